@@ -1,1 +1,19 @@
-//! (skeleton)
+//! Paceline: the control plane that dials out over a PBX that you already run.
+//!
+//! This library is the shell around [`paceline_core`]: it talks to switches ([`pbx`]), keeps state ([`store`]), feeds
+//! one engine per campaign ([`dialer`]), and serves people and programs ([`api`], [`cli`], [`metrics`]).
+
+pub mod api;
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod demo;
+pub mod dialer;
+pub mod import;
+pub mod metrics;
+pub mod numbers;
+pub mod pbx;
+pub mod settings;
+pub mod store;
+pub mod telemetry;

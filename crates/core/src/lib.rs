@@ -1,1 +1,23 @@
-//! (skeleton)
+//! Paceline's decisions as pure state machines: values in, values out.
+//!
+//! Nothing here can open a socket, read a clock or draw a random number; time and seeds are passed in, so the same
+//! engine runs in production, in the simulator and under property tests. Start at [`engine`] for what a campaign
+//! does, at [`input`] and [`command`] for what goes in and out of it, at [`pbx`] for the words spoken with a switch, at [`gate`] for whether a number may be called now.
+
+pub mod agent;
+pub mod call;
+pub mod campaign;
+pub mod command;
+pub mod dial;
+pub mod engine;
+pub mod gate;
+pub mod ids;
+pub mod input;
+pub mod live;
+pub mod number;
+pub mod outcome;
+pub mod pbx;
+pub mod retry;
+pub mod time;
+pub mod verdict;
+pub mod words;

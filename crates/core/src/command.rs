@@ -1,0 +1,152 @@
+//! What an engine wants done. The shell carries it out and has no choices left.
+
+use crate::agent::AgentState;
+use crate::ids::{AgentId, AgentLegId, AttemptId, ContactId, LegId, PbxName, TaskId, TrunkId};
+use crate::input::Lead;
+use crate::outcome::Outcome;
+use crate::pbx::{LegEnd, PbxCommand, Progress, RecordingName};
+use crate::time::Wall;
+use std::time::Duration;
+
+/// One thing to do. Commands are carried out in order; a [`Command::Store`] is written before any later
+/// [`Command::Prepare`] is answered, though not before later [`Command::Pbx`] are sent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Lease up to `limit` due contacts of this campaign's running tasks, asking the gate for each; feed back
+    /// [`crate::input::Input::Leads`] or [`crate::input::Input::RefillFailed`].
+    Refill {
+        /// How many, at least 1.
+        limit: usize,
+    },
+    /// Give these leased contacts back untouched: due now, no attempt made.
+    Return {
+        /// Which.
+        contacts: Vec<(TaskId, ContactId)>,
+    },
+    /// Ask the gate again and, where it allows, store attempt, leg and decision in one transaction; feed back
+    /// [`crate::input::Input::Prepared`].
+    Prepare(NewAttempt),
+    /// Store a change. Batched and in order; nothing is fed back.
+    Store(Change),
+    /// Tell a switch.
+    Pbx {
+        /// Which.
+        pbx: PbxName,
+        /// What.
+        command: PbxCommand,
+    },
+}
+
+/// An attempt and its first leg, to be stored before it is dialed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAttempt {
+    /// The attempt's id.
+    pub attempt: AttemptId,
+    /// Its leg's id.
+    pub leg: LegId,
+    /// The switch to dial on.
+    pub pbx: PbxName,
+    /// The trunk to dial over.
+    pub trunk: TrunkId,
+    /// Whom.
+    pub lead: Lead,
+    /// When it was decided.
+    pub created_at: Wall,
+    /// How long it may ring: the gate's margin.
+    pub ring_timeout: Duration,
+}
+
+/// A change of state to be stored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// The leg rings, or sends early media. Stored with the leg's end or the next batch, whichever is first.
+    LegProgressed {
+        /// Which.
+        leg: LegId,
+        /// Which of the two.
+        kind: Progress,
+        /// When.
+        at: Wall,
+    },
+    /// The callee answered.
+    Answered {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// By which leg.
+        leg: LegId,
+        /// When.
+        at: Wall,
+    },
+    /// Callee and agent are in one bridge.
+    Connected {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// With whom.
+        agent: AgentId,
+        /// When.
+        at: Wall,
+    },
+    /// The attempt and its leg are over: its outcome, and what becomes of the contact, whose number is free again.
+    Ended {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Its leg.
+        leg: LegId,
+        /// For which task.
+        task: TaskId,
+        /// Whom.
+        contact: ContactId,
+        /// What the line did.
+        outcome: Outcome,
+        /// How the leg ended, raw.
+        end: LegEnd,
+        /// When.
+        at: Wall,
+        /// When the contact is due again; `None`: done.
+        retry_at: Option<Wall>,
+    },
+    /// An agent's state as shown and as needed after a crash.
+    Agent {
+        /// Who.
+        agent: AgentId,
+        /// Now.
+        state: AgentState,
+        /// The switch of the agent's phone, unless offline.
+        pbx: Option<PbxName>,
+        /// The ringing or held leg, if any.
+        leg: Option<AgentLegId>,
+        /// Whether the agent takes no calls once free.
+        paused: bool,
+        /// When.
+        at: Wall,
+    },
+    /// A recording was asked for.
+    RecordingAsked {
+        /// Its name on the switch.
+        recording: RecordingName,
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// With whom.
+        agent: AgentId,
+        /// On which switch.
+        pbx: PbxName,
+        /// When.
+        at: Wall,
+    },
+    /// It runs.
+    RecordingStarted {
+        /// Which.
+        recording: RecordingName,
+        /// When.
+        at: Wall,
+    },
+    /// It is complete, or could not be made.
+    RecordingEnded {
+        /// Which.
+        recording: RecordingName,
+        /// How long, where the switch tells; or why not, in the switch's words.
+        result: Result<Option<Duration>, String>,
+        /// When.
+        at: Wall,
+    },
+}

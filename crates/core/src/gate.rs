@@ -1,0 +1,339 @@
+//! May this number be called now? Asked when a contact is leased and again just before the originate; every answer is
+//! stored.
+//!
+//! In: the campaign's hours, what the store knows of the number, the time. Out: a [`GateDecision`] with its reasons.
+//! Knows no list, no row, no clock. Start at [`decide`].
+
+use crate::time::Wall;
+use crate::words::words;
+use jiff::civil::{Time, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// When contacts may be called, in their own local time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallingHours {
+    /// IANA name used for contacts that name no zone of their own.
+    pub time_zone: String,
+    /// Any of these must be open.
+    pub windows: Vec<CallingWindow>,
+}
+
+/// A stretch of the day on some days of the week.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallingWindow {
+    /// Days: 1 Monday to 7 Sunday (ISO 8601).
+    pub days: Vec<u8>,
+    /// First minute of the day that is open, 0 to 1439.
+    pub from_minute: u16,
+    /// First minute that is closed again, 1 to 1440; later than `from_minute`.
+    pub until_minute: u16,
+}
+
+/// Hours that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HoursError {
+    /// No such zone.
+    #[error("`{0}` is not an IANA time zone: write one such as America/New_York")]
+    TimeZone(String),
+    /// No window at all.
+    #[error("no calling window: give at least one")]
+    Empty,
+    /// A day outside 1 to 7, or none.
+    #[error("window {index}: days are 1 (Monday) to 7 (Sunday), at least one")]
+    Days {
+        /// Which window, from 1.
+        index: usize,
+    },
+    /// Minutes out of order or range.
+    #[error("window {index}: from_minute must be below until_minute, and until_minute at most 1440")]
+    Minutes {
+        /// Which window, from 1.
+        index: usize,
+    },
+}
+
+/// What the store knows of a number, read in the transaction that will use the answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GateFacts {
+    /// The contact's own IANA zone, where it has one.
+    pub time_zone: Option<String>,
+    /// On a do-not-call list.
+    pub dnc: bool,
+}
+
+/// The answer, as stored and shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateDecision {
+    /// Yes, later, or never.
+    pub verdict: GateVerdict,
+    /// Why, most important first; never empty.
+    pub reasons: Vec<GateReason>,
+}
+
+/// Yes, later, or never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum GateVerdict {
+    /// It may be called now.
+    Allow,
+    /// Not before this time.
+    Defer {
+        /// When to ask again, Unix milliseconds.
+        until_ms: Wall,
+    },
+    /// Not at all.
+    Deny,
+}
+
+impl GateVerdict {
+    /// `allow`, `defer` or `deny`, as stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            GateVerdict::Allow => "allow",
+            GateVerdict::Defer { .. } => "defer",
+            GateVerdict::Deny => "deny",
+        }
+    }
+}
+
+words! {
+    /// Why the gate decided so.
+    GateReason {
+        /// Inside the hours, on no list.
+        Clear = "clear",
+        /// The number is on a do-not-call list.
+        Dnc = "dnc",
+        /// It is not a time to call there.
+        OutsideHours = "outside_hours",
+        /// The contact's time zone is unknown to us: no zone, no call.
+        UnknownTimeZone = "unknown_time_zone",
+        /// No window opens within the next two weeks.
+        NeverOpen = "never_open",
+    }
+}
+
+words! {
+    /// At which of the two askings a decision was made.
+    GateStage {
+        /// When the contact was leased into the hopper.
+        Lease = "lease",
+        /// Just before the originate.
+        Originate = "originate",
+    }
+}
+
+impl CallingHours {
+    /// Every minute of every day, in UTC.
+    pub fn always() -> Self {
+        let windows = vec![CallingWindow {
+            days: (1..=7).collect(),
+            from_minute: 0,
+            until_minute: 1440,
+        }];
+        Self {
+            time_zone: "UTC".to_owned(),
+            windows,
+        }
+    }
+
+    /// Checks the zone and every window.
+    pub fn check(&self) -> Result<(), HoursError> {
+        TimeZone::get(&self.time_zone).map_err(|_| HoursError::TimeZone(self.time_zone.clone()))?;
+        if self.windows.is_empty() {
+            return Err(HoursError::Empty);
+        }
+        for (n, window) in self.windows.iter().enumerate() {
+            let index = n + 1;
+            if window.days.is_empty() || window.days.iter().any(|d| !(1..=7).contains(d)) {
+                return Err(HoursError::Days { index });
+            }
+            if window.from_minute >= window.until_minute || window.until_minute > 1440 {
+                return Err(HoursError::Minutes { index });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Decides whether a number may be called at `now`. A phone that starts to ring at `now` may still ring `margin` later,
+/// so the window must be open for that long.
+pub fn decide(hours: &CallingHours, facts: &GateFacts, now: Wall, margin: Duration) -> GateDecision {
+    let answer = |verdict, reason| GateDecision {
+        verdict,
+        reasons: vec![reason],
+    };
+    if facts.dnc {
+        return answer(GateVerdict::Deny, GateReason::Dnc);
+    }
+    let zone = facts.time_zone.as_deref().unwrap_or(&hours.time_zone);
+    let local = TimeZone::get(zone)
+        .ok()
+        .zip(Timestamp::from_millisecond(now.0).ok())
+        .map(|(zone, at)| at.to_zoned(zone));
+    let Some(local) = local else {
+        return answer(GateVerdict::Deny, GateReason::UnknownTimeZone);
+    };
+    if open_at(hours, &local) && local.checked_add(margin).is_ok_and(|end| open_at(hours, &end)) {
+        return answer(GateVerdict::Allow, GateReason::Clear);
+    }
+    match next_opening(hours, &local) {
+        Some(at) => {
+            let until_ms = Wall(at.timestamp().as_millisecond());
+            answer(GateVerdict::Defer { until_ms }, GateReason::OutsideHours)
+        }
+        None => answer(GateVerdict::Deny, GateReason::NeverOpen),
+    }
+}
+
+fn open_at(hours: &CallingHours, at: &Zoned) -> bool {
+    let minute = minute_of_day(at.time());
+    hours
+        .windows
+        .iter()
+        .any(|w| falls_on(w, at.weekday()) && (w.from_minute..w.until_minute).contains(&minute))
+}
+
+fn falls_on(window: &CallingWindow, day: Weekday) -> bool {
+    window
+        .days
+        .iter()
+        .any(|d| i8::try_from(*d) == Ok(day.to_monday_one_offset()))
+}
+
+fn minute_of_day(time: Time) -> u16 {
+    u16::try_from(i32::from(time.hour()) * 60 + i32::from(time.minute())).unwrap_or(0)
+}
+
+/// The earliest window start strictly after `local`, within two weeks. A start that a clock change skips moves to the
+/// first moment after the gap, as jiff resolves it.
+fn next_opening(hours: &CallingHours, local: &Zoned) -> Option<Zoned> {
+    (0..=14i64)
+        .filter_map(|days| local.date().checked_add(jiff::Span::new().days(days)).ok())
+        .flat_map(|date| {
+            hours
+                .windows
+                .iter()
+                .filter(move |w| falls_on(w, date.weekday()))
+                .filter_map(move |w| {
+                    let (hour, minute) = (w.from_minute / 60, w.from_minute % 60);
+                    let time = Time::new(i8::try_from(hour).ok()?, i8::try_from(minute).ok()?, 0, 0).ok()?;
+                    date.to_datetime(time).to_zoned(local.time_zone().clone()).ok()
+                })
+        })
+        .filter(|start| start > local)
+        .min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn business() -> CallingHours {
+        CallingHours {
+            time_zone: "America/New_York".into(),
+            windows: vec![CallingWindow {
+                days: vec![1, 2, 3, 4, 5],
+                from_minute: 8 * 60,
+                until_minute: 21 * 60,
+            }],
+        }
+    }
+
+    fn at(text: &str) -> Wall {
+        Wall(text.parse::<Timestamp>().unwrap().as_millisecond())
+    }
+
+    fn ask(facts: &GateFacts, when: &str) -> GateDecision {
+        decide(&business(), facts, at(when), Duration::from_secs(25))
+    }
+
+    #[test]
+    fn inside_the_hours_is_allowed_and_the_edge_leaves_room_to_ring() {
+        let facts = GateFacts::default();
+        assert_eq!(ask(&facts, "2026-11-20T13:00:00Z").verdict, GateVerdict::Allow); // Friday 08:00
+        assert_eq!(ask(&facts, "2026-11-21T01:59:30Z").verdict, GateVerdict::Allow); // 20:59:30 + 25 s
+        assert_ne!(ask(&facts, "2026-11-21T01:59:40Z").verdict, GateVerdict::Allow);
+    }
+
+    #[test]
+    fn outside_the_hours_waits_for_the_next_opening_in_the_contacts_zone() {
+        let friday_night = ask(&GateFacts::default(), "2026-11-21T02:00:00Z");
+        assert_eq!(
+            friday_night.verdict,
+            GateVerdict::Defer {
+                until_ms: at("2026-11-23T13:00:00Z")
+            }
+        );
+        assert_eq!(friday_night.reasons, [GateReason::OutsideHours]);
+        let berlin = GateFacts {
+            time_zone: Some("Europe/Berlin".into()),
+            dnc: false,
+        };
+        assert_eq!(
+            ask(&berlin, "2026-11-20T05:00:00Z").verdict,
+            GateVerdict::Defer {
+                until_ms: at("2026-11-20T07:00:00Z")
+            }
+        );
+    }
+
+    #[test]
+    fn dnc_and_an_unknown_zone_deny() {
+        let listed = GateFacts {
+            dnc: true,
+            ..GateFacts::default()
+        };
+        assert_eq!(ask(&listed, "2026-11-20T15:00:00Z").reasons, [GateReason::Dnc]);
+        let nowhere = GateFacts {
+            time_zone: Some("Mars/Base".into()),
+            dnc: false,
+        };
+        let decision = ask(&nowhere, "2026-11-20T15:00:00Z");
+        assert_eq!(
+            (decision.verdict, decision.reasons),
+            (GateVerdict::Deny, vec![GateReason::UnknownTimeZone])
+        );
+    }
+
+    #[test]
+    fn an_opening_skipped_by_a_clock_change_is_deferred_to_the_first_moment_after_it() {
+        let mut hours = business();
+        hours.windows = vec![CallingWindow {
+            days: vec![7],
+            from_minute: 150,
+            until_minute: 600,
+        }];
+        let decision = decide(
+            &hours,
+            &GateFacts::default(),
+            at("2026-03-08T06:00:00Z"),
+            Duration::ZERO,
+        );
+        assert_eq!(
+            decision.verdict,
+            GateVerdict::Defer {
+                until_ms: at("2026-03-08T07:30:00Z")
+            }
+        );
+    }
+
+    #[test]
+    fn hours_that_make_no_sense_are_named() {
+        let mut hours = business();
+        hours.time_zone = "New York".into();
+        assert_eq!(hours.check(), Err(HoursError::TimeZone("New York".into())));
+        hours.time_zone = "UTC".into();
+        hours.windows[0].days = vec![0];
+        assert_eq!(hours.check(), Err(HoursError::Days { index: 1 }));
+        hours.windows[0].days = vec![1];
+        hours.windows[0].until_minute = 1441;
+        assert_eq!(hours.check(), Err(HoursError::Minutes { index: 1 }));
+        hours.windows.clear();
+        assert_eq!(hours.check(), Err(HoursError::Empty));
+    }
+}

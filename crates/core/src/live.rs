@@ -1,0 +1,80 @@
+//! What a campaign looks like at this moment, for metrics and the API.
+
+use crate::agent::AgentState;
+use crate::ids::{AgentId, AgentLegId, AttemptId, PbxName};
+use crate::time::Wall;
+use crate::words::words;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+words! {
+    /// Where a live attempt is.
+    CallPhase {
+        /// Being stored, not dialed yet.
+        Preparing = "preparing",
+        /// Dialed, no sign of life.
+        Dialing = "dialing",
+        /// Rings, or sends early media.
+        Ringing = "ringing",
+        /// Answered, no agent there yet.
+        Answered = "answered",
+        /// Talks with an agent.
+        Connected = "connected",
+        /// Asked to end; the end is not confirmed yet.
+        Ending = "ending",
+    }
+}
+
+words! {
+    /// Why nothing more is being launched.
+    Idle {
+        /// The campaign is paused, a draft, or archived.
+        NotActive = "not_active",
+        /// The process is about to stop.
+        Draining = "draining",
+        /// No agent is logged in.
+        NoAgents = "no_agents",
+        /// Every agent is busy, paused or kept for a call already launched.
+        NoFreeAgent = "no_free_agent",
+        /// No contact is due.
+        NoContacts = "no_contacts",
+        /// A free agent's switch is not reachable or not yet resynchronised.
+        PbxDown = "pbx_down",
+        /// No trunk of the campaign is on a free agent's switch.
+        NoTrunk = "no_trunk",
+    }
+}
+
+/// One campaign at this moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LiveCampaign {
+    /// Whether it may launch.
+    pub active: bool,
+    /// Live attempts by phase.
+    pub calls: BTreeMap<CallPhase, usize>,
+    /// Agents by state.
+    pub agents_by_state: BTreeMap<AgentState, usize>,
+    /// Each agent that is not offline.
+    pub agents: Vec<LiveAgent>,
+    /// Contacts in the hopper.
+    pub hopper: usize,
+    /// Why nothing more is being launched, most important first; empty while launching.
+    pub idle: Vec<Idle>,
+}
+
+/// One agent at this moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LiveAgent {
+    /// Who.
+    pub agent: AgentId,
+    /// In which state.
+    pub state: AgentState,
+    /// Since when.
+    pub since_ms: Wall,
+    /// On which switch.
+    pub pbx: PbxName,
+    /// The agent's leg there.
+    pub leg: Option<AgentLegId>,
+    /// The call kept for, or talking with, or just ended.
+    pub attempt: Option<AttemptId>,
+}

@@ -1,0 +1,116 @@
+//! What a leg's raw end means for its attempt. Source: measured behaviour of the switches, RFC 3261, ITU-T Q.850.
+
+use crate::outcome::Outcome;
+use crate::pbx::{EndedBy, LegEnd};
+
+/// The outcome of an attempt whose leg ended before an agent was connected or asked for.
+///
+/// A SIP status, where the switch gives one, tells more than the Q.850 cause made from it. A request time-out (408,
+/// cause 18 or 102) without any ringing is the trunk's silence and not the callee's: `congestion`, so that a dead trunk
+/// burns no contact.
+pub fn unanswered(end: &LegEnd) -> Outcome {
+    match end.by {
+        EndedBy::RingTimeout => Outcome::NoAnswer,
+        EndedBy::Us => Outcome::Cancelled,
+        EndedBy::Refused => Outcome::Failed,
+        EndedBy::Vanished => Outcome::Unknown,
+        EndedBy::Network => match (end.sip, end.q850) {
+            (Some(sip), q850) => {
+                by_sip(sip, end.progressed).unwrap_or_else(|| by_cause(q850, end.progressed))
+            }
+            (None, q850) => by_cause(q850, end.progressed),
+        },
+    }
+}
+
+fn silence(progressed: bool) -> Outcome {
+    if progressed {
+        Outcome::NoAnswer
+    } else {
+        Outcome::Congestion
+    }
+}
+
+fn by_sip(sip: u16, progressed: bool) -> Option<Outcome> {
+    Some(match sip {
+        404 | 410 | 484 | 485 | 604 => Outcome::Invalid,
+        486 | 600 => Outcome::Busy,
+        408 => silence(progressed),
+        480 | 487 => Outcome::NoAnswer,
+        401..=403 | 407 | 603 | 607 | 608 => Outcome::Rejected,
+        500 | 502..=504 => Outcome::Congestion,
+        300..=699 => Outcome::Failed,
+        _ => return None,
+    })
+}
+
+fn by_cause(q850: Option<u16>, progressed: bool) -> Outcome {
+    match q850 {
+        Some(1 | 22 | 28) => Outcome::Invalid,
+        Some(17) => Outcome::Busy,
+        Some(18 | 102) => silence(progressed),
+        Some(19 | 20) => Outcome::NoAnswer,
+        Some(21) => Outcome::Rejected,
+        Some(27 | 34 | 38 | 41 | 42) => Outcome::Congestion,
+        _ => Outcome::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(sip: Option<u16>, q850: Option<u16>, progressed: bool) -> LegEnd {
+        LegEnd {
+            sip,
+            q850,
+            progressed,
+            ..LegEnd::default()
+        }
+    }
+
+    #[test]
+    fn sip_codes_and_causes_read_as_tabulated() {
+        for (sip, q850, progressed, outcome) in [
+            (Some(404), Some(1), false, Outcome::Invalid),
+            (Some(486), Some(17), true, Outcome::Busy),
+            (Some(480), Some(19), true, Outcome::NoAnswer),
+            (Some(603), Some(21), true, Outcome::Rejected),
+            (Some(503), Some(34), false, Outcome::Congestion),
+            (Some(500), Some(38), false, Outcome::Congestion),
+            (Some(408), Some(18), false, Outcome::Congestion),
+            (Some(408), Some(18), true, Outcome::NoAnswer),
+            (Some(488), Some(58), false, Outcome::Failed),
+            (None, Some(1), false, Outcome::Invalid),
+            (None, Some(18), false, Outcome::Congestion),
+            (None, Some(34), false, Outcome::Congestion),
+            (None, Some(102), false, Outcome::Congestion),
+            (None, Some(0), true, Outcome::Failed),
+            (None, None, false, Outcome::Failed),
+        ] {
+            assert_eq!(
+                unanswered(&end(sip, q850, progressed)),
+                outcome,
+                "{sip:?} {q850:?} {progressed}"
+            );
+        }
+    }
+
+    #[test]
+    fn who_ended_it_comes_before_what_the_switch_says() {
+        for (by, outcome) in [
+            (EndedBy::RingTimeout, Outcome::NoAnswer),
+            (EndedBy::Us, Outcome::Cancelled),
+            (EndedBy::Refused, Outcome::Failed),
+            (EndedBy::Vanished, Outcome::Unknown),
+        ] {
+            assert_eq!(
+                unanswered(&LegEnd {
+                    by,
+                    ..end(Some(486), Some(17), true)
+                }),
+                outcome
+            );
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Switches: what every driver has in common. In: [`PbxCommand`]. Out: [`PbxEvent`]. A driver decides nothing.
+//!
+//! A driver owns its connections, reconnects with back-off for as long as it lives, and says so in its events:
+//! [`PbxEvent::LinkLost`] at once when the stream of events breaks, [`PbxEvent::Resynchronised`] when it stands again,
+//! with all that lives on the switch. The first event of every driver is one of these two.
+
+use paceline_core::pbx::{PbxCommand, PbxEvent};
+use std::time::Instant;
+use tokio::sync::mpsc;
+
+pub mod ari;
+pub mod sim;
+
+/// Commands that may wait for a switch before [`PbxHandle::send`] refuses more.
+pub const COMMANDS_WAITING_MAX: usize = 4096;
+/// Events that may wait for us before the driver breaks the link itself and resynchronises.
+pub const EVENTS_WAITING_MAX: usize = 16384;
+
+/// An event, and when its bytes were read.
+#[derive(Debug)]
+pub struct Stamped {
+    /// What happened.
+    pub event: PbxEvent,
+    /// When we read it, before it was parsed.
+    pub read_at: Instant,
+}
+
+/// Both ends of a running driver. Dropping it stops the driver; channels on the switch are left as they are.
+#[derive(Debug)]
+pub struct PbxHandle {
+    /// Where commands go.
+    pub commands: mpsc::Sender<PbxCommand>,
+    /// Where events come from. Never closed before the driver is stopped.
+    pub events: mpsc::Receiver<Stamped>,
+    /// Counters that the driver keeps, for `/metrics`.
+    pub stats: std::sync::Arc<LinkStats>,
+}
+
+/// What a driver counts of its own link. All monotonic, but for `connected`.
+#[derive(Debug, Default)]
+pub struct LinkStats {
+    /// Whether the event stream stands and is resynchronised.
+    pub connected: std::sync::atomic::AtomicBool,
+    /// Times that the link came up.
+    pub connects: std::sync::atomic::AtomicU64,
+    /// Times that a connected link was lost.
+    pub losses: std::sync::atomic::AtomicU64,
+    /// Events read from the switch, known and unknown.
+    pub events_read: std::sync::atomic::AtomicU64,
+    /// Events and commands that could not be handed on because a queue was full.
+    pub dropped: std::sync::atomic::AtomicU64,
+    /// Commands that the switch refused or did not answer in time.
+    pub commands_failed: std::sync::atomic::AtomicU64,
+}

@@ -1,0 +1,1 @@
+//! The simulated switch as a driver, in real or accelerated time.

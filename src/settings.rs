@@ -1,0 +1,136 @@
+//! A campaign's settings as people write them: in the API, in rows, in milliseconds. [`CampaignSettings::config`] turns
+//! them into what the engine takes.
+
+use paceline_core::campaign::{CampaignConfig, Mode, RecordingPolicy, TrunkConfig};
+use paceline_core::gate::{CallingHours, CallingWindow, HoursError};
+use paceline_core::ids::CampaignId;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The settings of a campaign. Every field has a default, so `{}` is a usable campaign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CampaignSettings {
+    /// How calls are launched.
+    pub mode: Mode,
+    /// How long a callee's phone rings before the switch gives up; 1,000 to 120,000.
+    pub ring_timeout_ms: u64,
+    /// How long an agent's phone rings at log-in; 1,000 to 120,000.
+    pub agent_ring_timeout_ms: u64,
+    /// The switch itself ends any callee's leg after this; 10,000 to 86,400,000.
+    pub call_duration_ms_max: u64,
+    /// From the answer until an agent must be there; 500 to 10,000.
+    pub connect_limit_ms: u64,
+    /// What an agent has after a call before the next; 0 to 3,600,000. Ended early by a disposition or `ready`.
+    pub wrap_up_ms: u64,
+    /// When its contacts may be called, in their local time.
+    pub hours: CallingHours,
+    /// Set where conversations are recorded.
+    pub recording: Option<RecordingPolicy>,
+}
+
+/// An agent's held leg is ended by the switch after this: a working day, and some.
+const AGENT_LEG_DURATION_MAX: Duration = Duration::from_secs(14 * 3600);
+/// Contacts leased ahead; each holds its number's lock, so few.
+const HOPPER_SIZE_MAX: usize = 400;
+
+/// A setting that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingError {
+    /// Out of range.
+    #[error("`{field}` must be from {min} to {max}")]
+    Range {
+        /// Which.
+        field: &'static str,
+        /// Least.
+        min: u64,
+        /// Most.
+        max: u64,
+    },
+    /// The calling hours.
+    #[error("`hours`: {0}")]
+    Hours(HoursError),
+    /// The announcement's media reference.
+    #[error(
+        "`recording.announcement` must be a media reference of the switch such as sound:beep, at most 200 visible characters"
+    )]
+    Announcement,
+}
+
+impl Default for CampaignSettings {
+    fn default() -> Self {
+        let days = (1..=7).collect();
+        Self {
+            mode: Mode::Progressive,
+            ring_timeout_ms: 25_000,
+            agent_ring_timeout_ms: 30_000,
+            call_duration_ms_max: 4 * 3_600_000,
+            connect_limit_ms: 2_000,
+            wrap_up_ms: 10_000,
+            hours: CallingHours {
+                time_zone: "UTC".to_owned(),
+                windows: vec![CallingWindow {
+                    days,
+                    from_minute: 8 * 60,
+                    until_minute: 21 * 60,
+                }],
+            },
+            recording: None,
+        }
+    }
+}
+
+impl CampaignSettings {
+    /// Names the first setting that cannot be used.
+    pub fn check(&self) -> Result<(), SettingError> {
+        for (field, value, min, max) in [
+            ("ring_timeout_ms", self.ring_timeout_ms, 1_000, 120_000),
+            (
+                "agent_ring_timeout_ms",
+                self.agent_ring_timeout_ms,
+                1_000,
+                120_000,
+            ),
+            (
+                "call_duration_ms_max",
+                self.call_duration_ms_max,
+                10_000,
+                86_400_000,
+            ),
+            ("connect_limit_ms", self.connect_limit_ms, 500, 10_000),
+            ("wrap_up_ms", self.wrap_up_ms, 0, 3_600_000),
+        ] {
+            if !(min..=max).contains(&value) {
+                return Err(SettingError::Range { field, min, max });
+            }
+        }
+        self.hours.check().map_err(SettingError::Hours)?;
+        let announcement = self.recording.as_ref().and_then(|r| r.announcement.as_deref());
+        match announcement {
+            Some(media)
+                if media.is_empty() || media.len() > 200 || !media.bytes().all(|b| b.is_ascii_graphic()) =>
+            {
+                Err(SettingError::Announcement)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the engine takes. Call [`CampaignSettings::check`] first.
+    pub fn config(&self, id: CampaignId, trunks: Vec<TrunkConfig>) -> CampaignConfig {
+        CampaignConfig {
+            id,
+            mode: self.mode,
+            ring_timeout: Duration::from_millis(self.ring_timeout_ms),
+            agent_ring_timeout: Duration::from_millis(self.agent_ring_timeout_ms),
+            call_duration_max: Duration::from_millis(self.call_duration_ms_max),
+            agent_leg_duration_max: AGENT_LEG_DURATION_MAX,
+            connect_limit: Duration::from_millis(self.connect_limit_ms),
+            wrap_up: Duration::from_millis(self.wrap_up_ms),
+            hours: self.hours.clone(),
+            trunks,
+            recording: self.recording.clone(),
+            hopper_size_max: HOPPER_SIZE_MAX,
+        }
+    }
+}
