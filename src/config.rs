@@ -1,1 +1,496 @@
-//! (to come)
+//! The configuration file. In: `paceline.toml`. Out: a checked [`Config`], or every [`Problem`] found in it.
+//!
+//! Everything has a default, so an empty file is a usable one. Secrets never stand in the file: it names the file or
+//! the environment variable that holds them. Relative paths are taken from the file's own folder. Start at
+//! [`Config::load`].
+
+mod reader;
+mod sections;
+
+pub use reader::Problem;
+
+use crate::clock::Clock;
+use paceline_core::dial::AgentTemplate;
+use paceline_core::ids::PbxName;
+use reader::{Reader, Section};
+use reqwest::Url;
+use secrecy::SecretString;
+use sections::Outside;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Read where no other file is named; it may be missing.
+pub const DEFAULT_FILE: &str = "paceline.toml";
+/// No sensible configuration is larger.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it was read from, if any.
+    pub file: Option<PathBuf>,
+    /// Where the API, its page and `/metrics` are served. Loopback by default.
+    pub listen: SocketAddr,
+    /// Where state is kept.
+    pub store: StoreConfig,
+    /// Two letters (ISO 3166-1): how numbers without a country code are read. None: they are refused.
+    pub default_region: Option<String>,
+    /// Whether logs are JSON, one object a line.
+    pub log_json: bool,
+    /// The switches, at most one of each name.
+    pub pbxes: Vec<PbxConfig>,
+}
+
+/// Where state is kept.
+#[derive(Clone)]
+pub struct StoreConfig {
+    /// `sqlite:` and a path, or a `postgres://` URL with its password. Only for connecting.
+    pub url: SecretString,
+    /// The same without the password, for people.
+    pub shown: String,
+}
+
+/// One switch.
+#[derive(Clone, Debug)]
+pub struct PbxConfig {
+    /// What trunks, agents and metrics call it.
+    pub name: PbxName,
+    /// How agents' phones are reached there.
+    pub agent_dial: AgentTemplate,
+    /// How it is attached.
+    pub kind: PbxKind,
+}
+
+/// How a switch is attached.
+#[derive(Clone, Debug)]
+pub enum PbxKind {
+    /// Asterisk, by its REST interface.
+    Ari {
+        /// Base URL: `http://127.0.0.1:8088`.
+        url: String,
+        /// A user of `ari.conf` that is not read-only.
+        username: String,
+        /// That user's password.
+        password: SecretString,
+        /// The Stasis application that Paceline registers.
+        app: String,
+    },
+    /// No switch at all: seeded callees and agents, for trying things out.
+    Sim {
+        /// The same seed gives the same callees.
+        seed: u64,
+        /// How many times as fast as real time.
+        speed: f64,
+    },
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file `{}`: name another with --config, or make this one readable", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        err: std::io::Error,
+    },
+    /// The file is no text.
+    #[error("the configuration file `{}` is no UTF-8 text of at most 1 MiB", path.display())]
+    NotText {
+        /// Which.
+        path: PathBuf,
+    },
+    /// What stands in it cannot be used.
+    #[error("{}", Shown(.0))]
+    Invalid(Vec<Problem>),
+}
+
+struct Shown<'a>(&'a [Problem]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, problem) in self.0.iter().enumerate() {
+            if n > 0 {
+                f.write_str("\n\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for StoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreConfig({})", self.shown)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            file: None,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            store: StoreConfig::sqlite(Path::new("paceline.db")),
+            default_region: None,
+            log_json: false,
+            pbxes: Vec::new(),
+        }
+    }
+}
+
+impl StoreConfig {
+    /// A SQLite file.
+    pub fn sqlite(path: &Path) -> Self {
+        let shown = format!("sqlite:{}", sections::escape(path));
+        Self {
+            url: shown.clone().into(),
+            shown,
+        }
+    }
+}
+
+impl Config {
+    /// Reads `file`, or [`DEFAULT_FILE`] where there is one, or takes the defaults.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+        let bytes = match read_bounded(path) {
+            Ok(bytes) => bytes,
+            Err(err) if file.is_none() && err.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(err) => {
+                let path = path.to_owned();
+                return Err(ConfigError::Read { path, err });
+            }
+        };
+        let not_text = || ConfigError::NotText {
+            path: path.to_owned(),
+        };
+        let bytes = bytes.ok_or_else(not_text)?;
+        let text = String::from_utf8(bytes).map_err(|_| not_text())?;
+        let mut config = Self::parse(path, &text, |name| std::env::var(name).ok())?;
+        config.file = Some(path.to_owned());
+        Ok(config)
+    }
+
+    /// Reads a file's text. `env` looks up environment variables; password files are read.
+    fn parse(path: &Path, text: &str, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let reader = Reader::new(&file, text);
+        let document = reader.document();
+        let config = document
+            .as_ref()
+            .map(|document| sections::read(Section::root(&reader, document), &Outside { folder, env: &env }));
+        drop(document);
+        match (config, reader.into_problems()) {
+            (Some(config), problems) if problems.is_empty() => Ok(config),
+            (_, problems) => Err(ConfigError::Invalid(problems)),
+        }
+    }
+
+    /// What is allowed, but should be known.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.listen.ip().is_loopback() {
+            warnings.push(format!(
+                "the API listens on {} without encryption: keep that network private, or put a proxy with TLS before it",
+                self.listen
+            ));
+        }
+        for pbx in &self.pbxes {
+            if let PbxKind::Ari { url, .. } = &pbx.kind
+                && let Ok(parsed) = Url::parse(url)
+                && parsed.scheme() == "http"
+                && !is_loopback(&parsed)
+            {
+                warnings.push(format!(
+                    "PBX `{}` is reached over plain http: its password and all numbers cross the network unencrypted",
+                    pbx.name
+                ));
+            }
+        }
+        if self.pbxes.is_empty() {
+            warnings.push("no PBX is configured, so nothing can be dialed: add a [[pbx]] section".to_owned());
+        }
+        warnings
+    }
+
+    /// The clock to run by: faster than real time only where every switch is simulated.
+    pub fn clock(&self) -> Clock {
+        let speed = self.pbxes.iter().find_map(|pbx| match pbx.kind {
+            PbxKind::Sim { speed, .. } => Some(speed),
+            PbxKind::Ari { .. } => None,
+        });
+        match speed {
+            Some(speed) if speed != 1.0 => Clock::with_speed(speed),
+            _ => Clock::real(),
+        }
+    }
+}
+
+/// The file's bytes, or none if there are too many.
+fn read_bounded(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= FILE_BYTES_MAX).then_some(bytes))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insta::assert_snapshot;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        let env = |name: &str| (name == "ARI_PASSWORD").then(|| "s3cret".to_owned());
+        Config::parse(Path::new("paceline.toml"), text, env)
+    }
+
+    fn complaint(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_empty_file_gives_secure_defaults() {
+        let config = parse("").unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.store.shown, "sqlite:paceline.db");
+        assert!(config.default_region.is_none() && config.pbxes.is_empty() && !config.log_json);
+    }
+
+    #[test]
+    fn every_setting_is_read_and_no_secret_is_shown() {
+        let config = parse(
+            r#"
+            [server]
+            listen = "[::1]:9000"
+            [store]
+            url = "postgres://paceline@db.example/calls?sslmode=verify-full"
+            password_env = "ARI_PASSWORD"
+            [numbers]
+            default_region = "GB"
+            [log]
+            json = true
+            [[pbx]]
+            name = "office"
+            kind = "ari"
+            url = "http://127.0.0.1:8088/"
+            username = "paceline"
+            password_env = "ARI_PASSWORD"
+            app = "dialer"
+            agent_dial = "Local/{extension}@agents/n"
+            [[pbx]]
+            name = "try"
+            kind = "sim"
+            seed = 7
+            "#,
+        )
+        .unwrap();
+        use secrecy::ExposeSecret as _;
+        assert_eq!(
+            config.store.url.expose_secret(),
+            "postgres://paceline:s3cret@db.example/calls?sslmode=verify-full"
+        );
+        assert!(!format!("{config:?}").contains("s3cret"));
+        assert_snapshot!(format!("{config:#?}"), @r#"
+        Config {
+            file: None,
+            listen: [::1]:9000,
+            store: StoreConfig(postgres://paceline@db.example/calls?sslmode=verify-full),
+            default_region: Some(
+                "GB",
+            ),
+            log_json: true,
+            pbxes: [
+                PbxConfig {
+                    name: PbxName(
+                        "office",
+                    ),
+                    agent_dial: AgentTemplate(
+                        "Local/{extension}@agents/n",
+                    ),
+                    kind: Ari {
+                        url: "http://127.0.0.1:8088",
+                        username: "paceline",
+                        password: SecretBox<str>([REDACTED]),
+                        app: "dialer",
+                    },
+                },
+                PbxConfig {
+                    name: PbxName(
+                        "try",
+                    ),
+                    agent_dial: AgentTemplate(
+                        "PJSIP/{extension}",
+                    ),
+                    kind: Sim {
+                        seed: 7,
+                        speed: 1.0,
+                    },
+                },
+            ],
+        }
+        "#);
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_files_folder() {
+        let config = Config::parse(Path::new("/etc/pace%line/p.toml"), "", |_| None).unwrap();
+        assert_eq!(config.store.shown, "sqlite:/etc/pace%25line/paceline.db");
+        let text = "[store]\nurl = \"sqlite:///var/lib/p.db\"";
+        let config = Config::parse(Path::new("/etc/p.toml"), text, |_| None).unwrap();
+        assert_eq!(config.store.shown, "sqlite:/var/lib/p.db");
+    }
+
+    #[test]
+    fn a_wrong_value_is_shown_with_what_is_expected() {
+        assert_snapshot!(complaint("[server]\nlisten = 8080\n"), @"
+        error: invalid `listen` in [server]
+         --> paceline.toml:2:10
+        2 | listen = 8080
+          |          ^^^^ a text in double quotes, not of type integer
+        ");
+        assert_snapshot!(complaint("[numbers]\ndefault_region = \"usa\" # home\n"), @r#"
+        error: invalid `default_region` in [numbers]
+         --> paceline.toml:2:18
+        2 | default_region = "usa" # home
+          |                  ^^^^^ two capital letters (ISO 3166-1), such as "US"
+        "#);
+        assert_snapshot!(complaint("[store]\nurl = \"sqlite::memory:\"\n"), @r#"
+        error: invalid `url` in [store]
+         --> paceline.toml:2:7
+        2 | url = "sqlite::memory:"
+          |       ^^^^^^^^^^^^^^^^^ a file, such as "sqlite:paceline.db"
+        hint: state must outlive the process: Paceline finishes after a crash what it began before
+        "#);
+        assert_snapshot!(complaint("[server]\nlisten = \"127.0.0.1:8080\n"), @r#"
+        error: not valid TOML
+         --> paceline.toml:2:25
+        2 | listen = "127.0.0.1:8080
+          |                         ^ invalid basic string, expected `"`
+        "#);
+    }
+
+    #[test]
+    fn an_unknown_setting_is_an_error_that_names_the_nearest() {
+        assert_snapshot!(complaint("[sever]\n[server]\nlisten_to = \"x\"\n[log]\nfile = \"x\"\n"), @r#"
+        error: unknown setting `sever` in the configuration
+         --> paceline.toml:1:2
+        1 | [sever]
+          |  ^^^^^ unknown
+        hint: did you mean `server`?
+
+        error: unknown setting `listen_to` in [server]
+         --> paceline.toml:3:1
+        3 | listen_to = "x"
+          | ^^^^^^^^^ unknown
+        hint: did you mean `listen`?
+
+        error: unknown setting `file` in [log]
+         --> paceline.toml:5:1
+        5 | file = "x"
+          | ^^^^ unknown
+        hint: known here: json
+        "#);
+    }
+
+    #[test]
+    fn every_problem_of_a_pbx_is_named_at_once() {
+        assert_snapshot!(complaint(
+            r#"
+[[pbx]]
+kind = "ari"
+url = "127.0.0.1:8088"
+password = "hunter2"
+agent_dial = "PJSIP/7001"
+
+[[pbx]]
+name = "b"
+kind = "freeswitch"
+
+[[pbx]]
+name = "c"
+kind = "sim"
+speed = 10
+"#
+        ), @r#"
+        error: missing setting `name` in [[pbx]]
+         --> paceline.toml:2:1
+        2 | [[pbx]]
+          | ^^^^^^^ this section needs it
+        hint: add `name = "office"`
+
+        error: missing setting `username` in [[pbx]]
+         --> paceline.toml:2:1
+        2 | [[pbx]]
+          | ^^^^^^^ this section needs it
+        hint: add `username = "paceline"`
+
+        error: missing setting `password_file` in [[pbx]]
+         --> paceline.toml:2:1
+        2 | [[pbx]]
+          | ^^^^^^^ this section needs it
+        hint: add `password_file = "ari.password"`
+
+        error: invalid `url` in [[pbx]]
+         --> paceline.toml:4:7
+        4 | url = "127.0.0.1:8088"
+          |       ^^^^^^^^^^^^^^^^ a URL such as "http://127.0.0.1:8088"
+
+        error: unknown setting `password` in [[pbx]]
+         --> paceline.toml:5:1
+        5 | password = "…"
+          | ^^^^^^^^ not a setting
+        hint: put it into a file that only Paceline may read and write `password_file = "FILE"`, or write `password_env = "NAME"`
+
+        error: invalid `agent_dial` in [[pbx]]
+         --> paceline.toml:6:14
+        6 | agent_dial = "PJSIP/7001"
+          |              ^^^^^^^^^^^^ an agent's dial string needs exactly one {extension}, e.g. PJSIP/{extension}
+
+        error: invalid `kind` in [[pbx]]
+          --> paceline.toml:10:8
+        10 | kind = "freeswitch"
+           |        ^^^^^^^^^^^^ "ari" (Asterisk) or "sim" (a simulated switch, for trying out)
+
+        error: invalid `speed` in [[pbx]]
+          --> paceline.toml:15:9
+        15 | speed = 10
+           |         ^^ 1, as there is another PBX and time passes alike for all
+        "#);
+    }
+
+    #[test]
+    fn a_password_in_the_store_url_is_refused_and_not_repeated() {
+        assert_snapshot!(complaint("[store]\nurl = \"postgres://me:hunter2@db/calls\"\n"), @r#"
+        error: invalid `url` in [store]
+         --> paceline.toml:2:7
+        2 | url = "postgres://me:…@db/calls"
+          |       ^^^^^^^^^^^^^^^^^^^^^^^^^^ no password here
+        hint: put it into a file that only Paceline may read and write `password_file = "FILE"`, or write `password_env = "NAME"`
+        "#);
+    }
+
+    #[test]
+    fn plain_http_to_another_machine_and_an_open_port_are_warned_of() {
+        let config = parse(
+            "server.listen = \"0.0.0.0:8080\"\n[[pbx]]\nname = \"a\"\nkind = \"ari\"\nurl = \"http://10.0.0.5:8088\"\n\
+             username = \"p\"\npassword_env = \"ARI_PASSWORD\"\n",
+        );
+        assert_snapshot!(config.unwrap().warnings().join("\n"), @"
+        the API listens on 0.0.0.0:8080 without encryption: keep that network private, or put a proxy with TLS before it
+        PBX `a` is reached over plain http: its password and all numbers cross the network unencrypted
+        ");
+    }
+}

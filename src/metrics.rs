@@ -1,1 +1,412 @@
-//! (to come)
+//! What Prometheus scrapes. Typed families, handed out as handles so that hot paths hash no labels.
+//!
+//! Labels are campaign, trunk, PBX, queue and closed sets of words: never a number, a contact or a call. Names follow
+//! Prometheus: base units, `_total`, sums over labels mean something. Start at [`Metrics`].
+
+mod collect;
+mod text;
+
+use collect::{Links, Process};
+use paceline_core::agent::AgentState;
+use paceline_core::gate::{GateDecision, GateStage};
+use paceline_core::ids::PbxName;
+use paceline_core::live::{CallPhase, LiveCampaign};
+use paceline_core::outcome::Outcome;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::pbx::LinkStats;
+
+/// Every metric of this process. Cheap to clone; all clones count into the same.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    attempts: Family<CampaignLabel, Counter>,
+    outcomes: Family<OutcomeLabels, Counter>,
+    calls: Family<PhaseLabels, Gauge>,
+    agents: Family<StateLabels, Gauge>,
+    hopper: Family<CampaignLabel, Gauge>,
+    illegal: Family<CampaignLabel, Counter>,
+    stale: Counter,
+    gate_decisions: Family<GateLabels, Counter>,
+    queue_depth: Family<QueueLabel, Gauge>,
+    queue_dropped: Family<QueueLabel, Counter>,
+    queue_stalls: Family<QueueLabel, Counter>,
+    answer_to_connect_command: Family<CampaignLabel, Histogram, Buckets>,
+    answer_to_connected: Family<CampaignLabel, Histogram, Buckets>,
+    ring: Family<CampaignLabel, Histogram, Buckets>,
+    talk: Family<CampaignLabel, Histogram, Buckets>,
+    store_commit: Histogram,
+    links: Links,
+}
+
+type Buckets = fn() -> Histogram;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CampaignLabel {
+    campaign: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    campaign: String,
+    trunk: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PhaseLabels {
+    campaign: String,
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    campaign: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GateLabels {
+    stage: &'static str,
+    verdict: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueueLabel {
+    queue: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    version: &'static str,
+}
+
+/// One campaign's metrics.
+#[derive(Clone, Debug)]
+pub struct CampaignMetrics {
+    /// Attempts stored, each about to be dialed.
+    pub attempts: Counter,
+    /// Inputs that the engine's states forbid; each is a bug, here or in a switch.
+    pub illegal: Counter,
+    /// Contacts ready in the hopper.
+    pub hopper: Gauge,
+    /// From reading the answer off the wire to handing over the command that connects: what Paceline adds.
+    pub answer_to_connect_command: Seconds,
+    /// From reading the answer off the wire to reading that callee and agent are in one bridge.
+    pub answer_to_connected: Seconds,
+    /// How long callees' phones rang, answered or not.
+    pub ring_duration: Seconds,
+    /// How long callees and agents talked.
+    pub talk_duration: Seconds,
+    calls: Vec<(CallPhase, Gauge)>,
+    agents: Vec<(AgentState, Gauge)>,
+    outcomes: Family<OutcomeLabels, Counter>,
+    name: String,
+}
+
+/// Outcomes of one campaign's attempts over one trunk.
+#[derive(Clone, Debug)]
+pub struct TrunkMetrics {
+    outcomes: Vec<(Outcome, Counter)>,
+}
+
+/// One bounded queue.
+#[derive(Clone, Debug)]
+pub struct QueueMetrics {
+    /// What waits in it now.
+    pub depth: Gauge,
+    /// What it had no room for, and was lost.
+    pub dropped: Counter,
+    /// Times that a producer had to wait for room.
+    pub stalls: Counter,
+}
+
+/// A histogram of durations.
+#[derive(Clone, Debug)]
+pub struct Seconds(Histogram);
+
+impl Seconds {
+    /// Counts one duration.
+    pub fn observe(&self, duration: Duration) {
+        self.0.observe(duration.as_secs_f64());
+    }
+}
+
+fn sub_second() -> Histogram {
+    Histogram::new([
+        0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0,
+    ])
+}
+
+fn ring_seconds() -> Histogram {
+    Histogram::new([1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 45.0, 60.0, 120.0])
+}
+
+fn talk_seconds() -> Histogram {
+    Histogram::new([
+        1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0,
+    ])
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Of what [`Metrics::render`] gives.
+    pub const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
+
+    /// A registry of its own, with nothing counted yet.
+    pub fn new() -> Self {
+        let mut inner = Inner {
+            registry: Registry::default(),
+            attempts: Family::default(),
+            outcomes: Family::default(),
+            calls: Family::default(),
+            agents: Family::default(),
+            hopper: Family::default(),
+            illegal: Family::default(),
+            stale: Counter::default(),
+            gate_decisions: Family::default(),
+            queue_depth: Family::default(),
+            queue_dropped: Family::default(),
+            queue_stalls: Family::default(),
+            answer_to_connect_command: Family::new_with_constructor(sub_second),
+            answer_to_connected: Family::new_with_constructor(sub_second),
+            ring: Family::new_with_constructor(ring_seconds),
+            talk: Family::new_with_constructor(talk_seconds),
+            store_commit: sub_second(),
+            links: Links::default(),
+        };
+        inner.register();
+        Self(Arc::new(inner))
+    }
+
+    /// The handles of one campaign, by its name. Its series exist from now on, at zero.
+    pub fn campaign(&self, name: &str) -> CampaignMetrics {
+        let inner = &self.0;
+        let label = CampaignLabel {
+            campaign: name.to_owned(),
+        };
+        let phase = |phase: &CallPhase| {
+            let labels = PhaseLabels {
+                campaign: name.to_owned(),
+                phase: phase.as_str(),
+            };
+            (*phase, inner.calls.get_or_create_owned(&labels))
+        };
+        let state = |state: &AgentState| {
+            let labels = StateLabels {
+                campaign: name.to_owned(),
+                state: state.as_str(),
+            };
+            (*state, inner.agents.get_or_create_owned(&labels))
+        };
+        let seconds =
+            |family: &Family<CampaignLabel, Histogram, Buckets>| Seconds(family.get_or_create_owned(&label));
+        CampaignMetrics {
+            attempts: inner.attempts.get_or_create_owned(&label),
+            illegal: inner.illegal.get_or_create_owned(&label),
+            hopper: inner.hopper.get_or_create_owned(&label),
+            answer_to_connect_command: seconds(&inner.answer_to_connect_command),
+            answer_to_connected: seconds(&inner.answer_to_connected),
+            ring_duration: seconds(&inner.ring),
+            talk_duration: seconds(&inner.talk),
+            calls: CallPhase::ALL.iter().map(phase).collect(),
+            agents: AgentState::ALL.iter().map(state).collect(),
+            outcomes: inner.outcomes.clone(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// The handles of one queue. Name what waits: `store_changes`, `pbx_commands`.
+    pub fn queue(&self, name: &str) -> QueueMetrics {
+        let label = QueueLabel {
+            queue: name.to_owned(),
+        };
+        QueueMetrics {
+            depth: self.0.queue_depth.get_or_create_owned(&label),
+            dropped: self.0.queue_dropped.get_or_create_owned(&label),
+            stalls: self.0.queue_stalls.get_or_create_owned(&label),
+        }
+    }
+
+    /// Shows a switch's link from now on. A second call with the same name replaces the first.
+    pub fn watch_link(&self, pbx: &PbxName, stats: Arc<LinkStats>) {
+        self.0.links.watch(pbx, stats);
+    }
+
+    /// Counts an answer of the gate under the most important of its reasons, so that sums stay meaningful.
+    pub fn count_decision(&self, stage: GateStage, decision: &GateDecision) {
+        let labels = GateLabels {
+            stage: stage.as_str(),
+            verdict: decision.verdict.as_str(),
+            reason: decision.reasons.first().map_or("none", |r| r.as_str()),
+        };
+        self.0.gate_decisions.get_or_create(&labels).inc();
+    }
+
+    /// Inputs that came too late to matter. Normal in small numbers: events cross commands on the wire.
+    pub fn stale(&self) -> Counter {
+        self.0.stale.clone()
+    }
+
+    /// How long the store takes to commit.
+    pub fn store_commit(&self) -> Seconds {
+        Seconds(self.0.store_commit.clone())
+    }
+
+    /// Everything, as Prometheus's text format. Serve it as [`Metrics::CONTENT_TYPE`].
+    pub fn render(&self) -> String {
+        let mut open = String::with_capacity(16 * 1024);
+        match prometheus_client::encoding::text::encode(&mut open, &self.0.registry) {
+            Ok(()) => text::from_open_metrics(&open),
+            Err(_) => {
+                tracing::error!("metrics could not be written; /metrics is empty");
+                String::new()
+            }
+        }
+    }
+}
+
+impl CampaignMetrics {
+    /// The handles of one of the campaign's trunks, by its name.
+    pub fn trunk(&self, name: &str) -> TrunkMetrics {
+        let counter = |outcome: &Outcome| {
+            let labels = OutcomeLabels {
+                campaign: self.name.clone(),
+                trunk: name.to_owned(),
+                outcome: outcome.as_str(),
+            };
+            (*outcome, self.outcomes.get_or_create_owned(&labels))
+        };
+        TrunkMetrics {
+            outcomes: Outcome::ALL.iter().map(counter).collect(),
+        }
+    }
+
+    /// Sets every gauge to what the campaign looks like now.
+    pub fn show(&self, live: &LiveCampaign) {
+        let count = |n: Option<&usize>| i64::try_from(n.copied().unwrap_or(0)).unwrap_or(i64::MAX);
+        for (phase, gauge) in &self.calls {
+            gauge.set(count(live.calls.get(phase)));
+        }
+        for (state, gauge) in &self.agents {
+            gauge.set(count(live.agents_by_state.get(state)));
+        }
+        self.hopper.set(count(Some(&live.hopper)));
+    }
+}
+
+impl TrunkMetrics {
+    /// Counts an ended attempt.
+    pub fn ended(&self, outcome: Outcome) {
+        if let Some((_, counter)) = self.outcomes.iter().find(|(o, _)| *o == outcome) {
+            counter.inc();
+        }
+    }
+}
+
+impl Inner {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        let build = Family::<BuildLabels, Gauge>::default();
+        let version = env!("CARGO_PKG_VERSION");
+        build.get_or_create(&BuildLabels { version }).set(1);
+        registry.register("paceline_build_info", "The version that runs, always 1", build);
+        registry.register(
+            "paceline_attempts",
+            "Attempts stored, each about to be dialed",
+            self.attempts.clone(),
+        );
+        registry.register(
+            "paceline_outcomes",
+            "Attempts ended, by what the line did",
+            self.outcomes.clone(),
+        );
+        registry.register("paceline_calls", "Live attempts by phase", self.calls.clone());
+        registry.register(
+            "paceline_agents",
+            "Agents logged into a campaign, by state",
+            self.agents.clone(),
+        );
+        registry.register(
+            "paceline_hopper_contacts",
+            "Contacts ready to be dialed",
+            self.hopper.clone(),
+        );
+        registry.register(
+            "paceline_gate_decisions",
+            "Answers of the gate, by the most important reason",
+            self.gate_decisions.clone(),
+        );
+        registry.register(
+            "paceline_engine_illegal",
+            "Inputs that the engine's states forbid; each is a bug",
+            self.illegal.clone(),
+        );
+        registry.register(
+            "paceline_engine_stale",
+            "Inputs that came too late to matter",
+            self.stale.clone(),
+        );
+        registry.register(
+            "paceline_queue_depth",
+            "Items that wait in a bounded queue",
+            self.queue_depth.clone(),
+        );
+        registry.register(
+            "paceline_queue_dropped",
+            "Items lost because a queue was full",
+            self.queue_dropped.clone(),
+        );
+        registry.register(
+            "paceline_queue_stalls",
+            "Times that a producer waited for room in a queue",
+            self.queue_stalls.clone(),
+        );
+        registry.register(
+            "paceline_answer_to_connect_command_seconds",
+            "From reading an answer to sending the command that connects: what Paceline adds",
+            self.answer_to_connect_command.clone(),
+        );
+        registry.register(
+            "paceline_answer_to_connected_seconds",
+            "From reading an answer to callee and agent in one bridge",
+            self.answer_to_connected.clone(),
+        );
+        registry.register(
+            "paceline_ring_duration_seconds",
+            "How long callees' phones rang",
+            self.ring.clone(),
+        );
+        registry.register(
+            "paceline_talk_duration_seconds",
+            "How long callees and agents talked",
+            self.talk.clone(),
+        );
+        registry.register(
+            "paceline_store_commit_seconds",
+            "How long the store took to commit",
+            self.store_commit.clone(),
+        );
+        registry.register_collector(Box::new(self.links.clone()));
+        registry.register_collector(Box::new(Process));
+    }
+}
+
+#[cfg(test)]
+mod tests;

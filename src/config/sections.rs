@@ -1,0 +1,314 @@
+//! The sections of the configuration file, setting by setting.
+
+use super::reader::{Placed, Section, Wrong, boolean, number, text, whole};
+use super::{Config, PbxConfig, PbxKind, StoreConfig};
+use crate::numbers::is_region;
+use paceline_core::dial::AgentTemplate;
+use paceline_core::ids::PbxName;
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
+use std::path::Path;
+
+/// What a configuration takes from outside its file.
+pub(super) struct Outside<'o> {
+    /// Where relative paths start.
+    pub(super) folder: &'o Path,
+    /// Looks up an environment variable.
+    pub(super) env: &'o dyn Fn(&str) -> Option<String>,
+}
+
+const NO_PASSWORD: (&str, &str) = (
+    "password",
+    "put it into a file that only Paceline may read and write `password_file = \"FILE\"`, or write `password_env = \"NAME\"`",
+);
+
+pub(super) fn read(mut root: Section<'_>, outside: &Outside<'_>) -> Config {
+    let mut config = Config::default();
+
+    let mut server = root.table("server");
+    let listen = server.get(
+        "listen",
+        text(|t| {
+            t.parse()
+                .map_err(|_| Wrong::expected("an IP address and a port, such as \"127.0.0.1:8080\""))
+        }),
+    );
+    config.listen = listen.map_or(config.listen, |l| l.value);
+    server.finish(&[]);
+
+    config.store = read_store(root.table("store"), outside);
+
+    let mut numbers = root.table("numbers");
+    let region = numbers.get(
+        "default_region",
+        text(|t| {
+            let wrong = || Wrong::expected("two capital letters (ISO 3166-1), such as \"US\"");
+            is_region(t).then(|| t.to_owned()).ok_or_else(wrong)
+        }),
+    );
+    config.default_region = region.map(|r| r.value);
+    numbers.finish(&[]);
+
+    let mut log = root.table("log");
+    config.log_json = log.get("json", boolean).is_some_and(|j| j.value);
+    log.finish(&[]);
+
+    config.pbxes = read_pbxes(root.tables("pbx"), outside);
+    root.finish(&[]);
+    config
+}
+
+enum StoreUrl {
+    Sqlite(String),
+    Postgres(Url),
+}
+
+fn read_store(mut section: Section<'_>, outside: &Outside<'_>) -> StoreConfig {
+    let url = section.get("url", text(|t| store_url(t, outside.folder)));
+    let password = read_password(&mut section, outside);
+    let sqlite = |shown: String| StoreConfig {
+        url: shown.clone().into(),
+        shown,
+    };
+    let store = match url.map(|u| u.value) {
+        Some(StoreUrl::Postgres(url)) => {
+            let shown = url.to_string();
+            let mut full = url;
+            if let Some((key, password)) = &password
+                && full.set_password(Some(password.value.expose_secret())).is_err()
+            {
+                let wrong = Wrong::expected("a password is sent to a host, and `url` names none");
+                section.invalid(key, password.span.clone(), wrong);
+            }
+            StoreConfig {
+                url: String::from(full).into(),
+                shown,
+            }
+        }
+        url => {
+            if let Some((key, password)) = &password {
+                let wrong = Wrong::expected("SQLite has no password")
+                    .hint("leave it out, or set `url` to a postgres:// URL");
+                section.invalid(key, password.span.clone(), wrong);
+            }
+            match url {
+                Some(StoreUrl::Sqlite(url)) => sqlite(url),
+                _ => sqlite(sqlite_url("paceline.db", outside.folder)),
+            }
+        }
+    };
+    section.finish(&[NO_PASSWORD]);
+    store
+}
+
+fn store_url(written: &str, folder: &Path) -> Result<StoreUrl, Wrong> {
+    if let Some(rest) = written.strip_prefix("sqlite:") {
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        if path.is_empty() || path.starts_with(":memory:") || path.starts_with('?') {
+            return Err(Wrong::expected("a file, such as \"sqlite:paceline.db\"").hint(
+                "state must outlive the process: Paceline finishes after a crash what it began before",
+            ));
+        }
+        return Ok(StoreUrl::Sqlite(sqlite_url(path, folder)));
+    }
+    let postgres = Url::parse(written)
+        .ok()
+        .filter(|u| matches!(u.scheme(), "postgres" | "postgresql"));
+    match postgres {
+        None => Err(Wrong::expected(
+            "\"sqlite:FILE\" or \"postgres://USER@HOST/DATABASE\"",
+        )),
+        Some(url) if url.password().is_some() || url.query_pairs().any(|(key, _)| key == "password") => {
+            Err(Wrong::expected("no password here").hint(NO_PASSWORD.1))
+        }
+        Some(url) => Ok(StoreUrl::Postgres(url)),
+    }
+}
+
+/// `path` is as in a URL already, `folder` is not.
+fn sqlite_url(path: &str, folder: &Path) -> String {
+    if path.starts_with('/') || folder.as_os_str().is_empty() {
+        return format!("sqlite:{path}");
+    }
+    format!("sqlite:{}/{path}", escape(folder))
+}
+
+/// A path as it is written in a SQLite URL.
+pub(super) fn escape(path: &Path) -> String {
+    let path = path.display().to_string();
+    path.replace('%', "%25").replace('?', "%3F").replace('#', "%23")
+}
+
+/// The password that `password_file` or `password_env` leads to, and which of them. `None`: neither is set, or what is
+/// wrong was reported.
+fn read_password(
+    section: &mut Section<'_>,
+    outside: &Outside<'_>,
+) -> Option<(&'static str, Placed<SecretString>)> {
+    let by_file =
+        section.get(
+            "password_file",
+            text(|t| {
+                let path = outside.folder.join(t);
+                let content = std::fs::read_to_string(&path).map_err(|err| {
+                    Wrong::expected(format!("cannot be read: {err}")).hint(format!(
+                        "put the password, and nothing else, into `{}`",
+                        path.display()
+                    ))
+                })?;
+                let password = content.trim_end_matches(['\r', '\n']);
+                match password {
+                    "" => Err(Wrong::expected("this file is empty")),
+                    _ if password.contains('\n') => Err(Wrong::expected("this file has several lines")
+                        .hint("only the password may stand in it")),
+                    _ => Ok(SecretString::from(password)),
+                }
+            }),
+        );
+    let by_env = section.get(
+        "password_env",
+        text(|t| match (outside.env)(t) {
+            Some(password) if !password.is_empty() => Ok(SecretString::from(password)),
+            _ => Err(Wrong::expected("this environment variable is not set")
+                .hint(format!("set it before starting Paceline: {t}=…"))),
+        }),
+    );
+    match (by_file, by_env) {
+        (Some(_), Some(env)) => {
+            section.invalid(
+                "password_env",
+                env.span,
+                Wrong::expected("`password_file` is set already"),
+            );
+            None
+        }
+        (Some(file), None) => Some(("password_file", file)),
+        (None, Some(env)) => Some(("password_env", env)),
+        (None, None) => None,
+    }
+}
+
+fn read_pbxes(sections: Vec<Section<'_>>, outside: &Outside<'_>) -> Vec<PbxConfig> {
+    let mut pbxes: Vec<PbxConfig> = Vec::new();
+    let many = sections.len() > 1;
+    for mut section in sections {
+        let name = section.need("name", "\"office\"", text(name));
+        if let Some(name) = &name
+            && pbxes.iter().any(|other| other.name.as_str() == name.value)
+        {
+            section.invalid(
+                "name",
+                name.span.clone(),
+                Wrong::expected("another PBX has this name"),
+            );
+        }
+        let agent_dial = section.get(
+            "agent_dial",
+            text(|t| AgentTemplate::new(t).map_err(|e| Wrong::expected(e.to_string()))),
+        );
+        let agent_dial = agent_dial
+            .map(|a| a.value)
+            .or_else(|| AgentTemplate::new("PJSIP/{extension}").ok());
+        let kind = section.need("kind", "\"ari\"", text(kind));
+        let kind = match kind.map(|k| k.value) {
+            Some(Kind::Ari) => read_ari(&mut section, outside),
+            Some(Kind::Sim) => read_sim(&mut section, many),
+            None => {
+                // Which settings belong here is not known, so none can be called unknown.
+                continue;
+            }
+        };
+        section.finish(&[NO_PASSWORD]);
+        if let (Some(name), Some(agent_dial), Some(kind)) = (name, agent_dial, kind) {
+            pbxes.push(PbxConfig {
+                name: PbxName::new(&name.value),
+                agent_dial,
+                kind,
+            });
+        }
+    }
+    pbxes
+}
+
+fn name(written: &str) -> Result<String, Wrong> {
+    let fine = (1..=64).contains(&written.len())
+        && written
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    fine.then(|| written.to_owned())
+        .ok_or_else(|| Wrong::expected("1 to 64 letters, digits, `-`, `_` or `.`"))
+}
+
+enum Kind {
+    Ari,
+    Sim,
+}
+
+fn kind(written: &str) -> Result<Kind, Wrong> {
+    match written {
+        "ari" => Ok(Kind::Ari),
+        "sim" => Ok(Kind::Sim),
+        _ => Err(Wrong::expected(
+            "\"ari\" (Asterisk) or \"sim\" (a simulated switch, for trying out)",
+        )),
+    }
+}
+
+fn read_ari(section: &mut Section<'_>, outside: &Outside<'_>) -> Option<PbxKind> {
+    let url = section.need("url", "\"http://127.0.0.1:8088\"", text(ari_url));
+    let username = section.need(
+        "username",
+        "\"paceline\"",
+        text(|t| {
+            let fine = !t.is_empty() && t.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+            fine.then(|| t.to_owned())
+                .ok_or_else(|| Wrong::expected("a user of ari.conf: visible ASCII, no spaces, no `:`"))
+        }),
+    );
+    if !section.has("password_file") && !section.has("password_env") {
+        section.missing("password_file", "\"ari.password\"");
+    }
+    let password = read_password(section, outside);
+    let app = section.get("app", text(name));
+    Some(PbxKind::Ari {
+        url: url?.value,
+        username: username?.value,
+        password: password?.1.value,
+        app: app.map_or_else(|| "paceline".to_owned(), |a| a.value),
+    })
+}
+
+fn ari_url(written: &str) -> Result<String, Wrong> {
+    let url = Url::parse(written)
+        .ok()
+        .filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
+    let Some(url) = url else {
+        return Err(Wrong::expected("a URL such as \"http://127.0.0.1:8088\""));
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Wrong::expected("no user or password here").hint("set `username` and `password_file`"));
+    }
+    let path = url.path().trim_end_matches('/');
+    if url.query().is_some() || url.fragment().is_some() || path.ends_with("/ari") {
+        return Err(Wrong::expected(
+            "only the start of the URL, without /ari and all that follows",
+        ));
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn read_sim(section: &mut Section<'_>, many: bool) -> Option<PbxKind> {
+    let seed = section.get("seed", whole);
+    let speed = section.get("speed", number(0.1, 100.0));
+    if let Some(speed) = &speed
+        && many
+        && speed.value != 1.0
+    {
+        let wrong = Wrong::expected("1, as there is another PBX and time passes alike for all");
+        section.invalid("speed", speed.span.clone(), wrong);
+    }
+    Some(PbxKind::Sim {
+        seed: seed.map_or(1, |s| s.value),
+        speed: speed.map_or(1.0, |s| s.value),
+    })
+}

@@ -1,0 +1,165 @@
+use super::*;
+use paceline_core::gate::{GateReason, GateVerdict};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
+
+/// A registry in which every metric has at least one series.
+fn busy() -> Metrics {
+    let metrics = Metrics::new();
+    let campaign = metrics.campaign("spring \"offer\"");
+    campaign.attempts.inc_by(3);
+    campaign.illegal.inc();
+    campaign.trunk("carrier-a").ended(Outcome::NoAnswer);
+    campaign.trunk("carrier-a").ended(Outcome::NoAnswer);
+    campaign
+        .answer_to_connect_command
+        .observe(Duration::from_micros(300));
+    campaign.answer_to_connected.observe(Duration::from_millis(40));
+    campaign.ring_duration.observe(Duration::from_secs(12));
+    campaign.talk_duration.observe(Duration::from_secs(95));
+    campaign.show(&LiveCampaign {
+        calls: BTreeMap::from([(CallPhase::Ringing, 2)]),
+        agents_by_state: BTreeMap::from([(AgentState::Reserved, 2)]),
+        hopper: 40,
+        ..LiveCampaign::default()
+    });
+    metrics.stale().inc();
+    metrics.store_commit().observe(Duration::from_millis(2));
+    let decision = GateDecision {
+        verdict: GateVerdict::Deny,
+        reasons: vec![GateReason::Dnc],
+    };
+    metrics.count_decision(GateStage::Lease, &decision);
+    let queue = metrics.queue("store_changes");
+    queue.depth.set(7);
+    queue.dropped.inc();
+    queue.stalls.inc();
+    let stats = Arc::new(LinkStats::default());
+    stats.connected.store(true, Ordering::Relaxed);
+    stats.events_read.store(11, Ordering::Relaxed);
+    metrics.watch_link(&PbxName::new("office"), stats);
+    metrics
+}
+
+#[test]
+fn what_was_counted_is_what_is_shown() {
+    let text = busy().render();
+    for line in [
+        r#"paceline_attempts_total{campaign="spring \"offer\""} 3"#,
+        r#"paceline_outcomes_total{campaign="spring \"offer\"",trunk="carrier-a",outcome="no_answer"} 2"#,
+        r#"paceline_outcomes_total{campaign="spring \"offer\"",trunk="carrier-a",outcome="busy"} 0"#,
+        r#"paceline_calls{campaign="spring \"offer\"",phase="ringing"} 2"#,
+        r#"paceline_agents{campaign="spring \"offer\"",state="reserved"} 2"#,
+        r#"paceline_hopper_contacts{campaign="spring \"offer\""} 40"#,
+        r#"paceline_gate_decisions_total{stage="lease",verdict="deny",reason="dnc"} 1"#,
+        r#"paceline_answer_to_connect_command_seconds_bucket{le="0.0005",campaign="spring \"offer\""} 1"#,
+        r#"paceline_pbx_up{pbx="office"} 1"#,
+        r#"paceline_pbx_events_total{pbx="office"} 11"#,
+        r#"paceline_queue_depth{queue="store_changes"} 7"#,
+        "paceline_engine_stale_total 1",
+        "# TYPE paceline_attempts_total counter",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\nis missing in\n{text}");
+    }
+}
+
+#[test]
+fn a_gauge_returns_to_zero_when_nothing_is_left() {
+    let metrics = busy();
+    metrics
+        .campaign("spring \"offer\"")
+        .show(&LiveCampaign::default());
+    let text = metrics.render();
+    assert!(text.contains("phase=\"ringing\"} 0\n"), "{text}");
+}
+
+#[test]
+fn names_units_and_labels_follow_the_rules() {
+    let text = busy().render();
+    let mut types = BTreeMap::new();
+    let mut helped = BTreeSet::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert!(types.insert(name, kind).is_none(), "{name} is declared twice");
+        } else if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').unwrap();
+            assert!(help.ends_with('.') && helped.insert(name), "{line}");
+        }
+    }
+    for (name, kind) in &types {
+        assert!(
+            name.starts_with("paceline_") || name.starts_with("process_"),
+            "{name} has no prefix"
+        );
+        assert!(helped.contains(name), "{name} has no help");
+        assert_eq!(*kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+        for unit in [
+            "ms",
+            "millis",
+            "minutes",
+            "hours",
+            "percent",
+            "kb",
+            "kib",
+            "mb",
+            "ratio_total",
+        ] {
+            assert!(
+                !name.split('_').any(|part| part == unit),
+                "{name} is in no base unit"
+            );
+        }
+        if *kind == "histogram" {
+            assert!(name.ends_with("_seconds"), "{name} does not name its unit");
+        }
+    }
+    let allowed = [
+        "campaign", "trunk", "outcome", "phase", "state", "stage", "verdict", "reason", "pbx", "queue",
+        "version", "le",
+    ];
+    for sample in text.lines().filter(|l| !l.starts_with('#')) {
+        let name = sample.split(['{', ' ']).next().unwrap();
+        let family = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix))
+            .unwrap_or(name);
+        assert!(types.contains_key(family), "{name} is not declared");
+        let labels = sample
+            .split('{')
+            .nth(1)
+            .map_or("", |l| l.split('}').next().unwrap());
+        for label in labels.split("\",").filter(|l| !l.is_empty()) {
+            let key = label.split('=').next().unwrap();
+            assert!(allowed.contains(&key), "{sample} has the label {key}");
+        }
+    }
+}
+
+#[test]
+fn promtool_accepts_the_page() {
+    let tools = std::env::var_os("PACELINE_PROMTOOL").unwrap_or_else(|| "promtool".into());
+    let started = Command::new(&tools)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut promtool = match started {
+        Ok(child) => child,
+        Err(err) => {
+            eprintln!(
+                "SKIPPED: promtool cannot be run ({err}): put it on PATH or name it in PACELINE_PROMTOOL"
+            );
+            return;
+        }
+    };
+    let mut stdin = promtool.stdin.take().unwrap();
+    stdin.write_all(busy().render().as_bytes()).unwrap();
+    drop(stdin);
+    let output = promtool.wait_with_output().unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && complaints.is_empty(), "{complaints}");
+}
