@@ -1,1 +1,103 @@
-//! (to come)
+//! Logs: to standard error, for people on a terminal or as JSON, one object a line. `RUST_LOG` chooses what is shown.
+//!
+//! Our own messages never hold personal data. Other libraries' do below INFO, where they show what is on the wire, so
+//! those never pass, whatever `RUST_LOG` says.
+
+use crate::cli::screen::Screen;
+use std::env::VarError;
+use std::io::IsTerminal as _;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt};
+
+/// Logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `RUST_LOG` cannot be read as a filter.
+    #[error(
+        "RUST_LOG is no filter: write a level such as `info`, or targets such as `paceline::pbx=debug,info`"
+    )]
+    Filter(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Somebody has set up logging already.
+    #[error("logging is set up twice in one process")]
+    Twice(#[source] tracing_subscriber::util::TryInitError),
+}
+
+/// Starts logging for this process. Lines go around what `screen` shows.
+pub fn init(json: bool, screen: &Screen) -> Result<(), TelemetryError> {
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(text) if !text.is_empty() => {
+            EnvFilter::try_new(text).map_err(|err| TelemetryError::Filter(Box::new(err)))?
+        }
+        Ok(_) | Err(VarError::NotPresent) => EnvFilter::default().add_directive(LevelFilter::INFO.into()),
+        Err(err) => return Err(TelemetryError::Filter(Box::new(err))),
+    };
+    let screen = screen.clone();
+    let writer = move || screen.clone();
+    let layer = if json {
+        fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(writer)
+            .boxed()
+    } else {
+        let ansi = std::io::stderr().is_terminal();
+        fmt::layer().with_ansi(ansi).with_writer(writer).boxed()
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter_fn(may_pass)))
+        .with(filter)
+        .try_init()
+        .map_err(TelemetryError::Twice)
+}
+
+fn may_pass(message: &Metadata<'_>) -> bool {
+    let ours = message
+        .target()
+        .split("::")
+        .next()
+        .is_some_and(|crate_name| crate_name == "paceline" || crate_name.starts_with("paceline_"));
+    ours || *message.level() <= Level::INFO
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_other_libraries_say_of_the_wire_never_reaches_the_log() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let layer = fmt::layer()
+            .with_writer(move || writer.clone())
+            .with_filter(filter_fn(may_pass));
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::trace!(target: "tungstenite::protocol", "frame with +12025550123");
+            tracing::debug!(target: "hyper", "GET /ari/channels?endpoint=+12025550123");
+            tracing::debug!(target: "paceline_other", "ours too");
+            tracing::debug!("ours");
+            tracing::warn!(target: "sqlx", "slow");
+        });
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("555"), "{text}");
+        assert!(text.contains("ours too") && text.contains("slow"), "{text}");
+        assert_eq!(text.lines().count(), 3, "{text}");
+    }
+}

@@ -1,0 +1,108 @@
+//! `paceline config check`: what a configuration file says, or what is wrong with it.
+
+use super::say;
+use crate::config::{Config, ConfigError, PbxKind};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Shows the configuration as understood, without secrets.
+pub(super) fn run(file: Option<&Path>, as_json: bool) -> anyhow::Result<()> {
+    let loaded = Config::load(file);
+    if as_json {
+        say(&format!("{:#}\n", report(&loaded)))?;
+    } else if let Ok(config) = &loaded {
+        say(&describe(config))?;
+    }
+    match loaded {
+        Err(_) if as_json => Err(super::AlreadyTold.into()),
+        loaded => Ok(loaded.map(drop)?),
+    }
+}
+
+fn report(loaded: &Result<Config, ConfigError>) -> Value {
+    let config = match loaded {
+        Ok(config) => config,
+        Err(ConfigError::Invalid(problems)) => return json!({"ok": false, "problems": problems}),
+        Err(error) => {
+            let message = error.to_string();
+            return json!({"ok": false, "problems": [{"message": message}]});
+        }
+    };
+    let pbxes = config.pbxes.iter().map(|pbx| {
+        let common = json!({"name": pbx.name, "agent_dial": pbx.agent_dial});
+        let own = match &pbx.kind {
+            PbxKind::Ari {
+                url,
+                username,
+                app,
+                password: _,
+            } => {
+                json!({"kind": "ari", "url": url, "username": username, "app": app})
+            }
+            PbxKind::Sim { seed, speed } => json!({"kind": "sim", "seed": seed, "speed": speed}),
+        };
+        match (common, own) {
+            (Value::Object(mut all), Value::Object(own)) => {
+                all.extend(own);
+                Value::Object(all)
+            }
+            (common, _) => common,
+        }
+    });
+    json!({
+        "ok": true,
+        "file": config.file,
+        "settings": {
+            "server": {"listen": config.listen},
+            "store": {"url": config.store.shown},
+            "numbers": {"default_region": config.default_region},
+            "log": {"json": config.log_json},
+            "pbx": pbxes.collect::<Vec<_>>(),
+        },
+        "warnings": config.warnings(),
+    })
+}
+
+fn describe(config: &Config) -> String {
+    let head = match &config.file {
+        Some(file) => format!("`{}` can be used.", file.display()),
+        None => "There is no paceline.toml here; these are the defaults.".to_owned(),
+    };
+    let region = config
+        .default_region
+        .as_deref()
+        .unwrap_or("none: numbers without a country code are refused");
+    let mut rows = vec![
+        ("listens on".to_owned(), config.listen.to_string()),
+        ("keeps state in".to_owned(), config.store.shown.clone()),
+        ("default region".to_owned(), region.to_owned()),
+    ];
+    for pbx in &config.pbxes {
+        let what = match &pbx.kind {
+            PbxKind::Ari {
+                url,
+                username,
+                app,
+                password: _,
+            } => {
+                format!("Asterisk at {url}, user `{username}`, application `{app}`")
+            }
+            PbxKind::Sim { seed, speed } => format!("simulated, seed {seed}, {speed} times real time"),
+        };
+        let dial = String::from(pbx.agent_dial.clone());
+        rows.push((format!("PBX `{}`", pbx.name), format!("{what}, agents by {dial}")));
+    }
+    let width = rows
+        .iter()
+        .map(|(label, _)| label.chars().count())
+        .max()
+        .unwrap_or(0);
+    let mut text = format!("{head}\n");
+    for (label, value) in rows {
+        text.push_str(&format!("  {label:width$}  {value}\n"));
+    }
+    for warning in config.warnings() {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    text
+}
