@@ -1,1 +1,142 @@
-//! The life of one attempt.
+//! The life of one attempt, from the wish to call to the confirmed end of its leg.
+
+use crate::ids::{AgentId, AttemptId, LegId, PbxName, TrunkId};
+use crate::input::Lead;
+use crate::live::CallPhase;
+use crate::outcome::Outcome;
+use crate::pbx::{EndedBy, LegEnd};
+use crate::time::Mono;
+use crate::verdict;
+
+/// A live attempt, as the engine keeps it.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) attempt: AttemptId,
+    pub(crate) leg: LegId,
+    pub(crate) pbx: PbxName,
+    pub(crate) trunk: TrunkId,
+    pub(crate) lead: Lead,
+    pub(crate) state: CallState,
+}
+
+/// Where an attempt is. An agent named here is `reserved` or `on_call` for it, and for nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallState {
+    /// Being stored; nothing is dialed. `wanted` is false once nobody needs it any more.
+    Preparing { agent: AgentId, wanted: bool },
+    /// Dialed or adopted. Past `silent_at` the switch must have told us its end; we ask.
+    Dialing { agent: Option<AgentId>, silent_at: Mono },
+    /// As `Dialing`, with a sign of life.
+    Ringing { agent: Option<AgentId>, silent_at: Mono },
+    /// A person is there and no agent yet.
+    Waiting { limit_at: Mono },
+    /// The switch was asked to join the two.
+    Connecting { agent: AgentId, limit_at: Mono },
+    /// They talk. Past `silent_at` the switch must have ended it; we ask.
+    Connected { agent: AgentId, silent_at: Mono },
+    /// The switch was asked to end it, and is asked again at `ask_again_at` until it confirms.
+    Ending {
+        agent: Option<AgentId>,
+        why: Why,
+        ask_again_at: Mono,
+    },
+}
+
+/// Why we ended a leg, or ask for its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Nobody needs the call any more; it was not answered when we asked.
+    TakenBack,
+    /// As `TakenBack`, but the answer came first.
+    TakenBackAnswered,
+    /// Nobody came within the limit.
+    Limit,
+    /// The conversation was on, and its agent is gone.
+    AgentLost,
+    /// The callee is said to be gone, after the answer and before an agent was there.
+    CalleeGone,
+    /// Its end should have come long ago, before any answer.
+    SilentUnanswered,
+    /// Its end should have come long ago, from a conversation.
+    SilentConnected,
+}
+
+impl CallState {
+    pub(crate) fn agent(&self) -> Option<AgentId> {
+        match *self {
+            CallState::Preparing { agent, .. }
+            | CallState::Connecting { agent, .. }
+            | CallState::Connected { agent, .. } => Some(agent),
+            CallState::Dialing { agent, .. }
+            | CallState::Ringing { agent, .. }
+            | CallState::Ending { agent, .. } => agent,
+            CallState::Waiting { .. } => None,
+        }
+    }
+
+    pub(crate) fn phase(&self) -> CallPhase {
+        match self {
+            CallState::Preparing { .. } => CallPhase::Preparing,
+            CallState::Dialing { .. } => CallPhase::Dialing,
+            CallState::Ringing { .. } => CallPhase::Ringing,
+            CallState::Waiting { .. } | CallState::Connecting { .. } => CallPhase::Answered,
+            CallState::Connected { .. } => CallPhase::Connected,
+            CallState::Ending { .. } => CallPhase::Ending,
+        }
+    }
+
+    /// When this state wants to be looked at again.
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        match *self {
+            CallState::Preparing { .. } => None,
+            CallState::Dialing { silent_at, .. }
+            | CallState::Ringing { silent_at, .. }
+            | CallState::Connected { silent_at, .. } => Some(silent_at),
+            CallState::Waiting { limit_at } | CallState::Connecting { limit_at, .. } => Some(limit_at),
+            CallState::Ending { ask_again_at, .. } => Some(ask_again_at),
+        }
+    }
+
+    /// The attempt's outcome, were its leg to end so in this state.
+    pub(crate) fn outcome(&self, end: &LegEnd) -> Outcome {
+        match *self {
+            CallState::Preparing { .. } => Outcome::Cancelled,
+            CallState::Dialing { .. } | CallState::Ringing { .. } => {
+                // Answered unseen: a person may have met silence.
+                if end.answered {
+                    Outcome::Unknown
+                } else {
+                    verdict::unanswered(end)
+                }
+            }
+            CallState::Waiting { .. } | CallState::Connecting { .. } => match end.by {
+                EndedBy::Vanished => Outcome::Unknown,
+                EndedBy::Network | EndedBy::RingTimeout | EndedBy::Us | EndedBy::Refused => Outcome::Answered,
+            },
+            CallState::Connected { .. } => Outcome::Answered,
+            CallState::Ending { why, .. } => why.outcome(end),
+        }
+    }
+}
+
+impl Why {
+    fn outcome(self, end: &LegEnd) -> Outcome {
+        match self {
+            Why::TakenBack if end.answered => Outcome::Abandoned,
+            Why::TakenBack => verdict::unanswered(end),
+            Why::TakenBackAnswered | Why::Limit => Outcome::Abandoned,
+            Why::AgentLost | Why::SilentConnected => Outcome::Answered,
+            Why::CalleeGone => match end.by {
+                EndedBy::Vanished => Outcome::Unknown,
+                EndedBy::Network | EndedBy::RingTimeout | EndedBy::Us | EndedBy::Refused => Outcome::Answered,
+            },
+            Why::SilentUnanswered if end.answered => Outcome::Unknown,
+            Why::SilentUnanswered => match end.by {
+                EndedBy::Us => Outcome::NoAnswer,
+                EndedBy::Network | EndedBy::RingTimeout | EndedBy::Refused | EndedBy::Vanished => {
+                    verdict::unanswered(end)
+                }
+            },
+        }
+    }
+}

@@ -1,1 +1,326 @@
-//! The engine of one campaign.
+//! The engine of one campaign: what to launch, whom to connect, what each attempt came to.
+//!
+//! In: [`Input`]s and the time. Out: [`Command`]s, and when to wake it. Knows no database, no socket, no clock. Whatever
+//! comes late, twice, out of order or not at all, it strands no call and no agent, and gives no agent two calls.
+//! Start at [`Engine::handle`]. Calls move in `engine/calls.rs`, agents in `engine/agents.rs`, links and crashes in
+//! `engine/links.rs`, launches and the hopper in `engine/launches.rs`.
+
+use crate::agent::{Agent, Work};
+use crate::call::Call;
+use crate::campaign::CampaignConfig;
+use crate::command::Command;
+use crate::ids::{AgentId, AgentLegId, AttemptId, LegId, PbxName};
+use crate::input::{Input, Lead};
+use crate::live::{CallPhase, LiveAgent, LiveCampaign};
+use crate::outcome::Outcome;
+use crate::time::{Mono, Now};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+mod agents;
+mod calls;
+mod launches;
+mod links;
+
+/// A hang-up that is not confirmed is asked again after this.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// A leg whose end is overdue by this much is asked after.
+const SILENCE_MARGIN: Duration = Duration::from_secs(10);
+
+/// The engine of one campaign. See the module for its contract.
+#[derive(Debug)]
+pub struct Engine {
+    config: CampaignConfig,
+    rng: ChaCha8Rng,
+    active: bool,
+    draining: bool,
+    /// Switches whose event stream stands and is resynchronised.
+    links_up: BTreeSet<PbxName>,
+    calls: BTreeMap<AttemptId, Call>,
+    legs: BTreeMap<LegId, AttemptId>,
+    agents: BTreeMap<AgentId, Agent>,
+    agent_legs: BTreeMap<AgentLegId, AgentId>,
+    hopper: VecDeque<Lead>,
+    refill: Refill,
+    /// Nothing is launched before this: the store had trouble.
+    hold_until: Mono,
+    timers: BTreeSet<(Mono, Timer)>,
+    commands: VecDeque<Command>,
+    counts: Counts,
+}
+
+/// What the engine counts of its inputs and results.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events that came late, twice, or for legs that are no longer ours.
+    pub stale: u64,
+    /// Attempts sent to be dialed.
+    pub launched: u64,
+    /// Ended attempts by outcome.
+    pub outcomes: BTreeMap<Outcome, u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refill {
+    /// The store is being asked.
+    Asked,
+    /// It may be asked from then on.
+    From(Mono),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Call(AttemptId),
+    Agent(AgentId),
+    Launch,
+}
+
+/// An input that makes no sense where the engine stands. The engine's state is as before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// The agent is not logged in here.
+    #[error("agent {0} is not logged in to this campaign: log the agent in first")]
+    NotLoggedIn(AgentId),
+    /// The agent is logged in with another phone.
+    #[error("agent {0} is logged in with another phone: log the agent out first")]
+    OtherPhone(AgentId),
+    /// The process is about to stop.
+    #[error("Paceline is stopping: log in again once it runs")]
+    Draining,
+    /// The shell broke the contract.
+    #[error("attempt {0} was answered as prepared without having been asked for")]
+    NotAsked(AttemptId),
+}
+
+impl Engine {
+    /// An engine that launches nothing until told [`Input::SetActive`], and touches nothing on a switch until that
+    /// switch is resynchronised. `seed` decides its ids.
+    pub fn new(config: CampaignConfig, seed: u64, recovered: crate::input::Recovered, now: Now) -> Self {
+        let mut engine = Self {
+            config,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            active: false,
+            draining: false,
+            links_up: BTreeSet::new(),
+            calls: BTreeMap::new(),
+            legs: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            agent_legs: BTreeMap::new(),
+            hopper: VecDeque::new(),
+            refill: Refill::From(now.mono),
+            hold_until: now.mono,
+            timers: BTreeSet::new(),
+            commands: VecDeque::new(),
+            counts: Counts::default(),
+        };
+        engine.adopt(now, recovered);
+        engine
+    }
+
+    /// Takes new settings. Calls that are up keep what they were launched with.
+    pub fn configure(&mut self, now: Now, config: CampaignConfig) {
+        self.config = config;
+        self.launch(now);
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, now: Now, input: Input) -> Result<(), EngineError> {
+        let result = self.take(now, input);
+        self.launch(now);
+        result
+    }
+
+    /// The next thing to do, oldest first.
+    pub fn next_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// When [`Engine::handle_timeout`] wants to be called. Only looks.
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Wakes whatever is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= now.mono) {
+            self.timers.remove(&(at, timer));
+            match timer {
+                Timer::Call(attempt) => self.call_due(now, attempt),
+                Timer::Agent(agent) => self.agent_due(now, agent),
+                Timer::Launch => {}
+            }
+        }
+        self.launch(now);
+    }
+
+    /// Whether a drained engine has nothing left to wait for.
+    pub fn is_drained(&self) -> bool {
+        self.draining && self.calls.is_empty() && self.agents.is_empty()
+    }
+
+    /// What it counted so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Everything live, for metrics and the API.
+    pub fn live(&self, now: Now) -> LiveCampaign {
+        let mut live = LiveCampaign {
+            active: self.active,
+            hopper: self.hopper.len(),
+            ..LiveCampaign::default()
+        };
+        for phase in CallPhase::ALL {
+            live.calls.insert(*phase, 0);
+        }
+        for call in self.calls.values() {
+            *live.calls.entry(call.state.phase()).or_default() += 1;
+        }
+        for agent in self.agents.values() {
+            *live.agents_by_state.entry(agent.state()).or_default() += 1;
+            live.agents.push(LiveAgent {
+                agent: agent.id,
+                state: agent.state(),
+                since_ms: agent.since,
+                pbx: agent.pbx.clone(),
+                leg: agent.phone.leg(),
+                attempt: agent.work.attempt(),
+            });
+        }
+        live.idle = self.idle(now);
+        live
+    }
+
+    /// Legs that this engine still answers for: callees' and agents'.
+    pub fn owned_legs(
+        &self,
+    ) -> (
+        impl Iterator<Item = LegId> + '_,
+        impl Iterator<Item = AgentLegId> + '_,
+    ) {
+        (self.legs.keys().copied(), self.agent_legs.keys().copied())
+    }
+
+    /// Names the first broken promise between calls and agents, for simulators and tests: an agent is tied to one call at
+    /// most, and that call names the agent.
+    pub fn check(&self) -> Result<(), String> {
+        for agent in self.agents.values() {
+            if let Work::Reserved { attempt } | Work::OnCall { attempt } = agent.work {
+                let named = self.calls.get(&attempt).and_then(|call| call.state.agent());
+                if named != Some(agent.id) {
+                    return Err(format!(
+                        "agent {} is tied to attempt {attempt}, which names {named:?}",
+                        agent.id
+                    ));
+                }
+            }
+            if agent
+                .phone
+                .leg()
+                .is_some_and(|leg| self.agent_legs.get(&leg) != Some(&agent.id))
+            {
+                return Err(format!("the leg of agent {} is not known as such", agent.id));
+            }
+        }
+        for call in self.calls.values() {
+            if let Some(id) = call.state.agent() {
+                let tied = self.agents.get(&id).map(|agent| agent.work);
+                let theirs = tied.and_then(Work::attempt);
+                if theirs != Some(call.attempt) || matches!(tied, Some(Work::WrapUp { .. })) {
+                    return Err(format!(
+                        "attempt {} names agent {id}, who is in {tied:?}",
+                        call.attempt
+                    ));
+                }
+            }
+            if self.legs.get(&call.leg) != Some(&call.attempt) {
+                return Err(format!(
+                    "the leg of attempt {} is not known as such",
+                    call.attempt
+                ));
+            }
+        }
+        if self.legs.len() != self.calls.len() {
+            return Err(format!("{} legs for {} calls", self.legs.len(), self.calls.len()));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, now: Now, input: Input) -> Result<(), EngineError> {
+        match input {
+            Input::SetActive(active) => {
+                self.active = active;
+                if !active {
+                    self.return_hopper(|_| true);
+                }
+                Ok(())
+            }
+            Input::Drain => {
+                self.drain(now);
+                Ok(())
+            }
+            Input::TaskStopped { task, hang_up } => {
+                self.return_hopper(|lead| lead.task == task);
+                if hang_up {
+                    self.take_back_where(now, |call| call.lead.task == task);
+                }
+                Ok(())
+            }
+            Input::WorkAdded => {
+                if let Refill::From(at) = &mut self.refill {
+                    *at = (*at).min(now.mono);
+                }
+                Ok(())
+            }
+            Input::Leads { leads, next_due } => {
+                self.leads_arrived(now, leads, next_due);
+                Ok(())
+            }
+            Input::RefillFailed => {
+                self.refill = Refill::From(now.mono + launches::STORE_TROUBLE_HOLD);
+                Ok(())
+            }
+            Input::Prepared { attempt, result } => self.prepared(now, attempt, result),
+            Input::Agent { agent, request } => self.agent_asks(now, agent, request),
+            Input::Pbx { pbx, event } => {
+                self.pbx_event(now, pbx, event);
+                Ok(())
+            }
+        }
+    }
+
+    fn drain(&mut self, now: Now) {
+        self.draining = true;
+        self.return_hopper(|_| true);
+        self.take_back_where(now, |_| true);
+        let agents: Vec<AgentId> = self.agents.keys().copied().collect();
+        for agent in agents {
+            self.log_out(now, agent);
+        }
+    }
+
+    fn tell(&mut self, pbx: &PbxName, command: crate::pbx::PbxCommand) {
+        self.commands.push_back(Command::Pbx {
+            pbx: pbx.clone(),
+            command,
+        });
+    }
+
+    fn store(&mut self, change: crate::command::Change) {
+        self.commands.push_back(Command::Store(change));
+    }
+
+    fn rearm(&mut self, before: Option<Mono>, after: Option<Mono>, timer: Timer) {
+        if let Some(at) = before {
+            self.timers.remove(&(at, timer));
+        }
+        if let Some(at) = after {
+            self.timers.insert((at, timer));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

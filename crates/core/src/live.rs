@@ -42,6 +42,8 @@ words! {
         PbxDown = "pbx_down",
         /// No trunk of the campaign is on a free agent's switch.
         NoTrunk = "no_trunk",
+        /// The store failed a moment ago.
+        StoreTrouble = "store_trouble",
     }
 }
 

@@ -1,0 +1,574 @@
+//! How an attempt moves: from dialed to answered, connected, ended.
+
+use super::{ASK_AGAIN, Engine, EngineError, SILENCE_MARGIN, Timer, launches};
+use crate::agent::{Phone, Work};
+use crate::call::{Call, CallState, Why};
+use crate::command::Change;
+use crate::ids::{AgentId, AgentLegId, AttemptId, LegId};
+use crate::input::Prepared;
+use crate::outcome::Outcome;
+use crate::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, Progress, RecordingName};
+use crate::retry;
+use crate::time::Now;
+
+impl Engine {
+    pub(super) fn prepared(
+        &mut self,
+        now: Now,
+        attempt: AttemptId,
+        result: Prepared,
+    ) -> Result<(), EngineError> {
+        let Some(call) = self.calls.get(&attempt) else {
+            return Err(EngineError::NotAsked(attempt));
+        };
+        let CallState::Preparing { agent, wanted } = call.state else {
+            return Err(EngineError::NotAsked(attempt));
+        };
+        match result {
+            Prepared::Allowed if wanted && self.links_up.contains(&call.pbx) => {
+                self.dial(now, attempt, agent)
+            }
+            Prepared::Allowed => {
+                let end = LegEnd {
+                    by: EndedBy::Us,
+                    detail: "not dialed".to_owned(),
+                    ..LegEnd::default()
+                };
+                self.settle(now, attempt, Outcome::Cancelled, end);
+            }
+            Prepared::Refused => self.forget(now, attempt),
+            Prepared::Failed => {
+                self.hold_until = now.mono + launches::STORE_TROUBLE_HOLD;
+                self.timers.insert((self.hold_until, Timer::Launch));
+                self.forget(now, attempt);
+            }
+        }
+        Ok(())
+    }
+
+    fn dial(&mut self, now: Now, attempt: AttemptId, agent: AgentId) {
+        let silent_at = now.mono + self.config.ring_timeout + SILENCE_MARGIN;
+        let Some(call) = self.calls.get(&attempt) else {
+            return;
+        };
+        let Some(trunk) = self.config.trunks.iter().find(|t| t.id == call.trunk) else {
+            let detail = "the trunk was removed from the campaign".to_owned();
+            let end = LegEnd {
+                by: EndedBy::Refused,
+                detail,
+                ..LegEnd::default()
+            };
+            return self.settle(now, attempt, Outcome::Failed, end);
+        };
+        let command = PbxCommand::CallContact {
+            leg: call.leg,
+            dial: trunk.dial.render(&call.lead.number),
+            caller_id: trunk.caller_id.clone(),
+            ring_timeout: self.config.ring_timeout,
+            duration_max: self.config.ring_timeout + self.config.call_duration_max,
+        };
+        let pbx = call.pbx.clone();
+        self.counts.launched += 1;
+        self.set_call(
+            attempt,
+            CallState::Dialing {
+                agent: Some(agent),
+                silent_at,
+            },
+        );
+        self.tell(&pbx, command);
+    }
+
+    pub(super) fn progressed(&mut self, now: Now, leg: LegId, kind: Progress) {
+        let Some(attempt) = self.attempt_of(leg) else {
+            return;
+        };
+        match self.state_of(attempt) {
+            Some(CallState::Dialing { agent, silent_at }) => {
+                self.set_call(attempt, CallState::Ringing { agent, silent_at });
+                self.store(Change::LegProgressed {
+                    leg,
+                    kind,
+                    at: now.wall,
+                });
+            }
+            // A second sign of life, or one overtaken by what it led to.
+            Some(
+                CallState::Preparing { .. }
+                | CallState::Ringing { .. }
+                | CallState::Waiting { .. }
+                | CallState::Connecting { .. }
+                | CallState::Connected { .. }
+                | CallState::Ending { .. },
+            )
+            | None => self.counts.stale += 1,
+        }
+    }
+
+    pub(super) fn answered(&mut self, now: Now, leg: LegId) {
+        let Some(attempt) = self.attempt_of(leg) else {
+            return;
+        };
+        match self.state_of(attempt) {
+            Some(CallState::Dialing { agent, .. } | CallState::Ringing { agent, .. }) => {
+                self.person_waits(now, attempt);
+                self.serve(now, attempt, agent);
+                self.serve_waiting(now);
+            }
+            Some(CallState::Ending {
+                agent,
+                why: Why::TakenBack | Why::SilentUnanswered,
+                ask_again_at,
+            }) => {
+                self.store(Change::Answered {
+                    attempt,
+                    leg,
+                    at: now.wall,
+                });
+                self.set_call(
+                    attempt,
+                    CallState::Ending {
+                        agent,
+                        why: Why::TakenBackAnswered,
+                        ask_again_at,
+                    },
+                );
+            }
+            Some(
+                CallState::Preparing { .. }
+                | CallState::Waiting { .. }
+                | CallState::Connecting { .. }
+                | CallState::Connected { .. }
+                | CallState::Ending { .. },
+            )
+            | None => self.counts.stale += 1,
+        }
+    }
+
+    /// A person answered.
+    pub(super) fn person_waits(&mut self, now: Now, attempt: AttemptId) {
+        let Some(leg) = self.calls.get(&attempt).map(|call| call.leg) else {
+            return;
+        };
+        self.store(Change::Answered {
+            attempt,
+            leg,
+            at: now.wall,
+        });
+        self.set_call(
+            attempt,
+            CallState::Waiting {
+                limit_at: now.mono + self.config.connect_limit,
+            },
+        );
+    }
+
+    /// Connects a waiting callee to the agent kept for it, or lets go of an agent who cannot serve it.
+    pub(super) fn serve(&mut self, now: Now, attempt: AttemptId, kept: Option<AgentId>) {
+        match kept {
+            Some(agent) if self.is_held(agent) => self.connect(now, attempt, agent),
+            Some(agent) => self.free_agent(now, agent, attempt),
+            None => {}
+        }
+    }
+
+    /// Gives every waiting callee an agent, as far as there are any; the longest waiting first.
+    pub(super) fn serve_waiting(&mut self, now: Now) {
+        let mut waiting: Vec<_> = self
+            .calls
+            .values()
+            .filter_map(|call| match call.state {
+                CallState::Waiting { limit_at } => Some((limit_at, call.attempt)),
+                CallState::Preparing { .. }
+                | CallState::Dialing { .. }
+                | CallState::Ringing { .. }
+                | CallState::Connecting { .. }
+                | CallState::Connected { .. }
+                | CallState::Ending { .. } => None,
+            })
+            .collect();
+        waiting.sort_unstable();
+        for (_, attempt) in waiting {
+            let pbx = self.calls.get(&attempt).map(|call| call.pbx.clone());
+            if let Some(agent) = pbx.and_then(|pbx| self.longest_free(&pbx)) {
+                self.connect(now, attempt, agent);
+            }
+        }
+    }
+
+    fn connect(&mut self, now: Now, attempt: AttemptId, agent: AgentId) {
+        let Some((leg, pbx, limit_at)) = self.calls.get(&attempt).and_then(|call| match call.state {
+            CallState::Waiting { limit_at } => Some((call.leg, call.pbx.clone(), limit_at)),
+            CallState::Preparing { .. }
+            | CallState::Dialing { .. }
+            | CallState::Ringing { .. }
+            | CallState::Connecting { .. }
+            | CallState::Connected { .. }
+            | CallState::Ending { .. } => None,
+        }) else {
+            return;
+        };
+        let Some(agent_leg) = self.agents.get(&agent).and_then(|a| a.phone.leg()) else {
+            return;
+        };
+        self.set_work(now, agent, Work::Reserved { attempt });
+        self.set_call(attempt, CallState::Connecting { agent, limit_at });
+        self.tell(&pbx, PbxCommand::Connect { leg, agent_leg });
+    }
+
+    pub(super) fn connected(&mut self, now: Now, leg: LegId, agent_leg: AgentLegId) {
+        let Some(attempt) = self.attempt_of(leg) else {
+            return;
+        };
+        match self.state_of(attempt) {
+            Some(CallState::Connecting { agent, .. }) if self.agent_legs.get(&agent_leg) == Some(&agent) => {
+                self.talk(now, attempt, agent);
+            }
+            Some(
+                CallState::Preparing { .. }
+                | CallState::Dialing { .. }
+                | CallState::Ringing { .. }
+                | CallState::Waiting { .. }
+                | CallState::Connecting { .. }
+                | CallState::Connected { .. }
+                | CallState::Ending { .. },
+            )
+            | None => self.counts.stale += 1,
+        }
+    }
+
+    /// Callee and agent are in one bridge.
+    pub(super) fn talk(&mut self, now: Now, attempt: AttemptId, agent: AgentId) {
+        let Some(call) = self.calls.get(&attempt) else {
+            return;
+        };
+        let (leg, pbx) = (call.leg, call.pbx.clone());
+        let silent_at = now.mono + self.config.ring_timeout + self.config.call_duration_max + SILENCE_MARGIN;
+        self.set_call(attempt, CallState::Connected { agent, silent_at });
+        self.set_work(now, agent, Work::OnCall { attempt });
+        self.phone_proved(agent);
+        self.store(Change::Connected {
+            attempt,
+            agent,
+            at: now.wall,
+        });
+        let agent_leg = self.agents.get(&agent).and_then(|a| a.phone.leg());
+        if let (Some(policy), Some(agent_leg)) = (self.config.recording.clone(), agent_leg) {
+            let recording = RecordingName(leg.to_string());
+            let name = recording.clone();
+            self.store(Change::RecordingAsked {
+                recording: name,
+                attempt,
+                agent,
+                pbx: pbx.clone(),
+                at: now.wall,
+            });
+            self.tell(
+                &pbx,
+                PbxCommand::Record {
+                    leg,
+                    agent_leg,
+                    recording,
+                    announcement: policy.announcement,
+                },
+            );
+        }
+    }
+
+    pub(super) fn connect_failed(
+        &mut self,
+        now: Now,
+        leg: LegId,
+        agent_leg: AgentLegId,
+        fault: ConnectFault,
+    ) {
+        let Some(attempt) = self.attempt_of(leg) else {
+            return;
+        };
+        match (self.state_of(attempt), fault) {
+            (
+                Some(CallState::Connecting { agent, limit_at }),
+                ConnectFault::AgentGone | ConnectFault::Refused,
+            ) if self.agent_legs.get(&agent_leg) == Some(&agent) => {
+                // Whether the two were joined is unknown: the agent's leg goes, so that it cannot be given two calls.
+                self.set_call(attempt, CallState::Waiting { limit_at });
+                self.free_agent(now, agent, attempt);
+                self.drop_phone(now, agent);
+                self.serve_waiting(now);
+            }
+            (Some(CallState::Connecting { agent, .. }), ConnectFault::CalleeGone)
+                if self.agent_legs.get(&agent_leg) == Some(&agent) =>
+            {
+                self.end(now, attempt, Why::CalleeGone);
+            }
+            (
+                Some(
+                    CallState::Preparing { .. }
+                    | CallState::Dialing { .. }
+                    | CallState::Ringing { .. }
+                    | CallState::Waiting { .. }
+                    | CallState::Connecting { .. }
+                    | CallState::Connected { .. }
+                    | CallState::Ending { .. },
+                )
+                | None,
+                _,
+            ) => self.counts.stale += 1,
+        }
+    }
+
+    pub(super) fn ended(&mut self, now: Now, leg: LegId, end: LegEnd) {
+        let Some(attempt) = self.attempt_of(leg) else {
+            return;
+        };
+        let Some(state) = self.state_of(attempt) else {
+            return;
+        };
+        if matches!(state, CallState::Preparing { .. }) {
+            self.counts.stale += 1;
+            return;
+        }
+        let outcome = state.outcome(&end);
+        self.settle(now, attempt, outcome, end);
+    }
+
+    /// The agent of this call lost the phone.
+    pub(super) fn call_lost_its_agent(&mut self, now: Now, attempt: AttemptId) {
+        let Some(call) = self.calls.get(&attempt) else {
+            return;
+        };
+        let pbx = call.pbx.clone();
+        match call.state {
+            CallState::Preparing { agent, wanted: true } => match self.replacement(now, agent, attempt, &pbx)
+            {
+                Some(other) => self.set_call(
+                    attempt,
+                    CallState::Preparing {
+                        agent: other,
+                        wanted: true,
+                    },
+                ),
+                None => self.set_call(attempt, CallState::Preparing { agent, wanted: false }),
+            },
+            CallState::Dialing {
+                agent: Some(agent),
+                silent_at,
+            } => match self.replacement(now, agent, attempt, &pbx) {
+                Some(other) => self.set_call(
+                    attempt,
+                    CallState::Dialing {
+                        agent: Some(other),
+                        silent_at,
+                    },
+                ),
+                None => self.end(now, attempt, Why::TakenBack),
+            },
+            CallState::Ringing {
+                agent: Some(agent),
+                silent_at,
+            } => match self.replacement(now, agent, attempt, &pbx) {
+                Some(other) => self.set_call(
+                    attempt,
+                    CallState::Ringing {
+                        agent: Some(other),
+                        silent_at,
+                    },
+                ),
+                None => self.end(now, attempt, Why::TakenBack),
+            },
+            CallState::Connecting { agent, limit_at } => {
+                self.set_call(attempt, CallState::Waiting { limit_at });
+                self.free_agent(now, agent, attempt);
+                self.serve_waiting(now);
+            }
+            CallState::Connected { .. } => self.end(now, attempt, Why::AgentLost),
+            CallState::Preparing { wanted: false, .. }
+            | CallState::Dialing { agent: None, .. }
+            | CallState::Ringing { agent: None, .. }
+            | CallState::Waiting { .. }
+            | CallState::Ending { .. } => {}
+        }
+    }
+
+    /// Frees an agent who cannot serve this call, and reserves another one who can.
+    fn replacement(
+        &mut self,
+        now: Now,
+        agent: AgentId,
+        attempt: AttemptId,
+        pbx: &crate::ids::PbxName,
+    ) -> Option<AgentId> {
+        let other = self.longest_free(pbx)?;
+        self.free_agent(now, agent, attempt);
+        self.set_work(now, other, Work::Reserved { attempt });
+        Some(other)
+    }
+
+    /// Takes back calls that nobody answered yet.
+    pub(super) fn take_back_where(&mut self, now: Now, which: impl Fn(&Call) -> bool) {
+        let attempts: Vec<AttemptId> = self
+            .calls
+            .values()
+            .filter(|c| which(c))
+            .map(|c| c.attempt)
+            .collect();
+        for attempt in attempts {
+            match self.state_of(attempt) {
+                Some(CallState::Preparing { agent, .. }) => {
+                    self.set_call(attempt, CallState::Preparing { agent, wanted: false });
+                }
+                Some(CallState::Dialing { .. } | CallState::Ringing { .. }) => {
+                    self.end(now, attempt, Why::TakenBack)
+                }
+                Some(
+                    CallState::Waiting { .. }
+                    | CallState::Connecting { .. }
+                    | CallState::Connected { .. }
+                    | CallState::Ending { .. },
+                )
+                | None => {}
+            }
+        }
+    }
+
+    /// Asks the switch to end a call. An agent for whom the switch was never asked to join is free at once.
+    pub(super) fn end(&mut self, now: Now, attempt: AttemptId, why: Why) {
+        let Some(call) = self.calls.get(&attempt) else {
+            return;
+        };
+        let (leg, pbx, state) = (call.leg, call.pbx.clone(), call.state);
+        let agent = match state {
+            CallState::Connecting { agent, .. } | CallState::Connected { agent, .. } => Some(agent),
+            CallState::Ending { agent, .. } => agent,
+            CallState::Preparing { agent, .. } => {
+                self.free_agent(now, agent, attempt);
+                None
+            }
+            CallState::Dialing { agent, .. } | CallState::Ringing { agent, .. } => {
+                if let Some(agent) = agent {
+                    self.free_agent(now, agent, attempt);
+                }
+                None
+            }
+            CallState::Waiting { .. } => None,
+        };
+        let ask_again_at = now.mono + ASK_AGAIN;
+        self.set_call(
+            attempt,
+            CallState::Ending {
+                agent,
+                why,
+                ask_again_at,
+            },
+        );
+        self.tell(&pbx, PbxCommand::HangUp { leg });
+    }
+
+    pub(super) fn call_due(&mut self, now: Now, attempt: AttemptId) {
+        let Some(call) = self.calls.get(&attempt) else {
+            return;
+        };
+        let due = call.state.deadline().is_some_and(|at| at <= now.mono);
+        let link_up = self.links_up.contains(&call.pbx);
+        // While the link is down silence means nothing; the next snapshot will tell.
+        let silent_at = now.mono + SILENCE_MARGIN;
+        match call.state {
+            _ if !due => {}
+            CallState::Preparing { .. } => {}
+            CallState::Dialing { .. } | CallState::Ringing { .. } if link_up => {
+                self.end(now, attempt, Why::SilentUnanswered);
+            }
+            CallState::Dialing { agent, .. } => {
+                self.set_call(attempt, CallState::Dialing { agent, silent_at })
+            }
+            CallState::Ringing { agent, .. } => {
+                self.set_call(attempt, CallState::Ringing { agent, silent_at })
+            }
+            CallState::Waiting { .. } | CallState::Connecting { .. } => self.end(now, attempt, Why::Limit),
+            CallState::Connected { .. } if link_up => self.end(now, attempt, Why::SilentConnected),
+            CallState::Connected { agent, .. } => {
+                self.set_call(attempt, CallState::Connected { agent, silent_at })
+            }
+            CallState::Ending { agent, why, .. } => {
+                let (leg, pbx) = (call.leg, call.pbx.clone());
+                self.set_call(
+                    attempt,
+                    CallState::Ending {
+                        agent,
+                        why,
+                        ask_again_at: now.mono + ASK_AGAIN,
+                    },
+                );
+                if link_up {
+                    self.tell(&pbx, PbxCommand::HangUp { leg });
+                }
+            }
+        }
+    }
+
+    /// The attempt is over: stores its end and lets its agent go.
+    fn settle(&mut self, now: Now, attempt: AttemptId, outcome: Outcome, end: LegEnd) {
+        let Some(call) = self.calls.get(&attempt) else {
+            return;
+        };
+        let made = call.lead.attempts_made.saturating_add(1);
+        let retry_at =
+            retry::next_attempt(outcome, made, call.lead.retries_max).map(|delay| now.wall.plus(delay));
+        let change = Change::Ended {
+            attempt,
+            leg: call.leg,
+            task: call.lead.task,
+            contact: call.lead.contact,
+            outcome,
+            end,
+            at: now.wall,
+            retry_at,
+        };
+        *self.counts.outcomes.entry(outcome).or_default() += 1;
+        self.store(change);
+        self.forget(now, attempt);
+    }
+
+    fn forget(&mut self, now: Now, attempt: AttemptId) {
+        let Some(call) = self.calls.remove(&attempt) else {
+            return;
+        };
+        self.legs.remove(&call.leg);
+        self.rearm(call.state.deadline(), None, Timer::Call(attempt));
+        let Some(agent) = call.state.agent() else { return };
+        match self.agents.get(&agent).map(|a| a.work) {
+            Some(Work::OnCall { attempt: theirs }) if theirs == attempt => {
+                let until = now.mono + self.config.wrap_up;
+                self.set_work(now, agent, Work::WrapUp { attempt, until });
+                self.agent_due(now, agent);
+            }
+            _ => self.free_agent(now, agent, attempt),
+        }
+    }
+
+    pub(super) fn set_call(&mut self, attempt: AttemptId, state: CallState) {
+        let Some(call) = self.calls.get_mut(&attempt) else {
+            return;
+        };
+        let before = std::mem::replace(&mut call.state, state);
+        self.rearm(before.deadline(), state.deadline(), Timer::Call(attempt));
+    }
+
+    fn state_of(&self, attempt: AttemptId) -> Option<CallState> {
+        self.calls.get(&attempt).map(|call| call.state)
+    }
+
+    fn attempt_of(&mut self, leg: LegId) -> Option<AttemptId> {
+        let attempt = self.legs.get(&leg).copied();
+        if attempt.is_none() {
+            self.counts.stale += 1;
+        }
+        attempt
+    }
+
+    fn is_held(&self, agent: AgentId) -> bool {
+        self.agents
+            .get(&agent)
+            .is_some_and(|a| matches!(a.phone, Phone::Held { .. }))
+    }
+}

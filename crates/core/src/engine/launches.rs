@@ -1,0 +1,166 @@
+//! When to launch, and the hopper that feeds it. Progressive: one call for each agent who is free, kept for it.
+
+use super::{Engine, Refill, Timer};
+use crate::agent::Work;
+use crate::call::{Call, CallState};
+use crate::campaign::Mode;
+use crate::command::{Command, NewAttempt};
+use crate::ids::{AgentId, AttemptId, LegId};
+use crate::input::Lead;
+use crate::live::Idle;
+use crate::time::{Now, Wall};
+use rand::RngExt;
+use std::time::Duration;
+
+/// After a failure of the store, nothing is launched or leased for this long.
+pub(super) const STORE_TROUBLE_HOLD: Duration = Duration::from_secs(1);
+/// An empty hopper asks again at least this often.
+const REFILL_EVERY_MAX: Duration = Duration::from_secs(30);
+/// And at most this often.
+const REFILL_EVERY_MIN: Duration = Duration::from_millis(200);
+/// The hopper holds at least this many, so that one agent's calls need no query each.
+const HOPPER_SIZE_MIN: usize = 10;
+
+impl Engine {
+    /// Launches what may be launched, and asks for more contacts when the hopper runs low.
+    pub(super) fn launch(&mut self, now: Now) {
+        if self.active && !self.draining && self.hold_until <= now.mono {
+            match self.config.mode {
+                Mode::Progressive => {
+                    for agent in self.free_agents() {
+                        if !self.launch_for(now, agent) {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        self.refill(now);
+    }
+
+    /// Launches one call and keeps this agent for it. False once the hopper is empty.
+    fn launch_for(&mut self, now: Now, id: AgentId) -> bool {
+        let Some(agent) = self.agents.get(&id) else {
+            return true;
+        };
+        let Some(trunk) = self.config.trunks.iter().find(|t| t.pbx == agent.pbx) else {
+            return true;
+        };
+        let (pbx, trunk) = (agent.pbx.clone(), trunk.id);
+        let Some(lead) = self.hopper.pop_front() else {
+            return false;
+        };
+        let unix_ms = u64::try_from(now.wall.0).unwrap_or(0);
+        let random = self.rng.random();
+        let attempt = AttemptId(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid());
+        let leg = LegId(uuid::Builder::from_random_bytes(self.rng.random()).into_uuid());
+        let state = CallState::Preparing {
+            agent: id,
+            wanted: true,
+        };
+        self.legs.insert(leg, attempt);
+        self.calls.insert(
+            attempt,
+            Call {
+                attempt,
+                leg,
+                pbx: pbx.clone(),
+                trunk,
+                lead: lead.clone(),
+                state,
+            },
+        );
+        self.set_work(now, id, Work::Reserved { attempt });
+        self.commands.push_back(Command::Prepare(NewAttempt {
+            attempt,
+            leg,
+            pbx,
+            trunk,
+            lead,
+            created_at: now.wall,
+            ring_timeout: self.config.ring_timeout,
+        }));
+        true
+    }
+
+    fn refill(&mut self, now: Now) {
+        let Refill::From(from) = self.refill else { return };
+        if !self.active || self.draining || self.agents.is_empty() {
+            return;
+        }
+        let target =
+            (self.agents.len() * 2).clamp(HOPPER_SIZE_MIN, self.config.hopper_size_max.max(HOPPER_SIZE_MIN));
+        if self.hopper.len() > target / 2 {
+            return;
+        }
+        if from > now.mono {
+            self.timers.insert((from, Timer::Launch));
+            return;
+        }
+        self.refill = Refill::Asked;
+        self.commands.push_back(Command::Refill {
+            limit: target - self.hopper.len(),
+        });
+    }
+
+    pub(super) fn leads_arrived(&mut self, now: Now, leads: Vec<Lead>, next_due: Option<Wall>) {
+        // With some, there may be more at once; with none, when the next is due.
+        self.refill = Refill::From(if leads.is_empty() {
+            let until_due = next_due.map_or(REFILL_EVERY_MAX, |at| {
+                Duration::from_millis(u64::try_from(at.0.saturating_sub(now.wall.0)).unwrap_or(0))
+            });
+            now.mono + until_due.clamp(REFILL_EVERY_MIN, REFILL_EVERY_MAX)
+        } else {
+            now.mono
+        });
+        self.hopper.extend(leads);
+        if !self.active || self.draining {
+            self.return_hopper(|_| true);
+        }
+    }
+
+    pub(super) fn return_hopper(&mut self, which: impl Fn(&Lead) -> bool) {
+        let (back, stay) = std::mem::take(&mut self.hopper).into_iter().partition(which);
+        self.hopper = stay;
+        let back: std::collections::VecDeque<Lead> = back;
+        if !back.is_empty() {
+            let contacts = back.into_iter().map(|lead| (lead.task, lead.contact)).collect();
+            self.commands.push_back(Command::Return { contacts });
+        }
+    }
+
+    /// Why nothing more is being launched, most important first.
+    pub(super) fn idle(&self, now: Now) -> Vec<Idle> {
+        let mut why = Vec::new();
+        let mut blocked = |is: bool, reason| {
+            if is {
+                why.push(reason);
+            }
+        };
+        let ready: Vec<_> = self
+            .agents
+            .values()
+            .filter(|a| a.free_since().is_some())
+            .collect();
+        blocked(self.draining, Idle::Draining);
+        blocked(!self.active, Idle::NotActive);
+        blocked(self.agents.is_empty(), Idle::NoAgents);
+        blocked(!self.agents.is_empty() && ready.is_empty(), Idle::NoFreeAgent);
+        blocked(
+            ready.iter().any(|a| !self.links_up.contains(&a.pbx)),
+            Idle::PbxDown,
+        );
+        blocked(
+            ready
+                .iter()
+                .any(|a| !self.config.trunks.iter().any(|t| t.pbx == a.pbx)),
+            Idle::NoTrunk,
+        );
+        blocked(
+            !ready.is_empty() && self.hopper.is_empty() && self.refill != Refill::Asked,
+            Idle::NoContacts,
+        );
+        blocked(self.hold_until > now.mono, Idle::StoreTrouble);
+        why
+    }
+}

@@ -1,0 +1,342 @@
+//! What a lost link, a restart of the switch or a crash of our own left behind: adopt what lives, ask after what is
+//! missing. Until a switch is resynchronised nothing is launched there.
+
+use super::{ASK_AGAIN, Engine, SILENCE_MARGIN, Timer};
+use crate::agent::{Agent, Phone, Wants, Work};
+use crate::call::{Call, CallState, Why};
+use crate::command::Change;
+use crate::ids::{AgentId, AttemptId, PbxName};
+use crate::input::Recovered;
+use crate::pbx::{ChannelPhase, ChannelState, PbxEvent, Progress, Snapshot};
+use crate::time::Now;
+
+impl Engine {
+    pub(super) fn pbx_event(&mut self, now: Now, pbx: PbxName, event: PbxEvent) {
+        match event {
+            PbxEvent::LinkLost => {
+                self.links_up.remove(&pbx);
+            }
+            PbxEvent::Resynchronised(snapshot) => self.resynchronise(now, pbx, &snapshot),
+            PbxEvent::Progress { leg, kind } => self.progressed(now, leg, kind),
+            PbxEvent::Answered { leg } => self.answered(now, leg),
+            PbxEvent::Connected { leg, agent_leg } => self.connected(now, leg, agent_leg),
+            PbxEvent::ConnectFailed {
+                leg,
+                agent_leg,
+                fault,
+            } => self.connect_failed(now, leg, agent_leg, fault),
+            PbxEvent::Ended { leg, end } => self.ended(now, leg, end),
+            // The agent's state is `ringing` from the moment that the phone is called.
+            PbxEvent::AgentRinging { .. } => {}
+            PbxEvent::AgentReady { leg } => {
+                self.agent_ready(now, leg);
+                self.serve_waiting(now);
+            }
+            PbxEvent::AgentEnded { leg, .. } => self.agent_ended(now, leg),
+            PbxEvent::RecordingStarted { recording } => {
+                self.store(Change::RecordingStarted {
+                    recording,
+                    at: now.wall,
+                });
+            }
+            PbxEvent::RecordingEnded { recording, duration } => {
+                self.store(Change::RecordingEnded {
+                    recording,
+                    result: Ok(duration),
+                    at: now.wall,
+                });
+            }
+            PbxEvent::RecordingFailed { recording, reason } => {
+                self.store(Change::RecordingEnded {
+                    recording,
+                    result: Err(reason),
+                    at: now.wall,
+                });
+            }
+        }
+    }
+
+    /// Takes over what a former run left open. What became of it, the first snapshot of each switch says.
+    pub(super) fn adopt(&mut self, now: Now, recovered: Recovered) {
+        for open in recovered.agents {
+            // Not known to be held before the snapshot says so.
+            let give_up_at = now.mono + self.config.agent_ring_timeout + SILENCE_MARGIN;
+            let phone = match open.leg {
+                Some(leg) => Phone::Calling {
+                    leg,
+                    recalls: 0,
+                    give_up_at,
+                },
+                None => Phone::Gone { recalls: 0 },
+            };
+            if let Some(leg) = open.leg {
+                self.agent_legs.insert(leg, open.agent);
+            }
+            let agent = Agent {
+                id: open.agent,
+                pbx: open.pbx,
+                template: open.template,
+                extension: open.extension,
+                phone,
+                work: Work::Idle { since: now.mono },
+                wants: if open.paused { Wants::Pause } else { Wants::Calls },
+                since: now.wall,
+            };
+            self.rearm(None, agent.deadline(), Timer::Agent(open.agent));
+            self.agents.insert(open.agent, agent);
+        }
+        for open in recovered.attempts {
+            let silent_at = now.mono + self.config.ring_timeout + SILENCE_MARGIN;
+            let talk_until = silent_at + self.config.call_duration_max;
+            let state = match (open.connected, open.answered_at) {
+                (Some((_, agent)), _) if self.is_idle(agent) => {
+                    self.set_work(
+                        now,
+                        agent,
+                        Work::OnCall {
+                            attempt: open.attempt,
+                        },
+                    );
+                    CallState::Connected {
+                        agent,
+                        silent_at: talk_until,
+                    }
+                }
+                (Some(_), _) => CallState::Ending {
+                    agent: None,
+                    why: Why::AgentLost,
+                    ask_again_at: now.mono,
+                },
+                (None, Some(_)) => CallState::Waiting {
+                    limit_at: now.mono + self.config.connect_limit,
+                },
+                (None, None) => CallState::Dialing {
+                    agent: None,
+                    silent_at,
+                },
+            };
+            self.legs.insert(open.leg, open.attempt);
+            let (attempt, leg, pbx, trunk, lead) = (open.attempt, open.leg, open.pbx, open.trunk, open.lead);
+            self.rearm(None, state.deadline(), Timer::Call(attempt));
+            self.calls.insert(
+                attempt,
+                Call {
+                    attempt,
+                    leg,
+                    pbx,
+                    trunk,
+                    lead,
+                    state,
+                },
+            );
+        }
+    }
+
+    fn is_idle(&self, agent: AgentId) -> bool {
+        self.agents
+            .get(&agent)
+            .is_some_and(|a| matches!(a.work, Work::Idle { .. }))
+    }
+
+    /// Holds what we believe against what lives. Also right when nothing was lost.
+    fn resynchronise(&mut self, now: Now, pbx: PbxName, snapshot: &Snapshot) {
+        self.links_up.insert(pbx.clone());
+        let agents: Vec<AgentId> = self
+            .agents
+            .values()
+            .filter(|a| a.pbx == pbx)
+            .map(|a| a.id)
+            .collect();
+        for id in agents {
+            self.resynchronise_agent(now, id, snapshot);
+        }
+        let calls: Vec<AttemptId> = self
+            .calls
+            .values()
+            .filter(|c| c.pbx == pbx)
+            .map(|c| c.attempt)
+            .collect();
+        for attempt in calls {
+            self.resynchronise_call(now, attempt, snapshot);
+        }
+        self.serve_waiting(now);
+    }
+
+    fn resynchronise_agent(&mut self, now: Now, id: AgentId, snapshot: &Snapshot) {
+        let Some(phone) = self.agents.get(&id).map(|a| a.phone) else {
+            return;
+        };
+        let Some(leg) = phone.leg() else {
+            return self.recall_phone(now, id);
+        };
+        let held = snapshot.channels.get(&leg.0).map(|channel| {
+            matches!(channel, ChannelState { phase: ChannelPhase::Up, bridge: Some(bridge), .. } if *bridge == leg)
+        });
+        match (phone, held) {
+            // Held, but not in its bridge: the driver mends that and says when it is ready.
+            (Phone::Held { recalls, .. }, Some(false)) => {
+                let give_up_at = now.mono + self.config.agent_ring_timeout + SILENCE_MARGIN;
+                self.set_phone(
+                    now,
+                    id,
+                    Phone::Calling {
+                        leg,
+                        recalls,
+                        give_up_at,
+                    },
+                );
+            }
+            (Phone::Calling { .. }, Some(true)) => self.agent_ready(now, leg),
+            (Phone::Leaving { .. }, _) => self.drop_phone(now, id),
+            // Asked, not assumed: the driver knows whether it ever was.
+            (Phone::Held { .. } | Phone::Calling { .. }, None) => self.drop_phone(now, id),
+            (Phone::Held { .. }, Some(true))
+            | (Phone::Calling { .. }, Some(false))
+            | (Phone::Gone { .. }, _) => {}
+        }
+    }
+
+    fn resynchronise_call(&mut self, now: Now, attempt: AttemptId, snapshot: &Snapshot) {
+        let Some(call) = self.calls.get(&attempt) else {
+            return;
+        };
+        let (leg, state) = (call.leg, call.state);
+        let channel = snapshot.channels.get(&leg.0).copied();
+        let joined = channel
+            .and_then(|c| c.bridge)
+            .and_then(|bridge| self.agent_legs.get(&bridge).copied());
+        let up = channel.is_some_and(|c| c.phase == ChannelPhase::Up);
+        match state {
+            // Not dialed yet: its absence means nothing.
+            CallState::Preparing { .. } => {}
+            CallState::Ending { why, .. } => self.end(now, attempt, why),
+            _ if channel.is_none() => self.ask_after(now, attempt),
+            CallState::Dialing { agent, .. } | CallState::Ringing { agent, .. } if up => {
+                self.person_waits(now, attempt);
+                match (joined, agent) {
+                    (None, kept) => self.serve(now, attempt, kept),
+                    (Some(_), Some(kept)) => self.free_agent(now, kept, attempt),
+                    (Some(_), None) => {}
+                }
+                self.join_as_seen(now, attempt, joined);
+            }
+            CallState::Dialing { agent, .. } | CallState::Ringing { agent, .. } => {
+                if channel.is_some_and(|c| c.phase == ChannelPhase::Ringing)
+                    && matches!(state, CallState::Dialing { .. })
+                {
+                    self.progressed(now, leg, Progress::Ringing);
+                }
+                if agent.is_none() {
+                    self.adopt_unanswered(now, attempt);
+                }
+            }
+            CallState::Waiting { .. } | CallState::Connecting { .. } => {
+                self.join_as_seen(now, attempt, joined)
+            }
+            CallState::Connected { agent, .. } => {
+                if joined != Some(agent) {
+                    self.end(now, attempt, Why::AgentLost);
+                }
+            }
+        }
+    }
+
+    /// The leg is missing. Its end comes from the driver, with what the driver knows of it; the agent stays tied until then.
+    fn ask_after(&mut self, now: Now, attempt: AttemptId) {
+        let Some(call) = self.calls.get(&attempt) else {
+            return;
+        };
+        let (leg, pbx, agent) = (call.leg, call.pbx.clone(), call.state.agent());
+        let why = match call.state {
+            CallState::Preparing { .. } | CallState::Dialing { .. } | CallState::Ringing { .. } => {
+                Why::SilentUnanswered
+            }
+            CallState::Waiting { .. } | CallState::Connecting { .. } => Why::CalleeGone,
+            CallState::Connected { .. } => Why::SilentConnected,
+            CallState::Ending { why, .. } => why,
+        };
+        self.set_call(
+            attempt,
+            CallState::Ending {
+                agent,
+                why,
+                ask_again_at: now.mono + ASK_AGAIN,
+            },
+        );
+        self.tell(&pbx, crate::pbx::PbxCommand::HangUp { leg });
+    }
+
+    /// An answered callee is in this agent's bridge, whatever we had asked for.
+    fn join_as_seen(&mut self, now: Now, attempt: AttemptId, joined: Option<AgentId>) {
+        let Some(state) = self.calls.get(&attempt).map(|c| c.state) else {
+            return;
+        };
+        match (state, joined) {
+            (CallState::Connecting { agent, .. }, Some(seen)) if seen == agent => {
+                self.talk(now, attempt, agent)
+            }
+            (CallState::Waiting { .. }, Some(seen)) if self.is_idle(seen) => self.talk(now, attempt, seen),
+            // In somebody else's bridge, who is busy with another call by our books: nobody is given two calls.
+            (CallState::Waiting { .. } | CallState::Connecting { .. }, Some(_)) => {
+                self.end(now, attempt, Why::AgentLost)
+            }
+            // Asked to join and not joined: the request was lost with the link, so it is made again.
+            (CallState::Connecting { agent, .. }, None) => self.connect_again(attempt, agent),
+            (
+                CallState::Preparing { .. }
+                | CallState::Dialing { .. }
+                | CallState::Ringing { .. }
+                | CallState::Waiting { .. }
+                | CallState::Connected { .. }
+                | CallState::Ending { .. },
+                _,
+            ) => {}
+        }
+    }
+
+    fn connect_again(&mut self, attempt: AttemptId, agent: AgentId) {
+        let Some((leg, pbx)) = self.calls.get(&attempt).map(|c| (c.leg, c.pbx.clone())) else {
+            return;
+        };
+        let Some(agent_leg) = self.agents.get(&agent).and_then(|a| a.phone.leg()) else {
+            return;
+        };
+        self.tell(&pbx, crate::pbx::PbxCommand::Connect { leg, agent_leg });
+    }
+
+    /// A call of a former run still rings: it gets a free agent, or it is taken back before it can be abandoned.
+    fn adopt_unanswered(&mut self, now: Now, attempt: AttemptId) {
+        let Some((pbx, state)) = self.calls.get(&attempt).map(|c| (c.pbx.clone(), c.state)) else {
+            return;
+        };
+        let Some(agent) = self.longest_free(&pbx) else {
+            return self.end(now, attempt, Why::TakenBack);
+        };
+        self.set_work(now, agent, Work::Reserved { attempt });
+        match state {
+            CallState::Dialing { silent_at, .. } => {
+                self.set_call(
+                    attempt,
+                    CallState::Dialing {
+                        agent: Some(agent),
+                        silent_at,
+                    },
+                );
+            }
+            CallState::Ringing { silent_at, .. } => {
+                self.set_call(
+                    attempt,
+                    CallState::Ringing {
+                        agent: Some(agent),
+                        silent_at,
+                    },
+                );
+            }
+            CallState::Preparing { .. }
+            | CallState::Waiting { .. }
+            | CallState::Connecting { .. }
+            | CallState::Connected { .. }
+            | CallState::Ending { .. } => {}
+        }
+    }
+}

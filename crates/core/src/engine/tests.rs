@@ -1,0 +1,986 @@
+//! Stories of single calls, and a hunt: no sequence of events, in any order, with any duplicates or losses, makes the
+//! engine panic, strand a call or an agent, or give one agent two calls.
+
+use super::*;
+use crate::agent::AgentState;
+use crate::campaign::{Mode, RecordingPolicy, TrunkConfig};
+use crate::command::Change;
+use crate::dial::{AgentTemplate, Extension, TrunkTemplate};
+use crate::gate::CallingHours;
+use crate::ids::{CampaignId, ContactId, TaskId, TrunkId};
+use crate::input::{AgentRequest, OpenAgent, OpenAttempt, Prepared, Recovered};
+use crate::number::E164;
+use crate::pbx::{
+    ChannelPhase, ChannelState, ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent, Progress, Snapshot,
+};
+use crate::time::Wall;
+use proptest::prelude::*;
+
+fn pbx() -> PbxName {
+    PbxName::new("main")
+}
+
+fn config() -> CampaignConfig {
+    CampaignConfig {
+        id: CampaignId(1),
+        mode: Mode::Progressive,
+        ring_timeout: Duration::from_secs(25),
+        agent_ring_timeout: Duration::from_secs(20),
+        call_duration_max: Duration::from_secs(3600),
+        agent_leg_duration_max: Duration::from_secs(36000),
+        connect_limit: Duration::from_secs(2),
+        wrap_up: Duration::from_secs(5),
+        hours: CallingHours::always(),
+        trunks: vec![TrunkConfig {
+            id: TrunkId(1),
+            pbx: pbx(),
+            dial: TrunkTemplate::new("PJSIP/{number}@carrier").unwrap(),
+            caller_id: None,
+        }],
+        recording: None,
+        hopper_size_max: 100,
+    }
+}
+
+fn lead(n: i64) -> Lead {
+    let number = E164::new(&format!("+1202555{:04}", n % 10_000)).unwrap();
+    Lead {
+        contact: ContactId(n),
+        task: TaskId(1),
+        number,
+        attempts_made: 0,
+        retries_max: 1,
+    }
+}
+
+fn end(by: EndedBy, answered: bool) -> LegEnd {
+    LegEnd {
+        by,
+        answered,
+        ..LegEnd::default()
+    }
+}
+
+/// An engine with its clock, an honest store, and everything it said kept for looking at.
+struct Rig {
+    engine: Engine,
+    now: Now,
+    contacts: i64,
+    /// Whether the store answers at once.
+    store_answers: bool,
+    said: Vec<Command>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::from(config(), Recovered::default())
+    }
+
+    fn from(config: CampaignConfig, recovered: Recovered) -> Self {
+        let now = Now {
+            mono: Mono(Duration::from_secs(1)),
+            wall: Wall(1_800_000_000_000),
+        };
+        let engine = Engine::new(config, 7, recovered, now);
+        Self {
+            engine,
+            now,
+            contacts: 0,
+            store_answers: true,
+            said: Vec::new(),
+        }
+    }
+
+    /// Active, linked, with `agents` held and ready.
+    fn at_work(agents: i64) -> Self {
+        let mut rig = Self::new();
+        rig.tell(Input::SetActive(true));
+        rig.event(PbxEvent::Resynchronised(Snapshot::default()));
+        for n in 1..=agents {
+            rig.log_in(n);
+            let leg = rig.agent_leg(n);
+            rig.event(PbxEvent::AgentReady { leg });
+        }
+        rig
+    }
+
+    fn log_in(&mut self, n: i64) {
+        let template = AgentTemplate::new("PJSIP/{extension}").unwrap();
+        let extension = Extension::new(&format!("agent-{n}")).unwrap();
+        self.ask(
+            n,
+            AgentRequest::LogIn {
+                pbx: pbx(),
+                template,
+                extension,
+            },
+        );
+        self.ask(n, AgentRequest::Ready);
+    }
+
+    fn ask(&mut self, n: i64, request: AgentRequest) {
+        self.tell(Input::Agent {
+            agent: AgentId(n),
+            request,
+        });
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.engine.handle(self.now, input).unwrap();
+        self.settle();
+    }
+
+    fn event(&mut self, event: PbxEvent) {
+        self.tell(Input::Pbx { pbx: pbx(), event });
+    }
+
+    fn wait(&mut self, d: Duration) {
+        let until = self.now.mono + d;
+        while let Some(at) = self.engine.poll_timeout().filter(|at| *at <= until) {
+            self.advance_to(at.max(self.now.mono));
+            self.engine.handle_timeout(self.now);
+            self.settle();
+        }
+        self.advance_to(until);
+    }
+
+    fn advance_to(&mut self, at: Mono) {
+        self.now.wall = self.now.wall.plus(at.since(self.now.mono));
+        self.now.mono = at;
+    }
+
+    fn settle(&mut self) {
+        self.engine.check().unwrap();
+        while let Some(command) = self.engine.next_command() {
+            self.said.push(command.clone());
+            if !self.store_answers {
+                continue;
+            }
+            match command {
+                Command::Refill { limit } => {
+                    let first = self.contacts + 1;
+                    self.contacts += limit as i64;
+                    let leads = (first..=self.contacts).map(lead).collect();
+                    self.engine
+                        .handle(
+                            self.now,
+                            Input::Leads {
+                                leads,
+                                next_due: None,
+                            },
+                        )
+                        .unwrap();
+                }
+                Command::Prepare(new) => {
+                    let input = Input::Prepared {
+                        attempt: new.attempt,
+                        result: Prepared::Allowed,
+                    };
+                    self.engine.handle(self.now, input).unwrap();
+                }
+                Command::Return { .. } | Command::Store(_) | Command::Pbx { .. } => {}
+            }
+            self.engine.check().unwrap();
+        }
+    }
+
+    fn commands(&self) -> impl Iterator<Item = &PbxCommand> {
+        self.said.iter().filter_map(|c| match c {
+            Command::Pbx { command, .. } => Some(command),
+            _ => None,
+        })
+    }
+
+    fn legs(&self) -> Vec<LegId> {
+        let legs = self.commands().filter_map(|c| match c {
+            PbxCommand::CallContact { leg, .. } => Some(*leg),
+            _ => None,
+        });
+        legs.collect()
+    }
+
+    fn leg(&self) -> LegId {
+        *self.legs().last().expect("a call was launched")
+    }
+
+    fn agent_leg(&self, n: i64) -> AgentLegId {
+        self.engine.agents[&AgentId(n)]
+            .phone
+            .leg()
+            .expect("the agent has a leg")
+    }
+
+    fn state(&self, n: i64) -> AgentState {
+        self.engine
+            .agents
+            .get(&AgentId(n))
+            .map_or(AgentState::Offline, |a| a.state())
+    }
+
+    fn outcomes(&self) -> Vec<Outcome> {
+        let ended = self.said.iter().filter_map(|c| match c {
+            Command::Store(Change::Ended { outcome, .. }) => Some(*outcome),
+            _ => None,
+        });
+        ended.collect()
+    }
+
+    fn last(&self) -> &PbxCommand {
+        self.commands().last().expect("something was said to the switch")
+    }
+}
+
+#[test]
+fn an_answered_call_reaches_the_agent_kept_for_it_and_the_next_one_follows_wrap_up() {
+    let mut rig = Rig::at_work(1);
+    let leg = rig.leg();
+    assert_eq!(rig.state(1), AgentState::Reserved);
+    rig.event(PbxEvent::Progress {
+        leg,
+        kind: Progress::Ringing,
+    });
+    rig.event(PbxEvent::Answered { leg });
+    let agent_leg = rig.agent_leg(1);
+    assert_eq!(rig.last(), &PbxCommand::Connect { leg, agent_leg });
+    rig.event(PbxEvent::Connected { leg, agent_leg });
+    assert_eq!(rig.state(1), AgentState::OnCall);
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: end(EndedBy::Network, true),
+    });
+    assert_eq!(
+        (rig.state(1), rig.outcomes()),
+        (AgentState::WrapUp, vec![Outcome::Answered])
+    );
+    assert_eq!(rig.legs().len(), 1);
+    rig.wait(Duration::from_secs(5));
+    assert_eq!((rig.state(1), rig.legs().len()), (AgentState::Reserved, 2));
+}
+
+#[test]
+fn progressive_launches_one_call_for_each_free_agent_and_no_more() {
+    let mut rig = Rig::at_work(3);
+    assert_eq!(rig.legs().len(), 3);
+    rig.ask(1, AgentRequest::Pause);
+    let leg = rig.legs()[0];
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: LegEnd {
+            sip: Some(486),
+            ..LegEnd::default()
+        },
+    });
+    assert_eq!((rig.state(1), rig.legs().len()), (AgentState::Paused, 3));
+    assert_eq!(rig.outcomes(), [Outcome::Busy]);
+    rig.ask(1, AgentRequest::Ready);
+    assert_eq!(rig.legs().len(), 4);
+}
+
+#[test]
+fn nothing_is_dialed_before_it_is_stored() {
+    let mut rig = Rig::at_work(0);
+    rig.store_answers = false;
+    rig.log_in(1);
+    let leg = rig.agent_leg(1);
+    rig.event(PbxEvent::AgentReady { leg });
+    rig.tell(Input::Leads {
+        leads: vec![lead(1)],
+        next_due: None,
+    });
+    let prepares = rig.said.iter().filter_map(|c| match c {
+        Command::Prepare(new) => Some(new.clone()),
+        _ => None,
+    });
+    let new = prepares.last().expect("asked to prepare");
+    assert_eq!(rig.legs(), []);
+    rig.tell(Input::Prepared {
+        attempt: new.attempt,
+        result: Prepared::Refused,
+    });
+    assert_eq!((rig.legs(), rig.state(1)), (vec![], AgentState::Available));
+    assert_eq!(
+        rig.engine.handle(
+            rig.now,
+            Input::Prepared {
+                attempt: new.attempt,
+                result: Prepared::Allowed
+            }
+        ),
+        Err(EngineError::NotAsked(new.attempt))
+    );
+}
+
+#[test]
+fn a_callee_without_an_agent_is_abandoned_at_the_limit() {
+    let mut rig = Rig::at_work(1);
+    let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
+    rig.event(PbxEvent::Answered { leg });
+    rig.event(PbxEvent::AgentEnded {
+        leg: agent_leg,
+        end: end(EndedBy::Network, true),
+    });
+    rig.wait(Duration::from_millis(1999));
+    assert_ne!(rig.last(), &PbxCommand::HangUp { leg });
+    rig.wait(Duration::from_millis(1));
+    assert_eq!(rig.last(), &PbxCommand::HangUp { leg });
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: end(EndedBy::Us, true),
+    });
+    assert_eq!(rig.outcomes(), [Outcome::Abandoned]);
+}
+
+#[test]
+fn an_agent_whose_phone_drops_while_it_rings_is_replaced_or_the_call_is_taken_back() {
+    let mut rig = Rig::at_work(2);
+    let (first, agent_leg) = (rig.legs()[0], rig.agent_leg(1));
+    let last = rig.legs()[1];
+    rig.event(PbxEvent::AgentEnded {
+        leg: agent_leg,
+        end: end(EndedBy::Network, true),
+    });
+    assert!(rig.commands().any(|c| c == &PbxCommand::HangUp { leg: first }));
+    rig.event(PbxEvent::Ended {
+        leg: first,
+        end: end(EndedBy::Us, false),
+    });
+    assert_eq!(rig.outcomes(), [Outcome::Cancelled]);
+    assert!(!rig.commands().any(|c| c == &PbxCommand::HangUp { leg: last }));
+    assert_eq!(rig.state(1), AgentState::Ringing);
+}
+
+#[test]
+fn a_dropped_phone_is_called_again_twice_and_then_its_agent_is_paused() {
+    let mut rig = Rig::at_work(0);
+    rig.log_in(1);
+    for calls in 1..=3 {
+        assert_eq!(
+            rig.commands()
+                .filter(|c| matches!(c, PbxCommand::CallAgent { .. }))
+                .count(),
+            calls
+        );
+        let leg = rig.agent_leg(1);
+        rig.event(PbxEvent::AgentReady { leg });
+        rig.event(PbxEvent::AgentEnded {
+            leg,
+            end: end(EndedBy::Network, true),
+        });
+    }
+    assert_eq!(
+        rig.commands()
+            .filter(|c| matches!(c, PbxCommand::CallAgent { .. }))
+            .count(),
+        3
+    );
+    assert_eq!(rig.state(1), AgentState::Paused);
+    rig.ask(1, AgentRequest::Ready);
+    assert_eq!(rig.state(1), AgentState::Ringing);
+}
+
+#[test]
+fn a_hang_up_that_nobody_confirms_is_asked_again() {
+    let mut rig = Rig::at_work(1);
+    let leg = rig.leg();
+    rig.tell(Input::TaskStopped {
+        task: TaskId(1),
+        hang_up: true,
+    });
+    let asked = |rig: &Rig| {
+        rig.commands()
+            .filter(|c| *c == &PbxCommand::HangUp { leg })
+            .count()
+    };
+    assert_eq!(asked(&rig), 1);
+    rig.wait(Duration::from_secs(11));
+    assert_eq!(asked(&rig), 3);
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: end(EndedBy::Vanished, false),
+    });
+    assert_eq!(rig.outcomes(), [Outcome::Unknown]);
+}
+
+#[test]
+fn an_answer_that_races_a_taken_back_call_is_an_abandon() {
+    let mut rig = Rig::at_work(1);
+    let leg = rig.leg();
+    rig.tell(Input::TaskStopped {
+        task: TaskId(1),
+        hang_up: true,
+    });
+    rig.event(PbxEvent::Answered { leg });
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: end(EndedBy::Us, true),
+    });
+    assert_eq!(rig.outcomes(), [Outcome::Abandoned]);
+}
+
+#[test]
+fn nothing_is_launched_on_a_lost_link_and_the_snapshot_settles_what_vanished() {
+    let mut rig = Rig::at_work(2);
+    let (gone, ringing) = (rig.legs()[0], rig.legs()[1]);
+    rig.event(PbxEvent::LinkLost);
+    rig.wait(Duration::from_secs(60));
+    assert_eq!(rig.legs().len(), 2, "nothing new");
+    let mut channels = BTreeMap::new();
+    let up = |bridge| ChannelState {
+        phase: ChannelPhase::Up,
+        bridge,
+        in_our_app: true,
+    };
+    for n in 1..=2 {
+        channels.insert(rig.agent_leg(n).0, up(Some(rig.agent_leg(n))));
+    }
+    channels.insert(
+        ringing.0,
+        ChannelState {
+            phase: ChannelPhase::Ringing,
+            bridge: None,
+            in_our_app: false,
+        },
+    );
+    rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
+    assert!(rig.commands().any(|c| c == &PbxCommand::HangUp { leg: gone }));
+    rig.event(PbxEvent::Ended {
+        leg: gone,
+        end: end(EndedBy::Vanished, false),
+    });
+    assert_eq!(rig.outcomes(), [Outcome::Unknown]);
+    rig.event(PbxEvent::Answered { leg: ringing });
+    assert!(matches!(rig.last(), PbxCommand::Connect { leg, .. } if *leg == ringing));
+}
+
+fn open_attempt(n: u128, connected: Option<(Wall, AgentId)>, answered_at: Option<Wall>) -> OpenAttempt {
+    OpenAttempt {
+        attempt: AttemptId(uuid::Uuid::from_u128(1000 + n)),
+        leg: LegId(uuid::Uuid::from_u128(2000 + n)),
+        pbx: pbx(),
+        trunk: TrunkId(1),
+        lead: lead(n as i64),
+        created_at: Wall(1_800_000_000_000),
+        answered_at,
+        connected,
+    }
+}
+
+fn open_agent(n: i64) -> OpenAgent {
+    OpenAgent {
+        agent: AgentId(n),
+        pbx: pbx(),
+        template: AgentTemplate::new("PJSIP/{extension}").unwrap(),
+        extension: Extension::new(&format!("agent-{n}")).unwrap(),
+        leg: Some(AgentLegId(uuid::Uuid::from_u128(3000 + n as u128))),
+        paused: false,
+    }
+}
+
+#[test]
+fn after_a_crash_a_conversation_goes_on_with_the_agent_whose_bridge_it_is_in() {
+    // 1: stored as connected. 2: the crash came before even the answer was stored.
+    let connected = Some((Wall(1_800_000_000_000), AgentId(1)));
+    let attempts = vec![
+        open_attempt(1, connected, connected.map(|c| c.0)),
+        open_attempt(2, None, None),
+    ];
+    let mut rig = Rig::from(
+        config(),
+        Recovered {
+            attempts,
+            agents: vec![open_agent(1), open_agent(2), open_agent(3)],
+        },
+    );
+    let mut channels = BTreeMap::new();
+    for n in 1..=3u128 {
+        let own = AgentLegId(uuid::Uuid::from_u128(3000 + n));
+        let up = ChannelState {
+            phase: ChannelPhase::Up,
+            bridge: Some(own),
+            in_our_app: true,
+        };
+        channels.insert(own.0, up);
+        if n < 3 {
+            channels.insert(uuid::Uuid::from_u128(2000 + n), up);
+        }
+    }
+    rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
+    assert_eq!(
+        [1, 2, 3].map(|n| rig.state(n)),
+        [AgentState::OnCall, AgentState::OnCall, AgentState::Available]
+    );
+    assert_eq!(rig.commands().count(), 0, "nobody is disturbed");
+}
+
+#[test]
+fn after_a_crash_a_ringing_call_gets_a_free_agent_or_is_taken_back() {
+    let attempts = vec![open_attempt(1, None, None), open_attempt(2, None, None)];
+    let mut rig = Rig::from(
+        config(),
+        Recovered {
+            attempts,
+            agents: vec![open_agent(1)],
+        },
+    );
+    let own = AgentLegId(uuid::Uuid::from_u128(3001));
+    let ringing = ChannelState {
+        phase: ChannelPhase::Ringing,
+        bridge: None,
+        in_our_app: false,
+    };
+    let channels = BTreeMap::from([
+        (
+            own.0,
+            ChannelState {
+                phase: ChannelPhase::Up,
+                bridge: Some(own),
+                in_our_app: true,
+            },
+        ),
+        (uuid::Uuid::from_u128(2001), ringing),
+        (uuid::Uuid::from_u128(2002), ringing),
+    ]);
+    rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
+    assert_eq!(rig.state(1), AgentState::Reserved);
+    let hung_up: Vec<_> = rig
+        .commands()
+        .filter(|c| matches!(c, PbxCommand::HangUp { .. }))
+        .collect();
+    assert_eq!(hung_up.len(), 1);
+}
+
+#[test]
+fn a_recorded_campaign_asks_for_a_recording_once_the_two_are_joined() {
+    let announcement = Some("sound:notice".to_owned());
+    let recording = Some(RecordingPolicy {
+        announcement: announcement.clone(),
+    });
+    let mut rig = Rig::at_work(1);
+    rig.engine.configure(
+        rig.now,
+        CampaignConfig {
+            recording,
+            ..config()
+        },
+    );
+    let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
+    rig.event(PbxEvent::Answered { leg });
+    rig.event(PbxEvent::Connected { leg, agent_leg });
+    let recording = crate::pbx::RecordingName(leg.to_string());
+    assert_eq!(
+        rig.last(),
+        &PbxCommand::Record {
+            leg,
+            agent_leg,
+            recording,
+            announcement
+        }
+    );
+}
+
+#[test]
+fn drain_takes_back_what_rings_and_lets_talking_calls_go_on() {
+    let mut rig = Rig::at_work(2);
+    let (talking, ringing) = (rig.legs()[0], rig.legs()[1]);
+    let agent_leg = rig.agent_leg(1);
+    rig.event(PbxEvent::Answered { leg: talking });
+    rig.event(PbxEvent::Connected {
+        leg: talking,
+        agent_leg,
+    });
+    rig.tell(Input::Drain);
+    assert!(rig.commands().any(|c| c == &PbxCommand::HangUp { leg: ringing }));
+    rig.event(PbxEvent::Ended {
+        leg: ringing,
+        end: end(EndedBy::Us, false),
+    });
+    let second = rig.agent_leg(2);
+    rig.event(PbxEvent::AgentEnded {
+        leg: second,
+        end: end(EndedBy::Us, true),
+    });
+    assert_eq!(
+        (rig.state(1), rig.state(2)),
+        (AgentState::OnCall, AgentState::Offline)
+    );
+    assert!(!rig.engine.is_drained());
+    rig.event(PbxEvent::Ended {
+        leg: talking,
+        end: end(EndedBy::Network, true),
+    });
+    rig.wait(Duration::from_secs(5));
+    rig.event(PbxEvent::AgentEnded {
+        leg: agent_leg,
+        end: end(EndedBy::Us, true),
+    });
+    assert!(rig.engine.is_drained());
+}
+
+/// One move of the hunt. Indices pick among whatever exists by then.
+#[derive(Clone, Debug)]
+enum Move {
+    Event(usize, u8),
+    AgentEvent(usize, u8),
+    Ask(i64, u8),
+    Wait(u64),
+    Store(u8),
+    LinkLost,
+    Resynchronise(u64),
+    Active(bool),
+    TaskStopped(bool),
+    Crash,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let one = prop_oneof![
+        12 => (any::<usize>(), 0..8u8).prop_map(|(i, k)| Move::Event(i, k)),
+        8 => (any::<usize>(), 0..4u8).prop_map(|(i, k)| Move::AgentEvent(i, k)),
+        4 => (1..4i64, 0..4u8).prop_map(|(n, k)| Move::Ask(n, k)),
+        4 => (0..40_000u64).prop_map(Move::Wait),
+        4 => (0..4u8).prop_map(Move::Store),
+        1 => Just(Move::LinkLost),
+        2 => any::<u64>().prop_map(Move::Resynchronise),
+        1 => any::<bool>().prop_map(Move::Active),
+        1 => any::<bool>().prop_map(Move::TaskStopped),
+        1 => Just(Move::Crash),
+    ];
+    proptest::collection::vec(one, 1..120)
+}
+
+/// The hunt's world: every leg that was ever asked for, and requests to the store that wait for an answer.
+struct Hunt {
+    rig: Rig,
+    legs: Vec<LegId>,
+    agent_legs: Vec<AgentLegId>,
+    prepares: Vec<crate::command::NewAttempt>,
+    refills: usize,
+    /// By attempt: how often it was dialed, and whether it was stored as allowed and as ended.
+    dialed: BTreeMap<LegId, u32>,
+    allowed: BTreeSet<LegId>,
+    ended: BTreeMap<AttemptId, u32>,
+    read: usize,
+    crashes: u64,
+}
+
+impl Hunt {
+    fn new() -> Self {
+        let mut rig = Rig::new();
+        rig.store_answers = false;
+        Self {
+            rig,
+            legs: vec![],
+            agent_legs: vec![],
+            prepares: vec![],
+            refills: 0,
+            dialed: BTreeMap::new(),
+            allowed: BTreeSet::new(),
+            ended: BTreeMap::new(),
+            read: 0,
+            crashes: 0,
+        }
+    }
+
+    fn read(&mut self) {
+        let fresh: Vec<Command> = self.rig.said.iter().skip(self.read).cloned().collect();
+        for command in fresh {
+            match command {
+                Command::Refill { .. } => self.refills += 1,
+                Command::Prepare(new) => self.prepares.push(new),
+                Command::Pbx {
+                    command: PbxCommand::CallContact { leg, .. },
+                    ..
+                } => {
+                    assert!(self.allowed.contains(&leg), "dialed without being stored");
+                    let times = self.dialed.entry(leg).or_default();
+                    *times += 1;
+                    assert_eq!(*times, 1, "dialed twice");
+                    self.legs.push(leg);
+                }
+                Command::Pbx {
+                    command: PbxCommand::CallAgent { leg, .. },
+                    ..
+                } => self.agent_legs.push(leg),
+                Command::Store(Change::Ended { attempt, .. }) => {
+                    let times = self.ended.entry(attempt).or_default();
+                    *times += 1;
+                    assert_eq!(*times, 1, "ended twice");
+                }
+                Command::Return { .. } | Command::Pbx { .. } | Command::Store(_) => {}
+            }
+        }
+        self.read = self.rig.said.len();
+    }
+
+    fn step(&mut self, step: Move) {
+        let pick = |i: usize, n: usize| if n == 0 { None } else { Some(i % n) };
+        match step {
+            Move::Event(i, kind) => {
+                let Some(leg) = pick(i, self.legs.len()).map(|i| self.legs[i]) else {
+                    return;
+                };
+                let agent_leg = pick(i / 7, self.agent_legs.len()).map(|i| self.agent_legs[i]);
+                let joined = agent_leg.unwrap_or(AgentLegId(leg.0));
+                self.rig.event(match kind {
+                    0 => PbxEvent::Progress {
+                        leg,
+                        kind: Progress::Ringing,
+                    },
+                    1 | 2 => PbxEvent::Answered { leg },
+                    3 => PbxEvent::Connected {
+                        leg,
+                        agent_leg: joined,
+                    },
+                    4 => PbxEvent::ConnectFailed {
+                        leg,
+                        agent_leg: joined,
+                        fault: ConnectFault::AgentGone,
+                    },
+                    5 => PbxEvent::ConnectFailed {
+                        leg,
+                        agent_leg: joined,
+                        fault: ConnectFault::CalleeGone,
+                    },
+                    6 => PbxEvent::Ended {
+                        leg,
+                        end: end(EndedBy::Network, i % 2 == 0),
+                    },
+                    _ => PbxEvent::Ended {
+                        leg,
+                        end: end(EndedBy::Us, i % 2 == 0),
+                    },
+                });
+            }
+            Move::AgentEvent(i, kind) => {
+                let Some(leg) = pick(i, self.agent_legs.len()).map(|i| self.agent_legs[i]) else {
+                    return;
+                };
+                self.rig.event(match kind {
+                    0 => PbxEvent::AgentRinging { leg },
+                    1 | 2 => PbxEvent::AgentReady { leg },
+                    _ => PbxEvent::AgentEnded {
+                        leg,
+                        end: end(EndedBy::Network, true),
+                    },
+                });
+            }
+            Move::Ask(n, kind) => {
+                let agent = AgentId(n);
+                let request = match kind {
+                    0 => return self.rig.log_in(n),
+                    1 => AgentRequest::LogOut,
+                    2 => AgentRequest::Ready,
+                    _ => AgentRequest::Pause,
+                };
+                let known = self.rig.engine.agents.contains_key(&agent);
+                let result = self
+                    .rig
+                    .engine
+                    .handle(self.rig.now, Input::Agent { agent, request });
+                assert_eq!(
+                    result,
+                    if known {
+                        Ok(())
+                    } else {
+                        Err(EngineError::NotLoggedIn(agent))
+                    }
+                );
+                self.rig.settle();
+            }
+            Move::Wait(ms) => self.rig.wait(Duration::from_millis(ms)),
+            Move::Store(kind) => self.answer_store(kind),
+            Move::LinkLost => self.rig.event(PbxEvent::LinkLost),
+            Move::Resynchronise(seed) => {
+                let channels = self.snapshot(seed);
+                self.rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
+            }
+            Move::Active(active) => self.rig.tell(Input::SetActive(active)),
+            Move::TaskStopped(hang_up) => self.rig.tell(Input::TaskStopped {
+                task: TaskId(1),
+                hang_up,
+            }),
+            Move::Crash => self.crash(),
+        }
+    }
+
+    fn answer_store(&mut self, kind: u8) {
+        if self.refills > 0 {
+            self.refills -= 1;
+            let input = if kind == 3 {
+                Input::RefillFailed
+            } else {
+                let first = self.rig.contacts + 1;
+                self.rig.contacts += i64::from(kind) * 2;
+                Input::Leads {
+                    leads: (first..=self.rig.contacts).map(lead).collect(),
+                    next_due: None,
+                }
+            };
+            self.rig.tell(input);
+        }
+        for new in std::mem::take(&mut self.prepares) {
+            let result = match kind {
+                0 => Prepared::Refused,
+                3 => Prepared::Failed,
+                _ => Prepared::Allowed,
+            };
+            if result == Prepared::Allowed {
+                self.allowed.insert(new.leg);
+            }
+            self.rig.tell(Input::Prepared {
+                attempt: new.attempt,
+                result,
+            });
+        }
+    }
+
+    /// Any half of what was ever dialed, in any shape that a switch could be in.
+    fn snapshot(&self, seed: u64) -> BTreeMap<uuid::Uuid, ChannelState> {
+        let mut channels = BTreeMap::new();
+        let bit = |n: usize| seed.rotate_right(u32::try_from(n % 64).unwrap()) & 1 == 1;
+        for (n, leg) in self.agent_legs.iter().enumerate().filter(|(n, _)| bit(*n)) {
+            let bridge = bit(n + 3).then_some(*leg);
+            channels.insert(
+                leg.0,
+                ChannelState {
+                    phase: ChannelPhase::Up,
+                    bridge,
+                    in_our_app: true,
+                },
+            );
+        }
+        for (n, leg) in self.legs.iter().enumerate().filter(|(n, _)| bit(n + 17)) {
+            let bridge = if bit(n + 5) {
+                self.agent_legs.get(n % self.agent_legs.len().max(1)).copied()
+            } else {
+                None
+            };
+            let phase = if bit(n + 29) || bridge.is_some() {
+                ChannelPhase::Up
+            } else {
+                ChannelPhase::Ringing
+            };
+            channels.insert(
+                leg.0,
+                ChannelState {
+                    phase,
+                    bridge,
+                    in_our_app: true,
+                },
+            );
+        }
+        channels
+    }
+
+    /// The process dies; the next one starts from what was stored.
+    fn crash(&mut self) {
+        let engine = &self.rig.engine;
+        let calls = engine.calls.values().filter(|c| self.allowed.contains(&c.leg));
+        let attempts = calls.map(|c| OpenAttempt {
+            attempt: c.attempt,
+            leg: c.leg,
+            pbx: c.pbx.clone(),
+            trunk: c.trunk,
+            lead: c.lead.clone(),
+            created_at: self.rig.now.wall,
+            answered_at: None,
+            connected: match c.state {
+                crate::call::CallState::Connected { agent, .. } => Some((self.rig.now.wall, agent)),
+                _ => None,
+            },
+        });
+        let attempts = attempts.collect();
+        let agents = engine.agents.values().map(|a| OpenAgent {
+            agent: a.id,
+            pbx: a.pbx.clone(),
+            template: a.template.clone(),
+            extension: a.extension.clone(),
+            leg: a.phone.leg(),
+            paused: a.wants != crate::agent::Wants::Calls,
+        });
+        let agents = agents.collect();
+        self.prepares.clear();
+        self.refills = 0;
+        self.crashes += 1;
+        let seed = 100 + self.crashes;
+        self.rig.engine = Engine::new(config(), seed, Recovered { attempts, agents }, self.rig.now);
+        self.rig.settle();
+        self.rig.tell(Input::SetActive(true));
+    }
+
+    /// Everything is honest from here on: every request is answered, every leg dies. Nothing may be left.
+    fn heal(mut self) {
+        self.answer_store(1);
+        self.read();
+        self.answer_store(1);
+        self.read();
+        self.rig.event(PbxEvent::LinkLost);
+        self.rig.event(PbxEvent::Resynchronised(Snapshot::default()));
+        self.rig.tell(Input::Drain);
+        let mut heard = 0;
+        for _ in 0..200 {
+            self.answer_store(1);
+            let pending: Vec<PbxCommand> = self.rig.commands().skip(heard).cloned().collect();
+            heard += pending.len();
+            self.read();
+            for command in pending {
+                match command {
+                    PbxCommand::HangUp { leg } => {
+                        self.rig.event(PbxEvent::Ended {
+                            leg,
+                            end: end(EndedBy::Vanished, false),
+                        });
+                    }
+                    PbxCommand::HangUpAgent { leg } => {
+                        self.rig.event(PbxEvent::AgentEnded {
+                            leg,
+                            end: end(EndedBy::Vanished, false),
+                        });
+                    }
+                    _ => {}
+                }
+            }
+            self.rig.wait(Duration::from_secs(3));
+            if self.rig.engine.is_drained() {
+                break;
+            }
+        }
+        self.read();
+        assert!(
+            self.rig.engine.is_drained(),
+            "stranded: {:?}",
+            self.rig.engine.live(self.rig.now)
+        );
+        assert!(
+            self.rig.engine.timers.len() <= 2,
+            "timers are left: {:?}",
+            self.rig.engine.timers
+        );
+        assert!(self.rig.engine.agent_legs.is_empty() && self.rig.engine.legs.is_empty());
+        for leg in self.dialed.keys() {
+            assert!(self.legs.contains(leg));
+        }
+        assert_eq!(
+            self.ended.len(),
+            self.allowed.len(),
+            "every stored attempt has an outcome"
+        );
+    }
+}
+
+proptest! {
+
+    #[test]
+    fn no_sequence_of_events_strands_a_call_or_an_agent(steps in moves()) {
+        let mut hunt = Hunt::new();
+        hunt.rig.tell(Input::SetActive(true));
+        hunt.rig.event(PbxEvent::Resynchronised(Snapshot::default()));
+        hunt.rig.log_in(1);
+        hunt.rig.log_in(2);
+        hunt.read();
+        for step in steps {
+            hunt.step(step);
+            hunt.read();
+        }
+        hunt.heal();
+    }
+}
