@@ -79,6 +79,8 @@ pub struct CampaignConfig {
 pub struct TrunkConfig {
     /// Its row.
     pub id: TrunkId,
+    /// Its name, for logs and metric labels.
+    pub name: String,
     /// The switch that has it.
     pub pbx: PbxName,
     /// How it dials.

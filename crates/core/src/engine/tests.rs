@@ -33,6 +33,7 @@ fn config() -> CampaignConfig {
         hours: CallingHours::always(),
         trunks: vec![TrunkConfig {
             id: TrunkId(1),
+            name: "carrier".to_owned(),
             pbx: pbx(),
             dial: TrunkTemplate::new("PJSIP/{number}@carrier").unwrap(),
             caller_id: None,
@@ -291,7 +292,7 @@ fn nothing_is_dialed_before_it_is_stored() {
         Command::Prepare(new) => Some(new.clone()),
         _ => None,
     });
-    let new = prepares.last().expect("asked to prepare");
+    let new = prepares.max_by_key(|new| new.attempt).expect("asked to prepare");
     assert_eq!(rig.legs(), []);
     rig.tell(Input::Prepared {
         attempt: new.attempt,
