@@ -1,1 +1,16 @@
-//! (skeleton)
+//! A simulated switch and a simulated world around the engine, in virtual time.
+//!
+//! Everything here is a pure function of its configuration, a seed and the inputs: no I/O, no clock. Start at
+//! [`switch`] for the switch, at [`config`] for what its callees, phones and faults are like, at [`truth`] for what
+//! really happened on it.
+
+pub mod callee;
+pub mod config;
+mod link;
+mod phone;
+pub mod random;
+pub mod switch;
+pub mod truth;
+
+pub use config::{Faults, SimConfig};
+pub use switch::SimSwitch;

@@ -1,0 +1,243 @@
+//! The way between the engine's side and the switch: latency, faults, and the link that can be cut.
+//!
+//! In: commands and what happens on the switch. Out: commands as they arrive there, events as they arrive here, a
+//! driver's own events included. Events and commands of one leg keep their order; repeated events do not.
+
+use crate::config::{Faults, SimConfig};
+use crate::random::{ChaCha8Rng, Spread, happens, stream};
+use crate::switch::REPLY_TIMEOUT;
+use paceline_core::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent, Snapshot};
+use paceline_core::time::Mono;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use uuid::Uuid;
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    standing: Standing,
+    transit: BTreeMap<(Mono, u64), Transit>,
+    sent: u64,
+    /// The last arrival per leg and direction, so that one leg's events and commands stay in order.
+    last: BTreeMap<(Direction, Uuid), Mono>,
+    ready: VecDeque<PbxEvent>,
+    command_latency: Spread,
+    event_latency: Spread,
+    pub(crate) faults: Faults,
+    rng_command: ChaCha8Rng,
+    rng_event: ChaCha8Rng,
+    rng_fault_command: ChaCha8Rng,
+    rng_fault_event: ChaCha8Rng,
+    pub(crate) events_lost: u64,
+    pub(crate) commands_lost: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Up,
+    /// Cut, and our side does not know yet.
+    Unnoticed,
+    Down,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Direction {
+    Event,
+    Command,
+}
+
+#[derive(Debug)]
+enum Transit {
+    Event(PbxEvent),
+    Command(PbxCommand),
+    NoReply(PbxCommand),
+    LossNoticed,
+}
+
+impl Link {
+    /// A link that has not stood yet.
+    pub(crate) fn new(config: &SimConfig, seed: u64) -> Self {
+        Self {
+            standing: Standing::Down,
+            transit: BTreeMap::new(),
+            sent: 0,
+            last: BTreeMap::new(),
+            ready: VecDeque::new(),
+            command_latency: config.command_latency,
+            event_latency: config.event_latency,
+            faults: config.faults.clone(),
+            rng_command: stream(seed, "link", "command", 0),
+            rng_event: stream(seed, "link", "event", 0),
+            rng_fault_command: stream(seed, "fault", "command", 0),
+            rng_fault_event: stream(seed, "fault", "event", 0),
+            events_lost: 0,
+            commands_lost: 0,
+        }
+    }
+
+    /// Whether anybody listens to the switch.
+    pub(crate) fn stands(&self) -> bool {
+        self.standing == Standing::Up
+    }
+
+    pub(crate) fn next_event(&mut self) -> Option<PbxEvent> {
+        self.ready.pop_front()
+    }
+
+    /// When something arrives next.
+    pub(crate) fn next_at(&self) -> Option<Mono> {
+        self.transit.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Lets the next thing arrive. A command that reaches the switch is handed out.
+    pub(crate) fn arrive(&mut self) -> Option<PbxCommand> {
+        let ((at, _), transit) = self.transit.pop_first()?;
+        self.last.retain(|_, last| *last > at);
+        match transit {
+            Transit::Event(event) => self.ready.push_back(event),
+            Transit::Command(command) => return Some(command),
+            Transit::NoReply(command) => self.fail(&command, "no reply"),
+            Transit::LossNoticed => {
+                self.standing = Standing::Down;
+                self.ready.push_back(PbxEvent::LinkLost);
+            }
+        }
+        None
+    }
+
+    /// Sends a command on its way.
+    pub(crate) fn send(&mut self, now: Mono, command: PbxCommand) {
+        let latency = self.command_latency.draw(&mut self.rng_command);
+        let rng = &mut self.rng_fault_command;
+        let lost = happens(rng, self.faults.command_lost);
+        let refused = happens(rng, self.faults.command_refused);
+        let late = happens(rng, self.faults.command_late);
+        let delay = self.faults.command_delay.draw(rng);
+        let lost_in_cut = happens(rng, 0.5);
+        match self.standing {
+            Standing::Down => self.fail(&command, "no link"),
+            // Nothing comes back: that the link is lost tells all.
+            Standing::Unnoticed if lost_in_cut => self.commands_lost += 1,
+            Standing::Up | Standing::Unnoticed if lost => {
+                self.commands_lost += 1;
+                self.put(now + REPLY_TIMEOUT, Transit::NoReply(command));
+            }
+            Standing::Up | Standing::Unnoticed if refused => {
+                self.commands_lost += 1;
+                self.fail(&command, "refused");
+            }
+            Standing::Up | Standing::Unnoticed => {
+                let at = now + latency + if late { delay } else { Duration::ZERO };
+                let at = self.in_order(Direction::Command, command_subject(&command), at);
+                self.put(at, Transit::Command(command));
+            }
+        }
+    }
+
+    /// Reports something that happened on the switch to `subject`, a leg.
+    pub(crate) fn report(&mut self, now: Mono, subject: Uuid, event: PbxEvent) {
+        let latency = self.event_latency.draw(&mut self.rng_event);
+        let rng = &mut self.rng_fault_event;
+        let lost = happens(rng, self.faults.event_lost);
+        let twice = happens(rng, self.faults.event_twice);
+        let late = happens(rng, self.faults.event_late);
+        let delay = self.faults.event_delay.draw(rng);
+        let again = self.faults.event_delay.draw(rng);
+        if !self.stands() || lost {
+            self.events_lost += 1;
+            return;
+        }
+        let at = now + latency + if late { delay } else { Duration::ZERO };
+        let at = self.in_order(Direction::Event, subject, at);
+        if twice {
+            self.put(at + again, Transit::Event(event.clone()));
+        }
+        self.put(at, Transit::Event(event));
+    }
+
+    /// Cuts the link. Events on the way are lost; our side notices `notice_after` later.
+    pub(crate) fn cut(&mut self, now: Mono, notice_after: Duration) {
+        if self.standing != Standing::Up {
+            return;
+        }
+        self.standing = Standing::Unnoticed;
+        self.drop_events();
+        self.put(now + notice_after, Transit::LossNoticed);
+    }
+
+    /// The link stands again; from here on events follow `snapshot` without gap.
+    pub(crate) fn restore(&mut self, snapshot: Snapshot) {
+        match self.standing {
+            Standing::Up => return,
+            Standing::Unnoticed => self.ready.push_back(PbxEvent::LinkLost),
+            Standing::Down => {}
+        }
+        self.transit.retain(|_, t| !matches!(t, Transit::LossNoticed));
+        self.standing = Standing::Up;
+        self.ready.push_back(PbxEvent::Resynchronised(snapshot));
+    }
+
+    /// Whether the recording that is being asked for fails.
+    pub(crate) fn recording_fails(&mut self) -> bool {
+        happens(&mut self.rng_fault_command, self.faults.recording_fails)
+    }
+
+    fn drop_events(&mut self) {
+        let before = self.transit.len();
+        self.transit.retain(|_, t| !matches!(t, Transit::Event(_)));
+        self.events_lost += (before - self.transit.len()) as u64;
+    }
+
+    fn put(&mut self, at: Mono, transit: Transit) {
+        self.sent += 1;
+        self.transit.insert((at, self.sent), transit);
+    }
+
+    fn in_order(&mut self, direction: Direction, subject: Uuid, at: Mono) -> Mono {
+        let last = self.last.entry((direction, subject)).or_default();
+        *last = at.max(*last);
+        *last
+    }
+
+    /// What a driver reports of a command that came to nothing. A hang-up that failed is silent: the leg still lives.
+    fn fail(&mut self, command: &PbxCommand, why: &str) {
+        let end = || LegEnd {
+            by: EndedBy::Refused,
+            detail: why.to_owned(),
+            ..LegEnd::default()
+        };
+        let event = match command {
+            PbxCommand::CallContact { leg, .. } => PbxEvent::Ended {
+                leg: *leg,
+                end: end(),
+            },
+            PbxCommand::CallAgent { leg, .. } => PbxEvent::AgentEnded {
+                leg: *leg,
+                end: end(),
+            },
+            PbxCommand::Connect { leg, agent_leg } => PbxEvent::ConnectFailed {
+                leg: *leg,
+                agent_leg: *agent_leg,
+                fault: ConnectFault::Refused,
+            },
+            PbxCommand::Record { recording, .. } => PbxEvent::RecordingFailed {
+                recording: recording.clone(),
+                reason: why.to_owned(),
+            },
+            PbxCommand::HangUp { .. } | PbxCommand::HangUpAgent { .. } | PbxCommand::StopRecording { .. } => {
+                return;
+            }
+        };
+        self.ready.push_back(event);
+    }
+}
+
+fn command_subject(command: &PbxCommand) -> Uuid {
+    match command {
+        PbxCommand::CallContact { leg, .. }
+        | PbxCommand::Connect { leg, .. }
+        | PbxCommand::HangUp { leg }
+        | PbxCommand::Record { leg, .. } => leg.0,
+        PbxCommand::CallAgent { leg, .. } | PbxCommand::HangUpAgent { leg } => leg.0,
+        PbxCommand::StopRecording { .. } => Uuid::nil(),
+    }
+}

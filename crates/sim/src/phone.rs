@@ -1,0 +1,151 @@
+//! One agent's phone: whether and when it is picked up, and when the held leg drops.
+
+use crate::config::Phones;
+use crate::random::{ChaCha8Rng, happens, stream};
+use paceline_core::ids::LegId;
+use paceline_core::time::Mono;
+use rand::RngExt;
+use std::time::Duration;
+
+/// A live leg to an agent's phone.
+#[derive(Clone, Debug)]
+pub(crate) struct Phone {
+    pub(crate) rng: ChaCha8Rng,
+    pub(crate) answer: Answer,
+    pub(crate) placed_at: Mono,
+    pub(crate) ring_until: Mono,
+    pub(crate) ends_by: Mono,
+    pub(crate) phase: PhonePhase,
+}
+
+/// Whether a call to an agent's phone is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    PicksUp {
+        after: Duration,
+        drops_after: Option<Duration>,
+    },
+    Declines {
+        after: Duration,
+    },
+    Ignores,
+    Unregistered,
+}
+
+/// Where a live leg to an agent's phone is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PhonePhase {
+    Dialing,
+    Ringing,
+    Held { since: Mono, call: Option<Conversation> },
+}
+
+/// The callee in an agent's bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Conversation {
+    pub(crate) leg: LegId,
+    pub(crate) hangs_up_at: Option<Mono>,
+}
+
+/// What an agent's leg does next by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PhoneStep {
+    Ring,
+    PickUp,
+    Decline,
+    RingTimeout,
+    HangUp,
+    DurationMax,
+}
+
+/// From the originate until the phone rings.
+const SETUP: Duration = Duration::from_millis(80);
+
+/// What a phone at this dial string does when called for the `nth` time, and the stream of its later choices.
+pub(crate) fn draw(phones: &Phones, seed: u64, dial: &str, nth: u64) -> (Answer, ChaCha8Rng) {
+    let mut rng = stream(seed, "phone", dial, nth);
+    let after = phones.pick_up.draw(&mut rng);
+    let ignored = happens(&mut rng, phones.ignored);
+    let declined = happens(&mut rng, phones.declined);
+    let unregistered = happens(&mut rng, phones.unregistered);
+    let drops_after = phones.drops_after.map(|spread| spread.draw(&mut rng));
+    let answer = if unregistered {
+        Answer::Unregistered
+    } else if declined {
+        Answer::Declines { after }
+    } else if ignored {
+        Answer::Ignores
+    } else {
+        Answer::PicksUp { after, drops_after }
+    };
+    (answer, rng)
+}
+
+impl Phone {
+    /// What comes next, and when.
+    pub(crate) fn next(&self) -> (Mono, PhoneStep) {
+        let rings_at = self.placed_at + SETUP;
+        let (at, step) = match (self.phase, self.answer) {
+            (PhonePhase::Dialing, _) => (rings_at, PhoneStep::Ring),
+            (PhonePhase::Ringing, Answer::PicksUp { after, .. }) => (rings_at + after, PhoneStep::PickUp),
+            (PhonePhase::Ringing, Answer::Declines { after }) => (rings_at + after, PhoneStep::Decline),
+            (PhonePhase::Ringing, Answer::Ignores | Answer::Unregistered) => {
+                (self.ring_until, PhoneStep::RingTimeout)
+            }
+            (PhonePhase::Held { since, call }, answer) => {
+                let drops = match answer {
+                    Answer::PicksUp {
+                        drops_after: Some(after),
+                        ..
+                    } => since + after,
+                    _ => self.ends_by,
+                };
+                let hangs_up = call.and_then(|c| c.hangs_up_at).unwrap_or(self.ends_by);
+                (drops.min(hangs_up), PhoneStep::HangUp)
+            }
+        };
+        let unanswered = matches!(self.phase, PhonePhase::Dialing | PhonePhase::Ringing);
+        if unanswered && self.ring_until <= at {
+            (self.ring_until, PhoneStep::RingTimeout)
+        } else if self.ends_by <= at {
+            (self.ends_by, PhoneStep::DurationMax)
+        } else {
+            (at, step)
+        }
+    }
+
+    /// Draws whether and when this agent ends a conversation of this length by hanging up the held leg.
+    fn draw_hang_up(&mut self, phones: &Phones, now: Mono, talk: Duration) -> Option<Mono> {
+        let hangs_up = happens(&mut self.rng, phones.hangs_up_on_callee);
+        let after = talk.mul_f64(self.rng.random::<f64>());
+        hangs_up.then(|| now + after)
+    }
+
+    /// Begins a conversation with a callee who wants to talk this long.
+    pub(crate) fn talk_with(&mut self, leg: LegId, phones: &Phones, now: Mono, talk: Duration) {
+        let hangs_up_at = self.draw_hang_up(phones, now, talk);
+        if let PhonePhase::Held { call, .. } = &mut self.phase {
+            *call = Some(Conversation { leg, hangs_up_at });
+        }
+    }
+
+    /// Ends the conversation with this callee, if that is the one.
+    pub(crate) fn part_from(&mut self, leg: LegId) {
+        if let PhonePhase::Held { call, .. } = &mut self.phase {
+            call.take_if(|c| c.leg == leg);
+        }
+    }
+
+    /// The callee it talks with.
+    pub(crate) fn with(&self) -> Option<LegId> {
+        match self.phase {
+            PhonePhase::Held { call, .. } => call.map(|c| c.leg),
+            PhonePhase::Dialing | PhonePhase::Ringing => None,
+        }
+    }
+
+    /// Whether it is held in its bridge.
+    pub(crate) fn held(&self) -> bool {
+        matches!(self.phase, PhonePhase::Held { .. })
+    }
+}

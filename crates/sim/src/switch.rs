@@ -1,0 +1,320 @@
+//! The simulated switch: behaves like a real one behind its driver, in virtual time, from a seed.
+//!
+//! In: [`PbxCommand`]s, the time, and orders to break something. Out: [`PbxEvent`]s, and the [`Truth`]. Sans-I/O: call
+//! [`SimSwitch::handle`] or [`SimSwitch::handle_timeout`] when [`SimSwitch::poll_timeout`] says so, then drain
+//! [`SimSwitch::next_event`]. However late it is woken, everything happens in order at its own time.
+
+use crate::callee::{Callee, CalleePhase};
+use crate::config::{Faults, SimConfig};
+use crate::link::Link;
+use crate::phone::{Phone, PhonePhase};
+use crate::truth::{TrueEnd, Truth, Violation};
+use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::pbx::{
+    ChannelPhase, ChannelState, EndedBy, LegEnd, PbxCommand, PbxEvent, RecordingName, Snapshot,
+};
+use paceline_core::time::Mono;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How long the driver waits for a reply before it reports a command as failed.
+pub const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+mod agents;
+mod callees;
+mod recordings;
+
+/// A switch with its callees and phones, and the link to it.
+#[derive(Debug)]
+pub struct SimSwitch {
+    config: SimConfig,
+    seed: u64,
+    now: Mono,
+    link: Link,
+    agenda: BTreeSet<(Mono, Who)>,
+    callees: BTreeMap<LegId, Callee>,
+    phones: BTreeMap<AgentLegId, Phone>,
+    recordings: BTreeMap<RecordingName, Recording>,
+    truth: Truth,
+}
+
+/// Who does something next. One entry each, removed when it changes its mind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Who {
+    Switch,
+    Callee(LegId),
+    Phone(AgentLegId),
+    Recording(RecordingName),
+}
+
+#[derive(Debug)]
+struct Recording {
+    leg: LegId,
+    agent_leg: AgentLegId,
+    starts_at: Mono,
+    started: bool,
+}
+
+impl SimSwitch {
+    /// An empty switch whose link stands. Its first event is [`PbxEvent::Resynchronised`].
+    pub fn new(config: SimConfig, seed: u64) -> Self {
+        let mut switch = Self {
+            seed,
+            now: Mono::default(),
+            link: Link::new(&config, seed),
+            agenda: BTreeSet::new(),
+            callees: BTreeMap::new(),
+            phones: BTreeMap::new(),
+            recordings: BTreeMap::new(),
+            truth: Truth::default(),
+            config,
+        };
+        let snapshot = switch.snapshot();
+        switch.link.restore(snapshot);
+        switch
+    }
+
+    /// Takes a command. Whatever is due by `now` happens first.
+    pub fn handle(&mut self, now: Mono, command: PbxCommand) {
+        self.handle_timeout(now);
+        self.link.send(self.now, command);
+    }
+
+    /// When something happens next.
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        let own = self.agenda.first().map(|(at, _)| *at);
+        match (own, self.link.next_at()) {
+            (Some(own), Some(link)) => Some(own.min(link)),
+            (own, link) => own.or(link),
+        }
+    }
+
+    /// Lets everything happen that is due by `now`.
+    pub fn handle_timeout(&mut self, now: Mono) {
+        while let Some(at) = self.poll_timeout().filter(|at| *at <= now) {
+            self.now = self.now.max(at);
+            if self.link.next_at() == Some(at) {
+                if let Some(command) = self.link.arrive() {
+                    self.carry_out(command);
+                }
+            } else if let Some((_, who)) = self.agenda.pop_first() {
+                self.step(who);
+            }
+        }
+        self.now = self.now.max(now);
+    }
+
+    /// Hands out the next event, if there is one now.
+    pub fn next_event(&mut self) -> Option<PbxEvent> {
+        self.link.next_event()
+    }
+
+    /// What really happened so far.
+    pub fn truth(&mut self) -> &Truth {
+        self.truth.events_lost = self.link.events_lost;
+        self.truth.commands_lost = self.link.commands_lost;
+        &self.truth
+    }
+
+    /// Channels of ours that live on the switch.
+    pub fn channels(&self) -> usize {
+        self.callees.len() + self.phones.len()
+    }
+
+    /// Changes what goes wrong from now on; [`Faults::none`] heals. What is on its way stays as it is.
+    pub fn set_faults(&mut self, faults: Faults) {
+        self.link.faults = faults;
+    }
+
+    /// Cuts the link. Events on the way and until it is restored are lost; callees and agents who answer meanwhile
+    /// are hung up by the switch. Our side notices, as [`PbxEvent::LinkLost`], `notice_after` later; until then half of the commands still
+    /// get through, later all fail at once.
+    pub fn cut_link(&mut self, now: Mono, notice_after: Duration) {
+        self.handle_timeout(now);
+        self.link.cut(self.now, notice_after);
+    }
+
+    /// Restores the link: [`PbxEvent::LinkLost`] if it was not noticed before, then [`PbxEvent::Resynchronised`] with all that lives now. Also
+    /// ends the wait of a restarted switch.
+    pub fn restore_link(&mut self, now: Mono) {
+        self.handle_timeout(now);
+        let snapshot = self.snapshot();
+        self.agenda.retain(|(_, who)| *who != Who::Switch);
+        self.link.restore(snapshot);
+    }
+
+    /// Restarts the switch: every channel dies unseen, the link breaks at once and comes back
+    /// after `takes`, or earlier by [`SimSwitch::restore_link`].
+    pub fn restart(&mut self, now: Mono, takes: Duration) {
+        self.handle_timeout(now);
+        self.link.cut(self.now, Duration::ZERO);
+        for leg in std::mem::take(&mut self.callees).into_keys() {
+            self.truth.end_leg(leg, self.now, TrueEnd::Restart);
+        }
+        for leg in std::mem::take(&mut self.phones).into_keys() {
+            self.truth.end_agent_leg(leg, self.now, TrueEnd::Restart);
+        }
+        self.recordings.clear();
+        self.agenda.clear();
+        self.agenda.insert((self.now + takes, Who::Switch));
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let mut channels = BTreeMap::new();
+        for n in 0..self.config.foreign_channels {
+            channels.insert(
+                foreign(n),
+                ChannelState {
+                    phase: ChannelPhase::Up,
+                    bridge: None,
+                    in_our_app: false,
+                },
+            );
+        }
+        for (leg, callee) in &self.callees {
+            let phase = match callee.phase {
+                CalleePhase::Dialing => ChannelPhase::Dialing,
+                CalleePhase::Ringing => ChannelPhase::Ringing,
+                CalleePhase::Alone { .. } | CalleePhase::With { .. } => ChannelPhase::Up,
+            };
+            channels.insert(
+                leg.0,
+                ChannelState {
+                    phase,
+                    bridge: callee.with(),
+                    in_our_app: true,
+                },
+            );
+        }
+        for (leg, phone) in &self.phones {
+            let phase = match phone.phase {
+                PhonePhase::Dialing => ChannelPhase::Dialing,
+                PhonePhase::Ringing => ChannelPhase::Ringing,
+                PhonePhase::Held { .. } => ChannelPhase::Up,
+            };
+            let bridge = phone.held().then_some(*leg);
+            channels.insert(
+                leg.0,
+                ChannelState {
+                    phase,
+                    bridge,
+                    in_our_app: true,
+                },
+            );
+        }
+        Snapshot { channels }
+    }
+
+    fn step(&mut self, who: Who) {
+        match who {
+            Who::Switch => {
+                let snapshot = self.snapshot();
+                self.link.restore(snapshot);
+            }
+            Who::Callee(leg) => self.step_callee(leg),
+            Who::Phone(leg) => self.step_phone(leg),
+            Who::Recording(name) => {
+                if let Some(recording) = self.recordings.get_mut(&name) {
+                    recording.started = true;
+                    let leg = recording.leg.0;
+                    self.report(leg, PbxEvent::RecordingStarted { recording: name });
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, subject: Uuid, event: PbxEvent) {
+        self.link.report(self.now, subject, event);
+    }
+
+    fn carry_out(&mut self, command: PbxCommand) {
+        match command {
+            PbxCommand::CallContact {
+                leg,
+                dial,
+                ring_timeout,
+                duration_max,
+                caller_id: _,
+            } => {
+                self.call_contact(leg, &dial, ring_timeout, duration_max);
+            }
+            PbxCommand::CallAgent {
+                leg,
+                dial,
+                ring_timeout,
+                duration_max,
+                caller_id: _,
+            } => {
+                self.call_agent(leg, &dial, ring_timeout, duration_max);
+            }
+            PbxCommand::Connect { leg, agent_leg } => self.connect(leg, agent_leg),
+            PbxCommand::HangUp { leg } => {
+                if self.callees.contains_key(&leg) {
+                    self.end_callee(leg, TrueEnd::Us, EndedBy::Us, (None, Some(16)));
+                } else {
+                    self.hung_up_foreign(leg.0);
+                    self.report(leg.0, PbxEvent::Ended { leg, end: gone() });
+                }
+            }
+            PbxCommand::HangUpAgent { leg } => {
+                if self.phones.contains_key(&leg) {
+                    self.end_phone(leg, TrueEnd::Us, EndedBy::Us, (None, Some(16)));
+                } else {
+                    self.hung_up_foreign(leg.0);
+                    self.report(leg.0, PbxEvent::AgentEnded { leg, end: gone() });
+                }
+            }
+            PbxCommand::Record {
+                leg,
+                agent_leg,
+                recording,
+                announcement,
+            } => {
+                self.record(leg, agent_leg, recording, announcement.is_some());
+            }
+            PbxCommand::StopRecording { recording } => {
+                if !self.end_recording(&recording) {
+                    let reason = "no such recording".to_owned();
+                    self.report(Uuid::nil(), PbxEvent::RecordingFailed { recording, reason });
+                }
+            }
+        }
+    }
+
+    fn hung_up_foreign(&mut self, channel: Uuid) {
+        if (0..self.config.foreign_channels).any(|n| foreign(n) == channel) {
+            self.truth.violated(Violation::ForeignHungUp(channel));
+        }
+    }
+
+    /// Whether the switch takes one more channel of this id.
+    fn has_room(&mut self, channel: Uuid) -> bool {
+        let used = self.truth.legs.contains_key(&LegId(channel))
+            || self.truth.agent_legs.contains_key(&AgentLegId(channel));
+        if used {
+            self.truth.violated(Violation::LegTwice(channel));
+        }
+        !used && self.channels() < self.config.channels_max
+    }
+}
+
+fn gone() -> LegEnd {
+    LegEnd {
+        by: EndedBy::Vanished,
+        detail: "no such channel".to_owned(),
+        ..LegEnd::default()
+    }
+}
+
+fn not_placed() -> LegEnd {
+    LegEnd {
+        by: EndedBy::Refused,
+        detail: "Allocation failed".to_owned(),
+        ..LegEnd::default()
+    }
+}
+
+fn foreign(n: u8) -> Uuid {
+    Uuid::from_u128(0x0f0e_1600_0000_4000_8000_0000_0000_0000 | u128::from(n))
+}

@@ -1,0 +1,200 @@
+//! The callees' side of the switch: their legs from the originate to the end, and their moves into agents' bridges.
+
+use super::{SimSwitch, Who, not_placed};
+use crate::callee::{Callee, CalleePhase, CalleeStep, Plan, Then};
+use crate::truth::{LegTruth, TrueEnd, Violation};
+use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::pbx::{ConnectFault, DialString, EndedBy, LegEnd, PbxEvent};
+use std::time::Duration;
+
+impl SimSwitch {
+    pub(super) fn call_contact(
+        &mut self,
+        leg: LegId,
+        dial: &DialString,
+        ring_timeout: Duration,
+        duration_max: Duration,
+    ) {
+        if !self.has_room(leg.0) {
+            return self.report(
+                leg.0,
+                PbxEvent::Ended {
+                    leg,
+                    end: not_placed(),
+                },
+            );
+        }
+        let (trunk, number) = split_dial(&dial.0);
+        let nth = self.truth.count_dialed(number);
+        let plan = Plan::draw(&self.config.callees, self.seed, &trunk, number, nth);
+        let placed = plan.then != Then::Unplaceable;
+        self.truth.legs.insert(
+            leg,
+            LegTruth {
+                fate: placed.then_some(plan.fate),
+                placed_at: self.now,
+                progressed_at: None,
+                answered_at: None,
+                connected: Vec::new(),
+                ended: None,
+            },
+        );
+        if !placed {
+            self.truth.end_leg(leg, self.now, TrueEnd::NotPlaced);
+            return self.report(
+                leg.0,
+                PbxEvent::Ended {
+                    leg,
+                    end: not_placed(),
+                },
+            );
+        }
+        let callee = Callee {
+            plan,
+            placed_at: self.now,
+            ring_until: self.now + ring_timeout,
+            ends_by: self.now + duration_max,
+            progressed: false,
+            phase: CalleePhase::Dialing,
+        };
+        self.agenda.insert((callee.next().0, Who::Callee(leg)));
+        self.callees.insert(leg, callee);
+    }
+
+    /// Changes a callee and its place in the agenda.
+    pub(super) fn with_callee<R>(&mut self, leg: LegId, change: impl FnOnce(&mut Callee) -> R) -> Option<R> {
+        let callee = self.callees.get_mut(&leg)?;
+        self.agenda.remove(&(callee.next().0, Who::Callee(leg)));
+        let result = change(callee);
+        self.agenda.insert((callee.next().0, Who::Callee(leg)));
+        Some(result)
+    }
+
+    pub(super) fn step_callee(&mut self, leg: LegId) {
+        let now = self.now;
+        let Some(step) = self.callees.get(&leg).map(|c| c.next().1) else {
+            return;
+        };
+        match step {
+            CalleeStep::Progress(kind) => {
+                self.with_callee(leg, |c| {
+                    c.progressed = true;
+                    c.phase = CalleePhase::Ringing;
+                });
+                if let Some(truth) = self.truth.legs.get_mut(&leg) {
+                    truth.progressed_at = Some(now);
+                }
+                self.report(leg.0, PbxEvent::Progress { leg, kind });
+            }
+            CalleeStep::Answer => {
+                self.with_callee(leg, |c| c.phase = CalleePhase::Alone { since: now });
+                if let Some(truth) = self.truth.legs.get_mut(&leg) {
+                    truth.answered_at = Some(now);
+                }
+                self.report(leg.0, PbxEvent::Answered { leg });
+                if !self.link.stands() {
+                    self.end_callee(leg, TrueEnd::NobodyListened, EndedBy::Network, (None, Some(16)));
+                }
+            }
+            CalleeStep::Refuse { sip, q850 } => {
+                self.end_callee(leg, TrueEnd::Refused, EndedBy::Network, (Some(sip), Some(q850)));
+            }
+            CalleeStep::RingTimeout => {
+                self.end_callee(
+                    leg,
+                    TrueEnd::RingTimeout,
+                    EndedBy::RingTimeout,
+                    (Some(480), Some(19)),
+                );
+            }
+            CalleeStep::HangUp => {
+                self.end_callee(leg, TrueEnd::FarEnd, EndedBy::Network, (None, Some(16)));
+            }
+            CalleeStep::DurationMax => {
+                self.end_callee(leg, TrueEnd::DurationMax, EndedBy::Network, (None, Some(16)));
+            }
+        }
+    }
+
+    pub(super) fn end_callee(
+        &mut self,
+        leg: LegId,
+        truth: TrueEnd,
+        by: EndedBy,
+        codes: (Option<u16>, Option<u16>),
+    ) {
+        let Some(callee) = self.callees.remove(&leg) else {
+            return;
+        };
+        self.agenda.remove(&(callee.next().0, Who::Callee(leg)));
+        self.truth.end_leg(leg, self.now, truth);
+        if let Some(agent_leg) = callee.with() {
+            self.with_phone(agent_leg, |phone| phone.part_from(leg));
+        }
+        self.end_recordings(|recording| recording.leg == leg);
+        let (sip, q850) = codes;
+        let answered = callee.answered();
+        let end = LegEnd {
+            by,
+            q850,
+            sip,
+            progressed: callee.progressed,
+            answered,
+            detail: String::new(),
+        };
+        self.report(leg.0, PbxEvent::Ended { leg, end });
+    }
+
+    pub(super) fn connect(&mut self, leg: LegId, agent_leg: AgentLegId) {
+        let now = self.now;
+        let failed = |fault| PbxEvent::ConnectFailed {
+            leg,
+            agent_leg,
+            fault,
+        };
+        let Some(callee) = self.callees.get(&leg).filter(|c| c.answered()) else {
+            return self.report(leg.0, failed(ConnectFault::CalleeGone));
+        };
+        let Then::Answer { talk, .. } = callee.plan.then else {
+            return self.report(leg.0, failed(ConnectFault::CalleeGone));
+        };
+        let before = callee.with();
+        let Some(phone) = self.phones.get(&agent_leg).filter(|p| p.held()) else {
+            return self.report(leg.0, failed(ConnectFault::AgentGone));
+        };
+        if let Some(first) = phone.with().filter(|first| *first != leg) {
+            self.truth.violated(Violation::AgentTaken {
+                agent_leg,
+                first,
+                second: leg,
+            });
+        }
+        if before != Some(agent_leg) {
+            if let Some(before) = before {
+                self.truth.violated(Violation::CalleeMoved(leg));
+                self.with_phone(before, |phone| phone.part_from(leg));
+            }
+            self.with_callee(leg, |c| {
+                c.phase = CalleePhase::With {
+                    agent_leg,
+                    since: now,
+                }
+            });
+            let config = self.config.phones.clone();
+            self.with_phone(agent_leg, |phone| phone.talk_with(leg, &config, now, talk));
+            if let Some(truth) = self.truth.legs.get_mut(&leg) {
+                truth.connected.push((now, agent_leg));
+            }
+        }
+        self.report(leg.0, PbxEvent::Connected { leg, agent_leg });
+    }
+}
+
+/// The dial string without the number, and the number: its longest run of digits.
+fn split_dial(dial: &str) -> (String, &str) {
+    let longest = dial
+        .split(|c: char| !c.is_ascii_digit())
+        .reduce(|longest, run| if run.len() > longest.len() { run } else { longest })
+        .unwrap_or_default();
+    (dial.replacen(longest, "", 1), longest)
+}

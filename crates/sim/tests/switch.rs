@@ -1,0 +1,451 @@
+//! The simulated switch behaves as its words promise.
+
+use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::outcome::Outcome;
+use paceline_core::pbx::{
+    ChannelPhase, ConnectFault, DialString, EndedBy, PbxCommand, PbxEvent, RecordingName, Snapshot,
+};
+use paceline_core::time::Mono;
+use paceline_core::verdict;
+use paceline_sim::config::{Callees, Phones};
+use paceline_sim::truth::{TrueEnd, Violation};
+use paceline_sim::{Faults, SimConfig, SimSwitch};
+use std::time::Duration;
+use uuid::Uuid;
+
+const RING_TIMEOUT: Duration = Duration::from_secs(25);
+
+fn leg(n: u128) -> LegId {
+    LegId(Uuid::from_u128(n))
+}
+
+fn agent_leg(n: u128) -> AgentLegId {
+    AgentLegId(Uuid::from_u128(1 << 64 | n))
+}
+
+fn scripted() -> SimConfig {
+    SimConfig {
+        callees: Callees {
+            scripted: true,
+            ..Callees::default()
+        },
+        ..SimConfig::default()
+    }
+}
+
+fn call(n: u128, last_two_digits: u8) -> PbxCommand {
+    originate(
+        n,
+        &format!("+120255501{last_two_digits:02}"),
+        Duration::from_secs(3600),
+    )
+}
+
+fn originate(n: u128, number: &str, duration_max: Duration) -> PbxCommand {
+    PbxCommand::CallContact {
+        leg: leg(n),
+        dial: DialString(format!("PJSIP/{number}@carrier")),
+        caller_id: None,
+        ring_timeout: RING_TIMEOUT,
+        duration_max,
+    }
+}
+
+fn call_agent(n: u128) -> PbxCommand {
+    PbxCommand::CallAgent {
+        leg: agent_leg(n),
+        dial: DialString(format!("PJSIP/{n}")),
+        caller_id: None,
+        ring_timeout: RING_TIMEOUT,
+        duration_max: Duration::from_secs(8 * 3600),
+    }
+}
+
+/// A switch, its time, and every event so far.
+struct Rig {
+    switch: SimSwitch,
+    now: Mono,
+    events: Vec<PbxEvent>,
+}
+
+impl Rig {
+    fn new(config: SimConfig) -> Self {
+        Self {
+            switch: SimSwitch::new(config, 7),
+            now: Mono::default(),
+            events: Vec::new(),
+        }
+    }
+
+    fn send(&mut self, command: PbxCommand) {
+        self.switch.handle(self.now, command);
+    }
+
+    fn run(&mut self, by: Duration) {
+        let until = self.now + by;
+        while let Some(at) = self.switch.poll_timeout().filter(|at| *at <= until) {
+            self.switch.handle_timeout(at);
+            self.drain();
+        }
+        self.now = until;
+        self.switch.handle_timeout(until);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(event) = self.switch.next_event() {
+            self.events.push(event);
+        }
+    }
+
+    fn take(&mut self) -> Vec<PbxEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// An agent held, and a callee of these digits answered.
+    fn with_agent_and_callee(config: SimConfig, last_two_digits: u8) -> Self {
+        let mut rig = Rig::new(config);
+        rig.send(call_agent(1));
+        rig.run(Duration::from_secs(10));
+        rig.send(call(1, last_two_digits));
+        rig.run(Duration::from_millis(400));
+        assert!(matches!(rig.take().last(), Some(PbxEvent::Answered { .. })));
+        rig
+    }
+}
+
+#[test]
+fn scripted_numbers_end_as_a_carrier_would_report_them() {
+    for (digits, outcome) in [
+        (70, Outcome::Busy),
+        (75, Outcome::NoAnswer),
+        (80, Outcome::Rejected),
+        (83, Outcome::Invalid),
+        (86, Outcome::NoAnswer),
+        (88, Outcome::Congestion),
+        (90, Outcome::Congestion),
+    ] {
+        let mut rig = Rig::new(scripted());
+        rig.send(call(1, digits));
+        rig.run(Duration::from_secs(60));
+        let Some(PbxEvent::Ended { end, .. }) = rig.events.last() else {
+            panic!("{:?}", rig.events)
+        };
+        assert_eq!(verdict::unanswered(end), outcome, "{digits}: {end:?}");
+        assert_eq!(rig.switch.channels(), 0);
+    }
+}
+
+#[test]
+fn a_dead_trunk_is_cut_short_by_the_ring_timeout() {
+    let mut rig = Rig::new(scripted());
+    rig.send(call(1, 92));
+    rig.run(RING_TIMEOUT + Duration::from_millis(10));
+    let Some(PbxEvent::Ended { end, .. }) = rig.events.last() else {
+        panic!("{:?}", rig.events)
+    };
+    assert_eq!((end.by, end.progressed), (EndedBy::RingTimeout, false));
+}
+
+#[test]
+fn a_connected_call_is_recorded_and_ends_with_the_callee() {
+    let mut rig = Rig::with_agent_and_callee(scripted(), 0);
+    let recording = RecordingName("r".to_owned());
+    rig.send(PbxCommand::Connect {
+        leg: leg(1),
+        agent_leg: agent_leg(1),
+    });
+    rig.send(PbxCommand::Record {
+        leg: leg(1),
+        agent_leg: agent_leg(1),
+        recording: recording.clone(),
+        announcement: None,
+    });
+    rig.run(Duration::from_millis(10));
+    assert_eq!(
+        rig.take(),
+        [
+            PbxEvent::Connected {
+                leg: leg(1),
+                agent_leg: agent_leg(1)
+            },
+            PbxEvent::RecordingStarted {
+                recording: recording.clone()
+            }
+        ]
+    );
+    rig.run(Duration::from_secs(5));
+    let events = rig.take();
+    let [
+        PbxEvent::RecordingEnded {
+            recording: ended,
+            duration: Some(duration),
+        },
+        PbxEvent::Ended { end, .. },
+    ] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!(*ended, recording);
+    assert!((2.4..2.6).contains(&duration.as_secs_f64()), "{duration:?}");
+    assert_eq!((end.by, end.answered), (EndedBy::Network, true));
+    assert_eq!(rig.switch.channels(), 1, "the agent stays held");
+    let truth = rig.switch.truth();
+    assert_eq!(truth.legs()[&leg(1)].connected.len(), 1);
+    assert_eq!(truth.violations(), []);
+}
+
+#[test]
+fn an_agent_who_leaves_leaves_the_callee_alone_on_the_switch() {
+    let mut rig = Rig::with_agent_and_callee(scripted(), 40);
+    rig.send(PbxCommand::Connect {
+        leg: leg(1),
+        agent_leg: agent_leg(1),
+    });
+    rig.run(Duration::from_secs(1));
+    rig.send(PbxCommand::HangUpAgent { leg: agent_leg(1) });
+    rig.take();
+    rig.run(Duration::from_secs(1));
+    assert!(matches!(rig.take()[..], [PbxEvent::AgentEnded { .. }]));
+    assert_eq!(rig.switch.channels(), 1);
+    rig.send(PbxCommand::HangUp { leg: leg(1) });
+    rig.run(Duration::from_secs(1));
+    assert!(matches!(rig.take()[..], [PbxEvent::Ended { .. }]));
+    rig.send(PbxCommand::HangUp { leg: leg(1) });
+    rig.run(Duration::from_secs(1));
+    assert!(
+        matches!(rig.take()[..], [PbxEvent::Ended { .. }]),
+        "a leg long gone is answered for as well"
+    );
+}
+
+#[test]
+fn connecting_tells_whose_fault_it_is() {
+    let mut rig = Rig::with_agent_and_callee(scripted(), 40);
+    rig.send(PbxCommand::Connect {
+        leg: leg(1),
+        agent_leg: agent_leg(9),
+    });
+    rig.send(PbxCommand::Connect {
+        leg: leg(9),
+        agent_leg: agent_leg(1),
+    });
+    rig.run(Duration::from_secs(1));
+    let faults: Vec<ConnectFault> = rig
+        .take()
+        .into_iter()
+        .filter_map(|e| match e {
+            PbxEvent::ConnectFailed { fault, leg: l, .. } => Some((l, fault)),
+            _ => None,
+        })
+        .map(|(_, fault)| fault)
+        .collect();
+    assert_eq!(faults.len(), 2);
+    assert!(faults.contains(&ConnectFault::AgentGone) && faults.contains(&ConnectFault::CalleeGone));
+}
+
+#[test]
+fn impossible_orders_are_remembered() {
+    let mut rig = Rig::with_agent_and_callee(scripted(), 40);
+    rig.send(call(2, 41));
+    rig.send(call(2, 41));
+    rig.run(Duration::from_secs(2));
+    rig.send(PbxCommand::Connect {
+        leg: leg(1),
+        agent_leg: agent_leg(1),
+    });
+    rig.run(Duration::from_secs(1));
+    rig.send(PbxCommand::Connect {
+        leg: leg(2),
+        agent_leg: agent_leg(1),
+    });
+    rig.run(Duration::from_secs(1));
+    let taken = Violation::AgentTaken {
+        agent_leg: agent_leg(1),
+        first: leg(1),
+        second: leg(2),
+    };
+    assert_eq!(
+        rig.switch.truth().violations(),
+        [Violation::LegTwice(leg(2).0), taken]
+    );
+}
+
+#[test]
+fn an_answer_while_the_link_is_cut_is_hung_up_and_talking_calls_survive() {
+    let mut rig = Rig::with_agent_and_callee(scripted(), 40);
+    rig.send(PbxCommand::Connect {
+        leg: leg(1),
+        agent_leg: agent_leg(1),
+    });
+    rig.send(call(2, 41));
+    rig.run(Duration::from_millis(100));
+    rig.take();
+    rig.switch.cut_link(rig.now, Duration::from_millis(300));
+    rig.run(Duration::from_secs(3));
+    assert_eq!(rig.take(), [PbxEvent::LinkLost]);
+    assert_eq!(
+        rig.switch.truth().legs()[&leg(2)].ended.map(|(_, end)| end),
+        Some(TrueEnd::NobodyListened)
+    );
+    rig.send(call(3, 41));
+    rig.run(Duration::from_millis(1));
+    assert!(
+        matches!(&rig.take()[..], [PbxEvent::Ended { end, .. }] if end.by == EndedBy::Refused),
+        "without a link nothing is dialed"
+    );
+    rig.switch.restore_link(rig.now);
+    rig.drain();
+    let events = rig.take();
+    let [PbxEvent::Resynchronised(Snapshot { channels })] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(channels.len(), 2);
+    for id in [leg(1).0, agent_leg(1).0] {
+        assert_eq!(channels[&id].bridge, Some(agent_leg(1)));
+        assert_eq!(channels[&id].phase, ChannelPhase::Up);
+    }
+}
+
+#[test]
+fn a_restart_kills_every_channel_and_shows_an_empty_switch() {
+    let mut rig = Rig::with_agent_and_callee(scripted(), 40);
+    rig.switch.restart(rig.now, Duration::from_secs(2));
+    rig.run(Duration::from_secs(3));
+    assert_eq!(
+        rig.take(),
+        [PbxEvent::LinkLost, PbxEvent::Resynchronised(Snapshot::default())]
+    );
+    assert_eq!(rig.switch.channels(), 0);
+    rig.send(call(2, 70));
+    rig.run(Duration::from_secs(1));
+    assert!(
+        matches!(rig.take()[..], [PbxEvent::Ended { .. }]),
+        "it works again"
+    );
+}
+
+#[test]
+fn the_switch_keeps_every_legs_time_limit() {
+    let mut rig = Rig::new(scripted());
+    rig.send(originate(1, "+12025550140", Duration::from_secs(8)));
+    rig.run(Duration::from_secs(9));
+    assert_eq!(
+        rig.switch.truth().legs()[&leg(1)].ended.map(|(_, end)| end),
+        Some(TrueEnd::DurationMax)
+    );
+}
+
+/// Everything that a busy hour of calls with faults brings, woken every `step` or exactly on time.
+fn busy_hour(seed: u64, step: Option<Duration>) -> Vec<PbxEvent> {
+    let config = SimConfig {
+        faults: Faults {
+            event_lost: 0.02,
+            event_twice: 0.05,
+            event_late: 0.1,
+            ..Faults::none()
+        },
+        phones: Phones {
+            hangs_up_on_callee: 0.3,
+            ..Phones::default()
+        },
+        ..SimConfig::default()
+    };
+    let mut switch = SimSwitch::new(config, seed);
+    let mut events = Vec::new();
+    let mut now = Mono::default();
+    for n in 0..300 {
+        let number = format!("+1202555{n:04}");
+        switch.handle(now, originate(n, &number, Duration::from_secs(3600)));
+        now = now + Duration::from_secs(12);
+        if let Some(step) = step {
+            let mut at = now - Duration::from_secs(12);
+            while at < now {
+                at = (at + step).min(now);
+                switch.handle_timeout(at);
+            }
+        } else {
+            while let Some(at) = switch.poll_timeout().filter(|at| *at <= now) {
+                switch.handle_timeout(at);
+            }
+        }
+        while let Some(event) = switch.next_event() {
+            events.push(event);
+        }
+    }
+    events
+}
+
+#[test]
+fn a_seed_tells_all_and_waking_late_changes_nothing() {
+    let exact = busy_hour(3, None);
+    assert!(exact.len() > 500, "{}", exact.len());
+    assert_eq!(exact, busy_hour(3, None));
+    assert_eq!(exact, busy_hour(3, Some(Duration::from_secs(5))));
+    assert_ne!(exact, busy_hour(4, None));
+}
+
+#[test]
+fn a_further_call_leaves_the_fates_of_others_alone() {
+    let ends = |extra: bool| -> Vec<Option<(Mono, TrueEnd)>> {
+        let config = SimConfig {
+            command_latency: paceline_sim::random::Spread::Constant(Duration::ZERO),
+            ..SimConfig::default()
+        };
+        let mut rig = Rig::new(config);
+        for n in 0..50 {
+            if extra && n % 7 == 0 {
+                rig.send(call(1000 + n, 99));
+            }
+            rig.send(call(n, n as u8));
+        }
+        rig.run(Duration::from_secs(4000));
+        let truth = rig.switch.truth();
+        (0..50).map(|n| truth.legs()[&leg(n)].ended).collect()
+    };
+    assert_eq!(ends(false), ends(true));
+}
+
+#[test]
+fn faults_lose_repeat_and_refuse_as_told() {
+    let lossy = |faults| {
+        let mut rig = Rig::new(SimConfig { faults, ..scripted() });
+        for n in 0..200 {
+            rig.send(call(n, 70));
+            rig.run(Duration::from_millis(1));
+        }
+        rig.run(Duration::from_secs(60));
+        let ended = rig
+            .take()
+            .iter()
+            .filter(|e| matches!(e, PbxEvent::Ended { .. }))
+            .count();
+        (
+            ended,
+            rig.switch.truth().events_lost,
+            rig.switch.truth().commands_lost,
+        )
+    };
+    let (ended, lost, _) = lossy(Faults {
+        event_lost: 0.5,
+        ..Faults::none()
+    });
+    assert!(
+        (60..140).contains(&ended) && lost == 200 - ended as u64,
+        "{ended} {lost}"
+    );
+    let (ended, ..) = lossy(Faults {
+        event_twice: 0.5,
+        ..Faults::none()
+    });
+    assert!((260..340).contains(&ended), "{ended}");
+    let (ended, _, commands_lost) = lossy(Faults {
+        command_lost: 0.25,
+        command_refused: 0.25,
+        ..Faults::none()
+    });
+    assert!(
+        ended == 200 && commands_lost > 50,
+        "{ended} {commands_lost}: every failed originate is reported"
+    );
+}
