@@ -1,1 +1,179 @@
 //! The simulated switch as a driver, in real or accelerated time.
+//!
+//! In: the commands of a [`PbxHandle`], and what [`SimControl`] breaks. Out: its events. The switch itself, and all
+//! that is random, is [`paceline_sim::SimSwitch`].
+
+use super::{COMMANDS_WAITING_MAX, EVENTS_WAITING_MAX, LinkStats, PbxHandle, Stamped};
+use crate::clock::Clock;
+use paceline_core::pbx::{PbxCommand, PbxEvent};
+use paceline_core::time::Mono;
+use paceline_sim::truth::Truth;
+use paceline_sim::{Faults, SimConfig, SimSwitch};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, mpsc};
+
+/// Commands taken in one go before the switch runs and its events are handed on.
+const COMMANDS_PER_WAKE_MAX: usize = 64;
+
+/// Starts a switch that differs from run to run. Call it inside a runtime.
+pub fn spawn(config: SimConfig, clock: Clock) -> PbxHandle {
+    spawn_seeded(config, rand::random(), clock).0
+}
+
+/// Starts a switch that draws from `seed`, and hands out the means to break it and to look inside.
+pub fn spawn_seeded(config: SimConfig, seed: u64, clock: Clock) -> (PbxHandle, SimControl) {
+    let (command_sender, commands) = mpsc::channel(COMMANDS_WAITING_MAX);
+    let (events, event_receiver) = mpsc::channel(EVENTS_WAITING_MAX);
+    let stats = Arc::new(LinkStats::default());
+    let control = SimControl {
+        switch: Arc::new(Mutex::new(SimSwitch::new(config, seed))),
+        changed: Arc::new(Notify::new()),
+        clock,
+    };
+    let driver = Driver {
+        control: control.clone(),
+        events,
+        stats: stats.clone(),
+        overflowed: false,
+    };
+    tokio::spawn(driver.run(commands));
+    (
+        PbxHandle {
+            commands: command_sender,
+            events: event_receiver,
+            stats,
+        },
+        control,
+    )
+}
+
+/// Breaks a running simulated switch, heals it, and looks inside.
+#[derive(Clone, Debug)]
+pub struct SimControl {
+    switch: Arc<Mutex<SimSwitch>>,
+    changed: Arc<Notify>,
+    clock: Clock,
+}
+
+impl SimControl {
+    /// Changes what goes wrong from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.change(|switch, _| switch.set_faults(faults));
+    }
+
+    /// Cuts the link, see [`SimSwitch::cut_link`].
+    pub fn cut_link(&self, notice_after: Duration) {
+        self.change(|switch, now| switch.cut_link(now, notice_after));
+    }
+
+    /// Restores the link, see [`SimSwitch::restore_link`].
+    pub fn restore_link(&self) {
+        self.change(|switch, now| switch.restore_link(now));
+    }
+
+    /// Restarts the switch, see [`SimSwitch::restart`].
+    pub fn restart(&self, takes: Duration) {
+        self.change(|switch, now| switch.restart(now, takes));
+    }
+
+    /// Channels of ours that live on the switch.
+    pub fn channels(&self) -> usize {
+        self.lock().channels()
+    }
+
+    /// Reads what really happened so far.
+    pub fn truth<R>(&self, read: impl FnOnce(&Truth) -> R) -> R {
+        read(self.lock().truth())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut SimSwitch, Mono)) {
+        change(&mut self.lock(), self.clock.now().mono);
+        self.changed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SimSwitch> {
+        // A panic elsewhere leaves the switch between two steps at worst, which is where it always is.
+        self.switch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Driver {
+    control: SimControl,
+    events: mpsc::Sender<Stamped>,
+    stats: Arc<LinkStats>,
+    /// Events did not fit: the link is cut until there is room again.
+    overflowed: bool,
+}
+
+impl Driver {
+    async fn run(mut self, mut commands: mpsc::Receiver<PbxCommand>) {
+        let mut batch = Vec::with_capacity(COMMANDS_PER_WAKE_MAX);
+        loop {
+            let wake_at = self.step(&mut batch);
+            let changed = self.control.changed.clone();
+            tokio::select! {
+                taken = commands.recv_many(&mut batch, COMMANDS_PER_WAKE_MAX) => if taken == 0 { return },
+                () = sleep_until(wake_at) => {}
+                () = changed.notified() => {}
+                () = self.events.closed() => return,
+                room = self.events.reserve_many(EVENTS_WAITING_MAX / 2), if self.overflowed => {
+                    if room.is_err() {
+                        return;
+                    }
+                    self.overflowed = false;
+                    let lost = Stamped { event: PbxEvent::LinkLost, read_at: Instant::now() };
+                    self.hand_on(lost);
+                    self.control.lock().restore_link(self.control.clock.now().mono);
+                }
+            }
+        }
+    }
+
+    /// Carries out commands and whatever is due, hands the events on, and says when to be woken.
+    fn step(&mut self, batch: &mut Vec<PbxCommand>) -> Option<tokio::time::Instant> {
+        let control = self.control.clone();
+        let mut switch = control.lock();
+        let now = control.clock.now().mono;
+        for command in batch.drain(..) {
+            switch.handle(now, command);
+        }
+        switch.handle_timeout(now);
+        while let Some(event) = switch.next_event() {
+            self.stats.events_read.fetch_add(1, Relaxed);
+            let read_at = Instant::now();
+            if self.overflowed || !self.hand_on(Stamped { event, read_at }) {
+                self.stats.dropped.fetch_add(1, Relaxed);
+                self.overflowed = true;
+                switch.cut_link(now, Duration::ZERO);
+            }
+        }
+        self.stats
+            .commands_failed
+            .store(switch.truth().commands_lost, Relaxed);
+        switch.poll_timeout().map(|at| control.clock.instant_of(at))
+    }
+
+    /// Whether there was room for it.
+    fn hand_on(&self, stamped: Stamped) -> bool {
+        match &stamped.event {
+            PbxEvent::LinkLost if self.stats.connected.swap(false, Relaxed) => {
+                self.stats.losses.fetch_add(1, Relaxed);
+            }
+            PbxEvent::Resynchronised(_) => {
+                self.stats.connected.store(true, Relaxed);
+                self.stats.connects.fetch_add(1, Relaxed);
+            }
+            _ => {}
+        }
+        self.events.try_send(stamped).is_ok()
+    }
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
