@@ -30,11 +30,10 @@ fn start() -> (PbxHandle, sim::SimControl) {
 }
 
 async fn next(handle: &mut PbxHandle) -> PbxEvent {
-    tokio::time::timeout(DEADLINE, handle.events.recv())
-        .await
-        .unwrap()
-        .unwrap()
-        .event
+    match tokio::time::timeout(DEADLINE, handle.events.recv()).await {
+        Ok(Some(stamped)) => stamped.event,
+        silence => unreachable!("no event: {silence:?}"),
+    }
 }
 
 fn call(n: u128, number: &str) -> PbxCommand {
