@@ -268,12 +268,18 @@ impl<'a> Section<'a> {
             let near = self
                 .known
                 .iter()
-                .map(|known| (strsim::damerau_levenshtein(name, known), known))
+                .map(|known| {
+                    let begins_alike = known.starts_with(name) || name.starts_with(known);
+                    let distance = strsim::damerau_levenshtein(name, known);
+                    (!begins_alike && distance > 1 + known.len() / 4, distance, known)
+                })
                 .min()
-                .filter(|(distance, known)| *distance <= 1 + known.len() / 4 || name.starts_with(**known));
+                .filter(|(is_far, ..)| !is_far);
             let wrong = match (forbidden.iter().find(|(f, _)| *f == name), near) {
                 (Some((_, instead)), _) => Wrong::expected("not a setting").hint(*instead),
-                (None, Some((_, near))) => Wrong::expected("unknown").hint(format!("did you mean `{near}`?")),
+                (None, Some((_, _, near))) => {
+                    Wrong::expected("unknown").hint(format!("did you mean `{near}`?"))
+                }
                 (None, None) => {
                     Wrong::expected("unknown").hint(format!("known here: {}", self.known.join(", ")))
                 }
