@@ -1,1 +1,34 @@
-//! (skeleton)
+//! Real telephony and databases on loopback, for tests and for trying Paceline out.
+//!
+//! What is here: [`Asterisk`] (22 or 16, unpacked by `scripts/tools`), a [`Carrier`] (SIPp, whose callees do what the
+//! dialed number's last two digits say, see [`Behaviour`]), the agents' [`Phones`] and [`Postgres`]. [`Lab`] starts a
+//! carrier, phones and an Asterisk that know each other.
+//!
+//! Everything listens on 127.0.0.1 and on ports found free at start, lives in a temporary folder, and ends when its
+//! value is dropped or when this process dies, however it dies. No tokio: everything here blocks; from async code call
+//! it in `spawn_blocking`. It knows nothing of Paceline itself.
+
+mod asterisk;
+mod carrier;
+mod error;
+mod folder;
+mod http;
+mod lab;
+mod media;
+mod phones;
+mod ports;
+mod postgres;
+mod process;
+mod tools;
+
+pub use asterisk::{Asterisk, AsteriskPorts, Options, Version};
+pub use carrier::{Behaviour, CallEnd, Carrier, SeenCall};
+pub use error::LabError;
+pub use http::Reply;
+pub use lab::{Lab, LabOptions, LabPorts};
+pub use media::{Audio, MediaReport};
+pub use phones::{PhoneBehaviour, PhoneCall, PhoneState, Phones};
+pub use postgres::Postgres;
+
+/// What everything here returns.
+pub type Result<T> = std::result::Result<T, LabError>;

@@ -1,0 +1,372 @@
+//! A real Asterisk in a temporary folder. Start at [`Asterisk::start`].
+//!
+//! In: which version, how many agents, where the carrier and the phones listen. Out: a running switch with ARI, a
+//! trunk `carrier`, a trunk `dead`, endpoints `agent-1` to `agent-N` and a FreePBX-shaped context `from-internal`.
+
+mod config;
+mod sounds;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    LabError, Reply, Result, folder, http,
+    ports::PortBlock,
+    process::{self, Process},
+    tools,
+};
+
+/// Which Asterisk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// 22, a current one.
+    V22,
+    /// 16, an old one still met in the field.
+    V16,
+}
+
+impl Version {
+    fn name(self) -> &'static str {
+        match self {
+            Self::V22 => "asterisk-22",
+            Self::V16 => "asterisk-16",
+        }
+    }
+}
+
+/// The ports of one Asterisk, all on 127.0.0.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AsteriskPorts {
+    /// HTTP, and so ARI (TCP).
+    pub http: u16,
+    /// SIP (UDP).
+    pub sip: u16,
+    /// AMI (TCP).
+    pub ami: u16,
+    /// Where nobody listens: the contact of the trunk `dead`.
+    pub dead: u16,
+    /// First port for RTP (UDP).
+    pub rtp_first: u16,
+    /// Last port for RTP.
+    pub rtp_last: u16,
+}
+
+/// How to set an Asterisk up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How many endpoints `agent-1`, `agent-2`, … there are; 200 by default.
+    pub agents: u32,
+    /// Where the carrier listens; without one the trunk `carrier` is as dead as `dead`.
+    pub carrier_port: Option<u16>,
+    /// Where the agents' phones listen; without them calls to agents fail like calls over `dead`.
+    pub phones_port: Option<u16>,
+    /// Fixed ports; by default a free block is taken.
+    pub ports: Option<AsteriskPorts>,
+    /// Text to append to configuration files, as (file name, text): a queue, another endpoint, a changed option.
+    pub append: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            agents: 200,
+            carrier_port: None,
+            phones_port: None,
+            ports: None,
+            append: Vec::new(),
+        }
+    }
+}
+
+/// A running Asterisk; killed, and its folder deleted, when dropped.
+#[derive(Debug)]
+pub struct Asterisk {
+    // Declared first, so dropped first: it must be dead before its folder goes.
+    process: Process,
+    version: Version,
+    ports: AsteriskPorts,
+    password: String,
+    folder: TempDir,
+    _block: Option<PortBlock>,
+}
+
+impl Asterisk {
+    /// Writes a configuration into a temporary folder, starts Asterisk there and waits until ARI answers.
+    ///
+    /// # Errors
+    /// Says to run `scripts/tools` when that version was not fetched, and shows the log's end when it does not start.
+    pub fn start(version: Version, options: &Options) -> Result<Self> {
+        tools::program(version.name())?;
+        let (ports, block) = match options.ports {
+            Some(ports) => (ports, None),
+            None => {
+                let block = PortBlock::take()?;
+                let (rtp_first, rtp_last) = block.rtp();
+                let (http, sip, ami, dead) = (block.port(1), block.port(2), block.port(3), block.port(4));
+                (
+                    AsteriskPorts {
+                        http,
+                        sip,
+                        ami,
+                        dead,
+                        rtp_first,
+                        rtp_last,
+                    },
+                    Some(block),
+                )
+            }
+        };
+        let folder = folder::temporary()?;
+        let password = random_hex()?;
+        config::write(
+            folder.path(),
+            &tools::folder()?.join(version.name()),
+            options,
+            ports,
+            &password,
+        )?;
+        sounds::write(&folder.path().join("data/sounds/en"), &folder.path().join("moh"))?;
+        let process = launch(version, folder.path())?;
+        let mut asterisk = Self {
+            process,
+            version,
+            ports,
+            password,
+            folder,
+            _block: block,
+        };
+        asterisk.wait_until_ready()?;
+        Ok(asterisk)
+    }
+
+    /// Kills it as a crash would, with SIGKILL. [`Self::restart`] brings it back.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again on the same ports and in the same folder, killing it first if it runs, and waits for ARI.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn restart(&mut self) -> Result<()> {
+        self.process.kill();
+        self.process = launch(self.version, self.folder.path())?;
+        self.wait_until_ready()
+    }
+
+    /// Stops it in its tracks (SIGSTOP): sockets stay open, nothing is answered.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn freeze(&self) -> Result<()> {
+        self.process.signal("STOP")
+    }
+
+    /// Lets it run on after [`Self::freeze`].
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn thaw(&self) -> Result<()> {
+        self.process.signal("CONT")
+    }
+
+    /// Whether the process is there, frozen or not.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
+    /// Which version this is.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Where it listens.
+    pub fn ports(&self) -> AsteriskPorts {
+        self.ports
+    }
+
+    /// `http://127.0.0.1:PORT`; ARI is under `/ari`.
+    pub fn ari_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.http)
+    }
+
+    /// The ARI user; the AMI user, who may only read, has the same name and password.
+    pub fn user(&self) -> &'static str {
+        "paceline"
+    }
+
+    /// That user's password, made for this start.
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// SIP, UDP.
+    pub fn sip_port(&self) -> u16 {
+        self.ports.sip
+    }
+
+    /// AMI, TCP; read-only.
+    pub fn ami_port(&self) -> u16 {
+        self.ports.ami
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Everything it reads and writes.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where ARI recordings end up.
+    pub fn recordings_dir(&self) -> PathBuf {
+        self.folder.path().join("spool/recording")
+    }
+
+    /// Where `sound:NAME` is looked up. Holds `message` (3 s), `beep`, `tone-440`, `tone-880` and more, all µ-law.
+    pub fn sounds_dir(&self) -> PathBuf {
+        self.folder.path().join("data/sounds/en")
+    }
+
+    /// Notices, warnings and errors.
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log/messages")
+    }
+
+    /// Runs a command of its CLI (`asterisk -rx`) and returns what it printed.
+    ///
+    /// # Errors
+    /// When there is nobody to connect to.
+    pub fn cli(&self, command: &str) -> Result<String> {
+        let program = tools::program(self.version.name())?;
+        let output = Command::new(&program)
+            .arg("-C")
+            .arg(config::main_file(self.folder.path()))
+            .args(["-rx", command])
+            .output()
+            .map_err(|err| LabError::Spawn {
+                program: program.display().to_string(),
+                err,
+            })?;
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        } else {
+            Err(LabError::UnexpectedReply {
+                what: "asterisk -rx",
+                status: 0,
+            })
+        }
+    }
+
+    /// An ARI request without body, such as `ari("GET", "/channels")`; the path is below `/ari` and already encoded.
+    ///
+    /// # Errors
+    /// When no reply comes; an HTTP error status is a reply.
+    pub fn ari(&self, method: &str, path: &str) -> Result<Reply> {
+        http::request(
+            self.ports.http,
+            self.user(),
+            &self.password,
+            method,
+            &format!("/ari{path}"),
+        )
+    }
+
+    /// The ids of all channels now on the switch.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn channels(&self) -> Result<Vec<String>> {
+        let reply = self.ari("GET", "/channels")?;
+        let unexpected = || LabError::UnexpectedReply {
+            what: "GET /channels",
+            status: reply.status,
+        };
+        let channels: Vec<serde_json::Value> = serde_json::from_str(&reply.body).map_err(|_| unexpected())?;
+        Ok(channels
+            .iter()
+            .filter_map(|channel| channel.get("id")?.as_str().map(str::to_owned))
+            .collect())
+    }
+
+    /// Waits until no channel is left; the ids of those that are at the limit.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn channels_after(&self, limit: Duration) -> Result<Vec<String>> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let channels = self.channels()?;
+            if channels.is_empty() || Instant::now() >= deadline {
+                return Ok(channels);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// CPU time it has used since it was last started, user plus system, seconds.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        self.process.cpu_seconds()
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        // A loaded machine may take much longer than the usual half second.
+        const LIMIT: Duration = Duration::from_secs(30);
+        let started = Instant::now();
+        let ready = process::poll(LIMIT, || {
+            !self.process.is_running()
+                || self
+                    .ari("GET", "/asterisk/info")
+                    .is_ok_and(|reply| reply.status == 200)
+        });
+        if ready && self.process.is_running() {
+            return Ok(());
+        }
+        let waited_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut last_words = process::last_words(&self.folder.path().join("log/output"));
+        last_words.push_str(&process::last_words(&self.log_path()));
+        Err(LabError::NotReady {
+            what: self.version.name().to_owned(),
+            waited_ms,
+            last_words,
+        })
+    }
+}
+
+fn launch(version: Version, folder: &Path) -> Result<Process> {
+    let mut command = process::dying_with_us(&tools::program(version.name())?);
+    let output_path = folder.join("log/output");
+    let output = fs::File::create(&output_path).map_err(LabError::file("write", &output_path))?;
+    let errors = output
+        .try_clone()
+        .map_err(LabError::file("write", &output_path))?;
+    command
+        .arg("-f")
+        .arg("-C")
+        .arg(config::main_file(folder))
+        .stdout(output)
+        .stderr(errors)
+        .current_dir(folder);
+    Process::spawn(command)
+}
+
+/// 32 hexadecimal digits from the system's randomness.
+pub(crate) fn random_hex() -> Result<String> {
+    use std::io::Read as _;
+    let mut bytes = [0u8; 16];
+    fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .map_err(LabError::file("read", "/dev/urandom"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,330 @@
+//! The telephone network behind the trunk: SIPp as a carrier, and its callees' audio.
+//!
+//! In: calls from a switch. Out: what each callee did ([`Behaviour`]), a list of all calls seen, and whether callees
+//! heard an agent. SIPp speaks SIP; the audio is ours, because SIPp cannot listen.
+
+mod behaviour;
+mod scenario;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Read as _,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+pub use behaviour::Behaviour;
+
+use crate::{
+    LabError, MediaReport, Result, folder,
+    media::{AGENT_HZ, Audio, FlowId, Media},
+    ports, process,
+    process::Process,
+    tools,
+};
+
+/// How a call ended, seen from the carrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallEnd {
+    /// The carrier refused it with the behaviour's SIP status.
+    Refused,
+    /// The carrier never replied.
+    Ignored,
+    /// The caller gave up before the answer.
+    Cancelled,
+    /// The caller hung up after the answer.
+    CallerHungUp,
+    /// The callee hung up after the answer.
+    CalleeHungUp,
+}
+
+/// One call (one SIP Call-ID) that reached the carrier. Retransmissions do not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenCall {
+    /// The number dialed, as it arrived.
+    pub number: String,
+    /// What the callee does; nothing for a number that does not end in two digits (SIPp then refuses the call).
+    pub behaviour: Option<Behaviour>,
+    /// The SIP Call-ID.
+    pub call_id: String,
+    /// When the INVITE came, ms since 1970.
+    pub at_ms: u64,
+    /// Whether it was answered.
+    pub answered: bool,
+    /// How it ended; nothing while it lasts.
+    pub end: Option<CallEnd>,
+    /// Whether the callee heard an agent's tone. Final once the call has ended.
+    pub heard_agent: bool,
+}
+
+/// A running carrier; ends when dropped.
+#[derive(Debug)]
+pub struct Carrier {
+    process: Process,
+    sip_port: u16,
+    media: Arc<Media>,
+    book: Arc<Mutex<Book>>,
+    stop: Arc<AtomicBool>,
+    reader: Option<JoinHandle<()>>,
+    folder: TempDir,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    calls: Vec<SeenCall>,
+    /// Place in `calls`, caller's RTP address and flow, of calls that have not ended.
+    live: BTreeMap<String, (usize, SocketAddr, Option<FlowId>)>,
+}
+
+impl Carrier {
+    /// Starts SIPp on a free port.
+    ///
+    /// # Errors
+    /// Says to run `scripts/tools` when SIPp is missing.
+    pub fn start(audio: Audio) -> Result<Self> {
+        // Between finding a free port and SIPp's taking it, another program may.
+        let mut attempt = Self::start_on(ports::likely_free_udp()?, audio);
+        for _ in 0..3 {
+            if matches!(attempt, Err(LabError::NotReady { .. })) {
+                attempt = Self::start_on(ports::likely_free_udp()?, audio);
+            }
+        }
+        attempt
+    }
+
+    /// Starts SIPp on that port of 127.0.0.1 (UDP).
+    ///
+    /// # Errors
+    /// As [`Self::start`], and when the port is taken.
+    pub fn start_on(sip_port: u16, audio: Audio) -> Result<Self> {
+        let folder = folder::temporary()?;
+        let media = Arc::new(Media::start(audio, AGENT_HZ)?);
+        let scenario = folder.path().join("carrier.xml");
+        fs::write(&scenario, scenario::scenario(media.port())).map_err(LabError::file("write", &scenario))?;
+        let calls_path = folder.path().join("calls.log");
+        File::create(&calls_path).map_err(LabError::file("write", &calls_path))?;
+        let mut process = launch(folder.path(), &scenario, &calls_path, sip_port)?;
+
+        let listening = process::poll(Duration::from_secs(10), || {
+            !process.is_running() || udp_port_is_bound(sip_port)
+        });
+        if !listening || !process.is_running() {
+            let last_words = process::last_words(&folder.path().join("output"));
+            return Err(LabError::NotReady {
+                what: "sipp".to_owned(),
+                waited_ms: 10_000,
+                last_words,
+            });
+        }
+        let calls = File::open(&calls_path).map_err(LabError::file("read", &calls_path))?;
+        let book = Arc::new(Mutex::new(Book::default()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let reader = {
+            let (book, media, stop) = (Arc::clone(&book), Arc::clone(&media), Arc::clone(&stop));
+            thread::spawn(move || follow(calls, &book, &media, &stop))
+        };
+        Ok(Self {
+            process,
+            sip_port,
+            media,
+            book,
+            stop,
+            reader: Some(reader),
+            folder,
+        })
+    }
+
+    /// Where it listens for SIP on 127.0.0.1 (UDP).
+    pub fn sip_port(&self) -> u16 {
+        self.sip_port
+    }
+
+    /// Every call that has reached it, in order of arrival; up to 20 ms behind the wire.
+    pub fn calls(&self) -> Vec<SeenCall> {
+        lock(&self.book).calls.clone()
+    }
+
+    /// What the callees heard of the agents.
+    pub fn media_report(&self) -> MediaReport {
+        self.media.report()
+    }
+
+    /// Whether SIPp still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
+    /// SIP messages that SIPp did not expect, and for which it gave up a call. None when all went well.
+    ///
+    /// # Errors
+    /// When SIPp's file is there and cannot be read.
+    pub fn complaints(&self) -> Result<Vec<String>> {
+        let path = self.folder.path().join("errors.log");
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let text = fs::read_to_string(&path).map_err(LabError::file("read", &path))?;
+        let complaints = text.split("Aborting call on ").skip(1);
+        Ok(complaints
+            .map(|complaint| complaint.chars().take(200).collect())
+            .collect())
+    }
+
+    /// CPU time that SIPp has used, seconds.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        self.process.cpu_seconds()
+    }
+}
+
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        self.process.kill();
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(reader) = self.reader.take() {
+            // It only fails if the thread panicked, and there is nobody to tell.
+            let _ = reader.join();
+        }
+    }
+}
+
+fn launch(folder: &Path, scenario: &Path, calls: &Path, sip_port: u16) -> Result<Process> {
+    let mut command = process::dying_with_us(&tools::program("sipp")?);
+    let output_path = folder.join("output");
+    let output = File::create(&output_path).map_err(LabError::file("write", &output_path))?;
+    let errors = output
+        .try_clone()
+        .map_err(LabError::file("write", &output_path))?;
+    command.arg("-sf").arg(scenario).args([
+        "-i",
+        "127.0.0.1",
+        "-p",
+        &sip_port.to_string(),
+        "-t",
+        "u1",
+        "-nostdin",
+    ]);
+    // Its control port would otherwise listen on every address.
+    command.args(["-ci", "127.0.0.1", "-cp", &ports::likely_free_udp()?.to_string()]);
+    command
+        .args([
+            "-buff_size",
+            "4194304",
+            "-trace_logs",
+            "-log_overwrite",
+            "true",
+            "-log_file",
+        ])
+        .arg(calls);
+    command
+        .args(["-trace_err", "-error_file"])
+        .arg(folder.join("errors.log"));
+    command.stdout(output).stderr(errors).current_dir(folder);
+    Process::spawn(command)
+}
+
+/// Whether somebody has bound this UDP port on 127.0.0.1, from /proc/net/udp: binding it ourselves to find out could
+/// take it away from the one we wait for.
+fn udp_port_is_bound(port: u16) -> bool {
+    let address = format!(" 0100007F:{port:04X} ");
+    fs::read_to_string("/proc/net/udp").is_ok_and(|table| table.contains(&address))
+}
+
+fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads SIPp's log as it grows.
+fn follow(mut log: File, book: &Mutex<Book>, media: &Media, stop: &AtomicBool) {
+    let mut pending = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        // An error is worth another try: the file is ours and local.
+        let read = log.read_to_end(&mut pending).unwrap_or(0);
+        let complete = pending
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        let lines: Vec<u8> = pending.drain(..complete).collect();
+        let mut book = lock(book);
+        for line in String::from_utf8_lossy(&lines).lines() {
+            // A line that does not parse is not of our scenario.
+            let _ = note(line, &mut book, media);
+        }
+        drop(book);
+        if read == 0 {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn note(line: &str, book: &mut Book, media: &Media) -> Option<()> {
+    let mut words = line.split_whitespace();
+    let event = words.next()?;
+    if event == "I" {
+        let seconds: f64 = words.next()?.parse().ok()?;
+        let microseconds: f64 = words.next()?.parse().ok()?;
+        let call_id = words.next()?.to_owned();
+        let number = words.next()?.to_owned();
+        let port: u16 = words.next().and_then(|port| port.parse().ok()).unwrap_or(0);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a time of our own clock"
+        )]
+        let at_ms = (seconds * 1_000.0 + microseconds / 1_000.0) as u64;
+        let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        book.live
+            .insert(call_id.clone(), (book.calls.len(), remote, None));
+        let behaviour = Behaviour::of(&number);
+        book.calls.push(SeenCall {
+            number,
+            behaviour,
+            call_id,
+            at_ms,
+            answered: false,
+            end: None,
+            heard_agent: false,
+        });
+        return Some(());
+    }
+    let end = match (event, if event == "X" { words.next()? } else { "" }) {
+        ("X", "R") => Some(CallEnd::Refused),
+        ("X", "I") => Some(CallEnd::Ignored),
+        ("X", "C") => Some(CallEnd::Cancelled),
+        ("X", "B") => Some(CallEnd::CallerHungUp),
+        ("X", "H") => Some(CallEnd::CalleeHungUp),
+        _ => None,
+    };
+    let call_id = words.next()?;
+    let (place, remote, flow) = book.live.get_mut(call_id)?;
+    let call = book.calls.get_mut(*place)?;
+    match event {
+        "E" => *flow = Some(media.open(*remote, Behaviour::early_script())),
+        "A" => {
+            call.answered = true;
+            let script = call.behaviour.unwrap_or(Behaviour::Talks).script();
+            match flow {
+                Some(flow) => media.play(*flow, script),
+                None => *flow = Some(media.open(*remote, script)),
+            }
+        }
+        "X" => {
+            call.end = end;
+            call.heard_agent = flow.take().is_some_and(|flow| media.close(flow));
+            book.live.remove(call_id);
+        }
+        _ => return None,
+    }
+    Some(())
+}

@@ -1,0 +1,116 @@
+//! A carrier, phones and an Asterisk that know each other: what most tests want.
+
+use std::time::Duration;
+
+use crate::{Asterisk, AsteriskPorts, Audio, Carrier, LabError, Options, Phones, Result, Version};
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct LabOptions {
+    /// Which Asterisk; 22 by default.
+    pub version: Version,
+    /// Whether callees and agents make themselves heard; they do by default.
+    pub audio: Audio,
+    /// How many agents there are; 200 by default.
+    pub agents: u32,
+    /// Fixed ports; free ones by default.
+    pub ports: Option<LabPorts>,
+    /// As [`Options::append`].
+    pub append: Vec<(String, String)>,
+}
+
+/// Fixed ports for everything in a lab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LabPorts {
+    /// Asterisk's own.
+    pub asterisk: AsteriskPorts,
+    /// The carrier's SIP port.
+    pub carrier: u16,
+    /// The phones' SIP port.
+    pub phones: u16,
+}
+
+impl Default for LabOptions {
+    fn default() -> Self {
+        Self {
+            version: Version::V22,
+            audio: Audio::Tones,
+            agents: 200,
+            ports: None,
+            append: Vec::new(),
+        }
+    }
+}
+
+/// A whole lab; ends when dropped.
+#[derive(Debug)]
+pub struct Lab {
+    /// The switch.
+    pub asterisk: Asterisk,
+    /// Its trunk `carrier`.
+    pub carrier: Carrier,
+    /// Its endpoints `agent-N`.
+    pub phones: Phones,
+}
+
+impl Lab {
+    /// Asterisk 22 with everything at its default.
+    ///
+    /// # Errors
+    /// As [`Asterisk::start`], [`Carrier::start`] and [`Phones::start`].
+    pub fn start() -> Result<Self> {
+        Self::start_with(&LabOptions::default())
+    }
+
+    /// The same with other options.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(options: &LabOptions) -> Result<Self> {
+        let (carrier, phones) = match options.ports {
+            Some(ports) => (
+                Carrier::start_on(ports.carrier, options.audio)?,
+                Phones::start_on(ports.phones, options.audio)?,
+            ),
+            None => (Carrier::start(options.audio)?, Phones::start(options.audio)?),
+        };
+        let asterisk = Asterisk::start(
+            options.version,
+            &Options {
+                agents: options.agents,
+                carrier_port: Some(carrier.sip_port()),
+                phones_port: Some(phones.sip_port()),
+                ports: options.ports.map(|ports| ports.asterisk),
+                append: options.append.clone(),
+            },
+        )?;
+        Ok(Self {
+            asterisk,
+            carrier,
+            phones,
+        })
+    }
+
+    /// Waits until the switch has no channel and the carrier no call left; an error names what is left at the limit.
+    ///
+    /// # Errors
+    /// [`LabError::CallsLeft`].
+    pub fn settled(&self, limit: Duration) -> Result<()> {
+        let channels = self.asterisk.channels_after(limit)?.len();
+        let mut calls = 0;
+        let settled = crate::process::poll(limit, || {
+            calls = self
+                .carrier
+                .calls()
+                .iter()
+                .filter(|call| call.end.is_none())
+                .count();
+            calls == 0
+        });
+        if settled && channels == 0 {
+            Ok(())
+        } else {
+            Err(LabError::CallsLeft { channels, calls })
+        }
+    }
+}

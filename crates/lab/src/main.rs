@@ -1,0 +1,314 @@
+//! `paceline-lab up|down|status`: a switch, a carrier and agents' phones to try Paceline out with, in the background.
+//!
+//! `up` starts this program again as `serve`, which holds the lab until its pid file is removed; `down` removes it.
+//! Everything it tells others is in one folder, outside the checkout: `lab.toml`, `ari-password`, `pid`, `log`.
+
+use std::{
+    env, fs,
+    io::{self, ErrorKind, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use paceline_lab::{AsteriskPorts, Audio, Lab, LabOptions, LabPorts, Version};
+
+const USAGE: &str = "\
+usage: scripts/lab up [--asterisk 22|16] [--agents N] [--no-audio] [--port FIRST] [--folder FOLDER]
+       scripts/lab down|status [--folder FOLDER]
+
+A real Asterisk, a SIPp carrier and agents' phones on 127.0.0.1, in the background.
+
+  --asterisk  version, 22 unless told otherwise
+  --agents    how many endpoints agent-1, agent-2, … there are (200)
+  --no-audio  nobody sends RTP
+  --port      first of 1500 ports: ARI, SIP, AMI, a dead one, carrier, phones, then RTP (8900)
+  --folder    where the lab tells what it is ($XDG_RUNTIME_DIR/paceline-lab, or one below /tmp)
+";
+
+/// What can be asked of this program.
+#[derive(Debug)]
+struct Arguments {
+    verb: String,
+    /// Everything after the verb, to hand on to `serve`.
+    rest: Vec<String>,
+    options: LabOptions,
+    first_port: u16,
+    folder: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let done = parse(env::args().skip(1).collect()).and_then(|arguments| match arguments.verb.as_str() {
+        "up" => up(&arguments),
+        "serve" => serve(arguments),
+        "status" => status(&arguments.folder),
+        "down" => down(&arguments.folder),
+        _ => Err(USAGE.to_owned()),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{}", message.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(words: Vec<String>) -> Result<Arguments, String> {
+    let mut words = words.into_iter();
+    let verb = words.next().ok_or(USAGE)?;
+    let rest: Vec<String> = words.collect();
+    let mut options = LabOptions::default();
+    let mut first_port = 8_900;
+    let mut folder = None;
+    let mut words = rest.iter();
+    while let Some(word) = words.next() {
+        if word == "--no-audio" {
+            options.audio = Audio::None;
+            continue;
+        }
+        let value = words.next().ok_or(USAGE)?;
+        let wrong = || format!("`{word} {value}`: no such value\n{USAGE}");
+        match word.as_str() {
+            "--asterisk" => {
+                options.version = match value.as_str() {
+                    "22" => Version::V22,
+                    "16" => Version::V16,
+                    _ => return Err(wrong()),
+                }
+            }
+            "--agents" => options.agents = value.parse().map_err(|_| wrong())?,
+            "--port" => {
+                first_port = value
+                    .parse()
+                    .ok()
+                    .filter(|port| *port <= 64_000)
+                    .ok_or_else(wrong)?
+            }
+            "--folder" => folder = Some(PathBuf::from(value)),
+            _ => return Err(USAGE.to_owned()),
+        }
+    }
+    let folder = match folder {
+        Some(folder) => folder,
+        None => default_folder()?,
+    };
+    Ok(Arguments {
+        verb,
+        rest,
+        options,
+        first_port,
+        folder,
+    })
+}
+
+fn default_folder() -> Result<PathBuf, String> {
+    if let Some(runtime) = env::var_os("XDG_RUNTIME_DIR").filter(|runtime| !runtime.is_empty()) {
+        return Ok(Path::new(&runtime).join("paceline-lab"));
+    }
+    let uid = fs::metadata("/proc/self")
+        .map_err(|err| format!("read /proc/self: {err}"))?
+        .uid();
+    Ok(env::temp_dir().join(format!("paceline-{uid}")).join("lab"))
+}
+
+fn up(arguments: &Arguments) -> Result<(), String> {
+    let folder = &arguments.folder;
+    if let Some(pid) = running(folder) {
+        return Err(format!(
+            "a lab runs already as process {pid}; `scripts/lab status` shows it, `down` ends it"
+        ));
+    }
+    fs::create_dir_all(folder).map_err(|err| format!("make {}: {err}", folder.display()))?;
+    let summary = folder.join("lab.toml");
+    if let Err(err) = fs::remove_file(&summary)
+        && err.kind() != ErrorKind::NotFound
+    {
+        return Err(format!("remove {}: {err}", summary.display()));
+    }
+    let log_path = folder.join("log");
+    let log = fs::File::create(&log_path).map_err(|err| format!("write {}: {err}", log_path.display()))?;
+    let errors = log
+        .try_clone()
+        .map_err(|err| format!("write {}: {err}", log_path.display()))?;
+    let own = env::current_exe().map_err(|err| format!("find this program: {err}"))?;
+    // A session of its own, so that closing the terminal does not end it.
+    let mut server = Command::new("setsid")
+        .arg(own)
+        .arg("serve")
+        .args(&arguments.rest)
+        .args(["--folder", &folder.to_string_lossy()])
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(errors)
+        .spawn()
+        .map_err(|err| format!("start the lab in the background: {err}"))?;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < deadline && matches!(server.try_wait(), Ok(None)) {
+        if summary.exists() {
+            return status(folder);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    let log = fs::read_to_string(&log_path).unwrap_or_default();
+    Err(format!(
+        "the lab did not start; {} says:\n{log}",
+        log_path.display()
+    ))
+}
+
+fn serve(arguments: Arguments) -> Result<(), String> {
+    let Arguments {
+        mut options,
+        first_port,
+        folder,
+        ..
+    } = arguments;
+    let port = |nth: u16| first_port.saturating_add(nth);
+    options.ports = Some(LabPorts {
+        asterisk: AsteriskPorts {
+            http: port(0),
+            sip: port(1),
+            ami: port(2),
+            dead: port(3),
+            rtp_first: port(20),
+            rtp_last: port(1_499),
+        },
+        carrier: port(4),
+        phones: port(5),
+    });
+    let lab = Lab::start_with(&options).map_err(|err| explain(&err))?;
+    let pid_file = folder.join("pid");
+    let password_file = folder.join("ari-password");
+    write(&pid_file, &std::process::id().to_string())?;
+    write(&password_file, lab.asterisk.password())?;
+    // Last, because `up` waits for it; moved into place, so that nobody reads half of it.
+    let draft = folder.join("lab.toml.new");
+    write(&draft, &summary(&lab, &options, &password_file))?;
+    fs::rename(&draft, folder.join("lab.toml")).map_err(|err| format!("write lab.toml: {err}"))?;
+    while pid_file.exists() {
+        thread::sleep(Duration::from_millis(100));
+    }
+    drop(lab);
+    Ok(())
+}
+
+fn summary(lab: &Lab, options: &LabOptions, password_file: &Path) -> String {
+    let asterisk = &lab.asterisk;
+    format!(
+        "# A lab that `scripts/lab up` started and `scripts/lab down` ends.\n\
+         pid = {}\n\n\
+         [asterisk]\n\
+         version = {:?}\n\
+         ari_url = {:?}\n\
+         ari_user = {:?}\n\
+         ari_password_file = {:?}\n\
+         ami_port = {}\n\
+         log = {:?}\n\
+         recordings = {:?}\n\
+         sounds = {:?}\n\n\
+         [dial]\n\
+         trunk = \"PJSIP/{{number}}@carrier\"\n\
+         freepbx_trunk = \"Local/{{number}}@from-internal/n\"\n\
+         dead_trunk = \"PJSIP/{{number}}@dead\"\n\
+         agent = \"PJSIP/agent-{{n}}\"\n\
+         agents = {}\n\n\
+         # The last two digits of the number dialed choose what the callee does:\n\
+         {}",
+        std::process::id(),
+        asterisk.version(),
+        asterisk.ari_url(),
+        asterisk.user(),
+        password_file,
+        asterisk.ami_port(),
+        asterisk.log_path(),
+        asterisk.recordings_dir(),
+        asterisk.sounds_dir(),
+        options.agents,
+        paceline_lab::Behaviour::TABLE
+            .iter()
+            .map(|(behaviour, first, last)| {
+                format!(
+                    "# {first:02} to {last:02}: {behaviour:?} ({})\n",
+                    behaviour.expected_outcome()
+                )
+            })
+            .collect::<String>(),
+    )
+}
+
+fn status(folder: &Path) -> Result<(), String> {
+    let Some(pid) = running(folder) else {
+        return Err(format!(
+            "no lab runs ({}); start one with `scripts/lab up`",
+            folder.display()
+        ));
+    };
+    let path = folder.join("lab.toml");
+    let summary = fs::read_to_string(&path).map_err(|err| format!("read {}: {err}", path.display()))?;
+    print!("# {}, process {pid} running\n{summary}", path.display());
+    Ok(())
+}
+
+fn down(folder: &Path) -> Result<(), String> {
+    let Some(pid) = running(folder) else {
+        println!("no lab runs");
+        return Ok(());
+    };
+    fs::remove_file(folder.join("pid")).map_err(|err| format!("ask process {pid} to end: {err}"))?;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while is_ours(pid, folder) {
+        if Instant::now() > deadline {
+            return Err(format!(
+                "process {pid} has not ended within 20 s; see {}",
+                folder.join("log").display()
+            ));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    println!("the lab has ended");
+    Ok(())
+}
+
+/// The process that holds this folder's lab.
+fn running(folder: &Path) -> Option<u32> {
+    let pid = fs::read_to_string(folder.join("pid")).ok()?.trim().parse().ok()?;
+    is_ours(pid, folder).then_some(pid)
+}
+
+/// Whether that process is a `serve` for this folder, and not another that was given the same id later.
+fn is_ours(pid: u32, folder: &Path) -> bool {
+    let Ok(command) = fs::read(format!("/proc/{pid}/cmdline")) else {
+        return false;
+    };
+    let words: Vec<_> = command.split(|byte| *byte == 0).collect();
+    let folder = folder.to_string_lossy();
+    words.contains(&b"serve".as_slice()) && words.contains(&folder.as_bytes())
+}
+
+/// Writes a file that only its owner can read.
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    let write = || -> io::Result<()> {
+        let mut file = fs::OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
+        file.write_all(text.as_bytes())
+    };
+    write().map_err(|err| format!("write {}: {err}", path.display()))
+}
+
+/// The message with those of its sources.
+fn explain(err: &dyn std::error::Error) -> String {
+    let mut text = err.to_string();
+    let mut source = err.source();
+    while let Some(cause) = source {
+        text.push_str(&format!("\n  because: {cause}"));
+        source = cause.source();
+    }
+    text
+}

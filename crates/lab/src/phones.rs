@@ -1,0 +1,235 @@
+//! The agents' phones: a small SIP user agent of our own, on one UDP port for all agents.
+//!
+//! In: calls from the switch to `agent-N`. Out: what each phone did, told in advance by [`Phones::set`], and whether
+//! agents heard callees. Tests can also have a phone hang up or press a key.
+
+mod line;
+mod sip;
+
+use std::{
+    net::{Ipv4Addr, UdpSocket},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    LabError, MediaReport, Result,
+    media::{Audio, CALLEE_HZ, Media},
+};
+use line::{Datagram, Lines};
+
+/// What a phone does with the next calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PhoneBehaviour {
+    /// Rings for so long, then answers.
+    Answers {
+        /// From the INVITE to the 200.
+        after: Duration,
+    },
+    /// Rings and never answers.
+    Rings,
+    /// Replies 486.
+    Busy,
+    /// Replies 603.
+    Declines,
+    /// Replies 480.
+    Unreachable,
+    /// Never replies.
+    Silent,
+}
+
+impl Default for PhoneBehaviour {
+    fn default() -> Self {
+        Self::Answers {
+            after: Duration::from_millis(50),
+        }
+    }
+}
+
+/// What became of a call to a phone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PhoneState {
+    /// Ringing now.
+    Ringing,
+    /// Answered, and up now.
+    Answered,
+    /// The phone refused it, or never replied.
+    Refused,
+    /// The switch gave up before the answer.
+    Cancelled,
+    /// The switch hung up after the answer.
+    SwitchHungUp,
+    /// The phone hung up after the answer.
+    AgentHungUp,
+}
+
+/// One call (one SIP Call-ID) that reached a phone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PhoneCall {
+    /// N of `agent-N`.
+    pub agent: u32,
+    /// The SIP Call-ID.
+    pub call_id: String,
+    /// What became of it.
+    pub state: PhoneState,
+}
+
+/// The phones of all agents; gone when dropped.
+#[derive(Debug)]
+pub struct Phones {
+    sip_port: u16,
+    socket: UdpSocket,
+    lines: Arc<Mutex<Lines>>,
+    media: Arc<Media>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Phones {
+    /// Starts them on a free port. Every phone answers after 50 ms until told otherwise.
+    ///
+    /// # Errors
+    /// When a socket cannot be had.
+    pub fn start(audio: Audio) -> Result<Self> {
+        Self::start_on(0, audio)
+    }
+
+    /// Starts them on that port of 127.0.0.1 (UDP), 0 for a free one.
+    ///
+    /// # Errors
+    /// As [`Self::start`], and when the port is taken.
+    pub fn start_on(sip_port: u16, audio: Audio) -> Result<Self> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, sip_port))
+            .map_err(LabError::socket(format!("bind the phones' SIP port {sip_port}")))?;
+        let sip_port = socket
+            .local_addr()
+            .map_err(LabError::socket("read the phones' SIP port"))?
+            .port();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(10)))
+            .map_err(LabError::socket("set the phones' timeout"))?;
+        let receiver = socket
+            .try_clone()
+            .map_err(LabError::socket("share the phones' socket"))?;
+        let media = Arc::new(Media::start(audio, CALLEE_HZ)?);
+        let lines = Arc::new(Mutex::new(Lines::new(sip_port)));
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = {
+            let (lines, media, stop) = (Arc::clone(&lines), Arc::clone(&media), Arc::clone(&stop));
+            thread::spawn(move || run(&receiver, &lines, &media, &stop))
+        };
+        Ok(Self {
+            sip_port,
+            socket,
+            lines,
+            media,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// Where they listen for SIP on 127.0.0.1 (UDP).
+    pub fn sip_port(&self) -> u16 {
+        self.sip_port
+    }
+
+    /// What `agent-N`'s phone does from now on.
+    pub fn set(&self, agent: u32, behaviour: PhoneBehaviour) {
+        lock(&self.lines).set(agent, behaviour);
+    }
+
+    /// What all phones that [`Self::set`] did not name do from now on.
+    pub fn set_all(&self, behaviour: PhoneBehaviour) {
+        lock(&self.lines).default = behaviour;
+    }
+
+    /// `agent-N` hangs up.
+    ///
+    /// # Errors
+    /// When that phone is in no answered call.
+    pub fn hang_up(&self, agent: u32) -> Result<()> {
+        let datagrams = lock(&self.lines).hang_up(agent, Instant::now(), &self.media);
+        if datagrams.is_empty() {
+            return Err(LabError::NotInCall { agent });
+        }
+        transmit(&self.socket, datagrams);
+        Ok(())
+    }
+
+    /// `agent-N` presses a key (0 to 9, `*`, `#`) for 100 ms; sent as RFC 4733 even with [`Audio::None`].
+    ///
+    /// # Errors
+    /// When that phone is in no answered call, or there is no such key.
+    pub fn press(&self, agent: u32, key: char) -> Result<()> {
+        let flow = lock(&self.lines).flow(agent);
+        if flow.is_some_and(|flow| self.media.press(flow, key)) {
+            Ok(())
+        } else {
+            Err(LabError::NotInCall { agent })
+        }
+    }
+
+    /// Whether `agent-N` is in an answered call.
+    pub fn is_on_call(&self, agent: u32) -> bool {
+        lock(&self.lines)
+            .calls
+            .iter()
+            .any(|call| call.agent == agent && call.state == PhoneState::Answered)
+    }
+
+    /// Every call that reached a phone, in order of arrival.
+    pub fn calls(&self) -> Vec<PhoneCall> {
+        lock(&self.lines).calls.clone()
+    }
+
+    /// What the agents heard of the callees: `spells` counts callees, as an agent's leg lasts for many.
+    pub fn media_report(&self) -> MediaReport {
+        self.media.report()
+    }
+}
+
+impl Drop for Phones {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It only fails if the thread panicked, and there is nobody to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lock(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
+    lines.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run(socket: &UdpSocket, lines: &Mutex<Lines>, media: &Media, stop: &AtomicBool) {
+    let mut buffer = [0u8; 65_536];
+    let mut last_tick = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        let received = socket.recv_from(&mut buffer);
+        let now = Instant::now();
+        let mut out = Vec::new();
+        {
+            let mut lines = lock(lines);
+            if let Ok((length, from)) = received {
+                out = lines.receive(buffer.get(..length).unwrap_or_default(), from, now, media);
+            }
+            if now.duration_since(last_tick) >= Duration::from_millis(10) {
+                last_tick = now;
+                out.extend(lines.tick(now, media));
+            }
+        }
+        transmit(socket, out);
+    }
+}
+
+fn transmit(socket: &UdpSocket, datagrams: Vec<Datagram>) {
+    for (to, text) in datagrams {
+        // The switch may be down just then; what matters is retransmitted.
+        let _ = socket.send_to(text.as_bytes(), to);
+    }
+}
