@@ -51,6 +51,8 @@ pub(crate) enum Why {
     TakenBackAnswered,
     /// Nobody came within the limit.
     Limit,
+    /// The conversation was on, and its agent ended it.
+    AgentHungUp,
     /// The conversation was on, and its agent is gone.
     AgentLost,
     /// The callee is said to be gone, after the answer and before an agent was there.
@@ -125,7 +127,7 @@ impl Why {
             Why::TakenBack if end.answered => Outcome::Abandoned,
             Why::TakenBack => verdict::unanswered(end),
             Why::TakenBackAnswered | Why::Limit => Outcome::Abandoned,
-            Why::AgentLost | Why::SilentConnected => Outcome::Answered,
+            Why::AgentHungUp | Why::AgentLost | Why::SilentConnected => Outcome::Answered,
             Why::CalleeGone => match end.by {
                 EndedBy::Vanished => Outcome::Unknown,
                 EndedBy::Network | EndedBy::RingTimeout | EndedBy::Us | EndedBy::Refused => Outcome::Answered,

@@ -86,6 +86,9 @@ pub enum EngineError {
     /// The agent is logged in with another phone.
     #[error("agent {0} is logged in with another phone: log the agent out first")]
     OtherPhone(AgentId),
+    /// There is no conversation to end.
+    #[error("agent {0} is not on a call")]
+    NotOnCall(AgentId),
     /// The process is about to stop.
     #[error("Paceline is stopping: log in again once it runs")]
     Draining,

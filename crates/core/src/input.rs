@@ -98,6 +98,8 @@ pub enum AgentRequest {
     Ready,
     /// Take no calls. During a call: after it.
     Pause,
+    /// End the conversation; the agent's own leg stays.
+    HangUp,
 }
 
 /// What the store knows of a campaign when its engine starts: everything that a former run left open.

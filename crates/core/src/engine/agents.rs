@@ -2,6 +2,7 @@
 
 use super::{ASK_AGAIN, Engine, EngineError, SILENCE_MARGIN, Timer};
 use crate::agent::{Agent, AgentState, Phone, Wants, Work};
+use crate::call::Why;
 use crate::command::Change;
 use crate::ids::{AgentId, AgentLegId, AttemptId, PbxName};
 use crate::input::AgentRequest;
@@ -75,6 +76,16 @@ impl Engine {
                 self.set_wants(now, id, Wants::Calls);
                 self.call_phone_afresh(now, id);
                 self.serve_waiting(now);
+                Ok(())
+            }
+            AgentRequest::HangUp => {
+                self.known(id)?;
+                match self.agents.get(&id).map(|a| a.work) {
+                    Some(Work::OnCall { attempt }) => self.end(now, attempt, Why::AgentHungUp),
+                    Some(Work::Idle { .. } | Work::Reserved { .. } | Work::WrapUp { .. }) | None => {
+                        return Err(EngineError::NotOnCall(id));
+                    }
+                }
                 Ok(())
             }
             AgentRequest::Pause => {

@@ -580,6 +580,33 @@ fn a_recorded_campaign_asks_for_a_recording_once_the_two_are_joined() {
 }
 
 #[test]
+fn an_agent_can_end_the_conversation_and_keeps_the_phone() {
+    let mut rig = Rig::at_work(1);
+    let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
+    let hang_up = Input::Agent {
+        agent: AgentId(1),
+        request: AgentRequest::HangUp,
+    };
+    assert_eq!(
+        rig.engine.handle(rig.now, hang_up.clone()),
+        Err(EngineError::NotOnCall(AgentId(1)))
+    );
+    rig.event(PbxEvent::Answered { leg });
+    rig.event(PbxEvent::Connected { leg, agent_leg });
+    rig.tell(hang_up);
+    assert_eq!(rig.last(), &PbxCommand::HangUp { leg });
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: end(EndedBy::Us, true),
+    });
+    assert_eq!(
+        (rig.state(1), rig.outcomes()),
+        (AgentState::WrapUp, vec![Outcome::Answered])
+    );
+    assert_eq!(rig.agent_leg(1), agent_leg);
+}
+
+#[test]
 fn drain_takes_back_what_rings_and_lets_talking_calls_go_on() {
     let mut rig = Rig::at_work(2);
     let (talking, ringing) = (rig.legs()[0], rig.legs()[1]);
