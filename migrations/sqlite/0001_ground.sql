@@ -1,7 +1,8 @@
--- Times are Unix milliseconds (UTC). Numbers are E.164.
+-- Times are Unix milliseconds (UTC). Numbers are E.164. The PostgreSQL twin of this file says the same in its own types.
+-- Tables whose primary key is what they are looked up by are WITHOUT ROWID: one tree to write instead of two.
 
 CREATE TABLE api_keys (
-  id             INTEGER PRIMARY KEY,
+  id             INTEGER PRIMARY KEY AUTOINCREMENT,
   name           TEXT    NOT NULL UNIQUE,
   salt           BLOB    NOT NULL,
   token_hmac     BLOB    NOT NULL,           -- HMAC-SHA256(salt, token)
@@ -11,8 +12,9 @@ CREATE TABLE api_keys (
   revoked_at_ms  BIGINT
 );
 
+-- AUTOINCREMENT where rows can be deleted: records keep ids, so an id must never mean another row.
 CREATE TABLE trunks (
-  id         INTEGER PRIMARY KEY,
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
   name       TEXT NOT NULL UNIQUE,
   pbx        TEXT NOT NULL,
   dial       TEXT NOT NULL,
@@ -28,12 +30,13 @@ CREATE TABLE campaigns (
 );
 
 CREATE TABLE campaign_trunks (
-  campaign_id  BIGINT  NOT NULL REFERENCES campaigns (id),
-  position     INTEGER NOT NULL,
-  trunk_id     BIGINT  NOT NULL REFERENCES trunks (id),
+  campaign_id  BIGINT NOT NULL REFERENCES campaigns (id),
+  position     BIGINT NOT NULL,
+  trunk_id     BIGINT NOT NULL REFERENCES trunks (id),
   PRIMARY KEY (campaign_id, position),
   CONSTRAINT campaign_trunk_once UNIQUE (campaign_id, trunk_id)
-);
+) WITHOUT ROWID;
+CREATE INDEX campaign_trunks_by_trunk ON campaign_trunks (trunk_id);
 
 CREATE TABLE contact_lists (
   id             INTEGER PRIMARY KEY,
@@ -48,59 +51,66 @@ CREATE TABLE contacts (
   name        TEXT,
   time_zone   TEXT,
   attributes  TEXT   NOT NULL DEFAULT '{}', -- JSON object of strings
-  CONSTRAINT contact_number_once_per_list UNIQUE (list_id, number)
+  -- In this order it also finds a number in every list.
+  CONSTRAINT contact_number_once_per_list UNIQUE (number, list_id)
 );
+CREATE INDEX contacts_by_list ON contacts (list_id, id);
 
 CREATE TABLE tasks (
   id               INTEGER PRIMARY KEY,
-  campaign_id      BIGINT  NOT NULL REFERENCES campaigns (id),
-  list_id          BIGINT  NOT NULL REFERENCES contact_lists (id),
-  name             TEXT    NOT NULL,
-  state            TEXT    NOT NULL CONSTRAINT task_state CHECK (state IN ('scheduled', 'running', 'paused', 'completed', 'cancelled')),
-  start_at_ms      BIGINT  NOT NULL,
-  retries_max      INTEGER NOT NULL CONSTRAINT retries_in_range CHECK (retries_max BETWEEN 0 AND 100),
+  campaign_id      BIGINT NOT NULL REFERENCES campaigns (id),
+  list_id          BIGINT NOT NULL REFERENCES contact_lists (id),
+  name             TEXT   NOT NULL,
+  state            TEXT   NOT NULL CONSTRAINT task_state CHECK (state IN ('scheduled', 'running', 'paused', 'completed', 'cancelled')),
+  start_at_ms      BIGINT NOT NULL,
+  retries_max      BIGINT NOT NULL CONSTRAINT retries_in_range CHECK (retries_max BETWEEN 0 AND 100),
+  -- No ready contact of the task is due before this; it may be earlier than the earliest of them. So that a lease looks
+  -- only at tasks that may have something due.
+  next_due_at_ms   BIGINT NOT NULL,
   idempotency_key  TEXT,
   request_hash     BLOB,
-  created_at_ms    BIGINT  NOT NULL,
-  CONSTRAINT idempotency_key_once UNIQUE (idempotency_key)
+  created_at_ms    BIGINT NOT NULL,
+  CONSTRAINT idempotency_key_once UNIQUE (idempotency_key),
+  CONSTRAINT request_hash_iff_key CHECK ((idempotency_key IS NULL) = (request_hash IS NULL))
 );
-CREATE INDEX tasks_by_campaign_and_state ON tasks (campaign_id, state);
+CREATE INDEX tasks_by_campaign ON tasks (campaign_id, id);
+CREATE INDEX tasks_running ON tasks (campaign_id, next_due_at_ms, id) WHERE state = 'running';
+CREATE INDEX tasks_scheduled ON tasks (campaign_id, start_at_ms) WHERE state = 'scheduled';
 
--- A task's work: one row a contact.
+-- A task's work: one row a contact. A contact is leased exactly while its number is in number_leases.
 CREATE TABLE task_contacts (
-  task_id        BIGINT  NOT NULL REFERENCES tasks (id),
-  contact_id     BIGINT  NOT NULL REFERENCES contacts (id),
-  state          TEXT    NOT NULL CONSTRAINT task_contact_state CHECK (state IN ('ready', 'leased', 'done')),
-  due_at_ms      BIGINT  NOT NULL,
-  attempts_made  INTEGER NOT NULL DEFAULT 0,
+  task_id        BIGINT NOT NULL REFERENCES tasks (id),
+  contact_id     BIGINT NOT NULL REFERENCES contacts (id),
+  state          TEXT   NOT NULL CONSTRAINT task_contact_state CHECK (state IN ('ready', 'leased', 'done')),
+  due_at_ms      BIGINT NOT NULL,
+  attempts_made  BIGINT NOT NULL DEFAULT 0,
   last_outcome   TEXT,
   PRIMARY KEY (task_id, contact_id)
-);
+) WITHOUT ROWID;
 CREATE INDEX task_contacts_due ON task_contacts (task_id, due_at_ms, contact_id) WHERE state = 'ready';
-CREATE INDEX task_contacts_leased ON task_contacts (task_id) WHERE state = 'leased';
 
 -- The lock of invariant 3: a number is held by one task at a time.
 CREATE TABLE number_leases (
-  number       TEXT   PRIMARY KEY,
-  task_id      BIGINT NOT NULL,
-  contact_id   BIGINT NOT NULL,
-  leased_at_ms BIGINT NOT NULL,
+  number        TEXT   NOT NULL PRIMARY KEY,
+  task_id       BIGINT NOT NULL,
+  contact_id    BIGINT NOT NULL,
+  leased_at_ms  BIGINT NOT NULL,
   CONSTRAINT lease_of_one_contact UNIQUE (task_id, contact_id)
-);
+) WITHOUT ROWID;
 
 CREATE TABLE dnc (
-  number       TEXT   PRIMARY KEY,
+  number       TEXT   NOT NULL PRIMARY KEY,
   reason       TEXT   NOT NULL,
   added_at_ms  BIGINT NOT NULL
-);
+) WITHOUT ROWID;
 
 CREATE TABLE attempts (
-  id               BLOB   PRIMARY KEY,       -- UUIDv7: its order is the order of creation
+  id               BLOB   NOT NULL PRIMARY KEY, -- UUIDv7: its order is the order of creation
   campaign_id      BIGINT NOT NULL REFERENCES campaigns (id),
   task_id          BIGINT NOT NULL,
   contact_id       BIGINT NOT NULL,
   number           TEXT   NOT NULL,
-  ordinal          INTEGER NOT NULL,         -- 1 for the contact's first attempt in this task
+  ordinal          BIGINT NOT NULL,          -- 1 for the contact's first attempt in this task
   created_at_ms    BIGINT NOT NULL,
   answered_at_ms   BIGINT,
   connected_at_ms  BIGINT,
@@ -110,26 +120,30 @@ CREATE TABLE attempts (
   disposition      TEXT,
   -- An ended attempt has an outcome; a live one has none.
   CONSTRAINT outcome_iff_ended CHECK ((ended_at_ms IS NULL) = (outcome IS NULL)),
-  CONSTRAINT attempt_once_per_ordinal UNIQUE (task_id, contact_id, ordinal)
-);
+  CONSTRAINT agent_iff_connected CHECK ((connected_at_ms IS NULL) = (agent_id IS NULL)),
+  -- In this order it also finds a contact's attempts.
+  CONSTRAINT attempt_once_per_ordinal UNIQUE (contact_id, task_id, ordinal)
+) WITHOUT ROWID;
 CREATE INDEX attempts_open ON attempts (campaign_id) WHERE ended_at_ms IS NULL;
-CREATE INDEX attempts_by_campaign ON attempts (campaign_id, id);
+CREATE INDEX attempts_by_campaign ON attempts (campaign_id, created_at_ms, id);
+CREATE INDEX attempts_by_task ON attempts (task_id, created_at_ms, id);
 
 CREATE TABLE legs (
-  id              BLOB   PRIMARY KEY,        -- the channel id on the PBX
+  id              BLOB   NOT NULL PRIMARY KEY, -- the channel id on the PBX
   attempt_id      BLOB   NOT NULL REFERENCES attempts (id),
   pbx             TEXT   NOT NULL,
   trunk_id        BIGINT NOT NULL,
   created_at_ms   BIGINT NOT NULL,
-  progress        TEXT,                      -- 'ringing' or 'early_media', the first sign
+  progress        TEXT   CONSTRAINT leg_progress CHECK (progress IN ('ringing', 'early_media')), -- the first sign
   progress_at_ms  BIGINT,
   answered_at_ms  BIGINT,
   ended_at_ms     BIGINT,
-  ended_by        TEXT,
-  q850            INTEGER,
-  sip             INTEGER,
-  detail          TEXT
-);
+  ended_by        TEXT   CONSTRAINT leg_ended_by CHECK (ended_by IN ('network', 'ring_timeout', 'us', 'refused', 'vanished')),
+  q850            BIGINT,
+  sip             BIGINT,
+  detail          TEXT,
+  CONSTRAINT ended_by_iff_ended CHECK ((ended_at_ms IS NULL) = (ended_by IS NULL))
+) WITHOUT ROWID;
 CREATE INDEX legs_by_attempt ON legs (attempt_id);
 
 CREATE TABLE gate_decisions (
@@ -141,27 +155,29 @@ CREATE TABLE gate_decisions (
   stage       TEXT   NOT NULL CONSTRAINT gate_stage CHECK (stage IN ('lease', 'originate')),
   verdict     TEXT   NOT NULL CONSTRAINT gate_verdict CHECK (verdict IN ('allow', 'defer', 'deny')),
   reasons     TEXT   NOT NULL,               -- the words, comma-separated
-  until_ms    BIGINT
+  until_ms    BIGINT,
+  CONSTRAINT until_iff_defer CHECK ((verdict = 'defer') = (until_ms IS NOT NULL))
 );
 CREATE INDEX gate_decisions_by_contact ON gate_decisions (contact_id, id);
 
 CREATE TABLE agents (
-  id             INTEGER PRIMARY KEY,
-  name           TEXT   NOT NULL UNIQUE,
-  pbx            TEXT   NOT NULL,
-  extension      TEXT   NOT NULL,
-  state          TEXT   NOT NULL DEFAULT 'offline',
-  state_at_ms    BIGINT NOT NULL,
-  campaign_id    BIGINT REFERENCES campaigns (id),  -- where logged in
-  leg_id         BLOB,                              -- the ringing or held leg
-  wants_pause    BOOLEAN NOT NULL DEFAULT FALSE,
+  id           INTEGER PRIMARY KEY AUTOINCREMENT,
+  name         TEXT    NOT NULL UNIQUE,
+  pbx          TEXT    NOT NULL,
+  extension    TEXT    NOT NULL,
+  state        TEXT    NOT NULL DEFAULT 'offline' CONSTRAINT agent_state
+               CHECK (state IN ('offline', 'available', 'reserved', 'ringing', 'on_call', 'wrap_up', 'paused')),
+  state_at_ms  BIGINT  NOT NULL,
+  campaign_id  BIGINT  REFERENCES campaigns (id), -- where logged in
+  leg_id       BLOB,                              -- the ringing or held leg
+  wants_pause  BOOLEAN NOT NULL DEFAULT FALSE,
   CONSTRAINT extension_once_per_pbx UNIQUE (pbx, extension),
   CONSTRAINT campaign_iff_logged_in CHECK ((state = 'offline') = (campaign_id IS NULL))
 );
 CREATE INDEX agents_logged_in ON agents (campaign_id) WHERE campaign_id IS NOT NULL;
 
 CREATE TABLE recordings (
-  name           TEXT   PRIMARY KEY,
+  name           TEXT   NOT NULL PRIMARY KEY,
   attempt_id     BLOB   NOT NULL REFERENCES attempts (id),
   agent_id       BIGINT NOT NULL,
   pbx            TEXT   NOT NULL,
@@ -171,5 +187,5 @@ CREATE TABLE recordings (
   ended_at_ms    BIGINT,
   duration_ms    BIGINT,
   failure        TEXT
-);
+) WITHOUT ROWID;
 CREATE INDEX recordings_by_attempt ON recordings (attempt_id);

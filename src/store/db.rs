@@ -1,0 +1,482 @@
+//! The two databases behind one small face: connections, transactions, arguments and rows. Only this file knows which
+//! one it is; queries are text that both take.
+
+use super::error::{DbError, DbErrorKind, StoreError};
+use sqlx::migrate::Migrator;
+use sqlx::pool::{PoolConnection, PoolOptions};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
+use sqlx::{Arguments, ConnectOptions, Decode, Executor, Pool, Postgres, Row as _, SqlSafeStr, Sqlite, Type};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+use uuid::Uuid;
+
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// Readers see the last commit and never wait for a writer.
+const SQLITE_READERS_MAX: u32 = 4;
+/// The dialer's transactions have connections of their own, so that no API request can take the last one.
+const POSTGRES_WRITERS_MAX: u32 = 6;
+const POSTGRES_READERS_MAX: u32 = 6;
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Every statement we have times every row count it is prepared for.
+const STATEMENTS_CACHED_MAX: usize = 512;
+
+pub(crate) enum Pools {
+    Sqlite {
+        writer: Pool<Sqlite>,
+        readers: Pool<Sqlite>,
+    },
+    Postgres {
+        writers: Pool<Postgres>,
+        readers: Pool<Postgres>,
+    },
+}
+
+/// Which database; for the few statements that must differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+enum Conn {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+/// A transaction. Dropped without a commit or a rollback, it takes its connection with it: whatever state a failure
+/// left that in, nobody meets it again.
+pub(crate) struct Tx {
+    conn: Option<Conn>,
+}
+
+/// How a commit failed.
+#[derive(Debug)]
+pub(crate) enum CommitError {
+    /// Nothing is stored.
+    NotStored(DbError),
+    /// The connection was lost in the middle: it may be stored, or not.
+    Unknown(DbError),
+}
+
+/// A value to bind.
+#[derive(Clone, Debug)]
+pub(crate) enum Arg<'a> {
+    Int(Option<i64>),
+    Text(Option<&'a str>),
+    Id(Option<Uuid>),
+    Bytes(Option<&'a [u8]>),
+    Flag(bool),
+}
+
+/// A row of a result.
+pub(crate) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+/// Types that both databases give back.
+pub(crate) trait Stored:
+    for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>
+{
+}
+impl<T> Stored for T where
+    T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>
+{
+}
+
+impl fmt::Debug for Pools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.dialect())
+    }
+}
+
+impl Pools {
+    pub(crate) async fn open(url: &str) -> Result<Self, StoreError> {
+        if url.starts_with("sqlite:") {
+            Self::open_sqlite(url).await
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            Self::open_postgres(url).await
+        } else {
+            Err(StoreError::Url)
+        }
+    }
+
+    async fn open_sqlite(url: &str) -> Result<Self, StoreError> {
+        let open = |error: sqlx::Error| StoreError::Open(error.into());
+        let path = url.strip_prefix("sqlite:").unwrap_or(url);
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if path.is_empty() || path.starts_with(":memory:") {
+            return Err(StoreError::Url);
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5))
+            .statement_cache_capacity(STATEMENTS_CACHED_MAX)
+            .pragma("cache_size", "-16384")
+            .disable_statement_logging();
+        let pool = PoolOptions::<Sqlite>::new()
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .acquire_timeout(ACQUIRE_TIMEOUT);
+        let writer = pool
+            .clone()
+            .max_connections(1)
+            .connect_with(options.clone())
+            .await
+            .map_err(open)?;
+        migrate(&SQLITE_MIGRATIONS, &writer).await?;
+        let readers = pool
+            .max_connections(SQLITE_READERS_MAX)
+            .connect_with(options.pragma("query_only", "on"))
+            .await
+            .map_err(open)?;
+        Ok(Self::Sqlite { writer, readers })
+    }
+
+    async fn open_postgres(url: &str) -> Result<Self, StoreError> {
+        let open = |error: sqlx::Error| StoreError::Open(error.into());
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| StoreError::Url)?
+            .application_name("paceline")
+            .statement_cache_capacity(STATEMENTS_CACHED_MAX)
+            // A transaction of ours takes milliseconds; one that hangs must not hold contacts for ever.
+            .options([
+                ("statement_timeout", "60s"),
+                ("lock_timeout", "10s"),
+                ("idle_in_transaction_session_timeout", "60s"),
+            ])
+            .disable_statement_logging();
+        let pool = PoolOptions::<Postgres>::new()
+            .test_before_acquire(false)
+            .acquire_timeout(ACQUIRE_TIMEOUT);
+        let writers = pool
+            .clone()
+            .max_connections(POSTGRES_WRITERS_MAX)
+            .connect_with(options.clone())
+            .await
+            .map_err(open)?;
+        migrate(&POSTGRES_MIGRATIONS, &writers).await?;
+        let readers = pool
+            .max_connections(POSTGRES_READERS_MAX)
+            .connect_with(options)
+            .await
+            .map_err(open)?;
+        Ok(Self::Postgres { writers, readers })
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite { .. } => Dialect::Sqlite,
+            Self::Postgres { .. } => Dialect::Postgres,
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres { writers, readers } => {
+                readers.close().await;
+                writers.close().await;
+            }
+        }
+    }
+
+    /// Starts a transaction that writes. In SQLite there is one at a time, in the order of asking.
+    pub(crate) async fn begin(&self) -> Result<Tx, DbError> {
+        // Waiting for SQLite's one writer is normal (an import may hold it); giving up is the caller's choice.
+        let conn = match self {
+            Self::Sqlite { writer, .. } => Conn::Sqlite(writer.acquire().await?),
+            Self::Postgres { writers, .. } => Conn::Postgres(writers.acquire().await?),
+        };
+        let mut tx = Tx { conn: Some(conn) };
+        tx.control("BEGIN IMMEDIATE", "BEGIN").await?;
+        Ok(tx)
+    }
+
+    /// Rows as of the last commit, outside any transaction.
+    pub(crate) async fn rows(
+        &self,
+        sql: impl SqlSafeStr + Send,
+        args: &[Arg<'_>],
+    ) -> Result<Vec<Row>, DbError> {
+        Ok(match self {
+            Self::Sqlite { readers, .. } => {
+                let query = sqlx::query_with(sql, sqlite_arguments(args)?);
+                readers
+                    .fetch_all(query)
+                    .await?
+                    .into_iter()
+                    .map(Row::Sqlite)
+                    .collect()
+            }
+            Self::Postgres { readers, .. } => {
+                let query = sqlx::query_with(sql, postgres_arguments(args)?);
+                readers
+                    .fetch_all(query)
+                    .await?
+                    .into_iter()
+                    .map(Row::Postgres)
+                    .collect()
+            }
+        })
+    }
+}
+
+async fn migrate<DB>(migrator: &Migrator, pool: &Pool<DB>) -> Result<(), StoreError>
+where
+    DB: sqlx::Database,
+    DB::Connection: sqlx::migrate::Migrate,
+{
+    let result = migrator.run(pool).await;
+    result.map_err(|error| {
+        StoreError::Migrate(match error {
+            sqlx::migrate::MigrateError::Execute(error)
+            | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => error.into(),
+            // These name versions and tables only.
+            other => DbError::new(DbErrorKind::Passing, other.to_string()),
+        })
+    })
+}
+
+impl Tx {
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self.conn {
+            Some(Conn::Postgres(_)) => Dialect::Postgres,
+            Some(Conn::Sqlite(_)) | None => Dialect::Sqlite,
+        }
+    }
+
+    fn conn(&mut self) -> Result<&mut Conn, DbError> {
+        self.conn
+            .as_mut()
+            .ok_or_else(|| DbError::new(DbErrorKind::Passing, "the transaction is over"))
+    }
+
+    async fn control(&mut self, sqlite: &'static str, postgres: &'static str) -> Result<(), DbError> {
+        match self.conn()? {
+            Conn::Sqlite(conn) => conn.execute(sqlx::query(sqlite)).await.map(drop)?,
+            Conn::Postgres(conn) => conn.execute(sqlx::raw_sql(postgres)).await.map(drop)?,
+        }
+        Ok(())
+    }
+
+    /// Runs a statement; the number of rows it changed.
+    pub(crate) async fn run(
+        &mut self,
+        sql: impl SqlSafeStr + Send,
+        args: &[Arg<'_>],
+    ) -> Result<u64, DbError> {
+        Ok(match self.conn()? {
+            Conn::Sqlite(conn) => {
+                let query = sqlx::query_with(sql, sqlite_arguments(args)?);
+                conn.execute(query).await?.rows_affected()
+            }
+            Conn::Postgres(conn) => {
+                let query = sqlx::query_with(sql, postgres_arguments(args)?);
+                conn.execute(query).await?.rows_affected()
+            }
+        })
+    }
+
+    /// Runs a statement; the rows it gives.
+    pub(crate) async fn rows(
+        &mut self,
+        sql: impl SqlSafeStr + Send,
+        args: &[Arg<'_>],
+    ) -> Result<Vec<Row>, DbError> {
+        Ok(match self.conn()? {
+            Conn::Sqlite(conn) => {
+                let query = sqlx::query_with(sql, sqlite_arguments(args)?);
+                conn.fetch_all(query)
+                    .await?
+                    .into_iter()
+                    .map(Row::Sqlite)
+                    .collect()
+            }
+            Conn::Postgres(conn) => {
+                let query = sqlx::query_with(sql, postgres_arguments(args)?);
+                conn.fetch_all(query)
+                    .await?
+                    .into_iter()
+                    .map(Row::Postgres)
+                    .collect()
+            }
+        })
+    }
+
+    pub(crate) async fn commit(mut self) -> Result<(), CommitError> {
+        let done = match self.conn().map_err(CommitError::NotStored)? {
+            Conn::Sqlite(conn) => conn.execute(sqlx::query("COMMIT")).await.map(drop),
+            Conn::Postgres(conn) => conn.execute(sqlx::raw_sql("COMMIT")).await.map(drop),
+        };
+        match done {
+            Ok(()) => {
+                self.conn.take();
+                Ok(())
+            }
+            Err(error) => {
+                let error = DbError::from(error);
+                // Only a broken constraint is a sure no: a server that is told to stop says so in place of an answer,
+                // and a disk that failed may have taken the bytes.
+                if error.is_passing() {
+                    Err(CommitError::Unknown(error))
+                } else {
+                    Err(CommitError::NotStored(error))
+                }
+            }
+        }
+    }
+
+    /// Ends the transaction without storing anything, and keeps the connection.
+    pub(crate) async fn rollback(mut self) -> Result<(), DbError> {
+        self.control("ROLLBACK", "ROLLBACK").await?;
+        self.conn.take();
+        Ok(())
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        match self.conn.take() {
+            Some(Conn::Sqlite(conn)) => drop(conn.detach()),
+            Some(Conn::Postgres(conn)) => drop(conn.detach()),
+            None => {}
+        }
+    }
+}
+
+impl From<CommitError> for DbError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::NotStored(error) | CommitError::Unknown(error) => error,
+        }
+    }
+}
+
+macro_rules! arguments {
+    ($name:ident, $arguments:ty) => {
+        fn $name(args: &[Arg<'_>]) -> Result<$arguments, DbError> {
+            let mut out = <$arguments>::default();
+            out.reserve(args.len(), args.len() * 8);
+            for arg in args {
+                match arg {
+                    Arg::Int(value) => out.add(*value),
+                    Arg::Text(value) => out.add(*value),
+                    Arg::Id(value) => out.add(*value),
+                    Arg::Bytes(value) => out.add(*value),
+                    Arg::Flag(value) => out.add(*value),
+                }
+                .map_err(|_| DbError::new(DbErrorKind::Value, "a value could not be encoded"))?;
+            }
+            Ok(out)
+        }
+    };
+}
+arguments!(sqlite_arguments, SqliteArguments);
+arguments!(postgres_arguments, PgArguments);
+
+impl Row {
+    /// The value of a column, counted from 0.
+    pub(crate) fn get<T: Stored>(&self, column: usize) -> Result<T, DbError> {
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column)?,
+            Self::Postgres(row) => row.try_get(column)?,
+        })
+    }
+
+    /// A word of a closed set.
+    pub(crate) fn word<T: FromStr>(&self, column: usize) -> Result<T, DbError> {
+        self.get::<String>(column)?
+            .parse()
+            .map_err(|_| DbError::decode("word"))
+    }
+
+    /// A word of a closed set, or none.
+    pub(crate) fn maybe_word<T: FromStr>(&self, column: usize) -> Result<Option<T>, DbError> {
+        let word = self.get::<Option<String>>(column)?;
+        word.map(|word| word.parse().map_err(|_| DbError::decode("word")))
+            .transpose()
+    }
+
+    /// A count that fits `u32`.
+    pub(crate) fn count(&self, column: usize) -> Result<u32, DbError> {
+        u32::try_from(self.get::<i64>(column)?).map_err(|_| DbError::decode("count"))
+    }
+}
+
+impl From<i64> for Arg<'_> {
+    fn from(value: i64) -> Self {
+        Self::Int(Some(value))
+    }
+}
+
+impl From<Option<i64>> for Arg<'_> {
+    fn from(value: Option<i64>) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl<'a> From<&'a str> for Arg<'a> {
+    fn from(value: &'a str) -> Self {
+        Self::Text(Some(value))
+    }
+}
+
+impl<'a> From<&'a String> for Arg<'a> {
+    fn from(value: &'a String) -> Self {
+        Self::Text(Some(value))
+    }
+}
+
+impl<'a> From<Option<&'a str>> for Arg<'a> {
+    fn from(value: Option<&'a str>) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl From<Uuid> for Arg<'_> {
+    fn from(value: Uuid) -> Self {
+        Self::Id(Some(value))
+    }
+}
+
+impl From<Option<Uuid>> for Arg<'_> {
+    fn from(value: Option<Uuid>) -> Self {
+        Self::Id(value)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Arg<'a> {
+    fn from(value: &'a [u8]) -> Self {
+        Self::Bytes(Some(value))
+    }
+}
+
+impl<'a> From<Option<&'a [u8]>> for Arg<'a> {
+    fn from(value: Option<&'a [u8]>) -> Self {
+        Self::Bytes(value)
+    }
+}
+
+impl From<bool> for Arg<'_> {
+    fn from(value: bool) -> Self {
+        Self::Flag(value)
+    }
+}
+
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { &[$($crate::store::db::Arg::from($value)),*] };
+}
+pub(crate) use args;

@@ -1,0 +1,309 @@
+//! What the dialer asks when it starts: the campaigns to dial, and what a former run left open in each.
+
+use super::Store;
+use super::db::{Row, Tx, args};
+use super::error::{DbError, StoreError};
+use super::many::Many;
+use crate::settings::CampaignSettings;
+use paceline_core::agent::AgentState;
+use paceline_core::campaign::{CampaignState, TrunkConfig};
+use paceline_core::dial::{Extension, TrunkTemplate};
+use paceline_core::ids::{
+    AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId,
+};
+use paceline_core::input::{Lead, OpenAttempt};
+use paceline_core::number::E164;
+use paceline_core::time::Wall;
+
+/// A campaign as the dialer needs it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DialCampaign {
+    /// Its row.
+    pub id: CampaignId,
+    /// Its name, for logs and metric labels.
+    pub name: String,
+    /// Where it is in its life.
+    pub state: CampaignState,
+    /// Its settings.
+    pub settings: CampaignSettings,
+    /// Its trunks in order of preference.
+    pub trunks: Vec<TrunkConfig>,
+}
+
+/// Everything that a former run left open in a campaign.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Attempts without an outcome, oldest first.
+    pub attempts: Vec<OpenAttempt>,
+    /// Agents that were not offline.
+    pub agents: Vec<StoredAgent>,
+    /// Leased contacts without an open attempt: they are ready again.
+    pub given_back: u64,
+}
+
+/// An agent that a former run left logged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAgent {
+    /// Who.
+    pub agent: AgentId,
+    /// The switch that the phone is on.
+    pub pbx: PbxName,
+    /// Which phone.
+    pub extension: Extension,
+    /// The held or ringing leg.
+    pub leg: Option<AgentLegId>,
+    /// Whether the agent had asked to take no calls.
+    pub paused: bool,
+    /// The state when last stored.
+    pub state: AgentState,
+}
+
+const CAMPAIGNS: &str = "SELECT id, name, state, settings FROM campaigns \
+    WHERE state <> 'archived' AND ($1 IS NULL OR id = $1) ORDER BY id";
+
+const TRUNKS: &str = "SELECT ct.campaign_id, t.id, t.pbx, t.dial, t.caller_id \
+    FROM campaign_trunks ct JOIN trunks t ON t.id = ct.trunk_id \
+    WHERE $1 IS NULL OR ct.campaign_id = $1 ORDER BY ct.campaign_id, ct.position";
+
+/// A failover makes a second leg; the newest is the one that lives.
+const OPEN_ATTEMPTS: &str = "SELECT a.id, l.id, l.pbx, l.trunk_id, a.contact_id, a.task_id, a.number, a.ordinal, \
+        t.retries_max, a.created_at_ms, a.answered_at_ms, a.connected_at_ms, a.agent_id \
+    FROM attempts a JOIN tasks t ON t.id = a.task_id JOIN legs l ON l.attempt_id = a.id \
+    WHERE a.campaign_id = $1 AND a.ended_at_ms IS NULL \
+      AND NOT EXISTS (SELECT 1 FROM legs n WHERE n.attempt_id = a.id \
+        AND (n.created_at_ms, n.id) > (l.created_at_ms, l.id)) \
+    ORDER BY a.created_at_ms, a.id";
+
+const LOGGED_IN: &str = "SELECT id, pbx, extension, leg_id, wants_pause, state FROM agents \
+    WHERE campaign_id = $1 AND campaign_id IS NOT NULL ORDER BY id";
+
+const RUNNING: &str = "SELECT id FROM tasks WHERE campaign_id = $1 AND state = 'running'";
+
+/// Leased contacts of a campaign whose attempt, if there was one, is over.
+const STRAY_LEASES: &str = "SELECT n.task_id, n.contact_id FROM number_leases n JOIN tasks t ON t.id = n.task_id \
+    WHERE t.campaign_id = $1 AND NOT EXISTS (SELECT 1 FROM attempts a \
+      WHERE a.contact_id = n.contact_id AND a.task_id = n.task_id AND a.ended_at_ms IS NULL) \
+    ORDER BY n.number";
+
+/// A contact with an open attempt stays leased whatever anybody asks: its call may be ringing.
+static MAKE_READY: Many = Many::new(
+    3,
+    "WITH v(task_id, contact_id, due_at_ms) AS (VALUES {rows}) \
+     UPDATE task_contacts SET state = 'ready', due_at_ms = v.due_at_ms FROM v \
+     WHERE task_contacts.task_id = v.task_id AND task_contacts.contact_id = v.contact_id \
+       AND task_contacts.state = 'leased' AND NOT EXISTS (SELECT 1 FROM attempts a \
+         WHERE a.contact_id = v.contact_id AND a.task_id = v.task_id AND a.ended_at_ms IS NULL)",
+);
+
+static FREE_NUMBERS: Many = Many::new(
+    2,
+    "WITH v(task_id, contact_id) AS (VALUES {rows}) \
+     DELETE FROM number_leases WHERE (task_id, contact_id) IN (SELECT task_id, contact_id FROM v \
+       WHERE NOT EXISTS (SELECT 1 FROM attempts a \
+         WHERE a.contact_id = v.contact_id AND a.task_id = v.task_id AND a.ended_at_ms IS NULL))",
+);
+
+/// Writes the row even where nothing changes: the lock so taken keeps a lease on another connection, which raises the
+/// same column, from missing what this transaction makes due.
+static LOWER_NEXT_DUE: Many = Many::new(
+    2,
+    "WITH v(task_id, due_at_ms) AS (VALUES {rows}) \
+     UPDATE tasks SET next_due_at_ms = \
+       CASE WHEN next_due_at_ms > v.due_at_ms THEN v.due_at_ms ELSE next_due_at_ms END \
+     FROM v WHERE tasks.id = v.task_id",
+);
+
+/// Tasks that nothing more can come of. A contact is leased exactly while its number is.
+pub(super) static COMPLETE_TASKS: Many = Many::new(
+    1,
+    "WITH v(task_id) AS (VALUES {rows}) \
+     UPDATE tasks SET state = 'completed' WHERE id IN (SELECT task_id FROM v) AND state = 'running' \
+       AND NOT EXISTS (SELECT 1 FROM task_contacts c WHERE c.task_id = tasks.id AND c.state = 'ready') \
+       AND NOT EXISTS (SELECT 1 FROM number_leases n WHERE n.task_id = tasks.id)",
+);
+
+impl Store {
+    /// Every campaign that is not archived, with its trunks.
+    pub async fn dial_campaigns(&self) -> Result<Vec<DialCampaign>, StoreError> {
+        self.read_dial_campaigns(None).await
+    }
+
+    /// One campaign, unless it is archived or does not exist.
+    pub async fn dial_campaign(&self, id: CampaignId) -> Result<Option<DialCampaign>, StoreError> {
+        Ok(self.read_dial_campaigns(Some(id)).await?.pop())
+    }
+
+    async fn read_dial_campaigns(&self, id: Option<CampaignId>) -> Result<Vec<DialCampaign>, StoreError> {
+        let read = async {
+            let only = id.map(|id| id.0);
+            let campaigns = self.pools.rows(CAMPAIGNS, args![only]).await?;
+            let trunks = self.pools.rows(TRUNKS, args![only]).await?;
+            let trunks = trunks.iter().map(trunk).collect::<Result<Vec<_>, _>>()?;
+            Ok::<_, DbError>((campaigns, trunks))
+        };
+        let (campaigns, trunks) = read.await.map_err(StoreError::DialCampaigns)?;
+        campaigns.iter().map(|row| dial_campaign(row, &trunks)).collect()
+    }
+
+    /// Takes up what a former run of this campaign left: reads its open attempts and logged-in agents, and makes every
+    /// leased contact without an open attempt ready again, due `now`. One transaction. For the start of a campaign's
+    /// dialer only: it would take a running one's hopper away.
+    pub async fn recover(&self, campaign: CampaignId, now: Wall) -> Result<Recovery, StoreError> {
+        self.try_recover(campaign, now)
+            .await
+            .map_err(|source| StoreError::Recover { campaign, source })
+    }
+
+    async fn try_recover(&self, campaign: CampaignId, now: Wall) -> Result<Recovery, DbError> {
+        let mut tx = self.pools.begin().await?;
+        let strays = tx.rows(STRAY_LEASES, args![campaign.0]).await?;
+        let strays = strays
+            .iter()
+            .map(|row| Ok((TaskId(row.get(0)?), ContactId(row.get(1)?))))
+            .collect::<Result<Vec<_>, DbError>>()?;
+        let given_back = make_ready(&mut tx, &strays, now).await?;
+        let running = tx.rows(RUNNING, args![campaign.0]).await?;
+        let running = running
+            .iter()
+            .map(|row| row.get::<i64>(0))
+            .collect::<Result<Vec<_>, _>>()?;
+        let running: Vec<_> = running.into_iter().map(super::db::Arg::from).collect();
+        COMPLETE_TASKS.run(&mut tx, &running).await?;
+        let attempts = tx.rows(OPEN_ATTEMPTS, args![campaign.0]).await?;
+        let agents = tx.rows(LOGGED_IN, args![campaign.0]).await?;
+        let recovery = Recovery {
+            attempts: attempts.iter().map(open_attempt).collect::<Result<_, _>>()?,
+            agents: agents.iter().map(stored_agent).collect::<Result<_, _>>()?,
+            given_back,
+        };
+        tx.commit().await?;
+        Ok(recovery)
+    }
+
+    /// Makes leased contacts ready again, due `now`, and frees their numbers. One that is not leased, or that has an open
+    /// attempt, is left alone.
+    pub async fn give_back(&self, contacts: &[(TaskId, ContactId)], now: Wall) -> Result<(), StoreError> {
+        if contacts.is_empty() {
+            return Ok(());
+        }
+        let give = async {
+            let mut tx = self.pools.begin().await?;
+            make_ready(&mut tx, contacts, now).await?;
+            tx.commit().await.map_err(DbError::from)
+        };
+        give.await.map_err(StoreError::GiveBack)
+    }
+}
+
+/// Makes leased contacts without an open attempt ready at `due`, and frees their numbers.
+pub(super) async fn make_ready(
+    tx: &mut Tx,
+    contacts: &[(TaskId, ContactId)],
+    due: Wall,
+) -> Result<u64, DbError> {
+    if contacts.is_empty() {
+        return Ok(0);
+    }
+    let mut rows = Vec::with_capacity(contacts.len() * 3);
+    let mut tasks: Vec<(TaskId, Wall)> = Vec::new();
+    for (task, contact) in contacts {
+        rows.extend_from_slice(args![task.0, contact.0, due.0]);
+        tasks.push((*task, due));
+    }
+    lower_next_due(tx, tasks).await?;
+    let made = MAKE_READY.run(tx, &rows).await?;
+    free_numbers(tx, contacts).await?;
+    Ok(made)
+}
+
+/// Frees the numbers of contacts that have no open attempt.
+pub(super) async fn free_numbers(tx: &mut Tx, contacts: &[(TaskId, ContactId)]) -> Result<(), DbError> {
+    let mut keys = Vec::with_capacity(contacts.len() * 2);
+    for (task, contact) in contacts {
+        keys.extend_from_slice(args![task.0, contact.0]);
+    }
+    FREE_NUMBERS.run(tx, &keys).await?;
+    Ok(())
+}
+
+/// Notes that something of these tasks is due at the times given. To be called before the transaction touches a contact
+/// or a number: every transaction locks tasks first, so that none waits for one that waits for it.
+pub(super) async fn lower_next_due(tx: &mut Tx, mut tasks: Vec<(TaskId, Wall)>) -> Result<(), DbError> {
+    tasks.sort_unstable();
+    tasks.dedup_by_key(|(task, _)| *task); // keeps the earliest of each
+    let mut rows = Vec::with_capacity(tasks.len() * 2);
+    for (task, due) in &tasks {
+        rows.extend_from_slice(args![task.0, due.0]);
+    }
+    LOWER_NEXT_DUE.run(tx, &rows).await?;
+    Ok(())
+}
+
+fn dial_campaign(row: &Row, trunks: &[(CampaignId, TrunkConfig)]) -> Result<DialCampaign, StoreError> {
+    let read = || {
+        Ok::<_, DbError>((
+            CampaignId(row.get(0)?),
+            row.get(1)?,
+            row.word(2)?,
+            row.get::<String>(3)?,
+        ))
+    };
+    let (id, name, state, settings) = read().map_err(StoreError::DialCampaigns)?;
+    let settings =
+        serde_json::from_str(&settings).map_err(|source| StoreError::Settings { campaign: id, source })?;
+    let trunks = trunks
+        .iter()
+        .filter(|(of, _)| *of == id)
+        .map(|(_, trunk)| trunk.clone())
+        .collect();
+    Ok(DialCampaign {
+        id,
+        name,
+        state,
+        settings,
+        trunks,
+    })
+}
+
+fn trunk(row: &Row) -> Result<(CampaignId, TrunkConfig), DbError> {
+    let dial = row.get::<String>(3)?;
+    let config = TrunkConfig {
+        id: TrunkId(row.get(1)?),
+        pbx: PbxName::new(&row.get::<String>(2)?),
+        dial: TrunkTemplate::new(&dial).map_err(|_| DbError::decode("dial string"))?,
+        caller_id: row.get(4)?,
+    };
+    Ok((CampaignId(row.get(0)?), config))
+}
+
+fn open_attempt(row: &Row) -> Result<OpenAttempt, DbError> {
+    let connected_at = row.get::<Option<i64>>(11)?.map(Wall);
+    let agent = row.get::<Option<i64>>(12)?.map(AgentId);
+    Ok(OpenAttempt {
+        attempt: AttemptId(row.get(0)?),
+        leg: LegId(row.get(1)?),
+        pbx: PbxName::new(&row.get::<String>(2)?),
+        trunk: TrunkId(row.get(3)?),
+        lead: Lead {
+            contact: ContactId(row.get(4)?),
+            task: TaskId(row.get(5)?),
+            number: E164::new(&row.get::<String>(6)?).map_err(|_| DbError::decode("number"))?,
+            attempts_made: row.count(7)?.saturating_sub(1),
+            retries_max: row.count(8)?,
+        },
+        created_at: Wall(row.get(9)?),
+        answered_at: row.get::<Option<i64>>(10)?.map(Wall),
+        connected: connected_at.zip(agent),
+    })
+}
+
+fn stored_agent(row: &Row) -> Result<StoredAgent, DbError> {
+    Ok(StoredAgent {
+        agent: AgentId(row.get(0)?),
+        pbx: PbxName::new(&row.get::<String>(1)?),
+        extension: Extension::new(&row.get::<String>(2)?).map_err(|_| DbError::decode("extension"))?,
+        leg: row.get::<Option<uuid::Uuid>>(3)?.map(AgentLegId),
+        paused: row.get(4)?,
+        state: row.word(5)?,
+    })
+}

@@ -1,0 +1,150 @@
+//! What can go wrong in the store, free of personal data: a database's own error may quote values, so only what is
+//! known to quote none is kept of it.
+
+use paceline_core::ids::CampaignId;
+
+/// A failing operation of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The URL names no database that we know.
+    #[error("the database must be `sqlite:PATH` or `postgres://USER@HOST/DATABASE`")]
+    Url,
+    /// The database could not be opened.
+    #[error("cannot open the database; check that its place exists, is reachable, and lets this user in")]
+    Open(#[source] DbError),
+    /// The schema could not be brought up to date.
+    #[error(
+        "cannot bring the database's schema up to date; restore the backup or run the version that wrote it"
+    )]
+    Migrate(#[source] DbError),
+    /// A campaign's settings are not what this version writes.
+    #[error("cannot read the settings of campaign {campaign}; save them again")]
+    Settings {
+        /// Which.
+        campaign: CampaignId,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The dialer's view of the campaigns.
+    #[error("cannot read campaigns to dial")]
+    DialCampaigns(#[source] DbError),
+    /// Taking up what a former run left.
+    #[error("cannot take up what a former run left open in campaign {campaign}")]
+    Recover {
+        /// Which.
+        campaign: CampaignId,
+        /// Why.
+        #[source]
+        source: DbError,
+    },
+    /// Leasing contacts.
+    #[error("cannot lease contacts of campaign {campaign}")]
+    Lease {
+        /// Which.
+        campaign: CampaignId,
+        /// Why.
+        #[source]
+        source: DbError,
+    },
+    /// Giving leased contacts back.
+    #[error("cannot give leased contacts back")]
+    GiveBack(#[source] DbError),
+}
+
+/// What a database said, without any value it may have quoted.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct DbError {
+    pub(crate) kind: DbErrorKind,
+    text: String,
+}
+
+/// What to make of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DbErrorKind {
+    /// A unique constraint was in the way.
+    Unique,
+    /// A row is referred to, or refers to none.
+    ForeignKey,
+    /// Another constraint, or a value that the column cannot hold: the same statement fails again.
+    Value,
+    /// A stored value is not what this version writes.
+    Decode,
+    /// Anything that time or a human may mend: connection, lock, disk, permissions.
+    Passing,
+}
+
+impl DbError {
+    pub(crate) fn new(kind: DbErrorKind, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            text: text.into(),
+        }
+    }
+
+    /// A stored value that this version does not understand.
+    pub(crate) fn decode(what: &'static str) -> Self {
+        Self::new(
+            DbErrorKind::Decode,
+            format!("a stored {what} is not one that this version writes"),
+        )
+    }
+
+    /// Whether the same transaction may succeed later.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.kind == DbErrorKind::Passing
+    }
+}
+
+impl From<sqlx::Error> for DbError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(error) => from_database(&*error),
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::decode("value"),
+            sqlx::Error::Io(error) => {
+                Self::new(DbErrorKind::Passing, format!("connection: {}", error.kind()))
+            }
+            sqlx::Error::PoolTimedOut => Self::new(DbErrorKind::Passing, "no connection became free in time"),
+            sqlx::Error::PoolClosed => Self::new(DbErrorKind::Passing, "the store is closed"),
+            sqlx::Error::WorkerCrashed => Self::new(DbErrorKind::Passing, "the connection's thread ended"),
+            sqlx::Error::Protocol(_) => Self::new(DbErrorKind::Passing, "the connection broke the protocol"),
+            sqlx::Error::Tls(_) => Self::new(DbErrorKind::Passing, "TLS could not be set up"),
+            sqlx::Error::Configuration(_) => {
+                Self::new(DbErrorKind::Passing, "the database's URL cannot be used")
+            }
+            _ => Self::new(DbErrorKind::Passing, "the database driver failed"),
+        }
+    }
+}
+
+fn from_database(error: &dyn sqlx::error::DatabaseError) -> DbError {
+    use sqlx::error::ErrorKind;
+    let code = error.code().unwrap_or_default();
+    let sqlstate = error
+        .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
+        .is_some();
+    let kind = match error.kind() {
+        ErrorKind::UniqueViolation => DbErrorKind::Unique,
+        ErrorKind::ForeignKeyViolation => DbErrorKind::ForeignKey,
+        ErrorKind::NotNullViolation | ErrorKind::CheckViolation | ErrorKind::ExclusionViolation => {
+            DbErrorKind::Value
+        }
+        // Data exceptions; SQLITE_TOOBIG, SQLITE_CONSTRAINT (any other), SQLITE_MISMATCH, SQLITE_RANGE.
+        _ if sqlstate && (code.starts_with("22") || code.starts_with("23")) => DbErrorKind::Value,
+        _ if !sqlstate && matches!(code.parse::<u32>().map(|c| c & 0xff), Ok(18..=20 | 25)) => {
+            DbErrorKind::Value
+        }
+        _ => DbErrorKind::Passing,
+    };
+    // PostgreSQL quotes the offending value in the messages of class 22 and names only constraints in the others'; the
+    // details, which quote too, are left behind.
+    let text = if sqlstate && code.starts_with("22") {
+        format!("a value does not fit its column (SQLSTATE {code})")
+    } else if sqlstate {
+        format!("{} (SQLSTATE {code})", error.message())
+    } else {
+        format!("{} (SQLite {code})", error.message())
+    };
+    DbError::new(kind, text)
+}

@@ -1,0 +1,412 @@
+//! Leasing: which contacts come next, may they be called, and is their number free. One transaction, and a bounded
+//! number of contacts looked at, so that a list full of contacts that must wait neither starves nor blocks anybody.
+
+use super::Store;
+use super::db::{Arg, Dialect, Row, Tx, args};
+use super::dial::COMPLETE_TASKS;
+use super::error::{DbError, StoreError};
+use super::many::Many;
+use paceline_core::gate::{self, CallingHours, GateDecision, GateFacts, GateStage, GateVerdict};
+use paceline_core::ids::{AttemptId, CampaignId, ContactId, TaskId};
+use paceline_core::input::Lead;
+use paceline_core::number::E164;
+use paceline_core::outcome::Outcome;
+use paceline_core::time::Wall;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// What a lease came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leased {
+    /// Leased and allowed, in due order within each task.
+    pub leads: Vec<Lead>,
+    /// When the next contact of a running task may be due, or the next task starts; not after `now` where this lease
+    /// stopped at its bounds and should be asked again.
+    pub next_due: Option<Wall>,
+    /// Contacts that the gate put off.
+    pub deferred: u64,
+    /// Contacts that the gate refused: done, `blocked`.
+    pub denied: u64,
+    /// Contacts put off because another contact holds their number.
+    pub locked: u64,
+}
+
+/// A contact whose number is held elsewhere is looked at again after this.
+const LOCKED_RETRY: Duration = Duration::from_secs(60);
+/// Contacts that one lease may put off or refuse on top of those it leases.
+const SETTLED_MAX: usize = 512;
+/// Tasks that share one round of a lease.
+const TASKS_PER_ROUND: i64 = 32;
+const ROUNDS_MAX: usize = 32;
+/// Contacts read at a time, so that few that must wait don't cost a query each.
+const PAGE_MIN: usize = 16;
+const PAGE_MAX: usize = 256;
+/// Stands in `next_due_at_ms` for: nothing is ready.
+pub(super) const NEVER: i64 = i64::MAX;
+
+const START_DUE: &str = "UPDATE tasks SET state = 'running' \
+    WHERE campaign_id = $1 AND state = 'scheduled' AND start_at_ms <= $2";
+
+const NEXT_DUE: &str = "SELECT \
+    (SELECT next_due_at_ms FROM tasks WHERE campaign_id = $1 AND state = 'running' ORDER BY next_due_at_ms LIMIT 1), \
+    (SELECT start_at_ms FROM tasks WHERE campaign_id = $1 AND state = 'scheduled' ORDER BY start_at_ms LIMIT 1)";
+
+const RAISE_NEXT_DUE: &str = "UPDATE tasks SET next_due_at_ms = coalesce((SELECT c.due_at_ms FROM task_contacts c \
+      WHERE c.task_id = tasks.id AND c.state = 'ready' ORDER BY c.due_at_ms LIMIT 1), $2) WHERE id = $1";
+
+/// On SQLite one transaction writes at a time; PostgreSQL must be told to keep others away from what was read. The
+/// task's row is waited for, since a task passed over would look empty; contacts that somebody else settles are passed.
+fn due_tasks(dialect: Dialect) -> &'static str {
+    macro_rules! sql {
+        ($lock:literal) => {
+            concat!(
+                "SELECT id, retries_max FROM tasks WHERE campaign_id = $1 AND state = 'running' ",
+                "AND next_due_at_ms <= $2 ORDER BY next_due_at_ms, id LIMIT $3",
+                $lock
+            )
+        };
+    }
+    match dialect {
+        Dialect::Sqlite => sql!(""),
+        Dialect::Postgres => sql!(" FOR UPDATE"),
+    }
+}
+
+fn due_contacts(dialect: Dialect) -> &'static str {
+    macro_rules! sql {
+        ($lock:literal) => {
+            concat!(
+                "SELECT tc.contact_id, tc.due_at_ms, tc.attempts_made, c.number, c.time_zone, ",
+                "EXISTS (SELECT 1 FROM dnc d WHERE d.number = c.number), ",
+                "EXISTS (SELECT 1 FROM number_leases n WHERE n.number = c.number) ",
+                "FROM task_contacts tc JOIN contacts c ON c.id = tc.contact_id ",
+                "WHERE tc.task_id = $1 AND tc.state = 'ready' AND tc.due_at_ms <= $2 ",
+                "ORDER BY tc.due_at_ms, tc.contact_id LIMIT $3",
+                $lock
+            )
+        };
+    }
+    match dialect {
+        Dialect::Sqlite => sql!(""),
+        Dialect::Postgres => sql!(" FOR UPDATE OF tc SKIP LOCKED"),
+    }
+}
+
+static TAKE_NUMBERS: Many = Many::new(
+    4,
+    "INSERT INTO number_leases (number, task_id, contact_id, leased_at_ms) VALUES {rows} \
+     ON CONFLICT (number) DO NOTHING RETURNING contact_id",
+);
+
+pub(super) static SETTLE: Many = Many::new(
+    5,
+    "WITH v(task_id, contact_id, state, due_at_ms, outcome) AS (VALUES {rows}) \
+     UPDATE task_contacts SET state = v.state, due_at_ms = v.due_at_ms, \
+       last_outcome = coalesce(v.outcome, task_contacts.last_outcome) \
+     FROM v WHERE task_contacts.task_id = v.task_id AND task_contacts.contact_id = v.contact_id",
+);
+
+static DECISIONS: Many = Many::new(
+    8,
+    "INSERT INTO gate_decisions (at_ms, task_id, contact_id, attempt_id, stage, verdict, reasons, until_ms) \
+     VALUES {rows}",
+);
+
+/// A decision on its way into the ledger.
+pub(super) struct Decided {
+    pub(super) at: Wall,
+    pub(super) task: TaskId,
+    pub(super) contact: ContactId,
+    /// Set where an attempt comes of it.
+    pub(super) attempt: Option<AttemptId>,
+    pub(super) stage: GateStage,
+    pub(super) decision: GateDecision,
+}
+
+/// A due contact as read.
+struct Due {
+    lead: Lead,
+    due_at_ms: i64,
+    facts: GateFacts,
+    held: bool,
+}
+
+/// What becomes of a due contact.
+enum Fate {
+    Leased,
+    Deferred(Wall),
+    Denied,
+    Locked,
+}
+
+impl Store {
+    /// Leases up to `limit` due contacts of the campaign's running tasks, which share the limit; a scheduled task whose
+    /// time has come runs from here on. Asks the gate for each contact and stores its answer, and takes the number's
+    /// lock. `margin` is how long a phone may ring.
+    pub async fn lease(
+        &self,
+        campaign: CampaignId,
+        hours: &CallingHours,
+        margin: Duration,
+        limit: usize,
+        now: Wall,
+    ) -> Result<Leased, StoreError> {
+        let lease = async {
+            let mut tx = self.pools.begin().await?;
+            let mut lease = Lease {
+                hours,
+                margin,
+                now,
+                limit,
+                settled_left: SETTLED_MAX,
+                decisions: Vec::new(),
+                leased: Leased::default(),
+            };
+            lease.run(&mut tx, campaign).await?;
+            tx.commit().await?;
+            Ok(lease.leased)
+        };
+        lease
+            .await
+            .map_err(|source| StoreError::Lease { campaign, source })
+    }
+}
+
+struct Lease<'a> {
+    hours: &'a CallingHours,
+    margin: Duration,
+    now: Wall,
+    limit: usize,
+    settled_left: usize,
+    decisions: Vec<Decided>,
+    leased: Leased,
+}
+
+impl Lease<'_> {
+    async fn run(&mut self, tx: &mut Tx, campaign: CampaignId) -> Result<(), DbError> {
+        tx.run(START_DUE, args![campaign.0, self.now.0]).await?;
+        for _ in 0..ROUNDS_MAX {
+            let tasks = due_tasks(tx.dialect());
+            let tasks = tx
+                .rows(tasks, args![campaign.0, self.now.0, TASKS_PER_ROUND])
+                .await?;
+            if tasks.is_empty() || self.is_full() {
+                break;
+            }
+            self.round(tx, &tasks).await?;
+        }
+        insert_decisions(tx, &self.decisions).await?;
+        let next = tx.rows(NEXT_DUE, args![campaign.0]).await?;
+        if let Some(row) = next.first() {
+            let times = [row.get::<Option<i64>>(0)?, row.get::<Option<i64>>(1)?];
+            self.leased.next_due = times
+                .into_iter()
+                .flatten()
+                .filter(|at| *at != NEVER)
+                .min()
+                .map(Wall);
+        }
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.leased.leads.len() >= self.limit || self.settled_left == 0
+    }
+
+    /// Every task gets an equal share of what is left; a later one also what earlier ones could not use.
+    async fn round(&mut self, tx: &mut Tx, tasks: &[Row]) -> Result<(), DbError> {
+        let mut empty = Vec::new();
+        for (n, row) in tasks.iter().enumerate() {
+            if self.is_full() {
+                break;
+            }
+            let left = self.limit.saturating_sub(self.leased.leads.len());
+            let share = left.div_ceil(tasks.len().saturating_sub(n).max(1));
+            let (task, retries_max) = (TaskId(row.get(0)?), row.count(1)?);
+            if self.lease_of_task(tx, task, retries_max, share).await? {
+                tx.run(RAISE_NEXT_DUE, args![task.0, NEVER]).await?;
+                empty.push(Arg::from(task.0));
+            }
+        }
+        COMPLETE_TASKS.run(tx, &empty).await?;
+        Ok(())
+    }
+
+    /// Leases up to `share` contacts of a task; true if it has no more that are due.
+    async fn lease_of_task(
+        &mut self,
+        tx: &mut Tx,
+        task: TaskId,
+        retries_max: u32,
+        share: usize,
+    ) -> Result<bool, DbError> {
+        let mut wanted = share;
+        while wanted > 0 && self.settled_left > 0 {
+            let page = wanted.clamp(PAGE_MIN, PAGE_MAX);
+            let limit = i64::try_from(page).unwrap_or(i64::MAX);
+            let rows = tx
+                .rows(due_contacts(tx.dialect()), args![task.0, self.now.0, limit])
+                .await?;
+            let due = rows
+                .iter()
+                .map(|row| read_due(row, task, retries_max))
+                .collect::<Result<Vec<_>, _>>()?;
+            let all_read = due.len() < page;
+            let (taken, looked_at) = self.settle(tx, due, wanted).await?;
+            wanted = wanted.saturating_sub(taken);
+            if looked_at == rows.len() && all_read {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Decides over due contacts in order until `wanted` are leased; how many were, and how many were looked at.
+    async fn settle(&mut self, tx: &mut Tx, due: Vec<Due>, wanted: usize) -> Result<(usize, usize), DbError> {
+        let mut fates = Vec::with_capacity(due.len());
+        let mut allowed = 0;
+        for due in due {
+            if allowed == wanted || self.settled_left == 0 {
+                break;
+            }
+            let (fate, decision) = self.decide(&due);
+            match fate {
+                Fate::Leased => allowed += 1,
+                Fate::Deferred(_) | Fate::Denied | Fate::Locked => self.settled_left -= 1,
+            }
+            fates.push((due, fate, decision));
+        }
+        let looked_at = fates.len();
+        let taken = self.take_numbers(tx, &fates).await?;
+        for (due, fate, _) in &mut fates {
+            if matches!(fate, Fate::Leased) && !taken.contains(&due.lead.contact) {
+                *fate = Fate::Locked;
+            }
+        }
+        self.store_fates(tx, fates).await?;
+        Ok((taken.len(), looked_at))
+    }
+
+    fn decide(&self, due: &Due) -> (Fate, Option<GateDecision>) {
+        if due.held {
+            return (Fate::Locked, None);
+        }
+        let decision = gate::decide(self.hours, &due.facts, self.now, self.margin);
+        let fate = match decision.verdict {
+            GateVerdict::Allow => Fate::Leased,
+            GateVerdict::Defer { until_ms } => Fate::Deferred(until_ms),
+            GateVerdict::Deny => Fate::Denied,
+        };
+        (fate, Some(decision))
+    }
+
+    /// The contacts whose numbers are now held for them.
+    async fn take_numbers(
+        &self,
+        tx: &mut Tx,
+        fates: &[(Due, Fate, Option<GateDecision>)],
+    ) -> Result<BTreeSet<ContactId>, DbError> {
+        let mut leads: Vec<&Lead> = fates
+            .iter()
+            .filter(|(_, fate, _)| matches!(fate, Fate::Leased))
+            .map(|(due, _, _)| &due.lead)
+            .collect();
+        // In one order everywhere, so that two nodes never wait for each other's numbers.
+        leads.sort_by(|a, b| a.number.cmp(&b.number));
+        let mut rows = Vec::with_capacity(leads.len() * 4);
+        for lead in leads {
+            rows.extend_from_slice(args![
+                lead.number.expose(),
+                lead.task.0,
+                lead.contact.0,
+                self.now.0
+            ]);
+        }
+        let taken = TAKE_NUMBERS.rows(tx, &rows).await?;
+        taken.iter().map(|row| Ok(ContactId(row.get(0)?))).collect()
+    }
+
+    async fn store_fates(
+        &mut self,
+        tx: &mut Tx,
+        fates: Vec<(Due, Fate, Option<GateDecision>)>,
+    ) -> Result<(), DbError> {
+        let mut rows = Vec::with_capacity(fates.len() * 5);
+        for (due, fate, decision) in fates {
+            let (state, due_at_ms, outcome) = match fate {
+                Fate::Leased => ("leased", due.due_at_ms, None),
+                Fate::Deferred(until) => ("ready", until.0, None),
+                Fate::Denied => ("done", due.due_at_ms, Some(Outcome::Blocked.as_str())),
+                Fate::Locked => ("ready", self.now.plus(LOCKED_RETRY).0, None),
+            };
+            let (task, contact) = (due.lead.task, due.lead.contact);
+            rows.extend_from_slice(args![task.0, contact.0, state, due_at_ms, outcome]);
+            // A number that turned out to be held was not asked for to any purpose.
+            if let (Fate::Leased | Fate::Deferred(_) | Fate::Denied, Some(decision)) = (&fate, decision) {
+                self.decisions.push(Decided {
+                    at: self.now,
+                    task,
+                    contact,
+                    attempt: None,
+                    stage: GateStage::Lease,
+                    decision,
+                });
+            }
+            match fate {
+                Fate::Leased => self.leased.leads.push(due.lead),
+                Fate::Deferred(_) => self.leased.deferred += 1,
+                Fate::Denied => self.leased.denied += 1,
+                Fate::Locked => self.leased.locked += 1,
+            }
+        }
+        SETTLE.run(tx, &rows).await?;
+        Ok(())
+    }
+}
+
+fn read_due(row: &Row, task: TaskId, retries_max: u32) -> Result<Due, DbError> {
+    Ok(Due {
+        lead: Lead {
+            contact: ContactId(row.get(0)?),
+            task,
+            number: E164::new(&row.get::<String>(3)?).map_err(|_| DbError::decode("number"))?,
+            attempts_made: row.count(2)?,
+            retries_max,
+        },
+        due_at_ms: row.get(1)?,
+        facts: GateFacts {
+            time_zone: row.get(4)?,
+            dnc: row.get(5)?,
+        },
+        held: row.get(6)?,
+    })
+}
+
+/// Writes decisions into the ledger.
+pub(super) async fn insert_decisions(tx: &mut Tx, decisions: &[Decided]) -> Result<(), DbError> {
+    let words: Vec<String> = decisions.iter().map(|d| reasons(&d.decision)).collect();
+    let mut rows = Vec::with_capacity(decisions.len() * 8);
+    for (d, words) in decisions.iter().zip(&words) {
+        let until = match d.decision.verdict {
+            GateVerdict::Defer { until_ms } => Some(until_ms.0),
+            GateVerdict::Allow | GateVerdict::Deny => None,
+        };
+        rows.extend_from_slice(args![
+            d.at.0,
+            d.task.0,
+            d.contact.0,
+            d.attempt.map(|id| id.0),
+            d.stage.as_str(),
+            d.decision.verdict.as_str(),
+            words,
+            until,
+        ]);
+    }
+    DECISIONS.run(tx, &rows).await?;
+    Ok(())
+}
+
+fn reasons(decision: &GateDecision) -> String {
+    let words: Vec<&str> = decision.reasons.iter().map(|reason| reason.as_str()).collect();
+    words.join(",")
+}

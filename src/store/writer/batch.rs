@@ -1,0 +1,217 @@
+//! What one transaction will write: queued entries, and the same merged row by row. Pure.
+
+use super::claim::Claim;
+use paceline_core::agent::AgentState;
+use paceline_core::command::{Change, NewAttempt};
+use paceline_core::gate::CallingHours;
+use paceline_core::ids::{AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId};
+use paceline_core::outcome::Outcome;
+use paceline_core::pbx::{LegEnd, Progress, RecordingName};
+use paceline_core::time::Wall;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Something queued.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Prepare(Box<Prepare>),
+    Change(CampaignId, Box<Change>),
+    /// A contact whose attempt was given up: ready again, due then.
+    GiveBack(TaskId, ContactId, Wall),
+}
+
+/// An attempt that waits to be stored.
+#[derive(Debug)]
+pub(super) struct Prepare {
+    pub(super) attempt: NewAttempt,
+    pub(super) campaign: CampaignId,
+    pub(super) hours: Arc<CallingHours>,
+    pub(super) queued_at: Instant,
+    pub(super) claim: Claim,
+}
+
+/// Queued entries, merged so that each row is written once.
+#[derive(Debug, Default)]
+pub(super) struct Batch<'a> {
+    pub(super) prepares: Vec<&'a Prepare>,
+    pub(super) given_back: Vec<(TaskId, ContactId, Wall)>,
+    pub(super) attempts: BTreeMap<AttemptId, AttemptChange>,
+    pub(super) legs: BTreeMap<LegId, LegChange<'a>>,
+    pub(super) ended: Vec<Ended>,
+    pub(super) agents: BTreeMap<AgentId, AgentChange<'a>>,
+    pub(super) recordings: BTreeMap<&'a RecordingName, RecordingChange<'a>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct AttemptChange {
+    pub(super) answered_at: Option<Wall>,
+    pub(super) connected: Option<(Wall, AgentId)>,
+    pub(super) ended: Option<(Wall, Outcome)>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct LegChange<'a> {
+    pub(super) progress: Option<(Progress, Wall)>,
+    pub(super) answered_at: Option<Wall>,
+    pub(super) ended: Option<(&'a LegEnd, Wall)>,
+}
+
+/// What becomes of a contact whose attempt ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) attempt: AttemptId,
+    pub(super) task: TaskId,
+    pub(super) contact: ContactId,
+    pub(super) outcome: Outcome,
+    pub(super) retry_at: Option<Wall>,
+}
+
+#[derive(Debug)]
+pub(super) struct AgentChange<'a> {
+    pub(super) campaign: CampaignId,
+    pub(super) state: AgentState,
+    pub(super) pbx: Option<&'a PbxName>,
+    pub(super) leg: Option<AgentLegId>,
+    pub(super) paused: bool,
+    pub(super) at: Wall,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct RecordingChange<'a> {
+    pub(super) asked: Option<(AttemptId, AgentId, &'a PbxName, Wall)>,
+    pub(super) started_at: Option<Wall>,
+    pub(super) ended: Option<(Result<Option<Duration>, &'a str>, Wall)>,
+}
+
+impl<'a> Batch<'a> {
+    /// Merges entries. Within one batch the order of two rows does not matter, as it is one transaction; of two values
+    /// for one column the later counts, except where the first sign is the one to keep.
+    pub(super) fn merge(entries: &'a [Entry]) -> Self {
+        let mut batch = Self::default();
+        for entry in entries {
+            match entry {
+                Entry::Prepare(prepare) => batch.prepares.push(prepare),
+                Entry::GiveBack(task, contact, due) => batch.given_back.push((*task, *contact, *due)),
+                Entry::Change(campaign, change) => batch.add(*campaign, change),
+            }
+        }
+        batch
+    }
+
+    fn add(&mut self, campaign: CampaignId, change: &'a Change) {
+        match change {
+            Change::LegProgressed { leg, kind, at } => {
+                self.legs
+                    .entry(*leg)
+                    .or_default()
+                    .progress
+                    .get_or_insert((*kind, *at));
+            }
+            Change::Answered { attempt, leg, at } => {
+                self.legs.entry(*leg).or_default().answered_at.get_or_insert(*at);
+                self.attempts
+                    .entry(*attempt)
+                    .or_default()
+                    .answered_at
+                    .get_or_insert(*at);
+            }
+            Change::Connected { attempt, agent, at } => {
+                self.attempts.entry(*attempt).or_default().connected = Some((*at, *agent));
+            }
+            Change::Ended {
+                attempt,
+                leg,
+                task,
+                contact,
+                outcome,
+                end,
+                at,
+                retry_at,
+            } => {
+                self.attempts
+                    .entry(*attempt)
+                    .or_default()
+                    .ended
+                    .get_or_insert((*at, *outcome));
+                self.legs.entry(*leg).or_default().ended.get_or_insert((end, *at));
+                self.ended.push(Ended {
+                    attempt: *attempt,
+                    task: *task,
+                    contact: *contact,
+                    outcome: *outcome,
+                    retry_at: *retry_at,
+                });
+            }
+            Change::Agent {
+                agent,
+                state,
+                pbx,
+                leg,
+                paused,
+                at,
+            } => {
+                let change = AgentChange {
+                    campaign,
+                    state: *state,
+                    pbx: pbx.as_ref(),
+                    leg: *leg,
+                    paused: *paused,
+                    at: *at,
+                };
+                self.agents.insert(*agent, change);
+            }
+            Change::RecordingAsked {
+                recording,
+                attempt,
+                agent,
+                pbx,
+                at,
+            } => {
+                self.recordings.entry(recording).or_default().asked = Some((*attempt, *agent, pbx, *at));
+            }
+            Change::RecordingStarted { recording, at } => {
+                self.recordings
+                    .entry(recording)
+                    .or_default()
+                    .started_at
+                    .get_or_insert(*at);
+            }
+            Change::RecordingEnded {
+                recording,
+                result,
+                at,
+            } => {
+                let result = result.as_ref().map(|duration| *duration).map_err(String::as_str);
+                self.recordings
+                    .entry(recording)
+                    .or_default()
+                    .ended
+                    .get_or_insert((result, *at));
+            }
+        }
+    }
+
+    /// Tasks that may be complete after this: those with a contact done.
+    pub(super) fn tasks_touched(&self) -> impl Iterator<Item = TaskId> {
+        self.ended
+            .iter()
+            .filter(|ended| ended.retry_at.is_none())
+            .map(|ended| ended.task)
+    }
+}
+
+/// A change's kind, for logs.
+pub(super) fn kind(change: &Change) -> &'static str {
+    match change {
+        Change::LegProgressed { .. } => "leg_progressed",
+        Change::Answered { .. } => "answered",
+        Change::Connected { .. } => "connected",
+        Change::Ended { .. } => "ended",
+        Change::Agent { .. } => "agent",
+        Change::RecordingAsked { .. } => "recording_asked",
+        Change::RecordingStarted { .. } => "recording_started",
+        Change::RecordingEnded { .. } => "recording_ended",
+    }
+}
