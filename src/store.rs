@@ -19,6 +19,7 @@ pub use error::{DbError, StoreError};
 pub use lease::Leased;
 pub use writer::{PendingPrepare, Writer, WriterStats};
 
+use crate::metrics::Metrics;
 use db::Pools;
 use std::sync::Arc;
 
@@ -26,17 +27,19 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Store {
     pools: Arc<Pools>,
+    metrics: Metrics,
 }
 
 impl Store {
     /// Opens the database and brings its schema up to date. `url` is `sqlite:PATH`, created if missing, or
-    /// `postgres://USER@HOST/DATABASE`.
+    /// `postgres://USER@HOST/DATABASE`. Gate decisions, commits and the writer's queue are counted in `metrics`.
     ///
     /// Fails where the place cannot be opened or its schema is from a newer Paceline.
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
+    pub async fn open(url: &str, metrics: &Metrics) -> Result<Self, StoreError> {
         let pools = Pools::open(url).await?;
         Ok(Self {
             pools: Arc::new(pools),
+            metrics: metrics.clone(),
         })
     }
 

@@ -107,13 +107,12 @@ impl Pools {
 
     async fn open_sqlite(url: &str) -> Result<Self, StoreError> {
         let open = |error: sqlx::Error| StoreError::Open(error.into());
-        let path = url.strip_prefix("sqlite:").unwrap_or(url);
-        let path = path.strip_prefix("//").unwrap_or(path);
-        if path.is_empty() || path.starts_with(":memory:") {
+        // A database in memory would be one per connection, and gone after a crash.
+        if url.contains(":memory:") || url.contains("mode=memory") {
             return Err(StoreError::Url);
         }
-        let options = SqliteConnectOptions::new()
-            .filename(path)
+        let options = SqliteConnectOptions::from_str(url)
+            .map_err(|_| StoreError::Url)?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
@@ -401,13 +400,6 @@ impl Row {
         self.get::<String>(column)?
             .parse()
             .map_err(|_| DbError::decode("word"))
-    }
-
-    /// A word of a closed set, or none.
-    pub(crate) fn maybe_word<T: FromStr>(&self, column: usize) -> Result<Option<T>, DbError> {
-        let word = self.get::<Option<String>>(column)?;
-        word.map(|word| word.parse().map_err(|_| DbError::decode("word")))
-            .transpose()
     }
 
     /// A count that fits `u32`.

@@ -61,7 +61,7 @@ pub struct StoredAgent {
 const CAMPAIGNS: &str = "SELECT id, name, state, settings FROM campaigns \
     WHERE state <> 'archived' AND ($1 IS NULL OR id = $1) ORDER BY id";
 
-const TRUNKS: &str = "SELECT ct.campaign_id, t.id, t.pbx, t.dial, t.caller_id \
+const TRUNKS: &str = "SELECT ct.campaign_id, t.id, t.pbx, t.dial, t.caller_id, t.name \
     FROM campaign_trunks ct JOIN trunks t ON t.id = ct.trunk_id \
     WHERE $1 IS NULL OR ct.campaign_id = $1 ORDER BY ct.campaign_id, ct.position";
 
@@ -269,6 +269,7 @@ fn trunk(row: &Row) -> Result<(CampaignId, TrunkConfig), DbError> {
     let dial = row.get::<String>(3)?;
     let config = TrunkConfig {
         id: TrunkId(row.get(1)?),
+        name: row.get(5)?,
         pbx: PbxName::new(&row.get::<String>(2)?),
         dial: TrunkTemplate::new(&dial).map_err(|_| DbError::decode("dial string"))?,
         caller_id: row.get(4)?,

@@ -164,11 +164,19 @@ impl Store {
             };
             lease.run(&mut tx, campaign).await?;
             tx.commit().await?;
+            self.count_decisions(&lease.decisions);
             Ok(lease.leased)
         };
         lease
             .await
             .map_err(|source| StoreError::Lease { campaign, source })
+    }
+
+    /// Counts stored decisions in the metrics.
+    pub(super) fn count_decisions(&self, decisions: &[Decided]) {
+        for d in decisions {
+            self.metrics.count_decision(d.stage, &d.decision);
+        }
     }
 }
 

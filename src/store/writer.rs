@@ -12,6 +12,7 @@ pub use claim::PendingPrepare;
 
 use super::Store;
 use super::error::DbError;
+use crate::metrics::{QueueMetrics, Seconds};
 use apply::Failure;
 use batch::{Batch, Entry};
 use paceline_core::command::{Change, NewAttempt};
@@ -20,7 +21,7 @@ use paceline_core::ids::{AttemptId, CampaignId, TaskId};
 use paceline_core::input::Prepared;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -51,8 +52,6 @@ pub struct Writer {
 /// What the writer has done since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriterStats {
-    /// Items waiting now.
-    pub queued: u64,
     /// Times that a sender had to wait for room in the queue.
     pub queue_waits: u64,
     /// Transactions committed.
@@ -69,15 +68,15 @@ pub struct WriterStats {
     pub failing: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counters {
-    queue_waits: AtomicU64,
+    queue: QueueMetrics,
+    commit: Seconds,
     batches: AtomicU64,
     items: AtomicU64,
     retries: AtomicU64,
     prepares_failed: AtomicU64,
-    changes_dropped: AtomicU64,
-    failing: AtomicU64,
+    failing: AtomicBool,
 }
 
 enum Item {
@@ -89,7 +88,15 @@ impl Store {
     /// Starts a writer on the current runtime. One per process: items keep their order only within a writer.
     pub fn writer(&self) -> Writer {
         let (queue, items) = mpsc::channel(QUEUE_SIZE);
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters {
+            queue: self.metrics.queue("store_changes"),
+            commit: self.metrics.store_commit(),
+            batches: AtomicU64::new(0),
+            items: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            prepares_failed: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
+        });
         let task = Task {
             store: self.clone(),
             items,
@@ -142,16 +149,14 @@ impl Writer {
     /// What the writer has done so far.
     pub fn stats(&self) -> WriterStats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let queued = self.queue.max_capacity().saturating_sub(self.queue.capacity());
         WriterStats {
-            queued: u64::try_from(queued).unwrap_or(u64::MAX),
-            queue_waits: get(&self.counters.queue_waits),
+            queue_waits: self.counters.queue.stalls.get(),
             batches: get(&self.counters.batches),
             items: get(&self.counters.items),
             retries: get(&self.counters.retries),
             prepares_failed: get(&self.counters.prepares_failed),
-            changes_dropped: get(&self.counters.changes_dropped),
-            failing: get(&self.counters.failing) != 0,
+            changes_dropped: self.counters.queue.dropped.get(),
+            failing: self.counters.failing.load(Ordering::Relaxed),
         }
     }
 
@@ -159,7 +164,7 @@ impl Writer {
         let item = match self.queue.try_send(item) {
             Ok(()) => return,
             Err(mpsc::error::TrySendError::Full(item)) => {
-                self.counters.queue_waits.fetch_add(1, Ordering::Relaxed);
+                self.counters.queue.stalls.inc();
                 item
             }
             Err(mpsc::error::TrySendError::Closed(item)) => item,
@@ -188,6 +193,10 @@ impl Task {
         let mut last_commit = Instant::now();
         while let Some(item) = self.next().await {
             let entries = self.gather(item, last_commit).await;
+            self.counters
+                .queue
+                .depth
+                .set(i64::try_from(self.items.len() + entries.len()).unwrap_or(i64::MAX));
             if !entries.is_empty() {
                 self.write(entries).await;
                 last_commit = Instant::now();
@@ -273,7 +282,7 @@ impl Task {
                     prepare.claim.answer(Prepared::Failed);
                 }
                 Entry::Change(campaign, change) => {
-                    self.counters.changes_dropped.fetch_add(1, Ordering::Relaxed);
+                    self.counters.queue.dropped.inc();
                     let kind = batch::kind(&change);
                     tracing::error!(campaign.id = %campaign, change = kind, error, "a change cannot be stored");
                 }
@@ -312,8 +321,13 @@ impl Task {
         };
         self.expire(entries);
         let batch = Batch::merge(entries);
+        let started = Instant::now();
         let answers = match apply::write(tx, &batch).await {
-            Ok(answers) => answers,
+            Ok((answers, decisions)) => {
+                self.counters.commit.observe(started.elapsed());
+                self.store.count_decisions(&decisions);
+                answers
+            }
             Err(Failure::NotStored(error)) if error.is_passing() => return Tried::Failed(error),
             Err(Failure::NotStored(error)) => return Tried::Refused(error.to_string()),
             Err(Failure::Unknown(error, answers)) => {
@@ -359,7 +373,7 @@ impl Task {
         self.counters
             .items
             .fetch_add(u64::try_from(items).unwrap_or(0), Ordering::Relaxed);
-        if self.counters.failing.swap(0, Ordering::Relaxed) != 0 {
+        if self.counters.failing.swap(false, Ordering::Relaxed) {
             tracing::info!("the store takes changes again");
         }
     }
@@ -379,7 +393,7 @@ impl Task {
 
     fn note_failure(&self, error: &DbError) {
         self.counters.retries.fetch_add(1, Ordering::Relaxed);
-        if self.counters.failing.swap(1, Ordering::Relaxed) == 0 {
+        if !self.counters.failing.swap(true, Ordering::Relaxed) {
             tracing::warn!(%error, "the store cannot write; changes are kept and tried again, and nothing is launched");
         }
     }

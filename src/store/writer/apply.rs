@@ -30,6 +30,9 @@ pub(super) enum Failure {
     Unknown(DbError, BTreeMap<AttemptId, Answer>),
 }
 
+/// What came of each attempt, and the decisions stored.
+pub(super) type Written = (BTreeMap<AttemptId, Answer>, Vec<Decided>);
+
 /// What came of an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
@@ -182,23 +185,23 @@ impl Store {
     }
 }
 
-/// Writes a batch and commits; what came of each of its attempts.
-pub(super) async fn write(mut tx: Tx, batch: &Batch<'_>) -> Result<BTreeMap<AttemptId, Answer>, Failure> {
+/// Writes a batch and commits; what came of each of its attempts, and the gate's decisions over them.
+pub(super) async fn write(mut tx: Tx, batch: &Batch<'_>) -> Result<Written, Failure> {
     let timeout = || DbError::new(DbErrorKind::Passing, "the transaction took too long");
-    let answers = tokio::time::timeout(TRANSACTION_TIMEOUT, write_rows(&mut tx, batch));
-    let answers = answers
+    let written = tokio::time::timeout(TRANSACTION_TIMEOUT, write_rows(&mut tx, batch));
+    let written = written
         .await
         .map_err(|_| Failure::NotStored(timeout()))?
         .map_err(Failure::NotStored)?;
     match tokio::time::timeout(TRANSACTION_TIMEOUT, tx.commit()).await {
-        Ok(Ok(())) => Ok(answers),
+        Ok(Ok(())) => Ok(written),
         Ok(Err(CommitError::NotStored(error))) => Err(Failure::NotStored(error)),
-        Ok(Err(CommitError::Unknown(error))) => Err(Failure::Unknown(error, answers)),
-        Err(_) => Err(Failure::Unknown(timeout(), answers)),
+        Ok(Err(CommitError::Unknown(error))) => Err(Failure::Unknown(error, written.0)),
+        Err(_) => Err(Failure::Unknown(timeout(), written.0)),
     }
 }
 
-async fn write_rows(tx: &mut Tx, batch: &Batch<'_>) -> Result<BTreeMap<AttemptId, Answer>, DbError> {
+async fn write_rows(tx: &mut Tx, batch: &Batch<'_>) -> Result<Written, DbError> {
     let plan = plan(tx, &batch.prepares).await?;
     let retries = batch
         .ended
@@ -218,7 +221,7 @@ async fn write_rows(tx: &mut Tx, batch: &Batch<'_>) -> Result<BTreeMap<AttemptId
     update_legs(tx, batch).await?;
     update_agents(tx, batch).await?;
     update_recordings(tx, batch).await?;
-    Ok(plan.answers)
+    Ok((plan.answers, plan.decisions))
 }
 
 /// Rows to write for the attempts of a batch.
