@@ -7,10 +7,10 @@ use crate::pbx::{EndedBy, LegEnd};
 ///
 /// A SIP status, where the switch gives one, tells more than the Q.850 cause made from it. A request time-out (408,
 /// cause 18 or 102) without any ringing is the trunk's silence and not the callee's: `congestion`, so that a dead trunk
-/// burns no contact.
+/// burns no contact. So is our own ring timeout.
 pub fn unanswered(end: &LegEnd) -> Outcome {
     match end.by {
-        EndedBy::RingTimeout => Outcome::NoAnswer,
+        EndedBy::RingTimeout => silence(end.progressed),
         EndedBy::Us => Outcome::Cancelled,
         EndedBy::Refused => Outcome::Failed,
         EndedBy::Vanished => Outcome::Unknown,
