@@ -2,6 +2,7 @@
 //! has a file of its own; none of them decides anything about calls. Start at [`main`].
 
 mod check;
+pub(crate) mod progress;
 pub mod screen;
 
 use crate::config::ConfigError;
@@ -74,7 +75,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             screen.clear();
-            tell(&error, screen);
+            tell(&error, &screen);
             ExitCode::FAILURE
         }
     }
@@ -96,7 +97,7 @@ fn say(text: &str) -> std::io::Result<()> {
 }
 
 /// The error and what caused it, each on a line.
-fn tell(error: &anyhow::Error, mut screen: Screen) {
+fn tell(error: &anyhow::Error, screen: &Screen) {
     if error.is::<AlreadyTold>() {
         return;
     }
@@ -108,6 +109,5 @@ fn tell(error: &anyhow::Error, mut screen: Screen) {
     for cause in error.chain().skip(1) {
         text.push_str(&format!("  because: {cause}\n"));
     }
-    // Nobody is left to be told that nobody can be told.
-    drop(screen.write_all(text.as_bytes()));
+    screen.tell(&text);
 }

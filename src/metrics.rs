@@ -6,6 +6,7 @@
 mod collect;
 mod text;
 
+use crate::pbx::LinkStats;
 use collect::{Links, Process};
 use paceline_core::agent::AgentState;
 use paceline_core::gate::{GateDecision, GateStage};
@@ -18,10 +19,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use std::sync::Arc;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use crate::pbx::LinkStats;
 
 /// Every metric of this process. Cheap to clone; all clones count into the same.
 #[derive(Clone, Debug)]
@@ -47,6 +48,25 @@ struct Inner {
     talk: Family<CampaignLabel, Histogram, Buckets>,
     store_commit: Histogram,
     links: Links,
+    /// The handles given out, by campaign: what [`Metrics::glance`] adds up.
+    campaigns: Mutex<BTreeMap<String, CampaignMetrics>>,
+}
+
+/// All campaigns together at one moment, for people to look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Glance {
+    /// Attempts stored since the start.
+    pub attempts: u64,
+    /// Attempts ended since the start; outcomes that did not occur are left out.
+    pub outcomes: BTreeMap<Outcome, u64>,
+    /// Live attempts; phases with none are left out.
+    pub calls: BTreeMap<CallPhase, i64>,
+    /// Agents logged in; states with none are left out.
+    pub agents: BTreeMap<AgentState, i64>,
+    /// Contacts in hoppers.
+    pub hopper: i64,
+    /// Each PBX, and whether its link stands.
+    pub pbxes: BTreeMap<PbxName, bool>,
 }
 
 type Buckets = fn() -> Histogram;
@@ -112,6 +132,7 @@ pub struct CampaignMetrics {
     calls: Vec<(CallPhase, Gauge)>,
     agents: Vec<(AgentState, Gauge)>,
     outcomes: Family<OutcomeLabels, Counter>,
+    trunks: Arc<Mutex<BTreeMap<String, TrunkMetrics>>>,
     name: String,
 }
 
@@ -159,6 +180,11 @@ fn talk_seconds() -> Histogram {
     ])
 }
 
+/// These maps are whole at any moment, so that a panic elsewhere while one was held has not spoiled it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -190,6 +216,7 @@ impl Metrics {
             talk: Family::new_with_constructor(talk_seconds),
             store_commit: sub_second(),
             links: Links::default(),
+            campaigns: Mutex::default(),
         };
         inner.register();
         Self(Arc::new(inner))
@@ -197,6 +224,12 @@ impl Metrics {
 
     /// The handles of one campaign, by its name. Its series exist from now on, at zero.
     pub fn campaign(&self, name: &str) -> CampaignMetrics {
+        let mut campaigns = lock(&self.0.campaigns);
+        let new = || self.new_campaign(name);
+        campaigns.entry(name.to_owned()).or_insert_with(new).clone()
+    }
+
+    fn new_campaign(&self, name: &str) -> CampaignMetrics {
         let inner = &self.0;
         let label = CampaignLabel {
             campaign: name.to_owned(),
@@ -228,8 +261,34 @@ impl Metrics {
             calls: CallPhase::ALL.iter().map(phase).collect(),
             agents: AgentState::ALL.iter().map(state).collect(),
             outcomes: inner.outcomes.clone(),
+            trunks: Arc::default(),
             name: name.to_owned(),
         }
+    }
+
+    /// All campaigns together, now.
+    pub fn glance(&self) -> Glance {
+        let mut glance = Glance {
+            pbxes: self.0.links.up(),
+            ..Glance::default()
+        };
+        for campaign in lock(&self.0.campaigns).values() {
+            glance.attempts += campaign.attempts.get();
+            glance.hopper += campaign.hopper.get();
+            for (phase, gauge) in &campaign.calls {
+                *glance.calls.entry(*phase).or_default() += gauge.get();
+            }
+            for (state, gauge) in &campaign.agents {
+                *glance.agents.entry(*state).or_default() += gauge.get();
+            }
+            for (outcome, counter) in lock(&campaign.trunks).values().flat_map(|t| &t.outcomes) {
+                *glance.outcomes.entry(*outcome).or_default() += counter.get();
+            }
+        }
+        glance.calls.retain(|_, n| *n != 0);
+        glance.agents.retain(|_, n| *n != 0);
+        glance.outcomes.retain(|_, n| *n != 0);
+        glance
     }
 
     /// The handles of one queue. Name what waits: `store_changes`, `pbx_commands`.
@@ -285,6 +344,12 @@ impl Metrics {
 impl CampaignMetrics {
     /// The handles of one of the campaign's trunks, by its name.
     pub fn trunk(&self, name: &str) -> TrunkMetrics {
+        let mut trunks = lock(&self.trunks);
+        let new = || self.new_trunk(name);
+        trunks.entry(name.to_owned()).or_insert_with(new).clone()
+    }
+
+    fn new_trunk(&self, name: &str) -> TrunkMetrics {
         let counter = |outcome: &Outcome| {
             let labels = OutcomeLabels {
                 campaign: self.name.clone(),

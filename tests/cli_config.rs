@@ -1,4 +1,8 @@
 //! `paceline config check` and the command line's manners, run as people run them.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test's helpers fail by panicking, as tests do"
+)]
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -36,6 +36,12 @@ impl Screen {
         bar.with_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()))
     }
 
+    /// Text that stays, above the foot.
+    pub fn tell(&self, text: &str) {
+        // Nobody is left to be told that nobody can be told.
+        drop(self.clone().write_all(text.as_bytes()));
+    }
+
     /// Takes the foot away.
     pub fn clear(&self) {
         // A terminal that cannot be cleared only looks untidy.

@@ -1,5 +1,6 @@
 //! Metrics that are read when asked for: the switches' links, and this process.
 
+use super::lock;
 use crate::pbx::LinkStats;
 use paceline_core::ids::PbxName;
 use prometheus_client::collector::Collector;
@@ -10,7 +11,7 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// The switches' links, by name.
 #[derive(Clone, Debug, Default)]
@@ -18,14 +19,21 @@ pub(super) struct Links(Arc<Mutex<BTreeMap<PbxName, Arc<LinkStats>>>>);
 
 impl Links {
     pub(super) fn watch(&self, pbx: &PbxName, stats: Arc<LinkStats>) {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        links.insert(pbx.clone(), stats);
+        lock(&self.0).insert(pbx.clone(), stats);
+    }
+
+    pub(super) fn up(&self) -> BTreeMap<PbxName, bool> {
+        let links = lock(&self.0);
+        let up = |(name, stats): (&PbxName, &Arc<LinkStats>)| {
+            (name.clone(), stats.connected.load(Ordering::Relaxed))
+        };
+        links.iter().map(up).collect()
     }
 }
 
 impl Collector for Links {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let links = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let links = lock(&self.0).clone();
         if links.is_empty() {
             return Ok(());
         }

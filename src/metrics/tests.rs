@@ -66,6 +66,26 @@ fn what_was_counted_is_what_is_shown() {
 }
 
 #[test]
+fn a_glance_adds_up_all_campaigns_and_leaves_zeros_out() {
+    let metrics = busy();
+    let other = metrics.campaign("autumn");
+    other.attempts.inc();
+    other.trunk("carrier-a").ended(Outcome::NoAnswer);
+    other.trunk("carrier-b").ended(Outcome::Answered);
+    assert_eq!(
+        metrics.glance(),
+        Glance {
+            attempts: 4,
+            outcomes: BTreeMap::from([(Outcome::Answered, 1), (Outcome::NoAnswer, 3)]),
+            calls: BTreeMap::from([(CallPhase::Ringing, 2)]),
+            agents: BTreeMap::from([(AgentState::Reserved, 2)]),
+            hopper: 40,
+            pbxes: BTreeMap::from([(PbxName::new("office"), true)]),
+        }
+    );
+}
+
+#[test]
 fn a_gauge_returns_to_zero_when_nothing_is_left() {
     let metrics = busy();
     metrics

@@ -1,0 +1,155 @@
+//! What is going on, for whoever watches: a block that is written over on a terminal, a plain line now and then
+//! elsewhere, JSON lines for programs. In: [`Metrics`]. Decides nothing.
+
+use super::{say, screen::Screen};
+use crate::metrics::{Glance, Metrics};
+use indicatif::ProgressBar;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+const LIVE_EVERY: Duration = Duration::from_millis(500);
+const JSON_EVERY: Duration = Duration::from_secs(1);
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// How progress is shown.
+enum Shown {
+    Live(Vec<ProgressBar>),
+    Plain,
+    Json,
+}
+
+/// Progress being shown. Run [`Progress::run`] beside the work, and stop by dropping its future.
+pub(crate) struct Progress {
+    metrics: Metrics,
+    screen: Screen,
+    shown: Shown,
+    started: Instant,
+    before: (Instant, u64),
+}
+
+impl Progress {
+    /// JSON lines on standard output if `as_json`; else for people, on standard error.
+    pub(crate) fn new(metrics: &Metrics, screen: &Screen, as_json: bool) -> Self {
+        let shown = match (as_json, screen.is_live()) {
+            (true, _) => Shown::Json,
+            (false, true) => Shown::Live((0..3).map(|_| screen.line()).collect()),
+            (false, false) => Shown::Plain,
+        };
+        Self {
+            metrics: metrics.clone(),
+            screen: screen.clone(),
+            shown,
+            started: Instant::now(),
+            before: (Instant::now(), 0),
+        }
+    }
+
+    /// Shows until it is dropped.
+    pub(crate) async fn run(mut self) {
+        let every = match self.shown {
+            Shown::Live(_) => LIVE_EVERY,
+            Shown::Plain => PLAIN_EVERY,
+            Shown::Json => JSON_EVERY,
+        };
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.tick();
+        }
+    }
+
+    fn tick(&mut self) {
+        let glance = self.metrics.glance();
+        let rate = self.rate(glance.attempts);
+        match &self.shown {
+            Shown::Live(bars) => {
+                for (bar, line) in bars.iter().zip(lines(&glance, rate)) {
+                    bar.set_message(line);
+                }
+            }
+            Shown::Plain => {
+                let line = lines(&glance, rate).join("; ");
+                self.screen.tell(&format!("{line}\n"));
+            }
+            Shown::Json => {
+                let uptime_s = self.started.elapsed().as_secs_f64();
+                let line = json!({"uptime_s": uptime_s, "attempts_per_second": rate, "now": glance});
+                // A reader who has gone is told nothing more; the work goes on.
+                drop(say(&format!("{line}\n")));
+            }
+        }
+    }
+
+    /// Attempts a second since the last second or so.
+    fn rate(&mut self, attempts: u64) -> f64 {
+        let (at, count) = self.before;
+        let elapsed = at.elapsed();
+        let new = attempts.saturating_sub(count);
+        self.before = (Instant::now(), attempts);
+        if elapsed.is_zero() {
+            return 0.0;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people to look at")]
+        let new = new as f64;
+        (new / elapsed.as_secs_f64() * 10.0).round() / 10.0
+    }
+}
+
+/// Three lines: calls, agents, all since the start.
+fn lines(glance: &Glance, rate: f64) -> [String; 3] {
+    let calls = words(glance.calls.iter().map(|(phase, n)| (phase.as_str(), *n)));
+    let agents = words(glance.agents.iter().map(|(state, n)| (state.as_str(), *n)));
+    let outcomes = words(glance.outcomes.iter().map(|(outcome, n)| (outcome.as_str(), *n)));
+    let down: Vec<_> = glance.pbxes.iter().filter(|(_, up)| !**up).map(|(name, _)| name.as_str()).collect();
+    let down = match down.as_slice() {
+        [] => String::new(),
+        down => format!(" · PBX {} not connected", down.join(", ")),
+    };
+    [
+        format!("calls   {}{down}", or_none(calls)),
+        format!("agents  {}", or_none(agents)),
+        format!("so far  {} attempts, {rate}/s · {}", glance.attempts, or_none(outcomes)),
+    ]
+}
+
+fn or_none(text: String) -> String {
+    if text.is_empty() { "none".to_owned() } else { text }
+}
+
+fn words<N: std::fmt::Display>(counts: impl Iterator<Item = (&'static str, N)>) -> String {
+    let parts: Vec<_> = counts.map(|(word, n)| format!("{n} {}", word.replace('_', " "))).collect();
+    parts.join(" · ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use paceline_core::agent::AgentState;
+    use paceline_core::ids::PbxName;
+    use paceline_core::live::CallPhase;
+    use paceline_core::outcome::Outcome;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn three_lines_tell_calls_agents_and_what_came_of_it() {
+        let glance = Glance {
+            attempts: 230,
+            outcomes: BTreeMap::from([(Outcome::Answered, 120), (Outcome::NoAnswer, 60)]),
+            calls: BTreeMap::from([(CallPhase::Ringing, 4), (CallPhase::Connected, 12)]),
+            agents: BTreeMap::from([(AgentState::OnCall, 12), (AgentState::WrapUp, 2)]),
+            hopper: 40,
+            pbxes: BTreeMap::from([(PbxName::new("office"), false)]),
+        };
+        insta::assert_snapshot!(lines(&glance, 1.9).join("\n"), @"
+        calls   4 ringing · 12 connected · PBX office not connected
+        agents  12 on call · 2 wrap up
+        so far  230 attempts, 1.9/s · 120 answered · 60 no answer
+        ");
+        insta::assert_snapshot!(lines(&Glance::default(), 0.0).join("\n"), @"
+        calls   none
+        agents  none
+        so far  0 attempts, 0/s · none
+        ");
+    }
+}
