@@ -2,7 +2,7 @@
 //! has a file of its own; none of them decides anything about calls. Start at [`main`].
 
 mod check;
-pub(crate) mod progress;
+pub mod progress;
 pub mod screen;
 
 use crate::config::ConfigError;

@@ -19,7 +19,7 @@ enum Shown {
 }
 
 /// Progress being shown. Run [`Progress::run`] beside the work, and stop by dropping its future.
-pub(crate) struct Progress {
+pub struct Progress {
     metrics: Metrics,
     screen: Screen,
     shown: Shown,
@@ -29,7 +29,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// JSON lines on standard output if `as_json`; else for people, on standard error.
-    pub(crate) fn new(metrics: &Metrics, screen: &Screen, as_json: bool) -> Self {
+    pub fn new(metrics: &Metrics, screen: &Screen, as_json: bool) -> Self {
         let shown = match (as_json, screen.is_live()) {
             (true, _) => Shown::Json,
             (false, true) => Shown::Live((0..3).map(|_| screen.line()).collect()),
@@ -45,7 +45,7 @@ impl Progress {
     }
 
     /// Shows until it is dropped.
-    pub(crate) async fn run(mut self) {
+    pub async fn run(mut self) {
         let every = match self.shown {
             Shown::Live(_) => LIVE_EVERY,
             Shown::Plain => PLAIN_EVERY,
@@ -101,7 +101,12 @@ fn lines(glance: &Glance, rate: f64) -> [String; 3] {
     let calls = words(glance.calls.iter().map(|(phase, n)| (phase.as_str(), *n)));
     let agents = words(glance.agents.iter().map(|(state, n)| (state.as_str(), *n)));
     let outcomes = words(glance.outcomes.iter().map(|(outcome, n)| (outcome.as_str(), *n)));
-    let down: Vec<_> = glance.pbxes.iter().filter(|(_, up)| !**up).map(|(name, _)| name.as_str()).collect();
+    let down: Vec<_> = glance
+        .pbxes
+        .iter()
+        .filter(|(_, up)| !**up)
+        .map(|(name, _)| name.as_str())
+        .collect();
     let down = match down.as_slice() {
         [] => String::new(),
         down => format!(" · PBX {} not connected", down.join(", ")),
@@ -109,7 +114,11 @@ fn lines(glance: &Glance, rate: f64) -> [String; 3] {
     [
         format!("calls   {}{down}", or_none(calls)),
         format!("agents  {}", or_none(agents)),
-        format!("so far  {} attempts, {rate}/s · {}", glance.attempts, or_none(outcomes)),
+        format!(
+            "so far  {} attempts, {rate}/s · {}",
+            glance.attempts,
+            or_none(outcomes)
+        ),
     ]
 }
 
@@ -118,7 +127,9 @@ fn or_none(text: String) -> String {
 }
 
 fn words<N: std::fmt::Display>(counts: impl Iterator<Item = (&'static str, N)>) -> String {
-    let parts: Vec<_> = counts.map(|(word, n)| format!("{n} {}", word.replace('_', " "))).collect();
+    let parts: Vec<_> = counts
+        .map(|(word, n)| format!("{n} {}", word.replace('_', " ")))
+        .collect();
     parts.join(" · ")
 }
 
