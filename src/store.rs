@@ -7,20 +7,37 @@
 //! Invariants kept here: no attempt without its leg row and its `allow` decision (one transaction); a number is held by
 //! one task at a time (`number_leases`); a contact is leased exactly while its number is held.
 
+mod agents;
+mod api_keys;
+mod campaigns;
 mod db;
+mod decisions;
 mod dial;
+mod dnc;
 mod error;
 mod lease;
 mod many;
+mod recordings;
+mod select;
+mod trunks;
 mod writer;
 
+pub use agents::{AgentRow, NewAgent};
+pub use api_keys::{ApiKeyRow, NewApiKey, Role, UnknownRole};
+pub use campaigns::{CampaignRow, CampaignWork};
+pub use decisions::DecisionRow;
 pub use dial::{DialCampaign, Recovery, StoredAgent};
-pub use error::{DbError, StoreError};
+pub use dnc::DncRow;
+pub use error::{DbError, Deleted, StoreError};
 pub use lease::Leased;
+pub use recordings::{RecordingRow, RecordingState};
+pub use trunks::{NewTrunk, TrunkRow};
 pub use writer::{PendingPrepare, Writer, WriterStats};
 
 use crate::metrics::Metrics;
-use db::Pools;
+use db::{Arg, Pools, Row, Tx};
+use error::Stop;
+use sqlx::SqlSafeStr;
 use std::sync::Arc;
 
 /// The database. Cheap to clone.
@@ -43,8 +60,65 @@ impl Store {
         })
     }
 
+    /// Asks the database for a sign of life.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.read("reach the database", "SELECT 1", &[]).await.map(drop)
+    }
+
     /// Closes every connection once it is free. SQLite folds its write-ahead log into the database file.
     pub async fn close(&self) {
         self.pools.close().await;
     }
+
+    /// Rows as of the last commit.
+    async fn read(
+        &self,
+        doing: &'static str,
+        sql: impl SqlSafeStr + Send,
+        args: &[Arg<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        self.pools.rows(sql, args).await.map_err(query(doing))
+    }
+
+    /// The rows read into what they stand for.
+    async fn read_all<T>(
+        &self,
+        doing: &'static str,
+        sql: impl SqlSafeStr + Send,
+        args: &[Arg<'_>],
+        into: impl Fn(&Row) -> Result<T, DbError> + Send,
+    ) -> Result<Vec<T>, StoreError> {
+        let rows = self.read(doing, sql, args).await?;
+        rows.iter()
+            .map(into)
+            .collect::<Result<_, _>>()
+            .map_err(query(doing))
+    }
+
+    /// Runs `work` in a transaction, which is committed where it succeeds.
+    async fn write<T>(
+        &self,
+        doing: &'static str,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, Stop>,
+    ) -> Result<T, StoreError> {
+        let mut tx = self.pools.begin().await.map_err(query(doing))?;
+        match work(&mut tx).await {
+            Ok(value) => {
+                tx.commit().await.map_err(|error| query(doing)(error.into()))?;
+                Ok(value)
+            }
+            Err(stop) => {
+                // Where even that fails, the connection goes with the transaction.
+                tx.rollback().await.ok();
+                Err(match stop {
+                    Stop::Db(error) => query(doing)(error),
+                    Stop::Refused(error) => error,
+                })
+            }
+        }
+    }
+}
+
+fn query(doing: &'static str) -> impl Fn(DbError) -> StoreError {
+    move |source| StoreError::Query { doing, source }
 }

@@ -1,5 +1,6 @@
 -- Times are Unix milliseconds (UTC). Numbers are E.164. The PostgreSQL twin of this file says the same in its own types.
--- Tables whose primary key is what they are looked up by are WITHOUT ROWID: one tree to write instead of two.
+-- Tables whose primary key grows, or is short, and is what they are looked up by are WITHOUT ROWID: one tree to write
+-- instead of two. Legs have random ids, so that only their index grows everywhere.
 
 CREATE TABLE api_keys (
   id             INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -39,9 +40,11 @@ CREATE TABLE campaign_trunks (
 CREATE INDEX campaign_trunks_by_trunk ON campaign_trunks (trunk_id);
 
 CREATE TABLE contact_lists (
-  id             INTEGER PRIMARY KEY,
-  name           TEXT   NOT NULL,
-  created_at_ms  BIGINT NOT NULL
+  id               INTEGER PRIMARY KEY,
+  name             TEXT   NOT NULL,
+  -- Set while a file is being imported, to the import's last sign of life: until then nobody sees the list.
+  importing_at_ms  BIGINT,
+  created_at_ms    BIGINT NOT NULL
 );
 
 CREATE TABLE contacts (
@@ -74,13 +77,14 @@ CREATE TABLE tasks (
   CONSTRAINT request_hash_iff_key CHECK ((idempotency_key IS NULL) = (request_hash IS NULL))
 );
 CREATE INDEX tasks_by_campaign ON tasks (campaign_id, id);
+CREATE INDEX tasks_by_list ON tasks (list_id, id);
 CREATE INDEX tasks_running ON tasks (campaign_id, next_due_at_ms, id) WHERE state = 'running';
 CREATE INDEX tasks_scheduled ON tasks (campaign_id, start_at_ms) WHERE state = 'scheduled';
 
 -- A task's work: one row a contact. A contact is leased exactly while its number is in number_leases.
 CREATE TABLE task_contacts (
   task_id        BIGINT NOT NULL REFERENCES tasks (id),
-  contact_id     BIGINT NOT NULL REFERENCES contacts (id),
+  contact_id     BIGINT NOT NULL, -- of the task's list; as a reference it would need an index to delete a contact by
   state          TEXT   NOT NULL CONSTRAINT task_contact_state CHECK (state IN ('ready', 'leased', 'done')),
   due_at_ms      BIGINT NOT NULL,
   attempts_made  BIGINT NOT NULL DEFAULT 0,
@@ -99,10 +103,11 @@ CREATE TABLE number_leases (
 ) WITHOUT ROWID;
 
 CREATE TABLE dnc (
-  number       TEXT   NOT NULL PRIMARY KEY,
+  id           INTEGER PRIMARY KEY AUTOINCREMENT,
+  number       TEXT   NOT NULL UNIQUE,
   reason       TEXT   NOT NULL,
   added_at_ms  BIGINT NOT NULL
-) WITHOUT ROWID;
+);
 
 CREATE TABLE attempts (
   id               BLOB   NOT NULL PRIMARY KEY, -- UUIDv7: its order is the order of creation
@@ -125,8 +130,9 @@ CREATE TABLE attempts (
   CONSTRAINT attempt_once_per_ordinal UNIQUE (contact_id, task_id, ordinal)
 ) WITHOUT ROWID;
 CREATE INDEX attempts_open ON attempts (campaign_id) WHERE ended_at_ms IS NULL;
-CREATE INDEX attempts_by_campaign ON attempts (campaign_id, created_at_ms, id);
-CREATE INDEX attempts_by_task ON attempts (task_id, created_at_ms, id);
+CREATE INDEX attempts_by_campaign ON attempts (campaign_id, id);
+CREATE INDEX attempts_by_task ON attempts (task_id, id);
+CREATE INDEX attempts_by_agent ON attempts (agent_id, id) WHERE agent_id IS NOT NULL;
 
 CREATE TABLE legs (
   id              BLOB   NOT NULL PRIMARY KEY, -- the channel id on the PBX
@@ -143,7 +149,7 @@ CREATE TABLE legs (
   sip             BIGINT,
   detail          TEXT,
   CONSTRAINT ended_by_iff_ended CHECK ((ended_at_ms IS NULL) = (ended_by IS NULL))
-) WITHOUT ROWID;
+);
 CREATE INDEX legs_by_attempt ON legs (attempt_id);
 
 CREATE TABLE gate_decisions (

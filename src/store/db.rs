@@ -2,6 +2,7 @@
 //! one it is; queries are text that both take.
 
 use super::error::{DbError, DbErrorKind, StoreError};
+use paceline_core::number::E164;
 use sqlx::migrate::Migrator;
 use sqlx::pool::{PoolConnection, PoolOptions};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
@@ -315,6 +316,18 @@ impl Tx {
         })
     }
 
+    /// Runs a statement that gives one row, such as an insert with `RETURNING`.
+    pub(crate) async fn one(
+        &mut self,
+        sql: impl SqlSafeStr + Send,
+        args: &[Arg<'_>],
+    ) -> Result<Row, DbError> {
+        self.rows(sql, args)
+            .await?
+            .pop()
+            .ok_or_else(|| DbError::decode("row"))
+    }
+
     pub(crate) async fn commit(mut self) -> Result<(), CommitError> {
         let done = match self.conn().map_err(CommitError::NotStored)? {
             Conn::Sqlite(conn) => conn.execute(sqlx::query("COMMIT")).await.map(drop),
@@ -400,6 +413,11 @@ impl Row {
         self.get::<String>(column)?
             .parse()
             .map_err(|_| DbError::decode("word"))
+    }
+
+    /// A number in E.164.
+    pub(crate) fn number(&self, column: usize) -> Result<E164, DbError> {
+        E164::new(&self.get::<String>(column)?).map_err(|_| DbError::decode("number"))
     }
 
     /// A count that fits `u32`.

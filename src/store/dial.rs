@@ -12,7 +12,6 @@ use paceline_core::ids::{
     AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId,
 };
 use paceline_core::input::{Lead, OpenAttempt};
-use paceline_core::number::E164;
 use paceline_core::time::Wall;
 
 /// A campaign as the dialer needs it.
@@ -288,7 +287,7 @@ fn open_attempt(row: &Row) -> Result<OpenAttempt, DbError> {
         lead: Lead {
             contact: ContactId(row.get(4)?),
             task: TaskId(row.get(5)?),
-            number: E164::new(&row.get::<String>(6)?).map_err(|_| DbError::decode("number"))?,
+            number: row.number(6)?,
             attempts_made: row.count(7)?.saturating_sub(1),
             retries_max: row.count(8)?,
         },

@@ -50,6 +50,81 @@ pub enum StoreError {
     /// Giving leased contacts back.
     #[error("cannot give leased contacts back")]
     GiveBack(#[source] DbError),
+    /// Any other reading or writing.
+    #[error("cannot {doing}")]
+    Query {
+        /// What was being done: `list tasks`.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: DbError,
+    },
+    /// Another row has this name, extension or the like.
+    #[error("there is one with this name already; choose another")]
+    Taken,
+    /// One of the trunks named does not exist, or is named twice.
+    #[error("trunk {index} in the list does not exist, or comes twice; correct or remove it")]
+    NoTrunk {
+        /// Which, counted from 0.
+        index: usize,
+    },
+    /// A task has nobody to call: there is no such contact list, or nobody is in it.
+    #[error("the contact list of task {index} does not exist or is empty; add contacts first")]
+    EmptyList {
+        /// Which of the tasks, counted from 0.
+        index: usize,
+    },
+    /// A task with one of these idempotency keys exists.
+    #[error("a task with this idempotency key exists; read it, or use a new key")]
+    IdempotencyKeyTaken,
+    /// The campaign does not exist.
+    #[error("there is no such campaign; create it first")]
+    NoCampaign,
+    /// The contact list does not exist.
+    #[error("there is no such contact list; create it first")]
+    NoList,
+}
+
+/// Why a transaction stopped.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The database failed.
+    Db(DbError),
+    /// What was asked cannot be done.
+    Refused(StoreError),
+}
+
+impl From<DbError> for Stop {
+    fn from(error: DbError) -> Self {
+        Self::Db(error)
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl Stop {
+    /// A broken unique constraint as what it means.
+    pub(crate) fn if_unique(error: DbError, means: StoreError) -> Self {
+        match error.kind {
+            DbErrorKind::Unique => Self::Refused(means),
+            _ => Self::Db(error),
+        }
+    }
+}
+
+/// What became of a row that was to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone.
+    Done,
+    /// There was none.
+    Missing,
+    /// It is in use and stays.
+    InUse,
 }
 
 /// What a database said, without any value it may have quoted.

@@ -9,7 +9,6 @@ use super::many::Many;
 use paceline_core::gate::{self, CallingHours, GateDecision, GateFacts, GateStage, GateVerdict};
 use paceline_core::ids::{AttemptId, CampaignId, ContactId, TaskId};
 use paceline_core::input::Lead;
-use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
 use paceline_core::time::Wall;
 use std::collections::BTreeSet;
@@ -47,7 +46,8 @@ pub(super) const NEVER: i64 = i64::MAX;
 const START_DUE: &str = "UPDATE tasks SET state = 'running' \
     WHERE campaign_id = $1 AND state = 'scheduled' AND start_at_ms <= $2";
 
-const NEXT_DUE: &str = "SELECT \
+/// When the next contact of a running task may be due ([`NEVER`] where none is ready), and the next task starts.
+pub(super) const NEXT_DUE: &str = "SELECT \
     (SELECT next_due_at_ms FROM tasks WHERE campaign_id = $1 AND state = 'running' ORDER BY next_due_at_ms LIMIT 1), \
     (SELECT start_at_ms FROM tasks WHERE campaign_id = $1 AND state = 'scheduled' ORDER BY start_at_ms LIMIT 1)";
 
@@ -377,7 +377,7 @@ fn read_due(row: &Row, task: TaskId, retries_max: u32) -> Result<Due, DbError> {
         lead: Lead {
             contact: ContactId(row.get(0)?),
             task,
-            number: E164::new(&row.get::<String>(3)?).map_err(|_| DbError::decode("number"))?,
+            number: row.number(3)?,
             attempts_made: row.count(2)?,
             retries_max,
         },

@@ -1,0 +1,163 @@
+//! API keys. Kept of each is a salted hash only; making and checking it is the API's.
+
+use super::Store;
+use super::db::{Row, args};
+use super::error::{DbError, Stop, StoreError};
+use super::select::Select;
+use paceline_core::time::Wall;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// What a key may do; each role includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Look at everything but keys.
+    Read,
+    /// Also log agents in and out, and give dispositions.
+    Agent,
+    /// Also change everything, keys included.
+    Write,
+}
+
+/// The text is none of the roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown role: use one of read, agent, write")]
+pub struct UnknownRole;
+
+/// A key to be stored.
+#[derive(Clone, Copy, Debug)]
+pub struct NewApiKey<'a> {
+    /// Who or what it is for, once only.
+    pub name: &'a str,
+    /// Salt of the hash.
+    pub salt: &'a [u8],
+    /// HMAC-SHA256 of the secret under the salt.
+    pub token_hmac: &'a [u8],
+    /// What it may do.
+    pub role: Role,
+    /// Whether it is shown numbers in full.
+    pub sees_numbers: bool,
+    /// When.
+    pub created_at: Wall,
+}
+
+/// A key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeyRow {
+    /// Its id.
+    pub id: i64,
+    /// Who or what it is for.
+    pub name: String,
+    /// Salt of the hash.
+    pub salt: Vec<u8>,
+    /// HMAC-SHA256 of the secret under the salt.
+    pub token_hmac: Vec<u8>,
+    /// What it may do.
+    pub role: Role,
+    /// Whether it is shown numbers in full.
+    pub sees_numbers: bool,
+    /// When it was created.
+    pub created_at: Wall,
+    /// When it was revoked.
+    pub revoked_at: Option<Wall>,
+}
+
+const COLUMNS: &str = "SELECT id, name, salt, token_hmac, role, sees_numbers, created_at_ms, revoked_at_ms \
+    FROM api_keys WHERE 1 = 1";
+
+impl Store {
+    /// Stores a key. [`StoreError::Taken`]: the name, be it a revoked key's.
+    pub async fn create_api_key(&self, new: &NewApiKey<'_>) -> Result<ApiKeyRow, StoreError> {
+        let sql = "INSERT INTO api_keys (name, salt, token_hmac, role, sees_numbers, created_at_ms) \
+            VALUES ($1, $2, $3, $4, $5, $6) RETURNING id";
+        let id = self
+            .write("create an API key", async |tx| {
+                let (role, at) = (new.role.as_str(), new.created_at.0);
+                let row = tx
+                    .one(
+                        sql,
+                        args![new.name, new.salt, new.token_hmac, role, new.sees_numbers, at],
+                    )
+                    .await;
+                Ok(row
+                    .map_err(|error| Stop::if_unique(error, StoreError::Taken))?
+                    .get(0)?)
+            })
+            .await?;
+        Ok(ApiKeyRow {
+            id,
+            name: new.name.to_owned(),
+            salt: new.salt.to_vec(),
+            token_hmac: new.token_hmac.to_vec(),
+            role: new.role,
+            sees_numbers: new.sees_numbers,
+            created_at: new.created_at,
+            revoked_at: None,
+        })
+    }
+
+    /// One key, be it revoked.
+    pub async fn api_key(&self, id: i64) -> Result<Option<ApiKeyRow>, StoreError> {
+        let (sql, args) = Select::new(COLUMNS).and("id =", Some(id)).order("id", 1);
+        Ok(self.read_all("read an API key", sql, &args, api_key).await?.pop())
+    }
+
+    /// Keys in the order of their ids, revoked ones too.
+    pub async fn api_keys(&self, after: Option<i64>, limit: i64) -> Result<Vec<ApiKeyRow>, StoreError> {
+        let (sql, args) = Select::new(COLUMNS).and("id >", after).order("id", limit);
+        self.read_all("list API keys", sql, &args, api_key).await
+    }
+
+    /// Revokes a key for good; false if there is none.
+    pub async fn revoke_api_key(&self, id: i64, now: Wall) -> Result<bool, StoreError> {
+        let sql = "UPDATE api_keys SET revoked_at_ms = coalesce(revoked_at_ms, $2) WHERE id = $1";
+        self.write("revoke an API key", async |tx| {
+            Ok(tx.run(sql, args![id, now.0]).await? > 0)
+        })
+        .await
+    }
+}
+
+fn api_key(row: &Row) -> Result<ApiKeyRow, DbError> {
+    Ok(ApiKeyRow {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        salt: row.get(2)?,
+        token_hmac: row.get(3)?,
+        role: row.word(4)?,
+        sees_numbers: row.get(5)?,
+        created_at: Wall(row.get(6)?),
+        revoked_at: row.get::<Option<i64>>(7)?.map(Wall),
+    })
+}
+
+impl Role {
+    /// As stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Read => "read",
+            Role::Agent => "agent",
+            Role::Write => "write",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Role {
+    type Err = UnknownRole;
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        match text {
+            "read" => Ok(Role::Read),
+            "agent" => Ok(Role::Agent),
+            "write" => Ok(Role::Write),
+            _ => Err(UnknownRole),
+        }
+    }
+}

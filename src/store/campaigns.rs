@@ -1,0 +1,258 @@
+//! Campaigns: their settings, state and trunks.
+
+use super::db::{Row, Tx, args};
+use super::error::{DbError, Stop, StoreError};
+use super::lease::{NEVER, NEXT_DUE};
+use super::select::Select;
+use super::{Store, query};
+use crate::settings::CampaignSettings;
+use paceline_core::campaign::CampaignState;
+use paceline_core::ids::{CampaignId, TrunkId};
+use paceline_core::time::Wall;
+use std::collections::BTreeMap;
+
+/// A campaign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CampaignRow {
+    /// Its id.
+    pub id: CampaignId,
+    /// Its name, once only.
+    pub name: String,
+    /// Where it is in its life.
+    pub state: CampaignState,
+    /// Its settings.
+    pub settings: CampaignSettings,
+    /// Its trunks in order of preference.
+    pub trunks: Vec<TrunkId>,
+    /// When it was created.
+    pub created_at: Wall,
+}
+
+/// What a campaign's tasks have to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CampaignWork {
+    /// Tasks that run.
+    pub running: u64,
+    /// Tasks that wait for their start time.
+    pub scheduled: u64,
+    /// Tasks that are paused.
+    pub paused: u64,
+    /// When the next scheduled task starts.
+    pub next_start_at: Option<Wall>,
+    /// When the next contact of a running task may be due; it may turn out to be later.
+    pub next_due_at: Option<Wall>,
+}
+
+const COLUMNS: &str = "SELECT id, name, state, settings, created_at_ms FROM campaigns WHERE 1 = 1";
+
+impl Store {
+    /// Stores a campaign as a draft. [`StoreError::Taken`]: the name; [`StoreError::NoTrunk`]: one of the trunks.
+    pub async fn create_campaign(
+        &self,
+        name: &str,
+        settings: &CampaignSettings,
+        trunks: &[TrunkId],
+        now: Wall,
+    ) -> Result<CampaignRow, StoreError> {
+        let json = settings_json(settings)?;
+        let insert = "INSERT INTO campaigns (name, state, settings, created_at_ms) VALUES ($1, 'draft', $2, $3) RETURNING id";
+        let id = self
+            .write("create a campaign", async |tx| {
+                let id = tx.one(insert, args![name, &json, now.0]).await;
+                let id = CampaignId(
+                    id.map_err(|error| Stop::if_unique(error, StoreError::Taken))?
+                        .get(0)?,
+                );
+                insert_trunks(tx, id, trunks).await?;
+                Ok(id)
+            })
+            .await?;
+        Ok(CampaignRow {
+            id,
+            name: name.to_owned(),
+            state: CampaignState::Draft,
+            settings: settings.clone(),
+            trunks: trunks.to_vec(),
+            created_at: now,
+        })
+    }
+
+    /// Campaigns in the order of their ids.
+    pub async fn campaigns(&self, after: Option<i64>, limit: i64) -> Result<Vec<CampaignRow>, StoreError> {
+        self.select_campaigns(Select::new(COLUMNS).and("id >", after), limit)
+            .await
+    }
+
+    /// Every campaign that is not archived.
+    pub async fn live_campaigns(&self) -> Result<Vec<CampaignRow>, StoreError> {
+        self.select_campaigns(Select::new(COLUMNS).and("state <>", Some("archived")), i64::MAX)
+            .await
+    }
+
+    /// One campaign.
+    pub async fn campaign(&self, id: CampaignId) -> Result<Option<CampaignRow>, StoreError> {
+        Ok(self
+            .select_campaigns(Select::new(COLUMNS).and("id =", Some(id.0)), 1)
+            .await?
+            .pop())
+    }
+
+    /// The campaign of this name.
+    pub async fn campaign_by_name(&self, name: &str) -> Result<Option<CampaignRow>, StoreError> {
+        Ok(self
+            .select_campaigns(Select::new(COLUMNS).and("name =", Some(name)), 1)
+            .await?
+            .pop())
+    }
+
+    async fn select_campaigns(&self, select: Select<'_>, limit: i64) -> Result<Vec<CampaignRow>, StoreError> {
+        const DOING: &str = "read campaigns";
+        let (sql, args) = select.order("id", limit);
+        let rows = self.read(DOING, sql, &args).await?;
+        // One query for one campaign, one for all of them: a campaign has few trunks, and there are few campaigns.
+        let only = match rows.as_slice() {
+            [] => return Ok(Vec::new()),
+            [row] => Some(row.get::<i64>(0).map_err(query(DOING))?),
+            _ => None,
+        };
+        let (sql, args) = Select::new("SELECT campaign_id, trunk_id FROM campaign_trunks WHERE 1 = 1")
+            .and("campaign_id =", only)
+            .order("campaign_id, position", i64::MAX);
+        let mut trunks: BTreeMap<i64, Vec<TrunkId>> = BTreeMap::new();
+        for (campaign, trunk) in self
+            .read_all(DOING, sql, &args, |row| Ok((row.get(0)?, row.get(1)?)))
+            .await?
+        {
+            trunks.entry(campaign).or_default().push(TrunkId(trunk));
+        }
+        rows.iter().map(|row| campaign(row, &mut trunks)).collect()
+    }
+
+    /// Replaces a campaign's settings; false if there is no such campaign.
+    pub async fn set_campaign_settings(
+        &self,
+        id: CampaignId,
+        settings: &CampaignSettings,
+    ) -> Result<bool, StoreError> {
+        let json = settings_json(settings)?;
+        self.write("change a campaign's settings", async |tx| {
+            Ok(tx
+                .run(
+                    "UPDATE campaigns SET settings = $2 WHERE id = $1",
+                    args![id.0, &json],
+                )
+                .await?
+                > 0)
+        })
+        .await
+    }
+
+    /// Replaces a campaign's trunks. [`StoreError::NoTrunk`]: one of them; [`StoreError::NoCampaign`].
+    pub async fn set_campaign_trunks(&self, id: CampaignId, trunks: &[TrunkId]) -> Result<(), StoreError> {
+        self.write("change a campaign's trunks", async |tx| {
+            if tx
+                .rows("SELECT 1 FROM campaigns WHERE id = $1", args![id.0])
+                .await?
+                .is_empty()
+            {
+                return Err(StoreError::NoCampaign.into());
+            }
+            tx.run("DELETE FROM campaign_trunks WHERE campaign_id = $1", args![id.0])
+                .await?;
+            insert_trunks(tx, id, trunks).await
+        })
+        .await
+    }
+
+    /// Moves a campaign to another state if it is in one of `from`; whether it was.
+    pub async fn move_campaign(
+        &self,
+        id: CampaignId,
+        from: &[CampaignState],
+        to: CampaignState,
+    ) -> Result<bool, StoreError> {
+        self.write("change a campaign's state", async |tx| {
+            for from in from {
+                let moved = "UPDATE campaigns SET state = $3 WHERE id = $1 AND state = $2";
+                if tx.run(moved, args![id.0, from.as_str(), to.as_str()]).await? > 0 {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+        .await
+    }
+
+    /// What a campaign's tasks have to do.
+    pub async fn campaign_work(&self, id: CampaignId) -> Result<CampaignWork, StoreError> {
+        const DOING: &str = "read a campaign's work";
+        let counts = "SELECT state, count(*) FROM tasks WHERE campaign_id = $1 \
+            AND state IN ('running', 'scheduled', 'paused') GROUP BY state";
+        let counts = self
+            .read_all(DOING, counts, args![id.0], |row| {
+                Ok((row.get::<String>(0)?, row.get::<i64>(1)?))
+            })
+            .await?;
+        let count = |state: &str| {
+            let found = counts.iter().find(|(of, _)| of == state);
+            found.and_then(|(_, n)| u64::try_from(*n).ok()).unwrap_or(0)
+        };
+        let next = self
+            .read_all(DOING, NEXT_DUE, args![id.0], |row| {
+                Ok((row.get::<Option<i64>>(0)?, row.get::<Option<i64>>(1)?))
+            })
+            .await?;
+        let (due, start) = next.first().copied().unwrap_or_default();
+        Ok(CampaignWork {
+            running: count("running"),
+            scheduled: count("scheduled"),
+            paused: count("paused"),
+            next_start_at: start.map(Wall),
+            next_due_at: due.filter(|at| *at != NEVER).map(Wall),
+        })
+    }
+}
+
+fn settings_json(settings: &CampaignSettings) -> Result<String, StoreError> {
+    serde_json::to_string(settings)
+        .map_err(|_| query("write a campaign's settings")(DbError::decode("setting")))
+}
+
+async fn insert_trunks(tx: &mut Tx, id: CampaignId, trunks: &[TrunkId]) -> Result<(), Stop> {
+    let insert = "INSERT INTO campaign_trunks (campaign_id, position, trunk_id) \
+        SELECT $1, $2, id FROM trunks WHERE id = $3";
+    for (index, trunk) in trunks.iter().enumerate() {
+        let position = i64::try_from(index).unwrap_or(i64::MAX);
+        let inserted = tx.run(insert, args![id.0, position, trunk.0]).await;
+        if inserted.map_err(|error| Stop::if_unique(error, StoreError::NoTrunk { index }))? == 0 {
+            return Err(StoreError::NoTrunk { index }.into());
+        }
+    }
+    Ok(())
+}
+
+fn campaign(row: &Row, trunks: &mut BTreeMap<i64, Vec<TrunkId>>) -> Result<CampaignRow, StoreError> {
+    let read = || {
+        let created_at = Wall(row.get(4)?);
+        Ok::<_, DbError>((
+            row.get::<i64>(0)?,
+            row.get(1)?,
+            row.word(2)?,
+            row.get::<String>(3)?,
+            created_at,
+        ))
+    };
+    let (id, name, state, settings, created_at) = read().map_err(query("read campaigns"))?;
+    let settings = serde_json::from_str(&settings).map_err(|source| StoreError::Settings {
+        campaign: CampaignId(id),
+        source,
+    })?;
+    Ok(CampaignRow {
+        id: CampaignId(id),
+        name,
+        state,
+        settings,
+        trunks: trunks.remove(&id).unwrap_or_default(),
+        created_at,
+    })
+}

@@ -1,0 +1,138 @@
+//! Trunks.
+
+use super::Store;
+use super::db::{Row, args};
+use super::error::{DbError, DbErrorKind, Deleted, Stop, StoreError};
+use super::select::Select;
+use paceline_core::dial::TrunkTemplate;
+use paceline_core::ids::{CampaignId, PbxName, TrunkId};
+
+/// A trunk to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTrunk {
+    /// Its name, once only.
+    pub name: String,
+    /// The configured PBX that has it.
+    pub pbx: PbxName,
+    /// How it dials.
+    pub dial: TrunkTemplate,
+    /// The number shown to callees.
+    pub caller_id: Option<String>,
+}
+
+/// A trunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrunkRow {
+    /// Its id.
+    pub id: TrunkId,
+    /// Its name.
+    pub name: String,
+    /// The configured PBX that has it.
+    pub pbx: PbxName,
+    /// How it dials.
+    pub dial: TrunkTemplate,
+    /// The number shown to callees.
+    pub caller_id: Option<String>,
+}
+
+impl Store {
+    /// Stores a trunk. [`StoreError::Taken`]: the name.
+    pub async fn create_trunk(&self, new: &NewTrunk) -> Result<TrunkRow, StoreError> {
+        let sql = "INSERT INTO trunks (name, pbx, dial, caller_id) VALUES ($1, $2, $3, $4) RETURNING id";
+        let id = self
+            .write("create a trunk", async |tx| {
+                let args = args![
+                    &new.name,
+                    new.pbx.as_str(),
+                    new.dial.as_str(),
+                    new.caller_id.as_deref()
+                ];
+                let row = tx
+                    .one(sql, args)
+                    .await
+                    .map_err(|error| Stop::if_unique(error, StoreError::Taken))?;
+                Ok(TrunkId(row.get(0)?))
+            })
+            .await?;
+        Ok(trunk_row(id, new))
+    }
+
+    /// Trunks in the order of their ids.
+    pub async fn trunks(&self, after: Option<i64>, limit: i64) -> Result<Vec<TrunkRow>, StoreError> {
+        self.select_trunks("id >", after, limit).await
+    }
+
+    /// One trunk.
+    pub async fn trunk(&self, id: TrunkId) -> Result<Option<TrunkRow>, StoreError> {
+        Ok(self.select_trunks("id =", Some(id.0), 1).await?.pop())
+    }
+
+    async fn select_trunks(
+        &self,
+        condition: &'static str,
+        value: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<TrunkRow>, StoreError> {
+        let (sql, args) = Select::new("SELECT id, name, pbx, dial, caller_id FROM trunks WHERE 1 = 1")
+            .and(condition, value)
+            .order("id", limit);
+        self.read_all("read trunks", sql, &args, trunk).await
+    }
+
+    /// Replaces a trunk; `None` if there is none. [`StoreError::Taken`]: the name.
+    pub async fn replace_trunk(&self, id: TrunkId, new: &NewTrunk) -> Result<Option<TrunkRow>, StoreError> {
+        let sql = "UPDATE trunks SET name = $2, pbx = $3, dial = $4, caller_id = $5 WHERE id = $1";
+        let changed = self
+            .write("change a trunk", async |tx| {
+                let (dial, caller_id) = (new.dial.as_str(), new.caller_id.as_deref());
+                let changed = tx
+                    .run(sql, args![id.0, &new.name, new.pbx.as_str(), dial, caller_id])
+                    .await;
+                changed.map_err(|error| Stop::if_unique(error, StoreError::Taken))
+            })
+            .await?;
+        Ok((changed > 0).then(|| trunk_row(id, new)))
+    }
+
+    /// Deletes a trunk that no campaign has. Records of calls over it keep its id.
+    pub async fn delete_trunk(&self, id: TrunkId) -> Result<Deleted, StoreError> {
+        self.write("delete a trunk", async |tx| {
+            match tx.run("DELETE FROM trunks WHERE id = $1", args![id.0]).await {
+                Ok(0) => Ok(Deleted::Missing),
+                Ok(_) => Ok(Deleted::Done),
+                Err(error) if error.kind == DbErrorKind::ForeignKey => Ok(Deleted::InUse),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await
+    }
+
+    /// The campaigns that have this trunk.
+    pub async fn campaigns_of_trunk(&self, id: TrunkId) -> Result<Vec<CampaignId>, StoreError> {
+        let sql = "SELECT campaign_id FROM campaign_trunks WHERE trunk_id = $1 ORDER BY campaign_id";
+        self.read_all("read a trunk's campaigns", sql, args![id.0], |row| {
+            Ok(CampaignId(row.get(0)?))
+        })
+        .await
+    }
+}
+
+fn trunk_row(id: TrunkId, new: &NewTrunk) -> TrunkRow {
+    TrunkRow {
+        id,
+        name: new.name.clone(),
+        pbx: new.pbx.clone(),
+        dial: new.dial.clone(),
+        caller_id: new.caller_id.clone(),
+    }
+}
+
+fn trunk(row: &Row) -> Result<TrunkRow, DbError> {
+    Ok(TrunkRow {
+        id: TrunkId(row.get(0)?),
+        name: row.get(1)?,
+        pbx: PbxName::new(&row.get::<String>(2)?),
+        dial: TrunkTemplate::new(&row.get::<String>(3)?).map_err(|_| DbError::decode("dial string"))?,
+        caller_id: row.get(4)?,
+    })
+}
