@@ -1,1 +1,3 @@
-//! (to come)
+//! The REST API.
+
+pub mod control;

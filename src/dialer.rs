@@ -1,1 +1,481 @@
-//! (to come)
+//! The shell around the engines: one task a campaign feeds its engine and carries out its commands; one task a switch
+//! hands events to the campaign that owns the leg. Nothing is decided here.
+//!
+//! Start at [`Dialer::start`]. `dialer/campaign.rs` is the loop around one engine, `dialer/link.rs` the reading end of
+//! one switch, `dialer/routes.rs` who owns which leg.
+
+use crate::api::control::{AgentRefusal, PbxStatus};
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::pbx::{LinkStats, PbxHandle, Stamped};
+use crate::store::{DialCampaign, Store, StoreError, Writer};
+use futures_util::future::BoxFuture;
+use paceline_core::campaign::{CampaignState, TaskState};
+use paceline_core::dial::AgentTemplate;
+use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
+use paceline_core::input::{AgentRequest, OpenAgent, Recovered};
+use paceline_core::live::LiveCampaign;
+use paceline_core::pbx::{PbxCommand, PbxEvent, Snapshot};
+use routes::Routes;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+mod campaign;
+mod link;
+mod routes;
+
+/// Inputs that may wait for one campaign's engine; past that the switch's events wait too.
+const INPUTS_WAITING_MAX: usize = 8192;
+/// How long a stop waits for the store to take the last changes.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
+/// An engine that does not take an agent's request within this is busy.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A configured switch with its running driver.
+#[derive(Debug)]
+pub struct Switch {
+    /// As configured.
+    pub name: PbxName,
+    /// How it is attached: `ari`, `sim`.
+    pub kind: &'static str,
+    /// How agents' phones are reached there.
+    pub agent_dial: AgentTemplate,
+    /// Both ends of the driver.
+    pub handle: PbxHandle,
+}
+
+/// The running dialer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Dialer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    writer: Writer,
+    clock: Clock,
+    metrics: Metrics,
+    switches: BTreeMap<PbxName, SwitchFace>,
+    routes: Routes,
+    state: Mutex<State>,
+    stopping: AtomicBool,
+}
+
+/// What a campaign needs of a switch.
+#[derive(Debug)]
+struct SwitchFace {
+    kind: &'static str,
+    agent_dial: AgentTemplate,
+    commands: mpsc::Sender<PbxCommand>,
+    stats: Arc<LinkStats>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    campaigns: BTreeMap<CampaignId, Running>,
+    /// Switches that are resynchronised, for campaigns that start later.
+    links_up: Vec<PbxName>,
+    links: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    inputs: mpsc::Sender<Told>,
+    live: watch::Receiver<Arc<LiveCampaign>>,
+    task: JoinHandle<()>,
+}
+
+/// What a campaign's task is told.
+#[derive(Debug)]
+enum Told {
+    /// By a switch.
+    Event { pbx: PbxName, stamped: Stamped },
+    /// Settings, trunks or state have changed.
+    Settings(Box<DialCampaign>),
+    /// Work was added: a task was created, started or resumed.
+    WorkAdded,
+    /// A task was paused, cancelled or completed.
+    TaskStopped { task: TaskId, hang_up: bool },
+    /// By or for an agent.
+    Agent {
+        agent: AgentId,
+        request: AgentRequest,
+        reply: oneshot::Sender<Result<(), AgentRefusal>>,
+    },
+    /// Stop launching; end once nothing is left.
+    Drain,
+}
+
+/// The dialer could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The campaigns could not be read.
+    #[error("read the campaigns from the store")]
+    Campaigns(#[source] StoreError),
+    /// What a former run left open could not be read.
+    #[error("read what the last run left open in campaign `{campaign}`")]
+    Recover {
+        /// Its name.
+        campaign: String,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+}
+
+impl Dialer {
+    /// Takes over what a former run left open, then starts listening to the switches.
+    pub async fn start(
+        store: Store,
+        writer: Writer,
+        clock: Clock,
+        metrics: Metrics,
+        switches: Vec<Switch>,
+    ) -> Result<Self, StartError> {
+        let mut faces = BTreeMap::new();
+        let mut events = Vec::new();
+        for switch in switches {
+            metrics.watch_link(&switch.name, switch.handle.stats.clone());
+            events.push((switch.name.clone(), switch.handle.events));
+            let commands = switch.handle.commands;
+            let (kind, agent_dial, stats) = (switch.kind, switch.agent_dial, switch.handle.stats);
+            faces.insert(
+                switch.name,
+                SwitchFace {
+                    kind,
+                    agent_dial,
+                    commands,
+                    stats,
+                },
+            );
+        }
+        let (routes, state) = (Routes::default(), Mutex::new(State::default()));
+        let stopping = AtomicBool::new(false);
+        let inner = Inner {
+            store,
+            writer,
+            clock,
+            metrics,
+            switches: faces,
+            routes,
+            state,
+            stopping,
+        };
+        let dialer = Self(Arc::new(inner));
+        for campaign in dialer
+            .0
+            .store
+            .dial_campaigns()
+            .await
+            .map_err(StartError::Campaigns)?
+        {
+            dialer.run_campaign(campaign).await?;
+        }
+        for (pbx, events) in events {
+            let task = tokio::spawn(link::run(dialer.0.clone(), pbx, events));
+            dialer.0.state().links.push(task);
+        }
+        Ok(dialer)
+    }
+
+    /// Starts a campaign's engine with whatever a former run left open.
+    async fn run_campaign(&self, campaign: DialCampaign) -> Result<(), StartError> {
+        let now = self.0.clock.now();
+        let recovery = self.0.store.recover(campaign.id, now.wall).await;
+        let recovery = recovery.map_err(|source| StartError::Recover {
+            campaign: campaign.name.clone(),
+            source,
+        })?;
+        if !recovery.attempts.is_empty() || !recovery.agents.is_empty() {
+            info!(
+                campaign.name = %campaign.name,
+                attempts = recovery.attempts.len(),
+                agents = recovery.agents.len(),
+                "taking over what the last run left open in `{}`", campaign.name
+            );
+        }
+        let (id, name) = (campaign.id, campaign.name.clone());
+        let mut agents = Vec::new();
+        for agent in recovery.agents {
+            let Some(face) = self.0.switches.get(&agent.pbx) else {
+                warn!(agent.id = %agent.agent, pbx.name = %agent.pbx, "agent {} was logged in on `{}`, which is not configured any more", agent.agent, agent.pbx);
+                continue;
+            };
+            agents.push(OpenAgent {
+                agent: agent.agent,
+                pbx: agent.pbx,
+                template: face.agent_dial.clone(),
+                extension: agent.extension,
+                leg: agent.leg,
+                paused: agent.paused,
+            });
+        }
+        let recovered = Recovered {
+            attempts: recovery.attempts,
+            agents,
+        };
+        let (inputs, told) = mpsc::channel(INPUTS_WAITING_MAX);
+        let (show, live) = watch::channel(Arc::default());
+        let task = campaign::Task::new(self.0.clone(), campaign, recovered, inputs.clone(), show);
+        let mut state = self.0.state();
+        for pbx in &state.links_up {
+            let event = PbxEvent::Resynchronised(Snapshot::default());
+            let stamped = Stamped {
+                event,
+                read_at: Instant::now(),
+            };
+            // The channel is new and empty.
+            let _ = inputs.try_send(Told::Event {
+                pbx: pbx.clone(),
+                stamped,
+            });
+        }
+        let task = tokio::spawn(async move {
+            task.run(told).await;
+            info!(campaign.name = %name, "campaign `{name}` has stopped");
+        });
+        state.campaigns.insert(id, Running { inputs, live, task });
+        Ok(())
+    }
+
+    /// The campaign's state, settings or trunks have changed in the store.
+    pub async fn campaign_changed(&self, id: CampaignId) {
+        if self.0.stopping.load(Ordering::Acquire) {
+            return;
+        }
+        let running = self.0.inputs_of(id);
+        match (self.0.store.dial_campaign(id).await, running) {
+            (Ok(Some(campaign)), Some(inputs)) => {
+                let _ = inputs.send(Told::Settings(Box::new(campaign))).await;
+            }
+            (Ok(Some(campaign)), None) => {
+                if let Err(err) = self.run_campaign(campaign).await {
+                    error!(campaign.id = %id, error = %Chain(&err), "campaign {id} could not be started; change it again to try again");
+                }
+            }
+            // Archived.
+            (Ok(None), Some(inputs)) => {
+                let _ = inputs.send(Told::Drain).await;
+                self.0.state().campaigns.remove(&id);
+            }
+            (Ok(None), None) => {}
+            (Err(err), _) => {
+                error!(campaign.id = %id, error = %Chain(&err), "the changed settings of campaign {id} could not be read; change it again to try again");
+            }
+        }
+    }
+
+    /// A task's state has changed in the store: a running one may have work, a paused or cancelled one gives back its
+    /// contacts, and a cancelled one also its calls that nobody answered yet.
+    pub async fn task_changed(&self, campaign: CampaignId, task: TaskId) {
+        let Some(inputs) = self.0.inputs_of(campaign) else {
+            return;
+        };
+        let told = match self.0.store.task_state(task).await {
+            Ok(Some(TaskState::Running | TaskState::Scheduled)) => Told::WorkAdded,
+            Ok(Some(TaskState::Paused | TaskState::Completed) | None) => {
+                Told::TaskStopped { task, hang_up: false }
+            }
+            Ok(Some(TaskState::Cancelled)) => Told::TaskStopped { task, hang_up: true },
+            Err(err) => {
+                error!(task.id = %task, error = %Chain(&err), "the changed state of task {task} could not be read; change it again to try again");
+                return;
+            }
+        };
+        let _ = inputs.send(told).await;
+    }
+
+    /// Hands an agent's request to the campaign's engine.
+    pub async fn agent(
+        &self,
+        campaign: CampaignId,
+        agent: AgentId,
+        request: AgentRequest,
+    ) -> Result<(), AgentRefusal> {
+        if self.0.stopping.load(Ordering::Acquire) {
+            return Err(AgentRefusal::Stopping);
+        }
+        let inputs = self.0.inputs_of(campaign).ok_or(AgentRefusal::NotRunning)?;
+        let (reply, answer) = oneshot::channel();
+        let asked = async {
+            inputs
+                .send(Told::Agent {
+                    agent,
+                    request,
+                    reply,
+                })
+                .await
+                .map_err(|_| AgentRefusal::NotRunning)?;
+            answer.await.unwrap_or(Err(AgentRefusal::NotRunning))
+        };
+        tokio::time::timeout(REQUEST_PATIENCE, asked)
+            .await
+            .unwrap_or(Err(AgentRefusal::Busy))
+    }
+
+    /// The campaign at this moment; `None` where no engine runs for it.
+    pub fn live(&self, campaign: CampaignId) -> Option<Arc<LiveCampaign>> {
+        self.0
+            .state()
+            .campaigns
+            .get(&campaign)
+            .map(|running| running.live.borrow().clone())
+    }
+
+    /// Every configured switch, by name.
+    pub fn pbxes(&self) -> Vec<PbxStatus> {
+        let status = |(name, face): (&PbxName, &SwitchFace)| PbxStatus {
+            name: name.clone(),
+            kind: face.kind,
+            connected: face.stats.connected.load(Ordering::Acquire),
+            version: None,
+            agent_dial: face.agent_dial.clone(),
+        };
+        self.0.switches.iter().map(status).collect()
+    }
+
+    /// Live calls and logged-in agents over all campaigns: what a graceful stop waits for.
+    pub fn busy(&self) -> (usize, usize) {
+        let state = self.0.state();
+        state
+            .campaigns
+            .values()
+            .filter(|running| !running.task.is_finished())
+            .fold((0, 0), |(calls, agents), r| {
+                let live = r.live.borrow();
+                (
+                    calls + live.calls.values().sum::<usize>(),
+                    agents + live.agents.len(),
+                )
+            })
+    }
+
+    /// Launches nothing more, takes back what rings, lets conversations go on, and returns once every call is over, every
+    /// agent is logged out and everything is stored.
+    pub async fn drain(&self) {
+        self.0.stopping.store(true, Ordering::Release);
+        let running: Vec<Running> = std::mem::take(&mut self.0.state().campaigns)
+            .into_values()
+            .collect();
+        for campaign in &running {
+            let _ = campaign.inputs.send(Told::Drain).await;
+        }
+        for campaign in running {
+            if let Err(err) = campaign.task.await {
+                error!(error = %err, "a campaign's task died; its calls are taken over at the next start");
+            }
+        }
+        self.stop().await;
+    }
+
+    /// Stops at once and stores what is known. Calls stay up on the switches, and are taken over at the next start.
+    pub async fn stop(&self) {
+        self.0.stopping.store(true, Ordering::Release);
+        let mut state = std::mem::take(&mut *self.0.state());
+        for link in state.links.drain(..) {
+            link.abort();
+        }
+        for campaign in std::mem::take(&mut state.campaigns).into_values() {
+            campaign.task.abort();
+        }
+        if tokio::time::timeout(FLUSH_PATIENCE, self.0.writer.flush())
+            .await
+            .is_err()
+        {
+            error!(
+                "the store takes nothing: the last changes are lost, and read back from the switches at the next start"
+            );
+        }
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn inputs_of(&self, campaign: CampaignId) -> Option<mpsc::Sender<Told>> {
+        self.state()
+            .campaigns
+            .get(&campaign)
+            .map(|running| running.inputs.clone())
+    }
+
+    /// Remembers a link's state for campaigns to come, and hands its event to every campaign that is there.
+    async fn tell_all(&self, pbx: &PbxName, stamped: Stamped) {
+        let all: Vec<_> = {
+            let mut state = self.state();
+            state.links_up.retain(|name| name != pbx);
+            if matches!(stamped.event, PbxEvent::Resynchronised(_)) {
+                state.links_up.push(pbx.clone());
+            }
+            state
+                .campaigns
+                .values()
+                .map(|running| running.inputs.clone())
+                .collect()
+        };
+        for inputs in all {
+            let stamped = Stamped {
+                event: stamped.event.clone(),
+                read_at: stamped.read_at,
+            };
+            let _ = inputs
+                .send(Told::Event {
+                    pbx: pbx.clone(),
+                    stamped,
+                })
+                .await;
+        }
+    }
+}
+
+impl crate::api::control::Dialer for Dialer {
+    fn campaign_changed(&self, campaign: CampaignId) -> BoxFuture<'_, ()> {
+        Box::pin(self.campaign_changed(campaign))
+    }
+
+    fn task_changed(&self, campaign: CampaignId, task: TaskId) -> BoxFuture<'_, ()> {
+        Box::pin(self.task_changed(campaign, task))
+    }
+
+    fn agent(
+        &self,
+        campaign: CampaignId,
+        agent: AgentId,
+        request: AgentRequest,
+    ) -> BoxFuture<'_, Result<(), AgentRefusal>> {
+        Box::pin(self.agent(campaign, agent, request))
+    }
+
+    fn live(&self, campaign: CampaignId) -> Option<Arc<LiveCampaign>> {
+        self.live(campaign)
+    }
+
+    fn pbxes(&self) -> Vec<PbxStatus> {
+        self.pbxes()
+    }
+}
+
+fn is_active(campaign: &DialCampaign) -> bool {
+    campaign.state == CampaignState::Active
+}
+
+/// An error with all its sources, on one line.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(err) = source {
+            write!(f, ": {err}")?;
+            source = err.source();
+        }
+        Ok(())
+    }
+}

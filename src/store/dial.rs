@@ -6,7 +6,7 @@ use super::error::{DbError, StoreError};
 use super::many::Many;
 use crate::settings::CampaignSettings;
 use paceline_core::agent::AgentState;
-use paceline_core::campaign::{CampaignState, TrunkConfig};
+use paceline_core::campaign::{CampaignState, TaskState, TrunkConfig};
 use paceline_core::dial::{Extension, TrunkTemplate};
 use paceline_core::ids::{
     AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId,
@@ -59,6 +59,8 @@ pub struct StoredAgent {
 
 const CAMPAIGNS: &str = "SELECT id, name, state, settings FROM campaigns \
     WHERE state <> 'archived' AND ($1 IS NULL OR id = $1) ORDER BY id";
+
+const TASK_STATE: &str = "SELECT state FROM tasks WHERE id = $1";
 
 const TRUNKS: &str = "SELECT ct.campaign_id, t.id, t.pbx, t.dial, t.caller_id, t.name \
     FROM campaign_trunks ct JOIN trunks t ON t.id = ct.trunk_id \
@@ -130,6 +132,18 @@ impl Store {
     /// One campaign, unless it is archived or does not exist.
     pub async fn dial_campaign(&self, id: CampaignId) -> Result<Option<DialCampaign>, StoreError> {
         Ok(self.read_dial_campaigns(Some(id)).await?.pop())
+    }
+
+    /// Where a task is in its life; `None` where there is no such task.
+    pub async fn task_state(&self, id: TaskId) -> Result<Option<TaskState>, StoreError> {
+        let read = async {
+            let rows = self.pools.rows(TASK_STATE, args![id.0]).await?;
+            rows.first().map(|row| row.word(0)).transpose()
+        };
+        read.await.map_err(|source| StoreError::Query {
+            doing: "read a task's state",
+            source,
+        })
     }
 
     async fn read_dial_campaigns(&self, id: Option<CampaignId>) -> Result<Vec<DialCampaign>, StoreError> {

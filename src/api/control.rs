@@ -1,0 +1,65 @@
+//! What the API asks of the dialer. [`Dialer`] is implemented by the running process, and by a fake in the API's tests;
+//! the API knows nothing else of engines and switches.
+
+use futures_util::future::BoxFuture;
+use paceline_core::dial::AgentTemplate;
+use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
+use paceline_core::input::AgentRequest;
+use paceline_core::live::LiveCampaign;
+use std::sync::Arc;
+
+/// The dialer, as the API sees it. Every method returns soon and may be called at any time.
+pub trait Dialer: Send + Sync {
+    /// The campaign's state, settings or trunks have changed in the store.
+    fn campaign_changed(&self, campaign: CampaignId) -> BoxFuture<'_, ()>;
+
+    /// The task was created, started, paused, resumed or cancelled in the store.
+    fn task_changed(&self, campaign: CampaignId, task: TaskId) -> BoxFuture<'_, ()>;
+
+    /// Hands an agent's request to the campaign's engine. `Ok` means that the engine has it; what becomes of it shows in
+    /// the agent's state.
+    fn agent(
+        &self,
+        campaign: CampaignId,
+        agent: AgentId,
+        request: AgentRequest,
+    ) -> BoxFuture<'_, Result<(), AgentRefusal>>;
+
+    /// The campaign at this moment; `None` where no engine runs for it.
+    fn live(&self, campaign: CampaignId) -> Option<Arc<LiveCampaign>>;
+
+    /// Every configured switch, by name.
+    fn pbxes(&self) -> Vec<PbxStatus>;
+}
+
+/// Why an agent's request was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AgentRefusal {
+    /// No engine runs for the campaign.
+    #[error("the campaign is not running: activate it first")]
+    NotRunning,
+    /// The process is about to stop.
+    #[error("Paceline is stopping: try again once it is back")]
+    Stopping,
+    /// The engine's queue is full.
+    #[error("the campaign's engine is busy: try again in a second")]
+    Busy,
+    /// As things stand for this agent.
+    #[error(transparent)]
+    Engine(#[from] paceline_core::engine::EngineError),
+}
+
+/// One configured switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PbxStatus {
+    /// As configured.
+    pub name: PbxName,
+    /// How it is attached: `ari`, `sim`.
+    pub kind: &'static str,
+    /// Whether its event stream stands and is resynchronised.
+    pub connected: bool,
+    /// What it calls itself, once it was asked.
+    pub version: Option<String>,
+    /// How agents' phones are reached there.
+    pub agent_dial: AgentTemplate,
+}

@@ -1,0 +1,385 @@
+//! The loop around one engine: feeds it, carries out its commands, shows what it looks like.
+
+use super::{Chain, Inner, Told, is_active};
+use crate::api::control::AgentRefusal;
+use crate::metrics::{CampaignMetrics, QueueMetrics, TrunkMetrics};
+use crate::pbx::Stamped;
+use crate::store::{DialCampaign, Leased};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use paceline_core::command::{Change, Command, NewAttempt};
+use paceline_core::engine::Engine;
+use paceline_core::gate::CallingHours;
+use paceline_core::ids::{AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
+use paceline_core::input::{Input, Prepared, Recovered};
+use paceline_core::live::LiveCampaign;
+use paceline_core::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent};
+use paceline_core::time::Mono;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, warn};
+
+/// The live picture is drawn at most this often.
+const SHOW_EVERY: Duration = Duration::from_millis(250);
+/// Far enough away to stand for never.
+const NEVER: Duration = Duration::from_secs(86_400);
+
+/// One campaign's engine and all that it needs.
+pub(super) struct Task {
+    dialer: Arc<Inner>,
+    id: CampaignId,
+    name: String,
+    engine: Engine,
+    hours: Arc<CallingHours>,
+    ring_timeout: Duration,
+    /// Where events of this campaign's legs are sent: its own queue.
+    inputs: mpsc::Sender<Told>,
+    /// Requests to the store that are not answered yet.
+    asked: FuturesUnordered<BoxFuture<'static, Input>>,
+    /// Events that we made ourselves because a switch's queue was full.
+    own_events: Vec<(PbxName, PbxEvent)>,
+    show: watch::Sender<Arc<LiveCampaign>>,
+    metrics: CampaignMetrics,
+    trunks: HashMap<TrunkId, TrunkMetrics>,
+    pbx_queue: QueueMetrics,
+    /// For durations only; the engine keeps the truth.
+    timings: HashMap<LegId, Timing>,
+    stale_shown: u64,
+    /// The answer that is being handled, and when it was read.
+    answer: Option<(LegId, Instant)>,
+}
+
+struct Timing {
+    attempt: AttemptId,
+    trunk: TrunkId,
+    dialed: Mono,
+    answered: Option<Instant>,
+    connected: Option<Mono>,
+}
+
+impl Task {
+    pub(super) fn new(
+        dialer: Arc<Inner>,
+        campaign: DialCampaign,
+        recovered: Recovered,
+        inputs: mpsc::Sender<Told>,
+        show: watch::Sender<Arc<LiveCampaign>>,
+    ) -> Self {
+        let now = dialer.clock.now();
+        let active = is_active(&campaign);
+        let metrics = dialer.metrics.campaign(&campaign.name);
+        let trunks = campaign
+            .trunks
+            .iter()
+            .map(|t| (t.id, metrics.trunk(&t.name)))
+            .collect();
+        let timing = |attempt, trunk| Timing {
+            attempt,
+            trunk,
+            dialed: now.mono,
+            answered: None,
+            connected: None,
+        };
+        let timings = recovered
+            .attempts
+            .iter()
+            .map(|a| (a.leg, timing(a.attempt, a.trunk)))
+            .collect();
+        let (id, name) = (campaign.id, campaign.name);
+        let hours = Arc::new(campaign.settings.hours.clone());
+        let config = campaign.settings.config(id, campaign.trunks);
+        let ring_timeout = config.ring_timeout;
+        let mut engine = Engine::new(config, rand::random(), recovered, now);
+        let (legs, agent_legs) = engine.owned_legs();
+        for leg in legs.map(|leg| leg.0).chain(agent_legs.map(|leg| leg.0)) {
+            dialer.routes.enter(leg, &inputs);
+        }
+        // Only an unprepared attempt or an unknown agent is refused; this is neither.
+        let _ = engine.handle(now, Input::SetActive(active));
+        let pbx_queue = dialer.metrics.queue("pbx_commands");
+        Self {
+            dialer,
+            id,
+            name,
+            engine,
+            hours,
+            ring_timeout,
+            inputs,
+            asked: FuturesUnordered::new(),
+            own_events: Vec::new(),
+            show,
+            metrics,
+            trunks,
+            pbx_queue,
+            timings,
+            stale_shown: 0,
+            answer: None,
+        }
+    }
+
+    /// Runs until drained, or until the dialer stops.
+    pub(super) async fn run(mut self, mut told: mpsc::Receiver<Told>) {
+        let mut show = tokio::time::interval(SHOW_EVERY);
+        show.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut changed = true;
+        self.carry_out().await;
+        while !self.engine.is_drained() {
+            let wake = self.engine.poll_timeout().map_or_else(
+                || tokio::time::Instant::now() + NEVER,
+                |at| self.dialer.clock.instant_of(at),
+            );
+            tokio::select! {
+                biased;
+                Some(input) = self.asked.next(), if !self.asked.is_empty() => self.answered_by_store(input),
+                Some(one) = told.recv() => self.take(one),
+                () = tokio::time::sleep_until(wake) => self.engine.handle_timeout(self.dialer.clock.now()),
+                _ = show.tick(), if changed => {
+                    self.draw();
+                    changed = false;
+                    continue;
+                }
+            }
+            changed = true;
+            self.carry_out().await;
+        }
+        self.draw();
+    }
+
+    fn take(&mut self, told: Told) {
+        match told {
+            Told::Event { pbx, stamped } => self.event(pbx, stamped),
+            Told::Settings(campaign) => self.settings(*campaign),
+            Told::WorkAdded => self.feed(Input::WorkAdded),
+            Told::TaskStopped { task, hang_up } => self.feed(Input::TaskStopped { task, hang_up }),
+            Told::Agent {
+                agent,
+                request,
+                reply,
+            } => {
+                let result = self
+                    .engine
+                    .handle(self.dialer.clock.now(), Input::Agent { agent, request });
+                // Whoever asked may have gone.
+                let _ = reply.send(result.map_err(AgentRefusal::Engine));
+            }
+            Told::Drain => self.feed(Input::Drain),
+        }
+    }
+
+    fn feed(&mut self, input: Input) {
+        if let Err(err) = self.engine.handle(self.dialer.clock.now(), input) {
+            self.metrics.illegal.inc();
+            error!(campaign.name = %self.name, error = %err, "campaign `{}` was told something that it cannot follow", self.name);
+        }
+    }
+
+    fn answered_by_store(&mut self, input: Input) {
+        if let Input::Prepared { attempt, result } = &input {
+            match result {
+                Prepared::Allowed => {
+                    self.metrics.attempts.inc();
+                }
+                Prepared::Refused | Prepared::Failed => self.timings.retain(|_, t| t.attempt != *attempt),
+            }
+        }
+        self.feed(input);
+    }
+
+    fn event(&mut self, pbx: PbxName, stamped: Stamped) {
+        let now = self.dialer.clock.now().mono;
+        match stamped.event {
+            PbxEvent::Answered { leg } => {
+                self.answer = Some((leg, stamped.read_at));
+                if let Some(timing) = self.timings.get_mut(&leg).filter(|t| t.answered.is_none()) {
+                    self.metrics.ring_duration.observe(now.since(timing.dialed));
+                    timing.answered = Some(stamped.read_at);
+                }
+            }
+            PbxEvent::Connected { leg, .. } => {
+                if let Some(timing) = self.timings.get_mut(&leg).filter(|t| t.connected.is_none()) {
+                    timing.connected = Some(now);
+                    if let Some(answered) = timing.answered {
+                        self.metrics
+                            .answer_to_connected
+                            .observe(stamped.read_at.duration_since(answered));
+                    }
+                }
+            }
+            _ => {}
+        }
+        self.feed(Input::Pbx {
+            pbx,
+            event: stamped.event,
+        });
+    }
+
+    fn settings(&mut self, campaign: DialCampaign) {
+        let active = is_active(&campaign);
+        self.hours = Arc::new(campaign.settings.hours.clone());
+        for trunk in &campaign.trunks {
+            self.trunks
+                .entry(trunk.id)
+                .or_insert_with(|| self.metrics.trunk(&trunk.name));
+        }
+        let config = campaign.settings.config(campaign.id, campaign.trunks);
+        self.ring_timeout = config.ring_timeout;
+        self.engine.configure(self.dialer.clock.now(), config);
+        self.feed(Input::SetActive(active));
+    }
+
+    async fn carry_out(&mut self) {
+        loop {
+            while let Some(command) = self.engine.next_command() {
+                match command {
+                    Command::Pbx { pbx, command } => self.tell(pbx, command),
+                    Command::Store(change) => self.store(change).await,
+                    Command::Prepare(new) => self.prepare(new).await,
+                    Command::Refill { limit } => self.refill(limit),
+                    Command::Return { contacts } => self.give_back(contacts),
+                }
+            }
+            self.answer = None;
+            if self.own_events.is_empty() {
+                return;
+            }
+            for (pbx, event) in std::mem::take(&mut self.own_events) {
+                self.feed(Input::Pbx { pbx, event });
+            }
+        }
+    }
+
+    fn tell(&mut self, pbx: PbxName, command: PbxCommand) {
+        let answered = match &command {
+            PbxCommand::CallContact { leg, .. } => {
+                self.dialer.routes.enter(leg.0, &self.inputs);
+                None
+            }
+            PbxCommand::CallAgent { leg, .. } => {
+                self.dialer.routes.enter(leg.0, &self.inputs);
+                None
+            }
+            PbxCommand::Connect { leg, .. } => self.answer.filter(|(answered, _)| answered == leg),
+            _ => None,
+        };
+        let sent = match self.dialer.switches.get(&pbx) {
+            Some(face) => face
+                .commands
+                .try_send(command)
+                .map_err(mpsc::error::TrySendError::into_inner),
+            None => Err(command),
+        };
+        match (sent, answered) {
+            (Ok(()), Some((_, read_at))) => self.metrics.answer_to_connect_command.observe(read_at.elapsed()),
+            (Ok(()), None) => {}
+            (Err(command), _) => self.not_told(pbx, command),
+        }
+    }
+
+    /// A switch that takes no more commands, or is not configured: nothing was dialed, nobody was joined. Hang-ups are
+    /// asked again by the engine.
+    fn not_told(&mut self, pbx: PbxName, command: PbxCommand) {
+        self.pbx_queue.dropped.inc();
+        let detail = || "no room in the queue to the switch".to_owned();
+        let refused = || LegEnd {
+            by: EndedBy::Refused,
+            detail: detail(),
+            ..LegEnd::default()
+        };
+        let event = match command {
+            PbxCommand::CallContact { leg, .. } => PbxEvent::Ended { leg, end: refused() },
+            PbxCommand::CallAgent { leg, .. } => PbxEvent::AgentEnded { leg, end: refused() },
+            PbxCommand::Connect { leg, agent_leg } => PbxEvent::ConnectFailed {
+                leg,
+                agent_leg,
+                fault: ConnectFault::Refused,
+            },
+            PbxCommand::Record { recording, .. } => PbxEvent::RecordingFailed {
+                recording,
+                reason: detail(),
+            },
+            PbxCommand::HangUp { .. } | PbxCommand::HangUpAgent { .. } | PbxCommand::StopRecording { .. } => {
+                return;
+            }
+        };
+        self.own_events.push((pbx, event));
+    }
+
+    async fn store(&mut self, change: Change) {
+        if let Change::Ended { leg, outcome, .. } = &change
+            && let Some(timing) = self.timings.remove(leg)
+        {
+            if let Some(trunk) = self.trunks.get(&timing.trunk) {
+                trunk.ended(*outcome);
+            }
+            if let Some(connected) = timing.connected {
+                self.metrics
+                    .talk_duration
+                    .observe(self.dialer.clock.now().mono.since(connected));
+            }
+        }
+        self.dialer.writer.change(self.id, change).await;
+    }
+
+    async fn prepare(&mut self, new: NewAttempt) {
+        let attempt = new.attempt;
+        let dialed = self.dialer.clock.now().mono;
+        let timing = Timing {
+            attempt,
+            trunk: new.trunk,
+            dialed,
+            answered: None,
+            connected: None,
+        };
+        self.timings.insert(new.leg, timing);
+        let pending = self.dialer.writer.prepare(new, self.id, self.hours.clone()).await;
+        self.asked.push(Box::pin(async move {
+            Input::Prepared {
+                attempt,
+                result: pending.await,
+            }
+        }));
+    }
+
+    fn refill(&mut self, limit: usize) {
+        let (dialer, id, hours, margin) = (
+            self.dialer.clone(),
+            self.id,
+            self.hours.clone(),
+            self.ring_timeout,
+        );
+        let name = self.name.clone();
+        self.asked.push(Box::pin(async move {
+            match dialer.store.lease(id, &hours, margin, limit, dialer.clock.now().wall).await {
+                Ok(Leased { leads, next_due, .. }) => Input::Leads { leads, next_due },
+                Err(err) => {
+                    warn!(campaign.name = %name, error = %Chain(&err), "no contacts could be leased for `{name}`; trying again");
+                    Input::RefillFailed
+                }
+            }
+        }));
+    }
+
+    fn give_back(&mut self, contacts: Vec<(TaskId, ContactId)>) {
+        let (dialer, name) = (self.dialer.clone(), self.name.clone());
+        tokio::spawn(async move {
+            if let Err(err) = dialer.store.give_back(&contacts, dialer.clock.now().wall).await {
+                warn!(campaign.name = %name, error = %Chain(&err), "{} contacts of `{name}` stay leased until the next start", contacts.len());
+            }
+        });
+    }
+
+    fn draw(&mut self) {
+        let live = self.engine.live(self.dialer.clock.now());
+        self.metrics.show(&live);
+        let stale = self.engine.counts().stale;
+        self.dialer
+            .metrics
+            .stale()
+            .inc_by(stale.saturating_sub(self.stale_shown));
+        self.stale_shown = stale;
+        self.show.send_replace(Arc::new(live));
+    }
+}

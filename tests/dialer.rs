@@ -1,0 +1,232 @@
+//! The dialer over a real store and the simulated switch, in accelerated time: from logged-in agents to a completed task.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use paceline::clock::Clock;
+use paceline::dialer::{Dialer, Switch};
+use paceline::metrics::Metrics;
+use paceline::pbx::sim::{self, SimControl};
+use paceline::settings::CampaignSettings;
+use paceline::store::Store;
+use paceline_core::dial::{AgentTemplate, Extension};
+use paceline_core::gate::CallingHours;
+use paceline_core::ids::{AgentId, CampaignId, PbxName};
+use paceline_core::input::AgentRequest;
+use paceline_sim::SimConfig;
+use sqlx::Row;
+use sqlx::sqlite::SqlitePool;
+use std::time::{Duration, Instant};
+
+const SPEED: f64 = 300.0;
+const CAMPAIGN: CampaignId = CampaignId(1);
+
+struct Rig {
+    dialer: Dialer,
+    rows: SqlitePool,
+    control: SimControl,
+    folder: tempfile::TempDir,
+}
+
+async fn dialer(url: &str, clock: Clock) -> (Dialer, SimControl) {
+    let metrics = Metrics::new();
+    let store = Store::open(url, &metrics).await.expect("a store");
+    let (handle, control) = sim::spawn_seeded(SimConfig::default(), 7, clock);
+    let agent_dial = AgentTemplate::new("PJSIP/{extension}").expect("a template");
+    let switches = vec![Switch {
+        name: PbxName::new("main"),
+        kind: "sim",
+        agent_dial,
+        handle,
+    }];
+    let writer = store.writer();
+    (
+        Dialer::start(store, writer, clock, metrics, switches)
+            .await
+            .expect("it starts"),
+        control,
+    )
+}
+
+/// `contacts` numbers over every scripted ending, and `agents` agents ready to work.
+async fn rig(contacts: i64, agents: i64) -> Rig {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
+    Store::open(&url, &Metrics::new())
+        .await
+        .expect("a store")
+        .close()
+        .await;
+    let rows = SqlitePool::connect(&url).await.expect("the same store");
+    let settings = CampaignSettings {
+        hours: CallingHours::always(),
+        wrap_up_ms: 1000,
+        ..CampaignSettings::default()
+    };
+    let settings = serde_json::to_string(&settings).expect("JSON");
+    let run = async |sql: &'static str, settings: &str| {
+        sqlx::query(sql).bind(settings).execute(&rows).await.expect(sql);
+    };
+    run(
+        "INSERT INTO trunks (id, name, pbx, dial) VALUES (1, 'carrier', 'main', 'PJSIP/{number}@carrier')",
+        "",
+    )
+    .await;
+    run("INSERT INTO campaigns (id, name, state, settings, created_at_ms) VALUES (1, 'test', 'active', $1, 0)", &settings)
+        .await;
+    run(
+        "INSERT INTO campaign_trunks (campaign_id, position, trunk_id) VALUES (1, 0, 1)",
+        "",
+    )
+    .await;
+    run(
+        "INSERT INTO contact_lists (id, name, created_at_ms) VALUES (1, 'test', 0)",
+        "",
+    )
+    .await;
+    run(
+        "INSERT INTO tasks (id, campaign_id, list_id, name, state, start_at_ms, retries_max, next_due_at_ms, created_at_ms) \
+         VALUES (1, 1, 1, 'test', 'running', 0, 0, 0, 0)",
+        "",
+    )
+    .await;
+    for n in 0..contacts {
+        let number = format!("+1{}55501{:02}", 200 + n / 100, n % 100);
+        sqlx::query("INSERT INTO contacts (id, list_id, number) VALUES ($1, 1, $2)")
+            .bind(n + 1)
+            .bind(number)
+            .execute(&rows)
+            .await
+            .expect("a contact");
+    }
+    run("INSERT INTO task_contacts (task_id, contact_id, state, due_at_ms) SELECT 1, id, 'ready', 0 FROM contacts", "")
+        .await;
+    for n in 1..=agents {
+        sqlx::query(
+            "INSERT INTO agents (id, name, pbx, extension, state_at_ms) VALUES ($1, $2, 'main', $2, 0)",
+        )
+        .bind(n)
+        .bind(format!("agent-{n}"))
+        .execute(&rows)
+        .await
+        .expect("an agent");
+    }
+    let (dialer, control) = dialer(&url, Clock::with_speed(SPEED)).await;
+    for n in 1..=agents {
+        let request = AgentRequest::LogIn {
+            pbx: PbxName::new("main"),
+            template: AgentTemplate::new("PJSIP/{extension}").expect("a template"),
+            extension: Extension::new(&format!("agent-{n}")).expect("an extension"),
+        };
+        dialer
+            .agent(CAMPAIGN, AgentId(n), request)
+            .await
+            .expect("logged in");
+        dialer
+            .agent(CAMPAIGN, AgentId(n), AgentRequest::Ready)
+            .await
+            .expect("ready");
+    }
+    Rig {
+        dialer,
+        rows,
+        control,
+        folder,
+    }
+}
+
+impl Rig {
+    async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query(sql).fetch_one(&self.rows).await.expect(sql).get(0)
+    }
+
+    async fn wait_until(&self, sql: &'static str, value: i64) {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let found = self.count(sql).await;
+            if found == value {
+                return;
+            }
+            assert!(
+                Instant::now() < until,
+                "waited in vain for `{sql}` to be {value}: {found}; {:?}",
+                self.dialer.live(CAMPAIGN)
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+const DONE: &str = "SELECT count(*) FROM task_contacts WHERE state = 'done'";
+const OPEN: &str = "SELECT count(*) FROM attempts WHERE ended_at_ms IS NULL";
+
+#[tokio::test]
+async fn every_contact_of_a_task_is_dialed_once_and_ends_with_an_outcome() {
+    let rig = rig(200, 10).await;
+    rig.wait_until(DONE, 200).await;
+    assert_eq!(rig.count("SELECT count(*) FROM attempts").await, 200);
+    assert_eq!(
+        rig.count("SELECT count(*) FROM gate_decisions WHERE verdict = 'allow'")
+            .await,
+        400
+    );
+    rig.wait_until("SELECT count(*) FROM tasks WHERE state = 'completed'", 1)
+        .await;
+    assert_eq!(rig.count("SELECT count(*) FROM number_leases").await, 0);
+    let talked = rig
+        .count("SELECT count(*) FROM attempts WHERE outcome = 'answered' AND agent_id IS NOT NULL")
+        .await;
+    assert!(talked > 20, "{talked}");
+    rig.dialer.drain().await;
+    assert_eq!(
+        rig.count("SELECT count(*) FROM agents WHERE state <> 'offline'")
+            .await,
+        0
+    );
+    rig.folder.close().expect("removed");
+}
+
+#[tokio::test]
+async fn a_drained_dialer_leaves_no_open_attempt_and_no_channel() {
+    let rig = rig(200, 10).await;
+    rig.wait_until(
+        "SELECT count(*) >= 20 FROM attempts WHERE ended_at_ms IS NOT NULL",
+        1,
+    )
+    .await;
+    rig.dialer.drain().await;
+    assert_eq!(rig.count(OPEN).await, 0);
+    assert_eq!(rig.count("SELECT count(*) FROM number_leases").await, 0);
+    assert_eq!(
+        rig.count("SELECT count(*) FROM agents WHERE state <> 'offline'")
+            .await,
+        0
+    );
+    assert!(rig.count("SELECT count(*) FROM attempts").await < 200);
+}
+
+#[tokio::test]
+async fn a_cut_link_and_a_restarted_switch_lose_nothing() {
+    let rig = rig(150, 10).await;
+    for fraction in [
+        "SELECT count(*) >= 20 FROM task_contacts WHERE state = 'done'",
+        "SELECT count(*) >= 60 FROM task_contacts WHERE state = 'done'",
+        "SELECT count(*) >= 100 FROM task_contacts WHERE state = 'done'",
+    ] {
+        rig.wait_until(fraction, 1).await;
+        rig.control.cut_link(Duration::ZERO);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        rig.control.restore_link();
+    }
+    rig.wait_until(DONE, 150).await;
+    assert_eq!(rig.count(OPEN).await, 0);
+    assert_eq!(
+        rig.count("SELECT count(DISTINCT contact_id) FROM attempts").await,
+        150
+    );
+    rig.dialer.drain().await;
+}
