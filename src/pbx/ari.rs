@@ -1,1 +1,60 @@
-//! Asterisk over ARI.
+//! Asterisk over ARI. In: [`PbxCommand`](paceline_core::pbx::PbxCommand). Out: events with what the switch said, raw.
+//!
+//! One task per switch holds one WebSocket. Where Asterisk can (20.14, 21.9, 22.4 and later) requests travel on the
+//! same WebSocket; else over HTTP. After any doubt (no reply, silence, a full queue) the link is dropped, made anew, and
+//! all that lives on the switch is read: that is the only way in which a loss is repaired.
+//!
+//! - [`decode`]: frames to values;
+//! - `legs`, `recordings`: what is known of each leg, as pure state machines;
+//! - `rest`: requests as values; `survey`: what lives on the switch after a gap;
+//! - `wire`, `session`, `link`: sockets, time and queues around these.
+//!
+//! Needs on the switch: an ARI user that is not read-only. Nothing in the dialplan.
+
+use crate::pbx::{COMMANDS_WAITING_MAX, EVENTS_WAITING_MAX, LinkStats, PbxHandle};
+use paceline_core::ids::PbxName;
+use secrecy::SecretString;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+pub mod decode;
+mod legs;
+mod link;
+mod recordings;
+mod rest;
+mod session;
+mod survey;
+mod wire;
+
+/// How to reach one Asterisk.
+#[derive(Clone, Debug)]
+pub struct AriConfig {
+    /// The switch's name in our configuration.
+    pub name: PbxName,
+    /// Where its HTTP server is: `http://127.0.0.1:8088`, with its prefix if it has one; a final `/ari` may be left out.
+    pub url: String,
+    /// The user in its `ari.conf`.
+    pub username: String,
+    /// That user's password.
+    pub password: SecretString,
+    /// The name of our application there. One per Paceline: a second client of the same name cuts off the first.
+    pub app: String,
+}
+
+impl AriConfig {
+    /// The application's usual name.
+    pub const APP: &str = "paceline";
+}
+
+/// Starts a driver on the current tokio runtime. It connects, and reconnects, until the handle is dropped.
+pub fn spawn(config: AriConfig) -> PbxHandle {
+    let (commands, commands_in) = mpsc::channel(COMMANDS_WAITING_MAX);
+    let (events_out, events) = mpsc::channel(EVENTS_WAITING_MAX);
+    let stats = Arc::new(LinkStats::default());
+    tokio::spawn(link::run(config, commands_in, events_out, Arc::clone(&stats)));
+    PbxHandle {
+        commands,
+        events,
+        stats,
+    }
+}

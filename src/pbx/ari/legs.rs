@@ -1,0 +1,704 @@
+//! What the driver knows of every leg: a pure state machine. In: commands, decoded events, replies, a snapshot.
+//! Out, through [`Out`]: requests to send and events to hand on. Touches no socket; is told the time.
+//!
+//! Measured on 22.10 and 16.28, and nowhere in the manuals:
+//! - Where we originate, a failure raises a last `Dial` before `ChannelDestroyed`; our own ring timeout does not.
+//!   Nothing else tells it from a real 480.
+//! - Ending a leg ourselves gives cause 16 and no SIP status, ringing or not.
+//! - A leg placed over `Local/` shows only the dialplan's view: a failure announcement, answered or not, hides what the
+//!   trunk said. What the dialplan dials is told by `Dial` with our far half as the caller, and the trunk's cause by
+//!   the trunk's own `ChannelHangupRequest`.
+
+use super::decode::{Cause, DialStatus, Event};
+use super::recordings::Recordings;
+use super::rest::{self, Placement, Request};
+use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::pbx::{ConnectFault, DialString, EndedBy, LegEnd, PbxCommand, PbxEvent, Progress};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// Ids of ended legs kept, so that a late hang-up is not taken for an unseen end.
+const ENDED_KEPT_MAX: usize = 8192;
+/// How long the end of a leg that the switch no longer knows may still be on its way to us.
+const END_LATE_MAX: Duration = Duration::from_secs(1);
+
+/// Whose leg it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Callee,
+    Agent,
+}
+
+impl Side {
+    /// As written into the leg when it is placed.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Callee => "callee",
+            Self::Agent => "agent",
+        }
+    }
+
+    pub(super) fn of(word: &str) -> Option<Self> {
+        match word {
+            "callee" => Some(Self::Callee),
+            "agent" => Some(Self::Agent),
+            _ => None,
+        }
+    }
+}
+
+/// How far a leg is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Placed; nobody answered.
+    Dialing,
+    /// The dialplan answered, and no trunk did: an announcement, perhaps.
+    DialplanOnly,
+    /// Answered. An agent's leg is being put into its bridge.
+    Answered,
+    /// An agent's leg in its bridge.
+    Held,
+}
+
+/// What is known of the trunk behind a leg that goes through the dialplan.
+#[derive(Debug, Default)]
+struct Behind {
+    answered: bool,
+    /// The newest cause that a trunk's channel gave.
+    cause: Cause,
+    /// Set while no trunk is being dialed any more and the last one refused: what it said.
+    failed: Option<Cause>,
+}
+
+#[derive(Debug)]
+struct Leg {
+    side: Side,
+    stage: Stage,
+    rang: bool,
+    early_media: bool,
+    /// The switch said how the dialing came out, so that its own end is not our ring timeout.
+    dial_over: bool,
+    hang_up_asked: bool,
+    behind: Option<Box<Behind>>,
+}
+
+impl Leg {
+    fn new(side: Side, through_dialplan: bool) -> Self {
+        Self {
+            side,
+            stage: Stage::Dialing,
+            rang: false,
+            early_media: false,
+            dial_over: false,
+            hang_up_asked: false,
+            behind: through_dialplan.then(Box::default),
+        }
+    }
+
+    fn answered(&self) -> bool {
+        matches!(self.stage, Stage::Answered | Stage::Held)
+    }
+
+    fn end(&self, cause: Cause) -> LegEnd {
+        // A cause of its own means that the far end was faster than our hang-up.
+        let ours = self.hang_up_asked
+            && (self.answered() || (cause.sip.is_none() && matches!(cause.q850, None | Some(16))));
+        let refusal = self.behind.as_ref().and_then(|behind| behind.failed);
+        let (by, cause) = match refusal {
+            _ if ours => (EndedBy::Us, cause),
+            Some(trunk) if !self.answered() => (EndedBy::Network, trunk),
+            _ if self.dial_over || self.answered() => (EndedBy::Network, cause),
+            _ => (EndedBy::RingTimeout, cause),
+        };
+        LegEnd {
+            by,
+            q850: cause.q850,
+            sip: cause.sip,
+            progressed: self.rang || self.early_media,
+            answered: self.answered(),
+            detail: String::new(),
+        }
+    }
+}
+
+/// Why a request was sent, so that its reply finds its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    Placed(Uuid),
+    Connected(LegId, AgentLegId),
+    HungUp(Uuid),
+    Held(Uuid),
+    Announced(String),
+    Recorded(String),
+    RecordingChecked(String),
+    /// The outcome changes nothing here.
+    Nothing,
+    /// As `Nothing`, but worth a warning.
+    Watched,
+}
+
+/// A request, the leg whose requests must stay in order, and what its reply is for.
+pub(super) struct Ask {
+    pub(super) request: Request,
+    pub(super) key: Uuid,
+    pub(super) then: Then,
+}
+
+/// What came out: to be drained after every call.
+#[derive(Default)]
+pub(super) struct Out {
+    pub(super) asks: VecDeque<Ask>,
+    pub(super) events: VecDeque<PbxEvent>,
+}
+
+impl Out {
+    pub(super) fn ask(&mut self, key: Uuid, then: Then, request: Request) {
+        self.asks.push_back(Ask { request, key, then });
+    }
+}
+
+/// Ids of ended legs, oldest forgotten first.
+#[derive(Default)]
+struct EndedLegs {
+    order: VecDeque<Uuid>,
+    ids: HashSet<Uuid>,
+}
+
+impl EndedLegs {
+    fn insert(&mut self, id: Uuid) {
+        if self.ids.insert(id) {
+            self.order.push_back(id);
+        }
+        if self.order.len() > ENDED_KEPT_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
+
+    fn forget(&mut self, id: &Uuid) {
+        self.ids.remove(id);
+    }
+}
+
+/// A channel of ours found on the switch after a gap.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) side: Side,
+    pub(super) stage: Stage,
+    pub(super) rang: bool,
+    pub(super) through_dialplan: bool,
+    /// In our application: nobody else took it.
+    pub(super) in_app: bool,
+}
+
+/// Everything that the driver knows.
+pub(super) struct Legs {
+    app: String,
+    legs: HashMap<Uuid, Leg>,
+    ended: EndedLegs,
+    /// Channels that the dialplan dials behind our legs, by their ids.
+    trunks: HashMap<String, Uuid>,
+    /// Legs that the switch does not know though nobody saw their end, and when to stop waiting for it.
+    missing: VecDeque<(Instant, Uuid)>,
+    /// Whether the switch tells us about trunks' channels too.
+    trunks_watched: bool,
+    pub(super) recordings: Recordings,
+    pub(super) out: Out,
+}
+
+fn uuid(id: &str) -> Option<Uuid> {
+    // Asterisk's own ids are not UUIDs, and shorter.
+    (id.len() == 36).then(|| Uuid::try_parse(id).ok()).flatten()
+}
+
+impl Legs {
+    pub(super) fn new(app: String) -> Self {
+        Self {
+            app,
+            legs: HashMap::new(),
+            ended: EndedLegs::default(),
+            trunks: HashMap::new(),
+            missing: VecDeque::new(),
+            trunks_watched: false,
+            recordings: Recordings::default(),
+            out: Out::default(),
+        }
+    }
+
+    // --- commands ---------------------------------------------------------------------------------------------
+
+    pub(super) fn command(&mut self, command: PbxCommand) {
+        match command {
+            PbxCommand::CallContact {
+                leg,
+                dial,
+                caller_id,
+                ring_timeout,
+                duration_max,
+            } => self.place(
+                Side::Callee,
+                leg.0,
+                &dial,
+                caller_id.as_deref(),
+                ring_timeout,
+                duration_max,
+            ),
+            PbxCommand::CallAgent {
+                leg,
+                dial,
+                caller_id,
+                ring_timeout,
+                duration_max,
+            } => self.place(
+                Side::Agent,
+                leg.0,
+                &dial,
+                caller_id.as_deref(),
+                ring_timeout,
+                duration_max,
+            ),
+            PbxCommand::Connect { leg, agent_leg } => self.out.ask(
+                leg.0,
+                Then::Connected(leg, agent_leg),
+                rest::add_to_bridge(agent_leg.0, leg.0),
+            ),
+            PbxCommand::HangUp { leg } => self.hang_up(Side::Callee, leg.0),
+            PbxCommand::HangUpAgent { leg } => self.hang_up(Side::Agent, leg.0),
+            PbxCommand::Record {
+                leg,
+                agent_leg,
+                recording,
+                announcement,
+            } => {
+                let callee_lives = self.legs.contains_key(&leg.0);
+                self.recordings.start(
+                    leg,
+                    agent_leg,
+                    recording,
+                    announcement,
+                    callee_lives,
+                    &mut self.out,
+                );
+            }
+            PbxCommand::StopRecording { recording } => self.recordings.stop(&recording, &mut self.out),
+        }
+    }
+
+    /// A command that came while the link is down: what needs the switch is refused, a hang-up is kept in mind.
+    pub(super) fn command_unlinked(&mut self, command: PbxCommand) {
+        const DETAIL: &str = "no link to the switch";
+        let refused = LegEnd {
+            by: EndedBy::Refused,
+            detail: DETAIL.to_owned(),
+            ..LegEnd::default()
+        };
+        self.out.events.extend(match command {
+            PbxCommand::CallContact { leg, .. } => Some(PbxEvent::Ended { leg, end: refused }),
+            PbxCommand::CallAgent { leg, .. } => Some(PbxEvent::AgentEnded { leg, end: refused }),
+            PbxCommand::Connect { leg, agent_leg } => Some(PbxEvent::ConnectFailed {
+                leg,
+                agent_leg,
+                fault: ConnectFault::Refused,
+            }),
+            PbxCommand::HangUp { leg: LegId(leg) } | PbxCommand::HangUpAgent { leg: AgentLegId(leg) } => {
+                if let Some(leg) = self.legs.get_mut(&leg) {
+                    leg.hang_up_asked = true;
+                }
+                None
+            }
+            PbxCommand::Record { recording, .. } => Some(PbxEvent::RecordingFailed {
+                recording,
+                reason: DETAIL.to_owned(),
+            }),
+            PbxCommand::StopRecording { recording } => {
+                self.recordings.stop_later(&recording);
+                None
+            }
+        });
+    }
+
+    fn place(
+        &mut self,
+        side: Side,
+        leg: Uuid,
+        dial: &DialString,
+        caller_id: Option<&str>,
+        ring_timeout: Duration,
+        duration_max: Duration,
+    ) {
+        let through_dialplan = rest::goes_through_dialplan(dial);
+        if through_dialplan {
+            self.watch_trunks();
+        }
+        self.legs.insert(leg, Leg::new(side, through_dialplan));
+        let request = rest::originate(
+            &self.app,
+            &Placement {
+                leg,
+                argument: side.word(),
+                dial,
+                caller_id,
+                ring_timeout,
+                duration_max,
+            },
+        );
+        self.out.ask(leg, Then::Placed(leg), request);
+    }
+
+    /// Has the switch tell us about all channels of its SIP endpoints, so that trunks' causes are seen. On demand only:
+    /// it costs an event more for everything that the switch does.
+    fn watch_trunks(&mut self) {
+        if self.trunks_watched {
+            return;
+        }
+        self.trunks_watched = true;
+        self.out
+            .ask(Uuid::nil(), Then::Watched, rest::event_filter(&self.app, true));
+        self.out.ask(
+            Uuid::nil(),
+            Then::Watched,
+            rest::subscribe(&self.app, "endpoint:PJSIP"),
+        );
+        for technology in ["endpoint:SIP", "endpoint:IAX2"] {
+            self.out
+                .ask(Uuid::nil(), Then::Nothing, rest::subscribe(&self.app, technology));
+        }
+    }
+
+    /// Every live leg.
+    pub(super) fn known(&self) -> HashSet<Uuid> {
+        self.legs.keys().copied().collect()
+    }
+
+    /// The link broke: what was to be sent is void.
+    pub(super) fn unlinked(&mut self) {
+        self.out.asks.clear();
+        self.out.events.clear();
+    }
+
+    fn hang_up(&mut self, side: Side, leg: Uuid) {
+        if self.ended.ids.contains(&leg) {
+            return;
+        }
+        self.legs
+            .entry(leg)
+            .or_insert_with(|| Leg::new(side, false))
+            .hang_up_asked = true;
+        self.out
+            .ask(leg, Then::HungUp(leg), rest::hang_up(&leg.to_string()));
+    }
+
+    // --- events -----------------------------------------------------------------------------------------------
+
+    pub(super) fn event(&mut self, event: &Event<'_>, now: Instant) {
+        match event {
+            Event::Dial { caller, peer, status } => self.dial(caller.as_deref(), peer, *status),
+            Event::StasisStart { channel, .. } => {
+                if let Some(id) = uuid(channel) {
+                    self.entered(id);
+                }
+            }
+            Event::HangupRequest { channel, cause } => {
+                if let Some(behind) = self.behind(channel) {
+                    behind.cause = *cause;
+                }
+            }
+            Event::Destroyed { channel, cause } => match uuid(channel) {
+                Some(id) => self.destroyed(id, *cause),
+                None => {
+                    self.trunks.remove(&**channel);
+                }
+            },
+            Event::PlaybackFinished { playback, played } => {
+                self.recordings
+                    .playback_finished(playback, *played, &mut self.out);
+            }
+            Event::RecordingStarted { recording } => self.recordings.started(recording, &mut self.out),
+            Event::RecordingFinished {
+                recording,
+                duration_s,
+            } => self.recordings.finished(recording, *duration_s, &mut self.out),
+            Event::RecordingFailed { recording, cause } => {
+                self.recordings.failed(recording, cause.as_deref(), &mut self.out);
+            }
+            Event::ApplicationReplaced | Event::Reply { .. } | Event::Other => {}
+        }
+        self.tick(now);
+    }
+
+    fn behind(&mut self, trunk: &str) -> Option<&mut Behind> {
+        let leg = self.trunks.get(trunk)?;
+        self.legs.get_mut(leg)?.behind.as_deref_mut()
+    }
+
+    fn dial(&mut self, caller: Option<&str>, peer: &str, status: DialStatus) {
+        if let Some(half) = caller {
+            if let Some(leg) = uuid(half).map(rest::far_half) {
+                self.dial_behind(leg, peer, status);
+            }
+            return;
+        }
+        let Some(id) = uuid(peer) else { return };
+        let Some(leg) = self.legs.get_mut(&id) else {
+            // Nobody waits for it: an originate that was still on its way when its link broke.
+            if status == DialStatus::Begun && !self.ended.ids.contains(&id) {
+                self.out.ask(id, Then::Nothing, rest::hang_up(peer));
+            }
+            return;
+        };
+        match status {
+            DialStatus::Answered | DialStatus::Cancelled | DialStatus::Failed => leg.dial_over = true,
+            DialStatus::Ringing | DialStatus::Progress if leg.behind.is_none() => self.progressed(id, status),
+            _ => {}
+        }
+    }
+
+    fn dial_behind(&mut self, id: Uuid, peer: &str, status: DialStatus) {
+        let Some(behind) = self.legs.get_mut(&id).and_then(|leg| leg.behind.as_deref_mut()) else {
+            return;
+        };
+        match status {
+            DialStatus::Begun => {
+                behind.failed = None;
+                behind.cause = Cause::default();
+                self.trunks.insert(peer.to_owned(), id);
+            }
+            DialStatus::Ringing | DialStatus::Progress => self.progressed(id, status),
+            DialStatus::Answered => {
+                behind.answered = true;
+                self.trunks.remove(peer);
+                self.answered_if_proven(id);
+            }
+            DialStatus::Failed => {
+                behind.failed = Some(behind.cause);
+                self.trunks.remove(peer);
+            }
+            DialStatus::Cancelled => {
+                self.trunks.remove(peer);
+            }
+            DialStatus::Other => {}
+        }
+    }
+
+    fn progressed(&mut self, id: Uuid, status: DialStatus) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let (seen, kind) = match status {
+            DialStatus::Ringing => (&mut leg.rang, Progress::Ringing),
+            _ => (&mut leg.early_media, Progress::EarlyMedia),
+        };
+        if std::mem::replace(seen, true) || leg.stage != Stage::Dialing {
+            return;
+        }
+        self.out.events.extend(match (leg.side, kind) {
+            (Side::Callee, kind) => Some(PbxEvent::Progress { leg: LegId(id), kind }),
+            (Side::Agent, Progress::Ringing) => Some(PbxEvent::AgentRinging { leg: AgentLegId(id) }),
+            (Side::Agent, Progress::EarlyMedia) => None,
+        });
+    }
+
+    /// The leg is in our application, so it is up.
+    fn entered(&mut self, id: Uuid) {
+        let Some(leg) = self.legs.get_mut(&id) else {
+            self.out.ask(id, Then::Nothing, rest::hang_up(&id.to_string()));
+            return;
+        };
+        leg.dial_over = true;
+        if leg.stage == Stage::Dialing {
+            leg.stage = Stage::DialplanOnly;
+        }
+        self.answered_if_proven(id);
+    }
+
+    fn answered_if_proven(&mut self, id: Uuid) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let proven = leg.behind.as_ref().is_none_or(|behind| behind.answered);
+        if !proven || leg.stage != Stage::DialplanOnly {
+            return;
+        }
+        leg.stage = Stage::Answered;
+        match leg.side {
+            Side::Callee => self.out.events.push_back(PbxEvent::Answered { leg: LegId(id) }),
+            Side::Agent => self.hold(id),
+        }
+    }
+
+    fn hold(&mut self, agent: Uuid) {
+        self.out.ask(agent, Then::Nothing, rest::make_bridge(agent));
+        self.out
+            .ask(agent, Then::Held(agent), rest::add_to_bridge(agent, agent));
+    }
+
+    fn destroyed(&mut self, id: Uuid, cause: Cause) {
+        if let Some(leg) = self.legs.get(&id) {
+            let end = leg.end(cause);
+            self.ended(id, end);
+        }
+    }
+
+    fn ended(&mut self, id: Uuid, end: LegEnd) {
+        let Some(leg) = self.legs.remove(&id) else { return };
+        self.ended.insert(id);
+        if leg.behind.is_some() {
+            self.trunks.retain(|_, behind| *behind != id);
+        }
+        match leg.side {
+            Side::Callee => {
+                self.recordings.callee_left(LegId(id), &mut self.out);
+                self.out.events.push_back(PbxEvent::Ended { leg: LegId(id), end });
+            }
+            Side::Agent => {
+                self.recordings.agent_left(AgentLegId(id), &mut self.out);
+                if leg.answered() {
+                    self.out.ask(id, Then::Nothing, rest::destroy_bridge(id));
+                }
+                self.out.events.push_back(PbxEvent::AgentEnded {
+                    leg: AgentLegId(id),
+                    end,
+                });
+            }
+        }
+    }
+
+    /// To be called at least once a second.
+    pub(super) fn tick(&mut self, now: Instant) {
+        while let Some((due, id)) = self.missing.front().copied()
+            && due <= now
+        {
+            self.missing.pop_front();
+            self.vanished(id);
+        }
+    }
+
+    fn vanished(&mut self, id: Uuid) {
+        if let Some(leg) = self.legs.get(&id) {
+            let end = LegEnd {
+                by: EndedBy::Vanished,
+                ..leg.end(Cause::default())
+            };
+            self.ended(id, end);
+        }
+    }
+
+    // --- replies ----------------------------------------------------------------------------------------------
+
+    /// What the switch made of a request. `words` are its own, free of personal data. False: it refused something that
+    /// it should not have refused.
+    pub(super) fn replied(&mut self, then: Then, status: u16, words: &str, now: Instant) -> bool {
+        let fine = (200..300).contains(&status);
+        match then {
+            // 409: it exists already, so its events will come.
+            Then::Placed(_) if fine || status == 409 => {}
+            Then::Placed(leg) => {
+                let end = LegEnd {
+                    by: EndedBy::Refused,
+                    detail: words.to_owned(),
+                    ..LegEnd::default()
+                };
+                self.ended(leg, end);
+            }
+            Then::Connected(leg, agent_leg) => self.connected(leg, agent_leg, status),
+            Then::HungUp(leg) if status == 404 => {
+                self.missing.push_back((now + END_LATE_MAX, leg));
+                return true;
+            }
+            Then::Held(agent) => self.held(agent, fine),
+            Then::Announced(recording) => self.recordings.announced(&recording, fine, words, &mut self.out),
+            Then::Recorded(recording) => self.recordings.recorded(&recording, fine, words, &mut self.out),
+            Then::RecordingChecked(recording) => {
+                self.recordings.checked(&recording, fine, &mut self.out);
+                return true;
+            }
+            Then::Nothing => return true,
+            Then::HungUp(_) | Then::Watched => {}
+        }
+        fine
+    }
+
+    fn connected(&mut self, leg: LegId, agent_leg: AgentLegId, status: u16) {
+        let callee_lives = self.legs.contains_key(&leg.0);
+        let agent_lives = self.legs.contains_key(&agent_leg.0);
+        let fault = match status {
+            200..300 if callee_lives && agent_lives => {
+                self.out.events.push_back(PbxEvent::Connected { leg, agent_leg });
+                return;
+            }
+            _ if !agent_lives => ConnectFault::AgentGone,
+            _ if !callee_lives => ConnectFault::CalleeGone,
+            // No such bridge; no such channel; the channel is not in our application.
+            404 => ConnectFault::AgentGone,
+            400 | 409 | 422 => ConnectFault::CalleeGone,
+            _ => ConnectFault::Refused,
+        };
+        self.out.events.push_back(PbxEvent::ConnectFailed {
+            leg,
+            agent_leg,
+            fault,
+        });
+    }
+
+    fn held(&mut self, id: Uuid, fine: bool) {
+        let Some(leg) = self.legs.get_mut(&id) else {
+            // It ended while the bridge was being made.
+            self.out.ask(id, Then::Nothing, rest::destroy_bridge(id));
+            return;
+        };
+        if fine {
+            leg.stage = Stage::Held;
+            self.out
+                .events
+                .push_back(PbxEvent::AgentReady { leg: AgentLegId(id) });
+        } else {
+            self.hang_up(Side::Agent, id);
+        }
+    }
+
+    // --- after a gap ------------------------------------------------------------------------------------------
+
+    /// Takes over what was found on the switch: `found` is every channel of ours, `trunks_watched` whether the switch
+    /// still tells us about trunks.
+    pub(super) fn adopt(&mut self, found: &HashMap<Uuid, Found>, trunks_watched: bool, now: Instant) {
+        self.trunks_watched = trunks_watched;
+        self.missing.clear();
+        for (id, found) in found {
+            let leg = self
+                .legs
+                .entry(*id)
+                .or_insert_with(|| Leg::new(found.side, found.through_dialplan));
+            leg.rang |= found.rang;
+            if found.stage != Stage::Dialing {
+                leg.dial_over = true;
+                // What the trunk did was seen then; it cannot be read back now.
+                if !(found.stage == Stage::DialplanOnly && leg.answered()) {
+                    leg.stage = found.stage;
+                }
+            }
+            if leg.answered()
+                && let Some(behind) = leg.behind.as_deref_mut()
+            {
+                behind.answered = true;
+            }
+            let needs_holding = leg.side == Side::Agent && leg.stage == Stage::Answered && found.in_app;
+            let hang_up_asked = leg.hang_up_asked;
+            self.ended.forget(id);
+            if hang_up_asked {
+                self.out
+                    .ask(*id, Then::HungUp(*id), rest::hang_up(&id.to_string()));
+            } else if needs_holding {
+                self.hold(*id);
+            }
+        }
+        // Their ends may still be among the events that follow.
+        let mut gone: Vec<Uuid> = self
+            .legs
+            .keys()
+            .filter(|id| !found.contains_key(id))
+            .copied()
+            .collect();
+        gone.sort_unstable();
+        self.missing
+            .extend(gone.into_iter().map(|id| (now + END_LATE_MAX, id)));
+        self.recordings.check(&mut self.out);
+    }
+}

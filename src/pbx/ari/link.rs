@@ -1,0 +1,436 @@
+//! The life of one switch's link: connect, resynchronise, carry requests and events, notice its loss, begin again.
+//! In: commands. Out: events. What they mean is `legs`' to say.
+
+use super::AriConfig;
+use super::legs::Legs;
+use super::rest;
+use super::session::{End, Session};
+use super::survey::{Survey, survey};
+use super::wire::{Http, Socket, WireError};
+use crate::pbx::{LinkStats, Stamped};
+use futures_util::{SinkExt as _, StreamExt as _};
+use paceline_core::ids::PbxName;
+use paceline_core::pbx::{PbxCommand, PbxEvent};
+use serde::Deserialize;
+use std::collections::{HashSet, VecDeque};
+use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{Receiver, Sender};
+use tokio_tungstenite::tungstenite::Message;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Another client took our application: two that fight over it would both be useless.
+const BACKOFF_REPLACED: Duration = Duration::from_secs(30);
+/// Events that may arrive while the switch's state is being read.
+const BUFFERED_MAX: usize = 65_536;
+/// How long a switch that should understand requests on its event stream may take to show it.
+const PROBE_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Channel ids in one subscription, so that its URL stays short.
+const SUBSCRIBE_MAX: usize = 20;
+
+/// The stop of the driver: its handle was dropped.
+struct Stopped;
+
+/// Why a link could not be made.
+#[derive(Debug, thiserror::Error)]
+enum ConnectError {
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error("the switch closed its event stream while its state was read; check its log")]
+    Closed,
+    #[error("more events than we can keep arrived while the switch's state was read; check its load")]
+    Flood,
+}
+
+/// A link that stands, and what was read over it.
+struct Connected {
+    socket: Socket,
+    over_socket: bool,
+    survey: Survey,
+    /// Events that came since before the survey.
+    buffered: VecDeque<(Instant, Message)>,
+}
+
+/// The way out for events, and the way in for commands, with what must be counted.
+pub(super) struct Ports {
+    pub(super) name: PbxName,
+    pub(super) commands: Receiver<PbxCommand>,
+    pub(super) events: Sender<Stamped>,
+    pub(super) stats: Arc<LinkStats>,
+}
+
+/// Runs until the handle is dropped.
+pub(super) async fn run(
+    config: AriConfig,
+    commands: Receiver<PbxCommand>,
+    events: Sender<Stamped>,
+    stats: Arc<LinkStats>,
+) {
+    let ports = Ports {
+        name: config.name.clone(),
+        commands,
+        events,
+        stats,
+    };
+    let mut driver = Driver {
+        legs: Legs::new(config.app.clone()),
+        ports,
+        told_lost: false,
+        version: String::new(),
+        over_socket: None,
+    };
+    // Ends only by the handle's end.
+    let Stopped = driver.run(&config).await;
+}
+
+struct Driver {
+    legs: Legs,
+    ports: Ports,
+    /// Whether the last word on the link was that it is lost.
+    told_lost: bool,
+    /// The switch's version at the last connection.
+    version: String,
+    /// Whether that version takes requests on its event stream, once tried.
+    over_socket: Option<bool>,
+}
+
+impl Driver {
+    async fn run(&mut self, config: &AriConfig) -> Stopped {
+        let http = match Http::new(config) {
+            Ok(http) => http,
+            Err(err) => {
+                tracing::error!(pbx.name = %config.name, "switch `{}` cannot be used: {err}", config.name);
+                return self.refuse_all().await;
+            }
+        };
+        let mut backoff = BACKOFF_MIN;
+        let mut failures: u32 = 0;
+        loop {
+            let known = self.legs.known();
+            let version = (self.version.clone(), self.over_socket);
+            let connecting = connect(&http, &config.app, known, version);
+            match self.unlinked(connecting).await {
+                Err(stopped) => return stopped,
+                Ok(Err(err)) => {
+                    failures = failures.saturating_add(1);
+                    if failures == 1 {
+                        warn!(pbx.name = %config.name, cause = err.source().map(tracing::field::display),
+                              "no link to switch `{}`: {err}; trying again until there is one", config.name);
+                    }
+                    if let Err(stopped) = self.tell_lost().await {
+                        return stopped;
+                    }
+                }
+                Ok(Ok((connected, version))) => {
+                    (self.version, self.over_socket) = (version, Some(connected.over_socket));
+                    failures = 0;
+                    backoff = BACKOFF_MIN;
+                    match self.serve(&http, config, connected).await {
+                        Err(stopped) => return stopped,
+                        Ok(true) => backoff = BACKOFF_REPLACED,
+                        Ok(false) => {}
+                    }
+                }
+            }
+            let wait = backoff.mul_f64(rand::random_range(0.5..1.0));
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+            if let Err(stopped) = self.unlinked(tokio::time::sleep(wait)).await {
+                return stopped;
+            }
+        }
+    }
+
+    /// Serves a link that stands until it breaks. True: another client took our application.
+    async fn serve(
+        &mut self,
+        http: &Http,
+        config: &AriConfig,
+        connected: Connected,
+    ) -> Result<bool, Stopped> {
+        let Connected {
+            socket,
+            over_socket,
+            survey,
+            buffered,
+        } = connected;
+        let name = &config.name;
+        info!(pbx.name = %name, pbx.version = %self.version, over_socket, channels = survey.found.len(),
+              "linked to switch `{name}`, Asterisk {}", self.version);
+        self.ports.stats.connects.fetch_add(1, Relaxed);
+        self.repair(&config.app, &survey);
+        let snapshot = PbxEvent::Resynchronised(survey.snapshot);
+        self.tell(snapshot).await?;
+        self.told_lost = false;
+        self.ports.stats.connected.store(true, Relaxed);
+        let http = (!over_socket).then(|| http.clone());
+        let end = Session::new(socket, http, &mut self.legs, &mut self.ports)
+            .run(buffered)
+            .await;
+        self.ports.stats.connected.store(false, Relaxed);
+        let lost = match end {
+            End::Stopped => return Err(Stopped),
+            End::Lost(lost) => lost,
+        };
+        self.ports.stats.losses.fetch_add(1, Relaxed);
+        warn!(pbx.name = %name, cause = lost.source().map(tracing::field::display),
+              "lost the link to switch `{name}`: {lost}; calls there go on, none are launched until it is back");
+        self.legs.unlinked();
+        self.tell_lost().await?;
+        Ok(lost.replaced())
+    }
+
+    /// Brings the driver's own knowledge, and the switch, in line with what was found.
+    fn repair(&mut self, app: &str, survey: &Survey) {
+        self.legs
+            .adopt(&survey.found, survey.trunks_watched, Instant::now());
+        let out = &mut self.legs.out;
+        let unsubscribed: Vec<String> = survey.unsubscribed().map(|id| format!("channel:{id}")).collect();
+        for ids in unsubscribed.chunks(SUBSCRIBE_MAX) {
+            out.ask(
+                Uuid::nil(),
+                super::legs::Then::Watched,
+                rest::subscribe(app, &ids.join(",")),
+            );
+        }
+        for bridge in &survey.bridges_left {
+            out.ask(*bridge, super::legs::Then::Nothing, rest::destroy_bridge(*bridge));
+        }
+        for (bridge, callee, recorder) in &survey.recorders {
+            if self.legs.recordings.knows(*bridge) {
+                continue;
+            }
+            match callee {
+                Some(callee) => self.legs.recordings.adopt(*callee, recorder.clone()),
+                None => self
+                    .legs
+                    .out
+                    .ask(bridge.0, super::legs::Then::Nothing, rest::hang_up(recorder)),
+            }
+        }
+    }
+
+    /// Waits for something while there is no link. Commands are answered meanwhile.
+    async fn unlinked<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stopped> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                command = self.ports.commands.recv() => self.answer_unlinked(command)?,
+            }
+        }
+    }
+
+    fn answer_unlinked(&mut self, command: Option<PbxCommand>) -> Result<(), Stopped> {
+        self.legs.command_unlinked(command.ok_or(Stopped)?);
+        for event in self.legs.out.events.drain(..) {
+            let stamped = Stamped {
+                event,
+                read_at: Instant::now(),
+            };
+            if self.ports.events.try_send(stamped).is_err() {
+                // The snapshot to come tells the same.
+                self.ports.stats.dropped.fetch_add(1, Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands on an event that must not be lost, however long there is no room for it.
+    async fn tell(&mut self, event: PbxEvent) -> Result<(), Stopped> {
+        let stamped = Stamped {
+            event,
+            read_at: Instant::now(),
+        };
+        let events = self.ports.events.clone();
+        self.unlinked(events.send(stamped)).await?.map_err(|_| Stopped)
+    }
+
+    async fn tell_lost(&mut self) -> Result<(), Stopped> {
+        if !std::mem::replace(&mut self.told_lost, true) {
+            self.tell(PbxEvent::LinkLost).await?;
+        }
+        Ok(())
+    }
+
+    /// For a configuration that can never work.
+    async fn refuse_all(&mut self) -> Stopped {
+        if let Err(stopped) = self.tell_lost().await {
+            return stopped;
+        }
+        match self.unlinked(std::future::pending::<()>()).await {
+            Err(stopped) => stopped,
+            Ok(()) => Stopped,
+        }
+    }
+}
+
+/// Keeps what arrives on the event stream while something else is waited for.
+struct Gathering {
+    socket: Socket,
+    buffered: VecDeque<(Instant, Message)>,
+}
+
+impl Gathering {
+    async fn during<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, WireError>>,
+    ) -> Result<T, ConnectError> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                message = self.socket.next() => self.keep(message)?,
+                done = &mut work => return Ok(done?),
+            }
+        }
+    }
+
+    fn keep(
+        &mut self,
+        message: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>,
+    ) -> Result<(), ConnectError> {
+        match message {
+            Some(Ok(message)) if self.buffered.len() < BUFFERED_MAX => {
+                self.buffered.push_back((Instant::now(), message));
+                Ok(())
+            }
+            Some(Ok(_)) => Err(ConnectError::Flood),
+            Some(Err(_)) | None => Err(ConnectError::Closed),
+        }
+    }
+
+    /// Whether the switch answers requests on the event stream: older ones ignore them.
+    async fn answers_requests(&mut self) -> Result<bool, ConnectError> {
+        let Ok(frame) = rest::info().frame(0) else {
+            return Ok(false);
+        };
+        self.socket
+            .send(Message::text(frame))
+            .await
+            .map_err(|_| ConnectError::Closed)?;
+        let deadline = tokio::time::sleep(PROBE_WAIT_MAX);
+        tokio::pin!(deadline);
+        loop {
+            tokio::select! {
+                biased;
+                message = self.socket.next() => {
+                    self.keep(message)?;
+                    let answered = self.buffered.back().is_some_and(|(_, message)| is_reply(message));
+                    if answered {
+                        self.buffered.pop_back();
+                        return Ok(true);
+                    }
+                }
+                () = &mut deadline => return Ok(false),
+            }
+        }
+    }
+}
+
+fn is_reply(message: &Message) -> bool {
+    use super::decode::{Event, decode};
+    matches!(message, Message::Text(text) if matches!(decode(text.as_bytes()), Ok(Event::Reply { status: 200, .. })))
+}
+
+/// Opens the event stream first, and reads the switch's state after, so that no event is lost in between.
+async fn connect(
+    http: &Http,
+    app: &str,
+    known: HashSet<Uuid>,
+    (version_before, over_socket_before): (String, Option<bool>),
+) -> Result<(Connected, String), ConnectError> {
+    let version = version(&http.ask("its version", rest::info()).await?)?;
+    let mut gathering = Gathering {
+        socket: http.open().await?,
+        buffered: VecDeque::new(),
+    };
+    let application = gathering
+        .during(http.ask("our application", rest::application(app)))
+        .await?;
+    let trunks_watched = trunks_watched(&application);
+    gathering
+        .during(http.ask("the event filter", rest::event_filter(app, trunks_watched)))
+        .await?;
+    let over_socket = match over_socket_before {
+        Some(known) if version == version_before => known,
+        // The oldest release with it is 20.14.
+        _ if version.split('.').next().and_then(|major| major.parse().ok()) >= Some(20) => {
+            gathering.answers_requests().await?
+        }
+        _ => false,
+    };
+    let channels = gathering
+        .during(http.ask("its channels", rest::channels()))
+        .await?;
+    let bridges = gathering.during(http.ask("its bridges", rest::bridges())).await?;
+    let mut survey = survey(app, &channels, &bridges, &application).map_err(|err| WireError::Reply {
+        asked: "its channels and bridges",
+        err,
+    })?;
+    for (id, found) in std::mem::take(&mut survey.sides_unknown) {
+        if known.contains(&id) {
+            survey.resolve(id, found, super::legs::Side::Callee);
+            continue;
+        }
+        // Gone meanwhile, or not ours: no such variable.
+        let asking = http.ask("a channel's variable", rest::variable(id, rest::SIDE_VARIABLE));
+        match gathering.during(asking).await {
+            Ok(body) => {
+                if let Some(side) = side(&body) {
+                    survey.resolve(id, found, side);
+                }
+            }
+            Err(ConnectError::Wire(WireError::Refused { status: 404, .. })) => {}
+            Err(err) => return Err(err),
+        }
+    }
+    survey.trunks_watched = trunks_watched;
+    let connected = Connected {
+        socket: gathering.socket,
+        over_socket,
+        survey,
+        buffered: gathering.buffered,
+    };
+    Ok((connected, version))
+}
+
+fn version(body: &[u8]) -> Result<String, WireError> {
+    #[derive(Deserialize)]
+    struct Info {
+        system: System,
+    }
+    #[derive(Deserialize)]
+    struct System {
+        version: String,
+    }
+    serde_json::from_slice::<Info>(body)
+        .map(|info| info.system.version)
+        .map_err(|err| WireError::Reply {
+            asked: "its version",
+            err,
+        })
+}
+
+fn side(body: &[u8]) -> Option<super::legs::Side> {
+    #[derive(Deserialize)]
+    struct Variable {
+        value: String,
+    }
+    let variable: Variable = serde_json::from_slice(body).ok()?;
+    super::legs::Side::of(&variable.value)
+}
+
+fn trunks_watched(application: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Application {
+        endpoint_ids: Vec<String>,
+    }
+    serde_json::from_slice(application)
+        .is_ok_and(|application: Application| application.endpoint_ids.iter().any(|id| id == "PJSIP"))
+}

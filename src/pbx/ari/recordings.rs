@@ -1,0 +1,267 @@
+//! Recordings of agents' bridges: a pure state machine beside that of the legs. In: commands, events, replies.
+//! Out: requests and events. The rule it keeps: nothing is recorded before the announcement was heard to its end, and
+//! nothing after the callee left.
+
+use super::legs::{Out, Then};
+use super::rest;
+use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::pbx::{PbxEvent, RecordingName};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Recordings at once, far more than agents on one switch.
+const RECORDINGS_MAX: usize = 4096;
+/// What the ids of our announcements start with.
+const PLAYBACK_PREFIX: &str = "paceline-";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The announcement plays.
+    Announcing,
+    /// Asked for.
+    Starting,
+    /// The switch says that it runs.
+    Running,
+    /// Asked to stop.
+    Stopping,
+}
+
+#[derive(Debug)]
+struct Recording {
+    leg: LegId,
+    agent_leg: AgentLegId,
+    stage: Stage,
+    /// Stop it as soon as the link stands again.
+    stop_asked: bool,
+}
+
+/// All recordings that run or are about to.
+#[derive(Default)]
+pub(super) struct Recordings {
+    by_name: BTreeMap<String, Recording>,
+    /// Recorders that a former run of ours left in a bridge, by the callee they record.
+    orphans: BTreeMap<LegId, String>,
+}
+
+fn fail(recording: &str, reason: &str, out: &mut Out) {
+    out.events.push_back(PbxEvent::RecordingFailed {
+        recording: RecordingName(recording.to_owned()),
+        reason: reason.to_owned(),
+    });
+}
+
+impl Recordings {
+    pub(super) fn start(
+        &mut self,
+        leg: LegId,
+        agent_leg: AgentLegId,
+        RecordingName(name): RecordingName,
+        announcement: Option<String>,
+        callee_lives: bool,
+        out: &mut Out,
+    ) {
+        if !callee_lives {
+            return fail(&name, "the callee is gone", out);
+        }
+        if self.by_name.len() >= RECORDINGS_MAX {
+            return fail(&name, "too many recordings at once", out);
+        }
+        let stage = match announcement {
+            Some(media) => {
+                let playback = format!("{PLAYBACK_PREFIX}{name}");
+                let request = rest::play(agent_leg.0, &playback, &media);
+                out.ask(leg.0, Then::Announced(name.clone()), request);
+                Stage::Announcing
+            }
+            None => {
+                let request = rest::record(agent_leg.0, &name);
+                out.ask(leg.0, Then::Recorded(name.clone()), request);
+                Stage::Starting
+            }
+        };
+        self.by_name.insert(
+            name,
+            Recording {
+                leg,
+                agent_leg,
+                stage,
+                stop_asked: false,
+            },
+        );
+    }
+
+    pub(super) fn stop(&mut self, RecordingName(name): &RecordingName, out: &mut Out) {
+        self.end(name, "stopped before it began", out);
+    }
+
+    /// The same while the link is down.
+    pub(super) fn stop_later(&mut self, RecordingName(name): &RecordingName) {
+        if let Some(recording) = self.by_name.get_mut(name) {
+            recording.stop_asked = true;
+        }
+    }
+
+    fn end(&mut self, name: &str, reason: &str, out: &mut Out) {
+        let Some(recording) = self.by_name.get_mut(name) else {
+            return;
+        };
+        let key = recording.leg.0;
+        match recording.stage {
+            Stage::Announcing => {
+                let request = rest::stop_playback(&format!("{PLAYBACK_PREFIX}{name}"));
+                out.ask(key, Then::Nothing, request);
+                fail(name, reason, out);
+                self.by_name.remove(name);
+            }
+            Stage::Starting | Stage::Running => {
+                recording.stage = Stage::Stopping;
+                out.ask(key, Then::Nothing, rest::stop_recording(name));
+            }
+            Stage::Stopping => {}
+        }
+    }
+
+    fn end_all(&mut self, of: impl Fn(&Recording) -> bool, reason: &str, out: &mut Out) {
+        if self.by_name.is_empty() {
+            return;
+        }
+        let names: Vec<String> = self
+            .by_name
+            .iter()
+            .filter(|(_, recording)| of(recording))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in names {
+            self.end(&name, reason, out);
+        }
+    }
+
+    pub(super) fn callee_left(&mut self, leg: LegId, out: &mut Out) {
+        self.end_all(
+            |recording| recording.leg == leg,
+            "the callee left during the announcement",
+            out,
+        );
+        if let Some(recorder) = self.orphans.remove(&leg) {
+            out.ask(leg.0, Then::Nothing, rest::hang_up(&recorder));
+        }
+    }
+
+    pub(super) fn agent_left(&mut self, agent_leg: AgentLegId, out: &mut Out) {
+        self.end_all(
+            |recording| recording.agent_leg == agent_leg,
+            "the agent left during the announcement",
+            out,
+        );
+    }
+
+    // --- what the switch says ---------------------------------------------------------------------------------
+
+    pub(super) fn announced(&mut self, name: &str, fine: bool, words: &str, out: &mut Out) {
+        let announcing = self
+            .by_name
+            .get(name)
+            .is_some_and(|recording| recording.stage == Stage::Announcing);
+        if announcing && !fine {
+            fail(name, words, out);
+            self.by_name.remove(name);
+        }
+    }
+
+    pub(super) fn playback_finished(&mut self, playback: &str, played: bool, out: &mut Out) {
+        let Some(name) = playback.strip_prefix(PLAYBACK_PREFIX) else {
+            return;
+        };
+        let Some(recording) = self.by_name.get_mut(name) else {
+            return;
+        };
+        if recording.stage != Stage::Announcing {
+            return;
+        }
+        if played {
+            recording.stage = Stage::Starting;
+            let request = rest::record(recording.agent_leg.0, name);
+            out.ask(recording.leg.0, Then::Recorded(name.to_owned()), request);
+        } else {
+            fail(name, "the announcement could not be played", out);
+            self.by_name.remove(name);
+        }
+    }
+
+    pub(super) fn recorded(&mut self, name: &str, fine: bool, words: &str, out: &mut Out) {
+        if !fine && self.by_name.remove(name).is_some() {
+            fail(name, words, out);
+        }
+    }
+
+    pub(super) fn started(&mut self, name: &str, out: &mut Out) {
+        if let Some(recording) = self.by_name.get_mut(name)
+            && recording.stage == Stage::Starting
+        {
+            recording.stage = Stage::Running;
+        }
+        out.events.push_back(PbxEvent::RecordingStarted {
+            recording: RecordingName(name.to_owned()),
+        });
+    }
+
+    pub(super) fn finished(&mut self, name: &str, duration_s: Option<u64>, out: &mut Out) {
+        self.by_name.remove(name);
+        out.events.push_back(PbxEvent::RecordingEnded {
+            recording: RecordingName(name.to_owned()),
+            duration: duration_s.map(Duration::from_secs),
+        });
+    }
+
+    pub(super) fn failed(&mut self, name: &str, cause: Option<&str>, out: &mut Out) {
+        self.by_name.remove(name);
+        fail(name, cause.unwrap_or("the switch does not say why"), out);
+    }
+
+    // --- after a gap ------------------------------------------------------------------------------------------
+
+    /// Asks the switch what became of each recording while nobody listened.
+    pub(super) fn check(&mut self, out: &mut Out) {
+        let names: Vec<(String, Uuid, Stage, bool)> = self
+            .by_name
+            .iter()
+            .map(|(name, recording)| {
+                (
+                    name.clone(),
+                    recording.leg.0,
+                    recording.stage,
+                    recording.stop_asked,
+                )
+            })
+            .collect();
+        for (name, key, stage, stop_asked) in names {
+            if stop_asked || stage == Stage::Announcing {
+                // Whether the announcement was heard to its end is not known any more.
+                self.end(&name, "the link to the switch broke during the announcement", out);
+            }
+            if stage != Stage::Announcing {
+                let request = rest::live_recording(&name);
+                out.ask(key, Then::RecordingChecked(name), request);
+            }
+        }
+    }
+
+    pub(super) fn checked(&mut self, name: &str, lives: bool, out: &mut Out) {
+        if !lives && self.by_name.contains_key(name) {
+            self.finished(name, None, out);
+        }
+    }
+
+    /// Whether this bridge has a recording that we know of.
+    pub(super) fn knows(&self, agent_leg: AgentLegId) -> bool {
+        self.by_name
+            .values()
+            .any(|recording| recording.agent_leg == agent_leg)
+    }
+
+    /// A recorder of a former run of ours; it is to end with the callee.
+    pub(super) fn adopt(&mut self, leg: LegId, recorder: String) {
+        self.orphans.insert(leg, recorder);
+    }
+}

@@ -1,0 +1,299 @@
+//! Requests to ARI as values, and how they look on the wire. In: what is to be done. Out: method, path and body.
+//! Sends nothing.
+
+use paceline_core::pbx::DialString;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// The types of event that the driver reads. Asterisk sends an application no others, not even the replies to
+/// requests on the event stream, unless they are named.
+const EVENTS: [&str; 9] = [
+    "RESTResponse",
+    "Dial",
+    "StasisStart",
+    "ChannelDestroyed",
+    "PlaybackFinished",
+    "RecordingStarted",
+    "RecordingFinished",
+    "RecordingFailed",
+    "ApplicationReplaced",
+];
+/// Needed where legs go through the dialplan: it carries the trunk's cause before the dialplan's own end.
+const EVENT_FOR_TRUNKS: &str = "ChannelHangupRequest";
+
+/// A request's method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    Post,
+    Put,
+    Delete,
+}
+
+impl Method {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// One request. The path holds numbers where a leg is placed, so there is no `Debug`.
+pub(super) struct Request {
+    pub(super) method: Method,
+    /// Below `/ari/`, with its query.
+    pub(super) path: String,
+    /// JSON.
+    pub(super) body: Option<String>,
+}
+
+impl Request {
+    fn new(method: Method, path: String) -> Self {
+        Self {
+            method,
+            path,
+            body: None,
+        }
+    }
+
+    /// The request as a frame of the event stream (Asterisk 20.14, 21.9, 22.4 and later).
+    pub(super) fn frame(&self, request_id: u64) -> Result<String, serde_json::Error> {
+        #[derive(Serialize)]
+        struct Frame<'a> {
+            r#type: &'static str,
+            request_id: &'a str,
+            method: &'static str,
+            uri: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            content_type: Option<&'static str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            message_body: Option<&'a str>,
+        }
+        serde_json::to_string(&Frame {
+            r#type: "RESTRequest",
+            request_id: &request_id.to_string(),
+            method: self.method.as_str(),
+            uri: &self.path,
+            content_type: self.body.as_ref().map(|_| "application/json"),
+            message_body: self.body.as_deref(),
+        })
+    }
+}
+
+/// Adds `text` to a path or a query, escaped.
+pub(super) fn escape(path: &mut String, text: &str) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            let _ = write!(path, "%{byte:02X}");
+        }
+    }
+}
+
+/// Whole seconds, never less than asked for.
+fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+/// The id of the dialplan's half of a leg placed over `Local/`: the leg's own with its version nibble changed, so that
+/// either can be had from the other. No UUID of ours has this version.
+pub(super) fn far_half(leg: Uuid) -> Uuid {
+    let mut bytes = *leg.as_bytes();
+    if let Some(byte) = bytes.get_mut(6) {
+        *byte ^= 0xa0;
+    }
+    Uuid::from_bytes(bytes)
+}
+
+/// What a leg is to be placed with.
+pub(super) struct Placement<'a> {
+    pub(super) leg: Uuid,
+    /// Comes back as the first argument when the leg enters the application.
+    pub(super) argument: &'static str,
+    pub(super) dial: &'a DialString,
+    pub(super) caller_id: Option<&'a str>,
+    pub(super) ring_timeout: Duration,
+    pub(super) duration_max: Duration,
+}
+
+/// The variable that tells an agent's leg from a callee's while it is still being dialed.
+pub(super) const SIDE_VARIABLE: &str = "PACELINE_SIDE";
+
+pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
+    let mut path = String::with_capacity(256);
+    let _ = write!(path, "channels/{}?endpoint=", place.leg);
+    escape(&mut path, &place.dial.0);
+    if goes_through_dialplan(place.dial) {
+        // Without `n` the switch replaces the leg by the trunk's channel once answered, and the leg's id is lost.
+        match place.dial.0.rsplit_once('/') {
+            Some((head, options)) if head.contains('/') && options.contains('n') => {}
+            Some((head, _)) if head.contains('/') => path.push('n'),
+            _ => path.push_str("%2Fn"),
+        }
+        let _ = write!(path, "&otherChannelId={}", far_half(place.leg));
+    }
+    path.push_str("&app=");
+    escape(&mut path, app);
+    let _ = write!(
+        path,
+        "&appArgs={}&timeout={}",
+        place.argument,
+        seconds(place.ring_timeout).max(1)
+    );
+    if let Some(caller_id) = place.caller_id {
+        path.push_str("&callerId=");
+        escape(&mut path, caller_id);
+    }
+    Request {
+        // The switch keeps this limit by itself, bridged or not, with or without a client (measured on 16 and 22).
+        body: Some(format!(
+            r#"{{"variables":{{"TIMEOUT(absolute)":"{}","{SIDE_VARIABLE}":"{}"}}}}"#,
+            seconds(place.duration_max).max(1),
+            place.argument,
+        )),
+        ..Request::new(Method::Post, path)
+    }
+}
+
+/// Whether this dial string leads into the dialplan, so that a trunk is dialed behind our leg.
+pub(super) fn goes_through_dialplan(dial: &DialString) -> bool {
+    dial.0
+        .get(..6)
+        .is_some_and(|head| head.eq_ignore_ascii_case("Local/"))
+}
+
+pub(super) fn hang_up(channel: &str) -> Request {
+    Request::new(Method::Delete, format!("channels/{channel}"))
+}
+
+pub(super) fn variable(channel: Uuid, name: &str) -> Request {
+    Request::new(
+        Method::Get,
+        format!("channels/{channel}/variable?variable={name}"),
+    )
+}
+
+/// The name of all our bridges, so that those whose agent is gone can be told from others'.
+pub(super) const BRIDGE_NAME: &str = "paceline";
+
+pub(super) fn make_bridge(bridge: Uuid) -> Request {
+    Request::new(
+        Method::Post,
+        format!("bridges/{bridge}?type=mixing&name={BRIDGE_NAME}"),
+    )
+}
+
+pub(super) fn add_to_bridge(bridge: Uuid, channel: Uuid) -> Request {
+    Request::new(
+        Method::Post,
+        format!("bridges/{bridge}/addChannel?channel={channel}"),
+    )
+}
+
+pub(super) fn destroy_bridge(bridge: Uuid) -> Request {
+    Request::new(Method::Delete, format!("bridges/{bridge}"))
+}
+
+pub(super) fn play(bridge: Uuid, playback: &str, media: &str) -> Request {
+    let mut path = format!("bridges/{bridge}/play?playbackId=");
+    escape(&mut path, playback);
+    path.push_str("&media=");
+    escape(&mut path, media);
+    Request::new(Method::Post, path)
+}
+
+pub(super) fn stop_playback(playback: &str) -> Request {
+    let mut path = "playbacks/".to_owned();
+    escape(&mut path, playback);
+    Request::new(Method::Delete, path)
+}
+
+pub(super) fn record(bridge: Uuid, recording: &str) -> Request {
+    let mut path = format!("bridges/{bridge}/record?format=wav&ifExists=fail&name=");
+    escape(&mut path, recording);
+    Request::new(Method::Post, path)
+}
+
+pub(super) fn stop_recording(recording: &str) -> Request {
+    let mut path = "recordings/live/".to_owned();
+    escape(&mut path, recording);
+    path.push_str("/stop");
+    Request::new(Method::Post, path)
+}
+
+pub(super) fn live_recording(recording: &str) -> Request {
+    let mut path = "recordings/live/".to_owned();
+    escape(&mut path, recording);
+    Request::new(Method::Get, path)
+}
+
+pub(super) fn event_filter(app: &str, trunks: bool) -> Request {
+    let mut path = "applications/".to_owned();
+    escape(&mut path, app);
+    path.push_str("/eventFilter");
+    let mut body = r#"{"allowed":["#.to_owned();
+    let events = EVENTS.iter().chain(trunks.then_some(&EVENT_FOR_TRUNKS));
+    for (position, event) in events.enumerate() {
+        let comma = if position == 0 { "" } else { "," };
+        let _ = write!(body, r#"{comma}{{"type":"{event}"}}"#);
+    }
+    body.push_str("]}");
+    Request {
+        body: Some(body),
+        ..Request::new(Method::Put, path)
+    }
+}
+
+pub(super) fn subscribe(app: &str, source: &str) -> Request {
+    let mut path = "applications/".to_owned();
+    escape(&mut path, app);
+    path.push_str("/subscription?eventSource=");
+    escape(&mut path, source);
+    Request::new(Method::Post, path)
+}
+
+pub(super) fn application(app: &str) -> Request {
+    let mut path = "applications/".to_owned();
+    escape(&mut path, app);
+    Request::new(Method::Get, path)
+}
+
+pub(super) fn info() -> Request {
+    Request::new(Method::Get, "asterisk/info?only=system".to_owned())
+}
+
+pub(super) fn channels() -> Request {
+    Request::new(Method::Get, "channels".to_owned())
+}
+
+pub(super) fn bridges() -> Request {
+    Request::new(Method::Get, "bridges".to_owned())
+}
+
+/// What the switch says about a refusal, free of personal data: its own words unless they could hold a number or a
+/// dial string. `body` is JSON, or a JSON string with JSON in it as replies on the event stream have it.
+pub(super) fn words(status: u16, body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Refusal {
+        message: Option<String>,
+        error: Option<String>,
+    }
+    let unpacked: Option<String> = serde_json::from_slice(body).ok();
+    let refusal: Option<Refusal> =
+        serde_json::from_slice(unpacked.as_ref().map_or(body, String::as_bytes)).ok();
+    refusal
+        .and_then(|refusal| refusal.message.or(refusal.error))
+        .filter(|words| {
+            words.len() <= 120
+                && words
+                    .chars()
+                    .all(|c| c.is_ascii_alphabetic() || " .,'()".contains(c))
+        })
+        .unwrap_or_else(|| format!("refused with status {status}"))
+}

@@ -1,0 +1,343 @@
+//! One link while it stands: carries frames, requests and replies between sockets, queues and the state machine, in
+//! one task and without waiting for any single one of them.
+
+use super::decode::{Event, decode};
+use super::legs::{Ask, Legs, Then};
+use super::link::Ports;
+use super::rest;
+use super::wire::{Http, HttpReply, REPLY_WAIT_MAX, Socket};
+use crate::pbx::Stamped;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{Sink as _, Stream as _, StreamExt as _};
+use std::collections::{HashSet, VecDeque};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
+use tracing::warn;
+use uuid::Uuid;
+
+/// Longest silence: every ping is answered at once by a switch that lives.
+const SILENCE_MAX: Duration = Duration::from_millis(4500);
+const PING_EVERY: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(250);
+/// Requests without a reply yet; further commands wait in their queue.
+const REQUESTS_MAX: usize = 2048;
+/// Connections to the HTTP server at once. Its `sessionlimit` is 100 by default, for all its clients.
+const HTTP_MAX: usize = 24;
+/// Frames and commands handled before other tasks get their turn.
+const TURN_MAX: usize = 64;
+
+/// How a session ended.
+pub(super) enum End {
+    Stopped,
+    Lost(Lost),
+}
+
+/// Why a link was lost.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Lost {
+    #[error("the event stream broke; check that Asterisk runs")]
+    Broken(#[source] Box<SocketError>),
+    #[error("the switch closed the event stream; check whether it was restarted")]
+    Closed,
+    #[error("nothing was heard from it for seconds; check that Asterisk runs and can be reached")]
+    Silent,
+    #[error("it left a request without a reply; check its load")]
+    NoReply,
+    #[error("a request over HTTP failed; check its load and http.conf's sessionlimit")]
+    Http(#[source] reqwest::Error),
+    #[error("our own queue of events is full, so we let go; check this machine's load")]
+    Congested,
+    #[error("another ARI client uses our application's name; give every client a name of its own")]
+    Replaced,
+}
+
+impl Lost {
+    pub(super) const fn replaced(&self) -> bool {
+        matches!(self, Self::Replaced)
+    }
+}
+
+type HttpDone = (Uuid, Then, Result<HttpReply, reqwest::Error>);
+
+/// Requests over HTTP: several at once, but one at a time for each leg. One for the nil leg concerns the whole switch:
+/// nothing passes it.
+struct HttpWay {
+    http: Http,
+    waiting: VecDeque<Ask>,
+    busy: HashSet<Uuid>,
+    running: FuturesUnordered<Pin<Box<dyn Future<Output = HttpDone> + Send>>>,
+}
+
+impl HttpWay {
+    fn start_some(&mut self) {
+        let mut position = 0;
+        while self.running.len() < HTTP_MAX && !self.busy.contains(&Uuid::nil()) {
+            let Some(ask) = self.waiting.get(position) else {
+                return;
+            };
+            let barrier = ask.key.is_nil();
+            if self.busy.contains(&ask.key) || (barrier && position > 0) {
+                if barrier {
+                    return;
+                }
+                position += 1;
+                continue;
+            }
+            let Some(Ask { request, key, then }) = self.waiting.remove(position) else {
+                return;
+            };
+            self.busy.insert(key);
+            let http = self.http.clone();
+            self.running
+                .push(Box::pin(async move { (key, then, http.send(request).await) }));
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.waiting.len() + self.running.len()
+    }
+}
+
+/// How requests travel.
+enum Way {
+    /// On the event stream. Asterisk works them off in order, so replies come in order too.
+    Socket {
+        next_id: u64,
+        pending: VecDeque<(u64, Then, Instant)>,
+    },
+    Http(Box<HttpWay>),
+}
+
+/// One link while it stands.
+pub(super) struct Session<'a> {
+    socket: Socket,
+    way: Way,
+    legs: &'a mut Legs,
+    ports: &'a mut Ports,
+    unflushed: bool,
+    heard_at: Instant,
+    pinged_at: Instant,
+}
+
+impl<'a> Session<'a> {
+    /// `http`: requests must travel over it.
+    pub(super) fn new(socket: Socket, http: Option<Http>, legs: &'a mut Legs, ports: &'a mut Ports) -> Self {
+        let way = match http {
+            None => Way::Socket {
+                next_id: 1,
+                pending: VecDeque::new(),
+            },
+            Some(http) => Way::Http(Box::new(HttpWay {
+                http,
+                waiting: VecDeque::new(),
+                busy: HashSet::new(),
+                running: FuturesUnordered::new(),
+            })),
+        };
+        let now = Instant::now();
+        Self {
+            socket,
+            way,
+            legs,
+            ports,
+            unflushed: false,
+            heard_at: now,
+            pinged_at: now,
+        }
+    }
+
+    /// Replays what was buffered, then carries on until the link or the driver ends.
+    pub(super) async fn run(mut self, buffered: VecDeque<(Instant, Message)>) -> End {
+        for (read_at, message) in buffered {
+            if let Err(end) = self.message(message, read_at) {
+                return end;
+            }
+        }
+        if let Err(end) = self.deliver(Instant::now()) {
+            return end;
+        }
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let end = poll_fn(|cx| {
+            let mut ticked = false;
+            while ticks.poll_tick(cx).is_ready() {
+                ticked = true;
+            }
+            match self.turn(cx, ticked) {
+                Err(end) => Poll::Ready(end),
+                Ok(()) => Poll::Pending,
+            }
+        })
+        .await;
+        // Asterisk shall see the end at once, not when the socket times out.
+        let _ = tokio::time::timeout(Duration::from_millis(100), self.socket.close(None)).await;
+        end
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>, ticked: bool) -> Result<(), End> {
+        if ticked {
+            self.tick()?;
+        }
+        let mut turns = TURN_MAX;
+        loop {
+            let mut idle = true;
+            if let Poll::Ready(message) = Pin::new(&mut self.socket).poll_next(cx) {
+                idle = false;
+                match message {
+                    Some(Ok(message)) => self.message(message, Instant::now())?,
+                    Some(Err(err)) => return Err(End::Lost(Lost::Broken(Box::new(err)))),
+                    None => return Err(End::Lost(Lost::Closed)),
+                }
+            }
+            if self.requests() < REQUESTS_MAX
+                && let Poll::Ready(command) = self.ports.commands.poll_recv(cx)
+            {
+                idle = false;
+                self.legs.command(command.ok_or(End::Stopped)?);
+                self.deliver(Instant::now())?;
+            }
+            if let Way::Http(way) = &mut self.way
+                && let Poll::Ready(Some((key, then, reply))) = way.running.poll_next_unpin(cx)
+            {
+                idle = false;
+                way.busy.remove(&key);
+                let reply = reply.map_err(|err| End::Lost(Lost::Http(err)))?;
+                self.replied(then, reply.status, &reply.body)?;
+            }
+            turns -= 1;
+            if idle {
+                break;
+            }
+            if turns == 0 {
+                cx.waker().wake_by_ref();
+                break;
+            }
+        }
+        if self.unflushed
+            && let Poll::Ready(flushed) = Pin::new(&mut self.socket).poll_flush(cx)
+        {
+            flushed.map_err(|err| End::Lost(Lost::Broken(Box::new(err))))?;
+            self.unflushed = false;
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if now.duration_since(self.heard_at) > SILENCE_MAX {
+            return Err(End::Lost(Lost::Silent));
+        }
+        if let Way::Socket { pending, .. } = &self.way
+            && let Some((_, _, sent_at)) = pending.front()
+            && now.duration_since(*sent_at) > REPLY_WAIT_MAX
+        {
+            return Err(End::Lost(Lost::NoReply));
+        }
+        if now.duration_since(self.pinged_at) >= PING_EVERY {
+            self.pinged_at = now;
+            self.write(Message::Ping(Default::default()))?;
+        }
+        self.legs.tick(now);
+        self.deliver(now)
+    }
+
+    fn requests(&self) -> usize {
+        match &self.way {
+            Way::Socket { pending, .. } => pending.len(),
+            Way::Http(way) => way.len(),
+        }
+    }
+
+    fn message(&mut self, message: Message, read_at: Instant) -> Result<(), End> {
+        self.heard_at = read_at;
+        let Message::Text(text) = message else {
+            return Ok(());
+        };
+        self.ports.stats.events_read.fetch_add(1, Relaxed);
+        match decode(text.as_bytes()) {
+            Ok(Event::ApplicationReplaced) => return Err(End::Lost(Lost::Replaced)),
+            Ok(Event::Reply {
+                request_id,
+                status,
+                body,
+            }) => {
+                let Way::Socket { pending, .. } = &mut self.way else {
+                    return Ok(());
+                };
+                let Some(position) = request_id
+                    .parse()
+                    .ok()
+                    .and_then(|id: u64| pending.iter().position(|(pending, ..)| *pending == id))
+                else {
+                    return Ok(());
+                };
+                if let Some((_, then, _)) = pending.remove(position) {
+                    return self.replied(then, status, body.unwrap_or_default().as_bytes());
+                }
+            }
+            Ok(event) => self.legs.event(&event, read_at),
+            Err(err) => {
+                // Once per kind would be kinder to the log, but it has never been seen.
+                warn!(pbx.name = %self.ports.name, "switch `{}`: {err}", self.ports.name);
+            }
+        }
+        self.deliver(read_at)
+    }
+
+    fn replied(&mut self, then: Then, status: u16, body: &[u8]) -> Result<(), End> {
+        let words = if status < 300 {
+            String::new()
+        } else {
+            rest::words(status, body)
+        };
+        let now = Instant::now();
+        if !self.legs.replied(then, status, &words, now) {
+            self.ports.stats.commands_failed.fetch_add(1, Relaxed);
+        }
+        self.deliver(now)
+    }
+
+    /// Sends what the state machine wants sent, and hands on what it wants handed on.
+    fn deliver(&mut self, read_at: Instant) -> Result<(), End> {
+        while let Some(ask) = self.legs.out.asks.pop_front() {
+            match &mut self.way {
+                Way::Socket { next_id, pending } => {
+                    let Ok(frame) = ask.request.frame(*next_id) else {
+                        continue;
+                    };
+                    pending.push_back((*next_id, ask.then, Instant::now()));
+                    *next_id += 1;
+                    self.write(Message::text(frame))?;
+                }
+                Way::Http(way) => way.waiting.push_back(ask),
+            }
+        }
+        if let Way::Http(way) = &mut self.way {
+            way.start_some();
+        }
+        for event in self.legs.out.events.drain(..) {
+            match self.ports.events.try_send(Stamped { event, read_at }) {
+                Ok(()) => {}
+                Err(TrySendError::Closed(_)) => return Err(End::Stopped),
+                Err(TrySendError::Full(_)) => {
+                    self.ports.stats.dropped.fetch_add(1, Relaxed);
+                    return Err(End::Lost(Lost::Congested));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a message into the socket's buffer, which is bounded.
+    fn write(&mut self, message: Message) -> Result<(), End> {
+        self.unflushed = true;
+        Pin::new(&mut self.socket)
+            .start_send(message)
+            .map_err(|err| End::Lost(Lost::Broken(Box::new(err))))
+    }
+}

@@ -1,0 +1,190 @@
+//! The two ways to the switch: its WebSocket and its HTTP server. In: configuration, requests. Out: frames, replies.
+//! Decides nothing and knows no leg.
+
+use super::AriConfig;
+use super::rest::{Method, Request};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::ExposeSecret as _;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// The event stream.
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Longest wait for a connection, and for any reply. A request without a reply is not assumed to have failed: the link
+/// is dropped and the switch's state read.
+pub(super) const REPLY_WAIT_MAX: Duration = Duration::from_secs(5);
+const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
+/// Asterisk drops idle connections after 15 s, and a request sent at that moment would be lost.
+const HTTP_IDLE_MAX: Duration = Duration::from_secs(5);
+/// One event is 1 to 2 kB.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// What may wait in us while the switch does not read.
+const UNSENT_BYTES_MAX: usize = 1 << 20;
+
+/// Why the switch could not be reached or asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WireError {
+    /// The URL in the configuration.
+    #[error("the switch's url is not an http or https URL; write it like http://127.0.0.1:8088")]
+    Url,
+    /// The HTTP client.
+    #[error("cannot make an HTTP client; check this machine's TLS set-up")]
+    Client(#[source] reqwest::Error),
+    /// No HTTP answer.
+    #[error(
+        "no answer from the switch's HTTP server; check that Asterisk runs and that http.conf has enabled=yes"
+    )]
+    Http(#[source] reqwest::Error),
+    /// 401 or 403.
+    #[error("the switch refuses our ARI user; check username, password and read_only in ari.conf")]
+    Unauthorised,
+    /// Any other refusal.
+    #[error(
+        "the switch refused `{asked}` with status {status}; check that res_ari and its modules are loaded"
+    )]
+    Refused {
+        /// What for.
+        asked: &'static str,
+        /// HTTP status.
+        status: u16,
+    },
+    /// The WebSocket.
+    #[error(
+        "cannot open the switch's event stream; check that res_http_websocket and res_ari_events are loaded"
+    )]
+    Socket(#[source] Box<tokio_tungstenite::tungstenite::Error>),
+    /// Opening took too long.
+    #[error("the switch does not answer in time; check its load")]
+    Slow,
+    /// A reply that is not JSON as expected.
+    #[error("the switch's reply to `{asked}` is not readable; report it with the version of Asterisk")]
+    Reply {
+        /// What for.
+        asked: &'static str,
+        /// Why.
+        #[source]
+        err: serde_json::Error,
+    },
+}
+
+/// The switch's HTTP server.
+#[derive(Clone)]
+pub(super) struct Http {
+    client: reqwest::Client,
+    /// Ends in `/ari/`.
+    base: String,
+    authorization: HeaderValue,
+    app: String,
+}
+
+/// Status and body.
+pub(super) struct HttpReply {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+}
+
+impl Http {
+    pub(super) fn new(config: &AriConfig) -> Result<Self, WireError> {
+        // Elsewhere it may have been installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(CONNECT_WAIT_MAX)
+            .timeout(REPLY_WAIT_MAX)
+            .pool_idle_timeout(HTTP_IDLE_MAX)
+            .tcp_nodelay(true)
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(WireError::Client)?;
+        let base = config.url.trim_end_matches('/');
+        let base = base.strip_suffix("/ari").unwrap_or(base);
+        if !(base.starts_with("http://") || base.starts_with("https://")) {
+            return Err(WireError::Url);
+        }
+        let credentials = format!("{}:{}", config.username, config.password.expose_secret());
+        let mut authorization = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(credentials)))
+            .map_err(|_| WireError::Unauthorised)?;
+        authorization.set_sensitive(true);
+        Ok(Self {
+            client,
+            base: format!("{base}/ari/"),
+            authorization,
+            app: config.app.clone(),
+        })
+    }
+
+    /// Sends a request; any status is a reply.
+    pub(super) async fn send(&self, request: Request) -> Result<HttpReply, reqwest::Error> {
+        let method = match request.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+            Method::Delete => reqwest::Method::DELETE,
+        };
+        let mut builder = self
+            .client
+            .request(method, format!("{}{}", self.base, request.path))
+            .header(AUTHORIZATION, self.authorization.clone());
+        if let Some(body) = request.body {
+            builder = builder
+                .header(reqwest::header::CONTENT_TYPE, "application/json")
+                .body(body);
+        }
+        let reply = builder.send().await.map_err(reqwest::Error::without_url)?;
+        Ok(HttpReply {
+            status: reply.status().as_u16(),
+            body: reply.bytes().await.map_err(reqwest::Error::without_url)?.into(),
+        })
+    }
+
+    /// Sends a request that must succeed.
+    pub(super) async fn ask(&self, asked: &'static str, request: Request) -> Result<Vec<u8>, WireError> {
+        let reply = self.send(request).await.map_err(WireError::Http)?;
+        match reply.status {
+            200..300 => Ok(reply.body),
+            401 | 403 => Err(WireError::Unauthorised),
+            status => Err(WireError::Refused { asked, status }),
+        }
+    }
+
+    /// Opens the event stream.
+    pub(super) async fn open(&self) -> Result<Socket, WireError> {
+        let socket_error = |err| WireError::Socket(Box::new(err));
+        // http becomes ws, https becomes wss.
+        let mut url = format!(
+            "ws{}events?app=",
+            self.base.strip_prefix("http").unwrap_or_default()
+        );
+        super::rest::escape(&mut url, &self.app);
+        let mut request = url.into_client_request().map_err(socket_error)?;
+        let headers = request.headers_mut();
+        headers.insert(AUTHORIZATION, self.authorization.clone());
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("ari"));
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MESSAGE_BYTES_MAX))
+            .max_frame_size(Some(MESSAGE_BYTES_MAX))
+            .max_write_buffer_size(UNSENT_BYTES_MAX);
+        let opening = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
+        match tokio::time::timeout(CONNECT_WAIT_MAX, opening).await {
+            Err(_) => Err(WireError::Slow),
+            Ok(Err(tokio_tungstenite::tungstenite::Error::Http(reply))) => {
+                Err(match reply.status().as_u16() {
+                    401 | 403 => WireError::Unauthorised,
+                    status => WireError::Refused {
+                        asked: "the event stream",
+                        status,
+                    },
+                })
+            }
+            Ok(Err(err)) => Err(socket_error(err)),
+            Ok(Ok((socket, _))) => Ok(socket),
+        }
+    }
+}
