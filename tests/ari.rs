@@ -1,0 +1,8 @@
+//! The Asterisk driver against real Asterisk 22 and 16, with SIPp as the trunk and simulated phones.
+
+#[path = "ari/agents.rs"]
+mod agents;
+#[path = "ari/bench.rs"]
+mod bench;
+#[path = "ari/outcomes.rs"]
+mod outcomes;
