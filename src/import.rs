@@ -5,21 +5,8 @@ pub mod header;
 pub mod rows;
 
 use crate::numbers::NumberError;
-use paceline_core::number::E164;
-use std::collections::BTreeMap;
 
-/// A contact as read from a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewContact {
-    /// Where to reach them.
-    pub number: E164,
-    /// What to call them.
-    pub name: Option<String>,
-    /// Their IANA time zone, known to exist.
-    pub time_zone: Option<String>,
-    /// Everything else, by header.
-    pub attributes: BTreeMap<String, String>,
-}
+pub use crate::store::NewContact;
 
 /// A file that cannot be imported. Nothing of it is kept.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,9 @@
 
 mod agents;
 mod api_keys;
+mod attempts;
 mod campaigns;
+mod contacts;
 mod db;
 mod decisions;
 mod dial;
@@ -19,18 +21,24 @@ mod lease;
 mod many;
 mod recordings;
 mod select;
+mod tasks;
 mod trunks;
 mod writer;
 
 pub use agents::{AgentRow, NewAgent};
 pub use api_keys::{ApiKeyRow, NewApiKey, Role, UnknownRole};
+pub use attempts::{AttemptFilter, AttemptRow, LegRow};
 pub use campaigns::{CampaignRow, CampaignWork};
+pub use contacts::{ContactListRow, ContactRow, Import, NewContact};
 pub use decisions::DecisionRow;
 pub use dial::{DialCampaign, Recovery, StoredAgent};
 pub use dnc::DncRow;
 pub use error::{DbError, Deleted, StoreError};
 pub use lease::Leased;
 pub use recordings::{RecordingRow, RecordingState};
+pub use tasks::{
+    ContactState, ContactTaskRow, NewTask, NewTaskContacts, TaskContactRow, TaskFilter, TaskProgress, TaskRow,
+};
 pub use trunks::{NewTrunk, TrunkRow};
 pub use writer::{PendingPrepare, Writer, WriterStats};
 

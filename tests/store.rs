@@ -17,7 +17,7 @@ INSERT INTO campaigns (name, state, settings, created_at_ms) VALUES ('c', 'activ
 INSERT INTO campaign_trunks VALUES (1, 0, 1);
 INSERT INTO contact_lists (name, created_at_ms) VALUES ('l', 0);
 INSERT INTO contacts (list_id, number) VALUES (1, '+12025550101'), (1, '+12025550102'), (1, '+12025550103');
-INSERT INTO dnc VALUES ('+12025550102', 'asked', 0);
+INSERT INTO dnc (number, reason, added_at_ms) VALUES ('+12025550102', 'asked', 0);
 INSERT INTO tasks (campaign_id, list_id, name, state, start_at_ms, retries_max, next_due_at_ms, created_at_ms) VALUES (1, 1, 't', 'scheduled', 5, 2, 5, 0);
 INSERT INTO task_contacts (task_id, contact_id, state, due_at_ms) SELECT 1, id, 'ready', 5 FROM contacts;
 INSERT INTO agents (name, pbx, extension, state_at_ms) VALUES ('a', 'office', '7', 0);

@@ -415,6 +415,18 @@ impl Row {
             .map_err(|_| DbError::decode("word"))
     }
 
+    /// A word of a closed set, or none.
+    pub(crate) fn maybe_word<T: FromStr>(&self, column: usize) -> Result<Option<T>, DbError> {
+        let word = self.get::<Option<String>>(column)?;
+        word.map(|word| word.parse().map_err(|_| DbError::decode("word")))
+            .transpose()
+    }
+
+    /// How many, as `count(*)` gives it.
+    pub(crate) fn size(&self, column: usize) -> Result<u64, DbError> {
+        u64::try_from(self.get::<i64>(column)?).map_err(|_| DbError::decode("count"))
+    }
+
     /// A number in E.164.
     pub(crate) fn number(&self, column: usize) -> Result<E164, DbError> {
         E164::new(&self.get::<String>(column)?).map_err(|_| DbError::decode("number"))

@@ -1,0 +1,227 @@
+//! Attempts and their legs, as records. The dialer writes them through the [`super::Writer`].
+
+use super::Store;
+use super::db::{Row, args};
+use super::error::{DbError, StoreError};
+use super::select::Select;
+use super::{dnc, query};
+use paceline_core::ids::{AgentId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
+use paceline_core::number::E164;
+use paceline_core::outcome::Outcome;
+use paceline_core::time::Wall;
+use uuid::Uuid;
+
+/// An attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptRow {
+    /// Its id.
+    pub id: AttemptId,
+    /// Under which campaign.
+    pub campaign: CampaignId,
+    /// For which task.
+    pub task: TaskId,
+    /// To reach whom.
+    pub contact: ContactId,
+    /// At which number.
+    pub number: E164,
+    /// 1 for the contact's first attempt in the task.
+    pub ordinal: u32,
+    /// When it was stored, just before it was dialed.
+    pub created_at: Wall,
+    /// When it was answered.
+    pub answered_at: Option<Wall>,
+    /// When the callee was connected with the agent.
+    pub connected_at: Option<Wall>,
+    /// With which agent.
+    pub agent: Option<AgentId>,
+    /// When it was over.
+    pub ended_at: Option<Wall>,
+    /// What the line did; `None` while it is going on.
+    pub outcome: Option<Outcome>,
+    /// What the agent says of the conversation.
+    pub disposition: Option<String>,
+}
+
+/// One originate of an attempt over one trunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegRow {
+    /// Its id, which is the channel's id on the PBX.
+    pub id: LegId,
+    /// The PBX.
+    pub pbx: PbxName,
+    /// The trunk.
+    pub trunk: TrunkId,
+    /// When it was stored, just before it was dialed.
+    pub created_at: Wall,
+    /// The first sign of life before an answer: `ringing` or `early_media`.
+    pub progress: Option<String>,
+    /// When that was.
+    pub progress_at: Option<Wall>,
+    /// When it was answered.
+    pub answered_at: Option<Wall>,
+    /// When it was over.
+    pub ended_at: Option<Wall>,
+    /// Who or what ended it: `network`, `ring_timeout`, `us`, `refused` or `vanished`.
+    pub ended_by: Option<String>,
+    /// Q.850 cause, where the PBX gave one.
+    pub q850: Option<u16>,
+    /// Final SIP status, where the PBX gave one.
+    pub sip: Option<u16>,
+    /// The PBX's own words.
+    pub detail: Option<String>,
+}
+
+/// Which attempts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttemptFilter {
+    /// Only under this campaign.
+    pub campaign: Option<CampaignId>,
+    /// Only for this task.
+    pub task: Option<TaskId>,
+    /// Only to reach this contact.
+    pub contact: Option<ContactId>,
+    /// Only with this agent.
+    pub agent: Option<AgentId>,
+    /// Only with this outcome.
+    pub outcome: Option<Outcome>,
+    /// Only with this disposition.
+    pub disposition: Option<String>,
+    /// Only created at or after this.
+    pub created_from: Option<Wall>,
+    /// Only created before this.
+    pub created_until: Option<Wall>,
+}
+
+const COLUMNS: &str = "SELECT id, campaign_id, task_id, contact_id, number, ordinal, created_at_ms, answered_at_ms, \
+    connected_at_ms, agent_id, ended_at_ms, outcome, disposition FROM attempts WHERE 1 = 1";
+
+impl Store {
+    /// Attempts, the newest first.
+    pub async fn attempts(
+        &self,
+        filter: &AttemptFilter,
+        after: Option<AttemptId>,
+        limit: i64,
+    ) -> Result<Vec<AttemptRow>, StoreError> {
+        let (sql, args) = Select::new(COLUMNS)
+            .and("campaign_id =", filter.campaign.map(|id| id.0))
+            .and("task_id =", filter.task.map(|id| id.0))
+            .and("contact_id =", filter.contact.map(|id| id.0))
+            .and("agent_id =", filter.agent.map(|id| id.0))
+            .and("outcome =", filter.outcome.map(Outcome::as_str))
+            .and("disposition =", filter.disposition.as_deref())
+            .and("id >=", filter.created_from.map(first_id_at))
+            .and("id <", filter.created_until.map(first_id_at))
+            .and("id <", after.map(|id| id.0))
+            .order("id DESC", limit);
+        self.read_all("list attempts", sql, &args, attempt).await
+    }
+
+    /// One attempt.
+    pub async fn attempt(&self, id: AttemptId) -> Result<Option<AttemptRow>, StoreError> {
+        let (sql, args) = Select::new(COLUMNS).and("id =", Some(id.0)).order("id", 1);
+        Ok(self.read_all("read an attempt", sql, &args, attempt).await?.pop())
+    }
+
+    /// Attempts to reach a contact, the newest first.
+    pub async fn attempts_of_contact(
+        &self,
+        contact: ContactId,
+        limit: i64,
+    ) -> Result<Vec<AttemptRow>, StoreError> {
+        let filter = AttemptFilter {
+            contact: Some(contact),
+            ..AttemptFilter::default()
+        };
+        self.attempts(&filter, None, limit).await
+    }
+
+    /// The newest attempt that was connected with this agent.
+    pub async fn last_attempt_of_agent(&self, agent: AgentId) -> Result<Option<AttemptRow>, StoreError> {
+        let filter = AttemptFilter {
+            agent: Some(agent),
+            ..AttemptFilter::default()
+        };
+        Ok(self.attempts(&filter, None, 1).await?.pop())
+    }
+
+    /// An attempt's legs, the first one first.
+    pub async fn legs_of_attempt(&self, attempt: AttemptId) -> Result<Vec<LegRow>, StoreError> {
+        let sql = "SELECT id, pbx, trunk_id, created_at_ms, progress, progress_at_ms, answered_at_ms, ended_at_ms, \
+            ended_by, q850, sip, detail FROM legs WHERE attempt_id = $1 ORDER BY created_at_ms, id";
+        self.read_all("read an attempt's legs", sql, args![attempt.0], leg)
+            .await
+    }
+
+    /// Sets an attempt's disposition; `None` if there is no such attempt. `dnc` also puts the number on the do-not-call
+    /// list, in the same transaction.
+    pub async fn set_disposition(
+        &self,
+        id: AttemptId,
+        disposition: &str,
+        now: Wall,
+    ) -> Result<Option<AttemptRow>, StoreError> {
+        const DOING: &str = "set an attempt's disposition";
+        let update = "UPDATE attempts SET disposition = $2 WHERE id = $1 RETURNING id, campaign_id, task_id, contact_id, \
+            number, ordinal, created_at_ms, answered_at_ms, connected_at_ms, agent_id, ended_at_ms, outcome, disposition";
+        let row = self
+            .write(DOING, async |tx| {
+                let Some(row) = tx.rows(update, args![id.0, disposition]).await?.pop() else {
+                    return Ok(None);
+                };
+                if disposition == "dnc" {
+                    dnc::insert(tx, &[row.number(4)?], "an agent's disposition", now).await?;
+                }
+                Ok(Some(row))
+            })
+            .await?;
+        row.map(|row| attempt(&row)).transpose().map_err(query(DOING))
+    }
+}
+
+/// An attempt's id is a UUIDv7, which begins with its time: no attempt created at or after `at` has a smaller one.
+fn first_id_at(at: Wall) -> Uuid {
+    Uuid::from_u128(u128::try_from(at.0).unwrap_or(0) << 80)
+}
+
+fn attempt(row: &Row) -> Result<AttemptRow, DbError> {
+    let at = |column| Ok::<_, DbError>(row.get::<Option<i64>>(column)?.map(Wall));
+    Ok(AttemptRow {
+        id: AttemptId(row.get(0)?),
+        campaign: CampaignId(row.get(1)?),
+        task: TaskId(row.get(2)?),
+        contact: ContactId(row.get(3)?),
+        number: row.number(4)?,
+        ordinal: row.count(5)?,
+        created_at: Wall(row.get(6)?),
+        answered_at: at(7)?,
+        connected_at: at(8)?,
+        agent: row.get::<Option<i64>>(9)?.map(AgentId),
+        ended_at: at(10)?,
+        outcome: row.maybe_word(11)?,
+        disposition: row.get(12)?,
+    })
+}
+
+fn leg(row: &Row) -> Result<LegRow, DbError> {
+    let at = |column| Ok::<_, DbError>(row.get::<Option<i64>>(column)?.map(Wall));
+    let code = |column| {
+        let code = row.get::<Option<i64>>(column)?;
+        code.map(|code| u16::try_from(code).map_err(|_| DbError::decode("cause")))
+            .transpose()
+    };
+    Ok(LegRow {
+        id: LegId(row.get(0)?),
+        pbx: PbxName::new(&row.get::<String>(1)?),
+        trunk: TrunkId(row.get(2)?),
+        created_at: Wall(row.get(3)?),
+        progress: row.get(4)?,
+        progress_at: at(5)?,
+        answered_at: at(6)?,
+        ended_at: at(7)?,
+        ended_by: row.get(8)?,
+        q850: code(9)?,
+        sip: code(10)?,
+        detail: row.get(11)?,
+    })
+}

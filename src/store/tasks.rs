@@ -1,0 +1,401 @@
+//! Tasks: made whole or not at all, moved between states only where that is allowed, and counted.
+
+use super::Store;
+use super::contacts::{ContactRow, contact, insert_list, insert_numbers};
+use super::db::{Row, Tx, args};
+use super::error::{DbError, Stop, StoreError};
+use super::lease::NEVER;
+use super::select::Select;
+use paceline_core::campaign::{CampaignState, TaskState};
+use paceline_core::ids::{CampaignId, ContactId, ContactListId, TaskId};
+use paceline_core::number::E164;
+use paceline_core::outcome::Outcome;
+use paceline_core::time::Wall;
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+/// A task to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTask {
+    /// The campaign that it runs under.
+    pub campaign: CampaignId,
+    /// What to call it.
+    pub name: String,
+    /// [`TaskState::Scheduled`], or [`TaskState::Running`] where it starts at once.
+    pub state: TaskState,
+    /// When it starts.
+    pub start_at: Wall,
+    /// Attempts at a contact after the first one, at most 100.
+    pub retries_max: u32,
+    /// Whom to call.
+    pub contacts: NewTaskContacts,
+    /// A key that is used once only, and a hash of the request that came with it.
+    pub idempotency: Option<(String, [u8; 32])>,
+}
+
+/// Whom a new task calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewTaskContacts {
+    /// Everybody who is in this list now.
+    List(ContactListId),
+    /// These, for whom a list of the task's name is made.
+    Numbers(Vec<E164>),
+}
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskRow {
+    /// Its id.
+    pub id: TaskId,
+    /// The campaign that it runs under.
+    pub campaign: CampaignId,
+    /// Its contacts.
+    pub list: ContactListId,
+    /// What it is called.
+    pub name: String,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// When it starts, or started.
+    pub start_at: Wall,
+    /// Attempts at a contact after the first one, at most.
+    pub retries_max: u32,
+    /// When it was created.
+    pub created_at: Wall,
+}
+
+/// Which tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskFilter {
+    /// Only of this campaign.
+    pub campaign: Option<CampaignId>,
+    /// Only in this state.
+    pub state: Option<TaskState>,
+    /// Only created at or after this.
+    pub created_from: Option<Wall>,
+    /// Only created before this.
+    pub created_until: Option<Wall>,
+}
+
+/// How far a task is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskProgress {
+    /// Contacts that wait, for now or later.
+    pub ready: u64,
+    /// Contacts that the dialer holds.
+    pub leased: u64,
+    /// Contacts that are finished.
+    pub done: u64,
+    /// When the next waiting contact is due.
+    pub next_due_at: Option<Wall>,
+    /// Contacts by the outcome of their last attempt; those never tried are in none.
+    pub last_outcomes: BTreeMap<Outcome, u64>,
+}
+
+/// Where a contact is within a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContactState {
+    /// Waits, for now or later.
+    Ready,
+    /// The dialer holds it: about to be dialed, or in a call.
+    Leased,
+    /// Finished.
+    Done,
+}
+
+/// A contact within a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskContactRow {
+    /// Who.
+    pub contact: ContactRow,
+    /// Where it is.
+    pub state: ContactState,
+    /// When it may be dialed next.
+    pub due_at: Wall,
+    /// Attempts made so far.
+    pub attempts_made: u32,
+    /// What the last of them came to.
+    pub last_outcome: Option<Outcome>,
+}
+
+/// A contact's place in one of its tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContactTaskRow {
+    /// The task.
+    pub task: TaskId,
+    /// Where the task is in its life.
+    pub task_state: TaskState,
+    /// The task's campaign.
+    pub campaign: CampaignId,
+    /// Where that is in its life.
+    pub campaign_state: CampaignState,
+    /// Where the contact is within the task.
+    pub state: ContactState,
+    /// When it may be dialed next.
+    pub due_at: Wall,
+    /// Attempts made so far.
+    pub attempts_made: u32,
+    /// What the last of them came to.
+    pub last_outcome: Option<Outcome>,
+}
+
+const COLUMNS: &str = "SELECT id, campaign_id, list_id, name, state, start_at_ms, retries_max, created_at_ms \
+    FROM tasks WHERE 1 = 1";
+
+const INSERT: &str = "INSERT INTO tasks (campaign_id, list_id, name, state, start_at_ms, retries_max, next_due_at_ms, \
+      idempotency_key, request_hash, created_at_ms) \
+    VALUES ($1, $2, $3, $4, $5, $6, $9, $7, $8, $9) RETURNING id";
+
+const FILL: &str = "INSERT INTO task_contacts (task_id, contact_id, state, due_at_ms) \
+    SELECT $1, c.id, 'ready', $2 FROM contacts c JOIN contact_lists l ON l.id = c.list_id \
+    WHERE c.list_id = $3 AND l.importing_at_ms IS NULL ORDER BY c.id";
+
+impl Store {
+    /// Stores tasks, all or none; each with its number of contacts. [`StoreError::IdempotencyKeyTaken`],
+    /// [`StoreError::EmptyList`], [`StoreError::NoCampaign`].
+    pub async fn create_tasks(&self, new: &[NewTask], now: Wall) -> Result<Vec<(TaskRow, u64)>, StoreError> {
+        self.write("create tasks", async |tx| {
+            let mut created = Vec::with_capacity(new.len());
+            for (index, new) in new.iter().enumerate() {
+                created.push(create_task(tx, index, new, now).await?);
+            }
+            Ok(created)
+        })
+        .await
+    }
+
+    /// The task that was created with this key, and the hash of the request that came with it.
+    pub async fn task_by_idempotency_key(
+        &self,
+        key: &str,
+    ) -> Result<Option<(TaskRow, [u8; 32])>, StoreError> {
+        let sql = "SELECT id, campaign_id, list_id, name, state, start_at_ms, retries_max, created_at_ms, request_hash \
+            FROM tasks WHERE idempotency_key = $1";
+        let read = |row: &Row| {
+            let hash = row.get::<Vec<u8>>(8)?;
+            Ok((task(row)?, hash.try_into().map_err(|_| DbError::decode("hash"))?))
+        };
+        Ok(self.read_all("find a task", sql, args![key], read).await?.pop())
+    }
+
+    /// Tasks, the newest first.
+    pub async fn tasks(
+        &self,
+        filter: &TaskFilter,
+        after: Option<TaskId>,
+        limit: i64,
+    ) -> Result<Vec<TaskRow>, StoreError> {
+        let (sql, args) = Select::new(COLUMNS)
+            .and("campaign_id =", filter.campaign.map(|id| id.0))
+            .and("state =", filter.state.map(TaskState::as_str))
+            .and("created_at_ms >=", filter.created_from.map(|at| at.0))
+            .and("created_at_ms <", filter.created_until.map(|at| at.0))
+            .and("id <", after.map(|id| id.0))
+            .order("id DESC", limit);
+        self.read_all("list tasks", sql, &args, task).await
+    }
+
+    /// One task.
+    pub async fn task(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
+        let (sql, args) = Select::new(COLUMNS).and("id =", Some(id.0)).order("id", 1);
+        Ok(self.read_all("read a task", sql, &args, task).await?.pop())
+    }
+
+    /// Moves a task to another state if it is in one of `from`; whether it was. Its leased contacts are the dialer's to
+    /// give back.
+    pub async fn move_task(&self, id: TaskId, from: &[TaskState], to: TaskState) -> Result<bool, StoreError> {
+        self.write("change a task's state", async |tx| {
+            for from in from {
+                let moved = "UPDATE tasks SET state = $3 WHERE id = $1 AND state = $2";
+                if tx.run(moved, args![id.0, from.as_str(), to.as_str()]).await? > 0 {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+        .await
+    }
+
+    /// How far a task is. Counts its contacts, so not for every second.
+    pub async fn task_progress(&self, id: TaskId) -> Result<TaskProgress, StoreError> {
+        const DOING: &str = "count a task's contacts";
+        let counts = "SELECT state, last_outcome, count(*) FROM task_contacts WHERE task_id = $1 \
+            GROUP BY state, last_outcome";
+        let counts = self
+            .read_all(DOING, counts, args![id.0], |row| {
+                Ok((
+                    row.word::<ContactState>(0)?,
+                    row.maybe_word::<Outcome>(1)?,
+                    row.size(2)?,
+                ))
+            })
+            .await?;
+        let next = "SELECT min(due_at_ms) FROM task_contacts WHERE task_id = $1 AND state = 'ready'";
+        let next = self
+            .read_all(DOING, next, args![id.0], |row| row.get::<Option<i64>>(0))
+            .await?;
+        let mut progress = TaskProgress {
+            next_due_at: next
+                .first()
+                .copied()
+                .flatten()
+                .filter(|at| *at != NEVER)
+                .map(Wall),
+            ..TaskProgress::default()
+        };
+        for (state, outcome, n) in counts {
+            match state {
+                ContactState::Ready => progress.ready += n,
+                ContactState::Leased => progress.leased += n,
+                ContactState::Done => progress.done += n,
+            }
+            if let Some(outcome) = outcome {
+                *progress.last_outcomes.entry(outcome).or_default() += n;
+            }
+        }
+        Ok(progress)
+    }
+
+    /// A task's contacts in the order of their ids.
+    pub async fn task_contacts(
+        &self,
+        id: TaskId,
+        after: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<TaskContactRow>, StoreError> {
+        let (sql, args) = Select::new(
+            "SELECT c.id, c.list_id, c.number, c.name, c.time_zone, c.attributes, tc.state, tc.due_at_ms, \
+             tc.attempts_made, tc.last_outcome \
+             FROM task_contacts tc JOIN contacts c ON c.id = tc.contact_id WHERE 1 = 1",
+        )
+        .and("tc.task_id =", Some(id.0))
+        .and("tc.contact_id >", after)
+        .order("tc.contact_id", limit);
+        let read = |row: &Row| {
+            Ok(TaskContactRow {
+                contact: contact(row, 0)?,
+                state: row.word(6)?,
+                due_at: Wall(row.get(7)?),
+                attempts_made: row.count(8)?,
+                last_outcome: row.maybe_word(9)?,
+            })
+        };
+        self.read_all("list a task's contacts", sql, &args, read).await
+    }
+
+    /// A contact's place in each of its tasks, the newest first.
+    pub async fn tasks_of_contact(
+        &self,
+        contact: ContactId,
+        limit: i64,
+    ) -> Result<Vec<ContactTaskRow>, StoreError> {
+        // By way of the list: a contact is only in tasks made from its list, and that is what has an index.
+        let sql = "SELECT t.id, t.state, p.id, p.state, tc.state, tc.due_at_ms, tc.attempts_made, tc.last_outcome \
+            FROM contacts c JOIN tasks t ON t.list_id = c.list_id \
+              JOIN task_contacts tc ON tc.task_id = t.id AND tc.contact_id = c.id \
+              JOIN campaigns p ON p.id = t.campaign_id \
+            WHERE c.id = $1 ORDER BY t.id DESC LIMIT $2";
+        let read = |row: &Row| {
+            Ok(ContactTaskRow {
+                task: TaskId(row.get(0)?),
+                task_state: row.word(1)?,
+                campaign: CampaignId(row.get(2)?),
+                campaign_state: row.word(3)?,
+                state: row.word(4)?,
+                due_at: Wall(row.get(5)?),
+                attempts_made: row.count(6)?,
+                last_outcome: row.maybe_word(7)?,
+            })
+        };
+        self.read_all("read a contact's tasks", sql, args![contact.0, limit], read)
+            .await
+    }
+}
+
+async fn create_task(tx: &mut Tx, index: usize, new: &NewTask, now: Wall) -> Result<(TaskRow, u64), Stop> {
+    let there = "SELECT 1 FROM campaigns WHERE id = $1";
+    if tx.rows(there, args![new.campaign.0]).await?.is_empty() {
+        return Err(StoreError::NoCampaign.into());
+    }
+    let list = match &new.contacts {
+        NewTaskContacts::List(list) => {
+            if tx
+                .rows("SELECT 1 FROM contact_lists WHERE id = $1", args![list.0])
+                .await?
+                .is_empty()
+            {
+                return Err(StoreError::EmptyList { index }.into());
+            }
+            *list
+        }
+        NewTaskContacts::Numbers(numbers) => {
+            let list = insert_list(tx, &new.name, None, now).await?.id;
+            insert_numbers(tx, list, numbers).await?;
+            list
+        }
+    };
+    let args = args![
+        new.campaign.0,
+        list.0,
+        &new.name,
+        new.state.as_str(),
+        new.start_at.0,
+        i64::from(new.retries_max),
+        new.idempotency.as_ref().map(|(key, _)| key.as_str()),
+        new.idempotency.as_ref().map(|(_, hash)| hash.as_slice()),
+        now.0,
+    ];
+    let inserted = tx.one(INSERT, args).await;
+    let id = inserted
+        .map_err(|error| Stop::if_unique(error, StoreError::IdempotencyKeyTaken))?
+        .get(0)?;
+    // Due from now on, so that a task which is started before its time has its contacts due.
+    let contacts = tx.run(FILL, args![id, now.0, list.0]).await?;
+    if contacts == 0 {
+        return Err(StoreError::EmptyList { index }.into());
+    }
+    let row = TaskRow {
+        id: TaskId(id),
+        campaign: new.campaign,
+        list,
+        name: new.name.clone(),
+        state: new.state,
+        start_at: new.start_at,
+        retries_max: new.retries_max,
+        created_at: now,
+    };
+    Ok((row, contacts))
+}
+
+fn task(row: &Row) -> Result<TaskRow, DbError> {
+    Ok(TaskRow {
+        id: TaskId(row.get(0)?),
+        campaign: CampaignId(row.get(1)?),
+        list: ContactListId(row.get(2)?),
+        name: row.get(3)?,
+        state: row.word(4)?,
+        start_at: Wall(row.get(5)?),
+        retries_max: row.count(6)?,
+        created_at: Wall(row.get(7)?),
+    })
+}
+
+impl ContactState {
+    /// As stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Leased => "leased",
+            Self::Done => "done",
+        }
+    }
+}
+
+impl FromStr for ContactState {
+    type Err = DbError;
+    fn from_str(text: &str) -> Result<Self, DbError> {
+        let all = [Self::Ready, Self::Leased, Self::Done];
+        all.into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| DbError::decode("contact state"))
+    }
+}
