@@ -1,3 +1,170 @@
-//! The REST API.
+//! The REST API under `/api/v1`, its documentation, and the health checks.
+//!
+//! In: HTTP requests with a key. Out: rows of the store as JSON, changes to them, and word of each change to the dialer.
+//! Decides nothing about calls. Start at [`router`], which shows every route and the role that it needs.
 
+mod agents;
+mod api_keys;
+mod auth;
+mod campaigns;
+mod check;
 pub mod control;
+mod dnc;
+mod docs;
+mod extract;
+mod frame;
+mod health;
+pub mod keys;
+mod limit;
+mod live;
+mod openapi;
+mod page;
+pub mod problem;
+mod recordings;
+pub(crate) mod schemas;
+mod trunks;
+mod words;
+
+pub use crate::store::Role;
+pub use auth::Caller;
+pub use frame::ApiStats;
+pub use limit::REQUESTS_PER_SECOND;
+
+use crate::clock::Clock;
+use crate::store::Store;
+use auth::needs;
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use control::Dialer;
+use limit::Limiter;
+use problem::Problem;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Bytes of a body at most: room for 10,000 contacts with attributes.
+pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A body must be there within this.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request is given up after this; what it has begun in the store goes on to its end.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests that run at once, at most.
+const RUNNING_MAX: usize = 256;
+
+/// What handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    store: Store,
+    dialer: Arc<dyn Dialer>,
+    clock: Clock,
+    default_region: Option<Arc<str>>,
+    requests_per_second: u32,
+    limiter: Arc<Limiter>,
+    running: Arc<Semaphore>,
+    stats: Arc<ApiStats>,
+}
+
+impl ApiState {
+    /// `default_region` (ISO 3166-1) is how numbers without a country code are read.
+    pub fn new(store: Store, dialer: Arc<dyn Dialer>, clock: Clock, default_region: Option<&str>) -> Self {
+        Self::with_rate(store, dialer, clock, default_region, REQUESTS_PER_SECOND)
+    }
+
+    /// As [`ApiState::new`], with another number of requests that each key may make a second.
+    pub fn with_rate(
+        store: Store,
+        dialer: Arc<dyn Dialer>,
+        clock: Clock,
+        default_region: Option<&str>,
+        requests_per_second: u32,
+    ) -> Self {
+        Self {
+            store,
+            dialer,
+            clock,
+            default_region: default_region.map(Into::into),
+            requests_per_second,
+            limiter: Arc::new(Limiter::new(requests_per_second)),
+            running: Arc::new(Semaphore::new(RUNNING_MAX)),
+            stats: Arc::default(),
+        }
+    }
+
+    /// What the API counts, for `/metrics`.
+    pub fn stats(&self) -> Arc<ApiStats> {
+        Arc::clone(&self.stats)
+    }
+}
+
+/// Everything that is served: the API, its documentation, the health checks.
+pub fn router(state: ApiState) -> Router {
+    let (api, document) = api(&state).split_for_parts();
+    let document = Arc::new(openapi::Served::new(document));
+    let documentation = Router::new()
+        .route("/api/v1/openapi.json", get(openapi::json))
+        .route("/api/docs", get(openapi::docs))
+        .route("/problems/{slug}", get(openapi::problem))
+        .with_state(document);
+    api.with_state(state.clone())
+        .merge(documentation)
+        .fallback(async || Problem::of_status(axum::http::StatusCode::NOT_FOUND))
+        .layer(from_fn_with_state(state, frame::frame))
+}
+
+/// The OpenAPI document, as [`router`] serves it.
+pub fn document(state: &ApiState) -> utoipa::openapi::OpenApi {
+    api(state).into_openapi()
+}
+
+fn api(state: &ApiState) -> OpenApiRouter<ApiState> {
+    let read = |routes| needs(Role::Read, state, routes);
+    let agent = |routes| needs(Role::Agent, state, routes);
+    let write = |routes| needs(Role::Write, state, routes);
+    let v1 = OpenApiRouter::new()
+        .routes(read(routes!(campaigns::list)))
+        .routes(write(routes!(campaigns::create)))
+        .routes(read(routes!(campaigns::get)))
+        .routes(write(routes!(campaigns::put_settings)))
+        .routes(write(routes!(campaigns::put_trunks)))
+        .routes(write(routes!(campaigns::activate)))
+        .routes(write(routes!(campaigns::pause)))
+        .routes(write(routes!(campaigns::archive)))
+        //
+        .routes(read(routes!(live::all)))
+        .routes(read(routes!(live::campaign)))
+        //
+        .routes(read(routes!(recordings::list)))
+        //
+        .routes(read(routes!(agents::list)))
+        .routes(write(routes!(agents::create)))
+        .routes(read(routes!(agents::get)))
+        .routes(write(routes!(agents::put)))
+        .routes(write(routes!(agents::delete)))
+        .routes(agent(routes!(agents::log_in)))
+        .routes(agent(routes!(agents::log_out)))
+        .routes(agent(routes!(agents::ready)))
+        .routes(agent(routes!(agents::pause)))
+        .routes(agent(routes!(agents::hang_up)))
+        //
+        .routes(read(routes!(trunks::list)))
+        .routes(write(routes!(trunks::create)))
+        .routes(read(routes!(trunks::get)))
+        .routes(write(routes!(trunks::put)))
+        .routes(write(routes!(trunks::delete)))
+        //
+        .routes(read(routes!(dnc::list)))
+        .routes(write(routes!(dnc::add)))
+        .routes(write(routes!(dnc::remove)))
+        .routes(read(routes!(dnc::check)))
+        //
+        .routes(write(routes!(api_keys::list)))
+        .routes(write(routes!(api_keys::create)))
+        .routes(write(routes!(api_keys::revoke)));
+    openapi::base()
+        .nest("/api/v1", v1)
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+}

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The settings of a campaign. Every field has a default, so `{}` is a usable campaign.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CampaignSettings {
     /// How calls are launched.
+    #[schema(value_type = crate::api::schemas::ModeWord)]
     pub mode: Mode,
     /// How long a callee's phone rings before the switch gives up; 1,000 to 120,000.
     pub ring_timeout_ms: u64,
@@ -24,8 +25,10 @@ pub struct CampaignSettings {
     /// What an agent has after a call before the next; 0 to 3,600,000. Ended early by a disposition or `ready`.
     pub wrap_up_ms: u64,
     /// When its contacts may be called, in their local time.
+    #[schema(value_type = crate::api::schemas::CallingHours)]
     pub hours: CallingHours,
     /// Set where conversations are recorded.
+    #[schema(value_type = Option<crate::api::schemas::RecordingPolicy>)]
     pub recording: Option<RecordingPolicy>,
 }
 

@@ -1,0 +1,341 @@
+//! Agents: who they are, and what they ask of the dialer.
+
+use super::ApiState;
+use super::check::{self, Faults};
+use super::control::AgentRefusal;
+use super::extract::{Id, Json, Query};
+use super::page::{Page, PageQuery, Window};
+use super::problem::{ApiResult, Problem};
+use super::words::{AgentStateWord, Utc, Word};
+use crate::store::{AgentRow, Deleted, NewAgent, StoreError};
+use axum::Json as Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use paceline_core::agent::AgentState;
+use paceline_core::campaign::CampaignState;
+use paceline_core::dial::Extension;
+use paceline_core::engine::EngineError;
+use paceline_core::ids::{AgentId, CampaignId};
+use paceline_core::input::AgentRequest;
+use serde::{Deserialize, Serialize};
+
+/// Somebody who talks with contacts.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Agent {
+    /// The id.
+    #[schema(example = 3)]
+    id: i64,
+    /// What the agent is called.
+    #[schema(example = "agent-3")]
+    name: String,
+    /// The configured PBX that the agent's phone is on.
+    #[schema(example = "pbx1")]
+    pbx: String,
+    /// Which phone: `{extension}` of that PBX's agent template.
+    #[schema(example = "203")]
+    extension: String,
+    /// What the agent does at the moment.
+    state: AgentStateWord,
+    /// Since when.
+    state_since: Utc,
+    /// Where the agent is logged in; null where offline.
+    #[schema(example = 1)]
+    campaign_id: Option<i64>,
+    /// Whether the agent asked to take no calls after the present one.
+    #[schema(example = false)]
+    wants_pause: bool,
+}
+
+impl From<AgentRow> for Agent {
+    fn from(row: AgentRow) -> Self {
+        Self {
+            id: row.id.0,
+            name: row.name,
+            pbx: row.pbx.as_str().to_owned(),
+            extension: row.extension.as_str().to_owned(),
+            state: Word(row.state),
+            state_since: Utc(row.state_at),
+            campaign_id: row.campaign.map(|id| id.0),
+            wants_pause: row.wants_pause,
+        }
+    }
+}
+
+/// An agent to be stored.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AgentInput {
+    /// What to call the agent; once only. 1 to 200 characters.
+    #[schema(example = "agent-3")]
+    name: String,
+    /// The configured PBX that the agent's phone is on.
+    #[schema(example = "pbx1")]
+    pbx: String,
+    /// Which phone: 1 to 64 letters, digits, `-`, `_` or `.`; once only on a PBX.
+    #[schema(example = "203")]
+    extension: String,
+}
+
+impl AgentInput {
+    fn check(self, state: &ApiState) -> ApiResult<NewAgent> {
+        let mut faults = Faults::default();
+        faults.name("/name", &self.name);
+        let pbx = faults.take("/pbx", check::pbx(state, &self.pbx));
+        let extension = faults.take("/extension", Extension::new(&self.extension));
+        faults.none()?;
+        let (Some(pbx), Some(extension)) = (pbx, extension) else {
+            return Err(Problem::internal(anyhow::anyhow!("a checked agent lacks a part")));
+        };
+        Ok(NewAgent {
+            name: self.name,
+            pbx,
+            extension,
+        })
+    }
+}
+
+/// Where to work.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogIn {
+    /// The campaign to take calls of.
+    #[schema(example = 1)]
+    campaign_id: i64,
+}
+
+/// List agents.
+#[utoipa::path(get, path = "/agents", operation_id = "list_agents", tag = "agents", params(PageQuery),
+    responses((status = 200, body = Page<Agent>)))]
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Query(query): Query<PageQuery>,
+) -> ApiResult<Body<Page<Agent>>> {
+    let window = Window::new("agents", query.limit, query.cursor.as_deref())?;
+    let rows = state
+        .store
+        .agents(window.after.map(AgentId), window.fetch())
+        .await?;
+    Ok(Body(window.page(rows, |row| row.id.0, Agent::from)))
+}
+
+/// Create an agent.
+#[utoipa::path(post, path = "/agents", operation_id = "create_agent", tag = "agents", request_body = AgentInput,
+    responses((status = 201, body = Agent)))]
+pub(super) async fn create(
+    State(state): State<ApiState>,
+    Json(input): Json<AgentInput>,
+) -> ApiResult<(StatusCode, Body<Agent>)> {
+    let new = input.check(&state)?;
+    let row = state
+        .store
+        .create_agent(&new, state.clock.now().wall)
+        .await
+        .map_err(taken)?;
+    Ok((StatusCode::CREATED, Body(row.into())))
+}
+
+/// Get an agent.
+#[utoipa::path(get, path = "/agents/{id}", operation_id = "get_agent", tag = "agents",
+    params(("id" = i64, Path, description = "The agent")),
+    responses((status = 200, body = Agent), (status = 404, description = "No such agent")))]
+pub(super) async fn get(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<Agent>> {
+    Ok(Body(find(&state, id).await?.into()))
+}
+
+/// Replace an agent.
+///
+/// Only while offline, as the phone is in use otherwise.
+#[utoipa::path(put, path = "/agents/{id}", operation_id = "replace_agent", tag = "agents", request_body = AgentInput,
+    params(("id" = i64, Path, description = "The agent")),
+    responses((status = 200, body = Agent), (status = 404, description = "No such agent"),
+        (status = 409, description = "The agent is logged in")))]
+pub(super) async fn put(
+    State(state): State<ApiState>,
+    Id(id): Id<i64>,
+    Json(input): Json<AgentInput>,
+) -> ApiResult<Body<Agent>> {
+    let new = input.check(&state)?;
+    let row = find(&state, id).await?;
+    match state.store.replace_agent(row.id, &new).await.map_err(taken)? {
+        Some(row) => Ok(Body(row.into())),
+        None => Err(logged_in(&find(&state, id).await?)),
+    }
+}
+
+/// Delete an agent.
+///
+/// Only while offline. Records of conversations keep the id.
+#[utoipa::path(delete, path = "/agents/{id}", operation_id = "delete_agent", tag = "agents",
+    params(("id" = i64, Path, description = "The agent")),
+    responses((status = 204, description = "It is gone"), (status = 404, description = "No such agent"),
+        (status = 409, description = "The agent is logged in")))]
+pub(super) async fn delete(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<StatusCode> {
+    match state.store.delete_agent(AgentId(id)).await? {
+        Deleted::Done => Ok(StatusCode::NO_CONTENT),
+        Deleted::Missing => Err(Problem::no("agent", id)),
+        Deleted::InUse => Err(logged_in(&find(&state, id).await?)),
+    }
+}
+
+/// Log an agent in.
+///
+/// The agent's phone rings; once it is answered it is held, and calls are connected to it at once. The answer comes as
+/// soon as the campaign has the request; the agent's `state` tells what became of it.
+#[utoipa::path(post, path = "/agents/{id}/log-in", operation_id = "log_agent_in", tag = "agents", request_body = LogIn,
+    params(("id" = i64, Path, description = "The agent")),
+    responses((status = 202, body = Agent), (status = 404, description = "No such agent"),
+        (status = 409, description = "Logged in already, or the campaign is not running")))]
+pub(super) async fn log_in(
+    State(state): State<ApiState>,
+    Id(id): Id<i64>,
+    Json(input): Json<LogIn>,
+) -> ApiResult<(StatusCode, Body<Agent>)> {
+    let row = find(&state, id).await?;
+    if row.state != AgentState::Offline {
+        return Err(logged_in(&row));
+    }
+    let campaign = match state.store.campaign(CampaignId(input.campaign_id)).await? {
+        Some(campaign) => campaign,
+        None => {
+            return Err(Problem::field(
+                "/campaign_id",
+                "there is no such campaign; GET /api/v1/campaigns lists them",
+            ));
+        }
+    };
+    if !matches!(campaign.state, CampaignState::Active | CampaignState::Paused) {
+        let id = campaign.id;
+        return Err(Problem::conflict(format!(
+            "Campaign {id} is {}: nobody can work in it. Activate it with POST /api/v1/campaigns/{id}/activate.",
+            campaign.state
+        )));
+    }
+    let pbx = state.dialer.pbxes().into_iter().find(|pbx| pbx.name == row.pbx).ok_or_else(|| {
+        Problem::conflict(format!(
+            "The agent's PBX `{}` is not configured any more. Add it to paceline.toml, or move the agent to another one.",
+            row.pbx
+        ))
+    })?;
+    let request = AgentRequest::LogIn {
+        pbx: row.pbx.clone(),
+        template: pbx.agent_dial,
+        extension: row.extension.clone(),
+    };
+    ask(&state, campaign.id, row.id, request).await
+}
+
+/// Log an agent out.
+///
+/// During a call: after it.
+#[utoipa::path(post, path = "/agents/{id}/log-out", operation_id = "log_agent_out", tag = "agents",
+    params(("id" = i64, Path, description = "The agent")),
+    responses((status = 202, body = Agent), (status = 404, description = "No such agent"),
+        (status = 409, description = "Not logged in")))]
+pub(super) async fn log_out(
+    State(state): State<ApiState>,
+    Id(id): Id<i64>,
+) -> ApiResult<(StatusCode, Body<Agent>)> {
+    ask_where_logged_in(&state, id, AgentRequest::LogOut).await
+}
+
+/// Make an agent ready.
+///
+/// Takes calls from now on; ends wrap-up and a pause.
+#[utoipa::path(post, path = "/agents/{id}/ready", operation_id = "make_agent_ready", tag = "agents",
+    params(("id" = i64, Path, description = "The agent")),
+    responses((status = 202, body = Agent), (status = 404, description = "No such agent"),
+        (status = 409, description = "Not logged in")))]
+pub(super) async fn ready(
+    State(state): State<ApiState>,
+    Id(id): Id<i64>,
+) -> ApiResult<(StatusCode, Body<Agent>)> {
+    ask_where_logged_in(&state, id, AgentRequest::Ready).await
+}
+
+/// Pause an agent.
+///
+/// Takes no calls until ready again. During a call: after it.
+#[utoipa::path(post, path = "/agents/{id}/pause", operation_id = "pause_agent", tag = "agents",
+    params(("id" = i64, Path, description = "The agent")),
+    responses((status = 202, body = Agent), (status = 404, description = "No such agent"),
+        (status = 409, description = "Not logged in")))]
+pub(super) async fn pause(
+    State(state): State<ApiState>,
+    Id(id): Id<i64>,
+) -> ApiResult<(StatusCode, Body<Agent>)> {
+    ask_where_logged_in(&state, id, AgentRequest::Pause).await
+}
+
+/// End an agent's conversation.
+///
+/// The contact is hung up; the agent's own phone stays on the line, in wrap-up.
+#[utoipa::path(post, path = "/agents/{id}/hang-up", operation_id = "hang_up_for_agent", tag = "agents",
+    params(("id" = i64, Path, description = "The agent")),
+    responses((status = 202, body = Agent), (status = 404, description = "No such agent"),
+        (status = 409, description = "Not on a call")))]
+pub(super) async fn hang_up(
+    State(state): State<ApiState>,
+    Id(id): Id<i64>,
+) -> ApiResult<(StatusCode, Body<Agent>)> {
+    ask_where_logged_in(&state, id, AgentRequest::HangUp).await
+}
+
+async fn ask_where_logged_in(
+    state: &ApiState,
+    id: i64,
+    request: AgentRequest,
+) -> ApiResult<(StatusCode, Body<Agent>)> {
+    let row = find(state, id).await?;
+    let campaign = row.campaign.ok_or_else(|| {
+        Problem::conflict(format!(
+            "Agent {id} is not logged in. Log in with POST /api/v1/agents/{id}/log-in {{\"campaign_id\": …}}."
+        ))
+    })?;
+    ask(state, campaign, row.id, request).await
+}
+
+async fn ask(
+    state: &ApiState,
+    campaign: CampaignId,
+    agent: AgentId,
+    request: AgentRequest,
+) -> ApiResult<(StatusCode, Body<Agent>)> {
+    state.dialer.agent(campaign, agent, request).await.map_err(|refusal| match refusal {
+        AgentRefusal::NotRunning => Problem::conflict(format!(
+            "Campaign {campaign} is not running. Activate it with POST /api/v1/campaigns/{campaign}/activate."
+        )),
+        AgentRefusal::Stopping => Problem::unavailable("Paceline is stopping. Try again once it is back.", 10),
+        AgentRefusal::Engine(EngineError::Draining) => {
+            Problem::unavailable("Paceline is stopping. Try again once it is back.", 10)
+        }
+        AgentRefusal::Engine(error @ (EngineError::NotLoggedIn(_) | EngineError::OtherPhone(_) | EngineError::NotOnCall(_))) => {
+            Problem::conflict(format!("{error}."))
+        }
+        AgentRefusal::Engine(error @ EngineError::NotAsked(_)) => Problem::internal(error),
+        AgentRefusal::Busy => Problem::unavailable("The campaign has no time for this now. Try again in a second.", 1),
+    })?;
+    Ok((StatusCode::ACCEPTED, Body(find(state, agent.0).await?.into())))
+}
+
+async fn find(state: &ApiState, id: i64) -> ApiResult<AgentRow> {
+    state
+        .store
+        .agent(AgentId(id))
+        .await?
+        .ok_or_else(|| Problem::no("agent", id))
+}
+
+fn logged_in(row: &AgentRow) -> Problem {
+    let id = row.id;
+    Problem::conflict(format!(
+        "Agent {id} is logged in ({}). Log out first with POST /api/v1/agents/{id}/log-out.",
+        row.state
+    ))
+}
+
+fn taken(error: StoreError) -> Problem {
+    match error {
+        StoreError::Taken => Problem::field("", "another agent has this name, or this extension on this PBX"),
+        error => error.into(),
+    }
+}

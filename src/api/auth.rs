@@ -1,0 +1,121 @@
+//! Who may do what: the guard before every route that needs a key, and what it tells handlers of their [`Caller`].
+
+use super::problem::{Kind, Problem};
+use super::{ApiState, keys};
+use crate::store::Role;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use paceline_core::number::E164;
+use std::time::Instant;
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa_axum::router::UtoipaMethodRouter;
+
+/// The name of the one security scheme in the OpenAPI document.
+pub(super) const SCHEME: &str = "api_key";
+
+/// Whose key came with the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The key's row.
+    pub key: i64,
+    /// What it may do.
+    pub role: Role,
+    /// Whether numbers are shown in full.
+    pub sees_numbers: bool,
+}
+
+impl Caller {
+    /// The number as this caller may see it.
+    pub fn show(self, number: &E164) -> String {
+        if self.sees_numbers {
+            number.expose().to_owned()
+        } else {
+            number.masked()
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Caller>().copied().ok_or_else(|| {
+            Problem::internal(anyhow::anyhow!(
+                "a handler asks for its caller on a route without guard"
+            ))
+        })
+    }
+}
+
+/// Puts the guard before these routes, and says so in the OpenAPI document.
+pub(super) fn needs(
+    role: Role,
+    state: &ApiState,
+    (schemas, mut paths, router): UtoipaMethodRouter<ApiState>,
+) -> UtoipaMethodRouter<ApiState> {
+    for item in paths.paths.values_mut() {
+        let all = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+        for operation in all.into_iter().flatten() {
+            operation.security = Some(vec![SecurityRequirement::new(SCHEME, [role.as_str()])]);
+        }
+    }
+    (
+        schemas,
+        paths,
+        router.route_layer(from_fn_with_state((state.clone(), role), guard)),
+    )
+}
+
+async fn guard(State((state, role)): State<(ApiState, Role)>, mut request: Request, next: Next) -> Response {
+    let caller = match admit(&state, role, request.headers()).await {
+        Ok(caller) => caller,
+        Err(problem) => return problem.into_response(),
+    };
+    request.extensions_mut().insert(caller);
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(caller);
+    response
+}
+
+async fn admit(state: &ApiState, role: Role, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let unauthenticated = |detail: &str| Problem::new(Kind::Unauthenticated, detail);
+    let header = headers.get(AUTHORIZATION).ok_or_else(|| {
+        unauthenticated("Send the header `Authorization: Bearer <key>`. `paceline key create` makes a key.")
+    })?;
+    let token = header.to_str().ok().and_then(bearer).ok_or_else(|| {
+        unauthenticated(
+            "The Authorization header must read `Bearer`, a space, and a key that starts with `pl_`.",
+        )
+    })?;
+    let caller = keys::verify(&state.store, token).await?.ok_or_else(|| {
+        unauthenticated("The key is unknown or revoked. `paceline key create` makes a new one.")
+    })?;
+    state.limiter.take(caller.key, Instant::now()).map_err(|wait| {
+        let seconds = wait.as_secs().saturating_add(1);
+        Problem::new(
+            Kind::RateLimited,
+            format!(
+                "This key may ask {} times a second. Wait {seconds} s, then go on more slowly.",
+                state.requests_per_second
+            ),
+        )
+        .retry_after_s(seconds)
+    })?;
+    if caller.role < role {
+        let detail = format!(
+            "This needs a key with the role `{role}`; yours has `{}`.",
+            caller.role
+        );
+        return Err(Problem::new(Kind::Forbidden, detail));
+    }
+    Ok(caller)
+}
+
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

@@ -1,0 +1,303 @@
+//! Campaigns: their settings, trunks and state.
+
+use super::ApiState;
+use super::check::Faults;
+use super::extract::{Id, Json, Query};
+use super::page::{Page, PageQuery, Window};
+use super::problem::{ApiResult, Fault, Problem};
+use super::words::{CampaignStateWord, Utc, Word};
+use crate::settings::{CampaignSettings, SettingError};
+use crate::store::{CampaignRow, StoreError};
+use axum::Json as Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use paceline_core::campaign::CampaignState;
+use paceline_core::ids::{CampaignId, TrunkId};
+use serde::{Deserialize, Serialize};
+
+/// The settings of a program of calls.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Campaign {
+    /// Its id.
+    #[schema(example = 1)]
+    id: i64,
+    /// What it is called. A task that names no campaign runs under the one called `default`.
+    #[schema(example = "default")]
+    name: String,
+    /// Where it is in its life. Only an active campaign dials.
+    state: CampaignStateWord,
+    /// Its settings.
+    settings: CampaignSettings,
+    /// Its trunks, the preferred one first.
+    #[schema(example = json!([1]))]
+    trunk_ids: Vec<i64>,
+    /// When it was created.
+    created_at: Utc,
+}
+
+/// A campaign to be created, as a draft.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateCampaign {
+    /// What to call it; once only. 1 to 200 characters.
+    #[schema(example = "autumn renewals")]
+    name: String,
+    /// Its settings. What is left out takes its default.
+    #[serde(default)]
+    settings: CampaignSettings,
+    /// Its trunks, the preferred one first; more can be set later.
+    #[serde(default)]
+    #[schema(example = json!([1]))]
+    trunk_ids: Vec<i64>,
+}
+
+/// A campaign's trunks.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SetTrunks {
+    /// The trunks, the preferred one first. Calls are launched on the PBX of the agent they are for, so each PBX with
+    /// agents needs one.
+    #[schema(example = json!([1, 2]))]
+    trunk_ids: Vec<i64>,
+}
+
+/// Trunks of one campaign at most.
+const TRUNKS_MAX: usize = 100;
+
+impl From<CampaignRow> for Campaign {
+    fn from(row: CampaignRow) -> Self {
+        Self {
+            id: row.id.0,
+            name: row.name,
+            state: Word(row.state),
+            settings: row.settings,
+            trunk_ids: row.trunks.into_iter().map(|id| id.0).collect(),
+            created_at: Utc(row.created_at),
+        }
+    }
+}
+
+/// List campaigns.
+#[utoipa::path(get, path = "/campaigns", operation_id = "list_campaigns", tag = "campaigns", params(PageQuery),
+    responses((status = 200, body = Page<Campaign>)))]
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Query(query): Query<PageQuery>,
+) -> ApiResult<Body<Page<Campaign>>> {
+    let window = Window::new("campaigns", query.limit, query.cursor.as_deref())?;
+    let rows = state.store.campaigns(window.after, window.fetch()).await?;
+    Ok(Body(window.page(rows, |row| row.id.0, Campaign::from)))
+}
+
+/// Create a campaign.
+///
+/// It starts as a draft: activate it once its trunks are set. `{"name": "…"}` is enough; every setting has a default.
+#[utoipa::path(post, path = "/campaigns", operation_id = "create_campaign", tag = "campaigns",
+    request_body = CreateCampaign, responses((status = 201, body = Campaign)))]
+pub(super) async fn create(
+    State(state): State<ApiState>,
+    Json(input): Json<CreateCampaign>,
+) -> ApiResult<(StatusCode, Body<Campaign>)> {
+    let mut faults = Faults::default();
+    faults.name("/name", &input.name);
+    check_settings(&mut faults, "/settings", &input.settings);
+    let trunks = check_trunks(&mut faults, &input.trunk_ids);
+    faults.none()?;
+    let created = state
+        .store
+        .create_campaign(&input.name, &input.settings, &trunks, state.clock.now().wall)
+        .await;
+    let row = created.map_err(|error| match error {
+        StoreError::Taken => Problem::field("/name", "another campaign has this name"),
+        error => no_trunk(error),
+    })?;
+    state.dialer.campaign_changed(row.id).await;
+    Ok((StatusCode::CREATED, Body(row.into())))
+}
+
+/// Get a campaign.
+#[utoipa::path(get, path = "/campaigns/{id}", operation_id = "get_campaign", tag = "campaigns",
+    params(("id" = i64, Path, description = "The campaign")),
+    responses((status = 200, body = Campaign), (status = 404, description = "No such campaign")))]
+pub(super) async fn get(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<Campaign>> {
+    Ok(Body(find(&state, id).await?.into()))
+}
+
+/// Replace a campaign's settings.
+///
+/// All of them: what is left out takes its default. Calls that are up keep the settings that they were launched with.
+#[utoipa::path(put, path = "/campaigns/{id}/settings", operation_id = "replace_campaign_settings", tag = "campaigns",
+    request_body = CampaignSettings, params(("id" = i64, Path, description = "The campaign")),
+    responses((status = 200, body = Campaign), (status = 404, description = "No such campaign"),
+        (status = 409, description = "It is archived")))]
+pub(super) async fn put_settings(
+    State(state): State<ApiState>,
+    Id(id): Id<i64>,
+    Json(settings): Json<CampaignSettings>,
+) -> ApiResult<Body<Campaign>> {
+    let mut faults = Faults::default();
+    check_settings(&mut faults, "", &settings);
+    faults.none()?;
+    not_archived(&find(&state, id).await?)?;
+    state
+        .store
+        .set_campaign_settings(CampaignId(id), &settings)
+        .await?;
+    changed(&state, id).await
+}
+
+/// Replace a campaign's trunks.
+#[utoipa::path(put, path = "/campaigns/{id}/trunks", operation_id = "replace_campaign_trunks", tag = "campaigns",
+    request_body = SetTrunks, params(("id" = i64, Path, description = "The campaign")),
+    responses((status = 200, body = Campaign), (status = 404, description = "No such campaign"),
+        (status = 409, description = "It is archived")))]
+pub(super) async fn put_trunks(
+    State(state): State<ApiState>,
+    Id(id): Id<i64>,
+    Json(input): Json<SetTrunks>,
+) -> ApiResult<Body<Campaign>> {
+    let mut faults = Faults::default();
+    let trunks = check_trunks(&mut faults, &input.trunk_ids);
+    faults.none()?;
+    not_archived(&find(&state, id).await?)?;
+    state
+        .store
+        .set_campaign_trunks(CampaignId(id), &trunks)
+        .await
+        .map_err(no_trunk)?;
+    changed(&state, id).await
+}
+
+/// Activate a campaign.
+///
+/// From now on its running tasks are dialed, as agents become free. A draft or paused campaign can be activated, if it
+/// has a trunk. Doing it again changes nothing.
+#[utoipa::path(post, path = "/campaigns/{id}/activate", operation_id = "activate_campaign", tag = "campaigns",
+    params(("id" = i64, Path, description = "The campaign")),
+    responses((status = 200, body = Campaign), (status = 404, description = "No such campaign"),
+        (status = 409, description = "It is archived, or has no trunk")))]
+pub(super) async fn activate(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<Campaign>> {
+    let row = find(&state, id).await?;
+    not_archived(&row)?;
+    if row.trunks.is_empty() {
+        return Err(Problem::conflict(format!(
+            "Campaign {id} has no trunk to dial over. Set one with PUT /api/v1/campaigns/{id}/trunks, then activate it."
+        )));
+    }
+    move_to(
+        &state,
+        id,
+        &[CampaignState::Draft, CampaignState::Paused],
+        CampaignState::Active,
+    )
+    .await
+}
+
+/// Pause a campaign.
+///
+/// Launches nothing more; calls that are up go on, agents stay logged in. Doing it again changes nothing.
+#[utoipa::path(post, path = "/campaigns/{id}/pause", operation_id = "pause_campaign", tag = "campaigns",
+    params(("id" = i64, Path, description = "The campaign")),
+    responses((status = 200, body = Campaign), (status = 404, description = "No such campaign"),
+        (status = 409, description = "It is a draft or archived")))]
+pub(super) async fn pause(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<Campaign>> {
+    move_to(&state, id, &[CampaignState::Active], CampaignState::Paused).await
+}
+
+/// Archive a campaign.
+///
+/// For good: it is kept for its records and dials no more. An active campaign must be paused first.
+#[utoipa::path(post, path = "/campaigns/{id}/archive", operation_id = "archive_campaign", tag = "campaigns",
+    params(("id" = i64, Path, description = "The campaign")),
+    responses((status = 200, body = Campaign), (status = 404, description = "No such campaign"),
+        (status = 409, description = "It is active")))]
+pub(super) async fn archive(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<Campaign>> {
+    move_to(
+        &state,
+        id,
+        &[CampaignState::Draft, CampaignState::Paused],
+        CampaignState::Archived,
+    )
+    .await
+}
+
+async fn move_to(
+    state: &ApiState,
+    id: i64,
+    from: &[CampaignState],
+    to: CampaignState,
+) -> ApiResult<Body<Campaign>> {
+    let moved = state.store.move_campaign(CampaignId(id), from, to).await?;
+    let now = find(state, id).await?;
+    if moved {
+        state.dialer.campaign_changed(CampaignId(id)).await;
+    } else if now.state != to {
+        let from: Vec<&str> = from.iter().map(|state| state.as_str()).collect();
+        return Err(Problem::conflict(format!(
+            "Campaign {id} is {}; only one that is {} can become {to}.",
+            now.state,
+            from.join(" or "),
+        )));
+    }
+    Ok(Body(now.into()))
+}
+
+async fn changed(state: &ApiState, id: i64) -> ApiResult<Body<Campaign>> {
+    state.dialer.campaign_changed(CampaignId(id)).await;
+    Ok(Body(find(state, id).await?.into()))
+}
+
+/// The campaign, or 404.
+pub(super) async fn find(state: &ApiState, id: i64) -> ApiResult<CampaignRow> {
+    state
+        .store
+        .campaign(CampaignId(id))
+        .await?
+        .ok_or_else(|| Problem::no("campaign", id))
+}
+
+fn not_archived(row: &CampaignRow) -> ApiResult<()> {
+    if row.state == CampaignState::Archived {
+        let detail = format!(
+            "Campaign {} is archived, and stays as it is. Create another one.",
+            row.id
+        );
+        return Err(Problem::conflict(detail));
+    }
+    Ok(())
+}
+
+fn check_settings(faults: &mut Faults, at: &str, settings: &CampaignSettings) {
+    let Err(error) = settings.check() else { return };
+    let field = match &error {
+        SettingError::Range { field, .. } => field,
+        SettingError::Hours(_) => "hours",
+        SettingError::Announcement => "recording/announcement",
+    };
+    faults.add(format!("{at}/{field}"), error.to_string());
+}
+
+fn check_trunks(faults: &mut Faults, ids: &[i64]) -> Vec<TrunkId> {
+    if ids.len() > TRUNKS_MAX {
+        faults.add("/trunk_ids", format!("at most {TRUNKS_MAX} trunks"));
+    }
+    for (n, id) in ids.iter().enumerate().take(TRUNKS_MAX) {
+        if ids.iter().take(n).any(|earlier| earlier == id) {
+            faults.add(format!("/trunk_ids/{n}"), "named before; each trunk once");
+        }
+    }
+    ids.iter().copied().map(TrunkId).collect()
+}
+
+fn no_trunk(error: StoreError) -> Problem {
+    match error {
+        StoreError::NoTrunk { index } => Problem::invalid(
+            "Nothing was changed. GET /api/v1/trunks lists the trunks that there are.",
+            vec![Fault::body(
+                format!("/trunk_ids/{index}"),
+                "there is no such trunk",
+            )],
+        ),
+        error => error.into(),
+    }
+}

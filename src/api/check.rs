@@ -1,0 +1,98 @@
+//! Checks that several routes share. Each names the field at fault and what would do.
+
+use super::ApiState;
+use super::problem::{ApiResult, Fault, Problem};
+use crate::numbers;
+use paceline_core::ids::PbxName;
+use paceline_core::number::E164;
+
+/// Numbers in one request at most; more are a file's business.
+pub(super) const NUMBERS_MAX: usize = 10_000;
+
+/// Gathers what is wrong with a body, so that all of it is told at once.
+#[derive(Debug, Default)]
+pub(super) struct Faults(Vec<Fault>);
+
+impl Faults {
+    /// Notes a fault at a JSON pointer.
+    pub(super) fn add(&mut self, path: impl AsRef<str>, detail: impl Into<String>) {
+        self.0.push(Fault::body(path, detail));
+    }
+
+    /// Notes the fault, or gives the value.
+    pub(super) fn take<T, E: std::fmt::Display>(
+        &mut self,
+        path: impl AsRef<str>,
+        result: Result<T, E>,
+    ) -> Option<T> {
+        result.map_err(|error| self.add(path, error.to_string())).ok()
+    }
+
+    /// A name: 1 to 200 characters, none of them control characters.
+    pub(super) fn name(&mut self, path: impl AsRef<str>, name: &str) {
+        let length = name.chars().count();
+        if name.trim().is_empty() || length > 200 || name.chars().any(char::is_control) {
+            self.add(
+                path,
+                "a name has 1 to 200 characters, no line breaks, and not only spaces",
+            );
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Passes if nothing was noted.
+    pub(super) fn none(self) -> ApiResult<()> {
+        self.none_or("Nothing was changed. Correct what `errors` names and send again.")
+    }
+
+    /// Passes if nothing was noted, else says this.
+    pub(super) fn none_or(self, detail: impl Into<String>) -> ApiResult<()> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::invalid(detail, self.0))
+        }
+    }
+}
+
+/// The number in E.164, read in the default region.
+pub(super) fn number(state: &ApiState, text: &str) -> Result<E164, numbers::NumberError> {
+    numbers::normalise(text, state.default_region.as_deref())
+}
+
+/// A configured PBX of this name; else the names that there are.
+pub(super) fn pbx(state: &ApiState, name: &str) -> Result<PbxName, String> {
+    let known = state.dialer.pbxes();
+    match known.iter().find(|pbx| pbx.name.as_str() == name) {
+        Some(pbx) => Ok(pbx.name.clone()),
+        None if known.is_empty() => {
+            Err("no PBX is configured: add one to paceline.toml and restart".to_owned())
+        }
+        None => {
+            let names: Vec<&str> = known.iter().map(|pbx| pbx.name.as_str()).collect();
+            Err(format!(
+                "no PBX of this name is configured; there are: {}",
+                names.join(", ")
+            ))
+        }
+    }
+}
+
+/// A disposition: a team's own word for how a conversation went.
+pub(super) fn disposition(text: &str) -> Result<(), &'static str> {
+    let fine = (1..=40).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if fine {
+        Ok(())
+    } else {
+        Err(
+            "a disposition is 1 to 40 lower-case letters, digits or `_`, such as success, callback, refused, dnc",
+        )
+    }
+}

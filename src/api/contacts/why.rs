@@ -1,0 +1,213 @@
+//! "Why was this number (not) dialed": what the ledger and the attempts tell of a contact, and what will happen next.
+
+use super::super::attempts::Attempt;
+use super::super::check;
+use super::super::extract::{Id, Json};
+use super::super::problem::{ApiResult, Kind, Problem};
+use super::super::words::{CampaignStateWord, GateReasonWord, GateStageWord, OutcomeWord, TaskStateWord, Utc, Word};
+use super::super::{ApiState, Caller};
+use super::{Contact, find};
+use crate::store::{ContactTaskRow, DecisionRow};
+use axum::Json as Body;
+use axum::extract::State;
+use paceline_core::campaign::{CampaignState, TaskState};
+use paceline_core::gate::GateVerdict;
+use paceline_core::time::Wall;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Decisions and attempts shown of each contact, the newest.
+const SHOWN_MAX: i64 = 100;
+
+/// A decision of the gate, as stored before each call and each refusal.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Decision {
+    /// When.
+    at: Utc,
+    /// For which task.
+    #[schema(example = 42)]
+    task_id: i64,
+    /// Set where an attempt was made upon it.
+    attempt_id: Option<Uuid>,
+    /// At which of the two askings.
+    stage: GateStageWord,
+    /// `allow`, `defer` or `deny`.
+    #[schema(example = "defer")]
+    verdict: &'static str,
+    /// Why, most important first.
+    reasons: Vec<GateReasonWord>,
+    /// Where deferred: until when.
+    until: Option<Utc>,
+}
+
+impl From<DecisionRow> for Decision {
+    fn from(row: DecisionRow) -> Self {
+        Self {
+            at: Utc(row.at),
+            task_id: row.task.0,
+            attempt_id: row.attempt.map(|id| id.0),
+            stage: Word(row.stage),
+            verdict: row.verdict.as_str(),
+            reasons: row.reasons.into_iter().map(Word).collect(),
+            until: match row.verdict {
+                GateVerdict::Defer { until_ms } => Some(Utc(until_ms)),
+                GateVerdict::Allow | GateVerdict::Deny => None,
+            },
+        }
+    }
+}
+
+/// A contact's place in a task.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ContactTask {
+    /// Which task.
+    #[schema(example = 42)]
+    task_id: i64,
+    /// Its state.
+    task_state: TaskStateWord,
+    /// Of which campaign.
+    #[schema(example = 1)]
+    campaign_id: i64,
+    /// Its state.
+    campaign_state: CampaignStateWord,
+    /// `ready`: waits. `leased`: about to be dialed, or in a call. `done`: finished.
+    #[schema(example = "ready")]
+    state: &'static str,
+    /// When it may be dialed next.
+    due_at: Utc,
+    /// Attempts made so far.
+    #[schema(example = 1)]
+    attempts_made: u32,
+    /// What the last of them came to.
+    last_outcome: Option<OutcomeWord>,
+    /// What this means, in words.
+    #[schema(example = "waits for its calling hours until 2026-11-20T13:00:00Z")]
+    explanation: String,
+}
+
+/// Why a contact was or was not dialed.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Why {
+    /// Who.
+    contact: Contact,
+    /// Whether the number is on the do-not-call list now.
+    on_do_not_call_list: bool,
+    /// Its place in each task, the newest first.
+    tasks: Vec<ContactTask>,
+    /// The gate's decisions, the newest first, 100 at most.
+    decisions: Vec<Decision>,
+    /// Attempts to reach it, the newest first, 100 at most.
+    attempts: Vec<Attempt>,
+}
+
+/// Explain why a contact was or was not dialed.
+///
+/// Its place in each task, every decision of the gate with its reasons, and every attempt.
+#[utoipa::path(get, path = "/contacts/{id}/why", operation_id = "explain_contact", tag = "contacts",
+    params(("id" = i64, Path, description = "The contact")),
+    responses((status = 200, body = Why), (status = 404, description = "No such contact")))]
+pub(crate) async fn why(State(state): State<ApiState>, caller: Caller, Id(id): Id<i64>) -> ApiResult<Body<Why>> {
+    let contact = find(&state, id).await?;
+    let on_list = state.store.dnc_entry(&contact.number).await?.is_some();
+    let tasks = state.store.tasks_of_contact(contact.id, SHOWN_MAX).await?;
+    let decisions = state.store.decisions_of_contact(contact.id, SHOWN_MAX).await?;
+    let attempts = state.store.attempts_of_contact(contact.id, SHOWN_MAX).await?;
+    let now = state.clock.now().wall;
+    let explain = |row: ContactTaskRow| {
+        let last = decisions.iter().find(|decision| decision.task == row.task);
+        ContactTask::new(row, last, on_list, now)
+    };
+    Ok(Body(Why {
+        on_do_not_call_list: on_list,
+        tasks: tasks.into_iter().map(explain).collect(),
+        decisions: decisions.iter().cloned().map(Decision::from).collect(),
+        attempts: attempts.into_iter().map(|row| Attempt::new(row, caller)).collect(),
+        contact: Contact::new(contact, caller),
+    }))
+}
+
+impl ContactTask {
+    fn new(row: ContactTaskRow, last: Option<&DecisionRow>, on_list: bool, now: Wall) -> Self {
+        Self {
+            explanation: explanation(&row, last, on_list, now),
+            task_id: row.task.0,
+            task_state: Word(row.task_state),
+            campaign_id: row.campaign.0,
+            campaign_state: Word(row.campaign_state),
+            state: row.state.as_str(),
+            due_at: Utc(row.due_at),
+            attempts_made: row.attempts_made,
+            last_outcome: row.last_outcome.map(Word),
+        }
+    }
+}
+
+fn explanation(row: &ContactTaskRow, last: Option<&DecisionRow>, on_list: bool, now: Wall) -> String {
+    use crate::store::ContactState;
+    let at = |wall: Wall| serde_json::to_value(Utc(wall)).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+    let reasons = |row: &DecisionRow| {
+        let words: Vec<&str> = row.reasons.iter().map(|reason| reason.as_str()).collect();
+        words.join(", ")
+    };
+    match (row.state, last, row.last_outcome) {
+        (ContactState::Leased, _, _) => "taken up by the dialer: about to be dialed, or in a call".to_owned(),
+        (ContactState::Done, Some(decision), _) if decision.verdict == GateVerdict::Deny => {
+            format!("finished: the gate refused it for good ({})", reasons(decision))
+        }
+        (ContactState::Done, _, Some(outcome)) => {
+            format!("finished after {} attempts, the last one `{outcome}`", row.attempts_made)
+        }
+        (ContactState::Done, _, None) => "finished without an attempt".to_owned(),
+        (ContactState::Ready, _, _) if on_list => "will be refused: the number is on the do-not-call list".to_owned(),
+        (ContactState::Ready, _, _) if row.task_state != TaskState::Running => {
+            format!("waits: its task is {}", row.task_state)
+        }
+        (ContactState::Ready, _, _) if row.campaign_state != CampaignState::Active => {
+            format!("waits: its campaign is {}", row.campaign_state)
+        }
+        (ContactState::Ready, Some(decision), _) if row.due_at > now && matches!(decision.verdict, GateVerdict::Defer { .. }) => {
+            format!("deferred by the gate ({}) until {}", reasons(decision), at(row.due_at))
+        }
+        (ContactState::Ready, _, Some(outcome)) if row.due_at > now => {
+            format!("waits for its next attempt at {}, as the last one was `{outcome}`", at(row.due_at))
+        }
+        (ContactState::Ready, _, _) if row.due_at > now => format!("waits until {}", at(row.due_at)),
+        (ContactState::Ready, _, _) => {
+            "due: it is dialed as soon as an agent is free; GET /api/v1/live tells what is in the way".to_owned()
+        }
+    }
+}
+
+/// Whom to look for.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SearchContacts {
+    /// The number, as people write it.
+    #[schema(example = "+12025550123")]
+    number: String,
+}
+
+/// Contacts with a number.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct FoundContacts {
+    /// The contacts, one for each list that the number is in; the newest 200.
+    items: Vec<Contact>,
+}
+
+/// Find contacts by number.
+///
+/// A POST, so that the number gets into no log on its way. Needs a key that may see numbers, as it tells whose they are.
+#[utoipa::path(post, path = "/contacts/search", operation_id = "search_contacts", tag = "contacts",
+    request_body = SearchContacts, responses((status = 200, body = FoundContacts)))]
+pub(crate) async fn search(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Json(input): Json<SearchContacts>,
+) -> ApiResult<Body<FoundContacts>> {
+    if !caller.sees_numbers {
+        return Err(Problem::new(Kind::Forbidden, "This needs a key that may see numbers: `sees_numbers`."));
+    }
+    let number = check::number(&state, &input.number).map_err(|error| Problem::field("/number", error.to_string()))?;
+    let rows = state.store.contacts_with_number(&number, 200).await?;
+    Ok(Body(FoundContacts { items: rows.into_iter().map(|row| Contact::new(row, caller)).collect() }))
+}

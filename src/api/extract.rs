@@ -1,0 +1,205 @@
+//! Bodies, queries and path parts as typed values, and clear refusals where they are not: the field is named, a value
+//! never repeated.
+
+use super::problem::{Fault, Kind, Problem};
+use super::{BODY_BYTES_MAX, BODY_TIMEOUT};
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+use std::str::FromStr;
+
+/// A JSON body, and its bytes' hash for idempotency.
+pub(super) struct Json<T>(pub T);
+
+/// A JSON body together with its raw bytes.
+pub(super) struct JsonAndBytes<T>(pub T, pub Bytes);
+
+/// A query string.
+pub(super) struct Query<T>(pub T);
+
+/// The one `{id}` in the path.
+pub(super) struct Id<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let JsonAndBytes(value, _) = JsonAndBytes::from_request(request, state).await?;
+        Ok(Self(value))
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonAndBytes<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let content_type = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        let essence = content_type.and_then(|v| v.split(';').next()).unwrap_or_default();
+        if !essence.trim().eq_ignore_ascii_case("application/json") {
+            return Err(Problem::new(
+                Kind::UnsupportedMediaType,
+                "Send the body as JSON with the header `Content-Type: application/json`.",
+            ));
+        }
+        let read = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX);
+        let bytes = tokio::time::timeout(BODY_TIMEOUT, read)
+            .await
+            .map_err(|_| {
+                let waited = BODY_TIMEOUT.as_secs();
+                Problem::new(
+                    Kind::BodyTimeout,
+                    format!("The whole body must arrive within {waited} s. Send it again."),
+                )
+            })?
+            .map_err(|_| Problem::of_status(axum::http::StatusCode::PAYLOAD_TOO_LARGE))?;
+        Ok(Self(parse(&bytes)?, bytes))
+    }
+}
+
+/// Reads JSON. Syntax errors are `malformed-body`, everything else is `invalid` with a pointer.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = pointer(error.path());
+        explain(&path, &error.into_inner())
+    })?;
+    reader.end().map_err(|error| explain("", &error))?;
+    Ok(value)
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .map(|segment| match segment {
+            Segment::Seq { index } => format!("/{index}"),
+            Segment::Map { key } => format!("/{}", escape(key)),
+            Segment::Enum { variant } => format!("/{}", escape(variant)),
+            Segment::Unknown => "/?".to_owned(),
+        })
+        .collect()
+}
+
+/// A reference token of a JSON pointer (RFC 6901, 3).
+fn escape(key: &str) -> String {
+    key.chars()
+        .take(100)
+        .collect::<String>()
+        .replace('~', "~0")
+        .replace('/', "~1")
+}
+
+fn explain(path: &str, error: &serde_json::Error) -> Problem {
+    let full = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let text = full.strip_suffix(&place).unwrap_or(&full);
+    if !error.is_data() {
+        let detail = format!("{text}{place}. Send one JSON value; a JSON checker shows the place.");
+        return Problem::new(Kind::MalformedBody, detail);
+    }
+    // serde has no typed errors for these, and names the field in its message only.
+    let named = |prefix: &str| text.strip_prefix(prefix)?.split('`').next().map(escape);
+    let fault = if let Some(field) = named("unknown field `") {
+        let known = text.rsplit_once("expected ").map_or("none", |(_, known)| known);
+        let known = if text.contains("there are no fields") {
+            "none"
+        } else {
+            known
+        };
+        Fault::body(
+            format!("{path}/{field}"),
+            format!(
+                "unknown field; known here: {}",
+                known.trim_start_matches("one of ")
+            ),
+        )
+    } else if let Some(field) = named("missing field `") {
+        Fault::body(format!("{path}/{field}"), "missing; it is required")
+    } else if let Some(field) = named("duplicate field `") {
+        Fault::body(format!("{path}/{field}"), "given twice")
+    } else if text.starts_with("invalid type: ")
+        || text.starts_with("invalid value: ")
+        || text.starts_with("invalid length")
+    {
+        // The part before repeats the value, which may be a telephone number.
+        let expected = text
+            .rsplit_once(", expected ")
+            .map_or("something else", |(_, expected)| expected);
+        Fault::body(path, format!("expected {}", plain(expected)))
+    } else {
+        Fault::body(path, text)
+    };
+    Problem::invalid(
+        "Nothing was changed. Correct what `errors` names and send again.",
+        vec![fault],
+    )
+}
+
+/// Rust's names of types, as others call them.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" => "a whole number, 0 or more",
+        "i8" | "i16" | "i32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a string" => "a string",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        text if text.starts_with("struct ") => "an object",
+        text => text,
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        axum::extract::Query::try_from_uri(&parts.uri)
+            .map(|query| Self(query.0))
+            .map_err(|rejection| {
+                use std::error::Error as _;
+                let source = rejection.source().map(ToString::to_string).unwrap_or_default();
+                let (path, text) = source.split_once(": ").unwrap_or(("", &source));
+                let unknown = text
+                    .strip_prefix("unknown field `")
+                    .and_then(|rest| rest.split('`').next());
+                let name: String = unknown.unwrap_or(path).chars().take(100).collect();
+                let detail = match unknown {
+                    Some(_) => {
+                        let known = text.rsplit_once("expected ").map_or("none", |(_, known)| known);
+                        format!(
+                            "unknown parameter; known here: {}",
+                            known.trim_start_matches("one of ")
+                        )
+                    }
+                    None => text.to_owned(),
+                };
+                Problem::new(
+                    Kind::BadParameter,
+                    "Correct the parameter that `errors` names, or leave it out.",
+                )
+                .with_errors(vec![Fault::parameter(&name, detail)])
+            })
+    }
+}
+
+impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        let text = params
+            .ok()
+            .and_then(|all| all.iter().next().map(|(_, text)| text.to_owned()));
+        text.and_then(|text| text.parse().ok()).map(Self).ok_or_else(|| {
+            let form = if size_of::<T>() == 16 {
+                "a UUID"
+            } else {
+                "a whole number"
+            };
+            Problem::new(Kind::BadParameter, format!("The id in the path must be {form}."))
+                .with_errors(vec![Fault::parameter("id", format!("expected {form}"))])
+        })
+    }
+}

@@ -1,0 +1,164 @@
+//! Around every request: an id, a bound on how many run at once and how long they take, one log line, and every error as
+//! a problem.
+//!
+//! A handler runs in a task of its own, so that a client which hangs up, or our own time limit, cannot stop it between a
+//! commit and telling the dialer of it; and so that a panic ends one request only.
+
+use super::problem::{Kind, Problem};
+use super::{ApiState, Caller, REQUEST_TIMEOUT};
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, Method, Response};
+use axum::middleware::Next;
+use axum::response::IntoResponse;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use tracing::{Instrument, error, info, warn};
+use uuid::Uuid;
+
+/// What the API counts, for `/metrics`. All monotonic.
+#[derive(Debug, Default)]
+pub struct ApiStats {
+    /// Requests answered.
+    pub requests: AtomicU64,
+    /// Time spent on them.
+    pub busy_us: AtomicU64,
+    /// Requests that took longer than 200 ms.
+    pub slow: AtomicU64,
+    /// Requests refused because their key asked too often.
+    pub rate_limited: AtomicU64,
+    /// Requests refused because too many ran at once, or given up for taking too long.
+    pub unavailable: AtomicU64,
+    /// Requests that failed by a fault of ours.
+    pub failed: AtomicU64,
+}
+
+const SLOW_MS: u128 = 200;
+
+/// The outermost layer.
+pub async fn frame(State(state): State<ApiState>, request: Request, next: Next) -> Response<Body> {
+    let started = Instant::now();
+    let id = Uuid::now_v7().to_string();
+    let method = request.method().clone();
+    // The template, never the path itself: what people put into paths may be personal.
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_owned());
+    let span = tracing::info_span!("request", request.id = %id);
+    let response = run(&state, request, next).instrument(span.clone()).await;
+    let _entered = span.enter();
+    finish(&state, response, &id, &method, route.as_deref(), started)
+}
+
+async fn run(state: &ApiState, request: Request, next: Next) -> Response<Body> {
+    let Ok(permit) = Arc::clone(&state.running).try_acquire_owned() else {
+        return Problem::unavailable("Too many requests run at the moment. Try again in a second.", 1)
+            .into_response();
+    };
+    let work = tokio::spawn(
+        async move {
+            let response = next.run(request).await;
+            drop(permit);
+            response
+        }
+        .in_current_span(),
+    );
+    match tokio::time::timeout(REQUEST_TIMEOUT, work).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(panic)) => Problem::internal(anyhow::Error::new(panic)).into_response(),
+        Err(_) => Problem::unavailable(
+            "The request takes too long. It may still be carried out: look before you send it again.",
+            5,
+        )
+        .into_response(),
+    }
+}
+
+fn finish(
+    state: &ApiState,
+    mut response: Response<Body>,
+    id: &str,
+    method: &Method,
+    route: Option<&str>,
+    started: Instant,
+) -> Response<Body> {
+    let status = response.status();
+    let caller = response.extensions_mut().remove::<Caller>();
+    if status.is_client_error() || status.is_server_error() {
+        let problem = response
+            .extensions_mut()
+            .remove::<Arc<Problem>>()
+            .unwrap_or_else(|| Arc::new(Problem::of_status(status)));
+        let (old, _) = response.into_parts();
+        response = problem.respond(Some(id));
+        // What the layer below knows best: `Allow` of a 405.
+        for (name, value) in &old.headers {
+            if !response.headers().contains_key(name) && name != "content-length" {
+                response.headers_mut().insert(name.clone(), value.clone());
+            }
+        }
+        report(state, &problem, id);
+    }
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert("x-request-id", value);
+    }
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("cache-control", "no-store"),
+    ] {
+        response
+            .headers_mut()
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+    let took = started.elapsed();
+    let stats = &state.stats;
+    stats.requests.fetch_add(1, Ordering::Relaxed);
+    stats.busy_us.fetch_add(
+        u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        Ordering::Relaxed,
+    );
+    if took.as_millis() > SLOW_MS {
+        stats.slow.fetch_add(1, Ordering::Relaxed);
+    }
+    info!(
+        http.method = %method,
+        http.route = route.unwrap_or("-"),
+        http.status = response.status().as_u16(),
+        api_key.id = caller.map(|c| c.key),
+        took_us = took.as_micros(),
+        "{method} {} answered {}",
+        route.unwrap_or("(no route)"),
+        response.status().as_u16(),
+    );
+    response
+}
+
+/// The one place where a problem's cause is logged.
+fn report(state: &ApiState, problem: &Problem, id: &str) {
+    let stats = &state.stats;
+    match problem.kind() {
+        Kind::Internal => {
+            stats.failed.fetch_add(1, Ordering::Relaxed);
+            let cause = problem
+                .cause()
+                .map(|cause| format!("{cause:#}"))
+                .unwrap_or_default();
+            error!(error = cause, "request {id} failed");
+        }
+        Kind::Unavailable => {
+            stats.unavailable.fetch_add(1, Ordering::Relaxed);
+            let cause = problem
+                .cause()
+                .map(|cause| format!("{cause:#}"))
+                .unwrap_or_default();
+            warn!(error = cause, "request {id} could not be served now");
+        }
+        Kind::RateLimited => {
+            stats.rate_limited.fetch_add(1, Ordering::Relaxed);
+        }
+        _ => {}
+    }
+}

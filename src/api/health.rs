@@ -1,0 +1,39 @@
+//! For supervisors and load balancers: is the process alive, can it serve.
+
+use super::ApiState;
+use super::problem::{ApiResult, Problem};
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+
+/// How it is.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Health {
+    /// Always `ok`; anything else is an error.
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+/// Whether the process is alive.
+///
+/// Answers as long as the process does anything at all. Restart it where this fails.
+#[utoipa::path(get, path = "/healthz", operation_id = "healthz", tag = "health", responses((status = 200, body = Health)))]
+pub(super) async fn healthz() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// Whether requests can be served.
+///
+/// Asks the store. A lost PBX is no reason to be unready, as then one wants to see what is going on: `GET /api/v1/live`.
+#[utoipa::path(get, path = "/readyz", operation_id = "readyz", tag = "health",
+    responses((status = 200, body = Health), (status = 503, description = "The store does not answer")))]
+pub(super) async fn readyz(State(state): State<ApiState>) -> ApiResult<Json<Health>> {
+    state.store.ping().await.map_err(|error| {
+        Problem::unavailable(
+            "The store does not answer; the log tells why. Try again in a few seconds.",
+            5,
+        )
+        .caused_by(error)
+    })?;
+    Ok(Json(Health { status: "ok" }))
+}

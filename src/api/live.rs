@@ -1,0 +1,267 @@
+//! What happens at this moment, and why nothing more is being dialed.
+
+use super::ApiState;
+use super::campaigns;
+use super::extract::Id;
+use super::problem::ApiResult;
+use super::words::{AgentStateWord, CallPhaseWord, CampaignStateWord, IdleWord, Utc, Word};
+use crate::store::{CampaignRow, CampaignWork};
+use axum::Json as Body;
+use axum::extract::State;
+use paceline_core::campaign::CampaignState;
+use paceline_core::live::{Idle, LiveAgent, LiveCampaign};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Everything at this moment.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Live {
+    /// When this was.
+    at: Utc,
+    /// Every campaign that is not archived.
+    campaigns: Vec<CampaignLive>,
+    /// Every configured PBX.
+    pbxes: Vec<Pbx>,
+}
+
+/// One campaign at this moment.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct CampaignLive {
+    /// Which.
+    #[schema(example = 1)]
+    campaign_id: i64,
+    /// What it is called.
+    #[schema(example = "default")]
+    name: String,
+    /// Where it is in its life.
+    state: CampaignStateWord,
+    /// Live calls by phase.
+    #[schema(example = json!({"ringing": 2, "connected": 5}))]
+    calls: BTreeMap<CallPhaseWord, usize>,
+    /// Logged-in agents by state.
+    #[schema(example = json!({"available": 1, "on_call": 5}))]
+    agents_by_state: BTreeMap<AgentStateWord, usize>,
+    /// Each agent who is logged in.
+    agents: Vec<AgentLive>,
+    /// Contacts in the hopper, ready to be dialed.
+    #[schema(example = 40)]
+    hopper: usize,
+    /// What its tasks have to do.
+    work: Work,
+    /// Why nothing more is being dialed, most important first; empty while calls are launched.
+    idle: Vec<IdleReason>,
+}
+
+/// One agent at this moment.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct AgentLive {
+    /// Who.
+    #[schema(example = 3)]
+    agent_id: i64,
+    /// In which state.
+    state: AgentStateWord,
+    /// Since when.
+    since: Utc,
+    /// On which PBX.
+    #[schema(example = "pbx1")]
+    pbx: String,
+    /// The agent's channel there.
+    leg_id: Option<Uuid>,
+    /// The call that the agent is kept for, talks in, or has just had.
+    attempt_id: Option<Uuid>,
+}
+
+/// What a campaign's tasks have to do.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Work {
+    /// Tasks that run.
+    #[schema(example = 1)]
+    running_tasks: u64,
+    /// Tasks that wait for their start time.
+    #[schema(example = 0)]
+    scheduled_tasks: u64,
+    /// Tasks that are paused.
+    #[schema(example = 0)]
+    paused_tasks: u64,
+    /// When the next scheduled task starts.
+    next_start_at: Option<Utc>,
+    /// When the next contact of a running task is due, as far as is known: it may turn out to be later.
+    next_due_at: Option<Utc>,
+}
+
+/// A reason for not dialing, and what to do.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct IdleReason {
+    /// The reason.
+    reason: IdleWord,
+    /// What it means here, and what to do.
+    #[schema(example = "No agent is logged in. POST /api/v1/agents/{id}/log-in {\"campaign_id\": 1}.")]
+    explanation: String,
+}
+
+/// A configured PBX.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Pbx {
+    /// As configured.
+    #[schema(example = "pbx1")]
+    name: String,
+    /// How it is attached: `ari`, `sim`.
+    #[schema(example = "ari")]
+    kind: String,
+    /// Whether its event stream stands and is resynchronised; nothing is launched on it otherwise.
+    #[schema(example = true)]
+    connected: bool,
+    /// What it calls itself.
+    #[schema(example = "22.10.0")]
+    version: Option<String>,
+}
+
+/// See everything at this moment.
+///
+/// Calls, agents, hoppers, PBX links, and for each campaign why nothing more is being dialed.
+#[utoipa::path(get, path = "/live", operation_id = "get_live", tag = "live", responses((status = 200, body = Live)))]
+pub(super) async fn all(State(state): State<ApiState>) -> ApiResult<Body<Live>> {
+    let mut campaigns = Vec::new();
+    for row in state.store.live_campaigns().await? {
+        campaigns.push(campaign_live(&state, row).await?);
+    }
+    let pbxes = state.dialer.pbxes().into_iter().map(|pbx| Pbx {
+        name: pbx.name.as_str().to_owned(),
+        kind: pbx.kind.to_owned(),
+        connected: pbx.connected,
+        version: pbx.version,
+    });
+    Ok(Body(Live {
+        at: Utc(state.clock.now().wall),
+        campaigns,
+        pbxes: pbxes.collect(),
+    }))
+}
+
+/// See a campaign at this moment.
+#[utoipa::path(get, path = "/campaigns/{id}/live", operation_id = "get_campaign_live", tag = "live",
+    params(("id" = i64, Path, description = "The campaign")),
+    responses((status = 200, body = CampaignLive), (status = 404, description = "No such campaign")))]
+pub(super) async fn campaign(
+    State(state): State<ApiState>,
+    Id(id): Id<i64>,
+) -> ApiResult<Body<CampaignLive>> {
+    let row = campaigns::find(&state, id).await?;
+    Ok(Body(campaign_live(&state, row).await?))
+}
+
+async fn campaign_live(state: &ApiState, row: CampaignRow) -> ApiResult<CampaignLive> {
+    let work = state.store.campaign_work(row.id).await?;
+    let live = state
+        .dialer
+        .live(row.id)
+        .map_or_else(LiveCampaign::default, |live| (*live).clone());
+    // Without an engine there is no live state, and only one thing to say.
+    let idle = if row.state == CampaignState::Active {
+        live.idle
+    } else {
+        vec![Idle::NotActive]
+    };
+    let explain = |reason| IdleReason {
+        reason: Word(reason),
+        explanation: explanation(reason, &row, &work),
+    };
+    Ok(CampaignLive {
+        campaign_id: row.id.0,
+        state: Word(row.state),
+        calls: live
+            .calls
+            .into_iter()
+            .map(|(phase, n)| (Word(phase), n))
+            .collect(),
+        agents_by_state: live
+            .agents_by_state
+            .into_iter()
+            .map(|(state, n)| (Word(state), n))
+            .collect(),
+        agents: live.agents.into_iter().map(AgentLive::from).collect(),
+        hopper: live.hopper,
+        idle: idle.into_iter().map(explain).collect(),
+        work: Work {
+            running_tasks: work.running,
+            scheduled_tasks: work.scheduled,
+            paused_tasks: work.paused,
+            next_start_at: work.next_start_at.map(Utc),
+            next_due_at: work.next_due_at.map(Utc),
+        },
+        name: row.name,
+    })
+}
+
+impl From<LiveAgent> for AgentLive {
+    fn from(live: LiveAgent) -> Self {
+        Self {
+            agent_id: live.agent.0,
+            state: Word(live.state),
+            since: Utc(live.since_ms),
+            pbx: live.pbx.as_str().to_owned(),
+            leg_id: live.leg.map(|id| id.0),
+            attempt_id: live.attempt.map(|id| id.0),
+        }
+    }
+}
+
+fn explanation(reason: Idle, row: &CampaignRow, work: &CampaignWork) -> String {
+    let id = row.id;
+    match reason {
+        Idle::NotActive if row.state == CampaignState::Archived => {
+            "The campaign is archived and dials no more.".to_owned()
+        }
+        Idle::NotActive => format!("The campaign is {}. POST /api/v1/campaigns/{id}/activate.", row.state),
+        Idle::Draining => "Paceline is stopping: calls that are up go on, none are launched.".to_owned(),
+        Idle::NoAgents => {
+            format!("No agent is logged in. POST /api/v1/agents/{{id}}/log-in {{\"campaign_id\": {id}}}.")
+        }
+        Idle::NoFreeAgent => {
+            "Every agent talks, wraps up, is paused, or is kept for a call that rings; `agents` tells which.".to_owned()
+        }
+        Idle::NoContacts => no_contacts(work),
+        Idle::PbxDown => "The PBX of the free agents is not reachable or not yet resynchronised; see `pbxes` of GET /api/v1/live. \
+            Paceline reconnects by itself; `paceline doctor` tells what is wrong."
+            .to_owned(),
+        Idle::StoreTrouble => {
+            "The store cannot keep what a call would need, so none is placed; the log and GET /readyz tell more.".to_owned()
+        }
+        Idle::NoTrunk => format!(
+            "No trunk of the campaign is on a PBX that a free agent is on. Add one: POST /api/v1/trunks, then \
+             PUT /api/v1/campaigns/{id}/trunks."
+        ),
+    }
+}
+
+fn no_contacts(work: &CampaignWork) -> String {
+    let at = |wall| {
+        serde_json::to_value(Utc(wall))
+            .ok()
+            .and_then(|v| v.as_str().map(str::to_owned))
+            .unwrap_or_default()
+    };
+    let mut parts = Vec::new();
+    match (work.running, work.next_due_at) {
+        (0, _) => parts.push("no task runs: POST /api/v1/tasks creates one".to_owned()),
+        (n, Some(due)) => parts.push(format!(
+            "{n} tasks run, their next contact is due at {} or later",
+            at(due)
+        )),
+        (n, None) => parts.push(format!(
+            "{n} tasks run, and all of their contacts are finished or in a call"
+        )),
+    }
+    if let Some(start) = work.next_start_at {
+        parts.push(format!(
+            "{} tasks are scheduled, the next one for {}",
+            work.scheduled,
+            at(start)
+        ));
+    }
+    if work.paused > 0 {
+        parts.push(format!("{} tasks are paused", work.paused));
+    }
+    format!("No contact is due: {}.", parts.join("; "))
+}

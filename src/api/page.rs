@@ -1,0 +1,128 @@
+//! Keyset pagination: `?limit=…&cursor=…` in, `items` and `next_cursor` out. A cursor names its list and the last key
+//! shown, so that rows which come or go between two pages are neither skipped nor shown twice.
+
+use super::problem::{ApiResult, Fault, Kind, Problem};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use std::fmt::Display;
+use std::str::FromStr;
+
+/// Items on a page where nothing else is asked for.
+pub const LIMIT_DEFAULT: u32 = 50;
+/// Items on a page at most.
+pub const LIMIT_MAX: u32 = 200;
+
+/// One page of a list.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Pass it as `cursor` for the next page; null on the last.
+    #[schema(example = "dGFza3M6NDI")]
+    pub next_cursor: Option<String>,
+}
+
+/// Which page is asked for, checked. `K` is the list's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window<K> {
+    list: &'static str,
+    /// The last key of the page before.
+    pub after: Option<K>,
+    limit: usize,
+}
+
+/// The parameters of a list without filters. Lists with filters repeat both fields, as unknown ones are refused.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    /// Items on a page, 1 to 200; 50 if left out.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    pub limit: Option<u32>,
+    /// Where to go on: `next_cursor` of the page before.
+    pub cursor: Option<String>,
+}
+
+impl<K: FromStr + Display> Window<K> {
+    /// Checks `limit` and `cursor` for the list of this name.
+    pub fn new(list: &'static str, limit: Option<u32>, cursor: Option<&str>) -> ApiResult<Self> {
+        let limit = limit.unwrap_or(LIMIT_DEFAULT);
+        if !(1..=LIMIT_MAX).contains(&limit) {
+            let fault = Fault::parameter("limit", format!("must be from 1 to {LIMIT_MAX}"));
+            return Err(Problem::new(Kind::BadParameter, "`limit` is out of range.").with_errors(vec![fault]));
+        }
+        let after = cursor.map(|text| decode(list, text)).transpose()?;
+        Ok(Self {
+            list,
+            after,
+            limit: limit as usize,
+        })
+    }
+
+    /// How many rows to ask the store for: one more than fit, to learn whether there is a next page.
+    pub fn fetch(&self) -> i64 {
+        i64::try_from(self.limit).unwrap_or(i64::MAX).saturating_add(1)
+    }
+
+    /// Cuts the rows to a page. `key` reads a row's key, `item` shows it.
+    pub fn page<R, T>(&self, mut rows: Vec<R>, key: impl Fn(&R) -> K, item: impl FnMut(R) -> T) -> Page<T> {
+        let more = rows.len() > self.limit;
+        rows.truncate(self.limit);
+        let next_cursor = rows
+            .last()
+            .filter(|_| more)
+            .map(|last| URL_SAFE_NO_PAD.encode(format!("{}:{}", self.list, key(last))));
+        Page {
+            items: rows.into_iter().map(item).collect(),
+            next_cursor,
+        }
+    }
+}
+
+fn decode<K: FromStr>(list: &str, text: &str) -> ApiResult<K> {
+    URL_SAFE_NO_PAD
+        .decode(text)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .and_then(|text| text.split_once(':').filter(|(of, _)| *of == list)?.1.parse().ok())
+        .ok_or_else(|| {
+            let fault = Fault::parameter("cursor", "not a `next_cursor` of this list");
+            Problem::new(
+                Kind::BadCursor,
+                "Pass `next_cursor` of this list's page before, unchanged, or leave `cursor` out to start at the beginning.",
+            )
+            .with_errors(vec![fault])
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_leads_to_the_next_page_and_only_in_its_own_list() {
+        let window = Window::<i64>::new("tasks", Some(2), None).unwrap();
+        assert_eq!(window.fetch(), 3);
+        let page = window.page(vec![7, 8, 9], |n| *n, |n| n);
+        assert_eq!(page.items, [7, 8]);
+        let cursor = page.next_cursor.unwrap();
+        let next = Window::<i64>::new("tasks", Some(2), Some(&cursor)).unwrap();
+        assert_eq!(next.after, Some(8));
+        assert_eq!(next.page(vec![9], |n| *n, |n| n).next_cursor, None);
+        let other = Window::<i64>::new("agents", Some(2), Some(&cursor)).unwrap_err();
+        assert_eq!(other.kind(), Kind::BadCursor);
+    }
+
+    #[test]
+    fn cursors_and_limits_that_make_no_sense_are_refused() {
+        for bad in ["", "x", "dGFza3M", "!!!", "dGFza3M6eA"] {
+            let problem = Window::<i64>::new("tasks", None, Some(bad)).unwrap_err();
+            assert_eq!(problem.kind(), Kind::BadCursor, "{bad}");
+        }
+        for limit in [0, 201, u32::MAX] {
+            let problem = Window::<i64>::new("tasks", Some(limit), None).unwrap_err();
+            assert_eq!(problem.kind(), Kind::BadParameter, "{limit}");
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Tasks: batches of contacts, and their life. What a new task may be is [`create`]'s business.
+
+pub(super) mod create;
+mod idempotency;
+
+use super::ApiState;
+use super::contacts::Contact;
+use super::extract::{Id, Query};
+use super::page::{Page, Window};
+use super::problem::{ApiResult, Problem};
+use super::words::{OutcomeWord, TaskStateWord, Utc, Word};
+use super::Caller;
+use crate::store::{TaskContactRow, TaskFilter, TaskRow};
+use axum::Json as Body;
+use axum::extract::State;
+use paceline_core::campaign::TaskState;
+use paceline_core::ids::{CampaignId, ContactId, TaskId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A batch of contacts to be dialed under a campaign.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Task {
+    /// Its id.
+    #[schema(example = 42)]
+    id: i64,
+    /// What it is called.
+    #[schema(example = "renewals, week 47")]
+    name: String,
+    /// Where it is in its life.
+    state: TaskStateWord,
+    /// The campaign that it runs under.
+    #[schema(example = 1)]
+    campaign_id: i64,
+    /// Its contacts.
+    #[schema(example = 7)]
+    contact_list_id: i64,
+    /// When it starts, or started.
+    start_time: Utc,
+    /// Attempts at a contact after the first one, at most.
+    #[schema(example = 3)]
+    max_retries: u32,
+    /// When it was created.
+    created_at: Utc,
+}
+
+impl From<&TaskRow> for Task {
+    fn from(row: &TaskRow) -> Self {
+        Self {
+            id: row.id.0,
+            name: row.name.clone(),
+            state: Word(row.state),
+            campaign_id: row.campaign.0,
+            contact_list_id: row.list.0,
+            start_time: Utc(row.start_at),
+            max_retries: row.retries_max,
+            created_at: Utc(row.created_at),
+        }
+    }
+}
+
+/// A task, and how far it is.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct TaskDetail {
+    #[serde(flatten)]
+    task: Task,
+    /// How far it is.
+    progress: TaskProgress,
+}
+
+/// How far a task is.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct TaskProgress {
+    /// Contacts in all.
+    #[schema(example = 1000)]
+    contacts: u64,
+    /// Waiting to be dialed, now or later.
+    #[schema(example = 412)]
+    ready: u64,
+    /// Taken up by the dialer: about to be dialed, or in a call.
+    #[schema(example = 8)]
+    leased: u64,
+    /// Finished: reached, refused by the gate for good, or out of retries.
+    #[schema(example = 580)]
+    done: u64,
+    /// When the next waiting contact is due; null where none waits.
+    next_due_at: Option<Utc>,
+    /// Contacts by the outcome of their last attempt; those never tried are not in it.
+    #[schema(example = json!({"answered": 512, "no_answer": 60, "invalid": 8}))]
+    last_outcomes: BTreeMap<OutcomeWord, u64>,
+}
+
+/// A contact within a task.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct TaskContact {
+    /// Who.
+    contact: Contact,
+    /// `ready`: waits. `leased`: about to be dialed, or in a call. `done`: finished.
+    #[schema(example = "ready")]
+    state: String,
+    /// When it may be dialed next.
+    due_at: Utc,
+    /// Attempts made so far.
+    #[schema(example = 1)]
+    attempts_made: u32,
+    /// What the last of them came to.
+    last_outcome: Option<OutcomeWord>,
+}
+
+impl TaskContact {
+    fn new(row: TaskContactRow, caller: Caller) -> Self {
+        Self {
+            contact: Contact::new(row.contact, caller),
+            state: row.state.as_str().to_owned(),
+            due_at: Utc(row.due_at),
+            attempts_made: row.attempts_made,
+            last_outcome: row.last_outcome.map(Word),
+        }
+    }
+}
+
+/// Which tasks.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListTasks {
+    /// Only of this campaign.
+    campaign_id: Option<i64>,
+    /// Only in this state.
+    state: Option<TaskStateWord>,
+    /// Only created at or after this moment.
+    created_from: Option<Utc>,
+    /// Only created before this moment.
+    created_until: Option<Utc>,
+    /// Items on a page, 1 to 200; 50 if left out.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+    /// Where to go on: `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Which of a task's contacts.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListTaskContacts {
+    /// Items on a page, 1 to 200; 50 if left out.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+    /// Where to go on: `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// List tasks, the newest first.
+#[utoipa::path(get, path = "/tasks", operation_id = "list_tasks", tag = "tasks", params(ListTasks),
+    responses((status = 200, body = Page<Task>)))]
+pub(super) async fn list(State(state): State<ApiState>, Query(query): Query<ListTasks>) -> ApiResult<Body<Page<Task>>> {
+    let window = Window::new("tasks", query.limit, query.cursor.as_deref())?;
+    let filter = TaskFilter {
+        campaign: query.campaign_id.map(CampaignId),
+        state: query.state.map(|word| word.0),
+        created_from: query.created_from.map(|at| at.0),
+        created_until: query.created_until.map(|at| at.0),
+    };
+    let rows = state.store.tasks(&filter, window.after.map(TaskId), window.fetch()).await?;
+    Ok(Body(window.page(rows, |row| row.id.0, |row| Task::from(&row))))
+}
+
+/// Get a task and how far it is.
+#[utoipa::path(get, path = "/tasks/{id}", operation_id = "get_task", tag = "tasks",
+    params(("id" = i64, Path, description = "The task")),
+    responses((status = 200, body = TaskDetail), (status = 404, description = "No such task")))]
+pub(super) async fn get(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<TaskDetail>> {
+    Ok(Body(detail(&state, &find(&state, id).await?).await?))
+}
+
+/// List a task's contacts and how far each is.
+#[utoipa::path(get, path = "/tasks/{id}/contacts", operation_id = "list_task_contacts", tag = "tasks",
+    params(("id" = i64, Path, description = "The task"), ListTaskContacts),
+    responses((status = 200, body = Page<TaskContact>), (status = 404, description = "No such task")))]
+pub(super) async fn contacts(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Id(id): Id<i64>,
+    Query(query): Query<ListTaskContacts>,
+) -> ApiResult<Body<Page<TaskContact>>> {
+    let window = Window::new("task-contacts", query.limit, query.cursor.as_deref())?;
+    find(&state, id).await?;
+    let rows = state.store.task_contacts(TaskId(id), window.after.map(ContactId), window.fetch()).await?;
+    Ok(Body(window.page(rows, |row| row.contact.id.0, |row| TaskContact::new(row, caller))))
+}
+
+/// Start a scheduled task now.
+///
+/// Instead of at its start time. Doing it again changes nothing.
+#[utoipa::path(post, path = "/tasks/{id}/start", operation_id = "start_task", tag = "tasks",
+    params(("id" = i64, Path, description = "The task")),
+    responses((status = 200, body = TaskDetail), (status = 404, description = "No such task"),
+        (status = 409, description = "It is paused, or over")))]
+pub(super) async fn start(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<TaskDetail>> {
+    // Its contacts become due too, which the store does in the same transaction.
+    let started = state.store.start_task(TaskId(id), state.clock.now().wall).await?;
+    moved(&state, id, started, &[TaskState::Scheduled], TaskState::Running).await
+}
+
+/// Pause a task.
+///
+/// Its contacts are not dialed until it is resumed; calls that are up go on. Doing it again changes nothing.
+#[utoipa::path(post, path = "/tasks/{id}/pause", operation_id = "pause_task", tag = "tasks",
+    params(("id" = i64, Path, description = "The task")),
+    responses((status = 200, body = TaskDetail), (status = 404, description = "No such task"),
+        (status = 409, description = "It is over")))]
+pub(super) async fn pause(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<TaskDetail>> {
+    move_to(&state, id, &[TaskState::Scheduled, TaskState::Running], TaskState::Paused).await
+}
+
+/// Resume a paused task.
+///
+/// It waits for its start time where that is still to come. Doing it again changes nothing.
+#[utoipa::path(post, path = "/tasks/{id}/resume", operation_id = "resume_task", tag = "tasks",
+    params(("id" = i64, Path, description = "The task")),
+    responses((status = 200, body = TaskDetail), (status = 404, description = "No such task"),
+        (status = 409, description = "It is not paused")))]
+pub(super) async fn resume(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<TaskDetail>> {
+    let row = find(&state, id).await?;
+    let to = if row.start_at > state.clock.now().wall { TaskState::Scheduled } else { TaskState::Running };
+    move_to(&state, id, &[TaskState::Paused], to).await
+}
+
+/// Cancel a task.
+///
+/// For good. Contacts not yet dialed stay so, calls that nobody has answered yet are taken back, conversations go on.
+/// Doing it again changes nothing.
+#[utoipa::path(post, path = "/tasks/{id}/cancel", operation_id = "cancel_task", tag = "tasks",
+    params(("id" = i64, Path, description = "The task")),
+    responses((status = 200, body = TaskDetail), (status = 404, description = "No such task"),
+        (status = 409, description = "It is completed")))]
+pub(super) async fn cancel(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<TaskDetail>> {
+    let from = [TaskState::Scheduled, TaskState::Running, TaskState::Paused];
+    move_to(&state, id, &from, TaskState::Cancelled).await
+}
+
+/// A task that runs again is looked at anew, as its contacts may have been settled meanwhile: the store lowers its
+/// `next_due_at_ms`.
+async fn move_to(state: &ApiState, id: i64, from: &[TaskState], to: TaskState) -> ApiResult<Body<TaskDetail>> {
+    let has_moved = state.store.move_task(TaskId(id), from, to).await?;
+    moved(state, id, has_moved, from, to).await
+}
+
+async fn moved(
+    state: &ApiState,
+    id: i64,
+    has_moved: bool,
+    from: &[TaskState],
+    to: TaskState,
+) -> ApiResult<Body<TaskDetail>> {
+    let row = find(state, id).await?;
+    if has_moved {
+        state.dialer.task_changed(row.campaign, row.id).await;
+    } else if row.state != to {
+        let from: Vec<&str> = from.iter().map(|state| state.as_str()).collect();
+        return Err(Problem::conflict(format!(
+            "Task {id} is {}; only one that is {} can become {to}.",
+            row.state,
+            from.join(" or "),
+        )));
+    }
+    Ok(Body(detail(state, &row).await?))
+}
+
+async fn find(state: &ApiState, id: i64) -> ApiResult<TaskRow> {
+    state.store.task(TaskId(id)).await?.ok_or_else(|| Problem::no("task", id))
+}
+
+async fn detail(state: &ApiState, row: &TaskRow) -> ApiResult<TaskDetail> {
+    let progress = state.store.task_progress(row.id).await?;
+    Ok(TaskDetail {
+        task: Task::from(row),
+        progress: TaskProgress {
+            contacts: progress.ready + progress.leased + progress.done,
+            ready: progress.ready,
+            leased: progress.leased,
+            done: progress.done,
+            next_due_at: progress.next_due_at.map(Utc),
+            last_outcomes: progress.last_outcomes.into_iter().map(|(outcome, n)| (Word(outcome), n)).collect(),
+        },
+    })
+}

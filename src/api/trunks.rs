@@ -1,0 +1,179 @@
+//! Trunks: ways out to the public network.
+
+use super::ApiState;
+use super::check::{self, Faults};
+use super::extract::{Id, Json, Query};
+use super::page::{Page, PageQuery, Window};
+use super::problem::{ApiResult, Problem};
+use crate::store::{Deleted, NewTrunk, StoreError, TrunkRow};
+use axum::Json as Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use paceline_core::dial::TrunkTemplate;
+use paceline_core::ids::TrunkId;
+use serde::{Deserialize, Serialize};
+
+/// A way out to the public network.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Trunk {
+    /// Its id.
+    #[schema(example = 1)]
+    id: i64,
+    /// What it is called, in metrics too.
+    #[schema(example = "carrier-a")]
+    name: String,
+    /// The configured PBX that has it.
+    #[schema(example = "pbx1")]
+    pbx: String,
+    /// How it dials: `{number}` is E.164 with its `+`, `{digits}` the same without.
+    #[schema(example = "PJSIP/{number}@carrier-a")]
+    dial: String,
+    /// The number shown to callees.
+    #[schema(example = "+12025550100")]
+    caller_id: Option<String>,
+}
+
+/// A trunk to be stored.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TrunkInput {
+    /// What to call it; once only. 1 to 200 characters.
+    #[schema(example = "carrier-a")]
+    name: String,
+    /// A configured PBX.
+    #[schema(example = "pbx1")]
+    pbx: String,
+    /// How it dials. Exactly one of `{number}` (E.164 with `+`) and `{digits}` (without) must appear:
+    /// `PJSIP/{number}@carrier-a`, `Local/{digits}@from-internal/n`, `sofia/gateway/carrier-a/{number}`.
+    #[schema(example = "PJSIP/{number}@carrier-a")]
+    dial: String,
+    /// The number shown to callees, as the PBX takes it: up to 64 letters, digits, `+*#-_.`.
+    #[schema(example = "+12025550100")]
+    caller_id: Option<String>,
+}
+
+impl From<TrunkRow> for Trunk {
+    fn from(row: TrunkRow) -> Self {
+        Self {
+            id: row.id.0,
+            name: row.name,
+            pbx: row.pbx.as_str().to_owned(),
+            dial: row.dial.as_str().to_owned(),
+            caller_id: row.caller_id,
+        }
+    }
+}
+
+impl TrunkInput {
+    fn check(self, state: &ApiState) -> ApiResult<NewTrunk> {
+        let mut faults = Faults::default();
+        faults.name("/name", &self.name);
+        let pbx = faults.take("/pbx", check::pbx(state, &self.pbx));
+        let dial = faults.take("/dial", TrunkTemplate::new(&self.dial));
+        let shown = |b: u8| b.is_ascii_alphanumeric() || b"+*#-_.".contains(&b);
+        if self
+            .caller_id
+            .as_deref()
+            .is_some_and(|id| !(1..=64).contains(&id.len()) || !id.bytes().all(shown))
+        {
+            faults.add(
+                "/caller_id",
+                "a caller id is 1 to 64 letters, digits, `+`, `*`, `#`, `-`, `_` or `.`",
+            );
+        }
+        faults.none()?;
+        let (Some(pbx), Some(dial)) = (pbx, dial) else {
+            return Err(Problem::internal(anyhow::anyhow!("a checked trunk lacks a part")));
+        };
+        Ok(NewTrunk {
+            name: self.name,
+            pbx,
+            dial,
+            caller_id: self.caller_id,
+        })
+    }
+}
+
+/// List trunks.
+#[utoipa::path(get, path = "/trunks", operation_id = "list_trunks", tag = "trunks", params(PageQuery),
+    responses((status = 200, body = Page<Trunk>)))]
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Query(query): Query<PageQuery>,
+) -> ApiResult<Body<Page<Trunk>>> {
+    let window = Window::new("trunks", query.limit, query.cursor.as_deref())?;
+    let rows = state.store.trunks(window.after, window.fetch()).await?;
+    Ok(Body(window.page(rows, |row| row.id.0, Trunk::from)))
+}
+
+/// Create a trunk.
+///
+/// It is dialed over once a campaign has it: `PUT /api/v1/campaigns/{id}/trunks`.
+#[utoipa::path(post, path = "/trunks", operation_id = "create_trunk", tag = "trunks", request_body = TrunkInput,
+    responses((status = 201, body = Trunk)))]
+pub(super) async fn create(
+    State(state): State<ApiState>,
+    Json(input): Json<TrunkInput>,
+) -> ApiResult<(StatusCode, Body<Trunk>)> {
+    let new = input.check(&state)?;
+    let row = state.store.create_trunk(&new).await.map_err(taken)?;
+    Ok((StatusCode::CREATED, Body(row.into())))
+}
+
+/// Get a trunk.
+#[utoipa::path(get, path = "/trunks/{id}", operation_id = "get_trunk", tag = "trunks",
+    params(("id" = i64, Path, description = "The trunk")),
+    responses((status = 200, body = Trunk), (status = 404, description = "No such trunk")))]
+pub(super) async fn get(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<Trunk>> {
+    let row = state.store.trunk(TrunkId(id)).await?;
+    row.map(|row| Body(row.into()))
+        .ok_or_else(|| Problem::no("trunk", id))
+}
+
+/// Replace a trunk.
+///
+/// Calls that are up stay as they are; the next ones are dialed the new way.
+#[utoipa::path(put, path = "/trunks/{id}", operation_id = "replace_trunk", tag = "trunks", request_body = TrunkInput,
+    params(("id" = i64, Path, description = "The trunk")),
+    responses((status = 200, body = Trunk), (status = 404, description = "No such trunk")))]
+pub(super) async fn put(
+    State(state): State<ApiState>,
+    Id(id): Id<i64>,
+    Json(input): Json<TrunkInput>,
+) -> ApiResult<Body<Trunk>> {
+    let new = input.check(&state)?;
+    let row = state
+        .store
+        .replace_trunk(TrunkId(id), &new)
+        .await
+        .map_err(taken)?;
+    let row = row.ok_or_else(|| Problem::no("trunk", id))?;
+    for campaign in state.store.campaigns_of_trunk(TrunkId(id)).await? {
+        state.dialer.campaign_changed(campaign).await;
+    }
+    Ok(Body(row.into()))
+}
+
+/// Delete a trunk.
+///
+/// Refused while a campaign has it. Records of calls over it keep its id.
+#[utoipa::path(delete, path = "/trunks/{id}", operation_id = "delete_trunk", tag = "trunks",
+    params(("id" = i64, Path, description = "The trunk")),
+    responses((status = 204, description = "It is gone"), (status = 404, description = "No such trunk"),
+        (status = 409, description = "A campaign has it")))]
+pub(super) async fn delete(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<StatusCode> {
+    match state.store.delete_trunk(TrunkId(id)).await? {
+        Deleted::Done => Ok(StatusCode::NO_CONTENT),
+        Deleted::Missing => Err(Problem::no("trunk", id)),
+        Deleted::InUse => Err(Problem::conflict(format!(
+            "Trunk {id} belongs to a campaign. Take it out with PUT /api/v1/campaigns/{{id}}/trunks first."
+        ))),
+    }
+}
+
+fn taken(error: StoreError) -> Problem {
+    match error {
+        StoreError::Taken => Problem::field("/name", "another trunk has this name"),
+        error => error.into(),
+    }
+}
