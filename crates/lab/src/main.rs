@@ -24,7 +24,7 @@ A real Asterisk, a SIPp carrier and agents' phones on 127.0.0.1, in the backgrou
   --asterisk  version, 22 unless told otherwise
   --agents    how many endpoints agent-1, agent-2, … there are (200)
   --no-audio  nobody sends RTP
-  --port      first of 1500 ports: ARI, SIP, AMI, a dead one, carrier, phones, then RTP (8900)
+  --port      first of 1500 ports: ARI, SIP, AMI, a dead one, carrier, phones, then RTP (8900); 0 for free ones
   --folder    where the lab tells what it is ($XDG_RUNTIME_DIR/paceline-lab, or one below /tmp)
 ";
 
@@ -167,7 +167,7 @@ fn serve(arguments: Arguments) -> Result<(), String> {
         ..
     } = arguments;
     let port = |nth: u16| first_port.saturating_add(nth);
-    options.ports = Some(LabPorts {
+    options.ports = (first_port != 0).then(|| LabPorts {
         asterisk: AsteriskPorts {
             http: port(0),
             sip: port(1),
@@ -201,14 +201,16 @@ fn summary(lab: &Lab, options: &LabOptions, password_file: &Path) -> String {
         "# A lab that `scripts/lab up` started and `scripts/lab down` ends.\n\
          pid = {}\n\n\
          [asterisk]\n\
-         version = {:?}\n\
+         version = \"{:?}\"\n\
          ari_url = {:?}\n\
          ari_user = {:?}\n\
          ari_password_file = {:?}\n\
+         sip_port = {}\n\
          ami_port = {}\n\
          log = {:?}\n\
          recordings = {:?}\n\
          sounds = {:?}\n\n\
+         [carrier]\nsip_port = {}\n\n[phones]\nsip_port = {}\n\n\
          [dial]\n\
          trunk = \"PJSIP/{{number}}@carrier\"\n\
          freepbx_trunk = \"Local/{{number}}@from-internal/n\"\n\
@@ -222,10 +224,13 @@ fn summary(lab: &Lab, options: &LabOptions, password_file: &Path) -> String {
         asterisk.ari_url(),
         asterisk.user(),
         password_file,
+        asterisk.sip_port(),
         asterisk.ami_port(),
         asterisk.log_path(),
         asterisk.recordings_dir(),
         asterisk.sounds_dir(),
+        lab.carrier.sip_port(),
+        lab.phones.sip_port(),
         options.agents,
         paceline_lab::Behaviour::TABLE
             .iter()

@@ -1,0 +1,89 @@
+//! `paceline-lab up|status|down`, and what happens to its programs when it is killed.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::{
+    fs,
+    net::TcpStream,
+    path::Path,
+    process::{Command, Output},
+    thread,
+    time::{Duration, Instant},
+};
+
+fn lab(verb: &str, folder: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paceline-lab"));
+    command.arg(verb).arg("--folder").arg(folder);
+    if verb == "up" {
+        command.args(["--port", "0", "--agents", "3"]);
+    }
+    command.output().unwrap()
+}
+
+/// The port in a line such as `sip_port = 5060` or `ari_url = "http://127.0.0.1:8088"`.
+fn port(summary: &str, key: &str) -> u16 {
+    let line = summary.lines().find(|line| line.starts_with(key)).unwrap();
+    line.rsplit([':', ' '])
+        .next()
+        .unwrap()
+        .trim_matches('"')
+        .parse()
+        .unwrap()
+}
+
+fn gone_within(limit: Duration, port: u16) -> bool {
+    let deadline = Instant::now() + limit;
+    while TcpStream::connect(("127.0.0.1", port)).is_ok() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    true
+}
+
+#[test]
+fn a_lab_in_the_background_ends_when_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = lab("up", folder.path());
+    assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
+    assert!(
+        !lab("up", folder.path()).status.success(),
+        "a second lab in the same folder"
+    );
+    let status = lab("status", folder.path());
+    assert!(status.status.success());
+    let summary = String::from_utf8(status.stdout).unwrap();
+    assert!(summary.contains("PJSIP/{number}@carrier"));
+    let ari = port(&summary, "ari_url");
+    assert!(TcpStream::connect(("127.0.0.1", ari)).is_ok());
+    assert!(lab("down", folder.path()).status.success());
+    assert!(gone_within(Duration::ZERO, ari));
+    assert!(!lab("status", folder.path()).status.success());
+}
+
+#[test]
+fn a_killed_lab_leaves_no_program_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(lab("up", folder.path()).status.success());
+    let summary = fs::read_to_string(folder.path().join("lab.toml")).unwrap();
+    let pid = fs::read_to_string(folder.path().join("pid")).unwrap();
+    assert!(
+        Command::new("sh")
+            .args(["-c", "kill -9 $0", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(gone_within(Duration::from_secs(5), port(&summary, "ari_url")));
+    let log = summary.lines().find(|line| line.starts_with("log")).unwrap();
+    let left = log
+        .split('"')
+        .nth(1)
+        .and_then(|log| Path::new(log).parent()?.parent())
+        .unwrap();
+    // The next lab on this machine removes what the killed one could not.
+    assert!(lab("up", folder.path()).status.success());
+    assert!(!left.exists());
+    assert!(lab("down", folder.path()).status.success());
+}
