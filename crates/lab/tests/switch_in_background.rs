@@ -31,9 +31,13 @@ fn port(summary: &str, key: &str) -> u16 {
         .unwrap()
 }
 
-fn gone_within(limit: Duration, port: u16) -> bool {
+fn nobody_listens_within(limit: Duration, port: u16) -> bool {
+    becomes_true_within(limit, || TcpStream::connect(("127.0.0.1", port)).is_err())
+}
+
+fn becomes_true_within(limit: Duration, done: impl Fn() -> bool) -> bool {
     let deadline = Instant::now() + limit;
-    while TcpStream::connect(("127.0.0.1", port)).is_ok() {
+    while !done() {
         if Instant::now() > deadline {
             return false;
         }
@@ -58,7 +62,7 @@ fn a_lab_in_the_background_ends_when_told() {
     let ari = port(&summary, "ari_url");
     assert!(TcpStream::connect(("127.0.0.1", ari)).is_ok());
     assert!(lab("down", folder.path()).status.success());
-    assert!(gone_within(Duration::ZERO, ari));
+    assert!(nobody_listens_within(Duration::ZERO, ari));
     assert!(!lab("status", folder.path()).status.success());
 }
 
@@ -75,7 +79,10 @@ fn a_killed_lab_leaves_no_program_behind() {
             .unwrap()
             .success()
     );
-    assert!(gone_within(Duration::from_secs(5), port(&summary, "ari_url")));
+    assert!(nobody_listens_within(
+        Duration::from_secs(5),
+        port(&summary, "ari_url")
+    ));
     let log = summary.lines().find(|line| line.starts_with("log")).unwrap();
     let left = log
         .split('"')
@@ -84,6 +91,6 @@ fn a_killed_lab_leaves_no_program_behind() {
         .unwrap();
     // The next lab on this machine removes what the killed one could not.
     assert!(lab("up", folder.path()).status.success());
-    assert!(!left.exists());
+    assert!(becomes_true_within(Duration::from_secs(5), || !left.exists()));
     assert!(lab("down", folder.path()).status.success());
 }
