@@ -4,7 +4,7 @@ use std::{env, fs, path::Path, process};
 
 use tempfile::TempDir;
 
-use crate::{LabError, Result};
+use crate::{LabError, Result, process::is_alive};
 
 const PREFIX: &str = "paceline-lab-";
 
@@ -18,16 +18,23 @@ pub(crate) fn temporary() -> Result<TempDir> {
         .map_err(LabError::file("make a folder under", parent))
 }
 
-/// Best effort: another process may be sweeping as well, or the folder may be another user's.
+/// Best effort: the folder may be another user's. What cannot be removed now bears our id, so is tried again later.
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let owner = name
             .to_str()
-            .and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
-        if owner.is_some_and(|owner| owner.parse::<u32>().is_ok() && !Path::new("/proc").join(owner).exists())
-        {
-            let _ = fs::remove_dir_all(entry.path());
+            .and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok());
+        if owner.is_some_and(|owner| !is_alive(owner)) {
+            // Claimed by a new name first: two removers of one folder make each other fail half-way.
+            let claimed = parent.join(format!(
+                "{PREFIX}{}-swept-{}",
+                process::id(),
+                entry.file_name().display()
+            ));
+            if fs::rename(entry.path(), &claimed).is_ok() {
+                let _ = fs::remove_dir_all(&claimed);
+            }
         }
     }
 }

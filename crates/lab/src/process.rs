@@ -129,6 +129,17 @@ fn cpu_seconds(pid: u32) -> Result<f64> {
     read().ok_or(LabError::CpuTime { pid })
 }
 
+/// Whether a process exists and has not ended: one that nobody has waited for yet stays in /proc as a zombie.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| {
+            stat.rsplit_once(") ")
+                .map(|(_, fields)| !fields.starts_with(['Z', 'X']))
+        })
+        .unwrap_or(false)
+}
+
 /// Asks every 10 ms until `done` says yes; false when the limit has passed.
 pub(crate) fn poll(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
