@@ -45,6 +45,8 @@ pub enum CallEnd {
     CallerHungUp,
     /// The callee hung up after the answer.
     CalleeHungUp,
+    /// The switch died with the call up; see [`Carrier::lose_calls`].
+    Lost,
 }
 
 /// One call (one SIP Call-ID) that reached the carrier. Retransmissions do not count.
@@ -151,6 +153,18 @@ impl Carrier {
     /// Every call that has reached it, in order of arrival; up to 20 ms behind the wire.
     pub fn calls(&self) -> Vec<SeenCall> {
         lock(&self.book).calls.clone()
+    }
+
+    /// Takes all calls that are up for lost, because the switch they came from is known to be dead: no BYE will come.
+    pub fn lose_calls(&self) {
+        let mut book = lock(&self.book);
+        let live = std::mem::take(&mut book.live);
+        for (place, _, flow) in live.into_values() {
+            if let Some(call) = book.calls.get_mut(place) {
+                call.end = Some(CallEnd::Lost);
+                call.heard_agent = flow.is_some_and(|flow| self.media.close(flow));
+            }
+        }
     }
 
     /// What the callees heard of the agents.

@@ -91,6 +91,14 @@ impl Lab {
         })
     }
 
+    /// Kills the switch as a crash would; the carrier and the phones take their calls for lost. `asterisk.restart()`
+    /// brings it back.
+    pub fn crash(&mut self) {
+        self.asterisk.kill();
+        self.carrier.lose_calls();
+        self.phones.lose_calls();
+    }
+
     /// Waits until the switch has no channel and the carrier no call left; an error names what is left at the limit.
     ///
     /// # Errors

@@ -65,6 +65,8 @@ pub enum PhoneState {
     SwitchHungUp,
     /// The phone hung up after the answer.
     AgentHungUp,
+    /// The switch died with the call up or ringing; see [`Phones::lose_calls`].
+    Lost,
 }
 
 /// One call (one SIP Call-ID) that reached a phone.
@@ -171,6 +173,11 @@ impl Phones {
         } else {
             Err(LabError::NotInCall { agent })
         }
+    }
+
+    /// Takes all calls that are up for lost, because the switch they came from is known to be dead: no BYE will come.
+    pub fn lose_calls(&self) {
+        lock(&self.lines).lose_calls(&self.media);
     }
 
     /// Whether `agent-N` is in an answered call.

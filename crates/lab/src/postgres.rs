@@ -23,7 +23,7 @@ pub struct Postgres {
     // Declared first, so dropped first: it must be dead before its folder goes.
     process: Process,
     port: u16,
-    programs: PathBuf,
+    programs: Programs,
     folder: TempDir,
 }
 
@@ -35,11 +35,12 @@ impl Postgres {
     /// Says to run `scripts/tools` when PostgreSQL is missing, and shows its last words when it does not start.
     pub fn start() -> Result<Self> {
         let folder = folder::temporary()?;
-        if is_root(folder.path())? {
+        let as_root = is_root(folder.path())?;
+        if as_root {
             chown(folder.path(), Some(UNPRIVILEGED), Some(UNPRIVILEGED))
                 .map_err(LabError::file("give away", folder.path()))?;
         }
-        let programs = reachable_programs(folder.path())?;
+        let programs = Programs::find(folder.path(), as_root)?;
         initdb(&programs, folder.path())?;
         let mut attempts_left = 3;
         loop {
@@ -118,64 +119,67 @@ fn is_root(of_our_own: &Path) -> Result<bool> {
     Ok(metadata.uid() == 0)
 }
 
-fn is_given_away(folder: &Path) -> bool {
-    fs::metadata(folder).is_ok_and(|metadata| metadata.uid() == UNPRIVILEGED)
+/// The server's programs, and how to run them.
+#[derive(Debug)]
+struct Programs {
+    folder: PathBuf,
+    as_root: bool,
 }
 
-/// The folder with `initdb` and `postgres`. As root, what `scripts/tools` unpacked may lie below a home folder that the
-/// unprivileged user cannot enter; then it is copied.
-fn reachable_programs(folder: &Path) -> Result<PathBuf> {
-    tools::program("initdb")?;
-    tools::program("postgres")?;
-    let unpacked = tools::folder()?;
-    if !is_given_away(folder) {
-        return Ok(unpacked.join("bin"));
+impl Programs {
+    /// As root, what `scripts/tools` unpacked may lie below a home folder that the unprivileged user cannot enter; then
+    /// it is copied into `own`.
+    fn find(own: &Path, as_root: bool) -> Result<Self> {
+        tools::program("initdb")?;
+        tools::program("postgres")?;
+        let unpacked = tools::folder()?;
+        let enterable = || {
+            unpacked.join("bin").ancestors().all(|path| {
+                fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o005 == 0o005)
+            })
+        };
+        if !as_root || enterable() {
+            return Ok(Self {
+                folder: unpacked.join("bin"),
+                as_root,
+            });
+        }
+        let copy = own.join("tools");
+        fs::create_dir(&copy).map_err(LabError::file("make", &copy))?;
+        let mut command = Command::new("cp");
+        command
+            .arg("-a")
+            .arg(unpacked.join("bin"))
+            .arg(unpacked.join("postgresql"))
+            .arg(&copy);
+        run(command, "cp")?;
+        Ok(Self {
+            folder: copy.join("bin"),
+            as_root,
+        })
     }
-    let enterable = unpacked
-        .join("bin")
-        .ancestors()
-        .all(|path| fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o005 == 0o005));
-    if enterable {
-        return Ok(unpacked.join("bin"));
+
+    /// One of them, run by the unprivileged user if we are root.
+    fn command(&self, program: &'static str, working_folder: &Path) -> Command {
+        let mut command = process::dying_with_us(Path::new("setpriv"));
+        if self.as_root {
+            let id = UNPRIVILEGED.to_string();
+            command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
+        }
+        // Again, because the kernel forgets it when the user changes.
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(self.folder.join(program));
+        command
+            .env("LC_ALL", "C")
+            .env("TZ", "UTC")
+            .current_dir(working_folder);
+        command
     }
-    let copy = folder.join("tools");
-    let mut command = Command::new("cp");
-    fs::create_dir(&copy).map_err(LabError::file("make", &copy))?;
-    command
-        .arg("-a")
-        .arg(unpacked.join("bin"))
-        .arg(unpacked.join("postgresql"))
-        .arg(&copy);
-    run(command, "cp")?;
-    Ok(copy.join("bin"))
 }
 
-/// The program, run by the unprivileged user if we are root.
-fn command(programs: &Path, program: &'static str, folder: &Path) -> Command {
-    let mut command = process::dying_with_us(Path::new("setpriv"));
-    if is_given_away(folder) {
-        let id = UNPRIVILEGED.to_string();
-        command.args([
-            "--reuid",
-            &id,
-            "--regid",
-            &id,
-            "--clear-groups",
-            "--pdeathsig",
-            "KILL",
-        ]);
-    }
-    command
-        .arg("--")
-        .arg(programs.join(program))
-        .env("LC_ALL", "C")
-        .env("TZ", "UTC")
-        .current_dir(folder);
-    command
-}
-
-fn initdb(programs: &Path, folder: &Path) -> Result<()> {
-    let mut command = command(programs, "initdb", folder);
+fn initdb(programs: &Programs, folder: &Path) -> Result<()> {
+    let mut command = programs.command("initdb", folder);
     command.arg("-D").arg(folder.join("data"));
     command.args([
         "-U",
@@ -206,11 +210,11 @@ fn run(mut command: Command, program: &'static str) -> Result<()> {
     })
 }
 
-fn launch(programs: &Path, folder: &Path, port: u16) -> Result<Process> {
+fn launch(programs: &Programs, folder: &Path, port: u16) -> Result<Process> {
     let log_path = folder.join("log");
     let log = fs::File::create(&log_path).map_err(LabError::file("write", &log_path))?;
     let errors = log.try_clone().map_err(LabError::file("write", &log_path))?;
-    let mut command = command(programs, "postgres", folder);
+    let mut command = programs.command("postgres", folder);
     command
         .arg("-D")
         .arg(folder.join("data"))

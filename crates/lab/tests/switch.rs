@@ -14,7 +14,16 @@ use paceline_lab::{
 };
 
 /// Where answered calls go: nowhere, and to an agent.
-const CONTEXT: &str = "[lab]\nexten => hold,1,Wait(60)\nexten => _age[n]t-X,1,Dial(PJSIP/${EXTEN})\n";
+const CONTEXT: &str = "\
+[lab]
+exten => hold,1,Wait(60)
+exten => _age[n]t-X,1,Dial(PJSIP/${EXTEN})
+exten => key,1,Read(KEY,,1,,1,5)
+ same => n,Set(GLOBAL(PRESSED)=${KEY})
+ same => n,Wait(60)
+exten => _amd-X,1,AMD()
+ same => n,Set(GLOBAL(VERDICT_${EXTEN:4})=${AMDSTATUS})
+";
 
 fn lab(version: Version) -> Lab {
     let append = vec![("extensions.conf".to_owned(), CONTEXT.to_owned())];
@@ -40,6 +49,13 @@ fn wait_until(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited {limit:?} in vain for: {what}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+fn has_global(lab: &Lab, assignment: &str) -> bool {
+    lab.asterisk
+        .cli("dialplan show globals")
+        .unwrap()
+        .contains(assignment)
 }
 
 fn hang_up_everything(lab: &Lab) {
@@ -194,6 +210,58 @@ fn callees_and_agents_hear_each_other() {
 }
 
 #[test]
+fn callees_sound_like_what_they_are() {
+    let lab = lab(Version::V22);
+    let callees = [
+        Behaviour::Talks,
+        Behaviour::Machine,
+        Behaviour::Fax,
+        Behaviour::Screener,
+    ];
+    for (nth, behaviour) in callees.into_iter().enumerate() {
+        originate(
+            &lab,
+            &format!("PJSIP/{}@carrier", behaviour.number(0)),
+            &format!("amd-{nth}"),
+        );
+    }
+    for (nth, verdict) in ["HUMAN", "MACHINE", "MACHINE", "MACHINE"].into_iter().enumerate() {
+        let assignment = format!("VERDICT_{nth}={verdict}");
+        wait_until(&assignment, Duration::from_secs(8), || {
+            has_global(&lab, &assignment)
+        });
+    }
+    hang_up_everything(&lab);
+    lab.settled(Duration::from_secs(5)).unwrap();
+}
+
+#[test]
+fn calls_of_a_crashed_switch_are_lost() {
+    let mut lab = lab(Version::V22);
+    originate(
+        &lab,
+        &format!("PJSIP/{}@carrier", Behaviour::AnswersAtOnce.number(0)),
+        "agent-1",
+    );
+    wait_until("the agent is on the call", Duration::from_secs(5), || {
+        lab.phones.is_on_call(1)
+    });
+    lab.crash();
+    lab.asterisk.restart().unwrap();
+    assert_eq!(lab.carrier.calls()[0].end, Some(CallEnd::Lost));
+    assert_eq!(lab.phones.calls()[0].state, PhoneState::Lost);
+    originate(
+        &lab,
+        &format!("PJSIP/{}@carrier", Behaviour::HangsUpEarly.number(0)),
+        "hold",
+    );
+    wait_until("a new call passes", Duration::from_secs(5), || {
+        lab.carrier.calls().len() == 2
+    });
+    lab.settled(Duration::from_secs(5)).unwrap();
+}
+
+#[test]
 fn phones_do_as_told() {
     let lab = lab(Version::V22);
     for (agent, behaviour) in [
@@ -204,7 +272,7 @@ fn phones_do_as_told() {
         lab.phones.set(agent, behaviour);
     }
     for agent in 1..=4 {
-        originate(&lab, &format!("PJSIP/agent-{agent}"), "hold");
+        originate(&lab, &format!("PJSIP/agent-{agent}"), "key");
     }
     let state = |agent| {
         lab.phones
@@ -224,6 +292,9 @@ fn phones_do_as_told() {
         });
     }
     lab.phones.press(1, '5').unwrap();
+    wait_until("the key arrives", Duration::from_secs(5), || {
+        has_global(&lab, "PRESSED=5")
+    });
     assert!(lab.phones.press(2, '5').is_err());
     lab.phones.hang_up(1).unwrap();
     lab.settled(Duration::from_secs(10)).unwrap();

@@ -198,6 +198,15 @@ impl Lines {
         out
     }
 
+    /// Ends all calls without a word to the switch.
+    pub(super) fn lose_calls(&mut self, media: &Media) {
+        for mut call in std::mem::take(&mut self.live).into_values() {
+            if matches!(call.stage, Stage::Ringing { .. } | Stage::Answered { .. }) {
+                end(&mut call, &mut self.calls, PhoneState::Lost, media);
+            }
+        }
+    }
+
     /// The audio of an agent's answered call.
     pub(super) fn flow(&self, agent: u32) -> Option<FlowId> {
         let on_call = |call: &&Call| call.agent == agent && matches!(call.stage, Stage::Answered { .. });
@@ -381,7 +390,7 @@ fn accept(invite: &Message, agent: u32, tag: &str, sip_port: u16, media_port: u1
     )
 }
 
-/// Notes that an answered call is over.
+/// Notes that a call is over.
 fn end(call: &mut Call, calls: &mut [PhoneCall], state: PhoneState, media: &Media) {
     if let Some(seen) = calls.get_mut(call.place) {
         seen.state = state;
