@@ -5,7 +5,7 @@ use crate::random::Spread;
 use std::time::Duration;
 
 /// Everything that shapes a [`crate::SimSwitch`] besides its seed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SimConfig {
     /// Those who are called.
     pub callees: Callees,
@@ -27,7 +27,7 @@ pub struct SimConfig {
 
 /// How those who are called behave. The default is the stationary model of the pacing literature with one answer in
 /// four by a person.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Callees {
     /// Which fates, at which weights. Ignored for numbers that [`Callees::scripted`] pins.
     pub mix: Vec<(Fate, u32)>,
@@ -52,7 +52,7 @@ pub struct Callees {
 }
 
 /// How agents' phones behave.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Phones {
     /// How long an agent takes to pick up.
     pub pick_up: Spread,
@@ -69,7 +69,7 @@ pub struct Phones {
 }
 
 /// What goes wrong, as probabilities per event or command. All are 0 by default.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Faults {
     /// An event never comes.
     pub event_lost: f64,

@@ -2,7 +2,8 @@
 //!
 //! Everything here is a pure function of its configuration, a seed and the inputs: no I/O, no clock. Start at
 //! [`switch`] for the switch, at [`config`] for what its callees, phones and faults are like, at [`truth`] for what
-//! really happened on it.
+//! really happened on it, at [`world`]
+//! for whole worlds under trouble, hunted with `cargo run -p paceline-sim --example hunt`.
 
 pub mod callee;
 pub mod config;
@@ -11,6 +12,8 @@ mod phone;
 pub mod random;
 pub mod switch;
 pub mod truth;
+pub mod world;
 
 pub use config::{Faults, SimConfig};
 pub use switch::SimSwitch;
+pub use world::WorldOptions;

@@ -164,6 +164,22 @@ impl Link {
         self.put(now + notice_after, Transit::LossNoticed);
     }
 
+    /// Commands under way when the link comes back: half reach the switch now, the others never will. A driver reads its
+    /// snapshot only once none of its commands is under way any more, so that no command acts behind its back.
+    pub(crate) fn settle_commands(&mut self) -> Vec<PbxCommand> {
+        let mut arrived = Vec::new();
+        for transit in std::mem::take(&mut self.transit).into_values() {
+            match transit {
+                Transit::Command(command) if happens(&mut self.rng_fault_command, 0.5) => {
+                    arrived.push(command)
+                }
+                Transit::Command(_) => self.commands_lost += 1,
+                Transit::Event(_) | Transit::NoReply(_) | Transit::LossNoticed => {}
+            }
+        }
+        arrived
+    }
+
     /// The link stands again; from here on events follow `snapshot` without gap.
     pub(crate) fn restore(&mut self, snapshot: Snapshot) {
         match self.standing {
@@ -171,7 +187,6 @@ impl Link {
             Standing::Unnoticed => self.ready.push_back(PbxEvent::LinkLost),
             Standing::Down => {}
         }
-        self.transit.retain(|_, t| !matches!(t, Transit::LossNoticed));
         self.standing = Standing::Up;
         self.ready.push_back(PbxEvent::Resynchronised(snapshot));
     }

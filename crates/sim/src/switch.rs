@@ -70,8 +70,7 @@ impl SimSwitch {
             truth: Truth::default(),
             config,
         };
-        let snapshot = switch.snapshot();
-        switch.link.restore(snapshot);
+        switch.resynchronise();
         switch
     }
 
@@ -139,9 +138,8 @@ impl SimSwitch {
     /// ends the wait of a restarted switch.
     pub fn restore_link(&mut self, now: Mono) {
         self.handle_timeout(now);
-        let snapshot = self.snapshot();
         self.agenda.retain(|(_, who)| *who != Who::Switch);
-        self.link.restore(snapshot);
+        self.resynchronise();
     }
 
     /// Restarts the switch: every channel dies unseen, the link breaks at once and comes back
@@ -158,6 +156,16 @@ impl SimSwitch {
         self.recordings.clear();
         self.agenda.clear();
         self.agenda.insert((self.now + takes, Who::Switch));
+    }
+
+    fn resynchronise(&mut self) {
+        if !self.link.stands() {
+            for command in self.link.settle_commands() {
+                self.carry_out(command);
+            }
+            let snapshot = self.snapshot();
+            self.link.restore(snapshot);
+        }
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -208,10 +216,7 @@ impl SimSwitch {
 
     fn step(&mut self, who: Who) {
         match who {
-            Who::Switch => {
-                let snapshot = self.snapshot();
-                self.link.restore(snapshot);
-            }
+            Who::Switch => self.resynchronise(),
             Who::Callee(leg) => self.step_callee(leg),
             Who::Phone(leg) => self.step_phone(leg),
             Who::Recording(name) => {
@@ -249,22 +254,8 @@ impl SimSwitch {
                 self.call_agent(leg, &dial, ring_timeout, duration_max);
             }
             PbxCommand::Connect { leg, agent_leg } => self.connect(leg, agent_leg),
-            PbxCommand::HangUp { leg } => {
-                if self.callees.contains_key(&leg) {
-                    self.end_callee(leg, TrueEnd::Us, EndedBy::Us, (None, Some(16)));
-                } else {
-                    self.hung_up_foreign(leg.0);
-                    self.report(leg.0, PbxEvent::Ended { leg, end: gone() });
-                }
-            }
-            PbxCommand::HangUpAgent { leg } => {
-                if self.phones.contains_key(&leg) {
-                    self.end_phone(leg, TrueEnd::Us, EndedBy::Us, (None, Some(16)));
-                } else {
-                    self.hung_up_foreign(leg.0);
-                    self.report(leg.0, PbxEvent::AgentEnded { leg, end: gone() });
-                }
-            }
+            PbxCommand::HangUp { leg } => self.hang_up(leg.0, PbxEvent::Ended { leg, end: gone() }),
+            PbxCommand::HangUpAgent { leg } => self.hang_up(leg.0, PbxEvent::AgentEnded { leg, end: gone() }),
             PbxCommand::Record {
                 leg,
                 agent_leg,
@@ -282,9 +273,18 @@ impl SimSwitch {
         }
     }
 
-    fn hung_up_foreign(&mut self, channel: Uuid) {
-        if (0..self.config.foreign_channels).any(|n| foreign(n) == channel) {
-            self.truth.violated(Violation::ForeignHungUp(channel));
+    /// Ends the channel of this id, whatever kind of leg it was thought to be; `if_gone` says that there is none.
+    fn hang_up(&mut self, channel: Uuid, if_gone: PbxEvent) {
+        let codes = (None, Some(16));
+        if self.callees.contains_key(&LegId(channel)) {
+            self.end_callee(LegId(channel), TrueEnd::Us, EndedBy::Us, codes);
+        } else if self.phones.contains_key(&AgentLegId(channel)) {
+            self.end_phone(AgentLegId(channel), TrueEnd::Us, EndedBy::Us, codes);
+        } else {
+            if (0..self.config.foreign_channels).any(|n| foreign(n) == channel) {
+                self.truth.violated(Violation::ForeignHungUp(channel));
+            }
+            self.report(channel, if_gone);
         }
     }
 

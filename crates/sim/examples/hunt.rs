@@ -1,0 +1,84 @@
+//! Hunts for worlds in which a promise is broken: `cargo run -p paceline-sim --example hunt -- FIRST COUNT [STORY_LINES]`.
+//!
+//! Runs the troubled worlds of that many seeds. Each failure is reduced to the troubles that it needs, and told.
+
+use paceline_sim::world::{Report, Trouble, WorldOptions, run, run_quickly};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1).map(|a| a.parse::<u64>());
+    let (Some(Ok(first)), Some(Ok(count))) = (arguments.next(), arguments.next()) else {
+        eprintln!("usage: hunt FIRST_SEED COUNT [STORY_LINES]");
+        return ExitCode::FAILURE;
+    };
+    let lines = arguments.next().and_then(Result::ok).unwrap_or(60) as usize;
+    let (mut failed, mut total) = (0, Report::default());
+    for seed in first..first.saturating_add(count) {
+        match run_quickly(&WorldOptions::troubled(seed)) {
+            Ok(report) => add(&mut total, &report),
+            Err(failure) => {
+                failed += 1;
+                println!("seed {seed}: {}", failure.reason);
+                tell(seed, &failure.reason, lines);
+            }
+        }
+    }
+    println!("{failed} of {count} worlds failed; {total:#?}");
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn add(total: &mut Report, report: &Report) {
+    total.dialed += report.dialed;
+    total.connected += report.connected;
+    total.events_lost += report.events_lost;
+    total.starts += report.starts;
+    total.lasted += report.lasted;
+    for (outcome, n) in &report.outcomes {
+        *total.outcomes.entry(*outcome).or_default() += n;
+    }
+}
+
+/// The first words of a reason: what kind of failure it is.
+fn kind(reason: &str) -> String {
+    reason
+        .split(' ')
+        .take(3)
+        .filter(|word| !word.contains('-'))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Leaves out troubles one by one, as long as the world still fails the same way, then tells the story.
+fn tell(seed: u64, reason: &str, lines: usize) {
+    let mut troubles = WorldOptions::troubles_of(seed);
+    let fails = |troubles: &[Trouble]| {
+        run_quickly(&WorldOptions::with(seed, troubles))
+            .err()
+            .filter(|f| kind(&f.reason) == kind(reason))
+            .is_some()
+    };
+    let mut n = 0;
+    while n < troubles.len() {
+        let mut fewer = troubles.clone();
+        fewer.remove(n);
+        if fails(&fewer) {
+            troubles = fewer;
+        } else {
+            n += 1;
+        }
+    }
+    println!("  needs {troubles:?}");
+    if lines > 0
+        && let Err(failure) = run(&WorldOptions::with(seed, &troubles))
+    {
+        let skip = failure.story.len().saturating_sub(lines);
+        for line in failure.story.iter().skip(skip) {
+            println!("  {line}");
+        }
+        println!("  {}", failure.reason);
+    }
+}

@@ -1,0 +1,406 @@
+//! A whole Paceline in virtual time: engines, switches with their callees and agents, a store, a process that crashes,
+//! and people who change their minds. All of it follows from [`WorldOptions`].
+//!
+//! [`run`] lets trouble reign for a while, heals everything, and demands that every attempt ends with an outcome, every
+//! agent is free again, every contact is accounted for and no channel is left; and at every step, that no promise was
+//! broken. Start at [`run`]. Troubles are in `world/troubles.rs`, the process with its engines and its part of the
+//! shell in `world/process.rs`, what is demanded at the end in `world/heal.rs`.
+
+use crate::random::{ChaCha8Rng, stream};
+use crate::switch::SimSwitch;
+use paceline_core::campaign::{CampaignConfig, Mode, RecordingPolicy, TrunkConfig};
+use paceline_core::dial::{AgentTemplate, Extension, TrunkTemplate};
+use paceline_core::gate::CallingHours;
+use paceline_core::ids::{AgentId, AgentLegId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
+use paceline_core::number::E164;
+use paceline_core::outcome::Outcome;
+use paceline_core::time::{Mono, Now, Wall};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::time::Duration;
+
+mod heal;
+mod options;
+mod process;
+mod store;
+mod troubles;
+
+pub use options::{Trouble, WorldOptions};
+use process::{Process, StoreReply};
+use store::Store;
+
+/// When virtual time starts.
+const STARTS_AT: Wall = Wall(1_800_000_000_000);
+/// So many things at one instant are a loop.
+const STEPS_PER_INSTANT_MAX: u32 = 100_000;
+/// Lines of the story that are kept.
+const STORY_LINES_MAX: usize = 4000;
+
+/// What a world came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Attempts that were dialed.
+    pub dialed: u64,
+    /// Ended attempts by outcome.
+    pub outcomes: BTreeMap<Outcome, u64>,
+    /// Conversations.
+    pub connected: u64,
+    /// Events that were lost on the way.
+    pub events_lost: u64,
+    /// Starts of the process.
+    pub starts: u64,
+    /// Virtual time that passed.
+    pub lasted: Duration,
+}
+
+/// A broken promise. Its text tells the options, the reason, and the end of the story if it was recorded.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The world that failed.
+    pub options: WorldOptions,
+    /// What was broken.
+    pub reason: String,
+    /// When.
+    pub at: Mono,
+    /// What happened last, oldest first; empty unless asked for.
+    pub story: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.story {
+            writeln!(f, "{line}")?;
+        }
+        writeln!(f, "{:#?}", self.options)?;
+        write!(
+            f,
+            "seed {} broke a promise at {:.3} s: {}",
+            self.options.seed,
+            self.at.0.as_secs_f64(),
+            self.reason
+        )
+    }
+}
+
+/// Runs a world to its end. On failure it is run again to record its story.
+///
+/// # Errors
+/// The first promise that was broken.
+pub fn run(options: &WorldOptions) -> Result<Report, Box<Failure>> {
+    run_once(options, false).or_else(|_| run_once(options, true))
+}
+
+/// As [`run`], without a story.
+///
+/// # Errors
+/// The first promise that was broken.
+pub fn run_quickly(options: &WorldOptions) -> Result<Report, Box<Failure>> {
+    run_once(options, false)
+}
+
+fn run_once(options: &WorldOptions, tell: bool) -> Result<Report, Box<Failure>> {
+    let mut world = World::new(options.clone(), tell);
+    let result = world.live();
+    let (at, story) = (world.now, world.story.into_iter().collect());
+    match result {
+        Ok(report) => Ok(report),
+        Err(reason) => Err(Box::new(Failure {
+            options: options.clone(),
+            reason,
+            at,
+            story,
+        })),
+    }
+}
+
+struct World {
+    options: WorldOptions,
+    now: Mono,
+    agenda: BTreeMap<(Mono, u64), Happening>,
+    planned: u64,
+    switches: Vec<Switch>,
+    store: Store,
+    process: Option<Process>,
+    people: Vec<Person>,
+    campaigns: Vec<Campaign>,
+    legs: BTreeMap<LegId, usize>,
+    agent_legs: BTreeMap<AgentLegId, usize>,
+    starts: u64,
+    connected: u64,
+    dialed: u64,
+    healing: bool,
+    rng_store: ChaCha8Rng,
+    rng_trouble: ChaCha8Rng,
+    rng_people: ChaCha8Rng,
+    tell: bool,
+    story: VecDeque<String>,
+}
+
+struct Switch {
+    name: PbxName,
+    sim: SimSwitch,
+    /// The network is cut, whoever else is not listening.
+    cut: bool,
+}
+
+struct Campaign {
+    config: CampaignConfig,
+    active: bool,
+}
+
+/// An agent, and what the agent wants.
+struct Person {
+    agent: AgentId,
+    campaign: usize,
+    pbx: PbxName,
+    extension: Extension,
+    wants: Wish,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Work,
+    Pause,
+    Home,
+}
+
+/// Something in the agenda.
+#[derive(Debug)]
+enum Happening {
+    StoreWorks {
+        start: u64,
+        campaign: usize,
+    },
+    StoreReplies {
+        start: u64,
+        campaign: usize,
+        reply: StoreReply,
+    },
+    PersonLooks(usize),
+    PersonChangesMind(usize),
+    LinkCut(usize),
+    LinkRestored(usize),
+    SwitchRestarts(usize),
+    Crash,
+    Drain,
+    Stop {
+        start: u64,
+    },
+    Start,
+    TaskStops(TaskId),
+    TaskResumes(TaskId),
+    CampaignPauses(usize),
+    CampaignResumes(usize),
+}
+
+impl World {
+    fn new(options: WorldOptions, tell: bool) -> Self {
+        let seed = options.seed;
+        let switches = (0..options.switches.max(1)).map(|n| Switch {
+            name: PbxName::new(&format!("pbx-{n}")),
+            sim: SimSwitch::new(options.sim_config(), seed.wrapping_add(n as u64)),
+            cut: false,
+        });
+        let switches: Vec<Switch> = switches.collect();
+        let campaigns = (0..options.campaigns).map(|n| Campaign {
+            config: campaign_config(&options, n, &switches),
+            active: true,
+        });
+        let mut world = Self {
+            campaigns: campaigns.collect(),
+            switches,
+            now: Mono(Duration::from_secs(1)),
+            agenda: BTreeMap::new(),
+            planned: 0,
+            store: Store::default(),
+            process: None,
+            people: Vec::new(),
+            legs: BTreeMap::new(),
+            agent_legs: BTreeMap::new(),
+            starts: 0,
+            connected: 0,
+            dialed: 0,
+            healing: false,
+            rng_store: stream(seed, "world", "store", 0),
+            rng_trouble: stream(seed, "world", "trouble", 0),
+            rng_people: stream(seed, "world", "people", 0),
+            tell,
+            story: VecDeque::new(),
+            options,
+        };
+        world.hire();
+        world.fill_lists();
+        world
+    }
+
+    fn hire(&mut self) {
+        for campaign in 0..self.options.campaigns {
+            for n in 0..self.options.agents {
+                let id = (campaign * self.options.agents + n) as i64 + 1;
+                let Ok(extension) = Extension::new(&format!("agent-{id}")) else {
+                    continue;
+                };
+                let Some(switch) = self.switches.get(n % self.switches.len()) else {
+                    continue;
+                };
+                self.people.push(Person {
+                    agent: AgentId(id),
+                    campaign,
+                    pbx: switch.name.clone(),
+                    extension,
+                    wants: Wish::Work,
+                });
+            }
+        }
+    }
+
+    fn fill_lists(&mut self) {
+        let mut next = 0_i64;
+        for campaign in 0..self.options.campaigns {
+            for task in 0..self.options.tasks {
+                let task = TaskId((campaign * self.options.tasks + task) as i64 + 1);
+                self.store.tasks.insert(
+                    task,
+                    store::Task {
+                        campaign,
+                        running: true,
+                    },
+                );
+                for n in 0..self.options.contacts as i64 {
+                    next += 1;
+                    // Shared: the same number for the same place in every list.
+                    let number = if self.options.shared_numbers && n % 2 == 0 {
+                        n
+                    } else {
+                        1000 + next
+                    };
+                    let Ok(number) = E164::new(&format!("+1202555{number:07}")) else {
+                        continue;
+                    };
+                    let retries_max = self.options.retries_max;
+                    self.store
+                        .add_contact((task, ContactId(next)), number, retries_max, STARTS_AT);
+                }
+            }
+        }
+    }
+
+    fn live(&mut self) -> Result<Report, String> {
+        self.plan_troubles();
+        self.start()?;
+        let until = self.now + self.options.troubled;
+        self.run_until(until)?;
+        self.heal()?;
+        let mut report = Report {
+            dialed: self.dialed,
+            connected: self.connected,
+            ..Report::default()
+        };
+        report.starts = self.starts;
+        report.lasted = self.now.0;
+        for attempt in self.store.attempts.values() {
+            if let Some(outcome) = attempt.outcome {
+                *report.outcomes.entry(outcome).or_default() += 1;
+            }
+        }
+        for switch in &mut self.switches {
+            report.events_lost += switch.sim.truth().events_lost;
+        }
+        Ok(report)
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            mono: self.now,
+            wall: STARTS_AT.plus(self.now.0),
+        }
+    }
+
+    fn plan(&mut self, after: Duration, happening: Happening) {
+        self.planned += 1;
+        self.agenda.insert((self.now + after, self.planned), happening);
+    }
+
+    /// When anything happens next.
+    fn next_at(&self) -> Option<Mono> {
+        let own = self.agenda.first_key_value().map(|((at, _), _)| *at);
+        let switches = self.switches.iter().filter_map(|s| s.sim.poll_timeout());
+        let engines = self
+            .process
+            .iter()
+            .flat_map(|p| p.engines.iter())
+            .filter_map(|e| e.poll_timeout());
+        own.into_iter().chain(switches).chain(engines).min()
+    }
+
+    fn run_until(&mut self, until: Mono) -> Result<(), String> {
+        let mut steps = 0;
+        while let Some(at) = self.next_at().filter(|at| *at <= until) {
+            steps = if at > self.now { 0 } else { steps + 1 };
+            if steps > STEPS_PER_INSTANT_MAX {
+                return Err("time stands still: something wants to be woken again and again".to_owned());
+            }
+            self.now = self.now.max(at);
+            self.step()?;
+        }
+        self.now = self.now.max(until);
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        for switch in &mut self.switches {
+            switch.sim.handle_timeout(self.now);
+        }
+        while let Some(entry) = self.agenda.first_entry().filter(|e| e.key().0 <= self.now) {
+            let happening = entry.remove();
+            self.happen(happening)?;
+            self.settle()?;
+        }
+        self.wake_engines()?;
+        self.settle()
+    }
+
+    /// Adds a line to the story.
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if self.tell {
+            if self.story.len() == STORY_LINES_MAX {
+                self.story.pop_front();
+            }
+            self.story
+                .push_back(format!("{:10.3} {}", self.now.0.as_secs_f64(), line()));
+        }
+    }
+}
+
+fn campaign_config(options: &WorldOptions, n: usize, switches: &[Switch]) -> CampaignConfig {
+    let trunks = switches.iter().enumerate().filter_map(|(i, switch)| {
+        Some(TrunkConfig {
+            id: TrunkId(i as i64 + 1),
+            name: format!("carrier-{i}"),
+            pbx: switch.name.clone(),
+            dial: TrunkTemplate::new("PJSIP/{number}@carrier").ok()?,
+            caller_id: None,
+        })
+    });
+    CampaignConfig {
+        id: CampaignId(n as i64 + 1),
+        mode: Mode::Progressive,
+        ring_timeout: options.ring_timeout,
+        agent_ring_timeout: Duration::from_secs(20),
+        call_duration_max: options.call_duration_max,
+        agent_leg_duration_max: options.agent_leg_duration_max,
+        connect_limit: Duration::from_secs(2),
+        wrap_up: options.wrap_up,
+        hours: CallingHours::always(),
+        trunks: trunks.collect(),
+        recording: options.recording.then(RecordingPolicy::default),
+        hopper_size_max: 100,
+    }
+}
+
+fn agent_template() -> Result<AgentTemplate, String> {
+    AgentTemplate::new("PJSIP/{extension}").map_err(|e| e.to_string())
+}
+
+/// The legs that somebody still answers for.
+type Owned = (BTreeSet<LegId>, BTreeSet<AgentLegId>);

@@ -1,0 +1,259 @@
+//! The end of a world: troubles stop, and everything must come right within bounds.
+
+use super::store::ContactState;
+use super::{Happening, Wish, World};
+use crate::callee::Fate;
+use crate::config::Faults;
+use crate::random::Spread;
+use crate::truth::{LegTruth, TrueEnd};
+use paceline_core::agent::AgentState;
+use paceline_core::input::Input;
+use paceline_core::outcome::Outcome;
+use paceline_core::time::Mono;
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// How much virtual time may pass until all contacts are done. Retries wait half an hour each.
+const DONE_WITHIN: Duration = Duration::from_secs(48 * 3600);
+
+impl World {
+    /// Troubles stop; demands what must then be true.
+    pub(super) fn heal(&mut self) -> Result<(), String> {
+        self.end_troubles()?;
+        let limit = self.now + DONE_WITHIN;
+        self.wait_for(limit, "contacts are left", World::all_contacts_done)?;
+        let limit = self.now + self.longest_call();
+        self.wait_for(limit, "calls or agents are stranded", World::all_agents_free)?;
+        self.all_attempts_ended()?;
+        self.go_home()?;
+
+        // What a failing store left unknown, the next start must settle.
+        self.die();
+        self.run_until(self.now + MINUTE)?;
+        self.process = None;
+        self.start()?;
+        let limit = self.now + DONE_WITHIN;
+        self.wait_for(
+            limit,
+            "contacts are left after the last start",
+            World::all_contacts_done,
+        )?;
+        let limit = self.now + self.longest_call();
+        self.wait_for(
+            limit,
+            "calls or agents are stranded after the last start",
+            World::all_agents_free,
+        )?;
+        self.store.unsettled().map_or(Ok(()), Err)?;
+        self.go_home()?;
+        self.compare_with_truth()
+    }
+
+    fn end_troubles(&mut self) -> Result<(), String> {
+        self.note(|| "all heals".to_owned());
+        self.healing = true;
+        self.options.store_fails = 0.0;
+        self.options.gate_refuses = 0.0;
+        self.options.store_latency = Spread::Constant(Duration::from_millis(2));
+        self.agenda.retain(|_, h| {
+            matches!(
+                h,
+                Happening::StoreWorks { .. } | Happening::StoreReplies { .. } | Happening::PersonLooks(_)
+            )
+        });
+        for switch in &mut self.switches {
+            switch.sim.set_faults(Faults::none());
+            if self.options.resynchronise_at_heal {
+                switch.sim.cut_link(self.now, Duration::ZERO);
+            }
+        }
+        for person in &mut self.people {
+            person.wants = Wish::Work;
+        }
+        if self.process.as_ref().is_some_and(|p| p.draining) {
+            self.die();
+        }
+        let tasks: Vec<_> = self.store.tasks.keys().copied().collect();
+        for task in tasks {
+            self.set_task(task, true, Input::WorkAdded)?;
+        }
+        for campaign in 0..self.campaigns.len() {
+            self.set_active(campaign, true)?;
+        }
+        self.settle()?;
+        for switch in 0..self.switches.len() {
+            self.restore_link(switch);
+        }
+        if self.process.is_none() {
+            self.start()?;
+        }
+        self.settle()
+    }
+
+    /// The longest that an honest call can take, from the launch to the end of wrap-up, with all our own patience.
+    fn longest_call(&self) -> Duration {
+        self.options.ring_timeout * 2 + self.options.call_duration_max + self.options.wrap_up + 10 * MINUTE
+    }
+
+    fn wait_for(
+        &mut self,
+        limit: Mono,
+        or: &str,
+        done: fn(&World) -> Result<(), String>,
+    ) -> Result<(), String> {
+        loop {
+            match done(self) {
+                Ok(()) => return Ok(()),
+                Err(why) if self.now >= limit => return Err(format!("{or}: {why}")),
+                Err(_) => self.run_until(self.now + Duration::from_secs(10))?,
+            }
+        }
+    }
+
+    fn all_contacts_done(&self) -> Result<(), String> {
+        for (key, contact) in &self.store.contacts {
+            if contact.state != ContactState::Done && !self.store.is_stuck(*key, contact) {
+                let live: Vec<_> = self
+                    .process
+                    .iter()
+                    .flat_map(|p| p.engines.iter())
+                    .map(|e| e.live(self.now()))
+                    .collect();
+                return Err(format!("contact {key:?} is {:?}; {live:?}", contact.state));
+            }
+        }
+        Ok(())
+    }
+
+    fn all_agents_free(&self) -> Result<(), String> {
+        for engine in self.process.iter().flat_map(|p| p.engines.iter()) {
+            let live = engine.live(self.now());
+            if live.calls.values().any(|n| *n > 0) {
+                return Err(format!("{live:?}"));
+            }
+        }
+        for person in 0..self.people.len() {
+            let state = self.state_of(person);
+            if state != Some(AgentState::Available) {
+                return Err(format!("person {person} wants to work and is {state:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn all_attempts_ended(&self) -> Result<(), String> {
+        let open = self.store.attempts.values().find(|a| {
+            a.outcome.is_none() && !self.store.stuck.contains(&(a.new.lead.task, a.new.lead.contact))
+        });
+        open.map_or(Ok(()), |a| {
+            Err(format!("attempt {} has no outcome", a.new.attempt))
+        })
+    }
+
+    /// An orderly stop, after which nothing of ours is left anywhere.
+    fn go_home(&mut self) -> Result<(), String> {
+        self.healing = true;
+        if let Some(process) = &mut self.process {
+            process.draining = true;
+        }
+        for campaign in 0..self.campaigns.len() {
+            self.tell(campaign, Input::Drain)?;
+        }
+        self.settle()?;
+        let limit = self.now + MINUTE;
+        self.wait_for(limit, "the engine does not come to an end", |world| {
+            let engines = world.process.iter().flat_map(|p| p.engines.iter());
+            match engines.enumerate().find(|(_, e)| !e.is_drained()) {
+                Some((n, e)) => Err(format!("campaign {n}: {:?}", e.live(world.now()))),
+                None => Ok(()),
+            }
+        })?;
+        for switch in &mut self.switches {
+            switch.sim.cut_link(self.now, Duration::ZERO);
+            switch.sim.restore_link(self.now);
+        }
+        self.settle()?;
+        self.run_until(self.now + MINUTE)?;
+        for switch in &self.switches {
+            if switch.sim.channels() > 0 {
+                return Err(format!(
+                    "{} channels are left on {}",
+                    switch.sim.channels(),
+                    switch.name
+                ));
+            }
+        }
+        self.store.agents.iter().next().map_or(Ok(()), |(agent, row)| {
+            Err(format!("agent {agent} went home and is stored as {}", row.state))
+        })
+    }
+
+    /// The engine's story of each attempt against what the switch really did.
+    fn compare_with_truth(&mut self) -> Result<(), String> {
+        let mut legs = std::collections::BTreeMap::new();
+        for switch in &mut self.switches {
+            legs.extend(switch.sim.truth().legs().clone());
+        }
+        for attempt in self.store.attempts.values() {
+            let Some(outcome) = attempt.outcome else { continue };
+            let truth = legs.remove(&attempt.new.leg);
+            if !plausible(outcome, truth.as_ref()) {
+                return Err(format!(
+                    "attempt {} is said to be {outcome}; in truth {truth:?}",
+                    attempt.new.attempt
+                ));
+            }
+            if self.options.is_calm()
+                && let Some(expected) = truth.as_ref().and_then(|t| certain(t, self.options.ring_timeout))
+                && expected != outcome
+            {
+                return Err(format!(
+                    "attempt {} is said to be {outcome}, not {expected}: {truth:?}",
+                    attempt.new.attempt
+                ));
+            }
+        }
+        legs.first_key_value()
+            .map_or(Ok(()), |(leg, _)| Err(format!("leg {leg} is nobody's attempt")))
+    }
+}
+
+/// Whether an attempt can have this outcome after its leg really did that, whatever was seen of it.
+fn plausible(outcome: Outcome, truth: Option<&LegTruth>) -> bool {
+    let Some(truth) = truth else {
+        // Never reached the switch.
+        return matches!(outcome, Outcome::Failed | Outcome::Cancelled | Outcome::Unknown);
+    };
+    let answered = truth.answered_at.is_some();
+    let refused = |fate: Fate| truth.fate == Some(fate) && matches!(truth.ended, Some((_, TrueEnd::Refused)));
+    match outcome {
+        Outcome::Answered | Outcome::Abandoned => answered,
+        Outcome::Busy => refused(Fate::Busy),
+        Outcome::NoAnswer => !answered,
+        Outcome::Rejected => refused(Fate::Declined),
+        Outcome::Invalid => refused(Fate::Invalid),
+        Outcome::Congestion => refused(Fate::Congestion) || refused(Fate::Silence),
+        Outcome::Failed => !answered,
+        Outcome::Cancelled => !answered,
+        Outcome::Unknown => true,
+        Outcome::Machine | Outcome::Fax | Outcome::Screened | Outcome::Blocked => false,
+    }
+}
+
+/// The one outcome that a leg must have where nothing goes wrong.
+fn certain(truth: &LegTruth, ring_timeout: Duration) -> Option<Outcome> {
+    let timed_out = matches!(truth.ended, Some((_, TrueEnd::RingTimeout)));
+    Some(match truth.fate {
+        _ if timed_out => Outcome::NoAnswer,
+        None | Some(Fate::Incompatible) => Outcome::Failed,
+        Some(Fate::Person | Fate::Machine | Fate::HangsUpAtOnce) => Outcome::Answered,
+        Some(Fate::Busy) => Outcome::Busy,
+        Some(Fate::NoAnswer) => Outcome::NoAnswer,
+        Some(Fate::Declined) => Outcome::Rejected,
+        Some(Fate::Invalid) => Outcome::Invalid,
+        Some(Fate::Congestion) => Outcome::Congestion,
+        Some(Fate::Silence) if ring_timeout > Duration::from_secs(32) => Outcome::Congestion,
+        Some(Fate::Silence) => Outcome::NoAnswer,
+        Some(Fate::Unplaceable) => return None,
+    })
+}

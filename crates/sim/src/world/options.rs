@@ -1,0 +1,329 @@
+//! What a simulated world is like: its size and its troubles, all drawn from one seed.
+
+use crate::config::{Callees, Faults, Phones, SimConfig};
+use crate::random::{ChaCha8Rng, Spread, happens, stream};
+use rand::RngExt;
+use std::time::Duration;
+
+/// Everything that shapes a [`crate::World`]. Two worlds of equal options do exactly the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorldOptions {
+    /// Decides everything that is drawn later on.
+    pub seed: u64,
+    /// Campaigns, each with an engine of its own.
+    pub campaigns: usize,
+    /// Switches that the agents are spread over.
+    pub switches: usize,
+    /// Agents of each campaign.
+    pub agents: usize,
+    /// Contacts of each of a campaign's tasks.
+    pub contacts: usize,
+    /// Tasks of each campaign.
+    pub tasks: usize,
+    /// Whether every second contact's number is also in another task.
+    pub shared_numbers: bool,
+    /// Further attempts per contact.
+    pub retries_max: u32,
+    /// How long callees' phones ring.
+    pub ring_timeout: Duration,
+    /// How long a conversation may last.
+    pub call_duration_max: Duration,
+    /// How long an agent's leg may last.
+    pub agent_leg_duration_max: Duration,
+    /// How long agents finish a call.
+    pub wrap_up: Duration,
+    /// Whether conversations are recorded.
+    pub recording: bool,
+    /// Of ten calls that are answered, about so many are answered by persons; more make the world busier.
+    pub persons_per_mille: u32,
+    /// How long troubles last before everything heals.
+    pub troubled: Duration,
+    /// Whether every link is read afresh when everything heals.
+    pub resynchronise_at_heal: bool,
+    /// What goes wrong between us and the switches.
+    pub faults: Faults,
+    /// What agents' phones do.
+    pub phones: Phones,
+    /// Mean time between two cuts of a link, if there are any.
+    pub cut_every: Option<Duration>,
+    /// Mean time between two restarts of a switch.
+    pub restart_every: Option<Duration>,
+    /// Mean time between two crashes of the process.
+    pub crash_every: Option<Duration>,
+    /// Mean time between two orderly restarts of the process.
+    pub drain_every: Option<Duration>,
+    /// Mean time between two changes of mind of an agent.
+    pub restless_every: Option<Duration>,
+    /// Mean time between two stops of a task.
+    pub stop_every: Option<Duration>,
+    /// Mean time between two pauses of a campaign.
+    pub pause_every: Option<Duration>,
+    /// How long the store takes for one thing.
+    pub store_latency: Spread,
+    /// Probability that the store fails.
+    pub store_fails: f64,
+    /// Probability that the gate refuses at the second asking.
+    pub gate_refuses: f64,
+}
+
+/// One kind of trouble, so that a failing world can be reduced to the troubles it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// Events are lost one by one.
+    EventLost,
+    /// Events are repeated.
+    EventTwice,
+    /// Events overtake those of other legs.
+    EventLate,
+    /// Commands are lost.
+    CommandLost,
+    /// Commands are refused.
+    CommandRefused,
+    /// Commands overtake those for other legs.
+    CommandLate,
+    /// Recordings fail.
+    RecordingFails,
+    /// Links are cut.
+    Cuts,
+    /// Switches restart.
+    Restarts,
+    /// The process crashes.
+    Crashes,
+    /// The process is restarted in order.
+    Drains,
+    /// Agents change their minds.
+    Restless,
+    /// Tasks are stopped and resumed.
+    Stops,
+    /// Campaigns are paused and resumed.
+    Pauses,
+    /// The store is slow.
+    StoreSlow,
+    /// The store fails.
+    StoreFails,
+    /// The gate refuses.
+    GateRefuses,
+    /// Agents' phones do not answer.
+    PhonesSilent,
+    /// Agents' legs drop, in and between calls.
+    PhonesDrop,
+    /// Legs reach their time limits.
+    TimeLimits,
+    /// One number is in several tasks.
+    SharedNumbers,
+    /// More than one campaign, switch and task.
+    Several,
+}
+
+impl Trouble {
+    /// Every kind.
+    pub const ALL: [Trouble; 22] = [
+        Trouble::EventLost,
+        Trouble::EventTwice,
+        Trouble::EventLate,
+        Trouble::CommandLost,
+        Trouble::CommandRefused,
+        Trouble::CommandLate,
+        Trouble::RecordingFails,
+        Trouble::Cuts,
+        Trouble::Restarts,
+        Trouble::Crashes,
+        Trouble::Drains,
+        Trouble::Restless,
+        Trouble::Stops,
+        Trouble::Pauses,
+        Trouble::StoreSlow,
+        Trouble::StoreFails,
+        Trouble::GateRefuses,
+        Trouble::PhonesSilent,
+        Trouble::PhonesDrop,
+        Trouble::TimeLimits,
+        Trouble::SharedNumbers,
+        Trouble::Several,
+    ];
+
+    /// A set of kinds from its bits, in the order of [`Trouble::ALL`].
+    pub fn set(bits: u32) -> Vec<Trouble> {
+        Self::ALL
+            .into_iter()
+            .enumerate()
+            .filter(|(n, _)| bits >> n & 1 == 1)
+            .map(|(_, t)| t)
+            .collect()
+    }
+}
+
+impl WorldOptions {
+    /// A small world in which nothing goes wrong.
+    pub fn calm(seed: u64) -> Self {
+        let secs = Duration::from_secs;
+        Self {
+            seed,
+            campaigns: 1,
+            switches: 1,
+            agents: 3,
+            contacts: 30,
+            tasks: 1,
+            shared_numbers: false,
+            retries_max: 1,
+            ring_timeout: secs(25),
+            call_duration_max: secs(3600),
+            agent_leg_duration_max: secs(24 * 3600),
+            wrap_up: secs(10),
+            recording: false,
+            persons_per_mille: 400,
+            troubled: secs(600),
+            resynchronise_at_heal: false,
+            faults: Faults::none(),
+            phones: Phones::default(),
+            cut_every: None,
+            restart_every: None,
+            crash_every: None,
+            drain_every: None,
+            restless_every: None,
+            stop_every: None,
+            pause_every: None,
+            store_latency: Spread::Uniform(Duration::from_millis(1), Duration::from_millis(10)),
+            store_fails: 0.0,
+            gate_refuses: 0.0,
+        }
+    }
+
+    /// A world with a draw of troubles: each kind is there or not, mild or hard.
+    pub fn troubled(seed: u64) -> Self {
+        Self::with(seed, &Self::troubles_of(seed))
+    }
+
+    /// The troubles of [`WorldOptions::troubled`].
+    pub fn troubles_of(seed: u64) -> Vec<Trouble> {
+        let mut rng = stream(seed, "options", "which", 0);
+        Trouble::ALL
+            .into_iter()
+            .filter(|_| happens(&mut rng, 0.4))
+            .collect()
+    }
+
+    /// A world of this seed with just these troubles. How hard each is does not depend on the others.
+    pub fn with(seed: u64, troubles: &[Trouble]) -> Self {
+        let mut rng = stream(seed, "options", "size", 0);
+        let mut options = Self::calm(seed);
+        options.agents = rng.random_range(1..=5);
+        options.contacts = rng.random_range(5..=40);
+        options.retries_max = rng.random_range(0..=2);
+        options.ring_timeout = Duration::from_secs(rng.random_range(10..=40));
+        options.wrap_up = Duration::from_secs(rng.random_range(0..=20));
+        options.recording = happens(&mut rng, 0.3);
+        options.persons_per_mille = rng.random_range(100..=900);
+        options.troubled = Duration::from_secs(rng.random_range(60..=1800));
+        options.resynchronise_at_heal = happens(&mut rng, 0.5);
+        for trouble in troubles {
+            let mut rng = stream(seed, "options", &format!("{trouble:?}"), 0);
+            options.add(*trouble, &mut rng);
+        }
+        options
+    }
+
+    fn add(&mut self, trouble: Trouble, rng: &mut ChaCha8Rng) {
+        let secs = Duration::from_secs;
+        let hard = happens(rng, 0.3);
+        let rate = if hard {
+            rng.random_range(0.05..0.4)
+        } else {
+            rng.random_range(0.001..0.05)
+        };
+        let every = Some(secs(if hard {
+            rng.random_range(10..60)
+        } else {
+            rng.random_range(60..600)
+        }));
+        let delay = if hard {
+            secs(rng.random_range(2..40))
+        } else {
+            Duration::from_millis(rng.random_range(1..2000))
+        };
+        match trouble {
+            Trouble::EventLost => self.faults.event_lost = rate,
+            Trouble::EventTwice => self.faults.event_twice = rate,
+            Trouble::EventLate => {
+                self.faults.event_late = rate;
+                self.faults.event_delay = Spread::Exponential(delay);
+            }
+            Trouble::CommandLost => self.faults.command_lost = rate,
+            Trouble::CommandRefused => self.faults.command_refused = rate,
+            Trouble::CommandLate => {
+                self.faults.command_late = rate;
+                self.faults.command_delay = Spread::Exponential(delay);
+            }
+            Trouble::RecordingFails => {
+                self.recording = true;
+                self.faults.recording_fails = rate;
+            }
+            Trouble::Cuts => self.cut_every = every,
+            Trouble::Restarts => self.restart_every = every,
+            Trouble::Crashes => self.crash_every = every,
+            Trouble::Drains => self.drain_every = every,
+            Trouble::Restless => self.restless_every = every,
+            Trouble::Stops => self.stop_every = every,
+            Trouble::Pauses => self.pause_every = every,
+            Trouble::StoreSlow => {
+                self.store_latency = Spread::Exponential(Duration::from_millis(rng.random_range(20..3000)));
+            }
+            Trouble::StoreFails => self.store_fails = rate,
+            Trouble::GateRefuses => self.gate_refuses = rate,
+            Trouble::PhonesSilent => {
+                self.phones.ignored = rate;
+                self.phones.declined = rate / 2.0;
+                self.phones.unregistered = rate / 2.0;
+            }
+            Trouble::PhonesDrop => {
+                self.phones.drops_after = Some(Spread::Exponential(secs(rng.random_range(30..1800))));
+                self.phones.hangs_up_on_callee = rng.random_range(0.0..0.7);
+            }
+            Trouble::TimeLimits => {
+                self.call_duration_max = secs(rng.random_range(5..120));
+                self.agent_leg_duration_max = secs(rng.random_range(60..1200));
+            }
+            Trouble::SharedNumbers => self.shared_numbers = true,
+            Trouble::Several => {
+                self.campaigns = rng.random_range(1..=3);
+                self.switches = rng.random_range(1..=2);
+                self.tasks = rng.random_range(1..=3);
+            }
+        }
+    }
+
+    /// Whether nothing can go wrong in it, so that every outcome is certain.
+    pub(crate) fn is_calm(&self) -> bool {
+        let calm = Self::calm(self.seed);
+        let sizes = Self {
+            faults: calm.faults,
+            phones: calm.phones,
+            cut_every: None,
+            restart_every: None,
+            crash_every: None,
+            drain_every: None,
+            stop_every: None,
+            restless_every: None,
+            agent_leg_duration_max: calm.agent_leg_duration_max,
+            ..self.clone()
+        };
+        *self == sizes
+    }
+
+    /// The configuration of each of its switches.
+    pub(crate) fn sim_config(&self) -> SimConfig {
+        let mut callees = Callees::default();
+        for (fate, weight) in &mut callees.mix {
+            if *fate == crate::callee::Fate::Person {
+                *weight = self.persons_per_mille.max(1);
+            }
+        }
+        SimConfig {
+            callees,
+            phones: self.phones.clone(),
+            foreign_channels: 2,
+            faults: self.faults.clone(),
+            ..SimConfig::default()
+        }
+    }
+}

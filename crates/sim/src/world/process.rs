@@ -1,0 +1,450 @@
+//! The process: engines, and the little of the shell that they need, carrying out commands and handing events on.
+//!
+//! What the shell owes them: the order of the store's work, no event to a dead engine, and a hang-up for every channel
+//! of ours that no engine answers for, when a snapshot or an answer shows one.
+
+use super::store::{ContactKey, Gate};
+use super::{Happening, Owned, World, agent_template};
+use crate::random::happens;
+use crate::truth::Violation;
+use paceline_core::command::{Change, Command, NewAttempt};
+use paceline_core::engine::{Engine, EngineError};
+use paceline_core::ids::{AgentLegId, LegId, PbxName};
+use paceline_core::input::{Input, OpenAgent, Prepared, Recovered};
+use paceline_core::pbx::{PbxCommand, PbxEvent, Snapshot};
+use rand::RngExt;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+pub(super) struct Process {
+    pub(super) start: u64,
+    pub(super) engines: Vec<Engine>,
+    pub(super) draining: bool,
+    work: Vec<VecDeque<StoreWork>>,
+}
+
+/// Something that the store shall do, in order.
+#[derive(Clone, Debug)]
+enum StoreWork {
+    Refill { limit: usize },
+    Return { contacts: Vec<ContactKey> },
+    Prepare(NewAttempt),
+    Change(Change),
+}
+
+/// What the store says, on its way to an engine.
+#[derive(Debug)]
+pub(super) struct StoreReply(Input);
+
+impl World {
+    /// The process starts, from what is stored.
+    pub(super) fn start(&mut self) -> Result<(), String> {
+        self.starts += 1;
+        self.note(|| "the process starts".to_owned());
+        let now = self.now();
+        let mut engines = Vec::new();
+        for campaign in 0..self.campaigns.len() {
+            let attempts = self.store.recover(campaign, now.wall);
+            for open in &attempts {
+                self.legs.insert(open.leg, campaign);
+            }
+            let agents = self.open_agents(campaign)?;
+            let recovered = Recovered { attempts, agents };
+            self.note(|| format!("campaign {campaign} recovers {recovered:?}"));
+            let seed = self.options.seed ^ (self.starts << 32) ^ campaign as u64;
+            let Some(config) = self.campaigns.get(campaign).map(|c| c.config.clone()) else {
+                continue;
+            };
+            engines.push(Engine::new(config, seed, recovered, now));
+        }
+        let work = engines.iter().map(|_| VecDeque::new()).collect();
+        self.process = Some(Process {
+            start: self.starts,
+            engines,
+            draining: false,
+            work,
+        });
+        for switch in &mut self.switches {
+            switch.sim.cut_link(self.now, Duration::ZERO);
+            switch.sim.handle_timeout(self.now);
+            while switch.sim.next_event().is_some() {}
+            if !switch.cut {
+                switch.sim.restore_link(self.now);
+            }
+        }
+        for campaign in 0..self.campaigns.len() {
+            let active = self.campaigns.get(campaign).is_some_and(|c| c.active);
+            self.tell(campaign, Input::SetActive(active))?;
+        }
+        self.settle()
+    }
+
+    /// The process is gone, with all that it had not stored. Nobody listens to the switches any more.
+    pub(super) fn die(&mut self) {
+        self.process = None;
+        for switch in &mut self.switches {
+            switch.sim.cut_link(self.now, Duration::ZERO);
+        }
+    }
+
+    fn open_agents(&self, campaign: usize) -> Result<Vec<OpenAgent>, String> {
+        let mut open = Vec::new();
+        for person in self.people.iter().filter(|p| p.campaign == campaign) {
+            if let Some(row) = self.store.agents.get(&person.agent) {
+                open.push(OpenAgent {
+                    agent: person.agent,
+                    pbx: person.pbx.clone(),
+                    template: agent_template()?,
+                    extension: person.extension.clone(),
+                    leg: row.leg,
+                    paused: row.paused,
+                });
+            }
+        }
+        Ok(open)
+    }
+
+    /// Tells an engine something legal.
+    pub(super) fn tell(&mut self, campaign: usize, input: Input) -> Result<(), String> {
+        let refused = self.ask(campaign, input)?;
+        refused.map_or(Ok(()), |e| Err(format!("the engine refuses a legal input: {e}")))
+    }
+
+    /// Tells an engine something, and hands out its refusal.
+    pub(super) fn ask(&mut self, campaign: usize, input: Input) -> Result<Option<EngineError>, String> {
+        self.note(|| format!("campaign {campaign} << {input:?}"));
+        let now = self.now();
+        let Some(engine) = self.process.as_mut().and_then(|p| p.engines.get_mut(campaign)) else {
+            return Ok(None);
+        };
+        let refused = engine.handle(now, input).err();
+        engine.check()?;
+        Ok(refused)
+    }
+
+    pub(super) fn wake_engines(&mut self) -> Result<(), String> {
+        let now = self.now();
+        for engine in self.process.iter_mut().flat_map(|p| p.engines.iter_mut()) {
+            if engine.poll_timeout().is_some_and(|at| at <= now.mono) {
+                engine.handle_timeout(now);
+                engine.check()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out commands and hands on events until there are none left at this instant.
+    pub(super) fn settle(&mut self) -> Result<(), String> {
+        for _ in 0..super::STEPS_PER_INSTANT_MAX {
+            let command = self.process.as_mut().and_then(|p| {
+                p.engines
+                    .iter_mut()
+                    .enumerate()
+                    .find_map(|(n, e)| Some((n, e.next_command()?)))
+            });
+            if let Some((campaign, command)) = command {
+                self.carry_out(campaign, command)?;
+                continue;
+            }
+            let event = self
+                .switches
+                .iter_mut()
+                .enumerate()
+                .find_map(|(n, s)| Some((n, s.sim.next_event()?)));
+            match event {
+                Some((switch, event)) => self.hand_on(switch, event)?,
+                None => return self.no_violation(),
+            }
+        }
+        Err("engine and switch talk without end at one instant".to_owned())
+    }
+
+    fn no_violation(&mut self) -> Result<(), String> {
+        for switch in &mut self.switches {
+            if let Some(violation) = switch.sim.truth().violations().first() {
+                return Err(match violation {
+                    Violation::AgentTaken { .. } => format!("an agent was given two calls: {violation:?}"),
+                    _ => format!("an impossible order to the switch: {violation:?}"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, campaign: usize, command: Command) -> Result<(), String> {
+        self.note(|| format!("campaign {campaign} >> {command:?}"));
+        match command {
+            Command::Refill { limit } => self.work(campaign, StoreWork::Refill { limit }),
+            Command::Return { contacts } => self.work(campaign, StoreWork::Return { contacts }),
+            Command::Prepare(new) => self.work(campaign, StoreWork::Prepare(new)),
+            Command::Store(change) => {
+                if let Change::Connected { .. } = change {
+                    self.connected += 1;
+                }
+                self.work(campaign, StoreWork::Change(change));
+            }
+            Command::Pbx { pbx, command } => {
+                match &command {
+                    PbxCommand::CallContact { leg, .. } => self.dials(*leg, campaign, &pbx)?,
+                    PbxCommand::CallAgent { leg, .. } => {
+                        self.agent_legs.insert(*leg, campaign);
+                    }
+                    _ => {}
+                }
+                self.send(&pbx, command)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// No originate without a stored and allowed attempt, and none twice.
+    fn dials(&mut self, leg: LegId, campaign: usize, pbx: &PbxName) -> Result<(), String> {
+        let attempt = self
+            .store
+            .legs
+            .get(&leg)
+            .and_then(|a| self.store.attempts.get_mut(a));
+        let attempt = attempt.ok_or(format!("leg {leg} is dialed and not stored"))?;
+        if attempt.dialed {
+            return Err(format!("leg {leg} is dialed twice"));
+        }
+        if attempt.outcome.is_some() {
+            return Err(format!("leg {leg} is dialed after its attempt ended"));
+        }
+        if attempt.pbx() != pbx || attempt.campaign != campaign {
+            return Err(format!("leg {leg} is dialed elsewhere than stored"));
+        }
+        attempt.dialed = true;
+        self.dialed += 1;
+        self.legs.insert(leg, campaign);
+        Ok(())
+    }
+
+    fn send(&mut self, pbx: &PbxName, command: PbxCommand) -> Result<(), String> {
+        let switch = self.switches.iter_mut().find(|s| &s.name == pbx);
+        let switch = switch.ok_or(format!("a command for the unknown switch {pbx}"))?;
+        switch.sim.handle(self.now, command);
+        Ok(())
+    }
+
+    fn hand_on(&mut self, switch: usize, event: PbxEvent) -> Result<(), String> {
+        let Some(pbx) = self.switches.get(switch).map(|s| s.name.clone()) else {
+            return Ok(());
+        };
+        if self.process.is_none() {
+            // A switch that came back while nobody is there to listen.
+            if let (PbxEvent::Resynchronised(_), Some(switch)) = (&event, self.switches.get_mut(switch)) {
+                switch.sim.cut_link(self.now, Duration::ZERO);
+            }
+            return Ok(());
+        }
+        let input = |event| Input::Pbx {
+            pbx: pbx.clone(),
+            event,
+        };
+        match self.addressee(&event) {
+            Addressee::All => {
+                for campaign in 0..self.campaigns.len() {
+                    self.tell(campaign, input(event.clone()))?;
+                }
+                if let PbxEvent::Resynchronised(snapshot) = &event {
+                    self.reap(&pbx, snapshot)?;
+                }
+                Ok(())
+            }
+            Addressee::One(campaign) => {
+                self.reap_unowned(&pbx, &event)?;
+                self.tell(campaign, input(event))
+            }
+            Addressee::Nobody => Ok(()),
+        }
+    }
+
+    fn addressee(&self, event: &PbxEvent) -> Addressee {
+        let campaign = match event {
+            PbxEvent::LinkLost | PbxEvent::Resynchronised(_) => return Addressee::All,
+            PbxEvent::Progress { leg, .. }
+            | PbxEvent::Answered { leg }
+            | PbxEvent::Connected { leg, .. }
+            | PbxEvent::ConnectFailed { leg, .. }
+            | PbxEvent::Ended { leg, .. } => self.legs.get(leg),
+            PbxEvent::AgentRinging { leg }
+            | PbxEvent::AgentReady { leg }
+            | PbxEvent::AgentEnded { leg, .. } => self.agent_legs.get(leg),
+            PbxEvent::RecordingStarted { recording }
+            | PbxEvent::RecordingEnded { recording, .. }
+            | PbxEvent::RecordingFailed { recording, .. } => recording
+                .0
+                .parse()
+                .ok()
+                .and_then(|leg| self.legs.get(&LegId(leg))),
+        };
+        campaign.map_or(Addressee::Nobody, |campaign| Addressee::One(*campaign))
+    }
+
+    fn owned(&self) -> Owned {
+        let mut owned = Owned::default();
+        for engine in self.process.iter().flat_map(|p| p.engines.iter()) {
+            let (legs, agent_legs) = engine.owned_legs();
+            owned.0.extend(legs);
+            owned.1.extend(agent_legs);
+        }
+        owned
+    }
+
+    /// Hangs up every channel of ours that no engine answers for.
+    fn reap(&mut self, pbx: &PbxName, snapshot: &Snapshot) -> Result<(), String> {
+        let (legs, agent_legs) = self.owned();
+        for (channel, state) in &snapshot.channels {
+            let known = legs.contains(&LegId(*channel)) || agent_legs.contains(&AgentLegId(*channel));
+            if state.in_our_app && !known {
+                self.note(|| format!("{channel} on {pbx} is nobody's"));
+                self.send(pbx, PbxCommand::HangUp { leg: LegId(*channel) })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hangs up a leg that is answered and that no engine answers for.
+    fn reap_unowned(&mut self, pbx: &PbxName, event: &PbxEvent) -> Result<(), String> {
+        match event {
+            PbxEvent::Answered { leg } if !self.owned().0.contains(leg) => {
+                self.send(pbx, PbxCommand::HangUp { leg: *leg })
+            }
+            PbxEvent::AgentReady { leg } if !self.owned().1.contains(leg) => {
+                self.send(pbx, PbxCommand::HangUpAgent { leg: *leg })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+enum Addressee {
+    All,
+    One(usize),
+    Nobody,
+}
+
+// The store's side: one thing after the other for each campaign.
+impl World {
+    fn work(&mut self, campaign: usize, work: StoreWork) {
+        let Some(process) = self.process.as_mut() else {
+            return;
+        };
+        let start = process.start;
+        let Some(queue) = process.work.get_mut(campaign) else {
+            return;
+        };
+        queue.push_back(work);
+        if queue.len() == 1 {
+            self.plan_store_work(start, campaign);
+        }
+    }
+
+    fn plan_store_work(&mut self, start: u64, campaign: usize) {
+        let latency = self.options.store_latency.draw(&mut self.rng_store);
+        self.plan(latency, Happening::StoreWorks { start, campaign });
+    }
+
+    /// The store does one thing, and whatever else waits that is only to be written.
+    pub(super) fn store_works(&mut self, start: u64, campaign: usize) -> Result<(), String> {
+        let fails = happens(&mut self.rng_store, self.options.store_fails);
+        let fails_halfway = happens(&mut self.rng_store, 0.5);
+        let gate = self.draw_gate();
+        let wall = self.now().wall;
+        let Some(process) = self.process.as_mut().filter(|p| p.start == start) else {
+            return Ok(());
+        };
+        let Some(queue) = process.work.get_mut(campaign) else {
+            return Ok(());
+        };
+        let Some(work) = queue.front().cloned() else {
+            return Ok(());
+        };
+        // What is only written is tried until it is written.
+        if fails && matches!(work, StoreWork::Change(_) | StoreWork::Return { .. }) {
+            self.plan_store_work(start, campaign);
+            return Ok(());
+        }
+        queue.pop_front();
+        let more = !queue.is_empty();
+        let reply = match work {
+            StoreWork::Refill { .. } if fails && !fails_halfway => Some(Input::RefillFailed),
+            StoreWork::Refill { limit } => {
+                let (leads, next_due) = self.store.lease(campaign, limit, wall);
+                if fails {
+                    self.store.stuck.extend(leads.iter().map(|l| (l.task, l.contact)));
+                    Some(Input::RefillFailed)
+                } else {
+                    Some(Input::Leads { leads, next_due })
+                }
+            }
+            StoreWork::Return { contacts } => {
+                for key in contacts {
+                    self.store.give_back(key, wall)?;
+                }
+                None
+            }
+            StoreWork::Prepare(new) => {
+                let (attempt, key) = (new.attempt, (new.lead.task, new.lead.contact));
+                let result = if fails && !fails_halfway {
+                    self.store.stuck.insert(key);
+                    Prepared::Failed
+                } else {
+                    match self.store.prepare(campaign, new, gate, wall)? {
+                        true if fails => {
+                            self.store.stuck.insert(key);
+                            Prepared::Failed
+                        }
+                        true => Prepared::Allowed,
+                        false if fails => Prepared::Failed,
+                        false => Prepared::Refused,
+                    }
+                };
+                Some(Input::Prepared { attempt, result })
+            }
+            StoreWork::Change(change) => {
+                self.store.apply(change)?;
+                None
+            }
+        };
+        if let Some(input) = reply {
+            let latency = Duration::from_micros(self.rng_store.random_range(50..1000));
+            self.plan(
+                latency,
+                Happening::StoreReplies {
+                    start,
+                    campaign,
+                    reply: StoreReply(input),
+                },
+            );
+        }
+        if more {
+            self.plan_store_work(start, campaign);
+        }
+        Ok(())
+    }
+
+    fn draw_gate(&mut self) -> Gate {
+        let refuses = happens(&mut self.rng_store, self.options.gate_refuses);
+        let defers = happens(&mut self.rng_store, 0.7);
+        let by = Duration::from_secs(self.rng_store.random_range(1..3600));
+        match (refuses, defers) {
+            (false, _) => Gate::Allow,
+            (true, true) => Gate::Defer(by),
+            (true, false) => Gate::Deny,
+        }
+    }
+
+    pub(super) fn store_replies(
+        &mut self,
+        start: u64,
+        campaign: usize,
+        reply: StoreReply,
+    ) -> Result<(), String> {
+        if self.process.as_ref().is_none_or(|p| p.start != start) {
+            return Ok(());
+        }
+        self.tell(campaign, reply.0)
+    }
+}

@@ -1,0 +1,350 @@
+//! A model of the store, just as strict about the order of things as the real one: leases with one holder per number,
+//! attempts that are stored before they are dialed, one outcome each, and what a new run finds.
+
+use paceline_core::agent::AgentState;
+use paceline_core::command::{Change, NewAttempt};
+use paceline_core::ids::{AgentId, AgentLegId, AttemptId, ContactId, LegId, PbxName, TaskId};
+use paceline_core::input::{Lead, OpenAttempt};
+use paceline_core::number::E164;
+use paceline_core::outcome::Outcome;
+use paceline_core::pbx::RecordingName;
+use paceline_core::time::Wall;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// A contact whose number is held elsewhere is looked at again after this.
+const LOCKED_RETRY: Duration = Duration::from_secs(60);
+
+pub(crate) type ContactKey = (TaskId, ContactId);
+
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    pub(crate) tasks: BTreeMap<TaskId, Task>,
+    pub(crate) contacts: BTreeMap<ContactKey, Contact>,
+    pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
+    pub(crate) legs: BTreeMap<LegId, AttemptId>,
+    pub(crate) agents: BTreeMap<AgentId, AgentRow>,
+    open: BTreeMap<ContactKey, AttemptId>,
+    numbers: BTreeMap<E164, ContactKey>,
+    recordings: BTreeSet<RecordingName>,
+    /// Contacts whose preparation failed: leased until the next start.
+    pub(crate) stuck: BTreeSet<ContactKey>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) campaign: usize,
+    pub(crate) running: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Contact {
+    pub(crate) number: E164,
+    pub(crate) state: ContactState,
+    attempts_made: u32,
+    retries_max: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ContactState {
+    Ready { due: Wall },
+    Leased,
+    Done,
+}
+
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) campaign: usize,
+    pub(crate) new: NewAttempt,
+    pub(crate) dialed: bool,
+    answered_at: Option<Wall>,
+    connected: Option<(Wall, AgentId)>,
+    pub(crate) outcome: Option<Outcome>,
+}
+
+#[derive(Debug)]
+pub(crate) struct AgentRow {
+    pub(crate) state: AgentState,
+    pub(crate) leg: Option<AgentLegId>,
+    pub(crate) paused: bool,
+}
+
+/// What the second asking of the gate says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    Allow,
+    Defer(Duration),
+    Deny,
+}
+
+impl Store {
+    pub(crate) fn add_contact(&mut self, key: ContactKey, number: E164, retries_max: u32, due: Wall) {
+        let state = ContactState::Ready { due };
+        self.contacts.insert(
+            key,
+            Contact {
+                number,
+                state,
+                attempts_made: 0,
+                retries_max,
+            },
+        );
+    }
+
+    /// Leases due contacts of the campaign's running tasks.
+    pub(crate) fn lease(&mut self, campaign: usize, limit: usize, now: Wall) -> (Vec<Lead>, Option<Wall>) {
+        let mut leads = Vec::new();
+        let mut next_due = None::<Wall>;
+        for (key, contact) in &mut self.contacts {
+            if !self
+                .tasks
+                .get(&key.0)
+                .is_some_and(|t| t.campaign == campaign && t.running)
+            {
+                continue;
+            }
+            let ContactState::Ready { due } = &mut contact.state else {
+                continue;
+            };
+            if *due <= now && leads.len() < limit {
+                if self.numbers.contains_key(&contact.number) {
+                    *due = now.plus(LOCKED_RETRY);
+                } else {
+                    self.numbers.insert(contact.number.clone(), *key);
+                    contact.state = ContactState::Leased;
+                    leads.push(contact.lead(*key));
+                    continue;
+                }
+            }
+            next_due = Some(next_due.map_or(*due, |next| next.min(*due)));
+        }
+        (leads, next_due)
+    }
+
+    /// Makes a leased contact without an open attempt ready again.
+    pub(crate) fn give_back(&mut self, key: ContactKey, due: Wall) -> Result<(), String> {
+        if self.open.contains_key(&key) {
+            return Err(format!(
+                "contact {key:?} was given back in the middle of an attempt"
+            ));
+        }
+        let contact = self.contacts.get_mut(&key).ok_or("no such contact")?;
+        if contact.state != ContactState::Leased {
+            return Err(format!(
+                "contact {key:?} was given back while it was {:?}",
+                contact.state
+            ));
+        }
+        contact.state = ContactState::Ready { due };
+        self.numbers.remove(&contact.number);
+        Ok(())
+    }
+
+    /// Stores an attempt if its contact is still leased, its task running and the gate for it; whether it did.
+    pub(crate) fn prepare(
+        &mut self,
+        campaign: usize,
+        new: NewAttempt,
+        gate: Gate,
+        now: Wall,
+    ) -> Result<bool, String> {
+        let key = (new.lead.task, new.lead.contact);
+        let contact = self.contacts.get(&key).ok_or("an attempt at nobody")?;
+        if contact.state != ContactState::Leased || self.numbers.get(&contact.number) != Some(&key) {
+            return Err(format!("contact {key:?} is to be dialed without a lease"));
+        }
+        if let Some(open) = self.open.get(&key) {
+            return Err(format!(
+                "contact {key:?} is to be dialed while attempt {open} is open"
+            ));
+        }
+        if self.legs.contains_key(&new.leg) || self.attempts.contains_key(&new.attempt) {
+            return Err(format!("attempt {} or its leg is stored twice", new.attempt));
+        }
+        let running = self.tasks.get(&key.0).is_some_and(|t| t.running);
+        let settled = match gate {
+            Gate::Allow if running => None,
+            Gate::Allow => Some(ContactState::Ready { due: now }),
+            Gate::Defer(by) => Some(ContactState::Ready { due: now.plus(by) }),
+            Gate::Deny => Some(ContactState::Done),
+        };
+        let contact = self.contacts.get_mut(&key).ok_or("an attempt at nobody")?;
+        if let Some(state) = settled {
+            contact.state = state;
+            self.numbers.remove(&contact.number);
+            return Ok(false);
+        }
+        contact.attempts_made += 1;
+        self.legs.insert(new.leg, new.attempt);
+        self.open.insert(key, new.attempt);
+        let attempt = Attempt {
+            campaign,
+            new,
+            dialed: false,
+            answered_at: None,
+            connected: None,
+            outcome: None,
+        };
+        self.attempts.insert(attempt.new.attempt, attempt);
+        Ok(true)
+    }
+
+    /// Writes a change.
+    pub(crate) fn apply(&mut self, change: Change) -> Result<(), String> {
+        match change {
+            Change::LegProgressed { leg, .. } => self
+                .legs
+                .get(&leg)
+                .map(|_| ())
+                .ok_or(format!("leg {leg} rings and is not stored")),
+            Change::Answered { attempt, at, .. } => {
+                self.open(attempt)?.answered_at = Some(at);
+                Ok(())
+            }
+            Change::Connected { attempt, agent, at } => {
+                self.open(attempt)?.connected = Some((at, agent));
+                Ok(())
+            }
+            Change::Ended {
+                attempt,
+                leg,
+                task,
+                contact,
+                outcome,
+                retry_at,
+                ..
+            } => {
+                let open = self.open(attempt)?;
+                if open.new.leg != leg || (open.new.lead.task, open.new.lead.contact) != (task, contact) {
+                    return Err(format!("attempt {attempt} ends as somebody else's"));
+                }
+                open.outcome = Some(outcome);
+                let contact_id = contact;
+                let contact = self
+                    .contacts
+                    .get_mut(&(task, contact_id))
+                    .ok_or("no such contact")?;
+                if outcome == Outcome::Cancelled {
+                    contact.attempts_made -= 1;
+                }
+                contact.state = retry_at.map_or(ContactState::Done, |due| ContactState::Ready { due });
+                self.numbers.remove(&contact.number);
+                self.open.remove(&(task, contact_id));
+                Ok(())
+            }
+            Change::Agent {
+                agent,
+                state,
+                leg,
+                paused,
+                ..
+            } => {
+                if state == AgentState::Offline {
+                    self.agents.remove(&agent);
+                } else {
+                    self.agents.insert(agent, AgentRow { state, leg, paused });
+                }
+                Ok(())
+            }
+            Change::RecordingAsked {
+                recording, attempt, ..
+            } => {
+                self.open(attempt)?;
+                if !self.recordings.insert(recording) {
+                    return Err(format!("the conversation of attempt {attempt} is recorded twice"));
+                }
+                Ok(())
+            }
+            // The row can have been lost in a crash; the file is there all the same.
+            Change::RecordingStarted { .. } | Change::RecordingEnded { .. } => Ok(()),
+        }
+    }
+
+    fn open(&mut self, attempt: AttemptId) -> Result<&mut Attempt, String> {
+        let row = self
+            .attempts
+            .get_mut(&attempt)
+            .ok_or(format!("attempt {attempt} changes and is not stored"))?;
+        match row.outcome {
+            Some(outcome) => Err(format!("attempt {attempt} changes after it ended as {outcome}")),
+            None => Ok(row),
+        }
+    }
+
+    /// Takes up what former runs left: strays are ready again, open attempts are handed out.
+    pub(crate) fn recover(&mut self, campaign: usize, now: Wall) -> Vec<OpenAttempt> {
+        let open: BTreeMap<ContactKey, OpenAttempt> = self
+            .attempts
+            .values()
+            .filter(|a| a.campaign == campaign && a.outcome.is_none())
+            .map(|a| ((a.new.lead.task, a.new.lead.contact), a.open()))
+            .collect();
+        for (key, contact) in &mut self.contacts {
+            let ours = self.tasks.get(&key.0).is_some_and(|t| t.campaign == campaign);
+            if ours && contact.state == ContactState::Leased && !open.contains_key(key) {
+                contact.state = ContactState::Ready { due: now };
+                self.numbers.remove(&contact.number);
+            }
+            if ours {
+                self.stuck.remove(key);
+            }
+        }
+        open.into_values().collect()
+    }
+
+    /// Whether this contact, or whoever holds its number, must wait for the next start.
+    pub(crate) fn is_stuck(&self, key: ContactKey, contact: &Contact) -> bool {
+        let holder = self.numbers.get(&contact.number);
+        self.stuck.contains(&key) || holder.is_some_and(|holder| self.stuck.contains(holder))
+    }
+
+    /// Names the first contact that is neither done nor waiting for its time.
+    pub(crate) fn unsettled(&self) -> Option<String> {
+        let contact = self
+            .contacts
+            .iter()
+            .find(|(_, c)| c.state == ContactState::Leased);
+        if let Some((key, _)) = contact {
+            return Some(format!("contact {key:?} is still leased"));
+        }
+        let attempt = self.attempts.values().find(|a| a.outcome.is_none());
+        if let Some(attempt) = attempt {
+            return Some(format!("attempt {} has no outcome", attempt.new.attempt));
+        }
+        self.numbers
+            .values()
+            .next()
+            .map(|key| format!("the number of contact {key:?} is still held"))
+    }
+}
+
+impl Contact {
+    fn lead(&self, key: ContactKey) -> Lead {
+        Lead {
+            contact: key.1,
+            task: key.0,
+            number: self.number.clone(),
+            attempts_made: self.attempts_made,
+            retries_max: self.retries_max,
+        }
+    }
+}
+
+impl Attempt {
+    fn open(&self) -> OpenAttempt {
+        OpenAttempt {
+            attempt: self.new.attempt,
+            leg: self.new.leg,
+            pbx: self.new.pbx.clone(),
+            trunk: self.new.trunk,
+            lead: self.new.lead.clone(),
+            created_at: self.new.created_at,
+            answered_at: self.answered_at,
+            connected: self.connected,
+        }
+    }
+
+    pub(crate) fn pbx(&self) -> &PbxName {
+        &self.new.pbx
+    }
+}

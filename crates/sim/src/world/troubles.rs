@@ -1,0 +1,263 @@
+//! What happens to the world besides calls: cuts, restarts, crashes, and people who change their minds.
+
+use super::{Happening, Wish, World, agent_template};
+use crate::random::{Spread, happens};
+use paceline_core::agent::AgentState;
+use paceline_core::engine::EngineError;
+use paceline_core::ids::TaskId;
+use paceline_core::input::{AgentRequest, Input};
+use rand::RngExt;
+use std::time::Duration;
+
+/// How often an agent looks at the screen.
+const LOOKS_EVERY: Duration = Duration::from_secs(20);
+/// An orderly stop waits this long for conversations to end.
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
+
+impl World {
+    pub(super) fn plan_troubles(&mut self) {
+        for person in 0..self.people.len() {
+            let after = Duration::from_millis(self.rng_people.random_range(0..30_000));
+            self.plan(after, Happening::PersonLooks(person));
+            self.plan_next(self.options.restless_every, Happening::PersonChangesMind(person));
+        }
+        for switch in 0..self.switches.len() {
+            self.plan_next(self.options.cut_every, Happening::LinkCut(switch));
+            self.plan_next(self.options.restart_every, Happening::SwitchRestarts(switch));
+        }
+        self.plan_next(self.options.crash_every, Happening::Crash);
+        self.plan_next(self.options.drain_every, Happening::Drain);
+        let tasks: Vec<TaskId> = self.store.tasks.keys().copied().collect();
+        for task in tasks {
+            self.plan_next(self.options.stop_every, Happening::TaskStops(task));
+        }
+        for campaign in 0..self.campaigns.len() {
+            self.plan_next(self.options.pause_every, Happening::CampaignPauses(campaign));
+        }
+    }
+
+    /// Plans a trouble, if there is any of its kind and we are not healing.
+    fn plan_next(&mut self, every: Option<Duration>, trouble: Happening) {
+        if let Some(every) = every.filter(|_| !self.healing) {
+            let after = Spread::Exponential(every).draw(&mut self.rng_trouble);
+            self.plan(after, trouble);
+        }
+    }
+
+    fn draw_pause(&mut self, mean_secs: u64) -> Duration {
+        Spread::Exponential(Duration::from_secs(mean_secs)).draw(&mut self.rng_trouble)
+    }
+
+    pub(super) fn happen(&mut self, happening: Happening) -> Result<(), String> {
+        if !matches!(
+            happening,
+            Happening::StoreWorks { .. } | Happening::StoreReplies { .. } | Happening::PersonLooks(_)
+        ) {
+            self.note(|| format!("{happening:?}"));
+        }
+        match happening {
+            Happening::StoreWorks { start, campaign } => self.store_works(start, campaign),
+            Happening::StoreReplies {
+                start,
+                campaign,
+                reply,
+            } => self.store_replies(start, campaign, reply),
+            Happening::PersonLooks(person) => {
+                self.plan(LOOKS_EVERY, Happening::PersonLooks(person));
+                self.person_looks(person)
+            }
+            Happening::PersonChangesMind(person) => {
+                self.plan_next(self.options.restless_every, Happening::PersonChangesMind(person));
+                self.person_changes_mind(person)
+            }
+            Happening::LinkCut(switch) => {
+                let (lasts, notice_after) = (self.draw_pause(15), self.draw_pause(2));
+                self.plan(lasts, Happening::LinkRestored(switch));
+                if let Some(switch) = self.switches.get_mut(switch) {
+                    switch.cut = true;
+                    switch.sim.cut_link(self.now, notice_after);
+                }
+                Ok(())
+            }
+            Happening::LinkRestored(switch) => {
+                self.plan_next(self.options.cut_every, Happening::LinkCut(switch));
+                self.restore_link(switch);
+                Ok(())
+            }
+            Happening::SwitchRestarts(switch) => {
+                self.plan_next(self.options.restart_every, Happening::SwitchRestarts(switch));
+                let takes = self.draw_pause(5);
+                if let Some(switch) = self.switches.get_mut(switch) {
+                    switch.sim.restart(self.now, takes);
+                }
+                Ok(())
+            }
+            Happening::Crash if self.process.is_some() => {
+                self.die();
+                let down = self.draw_pause(8);
+                self.plan(down, Happening::Start);
+                Ok(())
+            }
+            Happening::Drain if self.process.as_ref().is_some_and(|p| !p.draining) => self.drain(),
+            Happening::Stop { start } if self.process.as_ref().is_some_and(|p| p.start == start) => {
+                self.die();
+                let down = self.draw_pause(3);
+                self.plan(down, Happening::Start);
+                Ok(())
+            }
+            Happening::Start if self.process.is_none() => {
+                self.plan_next(self.options.crash_every, Happening::Crash);
+                self.plan_next(self.options.drain_every, Happening::Drain);
+                self.start()
+            }
+            Happening::Crash | Happening::Drain | Happening::Stop { .. } | Happening::Start => Ok(()),
+            Happening::TaskStops(task) => {
+                let lasts = self.draw_pause(30);
+                let hang_up = happens(&mut self.rng_trouble, 0.5);
+                self.plan(lasts, Happening::TaskResumes(task));
+                self.set_task(task, false, Input::TaskStopped { task, hang_up })
+            }
+            Happening::TaskResumes(task) => {
+                self.plan_next(self.options.stop_every, Happening::TaskStops(task));
+                self.set_task(task, true, Input::WorkAdded)
+            }
+            Happening::CampaignPauses(campaign) => {
+                let lasts = self.draw_pause(30);
+                self.plan(lasts, Happening::CampaignResumes(campaign));
+                self.set_active(campaign, false)
+            }
+            Happening::CampaignResumes(campaign) => {
+                self.plan_next(self.options.pause_every, Happening::CampaignPauses(campaign));
+                self.set_active(campaign, true)
+            }
+        }
+    }
+
+    pub(super) fn restore_link(&mut self, switch: usize) {
+        let listened = self.process.is_some();
+        if let Some(switch) = self.switches.get_mut(switch) {
+            switch.cut = false;
+            if listened {
+                switch.sim.restore_link(self.now);
+            }
+        }
+    }
+
+    fn drain(&mut self) -> Result<(), String> {
+        let Some(process) = self.process.as_mut() else {
+            return Ok(());
+        };
+        process.draining = true;
+        let start = process.start;
+        self.plan(STOP_PATIENCE, Happening::Stop { start });
+        for campaign in 0..self.campaigns.len() {
+            self.tell(campaign, Input::Drain)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_task(&mut self, task: TaskId, running: bool, input: Input) -> Result<(), String> {
+        let Some(row) = self.store.tasks.get_mut(&task) else {
+            return Ok(());
+        };
+        row.running = running;
+        let campaign = row.campaign;
+        self.tell(campaign, input)
+    }
+
+    pub(super) fn set_active(&mut self, campaign: usize, active: bool) -> Result<(), String> {
+        if let Some(campaign) = self.campaigns.get_mut(campaign) {
+            campaign.active = active;
+        }
+        self.tell(campaign, Input::SetActive(active))
+    }
+
+    /// The state that the engine shows for a person; none if the engine does not know them, or is not there.
+    pub(super) fn state_of(&self, person: usize) -> Option<AgentState> {
+        let person = self.people.get(person)?;
+        let engine = self.process.as_ref()?.engines.get(person.campaign)?;
+        let live = engine.live(self.now());
+        live.agents
+            .iter()
+            .find(|a| a.agent == person.agent)
+            .map(|a| a.state)
+    }
+
+    /// A person who wants to work and is not at work sees to it.
+    fn person_looks(&mut self, person: usize) -> Result<(), String> {
+        let state = self.state_of(person);
+        match (self.people.get(person).map(|p| p.wants), state) {
+            (Some(Wish::Work), None) => {
+                self.log_in(person)?;
+                self.request(person, AgentRequest::Ready)
+            }
+            (Some(Wish::Work), Some(AgentState::Paused)) => self.request(person, AgentRequest::Ready),
+            (Some(Wish::Pause), None) => self.log_in(person),
+            (Some(Wish::Home), Some(_)) => self.request(person, AgentRequest::LogOut),
+            _ => Ok(()),
+        }
+    }
+
+    fn person_changes_mind(&mut self, person: usize) -> Result<(), String> {
+        let choice = self.rng_people.random_range(0..10);
+        let Some(of) = self.people.get_mut(person).filter(|_| !self.healing) else {
+            return Ok(());
+        };
+        match choice {
+            0..=3 => {
+                of.wants = Wish::Work;
+                self.log_in(person)?;
+                self.request(person, AgentRequest::Ready)
+            }
+            4..=6 => {
+                of.wants = Wish::Pause;
+                self.request(person, AgentRequest::Pause)
+            }
+            _ => {
+                of.wants = Wish::Home;
+                self.request(person, AgentRequest::LogOut)
+            }
+        }
+    }
+
+    fn log_in(&mut self, person: usize) -> Result<(), String> {
+        let Some(who) = self.people.get(person) else {
+            return Ok(());
+        };
+        let (pbx, template, extension) = (who.pbx.clone(), agent_template()?, who.extension.clone());
+        self.request(
+            person,
+            AgentRequest::LogIn {
+                pbx,
+                template,
+                extension,
+            },
+        )
+    }
+
+    /// Asks for a person. The engine must refuse just what it promises to refuse.
+    pub(super) fn request(&mut self, person: usize, request: AgentRequest) -> Result<(), String> {
+        let known = self.state_of(person).is_some();
+        let Some((agent, campaign)) = self.people.get(person).map(|p| (p.agent, p.campaign)) else {
+            return Ok(());
+        };
+        let Some(process) = &self.process else {
+            return Ok(());
+        };
+        let draining = process.draining;
+        let expected = match request {
+            AgentRequest::LogIn { .. } => draining.then_some(EngineError::Draining),
+            _ if !known => Some(EngineError::NotLoggedIn(agent)),
+            AgentRequest::Ready => draining.then_some(EngineError::Draining),
+            AgentRequest::LogOut | AgentRequest::Pause => None,
+        };
+        let refused = self.ask(campaign, Input::Agent { agent, request })?;
+        if refused == expected {
+            Ok(())
+        } else {
+            Err(format!(
+                "the engine says {refused:?} to agent {agent} and should say {expected:?}"
+            ))
+        }
+    }
+}

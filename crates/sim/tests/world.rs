@@ -1,0 +1,69 @@
+//! Whole worlds under trouble keep every promise. A failure prints its options, the end of its story and the seed;
+//! `cargo run -p paceline-sim --example hunt -- SEED 1` reduces it to the troubles that it needs.
+
+use paceline_core::outcome::Outcome;
+use paceline_sim::world::{Failure, Report, Trouble, WorldOptions, run, run_quickly};
+use proptest::prelude::*;
+
+/// Seeds of troubled worlds that once broke a promise.
+const ONCE_FAILED: [u64; 0] = [];
+
+fn told(result: Result<Report, Box<Failure>>) -> Report {
+    result.unwrap_or_else(|failure| unreachable!("{failure}"))
+}
+
+#[test]
+fn calm_worlds_lose_nothing_and_every_outcome_is_certain() {
+    for seed in 0..10 {
+        let report = told(run(&WorldOptions::calm(seed)));
+        assert!(report.dialed >= 30 && report.connected > 5, "{report:?}");
+        for never in [Outcome::Abandoned, Outcome::Unknown, Outcome::Cancelled] {
+            assert_eq!(report.outcomes.get(&never), None, "seed {seed}: {report:?}");
+        }
+    }
+}
+
+#[test]
+fn a_world_is_told_by_its_options_alone() {
+    for seed in [1, 2, 3] {
+        let options = WorldOptions::troubled(seed);
+        assert_eq!(told(run(&options)), told(run(&options)));
+    }
+}
+
+#[test]
+fn worlds_that_once_failed_keep_their_promises() {
+    for seed in ONCE_FAILED {
+        told(run(&WorldOptions::troubled(seed)));
+    }
+}
+
+#[test]
+fn troubled_worlds_keep_their_promises() {
+    let mut dialed = 0;
+    for seed in 0..120 {
+        dialed += told(run(&WorldOptions::troubled(seed))).dialed;
+    }
+    assert!(dialed > 5000, "{dialed}");
+}
+
+#[test]
+fn each_trouble_alone_breaks_no_promise() {
+    for trouble in Trouble::ALL {
+        for seed in 0..4 {
+            told(run(&WorldOptions::with(seed, &[trouble])));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_mix_of_troubles_breaks_a_promise(seed in any::<u64>(), troubles in 0_u32..1 << Trouble::ALL.len()) {
+        let troubles = Trouble::set(troubles);
+        if let Err(failure) = run_quickly(&WorldOptions::with(seed, &troubles)) {
+            return Err(TestCaseError::fail(format!("{} with {troubles:?}", failure.reason)));
+        }
+    }
+}
