@@ -92,7 +92,7 @@ pub enum Then {
 /// | 86, 87 | unavailable (480) | no_answer |
 /// | 88, 89 | no room (503) | congestion |
 /// | 90, 91 | server error (500) | congestion |
-/// | 92, 93 | no reply at all | congestion, or no_answer by the ring timeout |
+/// | 92, 93 | no reply at all | congestion |
 /// | 94 to 97, 99 | rings 0.2 s, a machine for 15 s | answered until answers are judged |
 /// | 98 | rings 0.2 s, an announcement for 5 s | answered until answers are judged |
 pub fn script(last_two_digits: u8) -> Option<Plan> {

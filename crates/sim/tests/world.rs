@@ -41,23 +41,23 @@ fn worlds_that_once_failed_keep_their_promises() {
 #[test]
 fn troubled_worlds_keep_their_promises() {
     let mut dialed = 0;
-    for seed in 0..120 {
+    for seed in 0..80 {
         dialed += told(run(&WorldOptions::troubled(seed))).dialed;
     }
-    assert!(dialed > 5000, "{dialed}");
+    assert!(dialed > 3000, "{dialed}");
 }
 
 #[test]
 fn each_trouble_alone_breaks_no_promise() {
     for trouble in Trouble::ALL {
-        for seed in 0..4 {
+        for seed in 0..2 {
             told(run(&WorldOptions::with(seed, &[trouble])));
         }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_mix_of_troubles_breaks_a_promise(seed in any::<u64>(), troubles in 0_u32..1 << Trouble::ALL.len()) {

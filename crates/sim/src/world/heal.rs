@@ -204,7 +204,7 @@ impl World {
                 ));
             }
             if self.options.is_calm()
-                && let Some(expected) = truth.as_ref().and_then(|t| certain(t, self.options.ring_timeout))
+                && let Some(expected) = truth.as_ref().and_then(certain)
                 && expected != outcome
             {
                 return Err(format!(
@@ -225,6 +225,7 @@ fn plausible(outcome: Outcome, truth: Option<&LegTruth>) -> bool {
         return matches!(outcome, Outcome::Failed | Outcome::Cancelled | Outcome::Unknown);
     };
     let answered = truth.answered_at.is_some();
+    let timed_out = matches!(truth.ended, Some((_, TrueEnd::RingTimeout)));
     let refused = |fate: Fate| truth.fate == Some(fate) && matches!(truth.ended, Some((_, TrueEnd::Refused)));
     match outcome {
         Outcome::Answered | Outcome::Abandoned => answered,
@@ -232,7 +233,11 @@ fn plausible(outcome: Outcome, truth: Option<&LegTruth>) -> bool {
         Outcome::NoAnswer => !answered,
         Outcome::Rejected => refused(Fate::Declined),
         Outcome::Invalid => refused(Fate::Invalid),
-        Outcome::Congestion => refused(Fate::Congestion) || refused(Fate::Silence),
+        Outcome::Congestion => {
+            refused(Fate::Congestion)
+                || refused(Fate::Silence)
+                || (timed_out && truth.progressed_at.is_none())
+        }
         Outcome::Failed => !answered,
         Outcome::Cancelled => !answered,
         Outcome::Unknown => true,
@@ -241,9 +246,10 @@ fn plausible(outcome: Outcome, truth: Option<&LegTruth>) -> bool {
 }
 
 /// The one outcome that a leg must have where nothing goes wrong.
-fn certain(truth: &LegTruth, ring_timeout: Duration) -> Option<Outcome> {
+fn certain(truth: &LegTruth) -> Option<Outcome> {
     let timed_out = matches!(truth.ended, Some((_, TrueEnd::RingTimeout)));
     Some(match truth.fate {
+        _ if timed_out && truth.progressed_at.is_none() => Outcome::Congestion,
         _ if timed_out => Outcome::NoAnswer,
         None | Some(Fate::Incompatible) => Outcome::Failed,
         Some(Fate::Person | Fate::Machine | Fate::HangsUpAtOnce) => Outcome::Answered,
@@ -251,9 +257,7 @@ fn certain(truth: &LegTruth, ring_timeout: Duration) -> Option<Outcome> {
         Some(Fate::NoAnswer) => Outcome::NoAnswer,
         Some(Fate::Declined) => Outcome::Rejected,
         Some(Fate::Invalid) => Outcome::Invalid,
-        Some(Fate::Congestion) => Outcome::Congestion,
-        Some(Fate::Silence) if ring_timeout > Duration::from_secs(32) => Outcome::Congestion,
-        Some(Fate::Silence) => Outcome::NoAnswer,
+        Some(Fate::Congestion | Fate::Silence) => Outcome::Congestion,
         Some(Fate::Unplaceable) => return None,
     })
 }

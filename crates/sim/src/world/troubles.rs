@@ -204,12 +204,13 @@ impl World {
             return Ok(());
         };
         match choice {
-            0..=3 => {
+            0..=1 => self.request(person, AgentRequest::HangUp),
+            2..=4 => {
                 of.wants = Wish::Work;
                 self.log_in(person)?;
                 self.request(person, AgentRequest::Ready)
             }
-            4..=6 => {
+            5..=7 => {
                 of.wants = Wish::Pause;
                 self.request(person, AgentRequest::Pause)
             }
@@ -237,7 +238,7 @@ impl World {
 
     /// Asks for a person. The engine must refuse just what it promises to refuse.
     pub(super) fn request(&mut self, person: usize, request: AgentRequest) -> Result<(), String> {
-        let known = self.state_of(person).is_some();
+        let state = self.state_of(person);
         let Some((agent, campaign)) = self.people.get(person).map(|p| (p.agent, p.campaign)) else {
             return Ok(());
         };
@@ -247,8 +248,11 @@ impl World {
         let draining = process.draining;
         let expected = match request {
             AgentRequest::LogIn { .. } => draining.then_some(EngineError::Draining),
-            _ if !known => Some(EngineError::NotLoggedIn(agent)),
+            _ if state.is_none() => Some(EngineError::NotLoggedIn(agent)),
             AgentRequest::Ready => draining.then_some(EngineError::Draining),
+            AgentRequest::HangUp => {
+                (state != Some(AgentState::OnCall)).then_some(EngineError::NotOnCall(agent))
+            }
             AgentRequest::LogOut | AgentRequest::Pause => None,
         };
         let refused = self.ask(campaign, Input::Agent { agent, request })?;
