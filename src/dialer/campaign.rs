@@ -45,6 +45,7 @@ pub(super) struct Task {
     metrics: CampaignMetrics,
     trunks: HashMap<TrunkId, TrunkMetrics>,
     pbx_queue: QueueMetrics,
+    inputs_queue: QueueMetrics,
     /// For durations only; the engine keeps the truth.
     timings: HashMap<LegId, Timing>,
     stale_shown: u64,
@@ -100,6 +101,7 @@ impl Task {
         // Only an unprepared attempt or an unknown agent is refused; this is neither.
         let _ = engine.handle(now, Input::SetActive(active));
         let pbx_queue = dialer.metrics.queue("pbx_commands");
+        let inputs_queue = dialer.metrics.queue("campaign_inputs");
         Self {
             dialer,
             id,
@@ -114,6 +116,7 @@ impl Task {
             metrics,
             trunks,
             pbx_queue,
+            inputs_queue,
             timings,
             stale_shown: 0,
             answer: None,
@@ -374,6 +377,18 @@ impl Task {
     fn draw(&mut self) {
         let live = self.engine.live(self.dialer.clock.now());
         self.metrics.show(&live);
+        let waiting = self.inputs.max_capacity().saturating_sub(self.inputs.capacity());
+        self.inputs_queue
+            .depth
+            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        let waiting = self.dialer.switches.values().map(|face| {
+            face.commands
+                .max_capacity()
+                .saturating_sub(face.commands.capacity())
+        });
+        self.pbx_queue
+            .depth
+            .set(i64::try_from(waiting.sum::<usize>()).unwrap_or(i64::MAX));
         let stale = self.engine.counts().stale;
         self.dialer
             .metrics

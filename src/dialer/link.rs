@@ -47,7 +47,9 @@ fn about(event: &PbxEvent) -> About {
 
 /// Reads one switch until its driver stops.
 pub(super) async fn run(dialer: Arc<Inner>, pbx: PbxName, mut events: mpsc::Receiver<Stamped>) {
+    let queue = dialer.metrics.queue("pbx_events");
     while let Some(stamped) = events.recv().await {
+        queue.depth.set(i64::try_from(events.len()).unwrap_or(i64::MAX));
         match about(&stamped.event) {
             About::Link => {
                 if let PbxEvent::Resynchronised(snapshot) = &stamped.event {
