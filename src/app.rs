@@ -1,1 +1,155 @@
-//! (to come)
+//! Wires the parts of a running Paceline together, and takes them apart in order. Decides nothing.
+
+use crate::api;
+use crate::clock::Clock;
+use crate::config::{Config, PbxKind};
+use crate::dialer::{Dialer, StartError, Switch};
+use crate::metrics::Metrics;
+use crate::pbx;
+use crate::store::{Store, StoreError};
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use secrecy::ExposeSecret;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A running Paceline.
+#[derive(Debug)]
+pub struct App {
+    /// Where state is kept.
+    pub store: Store,
+    /// What dials.
+    pub dialer: Dialer,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
+    /// Where the API listens.
+    pub addr: SocketAddr,
+    api: JoinHandle<std::io::Result<()>>,
+    stop_api: oneshot::Sender<()>,
+}
+
+/// Paceline could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The store.
+    #[error("open the store `{shown}`")]
+    Store {
+        /// Its URL without the password.
+        shown: String,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// The address.
+    #[error("listen on {addr}: choose another address with `listen` under [server]")]
+    Listen {
+        /// Which.
+        addr: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The dialer.
+    #[error(transparent)]
+    Dialer(#[from] StartError),
+}
+
+impl App {
+    /// Opens the store, takes over what the last run left open, attaches to the switches, and serves the API.
+    pub async fn start(config: &Config, clock: Clock) -> Result<Self, AppError> {
+        let metrics = Metrics::new();
+        let shown = config.store.shown.clone();
+        let store = Store::open(config.store.url.expose_secret(), &metrics).await;
+        let store = store.map_err(|source| AppError::Store { shown, source })?;
+        let listener = TcpListener::bind(config.listen).await;
+        let listen = |source| AppError::Listen {
+            addr: config.listen,
+            source,
+        };
+        let listener = listener.map_err(listen)?;
+        let addr = listener.local_addr().map_err(listen)?;
+        let writer = store.writer();
+        let switches = config.pbxes.iter().map(|pbx| attach(pbx, clock)).collect();
+        let dialer = Dialer::start(store.clone(), writer, clock, metrics.clone(), switches).await?;
+        let routes = router(config, &store, &dialer, &metrics, clock);
+        let (stop_api, stopped) = oneshot::channel();
+        let api = tokio::spawn(async move {
+            let until = async {
+                // An error means that the app is gone, which also ends the API.
+                stopped.await.ok();
+            };
+            axum::serve(listener, routes).with_graceful_shutdown(until).await
+        });
+        Ok(Self {
+            store,
+            dialer,
+            metrics,
+            addr,
+            api,
+            stop_api,
+        })
+    }
+
+    /// Launches nothing more, waits for conversations to end, then stops. Cancel it and call [`App::stop`] to wait no
+    /// longer.
+    pub async fn drain(&self) {
+        self.dialer.drain().await;
+    }
+
+    /// Stops now. Calls that are up stay up, and are taken over at the next start.
+    pub async fn stop(self) {
+        self.dialer.stop().await;
+        self.stop_api.send(()).ok();
+        self.api.abort();
+        self.store.close().await;
+    }
+}
+
+fn attach(config: &crate::config::PbxConfig, clock: Clock) -> Switch {
+    let (kind, handle) = match &config.kind {
+        PbxKind::Ari {
+            url,
+            username,
+            password,
+            app,
+        } => {
+            let config = pbx::ari::AriConfig {
+                name: config.name.clone(),
+                url: url.clone(),
+                username: username.clone(),
+                password: password.clone(),
+                app: app.clone(),
+            };
+            ("ari", pbx::ari::spawn(config))
+        }
+        PbxKind::Sim { seed, .. } => {
+            let (handle, _) = pbx::sim::spawn_seeded(paceline_sim::SimConfig::default(), *seed, clock);
+            ("sim", handle)
+        }
+    };
+    Switch {
+        name: config.name.clone(),
+        kind,
+        agent_dial: config.agent_dial.clone(),
+        handle,
+    }
+}
+
+fn router(config: &Config, store: &Store, dialer: &Dialer, metrics: &Metrics, clock: Clock) -> Router {
+    let metrics = metrics.clone();
+    let scrape = get(move || {
+        let text = metrics.render();
+        async move { ([(CONTENT_TYPE, Metrics::CONTENT_TYPE)], text) }
+    });
+    let state = api::ApiState::new(
+        store.clone(),
+        Arc::new(dialer.clone()),
+        clock,
+        config.default_region.as_deref(),
+    );
+    api::router(state).route("/metrics", scrape)
+}

@@ -4,6 +4,7 @@
 //! one engine per campaign ([`dialer`]), and serves people and programs ([`api`], [`cli`], [`metrics`]).
 
 pub mod api;
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
