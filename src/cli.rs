@@ -2,15 +2,20 @@
 //! has a file of its own; none of them decides anything about calls. Start at [`main`].
 
 mod check;
+mod import;
+mod keys;
 pub mod progress;
 pub mod screen;
 
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError};
+use crate::telemetry;
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use screen::Screen;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tracing::level_filters::LevelFilter;
 
 const EXAMPLES: &str = "\
 Try it, with nothing but this binary:
@@ -47,6 +52,13 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Read a contact file into a new contact list. Every row that cannot be taken is named with its reason.
+    ///
+    /// The list appears once it is complete; a failed import leaves nothing behind. It may run while `serve` does.
+    Import(import::ImportArgs),
+    /// Make, list and revoke API keys.
+    #[command(subcommand)]
+    Key(keys::KeyCommand),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -81,9 +93,19 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli, _screen: &Screen) -> anyhow::Result<()> {
+fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
+    let file = cli.common.config.as_deref();
+    if let Command::Config(ConfigCommand::Check { json }) = cli.command {
+        return check::run(file, json);
+    }
+    let config = Config::load(file)?;
+    telemetry::init(cli.common.log_json || config.log_json, LevelFilter::WARN, screen)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the runtime")?;
     match cli.command {
-        Command::Config(ConfigCommand::Check { json }) => check::run(cli.common.config.as_deref(), json),
+        Command::Config(_) => Ok(()),
+        Command::Key(command) => runtime.block_on(keys::run(&config, command)),
+        Command::Import(args) => runtime.block_on(import::run(&config, args, screen)),
     }
 }
 

@@ -25,13 +25,13 @@ pub enum TelemetryError {
     Twice(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Starts logging for this process. Lines go around what `screen` shows.
-pub fn init(json: bool, screen: &Screen) -> Result<(), TelemetryError> {
+/// Starts logging for this process, from `level` on where `RUST_LOG` is not set. Lines go around what `screen` shows.
+pub fn init(json: bool, level: LevelFilter, screen: &Screen) -> Result<(), TelemetryError> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(text) if !text.is_empty() => {
             EnvFilter::try_new(text).map_err(|err| TelemetryError::Filter(Box::new(err)))?
         }
-        Ok(_) | Err(VarError::NotPresent) => EnvFilter::default().add_directive(LevelFilter::INFO.into()),
+        Ok(_) | Err(VarError::NotPresent) => EnvFilter::default().add_directive(level.into()),
         Err(err) => return Err(TelemetryError::Filter(Box::new(err))),
     };
     let screen = screen.clone();

@@ -42,6 +42,11 @@ impl Screen {
         drop(self.clone().write_all(text.as_bytes()));
     }
 
+    /// Runs `write`, which may write to the terminal, with the foot out of the way.
+    pub fn around<R>(&self, write: impl FnOnce() -> R) -> R {
+        self.block.suspend(write)
+    }
+
     /// Takes the foot away.
     pub fn clear(&self) {
         // A terminal that cannot be cleared only looks untidy.
@@ -57,7 +62,7 @@ impl Default for Screen {
 
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.block.suspend(|| std::io::stderr().write_all(bytes))?;
+        self.around(|| std::io::stderr().write_all(bytes))?;
         Ok(bytes.len())
     }
 

@@ -1,8 +1,9 @@
 //! Reads a contact file row by row, in constant memory. In: bytes. Out: a [`Row`] each, checked. Knows no store.
 
+use super::ImportError;
 use super::header::{Column, Columns};
-use super::{ImportError, NewContact};
 use crate::numbers::{NumberError, normalise};
+use crate::store::NewContact;
 use csv::{ByteRecord, ReaderBuilder};
 use serde::Serialize;
 use std::cell::Cell;
@@ -133,7 +134,13 @@ impl<R: Read> Rows<R> {
     }
 
     fn contact(&mut self) -> Result<NewContact, (Option<String>, String)> {
-        if self.record.len() > self.width {
+        // Spreadsheets write empty cells far to the right.
+        if self
+            .record
+            .iter()
+            .skip(self.width)
+            .any(|cell| !cell.trim_ascii().is_empty())
+        {
             let (has, header) = (self.record.len(), self.width);
             let reason = format!(
                 "{has} columns, but the header has {header}: put quotation marks around cells that hold a separator"
@@ -283,7 +290,7 @@ mod tests {
             Contact 1;(202) 555-0123;America/New_York;\"Washington; DC\"\r\n\
             Contact 2;202-555-01;;\r\n\
             \r\n\
-            ;+1 202 555 0124\r\n\
+            ;+1 202 555 0124;;;;\r\n\
             Contact 4;2025550125;New York;\r\n\
             \"Contact\r\n5\";2025550126;;;one too many\r\n\
             Contact 6;;;\r\n";

@@ -1,0 +1,153 @@
+//! `paceline key …`: API keys, from the machine that has the store. The API can do the same, given a first key.
+
+use super::say;
+use crate::api::keys;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::store::{ApiKeyRow, Role, Store};
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+use jiff::Timestamp;
+use paceline_core::time::Wall;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+/// Keys read at once.
+const PAGE: i64 = 200;
+/// Longest name, in characters; the API has the same.
+const NAME_CHARS_MAX: usize = 200;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Make a key and show it, this once: nothing is kept of it but a salted hash.
+    Create {
+        /// Who or what it is for; once only.
+        name: String,
+        /// What it may do: `read` looks at everything, `agent` also logs agents in and out and gives dispositions,
+        /// `write` also changes everything.
+        #[arg(long, value_name = "read|agent|write")]
+        role: Role,
+        /// Show it telephone numbers in full; otherwise all but the last two digits are masked.
+        #[arg(long)]
+        sees_numbers: bool,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the keys there are, revoked ones too.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a key useless, for good and at once.
+    Revoke {
+        /// Its name.
+        name: String,
+    },
+}
+
+pub(super) async fn run(config: &Config, command: KeyCommand) -> anyhow::Result<()> {
+    let store = Store::open(config.store.url.expose_secret(), &Metrics::new()).await;
+    let store = store.with_context(|| format!("cannot open the store `{}`", config.store.shown))?;
+    let done = work(config, &store, command).await;
+    store.close().await;
+    done
+}
+
+async fn work(config: &Config, store: &Store, command: KeyCommand) -> anyhow::Result<()> {
+    let now = Clock::real().now().wall;
+    let told = match command {
+        KeyCommand::Create {
+            name,
+            role,
+            sees_numbers,
+            json,
+        } => {
+            if !(1..=NAME_CHARS_MAX).contains(&name.chars().count()) {
+                bail!("a key's name has 1 to {NAME_CHARS_MAX} characters");
+            }
+            let key = keys::create(store, &name, role, sees_numbers, now).await?;
+            if json {
+                format!("{}\n", json!({"name": name, "role": role, "key": key}))
+            } else {
+                format!(
+                    "{key}\n\nKeep it now: it cannot be shown again. Send it with every request:\n  \
+                     curl -H 'Authorization: Bearer {key}' http://{}/api/v1/campaigns\n",
+                    config.listen
+                )
+            }
+        }
+        KeyCommand::List { json } => {
+            let rows = all(store).await?;
+            if json {
+                format!("{:#}\n", Value::Array(rows.iter().map(as_json).collect()))
+            } else {
+                table(&rows)
+            }
+        }
+        KeyCommand::Revoke { name } => {
+            let rows = all(store).await?;
+            let Some(row) = rows.iter().find(|row| row.name == name) else {
+                bail!("no key is called `{name}`: `paceline key list` shows which there are");
+            };
+            store.revoke_api_key(row.id, now).await?;
+            format!("`{name}` is of no use any more\n")
+        }
+    };
+    Ok(say(&told)?)
+}
+
+async fn all(store: &Store) -> anyhow::Result<Vec<ApiKeyRow>> {
+    let mut rows: Vec<ApiKeyRow> = Vec::new();
+    loop {
+        let page = store.api_keys(rows.last().map(|row| row.id), PAGE).await?;
+        if page.is_empty() {
+            return Ok(rows);
+        }
+        rows.extend(page);
+    }
+}
+
+fn as_json(row: &ApiKeyRow) -> Value {
+    json!({
+        "id": row.id,
+        "name": row.name,
+        "role": row.role,
+        "sees_numbers": row.sees_numbers,
+        "created_at": utc(row.created_at),
+        "revoked_at": row.revoked_at.map(utc),
+    })
+}
+
+fn table(rows: &[ApiKeyRow]) -> String {
+    if rows.is_empty() {
+        return "there is no key yet: `paceline key create NAME --role write` makes one\n".to_owned();
+    }
+    let width = rows
+        .iter()
+        .map(|row| row.name.chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(4);
+    let mut text = format!("{:<width$}  role   numbers  made\n", "name");
+    for row in rows {
+        let numbers = if row.sees_numbers { "in full" } else { "masked" };
+        let made = utc(row.created_at);
+        let revoked = row
+            .revoked_at
+            .map_or(String::new(), |at| format!("  revoked {}", utc(at)));
+        text.push_str(&format!(
+            "{:<width$}  {:<5}  {numbers:<7}  {made}{revoked}\n",
+            row.name,
+            row.role.as_str()
+        ));
+    }
+    text
+}
+
+/// To the second, as `2026-11-20T15:00:00Z`.
+fn utc(at: Wall) -> String {
+    Timestamp::from_second(at.0.div_euclid(1000)).map_or_else(|_| at.0.to_string(), |at| at.to_string())
+}
