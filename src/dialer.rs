@@ -61,6 +61,8 @@ struct Inner {
     metrics: Metrics,
     switches: BTreeMap<PbxName, SwitchFace>,
     routes: Routes,
+    /// Where each logged-in agent works.
+    agents: Mutex<BTreeMap<AgentId, CampaignId>>,
     state: Mutex<State>,
     stopping: AtomicBool,
 }
@@ -162,6 +164,7 @@ impl Dialer {
             metrics,
             switches: faces,
             routes,
+            agents: Mutex::default(),
             state,
             stopping,
         };
@@ -205,6 +208,7 @@ impl Dialer {
                 warn!(agent.id = %agent.agent, pbx.name = %agent.pbx, "agent {} was logged in on `{}`, which is not configured any more", agent.agent, agent.pbx);
                 continue;
             };
+            self.0.agents().insert(agent.agent, id);
             agents.push(OpenAgent {
                 agent: agent.agent,
                 pbx: agent.pbx,
@@ -300,6 +304,13 @@ impl Dialer {
             return Err(AgentRefusal::Stopping);
         }
         let inputs = self.0.inputs_of(campaign).ok_or(AgentRefusal::NotRunning)?;
+        if matches!(request, AgentRequest::LogIn { .. }) {
+            let mut agents = self.0.agents();
+            match agents.get(&agent) {
+                Some(other) if *other != campaign => return Err(AgentRefusal::LoggedInElsewhere(*other)),
+                Some(_) | None => agents.insert(agent, campaign),
+            };
+        }
         let (reply, answer) = oneshot::channel();
         let asked = async {
             inputs
@@ -315,6 +326,11 @@ impl Dialer {
         tokio::time::timeout(REQUEST_PATIENCE, asked)
             .await
             .unwrap_or(Err(AgentRefusal::Busy))
+    }
+
+    /// Where the agent is logged in, if so.
+    pub fn campaign_of(&self, agent: AgentId) -> Option<CampaignId> {
+        self.0.agents().get(&agent).copied()
     }
 
     /// The campaign at this moment; `None` where no engine runs for it.
@@ -398,6 +414,10 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn agents(&self) -> MutexGuard<'_, BTreeMap<AgentId, CampaignId>> {
+        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn inputs_of(&self, campaign: CampaignId) -> Option<mpsc::Sender<Told>> {
         self.state()
             .campaigns
@@ -450,6 +470,10 @@ impl crate::api::control::Dialer for Dialer {
         request: AgentRequest,
     ) -> BoxFuture<'_, Result<(), AgentRefusal>> {
         Box::pin(self.agent(campaign, agent, request))
+    }
+
+    fn campaign_of(&self, agent: AgentId) -> Option<CampaignId> {
+        self.campaign_of(agent)
     }
 
     fn live(&self, campaign: CampaignId) -> Option<Arc<LiveCampaign>> {

@@ -11,7 +11,6 @@ use crate::store::{AgentRow, Deleted, NewAgent, StoreError};
 use axum::Json as Body;
 use axum::extract::State;
 use axum::http::StatusCode;
-use paceline_core::agent::AgentState;
 use paceline_core::campaign::CampaignState;
 use paceline_core::dial::Extension;
 use paceline_core::engine::EngineError;
@@ -191,7 +190,7 @@ pub(super) async fn log_in(
     Json(input): Json<LogIn>,
 ) -> ApiResult<(StatusCode, Body<Agent>)> {
     let row = find(&state, id).await?;
-    if row.state != AgentState::Offline {
+    if state.dialer.campaign_of(row.id).is_some() {
         return Err(logged_in(&row));
     }
     let campaign = match state.store.campaign(CampaignId(input.campaign_id)).await? {
@@ -286,7 +285,7 @@ async fn ask_where_logged_in(
     request: AgentRequest,
 ) -> ApiResult<(StatusCode, Body<Agent>)> {
     let row = find(state, id).await?;
-    let campaign = row.campaign.ok_or_else(|| {
+    let campaign = state.dialer.campaign_of(row.id).ok_or_else(|| {
         Problem::conflict(format!(
             "Agent {id} is not logged in. Log in with POST /api/v1/agents/{id}/log-in {{\"campaign_id\": …}}."
         ))
@@ -311,6 +310,7 @@ async fn ask(
         AgentRefusal::Engine(error @ (EngineError::NotLoggedIn(_) | EngineError::OtherPhone(_) | EngineError::NotOnCall(_))) => {
             Problem::conflict(format!("{error}."))
         }
+        refusal @ AgentRefusal::LoggedInElsewhere(_) => Problem::conflict(format!("{refusal}.")),
         AgentRefusal::Engine(error @ EngineError::NotAsked(_)) => Problem::internal(error),
         AgentRefusal::Busy => Problem::unavailable("The campaign has no time for this now. Try again in a second.", 1),
     })?;

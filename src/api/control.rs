@@ -25,6 +25,9 @@ pub trait Dialer: Send + Sync {
         request: AgentRequest,
     ) -> BoxFuture<'_, Result<(), AgentRefusal>>;
 
+    /// Where the agent is logged in, if so.
+    fn campaign_of(&self, agent: AgentId) -> Option<CampaignId>;
+
     /// The campaign at this moment; `None` where no engine runs for it.
     fn live(&self, campaign: CampaignId) -> Option<Arc<LiveCampaign>>;
 
@@ -44,6 +47,9 @@ pub enum AgentRefusal {
     /// The engine's queue is full.
     #[error("the campaign's engine is busy: try again in a second")]
     Busy,
+    /// The agent works elsewhere.
+    #[error("the agent is logged in to campaign {0}: log out there first")]
+    LoggedInElsewhere(CampaignId),
     /// As things stand for this agent.
     #[error(transparent)]
     Engine(#[from] paceline_core::engine::EngineError),

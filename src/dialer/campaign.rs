@@ -8,11 +8,12 @@ use crate::store::{DialCampaign, Leased};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use paceline_core::agent::AgentState;
 use paceline_core::command::{Change, Command, NewAttempt};
-use paceline_core::engine::Engine;
+use paceline_core::engine::{Engine, EngineError};
 use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
-use paceline_core::input::{Input, Prepared, Recovered};
+use paceline_core::input::{AgentRequest, Input, Prepared, Recovered};
 use paceline_core::live::LiveCampaign;
 use paceline_core::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent};
 use paceline_core::time::Mono;
@@ -162,9 +163,13 @@ impl Task {
                 request,
                 reply,
             } => {
+                let logs_in = matches!(request, AgentRequest::LogIn { .. });
                 let result = self
                     .engine
                     .handle(self.dialer.clock.now(), Input::Agent { agent, request });
+                if logs_in && matches!(result, Err(EngineError::Draining)) {
+                    self.dialer.agents().remove(&agent);
+                }
                 // Whoever asked may have gone.
                 let _ = reply.send(result.map_err(AgentRefusal::Engine));
             }
@@ -322,6 +327,14 @@ impl Task {
                     .talk_duration
                     .observe(self.dialer.clock.now().mono.since(connected));
             }
+        }
+        if let Change::Agent {
+            agent,
+            state: AgentState::Offline,
+            ..
+        } = &change
+        {
+            self.dialer.agents().remove(agent);
         }
         self.dialer.writer.change(self.id, change).await;
     }

@@ -98,6 +98,8 @@ pub enum AgentRequest {
     Ready,
     /// Take no calls. During a call: after it.
     Pause,
+    /// Be done with the last conversation; changes nothing else.
+    EndWrapUp,
     /// End the conversation; the agent's own leg stays.
     HangUp,
 }

@@ -70,11 +70,16 @@ impl Engine {
                 if self.draining {
                     return Err(EngineError::Draining);
                 }
-                if let Some(Work::WrapUp { .. }) = self.agents.get(&id).map(|a| a.work) {
-                    self.set_work(now, id, Work::Idle { since: now.mono });
-                }
+                self.end_wrap_up(now, id);
                 self.set_wants(now, id, Wants::Calls);
                 self.call_phone_afresh(now, id);
+                self.serve_waiting(now);
+                Ok(())
+            }
+            AgentRequest::EndWrapUp => {
+                self.known(id)?;
+                self.end_wrap_up(now, id);
+                self.leave_if_due(now, id);
                 self.serve_waiting(now);
                 Ok(())
             }
@@ -108,10 +113,14 @@ impl Engine {
 
     pub(super) fn log_out(&mut self, now: Now, id: AgentId) {
         self.set_wants(now, id, Wants::LogOut);
+        self.end_wrap_up(now, id);
+        self.leave_if_due(now, id);
+    }
+
+    fn end_wrap_up(&mut self, now: Now, id: AgentId) {
         if let Some(Work::WrapUp { .. }) = self.agents.get(&id).map(|a| a.work) {
             self.set_work(now, id, Work::Idle { since: now.mono });
         }
-        self.leave_if_due(now, id);
     }
 
     /// An agent who wants to go home and has nothing left to do goes.

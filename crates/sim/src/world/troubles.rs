@@ -253,7 +253,7 @@ impl World {
             AgentRequest::HangUp => {
                 (state != Some(AgentState::OnCall)).then_some(EngineError::NotOnCall(agent))
             }
-            AgentRequest::LogOut | AgentRequest::Pause => None,
+            AgentRequest::LogOut | AgentRequest::Pause | AgentRequest::EndWrapUp => None,
         };
         let refused = self.ask(campaign, Input::Agent { agent, request })?;
         if refused == expected {
