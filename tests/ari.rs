@@ -4,5 +4,11 @@
 mod agents;
 #[path = "ari/bench.rs"]
 mod bench;
+#[path = "ari/link.rs"]
+mod link;
 #[path = "ari/outcomes.rs"]
 mod outcomes;
+#[path = "ari/proxy.rs"]
+mod proxy;
+#[path = "ari/recordings.rs"]
+mod recordings;

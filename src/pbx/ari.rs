@@ -5,7 +5,7 @@
 //! all that lives on the switch is read: that is the only way in which a loss is repaired.
 //!
 //! - [`decode`]: frames to values;
-//! - `legs`, `recordings`: what is known of each leg, as pure state machines;
+//! - `leg`, `legs`, `recordings`: what is known of each leg, as pure state machines;
 //! - `rest`: requests as values; `survey`: what lives on the switch after a gap;
 //! - `wire`, `session`, `link`: sockets, time and queues around these.
 //!
@@ -18,8 +18,10 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 pub mod decode;
+mod leg;
 mod legs;
 mod link;
+mod out;
 mod recordings;
 mod rest;
 mod session;

@@ -24,10 +24,16 @@ pub(crate) struct Bench {
 }
 
 pub(crate) fn lab(version: Version) -> Lab {
+    lab_with(version, Audio::None, "")
+}
+
+/// `dialplan` is added to `extensions.conf`.
+pub(crate) fn lab_with(version: Version, audio: Audio, dialplan: &str) -> Lab {
     Lab::start_with(&LabOptions {
         version,
-        audio: Audio::None,
+        audio,
         agents: 20,
+        append: vec![("extensions.conf".to_owned(), dialplan.to_owned())],
         ..LabOptions::default()
     })
     .expect("the lab starts")
@@ -45,7 +51,10 @@ pub(crate) fn config(lab: &Lab, url: &str) -> AriConfig {
 
 impl Bench {
     pub(crate) async fn start(version: Version) -> Self {
-        let lab = lab(version);
+        Self::on(lab(version)).await
+    }
+
+    pub(crate) async fn on(lab: Lab) -> Self {
         let driver = Driver::start(config(&lab, &lab.asterisk.ari_url())).await;
         Self { lab, driver }
     }
@@ -88,15 +97,6 @@ impl Driver {
             }
             self.said.push(stamped.event);
         }
-    }
-
-    /// Everything said so far, and what is said in the next moment.
-    pub(crate) async fn said_within(&mut self, time: Duration) -> &[PbxEvent] {
-        let deadline = tokio::time::Instant::now() + time;
-        while let Ok(Some(stamped)) = tokio::time::timeout_at(deadline, self.handle.events.recv()).await {
-            self.said.push(stamped.event);
-        }
-        &self.said
     }
 
     pub(crate) async fn resynchronised(&mut self) -> Snapshot {

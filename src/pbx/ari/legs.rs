@@ -4,194 +4,31 @@
 //! Measured on 22.10 and 16.28, and nowhere in the manuals:
 //! - Where we originate, a failure raises a last `Dial` before `ChannelDestroyed`; our own ring timeout does not.
 //!   Nothing else tells it from a real 480.
-//! - Ending a leg ourselves gives cause 16 and no SIP status, ringing or not.
+//! - Ending a leg ourselves gives cause 16, ringing or not; before the dialing began, with SIP status 603 and no `Dial`.
 //! - A leg placed over `Local/` shows only the dialplan's view: a failure announcement, answered or not, hides what the
 //!   trunk said. What the dialplan dials is told by `Dial` with our far half as the caller, and the trunk's cause by
 //!   the trunk's own `ChannelHangupRequest`.
 
 use super::decode::{Cause, DialStatus, Event};
+use super::leg::{Behind, EndedLegs, Leg, Quiet, Side, Stage};
+use super::out::{Out, Then};
 use super::recordings::Recordings;
-use super::rest::{self, Placement, Request};
+use super::rest::{self, Placement};
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{ConnectFault, DialString, EndedBy, LegEnd, PbxCommand, PbxEvent, Progress};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// Ids of ended legs kept, so that a late hang-up is not taken for an unseen end.
-const ENDED_KEPT_MAX: usize = 8192;
+mod adopt;
+
+/// An agent who hears nothing at all for so long gets silence sent. Some phones hang up after 30 s without RTP; and
+/// silence costs the switch 50 packets a second, so agents with much to do are spared it.
+const UNHEARD_MAX: Duration = Duration::from_secs(10);
+/// Ends of channels remembered that may turn out to be trunks' of ours, some milliseconds later.
+const STRAYS_MAX: usize = 256;
 /// How long the end of a leg that the switch no longer knows may still be on its way to us.
 const END_LATE_MAX: Duration = Duration::from_secs(1);
-
-/// Whose leg it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    Callee,
-    Agent,
-}
-
-impl Side {
-    /// As written into the leg when it is placed.
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            Self::Callee => "callee",
-            Self::Agent => "agent",
-        }
-    }
-
-    pub(super) fn of(word: &str) -> Option<Self> {
-        match word {
-            "callee" => Some(Self::Callee),
-            "agent" => Some(Self::Agent),
-            _ => None,
-        }
-    }
-}
-
-/// How far a leg is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// Placed; nobody answered.
-    Dialing,
-    /// The dialplan answered, and no trunk did: an announcement, perhaps.
-    DialplanOnly,
-    /// Answered. An agent's leg is being put into its bridge.
-    Answered,
-    /// An agent's leg in its bridge.
-    Held,
-}
-
-/// What is known of the trunk behind a leg that goes through the dialplan.
-#[derive(Debug, Default)]
-struct Behind {
-    answered: bool,
-    /// The newest cause that a trunk's channel gave.
-    cause: Cause,
-    /// Set while no trunk is being dialed any more and the last one refused: what it said.
-    failed: Option<Cause>,
-}
-
-#[derive(Debug)]
-struct Leg {
-    side: Side,
-    stage: Stage,
-    rang: bool,
-    early_media: bool,
-    /// The switch said how the dialing came out, so that its own end is not our ring timeout.
-    dial_over: bool,
-    hang_up_asked: bool,
-    behind: Option<Box<Behind>>,
-}
-
-impl Leg {
-    fn new(side: Side, through_dialplan: bool) -> Self {
-        Self {
-            side,
-            stage: Stage::Dialing,
-            rang: false,
-            early_media: false,
-            dial_over: false,
-            hang_up_asked: false,
-            behind: through_dialplan.then(Box::default),
-        }
-    }
-
-    fn answered(&self) -> bool {
-        matches!(self.stage, Stage::Answered | Stage::Held)
-    }
-
-    fn end(&self, cause: Cause) -> LegEnd {
-        // A cause of its own means that the far end was faster than our hang-up.
-        let ours = self.hang_up_asked
-            && (self.answered() || (cause.sip.is_none() && matches!(cause.q850, None | Some(16))));
-        let refusal = self.behind.as_ref().and_then(|behind| behind.failed);
-        let (by, cause) = match refusal {
-            _ if ours => (EndedBy::Us, cause),
-            Some(trunk) if !self.answered() => (EndedBy::Network, trunk),
-            _ if self.dial_over || self.answered() => (EndedBy::Network, cause),
-            _ => (EndedBy::RingTimeout, cause),
-        };
-        LegEnd {
-            by,
-            q850: cause.q850,
-            sip: cause.sip,
-            progressed: self.rang || self.early_media,
-            answered: self.answered(),
-            detail: String::new(),
-        }
-    }
-}
-
-/// Why a request was sent, so that its reply finds its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Then {
-    Placed(Uuid),
-    Connected(LegId, AgentLegId),
-    HungUp(Uuid),
-    Held(Uuid),
-    Announced(String),
-    Recorded(String),
-    RecordingChecked(String),
-    /// The outcome changes nothing here.
-    Nothing,
-    /// As `Nothing`, but worth a warning.
-    Watched,
-}
-
-/// A request, the leg whose requests must stay in order, and what its reply is for.
-pub(super) struct Ask {
-    pub(super) request: Request,
-    pub(super) key: Uuid,
-    pub(super) then: Then,
-}
-
-/// What came out: to be drained after every call.
-#[derive(Default)]
-pub(super) struct Out {
-    pub(super) asks: VecDeque<Ask>,
-    pub(super) events: VecDeque<PbxEvent>,
-}
-
-impl Out {
-    pub(super) fn ask(&mut self, key: Uuid, then: Then, request: Request) {
-        self.asks.push_back(Ask { request, key, then });
-    }
-}
-
-/// Ids of ended legs, oldest forgotten first.
-#[derive(Default)]
-struct EndedLegs {
-    order: VecDeque<Uuid>,
-    ids: HashSet<Uuid>,
-}
-
-impl EndedLegs {
-    fn insert(&mut self, id: Uuid) {
-        if self.ids.insert(id) {
-            self.order.push_back(id);
-        }
-        if self.order.len() > ENDED_KEPT_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ids.remove(&oldest);
-        }
-    }
-
-    fn forget(&mut self, id: &Uuid) {
-        self.ids.remove(id);
-    }
-}
-
-/// A channel of ours found on the switch after a gap.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
-    pub(super) side: Side,
-    pub(super) stage: Stage,
-    pub(super) rang: bool,
-    pub(super) through_dialplan: bool,
-    /// In our application: nobody else took it.
-    pub(super) in_app: bool,
-}
 
 /// Everything that the driver knows.
 pub(super) struct Legs {
@@ -200,6 +37,9 @@ pub(super) struct Legs {
     ended: EndedLegs,
     /// Channels that the dialplan dials behind our legs, by their ids.
     trunks: HashMap<String, Uuid>,
+    /// What channels of others said at their end, newest last: the dialplan tells that it dials a trunk only after
+    /// dialing it, and a refusal can be faster.
+    strays: VecDeque<(String, Cause)>,
     /// Legs that the switch does not know though nobody saw their end, and when to stop waiting for it.
     missing: VecDeque<(Instant, Uuid)>,
     /// Whether the switch tells us about trunks' channels too.
@@ -216,14 +56,15 @@ fn uuid(id: &str) -> Option<Uuid> {
 impl Legs {
     pub(super) fn new(app: String) -> Self {
         Self {
-            app,
             legs: HashMap::new(),
             ended: EndedLegs::default(),
             trunks: HashMap::new(),
+            strays: VecDeque::new(),
             missing: VecDeque::new(),
             trunks_watched: false,
-            recordings: Recordings::default(),
+            recordings: Recordings::new(app.clone()),
             out: Out::default(),
+            app,
         }
     }
 
@@ -259,11 +100,7 @@ impl Legs {
                 ring_timeout,
                 duration_max,
             ),
-            PbxCommand::Connect { leg, agent_leg } => self.out.ask(
-                leg.0,
-                Then::Connected(leg, agent_leg),
-                rest::add_to_bridge(agent_leg.0, leg.0),
-            ),
+            PbxCommand::Connect { leg, agent_leg } => self.connect(leg, agent_leg),
             PbxCommand::HangUp { leg } => self.hang_up(Side::Callee, leg.0),
             PbxCommand::HangUpAgent { leg } => self.hang_up(Side::Agent, leg.0),
             PbxCommand::Record {
@@ -390,6 +227,38 @@ impl Legs {
             .ask(leg, Then::HungUp(leg), rest::hang_up(&leg.to_string()));
     }
 
+    fn connect(&mut self, leg: LegId, agent_leg: AgentLegId) {
+        self.out.ask(
+            leg.0,
+            Then::Connected(leg, agent_leg),
+            rest::add_to_bridge(&self.app, agent_leg.0, leg.0),
+        );
+        if let Some(agent) = self.legs.get_mut(&agent_leg.0) {
+            if agent.quiet == Quiet::Silence {
+                self.out
+                    .ask(agent_leg.0, Then::Nothing, rest::stop_silence(agent_leg.0));
+            }
+            agent.quiet = Quiet::No;
+            agent.with = Some(leg.0);
+        }
+        if let Some(callee) = self.legs.get_mut(&leg.0) {
+            callee.with = Some(agent_leg.0);
+        }
+    }
+
+    /// The callee left the agent, or never came.
+    fn parted(&mut self, callee: Uuid, agent: Uuid, now: Instant) {
+        if let Some(callee) = self.legs.get_mut(&callee) {
+            callee.with = None;
+        }
+        if let Some(agent) = self.legs.get_mut(&agent)
+            && agent.with == Some(callee)
+        {
+            agent.with = None;
+            agent.quiet = Quiet::Nothing(now);
+        }
+    }
+
     // --- events -----------------------------------------------------------------------------------------------
 
     pub(super) fn event(&mut self, event: &Event<'_>, now: Instant) {
@@ -403,10 +272,15 @@ impl Legs {
             Event::HangupRequest { channel, cause } => {
                 if let Some(behind) = self.behind(channel) {
                     behind.cause = *cause;
+                } else if uuid(channel).is_none() {
+                    if self.strays.len() >= STRAYS_MAX {
+                        self.strays.pop_front();
+                    }
+                    self.strays.push_back((channel.to_string(), *cause));
                 }
             }
             Event::Destroyed { channel, cause } => match uuid(channel) {
-                Some(id) => self.destroyed(id, *cause),
+                Some(id) => self.destroyed(id, *cause, now),
                 None => {
                     self.trunks.remove(&**channel);
                 }
@@ -425,7 +299,6 @@ impl Legs {
             }
             Event::ApplicationReplaced | Event::Reply { .. } | Event::Other => {}
         }
-        self.tick(now);
     }
 
     fn behind(&mut self, trunk: &str) -> Option<&mut Behind> {
@@ -462,7 +335,12 @@ impl Legs {
         match status {
             DialStatus::Begun => {
                 behind.failed = None;
-                behind.cause = Cause::default();
+                behind.cause = self
+                    .strays
+                    .iter()
+                    .rfind(|(channel, _)| channel == peer)
+                    .map(|(_, cause)| *cause)
+                    .unwrap_or_default();
                 self.trunks.insert(peer.to_owned(), id);
             }
             DialStatus::Ringing | DialStatus::Progress => self.progressed(id, status),
@@ -525,21 +403,28 @@ impl Legs {
     }
 
     fn hold(&mut self, agent: Uuid) {
-        self.out.ask(agent, Then::Nothing, rest::make_bridge(agent));
         self.out
-            .ask(agent, Then::Held(agent), rest::add_to_bridge(agent, agent));
+            .ask(agent, Then::Nothing, rest::make_bridge(&self.app, agent));
+        self.out.ask(
+            agent,
+            Then::Held(agent),
+            rest::add_to_bridge(&self.app, agent, agent),
+        );
     }
 
-    fn destroyed(&mut self, id: Uuid, cause: Cause) {
+    fn destroyed(&mut self, id: Uuid, cause: Cause, now: Instant) {
         if let Some(leg) = self.legs.get(&id) {
             let end = leg.end(cause);
-            self.ended(id, end);
+            self.ended(id, end, now);
         }
     }
 
-    fn ended(&mut self, id: Uuid, end: LegEnd) {
+    fn ended(&mut self, id: Uuid, end: LegEnd, now: Instant) {
         let Some(leg) = self.legs.remove(&id) else { return };
         self.ended.insert(id);
+        if let (Side::Callee, Some(agent)) = (leg.side, leg.with) {
+            self.parted(id, agent, now);
+        }
         if leg.behind.is_some() {
             self.trunks.retain(|_, behind| *behind != id);
         }
@@ -551,7 +436,8 @@ impl Legs {
             Side::Agent => {
                 self.recordings.agent_left(AgentLegId(id), &mut self.out);
                 if leg.answered() {
-                    self.out.ask(id, Then::Nothing, rest::destroy_bridge(id));
+                    self.out
+                        .ask(id, Then::Nothing, rest::destroy_bridge(&self.app, id));
                 }
                 self.out.events.push_back(PbxEvent::AgentEnded {
                     leg: AgentLegId(id),
@@ -561,23 +447,31 @@ impl Legs {
         }
     }
 
-    /// To be called at least once a second.
+    /// To be called several times a second.
     pub(super) fn tick(&mut self, now: Instant) {
         while let Some((due, id)) = self.missing.front().copied()
             && due <= now
         {
             self.missing.pop_front();
-            self.vanished(id);
+            self.vanished(id, now);
+        }
+        for (id, leg) in &mut self.legs {
+            if let Quiet::Nothing(since) = leg.quiet
+                && now.duration_since(since) >= UNHEARD_MAX
+            {
+                leg.quiet = Quiet::Silence;
+                self.out.ask(*id, Then::Nothing, rest::send_silence(*id));
+            }
         }
     }
 
-    fn vanished(&mut self, id: Uuid) {
+    fn vanished(&mut self, id: Uuid, now: Instant) {
         if let Some(leg) = self.legs.get(&id) {
             let end = LegEnd {
                 by: EndedBy::Vanished,
                 ..leg.end(Cause::default())
             };
-            self.ended(id, end);
+            self.ended(id, end, now);
         }
     }
 
@@ -596,14 +490,14 @@ impl Legs {
                     detail: words.to_owned(),
                     ..LegEnd::default()
                 };
-                self.ended(leg, end);
+                self.ended(leg, end, now);
             }
-            Then::Connected(leg, agent_leg) => self.connected(leg, agent_leg, status),
+            Then::Connected(leg, agent_leg) => self.connected(leg, agent_leg, status, now),
             Then::HungUp(leg) if status == 404 => {
                 self.missing.push_back((now + END_LATE_MAX, leg));
                 return true;
             }
-            Then::Held(agent) => self.held(agent, fine),
+            Then::Held(agent) => self.held(agent, fine, now),
             Then::Announced(recording) => self.recordings.announced(&recording, fine, words, &mut self.out),
             Then::Recorded(recording) => self.recordings.recorded(&recording, fine, words, &mut self.out),
             Then::RecordingChecked(recording) => {
@@ -616,7 +510,7 @@ impl Legs {
         fine
     }
 
-    fn connected(&mut self, leg: LegId, agent_leg: AgentLegId, status: u16) {
+    fn connected(&mut self, leg: LegId, agent_leg: AgentLegId, status: u16, now: Instant) {
         let callee_lives = self.legs.contains_key(&leg.0);
         let agent_lives = self.legs.contains_key(&agent_leg.0);
         let fault = match status {
@@ -631,6 +525,7 @@ impl Legs {
             400 | 409 | 422 => ConnectFault::CalleeGone,
             _ => ConnectFault::Refused,
         };
+        self.parted(leg.0, agent_leg.0, now);
         self.out.events.push_back(PbxEvent::ConnectFailed {
             leg,
             agent_leg,
@@ -638,67 +533,23 @@ impl Legs {
         });
     }
 
-    fn held(&mut self, id: Uuid, fine: bool) {
+    fn held(&mut self, id: Uuid, fine: bool, now: Instant) {
         let Some(leg) = self.legs.get_mut(&id) else {
             // It ended while the bridge was being made.
-            self.out.ask(id, Then::Nothing, rest::destroy_bridge(id));
+            self.out
+                .ask(id, Then::Nothing, rest::destroy_bridge(&self.app, id));
             return;
         };
         if fine {
             leg.stage = Stage::Held;
+            if leg.with.is_none() {
+                leg.quiet = Quiet::Nothing(now);
+            }
             self.out
                 .events
                 .push_back(PbxEvent::AgentReady { leg: AgentLegId(id) });
         } else {
             self.hang_up(Side::Agent, id);
         }
-    }
-
-    // --- after a gap ------------------------------------------------------------------------------------------
-
-    /// Takes over what was found on the switch: `found` is every channel of ours, `trunks_watched` whether the switch
-    /// still tells us about trunks.
-    pub(super) fn adopt(&mut self, found: &HashMap<Uuid, Found>, trunks_watched: bool, now: Instant) {
-        self.trunks_watched = trunks_watched;
-        self.missing.clear();
-        for (id, found) in found {
-            let leg = self
-                .legs
-                .entry(*id)
-                .or_insert_with(|| Leg::new(found.side, found.through_dialplan));
-            leg.rang |= found.rang;
-            if found.stage != Stage::Dialing {
-                leg.dial_over = true;
-                // What the trunk did was seen then; it cannot be read back now.
-                if !(found.stage == Stage::DialplanOnly && leg.answered()) {
-                    leg.stage = found.stage;
-                }
-            }
-            if leg.answered()
-                && let Some(behind) = leg.behind.as_deref_mut()
-            {
-                behind.answered = true;
-            }
-            let needs_holding = leg.side == Side::Agent && leg.stage == Stage::Answered && found.in_app;
-            let hang_up_asked = leg.hang_up_asked;
-            self.ended.forget(id);
-            if hang_up_asked {
-                self.out
-                    .ask(*id, Then::HungUp(*id), rest::hang_up(&id.to_string()));
-            } else if needs_holding {
-                self.hold(*id);
-            }
-        }
-        // Their ends may still be among the events that follow.
-        let mut gone: Vec<Uuid> = self
-            .legs
-            .keys()
-            .filter(|id| !found.contains_key(id))
-            .copied()
-            .collect();
-        gone.sort_unstable();
-        self.missing
-            .extend(gone.into_iter().map(|id| (now + END_LATE_MAX, id)));
-        self.recordings.check(&mut self.out);
     }
 }

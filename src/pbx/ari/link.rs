@@ -2,7 +2,9 @@
 //! In: commands. Out: events. What they mean is `legs`' to say.
 
 use super::AriConfig;
+use super::leg::Side;
 use super::legs::Legs;
+use super::out::Then;
 use super::rest;
 use super::session::{End, Session};
 use super::survey::{Survey, survey};
@@ -191,14 +193,10 @@ impl Driver {
         let out = &mut self.legs.out;
         let unsubscribed: Vec<String> = survey.unsubscribed().map(|id| format!("channel:{id}")).collect();
         for ids in unsubscribed.chunks(SUBSCRIBE_MAX) {
-            out.ask(
-                Uuid::nil(),
-                super::legs::Then::Watched,
-                rest::subscribe(app, &ids.join(",")),
-            );
+            out.ask(Uuid::nil(), Then::Watched, rest::subscribe(app, &ids.join(",")));
         }
         for bridge in &survey.bridges_left {
-            out.ask(*bridge, super::legs::Then::Nothing, rest::destroy_bridge(*bridge));
+            out.ask(*bridge, Then::Nothing, rest::destroy_bridge(app, *bridge));
         }
         for (bridge, callee, recorder) in &survey.recorders {
             if self.legs.recordings.knows(*bridge) {
@@ -209,7 +207,7 @@ impl Driver {
                 None => self
                     .legs
                     .out
-                    .ask(bridge.0, super::legs::Then::Nothing, rest::hang_up(recorder)),
+                    .ask(bridge.0, Then::Nothing, rest::hang_up(recorder)),
             }
         }
     }
@@ -375,7 +373,7 @@ async fn connect(
     })?;
     for (id, found) in std::mem::take(&mut survey.sides_unknown) {
         if known.contains(&id) {
-            survey.resolve(id, found, super::legs::Side::Callee);
+            survey.resolve(id, found, Side::Callee);
             continue;
         }
         // Gone meanwhile, or not ours: no such variable.
@@ -417,13 +415,13 @@ fn version(body: &[u8]) -> Result<String, WireError> {
         })
 }
 
-fn side(body: &[u8]) -> Option<super::legs::Side> {
+fn side(body: &[u8]) -> Option<Side> {
     #[derive(Deserialize)]
     struct Variable {
         value: String,
     }
     let variable: Variable = serde_json::from_slice(body).ok()?;
-    super::legs::Side::of(&variable.value)
+    Side::of(&variable.value)
 }
 
 fn trunks_watched(application: &[u8]) -> bool {

@@ -2,7 +2,7 @@
 //! Out: requests and events. The rule it keeps: nothing is recorded before the announcement was heard to its end, and
 //! nothing after the callee left.
 
-use super::legs::{Out, Then};
+use super::out::{Out, Then};
 use super::rest;
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{PbxEvent, RecordingName};
@@ -37,8 +37,8 @@ struct Recording {
 }
 
 /// All recordings that run or are about to.
-#[derive(Default)]
 pub(super) struct Recordings {
+    app: String,
     by_name: BTreeMap<String, Recording>,
     /// Recorders that a former run of ours left in a bridge, by the callee they record.
     orphans: BTreeMap<LegId, String>,
@@ -52,6 +52,14 @@ fn fail(recording: &str, reason: &str, out: &mut Out) {
 }
 
 impl Recordings {
+    pub(super) fn new(app: String) -> Self {
+        Self {
+            app,
+            by_name: BTreeMap::new(),
+            orphans: BTreeMap::new(),
+        }
+    }
+
     pub(super) fn start(
         &mut self,
         leg: LegId,
@@ -70,12 +78,12 @@ impl Recordings {
         let stage = match announcement {
             Some(media) => {
                 let playback = format!("{PLAYBACK_PREFIX}{name}");
-                let request = rest::play(agent_leg.0, &playback, &media);
+                let request = rest::play(&self.app, agent_leg.0, &playback, &media);
                 out.ask(leg.0, Then::Announced(name.clone()), request);
                 Stage::Announcing
             }
             None => {
-                let request = rest::record(agent_leg.0, &name);
+                let request = rest::record(&self.app, agent_leg.0, &name);
                 out.ask(leg.0, Then::Recorded(name.clone()), request);
                 Stage::Starting
             }
@@ -181,7 +189,7 @@ impl Recordings {
         }
         if played {
             recording.stage = Stage::Starting;
-            let request = rest::record(recording.agent_leg.0, name);
+            let request = rest::record(&self.app, recording.agent_leg.0, name);
             out.ask(recording.leg.0, Then::Recorded(name.to_owned()), request);
         } else {
             fail(name, "the announcement could not be played", out);

@@ -172,6 +172,14 @@ pub(super) fn hang_up(channel: &str) -> Request {
     Request::new(Method::Delete, format!("channels/{channel}"))
 }
 
+pub(super) fn send_silence(channel: Uuid) -> Request {
+    Request::new(Method::Post, format!("channels/{channel}/silence"))
+}
+
+pub(super) fn stop_silence(channel: Uuid) -> Request {
+    Request::new(Method::Delete, format!("channels/{channel}/silence"))
+}
+
 pub(super) fn variable(channel: Uuid, name: &str) -> Request {
     Request::new(
         Method::Get,
@@ -179,29 +187,41 @@ pub(super) fn variable(channel: Uuid, name: &str) -> Request {
     )
 }
 
-/// The name of all our bridges, so that those whose agent is gone can be told from others'.
-pub(super) const BRIDGE_NAME: &str = "paceline";
-
-pub(super) fn make_bridge(bridge: Uuid) -> Request {
-    Request::new(
-        Method::Post,
-        format!("bridges/{bridge}?type=mixing&name={BRIDGE_NAME}"),
-    )
+/// The id of an agent's bridge. Not the bare UUID: Asterisk keeps an application's subscriptions to channels and bridges
+/// under their ids in one table, so an application that has a channel hears nothing of a bridge of the same id.
+pub(super) fn bridge_id(app: &str, agent: Uuid) -> String {
+    format!("{app}-{agent}")
 }
 
-pub(super) fn add_to_bridge(bridge: Uuid, channel: Uuid) -> Request {
-    Request::new(
-        Method::Post,
-        format!("bridges/{bridge}/addChannel?channel={channel}"),
-    )
+/// The agent whose bridge this is, if it is one of ours.
+pub(super) fn agent_of(app: &str, bridge: &str) -> Option<Uuid> {
+    let uuid = bridge.strip_prefix(app)?.strip_prefix('-')?;
+    (uuid.len() == 36).then(|| Uuid::try_parse(uuid).ok()).flatten()
 }
 
-pub(super) fn destroy_bridge(bridge: Uuid) -> Request {
-    Request::new(Method::Delete, format!("bridges/{bridge}"))
+/// `bridges/{id}` and what follows.
+fn bridge(app: &str, agent: Uuid, rest: &str) -> String {
+    let mut path = "bridges/".to_owned();
+    escape(&mut path, &bridge_id(app, agent));
+    path.push_str(rest);
+    path
 }
 
-pub(super) fn play(bridge: Uuid, playback: &str, media: &str) -> Request {
-    let mut path = format!("bridges/{bridge}/play?playbackId=");
+pub(super) fn make_bridge(app: &str, agent: Uuid) -> Request {
+    Request::new(Method::Post, bridge(app, agent, "?type=mixing"))
+}
+
+pub(super) fn add_to_bridge(app: &str, agent: Uuid, channel: Uuid) -> Request {
+    let path = bridge(app, agent, &format!("/addChannel?channel={channel}"));
+    Request::new(Method::Post, path)
+}
+
+pub(super) fn destroy_bridge(app: &str, agent: Uuid) -> Request {
+    Request::new(Method::Delete, bridge(app, agent, ""))
+}
+
+pub(super) fn play(app: &str, agent: Uuid, playback: &str, media: &str) -> Request {
+    let mut path = bridge(app, agent, "/play?playbackId=");
     escape(&mut path, playback);
     path.push_str("&media=");
     escape(&mut path, media);
@@ -214,8 +234,8 @@ pub(super) fn stop_playback(playback: &str) -> Request {
     Request::new(Method::Delete, path)
 }
 
-pub(super) fn record(bridge: Uuid, recording: &str) -> Request {
-    let mut path = format!("bridges/{bridge}/record?format=wav&ifExists=fail&name=");
+pub(super) fn record(app: &str, agent: Uuid, recording: &str) -> Request {
+    let mut path = bridge(app, agent, "/record?format=wav&ifExists=fail&name=");
     escape(&mut path, recording);
     Request::new(Method::Post, path)
 }

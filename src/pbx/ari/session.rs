@@ -2,8 +2,9 @@
 //! one task and without waiting for any single one of them.
 
 use super::decode::{Event, decode};
-use super::legs::{Ask, Legs, Then};
+use super::legs::Legs;
 use super::link::Ports;
+use super::out::{Ask, Then};
 use super::rest;
 use super::wire::{Http, HttpReply, REPLY_WAIT_MAX, Socket};
 use crate::pbx::Stamped;

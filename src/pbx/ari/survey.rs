@@ -1,8 +1,8 @@
 //! What lives on the switch after a gap. In: the switch's lists of channels and bridges and its view of our
 //! application, as JSON. Out: a [`Survey`] for the state machine, and the [`Snapshot`] for everybody else. Pure.
 
-use super::legs::{Found, Side, Stage};
-use super::rest::{self, BRIDGE_NAME};
+use super::leg::{Found, Side, Stage};
+use super::rest;
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{ChannelPhase, ChannelState, Snapshot};
 use serde::Deserialize;
@@ -27,8 +27,6 @@ struct Dialplan {
 #[derive(Debug, Deserialize)]
 struct Bridge {
     id: String,
-    #[serde(default)]
-    name: String,
     channels: Vec<String>,
 }
 
@@ -46,7 +44,7 @@ pub(super) struct Survey {
     pub(super) found: HashMap<Uuid, Found>,
     /// Channels of ours whose side is not known from the lists; ask for their variable.
     pub(super) sides_unknown: Vec<(Uuid, Found)>,
-    /// Bridges of ours whose agent is gone.
+    /// Agents that are gone and left their bridge.
     pub(super) bridges_left: Vec<Uuid>,
     /// Recorders in our bridges, by the bridge; with the callee there, if there is one.
     pub(super) recorders: Vec<(AgentLegId, Option<LegId>, String)>,
@@ -92,8 +90,7 @@ pub(super) fn survey(
         .collect();
     let bridge_of: HashMap<&str, Uuid> = bridges
         .iter()
-        .filter(|bridge| bridge.name == BRIDGE_NAME)
-        .filter_map(|bridge| leg_id(&bridge.id).map(|id| (id, bridge)))
+        .filter_map(|bridge| rest::agent_of(app, &bridge.id).map(|id| (id, bridge)))
         .flat_map(|(id, bridge)| bridge.channels.iter().map(move |channel| (channel.as_str(), id)))
         .collect();
     let mut survey = Survey {
@@ -122,6 +119,7 @@ pub(super) fn survey(
             rang: channel.state == "Ringing",
             through_dialplan,
             in_app: argument.is_some(),
+            bridge,
         };
         let side = match bridge {
             Some(bridge) if bridge == id => Some(Side::Agent),
@@ -150,11 +148,10 @@ pub(super) fn survey(
     }
     survey.subscribed = subscribed;
     for bridge in &bridges {
-        let Some(id) = leg_id(&bridge.id) else { continue };
-        if bridge.name != BRIDGE_NAME {
+        let Some(id) = rest::agent_of(app, &bridge.id) else {
             continue;
-        }
-        if !by_id.contains_key(bridge.id.as_str()) {
+        };
+        if !by_id.contains_key(id.to_string().as_str()) {
             survey.bridges_left.push(id);
         }
         let callee = bridge

@@ -1,0 +1,43 @@
+//! What the state machines want done: requests for the switch, events for everybody else. Plain data.
+
+use super::rest::Request;
+use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::pbx::PbxEvent;
+use std::collections::VecDeque;
+use uuid::Uuid;
+
+/// Why a request was sent, so that its reply finds its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    Placed(Uuid),
+    Connected(LegId, AgentLegId),
+    HungUp(Uuid),
+    Held(Uuid),
+    Announced(String),
+    Recorded(String),
+    RecordingChecked(String),
+    /// The outcome changes nothing here.
+    Nothing,
+    /// As `Nothing`, but worth a warning.
+    Watched,
+}
+
+/// A request, the leg whose requests must stay in order, and what its reply is for.
+pub(super) struct Ask {
+    pub(super) request: Request,
+    pub(super) key: Uuid,
+    pub(super) then: Then,
+}
+
+/// What came out: to be drained after every call.
+#[derive(Default)]
+pub(super) struct Out {
+    pub(super) asks: VecDeque<Ask>,
+    pub(super) events: VecDeque<PbxEvent>,
+}
+
+impl Out {
+    pub(super) fn ask(&mut self, key: Uuid, then: Then, request: Request) {
+        self.asks.push_back(Ask { request, key, then });
+    }
+}
