@@ -2,10 +2,13 @@
 //! has a file of its own; none of them decides anything about calls. Start at [`main`].
 
 mod check;
+mod demo;
 mod import;
 mod keys;
 pub mod progress;
 pub mod screen;
+mod serve;
+mod signals;
 
 use crate::config::{Config, ConfigError};
 use crate::telemetry;
@@ -52,6 +55,19 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// See it work: a simulated switch, agents and callees, in a temporary folder. Nothing to install or configure.
+    ///
+    /// Ends with a summary that adds up, checked against the store and /metrics; exit code 1 if it does not.
+    Demo(demo::DemoArgs),
+    /// Run the dialer, its HTTP API and /metrics, until a signal.
+    ///
+    /// The first Ctrl-C (or SIGTERM) launches nothing more and waits for conversations to end; the second stops at once.
+    /// Calls then stay up on the PBX, and the next start takes them over, as it does after a crash.
+    Serve {
+        /// Show progress as JSON lines on standard output, one a second.
+        #[arg(long)]
+        json: bool,
+    },
     /// Read a contact file into a new contact list. Every row that cannot be taken is named with its reason.
     ///
     /// The list appears once it is complete; a failed import leaves nothing behind. It may run while `serve` does.
@@ -98,12 +114,21 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
     if let Command::Config(ConfigCommand::Check { json }) = cli.command {
         return check::run(file, json);
     }
-    let config = Config::load(file)?;
-    telemetry::init(cli.common.log_json || config.log_json, LevelFilter::WARN, screen)?;
+    let config = match cli.command {
+        Command::Demo(_) => Config::default(),
+        _ => Config::load(file)?,
+    };
+    let level = match cli.command {
+        Command::Serve { .. } => LevelFilter::INFO,
+        _ => LevelFilter::WARN,
+    };
+    telemetry::init(cli.common.log_json || config.log_json, level, screen)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
     match cli.command {
         Command::Config(_) => Ok(()),
+        Command::Demo(args) => runtime.block_on(demo::run(args, screen)),
+        Command::Serve { json } => runtime.block_on(serve::run(&config, screen, json)),
         Command::Key(command) => runtime.block_on(keys::run(&config, command)),
         Command::Import(args) => runtime.block_on(import::run(&config, args, screen)),
     }

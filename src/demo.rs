@@ -1,1 +1,170 @@
-//! (to come)
+//! A whole working day in a minute: a simulated switch, callees and agents' phones around the real dialer, store and
+//! API. Everything but the switch is what `serve` runs. In: [`Options`]. Out: a running [`Demo`], then its
+//! [`Summary`](summary::Summary).
+
+pub mod summary;
+
+use crate::api::keys;
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::{Config, PbxConfig, PbxKind, StoreConfig};
+use crate::import;
+use crate::settings::CampaignSettings;
+use crate::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Role};
+use anyhow::{Context as _, bail};
+use paceline_core::campaign::{CampaignState, TaskState};
+use paceline_core::dial::{AgentTemplate, Extension, TrunkTemplate};
+use paceline_core::gate::CallingHours;
+use paceline_core::ids::{CampaignId, PbxName, TaskId};
+use paceline_core::input::AgentRequest;
+use paceline_core::time::Wall;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+/// 4,000 fictional contacts.
+const CONTACTS: &str = include_str!("../data/demo-contacts.csv");
+/// How many agents work.
+const AGENTS: u16 = 20;
+/// The first agent's extension.
+const EXTENSION_FIRST: u16 = 7001;
+/// Every so many-th contact does not want to be called.
+const DNC_EVERY: usize = 100;
+const RETRIES_MAX: u32 = 3;
+const PBX: &str = "demo";
+/// Ports tried after the wanted one.
+const PORTS_TRIED: u16 = 20;
+
+/// A demo under way.
+#[derive(Debug)]
+pub struct Demo {
+    /// Under which campaign.
+    pub campaign: CampaignId,
+    /// The one task.
+    pub task: TaskId,
+    /// A key to look around with; it sees no numbers.
+    pub key: String,
+    /// When the agents began.
+    pub begun_at: Wall,
+    wrap_up: Duration,
+}
+
+/// What the demo runs on: everything in `folder`, `speed` times as fast as real time. Where `listen` is taken, a port
+/// close by is used.
+pub fn config(folder: &Path, listen: SocketAddr, seed: u64, speed: f64) -> anyhow::Result<Config> {
+    let file = folder.join("paceline.db");
+    if file.exists() {
+        bail!(
+            "there is a demo in `{}` already: name an empty folder",
+            folder.display()
+        );
+    }
+    Ok(Config {
+        listen: free(listen)?,
+        store: StoreConfig::sqlite(&file),
+        pbxes: vec![PbxConfig {
+            name: PbxName::new(PBX),
+            agent_dial: AgentTemplate::new("PJSIP/{extension}")?,
+            kind: PbxKind::Sim { seed, speed },
+        }],
+        ..Config::default()
+    })
+}
+
+/// The wanted address, or the next free port after it.
+fn free(wanted: SocketAddr) -> anyhow::Result<SocketAddr> {
+    let last = wanted.port().saturating_add(PORTS_TRIED);
+    let mut why = None;
+    for port in wanted.port()..=last {
+        let addr = SocketAddr::new(wanted.ip(), port);
+        match std::net::TcpListener::bind(addr) {
+            Ok(_) => return Ok(addr),
+            Err(err) => why = Some(err),
+        }
+    }
+    let all_taken = format!("cannot listen on {wanted} to port {last}: name another address with --listen");
+    Err(why.map_or_else(
+        || anyhow::anyhow!(all_taken.clone()),
+        |err| anyhow::Error::new(err).context(all_taken.clone()),
+    ))
+}
+
+impl Demo {
+    /// Imports the contacts, sets a campaign up and sends the agents to work.
+    pub async fn begin(app: &App, clock: Clock) -> anyhow::Result<Self> {
+        let now = || clock.now().wall;
+        let store = &app.store;
+        let report = import::run(store, CONTACTS.as_bytes(), "demo contacts", None, |_| ()).await?;
+        let list = report
+            .list_id
+            .context("the shipped contacts could not be imported")?;
+        let unwilling: Vec<_> = store
+            .contacts(list, None, i64::MAX)
+            .await?
+            .into_iter()
+            .step_by(DNC_EVERY)
+            .map(|contact| contact.number)
+            .collect();
+        store.add_dnc(&unwilling, "asked not to be called", now()).await?;
+
+        let trunk = NewTrunk {
+            name: "carrier".to_owned(),
+            pbx: PbxName::new(PBX),
+            dial: TrunkTemplate::new("PJSIP/{number}@carrier")?,
+            caller_id: Some("+12025550100".to_owned()),
+        };
+        let trunk = store.create_trunk(&trunk).await?;
+        let settings = CampaignSettings {
+            // Somebody who tries it out at night wants to see calls too.
+            hours: CallingHours::always(),
+            ..CampaignSettings::default()
+        };
+        let campaign = store
+            .create_campaign("demo", &settings, &[trunk.id], now())
+            .await?
+            .id;
+        store
+            .move_campaign(campaign, &[CampaignState::Draft], CampaignState::Active)
+            .await?;
+        app.dialer.campaign_changed(campaign).await;
+
+        let task = NewTask {
+            campaign,
+            name: "demo task".to_owned(),
+            state: TaskState::Running,
+            start_at: now(),
+            retries_max: RETRIES_MAX,
+            contacts: NewTaskContacts::List(list),
+            idempotency: None,
+        };
+        let task = store.create_tasks(&[task], now()).await?.pop();
+        let (task, _) = task.context("the store made no task")?;
+        app.dialer.task_changed(campaign, task.id).await;
+
+        let key = keys::create(store, "demo", Role::Write, false, now()).await?;
+        let begun_at = now();
+        for n in 0..AGENTS {
+            let extension = Extension::new(&(EXTENSION_FIRST + n).to_string())?;
+            let agent = NewAgent {
+                name: format!("Agent {:02}", n + 1),
+                pbx: PbxName::new(PBX),
+                extension: extension.clone(),
+            };
+            let agent = store.create_agent(&agent, now()).await?;
+            let request = AgentRequest::LogIn {
+                pbx: PbxName::new(PBX),
+                template: AgentTemplate::new("PJSIP/{extension}")?,
+                extension,
+            };
+            app.dialer.agent(campaign, agent.id, request).await?;
+            app.dialer.agent(campaign, agent.id, AgentRequest::Ready).await?;
+        }
+        Ok(Self {
+            campaign,
+            task: task.id,
+            key,
+            begun_at,
+            wrap_up: Duration::from_millis(settings.wrap_up_ms),
+        })
+    }
+}
