@@ -6,7 +6,7 @@
 //! `engine/links.rs`, launches and the hopper in `engine/launches.rs`.
 
 use crate::agent::{Agent, Work};
-use crate::call::Call;
+use crate::call::{Call, CallState};
 use crate::campaign::CampaignConfig;
 use crate::command::Command;
 use crate::ids::{AgentId, AgentLegId, AttemptId, LegId, PbxName};
@@ -40,6 +40,8 @@ pub struct Engine {
     links_up: BTreeSet<PbxName>,
     calls: BTreeMap<AttemptId, Call>,
     legs: BTreeMap<LegId, AttemptId>,
+    /// Calls in [`CallState::Waiting`].
+    waiting: BTreeSet<AttemptId>,
     agents: BTreeMap<AgentId, Agent>,
     agent_legs: BTreeMap<AgentLegId, AgentId>,
     hopper: VecDeque<Lead>,
@@ -109,6 +111,7 @@ impl Engine {
             links_up: BTreeSet::new(),
             calls: BTreeMap::new(),
             legs: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             agents: BTreeMap::new(),
             agent_legs: BTreeMap::new(),
             hopper: VecDeque::new(),
@@ -125,13 +128,13 @@ impl Engine {
     /// Takes new settings. Calls that are up keep what they were launched with.
     pub fn configure(&mut self, now: Now, config: CampaignConfig) {
         self.config = config;
-        self.launch(now);
+        self.move_on(now);
     }
 
     /// Takes one input.
     pub fn handle(&mut self, now: Now, input: Input) -> Result<(), EngineError> {
         let result = self.take(now, input);
-        self.launch(now);
+        self.move_on(now);
         result
     }
 
@@ -155,6 +158,12 @@ impl Engine {
                 Timer::Launch => {}
             }
         }
+        self.move_on(now);
+    }
+
+    /// Whoever became free serves those who wait before anybody else is called.
+    fn move_on(&mut self, now: Now) {
+        self.serve_waiting(now);
         self.launch(now);
     }
 
@@ -244,6 +253,24 @@ impl Engine {
                     call.attempt
                 ));
             }
+        }
+        let waits = |call: &&Call| matches!(call.state, CallState::Waiting { .. });
+        if self
+            .calls
+            .values()
+            .filter(waits)
+            .map(|call| call.attempt)
+            .ne(self.waiting.iter().copied())
+        {
+            return Err(format!("not the waiting calls: {:?}", self.waiting));
+        }
+        if let Some(call) = self
+            .calls
+            .values()
+            .filter(waits)
+            .find(|call| self.longest_free(&call.pbx).is_some())
+        {
+            return Err(format!("attempt {} waits while an agent is free", call.attempt));
         }
         if self.legs.len() != self.calls.len() {
             return Err(format!("{} legs for {} calls", self.legs.len(), self.calls.len()));

@@ -73,14 +73,12 @@ impl Engine {
                 self.end_wrap_up(now, id);
                 self.set_wants(now, id, Wants::Calls);
                 self.call_phone_afresh(now, id);
-                self.serve_waiting(now);
                 Ok(())
             }
             AgentRequest::EndWrapUp => {
                 self.known(id)?;
                 self.end_wrap_up(now, id);
                 self.leave_if_due(now, id);
-                self.serve_waiting(now);
                 Ok(())
             }
             AgentRequest::HangUp => {
@@ -316,7 +314,6 @@ impl Engine {
         {
             self.set_work(now, id, Work::Idle { since: now.mono });
             self.leave_if_due(now, id);
-            self.serve_waiting(now);
         }
     }
 

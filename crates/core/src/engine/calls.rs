@@ -113,7 +113,6 @@ impl Engine {
             Some(CallState::Dialing { agent, .. } | CallState::Ringing { agent, .. }) => {
                 self.person_waits(now, attempt);
                 self.serve(now, attempt, agent);
-                self.serve_waiting(now);
             }
             Some(CallState::Ending {
                 agent,
@@ -175,17 +174,9 @@ impl Engine {
     /// Gives every waiting callee an agent, as far as there are any; the longest waiting first.
     pub(super) fn serve_waiting(&mut self, now: Now) {
         let mut waiting: Vec<_> = self
-            .calls
-            .values()
-            .filter_map(|call| match call.state {
-                CallState::Waiting { limit_at } => Some((limit_at, call.attempt)),
-                CallState::Preparing { .. }
-                | CallState::Dialing { .. }
-                | CallState::Ringing { .. }
-                | CallState::Connecting { .. }
-                | CallState::Connected { .. }
-                | CallState::Ending { .. } => None,
-            })
+            .waiting
+            .iter()
+            .filter_map(|attempt| Some((self.calls.get(attempt)?.state.deadline(), *attempt)))
             .collect();
         waiting.sort_unstable();
         for (_, attempt) in waiting {
@@ -294,7 +285,6 @@ impl Engine {
                 self.set_call(attempt, CallState::Waiting { limit_at });
                 self.free_agent(now, agent, attempt);
                 self.drop_phone(now, agent);
-                self.serve_waiting(now);
             }
             (Some(CallState::Connecting { agent, .. }), ConnectFault::CalleeGone)
                 if self.agent_legs.get(&agent_leg) == Some(&agent) =>
@@ -379,7 +369,6 @@ impl Engine {
             CallState::Connecting { agent, limit_at } => {
                 self.set_call(attempt, CallState::Waiting { limit_at });
                 self.free_agent(now, agent, attempt);
-                self.serve_waiting(now);
             }
             CallState::Connected { .. } => self.end(now, attempt, Why::AgentLost),
             CallState::Preparing { wanted: false, .. }
@@ -534,6 +523,7 @@ impl Engine {
             return;
         };
         self.legs.remove(&call.leg);
+        self.waiting.remove(&attempt);
         self.rearm(call.state.deadline(), None, Timer::Call(attempt));
         let Some(agent) = call.state.agent() else { return };
         match self.agents.get(&agent).map(|a| a.work) {
@@ -551,6 +541,11 @@ impl Engine {
             return;
         };
         let before = std::mem::replace(&mut call.state, state);
+        if matches!(state, CallState::Waiting { .. }) {
+            self.waiting.insert(attempt);
+        } else {
+            self.waiting.remove(&attempt);
+        }
         self.rearm(before.deadline(), state.deadline(), Timer::Call(attempt));
     }
 

@@ -30,7 +30,6 @@ impl Engine {
             PbxEvent::AgentRinging { .. } => {}
             PbxEvent::AgentReady { leg } => {
                 self.agent_ready(now, leg);
-                self.serve_waiting(now);
             }
             PbxEvent::AgentEnded { leg, .. } => self.agent_ended(now, leg),
             PbxEvent::RecordingStarted { recording } => {
@@ -116,6 +115,9 @@ impl Engine {
                 },
             };
             self.legs.insert(open.leg, open.attempt);
+            if matches!(state, CallState::Waiting { .. }) {
+                self.waiting.insert(open.attempt);
+            }
             let (attempt, leg, pbx, trunk, lead) = (open.attempt, open.leg, open.pbx, open.trunk, open.lead);
             self.rearm(None, state.deadline(), Timer::Call(attempt));
             self.calls.insert(
@@ -159,7 +161,6 @@ impl Engine {
         for attempt in calls {
             self.resynchronise_call(now, attempt, snapshot);
         }
-        self.serve_waiting(now);
     }
 
     fn resynchronise_agent(&mut self, now: Now, id: AgentId, snapshot: &Snapshot) {

@@ -644,6 +644,31 @@ fn drain_takes_back_what_rings_and_lets_talking_calls_go_on() {
     assert!(rig.engine.is_drained());
 }
 
+#[test]
+fn whoever_becomes_free_serves_those_who_wait_before_anybody_is_called() {
+    let mut rig = Rig::at_work(2);
+    let (waits, busy) = (rig.legs()[0], rig.legs()[1]);
+    let first = rig.agent_leg(1);
+    rig.event(PbxEvent::Answered { leg: waits });
+    rig.event(PbxEvent::ConnectFailed {
+        leg: waits,
+        agent_leg: first,
+        fault: ConnectFault::AgentGone,
+    });
+    rig.event(PbxEvent::Ended {
+        leg: busy,
+        end: end(EndedBy::Network, false),
+    });
+    let agent_leg = rig.agent_leg(2);
+    assert_eq!(
+        rig.last(),
+        &PbxCommand::Connect {
+            leg: waits,
+            agent_leg
+        }
+    );
+}
+
 /// One move of the hunt. Indices pick among whatever exists by then.
 #[derive(Clone, Debug)]
 enum Move {
