@@ -79,7 +79,8 @@ pub struct Faults {
     pub event_late: f64,
     /// How late.
     pub event_delay: Spread,
-    /// A command never reaches the switch, and its failure shows after [`crate::switch::REPLY_TIMEOUT`].
+    /// A command never reaches the switch, and its failure shows after [`crate::switch::REPLY_TIMEOUT`]. Of lost
+    /// connects, half are carried out all the same: only the reply is lost.
     pub command_lost: f64,
     /// The switch refuses a command.
     pub command_refused: f64,
@@ -89,6 +90,8 @@ pub struct Faults {
     pub command_delay: Spread,
     /// A recording cannot be made.
     pub recording_fails: f64,
+    /// A held agent is outside the bridge when the link comes back; the driver puts that right and says so.
+    pub bridge_broken: f64,
 }
 
 impl Default for SimConfig {
@@ -180,6 +183,7 @@ impl Faults {
             command_late: 0.0,
             command_delay: Spread::Exponential(Duration::from_secs(1)),
             recording_fails: 0.0,
+            bridge_broken: 0.0,
         }
     }
 }

@@ -12,6 +12,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use uuid::Uuid;
 
+/// How long the end of a missing leg may still be on its way.
+const END_LATE_MAX: Duration = Duration::from_secs(1);
+/// Missing legs that a driver reports by itself; after others it must be asked.
+const UNSEEN_MAX: usize = 10_000;
+
 #[derive(Debug)]
 pub(crate) struct Link {
     standing: Standing,
@@ -20,6 +25,10 @@ pub(crate) struct Link {
     /// The last arrival per leg and direction, so that one leg's events and commands stay in order.
     last: BTreeMap<(Direction, Uuid), Mono>,
     ready: VecDeque<PbxEvent>,
+    /// Ends that happened while nobody listened: the driver misses those legs when the link comes back.
+    unseen: Vec<PbxEvent>,
+    /// The reply to the command being carried out is lost.
+    muted: bool,
     command_latency: Spread,
     event_latency: Spread,
     pub(crate) faults: Faults,
@@ -49,6 +58,8 @@ enum Direction {
 enum Transit {
     Event(PbxEvent),
     Command(PbxCommand),
+    /// A command whose reply will be lost.
+    Muted(PbxCommand),
     NoReply(PbxCommand),
     LossNoticed,
 }
@@ -62,6 +73,8 @@ impl Link {
             sent: 0,
             last: BTreeMap::new(),
             ready: VecDeque::new(),
+            unseen: Vec::new(),
+            muted: false,
             command_latency: config.command_latency,
             event_latency: config.event_latency,
             faults: config.faults.clone(),
@@ -92,9 +105,10 @@ impl Link {
     pub(crate) fn arrive(&mut self) -> Option<PbxCommand> {
         let ((at, _), transit) = self.transit.pop_first()?;
         self.last.retain(|_, last| *last > at);
+        self.muted = matches!(transit, Transit::Muted(_));
         match transit {
             Transit::Event(event) => self.ready.push_back(event),
-            Transit::Command(command) => return Some(command),
+            Transit::Command(command) | Transit::Muted(command) => return Some(command),
             Transit::NoReply(command) => self.fail(&command, "no reply"),
             Transit::LossNoticed => {
                 self.standing = Standing::Down;
@@ -113,12 +127,17 @@ impl Link {
         let late = happens(rng, self.faults.command_late);
         let delay = self.faults.command_delay.draw(rng);
         let lost_in_cut = happens(rng, 0.5);
+        let carried_out = happens(rng, 0.5);
         match self.standing {
             Standing::Down => self.fail(&command, "no link"),
             // Nothing comes back: that the link is lost tells all.
             Standing::Unnoticed if lost_in_cut => self.commands_lost += 1,
             Standing::Up | Standing::Unnoticed if lost => {
                 self.commands_lost += 1;
+                if carried_out && matches!(command, PbxCommand::Connect { .. }) {
+                    let at = self.in_order(Direction::Command, command_subject(&command), now + latency);
+                    self.put(at, Transit::Muted(command.clone()));
+                }
                 self.put(now + REPLY_TIMEOUT, Transit::NoReply(command));
             }
             Standing::Up | Standing::Unnoticed if refused => {
@@ -142,7 +161,13 @@ impl Link {
         let late = happens(rng, self.faults.event_late);
         let delay = self.faults.event_delay.draw(rng);
         let again = self.faults.event_delay.draw(rng);
-        if !self.stands() || lost {
+        if !self.stands() {
+            self.miss(event);
+            return;
+        }
+        if lost
+            || (self.muted && matches!(event, PbxEvent::Connected { .. } | PbxEvent::ConnectFailed { .. }))
+        {
             self.events_lost += 1;
             return;
         }
@@ -168,20 +193,22 @@ impl Link {
     /// snapshot only once none of its commands is under way any more, so that no command acts behind its back.
     pub(crate) fn settle_commands(&mut self) -> Vec<PbxCommand> {
         let mut arrived = Vec::new();
+        self.last.clear();
         for transit in std::mem::take(&mut self.transit).into_values() {
             match transit {
                 Transit::Command(command) if happens(&mut self.rng_fault_command, 0.5) => {
                     arrived.push(command)
                 }
-                Transit::Command(_) => self.commands_lost += 1,
+                Transit::Command(_) | Transit::Muted(_) => self.commands_lost += 1,
                 Transit::Event(_) | Transit::NoReply(_) | Transit::LossNoticed => {}
             }
         }
         arrived
     }
 
-    /// The link stands again; from here on events follow `snapshot` without gap.
-    pub(crate) fn restore(&mut self, snapshot: Snapshot) {
+    /// The link stands again; from here on events follow `snapshot` without gap. Of legs whose end nobody saw the
+    /// driver says so a little later.
+    pub(crate) fn restore(&mut self, now: Mono, snapshot: Snapshot) {
         match self.standing {
             Standing::Up => return,
             Standing::Unnoticed => self.ready.push_back(PbxEvent::LinkLost),
@@ -189,6 +216,19 @@ impl Link {
         }
         self.standing = Standing::Up;
         self.ready.push_back(PbxEvent::Resynchronised(snapshot));
+        for event in std::mem::take(&mut self.unseen) {
+            self.put(now + END_LATE_MAX, Transit::Event(event));
+        }
+    }
+
+    /// Forgets what a driver keeps in mind over a gap.
+    pub(crate) fn forget(&mut self) {
+        self.unseen.clear();
+    }
+
+    /// The fate of a held agent when the link comes back.
+    pub(crate) fn bridge_broken(&mut self) -> bool {
+        happens(&mut self.rng_fault_event, self.faults.bridge_broken)
     }
 
     /// Whether the recording that is being asked for fails.
@@ -197,9 +237,34 @@ impl Link {
     }
 
     fn drop_events(&mut self) {
-        let before = self.transit.len();
-        self.transit.retain(|_, t| !matches!(t, Transit::Event(_)));
-        self.events_lost += (before - self.transit.len()) as u64;
+        let (events, others) = std::mem::take(&mut self.transit)
+            .into_iter()
+            .partition(|(_, t)| matches!(t, Transit::Event(_)));
+        self.transit = others;
+        self.last
+            .retain(|(direction, _), _| *direction == Direction::Command);
+        let events: BTreeMap<_, _> = events;
+        for transit in events.into_values() {
+            if let Transit::Event(event) = transit {
+                self.miss(event);
+            }
+        }
+    }
+
+    fn miss(&mut self, event: PbxEvent) {
+        self.events_lost += 1;
+        let end = LegEnd {
+            by: EndedBy::Vanished,
+            ..LegEnd::default()
+        };
+        let unseen = match event {
+            PbxEvent::Ended { leg, .. } => PbxEvent::Ended { leg, end },
+            PbxEvent::AgentEnded { leg, .. } => PbxEvent::AgentEnded { leg, end },
+            _ => return,
+        };
+        if self.unseen.len() < UNSEEN_MAX {
+            self.unseen.push(unseen);
+        }
     }
 
     fn put(&mut self, at: Mono, transit: Transit) {

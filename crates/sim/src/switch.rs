@@ -121,6 +121,16 @@ impl SimSwitch {
         self.callees.len() + self.phones.len()
     }
 
+    /// Callees who are up with nobody on the line, and since when.
+    pub fn alone(&self) -> impl Iterator<Item = (LegId, Mono)> + '_ {
+        self.callees
+            .iter()
+            .filter_map(|(leg, callee)| match callee.phase {
+                CalleePhase::Alone { since } => Some((*leg, since)),
+                CalleePhase::Dialing | CalleePhase::Ringing | CalleePhase::With { .. } => None,
+            })
+    }
+
     /// Changes what goes wrong from now on; [`Faults::none`] heals. What is on its way stays as it is.
     pub fn set_faults(&mut self, faults: Faults) {
         self.link.faults = faults;
@@ -142,6 +152,11 @@ impl SimSwitch {
         self.resynchronise();
     }
 
+    /// The driver is replaced by a new one, which knows nothing of legs that ended while the link was cut.
+    pub fn forget_unseen(&mut self) {
+        self.link.forget();
+    }
+
     /// Restarts the switch: every channel dies unseen, the link breaks at once and comes back
     /// after `takes`, or earlier by [`SimSwitch::restore_link`].
     pub fn restart(&mut self, now: Mono, takes: Duration) {
@@ -149,9 +164,11 @@ impl SimSwitch {
         self.link.cut(self.now, Duration::ZERO);
         for leg in std::mem::take(&mut self.callees).into_keys() {
             self.truth.end_leg(leg, self.now, TrueEnd::Restart);
+            self.report(leg.0, PbxEvent::Ended { leg, end: gone() });
         }
         for leg in std::mem::take(&mut self.phones).into_keys() {
             self.truth.end_agent_leg(leg, self.now, TrueEnd::Restart);
+            self.report(leg.0, PbxEvent::AgentEnded { leg, end: gone() });
         }
         self.recordings.clear();
         self.agenda.clear();
@@ -163,8 +180,22 @@ impl SimSwitch {
             for command in self.link.settle_commands() {
                 self.carry_out(command);
             }
-            let snapshot = self.snapshot();
-            self.link.restore(snapshot);
+            let mut snapshot = self.snapshot();
+            let mut mended = Vec::new();
+            for (leg, phone) in &self.phones {
+                if phone.held()
+                    && phone.with().is_none()
+                    && self.link.bridge_broken()
+                    && let Some(channel) = snapshot.channels.get_mut(&leg.0)
+                {
+                    channel.bridge = None;
+                    mended.push(*leg);
+                }
+            }
+            self.link.restore(self.now, snapshot);
+            for leg in mended {
+                self.report(leg.0, PbxEvent::AgentReady { leg });
+            }
         }
     }
 

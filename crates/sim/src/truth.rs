@@ -44,6 +44,8 @@ pub struct LegTruth {
     pub answered_at: Option<Mono>,
     /// Each agent it was connected with, and when.
     pub connected: Vec<(Mono, AgentLegId)>,
+    /// Each time that the callee was up with nobody on the line: from, until.
+    pub alone: Vec<(Mono, Mono)>,
     /// When and how it ended; `None`: it lives.
     pub ended: Option<(Mono, TrueEnd)>,
 }

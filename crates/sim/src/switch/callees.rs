@@ -36,6 +36,7 @@ impl SimSwitch {
                 progressed_at: None,
                 answered_at: None,
                 connected: Vec::new(),
+                alone: Vec::new(),
                 ended: None,
             },
         );
@@ -127,6 +128,7 @@ impl SimSwitch {
             return;
         };
         self.agenda.remove(&(callee.next().0, Who::Callee(leg)));
+        self.no_longer_alone(leg, callee.phase);
         self.truth.end_leg(leg, self.now, truth);
         if let Some(agent_leg) = callee.with() {
             self.with_phone(agent_leg, |phone| phone.part_from(leg));
@@ -145,6 +147,12 @@ impl SimSwitch {
         self.report(leg.0, PbxEvent::Ended { leg, end });
     }
 
+    fn no_longer_alone(&mut self, leg: LegId, phase: CalleePhase) {
+        if let (CalleePhase::Alone { since }, Some(truth)) = (phase, self.truth.legs.get_mut(&leg)) {
+            truth.alone.push((since, self.now));
+        }
+    }
+
     pub(super) fn connect(&mut self, leg: LegId, agent_leg: AgentLegId) {
         let now = self.now;
         let failed = |fault| PbxEvent::ConnectFailed {
@@ -158,7 +166,7 @@ impl SimSwitch {
         let Then::Answer { talk, .. } = callee.plan.then else {
             return self.report(leg.0, failed(ConnectFault::CalleeGone));
         };
-        let before = callee.with();
+        let (before, phase) = (callee.with(), callee.phase);
         let Some(phone) = self.phones.get(&agent_leg).filter(|p| p.held()) else {
             return self.report(leg.0, failed(ConnectFault::AgentGone));
         };
@@ -174,6 +182,7 @@ impl SimSwitch {
                 self.truth.violated(Violation::CalleeMoved(leg));
                 self.with_phone(before, |phone| phone.part_from(leg));
             }
+            self.no_longer_alone(leg, phase);
             self.with_callee(leg, |c| {
                 c.phase = CalleePhase::With {
                     agent_leg,

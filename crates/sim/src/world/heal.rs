@@ -12,6 +12,12 @@ use paceline_core::outcome::Outcome;
 use paceline_core::time::Mono;
 use std::time::Duration;
 
+/// How long a callee may be up with nobody on the line: the connect limit of the campaigns.
+const WAITING_MAX: Duration = Duration::from_secs(2);
+/// For commands and events to travel.
+const SLACK: Duration = Duration::from_millis(100);
+/// Once a switch is read afresh, how soon the books must match it.
+const BOOKS_WITHIN: Duration = Duration::from_secs(15);
 const MINUTE: Duration = Duration::from_secs(60);
 /// How much virtual time may pass until all contacts are done. Retries wait half an hour each.
 const DONE_WITHIN: Duration = Duration::from_secs(48 * 3600);
@@ -20,11 +26,21 @@ impl World {
     /// Troubles stop; demands what must then be true.
     pub(super) fn heal(&mut self) -> Result<(), String> {
         self.end_troubles()?;
+        let read_afresh = self.options.resynchronise_at_heal;
+        if read_afresh {
+            self.run_until(self.now + WAITING_MAX + SLACK)?;
+            self.nobody_waits_since(self.healed_at)?;
+            self.run_until(self.now + BOOKS_WITHIN)?;
+            self.books_match()?;
+        }
         let limit = self.now + DONE_WITHIN;
         self.wait_for(limit, "contacts are left", World::all_contacts_done)?;
         let limit = self.now + self.longest_call();
         self.wait_for(limit, "calls or agents are stranded", World::all_agents_free)?;
         self.all_attempts_ended()?;
+        if read_afresh {
+            self.books_match()?;
+        }
         self.go_home()?;
 
         // What a failing store left unknown, the next start must settle.
@@ -52,6 +68,7 @@ impl World {
     fn end_troubles(&mut self) -> Result<(), String> {
         self.note(|| "all heals".to_owned());
         self.healing = true;
+        self.healed_at = self.now;
         self.options.store_fails = 0.0;
         self.options.gate_refuses = 0.0;
         self.options.store_latency = Spread::Constant(Duration::from_millis(2));
@@ -108,6 +125,50 @@ impl World {
                 Err(_) => self.run_until(self.now + Duration::from_secs(10))?,
             }
         }
+    }
+
+    /// No callee has been up with nobody on the line since then.
+    fn nobody_waits_since(&mut self, since: Mono) -> Result<(), String> {
+        for switch in &self.switches {
+            if let Some((leg, from)) = switch.sim.alone().find(|(_, from)| *from <= since) {
+                return Err(format!("leg {leg} waits since {:.3} s", from.0.as_secs_f64()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every leg that an engine answers for lives on a switch, and every channel of ours there is some engine's.
+    fn books_match(&mut self) -> Result<(), String> {
+        let (mut legs, mut agent_legs) = self.owned();
+        let just_now = self.now - SLACK;
+        for switch in &mut self.switches {
+            let truth = switch.sim.truth();
+            for (leg, truth) in truth.legs() {
+                let known = legs.remove(leg);
+                match truth.ended {
+                    Some((at, _)) if known && at < just_now => {
+                        return Err(format!("leg {leg} is kept and is gone"));
+                    }
+                    None if !known && truth.placed_at < just_now => {
+                        return Err(format!("leg {leg} is nobody's"));
+                    }
+                    _ => {}
+                }
+            }
+            for (leg, truth) in truth.agent_legs() {
+                let known = agent_legs.remove(leg);
+                match truth.ended {
+                    Some((at, _)) if known && at < just_now => {
+                        return Err(format!("agent's leg {leg} is kept and is gone"));
+                    }
+                    None if !known && truth.placed_at < just_now => {
+                        return Err(format!("agent's leg {leg} is nobody's"));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
     }
 
     fn all_contacts_done(&self) -> Result<(), String> {
@@ -201,6 +262,22 @@ impl World {
                 return Err(format!(
                     "attempt {} is said to be {outcome}; in truth {truth:?}",
                     attempt.new.attempt
+                ));
+            }
+            let prompt_from = if self.options.is_prompt() {
+                Mono::default()
+            } else {
+                self.healed_at + MINUTE
+            };
+            let waits = truth.iter().flat_map(|t| &t.alone);
+            if let Some((from, until)) = waits
+                .filter(|(from, _)| *from >= prompt_from)
+                .find(|(f, u)| u.since(*f) > WAITING_MAX + SLACK)
+            {
+                let waited = until.since(*from);
+                return Err(format!(
+                    "leg {} waited for {waited:?} from {from:?}",
+                    attempt.new.leg
                 ));
             }
             if self.options.is_calm()

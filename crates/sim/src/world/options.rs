@@ -83,6 +83,8 @@ pub enum Trouble {
     CommandLate,
     /// Recordings fail.
     RecordingFails,
+    /// Held agents are found outside their bridges.
+    BridgeBroken,
     /// Links are cut.
     Cuts,
     /// Switches restart.
@@ -117,7 +119,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// Every kind.
-    pub const ALL: [Trouble; 22] = [
+    pub const ALL: [Trouble; 23] = [
         Trouble::EventLost,
         Trouble::EventTwice,
         Trouble::EventLate,
@@ -125,6 +127,7 @@ impl Trouble {
         Trouble::CommandRefused,
         Trouble::CommandLate,
         Trouble::RecordingFails,
+        Trouble::BridgeBroken,
         Trouble::Cuts,
         Trouble::Restarts,
         Trouble::Crashes,
@@ -196,11 +199,9 @@ impl WorldOptions {
 
     /// The troubles of [`WorldOptions::troubled`].
     pub fn troubles_of(seed: u64) -> Vec<Trouble> {
-        let mut rng = stream(seed, "options", "which", 0);
-        Trouble::ALL
-            .into_iter()
-            .filter(|_| happens(&mut rng, 0.4))
-            .collect()
+        // A stream each, so that a new kind does not change the others of a seed.
+        let there = |t: &Trouble| happens(&mut stream(seed, "options which", &format!("{t:?}"), 0), 0.4);
+        Trouble::ALL.into_iter().filter(there).collect()
     }
 
     /// A world of this seed with just these troubles. How hard each is does not depend on the others.
@@ -258,6 +259,7 @@ impl WorldOptions {
                 self.recording = true;
                 self.faults.recording_fails = rate;
             }
+            Trouble::BridgeBroken => self.faults.bridge_broken = rate * 2.0,
             Trouble::Cuts => self.cut_every = every,
             Trouble::Restarts => self.restart_every = every,
             Trouble::Crashes => self.crash_every = every,
@@ -290,6 +292,19 @@ impl WorldOptions {
                 self.tasks = rng.random_range(1..=3);
             }
         }
+    }
+
+    /// Whether nothing in it keeps us from being with a callee in time.
+    pub(crate) fn is_prompt(&self) -> bool {
+        let f = &self.faults;
+        let lost = f.event_lost + f.event_late + f.command_lost + f.command_refused + f.command_late;
+        let cut = [
+            self.cut_every,
+            self.restart_every,
+            self.crash_every,
+            self.drain_every,
+        ];
+        lost == 0.0 && cut.iter().all(Option::is_none)
     }
 
     /// Whether nothing can go wrong in it, so that every outcome is certain.

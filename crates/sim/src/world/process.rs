@@ -68,6 +68,7 @@ impl World {
             switch.sim.cut_link(self.now, Duration::ZERO);
             switch.sim.handle_timeout(self.now);
             while switch.sim.next_event().is_some() {}
+            switch.sim.forget_unseen();
             if !switch.cut {
                 switch.sim.restore_link(self.now);
             }
@@ -215,6 +216,14 @@ impl World {
             return Err(format!("leg {leg} is dialed elsewhere than stored"));
         }
         attempt.dialed = true;
+        let number = attempt.new.lead.number.clone();
+        if let Some((on, before)) = self.last_legs.insert(number, (pbx.clone(), leg)) {
+            let switch = self.switches.iter_mut().find(|s| s.name == on);
+            let truth = switch.and_then(|s| s.sim.truth().legs().get(&before).cloned());
+            if truth.is_some_and(|t| t.ended.is_none()) {
+                return Err(format!("leg {leg} calls a number that leg {before} still calls"));
+            }
+        }
         self.dialed += 1;
         self.legs.insert(leg, campaign);
         Ok(())
@@ -282,7 +291,7 @@ impl World {
         campaign.map_or(Addressee::Nobody, |campaign| Addressee::One(*campaign))
     }
 
-    fn owned(&self) -> Owned {
+    pub(super) fn owned(&self) -> Owned {
         let mut owned = Owned::default();
         for engine in self.process.iter().flat_map(|p| p.engines.iter()) {
             let (legs, agent_legs) = engine.owned_legs();

@@ -185,6 +185,7 @@ impl World {
 
     /// A person who wants to work and is not at work sees to it.
     fn person_looks(&mut self, person: usize) -> Result<(), String> {
+        self.idleness_is_explained()?;
         let state = self.state_of(person);
         match (self.people.get(person).map(|p| p.wants), state) {
             (Some(Wish::Work), None) => {
@@ -196,6 +197,27 @@ impl World {
             (Some(Wish::Home), Some(_)) => self.request(person, AgentRequest::LogOut),
             _ => Ok(()),
         }
+    }
+
+    /// Whoever is free while contacts wait is told why; nothing is kept from others by a campaign that does not dial.
+    fn idleness_is_explained(&self) -> Result<(), String> {
+        let draining = self.process.as_ref().is_some_and(|p| p.draining);
+        for engine in self.process.iter().flat_map(|p| p.engines.iter()) {
+            let live = engine.live(self.now());
+            let free = live
+                .agents_by_state
+                .get(&AgentState::Available)
+                .is_some_and(|n| *n > 0);
+            if free && live.hopper > 0 && live.idle.is_empty() {
+                return Err(format!(
+                    "an agent is free, contacts wait, and nothing says why: {live:?}"
+                ));
+            }
+            if (draining || !live.active) && live.hopper > 0 {
+                return Err(format!("a campaign that does not dial keeps contacts: {live:?}"));
+            }
+        }
+        Ok(())
     }
 
     fn person_changes_mind(&mut self, person: usize) -> Result<(), String> {
