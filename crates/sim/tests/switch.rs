@@ -311,10 +311,17 @@ fn an_answer_while_the_link_is_cut_is_hung_up_and_talking_calls_survive() {
 fn a_restart_kills_every_channel_and_shows_an_empty_switch() {
     let mut rig = Rig::with_agent_and_callee(scripted(), 40);
     rig.switch.restart(rig.now, Duration::from_secs(2));
-    rig.run(Duration::from_secs(3));
+    rig.run(Duration::from_millis(2500));
     assert_eq!(
         rig.take(),
         [PbxEvent::LinkLost, PbxEvent::Resynchronised(Snapshot::default())]
+    );
+    rig.run(Duration::from_secs(1));
+    let vanished = |e: &PbxEvent| matches!(e, PbxEvent::Ended { end, .. } | PbxEvent::AgentEnded { end, .. } if end.by == EndedBy::Vanished);
+    let events = rig.take();
+    assert!(
+        events.len() == 2 && events.iter().all(vanished),
+        "the driver misses both legs: {events:?}"
     );
     assert_eq!(rig.switch.channels(), 0);
     rig.send(call(2, 70));
