@@ -1,0 +1,130 @@
+//! What Paceline costs beside Asterisk: CPU seconds per call of both, in one run, and how long an answered call waits for
+//! its agent. No media, SQLite, gate and metrics on.
+//!
+//! Run by `scripts/bench`. Arguments: `--agents N` (150), `--calls N` (3000), `--asterisk 22|16` (22).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use paceline_lab::{Audio, Behaviour, LabOptions, Version};
+use rig::{System, wait_for};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+#[allow(dead_code)]
+#[path = "../tests/asterisk_system/rig.rs"]
+mod rig;
+
+fn argument(name: &str) -> Option<String> {
+    let mut args = std::env::args().skip_while(|a| a != name);
+    args.next().and_then(|_| args.next())
+}
+
+fn number(name: &str, default: u32) -> u32 {
+    argument(name).and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+
+#[tokio::main]
+async fn main() {
+    let agents = number("--agents", 150);
+    let calls = number("--calls", 3000);
+    let version = if argument("--asterisk").as_deref() == Some("16") {
+        Version::V16
+    } else {
+        Version::V22
+    };
+    let options = LabOptions {
+        version,
+        agents,
+        audio: Audio::None,
+        ..LabOptions::default()
+    };
+    let system = System::start(&options).await;
+    let campaign = system.campaign("load", "PJSIP/{number}@carrier", json!({})).await;
+    let ids = system.agents(campaign, 1, agents).await;
+    system.wait_for_agents(campaign, ids.len()).await;
+    let numbers: Vec<String> = (0..calls).map(|n| Behaviour::TalksBriefly.number(n)).collect();
+
+    let (ours, theirs, started) = (system.cpu_seconds(), asterisk_cpu(&system), Instant::now());
+    let task = system.task(campaign, "load", &numbers, 0).await;
+    let path = format!("/tasks/{task}");
+    wait_for("every call to be over", Duration::from_secs(600), async || {
+        // Asked seldom, so that asking is not what is measured.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let task = system.api.try_get(&path).await?;
+        (task["progress"]["done"] == u64::from(calls)).then_some(())
+    })
+    .await;
+    let (ours, theirs, took) = (
+        system.cpu_seconds() - ours,
+        asterisk_cpu(&system) - theirs,
+        started.elapsed().as_secs_f64(),
+    );
+
+    let metrics = system.metrics().await;
+    let per_call_ms = |seconds: f64| seconds * 1000.0 / f64::from(calls);
+    println!(
+        "{calls} calls of 2.5 s with {agents} agents on Asterisk {version:?}: {took:.1} s, {:.1} calls/s",
+        f64::from(calls) / took
+    );
+    println!(
+        "CPU per call (user + system): Paceline {:.3} ms, Asterisk {:.3} ms",
+        per_call_ms(ours),
+        per_call_ms(theirs)
+    );
+    println!("ratio Paceline / Asterisk: {:.3}", ours / theirs);
+    for (name, what) in [
+        (
+            "paceline_answer_to_connect_command_seconds",
+            "answer read -> connect command given (what Paceline adds)",
+        ),
+        (
+            "paceline_answer_to_connected_seconds",
+            "answer read -> connected, the switch's part included",
+        ),
+    ] {
+        println!("{what}: {}", quantiles(&metrics, name));
+    }
+    system.finish(&ids).await;
+}
+
+fn asterisk_cpu(system: &System) -> f64 {
+    system.lab.asterisk.cpu_seconds().expect("Asterisk runs")
+}
+
+/// The buckets that p50, p99 and all observations fall into.
+fn quantiles(metrics: &str, name: &str) -> String {
+    let bucket = format!("{name}_bucket{{");
+    let mut buckets: Vec<(f64, f64)> = Vec::new();
+    for line in metrics.lines().filter(|l| l.starts_with(&bucket)) {
+        let Some((_, rest)) = line.split_once("le=\"") else {
+            continue;
+        };
+        let Some((le, _)) = rest.split_once('"') else {
+            continue;
+        };
+        let count: f64 = line
+            .rsplit(' ')
+            .next()
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(0.0);
+        buckets.push((le.parse().unwrap_or(f64::INFINITY), count));
+    }
+    let total = buckets.iter().map(|(_, n)| *n).fold(0.0, f64::max);
+    let at = |q: f64| {
+        buckets
+            .iter()
+            .find(|(_, n)| *n >= q * total)
+            .map_or(f64::NAN, |(le, _)| le * 1000.0)
+    };
+    format!(
+        "p50 <= {} ms, p99 <= {} ms, max <= {} ms ({total} calls)",
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    )
+}

@@ -1,0 +1,124 @@
+//! Paceline dies in mid-run and starts again: nothing is lost, nothing is doubled, no channel is orphaned.
+
+use crate::mixed::mixed_numbers;
+use crate::rig::{System, full, wait_for};
+use paceline_lab::{Behaviour, LabOptions};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_with_9_in_mid_run_it_loses_and_doubles_nothing() {
+    let (count, agents, kills) = if full() { (500, 50, 5) } else { (100, 20, 2) };
+    let mut system = System::start(&LabOptions {
+        agents,
+        ..LabOptions::default()
+    })
+    .await;
+    let campaign = system
+        .campaign("mixed", "PJSIP/{number}@carrier", json!({}))
+        .await;
+    let ids = system.agents(campaign, 1, agents).await;
+    system.wait_for_agents(campaign, ids.len()).await;
+    let hang_up = system.agents_hang_up_after(campaign, Duration::from_secs(2));
+    let numbers = mixed_numbers(count);
+    let task = system.task(campaign, "mixed", &numbers, 0).await;
+    for n in 1..=kills {
+        let goal = count * n / (kills + 2);
+        wait_for("some contacts to be done", Duration::from_secs(120), async || {
+            let progress = system.api.try_get(&format!("/tasks/{task}")).await?;
+            (progress["progress"]["done"].as_u64()? >= goal as u64).then_some(())
+        })
+        .await;
+        system.kill();
+        system.launch().await;
+    }
+    system.wait_until_completed(task, Duration::from_secs(240)).await;
+    hang_up.abort();
+
+    let attempts = system.attempts(task).await;
+    let mut dialed: BTreeMap<String, usize> = BTreeMap::new();
+    for call in system.lab.carrier.calls() {
+        *dialed.entry(call.number).or_default() += 1;
+    }
+    let (mut exact, mut unknown, mut wrong) = (0, 0, Vec::new());
+    for number in &numbers {
+        let behaviour = Behaviour::of(number).expect("a behaviour");
+        let times = dialed.get(number).copied().unwrap_or(0);
+        if times > 1 {
+            wrong.push(format!("{behaviour:?} was dialed {times} times"));
+        }
+        let Some(of_number) = attempts.get(number) else {
+            wrong.push(format!("{behaviour:?} was lost"));
+            continue;
+        };
+        let outcome = of_number[0].outcome.as_deref().unwrap_or("none");
+        match outcome {
+            _ if of_number.len() > 1 && times > 1 => {
+                wrong.push(format!("{behaviour:?} has {} attempts", of_number.len()))
+            }
+            _ if outcome == behaviour.expected_outcome() => exact += 1,
+            "unknown" => unknown += 1,
+            // Around a kill: a ringing call without an agent is taken back, a person without one is abandoned.
+            "cancelled" | "abandoned" | "answered" => unknown += 1,
+            other => wrong.push(format!("{behaviour:?} ended as {other}")),
+        }
+    }
+    println!("{count} contacts, {kills} kills: {exact} exact, {unknown} touched by a kill");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(
+        exact >= numbers.len() - kills * agents as usize,
+        "only {exact} exact"
+    );
+    system.finish(&ids).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_graceful_stop_lets_conversations_end_and_leaves_nothing_behind() {
+    let mut system = System::start(&LabOptions {
+        agents: 4,
+        ..LabOptions::default()
+    })
+    .await;
+    let campaign = system
+        .campaign("talks", "PJSIP/{number}@carrier", json!({}))
+        .await;
+    let ids = system.agents(campaign, 1, 4).await;
+    system.wait_for_agents(campaign, 4).await;
+    let numbers: Vec<String> = (0..20).map(|n| Behaviour::TalksBriefly.number(n)).collect();
+    let task = system.task(campaign, "talks", &numbers, 0).await;
+    wait_for("a conversation", Duration::from_secs(20), async || {
+        let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
+        (live["calls"]["connected"].as_u64()? > 0).then_some(())
+    })
+    .await;
+    system.terminate(Duration::from_secs(30)).await;
+    assert_eq!(
+        system
+            .lab
+            .asterisk
+            .channels_after(Duration::from_secs(5))
+            .expect("channels"),
+        Vec::<String>::new()
+    );
+    system.launch().await;
+    let attempts = system.attempts(task).await;
+    let open = attempts
+        .values()
+        .flatten()
+        .filter(|a| a.outcome.is_none())
+        .count();
+    let answered = attempts
+        .values()
+        .flatten()
+        .filter(|a| a.outcome.as_deref() == Some("answered"))
+        .count();
+    assert_eq!(open, 0);
+    assert!(
+        answered > 0 && attempts.len() < numbers.len(),
+        "{answered} answered, {} tried",
+        attempts.len()
+    );
+    system.finish(&[]).await;
+    drop(ids);
+}

@@ -1,0 +1,16 @@
+//! The whole of Paceline as its users run it: the binary, its configuration file and its API, beside a real Asterisk with
+//! SIPp as the carrier and agents' phones.
+//!
+//! The short form runs with all tests; `PACELINE_PROOF=full` (see `scripts/prove`) runs the full bars.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod conversations;
+mod faults;
+mod mixed;
+mod rig;

@@ -1,0 +1,192 @@
+//! A mix of everything that a line can do: every outcome is the one that the carrier played, every answered call reaches
+//! an agent and is heard at both ends.
+
+use crate::rig::{System, full};
+use paceline_lab::{Behaviour, LabOptions, Version};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How often each behaviour is played in a hundred calls.
+const MIX: &[(Behaviour, u32)] = &[
+    (Behaviour::TalksBriefly, 22),
+    (Behaviour::Talks, 8),
+    (Behaviour::RingsThenTalks, 5),
+    (Behaviour::AnswersAtOnce, 5),
+    (Behaviour::EarlyMedia, 5),
+    (Behaviour::HangsUpEarly, 5),
+    (Behaviour::Busy, 12),
+    (Behaviour::Rings, 8),
+    (Behaviour::Declines, 6),
+    (Behaviour::NotFound, 8),
+    (Behaviour::Unavailable, 4),
+    (Behaviour::Congested, 5),
+    (Behaviour::ServerError, 3),
+    (Behaviour::Silent, 4),
+];
+
+/// `count` numbers in that mix, each once, well shuffled.
+pub(crate) fn mixed_numbers(count: usize) -> Vec<String> {
+    let mut numbers = Vec::new();
+    let mut nth = 0;
+    while numbers.len() < count {
+        for (behaviour, weight) in MIX {
+            let share = (*weight as usize * count)
+                .div_ceil(100)
+                .min(count.saturating_sub(numbers.len()));
+            for _ in 0..share {
+                numbers.push(behaviour.number(nth));
+                nth += 1;
+            }
+        }
+    }
+    numbers.sort_by_key(|number| {
+        number.bytes().fold(0u32, |h, b| {
+            h.wrapping_mul(2_654_435_761).wrapping_add(u32::from(b)) ^ (h >> 13)
+        })
+    });
+    numbers
+}
+
+/// Every number has just one attempt with the outcome that was played; returns how many were answered.
+pub(crate) async fn check_outcomes(system: &System, task: i64, numbers: &[String]) -> usize {
+    let attempts = system.attempts(task).await;
+    assert_eq!(attempts.len(), numbers.len(), "numbers with attempts");
+    let seen = system.lab.carrier.calls();
+    let mut dialed: BTreeMap<&str, usize> = BTreeMap::new();
+    for call in &seen {
+        *dialed.entry(call.number.as_str()).or_default() += 1;
+    }
+    let mut wrong = Vec::new();
+    let mut answered = 0;
+    for number in numbers {
+        let behaviour = Behaviour::of(number).expect("a behaviour");
+        let of_number = &attempts[number];
+        let outcome = of_number[0].outcome.as_deref().unwrap_or("none");
+        if of_number.len() != 1 || outcome != behaviour.expected_outcome() {
+            let detail = system.api.get(&format!("/attempts/{}", of_number[0].id)).await;
+            wrong.push(format!(
+                "{behaviour:?}: {} attempts, {outcome}; {}",
+                of_number.len(),
+                detail["legs"]
+            ));
+        }
+        let times = dialed.get(number.as_str()).copied().unwrap_or(0);
+        if times != 1 {
+            wrong.push(format!("{behaviour:?}: the carrier saw it {times} times"));
+        }
+        if behaviour.answers() {
+            answered += 1;
+            if !of_number[0].connected || of_number[0].agent.is_none() {
+                wrong.push(format!("{behaviour:?}: answered and not connected"));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {} went wrong:\n{}",
+        wrong.len(),
+        numbers.len(),
+        wrong.join("\n")
+    );
+    answered
+}
+
+async fn mixed(version: Version, dial: &str) {
+    let count = if full() { 500 } else { 100 };
+    let agents = if full() { 50 } else { 30 };
+    let system = System::start(&LabOptions {
+        version,
+        agents,
+        ..LabOptions::default()
+    })
+    .await;
+    // The pause tells one callee from the next in what an agent hears.
+    let campaign = system.campaign("mixed", dial, json!({"wrap_up_ms": 1700})).await;
+    let ids = system.agents(campaign, 1, agents).await;
+    system.wait_for_agents(campaign, ids.len()).await;
+    let hang_up = system.agents_hang_up_after(campaign, Duration::from_secs(2));
+    let numbers = mixed_numbers(count);
+    let task = system.task(campaign, "mixed", &numbers, 0).await;
+    system.wait_until_completed(task, Duration::from_secs(240)).await;
+    hang_up.abort();
+    let answered = check_outcomes(&system, task, &numbers).await;
+
+    // Audio: whoever was connected for longer than a moment heard the other end.
+    let calls = system.lab.carrier.calls();
+    let long = |n: &str| !matches!(Behaviour::of(n), Some(Behaviour::HangsUpEarly));
+    let deaf: Vec<_> = calls
+        .iter()
+        .filter(|c| c.answered && long(&c.number) && !c.heard_agent)
+        .collect();
+    assert!(
+        deaf.is_empty(),
+        "{} callees heard no agent: {:?}",
+        deaf.len(),
+        deaf.first()
+    );
+    let heard = system.lab.phones.media_report();
+    let expected = calls.iter().filter(|c| c.answered && long(&c.number)).count() as u64;
+    assert!(
+        heard.spells >= expected * 9 / 10,
+        "agents heard {} conversations of {expected}: {heard:?}",
+        heard.spells
+    );
+    println!(
+        "{count} contacts on Asterisk {version:?} over `{dial}`: {answered} answered, all outcomes as played"
+    );
+    system.finish(&ids).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_outcome_is_the_one_played_on_asterisk_22() {
+    mixed(Version::V22, "PJSIP/{number}@carrier").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_outcome_is_the_one_played_on_asterisk_16() {
+    mixed(Version::V16, "PJSIP/{number}@carrier").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_outcome_is_the_one_played_through_a_freepbx_dialplan_on_asterisk_22() {
+    mixed(Version::V22, "Local/{number}@from-internal/n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_outcome_is_the_one_played_through_a_freepbx_dialplan_on_asterisk_16() {
+    mixed(Version::V16, "Local/{number}@from-internal/n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_trunk_is_congestion_and_an_unknown_one_is_failed() {
+    let system = System::start(&LabOptions {
+        agents: 8,
+        ..LabOptions::default()
+    })
+    .await;
+    let numbers: Vec<String> = (0..4).map(|n| Behaviour::Talks.number(n)).collect();
+    let mut all = Vec::new();
+    for (n, (name, dial, outcome)) in [
+        ("dead", "PJSIP/{number}@dead", "congestion"),
+        ("unknown", "PJSIP/{number}@nowhere", "failed"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let campaign = system.campaign(name, dial, json!({})).await;
+        let ids = system.agents(campaign, 1 + 4 * n as u32, 4).await;
+        let task = system.task(campaign, name, &numbers, 0).await;
+        system.wait_until_completed(task, Duration::from_secs(60)).await;
+        let attempts = system.attempts(task).await;
+        let outcomes: Vec<_> = attempts
+            .values()
+            .flatten()
+            .map(|a| a.outcome.clone().unwrap_or_default())
+            .collect();
+        assert_eq!(outcomes, vec![outcome; 4], "{name}");
+        all.extend(ids);
+    }
+    assert!(system.lab.carrier.calls().is_empty());
+    system.finish(&all).await;
+}

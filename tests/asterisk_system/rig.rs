@@ -1,0 +1,462 @@
+//! A lab, a Paceline process beside it, and a client of its API.
+
+use paceline_lab::{Lab, LabOptions};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Whether the full bars are asked for.
+pub(crate) fn full() -> bool {
+    std::env::var("PACELINE_PROOF").is_ok_and(|v| v == "full")
+}
+
+/// Waits for a condition, polling; panics with what it waited for once the limit has passed.
+pub(crate) async fn wait_for<T>(what: &str, limit: Duration, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let until = Instant::now() + limit;
+    loop {
+        if let Some(value) = probe().await {
+            return value;
+        }
+        assert!(Instant::now() < until, "waited {limit:?} in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A running system. Ends with everything it started.
+pub(crate) struct System {
+    pub(crate) lab: Lab,
+    pub(crate) api: Api,
+    pub(crate) folder: TempDir,
+    paceline: Option<Child>,
+    store_url: String,
+    port: u16,
+}
+
+/// One ended or live attempt, as the API tells it.
+#[derive(Debug, Clone)]
+pub(crate) struct Attempt {
+    pub(crate) id: String,
+    pub(crate) number: String,
+    pub(crate) outcome: Option<String>,
+    pub(crate) agent: Option<i64>,
+    pub(crate) connected: bool,
+}
+
+impl System {
+    /// With SQLite.
+    pub(crate) async fn start(options: &LabOptions) -> Self {
+        Self::start_on(options, None).await
+    }
+
+    /// With the store at `store_url`, or SQLite in the system's folder.
+    pub(crate) async fn start_on(options: &LabOptions, store_url: Option<String>) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let lab =
+            Lab::start_with(options).expect("the lab starts; run scripts/tools if something is missing");
+        let folder = tempfile::Builder::new()
+            .prefix("paceline-system-")
+            .tempdir()
+            .expect("a folder");
+        let store_url =
+            store_url.unwrap_or_else(|| format!("sqlite:{}", folder.path().join("paceline.db").display()));
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .expect("a port")
+            .port();
+        let api = Api {
+            base: format!("http://127.0.0.1:{port}/api/v1"),
+            key: String::new(),
+            client: reqwest::Client::new(),
+        };
+        let mut system = Self {
+            lab,
+            api,
+            folder,
+            paceline: None,
+            store_url,
+            port,
+        };
+        system.write_config();
+        system.api.key = system.make_key();
+        system.launch().await;
+        system
+    }
+
+    fn config_file(&self) -> PathBuf {
+        self.folder.path().join("paceline.toml")
+    }
+
+    fn write_config(&self) {
+        let asterisk = &self.lab.asterisk;
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:{}\"\n\n[store]\nurl = \"{}\"\n\n\
+             [[pbx]]\nname = \"main\"\nkind = \"ari\"\nurl = \"{}\"\nusername = \"{}\"\n\
+             password_env = \"PACELINE_TEST_ARI_PASSWORD\"\nagent_dial = \"PJSIP/{{extension}}\"\n",
+            self.port,
+            self.store_url,
+            asterisk.ari_url(),
+            asterisk.user(),
+        );
+        std::fs::write(self.config_file(), text).expect("the configuration file is written");
+    }
+
+    pub(crate) fn binary(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        command.args(args).arg("--config").arg(self.config_file());
+        command.env("PACELINE_TEST_ARI_PASSWORD", self.lab.asterisk.password());
+        command.current_dir(self.folder.path());
+        command
+    }
+
+    fn make_key(&self) -> String {
+        let output = self
+            .binary(&[
+                "key",
+                "create",
+                "tests",
+                "--role",
+                "write",
+                "--sees-numbers",
+                "--json",
+            ])
+            .output()
+            .expect("the binary runs");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let made: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        made["key"].as_str().expect("a key").to_owned()
+    }
+
+    /// Starts the process and waits until its API answers and the switch is connected.
+    pub(crate) async fn launch(&mut self) {
+        let log = File::options()
+            .append(true)
+            .create(true)
+            .open(self.log_file())
+            .expect("a log");
+        let child = self
+            .binary(&["serve"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the binary runs");
+        self.paceline = Some(child);
+        let api = self.api.clone();
+        wait_for(
+            "the API to answer and the switch to be connected",
+            Duration::from_secs(30),
+            async || {
+                let live = api.try_get("/live").await?;
+                (live["pbxes"][0]["connected"] == true).then_some(())
+            },
+        )
+        .await;
+    }
+
+    /// What Prometheus would scrape.
+    pub(crate) async fn metrics(&self) -> String {
+        let reply = self
+            .api
+            .client
+            .get(format!("http://127.0.0.1:{}/metrics", self.port))
+            .send()
+            .await;
+        reply.expect("/metrics answers").text().await.expect("text")
+    }
+
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.folder.path().join("paceline.log")
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.paceline.take() {
+            child.kill().expect("killed");
+            child.wait().expect("reaped");
+        }
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub(crate) async fn terminate(&mut self, limit: Duration) {
+        let mut child = self.paceline.take().expect("it runs");
+        let done = Command::new("kill")
+            .arg("-TERM")
+            .arg(child.id().to_string())
+            .status()
+            .expect("kill runs");
+        assert!(done.success());
+        wait_for("the process to stop", limit, async || {
+            child.try_wait().expect("reaped")
+        })
+        .await;
+    }
+
+    /// User and system CPU seconds of the process so far.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        let pid = self.paceline.as_ref().expect("it runs").id();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
+        let after = stat.rsplit_once(')').expect("a name").1;
+        let fields: Vec<&str> = after.split_whitespace().collect();
+        let ticks: f64 =
+            fields[11].parse::<f64>().expect("utime") + fields[12].parse::<f64>().expect("stime");
+        ticks / 100.0
+    }
+
+    /// A campaign over one trunk, active. Settings are merged over quick ones: always open, little wrap-up.
+    pub(crate) async fn campaign(&self, name: &str, dial: &str, settings: Value) -> i64 {
+        let trunk = self
+            .api
+            .post(
+                "/trunks",
+                json!({"name": format!("{name}-trunk"), "pbx": "main", "dial": dial}),
+            )
+            .await;
+        let all_day = json!({"days": [1, 2, 3, 4, 5, 6, 7], "from_minute": 0, "until_minute": 1440});
+        let mut merged = json!({
+            "ring_timeout_ms": 8000,
+            "wrap_up_ms": 0,
+            "hours": {"time_zone": "UTC", "windows": [all_day]},
+        });
+        for (key, value) in settings.as_object().expect("settings") {
+            merged[key] = value.clone();
+        }
+        let made = self
+            .api
+            .post(
+                "/campaigns",
+                json!({"name": name, "settings": merged, "trunk_ids": [trunk["id"]]}),
+            )
+            .await;
+        let id = made["id"].as_i64().expect("an id");
+        self.api
+            .post(&format!("/campaigns/{id}/activate"), json!({}))
+            .await;
+        id
+    }
+
+    /// Agents `first..first + count` of the lab, logged in and ready in the campaign.
+    pub(crate) async fn agents(&self, campaign: i64, first: u32, count: u32) -> Vec<i64> {
+        let mut ids = Vec::new();
+        for n in first..first + count {
+            let phone = format!("agent-{n}");
+            let made = self
+                .api
+                .post(
+                    "/agents",
+                    json!({"name": phone, "pbx": "main", "extension": phone}),
+                )
+                .await;
+            let id = made["id"].as_i64().expect("an id");
+            self.api
+                .post(&format!("/agents/{id}/log-in"), json!({"campaign_id": campaign}))
+                .await;
+            self.api.post(&format!("/agents/{id}/ready"), json!({})).await;
+            ids.push(id);
+        }
+        ids
+    }
+
+    /// Waits until so many agents of the campaign are held by the switch.
+    pub(crate) async fn wait_for_agents(&self, campaign: i64, count: usize) {
+        wait_for("the agents to be held", Duration::from_secs(30), async || {
+            let live = self.api.get(&format!("/campaigns/{campaign}/live")).await;
+            let held = live["agents"]
+                .as_array()?
+                .iter()
+                .filter(|a| a["state"] != "ringing" && a["state"] != "paused");
+            (held.count() >= count).then_some(())
+        })
+        .await;
+    }
+
+    pub(crate) async fn task(&self, campaign: i64, name: &str, numbers: &[String], retries: u32) -> i64 {
+        let task =
+            json!({"name": name, "campaign_id": campaign, "number_pool": numbers, "max_retries": retries});
+        self.api.post("/tasks", task).await["id"].as_i64().expect("an id")
+    }
+
+    pub(crate) async fn wait_until_completed(&self, task: i64, limit: Duration) {
+        wait_for("the task to be completed", limit, async || {
+            let task = self.api.try_get(&format!("/tasks/{task}")).await?;
+            (task["state"] == "completed").then_some(())
+        })
+        .await;
+    }
+
+    /// Every attempt of the task, by number; more than one for a number are all there.
+    pub(crate) async fn attempts(&self, task: i64) -> BTreeMap<String, Vec<Attempt>> {
+        let mut all: BTreeMap<String, Vec<Attempt>> = BTreeMap::new();
+        for item in self.api.all(&format!("/attempts?task_id={task}")).await {
+            let attempt = Attempt {
+                id: item["id"].as_str().expect("an id").to_owned(),
+                number: item["number"].as_str().expect("a number").to_owned(),
+                outcome: item["outcome"].as_str().map(str::to_owned),
+                agent: item["agent_id"].as_i64(),
+                connected: !item["connected_at"].is_null(),
+            };
+            all.entry(attempt.number.clone()).or_default().push(attempt);
+        }
+        all
+    }
+
+    /// Agents end conversations that have lasted `talk`, as people do, until dropped.
+    pub(crate) fn agents_hang_up_after(&self, campaign: i64, talk: Duration) -> tokio::task::JoinHandle<()> {
+        let api = self.api.clone();
+        tokio::spawn(async move {
+            let mut talking: BTreeMap<i64, (String, Instant)> = BTreeMap::new();
+            loop {
+                if let Some(live) = api.try_get(&format!("/campaigns/{campaign}/live")).await {
+                    for agent in live["agents"].as_array().into_iter().flatten() {
+                        let Some(id) = agent["agent_id"].as_i64() else {
+                            continue;
+                        };
+                        if agent["state"] != "on_call" {
+                            talking.remove(&id);
+                            continue;
+                        }
+                        let attempt = agent["attempt_id"].as_str().unwrap_or_default().to_owned();
+                        let (seen, since) = talking
+                            .entry(id)
+                            .or_insert_with(|| (attempt.clone(), Instant::now()));
+                        if *seen != attempt {
+                            (*seen, *since) = (attempt, Instant::now());
+                        } else if since.elapsed() >= talk {
+                            // What is shown is a moment old: what it shows next may be this conversation still.
+                            *since = Instant::now();
+                            // It may have ended meanwhile.
+                            let _ = api
+                                .send(
+                                    reqwest::Method::POST,
+                                    &format!("/agents/{id}/hang-up"),
+                                    Some(json!({})),
+                                )
+                                .await;
+                        }
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        })
+    }
+
+    /// Logs every agent out and checks that nothing of ours is left on the switch, and that nothing complained.
+    pub(crate) async fn finish(mut self, agents: &[i64]) {
+        for id in agents {
+            self.api.post(&format!("/agents/{id}/log-out"), json!({})).await;
+        }
+        let left = self
+            .lab
+            .asterisk
+            .channels_after(Duration::from_secs(15))
+            .expect("channels");
+        assert_eq!(left, Vec::<String>::new(), "channels are left on the switch");
+        self.terminate(Duration::from_secs(20)).await;
+        let log = self.log();
+        let trouble: Vec<&str> = log.lines().filter(|l| l.contains("ERROR")).collect();
+        assert_eq!(trouble, Vec::<&str>::new());
+        assert!(!log.contains("+1"), "a number in the log");
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            for line in tail.into_iter().rev() {
+                eprintln!("paceline: {line}");
+            }
+        }
+    }
+}
+
+/// A client of the API.
+#[derive(Clone)]
+pub(crate) struct Api {
+    base: String,
+    key: String,
+    client: reqwest::Client,
+}
+
+impl Api {
+    pub(crate) async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> reqwest::Result<(u16, Value)> {
+        let request = self
+            .client
+            .request(method, format!("{}{path}", self.base))
+            .bearer_auth(&self.key);
+        let request = request.timeout(Duration::from_secs(10));
+        let reply = match body {
+            Some(body) => request.json(&body).send().await?,
+            None => request.send().await?,
+        };
+        let status = reply.status().as_u16();
+        let text = reply.text().await?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
+        for _ in 0..100 {
+            let (status, reply) = self
+                .send(reqwest::Method::POST, path, Some(body.clone()))
+                .await
+                .expect("the API answers");
+            if status == 429 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+            assert!((200..300).contains(&status), "POST {path}: {status} {reply}");
+            return reply;
+        }
+        panic!("POST {path}: always too many requests");
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        wait_for("the API to answer", Duration::from_secs(20), async || {
+            self.try_get(path).await
+        })
+        .await
+    }
+
+    /// `None` where the API does not answer, or is asked too often.
+    pub(crate) async fn try_get(&self, path: &str) -> Option<Value> {
+        let (status, reply) = self.send(reqwest::Method::GET, path, None).await.ok()?;
+        if status == 429 || status == 503 {
+            return None;
+        }
+        assert!((200..300).contains(&status), "GET {path}: {status} {reply}");
+        Some(reply)
+    }
+
+    /// Every item of a paged list.
+    pub(crate) async fn all(&self, path: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let joint = if path.contains('?') { '&' } else { '?' };
+            let page = self.get(&format!("{path}{joint}limit=200{cursor}")).await;
+            items.extend(page["items"].as_array().expect("items").iter().cloned());
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return items,
+            }
+        }
+    }
+}
