@@ -5,9 +5,11 @@
 
 mod agents;
 mod api_keys;
+mod attempts;
 mod auth;
 mod campaigns;
 mod check;
+mod contacts;
 pub mod control;
 mod dnc;
 mod docs;
@@ -22,6 +24,7 @@ mod page;
 pub mod problem;
 mod recordings;
 pub(crate) mod schemas;
+mod tasks;
 mod trunks;
 mod words;
 
@@ -115,8 +118,8 @@ pub fn router(state: ApiState) -> Router {
 }
 
 /// The OpenAPI document, as [`router`] serves it.
-pub fn document(state: &ApiState) -> utoipa::openapi::OpenApi {
-    api(state).into_openapi()
+pub fn document(state: &ApiState) -> serde_json::Value {
+    openapi::complete(api(state).into_openapi())
 }
 
 fn api(state: &ApiState) -> OpenApiRouter<ApiState> {
@@ -124,6 +127,16 @@ fn api(state: &ApiState) -> OpenApiRouter<ApiState> {
     let agent = |routes| needs(Role::Agent, state, routes);
     let write = |routes| needs(Role::Write, state, routes);
     let v1 = OpenApiRouter::new()
+        .routes(write(routes!(tasks::create::create)))
+        .routes(write(routes!(tasks::create::create_batch)))
+        .routes(read(routes!(tasks::list)))
+        .routes(read(routes!(tasks::get)))
+        .routes(read(routes!(tasks::contacts)))
+        .routes(write(routes!(tasks::start)))
+        .routes(write(routes!(tasks::pause)))
+        .routes(write(routes!(tasks::resume)))
+        .routes(write(routes!(tasks::cancel)))
+        //
         .routes(read(routes!(campaigns::list)))
         .routes(write(routes!(campaigns::create)))
         .routes(read(routes!(campaigns::get)))
@@ -136,6 +149,18 @@ fn api(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(read(routes!(live::all)))
         .routes(read(routes!(live::campaign)))
         //
+        .routes(read(routes!(contacts::lists)))
+        .routes(write(routes!(contacts::create_list)))
+        .routes(read(routes!(contacts::get_list)))
+        .routes(read(routes!(contacts::in_list)))
+        .routes(write(routes!(contacts::add)))
+        .routes(read(routes!(contacts::get)))
+        .routes(read(routes!(contacts::why::why)))
+        .routes(read(routes!(contacts::why::search)))
+        //
+        .routes(read(routes!(attempts::list)))
+        .routes(read(routes!(attempts::get)))
+        .routes(agent(routes!(attempts::put_disposition)))
         .routes(read(routes!(recordings::list)))
         //
         .routes(read(routes!(agents::list)))
@@ -148,6 +173,7 @@ fn api(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(agent(routes!(agents::ready)))
         .routes(agent(routes!(agents::pause)))
         .routes(agent(routes!(agents::hang_up)))
+        .routes(agent(routes!(agents::disposition)))
         //
         .routes(read(routes!(trunks::list)))
         .routes(write(routes!(trunks::create)))

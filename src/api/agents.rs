@@ -1,12 +1,13 @@
 //! Agents: who they are, and what they ask of the dialer.
 
-use super::ApiState;
+use super::attempts::{Attempt, SetDisposition, dispose};
 use super::check::{self, Faults};
 use super::control::AgentRefusal;
 use super::extract::{Id, Json, Query};
 use super::page::{Page, PageQuery, Window};
 use super::problem::{ApiResult, Problem};
 use super::words::{AgentStateWord, Utc, Word};
+use super::{ApiState, Caller};
 use crate::store::{AgentRow, Deleted, NewAgent, StoreError};
 use axum::Json as Body;
 use axum::extract::State;
@@ -14,9 +15,10 @@ use axum::http::StatusCode;
 use paceline_core::campaign::CampaignState;
 use paceline_core::dial::Extension;
 use paceline_core::engine::EngineError;
-use paceline_core::ids::{AgentId, CampaignId};
+use paceline_core::ids::{AgentId, AttemptId, CampaignId};
 use paceline_core::input::AgentRequest;
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 /// Somebody who talks with contacts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -263,6 +265,53 @@ pub(super) async fn pause(
     Id(id): Id<i64>,
 ) -> ApiResult<(StatusCode, Body<Agent>)> {
     ask_where_logged_in(&state, id, AgentRequest::Pause).await
+}
+
+/// Give a disposition for an agent's present or last conversation.
+///
+/// Ends the wrap-up after it.
+#[utoipa::path(post, path = "/agents/{id}/disposition", operation_id = "dispose_of_conversation", tag = "agents",
+    request_body = SetDisposition, params(("id" = i64, Path, description = "The agent")),
+    responses((status = 200, body = Attempt), (status = 404, description = "No such agent"),
+        (status = 409, description = "The agent has had no conversation yet")))]
+pub(super) async fn disposition(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Id(id): Id<i64>,
+    Json(input): Json<SetDisposition>,
+) -> ApiResult<Body<Attempt>> {
+    let agent = find(&state, id).await?;
+    let last = state.store.last_attempt_of_agent(agent.id).await?;
+    let attempt =
+        last.ok_or_else(|| Problem::conflict(format!("Agent {id} has had no conversation yet.")))?;
+    let row = dispose(&state, attempt, &input.disposition).await?;
+    Ok(Body(Attempt::new(row, caller)))
+}
+
+/// Ends the agent's wrap-up after this attempt, if that is what the agent is in.
+pub(super) async fn end_wrap_up(state: &ApiState, campaign: CampaignId, agent: AgentId, attempt: AttemptId) {
+    let live = state.dialer.live(campaign);
+    let wraps_up = live.is_some_and(|live| {
+        let here = |a: &&paceline_core::live::LiveAgent| a.agent == agent && a.attempt == Some(attempt);
+        live.agents
+            .iter()
+            .find(here)
+            .is_some_and(|a| a.state == AgentState::WrapUp)
+    });
+    if !wraps_up {
+        return;
+    }
+    // `Ready` also ends a pause, which a disposition must not.
+    let wants_pause = matches!(state.store.agent(agent).await, Ok(Some(row)) if row.wants_pause);
+    let request = if wants_pause {
+        AgentRequest::Pause
+    } else {
+        AgentRequest::Ready
+    };
+    // Wrap-up ends by itself, so a refusal costs a few seconds and is no reason to fail the request.
+    if let Err(refusal) = state.dialer.agent(campaign, agent, request).await {
+        warn!(agent.id = %agent, error = %refusal, "wrap-up of agent {agent} goes on after the disposition");
+    }
 }
 
 /// End an agent's conversation.

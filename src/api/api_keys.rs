@@ -72,7 +72,7 @@ pub(super) struct CreatedApiKey {
 }
 
 /// List API keys.
-#[utoipa::path(get, path = "/api-keys", operation_id = "list_api_keys", tag = "api keys", params(PageQuery),
+#[utoipa::path(get, path = "/api-keys", operation_id = "list_api_keys", tag = "API keys", params(PageQuery),
     responses((status = 200, body = Page<ApiKey>)))]
 pub(super) async fn list(
     State(state): State<ApiState>,
@@ -86,7 +86,7 @@ pub(super) async fn list(
 /// Create an API key.
 ///
 /// The answer has the key, this once. Nothing is kept of it but a salted hash.
-#[utoipa::path(post, path = "/api-keys", operation_id = "create_api_key", tag = "api keys", request_body = CreateApiKey,
+#[utoipa::path(post, path = "/api-keys", operation_id = "create_api_key", tag = "API keys", request_body = CreateApiKey,
     responses((status = 201, body = CreatedApiKey)))]
 pub(super) async fn create(
     State(state): State<ApiState>,
@@ -110,7 +110,7 @@ pub(super) async fn create(
 /// Revoke an API key.
 ///
 /// For good and at once, the key of this very request too. Doing it again changes nothing.
-#[utoipa::path(delete, path = "/api-keys/{id}", operation_id = "revoke_api_key", tag = "api keys",
+#[utoipa::path(delete, path = "/api-keys/{id}", operation_id = "revoke_api_key", tag = "API keys",
     params(("id" = i64, Path, description = "The key")),
     responses((status = 204, description = "It is of no use any more"), (status = 404, description = "No such key")))]
 pub(super) async fn revoke(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<StatusCode> {

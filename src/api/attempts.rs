@@ -198,8 +198,15 @@ pub(super) async fn list(
         created_from: query.created_from.map(|at| at.0),
         created_until: query.created_until.map(|at| at.0),
     };
-    let rows = state.store.attempts(&filter, window.after.map(AttemptId), window.fetch()).await?;
-    Ok(Body(window.page(rows, |row| row.id.0, |row| Attempt::new(row, caller))))
+    let rows = state
+        .store
+        .attempts(&filter, window.after.map(AttemptId), window.fetch())
+        .await?;
+    Ok(Body(window.page(
+        rows,
+        |row| row.id.0,
+        |row| Attempt::new(row, caller),
+    )))
 }
 
 /// Get an attempt with its legs, recordings and decisions.
@@ -213,8 +220,14 @@ pub(super) async fn get(
 ) -> ApiResult<Body<AttemptDetail>> {
     let row = find(&state, id).await?;
     let legs = state.store.legs_of_attempt(row.id).await?;
-    let recordings = state.store.recordings(Some(row.id), None, i64::from(super::page::LIMIT_MAX)).await?;
-    let decisions = state.store.decisions_of_attempt(row.contact, row.task, row.id).await?;
+    let recordings = state
+        .store
+        .recordings(Some(row.id), None, i64::from(super::page::LIMIT_MAX))
+        .await?;
+    let decisions = state
+        .store
+        .decisions_of_attempt(row.contact, row.task, row.id)
+        .await?;
     Ok(Body(AttemptDetail {
         attempt: Attempt::new(row, caller),
         legs: legs.into_iter().map(Leg::from).collect(),
@@ -250,12 +263,19 @@ pub(super) async fn dispose(state: &ApiState, row: AttemptRow, disposition: &str
             row.id
         )));
     };
-    let changed = state.store.set_disposition(row.id, disposition, state.clock.now().wall).await?;
+    let changed = state
+        .store
+        .set_disposition(row.id, disposition, state.clock.now().wall)
+        .await?;
     let row = changed.ok_or_else(|| Problem::no("attempt", row.id))?;
     agents::end_wrap_up(state, row.campaign, agent, row.id).await;
     Ok(row)
 }
 
 async fn find(state: &ApiState, id: Uuid) -> ApiResult<AttemptRow> {
-    state.store.attempt(AttemptId(id)).await?.ok_or_else(|| Problem::no("attempt", id))
+    state
+        .store
+        .attempt(AttemptId(id))
+        .await?
+        .ok_or_else(|| Problem::no("attempt", id))
 }

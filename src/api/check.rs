@@ -28,14 +28,11 @@ impl Faults {
         result.map_err(|error| self.add(path, error.to_string())).ok()
     }
 
-    /// A name: 1 to 200 characters, none of them control characters.
+    /// A name, or another short text: 1 to 200 characters, none of them control characters.
     pub(super) fn name(&mut self, path: impl AsRef<str>, name: &str) {
         let length = name.chars().count();
         if name.trim().is_empty() || length > 200 || name.chars().any(char::is_control) {
-            self.add(
-                path,
-                "a name has 1 to 200 characters, no line breaks, and not only spaces",
-            );
+            self.add(path, "1 to 200 characters, no line breaks, and not only spaces");
         }
     }
 

@@ -79,7 +79,11 @@ impl Contact {
 
 impl From<ContactListRow> for ContactList {
     fn from(row: ContactListRow) -> Self {
-        Self { id: row.id.0, name: row.name, created_at: Utc(row.created_at) }
+        Self {
+            id: row.id.0,
+            name: row.name,
+            created_at: Utc(row.created_at),
+        }
     }
 }
 
@@ -152,7 +156,10 @@ pub(super) async fn lists(
     Query(query): Query<PageQuery>,
 ) -> ApiResult<Body<Page<ContactList>>> {
     let window = Window::new("contact-lists", query.limit, query.cursor.as_deref())?;
-    let rows = state.store.contact_lists(window.after.map(ContactListId), window.fetch()).await?;
+    let rows = state
+        .store
+        .contact_lists(window.after.map(ContactListId), window.fetch())
+        .await?;
     Ok(Body(window.page(rows, |row| row.id.0, ContactList::from)))
 }
 
@@ -170,10 +177,16 @@ pub(super) async fn create_list(
     let given = input.contacts.len();
     let contacts = check_contacts(&state, input.contacts, &mut faults);
     faults.none()?;
-    let (row, added) = state.store.create_contact_list(&input.name, &contacts, state.clock.now().wall).await?;
+    let (row, added) = state
+        .store
+        .create_contact_list(&input.name, &contacts, state.clock.now().wall)
+        .await?;
     let created = CreatedContactList {
         list: row.into(),
-        contacts: AddedContacts { added, duplicates: (given as u64).saturating_sub(added) },
+        contacts: AddedContacts {
+            added,
+            duplicates: (given as u64).saturating_sub(added),
+        },
     };
     Ok((StatusCode::CREATED, Body(created)))
 }
@@ -182,10 +195,16 @@ pub(super) async fn create_list(
 #[utoipa::path(get, path = "/contact-lists/{id}", operation_id = "get_contact_list", tag = "contacts",
     params(("id" = i64, Path, description = "The contact list")),
     responses((status = 200, body = ContactListDetail), (status = 404, description = "No such contact list")))]
-pub(super) async fn get_list(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<ContactListDetail>> {
+pub(super) async fn get_list(
+    State(state): State<ApiState>,
+    Id(id): Id<i64>,
+) -> ApiResult<Body<ContactListDetail>> {
     let row = find_list(&state, id).await?;
     let contacts = state.store.count_contacts(row.id).await?;
-    Ok(Body(ContactListDetail { list: row.into(), contacts }))
+    Ok(Body(ContactListDetail {
+        list: row.into(),
+        contacts,
+    }))
 }
 
 /// List the contacts of a list.
@@ -200,8 +219,15 @@ pub(super) async fn in_list(
 ) -> ApiResult<Body<Page<Contact>>> {
     let window = Window::new("contacts", query.limit, query.cursor.as_deref())?;
     let list = find_list(&state, id).await?.id;
-    let rows = state.store.contacts(list, window.after.map(ContactId), window.fetch()).await?;
-    Ok(Body(window.page(rows, |row| row.id.0, |row| Contact::new(row, caller))))
+    let rows = state
+        .store
+        .contacts(list, window.after.map(ContactId), window.fetch())
+        .await?;
+    Ok(Body(window.page(
+        rows,
+        |row| row.id.0,
+        |row| Contact::new(row, caller),
+    )))
 }
 
 /// Add contacts to a list.
@@ -225,23 +251,38 @@ pub(super) async fn add(
     faults.none()?;
     let list = find_list(&state, id).await?.id;
     let added = state.store.add_contacts(list, &contacts).await?;
-    Ok(Body(AddedContacts { added, duplicates: (given as u64).saturating_sub(added) }))
+    Ok(Body(AddedContacts {
+        added,
+        duplicates: (given as u64).saturating_sub(added),
+    }))
 }
 
 /// Get a contact.
 #[utoipa::path(get, path = "/contacts/{id}", operation_id = "get_contact", tag = "contacts",
     params(("id" = i64, Path, description = "The contact")),
     responses((status = 200, body = Contact), (status = 404, description = "No such contact")))]
-pub(super) async fn get(State(state): State<ApiState>, caller: Caller, Id(id): Id<i64>) -> ApiResult<Body<Contact>> {
+pub(super) async fn get(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Id(id): Id<i64>,
+) -> ApiResult<Body<Contact>> {
     Ok(Body(Contact::new(find(&state, id).await?, caller)))
 }
 
 async fn find(state: &ApiState, id: i64) -> ApiResult<ContactRow> {
-    state.store.contact(ContactId(id)).await?.ok_or_else(|| Problem::no("contact", id))
+    state
+        .store
+        .contact(ContactId(id))
+        .await?
+        .ok_or_else(|| Problem::no("contact", id))
 }
 
 async fn find_list(state: &ApiState, id: i64) -> ApiResult<ContactListRow> {
-    state.store.contact_list(ContactListId(id)).await?.ok_or_else(|| Problem::no("contact list", id))
+    state
+        .store
+        .contact_list(ContactListId(id))
+        .await?
+        .ok_or_else(|| Problem::no("contact list", id))
 }
 
 /// The contacts to store, each number once.
@@ -259,17 +300,39 @@ fn check_contacts(state: &ApiState, inputs: Vec<ContactInput>, faults: &mut Faul
         if let Some(name) = &input.name {
             faults.name(at("name"), name);
         }
-        if input.time_zone.as_deref().is_some_and(|zone| TimeZone::get(zone).is_err()) {
-            faults.add(at("time_zone"), "not an IANA time zone: write one such as America/New_York");
+        if input
+            .time_zone
+            .as_deref()
+            .is_some_and(|zone| TimeZone::get(zone).is_err())
+        {
+            faults.add(
+                at("time_zone"),
+                "not an IANA time zone: write one such as America/New_York",
+            );
         }
-        let fits = |(key, value): (&String, &String)| (1..=100).contains(&key.len()) && value.chars().count() <= 2000;
+        let fits = |(key, value): (&String, &String)| {
+            (1..=100).contains(&key.len()) && value.chars().count() <= 2000
+        };
         if input.attributes.len() > 64 || !input.attributes.iter().all(fits) {
-            faults.add(at("attributes"), "up to 64 attributes, names of 1 to 100 bytes, texts of up to 2,000 characters");
+            faults.add(
+                at("attributes"),
+                "up to 64 attributes, names of 1 to 100 bytes, texts of up to 2,000 characters",
+            );
         }
         let number = faults.take(at("number"), check::number(state, &input.number));
         if let Some(number) = number.filter(|number| seen.insert(number.clone())) {
-            let ContactInput { name, time_zone, attributes, .. } = input;
-            contacts.push(NewContact { number, name, time_zone, attributes });
+            let ContactInput {
+                name,
+                time_zone,
+                attributes,
+                ..
+            } = input;
+            contacts.push(NewContact {
+                number,
+                name,
+                time_zone,
+                attributes,
+            });
         }
     }
     contacts

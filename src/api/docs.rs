@@ -69,7 +69,8 @@ pub(super) fn page(document: &Value) -> String {
         let name = tag.get("name").and_then(Value::as_str).unwrap_or_default();
         let _ = write!(
             out,
-            "<a class=\"tag\" href=\"#tag-{0}\">{0}</a><ul>",
+            "<a class=\"tag\" href=\"#tag-{}\">{}</a><ul>",
+            anchor(name),
             escape(name)
         );
         for operation in operations.iter().filter(|o| o.tag() == name) {
@@ -91,7 +92,8 @@ pub(super) fn page(document: &Value) -> String {
         let text = |key: &str| tag.get(key).and_then(Value::as_str).unwrap_or_default();
         let _ = write!(
             out,
-            "<section id=\"tag-{0}\"><h2>{0}</h2>{1}",
+            "<section id=\"tag-{}\"><h2>{}</h2>{}",
+            anchor(text("name")),
             escape(text("name")),
             prose(text("description"))
         );
@@ -184,6 +186,7 @@ fn responses_html<'a>(out: &mut String, operation: &'a Operation<'_>) -> Option<
     let responses = operation.body.get("responses").and_then(Value::as_object)?;
     out.push_str("<h4>Responses</h4><table>");
     let mut answer = None;
+    let mut general = String::new();
     for (status, response) in responses {
         let schema = response.pointer("/content/application~1json/schema");
         if let (true, None, Some(schema)) = (status.starts_with('2'), answer, schema) {
@@ -193,6 +196,16 @@ fn responses_html<'a>(out: &mut String, operation: &'a Operation<'_>) -> Option<
             .get("description")
             .and_then(Value::as_str)
             .unwrap_or_default();
+        // What many operations share is explained once, among the problems.
+        if let Some(kind) = Kind::ALL.iter().find(|kind| kind.title() == description) {
+            let slug = kind.slug();
+            let _ = write!(
+                general,
+                " <a href=\"#problem-{slug}\" title=\"{}\">{status}</a>",
+                escape(description)
+            );
+            continue;
+        }
         let schema = schema.map(type_html).unwrap_or_default();
         let _ = write!(
             out,
@@ -200,8 +213,20 @@ fn responses_html<'a>(out: &mut String, operation: &'a Operation<'_>) -> Option<
             code(description)
         );
     }
-    out.push_str("</table>");
+    let _ = write!(out, "</table><p class=\"general\">As everywhere:{general}</p>");
     answer
+}
+
+/// An id for an element.
+fn anchor(name: &str) -> String {
+    escape(&name.to_lowercase().replace(' ', "-"))
+}
+
+/// A field's description; that of a field that may be null stands with its first alternative.
+fn description(field: &Value) -> &str {
+    let own = field.get("description");
+    let inner = || alternatives(field)?.first()?.get("description");
+    own.or_else(inner).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn request_html(out: &mut String, document: &Value, operation: &Operation<'_>, sent: Option<&Value>) {
@@ -209,7 +234,12 @@ fn request_html(out: &mut String, document: &Value, operation: &Operation<'_>, s
     if operation.method != "get" {
         let _ = write!(curl, "-X {} ", operation.method.to_uppercase());
     }
-    let path = operation.path.replace("{id}", "1");
+    let id = operation
+        .body
+        .pointer("/parameters/0/schema")
+        .map(|schema| example(document, schema));
+    let id = id.map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned));
+    let path = operation.path.replace("{id}", &id.unwrap_or_default());
     let _ = write!(curl, "http://127.0.0.1:8080{path}");
     if operation.role().is_some() {
         curl.push_str(" \\\n  -H \"Authorization: Bearer $PACELINE_KEY\"");
@@ -255,10 +285,7 @@ fn fields_html(out: &mut String, document: &Value, schema: &Value) {
     out.push_str("<table>");
     for (name, field) in fields {
         let needed = required.iter().any(|r| r.as_str() == Some(name));
-        let description = field
-            .get("description")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let description = description(field);
         row_html(out, document, name, field, needed, description, "");
     }
     out.push_str("</table>");

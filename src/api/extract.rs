@@ -60,6 +60,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonAndBytes<T> {
 
 /// Reads JSON. Syntax errors are `malformed-body`, everything else is `invalid` with a pointer.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.is_empty() {
+        return Err(Problem::new(
+            Kind::MalformedBody,
+            "The body is empty. Send one JSON object.",
+        ));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = pointer(error.path());
@@ -98,42 +104,68 @@ fn explain(path: &str, error: &serde_json::Error) -> Problem {
         let detail = format!("{text}{place}. Send one JSON value; a JSON checker shows the place.");
         return Problem::new(Kind::MalformedBody, detail);
     }
-    // serde has no typed errors for these, and names the field in its message only.
-    let named = |prefix: &str| text.strip_prefix(prefix)?.split('`').next().map(escape);
-    let fault = if let Some(field) = named("unknown field `") {
-        let known = text.rsplit_once("expected ").map_or("none", |(_, known)| known);
-        let known = if text.contains("there are no fields") {
-            "none"
-        } else {
-            known
-        };
-        Fault::body(
-            format!("{path}/{field}"),
-            format!(
-                "unknown field; known here: {}",
-                known.trim_start_matches("one of ")
-            ),
-        )
-    } else if let Some(field) = named("missing field `") {
-        Fault::body(format!("{path}/{field}"), "missing; it is required")
-    } else if let Some(field) = named("duplicate field `") {
-        Fault::body(format!("{path}/{field}"), "given twice")
-    } else if text.starts_with("invalid type: ")
-        || text.starts_with("invalid value: ")
-        || text.starts_with("invalid length")
-    {
-        // The part before repeats the value, which may be a telephone number.
-        let expected = text
-            .rsplit_once(", expected ")
-            .map_or("something else", |(_, expected)| expected);
-        Fault::body(path, format!("expected {}", plain(expected)))
-    } else {
-        Fault::body(path, text)
+    let fault = match complaint(text) {
+        Complaint::Unknown { field, known } => {
+            Fault::body(within(path, field), format!("unknown field; known here: {known}"))
+        }
+        Complaint::Missing { field } => Fault::body(within(path, field), "missing; it is required"),
+        Complaint::Duplicate { field } => Fault::body(within(path, field), "given twice"),
+        Complaint::Expected(expected) => Fault::body(path, format!("expected {}", plain(expected))),
+        Complaint::Other(text) => Fault::body(path, text),
     };
     Problem::invalid(
         "Nothing was changed. Correct what `errors` names and send again.",
         vec![fault],
     )
+}
+
+/// The field's pointer; for some complaints the path has the field already.
+fn within(path: &str, field: &str) -> String {
+    let last = format!("/{}", escape(field));
+    if path.ends_with(&last) {
+        path.to_owned()
+    } else {
+        format!("{path}{last}")
+    }
+}
+
+/// What serde complains of. It has no typed errors for these, and names the field in its message only; the value, which
+/// may be a telephone number, is left out.
+enum Complaint<'a> {
+    Unknown { field: &'a str, known: &'a str },
+    Missing { field: &'a str },
+    Duplicate { field: &'a str },
+    Expected(&'a str),
+    Other(&'a str),
+}
+
+fn complaint(text: &str) -> Complaint<'_> {
+    let named = |prefix: &str| text.strip_prefix(prefix)?.split('`').next();
+    let expected = |otherwise| {
+        text.rsplit_once("expected ")
+            .map_or(otherwise, |(_, expected)| expected)
+    };
+    if let Some(field) = named("unknown field `") {
+        let known = expected("none");
+        let known = known.strip_prefix("one of ").unwrap_or(known);
+        Complaint::Unknown { field, known }
+    } else if let Some(field) = named("missing field `") {
+        Complaint::Missing { field }
+    } else if let Some(field) = named("duplicate field `") {
+        Complaint::Duplicate { field }
+    } else if text.starts_with("invalid ") && text.contains(", expected ")
+        || text.starts_with("unknown variant `")
+    {
+        Complaint::Expected(expected("something else"))
+    } else {
+        match text {
+            "invalid digit found in string" => Complaint::Expected("a whole number, 0 or more"),
+            "cannot parse integer from empty string" => Complaint::Expected("a whole number"),
+            _ if text.starts_with("number too ") => Complaint::Expected("a smaller number"),
+            _ if text.starts_with("UUID parsing failed") => Complaint::Expected("a UUID"),
+            _ => Complaint::Other(text),
+        }
+    }
 }
 
 /// Rust's names of types, as others call them.
@@ -161,20 +193,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
                 use std::error::Error as _;
                 let source = rejection.source().map(ToString::to_string).unwrap_or_default();
                 let (path, text) = source.split_once(": ").unwrap_or(("", &source));
-                let unknown = text
-                    .strip_prefix("unknown field `")
-                    .and_then(|rest| rest.split('`').next());
-                let name: String = unknown.unwrap_or(path).chars().take(100).collect();
-                let detail = match unknown {
-                    Some(_) => {
-                        let known = text.rsplit_once("expected ").map_or("none", |(_, known)| known);
-                        format!(
-                            "unknown parameter; known here: {}",
-                            known.trim_start_matches("one of ")
-                        )
+                let (name, detail) = match complaint(text) {
+                    Complaint::Unknown { field, known } => {
+                        (field, format!("unknown parameter; known here: {known}"))
                     }
-                    None => text.to_owned(),
+                    Complaint::Missing { field } => (field, "missing; it is required".to_owned()),
+                    Complaint::Duplicate { field } => (field, "given twice".to_owned()),
+                    Complaint::Expected(expected) => (path, format!("expected {expected}")),
+                    Complaint::Other(text) => (path, text.to_owned()),
                 };
+                let name: String = name.chars().take(100).collect();
                 Problem::new(
                     Kind::BadParameter,
                     "Correct the parameter that `errors` names, or leave it out.",

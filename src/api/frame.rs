@@ -37,7 +37,7 @@ pub struct ApiStats {
 const SLOW_MS: u128 = 200;
 
 /// The outermost layer.
-pub async fn frame(State(state): State<ApiState>, request: Request, next: Next) -> Response<Body> {
+pub(super) async fn frame(State(state): State<ApiState>, request: Request, next: Next) -> Response<Body> {
     let started = Instant::now();
     let id = Uuid::now_v7().to_string();
     let method = request.method().clone();
@@ -67,7 +67,8 @@ async fn run(state: &ApiState, request: Request, next: Next) -> Response<Body> {
     );
     match tokio::time::timeout(REQUEST_TIMEOUT, work).await {
         Ok(Ok(response)) => response,
-        Ok(Err(panic)) => Problem::internal(anyhow::Error::new(panic)).into_response(),
+        // Its message stays out of the log, as it may hold anything; the panic hook has told the place.
+        Ok(Err(_)) => Problem::internal(anyhow::anyhow!("the handler panicked")).into_response(),
         Err(_) => Problem::unavailable(
             "The request takes too long. It may still be carried out: look before you send it again.",
             5,

@@ -11,7 +11,7 @@ const BUCKETS_MAX: usize = 10_000;
 
 /// The buckets of all keys.
 #[derive(Debug)]
-pub struct Limiter {
+pub(super) struct Limiter {
     full_at: Mutex<HashMap<i64, Instant>>,
     interval: Duration,
     burst: Duration,
@@ -19,7 +19,7 @@ pub struct Limiter {
 
 impl Limiter {
     /// Lets each key ask `per_second` times a second (at least once).
-    pub fn new(per_second: u32) -> Self {
+    pub(super) fn new(per_second: u32) -> Self {
         Self {
             full_at: Mutex::default(),
             interval: Duration::from_secs(1) / per_second.max(1),
@@ -28,7 +28,7 @@ impl Limiter {
     }
 
     /// Takes one request from the key's bucket, or says how long to wait for the next.
-    pub fn take(&self, key: i64, now: Instant) -> Result<(), Duration> {
+    pub(super) fn take(&self, key: i64, now: Instant) -> Result<(), Duration> {
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         if full_at.len() >= BUCKETS_MAX && !full_at.contains_key(&key) {
             full_at.retain(|_, at| *at > now);

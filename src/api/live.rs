@@ -213,7 +213,7 @@ fn explanation(reason: Idle, row: &CampaignRow, work: &CampaignWork) -> String {
         Idle::NotActive if row.state == CampaignState::Archived => {
             "The campaign is archived and dials no more.".to_owned()
         }
-        Idle::NotActive => format!("The campaign is {}. POST /api/v1/campaigns/{id}/activate.", row.state),
+        Idle::NotActive => format!("The campaign is in the state {}. POST /api/v1/campaigns/{id}/activate.", row.state),
         Idle::Draining => "Paceline is stopping: calls that are up go on, none are launched.".to_owned(),
         Idle::NoAgents => {
             format!("No agent is logged in. POST /api/v1/agents/{{id}}/log-in {{\"campaign_id\": {id}}}.")

@@ -1,13 +1,17 @@
 //! The OpenAPI document: what stands in it beside the routes, and how it is served.
 
+mod complete;
+
+pub(super) use complete::complete;
+
 use super::ApiState;
 use super::auth::SCHEME;
 use super::docs;
 use super::problem::{Kind, Problem, ProblemBody};
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Redirect, Response};
-use serde_json::{Value, json};
 use std::sync::Arc;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
@@ -40,7 +44,7 @@ Every error is `application/problem+json` (RFC 9457) and says what to do next. A
         (name = "agents", description = "Who talks with the contacts. Agents' phones are called once at log-in, and held."),
         (name = "trunks", description = "Ways out to the public network, as dial-string templates of a PBX."),
         (name = "do not call", description = "Numbers that are never dialed, effective at once in every campaign."),
-        (name = "api keys", description = "Who may use this API."),
+        (name = "API keys", description = "Who may use this API."),
         (name = "health", description = "For supervisors and load balancers.")
     )
 )]
@@ -63,50 +67,6 @@ pub(super) fn base() -> OpenApiRouter<ApiState> {
         .security_schemes
         .insert(SCHEME.to_owned(), SecurityScheme::Http(scheme).into());
     OpenApiRouter::with_openapi(document)
-}
-
-/// The document with what every guarded operation may answer.
-pub(super) fn complete(document: OpenApi) -> Value {
-    let mut value = serde_json::to_value(document).unwrap_or_default();
-    let operations = value
-        .get_mut("paths")
-        .and_then(Value::as_object_mut)
-        .into_iter()
-        .flat_map(|paths| paths.values_mut())
-        .filter_map(Value::as_object_mut)
-        .flat_map(|item| item.values_mut());
-    for operation in operations {
-        let guarded = operation.get("security").is_some();
-        let takes_body = operation.get("requestBody").is_some();
-        if let Some(Value::Object(responses)) = operation.get_mut("responses") {
-            let mut kinds = vec![Kind::Internal, Kind::Unavailable];
-            if guarded {
-                kinds.extend([Kind::Unauthenticated, Kind::Forbidden, Kind::RateLimited]);
-            }
-            if takes_body {
-                kinds.extend([
-                    Kind::MalformedBody,
-                    Kind::BodyTimeout,
-                    Kind::BodyTooLarge,
-                    Kind::UnsupportedMediaType,
-                    Kind::Invalid,
-                ]);
-            }
-            for kind in kinds {
-                let status = kind.status().as_u16().to_string();
-                responses
-                    .entry(status)
-                    .or_insert_with(|| json!({"description": kind.title()}));
-            }
-            for (status, response) in responses {
-                if let (true, Value::Object(response)) = (status.starts_with(['4', '5']), response) {
-                    let schema = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
-                    response.insert("content".to_owned(), json!({"application/problem+json": schema}));
-                }
-            }
-        }
-    }
-    value
 }
 
 /// The document as it is served, made once.
@@ -143,6 +103,6 @@ pub(super) async fn docs(State(served): State<Arc<Served>>) -> Response {
 pub(super) async fn problem(Path(slug): Path<String>) -> Response {
     match Kind::ALL.iter().find(|kind| kind.slug() == slug) {
         Some(kind) => Redirect::to(&format!("/api/docs#problem-{}", kind.slug())).into_response(),
-        None => Problem::no("kind of problem called", "that").into_response(),
+        None => Problem::of_status(StatusCode::NOT_FOUND).into_response(),
     }
 }

@@ -9,26 +9,26 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 /// Items on a page where nothing else is asked for.
-pub const LIMIT_DEFAULT: u32 = 50;
+pub(super) const LIMIT_DEFAULT: u32 = 50;
 /// Items on a page at most.
-pub const LIMIT_MAX: u32 = 200;
+pub(super) const LIMIT_MAX: u32 = 200;
 
 /// One page of a list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct Page<T> {
+pub(super) struct Page<T> {
     /// The rows.
-    pub items: Vec<T>,
+    pub(super) items: Vec<T>,
     /// Pass it as `cursor` for the next page; null on the last.
     #[schema(example = "dGFza3M6NDI")]
-    pub next_cursor: Option<String>,
+    pub(super) next_cursor: Option<String>,
 }
 
 /// Which page is asked for, checked. `K` is the list's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window<K> {
+pub(super) struct Window<K> {
     list: &'static str,
     /// The last key of the page before.
-    pub after: Option<K>,
+    pub(super) after: Option<K>,
     limit: usize,
 }
 
@@ -36,17 +36,17 @@ pub struct Window<K> {
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct PageQuery {
+pub(super) struct PageQuery {
     /// Items on a page, 1 to 200; 50 if left out.
     #[param(minimum = 1, maximum = 200, default = 50)]
-    pub limit: Option<u32>,
+    pub(super) limit: Option<u32>,
     /// Where to go on: `next_cursor` of the page before.
-    pub cursor: Option<String>,
+    pub(super) cursor: Option<String>,
 }
 
 impl<K: FromStr + Display> Window<K> {
     /// Checks `limit` and `cursor` for the list of this name.
-    pub fn new(list: &'static str, limit: Option<u32>, cursor: Option<&str>) -> ApiResult<Self> {
+    pub(super) fn new(list: &'static str, limit: Option<u32>, cursor: Option<&str>) -> ApiResult<Self> {
         let limit = limit.unwrap_or(LIMIT_DEFAULT);
         if !(1..=LIMIT_MAX).contains(&limit) {
             let fault = Fault::parameter("limit", format!("must be from 1 to {LIMIT_MAX}"));
@@ -61,12 +61,17 @@ impl<K: FromStr + Display> Window<K> {
     }
 
     /// How many rows to ask the store for: one more than fit, to learn whether there is a next page.
-    pub fn fetch(&self) -> i64 {
+    pub(super) fn fetch(&self) -> i64 {
         i64::try_from(self.limit).unwrap_or(i64::MAX).saturating_add(1)
     }
 
     /// Cuts the rows to a page. `key` reads a row's key, `item` shows it.
-    pub fn page<R, T>(&self, mut rows: Vec<R>, key: impl Fn(&R) -> K, item: impl FnMut(R) -> T) -> Page<T> {
+    pub(super) fn page<R, T>(
+        &self,
+        mut rows: Vec<R>,
+        key: impl Fn(&R) -> K,
+        item: impl FnMut(R) -> T,
+    ) -> Page<T> {
         let more = rows.len() > self.limit;
         rows.truncate(self.limit);
         let next_cursor = rows

@@ -154,9 +154,17 @@ impl Problem {
         }
     }
 
-    /// Nothing under this id: "there is no campaign 7".
+    /// Nothing under this id. `what` is what it would have been: `campaign`.
     pub fn no(what: &str, id: impl std::fmt::Display) -> Self {
-        Self::new(Kind::NotFound, format!("There is no {what} {id}."))
+        let list = match what {
+            "do-not-call entry" => "dnc".to_owned(),
+            "contact" => "contact-lists".to_owned(),
+            _ => format!("{}s", what.to_lowercase().replace(' ', "-")),
+        };
+        Self::new(
+            Kind::NotFound,
+            format!("There is no {what} {id}. GET /api/v1/{list} lists what there is."),
+        )
     }
 
     /// The request does not fit the present state.

@@ -4,17 +4,17 @@ pub(super) mod create;
 mod idempotency;
 
 use super::ApiState;
+use super::Caller;
 use super::contacts::Contact;
 use super::extract::{Id, Query};
 use super::page::{Page, Window};
 use super::problem::{ApiResult, Problem};
 use super::words::{OutcomeWord, TaskStateWord, Utc, Word};
-use super::Caller;
 use crate::store::{TaskContactRow, TaskFilter, TaskRow};
 use axum::Json as Body;
 use axum::extract::State;
 use paceline_core::campaign::TaskState;
-use paceline_core::ids::{CampaignId, ContactId, TaskId};
+use paceline_core::ids::{CampaignId, TaskId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -154,7 +154,10 @@ pub(super) struct ListTaskContacts {
 /// List tasks, the newest first.
 #[utoipa::path(get, path = "/tasks", operation_id = "list_tasks", tag = "tasks", params(ListTasks),
     responses((status = 200, body = Page<Task>)))]
-pub(super) async fn list(State(state): State<ApiState>, Query(query): Query<ListTasks>) -> ApiResult<Body<Page<Task>>> {
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Query(query): Query<ListTasks>,
+) -> ApiResult<Body<Page<Task>>> {
     let window = Window::new("tasks", query.limit, query.cursor.as_deref())?;
     let filter = TaskFilter {
         campaign: query.campaign_id.map(CampaignId),
@@ -162,7 +165,10 @@ pub(super) async fn list(State(state): State<ApiState>, Query(query): Query<List
         created_from: query.created_from.map(|at| at.0),
         created_until: query.created_until.map(|at| at.0),
     };
-    let rows = state.store.tasks(&filter, window.after.map(TaskId), window.fetch()).await?;
+    let rows = state
+        .store
+        .tasks(&filter, window.after.map(TaskId), window.fetch())
+        .await?;
     Ok(Body(window.page(rows, |row| row.id.0, |row| Task::from(&row))))
 }
 
@@ -186,8 +192,15 @@ pub(super) async fn contacts(
 ) -> ApiResult<Body<Page<TaskContact>>> {
     let window = Window::new("task-contacts", query.limit, query.cursor.as_deref())?;
     find(&state, id).await?;
-    let rows = state.store.task_contacts(TaskId(id), window.after.map(ContactId), window.fetch()).await?;
-    Ok(Body(window.page(rows, |row| row.contact.id.0, |row| TaskContact::new(row, caller))))
+    let rows = state
+        .store
+        .task_contacts(TaskId(id), window.after, window.fetch())
+        .await?;
+    Ok(Body(window.page(
+        rows,
+        |row| row.contact.id.0,
+        |row| TaskContact::new(row, caller),
+    )))
 }
 
 /// Start a scheduled task now.
@@ -211,7 +224,13 @@ pub(super) async fn start(State(state): State<ApiState>, Id(id): Id<i64>) -> Api
     responses((status = 200, body = TaskDetail), (status = 404, description = "No such task"),
         (status = 409, description = "It is over")))]
 pub(super) async fn pause(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<TaskDetail>> {
-    move_to(&state, id, &[TaskState::Scheduled, TaskState::Running], TaskState::Paused).await
+    move_to(
+        &state,
+        id,
+        &[TaskState::Scheduled, TaskState::Running],
+        TaskState::Paused,
+    )
+    .await
 }
 
 /// Resume a paused task.
@@ -223,7 +242,11 @@ pub(super) async fn pause(State(state): State<ApiState>, Id(id): Id<i64>) -> Api
         (status = 409, description = "It is not paused")))]
 pub(super) async fn resume(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<TaskDetail>> {
     let row = find(&state, id).await?;
-    let to = if row.start_at > state.clock.now().wall { TaskState::Scheduled } else { TaskState::Running };
+    let to = if row.start_at > state.clock.now().wall {
+        TaskState::Scheduled
+    } else {
+        TaskState::Running
+    };
     move_to(&state, id, &[TaskState::Paused], to).await
 }
 
@@ -242,7 +265,12 @@ pub(super) async fn cancel(State(state): State<ApiState>, Id(id): Id<i64>) -> Ap
 
 /// A task that runs again is looked at anew, as its contacts may have been settled meanwhile: the store lowers its
 /// `next_due_at_ms`.
-async fn move_to(state: &ApiState, id: i64, from: &[TaskState], to: TaskState) -> ApiResult<Body<TaskDetail>> {
+async fn move_to(
+    state: &ApiState,
+    id: i64,
+    from: &[TaskState],
+    to: TaskState,
+) -> ApiResult<Body<TaskDetail>> {
     let has_moved = state.store.move_task(TaskId(id), from, to).await?;
     moved(state, id, has_moved, from, to).await
 }
@@ -260,16 +288,25 @@ async fn moved(
     } else if row.state != to {
         let from: Vec<&str> = from.iter().map(|state| state.as_str()).collect();
         return Err(Problem::conflict(format!(
-            "Task {id} is {}; only one that is {} can become {to}.",
+            "Task {id} is {}; only one that is {} can become {to}.{}",
             row.state,
             from.join(" or "),
+            if row.state == TaskState::Paused {
+                format!(" POST /api/v1/tasks/{id}/resume.")
+            } else {
+                String::new()
+            }
         )));
     }
     Ok(Body(detail(state, &row).await?))
 }
 
 async fn find(state: &ApiState, id: i64) -> ApiResult<TaskRow> {
-    state.store.task(TaskId(id)).await?.ok_or_else(|| Problem::no("task", id))
+    state
+        .store
+        .task(TaskId(id))
+        .await?
+        .ok_or_else(|| Problem::no("task", id))
 }
 
 async fn detail(state: &ApiState, row: &TaskRow) -> ApiResult<TaskDetail> {
@@ -282,7 +319,11 @@ async fn detail(state: &ApiState, row: &TaskRow) -> ApiResult<TaskDetail> {
             leased: progress.leased,
             done: progress.done,
             next_due_at: progress.next_due_at.map(Utc),
-            last_outcomes: progress.last_outcomes.into_iter().map(|(outcome, n)| (Word(outcome), n)).collect(),
+            last_outcomes: progress
+                .last_outcomes
+                .into_iter()
+                .map(|(outcome, n)| (Word(outcome), n))
+                .collect(),
         },
     })
 }

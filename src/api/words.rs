@@ -17,7 +17,7 @@ use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, 
 use utoipa::{PartialSchema, ToSchema};
 
 /// A closed set of words of the core.
-pub trait Vocabulary: Copy + Ord + FromStr<Err = UnknownWord> + 'static {
+pub(crate) trait Vocabulary: Copy + Ord + FromStr<Err = UnknownWord> + 'static {
     /// Its name among the schemas.
     const NAME: &'static str;
     /// Every word.
@@ -35,7 +35,7 @@ macro_rules! vocabulary {
         }
         // utoipa's derives take the argument of a generic type for a schema of its own; a plain name they leave alone.
         #[doc = concat!("A [`", stringify!($name), "`] as the API writes it.")]
-        pub type $word = Word<$name>;
+        pub(crate) type $word = Word<$name>;
     )*};
 }
 vocabulary! {
@@ -52,7 +52,7 @@ vocabulary! {
 
 /// A word in a body or query, with its schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Word<T>(pub T);
+pub(crate) struct Word<T>(pub T);
 
 impl<T: Vocabulary> Serialize for Word<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -85,7 +85,7 @@ impl<T: Vocabulary> ToSchema for Word<T> {
 
 /// A moment: RFC 3339 in UTC with milliseconds on the way out, any offset on the way in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Utc(pub Wall);
+pub(crate) struct Utc(pub Wall);
 
 impl Serialize for Utc {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -116,7 +116,7 @@ impl PartialSchema for Utc {
 
 impl ToSchema for Utc {
     fn name() -> Cow<'static, str> {
-        Cow::Borrowed("Utc")
+        Cow::Borrowed("Timestamp")
     }
 }
 

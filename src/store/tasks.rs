@@ -201,16 +201,33 @@ impl Store {
     }
 
     /// Moves a task to another state if it is in one of `from`; whether it was. Its leased contacts are the dialer's to
-    /// give back.
+    /// give back. One that runs again is looked at anew, as what it held may have been settled while it did not run.
     pub async fn move_task(&self, id: TaskId, from: &[TaskState], to: TaskState) -> Result<bool, StoreError> {
+        let moved = "UPDATE tasks SET state = $3, \
+              next_due_at_ms = CASE WHEN $3 = 'running' THEN start_at_ms ELSE next_due_at_ms END \
+            WHERE id = $1 AND state = $2";
         self.write("change a task's state", async |tx| {
             for from in from {
-                let moved = "UPDATE tasks SET state = $3 WHERE id = $1 AND state = $2";
                 if tx.run(moved, args![id.0, from.as_str(), to.as_str()]).await? > 0 {
                     return Ok(true);
                 }
             }
             Ok(false)
+        })
+        .await
+    }
+
+    /// Runs a scheduled task from `now` instead of at its start time, all of its contacts due; whether it was scheduled.
+    pub async fn start_task(&self, id: TaskId, now: Wall) -> Result<bool, StoreError> {
+        let start = "UPDATE tasks SET state = 'running', start_at_ms = $2, next_due_at_ms = $2 \
+            WHERE id = $1 AND state = 'scheduled'";
+        let make_due = "UPDATE task_contacts SET due_at_ms = $2 WHERE task_id = $1 AND due_at_ms > $2";
+        self.write("start a task", async |tx| {
+            let started = tx.run(start, args![id.0, now.0]).await? > 0;
+            if started {
+                tx.run(make_due, args![id.0, now.0]).await?;
+            }
+            Ok(started)
         })
         .await
     }

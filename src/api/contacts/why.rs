@@ -4,7 +4,9 @@ use super::super::attempts::Attempt;
 use super::super::check;
 use super::super::extract::{Id, Json};
 use super::super::problem::{ApiResult, Kind, Problem};
-use super::super::words::{CampaignStateWord, GateReasonWord, GateStageWord, OutcomeWord, TaskStateWord, Utc, Word};
+use super::super::words::{
+    CampaignStateWord, GateReasonWord, GateStageWord, OutcomeWord, TaskStateWord, Utc, Word,
+};
 use super::super::{ApiState, Caller};
 use super::{Contact, find};
 use crate::store::{ContactTaskRow, DecisionRow};
@@ -106,7 +108,11 @@ pub(crate) struct Why {
 #[utoipa::path(get, path = "/contacts/{id}/why", operation_id = "explain_contact", tag = "contacts",
     params(("id" = i64, Path, description = "The contact")),
     responses((status = 200, body = Why), (status = 404, description = "No such contact")))]
-pub(crate) async fn why(State(state): State<ApiState>, caller: Caller, Id(id): Id<i64>) -> ApiResult<Body<Why>> {
+pub(crate) async fn why(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Id(id): Id<i64>,
+) -> ApiResult<Body<Why>> {
     let contact = find(&state, id).await?;
     let on_list = state.store.dnc_entry(&contact.number).await?.is_some();
     let tasks = state.store.tasks_of_contact(contact.id, SHOWN_MAX).await?;
@@ -121,7 +127,10 @@ pub(crate) async fn why(State(state): State<ApiState>, caller: Caller, Id(id): I
         on_do_not_call_list: on_list,
         tasks: tasks.into_iter().map(explain).collect(),
         decisions: decisions.iter().cloned().map(Decision::from).collect(),
-        attempts: attempts.into_iter().map(|row| Attempt::new(row, caller)).collect(),
+        attempts: attempts
+            .into_iter()
+            .map(|row| Attempt::new(row, caller))
+            .collect(),
         contact: Contact::new(contact, caller),
     }))
 }
@@ -144,7 +153,12 @@ impl ContactTask {
 
 fn explanation(row: &ContactTaskRow, last: Option<&DecisionRow>, on_list: bool, now: Wall) -> String {
     use crate::store::ContactState;
-    let at = |wall: Wall| serde_json::to_value(Utc(wall)).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+    let at = |wall: Wall| {
+        serde_json::to_value(Utc(wall))
+            .ok()
+            .and_then(|v| v.as_str().map(str::to_owned))
+            .unwrap_or_default()
+    };
     let reasons = |row: &DecisionRow| {
         let words: Vec<&str> = row.reasons.iter().map(|reason| reason.as_str()).collect();
         words.join(", ")
@@ -155,25 +169,40 @@ fn explanation(row: &ContactTaskRow, last: Option<&DecisionRow>, on_list: bool, 
             format!("finished: the gate refused it for good ({})", reasons(decision))
         }
         (ContactState::Done, _, Some(outcome)) => {
-            format!("finished after {} attempts, the last one `{outcome}`", row.attempts_made)
+            format!(
+                "finished after {} attempts, the last one `{outcome}`",
+                row.attempts_made
+            )
         }
         (ContactState::Done, _, None) => "finished without an attempt".to_owned(),
-        (ContactState::Ready, _, _) if on_list => "will be refused: the number is on the do-not-call list".to_owned(),
+        (ContactState::Ready, _, _) if on_list => {
+            "will be refused: the number is on the do-not-call list".to_owned()
+        }
         (ContactState::Ready, _, _) if row.task_state != TaskState::Running => {
             format!("waits: its task is {}", row.task_state)
         }
         (ContactState::Ready, _, _) if row.campaign_state != CampaignState::Active => {
             format!("waits: its campaign is {}", row.campaign_state)
         }
-        (ContactState::Ready, Some(decision), _) if row.due_at > now && matches!(decision.verdict, GateVerdict::Defer { .. }) => {
-            format!("deferred by the gate ({}) until {}", reasons(decision), at(row.due_at))
+        (ContactState::Ready, Some(decision), _)
+            if row.due_at > now && matches!(decision.verdict, GateVerdict::Defer { .. }) =>
+        {
+            format!(
+                "deferred by the gate ({}) until {}",
+                reasons(decision),
+                at(row.due_at)
+            )
         }
         (ContactState::Ready, _, Some(outcome)) if row.due_at > now => {
-            format!("waits for its next attempt at {}, as the last one was `{outcome}`", at(row.due_at))
+            format!(
+                "waits for its next attempt at {}, as the last one was `{outcome}`",
+                at(row.due_at)
+            )
         }
         (ContactState::Ready, _, _) if row.due_at > now => format!("waits until {}", at(row.due_at)),
         (ContactState::Ready, _, _) => {
-            "due: it is dialed as soon as an agent is free; GET /api/v1/live tells what is in the way".to_owned()
+            "due: it is dialed as soon as an agent is free; GET /api/v1/live tells what is in the way"
+                .to_owned()
         }
     }
 }
@@ -205,9 +234,15 @@ pub(crate) async fn search(
     Json(input): Json<SearchContacts>,
 ) -> ApiResult<Body<FoundContacts>> {
     if !caller.sees_numbers {
-        return Err(Problem::new(Kind::Forbidden, "This needs a key that may see numbers: `sees_numbers`."));
+        return Err(Problem::new(
+            Kind::Forbidden,
+            "This needs a key that may see numbers: `sees_numbers`.",
+        ));
     }
-    let number = check::number(&state, &input.number).map_err(|error| Problem::field("/number", error.to_string()))?;
+    let number =
+        check::number(&state, &input.number).map_err(|error| Problem::field("/number", error.to_string()))?;
     let rows = state.store.contacts_with_number(&number, 200).await?;
-    Ok(Body(FoundContacts { items: rows.into_iter().map(|row| Contact::new(row, caller)).collect() }))
+    Ok(Body(FoundContacts {
+        items: rows.into_iter().map(|row| Contact::new(row, caller)).collect(),
+    }))
 }

@@ -99,7 +99,9 @@ pub(crate) async fn create(
 ) -> ApiResult<(StatusCode, Body<CreatedTask>)> {
     let idempotency = Idempotency::read(&headers, caller, "task", &bytes)?;
     let mut created = create_all(&state, vec![input], &[""], idempotency).await?;
-    let task = created.pop().ok_or_else(|| Problem::internal(anyhow::anyhow!("no task was created")))?;
+    let task = created
+        .pop()
+        .ok_or_else(|| Problem::internal(anyhow::anyhow!("no task was created")))?;
     Ok((StatusCode::CREATED, Body(task)))
 }
 
@@ -117,7 +119,10 @@ pub(crate) async fn create_batch(
 ) -> ApiResult<(StatusCode, Body<CreatedTasks>)> {
     let idempotency = Idempotency::read(&headers, caller, "batch", &bytes)?;
     if !(1..=BATCH_MAX).contains(&input.tasks.len()) {
-        return Err(Problem::field("/tasks", format!("1 to {BATCH_MAX} tasks in one batch")));
+        return Err(Problem::field(
+            "/tasks",
+            format!("1 to {BATCH_MAX} tasks in one batch"),
+        ));
     }
     let paths: Vec<String> = (0..input.tasks.len()).map(|n| format!("/tasks/{n}")).collect();
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
@@ -144,7 +149,10 @@ async fn create_all(
         let campaign = campaign_of(state, &input, path, &mut faults, &mut campaigns).await?;
         faults.name(format!("{path}/name"), &input.name);
         if input.max_retries > RETRIES_MAX {
-            faults.add(format!("{path}/max_retries"), format!("must be from 0 to {RETRIES_MAX}"));
+            faults.add(
+                format!("{path}/max_retries"),
+                format!("must be from 0 to {RETRIES_MAX}"),
+            );
         }
         let pool_size = input.number_pool.as_ref().map_or(0, Vec::len);
         numbers_in_all += pool_size;
@@ -160,7 +168,9 @@ async fn create_all(
         if pool_size > 0 {
             bad_numbers += faults.len() - before;
         }
-        let (Some(campaign), Some(contacts)) = (campaign, contacts) else { continue };
+        let (Some(campaign), Some(contacts)) = (campaign, contacts) else {
+            continue;
+        };
         duplicates.push(match &contacts {
             NewTaskContacts::Numbers(numbers) => pool_size.saturating_sub(numbers.len()) as u64,
             NewTaskContacts::List(_) => 0,
@@ -170,15 +180,25 @@ async fn create_all(
         new.push(NewTask {
             campaign,
             name: input.name,
-            state: if start_at > now { TaskState::Scheduled } else { TaskState::Running },
+            state: if start_at > now {
+                TaskState::Scheduled
+            } else {
+                TaskState::Running
+            },
             start_at,
             retries_max: input.max_retries,
             contacts,
             idempotency: idempotency.as_ref().map(|i| (i.row_key(n), i.hash)),
         });
     }
-    let what = if bad_numbers == 0 { String::new() } else { format!(" {bad_numbers} of {numbers_in_all} numbers cannot be dialed.") };
-    faults.none_or(format!("Nothing was created.{what} Correct or remove what `errors` names and send again."))?;
+    let what = if bad_numbers == 0 {
+        String::new()
+    } else {
+        format!(" {bad_numbers} of {numbers_in_all} numbers cannot be dialed.")
+    };
+    faults.none_or(format!(
+        "Nothing was created.{what} Correct or remove what `errors` names and send again."
+    ))?;
     let created = match state.store.create_tasks(&new, state.clock.now().wall).await {
         // Somebody sent the same key at the same time and was faster.
         Err(StoreError::IdempotencyKeyTaken) => {
@@ -187,29 +207,49 @@ async fn create_all(
         }
         Err(StoreError::EmptyList { index }) => {
             let path = paths.get(index).copied().unwrap_or_default();
-            return Err(Problem::field(format!("{path}/contact_list_id"), "there is no such contact list, or nobody is in it"));
+            return Err(Problem::field(
+                format!("{path}/contact_list_id"),
+                "there is no such contact list, or nobody is in it",
+            ));
         }
         other => other?,
     };
     for (row, _) in &created {
         state.dialer.task_changed(row.campaign, row.id).await;
     }
-    let shown = created.iter().zip(duplicates).map(|((row, contacts), duplicates)| CreatedTask {
-        task: Task::from(row),
-        contacts: *contacts,
-        duplicates,
-        notes: campaigns.get(&row.campaign).map(notes).unwrap_or_default(),
-    });
+    let shown = created
+        .iter()
+        .zip(duplicates)
+        .map(|((row, contacts), duplicates)| CreatedTask {
+            task: Task::from(row),
+            contacts: *contacts,
+            duplicates,
+            notes: campaigns.get(&row.campaign).map(notes).unwrap_or_default(),
+        });
     Ok(shown.collect())
 }
 
 /// What the first request with this key created, if there was one.
-async fn repeated(state: &ApiState, count: usize, idempotency: Option<&Idempotency>) -> ApiResult<Option<Vec<CreatedTask>>> {
-    let Some(idempotency) = idempotency else { return Ok(None) };
+async fn repeated(
+    state: &ApiState,
+    count: usize,
+    idempotency: Option<&Idempotency>,
+) -> ApiResult<Option<Vec<CreatedTask>>> {
+    let Some(idempotency) = idempotency else {
+        return Ok(None);
+    };
     let mut shown = Vec::new();
     for n in 0..count {
-        let Some((row, hash)) = state.store.task_by_idempotency_key(&idempotency.row_key(n)).await? else {
-            return if n == 0 { Ok(None) } else { Err(Idempotency::reused()) };
+        let Some((row, hash)) = state
+            .store
+            .task_by_idempotency_key(&idempotency.row_key(n))
+            .await?
+        else {
+            return if n == 0 {
+                Ok(None)
+            } else {
+                Err(Idempotency::reused())
+            };
         };
         if hash != idempotency.hash {
             return Err(Idempotency::reused());
@@ -253,7 +293,10 @@ async fn campaign_of(
             )
         })?,
     };
-    let named = input.campaign_id.map_or_else(|| "The `default` campaign".to_owned(), |id| format!("Campaign {id}"));
+    let named = input.campaign_id.map_or_else(
+        || "The `default` campaign".to_owned(),
+        |id| format!("Campaign {id}"),
+    );
     if row.state == CampaignState::Archived {
         return Err(Problem::conflict(format!(
             "{named} is archived and takes no tasks; nothing was created. Name another one in `campaign_id`."
@@ -293,11 +336,17 @@ fn contacts_of(
         }
         (None, Some(list)) => Some(NewTaskContacts::List(ContactListId(list))),
         (Some(_), Some(_)) => {
-            faults.add(format!("{path}/contact_list_id"), "give either `number_pool` or `contact_list_id`");
+            faults.add(
+                format!("{path}/contact_list_id"),
+                "give either `number_pool` or `contact_list_id`",
+            );
             None
         }
         (None, None) => {
-            faults.add(format!("{path}/number_pool"), "missing; give either `number_pool` or `contact_list_id`");
+            faults.add(
+                format!("{path}/number_pool"),
+                "missing; give either `number_pool` or `contact_list_id`",
+            );
             None
         }
     }

@@ -21,15 +21,26 @@ pub(crate) struct Idempotency {
 
 impl Idempotency {
     /// Reads the header, if it is there.
-    pub(crate) fn read(headers: &HeaderMap, caller: Caller, route: &str, body: &[u8]) -> ApiResult<Option<Self>> {
-        let Some(value) = headers.get(HEADER) else { return Ok(None) };
-        let key = value.to_str().ok().filter(|key| {
-            (1..=LENGTH_MAX).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
-        });
+    pub(crate) fn read(
+        headers: &HeaderMap,
+        caller: Caller,
+        route: &str,
+        body: &[u8],
+    ) -> ApiResult<Option<Self>> {
+        let Some(value) = headers.get(HEADER) else {
+            return Ok(None);
+        };
+        let key = value
+            .to_str()
+            .ok()
+            .filter(|key| (1..=LENGTH_MAX).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()));
         let Some(key) = key else {
             let detail = format!("1 to {LENGTH_MAX} visible ASCII characters, such as a UUID");
-            return Err(Problem::new(Kind::BadParameter, "The Idempotency-Key header cannot be used; nothing was created.")
-                .with_errors(vec![Fault::parameter("Idempotency-Key", detail)]));
+            return Err(Problem::new(
+                Kind::BadParameter,
+                "The Idempotency-Key header cannot be used; nothing was created.",
+            )
+            .with_errors(vec![Fault::parameter("Idempotency-Key", detail)]));
         };
         Ok(Some(Self {
             scope: format!("{}/{route}/{key}", caller.key),

@@ -1,0 +1,26 @@
+//! The REST API as its clients meet it: the real router over a real SQLite store in a folder of its own, with a dialer
+//! that writes down what it is told.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy's exception for tests does not reach their helpers"
+)]
+
+mod api {
+    mod agents;
+    mod attempts;
+    mod auth;
+    mod campaigns;
+    mod contacts;
+    mod document;
+    mod harness;
+    mod misuse;
+    mod others;
+    mod postgres;
+    mod robust;
+    mod tasks;
+    mod trunks;
+}

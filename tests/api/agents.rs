@@ -1,0 +1,221 @@
+use super::harness::Api;
+use insta::assert_snapshot;
+use paceline::api::control::AgentRefusal;
+use paceline_core::engine::EngineError;
+use paceline_core::ids::AgentId;
+use serde_json::{Value, json};
+
+async fn with_agent() -> Api {
+    let api = Api::ready().await;
+    api.post(
+        "/api/v1/agents",
+        json!({"name": "agent-3", "pbx": "office", "extension": "203"}),
+    )
+    .await
+    .expect(201);
+    api
+}
+
+#[tokio::test]
+async fn an_agent_is_created_read_replaced_and_deleted() {
+    let api = with_agent().await;
+    assert_snapshot!(api.get("/api/v1/agents/1").await, @r#"
+    200 OK
+    {
+      "id": 1,
+      "name": "agent-3",
+      "pbx": "office",
+      "extension": "203",
+      "state": "offline",
+      "state_since": "[now]",
+      "campaign_id": null,
+      "wants_pause": false
+    }
+    "#);
+    let twin = json!({"name": "agent-4", "pbx": "office", "extension": "203"});
+    assert_snapshot!(api.post("/api/v1/agents", twin).await, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. Correct what `errors` names and send again.",
+      "errors": [
+        {
+          "pointer": "#",
+          "detail": "another agent has this name, or this extension on this PBX"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+    let bad = json!({"name": "agent-4", "pbx": "nowhere", "extension": "7&SIP/1"});
+    assert_snapshot!(api.post("/api/v1/agents", bad).await, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. Correct what `errors` names and send again.",
+      "errors": [
+        {
+          "pointer": "#/pbx",
+          "detail": "no PBX of this name is configured; there are: branch, office"
+        },
+        {
+          "pointer": "#/extension",
+          "detail": "an extension is 1 to 64 letters, digits, `-`, `_` or `.`"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+    let moved = json!({"name": "agent-3", "pbx": "branch", "extension": "303"});
+    assert_eq!(
+        api.put("/api/v1/agents/1", moved.clone()).await.expect(200)["extension"],
+        "303"
+    );
+    assert_eq!(
+        api.get("/api/v1/agents").await.expect(200)["items"][0]["pbx"],
+        "branch"
+    );
+    api.delete("/api/v1/agents/1").await.expect(204);
+    assert_eq!(
+        api.put("/api/v1/agents/1", moved).await.problem(),
+        (404, "not-found".into())
+    );
+    assert_eq!(
+        api.delete("/api/v1/agents/1").await.problem(),
+        (404, "not-found".into())
+    );
+}
+
+#[tokio::test]
+async fn an_agents_requests_reach_the_campaign() {
+    let api = with_agent().await;
+    assert_snapshot!(api.post("/api/v1/agents/1/ready", Value::Null).await, @r#"
+    409 Conflict
+    {
+      "type": "/problems/conflict",
+      "title": "The request does not fit the present state",
+      "status": 409,
+      "detail": "Agent 1 is not logged in. Log in with POST /api/v1/agents/1/log-in {\"campaign_id\": …}.",
+      "request_id": "[id]"
+    }
+    "#);
+    assert_snapshot!(api.post("/api/v1/agents/1/log-in", json!({"campaign_id": 7})).await, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. Correct what `errors` names and send again.",
+      "errors": [
+        {
+          "pointer": "#/campaign_id",
+          "detail": "there is no such campaign; GET /api/v1/campaigns lists them"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+    assert_snapshot!(api.post("/api/v1/agents/1/log-in", json!({"campaign_id": 1})).await, @r#"
+    202 Accepted
+    {
+      "id": 1,
+      "name": "agent-3",
+      "pbx": "office",
+      "extension": "203",
+      "state": "offline",
+      "state_since": "[now]",
+      "campaign_id": null,
+      "wants_pause": false
+    }
+    "#);
+    // From here on the dialer writes the agent's state.
+    api.sql("UPDATE agents SET state = 'available', campaign_id = 1")
+        .await;
+    assert_snapshot!(api.post("/api/v1/agents/1/log-in", json!({"campaign_id": 1})).await, @r#"
+    409 Conflict
+    {
+      "type": "/problems/conflict",
+      "title": "The request does not fit the present state",
+      "status": 409,
+      "detail": "Agent 1 is logged in (available). Log out first with POST /api/v1/agents/1/log-out.",
+      "request_id": "[id]"
+    }
+    "#);
+    for request in ["pause", "ready", "hang-up", "log-out"] {
+        api.post(&format!("/api/v1/agents/1/{request}"), Value::Null)
+            .await
+            .expect(202);
+    }
+    assert_snapshot!(api.dialer.told().join("\n"), @r#"
+    agent 1 in campaign 1: LogIn { pbx: PbxName("office"), template: AgentTemplate("PJSIP/{extension}"), extension: Extension("203") }
+    agent 1 in campaign 1: Pause
+    agent 1 in campaign 1: Ready
+    agent 1 in campaign 1: HangUp
+    agent 1 in campaign 1: LogOut
+    "#);
+    assert_snapshot!(api.delete("/api/v1/agents/1").await, @r#"
+    409 Conflict
+    {
+      "type": "/problems/conflict",
+      "title": "The request does not fit the present state",
+      "status": 409,
+      "detail": "Agent 1 is logged in (available). Log out first with POST /api/v1/agents/1/log-out.",
+      "request_id": "[id]"
+    }
+    "#);
+    let moved = json!({"name": "agent-3", "pbx": "branch", "extension": "303"});
+    assert_snapshot!(api.put("/api/v1/agents/1", moved).await, @r#"
+    409 Conflict
+    {
+      "type": "/problems/conflict",
+      "title": "The request does not fit the present state",
+      "status": 409,
+      "detail": "Agent 1 is logged in (available). Log out first with POST /api/v1/agents/1/log-out.",
+      "request_id": "[id]"
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_dialer_says_what_to_do() {
+    let api = with_agent().await;
+    for (refusal, expected) in [
+        (AgentRefusal::NotRunning, (409, "conflict")),
+        (AgentRefusal::Busy, (503, "unavailable")),
+        (AgentRefusal::Stopping, (503, "unavailable")),
+        (
+            AgentRefusal::Engine(EngineError::OtherPhone(AgentId(1))),
+            (409, "conflict"),
+        ),
+        (AgentRefusal::Engine(EngineError::Draining), (503, "unavailable")),
+    ] {
+        *api.dialer.refuses.lock().unwrap() = Some(refusal);
+        let reply = api
+            .post("/api/v1/agents/1/log-in", json!({"campaign_id": 1}))
+            .await;
+        assert_eq!(reply.problem(), (expected.0, expected.1.to_owned()));
+        assert_eq!(reply.headers.contains_key("retry-after"), expected.0 == 503);
+    }
+}
+
+#[tokio::test]
+async fn nobody_logs_in_to_a_draft() {
+    let api = with_agent().await;
+    api.post("/api/v1/campaigns", json!({"name": "draft"}))
+        .await
+        .expect(201);
+    assert_snapshot!(api.post("/api/v1/agents/1/log-in", json!({"campaign_id": 2})).await, @r#"
+    409 Conflict
+    {
+      "type": "/problems/conflict",
+      "title": "The request does not fit the present state",
+      "status": 409,
+      "detail": "Campaign 2 is draft: nobody can work in it. Activate it with POST /api/v1/campaigns/2/activate.",
+      "request_id": "[id]"
+    }
+    "#);
+}

@@ -1,0 +1,347 @@
+use super::harness::Api;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_name_is_enough_for_a_campaign() {
+    let api = Api::new().await;
+    assert_snapshot!(api.post("/api/v1/campaigns", json!({"name": "renewals"})).await, @r#"
+    201 Created
+    {
+      "id": 1,
+      "name": "renewals",
+      "state": "draft",
+      "settings": {
+        "mode": "progressive",
+        "ring_timeout_ms": 25000,
+        "agent_ring_timeout_ms": 30000,
+        "call_duration_ms_max": 14400000,
+        "connect_limit_ms": 2000,
+        "wrap_up_ms": 10000,
+        "hours": {
+          "time_zone": "UTC",
+          "windows": [
+            {
+              "days": [
+                1,
+                2,
+                3,
+                4,
+                5,
+                6,
+                7
+              ],
+              "from_minute": 480,
+              "until_minute": 1260
+            }
+          ]
+        },
+        "recording": null
+      },
+      "trunk_ids": [],
+      "created_at": "[now]"
+    }
+    "#);
+    assert_eq!(api.dialer.told(), ["campaign 1 changed"]);
+    let taken = api.post("/api/v1/campaigns", json!({"name": "renewals"})).await;
+    assert_snapshot!(taken, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. Correct what `errors` names and send again.",
+      "errors": [
+        {
+          "pointer": "#/name",
+          "detail": "another campaign has this name"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+    assert_eq!(
+        api.get("/api/v1/campaigns").await.expect(200)["items"][0]["name"],
+        "renewals"
+    );
+}
+
+#[tokio::test]
+async fn a_campaign_goes_through_its_life_and_the_dialer_hears_of_it() {
+    let api = Api::new().await;
+    api.post("/api/v1/campaigns", json!({"name": "renewals"}))
+        .await
+        .expect(201);
+    assert_snapshot!(api.post("/api/v1/campaigns/1/activate", Value::Null).await, @r#"
+    409 Conflict
+    {
+      "type": "/problems/conflict",
+      "title": "The request does not fit the present state",
+      "status": 409,
+      "detail": "Campaign 1 has no trunk to dial over. Set one with PUT /api/v1/campaigns/1/trunks, then activate it.",
+      "request_id": "[id]"
+    }
+    "#);
+    let trunk = json!({"name": "carrier-a", "pbx": "office", "dial": "PJSIP/{number}@carrier-a"});
+    api.post("/api/v1/trunks", trunk).await.expect(201);
+    let with_trunk = api
+        .put("/api/v1/campaigns/1/trunks", json!({"trunk_ids": [1]}))
+        .await
+        .expect(200);
+    assert_eq!(with_trunk["trunk_ids"], json!([1]));
+    api.dialer.told();
+    for (change, state) in [
+        ("activate", "active"),
+        ("activate", "active"),
+        ("pause", "paused"),
+        ("archive", "archived"),
+    ] {
+        let path = format!("/api/v1/campaigns/1/{change}");
+        assert_eq!(api.post(&path, Value::Null).await.expect(200)["state"], state);
+    }
+    assert_eq!(api.dialer.told().len(), 3, "doing it again changes nothing");
+    assert_snapshot!(api.post("/api/v1/campaigns/1/activate", Value::Null).await, @r#"
+    409 Conflict
+    {
+      "type": "/problems/conflict",
+      "title": "The request does not fit the present state",
+      "status": 409,
+      "detail": "Campaign 1 is archived, and stays as it is. Create another one.",
+      "request_id": "[id]"
+    }
+    "#);
+    assert_snapshot!(api.put("/api/v1/campaigns/1/settings", json!({})).await, @r#"
+    409 Conflict
+    {
+      "type": "/problems/conflict",
+      "title": "The request does not fit the present state",
+      "status": 409,
+      "detail": "Campaign 1 is archived, and stays as it is. Create another one.",
+      "request_id": "[id]"
+    }
+    "#);
+    assert_snapshot!(api.post("/api/v1/campaigns/1/pause", Value::Null).await, @r#"
+    409 Conflict
+    {
+      "type": "/problems/conflict",
+      "title": "The request does not fit the present state",
+      "status": 409,
+      "detail": "Campaign 1 is archived; only one that is active can become paused.",
+      "request_id": "[id]"
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn an_active_campaign_is_not_archived() {
+    let api = Api::ready().await;
+    assert_snapshot!(api.post("/api/v1/campaigns/1/archive", Value::Null).await, @r#"
+    409 Conflict
+    {
+      "type": "/problems/conflict",
+      "title": "The request does not fit the present state",
+      "status": 409,
+      "detail": "Campaign 1 is active; only one that is draft or paused can become archived.",
+      "request_id": "[id]"
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn settings_are_replaced_whole_and_checked() {
+    let api = Api::ready().await;
+    let settings = json!({
+        "ring_timeout_ms": 20_000,
+        "hours": {"time_zone": "America/New_York", "windows": [{"days": [1, 2, 3, 4, 5], "from_minute": 540, "until_minute": 1200}]},
+        "recording": {"announcement": "sound:beep"},
+    });
+    assert_snapshot!(api.put("/api/v1/campaigns/1/settings", settings).await, @r#"
+    200 OK
+    {
+      "id": 1,
+      "name": "default",
+      "state": "active",
+      "settings": {
+        "mode": "progressive",
+        "ring_timeout_ms": 20000,
+        "agent_ring_timeout_ms": 30000,
+        "call_duration_ms_max": 14400000,
+        "connect_limit_ms": 2000,
+        "wrap_up_ms": 10000,
+        "hours": {
+          "time_zone": "America/New_York",
+          "windows": [
+            {
+              "days": [
+                1,
+                2,
+                3,
+                4,
+                5
+              ],
+              "from_minute": 540,
+              "until_minute": 1200
+            }
+          ]
+        },
+        "recording": {
+          "announcement": "sound:beep"
+        }
+      },
+      "trunk_ids": [
+        1
+      ],
+      "created_at": "[now]"
+    }
+    "#);
+    assert_eq!(api.dialer.told(), ["campaign 1 changed"]);
+    let put = async |settings| api.put("/api/v1/campaigns/1/settings", settings).await;
+    assert_snapshot!(put(json!({"ring_timeout_ms": 10})).await, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. Correct what `errors` names and send again.",
+      "errors": [
+        {
+          "pointer": "#/ring_timeout_ms",
+          "detail": "`ring_timeout_ms` must be from 1000 to 120000"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+    assert_snapshot!(put(json!({"ring_timeout": 10})).await, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. Correct what `errors` names and send again.",
+      "errors": [
+        {
+          "pointer": "#/ring_timeout",
+          "detail": "unknown field; known here: `mode`, `ring_timeout_ms`, `agent_ring_timeout_ms`, `call_duration_ms_max`, `connect_limit_ms`, `wrap_up_ms`, `hours`, `recording`"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+    assert_snapshot!(put(json!({"mode": "predictiv"})).await, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. Correct what `errors` names and send again.",
+      "errors": [
+        {
+          "pointer": "#/mode",
+          "detail": "expected `progressive`"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+    assert_snapshot!(put(json!({"hours": {"time_zone": "New York", "windows": []}})).await, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. Correct what `errors` names and send again.",
+      "errors": [
+        {
+          "pointer": "#/hours",
+          "detail": "`hours`: `New York` is not an IANA time zone: write one such as America/New_York"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+    assert_snapshot!(put(json!({"hours": {"time_zone": "UTC", "windows": [{"days": [1], "from_minute": "nine"}]}})).await, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. Correct what `errors` names and send again.",
+      "errors": [
+        {
+          "pointer": "#/hours/windows/0/from_minute",
+          "detail": "expected a whole number, 0 or more"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+    assert_eq!(api.dialer.told(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn trunks_that_do_not_exist_are_named_by_their_place() {
+    let api = Api::ready().await;
+    assert_snapshot!(api.put("/api/v1/campaigns/1/trunks", json!({"trunk_ids": [1, 9]})).await, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. GET /api/v1/trunks lists the trunks that there are.",
+      "errors": [
+        {
+          "pointer": "#/trunk_ids/1",
+          "detail": "there is no such trunk"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+    assert_snapshot!(api.put("/api/v1/campaigns/1/trunks", json!({"trunk_ids": [1, 1]})).await, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. Correct what `errors` names and send again.",
+      "errors": [
+        {
+          "pointer": "#/trunk_ids/1",
+          "detail": "named before; each trunk once"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+    assert_eq!(
+        api.get("/api/v1/campaigns/1").await.expect(200)["trunk_ids"],
+        json!([1])
+    );
+    assert_snapshot!(api.post("/api/v1/campaigns", json!({"name": "new", "trunk_ids": [7]})).await, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. GET /api/v1/trunks lists the trunks that there are.",
+      "errors": [
+        {
+          "pointer": "#/trunk_ids/0",
+          "detail": "there is no such trunk"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+    assert_snapshot!(api.get("/api/v1/campaigns/2").await, @r#"
+    404 Not Found
+    {
+      "type": "/problems/not-found",
+      "title": "Not found",
+      "status": 404,
+      "detail": "There is no campaign 2. GET /api/v1/campaigns lists what there is.",
+      "request_id": "[id]"
+    }
+    "#);
+}

@@ -1,0 +1,331 @@
+//! One server for each test, and replies as text that a snapshot can hold.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use futures_util::future::BoxFuture;
+use paceline::api::control::{AgentRefusal, Dialer, PbxStatus};
+use paceline::api::{ApiState, Role, keys, router};
+use paceline::clock::Clock;
+use paceline::metrics::Metrics;
+use paceline::store::Store;
+use paceline_core::dial::AgentTemplate;
+use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
+use paceline_core::input::AgentRequest;
+use paceline_core::live::LiveCampaign;
+use paceline_core::time::Wall;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+/// A server, its store, its dialer, and a key of each kind.
+pub(super) struct Api {
+    pub(super) router: axum::Router,
+    pub(super) state: ApiState,
+    pub(super) store: Store,
+    pub(super) dialer: Arc<FakeDialer>,
+    pub(super) url: String,
+    /// May do and see everything.
+    pub(super) root: String,
+    /// May do everything, sees masked numbers.
+    pub(super) write: String,
+    pub(super) agent: String,
+    pub(super) read: String,
+    _home: Home,
+}
+
+/// What goes away with the test.
+enum Home {
+    Folder { _folder: tempfile::TempDir },
+    Server { _server: paceline_lab::Postgres },
+}
+
+/// Writes down what it is told, and says what it is set to say.
+#[derive(Default)]
+pub(super) struct FakeDialer {
+    told: Mutex<Vec<String>>,
+    pub(super) live: Mutex<BTreeMap<CampaignId, LiveCampaign>>,
+    pub(super) refuses: Mutex<Option<AgentRefusal>>,
+    /// Answers no agent's request before this is true.
+    pub(super) answers: Mutex<Option<watch::Receiver<bool>>>,
+    pub(super) panics: AtomicBool,
+}
+
+impl FakeDialer {
+    /// What it was told since the last time.
+    pub(super) fn told(&self) -> Vec<String> {
+        std::mem::take(&mut *self.told.lock().unwrap())
+    }
+
+    fn tell(&self, what: String) {
+        self.told.lock().unwrap().push(what);
+    }
+}
+
+impl Dialer for FakeDialer {
+    fn campaign_changed(&self, campaign: CampaignId) -> BoxFuture<'_, ()> {
+        self.tell(format!("campaign {campaign} changed"));
+        Box::pin(async {})
+    }
+
+    fn task_changed(&self, campaign: CampaignId, task: TaskId) -> BoxFuture<'_, ()> {
+        self.tell(format!("task {task} of campaign {campaign} changed"));
+        Box::pin(async {})
+    }
+
+    fn agent(
+        &self,
+        campaign: CampaignId,
+        agent: AgentId,
+        request: AgentRequest,
+    ) -> BoxFuture<'_, Result<(), AgentRefusal>> {
+        self.tell(format!("agent {agent} in campaign {campaign}: {request:?}"));
+        let answer = self.refuses.lock().unwrap().clone().map_or(Ok(()), Err);
+        let may_answer = self.answers.lock().unwrap().clone();
+        Box::pin(async {
+            if let Some(mut may_answer) = may_answer {
+                may_answer.wait_for(|yes| *yes).await.unwrap();
+            }
+            answer
+        })
+    }
+
+    fn live(&self, campaign: CampaignId) -> Option<Arc<LiveCampaign>> {
+        self.live.lock().unwrap().get(&campaign).cloned().map(Arc::new)
+    }
+
+    fn pbxes(&self) -> Vec<PbxStatus> {
+        assert!(!self.panics.load(Ordering::Relaxed), "+12025550123 made it panic");
+        let pbx = |name, connected| PbxStatus {
+            name: PbxName::new(name),
+            kind: "ari",
+            connected,
+            version: connected.then(|| "22.10.0".to_owned()),
+            agent_dial: AgentTemplate::new("PJSIP/{extension}").unwrap(),
+        };
+        vec![pbx("branch", false), pbx("office", true)]
+    }
+}
+
+impl Api {
+    /// Over SQLite, asking as often as it likes.
+    pub(super) async fn new() -> Self {
+        Self::with_rate(100_000).await
+    }
+
+    pub(super) async fn with_rate(requests_per_second: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
+        Self::over(url, Home::Folder { _folder: folder }, requests_per_second).await
+    }
+
+    /// Over PostgreSQL.
+    pub(super) async fn on_postgres() -> Self {
+        let server = tokio::task::spawn_blocking(|| paceline_lab::Postgres::start().unwrap())
+            .await
+            .unwrap();
+        Self::over(server.url(), Home::Server { _server: server }, 100_000).await
+    }
+
+    async fn over(url: String, home: Home, requests_per_second: u32) -> Self {
+        let store = Store::open(&url, &Metrics::new()).await.unwrap();
+        let dialer = Arc::new(FakeDialer::default());
+        let clock = Clock::real();
+        let state = ApiState::with_rate(
+            store.clone(),
+            dialer.clone(),
+            clock,
+            Some("US"),
+            requests_per_second,
+        );
+        let key = async |name, role, sees_numbers| {
+            keys::create(&store, name, role, sees_numbers, Wall(0))
+                .await
+                .unwrap()
+        };
+        Self {
+            router: router(state.clone()),
+            root: key("root", Role::Write, true).await,
+            write: key("write", Role::Write, false).await,
+            agent: key("agent", Role::Agent, false).await,
+            read: key("read", Role::Read, false).await,
+            state,
+            store,
+            dialer,
+            url,
+            _home: home,
+        }
+    }
+
+    /// With a trunk and an active campaign called `default`.
+    pub(super) async fn ready() -> Self {
+        let api = Self::new().await;
+        api.make_ready().await;
+        api
+    }
+
+    pub(super) async fn make_ready(&self) {
+        let trunk = json!({"name": "carrier-a", "pbx": "office", "dial": "PJSIP/{number}@carrier-a"});
+        self.post("/api/v1/trunks", trunk).await.expect(201);
+        let campaign = json!({"name": "default", "trunk_ids": [1]});
+        self.post("/api/v1/campaigns", campaign).await.expect(201);
+        self.post("/api/v1/campaigns/1/activate", Value::Null)
+            .await
+            .expect(200);
+        self.dialer.told();
+    }
+
+    pub(super) async fn send(&self, request: Request<Body>) -> Reply {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        Reply {
+            asked: format!("{method} {uri}"),
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8(bytes.to_vec()).unwrap(),
+        }
+    }
+
+    /// With this key; `body` is sent as JSON unless it is null.
+    pub(super) async fn ask(&self, method: &str, path: &str, key: &str, body: &Value) -> Reply {
+        let mut request = Request::builder().method(method).uri(path);
+        if !key.is_empty() {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        let body = if body.is_null() {
+            Body::empty()
+        } else {
+            request = request.header("content-type", "application/json");
+            Body::from(body.to_string())
+        };
+        self.send(request.body(body).unwrap()).await
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Reply {
+        self.ask("GET", path, &self.root, &Value::Null).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: Value) -> Reply {
+        self.ask("POST", path, &self.root, &body).await
+    }
+
+    pub(super) async fn put(&self, path: &str, body: Value) -> Reply {
+        self.ask("PUT", path, &self.root, &body).await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Reply {
+        self.ask("DELETE", path, &self.root, &Value::Null).await
+    }
+
+    /// Raw SQL, for what only the dialer writes.
+    pub(super) async fn sql(&self, sql: &'static str) {
+        if self.url.starts_with("sqlite:") {
+            let pool = sqlx::SqlitePool::connect(&self.url).await.unwrap();
+            sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+        } else {
+            let pool = sqlx::PgPool::connect(&self.url).await.unwrap();
+            sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+        }
+    }
+}
+
+pub(super) struct Reply {
+    asked: String,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) text: String,
+}
+
+impl Reply {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{} answered {:?}", self.asked, self.text))
+    }
+
+    /// The body, if the status is this.
+    #[track_caller]
+    pub(super) fn expect(&self, status: u16) -> Value {
+        assert_eq!(
+            self.status.as_u16(),
+            status,
+            "{} answered {}",
+            self.asked,
+            self.text
+        );
+        if self.text.is_empty() {
+            Value::Null
+        } else {
+            self.json()
+        }
+    }
+
+    /// The status and the last part of the problem's type.
+    pub(super) fn problem(&self) -> (u16, String) {
+        let content_type = self
+            .headers
+            .get("content-type")
+            .map(|v| v.to_str().unwrap().to_owned());
+        assert_eq!(
+            content_type.as_deref(),
+            Some("application/problem+json"),
+            "{}: {}",
+            self.asked,
+            self.text
+        );
+        let body = self.json();
+        assert_eq!(body["status"], self.status.as_u16());
+        assert!(
+            body["detail"].as_str().is_some_and(|detail| detail.len() > 10),
+            "{body}"
+        );
+        assert_eq!(body["request_id"], self.headers["x-request-id"].to_str().unwrap());
+        let slug = body["type"]
+            .as_str()
+            .unwrap()
+            .strip_prefix("/problems/")
+            .unwrap()
+            .to_owned();
+        (self.status.as_u16(), slug)
+    }
+}
+
+/// Status and body, with what differs from run to run taken out.
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = format!("{}\n", self.status);
+        if !self.text.is_empty() {
+            let mut body = self.json();
+            redact(&mut body);
+            write!(out, "{body:#}")?;
+        }
+        f.write_str(out.trim_end())
+    }
+}
+
+fn redact(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(redact),
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match name.as_str() {
+                    "request_id" => *field = json!("[id]"),
+                    "key" => *field = json!("[key]"),
+                    _ => redact(field),
+                }
+            }
+        }
+        Value::String(text) if text.parse::<jiff::Timestamp>().is_ok_and(is_recent) => {
+            *text = "[now]".to_owned()
+        }
+        _ => {}
+    }
+}
+
+fn is_recent(at: jiff::Timestamp) -> bool {
+    let now = Clock::real().now().wall.0;
+    (now - 60_000..=now + 1_000).contains(&at.as_millisecond())
+}

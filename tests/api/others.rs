@@ -1,0 +1,380 @@
+//! Do-not-call list, keys, live state, health.
+
+use super::harness::Api;
+use insta::assert_snapshot;
+use paceline_core::agent::AgentState;
+use paceline_core::ids::{AgentId, AgentLegId, AttemptId, CampaignId, PbxName};
+use paceline_core::live::{CallPhase, Idle, LiveAgent, LiveCampaign};
+use paceline_core::time::Wall;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+#[tokio::test]
+async fn numbers_go_on_the_do_not_call_list_and_off_it() {
+    let api = Api::new().await;
+    let numbers = json!({"numbers": ["+1 202 555 0123", "(202) 555-0124", "+12025550123"], "reason": "asked by letter"});
+    assert_snapshot!(api.post("/api/v1/dnc", numbers).await, @r#"
+    200 OK
+    {
+      "added": 2,
+      "duplicates": 1
+    }
+    "#);
+    assert_snapshot!(api.get("/api/v1/dnc").await, @r#"
+    200 OK
+    {
+      "items": [
+        {
+          "id": 2,
+          "number": "+12025550124",
+          "reason": "asked by letter",
+          "added_at": "[now]"
+        },
+        {
+          "id": 1,
+          "number": "+12025550123",
+          "reason": "asked by letter",
+          "added_at": "[now]"
+        }
+      ],
+      "next_cursor": null
+    }
+    "#);
+    let masked = api.ask("GET", "/api/v1/dnc", &api.read, &Value::Null).await;
+    assert!(
+        !masked.text.contains("+1202") && masked.text.contains("+*********23"),
+        "{}",
+        masked.text
+    );
+    let check = json!({"numbers": ["2025550124", "2025550199"]});
+    assert_snapshot!(api.post("/api/v1/dnc/check", check.clone()).await, @r#"
+    200 OK
+    {
+      "items": [
+        {
+          "listed": true,
+          "entry": {
+            "id": 2,
+            "number": "+12025550124",
+            "reason": "asked by letter",
+            "added_at": "[now]"
+          }
+        },
+        {
+          "listed": false,
+          "entry": null
+        }
+      ]
+    }
+    "#);
+    api.delete("/api/v1/dnc/2").await.expect(204);
+    assert_snapshot!(api.delete("/api/v1/dnc/2").await, @r#"
+    404 Not Found
+    {
+      "type": "/problems/not-found",
+      "title": "Not found",
+      "status": 404,
+      "detail": "There is no do-not-call entry 2. GET /api/v1/dnc lists what there is.",
+      "request_id": "[id]"
+    }
+    "#);
+    assert_eq!(
+        api.post("/api/v1/dnc/check", check).await.expect(200)["items"][0]["listed"],
+        false
+    );
+    assert_snapshot!(api.post("/api/v1/dnc", json!({"numbers": ["12", "2025550101", "x"], "reason": ""})).await, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. Correct what `errors` names and send again.",
+      "errors": [
+        {
+          "pointer": "#/reason",
+          "detail": "1 to 200 characters, no line breaks, and not only spaces"
+        },
+        {
+          "pointer": "#/numbers/0",
+          "detail": "too short for its country"
+        },
+        {
+          "pointer": "#/numbers/2",
+          "detail": "has an extension, which cannot be dialed"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+    assert_snapshot!(api.post("/api/v1/dnc/check", json!({"numbers": []})).await, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. Correct what `errors` names and send again.",
+      "errors": [
+        {
+          "pointer": "#/numbers",
+          "detail": "1 to 1000 numbers in one request"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+}
+
+#[tokio::test]
+async fn a_key_is_shown_once_and_refused_once_revoked() {
+    let api = Api::new().await;
+    let made = api
+        .post("/api/v1/api-keys", json!({"name": "crm", "role": "write"}))
+        .await;
+    assert_snapshot!(made, @r#"
+    201 Created
+    {
+      "id": 5,
+      "name": "crm",
+      "role": "write",
+      "sees_numbers": false,
+      "created_at": "[now]",
+      "revoked_at": null,
+      "key": "[key]"
+    }
+    "#);
+    let key = made.json()["key"].as_str().unwrap().to_owned();
+    assert!(key.starts_with("pl_5_") && key.len() == 5 + 43, "{key}");
+    api.ask("GET", "/api/v1/trunks", &key, &Value::Null)
+        .await
+        .expect(200);
+    assert_snapshot!(api.post("/api/v1/api-keys", json!({"name": "crm", "role": "read"})).await, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. Correct what `errors` names and send again.",
+      "errors": [
+        {
+          "pointer": "#/name",
+          "detail": "another key has this name; revoked keys keep theirs"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+    assert_snapshot!(api.post("/api/v1/api-keys", json!({"name": "x", "role": "admin"})).await, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. Correct what `errors` names and send again.",
+      "errors": [
+        {
+          "pointer": "#/role",
+          "detail": "expected one of `read`, `agent`, `write`"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+    assert_snapshot!(api.get("/api/v1/api-keys?limit=1").await, @r#"
+    200 OK
+    {
+      "items": [
+        {
+          "id": 1,
+          "name": "root",
+          "role": "write",
+          "sees_numbers": true,
+          "created_at": "1970-01-01T00:00:00.000Z",
+          "revoked_at": null
+        }
+      ],
+      "next_cursor": "YXBpLWtleXM6MQ"
+    }
+    "#);
+    // It may revoke itself.
+    api.ask("DELETE", "/api/v1/api-keys/5", &key, &Value::Null)
+        .await
+        .expect(204);
+    assert_snapshot!(api.ask("GET", "/api/v1/trunks", &key, &Value::Null).await, @r#"
+    401 Unauthorized
+    {
+      "type": "/problems/unauthenticated",
+      "title": "A valid API key is needed",
+      "status": 401,
+      "detail": "The key is unknown or revoked. `paceline key create` makes a new one.",
+      "request_id": "[id]"
+    }
+    "#);
+    assert_eq!(
+        api.delete("/api/v1/api-keys/5").await.status,
+        204,
+        "doing it again changes nothing"
+    );
+    assert_eq!(
+        api.delete("/api/v1/api-keys/6").await.problem(),
+        (404, "not-found".into())
+    );
+}
+
+#[tokio::test]
+async fn live_state_says_why_nothing_is_dialing() {
+    let api = Api::ready().await;
+    api.post("/api/v1/campaigns", json!({"name": "draft"}))
+        .await
+        .expect(201);
+    let live = LiveCampaign {
+        active: true,
+        calls: [(CallPhase::Ringing, 1)].into(),
+        agents_by_state: [(AgentState::Reserved, 1)].into(),
+        agents: vec![LiveAgent {
+            agent: AgentId(3),
+            state: AgentState::Reserved,
+            since_ms: Wall(1_763_600_000_000),
+            pbx: PbxName::new("office"),
+            leg: Some(AgentLegId(Uuid::from_u128(7))),
+            attempt: Some(AttemptId(Uuid::from_u128(8))),
+        }],
+        hopper: 4,
+        idle: vec![Idle::NoFreeAgent],
+    };
+    api.dialer.live.lock().unwrap().insert(CampaignId(1), live);
+    assert_snapshot!(api.get("/api/v1/live").await, @r#"
+    200 OK
+    {
+      "at": "[now]",
+      "campaigns": [
+        {
+          "campaign_id": 1,
+          "name": "default",
+          "state": "active",
+          "calls": {
+            "ringing": 1
+          },
+          "agents_by_state": {
+            "reserved": 1
+          },
+          "agents": [
+            {
+              "agent_id": 3,
+              "state": "reserved",
+              "since": "2025-11-20T00:53:20.000Z",
+              "pbx": "office",
+              "leg_id": "00000000-0000-0000-0000-000000000007",
+              "attempt_id": "00000000-0000-0000-0000-000000000008"
+            }
+          ],
+          "hopper": 4,
+          "work": {
+            "running_tasks": 0,
+            "scheduled_tasks": 0,
+            "paused_tasks": 0,
+            "next_start_at": null,
+            "next_due_at": null
+          },
+          "idle": [
+            {
+              "reason": "no_free_agent",
+              "explanation": "Every agent talks, wraps up, is paused, or is kept for a call that rings; `agents` tells which."
+            }
+          ]
+        },
+        {
+          "campaign_id": 2,
+          "name": "draft",
+          "state": "draft",
+          "calls": {},
+          "agents_by_state": {},
+          "agents": [],
+          "hopper": 0,
+          "work": {
+            "running_tasks": 0,
+            "scheduled_tasks": 0,
+            "paused_tasks": 0,
+            "next_start_at": null,
+            "next_due_at": null
+          },
+          "idle": [
+            {
+              "reason": "not_active",
+              "explanation": "The campaign is in the state draft. POST /api/v1/campaigns/2/activate."
+            }
+          ]
+        }
+      ],
+      "pbxes": [
+        {
+          "name": "branch",
+          "kind": "ari",
+          "connected": false,
+          "version": null
+        },
+        {
+          "name": "office",
+          "kind": "ari",
+          "connected": true,
+          "version": "22.10.0"
+        }
+      ]
+    }
+    "#);
+    for idle in Idle::ALL {
+        let live = LiveCampaign {
+            idle: vec![*idle],
+            ..LiveCampaign::default()
+        };
+        api.dialer.live.lock().unwrap().insert(CampaignId(1), live);
+        let reply = api.get("/api/v1/campaigns/1/live").await.expect(200);
+        assert_eq!(reply["idle"][0]["reason"], idle.as_str());
+        assert!(
+            reply["idle"][0]["explanation"].as_str().unwrap().len() > 20,
+            "{reply}"
+        );
+    }
+    assert_snapshot!(api.get("/api/v1/campaigns/9/live").await, @r#"
+    404 Not Found
+    {
+      "type": "/problems/not-found",
+      "title": "Not found",
+      "status": 404,
+      "detail": "There is no campaign 9. GET /api/v1/campaigns lists what there is.",
+      "request_id": "[id]"
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn health_needs_no_key() {
+    let api = Api::new().await;
+    assert_snapshot!(api.ask("GET", "/healthz", "", &Value::Null).await, @r#"
+    200 OK
+    {
+      "status": "ok"
+    }
+    "#);
+    assert_snapshot!(api.ask("GET", "/readyz", "", &Value::Null).await, @r#"
+    200 OK
+    {
+      "status": "ok"
+    }
+    "#);
+    api.store.close().await;
+    assert_snapshot!(api.ask("GET", "/readyz", "", &Value::Null).await, @r#"
+    503 Service Unavailable
+    {
+      "type": "/problems/unavailable",
+      "title": "Not available at the moment",
+      "status": 503,
+      "detail": "The store does not answer; the log tells why. Try again in a few seconds.",
+      "request_id": "[id]"
+    }
+    "#);
+    api.ask("GET", "/healthz", "", &Value::Null).await.expect(200);
+    assert_eq!(
+        api.get("/api/v1/trunks").await.problem(),
+        (503, "unavailable".into())
+    );
+}

@@ -1,0 +1,222 @@
+//! What happens when something goes wrong, and what the log has of it.
+
+use super::harness::Api;
+use axum::body::Body;
+use axum::http::Request;
+use futures_util::FutureExt as _;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Everything that was logged on this thread, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(log.clone())
+            .finish();
+        let guard = tracing::subscriber::set_default(subscriber);
+        (log, guard)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn no_number_no_name_and_no_key_gets_into_the_log() {
+    let api = Api::ready().await;
+    let (log, _guard) = Log::start();
+    let list = json!({"name": "renewals", "contacts": [{"number": "2025550123", "name": "Quillfeather"}]});
+    api.post("/api/v1/contact-lists", list).await.expect(201);
+    api.post(
+        "/api/v1/tasks",
+        json!({"name": "t", "number_pool": ["+12025550124"]}),
+    )
+    .await
+    .expect(201);
+    api.post(
+        "/api/v1/tasks",
+        json!({"name": "t", "number_pool": ["+120255501"]}),
+    )
+    .await
+    .problem();
+    api.post("/api/v1/tasks", json!({"2025550125": 1}))
+        .await
+        .problem();
+    api.post("/api/v1/dnc", json!({"numbers": ["2025550126"], "reason": "x"}))
+        .await
+        .expect(200);
+    api.post("/api/v1/contacts/search", json!({"number": "2025550123"}))
+        .await
+        .expect(200);
+    api.get("/api/v1/contacts/1/why").await.expect(200);
+    api.get("/api/v1/attempts?disposition=2025550127")
+        .await
+        .expect(200);
+    api.get("/api/v1/2025550128?x=2025550129").await.problem();
+    api.get("/api/v1/contacts/2025550130").await.problem();
+    api.ask("GET", "/api/v1/trunks", "pl_1_2025550131", &Value::Null)
+        .await
+        .problem();
+    let made = api
+        .post("/api/v1/api-keys", json!({"name": "crm", "role": "read"}))
+        .await
+        .expect(201);
+    let key = made["key"].as_str().unwrap();
+    api.ask("GET", "/api/v1/trunks", key, &Value::Null)
+        .await
+        .expect(200);
+    let text = log.text();
+    assert!(text.contains("POST /api/v1/contact-lists answered 201"), "{text}");
+    assert!(text.contains("GET (no route) answered 404"), "{text}");
+    for secret in [
+        "555",
+        "Quillfeather",
+        key.strip_prefix("pl_5_").unwrap(),
+        &api.root,
+    ] {
+        assert!(!text.contains(secret), "{secret} is in the log: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_fault_of_ours_is_logged_once_under_the_id_that_the_client_has() {
+    let api = Api::ready().await;
+    api.sql("UPDATE campaigns SET settings = '{\"hours\": 5550123}'")
+        .await;
+    let (log, _guard) = Log::start();
+    let reply = api.get("/api/v1/campaigns/1").await;
+    assert_snapshot!(reply, @r#"
+    500 Internal Server Error
+    {
+      "type": "/problems/internal",
+      "title": "Something went wrong inside Paceline",
+      "status": 500,
+      "detail": "The request failed; what it changed, if anything, was undone. The log tells more under this request_id.",
+      "request_id": "[id]"
+    }
+    "#);
+    let text = log.text();
+    let errors: Vec<&str> = text.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(errors.len(), 1, "{text}");
+    assert!(
+        errors[0].contains(reply.headers["x-request-id"].to_str().unwrap()),
+        "{text}"
+    );
+    assert!(errors[0].contains("settings of campaign 1"), "{text}");
+    assert_eq!(api.state.stats().failed.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_own_request_only() {
+    let api = Api::ready().await;
+    api.dialer.panics.store(true, Ordering::Relaxed);
+    let (log, _guard) = Log::start();
+    assert_snapshot!(api.get("/api/v1/live").await, @r#"
+    500 Internal Server Error
+    {
+      "type": "/problems/internal",
+      "title": "Something went wrong inside Paceline",
+      "status": 500,
+      "detail": "The request failed; what it changed, if anything, was undone. The log tells more under this request_id.",
+      "request_id": "[id]"
+    }
+    "#);
+    assert!(
+        log.text().contains("panicked") && !log.text().contains("555"),
+        "{}",
+        log.text()
+    );
+    api.get("/api/v1/trunks").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_does_not_stop_its_request_half_way() {
+    let api = Api::ready().await;
+    let task = json!({"name": "t", "number_pool": ["2025550123"]});
+    let request = Request::post("/api/v1/tasks")
+        .header("authorization", format!("Bearer {}", api.root))
+        .header("content-type", "application/json")
+        .body(Body::from(task.to_string()))
+        .unwrap();
+    let answer = api.router.clone().oneshot(request).now_or_never();
+    assert!(answer.is_none(), "the store cannot be that fast");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while api.dialer.told() != ["task 1 of campaign 1 changed"] {
+        assert!(Instant::now() < deadline, "the dialer never heard of the task");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn too_many_requests_at_once_are_put_off_and_the_others_answered() {
+    let api = Api::ready().await;
+    api.post(
+        "/api/v1/agents",
+        json!({"name": "agent-3", "pbx": "office", "extension": "203"}),
+    )
+    .await
+    .expect(201);
+    let (answer, may_answer) = watch::channel(false);
+    *api.dialer.answers.lock().unwrap() = Some(may_answer);
+    let body = json!({"campaign_id": 1});
+    let waiting = (0..256).map(|_| api.post("/api/v1/agents/1/log-in", body.clone()));
+    let waiting = futures_util::future::join_all(waiting);
+    tokio::pin!(waiting);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut in_dialer = 0;
+    while in_dialer < 256 {
+        assert!(waiting.as_mut().now_or_never().is_none(), "somebody was answered");
+        in_dialer += api.dialer.told().len();
+        assert!(Instant::now() < deadline, "only {in_dialer} came to the dialer");
+        tokio::task::yield_now().await;
+    }
+    let refused = api.get("/api/v1/trunks").await;
+    assert_snapshot!(refused, @r#"
+    503 Service Unavailable
+    {
+      "type": "/problems/unavailable",
+      "title": "Not available at the moment",
+      "status": 503,
+      "detail": "Too many requests run at the moment. Try again in a second.",
+      "request_id": "[id]"
+    }
+    "#);
+    assert_eq!(refused.headers["retry-after"], "1");
+    answer.send(true).unwrap();
+    for reply in waiting.await {
+        reply.expect(202);
+    }
+    api.get("/api/v1/trunks").await.expect(200);
+}
