@@ -12,6 +12,7 @@ use crate::store::{AgentRow, Deleted, NewAgent, StoreError};
 use axum::Json as Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use paceline_core::agent::AgentState;
 use paceline_core::campaign::CampaignState;
 use paceline_core::dial::Extension;
 use paceline_core::engine::EngineError;
@@ -47,16 +48,21 @@ pub(super) struct Agent {
     wants_pause: bool,
 }
 
-impl From<AgentRow> for Agent {
-    fn from(row: AgentRow) -> Self {
+impl Agent {
+    /// The row follows what happens by a moment, so what the dialer knows of the agent comes first.
+    fn new(state: &ApiState, row: AgentRow) -> Self {
+        let campaign = state.dialer.campaign_of(row.id);
+        let live = campaign.and_then(|campaign| state.dialer.live(campaign));
+        let live = live.and_then(|live| live.agents.iter().find(|a| a.agent == row.id).cloned());
+        let (now, since) = live.map_or((row.state, row.state_at), |live| (live.state, live.since_ms));
         Self {
             id: row.id.0,
             name: row.name,
             pbx: row.pbx.as_str().to_owned(),
             extension: row.extension.as_str().to_owned(),
-            state: Word(row.state),
-            state_since: Utc(row.state_at),
-            campaign_id: row.campaign.map(|id| id.0),
+            state: Word(now),
+            state_since: Utc(since),
+            campaign_id: campaign.or(row.campaign).map(|id| id.0),
             wants_pause: row.wants_pause,
         }
     }
@@ -116,7 +122,11 @@ pub(super) async fn list(
         .store
         .agents(window.after.map(AgentId), window.fetch())
         .await?;
-    Ok(Body(window.page(rows, |row| row.id.0, Agent::from)))
+    Ok(Body(window.page(
+        rows,
+        |row| row.id.0,
+        |row| Agent::new(&state, row),
+    )))
 }
 
 /// Create an agent.
@@ -132,7 +142,7 @@ pub(super) async fn create(
         .create_agent(&new, state.clock.now().wall)
         .await
         .map_err(taken)?;
-    Ok((StatusCode::CREATED, Body(row.into())))
+    Ok((StatusCode::CREATED, Body(Agent::new(&state, row))))
 }
 
 /// Get an agent.
@@ -140,7 +150,7 @@ pub(super) async fn create(
     params(("id" = i64, Path, description = "The agent")),
     responses((status = 200, body = Agent), (status = 404, description = "No such agent")))]
 pub(super) async fn get(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<Agent>> {
-    Ok(Body(find(&state, id).await?.into()))
+    Ok(Body(Agent::new(&state, find(&state, id).await?)))
 }
 
 /// Replace an agent.
@@ -156,11 +166,14 @@ pub(super) async fn put(
     Json(input): Json<AgentInput>,
 ) -> ApiResult<Body<Agent>> {
     let new = input.check(&state)?;
-    let row = find(&state, id).await?;
-    match state.store.replace_agent(row.id, &new).await.map_err(taken)? {
-        Some(row) => Ok(Body(row.into())),
-        None => Err(logged_in(&find(&state, id).await?)),
-    }
+    offline(&state, find(&state, id).await?.id)?;
+    let replaced = state
+        .store
+        .replace_agent(AgentId(id), &new)
+        .await
+        .map_err(taken)?;
+    let row = replaced.ok_or_else(|| logged_in(AgentId(id)))?;
+    Ok(Body(Agent::new(&state, row)))
 }
 
 /// Delete an agent.
@@ -171,10 +184,11 @@ pub(super) async fn put(
     responses((status = 204, description = "It is gone"), (status = 404, description = "No such agent"),
         (status = 409, description = "The agent is logged in")))]
 pub(super) async fn delete(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<StatusCode> {
+    offline(&state, AgentId(id))?;
     match state.store.delete_agent(AgentId(id)).await? {
         Deleted::Done => Ok(StatusCode::NO_CONTENT),
         Deleted::Missing => Err(Problem::no("agent", id)),
-        Deleted::InUse => Err(logged_in(&find(&state, id).await?)),
+        Deleted::InUse => Err(logged_in(AgentId(id))),
     }
 }
 
@@ -192,9 +206,7 @@ pub(super) async fn log_in(
     Json(input): Json<LogIn>,
 ) -> ApiResult<(StatusCode, Body<Agent>)> {
     let row = find(&state, id).await?;
-    if state.dialer.campaign_of(row.id).is_some() {
-        return Err(logged_in(&row));
-    }
+    offline(&state, row.id)?;
     let campaign = match state.store.campaign(CampaignId(input.campaign_id)).await? {
         Some(campaign) => campaign,
         None => {
@@ -301,15 +313,8 @@ pub(super) async fn end_wrap_up(state: &ApiState, campaign: CampaignId, agent: A
     if !wraps_up {
         return;
     }
-    // `Ready` also ends a pause, which a disposition must not.
-    let wants_pause = matches!(state.store.agent(agent).await, Ok(Some(row)) if row.wants_pause);
-    let request = if wants_pause {
-        AgentRequest::Pause
-    } else {
-        AgentRequest::Ready
-    };
     // Wrap-up ends by itself, so a refusal costs a few seconds and is no reason to fail the request.
-    if let Err(refusal) = state.dialer.agent(campaign, agent, request).await {
+    if let Err(refusal) = state.dialer.agent(campaign, agent, AgentRequest::EndWrapUp).await {
         warn!(agent.id = %agent, error = %refusal, "wrap-up of agent {agent} goes on after the disposition");
     }
 }
@@ -363,7 +368,10 @@ async fn ask(
         AgentRefusal::Engine(error @ EngineError::NotAsked(_)) => Problem::internal(error),
         AgentRefusal::Busy => Problem::unavailable("The campaign has no time for this now. Try again in a second.", 1),
     })?;
-    Ok((StatusCode::ACCEPTED, Body(find(state, agent.0).await?.into())))
+    Ok((
+        StatusCode::ACCEPTED,
+        Body(Agent::new(state, find(state, agent.0).await?)),
+    ))
 }
 
 async fn find(state: &ApiState, id: i64) -> ApiResult<AgentRow> {
@@ -374,11 +382,16 @@ async fn find(state: &ApiState, id: i64) -> ApiResult<AgentRow> {
         .ok_or_else(|| Problem::no("agent", id))
 }
 
-fn logged_in(row: &AgentRow) -> Problem {
-    let id = row.id;
+fn offline(state: &ApiState, agent: AgentId) -> ApiResult<()> {
+    match state.dialer.campaign_of(agent) {
+        Some(_) => Err(logged_in(agent)),
+        None => Ok(()),
+    }
+}
+
+fn logged_in(agent: AgentId) -> Problem {
     Problem::conflict(format!(
-        "Agent {id} is logged in ({}). Log out first with POST /api/v1/agents/{id}/log-out.",
-        row.state
+        "Agent {agent} is logged in. Log out first with POST /api/v1/agents/{agent}/log-out."
     ))
 }
 

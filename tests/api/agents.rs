@@ -1,8 +1,11 @@
 use super::harness::Api;
 use insta::assert_snapshot;
 use paceline::api::control::AgentRefusal;
+use paceline_core::agent::AgentState;
 use paceline_core::engine::EngineError;
-use paceline_core::ids::AgentId;
+use paceline_core::ids::{AgentId, CampaignId, PbxName};
+use paceline_core::live::{LiveAgent, LiveCampaign};
+use paceline_core::time::Wall;
 use serde_json::{Value, json};
 
 async fn with_agent() -> Api {
@@ -119,6 +122,20 @@ async fn an_agents_requests_reach_the_campaign() {
       "request_id": "[id]"
     }
     "##);
+    // What the dialer knows comes before the row, which follows a moment later.
+    let ringing = LiveAgent {
+        agent: AgentId(1),
+        state: AgentState::Ringing,
+        since_ms: Wall(1_763_600_000_000),
+        pbx: PbxName::new("office"),
+        leg: None,
+        attempt: None,
+    };
+    let live = LiveCampaign {
+        agents: vec![ringing],
+        ..LiveCampaign::default()
+    };
+    api.dialer.live.lock().unwrap().insert(CampaignId(1), live);
     assert_snapshot!(api.post("/api/v1/agents/1/log-in", json!({"campaign_id": 1})).await, @r#"
     202 Accepted
     {
@@ -126,22 +143,19 @@ async fn an_agents_requests_reach_the_campaign() {
       "name": "agent-3",
       "pbx": "office",
       "extension": "203",
-      "state": "offline",
-      "state_since": "[now]",
-      "campaign_id": null,
+      "state": "ringing",
+      "state_since": "2025-11-20T00:53:20.000Z",
+      "campaign_id": 1,
       "wants_pause": false
     }
     "#);
-    // From here on the dialer writes the agent's state.
-    api.sql("UPDATE agents SET state = 'available', campaign_id = 1")
-        .await;
     assert_snapshot!(api.post("/api/v1/agents/1/log-in", json!({"campaign_id": 1})).await, @r#"
     409 Conflict
     {
       "type": "/problems/conflict",
       "title": "The request does not fit the present state",
       "status": 409,
-      "detail": "Agent 1 is logged in (available). Log out first with POST /api/v1/agents/1/log-out.",
+      "detail": "Agent 1 is logged in. Log out first with POST /api/v1/agents/1/log-out.",
       "request_id": "[id]"
     }
     "#);
@@ -163,7 +177,7 @@ async fn an_agents_requests_reach_the_campaign() {
       "type": "/problems/conflict",
       "title": "The request does not fit the present state",
       "status": 409,
-      "detail": "Agent 1 is logged in (available). Log out first with POST /api/v1/agents/1/log-out.",
+      "detail": "Agent 1 is logged in. Log out first with POST /api/v1/agents/1/log-out.",
       "request_id": "[id]"
     }
     "#);
@@ -174,7 +188,7 @@ async fn an_agents_requests_reach_the_campaign() {
       "type": "/problems/conflict",
       "title": "The request does not fit the present state",
       "status": 409,
-      "detail": "Agent 1 is logged in (available). Log out first with POST /api/v1/agents/1/log-out.",
+      "detail": "Agent 1 is logged in. Log out first with POST /api/v1/agents/1/log-out.",
       "request_id": "[id]"
     }
     "#);

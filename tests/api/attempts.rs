@@ -274,20 +274,14 @@ async fn a_disposition_is_kept_and_ends_wrap_up() {
         .unwrap()
         .insert(CampaignId(1), wraps_up(SECOND));
     set("refused").await.expect(200);
-    assert_eq!(api.dialer.told(), ["agent 1 in campaign 1: Ready"]);
-    api.sql("UPDATE agents SET state = 'wrap_up', campaign_id = 1, wants_pause = TRUE")
-        .await;
+    assert_eq!(api.dialer.told(), ["agent 1 in campaign 1: EndWrapUp"]);
     let body = json!({"disposition": "callback"});
     let last = api.post("/api/v1/agents/1/disposition", body).await.expect(200);
     assert_eq!(
         (&last["id"], &last["disposition"]),
         (&json!(SECOND), &json!("callback"))
     );
-    assert_eq!(
-        api.dialer.told(),
-        ["agent 1 in campaign 1: Pause"],
-        "a disposition ends no pause"
-    );
+    assert_eq!(api.dialer.told(), ["agent 1 in campaign 1: EndWrapUp"]);
     assert_snapshot!(set("Sold!").await, @r##"
     422 Unprocessable Entity
     {

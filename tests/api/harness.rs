@@ -49,6 +49,8 @@ pub(super) struct FakeDialer {
     told: Mutex<Vec<String>>,
     pub(super) live: Mutex<BTreeMap<CampaignId, LiveCampaign>>,
     pub(super) refuses: Mutex<Option<AgentRefusal>>,
+    /// Where agents work; a log-in writes it.
+    pub(super) works: Mutex<BTreeMap<AgentId, CampaignId>>,
     /// Answers no agent's request before this is true.
     pub(super) answers: Mutex<Option<watch::Receiver<bool>>>,
     pub(super) panics: AtomicBool,
@@ -84,6 +86,9 @@ impl Dialer for FakeDialer {
     ) -> BoxFuture<'_, Result<(), AgentRefusal>> {
         self.tell(format!("agent {agent} in campaign {campaign}: {request:?}"));
         let answer = self.refuses.lock().unwrap().clone().map_or(Ok(()), Err);
+        if answer.is_ok() && matches!(request, AgentRequest::LogIn { .. }) {
+            self.works.lock().unwrap().insert(agent, campaign);
+        }
         let may_answer = self.answers.lock().unwrap().clone();
         Box::pin(async {
             if let Some(mut may_answer) = may_answer {
@@ -91,6 +96,10 @@ impl Dialer for FakeDialer {
             }
             answer
         })
+    }
+
+    fn campaign_of(&self, agent: AgentId) -> Option<CampaignId> {
+        self.works.lock().unwrap().get(&agent).copied()
     }
 
     fn live(&self, campaign: CampaignId) -> Option<Arc<LiveCampaign>> {

@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::http::Request;
 use futures_util::FutureExt as _;
 use insta::assert_snapshot;
+use paceline_core::ids::{AgentId, CampaignId};
 use serde_json::{Value, json};
 use std::io;
 use std::sync::atomic::Ordering;
@@ -24,6 +25,7 @@ impl Log {
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
             .with_ansi(false)
+            .without_time()
             .with_writer(log.clone())
             .finish();
         let guard = tracing::subscriber::set_default(subscriber);
@@ -101,7 +103,7 @@ async fn no_number_no_name_and_no_key_gets_into_the_log() {
     assert!(text.contains("POST /api/v1/contact-lists answered 201"), "{text}");
     assert!(text.contains("GET (no route) answered 404"), "{text}");
     for secret in [
-        "555",
+        "202555",
         "Quillfeather",
         key.strip_prefix("pl_5_").unwrap(),
         &api.root,
@@ -154,7 +156,7 @@ async fn a_panic_ends_its_own_request_only() {
     }
     "#);
     assert!(
-        log.text().contains("panicked") && !log.text().contains("555"),
+        log.text().contains("panicked") && !log.text().contains("202555"),
         "{}",
         log.text()
     );
@@ -190,8 +192,8 @@ async fn too_many_requests_at_once_are_put_off_and_the_others_answered() {
     .expect(201);
     let (answer, may_answer) = watch::channel(false);
     *api.dialer.answers.lock().unwrap() = Some(may_answer);
-    let body = json!({"campaign_id": 1});
-    let waiting = (0..256).map(|_| api.post("/api/v1/agents/1/log-in", body.clone()));
+    api.dialer.works.lock().unwrap().insert(AgentId(1), CampaignId(1));
+    let waiting = (0..256).map(|_| api.post("/api/v1/agents/1/ready", Value::Null));
     let waiting = futures_util::future::join_all(waiting);
     tokio::pin!(waiting);
     let deadline = Instant::now() + Duration::from_secs(30);
