@@ -5,11 +5,14 @@ use super::{say, screen::Screen};
 use crate::metrics::{Glance, Metrics};
 use indicatif::ProgressBar;
 use serde_json::json;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 const LIVE_EVERY: Duration = Duration::from_millis(500);
 const JSON_EVERY: Duration = Duration::from_secs(1);
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
+/// The rate is that of the last so many seconds.
+const RATE_OVER: Duration = Duration::from_secs(10);
 
 /// How progress is shown.
 enum Shown {
@@ -24,7 +27,8 @@ pub struct Progress {
     screen: Screen,
     shown: Shown,
     started: Instant,
-    before: (Instant, u64),
+    /// Attempts at each tick of the last [`RATE_OVER`].
+    before: VecDeque<(Instant, u64)>,
 }
 
 impl Progress {
@@ -32,7 +36,7 @@ impl Progress {
     pub fn new(metrics: &Metrics, screen: &Screen, as_json: bool) -> Self {
         let shown = match (as_json, screen.is_live()) {
             (true, _) => Shown::Json,
-            (false, true) => Shown::Live((0..3).map(|_| screen.line()).collect()),
+            (false, true) => Shown::Live((0..LINES).map(|_| screen.line()).collect()),
             (false, false) => Shown::Plain,
         };
         Self {
@@ -40,7 +44,7 @@ impl Progress {
             screen: screen.clone(),
             shown,
             started: Instant::now(),
-            before: (Instant::now(), 0),
+            before: VecDeque::new(),
         }
     }
 
@@ -81,23 +85,30 @@ impl Progress {
         }
     }
 
-    /// Attempts a second since the last second or so.
+    /// Attempts a second, to one decimal.
     fn rate(&mut self, attempts: u64) -> f64 {
-        let (at, count) = self.before;
-        let elapsed = at.elapsed();
-        let new = attempts.saturating_sub(count);
-        self.before = (Instant::now(), attempts);
-        if elapsed.is_zero() {
+        let now = Instant::now();
+        self.before.push_back((now, attempts));
+        while self.before.len() > 2 && self.before.front().is_some_and(|(at, _)| now - *at > RATE_OVER) {
+            self.before.pop_front();
+        }
+        let Some((at, count)) = self.before.front() else {
+            return 0.0;
+        };
+        let (elapsed, new) = (now - *at, attempts.saturating_sub(*count));
+        if elapsed < LIVE_EVERY / 2 {
             return 0.0;
         }
         #[expect(clippy::cast_precision_loss, reason = "a rate for people to look at")]
-        let new = new as f64;
-        (new / elapsed.as_secs_f64() * 10.0).round() / 10.0
+        let rate = new as f64 / elapsed.as_secs_f64();
+        (rate * 10.0).round() / 10.0
     }
 }
 
-/// Three lines: calls, agents, all since the start.
-fn lines(glance: &Glance, rate: f64) -> [String; 3] {
+const LINES: usize = 4;
+
+/// Calls and agents now, attempts and outcomes since the start.
+fn lines(glance: &Glance, rate: f64) -> [String; LINES] {
     let calls = words(glance.calls.iter().map(|(phase, n)| (phase.as_str(), *n)));
     let agents = words(glance.agents.iter().map(|(state, n)| (state.as_str(), *n)));
     let outcomes = words(glance.outcomes.iter().map(|(outcome, n)| (outcome.as_str(), *n)));
@@ -112,13 +123,10 @@ fn lines(glance: &Glance, rate: f64) -> [String; 3] {
         down => format!(" · PBX {} not connected", down.join(", ")),
     };
     [
-        format!("calls   {}{down}", or_none(calls)),
-        format!("agents  {}", or_none(agents)),
-        format!(
-            "so far  {} attempts, {rate}/s · {}",
-            glance.attempts,
-            or_none(outcomes)
-        ),
+        format!("calls     {}{down}", or_none(calls)),
+        format!("agents    {}", or_none(agents)),
+        format!("attempts  {} so far, {rate} a second", glance.attempts),
+        format!("outcomes  {}", or_none(outcomes)),
     ]
 }
 
@@ -143,7 +151,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn three_lines_tell_calls_agents_and_what_came_of_it() {
+    fn four_lines_tell_calls_agents_and_what_came_of_it() {
         let glance = Glance {
             attempts: 230,
             outcomes: BTreeMap::from([(Outcome::Answered, 120), (Outcome::NoAnswer, 60)]),
@@ -153,14 +161,16 @@ mod tests {
             pbxes: BTreeMap::from([(PbxName::new("office"), false)]),
         };
         insta::assert_snapshot!(lines(&glance, 1.9).join("\n"), @"
-        calls   4 ringing · 12 connected · PBX office not connected
-        agents  12 on call · 2 wrap up
-        so far  230 attempts, 1.9/s · 120 answered · 60 no answer
+        calls     4 ringing · 12 connected · PBX office not connected
+        agents    12 on call · 2 wrap up
+        attempts  230 so far, 1.9 a second
+        outcomes  120 answered · 60 no answer
         ");
         insta::assert_snapshot!(lines(&Glance::default(), 0.0).join("\n"), @"
-        calls   none
-        agents  none
-        so far  0 attempts, 0/s · none
+        calls     none
+        agents    none
+        attempts  0 so far, 0 a second
+        outcomes  none
         ");
     }
 }
