@@ -102,6 +102,13 @@ pub enum Violation {
     ForeignHungUp(uuid::Uuid),
 }
 
+impl LegTruth {
+    /// Whether the leg lived at that time.
+    pub fn spans(&self, at: Mono) -> bool {
+        self.placed_at <= at && self.ended.is_none_or(|(ended_at, _)| ended_at >= at)
+    }
+}
+
 impl Truth {
     /// Every leg to a callee that is remembered.
     pub fn legs(&self) -> &BTreeMap<LegId, LegTruth> {

@@ -4,7 +4,8 @@
 //! [`run`] lets trouble reign for a while, heals everything, and demands that every attempt ends with an outcome, every
 //! agent is free again, every contact is accounted for and no channel is left; and at every step, that no promise was
 //! broken. Start at [`run`]. Troubles are in `world/troubles.rs`, the process with its engines and its part of the
-//! shell in `world/process.rs`, what is demanded at the end in `world/heal.rs`.
+//! shell in `world/process.rs`, its way to the store in
+//! `world/writer.rs`, what is demanded at the end in `world/heal.rs`.
 
 use crate::random::{ChaCha8Rng, stream};
 use crate::switch::SimSwitch;
@@ -24,10 +25,12 @@ mod options;
 mod process;
 mod store;
 mod troubles;
+mod writer;
 
 pub use options::{Trouble, WorldOptions};
-use process::{Process, StoreReply};
+use process::Process;
 use store::Store;
+use writer::{Aside, Reply};
 
 /// When virtual time starts.
 const STARTS_AT: Wall = Wall(1_800_000_000_000);
@@ -170,14 +173,19 @@ enum Wish {
 /// Something in the agenda.
 #[derive(Debug)]
 enum Happening {
-    StoreWorks {
+    StoreWrites {
         start: u64,
         campaign: usize,
+    },
+    StoreAside {
+        start: u64,
+        campaign: usize,
+        asked: Aside,
     },
     StoreReplies {
         start: u64,
         campaign: usize,
-        reply: StoreReply,
+        reply: Reply,
     },
     PersonLooks(usize),
     PersonChangesMind(usize),

@@ -75,7 +75,10 @@ impl World {
         self.agenda.retain(|_, h| {
             matches!(
                 h,
-                Happening::StoreWorks { .. } | Happening::StoreReplies { .. } | Happening::PersonLooks(_)
+                Happening::StoreWrites { .. }
+                    | Happening::StoreAside { .. }
+                    | Happening::StoreReplies { .. }
+                    | Happening::PersonLooks(_)
             )
         });
         for switch in &mut self.switches {
@@ -280,9 +283,12 @@ impl World {
                     attempt.new.leg
                 ));
             }
-            if self.options.is_calm()
-                && let Some(expected) = truth.as_ref().and_then(certain)
-                && expected != outcome
+            let expected = truth
+                .as_ref()
+                .filter(|t| !t.spans(self.healed_at))
+                .and_then(certain);
+            if self.options.is_prompt()
+                && let Some(expected) = expected.filter(|expected| *expected != outcome)
             {
                 return Err(format!(
                     "attempt {} is said to be {outcome}, not {expected}: {truth:?}",
@@ -322,19 +328,31 @@ fn plausible(outcome: Outcome, truth: Option<&LegTruth>) -> bool {
     }
 }
 
-/// The one outcome that a leg must have where nothing goes wrong.
+/// The one outcome that a leg must have where nothing is lost on the way; none where two things crossed.
 fn certain(truth: &LegTruth) -> Option<Outcome> {
-    let timed_out = matches!(truth.ended, Some((_, TrueEnd::RingTimeout)));
-    Some(match truth.fate {
-        _ if timed_out && truth.progressed_at.is_none() => Outcome::Congestion,
-        _ if timed_out => Outcome::NoAnswer,
-        None | Some(Fate::Incompatible) => Outcome::Failed,
-        Some(Fate::Person | Fate::Machine | Fate::HangsUpAtOnce) => Outcome::Answered,
-        Some(Fate::Busy) => Outcome::Busy,
-        Some(Fate::NoAnswer) => Outcome::NoAnswer,
-        Some(Fate::Declined) => Outcome::Rejected,
-        Some(Fate::Invalid) => Outcome::Invalid,
-        Some(Fate::Congestion | Fate::Silence) => Outcome::Congestion,
-        Some(Fate::Unplaceable) => return None,
+    let (ended_at, end) = truth.ended?;
+    let met = truth.connected.last().map(|(at, _)| ended_at.since(*at));
+    let waited = truth.alone.last().map(|(from, until)| until.since(*from));
+    Some(match end {
+        TrueEnd::NotPlaced => Outcome::Failed,
+        TrueEnd::RingTimeout if truth.progressed_at.is_none() => Outcome::Congestion,
+        TrueEnd::RingTimeout => Outcome::NoAnswer,
+        TrueEnd::Refused => match truth.fate? {
+            Fate::Busy => Outcome::Busy,
+            Fate::NoAnswer => Outcome::NoAnswer,
+            Fate::Declined => Outcome::Rejected,
+            Fate::Invalid => Outcome::Invalid,
+            Fate::Congestion | Fate::Silence => Outcome::Congestion,
+            Fate::Incompatible => Outcome::Failed,
+            Fate::Person | Fate::Machine | Fate::HangsUpAtOnce | Fate::Unplaceable => return None,
+        },
+        TrueEnd::FarEnd | TrueEnd::Us | TrueEnd::DurationMax if met.is_some_and(|met| met < SLACK) => {
+            return None;
+        }
+        TrueEnd::FarEnd | TrueEnd::Us | TrueEnd::DurationMax if met.is_some() => Outcome::Answered,
+        TrueEnd::FarEnd if waited.is_some_and(|waited| waited + SLACK < WAITING_MAX) => Outcome::Answered,
+        TrueEnd::Us if truth.answered_at.is_some() => Outcome::Abandoned,
+        TrueEnd::Us => Outcome::Cancelled,
+        TrueEnd::FarEnd | TrueEnd::DurationMax | TrueEnd::NobodyListened | TrueEnd::Restart => return None,
     })
 }

@@ -3,16 +3,14 @@
 //! What the shell owes them: the order of the store's work, no event to a dead engine, and a hang-up for every channel
 //! of ours that no engine answers for, when a snapshot or an answer shows one.
 
-use super::store::{ContactKey, Gate};
-use super::{Happening, Owned, World, agent_template};
-use crate::random::happens;
+use super::writer::{Aside, Writing};
+use super::{Owned, World, agent_template};
 use crate::truth::Violation;
-use paceline_core::command::{Change, Command, NewAttempt};
+use paceline_core::command::{Change, Command};
 use paceline_core::engine::{Engine, EngineError};
 use paceline_core::ids::{AgentLegId, LegId, PbxName};
-use paceline_core::input::{Input, OpenAgent, Prepared, Recovered};
+use paceline_core::input::{Input, OpenAgent, Recovered};
 use paceline_core::pbx::{PbxCommand, PbxEvent, Snapshot};
-use rand::RngExt;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -20,21 +18,9 @@ pub(super) struct Process {
     pub(super) start: u64,
     pub(super) engines: Vec<Engine>,
     pub(super) draining: bool,
-    work: Vec<VecDeque<StoreWork>>,
+    /// What each engine wants written, in order.
+    pub(super) writing: Vec<VecDeque<Writing>>,
 }
-
-/// Something that the store shall do, in order.
-#[derive(Clone, Debug)]
-enum StoreWork {
-    Refill { limit: usize },
-    Return { contacts: Vec<ContactKey> },
-    Prepare(NewAttempt),
-    Change(Change),
-}
-
-/// What the store says, on its way to an engine.
-#[derive(Debug)]
-pub(super) struct StoreReply(Input);
 
 impl World {
     /// The process starts, from what is stored.
@@ -57,12 +43,12 @@ impl World {
             };
             engines.push(Engine::new(config, seed, recovered, now));
         }
-        let work = engines.iter().map(|_| VecDeque::new()).collect();
+        let writing = engines.iter().map(|_| VecDeque::new()).collect();
         self.process = Some(Process {
             start: self.starts,
             engines,
             draining: false,
-            work,
+            writing,
         });
         for switch in &mut self.switches {
             switch.sim.cut_link(self.now, Duration::ZERO);
@@ -175,14 +161,14 @@ impl World {
     fn carry_out(&mut self, campaign: usize, command: Command) -> Result<(), String> {
         self.note(|| format!("campaign {campaign} >> {command:?}"));
         match command {
-            Command::Refill { limit } => self.work(campaign, StoreWork::Refill { limit }),
-            Command::Return { contacts } => self.work(campaign, StoreWork::Return { contacts }),
-            Command::Prepare(new) => self.work(campaign, StoreWork::Prepare(new)),
+            Command::Refill { limit } => self.ask_aside(campaign, Aside::Refill { limit }),
+            Command::Return { contacts } => self.ask_aside(campaign, Aside::Return { contacts }),
+            Command::Prepare(new) => self.write(campaign, Writing::Prepare(new)),
             Command::Store(change) => {
                 if let Change::Connected { .. } = change {
                     self.connected += 1;
                 }
-                self.work(campaign, StoreWork::Change(change));
+                self.write(campaign, Writing::Change(change));
             }
             Command::Pbx { pbx, command } => {
                 match &command {
@@ -332,128 +318,4 @@ enum Addressee {
     All,
     One(usize),
     Nobody,
-}
-
-// The store's side: one thing after the other for each campaign.
-impl World {
-    fn work(&mut self, campaign: usize, work: StoreWork) {
-        let Some(process) = self.process.as_mut() else {
-            return;
-        };
-        let start = process.start;
-        let Some(queue) = process.work.get_mut(campaign) else {
-            return;
-        };
-        queue.push_back(work);
-        if queue.len() == 1 {
-            self.plan_store_work(start, campaign);
-        }
-    }
-
-    fn plan_store_work(&mut self, start: u64, campaign: usize) {
-        let latency = self.options.store_latency.draw(&mut self.rng_store);
-        self.plan(latency, Happening::StoreWorks { start, campaign });
-    }
-
-    /// The store does one thing, and whatever else waits that is only to be written.
-    pub(super) fn store_works(&mut self, start: u64, campaign: usize) -> Result<(), String> {
-        let fails = happens(&mut self.rng_store, self.options.store_fails);
-        let fails_halfway = happens(&mut self.rng_store, 0.5);
-        let gate = self.draw_gate();
-        let wall = self.now().wall;
-        let Some(process) = self.process.as_mut().filter(|p| p.start == start) else {
-            return Ok(());
-        };
-        let Some(queue) = process.work.get_mut(campaign) else {
-            return Ok(());
-        };
-        let Some(work) = queue.front().cloned() else {
-            return Ok(());
-        };
-        // What is only written is tried until it is written.
-        if fails && matches!(work, StoreWork::Change(_) | StoreWork::Return { .. }) {
-            self.plan_store_work(start, campaign);
-            return Ok(());
-        }
-        queue.pop_front();
-        let more = !queue.is_empty();
-        let reply = match work {
-            StoreWork::Refill { .. } if fails && !fails_halfway => Some(Input::RefillFailed),
-            StoreWork::Refill { limit } => {
-                let (leads, next_due) = self.store.lease(campaign, limit, wall);
-                if fails {
-                    self.store.stuck.extend(leads.iter().map(|l| (l.task, l.contact)));
-                    Some(Input::RefillFailed)
-                } else {
-                    Some(Input::Leads { leads, next_due })
-                }
-            }
-            StoreWork::Return { contacts } => {
-                for key in contacts {
-                    self.store.give_back(key, wall)?;
-                }
-                None
-            }
-            StoreWork::Prepare(new) => {
-                let (attempt, key) = (new.attempt, (new.lead.task, new.lead.contact));
-                let result = if fails && !fails_halfway {
-                    self.store.stuck.insert(key);
-                    Prepared::Failed
-                } else {
-                    match self.store.prepare(campaign, new, gate, wall)? {
-                        true if fails => {
-                            self.store.stuck.insert(key);
-                            Prepared::Failed
-                        }
-                        true => Prepared::Allowed,
-                        false if fails => Prepared::Failed,
-                        false => Prepared::Refused,
-                    }
-                };
-                Some(Input::Prepared { attempt, result })
-            }
-            StoreWork::Change(change) => {
-                self.store.apply(change)?;
-                None
-            }
-        };
-        if let Some(input) = reply {
-            let latency = Duration::from_micros(self.rng_store.random_range(50..1000));
-            self.plan(
-                latency,
-                Happening::StoreReplies {
-                    start,
-                    campaign,
-                    reply: StoreReply(input),
-                },
-            );
-        }
-        if more {
-            self.plan_store_work(start, campaign);
-        }
-        Ok(())
-    }
-
-    fn draw_gate(&mut self) -> Gate {
-        let refuses = happens(&mut self.rng_store, self.options.gate_refuses);
-        let defers = happens(&mut self.rng_store, 0.7);
-        let by = Duration::from_secs(self.rng_store.random_range(1..3600));
-        match (refuses, defers) {
-            (false, _) => Gate::Allow,
-            (true, true) => Gate::Defer(by),
-            (true, false) => Gate::Deny,
-        }
-    }
-
-    pub(super) fn store_replies(
-        &mut self,
-        start: u64,
-        campaign: usize,
-        reply: StoreReply,
-    ) -> Result<(), String> {
-        if self.process.as_ref().is_none_or(|p| p.start != start) {
-            return Ok(());
-        }
-        self.tell(campaign, reply.0)
-    }
 }

@@ -51,12 +51,20 @@ impl World {
     pub(super) fn happen(&mut self, happening: Happening) -> Result<(), String> {
         if !matches!(
             happening,
-            Happening::StoreWorks { .. } | Happening::StoreReplies { .. } | Happening::PersonLooks(_)
+            Happening::StoreWrites { .. }
+                | Happening::StoreAside { .. }
+                | Happening::StoreReplies { .. }
+                | Happening::PersonLooks(_)
         ) {
             self.note(|| format!("{happening:?}"));
         }
         match happening {
-            Happening::StoreWorks { start, campaign } => self.store_works(start, campaign),
+            Happening::StoreWrites { start, campaign } => self.store_writes(start, campaign),
+            Happening::StoreAside {
+                start,
+                campaign,
+                asked,
+            } => self.store_aside(start, campaign, asked),
             Happening::StoreReplies {
                 start,
                 campaign,
