@@ -140,9 +140,9 @@ fn attach(config: &crate::config::PbxConfig, clock: Clock) -> Switch {
 }
 
 fn router(config: &Config, store: &Store, dialer: &Dialer, metrics: &Metrics, clock: Clock) -> Router {
-    let metrics = metrics.clone();
+    let page = metrics.clone();
     let scrape = get(move || {
-        let text = metrics.render();
+        let text = page.render();
         async move { ([(CONTENT_TYPE, Metrics::CONTENT_TYPE)], text) }
     });
     let state = api::ApiState::new(
@@ -151,5 +151,6 @@ fn router(config: &Config, store: &Store, dialer: &Dialer, metrics: &Metrics, cl
         clock,
         config.default_region.as_deref(),
     );
+    metrics.watch_api(state.stats());
     api::router(state).route("/metrics", scrape)
 }

@@ -6,8 +6,9 @@
 mod collect;
 mod text;
 
+use crate::api::ApiStats;
 use crate::pbx::LinkStats;
-use collect::{Links, Process};
+use collect::{Api, Links, Process};
 use paceline_core::agent::AgentState;
 use paceline_core::gate::{GateDecision, GateStage};
 use paceline_core::ids::PbxName;
@@ -48,6 +49,7 @@ struct Inner {
     talk: Family<CampaignLabel, Histogram, Buckets>,
     store_commit: Histogram,
     links: Links,
+    api: Api,
     /// The handles given out, by campaign: what [`Metrics::glance`] adds up.
     campaigns: Mutex<BTreeMap<String, CampaignMetrics>>,
 }
@@ -216,6 +218,7 @@ impl Metrics {
             talk: Family::new_with_constructor(talk_seconds),
             store_commit: sub_second(),
             links: Links::default(),
+            api: Api::default(),
             campaigns: Mutex::default(),
         };
         inner.register();
@@ -306,6 +309,11 @@ impl Metrics {
     /// Shows a switch's link from now on. A second call with the same name replaces the first.
     pub fn watch_link(&self, pbx: &PbxName, stats: Arc<LinkStats>) {
         self.0.links.watch(pbx, stats);
+    }
+
+    /// Shows what the API counts from now on.
+    pub fn watch_api(&self, stats: Arc<ApiStats>) {
+        self.0.api.watch(stats);
     }
 
     /// Counts an answer of the gate under the most important of its reasons, so that sums stay meaningful.
@@ -469,6 +477,7 @@ impl Inner {
             self.store_commit.clone(),
         );
         registry.register_collector(Box::new(self.links.clone()));
+        registry.register_collector(Box::new(self.api.clone()));
         registry.register_collector(Box::new(Process));
     }
 }
