@@ -2,7 +2,7 @@
 
 use super::ApiState;
 use super::problem::{ApiResult, Fault, Problem};
-use crate::numbers;
+use crate::numbers::{self, NumberError};
 use paceline_core::ids::PbxName;
 use paceline_core::number::E164;
 
@@ -36,11 +36,6 @@ impl Faults {
         }
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// Passes if nothing was noted.
     pub(super) fn none(self) -> ApiResult<()> {
         self.none_or("Nothing was changed. Correct what `errors` names and send again.")
@@ -57,8 +52,27 @@ impl Faults {
 }
 
 /// The number in E.164, read in the default region.
-pub(super) fn number(state: &ApiState, text: &str) -> Result<E164, numbers::NumberError> {
+pub(super) fn number(state: &ApiState, text: &str) -> Result<E164, NumberError> {
     numbers::normalise(text, state.default_region.as_deref())
+}
+
+/// The numbers in E.164, in their order, read in the default region.
+pub(super) async fn numbers(
+    state: &ApiState,
+    texts: Vec<String>,
+) -> ApiResult<Vec<Result<E164, NumberError>>> {
+    let region = state.default_region.clone();
+    aside(move || {
+        let read = |text: &String| numbers::normalise(text, region.as_deref());
+        texts.iter().map(read).collect()
+    })
+    .await
+}
+
+/// Does what takes milliseconds on a thread of its own, so that no answered call waits for it.
+pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> ApiResult<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Problem::internal(anyhow::anyhow!("a check panicked")))
 }
 
 /// A configured PBX of this name; else the names that there are.

@@ -175,7 +175,7 @@ pub(super) async fn create_list(
     let mut faults = Faults::default();
     faults.name("/name", &input.name);
     let given = input.contacts.len();
-    let contacts = check_contacts(&state, input.contacts, &mut faults);
+    let contacts = check_contacts(&state, input.contacts, &mut faults).await?;
     faults.none()?;
     let (row, added) = state
         .store
@@ -247,7 +247,7 @@ pub(super) async fn add(
     if given == 0 {
         faults.add("/contacts", "there is nobody in it");
     }
-    let contacts = check_contacts(&state, input.contacts, &mut faults);
+    let contacts = check_contacts(&state, input.contacts, &mut faults).await?;
     faults.none()?;
     let list = find_list(&state, id).await?.id;
     let added = state.store.add_contacts(list, &contacts).await?;
@@ -286,54 +286,57 @@ async fn find_list(state: &ApiState, id: i64) -> ApiResult<ContactListRow> {
 }
 
 /// The contacts to store, each number once.
-fn check_contacts(state: &ApiState, inputs: Vec<ContactInput>, faults: &mut Faults) -> Vec<NewContact> {
+async fn check_contacts(
+    state: &ApiState,
+    mut inputs: Vec<ContactInput>,
+    faults: &mut Faults,
+) -> ApiResult<Vec<NewContact>> {
     if inputs.len() > NUMBERS_MAX {
         faults.add(
             "/contacts",
             format!("more than {NUMBERS_MAX} contacts in one request: send several, or import a file"),
         );
-        return Vec::new();
+        return Ok(Vec::new());
     }
+    let texts = inputs
+        .iter_mut()
+        .map(|input| std::mem::take(&mut input.number))
+        .collect();
+    let numbers = check::numbers(state, texts).await?;
     let (mut contacts, mut seen) = (Vec::with_capacity(inputs.len()), BTreeSet::new());
-    for (n, input) in inputs.into_iter().enumerate() {
-        let at = |field: &str| format!("/contacts/{n}/{field}");
-        if let Some(name) = &input.name {
-            faults.name(at("name"), name);
-        }
-        if input
-            .time_zone
-            .as_deref()
-            .is_some_and(|zone| TimeZone::get(zone).is_err())
-        {
-            faults.add(
-                at("time_zone"),
-                "not an IANA time zone: write one such as America/New_York",
-            );
-        }
-        let fits = |(key, value): (&String, &String)| {
-            (1..=100).contains(&key.len()) && value.chars().count() <= 2000
-        };
-        if input.attributes.len() > 64 || !input.attributes.iter().all(fits) {
-            faults.add(
-                at("attributes"),
-                "up to 64 attributes, names of 1 to 100 bytes, texts of up to 2,000 characters",
-            );
-        }
-        let number = faults.take(at("number"), check::number(state, &input.number));
+    for (n, (input, number)) in inputs.into_iter().zip(numbers).enumerate() {
+        check_contact(n, &input, faults);
+        let number = faults.take(format!("/contacts/{n}/number"), number);
         if let Some(number) = number.filter(|number| seen.insert(number.clone())) {
-            let ContactInput {
-                name,
-                time_zone,
-                attributes,
-                ..
-            } = input;
             contacts.push(NewContact {
                 number,
-                name,
-                time_zone,
-                attributes,
+                name: input.name,
+                time_zone: input.time_zone,
+                attributes: input.attributes,
             });
         }
     }
-    contacts
+    Ok(contacts)
+}
+
+fn check_contact(n: usize, input: &ContactInput, faults: &mut Faults) {
+    let at = |field: &str| format!("/contacts/{n}/{field}");
+    if let Some(name) = &input.name {
+        faults.name(at("name"), name);
+    }
+    let zone = input.time_zone.as_deref();
+    if zone.is_some_and(|zone| TimeZone::get(zone).is_err()) {
+        faults.add(
+            at("time_zone"),
+            "not an IANA time zone: write one such as America/New_York",
+        );
+    }
+    let fits =
+        |(key, value): (&String, &String)| (1..=100).contains(&key.len()) && value.chars().count() <= 2000;
+    if input.attributes.len() > 64 || !input.attributes.iter().all(fits) {
+        faults.add(
+            at("attributes"),
+            "up to 64 attributes, names of 1 to 100 bytes, texts of up to 2,000 characters",
+        );
+    }
 }

@@ -121,7 +121,7 @@ pub(super) async fn add(
 ) -> ApiResult<Body<AddedToDnc>> {
     let mut faults = Faults::default();
     faults.name("/reason", &input.reason);
-    let numbers = check_numbers(&state, &input.numbers, NUMBERS_MAX, &mut faults);
+    let numbers = check_numbers(&state, input.numbers, NUMBERS_MAX, &mut faults).await?;
     faults.none()?;
     let added = state
         .store
@@ -158,7 +158,7 @@ pub(super) async fn check(
     Json(input): Json<CheckDnc>,
 ) -> ApiResult<Body<DncAnswers>> {
     let mut faults = Faults::default();
-    let numbers = check_numbers(&state, &input.numbers, CHECKED_MAX, &mut faults);
+    let numbers = check_numbers(&state, input.numbers, CHECKED_MAX, &mut faults).await?;
     faults.none()?;
     let mut items = Vec::with_capacity(numbers.len());
     for number in &numbers {
@@ -175,11 +175,18 @@ pub(super) async fn check(
     Ok(Body(DncAnswers { items }))
 }
 
-fn check_numbers(state: &ApiState, texts: &[String], max: usize, faults: &mut Faults) -> Vec<E164> {
+async fn check_numbers(
+    state: &ApiState,
+    texts: Vec<String>,
+    max: usize,
+    faults: &mut Faults,
+) -> ApiResult<Vec<E164>> {
     if !(1..=max).contains(&texts.len()) {
         faults.add("/numbers", format!("1 to {max} numbers in one request"));
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let read = |(n, text): (usize, &String)| faults.take(format!("/numbers/{n}"), check::number(state, text));
-    texts.iter().enumerate().filter_map(read).collect()
+    let read = check::numbers(state, texts).await?.into_iter().enumerate();
+    Ok(read
+        .filter_map(|(n, number)| faults.take(format!("/numbers/{n}"), number))
+        .collect())
 }

@@ -10,7 +10,10 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use std::str::FromStr;
 
-/// A JSON body, and its bytes' hash for idempotency.
+/// Larger bodies are read on a thread of their own.
+const BODY_BYTES_AT_ONCE: usize = 64 * 1024;
+
+/// A JSON body.
 pub(super) struct Json<T>(pub T);
 
 /// A JSON body together with its raw bytes.
@@ -22,7 +25,7 @@ pub(super) struct Query<T>(pub T);
 /// The one `{id}` in the path.
 pub(super) struct Id<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -31,7 +34,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonAndBytes<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for JsonAndBytes<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
@@ -54,7 +57,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonAndBytes<T> {
                 )
             })?
             .map_err(|_| Problem::of_status(axum::http::StatusCode::PAYLOAD_TOO_LARGE))?;
-        Ok(Self(parse(&bytes)?, bytes))
+        let value = if bytes.len() > BODY_BYTES_AT_ONCE {
+            let bytes = bytes.clone();
+            super::check::aside(move || parse(&bytes)).await??
+        } else {
+            parse(&bytes)?
+        };
+        Ok(Self(value, bytes))
     }
 }
 

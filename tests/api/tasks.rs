@@ -148,7 +148,7 @@ async fn a_task_that_makes_no_sense_is_explained() {
       "errors": [
         {
           "pointer": "#/number_pool",
-          "detail": "missing; give either `number_pool` or `contact_list_id`"
+          "detail": "give either `number_pool` or `contact_list_id`"
         }
       ],
       "request_id": "[id]"
@@ -176,7 +176,7 @@ async fn a_task_that_makes_no_sense_is_explained() {
       "type": "/problems/invalid",
       "title": "Something in the request cannot be used",
       "status": 422,
-      "detail": "Nothing was created. 1 of 1 numbers cannot be dialed. Correct or remove what `errors` names and send again.",
+      "detail": "Nothing was created. Correct or remove what `errors` names and send again.",
       "errors": [
         {
           "pointer": "#/contact_list_id",
@@ -317,7 +317,7 @@ async fn the_default_campaign_is_missed_by_name() {
       "type": "/problems/conflict",
       "title": "The request does not fit the present state",
       "status": 409,
-      "detail": "The `default` campaign has no trunk to dial over; nothing was created. Create one with POST /api/v1/trunks, then set it with PUT /api/v1/campaigns/1/trunks.",
+      "detail": "Campaign `default` has no trunk to dial over; nothing was created. Create one with POST /api/v1/trunks, then set it with PUT /api/v1/campaigns/1/trunks.",
       "request_id": "[id]"
     }
     "#);
@@ -337,7 +337,7 @@ async fn the_default_campaign_is_missed_by_name() {
       "type": "/problems/conflict",
       "title": "The request does not fit the present state",
       "status": 409,
-      "detail": "The `default` campaign is archived and takes no tasks; nothing was created. Name another one in `campaign_id`.",
+      "detail": "Campaign `default` is archived and takes no tasks; nothing was created. Name another one in `campaign_id`.",
       "request_id": "[id]"
     }
     "#);

@@ -140,69 +140,20 @@ async fn create_all(
     if let Some(repeated) = repeated(state, inputs.len(), idempotency.as_ref()).await? {
         return Ok(repeated);
     }
-    let mut faults = Faults::default();
-    let (mut numbers_in_all, mut bad_numbers) = (0, 0);
-    let mut campaigns = BTreeMap::new();
-    let mut new = Vec::with_capacity(inputs.len());
-    let mut duplicates = Vec::with_capacity(inputs.len());
+    let mut plan = Plan::default();
     for (n, (input, path)) in inputs.into_iter().zip(paths).enumerate() {
-        let campaign = campaign_of(state, &input, path, &mut faults, &mut campaigns).await?;
-        faults.name(format!("{path}/name"), &input.name);
-        if input.max_retries > RETRIES_MAX {
-            faults.add(
-                format!("{path}/max_retries"),
-                format!("must be from 0 to {RETRIES_MAX}"),
-            );
-        }
-        let pool_size = input.number_pool.as_ref().map_or(0, Vec::len);
-        numbers_in_all += pool_size;
-        if numbers_in_all > NUMBERS_MAX {
-            faults.add(
-                format!("{path}/number_pool"),
-                format!("more than {NUMBERS_MAX} numbers in one request: send several, or import a file"),
-            );
-            break;
-        }
-        let before = faults.len();
-        let contacts = contacts_of(state, input.number_pool, input.contact_list_id, path, &mut faults);
-        if pool_size > 0 {
-            bad_numbers += faults.len() - before;
-        }
-        let (Some(campaign), Some(contacts)) = (campaign, contacts) else {
-            continue;
-        };
-        duplicates.push(match &contacts {
-            NewTaskContacts::Numbers(numbers) => pool_size.saturating_sub(numbers.len()) as u64,
-            NewTaskContacts::List(_) => 0,
-        });
-        let now = state.clock.now().wall;
-        let start_at = input.start_time.map_or(now, |at| at.0.max(now));
-        new.push(NewTask {
-            campaign,
-            name: input.name,
-            state: if start_at > now {
-                TaskState::Scheduled
-            } else {
-                TaskState::Running
-            },
-            start_at,
-            retries_max: input.max_retries,
-            contacts,
-            idempotency: idempotency.as_ref().map(|i| (i.row_key(n), i.hash)),
-        });
+        let key = idempotency.as_ref().map(|i| (i.row_key(n), i.hash));
+        plan.add(state, input, path, key).await?;
     }
-    let what = if bad_numbers == 0 {
-        String::new()
-    } else {
-        format!(" {bad_numbers} of {numbers_in_all} numbers cannot be dialed.")
-    };
-    faults.none_or(format!(
-        "Nothing was created.{what} Correct or remove what `errors` names and send again."
-    ))?;
-    let created = match state.store.create_tasks(&new, state.clock.now().wall).await {
+    plan.complain()?;
+    let created = match state
+        .store
+        .create_tasks(&plan.tasks, state.clock.now().wall)
+        .await
+    {
         // Somebody sent the same key at the same time and was faster.
         Err(StoreError::IdempotencyKeyTaken) => {
-            let repeated = repeated(state, new.len(), idempotency.as_ref()).await?;
+            let repeated = repeated(state, plan.tasks.len(), idempotency.as_ref()).await?;
             return repeated.ok_or_else(Idempotency::reused);
         }
         Err(StoreError::EmptyList { index }) => {
@@ -219,14 +170,138 @@ async fn create_all(
     }
     let shown = created
         .iter()
-        .zip(duplicates)
+        .zip(plan.duplicates)
         .map(|((row, contacts), duplicates)| CreatedTask {
             task: Task::from(row),
             contacts: *contacts,
             duplicates,
-            notes: campaigns.get(&row.campaign).map(notes).unwrap_or_default(),
+            notes: plan.campaigns.get(&row.campaign).map(notes).unwrap_or_default(),
         });
     Ok(shown.collect())
+}
+
+/// The tasks to be stored, and all that is wrong with them.
+#[derive(Default)]
+struct Plan {
+    tasks: Vec<NewTask>,
+    /// For each task: numbers that came more than once.
+    duplicates: Vec<u64>,
+    campaigns: BTreeMap<CampaignId, CampaignRow>,
+    faults: Faults,
+    numbers: usize,
+    numbers_bad: usize,
+}
+
+impl Plan {
+    async fn add(
+        &mut self,
+        state: &ApiState,
+        input: CreateTask,
+        path: &str,
+        idempotency: Option<(String, [u8; 32])>,
+    ) -> ApiResult<()> {
+        let campaign = self.campaign(state, input.campaign_id, path).await?;
+        self.faults.name(format!("{path}/name"), &input.name);
+        if input.max_retries > RETRIES_MAX {
+            let detail = format!("must be from 0 to {RETRIES_MAX}");
+            self.faults.add(format!("{path}/max_retries"), detail);
+        }
+        let (contacts, duplicates) = match (input.number_pool, input.contact_list_id) {
+            (Some(pool), None) => self.pool(state, pool, path).await?,
+            (None, Some(list)) => (NewTaskContacts::List(ContactListId(list)), 0),
+            (pool, _) => {
+                let field = if pool.is_some() {
+                    "contact_list_id"
+                } else {
+                    "number_pool"
+                };
+                let detail = "give either `number_pool` or `contact_list_id`";
+                self.faults.add(format!("{path}/{field}"), detail);
+                return Ok(());
+            }
+        };
+        let Some(campaign) = campaign else { return Ok(()) };
+        let now = state.clock.now().wall;
+        let start_at = input.start_time.map_or(now, |at| at.0.max(now));
+        self.duplicates.push(duplicates);
+        self.tasks.push(NewTask {
+            campaign,
+            name: input.name,
+            state: if start_at > now {
+                TaskState::Scheduled
+            } else {
+                TaskState::Running
+            },
+            start_at,
+            retries_max: input.max_retries,
+            contacts,
+            idempotency,
+        });
+        Ok(())
+    }
+
+    /// The campaign to run under; `None` where there is no such one.
+    async fn campaign(
+        &mut self,
+        state: &ApiState,
+        id: Option<i64>,
+        path: &str,
+    ) -> ApiResult<Option<CampaignId>> {
+        let row = match id.map(CampaignId) {
+            Some(id) if self.campaigns.contains_key(&id) => return Ok(Some(id)),
+            Some(id) => state.store.campaign(id).await?,
+            None => Some(default_campaign(state).await?),
+        };
+        let Some(row) = row else {
+            let detail = "there is no such campaign; GET /api/v1/campaigns lists them";
+            self.faults.add(format!("{path}/campaign_id"), detail);
+            return Ok(None);
+        };
+        takes_tasks(&row)?;
+        let id = row.id;
+        self.campaigns.insert(id, row);
+        Ok(Some(id))
+    }
+
+    /// The numbers to dial, each once, and how many came again.
+    async fn pool(
+        &mut self,
+        state: &ApiState,
+        pool: Vec<String>,
+        path: &str,
+    ) -> ApiResult<(NewTaskContacts, u64)> {
+        let count = pool.len();
+        self.numbers += count;
+        if count == 0 || self.numbers > NUMBERS_MAX {
+            let detail = if count == 0 {
+                "there is no number in it".to_owned()
+            } else {
+                format!("more than {NUMBERS_MAX} numbers in one request: send several, or import a file")
+            };
+            self.faults.add(format!("{path}/number_pool"), detail);
+            return Ok((NewTaskContacts::Numbers(Vec::new()), 0));
+        }
+        let (mut numbers, mut seen, mut duplicates) = (Vec::with_capacity(count), BTreeSet::new(), 0);
+        for (n, number) in check::numbers(state, pool).await?.into_iter().enumerate() {
+            match self.faults.take(format!("{path}/number_pool/{n}"), number) {
+                Some(number) if seen.insert(number.clone()) => numbers.push(number),
+                Some(_) => duplicates += 1,
+                None => self.numbers_bad += 1,
+            }
+        }
+        Ok((NewTaskContacts::Numbers(numbers), duplicates))
+    }
+
+    /// Passes if nothing is wrong.
+    fn complain(&mut self) -> ApiResult<()> {
+        let numbers = match self.numbers_bad {
+            0 => String::new(),
+            bad => format!(" {bad} of {} numbers cannot be dialed.", self.numbers),
+        };
+        std::mem::take(&mut self.faults).none_or(format!(
+            "Nothing was created.{numbers} Correct or remove what `errors` names and send again."
+        ))
+    }
 }
 
 /// What the first request with this key created, if there was one.
@@ -270,86 +345,30 @@ async fn created_before(state: &ApiState, row: &TaskRow) -> ApiResult<CreatedTas
     })
 }
 
-async fn campaign_of(
-    state: &ApiState,
-    input: &CreateTask,
-    path: &str,
-    faults: &mut Faults,
-    known: &mut BTreeMap<CampaignId, CampaignRow>,
-) -> ApiResult<Option<CampaignId>> {
-    let row = match input.campaign_id {
-        Some(id) if known.contains_key(&CampaignId(id)) => return Ok(Some(CampaignId(id))),
-        Some(id) => match state.store.campaign(CampaignId(id)).await? {
-            Some(row) => row,
-            None => {
-                faults.add(format!("{path}/campaign_id"), "there is no such campaign; GET /api/v1/campaigns lists them");
-                return Ok(None);
-            }
-        },
-        None => state.store.campaign_by_name(DEFAULT_CAMPAIGN).await?.ok_or_else(|| {
-            Problem::conflict(
-                "The task names no campaign, and there is none called `default`; nothing was created. Name one in \
-                 `campaign_id`, or create it with POST /api/v1/campaigns {\"name\": \"default\", \"trunk_ids\": […]}.",
-            )
-        })?,
-    };
-    let named = input.campaign_id.map_or_else(
-        || "The `default` campaign".to_owned(),
-        |id| format!("Campaign {id}"),
-    );
+async fn default_campaign(state: &ApiState) -> ApiResult<CampaignRow> {
+    let row = state.store.campaign_by_name(DEFAULT_CAMPAIGN).await?;
+    row.ok_or_else(|| {
+        Problem::conflict(
+            "The task names no campaign, and there is none called `default`; nothing was created. Name one in \
+             `campaign_id`, or create it with POST /api/v1/campaigns {\"name\": \"default\", \"trunk_ids\": […]}.",
+        )
+    })
+}
+
+fn takes_tasks(row: &CampaignRow) -> ApiResult<()> {
+    let (name, id) = (&row.name, row.id);
     if row.state == CampaignState::Archived {
         return Err(Problem::conflict(format!(
-            "{named} is archived and takes no tasks; nothing was created. Name another one in `campaign_id`."
+            "Campaign `{name}` is archived and takes no tasks; nothing was created. Name another one in `campaign_id`."
         )));
     }
     if row.trunks.is_empty() {
         return Err(Problem::conflict(format!(
-            "{named} has no trunk to dial over; nothing was created. Create one with POST /api/v1/trunks, then set it \
-             with PUT /api/v1/campaigns/{}/trunks.",
-            row.id
+            "Campaign `{name}` has no trunk to dial over; nothing was created. Create one with POST /api/v1/trunks, \
+             then set it with PUT /api/v1/campaigns/{id}/trunks."
         )));
     }
-    let id = row.id;
-    known.insert(id, row);
-    Ok(Some(id))
-}
-
-fn contacts_of(
-    state: &ApiState,
-    pool: Option<Vec<String>>,
-    list: Option<i64>,
-    path: &str,
-    faults: &mut Faults,
-) -> Option<NewTaskContacts> {
-    match (pool, list) {
-        (Some(pool), None) if pool.is_empty() => {
-            faults.add(format!("{path}/number_pool"), "there is no number in it");
-            None
-        }
-        (Some(pool), None) => {
-            let (mut numbers, mut seen) = (Vec::with_capacity(pool.len()), BTreeSet::new());
-            for (n, text) in pool.iter().enumerate() {
-                let read = faults.take(format!("{path}/number_pool/{n}"), check::number(state, text));
-                numbers.extend(read.filter(|number| seen.insert(number.clone())));
-            }
-            Some(NewTaskContacts::Numbers(numbers))
-        }
-        (None, Some(list)) => Some(NewTaskContacts::List(ContactListId(list))),
-        (Some(_), Some(_)) => {
-            faults.add(
-                format!("{path}/contact_list_id"),
-                "give either `number_pool` or `contact_list_id`",
-            );
-            None
-        }
-        (None, None) => {
-            faults.add(
-                format!("{path}/number_pool"),
-                "missing; give either `number_pool` or `contact_list_id`",
-            );
-            None
-        }
-    }
+    Ok(())
 }
 
 /// Why nothing of this campaign will be dialed as things are.
