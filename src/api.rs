@@ -30,10 +30,10 @@ mod words;
 
 pub use crate::store::Role;
 pub use auth::Caller;
-pub use frame::ApiStats;
 pub use limit::REQUESTS_PER_SECOND;
 
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::store::Store;
 use auth::needs;
 use axum::Router;
@@ -67,13 +67,19 @@ pub struct ApiState {
     requests_per_second: u32,
     limiter: Arc<Limiter>,
     running: Arc<Semaphore>,
-    stats: Arc<ApiStats>,
+    metrics: Metrics,
 }
 
 impl ApiState {
-    /// `default_region` (ISO 3166-1) is how numbers without a country code are read.
-    pub fn new(store: Store, dialer: Arc<dyn Dialer>, clock: Clock, default_region: Option<&str>) -> Self {
-        Self::with_rate(store, dialer, clock, default_region, REQUESTS_PER_SECOND)
+    /// `default_region` (ISO 3166-1) is how numbers without a country code are read. Requests are counted in `metrics`.
+    pub fn new(
+        store: Store,
+        dialer: Arc<dyn Dialer>,
+        clock: Clock,
+        metrics: &Metrics,
+        default_region: Option<&str>,
+    ) -> Self {
+        Self::with_rate(store, dialer, clock, metrics, default_region, REQUESTS_PER_SECOND)
     }
 
     /// As [`ApiState::new`], with another number of requests that each key may make a second.
@@ -81,6 +87,7 @@ impl ApiState {
         store: Store,
         dialer: Arc<dyn Dialer>,
         clock: Clock,
+        metrics: &Metrics,
         default_region: Option<&str>,
         requests_per_second: u32,
     ) -> Self {
@@ -92,13 +99,8 @@ impl ApiState {
             requests_per_second,
             limiter: Arc::new(Limiter::new(requests_per_second)),
             running: Arc::new(Semaphore::new(RUNNING_MAX)),
-            stats: Arc::default(),
+            metrics: metrics.clone(),
         }
-    }
-
-    /// What the API counts, for `/metrics`.
-    pub fn stats(&self) -> Arc<ApiStats> {
-        Arc::clone(&self.stats)
     }
 }
 

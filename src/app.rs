@@ -149,8 +149,8 @@ fn router(config: &Config, store: &Store, dialer: &Dialer, metrics: &Metrics, cl
         store.clone(),
         Arc::new(dialer.clone()),
         clock,
+        metrics,
         config.default_region.as_deref(),
     );
-    metrics.watch_api(state.stats());
     api::router(state).route("/metrics", scrape)
 }

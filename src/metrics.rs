@@ -6,9 +6,8 @@
 mod collect;
 mod text;
 
-use crate::api::ApiStats;
 use crate::pbx::LinkStats;
-use collect::{Api, Links, Process};
+use collect::{Links, Process};
 use paceline_core::agent::AgentState;
 use paceline_core::gate::{GateDecision, GateStage};
 use paceline_core::ids::PbxName;
@@ -48,8 +47,8 @@ struct Inner {
     ring: Family<CampaignLabel, Histogram, Buckets>,
     talk: Family<CampaignLabel, Histogram, Buckets>,
     store_commit: Histogram,
+    api_requests: Family<RequestLabels, Histogram, Buckets>,
     links: Links,
-    api: Api,
     /// The handles given out, by campaign: what [`Metrics::glance`] adds up.
     campaigns: Mutex<BTreeMap<String, CampaignMetrics>>,
 }
@@ -107,6 +106,13 @@ struct GateLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct QueueLabel {
     queue: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: String,
+    route: String,
+    status: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -217,8 +223,8 @@ impl Metrics {
             ring: Family::new_with_constructor(ring_seconds),
             talk: Family::new_with_constructor(talk_seconds),
             store_commit: sub_second(),
+            api_requests: Family::new_with_constructor(sub_second),
             links: Links::default(),
-            api: Api::default(),
             campaigns: Mutex::default(),
         };
         inner.register();
@@ -306,14 +312,20 @@ impl Metrics {
         }
     }
 
+    /// Counts an answered request. `route` is the template of its path, of which there are few: never the path itself.
+    pub fn request_answered(&self, method: &'static str, route: &str, status: u16, took: Duration) {
+        let labels = RequestLabels {
+            method: method.to_owned(),
+            route: route.to_owned(),
+            status,
+        };
+        let histogram = self.0.api_requests.get_or_create_owned(&labels);
+        histogram.observe(took.as_secs_f64());
+    }
+
     /// Shows a switch's link from now on. A second call with the same name replaces the first.
     pub fn watch_link(&self, pbx: &PbxName, stats: Arc<LinkStats>) {
         self.0.links.watch(pbx, stats);
-    }
-
-    /// Shows what the API counts from now on.
-    pub fn watch_api(&self, stats: Arc<ApiStats>) {
-        self.0.api.watch(stats);
     }
 
     /// Counts an answer of the gate under the most important of its reasons, so that sums stay meaningful.
@@ -476,8 +488,12 @@ impl Inner {
             "How long the store took to commit",
             self.store_commit.clone(),
         );
+        registry.register(
+            "paceline_api_request_duration_seconds",
+            "How long API requests took, by route and status",
+            self.api_requests.clone(),
+        );
         registry.register_collector(Box::new(self.links.clone()));
-        registry.register_collector(Box::new(self.api.clone()));
         registry.register_collector(Box::new(Process));
     }
 }

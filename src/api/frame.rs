@@ -12,29 +12,9 @@ use axum::http::{HeaderValue, Method, Response};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-use tracing::{Instrument, error, info, warn};
+use tracing::{Instrument, debug, error, info, warn};
 use uuid::Uuid;
-
-/// What the API counts, for `/metrics`. All monotonic.
-#[derive(Debug, Default)]
-pub struct ApiStats {
-    /// Requests answered.
-    pub requests: AtomicU64,
-    /// Time spent on them.
-    pub busy_us: AtomicU64,
-    /// Requests that took longer than 200 ms.
-    pub slow: AtomicU64,
-    /// Requests refused because their key asked too often.
-    pub rate_limited: AtomicU64,
-    /// Requests refused because too many ran at once, or given up for taking too long.
-    pub unavailable: AtomicU64,
-    /// Requests that failed by a fault of ours.
-    pub failed: AtomicU64,
-}
-
-const SLOW_MS: u128 = 200;
 
 /// The outermost layer.
 pub(super) async fn frame(State(state): State<ApiState>, request: Request, next: Next) -> Response<Body> {
@@ -100,7 +80,7 @@ fn finish(
                 response.headers_mut().insert(name.clone(), value.clone());
             }
         }
-        report(state, &problem, id);
+        report(&problem, id);
     }
     if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert("x-request-id", value);
@@ -115,51 +95,51 @@ fn finish(
             .or_insert(HeaderValue::from_static(value));
     }
     let took = started.elapsed();
-    let stats = &state.stats;
-    stats.requests.fetch_add(1, Ordering::Relaxed);
-    stats.busy_us.fetch_add(
-        u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        Ordering::Relaxed,
-    );
-    if took.as_millis() > SLOW_MS {
-        stats.slow.fetch_add(1, Ordering::Relaxed);
+    let status = response.status().as_u16();
+    // Methods are the client's to invent.
+    let method = match method.as_str() {
+        "GET" | "HEAD" => "GET",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        _ => "other",
+    };
+    let route = route.unwrap_or("(no route)");
+    state.metrics.request_answered(method, route, status, took);
+    let key = caller.map(|caller| caller.key);
+    let took_us = took.as_micros();
+    // Who changed what is worth a line; who looked at it, every second perhaps, is not.
+    if method == "GET" && status < 400 {
+        debug!(
+            http.method = method,
+            http.route = route,
+            http.status = status,
+            api_key.id = key,
+            took_us,
+            "{method} {route} answered {status}"
+        );
+    } else {
+        info!(
+            http.method = method,
+            http.route = route,
+            http.status = status,
+            api_key.id = key,
+            took_us,
+            "{method} {route} answered {status}"
+        );
     }
-    info!(
-        http.method = %method,
-        http.route = route.unwrap_or("-"),
-        http.status = response.status().as_u16(),
-        api_key.id = caller.map(|c| c.key),
-        took_us = took.as_micros(),
-        "{method} {} answered {}",
-        route.unwrap_or("(no route)"),
-        response.status().as_u16(),
-    );
     response
 }
 
 /// The one place where a problem's cause is logged.
-fn report(state: &ApiState, problem: &Problem, id: &str) {
-    let stats = &state.stats;
+fn report(problem: &Problem, id: &str) {
+    let cause = problem
+        .cause()
+        .map(|cause| format!("{cause:#}"))
+        .unwrap_or_default();
     match problem.kind() {
-        Kind::Internal => {
-            stats.failed.fetch_add(1, Ordering::Relaxed);
-            let cause = problem
-                .cause()
-                .map(|cause| format!("{cause:#}"))
-                .unwrap_or_default();
-            error!(error = cause, "request {id} failed");
-        }
-        Kind::Unavailable => {
-            stats.unavailable.fetch_add(1, Ordering::Relaxed);
-            let cause = problem
-                .cause()
-                .map(|cause| format!("{cause:#}"))
-                .unwrap_or_default();
-            warn!(error = cause, "request {id} could not be served now");
-        }
-        Kind::RateLimited => {
-            stats.rate_limited.fetch_add(1, Ordering::Relaxed);
-        }
+        Kind::Internal => error!(error = cause, "request {id} failed"),
+        Kind::Unavailable => warn!(error = cause, "request {id} could not be served now"),
         _ => {}
     }
 }

@@ -1,7 +1,6 @@
 //! Metrics that are read when asked for: the switches' links, and this process.
 
 use super::lock;
-use crate::api::ApiStats;
 use crate::pbx::LinkStats;
 use paceline_core::ids::PbxName;
 use prometheus_client::collector::Collector;
@@ -12,8 +11,7 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 /// The switches' links, by name.
 #[derive(Clone, Debug, Default)]
@@ -83,61 +81,6 @@ impl Collector for Links {
                 let value = ConstCounter::new(read(stats).load(Ordering::Relaxed));
                 value.encode(family.encode_family(&[("pbx", pbx.as_str())])?)?;
             }
-        }
-        Ok(())
-    }
-}
-
-/// What the API counts.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Api(Arc<OnceLock<Arc<ApiStats>>>);
-
-impl Api {
-    pub(super) fn watch(&self, stats: Arc<ApiStats>) {
-        // There is one API in a process; a second would count into its own.
-        drop(self.0.set(stats));
-    }
-}
-
-impl Collector for Api {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(stats) = self.0.get() else {
-            return Ok(());
-        };
-        let busy = Duration::from_micros(stats.busy_us.load(Ordering::Relaxed)).as_secs_f64();
-        let help = "Time spent on requests of the API.";
-        let metric =
-            encoder.encode_descriptor("paceline_api_busy_seconds", help, None, MetricType::Counter)?;
-        ConstCounter::new(busy).encode(metric)?;
-        for (name, help, counter) in [
-            (
-                "paceline_api_requests",
-                "Requests answered by the API.",
-                &stats.requests,
-            ),
-            (
-                "paceline_api_slow_requests",
-                "Requests of the API that took longer than 200 ms.",
-                &stats.slow,
-            ),
-            (
-                "paceline_api_rate_limited",
-                "Requests refused because their key asked too often.",
-                &stats.rate_limited,
-            ),
-            (
-                "paceline_api_unavailable",
-                "Requests refused because too many ran at once, or given up for taking too long.",
-                &stats.unavailable,
-            ),
-            (
-                "paceline_api_failed",
-                "Requests that failed by a fault of Paceline.",
-                &stats.failed,
-            ),
-        ] {
-            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            ConstCounter::new(counter.load(Ordering::Relaxed)).encode(metric)?;
         }
         Ok(())
     }

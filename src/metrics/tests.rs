@@ -40,9 +40,7 @@ fn busy() -> Metrics {
     stats.connected.store(true, Ordering::Relaxed);
     stats.events_read.store(11, Ordering::Relaxed);
     metrics.watch_link(&PbxName::new("office"), stats);
-    let api = Arc::new(ApiStats::default());
-    api.requests.store(5, Ordering::Relaxed);
-    metrics.watch_api(api);
+    metrics.request_answered("GET", "/api/v1/tasks/{id}", 200, Duration::from_millis(3));
     metrics
 }
 
@@ -59,7 +57,7 @@ fn what_was_counted_is_what_is_shown() {
         r#"paceline_gate_decisions_total{stage="lease",verdict="deny",reason="dnc"} 1"#,
         r#"paceline_answer_to_connect_command_seconds_bucket{le="0.0005",campaign="spring \"offer\""} 1"#,
         r#"paceline_pbx_up{pbx="office"} 1"#,
-        "paceline_api_requests_total 5",
+        r#"paceline_api_request_duration_seconds_count{method="GET",route="/api/v1/tasks/{id}",status="200"} 1"#,
         r#"paceline_pbx_events_total{pbx="office"} 11"#,
         r#"paceline_queue_depth{queue="store_changes"} 7"#,
         "paceline_engine_stale_total 1",
@@ -142,7 +140,7 @@ fn names_units_and_labels_follow_the_rules() {
     }
     let allowed = [
         "campaign", "trunk", "outcome", "phase", "state", "stage", "verdict", "reason", "pbx", "queue",
-        "version", "le",
+        "version", "method", "route", "status", "le",
     ];
     for sample in text.lines().filter(|l| !l.starts_with('#')) {
         let name = sample.split(['{', ' ']).next().unwrap();

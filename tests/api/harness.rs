@@ -24,7 +24,7 @@ use tower::ServiceExt as _;
 /// A server, its store, its dialer, and a key of each kind.
 pub(super) struct Api {
     pub(super) router: axum::Router,
-    pub(super) state: ApiState,
+    pub(super) metrics: Metrics,
     pub(super) store: Store,
     pub(super) dialer: Arc<FakeDialer>,
     pub(super) url: String,
@@ -140,13 +140,15 @@ impl Api {
     }
 
     async fn over(url: String, home: Home, requests_per_second: u32) -> Self {
-        let store = Store::open(&url, &Metrics::new()).await.unwrap();
+        let metrics = Metrics::new();
+        let store = Store::open(&url, &metrics).await.unwrap();
         let dialer = Arc::new(FakeDialer::default());
         let clock = Clock::real();
         let state = ApiState::with_rate(
             store.clone(),
             dialer.clone(),
             clock,
+            &metrics,
             Some("US"),
             requests_per_second,
         );
@@ -156,12 +158,12 @@ impl Api {
                 .unwrap()
         };
         Self {
-            router: router(state.clone()),
+            router: router(state),
             root: key("root", Role::Write, true).await,
             write: key("write", Role::Write, false).await,
             agent: key("agent", Role::Agent, false).await,
             read: key("read", Role::Read, false).await,
-            state,
+            metrics,
             store,
             dialer,
             url,
@@ -213,6 +215,18 @@ impl Api {
             Body::from(body.to_string())
         };
         self.send(request.body(body).unwrap()).await
+    }
+
+    /// Requests answered with this status, over all routes, as `/metrics` has it.
+    pub(super) fn answered_with(&self, status: u16) -> u64 {
+        let text = self.metrics.render();
+        let series = text.lines().filter(|line| {
+            line.starts_with("paceline_api_request_duration_seconds_count")
+                && line.contains(&format!("status=\"{status}\""))
+        });
+        series
+            .map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
+            .sum()
     }
 
     pub(super) async fn get(&self, path: &str) -> Reply {
