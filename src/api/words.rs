@@ -22,15 +22,18 @@ pub(crate) trait Vocabulary: Copy + Ord + FromStr<Err = UnknownWord> + 'static {
     const NAME: &'static str;
     /// Every word.
     const WORDS: &'static [Self];
+    /// The one to show in examples.
+    const EXAMPLE: Self;
     /// As written.
     fn text(self) -> &'static str;
 }
 
 macro_rules! vocabulary {
-    ($($name:ident $word:ident)*) => {$(
+    ($($name:ident $word:ident $example:ident)*) => {$(
         impl Vocabulary for $name {
             const NAME: &'static str = stringify!($name);
             const WORDS: &'static [Self] = $name::ALL;
+            const EXAMPLE: Self = $name::$example;
             fn text(self) -> &'static str { self.as_str() }
         }
         // utoipa's derives take the argument of a generic type for a schema of its own; a plain name they leave alone.
@@ -39,15 +42,15 @@ macro_rules! vocabulary {
     )*};
 }
 vocabulary! {
-    AgentState AgentStateWord
-    CallPhase CallPhaseWord
-    CampaignState CampaignStateWord
-    GateReason GateReasonWord
-    GateStage GateStageWord
-    Idle IdleWord
-    Mode ModeWord
-    Outcome OutcomeWord
-    TaskState TaskStateWord
+    AgentState AgentStateWord Available
+    CallPhase CallPhaseWord Ringing
+    CampaignState CampaignStateWord Active
+    GateReason GateReasonWord Clear
+    GateStage GateStageWord Originate
+    Idle IdleWord NoAgents
+    Mode ModeWord Progressive
+    Outcome OutcomeWord Answered
+    TaskState TaskStateWord Running
 }
 
 /// A word in a body or query, with its schema.
@@ -73,6 +76,7 @@ impl<T: Vocabulary> PartialSchema for Word<T> {
         ObjectBuilder::new()
             .schema_type(Type::String)
             .enum_values(Some(words))
+            .examples([T::EXAMPLE.text()])
             .into()
     }
 }
