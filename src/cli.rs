@@ -123,7 +123,9 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
         _ => LevelFilter::WARN,
     };
     telemetry::init(cli.common.log_json || config.log_json, level, screen)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // One thread: an event passes through four tasks, and waking another thread for each costs more than all else. SQLite
+    // has threads of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
     match cli.command {
         Command::Config(_) => Ok(()),

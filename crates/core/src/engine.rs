@@ -44,6 +44,8 @@ pub struct Engine {
     waiting: BTreeSet<AttemptId>,
     agents: BTreeMap<AgentId, Agent>,
     agent_legs: BTreeMap<AgentLegId, AgentId>,
+    /// Agents who are held and free, the longest free first.
+    free: BTreeSet<(Mono, AgentId)>,
     hopper: VecDeque<Lead>,
     refill: Refill,
     /// Nothing is launched before this: the store had trouble.
@@ -114,6 +116,7 @@ impl Engine {
             waiting: BTreeSet::new(),
             agents: BTreeMap::new(),
             agent_legs: BTreeMap::new(),
+            free: BTreeSet::new(),
             hopper: VecDeque::new(),
             refill: Refill::From(now.mono),
             hold_until: now.mono,
@@ -253,6 +256,10 @@ impl Engine {
                     call.attempt
                 ));
             }
+        }
+        let free = self.agents.values().filter_map(|a| Some((a.free_since()?, a.id)));
+        if free.collect::<BTreeSet<_>>() != self.free {
+            return Err(format!("not the free agents: {:?}", self.free));
         }
         let waits = |call: &&Call| matches!(call.state, CallState::Waiting { .. });
         if self

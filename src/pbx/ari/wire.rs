@@ -167,7 +167,9 @@ impl Http {
         let headers = request.headers_mut();
         headers.insert(AUTHORIZATION, self.authorization.clone());
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("ari"));
+        // The default buffer of 128 KiB is cleared for every read.
         let config = WebSocketConfig::default()
+            .read_buffer_size(16 * 1024)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX))
             .max_write_buffer_size(UNSENT_BYTES_MAX);

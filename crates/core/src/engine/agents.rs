@@ -336,20 +336,18 @@ impl Engine {
         if !self.links_up.contains(pbx) {
             return None;
         }
-        let free = self
-            .agents
-            .values()
-            .filter(|a| &a.pbx == pbx)
-            .filter_map(|a| Some((a.free_since()?, a.id)));
-        free.min().map(|(_, id)| id)
+        let here = |id: &AgentId| self.agents.get(id).is_some_and(|agent| &agent.pbx == pbx);
+        self.free.iter().map(|(_, id)| *id).find(here)
     }
 
     /// Every free agent whose switch is up, the longest free first.
     pub(super) fn free_agents(&self) -> Vec<AgentId> {
-        let up = self.agents.values().filter(|a| self.links_up.contains(&a.pbx));
-        let mut free: Vec<(Mono, AgentId)> = up.filter_map(|a| Some((a.free_since()?, a.id))).collect();
-        free.sort_unstable();
-        free.into_iter().map(|(_, id)| id).collect()
+        let up = |id: &AgentId| {
+            self.agents
+                .get(id)
+                .is_some_and(|agent| self.links_up.contains(&agent.pbx))
+        };
+        self.free.iter().map(|(_, id)| *id).filter(up).collect()
     }
 
     fn restart_idle(&mut self, now: Now, id: AgentId) {
@@ -383,7 +381,13 @@ impl Engine {
         };
         let kept = |a: &Agent| (a.phone.leg(), a.wants);
         let (state, deadline, stored) = (agent.state(), agent.deadline(), kept(agent));
+        if let Some(since) = agent.free_since() {
+            self.free.remove(&(since, id));
+        }
         change(agent);
+        if let Some(since) = agent.free_since() {
+            self.free.insert((since, id));
+        }
         if agent.state() != state {
             agent.since = now.wall;
         }

@@ -24,7 +24,7 @@ const HOPPER_SIZE_MIN: usize = 10;
 impl Engine {
     /// Launches what may be launched, and asks for more contacts when the hopper runs low.
     pub(super) fn launch(&mut self, now: Now) {
-        if self.active && !self.draining && self.hold_until <= now.mono {
+        if self.active && !self.draining && !self.hopper.is_empty() && self.hold_until <= now.mono {
             match self.config.mode {
                 Mode::Progressive => {
                     for agent in self.free_agents() {
