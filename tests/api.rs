@@ -11,6 +11,7 @@
 
 mod api {
     mod agents;
+    mod anything;
     mod attempts;
     mod auth;
     mod campaigns;

@@ -4,7 +4,7 @@ use super::check;
 use super::contacts::why::Decision;
 use super::extract::{Id, Json, Query};
 use super::page::{Page, Window};
-use super::problem::{ApiResult, Problem};
+use super::problem::{ApiResult, Fault, Kind, Problem};
 use super::recordings::Recording;
 use super::words::{OutcomeWord, Utc, Word};
 use super::{ApiState, Caller, agents};
@@ -187,6 +187,12 @@ pub(super) async fn list(
     caller: Caller,
     Query(query): Query<ListAttempts>,
 ) -> ApiResult<Body<Page<Attempt>>> {
+    if let Some(word) = &query.disposition {
+        check::disposition(word).map_err(|detail| {
+            Problem::new(Kind::BadParameter, "Correct `disposition`, or leave it out.")
+                .with_errors(vec![Fault::parameter("disposition", detail)])
+        })?;
+    }
     let window = Window::<Uuid>::new("attempts", query.limit, query.cursor.as_deref())?;
     let filter = AttemptFilter {
         campaign: query.campaign_id.map(CampaignId),

@@ -90,6 +90,7 @@ fn decode<K: FromStr>(list: &str, text: &str) -> ApiResult<K> {
         .decode(text)
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok())
+        .filter(|text| !text.contains(char::is_control))
         .and_then(|text| text.split_once(':').filter(|(of, _)| *of == list)?.1.parse().ok())
         .ok_or_else(|| {
             let fault = Fault::parameter("cursor", "not a `next_cursor` of this list");

@@ -83,7 +83,7 @@ async fn no_number_no_name_and_no_key_gets_into_the_log() {
         .await
         .expect(200);
     api.get("/api/v1/contacts/1/why").await.expect(200);
-    api.get("/api/v1/attempts?disposition=2025550127")
+    api.get("/api/v1/attempts?disposition=no2025550127")
         .await
         .expect(200);
     api.get("/api/v1/2025550128?x=2025550129").await.problem();
