@@ -22,6 +22,8 @@ mod many;
 mod recordings;
 mod select;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod trunks;
 mod writer;
 

@@ -1,134 +1,111 @@
-//! smoke
-use paceline::metrics::Metrics;
-use paceline::store::Store;
-use paceline_core::command::{Change, NewAttempt};
-use paceline_core::gate::CallingHours;
-use paceline_core::ids::*;
-use paceline_core::input::Prepared;
-use paceline_core::outcome::Outcome;
-use paceline_core::pbx::*;
-use paceline_core::time::Wall;
-use std::sync::Arc;
-use std::time::Duration;
+//! What both databases must do, case by case: each case runs on SQLite as a test of its own, and all of them run on one
+//! PostgreSQL server. After each, what must always hold is checked in the tables themselves.
 
-const SEED: &str = "
-INSERT INTO trunks (name, pbx, dial) VALUES ('carrier', 'office', 'PJSIP/{number}@carrier');
-INSERT INTO campaigns (name, state, settings, created_at_ms) VALUES ('c', 'active', '{}', 0);
-INSERT INTO campaign_trunks VALUES (1, 0, 1);
-INSERT INTO contact_lists (name, created_at_ms) VALUES ('l', 0);
-INSERT INTO contacts (list_id, number) VALUES (1, '+12025550101'), (1, '+12025550102'), (1, '+12025550103');
-INSERT INTO dnc (number, reason, added_at_ms) VALUES ('+12025550102', 'asked', 0);
-INSERT INTO tasks (campaign_id, list_id, name, state, start_at_ms, retries_max, next_due_at_ms, created_at_ms) VALUES (1, 1, 't', 'scheduled', 5, 2, 5, 0);
-INSERT INTO task_contacts (task_id, contact_id, state, due_at_ms) SELECT 1, id, 'ready', 5 FROM contacts;
-INSERT INTO agents (name, pbx, extension, state_at_ms) VALUES ('a', 'office', '7', 0);
-";
+#[cfg(test)]
+#[path = "store/admin.rs"]
+mod admin;
+#[cfg(test)]
+#[path = "store/faults.rs"]
+mod faults;
+#[cfg(test)]
+#[path = "store/lease.rs"]
+mod lease;
+#[cfg(test)]
+#[path = "store/random.rs"]
+mod random;
+#[cfg(test)]
+#[path = "store/support.rs"]
+mod support;
+#[cfg(test)]
+#[path = "store/tasks.rs"]
+mod tasks;
+#[cfg(test)]
+#[path = "store/writer.rs"]
+mod writer;
 
-async fn smoke(store: Store) {
-    let c = CampaignId(1);
-    assert_eq!(store.dial_campaigns().await.unwrap()[0].trunks[0].name, "carrier");
-    let hours = CallingHours::always();
-    let margin = Duration::from_secs(25);
-    let early = store.lease(c, &hours, margin, 10, Wall(4)).await.unwrap();
-    assert_eq!((early.leads.len(), early.next_due), (0, Some(Wall(5))));
-    let leased = store.lease(c, &hours, margin, 10, Wall(10)).await.unwrap();
-    assert_eq!((leased.leads.len(), leased.denied, leased.next_due), (2, 1, None));
-    let writer = store.writer();
-    let new = |n: u128, lead: &paceline_core::input::Lead| NewAttempt {
-        attempt: AttemptId(uuid::Uuid::from_u128(n)),
-        leg: LegId(uuid::Uuid::from_u128(n + 100)),
-        pbx: PbxName::new("office"),
-        trunk: TrunkId(1),
-        lead: lead.clone(),
-        created_at: Wall(20),
-        ring_timeout: margin,
+use support::Db;
+
+macro_rules! contract {
+    ($($module:ident: $($case:ident)*;)*) => {
+        mod sqlite {
+            $(mod $module { $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $case() {
+                    let db = crate::Db::sqlite().await;
+                    crate::$module::$case(&db).await;
+                    db.check().await;
+                }
+            )* })*
+        }
+
+        #[test]
+        fn postgres_keeps_the_same_contract() {
+            let server = paceline_lab::Postgres::start().unwrap();
+            let mut failed = Vec::new();
+            $($(
+                // On a runtime of its own, so that a failure leaves nothing to the next.
+                let case = std::thread::scope(|scope| scope.spawn(|| {
+                    tokio::runtime::Runtime::new().unwrap().block_on(async {
+                        let db = Db::postgres(&server).await;
+                        crate::$module::$case(&db).await;
+                        db.check().await;
+                    });
+                }).join());
+                if case.is_err() {
+                    failed.push(concat!(stringify!($module), "::", stringify!($case)));
+                }
+            )*)*
+            assert!(failed.is_empty(), "on PostgreSQL these failed, see above: {failed:#?}");
+        }
     };
-    let hours = Arc::new(hours);
-    let pending = writer.prepare(new(1, &leased.leads[0]), c, hours.clone()).await;
-    assert_eq!(pending.await, Prepared::Allowed);
-    writer
-        .change(
-            c,
-            Change::Agent {
-                agent: AgentId(1),
-                state: paceline_core::agent::AgentState::Available,
-                pbx: Some(PbxName::new("office")),
-                leg: None,
-                paused: false,
-                at: Wall(21),
-            },
-        )
-        .await;
-    writer.flush().await;
-    let recovered = store.recover(c, Wall(30)).await.unwrap();
-    assert_eq!(
-        (
-            recovered.attempts.len(),
-            recovered.given_back,
-            recovered.agents.len()
-        ),
-        (1, 1, 1)
-    );
-    let (attempt, leg) = (
-        AttemptId(uuid::Uuid::from_u128(1)),
-        LegId(uuid::Uuid::from_u128(101)),
-    );
-    writer
-        .change(
-            c,
-            Change::Answered {
-                attempt,
-                leg,
-                at: Wall(31),
-            },
-        )
-        .await;
-    writer
-        .change(
-            c,
-            Change::Connected {
-                attempt,
-                agent: AgentId(1),
-                at: Wall(32),
-            },
-        )
-        .await;
-    writer
-        .change(
-            c,
-            Change::Ended {
-                attempt,
-                leg,
-                task: TaskId(1),
-                contact: leased.leads[0].contact,
-                outcome: Outcome::Answered,
-                end: LegEnd::default(),
-                at: Wall(40),
-                retry_at: None,
-            },
-        )
-        .await;
-    writer.flush().await;
-    let again = store.lease(c, &hours, margin, 10, Wall(50)).await.unwrap();
-    assert_eq!(again.leads.len(), 1);
-    assert_eq!(store.recover(c, Wall(60)).await.unwrap().attempts.len(), 0);
-    println!("{:?}", writer.stats());
 }
 
-#[tokio::test]
-async fn sqlite() {
-    let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", dir.path().join("p.db").display());
-    let store = Store::open(&url, &Metrics::new()).await.unwrap();
-    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
-    sqlx::raw_sql(SEED).execute(&pool).await.unwrap();
-    smoke(store).await;
-}
-
-#[tokio::test]
-async fn postgres() {
-    let server = paceline_lab::Postgres::start().unwrap();
-    let store = Store::open(&server.url(), &Metrics::new()).await.unwrap();
-    let pool = sqlx::PgPool::connect(&server.url()).await.unwrap();
-    sqlx::raw_sql(SEED).execute(&pool).await.unwrap();
-    smoke(store).await;
+contract! {
+    admin:
+        campaigns_keep_their_settings_and_trunks
+        a_campaign_moves_only_from_the_states_named
+        a_trunk_in_use_cannot_be_deleted
+        agents_are_changed_only_while_offline
+        an_api_key_is_found_listed_and_revoked
+        the_do_not_call_list_takes_a_number_once
+        lists_are_paged_by_their_keys
+        a_list_counts_a_number_once
+        an_import_is_seen_when_it_is_finished_and_not_before
+        an_error_never_repeats_a_value;
+    tasks:
+        a_task_from_numbers_makes_its_list_and_contacts
+        a_task_needs_a_campaign_and_somebody_to_call
+        tasks_are_created_all_or_none
+        an_idempotency_key_is_used_once
+        a_task_moves_only_from_the_states_named
+        a_contacts_place_in_its_tasks_is_told;
+    lease:
+        contacts_are_leased_in_due_order
+        a_scheduled_task_runs_from_its_start_time
+        a_task_started_before_its_time_has_its_contacts_due
+        tasks_share_a_lease
+        paused_and_cancelled_tasks_lease_nothing
+        a_number_is_held_by_one_contact_at_a_time
+        contacts_outside_their_hours_wait_for_the_next_opening
+        a_number_on_the_do_not_call_list_is_done_and_blocked
+        contacts_that_must_wait_do_not_starve_those_that_need_not
+        contacts_given_back_are_due_at_once
+        concurrent_leases_never_share_a_contact
+        recovery_gives_back_what_has_no_open_attempt
+        recovery_tells_open_attempts_and_agents;
+    writer:
+        an_attempt_is_stored_whole_before_the_answer
+        a_number_listed_since_the_lease_is_refused
+        hours_closed_since_the_lease_put_the_contact_off
+        a_task_stopped_since_the_lease_gets_its_contact_back
+        a_contact_with_an_open_attempt_is_not_called_twice
+        the_life_of_a_call_is_stored
+        a_recording_is_stored_with_its_end
+        an_ended_attempt_frees_its_number_for_the_next
+        a_task_is_completed_when_every_contact_is_done
+        a_change_said_twice_changes_nothing_more
+        a_change_that_can_never_be_stored_holds_up_nothing
+        an_attempt_given_up_is_not_stored_and_its_contact_comes_back;
+    random:
+        no_interleaving_loses_a_contact_or_holds_a_number_twice;
 }

@@ -21,7 +21,9 @@ const SQLITE_READERS_MAX: u32 = 4;
 /// The dialer's transactions have connections of their own, so that no API request can take the last one.
 const POSTGRES_WRITERS_MAX: u32 = 6;
 const POSTGRES_READERS_MAX: u32 = 6;
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Waiting for SQLite's one writer is normal: a task of a million contacts holds it for seconds.
+const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Every statement we have times every row count it is prepared for.
 const STATEMENTS_CACHED_MAX: usize = 512;
 
@@ -126,7 +128,7 @@ impl Pools {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
-            .acquire_timeout(ACQUIRE_TIMEOUT);
+            .acquire_timeout(SQLITE_ACQUIRE_TIMEOUT);
         let writer = pool
             .clone()
             .max_connections(1)
@@ -157,7 +159,7 @@ impl Pools {
             .disable_statement_logging();
         let pool = PoolOptions::<Postgres>::new()
             .test_before_acquire(false)
-            .acquire_timeout(ACQUIRE_TIMEOUT);
+            .acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT);
         let writers = pool
             .clone()
             .max_connections(POSTGRES_WRITERS_MAX)
@@ -165,8 +167,10 @@ impl Pools {
             .await
             .map_err(open)?;
         migrate(&POSTGRES_MIGRATIONS, &writers).await?;
+        // A read has no transaction to begin anew, so its connection is asked first; that costs a round trip.
         let readers = pool
             .max_connections(POSTGRES_READERS_MAX)
+            .test_before_acquire(true)
             .connect_with(options)
             .await
             .map_err(open)?;
@@ -195,14 +199,23 @@ impl Pools {
 
     /// Starts a transaction that writes. In SQLite there is one at a time, in the order of asking.
     pub(crate) async fn begin(&self) -> Result<Tx, DbError> {
-        // Waiting for SQLite's one writer is normal (an import may hold it); giving up is the caller's choice.
-        let conn = match self {
-            Self::Sqlite { writer, .. } => Conn::Sqlite(writer.acquire().await?),
-            Self::Postgres { writers, .. } => Conn::Postgres(writers.acquire().await?),
+        // Connections that a server's restart left dead are found out by their first statement, before anything is done.
+        let mut tries_left = match self {
+            Self::Sqlite { .. } => 0,
+            Self::Postgres { .. } => POSTGRES_WRITERS_MAX,
         };
-        let mut tx = Tx { conn: Some(conn) };
-        tx.control("BEGIN IMMEDIATE", "BEGIN").await?;
-        Ok(tx)
+        loop {
+            let conn = match self {
+                Self::Sqlite { writer, .. } => Conn::Sqlite(writer.acquire().await?),
+                Self::Postgres { writers, .. } => Conn::Postgres(writers.acquire().await?),
+            };
+            let mut tx = Tx { conn: Some(conn) };
+            match tx.control("BEGIN IMMEDIATE", "BEGIN").await {
+                Ok(()) => return Ok(tx),
+                Err(error) if tries_left == 0 => return Err(error),
+                Err(_) => tries_left -= 1,
+            }
+        }
     }
 
     /// Rows as of the last commit, outside any transaction.

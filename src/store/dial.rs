@@ -67,7 +67,7 @@ const TRUNKS: &str = "SELECT ct.campaign_id, t.id, t.pbx, t.dial, t.caller_id, t
     WHERE $1 IS NULL OR ct.campaign_id = $1 ORDER BY ct.campaign_id, ct.position";
 
 /// A failover makes a second leg; the newest is the one that lives.
-const OPEN_ATTEMPTS: &str = "SELECT a.id, l.id, l.pbx, l.trunk_id, a.contact_id, a.task_id, a.number, a.ordinal, \
+pub(super) const OPEN_ATTEMPTS: &str = "SELECT a.id, l.id, l.pbx, l.trunk_id, a.contact_id, a.task_id, a.number, a.ordinal, \
         t.retries_max, a.created_at_ms, a.answered_at_ms, a.connected_at_ms, a.agent_id \
     FROM attempts a JOIN tasks t ON t.id = a.task_id JOIN legs l ON l.attempt_id = a.id \
     WHERE a.campaign_id = $1 AND a.ended_at_ms IS NULL \
@@ -75,10 +75,10 @@ const OPEN_ATTEMPTS: &str = "SELECT a.id, l.id, l.pbx, l.trunk_id, a.contact_id,
         AND (n.created_at_ms, n.id) > (l.created_at_ms, l.id)) \
     ORDER BY a.created_at_ms, a.id";
 
-const LOGGED_IN: &str = "SELECT id, pbx, extension, leg_id, wants_pause, state FROM agents \
+pub(super) const LOGGED_IN: &str = "SELECT id, pbx, extension, leg_id, wants_pause, state FROM agents \
     WHERE campaign_id = $1 AND campaign_id IS NOT NULL ORDER BY id";
 
-const RUNNING: &str = "SELECT id FROM tasks WHERE campaign_id = $1 AND state = 'running'";
+pub(super) const RUNNING: &str = "SELECT id FROM tasks WHERE campaign_id = $1 AND state = 'running'";
 
 /// Leased contacts of a campaign whose attempt, if there was one, is over.
 const STRAY_LEASES: &str = "SELECT n.task_id, n.contact_id FROM number_leases n JOIN tasks t ON t.id = n.task_id \
@@ -87,7 +87,7 @@ const STRAY_LEASES: &str = "SELECT n.task_id, n.contact_id FROM number_leases n 
     ORDER BY n.number";
 
 /// A contact with an open attempt stays leased whatever anybody asks: its call may be ringing.
-static MAKE_READY: Many = Many::new(
+pub(super) static MAKE_READY: Many = Many::new(
     3,
     "WITH v(task_id, contact_id, due_at_ms) AS (VALUES {rows}) \
      UPDATE task_contacts SET state = 'ready', due_at_ms = v.due_at_ms FROM v \
@@ -96,7 +96,7 @@ static MAKE_READY: Many = Many::new(
          WHERE a.contact_id = v.contact_id AND a.task_id = v.task_id AND a.ended_at_ms IS NULL)",
 );
 
-static FREE_NUMBERS: Many = Many::new(
+pub(super) static FREE_NUMBERS: Many = Many::new(
     2,
     "WITH v(task_id, contact_id) AS (VALUES {rows}) \
      DELETE FROM number_leases WHERE (task_id, contact_id) IN (SELECT task_id, contact_id FROM v \
@@ -106,7 +106,7 @@ static FREE_NUMBERS: Many = Many::new(
 
 /// Writes the row even where nothing changes: the lock so taken keeps a lease on another connection, which raises the
 /// same column, from missing what this transaction makes due.
-static LOWER_NEXT_DUE: Many = Many::new(
+pub(super) static LOWER_NEXT_DUE: Many = Many::new(
     2,
     "WITH v(task_id, due_at_ms) AS (VALUES {rows}) \
      UPDATE tasks SET next_due_at_ms = \

@@ -43,7 +43,7 @@ const PAGE_MAX: usize = 256;
 /// Stands in `next_due_at_ms` for: nothing is ready.
 pub(super) const NEVER: i64 = i64::MAX;
 
-const START_DUE: &str = "UPDATE tasks SET state = 'running' \
+pub(super) const START_DUE: &str = "UPDATE tasks SET state = 'running' \
     WHERE campaign_id = $1 AND state = 'scheduled' AND start_at_ms <= $2";
 
 /// When the next contact of a running task may be due ([`NEVER`] where none is ready), and the next task starts.
@@ -51,12 +51,12 @@ pub(super) const NEXT_DUE: &str = "SELECT \
     (SELECT next_due_at_ms FROM tasks WHERE campaign_id = $1 AND state = 'running' ORDER BY next_due_at_ms LIMIT 1), \
     (SELECT start_at_ms FROM tasks WHERE campaign_id = $1 AND state = 'scheduled' ORDER BY start_at_ms LIMIT 1)";
 
-const RAISE_NEXT_DUE: &str = "UPDATE tasks SET next_due_at_ms = coalesce((SELECT c.due_at_ms FROM task_contacts c \
+pub(super) const RAISE_NEXT_DUE: &str = "UPDATE tasks SET next_due_at_ms = coalesce((SELECT c.due_at_ms FROM task_contacts c \
       WHERE c.task_id = tasks.id AND c.state = 'ready' ORDER BY c.due_at_ms LIMIT 1), $2) WHERE id = $1";
 
 /// On SQLite one transaction writes at a time; PostgreSQL must be told to keep others away from what was read. The
 /// task's row is waited for, since a task passed over would look empty; contacts that somebody else settles are passed.
-fn due_tasks(dialect: Dialect) -> &'static str {
+pub(super) fn due_tasks(dialect: Dialect) -> &'static str {
     macro_rules! sql {
         ($lock:literal) => {
             concat!(
@@ -72,7 +72,7 @@ fn due_tasks(dialect: Dialect) -> &'static str {
     }
 }
 
-fn due_contacts(dialect: Dialect) -> &'static str {
+pub(super) fn due_contacts(dialect: Dialect) -> &'static str {
     macro_rules! sql {
         ($lock:literal) => {
             concat!(

@@ -70,7 +70,7 @@ impl Many {
     }
 
     /// The text for a row count of [`ROW_COUNTS`]; the next smaller one for any other.
-    fn sql(&'static self, dialect: Dialect, rows: usize) -> &'static str {
+    pub(crate) fn sql(&'static self, dialect: Dialect, rows: usize) -> &'static str {
         let built = match dialect {
             Dialect::Sqlite => &self.sqlite,
             Dialect::Postgres => &self.postgres,

@@ -10,6 +10,9 @@ mod claim;
 
 pub use claim::PendingPrepare;
 
+#[cfg(test)]
+pub(super) use apply::statements;
+
 use super::Store;
 use super::error::DbError;
 use crate::metrics::{QueueMetrics, Seconds};
@@ -213,7 +216,7 @@ impl Task {
 
     /// The next item, asking meanwhile whether tasks are complete.
     async fn next(&mut self) -> Option<Item> {
-        if !self.touched.is_empty() {
+        while !self.touched.is_empty() {
             let ask_at = self.completed_at + COMPLETE_GAP;
             match tokio::time::timeout_at(ask_at, self.items.recv()).await {
                 Ok(item) => return item,
@@ -300,12 +303,13 @@ impl Task {
                     self.answer(entries, &answers);
                     return Ok(());
                 }
-                Tried::Refused(error) => return Err(Refused { entries, error }),
-                Tried::Failed(error) => self.note_failure(&error),
-            }
-            for entry in &entries {
-                if let Entry::Prepare(prepare) = entry {
-                    prepare.claim.release();
+                Tried::Refused(error) => {
+                    release(&entries);
+                    return Err(Refused { entries, error });
+                }
+                Tried::Failed(error) => {
+                    release(&entries);
+                    self.note_failure(&error);
                 }
             }
             tokio::time::sleep(delay).await;
@@ -407,6 +411,15 @@ impl Task {
             Ok(()) => self.touched.clear(),
             // They stay, and the next try covers them.
             Err(error) => self.note_failure(&error),
+        }
+    }
+}
+
+/// Lets go of attempts of which nothing was stored.
+fn release(entries: &[Entry]) {
+    for entry in entries {
+        if let Entry::Prepare(prepare) = entry {
+            prepare.claim.release();
         }
     }
 }

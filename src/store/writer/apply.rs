@@ -474,3 +474,20 @@ fn ended_by(by: EndedBy) -> &'static str {
         EndedBy::Vanished => "vanished",
     }
 }
+
+/// The statements of a batch that find rows, with the types of their columns, for a look at their plans.
+#[cfg(test)]
+pub(in crate::store) fn statements() -> Vec<(&'static Many, &'static str)> {
+    vec![
+        (&FACTS, "ii"),
+        (&COUNT_ATTEMPTS, "iii"),
+        (&SETTLE_ENDED, "uiitit"),
+        (&FREE_ENDED, "uii"),
+        (&UPDATE_ATTEMPTS, "uiiiit"),
+        (&UPDATE_LEGS, "utiiitiit"),
+        (&UPDATE_AGENTS, "itituib"),
+        (&UPDATE_RECORDINGS, "ttiiit"),
+        (&LOCK_CONTACTS, "ii"),
+        (&FIND_ATTEMPTS, "u"),
+    ]
+}

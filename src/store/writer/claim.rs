@@ -29,7 +29,8 @@ pub(super) struct Claim {
 pub struct PendingPrepare {
     state: Arc<AtomicU8>,
     answer: oneshot::Receiver<Prepared>,
-    give_up_at: Pin<Box<Sleep>>,
+    /// `None` once the time is over.
+    give_up_at: Option<Pin<Box<Sleep>>>,
 }
 
 pub(super) fn pair(deadline: Instant) -> (Claim, PendingPrepare) {
@@ -38,7 +39,7 @@ pub(super) fn pair(deadline: Instant) -> (Claim, PendingPrepare) {
     let pending = PendingPrepare {
         state: Arc::clone(&state),
         answer: receive,
-        give_up_at: Box::pin(tokio::time::sleep_until(deadline)),
+        give_up_at: Some(Box::pin(tokio::time::sleep_until(deadline))),
     };
     let claim = Claim {
         state,
@@ -88,12 +89,16 @@ impl Future for PendingPrepare {
         if let Poll::Ready(answer) = Pin::new(&mut self.answer).poll(cx) {
             return Poll::Ready(answer.unwrap_or(Prepared::Failed));
         }
-        // Once the time is over and the writer has it, the writer sees to the rest.
-        if !self.give_up_at.is_elapsed()
-            && self.give_up_at.as_mut().poll(cx).is_ready()
-            && swap(&self.state, WAITING, GIVEN_UP)
+        if self
+            .give_up_at
+            .as_mut()
+            .is_some_and(|at| at.as_mut().poll(cx).is_ready())
         {
-            return Poll::Ready(Prepared::Failed);
+            // Where the writer has it at this moment, the writer sees to the rest.
+            self.give_up_at = None;
+            if swap(&self.state, WAITING, GIVEN_UP) {
+                return Poll::Ready(Prepared::Failed);
+            }
         }
         Poll::Pending
     }

@@ -1,0 +1,235 @@
+//! What only the inside of the store can be asked: the plans of its hot queries, and a disk that is full.
+
+use super::db::{Arg, Dialect, Pools, args};
+use super::many::Many;
+use super::writer::statements;
+use super::{NewTask, NewTaskContacts, NewTrunk, Store, dial, lease};
+use crate::metrics::Metrics;
+use crate::settings::CampaignSettings;
+use paceline_core::campaign::TaskState;
+use paceline_core::command::{Change, NewAttempt};
+use paceline_core::dial::TrunkTemplate;
+use paceline_core::gate::CallingHours;
+use paceline_core::ids::{AttemptId, LegId, PbxName};
+use paceline_core::input::Prepared;
+use paceline_core::number::E164;
+use paceline_core::outcome::Outcome;
+use paceline_core::pbx::LegEnd;
+use paceline_core::time::Wall;
+use sqlx::AssertSqlSafe;
+use sqlx::pool::PoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use uuid::Uuid;
+
+async fn sqlite() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("p.db").display());
+    let store = Store::open(&url, &Metrics::new()).await.unwrap();
+    (folder, store)
+}
+
+/// One value of each type named: `i` integer, `t` text, `u` UUID, `b` boolean.
+fn values(types: &str) -> Vec<Arg<'static>> {
+    let value = |kind| match kind {
+        'i' => Arg::from(1),
+        't' => Arg::from("x"),
+        'u' => Arg::from(Uuid::nil()),
+        _ => Arg::from(false),
+    };
+    types.chars().map(value).collect()
+}
+
+/// Statements that run for every call or every few, with the types of what is bound.
+fn hot(dialect: Dialect) -> Vec<(&'static str, Vec<Arg<'static>>)> {
+    let many = |many: &'static Many, types: &str| (many.sql(dialect, 2), values(&types.repeat(2)));
+    let mut all = vec![
+        (lease::START_DUE, values("ii")),
+        (lease::due_tasks(dialect), values("iii")),
+        (lease::due_contacts(dialect), values("iii")),
+        (lease::RAISE_NEXT_DUE, values("ii")),
+        (lease::NEXT_DUE, values("i")),
+        (dial::OPEN_ATTEMPTS, values("i")),
+        (dial::LOGGED_IN, values("i")),
+        (dial::RUNNING, values("i")),
+        many(&lease::SETTLE, "iitit"),
+        many(&dial::MAKE_READY, "iii"),
+        many(&dial::FREE_NUMBERS, "ii"),
+        many(&dial::LOWER_NEXT_DUE, "ii"),
+        many(&dial::COMPLETE_TASKS, "i"),
+    ];
+    all.extend(
+        statements()
+            .into_iter()
+            .map(|(statement, types)| many(statement, types)),
+    );
+    all
+}
+
+#[tokio::test]
+async fn no_hot_statement_scans_a_table_on_sqlite() {
+    let (_folder, store) = sqlite().await;
+    for (sql, _) in hot(Dialect::Sqlite) {
+        let plan = store
+            .pools
+            .rows(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")), &[])
+            .await
+            .unwrap();
+        for step in plan {
+            let step = step.get::<String>(3).unwrap();
+            let harmless = |of: &str| of == "v" || of.contains("CONSTANT ROW");
+            assert!(step.strip_prefix("SCAN ").is_none_or(harmless), "{step}\n{sql}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_hot_statement_need_scan_a_table_on_postgres() {
+    let server = paceline_lab::Postgres::start().unwrap();
+    let store = Store::open(&server.url(), &Metrics::new()).await.unwrap();
+    for (sql, values) in hot(Dialect::Postgres) {
+        let mut tx = store.pools.begin().await.unwrap();
+        // With next to no rows a scan is the right plan; what matters is that there is another one.
+        tx.run("SET LOCAL enable_seqscan = off", &[]).await.unwrap();
+        let plan = tx.rows(AssertSqlSafe(format!("EXPLAIN {sql}")), &values).await;
+        let plan = plan.unwrap_or_else(|error| panic!("{error}\n{sql}"));
+        for step in plan {
+            let step = step.get::<String>(0).unwrap();
+            assert!(!step.contains("Seq Scan on"), "{step}\n{sql}");
+        }
+        tx.rollback().await.unwrap();
+    }
+}
+
+/// A store whose database may have so many pages; more is as if the disk were full.
+async fn limited(path: &str, pages_max: Arc<AtomicI64>) -> Store {
+    let options = SqliteConnectOptions::from_str(path)
+        .unwrap()
+        .journal_mode(SqliteJournalMode::Wal)
+        .foreign_keys(true);
+    let readers = PoolOptions::new().connect_with(options.clone()).await.unwrap();
+    let writer = PoolOptions::new()
+        .max_connections(1)
+        .before_acquire(move |conn, _| {
+            let pages_max = pages_max.load(Ordering::Relaxed);
+            Box::pin(async move {
+                let limit = AssertSqlSafe(format!("PRAGMA max_page_count = {pages_max}"));
+                sqlx::query(limit).execute(conn).await?;
+                Ok(true)
+            })
+        })
+        .connect_with(options)
+        .await
+        .unwrap();
+    Store {
+        pools: Arc::new(Pools::Sqlite { writer, readers }),
+        metrics: Metrics::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_delays_changes_and_loses_none() {
+    let (folder, store) = sqlite().await;
+    let trunk = NewTrunk {
+        name: "t".into(),
+        pbx: PbxName::new("office"),
+        dial: TrunkTemplate::new("PJSIP/{number}@c").unwrap(),
+        caller_id: None,
+    };
+    let trunk = store.create_trunk(&trunk).await.unwrap().id;
+    let campaign = store
+        .create_campaign("c", &CampaignSettings::default(), &[trunk], Wall(0))
+        .await
+        .unwrap()
+        .id;
+    let numbers: Vec<_> = (100..160)
+        .map(|n| E164::new(&format!("+12025550{n}")).unwrap())
+        .collect();
+    let task = NewTask {
+        campaign,
+        name: "t".into(),
+        state: TaskState::Running,
+        start_at: Wall(0),
+        retries_max: 0,
+        contacts: NewTaskContacts::Numbers(numbers),
+        idempotency: None,
+    };
+    store.create_tasks(&[task], Wall(0)).await.unwrap();
+    let (hours, ring) = (CallingHours::always(), Duration::from_secs(25));
+    let leads = store
+        .lease(campaign, &hours, ring, 60, Wall(1))
+        .await
+        .unwrap()
+        .leads;
+    store.close().await;
+
+    let pages_max = Arc::new(AtomicI64::new(i64::from(u32::MAX)));
+    let store = limited(
+        &format!("sqlite:{}", folder.path().join("p.db").display()),
+        Arc::clone(&pages_max),
+    )
+    .await;
+    let writer = store.writer();
+    let hours = Arc::new(hours);
+    let mut attempts = Vec::new();
+    for lead in leads {
+        let new = NewAttempt {
+            attempt: AttemptId(Uuid::now_v7()),
+            leg: LegId(Uuid::new_v4()),
+            pbx: PbxName::new("office"),
+            trunk,
+            lead,
+            created_at: Wall(2),
+            ring_timeout: ring,
+        };
+        assert_eq!(
+            writer
+                .prepare(new.clone(), campaign, Arc::clone(&hours))
+                .await
+                .await,
+            Prepared::Allowed
+        );
+        attempts.push(new);
+    }
+    // Not a page more than there are.
+    pages_max.store(1, Ordering::Relaxed);
+    for new in &attempts {
+        let change = Change::Ended {
+            attempt: new.attempt,
+            leg: new.leg,
+            task: new.lead.task,
+            contact: new.lead.contact,
+            outcome: Outcome::Failed,
+            end: LegEnd {
+                detail: "x".repeat(4000),
+                ..LegEnd::default()
+            },
+            at: Wall(3),
+            retry_at: None,
+        };
+        writer.change(campaign, change).await;
+    }
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !writer.stats().failing {
+        assert!(tokio::time::Instant::now() < deadline, "the disk is not full");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    pages_max.store(i64::from(u32::MAX), Ordering::Relaxed);
+    writer.flush().await;
+    let open = store
+        .read(
+            "count",
+            "SELECT count(*) FROM attempts WHERE ended_at_ms IS NULL",
+            args![],
+        )
+        .await
+        .unwrap();
+    assert_eq!(open[0].get::<i64>(0).unwrap(), 0);
+    assert_eq!(
+        (writer.stats().changes_dropped, writer.stats().failing),
+        (0, false)
+    );
+}
