@@ -93,8 +93,8 @@ pub(crate) async fn check_outcomes(system: &System, task: i64, numbers: &[String
 }
 
 async fn mixed(version: Version, dial: &str) {
-    let count = if full() { 500 } else { 100 };
-    let agents = if full() { 50 } else { 30 };
+    let count = if full() { 500 } else { 60 };
+    let agents = if full() { 50 } else { 12 };
     let system = System::start(&LabOptions {
         version,
         agents,
@@ -127,10 +127,20 @@ async fn mixed(version: Version, dial: &str) {
     );
     let heard = system.lab.phones.media_report();
     let expected = calls.iter().filter(|c| c.answered && long(&c.number)).count() as u64;
+    // A spell begins after 1.5 s of silence, which two conversations of one agent may lack.
+    let spells_min = if dial.starts_with("Local/") {
+        expected / 2
+    } else {
+        expected * 8 / 10
+    };
     assert!(
-        heard.spells >= expected * 9 / 10,
+        heard.spells >= spells_min,
         "agents heard {} conversations of {expected}: {heard:?}",
         heard.spells
+    );
+    assert_eq!(
+        heard.flows_heard, heard.flows,
+        "agents who heard nobody: {heard:?}"
     );
     println!(
         "{count} contacts on Asterisk {version:?} over `{dial}`: {answered} answered, all outcomes as played"
