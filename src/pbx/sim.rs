@@ -9,7 +9,8 @@ use paceline_core::pbx::{PbxCommand, PbxEvent};
 use paceline_core::time::Mono;
 use paceline_sim::truth::Truth;
 use paceline_sim::{Faults, SimConfig, SimSwitch};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
@@ -24,29 +25,13 @@ pub fn spawn(config: SimConfig, clock: Clock) -> PbxHandle {
 
 /// Starts a switch that draws from `seed`, and hands out the means to break it and to look inside.
 pub fn spawn_seeded(config: SimConfig, seed: u64, clock: Clock) -> (PbxHandle, SimControl) {
-    let (command_sender, commands) = mpsc::channel(COMMANDS_WAITING_MAX);
-    let (events, event_receiver) = mpsc::channel(EVENTS_WAITING_MAX);
-    let stats = Arc::new(LinkStats::default());
     let control = SimControl {
         switch: Arc::new(Mutex::new(SimSwitch::new(config, seed))),
         changed: Arc::new(Notify::new()),
+        driver: Arc::default(),
         clock,
     };
-    let driver = Driver {
-        control: control.clone(),
-        events,
-        stats: stats.clone(),
-        overflowed: false,
-    };
-    tokio::spawn(driver.run(commands));
-    (
-        PbxHandle {
-            commands: command_sender,
-            events: event_receiver,
-            stats,
-        },
-        control,
-    )
+    (control.drive(), control)
 }
 
 /// Breaks a running simulated switch, heals it, and looks inside.
@@ -54,10 +39,44 @@ pub fn spawn_seeded(config: SimConfig, seed: u64, clock: Clock) -> (PbxHandle, S
 pub struct SimControl {
     switch: Arc<Mutex<SimSwitch>>,
     changed: Arc<Notify>,
+    /// The number of the newest driver. Changes only while the switch is locked.
+    driver: Arc<AtomicU64>,
     clock: Clock,
 }
 
 impl SimControl {
+    /// Starts another driver for this switch, as a new process does. One that still runs is cut off for good.
+    pub fn attach(&self) -> PbxHandle {
+        self.change(|switch, now| {
+            self.driver.fetch_add(1, AcqRel);
+            switch.cut_link(now, Duration::ZERO);
+            switch.handle_timeout(now);
+            while switch.next_event().is_some() {}
+            switch.forget_unseen();
+            switch.restore_link(now);
+        });
+        self.drive()
+    }
+
+    fn drive(&self) -> PbxHandle {
+        let (command_sender, commands) = mpsc::channel(COMMANDS_WAITING_MAX);
+        let (events, event_receiver) = mpsc::channel(EVENTS_WAITING_MAX);
+        let stats = Arc::new(LinkStats::default());
+        let driver = Driver {
+            control: self.clone(),
+            number: self.driver.load(Acquire),
+            events,
+            stats: stats.clone(),
+            overflowed: false,
+        };
+        tokio::spawn(driver.run(commands));
+        PbxHandle {
+            commands: command_sender,
+            events: event_receiver,
+            stats,
+        }
+    }
+
     /// Changes what goes wrong from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.change(|switch, _| switch.set_faults(faults));
@@ -99,8 +118,13 @@ impl SimControl {
     }
 }
 
+/// Another driver took the switch over.
+struct Replaced;
+
+/// Cuts the link when it stops, however it stops: nobody listens to the switch any more.
 struct Driver {
     control: SimControl,
+    number: u64,
     events: mpsc::Sender<Stamped>,
     stats: Arc<LinkStats>,
     /// Events did not fit: the link is cut until there is room again.
@@ -111,7 +135,9 @@ impl Driver {
     async fn run(mut self, mut commands: mpsc::Receiver<PbxCommand>) {
         let mut batch = Vec::with_capacity(COMMANDS_PER_WAKE_MAX);
         loop {
-            let wake_at = self.step(&mut batch);
+            let Ok(wake_at) = self.step(&mut batch) else {
+                return;
+            };
             let changed = self.control.changed.clone();
             tokio::select! {
                 taken = commands.recv_many(&mut batch, COMMANDS_PER_WAKE_MAX) => if taken == 0 { return },
@@ -132,9 +158,12 @@ impl Driver {
     }
 
     /// Carries out commands and whatever is due, hands the events on, and says when to be woken.
-    fn step(&mut self, batch: &mut Vec<PbxCommand>) -> Option<tokio::time::Instant> {
+    fn step(&mut self, batch: &mut Vec<PbxCommand>) -> Result<Option<tokio::time::Instant>, Replaced> {
         let control = self.control.clone();
         let mut switch = control.lock();
+        if control.driver.load(Acquire) != self.number {
+            return Err(Replaced);
+        }
         let now = control.clock.now().mono;
         for command in batch.drain(..) {
             switch.handle(now, command);
@@ -152,7 +181,7 @@ impl Driver {
         self.stats
             .commands_failed
             .store(switch.truth().commands_lost, Relaxed);
-        switch.poll_timeout().map(|at| control.clock.instant_of(at))
+        Ok(switch.poll_timeout().map(|at| control.clock.instant_of(at)))
     }
 
     /// Whether there was room for it.
@@ -168,6 +197,16 @@ impl Driver {
             _ => {}
         }
         self.events.try_send(stamped).is_ok()
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.control.change(|switch, now| {
+            if self.control.driver.load(Acquire) == self.number {
+                switch.cut_link(now, Duration::ZERO);
+            }
+        });
     }
 }
 
