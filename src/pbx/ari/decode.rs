@@ -142,7 +142,7 @@ struct Playback<'a> {
 struct Recording<'a> {
     #[serde(borrow)]
     name: Option<Text<'a>>,
-    duration: Option<u64>,
+    duration: Option<i64>,
     #[serde(borrow)]
     cause: Option<Text<'a>>,
 }
@@ -245,7 +245,7 @@ pub fn decode(frame: &[u8]) -> Result<Event<'_>, DecodeError> {
                 "RecordingStarted" => Event::RecordingStarted { recording: name },
                 "RecordingFinished" => Event::RecordingFinished {
                     recording: name,
-                    duration_s: recording.duration,
+                    duration_s: recording.duration.and_then(|seconds| u64::try_from(seconds).ok()),
                 },
                 _ => Event::RecordingFailed {
                     recording: name,
@@ -261,4 +261,158 @@ pub fn decode(frame: &[u8]) -> Result<Event<'_>, DecodeError> {
         },
         _ => Event::Other,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ASTERISK_22: &str = include_str!("decode/asterisk-22.jsonl");
+    const ASTERISK_16: &str = include_str!("decode/asterisk-16.jsonl");
+
+    fn recorded(frames: &'static str) -> Vec<Event<'static>> {
+        frames
+            .lines()
+            .map(|frame| decode(frame.as_bytes()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn what_asterisk_22_and_16_say_is_read_alike_but_for_the_sip_status() {
+        let words = |frames| -> Vec<String> {
+            recorded(frames)
+                .into_iter()
+                .filter(|event| !matches!(event, Event::Reply { .. }))
+                .map(|event| match event {
+                    Event::Dial { status, .. } => format!("dial {status:?}"),
+                    Event::HangupRequest { cause, .. } => format!("hangup request {:?}", cause.q850),
+                    Event::Destroyed { cause, .. } => format!("destroyed {:?}", cause.q850),
+                    Event::StasisStart { argument, .. } => format!("start {argument:?}"),
+                    Event::PlaybackFinished { playback, played } => format!("played {playback} {played}"),
+                    Event::RecordingStarted { .. } => "recording".to_owned(),
+                    Event::RecordingFinished { duration_s, .. } => format!("recorded {duration_s:?}"),
+                    other => format!("{other:?}"),
+                })
+                .collect()
+        };
+        let expected = [
+            "dial Begun",
+            "dial Ringing",
+            "hangup request Some(17)",
+            "dial Failed",
+            "destroyed Some(17)",
+            "dial Answered",
+            "start Some(\"callee\")",
+            "played paceline-r1 false",
+            "recording",
+            "recorded Some(0)",
+            "destroyed Some(16)",
+            "ApplicationReplaced",
+            "Other",
+        ];
+        assert_eq!(words(ASTERISK_22), expected);
+        assert_eq!(words(ASTERISK_16), expected);
+        let sip = |frames| {
+            recorded(frames).into_iter().find_map(|event| match event {
+                Event::HangupRequest { cause, .. } => Some(cause.sip),
+                _ => None,
+            })
+        };
+        assert_eq!(sip(ASTERISK_22), Some(Some(486)));
+        assert_eq!(sip(ASTERISK_16), Some(None));
+    }
+
+    #[test]
+    fn the_channel_that_the_dialplan_dials_comes_with_the_half_that_dials_it() {
+        for frames in [ASTERISK_22, ASTERISK_16] {
+            let behind = recorded(frames).into_iter().find_map(|event| match event {
+                Event::Dial {
+                    caller: Some(caller),
+                    peer,
+                    status: DialStatus::Failed,
+                } => Some((caller, peer)),
+                _ => None,
+            });
+            let (caller, peer) = behind.unwrap();
+            assert!(matches!(caller, Cow::Borrowed(_)));
+            assert_eq!((caller.len(), peer.starts_with("17951753")), (36, true));
+        }
+    }
+
+    #[test]
+    fn a_reply_carries_its_request_status_and_body() {
+        let replies: Vec<_> = recorded(ASTERISK_22)
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::Reply {
+                    request_id,
+                    status,
+                    body,
+                } => Some((request_id, status, body.map(str::len).unwrap_or_default())),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(replies.len(), 2);
+        assert_eq!((&*replies[0].0, replies[0].1), ("7", 200));
+        assert!(replies[0].2 > 400);
+        assert_eq!((&*replies[1].0, replies[1].1), ("8", 404));
+    }
+
+    #[test]
+    fn frames_that_say_nothing_are_errors_and_unknown_ones_are_other() {
+        for bad in [
+            "",
+            "{",
+            "[]",
+            "null",
+            r#"{"type":5}"#,
+            r#"{"kind":"Dial"}"#,
+            r#"{"type":"Dial"}"#,
+            r#"{"type":"Dial","peer":{}}"#,
+            r#"{"type":"StasisStart","channel":"x"}"#,
+            r#"{"type":"ChannelDestroyed","cause":"busy","channel":{"id":"x"}}"#,
+            r#"{"type":"RecordingStarted","recording":{}}"#,
+            r#"{"type":"RESTResponse","request_id":"1"}"#,
+            r#"{"type":"RESTResponse","request_id":"1","status_code":70000}"#,
+        ] {
+            assert!(decode(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(decode(b"{\"type\":\"Dial\",\"peer\":{\"id\":\"\xff\"}}").is_err());
+        assert_eq!(
+            decode(br#"{"type":"ContactStatusChange","new":[1,{"a":null}]}"#).unwrap(),
+            Event::Other
+        );
+    }
+
+    #[test]
+    fn causes_out_of_range_are_none_and_escapes_are_undone() {
+        let event =
+            decode(br#"{"type":"ChannelDestroyed","cause":-1,"tech_cause":0,"channel":{"id":"a\u0062\"c"}}"#);
+        assert_eq!(
+            event.unwrap(),
+            Event::Destroyed {
+                channel: "ab\"c".into(),
+                cause: Cause::default()
+            }
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = decode(&bytes);
+        }
+
+        #[test]
+        fn no_damage_to_a_real_frame_makes_it_panic(
+            nth in 0usize..15, cut in 0usize..2000, place in 0usize..2000, byte: u8,
+        ) {
+            let mut frame = ASTERISK_22.lines().nth(nth).unwrap().as_bytes().to_vec();
+            frame.truncate(cut.max(1));
+            let place = place % frame.len();
+            frame[place] = byte;
+            let _ = decode(&frame);
+        }
+    }
 }

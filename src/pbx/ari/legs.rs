@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 mod adopt;
+#[cfg(test)]
+mod tests;
 
 /// An agent who hears nothing at all for so long gets silence sent. Some phones hang up after 30 s without RTP; and
 /// silence costs the switch 50 packets a second, so agents with much to do are spared it.
@@ -315,8 +317,9 @@ impl Legs {
         }
         let Some(id) = uuid(peer) else { return };
         let Some(leg) = self.legs.get_mut(&id) else {
-            // Nobody waits for it: an originate that was still on its way when its link broke.
-            if status == DialStatus::Begun && !self.ended.ids.contains(&id) {
+            // Nobody waits for it: an originate that was still on its way when its link broke. While we hear of all
+            // trunks it may also be somebody else's.
+            if status == DialStatus::Begun && (self.ended.ids.contains(&id) || !self.trunks_watched) {
                 self.out.ask(id, Then::Nothing, rest::hang_up(peer));
             }
             return;
@@ -472,6 +475,8 @@ impl Legs {
                 ..leg.end(Cause::default())
             };
             self.ended(id, end, now);
+            // In case that it is only late: nobody waits for it now.
+            self.out.ask(id, Then::Nothing, rest::hang_up(&id.to_string()));
         }
     }
 

@@ -380,7 +380,7 @@ async fn connect(
         let asking = http.ask("a channel's variable", rest::variable(id, rest::SIDE_VARIABLE));
         match gathering.during(asking).await {
             Ok(body) => {
-                if let Some(side) = side(&body) {
+                if let Some(side) = side(app, &body) {
                     survey.resolve(id, found, side);
                 }
             }
@@ -415,13 +415,13 @@ fn version(body: &[u8]) -> Result<String, WireError> {
         })
 }
 
-fn side(body: &[u8]) -> Option<Side> {
+fn side(app: &str, body: &[u8]) -> Option<Side> {
     #[derive(Deserialize)]
     struct Variable {
         value: String,
     }
     let variable: Variable = serde_json::from_slice(body).ok()?;
-    Side::of(&variable.value)
+    Side::of(variable.value.strip_prefix(app)?.strip_prefix(',')?)
 }
 
 fn trunks_watched(application: &[u8]) -> bool {

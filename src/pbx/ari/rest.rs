@@ -122,7 +122,8 @@ pub(super) struct Placement<'a> {
     pub(super) duration_max: Duration,
 }
 
-/// The variable that tells an agent's leg from a callee's while it is still being dialed.
+/// The variable that tells an agent's leg from a callee's while it is still being dialed: our application's name, a
+/// comma, and which of the two, just as Asterisk writes it once the leg is in the application.
 pub(super) const SIDE_VARIABLE: &str = "PACELINE_SIDE";
 
 pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
@@ -152,11 +153,13 @@ pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
     }
     Request {
         // The switch keeps this limit by itself, bridged or not, with or without a client (measured on 16 and 22).
-        body: Some(format!(
-            r#"{{"variables":{{"TIMEOUT(absolute)":"{}","{SIDE_VARIABLE}":"{}"}}}}"#,
-            seconds(place.duration_max).max(1),
-            place.argument,
-        )),
+        body: Some(
+            serde_json::json!({"variables": {
+                "TIMEOUT(absolute)": seconds(place.duration_max).max(1).to_string(),
+                SIDE_VARIABLE: format!("{app},{}", place.argument),
+            }})
+            .to_string(),
+        ),
         ..Request::new(Method::Post, path)
     }
 }
@@ -316,4 +319,100 @@ pub(super) fn words(status: u16, body: &[u8]) -> String {
                     .all(|c| c.is_ascii_alphabetic() || " .,'()".contains(c))
         })
         .unwrap_or_else(|| format!("refused with status {status}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placed(dial: &str) -> Request {
+        originate(
+            "paceline",
+            &Placement {
+                leg: Uuid::nil(),
+                argument: "callee",
+                dial: &DialString(dial.to_owned()),
+                caller_id: Some("Acme <+12025550100>"),
+                ring_timeout: Duration::from_millis(2001),
+                duration_max: Duration::from_millis(999),
+            },
+        )
+    }
+
+    #[test]
+    fn times_are_rounded_up_and_text_is_escaped() {
+        let request = placed("PJSIP/+12025550140@carrier&x=y z");
+        assert_eq!(
+            request.path,
+            "channels/00000000-0000-0000-0000-000000000000?endpoint=PJSIP%2F%2B12025550140%40carrier%26x%3Dy%20z\
+             &app=paceline&appArgs=callee&timeout=3&callerId=Acme%20%3C%2B12025550100%3E"
+        );
+        assert_eq!(
+            request.body.as_deref(),
+            Some(r#"{"variables":{"PACELINE_SIDE":"paceline,callee","TIMEOUT(absolute)":"1"}}"#)
+        );
+    }
+
+    #[test]
+    fn a_leg_through_the_dialplan_keeps_its_channel_and_has_a_known_far_half() {
+        for (dial, placed_as) in [
+            ("Local/12@ctx", "Local%2F12%40ctx%2Fn&"),
+            ("local/12@ctx/n", "local%2F12%40ctx%2Fn&"),
+            ("Local/12@ctx/j", "Local%2F12%40ctx%2Fjn&"),
+            ("Local/12@ctx/nj", "Local%2F12%40ctx%2Fnj&"),
+        ] {
+            let path = placed(dial).path;
+            assert!(path.contains(placed_as), "{path}");
+            assert!(
+                path.contains("&otherChannelId=00000000-0000-a000-0000-000000000000"),
+                "{path}"
+            );
+        }
+        for leg in [Uuid::now_v7(), Uuid::new_v4()] {
+            assert_ne!(far_half(leg), leg);
+            assert!(far_half(leg).get_version_num() > 8);
+            assert_eq!(far_half(far_half(leg)), leg);
+        }
+    }
+
+    #[test]
+    fn an_agents_bridge_is_known_by_its_id() {
+        let agent = Uuid::now_v7();
+        assert_eq!(agent_of("paceline", &bridge_id("paceline", agent)), Some(agent));
+        for other in [
+            agent.to_string(),
+            bridge_id("pace", agent),
+            "paceline-".to_owned(),
+            "paceline-x".to_owned(),
+        ] {
+            assert_eq!(agent_of("paceline", &other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_refusals_words_are_kept_unless_they_could_hold_a_number() {
+        for (body, expected) in [
+            (r#"{"error":"Allocation failed"}"#, "Allocation failed"),
+            (r#""{\"message\":\"Channel not found\"}""#, "Channel not found"),
+            (
+                r#"{"message":"No such endpoint PJSIP/+12025550140"}"#,
+                "refused with status 500",
+            ),
+            ("<html>", "refused with status 500"),
+            ("", "refused with status 500"),
+        ] {
+            assert_eq!(words(500, body.as_bytes()), expected);
+        }
+    }
+
+    #[test]
+    fn a_request_on_the_event_stream_is_one_json_object() {
+        let frame = placed("PJSIP/x").frame(7).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&frame).unwrap();
+        assert_eq!(value["type"], "RESTRequest");
+        assert_eq!(value["request_id"], "7");
+        assert_eq!(value["method"], "POST");
+        let body: serde_json::Value = serde_json::from_str(value["message_body"].as_str().unwrap()).unwrap();
+        assert_eq!(body["variables"]["PACELINE_SIDE"], "paceline,callee");
+    }
 }
