@@ -7,7 +7,7 @@
 //! - [`decode`]: frames to values;
 //! - `leg`, `legs`, `recordings`: what is known of each leg, as pure state machines;
 //! - `rest`: requests as values; `survey`: what lives on the switch after a gap;
-//! - `wire`, `session`, `link`: sockets, time and queues around these.
+//! - `wire`, `way`, `session`, `link`: sockets, time and queues around these.
 //!
 //! Needs on the switch: an ARI user that is not read-only. Nothing in the dialplan.
 
@@ -26,6 +26,7 @@ mod recordings;
 mod rest;
 mod session;
 mod survey;
+mod way;
 mod wire;
 
 /// How to reach one Asterisk.

@@ -1,9 +1,9 @@
 //! Agents held on the line, and callees put through to them.
 
-use crate::bench::{Bench, PATIENCE, Way, until};
+use crate::bench::{Bench, PATIENCE, Way, lab_with, until};
 use paceline_core::ids::{AgentLegId, LegId};
-use paceline_core::pbx::{ConnectFault, EndedBy, PbxCommand, PbxEvent};
-use paceline_lab::{Behaviour, PhoneBehaviour, Version};
+use paceline_core::pbx::{ConnectFault, DialString, EndedBy, PbxCommand, PbxEvent};
+use paceline_lab::{Audio, Behaviour, PhoneBehaviour, Version};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -120,4 +120,63 @@ async fn an_agent_who_does_not_answer_and_a_hang_up_of_nothing_are_ends_too() {
         (end.by, end.detail.as_str()),
         (EndedBy::Refused, "Allocation failed")
     );
+}
+
+/// Extensions with voicemail behind them, as an office PBX has them.
+const EXTENSIONS: &str = "
+[office]
+exten => _X,1,Dial(PJSIP/agent-${EXTEN},1)
+ same => n,Answer()
+ same => n,Playback(message)
+ same => n,Wait(30)
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_reached_through_the_dialplan_is_ready_only_if_the_phone_answers() {
+    for version in [Version::V22, Version::V16] {
+        let mut bench = Bench::on(lab_with(version, Audio::None, EXTENSIONS)).await;
+        bench.lab.phones.set(2, PhoneBehaviour::Rings);
+        let mut legs = Vec::new();
+        for extension in 1..=2 {
+            let leg = AgentLegId(Uuid::now_v7());
+            bench
+                .driver
+                .tell(PbxCommand::CallAgent {
+                    leg,
+                    dial: DialString(format!("Local/{extension}@office/n")),
+                    caller_id: None,
+                    ring_timeout: Duration::from_secs(5),
+                    duration_max: Duration::from_secs(600),
+                })
+                .await;
+            legs.push(leg);
+        }
+        let (answers, voicemail) = (legs[0], legs[1]);
+        bench.driver.agent_ready(answers).await;
+        let leg = bench.driver.call(&Behaviour::Talks.number(1), Way::Direct).await;
+        bench.driver.answered(leg).await;
+        bench.driver.connect(leg, answers).await;
+
+        // The voicemail box took the other.
+        until("the box has answered", || {
+            let reply = bench.lab.asterisk.ari("GET", &format!("/channels/{voicemail}"));
+            reply.expect("ARI answers").body.contains(r#""state":"Up""#)
+        })
+        .await;
+        bench
+            .driver
+            .tell(PbxCommand::HangUpAgent { leg: voicemail })
+            .await;
+        let end = bench.driver.agent_ended(voicemail).await;
+        assert!(!end.answered, "{end:?}");
+        assert!(
+            !bench
+                .driver
+                .said
+                .contains(&PbxEvent::AgentReady { leg: voicemail })
+        );
+        bench.driver.tell(PbxCommand::HangUp { leg }).await;
+        bench.driver.tell(PbxCommand::HangUpAgent { leg: answers }).await;
+        bench.lab.settled(PATIENCE).expect("nothing is left");
+    }
 }

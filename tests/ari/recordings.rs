@@ -1,6 +1,6 @@
 //! Conversations recorded on the switch.
 
-use crate::bench::{Bench, PATIENCE, Way, lab_with, until};
+use crate::bench::{Bench, Driver, PATIENCE, Way, config, lab_with, until};
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{PbxCommand, PbxEvent, RecordingName};
 use paceline_lab::{Audio, Behaviour, Version};
@@ -146,4 +146,57 @@ async fn conversations_are_recorded_after_their_announcement_on_asterisk_22() {
 #[tokio::test(flavor = "multi_thread")]
 async fn conversations_are_recorded_after_their_announcement_on_asterisk_16() {
     conversations_are_recorded(Version::V16).await;
+}
+
+async fn a_dead_drivers_recordings_end(version: Version) {
+    let mut bench = Bench::on(lab_with(version, Audio::Tones, "")).await;
+    let mut recordings = Vec::new();
+    for nth in 1..=2 {
+        let agent = bench.driver.agent(nth).await;
+        let leg = bench
+            .driver
+            .call(&Behaviour::Talks.number(nth), Way::Direct)
+            .await;
+        bench.driver.answered(leg).await;
+        bench.driver.connect(leg, agent).await;
+        let recording = record(&bench, leg, agent, &format!("left-{nth}"), None).await;
+        assert_eq!(said(&mut bench, &recording).await, Said::Started);
+        recordings.push((leg, recording));
+    }
+    let Bench { lab, driver } = bench;
+    drop(driver);
+    // One callee leaves while nobody listens: its recorder must not stay for the next callee.
+    let unheard = recordings.remove(0);
+    lab.asterisk
+        .ari("DELETE", &format!("/channels/{}", unheard.0))
+        .expect("ARI answers");
+    until("the callee is gone", || {
+        !lab.asterisk
+            .channels()
+            .expect("ARI answers")
+            .contains(&unheard.0.to_string())
+    })
+    .await;
+    let driver = Driver::start(config(&lab, &lab.asterisk.ari_url())).await;
+    let mut bench = Bench { lab, driver };
+    assert!(matches!(said(&mut bench, &unheard.1).await, Said::Ended(_)));
+
+    let (leg, recording) = recordings.remove(0);
+    bench.driver.tell(PbxCommand::HangUp { leg }).await;
+    assert!(matches!(said(&mut bench, &recording).await, Said::Ended(_)));
+    assert!(size(&bench, &recording) > 0 && size(&bench, &unheard.1) > 0);
+    until("only the two agents are left", || {
+        bench.lab.asterisk.channels().expect("ARI answers").len() == 2
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recordings_of_a_dead_driver_end_with_their_callee_on_asterisk_22() {
+    a_dead_drivers_recordings_end(Version::V22).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recordings_of_a_dead_driver_end_with_their_callee_on_asterisk_16() {
+    a_dead_drivers_recordings_end(Version::V16).await;
 }

@@ -238,7 +238,7 @@ impl Legs {
         if let Some(agent) = self.legs.get_mut(&agent_leg.0) {
             if agent.quiet == Quiet::Silence {
                 self.out
-                    .ask(agent_leg.0, Then::Nothing, rest::stop_silence(agent_leg.0));
+                    .ask(agent_leg.0, Then::Unsilenced, rest::stop_silence(agent_leg.0));
             }
             agent.quiet = Quiet::No;
             agent.with = Some(leg.0);
@@ -509,7 +509,7 @@ impl Legs {
                 self.recordings.checked(&recording, fine, &mut self.out);
                 return true;
             }
-            Then::Nothing => return true,
+            Then::Nothing | Then::Unsilenced => return true,
             Then::HungUp(_) | Then::Watched => {}
         }
         fine

@@ -16,10 +16,19 @@ pub(super) enum Then {
     Announced(String),
     Recorded(String),
     RecordingChecked(String),
+    /// An agent is no longer sent silence.
+    Unsilenced,
     /// The outcome changes nothing here.
     Nothing,
     /// As `Nothing`, but worth a warning.
     Watched,
+}
+
+impl Then {
+    /// Whether somebody on the line waits for it.
+    pub(super) const fn urgent(&self) -> bool {
+        matches!(self, Self::Connected(..) | Self::HungUp(_) | Self::Unsilenced)
+    }
 }
 
 /// A request, the leg whose requests must stay in order, and what its reply is for.

@@ -4,13 +4,13 @@
 use super::decode::{Event, decode};
 use super::legs::Legs;
 use super::link::Ports;
-use super::out::{Ask, Then};
+use super::out::Then;
 use super::rest;
-use super::wire::{Http, HttpReply, REPLY_WAIT_MAX, Socket};
+use super::way::{REQUESTS_MAX, Way};
+use super::wire::{Http, Socket};
 use crate::pbx::Stamped;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{Sink as _, Stream as _, StreamExt as _};
-use std::collections::{HashSet, VecDeque};
+use futures_util::{Sink as _, Stream as _};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,16 +19,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use tracing::warn;
-use uuid::Uuid;
 
 /// Longest silence: every ping is answered at once by a switch that lives.
 const SILENCE_MAX: Duration = Duration::from_millis(4500);
 const PING_EVERY: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(250);
-/// Requests without a reply yet; further commands wait in their queue.
-const REQUESTS_MAX: usize = 2048;
-/// Connections to the HTTP server at once. Its `sessionlimit` is 100 by default, for all its clients.
-const HTTP_MAX: usize = 24;
 /// Frames and commands handled before other tasks get their turn.
 const TURN_MAX: usize = 64;
 
@@ -63,57 +58,6 @@ impl Lost {
     }
 }
 
-type HttpDone = (Uuid, Then, Result<HttpReply, reqwest::Error>);
-
-/// Requests over HTTP: several at once, but one at a time for each leg. One for the nil leg concerns the whole switch:
-/// nothing passes it.
-struct HttpWay {
-    http: Http,
-    waiting: VecDeque<Ask>,
-    busy: HashSet<Uuid>,
-    running: FuturesUnordered<Pin<Box<dyn Future<Output = HttpDone> + Send>>>,
-}
-
-impl HttpWay {
-    fn start_some(&mut self) {
-        let mut position = 0;
-        while self.running.len() < HTTP_MAX && !self.busy.contains(&Uuid::nil()) {
-            let Some(ask) = self.waiting.get(position) else {
-                return;
-            };
-            let barrier = ask.key.is_nil();
-            if self.busy.contains(&ask.key) || (barrier && position > 0) {
-                if barrier {
-                    return;
-                }
-                position += 1;
-                continue;
-            }
-            let Some(Ask { request, key, then }) = self.waiting.remove(position) else {
-                return;
-            };
-            self.busy.insert(key);
-            let http = self.http.clone();
-            self.running
-                .push(Box::pin(async move { (key, then, http.send(request).await) }));
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.waiting.len() + self.running.len()
-    }
-}
-
-/// How requests travel.
-enum Way {
-    /// On the event stream. Asterisk works them off in order, so replies come in order too.
-    Socket {
-        next_id: u64,
-        pending: VecDeque<(u64, Then, Instant)>,
-    },
-    Http(Box<HttpWay>),
-}
-
 /// One link while it stands.
 pub(super) struct Session<'a> {
     socket: Socket,
@@ -128,22 +72,10 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     /// `http`: requests must travel over it.
     pub(super) fn new(socket: Socket, http: Option<Http>, legs: &'a mut Legs, ports: &'a mut Ports) -> Self {
-        let way = match http {
-            None => Way::Socket {
-                next_id: 1,
-                pending: VecDeque::new(),
-            },
-            Some(http) => Way::Http(Box::new(HttpWay {
-                http,
-                waiting: VecDeque::new(),
-                busy: HashSet::new(),
-                running: FuturesUnordered::new(),
-            })),
-        };
         let now = Instant::now();
         Self {
             socket,
-            way,
+            way: Way::new(http),
             legs,
             ports,
             unflushed: false,
@@ -195,7 +127,7 @@ impl<'a> Session<'a> {
                     None => return Err(End::Lost(Lost::Closed)),
                 }
             }
-            if self.requests() < REQUESTS_MAX
+            if self.way.len() < REQUESTS_MAX
                 && let Poll::Ready(command) = self.ports.commands.poll_recv(cx)
             {
                 idle = false;
@@ -203,10 +135,9 @@ impl<'a> Session<'a> {
                 self.deliver(Instant::now())?;
             }
             if let Way::Http(way) = &mut self.way
-                && let Poll::Ready(Some((key, then, reply))) = way.running.poll_next_unpin(cx)
+                && let Poll::Ready((then, reply)) = way.poll_reply(cx)
             {
                 idle = false;
-                way.busy.remove(&key);
                 let reply = reply.map_err(|err| End::Lost(Lost::Http(err)))?;
                 self.replied(then, reply.status, &reply.body)?;
             }
@@ -233,9 +164,8 @@ impl<'a> Session<'a> {
         if now.duration_since(self.heard_at) > SILENCE_MAX {
             return Err(End::Lost(Lost::Silent));
         }
-        if let Way::Socket { pending, .. } = &self.way
-            && let Some((_, _, sent_at)) = pending.front()
-            && now.duration_since(*sent_at) > REPLY_WAIT_MAX
+        if let Way::Socket(way) = &self.way
+            && way.overdue(now)
         {
             return Err(End::Lost(Lost::NoReply));
         }
@@ -245,13 +175,6 @@ impl<'a> Session<'a> {
         }
         self.legs.tick(now);
         self.deliver(now)
-    }
-
-    fn requests(&self) -> usize {
-        match &self.way {
-            Way::Socket { pending, .. } => pending.len(),
-            Way::Http(way) => way.len(),
-        }
     }
 
     fn message(&mut self, message: Message, read_at: Instant) -> Result<(), End> {
@@ -267,17 +190,9 @@ impl<'a> Session<'a> {
                 status,
                 body,
             }) => {
-                let Way::Socket { pending, .. } = &mut self.way else {
-                    return Ok(());
-                };
-                let Some(position) = request_id
-                    .parse()
-                    .ok()
-                    .and_then(|id: u64| pending.iter().position(|(pending, ..)| *pending == id))
-                else {
-                    return Ok(());
-                };
-                if let Some((_, then, _)) = pending.remove(position) {
+                if let Way::Socket(way) = &mut self.way
+                    && let Some(then) = way.replied(&request_id)
+                {
                     return self.replied(then, status, body.unwrap_or_default().as_bytes());
                 }
             }
@@ -307,19 +222,14 @@ impl<'a> Session<'a> {
     fn deliver(&mut self, read_at: Instant) -> Result<(), End> {
         while let Some(ask) = self.legs.out.asks.pop_front() {
             match &mut self.way {
-                Way::Socket { next_id, pending } => {
-                    let Ok(frame) = ask.request.frame(*next_id) else {
-                        continue;
-                    };
-                    pending.push_back((*next_id, ask.then, Instant::now()));
-                    *next_id += 1;
-                    self.write(Message::text(frame))?;
-                }
-                Way::Http(way) => way.waiting.push_back(ask),
+                Way::Socket(way) => way.push(ask),
+                Way::Http(way) => way.push(ask),
             }
         }
-        if let Way::Http(way) = &mut self.way {
-            way.start_some();
+        while let Way::Socket(way) = &mut self.way
+            && let Some(frame) = way.next_frame(Instant::now())
+        {
+            self.write(Message::text(frame))?;
         }
         for event in self.legs.out.events.drain(..) {
             match self.ports.events.try_send(Stamped { event, read_at }) {
