@@ -10,6 +10,9 @@
 //! - `wire`, `way`, `session`, `link`: sockets, time and queues around these.
 //!
 //! Needs on the switch: an ARI user that is not read-only. Nothing in the dialplan.
+//!
+//! Measured limits: Asterisk 16 looks at a waiting channel's commands only when its next RTP packet comes, so a connect
+//! takes up to 20 ms there (200 ms if the callee sends nothing); 22 takes 1 ms. Asterisk 16 gives no SIP status.
 
 use crate::pbx::{COMMANDS_WAITING_MAX, EVENTS_WAITING_MAX, LinkStats, PbxHandle};
 use paceline_core::ids::PbxName;

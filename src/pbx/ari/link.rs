@@ -7,11 +7,11 @@ use super::legs::Legs;
 use super::out::Then;
 use super::rest;
 use super::session::{End, Session};
-use super::survey::{Survey, survey};
+use super::survey::{Survey, survey, trunks_watched};
 use super::wire::{Http, Socket, WireError};
 use crate::pbx::{LinkStats, Stamped};
 use futures_util::{SinkExt as _, StreamExt as _};
-use paceline_core::ids::PbxName;
+use paceline_core::ids::{AgentLegId, LegId, PbxName};
 use paceline_core::pbx::{PbxCommand, PbxEvent};
 use serde::Deserialize;
 use std::collections::{HashSet, VecDeque};
@@ -54,6 +54,8 @@ struct Connected {
     socket: Socket,
     over_socket: bool,
     survey: Survey,
+    /// Recordings that run and that we did not know of, by the agent.
+    recordings: Vec<(Uuid, String)>,
     /// Events that came since before the survey.
     buffered: VecDeque<(Instant, Message)>,
 }
@@ -120,7 +122,8 @@ impl Driver {
                 Err(stopped) => return stopped,
                 Ok(Err(err)) => {
                     failures = failures.saturating_add(1);
-                    if failures == 1 {
+                    // Again now and then, and less and less often.
+                    if failures.is_power_of_two() {
                         warn!(pbx.name = %config.name, cause = err.source().map(tracing::field::display),
                               "no link to switch `{}`: {err}; trying again until there is one", config.name);
                     }
@@ -158,13 +161,14 @@ impl Driver {
             socket,
             over_socket,
             survey,
+            recordings,
             buffered,
         } = connected;
         let name = &config.name;
         info!(pbx.name = %name, pbx.version = %self.version, over_socket, channels = survey.found.len(),
               "linked to switch `{name}`, Asterisk {}", self.version);
         self.ports.stats.connects.fetch_add(1, Relaxed);
-        self.repair(&config.app, &survey);
+        self.repair(&config.app, &survey, recordings);
         let snapshot = PbxEvent::Resynchronised(survey.snapshot);
         self.tell(snapshot).await?;
         self.told_lost = false;
@@ -187,7 +191,7 @@ impl Driver {
     }
 
     /// Brings the driver's own knowledge, and the switch, in line with what was found.
-    fn repair(&mut self, app: &str, survey: &Survey) {
+    fn repair(&mut self, app: &str, survey: &Survey, recordings: Vec<(Uuid, String)>) {
         self.legs
             .adopt(&survey.found, survey.trunks_watched, Instant::now());
         let out = &mut self.legs.out;
@@ -198,17 +202,10 @@ impl Driver {
         for bridge in &survey.bridges_left {
             out.ask(*bridge, Then::Nothing, rest::destroy_bridge(app, *bridge));
         }
-        for (bridge, callee, recorder) in &survey.recorders {
-            if self.legs.recordings.knows(*bridge) {
-                continue;
-            }
-            match callee {
-                Some(callee) => self.legs.recordings.adopt(*callee, recorder.clone()),
-                None => self
-                    .legs
-                    .out
-                    .ask(bridge.0, Then::Nothing, rest::hang_up(recorder)),
-            }
+        for (agent, recording) in recordings {
+            let callee = survey.callees.get(&agent).map(|callee| LegId(*callee));
+            let Legs { recordings, out, .. } = &mut self.legs;
+            recordings.adopt(AgentLegId(agent), callee, recording, out);
         }
     }
 
@@ -303,6 +300,37 @@ impl Gathering {
         }
     }
 
+    /// A channel's variable; nothing if the channel has none of this name, or is gone.
+    async fn variable(
+        &mut self,
+        http: &Http,
+        channel: Uuid,
+        name: &str,
+    ) -> Result<Option<String>, ConnectError> {
+        #[derive(Deserialize)]
+        struct Variable {
+            value: String,
+        }
+        let asked = "a channel's variable";
+        let asking = http.ask(asked, rest::variable(channel, name));
+        match self.during(asking).await {
+            Ok(body) => serde_json::from_slice(&body)
+                .map(|Variable { value }| Some(value).filter(|value| !value.is_empty()))
+                .map_err(|err| WireError::Reply { asked, err }.into()),
+            Err(ConnectError::Wire(WireError::Refused { status: 404, .. })) => Ok(None),
+            Err(err) => Err(err),
+        }
+    }
+
+    async fn is_live(&mut self, http: &Http, recording: &str) -> Result<bool, ConnectError> {
+        let asking = http.ask("a recording", rest::live_recording(recording));
+        match self.during(asking).await {
+            Ok(_) => Ok(true),
+            Err(ConnectError::Wire(WireError::Refused { status: 404, .. })) => Ok(false),
+            Err(err) => Err(err),
+        }
+    }
+
     /// Whether the switch answers requests on the event stream: older ones ignore them.
     async fn answers_requests(&mut self) -> Result<bool, ConnectError> {
         let Ok(frame) = rest::info().frame(0) else {
@@ -351,10 +379,8 @@ async fn connect(
     let application = gathering
         .during(http.ask("our application", rest::application(app)))
         .await?;
-    let trunks_watched = trunks_watched(&application);
-    gathering
-        .during(http.ask("the event filter", rest::event_filter(app, trunks_watched)))
-        .await?;
+    let filter = rest::event_filter(app, trunks_watched(&application));
+    gathering.during(http.ask("the event filter", filter)).await?;
     let over_socket = match over_socket_before {
         Some(known) if version == version_before => known,
         // The oldest release with it is 20.14.
@@ -376,23 +402,27 @@ async fn connect(
             survey.resolve(id, found, Side::Callee);
             continue;
         }
-        // Gone meanwhile, or not ours: no such variable.
-        let asking = http.ask("a channel's variable", rest::variable(id, rest::SIDE_VARIABLE));
-        match gathering.during(asking).await {
-            Ok(body) => {
-                if let Some(side) = side(app, &body) {
-                    survey.resolve(id, found, side);
-                }
-            }
-            Err(ConnectError::Wire(WireError::Refused { status: 404, .. })) => {}
-            Err(err) => return Err(err),
+        if let Some(side) = gathering
+            .variable(http, id, rest::SIDE_VARIABLE)
+            .await?
+            .and_then(|value| side(app, &value))
+        {
+            survey.resolve(id, found, side);
         }
     }
-    survey.trunks_watched = trunks_watched;
+    let mut recordings = Vec::new();
+    for agent in survey.agents().filter(|agent| !known.contains(agent)) {
+        if let Some(recording) = gathering.variable(http, agent, rest::RECORDING_VARIABLE).await?
+            && gathering.is_live(http, &recording).await?
+        {
+            recordings.push((agent, recording));
+        }
+    }
     let connected = Connected {
         socket: gathering.socket,
         over_socket,
         survey,
+        recordings,
         buffered: gathering.buffered,
     };
     Ok((connected, version))
@@ -415,28 +445,13 @@ fn version(body: &[u8]) -> Result<String, WireError> {
         })
 }
 
-fn side(app: &str, body: &[u8]) -> Option<Side> {
-    #[derive(Deserialize)]
-    struct Variable {
-        value: String,
-    }
-    let variable: Variable = serde_json::from_slice(body).ok()?;
-    Side::of(variable.value.strip_prefix(app)?.strip_prefix(',')?)
-}
-
-fn trunks_watched(application: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Application {
-        endpoint_ids: Vec<String>,
-    }
-    serde_json::from_slice(application)
-        .is_ok_and(|application: Application| application.endpoint_ids.iter().any(|id| id == "PJSIP"))
+fn side(app: &str, value: &str) -> Option<Side> {
+    Side::of(value.strip_prefix(app)?.strip_prefix(',')?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use paceline_core::ids::{AgentLegId, LegId};
     use paceline_core::pbx::DialString;
     use paceline_lab::{Asterisk, Options, Version};
     use tokio::sync::mpsc;

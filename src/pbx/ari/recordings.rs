@@ -40,8 +40,6 @@ struct Recording {
 pub(super) struct Recordings {
     app: String,
     by_name: BTreeMap<String, Recording>,
-    /// Recorders that a former run of ours left in a bridge, by the callee they record.
-    orphans: BTreeMap<LegId, String>,
 }
 
 fn fail(recording: &str, reason: &str, out: &mut Out) {
@@ -56,7 +54,6 @@ impl Recordings {
         Self {
             app,
             by_name: BTreeMap::new(),
-            orphans: BTreeMap::new(),
         }
     }
 
@@ -83,8 +80,7 @@ impl Recordings {
                 Stage::Announcing
             }
             None => {
-                let request = rest::record(&self.app, agent_leg.0, &name);
-                out.ask(leg.0, Then::Recorded(name.clone()), request);
+                self.ask_to_record(leg, agent_leg, &name, out);
                 Stage::Starting
             }
         };
@@ -97,6 +93,14 @@ impl Recordings {
                 stop_asked: false,
             },
         );
+    }
+
+    fn ask_to_record(&self, leg: LegId, agent_leg: AgentLegId, name: &str, out: &mut Out) {
+        // Asterisk lists no running recordings; after a crash of ours this tells of it.
+        let mark = rest::set_variable(agent_leg.0, rest::RECORDING_VARIABLE, name);
+        out.ask(leg.0, Then::Nothing, mark);
+        let request = rest::record(&self.app, agent_leg.0, name);
+        out.ask(leg.0, Then::Recorded(name.to_owned()), request);
     }
 
     pub(super) fn stop(&mut self, RecordingName(name): &RecordingName, out: &mut Out) {
@@ -151,9 +155,6 @@ impl Recordings {
             "the callee left during the announcement",
             out,
         );
-        if let Some(recorder) = self.orphans.remove(&leg) {
-            out.ask(leg.0, Then::Nothing, rest::hang_up(&recorder));
-        }
     }
 
     pub(super) fn agent_left(&mut self, agent_leg: AgentLegId, out: &mut Out) {
@@ -189,8 +190,8 @@ impl Recordings {
         }
         if played {
             recording.stage = Stage::Starting;
-            let request = rest::record(&self.app, recording.agent_leg.0, name);
-            out.ask(recording.leg.0, Then::Recorded(name.to_owned()), request);
+            let (leg, agent_leg) = (recording.leg, recording.agent_leg);
+            self.ask_to_record(leg, agent_leg, name, out);
         } else {
             fail(name, "the announcement could not be played", out);
             self.by_name.remove(name);
@@ -261,15 +262,23 @@ impl Recordings {
         }
     }
 
-    /// Whether this bridge has a recording that we know of.
-    pub(super) fn knows(&self, agent_leg: AgentLegId) -> bool {
-        self.by_name
-            .values()
-            .any(|recording| recording.agent_leg == agent_leg)
-    }
-
-    /// A recorder of a former run of ours; it is to end with the callee.
-    pub(super) fn adopt(&mut self, leg: LegId, recorder: String) {
-        self.orphans.insert(leg, recorder);
+    /// Takes over a recording that a former run of ours left running. Without its callee it ends.
+    pub(super) fn adopt(
+        &mut self,
+        agent_leg: AgentLegId,
+        callee: Option<LegId>,
+        name: String,
+        out: &mut Out,
+    ) {
+        let recording = Recording {
+            leg: callee.unwrap_or(LegId(agent_leg.0)),
+            agent_leg,
+            stage: Stage::Running,
+            stop_asked: false,
+        };
+        self.by_name.insert(name.clone(), recording);
+        if callee.is_none() {
+            self.end(&name, "its callee is gone", out);
+        }
     }
 }

@@ -131,6 +131,9 @@ pub(super) struct Placement<'a> {
 /// comma, and which of the two, just as Asterisk writes it once the leg is in the application.
 pub(super) const SIDE_VARIABLE: &str = "PACELINE_SIDE";
 
+/// The variable of an agent's leg that tells which recording was last begun in its bridge.
+pub(super) const RECORDING_VARIABLE: &str = "PACELINE_RECORDING";
+
 pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
     let mut path = String::with_capacity(256);
     let _ = write!(path, "channels/{}?endpoint=", place.leg);
@@ -191,6 +194,12 @@ pub(super) fn variable(channel: Uuid, name: &str) -> Request {
         Method::Get,
         format!("channels/{channel}/variable?variable={name}"),
     )
+}
+
+pub(super) fn set_variable(channel: Uuid, name: &str, value: &str) -> Request {
+    let mut path = format!("channels/{channel}/variable?variable={name}&value=");
+    escape(&mut path, value);
+    Request::new(Method::Post, path)
 }
 
 /// The id of an agent's bridge. Not the bare UUID: Asterisk keeps an application's subscriptions to channels and bridges

@@ -11,6 +11,7 @@ use super::wire::{Http, Socket};
 use crate::pbx::Stamped;
 use futures_util::{Sink as _, Stream as _};
 use std::collections::VecDeque;
+use std::error::Error as _;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
@@ -65,6 +66,7 @@ pub(super) struct Session<'a> {
     legs: &'a mut Legs,
     ports: &'a mut Ports,
     unflushed: bool,
+    warned_of_frame: bool,
     heard_at: Instant,
     pinged_at: Instant,
 }
@@ -79,6 +81,7 @@ impl<'a> Session<'a> {
             legs,
             ports,
             unflushed: false,
+            warned_of_frame: false,
             heard_at: now,
             pinged_at: now,
         }
@@ -198,8 +201,11 @@ impl<'a> Session<'a> {
             }
             Ok(event) => self.legs.event(&event, read_at),
             Err(err) => {
-                // Once per kind would be kinder to the log, but it has never been seen.
-                warn!(pbx.name = %self.ports.name, "switch `{}`: {err}", self.ports.name);
+                // One is worth knowing of; a thousand would only hide the rest of the log.
+                if !std::mem::replace(&mut self.warned_of_frame, true) {
+                    warn!(pbx.name = %self.ports.name, cause = err.source().map(tracing::field::display),
+                          "switch `{}`: {err}", self.ports.name);
+                }
             }
         }
         self.deliver(read_at)

@@ -3,7 +3,7 @@
 
 use super::leg::{Found, Side, Stage};
 use super::rest;
-use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::ids::AgentLegId;
 use paceline_core::pbx::{ChannelPhase, ChannelState, Snapshot};
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
@@ -36,6 +36,17 @@ struct Application {
     endpoint_ids: Vec<String>,
 }
 
+impl Application {
+    fn watches_trunks(&self) -> bool {
+        self.endpoint_ids.iter().any(|endpoint| endpoint == "PJSIP")
+    }
+}
+
+/// Whether our application, as the switch shows it, gets the events of trunks' channels.
+pub(super) fn trunks_watched(application: &[u8]) -> bool {
+    serde_json::from_slice(application).is_ok_and(|application: Application| application.watches_trunks())
+}
+
 /// All that concerns us on the switch.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
@@ -46,8 +57,8 @@ pub(super) struct Survey {
     pub(super) sides_unknown: Vec<(Uuid, Found)>,
     /// Agents that are gone and left their bridge.
     pub(super) bridges_left: Vec<Uuid>,
-    /// Recorders in our bridges, by the bridge; with the callee there, if there is one.
-    pub(super) recorders: Vec<(AgentLegId, Option<LegId>, String)>,
+    /// Callees in agents' bridges, by the agent.
+    pub(super) callees: HashMap<Uuid, Uuid>,
     /// Channels that our application gets the events of.
     subscribed: HashSet<Uuid>,
     /// Whether the application gets events of trunks' channels.
@@ -94,10 +105,7 @@ pub(super) fn survey(
         .flat_map(|(id, bridge)| bridge.channels.iter().map(move |channel| (channel.as_str(), id)))
         .collect();
     let mut survey = Survey {
-        trunks_watched: application
-            .endpoint_ids
-            .iter()
-            .any(|endpoint| endpoint == "PJSIP"),
+        trunks_watched: application.watches_trunks(),
         ..Survey::default()
     };
     for channel in &channels {
@@ -159,17 +167,7 @@ pub(super) fn survey(
             .iter()
             .filter_map(|channel| leg_id(channel))
             .find(|channel| *channel != id);
-        survey.recorders.extend(
-            bridge
-                .channels
-                .iter()
-                .filter(|channel| {
-                    by_id
-                        .get(channel.as_str())
-                        .is_some_and(|channel| channel.name.starts_with("Recorder/"))
-                })
-                .map(|recorder| (AgentLegId(id), callee.map(LegId), recorder.clone())),
-        );
+        survey.callees.extend(callee.map(|callee| (id, callee)));
     }
     Ok(survey)
 }
@@ -183,6 +181,14 @@ impl Survey {
         {
             channel.in_our_app = true;
         }
+    }
+
+    /// Agents' legs.
+    pub(super) fn agents(&self) -> impl Iterator<Item = Uuid> + '_ {
+        self.found
+            .iter()
+            .filter(|(_, found)| found.side == Side::Agent)
+            .map(|(id, _)| *id)
     }
 
     /// Channels of ours that our application gets no events of.
@@ -200,4 +206,153 @@ fn trunk_answered(leg: Uuid, by_id: &HashMap<&str, &Channel>) -> bool {
     by_id
         .get(half.as_str())
         .is_some_and(|half| half.state == "Up" && half.dialplan.app_name == "Dial")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const AGENT: &str = "01a1f8b3-27df-703f-9797-f1891379e433";
+    const CALLEE: &str = "01a1f8b3-2884-714d-9c94-4cb3dbfa8881";
+    const WAITING: &str = "01a1f8b3-2844-7206-8b86-5f62f78b8b3e";
+    const RINGING: &str = "01a1f8b3-2884-714d-9c94-4cb5dbcba5ec";
+    const ROUTED: &str = "01a1f8b3-2884-714d-9c94-4cb46c419707";
+    const ROUTED_FAR: &str = "01a1f8b3-2884-d14d-9c94-4cb46c419707";
+    const STRANGER: &str = "01a1f8b3-2bb6-7555-900b-d28016743319";
+    const LEFT: &str = "01a1f8b3-2bb6-7555-900b-d27feb26a771";
+
+    fn channel(id: &str, name: &str, state: &str, app: &str, data: &str) -> Value {
+        json!({
+            "id": id, "name": name, "state": state, "protocol_id": "",
+            "caller": {"name": "", "number": "+12025550100"}, "connected": {"name": "", "number": ""},
+            "accountcode": "", "creationtime": "2026-11-20T10:55:48.227+0000", "language": "en",
+            "dialplan": {"context": "none", "exten": "s", "priority": 1, "app_name": app, "app_data": data},
+        })
+    }
+
+    fn on_switch(far_half_runs: &str) -> Survey {
+        let channels = json!([
+            channel(AGENT, "PJSIP/agent-1-00000001", "Up", "Stasis", "paceline,agent"),
+            channel(
+                CALLEE,
+                "PJSIP/carrier-00000002",
+                "Up",
+                "Stasis",
+                "paceline,callee"
+            ),
+            channel(
+                WAITING,
+                "PJSIP/carrier-00000003",
+                "Up",
+                "Stasis",
+                "paceline,callee"
+            ),
+            channel(
+                RINGING,
+                "PJSIP/carrier-00000004",
+                "Ringing",
+                "AppDial2",
+                "(Outgoing Line)"
+            ),
+            channel(
+                ROUTED,
+                "Local/12025550140@from-internal-00000001;1",
+                "Up",
+                "Stasis",
+                "paceline,callee"
+            ),
+            channel(
+                ROUTED_FAR,
+                "Local/12025550140@from-internal-00000001;2",
+                "Up",
+                far_half_runs,
+                ""
+            ),
+            channel(STRANGER, "PJSIP/desk-00000005", "Up", "Stasis", "paceline2,agent"),
+            channel(
+                "1795175310.133",
+                "PJSIP/carrier-00000006",
+                "Up",
+                "AppDial",
+                "(Outgoing Line)"
+            ),
+        ]);
+        let bridges = json!([
+            {"id": format!("paceline-{AGENT}"), "technology": "simple_bridge", "channels": [AGENT, CALLEE]},
+            {"id": format!("paceline-{LEFT}"), "technology": "simple_bridge", "channels": []},
+            {"id": LEFT, "technology": "simple_bridge", "channels": []},
+            {"id": format!("paceline2-{STRANGER}"), "technology": "simple_bridge", "channels": [STRANGER]},
+        ]);
+        let application = json!({
+            "name": "paceline", "channel_ids": [AGENT, CALLEE, RINGING, ROUTED, ROUTED_FAR],
+            "bridge_ids": [], "endpoint_ids": ["PJSIP"], "device_names": [],
+        });
+        let bytes = |value: &Value| value.to_string().into_bytes();
+        survey(
+            "paceline",
+            &bytes(&channels),
+            &bytes(&bridges),
+            &bytes(&application),
+        )
+        .unwrap()
+    }
+
+    fn id(text: &str) -> Uuid {
+        Uuid::try_parse(text).unwrap()
+    }
+
+    #[test]
+    fn each_channel_is_found_as_what_it_is() {
+        let mut survey = on_switch("Dial");
+        let stage = |survey: &Survey, leg| survey.found.get(&id(leg)).map(|found| (found.side, found.stage));
+        assert_eq!(stage(&survey, AGENT), Some((Side::Agent, Stage::Held)));
+        assert_eq!(stage(&survey, CALLEE), Some((Side::Callee, Stage::Answered)));
+        assert_eq!(stage(&survey, WAITING), Some((Side::Callee, Stage::Answered)));
+        assert_eq!(stage(&survey, ROUTED), Some((Side::Callee, Stage::Answered)));
+        // Whose these are only their variable tells; another application's have none of ours.
+        assert_eq!(stage(&survey, RINGING), None);
+        let mut unknown: Vec<Uuid> = survey.sides_unknown.iter().map(|(id, _)| *id).collect();
+        unknown.sort();
+        assert_eq!(unknown, [id(RINGING), id(STRANGER)]);
+        assert_eq!(survey.unsubscribed().collect::<Vec<_>>(), [id(WAITING)]);
+        assert_eq!(survey.bridges_left, [id(LEFT)]);
+        assert_eq!(survey.callees, HashMap::from([(id(AGENT), id(CALLEE))]));
+        assert_eq!(survey.agents().collect::<Vec<_>>(), [id(AGENT)]);
+
+        let (ringing, found) = survey.sides_unknown.remove(0);
+        survey.resolve(ringing, found, Side::Agent);
+        assert_eq!(stage(&survey, RINGING), Some((Side::Agent, Stage::Dialing)));
+    }
+
+    #[test]
+    fn the_snapshot_has_every_uuid_once_and_says_which_are_ours() {
+        let snapshot = on_switch("Dial").snapshot;
+        let of = |leg| {
+            let channel = snapshot.channels[&id(leg)];
+            (channel.phase, channel.bridge, channel.in_our_app)
+        };
+        let bridge = Some(AgentLegId(id(AGENT)));
+        assert_eq!(snapshot.channels.len(), 6);
+        assert_eq!(of(AGENT), (ChannelPhase::Up, bridge, true));
+        assert_eq!(of(CALLEE), (ChannelPhase::Up, bridge, true));
+        assert_eq!(of(WAITING), (ChannelPhase::Up, None, true));
+        assert_eq!(of(RINGING), (ChannelPhase::Ringing, None, true));
+        assert_eq!(of(ROUTED), (ChannelPhase::Up, None, true));
+        assert_eq!(of(STRANGER), (ChannelPhase::Up, None, false));
+    }
+
+    #[test]
+    fn a_leg_that_the_dialplan_plays_something_to_is_not_answered() {
+        let survey = on_switch("Playback");
+        assert_eq!(survey.found[&id(ROUTED)].stage, Stage::DialplanOnly);
+        assert_eq!(survey.snapshot.channels[&id(ROUTED)].phase, ChannelPhase::Ringing);
+    }
+
+    #[test]
+    fn lists_that_are_no_lists_are_errors() {
+        for bad in ["", "{}", "[{}]", "null"] {
+            assert!(survey("paceline", bad.as_bytes(), b"[]", b"{}").is_err(), "{bad}");
+        }
+    }
 }
