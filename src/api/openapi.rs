@@ -22,7 +22,7 @@ const DESCRIPTION: &str = "\
 Paceline decides whom to call, when, over which trunk and with which agent; your PBX places the calls. Everything the \
 console and the command line can do, this API can do.
 
-Send a key with every request: `Authorization: Bearer pl_…`. `paceline key create --role write` makes one; it is shown \
+Send a key with every request: `Authorization: Bearer pl_…`. `paceline key create NAME --role write` makes one; it is shown \
 once. The role `read` looks, `agent` also works for agents, `write` does everything. Telephone numbers are masked \
 (`+*********23`) unless the key was made with `--sees-numbers`. A key may ask 100 times a second.
 
