@@ -251,6 +251,7 @@ fn is_loopback(url: &Url) -> bool {
 mod tests {
     use super::*;
     use insta::assert_snapshot;
+    use proptest::strategy::Strategy as _;
 
     fn parse(text: &str) -> Result<Config, ConfigError> {
         let env = |name: &str| (name == "ARI_PASSWORD").then(|| "s3cret".to_owned());
@@ -492,5 +493,31 @@ speed = 10
         the API listens on 0.0.0.0:8080 without encryption: keep that network private, or put a proxy with TLS before it
         PBX `a` is reached over plain http: its password and all numbers cross the network unencrypted
         ");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_configuration_or_is_complained_of_in_its_place(
+            parts in proptest::collection::vec(
+                proptest::prop_oneof![
+                    proptest::sample::select(vec![
+                        "[server]\n", "[[pbx]]\n", "[pbx]\n", "listen", " = ", "\"é\"", "\"sim\"", "kind", "name", "\n",
+                        "{", "}", "[", "]", "\"\"\"", "speed = 1e9\n", "url", "#", "'", "seed = -1\n", "\t", "\r\n",
+                    ]).prop_map(str::to_owned),
+                    "\\PC{0,6}",
+                ],
+                0..14,
+            ),
+        ) {
+            use std::fmt::Write as _;
+            let text = parts.concat();
+            if let Err(ConfigError::Invalid(problems)) = parse(&text) {
+                proptest::prop_assert!(!problems.is_empty());
+                for problem in problems {
+                    proptest::prop_assert!(problem.line <= text.matches('\n').count() + 1);
+                    write!(String::new(), "{problem}").unwrap();
+                }
+            }
+        }
     }
 }
