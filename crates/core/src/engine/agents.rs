@@ -7,7 +7,7 @@ use crate::command::Change;
 use crate::ids::{AgentId, AgentLegId, AttemptId, PbxName};
 use crate::input::AgentRequest;
 use crate::pbx::PbxCommand;
-use crate::time::{Mono, Now};
+use crate::time::Now;
 use rand::RngExt;
 use std::time::Duration;
 
