@@ -13,4 +13,6 @@
 mod conversations;
 mod faults;
 mod mixed;
+// The bench uses all of it.
+#[allow(dead_code)]
 mod rig;
