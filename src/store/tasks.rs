@@ -204,7 +204,7 @@ impl Store {
     /// give back. One that runs again is looked at anew, as what it held may have been settled while it did not run.
     pub async fn move_task(&self, id: TaskId, from: &[TaskState], to: TaskState) -> Result<bool, StoreError> {
         let moved = "UPDATE tasks SET state = $3, \
-              next_due_at_ms = CASE WHEN $3 = 'running' THEN start_at_ms ELSE next_due_at_ms END \
+              next_due_at_ms = CASE WHEN $3 = 'running' THEN created_at_ms ELSE next_due_at_ms END \
             WHERE id = $1 AND state = $2";
         self.write("change a task's state", async |tx| {
             for from in from {
