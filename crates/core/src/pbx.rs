@@ -1,6 +1,6 @@
 //! The words spoken with a switch: commands out, events in. Every driver, real or simulated, speaks just these.
 //!
-//! An agent's leg is held in a bridge of its own whose id is the leg's UUID; connecting a callee moves the callee's
+//! An agent's leg is held in a bridge of its own whose id is made of the leg's UUID; connecting a callee moves the callee's
 //! leg into that bridge in one step. So after a crash the switch itself says who talks with whom.
 
 use crate::ids::{AgentLegId, LegId};
