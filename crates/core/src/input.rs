@@ -76,7 +76,7 @@ pub enum Prepared {
     Allowed,
     /// The gate says no or not now, or the task is not running any more. The store has settled the contact; nothing else is stored.
     Refused,
-    /// The store failed; whether anything is stored is unknown, and the contact stays leased until the next start.
+    /// The store failed: nothing is stored or will be, and the contact is given back once the store is well.
     Failed,
 }
 
