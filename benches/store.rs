@@ -38,7 +38,9 @@ fn main() -> Result<(), Failure> {
     } else {
         rates
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     for rate in rates {
         runtime.block_on(measure(rate))?;
     }
@@ -204,6 +206,7 @@ async fn call(bench: Arc<Bench>, lead: Lead, n: u64) {
     }
     tokio::time::sleep(RING / 3).await;
     change(Change::LegProgressed {
+        attempt,
         leg,
         kind: Progress::Ringing,
         at: now(),
@@ -258,16 +261,16 @@ fn now() -> Wall {
     Wall(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// User and system time of this process so far, from proc(5).
+/// CPU time of all threads of this process so far, in the kernel's own nanoseconds.
 fn cpu() -> Result<Duration, Failure> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let (_, fields) = stat.rsplit_once(") ").ok_or("no command in /proc/self/stat")?;
-    let ticks: Vec<u64> = fields
-        .split(' ')
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse().ok())
-        .collect();
-    // USER_HZ is 100 on every architecture that Linux has left.
-    Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 10))
+    let mut spent = 0;
+    for thread in std::fs::read_dir("/proc/self/task")? {
+        let stat = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        spent += stat
+            .split(' ')
+            .next()
+            .ok_or("no time in schedstat")?
+            .parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(spent))
 }

@@ -21,6 +21,7 @@ mod lease;
 mod many;
 mod recordings;
 mod select;
+mod sync;
 mod tasks;
 #[cfg(test)]
 mod tests;

@@ -84,19 +84,18 @@ CREATE TABLE task_contacts (
   contact_id     BIGINT NOT NULL, -- of the task's list; as a reference it would need an index to delete a contact by
   state          TEXT   NOT NULL CONSTRAINT task_contact_state CHECK (state IN ('ready', 'leased', 'done')),
   due_at_ms      BIGINT NOT NULL,
-  attempts_made  BIGINT NOT NULL DEFAULT 0,
+  attempts_made  BIGINT NOT NULL DEFAULT 0, -- and ended
   last_outcome   TEXT,
   PRIMARY KEY (task_id, contact_id)
 );
 CREATE INDEX task_contacts_due ON task_contacts (task_id, due_at_ms, contact_id) WHERE state = 'ready';
 
--- The lock of invariant 3: a number is held by one task at a time.
+-- A number is held by one contact of one task at a time. Few rows: the hoppers, and the calls under way.
 CREATE TABLE number_leases (
   number        TEXT   NOT NULL PRIMARY KEY,
   task_id       BIGINT NOT NULL,
   contact_id    BIGINT NOT NULL,
-  leased_at_ms  BIGINT NOT NULL,
-  CONSTRAINT lease_of_one_contact UNIQUE (task_id, contact_id)
+  leased_at_ms  BIGINT NOT NULL
 );
 
 CREATE TABLE dnc (
@@ -126,14 +125,13 @@ CREATE TABLE attempts (
   -- In this order it also finds a contact's attempts.
   CONSTRAINT attempt_once_per_ordinal UNIQUE (contact_id, task_id, ordinal)
 );
-CREATE INDEX attempts_open ON attempts (campaign_id) WHERE ended_at_ms IS NULL;
 CREATE INDEX attempts_by_campaign ON attempts (campaign_id, id);
 CREATE INDEX attempts_by_task ON attempts (task_id, id);
 CREATE INDEX attempts_by_agent ON attempts (agent_id, id) WHERE agent_id IS NOT NULL;
 
 CREATE TABLE legs (
-  id              UUID   NOT NULL PRIMARY KEY, -- the channel id on the PBX
   attempt_id      UUID   NOT NULL REFERENCES attempts (id),
+  id              UUID   NOT NULL,             -- the channel id on the PBX
   pbx             TEXT   NOT NULL,
   trunk_id        BIGINT NOT NULL,
   created_at_ms   BIGINT NOT NULL,
@@ -145,9 +143,10 @@ CREATE TABLE legs (
   q850            BIGINT,
   sip             BIGINT,
   detail          TEXT,
-  CONSTRAINT ended_by_iff_ended CHECK ((ended_at_ms IS NULL) = (ended_by IS NULL))
+  CONSTRAINT ended_by_iff_ended CHECK ((ended_at_ms IS NULL) = (ended_by IS NULL)),
+  -- In this order legs grow at one end; by their ids, which are random, they would grow everywhere.
+  PRIMARY KEY (attempt_id, id)
 );
-CREATE INDEX legs_by_attempt ON legs (attempt_id);
 
 CREATE TABLE gate_decisions (
   id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

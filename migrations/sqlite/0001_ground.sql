@@ -1,6 +1,6 @@
 -- Times are Unix milliseconds (UTC). Numbers are E.164. The PostgreSQL twin of this file says the same in its own types.
--- Tables whose primary key grows, or is short, and is what they are looked up by are WITHOUT ROWID: one tree to write
--- instead of two. Legs have random ids, so that only their index grows everywhere.
+-- Tables that are looked up by their primary key are WITHOUT ROWID: one tree to write instead of two. What a call writes
+-- decides what a call costs, so no index is here that only people's rare questions would use.
 
 CREATE TABLE api_keys (
   id             INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -87,19 +87,18 @@ CREATE TABLE task_contacts (
   contact_id     BIGINT NOT NULL, -- of the task's list; as a reference it would need an index to delete a contact by
   state          TEXT   NOT NULL CONSTRAINT task_contact_state CHECK (state IN ('ready', 'leased', 'done')),
   due_at_ms      BIGINT NOT NULL,
-  attempts_made  BIGINT NOT NULL DEFAULT 0,
+  attempts_made  BIGINT NOT NULL DEFAULT 0, -- and ended
   last_outcome   TEXT,
   PRIMARY KEY (task_id, contact_id)
 ) WITHOUT ROWID;
 CREATE INDEX task_contacts_due ON task_contacts (task_id, due_at_ms, contact_id) WHERE state = 'ready';
 
--- The lock of invariant 3: a number is held by one task at a time.
+-- A number is held by one contact of one task at a time. Few rows: the hoppers, and the calls under way.
 CREATE TABLE number_leases (
   number        TEXT   NOT NULL PRIMARY KEY,
   task_id       BIGINT NOT NULL,
   contact_id    BIGINT NOT NULL,
-  leased_at_ms  BIGINT NOT NULL,
-  CONSTRAINT lease_of_one_contact UNIQUE (task_id, contact_id)
+  leased_at_ms  BIGINT NOT NULL
 ) WITHOUT ROWID;
 
 CREATE TABLE dnc (
@@ -129,14 +128,13 @@ CREATE TABLE attempts (
   -- In this order it also finds a contact's attempts.
   CONSTRAINT attempt_once_per_ordinal UNIQUE (contact_id, task_id, ordinal)
 ) WITHOUT ROWID;
-CREATE INDEX attempts_open ON attempts (campaign_id) WHERE ended_at_ms IS NULL;
 CREATE INDEX attempts_by_campaign ON attempts (campaign_id, id);
 CREATE INDEX attempts_by_task ON attempts (task_id, id);
 CREATE INDEX attempts_by_agent ON attempts (agent_id, id) WHERE agent_id IS NOT NULL;
 
 CREATE TABLE legs (
-  id              BLOB   NOT NULL PRIMARY KEY, -- the channel id on the PBX
   attempt_id      BLOB   NOT NULL REFERENCES attempts (id),
+  id              BLOB   NOT NULL,             -- the channel id on the PBX
   pbx             TEXT   NOT NULL,
   trunk_id        BIGINT NOT NULL,
   created_at_ms   BIGINT NOT NULL,
@@ -148,9 +146,10 @@ CREATE TABLE legs (
   q850            BIGINT,
   sip             BIGINT,
   detail          TEXT,
-  CONSTRAINT ended_by_iff_ended CHECK ((ended_at_ms IS NULL) = (ended_by IS NULL))
-);
-CREATE INDEX legs_by_attempt ON legs (attempt_id);
+  CONSTRAINT ended_by_iff_ended CHECK ((ended_at_ms IS NULL) = (ended_by IS NULL)),
+  -- In this order legs grow at one end; by their ids, which are random, they would grow everywhere.
+  PRIMARY KEY (attempt_id, id)
+) WITHOUT ROWID;
 
 CREATE TABLE gate_decisions (
   id          INTEGER PRIMARY KEY,

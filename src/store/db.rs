@@ -2,6 +2,7 @@
 //! one it is; queries are text that both take.
 
 use super::error::{DbError, DbErrorKind, StoreError};
+use super::sync::LogSync;
 use paceline_core::number::E164;
 use sqlx::migrate::Migrator;
 use sqlx::pool::{PoolConnection, PoolOptions};
@@ -10,6 +11,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, Sql
 use sqlx::{Arguments, ConnectOptions, Decode, Executor, Pool, Postgres, Row as _, SqlSafeStr, Sqlite, Type};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -31,6 +33,7 @@ pub(crate) enum Pools {
     Sqlite {
         writer: Pool<Sqlite>,
         readers: Pool<Sqlite>,
+        log: Arc<LogSync>,
     },
     Postgres {
         writers: Pool<Postgres>,
@@ -46,7 +49,7 @@ pub(crate) enum Dialect {
 }
 
 enum Conn {
-    Sqlite(PoolConnection<Sqlite>),
+    Sqlite(PoolConnection<Sqlite>, Arc<LogSync>),
     Postgres(PoolConnection<Postgres>),
 }
 
@@ -118,11 +121,13 @@ impl Pools {
             .map_err(|_| StoreError::Url)?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
+            .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5))
             .statement_cache_capacity(STATEMENTS_CACHED_MAX)
             .pragma("cache_size", "-16384")
+            // Pages written again and again reach the database file less often; the log grows to 16 MB.
+            .pragma("wal_autocheckpoint", "4000")
             .disable_statement_logging();
         let pool = PoolOptions::<Sqlite>::new()
             .idle_timeout(None)
@@ -136,12 +141,13 @@ impl Pools {
             .await
             .map_err(open)?;
         migrate(&SQLITE_MIGRATIONS, &writer).await?;
+        let log = Arc::new(LogSync::start(options.get_filename()));
         let readers = pool
             .max_connections(SQLITE_READERS_MAX)
             .connect_with(options.pragma("query_only", "on"))
             .await
             .map_err(open)?;
-        Ok(Self::Sqlite { writer, readers })
+        Ok(Self::Sqlite { writer, readers, log })
     }
 
     async fn open_postgres(url: &str) -> Result<Self, StoreError> {
@@ -186,7 +192,7 @@ impl Pools {
 
     pub(crate) async fn close(&self) {
         match self {
-            Self::Sqlite { writer, readers } => {
+            Self::Sqlite { writer, readers, .. } => {
                 readers.close().await;
                 writer.close().await;
             }
@@ -206,7 +212,7 @@ impl Pools {
         };
         loop {
             let conn = match self {
-                Self::Sqlite { writer, .. } => Conn::Sqlite(writer.acquire().await?),
+                Self::Sqlite { writer, log, .. } => Conn::Sqlite(writer.acquire().await?, Arc::clone(log)),
                 Self::Postgres { writers, .. } => Conn::Postgres(writers.acquire().await?),
             };
             let mut tx = Tx { conn: Some(conn) };
@@ -267,7 +273,7 @@ impl Tx {
     pub(crate) fn dialect(&self) -> Dialect {
         match self.conn {
             Some(Conn::Postgres(_)) => Dialect::Postgres,
-            Some(Conn::Sqlite(_)) | None => Dialect::Sqlite,
+            Some(Conn::Sqlite(..)) | None => Dialect::Sqlite,
         }
     }
 
@@ -279,7 +285,7 @@ impl Tx {
 
     async fn control(&mut self, sqlite: &'static str, postgres: &'static str) -> Result<(), DbError> {
         match self.conn()? {
-            Conn::Sqlite(conn) => conn.execute(sqlx::query(sqlite)).await.map(drop)?,
+            Conn::Sqlite(conn, _) => conn.execute(sqlx::query(sqlite)).await.map(drop)?,
             Conn::Postgres(conn) => conn.execute(sqlx::raw_sql(postgres)).await.map(drop)?,
         }
         Ok(())
@@ -292,7 +298,7 @@ impl Tx {
         args: &[Arg<'_>],
     ) -> Result<u64, DbError> {
         Ok(match self.conn()? {
-            Conn::Sqlite(conn) => {
+            Conn::Sqlite(conn, _) => {
                 let query = sqlx::query_with(sql, sqlite_arguments(args)?);
                 conn.execute(query).await?.rows_affected()
             }
@@ -310,7 +316,7 @@ impl Tx {
         args: &[Arg<'_>],
     ) -> Result<Vec<Row>, DbError> {
         Ok(match self.conn()? {
-            Conn::Sqlite(conn) => {
+            Conn::Sqlite(conn, _) => {
                 let query = sqlx::query_with(sql, sqlite_arguments(args)?);
                 conn.fetch_all(query)
                     .await?
@@ -343,7 +349,11 @@ impl Tx {
 
     pub(crate) async fn commit(mut self) -> Result<(), CommitError> {
         let done = match self.conn().map_err(CommitError::NotStored)? {
-            Conn::Sqlite(conn) => conn.execute(sqlx::query("COMMIT")).await.map(drop),
+            Conn::Sqlite(conn, log) => {
+                let done = conn.execute(sqlx::query("COMMIT")).await.map(drop);
+                log.committed();
+                done
+            }
             Conn::Postgres(conn) => conn.execute(sqlx::raw_sql("COMMIT")).await.map(drop),
         };
         match done {
@@ -375,7 +385,7 @@ impl Tx {
 impl Drop for Tx {
     fn drop(&mut self) {
         match self.conn.take() {
-            Some(Conn::Sqlite(conn)) => drop(conn.detach()),
+            Some(Conn::Sqlite(conn, _)) => drop(conn.detach()),
             Some(Conn::Postgres(conn)) => drop(conn.detach()),
             None => {}
         }

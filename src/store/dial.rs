@@ -1,7 +1,7 @@
 //! What the dialer asks when it starts: the campaigns to dial, and what a former run left open in each.
 
 use super::Store;
-use super::db::{Row, Tx, args};
+use super::db::{Arg, Dialect, Row, Tx, args};
 use super::error::{DbError, StoreError};
 use super::many::Many;
 use crate::settings::CampaignSettings;
@@ -66,14 +66,17 @@ const TRUNKS: &str = "SELECT ct.campaign_id, t.id, t.pbx, t.dial, t.caller_id, t
     FROM campaign_trunks ct JOIN trunks t ON t.id = ct.trunk_id \
     WHERE $1 IS NULL OR ct.campaign_id = $1 ORDER BY ct.campaign_id, ct.position";
 
-/// A failover makes a second leg; the newest is the one that lives.
-pub(super) const OPEN_ATTEMPTS: &str = "SELECT a.id, l.id, l.pbx, l.trunk_id, a.contact_id, a.task_id, a.number, a.ordinal, \
-        t.retries_max, a.created_at_ms, a.answered_at_ms, a.connected_at_ms, a.agent_id \
-    FROM attempts a JOIN tasks t ON t.id = a.task_id JOIN legs l ON l.attempt_id = a.id \
-    WHERE a.campaign_id = $1 AND a.ended_at_ms IS NULL \
+/// By way of the numbers held, which are few: an open attempt holds its number. A failover makes a second leg; the newest
+/// is the one that lives.
+pub(super) const OPEN_ATTEMPTS: &str = "SELECT a.id, l.id, l.pbx, l.trunk_id, a.contact_id, a.task_id, a.number, \
+        a.ordinal, t.retries_max, a.created_at_ms, a.answered_at_ms, a.connected_at_ms, a.agent_id \
+    FROM number_leases n JOIN tasks t ON t.id = n.task_id \
+      JOIN attempts a ON a.contact_id = n.contact_id AND a.task_id = n.task_id \
+      JOIN legs l ON l.attempt_id = a.id \
+    WHERE t.campaign_id = $1 AND a.ended_at_ms IS NULL \
       AND NOT EXISTS (SELECT 1 FROM legs n WHERE n.attempt_id = a.id \
         AND (n.created_at_ms, n.id) > (l.created_at_ms, l.id)) \
-    ORDER BY a.created_at_ms, a.id";
+    ORDER BY a.id";
 
 pub(super) const LOGGED_IN: &str = "SELECT id, pbx, extension, leg_id, wants_pause, state FROM agents \
     WHERE campaign_id = $1 AND campaign_id IS NOT NULL ORDER BY id";
@@ -99,19 +102,26 @@ pub(super) static MAKE_READY: Many = Many::new(
 pub(super) static FREE_NUMBERS: Many = Many::new(
     2,
     "WITH v(task_id, contact_id) AS (VALUES {rows}) \
-     DELETE FROM number_leases WHERE (task_id, contact_id) IN (SELECT task_id, contact_id FROM v \
-       WHERE NOT EXISTS (SELECT 1 FROM attempts a \
-         WHERE a.contact_id = v.contact_id AND a.task_id = v.task_id AND a.ended_at_ms IS NULL))",
+     DELETE FROM number_leases WHERE number IN (SELECT c.number FROM v JOIN contacts c ON c.id = v.contact_id) \
+       AND EXISTS (SELECT 1 FROM v WHERE v.task_id = number_leases.task_id \
+         AND v.contact_id = number_leases.contact_id) \
+       AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.contact_id = number_leases.contact_id \
+         AND a.task_id = number_leases.task_id AND a.ended_at_ms IS NULL)",
 );
 
-/// Writes the row even where nothing changes: the lock so taken keeps a lease on another connection, which raises the
-/// same column, from missing what this transaction makes due.
 pub(super) static LOWER_NEXT_DUE: Many = Many::new(
     2,
     "WITH v(task_id, due_at_ms) AS (VALUES {rows}) \
-     UPDATE tasks SET next_due_at_ms = \
-       CASE WHEN next_due_at_ms > v.due_at_ms THEN v.due_at_ms ELSE next_due_at_ms END \
-     FROM v WHERE tasks.id = v.task_id",
+     UPDATE tasks SET next_due_at_ms = v.due_at_ms FROM v \
+     WHERE tasks.id = v.task_id AND tasks.next_due_at_ms > v.due_at_ms",
+);
+
+/// On PostgreSQL, where a lease on another connection may be raising the same column: without the lock it would not see
+/// what this transaction makes due.
+pub(super) static LOCK_TASKS: Many = Many::locking(
+    1,
+    "WITH v(task_id) AS (VALUES {rows}) SELECT t.id FROM v JOIN tasks t ON t.id = v.task_id ORDER BY t.id",
+    " FOR UPDATE OF t",
 );
 
 /// Tasks that nothing more can come of. A contact is leased exactly while its number is.
@@ -180,7 +190,7 @@ impl Store {
             .iter()
             .map(|row| row.get::<i64>(0))
             .collect::<Result<Vec<_>, _>>()?;
-        let running: Vec<_> = running.into_iter().map(super::db::Arg::from).collect();
+        let running: Vec<_> = running.into_iter().map(Arg::from).collect();
         COMPLETE_TASKS.run(&mut tx, &running).await?;
         let attempts = tx.rows(OPEN_ATTEMPTS, args![campaign.0]).await?;
         let agents = tx.rows(LOGGED_IN, args![campaign.0]).await?;
@@ -244,6 +254,10 @@ pub(super) async fn free_numbers(tx: &mut Tx, contacts: &[(TaskId, ContactId)]) 
 pub(super) async fn lower_next_due(tx: &mut Tx, mut tasks: Vec<(TaskId, Wall)>) -> Result<(), DbError> {
     tasks.sort_unstable();
     tasks.dedup_by_key(|(task, _)| *task); // keeps the earliest of each
+    if tx.dialect() == Dialect::Postgres {
+        let ids: Vec<Arg<'_>> = tasks.iter().map(|(task, _)| Arg::from(task.0)).collect();
+        LOCK_TASKS.rows(tx, &ids).await?;
+    }
     let mut rows = Vec::with_capacity(tasks.len() * 2);
     for (task, due) in &tasks {
         rows.extend_from_slice(args![task.0, due.0]);

@@ -217,17 +217,12 @@ impl Store {
         .await
     }
 
-    /// Runs a scheduled task from `now` instead of at its start time, all of its contacts due; whether it was scheduled.
+    /// Runs a scheduled task from `now` instead of at its start time; whether it was scheduled.
     pub async fn start_task(&self, id: TaskId, now: Wall) -> Result<bool, StoreError> {
-        let start = "UPDATE tasks SET state = 'running', start_at_ms = $2, next_due_at_ms = $2 \
-            WHERE id = $1 AND state = 'scheduled'";
-        let make_due = "UPDATE task_contacts SET due_at_ms = $2 WHERE task_id = $1 AND due_at_ms > $2";
+        let start =
+            "UPDATE tasks SET state = 'running', start_at_ms = $2 WHERE id = $1 AND state = 'scheduled'";
         self.write("start a task", async |tx| {
-            let started = tx.run(start, args![id.0, now.0]).await? > 0;
-            if started {
-                tx.run(make_due, args![id.0, now.0]).await?;
-            }
-            Ok(started)
+            Ok(tx.run(start, args![id.0, now.0]).await? > 0)
         })
         .await
     }

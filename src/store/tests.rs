@@ -2,6 +2,7 @@
 
 use super::db::{Arg, Dialect, Pools, args};
 use super::many::Many;
+use super::sync::LogSync;
 use super::writer::statements;
 use super::{NewTask, NewTaskContacts, NewTrunk, Store, dial, lease};
 use crate::metrics::Metrics;
@@ -43,6 +44,9 @@ fn values(types: &str) -> Vec<Arg<'static>> {
     types.chars().map(value).collect()
 }
 
+/// Holds the hoppers and the calls under way only, so that scanning it is fine. `n` in the statements.
+const SMALL: &str = "number_leases";
+
 /// Statements that run for every call or every few, with the types of what is bound.
 fn hot(dialect: Dialect) -> Vec<(&'static str, Vec<Arg<'static>>)> {
     let many = |many: &'static Many, types: &str| (many.sql(dialect, 2), values(&types.repeat(2)));
@@ -80,7 +84,7 @@ async fn no_hot_statement_scans_a_table_on_sqlite() {
             .unwrap();
         for step in plan {
             let step = step.get::<String>(3).unwrap();
-            let harmless = |of: &str| of == "v" || of.contains("CONSTANT ROW");
+            let harmless = |of: &str| ["v", "n"].contains(&of) || of.contains("CONSTANT ROW");
             assert!(step.strip_prefix("SCAN ").is_none_or(harmless), "{step}\n{sql}");
         }
     }
@@ -98,7 +102,10 @@ async fn no_hot_statement_need_scan_a_table_on_postgres() {
         let plan = plan.unwrap_or_else(|error| panic!("{error}\n{sql}"));
         for step in plan {
             let step = step.get::<String>(0).unwrap();
-            assert!(!step.contains("Seq Scan on"), "{step}\n{sql}");
+            let scans = step
+                .split_once("Seq Scan on ")
+                .is_some_and(|(_, of)| !of.starts_with(SMALL));
+            assert!(!scans, "{step}\n{sql}");
         }
         tx.rollback().await.unwrap();
     }
@@ -110,6 +117,7 @@ async fn limited(path: &str, pages_max: Arc<AtomicI64>) -> Store {
         .unwrap()
         .journal_mode(SqliteJournalMode::Wal)
         .foreign_keys(true);
+    let log = Arc::new(LogSync::start(options.get_filename()));
     let readers = PoolOptions::new().connect_with(options.clone()).await.unwrap();
     let writer = PoolOptions::new()
         .max_connections(1)
@@ -125,7 +133,7 @@ async fn limited(path: &str, pages_max: Arc<AtomicI64>) -> Store {
         .await
         .unwrap();
     Store {
-        pools: Arc::new(Pools::Sqlite { writer, readers }),
+        pools: Arc::new(Pools::Sqlite { writer, readers, log }),
         metrics: Metrics::new(),
     }
 }

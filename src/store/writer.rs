@@ -20,7 +20,7 @@ use apply::Failure;
 use batch::{Batch, Entry};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::gate::CallingHours;
-use paceline_core::ids::{AttemptId, CampaignId, TaskId};
+use paceline_core::ids::{AttemptId, CampaignId, LegId, TaskId};
 use paceline_core::input::Prepared;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -105,6 +105,7 @@ impl Store {
             items,
             counters: Arc::clone(&counters),
             flushes: Vec::new(),
+            progress: BTreeMap::new(),
             touched: BTreeSet::new(),
             completed_at: Instant::now(),
         };
@@ -186,6 +187,9 @@ struct Task {
     items: mpsc::Receiver<Item>,
     counters: Arc<Counters>,
     flushes: Vec<oneshot::Sender<()>>,
+    /// First signs of life of legs whose answer or end is still to come: stored with that, since a row written once costs
+    /// half of a row written twice.
+    progress: BTreeMap<LegId, Entry>,
     /// Tasks that had a contact done since it was last asked whether they are complete.
     touched: BTreeSet<TaskId>,
     completed_at: Instant,
@@ -211,6 +215,8 @@ impl Task {
                 done.send(()).ok();
             }
         }
+        let rest: Vec<_> = std::mem::take(&mut self.progress).into_values().collect();
+        self.write(rest).await;
         self.complete_touched().await;
     }
 
@@ -237,9 +243,10 @@ impl Task {
                     if matches!(entry, Entry::Prepare(_)) {
                         write_at = write_at.min(last_commit + PREPARE_GAP);
                     }
-                    entries.push(entry);
+                    self.take(entry, &mut entries);
                 }
                 Item::Flush(done) => {
+                    entries.extend(std::mem::take(&mut self.progress).into_values());
                     self.flushes.push(done);
                     break;
                 }
@@ -258,10 +265,28 @@ impl Task {
         entries
     }
 
+    /// Puts an entry to those about to be written, or by for later.
+    fn take(&mut self, entry: Entry, entries: &mut Vec<Entry>) {
+        if let Entry::Change(_, change) = &entry {
+            match **change {
+                // Legs end; should one not, there is still an end to what is put by.
+                Change::LegProgressed { leg, .. } if self.progress.len() < QUEUE_SIZE => {
+                    self.progress.entry(leg).or_insert(entry);
+                    return;
+                }
+                Change::Answered { leg, .. } | Change::Ended { leg, .. } => {
+                    entries.extend(self.progress.remove(&leg));
+                }
+                _ => {}
+            }
+        }
+        entries.push(entry);
+    }
+
     /// Writes all entries, however long it takes. What the database refuses for good is found by halving.
     async fn write(&mut self, entries: Vec<Entry>) {
         let mut parts = VecDeque::from([entries]);
-        while let Some(part) = parts.pop_front() {
+        while let Some(part) = parts.pop_front().filter(|part| !part.is_empty()) {
             let Err(mut refused) = self.write_part(part).await else {
                 continue;
             };

@@ -3,11 +3,11 @@
 use crate::support::{Db, NOW, later, numbers, until};
 use paceline::metrics::Metrics;
 use paceline::store::{AttemptFilter, Store};
+use paceline_core::agent::AgentState;
 use paceline_core::command::Change;
 use paceline_core::gate::CallingHours;
 use paceline_core::input::Prepared;
 use paceline_core::outcome::Outcome;
-use paceline_core::pbx::Progress;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,27 +20,24 @@ async fn while_nothing_can_be_written_senders_wait_and_readers_do_not() {
     const CHANGES: usize = 6_000;
     let db = Db::sqlite().await;
     let campaign = db.campaign("c").await;
-    campaign.task(&numbers(1)).await;
-    let lead = campaign.lease(1, NOW).await.leads.remove(0);
     let writer = db.store.writer();
-    let (new, _) = campaign.prepare(&writer, &lead, NOW).await;
     let blocked = db.block_writing().await;
-    let (sender, id, leg) = (writer.clone(), campaign.id, new.leg);
+    let (sender, id, agent) = (writer.clone(), campaign.id, campaign.agent);
     let sent = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&sent);
     let sending = tokio::spawn(async move {
-        for n in 0..CHANGES {
+        for n in 1..=CHANGES {
             let at = later(u64::try_from(n).unwrap());
-            sender
-                .change(
-                    id,
-                    Change::LegProgressed {
-                        leg,
-                        kind: Progress::Ringing,
-                        at,
-                    },
-                )
-                .await;
+            let state = AgentState::Available;
+            let change = Change::Agent {
+                agent,
+                state,
+                pbx: None,
+                leg: None,
+                paused: false,
+                at,
+            };
+            sender.change(id, change).await;
             counted.fetch_add(1, Ordering::Relaxed);
         }
     });
@@ -51,16 +48,13 @@ async fn while_nothing_can_be_written_senders_wait_and_readers_do_not() {
     drop(blocked);
     sending.await.unwrap();
     writer.flush().await;
-    let stats = writer.stats();
+    let (stats, changes) = (writer.stats(), u64::try_from(CHANGES).unwrap());
     assert_eq!(
         (stats.items, stats.changes_dropped, stats.failing),
-        (u64::try_from(CHANGES).unwrap() + 1, 0, false)
+        (changes, 0, false)
     );
-    assert_eq!(
-        db.store.legs_of_attempt(new.attempt).await.unwrap()[0].progress_at,
-        Some(NOW),
-        "the first of them"
-    );
+    let shown = db.store.agent(agent).await.unwrap().unwrap();
+    assert_eq!(shown.state_at, later(changes), "the last of them");
     db.check().await;
 }
 

@@ -56,12 +56,9 @@ pub(crate) async fn a_task_started_before_its_time_has_its_contacts_due(db: &Db)
     let task = campaign
         .task_with(TaskState::Scheduled, later(3600), contacts)
         .await;
-    assert!(
-        db.store
-            .move_task(task.id, &[TaskState::Scheduled], TaskState::Running)
-            .await
-            .unwrap()
-    );
+    assert!(db.store.start_task(task.id, later(1)).await.unwrap());
+    assert!(!db.store.start_task(task.id, later(2)).await.unwrap());
+    assert_eq!(db.store.task(task.id).await.unwrap().unwrap().start_at, later(1));
     assert_eq!(campaign.lease(10, later(1)).await.leads.len(), 1);
 }
 

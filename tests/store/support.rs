@@ -176,7 +176,7 @@ impl Db {
             (
                 "attempts made are counted",
                 "SELECT count(*) FROM task_contacts tc WHERE tc.attempts_made <> (SELECT count(*) FROM attempts a \
-                   WHERE a.task_id = tc.task_id AND a.contact_id = tc.contact_id)",
+                   WHERE a.task_id = tc.task_id AND a.contact_id = tc.contact_id AND a.ended_at_ms IS NOT NULL)",
             ),
             (
                 "no contact is due before its task thinks so",

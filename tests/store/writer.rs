@@ -53,7 +53,7 @@ pub(crate) async fn an_attempt_is_stored_whole_before_the_answer(db: &Db) {
         ]
     );
     let contact = &db.store.task_contacts(task.id, None, 1).await.unwrap()[0];
-    assert_eq!((contact.state, contact.attempts_made), (ContactState::Leased, 1));
+    assert_eq!((contact.state, contact.attempts_made), (ContactState::Leased, 0));
 }
 
 pub(crate) async fn a_number_listed_since_the_lease_is_refused(db: &Db) {
@@ -164,6 +164,7 @@ pub(crate) async fn a_contact_with_an_open_attempt_is_not_called_twice(db: &Db) 
     db.run("UPDATE attempts SET ended_at_ms = 1, outcome = 'busy'")
         .await;
     db.run("UPDATE legs SET ended_at_ms = 1, ended_by = 'us'").await;
+    db.run("UPDATE task_contacts SET attempts_made = 1").await;
     db.store.give_back(&returned, NOW).await.unwrap();
     assert_eq!(
         campaign.prepare(&writer, &lead, later(2)).await.1,
@@ -188,11 +189,13 @@ pub(crate) async fn the_life_of_a_call_is_stored(db: &Db) {
         at,
     };
     let early = Change::LegProgressed {
+        attempt,
         leg,
         kind: Progress::EarlyMedia,
         at: later(2),
     };
     let late = Change::LegProgressed {
+        attempt,
         leg,
         kind: Progress::Ringing,
         at: later(3),

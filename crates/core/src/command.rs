@@ -59,8 +59,10 @@ pub struct NewAttempt {
 /// A change of state to be stored.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// The leg rings, or sends early media. Stored with the leg's end or the next batch, whichever is first.
+    /// The leg rings, or sends early media. Stored with the leg's answer or end.
     LegProgressed {
+        /// Of which attempt.
+        attempt: AttemptId,
         /// Which.
         leg: LegId,
         /// Which of the two.

@@ -71,29 +71,23 @@ static LEGS: Many = Many::new(
     "INSERT INTO legs (id, attempt_id, pbx, trunk_id, created_at_ms) VALUES {rows}",
 );
 
-static COUNT_ATTEMPTS: Many = Many::new(
-    3,
-    "WITH v(task_id, contact_id, attempts_made) AS (VALUES {rows}) \
-     UPDATE task_contacts SET attempts_made = v.attempts_made \
-     FROM v WHERE task_contacts.task_id = v.task_id AND task_contacts.contact_id = v.contact_id",
-);
-
 /// Only while the attempt is open: run again after its commit, this must not settle what was leased since.
 static SETTLE_ENDED: Many = Many::new(
     6,
     "WITH v(attempt_id, task_id, contact_id, state, due_at_ms, outcome) AS (VALUES {rows}) \
      UPDATE task_contacts SET state = v.state, due_at_ms = coalesce(v.due_at_ms, task_contacts.due_at_ms), \
-       last_outcome = v.outcome \
+       last_outcome = v.outcome, attempts_made = attempts_made + 1 \
      FROM v WHERE task_contacts.task_id = v.task_id AND task_contacts.contact_id = v.contact_id \
        AND task_contacts.state = 'leased' \
        AND EXISTS (SELECT 1 FROM attempts a WHERE a.id = v.attempt_id AND a.ended_at_ms IS NULL)",
 );
 
+/// An open attempt holds its own number.
 static FREE_ENDED: Many = Many::new(
-    3,
-    "WITH v(attempt_id, task_id, contact_id) AS (VALUES {rows}) \
-     DELETE FROM number_leases WHERE (task_id, contact_id) IN (SELECT v.task_id, v.contact_id FROM v \
-       WHERE EXISTS (SELECT 1 FROM attempts a WHERE a.id = v.attempt_id AND a.ended_at_ms IS NULL))",
+    1,
+    "WITH v(attempt_id) AS (VALUES {rows}) \
+     DELETE FROM number_leases WHERE number IN (SELECT a.number FROM v JOIN attempts a ON a.id = v.attempt_id \
+       WHERE a.ended_at_ms IS NULL)",
 );
 
 static UPDATE_ATTEMPTS: Many = Many::new(
@@ -108,15 +102,15 @@ static UPDATE_ATTEMPTS: Many = Many::new(
 );
 
 static UPDATE_LEGS: Many = Many::new(
-    9,
-    "WITH v(id, progress, progress_at_ms, answered_at_ms, ended_at_ms, ended_by, q850, sip, detail) \
+    10,
+    "WITH v(attempt_id, id, progress, progress_at_ms, answered_at_ms, ended_at_ms, ended_by, q850, sip, detail) \
        AS (VALUES {rows}) \
      UPDATE legs SET progress = coalesce(legs.progress, v.progress), \
        progress_at_ms = coalesce(legs.progress_at_ms, v.progress_at_ms), \
        answered_at_ms = coalesce(legs.answered_at_ms, v.answered_at_ms), \
        ended_at_ms = coalesce(legs.ended_at_ms, v.ended_at_ms), ended_by = coalesce(legs.ended_by, v.ended_by), \
        q850 = coalesce(legs.q850, v.q850), sip = coalesce(legs.sip, v.sip), detail = coalesce(legs.detail, v.detail) \
-     FROM v WHERE legs.id = v.id",
+     FROM v WHERE legs.attempt_id = v.attempt_id AND legs.id = v.id",
 );
 
 static UPDATE_AGENTS: Many = Many::new(
@@ -214,7 +208,6 @@ async fn write_rows(tx: &mut Tx, batch: &Batch<'_>) -> Result<Written, DbError> 
     insert_decisions(tx, &plan.decisions).await?;
     ATTEMPTS.run(tx, &plan.attempts).await?;
     LEGS.run(tx, &plan.legs).await?;
-    COUNT_ATTEMPTS.run(tx, &plan.counts).await?;
     SETTLE.run(tx, &plan.settled).await?;
     settle_ended(tx, batch, &plan.freed).await?;
     update_attempts(tx, batch).await?;
@@ -232,7 +225,6 @@ struct Plan<'a> {
     decisions: Vec<Decided>,
     attempts: Vec<Arg<'a>>,
     legs: Vec<Arg<'a>>,
-    counts: Vec<Arg<'a>>,
     settled: Vec<Arg<'a>>,
     freed: Vec<(TaskId, ContactId)>,
 }
@@ -330,8 +322,6 @@ impl<'a> Plan<'a> {
             new.trunk.0,
             new.created_at.0,
         ]);
-        self.counts
-            .extend_from_slice(args![lead.task.0, lead.contact.0, ordinal]);
     }
 
     fn settle(
@@ -352,13 +342,13 @@ impl<'a> Plan<'a> {
 
 async fn settle_ended(tx: &mut Tx, batch: &Batch<'_>, freed: &[(TaskId, ContactId)]) -> Result<(), DbError> {
     let mut contacts = Vec::with_capacity(batch.ended.len() * 6);
-    let mut numbers = Vec::with_capacity(batch.ended.len() * 3);
+    let mut numbers = Vec::with_capacity(batch.ended.len());
     for ended in &batch.ended {
         let state = if ended.retry_at.is_some() { "ready" } else { "done" };
         let (attempt, task, contact) = (ended.attempt.0, ended.task.0, ended.contact.0);
         let due = ended.retry_at.map(|at| at.0);
         contacts.extend_from_slice(args![attempt, task, contact, state, due, ended.outcome.as_str()]);
-        numbers.extend_from_slice(args![attempt, task, contact]);
+        numbers.push(Arg::from(attempt));
     }
     SETTLE_ENDED.run(tx, &contacts).await?;
     FREE_ENDED.run(tx, &numbers).await?;
@@ -382,13 +372,14 @@ async fn update_attempts(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError> 
 }
 
 async fn update_legs(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError> {
-    let mut rows = Vec::with_capacity(batch.legs.len() * 9);
-    for (id, change) in &batch.legs {
+    let mut rows = Vec::with_capacity(batch.legs.len() * 10);
+    for ((attempt, id), change) in &batch.legs {
         let end = change.ended.map(|(end, _)| end);
         let detail = end
             .map(|end| end.detail.as_str())
             .filter(|detail| !detail.is_empty());
         rows.extend_from_slice(args![
+            attempt.0,
             id.0,
             change.progress.map(|(kind, _)| progress(kind)),
             change.progress.map(|(_, at)| at.0),
@@ -480,11 +471,10 @@ fn ended_by(by: EndedBy) -> &'static str {
 pub(in crate::store) fn statements() -> Vec<(&'static Many, &'static str)> {
     vec![
         (&FACTS, "ii"),
-        (&COUNT_ATTEMPTS, "iii"),
         (&SETTLE_ENDED, "uiitit"),
-        (&FREE_ENDED, "uii"),
+        (&FREE_ENDED, "u"),
         (&UPDATE_ATTEMPTS, "uiiiit"),
-        (&UPDATE_LEGS, "utiiitiit"),
+        (&UPDATE_LEGS, "uutiiitiit"),
         (&UPDATE_AGENTS, "itituib"),
         (&UPDATE_RECORDINGS, "ttiiit"),
         (&LOCK_CONTACTS, "ii"),

