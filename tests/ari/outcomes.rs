@@ -142,6 +142,14 @@ async fn only_the_callee_can_answer(version: Version) {
             legs.push((context, behaviour, leg));
         }
     }
+    // The switch's own ring timeout ends with the dialplan's answer.
+    let dial = format!("Local/{}@before", Behaviour::Rings.number(3));
+    let unanswered = bench
+        .driver
+        .dial(&dial, Duration::from_secs(2), Duration::from_secs(60))
+        .await;
+    let end = bench.driver.ended(unanswered).await;
+    assert_eq!((end.by, end.progressed), (EndedBy::RingTimeout, true), "{end:?}");
     for (context, behaviour, leg) in legs {
         let answers = behaviour.answers() && context != "nowhere";
         if answers {

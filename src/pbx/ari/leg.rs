@@ -51,10 +51,23 @@ pub(super) enum Stage {
 #[derive(Debug, Default)]
 pub(super) struct Behind {
     pub(super) answered: bool,
+    /// Trunks, or phones, that are being dialed now.
+    pub(super) dialing: usize,
     /// The newest cause that a trunk's channel gave.
     pub(super) cause: Cause,
-    /// Set while no trunk is being dialed any more and the last one refused: what it said.
+    /// What the last one said that refused.
     pub(super) failed: Option<Cause>,
+    /// The switch keeps our ring timeout only until the dialplan answers; from then on we do.
+    pub(super) ring_until: Option<Instant>,
+    /// We did.
+    pub(super) gave_up: bool,
+}
+
+impl Behind {
+    /// What was said by the last one that refused, if nobody is being dialed any more.
+    fn refusal(&self) -> Option<Cause> {
+        self.failed.filter(|_| self.dialing == 0)
+    }
 }
 
 #[derive(Debug)]
@@ -107,9 +120,11 @@ impl Leg {
         // A cause of its own means that the far end was faster than our hang-up.
         let ours = self.hang_up_asked
             && (self.answered() || !self.dial_over || matches!(cause.q850, None | Some(16)));
-        let refusal = self.behind.as_ref().and_then(|behind| behind.failed);
+        let refusal = self.behind.as_ref().and_then(|behind| behind.refusal());
+        let gave_up = self.behind.as_ref().is_some_and(|behind| behind.gave_up);
         let (by, cause) = match refusal {
             Some(trunk) if !self.answered() => (EndedBy::Network, trunk),
+            _ if gave_up && !self.answered() => (EndedBy::RingTimeout, cause),
             _ if ours => (EndedBy::Us, cause),
             _ if self.dial_over || self.answered() => (EndedBy::Network, cause),
             _ => (EndedBy::RingTimeout, cause),

@@ -15,7 +15,7 @@ use super::out::{Out, Then};
 use super::recordings::Recordings;
 use super::rest::{self, Placement};
 use paceline_core::ids::{AgentLegId, LegId};
-use paceline_core::pbx::{ConnectFault, DialString, EndedBy, LegEnd, PbxCommand, PbxEvent, Progress};
+use paceline_core::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent, Progress};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -72,36 +72,36 @@ impl Legs {
 
     // --- commands ---------------------------------------------------------------------------------------------
 
-    pub(super) fn command(&mut self, command: PbxCommand) {
+    pub(super) fn command(&mut self, command: PbxCommand, now: Instant) {
+        let side = match command {
+            PbxCommand::CallAgent { .. } => Side::Agent,
+            _ => Side::Callee,
+        };
         match command {
             PbxCommand::CallContact {
-                leg,
+                leg: LegId(leg),
                 dial,
                 caller_id,
                 ring_timeout,
                 duration_max,
-            } => self.place(
-                Side::Callee,
-                leg.0,
-                &dial,
-                caller_id.as_deref(),
-                ring_timeout,
-                duration_max,
-            ),
-            PbxCommand::CallAgent {
-                leg,
+            }
+            | PbxCommand::CallAgent {
+                leg: AgentLegId(leg),
                 dial,
                 caller_id,
                 ring_timeout,
                 duration_max,
-            } => self.place(
-                Side::Agent,
-                leg.0,
-                &dial,
-                caller_id.as_deref(),
-                ring_timeout,
-                duration_max,
-            ),
+            } => {
+                let placement = Placement {
+                    leg,
+                    argument: side.word(),
+                    dial: &dial,
+                    caller_id: caller_id.as_deref(),
+                    ring_timeout,
+                    duration_max,
+                };
+                self.place(side, &placement, now);
+            }
             PbxCommand::Connect { leg, agent_leg } => self.connect(leg, agent_leg),
             PbxCommand::HangUp { leg } => self.hang_up(Side::Callee, leg.0),
             PbxCommand::HangUpAgent { leg } => self.hang_up(Side::Agent, leg.0),
@@ -133,57 +133,45 @@ impl Legs {
             detail: DETAIL.to_owned(),
             ..LegEnd::default()
         };
-        self.out.events.extend(match command {
-            PbxCommand::CallContact { leg, .. } => Some(PbxEvent::Ended { leg, end: refused }),
-            PbxCommand::CallAgent { leg, .. } => Some(PbxEvent::AgentEnded { leg, end: refused }),
-            PbxCommand::Connect { leg, agent_leg } => Some(PbxEvent::ConnectFailed {
+        let answer = match command {
+            PbxCommand::CallContact { leg, .. } => PbxEvent::Ended { leg, end: refused },
+            PbxCommand::CallAgent { leg, .. } => PbxEvent::AgentEnded { leg, end: refused },
+            PbxCommand::Connect { leg, agent_leg } => PbxEvent::ConnectFailed {
                 leg,
                 agent_leg,
                 fault: ConnectFault::Refused,
-            }),
-            PbxCommand::HangUp { leg: LegId(leg) } | PbxCommand::HangUpAgent { leg: AgentLegId(leg) } => {
-                if let Some(leg) = self.legs.get_mut(&leg) {
-                    leg.hang_up_asked = true;
-                }
-                None
-            }
-            PbxCommand::Record { recording, .. } => Some(PbxEvent::RecordingFailed {
+            },
+            PbxCommand::Record { recording, .. } => PbxEvent::RecordingFailed {
                 recording,
                 reason: DETAIL.to_owned(),
-            }),
-            PbxCommand::StopRecording { recording } => {
-                self.recordings.stop_later(&recording);
-                None
-            }
-        });
+            },
+            PbxCommand::HangUp { leg } => return self.hang_up_later(Side::Callee, leg.0),
+            PbxCommand::HangUpAgent { leg } => return self.hang_up_later(Side::Agent, leg.0),
+            PbxCommand::StopRecording { recording } => return self.recordings.stop_later(&recording),
+        };
+        self.out.events.push_back(answer);
     }
 
-    fn place(
-        &mut self,
-        side: Side,
-        leg: Uuid,
-        dial: &DialString,
-        caller_id: Option<&str>,
-        ring_timeout: Duration,
-        duration_max: Duration,
-    ) {
-        let through_dialplan = rest::goes_through_dialplan(dial);
+    /// To be done once the link stands again: the leg is found then, or has vanished.
+    fn hang_up_later(&mut self, side: Side, leg: Uuid) {
+        if !self.ended.ids.contains(&leg) {
+            let leg = self.legs.entry(leg).or_insert_with(|| Leg::new(side, false));
+            leg.hang_up_asked = true;
+        }
+    }
+
+    fn place(&mut self, side: Side, placement: &Placement<'_>, now: Instant) {
+        let through_dialplan = rest::goes_through_dialplan(placement.dial);
         if through_dialplan {
             self.watch_trunks();
         }
-        self.legs.insert(leg, Leg::new(side, through_dialplan));
-        let request = rest::originate(
-            &self.app,
-            &Placement {
-                leg,
-                argument: side.word(),
-                dial,
-                caller_id,
-                ring_timeout,
-                duration_max,
-            },
-        );
-        self.out.ask(leg, Then::Placed(leg), request);
+        let mut leg = Leg::new(side, through_dialplan);
+        if let Some(behind) = leg.behind.as_deref_mut() {
+            behind.ring_until = Some(now + placement.ring_timeout);
+        }
+        self.legs.insert(placement.leg, leg);
+        let request = rest::originate(&self.app, placement);
+        self.out.ask(placement.leg, Then::Placed(placement.leg), request);
     }
 
     /// Has the switch tell us about all channels of its SIP endpoints, so that trunks' causes are seen. On demand only:
@@ -337,6 +325,7 @@ impl Legs {
         };
         match status {
             DialStatus::Begun => {
+                behind.dialing += 1;
                 behind.failed = None;
                 behind.cause = self
                     .strays
@@ -349,14 +338,17 @@ impl Legs {
             DialStatus::Ringing | DialStatus::Progress => self.progressed(id, status),
             DialStatus::Answered => {
                 behind.answered = true;
+                behind.dialing = behind.dialing.saturating_sub(1);
                 self.trunks.remove(peer);
                 self.answered_if_proven(id);
             }
             DialStatus::Failed => {
                 behind.failed = Some(behind.cause);
+                behind.dialing = behind.dialing.saturating_sub(1);
                 self.trunks.remove(peer);
             }
             DialStatus::Cancelled => {
+                behind.dialing = behind.dialing.saturating_sub(1);
                 self.trunks.remove(peer);
             }
             DialStatus::Other => {}
@@ -464,6 +456,15 @@ impl Legs {
             {
                 leg.quiet = Quiet::Silence;
                 self.out.ask(*id, Then::Nothing, rest::send_silence(*id));
+            }
+            if leg.stage == Stage::DialplanOnly
+                && let Some(behind) = leg.behind.as_deref_mut()
+                && !behind.gave_up
+                && behind.ring_until.is_some_and(|until| until <= now)
+            {
+                behind.gave_up = true;
+                self.out
+                    .ask(*id, Then::HungUp(*id), rest::hang_up(&id.to_string()));
             }
         }
     }

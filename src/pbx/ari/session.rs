@@ -7,7 +7,7 @@ use super::link::Ports;
 use super::out::Then;
 use super::rest;
 use super::way::{REQUESTS_MAX, Way};
-use super::wire::{Http, Socket};
+use super::wire::{Http, HttpError, Socket};
 use crate::pbx::Stamped;
 use futures_util::{Sink as _, Stream as _};
 use std::collections::VecDeque;
@@ -46,7 +46,7 @@ pub(super) enum Lost {
     #[error("it left a request without a reply; check its load")]
     NoReply,
     #[error("a request over HTTP failed; check its load and http.conf's sessionlimit")]
-    Http(#[source] reqwest::Error),
+    Http(#[source] HttpError),
     #[error("our own queue of events is full, so we let go; check this machine's load")]
     Congested,
     #[error("another ARI client uses our application's name; give every client a name of its own")]
@@ -134,8 +134,9 @@ impl<'a> Session<'a> {
                 && let Poll::Ready(command) = self.ports.commands.poll_recv(cx)
             {
                 idle = false;
-                self.legs.command(command.ok_or(End::Stopped)?);
-                self.deliver(Instant::now())?;
+                let now = Instant::now();
+                self.legs.command(command.ok_or(End::Stopped)?, now);
+                self.deliver(now)?;
             }
             if let Way::Http(way) = &mut self.way
                 && let Poll::Ready((then, reply)) = way.poll_reply(cx)

@@ -5,7 +5,7 @@
 //! earlier one for the same leg.
 
 use super::out::{Ask, Then};
-use super::wire::{Http, HttpReply, REPLY_WAIT_MAX};
+use super::wire::{Http, HttpError, HttpReply, REPLY_WAIT_MAX};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use std::collections::{HashSet, VecDeque};
@@ -109,7 +109,7 @@ impl SocketWay {
     }
 }
 
-type HttpDone = (Uuid, bool, Then, Result<HttpReply, reqwest::Error>);
+type HttpDone = (Uuid, bool, Then, Result<HttpReply, HttpError>);
 
 /// Requests over HTTP: several at once, but one at a time for each leg. One for the nil leg concerns the whole switch:
 /// nothing passes it.
@@ -162,10 +162,7 @@ impl HttpWay {
     }
 
     /// A reply that has come.
-    pub(super) fn poll_reply(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<(Then, Result<HttpReply, reqwest::Error>)> {
+    pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<(Then, Result<HttpReply, HttpError>)> {
         match self.running.poll_next_unpin(cx) {
             Poll::Ready(Some((key, urgent, then, reply))) => {
                 self.busy.remove(&key);

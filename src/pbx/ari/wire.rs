@@ -24,6 +24,8 @@ const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
 const HTTP_IDLE_MAX: Duration = Duration::from_secs(5);
 /// One event is 1 to 2 kB.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// A list of 20,000 channels is 14 MB.
+const BODY_BYTES_MAX: usize = 64 << 20;
 /// What may wait in us while the switch does not read.
 const UNSENT_BYTES_MAX: usize = 1 << 20;
 
@@ -40,7 +42,7 @@ pub(super) enum WireError {
     #[error(
         "no answer from the switch's HTTP server; check that Asterisk runs and that http.conf has enabled=yes"
     )]
-    Http(#[source] reqwest::Error),
+    Http(#[source] HttpError),
     /// 401 or 403.
     #[error("the switch refuses our ARI user; check username, password and read_only in ari.conf")]
     Unauthorised,
@@ -71,6 +73,17 @@ pub(super) enum WireError {
         #[source]
         err: serde_json::Error,
     },
+}
+
+/// Why a request over HTTP has no reply.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HttpError {
+    /// No reply, or half of one.
+    #[error("the connection failed; check that Asterisk runs and can be reached")]
+    Broken(#[source] reqwest::Error),
+    /// A reply that cannot be meant seriously.
+    #[error("the reply is longer than {BODY_BYTES_MAX} bytes; check what listens at the switch's url")]
+    TooLong,
 }
 
 /// The switch's HTTP server.
@@ -121,7 +134,8 @@ impl Http {
     }
 
     /// Sends a request; any status is a reply.
-    pub(super) async fn send(&self, request: Request) -> Result<HttpReply, reqwest::Error> {
+    pub(super) async fn send(&self, request: Request) -> Result<HttpReply, HttpError> {
+        let broken = |err: reqwest::Error| HttpError::Broken(err.without_url());
         let method = match request.method {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
@@ -137,10 +151,17 @@ impl Http {
                 .header(reqwest::header::CONTENT_TYPE, "application/json")
                 .body(body);
         }
-        let reply = builder.send().await.map_err(reqwest::Error::without_url)?;
+        let mut reply = builder.send().await.map_err(broken)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = reply.chunk().await.map_err(broken)? {
+            if body.len() + chunk.len() > BODY_BYTES_MAX {
+                return Err(HttpError::TooLong);
+            }
+            body.extend_from_slice(&chunk);
+        }
         Ok(HttpReply {
             status: reply.status().as_u16(),
-            body: reply.bytes().await.map_err(reqwest::Error::without_url)?.into(),
+            body,
         })
     }
 

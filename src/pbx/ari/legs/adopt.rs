@@ -5,8 +5,11 @@ use crate::pbx::ari::leg::{Found, Leg, Quiet, Side, Stage};
 use crate::pbx::ari::out::Then;
 use crate::pbx::ari::rest;
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
+
+/// How long a leg may go on ringing whose ring timeout a former run of ours took with it.
+const RING_AFTER_GAP_MAX: Duration = Duration::from_secs(60);
 
 impl Legs {
     /// Takes over what was found on the switch: `found` is every channel of ours, `trunks_watched` whether the switch
@@ -34,6 +37,9 @@ impl Legs {
                 if !(found.stage == Stage::DialplanOnly && leg.answered()) {
                     leg.stage = found.stage;
                 }
+            }
+            if let Some(behind) = leg.behind.as_deref_mut() {
+                behind.ring_until.get_or_insert(now + RING_AFTER_GAP_MAX);
             }
             if leg.answered()
                 && let Some(behind) = leg.behind.as_deref_mut()

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::pbx::ari::leg::Found;
+use paceline_core::pbx::DialString;
 use std::borrow::Cow;
 
 struct Script {
@@ -83,13 +84,16 @@ impl Script {
 
     fn call(&mut self, dial: &str) -> LegId {
         let leg = LegId(Uuid::now_v7());
-        self.legs.command(PbxCommand::CallContact {
-            leg,
-            dial: DialString(dial.to_owned()),
-            caller_id: None,
-            ring_timeout: Duration::from_secs(30),
-            duration_max: Duration::from_secs(3600),
-        });
+        self.legs.command(
+            PbxCommand::CallContact {
+                leg,
+                dial: DialString(dial.to_owned()),
+                caller_id: None,
+                ring_timeout: Duration::from_secs(30),
+                duration_max: Duration::from_secs(3600),
+            },
+            self.now,
+        );
         leg
     }
 
@@ -103,13 +107,16 @@ impl Script {
 
     fn agent(&mut self) -> AgentLegId {
         let leg = AgentLegId(Uuid::now_v7());
-        self.legs.command(PbxCommand::CallAgent {
-            leg,
-            dial: DialString("PJSIP/agent-1".to_owned()),
-            caller_id: None,
-            ring_timeout: Duration::from_secs(30),
-            duration_max: Duration::from_secs(3600),
-        });
+        self.legs.command(
+            PbxCommand::CallAgent {
+                leg,
+                dial: DialString("PJSIP/agent-1".to_owned()),
+                caller_id: None,
+                ring_timeout: Duration::from_secs(30),
+                duration_max: Duration::from_secs(3600),
+            },
+            self.now,
+        );
         self.start(leg.0);
         assert_eq!(
             self.paths(),
@@ -152,10 +159,13 @@ fn an_agent_who_hears_nothing_for_long_gets_silence_until_a_callee_comes() {
     assert!(script.paths().is_empty());
 
     let leg = script.answered();
-    script.legs.command(PbxCommand::Connect {
-        leg,
-        agent_leg: agent,
-    });
+    script.legs.command(
+        PbxCommand::Connect {
+            leg,
+            agent_leg: agent,
+        },
+        script.now,
+    );
     // The callee first: that is what somebody waits for.
     assert_eq!(
         script.paths(),
@@ -210,7 +220,7 @@ fn an_end_is_said_once_though_it_comes_twice_and_is_asked_for_late() {
     let leg = script.answered();
     script.destroyed(leg.0, 16);
     script.destroyed(leg.0, 16);
-    script.legs.command(PbxCommand::HangUp { leg });
+    script.legs.command(PbxCommand::HangUp { leg }, script.now);
     assert!(script.paths().is_empty());
     let said = script.said();
     assert_eq!(
@@ -224,7 +234,7 @@ fn a_hang_up_of_what_the_switch_does_not_know_waits_a_moment_for_the_real_end() 
     let mut script = Script::new();
     for real_end_comes in [true, false] {
         let leg = script.answered();
-        script.legs.command(PbxCommand::HangUp { leg });
+        script.legs.command(PbxCommand::HangUp { leg }, script.now);
         assert!(script.reply(Then::HungUp(leg.0), 404));
         script.pass(Duration::from_millis(500));
         assert!(script.said().is_empty());
@@ -248,7 +258,7 @@ fn a_busy_that_crosses_our_hang_up_is_still_a_busy() {
     for (q850, by) in [(17, EndedBy::Network), (16, EndedBy::Us)] {
         let leg = script.call("PJSIP/+12025550170@carrier");
         script.dial(leg.0, DialStatus::Begun);
-        script.legs.command(PbxCommand::HangUp { leg });
+        script.legs.command(PbxCommand::HangUp { leg }, script.now);
         script.dial(leg.0, DialStatus::Failed);
         script.destroyed(leg.0, q850);
         assert_eq!(end_of(&script.said()).by, by);
@@ -325,10 +335,13 @@ fn a_connect_to_somebody_who_left_says_who() {
             script.destroyed(agent.0, 16);
         }
         script.said();
-        script.legs.command(PbxCommand::Connect {
-            leg,
-            agent_leg: agent,
-        });
+        script.legs.command(
+            PbxCommand::Connect {
+                leg,
+                agent_leg: agent,
+            },
+            script.now,
+        );
         script.reply(Then::Connected(leg, agent), status);
         assert_eq!(
             script.said(),
@@ -345,13 +358,16 @@ fn a_connect_to_somebody_who_left_says_who() {
 fn an_agent_who_cannot_be_held_is_hung_up() {
     let mut script = Script::new();
     let agent = AgentLegId(Uuid::now_v7());
-    script.legs.command(PbxCommand::CallAgent {
-        leg: agent,
-        dial: DialString("PJSIP/agent-1".to_owned()),
-        caller_id: None,
-        ring_timeout: Duration::from_millis(1),
-        duration_max: Duration::from_millis(1),
-    });
+    script.legs.command(
+        PbxCommand::CallAgent {
+            leg: agent,
+            dial: DialString("PJSIP/agent-1".to_owned()),
+            caller_id: None,
+            ring_timeout: Duration::from_millis(1),
+            duration_max: Duration::from_millis(1),
+        },
+        script.now,
+    );
     script.start(agent.0);
     script.asked();
     assert!(!script.reply(Then::Held(agent.0), 500));
@@ -416,4 +432,87 @@ fn ids_of_others_are_passed_over() {
         });
     }
     assert!(script.paths().is_empty() && script.said().is_empty());
+}
+
+#[test]
+fn a_leg_whose_dialplan_answers_has_its_ring_timeout_kept_by_us() {
+    let mut script = Script::new();
+    for refused in [false, true] {
+        let leg = script.call("Local/12025550175@from-internal/n");
+        script.start(leg.0);
+        script.behind(leg.0, "1.1", DialStatus::Begun);
+        script.behind(leg.0, "1.1", DialStatus::Ringing);
+        if refused {
+            script.event(&Event::HangupRequest {
+                channel: "1.1".into(),
+                cause: cause(17),
+            });
+            script.behind(leg.0, "1.1", DialStatus::Failed);
+        }
+        script.asked();
+        script.said();
+        script.pass(Duration::from_secs(29));
+        assert!(script.paths().is_empty());
+        script.pass(Duration::from_secs(2));
+        assert_eq!(script.paths(), [format!("DELETE channels/{leg}")]);
+        script.pass(Duration::from_secs(2));
+        assert!(script.paths().is_empty());
+        script.destroyed(leg.0, 16);
+        let said = script.said();
+        let by = if refused {
+            EndedBy::Network
+        } else {
+            EndedBy::RingTimeout
+        };
+        assert_eq!((end_of(&said).by, end_of(&said).answered), (by, false));
+    }
+}
+
+#[test]
+fn one_phone_of_several_that_is_busy_does_not_end_the_ringing() {
+    let mut script = Script::new();
+    let leg = script.call("Local/600@from-internal/n");
+    for phone in ["1.1", "1.2"] {
+        script.behind(leg.0, phone, DialStatus::Begun);
+    }
+    script.event(&Event::HangupRequest {
+        channel: "1.1".into(),
+        cause: cause(17),
+    });
+    script.behind(leg.0, "1.1", DialStatus::Failed);
+    script.behind(leg.0, "1.2", DialStatus::Ringing);
+    // Our ring timeout, kept by the switch.
+    script.destroyed(leg.0, 19);
+    let said = script.said();
+    assert!(matches!(
+        said.last(),
+        Some(PbxEvent::Ended { end, .. }) if end.by == EndedBy::RingTimeout && end.progressed
+    ));
+}
+
+#[test]
+fn a_hang_up_asked_for_before_the_first_link_is_done_or_said_to_be_late() {
+    let mut script = Script::new();
+    let (there, gone) = (LegId(Uuid::now_v7()), AgentLegId(Uuid::now_v7()));
+    script.legs.command_unlinked(PbxCommand::HangUp { leg: there });
+    script
+        .legs
+        .command_unlinked(PbxCommand::HangUpAgent { leg: gone });
+    let found = Found {
+        side: Side::Callee,
+        stage: Stage::Answered,
+        rang: false,
+        through_dialplan: false,
+        in_app: true,
+        bridge: None,
+    };
+    script
+        .legs
+        .adopt(&HashMap::from([(there.0, found)]), false, script.now);
+    assert_eq!(script.paths(), [format!("DELETE channels/{there}")]);
+    script.pass(Duration::from_secs(2));
+    assert!(matches!(
+        script.said().as_slice(),
+        [PbxEvent::AgentEnded { leg, end }] if *leg == gone && end.by == EndedBy::Vanished
+    ));
 }
