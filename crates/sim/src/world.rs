@@ -133,6 +133,8 @@ struct World {
     starts: u64,
     connected: u64,
     dialed: u64,
+    /// How far the wall clock has jumped, ms.
+    jumped_ms: i64,
     healing: bool,
     healed_at: Mono,
     rng_store: ChaCha8Rng,
@@ -202,6 +204,8 @@ enum Happening {
     TaskResumes(TaskId),
     CampaignPauses(usize),
     CampaignResumes(usize),
+    SettingsChange(usize),
+    ClockJumps,
 }
 
 impl World {
@@ -232,6 +236,7 @@ impl World {
             starts: 0,
             connected: 0,
             dialed: 0,
+            jumped_ms: 0,
             healing: false,
             healed_at: Mono::default(),
             rng_store: stream(seed, "world", "store", 0),
@@ -325,7 +330,7 @@ impl World {
     fn now(&self) -> Now {
         Now {
             mono: self.now,
-            wall: STARTS_AT.plus(self.now.0),
+            wall: Wall(STARTS_AT.plus(self.now.0).0.saturating_add(self.jumped_ms)),
         }
     }
 

@@ -99,6 +99,8 @@ impl World {
         }
         for campaign in 0..self.campaigns.len() {
             self.set_active(campaign, true)?;
+            let config = super::campaign_config(&self.options, campaign, &self.switches);
+            self.configure(campaign, config)?;
         }
         self.settle()?;
         for switch in 0..self.switches.len() {

@@ -58,6 +58,10 @@ pub struct WorldOptions {
     pub stop_every: Option<Duration>,
     /// Mean time between two pauses of a campaign.
     pub pause_every: Option<Duration>,
+    /// Mean time between two changes of a campaign's settings.
+    pub settings_every: Option<Duration>,
+    /// Mean time between two jumps of the wall clock.
+    pub jump_every: Option<Duration>,
     /// How long the store takes for one thing.
     pub store_latency: Spread,
     /// Probability that the store fails.
@@ -115,11 +119,15 @@ pub enum Trouble {
     SharedNumbers,
     /// More than one campaign, switch and task.
     Several,
+    /// Settings change, trunks come and go.
+    Settings,
+    /// The wall clock jumps.
+    ClockJumps,
 }
 
 impl Trouble {
     /// Every kind.
-    pub const ALL: [Trouble; 23] = [
+    pub const ALL: [Trouble; 25] = [
         Trouble::EventLost,
         Trouble::EventTwice,
         Trouble::EventLate,
@@ -143,6 +151,8 @@ impl Trouble {
         Trouble::TimeLimits,
         Trouble::SharedNumbers,
         Trouble::Several,
+        Trouble::Settings,
+        Trouble::ClockJumps,
     ];
 
     /// Whether it keeps from us, or from the switch, what the other one says: no outcome is certain then.
@@ -170,7 +180,9 @@ impl Trouble {
             | Trouble::PhonesDrop
             | Trouble::TimeLimits
             | Trouble::SharedNumbers
-            | Trouble::Several => false,
+            | Trouble::Several
+            | Trouble::Settings
+            | Trouble::ClockJumps => false,
         }
     }
 
@@ -215,6 +227,8 @@ impl WorldOptions {
             restless_every: None,
             stop_every: None,
             pause_every: None,
+            settings_every: None,
+            jump_every: None,
             store_latency: Spread::Uniform(Duration::from_millis(1), Duration::from_millis(10)),
             store_fails: 0.0,
             gate_refuses: 0.0,
@@ -319,6 +333,8 @@ impl WorldOptions {
                 self.agent_leg_duration_max = secs(rng.random_range(60..1200));
             }
             Trouble::SharedNumbers => self.shared_numbers = true,
+            Trouble::Settings => self.settings_every = every,
+            Trouble::ClockJumps => self.jump_every = every,
             Trouble::Several => {
                 self.campaigns = rng.random_range(1..=3);
                 self.switches = rng.random_range(1..=2);

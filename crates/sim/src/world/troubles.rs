@@ -3,6 +3,7 @@
 use super::{Happening, Wish, World, agent_template};
 use crate::random::{Spread, happens};
 use paceline_core::agent::AgentState;
+use paceline_core::campaign::{CampaignConfig, RecordingPolicy};
 use paceline_core::engine::EngineError;
 use paceline_core::ids::TaskId;
 use paceline_core::input::{AgentRequest, Input};
@@ -33,7 +34,9 @@ impl World {
         }
         for campaign in 0..self.campaigns.len() {
             self.plan_next(self.options.pause_every, Happening::CampaignPauses(campaign));
+            self.plan_next(self.options.settings_every, Happening::SettingsChange(campaign));
         }
+        self.plan_next(self.options.jump_every, Happening::ClockJumps);
     }
 
     /// Plans a trouble, if there is any of its kind and we are not healing.
@@ -129,6 +132,16 @@ impl World {
                 self.plan_next(self.options.stop_every, Happening::TaskStops(task));
                 self.set_task(task, true, Input::WorkAdded)
             }
+            Happening::SettingsChange(campaign) => {
+                self.plan_next(self.options.settings_every, Happening::SettingsChange(campaign));
+                let settings = self.draw_settings(campaign);
+                self.configure(campaign, settings)
+            }
+            Happening::ClockJumps => {
+                self.plan_next(self.options.jump_every, Happening::ClockJumps);
+                self.jumped_ms += self.rng_trouble.random_range(-3_600_000..3_600_000);
+                Ok(())
+            }
             Happening::CampaignPauses(campaign) => {
                 let lasts = self.draw_pause(30);
                 self.plan(lasts, Happening::CampaignResumes(campaign));
@@ -178,6 +191,33 @@ impl World {
             campaign.active = active;
         }
         self.tell(campaign, Input::SetActive(active))
+    }
+
+    /// Other settings for a campaign: shorter times, with or without recordings, at times without trunks.
+    fn draw_settings(&mut self, campaign: usize) -> CampaignConfig {
+        let mut config = super::campaign_config(&self.options, campaign, &self.switches);
+        config.ring_timeout = config
+            .ring_timeout
+            .mul_f64(self.rng_trouble.random_range(0.5..1.0));
+        config.wrap_up = config.wrap_up.mul_f64(self.rng_trouble.random_range(0.0..1.0));
+        config.recording = happens(&mut self.rng_trouble, 0.5).then(RecordingPolicy::default);
+        if happens(&mut self.rng_trouble, 0.3) {
+            config.trunks.clear();
+        }
+        config
+    }
+
+    pub(super) fn configure(&mut self, campaign: usize, config: CampaignConfig) -> Result<(), String> {
+        self.note(|| format!("campaign {campaign} is configured: {config:?}"));
+        let now = self.now();
+        if let Some(engine) = self.process.as_mut().and_then(|p| p.engines.get_mut(campaign)) {
+            engine.configure(now, config.clone());
+            engine.check()?;
+        }
+        if let Some(campaign) = self.campaigns.get_mut(campaign) {
+            campaign.config = config;
+        }
+        Ok(())
     }
 
     /// The state that the engine shows for a person; none if the engine does not know them, or is not there.
