@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod import;
 mod keys;
+mod pace;
 pub mod progress;
 pub mod screen;
 mod serve;
@@ -72,6 +73,11 @@ enum Command {
     ///
     /// The list appears once it is complete; a failed import leaves nothing behind. It may run while `serve` does.
     Import(import::ImportArgs),
+    /// Decide for another dialer, or a simulator, how many calls to launch: events and ticks in, decisions out.
+    ///
+    /// Reads one JSON object a line from standard input: a `config`, then `agent` and `call` events and `tick`s. Answers
+    /// each tick with one line. docs/pacing.md has the protocol.
+    Pace,
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     Key(keys::KeyCommand),
@@ -114,6 +120,9 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
     if let Command::Config(ConfigCommand::Check { json }) = cli.command {
         return check::run(file, json);
     }
+    if let Command::Pace = cli.command {
+        return pace::run();
+    }
     let config = match cli.command {
         Command::Demo(_) => Config::default(),
         _ => Config::load(file)?,
@@ -128,7 +137,7 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
     match cli.command {
-        Command::Config(_) => Ok(()),
+        Command::Config(_) | Command::Pace => Ok(()),
         Command::Demo(args) => runtime.block_on(demo::run(args, screen)),
         Command::Serve { json } => runtime.block_on(serve::run(&config, screen, json)),
         Command::Key(command) => runtime.block_on(keys::run(&config, command)),

@@ -13,6 +13,7 @@ pub mod dialer;
 pub mod import;
 pub mod metrics;
 pub mod numbers;
+pub mod pace;
 pub mod pbx;
 pub mod settings;
 pub mod store;

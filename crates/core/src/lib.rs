@@ -16,6 +16,7 @@ pub mod input;
 pub mod live;
 pub mod number;
 pub mod outcome;
+pub mod pacing;
 pub mod pbx;
 pub mod retry;
 pub mod time;

@@ -8,6 +8,7 @@
 pub mod callee;
 pub mod config;
 mod link;
+pub mod pacing;
 mod phone;
 pub mod random;
 pub mod switch;

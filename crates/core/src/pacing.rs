@@ -1,0 +1,512 @@
+//! How many calls to launch now, so that agents wait little and few callees find no agent.
+//!
+//! In: what agents and calls do, as it happens, and ticks. Out: at each tick a [`PacingReport`]: how many calls to
+//! launch, and why not one more. Learns how calls and agents behave (`pacing/learner.rs`), forecasts who will need an
+//! agent and which agents will be free (`pacing/forecast.rs`, `pacing/crowd.rs`), and launches while the risk that the
+//! next callee finds none stays below what the abandon rules still allow (`pacing/budget.rs`). Knows no contact, no trunk
+//! and no store. Start at [`Pacer::tick`]. The model and its figures: docs/pacing.md.
+
+mod book;
+mod budget;
+mod crowd;
+mod drift;
+mod forecast;
+mod hazards;
+mod learner;
+mod observe;
+mod report;
+pub mod rules;
+
+pub use book::{AgentKey, AgentStep, CallKey};
+pub use budget::{LearntAccount, Part};
+pub use hazards::LearntBin;
+pub use learner::Learnt;
+pub use observe::CallStep;
+pub use report::{EffectiveMode, Fallback, PaceLimit, PacingReport};
+
+use crate::time::{Mono, Now, Wall};
+use book::{AgentSpell, Book, Flight};
+use budget::Budget;
+use crowd::Crowd;
+use forecast::{HORIZONS, Row, Tables, dial, horizons, ring};
+use jiff::tz::TimeZone;
+use learner::Learner;
+use observe::TrunkTrouble;
+use rules::AbandonRule;
+use std::time::Duration;
+
+/// A call asked for and not seen dialing after this was not placed.
+const ASKED_SECS_MAX: f64 = 3.0;
+/// Time after which a state that nothing ended is taken to be over.
+const DIALING_SECS_MARGIN: f64 = 15.0;
+const RINGING_SECS_MARGIN: f64 = 10.0;
+const LISTENING_SECS_MAX: f64 = 15.0;
+const WAITING_SECS_MARGIN: f64 = 1.5;
+/// Consecutive trunk failures after which only probes are sent.
+const FAILURES_MAX: u32 = 5;
+const PROBE_EVERY_SECS: f64 = 1.0;
+/// Tables are made anew at most this often.
+const TABLES_EVERY_SECS: f64 = 1.0;
+/// Below this risk a predictive campaign is progressive, and says so.
+const RISK_MIN: f64 = 0.001;
+/// Calls whose end must have been seen before any is launched ahead.
+const CALLS_SEEN_MIN: u32 = 10;
+/// Calls in flight for each agent, at most.
+const IN_FLIGHT_PER_AGENT: usize = 40;
+/// Calls launched at one tick, at most, however many agents there are.
+const LAUNCH_MAX: usize = 2_000;
+/// Over which time the pace of live answers is taken.
+const PACE_SECS: f64 = 600.0;
+
+/// How a campaign is paced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PacingSettings {
+    /// How calls are launched.
+    pub mode: PacingMode,
+    /// The abandon rules that it keeps, all at once.
+    pub rules: Vec<AbandonRule>,
+    /// From a person's verdict until an agent must be there.
+    pub connect_limit: Duration,
+    /// How long a callee's phone rings.
+    pub ring_timeout: Duration,
+    /// For rules that go by the calendar.
+    pub zone: TimeZone,
+}
+
+/// How calls are launched.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PacingMode {
+    /// As far ahead of free agents as the rules allow.
+    Predictive,
+    /// This many calls in flight for each free agent, while the rules allow.
+    Power(f64),
+    /// As many calls in flight as agents are free.
+    Progressive,
+}
+
+/// What else bounds a launch. None: no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Free trunk channels.
+    pub channels: Option<u32>,
+    /// Contacts that are ready.
+    pub contacts: Option<u32>,
+}
+
+/// The controller of one campaign on one switch.
+#[derive(Clone, Debug)]
+pub struct Pacer {
+    settings: PacingSettings,
+    book: Book,
+    learner: Learner,
+    budget: Budget,
+    trunks: TrunkTrouble,
+    tables: Tables,
+    tables_at: f64,
+    probed_at: f64,
+    pace: Pace,
+}
+
+/// Live answers per second, of late.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    answers: f64,
+    weight: f64,
+    at: Option<f64>,
+}
+
+impl Pace {
+    fn fade(&mut self, at: f64) {
+        if let Some(before) = self.at
+            && at > before
+        {
+            let keep = (-(at - before) / PACE_SECS).exp();
+            self.answers *= keep;
+            self.weight = self.weight * keep + (1.0 - keep) * PACE_SECS;
+        }
+        self.at = Some(self.at.map_or(at, |before| before.max(at)));
+    }
+
+    /// Per second; what was before the start is taken as a minute without answers.
+    fn rate(&self) -> f64 {
+        self.answers / self.weight.max(60.0)
+    }
+}
+
+impl Pacer {
+    /// A controller that knows nothing yet but what `learnt` says.
+    pub fn new(settings: PacingSettings, learnt: Option<&Learnt>) -> Self {
+        let mut learner = Learner::new();
+        let mut budget = Budget::new(&settings.rules, settings.zone.clone());
+        if let Some(learnt) = learnt {
+            learner.recall(learnt);
+            budget.recall(&learnt.accounts);
+        }
+        let tables = learner.tables(0.0, ring_secs(&settings), settings.connect_limit.as_secs_f64());
+        Self {
+            settings,
+            book: Book::default(),
+            learner,
+            budget,
+            trunks: TrunkTrouble::default(),
+            tables,
+            tables_at: f64::NEG_INFINITY,
+            probed_at: f64::NEG_INFINITY,
+            pace: Pace {
+                answers: 0.0,
+                weight: 0.0,
+                at: None,
+            },
+        }
+    }
+
+    /// Takes new settings; what was learnt, and what was abandoned under a rule of the same name, stays.
+    pub fn configure(&mut self, settings: PacingSettings) {
+        if settings == self.settings {
+            return;
+        }
+        let accounts = self.budget.learnt();
+        self.budget = Budget::new(&settings.rules, settings.zone.clone());
+        self.budget.recall(&accounts);
+        self.settings = settings;
+        self.tables_at = f64::NEG_INFINITY;
+    }
+
+    /// What was learnt so far.
+    pub fn learnt(&self) -> Learnt {
+        self.learner.learnt(self.budget.learnt())
+    }
+
+    /// Events that were not taken because too many calls or agents are known.
+    pub fn dropped(&self) -> u64 {
+        self.book.dropped
+    }
+
+    /// An agent has come, gone, or changed state.
+    pub fn agent(&mut self, at: Mono, agent: AgentKey, step: AgentStep) {
+        observe::agent(&mut self.book, &mut self.learner, secs(at), agent, step);
+    }
+
+    /// An agent will leave at this time, or once the present call is over if that is later. None: stays.
+    pub fn agent_leaves(&mut self, agent: AgentKey, at: Option<Mono>) {
+        if let Some(spell) = self.book.agents.get_mut(&agent) {
+            spell.leaves_at = at.map(secs);
+        }
+    }
+
+    /// Something has happened to a call.
+    pub fn call(&mut self, now: Now, call: CallKey, step: CallStep) {
+        let at = secs(now.mono);
+        let step = match step {
+            CallStep::Dialing { answer_probability } => CallStep::Dialing {
+                answer_probability: answer_probability.map(|p| self.odds(p)),
+            },
+            other => other,
+        };
+        let noted = observe::call(
+            &mut self.book,
+            &mut self.learner,
+            &mut self.trunks,
+            at,
+            call,
+            step,
+        );
+        self.learner.drift.expect(noted.expected, self.pace.rate());
+        if noted.person {
+            self.pace.fade(at);
+            self.pace.answers += 1.0;
+            self.learner.drift.see(self.pace.rate());
+        }
+        if let Some(fate) = noted.fate {
+            self.budget.count(now.wall, fate, self.pace.rate());
+        }
+    }
+
+    /// Odds of a person at this probability, over those of any call.
+    fn odds(&self, p: f64) -> f64 {
+        let any = self.tables.dialing(0.0).last().clamp(0.001, 0.999);
+        let p = if p.is_finite() { p.clamp(0.001, 0.999) } else { any };
+        (p / (1.0 - p) / (any / (1.0 - any))).clamp(0.02, 50.0)
+    }
+
+    /// How many calls to launch now.
+    pub fn tick(&mut self, now: Now, room: Room) -> PacingReport {
+        let at = secs(now.mono);
+        self.pace.fade(at);
+        let pace = self.pace.rate();
+        observe::accrue(&mut self.book, &mut self.learner, at, pace);
+        self.expire(at);
+        if at - self.tables_at >= TABLES_EVERY_SECS || at < self.tables_at {
+            let limit = self.settings.connect_limit.as_secs_f64();
+            self.tables = self.learner.tables(pace, ring_secs(&self.settings), limit);
+            self.tables_at = at;
+        }
+        let scene = self.scene(at);
+        let mut report = self.decide(now.wall, &scene);
+        self.bound(at, room, &mut report);
+        for _ in 0..report.launch {
+            self.book.asked.push_back(at);
+        }
+        report
+    }
+
+    /// Drops what a lost event would otherwise keep for ever.
+    fn expire(&mut self, at: f64) {
+        let ring_secs_max = ring_secs(&self.settings);
+        let limit = self.settings.connect_limit.as_secs_f64();
+        self.book.calls.retain(|_, spell| {
+            let secs_max = match spell.state {
+                Flight::Dialing => ring_secs_max + DIALING_SECS_MARGIN,
+                Flight::Ringing => ring_secs_max + RINGING_SECS_MARGIN,
+                Flight::Listening(_) => LISTENING_SECS_MAX,
+                Flight::Waiting => limit + WAITING_SECS_MARGIN,
+            };
+            at - spell.since < secs_max
+        });
+        while self
+            .book
+            .asked
+            .front()
+            .is_some_and(|asked| at - asked >= ASKED_SECS_MAX)
+        {
+            self.book.asked.pop_front();
+        }
+    }
+
+    /// Everything that may need an agent or keep one, now.
+    fn scene(&self, at: f64) -> Scene {
+        let mut scene = Scene {
+            things: Vec::with_capacity(self.book.calls.len() + self.book.agents.len()),
+            arrivals: Row::ZERO,
+            seats: 0,
+            free: 0,
+            in_flight: self.book.calls.len() + self.book.asked.len(),
+        };
+        for asked in &self.book.asked {
+            scene.arrives(*self.tables.dialing(at - asked));
+        }
+        for spell in self.book.calls.values() {
+            let age = at - spell.since;
+            let row = match spell.state {
+                Flight::Dialing => *self.tables.dialing(age),
+                Flight::Ringing => *self.tables.ringing(age),
+                Flight::Listening(answer) => self.verdict_row(answer, age),
+                Flight::Waiting => Row::ONE,
+            };
+            scene.arrives(if spell.odds == 1.0 {
+                row
+            } else {
+                row.with_odds(spell.odds)
+            });
+        }
+        let limit = self.settings.connect_limit.as_secs_f64();
+        for spell in self.book.agents.values() {
+            scene.agent(spell, at, limit, &self.tables);
+        }
+        scene
+    }
+
+    /// A call being judged: the longer it takes, the likelier the verdict that usually takes so long.
+    fn verdict_row(&self, answer: book::Answer, listened: f64) -> Row {
+        let (live, machine) = if answer.rang {
+            let rates = self.learner.ringing.rates(answer.age);
+            (rates.get(ring::LIVE).copied(), rates.get(ring::MACHINE).copied())
+        } else {
+            let rates = self.learner.dialing.rates(answer.age);
+            (rates.get(dial::LIVE).copied(), rates.get(dial::MACHINE).copied())
+        };
+        let drift = self.learner.drift.factor(self.pace.rate());
+        let (person, other) = (&self.learner.person_delay, &self.learner.machine_delay);
+        let undecided = 1.0 - person.share(listened);
+        let weight = live.unwrap_or(0.0) * drift;
+        let all = weight * undecided + machine.unwrap_or(0.0) * (1.0 - other.share(listened));
+        if all < 1e-9 {
+            return Row::ZERO;
+        }
+        Row(horizons()
+            .map(|t| (weight * (person.share(listened + t) - person.share(listened)) / all).clamp(0.0, 1.0)))
+    }
+
+    fn decide(&mut self, wall: Wall, scene: &Scene) -> PacingReport {
+        let pace = self.pace.rate();
+        let fresh = *self.tables.dialing(0.0);
+        let answer_probability = fresh.last();
+        let allowance = self.budget.allowance(wall, pace);
+        let (allowed, rule) = match &allowance {
+            Some(allowance) => (allowance.risk_max, Some(allowance.rule.to_owned())),
+            None => (1.0, None),
+        };
+        let learning = self.learner.calls_ended < CALLS_SEEN_MIN;
+        let fallback = match self.settings.mode {
+            PacingMode::Progressive => None,
+            PacingMode::Predictive if learning => Some(Fallback::Learning),
+            PacingMode::Predictive | PacingMode::Power(_) => (allowed < RISK_MIN).then_some(Fallback::Budget),
+        };
+        let mode = match self.settings.mode {
+            _ if fallback.is_some() => EffectiveMode::Progressive,
+            PacingMode::Predictive => EffectiveMode::Predictive,
+            PacingMode::Power(_) => EffectiveMode::Power,
+            PacingMode::Progressive => EffectiveMode::Progressive,
+        };
+        let risk_max = match mode {
+            EffectiveMode::Predictive => allowed,
+            EffectiveMode::Power | EffectiveMode::Progressive => 0.0,
+        };
+        // Calls in flight that free agents alone allow.
+        let per_free = match (mode, self.settings.mode) {
+            (EffectiveMode::Power, PacingMode::Power(ratio)) if ratio.is_finite() => ratio.clamp(0.0, 100.0),
+            _ => 1.0,
+        };
+        let covered = (scene.free as f64 * per_free) as usize;
+        let in_flight_max =
+            (scene.seats.saturating_mul(IN_FLIGHT_PER_AGENT)).min(scene.in_flight.saturating_add(LAUNCH_MAX));
+
+        let mut crowd = Crowd::new(scene.seats, &scene.things);
+        let mut arrivals = scene.arrivals;
+        let mut wanted = 0_usize;
+        let (limit, risk) = loop {
+            let full = crowd.full(0);
+            let risk = weighted(&fresh.steps(), &full);
+            let in_flight = scene.in_flight + wanted;
+            if scene.seats == 0 {
+                break (PaceLimit::Agents, risk);
+            }
+            if in_flight >= in_flight_max {
+                break (PaceLimit::Bound, risk);
+            }
+            if in_flight >= covered && (mode != EffectiveMode::Predictive || risk > risk_max) {
+                let limit = match mode {
+                    EffectiveMode::Predictive => PaceLimit::Risk,
+                    EffectiveMode::Power => PaceLimit::Ratio,
+                    EffectiveMode::Progressive => PaceLimit::FreeAgents,
+                };
+                break (limit, risk);
+            }
+            crowd.add(&fresh);
+            for (sum, p) in arrivals.0.iter_mut().zip(fresh.0) {
+                *sum += p;
+            }
+            wanted += 1;
+        };
+        let launch = u32::try_from(wanted).unwrap_or(u32::MAX);
+        PacingReport {
+            launch,
+            wanted: launch,
+            limit,
+            mode,
+            fallback,
+            risk,
+            risk_max,
+            expected_abandon_ratio: weighted(&arrivals.steps(), &crowd.full(1)),
+            rule,
+            budget_left: allowance.map_or(0.0, |a| a.left),
+            live: allowance.map_or(0.0, |a| a.live),
+            abandoned: allowance.map_or(0.0, |a| a.abandoned),
+            agents: u32::try_from(scene.seats).unwrap_or(u32::MAX),
+            agents_free: u32::try_from(scene.free).unwrap_or(u32::MAX),
+            in_flight: u32::try_from(scene.in_flight).unwrap_or(u32::MAX),
+            answer_probability,
+            drift: self.learner.drift.factor(pace),
+        }
+    }
+
+    /// What trunks and the hopper have room for.
+    fn bound(&mut self, at: f64, room: Room, report: &mut PacingReport) {
+        for (most, limit) in [
+            (room.contacts, PaceLimit::Contacts),
+            (room.channels, PaceLimit::Channels),
+        ] {
+            if let Some(most) = most
+                && report.launch > most
+            {
+                (report.launch, report.limit) = (most, limit);
+            }
+        }
+        if self.trunks.failures >= FAILURES_MAX && report.launch > 0 {
+            let due = at - self.probed_at >= PROBE_EVERY_SECS || at < self.probed_at;
+            report.launch = u32::from(due);
+            report.limit = PaceLimit::Congestion;
+            if due {
+                self.probed_at = at;
+            }
+        }
+    }
+}
+
+/// Calls and agents at one tick, as probabilities.
+struct Scene {
+    /// Each call that may need an agent, and each agent who may stay busy.
+    things: Vec<Row>,
+    /// Sum over the calls alone.
+    arrivals: Row,
+    /// Agents who are counted on.
+    seats: usize,
+    /// Of them free.
+    free: usize,
+    in_flight: usize,
+}
+
+impl Scene {
+    fn arrives(&mut self, row: Row) {
+        for (sum, p) in self.arrivals.0.iter_mut().zip(row.0) {
+            *sum += p;
+        }
+        if row.last() > 1e-9 {
+            self.things.push(row);
+        }
+    }
+
+    fn agent(&mut self, spell: &AgentSpell, at: f64, limit: f64, tables: &Tables) {
+        let age = at - spell.since;
+        let leaves_in = spell.leaves_at.map(|leaves| leaves - at);
+        let busy = match spell.step {
+            AgentStep::Offline | AgentStep::Paused => return,
+            AgentStep::Available => Row::ZERO,
+            AgentStep::OnCall => *tables.talk(age),
+            AgentStep::WrapUp => *tables.wrap_up(age),
+        };
+        self.seats += 1;
+        match leaves_in {
+            Some(leaves_in) => {
+                let mut gone = busy;
+                for (p, t) in gone.0.iter_mut().zip(horizons()) {
+                    if t + limit > leaves_in {
+                        *p = 1.0;
+                    }
+                }
+                let stays_a_while = gone.0.iter().any(|p| *p < 1.0);
+                if stays_a_while && spell.step == AgentStep::Available {
+                    self.free += 1;
+                }
+                self.things.push(gone);
+            }
+            None if spell.step == AgentStep::Available => self.free += 1,
+            None => self.things.push(busy),
+        }
+    }
+}
+
+/// The mean of `values` where each horizon weighs as `weights` says.
+fn weighted(weights: &Row, values: &Row) -> f64 {
+    let (mut sum, mut total) = (0.0, 0.0);
+    for (weight, value) in weights.0.iter().zip(values.0).take(HORIZONS) {
+        sum += weight * value;
+        total += weight;
+    }
+    if total > 1e-12 {
+        (sum / total).clamp(0.0, 1.0)
+    } else {
+        0.0
+    }
+}
+
+fn secs(at: Mono) -> f64 {
+    at.0.as_secs_f64()
+}
+
+fn ring_secs(settings: &PacingSettings) -> f64 {
+    settings.ring_timeout.as_secs_f64().clamp(5.0, 120.0)
+}
+
+#[cfg(test)]
+mod tests;

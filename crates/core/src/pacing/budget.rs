@@ -1,0 +1,306 @@
+//! How much risk of an abandoned call may be taken now, so that every rule holds over its own window.
+//!
+//! In: how each live answer ended, and the time. Out: the risk allowed for one more call, and which rule allows no more.
+//! An overdraft is paid back smoothly over the answers to come, not by a wall. Each window longer than a day is also kept
+//! day by day, so that a good month does not pay for a bad day. Constants and their reasons: docs/pacing.md.
+
+use super::hazards::sound;
+use super::rules::{AbandonRule, AbandonWindow, LiveFate};
+use crate::time::Wall;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_HOURS: u32 = 24;
+/// A window is kept in so many parts; it forgets one at a time.
+const PARTS: i64 = 96;
+
+/// All rules of a campaign.
+#[derive(Clone, Debug)]
+pub(super) struct Budget {
+    accounts: Vec<Account>,
+    zone: TimeZone,
+}
+
+/// What may be risked now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Allowance<'a> {
+    /// Probability of no agent that one more call may have; 0: none.
+    pub(super) risk_max: f64,
+    /// Which rule says so.
+    pub(super) rule: &'a str,
+    /// Calls that may still be abandoned under it; negative: overdrawn.
+    pub(super) left: f64,
+    /// Live answers in its window.
+    pub(super) live: f64,
+    /// Abandoned calls in its window.
+    pub(super) abandoned: f64,
+}
+
+/// One rule over one window.
+#[derive(Clone, Debug)]
+struct Account {
+    rule: AbandonRule,
+    parts: VecDeque<Part>,
+    live: f64,
+    abandoned: f64,
+    /// What experience adds to the risk allowed: a logarithm.
+    gain: f64,
+    /// When the present calendar period ends.
+    period_ends: Option<Wall>,
+}
+
+/// Answers of a part of a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Since when.
+    pub from: Wall,
+    /// Live answers.
+    pub live: f64,
+    /// Those abandoned.
+    pub abandoned: f64,
+}
+
+/// A rule's window, for keeping across restarts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LearntAccount {
+    /// Which rule, and whether it is its day.
+    pub name: String,
+    /// The answers, oldest first.
+    pub parts: Vec<Part>,
+    /// What experience adds to the risk allowed: a logarithm.
+    pub gain: f64,
+}
+
+impl Budget {
+    pub(super) fn new(rules: &[AbandonRule], zone: TimeZone) -> Self {
+        let mut accounts: Vec<Account> = Vec::new();
+        for rule in rules {
+            let short = match rule.window {
+                AbandonWindow::Hours(hours) => hours <= DAY_HOURS,
+                AbandonWindow::CalendarDay => true,
+                AbandonWindow::CalendarMonth | AbandonWindow::Campaign => false,
+            };
+            if !short {
+                accounts.push(Account::new(AbandonRule {
+                    name: format!("{} (day)", rule.name),
+                    window: AbandonWindow::Hours(DAY_HOURS),
+                    ..rule.clone()
+                }));
+            }
+            accounts.push(Account::new(rule.clone()));
+        }
+        Self { accounts, zone }
+    }
+
+    /// An answer by a person has ended. `pace`: live answers per second of late.
+    pub(super) fn count(&mut self, now: Wall, fate: LiveFate, pace: f64) {
+        for account in &mut self.accounts {
+            account.forget(now, &self.zone);
+            account.count(now, fate, pace);
+        }
+    }
+
+    /// What may be risked now, by the strictest rule. None: no rule.
+    pub(super) fn allowance(&mut self, now: Wall, pace: f64) -> Option<Allowance<'_>> {
+        for account in &mut self.accounts {
+            account.forget(now, &self.zone);
+        }
+        self.accounts
+            .iter()
+            .map(|account| account.allowance(pace))
+            .min_by(|a, b| a.risk_max.total_cmp(&b.risk_max))
+    }
+
+    pub(super) fn learnt(&self) -> Vec<LearntAccount> {
+        self.accounts
+            .iter()
+            .map(|a| LearntAccount {
+                name: a.rule.name.clone(),
+                parts: a.parts.iter().copied().collect(),
+                gain: a.gain,
+            })
+            .collect()
+    }
+
+    pub(super) fn recall(&mut self, learnt: &[LearntAccount]) {
+        for account in &mut self.accounts {
+            let Some(old) = learnt.iter().find(|old| old.name == account.rule.name) else {
+                continue;
+            };
+            account.gain = if old.gain.is_finite() {
+                old.gain.clamp(GAIN_MIN, GAIN_MAX)
+            } else {
+                0.0
+            };
+            let skipped = old.parts.len().saturating_sub(PARTS as usize + 2);
+            account.parts = old
+                .parts
+                .iter()
+                .skip(skipped)
+                .map(|part| Part {
+                    from: part.from,
+                    live: sound(part.live),
+                    abandoned: sound(part.abandoned).min(sound(part.live)),
+                })
+                .collect();
+            account.live = account.parts.iter().map(|part| part.live).sum();
+            account.abandoned = account.parts.iter().map(|part| part.abandoned).sum();
+        }
+    }
+}
+
+const GAIN_MIN: f64 = -2.5;
+const GAIN_MAX: f64 = 2.0;
+
+impl Account {
+    fn new(rule: AbandonRule) -> Self {
+        Self {
+            rule,
+            parts: VecDeque::new(),
+            live: 0.0,
+            abandoned: 0.0,
+            gain: 0.0,
+            period_ends: None,
+        }
+    }
+
+    /// How long a part is.
+    fn part_ms(&self) -> i64 {
+        match self.rule.window {
+            AbandonWindow::Hours(hours) => (i64::from(hours.max(1)) * HOUR_MS / PARTS).max(1),
+            AbandonWindow::CalendarDay => HOUR_MS,
+            AbandonWindow::CalendarMonth | AbandonWindow::Campaign => DAY_HOURS as i64 * HOUR_MS,
+        }
+    }
+
+    /// Drops what the window no longer holds.
+    fn forget(&mut self, now: Wall, zone: &TimeZone) {
+        let begins = match self.rule.window {
+            AbandonWindow::Hours(hours) => now
+                .0
+                .saturating_sub(i64::from(hours.max(1)).saturating_mul(HOUR_MS)),
+            AbandonWindow::Campaign => {
+                // One part holds all that is older than a few months.
+                while self.parts.len() > PARTS as usize {
+                    let Some(old) = self.parts.pop_front() else { break };
+                    if let Some(next) = self.parts.front_mut() {
+                        next.live += old.live;
+                        next.abandoned += old.abandoned;
+                    }
+                }
+                return;
+            }
+            AbandonWindow::CalendarDay | AbandonWindow::CalendarMonth => {
+                if self.period_ends.is_some_and(|ends| now < ends) {
+                    return;
+                }
+                let Some((begins, ends)) = period(now, zone, self.rule.window) else {
+                    return;
+                };
+                self.period_ends = Some(ends);
+                // A part that began before the period belongs to the one before it.
+                begins.0.saturating_add(self.part_ms() - 1)
+            }
+        };
+        let part_ms = self.part_ms();
+        while let Some(part) = self.parts.front() {
+            if part.from.0.saturating_add(part_ms) > begins {
+                break;
+            }
+            self.live -= part.live;
+            self.abandoned -= part.abandoned;
+            self.parts.pop_front();
+        }
+        if self.parts.is_empty() {
+            (self.live, self.abandoned) = (0.0, 0.0);
+        }
+    }
+
+    fn count(&mut self, now: Wall, fate: LiveFate, pace: f64) {
+        let counted = self.rule.judge(fate);
+        if !counted.live {
+            return;
+        }
+        let abandoned = if counted.abandoned { 1.0 } else { 0.0 };
+        let part_ms = self.part_ms();
+        match self.parts.back_mut() {
+            Some(part) if now.0 < part.from.0.saturating_add(part_ms) => {
+                part.live += 1.0;
+                part.abandoned += abandoned;
+            }
+            _ => self.parts.push_back(Part {
+                from: now,
+                live: 1.0,
+                abandoned,
+            }),
+        }
+        self.live += 1.0;
+        self.abandoned += abandoned;
+        let busy = busy(pace);
+        let step = 3e-4 / busy * (self.room(busy) / busy.sqrt()).clamp(-8.0, 8.0);
+        self.gain = (self.gain + step).clamp(GAIN_MIN, GAIN_MAX);
+    }
+
+    /// Calls that may be abandoned by now: a share of the live answers, and a little in advance at the start.
+    fn granted(&self) -> f64 {
+        self.rule.ratio_max * (self.live + 40.0 * (-self.live / 400.0).exp())
+    }
+
+    /// What is left of it beyond a reserve for bad luck.
+    fn room(&self, busy: f64) -> f64 {
+        let granted = self.granted();
+        let reserve = (0.5 + 0.1 * granted).min(0.4 * granted).min(12.0 * busy.sqrt());
+        granted - self.abandoned - reserve
+    }
+
+    fn allowance(&self, pace: f64) -> Allowance<'_> {
+        let cap = self.rule.ratio_max;
+        let busy = busy(pace);
+        let horizon = self.live.min(300.0 * busy).max(60.0);
+        let rate = (cap + self.room(busy) / horizon).clamp(0.0, 2.0 * cap);
+        let mut risk_max = if cap > 0.0 {
+            0.020
+                * (cap / 0.03)
+                * self.gain.exp()
+                * (rate / cap).powf(1.2)
+                * ((self.live + 15.0) / 60.0).min(1.0)
+        } else {
+            0.0
+        };
+        if self.live > 60.0 && self.abandoned > 1.33 * cap * (self.live + 30.0) {
+            risk_max *= 0.1;
+        }
+        Allowance {
+            risk_max,
+            rule: &self.rule.name,
+            left: self.granted() - self.abandoned,
+            live: self.live,
+            abandoned: self.abandoned,
+        }
+    }
+}
+
+/// How many times busier than a small campaign: gains are in time, not per answer.
+fn busy(pace: f64) -> f64 {
+    (pace / 0.3).max(1.0)
+}
+
+/// First millisecond of the calendar period around `now`, and of the next.
+fn period(now: Wall, zone: &TimeZone, window: AbandonWindow) -> Option<(Wall, Wall)> {
+    let date = Timestamp::from_millisecond(now.0)
+        .ok()?
+        .to_zoned(zone.clone())
+        .date();
+    let (first, next) = match window {
+        AbandonWindow::CalendarMonth => (date.first_of_month(), date.last_of_month().tomorrow().ok()?),
+        AbandonWindow::CalendarDay | AbandonWindow::Hours(_) | AbandonWindow::Campaign => {
+            (date, date.tomorrow().ok()?)
+        }
+    };
+    let start =
+        |d: jiff::civil::Date| Some(Wall(d.to_zoned(zone.clone()).ok()?.timestamp().as_millisecond()));
+    Some((start(first)?, start(next)?))
+}

@@ -1,0 +1,220 @@
+//! What counts as an abandoned call, over which window, and how much of it is allowed: rules as data.
+//!
+//! [`PLACES`] lists the rules that are known, each with its source and what is unsure about it; counsel must check them.
+//! A campaign takes any number of [`AbandonRule`]s at once. Start at [`AbandonRule::judge`].
+
+use crate::words::words;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+words! {
+    /// Where the clock starts that says how long a person waited for an agent.
+    AbandonClock {
+        /// When the callee's phone was answered.
+        Connected = "connected",
+        /// When the callee began to speak.
+        GreetingStart = "greeting_start",
+        /// When the callee had spoken the greeting.
+        GreetingEnd = "greeting_end",
+    }
+}
+
+words! {
+    /// What a person counts as who hangs up within the limit, before an agent was there.
+    EarlyHangup {
+        /// Neither a live answer nor abandoned.
+        Ignored = "ignored",
+        /// A live answer that was not abandoned.
+        Live = "live",
+        /// Abandoned.
+        Abandoned = "abandoned",
+    }
+}
+
+/// Over which time abandoned calls are set against live answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AbandonWindow {
+    /// The last so many hours.
+    Hours(u32),
+    /// The calendar day, in the campaign's time zone.
+    CalendarDay,
+    /// The calendar month, in the campaign's time zone.
+    CalendarMonth,
+    /// The campaign's whole life.
+    Campaign,
+}
+
+/// One rule that a campaign keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AbandonRule {
+    /// Its name in reports, such as `us-federal`.
+    pub name: String,
+    /// Abandoned calls over live answers, at most: 0 to 1.
+    pub ratio_max: f64,
+    /// Over which time.
+    pub window: AbandonWindow,
+    /// Where the wait begins.
+    pub clock: AbandonClock,
+    /// From there until an agent must be there, milliseconds.
+    pub limit_ms: u32,
+    /// What an early hang-up counts as.
+    pub early_hangup: EarlyHangup,
+}
+
+/// How an answer by a person ended. Waits are counted from each rule's clock; what is unknown is as at the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LiveFate {
+    /// An agent took it after these waits.
+    Connected(Waits),
+    /// The dialer gave the call up, or dropped a person by a wrong verdict.
+    Abandoned,
+    /// The callee hung up after these waits, before an agent was there.
+    HungUp(Waits),
+}
+
+/// How long a person waited, from each of the clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// From the answer.
+    pub connected: Duration,
+    /// From the start of the greeting, where it was heard.
+    pub greeting_start: Option<Duration>,
+    /// From its end, where it was heard.
+    pub greeting_end: Option<Duration>,
+}
+
+/// What an answer adds to a rule's window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub(super) live: bool,
+    pub(super) abandoned: bool,
+}
+
+impl AbandonRule {
+    /// At most this ratio over the last 24 hours, two seconds from the verdict, as `paceline pace` is told it.
+    pub fn daily(ratio_max: f64, limit: Duration) -> Self {
+        Self {
+            name: "daily".into(),
+            ratio_max,
+            window: AbandonWindow::Hours(24),
+            clock: AbandonClock::GreetingEnd,
+            limit_ms: u32::try_from(limit.as_millis()).unwrap_or(u32::MAX),
+            early_hangup: EarlyHangup::Ignored,
+        }
+    }
+
+    pub(super) fn judge(&self, fate: LiveFate) -> Counted {
+        let late = |waits: Waits| {
+            let waited = match self.clock {
+                AbandonClock::Connected => waits.connected,
+                AbandonClock::GreetingStart => waits.greeting_start.unwrap_or(waits.connected),
+                AbandonClock::GreetingEnd => waits.greeting_end.unwrap_or(waits.connected),
+            };
+            waited > Duration::from_millis(u64::from(self.limit_ms))
+        };
+        match fate {
+            LiveFate::Abandoned => Counted {
+                live: true,
+                abandoned: true,
+            },
+            LiveFate::Connected(waits) => Counted {
+                live: true,
+                abandoned: late(waits),
+            },
+            LiveFate::HungUp(waits) if late(waits) => Counted {
+                live: true,
+                abandoned: true,
+            },
+            LiveFate::HungUp(_) => match self.early_hangup {
+                EarlyHangup::Ignored => Counted {
+                    live: false,
+                    abandoned: false,
+                },
+                EarlyHangup::Live => Counted {
+                    live: true,
+                    abandoned: false,
+                },
+                EarlyHangup::Abandoned => Counted {
+                    live: true,
+                    abandoned: true,
+                },
+            },
+        }
+    }
+}
+
+/// A rule of a place, as it was found.
+#[derive(Clone, Copy, Debug)]
+pub struct PlaceRule {
+    /// Name, as in [`AbandonRule::name`].
+    pub name: &'static str,
+    /// Where it applies.
+    pub place: &'static str,
+    /// At most, 0 to 1.
+    pub ratio_max: f64,
+    /// Over which time.
+    pub window: AbandonWindow,
+    /// Where the wait begins.
+    pub clock: AbandonClock,
+    /// From there until an agent must be there, milliseconds.
+    pub limit_ms: u32,
+    /// How long a phone must be let ring, seconds.
+    pub ring_secs_min: u32,
+    /// Where it stands.
+    pub citation: &'static str,
+    /// When somebody compared this row with its source (a date), and what is unsure.
+    pub verified: &'static str,
+}
+
+/// The rules that are known. Further rules are rows.
+pub const PLACES: [PlaceRule; 3] = [
+    PlaceRule {
+        name: "us-federal",
+        place: "United States: per campaign, over 30 days",
+        ratio_max: 0.03,
+        window: AbandonWindow::Hours(30 * 24),
+        clock: AbandonClock::GreetingEnd,
+        limit_ms: 2_000,
+        ring_secs_min: 15,
+        citation: "47 CFR 64.1200(a)(6)-(7); 16 CFR 310.4(b)(4)",
+        verified: "from secondary sources, 2026; ring: 15 s or four rings",
+    },
+    PlaceRule {
+        name: "uk-legacy",
+        place: "United Kingdom: the steps of the former safe harbour; today's target is none at all",
+        ratio_max: 0.03,
+        window: AbandonWindow::Hours(24),
+        clock: AbandonClock::GreetingStart,
+        limit_ms: 2_000,
+        ring_secs_min: 15,
+        citation: "Ofcom, policy on persistent misuse (the 3 % safe harbour lapsed on 1 March 2017)",
+        verified: "from secondary sources, 2026; no recall for 72 hours without an agent kept for it",
+    },
+    PlaceRule {
+        name: "ca-month",
+        place: "Canada: per calendar month",
+        ratio_max: 0.05,
+        window: AbandonWindow::CalendarMonth,
+        clock: AbandonClock::GreetingEnd,
+        limit_ms: 2_000,
+        ring_secs_min: 0,
+        citation: "CRTC, Unsolicited Telecommunications Rules, Part IV",
+        verified: "unconfirmed, 2026",
+    },
+];
+
+impl PlaceRule {
+    /// As a campaign keeps it.
+    pub fn rule(&self) -> AbandonRule {
+        AbandonRule {
+            name: self.name.into(),
+            ratio_max: self.ratio_max,
+            window: self.window,
+            clock: self.clock,
+            limit_ms: self.limit_ms,
+            early_hangup: EarlyHangup::Ignored,
+        }
+    }
+}

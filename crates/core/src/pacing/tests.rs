@@ -1,0 +1,327 @@
+//! The controller as a whole: whatever it is told, in any order, it stays within its bounds.
+
+use super::rules::{LiveFate, PLACES, Waits};
+use super::*;
+use crate::outcome::Outcome;
+use proptest::prelude::*;
+
+const CAP: f64 = 0.03;
+
+fn settings(mode: PacingMode) -> PacingSettings {
+    PacingSettings {
+        mode,
+        rules: vec![AbandonRule::daily(CAP, Duration::from_secs(2))],
+        connect_limit: Duration::from_secs(2),
+        ring_timeout: Duration::from_secs(25),
+        zone: TimeZone::UTC,
+    }
+}
+
+fn at(ms: u64) -> Now {
+    Now {
+        mono: Mono(Duration::from_millis(ms)),
+        wall: Wall(1_700_000_000_000 + ms as i64),
+    }
+}
+
+fn dialing() -> CallStep {
+    CallStep::Dialing {
+        answer_probability: None,
+    }
+}
+
+fn ended(outcome: Outcome) -> CallStep {
+    CallStep::Ended {
+        outcome: Some(outcome),
+        waits: Waits::default(),
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Move {
+    Agent(u8, AgentStep),
+    Leaves(u8, Option<u16>),
+    Call(u16, CallStep),
+    Tick(Room),
+    Pass(u32),
+    Save,
+}
+
+fn any_agent_step() -> impl Strategy<Value = AgentStep> {
+    prop_oneof![
+        Just(AgentStep::Offline),
+        Just(AgentStep::Available),
+        Just(AgentStep::Available),
+        Just(AgentStep::OnCall),
+        Just(AgentStep::WrapUp),
+        Just(AgentStep::Paused),
+    ]
+}
+
+fn any_call_step() -> impl Strategy<Value = CallStep> {
+    let odd = prop_oneof![Just(f64::NAN), Just(f64::INFINITY), Just(-1.0), 0.0..1.0_f64];
+    prop_oneof![
+        proptest::option::of(odd).prop_map(|answer_probability| CallStep::Dialing { answer_probability }),
+        Just(CallStep::Ringing),
+        Just(CallStep::Answered),
+        Just(CallStep::Person),
+        Just(CallStep::Machine),
+        Just(CallStep::Connected(Waits::default())),
+        Just(CallStep::Abandoned),
+        proptest::sample::select(Outcome::ALL).prop_map(ended),
+    ]
+}
+
+fn any_move() -> impl Strategy<Value = Move> {
+    let room = (proptest::option::of(0..20_u32), proptest::option::of(0..20_u32));
+    prop_oneof![
+        3 => (0..6_u8, any_agent_step()).prop_map(|(a, s)| Move::Agent(a, s)),
+        1 => (0..6_u8, any::<Option<u16>>()).prop_map(|(a, s)| Move::Leaves(a, s)),
+        8 => (0..40_u16, any_call_step()).prop_map(|(c, s)| Move::Call(c, s)),
+        4 => room.prop_map(|(channels, contacts)| Move::Tick(Room { channels, contacts })),
+        3 => (0..4_000_u32).prop_map(Move::Pass),
+        1 => (0..9_000_000_u32).prop_map(Move::Pass),
+        1 => Just(Move::Save),
+    ]
+}
+
+fn any_mode() -> impl Strategy<Value = PacingMode> {
+    prop_oneof![
+        Just(PacingMode::Predictive),
+        Just(PacingMode::Progressive),
+        (0.0..5.0_f64).prop_map(PacingMode::Power),
+        Just(PacingMode::Power(f64::NAN)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn whatever_happens_a_decision_stays_within_its_bounds(
+        mode in any_mode(),
+        moves in proptest::collection::vec(any_move(), 1..300),
+    ) {
+        let mut pacer = Pacer::new(settings(mode), None);
+        let mut ms = 0;
+        for what in moves {
+            match what {
+                Move::Agent(agent, step) => pacer.agent(at(ms).mono, AgentKey(agent.into()), step),
+                Move::Leaves(agent, secs) => {
+                    let when = secs.map(|s| Mono(Duration::from_secs(s.into())));
+                    pacer.agent_leaves(AgentKey(agent.into()), when);
+                }
+                Move::Call(call, step) => pacer.call(at(ms), CallKey(call.into()), step),
+                Move::Pass(more) => ms += u64::from(more),
+                Move::Save => {
+                    let learnt = pacer.learnt();
+                    let again = Pacer::new(settings(mode), Some(&learnt));
+                    prop_assert_eq!(near(&again.learnt()), near(&learnt));
+                }
+                Move::Tick(room) => {
+                    let before = pacer.book.calls.len() + pacer.book.asked.len();
+                    let report = pacer.tick(at(ms), room);
+                    prop_assert!(report.launch <= report.wanted);
+                    prop_assert!(report.launch <= room.channels.unwrap_or(u32::MAX));
+                    prop_assert!(report.launch <= room.contacts.unwrap_or(u32::MAX));
+                    prop_assert!(before.max(240) >= report.wanted as usize);
+                    prop_assert!(report.agents_free <= report.agents);
+                    if report.agents == 0 {
+                        prop_assert_eq!(report.launch, 0);
+                    }
+                    if report.mode == EffectiveMode::Progressive {
+                        let covered = report.agents_free.saturating_sub(report.in_flight);
+                        prop_assert!(report.wanted <= covered);
+                    }
+                    for number in [report.risk, report.risk_max, report.expected_abandon_ratio, report.answer_probability] {
+                        prop_assert!((0.0..=1.0).contains(&number), "{report:?}");
+                    }
+                    prop_assert!(report.drift.is_finite() && report.budget_left.is_finite());
+                    prop_assert!(!report.to_string().contains("NaN"));
+                }
+            }
+        }
+    }
+}
+
+/// What was learnt, to within rounding.
+fn near(learnt: &Learnt) -> String {
+    let round = |x: &f64| format!("{x:.6}");
+    let bins = |bins: &[LearntBin]| -> Vec<String> {
+        bins.iter()
+            .map(|b| {
+                format!(
+                    "{} {:?}",
+                    round(&b.exposure),
+                    b.events.iter().map(round).collect::<Vec<_>>()
+                )
+            })
+            .collect()
+    };
+    format!(
+        "{:?} {:?} {:?} {:?} {:?} {:?}",
+        bins(&learnt.dialing),
+        bins(&learnt.ringing),
+        bins(&learnt.talk),
+        bins(&learnt.wrap_up),
+        learnt.accounts,
+        learnt.calls_ended
+    )
+}
+
+/// A controller that has seen some hundred calls, of which one in four was answered, half of all after 8 s of ringing.
+fn experienced(mode: PacingMode) -> (Pacer, u64) {
+    let mut pacer = Pacer::new(settings(mode), None);
+    let mut ms = 0;
+    for call in 0..400_u32 {
+        let (key, agent) = (CallKey(call.into()), AgentKey(1000));
+        pacer.agent(at(ms).mono, agent, AgentStep::Available);
+        pacer.call(at(ms), key, dialing());
+        pacer.call(at(ms + 2_500), key, CallStep::Ringing);
+        if call % 4 == 0 {
+            let _ = pacer.tick(at(ms + 8_000), Room::default());
+            pacer.call(at(ms + 10_500), key, CallStep::Person);
+            pacer.call(at(ms + 10_500), key, CallStep::Connected(Waits::default()));
+            pacer.agent(at(ms + 10_500).mono, agent, AgentStep::OnCall);
+            let _ = pacer.tick(at(ms + 60_000), Room::default());
+            pacer.agent(at(ms + 100_000).mono, agent, AgentStep::WrapUp);
+            pacer.agent(at(ms + 120_000).mono, agent, AgentStep::Available);
+        } else {
+            pacer.call(at(ms + 27_500), key, ended(Outcome::NoAnswer));
+        }
+        ms += 130_000;
+    }
+    pacer.agent(at(ms).mono, AgentKey(1000), AgentStep::Offline);
+    (pacer, ms)
+}
+
+fn with_agents(mode: PacingMode, agents: u32) -> (Pacer, u64) {
+    let (mut pacer, ms) = experienced(mode);
+    for agent in 0..agents {
+        pacer.agent(at(ms).mono, AgentKey(agent.into()), AgentStep::Available);
+    }
+    (pacer, ms)
+}
+
+#[test]
+fn a_predictive_campaign_launches_ahead_and_a_progressive_one_does_not() {
+    let (mut pacer, ms) = with_agents(PacingMode::Predictive, 10);
+    let report = pacer.tick(at(ms), Room::default());
+    assert!((15..=40).contains(&report.launch), "{report}");
+    assert_eq!(report.mode, EffectiveMode::Predictive);
+    assert!((report.answer_probability - 0.25).abs() < 0.07, "{report}");
+    let (mut pacer, ms) = with_agents(PacingMode::Progressive, 10);
+    assert_eq!(pacer.tick(at(ms), Room::default()).launch, 10);
+    let (mut pacer, ms) = with_agents(PacingMode::Power(1.5), 10);
+    assert_eq!(pacer.tick(at(ms), Room::default()).launch, 15);
+}
+
+#[test]
+fn what_is_not_known_yet_is_dialed_progressively_and_said_so() {
+    let mut pacer = Pacer::new(settings(PacingMode::Predictive), None);
+    for agent in 0..10 {
+        pacer.agent(at(0).mono, AgentKey(agent), AgentStep::Available);
+    }
+    let report = pacer.tick(at(0), Room::default());
+    assert_eq!((report.launch, report.fallback), (10, Some(Fallback::Learning)));
+    assert_eq!(
+        report.to_string(),
+        "launch 10: one call for each free agent; 0 in flight, 10 of 10 agents free, 29 % answer; progressive while \
+         learning how calls go; daily: 0 of 0 abandoned, room for 1.2, 0.0 % expected"
+    );
+}
+
+#[test]
+fn a_spent_budget_makes_it_progressive_and_time_gives_it_back() {
+    let (mut pacer, ms) = with_agents(PacingMode::Predictive, 10);
+    for call in 0..60_u128 {
+        pacer.call(at(ms), CallKey(1_000_000 + call), CallStep::Abandoned);
+    }
+    let report = pacer.tick(at(ms), Room::default());
+    assert_eq!((report.launch, report.fallback), (10, Some(Fallback::Budget)));
+    assert!(report.budget_left < 0.0);
+    let day = 25 * 3_600_000;
+    for agent in 0..10 {
+        pacer.agent(at(ms + day).mono, AgentKey(agent), AgentStep::Available);
+    }
+    assert_eq!(pacer.tick(at(ms + day), Room::default()).fallback, None);
+}
+
+#[test]
+fn calls_asked_for_count_until_they_are_seen_or_forgotten() {
+    let (mut pacer, ms) = with_agents(PacingMode::Predictive, 10);
+    let first = pacer.tick(at(ms), Room::default()).launch;
+    assert!(pacer.tick(at(ms + 200), Room::default()).launch <= 1);
+    assert!(pacer.tick(at(ms + 3_200), Room::default()).launch + 5 >= first);
+}
+
+#[test]
+fn agents_about_to_leave_are_not_counted_on() {
+    let (mut pacer, ms) = with_agents(PacingMode::Predictive, 10);
+    for agent in 0..8 {
+        pacer.agent_leaves(AgentKey(agent), Some(at(ms + 2_000).mono));
+    }
+    let some = pacer.tick(at(ms), Room::default());
+    assert_eq!(some.agents_free, 2, "{some}");
+    assert!(some.launch <= 8, "{some}");
+}
+
+#[test]
+fn failing_trunks_get_one_probe_a_second_until_a_call_rings() {
+    let (mut pacer, ms) = with_agents(PacingMode::Predictive, 10);
+    for call in 0..5_u128 {
+        pacer.call(at(ms), CallKey(2_000_000 + call), dialing());
+        pacer.call(at(ms), CallKey(2_000_000 + call), ended(Outcome::Congestion));
+    }
+    let launches: Vec<u32> = (0..20)
+        .map(|i| pacer.tick(at(ms + i * 200), Room::default()).launch)
+        .collect();
+    assert_eq!(launches.iter().sum::<u32>(), 4, "{launches:?}");
+    pacer.call(at(ms + 4_000), CallKey(3_000_000), dialing());
+    pacer.call(at(ms + 4_100), CallKey(3_000_000), CallStep::Ringing);
+    assert!(pacer.tick(at(ms + 4_200), Room::default()).launch > 5);
+}
+
+#[test]
+fn likelier_contacts_are_launched_fewer_at_a_time() {
+    let launch_with = |p: f64| {
+        let (mut pacer, ms) = with_agents(PacingMode::Predictive, 10);
+        for call in 0..10_u128 {
+            let step = CallStep::Dialing {
+                answer_probability: Some(p),
+            };
+            pacer.call(at(ms), CallKey(4_000_000 + call), step);
+        }
+        pacer.tick(at(ms), Room::default()).launch
+    };
+    assert!(launch_with(0.9) + 5 < launch_with(0.05));
+}
+
+#[test]
+fn each_place_has_a_rule_and_the_strictest_one_rules() {
+    let mut several = settings(PacingMode::Predictive);
+    several.rules = PLACES.iter().map(|place| place.rule()).collect();
+    let mut pacer = Pacer::new(several, None);
+    for agent in 0..10 {
+        pacer.agent(at(0).mono, AgentKey(agent), AgentStep::Available);
+    }
+    let report = pacer.tick(at(0), Room::default());
+    assert_eq!(report.rule.as_deref(), Some("us-federal (day)"));
+}
+
+#[test]
+fn an_agent_who_came_late_counts_as_abandoned_by_the_rule_that_says_so() {
+    let rule = AbandonRule::daily(CAP, Duration::from_secs(2));
+    let waits = Waits {
+        connected: Duration::from_secs(5),
+        greeting_start: None,
+        greeting_end: Some(Duration::from_millis(1_900)),
+    };
+    assert!(!rule.judge(LiveFate::Connected(waits)).abandoned);
+    let from_answer = AbandonRule {
+        clock: rules::AbandonClock::Connected,
+        ..rule
+    };
+    assert!(from_answer.judge(LiveFate::Connected(waits)).abandoned);
+    assert!(!from_answer.judge(LiveFate::HungUp(Waits::default())).live);
+}

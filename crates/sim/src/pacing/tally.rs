@@ -1,0 +1,89 @@
+//! What a simulated day came to. In: answers, busy agents, calls in flight, as time goes. Out: utilisation, abandon rates,
+//! a sample a minute.
+
+use std::time::Duration;
+
+const SAMPLE_EVERY: Duration = Duration::from_secs(60);
+/// Half hours are compared at steps of five minutes.
+const STEP_MINUTES: usize = 5;
+const HALF_HOUR_MINUTES: usize = 30;
+
+/// One minute of a day.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sample {
+    /// Agent seconds logged in.
+    pub staffed_secs: f64,
+    /// Agent seconds talking or wrapping up.
+    pub busy_secs: f64,
+    /// Live answers that were connected or abandoned.
+    pub live: u32,
+    /// Of them abandoned.
+    pub abandoned: u32,
+    /// Calls launched.
+    pub launched: u32,
+    /// Calls in flight, not yet with an agent, times seconds.
+    pub flight_secs: f64,
+}
+
+/// A day's sums.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Each minute.
+    pub samples: Vec<Sample>,
+    /// Calls that met a trunk outage.
+    pub refused_by_outage: u64,
+}
+
+impl Tally {
+    pub(super) fn at(&mut self, at: Duration) -> &mut Sample {
+        let i = (at.as_secs() / SAMPLE_EVERY.as_secs()) as usize;
+        if self.samples.len() <= i {
+            self.samples.resize(i + 1, Sample::default());
+        }
+        match self.samples.get_mut(i) {
+            Some(sample) => sample,
+            None => unreachable!("the samples were made to reach this minute"),
+        }
+    }
+
+    /// Sums of the minutes `from` to `until`.
+    pub fn between(&self, from: usize, until: usize) -> Sample {
+        let mut sum = Sample::default();
+        for s in self.samples.iter().take(until).skip(from) {
+            sum.staffed_secs += s.staffed_secs;
+            sum.busy_secs += s.busy_secs;
+            sum.live += s.live;
+            sum.abandoned += s.abandoned;
+            sum.launched += s.launched;
+            sum.flight_secs += s.flight_secs;
+        }
+        sum
+    }
+
+    /// Sums of the whole day.
+    pub fn total(&self) -> Sample {
+        self.between(0, self.samples.len())
+    }
+
+    /// The highest abandon ratio of any half hour with at least `live_min` live answers.
+    pub fn worst_half_hour(&self, live_min: u32) -> f64 {
+        (0..self.samples.len())
+            .step_by(STEP_MINUTES)
+            .map(|from| self.between(from, from + HALF_HOUR_MINUTES))
+            .filter(|s| s.live >= live_min)
+            .map(|s| s.abandon_ratio())
+            .fold(0.0, f64::max)
+    }
+}
+
+impl Sample {
+    /// Busy over staffed time.
+    pub fn utilisation(&self) -> f64 {
+        self.busy_secs / self.staffed_secs.max(1e-9)
+    }
+
+    /// Abandoned over live answers; 0 without any.
+    pub fn abandon_ratio(&self) -> f64 {
+        f64::from(self.abandoned) / f64::from(self.live.max(1))
+    }
+}
