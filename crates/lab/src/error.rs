@@ -13,6 +13,9 @@ pub enum LabError {
         /// The folder that was searched.
         folder: PathBuf,
     },
+    /// There is no FreeSWITCH here.
+    #[error("no `freeswitch` on the PATH; install one, or name one with PACELINE_FREESWITCH")]
+    NoFreeSwitch,
     /// Neither PACELINE_TOOLS nor a home folder says where `scripts/tools` put its programs.
     #[error("no folder for the unpacked tools; set PACELINE_TOOLS or HOME")]
     ToolsFolderUnknown,

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{Asterisk, AsteriskPorts, Audio, Carrier, LabError, Options, Phones, Result, Version};
+use crate::{
+    Asterisk, AsteriskPorts, Audio, Carrier, FreeSwitch, FreeSwitchOptions, LabError, Options, Phones,
+    Result, Version,
+};
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -105,20 +108,66 @@ impl Lab {
     /// [`LabError::CallsLeft`].
     pub fn settled(&self, limit: Duration) -> Result<()> {
         let channels = self.asterisk.channels_after(limit)?.len();
-        let mut calls = 0;
-        let settled = crate::process::poll(limit, || {
-            calls = self
-                .carrier
-                .calls()
-                .iter()
-                .filter(|call| call.end.is_none())
-                .count();
-            calls == 0
-        });
-        if settled && channels == 0 {
-            Ok(())
-        } else {
-            Err(LabError::CallsLeft { channels, calls })
-        }
+        settled(&self.carrier, channels, limit)
+    }
+}
+
+fn settled(carrier: &Carrier, channels: usize, limit: Duration) -> Result<()> {
+    let mut calls = 0;
+    let settled = crate::process::poll(limit, || {
+        calls = carrier.calls().iter().filter(|call| call.end.is_none()).count();
+        calls == 0
+    });
+    if settled && channels == 0 {
+        Ok(())
+    } else {
+        Err(LabError::CallsLeft { channels, calls })
+    }
+}
+
+/// A carrier, phones and a FreeSWITCH that know each other; ends when dropped.
+#[derive(Debug)]
+pub struct FreeSwitchLab {
+    /// The switch.
+    pub freeswitch: FreeSwitch,
+    /// Its gateway `carrier`.
+    pub carrier: Carrier,
+    /// Its users `agent-N`.
+    pub phones: Phones,
+}
+
+impl FreeSwitchLab {
+    /// Starts one, with a carrier and phones of its own whatever the options say of their ports.
+    ///
+    /// # Errors
+    /// As [`FreeSwitch::start`], [`Carrier::start`] and [`Phones::start`].
+    pub fn start(audio: Audio, options: FreeSwitchOptions) -> Result<Self> {
+        let (carrier, phones) = (Carrier::start(audio)?, Phones::start(audio)?);
+        let freeswitch = FreeSwitch::start(&FreeSwitchOptions {
+            carrier_port: Some(carrier.sip_port()),
+            phones_port: Some(phones.sip_port()),
+            ..options
+        })?;
+        Ok(Self {
+            freeswitch,
+            carrier,
+            phones,
+        })
+    }
+
+    /// As [`Lab::crash`].
+    pub fn crash(&mut self) {
+        self.freeswitch.kill();
+        self.carrier.lose_calls();
+        self.phones.lose_calls();
+    }
+
+    /// As [`Lab::settled`].
+    ///
+    /// # Errors
+    /// [`LabError::CallsLeft`].
+    pub fn settled(&self, limit: Duration) -> Result<()> {
+        let channels = self.freeswitch.channels_after(limit)?.len();
+        settled(&self.carrier, channels, limit)
     }
 }

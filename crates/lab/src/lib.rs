@@ -1,6 +1,6 @@
 //! Real telephony and databases on loopback, for tests and for trying Paceline out.
 //!
-//! What is here: [`Asterisk`] (22 or 16, unpacked by `scripts/tools`), a [`Carrier`] (SIPp, whose callees do what the
+//! What is here: [`Asterisk`] (22 or 16, unpacked by `scripts/tools`), [`FreeSwitch`] (where there is one), a [`Carrier`] (SIPp, whose callees do what the
 //! dialed number's last two digits say, see [`Behaviour`]), the agents' [`Phones`] and [`Postgres`]. [`Lab`] starts a
 //! carrier, phones and an Asterisk that know each other.
 //!
@@ -11,7 +11,9 @@
 mod asterisk;
 mod carrier;
 mod error;
+mod esl;
 mod folder;
+mod freeswitch;
 mod http;
 mod lab;
 mod media;
@@ -24,8 +26,9 @@ mod tools;
 pub use asterisk::{Asterisk, AsteriskPorts, Options, Version};
 pub use carrier::{Behaviour, CallEnd, Carrier, SeenCall};
 pub use error::LabError;
+pub use freeswitch::{FreeSwitch, FreeSwitchOptions, FreeSwitchPorts};
 pub use http::Reply;
-pub use lab::{Lab, LabOptions, LabPorts};
+pub use lab::{FreeSwitchLab, Lab, LabOptions, LabPorts};
 pub use media::{Audio, MediaReport};
 pub use phones::{PhoneBehaviour, PhoneCall, PhoneState, Phones};
 pub use postgres::Postgres;

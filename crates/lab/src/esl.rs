@@ -1,0 +1,66 @@
+//! Just enough of an Event Socket client to ask a FreeSWITCH something: one connection, one command.
+
+use std::{
+    io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
+    net::{Ipv4Addr, TcpStream},
+    time::Duration,
+};
+
+use crate::{LabError, Result};
+
+const WAIT_MAX: Duration = Duration::from_secs(10);
+/// The longest answer that is read.
+const BODY_BYTES_MAX: usize = 64 << 20;
+
+/// What an API command printed.
+pub(crate) fn api(port: u16, password: &str, command: &str) -> Result<String> {
+    ask(port, password, command).map_err(|err| LabError::Http {
+        method: "Event Socket".to_owned(),
+        port,
+        err,
+    })
+}
+
+fn ask(port: u16, password: &str, command: &str) -> io::Result<String> {
+    let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    socket.set_read_timeout(Some(WAIT_MAX))?;
+    socket.set_write_timeout(Some(WAIT_MAX))?;
+    let mut reader = BufReader::new(socket.try_clone()?);
+    frame(&mut reader)?;
+    socket.write_all(format!("auth {password}\n\n").as_bytes())?;
+    if !frame(&mut reader)?.starts_with("+OK") {
+        return Err(io::Error::new(
+            ErrorKind::PermissionDenied,
+            "the password is refused",
+        ));
+    }
+    socket.write_all(format!("api {command}\n\n").as_bytes())?;
+    frame(&mut reader)
+}
+
+/// The next frame's body, or its reply text.
+fn frame(reader: &mut BufReader<TcpStream>) -> io::Result<String> {
+    let (mut reply, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        match line.trim_end().split_once(": ") {
+            Some(("Content-Length", value)) => length = value.parse().unwrap_or(0),
+            Some(("Reply-Text", value)) => reply = value.to_owned(),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    if length > BODY_BYTES_MAX {
+        return Err(ErrorKind::InvalidData.into());
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(if body.is_empty() {
+        reply
+    } else {
+        String::from_utf8_lossy(&body).into_owned()
+    })
+}

@@ -1,0 +1,375 @@
+//! A real FreeSWITCH in a temporary folder. Start at [`FreeSwitch::start`].
+//!
+//! In: how many agents, where the carrier and the phones listen. Out: a running switch with an Event Socket, a gateway
+//! `carrier`, a gateway `dead`, users `agent-1` to `agent-N` and a context `from-internal`. Its configuration is the one
+//! in `freeswitch-conf/lab`, which users can start too.
+//!
+//! FreeSWITCH is in few distributions, so it is not fetched: [`FreeSwitch::program`] looks for one that is there.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    LabError, Result,
+    asterisk::random_hex,
+    esl, folder,
+    media::tone,
+    ports::PortBlock,
+    process::{self, Process},
+};
+
+/// The ports of one FreeSWITCH, all on 127.0.0.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FreeSwitchPorts {
+    /// The Event Socket (TCP).
+    pub event_socket: u16,
+    /// SIP (UDP and TCP).
+    pub sip: u16,
+    /// Where nobody listens: the address of the gateway `dead`.
+    pub dead: u16,
+    /// First port for RTP (UDP).
+    pub rtp_first: u16,
+    /// Last port for RTP.
+    pub rtp_last: u16,
+}
+
+/// How to set a FreeSWITCH up.
+#[derive(Debug, Clone)]
+pub struct FreeSwitchOptions {
+    /// How many users `agent-1`, `agent-2`, … there are; 200 by default.
+    pub agents: u32,
+    /// Where the carrier listens; without one the gateway `carrier` is as dead as `dead`.
+    pub carrier_port: Option<u16>,
+    /// Where the agents' phones listen.
+    pub phones_port: Option<u16>,
+    /// How many calls a second it takes, plus one; 400 by default.
+    pub sessions_per_second: u32,
+}
+
+impl Default for FreeSwitchOptions {
+    fn default() -> Self {
+        Self {
+            agents: 200,
+            carrier_port: None,
+            phones_port: None,
+            sessions_per_second: 400,
+        }
+    }
+}
+
+/// A running FreeSWITCH; killed, and its folder deleted, when dropped.
+#[derive(Debug)]
+pub struct FreeSwitch {
+    // Declared first, so dropped first: it must be dead before its folder goes.
+    process: Process,
+    program: PathBuf,
+    ports: FreeSwitchPorts,
+    password: String,
+    folder: TempDir,
+    _block: PortBlock,
+}
+
+/// Name, pitch in Hz, length in ms.
+const SOUNDS: [(&str, u32, u32); 2] = [("message", 660, 3_000), ("beep", 1_000, 200)];
+
+impl FreeSwitch {
+    /// The `freeswitch` that `PACELINE_FREESWITCH` names, or the first on the PATH; nothing where there is none.
+    pub fn program() -> Option<PathBuf> {
+        let named = env::var_os("PACELINE_FREESWITCH").filter(|name| !name.is_empty());
+        match named {
+            Some(named) => Some(PathBuf::from(named)),
+            None => env::split_paths(&env::var_os("PATH")?)
+                .map(|folder| folder.join("freeswitch"))
+                .find(|program| program.is_file()),
+        }
+    }
+
+    /// The same, and where there is none, says on stderr what is not tested therefore.
+    pub fn program_or_skip(what: &str) -> Option<PathBuf> {
+        let program = Self::program();
+        if program.is_none() {
+            eprintln!(
+                "SKIPPED: {what}: no `freeswitch` on the PATH or in PACELINE_FREESWITCH; nothing was tested here"
+            );
+        }
+        program
+    }
+
+    /// Writes a configuration into a temporary folder, starts FreeSWITCH there and waits until it is ready.
+    ///
+    /// # Errors
+    /// [`LabError::ToolMissing`] where there is no FreeSWITCH; shows the log's end when it does not start.
+    pub fn start(options: &FreeSwitchOptions) -> Result<Self> {
+        let program = Self::program().ok_or(LabError::NoFreeSwitch)?;
+        let block = PortBlock::take()?;
+        let (rtp_first, rtp_last) = block.rtp();
+        let ports = FreeSwitchPorts {
+            event_socket: block.port(5),
+            sip: block.port(6),
+            dead: block.port(7),
+            rtp_first,
+            rtp_last,
+        };
+        let folder = folder::temporary()?;
+        let password = random_hex()?;
+        write(folder.path(), options, ports, &password)?;
+        let process = launch(&program, folder.path())?;
+        let mut freeswitch = Self {
+            process,
+            program,
+            ports,
+            password,
+            folder,
+            _block: block,
+        };
+        freeswitch.wait_until_ready()?;
+        Ok(freeswitch)
+    }
+
+    /// Kills it as a crash would, with SIGKILL. [`Self::restart`] brings it back.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again on the same ports and in the same folder, killing it first if it runs, and waits until it is
+    /// ready.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn restart(&mut self) -> Result<()> {
+        self.process.kill();
+        self.process = launch(&self.program, self.folder.path())?;
+        self.wait_until_ready()
+    }
+
+    /// Stops it in its tracks (SIGSTOP): sockets stay open, nothing is answered.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn freeze(&self) -> Result<()> {
+        self.process.signal("STOP")
+    }
+
+    /// Lets it run on after [`Self::freeze`].
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn thaw(&self) -> Result<()> {
+        self.process.signal("CONT")
+    }
+
+    /// Where it listens.
+    pub fn ports(&self) -> FreeSwitchPorts {
+        self.ports
+    }
+
+    /// `127.0.0.1:PORT` of its Event Socket.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.event_socket)
+    }
+
+    /// The Event Socket's password, made for this start.
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Where recordings end up.
+    pub fn recordings_dir(&self) -> PathBuf {
+        self.folder.path().join("recordings")
+    }
+
+    /// Warnings and errors.
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log/freeswitch.log")
+    }
+
+    /// Runs an API command on a connection of its own and returns what it printed.
+    ///
+    /// # Errors
+    /// When the Event Socket does not answer.
+    pub fn api(&self, command: &str) -> Result<String> {
+        esl::api(self.ports.event_socket, &self.password, command)
+    }
+
+    /// The ids of all channels now on the switch.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn channels(&self) -> Result<Vec<String>> {
+        let text = self.api("show channels as json")?;
+        let list: serde_json::Value = serde_json::from_str(&text).map_err(|_| LabError::UnexpectedReply {
+            what: "show channels",
+            status: 0,
+        })?;
+        Ok(list
+            .get("rows")
+            .and_then(serde_json::Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|row| row.get("uuid")?.as_str().map(str::to_owned))
+            .collect())
+    }
+
+    /// Waits until no channel is left; the ids of those that are at the limit.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn channels_after(&self, limit: Duration) -> Result<Vec<String>> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let channels = self.channels()?;
+            if channels.is_empty() || Instant::now() >= deadline {
+                return Ok(channels);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// CPU time it has used since it was last started, user plus system, seconds.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        self.process.cpu_seconds()
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        // A loaded machine may take much longer than the usual three seconds.
+        const LIMIT: Duration = Duration::from_secs(60);
+        let started = Instant::now();
+        let ready = process::poll(LIMIT, || {
+            !self.process.is_running()
+                || esl::api(
+                    self.ports.event_socket,
+                    &self.password,
+                    "sofia status profile lab",
+                )
+                .is_ok_and(|status| status.contains("carrier") || status.contains("lab"))
+        });
+        if ready && self.process.is_running() {
+            return Ok(());
+        }
+        let waited_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut last_words = process::last_words(&self.folder.path().join("log/output"));
+        last_words.push_str(&process::last_words(&self.log_path()));
+        Err(LabError::NotReady {
+            what: "freeswitch".to_owned(),
+            waited_ms,
+            last_words,
+        })
+    }
+}
+
+fn write(folder: &Path, options: &FreeSwitchOptions, ports: FreeSwitchPorts, password: &str) -> Result<()> {
+    for name in [
+        "conf",
+        "log",
+        "db",
+        "run",
+        "recordings",
+        "sounds",
+        "temp",
+        "storage",
+    ] {
+        let path = folder.join(name);
+        fs::create_dir_all(&path).map_err(LabError::file("make", &path))?;
+    }
+    let agents: String = (1..=options.agents)
+        .map(|agent| format!("  <user id=\"agent-{agent}\"/>\n"))
+        .collect();
+    for (name, text) in [
+        (
+            "freeswitch.xml",
+            include_str!("../../../freeswitch-conf/lab/freeswitch.xml").to_owned(),
+        ),
+        ("vars.xml", vars(options, ports, password)),
+        ("agents.xml", format!("<include>\n{agents}</include>\n")),
+    ] {
+        let path = folder.join("conf").join(name);
+        fs::write(&path, text).map_err(LabError::file("write", &path))?;
+    }
+    for (name, hz, length_ms) in SOUNDS {
+        let path = folder.join("sounds").join(format!("{name}.wav"));
+        fs::write(&path, wav(&tone::samples(hz, length_ms))).map_err(LabError::file("write", &path))?;
+    }
+    Ok(())
+}
+
+/// The variables that `freeswitch-conf/lab/vars.xml` shows to users.
+fn vars(options: &FreeSwitchOptions, ports: FreeSwitchPorts, password: &str) -> String {
+    let variables = [
+        ("domain", "lab".to_owned()),
+        ("event_socket_port", ports.event_socket.to_string()),
+        ("event_socket_password", password.to_owned()),
+        ("sip_port", ports.sip.to_string()),
+        (
+            "carrier_port",
+            options.carrier_port.unwrap_or(ports.dead).to_string(),
+        ),
+        (
+            "phones_port",
+            options.phones_port.unwrap_or(ports.dead).to_string(),
+        ),
+        ("dead_port", ports.dead.to_string()),
+        ("rtp_first", ports.rtp_first.to_string()),
+        ("rtp_last", ports.rtp_last.to_string()),
+        ("sessions_max", "2000".to_owned()),
+        ("sessions_per_second", options.sessions_per_second.to_string()),
+    ];
+    let lines: String = variables
+        .iter()
+        .map(|(name, value)| format!("  <X-PRE-PROCESS cmd=\"set\" data=\"{name}={value}\"/>\n"))
+        .collect();
+    format!("<include>\n{lines}</include>\n")
+}
+
+/// A WAV file of µ-law samples, 8 kHz.
+fn wav(samples: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(samples.len()).unwrap_or(u32::MAX);
+    let mut bytes = Vec::with_capacity(samples.len() + 58);
+    bytes.extend_from_slice(b"RIFF");
+    bytes.extend_from_slice(&length.saturating_add(50).to_le_bytes());
+    // Format 7 is µ-law: one channel, 8,000 samples and bytes a second, one byte a sample of 8 bits.
+    bytes.extend_from_slice(b"WAVEfmt \x12\0\0\0\x07\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0\0\0");
+    bytes.extend_from_slice(b"fact\x04\0\0\0");
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(b"data");
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(samples);
+    bytes
+}
+
+fn launch(program: &Path, folder: &Path) -> Result<Process> {
+    let mut command: Command = process::dying_with_us(program);
+    let output_path = folder.join("log/output");
+    let output = fs::File::create(&output_path).map_err(LabError::file("write", &output_path))?;
+    let errors = output
+        .try_clone()
+        .map_err(LabError::file("write", &output_path))?;
+    command.args(["-nf", "-nc", "-nonat", "-nocal", "-np"]);
+    for (option, name) in [
+        ("-conf", "conf"),
+        ("-log", "log"),
+        ("-db", "db"),
+        ("-run", "run"),
+        ("-recordings", "recordings"),
+        ("-sounds", "sounds"),
+        ("-temp", "temp"),
+        ("-storage", "storage"),
+    ] {
+        command.arg(option).arg(folder.join(name));
+    }
+    command.stdout(output).stderr(errors).current_dir(folder);
+    Process::spawn(command)
+}
