@@ -126,6 +126,19 @@ fn attach(config: &crate::config::PbxConfig, clock: Clock) -> Switch {
             };
             ("ari", pbx::ari::spawn(config))
         }
+        PbxKind::Esl {
+            address,
+            password,
+            app,
+        } => {
+            let config = pbx::esl::EslConfig {
+                name: config.name.clone(),
+                address: address.clone(),
+                password: password.clone(),
+                app: app.clone(),
+            };
+            ("esl", pbx::esl::spawn(config))
+        }
         PbxKind::Sim { seed, .. } => {
             let (handle, _) = pbx::sim::spawn_seeded(paceline_sim::SimConfig::default(), *seed, clock);
             ("sim", handle)

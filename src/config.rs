@@ -76,6 +76,15 @@ pub enum PbxKind {
         /// The Stasis application that Paceline registers.
         app: String,
     },
+    /// FreeSWITCH, by its Event Socket.
+    Esl {
+        /// Host and port: `127.0.0.1:8021`.
+        address: String,
+        /// The Event Socket's password.
+        password: SecretString,
+        /// What Paceline's channels are marked with.
+        app: String,
+    },
     /// No switch at all: seeded callees and agents, for trying things out.
     Sim {
         /// The same seed gives the same callees.
@@ -202,13 +211,20 @@ impl Config {
             ));
         }
         for pbx in &self.pbxes {
-            if let PbxKind::Ari { url, .. } = &pbx.kind
-                && let Ok(parsed) = Url::parse(url)
-                && parsed.scheme() == "http"
-                && !is_loopback(&parsed)
-            {
+            let (far, how) = match &pbx.kind {
+                PbxKind::Ari { url, .. } => (
+                    Url::parse(url).ok().filter(|url| url.scheme() == "http"),
+                    "plain http",
+                ),
+                PbxKind::Esl { address, .. } => (
+                    Url::parse(&format!("tcp://{address}")).ok(),
+                    "its plain Event Socket",
+                ),
+                PbxKind::Sim { .. } => (None, ""),
+            };
+            if far.is_some_and(|url| !is_loopback(&url)) {
                 warnings.push(format!(
-                    "PBX `{}` is reached over plain http: its password and all numbers cross the network unencrypted",
+                    "PBX `{}` is reached over {how}: its password and all numbers cross the network unencrypted",
                     pbx.name
                 ));
             }
@@ -223,7 +239,7 @@ impl Config {
     pub fn clock(&self) -> Clock {
         let speed = self.pbxes.iter().find_map(|pbx| match pbx.kind {
             PbxKind::Sim { speed, .. } => Some(speed),
-            PbxKind::Ari { .. } => None,
+            PbxKind::Ari { .. } | PbxKind::Esl { .. } => None,
         });
         match speed {
             Some(speed) if speed != 1.0 => Clock::with_speed(speed),
@@ -292,6 +308,11 @@ mod tests {
             app = "dialer"
             agent_dial = "Local/{extension}@agents/n"
             [[pbx]]
+            name = "other"
+            kind = "esl"
+            address = "localhost:8021"
+            password_env = "ARI_PASSWORD"
+            [[pbx]]
             name = "try"
             kind = "sim"
             seed = 7
@@ -326,6 +347,19 @@ mod tests {
                         username: "paceline",
                         password: SecretBox<str>([REDACTED]),
                         app: "dialer",
+                    },
+                },
+                PbxConfig {
+                    name: PbxName(
+                        "other",
+                    ),
+                    agent_dial: AgentTemplate(
+                        "user/{extension}",
+                    ),
+                    kind: Esl {
+                        address: "localhost:8021",
+                        password: SecretBox<str>([REDACTED]),
+                        app: "paceline",
                     },
                 },
                 PbxConfig {
@@ -463,7 +497,7 @@ speed = 10
         error: invalid `kind` in [[pbx]]
           --> paceline.toml:10:8
         10 | kind = "freeswitch"
-           |        ^^^^^^^^^^^^ "ari" (Asterisk) or "sim" (a simulated switch, for trying out)
+           |        ^^^^^^^^^^^^ "ari" (Asterisk), "esl" (FreeSWITCH) or "sim" (a simulated switch, for trying out)
 
         error: invalid `speed` in [[pbx]]
           --> paceline.toml:15:9
@@ -487,11 +521,13 @@ speed = 10
     fn plain_http_to_another_machine_and_an_open_port_are_warned_of() {
         let config = parse(
             "server.listen = \"0.0.0.0:8080\"\n[[pbx]]\nname = \"a\"\nkind = \"ari\"\nurl = \"http://10.0.0.5:8088\"\n\
-             username = \"p\"\npassword_env = \"ARI_PASSWORD\"\n",
+             username = \"p\"\npassword_env = \"ARI_PASSWORD\"\n[[pbx]]\nname = \"b\"\nkind = \"esl\"\naddress = \"10.0.0.6:8021\"\n\
+             password_env = \"ARI_PASSWORD\"\n",
         );
         assert_snapshot!(config.unwrap().warnings().join("\n"), @"
         the API listens on 0.0.0.0:8080 without encryption: keep that network private, or put a proxy with TLS before it
         PBX `a` is reached over plain http: its password and all numbers cross the network unencrypted
+        PBX `b` is reached over its plain Event Socket: its password and all numbers cross the network unencrypted
         ");
     }
 

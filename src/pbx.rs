@@ -9,6 +9,8 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 pub mod ari;
+mod ended;
+pub mod esl;
 pub mod sim;
 
 /// Commands that may wait for a switch before [`PbxHandle::send`] refuses more.

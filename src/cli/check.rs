@@ -39,6 +39,11 @@ fn report(loaded: &Result<Config, ConfigError>) -> Value {
             } => {
                 json!({"kind": "ari", "url": url, "username": username, "app": app})
             }
+            PbxKind::Esl {
+                address,
+                app,
+                password: _,
+            } => json!({"kind": "esl", "address": address, "app": app}),
             PbxKind::Sim { seed, speed } => json!({"kind": "sim", "seed": seed, "speed": speed}),
         };
         match (common, own) {
@@ -87,6 +92,11 @@ fn describe(config: &Config) -> String {
             } => {
                 format!("Asterisk at {url}, user `{username}`, application `{app}`")
             }
+            PbxKind::Esl {
+                address,
+                app,
+                password: _,
+            } => format!("FreeSWITCH at {address}, channels marked `{app}`"),
             PbxKind::Sim { seed, speed } => format!("simulated, seed {seed}, {speed} times real time"),
         };
         let dial = String::from(pbx.agent_dial.clone());

@@ -3,6 +3,7 @@
 use super::reader::{Placed, Section, Wrong, boolean, number, text, whole};
 use super::{Config, PbxConfig, PbxKind, StoreConfig};
 use crate::numbers::is_region;
+use crate::pbx::esl::EslConfig;
 use paceline_core::dial::AgentTemplate;
 use paceline_core::ids::PbxName;
 use reqwest::Url;
@@ -206,12 +207,17 @@ fn read_pbxes(sections: Vec<Section<'_>>, outside: &Outside<'_>) -> Vec<PbxConfi
             "agent_dial",
             text(|t| AgentTemplate::new(t).map_err(|e| Wrong::expected(e.to_string()))),
         );
+        let kind = section.need("kind", "\"ari\"", text(kind)).map(|k| k.value);
+        let agent_dial_usual = match kind {
+            Some(Kind::Esl) => "user/{extension}",
+            Some(Kind::Ari | Kind::Sim) | None => "PJSIP/{extension}",
+        };
         let agent_dial = agent_dial
             .map(|a| a.value)
-            .or_else(|| AgentTemplate::new("PJSIP/{extension}").ok());
-        let kind = section.need("kind", "\"ari\"", text(kind));
-        let kind = match kind.map(|k| k.value) {
+            .or_else(|| AgentTemplate::new(agent_dial_usual).ok());
+        let kind = match kind {
             Some(Kind::Ari) => read_ari(&mut section, outside),
+            Some(Kind::Esl) => read_esl(&mut section, outside),
             Some(Kind::Sim) => read_sim(&mut section, many),
             None => {
                 // Which settings belong here is not known, so none can be called unknown.
@@ -241,15 +247,17 @@ fn name(written: &str) -> Result<String, Wrong> {
 
 enum Kind {
     Ari,
+    Esl,
     Sim,
 }
 
 fn kind(written: &str) -> Result<Kind, Wrong> {
     match written {
         "ari" => Ok(Kind::Ari),
+        "esl" => Ok(Kind::Esl),
         "sim" => Ok(Kind::Sim),
         _ => Err(Wrong::expected(
-            "\"ari\" (Asterisk) or \"sim\" (a simulated switch, for trying out)",
+            "\"ari\" (Asterisk), \"esl\" (FreeSWITCH) or \"sim\" (a simulated switch, for trying out)",
         )),
     }
 }
@@ -265,17 +273,42 @@ fn read_ari(section: &mut Section<'_>, outside: &Outside<'_>) -> Option<PbxKind>
                 .ok_or_else(|| Wrong::expected("a user of ari.conf: visible ASCII, no spaces, no `:`"))
         }),
     );
-    if !section.has("password_file") && !section.has("password_env") {
-        section.missing("password_file", "\"ari.password\"");
-    }
-    let password = read_password(section, outside);
+    let password = need_password(section, outside, "\"ari.password\"");
     let app = section.get("app", text(name));
     Some(PbxKind::Ari {
         url: url?.value,
         username: username?.value,
-        password: password?.1.value,
+        password: password?,
         app: app.map_or_else(|| "paceline".to_owned(), |a| a.value),
     })
+}
+
+fn need_password(section: &mut Section<'_>, outside: &Outside<'_>, example: &str) -> Option<SecretString> {
+    if !section.has("password_file") && !section.has("password_env") {
+        section.missing("password_file", example);
+    }
+    read_password(section, outside).map(|(_, password)| password.value)
+}
+
+fn read_esl(section: &mut Section<'_>, outside: &Outside<'_>) -> Option<PbxKind> {
+    let address = section.need("address", "\"127.0.0.1:8021\"", text(esl_address));
+    let password = need_password(section, outside, "\"esl.password\"");
+    let app = section.get("app", text(name));
+    Some(PbxKind::Esl {
+        address: address?.value,
+        password: password?,
+        app: app.map_or_else(|| EslConfig::APP.to_owned(), |a| a.value),
+    })
+}
+
+fn esl_address(written: &str) -> Result<String, Wrong> {
+    let fine = written.rsplit_once(':').is_some_and(|(host, port)| {
+        port.parse::<u16>().is_ok_and(|port| port != 0)
+            && Url::parse(&format!("tcp://{written}"))
+                .is_ok_and(|url| url.host_str() == Some(host) && url.path().is_empty())
+    });
+    fine.then(|| written.to_owned())
+        .ok_or_else(|| Wrong::expected("a host and a port, such as \"127.0.0.1:8021\""))
 }
 
 fn ari_url(written: &str) -> Result<String, Wrong> {

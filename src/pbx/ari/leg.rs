@@ -2,12 +2,8 @@
 
 use super::decode::Cause;
 use paceline_core::pbx::{EndedBy, LegEnd};
-use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
 use uuid::Uuid;
-
-/// Ids of ended legs kept, so that a late hang-up is not taken for an unseen end.
-const ENDED_KEPT_MAX: usize = 8192;
 
 /// Whose leg it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,30 +133,6 @@ impl Leg {
             answered: self.answered(),
             detail: String::new(),
         }
-    }
-}
-
-/// Ids of ended legs, oldest forgotten first.
-#[derive(Default)]
-pub(super) struct EndedLegs {
-    order: VecDeque<Uuid>,
-    pub(super) ids: HashSet<Uuid>,
-}
-
-impl EndedLegs {
-    pub(super) fn insert(&mut self, id: Uuid) {
-        if self.ids.insert(id) {
-            self.order.push_back(id);
-        }
-        if self.order.len() > ENDED_KEPT_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ids.remove(&oldest);
-        }
-    }
-
-    pub(super) fn forget(&mut self, id: &Uuid) {
-        self.ids.remove(id);
     }
 }
 

@@ -10,10 +10,11 @@
 //!   the trunk's own `ChannelHangupRequest`.
 
 use super::decode::{Cause, DialStatus, Event};
-use super::leg::{Behind, EndedLegs, Leg, Quiet, Side, Stage};
+use super::leg::{Behind, Leg, Quiet, Side, Stage};
 use super::out::{Out, Then};
 use super::recordings::Recordings;
 use super::rest::{self, Placement};
+use crate::pbx::ended::EndedLegs;
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent, Progress};
 use std::collections::{HashMap, HashSet, VecDeque};

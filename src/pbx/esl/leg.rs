@@ -1,0 +1,161 @@
+//! One leg: what is known of it, and what its end means as raw facts. Pure.
+
+use super::said::Facts;
+use paceline_core::pbx::{EndedBy, LegEnd};
+use std::time::Instant;
+use uuid::Uuid;
+
+/// Whose leg it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Callee,
+    Agent,
+}
+
+impl Side {
+    /// As written into the leg when it is placed.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Callee => "callee",
+            Self::Agent => "agent",
+        }
+    }
+
+    pub(super) fn of(word: &[u8]) -> Option<Self> {
+        match word {
+            b"callee" => Some(Self::Callee),
+            b"agent" => Some(Self::Agent),
+            _ => None,
+        }
+    }
+}
+
+/// How far a leg is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// To be placed, or the switch has not made a channel of it yet.
+    Asked,
+    /// There is a channel; nobody answered.
+    Dialing,
+    /// Answered; the switch has not parked it yet, and would take it amiss to be joined.
+    Answered,
+    /// Parked, or was: it can be joined.
+    Held,
+}
+
+/// Who it is joined with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Join {
+    /// Nobody.
+    Alone,
+    /// Wanted, as soon as both are parked.
+    Wanted { with: Uuid },
+    /// Asked for; the switch must say that they talk before then.
+    Asked { with: Uuid, until: Instant },
+    /// They talk.
+    Talking { with: Uuid },
+}
+
+impl Join {
+    pub(super) const fn with(self) -> Option<Uuid> {
+        match self {
+            Self::Alone => None,
+            Self::Wanted { with } | Self::Asked { with, .. } | Self::Talking { with } => Some(with),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Leg {
+    pub(super) side: Side,
+    pub(super) stage: Stage,
+    pub(super) rang: bool,
+    pub(super) early_media: bool,
+    pub(super) hang_up_asked: bool,
+    /// Whether it waits in `park` now.
+    pub(super) parked: bool,
+    pub(super) join: Join,
+}
+
+/// What the switch says where it, and nobody else, has no room or no time for a leg, or is told to take none.
+const NO_ROOM: &str = "DESTINATION_OUT_OF_ORDER";
+/// What it says where the trunk's gateway does not answer its pings.
+const GATEWAY_DOWN: &str = "GATEWAY_DOWN";
+
+impl Leg {
+    pub(super) fn new(side: Side) -> Self {
+        Self {
+            side,
+            stage: Stage::Asked,
+            rang: false,
+            early_media: false,
+            hang_up_asked: false,
+            parked: false,
+            join: Join::Alone,
+        }
+    }
+
+    pub(super) fn answered(&self) -> bool {
+        self.stage >= Stage::Answered
+    }
+
+    /// The end as the channel's last event tells it.
+    pub(super) fn end(&self, facts: &Facts) -> LegEnd {
+        let answered = self.answered() || facts.answered;
+        // A refusal of the far end's means that it was faster than our hang-up.
+        let by = if self.hang_up_asked && (answered || facts.sip.is_none()) {
+            EndedBy::Us
+        } else if !answered && facts.sip.is_none() && matches!(facts.q850, Some(19)) {
+            EndedBy::RingTimeout
+        } else {
+            EndedBy::Network
+        };
+        LegEnd {
+            by,
+            q850: facts.q850,
+            sip: facts.sip,
+            progressed: facts.progressed || self.rang || self.early_media,
+            answered,
+            detail: facts.cause.clone(),
+        }
+    }
+
+    /// The end of a leg that never became a channel, with the switch's word for why.
+    pub(super) fn never_placed(&self, words: &str) -> LegEnd {
+        let (by, q850) = match words {
+            _ if self.hang_up_asked => (EndedBy::Us, None),
+            NO_ROOM => (EndedBy::Refused, None),
+            GATEWAY_DOWN => (EndedBy::Network, Some(38)),
+            _ => (EndedBy::Refused, None),
+        };
+        LegEnd {
+            by,
+            q850,
+            detail: words.to_owned(),
+            ..LegEnd::default()
+        }
+    }
+
+    /// The end of a leg that was missing when the link came back.
+    pub(super) fn vanished(&self) -> LegEnd {
+        LegEnd {
+            by: EndedBy::Vanished,
+            progressed: self.rang || self.early_media,
+            answered: self.answered(),
+            ..LegEnd::default()
+        }
+    }
+}
+
+/// A channel of ours found on the switch after a gap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) side: Side,
+    pub(super) stage: Stage,
+    pub(super) rang: bool,
+    pub(super) early_media: bool,
+    /// Whom it talks with.
+    pub(super) with: Option<Uuid>,
+    /// The recording that it was last told to make.
+    pub(super) recording: Option<String>,
+}

@@ -1,0 +1,544 @@
+//! What the driver knows of every leg: a pure state machine. In: commands, what the switch said, replies, a survey.
+//! Out, through [`Out`]: commands to send and events to hand on. Touches no socket; is told the time.
+//!
+//! Measured on 1.11, and nowhere in the manuals:
+//! - A leg can be joined only once it is parked: between its answer and that, the originate still works on it.
+//! - `uuid_bridge` says `+OK` before anything happened; `CHANNEL_BRIDGE` comes 40 to 60 ms later. If one side is gone by
+//!   then, the other is parked.
+//! - The survivor's `CHANNEL_PARK` comes before the other's `CHANNEL_HANGUP_COMPLETE`.
+//! - `uuid_kill` of a leg whose originate is not under way yet says that there is none; it appears afterwards.
+//! - Our own ring timeout has `sip_invite_failure_status` 487, from our CANCEL, but no `sip_term_status`.
+
+use super::command::{self, Placement};
+use super::leg::{Join, Leg, Side, Stage};
+use super::out::{Out, Then};
+use super::recordings::{Folders, Recordings};
+use super::said::{Facts, Said};
+use crate::pbx::ended::EndedLegs;
+use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent, Progress};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+mod adopt;
+#[cfg(test)]
+mod tests;
+
+/// How long the end of a leg that the switch no longer knows may still be on its way to us.
+const END_LATE_MAX: Duration = Duration::from_secs(1);
+/// How long a channel's own events may come after the job that says that its originate failed.
+const CREATE_LATE_MAX: Duration = Duration::from_millis(300);
+/// How long the switch may take to join two parked legs.
+const JOIN_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// Everything that the driver knows.
+pub(super) struct Legs {
+    app: String,
+    legs: HashMap<Uuid, Leg>,
+    ended: EndedLegs,
+    /// Legs that the switch does not know though nobody saw their end, and when to stop waiting for it.
+    missing: VecDeque<(Instant, Uuid)>,
+    /// Legs whose originate failed with no channel seen, the switch's word for why, and when to believe it.
+    not_placed: VecDeque<(Instant, Uuid, String)>,
+    /// Joins that the switch has not confirmed yet: callees, by their time limit.
+    joins: BTreeMap<(Instant, Uuid), ()>,
+    pub(super) recordings: Recordings,
+    pub(super) out: Out,
+}
+
+impl Legs {
+    pub(super) fn new(app: String) -> Self {
+        Self {
+            app,
+            legs: HashMap::new(),
+            ended: EndedLegs::default(),
+            missing: VecDeque::new(),
+            not_placed: VecDeque::new(),
+            joins: BTreeMap::new(),
+            recordings: Recordings::default(),
+            out: Out::default(),
+        }
+    }
+
+    /// The switch's folders, read anew with every link.
+    pub(super) fn set_folders(&mut self, folders: Folders) {
+        self.recordings.folders = folders;
+    }
+
+    // --- commands ---------------------------------------------------------------------------------------------
+
+    pub(super) fn command(&mut self, command: PbxCommand, now: Instant) {
+        match command {
+            PbxCommand::CallContact {
+                leg,
+                dial,
+                caller_id,
+                ring_timeout,
+                duration_max,
+            } => self.place(
+                &Placement {
+                    leg: leg.0,
+                    side: Side::Callee,
+                    dial: &dial,
+                    caller_id: caller_id.as_deref(),
+                    ring_timeout,
+                    duration_max,
+                },
+                now,
+            ),
+            PbxCommand::CallAgent {
+                leg,
+                dial,
+                caller_id,
+                ring_timeout,
+                duration_max,
+            } => self.place(
+                &Placement {
+                    leg: leg.0,
+                    side: Side::Agent,
+                    dial: &dial,
+                    caller_id: caller_id.as_deref(),
+                    ring_timeout,
+                    duration_max,
+                },
+                now,
+            ),
+            PbxCommand::Connect { leg, agent_leg } => self.connect(leg, agent_leg, now),
+            PbxCommand::HangUp { leg } => self.hang_up(Side::Callee, leg.0),
+            PbxCommand::HangUpAgent { leg } => self.hang_up(Side::Agent, leg.0),
+            PbxCommand::Record {
+                leg,
+                agent_leg,
+                recording,
+                announcement,
+            } => {
+                let callee_lives = self.legs.contains_key(&leg.0);
+                self.recordings.start(
+                    leg,
+                    agent_leg,
+                    recording,
+                    announcement,
+                    callee_lives,
+                    &mut self.out,
+                );
+            }
+            PbxCommand::StopRecording { recording } => self.recordings.stop(&recording, &mut self.out),
+        }
+    }
+
+    /// A command that came while the link is down: what needs the switch is refused, a hang-up is kept in mind.
+    pub(super) fn command_unlinked(&mut self, command: PbxCommand) {
+        const DETAIL: &str = "no link to the switch";
+        let refused = LegEnd {
+            by: EndedBy::Refused,
+            detail: DETAIL.to_owned(),
+            ..LegEnd::default()
+        };
+        self.out.events.extend(match command {
+            PbxCommand::CallContact { leg, .. } => Some(PbxEvent::Ended { leg, end: refused }),
+            PbxCommand::CallAgent { leg, .. } => Some(PbxEvent::AgentEnded { leg, end: refused }),
+            PbxCommand::Connect { leg, agent_leg } => Some(PbxEvent::ConnectFailed {
+                leg,
+                agent_leg,
+                fault: ConnectFault::Refused,
+            }),
+            PbxCommand::HangUp { leg: LegId(leg) } | PbxCommand::HangUpAgent { leg: AgentLegId(leg) } => {
+                if let Some(leg) = self.legs.get_mut(&leg) {
+                    leg.hang_up_asked = true;
+                }
+                None
+            }
+            PbxCommand::Record { recording, .. } => Some(PbxEvent::RecordingFailed {
+                recording,
+                reason: DETAIL.to_owned(),
+            }),
+            PbxCommand::StopRecording { recording } => {
+                self.recordings.stop_later(&recording);
+                None
+            }
+        });
+    }
+
+    fn place(&mut self, placement: &Placement<'_>, now: Instant) {
+        let leg = Leg::new(placement.side);
+        self.legs.insert(placement.leg, leg);
+        match command::place(&self.app, placement) {
+            Ok(text) => self.out.ask(Then::Placed(placement.leg), text),
+            Err(err) => self.refused(placement.leg, &err.to_string(), now),
+        }
+    }
+
+    /// Whether a command that still waits here is worth sending: an originate is not, once its end was asked for.
+    pub(super) fn still_wanted(&mut self, then: &Then, now: Instant) -> bool {
+        let Then::Placed(id) = then else { return true };
+        let taken_back = self.legs.get(id).is_none_or(|leg| leg.hang_up_asked);
+        if taken_back {
+            self.refused(*id, "taken back before it was placed", now);
+        }
+        !taken_back
+    }
+
+    fn refused(&mut self, id: Uuid, words: &str, now: Instant) {
+        if let Some(leg) = self.legs.get(&id) {
+            let end = leg.never_placed(words);
+            self.ended(id, end, now);
+        }
+    }
+
+    /// Every live leg.
+    pub(super) fn known(&self) -> HashSet<Uuid> {
+        self.legs.keys().copied().collect()
+    }
+
+    /// The link broke: what was to be sent is void.
+    pub(super) fn unlinked(&mut self) {
+        self.out.asks.clear();
+        self.out.events.clear();
+        self.not_placed.clear();
+        self.joins.clear();
+    }
+
+    fn hang_up(&mut self, side: Side, id: Uuid) {
+        if self.ended.ids.contains(&id) {
+            return;
+        }
+        self.legs
+            .entry(id)
+            .or_insert_with(|| {
+                // Nobody here placed it; if it lives, it is past that.
+                let mut leg = Leg::new(side);
+                leg.stage = Stage::Dialing;
+                leg
+            })
+            .hang_up_asked = true;
+        self.out.ask(Then::HungUp(id), command::hang_up(id));
+    }
+
+    fn connect(&mut self, leg: LegId, agent_leg: AgentLegId, now: Instant) {
+        let callee = self.legs.get(&leg.0).map(Leg::answered);
+        let agent = self
+            .legs
+            .get(&agent_leg.0)
+            .map(|agent| (agent.answered(), agent.join.with()));
+        let fault = match (callee, agent) {
+            (_, None | Some((false, _))) => Some(ConnectFault::AgentGone),
+            (None | Some(false), _) => Some(ConnectFault::CalleeGone),
+            // Joining it now would throw its callee out.
+            (_, Some((true, Some(other)))) if other != leg.0 => Some(ConnectFault::Refused),
+            _ => None,
+        };
+        if let Some(fault) = fault {
+            self.out.events.push_back(PbxEvent::ConnectFailed {
+                leg,
+                agent_leg,
+                fault,
+            });
+            return;
+        }
+        for (one, other) in [(leg.0, agent_leg.0), (agent_leg.0, leg.0)] {
+            if let Some(one) = self.legs.get_mut(&one) {
+                one.join = Join::Wanted { with: other };
+            }
+        }
+        self.join_if_parked(leg.0, agent_leg.0, now);
+    }
+
+    fn join_if_parked(&mut self, callee: Uuid, agent: Uuid, now: Instant) {
+        let parked = |id| self.legs.get(&id).is_some_and(|leg: &Leg| leg.parked);
+        if !parked(callee) || !parked(agent) {
+            return;
+        }
+        let until = now + JOIN_WAIT_MAX;
+        for (one, other) in [(callee, agent), (agent, callee)] {
+            if let Some(one) = self.legs.get_mut(&one) {
+                one.join = Join::Asked { with: other, until };
+            }
+        }
+        self.joins.insert((until, callee), ());
+        self.out.ask(
+            Then::Joined(LegId(callee), AgentLegId(agent)),
+            command::join(callee, agent),
+        );
+    }
+
+    /// The callee and the agent are not joined, and nobody waits for it any more.
+    fn part(&mut self, callee: Uuid, agent: Uuid) {
+        for (one, other) in [(callee, agent), (agent, callee)] {
+            if let Some(one) = self.legs.get_mut(&one)
+                && one.join.with() == Some(other)
+            {
+                if let Join::Asked { until, .. } = one.join {
+                    self.joins.remove(&(until, callee));
+                }
+                one.join = Join::Alone;
+            }
+        }
+    }
+
+    fn connect_failed(&mut self, callee: Uuid, agent: Uuid, fault: ConnectFault) {
+        self.part(callee, agent);
+        self.out.events.push_back(PbxEvent::ConnectFailed {
+            leg: LegId(callee),
+            agent_leg: AgentLegId(agent),
+            fault,
+        });
+    }
+
+    // --- what the switch says ---------------------------------------------------------------------------------
+
+    pub(super) fn said(&mut self, said: Said, now: Instant) {
+        match said {
+            Said::Created(id) => self.created(id),
+            Said::Ringing(id) => self.progressed(id, Progress::Ringing),
+            Said::EarlyMedia(id) => self.progressed(id, Progress::EarlyMedia),
+            Said::Answered(id) => self.answered(id),
+            Said::Parked(id) => self.parked(id, now),
+            Said::Bridged(a, b) => self.bridged(a, b),
+            Said::Ended(id, facts) => self.over(id, &facts, now),
+            Said::NotPlaced(id, words) => self.not_placed(id, words, now),
+            Said::RecordingStarted(name) => self.recordings.started(&name, &mut self.out),
+            Said::RecordingStopped(name, ms) => self.recordings.stopped(&name, ms, &mut self.out),
+            Said::Played(id, done) => self.recordings.played(LegId(id), done, &mut self.out),
+        }
+    }
+
+    fn created(&mut self, id: Uuid) {
+        match self.legs.get_mut(&id) {
+            Some(leg) => {
+                leg.stage = leg.stage.max(Stage::Dialing);
+                if leg.hang_up_asked {
+                    self.out.ask(Then::HungUp(id), command::hang_up(id));
+                }
+            }
+            // Nobody waits for it: an originate that was still on its way when its link broke.
+            None => self.out.ask(Then::Nothing, command::hang_up(id)),
+        }
+    }
+
+    fn progressed(&mut self, id: Uuid, kind: Progress) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let seen = match kind {
+            Progress::Ringing => &mut leg.rang,
+            Progress::EarlyMedia => &mut leg.early_media,
+        };
+        if std::mem::replace(seen, true) || leg.answered() {
+            return;
+        }
+        leg.stage = Stage::Dialing;
+        self.out.events.extend(match (leg.side, kind) {
+            (Side::Callee, kind) => Some(PbxEvent::Progress { leg: LegId(id), kind }),
+            (Side::Agent, Progress::Ringing) => Some(PbxEvent::AgentRinging { leg: AgentLegId(id) }),
+            (Side::Agent, Progress::EarlyMedia) => None,
+        });
+    }
+
+    fn answered(&mut self, id: Uuid) {
+        let Some(leg) = self.legs.get_mut(&id) else {
+            self.out.ask(Then::Nothing, command::hang_up(id));
+            return;
+        };
+        if leg.answered() {
+            return;
+        }
+        leg.stage = Stage::Answered;
+        if leg.side == Side::Callee {
+            self.out.events.push_back(PbxEvent::Answered { leg: LegId(id) });
+        }
+    }
+
+    /// It waits for orders: after its answer, and whenever the other side has left it.
+    fn parked(&mut self, id: Uuid, now: Instant) {
+        self.answered(id);
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        leg.parked = true;
+        let first = leg.stage != Stage::Held;
+        leg.stage = Stage::Held;
+        let (side, join) = (leg.side, leg.join);
+        if side == Side::Agent && first {
+            self.out
+                .events
+                .push_back(PbxEvent::AgentReady { leg: AgentLegId(id) });
+        }
+        match join {
+            Join::Wanted { with } => match side {
+                Side::Callee => self.join_if_parked(id, with, now),
+                Side::Agent => self.join_if_parked(with, id, now),
+            },
+            Join::Talking { .. } => {
+                leg.join = Join::Alone;
+                if side == Side::Agent {
+                    self.out.ask(Then::Nothing, command::forget_history(id));
+                }
+            }
+            Join::Alone | Join::Asked { .. } => {}
+        }
+    }
+
+    fn bridged(&mut self, a: Uuid, b: Uuid) {
+        let side = |id| self.legs.get(&id).map(|leg: &Leg| leg.side);
+        let (callee, agent) = match (side(a), side(b)) {
+            (Some(Side::Callee), Some(Side::Agent)) => (a, b),
+            (Some(Side::Agent), Some(Side::Callee)) => (b, a),
+            // The far half of a loopback and its trunk.
+            _ => return,
+        };
+        let asked = match self.legs.get(&callee).map(|leg| leg.join) {
+            Some(Join::Asked { with, until }) if with == agent => {
+                self.joins.remove(&(until, callee));
+                true
+            }
+            _ => false,
+        };
+        for (one, other) in [(callee, agent), (agent, callee)] {
+            if let Some(one) = self.legs.get_mut(&one) {
+                one.join = Join::Talking { with: other };
+                one.parked = false;
+            }
+        }
+        if asked {
+            self.out.events.push_back(PbxEvent::Connected {
+                leg: LegId(callee),
+                agent_leg: AgentLegId(agent),
+            });
+        }
+    }
+
+    fn over(&mut self, id: Uuid, facts: &Facts, now: Instant) {
+        match self.legs.get(&id) {
+            Some(leg) => {
+                let end = leg.end(facts);
+                self.ended(id, end, now);
+            }
+            None => self.ended.insert(id),
+        }
+    }
+
+    fn not_placed(&mut self, id: Uuid, words: String, now: Instant) {
+        // Once there is a channel, its own end tells more, and truer.
+        if self.legs.get(&id).is_some_and(|leg| leg.stage == Stage::Asked) {
+            self.not_placed.push_back((now + CREATE_LATE_MAX, id, words));
+        }
+    }
+
+    fn ended(&mut self, id: Uuid, end: LegEnd, _now: Instant) {
+        let Some(leg) = self.legs.remove(&id) else { return };
+        self.ended.insert(id);
+        let unjoined = matches!(leg.join, Join::Wanted { .. } | Join::Asked { .. });
+        if let Join::Asked { until, .. } = leg.join {
+            self.joins.remove(&(until, id));
+        }
+        if let Some(with) = leg.join.with() {
+            let (callee, agent, fault) = match leg.side {
+                Side::Callee => (id, with, ConnectFault::CalleeGone),
+                Side::Agent => (with, id, ConnectFault::AgentGone),
+            };
+            if unjoined {
+                self.connect_failed(callee, agent, fault);
+            } else if leg.side == Side::Agent {
+                self.part(callee, agent);
+            }
+            // A callee's end leaves the agent `Talking` until it is parked again.
+        }
+        match leg.side {
+            Side::Callee => {
+                self.recordings.callee_left(LegId(id), &mut self.out);
+                self.out.events.push_back(PbxEvent::Ended { leg: LegId(id), end });
+            }
+            Side::Agent => {
+                self.recordings.agent_left(AgentLegId(id), &mut self.out);
+                self.out.events.push_back(PbxEvent::AgentEnded {
+                    leg: AgentLegId(id),
+                    end,
+                });
+            }
+        }
+    }
+
+    /// To be called several times a second.
+    pub(super) fn tick(&mut self, now: Instant) {
+        while let Some((due, ..)) = self.not_placed.front()
+            && *due <= now
+            && let Some((_, id, words)) = self.not_placed.pop_front()
+        {
+            if self.legs.get(&id).is_some_and(|leg| leg.stage == Stage::Asked) {
+                self.refused(id, &words, now);
+            }
+        }
+        while let Some((due, id)) = self.missing.front().copied()
+            && due <= now
+        {
+            self.missing.pop_front();
+            self.vanished(id, now);
+        }
+        while let Some(((until, callee), ())) = self.joins.first_key_value()
+            && *until <= now
+        {
+            let callee = *callee;
+            self.joins.pop_first();
+            if let Some(agent) = self.legs.get(&callee).and_then(|leg| leg.join.with()) {
+                self.connect_failed(callee, agent, ConnectFault::Refused);
+            }
+        }
+    }
+
+    fn vanished(&mut self, id: Uuid, now: Instant) {
+        if let Some(leg) = self.legs.get(&id) {
+            let end = leg.vanished();
+            self.ended(id, end, now);
+            // In case that it is only late: nobody waits for it now.
+            self.out.ask(Then::Nothing, command::hang_up(id));
+        }
+    }
+
+    // --- replies ----------------------------------------------------------------------------------------------
+
+    /// What the switch made of a command: `+OK …`, `-ERR …`, or what was asked for. False: it refused something that it
+    /// should not have refused.
+    pub(super) fn replied(&mut self, then: Then, reply: &str, now: Instant) -> bool {
+        let fine = !reply.starts_with('-');
+        match then {
+            Then::Placed(leg) if !fine => {
+                let words = reply.trim_start_matches("-ERR").trim();
+                self.refused(leg, words, now);
+            }
+            Then::Joined(leg, agent_leg) if !fine => {
+                self.out
+                    .ask(Then::WhichIsGone(leg, agent_leg), command::exists(leg.0));
+                return true;
+            }
+            Then::WhichIsGone(leg, agent_leg) => {
+                let waiting = matches!(
+                    self.legs.get(&leg.0).map(|leg| leg.join),
+                    Some(Join::Asked { with, .. }) if with == agent_leg.0
+                );
+                let fault = match reply.trim() {
+                    "true" => ConnectFault::AgentGone,
+                    _ => ConnectFault::CalleeGone,
+                };
+                if waiting {
+                    self.connect_failed(leg.0, agent_leg.0, fault);
+                }
+                return true;
+            }
+            Then::HungUp(leg) if !fine => {
+                // Before it was placed it cannot be found; it will be hung up as soon as it appears.
+                let placed = self.legs.get(&leg).is_some_and(|leg| leg.stage != Stage::Asked);
+                if placed && !self.missing.iter().any(|(_, id)| *id == leg) {
+                    self.missing.push_back((now + END_LATE_MAX, leg));
+                }
+                return true;
+            }
+            Then::AnnouncementFound(name) => {
+                self.recordings
+                    .announcement_found(&name, reply.trim() == "true", &mut self.out);
+                return true;
+            }
+            Then::Announced(name) => self.recordings.announced(&name, fine, reply, &mut self.out),
+            Then::Recorded(name) => self.recordings.recorded(&name, fine, reply, &mut self.out),
+            Then::Nothing => return true,
+            Then::Placed(_) | Then::Joined(..) | Then::HungUp(_) => {}
+        }
+        fine
+    }
+}

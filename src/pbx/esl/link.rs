@@ -1,0 +1,273 @@
+//! The life of one switch's link: connect, resynchronise, carry commands and events, notice its loss, begin again.
+//! In: commands. Out: events. What they mean is `legs`' to say.
+
+use super::EslConfig;
+use super::command;
+use super::legs::Legs;
+use super::reader::Reader;
+use super::recordings::Folders;
+use super::session::{End, Line, Lost, Session};
+use super::survey::{Survey, candidates};
+use super::wire::{Connection, WireError};
+use crate::pbx::{LinkStats, Stamped};
+use paceline_core::pbx::{PbxCommand, PbxEvent};
+use std::collections::HashSet;
+use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{Receiver, Sender};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Another client took our channels: two that fight over them would both be useless.
+const BACKOFF_REPLACED: Duration = Duration::from_secs(30);
+/// Channels asked for at once while the switch's state is read.
+const DUMPS_SENT_MAX: usize = 32;
+/// All that we ever make use of. CUSTOM would have to come last: all that follows it is taken for a subclass.
+const EVENTS: &str = "event plain CHANNEL_CREATE CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_ANSWER CHANNEL_PARK \
+                      CHANNEL_BRIDGE CHANNEL_HANGUP_COMPLETE BACKGROUND_JOB RECORD_START RECORD_STOP PLAYBACK_STOP";
+
+/// The stop of the driver: its handle was dropped.
+struct Stopped;
+
+/// A link that stands, and what was read over it.
+struct Connected {
+    events: Connection,
+    places: Connection,
+    urgent: Connection,
+    survey: Survey,
+    folders: Folders,
+    version: String,
+    owner: String,
+}
+
+/// The way out for events, and the way in for commands, with what must be counted.
+pub(super) struct Ports {
+    pub(super) commands: Receiver<PbxCommand>,
+    pub(super) events: Sender<Stamped>,
+    pub(super) stats: Arc<LinkStats>,
+}
+
+/// Runs until the handle is dropped.
+pub(super) async fn run(
+    config: EslConfig,
+    commands: Receiver<PbxCommand>,
+    events: Sender<Stamped>,
+    stats: Arc<LinkStats>,
+) {
+    let ports = Ports {
+        commands,
+        events,
+        stats,
+    };
+    let mut driver = Driver {
+        legs: Legs::new(config.app.clone()),
+        ports,
+        told_lost: false,
+    };
+    // Ends only by the handle's end.
+    let Stopped = driver.run(&config).await;
+}
+
+struct Driver {
+    legs: Legs,
+    ports: Ports,
+    /// Whether the last word on the link was that it is lost.
+    told_lost: bool,
+}
+
+impl Driver {
+    async fn run(&mut self, config: &EslConfig) -> Stopped {
+        let name = &config.name;
+        let mut backoff = BACKOFF_MIN;
+        let mut failures: u32 = 0;
+        loop {
+            let known = self.legs.known();
+            match self.unlinked(connect(config, &known)).await {
+                Err(stopped) => return stopped,
+                Ok(Err(err)) => {
+                    failures = failures.saturating_add(1);
+                    // Again now and then, and less and less often.
+                    if failures.is_power_of_two() {
+                        warn!(pbx.name = %name, cause = err.source().map(tracing::field::display),
+                              "no link to switch `{name}`: {err}; trying again until there is one");
+                    }
+                    if let Err(stopped) = self.tell_lost().await {
+                        return stopped;
+                    }
+                }
+                Ok(Ok(connected)) => {
+                    failures = 0;
+                    backoff = BACKOFF_MIN;
+                    match self.serve(config, connected).await {
+                        Err(stopped) => return stopped,
+                        Ok(Lost::Replaced) => backoff = BACKOFF_REPLACED,
+                        Ok(_) => {}
+                    }
+                }
+            }
+            let wait = backoff.mul_f64(rand::random_range(0.5..1.0));
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+            if let Err(stopped) = self.unlinked(tokio::time::sleep(wait)).await {
+                return stopped;
+            }
+        }
+    }
+
+    /// Serves a link that stands until it breaks.
+    async fn serve(&mut self, config: &EslConfig, connected: Connected) -> Result<Lost, Stopped> {
+        let name = &config.name;
+        info!(pbx.name = %name, pbx.version = %connected.version, channels = connected.survey.found.len(),
+              "linked to switch `{name}`, FreeSWITCH {}", connected.version);
+        self.ports.stats.connects.fetch_add(1, Relaxed);
+        self.legs.set_folders(connected.folders);
+        self.legs.adopt(&connected.survey.found, Instant::now());
+        // From here on its events are read whatever happens; those since before the survey wait in its socket.
+        let stats = &self.ports.stats;
+        let events = Reader::spawn(connected.events.reading, config.app.clone(), Arc::clone(stats));
+        let places = Line::new(connected.places, &config.app, stats);
+        let urgent = Line::new(connected.urgent, &config.app, stats);
+        self.tell(PbxEvent::Resynchronised(connected.survey.snapshot))
+            .await?;
+        self.told_lost = false;
+        self.ports.stats.connected.store(true, Relaxed);
+        let now = Instant::now();
+        let session = Session {
+            events,
+            pings: connected.events.writing,
+            ping: format!("api global_getvar {}\n\n", command::owner_variable(&config.app)),
+            owner: connected.owner,
+            places,
+            urgent,
+            legs: &mut self.legs,
+            ports: &mut self.ports,
+            heard_at: now,
+            pinged_at: now,
+        };
+        let end = session.run().await;
+        self.ports.stats.connected.store(false, Relaxed);
+        let lost = match end {
+            End::Stopped => return Err(Stopped),
+            End::Lost(lost) => lost,
+        };
+        self.ports.stats.losses.fetch_add(1, Relaxed);
+        warn!(pbx.name = %name, cause = lost.source().map(tracing::field::display),
+              "lost the link to switch `{name}`: {lost}; calls there go on, none are launched until it is back");
+        self.legs.unlinked();
+        self.tell_lost().await?;
+        Ok(lost)
+    }
+
+    /// Waits for something while there is no link. Commands are answered meanwhile.
+    async fn unlinked<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stopped> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                command = self.ports.commands.recv() => self.answer_unlinked(command)?,
+            }
+        }
+    }
+
+    fn answer_unlinked(&mut self, command: Option<PbxCommand>) -> Result<(), Stopped> {
+        self.legs.command_unlinked(command.ok_or(Stopped)?);
+        for event in self.legs.out.events.drain(..) {
+            let stamped = Stamped {
+                event,
+                read_at: Instant::now(),
+            };
+            if self.ports.events.try_send(stamped).is_err() {
+                // The snapshot to come tells the same.
+                self.ports.stats.dropped.fetch_add(1, Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands on an event that must not be lost, however long there is no room for it.
+    async fn tell(&mut self, event: PbxEvent) -> Result<(), Stopped> {
+        let stamped = Stamped {
+            event,
+            read_at: Instant::now(),
+        };
+        let events = self.ports.events.clone();
+        self.unlinked(events.send(stamped)).await?.map_err(|_| Stopped)
+    }
+
+    async fn tell_lost(&mut self) -> Result<(), Stopped> {
+        if !std::mem::replace(&mut self.told_lost, true) {
+            self.tell(PbxEvent::LinkLost).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Subscribes first, and reads the switch's state after, so that no event is lost in between: they wait in the socket
+/// and in the switch's queue of 100,000.
+async fn connect(config: &EslConfig, known: &HashSet<Uuid>) -> Result<Connected, WireError> {
+    let mut events = Connection::open(config).await?;
+    let mut urgent = Connection::open(config).await?;
+    let places = Connection::open(config).await?;
+
+    let owner = Uuid::new_v4().to_string();
+    let take = format!(
+        "api global_setvar {}={owner}",
+        command::owner_variable(&config.app)
+    );
+    urgent.demand("global_setvar", &take).await?;
+    // Filters are ORed. Channels of others, and their 30 events a call, stay where they are.
+    for filter in [
+        format!("filter variable_paceline_app {}", config.app),
+        "filter Event-Name BACKGROUND_JOB".to_owned(),
+    ] {
+        events.demand("filter", &filter).await?;
+    }
+    events.demand("event", EVENTS).await?;
+
+    let version = text(urgent.demand("version", "api version").await?);
+    let version = version.split_whitespace().nth(2).unwrap_or("?").to_owned();
+    let folders = Folders {
+        recordings: text(
+            urgent
+                .demand("global_getvar", "api global_getvar recordings_dir")
+                .await?,
+        ),
+        sounds: text(
+            urgent
+                .demand("global_getvar", "api global_getvar sounds_dir")
+                .await?,
+        ),
+    };
+    let asked = "show channels";
+    let list = urgent.demand(asked, "api show channels as json").await?;
+    let channels: Vec<Uuid> = candidates(&list, known)
+        .map_err(|err| WireError::Reply { asked, err })?
+        .into_iter()
+        .collect();
+    let mut survey = Survey::default();
+    for some in channels.chunks(DUMPS_SENT_MAX) {
+        for channel in some {
+            urgent.send(&format!("api uuid_dump {channel}")).await?;
+        }
+        for _ in some {
+            survey.dump(&urgent.reply().await?, &config.app);
+        }
+    }
+    Ok(Connected {
+        events,
+        places,
+        urgent,
+        survey: survey.finish(),
+        folders,
+        version,
+        owner,
+    })
+}
+
+fn text(reply: Vec<u8>) -> String {
+    String::from_utf8_lossy(&reply).trim().to_owned()
+}

@@ -1,0 +1,49 @@
+//! What the state machines want done: commands for the switch, events for everybody else. Plain data.
+
+use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::pbx::PbxEvent;
+use std::collections::VecDeque;
+use uuid::Uuid;
+
+/// Why a command was sent, so that its reply finds its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    Placed(Uuid),
+    Joined(LegId, AgentLegId),
+    /// A join was refused; this tells which side is missing.
+    WhichIsGone(LegId, AgentLegId),
+    HungUp(Uuid),
+    /// Whether the announcement's file is there.
+    AnnouncementFound(String),
+    Announced(String),
+    Recorded(String),
+    /// The outcome changes nothing here.
+    Nothing,
+}
+
+impl Then {
+    /// Whether it goes over the connection for originates.
+    pub(super) const fn places(&self) -> bool {
+        matches!(self, Self::Placed(_))
+    }
+}
+
+/// A command, and what its reply is for.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) command: String,
+    pub(super) then: Then,
+}
+
+/// What came out: to be drained after every call.
+#[derive(Debug, Default)]
+pub(super) struct Out {
+    pub(super) asks: VecDeque<Ask>,
+    pub(super) events: VecDeque<PbxEvent>,
+}
+
+impl Out {
+    pub(super) fn ask(&mut self, then: Then, command: String) {
+        self.asks.push_back(Ask { command, then });
+    }
+}

@@ -1,0 +1,329 @@
+//! Recordings of conversations: a pure state machine beside that of the legs. In: commands, what the switch said,
+//! replies. Out: commands and events. The rule it keeps: nothing is recorded before the announcement was heard to its
+//! end, and nothing after the callee left.
+//!
+//! The callee's channel is recorded, both directions of it, so the switch itself ends a recording with its callee.
+
+use super::command;
+use super::out::{Out, Then};
+use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::pbx::{PbxEvent, RecordingName};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Recordings at once, far more than agents on one switch.
+const RECORDINGS_MAX: usize = 4096;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Whether the file to be played, or the one to be written, is there, was asked.
+    Looking { media: String },
+    /// The announcement plays.
+    Announcing,
+    /// Whether the file to be written is there was asked: it would be overwritten.
+    Clearing,
+    /// Asked for.
+    Starting,
+    /// The switch says that it runs.
+    Running,
+    /// Asked to stop.
+    Stopping,
+}
+
+#[derive(Debug)]
+struct Recording {
+    leg: LegId,
+    agent_leg: Option<AgentLegId>,
+    path: String,
+    stage: Stage,
+    /// Stop it as soon as the link stands again.
+    stop_asked: bool,
+}
+
+/// The switch's own folders.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Folders {
+    pub(super) recordings: String,
+    pub(super) sounds: String,
+}
+
+/// All recordings that run or are about to.
+#[derive(Debug, Default)]
+pub(super) struct Recordings {
+    pub(super) folders: Folders,
+    by_name: BTreeMap<String, Recording>,
+}
+
+fn fail(recording: &str, reason: &str, out: &mut Out) {
+    out.events.push_back(PbxEvent::RecordingFailed {
+        recording: RecordingName(recording.to_owned()),
+        reason: reason.to_owned(),
+    });
+}
+
+impl Recordings {
+    pub(super) fn start(
+        &mut self,
+        leg: LegId,
+        agent_leg: AgentLegId,
+        RecordingName(name): RecordingName,
+        announcement: Option<String>,
+        callee_lives: bool,
+        out: &mut Out,
+    ) {
+        if !callee_lives {
+            return fail(&name, "the callee is gone", out);
+        }
+        if self.by_name.len() >= RECORDINGS_MAX {
+            return fail(&name, "too many recordings at once", out);
+        }
+        if self.by_name.contains_key(&name) {
+            return fail(&name, "a recording of this name runs", out);
+        }
+        let Some(path) = command::recording_path(&self.folders.recordings, &name) else {
+            return fail(
+                &name,
+                "its name, or the switch's recordings_dir, is no plain path",
+                out,
+            );
+        };
+        let media = match announcement {
+            None => None,
+            Some(reference) => match command::media(&self.folders.sounds, &reference) {
+                Some(media) => Some(media),
+                None => return fail(&name, "the announcement is no plain path", out),
+            },
+        };
+        let stage = match media {
+            Some(media) if command::is_file(&media) => {
+                out.ask(
+                    Then::AnnouncementFound(name.clone()),
+                    command::file_exists(&media),
+                );
+                Stage::Looking { media }
+            }
+            Some(media) => {
+                out.ask(
+                    Then::Announced(name.clone()),
+                    command::play_to_both(leg.0, &media),
+                );
+                Stage::Announcing
+            }
+            None => {
+                out.ask(Then::AnnouncementFound(name.clone()), command::file_exists(&path));
+                Stage::Clearing
+            }
+        };
+        self.by_name.insert(
+            name,
+            Recording {
+                leg,
+                agent_leg: Some(agent_leg),
+                path,
+                stage,
+                stop_asked: false,
+            },
+        );
+    }
+
+    pub(super) fn stop(&mut self, RecordingName(name): &RecordingName, out: &mut Out) {
+        self.end(name, "stopped before it began", out);
+    }
+
+    /// The same while the link is down.
+    pub(super) fn stop_later(&mut self, RecordingName(name): &RecordingName) {
+        if let Some(recording) = self.by_name.get_mut(name) {
+            recording.stop_asked = true;
+        }
+    }
+
+    fn end(&mut self, name: &str, reason: &str, out: &mut Out) {
+        let Some(recording) = self.by_name.get_mut(name) else {
+            return;
+        };
+        match recording.stage {
+            Stage::Looking { .. } | Stage::Announcing | Stage::Clearing => {
+                if recording.stage == Stage::Announcing {
+                    let agent = recording.agent_leg.map(|agent| agent.0);
+                    for leg in [Some(recording.leg.0), agent].into_iter().flatten() {
+                        out.ask(Then::Nothing, command::stop_playing(leg));
+                    }
+                }
+                fail(name, reason, out);
+                self.by_name.remove(name);
+            }
+            Stage::Starting | Stage::Running => {
+                recording.stage = Stage::Stopping;
+                out.ask(
+                    Then::Nothing,
+                    command::stop_recording(recording.leg.0, &recording.path),
+                );
+            }
+            Stage::Stopping => {}
+        }
+    }
+
+    fn names(&self, of: impl Fn(&Recording) -> bool) -> Vec<String> {
+        self.by_name
+            .iter()
+            .filter(|(_, recording)| of(recording))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    pub(super) fn callee_left(&mut self, leg: LegId, out: &mut Out) {
+        if self.by_name.is_empty() {
+            return;
+        }
+        for name in self.names(|recording| recording.leg == leg) {
+            match self.by_name.get(&name).map(|recording| &recording.stage) {
+                // Its file was closed with the channel; the word of it was lost, or comes no more.
+                Some(Stage::Starting | Stage::Running | Stage::Stopping) => self.stopped(&name, None, out),
+                _ => self.end(&name, "the callee left during the announcement", out),
+            }
+        }
+    }
+
+    pub(super) fn agent_left(&mut self, agent_leg: AgentLegId, out: &mut Out) {
+        if self.by_name.is_empty() {
+            return;
+        }
+        for name in self.names(|recording| recording.agent_leg == Some(agent_leg)) {
+            self.end(&name, "the agent left during the announcement", out);
+        }
+    }
+
+    // --- what the switch says ---------------------------------------------------------------------------------
+
+    /// Whether a file that was asked for is there: the announcement's must be, the recording's must not.
+    pub(super) fn announcement_found(&mut self, name: &str, found: bool, out: &mut Out) {
+        let Some(recording) = self.by_name.get_mut(name) else {
+            return;
+        };
+        match (&recording.stage, found) {
+            (Stage::Looking { media }, true) => {
+                out.ask(
+                    Then::Announced(name.to_owned()),
+                    command::play_to_both(recording.leg.0, media),
+                );
+                recording.stage = Stage::Announcing;
+            }
+            (Stage::Looking { .. }, false) => {
+                fail(name, "the announcement could not be played", out);
+                self.by_name.remove(name);
+            }
+            (Stage::Clearing, true) => {
+                fail(name, "there is a recording of this name", out);
+                self.by_name.remove(name);
+            }
+            (Stage::Clearing, false) => {
+                recording.stage = Stage::Starting;
+                // After a crash of ours this tells of it.
+                out.ask(Then::Nothing, command::mark_recording(recording.leg.0, name));
+                out.ask(
+                    Then::Recorded(name.to_owned()),
+                    command::record(recording.leg.0, &recording.path),
+                );
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn announced(&mut self, name: &str, fine: bool, words: &str, out: &mut Out) {
+        let announcing = self
+            .by_name
+            .get(name)
+            .is_some_and(|recording| recording.stage == Stage::Announcing);
+        if announcing && !fine {
+            fail(name, words, out);
+            self.by_name.remove(name);
+        }
+    }
+
+    /// Something was played to a callee.
+    pub(super) fn played(&mut self, leg: LegId, done: bool, out: &mut Out) {
+        for name in self.names(|recording| recording.leg == leg && recording.stage == Stage::Announcing) {
+            let Some(recording) = self.by_name.get_mut(&name) else {
+                continue;
+            };
+            if done {
+                recording.stage = Stage::Clearing;
+                out.ask(
+                    Then::AnnouncementFound(name.clone()),
+                    command::file_exists(&recording.path),
+                );
+            } else {
+                fail(&name, "the announcement was broken off", out);
+                self.by_name.remove(&name);
+            }
+        }
+    }
+
+    pub(super) fn recorded(&mut self, name: &str, fine: bool, words: &str, out: &mut Out) {
+        if !fine && self.by_name.remove(name).is_some() {
+            fail(name, words.trim_start_matches("-ERR").trim(), out);
+        }
+    }
+
+    pub(super) fn started(&mut self, name: &str, out: &mut Out) {
+        // Somebody else may record this channel too.
+        if let Some(recording) = self.by_name.get_mut(name)
+            && matches!(recording.stage, Stage::Starting | Stage::Stopping)
+        {
+            if recording.stage == Stage::Starting {
+                recording.stage = Stage::Running;
+            }
+            out.events.push_back(PbxEvent::RecordingStarted {
+                recording: RecordingName(name.to_owned()),
+            });
+        }
+    }
+
+    pub(super) fn stopped(&mut self, name: &str, ms: Option<u64>, out: &mut Out) {
+        if self.by_name.remove(name).is_some() {
+            out.events.push_back(PbxEvent::RecordingEnded {
+                recording: RecordingName(name.to_owned()),
+                duration: ms.map(Duration::from_millis),
+            });
+        }
+    }
+
+    // --- after a gap ------------------------------------------------------------------------------------------
+
+    /// Takes over a recording that a former run of ours left running.
+    pub(super) fn adopt(&mut self, leg: LegId, agent: Option<Uuid>, name: &str) {
+        let Some(path) = command::recording_path(&self.folders.recordings, name) else {
+            return;
+        };
+        self.by_name.entry(name.to_owned()).or_insert(Recording {
+            leg,
+            agent_leg: agent.map(AgentLegId),
+            path,
+            stage: Stage::Running,
+            stop_asked: false,
+        });
+    }
+
+    /// The link stands again. What was to be done meanwhile is done now; an announcement that nobody watched is not
+    /// known to have been heard.
+    pub(super) fn relinked(&mut self, out: &mut Out) {
+        for name in self.names(|_| true) {
+            let Some(recording) = self.by_name.get_mut(&name) else {
+                continue;
+            };
+            match recording.stage {
+                Stage::Looking { .. } | Stage::Announcing | Stage::Clearing => {
+                    self.end(&name, "the link to the switch broke during the announcement", out);
+                }
+                // The command or its event may have been lost: only a stop makes sure.
+                Stage::Starting | Stage::Stopping => {
+                    recording.stage = Stage::Running;
+                    self.end(&name, "", out);
+                }
+                Stage::Running if recording.stop_asked => self.end(&name, "", out),
+                Stage::Running => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Events of the switch as owned values, small enough to be queued by the ten thousand. In: a decoded event.
+//! Out: [`Said`], or nothing where it is of no use to us. Pure.
+
+use super::leg::Side;
+use paceline_esl::{Event, EventKind};
+use uuid::Uuid;
+
+/// The longest cause or file name that is kept.
+const TEXT_BYTES_MAX: usize = 256;
+
+/// Something that the switch said of a channel of ours, or of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    Created(Uuid),
+    Ringing(Uuid),
+    EarlyMedia(Uuid),
+    Answered(Uuid),
+    Parked(Uuid),
+    /// The two talk with each other.
+    Bridged(Uuid, Uuid),
+    Ended(Uuid, Box<Facts>),
+    /// An originate failed, with the switch's word for why.
+    NotPlaced(Uuid, String),
+    RecordingStarted(String),
+    RecordingStopped(String, Option<u64>),
+    /// Something was played to this channel, to its end or not.
+    Played(Uuid, bool),
+}
+
+/// What a channel's last event says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) side: Option<Side>,
+    /// FreeSWITCH's word.
+    pub(super) cause: String,
+    pub(super) q850: Option<u16>,
+    /// The far end's refusal.
+    pub(super) sip: Option<u16>,
+    pub(super) answered: bool,
+    pub(super) progressed: bool,
+}
+
+pub(super) fn uuid(value: paceline_esl::Value<'_>) -> Option<Uuid> {
+    // Shorter forms are nobody's channel id.
+    (value.0.len() == 36)
+        .then(|| Uuid::try_parse_ascii(value.0).ok())
+        .flatten()
+}
+
+fn bounded(text: &str) -> String {
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
+/// A channel of ours, and not the far half of a loopback, which has the same variables.
+pub(super) fn our_leg(event: &Event<'_>, app: &str) -> Option<Uuid> {
+    (event.app.0 == app.as_bytes() && event.leg == event.channel)
+        .then(|| uuid(event.channel))
+        .flatten()
+}
+
+/// A recording's name, from its file's.
+fn recording(path: paceline_esl::Value<'_>) -> String {
+    let path = path.text();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    bounded(name.strip_suffix(".wav").unwrap_or(name))
+}
+
+pub(super) fn said(event: &Event<'_>, app: &str) -> Option<Said> {
+    if event.kind == EventKind::BackgroundJob {
+        let job = uuid(event.job)?;
+        let words = String::from_utf8_lossy(event.body);
+        return match words.trim_end().strip_prefix("-ERR") {
+            Some(words) => Some(Said::NotPlaced(job, bounded(words.trim()))),
+            // `-USAGE` means that we wrote nonsense.
+            None if words.starts_with('-') => Some(Said::NotPlaced(job, "command not understood".to_owned())),
+            None => None,
+        };
+    }
+    let id = our_leg(event, app)?;
+    Some(match event.kind {
+        EventKind::Create => Said::Created(id),
+        EventKind::Progress => Said::Ringing(id),
+        EventKind::ProgressMedia => Said::EarlyMedia(id),
+        EventKind::Answer => Said::Answered(id),
+        EventKind::Park => Said::Parked(id),
+        EventKind::Bridge => Said::Bridged(uuid(event.bridge_a)?, uuid(event.bridge_b)?),
+        EventKind::HangupComplete => Said::Ended(id, Box::new(facts(event))),
+        EventKind::RecordStart => Said::RecordingStarted(recording(event.record_path)),
+        EventKind::RecordStop => {
+            Said::RecordingStopped(recording(event.record_path), event.record_ms.number())
+        }
+        EventKind::PlaybackStop => Said::Played(id, event.playback_status.0 == b"done"),
+        EventKind::BackgroundJob | EventKind::Heartbeat | EventKind::Other => return None,
+    })
+}
+
+fn facts(event: &Event<'_>) -> Facts {
+    let code = |value: paceline_esl::Value<'_>| value.number().and_then(|code| u16::try_from(code).ok());
+    Facts {
+        side: Side::of(event.side.0),
+        cause: bounded(&event.cause.text()),
+        q850: code(event.q850).filter(|code| *code != 0),
+        // After a BYE from the far end this is 200.
+        sip: code(event.sip).filter(|code| *code >= 300),
+        answered: event.answered_at.is_some_time(),
+        progressed: event.rang_at.is_some_time() || event.early_media_at.is_some_time(),
+    }
+}

@@ -1,0 +1,222 @@
+//! What lives on the switch after a gap. In: the switch's list of channels, then each channel's dump. Out: a [`Survey`]
+//! for the state machine, and the [`Snapshot`] for everybody else. Pure.
+//!
+//! The list comes from a database that lags behind the channels, so it only says whom to ask; the dump is the truth.
+
+use super::leg::{Found, Side, Stage};
+use super::said::{our_leg, uuid};
+use paceline_core::ids::AgentLegId;
+use paceline_core::pbx::{ChannelPhase, ChannelState, Snapshot};
+use paceline_esl::Event;
+use serde::Deserialize;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use uuid::Uuid;
+
+#[derive(Deserialize)]
+struct Channels {
+    #[serde(default)]
+    rows: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    uuid: String,
+    #[serde(default)]
+    direction: String,
+}
+
+/// All that concerns us on the switch.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    pub(super) snapshot: Snapshot,
+    /// Channels of ours.
+    pub(super) found: HashMap<Uuid, Found>,
+}
+
+/// The channels to ask for: those of the list that somebody on the switch placed, and those we know of.
+pub(super) fn candidates(list: &[u8], known: &HashSet<Uuid>) -> Result<BTreeSet<Uuid>, serde_json::Error> {
+    let channels: Channels = serde_json::from_slice(list)?;
+    Ok(channels
+        .rows
+        .iter()
+        .filter(|row| row.direction == "outbound" && row.uuid.len() == 36)
+        .filter_map(|row| Uuid::try_parse(&row.uuid).ok())
+        .chain(known.iter().copied())
+        .collect())
+}
+
+impl Survey {
+    /// Takes in what the switch says of one channel, which may be that there is none.
+    pub(super) fn dump(&mut self, dump: &[u8], app: &str) {
+        let event = Event::decode(dump);
+        let Some(id) = uuid(event.channel) else { return };
+        let hanging_up = matches!(event.state.0, b"CS_HANGUP" | b"CS_REPORTING" | b"CS_DESTROY");
+        if hanging_up {
+            return;
+        }
+        let answered = event.answered_at.is_some_time();
+        let parked = event.state.0 == b"CS_PARK"
+            || (event.state.0 == b"CS_EXECUTE" && event.current_application.0 == b"park");
+        let talking = matches!(event.state.0, b"CS_EXCHANGE_MEDIA" | b"CS_SOFT_EXECUTE");
+        let rang = event.rang_at.is_some_time();
+        let early_media = event.early_media_at.is_some_time();
+        let ours = our_leg(&event, app).is_some();
+        let phase = match (answered, rang || early_media) {
+            (true, _) => ChannelPhase::Up,
+            (false, true) => ChannelPhase::Ringing,
+            (false, false) => ChannelPhase::Dialing,
+        };
+        self.snapshot.channels.insert(
+            id,
+            ChannelState {
+                phase,
+                bridge: None,
+                in_our_app: ours,
+            },
+        );
+        let Some(side) = Side::of(event.side.0).filter(|_| ours) else {
+            return;
+        };
+        self.found.insert(
+            id,
+            Found {
+                side,
+                stage: match (answered, parked || talking) {
+                    (true, true) => Stage::Held,
+                    (true, false) => Stage::Answered,
+                    (false, _) => Stage::Dialing,
+                },
+                rang,
+                early_media,
+                with: talking.then(|| uuid(event.other)).flatten(),
+                recording: Some(event.recording.text().into_owned()).filter(|name| !name.is_empty()),
+            },
+        );
+    }
+
+    /// Says who is in which agent's conversation, once all dumps are in.
+    pub(super) fn finish(mut self) -> Self {
+        let sides: HashMap<Uuid, Side> = self.found.iter().map(|(id, found)| (*id, found.side)).collect();
+        for (id, found) in &mut self.found {
+            // The other side may be a stranger, or gone since.
+            found.with = found
+                .with
+                .filter(|with| sides.get(with).is_some_and(|side| *side != found.side));
+            let bridge = match found.side {
+                Side::Agent => (found.stage == Stage::Held).then_some(*id),
+                Side::Callee => found.with,
+            };
+            if let Some(channel) = self.snapshot.channels.get_mut(id) {
+                channel.bridge = bridge.map(AgentLegId);
+            }
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGENT: &str = "01a1f8b3-27df-703f-9797-f1891379e433";
+    const CALLEE: &str = "01a1f8b3-2884-714d-9c94-4cb3dbfa8881";
+    const RINGING: &str = "01a1f8b3-2884-714d-9c94-4cb5dbcba5ec";
+    const STRANGER: &str = "01a1f8b3-2bb6-7555-900b-d28016743319";
+
+    fn dump(
+        id: &str,
+        state: &str,
+        application: &str,
+        answered: bool,
+        rang: bool,
+        ours: &str,
+        with: &str,
+    ) -> Vec<u8> {
+        format!(
+            "Event-Name: CHANNEL_DATA\nChannel-State: {state}\nUnique-ID: {id}\nCaller-Channel-Answered-Time: {}\n\
+             Caller-Channel-Progress-Time: {}\nOther-Leg-Unique-ID: {with}\nvariable_current_application: {application}\n{ours}\n",
+            u64::from(answered) * 1_795_182_369_264_712,
+            u64::from(rang) * 1_795_182_369_056_817,
+        )
+        .into_bytes()
+    }
+
+    fn mark(id: &str, app: &str, side: &str) -> String {
+        format!("variable_paceline_app: {app}\nvariable_paceline_leg: {id}\nvariable_paceline_side: {side}\n")
+    }
+
+    #[test]
+    fn each_channel_is_found_as_what_it_is() {
+        let id = |text: &str| Uuid::try_parse(text).unwrap();
+        let mut survey = Survey::default();
+        let agent = mark(AGENT, "paceline", "agent");
+        survey.dump(
+            &dump(AGENT, "CS_EXCHANGE_MEDIA", "park", true, true, &agent, CALLEE),
+            "paceline",
+        );
+        let callee = mark(CALLEE, "paceline", "callee") + "variable_paceline_recording: r1\n";
+        survey.dump(
+            &dump(CALLEE, "CS_SOFT_EXECUTE", "park", true, true, &callee, AGENT),
+            "paceline",
+        );
+        let ringing = mark(RINGING, "paceline", "callee");
+        survey.dump(
+            &dump(RINGING, "CS_CONSUME_MEDIA", "", false, true, &ringing, ""),
+            "paceline",
+        );
+        let stranger = mark(STRANGER, "another", "callee");
+        survey.dump(
+            &dump(STRANGER, "CS_PARK", "", true, true, &stranger, AGENT),
+            "paceline",
+        );
+        survey.dump(b"-ERR No such channel!\n", "paceline");
+        let survey = survey.finish();
+        let of = |text| {
+            let channel = survey.snapshot.channels[&id(text)];
+            (channel.phase, channel.bridge, channel.in_our_app)
+        };
+        let bridge = Some(AgentLegId(id(AGENT)));
+        assert_eq!(of(AGENT), (ChannelPhase::Up, bridge, true));
+        assert_eq!(of(CALLEE), (ChannelPhase::Up, bridge, true));
+        assert_eq!(of(RINGING), (ChannelPhase::Ringing, None, true));
+        assert_eq!(of(STRANGER), (ChannelPhase::Up, None, false));
+        assert_eq!(survey.snapshot.channels.len(), 4);
+        assert_eq!(survey.found.len(), 3);
+        assert_eq!(survey.found[&id(CALLEE)].recording.as_deref(), Some("r1"));
+        assert_eq!(survey.found[&id(RINGING)].stage, Stage::Dialing);
+    }
+
+    #[test]
+    fn an_agent_whose_callee_has_gone_is_alone_again() {
+        let id = Uuid::try_parse(AGENT).unwrap();
+        let mut survey = Survey::default();
+        let agent = mark(AGENT, "paceline", "agent");
+        survey.dump(
+            &dump(AGENT, "CS_PARK", "park", true, true, &agent, CALLEE),
+            "paceline",
+        );
+        let survey = survey.finish();
+        assert_eq!(
+            (survey.found[&id].stage, survey.found[&id].with),
+            (Stage::Held, None)
+        );
+        assert_eq!(survey.snapshot.channels[&id].bridge, Some(AgentLegId(id)));
+    }
+
+    #[test]
+    fn whom_to_ask_is_read_from_the_list_and_from_our_books() {
+        let known = HashSet::from([Uuid::try_parse(RINGING).unwrap()]);
+        let list = format!(
+            r#"{{"row_count":3,"rows":[{{"uuid":"{CALLEE}","direction":"outbound","name":"a"}},
+               {{"uuid":"{STRANGER}","direction":"inbound"}},{{"uuid":"short","direction":"outbound"}}]}}"#
+        );
+        let asked = candidates(list.as_bytes(), &known).unwrap();
+        let expected = [CALLEE, RINGING].map(|id| Uuid::try_parse(id).unwrap());
+        assert_eq!(asked, BTreeSet::from(expected));
+        assert_eq!(
+            candidates(br#"{"row_count": 0}"#, &HashSet::new()).unwrap(),
+            BTreeSet::new()
+        );
+        assert!(candidates(b"-ERR", &known).is_err());
+    }
+}
