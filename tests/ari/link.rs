@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 async fn a_cut_link_is_made_again(version: Version) {
     let lab = lab(version);
     let proxy = Proxy::to(lab.asterisk.ports().http).await;
-    let mut driver = Driver::start(config(&lab, &proxy.url())).await;
+    let mut driver = Driver::start(config(&lab, &format!("http://127.0.0.1:{}", proxy.port()))).await;
     lab.phones.set(
         2,
         PhoneBehaviour::Answers {

@@ -35,8 +35,8 @@ impl Proxy {
         Self { address, open, task }
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
     }
 
     pub(crate) fn cut(&self) {

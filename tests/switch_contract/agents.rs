@@ -1,0 +1,106 @@
+//! Agents held on the line, and callees put through to them.
+
+use crate::on_every_switch;
+use crate::rig::{Kind, Rig};
+use paceline_core::ids::LegId;
+use paceline_core::pbx::{ConnectFault, EndedBy, PbxCommand, PbxEvent};
+use paceline_lab::{Audio, Behaviour, PhoneBehaviour};
+use std::time::Duration;
+use uuid::Uuid;
+
+async fn agents_are_held_between_calls(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    let agent_leg = rig.driver.agent(1).await;
+
+    // The callee leaves: the agent stays for the next one, at once.
+    for nth in 1..=3 {
+        let leg = rig.call(&Behaviour::TalksBriefly.number(nth)).await;
+        rig.driver.answered(leg).await;
+        rig.driver.connect(leg, agent_leg).await;
+        let end = rig.driver.ended(leg).await;
+        assert_eq!((end.by, end.answered), (EndedBy::Network, true), "{end:?}");
+        assert!(rig.switch.phones().is_on_call(1));
+    }
+
+    // We end the callee: the same.
+    let leg = rig.call(&Behaviour::Talks.number(1)).await;
+    let next = rig.call(&Behaviour::Talks.number(2)).await;
+    rig.driver.answered(leg).await;
+    rig.driver.answered(next).await;
+    rig.driver.connect(leg, agent_leg).await;
+    rig.driver.tell(PbxCommand::HangUp { leg }).await;
+    assert_eq!(rig.driver.ended(leg).await.by, EndedBy::Us);
+    assert!(rig.switch.phones().is_on_call(1));
+
+    // The agent hangs up: the callee stays until told otherwise.
+    rig.driver.connect(next, agent_leg).await;
+    rig.switch.phones().hang_up(1).expect("the phone hangs up");
+    assert_eq!(rig.driver.agent_ended(agent_leg).await.by, EndedBy::Network);
+    assert_eq!(rig.driver.fault(next, agent_leg).await, ConnectFault::AgentGone);
+    let another = rig.driver.agent(3).await;
+    rig.driver.connect(next, another).await;
+    rig.driver.tell(PbxCommand::HangUp { leg: next }).await;
+    assert_eq!(rig.driver.ended(next).await.by, EndedBy::Us);
+
+    // We end an agent's leg.
+    assert_eq!(rig.driver.fault(next, another).await, ConnectFault::CalleeGone);
+    rig.driver.tell(PbxCommand::HangUpAgent { leg: another }).await;
+    assert_eq!(rig.driver.agent_ended(another).await.by, EndedBy::Us);
+    rig.switch.settled();
+}
+
+async fn an_agent_who_does_not_answer_and_a_hang_up_of_nothing_are_ends_too(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    rig.switch.phones().set(3, PhoneBehaviour::Busy);
+    rig.switch.phones().set(4, PhoneBehaviour::Rings);
+    let busy = rig.driver.call_agent(3).await;
+    let ringing = rig.driver.call_agent(4).await;
+    // Nobody placed this one.
+    let nothing = LegId(Uuid::now_v7());
+    rig.driver.tell(PbxCommand::HangUp { leg: nothing }).await;
+    let nowhere = rig.switch.dial_nowhere();
+    let unknown = rig
+        .driver
+        .dial(nowhere, Duration::from_secs(3), Duration::from_secs(60))
+        .await;
+
+    assert_eq!(rig.driver.agent_ended(busy).await.q850, Some(17));
+    rig.driver.hears(PbxEvent::AgentRinging { leg: ringing }).await;
+    let end = rig.driver.agent_ended(ringing).await;
+    assert_eq!(
+        (end.by, end.progressed, end.answered),
+        (EndedBy::RingTimeout, true, false),
+        "{end:?}"
+    );
+    assert_eq!(rig.driver.ended(nothing).await.by, EndedBy::Vanished);
+    let end = rig.driver.ended(unknown).await;
+    assert_eq!(end.by, EndedBy::Refused, "{end:?}");
+    assert!(!end.detail.is_empty());
+    rig.switch.settled();
+}
+
+async fn both_sides_hear_each_other(kind: Kind) {
+    let mut rig = Rig::start_with(kind, Audio::Tones).await;
+    let agent_leg = rig.driver.agent(1).await;
+    for nth in 1..=2 {
+        let leg = rig.call(&Behaviour::TalksBriefly.number(nth)).await;
+        rig.driver.answered(leg).await;
+        rig.driver.connect(leg, agent_leg).await;
+        rig.driver.ended(leg).await;
+    }
+    rig.driver.tell(PbxCommand::HangUpAgent { leg: agent_leg }).await;
+    rig.driver.agent_ended(agent_leg).await;
+    rig.switch.settled();
+    let calls = rig.switch.carrier().calls();
+    assert!(calls.iter().all(|call| call.heard_agent), "{calls:?}");
+    let heard = rig.switch.phones().media_report();
+    assert_eq!((heard.flows, heard.flows_heard), (1, 1), "{heard:?}");
+    // The first spell may be joined with the second.
+    assert!(heard.spells >= 1, "{heard:?}");
+}
+
+on_every_switch! {
+    agents_are_held_between_calls
+    an_agent_who_does_not_answer_and_a_hang_up_of_nothing_are_ends_too
+    both_sides_hear_each_other
+}

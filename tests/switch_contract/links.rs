@@ -1,0 +1,240 @@
+//! The link broken in every way, and the state found again.
+
+use crate::on_every_switch;
+use crate::proxy::Proxy;
+use crate::rig::{Kind, Rig, Switch, until};
+use paceline_core::pbx::{ChannelPhase, ConnectFault, EndedBy, PbxCommand, PbxEvent};
+use paceline_lab::{Audio, Behaviour, PhoneBehaviour};
+use std::time::{Duration, Instant};
+
+async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
+    let switch = Switch::start(kind, Audio::None);
+    let proxy = Proxy::to(switch.port()).await;
+    let mut driver = switch.spawn(proxy.port());
+    driver.resynchronised().await;
+    switch.phones().set(
+        2,
+        PhoneBehaviour::Answers {
+            after: Duration::from_secs(3),
+        },
+    );
+    let mut rig = Rig { switch, driver };
+    let talking_agent = rig.driver.agent(1).await;
+    let idle_agent = rig.driver.agent(3).await;
+    let ringing_agent = rig.driver.call_agent(2).await;
+    let brief = rig.call(&Behaviour::Talks.number(4)).await;
+    let waiting = rig.call(&Behaviour::Talks.number(1)).await;
+    let later = rig.call(&Behaviour::Talks.number(2)).await;
+    let ringing = rig
+        .call_for(&Behaviour::Rings.number(1), Duration::from_secs(20))
+        .await;
+    for leg in [brief, waiting, later] {
+        rig.driver.answered(leg).await;
+    }
+    rig.driver.connect(brief, talking_agent).await;
+    rig.driver.rings(ringing).await;
+
+    proxy.cut();
+    rig.driver.hears(PbxEvent::LinkLost).await;
+    // While it is cut: what can be refused is, and one call ends.
+    assert_eq!(rig.driver.fault(waiting, idle_agent).await, ConnectFault::Refused);
+    let refused = rig.call(&Behaviour::Talks.number(3)).await;
+    assert_eq!(rig.driver.ended(refused).await.by, EndedBy::Refused);
+    rig.driver.tell(PbxCommand::HangUp { leg: waiting }).await;
+    rig.switch.hang_up(brief.0);
+    until("the brief talker is gone", || {
+        !rig.switch.channels().contains(&brief.to_string())
+    })
+    .await;
+
+    proxy.mend();
+    let snapshot = rig.driver.resynchronised().await;
+    let phase = |id| snapshot.channels.get(&id).map(|channel| channel.phase);
+    assert_eq!(phase(brief.0), None, "{snapshot:?}");
+    assert_eq!(phase(waiting.0), Some(ChannelPhase::Up));
+    assert_eq!(phase(later.0), Some(ChannelPhase::Up));
+    assert_eq!(phase(ringing.0), Some(ChannelPhase::Ringing));
+    for agent in [talking_agent, idle_agent] {
+        let channel = snapshot.channels[&agent.0];
+        assert_eq!(
+            (channel.phase, channel.bridge, channel.in_our_app),
+            (ChannelPhase::Up, Some(agent), true)
+        );
+    }
+    assert_eq!(snapshot.channels.len(), 6, "{snapshot:?}");
+    assert_eq!(rig.driver.ended(brief).await.by, EndedBy::Vanished);
+
+    // What was asked while the link was cut is done, and later ends carry their facts.
+    let end = rig.driver.ended(waiting).await;
+    assert_eq!((end.by, end.answered), (EndedBy::Us, true));
+    rig.driver
+        .hears(PbxEvent::AgentReady { leg: ringing_agent })
+        .await;
+    rig.driver.connect(later, ringing_agent).await;
+    rig.switch.phones().hang_up(2).expect("the phone hangs up");
+    let end = rig.driver.agent_ended(ringing_agent).await;
+    assert_eq!((end.by, end.answered), (EndedBy::Network, true));
+    for leg in [ringing, later] {
+        rig.driver.tell(PbxCommand::HangUp { leg }).await;
+        assert_eq!(rig.driver.ended(leg).await.by, EndedBy::Us);
+    }
+    for leg in [talking_agent, idle_agent] {
+        rig.driver.tell(PbxCommand::HangUpAgent { leg }).await;
+        assert_eq!(rig.driver.agent_ended(leg).await.by, EndedBy::Us);
+    }
+    rig.switch.settled();
+}
+
+async fn a_new_driver_takes_over_what_a_dead_one_left(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    rig.switch.phones().set(2, PhoneBehaviour::Rings);
+    let agent = rig.driver.agent(1).await;
+    let ringing_agent = rig.driver.call_agent(2).await;
+    let talking = rig.call(&Behaviour::Talks.number(1)).await;
+    let ringing = rig
+        .call_for(&Behaviour::Rings.number(1), Duration::from_secs(20))
+        .await;
+    rig.driver.answered(talking).await;
+    rig.driver.connect(talking, agent).await;
+    rig.driver.rings(ringing).await;
+    rig.driver
+        .hears(PbxEvent::AgentRinging { leg: ringing_agent })
+        .await;
+
+    rig.driver = rig.switch.spawn(rig.switch.port());
+    let snapshot = rig.driver.resynchronised().await;
+    assert_eq!(snapshot.channels.len(), 4, "{snapshot:?}");
+    assert!(
+        snapshot.channels.values().all(|channel| channel.in_our_app),
+        "{snapshot:?}"
+    );
+    assert_eq!(snapshot.channels[&talking.0].bridge, Some(agent));
+    assert_eq!(snapshot.channels[&talking.0].phase, ChannelPhase::Up);
+
+    // Each end comes as what the leg is, though this driver placed none of them.
+    rig.switch.phones().set(2, PhoneBehaviour::Declines);
+    rig.driver.tell(PbxCommand::HangUp { leg: ringing }).await;
+    assert_eq!(rig.driver.ended(ringing).await.by, EndedBy::Us);
+    let end = rig.driver.agent_ended(ringing_agent).await;
+    assert_eq!((end.by, end.progressed), (EndedBy::RingTimeout, true), "{end:?}");
+    rig.driver.tell(PbxCommand::HangUp { leg: talking }).await;
+    assert!(rig.driver.ended(talking).await.answered);
+    // The agent is there for the next callee.
+    assert!(rig.switch.phones().is_on_call(1));
+    let next = rig.call(&Behaviour::Talks.number(2)).await;
+    rig.driver.answered(next).await;
+    rig.driver.connect(next, agent).await;
+    rig.driver.tell(PbxCommand::HangUp { leg: next }).await;
+    rig.driver.ended(next).await;
+    rig.switch.phones().hang_up(1).expect("the phone hangs up");
+    assert_eq!(rig.driver.agent_ended(agent).await.by, EndedBy::Network);
+    rig.switch.settled();
+}
+
+async fn a_killed_and_restarted_switch_is_found_empty_and_used_again(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    let agent = rig.driver.agent(1).await;
+    let leg = rig.call(&Behaviour::Talks.number(1)).await;
+    rig.driver.answered(leg).await;
+    rig.switch.kill();
+    rig.driver.hears(PbxEvent::LinkLost).await;
+    rig.switch.restart();
+    assert!(rig.driver.resynchronised().await.channels.is_empty());
+    assert_eq!(rig.driver.ended(leg).await.by, EndedBy::Vanished);
+    assert_eq!(rig.driver.agent_ended(agent).await.by, EndedBy::Vanished);
+
+    let wrong = rig.call(&Behaviour::NotFound.number(1)).await;
+    assert_eq!(rig.driver.ended(wrong).await.q850, Some(1));
+    let agent = rig.driver.agent(1).await;
+    rig.driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
+    rig.driver.agent_ended(agent).await;
+    rig.switch.settled();
+}
+
+async fn a_frozen_switch_is_noticed_and_its_late_originates_are_undone(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    let leg = rig.call(&Behaviour::Talks.number(1)).await;
+    rig.driver.answered(leg).await;
+    rig.switch.freeze();
+    let frozen_at = Instant::now();
+    // These reach the switch's socket, and it will act on them when it wakes.
+    let mut ghosts = Vec::new();
+    for nth in 0..5 {
+        ghosts.push(rig.call(&Behaviour::Talks.number(nth)).await);
+    }
+    rig.driver.hears(PbxEvent::LinkLost).await;
+    let noticed_after = frozen_at.elapsed();
+    assert!(noticed_after < Duration::from_millis(6000), "{noticed_after:?}");
+    let refused = rig.call(&Behaviour::Talks.number(9)).await;
+    assert_eq!(rig.driver.ended(refused).await.by, EndedBy::Refused);
+
+    rig.switch.thaw();
+    let snapshot = rig.driver.resynchronised().await;
+    assert!(snapshot.channels.contains_key(&leg.0), "{snapshot:?}");
+    // Each of them was either found, and so is still ours to end, or is ended by the driver when it appears.
+    for ghost in ghosts {
+        if snapshot.channels.contains_key(&ghost.0) {
+            rig.driver.tell(PbxCommand::HangUp { leg: ghost }).await;
+        }
+        rig.driver.ended(ghost).await;
+    }
+    rig.driver.tell(PbxCommand::HangUp { leg }).await;
+    assert!(rig.driver.ended(leg).await.answered);
+    rig.switch.settled();
+}
+
+async fn the_first_word_is_the_links_state_whether_it_stands_or_not(kind: Kind) {
+    let switch = Switch::start(kind, Audio::None);
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
+        .port();
+    for mut driver in [
+        switch.spawn(nowhere),
+        switch.spawn_with(switch.port(), Some("wrong")),
+    ] {
+        let first = driver.wait("a first word", |event| Some(event.clone())).await;
+        assert_eq!(first, PbxEvent::LinkLost);
+        // And commands are answered all the same.
+        let agent = driver.call_agent(1).await;
+        assert_eq!(driver.agent_ended(agent).await.by, EndedBy::Refused);
+    }
+    // A second client of the same name cuts off the first.
+    let mut first = switch.driver().await;
+    let agent = first.agent(1).await;
+    let mut second = switch.driver().await;
+    first.hears(PbxEvent::LinkLost).await;
+    second.tell(PbxCommand::HangUpAgent { leg: agent }).await;
+    assert_eq!(second.agent_ended(agent).await.by, EndedBy::Us);
+}
+
+async fn the_switch_ends_every_leg_in_time_with_the_driver_gone(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    let agent = rig.driver.agent(1).await;
+    let mut legs = Vec::new();
+    for nth in 1..=2 {
+        let dial = rig.switch.dial(&Behaviour::Talks.number(nth));
+        let leg = rig
+            .driver
+            .dial(&dial, Duration::from_secs(3), Duration::from_secs(4))
+            .await;
+        rig.driver.answered(leg).await;
+        legs.push(leg);
+    }
+    rig.driver.connect(legs[1], agent).await;
+    let Rig { switch, driver } = rig;
+    drop(driver);
+    until("only the agent is left, whose limit is longer", || {
+        switch.channels() == [agent.to_string()]
+    })
+    .await;
+}
+
+on_every_switch! {
+    a_cut_link_is_made_again_and_the_state_read_back
+    a_new_driver_takes_over_what_a_dead_one_left
+    a_killed_and_restarted_switch_is_found_empty_and_used_again
+    a_frozen_switch_is_noticed_and_its_late_originates_are_undone
+    the_first_word_is_the_links_state_whether_it_stands_or_not
+    the_switch_ends_every_leg_in_time_with_the_driver_gone
+}

@@ -1,0 +1,123 @@
+//! What each behaviour of a callee becomes.
+
+use crate::on_every_switch;
+use crate::rig::{Kind, Rig};
+use paceline_core::pbx::{EndedBy, PbxCommand, PbxEvent};
+use paceline_core::verdict;
+use paceline_lab::Behaviour;
+use std::time::Duration;
+
+fn hangs_up_by_itself(behaviour: Behaviour) -> bool {
+    matches!(behaviour, Behaviour::TalksBriefly | Behaviour::HangsUpEarly)
+}
+
+/// Calls every behaviour at once, hangs up on those that answer, and looks at all ends.
+async fn every_behaviour_is_told_apart(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    let mut legs = Vec::new();
+    for (behaviour, ..) in Behaviour::TABLE {
+        // A trunk that does not reply gives up after 6.4 s; everything else must come out before.
+        let ring_timeout = Duration::from_secs(if behaviour == Behaviour::Silent { 12 } else { 3 });
+        let leg = rig.call_for(&behaviour.number(7), ring_timeout).await;
+        legs.push((behaviour, leg));
+    }
+    for (behaviour, leg) in &legs {
+        if behaviour.answers() {
+            rig.driver.answered(*leg).await;
+            if !hangs_up_by_itself(*behaviour) {
+                rig.driver.tell(PbxCommand::HangUp { leg: *leg }).await;
+            }
+        }
+    }
+    for (behaviour, leg) in legs {
+        let end = rig.driver.ended(leg).await;
+        let context = format!("{behaviour:?} {kind:?}: {end:?}");
+        assert!(
+            !rig.driver.said.contains(&PbxEvent::Answered { leg }),
+            "{context}"
+        );
+        assert_eq!(end.answered, behaviour.answers(), "{context}");
+        match behaviour {
+            _ if hangs_up_by_itself(behaviour) => assert_eq!(end.by, EndedBy::Network, "{context}"),
+            Behaviour::Rings => {
+                assert_eq!(end.by, EndedBy::RingTimeout, "{context}");
+                assert!(end.progressed, "{context}");
+            }
+            _ if end.answered => assert_eq!(end.by, EndedBy::Us, "{context}"),
+            _ => assert_eq!(end.by, EndedBy::Network, "{context}"),
+        }
+        if !end.answered {
+            let outcome = verdict::unanswered(&end);
+            assert_eq!(outcome.as_str(), behaviour.expected_outcome(), "{context}");
+        }
+        if kind != Kind::Asterisk16 && behaviour.sip_status().is_some() && end.by == EndedBy::Network {
+            assert_eq!(end.sip, behaviour.sip_status(), "{context}");
+        }
+    }
+    rig.switch.settled();
+}
+
+/// The same over the routes of an office.
+async fn every_behaviour_is_told_apart_behind_a_dialplan(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    let mut legs = Vec::new();
+    for behaviour in [
+        Behaviour::Busy,
+        Behaviour::Declines,
+        Behaviour::NotFound,
+        Behaviour::Congested,
+        Behaviour::Rings,
+        Behaviour::RingsThenTalks,
+    ] {
+        let dial = rig.switch.dial_routed(&behaviour.number(3));
+        let leg = rig
+            .driver
+            .dial(&dial, Duration::from_secs(4), Duration::from_secs(60))
+            .await;
+        legs.push((behaviour, leg));
+    }
+    for (behaviour, leg) in legs {
+        if behaviour.answers() {
+            rig.driver.answered(leg).await;
+            rig.driver.tell(PbxCommand::HangUp { leg }).await;
+        }
+        let end = rig.driver.ended(leg).await;
+        let context = format!("{behaviour:?} {kind:?}: {end:?}");
+        assert_eq!(end.answered, behaviour.answers(), "{context}");
+        if !end.answered {
+            let outcome = verdict::unanswered(&end);
+            assert_eq!(outcome.as_str(), behaviour.expected_outcome(), "{context}");
+        }
+    }
+    rig.switch.settled();
+}
+
+async fn a_call_taken_back_before_its_answer_is_ours_to_have_ended(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    let rings = rig
+        .call_for(&Behaviour::Rings.number(1), Duration::from_secs(20))
+        .await;
+    let silent = rig
+        .call_for(&Behaviour::Silent.number(1), Duration::from_secs(20))
+        .await;
+    rig.driver.rings(rings).await;
+    let hurried = rig
+        .call_for(&Behaviour::Rings.number(2), Duration::from_secs(20))
+        .await;
+    for leg in [rings, silent, hurried] {
+        rig.driver.tell(PbxCommand::HangUp { leg }).await;
+    }
+    for leg in [rings, silent, hurried] {
+        let end = rig.driver.ended(leg).await;
+        assert_eq!((end.by, end.answered), (EndedBy::Us, false), "{kind:?} {end:?}");
+        assert!(leg != rings || end.progressed, "{end:?}");
+        assert!(leg != silent || !end.progressed, "{end:?}");
+    }
+    rig.switch.settled();
+}
+
+on_every_switch! {
+    every_behaviour_is_told_apart
+    every_behaviour_is_told_apart_behind_a_dialplan
+    a_call_taken_back_before_its_answer_is_ours_to_have_ended
+}

@@ -1,0 +1,146 @@
+//! Conversations recorded on the switch.
+
+use crate::on_every_switch;
+use crate::rig::{Kind, Rig, until};
+use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::pbx::{PbxCommand, PbxEvent, RecordingName};
+use paceline_lab::{Audio, Behaviour};
+use std::time::{Duration, Instant};
+
+#[derive(Debug, PartialEq)]
+enum Said {
+    Started,
+    Ended(Option<Duration>),
+    Failed(String),
+}
+
+async fn record(
+    rig: &Rig,
+    (leg, agent_leg): (LegId, AgentLegId),
+    name: &str,
+    announcement: Option<&str>,
+) -> RecordingName {
+    let recording = RecordingName(name.to_owned());
+    rig.driver
+        .tell(PbxCommand::Record {
+            leg,
+            agent_leg,
+            recording: recording.clone(),
+            announcement: announcement.map(str::to_owned),
+        })
+        .await;
+    recording
+}
+
+async fn said(rig: &mut Rig, of: &RecordingName) -> Said {
+    rig.driver
+        .wait(&format!("word on recording {}", of.0), |event| match event {
+            PbxEvent::RecordingStarted { recording } if recording == of => Some(Said::Started),
+            PbxEvent::RecordingEnded { recording, duration } if recording == of => {
+                Some(Said::Ended(*duration))
+            }
+            PbxEvent::RecordingFailed { recording, reason } if recording == of => {
+                Some(Said::Failed(reason.clone()))
+            }
+            _ => None,
+        })
+        .await
+}
+
+/// The file's size, 0 where there is none.
+fn size(rig: &Rig, recording: &RecordingName) -> u64 {
+    let file = rig.switch.recordings_dir().join(format!("{}.wav", recording.0));
+    std::fs::metadata(file).map_or(0, |file| file.len())
+}
+
+async fn conversation(rig: &mut Rig, nth: u32) -> (LegId, AgentLegId) {
+    let agent = rig.driver.agent(nth).await;
+    let leg = rig.call(&Behaviour::Talks.number(nth)).await;
+    rig.driver.answered(leg).await;
+    rig.driver.connect(leg, agent).await;
+    (leg, agent)
+}
+
+async fn conversations_are_recorded_after_their_announcement(kind: Kind) {
+    let mut rig = Rig::start_with(kind, Audio::Tones).await;
+    let first = conversation(&mut rig, 1).await;
+    let asked_at = Instant::now();
+    // After its announcement, until the callee leaves.
+    let announced = record(&rig, first, "announced_1", Some("sound:message")).await;
+
+    // Meanwhile: stopped before the end of the call, then another with the same name is refused.
+    let other = conversation(&mut rig, 2).await;
+    let stopped = record(&rig, other, "stopped-1", None).await;
+    assert_eq!(said(&mut rig, &stopped).await, Said::Started);
+    rig.driver
+        .tell(PbxCommand::StopRecording {
+            recording: stopped.clone(),
+        })
+        .await;
+    assert!(matches!(said(&mut rig, &stopped).await, Said::Ended(Some(_))));
+    record(&rig, other, &stopped.0, None).await;
+    assert!(matches!(said(&mut rig, &stopped).await, Said::Failed(_)));
+
+    // An announcement that does not exist must not be passed over.
+    let unheard = record(&rig, other, "unheard", Some("sound:no-such-sound")).await;
+    assert_eq!(
+        said(&mut rig, &unheard).await,
+        Said::Failed("the announcement could not be played".to_owned())
+    );
+    assert_eq!(size(&rig, &unheard), 0);
+
+    // The callee leaves during the announcement.
+    let cut_short = record(&rig, other, "cut_short", Some("sound:message")).await;
+    rig.driver.tell(PbxCommand::HangUp { leg: other.0 }).await;
+    rig.driver.ended(other.0).await;
+    let Said::Failed(_) = said(&mut rig, &cut_short).await else {
+        panic!("nothing was recorded");
+    };
+    let too_late = record(&rig, other, "too_late", None).await;
+    assert_eq!(
+        said(&mut rig, &too_late).await,
+        Said::Failed("the callee is gone".to_owned())
+    );
+
+    // The announcement is 3 s long.
+    assert_eq!(said(&mut rig, &announced).await, Said::Started);
+    assert!(
+        asked_at.elapsed() > Duration::from_millis(2900),
+        "{:?}",
+        asked_at.elapsed()
+    );
+    until("two seconds of conversation are on disk", || {
+        size(&rig, &announced) > 32_000
+    })
+    .await;
+    rig.driver.tell(PbxCommand::HangUp { leg: first.0 }).await;
+    let Said::Ended(Some(duration)) = said(&mut rig, &announced).await else {
+        panic!("a recording that ends says how long it is");
+    };
+    assert!((1..=10).contains(&duration.as_secs()), "{duration:?}");
+    assert!(rig.switch.phones().is_on_call(1));
+    assert_eq!(size(&rig, &cut_short), 0);
+
+    for agent in [first.1, other.1] {
+        rig.driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
+    }
+    rig.switch.settled();
+}
+
+async fn a_dead_drivers_recording_ends_with_its_callee(kind: Kind) {
+    let mut rig = Rig::start_with(kind, Audio::Tones).await;
+    let both = conversation(&mut rig, 1).await;
+    let recording = record(&rig, both, "left", None).await;
+    assert_eq!(said(&mut rig, &recording).await, Said::Started);
+    rig.driver = rig.switch.driver().await;
+    rig.driver.tell(PbxCommand::HangUp { leg: both.0 }).await;
+    assert!(matches!(said(&mut rig, &recording).await, Said::Ended(_)));
+    assert!(size(&rig, &recording) > 0);
+    rig.driver.tell(PbxCommand::HangUpAgent { leg: both.1 }).await;
+    rig.switch.settled();
+}
+
+on_every_switch! {
+    conversations_are_recorded_after_their_announcement
+    a_dead_drivers_recording_ends_with_its_callee
+}

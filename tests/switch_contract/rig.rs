@@ -1,0 +1,384 @@
+//! A lab of either make, a driver on it, and everything that the driver said so far.
+
+use paceline::pbx::PbxHandle;
+use paceline::pbx::ari::{self, AriConfig};
+use paceline::pbx::esl::{self, EslConfig};
+use paceline_core::ids::{AgentLegId, LegId, PbxName};
+use paceline_core::pbx::{ConnectFault, DialString, LegEnd, PbxCommand, PbxEvent, Snapshot};
+use paceline_lab::{
+    Audio, Carrier, FreeSwitchLab, FreeSwitchOptions, Lab, LabError, LabOptions, Phones, Version,
+};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// Longer than anything takes on a loaded machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Which switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Asterisk22,
+    Asterisk16,
+    FreeSwitch,
+}
+
+/// A running switch with its carrier and phones.
+pub(crate) enum Switch {
+    Asterisk(Lab),
+    FreeSwitch(FreeSwitchLab),
+}
+
+/// A switch with a driver.
+pub(crate) struct Rig {
+    pub(crate) switch: Switch,
+    pub(crate) driver: Driver,
+}
+
+/// A driver, and what it said.
+pub(crate) struct Driver {
+    pub(crate) handle: PbxHandle,
+    pub(crate) said: Vec<PbxEvent>,
+    agent_dial: &'static str,
+}
+
+impl Switch {
+    pub(crate) fn start(kind: Kind, audio: Audio) -> Self {
+        let asterisk = |version| {
+            Lab::start_with(&LabOptions {
+                version,
+                audio,
+                agents: 20,
+                ..LabOptions::default()
+            })
+            .map(Self::Asterisk)
+        };
+        match kind {
+            Kind::Asterisk22 => asterisk(Version::V22),
+            Kind::Asterisk16 => asterisk(Version::V16),
+            Kind::FreeSwitch => FreeSwitchLab::start(
+                audio,
+                FreeSwitchOptions {
+                    agents: 20,
+                    ..FreeSwitchOptions::default()
+                },
+            )
+            .map(Self::FreeSwitch),
+        }
+        .expect("the lab starts")
+    }
+
+    pub(crate) fn carrier(&self) -> &Carrier {
+        match self {
+            Self::Asterisk(lab) => &lab.carrier,
+            Self::FreeSwitch(lab) => &lab.carrier,
+        }
+    }
+
+    pub(crate) fn phones(&self) -> &Phones {
+        match self {
+            Self::Asterisk(lab) => &lab.phones,
+            Self::FreeSwitch(lab) => &lab.phones,
+        }
+    }
+
+    /// The port that a driver connects to.
+    pub(crate) fn port(&self) -> u16 {
+        match self {
+            Self::Asterisk(lab) => lab.asterisk.ports().http,
+            Self::FreeSwitch(lab) => lab.freeswitch.ports().event_socket,
+        }
+    }
+
+    /// A driver that connects to that port, be it the switch's or a proxy's.
+    pub(crate) fn spawn(&self, port: u16) -> Driver {
+        self.spawn_with(port, None)
+    }
+
+    pub(crate) fn spawn_with(&self, port: u16, password: Option<&str>) -> Driver {
+        let name = PbxName::new("pbx");
+        let handle = match self {
+            Self::Asterisk(lab) => ari::spawn(AriConfig {
+                name,
+                url: format!("http://127.0.0.1:{port}"),
+                username: lab.asterisk.user().to_owned(),
+                password: password.unwrap_or(lab.asterisk.password()).to_owned().into(),
+                app: AriConfig::APP.to_owned(),
+            }),
+            Self::FreeSwitch(lab) => esl::spawn(EslConfig {
+                name,
+                address: format!("127.0.0.1:{port}"),
+                password: password.unwrap_or(lab.freeswitch.password()).to_owned().into(),
+                app: EslConfig::APP.to_owned(),
+            }),
+        };
+        Driver {
+            handle,
+            said: Vec::new(),
+            agent_dial: match self {
+                Self::Asterisk(_) => "PJSIP/agent-",
+                Self::FreeSwitch(_) => "user/agent-",
+            },
+        }
+    }
+
+    /// A driver, linked.
+    pub(crate) async fn driver(&self) -> Driver {
+        let mut driver = self.spawn(self.port());
+        driver.resynchronised().await;
+        driver
+    }
+
+    /// How a number is dialed over the trunk.
+    pub(crate) fn dial(&self, number: &str) -> String {
+        match self {
+            Self::Asterisk(_) => format!("PJSIP/{number}@carrier"),
+            Self::FreeSwitch(_) => format!("sofia/gateway/carrier/{number}"),
+        }
+    }
+
+    /// The same over the routes of an office.
+    pub(crate) fn dial_routed(&self, number: &str) -> String {
+        match self {
+            Self::Asterisk(_) => format!("Local/{number}@from-internal/n"),
+            Self::FreeSwitch(_) => format!("loopback/{number}/from-internal"),
+        }
+    }
+
+    /// A trunk that does not exist.
+    pub(crate) fn dial_nowhere(&self) -> &'static str {
+        match self {
+            Self::Asterisk(_) => "PJSIP/nobody",
+            Self::FreeSwitch(_) => "sofia/gateway/nobody/12025550100",
+        }
+    }
+
+    pub(crate) fn kill(&mut self) {
+        match self {
+            Self::Asterisk(lab) => lab.crash(),
+            Self::FreeSwitch(lab) => lab.crash(),
+        }
+    }
+
+    pub(crate) fn restart(&mut self) {
+        match self {
+            Self::Asterisk(lab) => lab.asterisk.restart(),
+            Self::FreeSwitch(lab) => lab.freeswitch.restart(),
+        }
+        .expect("it starts again");
+    }
+
+    pub(crate) fn freeze(&self) {
+        match self {
+            Self::Asterisk(lab) => lab.asterisk.freeze(),
+            Self::FreeSwitch(lab) => lab.freeswitch.freeze(),
+        }
+        .expect("it runs");
+    }
+
+    pub(crate) fn thaw(&self) {
+        match self {
+            Self::Asterisk(lab) => lab.asterisk.thaw(),
+            Self::FreeSwitch(lab) => lab.freeswitch.thaw(),
+        }
+        .expect("it runs");
+    }
+
+    /// The ids of all channels.
+    pub(crate) fn channels(&self) -> Vec<String> {
+        match self {
+            Self::Asterisk(lab) => lab.asterisk.channels(),
+            Self::FreeSwitch(lab) => lab.freeswitch.channels(),
+        }
+        .expect("it answers")
+    }
+
+    /// Ends a channel behind the driver's back.
+    pub(crate) fn hang_up(&self, channel: Uuid) {
+        match self {
+            Self::Asterisk(lab) => {
+                lab.asterisk
+                    .ari("DELETE", &format!("/channels/{channel}"))
+                    .expect("ARI answers");
+            }
+            Self::FreeSwitch(lab) => {
+                lab.freeswitch
+                    .api(&format!("uuid_kill {channel}"))
+                    .expect("it answers");
+            }
+        }
+    }
+
+    pub(crate) fn recordings_dir(&self) -> PathBuf {
+        match self {
+            Self::Asterisk(lab) => lab.asterisk.recordings_dir(),
+            Self::FreeSwitch(lab) => lab.freeswitch.recordings_dir(),
+        }
+    }
+
+    pub(crate) fn settled(&self) {
+        let settled: Result<(), LabError> = match self {
+            Self::Asterisk(lab) => lab.settled(PATIENCE),
+            Self::FreeSwitch(lab) => lab.settled(PATIENCE),
+        };
+        settled.expect("nothing is left");
+    }
+}
+
+impl Rig {
+    pub(crate) async fn start(kind: Kind) -> Self {
+        Self::start_with(kind, Audio::None).await
+    }
+
+    pub(crate) async fn start_with(kind: Kind, audio: Audio) -> Self {
+        let switch = Switch::start(kind, audio);
+        let driver = switch.driver().await;
+        Self { switch, driver }
+    }
+
+    /// Calls a number directly over the trunk.
+    pub(crate) async fn call(&self, number: &str) -> LegId {
+        self.call_for(number, Duration::from_secs(3)).await
+    }
+
+    pub(crate) async fn call_for(&self, number: &str, ring_timeout: Duration) -> LegId {
+        let dial = self.switch.dial(number);
+        self.driver
+            .dial(&dial, ring_timeout, Duration::from_secs(60))
+            .await
+    }
+}
+
+impl Driver {
+    pub(crate) async fn tell(&self, command: PbxCommand) {
+        self.handle.commands.send(command).await.expect("the driver runs");
+    }
+
+    /// Waits until something was said that `want` makes a value of, now or before, and takes it out.
+    pub(crate) async fn wait<T>(&mut self, what: &str, mut want: impl FnMut(&PbxEvent) -> Option<T>) -> T {
+        if let Some((place, found)) = self
+            .said
+            .iter()
+            .enumerate()
+            .find_map(|(place, event)| want(event).map(|found| (place, found)))
+        {
+            self.said.remove(place);
+            return found;
+        }
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let stamped = tokio::time::timeout_at(deadline, self.handle.events.recv())
+                .await
+                .unwrap_or_else(|_| panic!("no {what} in time; said: {:?}", self.said))
+                .expect("the driver runs");
+            if let Some(found) = want(&stamped.event) {
+                return found;
+            }
+            self.said.push(stamped.event);
+        }
+    }
+
+    /// Waits for just this event.
+    pub(crate) async fn hears(&mut self, wanted: PbxEvent) {
+        self.wait(&format!("{wanted:?}"), |event| (*event == wanted).then_some(()))
+            .await;
+    }
+
+    pub(crate) async fn resynchronised(&mut self) -> Snapshot {
+        self.wait("Resynchronised", |event| match event {
+            PbxEvent::Resynchronised(snapshot) => Some(snapshot.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    pub(crate) async fn rings(&mut self, leg: LegId) {
+        self.wait("ringing", |event| match event {
+            PbxEvent::Progress { leg: of, .. } if *of == leg => Some(()),
+            _ => None,
+        })
+        .await;
+    }
+
+    pub(crate) async fn ended(&mut self, leg: LegId) -> LegEnd {
+        self.wait(&format!("end of {leg}"), |event| match event {
+            PbxEvent::Ended { leg: of, end } if *of == leg => Some(end.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    pub(crate) async fn agent_ended(&mut self, leg: AgentLegId) -> LegEnd {
+        self.wait(&format!("end of agent {leg}"), |event| match event {
+            PbxEvent::AgentEnded { leg: of, end } if *of == leg => Some(end.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    pub(crate) async fn answered(&mut self, leg: LegId) {
+        self.hears(PbxEvent::Answered { leg }).await;
+    }
+
+    pub(crate) async fn dial(&self, dial: &str, ring_timeout: Duration, duration_max: Duration) -> LegId {
+        let leg = LegId(Uuid::now_v7());
+        self.tell(PbxCommand::CallContact {
+            leg,
+            dial: DialString(dial.to_owned()),
+            caller_id: Some("+12025550100".to_owned()),
+            ring_timeout,
+            duration_max,
+        })
+        .await;
+        leg
+    }
+
+    pub(crate) async fn call_agent(&self, agent: u32) -> AgentLegId {
+        let leg = AgentLegId(Uuid::now_v7());
+        self.tell(PbxCommand::CallAgent {
+            leg,
+            dial: DialString(format!("{}{agent}", self.agent_dial)),
+            caller_id: None,
+            ring_timeout: Duration::from_secs(5),
+            duration_max: Duration::from_secs(600),
+        })
+        .await;
+        leg
+    }
+
+    /// An agent on the line.
+    pub(crate) async fn agent(&mut self, agent: u32) -> AgentLegId {
+        let leg = self.call_agent(agent).await;
+        self.hears(PbxEvent::AgentReady { leg }).await;
+        leg
+    }
+
+    /// Puts an answered callee through.
+    pub(crate) async fn connect(&mut self, leg: LegId, agent_leg: AgentLegId) {
+        self.tell(PbxCommand::Connect { leg, agent_leg }).await;
+        self.hears(PbxEvent::Connected { leg, agent_leg }).await;
+    }
+
+    /// Tries to, and says why it could not.
+    pub(crate) async fn fault(&mut self, leg: LegId, agent_leg: AgentLegId) -> ConnectFault {
+        self.tell(PbxCommand::Connect { leg, agent_leg }).await;
+        self.wait("ConnectFailed", |event| match event {
+            PbxEvent::ConnectFailed {
+                leg: callee,
+                agent_leg: agent,
+                fault,
+            } if (*callee, *agent) == (leg, agent_leg) => Some(*fault),
+            _ => None,
+        })
+        .await
+    }
+}
+
+/// Waits until `holds`, without an event to wait for.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
