@@ -45,8 +45,9 @@ const WAITING_SECS_MARGIN: f64 = 1.5;
 /// Consecutive trunk failures after which only probes are sent.
 const FAILURES_MAX: u32 = 5;
 const PROBE_EVERY_SECS: f64 = 1.0;
-/// Tables are made anew at most this often.
-const TABLES_EVERY_SECS: f64 = 1.0;
+/// Tables are made anew at most this often where something has happened, and at least so often where nothing has.
+const TABLES_SECS_MIN: f64 = 1.0;
+const TABLES_SECS_MAX: f64 = 10.0;
 /// Below this risk a predictive campaign is progressive, and says so.
 const RISK_MIN: f64 = 0.001;
 /// Calls whose end must have been seen before any is launched ahead.
@@ -103,6 +104,8 @@ pub struct Pacer {
     trunks: TrunkTrouble,
     tables: Tables,
     tables_at: f64,
+    /// Something has happened since the tables were made.
+    news: bool,
     probed_at: f64,
     pace: Pace,
 }
@@ -151,6 +154,7 @@ impl Pacer {
             trunks: TrunkTrouble::default(),
             tables,
             tables_at: f64::NEG_INFINITY,
+            news: false,
             probed_at: f64::NEG_INFINITY,
             pace: Pace {
                 answers: 0.0,
@@ -184,6 +188,7 @@ impl Pacer {
 
     /// An agent has come, gone, or changed state.
     pub fn agent(&mut self, at: Mono, agent: AgentKey, step: AgentStep) {
+        self.news = true;
         observe::agent(&mut self.book, &mut self.learner, secs(at), agent, step);
     }
 
@@ -197,6 +202,7 @@ impl Pacer {
     /// Something has happened to a call.
     pub fn call(&mut self, now: Now, call: CallKey, step: CallStep) {
         let at = secs(now.mono);
+        self.news = true;
         let step = match step {
             CallStep::Dialing { answer_probability } => CallStep::Dialing {
                 answer_probability: answer_probability.map(|p| self.odds(p)),
@@ -236,7 +242,9 @@ impl Pacer {
         let pace = self.pace.rate();
         observe::accrue(&mut self.book, &mut self.learner, at, pace);
         self.expire(at);
-        if at - self.tables_at >= TABLES_EVERY_SECS || at < self.tables_at {
+        let age = at - self.tables_at;
+        if age >= TABLES_SECS_MAX || (self.news && age >= TABLES_SECS_MIN) {
+            self.news = false;
             let limit = self.settings.connect_limit.as_secs_f64();
             self.tables = self.learner.tables(pace, ring_secs(&self.settings), limit);
             self.tables_at = at;
