@@ -10,6 +10,7 @@ pub mod progress;
 pub mod screen;
 mod serve;
 mod signals;
+mod simulate;
 
 use crate::config::{Config, ConfigError};
 use crate::telemetry;
@@ -78,6 +79,11 @@ enum Command {
     /// Reads one JSON object a line from standard input: a `config`, then `agent` and `call` events and `tick`s. Answers
     /// each tick with one line. docs/pacing.md has the protocol.
     Pace,
+    /// Try pacing on a call centre's days in virtual time, beside other ways to pace.
+    ///
+    /// Shows utilisation and abandon rates of Paceline, progressive dialing, a fixed ratio and VICIdial's formulas; the
+    /// last two also with the settings that did best in hindsight.
+    Simulate(simulate::SimulateArgs),
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     Key(keys::KeyCommand),
@@ -123,6 +129,9 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
     if let Command::Pace = cli.command {
         return pace::run();
     }
+    if let Command::Simulate(args) = &cli.command {
+        return simulate::run(args);
+    }
     let config = match cli.command {
         Command::Demo(_) => Config::default(),
         _ => Config::load(file)?,
@@ -137,7 +146,7 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
     match cli.command {
-        Command::Config(_) | Command::Pace => Ok(()),
+        Command::Config(_) | Command::Pace | Command::Simulate(_) => Ok(()),
         Command::Demo(args) => runtime.block_on(demo::run(args, screen)),
         Command::Serve { json } => runtime.block_on(serve::run(&config, screen, json)),
         Command::Key(command) => runtime.block_on(keys::run(&config, command)),

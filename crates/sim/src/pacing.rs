@@ -5,13 +5,15 @@
 //! dials it. Start at [`run`].
 
 mod centre;
+mod contest;
 mod rivals;
 mod scenario;
 mod tally;
 
 pub use centre::run;
+pub use contest::{Contender, Standing, contest};
 pub use rivals::{DropRule, FixedRatio, Ours, Vicidial};
-pub use scenario::{Level, Scenario, level_at};
+pub use scenario::{Level, Scenario, Window, level_at};
 pub use tally::{Sample, Tally};
 
 use paceline_core::pacing::{AgentStep, CallStep};

@@ -66,6 +66,19 @@ pub struct Scenario {
     pub event_loss: f64,
     /// Agents who never free after their first call.
     pub agents_stuck: u32,
+    /// Stretches of the day that are reported by themselves.
+    pub windows: Vec<Window>,
+}
+
+/// A stretch of a day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// What it is called in reports.
+    pub name: String,
+    /// Its first minute.
+    pub from_minute: usize,
+    /// The minute after its last.
+    pub until_minute: usize,
 }
 
 impl Default for Scenario {
@@ -114,6 +127,7 @@ impl Default for Scenario {
             event_latency: Duration::ZERO,
             event_loss: 0.0,
             agents_stuck: 0,
+            windows: Vec::new(),
         }
     }
 }

@@ -30,6 +30,7 @@ pub struct Sample {
 pub struct Tally {
     /// Each minute.
     pub samples: Vec<Sample>,
+    beyond: Sample,
     /// Calls that met a trunk outage.
     pub refused_by_outage: u64,
 }
@@ -40,22 +41,14 @@ impl Tally {
         if self.samples.len() <= i {
             self.samples.resize(i + 1, Sample::default());
         }
-        match self.samples.get_mut(i) {
-            Some(sample) => sample,
-            None => unreachable!("the samples were made to reach this minute"),
-        }
+        self.samples.get_mut(i).unwrap_or(&mut self.beyond)
     }
 
     /// Sums of the minutes `from` to `until`.
     pub fn between(&self, from: usize, until: usize) -> Sample {
         let mut sum = Sample::default();
-        for s in self.samples.iter().take(until).skip(from) {
-            sum.staffed_secs += s.staffed_secs;
-            sum.busy_secs += s.busy_secs;
-            sum.live += s.live;
-            sum.abandoned += s.abandoned;
-            sum.launched += s.launched;
-            sum.flight_secs += s.flight_secs;
+        for sample in self.samples.iter().take(until).skip(from) {
+            sum.add(sample);
         }
         sum
     }
@@ -77,6 +70,16 @@ impl Tally {
 }
 
 impl Sample {
+    /// Adds what another stretch came to.
+    pub fn add(&mut self, other: &Sample) {
+        self.staffed_secs += other.staffed_secs;
+        self.busy_secs += other.busy_secs;
+        self.live += other.live;
+        self.abandoned += other.abandoned;
+        self.launched += other.launched;
+        self.flight_secs += other.flight_secs;
+    }
+
     /// Busy over staffed time.
     pub fn utilisation(&self) -> f64 {
         self.busy_secs / self.staffed_secs.max(1e-9)

@@ -1,0 +1,126 @@
+//! The same days paced in several ways. Rivals with settings get the best of them in hindsight, which nobody has on the day.
+
+use super::{Dialer, DropRule, FixedRatio, Ours, Sample, Scenario, Tally, Vicidial, run};
+use paceline_core::pacing::PacingMode;
+
+/// Who paces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contender {
+    /// The controller of the core.
+    Paceline,
+    /// One call for each free agent.
+    Progressive,
+    /// The fixed ratio that did best within the cap.
+    FixedRatio,
+    /// VICIdial as it is shipped.
+    Vicidial,
+    /// VICIdial with the settings that did best within the cap.
+    VicidialTuned,
+}
+
+/// How somebody did.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Who.
+    pub contender: Contender,
+    /// With which settings, where there was a choice.
+    pub settings: String,
+    /// Each day.
+    pub days: Vec<Tally>,
+}
+
+/// Pooled ratios up to this much over the cap count as within it: rivals get the benefit of the doubt.
+const CAP_GRACE: f64 = 1.02;
+
+impl Contender {
+    /// All, ours first.
+    pub const ALL: [Contender; 5] = [
+        Contender::Paceline,
+        Contender::Progressive,
+        Contender::FixedRatio,
+        Contender::Vicidial,
+        Contender::VicidialTuned,
+    ];
+
+    /// In reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Contender::Paceline => "paceline",
+            Contender::Progressive => "progressive",
+            Contender::FixedRatio => "fixed ratio, best in hindsight",
+            Contender::Vicidial => "vicidial, default",
+            Contender::VicidialTuned => "vicidial, best in hindsight",
+        }
+    }
+}
+
+/// Runs each seed's day.
+pub fn contest(scenario: &Scenario, seeds: std::ops::Range<u64>, contender: Contender) -> Standing {
+    let days = |make: &dyn Fn() -> Box<dyn Dialer>| -> Vec<Tally> {
+        seeds
+            .clone()
+            .map(|seed| run(scenario, seed, make().as_mut()))
+            .collect()
+    };
+    let (settings, days) = match contender {
+        Contender::Paceline => (
+            String::new(),
+            days(&|| Box::new(Ours::new(PacingMode::Predictive, scenario))),
+        ),
+        Contender::Progressive => (String::new(), days(&|| Box::new(FixedRatio::new(1.0)))),
+        Contender::Vicidial => (
+            String::new(),
+            days(&|| Box::new(Vicidial::new(DropRule::HardLimit, 3.0, 0.0, scenario))),
+        ),
+        Contender::FixedRatio => best(
+            scenario,
+            (0..=40).map(|i| {
+                let ratio = 1.0 + f64::from(i) * 0.1 + f64::from(i * i) * 0.005;
+                (format!("{ratio:.1}"), days(&|| Box::new(FixedRatio::new(ratio))))
+            }),
+        ),
+        Contender::VicidialTuned => best(
+            scenario,
+            vicidial_settings().map(|(rule, level_max, target)| {
+                (
+                    format!("{rule:?}, level up to {level_max}, target {target}"),
+                    days(&|| Box::new(Vicidial::new(rule, level_max, target, scenario))),
+                )
+            }),
+        ),
+    };
+    Standing {
+        contender,
+        settings,
+        days,
+    }
+}
+
+fn vicidial_settings() -> impl Iterator<Item = (DropRule, f64, f64)> {
+    let rules = [DropRule::HardLimit, DropRule::Average, DropRule::Tapered];
+    rules.into_iter().flat_map(|rule| {
+        [1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0]
+            .into_iter()
+            .flat_map(move |level_max| {
+                [-2.0, -1.0, 0.0, 1.0]
+                    .into_iter()
+                    .map(move |target| (rule, level_max, target))
+            })
+    })
+}
+
+/// The most utilisation within the cap; where nothing is within it, the fewest abandoned.
+fn best(scenario: &Scenario, all: impl Iterator<Item = (String, Vec<Tally>)>) -> (String, Vec<Tally>) {
+    let cap = scenario.abandon_ratio_max * CAP_GRACE;
+    let score = |days: &[Tally]| {
+        let mut sum = Sample::default();
+        for day in days {
+            sum.add(&day.total());
+        }
+        let over = (sum.abandon_ratio() - cap).max(0.0);
+        if over > 0.0 { -over } else { sum.utilisation() }
+    };
+    all.map(|(settings, days)| (score(&days), settings, days))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or_else(Default::default, |(_, settings, days)| (settings, days))
+}
