@@ -8,9 +8,9 @@ use crate::api::keys;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, PbxConfig, PbxKind, StoreConfig};
-use crate::import;
+use crate::import::{self, ContactFile};
 use crate::settings::CampaignSettings;
-use crate::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Role};
+use crate::store::{ImportInto, NewAgent, NewTask, NewTaskContacts, NewTrunk, Role};
 use anyhow::{Context as _, bail};
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::dial::{AgentTemplate, Extension, TrunkTemplate};
@@ -18,6 +18,7 @@ use paceline_core::gate::CallingHours;
 use paceline_core::ids::{CampaignId, PbxName, TaskId};
 use paceline_core::input::AgentRequest;
 use paceline_core::time::Wall;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -94,7 +95,12 @@ impl Demo {
     pub async fn begin(app: &App, clock: Clock) -> anyhow::Result<Self> {
         let now = || clock.now().wall;
         let store = &app.store;
-        let report = import::run(store, CONTACTS.as_bytes(), "demo contacts", None, |_| ()).await?;
+        let mut file = tempfile::tempfile().context("cannot write a temporary file")?;
+        file.write_all(CONTACTS.as_bytes())
+            .context("cannot write a temporary file")?;
+        let file = ContactFile::open(file, import::Settings::default())?;
+        let into = ImportInto::NewList("demo contacts".to_owned());
+        let report = import::run(store, file, &into, clock, |_| ()).await?;
         let list = report
             .list_id
             .context("the shipped contacts could not be imported")?;

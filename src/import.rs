@@ -1,224 +1,362 @@
-//! Contact files into contact lists. In: a CSV file. Out: a new list in the store, whole or not at all, and a word on
-//! each row that was not taken. Start at [`run`].
+//! Contact files into contact lists. In: a CSV or Excel file. Out: its contacts in the store, seen all at once or not at
+//! all, and a word on each row that was not taken. Start at [`ContactFile::open`], then [`Job::begin`] and [`Job::run`];
+//! the import's states are the store's, see [`crate::store::ImportState`].
 
-pub mod header;
-pub mod rows;
+mod cells;
+mod contact;
+mod error;
+mod file;
+mod header;
+mod look;
+mod sheet;
+mod text;
+
+pub use error::ImportError;
+pub use file::{ContactFile, Settings, Shape};
+pub use header::{Column, ColumnRef, Columns, Mapping, NotAColumn};
 
 use crate::clock::Clock;
-use crate::numbers::NumberError;
-use crate::store::{Import, Store, StoreError};
-use header::Columns;
-use paceline_core::ids::ContactListId;
-use rows::{Rejection, Row, Rows};
+use crate::store::{ImportInto, ImportRow, NewImport, Staged, StagedReject, Staging, Store, StoreError};
+use contact::Checker;
+use file::Entry;
+use paceline_core::ids::{ContactListId, ImportId};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Rows handed to the store at once.
-const BATCH_ROWS: usize = 2_000;
+/// Rows handed to the store's side at once.
+const BATCH_ROWS: usize = 500;
 /// Batches read ahead of the store: memory stays the same however long the file is.
-const BATCHES_AHEAD_MAX: usize = 4;
-
-/// A file that cannot be imported. Nothing of it is kept.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// The file cannot be opened or read on.
-    #[error("cannot read the file at line {line}; nothing was imported")]
-    Read {
-        /// How far reading came.
-        line: u64,
-        /// Why not.
-        #[source]
-        err: std::io::Error,
-    },
-    /// Nothing in it.
-    #[error("the file is empty: its first line must name the columns, one of them `number`")]
-    Empty,
-    /// No text, or text in another encoding.
-    #[error("the file is no UTF-8 text: export it again as `CSV UTF-8`")]
-    NotUtf8Text,
-    /// No column can be the number.
-    #[error(
-        "no column is called `number`, `phone` or the like: the first line must name the columns, so add or change it"
-    )]
-    NoNumberColumn,
-    /// What it holds could not be kept.
-    #[error("column {column} has no name: name it in the first line, or take it out")]
-    UnnamedColumn {
-        /// From 1.
-        column: usize,
-    },
-    /// One would overwrite the other.
-    #[error("two columns are called `{header}`: rename one of them")]
-    TwoColumnsOfOneName {
-        /// Their name.
-        header: String,
-    },
-    /// Too wide.
-    #[error("{columns} columns; at most {max} can be imported")]
-    TooManyColumns {
-        /// How many there are.
-        columns: usize,
-        /// How many there may be.
-        max: usize,
-    },
-    /// Too long.
-    #[error(
-        "the row at line {line} does not end within 1 MiB: is a quotation mark never closed? Nothing was imported"
-    )]
-    RecordTooLong {
-        /// Where it begins.
-        line: u64,
-    },
-    /// No such region.
-    #[error("the default region cannot be used; nothing was imported")]
-    Region(#[source] NumberError),
-    /// The store failed.
-    #[error("the store did not take the contacts; nothing was imported")]
-    Store(#[source] StoreError),
-    /// The reading thread is gone.
-    #[error("reading the file ended unexpectedly; nothing was imported")]
-    Gone,
-}
+const BATCHES_AHEAD_MAX: usize = 16;
 
 /// What became of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The new list; none where nothing was imported.
+    /// The import.
+    pub import_id: i64,
+    /// The list that the contacts are in; none where nothing was imported.
     pub list_id: Option<ContactListId>,
-    /// Rows read, the header not counted: the sum of the next three.
+    /// Rows read, the header not counted: the sum of the next four.
     pub rows: u64,
-    /// Contacts in the new list.
+    /// Contacts that are new in the list.
     pub imported: u64,
-    /// Rows whose number came before in the file.
+    /// Rows whose number came before in the file; they fill what the earlier row left blank.
     pub duplicates: u64,
+    /// Rows whose number was in the list before the import; they change nothing.
+    pub listed: u64,
     /// Rows that could not be taken.
     pub rejected: u64,
     /// The same, by reason.
     pub reasons: BTreeMap<String, u64>,
+    /// Cells that were repaired, by what was, and rows that were left out as nothing stands in them.
+    pub repairs: BTreeMap<String, u64>,
+}
+
+/// How far an import is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// Rows read.
+    pub rows: u64,
+    /// How much of the file that is, of 1000.
+    pub done_permille: u32,
 }
 
 /// What is told while a file is being read.
 #[derive(Clone, Copy, Debug)]
 pub enum Seen<'a> {
-    /// First of all: what the columns mean.
-    Columns(&'a Columns),
     /// A row that cannot be taken.
-    Rejected(&'a Rejection),
-    /// So far, and how many bytes of the file that was.
-    SoFar(&'a Report, u64),
+    Rejected(&'a StagedReject),
+    /// Stored so far.
+    SoFar(Progress),
 }
 
-/// What the reading thread hands over.
-enum FromFile {
-    Columns(Columns),
-    /// With how many bytes of the file were read by then.
-    Rows(Vec<Row>, u64),
-    Failed(ImportError),
+/// How an import ended for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything is staged and can be published.
+    Staged(Report),
+    /// Nothing in the file could be taken, so nothing is left of it.
+    Nothing(Report),
+    /// Whoever runs it has had enough; it can be resumed.
+    Stopped,
+    /// Somebody else has stopped or cancelled it.
+    TakenAway,
 }
 
-/// Imports `input` into a new list called `list`, and tells `watch` what goes on. Nobody sees the list before all of it
-/// is there; where nothing can be taken, or anything fails, there is none.
-pub async fn run<R: Read + Send + 'static>(
-    store: &Store,
-    input: R,
-    list: &str,
-    default_region: Option<&str>,
-    mut watch: impl FnMut(Seen<'_>),
-) -> Result<Report, ImportError> {
-    let (sender, mut read) = mpsc::channel(BATCHES_AHEAD_MAX);
-    let region = default_region.map(str::to_owned);
-    let reading = tokio::task::spawn_blocking(move || read_all(input, region.as_deref(), &sender));
-    let clock = Clock::real();
-    let import = store.begin_import(list, clock.now().wall).await;
-    let mut import = import.map_err(ImportError::Store)?;
-    let mut report = Report::default();
-    let stored = take_all(&mut import, &mut read, &mut report, clock, &mut watch).await;
-    drop(read);
-    let stored = stored.and(reading.await.map_err(|_| ImportError::Gone));
-    match stored {
-        Ok(()) if report.imported > 0 => {
-            report.list_id = Some(import.finish().await.map_err(ImportError::Store)?.id);
-            Ok(report)
-        }
-        stored => {
-            if let Err(err) = import.abandon().await {
-                tracing::warn!(error = %err, "an import that came to nothing is left; the next import deletes it");
-            }
-            stored.map(|()| report)
-        }
-    }
+/// An import about to run.
+#[derive(Debug)]
+pub struct Job {
+    store: Store,
+    file: Arc<ContactFile>,
+    staging: Staging,
+    row: ImportRow,
 }
 
-async fn take_all(
-    import: &mut Import,
-    read: &mut mpsc::Receiver<FromFile>,
-    report: &mut Report,
-    clock: Clock,
-    watch: &mut impl FnMut(Seen<'_>),
-) -> Result<(), ImportError> {
-    while let Some(next) = read.recv().await {
-        let (rows, bytes_read) = match next {
-            FromFile::Columns(columns) => {
-                watch(Seen::Columns(&columns));
-                continue;
-            }
-            FromFile::Rows(rows, bytes_read) => (rows, bytes_read),
-            FromFile::Failed(err) => return Err(err),
+impl Job {
+    /// Begins an import.
+    pub async fn begin(
+        store: &Store,
+        file: Arc<ContactFile>,
+        into: &ImportInto,
+        clock: Clock,
+    ) -> Result<Self, ImportError> {
+        let settings = serde_json::to_string(file.settings()).map_err(ImportError::Settings)?;
+        let shape = serde_json::to_string(file.shape()).map_err(ImportError::Settings)?;
+        let new = NewImport {
+            into,
+            file_sha256: file.sha256(),
+            settings: &settings,
+            shape: &shape,
         };
-        let mut contacts = Vec::with_capacity(rows.len());
-        for row in rows {
-            report.rows += 1;
-            match row {
-                Row::Contact(contact) => contacts.push(contact),
-                Row::Rejected(rejection) => {
-                    report.rejected += 1;
-                    *report.reasons.entry(rejection.reason.clone()).or_default() += 1;
-                    watch(Seen::Rejected(&rejection));
+        let begun = store.begin_import(&new, clock.now().wall).await;
+        let (row, staging) = begun.map_err(ImportError::Store)?;
+        Ok(Self {
+            store: store.clone(),
+            file,
+            staging,
+            row,
+        })
+    }
+
+    /// Takes up an import that was interrupted, where its last transaction ended.
+    pub async fn resume(
+        store: &Store,
+        file: Arc<ContactFile>,
+        id: ImportId,
+        clock: Clock,
+    ) -> Result<Self, ImportError> {
+        let row = store.import(id).await.map_err(ImportError::Store)?;
+        let row = row.ok_or(ImportError::Store(StoreError::NoImport))?;
+        if row.file_sha256 != file.sha256() {
+            return Err(ImportError::OtherFile);
+        }
+        let resumed = store.resume_import(id, clock.now().wall).await;
+        let (row, staging) = resumed
+            .map_err(ImportError::Store)?
+            .ok_or(ImportError::NotStopped)?;
+        Ok(Self {
+            store: store.clone(),
+            file,
+            staging,
+            row,
+        })
+    }
+
+    /// The import.
+    pub fn row(&self) -> &ImportRow {
+        &self.row
+    }
+
+    /// Reads the file to its end, or until `stop`, and tells `watch` what goes on. Publishing is not its business. Where the
+    /// file cannot be read on, what was staged is deleted; where the store fails, it is left to be resumed.
+    pub async fn run(
+        mut self,
+        clock: Clock,
+        mut watch: impl FnMut(Seen<'_>),
+        stop: impl Future<Output = ()>,
+    ) -> Result<Ended, ImportError> {
+        let (sender, read) = mpsc::channel(BATCHES_AHEAD_MAX);
+        let (file, skip) = (Arc::clone(&self.file), self.row.rows_read);
+        let repairs = serde_json::from_str(&self.row.repairs).unwrap_or_default();
+        let reading = tokio::task::spawn_blocking(move || read_rows(&file, skip, repairs, &sender));
+        let staged = self.take_all(read, clock, &mut watch, stop).await;
+        let read = reading.await.unwrap_or(Err(ImportError::Gone));
+        let (id, store) = (self.staging.id(), self.store.clone());
+        match (staged, read) {
+            (Ok(Taken::All), Ok(())) => self.finish(clock).await,
+            (Ok(Taken::All), Err(err)) => {
+                store
+                    .clear_import(id, Some(&err.to_string()))
+                    .await
+                    .map_err(ImportError::Store)?;
+                Err(err)
+            }
+            (Ok(Taken::Stopped), _) => {
+                self.staging.stop().await.map_err(ImportError::Store)?;
+                Ok(Ended::Stopped)
+            }
+            (Ok(Taken::Away), _) => Ok(Ended::TakenAway),
+            (Err(err), _) => {
+                if let Err(error) = self.staging.stop().await {
+                    tracing::warn!(error = %error, "import {id} cannot be marked as stopped; it counts as such in a minute");
                 }
+                Err(ImportError::Store(err))
             }
         }
-        let new = import.add(&contacts, clock.now().wall).await;
-        let new = new.map_err(ImportError::Store)?;
-        report.imported += new;
-        report.duplicates += (contacts.len() as u64).saturating_sub(new);
-        watch(Seen::SoFar(report, bytes_read));
     }
-    Ok(())
+
+    async fn take_all(
+        &mut self,
+        mut read: mpsc::Receiver<Staged>,
+        clock: Clock,
+        watch: &mut impl FnMut(Seen<'_>),
+        stop: impl Future<Output = ()>,
+    ) -> Result<Taken, StoreError> {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = &mut stop => return Ok(Taken::Stopped),
+                next = read.recv() => next,
+            };
+            let Some(mut staged) = next else {
+                return Ok(Taken::All);
+            };
+            while staged.contacts.len() + staged.rejects.len() < self.staging.rows_wanted() {
+                let Some(more) = read.recv().await else {
+                    break;
+                };
+                staged.contacts.extend(more.contacts);
+                staged.rejects.extend(more.rejects);
+                (staged.rows_read, staged.done_permille, staged.repairs) =
+                    (more.rows_read, more.done_permille, more.repairs);
+            }
+            let progress = Progress {
+                rows: staged.rows_read,
+                done_permille: staged.done_permille,
+            };
+            for rejected in &staged.rejects {
+                watch(Seen::Rejected(rejected));
+            }
+            if !self.staging.stage(staged, clock.now().wall).await? {
+                return Ok(Taken::Away);
+            }
+            watch(Seen::SoFar(progress));
+        }
+    }
+
+    async fn finish(self, clock: Clock) -> Result<Ended, ImportError> {
+        let id = self.staging.id();
+        if !self
+            .staging
+            .finish(clock.now().wall)
+            .await
+            .map_err(ImportError::Store)?
+        {
+            return Ok(Ended::TakenAway);
+        }
+        let mut report = report(&self.store, id).await?;
+        if report.imported > 0 || report.listed > 0 {
+            return Ok(Ended::Staged(report));
+        }
+        self.store
+            .clear_import(id, Some("no row of the file could be taken"))
+            .await
+            .map_err(ImportError::Store)?;
+        report.list_id = None;
+        Ok(Ended::Nothing(report))
+    }
 }
 
-/// Reads to the end, or to the first failure, or until nobody listens.
-fn read_all(input: impl Read, region: Option<&str>, sender: &mpsc::Sender<FromFile>) {
-    let failed = match read_rows(input, region, sender) {
-        Ok(()) => return,
-        Err(err) => err,
-    };
-    // Whoever does not listen any more has failed already.
-    drop(sender.blocking_send(FromFile::Failed(failed)));
+/// How reading and storing ended.
+enum Taken {
+    All,
+    Stopped,
+    Away,
 }
 
+/// Imports a whole file and publishes it.
+pub async fn run(
+    store: &Store,
+    file: ContactFile,
+    into: &ImportInto,
+    clock: Clock,
+    watch: impl FnMut(Seen<'_>),
+) -> Result<Report, ImportError> {
+    let job = Job::begin(store, Arc::new(file), into, clock).await?;
+    let id = job.row().id;
+    match job.run(clock, watch, std::future::pending()).await? {
+        Ended::Staged(report) => {
+            let published = store.publish_import(id, clock.now().wall).await;
+            if published.map_err(ImportError::Store)? {
+                Ok(report)
+            } else {
+                Err(ImportError::NotStopped)
+            }
+        }
+        Ended::Nothing(report) => Ok(report),
+        Ended::Stopped | Ended::TakenAway => Err(ImportError::NotStopped),
+    }
+}
+
+/// What an import has come to.
+pub async fn report(store: &Store, id: ImportId) -> Result<Report, ImportError> {
+    let row = store.import(id).await.map_err(ImportError::Store)?;
+    let row = row.ok_or(ImportError::Store(StoreError::NoImport))?;
+    let imported = row.imported.unwrap_or(0);
+    let others = imported + row.listed + row.rejected;
+    Ok(Report {
+        import_id: id.0,
+        list_id: row.list,
+        rows: row.rows_read,
+        imported,
+        duplicates: row.rows_read.saturating_sub(others),
+        listed: row.listed,
+        rejected: row.rejected,
+        reasons: store.import_reasons(id).await.map_err(ImportError::Store)?,
+        repairs: serde_json::from_str(&row.repairs).unwrap_or_default(),
+    })
+}
+
+/// Reads to the end, or to the first failure, or until nobody listens. The first `skip` rows are stored already.
 fn read_rows(
-    input: impl Read,
-    region: Option<&str>,
-    sender: &mpsc::Sender<FromFile>,
+    file: &ContactFile,
+    skip: u64,
+    repairs: BTreeMap<String, u64>,
+    sender: &mpsc::Sender<Staged>,
 ) -> Result<(), ImportError> {
-    let mut rows = Rows::open(input, region)?;
-    let mut listened = sender
-        .blocking_send(FromFile::Columns(rows.columns().clone()))
-        .is_ok();
-    let mut ended = false;
-    while listened && !ended {
-        let mut batch = Vec::with_capacity(BATCH_ROWS);
-        while batch.len() < BATCH_ROWS && !ended {
-            match rows.next_row()? {
-                Some(row) => batch.push(row),
-                None => ended = true,
-            }
+    let shape = file.shape();
+    let encoding = shape.encoding.unwrap_or("Excel");
+    let mut checker = Checker::new(
+        &shape.columns,
+        file.settings().region.as_deref(),
+        encoding,
+        repairs,
+    );
+    let mut batch = Staged::default();
+    let mut rows = 0_u64;
+    let full = |batch: &mut Staged, checker: &Checker<'_>| {
+        batch.repairs = serde_json::to_string(&checker.repairs).unwrap_or_else(|_| "{}".to_owned());
+        let send = std::mem::take(batch);
+        sender.blocking_send(send).is_ok()
+    };
+    let blank = file.rows(|line, done_permille, entry| {
+        rows += 1;
+        if rows <= skip {
+            return ControlFlow::Continue(());
         }
-        listened = sender
-            .blocking_send(FromFile::Rows(batch, rows.bytes_read()))
-            .is_ok();
+        let checked = match entry {
+            Entry::Row(cells) => checker.row(line, cells),
+            Entry::Unclosed => Err(StagedReject {
+                line,
+                field: None,
+                reason: "a quotation mark is opened and never closed: close it, or take it out".to_owned(),
+            }),
+        };
+        match checked {
+            Ok(contact) => batch.contacts.push(contact),
+            Err(reject) => batch.rejects.push(reject),
+        }
+        (batch.rows_read, batch.done_permille) = (rows, done_permille);
+        if batch.contacts.len() + batch.rejects.len() >= BATCH_ROWS && !full(&mut batch, &checker) {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
+    if blank > 0 {
+        let what = "left out: rows in which nothing stands";
+        checker.repairs.insert(what.into(), blank);
     }
+    (batch.rows_read, batch.done_permille) = (rows.max(skip), 1000);
+    full(&mut batch, &checker);
     Ok(())
+}
+
+/// Rows a second.
+pub fn per_second(rows: u64, elapsed: Duration) -> u64 {
+    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+    rows.saturating_mul(1000).checked_div(millis).unwrap_or(0)
 }

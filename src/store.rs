@@ -17,6 +17,7 @@ mod decisions;
 mod dial;
 mod dnc;
 mod error;
+mod imports;
 mod lease;
 mod many;
 mod recordings;
@@ -32,11 +33,15 @@ pub use agents::{AgentRow, NewAgent};
 pub use api_keys::{ApiKeyRow, NewApiKey, Role, UnknownRole};
 pub use attempts::{AttemptFilter, AttemptRow, LegRow};
 pub use campaigns::{CampaignRow, CampaignWork};
-pub use contacts::{ContactListRow, ContactRow, Import, NewContact};
+pub use contacts::{ContactListRow, ContactRow, NewContact};
 pub use decisions::DecisionRow;
 pub use dial::{DialCampaign, Recovery, StoredAgent};
 pub use dnc::DncRow;
 pub use error::{DbError, Deleted, StoreError};
+pub use imports::{
+    IMPORT_DEAD_AFTER, ImportInto, ImportRow, ImportState, NewImport, Staged, StagedContact, StagedReject,
+    Staging,
+};
 pub use lease::Leased;
 pub use recordings::{RecordingRow, RecordingState};
 pub use tasks::{

@@ -4,9 +4,11 @@
     reason = "a test's helpers fail by panicking, as tests do"
 )]
 
-use paceline::import::{ImportError, Seen, run};
+use paceline::clock::Clock;
+use paceline::import::{ContactFile, Ended, ImportError, Job, Seen, Settings, run};
 use paceline::metrics::Metrics;
-use paceline::store::Store;
+use paceline::store::{ImportInto, ImportState, Store};
+use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -55,13 +57,14 @@ fn every_row_is_imported_counted_as_a_duplicate_or_named_with_its_reason() {
         &["contacts.csv", "--list", "spring", "--region", "US"],
     );
     insta::assert_snapshot!(timeless(&output.stdout), @"
+    CSV, encoding UTF-8, separated by commas, header in line 1
     number from `Mobile`; name from `Customer`; time zone from `Time Zone`; attributes from `City`
-    line 3, column `Mobile`: too short for its country
+    line 3, column `Mobile`: too short for its country (read as a number in US)
     line 6, column `Time Zone`: not an IANA time zone: write one such as America/New_York
-    5 rows = 2 imported + 1 duplicates + 2 rejected
+    5 rows = 2 imported + 1 duplicates in the file + 2 rejected
       1 rejected: not an IANA time zone: write one such as America/New_York
-      1 rejected: too short for its country
-    The new contact list `spring` has the id 1.
+      1 rejected: too short for its country (read as a number in US)
+    They are in contact list 1.
     ");
     assert_eq!(
         (output.status.code(), text(&output.stderr)),
@@ -76,13 +79,14 @@ fn programs_get_json_lines() {
     let args = ["contacts.csv", "--list", "spring", "--region", "US", "--json"];
     let output = text(&import(folder.path(), &args).stdout);
     let lines: Vec<serde_json::Value> = output.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    let [columns, short, zone, summary] = lines.as_slice() else {
+    let [file, short, zone, summary] = lines.as_slice() else {
         panic!("{output}");
     };
-    assert_eq!(columns["columns"]["number"]["header"], "Mobile");
+    assert_eq!(file["file"]["columns"]["number"]["header"], "Mobile");
     assert_eq!(short["rejected"]["line"], 3);
-    assert_eq!(zone["rejected"]["column"], "Time Zone");
+    assert_eq!(zone["rejected"]["field"], "Time Zone");
     assert_eq!(summary["summary"]["imported"], 2);
+    assert_eq!(summary["state"], "published");
     assert!(!output.contains("555"), "a number is repeated: {output}");
 }
 
@@ -93,11 +97,12 @@ fn an_import_of_nothing_fails_and_makes_no_list() {
     let output = import(folder.path(), &["contacts.csv", "--list", "spring"]);
     assert_eq!(output.status.code(), Some(1));
     insta::assert_snapshot!(timeless(&output.stdout), @"
+    CSV, encoding UTF-8, separated by commas, header in line 1
     number from `number`
     line 2, column `number`: no country code: write the number with + and its country code, or set a default region
-    1 rows = 0 imported + 0 duplicates + 1 rejected
+    1 rows = 0 imported + 0 duplicates in the file + 1 rejected
       1 rejected: no country code: write the number with + and its country code, or set a default region
-    Nothing could be imported, so there is no new contact list.
+    No row could be taken, so nothing is kept.
     ");
 
     let output = import(folder.path(), &["absent.csv", "--list", "spring"]);
@@ -108,6 +113,203 @@ fn an_import_of_nothing_fails_and_makes_no_list() {
     ");
 }
 
+/// What a person is told of each file that is wrong in its own way, with the contacts that came of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_ugly_file_gets_a_clear_answer() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/import");
+    let mut names: Vec<_> = std::fs::read_dir(&data)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let mut answers = String::new();
+    for name in &names {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::copy(data.join(name), folder.path().join(name)).unwrap();
+        let region = if name.starts_with("bom") { "DE" } else { "US" };
+        let output = import(folder.path(), &[name, "--list", "ugly", "--region", region]);
+        let told = text(&output.stderr) + &timeless(&output.stdout);
+        answers.push_str(&format!("## {name}\n{}\n", told.trim_end()));
+        let store = store(folder.path()).await;
+        let lists = store.contact_lists(None, 10).await.unwrap();
+        for list in &lists {
+            for contact in store.contacts(list.id, None, 100).await.unwrap() {
+                let contact_name = contact.name.unwrap_or_default();
+                let line = format!(
+                    "> {} {contact_name} {:?}",
+                    contact.number.expose(),
+                    contact.attributes
+                );
+                answers.push_str(&line);
+                answers.push('\n');
+            }
+        }
+        assert_eq!(
+            lists.is_empty(),
+            output.status.code() != Some(0),
+            "{name}: {told}"
+        );
+        let digits = told.split(|c: char| !c.is_ascii_digit());
+        assert!(
+            digits.into_iter().all(|d| d.len() < 7),
+            "{name}: a number is repeated: {told}"
+        );
+        answers.push('\n');
+        store.close().await;
+    }
+    assert!(names.len() >= 20, "{names:?}");
+    insta::assert_snapshot!("ugly", answers);
+}
+
+#[test]
+fn what_somebody_says_of_a_file_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/import");
+    for (name, args, told) in [
+        ("no-header.csv", &["--no-header"][..], "number from `column 2`"),
+        (
+            "unknown-header.csv",
+            &["--column", "number=Kontaktweg"],
+            "number from `Kontaktweg`",
+        ),
+        (
+            "two-columns-of-one-name.csv",
+            &["--column", "ignore=#3"],
+            "left out: `note`",
+        ),
+        (
+            "nameless-column.csv",
+            &["--column", "ignore=#1"],
+            "left out: column 1",
+        ),
+        (
+            "numbers-as-quantities.xlsx",
+            &["--sheet", "Old list"],
+            "sheet `Old list`",
+        ),
+        (
+            "windows-1252.csv",
+            &["--encoding", "latin1"],
+            "encoding windows-1252, separated",
+        ),
+    ] {
+        std::fs::copy(data.join(name), folder.path().join(name)).unwrap();
+        let mut all = vec![name, "--list", "x", "--region", "US"];
+        all.extend(args);
+        let output = import(folder.path(), &all);
+        let said = text(&output.stdout);
+        assert!(said.contains(told), "{name}: {said}{}", text(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{name}: {said}");
+    }
+}
+
+#[test]
+fn an_import_can_be_staged_then_published_or_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("contacts.csv"), MESSY).unwrap();
+    for _ in 0..2 {
+        let args = ["contacts.csv", "--list", "spring", "--region", "US", "--stage"];
+        assert_eq!(import(folder.path(), &args).status.code(), Some(0));
+    }
+    let told = |args: &[&str]| {
+        let output = import(folder.path(), args);
+        text(&output.stdout) + &text(&output.stderr)
+    };
+    assert_eq!(told(&["--publish", "1"]), "They are in contact list 1.\n");
+    assert_eq!(
+        told(&["--cancel", "2"]),
+        "Import 2 is cancelled; nothing of it is left.\n"
+    );
+    assert!(told(&["--publish", "2"]).contains("has nothing to publish"));
+    let into = told(&["contacts.csv", "--into", "1", "--region", "US"]);
+    assert!(
+        into.contains("0 imported + 1 duplicates in the file + 2 in the list already"),
+        "{into}"
+    );
+}
+
+/// A file of rows with numbers that are all different.
+fn many(folder: &Path, rows: u32) -> File {
+    let path = folder.join("many.csv");
+    let mut file = std::io::BufWriter::new(File::create(&path).unwrap());
+    file.write_all(b"number,name\n").unwrap();
+    for n in 0..rows {
+        // In an order that is not that of the numbers.
+        let n = n * 7_919 % 1_000_000;
+        writeln!(file, "+1202{:07},Contact {n}", 2_000_000 + n).unwrap();
+    }
+    file.flush().unwrap();
+    File::open(path).unwrap()
+}
+
+fn list() -> ImportInto {
+    ImportInto::NewList("spring".into())
+}
+
+#[tokio::test]
+async fn a_stopped_import_is_resumed_where_it_was_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let clock = Clock::real();
+    let open = || ContactFile::open(many(folder.path(), 20_000), Settings::default()).unwrap();
+    let job = Job::begin(&store, open().into(), &list(), clock).await.unwrap();
+    let id = job.row().id;
+    let enough = tokio::sync::Notify::new();
+    let watch = |seen: Seen<'_>| {
+        if matches!(seen, Seen::SoFar(progress) if progress.rows > 3_000) {
+            enough.notify_one();
+        }
+    };
+    let ended = job.run(clock, watch, enough.notified()).await.unwrap();
+    assert_eq!(ended, Ended::Stopped);
+    let row = store.import(id).await.unwrap().unwrap();
+    assert_eq!(row.state, ImportState::Stopped);
+    assert!((3_000..20_000).contains(&row.rows_read), "{}", row.rows_read);
+    assert!(store.contact_lists(None, 10).await.unwrap().is_empty());
+
+    let other = ContactFile::open(many(folder.path(), 19_999), Settings::default()).unwrap();
+    let refused = Job::resume(&store, other.into(), id, clock).await;
+    assert!(matches!(refused, Err(ImportError::OtherFile)));
+    let job = Job::resume(&store, open().into(), id, clock).await.unwrap();
+    let Ended::Staged(report) = job.run(clock, |_| (), std::future::pending()).await.unwrap() else {
+        panic!("it was read to its end");
+    };
+    assert_eq!(
+        (report.rows, report.imported, report.duplicates, report.rejected),
+        (20_000, 20_000, 0, 0)
+    );
+    assert!(store.publish_import(id, clock.now().wall).await.unwrap());
+    assert_eq!(
+        store.count_contacts(report.list_id.unwrap()).await.unwrap(),
+        20_000
+    );
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_import_that_somebody_cancels_stops_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let clock = Clock::real();
+    let file = ContactFile::open(many(folder.path(), 50_000), Settings::default()).unwrap();
+    let job = Job::begin(&store, file.into(), &list(), clock).await.unwrap();
+    let id = job.row().id;
+    let begun = tokio::sync::Notify::new();
+    let run = job.run(clock, |_| begun.notify_one(), std::future::pending());
+    let cancel = async {
+        begun.notified().await;
+        assert!(store.clear_import(id, None).await.unwrap());
+    };
+    let (ended, ()) = tokio::join!(run, cancel);
+    assert_eq!(ended.unwrap(), Ended::TakenAway);
+    assert_eq!(
+        store.import(id).await.unwrap().unwrap().state,
+        ImportState::Cancelled
+    );
+    assert!(store.contact_lists(None, 10).await.unwrap().is_empty());
+    store.close().await;
+}
+
 #[tokio::test]
 async fn a_file_that_breaks_off_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
@@ -116,21 +318,27 @@ async fn a_file_that_breaks_off_leaves_nothing_behind() {
     for n in 0..5_000 {
         writeln!(file, "+1202555{:04},Contact", n % 100 + 100).unwrap();
     }
-    file.extend(b"+12025550199,\"never closed");
+    file.extend(b"+12025550199,");
     file.resize(file.len() + 3 * 1024 * 1024, b'x');
-    let mut rows_told = 0;
+    let path = folder.path().join("contacts.csv");
+    std::fs::write(&path, file).unwrap();
+    let file = ContactFile::open(File::open(path).unwrap(), Settings::default()).unwrap();
+    let mut told = 0;
     let watch = |seen: Seen<'_>| {
-        if let Seen::SoFar(report, _) = seen {
-            rows_told = report.rows;
+        if let Seen::SoFar(progress) = seen {
+            told = progress.rows;
         }
     };
-    let result = run(&store, std::io::Cursor::new(file), "spring", None, watch).await;
+    let result = run(&store, file, &list(), Clock::real(), watch).await;
     assert!(
-        matches!(result, Err(ImportError::RecordTooLong { line: 5002 })),
+        matches!(result, Err(ImportError::LineTooLong { line: 5002 })),
         "{result:?}"
     );
-    assert_eq!(rows_told, 4_000);
+    assert!(told >= 4_000, "{told}");
     assert!(store.contact_lists(None, 10).await.unwrap().is_empty());
+    let row = store.imports(None, 1).await.unwrap().pop().unwrap();
+    assert_eq!(row.state, ImportState::Failed);
+    assert!(row.failure.unwrap().contains("line 5002 is longer than 1 MiB"));
     store.close().await;
 }
 
@@ -138,8 +346,8 @@ async fn a_file_that_breaks_off_leaves_nothing_behind() {
 async fn the_shipped_contacts_are_all_taken_and_kept_with_their_zone_and_city() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
-    let file = std::fs::File::open("data/demo-contacts.csv").unwrap();
-    let report = run(&store, file, "demo", None, |_| ()).await.unwrap();
+    let file = ContactFile::open(File::open("data/demo-contacts.csv").unwrap(), Settings::default()).unwrap();
+    let report = run(&store, file, &list(), Clock::real(), |_| ()).await.unwrap();
     assert_eq!((report.rows, report.imported, report.rejected), (4_000, 4_000, 0));
     let list = report.list_id.unwrap();
     assert_eq!(store.count_contacts(list).await.unwrap(), 4_000);

@@ -8,6 +8,9 @@ mod admin;
 #[path = "store/faults.rs"]
 mod faults;
 #[cfg(test)]
+#[path = "store/imports.rs"]
+mod imports;
+#[cfg(test)]
 #[path = "store/lease.rs"]
 mod lease;
 #[cfg(test)]
@@ -70,8 +73,13 @@ contract! {
         the_do_not_call_list_takes_a_number_once
         lists_are_paged_by_their_keys
         a_list_counts_a_number_once
-        an_import_is_seen_when_it_is_finished_and_not_before
         an_error_never_repeats_a_value;
+    imports:
+        an_import_is_seen_when_it_is_published_and_not_before
+        a_cancelled_import_leaves_nothing
+        an_import_into_a_list_leaves_who_is_in_it_as_they_are
+        rows_of_one_number_become_one_contact
+        an_interrupted_import_goes_on_with_another_worker;
     tasks:
         a_task_from_numbers_makes_its_list_and_contacts
         a_task_needs_a_campaign_and_somebody_to_call

@@ -42,14 +42,50 @@ CREATE INDEX campaign_trunks_by_trunk ON campaign_trunks (trunk_id);
 CREATE TABLE contact_lists (
   id               INTEGER PRIMARY KEY,
   name             TEXT   NOT NULL,
-  -- Set while a file is being imported, to the import's last sign of life: until then nobody sees the list.
-  importing_at_ms  BIGINT,
+  -- True until the import that makes it is published: until then nobody sees the list.
+  importing        BOOLEAN NOT NULL DEFAULT FALSE,
   created_at_ms    BIGINT NOT NULL
 );
 
+-- A contact file on its way into a list. Its contacts are seen once it is published, which is this row's update.
+CREATE TABLE imports (
+  id               INTEGER PRIMARY KEY AUTOINCREMENT,
+  list_id          BIGINT  REFERENCES contact_lists (id), -- none once its contacts are cleared away
+  makes_list       BOOLEAN NOT NULL,
+  state            TEXT    NOT NULL CONSTRAINT import_state
+                   CHECK (state IN ('running', 'stopped', 'staged', 'published', 'clearing', 'cancelled', 'failed')),
+  worker           BLOB,                       -- who reads it; whoever is not named here stages nothing
+  alive_at_ms      BIGINT  NOT NULL,          -- the worker's last sign of life
+  file_sha256      BLOB    NOT NULL,          -- it is resumed with the same file only
+  settings         TEXT    NOT NULL,          -- JSON: how the file is read
+  shape            TEXT    NOT NULL,          -- JSON: what was found in it, for people
+  done_permille    BIGINT  NOT NULL DEFAULT 0,
+  rows_read        BIGINT  NOT NULL DEFAULT 0,
+  rejected         BIGINT  NOT NULL DEFAULT 0,
+  listed           BIGINT  NOT NULL DEFAULT 0, -- rows whose number was in the list before
+  imported         BIGINT,                    -- contacts; counted when all is staged
+  repairs          TEXT    NOT NULL DEFAULT '{}', -- JSON: how many cells, by what was repaired
+  failure          TEXT,                      -- why it failed, without personal data
+  created_at_ms    BIGINT  NOT NULL,
+  published_at_ms  BIGINT,
+  CONSTRAINT published_iff_dated CHECK ((state = 'published') = (published_at_ms IS NOT NULL)),
+  CONSTRAINT worker_while_running CHECK (state <> 'running' OR worker IS NOT NULL)
+);
+-- Those whose contacts nobody may see yet.
+CREATE INDEX imports_unseen ON imports (id) WHERE state IN ('running', 'stopped', 'staged', 'clearing');
+
+CREATE TABLE import_rejects (
+  import_id  BIGINT NOT NULL REFERENCES imports (id),
+  line       BIGINT NOT NULL,
+  field      TEXT,                            -- none where it is the whole row
+  reason     TEXT   NOT NULL,
+  PRIMARY KEY (import_id, line)
+) WITHOUT ROWID;
+
 CREATE TABLE contacts (
   id          INTEGER PRIMARY KEY,
-  list_id     BIGINT NOT NULL REFERENCES contact_lists (id),
+  list_id     BIGINT NOT NULL, -- of contact_lists, and of imports below; references would cost an import a look-up a row
+  import_id   BIGINT NOT NULL DEFAULT 0, -- 0: not from a file
   number      TEXT   NOT NULL,
   name        TEXT,
   time_zone   TEXT,
@@ -57,7 +93,11 @@ CREATE TABLE contacts (
   -- In this order it also finds a number in every list.
   CONSTRAINT contact_number_once_per_list UNIQUE (number, list_id)
 );
-CREATE INDEX contacts_by_list ON contacts (list_id, id);
+CREATE INDEX contacts_by_list ON contacts (list_id, id, import_id);
+
+-- Contacts that may be seen and called: all but those of imports that are not published.
+CREATE VIEW seen_contacts AS SELECT id, list_id, number, name, time_zone, attributes FROM contacts
+  WHERE import_id NOT IN (SELECT id FROM imports WHERE state IN ('running', 'stopped', 'staged', 'clearing'));
 
 CREATE TABLE tasks (
   id               INTEGER PRIMARY KEY,

@@ -1,116 +1,389 @@
-//! `paceline import`: a contact file into a new contact list, with a word on every row that was not taken.
+//! `paceline import`: a contact file into a contact list, with a word on every row that was not taken.
 
 use super::screen::Screen;
+use super::signals::Signals;
 use super::{AlreadyTold, say};
+use crate::clock::Clock;
 use crate::config::Config;
-use crate::import::{self, Report, Seen};
+use crate::import::{self, ContactFile, Ended, Job, Mapping, Report, Seen, Settings, Shape, per_second};
 use crate::metrics::Metrics;
-use crate::store::Store;
+use crate::store::{ImportInto, StagedReject, Store};
 use anyhow::Context as _;
 use clap::Args;
+use paceline_core::ids::{ContactListId, ImportId};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Longest name, in characters; the API has the same.
 const NAME_CHARS_MAX: usize = 200;
+/// How often programs are told how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub(super) struct ImportArgs {
-    /// A CSV file in UTF-8 whose first line names the columns. One must be called `number`, `phone` or the like; `name`
-    /// and `time_zone` are known too, and all others are kept as attributes.
-    file: PathBuf,
+    /// A CSV or Excel (.xlsx) file. Encoding, separator, header and columns are found out and shown; one column must be
+    /// the number, a name and a time zone are known too, and all others are kept as attributes.
+    #[arg(required_unless_present_any = ["publish", "cancel"])]
+    file: Option<PathBuf>,
     /// What to call the new contact list.
-    #[arg(long, value_name = "NAME")]
-    list: String,
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["into", "resume", "publish", "cancel"])]
+    list: Option<String>,
+    /// Add to this contact list instead; who is in it already stays as they are.
+    #[arg(long, value_name = "LIST_ID", conflicts_with = "list")]
+    into: Option<i64>,
     /// How numbers without a country code are read, such as US [default: the configuration's default_region].
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
-    /// As JSON lines: one for each rejected row, then a summary.
+    /// What a column means: FIELD is number, name, time_zone or ignore; COLUMN is a header, or #2 for the second column.
+    #[arg(long, value_name = "FIELD=COLUMN")]
+    column: Vec<String>,
+    /// The first line is a contact already; columns are named by their place, as in --column name=#2.
+    #[arg(long)]
+    no_header: bool,
+    /// How the file is encoded, such as windows-1252 or gb18030, where the guess is wrong.
+    #[arg(long, value_name = "NAME")]
+    encoding: Option<String>,
+    /// Which sheet of an Excel file [default: the first].
+    #[arg(long, value_name = "NAME")]
+    sheet: Option<String>,
+    /// Stop before the contacts can be seen; --publish shows them, --cancel throws them away.
+    #[arg(long)]
+    stage: bool,
+    /// Go on with an import that was interrupted, with the same file.
+    #[arg(long, value_name = "IMPORT_ID", conflicts_with_all = ["list", "into", "region", "column", "no_header", "encoding", "sheet"])]
+    resume: Option<i64>,
+    /// Let everybody see what an import has staged.
+    #[arg(long, value_name = "IMPORT_ID", conflicts_with_all = ["file", "list", "into", "resume"])]
+    publish: Option<i64>,
+    /// Delete what an import has staged.
+    #[arg(long, value_name = "IMPORT_ID", conflicts_with_all = ["file", "list", "into", "resume", "publish"])]
+    cancel: Option<i64>,
+    /// As JSON lines: what was found in the file, each rejected row, progress once a second, then a summary.
     #[arg(long)]
     json: bool,
 }
 
 pub(super) async fn run(config: &Config, args: ImportArgs, screen: &Screen) -> anyhow::Result<()> {
-    if !(1..=NAME_CHARS_MAX).contains(&args.list.chars().count()) {
-        anyhow::bail!("a list's name has 1 to {NAME_CHARS_MAX} characters");
-    }
-    let unreadable = || format!("cannot read `{}`", args.file.display());
-    let file = std::fs::File::open(&args.file).with_context(unreadable)?;
-    let size = file.metadata().with_context(unreadable)?.len();
     let store = Store::open(config.store.url.expose_secret(), &Metrics::new()).await;
     let store = store.with_context(|| format!("cannot open the store `{}`", config.store.shown))?;
-    let region = args.region.as_deref().or(config.default_region.as_deref());
-
-    let started = Instant::now();
-    let line = screen.line();
-    let mut broken = Ok(());
-    let mut told = |text: String| {
-        // The first failure is kept; the import goes on, as its list matters more than its report.
-        let said = screen.around(|| say(&text));
-        if broken.is_ok() {
-            broken = said;
-        }
+    let done = match (args.publish, args.cancel) {
+        (Some(id), _) => publish(&store, ImportId(id)).await,
+        (_, Some(id)) => cancel(&store, ImportId(id)).await,
+        _ => import(config, &store, &args, screen).await,
     };
-    let watch = |seen: Seen<'_>| match seen {
-        Seen::Columns(columns) if args.json => told(format!("{}\n", json!({"columns": columns}))),
-        Seen::Columns(columns) => told(format!("{}\n", columns.describe())),
-        Seen::Rejected(rejection) if args.json => told(format!("{}\n", json!({"rejected": rejection}))),
-        Seen::Rejected(rejection) => told(format!("{rejection}\n")),
-        Seen::SoFar(report, bytes) => {
-            let percent = bytes
-                .saturating_mul(100)
-                .checked_div(size)
-                .unwrap_or(100)
-                .min(100);
-            let rate = per_second(report.rows, started.elapsed());
-            line.set_message(format!("{percent} % · {} rows, {rate}/s", report.rows));
-        }
-    };
-    let imported = import::run(&store, file, &args.list, region, watch).await;
-    line.finish_and_clear();
     store.close().await;
-    let report = imported.with_context(|| format!("cannot import `{}`", args.file.display()))?;
-    let elapsed = started.elapsed();
-    if args.json {
-        let seconds = elapsed.as_secs_f64();
-        say(&format!("{}\n", json!({"summary": report, "seconds": seconds})))?;
-    } else {
-        say(&summary(&report, &args.list, elapsed))?;
+    done
+}
+
+async fn publish(store: &Store, id: ImportId) -> anyhow::Result<()> {
+    if !store.publish_import(id, Clock::real().now().wall).await? {
+        anyhow::bail!(
+            "import {id} has nothing to publish: it does not exist, is not read to its end, or is over"
+        );
     }
-    broken?;
-    if report.imported == 0 {
-        return Err(AlreadyTold.into());
-    }
+    let report = import::report(store, id).await?;
+    say(&published(&report))?;
     Ok(())
 }
 
-fn per_second(rows: u64, elapsed: Duration) -> u64 {
-    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
-    rows.saturating_mul(1000).checked_div(millis).unwrap_or(0)
+async fn cancel(store: &Store, id: ImportId) -> anyhow::Result<()> {
+    if !store.clear_import(id, None).await? {
+        anyhow::bail!("import {id} cannot be cancelled: it does not exist, or is over");
+    }
+    say(&format!("Import {id} is cancelled; nothing of it is left.\n"))?;
+    Ok(())
 }
 
-fn summary(report: &Report, list: &str, elapsed: Duration) -> String {
+async fn import(config: &Config, store: &Store, args: &ImportArgs, screen: &Screen) -> anyhow::Result<()> {
+    let path = args.file.clone().unwrap_or_default();
+    let cannot = || format!("cannot import `{}`; nothing of it is kept", path.display());
+    let clock = Clock::real();
+    // Whatever a crash left of cancelled imports goes now.
+    store.finish_clearings().await?;
+    let mut signals = Signals::new().context("cannot listen for signals")?;
+    let job = match args.resume {
+        Some(id) => {
+            let row = store.import(ImportId(id)).await?;
+            let row = row.with_context(|| format!("there is no import {id}"))?;
+            let settings =
+                serde_json::from_str(&row.settings).context("the import's settings cannot be read")?;
+            let file = open(&path, settings).await?;
+            Job::resume(store, file, ImportId(id), clock)
+                .await
+                .with_context(cannot)?
+        }
+        None => {
+            let into = into(args)?;
+            let file = open(&path, settings(config, args)?).await?;
+            if args.json {
+                say(&format!("{}\n", json!({"file": file.shape()})))?;
+            } else {
+                say(&describe(file.shape()))?;
+            }
+            Job::begin(store, file, &into, clock).await.with_context(cannot)?
+        }
+    };
+    let id = job.row().id;
+    let rows_before = job.row().rows_read;
+    let is_sheet = args.file.as_deref().is_some_and(is_sheet);
+    let mut told = Told::new(args.json, is_sheet, rows_before, screen);
+    let ended = job
+        .run(clock, |seen| told.take(seen), async { signals.next().await })
+        .await;
+    told.line.finish_and_clear();
+    let ended = ended.with_context(cannot)?;
+    let elapsed = told.started.elapsed();
+    match ended {
+        Ended::Staged(report) if args.stage => {
+            summary(&report, elapsed, args.json, "staged")?;
+            if !args.json {
+                say(&format!(
+                    "Nobody sees them yet: `paceline import --publish {id}` shows them, `--cancel {id}` throws them away.\n"
+                ))?;
+            }
+        }
+        Ended::Staged(report) => {
+            if !store.publish_import(id, clock.now().wall).await? {
+                anyhow::bail!("import {id} was stopped or cancelled by somebody else");
+            }
+            summary(&report, elapsed, args.json, "published")?;
+            if !args.json {
+                say(&published(&report))?;
+            }
+        }
+        Ended::Nothing(report) => {
+            summary(&report, elapsed, args.json, "failed")?;
+            if !args.json {
+                let why = match report.rows {
+                    0 => "There is no row under the header",
+                    _ => "No row could be taken",
+                };
+                say(&format!("{why}, so nothing is kept.\n"))?;
+            }
+            return Err(AlreadyTold.into());
+        }
+        Ended::Stopped => {
+            if args.json {
+                say(&format!("{}\n", json!({"stopped": {"import_id": id}})))?;
+            } else {
+                let file = path.display();
+                say(&format!(
+                    "Stopped. Nobody sees anything of it. Go on: `paceline import {file} --resume {id}`; throw it away: \
+                     `paceline import --cancel {id}`.\n"
+                ))?;
+            }
+            return Err(AlreadyTold.into());
+        }
+        Ended::TakenAway => anyhow::bail!("import {id} was stopped or cancelled by somebody else"),
+    }
+    told.broken?;
+    Ok(())
+}
+
+fn is_sheet(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("xlsx"))
+}
+
+async fn open(path: &Path, settings: Settings) -> anyhow::Result<Arc<ContactFile>> {
+    let file = std::fs::File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let opened = tokio::task::spawn_blocking(move || ContactFile::open(file, settings)).await?;
+    let opened =
+        opened.with_context(|| format!("cannot import `{}`; nothing of it is kept", path.display()))?;
+    Ok(Arc::new(opened))
+}
+
+fn settings(config: &Config, args: &ImportArgs) -> anyhow::Result<Settings> {
+    let mut mapping = Mapping {
+        no_header: args.no_header,
+        ..Mapping::default()
+    };
+    for column in &args.column {
+        mapping
+            .add(column)
+            .with_context(|| format!("cannot use `--column {column}`"))?;
+    }
+    Ok(Settings {
+        region: args.region.clone().or_else(|| config.default_region.clone()),
+        encoding: args.encoding.clone(),
+        sheet: args.sheet.clone(),
+        mapping,
+    })
+}
+
+fn into(args: &ImportArgs) -> anyhow::Result<ImportInto> {
+    if let Some(list) = args.into {
+        return Ok(ImportInto::List(ContactListId(list)));
+    }
+    let name = args.list.clone().unwrap_or_default();
+    if !(1..=NAME_CHARS_MAX).contains(&name.chars().count()) {
+        anyhow::bail!("a list's name has 1 to {NAME_CHARS_MAX} characters");
+    }
+    Ok(ImportInto::NewList(name))
+}
+
+/// What is told while the file is read.
+struct Told<'a> {
+    json: bool,
+    is_sheet: bool,
+    rows_before: u64,
+    screen: &'a Screen,
+    line: indicatif::ProgressBar,
+    started: Instant,
+    told_at: Instant,
+    /// The first failure is kept; the import goes on, as its list matters more than its report.
+    broken: std::io::Result<()>,
+}
+
+impl<'a> Told<'a> {
+    fn new(json: bool, is_sheet: bool, rows_before: u64, screen: &'a Screen) -> Self {
+        let now = Instant::now();
+        Self {
+            json,
+            is_sheet,
+            rows_before,
+            screen,
+            line: screen.line(),
+            started: now,
+            told_at: now,
+            broken: Ok(()),
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        let said = self.screen.around(|| say(text));
+        if self.broken.is_ok() {
+            self.broken = said;
+        }
+    }
+
+    fn take(&mut self, seen: Seen<'_>) {
+        match seen {
+            Seen::Rejected(reject) if self.json => self.say(&format!("{}\n", json!({"rejected": reject}))),
+            Seen::Rejected(reject) => self.say(&format!("{}\n", rejected(reject, self.is_sheet))),
+            Seen::SoFar(progress) => {
+                let rate = per_second(
+                    progress.rows - self.rows_before.min(progress.rows),
+                    self.started.elapsed(),
+                );
+                let percent = progress.done_permille / 10;
+                self.line
+                    .set_message(format!("{percent} % · {} rows, {rate}/s", progress.rows));
+                if self.json && self.told_at.elapsed() >= TELL_EVERY {
+                    self.told_at = Instant::now();
+                    self.say(&format!(
+                        "{}\n",
+                        json!({"progress": progress, "rows_per_second": rate})
+                    ));
+                }
+            }
+        }
+    }
+}
+
+fn rejected(reject: &StagedReject, is_sheet: bool) -> String {
+    let StagedReject { line, field, reason } = reject;
+    let place = if is_sheet { "row" } else { "line" };
+    match field {
+        Some(column) => format!("{place} {line}, column `{column}`: {reason}"),
+        None => format!("{place} {line}: {reason}"),
+    }
+}
+
+/// What was found in the file, a line each.
+fn describe(shape: &Shape) -> String {
+    let Shape {
+        format,
+        encoding,
+        encoding_guessed,
+        separator,
+        sheet,
+        other_sheets,
+        header_line,
+        rows_above_header,
+        columns,
+    } = shape;
+    let mut parts = vec![if *format == "xlsx" {
+        "Excel".to_owned()
+    } else {
+        "CSV".to_owned()
+    }];
+    parts.extend(encoding.map(|e| match encoding_guessed {
+        true => format!("encoding {e}, guessed (say --encoding if names look wrong)"),
+        false => format!("encoding {e}"),
+    }));
+    parts.extend(separator.map(|s| match s {
+        ',' => "separated by commas".to_owned(),
+        ';' => "separated by semicolons".to_owned(),
+        '\t' => "separated by tabs".to_owned(),
+        other => format!("separated by `{other}`"),
+    }));
+    parts.extend(sheet.as_ref().map(|s| format!("sheet `{s}`")));
+    parts.push(match header_line {
+        Some(row) if sheet.is_some() => format!("header in row {row}"),
+        Some(line) => format!("header in line {line}"),
+        None => "no header".to_owned(),
+    });
+    let mut text = format!("{}\n{}\n", parts.join(", "), columns.describe());
+    match rows_above_header {
+        0 => {}
+        1 => text.push_str("1 line above the header is left out\n"),
+        n => text.push_str(&format!("{n} lines above the header are left out\n")),
+    }
+    if !other_sheets.is_empty() {
+        let others = other_sheets.join("`, `");
+        text.push_str(&format!(
+            "not read: sheet `{others}` (--sheet NAME reads another)\n"
+        ));
+    }
+    text
+}
+
+fn summary(report: &Report, elapsed: Duration, as_json: bool, state: &str) -> std::io::Result<()> {
+    if as_json {
+        let seconds = elapsed.as_secs_f64();
+        return say(&format!(
+            "{}\n",
+            json!({"summary": report, "state": state, "seconds": seconds})
+        ));
+    }
+    say(&summary_text(report, elapsed))
+}
+
+fn summary_text(report: &Report, elapsed: Duration) -> String {
     let Report {
-        list_id,
+        import_id: _,
+        list_id: _,
         rows,
         imported,
         duplicates,
+        listed,
         rejected,
         reasons,
+        repairs,
     } = report;
     let rate = per_second(*rows, elapsed);
     let seconds = elapsed.as_secs_f64();
-    let mut text = format!(
-        "{rows} rows = {imported} imported + {duplicates} duplicates + {rejected} rejected, in {seconds:.1} s ({rate}/s)\n"
-    );
+    let mut text = format!("{rows} rows = {imported} imported + {duplicates} duplicates in the file");
+    if *listed > 0 {
+        text.push_str(&format!(" + {listed} in the list already"));
+    }
+    text.push_str(&format!(" + {rejected} rejected, in {seconds:.1} s ({rate}/s)\n"));
     for (reason, count) in reasons {
         text.push_str(&format!("  {count} rejected: {reason}\n"));
     }
-    text.push_str(&match list_id {
-        Some(id) => format!("The new contact list `{list}` has the id {id}.\n"),
-        None => "Nothing could be imported, so there is no new contact list.\n".to_owned(),
-    });
+    for (what, count) in repairs {
+        text.push_str(&format!("  {count} {what}\n"));
+    }
     text
+}
+
+fn published(report: &Report) -> String {
+    match report.list_id {
+        Some(id) => format!("They are in contact list {id}.\n"),
+        None => String::new(),
+    }
 }

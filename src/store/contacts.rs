@@ -1,7 +1,7 @@
 //! Contact lists and the people in them.
 
 use super::Store;
-use super::db::{Row, Tx, args};
+use super::db::{Arg, Row, Tx, args};
 use super::error::{DbError, StoreError};
 use super::many::Many;
 use super::select::Select;
@@ -9,7 +9,6 @@ use paceline_core::ids::{ContactId, ContactListId};
 use paceline_core::number::E164;
 use paceline_core::time::Wall;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 /// A contact to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,19 +51,22 @@ pub struct ContactRow {
     pub attributes: BTreeMap<String, String>,
 }
 
-/// Rows in one transaction of an import: some 10 ms, so that the dialer hardly notices.
-const CHUNK: usize = 2_000;
-/// An import without a sign of life for so long is dead.
-const IMPORT_DEAD_AFTER: Duration = Duration::from_secs(3600);
-
 static INSERT: Many = Many::new(
     5,
     "INSERT INTO contacts (list_id, number, name, time_zone, attributes) VALUES {rows} \
      ON CONFLICT (number, list_id) DO NOTHING",
 );
 
-const LISTS: &str = "SELECT id, name, created_at_ms FROM contact_lists WHERE importing_at_ms IS NULL";
-const CONTACTS: &str = "SELECT id, list_id, number, name, time_zone, attributes FROM contacts WHERE 1 = 1";
+/// Takes numbers from imports that have staged but not published them, as those may come to nothing.
+static UNSTAGE: Many = Many::new(
+    2,
+    "DELETE FROM contacts WHERE (number, list_id) IN (VALUES {rows}) \
+     AND import_id IN (SELECT id FROM imports WHERE state IN ('running', 'stopped', 'staged', 'clearing'))",
+);
+
+const LISTS: &str = "SELECT id, name, created_at_ms FROM contact_lists WHERE NOT importing";
+const CONTACTS: &str =
+    "SELECT id, list_id, number, name, time_zone, attributes FROM seen_contacts WHERE 1 = 1";
 
 impl Store {
     /// Stores a list with its first contacts, all or none. Also tells how many were stored: a number counts once.
@@ -75,7 +77,7 @@ impl Store {
         now: Wall,
     ) -> Result<(ContactListRow, u64), StoreError> {
         self.write("create a contact list", async |tx| {
-            let list = insert_list(tx, name, None, now).await?;
+            let list = insert_list(tx, name, false, now).await?;
             let added = insert_contacts(tx, list.id, contacts).await?;
             Ok((list, added))
         })
@@ -89,57 +91,19 @@ impl Store {
         contacts: &[NewContact],
     ) -> Result<u64, StoreError> {
         self.write("add contacts", async |tx| {
-            let there = "SELECT 1 FROM contact_lists WHERE id = $1 AND importing_at_ms IS NULL";
+            let there = "SELECT 1 FROM contact_lists WHERE id = $1 AND NOT importing";
             if tx.rows(there, args![list.0]).await?.is_empty() {
                 return Err(StoreError::NoList.into());
             }
+            let unseen = "SELECT 1 FROM imports WHERE list_id = $1 \
+                AND state IN ('running', 'stopped', 'staged', 'clearing') LIMIT 1";
+            if !tx.rows(unseen, args![list.0]).await?.is_empty() {
+                let numbers = contacts
+                    .iter()
+                    .flat_map(|c| [Arg::from(c.number.expose()), Arg::from(list.0)]);
+                UNSTAGE.run(tx, &numbers.collect::<Vec<_>>()).await?;
+            }
             Ok(insert_contacts(tx, list, contacts).await?)
-        })
-        .await
-    }
-
-    /// Starts an import into a new list, which nobody sees before [`Import::finish`].
-    pub async fn begin_import(&self, name: &str, now: Wall) -> Result<Import, StoreError> {
-        self.delete_dead_imports(now).await?;
-        let list = self
-            .write("begin an import", async |tx| {
-                Ok(insert_list(tx, name, Some(now), now).await?)
-            })
-            .await?;
-        Ok(Import {
-            store: self.clone(),
-            list,
-        })
-    }
-
-    async fn delete_dead_imports(&self, now: Wall) -> Result<(), StoreError> {
-        const DOING: &str = "delete a dead import";
-        let died = i64::try_from(IMPORT_DEAD_AFTER.as_millis()).unwrap_or(i64::MAX);
-        let dead = "SELECT id FROM contact_lists WHERE importing_at_ms < $1";
-        let dead = self
-            .read_all(DOING, dead, args![now.0.saturating_sub(died)], |row| row.get(0))
-            .await?;
-        for list in dead {
-            self.delete_import(ContactListId(list)).await?;
-        }
-        Ok(())
-    }
-
-    /// Deletes a list that is being imported, bit by bit.
-    async fn delete_import(&self, list: ContactListId) -> Result<(), StoreError> {
-        let some = "DELETE FROM contacts WHERE id IN (SELECT id FROM contacts WHERE list_id = $1 LIMIT $2)";
-        let chunk = i64::try_from(CHUNK).unwrap_or(i64::MAX);
-        let mut deleted = 1;
-        while deleted > 0 {
-            deleted = self
-                .write("delete an import", async |tx| {
-                    Ok(tx.run(some, args![list.0, chunk]).await?)
-                })
-                .await?;
-        }
-        let gone = "DELETE FROM contact_lists WHERE id = $1 AND importing_at_ms IS NOT NULL";
-        self.write("delete an import", async |tx| {
-            Ok(tx.run(gone, args![list.0]).await.map(drop)?)
         })
         .await
     }
@@ -167,7 +131,7 @@ impl Store {
 
     /// How many contacts a list has.
     pub async fn count_contacts(&self, list: ContactListId) -> Result<u64, StoreError> {
-        let sql = "SELECT count(*) FROM contacts WHERE list_id = $1";
+        let sql = "SELECT count(*) FROM seen_contacts WHERE list_id = $1";
         let counted = self
             .read_all("count contacts", sql, args![list.0], |row| row.size(0))
             .await?;
@@ -212,63 +176,15 @@ impl Store {
     }
 }
 
-/// An import under way. Dropped unfinished, its list is never seen, and is deleted by a later import.
-#[derive(Debug)]
-pub struct Import {
-    store: Store,
-    list: ContactListRow,
-}
-
-impl Import {
-    /// Stores contacts; how many of them were new in the list. In transactions of 2,000, each followed by a pause as long
-    /// as itself, so that an import from another process leaves SQLite's one writer to the dialer half of the time.
-    pub async fn add(&mut self, contacts: &[NewContact], now: Wall) -> Result<u64, StoreError> {
-        let id = self.list.id;
-        let sign_of_life = "UPDATE contact_lists SET importing_at_ms = $2 WHERE id = $1";
-        let mut added = 0;
-        for chunk in contacts.chunks(CHUNK) {
-            let started = Instant::now();
-            added += self
-                .store
-                .write("import contacts", async |tx| {
-                    tx.run(sign_of_life, args![id.0, now.0]).await?;
-                    Ok(insert_contacts(tx, id, chunk).await?)
-                })
-                .await?;
-            tokio::time::sleep(started.elapsed().min(Duration::from_millis(100))).await;
-        }
-        Ok(added)
-    }
-
-    /// Makes the list seen.
-    pub async fn finish(self) -> Result<ContactListRow, StoreError> {
-        let sql = "UPDATE contact_lists SET importing_at_ms = NULL WHERE id = $1";
-        self.store
-            .write("finish an import", async |tx| {
-                Ok(tx.run(sql, args![self.list.id.0]).await.map(drop)?)
-            })
-            .await?;
-        Ok(self.list)
-    }
-
-    /// Deletes what was imported so far.
-    pub async fn abandon(self) -> Result<(), StoreError> {
-        self.store.delete_import(self.list.id).await
-    }
-}
-
-/// Stores an empty list.
+/// Stores an empty list. Nobody sees it while it is `importing`.
 pub(super) async fn insert_list(
     tx: &mut Tx,
     name: &str,
-    importing_at: Option<Wall>,
+    importing: bool,
     now: Wall,
 ) -> Result<ContactListRow, DbError> {
-    let sql =
-        "INSERT INTO contact_lists (name, importing_at_ms, created_at_ms) VALUES ($1, $2, $3) RETURNING id";
-    let row = tx
-        .one(sql, args![name, importing_at.map(|at| at.0), now.0])
-        .await?;
+    let sql = "INSERT INTO contact_lists (name, importing, created_at_ms) VALUES ($1, $2, $3) RETURNING id";
+    let row = tx.one(sql, args![name, importing, now.0]).await?;
     Ok(ContactListRow {
         id: ContactListId(row.get(0)?),
         name: name.to_owned(),

@@ -1,6 +1,10 @@
 //! The two databases behind one small face: connections, transactions, arguments and rows. Only this file knows which
 //! one it is; queries are text that both take.
 
+mod arg;
+
+pub(crate) use arg::{Arg, args};
+
 use super::error::{DbError, DbErrorKind, StoreError};
 use super::sync::LogSync;
 use paceline_core::number::E164;
@@ -13,7 +17,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
-use uuid::Uuid;
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -26,6 +29,8 @@ const POSTGRES_READERS_MAX: u32 = 6;
 /// Waiting for SQLite's one writer is normal: a task of a million contacts holds it for seconds.
 const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The memory of an import's connection is given back this long after its end.
+const BULK_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Every statement we have times every row count it is prepared for.
 const STATEMENTS_CACHED_MAX: usize = 512;
 
@@ -34,6 +39,8 @@ pub(crate) enum Pools {
         writer: Pool<Sqlite>,
         readers: Pool<Sqlite>,
         log: Arc<LogSync>,
+        /// One connection with room for a large index, while there is an import.
+        bulk: Pool<Sqlite>,
     },
     Postgres {
         writers: Pool<Postgres>,
@@ -57,6 +64,9 @@ enum Conn {
 /// left that in, nobody meets it again.
 pub(crate) struct Tx {
     conn: Option<Conn>,
+    /// SQLite's writing connection, kept from others in this process: who waits for it is served in order of asking,
+    /// and who waits for a lock in the file is not.
+    turn: Option<PoolConnection<Sqlite>>,
 }
 
 /// How a commit failed.
@@ -66,16 +76,6 @@ pub(crate) enum CommitError {
     NotStored(DbError),
     /// The connection was lost in the middle: it may be stored, or not.
     Unknown(DbError),
-}
-
-/// A value to bind.
-#[derive(Clone, Debug)]
-pub(crate) enum Arg<'a> {
-    Int(Option<i64>),
-    Text(Option<&'a str>),
-    Id(Option<Uuid>),
-    Bytes(Option<&'a [u8]>),
-    Flag(bool),
 }
 
 /// A row of a result.
@@ -142,12 +142,28 @@ impl Pools {
             .map_err(open)?;
         migrate(&SQLITE_MIGRATIONS, &writer).await?;
         let log = Arc::new(LogSync::start(options.get_filename()));
+        // Not checkpointed by itself, as that would make single commits long: whoever writes in bulk does it between them.
+        let bulk = pool
+            .clone()
+            .max_connections(1)
+            .idle_timeout(BULK_IDLE_TIMEOUT)
+            .connect_lazy_with(
+                options
+                    .clone()
+                    .pragma("cache_size", "-65536")
+                    .pragma("wal_autocheckpoint", "0"),
+            );
         let readers = pool
             .max_connections(SQLITE_READERS_MAX)
             .connect_with(options.pragma("query_only", "on"))
             .await
             .map_err(open)?;
-        Ok(Self::Sqlite { writer, readers, log })
+        Ok(Self::Sqlite {
+            writer,
+            readers,
+            log,
+            bulk,
+        })
     }
 
     async fn open_postgres(url: &str) -> Result<Self, StoreError> {
@@ -192,7 +208,13 @@ impl Pools {
 
     pub(crate) async fn close(&self) {
         match self {
-            Self::Sqlite { writer, readers, .. } => {
+            Self::Sqlite {
+                writer,
+                readers,
+                bulk,
+                ..
+            } => {
+                bulk.close().await;
                 readers.close().await;
                 writer.close().await;
             }
@@ -215,13 +237,44 @@ impl Pools {
                 Self::Sqlite { writer, log, .. } => Conn::Sqlite(writer.acquire().await?, Arc::clone(log)),
                 Self::Postgres { writers, .. } => Conn::Postgres(writers.acquire().await?),
             };
-            let mut tx = Tx { conn: Some(conn) };
+            let mut tx = Tx {
+                conn: Some(conn),
+                turn: None,
+            };
             match tx.control("BEGIN IMMEDIATE", "BEGIN").await {
                 Ok(()) => return Ok(tx),
                 Err(error) if tries_left == 0 => return Err(error),
                 Err(_) => tries_left -= 1,
             }
         }
+    }
+
+    /// Starts a transaction for many rows, in its turn among those of this process. In SQLite [`Pools::checkpoint`] must
+    /// follow every now and then.
+    pub(crate) async fn begin_bulk(&self) -> Result<Tx, DbError> {
+        let Self::Sqlite {
+            writer, bulk, log, ..
+        } = self
+        else {
+            return self.begin().await;
+        };
+        let turn = writer.acquire().await?;
+        let mut tx = Tx {
+            conn: Some(Conn::Sqlite(bulk.acquire().await?, Arc::clone(log))),
+            turn: Some(turn),
+        };
+        tx.control("BEGIN IMMEDIATE", "BEGIN").await?;
+        Ok(tx)
+    }
+
+    /// Moves what SQLite's log holds into its file, while others write on. Nothing in PostgreSQL.
+    pub(crate) async fn checkpoint(&self) -> Result<(), DbError> {
+        if let Self::Sqlite { readers, .. } = self {
+            readers
+                .execute(sqlx::query("PRAGMA wal_checkpoint(PASSIVE)"))
+                .await?;
+        }
+        Ok(())
     }
 
     /// Rows as of the last commit, outside any transaction.
@@ -359,6 +412,7 @@ impl Tx {
         match done {
             Ok(()) => {
                 self.conn.take();
+                self.turn.take();
                 Ok(())
             }
             Err(error) => {
@@ -378,6 +432,7 @@ impl Tx {
     pub(crate) async fn rollback(mut self) -> Result<(), DbError> {
         self.control("ROLLBACK", "ROLLBACK").await?;
         self.conn.take();
+        self.turn.take();
         Ok(())
     }
 }
@@ -401,7 +456,7 @@ impl From<CommitError> for DbError {
 }
 
 macro_rules! arguments {
-    ($name:ident, $arguments:ty) => {
+    ($name:ident, $arguments:ty, $columns:expr) => {
         fn $name(args: &[Arg<'_>]) -> Result<$arguments, DbError> {
             let mut out = <$arguments>::default();
             out.reserve(args.len(), args.len() * 8);
@@ -412,6 +467,7 @@ macro_rules! arguments {
                     Arg::Id(value) => out.add(*value),
                     Arg::Bytes(value) => out.add(*value),
                     Arg::Flag(value) => out.add(*value),
+                    Arg::Texts(value) => $columns(&mut out, value),
                 }
                 .map_err(|_| DbError::new(DbErrorKind::Value, "a value could not be encoded"))?;
             }
@@ -419,8 +475,14 @@ macro_rules! arguments {
         }
     };
 }
-arguments!(sqlite_arguments, SqliteArguments);
-arguments!(postgres_arguments, PgArguments);
+arguments!(sqlite_arguments, SqliteArguments, |_: &mut _, _: &_| Err(
+    "SQLite has no arrays".into()
+));
+arguments!(
+    postgres_arguments,
+    PgArguments,
+    |out: &mut PgArguments, texts: &[Option<&str>]| out.add(texts.to_vec())
+);
 
 impl Row {
     /// The value of a column, counted from 0.
@@ -460,68 +522,3 @@ impl Row {
         u32::try_from(self.get::<i64>(column)?).map_err(|_| DbError::decode("count"))
     }
 }
-
-impl From<i64> for Arg<'_> {
-    fn from(value: i64) -> Self {
-        Self::Int(Some(value))
-    }
-}
-
-impl From<Option<i64>> for Arg<'_> {
-    fn from(value: Option<i64>) -> Self {
-        Self::Int(value)
-    }
-}
-
-impl<'a> From<&'a str> for Arg<'a> {
-    fn from(value: &'a str) -> Self {
-        Self::Text(Some(value))
-    }
-}
-
-impl<'a> From<&'a String> for Arg<'a> {
-    fn from(value: &'a String) -> Self {
-        Self::Text(Some(value))
-    }
-}
-
-impl<'a> From<Option<&'a str>> for Arg<'a> {
-    fn from(value: Option<&'a str>) -> Self {
-        Self::Text(value)
-    }
-}
-
-impl From<Uuid> for Arg<'_> {
-    fn from(value: Uuid) -> Self {
-        Self::Id(Some(value))
-    }
-}
-
-impl From<Option<Uuid>> for Arg<'_> {
-    fn from(value: Option<Uuid>) -> Self {
-        Self::Id(value)
-    }
-}
-
-impl<'a> From<&'a [u8]> for Arg<'a> {
-    fn from(value: &'a [u8]) -> Self {
-        Self::Bytes(Some(value))
-    }
-}
-
-impl<'a> From<Option<&'a [u8]>> for Arg<'a> {
-    fn from(value: Option<&'a [u8]>) -> Self {
-        Self::Bytes(value)
-    }
-}
-
-impl From<bool> for Arg<'_> {
-    fn from(value: bool) -> Self {
-        Self::Flag(value)
-    }
-}
-
-macro_rules! args {
-    ($($value:expr),* $(,)?) => { &[$($crate::store::db::Arg::from($value)),*] };
-}
-pub(crate) use args;

@@ -83,6 +83,9 @@ pub enum StoreError {
     /// The contact list does not exist.
     #[error("there is no such contact list; create it first")]
     NoList,
+    /// The import does not exist, or is not this worker's any more.
+    #[error("there is no such import; begin one")]
+    NoImport,
 }
 
 /// Why a transaction stopped.

@@ -146,8 +146,7 @@ const INSERT: &str = "INSERT INTO tasks (campaign_id, list_id, name, state, star
     VALUES ($1, $2, $3, $4, $5, $6, $9, $7, $8, $9) RETURNING id";
 
 const FILL: &str = "INSERT INTO task_contacts (task_id, contact_id, state, due_at_ms) \
-    SELECT $1, c.id, 'ready', $2 FROM contacts c JOIN contact_lists l ON l.id = c.list_id \
-    WHERE c.list_id = $3 AND l.importing_at_ms IS NULL ORDER BY c.id";
+    SELECT $1, c.id, 'ready', $2 FROM seen_contacts c WHERE c.list_id = $3 ORDER BY c.id";
 
 impl Store {
     /// Stores tasks, all or none; each with its number of contacts. [`StoreError::IdempotencyKeyTaken`],
@@ -331,7 +330,10 @@ async fn create_task(tx: &mut Tx, index: usize, new: &NewTask, now: Wall) -> Res
     let list = match &new.contacts {
         NewTaskContacts::List(list) => {
             if tx
-                .rows("SELECT 1 FROM contact_lists WHERE id = $1", args![list.0])
+                .rows(
+                    "SELECT 1 FROM contact_lists WHERE id = $1 AND NOT importing",
+                    args![list.0],
+                )
                 .await?
                 .is_empty()
             {
@@ -340,7 +342,7 @@ async fn create_task(tx: &mut Tx, index: usize, new: &NewTask, now: Wall) -> Res
             *list
         }
         NewTaskContacts::Numbers(numbers) => {
-            let list = insert_list(tx, &new.name, None, now).await?.id;
+            let list = insert_list(tx, &new.name, false, now).await?.id;
             insert_numbers(tx, list, numbers).await?;
             list
         }

@@ -133,7 +133,12 @@ async fn limited(path: &str, pages_max: Arc<AtomicI64>) -> Store {
         .await
         .unwrap();
     Store {
-        pools: Arc::new(Pools::Sqlite { writer, readers, log }),
+        pools: Arc::new(Pools::Sqlite {
+            bulk: writer.clone(),
+            writer,
+            readers,
+            log,
+        }),
         metrics: Metrics::new(),
     }
 }

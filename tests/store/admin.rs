@@ -4,13 +4,12 @@ use crate::support::{Db, NOW, later, number, numbers};
 use paceline::settings::CampaignSettings;
 use paceline::store::{Deleted, NewAgent, NewApiKey, NewContact, NewTrunk, Role, StoreError};
 use paceline_core::agent::AgentState;
-use paceline_core::campaign::{CampaignState, TaskState};
+use paceline_core::campaign::CampaignState;
 use paceline_core::command::Change;
 use paceline_core::dial::{Extension, TrunkTemplate};
 use paceline_core::ids::{AgentId, CampaignId, ContactListId, PbxName, TrunkId};
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::time::Duration;
 
 pub(crate) async fn campaigns_keep_their_settings_and_trunks(db: &Db) {
     let store = &db.store;
@@ -293,7 +292,7 @@ pub(crate) async fn lists_are_paged_by_their_keys(db: &Db) {
     );
 }
 
-fn contacts(count: u32) -> Vec<NewContact> {
+pub(crate) fn contacts(count: u32) -> Vec<NewContact> {
     let contact = |number| NewContact {
         number,
         name: Some("A. Example".into()),
@@ -311,49 +310,6 @@ pub(crate) async fn a_list_counts_a_number_once(db: &Db) {
     let none = db.store.add_contacts(ContactListId(99), &contacts(1)).await;
     assert!(matches!(none, Err(StoreError::NoList)), "{none:?}");
     assert_eq!(db.store.contact_lists(None, 10).await.unwrap(), [list]);
-}
-
-pub(crate) async fn an_import_is_seen_when_it_is_finished_and_not_before(db: &Db) {
-    let campaign = db.campaign("c").await;
-    let dead = db.store.begin_import("dead", NOW).await.unwrap();
-    drop(dead);
-    let mut import = db.store.begin_import("file", later(60)).await.unwrap();
-    assert_eq!(import.add(&contacts(4500), later(60)).await.unwrap(), 4500);
-    assert_eq!(import.add(&contacts(4501), later(60)).await.unwrap(), 1);
-    assert!(db.store.contact_lists(None, 10).await.unwrap().is_empty());
-    let unseen = ContactListId(db.count("SELECT max(id) FROM contact_lists").await);
-    assert!(matches!(
-        db.store.add_contacts(unseen, &contacts(1)).await,
-        Err(StoreError::NoList)
-    ));
-    let row = import.finish().await.unwrap();
-    assert_eq!(
-        (db.store.contact_list(row.id).await.unwrap(), row.id),
-        (Some(row.clone()), unseen)
-    );
-    let list = paceline::store::NewTaskContacts::List(row.id);
-    let task = campaign.task_with(TaskState::Running, NOW, list).await;
-    assert_eq!(db.store.task_progress(task.id).await.unwrap().ready, 4501);
-    let mut abandoned = db.store.begin_import("abandoned", later(60)).await.unwrap();
-    abandoned.add(&contacts(2500), later(60)).await.unwrap();
-    abandoned.abandon().await.unwrap();
-    assert_eq!(
-        db.count("SELECT count(*) FROM contact_lists").await,
-        2,
-        "the dead one and the good one"
-    );
-    let living = db
-        .store
-        .begin_import("living", NOW.plus(Duration::from_secs(3601)))
-        .await
-        .unwrap();
-    assert_eq!(
-        db.count("SELECT count(*) FROM contact_lists").await,
-        2,
-        "the dead one is buried"
-    );
-    living.abandon().await.unwrap();
-    assert_eq!(db.count("SELECT count(*) FROM contacts").await, 4501);
 }
 
 pub(crate) async fn an_error_never_repeats_a_value(db: &Db) {

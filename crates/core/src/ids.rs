@@ -36,6 +36,8 @@ row_id! {
     TaskId
     /// A contact list's row id.
     ContactListId
+    /// The row id of a contact file's import.
+    ImportId
     /// A contact's row id.
     ContactId
     /// An agent's row id.

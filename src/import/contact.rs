@@ -1,0 +1,226 @@
+//! A row of a contact file becomes a contact, or a word on why not. In: [`Cells`] and what the columns mean. Out: a
+//! [`StagedContact`] or a [`StagedReject`]; what was repaired is counted. Knows no file and no store.
+
+use super::cells::{Cells, Kind};
+use super::header::{Column, Columns};
+use crate::numbers::{NumberError, normalise_told};
+use crate::store::{StagedContact, StagedReject};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// Longest cell that is kept.
+const CELL_CHARS_MAX: usize = 1000;
+
+/// Checks rows, one after the other.
+pub(super) struct Checker<'a> {
+    columns: &'a Columns,
+    /// The attributes' names as JSON, in the columns' order.
+    keys: Vec<String>,
+    /// Columns in which nothing may stand.
+    nameless: Vec<usize>,
+    region: Option<&'a str>,
+    encoding: &'a str,
+    /// The last time zone that was found to exist: most rows repeat it.
+    zone_known: String,
+    /// How many cells were repaired, by what was.
+    pub(super) repairs: BTreeMap<Cow<'static, str>, u64>,
+}
+
+/// A column and why it cannot be taken.
+type Fault = (Option<String>, String);
+
+impl<'a> Checker<'a> {
+    /// `region` is for numbers without a country code, `encoding` for people.
+    pub(super) fn new(
+        columns: &'a Columns,
+        region: Option<&'a str>,
+        encoding: &'a str,
+        repairs: BTreeMap<String, u64>,
+    ) -> Self {
+        let key = |c: &Column| serde_json::to_string(&c.header).unwrap_or_default();
+        Self {
+            columns,
+            keys: columns.attributes.iter().map(key).collect(),
+            nameless: (0..columns.width).filter(|n| columns.is_nameless(*n)).collect(),
+            region,
+            encoding,
+            zone_known: String::new(),
+            repairs: repairs
+                .into_iter()
+                .map(|(what, count)| (Cow::Owned(what), count))
+                .collect(),
+        }
+    }
+
+    /// The row that begins in this line.
+    pub(super) fn row(&mut self, line: u64, cells: &Cells) -> Result<StagedContact, StagedReject> {
+        self.contact(cells)
+            .map_err(|(field, reason)| StagedReject { line, field, reason })
+    }
+
+    fn contact(&mut self, cells: &Cells) -> Result<StagedContact, Fault> {
+        let columns = self.columns;
+        self.fits(cells)?;
+        let at = |reason: String| (Some(columns.number.header.clone()), reason);
+        match cells.kind(columns.number.index) {
+            Kind::Text => {}
+            Kind::Rounded => return Err(at(NumberError::Scientific.to_string())),
+            Kind::Date => {
+                let reason =
+                    "the spreadsheet takes it for a date: format the column as text and type it again";
+                return Err(at(reason.to_owned()));
+            }
+            Kind::Fault => return Err(at("shows an error of the spreadsheet, such as #N/A".to_owned())),
+        }
+        let text = self.text(cells, &columns.number)?;
+        let (number, repair) =
+            normalise_told(&text, self.region).map_err(|err| at(self.number_reason(err, &text)))?;
+        if let Some(repair) = repair {
+            self.repaired(repair.as_str());
+        }
+        let name = match &columns.name {
+            Some(column) => Some(self.text(cells, column)?).filter(|name| !name.is_empty()),
+            None => None,
+        };
+        let time_zone = match &columns.time_zone {
+            Some(column) => self.zone(cells, column)?,
+            None => None,
+        };
+        Ok(StagedContact {
+            number,
+            name: name.map(Cow::into_owned),
+            time_zone,
+            attributes: self.attributes(cells)?,
+        })
+    }
+
+    /// With the region, where that is what may be wrong.
+    fn number_reason(&self, err: NumberError, text: &str) -> String {
+        use NumberError::{NotAssigned, TooLong, TooShort};
+        match (err, self.region) {
+            (TooLong | TooShort | NotAssigned, Some(region)) if !text.starts_with('+') => {
+                format!("{err} (read as a number in {region})")
+            }
+            _ => err.to_string(),
+        }
+    }
+
+    /// Whether every cell has a column with a name.
+    fn fits(&self, cells: &Cells) -> Result<(), Fault> {
+        let width = self.columns.width;
+        // Spreadsheets write empty cells far to the right.
+        if (width..cells.len()).any(|n| !cells.get(n).trim().is_empty()) {
+            let has = cells.len();
+            let reason = format!(
+                "{has} columns, but the header has {width}: put quotation marks around cells that hold a separator"
+            );
+            return Err((None, reason));
+        }
+        let nameless = |n: &usize| {
+            let text = cells.get(*n);
+            !text.is_empty() && self.nameless.contains(n) && !text.trim().is_empty()
+        };
+        if !self.nameless.is_empty()
+            && let Some(n) = (0..width).find(nameless)
+        {
+            let reason = format!(
+                "a value in column {0}, which has no name in the header: name it, or leave it out (`--column ignore=#{0}`)",
+                n + 1
+            );
+            return Err((None, reason));
+        }
+        Ok(())
+    }
+
+    fn zone(&mut self, cells: &Cells, column: &Column) -> Result<Option<String>, Fault> {
+        let zone = self.text(cells, column)?;
+        if zone.is_empty() {
+            return Ok(None);
+        }
+        if *zone != self.zone_known {
+            if jiff::tz::TimeZone::get(&zone).is_err() {
+                let reason = "not an IANA time zone: write one such as America/New_York";
+                return Err((Some(column.header.clone()), reason.to_owned()));
+            }
+            self.zone_known = zone.clone().into_owned();
+        }
+        Ok(Some(zone.into_owned()))
+    }
+
+    /// A JSON object, written by hand: most rows have the same names in the same order.
+    fn attributes(&mut self, cells: &Cells) -> Result<String, Fault> {
+        let columns = self.columns;
+        let mut json = String::from("{");
+        for (n, column) in columns.attributes.iter().enumerate() {
+            if cells.kind(column.index) == Kind::Fault {
+                self.repaired("left blank: an error of the spreadsheet, such as #N/A");
+            }
+            let value = self.text(cells, column)?;
+            if value.is_empty() {
+                continue;
+            }
+            if json.len() > 1 {
+                json.push(',');
+            }
+            json.push_str(self.keys.get(n).map_or("\"\"", String::as_str));
+            json.push(':');
+            if value.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
+                json.push('"');
+                json.push_str(&value);
+                json.push('"');
+            } else {
+                json.push_str(&serde_json::to_string(&*value).unwrap_or_else(|_| "\"\"".to_owned()));
+            }
+        }
+        json.push('}');
+        Ok(json)
+    }
+
+    /// A cell without the space around it and without what nobody can see.
+    fn text<'c>(&mut self, cells: &'c Cells, column: &Column) -> Result<Cow<'c, str>, Fault> {
+        let at = |reason: String| (Some(column.header.clone()), reason);
+        let text = cells.get(column.index).trim();
+        if text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+            return if text.len() > CELL_CHARS_MAX {
+                Err(at(too_long()))
+            } else {
+                Ok(Cow::Borrowed(text))
+            };
+        }
+        if text.contains('\u{fffd}') {
+            return Err(at(format!(
+                "has characters that are damaged, or no {} text",
+                self.encoding
+            )));
+        }
+        let text = if text.contains(is_invisible) {
+            self.repaired("repaired: invisible characters taken out");
+            let visible: String = text
+                .chars()
+                .filter(|c| !is_invisible(*c) || c.is_whitespace())
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect();
+            Cow::Owned(visible.trim().to_owned())
+        } else {
+            Cow::Borrowed(text)
+        };
+        if text.len() > CELL_CHARS_MAX && text.chars().count() > CELL_CHARS_MAX {
+            return Err(at(too_long()));
+        }
+        Ok(text)
+    }
+
+    fn repaired(&mut self, what: &'static str) {
+        *self.repairs.entry(Cow::Borrowed(what)).or_default() += 1;
+    }
+}
+
+fn too_long() -> String {
+    format!("longer than {CELL_CHARS_MAX} characters")
+}
+
+/// Control characters, and marks of width or direction that come along when text is copied.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{ad}')
+}

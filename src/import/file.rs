@@ -1,0 +1,305 @@
+//! A contact file that was looked over and can be imported: what kind it is, where its header is, what its columns mean.
+//! In: a path and what somebody said of it. Out: a [`ContactFile`], which is read as often as needed.
+
+use super::ImportError;
+use super::cells::Cells;
+use super::header::{Columns, Mapping, is_header};
+use super::look::{FileKind, Looked, look};
+use super::sheet::SheetRows;
+use super::text::{Found, TextRows};
+use crate::numbers::{NumberError, is_region, normalise};
+use encoding_rs::{Encoding, GB18030, GBK};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::ops::ControlFlow;
+
+/// How far down the header is looked for.
+const HEADER_WITHIN_ROWS: usize = 50;
+
+/// What somebody says of a file. Kept with the import, which is resumed with the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// How numbers without a country code are read (ISO 3166-1).
+    pub region: Option<String>,
+    /// Its encoding, by a name as on the web; guessed if left out.
+    pub encoding: Option<String>,
+    /// Which sheet of a spreadsheet; the first if left out.
+    pub sheet: Option<String>,
+    /// What its columns mean; guessed where nothing is said.
+    pub mapping: Mapping,
+}
+
+/// What was found in a file, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Shape {
+    /// `csv` or `xlsx`.
+    pub format: &'static str,
+    /// How a text's bytes are read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<&'static str>,
+    /// Whether that is a guess.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub encoding_guessed: bool,
+    /// What separates a text's cells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub separator: Option<char>,
+    /// Which sheet is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sheet: Option<String>,
+    /// Which are not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_sheets: Vec<String>,
+    /// Where the header is; none where it was said that there is none.
+    pub header_line: Option<u64>,
+    /// Rows above the header, which are left out.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rows_above_header: u64,
+    /// What the columns mean.
+    pub columns: Columns,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// A file that can be imported.
+#[derive(Debug)]
+pub struct ContactFile {
+    file: File,
+    looked: Looked,
+    settings: Settings,
+    shape: Shape,
+}
+
+/// A row as it stands in the file.
+pub(super) enum Entry<'a> {
+    Row(&'a Cells),
+    /// Text with a quotation mark that is never closed.
+    Unclosed,
+}
+
+impl ContactFile {
+    /// Looks a file over. Reads all of it once, so not where anything waits.
+    pub fn open(file: File, settings: Settings) -> Result<Self, ImportError> {
+        if settings
+            .region
+            .as_deref()
+            .is_some_and(|region| !is_region(region))
+        {
+            return Err(ImportError::Region(NumberError::UnknownRegion));
+        }
+        let encoding = match &settings.encoding {
+            None => None,
+            Some(label) => {
+                let known = Encoding::for_label(label.as_bytes()).ok_or(ImportError::NoSuchEncoding)?;
+                Some(if known == GBK { GB18030 } else { known })
+            }
+        };
+        let looked = look(from_start(&file)?, encoding, settings.region.as_deref())?;
+        let (mut first, mut width, mut separator, mut sheets) = (Vec::new(), 0, None, None);
+        let mut gather = |line: u64, cells: &Cells| {
+            width = width.max(cells.len());
+            first.push((line, cells.iter().map(str::to_owned).collect::<Vec<_>>()));
+            if first.len() < HEADER_WITHIN_ROWS {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        };
+        match looked.kind {
+            FileKind::Text { encoding, .. } => {
+                let mut rows = TextRows::new(from_start(&file)?, encoding)?;
+                separator = Some(char::from(rows.separator()));
+                let mut cells = Cells::default();
+                while let Some(found) = rows.next(&mut cells)? {
+                    if let Found::Row { line } = found
+                        && !cells.is_blank()
+                        && gather(line, &cells).is_break()
+                    {
+                        break;
+                    }
+                }
+            }
+            FileKind::Xlsx => {
+                let mut rows = SheetRows::open(from_start(&file)?, settings.sheet.as_deref())?;
+                rows.rows(|line, _, cells| {
+                    if cells.is_blank() {
+                        return ControlFlow::Continue(());
+                    }
+                    gather(line, cells)
+                })?;
+                sheets = Some(rows.sheets);
+            }
+        }
+        let (header_line, rows_above_header, columns) = find_header(&first, width, &settings)?;
+        let (encoding, encoding_guessed) = match looked.kind {
+            FileKind::Text { encoding, guessed } => (Some(encoding.name()), guessed),
+            FileKind::Xlsx => (None, false),
+        };
+        let shape = Shape {
+            format: if sheets.is_some() { "xlsx" } else { "csv" },
+            encoding,
+            encoding_guessed,
+            separator,
+            other_sheets: sheets.as_ref().map(|s| s.others.clone()).unwrap_or_default(),
+            sheet: sheets.map(|s| s.chosen),
+            header_line,
+            rows_above_header,
+            columns,
+        };
+        Ok(Self {
+            file,
+            looked,
+            settings,
+            shape,
+        })
+    }
+
+    /// What was found in it.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// What was said of it.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The hash of all of it.
+    pub fn sha256(&self) -> &[u8; 32] {
+        &self.looked.sha256
+    }
+
+    /// Hands every row under the header to `each`, with its line and how much of the file that is, of 1000, until it has
+    /// enough; rows with nothing in them are counted in what is given back.
+    pub(super) fn rows(
+        &self,
+        mut each: impl FnMut(u64, u32, Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<u64, ImportError> {
+        let header = self.shape.header_line.unwrap_or(0);
+        let mut blank = 0_u64;
+        match self.looked.kind {
+            FileKind::Text { encoding, .. } => {
+                let mut rows = TextRows::new(from_start(&self.file)?, encoding)?;
+                let position = rows.position();
+                let mut cells = Cells::default();
+                while let Some(found) = rows.next(&mut cells)? {
+                    let (line, entry) = match found {
+                        Found::Row { line } if line <= header => {
+                            if line == header {
+                                rows.width = Some(self.shape.columns.width);
+                            }
+                            continue;
+                        }
+                        Found::Row { .. } if cells.is_blank() => {
+                            blank += 1;
+                            continue;
+                        }
+                        Found::Row { line } => (line, Entry::Row(&cells)),
+                        Found::Unclosed { line } if line <= header => continue,
+                        Found::Unclosed { line } => (line, Entry::Unclosed),
+                    };
+                    let done = position
+                        .get()
+                        .saturating_mul(1000)
+                        .checked_div(self.looked.bytes)
+                        .unwrap_or(1000)
+                        .min(1000);
+                    if each(line, u32::try_from(done).unwrap_or(1000), entry).is_break() {
+                        break;
+                    }
+                }
+            }
+            FileKind::Xlsx => {
+                let mut rows = SheetRows::open(from_start(&self.file)?, self.settings.sheet.as_deref())?;
+                rows.rows(|line, done, cells| {
+                    if line <= header {
+                        return ControlFlow::Continue(());
+                    }
+                    if cells.is_blank() {
+                        blank += 1;
+                        return ControlFlow::Continue(());
+                    }
+                    each(line, done, Entry::Row(cells))
+                })?;
+            }
+        }
+        Ok(blank)
+    }
+}
+
+/// The file from its beginning. One after the other only: all share one place in the file.
+fn from_start(mut file: &File) -> Result<impl Read + Seek, ImportError> {
+    file.rewind()
+        .map_err(|err| ImportError::Read { line: None, err })?;
+    Ok(file)
+}
+
+type Line = (u64, Vec<String>);
+
+/// Where the header is, how many rows are above it, and what it means.
+fn find_header(
+    first: &[Line],
+    width: usize,
+    settings: &Settings,
+) -> Result<(Option<u64>, u64, Columns), ImportError> {
+    let Some((line, cells)) = first.first() else {
+        return Err(ImportError::Empty);
+    };
+    let mapping = &settings.mapping;
+    let region = settings.region.as_deref();
+    if mapping.no_header {
+        let names: Vec<_> = (1..=width).map(|n| format!("column {n}")).collect();
+        let mut mapping = mapping.clone();
+        if mapping.number.is_none()
+            && let Some(index) = looks_like_numbers(first, region)
+        {
+            mapping.add(&format!("number=#{}", index + 1)).ok();
+        }
+        return Ok((None, 0, Columns::guess(&names, &mapping)?));
+    }
+    if let Some(above) = first.iter().position(|(_, cells)| is_header(cells, mapping))
+        && let Some((line, cells)) = first.get(above)
+    {
+        return Ok((Some(*line), above as u64, Columns::guess(cells, mapping)?));
+    }
+    if mapping.number.is_some() {
+        // By its place, or a name that is nowhere, which is then said.
+        return Ok((Some(*line), 0, Columns::guess(cells, mapping)?));
+    }
+    let is_number = |cell: &String| is_number(cell, region);
+    if let Some(index) = cells.iter().position(is_number) {
+        return Err(ImportError::NoHeader {
+            line: *line,
+            column: index + 1,
+        });
+    }
+    match looks_like_numbers(first.get(1..).unwrap_or_default(), region) {
+        Some(index) => Err(ImportError::NumberColumnUnnamed {
+            column: index + 1,
+            header: cells.get(index).cloned().unwrap_or_default(),
+        }),
+        None => Err(ImportError::NoNumberColumn),
+    }
+}
+
+fn is_number(cell: &str, region: Option<&str>) -> bool {
+    match normalise(cell, region) {
+        Ok(_) => true,
+        Err(NumberError::NoCountry) => cell.chars().filter(char::is_ascii_digit).count() >= 8,
+        Err(_) => false,
+    }
+}
+
+/// The column that has numbers in most of its rows.
+fn looks_like_numbers(rows: &[Line], region: Option<&str>) -> Option<usize> {
+    let width = rows.iter().map(|(_, cells)| cells.len()).max()?;
+    let numbers = |index: usize| {
+        let cells = rows.iter().filter_map(|(_, cells)| cells.get(index));
+        cells.filter(|cell| is_number(cell, region)).count()
+    };
+    // The leftmost of equals.
+    let best = (0..width).rev().max_by_key(|index| numbers(*index))?;
+    (numbers(best) * 2 > rows.len()).then_some(best)
+}

@@ -1,0 +1,228 @@
+//! Rows of a spreadsheet (.xlsx), streamed; only its table of shared texts is held in memory. In: a file. Out: [`Cells`],
+//! row by row. What it would unpack to is measured first, so that a zip bomb is refused and not unpacked.
+
+use super::ImportError;
+use super::cells::{Cells, Kind};
+use calamine::{DataRef, Reader as _, SheetType, SheetVisible, Xlsx, XlsxError};
+use std::io::{BufReader, Read, Seek};
+use std::ops::ControlFlow;
+use zip::ZipArchive;
+
+/// Of everything that is held in memory, unpacked. A million rows with three texts each have about 100 MiB.
+const HELD_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Of one sheet, unpacked. The largest that a spreadsheet program writes, 1,048,576 rows of some 50 columns.
+const SHEET_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// The longest stretch between two tags; a cell has 32,767 characters at most.
+const STRETCH_BYTES_MAX: u64 = 1024 * 1024;
+const PARTS_MAX: usize = 10_000;
+
+/// Which sheet is read, and which are not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sheets {
+    pub(super) chosen: String,
+    pub(super) others: Vec<String>,
+}
+
+/// A spreadsheet being read.
+pub(super) struct SheetRows<R: Read + Seek> {
+    book: Xlsx<BufReader<R>>,
+    pub(super) sheets: Sheets,
+}
+
+impl<R: Read + Seek> SheetRows<R> {
+    /// Measures it, and opens it. The sheet is the one of this name, else the first that is not hidden.
+    pub(super) fn open(mut file: R, sheet: Option<&str>) -> Result<Self, ImportError> {
+        measure(&mut file)?;
+        file.rewind()
+            .map_err(|err| ImportError::Read { line: None, err })?;
+        let book = Xlsx::new(BufReader::new(file)).map_err(damaged)?;
+        let all = book.sheets_metadata();
+        let is_sheet = |s: &&calamine::Sheet| s.typ == SheetType::WorkSheet;
+        let names = || all.iter().filter(is_sheet).map(|s| s.name.clone());
+        let chosen = match sheet {
+            Some(name) => names().find(|n| n == name).ok_or_else(|| ImportError::NoSheet {
+                sheets: names().collect::<Vec<_>>().join("`, `"),
+            })?,
+            None => all
+                .iter()
+                .filter(is_sheet)
+                .find(|s| s.visible == SheetVisible::Visible)
+                .map(|s| s.name.clone())
+                .ok_or(ImportError::Empty)?,
+        };
+        let others = names().filter(|n| *n != chosen).collect();
+        Ok(Self {
+            sheets: Sheets { chosen, others },
+            book,
+        })
+    }
+
+    /// Hands every row to `each`, with its number and how much of the sheet that is, of 1000; until it has enough.
+    pub(super) fn rows(
+        &mut self,
+        mut each: impl FnMut(u64, u32, &Cells) -> ControlFlow<()>,
+    ) -> Result<(), ImportError> {
+        let mut reader = match self.book.worksheet_cells_reader(&self.sheets.chosen) {
+            Ok(reader) => reader,
+            // An empty sheet may have no rows' element at all.
+            Err(XlsxError::XmlEof(_)) => return Ok(()),
+            Err(err) => return Err(damaged(err)),
+        };
+        let rows = u64::from(reader.dimensions().end.0).saturating_add(1);
+        let (mut cells, mut row) = (Cells::default(), None);
+        let done = |row: u32| {
+            let part = u64::from(row).saturating_mul(1000).checked_div(rows);
+            u32::try_from(part.unwrap_or(0).min(1000)).unwrap_or(1000)
+        };
+        while let Some(cell) = reader.next_cell().map_err(damaged)? {
+            let (at, column) = cell.get_position();
+            if matches!(cell.get_value(), DataRef::Empty) {
+                continue;
+            }
+            if row != Some(at) {
+                if let Some(row) = row
+                    && each(u64::from(row) + 1, done(row), &cells).is_break()
+                {
+                    return Ok(());
+                }
+                cells.clear();
+                row = Some(at);
+            }
+            let column = usize::try_from(column).unwrap_or(usize::MAX).min(COLUMNS_MAX);
+            while cells.len() < column {
+                cells.push("", Kind::Text);
+            }
+            push(&mut cells, cell.get_value());
+        }
+        if let Some(row) = row {
+            // It was the last, so whether it was enough does not matter.
+            let _ = each(u64::from(row) + 1, 1000, &cells);
+        }
+        Ok(())
+    }
+}
+
+/// As many as a spreadsheet program has.
+const COLUMNS_MAX: usize = 16_384;
+
+fn push(cells: &mut Cells, value: &DataRef<'_>) {
+    /// Up to here every whole number has all of its digits: spreadsheets keep 15.
+    const EXACT_MAX: f64 = 1e15;
+    match value {
+        DataRef::String(text) => cells.push(text, Kind::Text),
+        DataRef::SharedString(text) => cells.push(text, Kind::Text),
+        DataRef::Int(n) => cells.push(&n.to_string(), Kind::Text),
+        DataRef::Float(n) if n.abs() >= EXACT_MAX => cells.push(&n.to_string(), Kind::Rounded),
+        DataRef::Float(n) => cells.push(&n.to_string(), Kind::Text),
+        DataRef::Bool(yes) => cells.push(if *yes { "true" } else { "false" }, Kind::Text),
+        DataRef::DateTime(at) if at.is_datetime() => {
+            let (year, month, day, hour, minute, second, _) = at.to_ymd_hms_milli();
+            let mut text = format!("{year:04}-{month:02}-{day:02}");
+            if (hour, minute, second) != (0, 0, 0) {
+                text.push_str(&format!(" {hour:02}:{minute:02}:{second:02}"));
+            }
+            cells.push(&text, Kind::Date);
+        }
+        DataRef::DateTime(span) => cells.push(&span.as_f64().to_string(), Kind::Date),
+        DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => cells.push(text, Kind::Date),
+        DataRef::Error(_) => cells.push("", Kind::Fault),
+        DataRef::Empty => cells.push("", Kind::Text),
+    }
+}
+
+/// What it unpacks to, by unpacking it without keeping anything: what an archive says of itself may be a lie.
+fn measure(file: &mut (impl Read + Seek)) -> Result<(), ImportError> {
+    let bomb = |what| Err(ImportError::Bomb { what });
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|_| ImportError::DamagedSheet)?;
+    if archive.len() > PARTS_MAX {
+        return bomb("more than 10,000 parts");
+    }
+    if archive.index_for_name("xl/workbook.xml").is_none() && !has_workbook(&archive) {
+        let what = "a zip archive, but no Excel workbook";
+        let instead = "unpack it, and import the list in it as .xlsx or CSV UTF-8";
+        return Err(ImportError::OtherKind { what, instead });
+    }
+    let (mut held, mut block) = (0_u64, vec![0_u8; 64 * 1024]);
+    for index in 0..archive.len() {
+        let mut part = archive.by_index(index).map_err(|_| ImportError::DamagedSheet)?;
+        let name = part
+            .name()
+            .map_err(|_| ImportError::DamagedSheet)?
+            .to_ascii_lowercase();
+        // Pictures and the like are never opened.
+        if !name.ends_with(".xml") && !name.ends_with(".rels") {
+            continue;
+        }
+        let sheet = name.contains("/worksheets/");
+        let (mut bytes, mut stretch, mut first) = (0_u64, 0_u64, true);
+        loop {
+            let read = part.read(&mut block).map_err(|_| ImportError::DamagedSheet)?;
+            let unpacked = block.get(..read).unwrap_or_default();
+            if unpacked.is_empty() {
+                break;
+            }
+            if first && name.ends_with("sharedstrings.xml") && !honest_count(unpacked) {
+                return bomb("a false number of texts");
+            }
+            first = false;
+            bytes = bytes.saturating_add(read as u64);
+            stretch = match memchr::memrchr(b'<', unpacked) {
+                Some(last) => {
+                    let ahead = memchr::memchr(b'<', unpacked).unwrap_or(0) as u64;
+                    if stretch.saturating_add(ahead) > STRETCH_BYTES_MAX {
+                        return bomb("a text of more than 1 MiB");
+                    }
+                    (read - last) as u64
+                }
+                None => stretch.saturating_add(read as u64),
+            };
+            if stretch > STRETCH_BYTES_MAX {
+                return bomb("a text of more than 1 MiB");
+            }
+            if sheet && bytes > SHEET_BYTES_MAX {
+                return bomb("more than 4 GiB in one sheet");
+            }
+            if !sheet && held.saturating_add(bytes) > HELD_BYTES_MAX {
+                return bomb("more than 256 MiB of texts");
+            }
+        }
+        if !sheet {
+            held = held.saturating_add(bytes);
+        }
+    }
+    Ok(())
+}
+
+fn has_workbook<R: Read + Seek>(archive: &ZipArchive<R>) -> bool {
+    archive
+        .file_names()
+        .any(|name| name.is_ok_and(|name| name.to_ascii_lowercase().ends_with("workbook.xml")))
+}
+
+/// Whether the number of shared texts, for which memory is kept ready, is one that can be.
+fn honest_count(head: &[u8]) -> bool {
+    const TEXTS_MAX: u64 = 20_000_000;
+    let head = head.get(..4096).unwrap_or(head);
+    let text = String::from_utf8_lossy(head);
+    let counts = text.split("niqueCount").skip(1).map(|rest| {
+        let digits: String = rest
+            .chars()
+            .skip_while(|c| !c.is_ascii_digit())
+            .take_while(char::is_ascii_digit)
+            .collect();
+        digits.parse::<u64>().unwrap_or(u64::MAX)
+    });
+    counts.into_iter().all(|count| count <= TEXTS_MAX)
+}
+
+fn damaged(err: XlsxError) -> ImportError {
+    match err {
+        XlsxError::Io(err) => ImportError::Read { line: None, err },
+        XlsxError::Password => ImportError::OtherKind {
+            what: "a spreadsheet with a password",
+            instead: "save it without one",
+        },
+        // Whatever else is said may quote a cell.
+        _ => ImportError::DamagedSheet,
+    }
+}

@@ -1,0 +1,381 @@
+//! Imports of contact files: the rows that say how far each is, and the staging of its contacts in short transactions.
+//!
+//! An import is a state machine: `running` → `staged` → `published`, by way of `stopped` where it is interrupted, or
+//! `clearing` → `cancelled` or `failed`. Its contacts are in their table from the start and are seen once it is
+//! published, so that publishing is one row's update and cancelling disturbs nobody. Whoever runs one is its `worker`;
+//! a staging transaction of anybody else stores nothing. Start at [`Store::begin_import`].
+
+mod stage;
+
+pub use stage::{Staged, StagedContact, StagedReject, Staging};
+
+use super::Store;
+use super::contacts::insert_list;
+use super::db::{Row, args};
+use super::error::{DbError, Stop, StoreError};
+use super::select::Select;
+use paceline_core::ids::{ContactListId, ImportId};
+use paceline_core::time::Wall;
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// An import that runs and gave no sign of life for so long has lost its worker.
+pub const IMPORT_DEAD_AFTER: Duration = Duration::from_secs(60);
+/// Contacts looked at in one transaction while an import is cleared away.
+const CLEAR_ROWS: i64 = 1_000;
+
+/// Where an import is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportState {
+    /// Its file is being read.
+    Running,
+    /// Interrupted: it can be resumed.
+    Stopped,
+    /// All of it is staged, nothing is seen.
+    Staged,
+    /// Its contacts are seen.
+    Published,
+    /// Its contacts are being deleted.
+    Clearing,
+    /// Somebody did not want it.
+    Cancelled,
+    /// Its file could not be read to the end.
+    Failed,
+}
+
+/// Where contacts go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImportInto {
+    /// A new list of this name.
+    NewList(String),
+    /// This list.
+    List(ContactListId),
+}
+
+/// An import to be begun.
+#[derive(Clone, Debug)]
+pub struct NewImport<'a> {
+    /// Where its contacts go.
+    pub into: &'a ImportInto,
+    /// Of the whole file.
+    pub file_sha256: &'a [u8; 32],
+    /// JSON: how the file is to be read.
+    pub settings: &'a str,
+    /// JSON: what was found in it.
+    pub shape: &'a str,
+}
+
+/// An import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportRow {
+    /// Its id.
+    pub id: ImportId,
+    /// The list that its contacts are in; none once they are cleared away.
+    pub list: Option<ContactListId>,
+    /// Whether that list is new with it.
+    pub makes_list: bool,
+    /// Where it is in its life, as stored; see [`ImportRow::state_at`].
+    pub state: ImportState,
+    /// The worker's last sign of life.
+    pub alive_at: Wall,
+    /// Of the whole file.
+    pub file_sha256: Vec<u8>,
+    /// JSON: how the file is read.
+    pub settings: String,
+    /// JSON: what was found in it.
+    pub shape: String,
+    /// How much of the file is read, of 1000.
+    pub done_permille: u32,
+    /// Rows read.
+    pub rows_read: u64,
+    /// Rows that could not be taken.
+    pub rejected: u64,
+    /// Rows whose number was in the list before.
+    pub listed: u64,
+    /// Contacts staged or published; none before all are staged.
+    pub imported: Option<u64>,
+    /// JSON: how many cells were repaired, by what was.
+    pub repairs: String,
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// When it began.
+    pub created_at: Wall,
+    /// When its contacts were first seen.
+    pub published_at: Option<Wall>,
+}
+
+const COLUMNS: &str = "SELECT id, list_id, makes_list, state, alive_at_ms, file_sha256, settings, shape, done_permille, \
+    rows_read, rejected, listed, imported, repairs, failure, created_at_ms, published_at_ms FROM imports WHERE 1 = 1";
+
+impl Store {
+    /// Begins an import, for which a list is made where it needs one. [`StoreError::NoList`].
+    pub async fn begin_import(
+        &self,
+        new: &NewImport<'_>,
+        now: Wall,
+    ) -> Result<(ImportRow, Staging), StoreError> {
+        let insert = "INSERT INTO imports (list_id, makes_list, state, worker, alive_at_ms, file_sha256, settings, shape, \
+              created_at_ms) VALUES ($1, $2, 'running', $3, $4, $5, $6, $7, $4) RETURNING id";
+        let worker = Uuid::now_v7();
+        let (id, list) = self
+            .write("begin an import", async |tx| {
+                let (list, makes_list) = match new.into {
+                    ImportInto::NewList(name) => (insert_list(tx, name, true, now).await?.id, true),
+                    ImportInto::List(list) => {
+                        let there = "SELECT 1 FROM contact_lists WHERE id = $1 AND NOT importing";
+                        if tx.rows(there, args![list.0]).await?.is_empty() {
+                            return Err(Stop::from(StoreError::NoList));
+                        }
+                        (*list, false)
+                    }
+                };
+                let args = args![
+                    list.0,
+                    makes_list,
+                    worker,
+                    now.0,
+                    new.file_sha256.as_slice(),
+                    new.settings,
+                    new.shape
+                ];
+                Ok((ImportId(tx.one(insert, args).await?.get(0)?), list))
+            })
+            .await?;
+        let row = self.import(id).await?.ok_or(StoreError::NoImport)?;
+        Ok((row, Staging::new(self, id, list, worker)))
+    }
+
+    /// Takes up an import that was interrupted; none where it is not in a state for that.
+    pub async fn resume_import(
+        &self,
+        id: ImportId,
+        now: Wall,
+    ) -> Result<Option<(ImportRow, Staging)>, StoreError> {
+        let resume = "UPDATE imports SET state = 'running', worker = $2, alive_at_ms = $3 \
+            WHERE id = $1 AND (state = 'stopped' OR (state = 'running' AND alive_at_ms < $4))";
+        let worker = Uuid::now_v7();
+        let args = args![id.0, worker, now.0, dead_before(now)];
+        if !self.changes("resume an import", resume, args).await? {
+            return Ok(None);
+        }
+        let row = self.import(id).await?.ok_or(StoreError::NoImport)?;
+        let list = row.list.ok_or(StoreError::NoImport)?;
+        Ok(Some((row, Staging::new(self, id, list, worker))))
+    }
+
+    /// Interrupts a running import, whoever runs it; whether it ran.
+    pub async fn stop_import(&self, id: ImportId) -> Result<bool, StoreError> {
+        let stop = "UPDATE imports SET state = 'stopped', worker = NULL WHERE id = $1 AND state = 'running'";
+        self.changes("stop an import", stop, args![id.0]).await
+    }
+
+    /// Lets everybody see what an import has staged; whether all of it was.
+    pub async fn publish_import(&self, id: ImportId, now: Wall) -> Result<bool, StoreError> {
+        let publish =
+            "UPDATE imports SET state = 'published', published_at_ms = $2 WHERE id = $1 AND state = 'staged'";
+        let show = "UPDATE contact_lists SET importing = FALSE \
+            WHERE importing AND id = (SELECT list_id FROM imports WHERE id = $1)";
+        self.write("publish an import", async |tx| {
+            let staged = tx.run(publish, args![id.0, now.0]).await? > 0;
+            if staged {
+                tx.run(show, args![id.0]).await?;
+            }
+            Ok(staged)
+        })
+        .await
+    }
+
+    /// Deletes what an import has staged, bit by bit; whether it was in a state for that. With why, where it failed.
+    pub async fn clear_import(&self, id: ImportId, failure: Option<&str>) -> Result<bool, StoreError> {
+        let clear = "UPDATE imports SET state = 'clearing', worker = NULL, failure = $2 \
+            WHERE id = $1 AND state IN ('running', 'stopped', 'staged')";
+        let cleared = self
+            .changes("cancel an import", clear, args![id.0, failure])
+            .await?;
+        self.finish_clearing(id).await?;
+        Ok(cleared)
+    }
+
+    /// Goes on with what a crash has interrupted.
+    pub async fn finish_clearings(&self) -> Result<(), StoreError> {
+        let left = "SELECT id FROM imports WHERE state = 'clearing'";
+        for id in self
+            .read_all("find cancelled imports", left, &[], |row| row.get(0))
+            .await?
+        {
+            self.finish_clearing(ImportId(id)).await?;
+        }
+        Ok(())
+    }
+
+    async fn finish_clearing(&self, id: ImportId) -> Result<(), StoreError> {
+        const DOING: &str = "delete what an import has staged";
+        let Some(row) = self.import(id).await? else {
+            return Ok(());
+        };
+        let (ImportState::Clearing, Some(list)) = (row.state, row.list) else {
+            return Ok(());
+        };
+        let window = "SELECT max(id) FROM (SELECT id FROM contacts WHERE list_id = $1 AND id > $2 ORDER BY id LIMIT $3) w";
+        let delete = "DELETE FROM contacts WHERE list_id = $1 AND id > $2 AND id <= $3 AND import_id = $4";
+        let mut after = 0;
+        loop {
+            let last = self
+                .read_all(DOING, window, args![list.0, after, CLEAR_ROWS], |row| {
+                    row.get::<Option<i64>>(0)
+                })
+                .await?;
+            let Some(last) = last.into_iter().flatten().next() else {
+                break;
+            };
+            self.changes(DOING, delete, args![list.0, after, last, id.0])
+                .await?;
+            after = last;
+        }
+        let done = "UPDATE imports SET list_id = CASE WHEN makes_list THEN NULL ELSE list_id END, \
+              state = CASE WHEN failure IS NULL THEN 'cancelled' ELSE 'failed' END \
+            WHERE id = $1 AND state = 'clearing'";
+        let gone = "DELETE FROM contact_lists WHERE id = $1 AND importing";
+        self.write(DOING, async |tx| {
+            if tx.run(done, args![id.0]).await? > 0 && row.makes_list {
+                tx.run(gone, args![list.0]).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Imports, the newest first.
+    pub async fn imports(&self, after: Option<ImportId>, limit: i64) -> Result<Vec<ImportRow>, StoreError> {
+        let (sql, args) = Select::new(COLUMNS)
+            .and("id <", after.map(|id| id.0))
+            .order("id DESC", limit);
+        self.read_all("list imports", sql, &args, import).await
+    }
+
+    /// One import.
+    pub async fn import(&self, id: ImportId) -> Result<Option<ImportRow>, StoreError> {
+        let (sql, args) = Select::new(COLUMNS).and("id =", Some(id.0)).order("id", 1);
+        Ok(self.read_all("read an import", sql, &args, import).await?.pop())
+    }
+
+    /// The rows of an import that could not be taken, in the order of their lines.
+    pub async fn import_rejects(
+        &self,
+        id: ImportId,
+        after_line: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<StagedReject>, StoreError> {
+        let (sql, args) = Select::new("SELECT line, field, reason FROM import_rejects WHERE 1 = 1")
+            .and("import_id =", Some(id.0))
+            .and("line >", after_line)
+            .order("line", limit);
+        let read = |row: &Row| {
+            Ok(StagedReject {
+                line: row.size(0)?,
+                field: row.get(1)?,
+                reason: row.get(2)?,
+            })
+        };
+        self.read_all("list rejected rows", sql, &args, read).await
+    }
+
+    /// How many rows of an import could not be taken, by reason.
+    pub async fn import_reasons(&self, id: ImportId) -> Result<BTreeMap<String, u64>, StoreError> {
+        let sql = "SELECT reason, count(*) FROM import_rejects WHERE import_id = $1 GROUP BY reason";
+        let read = |row: &Row| Ok((row.get(0)?, row.size(1)?));
+        let counts = self
+            .read_all("count rejected rows", sql, args![id.0], read)
+            .await?;
+        Ok(counts.into_iter().collect())
+    }
+
+    /// Whether the statement changed anything.
+    async fn changes(
+        &self,
+        doing: &'static str,
+        sql: &'static str,
+        args: &[super::db::Arg<'_>],
+    ) -> Result<bool, StoreError> {
+        self.write(doing, async |tx| Ok(tx.run(sql, args).await? > 0))
+            .await
+    }
+}
+
+/// Signs of life from before this mean nothing any more.
+fn dead_before(now: Wall) -> i64 {
+    let after = i64::try_from(IMPORT_DEAD_AFTER.as_millis()).unwrap_or(i64::MAX);
+    now.0.saturating_sub(after)
+}
+
+impl ImportRow {
+    /// Its state: one that lost its worker is [`ImportState::Stopped`].
+    pub fn state_at(&self, now: Wall) -> ImportState {
+        match self.state {
+            ImportState::Running if self.alive_at.0 < dead_before(now) => ImportState::Stopped,
+            state => state,
+        }
+    }
+}
+
+fn import(row: &Row) -> Result<ImportRow, DbError> {
+    let imported = row.get::<Option<i64>>(12)?;
+    Ok(ImportRow {
+        id: ImportId(row.get(0)?),
+        list: row.get::<Option<i64>>(1)?.map(ContactListId),
+        makes_list: row.get(2)?,
+        state: row.word(3)?,
+        alive_at: Wall(row.get(4)?),
+        file_sha256: row.get(5)?,
+        settings: row.get(6)?,
+        shape: row.get(7)?,
+        done_permille: row.count(8)?,
+        rows_read: row.size(9)?,
+        rejected: row.size(10)?,
+        listed: row.size(11)?,
+        imported: imported
+            .map(|n| u64::try_from(n).map_err(|_| DbError::decode("count")))
+            .transpose()?,
+        repairs: row.get(13)?,
+        failure: row.get(14)?,
+        created_at: Wall(row.get(15)?),
+        published_at: row.get::<Option<i64>>(16)?.map(Wall),
+    })
+}
+
+impl ImportState {
+    const ALL: [Self; 7] = [
+        Self::Running,
+        Self::Stopped,
+        Self::Staged,
+        Self::Published,
+        Self::Clearing,
+        Self::Cancelled,
+        Self::Failed,
+    ];
+
+    /// As stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Staged => "staged",
+            Self::Published => "published",
+            Self::Clearing => "clearing",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl FromStr for ImportState {
+    type Err = DbError;
+    fn from_str(text: &str) -> Result<Self, DbError> {
+        let all = Self::ALL.into_iter();
+        all.clone()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| DbError::decode("import state"))
+    }
+}

@@ -1,0 +1,219 @@
+//! Imports: what they stage is seen all at once or not at all.
+
+use crate::admin::contacts;
+use crate::support::{Db, NOW, later, number, numbers};
+use paceline::store::{
+    ImportInto, ImportState, NewContact, NewImport, Staged, StagedContact, StagedReject, StoreError,
+};
+use paceline_core::campaign::TaskState;
+
+fn new_list() -> ImportInto {
+    ImportInto::NewList("file".into())
+}
+
+fn file(into: &ImportInto) -> NewImport<'_> {
+    NewImport {
+        into,
+        file_sha256: &[7; 32],
+        settings: "{}",
+        shape: "{}",
+    }
+}
+
+/// Rows of a file: `count` contacts from number `first` on, named so.
+fn staged(first: u32, count: u32, name: Option<&str>, attributes: &str) -> Staged {
+    let contact = |n| StagedContact {
+        number: number(n),
+        name: name.map(str::to_owned),
+        time_zone: None,
+        attributes: attributes.into(),
+    };
+    Staged {
+        contacts: (first..first + count).map(contact).collect(),
+        rows_read: u64::from(first + count),
+        repairs: "{}".into(),
+        ..Staged::default()
+    }
+}
+
+pub(crate) async fn an_import_is_seen_when_it_is_published_and_not_before(db: &Db) {
+    let campaign = db.campaign("c").await;
+    let (row, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
+    for first in [0, 2000] {
+        assert!(staging.stage(staged(first, 2500, None, "{}"), NOW).await.unwrap());
+    }
+    let list = row.list.unwrap();
+    let unseen = async || {
+        assert!(db.store.contact_lists(None, 10).await.unwrap().is_empty());
+        assert_eq!(db.store.count_contacts(list).await.unwrap(), 0);
+        assert!(
+            db.store
+                .contacts_with_number(&number(1), 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        let add = db.store.add_contacts(list, &contacts(1)).await;
+        assert!(matches!(add, Err(StoreError::NoList)));
+    };
+    unseen().await;
+    assert!(
+        !db.store.publish_import(row.id, NOW).await.unwrap(),
+        "not read to its end"
+    );
+    assert!(staging.finish(NOW).await.unwrap());
+    unseen().await;
+    assert!(db.store.publish_import(row.id, later(1)).await.unwrap());
+    assert!(!db.store.publish_import(row.id, later(2)).await.unwrap(), "once");
+    let row = db.store.import(row.id).await.unwrap().unwrap();
+    assert_eq!(
+        (row.state, row.imported, row.published_at),
+        (ImportState::Published, Some(4500), Some(later(1)))
+    );
+    let task = paceline::store::NewTaskContacts::List(list);
+    let task = campaign.task_with(TaskState::Running, NOW, task).await;
+    assert_eq!(db.store.task_progress(task.id).await.unwrap().ready, 4500);
+    let in_order = db.store.contacts(list, None, 4500).await.unwrap();
+    let in_order: Vec<_> = in_order.into_iter().map(|c| c.number).collect();
+    assert_eq!(in_order, numbers(4500), "in the order of the file");
+}
+
+pub(crate) async fn a_cancelled_import_leaves_nothing(db: &Db) {
+    let (row, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
+    staging.stage(staged(0, 2500, None, "{}"), NOW).await.unwrap();
+    assert!(db.store.clear_import(row.id, None).await.unwrap());
+    assert!(
+        !staging.stage(staged(2500, 10, None, "{}"), NOW).await.unwrap(),
+        "its worker stages nothing more"
+    );
+    let row = db.store.import(row.id).await.unwrap().unwrap();
+    assert_eq!((row.state, row.list), (ImportState::Cancelled, None));
+    for table in ["contacts", "contact_lists"] {
+        assert_eq!(
+            db.count(&format!("SELECT count(*) FROM {table}")).await,
+            0,
+            "{table}"
+        );
+    }
+    let (row, staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
+    drop(staging);
+    db.store.clear_import(row.id, Some("no good")).await.unwrap();
+    let row = db.store.import(row.id).await.unwrap().unwrap();
+    assert_eq!(
+        (row.state, row.failure.as_deref()),
+        (ImportState::Failed, Some("no good"))
+    );
+}
+
+pub(crate) async fn an_import_into_a_list_leaves_who_is_in_it_as_they_are(db: &Db) {
+    let (list, _) = db
+        .store
+        .create_contact_list("list", &contacts(100), NOW)
+        .await
+        .unwrap();
+    let into = ImportInto::List(list.id);
+    let (row, mut staging) = db.store.begin_import(&file(&into), NOW).await.unwrap();
+    staging
+        .stage(staged(50, 100, Some("new"), "{}"), NOW)
+        .await
+        .unwrap();
+    assert_eq!(db.store.count_contacts(list.id).await.unwrap(), 100);
+    // A number that is only staged can be added, as the import may come to nothing.
+    let added = [NewContact {
+        name: Some("added".into()),
+        ..contacts(150).pop().unwrap()
+    }];
+    assert_eq!(db.store.add_contacts(list.id, &added).await.unwrap(), 1);
+    assert!(staging.finish(NOW).await.unwrap());
+    assert!(db.store.publish_import(row.id, NOW).await.unwrap());
+    assert_eq!(db.store.count_contacts(list.id).await.unwrap(), 150);
+    let row = db.store.import(row.id).await.unwrap().unwrap();
+    assert_eq!((row.listed, row.imported), (50, Some(49)));
+    for (n, name) in [(99, Some("A. Example")), (100, Some("new")), (149, Some("added"))] {
+        let found = db.store.contacts_with_number(&number(n), 2).await.unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found.first().unwrap().name.as_deref(), name, "{n}");
+    }
+    let (row, mut staging) = db.store.begin_import(&file(&into), NOW).await.unwrap();
+    staging.stage(staged(140, 100, None, "{}"), NOW).await.unwrap();
+    db.store.clear_import(row.id, None).await.unwrap();
+    assert_eq!(db.store.count_contacts(list.id).await.unwrap(), 150);
+    assert_eq!(db.count("SELECT count(*) FROM contacts").await, 150);
+}
+
+pub(crate) async fn rows_of_one_number_become_one_contact(db: &Db) {
+    let (row, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
+    let mut rows = staged(0, 2, None, r#"{"a":"1"}"#);
+    rows.contacts
+        .extend(staged(0, 1, Some("first"), r#"{"a":"2","b":"2"}"#).contacts);
+    staging.stage(rows, NOW).await.unwrap();
+    let again = staged(0, 3, Some("later"), r#"{"b":"3","c":"3"}"#);
+    staging.stage(again, NOW).await.unwrap();
+    staging.finish(NOW).await.unwrap();
+    db.store.publish_import(row.id, NOW).await.unwrap();
+    let told: Vec<_> = db
+        .store
+        .contacts(row.list.unwrap(), None, 10)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|c| format!("{} {:?}", c.name.unwrap_or_default(), c.attributes))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            r#"first {"a": "1", "b": "2", "c": "3"}"#,
+            r#"later {"a": "1", "b": "3", "c": "3"}"#,
+            r#"later {"b": "3", "c": "3"}"#,
+        ]
+    );
+}
+
+pub(crate) async fn an_interrupted_import_goes_on_with_another_worker(db: &Db) {
+    let (row, mut first) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
+    let mut rows = staged(0, 100, None, "{}");
+    rows.rejects.push(StagedReject {
+        line: 7,
+        field: Some("Phone".into()),
+        reason: "empty".into(),
+    });
+    first.stage(rows, NOW).await.unwrap();
+    assert!(
+        db.store.resume_import(row.id, later(59)).await.unwrap().is_none(),
+        "it runs"
+    );
+    let (again, mut second) = db.store.resume_import(row.id, later(61)).await.unwrap().unwrap();
+    assert_eq!((again.rows_read, again.rejected), (100, 1));
+    assert!(!first.stage(staged(100, 10, None, "{}"), later(62)).await.unwrap());
+    assert!(
+        second
+            .stage(staged(100, 100, None, "{}"), later(62))
+            .await
+            .unwrap()
+    );
+    assert!(db.store.stop_import(row.id).await.unwrap());
+    assert!(
+        !second
+            .stage(staged(200, 10, None, "{}"), later(63))
+            .await
+            .unwrap()
+    );
+    let (_, third) = db.store.resume_import(row.id, later(64)).await.unwrap().unwrap();
+    assert!(third.finish(later(64)).await.unwrap());
+    let row = db.store.import(row.id).await.unwrap().unwrap();
+    assert_eq!((row.state, row.imported), (ImportState::Staged, Some(200)));
+    let rejects = db.store.import_rejects(row.id, None, 10).await.unwrap();
+    assert_eq!(rejects.len(), 1);
+    assert_eq!(
+        db.store.import_reasons(row.id).await.unwrap().get("empty"),
+        Some(&1)
+    );
+    assert!(
+        db.store
+            .import_rejects(row.id, Some(7), 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(db.store.imports(None, 10).await.unwrap(), [row]);
+}
