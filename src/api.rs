@@ -16,6 +16,7 @@ mod docs;
 mod extract;
 mod frame;
 mod health;
+mod imports;
 pub mod keys;
 mod limit;
 mod live;
@@ -67,6 +68,8 @@ pub struct ApiState {
     requests_per_second: u32,
     limiter: Arc<Limiter>,
     running: Arc<Semaphore>,
+    /// Imports that run, each with its file.
+    imports: Arc<Semaphore>,
     metrics: Metrics,
 }
 
@@ -99,6 +102,7 @@ impl ApiState {
             requests_per_second,
             limiter: Arc::new(Limiter::new(requests_per_second)),
             running: Arc::new(Semaphore::new(RUNNING_MAX)),
+            imports: Arc::new(Semaphore::new(imports::RUNNING_MAX)),
             metrics: metrics.clone(),
         }
     }
@@ -159,6 +163,15 @@ fn api(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(read(routes!(contacts::get)))
         .routes(read(routes!(contacts::why::why)))
         .routes(read(routes!(contacts::why::search)))
+        //
+        .routes(write(routes!(imports::create)))
+        .routes(read(routes!(imports::list)))
+        .routes(read(routes!(imports::get)))
+        .routes(read(routes!(imports::rejected)))
+        .routes(write(routes!(imports::stop)))
+        .routes(write(routes!(imports::resume)))
+        .routes(write(routes!(imports::publish)))
+        .routes(write(routes!(imports::cancel)))
         //
         .routes(read(routes!(attempts::list)))
         .routes(read(routes!(attempts::get)))

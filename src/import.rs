@@ -24,6 +24,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -148,6 +149,11 @@ impl Job {
     /// The import.
     pub fn row(&self) -> &ImportRow {
         &self.row
+    }
+
+    /// The longest staging transaction so far, in microseconds.
+    pub fn longest_us(&self) -> Arc<AtomicU64> {
+        self.staging.longest_us()
     }
 
     /// Reads the file to its end, or until `stop`, and tells `watch` what goes on. Publishing is not its business. Where the

@@ -165,7 +165,7 @@ pub(super) async fn lists(
 
 /// Create a contact list.
 ///
-/// With its first contacts, or empty. Larger lists are imported from a file with `paceline import`.
+/// With its first contacts, or empty. Larger lists are imported from a file, with POST /api/v1/imports or `paceline import`.
 #[utoipa::path(post, path = "/contact-lists", operation_id = "create_contact_list", tag = "contacts",
     request_body = CreateContactList, responses((status = 201, body = CreatedContactList)))]
 pub(super) async fn create_list(

@@ -5,7 +5,7 @@
 //! commit and telling the dialer of it; and so that a panic ends one request only.
 
 use super::problem::{Kind, Problem};
-use super::{ApiState, Caller, REQUEST_TIMEOUT};
+use super::{ApiState, Caller, REQUEST_TIMEOUT, imports};
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, Response};
@@ -37,6 +37,11 @@ async fn run(state: &ApiState, request: Request, next: Next) -> Response<Body> {
         return Problem::unavailable("Too many requests run at the moment. Try again in a second.", 1)
             .into_response();
     };
+    let limit = if imports::is_upload(&request) {
+        imports::UPLOAD_TIMEOUT
+    } else {
+        REQUEST_TIMEOUT
+    };
     let work = tokio::spawn(
         async move {
             let response = next.run(request).await;
@@ -45,7 +50,7 @@ async fn run(state: &ApiState, request: Request, next: Next) -> Response<Body> {
         }
         .in_current_span(),
     );
-    match tokio::time::timeout(REQUEST_TIMEOUT, work).await {
+    match tokio::time::timeout(limit, work).await {
         Ok(Ok(response)) => response,
         // Its message stays out of the log, as it may hold anything; the panic hook has told the place.
         Ok(Err(_)) => Problem::internal(anyhow::anyhow!("the handler panicked")).into_response(),

@@ -40,6 +40,7 @@ Every error is `application/problem+json` (RFC 9457) and says what to do next. A
         (name = "campaigns", description = "The settings of a program of calls: hours, trunks, timeouts, recording."),
         (name = "live", description = "What happens at this moment, and why nothing more is being dialed."),
         (name = "contacts", description = "People to call, in lists; and for each, why it was or was not dialed."),
+        (name = "imports", description = "Contact lists from CSV and Excel files: sent, watched, stopped, resumed, published at once."),
         (name = "attempts", description = "Every try to reach a number: its legs, its outcome, its recordings, the decisions before it."),
         (name = "agents", description = "Who talks with the contacts. Agents' phones are called once at log-in, and held."),
         (name = "trunks", description = "Ways out to the public network, as dial-string templates of a PBX."),

@@ -124,7 +124,7 @@ impl<'a> Checker<'a> {
             && let Some(n) = (0..width).find(nameless)
         {
             let reason = format!(
-                "a value in column {0}, which has no name in the header: name it, or leave it out (`--column ignore=#{0}`)",
+                "a value in column {0}, which has no name in the header: name it, or say that it is to be ignored",
                 n + 1
             );
             return Err((None, reason));

@@ -60,13 +60,13 @@ pub enum ImportError {
     /// No column can be the number.
     #[error(
         "no column is called `number`, `phone` or the like, and none has telephone numbers in most rows: say which it is \
-         (`--column number=HEADER`; in the API `column=number=HEADER`), or check that this is the right file"
+         (`--column number=HEADER`; in the API `number_column=HEADER`), or check that this is the right file"
     )]
     NoNumberColumn,
     /// One looks like it.
     #[error(
         "no column is called `number`, `phone` or the like. Column {column}, `{header}`, has telephone numbers: if they are \
-         the ones to call, say so (`--column number=#{column}`; in the API `column=number=#{column}`)"
+         the ones to call, say so (`--column number=#{column}`; in the API `number_column=#{column}`)"
     )]
     NumberColumnUnnamed {
         /// From 1.
@@ -85,7 +85,7 @@ pub enum ImportError {
     /// One would overwrite the other.
     #[error(
         "two columns are called `{header}`: rename one, or leave one out (`--column ignore=#{place}`; in the API \
-         `column=ignore=#{place}`)"
+         `ignore_columns=#{place}`)"
     )]
     TwoColumnsOfOneName {
         /// Their name.

@@ -189,13 +189,17 @@ impl Store {
 
     /// Deletes what an import has staged, bit by bit; whether it was in a state for that. With why, where it failed.
     pub async fn clear_import(&self, id: ImportId, failure: Option<&str>) -> Result<bool, StoreError> {
+        let clearing = self.begin_clearing(id, failure).await?;
+        self.finish_clearing(id).await?;
+        Ok(clearing)
+    }
+
+    /// Decides that what an import has staged goes; [`Store::finish_clearing`] does it.
+    pub async fn begin_clearing(&self, id: ImportId, failure: Option<&str>) -> Result<bool, StoreError> {
         let clear = "UPDATE imports SET state = 'clearing', worker = NULL, failure = $2 \
             WHERE id = $1 AND state IN ('running', 'stopped', 'staged')";
-        let cleared = self
-            .changes("cancel an import", clear, args![id.0, failure])
-            .await?;
-        self.finish_clearing(id).await?;
-        Ok(cleared)
+        self.changes("cancel an import", clear, args![id.0, failure])
+            .await
     }
 
     /// Goes on with what a crash has interrupted.
@@ -210,7 +214,8 @@ impl Store {
         Ok(())
     }
 
-    async fn finish_clearing(&self, id: ImportId) -> Result<(), StoreError> {
+    /// Deletes bit by bit what an import has staged that is being cleared; nothing where it is not.
+    pub async fn finish_clearing(&self, id: ImportId) -> Result<(), StoreError> {
         const DOING: &str = "delete what an import has staged";
         let Some(row) = self.import(id).await? else {
             return Ok(());

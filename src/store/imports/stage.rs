@@ -7,6 +7,8 @@ use crate::store::many::Many;
 use paceline_core::ids::{ContactListId, ImportId};
 use paceline_core::number::E164;
 use paceline_core::time::Wall;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -70,7 +72,7 @@ pub struct Staging {
     asked: Option<Instant>,
     busy: bool,
     since_checkpoint: u32,
-    longest: Duration,
+    longest_us: Arc<AtomicU64>,
 }
 
 /// With the list's number of rows it is one statement: a row whose number this import has staged already fills what that
@@ -108,7 +110,7 @@ impl Staging {
             asked: None,
             busy: false,
             since_checkpoint: 0,
-            longest: Duration::ZERO,
+            longest_us: Arc::default(),
         }
     }
 
@@ -122,9 +124,9 @@ impl Staging {
         self.rows
     }
 
-    /// The longest transaction so far.
-    pub fn longest(&self) -> Duration {
-        self.longest
+    /// The longest transaction so far, in microseconds.
+    pub fn longest_us(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.longest_us)
     }
 
     /// Stores rows with what is known of the import then, in one transaction; false where the import is not this
@@ -146,7 +148,8 @@ impl Staging {
                 });
             }
         };
-        self.longest = self.longest.max(took);
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.longest_us.fetch_max(took_us, Ordering::Relaxed);
         self.adapt(staged.contacts.len(), took);
         self.make_room(took).await?;
         Ok(ours)

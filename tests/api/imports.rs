@@ -1,0 +1,168 @@
+//! Contact files sent to the API.
+
+use super::harness::{Api, Reply};
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const FILE: &str = "\
+Customer,Mobile,City
+One,(202) 555-0123,Boston
+Two,202-555-01,
+Three,2025550123,Salem
+Four,1.2025550124E10,Lynn
+";
+
+async fn send(api: &Api, path: &str, file: impl Into<Body>) -> Reply {
+    let request = Request::builder()
+        .method("POST")
+        .uri(path)
+        .header("authorization", format!("Bearer {}", api.root))
+        .header("content-type", "text/csv");
+    api.send(request.body(file.into()).unwrap()).await
+}
+
+/// The import once it is in this state.
+async fn until(api: &Api, id: i64, state: &str) -> Value {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let import = api.get(&format!("/api/v1/imports/{id}")).await.expect(200);
+        if import["state"] == state {
+            return import;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "not {state}: {import}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_imported_and_every_row_accounted_for() {
+    let api = Api::new().await;
+    let begun = send(&api, "/api/v1/imports?list=spring", FILE).await.expect(202);
+    assert_eq!(begun["file"]["columns"]["number"]["header"], "Mobile");
+    let done = until(&api, 1, "published").await;
+    assert_eq!(
+        [
+            &done["rows"],
+            &done["imported"],
+            &done["duplicates"],
+            &done["rejected"],
+            &done["done_ratio"]
+        ],
+        [&json!(4), &json!(2), &json!(1), &json!(1), &json!(1.0)]
+    );
+    assert_eq!(
+        done["reasons"],
+        json!({"too short for its country (read as a number in US)": 1})
+    );
+    assert_eq!(
+        done["repairs"],
+        json!({"repaired: scientific notation written out, no digit was lost": 1})
+    );
+    let rejected = api.get("/api/v1/imports/1/rejected-rows").await.expect(200);
+    assert_eq!(rejected["items"][0]["line"], 3);
+    assert_eq!(rejected["items"][0]["field"], "Mobile");
+    assert!(!rejected.to_string().contains("555"), "{rejected}");
+    let list = done["contact_list_id"].as_i64().unwrap();
+    let contacts = api
+        .get(&format!("/api/v1/contact-lists/{list}/contacts"))
+        .await
+        .expect(200);
+    assert_eq!(contacts["items"].as_array().unwrap().len(), 2);
+    assert_eq!(contacts["items"][0]["attributes"], json!({"City": "Boston"}));
+    assert_eq!(api.get("/api/v1/imports").await.expect(200)["items"][0]["id"], 1);
+}
+
+#[tokio::test]
+async fn a_staged_import_is_seen_once_it_is_published_and_cancelled_leaves_nothing() {
+    let api = Api::new().await;
+    for _ in 0..2 {
+        send(&api, "/api/v1/imports?list=spring&stage=true", FILE)
+            .await
+            .expect(202);
+    }
+    until(&api, 1, "staged").await;
+    until(&api, 2, "staged").await;
+    let lists = api.get("/api/v1/contact-lists").await.expect(200);
+    assert_eq!(lists["items"], json!([]));
+    let conflict = api.post("/api/v1/imports/1/stop", Value::Null).await;
+    assert_eq!(conflict.problem(), (409, "conflict".into()));
+    for _ in 0..2 {
+        let published = api
+            .post("/api/v1/imports/1/publish", Value::Null)
+            .await
+            .expect(200);
+        assert_eq!(published["state"], "published");
+        api.post("/api/v1/imports/2/cancel", Value::Null)
+            .await
+            .expect(200);
+    }
+    let cancelled = until(&api, 2, "cancelled").await;
+    assert_eq!(cancelled["contact_list_id"], Value::Null);
+    let lists = api.get("/api/v1/contact-lists").await.expect(200);
+    assert_eq!(lists["items"].as_array().unwrap().len(), 1);
+    for (path, why) in [("1/cancel", 409), ("2/publish", 409), ("9/publish", 404)] {
+        let refused = api.post(&format!("/api/v1/imports/{path}"), Value::Null).await;
+        assert_eq!(refused.problem().0, why, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_contact_list_is_refused_with_the_reason() {
+    let api = Api::new().await;
+    for (query, file, says) in [
+        ("list=x", "%PDF-1.7", "the file is a PDF"),
+        ("list=x", "", "the file is empty"),
+        ("list=x", "One,2025550123\n", "should name the columns"),
+        (
+            "list=x&region=XX",
+            FILE,
+            "the default region cannot be used: unknown default region",
+        ),
+        ("list=x&encoding=klingon", FILE, "unknown encoding"),
+        ("list=x&number_column=Fax", FILE, "there is no column `Fax`"),
+    ] {
+        let refused = send(&api, &format!("/api/v1/imports?{query}"), file).await;
+        assert_eq!(refused.problem(), (422, "invalid".into()), "{query}");
+        assert!(refused.text.contains(says), "{says}: {}", refused.text);
+    }
+    for query in [
+        "",
+        "?list=",
+        "?list=x&contact_list_id=1",
+        "?contact_list_id=9",
+        "?list=x&name_column=",
+        "?lost=1",
+    ] {
+        let refused = send(&api, &format!("/api/v1/imports{query}"), FILE).await;
+        assert_eq!(refused.problem(), (400, "bad-parameter".into()), "{query}");
+    }
+    assert_eq!(api.get("/api/v1/imports").await.expect(200)["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_stopped_import_is_resumed_with_the_same_file_only() {
+    let api = Api::new().await;
+    let mut file = String::from("number\n");
+    for n in 0..40_000 {
+        file.push_str(&format!("+1202{}\n", 2_000_000 + n * 7));
+    }
+    send(&api, "/api/v1/imports?list=x", file.clone())
+        .await
+        .expect(202);
+    let stopped = api.post("/api/v1/imports/1/stop", Value::Null).await.expect(200);
+    assert_eq!(stopped["state"], "stopped");
+    let other = send(&api, "/api/v1/imports/1/resume", FILE).await;
+    assert_eq!(other.problem(), (422, "invalid".into()));
+    send(&api, "/api/v1/imports/1/resume", file.clone())
+        .await
+        .expect(202);
+    let done = until(&api, 1, "published").await;
+    assert_eq!(
+        (&done["rows"], &done["imported"]),
+        (&json!(40_000), &json!(40_000))
+    );
+    let again = send(&api, "/api/v1/imports/1/resume", file).await;
+    assert_eq!(again.problem(), (409, "conflict".into()));
+}
