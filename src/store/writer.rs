@@ -34,9 +34,9 @@ const QUEUE_SIZE: usize = 4096;
 /// Items in one transaction.
 const BATCH_SIZE_MAX: usize = 256;
 /// An attempt is written at once, but not sooner than this after the last commit: what comes meanwhile shares the next.
-const PREPARE_GAP: Duration = Duration::from_millis(40);
+const PREPARE_GAP: Duration = Duration::from_millis(100);
 /// Changes alone wait this long for company.
-const CHANGE_DELAY: Duration = Duration::from_millis(100);
+const CHANGE_DELAY: Duration = Duration::from_millis(200);
 /// An attempt not stored by then is answered [`Prepared::Failed`] and never stored.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Whether tasks are complete is asked this often, of those only that had a contact done.
