@@ -7,7 +7,7 @@
 use paceline::metrics::Metrics;
 use paceline::settings::CampaignSettings;
 use paceline::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Store, Writer};
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentState, Wants};
 use paceline_core::campaign::TaskState;
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::dial::{Extension, TrunkTemplate};
@@ -177,7 +177,7 @@ async fn call(bench: Arc<Bench>, lead: Lead, n: u64) {
         state,
         pbx: Some(PbxName::new("office")),
         leg: None,
-        paused: false,
+        wants: Wants::Calls,
         at: now(),
     };
     let new = NewAttempt {

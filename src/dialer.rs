@@ -215,7 +215,7 @@ impl Dialer {
                 template: face.agent_dial.clone(),
                 extension: agent.extension,
                 leg: agent.leg,
-                paused: agent.paused,
+                wants: agent.wants,
             });
         }
         let recovered = Recovered {

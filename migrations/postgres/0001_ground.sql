@@ -212,7 +212,7 @@ CREATE TABLE agents (
   state_at_ms  BIGINT  NOT NULL,
   campaign_id  BIGINT  REFERENCES campaigns (id), -- where logged in
   leg_id       UUID,                              -- the ringing or held leg
-  wants_pause  BOOLEAN NOT NULL DEFAULT FALSE,
+  wants        TEXT   NOT NULL DEFAULT 'calls' CONSTRAINT agent_wants CHECK (wants IN ('calls', 'pause', 'log_out')),
   CONSTRAINT extension_once_per_pbx UNIQUE (pbx, extension),
   CONSTRAINT campaign_iff_logged_in CHECK ((state = 'offline') = (campaign_id IS NULL))
 );

@@ -6,7 +6,7 @@ use super::control::AgentRefusal;
 use super::extract::{Id, Json, Query};
 use super::page::{Page, PageQuery, Window};
 use super::problem::{ApiResult, Problem};
-use super::words::{AgentStateWord, Utc, Word};
+use super::words::{AgentStateWord, Utc, WantsWord, Word};
 use super::{ApiState, Caller};
 use crate::store::{AgentRow, Deleted, NewAgent, StoreError};
 use axum::Json as Body;
@@ -43,9 +43,8 @@ pub(super) struct Agent {
     /// Where the agent is logged in; null where offline.
     #[schema(example = 1)]
     campaign_id: Option<i64>,
-    /// Whether the agent asked to take no calls after the present one.
-    #[schema(example = false)]
-    wants_pause: bool,
+    /// What the agent has asked for, once the present call is over.
+    wants: WantsWord,
 }
 
 impl Agent {
@@ -63,7 +62,7 @@ impl Agent {
             state: Word(now),
             state_since: Utc(since),
             campaign_id: campaign.or(row.campaign).map(|id| id.0),
-            wants_pause: row.wants_pause,
+            wants: Word(row.wants),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The core's words and times as the API writes them.
 
 use jiff::Timestamp;
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentState, Wants};
 use paceline_core::campaign::{CampaignState, Mode, TaskState};
 use paceline_core::gate::{GateReason, GateStage};
 use paceline_core::live::{CallPhase, Idle};
@@ -51,6 +51,7 @@ vocabulary! {
     Mode ModeWord Progressive
     Outcome OutcomeWord Answered
     TaskState TaskStateWord Running
+    Wants WantsWord Calls
 }
 
 /// A word in a body or query, with its schema.

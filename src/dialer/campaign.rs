@@ -4,7 +4,7 @@ use super::{Chain, Inner, Told, is_active};
 use crate::api::control::AgentRefusal;
 use crate::metrics::{CampaignMetrics, QueueMetrics, TrunkMetrics};
 use crate::pbx::Stamped;
-use crate::store::{DialCampaign, Leased};
+use crate::store::{DialCampaign, Leased, StoreError};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -25,6 +25,8 @@ use tracing::{error, warn};
 
 /// The live picture is drawn at most this often.
 const SHOW_EVERY: Duration = Duration::from_millis(250);
+const GIVE_BACK_RETRY_MIN: Duration = Duration::from_millis(100);
+const GIVE_BACK_RETRY_MAX: Duration = Duration::from_secs(10);
 /// Far enough away to stand for never.
 const NEVER: Duration = Duration::from_secs(86_400);
 
@@ -366,12 +368,17 @@ impl Task {
             self.hours.clone(),
             self.ring_timeout,
         );
-        let name = self.name.clone();
+        let (name, inputs) = (self.name.clone(), self.inputs.clone());
         self.asked.push(Box::pin(async move {
             match dialer.store.lease(id, &hours, margin, limit, dialer.clock.now().wall).await {
                 Ok(Leased { leads, next_due, .. }) => Input::Leads { leads, next_due },
                 Err(err) => {
                     warn!(campaign.name = %name, error = %Chain(&err), "no contacts could be leased for `{name}`; trying again");
+                    if let StoreError::Lease { in_doubt, .. } = err
+                        && !in_doubt.is_empty()
+                    {
+                        tokio::spawn(give_back(dialer, name, inputs, in_doubt));
+                    }
                     Input::RefillFailed
                 }
             }
@@ -379,12 +386,8 @@ impl Task {
     }
 
     fn give_back(&mut self, contacts: Vec<(TaskId, ContactId)>) {
-        let (dialer, name) = (self.dialer.clone(), self.name.clone());
-        tokio::spawn(async move {
-            if let Err(err) = dialer.store.give_back(&contacts, dialer.clock.now().wall).await {
-                warn!(campaign.name = %name, error = %Chain(&err), "{} contacts of `{name}` stay leased until the next start", contacts.len());
-            }
-        });
+        let (dialer, name, inputs) = (self.dialer.clone(), self.name.clone(), self.inputs.clone());
+        tokio::spawn(give_back(dialer, name, inputs, contacts));
     }
 
     fn draw(&mut self) {
@@ -410,4 +413,21 @@ impl Task {
         self.stale_shown = stale;
         self.show.send_replace(Arc::new(live));
     }
+}
+
+/// Gives contacts back, however long the store takes. Should we stop before, the next start does.
+async fn give_back(
+    dialer: Arc<Inner>,
+    name: String,
+    inputs: mpsc::Sender<Told>,
+    contacts: Vec<(TaskId, ContactId)>,
+) {
+    let mut delay = GIVE_BACK_RETRY_MIN;
+    while let Err(err) = dialer.store.give_back(&contacts, dialer.clock.now().wall).await {
+        warn!(campaign.name = %name, error = %Chain(&err), "{} contacts of `{name}` could not be given back; trying again", contacts.len());
+        tokio::time::sleep(delay).await;
+        delay = (delay * 2).min(GIVE_BACK_RETRY_MAX);
+    }
+    // A lease asked for meanwhile may have found nothing. A campaign that has stopped needs no telling.
+    let _ = inputs.send(Told::WorkAdded).await;
 }

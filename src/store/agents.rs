@@ -4,7 +4,7 @@ use super::Store;
 use super::db::{Row, args};
 use super::error::{DbError, Deleted, Stop, StoreError};
 use super::select::Select;
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentState, Wants};
 use paceline_core::dial::Extension;
 use paceline_core::ids::{AgentId, AgentLegId, CampaignId, PbxName};
 use paceline_core::time::Wall;
@@ -39,11 +39,11 @@ pub struct AgentRow {
     pub campaign: Option<CampaignId>,
     /// The ringing or held leg.
     pub leg: Option<AgentLegId>,
-    /// Whether the agent asked to take no calls after the present one.
-    pub wants_pause: bool,
+    /// What the agent has asked for, once the present call is over.
+    pub wants: Wants,
 }
 
-const COLUMNS: &str = "SELECT id, name, pbx, extension, state, state_at_ms, campaign_id, leg_id, wants_pause \
+const COLUMNS: &str = "SELECT id, name, pbx, extension, state, state_at_ms, campaign_id, leg_id, wants \
     FROM agents WHERE 1 = 1";
 
 impl Store {
@@ -70,7 +70,7 @@ impl Store {
             state_at: now,
             campaign: None,
             leg: None,
-            wants_pause: false,
+            wants: Wants::Calls,
         })
     }
 
@@ -139,6 +139,6 @@ fn agent(row: &Row) -> Result<AgentRow, DbError> {
         state_at: Wall(row.get(5)?),
         campaign: row.get::<Option<i64>>(6)?.map(CampaignId),
         leg: row.get::<Option<uuid::Uuid>>(7)?.map(AgentLegId),
-        wants_pause: row.get(8)?,
+        wants: row.word(8)?,
     })
 }

@@ -5,7 +5,7 @@ use super::db::{Arg, Dialect, Row, Tx, args};
 use super::error::{DbError, StoreError};
 use super::many::Many;
 use crate::settings::CampaignSettings;
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentState, Wants};
 use paceline_core::campaign::{CampaignState, TaskState, TrunkConfig};
 use paceline_core::dial::{Extension, TrunkTemplate};
 use paceline_core::ids::{
@@ -51,8 +51,8 @@ pub struct StoredAgent {
     pub extension: Extension,
     /// The held or ringing leg.
     pub leg: Option<AgentLegId>,
-    /// Whether the agent had asked to take no calls.
-    pub paused: bool,
+    /// What the agent had asked for.
+    pub wants: Wants,
     /// The state when last stored.
     pub state: AgentState,
 }
@@ -78,7 +78,7 @@ pub(super) const OPEN_ATTEMPTS: &str = "SELECT a.id, l.id, l.pbx, l.trunk_id, a.
         AND (n.created_at_ms, n.id) > (l.created_at_ms, l.id)) \
     ORDER BY a.id";
 
-pub(super) const LOGGED_IN: &str = "SELECT id, pbx, extension, leg_id, wants_pause, state FROM agents \
+pub(super) const LOGGED_IN: &str = "SELECT id, pbx, extension, leg_id, wants, state FROM agents \
     WHERE campaign_id = $1 AND campaign_id IS NOT NULL ORDER BY id";
 
 pub(super) const RUNNING: &str = "SELECT id FROM tasks WHERE campaign_id = $1 AND state = 'running'";
@@ -331,7 +331,7 @@ fn stored_agent(row: &Row) -> Result<StoredAgent, DbError> {
         pbx: PbxName::new(&row.get::<String>(1)?),
         extension: Extension::new(&row.get::<String>(2)?).map_err(|_| DbError::decode("extension"))?,
         leg: row.get::<Option<uuid::Uuid>>(3)?.map(AgentLegId),
-        paused: row.get(4)?,
+        wants: row.word(4)?,
         state: row.word(5)?,
     })
 }

@@ -1,7 +1,7 @@
 //! What can go wrong in the store, free of personal data: a database's own error may quote values, so only what is
 //! known to quote none is kept of it.
 
-use paceline_core::ids::CampaignId;
+use paceline_core::ids::{CampaignId, ContactId, TaskId};
 
 /// A failing operation of the store.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,8 @@ pub enum StoreError {
     Lease {
         /// Which.
         campaign: CampaignId,
+        /// Contacts that may be leased all the same, since the commit's end was not seen: to be given back.
+        in_doubt: Vec<(TaskId, ContactId)>,
         /// Why.
         #[source]
         source: DbError,

@@ -2,7 +2,7 @@
 //! number of contacts looked at, so that a list full of contacts that must wait neither starves nor blocks anybody.
 
 use super::Store;
-use super::db::{Arg, Dialect, Row, Tx, args};
+use super::db::{Arg, CommitError, Dialect, Row, Tx, args};
 use super::dial::COMPLETE_TASKS;
 use super::error::{DbError, StoreError};
 use super::many::Many;
@@ -151,7 +151,8 @@ impl Store {
         limit: usize,
         now: Wall,
     ) -> Result<Leased, StoreError> {
-        let lease = async {
+        let mut in_doubt = Vec::new();
+        let leasing = async {
             let mut tx = self.pools.begin().await?;
             let mut lease = Lease {
                 hours,
@@ -163,13 +164,20 @@ impl Store {
                 leased: Leased::default(),
             };
             lease.run(&mut tx, campaign).await?;
-            tx.commit().await?;
+            if let Err(error) = tx.commit().await {
+                if let CommitError::Unknown(_) = error {
+                    in_doubt.extend(lease.leased.leads.iter().map(|lead| (lead.task, lead.contact)));
+                }
+                return Err(DbError::from(error));
+            }
             self.count_decisions(&lease.decisions);
             Ok(lease.leased)
         };
-        lease
-            .await
-            .map_err(|source| StoreError::Lease { campaign, source })
+        leasing.await.map_err(|source| StoreError::Lease {
+            campaign,
+            in_doubt,
+            source,
+        })
     }
 
     /// Counts stored decisions in the metrics.

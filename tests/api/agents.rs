@@ -32,7 +32,7 @@ async fn an_agent_is_created_read_replaced_and_deleted() {
       "state": "offline",
       "state_since": "[now]",
       "campaign_id": null,
-      "wants_pause": false
+      "wants": "calls"
     }
     "#);
     let twin = json!({"name": "agent-4", "pbx": "office", "extension": "203"});
@@ -146,7 +146,7 @@ async fn an_agents_requests_reach_the_campaign() {
       "state": "ringing",
       "state_since": "2025-11-20T00:53:20.000Z",
       "campaign_id": 1,
-      "wants_pause": false
+      "wants": "calls"
     }
     "#);
     assert_snapshot!(api.post("/api/v1/agents/1/log-in", json!({"campaign_id": 1})).await, @r#"

@@ -3,7 +3,7 @@
 use crate::support::{Db, NOW, later, number, numbers};
 use paceline::settings::CampaignSettings;
 use paceline::store::{Deleted, NewAgent, NewApiKey, NewContact, NewTrunk, Role, StoreError};
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentState, Wants};
 use paceline_core::campaign::CampaignState;
 use paceline_core::command::Change;
 use paceline_core::dial::{Extension, TrunkTemplate};
@@ -182,7 +182,7 @@ pub(crate) async fn agents_are_changed_only_while_offline(db: &Db) {
         state,
         pbx: None,
         leg: None,
-        paused: false,
+        wants: Wants::Calls,
         at: NOW,
     };
     writer.change(campaign.id, state(AgentState::Ringing)).await;

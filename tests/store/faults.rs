@@ -3,7 +3,7 @@
 use crate::support::{Db, NOW, later, numbers, until};
 use paceline::metrics::Metrics;
 use paceline::store::{AttemptFilter, Store};
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentState, Wants};
 use paceline_core::command::Change;
 use paceline_core::gate::CallingHours;
 use paceline_core::input::Prepared;
@@ -34,7 +34,7 @@ async fn while_nothing_can_be_written_senders_wait_and_readers_do_not() {
                 state,
                 pbx: None,
                 leg: None,
-                paused: false,
+                wants: Wants::Calls,
                 at,
             };
             sender.change(id, change).await;

@@ -2,7 +2,7 @@
 
 use crate::support::{Db, NOW, RING, found, later, number, numbers};
 use paceline::store::{ContactState, NewContact, NewTaskContacts};
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentState, Wants};
 use paceline_core::campaign::TaskState;
 use paceline_core::command::Change;
 use paceline_core::gate::{CallingHours, CallingWindow, GateReason, GateStage, GateVerdict};
@@ -355,7 +355,7 @@ pub(crate) async fn recovery_tells_open_attempts_and_agents(db: &Db) {
             state: AgentState::OnCall,
             pbx: Some(pbx.clone()),
             leg: Some(held),
-            paused: true,
+            wants: Wants::LogOut,
             at: Wall(7),
         },
     ] {
@@ -379,7 +379,7 @@ pub(crate) async fn recovery_tells_open_attempts_and_agents(db: &Db) {
         (campaign.agent, &pbx, "c")
     );
     assert_eq!(
-        (agent.leg, agent.paused, agent.state),
-        (Some(held), true, AgentState::OnCall)
+        (agent.leg, agent.wants, agent.state),
+        (Some(held), Wants::LogOut, AgentState::OnCall)
     );
 }

@@ -2,7 +2,7 @@
 
 use crate::support::{Db, NOW, ended, found, later, number, numbers, until};
 use paceline::store::{AttemptFilter, ContactState, RecordingState};
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentState, Wants};
 use paceline_core::campaign::TaskState;
 use paceline_core::command::Change;
 use paceline_core::gate::{CallingHours, CallingWindow, GateReason, GateStage, GateVerdict};
@@ -185,7 +185,7 @@ pub(crate) async fn the_life_of_a_call_is_stored(db: &Db) {
         state,
         pbx: Some(PbxName::new("office")),
         leg: Some(agent_leg),
-        paused: false,
+        wants: Wants::Calls,
         at,
     };
     let early = Change::LegProgressed {
@@ -259,7 +259,7 @@ pub(crate) async fn the_life_of_a_call_is_stored(db: &Db) {
         state: AgentState::Offline,
         pbx: None,
         leg: None,
-        paused: false,
+        wants: Wants::Calls,
         at: later(40),
     };
     writer.change(campaign.id, gone).await;

@@ -77,12 +77,16 @@ pub(crate) enum Work {
     WrapUp { attempt: AttemptId, until: Mono },
 }
 
-/// What the agent wants once free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wants {
-    Calls,
-    Pause,
-    LogOut,
+words! {
+    /// What the agent wants once free.
+    Wants {
+        /// The next call.
+        Calls = "calls",
+        /// No calls.
+        Pause = "pause",
+        /// To go home.
+        LogOut = "log_out",
+    }
 }
 
 impl Phone {

@@ -1,6 +1,6 @@
 //! What an engine wants done. The shell carries it out and has no choices left.
 
-use crate::agent::AgentState;
+use crate::agent::{AgentState, Wants};
 use crate::ids::{AgentId, AgentLegId, AttemptId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use crate::input::Lead;
 use crate::outcome::Outcome;
@@ -117,8 +117,8 @@ pub enum Change {
         pbx: Option<PbxName>,
         /// The ringing or held leg, if any.
         leg: Option<AgentLegId>,
-        /// Whether the agent takes no calls once free.
-        paused: bool,
+        /// What the agent wants once free.
+        wants: Wants,
         /// When.
         at: Wall,
     },

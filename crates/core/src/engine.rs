@@ -317,6 +317,7 @@ impl Engine {
             }
             Input::RefillFailed => {
                 self.refill = Refill::From(now.mono + launches::STORE_TROUBLE_HOLD);
+                self.store_failed(now);
                 Ok(())
             }
             Input::Prepared { attempt, result } => self.prepared(now, attempt, result),

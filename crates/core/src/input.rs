@@ -1,5 +1,6 @@
 //! What an engine is told.
 
+use crate::agent::Wants;
 use crate::dial::{AgentTemplate, Extension};
 use crate::ids::{AgentId, AgentLegId, AttemptId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use crate::number::E164;
@@ -147,6 +148,6 @@ pub struct OpenAgent {
     pub extension: Extension,
     /// The held or ringing leg.
     pub leg: Option<AgentLegId>,
-    /// Whether the agent had asked to take no calls.
-    pub paused: bool,
+    /// What the agent had asked for.
+    pub wants: Wants,
 }

@@ -200,10 +200,15 @@ impl Legs {
         self.legs.keys().copied().collect()
     }
 
-    /// The link broke: what was to be sent is void.
-    pub(super) fn unlinked(&mut self) {
+    /// The link broke: what was to be sent is void. Of what was to be handed on, ends are kept, since they are said only
+    /// once; the snapshot to come tells the rest. How many events were dropped.
+    pub(super) fn unlinked(&mut self) -> u64 {
         self.out.asks.clear();
-        self.out.events.clear();
+        let before = self.out.events.len();
+        self.out
+            .events
+            .retain(|event| matches!(event, PbxEvent::Ended { .. } | PbxEvent::AgentEnded { .. }));
+        (before - self.out.events.len()) as u64
     }
 
     fn hang_up(&mut self, side: Side, leg: Uuid) {

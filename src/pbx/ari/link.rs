@@ -19,6 +19,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_tungstenite::tungstenite::Message;
 use tracing::{info, warn};
@@ -185,7 +186,8 @@ impl Driver {
         self.ports.stats.losses.fetch_add(1, Relaxed);
         warn!(pbx.name = %name, cause = lost.source().map(tracing::field::display),
               "lost the link to switch `{name}`: {lost}; calls there go on, none are launched until it is back");
-        self.legs.unlinked();
+        let dropped = self.legs.unlinked();
+        self.ports.stats.dropped.fetch_add(dropped, Relaxed);
         self.tell_lost().await?;
         Ok(lost.replaced())
     }
@@ -223,14 +225,16 @@ impl Driver {
 
     fn answer_unlinked(&mut self, command: Option<PbxCommand>) -> Result<(), Stopped> {
         self.legs.command_unlinked(command.ok_or(Stopped)?);
-        for event in self.legs.out.events.drain(..) {
-            let stamped = Stamped {
-                event,
-                read_at: Instant::now(),
-            };
-            if self.ports.events.try_send(stamped).is_err() {
-                // The snapshot to come tells the same.
-                self.ports.stats.dropped.fetch_add(1, Relaxed);
+        let read_at = Instant::now();
+        while let Some(event) = self.legs.out.events.pop_front() {
+            match self.ports.events.try_send(Stamped { event, read_at }) {
+                Ok(()) => {}
+                Err(TrySendError::Closed(_)) => return Err(Stopped),
+                Err(TrySendError::Full(Stamped { event, .. })) => {
+                    // One answer a command, so no more than the engines have legs.
+                    self.legs.out.events.push_front(event);
+                    break;
+                }
             }
         }
         Ok(())

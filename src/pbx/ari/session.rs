@@ -238,12 +238,12 @@ impl<'a> Session<'a> {
         {
             self.write(Message::text(frame))?;
         }
-        for event in self.legs.out.events.drain(..) {
+        while let Some(event) = self.legs.out.events.pop_front() {
             match self.ports.events.try_send(Stamped { event, read_at }) {
                 Ok(()) => {}
                 Err(TrySendError::Closed(_)) => return Err(End::Stopped),
-                Err(TrySendError::Full(_)) => {
-                    self.ports.stats.dropped.fetch_add(1, Relaxed);
+                Err(TrySendError::Full(Stamped { event, .. })) => {
+                    self.legs.out.events.push_front(event);
                     return Err(End::Lost(Lost::Congested));
                 }
             }

@@ -115,9 +115,9 @@ static UPDATE_LEGS: Many = Many::new(
 
 static UPDATE_AGENTS: Many = Many::new(
     7,
-    "WITH v(id, state, state_at_ms, pbx, leg_id, campaign_id, wants_pause) AS (VALUES {rows}) \
+    "WITH v(id, state, state_at_ms, pbx, leg_id, campaign_id, wants) AS (VALUES {rows}) \
      UPDATE agents SET state = v.state, state_at_ms = v.state_at_ms, pbx = coalesce(v.pbx, agents.pbx), \
-       leg_id = v.leg_id, campaign_id = v.campaign_id, wants_pause = v.wants_pause \
+       leg_id = v.leg_id, campaign_id = v.campaign_id, wants = v.wants \
      FROM v WHERE agents.id = v.id",
 );
 
@@ -406,7 +406,7 @@ async fn update_agents(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError> {
             change.pbx.map(|pbx| pbx.as_str()),
             change.leg.map(|leg| leg.0),
             campaign,
-            change.paused,
+            change.wants.as_str(),
         ]);
     }
     UPDATE_AGENTS.run(tx, &rows).await?;

@@ -1,7 +1,7 @@
 //! What one transaction will write: queued entries, and the same merged row by row. Pure.
 
 use super::claim::Claim;
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentState, Wants};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId};
@@ -74,7 +74,7 @@ pub(super) struct AgentChange<'a> {
     pub(super) state: AgentState,
     pub(super) pbx: Option<&'a PbxName>,
     pub(super) leg: Option<AgentLegId>,
-    pub(super) paused: bool,
+    pub(super) wants: Wants,
     pub(super) at: Wall,
 }
 
@@ -162,7 +162,7 @@ impl<'a> Batch<'a> {
                 state,
                 pbx,
                 leg,
-                paused,
+                wants,
                 at,
             } => {
                 let change = AgentChange {
@@ -170,7 +170,7 @@ impl<'a> Batch<'a> {
                     state: *state,
                     pbx: pbx.as_ref(),
                     leg: *leg,
-                    paused: *paused,
+                    wants: *wants,
                     at: *at,
                 };
                 self.agents.insert(*agent, change);

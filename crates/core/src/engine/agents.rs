@@ -122,7 +122,7 @@ impl Engine {
     }
 
     /// An agent who wants to go home and has nothing left to do goes.
-    fn leave_if_due(&mut self, now: Now, id: AgentId) {
+    pub(super) fn leave_if_due(&mut self, now: Now, id: AgentId) {
         let Some(agent) = self.agents.get(&id) else { return };
         if agent.wants != Wants::LogOut || !matches!(agent.work, Work::Idle { .. }) {
             return;
@@ -138,7 +138,7 @@ impl Engine {
                     state,
                     pbx: None,
                     leg: None,
-                    paused: false,
+                    wants: Wants::Calls,
                     at: now.wall,
                 });
             }
@@ -374,7 +374,7 @@ impl Engine {
     }
 
     /// The one place where an agent changes: keeps timers and the time of the last change true, and stores what is
-    /// needed after a crash (the leg, the pause) when that changed.
+    /// needed after a crash (the leg, what the agent asked for) when that changed.
     fn change_agent(&mut self, now: Now, id: AgentId, change: impl FnOnce(&mut Agent)) {
         let Some(agent) = self.agents.get_mut(&id) else {
             return;
@@ -397,7 +397,7 @@ impl Engine {
             state: agent.state(),
             pbx: Some(agent.pbx.clone()),
             leg: after.0,
-            paused: agent.wants != Wants::Calls,
+            wants: agent.wants,
             at: now.wall,
         });
         self.rearm(deadline, deadline_after, Timer::Agent(id));

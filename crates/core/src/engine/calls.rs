@@ -1,6 +1,6 @@
 //! How an attempt moves: from dialed to answered, connected, ended.
 
-use super::{ASK_AGAIN, Engine, EngineError, SILENCE_MARGIN, Timer, launches};
+use super::{ASK_AGAIN, Engine, EngineError, SILENCE_MARGIN, Timer};
 use crate::agent::{Phone, Work};
 use crate::call::{Call, CallState, Why};
 use crate::command::Change;
@@ -38,8 +38,7 @@ impl Engine {
             }
             Prepared::Refused => self.forget(now, attempt),
             Prepared::Failed => {
-                self.hold_until = now.mono + launches::STORE_TROUBLE_HOLD;
-                self.timers.insert((self.hold_until, Timer::Launch));
+                self.store_failed(now);
                 self.forget(now, attempt);
             }
         }

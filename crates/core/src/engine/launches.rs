@@ -103,6 +103,12 @@ impl Engine {
         });
     }
 
+    /// Gives the store a moment.
+    pub(super) fn store_failed(&mut self, now: Now) {
+        self.hold_until = now.mono + STORE_TROUBLE_HOLD;
+        self.timers.insert((self.hold_until, Timer::Launch));
+    }
+
     pub(super) fn leads_arrived(&mut self, now: Now, leads: Vec<Lead>, next_due: Option<Wall>) {
         // With some, there may be more at once; with none, when the next is due.
         self.refill = Refill::From(if leads.is_empty() {
@@ -156,11 +162,12 @@ impl Engine {
                 .any(|a| !self.config.trunks.iter().any(|t| t.pbx == a.pbx)),
             Idle::NoTrunk,
         );
+        let trouble = self.hold_until > now.mono;
+        blocked(trouble, Idle::StoreTrouble);
         blocked(
-            !ready.is_empty() && self.hopper.is_empty() && self.refill != Refill::Asked,
+            !trouble && !ready.is_empty() && self.hopper.is_empty() && self.refill != Refill::Asked,
             Idle::NoContacts,
         );
-        blocked(self.hold_until > now.mono, Idle::StoreTrouble);
         why
     }
 }

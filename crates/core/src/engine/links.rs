@@ -2,7 +2,7 @@
 //! missing. Until a switch is resynchronised nothing is launched there.
 
 use super::{ASK_AGAIN, Engine, SILENCE_MARGIN, Timer};
-use crate::agent::{Agent, Phone, Wants, Work};
+use crate::agent::{Agent, Phone, Work};
 use crate::call::{Call, CallState, Why};
 use crate::command::Change;
 use crate::ids::{AgentId, AttemptId, PbxName};
@@ -78,7 +78,7 @@ impl Engine {
                 extension: open.extension,
                 phone,
                 work: Work::Idle { since: now.mono },
-                wants: if open.paused { Wants::Pause } else { Wants::Calls },
+                wants: open.wants,
                 since: now.wall,
             };
             self.rearm(None, agent.deadline(), Timer::Agent(open.agent));
@@ -149,8 +149,8 @@ impl Engine {
             .filter(|a| a.pbx == pbx)
             .map(|a| a.id)
             .collect();
-        for id in agents {
-            self.resynchronise_agent(now, id, snapshot);
+        for id in &agents {
+            self.resynchronise_agent(now, *id, snapshot);
         }
         let calls: Vec<AttemptId> = self
             .calls
@@ -160,6 +160,10 @@ impl Engine {
             .collect();
         for attempt in calls {
             self.resynchronise_call(now, attempt, snapshot);
+        }
+        // Who asked to go home during a call that a former run did not see the end of.
+        for id in agents {
+            self.leave_if_due(now, id);
         }
     }
 

@@ -2,7 +2,7 @@
 //! engine panic, strand a call or an agent, or give one agent two calls.
 
 use super::*;
-use crate::agent::AgentState;
+use crate::agent::{AgentState, Wants};
 use crate::campaign::{Mode, RecordingPolicy, TrunkConfig};
 use crate::command::Change;
 use crate::dial::{AgentTemplate, Extension, TrunkTemplate};
@@ -473,7 +473,7 @@ fn open_agent(n: i64) -> OpenAgent {
         template: AgentTemplate::new("PJSIP/{extension}").unwrap(),
         extension: Extension::new(&format!("agent-{n}")).unwrap(),
         leg: Some(AgentLegId(uuid::Uuid::from_u128(3000 + n as u128))),
-        paused: false,
+        wants: Wants::Calls,
     }
 }
 
@@ -548,6 +548,42 @@ fn after_a_crash_a_ringing_call_gets_a_free_agent_or_is_taken_back() {
         .filter(|c| matches!(c, PbxCommand::HangUp { .. }))
         .collect();
     assert_eq!(hung_up.len(), 1);
+}
+
+#[test]
+fn who_asked_to_go_home_during_a_call_goes_after_it_though_we_crashed_meanwhile() {
+    let connected = Some((Wall(1_800_000_000_000), AgentId(1)));
+    let leaving = |n| OpenAgent {
+        wants: Wants::LogOut,
+        ..open_agent(n)
+    };
+    let mut rig = Rig::from(
+        config(),
+        Recovered {
+            attempts: vec![open_attempt(1, connected, connected.map(|c| c.0))],
+            agents: vec![leaving(1), leaving(2)],
+        },
+    );
+    let mut channels = BTreeMap::new();
+    for (leg, bridge) in [(3001, 3001), (3002, 3002), (2001, 3001)] {
+        let up = ChannelState {
+            phase: ChannelPhase::Up,
+            bridge: Some(AgentLegId(uuid::Uuid::from_u128(bridge))),
+            in_our_app: true,
+        };
+        channels.insert(uuid::Uuid::from_u128(leg), up);
+    }
+    rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
+    let let_go = |n: u128| PbxCommand::HangUpAgent {
+        leg: AgentLegId(uuid::Uuid::from_u128(3000 + n)),
+    };
+    assert_eq!(rig.commands().collect::<Vec<_>>(), [&let_go(2)], "the other talks");
+    rig.event(PbxEvent::Ended {
+        leg: LegId(uuid::Uuid::from_u128(2001)),
+        end: LegEnd::default(),
+    });
+    rig.wait(Duration::from_secs(5));
+    assert!(rig.commands().any(|c| *c == let_go(1)), "wrap-up is over");
 }
 
 #[test]
@@ -948,7 +984,7 @@ impl Hunt {
             template: a.template.clone(),
             extension: a.extension.clone(),
             leg: a.phone.leg(),
-            paused: a.wants != crate::agent::Wants::Calls,
+            wants: a.wants,
         });
         let agents = agents.collect();
         self.prepares.clear();

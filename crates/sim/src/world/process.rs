@@ -84,7 +84,7 @@ impl World {
                     template: agent_template()?,
                     extension: person.extension.clone(),
                     leg: row.leg,
-                    paused: row.paused,
+                    wants: row.wants,
                 });
             }
         }

@@ -1,7 +1,7 @@
 //! A model of the store, just as strict about the order of things as the real one: leases with one holder per number,
 //! attempts that are stored before they are dialed, one outcome each, and what a new run finds.
 
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentState, Wants};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, ContactId, LegId, PbxName, TaskId};
 use paceline_core::input::{Lead, OpenAttempt};
@@ -66,7 +66,7 @@ pub(crate) struct Attempt {
 pub(crate) struct AgentRow {
     pub(crate) state: AgentState,
     pub(crate) leg: Option<AgentLegId>,
-    pub(crate) paused: bool,
+    pub(crate) wants: Wants,
 }
 
 /// What the second asking of the gate says.
@@ -236,13 +236,13 @@ impl Store {
                 agent,
                 state,
                 leg,
-                paused,
+                wants,
                 ..
             } => {
                 if state == AgentState::Offline {
                     self.agents.remove(&agent);
                 } else {
-                    self.agents.insert(agent, AgentRow { state, leg, paused });
+                    self.agents.insert(agent, AgentRow { state, leg, wants });
                 }
                 Ok(())
             }

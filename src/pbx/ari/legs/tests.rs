@@ -516,3 +516,28 @@ fn a_hang_up_asked_for_before_the_first_link_is_done_or_said_to_be_late() {
         [PbxEvent::AgentEnded { leg, end }] if *leg == gone && end.by == EndedBy::Vanished
     ));
 }
+
+#[test]
+fn an_end_that_could_not_be_handed_on_is_said_after_the_gap() {
+    let mut script = Script::new();
+    let (over, ringing) = (script.call("PJSIP/100@a").0, script.call("PJSIP/101@a").0);
+    for leg in [over, ringing] {
+        script.dial(leg, DialStatus::Begun);
+        script.dial(leg, DialStatus::Ringing);
+    }
+    script.dial(over, DialStatus::Failed);
+    let busy = Cause {
+        q850: Some(17),
+        sip: Some(486),
+    };
+    script.event(&Event::Destroyed {
+        channel: over.to_string().into(),
+        cause: busy,
+    });
+    assert_eq!(script.legs.unlinked(), 2, "signs of life are in the snapshot to come");
+    let said = script.said();
+    assert!(
+        matches!(said.as_slice(), [PbxEvent::Ended { leg, end }] if leg.0 == over && end.q850 == Some(17)),
+        "{said:?}"
+    );
+}
