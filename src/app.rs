@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::config::{Config, PbxKind};
 use crate::dialer::{Dialer, StartError, Switch};
 use crate::metrics::Metrics;
+use crate::numbers;
 use crate::pbx;
 use crate::store::{Store, StoreError};
 use axum::Router;
@@ -62,6 +63,7 @@ impl App {
     /// Opens the store, takes over what the last run left open, attaches to the switches, and serves the API.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, AppError> {
         let metrics = Metrics::new();
+        tokio::task::spawn_blocking(numbers::load_plans);
         let shown = config.store.shown.clone();
         let store = Store::open(config.store.url.expose_secret(), &metrics).await;
         let store = store.map_err(|source| AppError::Store { shown, source })?;

@@ -143,8 +143,12 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
     telemetry::init(cli.common.log_json || config.log_json, level, screen)?;
     // One thread: an event passes through four tasks, and waking another thread for each costs more than all else. SQLite
     // has threads of its own.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("cannot start the runtime")?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    // The demo's clock may run faster than the wall's.
+    if matches!(cli.command, Command::Serve { .. }) {
+        runtime.on_thread_park(crate::rest::between_wakings());
+    }
+    let runtime = runtime.enable_all().build().context("cannot start the runtime")?;
     match cli.command {
         Command::Config(_) | Command::Pace | Command::Simulate(_) => Ok(()),
         Command::Demo(args) => runtime.block_on(demo::run(args, screen)),

@@ -348,7 +348,7 @@ impl Dialer {
             name: name.clone(),
             kind: face.kind,
             connected: face.stats.connected.load(Ordering::Acquire),
-            version: None,
+            version: face.stats.version(),
             agent_dial: face.agent_dial.clone(),
         };
         self.0.switches.iter().map(status).collect()

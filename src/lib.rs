@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod numbers;
 pub mod pace;
 pub mod pbx;
+pub mod rest;
 pub mod settings;
 pub mod simulate;
 pub mod store;

@@ -5,6 +5,7 @@
 //! with all that lives on the switch. The first event of every driver is one of these two.
 
 use paceline_core::pbx::{PbxCommand, PbxEvent};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::mpsc;
 
@@ -53,4 +54,20 @@ pub struct LinkStats {
     pub dropped: std::sync::atomic::AtomicU64,
     /// Commands that the switch refused or did not answer in time.
     pub commands_failed: std::sync::atomic::AtomicU64,
+    /// The switch's own version when last connected: `22.10.0`.
+    version: Mutex<Option<String>>,
+}
+
+impl LinkStats {
+    /// The switch's own version when last connected, where it tells: `22.10.0`.
+    pub fn version(&self) -> Option<String> {
+        self.version
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_version(&self, version: &str) {
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Some(version.to_owned());
+    }
 }

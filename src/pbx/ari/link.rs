@@ -169,6 +169,7 @@ impl Driver {
         info!(pbx.name = %name, pbx.version = %self.version, over_socket, channels = survey.found.len(),
               "linked to switch `{name}`, Asterisk {}", self.version);
         self.ports.stats.connects.fetch_add(1, Relaxed);
+        self.ports.stats.set_version(&self.version);
         self.repair(&config.app, &survey, recordings);
         let snapshot = PbxEvent::Resynchronised(survey.snapshot);
         self.tell(snapshot).await?;

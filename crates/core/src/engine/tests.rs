@@ -577,7 +577,11 @@ fn who_asked_to_go_home_during_a_call_goes_after_it_though_we_crashed_meanwhile(
     let let_go = |n: u128| PbxCommand::HangUpAgent {
         leg: AgentLegId(uuid::Uuid::from_u128(3000 + n)),
     };
-    assert_eq!(rig.commands().collect::<Vec<_>>(), [&let_go(2)], "the other talks");
+    assert_eq!(
+        rig.commands().collect::<Vec<_>>(),
+        [&let_go(2)],
+        "the other talks"
+    );
     rig.event(PbxEvent::Ended {
         leg: LegId(uuid::Uuid::from_u128(2001)),
         end: LegEnd::default(),

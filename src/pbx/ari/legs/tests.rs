@@ -534,7 +534,11 @@ fn an_end_that_could_not_be_handed_on_is_said_after_the_gap() {
         channel: over.to_string().into(),
         cause: busy,
     });
-    assert_eq!(script.legs.unlinked(), 2, "signs of life are in the snapshot to come");
+    assert_eq!(
+        script.legs.unlinked(),
+        2,
+        "signs of life are in the snapshot to come"
+    );
     let said = script.said();
     assert!(
         matches!(said.as_slice(), [PbxEvent::Ended { leg, end }] if leg.0 == over && end.q850 == Some(17)),
