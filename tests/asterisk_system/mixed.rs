@@ -94,7 +94,12 @@ pub(crate) async fn check_outcomes(system: &System, task: i64, numbers: &[String
 
 async fn mixed(version: Version, dial: &str) {
     let count = if full() { 500 } else { 60 };
-    let agents = if full() { 50 } else { 12 };
+    // A call through the dialplan costs the switch twice as much, and it shares two cores with carrier and phones.
+    let agents = match (full(), dial.starts_with("Local/")) {
+        (true, false) => 50,
+        (true, true) => 20,
+        (false, _) => 12,
+    };
     let system = System::start(&LabOptions {
         version,
         agents,
@@ -102,7 +107,7 @@ async fn mixed(version: Version, dial: &str) {
     })
     .await;
     // The pause tells one callee from the next in what an agent hears.
-    let campaign = system.campaign("mixed", dial, json!({"wrap_up_ms": 1700})).await;
+    let campaign = system.campaign("mixed", dial, json!({"wrap_up_ms": 2500})).await;
     let ids = system.agents(campaign, 1, agents).await;
     system.wait_for_agents(campaign, ids.len()).await;
     let hang_up = system.agents_hang_up_after(campaign, Duration::from_secs(2));
@@ -127,12 +132,8 @@ async fn mixed(version: Version, dial: &str) {
     );
     let heard = system.lab.phones.media_report();
     let expected = calls.iter().filter(|c| c.answered && long(&c.number)).count() as u64;
-    // A spell begins after 1.5 s of silence, which two conversations of one agent may lack.
-    let spells_min = if dial.starts_with("Local/") {
-        expected / 2
-    } else {
-        expected * 8 / 10
-    };
+    // A spell begins after 1.5 s of silence, which two conversations of one agent may seldom lack.
+    let spells_min = expected * 9 / 10;
     assert!(
         heard.spells >= spells_min,
         "agents heard {} conversations of {expected}: {heard:?}",
@@ -143,7 +144,9 @@ async fn mixed(version: Version, dial: &str) {
         "agents who heard nobody: {heard:?}"
     );
     println!(
-        "{count} contacts on Asterisk {version:?} over `{dial}`: {answered} answered, all outcomes as played"
+        "{count} contacts on Asterisk {version:?} over `{dial}`: {answered} answered, all outcomes as played; agents heard {} \
+         of {expected} conversations begin",
+        heard.spells
     );
     system.finish(&ids).await;
 }

@@ -1,5 +1,6 @@
 //! A lab, a Paceline process beside it, and a client of its API.
 
+use jiff::Timestamp;
 use paceline_lab::{Lab, LabOptions};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -44,6 +45,9 @@ pub(crate) struct Attempt {
     pub(crate) outcome: Option<String>,
     pub(crate) agent: Option<i64>,
     pub(crate) connected: bool,
+    pub(crate) created_at: Timestamp,
+    /// Far in the future while it is open.
+    pub(crate) ended_at: Timestamp,
 }
 
 impl System {
@@ -305,6 +309,8 @@ impl System {
                 outcome: item["outcome"].as_str().map(str::to_owned),
                 agent: item["agent_id"].as_i64(),
                 connected: !item["connected_at"].is_null(),
+                created_at: timestamp(&item["created_at"]).expect("a time"),
+                ended_at: timestamp(&item["ended_at"]).unwrap_or(Timestamp::MAX),
             };
             all.entry(attempt.number.clone()).or_default().push(attempt);
         }
@@ -459,4 +465,8 @@ impl Api {
             }
         }
     }
+}
+
+fn timestamp(value: &Value) -> Option<Timestamp> {
+    value.as_str()?.parse().ok()
 }

@@ -134,6 +134,10 @@ pub(super) const SIDE_VARIABLE: &str = "PACELINE_SIDE";
 /// The variable of an agent's leg that tells which recording was last begun in its bridge.
 pub(super) const RECORDING_VARIABLE: &str = "PACELINE_RECORDING";
 
+/// What the two halves of a `Local` channel speak to each other. Left alone, 22 takes the widest codec it has, 192 kHz: every
+/// call is resampled at both ends, and from an agent's second call on the agent hears nothing (measured, 22.10).
+const LOCAL_FORMATS: &str = "ulaw,alaw";
+
 pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
     let mut path = String::with_capacity(256);
     let _ = write!(path, "channels/{}?endpoint=", place.leg);
@@ -145,7 +149,11 @@ pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
             Some((head, _)) if head.contains('/') => path.push('n'),
             _ => path.push_str("%2Fn"),
         }
-        let _ = write!(path, "&otherChannelId={}", far_half(place.leg));
+        let _ = write!(
+            path,
+            "&otherChannelId={}&formats={LOCAL_FORMATS}",
+            far_half(place.leg)
+        );
     }
     path.push_str("&app=");
     escape(&mut path, app);

@@ -21,8 +21,9 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use tracing::warn;
 
-/// Longest silence: every ping is answered at once by a switch that lives.
-const SILENCE_MAX: Duration = Duration::from_millis(4500);
+/// Longest silence. A switch that lives answers every ping; one that is short of CPU may take seconds, and to let go of it
+/// would lose the ends of calls besides.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(250);
 /// Frames and commands handled before other tasks get their turn.

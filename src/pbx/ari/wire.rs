@@ -18,7 +18,7 @@ pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Longest wait for a connection, and for any reply. A request without a reply is not assumed to have failed: the link
 /// is dropped and the switch's state read.
-pub(super) const REPLY_WAIT_MAX: Duration = Duration::from_secs(5);
+pub(super) const REPLY_WAIT_MAX: Duration = Duration::from_secs(10);
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
 /// Asterisk drops idle connections after 15 s, and a request sent at that moment would be lost.
 const HTTP_IDLE_MAX: Duration = Duration::from_secs(5);
