@@ -23,7 +23,7 @@ pub(crate) struct Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallState {
     /// Being stored; nothing is dialed. `wanted` is false once nobody needs it any more.
-    Preparing { agent: AgentId, wanted: bool },
+    Preparing { agent: Option<AgentId>, wanted: bool },
     /// Dialed or adopted. Past `silent_at` the switch must have told us its end; we ask.
     Dialing { agent: Option<AgentId>, silent_at: Mono },
     /// As `Dialing`, with a sign of life.
@@ -66,10 +66,9 @@ pub(crate) enum Why {
 impl CallState {
     pub(crate) fn agent(&self) -> Option<AgentId> {
         match *self {
+            CallState::Connecting { agent, .. } | CallState::Connected { agent, .. } => Some(agent),
             CallState::Preparing { agent, .. }
-            | CallState::Connecting { agent, .. }
-            | CallState::Connected { agent, .. } => Some(agent),
-            CallState::Dialing { agent, .. }
+            | CallState::Dialing { agent, .. }
             | CallState::Ringing { agent, .. }
             | CallState::Ending { agent, .. } => agent,
             CallState::Waiting { .. } => None,

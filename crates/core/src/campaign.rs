@@ -3,7 +3,10 @@
 use crate::dial::TrunkTemplate;
 use crate::gate::CallingHours;
 use crate::ids::{CampaignId, PbxName, TrunkId};
+use crate::pacing::rules::AbandonRule;
+use crate::pacing::{PacingMode, PacingSettings};
 use crate::words::words;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -12,6 +15,10 @@ words! {
     Mode {
         /// A call is launched only for an agent who is free and is kept for it.
         Progressive = "progressive",
+        /// As many calls as the abandon rules allow are launched ahead of free agents; an answer gets whoever is free.
+        Predictive = "predictive",
+        /// A fixed number of calls for each free agent, while the abandon rules allow.
+        Power = "power",
     }
 }
 
@@ -52,6 +59,10 @@ pub struct CampaignConfig {
     pub id: CampaignId,
     /// How calls are launched.
     pub mode: Mode,
+    /// In mode `power`: calls in flight for each free agent.
+    pub power_ratio: f64,
+    /// The abandon rules kept in the modes `predictive` and `power`, all at once.
+    pub abandon_rules: Vec<AbandonRule>,
     /// How long a callee's phone rings before the switch gives up.
     pub ring_timeout: Duration,
     /// How long an agent's phone rings at log-in.
@@ -72,6 +83,23 @@ pub struct CampaignConfig {
     pub recording: Option<RecordingPolicy>,
     /// Ready contacts held ahead, at most.
     pub hopper_size_max: usize,
+}
+
+impl CampaignConfig {
+    /// What the pacing controller needs of it.
+    pub(crate) fn pacing(&self) -> PacingSettings {
+        PacingSettings {
+            mode: match self.mode {
+                Mode::Progressive => PacingMode::Progressive,
+                Mode::Predictive => PacingMode::Predictive,
+                Mode::Power => PacingMode::Power(self.power_ratio),
+            },
+            rules: self.abandon_rules.clone(),
+            connect_limit: self.connect_limit,
+            ring_timeout: self.ring_timeout,
+            zone: TimeZone::get(&self.hours.time_zone).unwrap_or(TimeZone::UTC),
+        }
+    }
 }
 
 /// One way out to the public network.

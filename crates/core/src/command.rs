@@ -1,9 +1,10 @@
 //! What an engine wants done. The shell carries it out and has no choices left.
 
 use crate::agent::{AgentState, Wants};
-use crate::ids::{AgentId, AgentLegId, AttemptId, ContactId, LegId, PbxName, TaskId, TrunkId};
+use crate::ids::{AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use crate::input::Lead;
 use crate::outcome::Outcome;
+use crate::pacing::{Learnt, PacingReport};
 use crate::pbx::{LegEnd, PbxCommand, Progress, RecordingName};
 use crate::time::Wall;
 use std::time::Duration;
@@ -28,6 +29,13 @@ pub enum Command {
     Prepare(NewAttempt),
     /// Store a change. Batched and in order; nothing is fed back.
     Store(Change),
+    /// Show and keep how many calls it was decided to launch on a switch, and why. Nothing is fed back.
+    Paced {
+        /// On which.
+        pbx: PbxName,
+        /// What was decided.
+        report: Box<PacingReport>,
+    },
     /// Tell a switch.
     Pbx {
         /// Which.
@@ -119,6 +127,17 @@ pub enum Change {
         leg: Option<AgentLegId>,
         /// What the agent wants once free.
         wants: Wants,
+        /// When.
+        at: Wall,
+    },
+    /// What pacing has learnt of how calls on a switch go, in place of what was stored before.
+    Learnt {
+        /// For which campaign.
+        campaign: CampaignId,
+        /// On which switch.
+        pbx: PbxName,
+        /// What.
+        learnt: Box<Learnt>,
         /// When.
         at: Wall,
     },

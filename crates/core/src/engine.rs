@@ -3,7 +3,7 @@
 //! In: [`Input`]s and the time. Out: [`Command`]s, and when to wake it. Knows no database, no socket, no clock. Whatever
 //! comes late, twice, out of order or not at all, it strands no call and no agent, and gives no agent two calls.
 //! Start at [`Engine::handle`]. Calls move in `engine/calls.rs`, agents in `engine/agents.rs`, links and crashes in
-//! `engine/links.rs`, launches and the hopper in `engine/launches.rs`.
+//! `engine/links.rs`, launches and the hopper in `engine/launches.rs`, pacing ahead of agents in `engine/pace.rs`.
 
 use crate::agent::{Agent, Work};
 use crate::call::{Call, CallState};
@@ -23,6 +23,7 @@ mod agents;
 mod calls;
 mod launches;
 mod links;
+mod pace;
 
 /// A hang-up that is not confirmed is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
@@ -53,6 +54,7 @@ pub struct Engine {
     timers: BTreeSet<(Mono, Timer)>,
     commands: VecDeque<Command>,
     counts: Counts,
+    pacing: pace::Pacing,
 }
 
 /// What the engine counts of its inputs and results.
@@ -104,7 +106,7 @@ pub enum EngineError {
 impl Engine {
     /// An engine that launches nothing until told [`Input::SetActive`], and touches nothing on a switch until that
     /// switch is resynchronised. `seed` decides its ids.
-    pub fn new(config: CampaignConfig, seed: u64, recovered: crate::input::Recovered, now: Now) -> Self {
+    pub fn new(config: CampaignConfig, seed: u64, mut recovered: crate::input::Recovered, now: Now) -> Self {
         let mut engine = Self {
             config,
             rng: ChaCha8Rng::seed_from_u64(seed),
@@ -123,6 +125,7 @@ impl Engine {
             timers: BTreeSet::new(),
             commands: VecDeque::new(),
             counts: Counts::default(),
+            pacing: pace::Pacing::new(recovered.learnt.drain(..), now),
         };
         engine.adopt(now, recovered);
         engine
@@ -131,6 +134,7 @@ impl Engine {
     /// Takes new settings. Calls that are up keep what they were launched with.
     pub fn configure(&mut self, now: Now, config: CampaignConfig) {
         self.config = config;
+        self.configure_pacing();
         self.move_on(now);
     }
 
@@ -167,6 +171,7 @@ impl Engine {
     /// Whoever became free serves those who wait before anybody else is called.
     fn move_on(&mut self, now: Now) {
         self.serve_waiting(now);
+        self.tell_pacers(now);
         self.launch(now);
     }
 
@@ -204,6 +209,7 @@ impl Engine {
                 attempt: agent.work.attempt(),
             });
         }
+        live.pacing = self.live_pacing();
         live.idle = self.idle(now);
         live
     }
@@ -331,6 +337,7 @@ impl Engine {
 
     fn drain(&mut self, now: Now) {
         self.draining = true;
+        self.keep_learnt(now);
         self.return_hopper(|_| true);
         self.take_back_where(now, |_| true);
         let agents: Vec<AgentId> = self.agents.keys().copied().collect();

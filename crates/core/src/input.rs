@@ -4,6 +4,7 @@ use crate::agent::Wants;
 use crate::dial::{AgentTemplate, Extension};
 use crate::ids::{AgentId, AgentLegId, AttemptId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use crate::number::E164;
+use crate::pacing::Learnt;
 use crate::pbx::PbxEvent;
 use crate::time::Wall;
 
@@ -112,6 +113,8 @@ pub struct Recovered {
     pub attempts: Vec<OpenAttempt>,
     /// Agents that were not offline.
     pub agents: Vec<OpenAgent>,
+    /// What pacing had learnt on each switch.
+    pub learnt: Vec<(PbxName, Learnt)>,
 }
 
 /// An attempt that a former run left open.

@@ -2,6 +2,7 @@
 
 use crate::agent::AgentState;
 use crate::ids::{AgentId, AgentLegId, AttemptId, PbxName};
+use crate::pacing::PacingReport;
 use crate::time::Wall;
 use crate::words::words;
 use serde::Serialize;
@@ -48,7 +49,7 @@ words! {
 }
 
 /// One campaign at this moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LiveCampaign {
     /// Whether it may launch.
     pub active: bool,
@@ -60,8 +61,21 @@ pub struct LiveCampaign {
     pub agents: Vec<LiveAgent>,
     /// Contacts in the hopper.
     pub hopper: usize,
+    /// The latest pacing decision on each switch, where calls are launched ahead of agents.
+    pub pacing: Vec<LivePacing>,
     /// Why nothing more is being launched, most important first; empty while launching.
     pub idle: Vec<Idle>,
+}
+
+/// A pacing decision.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LivePacing {
+    /// On which switch.
+    pub pbx: PbxName,
+    /// When.
+    pub at_ms: Wall,
+    /// What, and why.
+    pub report: PacingReport,
 }
 
 /// One agent at this moment.

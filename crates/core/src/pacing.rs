@@ -106,6 +106,8 @@ pub struct Pacer {
     tables_at: f64,
     /// Something has happened since the tables were made.
     news: bool,
+    /// Something has happened since somebody asked.
+    lesson: bool,
     probed_at: f64,
     pace: Pace,
 }
@@ -155,6 +157,7 @@ impl Pacer {
             tables,
             tables_at: f64::NEG_INFINITY,
             news: false,
+            lesson: false,
             probed_at: f64::NEG_INFINITY,
             pace: Pace {
                 answers: 0.0,
@@ -176,6 +179,11 @@ impl Pacer {
         self.tables_at = f64::NEG_INFINITY;
     }
 
+    /// Whether anything has happened since this was last asked, so that what was learnt is worth keeping again.
+    pub fn take_lesson(&mut self) -> bool {
+        std::mem::take(&mut self.lesson)
+    }
+
     /// What was learnt so far.
     pub fn learnt(&self) -> Learnt {
         self.learner.learnt(self.budget.learnt())
@@ -188,7 +196,7 @@ impl Pacer {
 
     /// An agent has come, gone, or changed state.
     pub fn agent(&mut self, at: Mono, agent: AgentKey, step: AgentStep) {
-        self.news = true;
+        (self.news, self.lesson) = (true, true);
         observe::agent(&mut self.book, &mut self.learner, secs(at), agent, step);
     }
 
@@ -202,7 +210,7 @@ impl Pacer {
     /// Something has happened to a call.
     pub fn call(&mut self, now: Now, call: CallKey, step: CallStep) {
         let at = secs(now.mono);
-        self.news = true;
+        (self.news, self.lesson) = (true, true);
         let step = match step {
             CallStep::Dialing { answer_probability } => CallStep::Dialing {
                 answer_probability: answer_probability.map(|p| self.odds(p)),
@@ -341,7 +349,7 @@ impl Pacer {
         let answer_probability = fresh.last();
         let allowance = self.budget.allowance(wall, pace);
         let (allowed, rule) = match &allowance {
-            Some(allowance) => (allowance.risk_max, Some(allowance.rule.to_owned())),
+            Some(allowance) => (allowance.risk_max, Some(allowance.rule.clone())),
             None => (1.0, None),
         };
         let learning = self.learner.calls_ended < CALLS_SEEN_MIN;
@@ -407,9 +415,9 @@ impl Pacer {
             risk_max,
             expected_abandon_ratio: weighted(&arrivals.steps(), &crowd.full(1)),
             rule,
-            budget_left: allowance.map_or(0.0, |a| a.left),
-            live: allowance.map_or(0.0, |a| a.live),
-            abandoned: allowance.map_or(0.0, |a| a.abandoned),
+            budget_left: allowance.as_ref().map_or(0.0, |a| a.left),
+            live: allowance.as_ref().map_or(0.0, |a| a.live),
+            abandoned: allowance.as_ref().map_or(0.0, |a| a.abandoned),
             agents: u32::try_from(scene.seats).unwrap_or(u32::MAX),
             agents_free: u32::try_from(scene.free).unwrap_or(u32::MAX),
             in_flight: u32::try_from(scene.in_flight).unwrap_or(u32::MAX),

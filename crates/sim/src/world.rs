@@ -9,12 +9,13 @@
 
 use crate::random::{ChaCha8Rng, stream};
 use crate::switch::SimSwitch;
-use paceline_core::campaign::{CampaignConfig, Mode, RecordingPolicy, TrunkConfig};
+use paceline_core::campaign::{CampaignConfig, RecordingPolicy, TrunkConfig};
 use paceline_core::dial::{AgentTemplate, Extension, TrunkTemplate};
 use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, AgentLegId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
+use paceline_core::pacing::rules::AbandonRule;
 use paceline_core::time::{Mono, Now, Wall};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -402,7 +403,9 @@ fn campaign_config(options: &WorldOptions, n: usize, switches: &[Switch]) -> Cam
     });
     CampaignConfig {
         id: CampaignId(n as i64 + 1),
-        mode: Mode::Progressive,
+        mode: options.mode,
+        power_ratio: 1.5,
+        abandon_rules: vec![AbandonRule::daily(0.03, Duration::from_secs(2))],
         ring_timeout: options.ring_timeout,
         agent_ring_timeout: Duration::from_secs(20),
         call_duration_max: options.call_duration_max,

@@ -131,6 +131,7 @@ impl Engine {
             Phone::Gone { .. } => {
                 let deadline = agent.deadline();
                 self.rearm(deadline, None, Timer::Agent(id));
+                self.pace_agent(id, AgentState::Offline, false);
                 self.agents.remove(&id);
                 let state = AgentState::Offline;
                 self.store(Change::Agent {
@@ -380,6 +381,7 @@ impl Engine {
             return;
         };
         let kept = |a: &Agent| (a.phone.leg(), a.wants);
+        let leaving = |a: &Agent| a.wants != Wants::Calls;
         let (state, deadline, stored) = (agent.state(), agent.deadline(), kept(agent));
         if let Some(since) = agent.free_since() {
             self.free.remove(&(since, id));
@@ -392,6 +394,7 @@ impl Engine {
             agent.since = now.wall;
         }
         let (after, deadline_after) = (kept(agent), agent.deadline());
+        let (state_after, leaving) = (agent.state(), leaving(agent));
         let stored_again = (after != stored).then(|| Change::Agent {
             agent: id,
             state: agent.state(),
@@ -401,6 +404,9 @@ impl Engine {
             at: now.wall,
         });
         self.rearm(deadline, deadline_after, Timer::Agent(id));
+        if state_after != state || after.1 != stored.1 {
+            self.pace_agent(id, state_after, leaving);
+        }
         if let Some(change) = stored_again {
             self.store(change);
         }

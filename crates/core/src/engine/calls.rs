@@ -45,7 +45,7 @@ impl Engine {
         Ok(())
     }
 
-    fn dial(&mut self, now: Now, attempt: AttemptId, agent: AgentId) {
+    fn dial(&mut self, now: Now, attempt: AttemptId, agent: Option<AgentId>) {
         let silent_at = now.mono + self.config.ring_timeout + SILENCE_MARGIN;
         let Some(call) = self.calls.get(&attempt) else {
             return;
@@ -68,13 +68,7 @@ impl Engine {
         };
         let pbx = call.pbx.clone();
         self.counts.launched += 1;
-        self.set_call(
-            attempt,
-            CallState::Dialing {
-                agent: Some(agent),
-                silent_at,
-            },
-        );
+        self.set_call(attempt, CallState::Dialing { agent, silent_at });
         self.tell(&pbx, command);
     }
 
@@ -329,17 +323,17 @@ impl Engine {
         };
         let pbx = call.pbx.clone();
         match call.state {
-            CallState::Preparing { agent, wanted: true } => match self.replacement(now, agent, attempt, &pbx)
-            {
-                Some(other) => self.set_call(
-                    attempt,
-                    CallState::Preparing {
-                        agent: other,
-                        wanted: true,
-                    },
-                ),
-                None => self.set_call(attempt, CallState::Preparing { agent, wanted: false }),
-            },
+            CallState::Preparing {
+                agent: Some(agent),
+                wanted: true,
+            } => {
+                let other = self.replacement(now, agent, attempt, &pbx);
+                let state = CallState::Preparing {
+                    agent: other.or(Some(agent)),
+                    wanted: other.is_some(),
+                };
+                self.set_call(attempt, state);
+            }
             CallState::Dialing {
                 agent: Some(agent),
                 silent_at,
@@ -371,7 +365,7 @@ impl Engine {
                 self.free_agent(now, agent, attempt);
             }
             CallState::Connected { .. } => self.end(now, attempt, Why::AgentLost),
-            CallState::Preparing { wanted: false, .. }
+            CallState::Preparing { .. }
             | CallState::Dialing { agent: None, .. }
             | CallState::Ringing { agent: None, .. }
             | CallState::Waiting { .. }
@@ -429,11 +423,9 @@ impl Engine {
         let agent = match state {
             CallState::Connecting { agent, .. } | CallState::Connected { agent, .. } => Some(agent),
             CallState::Ending { agent, .. } => agent,
-            CallState::Preparing { agent, .. } => {
-                self.free_agent(now, agent, attempt);
-                None
-            }
-            CallState::Dialing { agent, .. } | CallState::Ringing { agent, .. } => {
+            CallState::Preparing { agent, .. }
+            | CallState::Dialing { agent, .. }
+            | CallState::Ringing { agent, .. } => {
                 if let Some(agent) = agent {
                     self.free_agent(now, agent, attempt);
                 }
@@ -500,6 +492,7 @@ impl Engine {
         let Some(call) = self.calls.get(&attempt) else {
             return;
         };
+        let answered = end.answered;
         let made = call.lead.attempts_made.saturating_add(1);
         let retry_at =
             retry::next_attempt(outcome, made, call.lead.retries_max).map(|delay| now.wall.plus(delay));
@@ -513,7 +506,9 @@ impl Engine {
             at: now.wall,
             retry_at,
         };
+        let state = call.state;
         *self.counts.outcomes.entry(outcome).or_default() += 1;
+        self.pace_ended(attempt, state, outcome, answered);
         self.store(change);
         self.forget(now, attempt);
     }
@@ -541,6 +536,7 @@ impl Engine {
             return;
         };
         let before = std::mem::replace(&mut call.state, state);
+        self.pace_call(attempt, before, state);
         if matches!(state, CallState::Waiting { .. }) {
             self.waiting.insert(attempt);
         } else {

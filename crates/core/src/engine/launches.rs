@@ -1,11 +1,12 @@
-//! When to launch, and the hopper that feeds it. Progressive: one call for each agent who is free, kept for it.
+//! When to launch, and the hopper that feeds it. Progressive: one call for each agent who is free, kept for it. The other
+//! modes launch ahead of free agents (`engine/pace.rs`), and an answer gets whoever has been free longest.
 
 use super::{Engine, Refill, Timer};
 use crate::agent::Work;
 use crate::call::{Call, CallState};
 use crate::campaign::Mode;
 use crate::command::{Command, NewAttempt};
-use crate::ids::{AgentId, AttemptId, LegId};
+use crate::ids::{AgentId, AttemptId, LegId, PbxName, TrunkId};
 use crate::input::Lead;
 use crate::live::Idle;
 use crate::time::{Now, Wall};
@@ -20,6 +21,10 @@ const REFILL_EVERY_MAX: Duration = Duration::from_secs(30);
 const REFILL_EVERY_MIN: Duration = Duration::from_millis(200);
 /// The hopper holds at least this many, so that one agent's calls need no query each.
 const HOPPER_SIZE_MIN: usize = 10;
+/// Contacts in the hopper for each agent.
+const HOPPER_PER_AGENT: usize = 2;
+/// The same where calls are launched ahead: as many as a burst may take before the store has answered.
+const HOPPER_PER_AGENT_AHEAD: usize = 6;
 
 impl Engine {
     /// Launches what may be launched, and asks for more contacts when the hopper runs low.
@@ -33,6 +38,7 @@ impl Engine {
                         }
                     }
                 }
+                Mode::Predictive | Mode::Power => self.pace(now),
             }
         }
         self.refill(now);
@@ -47,17 +53,29 @@ impl Engine {
             return true;
         };
         let (pbx, trunk) = (agent.pbx.clone(), trunk.id);
-        let Some(lead) = self.hopper.pop_front() else {
-            return false;
-        };
+        match self.launch_over(now, pbx, trunk, Some(id)) {
+            Some(attempt) => {
+                self.set_work(now, id, Work::Reserved { attempt });
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Launches one call, for the agent who is kept for it if there is one. None once the hopper is empty.
+    pub(super) fn launch_over(
+        &mut self,
+        now: Now,
+        pbx: PbxName,
+        trunk: TrunkId,
+        agent: Option<AgentId>,
+    ) -> Option<AttemptId> {
+        let lead = self.hopper.pop_front()?;
         let unix_ms = u64::try_from(now.wall.0).unwrap_or(0);
         let random = self.rng.random();
         let attempt = AttemptId(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid());
         let leg = LegId(uuid::Builder::from_random_bytes(self.rng.random()).into_uuid());
-        let state = CallState::Preparing {
-            agent: id,
-            wanted: true,
-        };
+        let state = CallState::Preparing { agent, wanted: true };
         self.legs.insert(leg, attempt);
         self.calls.insert(
             attempt,
@@ -70,7 +88,6 @@ impl Engine {
                 state,
             },
         );
-        self.set_work(now, id, Work::Reserved { attempt });
         self.commands.push_back(Command::Prepare(NewAttempt {
             attempt,
             leg,
@@ -80,7 +97,7 @@ impl Engine {
             created_at: now.wall,
             ring_timeout: self.config.ring_timeout,
         }));
-        true
+        Some(attempt)
     }
 
     fn refill(&mut self, now: Now) {
@@ -88,8 +105,12 @@ impl Engine {
         if !self.active || self.draining || self.agents.is_empty() {
             return;
         }
-        let target =
-            (self.agents.len() * 2).clamp(HOPPER_SIZE_MIN, self.config.hopper_size_max.max(HOPPER_SIZE_MIN));
+        let per_agent = match self.config.mode {
+            Mode::Progressive => HOPPER_PER_AGENT,
+            Mode::Predictive | Mode::Power => HOPPER_PER_AGENT_AHEAD,
+        };
+        let most = self.config.hopper_size_max.max(HOPPER_SIZE_MIN);
+        let target = (self.agents.len() * per_agent).clamp(HOPPER_SIZE_MIN, most);
         if self.hopper.len() > target / 2 {
             return;
         }
@@ -151,7 +172,10 @@ impl Engine {
         blocked(self.draining, Idle::Draining);
         blocked(!self.active, Idle::NotActive);
         blocked(self.agents.is_empty(), Idle::NoAgents);
-        blocked(!self.agents.is_empty() && ready.is_empty(), Idle::NoFreeAgent);
+        blocked(
+            !self.agents.is_empty() && ready.is_empty() && self.config.mode == Mode::Progressive,
+            Idle::NoFreeAgent,
+        );
         blocked(
             ready.iter().any(|a| !self.links_up.contains(&a.pbx)),
             Idle::PbxDown,

@@ -82,7 +82,9 @@ impl Engine {
                 since: now.wall,
             };
             self.rearm(None, agent.deadline(), Timer::Agent(open.agent));
+            let state = agent.state();
             self.agents.insert(open.agent, agent);
+            self.pace_agent(open.agent, state, open.paused);
         }
         for open in recovered.attempts {
             let silent_at = now.mono + self.config.ring_timeout + SILENCE_MARGIN;
@@ -131,6 +133,7 @@ impl Engine {
                     state,
                 },
             );
+            self.pace_call(attempt, state, state);
         }
     }
 
@@ -314,6 +317,9 @@ impl Engine {
         let Some((pbx, state)) = self.calls.get(&attempt).map(|c| (c.pbx.clone(), c.state)) else {
             return;
         };
+        if self.is_paced_ahead(&pbx) {
+            return;
+        }
         let Some(agent) = self.longest_free(&pbx) else {
             return self.end(now, attempt, Why::TakenBack);
         };

@@ -10,6 +10,7 @@ use crate::gate::CallingHours;
 use crate::ids::{CampaignId, ContactId, TaskId, TrunkId};
 use crate::input::{AgentRequest, OpenAgent, OpenAttempt, Prepared, Recovered};
 use crate::number::E164;
+use crate::pacing::rules::AbandonRule;
 use crate::pbx::{
     ChannelPhase, ChannelState, ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent, Progress, Snapshot,
 };
@@ -20,10 +21,16 @@ fn pbx() -> PbxName {
     PbxName::new("main")
 }
 
+fn config_of(mode: Mode) -> CampaignConfig {
+    CampaignConfig { mode, ..config() }
+}
+
 fn config() -> CampaignConfig {
     CampaignConfig {
         id: CampaignId(1),
         mode: Mode::Progressive,
+        power_ratio: 1.5,
+        abandon_rules: vec![AbandonRule::daily(0.03, Duration::from_secs(2))],
         ring_timeout: Duration::from_secs(25),
         agent_ring_timeout: Duration::from_secs(20),
         call_duration_max: Duration::from_secs(3600),
@@ -73,10 +80,6 @@ struct Rig {
 }
 
 impl Rig {
-    fn new() -> Self {
-        Self::from(config(), Recovered::default())
-    }
-
     fn from(config: CampaignConfig, recovered: Recovered) -> Self {
         let now = Now {
             mono: Mono(Duration::from_secs(1)),
@@ -94,7 +97,11 @@ impl Rig {
 
     /// Active, linked, with `agents` held and ready.
     fn at_work(agents: i64) -> Self {
-        let mut rig = Self::new();
+        Self::at_work_in(Mode::Progressive, agents)
+    }
+
+    fn at_work_in(mode: Mode, agents: i64) -> Self {
+        let mut rig = Self::from(config_of(mode), Recovered::default());
         rig.tell(Input::SetActive(true));
         rig.event(PbxEvent::Resynchronised(Snapshot::default()));
         for n in 1..=agents {
@@ -179,7 +186,7 @@ impl Rig {
                     };
                     self.engine.handle(self.now, input).unwrap();
                 }
-                Command::Return { .. } | Command::Store(_) | Command::Pbx { .. } => {}
+                Command::Return { .. } | Command::Store(_) | Command::Paced { .. } | Command::Pbx { .. } => {}
             }
             self.engine.check().unwrap();
         }
@@ -275,6 +282,61 @@ fn progressive_launches_one_call_for_each_free_agent_and_no_more() {
     assert_eq!(rig.outcomes(), [Outcome::Busy]);
     rig.ask(1, AgentRequest::Ready);
     assert_eq!(rig.legs().len(), 4);
+}
+
+#[test]
+fn an_answer_to_a_call_launched_ahead_gets_whoever_is_free_or_is_abandoned_and_counted() {
+    let mut rig = Rig::at_work_in(Mode::Power, 2);
+    rig.wait(Duration::from_secs(1));
+    let legs = rig.legs();
+    assert_eq!(legs.len(), 3, "one and a half calls for each of two agents");
+    for leg in &legs {
+        rig.event(PbxEvent::Answered { leg: *leg });
+    }
+    let connects: Vec<LegId> = rig
+        .commands()
+        .filter_map(|c| match c {
+            PbxCommand::Connect { leg, .. } => Some(*leg),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(connects, legs[..2], "the longest waiting first");
+    for (n, leg) in connects.into_iter().enumerate() {
+        let agent_leg = rig.agent_leg(n as i64 + 1);
+        rig.event(PbxEvent::Connected { leg, agent_leg });
+    }
+    rig.wait(Duration::from_millis(2_100));
+    rig.event(PbxEvent::Ended {
+        leg: legs[2],
+        end: end(EndedBy::Us, true),
+    });
+    assert_eq!(rig.outcomes(), [Outcome::Abandoned]);
+    let report = rig.engine.live(rig.now).pacing[0].report.clone();
+    assert_eq!((report.live, report.abandoned), (3.0, 1.0), "{report}");
+}
+
+#[test]
+fn what_pacing_learnt_is_kept_and_taken_up_again() {
+    let mut rig = Rig::at_work_in(Mode::Predictive, 3);
+    rig.wait(Duration::from_secs(70));
+    let learnt = rig.said.iter().rev().find_map(|command| match command {
+        Command::Store(Change::Learnt { pbx, learnt, .. }) => Some((pbx.clone(), (**learnt).clone())),
+        _ => None,
+    });
+    let (on, learnt) = learnt.unwrap();
+    assert!(learnt.dialing.iter().any(|bin| bin.exposure > 0.0));
+    let recovered = Recovered {
+        learnt: vec![(on, learnt.clone())],
+        ..Recovered::default()
+    };
+    let mut again = Rig::from(config_of(Mode::Predictive), recovered);
+    again.log_in(1);
+    again.tell(Input::Drain);
+    let kept = again.said.iter().find_map(|command| match command {
+        Command::Store(Change::Learnt { learnt, .. }) => Some((**learnt).clone()),
+        _ => None,
+    });
+    assert_eq!(kept.map(|l| l.dialing), Some(learnt.dialing));
 }
 
 #[test]
@@ -490,6 +552,7 @@ fn after_a_crash_a_conversation_goes_on_with_the_agent_whose_bridge_it_is_in() {
         Recovered {
             attempts,
             agents: vec![open_agent(1), open_agent(2), open_agent(3)],
+            ..Recovered::default()
         },
     );
     let mut channels = BTreeMap::new();
@@ -521,6 +584,7 @@ fn after_a_crash_a_ringing_call_gets_a_free_agent_or_is_taken_back() {
         Recovered {
             attempts,
             agents: vec![open_agent(1)],
+            ..Recovered::default()
         },
     );
     let own = AgentLegId(uuid::Uuid::from_u128(3001));
@@ -753,11 +817,13 @@ struct Hunt {
     ended: BTreeMap<AttemptId, u32>,
     read: usize,
     crashes: u64,
+    mode: Mode,
+    learnt: BTreeMap<PbxName, crate::pacing::Learnt>,
 }
 
 impl Hunt {
-    fn new() -> Self {
-        let mut rig = Rig::new();
+    fn new(mode: Mode) -> Self {
+        let mut rig = Rig::from(config_of(mode), Recovered::default());
         rig.store_answers = false;
         Self {
             rig,
@@ -770,6 +836,8 @@ impl Hunt {
             ended: BTreeMap::new(),
             read: 0,
             crashes: 0,
+            mode,
+            learnt: BTreeMap::new(),
         }
     }
 
@@ -798,6 +866,10 @@ impl Hunt {
                     *times += 1;
                     assert_eq!(*times, 1, "ended twice");
                 }
+                Command::Store(Change::Learnt { pbx, learnt, .. }) => {
+                    self.learnt.insert(pbx, *learnt);
+                }
+                Command::Paced { report, .. } => assert!(report.launch <= report.wanted),
                 Command::Return { .. } | Command::Pbx { .. } | Command::Store(_) => {}
             }
         }
@@ -995,7 +1067,12 @@ impl Hunt {
         self.refills = 0;
         self.crashes += 1;
         let seed = 100 + self.crashes;
-        self.rig.engine = Engine::new(config(), seed, Recovered { attempts, agents }, self.rig.now);
+        let recovered = Recovered {
+            attempts,
+            agents,
+            learnt: self.learnt.clone().into_iter().collect(),
+        };
+        self.rig.engine = Engine::new(config_of(self.mode), seed, recovered, self.rig.now);
         self.rig.settle();
         self.rig.tell(Input::SetActive(true));
     }
@@ -1063,8 +1140,11 @@ impl Hunt {
 proptest! {
 
     #[test]
-    fn no_sequence_of_events_strands_a_call_or_an_agent(steps in moves()) {
-        let mut hunt = Hunt::new();
+    fn no_sequence_of_events_strands_a_call_or_an_agent(
+        steps in moves(),
+        mode in proptest::sample::select(Mode::ALL),
+    ) {
+        let mut hunt = Hunt::new(mode);
         hunt.rig.tell(Input::SetActive(true));
         hunt.rig.event(PbxEvent::Resynchronised(Snapshot::default()));
         hunt.rig.log_in(1);

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_HOURS: u32 = 24;
@@ -25,12 +26,12 @@ pub(super) struct Budget {
 }
 
 /// What may be risked now.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Allowance<'a> {
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Allowance {
     /// Probability of no agent that one more call may have; 0: none.
     pub(super) risk_max: f64,
     /// Which rule says so.
-    pub(super) rule: &'a str,
+    pub(super) rule: Arc<str>,
     /// Calls that may still be abandoned under it; negative: overdrawn.
     pub(super) left: f64,
     /// Live answers in its window.
@@ -43,6 +44,8 @@ pub(super) struct Allowance<'a> {
 #[derive(Clone, Debug)]
 struct Account {
     rule: AbandonRule,
+    /// Its name, shared with every report.
+    name: Arc<str>,
     parts: VecDeque<Part>,
     live: f64,
     abandoned: f64,
@@ -104,7 +107,7 @@ impl Budget {
     }
 
     /// What may be risked now, by the strictest rule. None: no rule.
-    pub(super) fn allowance(&mut self, now: Wall, pace: f64) -> Option<Allowance<'_>> {
+    pub(super) fn allowance(&mut self, now: Wall, pace: f64) -> Option<Allowance> {
         for account in &mut self.accounts {
             account.forget(now, &self.zone);
         }
@@ -158,6 +161,7 @@ const GAIN_MAX: f64 = 2.0;
 impl Account {
     fn new(rule: AbandonRule) -> Self {
         Self {
+            name: rule.name.as_str().into(),
             rule,
             parts: VecDeque::new(),
             live: 0.0,
@@ -256,7 +260,7 @@ impl Account {
         granted - self.abandoned - reserve
     }
 
-    fn allowance(&self, pace: f64) -> Allowance<'_> {
+    fn allowance(&self, pace: f64) -> Allowance {
         let cap = self.rule.ratio_max;
         let busy = busy(pace);
         let horizon = self.live.min(300.0 * busy).max(60.0);
@@ -275,7 +279,7 @@ impl Account {
         }
         Allowance {
             risk_max,
-            rule: &self.rule.name,
+            rule: self.name.clone(),
             left: self.granted() - self.abandoned,
             live: self.live,
             abandoned: self.abandoned,

@@ -240,20 +240,21 @@ pub(super) fn call(
                 return noted;
             }
             let trunk_failed = matches!(outcome, Some(Outcome::Congestion | Outcome::Failed));
+            // What we, or a trunk, cut short says nothing of who would have answered.
+            let cut_short = trunk_failed || matches!(outcome, Some(Outcome::Cancelled | Outcome::Unknown));
             match spell.state {
                 Flight::Dialing if trunk_failed => trunks.failures = trunks.failures.saturating_add(1),
+                Flight::Dialing | Flight::Ringing if cut_short => {}
                 Flight::Dialing => {
                     trunks.failures = 0;
                     learner.dialing.event(age, dial::END);
                 }
-                // The outage cut it short: it says nothing of who would have answered.
-                Flight::Ringing if trunk_failed => {}
                 Flight::Ringing => learner.ringing.event(age, ring::END),
                 Flight::Listening(answer) if answer.rang => learner.ringing.event(answer.age, ring::END),
                 Flight::Listening(answer) => learner.dialing.event(answer.age, dial::END),
                 Flight::Waiting => noted.fate = Some(LiveFate::HungUp(waits)),
             }
-            learner.calls_ended = learner.calls_ended.saturating_add(u32::from(!trunk_failed));
+            learner.calls_ended = learner.calls_ended.saturating_add(u32::from(!cut_short));
             book.land(key, Landed::Over);
         }
     }

@@ -3,6 +3,7 @@
 use crate::words::words;
 use serde::Serialize;
 use std::fmt;
+use std::sync::Arc;
 
 words! {
     /// How calls were launched at a tick: predictive and power fall back by themselves.
@@ -69,7 +70,7 @@ pub struct PacingReport {
     /// Abandoned over live answers to expect of all calls in flight.
     pub expected_abandon_ratio: f64,
     /// The abandon rule that allows least now.
-    pub rule: Option<String>,
+    pub rule: Option<Arc<str>>,
     /// Calls that it still lets be abandoned; negative: overdrawn.
     pub budget_left: f64,
     /// Live answers in its window.

@@ -61,6 +61,8 @@ pub struct AbandonRule {
     pub limit_ms: u32,
     /// What an early hang-up counts as.
     pub early_hangup: EarlyHangup,
+    /// How long a phone must be let ring, milliseconds; 0: no matter.
+    pub ring_ms_min: u32,
 }
 
 /// How an answer by a person ended. Waits are counted from each rule's clock; what is unknown is as at the answer.
@@ -102,6 +104,7 @@ impl AbandonRule {
             clock: AbandonClock::GreetingEnd,
             limit_ms: u32::try_from(limit.as_millis()).unwrap_or(u32::MAX),
             early_hangup: EarlyHangup::Ignored,
+            ring_ms_min: 0,
         }
     }
 
@@ -160,8 +163,8 @@ pub struct PlaceRule {
     pub clock: AbandonClock,
     /// From there until an agent must be there, milliseconds.
     pub limit_ms: u32,
-    /// How long a phone must be let ring, seconds.
-    pub ring_secs_min: u32,
+    /// How long a phone must be let ring, milliseconds.
+    pub ring_ms_min: u32,
     /// Where it stands.
     pub citation: &'static str,
     /// When somebody compared this row with its source (a date), and what is unsure.
@@ -177,7 +180,7 @@ pub const PLACES: [PlaceRule; 3] = [
         window: AbandonWindow::Hours(30 * 24),
         clock: AbandonClock::GreetingEnd,
         limit_ms: 2_000,
-        ring_secs_min: 15,
+        ring_ms_min: 15_000,
         citation: "47 CFR 64.1200(a)(6)-(7); 16 CFR 310.4(b)(4)",
         verified: "from secondary sources, 2026; ring: 15 s or four rings",
     },
@@ -188,7 +191,7 @@ pub const PLACES: [PlaceRule; 3] = [
         window: AbandonWindow::Hours(24),
         clock: AbandonClock::GreetingStart,
         limit_ms: 2_000,
-        ring_secs_min: 15,
+        ring_ms_min: 15_000,
         citation: "Ofcom, policy on persistent misuse (the 3 % safe harbour lapsed on 1 March 2017)",
         verified: "from secondary sources, 2026; no recall for 72 hours without an agent kept for it",
     },
@@ -199,7 +202,7 @@ pub const PLACES: [PlaceRule; 3] = [
         window: AbandonWindow::CalendarMonth,
         clock: AbandonClock::GreetingEnd,
         limit_ms: 2_000,
-        ring_secs_min: 0,
+        ring_ms_min: 0,
         citation: "CRTC, Unsolicited Telecommunications Rules, Part IV",
         verified: "unconfirmed, 2026",
     },
@@ -215,6 +218,7 @@ impl PlaceRule {
             clock: self.clock,
             limit_ms: self.limit_ms,
             early_hangup: EarlyHangup::Ignored,
+            ring_ms_min: self.ring_ms_min,
         }
     }
 }

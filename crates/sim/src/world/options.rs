@@ -2,6 +2,7 @@
 
 use crate::config::{Callees, Faults, Phones, SimConfig};
 use crate::random::{ChaCha8Rng, Spread, happens, stream};
+use paceline_core::campaign::Mode;
 use rand::RngExt;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct WorldOptions {
     pub shared_numbers: bool,
     /// Further attempts per contact.
     pub retries_max: u32,
+    /// How calls are launched.
+    pub mode: Mode,
     /// How long callees' phones ring.
     pub ring_timeout: Duration,
     /// How long a conversation may last.
@@ -197,6 +200,15 @@ impl Trouble {
     }
 }
 
+/// Half of all worlds are progressive.
+pub(super) fn draw_mode(rng: &mut ChaCha8Rng) -> Mode {
+    match rng.random_range(0..4) {
+        0 => Mode::Power,
+        1 => Mode::Predictive,
+        _ => Mode::Progressive,
+    }
+}
+
 impl WorldOptions {
     /// A small world in which nothing goes wrong.
     pub fn calm(seed: u64) -> Self {
@@ -210,6 +222,7 @@ impl WorldOptions {
             tasks: 1,
             shared_numbers: false,
             retries_max: 1,
+            mode: Mode::Progressive,
             ring_timeout: secs(25),
             call_duration_max: secs(3600),
             agent_leg_duration_max: secs(24 * 3600),
@@ -264,6 +277,7 @@ impl WorldOptions {
         options.persons_per_mille = rng.random_range(100..=900);
         options.troubled = Duration::from_secs(rng.random_range(60..=1800));
         options.resynchronise_at_heal = happens(&mut rng, 0.5);
+        options.mode = draw_mode(&mut stream(seed, "options", "mode", 0));
         for trouble in troubles {
             let mut rng = stream(seed, "options", &format!("{trouble:?}"), 0);
             options.add(*trouble, &mut rng);

@@ -35,7 +35,12 @@ impl World {
                 self.legs.insert(open.leg, campaign);
             }
             let agents = self.open_agents(campaign)?;
-            let recovered = Recovered { attempts, agents };
+            let learnt = self.store.learnt(campaign);
+            let recovered = Recovered {
+                attempts,
+                agents,
+                learnt,
+            };
             self.note(|| format!("campaign {campaign} recovers {recovered:?}"));
             let seed = self.options.seed ^ (self.starts << 32) ^ campaign as u64;
             let Some(config) = self.campaigns.get(campaign).map(|c| c.config.clone()) else {
@@ -164,6 +169,11 @@ impl World {
             Command::Refill { limit } => self.ask_aside(campaign, Aside::Refill { limit }),
             Command::Return { contacts } => self.ask_aside(campaign, Aside::Return { contacts }),
             Command::Prepare(new) => self.write(campaign, Writing::Prepare(new)),
+            Command::Paced { report, .. } => {
+                if report.launch > report.wanted {
+                    return Err(format!("more is launched than is wanted: {report:?}"));
+                }
+            }
             Command::Store(change) => {
                 if let Change::Connected { .. } = change {
                     self.connected += 1;

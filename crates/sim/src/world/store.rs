@@ -3,10 +3,11 @@
 
 use paceline_core::agent::{AgentState, Wants};
 use paceline_core::command::{Change, NewAttempt};
-use paceline_core::ids::{AgentId, AgentLegId, AttemptId, ContactId, LegId, PbxName, TaskId};
+use paceline_core::ids::{AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId};
 use paceline_core::input::{Lead, OpenAttempt};
 use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
+use paceline_core::pacing::Learnt;
 use paceline_core::pbx::RecordingName;
 use paceline_core::time::Wall;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,7 @@ pub(crate) struct Store {
     open: BTreeMap<ContactKey, AttemptId>,
     numbers: BTreeMap<E164, ContactKey>,
     recordings: BTreeSet<RecordingName>,
+    learnt: BTreeMap<(CampaignId, PbxName), Learnt>,
     /// Contacts whose preparation failed: leased until the next start.
     pub(crate) stuck: BTreeSet<ContactKey>,
 }
@@ -246,6 +248,15 @@ impl Store {
                 }
                 Ok(())
             }
+            Change::Learnt {
+                campaign,
+                pbx,
+                learnt,
+                ..
+            } => {
+                self.learnt.insert((campaign, pbx), *learnt);
+                Ok(())
+            }
             Change::RecordingAsked {
                 recording, attempt, ..
             } => {
@@ -269,6 +280,14 @@ impl Store {
             Some(outcome) => Err(format!("attempt {attempt} changes after it ended as {outcome}")),
             None => Ok(row),
         }
+    }
+
+    /// What pacing had learnt.
+    pub(crate) fn learnt(&self, campaign: usize) -> Vec<(PbxName, Learnt)> {
+        let ours = |((of, pbx), learnt): (&(CampaignId, PbxName), &Learnt)| {
+            (of.0 == campaign as i64 + 1).then(|| (pbx.clone(), learnt.clone()))
+        };
+        self.learnt.iter().filter_map(ours).collect()
     }
 
     /// Takes up what former runs left: strays are ready again, open attempts are handed out.

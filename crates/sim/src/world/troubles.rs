@@ -204,6 +204,7 @@ impl World {
         if happens(&mut self.rng_trouble, 0.3) {
             config.trunks.clear();
         }
+        config.mode = super::options::draw_mode(&mut self.rng_trouble);
         config
     }
 
@@ -256,7 +257,7 @@ impl World {
                 .agents_by_state
                 .get(&AgentState::Available)
                 .is_some_and(|n| *n > 0);
-            if free && live.hopper > 0 && live.idle.is_empty() {
+            if free && live.hopper > 0 && live.idle.is_empty() && live.pacing.is_empty() {
                 return Err(format!(
                     "an agent is free, contacts wait, and nothing says why: {live:?}"
                 ));

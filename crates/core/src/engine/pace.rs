@@ -1,0 +1,266 @@
+//! Launching ahead of free agents: one controller for each switch is told what happens to its calls and agents, and is
+//! asked five times a second how many calls to launch. Every mode teaches it; only `predictive` and `power` ask it.
+
+use super::{Engine, Timer};
+use crate::agent::{AgentState, Phone, Wants};
+use crate::call::{CallState, Why};
+use crate::campaign::Mode;
+use crate::command::{Change, Command};
+use crate::ids::{AgentId, AttemptId, PbxName};
+use crate::live::LivePacing;
+use crate::outcome::Outcome;
+use crate::pacing::rules::Waits;
+use crate::pacing::{AgentKey, AgentStep, CallKey, CallStep, Learnt, Pacer, Room};
+use crate::time::{Mono, Now};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How often it is decided.
+const TICK: Duration = Duration::from_millis(200);
+/// How often what was learnt is stored.
+const KEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// The controllers, and what they have not been told yet.
+#[derive(Debug)]
+pub(super) struct Pacing {
+    pacers: BTreeMap<PbxName, Pacer>,
+    latest: BTreeMap<PbxName, LivePacing>,
+    recovered: BTreeMap<PbxName, Learnt>,
+    news: Vec<(PbxName, News)>,
+    next_tick: Mono,
+    next_keep: Mono,
+}
+
+#[derive(Debug)]
+enum News {
+    Agent(AgentKey, AgentStep, bool),
+    Call(CallKey, CallNews),
+}
+
+#[derive(Debug)]
+enum CallNews {
+    Step(CallStep),
+    Connected {
+        limit_at: Option<Mono>,
+    },
+    Ended {
+        outcome: Outcome,
+        limit_at: Option<Mono>,
+    },
+}
+
+impl Pacing {
+    pub(super) fn new(learnt: impl Iterator<Item = (PbxName, Learnt)>, now: Now) -> Self {
+        Self {
+            pacers: BTreeMap::new(),
+            latest: BTreeMap::new(),
+            recovered: learnt.collect(),
+            news: Vec::new(),
+            next_tick: now.mono,
+            next_keep: now.mono + KEEP_EVERY,
+        }
+    }
+}
+
+impl Engine {
+    /// An agent's state, or wish to go, has changed.
+    pub(super) fn pace_agent(&mut self, id: AgentId, state: AgentState, leaving: bool) {
+        let step = match state {
+            AgentState::Offline => AgentStep::Offline,
+            // An agent kept for a call is free for it: the call itself is counted.
+            AgentState::Available | AgentState::Reserved => AgentStep::Available,
+            AgentState::OnCall => AgentStep::OnCall,
+            AgentState::WrapUp => AgentStep::WrapUp,
+            AgentState::Ringing | AgentState::Paused => AgentStep::Paused,
+        };
+        if let Some(agent) = self.agents.get(&id) {
+            let news = News::Agent(AgentKey(agent_key(id)), step, leaving);
+            self.pacing.news.push((agent.pbx.clone(), news));
+        }
+    }
+
+    /// A call has gone from one state to another.
+    pub(super) fn pace_call(&mut self, attempt: AttemptId, before: CallState, state: CallState) {
+        let news = match state {
+            CallState::Dialing { .. } => CallNews::Step(CallStep::Dialing {
+                answer_probability: None,
+            }),
+            CallState::Ringing { .. } => CallNews::Step(CallStep::Ringing),
+            // Until answers are judged, every answer is a person.
+            CallState::Waiting { .. } => CallNews::Step(CallStep::Person),
+            CallState::Connected { .. } => CallNews::Connected {
+                limit_at: limit_at(before),
+            },
+            CallState::Ending {
+                why: Why::Limit | Why::TakenBackAnswered,
+                ..
+            } => CallNews::Step(CallStep::Abandoned),
+            CallState::Preparing { .. } | CallState::Connecting { .. } | CallState::Ending { .. } => return,
+        };
+        self.pace_news(attempt, news);
+    }
+
+    /// A call is over.
+    pub(super) fn pace_ended(
+        &mut self,
+        attempt: AttemptId,
+        state: CallState,
+        outcome: Outcome,
+        answered: bool,
+    ) {
+        let waited = matches!(state, CallState::Waiting { .. } | CallState::Connecting { .. });
+        let news = match outcome {
+            Outcome::Abandoned => CallNews::Step(CallStep::Abandoned),
+            // Nobody saw what became of a person: a possible abandon.
+            Outcome::Unknown if answered || waited => CallNews::Step(CallStep::Abandoned),
+            outcome => CallNews::Ended {
+                outcome,
+                limit_at: limit_at(state),
+            },
+        };
+        self.pace_news(attempt, news);
+    }
+
+    fn pace_news(&mut self, attempt: AttemptId, news: CallNews) {
+        if let Some(call) = self.calls.get(&attempt) {
+            let news = News::Call(CallKey(attempt.0.as_u128()), news);
+            self.pacing.news.push((call.pbx.clone(), news));
+        }
+    }
+
+    /// Tells each switch's controller what happened there.
+    pub(super) fn tell_pacers(&mut self, now: Now) {
+        let connect_limit = self.config.connect_limit;
+        let waits = |limit_at: Option<Mono>| Waits {
+            connected: limit_at.map_or(Duration::ZERO, |at| now.mono.since(at - connect_limit)),
+            ..Waits::default()
+        };
+        for (pbx, news) in std::mem::take(&mut self.pacing.news) {
+            let pacer = match self.pacing.pacers.entry(pbx) {
+                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+                std::collections::btree_map::Entry::Vacant(new) => {
+                    let learnt = self.pacing.recovered.remove(new.key());
+                    new.insert(Pacer::new(self.config.pacing(), learnt.as_ref()))
+                }
+            };
+            match news {
+                News::Agent(agent, step, leaving) => {
+                    pacer.agent(now.mono, agent, step);
+                    pacer.agent_leaves(agent, leaving.then_some(now.mono));
+                }
+                News::Call(call, CallNews::Step(step)) => pacer.call(now, call, step),
+                News::Call(call, CallNews::Connected { limit_at }) => {
+                    pacer.call(now, call, CallStep::Connected(waits(limit_at)));
+                }
+                News::Call(call, CallNews::Ended { outcome, limit_at }) => {
+                    let step = CallStep::Ended {
+                        outcome: Some(outcome),
+                        waits: waits(limit_at),
+                    };
+                    pacer.call(now, call, step);
+                }
+            }
+        }
+        if self.pacing.next_keep <= now.mono {
+            self.keep_learnt(now);
+        }
+    }
+
+    /// Stores what was learnt.
+    pub(super) fn keep_learnt(&mut self, now: Now) {
+        self.pacing.next_keep = now.mono + KEEP_EVERY;
+        for (pbx, pacer) in &mut self.pacing.pacers {
+            if pacer.take_lesson() {
+                self.commands.push_back(Command::Store(Change::Learnt {
+                    campaign: self.config.id,
+                    pbx: pbx.clone(),
+                    learnt: Box::new(pacer.learnt()),
+                    at: now.wall,
+                }));
+            }
+        }
+    }
+
+    pub(super) fn configure_pacing(&mut self) {
+        let settings = self.config.pacing();
+        for pacer in self.pacing.pacers.values_mut() {
+            pacer.configure(settings.clone());
+        }
+        if self.config.mode == Mode::Progressive {
+            self.pacing.latest.clear();
+        }
+    }
+
+    /// Asks each switch's controller, if it is time, and launches what it says.
+    pub(super) fn pace(&mut self, now: Now) {
+        if self.agents.is_empty() {
+            self.pacing.latest.clear();
+            return;
+        }
+        if self.pacing.next_tick <= now.mono {
+            self.pacing.next_tick = now.mono + TICK;
+            let pbxes: Vec<PbxName> = self.pacing.pacers.keys().cloned().collect();
+            for pbx in pbxes {
+                self.pace_on(now, pbx);
+            }
+        }
+        self.timers.insert((self.pacing.next_tick, Timer::Launch));
+    }
+
+    fn pace_on(&mut self, now: Now, pbx: PbxName) {
+        let trunk = self.config.trunks.iter().find(|t| t.pbx == pbx).map(|t| t.id);
+        let (Some(trunk), true) = (trunk, self.links_up.contains(&pbx)) else {
+            self.pacing.latest.remove(&pbx);
+            return;
+        };
+        let Some(pacer) = self.pacing.pacers.get_mut(&pbx) else {
+            return;
+        };
+        let room = Room {
+            channels: None,
+            contacts: Some(u32::try_from(self.hopper.len()).unwrap_or(u32::MAX)),
+        };
+        let report = pacer.tick(now, room);
+        for _ in 0..report.launch {
+            self.launch_over(now, pbx.clone(), trunk, None);
+        }
+        let latest = LivePacing {
+            pbx: pbx.clone(),
+            at_ms: now.wall,
+            report: report.clone(),
+        };
+        self.pacing.latest.insert(pbx.clone(), latest);
+        let report = Box::new(report);
+        self.commands.push_back(Command::Paced { pbx, report });
+    }
+
+    /// Whether calls on this switch need no agent kept for them: an agent who may take them is there.
+    pub(super) fn is_paced_ahead(&self, pbx: &PbxName) -> bool {
+        let serves = |phone: Phone| matches!(phone, Phone::Held { .. });
+        self.config.mode != Mode::Progressive
+            && self
+                .agents
+                .values()
+                .any(|a| &a.pbx == pbx && a.wants == Wants::Calls && serves(a.phone))
+    }
+
+    pub(super) fn live_pacing(&self) -> Vec<LivePacing> {
+        self.pacing.latest.values().cloned().collect()
+    }
+}
+
+fn agent_key(id: AgentId) -> u128 {
+    u128::from(id.0.unsigned_abs())
+}
+
+/// When the wait of a person in this state is over.
+fn limit_at(state: CallState) -> Option<Mono> {
+    match state {
+        CallState::Waiting { limit_at } | CallState::Connecting { limit_at, .. } => Some(limit_at),
+        CallState::Preparing { .. }
+        | CallState::Dialing { .. }
+        | CallState::Ringing { .. }
+        | CallState::Connected { .. }
+        | CallState::Ending { .. } => None,
+    }
+}
