@@ -21,6 +21,7 @@ pub mod keys;
 mod limit;
 mod live;
 mod openapi;
+mod pacing;
 mod page;
 pub mod problem;
 mod recordings;
@@ -154,6 +155,7 @@ fn api(state: &ApiState) -> OpenApiRouter<ApiState> {
         //
         .routes(read(routes!(live::all)))
         .routes(read(routes!(live::campaign)))
+        .routes(read(routes!(pacing::decisions)))
         //
         .routes(read(routes!(contacts::lists)))
         .routes(write(routes!(contacts::create_list)))

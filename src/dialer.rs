@@ -9,12 +9,13 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::pbx::{LinkStats, PbxHandle, Stamped};
 use crate::store::{DialCampaign, Store, StoreError, Writer};
+use decisions::Decisions;
 use futures_util::future::BoxFuture;
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::dial::AgentTemplate;
 use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
 use paceline_core::input::{AgentRequest, OpenAgent, Recovered};
-use paceline_core::live::LiveCampaign;
+use paceline_core::live::{Decision, LiveCampaign};
 use paceline_core::pbx::{PbxCommand, PbxEvent, Snapshot};
 use routes::Routes;
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 mod campaign;
+mod decisions;
 mod link;
 mod routes;
 
@@ -88,6 +90,7 @@ struct State {
 struct Running {
     inputs: mpsc::Sender<Told>,
     live: watch::Receiver<Arc<LiveCampaign>>,
+    decisions: Decisions,
     task: JoinHandle<()>,
 }
 
@@ -193,6 +196,11 @@ impl Dialer {
             campaign: campaign.name.clone(),
             source,
         })?;
+        let learnt = self.0.store.pacing_learnt(campaign.id).await;
+        let learnt = learnt.map_err(|source| StartError::Recover {
+            campaign: campaign.name.clone(),
+            source,
+        })?;
         if !recovery.attempts.is_empty() || !recovery.agents.is_empty() {
             info!(
                 campaign.name = %campaign.name,
@@ -221,10 +229,20 @@ impl Dialer {
         let recovered = Recovered {
             attempts: recovery.attempts,
             agents,
+            learnt,
         };
         let (inputs, told) = mpsc::channel(INPUTS_WAITING_MAX);
         let (show, live) = watch::channel(Arc::default());
-        let task = campaign::Task::new(self.0.clone(), campaign, recovered, inputs.clone(), show);
+        let decisions = Decisions::default();
+        let told_decisions = decisions.clone();
+        let task = campaign::Task::new(
+            self.0.clone(),
+            campaign,
+            recovered,
+            inputs.clone(),
+            show,
+            decisions,
+        );
         let mut state = self.0.state();
         for pbx in &state.links_up {
             let event = PbxEvent::Resynchronised(Snapshot::default());
@@ -242,7 +260,16 @@ impl Dialer {
             task.run(told).await;
             info!(campaign.name = %name, "campaign `{name}` has stopped");
         });
-        state.campaigns.insert(id, Running { inputs, live, task });
+        let decisions = told_decisions;
+        state.campaigns.insert(
+            id,
+            Running {
+                inputs,
+                live,
+                decisions,
+                task,
+            },
+        );
         Ok(())
     }
 
@@ -340,6 +367,13 @@ impl Dialer {
             .campaigns
             .get(&campaign)
             .map(|running| running.live.borrow().clone())
+    }
+
+    /// The latest pacing decisions of the campaign, newest first.
+    pub fn decisions(&self, campaign: CampaignId, limit: usize) -> Vec<Decision> {
+        let state = self.0.state();
+        let running = state.campaigns.get(&campaign);
+        running.map_or_else(Vec::new, |running| running.decisions.latest(limit))
     }
 
     /// Every configured switch, by name.
@@ -478,6 +512,10 @@ impl crate::api::control::Dialer for Dialer {
 
     fn live(&self, campaign: CampaignId) -> Option<Arc<LiveCampaign>> {
         self.live(campaign)
+    }
+
+    fn decisions(&self, campaign: CampaignId, limit: usize) -> Vec<Decision> {
+        self.decisions(campaign, limit)
     }
 
     fn pbxes(&self) -> Vec<PbxStatus> {

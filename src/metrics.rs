@@ -4,6 +4,7 @@
 //! Prometheus: base units, `_total`, sums over labels mean something. Start at [`Metrics`].
 
 mod collect;
+mod pacing;
 mod text;
 
 use crate::pbx::LinkStats;
@@ -13,6 +14,8 @@ use paceline_core::gate::{GateDecision, GateStage};
 use paceline_core::ids::PbxName;
 use paceline_core::live::{CallPhase, LiveCampaign};
 use paceline_core::outcome::Outcome;
+use pacing::PacingFamilies;
+pub use pacing::PacingMetrics;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -48,6 +51,7 @@ struct Inner {
     talk: Family<CampaignLabel, Histogram, Buckets>,
     store_commit: Histogram,
     api_requests: Family<RequestLabels, Histogram, Buckets>,
+    pacing: PacingFamilies,
     links: Links,
     /// The handles given out, by campaign: what [`Metrics::glance`] adds up.
     campaigns: Mutex<BTreeMap<String, CampaignMetrics>>,
@@ -137,6 +141,8 @@ pub struct CampaignMetrics {
     pub ring_duration: Seconds,
     /// How long callees and agents talked.
     pub talk_duration: Seconds,
+    /// Decisions to launch ahead of free agents.
+    pub pacing: PacingMetrics,
     calls: Vec<(CallPhase, Gauge)>,
     agents: Vec<(AgentState, Gauge)>,
     outcomes: Family<OutcomeLabels, Counter>,
@@ -224,6 +230,7 @@ impl Metrics {
             talk: Family::new_with_constructor(talk_seconds),
             store_commit: sub_second(),
             api_requests: Family::new_with_constructor(sub_second),
+            pacing: PacingFamilies::default(),
             links: Links::default(),
             campaigns: Mutex::default(),
         };
@@ -271,6 +278,7 @@ impl Metrics {
             agents: AgentState::ALL.iter().map(state).collect(),
             outcomes: inner.outcomes.clone(),
             trunks: Arc::default(),
+            pacing: inner.pacing.campaign(name),
             name: name.to_owned(),
         }
     }
@@ -493,6 +501,7 @@ impl Inner {
             "How long API requests took, by route and status",
             self.api_requests.clone(),
         );
+        self.pacing.register(registry);
         registry.register_collector(Box::new(self.links.clone()));
         registry.register_collector(Box::new(Process));
     }

@@ -4,16 +4,22 @@
 use paceline_core::campaign::{CampaignConfig, Mode, RecordingPolicy, TrunkConfig};
 use paceline_core::gate::{CallingHours, CallingWindow, HoursError};
 use paceline_core::ids::CampaignId;
+use paceline_core::pacing::rules::{AbandonRule, AbandonWindow, PLACES, PlaceRule};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The settings of a campaign. Every field has a default, so `{}` is a usable campaign.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CampaignSettings {
     /// How calls are launched.
     #[schema(value_type = crate::api::schemas::ModeWord)]
     pub mode: Mode,
+    /// In mode `power`: calls in flight for each free agent; 1 to 10.
+    pub power_ratio: f64,
+    /// How many calls may be abandoned, in the modes `predictive` and `power`; 1 to 8 rules, all kept at once.
+    #[schema(value_type = Vec<crate::api::schemas::AbandonRule>)]
+    pub abandon_rules: Vec<AbandonRule>,
     /// How long a callee's phone rings before the switch gives up; 1,000 to 120,000.
     pub ring_timeout_ms: u64,
     /// How long an agent's phone rings at log-in; 1,000 to 120,000.
@@ -50,6 +56,15 @@ pub enum SettingError {
         /// Most.
         max: u64,
     },
+    /// The ratio of mode `power`.
+    #[error("`power_ratio` must be from 1 to 10")]
+    PowerRatio,
+    /// The abandon rules.
+    #[error(
+        "`abandon_rules` must be 1 to 8 rules of different names, each with a ratio of 0 to 1 (3 % is 0.03), a window of 1 to \
+         8760 hours, a limit of 500 to 60000 ms and a least ring time of at most 120000 ms"
+    )]
+    AbandonRules,
     /// The calling hours.
     #[error("`hours`: {0}")]
     Hours(HoursError),
@@ -65,6 +80,8 @@ impl Default for CampaignSettings {
         let days = (1..=7).collect();
         Self {
             mode: Mode::Progressive,
+            power_ratio: 1.5,
+            abandon_rules: PLACES.first().map(PlaceRule::rule).into_iter().collect(),
             ring_timeout_ms: 25_000,
             agent_ring_timeout_ms: 30_000,
             call_duration_ms_max: 4 * 3_600_000,
@@ -107,6 +124,10 @@ impl CampaignSettings {
                 return Err(SettingError::Range { field, min, max });
             }
         }
+        if !(1.0..=10.0).contains(&self.power_ratio) {
+            return Err(SettingError::PowerRatio);
+        }
+        self.check_rules()?;
         self.hours.check().map_err(SettingError::Hours)?;
         let announcement = self.recording.as_ref().and_then(|r| r.announcement.as_deref());
         match announcement {
@@ -119,11 +140,58 @@ impl CampaignSettings {
         }
     }
 
+    /// Rules that can be kept, and that the other settings let be kept where calls are launched ahead.
+    fn check_rules(&self) -> Result<(), SettingError> {
+        let named_twice =
+            |rule: &AbandonRule| self.abandon_rules.iter().filter(|r| r.name == rule.name).count() > 1;
+        let good = |rule: &AbandonRule| {
+            (1..=100).contains(&rule.name.len())
+                && (0.0..=1.0).contains(&rule.ratio_max)
+                && (500..=60_000).contains(&rule.limit_ms)
+                && rule.ring_ms_min <= 120_000
+                && !matches!(rule.window, AbandonWindow::Hours(0 | 8_761..))
+                && !named_twice(rule)
+        };
+        if !(1..=8).contains(&self.abandon_rules.len()) || !self.abandon_rules.iter().all(good) {
+            return Err(SettingError::AbandonRules);
+        }
+        if self.mode == Mode::Progressive {
+            return Ok(());
+        }
+        let limit_max = self
+            .abandon_rules
+            .iter()
+            .map(|rule| u64::from(rule.limit_ms))
+            .min();
+        if let Some(max) = limit_max.filter(|max| self.connect_limit_ms > *max) {
+            return Err(SettingError::Range {
+                field: "connect_limit_ms",
+                min: 500,
+                max,
+            });
+        }
+        let ring_min = self
+            .abandon_rules
+            .iter()
+            .map(|rule| u64::from(rule.ring_ms_min))
+            .max();
+        if let Some(min) = ring_min.filter(|min| self.ring_timeout_ms < *min) {
+            return Err(SettingError::Range {
+                field: "ring_timeout_ms",
+                min,
+                max: 120_000,
+            });
+        }
+        Ok(())
+    }
+
     /// What the engine takes. Call [`CampaignSettings::check`] first.
     pub fn config(&self, id: CampaignId, trunks: Vec<TrunkConfig>) -> CampaignConfig {
         CampaignConfig {
             id,
             mode: self.mode,
+            power_ratio: self.power_ratio,
+            abandon_rules: self.abandon_rules.clone(),
             ring_timeout: Duration::from_millis(self.ring_timeout_ms),
             agent_ring_timeout: Duration::from_millis(self.agent_ring_timeout_ms),
             call_duration_max: Duration::from_millis(self.call_duration_ms_max),

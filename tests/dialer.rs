@@ -13,10 +13,13 @@ use paceline::metrics::Metrics;
 use paceline::pbx::sim::{self, SimControl};
 use paceline::settings::CampaignSettings;
 use paceline::store::Store;
+use paceline_core::campaign::Mode;
 use paceline_core::dial::{AgentTemplate, Extension};
 use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, CampaignId, PbxName};
 use paceline_core::input::AgentRequest;
+use paceline_core::live::Decision;
+use paceline_core::pacing::EffectiveMode;
 use paceline_sim::SimConfig;
 use sqlx::Row;
 use sqlx::sqlite::SqlitePool;
@@ -54,6 +57,10 @@ async fn dialer(url: &str, clock: Clock) -> (Dialer, SimControl) {
 
 /// `contacts` numbers over every scripted ending, and `agents` agents ready to work.
 async fn rig(contacts: i64, agents: i64) -> Rig {
+    rig_in(Mode::Progressive, contacts, agents).await
+}
+
+async fn rig_in(mode: Mode, contacts: i64, agents: i64) -> Rig {
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
     Store::open(&url, &Metrics::new())
@@ -63,6 +70,7 @@ async fn rig(contacts: i64, agents: i64) -> Rig {
         .await;
     let rows = SqlitePool::connect(&url).await.expect("the same store");
     let settings = CampaignSettings {
+        mode,
         hours: CallingHours::always(),
         wrap_up_ms: 1000,
         ..CampaignSettings::default()
@@ -188,6 +196,23 @@ async fn every_contact_of_a_task_is_dialed_once_and_ends_with_an_outcome() {
         0
     );
     rig.folder.close().expect("removed");
+}
+
+#[tokio::test]
+async fn a_predictive_campaign_tells_what_it_decided_and_keeps_what_it_learnt() {
+    let rig = rig_in(Mode::Predictive, 200, 5).await;
+    rig.wait_until(DONE, 200).await;
+    let decisions = rig.dialer.decisions(CAMPAIGN, 18_000);
+    let launched: u32 = decisions.iter().map(|d| d.report.launch).sum();
+    assert_eq!(launched, 200, "every call was decided on");
+    let ticks: u32 = decisions.iter().map(|d| d.ticks).sum();
+    assert!(ticks > launched && decisions.len() < ticks as usize, "{ticks}");
+    let ahead = |d: &Decision| d.report.mode == EffectiveMode::Predictive && d.report.launch > 0;
+    assert!(decisions.iter().any(ahead), "some were launched ahead");
+    assert_eq!(rig.count(OPEN).await, 0);
+    rig.dialer.drain().await;
+    assert_eq!(rig.count("SELECT count(*) FROM number_leases").await, 0);
+    assert_eq!(rig.count("SELECT count(*) FROM pacing_learnt").await, 1);
 }
 
 #[tokio::test]

@@ -109,6 +109,7 @@ contract! {
         a_contact_with_an_open_attempt_is_not_called_twice
         the_life_of_a_call_is_stored
         a_recording_is_stored_with_its_end
+        what_pacing_learnt_is_stored_and_replaced
         an_ended_attempt_frees_its_number_for_the_next
         a_task_is_completed_when_every_contact_is_done
         a_change_said_twice_changes_nothing_more

@@ -221,6 +221,15 @@ CREATE TABLE agents (
 );
 CREATE INDEX agents_logged_in ON agents (campaign_id) WHERE campaign_id IS NOT NULL;
 
+-- What pacing has learnt of how calls on a switch go.
+CREATE TABLE pacing_learnt (
+  campaign_id   BIGINT NOT NULL REFERENCES campaigns (id),
+  pbx           TEXT   NOT NULL,
+  learnt        TEXT   NOT NULL,              -- JSON
+  learnt_at_ms  BIGINT NOT NULL,
+  PRIMARY KEY (campaign_id, pbx)
+) WITHOUT ROWID;
+
 CREATE TABLE recordings (
   name           TEXT   NOT NULL PRIMARY KEY,
   attempt_id     BLOB   NOT NULL REFERENCES attempts (id),

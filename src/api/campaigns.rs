@@ -271,6 +271,8 @@ fn check_settings(faults: &mut Faults, at: &str, settings: &CampaignSettings) {
     let Err(error) = settings.check() else { return };
     let field = match &error {
         SettingError::Range { field, .. } => field,
+        SettingError::PowerRatio => "power_ratio",
+        SettingError::AbandonRules => "abandon_rules",
         SettingError::Hours(_) => "hours",
         SettingError::Announcement => "recording/announcement",
     };

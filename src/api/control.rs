@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use paceline_core::dial::AgentTemplate;
 use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
 use paceline_core::input::AgentRequest;
-use paceline_core::live::LiveCampaign;
+use paceline_core::live::{Decision, LiveCampaign};
 use std::sync::Arc;
 
 /// The dialer, as the API sees it. Every method returns soon and may be called at any time.
@@ -30,6 +30,9 @@ pub trait Dialer: Send + Sync {
 
     /// The campaign at this moment; `None` where no engine runs for it.
     fn live(&self, campaign: CampaignId) -> Option<Arc<LiveCampaign>>;
+
+    /// The latest pacing decisions of the campaign, newest first.
+    fn decisions(&self, campaign: CampaignId, limit: usize) -> Vec<Decision>;
 
     /// Every configured switch, by name.
     fn pbxes(&self) -> Vec<PbxStatus>;

@@ -3,6 +3,7 @@
 use super::ApiState;
 use super::campaigns;
 use super::extract::Id;
+use super::pacing::PacingDecision;
 use super::problem::ApiResult;
 use super::words::{AgentStateWord, CallPhaseWord, CampaignStateWord, IdleWord, Utc, Word};
 use crate::store::{CampaignRow, CampaignWork};
@@ -47,6 +48,8 @@ pub(super) struct CampaignLive {
     /// Contacts in the hopper, ready to be dialed.
     #[schema(example = 40)]
     hopper: usize,
+    /// The latest pacing decision on each PBX, in the modes `predictive` and `power`.
+    pacing: Vec<PacingDecision>,
     /// What its tasks have to do.
     work: Work,
     /// Why nothing more is being dialed, most important first; empty while calls are launched.
@@ -182,6 +185,7 @@ async fn campaign_live(state: &ApiState, row: CampaignRow) -> ApiResult<Campaign
             .collect(),
         agents: live.agents.into_iter().map(AgentLive::from).collect(),
         hopper: live.hopper,
+        pacing: live.pacing.into_iter().map(PacingDecision::from).collect(),
         idle: idle.into_iter().map(explain).collect(),
         work: Work {
             running_tasks: work.running,

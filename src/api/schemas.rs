@@ -35,3 +35,29 @@ pub(crate) struct RecordingPolicy {
     #[schema(example = "sound:beep")]
     announcement: Option<String>,
 }
+
+/// How many calls may be abandoned, by one rule.
+#[derive(utoipa::ToSchema)]
+pub(crate) struct AbandonRule {
+    /// Its name in reports.
+    #[schema(example = "us-federal")]
+    name: String,
+    /// Abandoned calls over live answers, at most: 0 to 1.
+    #[schema(example = 0.03)]
+    ratio_max: f64,
+    /// Over which time: `{"hours": 720}`, `calendar_day` or `calendar_month` in the campaign's time zone, or `campaign`.
+    #[schema(value_type = Object, example = json!({"hours": 720}))]
+    window: (),
+    /// Where the clock starts: `connected`, `greeting_start` or `greeting_end`; what was not heard is as at the answer.
+    #[schema(example = "greeting_end")]
+    clock: String,
+    /// From there until an agent must be there, milliseconds.
+    #[schema(example = 2000)]
+    limit_ms: u32,
+    /// What a callee counts as who hangs up within the limit: `ignored`, `live` or `abandoned`.
+    #[schema(example = "ignored")]
+    early_hangup: String,
+    /// How long a phone must be let ring, milliseconds; 0: no matter.
+    #[schema(example = 15000)]
+    ring_ms_min: u32,
+}

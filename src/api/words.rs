@@ -6,6 +6,7 @@ use paceline_core::campaign::{CampaignState, Mode, TaskState};
 use paceline_core::gate::{GateReason, GateStage};
 use paceline_core::live::{CallPhase, Idle};
 use paceline_core::outcome::Outcome;
+use paceline_core::pacing::{EffectiveMode, Fallback, PaceLimit};
 use paceline_core::time::Wall;
 use paceline_core::words::UnknownWord;
 use serde::de::Error as _;
@@ -45,11 +46,14 @@ vocabulary! {
     AgentState AgentStateWord Available
     CallPhase CallPhaseWord Ringing
     CampaignState CampaignStateWord Active
+    EffectiveMode EffectiveModeWord Predictive
+    Fallback FallbackWord Learning
     GateReason GateReasonWord Clear
     GateStage GateStageWord Originate
     Idle IdleWord NoAgents
     Mode ModeWord Progressive
     Outcome OutcomeWord Answered
+    PaceLimit PaceLimitWord Risk
     TaskState TaskStateWord Running
     Wants WantsWord Calls
 }

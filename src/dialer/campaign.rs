@@ -1,5 +1,6 @@
 //! The loop around one engine: feeds it, carries out its commands, shows what it looks like.
 
+use super::decisions::Decisions;
 use super::{Chain, Inner, Told, is_active};
 use crate::api::control::AgentRefusal;
 use crate::metrics::{CampaignMetrics, QueueMetrics, TrunkMetrics};
@@ -54,6 +55,7 @@ pub(super) struct Task {
     stale_shown: u64,
     /// The answer that is being handled, and when it was read.
     answer: Option<(LegId, Instant)>,
+    decisions: Decisions,
 }
 
 struct Timing {
@@ -71,6 +73,7 @@ impl Task {
         recovered: Recovered,
         inputs: mpsc::Sender<Told>,
         show: watch::Sender<Arc<LiveCampaign>>,
+        decisions: Decisions,
     ) -> Self {
         let now = dialer.clock.now();
         let active = is_active(&campaign);
@@ -123,6 +126,7 @@ impl Task {
             timings,
             stale_shown: 0,
             answer: None,
+            decisions,
         }
     }
 
@@ -249,6 +253,10 @@ impl Task {
                     Command::Prepare(new) => self.prepare(new).await,
                     Command::Refill { limit } => self.refill(limit),
                     Command::Return { contacts } => self.give_back(contacts),
+                    Command::Paced { pbx, report } => {
+                        self.metrics.pacing.count(&pbx, &report);
+                        self.decisions.keep(self.dialer.clock.now().wall, pbx, *report);
+                    }
                 }
             }
             self.answer = None;

@@ -7,12 +7,13 @@ use super::select::Select;
 use super::{Store, query};
 use crate::settings::CampaignSettings;
 use paceline_core::campaign::CampaignState;
-use paceline_core::ids::{CampaignId, TrunkId};
+use paceline_core::ids::{CampaignId, PbxName, TrunkId};
+use paceline_core::pacing::Learnt;
 use paceline_core::time::Wall;
 use std::collections::BTreeMap;
 
 /// A campaign.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CampaignRow {
     /// Its id.
     pub id: CampaignId,
@@ -181,6 +182,19 @@ impl Store {
             Ok(false)
         })
         .await
+    }
+
+    /// What pacing has learnt for a campaign, on each switch. What cannot be read is left out: it is learnt again.
+    pub async fn pacing_learnt(&self, id: CampaignId) -> Result<Vec<(PbxName, Learnt)>, StoreError> {
+        let sql = "SELECT pbx, learnt FROM pacing_learnt WHERE campaign_id = $1";
+        let rows = self
+            .read_all("read what pacing has learnt", sql, args![id.0], |row| {
+                Ok((row.get::<String>(0)?, row.get::<String>(1)?))
+            })
+            .await?;
+        let readable =
+            |(pbx, learnt): (String, String)| Some((PbxName::new(&pbx), serde_json::from_str(&learnt).ok()?));
+        Ok(rows.into_iter().filter_map(readable).collect())
     }
 
     /// What a campaign's tasks have to do.

@@ -13,6 +13,20 @@ async fn a_name_is_enough_for_a_campaign() {
       "state": "draft",
       "settings": {
         "mode": "progressive",
+        "power_ratio": 1.5,
+        "abandon_rules": [
+          {
+            "name": "us-federal",
+            "ratio_max": 0.03,
+            "window": {
+              "hours": 720
+            },
+            "clock": "greeting_end",
+            "limit_ms": 2000,
+            "early_hangup": "ignored",
+            "ring_ms_min": 15000
+          }
+        ],
         "ring_timeout_ms": 25000,
         "agent_ring_timeout_ms": 30000,
         "call_duration_ms_max": 14400000,
@@ -163,6 +177,20 @@ async fn settings_are_replaced_whole_and_checked() {
       "state": "active",
       "settings": {
         "mode": "progressive",
+        "power_ratio": 1.5,
+        "abandon_rules": [
+          {
+            "name": "us-federal",
+            "ratio_max": 0.03,
+            "window": {
+              "hours": 720
+            },
+            "clock": "greeting_end",
+            "limit_ms": 2000,
+            "early_hangup": "ignored",
+            "ring_ms_min": 15000
+          }
+        ],
         "ring_timeout_ms": 20000,
         "agent_ring_timeout_ms": 30000,
         "call_duration_ms_max": 14400000,
@@ -222,7 +250,7 @@ async fn settings_are_replaced_whole_and_checked() {
       "errors": [
         {
           "pointer": "#/ring_timeout",
-          "detail": "unknown field; known here: `mode`, `ring_timeout_ms`, `agent_ring_timeout_ms`, `call_duration_ms_max`, `connect_limit_ms`, `wrap_up_ms`, `hours`, `recording`"
+          "detail": "unknown field; known here: `mode`, `power_ratio`, `abandon_rules`, `ring_timeout_ms`, `agent_ring_timeout_ms`, `call_duration_ms_max`, `connect_limit_ms`, `wrap_up_ms`, `hours`, `recording`"
         }
       ],
       "request_id": "[id]"
@@ -238,7 +266,7 @@ async fn settings_are_replaced_whole_and_checked() {
       "errors": [
         {
           "pointer": "#/mode",
-          "detail": "expected `progressive`"
+          "detail": "expected one of `progressive`, `predictive`, `power`"
         }
       ],
       "request_id": "[id]"

@@ -11,7 +11,7 @@ use paceline::store::Store;
 use paceline_core::dial::AgentTemplate;
 use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
 use paceline_core::input::AgentRequest;
-use paceline_core::live::LiveCampaign;
+use paceline_core::live::{Decision, LiveCampaign};
 use paceline_core::time::Wall;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -104,6 +104,11 @@ impl Dialer for FakeDialer {
 
     fn live(&self, campaign: CampaignId) -> Option<Arc<LiveCampaign>> {
         self.live.lock().unwrap().get(&campaign).cloned().map(Arc::new)
+    }
+
+    fn decisions(&self, campaign: CampaignId, limit: usize) -> Vec<Decision> {
+        let live = self.live(campaign);
+        live.map_or_else(Vec::new, |live| live.pacing.iter().take(limit).cloned().collect())
     }
 
     fn pbxes(&self) -> Vec<PbxStatus> {

@@ -239,6 +239,7 @@ async fn live_state_says_why_nothing_is_dialing() {
             attempt: Some(AttemptId(Uuid::from_u128(8))),
         }],
         hopper: 4,
+        pacing: vec![],
         idle: vec![Idle::NoFreeAgent],
     };
     api.dialer.live.lock().unwrap().insert(CampaignId(1), live);
@@ -268,6 +269,7 @@ async fn live_state_says_why_nothing_is_dialing() {
             }
           ],
           "hopper": 4,
+          "pacing": [],
           "work": {
             "running_tasks": 0,
             "scheduled_tasks": 0,
@@ -290,6 +292,7 @@ async fn live_state_says_why_nothing_is_dialing() {
           "agents_by_state": {},
           "agents": [],
           "hopper": 0,
+          "pacing": [],
           "work": {
             "running_tasks": 0,
             "scheduled_tasks": 0,

@@ -9,6 +9,7 @@ use paceline_core::gate::{CallingHours, CallingWindow, GateReason, GateStage, Ga
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, PbxName};
 use paceline_core::input::Prepared;
 use paceline_core::outcome::Outcome;
+use paceline_core::pacing::Learnt;
 use paceline_core::pbx::{Progress, RecordingName};
 use std::sync::Arc;
 use std::time::Duration;
@@ -329,6 +330,29 @@ pub(crate) async fn a_recording_is_stored_with_its_end(db: &Db) {
         db.store.recordings(None, Some("fine"), 10).await.unwrap().len(),
         1
     );
+}
+
+pub(crate) async fn what_pacing_learnt_is_stored_and_replaced(db: &Db) {
+    let campaign = db.campaign("c").await;
+    let writer = db.store.writer();
+    let pbx = PbxName::new("main");
+    for calls_ended in [7, 9] {
+        let learnt = Learnt {
+            calls_ended,
+            person_delay: vec![0.5, 1.5],
+            ..Learnt::default()
+        };
+        let change = Change::Learnt {
+            campaign: campaign.id,
+            pbx: pbx.clone(),
+            learnt: Box::new(learnt.clone()),
+            at: NOW,
+        };
+        writer.change(campaign.id, change).await;
+        writer.flush().await;
+        let stored = db.store.pacing_learnt(campaign.id).await.unwrap();
+        assert_eq!(stored, [(pbx.clone(), learnt)]);
+    }
 }
 
 pub(crate) async fn an_ended_attempt_frees_its_number_for_the_next(db: &Db) {

@@ -62,19 +62,23 @@ pub struct LiveCampaign {
     /// Contacts in the hopper.
     pub hopper: usize,
     /// The latest pacing decision on each switch, where calls are launched ahead of agents.
-    pub pacing: Vec<LivePacing>,
+    pub pacing: Vec<Decision>,
     /// Why nothing more is being launched, most important first; empty while launching.
     pub idle: Vec<Idle>,
 }
 
-/// A pacing decision.
+/// A pacing decision, or several in a row that launched nothing for the same reason.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LivePacing {
+pub struct Decision {
     /// On which switch.
     pub pbx: PbxName,
-    /// When.
+    /// When the first of them was made.
+    pub since_ms: Wall,
+    /// When the last of them was made.
     pub at_ms: Wall,
-    /// What, and why.
+    /// How many they are.
+    pub ticks: u32,
+    /// What the last of them was, and why.
     pub report: PacingReport,
 }
 

@@ -127,6 +127,12 @@ static ASK_RECORDINGS: Many = Many::new(
      ON CONFLICT (name) DO NOTHING",
 );
 
+static KEEP_LEARNT: Many = Many::new(
+    4,
+    "INSERT INTO pacing_learnt (campaign_id, pbx, learnt, learnt_at_ms) VALUES {rows} \
+     ON CONFLICT (campaign_id, pbx) DO UPDATE SET learnt = excluded.learnt, learnt_at_ms = excluded.learnt_at_ms",
+);
+
 static UPDATE_RECORDINGS: Many = Many::new(
     6,
     "WITH v(name, state, started_at_ms, ended_at_ms, duration_ms, failure) AS (VALUES {rows}) \
@@ -214,6 +220,7 @@ async fn write_rows(tx: &mut Tx, batch: &Batch<'_>) -> Result<Written, DbError> 
     update_legs(tx, batch).await?;
     update_agents(tx, batch).await?;
     update_recordings(tx, batch).await?;
+    keep_learnt(tx, batch).await?;
     Ok((plan.answers, plan.decisions))
 }
 
@@ -446,6 +453,22 @@ async fn update_recordings(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError
     }
     ASK_RECORDINGS.run(tx, &asked).await?;
     UPDATE_RECORDINGS.run(tx, &changed).await?;
+    Ok(())
+}
+
+async fn keep_learnt(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError> {
+    let mut texts = Vec::with_capacity(batch.learnt.len());
+    for ((campaign, pbx), (learnt, at)) in &batch.learnt {
+        // Finite numbers always are JSON.
+        if let Ok(text) = serde_json::to_string(learnt) {
+            texts.push((campaign.0, pbx.as_str(), text, at.0));
+        }
+    }
+    let mut rows = Vec::with_capacity(texts.len() * 4);
+    for (campaign, pbx, text, at) in &texts {
+        rows.extend_from_slice(args![*campaign, *pbx, text, *at]);
+    }
+    KEEP_LEARNT.run(tx, &rows).await?;
     Ok(())
 }
 

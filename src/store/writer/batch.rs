@@ -6,6 +6,7 @@ use paceline_core::command::{Change, NewAttempt};
 use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId};
 use paceline_core::outcome::Outcome;
+use paceline_core::pacing::Learnt;
 use paceline_core::pbx::{LegEnd, Progress, RecordingName};
 use paceline_core::time::Wall;
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ pub(super) struct Batch<'a> {
     pub(super) ended: Vec<Ended>,
     pub(super) agents: BTreeMap<AgentId, AgentChange<'a>>,
     pub(super) recordings: BTreeMap<&'a RecordingName, RecordingChange<'a>>,
+    pub(super) learnt: BTreeMap<(CampaignId, &'a PbxName), (&'a Learnt, Wall)>,
 }
 
 #[derive(Debug, Default)]
@@ -175,6 +177,14 @@ impl<'a> Batch<'a> {
                 };
                 self.agents.insert(*agent, change);
             }
+            Change::Learnt {
+                campaign,
+                pbx,
+                learnt,
+                at,
+            } => {
+                self.learnt.insert((*campaign, pbx), (learnt, *at));
+            }
             Change::RecordingAsked {
                 recording,
                 attempt,
@@ -223,6 +233,7 @@ pub(super) fn kind(change: &Change) -> &'static str {
         Change::Connected { .. } => "connected",
         Change::Ended { .. } => "ended",
         Change::Agent { .. } => "agent",
+        Change::Learnt { .. } => "learnt",
         Change::RecordingAsked { .. } => "recording_asked",
         Change::RecordingStarted { .. } => "recording_started",
         Change::RecordingEnded { .. } => "recording_ended",

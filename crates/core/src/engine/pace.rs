@@ -7,7 +7,7 @@ use crate::call::{CallState, Why};
 use crate::campaign::Mode;
 use crate::command::{Change, Command};
 use crate::ids::{AgentId, AttemptId, PbxName};
-use crate::live::LivePacing;
+use crate::live::Decision;
 use crate::outcome::Outcome;
 use crate::pacing::rules::Waits;
 use crate::pacing::{AgentKey, AgentStep, CallKey, CallStep, Learnt, Pacer, Room};
@@ -24,7 +24,7 @@ const KEEP_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Pacing {
     pacers: BTreeMap<PbxName, Pacer>,
-    latest: BTreeMap<PbxName, LivePacing>,
+    latest: BTreeMap<PbxName, Decision>,
     recovered: BTreeMap<PbxName, Learnt>,
     news: Vec<(PbxName, News)>,
     next_tick: Mono,
@@ -197,12 +197,15 @@ impl Engine {
             self.pacing.latest.clear();
             return;
         }
-        if self.pacing.next_tick <= now.mono {
+        let due = self.pacing.next_tick <= now.mono;
+        if due {
             self.pacing.next_tick = now.mono + TICK;
-            let pbxes: Vec<PbxName> = self.pacing.pacers.keys().cloned().collect();
-            for pbx in pbxes {
-                self.pace_on(now, pbx);
-            }
+        }
+        // A switch that has come up is not kept waiting.
+        let undecided = |pbx: &&PbxName| due || !self.pacing.latest.contains_key(*pbx);
+        let pbxes: Vec<PbxName> = self.pacing.pacers.keys().filter(undecided).cloned().collect();
+        for pbx in pbxes {
+            self.pace_on(now, pbx);
         }
         self.timers.insert((self.pacing.next_tick, Timer::Launch));
     }
@@ -224,9 +227,11 @@ impl Engine {
         for _ in 0..report.launch {
             self.launch_over(now, pbx.clone(), trunk, None);
         }
-        let latest = LivePacing {
+        let latest = Decision {
             pbx: pbx.clone(),
+            since_ms: now.wall,
             at_ms: now.wall,
+            ticks: 1,
             report: report.clone(),
         };
         self.pacing.latest.insert(pbx.clone(), latest);
@@ -244,7 +249,7 @@ impl Engine {
                 .any(|a| &a.pbx == pbx && a.wants == Wants::Calls && serves(a.phone))
     }
 
-    pub(super) fn live_pacing(&self) -> Vec<LivePacing> {
+    pub(super) fn live_pacing(&self) -> Vec<Decision> {
         self.pacing.latest.values().cloned().collect()
     }
 }
