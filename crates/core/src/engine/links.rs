@@ -2,7 +2,7 @@
 //! missing. Until a switch is resynchronised nothing is launched there.
 
 use super::{ASK_AGAIN, Engine, SILENCE_MARGIN, Timer};
-use crate::agent::{Agent, Phone, Work};
+use crate::agent::{Agent, Phone, Wants, Work};
 use crate::call::{Call, CallState, Why};
 use crate::command::Change;
 use crate::ids::{AgentId, AttemptId, PbxName};
@@ -84,7 +84,7 @@ impl Engine {
             self.rearm(None, agent.deadline(), Timer::Agent(open.agent));
             let state = agent.state();
             self.agents.insert(open.agent, agent);
-            self.pace_agent(open.agent, state, open.paused);
+            self.pace_agent(open.agent, state, open.wants != Wants::Calls);
         }
         for open in recovered.attempts {
             let silent_at = now.mono + self.config.ring_timeout + SILENCE_MARGIN;

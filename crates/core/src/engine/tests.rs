@@ -626,6 +626,7 @@ fn who_asked_to_go_home_during_a_call_goes_after_it_though_we_crashed_meanwhile(
         Recovered {
             attempts: vec![open_attempt(1, connected, connected.map(|c| c.0))],
             agents: vec![leaving(1), leaving(2)],
+            ..Recovered::default()
         },
     );
     let mut channels = BTreeMap::new();
