@@ -229,6 +229,9 @@ fn explanation(reason: Idle, row: &CampaignRow, work: &CampaignWork) -> String {
         Idle::PbxDown => "The PBX of the free agents is not reachable or not yet resynchronised; see `pbxes` of GET /api/v1/live. \
             Paceline reconnects by itself; `paceline doctor` tells what is wrong."
             .to_owned(),
+        Idle::SwitchFull => "The PBX of the free agents refused a call a moment ago for want of room: its limit of sessions, or of \
+             sessions a second, or it is paused. It is tried again within half a minute."
+            .to_owned(),
         Idle::StoreTrouble => {
             "The store cannot keep what a call would need, so none is placed; the log and GET /readyz tell more.".to_owned()
         }

@@ -112,7 +112,11 @@ impl CallState {
             }
             CallState::Waiting { .. } | CallState::Connecting { .. } => match end.by {
                 EndedBy::Vanished => Outcome::Unknown,
-                EndedBy::Network | EndedBy::RingTimeout | EndedBy::Us | EndedBy::Refused => Outcome::Answered,
+                EndedBy::Network
+                | EndedBy::RingTimeout
+                | EndedBy::Us
+                | EndedBy::Refused
+                | EndedBy::NoRoom => Outcome::Answered,
             },
             CallState::Connected { .. } => Outcome::Answered,
             CallState::Ending { why, .. } => why.outcome(end),
@@ -129,14 +133,20 @@ impl Why {
             Why::AgentHungUp | Why::AgentLost | Why::SilentConnected => Outcome::Answered,
             Why::CalleeGone => match end.by {
                 EndedBy::Vanished => Outcome::Unknown,
-                EndedBy::Network | EndedBy::RingTimeout | EndedBy::Us | EndedBy::Refused => Outcome::Answered,
+                EndedBy::Network
+                | EndedBy::RingTimeout
+                | EndedBy::Us
+                | EndedBy::Refused
+                | EndedBy::NoRoom => Outcome::Answered,
             },
             Why::SilentUnanswered if end.answered => Outcome::Unknown,
             Why::SilentUnanswered => match end.by {
                 EndedBy::Us => Outcome::NoAnswer,
-                EndedBy::Network | EndedBy::RingTimeout | EndedBy::Refused | EndedBy::Vanished => {
-                    verdict::unanswered(end)
-                }
+                EndedBy::Network
+                | EndedBy::RingTimeout
+                | EndedBy::Refused
+                | EndedBy::NoRoom
+                | EndedBy::Vanished => verdict::unanswered(end),
             },
         }
     }

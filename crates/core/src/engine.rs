@@ -51,6 +51,8 @@ pub struct Engine {
     refill: Refill,
     /// Nothing is launched before this: the store had trouble.
     hold_until: Mono,
+    /// Switches that had no room when last asked.
+    full: BTreeMap<PbxName, launches::Full>,
     timers: BTreeSet<(Mono, Timer)>,
     commands: VecDeque<Command>,
     counts: Counts,
@@ -122,6 +124,7 @@ impl Engine {
             hopper: VecDeque::new(),
             refill: Refill::From(now.mono),
             hold_until: now.mono,
+            full: BTreeMap::new(),
             timers: BTreeSet::new(),
             commands: VecDeque::new(),
             counts: Counts::default(),

@@ -41,6 +41,8 @@ words! {
         NoContacts = "no_contacts",
         /// A free agent's switch is not reachable or not yet resynchronised.
         PbxDown = "pbx_down",
+        /// A free agent's switch said a moment ago that it has no room for calls.
+        SwitchFull = "switch_full",
         /// No trunk of the campaign is on a free agent's switch.
         NoTrunk = "no_trunk",
         /// The store failed a moment ago.

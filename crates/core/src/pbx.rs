@@ -220,6 +220,9 @@ pub enum EndedBy {
     Us,
     /// The switch refused to place the leg at all (unknown endpoint, no contact, rate limit): nothing was dialed.
     Refused,
+    /// The switch itself has no room or no time for a leg, or was told to take none: nothing was dialed, and neither the
+    /// trunk nor the contact is to blame.
+    NoRoom,
     /// The leg was missing when the link came back: nobody saw its end.
     Vanished,
 }

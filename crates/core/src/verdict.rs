@@ -11,7 +11,7 @@ use crate::pbx::{EndedBy, LegEnd};
 pub fn unanswered(end: &LegEnd) -> Outcome {
     match end.by {
         EndedBy::RingTimeout => silence(end.progressed),
-        EndedBy::Us => Outcome::Cancelled,
+        EndedBy::Us | EndedBy::NoRoom => Outcome::Cancelled,
         EndedBy::Refused => Outcome::Failed,
         EndedBy::Vanished => Outcome::Unknown,
         EndedBy::Network => match (end.sip, end.q850) {
@@ -102,6 +102,7 @@ mod tests {
             (EndedBy::RingTimeout, Outcome::NoAnswer),
             (EndedBy::Us, Outcome::Cancelled),
             (EndedBy::Refused, Outcome::Failed),
+            (EndedBy::NoRoom, Outcome::Cancelled),
             (EndedBy::Vanished, Outcome::Unknown),
         ] {
             assert_eq!(

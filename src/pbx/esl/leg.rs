@@ -124,7 +124,7 @@ impl Leg {
     pub(super) fn never_placed(&self, words: &str) -> LegEnd {
         let (by, q850) = match words {
             _ if self.hang_up_asked => (EndedBy::Us, None),
-            NO_ROOM => (EndedBy::Refused, None),
+            NO_ROOM => (EndedBy::NoRoom, None),
             GATEWAY_DOWN => (EndedBy::Network, Some(38)),
             _ => (EndedBy::Refused, None),
         };

@@ -484,7 +484,8 @@ fn ended_by(by: EndedBy) -> &'static str {
         EndedBy::Network => "network",
         EndedBy::RingTimeout => "ring_timeout",
         EndedBy::Us => "us",
-        EndedBy::Refused => "refused",
+        // The leg's detail tells them apart.
+        EndedBy::Refused | EndedBy::NoRoom => "refused",
         EndedBy::Vanished => "vanished",
     }
 }

@@ -312,6 +312,14 @@ impl Engine {
             self.counts.stale += 1;
             return;
         }
+        let had_room = match end.by {
+            EndedBy::NoRoom => Some(false),
+            EndedBy::Network | EndedBy::RingTimeout => Some(true),
+            EndedBy::Us | EndedBy::Refused | EndedBy::Vanished => None,
+        };
+        if let (Some(call), Some(had_room)) = (self.calls.get(&attempt), had_room) {
+            self.switch_had_room(now, call.pbx.clone(), had_room);
+        }
         let outcome = state.outcome(&end);
         self.settle(now, attempt, outcome, end);
     }

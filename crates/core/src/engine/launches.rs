@@ -9,12 +9,15 @@ use crate::command::{Command, NewAttempt};
 use crate::ids::{AgentId, AttemptId, LegId, PbxName, TrunkId};
 use crate::input::Lead;
 use crate::live::Idle;
-use crate::time::{Now, Wall};
+use crate::time::{Mono, Now, Wall};
 use rand::RngExt;
 use std::time::Duration;
 
 /// After a failure of the store, nothing is launched or leased for this long.
 pub(super) const STORE_TROUBLE_HOLD: Duration = Duration::from_secs(1);
+/// A switch that has no room is tried again after this long, and half as often each time that it has none again.
+const FULL_HOLD_MIN: Duration = Duration::from_secs(1);
+const FULL_HOLD_MAX: Duration = Duration::from_secs(30);
 /// An empty hopper asks again at least this often.
 const REFILL_EVERY_MAX: Duration = Duration::from_secs(30);
 /// And at most this often.
@@ -26,7 +29,37 @@ const HOPPER_PER_AGENT: usize = 2;
 /// The same where calls are launched ahead: as many as a burst may take before the store has answered.
 const HOPPER_PER_AGENT_AHEAD: usize = 6;
 
+/// A switch that said it has no room.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Full {
+    /// Nothing is launched there before.
+    until: Mono,
+    wait: Duration,
+}
+
 impl Engine {
+    /// Takes in what the end of a leg says about its switch: whether it had room for it.
+    pub(super) fn switch_had_room(&mut self, now: Now, pbx: PbxName, had_room: bool) {
+        let before = self.full.get(&pbx).copied();
+        match before {
+            _ if had_room => {
+                self.full.remove(&pbx);
+            }
+            // The rest of a burst says nothing new.
+            Some(full) if full.until > now.mono => {}
+            _ => {
+                let wait = before.map_or(FULL_HOLD_MIN, |full| (full.wait * 2).min(FULL_HOLD_MAX));
+                let until = now.mono + wait;
+                self.full.insert(pbx, Full { until, wait });
+                self.timers.insert((until, Timer::Launch));
+            }
+        }
+    }
+
+    pub(super) fn is_full(&self, now: Now, pbx: &PbxName) -> bool {
+        self.full.get(pbx).is_some_and(|full| full.until > now.mono)
+    }
+
     /// Launches what may be launched, and asks for more contacts when the hopper runs low.
     pub(super) fn launch(&mut self, now: Now) {
         if self.active && !self.draining && !self.hopper.is_empty() && self.hold_until <= now.mono {
@@ -52,6 +85,9 @@ impl Engine {
         let Some(trunk) = self.config.trunks.iter().find(|t| t.pbx == agent.pbx) else {
             return true;
         };
+        if self.is_full(now, &agent.pbx) {
+            return true;
+        }
         let (pbx, trunk) = (agent.pbx.clone(), trunk.id);
         match self.launch_over(now, pbx, trunk, Some(id)) {
             Some(attempt) => {
@@ -180,6 +216,7 @@ impl Engine {
             ready.iter().any(|a| !self.links_up.contains(&a.pbx)),
             Idle::PbxDown,
         );
+        blocked(ready.iter().any(|a| self.is_full(now, &a.pbx)), Idle::SwitchFull);
         blocked(
             ready
                 .iter()

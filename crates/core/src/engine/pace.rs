@@ -216,11 +216,12 @@ impl Engine {
             self.pacing.latest.remove(&pbx);
             return;
         };
+        let full = self.is_full(now, &pbx);
         let Some(pacer) = self.pacing.pacers.get_mut(&pbx) else {
             return;
         };
         let room = Room {
-            channels: None,
+            channels: full.then_some(0),
             contacts: Some(u32::try_from(self.hopper.len()).unwrap_or(u32::MAX)),
         };
         let report = pacer.tick(now, room);

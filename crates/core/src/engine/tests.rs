@@ -8,6 +8,7 @@ use crate::command::Change;
 use crate::dial::{AgentTemplate, Extension, TrunkTemplate};
 use crate::gate::CallingHours;
 use crate::ids::{CampaignId, ContactId, TaskId, TrunkId};
+use crate::live::Idle;
 use crate::input::{AgentRequest, OpenAgent, OpenAttempt, Prepared, Recovered};
 use crate::number::E164;
 use crate::pacing::rules::AbandonRule;
@@ -337,6 +338,32 @@ fn what_pacing_learnt_is_kept_and_taken_up_again() {
         _ => None,
     });
     assert_eq!(kept.map(|l| l.dialing), Some(learnt.dialing));
+}
+
+#[test]
+fn a_full_switch_is_left_alone_ever_longer_and_no_contact_pays_for_it() {
+    let mut rig = Rig::at_work(2);
+    for (wait_s, legs) in [(1, 4), (2, 6)] {
+        let both: Vec<_> = rig.legs().into_iter().rev().take(2).collect();
+        for leg in both {
+            let end = end(EndedBy::NoRoom, false);
+            rig.event(PbxEvent::Ended { leg, end });
+        }
+        assert_eq!(rig.engine.live(rig.now).idle, [Idle::SwitchFull]);
+        rig.wait(Duration::from_millis(wait_s * 1000 - 1));
+        assert_eq!(rig.legs().len(), legs - 2);
+        rig.wait(Duration::from_millis(1));
+        assert_eq!(rig.legs().len(), legs);
+    }
+    assert_eq!(rig.outcomes(), [Outcome::Cancelled; 4]);
+    // Somebody is busy: the switch had room for that call.
+    let busy = LegEnd {
+        sip: Some(486),
+        ..LegEnd::default()
+    };
+    let leg = rig.leg();
+    rig.event(PbxEvent::Ended { leg, end: busy });
+    assert_eq!(rig.legs().len(), 7);
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn a_jobs_failure_counts_only_if_there_never_was_a_channel() {
 #[test]
 fn a_full_switch_is_told_from_a_trunk_that_is_down() {
     for (words, by, q850) in [
-        ("DESTINATION_OUT_OF_ORDER", EndedBy::Refused, None),
+        ("DESTINATION_OUT_OF_ORDER", EndedBy::NoRoom, None),
         ("GATEWAY_DOWN", EndedBy::Network, Some(38)),
         ("SUBSCRIBER_ABSENT", EndedBy::Refused, None),
     ] {
