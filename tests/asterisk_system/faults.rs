@@ -1,7 +1,7 @@
 //! Paceline dies in mid-run and starts again: nothing is lost, nothing is doubled, no channel is orphaned.
 
 use crate::mixed::mixed_numbers;
-use crate::rig::{System, full, wait_for};
+use crate::rig::{Site, System, full, wait_for};
 use jiff::Timestamp;
 use paceline_lab::{Behaviour, LabOptions};
 use serde_json::json;
@@ -11,15 +11,21 @@ use std::time::Duration;
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_with_9_in_mid_run_it_loses_and_doubles_nothing() {
     let (count, agents, kills) = if full() { (500, 50, 5) } else { (100, 20, 2) };
-    let mut system = System::start(&LabOptions {
+    let system = System::start(&LabOptions {
         agents,
         ..LabOptions::default()
     })
     .await;
-    let campaign = system
-        .campaign("mixed", "PJSIP/{number}@carrier", json!({}))
-        .await;
-    let ids = system.agents(campaign, 1, agents).await;
+    killed_in_mid_run(system, ("main", "PJSIP/{number}@carrier"), (count, agents, kills)).await;
+}
+
+pub(crate) async fn killed_in_mid_run<S: Site>(
+    mut system: System<S>,
+    (pbx, dial): (&str, &str),
+    (count, agents, kills): (usize, u32, usize),
+) {
+    let campaign = system.campaign_over("mixed", &[(pbx, dial)], json!({})).await;
+    let ids = system.agents_at(pbx, campaign, 1, agents).await;
     system.wait_for_agents(campaign, ids.len()).await;
     let hang_up = system.agents_hang_up_after(campaign, Duration::from_secs(2));
     let numbers = mixed_numbers(count);
@@ -46,7 +52,7 @@ async fn killed_with_9_in_mid_run_it_loses_and_doubles_nothing() {
 
     let attempts = system.attempts(task).await;
     let mut dialed: BTreeMap<String, usize> = BTreeMap::new();
-    for call in system.lab.carrier.calls() {
+    for call in system.lab.calls() {
         *dialed.entry(call.number).or_default() += 1;
     }
     let (mut exact, mut touched, mut wrong) = (0, BTreeMap::new(), Vec::new());

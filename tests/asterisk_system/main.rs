@@ -1,5 +1,5 @@
 //! The whole of Paceline as its users run it: the binary, its configuration file and its API, beside a real Asterisk with
-//! SIPp as the carrier and agents' phones.
+//! SIPp as the carrier and agents' phones; and beside a FreeSWITCH, where there is one, and beside both at once.
 //!
 //! The short form runs with all tests; `PACELINE_PROOF=full` (see `scripts/prove`) runs the full bars.
 
@@ -12,6 +12,7 @@
 
 mod conversations;
 mod faults;
+mod freeswitch;
 mod mixed;
 // The bench uses all of it.
 #[allow(dead_code)]

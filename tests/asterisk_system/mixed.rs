@@ -1,8 +1,8 @@
 //! A mix of everything that a line can do: every outcome is the one that the carrier played, every answered call reaches
 //! an agent and is heard at both ends.
 
-use crate::rig::{System, full};
-use paceline_lab::{Behaviour, LabOptions, Version};
+use crate::rig::{Site, System, full};
+use paceline_lab::{Behaviour, LabOptions, MediaReport, Version};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -49,10 +49,10 @@ pub(crate) fn mixed_numbers(count: usize) -> Vec<String> {
 }
 
 /// Every number has just one attempt with the outcome that was played; returns how many were answered.
-pub(crate) async fn check_outcomes(system: &System, task: i64, numbers: &[String]) -> usize {
+pub(crate) async fn check_outcomes<S: Site>(system: &System<S>, task: i64, numbers: &[String]) -> usize {
     let attempts = system.attempts(task).await;
     assert_eq!(attempts.len(), numbers.len(), "numbers with attempts");
-    let seen = system.lab.carrier.calls();
+    let seen = system.lab.calls();
     let mut dialed: BTreeMap<&str, usize> = BTreeMap::new();
     for call in &seen {
         *dialed.entry(call.number.as_str()).or_default() += 1;
@@ -92,6 +92,35 @@ pub(crate) async fn check_outcomes(system: &System, task: i64, numbers: &[String
     answered
 }
 
+/// Whoever was connected for longer than a moment heard the other end. Returns how many there were.
+pub(crate) fn check_audio<S: Site>(system: &System<S>, heard: &MediaReport) -> u64 {
+    let calls = system.lab.calls();
+    let long = |n: &str| !matches!(Behaviour::of(n), Some(Behaviour::HangsUpEarly));
+    let deaf: Vec<_> = calls
+        .iter()
+        .filter(|c| c.answered && long(&c.number) && !c.heard_agent)
+        .collect();
+    assert!(
+        deaf.is_empty(),
+        "{} callees heard no agent: {:?}",
+        deaf.len(),
+        deaf.first()
+    );
+    let expected = calls.iter().filter(|c| c.answered && long(&c.number)).count() as u64;
+    // A spell begins after 1.5 s of silence, which two conversations of one agent may seldom lack.
+    let spells_min = expected * 9 / 10;
+    assert!(
+        heard.spells >= spells_min,
+        "agents heard {} conversations of {expected}: {heard:?}",
+        heard.spells
+    );
+    assert_eq!(
+        heard.flows_heard, heard.flows,
+        "agents who heard nobody: {heard:?}"
+    );
+    expected
+}
+
 async fn mixed(version: Version, dial: &str) {
     let count = if full() { 500 } else { 60 };
     // A call through the dialplan costs the switch twice as much, and it shares two cores with carrier and phones.
@@ -117,32 +146,8 @@ async fn mixed(version: Version, dial: &str) {
     hang_up.abort();
     let answered = check_outcomes(&system, task, &numbers).await;
 
-    // Audio: whoever was connected for longer than a moment heard the other end.
-    let calls = system.lab.carrier.calls();
-    let long = |n: &str| !matches!(Behaviour::of(n), Some(Behaviour::HangsUpEarly));
-    let deaf: Vec<_> = calls
-        .iter()
-        .filter(|c| c.answered && long(&c.number) && !c.heard_agent)
-        .collect();
-    assert!(
-        deaf.is_empty(),
-        "{} callees heard no agent: {:?}",
-        deaf.len(),
-        deaf.first()
-    );
     let heard = system.lab.phones.media_report();
-    let expected = calls.iter().filter(|c| c.answered && long(&c.number)).count() as u64;
-    // A spell begins after 1.5 s of silence, which two conversations of one agent may seldom lack.
-    let spells_min = expected * 9 / 10;
-    assert!(
-        heard.spells >= spells_min,
-        "agents heard {} conversations of {expected}: {heard:?}",
-        heard.spells
-    );
-    assert_eq!(
-        heard.flows_heard, heard.flows,
-        "agents who heard nobody: {heard:?}"
-    );
+    let expected = check_audio(&system, &heard);
     println!(
         "{count} contacts on Asterisk {version:?} over `{dial}`: {answered} answered, all outcomes as played; agents heard {} \
          of {expected} conversations begin",

@@ -1,7 +1,7 @@
 //! A lab, a Paceline process beside it, and a client of its API.
 
 use jiff::Timestamp;
-use paceline_lab::{Lab, LabOptions};
+use paceline_lab::{FreeSwitchLab, Lab, LabOptions, SeenCall};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -27,9 +27,88 @@ pub(crate) async fn wait_for<T>(what: &str, limit: Duration, mut probe: impl Asy
     }
 }
 
+/// The switches beside Paceline, and the carriers behind them.
+pub(crate) trait Site {
+    /// Its part of the configuration file: names, addresses, and `PACELINE_TEST_…_PASSWORD` for each password.
+    fn sections(&self) -> String;
+    /// Those variables.
+    fn passwords(&self) -> Vec<(&'static str, String)>;
+    /// Ids of the channels that are left after a while.
+    fn channels_after(&self, limit: Duration) -> Vec<String>;
+    /// What the carriers saw.
+    fn calls(&self) -> Vec<SeenCall>;
+}
+
+impl Site for Lab {
+    fn sections(&self) -> String {
+        format!(
+            "[[pbx]]\nname = \"main\"\nkind = \"ari\"\nurl = \"{}\"\nusername = \"{}\"\n\
+             password_env = \"PACELINE_TEST_ARI_PASSWORD\"\nagent_dial = \"PJSIP/{{extension}}\"\n",
+            self.asterisk.ari_url(),
+            self.asterisk.user(),
+        )
+    }
+
+    fn passwords(&self) -> Vec<(&'static str, String)> {
+        vec![("PACELINE_TEST_ARI_PASSWORD", self.asterisk.password().to_owned())]
+    }
+
+    fn channels_after(&self, limit: Duration) -> Vec<String> {
+        self.asterisk.channels_after(limit).expect("channels")
+    }
+
+    fn calls(&self) -> Vec<SeenCall> {
+        self.carrier.calls()
+    }
+}
+
+impl Site for FreeSwitchLab {
+    fn sections(&self) -> String {
+        format!(
+            "[[pbx]]\nname = \"other\"\nkind = \"esl\"\naddress = \"{}\"\n\
+             password_env = \"PACELINE_TEST_ESL_PASSWORD\"\n",
+            self.freeswitch.address(),
+        )
+    }
+
+    fn passwords(&self) -> Vec<(&'static str, String)> {
+        vec![(
+            "PACELINE_TEST_ESL_PASSWORD",
+            self.freeswitch.password().to_owned(),
+        )]
+    }
+
+    fn channels_after(&self, limit: Duration) -> Vec<String> {
+        self.freeswitch.channels_after(limit).expect("channels")
+    }
+
+    fn calls(&self) -> Vec<SeenCall> {
+        self.carrier.calls()
+    }
+}
+
+/// Both.
+impl<A: Site, B: Site> Site for (A, B) {
+    fn sections(&self) -> String {
+        format!("{}\n{}", self.0.sections(), self.1.sections())
+    }
+
+    fn passwords(&self) -> Vec<(&'static str, String)> {
+        [self.0.passwords(), self.1.passwords()].concat()
+    }
+
+    fn channels_after(&self, limit: Duration) -> Vec<String> {
+        [self.0.channels_after(limit), self.1.channels_after(limit)].concat()
+    }
+
+    fn calls(&self) -> Vec<SeenCall> {
+        [self.0.calls(), self.1.calls()].concat()
+    }
+}
+
 /// A running system. Ends with everything it started.
-pub(crate) struct System {
-    pub(crate) lab: Lab,
+pub(crate) struct System<S: Site = Lab> {
+    pub(crate) lab: S,
     pub(crate) api: Api,
     pub(crate) folder: TempDir,
     paceline: Option<Child>,
@@ -58,9 +137,16 @@ impl System {
 
     /// With the store at `store_url`, or SQLite in the system's folder.
     pub(crate) async fn start_on(options: &LabOptions, store_url: Option<String>) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let lab =
             Lab::start_with(options).expect("the lab starts; run scripts/tools if something is missing");
+        Self::start_at(lab, store_url).await
+    }
+}
+
+impl<S: Site> System<S> {
+    /// Beside switches that run.
+    pub(crate) async fn start_at(lab: S, store_url: Option<String>) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::Builder::new()
             .prefix("paceline-system-")
             .tempdir()
@@ -95,15 +181,11 @@ impl System {
     }
 
     fn write_config(&self) {
-        let asterisk = &self.lab.asterisk;
         let text = format!(
-            "[server]\nlisten = \"127.0.0.1:{}\"\n\n[store]\nurl = \"{}\"\n\n\
-             [[pbx]]\nname = \"main\"\nkind = \"ari\"\nurl = \"{}\"\nusername = \"{}\"\n\
-             password_env = \"PACELINE_TEST_ARI_PASSWORD\"\nagent_dial = \"PJSIP/{{extension}}\"\n",
+            "[server]\nlisten = \"127.0.0.1:{}\"\n\n[store]\nurl = \"{}\"\n\n{}",
             self.port,
             self.store_url,
-            asterisk.ari_url(),
-            asterisk.user(),
+            self.lab.sections(),
         );
         std::fs::write(self.config_file(), text).expect("the configuration file is written");
     }
@@ -111,7 +193,7 @@ impl System {
     pub(crate) fn binary(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
         command.args(args).arg("--config").arg(self.config_file());
-        command.env("PACELINE_TEST_ARI_PASSWORD", self.lab.asterisk.password());
+        command.envs(self.lab.passwords());
         command.current_dir(self.folder.path());
         command
     }
@@ -159,7 +241,8 @@ impl System {
             Duration::from_secs(30),
             async || {
                 let live = api.try_get("/live").await?;
-                (live["pbxes"][0]["connected"] == true).then_some(())
+                let mut pbxes = live["pbxes"].as_array()?.iter();
+                pbxes.all(|pbx| pbx["connected"] == true).then_some(())
             },
         )
         .await;
@@ -207,9 +290,14 @@ impl System {
         .await;
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.paceline.as_ref().expect("it runs").id()
+    }
+
     /// User and system CPU seconds of the process so far.
     pub(crate) fn cpu_seconds(&self) -> f64 {
-        let pid = self.paceline.as_ref().expect("it runs").id();
+        let pid = self.pid();
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
         let after = stat.rsplit_once(')').expect("a name").1;
         let fields: Vec<&str> = after.split_whitespace().collect();
@@ -218,15 +306,18 @@ impl System {
         ticks / 100.0
     }
 
-    /// A campaign over one trunk, active. Settings are merged over quick ones: always open, little wrap-up.
+    /// A campaign over one trunk of `main`, active. Settings are merged over quick ones: always open, little wrap-up.
     pub(crate) async fn campaign(&self, name: &str, dial: &str, settings: Value) -> i64 {
-        let trunk = self
-            .api
-            .post(
-                "/trunks",
-                json!({"name": format!("{name}-trunk"), "pbx": "main", "dial": dial}),
-            )
-            .await;
+        self.campaign_over(name, &[("main", dial)], settings).await
+    }
+
+    /// The same over a trunk on each of several switches.
+    pub(crate) async fn campaign_over(&self, name: &str, trunks: &[(&str, &str)], settings: Value) -> i64 {
+        let mut trunk_ids = Vec::new();
+        for (pbx, dial) in trunks {
+            let trunk = json!({"name": format!("{name}-{pbx}"), "pbx": pbx, "dial": dial});
+            trunk_ids.push(self.api.post("/trunks", trunk).await["id"].clone());
+        }
         let all_day = json!({"days": [1, 2, 3, 4, 5, 6, 7], "from_minute": 0, "until_minute": 1440});
         let mut merged = json!({
             "ring_timeout_ms": 8000,
@@ -240,7 +331,7 @@ impl System {
             .api
             .post(
                 "/campaigns",
-                json!({"name": name, "settings": merged, "trunk_ids": [trunk["id"]]}),
+                json!({"name": name, "settings": merged, "trunk_ids": trunk_ids}),
             )
             .await;
         let id = made["id"].as_i64().expect("an id");
@@ -250,8 +341,13 @@ impl System {
         id
     }
 
-    /// Agents `first..first + count` of the lab, logged in and ready in the campaign.
+    /// Agents `first..first + count` of the lab on `main`, logged in and ready in the campaign.
     pub(crate) async fn agents(&self, campaign: i64, first: u32, count: u32) -> Vec<i64> {
+        self.agents_at("main", campaign, first, count).await
+    }
+
+    /// The same on another switch.
+    pub(crate) async fn agents_at(&self, pbx: &str, campaign: i64, first: u32, count: u32) -> Vec<i64> {
         let mut ids = Vec::new();
         for n in first..first + count {
             let phone = format!("agent-{n}");
@@ -259,7 +355,7 @@ impl System {
                 .api
                 .post(
                     "/agents",
-                    json!({"name": phone, "pbx": "main", "extension": phone}),
+                    json!({"name": format!("{phone} on {pbx}"), "pbx": pbx, "extension": phone}),
                 )
                 .await;
             let id = made["id"].as_i64().expect("an id");
@@ -362,11 +458,7 @@ impl System {
         for id in agents {
             self.api.post(&format!("/agents/{id}/log-out"), json!({})).await;
         }
-        let left = self
-            .lab
-            .asterisk
-            .channels_after(Duration::from_secs(15))
-            .expect("channels");
+        let left = self.lab.channels_after(Duration::from_secs(15));
         assert_eq!(left, Vec::<String>::new(), "channels are left on the switch");
         self.terminate(Duration::from_secs(20)).await;
         let log = self.log();
@@ -376,7 +468,7 @@ impl System {
     }
 }
 
-impl Drop for System {
+impl<S: Site> Drop for System<S> {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {

@@ -1,4 +1,4 @@
-//! Just enough of an Event Socket client to ask a FreeSWITCH something: one connection, one command.
+//! Just enough of an Event Socket client to ask a FreeSWITCH something: one connection a time.
 
 use std::{
     io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
@@ -12,16 +12,16 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 /// The longest answer that is read.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
-/// What an API command printed.
-pub(crate) fn api(port: u16, password: &str, command: &str) -> Result<String> {
-    ask(port, password, command).map_err(|err| LabError::Http {
+/// What each API command printed, on one connection.
+pub(crate) fn apis(port: u16, password: &str, commands: &[String]) -> Result<Vec<String>> {
+    ask(port, password, commands).map_err(|err| LabError::Http {
         method: "Event Socket".to_owned(),
         port,
         err,
     })
 }
 
-fn ask(port: u16, password: &str, command: &str) -> io::Result<String> {
+fn ask(port: u16, password: &str, commands: &[String]) -> io::Result<Vec<String>> {
     let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     socket.set_read_timeout(Some(WAIT_MAX))?;
     socket.set_write_timeout(Some(WAIT_MAX))?;
@@ -34,8 +34,12 @@ fn ask(port: u16, password: &str, command: &str) -> io::Result<String> {
             "the password is refused",
         ));
     }
-    socket.write_all(format!("api {command}\n\n").as_bytes())?;
-    frame(&mut reader)
+    let text: String = commands
+        .iter()
+        .map(|command| format!("api {command}\n\n"))
+        .collect();
+    socket.write_all(text.as_bytes())?;
+    commands.iter().map(|_| frame(&mut reader)).collect()
 }
 
 /// The next frame's body, or its reply text.

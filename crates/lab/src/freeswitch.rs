@@ -199,7 +199,15 @@ impl FreeSwitch {
     /// # Errors
     /// When the Event Socket does not answer.
     pub fn api(&self, command: &str) -> Result<String> {
-        esl::api(self.ports.event_socket, &self.password, command)
+        Ok(self.apis(&[command.to_owned()])?.concat())
+    }
+
+    /// Several, on one connection.
+    ///
+    /// # Errors
+    /// As [`Self::api`].
+    pub fn apis(&self, commands: &[String]) -> Result<Vec<String>> {
+        esl::apis(self.ports.event_socket, &self.password, commands)
     }
 
     /// The ids of all channels now on the switch.
@@ -250,12 +258,9 @@ impl FreeSwitch {
         let started = Instant::now();
         let ready = process::poll(LIMIT, || {
             !self.process.is_running()
-                || esl::api(
-                    self.ports.event_socket,
-                    &self.password,
-                    "sofia status profile lab",
-                )
-                .is_ok_and(|status| status.contains("carrier") || status.contains("lab"))
+                || self
+                    .api("sofia status profile lab")
+                    .is_ok_and(|status| status.contains("mod_sofia@"))
         });
         if ready && self.process.is_running() {
             return Ok(());

@@ -8,8 +8,8 @@ use crate::command::Change;
 use crate::dial::{AgentTemplate, Extension, TrunkTemplate};
 use crate::gate::CallingHours;
 use crate::ids::{CampaignId, ContactId, TaskId, TrunkId};
-use crate::live::Idle;
 use crate::input::{AgentRequest, OpenAgent, OpenAttempt, Prepared, Recovered};
+use crate::live::Idle;
 use crate::number::E164;
 use crate::pacing::rules::AbandonRule;
 use crate::pbx::{

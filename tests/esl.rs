@@ -1,0 +1,220 @@
+//! What only a FreeSWITCH does: its parsers, its limits, its bystanders. Against a real one, where there is one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
+
+// The contract suite uses all of it.
+#[allow(dead_code)]
+#[path = "switch_contract/rig.rs"]
+mod rig;
+
+use paceline_core::outcome::Outcome;
+use paceline_core::pbx::{EndedBy, PbxCommand};
+use paceline_core::verdict;
+use paceline_esl::originate;
+use paceline_lab::{Audio, Behaviour, FreeSwitch, FreeSwitchLab, FreeSwitchOptions};
+use rig::{Kind, Rig, Switch, until};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use uuid::Uuid;
+
+fn freeswitch(rig: &Rig) -> &FreeSwitch {
+    match &rig.switch {
+        Switch::FreeSwitch(lab) => &lab.freeswitch,
+        Switch::Asterisk(_) => panic!("this is a FreeSWITCH"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_value_ends_or_extends_another_in_the_real_parsers() {
+    if FreeSwitch::program_or_skip("quoting against the real parsers").is_none() {
+        return;
+    }
+    let rig = Rig::start(Kind::FreeSwitch).await;
+    let freeswitch = freeswitch(&rig);
+    let values = [
+        "+12025550123",
+        "O'Brien",
+        "'quoted'",
+        "\"double\"",
+        "a,b=c,uuid=x",
+        "two  words ",
+        " leading",
+        "back\\slash\\",
+        "\\s\\n\\'",
+        "a|b&c;d<e>[f]^",
+        "café Łódź",
+        "'",
+        "\\",
+        "x' ,y='z",
+        "100%25",
+    ];
+    for value in values {
+        let leg = Uuid::new_v4().to_string();
+        let variables = [
+            ("origination_uuid", leg.as_str()),
+            ("before", "1"),
+            ("value", value),
+            ("after", "2"),
+        ];
+        let command = originate(&variables, "user/agent-1").expect("it can be quoted");
+        let placed = freeswitch.api(&command).expect("it answers");
+        assert_eq!(placed.trim(), format!("+OK {leg}"), "{value:?}: {command}");
+        let variable = |name: &str| {
+            let text = freeswitch
+                .api(&format!("uuid_getvar {leg} {name}"))
+                .expect("it answers");
+            text.trim_end_matches('\n').to_owned()
+        };
+        assert_eq!(
+            (variable("before"), variable("value"), variable("after")),
+            ("1".to_owned(), value.to_owned(), "2".to_owned()),
+            "{command}"
+        );
+        freeswitch.api(&format!("uuid_kill {leg}")).expect("it answers");
+    }
+    rig.switch.settled();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_or_full_switch_is_no_fault_of_the_trunk_or_the_contact() {
+    if FreeSwitch::program_or_skip("a full switch").is_none() {
+        return;
+    }
+    let lab = FreeSwitchLab::start(
+        Audio::None,
+        FreeSwitchOptions {
+            agents: 2,
+            sessions_per_second: 10,
+            ..FreeSwitchOptions::default()
+        },
+    )
+    .expect("the lab starts");
+    let switch = Switch::FreeSwitch(lab);
+    let driver = switch.driver().await;
+    let mut rig = Rig { switch, driver };
+
+    freeswitch(&rig).api("fsctl pause").expect("it answers");
+    let leg = rig.call(&Behaviour::Talks.number(1)).await;
+    let end = rig.driver.ended(leg).await;
+    assert_eq!(
+        (end.by, end.detail.as_str()),
+        (EndedBy::NoRoom, "DESTINATION_OUT_OF_ORDER")
+    );
+    assert_eq!(verdict::unanswered(&end), Outcome::Cancelled);
+    freeswitch(&rig).api("fsctl resume").expect("it answers");
+
+    let mut legs = Vec::new();
+    for nth in 0..40 {
+        legs.push(rig.call(&Behaviour::Busy.number(nth)).await);
+    }
+    let (mut busy, mut no_room) = (0, 0);
+    for leg in legs {
+        let end = rig.driver.ended(leg).await;
+        match end.by {
+            EndedBy::NoRoom => no_room += 1,
+            EndedBy::Network if end.sip == Some(486) => busy += 1,
+            _ => panic!("{end:?}; {:?}; {:?}", rig.driver.said, rig.driver.handle.stats),
+        }
+    }
+    assert!(busy >= 5 && no_room >= 5, "{busy} busy, {no_room} without room");
+    assert_eq!(rig.switch.carrier().calls().len(), busy);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_dialed_is_refused_in_the_switchs_own_words() {
+    if FreeSwitch::program_or_skip("what cannot be dialed").is_none() {
+        return;
+    }
+    let mut rig = Rig::start(Kind::FreeSwitch).await;
+    for (dial, words) in [
+        ("sofia/gateway/nobody/1", "INVALID_GATEWAY"),
+        ("user/nobody", "SUBSCRIBER_ABSENT"),
+        ("nothing/1", "CHAN_NOT_IMPLEMENTED"),
+        ("user/agent-1,user/agent-2", "the dial string holds"),
+        ("{a=b}user/agent-1", "the dial string holds"),
+    ] {
+        let leg = rig
+            .driver
+            .dial(dial, Duration::from_secs(3), Duration::from_secs(60))
+            .await;
+        let end = rig.driver.ended(leg).await;
+        assert_eq!(end.by, EndedBy::Refused, "{dial} {end:?}");
+        assert!(end.detail.starts_with(words), "{dial} {end:?}");
+    }
+    // A trunk where nobody listens is the trunk's fault.
+    let leg = rig
+        .driver
+        .dial(
+            "sofia/gateway/dead/12025550123",
+            Duration::from_secs(12),
+            Duration::from_secs(60),
+        )
+        .await;
+    let end = rig.driver.ended(leg).await;
+    assert_eq!(
+        (end.by, verdict::unanswered(&end)),
+        (EndedBy::Network, Outcome::Congestion),
+        "{end:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_others_are_neither_heard_nor_touched() {
+    if FreeSwitch::program_or_skip("bystanders").is_none() {
+        return;
+    }
+    let mut rig = Rig::start(Kind::FreeSwitch).await;
+    let before = rig.driver.handle.stats.events_read.load(Relaxed);
+    let stranger = Uuid::new_v4();
+    let number = Behaviour::Talks.number(1);
+    let placed = freeswitch(&rig)
+        .api(&format!(
+            "originate {{origination_uuid={stranger}}}sofia/gateway/carrier/{number} &park()"
+        ))
+        .expect("it answers");
+    assert!(placed.starts_with("+OK"), "{placed}");
+    let leg = rig.call(&Behaviour::Busy.number(1)).await;
+    rig.driver.ended(leg).await;
+    // Ours: created, ended, and the job.
+    let heard = rig.driver.handle.stats.events_read.load(Relaxed) - before;
+    assert!(heard <= 3, "{heard} events");
+
+    rig.driver = rig.switch.spawn(rig.switch.port());
+    let snapshot = rig.driver.resynchronised().await;
+    assert_eq!(snapshot.channels.len(), 1);
+    assert!(!snapshot.channels[&stranger].in_our_app, "{snapshot:?}");
+    assert_eq!(rig.switch.channels(), [stranger.to_string()]);
+    rig.switch.hang_up(stranger);
+    rig.switch.settled();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agents_events_do_not_grow_with_every_callee() {
+    if FreeSwitch::program_or_skip("an agent's many callees").is_none() {
+        return;
+    }
+    let mut rig = Rig::start(Kind::FreeSwitch).await;
+    let agent = rig.driver.agent(1).await;
+    for nth in 0..4 {
+        let leg = rig.call(&Behaviour::AnswersAtOnce.number(nth)).await;
+        rig.driver.answered(leg).await;
+        rig.driver.connect(leg, agent).await;
+        rig.driver.tell(PbxCommand::HangUp { leg }).await;
+        rig.driver.ended(leg).await;
+    }
+    until("the history of its callees is forgotten", || {
+        let history = freeswitch(&rig)
+            .api(&format!("uuid_getvar {agent} transfer_history"))
+            .expect("it answers");
+        history.trim() == "_undef_"
+    })
+    .await;
+    rig.driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
+    rig.switch.settled();
+}
