@@ -1,18 +1,25 @@
 //! A million rows of CSV into the store: read, checked, made one per number and stored, beside what the database takes for
-//! bare rows in the same run. `scripts/bench import`; the number of rows may follow, then `sqlite` or `postgres`.
+//! bare rows in the same run. `scripts/bench import`; the number of rows may follow, then `sqlite` or `postgres`,
+//! or a file of one's own.
 //!
 //! The numbers are in random order, one row in fifty repeats an earlier number, one in a hundred cannot be called; each row
-//! has a name, a time zone and two attributes.
+//! has a name, a time zone and two attributes. Beside an active campaign, transactions are short and pauses as long.
 
 use paceline::clock::Clock;
-use paceline::import::{ContactFile, Job, Settings};
+use paceline::import::{ContactFile, Ended, Job, Settings};
 use paceline::metrics::Metrics;
+use paceline::settings::CampaignSettings;
 use paceline::store::{ImportInto, Store};
+use paceline_core::campaign::CampaignState;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// As the binary has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -22,7 +29,8 @@ fn main() -> Result<(), Failure> {
     let wanted =
         |name: &str| !args.iter().any(|a| a == "sqlite" || a == "postgres") || args.iter().any(|a| a == name);
     let folder = tempfile::tempdir_in(std::env::var_os("PACELINE_BENCH_DIR").unwrap_or_else(|| ".".into()))?;
-    let file = write_file(folder.path(), rows)?;
+    let own = args.iter().map(PathBuf::from).find(|arg| arg.is_file());
+    let file = own.map_or_else(|| write_file(folder.path(), rows), Ok)?;
     let megabytes = std::fs::metadata(&file)?.len() / 1_000_000;
     println!("{rows} rows, {megabytes} MB of CSV");
     // As `paceline import` has it.
@@ -33,12 +41,14 @@ fn main() -> Result<(), Failure> {
         if wanted("sqlite") {
             bare_sqlite(folder.path(), rows).await?;
             let url = format!("sqlite:{}", folder.path().join("import.db").display());
-            import(&url, &file, rows, "SQLite").await?;
+            import(&url, &file, rows, "SQLite", false).await?;
+            let url = format!("sqlite:{}", folder.path().join("busy.db").display());
+            import(&url, &file, rows, "SQLite, beside an active campaign", true).await?;
         }
         if wanted("postgres") {
             let server = paceline_lab::Postgres::start()?;
             bare_postgres(&server.url(), rows).await?;
-            import(&server.url(), &file, rows, "PostgreSQL").await?;
+            import(&server.url(), &file, rows, "PostgreSQL", false).await?;
         }
         Ok(())
     })
@@ -77,9 +87,19 @@ fn write_file(folder: &Path, rows: u64) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-async fn import(url: &str, file: &Path, rows: u64, what: &str) -> Result<(), Failure> {
+async fn import(url: &str, file: &Path, rows: u64, what: &str, busy: bool) -> Result<(), Failure> {
     let store = Store::open(url, &Metrics::new()).await?;
     let clock = Clock::real();
+    if busy {
+        let settings = CampaignSettings::default();
+        let campaign = store
+            .create_campaign("c", &settings, &[], clock.now().wall)
+            .await?
+            .id;
+        store
+            .move_campaign(campaign, &[CampaignState::Draft], CampaignState::Active)
+            .await?;
+    }
     let started = Instant::now();
     let opened = File::open(file)?;
     let settings = Settings {
@@ -106,12 +126,12 @@ async fn import(url: &str, file: &Path, rows: u64, what: &str) -> Result<(), Fai
         longest.load(std::sync::atomic::Ordering::Relaxed) / 1000,
         memory_peak_mb()?,
     );
+    if !matches!(ended, Ended::Staged(_)) {
+        return Err(format!("{what}: {ended:?}").into());
+    }
     println!(
-        "  {} imported, {} duplicates, {} rejected, {ended:?}",
-        report.imported,
-        report.duplicates,
-        report.rejected,
-        ended = matches!(ended, paceline::import::Ended::Staged(_))
+        "  {} imported, {} duplicates, {} rejected",
+        report.imported, report.duplicates, report.rejected
     );
     store.close().await;
     Ok(())

@@ -3,6 +3,7 @@
 
 mod check;
 mod demo;
+mod doctor;
 mod import;
 mod keys;
 mod pace;
@@ -28,6 +29,7 @@ Try it, with nothing but this binary:
 
 With a PBX of your own:
   paceline config check                 is paceline.toml right?
+  paceline doctor                       is the PBX set up for it?
   paceline key create me --role write   an API key, shown once
   paceline import contacts.csv --list spring --region US
   paceline serve                        the dialer, its API and /metrics";
@@ -84,6 +86,10 @@ enum Command {
     /// Shows utilisation and abandon rates of Paceline, progressive dialing, a fixed ratio and VICIdial's formulas; the
     /// last two also with the settings that did best in hindsight.
     Simulate(simulate::SimulateArgs),
+    /// Look at every configured PBX: what is missing or wrongly set for calls, and what to write instead.
+    ///
+    /// Changes nothing there. Exit code 1 if calls cannot work somewhere, or the test call did not.
+    Doctor(doctor::DoctorArgs),
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     Key(keys::KeyCommand),
@@ -154,6 +160,7 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
         Command::Demo(args) => runtime.block_on(demo::run(args, screen)),
         Command::Serve { json } => runtime.block_on(serve::run(&config, screen, json)),
         Command::Key(command) => runtime.block_on(keys::run(&config, command)),
+        Command::Doctor(args) => runtime.block_on(doctor::run(&config, args)),
         Command::Import(args) => runtime.block_on(import::run(&config, args, screen)),
     }
 }

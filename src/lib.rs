@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod dialer;
+pub mod doctor;
 pub mod import;
 pub mod metrics;
 pub mod numbers;

@@ -12,14 +12,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// What a transaction is aimed at: at half of the 50 ms that are allowed, so that few are longer than that.
+/// What a transaction is aimed at beside campaigns: half of the 50 ms that are allowed, so that few are longer than that.
 const AIM: Duration = Duration::from_millis(25);
-const ROWS_MIN: usize = 100;
 const ROWS_MAX: usize = 4_000;
+/// With nobody to disturb. Each transaction writes the pages of the index that it touches once, so few large ones write less.
+const AIM_ALONE: Duration = Duration::from_millis(150);
+const ROWS_ALONE_MAX: usize = 20_000;
+const ROWS_MIN: usize = 100;
 /// How often it is asked whether anybody could be disturbed.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Without anybody to disturb, SQLite's log is emptied after so many transactions.
-const CHECKPOINT_EVERY: u32 = 16;
+const CHECKPOINT_EVERY: u32 = 8;
+/// Beside a campaign more often: another process whose commit finds a long log empties it, and its caller waits.
+const CHECKPOINT_BUSY_EVERY: u32 = 4;
 
 /// A checked contact.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,8 +155,8 @@ impl Staging {
         };
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.longest_us.fetch_max(took_us, Ordering::Relaxed);
-        self.adapt(staged.contacts.len(), took);
         self.make_room(took).await?;
+        self.adapt(staged.contacts.len() + staged.rejects.len(), took);
         Ok(ours)
     }
 
@@ -290,12 +295,16 @@ impl Staging {
 
     /// As many rows next time as would have taken what is aimed at, but not suddenly.
     fn adapt(&mut self, rows: usize, took: Duration) {
-        let took_us = took.as_micros().max(1);
-        let aimed = AIM.as_micros().saturating_mul(rows as u128) / took_us;
-        let aimed = usize::try_from(aimed).unwrap_or(ROWS_MAX);
+        let (aim, rows_max) = if self.busy {
+            (AIM, ROWS_MAX)
+        } else {
+            (AIM_ALONE, ROWS_ALONE_MAX)
+        };
+        let aimed = aim.as_micros().saturating_mul(rows as u128) / took.as_micros().max(1);
+        let aimed = usize::try_from(aimed).unwrap_or(rows_max);
         self.rows = aimed
-            .clamp(self.rows / 2, self.rows.saturating_mul(3) / 2)
-            .clamp(ROWS_MIN, ROWS_MAX);
+            .clamp(self.rows / 4, self.rows.saturating_mul(3) / 2)
+            .clamp(ROWS_MIN, rows_max);
     }
 
     async fn make_room(&mut self, took: Duration) -> Result<(), StoreError> {
@@ -309,7 +318,12 @@ impl Staging {
             self.asked = Some(Instant::now());
         }
         self.since_checkpoint += 1;
-        if self.busy || self.since_checkpoint >= CHECKPOINT_EVERY {
+        let every = if self.busy {
+            CHECKPOINT_BUSY_EVERY
+        } else {
+            CHECKPOINT_EVERY
+        };
+        if self.since_checkpoint >= every {
             self.store.checkpoint().await?;
             self.since_checkpoint = 0;
         }

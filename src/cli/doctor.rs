@@ -1,0 +1,111 @@
+//! `paceline doctor`: what is wrong between Paceline and each configured PBX, and what to write instead.
+
+use super::{AlreadyTold, say};
+use crate::config::Config;
+use crate::doctor::{self, CallPlan, Finding, Grade, PbxReport, Report};
+use crate::metrics::Metrics;
+use crate::numbers::normalise;
+use crate::store::Store;
+use anyhow::Context as _;
+use clap::Args;
+use secrecy::ExposeSecret as _;
+
+#[derive(Args, Debug)]
+pub(super) struct DoctorArgs {
+    /// Also place a test call to this number, over --trunk, and say what was seen.
+    #[arg(long, value_name = "NUMBER", requires = "trunk")]
+    call: Option<String>,
+    /// The trunk of the test call.
+    #[arg(long, value_name = "NAME", requires = "call")]
+    trunk: Option<String>,
+    /// The test call's caller id [default: the trunk's].
+    #[arg(long, value_name = "NUMBER", requires = "call")]
+    caller_id: Option<String>,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(config: &Config, args: DoctorArgs) -> anyhow::Result<()> {
+    let call = match (&args.call, &args.trunk) {
+        (Some(number), Some(trunk)) => Some(CallPlan {
+            trunk: trunk.clone(),
+            number: normalise(number, config.default_region.as_deref()).context("cannot call that number")?,
+            caller_id: args.caller_id.clone(),
+        }),
+        _ => None,
+    };
+    let store = Store::open(config.store.url.expose_secret(), &Metrics::new()).await;
+    let store = store.with_context(|| format!("cannot open the store `{}`", config.store.shown))?;
+    let report = doctor::examine(config, &store, call).await;
+    store.close().await;
+    let report = report?;
+    if args.json {
+        say(&format!(
+            "{:#}\n",
+            serde_json::json!({"healthy": report.is_healthy(), "report": report})
+        ))?;
+    } else {
+        say(&describe(&report))?;
+    }
+    if report.is_healthy() {
+        Ok(())
+    } else {
+        Err(AlreadyTold.into())
+    }
+}
+
+fn describe(report: &Report) -> String {
+    let mut text = String::new();
+    for pbx in &report.pbxes {
+        text.push_str(&describe_pbx(pbx));
+    }
+    if report.pbxes.is_empty() {
+        text.push_str("No PBX is configured: name one in paceline.toml.\n");
+    }
+    if let Some(call) = &report.call {
+        text.push_str("test call\n");
+        for seen in &call.seen {
+            text.push_str(&format!("  {seen}\n"));
+        }
+        let grade = if call.worked { Grade::Fine } else { Grade::Fault };
+        text.push_str(&format!("{} {}\n", mark(grade), call.verdict));
+    }
+    text
+}
+
+fn describe_pbx(pbx: &PbxReport) -> String {
+    let mut text = format!("PBX {} ({})\n", pbx.pbx, pbx.kind);
+    for Finding {
+        grade,
+        about,
+        found,
+        cure,
+    } in &pbx.findings
+    {
+        text.push_str(&format!("{} {about}: {found}\n", mark(*grade)));
+        if let Some(cure) = cure {
+            text.push_str(&format!("        cure: {cure}\n"));
+        }
+    }
+    if !pbx.endpoints.is_empty() {
+        let online = pbx.endpoints.iter().filter(|e| e.state == "online").count();
+        let calls: usize = pbx.endpoints.iter().map(|e| e.channels).sum();
+        let all = pbx.endpoints.len();
+        text.push_str(&format!(
+            "  {all} endpoints, {online} online, {calls} channels on them now\n"
+        ));
+    }
+    if let Some(max) = pbx.channels_max {
+        text.push_str(&format!("  at most {max} channels (maxcalls in asterisk.conf)\n"));
+    }
+    text
+}
+
+fn mark(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Fine => "  ok   ",
+        Grade::Warning => "  look ",
+        Grade::Fault => "  FAULT",
+    }
+}

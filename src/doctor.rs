@@ -1,0 +1,240 @@
+//! What stands between Paceline and a PBX. In: the configuration, and the trunks and agents of the store. Out: a [`Report`]
+//! that lists what was found and names what is missing or wrongly set, and what to write instead. Changes nothing on the
+//! PBX. Start at [`examine`]; a switch's facts are gathered by its driver's neighbour ([`ari`]) and judged by [`judge`].
+
+mod ari;
+mod call;
+mod judge;
+
+pub use call::{Call, CallPlan};
+
+use crate::config::{Config, PbxConfig, PbxKind};
+use crate::store::{Store, StoreError};
+use paceline_core::ids::PbxName;
+use serde::Serialize;
+
+/// Rows looked at of each kind.
+const ROWS_MAX: i64 = 1_000;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grade {
+    /// As it should be.
+    Fine,
+    /// Calls work; somebody should look.
+    Warning,
+    /// Calls cannot work.
+    Fault,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How much it matters.
+    pub grade: Grade,
+    /// What was looked at: `trunk carrier`.
+    pub about: String,
+    /// What was found.
+    pub found: String,
+    /// What to do, where something is to be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cure: Option<String>,
+}
+
+/// A trunk or an agent, and where its calls go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// `trunk carrier` or `agent anna`.
+    pub(crate) about: String,
+    /// The dial string, its placeholder still in it for trunks.
+    pub(crate) dial: String,
+    pub(crate) is_trunk: bool,
+}
+
+/// An endpoint of the switch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    /// `PJSIP/carrier`.
+    pub name: String,
+    /// `online`, `offline`, `unknown`.
+    pub state: String,
+    /// Codecs in order of preference, where the switch tells.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub codecs: Vec<String>,
+    /// Calls on it now.
+    pub channels: usize,
+}
+
+/// What was found at one switch.
+#[derive(Clone, Debug, Serialize)]
+pub struct PbxReport {
+    /// Its name.
+    pub pbx: PbxName,
+    /// `ari`, `esl` or `sim`.
+    pub kind: &'static str,
+    /// Its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Calls that it takes at once, where that is limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels_max: Option<u64>,
+    /// Its endpoints.
+    pub endpoints: Vec<Endpoint>,
+    /// What was looked at.
+    pub findings: Vec<Finding>,
+}
+
+/// What was found everywhere.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Switch by switch.
+    pub pbxes: Vec<PbxReport>,
+    /// The test call, if one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<Call>,
+}
+
+/// The examination could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DoctorError {
+    /// The store.
+    #[error("cannot read trunks and agents from the store")]
+    Store(#[source] StoreError),
+    /// No such trunk.
+    #[error("there is no trunk `{trunk}`; there are `{trunks}`")]
+    NoTrunk {
+        /// What was asked for.
+        trunk: String,
+        /// What there is.
+        trunks: String,
+    },
+    /// Its switch cannot be called over.
+    #[error("a test call needs an Asterisk that is configured: trunk `{trunk}` is on `{pbx}`")]
+    NoAsterisk {
+        /// Which trunk.
+        trunk: String,
+        /// Its switch.
+        pbx: PbxName,
+    },
+}
+
+impl Finding {
+    fn new(grade: Grade, about: impl Into<String>, found: impl Into<String>) -> Self {
+        Self {
+            grade,
+            about: about.into(),
+            found: found.into(),
+            cure: None,
+        }
+    }
+
+    fn cure(mut self, cure: impl Into<String>) -> Self {
+        self.cure = Some(cure.into());
+        self
+    }
+}
+
+impl Report {
+    /// Whether calls can work everywhere, and the test call did.
+    pub fn is_healthy(&self) -> bool {
+        let faults = self.pbxes.iter().flat_map(|pbx| &pbx.findings);
+        faults.into_iter().all(|finding| finding.grade < Grade::Fault)
+            && self.call.as_ref().is_none_or(|call| call.worked)
+    }
+}
+
+/// Looks at every configured switch, and places the call that is asked for where its switch has no fault.
+pub async fn examine(config: &Config, store: &Store, call: Option<CallPlan>) -> Result<Report, DoctorError> {
+    let trunks = store.trunks(None, ROWS_MAX).await.map_err(DoctorError::Store)?;
+    let agents = store.agents(None, ROWS_MAX).await.map_err(DoctorError::Store)?;
+    let campaigns = store.live_campaigns().await.map_err(DoctorError::Store)?;
+    let records = campaigns
+        .iter()
+        .any(|campaign| campaign.settings.recording.is_some());
+    let mut pbxes = Vec::new();
+    for pbx in &config.pbxes {
+        let trunks = trunks
+            .iter()
+            .filter(|trunk| trunk.pbx == pbx.name)
+            .map(|trunk| Wanted {
+                about: format!("trunk {}", trunk.name),
+                dial: trunk.dial.as_str().to_owned(),
+                is_trunk: true,
+            });
+        let agents = agents
+            .iter()
+            .filter(|agent| agent.pbx == pbx.name)
+            .map(|agent| Wanted {
+                about: format!("agent {}", agent.name),
+                dial: pbx.agent_dial.render(&agent.extension).0,
+                is_trunk: false,
+            });
+        let wanted: Vec<_> = trunks.chain(agents).collect();
+        pbxes.push(examine_one(config, pbx, &wanted, records).await);
+    }
+    let call = match call {
+        None => None,
+        Some(plan) => {
+            let trunk = trunks.iter().find(|trunk| trunk.name == plan.trunk);
+            let trunk = trunk.ok_or_else(|| DoctorError::NoTrunk {
+                trunk: plan.trunk.clone(),
+                trunks: trunks
+                    .iter()
+                    .map(|t| t.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join("`, `"),
+            })?;
+            let pbx = config.pbxes.iter().find(|pbx| pbx.name == trunk.pbx);
+            let ari = pbx.and_then(|pbx| ari::Ari::of(&pbx.kind));
+            let ari = ari.ok_or_else(|| DoctorError::NoAsterisk {
+                trunk: plan.trunk.clone(),
+                pbx: trunk.pbx.clone(),
+            })?;
+            Some(call::place(&ari, trunk, &plan).await)
+        }
+    };
+    Ok(Report { pbxes, call })
+}
+
+async fn examine_one(config: &Config, pbx: &PbxConfig, wanted: &[Wanted], records: bool) -> PbxReport {
+    let report = |kind, findings| PbxReport {
+        pbx: pbx.name.clone(),
+        kind,
+        version: None,
+        channels_max: None,
+        endpoints: Vec::new(),
+        findings,
+    };
+    match &pbx.kind {
+        PbxKind::Ari { .. } => {
+            let Some(ari) = ari::Ari::of(&pbx.kind) else {
+                return report("ari", Vec::new());
+            };
+            let facts = ari.facts(wanted, config.listen).await;
+            let findings = judge::judge(&facts, &ari, wanted, records);
+            PbxReport {
+                version: facts.version,
+                channels_max: facts.channels_max,
+                endpoints: facts.endpoints,
+                ..report("ari", findings)
+            }
+        }
+        PbxKind::Esl { .. } => report(
+            "esl",
+            vec![Finding::new(
+                Grade::Warning,
+                "FreeSWITCH",
+                "is not looked at yet: only `paceline serve` tells whether it can be reached",
+            )],
+        ),
+        PbxKind::Sim { .. } => report(
+            "sim",
+            vec![Finding::new(
+                Grade::Fine,
+                "simulated switch",
+                "has nothing that could be wrong",
+            )],
+        ),
+    }
+}

@@ -1,0 +1,307 @@
+//! What an Asterisk says of itself over ARI. In: how it is reached, and which trunks and agents matter. Out: [`Facts`],
+//! without a judgement. Only reads, but for one deletion of a channel that cannot exist, which tells whether this user may.
+
+use super::{Endpoint, Wanted};
+use crate::config::PbxKind;
+use jiff::fmt::rfc2822::DateTimeParser;
+use reqwest::{Client, Method, StatusCode, Url};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections that a driver under load keeps open, with room for others; the default limit of Asterisk is 100.
+pub(super) const SESSIONS_WANTED: usize = 20;
+/// A wrong clock may have a day of the week that does not fit its date.
+static DATE: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
+/// Endpoints whose codecs are asked for; one request each.
+const CODECS_ASKED_MAX: usize = 100;
+
+/// How an Asterisk is reached.
+pub(super) struct Ari {
+    pub(super) url: String,
+    pub(super) username: String,
+    pub(super) password: SecretString,
+    pub(super) app: String,
+    client: Client,
+}
+
+/// Whether anything can be asked at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// ARI answers.
+    Open,
+    /// Nobody listens, or not in time.
+    NoServer,
+    /// A web server answers, without ARI.
+    NoAri(u16),
+    /// ARI does not know this user with this password.
+    BadPassword,
+    /// It answers with something else.
+    Odd(u16),
+}
+
+/// What it says.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) reach: Reach,
+    pub(super) version: Option<String>,
+    pub(super) channels_max: Option<u64>,
+    /// The switch's clock less ours, seconds.
+    pub(super) clock_ahead_s: Option<i64>,
+    pub(super) may_write: bool,
+    /// Whether a client has registered our application.
+    pub(super) app_taken: bool,
+    /// Whether a Paceline serves where this configuration says.
+    pub(super) paceline_runs: bool,
+    pub(super) endpoints: Vec<Endpoint>,
+    /// None where it does not tell.
+    pub(super) modules: Option<BTreeSet<String>>,
+    /// Whether recordings can be listed.
+    pub(super) recordings: bool,
+    /// How many of [`SESSIONS_WANTED`] connections were served at once.
+    pub(super) sessions: usize,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    system: System,
+    #[serde(default)]
+    config: Settings,
+}
+
+#[derive(Deserialize)]
+struct System {
+    version: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Settings {
+    max_channels: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct RawEndpoint {
+    technology: String,
+    resource: String,
+    state: Option<String>,
+    #[serde(default)]
+    channel_ids: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Module {
+    name: String,
+    status: String,
+}
+
+#[derive(Deserialize)]
+struct Application {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Attribute {
+    attribute: String,
+    value: String,
+}
+
+/// A reply.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    date: Option<jiff::Timestamp>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Ari {
+    /// None where it is another kind of switch.
+    pub(super) fn of(kind: &PbxKind) -> Option<Self> {
+        let PbxKind::Ari {
+            url,
+            username,
+            password,
+            app,
+        } = kind
+        else {
+            return None;
+        };
+        // Fails where the driver has installed it already.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        Some(Self {
+            url: url.trim_end_matches('/').to_owned(),
+            username: username.clone(),
+            password: password.clone(),
+            app: app.clone(),
+            client: Client::builder().timeout(TIMEOUT).build().ok()?,
+        })
+    }
+
+    /// A request below `/ari`.
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<serde_json::Value>,
+    ) -> Result<Reply, reqwest::Error> {
+        let url = format!("{}/ari{path}", self.url);
+        let mut request = self.client.request(method, url);
+        request = request.basic_auth(&self.username, Some(self.password.expose_secret()));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let reply = request.send().await?;
+        let date = reply.headers().get("date").and_then(|date| date.to_str().ok());
+        Ok(Reply {
+            status: reply.status(),
+            date: date.and_then(|date| DATE.parse_timestamp(date).ok()),
+            body: reply.bytes().await?.to_vec(),
+        })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
+        let reply = self.ask(Method::GET, path, None).await.ok()?;
+        serde_json::from_slice(&reply.body).ok()
+    }
+
+    /// Asks for everything. `listen` is where a Paceline of this configuration serves.
+    pub(super) async fn facts(&self, wanted: &[Wanted], listen: SocketAddr) -> Facts {
+        let mut facts = Facts {
+            reach: Reach::NoServer,
+            version: None,
+            channels_max: None,
+            clock_ahead_s: None,
+            may_write: false,
+            app_taken: false,
+            paceline_runs: false,
+            endpoints: Vec::new(),
+            modules: None,
+            recordings: false,
+            sessions: 0,
+        };
+        let Ok(reply) = self.ask(Method::GET, "/asterisk/info", None).await else {
+            return facts;
+        };
+        facts.reach = match (reply.status.as_u16(), serde_json::from_slice::<Info>(&reply.body)) {
+            (200, Ok(info)) => {
+                facts.version = Some(info.system.version);
+                facts.channels_max = info.config.max_channels.filter(|max| *max > 0);
+                Reach::Open
+            }
+            (401 | 403, _) => Reach::BadPassword,
+            (404, _) => Reach::NoAri(404),
+            (status, _) => Reach::Odd(status),
+        };
+        if facts.reach != Reach::Open {
+            return facts;
+        }
+        let ahead = |date: jiff::Timestamp| date.as_second() - jiff::Timestamp::now().as_second();
+        facts.clock_ahead_s = reply.date.map(ahead);
+        let nobody = format!("/channels/{}", uuid::Uuid::new_v4());
+        let deleted = self.ask(Method::DELETE, &nobody, None).await;
+        facts.may_write = deleted.is_ok_and(|reply| reply.status != StatusCode::FORBIDDEN);
+        let apps: Vec<Application> = self.get("/applications").await.unwrap_or_default();
+        facts.app_taken = apps.iter().any(|app| app.name == self.app);
+        facts.paceline_runs = facts.app_taken && self.is_paceline_at(listen).await;
+        let modules: Option<Vec<Module>> = self.get("/asterisk/modules").await;
+        facts.modules = modules.map(|modules| {
+            let running = modules.into_iter().filter(|module| module.status == "Running");
+            running.map(|module| module.name).collect()
+        });
+        let recordings = self.ask(Method::GET, "/recordings/stored", None).await;
+        facts.recordings = recordings.is_ok_and(|reply| reply.status == StatusCode::OK);
+        facts.endpoints = self.endpoints(wanted).await;
+        facts.sessions = self.sessions().await;
+        facts
+    }
+
+    async fn is_paceline_at(&self, listen: SocketAddr) -> bool {
+        let reply = self.client.get(format!("http://{listen}/healthz")).send().await;
+        reply.is_ok_and(|reply| reply.status() == StatusCode::OK)
+    }
+
+    async fn endpoints(&self, wanted: &[Wanted]) -> Vec<Endpoint> {
+        let raw: Vec<RawEndpoint> = self.get("/endpoints").await.unwrap_or_default();
+        let mut asked = 0;
+        let mut endpoints = Vec::with_capacity(raw.len());
+        for raw in raw {
+            let name = format!("{}/{}", raw.technology, raw.resource);
+            let matters = wanted
+                .iter()
+                .any(|w| endpoint_of(&w.dial).as_deref() == Some(name.as_str()));
+            let mut codecs = Vec::new();
+            if matters && raw.technology == "PJSIP" && asked < CODECS_ASKED_MAX {
+                asked += 1;
+                codecs = self.codecs(&raw.resource).await;
+            }
+            endpoints.push(Endpoint {
+                name,
+                state: raw.state.unwrap_or_else(|| "unknown".to_owned()),
+                codecs,
+                channels: raw.channel_ids.len(),
+            });
+        }
+        endpoints.sort_by(|a, b| a.name.cmp(&b.name));
+        endpoints
+    }
+
+    /// As `allow` has them: `(ulaw|alaw)`.
+    async fn codecs(&self, endpoint: &str) -> Vec<String> {
+        let path = format!("/asterisk/config/dynamic/res_pjsip/endpoint/{endpoint}");
+        let attributes: Vec<Attribute> = self.get(&path).await.unwrap_or_default();
+        let allow = attributes.into_iter().find(|a| a.attribute == "allow");
+        let allow = allow.map(|a| a.value).unwrap_or_default();
+        let codecs = allow.trim_matches(['(', ')']).split(['|', ',']);
+        codecs
+            .map(|codec| codec.trim().to_owned())
+            .filter(|codec| !codec.is_empty() && codec != "nothing")
+            .collect()
+    }
+
+    /// How many connections are served at once: those over the limit are closed without an answer.
+    async fn sessions(&self) -> usize {
+        let Some((host, port)) = Url::parse(&self.url)
+            .ok()
+            .filter(|url| url.scheme() == "http")
+            .and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default()?)))
+        else {
+            // Not to be seen through TLS from here.
+            return SESSIONS_WANTED;
+        };
+        let request = format!("GET /ari/ping HTTP/1.1\r\nHost: {host}\r\nConnection: keep-alive\r\n\r\n");
+        let mut open = Vec::new();
+        for _ in 0..SESSIONS_WANTED {
+            let served = async {
+                let mut socket = TcpStream::connect((host.as_str(), port)).await.ok()?;
+                socket.write_all(request.as_bytes()).await.ok()?;
+                let mut answer = [0; 12];
+                socket.read_exact(&mut answer).await.ok()?;
+                // Held open until all are counted.
+                answer.starts_with(b"HTTP/1.1 ").then_some(socket)
+            };
+            if let Ok(Some(socket)) = tokio::time::timeout(TIMEOUT, served).await {
+                open.push(socket);
+            }
+        }
+        open.len()
+    }
+}
+
+/// The endpoint that a dial string leads to: `PJSIP/carrier` for `PJSIP/{number}@carrier` and for
+/// `PJSIP/carrier/sip:{number}@host`; none where it goes through the dialplan.
+pub(super) fn endpoint_of(dial: &str) -> Option<String> {
+    let (technology, rest) = dial.split_once('/')?;
+    if technology.eq_ignore_ascii_case("Local") {
+        return None;
+    }
+    let first = rest.split('/').next().unwrap_or(rest);
+    let name = match first.rsplit_once('@') {
+        Some((_, endpoint)) => endpoint,
+        None => first,
+    };
+    Some(format!("{technology}/{name}"))
+}
