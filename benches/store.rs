@@ -247,6 +247,7 @@ async fn call(bench: Arc<Bench>, lead: Lead, n: u64) {
         },
         at: now(),
         retry_at,
+        spends_try: true,
     })
     .await;
     if answered {

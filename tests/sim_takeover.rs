@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
-const SPEED: f64 = 200.0;
+const SPEED: f64 = 100.0;
 const CAMPAIGN: CampaignId = CampaignId(1);
 const CONTACTS: i64 = 200;
 const AGENTS: i64 = 12;

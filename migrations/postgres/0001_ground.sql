@@ -125,6 +125,7 @@ CREATE TABLE task_contacts (
   state          TEXT   NOT NULL CONSTRAINT task_contact_state CHECK (state IN ('ready', 'leased', 'done')),
   due_at_ms      BIGINT NOT NULL,
   attempts_made  BIGINT NOT NULL DEFAULT 0, -- and ended
+  tries_made     BIGINT NOT NULL DEFAULT 0, -- of these, such as count against retries_max
   last_outcome   TEXT,
   PRIMARY KEY (task_id, contact_id)
 );

@@ -235,6 +235,11 @@ fn explanation(reason: Idle, row: &CampaignRow, work: &CampaignWork) -> String {
         Idle::StoreTrouble => {
             "The store cannot keep what a call would need, so none is placed; the log and GET /readyz tell more.".to_owned()
         }
+        Idle::TrunkFailing => {
+            "The trunks take no calls: several in a row failed before any phone rang. One is tried every 1 to 30 s, and all goes \
+             on once it rings. GET /api/v1/attempts?outcome=failed shows what the PBX said; check the trunk there."
+                .to_owned()
+        }
         Idle::NoTrunk => format!(
             "No trunk of the campaign is on a PBX that a free agent is on. Add one: POST /api/v1/trunks, then \
              PUT /api/v1/campaigns/{id}/trunks."

@@ -69,8 +69,9 @@ const TRUNKS: &str = "SELECT ct.campaign_id, t.id, t.pbx, t.dial, t.caller_id, t
 /// By way of the numbers held, which are few: an open attempt holds its number. A failover makes a second leg; the newest
 /// is the one that lives.
 pub(super) const OPEN_ATTEMPTS: &str = "SELECT a.id, l.id, l.pbx, l.trunk_id, a.contact_id, a.task_id, a.number, \
-        a.ordinal, t.retries_max, a.created_at_ms, a.answered_at_ms, a.connected_at_ms, a.agent_id \
+        a.ordinal, t.retries_max, a.created_at_ms, a.answered_at_ms, a.connected_at_ms, a.agent_id, tc.tries_made \
     FROM number_leases n JOIN tasks t ON t.id = n.task_id \
+      JOIN task_contacts tc ON tc.task_id = n.task_id AND tc.contact_id = n.contact_id \
       JOIN attempts a ON a.contact_id = n.contact_id AND a.task_id = n.task_id \
       JOIN legs l ON l.attempt_id = a.id \
     WHERE t.campaign_id = $1 AND a.ended_at_ms IS NULL \
@@ -317,6 +318,7 @@ fn open_attempt(row: &Row) -> Result<OpenAttempt, DbError> {
             task: TaskId(row.get(5)?),
             number: row.number(6)?,
             attempts_made: row.count(7)?.saturating_sub(1),
+            tries_made: row.count(13)?,
             retries_max: row.count(8)?,
         },
         created_at: Wall(row.get(9)?),

@@ -76,7 +76,7 @@ pub(super) fn due_contacts(dialect: Dialect) -> &'static str {
     macro_rules! sql {
         ($lock:literal) => {
             concat!(
-                "SELECT tc.contact_id, tc.due_at_ms, tc.attempts_made, c.number, c.time_zone, ",
+                "SELECT tc.contact_id, tc.due_at_ms, tc.attempts_made, tc.tries_made, c.number, c.time_zone, ",
                 "EXISTS (SELECT 1 FROM dnc d WHERE d.number = c.number), ",
                 "EXISTS (SELECT 1 FROM number_leases n WHERE n.number = c.number) ",
                 "FROM task_contacts tc JOIN contacts c ON c.id = tc.contact_id ",
@@ -385,16 +385,17 @@ fn read_due(row: &Row, task: TaskId, retries_max: u32) -> Result<Due, DbError> {
         lead: Lead {
             contact: ContactId(row.get(0)?),
             task,
-            number: row.number(3)?,
+            number: row.number(4)?,
             attempts_made: row.count(2)?,
+            tries_made: row.count(3)?,
             retries_max,
         },
         due_at_ms: row.get(1)?,
         facts: GateFacts {
-            time_zone: row.get(4)?,
-            dnc: row.get(5)?,
+            time_zone: row.get(5)?,
+            dnc: row.get(6)?,
         },
-        held: row.get(6)?,
+        held: row.get(7)?,
     })
 }
 

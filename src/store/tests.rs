@@ -222,6 +222,7 @@ async fn a_full_disk_delays_changes_and_loses_none() {
             },
             at: Wall(3),
             retry_at: None,
+            spends_try: true,
         };
         writer.change(campaign, change).await;
     }

@@ -226,7 +226,7 @@ async fn a_frozen_switch_is_noticed(version: Version) {
     }
     bench.driver.link_lost().await;
     let noticed_after = frozen_at.elapsed();
-    assert!(noticed_after < Duration::from_millis(6000), "{noticed_after:?}");
+    assert!(noticed_after < Duration::from_secs(12), "{noticed_after:?}");
     let refused = bench.driver.call(&Behaviour::Talks.number(9), Way::Direct).await;
     assert_eq!(bench.driver.ended(refused).await.by, EndedBy::Refused);
 

@@ -1,7 +1,7 @@
 //! A mix of everything that a line can do: every outcome is the one that the carrier played, every answered call reaches
 //! an agent and is heard at both ends.
 
-use crate::rig::{Site, System, full};
+use crate::rig::{Site, System, full, wait_for};
 use paceline_lab::{Behaviour, LabOptions, MediaReport, Version};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -195,7 +195,12 @@ async fn a_dead_trunk_is_congestion_and_an_unknown_one_is_failed() {
         let campaign = system.campaign(name, dial, json!({})).await;
         let ids = system.agents(campaign, 1 + 4 * n as u32, 4).await;
         let task = system.task(campaign, name, &numbers, 0).await;
-        system.wait_until_completed(task, Duration::from_secs(60)).await;
+        wait_for("an end of every attempt", Duration::from_secs(60), async || {
+            let attempts = system.attempts(task).await;
+            let ended = attempts.values().flatten().filter(|a| a.outcome.is_some());
+            (ended.count() >= 4).then_some(())
+        })
+        .await;
         let attempts = system.attempts(task).await;
         let outcomes: Vec<_> = attempts
             .values()
@@ -203,6 +208,16 @@ async fn a_dead_trunk_is_congestion_and_an_unknown_one_is_failed() {
             .map(|a| a.outcome.clone().unwrap_or_default())
             .collect();
         assert_eq!(outcomes, vec![outcome; 4], "{name}");
+        // What the switch refused never reached the network: it spends no try, and its contact is not done.
+        let progress = system.api.get(&format!("/tasks/{task}")).await;
+        assert_eq!(
+            progress["progress"]["done"],
+            u64::from(name == "dead") * 4,
+            "{name}"
+        );
+        if name == "unknown" {
+            system.api.post(&format!("/tasks/{task}/cancel"), json!({})).await;
+        }
         all.extend(ids);
     }
     assert!(system.lab.carrier.calls().is_empty());

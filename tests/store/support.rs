@@ -304,6 +304,7 @@ pub(crate) fn ended(of: &NewAttempt, outcome: Outcome, at: Wall, retry_at: Optio
         },
         at,
         retry_at,
+        spends_try: true,
     }
 }
 

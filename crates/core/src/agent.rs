@@ -42,8 +42,9 @@ pub(crate) struct Agent {
 /// The leg to the agent's phone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phone {
-    /// No leg. `recalls` counts the calls made since the phone last proved to be of use.
-    Gone { recalls: u8 },
+    /// No leg. `recalls` counts the calls made since the phone last proved to be of use; it is called again at `recall_at`,
+    /// if at all.
+    Gone { recalls: u8, recall_at: Option<Mono> },
     /// Being called.
     Calling {
         leg: AgentLegId,
@@ -90,6 +91,14 @@ words! {
 }
 
 impl Phone {
+    /// To be called as soon as may be.
+    pub(crate) fn gone_since(now: Mono) -> Self {
+        Phone::Gone {
+            recalls: 0,
+            recall_at: Some(now),
+        }
+    }
+
     pub(crate) fn leg(self) -> Option<AgentLegId> {
         match self {
             Phone::Gone { .. } => None,
@@ -99,7 +108,7 @@ impl Phone {
 
     pub(crate) fn recalls(self) -> u8 {
         match self {
-            Phone::Gone { recalls }
+            Phone::Gone { recalls, .. }
             | Phone::Calling { recalls, .. }
             | Phone::Held { recalls, .. }
             | Phone::Leaving { recalls, .. } => recalls,
@@ -148,7 +157,8 @@ impl Agent {
         let phone = match self.phone {
             Phone::Calling { give_up_at, .. } => Some(give_up_at),
             Phone::Leaving { ask_again_at, .. } => Some(ask_again_at),
-            Phone::Gone { .. } | Phone::Held { .. } => None,
+            Phone::Gone { recall_at, .. } => recall_at,
+            Phone::Held { .. } => None,
         };
         let work = match self.work {
             Work::WrapUp { until, .. } => Some(until),

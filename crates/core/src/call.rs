@@ -16,6 +16,8 @@ pub(crate) struct Call {
     pub(crate) pbx: PbxName,
     pub(crate) trunk: TrunkId,
     pub(crate) lead: Lead,
+    /// When it was asked for, or adopted.
+    pub(crate) launched_at: Mono,
     pub(crate) state: CallState,
 }
 

@@ -114,6 +114,8 @@ pub enum Change {
         at: Wall,
         /// When the contact is due again; `None`: done.
         retry_at: Option<Wall>,
+        /// Whether it counts against the task's `max_retries`.
+        spends_try: bool,
     },
     /// An agent's state as shown and as needed after a crash.
     Agent {

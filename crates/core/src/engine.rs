@@ -6,10 +6,11 @@
 //! `engine/links.rs`, launches and the hopper in `engine/launches.rs`, pacing ahead of agents in `engine/pace.rs`.
 
 use crate::agent::{Agent, Work};
+use crate::breaker::Breaker;
 use crate::call::{Call, CallState};
 use crate::campaign::CampaignConfig;
 use crate::command::Command;
-use crate::ids::{AgentId, AgentLegId, AttemptId, LegId, PbxName};
+use crate::ids::{AgentId, AgentLegId, AttemptId, LegId, PbxName, TrunkId};
 use crate::input::{Input, Lead};
 use crate::live::{CallPhase, LiveAgent, LiveCampaign};
 use crate::outcome::Outcome;
@@ -57,6 +58,8 @@ pub struct Engine {
     commands: VecDeque<Command>,
     counts: Counts,
     pacing: pace::Pacing,
+    /// Trunks over which something was launched.
+    breakers: BTreeMap<TrunkId, Breaker>,
 }
 
 /// What the engine counts of its inputs and results.
@@ -129,6 +132,7 @@ impl Engine {
             commands: VecDeque::new(),
             counts: Counts::default(),
             pacing: pace::Pacing::new(recovered.learnt.drain(..), now),
+            breakers: BTreeMap::new(),
         };
         engine.adopt(now, recovered);
         engine

@@ -65,9 +65,11 @@ pub struct Lead {
     pub task: TaskId,
     /// At which number.
     pub number: E164,
-    /// Attempts made before.
+    /// Attempts made before, also such as never reached the network.
     pub attempts_made: u32,
-    /// The task's own maximum of further attempts.
+    /// Those of them that count against `retries_max`.
+    pub tries_made: u32,
+    /// The task's own maximum of further tries after the first.
     pub retries_max: u32,
 }
 

@@ -5,6 +5,7 @@
 //! does, at [`input`] and [`command`] for what goes in and out of it, at [`pbx`] for the words spoken with a switch, at [`gate`] for whether a number may be called now.
 
 pub mod agent;
+mod breaker;
 pub mod call;
 pub mod campaign;
 pub mod command;

@@ -45,6 +45,8 @@ words! {
         SwitchFull = "switch_full",
         /// No trunk of the campaign is on a free agent's switch.
         NoTrunk = "no_trunk",
+        /// Every trunk of a free agent's switch takes no calls at present; one is tried now and then.
+        TrunkFailing = "trunk_failing",
         /// The store failed a moment ago.
         StoreTrouble = "store_trouble",
     }

@@ -1,19 +1,42 @@
 //! Whether a contact is tried again, and when. One rule until redial rules come: outcomes that another try may change
-//! wait [`RETRY_DELAY`], up to the task's `max_retries`.
+//! wait [`RETRY_DELAY`], up to the task's `max_retries`. What never reached the network spends no try.
 
+use crate::input::Lead;
 use crate::outcome::Outcome;
+use crate::pbx::EndedBy;
 use std::time::Duration;
 
 /// Between two attempts at one contact.
 pub const RETRY_DELAY: Duration = Duration::from_secs(30 * 60);
+/// After an attempt that the switch refused to place: nobody's phone rang.
+pub const REFUSED_DELAY: Duration = Duration::from_secs(60);
 
-/// How long to wait before the next attempt, or `None` if there is to be none. `attempts_made` counts the one that just
-/// ended.
-pub fn next_attempt(outcome: Outcome, attempts_made: u32, retries_max: u32) -> Option<Duration> {
+/// What an ended attempt means for its contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Next {
+    /// Whether it counts against the task's `max_retries`.
+    pub spends_try: bool,
+    /// How long to wait before the next; `None`: the contact is done.
+    pub wait: Option<Duration>,
+}
+
+/// Attempts at one contact after which a refusal counts: whatever the switch has against it will not pass by itself.
+const REFUSED_MAX: u32 = 100;
+
+/// What follows an attempt at this contact with this outcome, whose leg was ended by `by`.
+pub fn after(outcome: Outcome, by: EndedBy, lead: &Lead) -> Next {
+    let unspent = |wait| Next {
+        spends_try: false,
+        wait: Some(wait),
+    };
     let may_change = match outcome {
+        Outcome::Failed if by == EndedBy::Refused && lead.attempts_made < REFUSED_MAX => {
+            return unspent(REFUSED_DELAY);
+        }
+        Outcome::Cancelled if by == EndedBy::NoRoom => return unspent(REFUSED_DELAY),
+        // We took it back: that is no fault of the contact.
+        Outcome::Cancelled => return unspent(RETRY_DELAY),
         Outcome::Busy | Outcome::NoAnswer | Outcome::Congestion | Outcome::Failed => true,
-        // We took it back: that is no fault of the contact, and spends none of its tries.
-        Outcome::Cancelled => return Some(RETRY_DELAY),
         // Abandoned: calling back without a reserved agent is what the rules forbid. Unknown: never blindly again.
         Outcome::Answered
         | Outcome::Machine
@@ -25,23 +48,58 @@ pub fn next_attempt(outcome: Outcome, attempts_made: u32, retries_max: u32) -> O
         | Outcome::Blocked
         | Outcome::Unknown => false,
     };
-    (may_change && attempts_made <= retries_max).then_some(RETRY_DELAY)
+    Next {
+        spends_try: true,
+        wait: (may_change && lead.tries_made < lead.retries_max).then_some(RETRY_DELAY),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{ContactId, TaskId};
+    use crate::number::E164;
 
-    #[test]
-    fn retries_stop_at_the_tasks_maximum() {
-        assert_eq!(next_attempt(Outcome::Busy, 1, 0), None);
-        assert_eq!(next_attempt(Outcome::Busy, 1, 1), Some(RETRY_DELAY));
-        assert_eq!(next_attempt(Outcome::Busy, 2, 1), None);
+    fn lead(attempts_made: u32, tries_made: u32, retries_max: u32) -> Lead {
+        Lead {
+            contact: ContactId(1),
+            task: TaskId(1),
+            number: E164::new("+12025550123").unwrap(),
+            attempts_made,
+            tries_made,
+            retries_max,
+        }
+    }
+
+    fn wait(outcome: Outcome, tries_made: u32, retries_max: u32) -> Option<Duration> {
+        let next = after(
+            outcome,
+            EndedBy::Network,
+            &lead(tries_made, tries_made, retries_max),
+        );
+        assert!(next.spends_try);
+        next.wait
     }
 
     #[test]
-    fn a_call_that_we_took_back_spends_no_try() {
-        assert_eq!(next_attempt(Outcome::Cancelled, 1, 0), Some(RETRY_DELAY));
+    fn retries_stop_at_the_tasks_maximum() {
+        assert_eq!(wait(Outcome::Busy, 0, 0), None);
+        assert_eq!(wait(Outcome::Busy, 0, 1), Some(RETRY_DELAY));
+        assert_eq!(wait(Outcome::Busy, 1, 1), None);
+    }
+
+    #[test]
+    fn what_was_taken_back_or_never_placed_spends_no_try() {
+        let taken_back = after(Outcome::Cancelled, EndedBy::Us, &lead(0, 0, 0));
+        assert_eq!(
+            (taken_back.spends_try, taken_back.wait),
+            (false, Some(RETRY_DELAY))
+        );
+        let refused = |attempts| after(Outcome::Failed, EndedBy::Refused, &lead(attempts, 0, 0));
+        let again = refused(REFUSED_MAX - 1);
+        assert_eq!((again.spends_try, again.wait), (false, Some(REFUSED_DELAY)));
+        let enough = refused(REFUSED_MAX);
+        assert_eq!((enough.spends_try, enough.wait), (true, None));
     }
 
     #[test]
@@ -52,7 +110,7 @@ mod tests {
             Outcome::Abandoned,
             Outcome::Unknown,
         ] {
-            assert_eq!(next_attempt(outcome, 1, 9), None, "{outcome}");
+            assert_eq!(wait(outcome, 0, 9), None, "{outcome}");
         }
     }
 }

@@ -200,10 +200,19 @@ impl Legs {
         self.legs.keys().copied().collect()
     }
 
-    /// The link broke: what was to be sent is void. Of what was to be handed on, ends are kept, since they are said only
-    /// once; the snapshot to come tells the rest. How many events were dropped.
-    pub(super) fn unlinked(&mut self) -> u64 {
-        self.out.asks.clear();
+    /// The link broke: what was to be sent is void, and a leg that was to be placed surely was not. Of what was to be handed
+    /// on, ends are kept, since they are said only once; the snapshot to come tells the rest. How many events were dropped.
+    pub(super) fn unlinked(&mut self, now: Instant) -> u64 {
+        for ask in std::mem::take(&mut self.out.asks) {
+            if let Then::Placed(leg) = ask.then {
+                let end = LegEnd {
+                    by: EndedBy::Refused,
+                    detail: "the link broke before it was asked for".to_owned(),
+                    ..LegEnd::default()
+                };
+                self.ended(leg, end, now);
+            }
+        }
         let before = self.out.events.len();
         self.out
             .events

@@ -111,6 +111,7 @@ impl<'a> Session<'a> {
             }
         })
         .await;
+        self.legs.out.asks.extend(self.way.take_unsent());
         // Asterisk shall see the end at once, not when the socket times out.
         let _ = tokio::time::timeout(Duration::from_millis(100), self.socket.close(None)).await;
         end

@@ -43,6 +43,12 @@ impl Waiting {
     fn len(&self) -> usize {
         self.urgent.len() + self.unhurried.len()
     }
+
+    fn take(&mut self) -> impl Iterator<Item = Ask> {
+        std::mem::take(&mut self.urgent)
+            .into_iter()
+            .chain(std::mem::take(&mut self.unhurried))
+    }
 }
 
 /// A request on the event stream whose reply has not come.
@@ -203,6 +209,14 @@ impl Way {
         match http {
             None => Self::Socket(SocketWay::default()),
             Some(http) => Self::Http(Box::new(HttpWay::new(http))),
+        }
+    }
+
+    /// Takes back what was not sent.
+    pub(super) fn take_unsent(&mut self) -> Vec<Ask> {
+        match self {
+            Self::Socket(way) => way.waiting.take().collect(),
+            Self::Http(way) => way.waiting.take().collect(),
         }
     }
 

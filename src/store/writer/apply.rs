@@ -73,10 +73,10 @@ static LEGS: Many = Many::new(
 
 /// Only while the attempt is open: run again after its commit, this must not settle what was leased since.
 static SETTLE_ENDED: Many = Many::new(
-    6,
-    "WITH v(attempt_id, task_id, contact_id, state, due_at_ms, outcome) AS (VALUES {rows}) \
+    7,
+    "WITH v(attempt_id, task_id, contact_id, state, due_at_ms, outcome, tries) AS (VALUES {rows}) \
      UPDATE task_contacts SET state = v.state, due_at_ms = coalesce(v.due_at_ms, task_contacts.due_at_ms), \
-       last_outcome = v.outcome, attempts_made = attempts_made + 1 \
+       last_outcome = v.outcome, attempts_made = attempts_made + 1, tries_made = tries_made + v.tries \
      FROM v WHERE task_contacts.task_id = v.task_id AND task_contacts.contact_id = v.contact_id \
        AND task_contacts.state = 'leased' \
        AND EXISTS (SELECT 1 FROM attempts a WHERE a.id = v.attempt_id AND a.ended_at_ms IS NULL)",
@@ -348,13 +348,22 @@ impl<'a> Plan<'a> {
 }
 
 async fn settle_ended(tx: &mut Tx, batch: &Batch<'_>, freed: &[(TaskId, ContactId)]) -> Result<(), DbError> {
-    let mut contacts = Vec::with_capacity(batch.ended.len() * 6);
+    let mut contacts = Vec::with_capacity(batch.ended.len() * 7);
     let mut numbers = Vec::with_capacity(batch.ended.len());
     for ended in &batch.ended {
         let state = if ended.retry_at.is_some() { "ready" } else { "done" };
         let (attempt, task, contact) = (ended.attempt.0, ended.task.0, ended.contact.0);
         let due = ended.retry_at.map(|at| at.0);
-        contacts.extend_from_slice(args![attempt, task, contact, state, due, ended.outcome.as_str()]);
+        let tries = i64::from(ended.spends_try);
+        contacts.extend_from_slice(args![
+            attempt,
+            task,
+            contact,
+            state,
+            due,
+            ended.outcome.as_str(),
+            tries
+        ]);
         numbers.push(Arg::from(attempt));
     }
     SETTLE_ENDED.run(tx, &contacts).await?;
@@ -495,7 +504,7 @@ fn ended_by(by: EndedBy) -> &'static str {
 pub(in crate::store) fn statements() -> Vec<(&'static Many, &'static str)> {
     vec![
         (&FACTS, "ii"),
-        (&SETTLE_ENDED, "uiitit"),
+        (&SETTLE_ENDED, "uiititi"),
         (&FREE_ENDED, "u"),
         (&UPDATE_ATTEMPTS, "uiiiit"),
         (&UPDATE_LEGS, "uutiiitiit"),

@@ -68,6 +68,7 @@ pub(super) struct Ended {
     pub(super) contact: ContactId,
     pub(super) outcome: Outcome,
     pub(super) retry_at: Option<Wall>,
+    pub(super) spends_try: bool,
 }
 
 #[derive(Debug)]
@@ -140,6 +141,7 @@ impl<'a> Batch<'a> {
                 end,
                 at,
                 retry_at,
+                spends_try,
             } => {
                 self.attempts
                     .entry(*attempt)
@@ -157,6 +159,7 @@ impl<'a> Batch<'a> {
                     contact: *contact,
                     outcome: *outcome,
                     retry_at: *retry_at,
+                    spends_try: *spends_try,
                 });
             }
             Change::Agent {

@@ -6,13 +6,20 @@ use crate::call::Why;
 use crate::command::Change;
 use crate::ids::{AgentId, AgentLegId, AttemptId, PbxName};
 use crate::input::AgentRequest;
-use crate::pbx::PbxCommand;
+use crate::outcome::Outcome;
+use crate::pbx::{EndedBy, LegEnd, PbxCommand};
 use crate::time::Now;
+use crate::verdict;
 use rand::RngExt;
 use std::time::Duration;
 
 /// How often a phone that was lost or did not answer is called again before its agent is paused.
 const RECALLS_MAX: u8 = 2;
+/// The same for a phone that the switch could not reach at all: phones take minutes to register after a switch's restart.
+const RECALLS_UNREACHED_MAX: u8 = 14;
+/// Before the first call again, unless the phone had proved to be of use; doubles up to the other.
+const RECALL_WAIT_MIN: Duration = Duration::from_secs(2);
+const RECALL_WAIT_MAX: Duration = Duration::from_secs(30);
 /// A phone held this long has proved to be of use.
 const PROVED_AFTER: Duration = Duration::from_secs(60);
 
@@ -40,7 +47,7 @@ impl Engine {
                         self.set_wants(now, id, Wants::Pause);
                     }
                 } else {
-                    let phone = Phone::Gone { recalls: 0 };
+                    let phone = Phone::gone_since(now.mono);
                     let work = Work::Idle { since: now.mono };
                     let (wants, since) = (Wants::Pause, now.wall);
                     self.agents.insert(
@@ -169,13 +176,23 @@ impl Engine {
         }
     }
 
-    pub(super) fn agent_ended(&mut self, now: Now, leg: AgentLegId) {
+    pub(super) fn agent_ended(&mut self, now: Now, leg: AgentLegId, end: &LegEnd) {
         let Some(id) = self.agent_of(leg) else { return };
         let Some(agent) = self.agents.get(&id) else { return };
         let useful =
             matches!(agent.phone, Phone::Held { since, .. } if now.mono.since(since) >= PROVED_AFTER);
         let recalls = if useful { 0 } else { agent.phone.recalls() };
-        self.set_phone(now, id, Phone::Gone { recalls });
+        let recalls_max = if unreached(end) {
+            RECALLS_UNREACHED_MAX
+        } else {
+            RECALLS_MAX
+        };
+        let wait = match recalls {
+            0 => Duration::ZERO,
+            n => (RECALL_WAIT_MIN * (1 << (n - 1).min(8))).min(RECALL_WAIT_MAX),
+        };
+        let recall_at = (recalls <= recalls_max).then(|| now.mono + wait);
+        self.set_phone(now, id, Phone::Gone { recalls, recall_at });
         self.lost_phone(now, id);
     }
 
@@ -191,19 +208,23 @@ impl Engine {
         self.recall_phone(now, id);
     }
 
-    /// Calls a phone that is gone, if it still may be.
+    /// Calls a phone that is gone, if it is time and it still may be.
     pub(super) fn recall_phone(&mut self, now: Now, id: AgentId) {
         let Some(agent) = self.agents.get(&id) else { return };
-        let Phone::Gone { recalls } = agent.phone else {
+        let Phone::Gone { recalls, recall_at } = agent.phone else {
             return;
         };
-        if recalls > RECALLS_MAX {
+        let Some(recall_at) = recall_at else {
             if agent.wants == Wants::Calls {
                 self.set_wants(now, id, Wants::Pause);
             }
             return;
+        };
+        if agent.wants == Wants::LogOut || recall_at > now.mono {
+            return;
         }
-        if agent.wants == Wants::LogOut || !self.links_up.contains(&agent.pbx) {
+        if !self.links_up.contains(&agent.pbx) {
+            // The next snapshot calls it.
             return;
         }
         let (pbx, dial) = (agent.pbx.clone(), agent.template.render(&agent.extension));
@@ -232,7 +253,7 @@ impl Engine {
     /// Somebody asked for this phone: earlier failures no longer count.
     fn call_phone_afresh(&mut self, now: Now, id: AgentId) {
         if let Some(Phone::Gone { .. }) = self.agents.get(&id).map(|a| a.phone) {
-            self.set_phone(now, id, Phone::Gone { recalls: 0 });
+            self.set_phone(now, id, Phone::gone_since(now.mono));
             self.recall_phone(now, id);
         }
     }
@@ -308,6 +329,9 @@ impl Engine {
                     self.tell(&pbx, PbxCommand::HangUpAgent { leg });
                 }
             }
+            Phone::Gone {
+                recall_at: Some(at), ..
+            } if at <= now.mono && link_up => self.recall_phone(now, id),
             Phone::Gone { .. } | Phone::Calling { .. } | Phone::Held { .. } | Phone::Leaving { .. } => {}
         }
         if let Some(Work::WrapUp { until, .. }) = self.agents.get(&id).map(|a| a.work)
@@ -419,4 +443,15 @@ impl Engine {
         }
         id
     }
+}
+
+/// Whether the switch never reached the phone.
+fn unreached(end: &LegEnd) -> bool {
+    !end.progressed
+        && !end.answered
+        && match end.by {
+            EndedBy::Refused | EndedBy::NoRoom => true,
+            EndedBy::Network => matches!(verdict::unanswered(end), Outcome::Failed | Outcome::Congestion),
+            EndedBy::RingTimeout | EndedBy::Us | EndedBy::Vanished => false,
+        }
 }

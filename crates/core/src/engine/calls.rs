@@ -10,6 +10,10 @@ use crate::outcome::Outcome;
 use crate::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, Progress, RecordingName};
 use crate::retry;
 use crate::time::Now;
+use std::time::Duration;
+
+/// How long the store's word that a call is allowed holds good.
+const PREPARED_MAX: Duration = Duration::from_secs(120);
 
 impl Engine {
     pub(super) fn prepared(
@@ -25,7 +29,13 @@ impl Engine {
             return Err(EngineError::NotAsked(attempt));
         };
         match result {
-            Prepared::Allowed if wanted && self.links_up.contains(&call.pbx) => {
+            // Nothing is dialed on a word given long ago: the hours may have ended since.
+            Prepared::Allowed
+                if wanted
+                    && self.active
+                    && now.mono.since(call.launched_at) <= PREPARED_MAX
+                    && self.links_up.contains(&call.pbx) =>
+            {
                 self.dial(now, attempt, agent)
             }
             Prepared::Allowed => {
@@ -76,6 +86,7 @@ impl Engine {
         let Some(attempt) = self.attempt_of(leg) else {
             return;
         };
+        self.trunk_works(attempt);
         match self.state_of(attempt) {
             Some(CallState::Dialing { agent, silent_at }) => {
                 self.set_call(attempt, CallState::Ringing { agent, silent_at });
@@ -138,8 +149,17 @@ impl Engine {
         }
     }
 
+    fn trunk_works(&mut self, attempt: AttemptId) {
+        if let Some(call) = self.calls.get(&attempt)
+            && let Some(breaker) = self.breakers.get_mut(&call.trunk)
+        {
+            breaker.works();
+        }
+    }
+
     /// A person answered.
     pub(super) fn person_waits(&mut self, now: Now, attempt: AttemptId) {
+        self.trunk_works(attempt);
         let Some(leg) = self.calls.get(&attempt).map(|call| call.leg) else {
             return;
         };
@@ -501,9 +521,12 @@ impl Engine {
             return;
         };
         let answered = end.answered;
-        let made = call.lead.attempts_made.saturating_add(1);
-        let retry_at =
-            retry::next_attempt(outcome, made, call.lead.retries_max).map(|delay| now.wall.plus(delay));
+        let next = retry::after(outcome, end.by, &call.lead);
+        let trunk = call.trunk;
+        self.breakers
+            .entry(trunk)
+            .or_default()
+            .ended(now.mono, outcome, &end);
         let change = Change::Ended {
             attempt,
             leg: call.leg,
@@ -512,7 +535,8 @@ impl Engine {
             outcome,
             end,
             at: now.wall,
-            retry_at,
+            retry_at: next.wait.map(|wait| now.wall.plus(wait)),
+            spends_try: next.spends_try,
         };
         let state = call.state;
         *self.counts.outcomes.entry(outcome).or_default() += 1;

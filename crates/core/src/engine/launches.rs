@@ -82,13 +82,13 @@ impl Engine {
         let Some(agent) = self.agents.get(&id) else {
             return true;
         };
-        let Some(trunk) = self.config.trunks.iter().find(|t| t.pbx == agent.pbx) else {
-            return true;
-        };
-        if self.is_full(now, &agent.pbx) {
+        let pbx = agent.pbx.clone();
+        if self.is_full(now, &pbx) {
             return true;
         }
-        let (pbx, trunk) = (agent.pbx.clone(), trunk.id);
+        let Some(trunk) = self.open_trunk(now, &pbx) else {
+            return true;
+        };
         match self.launch_over(now, pbx, trunk, Some(id)) {
             Some(attempt) => {
                 self.set_work(now, id, Work::Reserved { attempt });
@@ -107,6 +107,9 @@ impl Engine {
         agent: Option<AgentId>,
     ) -> Option<AttemptId> {
         let lead = self.hopper.pop_front()?;
+        if let Some(breaker) = self.breakers.get_mut(&trunk) {
+            breaker.launched(now.mono);
+        }
         let unix_ms = u64::try_from(now.wall.0).unwrap_or(0);
         let random = self.rng.random();
         let attempt = AttemptId(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid());
@@ -121,6 +124,7 @@ impl Engine {
                 pbx: pbx.clone(),
                 trunk,
                 lead: lead.clone(),
+                launched_at: now.mono,
                 state,
             },
         );
@@ -134,6 +138,24 @@ impl Engine {
             ring_timeout: self.config.ring_timeout,
         }));
         Some(attempt)
+    }
+
+    /// The first trunk on this switch that takes calls. Where all are held, the engine is woken for the next probe.
+    pub(super) fn open_trunk(&mut self, now: Now, pbx: &PbxName) -> Option<TrunkId> {
+        let here = || self.config.trunks.iter().filter(|t| &t.pbx == pbx);
+        let allows = |id: &TrunkId| self.breakers.get(id).is_none_or(|b| b.allows(now.mono));
+        let open = here().map(|t| t.id).find(allows);
+        if open.is_none()
+            && let Some(at) = here().filter_map(|t| self.breakers.get(&t.id)?.probe_at()).min()
+        {
+            self.timers.insert((at, Timer::Launch));
+        }
+        open
+    }
+
+    /// Whether this trunk failed so often that it gets one call at a time.
+    pub(super) fn is_probed(&self, trunk: TrunkId) -> bool {
+        self.breakers.get(&trunk).is_some_and(|b| b.probe_at().is_some())
     }
 
     fn refill(&mut self, now: Now) {
@@ -217,11 +239,16 @@ impl Engine {
             Idle::PbxDown,
         );
         blocked(ready.iter().any(|a| self.is_full(now, &a.pbx)), Idle::SwitchFull);
+        let has_trunk = |pbx: &PbxName, which: &dyn Fn(TrunkId) -> bool| {
+            self.config.trunks.iter().any(|t| &t.pbx == pbx && which(t.id))
+        };
+        let open = |id| !self.is_probed(id);
+        blocked(ready.iter().any(|a| !has_trunk(&a.pbx, &|_| true)), Idle::NoTrunk);
         blocked(
             ready
                 .iter()
-                .any(|a| !self.config.trunks.iter().any(|t| t.pbx == a.pbx)),
-            Idle::NoTrunk,
+                .any(|a| has_trunk(&a.pbx, &|_| true) && !has_trunk(&a.pbx, &open)),
+            Idle::TrunkFailing,
         );
         let trouble = self.hold_until > now.mono;
         blocked(trouble, Idle::StoreTrouble);

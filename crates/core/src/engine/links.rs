@@ -31,7 +31,7 @@ impl Engine {
             PbxEvent::AgentReady { leg } => {
                 self.agent_ready(now, leg);
             }
-            PbxEvent::AgentEnded { leg, .. } => self.agent_ended(now, leg),
+            PbxEvent::AgentEnded { leg, end } => self.agent_ended(now, leg, &end),
             PbxEvent::RecordingStarted { recording } => {
                 self.store(Change::RecordingStarted {
                     recording,
@@ -66,7 +66,7 @@ impl Engine {
                     recalls: 0,
                     give_up_at,
                 },
-                None => Phone::Gone { recalls: 0 },
+                None => Phone::gone_since(now.mono),
             };
             if let Some(leg) = open.leg {
                 self.agent_legs.insert(leg, open.agent);
@@ -130,6 +130,7 @@ impl Engine {
                     pbx,
                     trunk,
                     lead,
+                    launched_at: now.mono,
                     state,
                 },
             );

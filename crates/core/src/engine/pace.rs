@@ -211,22 +211,27 @@ impl Engine {
     }
 
     fn pace_on(&mut self, now: Now, pbx: PbxName) {
-        let trunk = self.config.trunks.iter().find(|t| t.pbx == pbx).map(|t| t.id);
-        let (Some(trunk), true) = (trunk, self.links_up.contains(&pbx)) else {
+        if !self.links_up.contains(&pbx) || !self.config.trunks.iter().any(|t| t.pbx == pbx) {
             self.pacing.latest.remove(&pbx);
             return;
+        }
+        let trunk = self.open_trunk(now, &pbx).filter(|_| !self.is_full(now, &pbx));
+        let channels = match trunk {
+            None => Some(0),
+            Some(trunk) => self.is_probed(trunk).then_some(1),
         };
-        let full = self.is_full(now, &pbx);
         let Some(pacer) = self.pacing.pacers.get_mut(&pbx) else {
             return;
         };
         let room = Room {
-            channels: full.then_some(0),
+            channels,
             contacts: Some(u32::try_from(self.hopper.len()).unwrap_or(u32::MAX)),
         };
         let report = pacer.tick(now, room);
-        for _ in 0..report.launch {
-            self.launch_over(now, pbx.clone(), trunk, None);
+        if let Some(trunk) = trunk {
+            for _ in 0..report.launch {
+                self.launch_over(now, pbx.clone(), trunk, None);
+            }
         }
         let latest = Decision {
             pbx: pbx.clone(),

@@ -58,6 +58,7 @@ fn lead(n: i64) -> Lead {
         task: TaskId(1),
         number,
         attempts_made: 0,
+        tries_made: 0,
         retries_max: 1,
     }
 }
@@ -410,9 +411,9 @@ fn a_callee_without_an_agent_is_abandoned_at_the_limit() {
         end: end(EndedBy::Network, true),
     });
     rig.wait(Duration::from_millis(1999));
-    assert_ne!(rig.last(), &PbxCommand::HangUp { leg });
+    assert!(!rig.commands().any(|c| c == &PbxCommand::HangUp { leg }));
     rig.wait(Duration::from_millis(1));
-    assert_eq!(rig.last(), &PbxCommand::HangUp { leg });
+    assert!(rig.commands().any(|c| c == &PbxCommand::HangUp { leg }));
     rig.event(PbxEvent::Ended {
         leg,
         end: end(EndedBy::Us, true),
@@ -436,6 +437,7 @@ fn an_agent_whose_phone_drops_while_it_rings_is_replaced_or_the_call_is_taken_ba
     });
     assert_eq!(rig.outcomes(), [Outcome::Cancelled]);
     assert!(!rig.commands().any(|c| c == &PbxCommand::HangUp { leg: last }));
+    rig.wait(Duration::from_secs(2));
     assert_eq!(rig.state(1), AgentState::Ringing);
 }
 
@@ -443,7 +445,8 @@ fn an_agent_whose_phone_drops_while_it_rings_is_replaced_or_the_call_is_taken_ba
 fn a_dropped_phone_is_called_again_twice_and_then_its_agent_is_paused() {
     let mut rig = Rig::at_work(0);
     rig.log_in(1);
-    for calls in 1..=3 {
+    for (calls, wait_s) in [(1, 0), (2, 2), (3, 4)] {
+        rig.wait(Duration::from_secs(wait_s));
         assert_eq!(
             rig.commands()
                 .filter(|c| matches!(c, PbxCommand::CallAgent { .. }))
@@ -457,6 +460,7 @@ fn a_dropped_phone_is_called_again_twice_and_then_its_agent_is_paused() {
             end: end(EndedBy::Network, true),
         });
     }
+    rig.wait(Duration::from_secs(600));
     assert_eq!(
         rig.commands()
             .filter(|c| matches!(c, PbxCommand::CallAgent { .. }))
@@ -466,6 +470,88 @@ fn a_dropped_phone_is_called_again_twice_and_then_its_agent_is_paused() {
     assert_eq!(rig.state(1), AgentState::Paused);
     rig.ask(1, AgentRequest::Ready);
     assert_eq!(rig.state(1), AgentState::Ringing);
+}
+
+#[test]
+fn a_phone_that_is_not_back_yet_after_its_switch_is_called_for_minutes() {
+    let mut rig = Rig::at_work(0);
+    rig.log_in(1);
+    let registered_at = rig.now.mono + Duration::from_secs(240);
+    while rig.now.mono < registered_at {
+        let leg = rig.agent_leg(1);
+        rig.event(PbxEvent::AgentEnded {
+            leg,
+            end: end(EndedBy::Refused, false),
+        });
+        rig.wait(Duration::from_secs(30));
+        assert_eq!(rig.state(1), AgentState::Ringing, "called again");
+    }
+    let leg = rig.agent_leg(1);
+    rig.event(PbxEvent::AgentReady { leg });
+    assert_eq!(rig.state(1), AgentState::Reserved, "at work");
+}
+
+#[test]
+fn a_trunk_that_refuses_everything_costs_a_probe_now_and_then_and_no_contact() {
+    let mut rig = Rig::at_work(1);
+    let until = rig.now.mono + Duration::from_secs(60);
+    while rig.now.mono < until {
+        if let Some(leg) = rig.legs().last().copied() {
+            rig.event(PbxEvent::Ended {
+                leg,
+                end: end(EndedBy::Refused, false),
+            });
+        }
+        rig.wait(Duration::from_secs(1));
+    }
+    assert!(
+        (6..=12).contains(&rig.legs().len()),
+        "{} launched",
+        rig.legs().len()
+    );
+    assert!(
+        rig.engine
+            .live(rig.now)
+            .idle
+            .contains(&crate::live::Idle::TrunkFailing)
+    );
+    let spent = rig.said.iter().filter(|c| {
+        matches!(c, Command::Store(Change::Ended { spends_try, retry_at, .. }) if *spends_try || retry_at.is_none())
+    });
+    assert_eq!(spent.count(), 0);
+}
+
+#[test]
+fn what_was_allowed_long_ago_or_before_a_pause_is_not_dialed() {
+    for paused in [true, false] {
+        let mut rig = Rig::at_work(0);
+        rig.store_answers = false;
+        rig.log_in(1);
+        let leg = rig.agent_leg(1);
+        rig.event(PbxEvent::AgentReady { leg });
+        rig.tell(Input::Leads {
+            leads: vec![lead(1)],
+            next_due: None,
+        });
+        let attempt = rig
+            .said
+            .iter()
+            .find_map(|c| match c {
+                Command::Prepare(new) => Some(new.attempt),
+                _ => None,
+            })
+            .unwrap();
+        if paused {
+            rig.tell(Input::SetActive(false));
+        } else {
+            rig.wait(Duration::from_secs(121));
+        }
+        rig.tell(Input::Prepared {
+            attempt,
+            result: Prepared::Allowed,
+        });
+        assert_eq!((rig.legs(), rig.outcomes()), (vec![], vec![Outcome::Cancelled]));
+    }
 }
 
 #[test]

@@ -44,6 +44,7 @@ pub(crate) struct Contact {
     pub(crate) number: E164,
     pub(crate) state: ContactState,
     attempts_made: u32,
+    tries_made: u32,
     retries_max: u32,
 }
 
@@ -88,6 +89,7 @@ impl Store {
                 number,
                 state,
                 attempts_made: 0,
+                tries_made: 0,
                 retries_max,
             },
         );
@@ -214,6 +216,7 @@ impl Store {
                 contact,
                 outcome,
                 retry_at,
+                spends_try,
                 ..
             } => {
                 let open = self.open(attempt)?;
@@ -226,9 +229,7 @@ impl Store {
                     .contacts
                     .get_mut(&(task, contact_id))
                     .ok_or("no such contact")?;
-                if outcome == Outcome::Cancelled {
-                    contact.attempts_made -= 1;
-                }
+                contact.tries_made += u32::from(spends_try);
                 contact.state = retry_at.map_or(ContactState::Done, |due| ContactState::Ready { due });
                 self.numbers.remove(&contact.number);
                 self.open.remove(&(task, contact_id));
@@ -344,6 +345,7 @@ impl Contact {
             task: key.0,
             number: self.number.clone(),
             attempts_made: self.attempts_made,
+            tries_made: self.tries_made,
             retries_max: self.retries_max,
         }
     }

@@ -520,6 +520,8 @@ fn a_hang_up_asked_for_before_the_first_link_is_done_or_said_to_be_late() {
 #[test]
 fn an_end_that_could_not_be_handed_on_is_said_after_the_gap() {
     let mut script = Script::new();
+    let never_sent = script.call("PJSIP/102@a");
+    let asks: Vec<_> = script.legs.out.asks.drain(..).collect();
     let (over, ringing) = (script.call("PJSIP/100@a").0, script.call("PJSIP/101@a").0);
     for leg in [over, ringing] {
         script.dial(leg, DialStatus::Begun);
@@ -534,14 +536,25 @@ fn an_end_that_could_not_be_handed_on_is_said_after_the_gap() {
         channel: over.to_string().into(),
         cause: busy,
     });
+    script.asked();
+    script.legs.out.asks.extend(asks);
     assert_eq!(
-        script.legs.unlinked(),
+        script.legs.unlinked(script.now),
         2,
         "signs of life are in the snapshot to come"
     );
     let said = script.said();
-    assert!(
-        matches!(said.as_slice(), [PbxEvent::Ended { leg, end }] if leg.0 == over && end.q850 == Some(17)),
-        "{said:?}"
-    );
+    let ends: Vec<_> = said
+        .iter()
+        .filter_map(|event| match event {
+            PbxEvent::Ended { leg, end } => Some((leg.0, end.by, end.q850)),
+            _ => None,
+        })
+        .collect();
+    let expected = [
+        (over, EndedBy::Network, Some(17)),
+        (never_sent.0, EndedBy::Refused, None),
+    ];
+    assert_eq!((ends.len(), said.len()), (2, 2));
+    assert!(expected.iter().all(|end| ends.contains(end)), "{ends:?}");
 }
