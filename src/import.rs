@@ -16,9 +16,10 @@ pub use file::{ContactFile, Settings, Shape};
 pub use header::{Column, ColumnRef, Columns, Mapping, NotAColumn};
 
 use crate::clock::Clock;
-use crate::store::{ImportInto, ImportRow, NewImport, Staged, StagedReject, Staging, Store, StoreError};
+use crate::store::{
+    ImportInto, ImportRow, NewImport, Staged, StagedContact, StagedReject, Staging, Store, StoreError,
+};
 use contact::Checker;
-use file::Entry;
 use paceline_core::ids::{ContactListId, ImportId};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -307,6 +308,27 @@ pub async fn report(store: &Store, id: ImportId) -> Result<Report, ImportError> 
     })
 }
 
+/// Checks every row of a file without storing anything: hands `each` the contact or the rejection, until it has enough.
+pub fn check(
+    file: &ContactFile,
+    mut each: impl FnMut(Result<StagedContact, StagedReject>) -> ControlFlow<()>,
+) -> Result<(), ImportError> {
+    let mut checker = checker(file, BTreeMap::new());
+    file.rows(|line, _, entry| each(checker.entry(line, &entry)))
+        .map(drop)
+}
+
+fn checker(file: &ContactFile, repairs: BTreeMap<String, u64>) -> Checker<'_> {
+    let shape = file.shape();
+    let encoding = shape.encoding.unwrap_or("Excel");
+    Checker::new(
+        &shape.columns,
+        file.settings().region.as_deref(),
+        encoding,
+        repairs,
+    )
+}
+
 /// Reads to the end, or to the first failure, or until nobody listens. The first `skip` rows are stored already.
 fn read_rows(
     file: &ContactFile,
@@ -314,14 +336,7 @@ fn read_rows(
     repairs: BTreeMap<String, u64>,
     sender: &mpsc::Sender<Staged>,
 ) -> Result<(), ImportError> {
-    let shape = file.shape();
-    let encoding = shape.encoding.unwrap_or("Excel");
-    let mut checker = Checker::new(
-        &shape.columns,
-        file.settings().region.as_deref(),
-        encoding,
-        repairs,
-    );
+    let mut checker = checker(file, repairs);
     let mut batch = Staged::default();
     let mut rows = 0_u64;
     let full = |batch: &mut Staged, checker: &Checker<'_>| {
@@ -334,15 +349,7 @@ fn read_rows(
         if rows <= skip {
             return ControlFlow::Continue(());
         }
-        let checked = match entry {
-            Entry::Row(cells) => checker.row(line, cells),
-            Entry::Unclosed => Err(StagedReject {
-                line,
-                field: None,
-                reason: "a quotation mark is opened and never closed: close it, or take it out".to_owned(),
-            }),
-        };
-        match checked {
+        match checker.entry(line, &entry) {
             Ok(contact) => batch.contacts.push(contact),
             Err(reject) => batch.rejects.push(reject),
         }

@@ -2,6 +2,7 @@
 //! [`StagedContact`] or a [`StagedReject`]; what was repaired is counted. Knows no file and no store.
 
 use super::cells::{Cells, Kind};
+use super::file::Entry;
 use super::header::{Column, Columns};
 use crate::numbers::{NumberError, normalise_told};
 use crate::store::{StagedContact, StagedReject};
@@ -52,8 +53,19 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The row that begins in this line.
-    pub(super) fn row(&mut self, line: u64, cells: &Cells) -> Result<StagedContact, StagedReject> {
+    /// What stands in this line.
+    pub(super) fn entry(&mut self, line: u64, entry: &Entry<'_>) -> Result<StagedContact, StagedReject> {
+        match entry {
+            Entry::Row(cells) => self.row(line, cells),
+            Entry::Unclosed => Err(StagedReject {
+                line,
+                field: None,
+                reason: "a quotation mark is opened and never closed: close it, or take it out".to_owned(),
+            }),
+        }
+    }
+
+    fn row(&mut self, line: u64, cells: &Cells) -> Result<StagedContact, StagedReject> {
         self.contact(cells)
             .map_err(|(field, reason)| StagedReject { line, field, reason })
     }

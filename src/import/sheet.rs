@@ -60,8 +60,12 @@ impl<R: Read + Seek> SheetRows<R> {
     /// Hands every row to `each`, with its number and how much of the sheet that is, of 1000; until it has enough.
     pub(super) fn rows(
         &mut self,
-        mut each: impl FnMut(u64, u32, &Cells) -> ControlFlow<()>,
+        each: impl FnMut(u64, u32, &Cells) -> ControlFlow<()>,
     ) -> Result<(), ImportError> {
+        contained(|| self.read(each))
+    }
+
+    fn read(&mut self, mut each: impl FnMut(u64, u32, &Cells) -> ControlFlow<()>) -> Result<(), ImportError> {
         let mut reader = match self.book.worksheet_cells_reader(&self.sheets.chosen) {
             Ok(reader) => reader,
             // An empty sheet may have no rows' element at all.
@@ -213,6 +217,12 @@ fn honest_count(head: &[u8]) -> bool {
         digits.parse::<u64>().unwrap_or(u64::MAX)
     });
     counts.into_iter().all(|count| count <= TEXTS_MAX)
+}
+
+/// The reader of spreadsheets may panic over what no spreadsheet program writes.
+fn contained<T>(work: impl FnOnce() -> Result<T, ImportError>) -> Result<T, ImportError> {
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    done.unwrap_or(Err(ImportError::DamagedSheet))
 }
 
 fn damaged(err: XlsxError) -> ImportError {

@@ -150,7 +150,7 @@ impl Pools {
             .connect_lazy_with(
                 options
                     .clone()
-                    .pragma("cache_size", "-32768")
+                    .pragma("cache_size", "-20480")
                     .pragma("wal_autocheckpoint", "0"),
             );
         let readers = pool

@@ -17,7 +17,7 @@ const AIM: Duration = Duration::from_millis(25);
 const ROWS_MAX: usize = 4_000;
 /// With nobody to disturb. Each transaction writes the pages of the index that it touches once, so few large ones write less.
 const AIM_ALONE: Duration = Duration::from_millis(150);
-const ROWS_ALONE_MAX: usize = 20_000;
+const ROWS_ALONE_MAX: usize = 16_000;
 const ROWS_MIN: usize = 100;
 /// How often it is asked whether anybody could be disturbed.
 const ASK_EVERY: Duration = Duration::from_secs(1);
