@@ -1,7 +1,7 @@
-//! What Paceline costs beside Asterisk: CPU seconds per call of both, in one run, and how long an answered call waits for
-//! its agent. No media, SQLite, gate and metrics on.
+//! What Paceline costs beside its switch: CPU seconds per call of both, in one run, and how long an answered call waits
+//! for its agent. No media, SQLite, gate and metrics on.
 //!
-//! Run by `scripts/bench`. Arguments: `--agents N` (150), `--calls N` (3000), `--asterisk 22|16` (22).
+//! Run by `scripts/bench`. Arguments: `--agents N` (150), `--calls N` (3000), `--asterisk 22|16` (22), `--freeswitch`.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,8 +10,8 @@
     clippy::indexing_slicing
 )]
 
-use paceline_lab::{Audio, Behaviour, LabOptions, Version};
-use rig::{System, wait_for};
+use paceline_lab::{Audio, Behaviour, FreeSwitchLab, FreeSwitchOptions, LabOptions, Version};
+use rig::{Site, System, wait_for};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -32,10 +32,20 @@ fn number(name: &str, default: u32) -> u32 {
 async fn main() {
     let agents = number("--agents", 150);
     let calls = number("--calls", 3000);
-    let version = if argument("--asterisk").as_deref() == Some("16") {
-        Version::V16
+    if std::env::args().any(|argument| argument == "--freeswitch") {
+        let options = FreeSwitchOptions {
+            agents,
+            ..FreeSwitchOptions::default()
+        };
+        let lab = FreeSwitchLab::start(Audio::None, options).expect("the lab starts");
+        let system = System::start_at(lab, None).await;
+        let dial = "sofia/gateway/carrier/{number}";
+        return measure(system, "FreeSWITCH", ("other", dial), agents, calls).await;
+    }
+    let (version, name) = if argument("--asterisk").as_deref() == Some("16") {
+        (Version::V16, "Asterisk 16")
     } else {
-        Version::V22
+        (Version::V22, "Asterisk 22")
     };
     let options = LabOptions {
         version,
@@ -44,12 +54,16 @@ async fn main() {
         ..LabOptions::default()
     };
     let system = System::start(&options).await;
-    let campaign = system.campaign("load", "PJSIP/{number}@carrier", json!({})).await;
-    let ids = system.agents(campaign, 1, agents).await;
+    measure(system, name, ("main", "PJSIP/{number}@carrier"), agents, calls).await;
+}
+
+async fn measure<S: Site>(system: System<S>, name: &str, (pbx, dial): (&str, &str), agents: u32, calls: u32) {
+    let campaign = system.campaign_over("load", &[(pbx, dial)], json!({})).await;
+    let ids = system.agents_at(pbx, campaign, 1, agents).await;
     system.wait_for_agents(campaign, ids.len()).await;
     let numbers: Vec<String> = (0..calls).map(|n| Behaviour::TalksBriefly.number(n)).collect();
 
-    let (ours, theirs, started) = (system.cpu_seconds(), asterisk_cpu(&system), Instant::now());
+    let (ours, theirs, started) = (system.cpu_seconds(), system.lab.cpu_seconds(), Instant::now());
     let task = system.task(campaign, "load", &numbers, 0).await;
     let path = format!("/tasks/{task}");
     wait_for("every call to be over", Duration::from_secs(600), async || {
@@ -61,23 +75,23 @@ async fn main() {
     .await;
     let (ours, theirs, took) = (
         system.cpu_seconds() - ours,
-        asterisk_cpu(&system) - theirs,
+        system.lab.cpu_seconds() - theirs,
         started.elapsed().as_secs_f64(),
     );
 
     let metrics = system.metrics().await;
     let per_call_ms = |seconds: f64| seconds * 1000.0 / f64::from(calls);
     println!(
-        "{calls} calls of 2.5 s with {agents} agents on Asterisk {version:?}: {took:.1} s, {:.1} calls/s",
+        "{calls} calls of 2.5 s with {agents} agents on {name}: {took:.1} s, {:.1} calls/s",
         f64::from(calls) / took
     );
     println!(
-        "CPU per call (user + system): Paceline {:.3} ms, Asterisk {:.3} ms",
+        "CPU per call (user + system): Paceline {:.3} ms, {name} {:.3} ms",
         per_call_ms(ours),
         per_call_ms(theirs)
     );
-    println!("ratio Paceline / Asterisk: {:.3}", ours / theirs);
-    for (name, what) in [
+    println!("ratio Paceline / {name}: {:.3}", ours / theirs);
+    for (metric, what) in [
         (
             "paceline_answer_to_connect_command_seconds",
             "answer read -> connect command given (what Paceline adds)",
@@ -87,13 +101,9 @@ async fn main() {
             "answer read -> connected, the switch's part included",
         ),
     ] {
-        println!("{what}: {}", quantiles(&metrics, name));
+        println!("{what}: {}", quantiles(&metrics, metric));
     }
     system.finish(&ids).await;
-}
-
-fn asterisk_cpu(system: &System) -> f64 {
-    system.lab.asterisk.cpu_seconds().expect("Asterisk runs")
 }
 
 /// The buckets that p50, p99 and all observations fall into.

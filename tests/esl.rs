@@ -8,7 +8,10 @@
     reason = "helpers of tests"
 )]
 
-// The contract suite uses all of it.
+// The contract suite uses all of both.
+#[allow(dead_code)]
+#[path = "switch_contract/double.rs"]
+mod double;
 #[allow(dead_code)]
 #[path = "switch_contract/rig.rs"]
 mod rig;
@@ -26,7 +29,7 @@ use uuid::Uuid;
 fn freeswitch(rig: &Rig) -> &FreeSwitch {
     match &rig.switch {
         Switch::FreeSwitch(lab) => &lab.freeswitch,
-        Switch::Asterisk(_) => panic!("this is a FreeSWITCH"),
+        Switch::Asterisk(_) | Switch::Double(_) => panic!("this is a FreeSWITCH"),
     }
 }
 
@@ -78,7 +81,7 @@ async fn no_value_ends_or_extends_another_in_the_real_parsers() {
         );
         freeswitch.api(&format!("uuid_kill {leg}")).expect("it answers");
     }
-    rig.switch.settled();
+    rig.switch.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +194,7 @@ async fn calls_of_others_are_neither_heard_nor_touched() {
     assert!(!snapshot.channels[&stranger].in_our_app, "{snapshot:?}");
     assert_eq!(rig.switch.channels(), [stranger.to_string()]);
     rig.switch.hang_up(stranger);
-    rig.switch.settled();
+    rig.switch.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,5 +219,5 @@ async fn an_agents_events_do_not_grow_with_every_callee() {
     })
     .await;
     rig.driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
-    rig.switch.settled();
+    rig.switch.settled().await;
 }

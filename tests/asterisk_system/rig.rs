@@ -37,6 +37,8 @@ pub(crate) trait Site {
     fn channels_after(&self, limit: Duration) -> Vec<String>;
     /// What the carriers saw.
     fn calls(&self) -> Vec<SeenCall>;
+    /// User and system CPU seconds of the switches so far.
+    fn cpu_seconds(&self) -> f64;
 }
 
 impl Site for Lab {
@@ -59,6 +61,10 @@ impl Site for Lab {
 
     fn calls(&self) -> Vec<SeenCall> {
         self.carrier.calls()
+    }
+
+    fn cpu_seconds(&self) -> f64 {
+        self.asterisk.cpu_seconds().expect("it runs")
     }
 }
 
@@ -85,6 +91,10 @@ impl Site for FreeSwitchLab {
     fn calls(&self) -> Vec<SeenCall> {
         self.carrier.calls()
     }
+
+    fn cpu_seconds(&self) -> f64 {
+        self.freeswitch.cpu_seconds().expect("it runs")
+    }
 }
 
 /// Both.
@@ -103,6 +113,10 @@ impl<A: Site, B: Site> Site for (A, B) {
 
     fn calls(&self) -> Vec<SeenCall> {
         [self.0.calls(), self.1.calls()].concat()
+    }
+
+    fn cpu_seconds(&self) -> f64 {
+        self.0.cpu_seconds() + self.1.cpu_seconds()
     }
 }
 

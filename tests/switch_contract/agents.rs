@@ -19,7 +19,7 @@ async fn agents_are_held_between_calls(kind: Kind) {
         rig.driver.connect(leg, agent_leg).await;
         let end = rig.driver.ended(leg).await;
         assert_eq!((end.by, end.answered), (EndedBy::Network, true), "{end:?}");
-        assert!(rig.switch.phones().is_on_call(1));
+        assert!(rig.switch.is_on_call(1));
     }
 
     // We end the callee: the same.
@@ -30,11 +30,11 @@ async fn agents_are_held_between_calls(kind: Kind) {
     rig.driver.connect(leg, agent_leg).await;
     rig.driver.tell(PbxCommand::HangUp { leg }).await;
     assert_eq!(rig.driver.ended(leg).await.by, EndedBy::Us);
-    assert!(rig.switch.phones().is_on_call(1));
+    assert!(rig.switch.is_on_call(1));
 
     // The agent hangs up: the callee stays until told otherwise.
     rig.driver.connect(next, agent_leg).await;
-    rig.switch.phones().hang_up(1).expect("the phone hangs up");
+    rig.switch.phone_hangs_up(1);
     assert_eq!(rig.driver.agent_ended(agent_leg).await.by, EndedBy::Network);
     assert_eq!(rig.driver.fault(next, agent_leg).await, ConnectFault::AgentGone);
     let another = rig.driver.agent(3).await;
@@ -46,13 +46,13 @@ async fn agents_are_held_between_calls(kind: Kind) {
     assert_eq!(rig.driver.fault(next, another).await, ConnectFault::CalleeGone);
     rig.driver.tell(PbxCommand::HangUpAgent { leg: another }).await;
     assert_eq!(rig.driver.agent_ended(another).await.by, EndedBy::Us);
-    rig.switch.settled();
+    rig.switch.settled().await;
 }
 
 async fn an_agent_who_does_not_answer_and_a_hang_up_of_nothing_are_ends_too(kind: Kind) {
     let mut rig = Rig::start(kind).await;
-    rig.switch.phones().set(3, PhoneBehaviour::Busy);
-    rig.switch.phones().set(4, PhoneBehaviour::Rings);
+    rig.switch.phone(3, PhoneBehaviour::Busy);
+    rig.switch.phone(4, PhoneBehaviour::Rings);
     let busy = rig.driver.call_agent(3).await;
     let ringing = rig.driver.call_agent(4).await;
     // Nobody placed this one.
@@ -76,7 +76,7 @@ async fn an_agent_who_does_not_answer_and_a_hang_up_of_nothing_are_ends_too(kind
     let end = rig.driver.ended(unknown).await;
     assert_eq!(end.by, EndedBy::Refused, "{end:?}");
     assert!(!end.detail.is_empty());
-    rig.switch.settled();
+    rig.switch.settled().await;
 }
 
 async fn both_sides_hear_each_other(kind: Kind) {
@@ -90,7 +90,7 @@ async fn both_sides_hear_each_other(kind: Kind) {
     }
     rig.driver.tell(PbxCommand::HangUpAgent { leg: agent_leg }).await;
     rig.driver.agent_ended(agent_leg).await;
-    rig.switch.settled();
+    rig.switch.settled().await;
     let calls = rig.switch.carrier().calls();
     assert!(calls.iter().all(|call| call.heard_agent), "{calls:?}");
     let heard = rig.switch.phones().media_report();
@@ -102,5 +102,6 @@ async fn both_sides_hear_each_other(kind: Kind) {
 on_every_switch! {
     agents_are_held_between_calls
     an_agent_who_does_not_answer_and_a_hang_up_of_nothing_are_ends_too
+    ; but the double:
     both_sides_hear_each_other
 }

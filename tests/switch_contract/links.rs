@@ -12,7 +12,7 @@ async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
     let proxy = Proxy::to(switch.port()).await;
     let mut driver = switch.spawn(proxy.port());
     driver.resynchronised().await;
-    switch.phones().set(
+    switch.phone(
         2,
         PhoneBehaviour::Answers {
             after: Duration::from_secs(3),
@@ -71,7 +71,7 @@ async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
         .hears(PbxEvent::AgentReady { leg: ringing_agent })
         .await;
     rig.driver.connect(later, ringing_agent).await;
-    rig.switch.phones().hang_up(2).expect("the phone hangs up");
+    rig.switch.phone_hangs_up(2);
     let end = rig.driver.agent_ended(ringing_agent).await;
     assert_eq!((end.by, end.answered), (EndedBy::Network, true));
     for leg in [ringing, later] {
@@ -82,12 +82,12 @@ async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
         rig.driver.tell(PbxCommand::HangUpAgent { leg }).await;
         assert_eq!(rig.driver.agent_ended(leg).await.by, EndedBy::Us);
     }
-    rig.switch.settled();
+    rig.switch.settled().await;
 }
 
 async fn a_new_driver_takes_over_what_a_dead_one_left(kind: Kind) {
     let mut rig = Rig::start(kind).await;
-    rig.switch.phones().set(2, PhoneBehaviour::Rings);
+    rig.switch.phone(2, PhoneBehaviour::Rings);
     let agent = rig.driver.agent(1).await;
     let ringing_agent = rig.driver.call_agent(2).await;
     let talking = rig.call(&Behaviour::Talks.number(1)).await;
@@ -112,7 +112,7 @@ async fn a_new_driver_takes_over_what_a_dead_one_left(kind: Kind) {
     assert_eq!(snapshot.channels[&talking.0].phase, ChannelPhase::Up);
 
     // Each end comes as what the leg is, though this driver placed none of them.
-    rig.switch.phones().set(2, PhoneBehaviour::Declines);
+    rig.switch.phone(2, PhoneBehaviour::Declines);
     rig.driver.tell(PbxCommand::HangUp { leg: ringing }).await;
     assert_eq!(rig.driver.ended(ringing).await.by, EndedBy::Us);
     let end = rig.driver.agent_ended(ringing_agent).await;
@@ -120,15 +120,15 @@ async fn a_new_driver_takes_over_what_a_dead_one_left(kind: Kind) {
     rig.driver.tell(PbxCommand::HangUp { leg: talking }).await;
     assert!(rig.driver.ended(talking).await.answered);
     // The agent is there for the next callee.
-    assert!(rig.switch.phones().is_on_call(1));
+    assert!(rig.switch.is_on_call(1));
     let next = rig.call(&Behaviour::Talks.number(2)).await;
     rig.driver.answered(next).await;
     rig.driver.connect(next, agent).await;
     rig.driver.tell(PbxCommand::HangUp { leg: next }).await;
     rig.driver.ended(next).await;
-    rig.switch.phones().hang_up(1).expect("the phone hangs up");
+    rig.switch.phone_hangs_up(1);
     assert_eq!(rig.driver.agent_ended(agent).await.by, EndedBy::Network);
-    rig.switch.settled();
+    rig.switch.settled().await;
 }
 
 async fn a_killed_and_restarted_switch_is_found_empty_and_used_again(kind: Kind) {
@@ -148,7 +148,7 @@ async fn a_killed_and_restarted_switch_is_found_empty_and_used_again(kind: Kind)
     let agent = rig.driver.agent(1).await;
     rig.driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
     rig.driver.agent_ended(agent).await;
-    rig.switch.settled();
+    rig.switch.settled().await;
 }
 
 async fn a_frozen_switch_is_noticed_and_its_late_originates_are_undone(kind: Kind) {
@@ -164,7 +164,7 @@ async fn a_frozen_switch_is_noticed_and_its_late_originates_are_undone(kind: Kin
     }
     rig.driver.hears(PbxEvent::LinkLost).await;
     let noticed_after = frozen_at.elapsed();
-    assert!(noticed_after < Duration::from_millis(6000), "{noticed_after:?}");
+    assert!(noticed_after < Duration::from_secs(13), "{noticed_after:?}");
     let refused = rig.call(&Behaviour::Talks.number(9)).await;
     assert_eq!(rig.driver.ended(refused).await.by, EndedBy::Refused);
 
@@ -180,7 +180,7 @@ async fn a_frozen_switch_is_noticed_and_its_late_originates_are_undone(kind: Kin
     }
     rig.driver.tell(PbxCommand::HangUp { leg }).await;
     assert!(rig.driver.ended(leg).await.answered);
-    rig.switch.settled();
+    rig.switch.settled().await;
 }
 
 async fn the_first_word_is_the_links_state_whether_it_stands_or_not(kind: Kind) {
@@ -234,7 +234,8 @@ on_every_switch! {
     a_cut_link_is_made_again_and_the_state_read_back
     a_new_driver_takes_over_what_a_dead_one_left
     a_killed_and_restarted_switch_is_found_empty_and_used_again
-    a_frozen_switch_is_noticed_and_its_late_originates_are_undone
     the_first_word_is_the_links_state_whether_it_stands_or_not
     the_switch_ends_every_leg_in_time_with_the_driver_gone
+    ; but the double:
+    a_frozen_switch_is_noticed_and_its_late_originates_are_undone
 }

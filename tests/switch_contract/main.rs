@@ -1,7 +1,7 @@
 //! What every switch's driver does alike: the same scenarios, with the same commands, events and outcomes, on real
-//! Asterisk 22 and 16 and on a real FreeSWITCH, with SIPp as the trunk and simulated phones.
+//! Asterisk 22 and 16 and on a real FreeSWITCH, with SIPp as the trunk and simulated phones, and on what plays a FreeSWITCH.
 //!
-//! Where there is no FreeSWITCH its part is skipped, and says so on stderr.
+//! Where there is no FreeSWITCH its part is skipped, and says so on stderr; its double is there everywhere.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +12,7 @@
 )]
 
 mod agents;
+mod double;
 mod links;
 mod outcomes;
 #[path = "../ari/proxy.rs"]
@@ -19,25 +20,32 @@ mod proxy;
 mod recordings;
 mod rig;
 
-/// Makes a test of each scenario on each switch.
+/// Makes a test of each scenario on each switch; those after `but the double` need a switch's disk, sound or process.
 macro_rules! on_every_switch {
-    ($($scenario:ident)*) => {
+    ($($scenario:ident)* ; but the double : $($real:ident)*) => {
         mod on_asterisk_22 {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $scenario() { super::$scenario($crate::rig::Kind::Asterisk22).await; })*
+            $crate::on_every_switch!(Asterisk22 : $($scenario)* $($real)*);
         }
         mod on_asterisk_16 {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $scenario() { super::$scenario($crate::rig::Kind::Asterisk16).await; })*
+            $crate::on_every_switch!(Asterisk16 : $($scenario)* $($real)*);
+        }
+        mod on_a_double {
+            $crate::on_every_switch!(Double : $($scenario)*);
         }
         mod on_freeswitch {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $scenario() {
-                if paceline_lab::FreeSwitch::program_or_skip(stringify!($scenario)).is_some() {
-                    super::$scenario($crate::rig::Kind::FreeSwitch).await;
-                }
-            })*
+            $crate::on_every_switch!(FreeSwitch : $($scenario)* $($real)*);
         }
+    };
+    ($kind:ident : $($scenario:ident)*) => {
+        $(#[tokio::test(flavor = "multi_thread")]
+        async fn $scenario() {
+            let kind = $crate::rig::Kind::$kind;
+            let real = kind != $crate::rig::Kind::FreeSwitch
+                || paceline_lab::FreeSwitch::program_or_skip(stringify!($scenario)).is_some();
+            if real {
+                super::$scenario(kind).await;
+            }
+        })*
     };
 }
 pub(crate) use on_every_switch;

@@ -118,13 +118,13 @@ async fn conversations_are_recorded_after_their_announcement(kind: Kind) {
         panic!("a recording that ends says how long it is");
     };
     assert!((1..=10).contains(&duration.as_secs()), "{duration:?}");
-    assert!(rig.switch.phones().is_on_call(1));
+    assert!(rig.switch.is_on_call(1));
     assert_eq!(size(&rig, &cut_short), 0);
 
     for agent in [first.1, other.1] {
         rig.driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
     }
-    rig.switch.settled();
+    rig.switch.settled().await;
 }
 
 async fn a_dead_drivers_recording_ends_with_its_callee(kind: Kind) {
@@ -137,10 +137,11 @@ async fn a_dead_drivers_recording_ends_with_its_callee(kind: Kind) {
     assert!(matches!(said(&mut rig, &recording).await, Said::Ended(_)));
     assert!(size(&rig, &recording) > 0);
     rig.driver.tell(PbxCommand::HangUpAgent { leg: both.1 }).await;
-    rig.switch.settled();
+    rig.switch.settled().await;
 }
 
 on_every_switch! {
+    ; but the double:
     conversations_are_recorded_after_their_announcement
     a_dead_drivers_recording_ends_with_its_callee
 }

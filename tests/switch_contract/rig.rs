@@ -1,12 +1,14 @@
 //! A lab of either make, a driver on it, and everything that the driver said so far.
 
+use crate::double::{self, Double};
 use paceline::pbx::PbxHandle;
 use paceline::pbx::ari::{self, AriConfig};
 use paceline::pbx::esl::{self, EslConfig};
 use paceline_core::ids::{AgentLegId, LegId, PbxName};
 use paceline_core::pbx::{ConnectFault, DialString, LegEnd, PbxCommand, PbxEvent, Snapshot};
 use paceline_lab::{
-    Audio, Carrier, FreeSwitchLab, FreeSwitchOptions, Lab, LabError, LabOptions, Phones, Version,
+    Audio, Carrier, FreeSwitchLab, FreeSwitchOptions, Lab, LabError, LabOptions, PhoneBehaviour, Phones,
+    Version,
 };
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -21,12 +23,15 @@ pub(crate) enum Kind {
     Asterisk22,
     Asterisk16,
     FreeSwitch,
+    /// What plays a FreeSWITCH where there is none.
+    Double,
 }
 
 /// A running switch with its carrier and phones.
 pub(crate) enum Switch {
     Asterisk(Lab),
     FreeSwitch(FreeSwitchLab),
+    Double(Double),
 }
 
 /// A switch with a driver.
@@ -54,6 +59,7 @@ impl Switch {
             .map(Self::Asterisk)
         };
         match kind {
+            Kind::Double => Ok(Self::Double(Double::start())),
             Kind::Asterisk22 => asterisk(Version::V22),
             Kind::Asterisk16 => asterisk(Version::V16),
             Kind::FreeSwitch => FreeSwitchLab::start(
@@ -68,17 +74,43 @@ impl Switch {
         .expect("the lab starts")
     }
 
+    /// The trunk's other end, where it is a real one.
     pub(crate) fn carrier(&self) -> &Carrier {
         match self {
             Self::Asterisk(lab) => &lab.carrier,
             Self::FreeSwitch(lab) => &lab.carrier,
+            Self::Double(_) => panic!("no carrier is behind a double"),
         }
     }
 
+    /// Agents' phones, where they are real ones.
     pub(crate) fn phones(&self) -> &Phones {
         match self {
             Self::Asterisk(lab) => &lab.phones,
             Self::FreeSwitch(lab) => &lab.phones,
+            Self::Double(_) => panic!("a double plays its phones itself"),
+        }
+    }
+
+    /// What an agent's phone does with the next calls.
+    pub(crate) fn phone(&self, agent: u32, behaviour: PhoneBehaviour) {
+        match self {
+            Self::Double(double) => double.phone(agent, behaviour),
+            other => other.phones().set(agent, behaviour),
+        }
+    }
+
+    pub(crate) fn phone_hangs_up(&self, agent: u32) {
+        match self {
+            Self::Double(double) => double.phone_hangs_up(agent),
+            other => other.phones().hang_up(agent).expect("the phone hangs up"),
+        }
+    }
+
+    pub(crate) fn is_on_call(&self, agent: u32) -> bool {
+        match self {
+            Self::Double(double) => double.is_on_call(agent),
+            other => other.phones().is_on_call(agent),
         }
     }
 
@@ -87,6 +119,7 @@ impl Switch {
         match self {
             Self::Asterisk(lab) => lab.asterisk.ports().http,
             Self::FreeSwitch(lab) => lab.freeswitch.ports().event_socket,
+            Self::Double(double) => double.port(),
         }
     }
 
@@ -105,19 +138,25 @@ impl Switch {
                 password: password.unwrap_or(lab.asterisk.password()).to_owned().into(),
                 app: AriConfig::APP.to_owned(),
             }),
-            Self::FreeSwitch(lab) => esl::spawn(EslConfig {
-                name,
-                address: format!("127.0.0.1:{port}"),
-                password: password.unwrap_or(lab.freeswitch.password()).to_owned().into(),
-                app: EslConfig::APP.to_owned(),
-            }),
+            Self::FreeSwitch(_) | Self::Double(_) => {
+                let own = match self {
+                    Self::FreeSwitch(lab) => lab.freeswitch.password(),
+                    Self::Double(_) | Self::Asterisk(_) => double::PASSWORD,
+                };
+                esl::spawn(EslConfig {
+                    name,
+                    address: format!("127.0.0.1:{port}"),
+                    password: password.unwrap_or(own).to_owned().into(),
+                    app: EslConfig::APP.to_owned(),
+                })
+            }
         };
         Driver {
             handle,
             said: Vec::new(),
             agent_dial: match self {
                 Self::Asterisk(_) => "PJSIP/agent-",
-                Self::FreeSwitch(_) => "user/agent-",
+                Self::FreeSwitch(_) | Self::Double(_) => "user/agent-",
             },
         }
     }
@@ -133,7 +172,7 @@ impl Switch {
     pub(crate) fn dial(&self, number: &str) -> String {
         match self {
             Self::Asterisk(_) => format!("PJSIP/{number}@carrier"),
-            Self::FreeSwitch(_) => format!("sofia/gateway/carrier/{number}"),
+            Self::FreeSwitch(_) | Self::Double(_) => format!("sofia/gateway/carrier/{number}"),
         }
     }
 
@@ -141,7 +180,7 @@ impl Switch {
     pub(crate) fn dial_routed(&self, number: &str) -> String {
         match self {
             Self::Asterisk(_) => format!("Local/{number}@from-internal/n"),
-            Self::FreeSwitch(_) => format!("loopback/{number}/from-internal"),
+            Self::FreeSwitch(_) | Self::Double(_) => format!("loopback/{number}/from-internal"),
         }
     }
 
@@ -149,7 +188,7 @@ impl Switch {
     pub(crate) fn dial_nowhere(&self) -> &'static str {
         match self {
             Self::Asterisk(_) => "PJSIP/nobody",
-            Self::FreeSwitch(_) => "sofia/gateway/nobody/12025550100",
+            Self::FreeSwitch(_) | Self::Double(_) => "sofia/gateway/nobody/12025550100",
         }
     }
 
@@ -157,6 +196,7 @@ impl Switch {
         match self {
             Self::Asterisk(lab) => lab.crash(),
             Self::FreeSwitch(lab) => lab.crash(),
+            Self::Double(double) => double.kill(),
         }
     }
 
@@ -164,6 +204,10 @@ impl Switch {
         match self {
             Self::Asterisk(lab) => lab.asterisk.restart(),
             Self::FreeSwitch(lab) => lab.freeswitch.restart(),
+            Self::Double(double) => {
+                double.restart();
+                Ok(())
+            }
         }
         .expect("it starts again");
     }
@@ -172,6 +216,7 @@ impl Switch {
         match self {
             Self::Asterisk(lab) => lab.asterisk.freeze(),
             Self::FreeSwitch(lab) => lab.freeswitch.freeze(),
+            Self::Double(_) => panic!("a double has no process of its own"),
         }
         .expect("it runs");
     }
@@ -180,6 +225,7 @@ impl Switch {
         match self {
             Self::Asterisk(lab) => lab.asterisk.thaw(),
             Self::FreeSwitch(lab) => lab.freeswitch.thaw(),
+            Self::Double(_) => panic!("a double has no process of its own"),
         }
         .expect("it runs");
     }
@@ -189,6 +235,7 @@ impl Switch {
         match self {
             Self::Asterisk(lab) => lab.asterisk.channels(),
             Self::FreeSwitch(lab) => lab.freeswitch.channels(),
+            Self::Double(double) => Ok(double.channels()),
         }
         .expect("it answers")
     }
@@ -206,6 +253,7 @@ impl Switch {
                     .api(&format!("uuid_kill {channel}"))
                     .expect("it answers");
             }
+            Self::Double(double) => double.hang_up(&channel.to_string()),
         }
     }
 
@@ -213,13 +261,19 @@ impl Switch {
         match self {
             Self::Asterisk(lab) => lab.asterisk.recordings_dir(),
             Self::FreeSwitch(lab) => lab.freeswitch.recordings_dir(),
+            Self::Double(_) => panic!("a double records nothing"),
         }
     }
 
-    pub(crate) fn settled(&self) {
+    /// Waits until nothing is left.
+    pub(crate) async fn settled(&self) {
         let settled: Result<(), LabError> = match self {
             Self::Asterisk(lab) => lab.settled(PATIENCE),
             Self::FreeSwitch(lab) => lab.settled(PATIENCE),
+            Self::Double(double) => {
+                until("nothing is left", || double.channels().is_empty()).await;
+                Ok(())
+            }
         };
         settled.expect("nothing is left");
     }

@@ -82,6 +82,24 @@ const NO_ROOM: &str = "DESTINATION_OUT_OF_ORDER";
 /// What it says where the trunk's gateway does not answer its pings.
 const GATEWAY_DOWN: &str = "GATEWAY_DOWN";
 
+/// The Q.850 number of a word that the switch says only after a far end, or the wait for one: there was a channel, and its
+/// own events are late, or were lost with a link.
+pub(super) fn far_ends_cause(words: &str) -> Option<u16> {
+    Some(match words {
+        "UNALLOCATED_NUMBER" => 1,
+        "USER_BUSY" => 17,
+        "NO_USER_RESPONSE" => 18,
+        "NO_ANSWER" => 19,
+        "CALL_REJECTED" => 21,
+        "NUMBER_CHANGED" => 22,
+        "INVALID_NUMBER_FORMAT" => 28,
+        "NETWORK_OUT_OF_ORDER" => 38,
+        "NORMAL_TEMPORARY_FAILURE" => 41,
+        "RECOVERY_ON_TIMER_EXPIRE" => 102,
+        _ => return None,
+    })
+}
+
 impl Leg {
     pub(super) fn new(side: Side) -> Self {
         Self {
@@ -123,6 +141,8 @@ impl Leg {
     /// The end of a leg that never became a channel, with the switch's word for why.
     pub(super) fn never_placed(&self, words: &str) -> LegEnd {
         let (by, q850) = match words {
+            "NO_ANSWER" => (EndedBy::RingTimeout, Some(19)),
+            _ if far_ends_cause(words).is_some() => (EndedBy::Network, far_ends_cause(words)),
             _ if self.hang_up_asked => (EndedBy::Us, None),
             NO_ROOM => (EndedBy::NoRoom, None),
             GATEWAY_DOWN => (EndedBy::Network, Some(38)),

@@ -10,7 +10,7 @@
 //! - Our own ring timeout has `sip_invite_failure_status` 487, from our CANCEL, but no `sip_term_status`.
 
 use super::command::{self, Placement};
-use super::leg::{Join, Leg, Side, Stage};
+use super::leg::{Join, Leg, Side, Stage, far_ends_cause};
 use super::out::{Out, Then};
 use super::recordings::{Folders, Recordings};
 use super::said::{Facts, Said};
@@ -29,6 +29,8 @@ mod tests;
 const END_LATE_MAX: Duration = Duration::from_secs(1);
 /// How long a channel's own events may come after the job that says that its originate failed.
 const CREATE_LATE_MAX: Duration = Duration::from_millis(300);
+/// The same where the job's words mean that there must have been a channel.
+const END_AFTER_JOB_MAX: Duration = Duration::from_secs(2);
 /// How long the switch may take to join two parked legs.
 const JOIN_WAIT_MAX: Duration = Duration::from_secs(3);
 
@@ -40,7 +42,7 @@ pub(super) struct Legs {
     /// Legs that the switch does not know though nobody saw their end, and when to stop waiting for it.
     missing: VecDeque<(Instant, Uuid)>,
     /// Legs whose originate failed with no channel seen, the switch's word for why, and when to believe it.
-    not_placed: VecDeque<(Instant, Uuid, String)>,
+    not_placed: Vec<(Instant, Uuid, String)>,
     /// Joins that the switch has not confirmed yet: callees, by their time limit.
     joins: BTreeMap<(Instant, Uuid), ()>,
     pub(super) recordings: Recordings,
@@ -54,7 +56,7 @@ impl Legs {
             legs: HashMap::new(),
             ended: EndedLegs::default(),
             missing: VecDeque::new(),
-            not_placed: VecDeque::new(),
+            not_placed: Vec::new(),
             joins: BTreeMap::new(),
             recordings: Recordings::default(),
             out: Out::default(),
@@ -417,7 +419,11 @@ impl Legs {
     fn not_placed(&mut self, id: Uuid, words: String, now: Instant) {
         // Once there is a channel, its own end tells more, and truer.
         if self.legs.get(&id).is_some_and(|leg| leg.stage == Stage::Asked) {
-            self.not_placed.push_back((now + CREATE_LATE_MAX, id, words));
+            let wait = match far_ends_cause(&words) {
+                Some(_) => END_AFTER_JOB_MAX,
+                None => CREATE_LATE_MAX,
+            };
+            self.not_placed.push((now + wait, id, words));
         }
     }
 
@@ -457,9 +463,10 @@ impl Legs {
 
     /// To be called several times a second.
     pub(super) fn tick(&mut self, now: Instant) {
-        while let Some((due, ..)) = self.not_placed.front()
-            && *due <= now
-            && let Some((_, id, words)) = self.not_placed.pop_front()
+        for (_, id, words) in self
+            .not_placed
+            .extract_if(.., |(due, ..)| *due <= now)
+            .collect::<Vec<_>>()
         {
             if self.legs.get(&id).is_some_and(|leg| leg.stage == Stage::Asked) {
                 self.refused(id, &words, now);

@@ -16,8 +16,9 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::MissedTickBehavior;
 
-/// Longest silence of the events: every ping is answered at once by a switch that lives.
-const SILENCE_MAX: Duration = Duration::from_millis(4500);
+/// Longest silence of the events. A switch that lives answers every ping; one that is short of CPU may take seconds, and to
+/// let go of it would lose the ends of calls besides.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
 /// Commands that the switch may have unanswered on one connection. It carries them out one by one.

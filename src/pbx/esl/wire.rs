@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 /// Longest wait for any reply. A command without a reply is not assumed to have failed: the link is dropped and the
 /// switch's state read.
-pub(super) const REPLY_WAIT_MAX: Duration = Duration::from_secs(5);
+pub(super) const REPLY_WAIT_MAX: Duration = Duration::from_secs(10);
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// Why the switch could not be reached or asked.

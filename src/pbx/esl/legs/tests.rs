@@ -144,11 +144,14 @@ fn a_full_switch_is_told_from_a_trunk_that_is_down() {
         ("DESTINATION_OUT_OF_ORDER", EndedBy::NoRoom, None),
         ("GATEWAY_DOWN", EndedBy::Network, Some(38)),
         ("SUBSCRIBER_ABSENT", EndedBy::Refused, None),
+        // Its channel's own end was lost, or is late.
+        ("USER_BUSY", EndedBy::Network, Some(17)),
+        ("NO_ANSWER", EndedBy::RingTimeout, Some(19)),
     ] {
         let mut bench = Bench::new();
         bench.call();
         bench.said(Said::NotPlaced(CALLEE.0, words.to_owned()));
-        bench.tick_after(CREATE_LATE_MAX);
+        bench.tick_after(END_AFTER_JOB_MAX);
         let end = bench.end();
         assert_eq!((end.by, end.q850, end.detail.as_str()), (by, q850, words));
     }
