@@ -21,15 +21,15 @@ use paceline_core::pbx::{EndedBy, PbxCommand};
 use paceline_core::verdict;
 use paceline_esl::originate;
 use paceline_lab::{Audio, Behaviour, FreeSwitch, FreeSwitchLab, FreeSwitchOptions};
-use rig::{Kind, Rig, Switch, until};
+use rig::{Kind, Pbx, Rig, until};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use uuid::Uuid;
 
 fn freeswitch(rig: &Rig) -> &FreeSwitch {
     match &rig.switch {
-        Switch::FreeSwitch(lab) => &lab.freeswitch,
-        Switch::Asterisk(_) | Switch::Double(_) => panic!("this is a FreeSWITCH"),
+        Pbx::FreeSwitch(lab) => &lab.freeswitch,
+        Pbx::Asterisk(_) | Pbx::Double(_) => panic!("this is a FreeSWITCH"),
     }
 }
 
@@ -98,7 +98,7 @@ async fn a_paused_or_full_switch_is_no_fault_of_the_trunk_or_the_contact() {
         },
     )
     .expect("the lab starts");
-    let switch = Switch::FreeSwitch(lab);
+    let switch = Pbx::FreeSwitch(lab);
     let driver = switch.driver().await;
     let mut rig = Rig { switch, driver };
 

@@ -2,13 +2,13 @@
 
 use crate::on_every_switch;
 use crate::proxy::Proxy;
-use crate::rig::{Kind, Rig, Switch, until};
+use crate::rig::{Kind, Pbx, Rig, until};
 use paceline_core::pbx::{ChannelPhase, ConnectFault, EndedBy, PbxCommand, PbxEvent};
 use paceline_lab::{Audio, Behaviour, PhoneBehaviour};
 use std::time::{Duration, Instant};
 
 async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
-    let switch = Switch::start(kind, Audio::None);
+    let switch = Pbx::start(kind, Audio::None);
     let proxy = Proxy::to(switch.port()).await;
     let mut driver = switch.spawn(proxy.port());
     driver.resynchronised().await;
@@ -184,7 +184,7 @@ async fn a_frozen_switch_is_noticed_and_its_late_originates_are_undone(kind: Kin
 }
 
 async fn the_first_word_is_the_links_state_whether_it_stands_or_not(kind: Kind) {
-    let switch = Switch::start(kind, Audio::None);
+    let switch = Pbx::start(kind, Audio::None);
     let nowhere = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a port")

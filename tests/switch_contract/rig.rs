@@ -28,7 +28,7 @@ pub(crate) enum Kind {
 }
 
 /// A running switch with its carrier and phones.
-pub(crate) enum Switch {
+pub(crate) enum Pbx {
     Asterisk(Lab),
     FreeSwitch(FreeSwitchLab),
     Double(Double),
@@ -36,7 +36,7 @@ pub(crate) enum Switch {
 
 /// A switch with a driver.
 pub(crate) struct Rig {
-    pub(crate) switch: Switch,
+    pub(crate) switch: Pbx,
     pub(crate) driver: Driver,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Driver {
     agent_dial: &'static str,
 }
 
-impl Switch {
+impl Pbx {
     pub(crate) fn start(kind: Kind, audio: Audio) -> Self {
         let asterisk = |version| {
             Lab::start_with(&LabOptions {
@@ -285,7 +285,7 @@ impl Rig {
     }
 
     pub(crate) async fn start_with(kind: Kind, audio: Audio) -> Self {
-        let switch = Switch::start(kind, audio);
+        let switch = Pbx::start(kind, audio);
         let driver = switch.driver().await;
         Self { switch, driver }
     }
