@@ -5,7 +5,7 @@ use super::extract::{Id, Json, Query};
 use super::page::{Page, PageQuery, Window};
 use super::problem::{ApiResult, Problem};
 use super::words::Utc;
-use super::{ApiState, keys};
+use super::{ApiState, Caller, keys};
 use crate::store::{ApiKeyRow, Role};
 use axum::Json as Body;
 use axum::extract::State;
@@ -85,13 +85,18 @@ pub(super) async fn list(
 
 /// Create an API key.
 ///
-/// The answer has the key, this once. Nothing is kept of it but a salted hash.
+/// The answer has the key, this once. Nothing is kept of it but a salted hash. A key that sees numbers is made by one
+/// that does, or by `paceline key create`.
 #[utoipa::path(post, path = "/api-keys", operation_id = "create_api_key", tag = "API keys", request_body = CreateApiKey,
     responses((status = 201, body = CreatedApiKey)))]
 pub(super) async fn create(
     State(state): State<ApiState>,
+    caller: Caller,
     Json(input): Json<CreateApiKey>,
 ) -> ApiResult<(StatusCode, Body<CreatedApiKey>)> {
+    if input.sees_numbers {
+        caller.must_see_numbers()?;
+    }
     let mut faults = Faults::default();
     faults.name("/name", &input.name);
     faults.none()?;

@@ -37,6 +37,15 @@ impl Caller {
             number.masked()
         }
     }
+
+    /// For what would tell a number to whom it is masked.
+    pub(super) fn must_see_numbers(self) -> Result<(), Problem> {
+        if self.sees_numbers {
+            return Ok(());
+        }
+        let detail = "This needs a key that may see numbers: `sees_numbers`.";
+        Err(Problem::new(Kind::Forbidden, detail))
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {

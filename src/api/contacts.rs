@@ -233,7 +233,8 @@ pub(super) async fn in_list(
 /// Add contacts to a list.
 ///
 /// If one cannot be used, every such contact is named in `errors` by its place, and none is added. Tasks that were
-/// created from the list before do not get the new ones.
+/// created from the list before do not get the new ones. `duplicates` tells any key that may write whether a number was
+/// in the list.
 #[utoipa::path(post, path = "/contact-lists/{id}/contacts", operation_id = "add_contacts", tag = "contacts",
     request_body = AddContacts, params(("id" = i64, Path, description = "The contact list")),
     responses((status = 200, body = AddedContacts), (status = 404, description = "No such contact list")))]

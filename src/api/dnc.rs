@@ -112,7 +112,8 @@ pub(super) async fn list(
 /// Put numbers on the do-not-call list.
 ///
 /// Effective at once in every campaign: the list is asked again just before each call. If one number cannot be read,
-/// every such number is named in `errors` by its place, and none is added.
+/// every such number is named in `errors` by its place, and none is added. `duplicates` tells any key that may write
+/// whether a number was on the list.
 #[utoipa::path(post, path = "/dnc", operation_id = "add_to_dnc", tag = "do not call", request_body = AddToDnc,
     responses((status = 200, body = AddedToDnc)))]
 pub(super) async fn add(
@@ -149,7 +150,8 @@ pub(super) async fn remove(State(state): State<ApiState>, Id(id): Id<i64>) -> Ap
 
 /// Check whether numbers are on the do-not-call list.
 ///
-/// A POST, so that no number gets into a log on its way.
+/// A POST, so that no number gets into a log on its way. Only with a key that may see numbers: whoever tries enough of
+/// them finds out which number an entry has.
 #[utoipa::path(post, path = "/dnc/check", operation_id = "check_dnc", tag = "do not call", request_body = CheckDnc,
     responses((status = 200, body = DncAnswers)))]
 pub(super) async fn check(
@@ -157,6 +159,7 @@ pub(super) async fn check(
     caller: Caller,
     Json(input): Json<CheckDnc>,
 ) -> ApiResult<Body<DncAnswers>> {
+    caller.must_see_numbers()?;
     let mut faults = Faults::default();
     let numbers = check_numbers(&state, input.numbers, CHECKED_MAX, &mut faults).await?;
     faults.none()?;

@@ -125,6 +125,27 @@ async fn numbers_go_on_the_do_not_call_list_and_off_it() {
 }
 
 #[tokio::test]
+async fn a_key_that_sees_no_numbers_cannot_look_one_up_nor_make_a_key_that_does() {
+    let api = Api::new().await;
+    let numbers = json!({"numbers": ["2025550123"], "reason": "asked by letter"});
+    api.post("/api/v1/dnc", numbers).await.expect(200);
+    let check = json!({"numbers": ["2025550123"]});
+    for key in [&api.read, &api.agent, &api.write] {
+        let asked = api.ask("POST", "/api/v1/dnc/check", key, &check).await;
+        assert_eq!(asked.problem(), (403, "forbidden".into()));
+    }
+    let sees = json!({"name": "eyes", "role": "read", "sees_numbers": true});
+    let made = api.ask("POST", "/api/v1/api-keys", &api.write, &sees).await;
+    assert_eq!(made.problem(), (403, "forbidden".into()));
+    let blind = json!({"name": "eyes", "role": "read"});
+    api.ask("POST", "/api/v1/api-keys", &api.write, &blind)
+        .await
+        .expect(201);
+    let sees = json!({"name": "more eyes", "role": "read", "sees_numbers": true});
+    api.post("/api/v1/api-keys", sees).await.expect(201);
+}
+
+#[tokio::test]
 async fn a_key_is_shown_once_and_refused_once_revoked() {
     let api = Api::new().await;
     let made = api

@@ -3,7 +3,7 @@
 use super::super::attempts::Attempt;
 use super::super::check;
 use super::super::extract::{Id, Json};
-use super::super::problem::{ApiResult, Kind, Problem};
+use super::super::problem::{ApiResult, Problem};
 use super::super::words::{
     CampaignStateWord, GateReasonWord, GateStageWord, OutcomeWord, TaskStateWord, Utc, Word,
 };
@@ -233,12 +233,7 @@ pub(crate) async fn search(
     caller: Caller,
     Json(input): Json<SearchContacts>,
 ) -> ApiResult<Body<FoundContacts>> {
-    if !caller.sees_numbers {
-        return Err(Problem::new(
-            Kind::Forbidden,
-            "This needs a key that may see numbers: `sees_numbers`.",
-        ));
-    }
+    caller.must_see_numbers()?;
     let number =
         check::number(&state, &input.number).map_err(|error| Problem::field("/number", error.to_string()))?;
     let rows = state.store.contacts_with_number(&number, 200).await?;
