@@ -8,7 +8,7 @@ use paceline::metrics::Metrics;
 use paceline::settings::CampaignSettings;
 use paceline::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Store, Writer};
 use paceline_core::agent::{AgentState, Wants};
-use paceline_core::campaign::TaskState;
+use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::dial::{Extension, TrunkTemplate};
 use paceline_core::gate::CallingHours;
@@ -128,6 +128,9 @@ async fn open(url: &str, rate: u64) -> Result<Bench, Failure> {
         .create_campaign("bench", &CampaignSettings::default(), &[trunk], now())
         .await?
         .id;
+    store
+        .move_campaign(campaign, &[CampaignState::Draft], CampaignState::Active)
+        .await?;
     for n in 0..AGENTS {
         let extension = Extension::new(&n.to_string())?;
         store

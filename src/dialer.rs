@@ -2,16 +2,17 @@
 //! hands events to the campaign that owns the leg. Nothing is decided here.
 //!
 //! Start at [`Dialer::start`]. `dialer/campaign.rs` is the loop around one engine, `dialer/link.rs` the reading end of
-//! one switch, `dialer/routes.rs` who owns which leg.
+//! one switch, `dialer/routes.rs` who owns which leg, `dialer/changes.rs` how what has changed in the store gets there.
 
 use crate::api::control::{AgentRefusal, PbxStatus};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::pbx::{LinkStats, PbxHandle, Stamped};
 use crate::store::{DialCampaign, Store, StoreError, Writer};
+use changes::Changes;
 use decisions::Decisions;
 use futures_util::future::BoxFuture;
-use paceline_core::campaign::{CampaignState, TaskState};
+use paceline_core::campaign::CampaignState;
 use paceline_core::dial::AgentTemplate;
 use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
 use paceline_core::input::{AgentRequest, OpenAgent, Recovered};
@@ -27,6 +28,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 mod campaign;
+mod changes;
 mod decisions;
 mod link;
 mod routes;
@@ -66,6 +68,7 @@ struct Inner {
     /// Where each logged-in agent works.
     agents: Mutex<BTreeMap<AgentId, CampaignId>>,
     state: Mutex<State>,
+    changes: Mutex<Changes>,
     stopping: AtomicBool,
 }
 
@@ -80,6 +83,7 @@ struct SwitchFace {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Until their tasks end.
     campaigns: BTreeMap<CampaignId, Running>,
     /// Switches that are resynchronised, for campaigns that start later.
     links_up: Vec<PbxName>,
@@ -169,6 +173,7 @@ impl Dialer {
             routes,
             agents: Mutex::default(),
             state,
+            changes: Mutex::default(),
             stopping,
         };
         let dialer = Self(Arc::new(inner));
@@ -210,6 +215,7 @@ impl Dialer {
             );
         }
         let (id, name) = (campaign.id, campaign.name.clone());
+        let campaign_is_over = campaign.state == CampaignState::Archived;
         let mut agents = Vec::new();
         for agent in recovery.agents {
             let Some(face) = self.0.switches.get(&agent.pbx) else {
@@ -243,22 +249,30 @@ impl Dialer {
             show,
             decisions,
         );
+        if campaign_is_over {
+            // The channel is new and empty.
+            let _ = inputs.try_send(Told::Drain);
+        }
         let mut state = self.0.state();
+        if self.0.stopping.load(Ordering::Acquire) {
+            return Ok(());
+        }
         for pbx in &state.links_up {
             let event = PbxEvent::Resynchronised(Snapshot::default());
             let stamped = Stamped {
                 event,
                 read_at: Instant::now(),
             };
-            // The channel is new and empty.
             let _ = inputs.try_send(Told::Event {
                 pbx: pbx.clone(),
                 stamped,
             });
         }
+        let inner = self.0.clone();
         let task = tokio::spawn(async move {
             task.run(told).await;
             info!(campaign.name = %name, "campaign `{name}` has stopped");
+            inner.state().campaigns.remove(&id);
         });
         let decisions = told_decisions;
         state.campaigns.insert(
@@ -273,53 +287,6 @@ impl Dialer {
         Ok(())
     }
 
-    /// The campaign's state, settings or trunks have changed in the store.
-    pub async fn campaign_changed(&self, id: CampaignId) {
-        if self.0.stopping.load(Ordering::Acquire) {
-            return;
-        }
-        let running = self.0.inputs_of(id);
-        match (self.0.store.dial_campaign(id).await, running) {
-            (Ok(Some(campaign)), Some(inputs)) => {
-                let _ = inputs.send(Told::Settings(Box::new(campaign))).await;
-            }
-            (Ok(Some(campaign)), None) => {
-                if let Err(err) = self.run_campaign(campaign).await {
-                    error!(campaign.id = %id, error = %Chain(&err), "campaign {id} could not be started; change it again to try again");
-                }
-            }
-            // Archived.
-            (Ok(None), Some(inputs)) => {
-                let _ = inputs.send(Told::Drain).await;
-                self.0.state().campaigns.remove(&id);
-            }
-            (Ok(None), None) => {}
-            (Err(err), _) => {
-                error!(campaign.id = %id, error = %Chain(&err), "the changed settings of campaign {id} could not be read; change it again to try again");
-            }
-        }
-    }
-
-    /// A task's state has changed in the store: a running one may have work, a paused or cancelled one gives back its
-    /// contacts, and a cancelled one also its calls that nobody answered yet.
-    pub async fn task_changed(&self, campaign: CampaignId, task: TaskId) {
-        let Some(inputs) = self.0.inputs_of(campaign) else {
-            return;
-        };
-        let told = match self.0.store.task_state(task).await {
-            Ok(Some(TaskState::Running | TaskState::Scheduled)) => Told::WorkAdded,
-            Ok(Some(TaskState::Paused | TaskState::Completed) | None) => {
-                Told::TaskStopped { task, hang_up: false }
-            }
-            Ok(Some(TaskState::Cancelled)) => Told::TaskStopped { task, hang_up: true },
-            Err(err) => {
-                error!(task.id = %task, error = %Chain(&err), "the changed state of task {task} could not be read; change it again to try again");
-                return;
-            }
-        };
-        let _ = inputs.send(told).await;
-    }
-
     /// Hands an agent's request to the campaign's engine.
     pub async fn agent(
         &self,
@@ -327,7 +294,8 @@ impl Dialer {
         agent: AgentId,
         request: AgentRequest,
     ) -> Result<(), AgentRefusal> {
-        if self.0.stopping.load(Ordering::Acquire) {
+        let comes_to_work = matches!(request, AgentRequest::LogIn { .. } | AgentRequest::Ready);
+        if comes_to_work && self.0.stopping.load(Ordering::Acquire) {
             return Err(AgentRefusal::Stopping);
         }
         let inputs = self.0.inputs_of(campaign).ok_or(AgentRefusal::NotRunning)?;
@@ -408,13 +376,21 @@ impl Dialer {
     /// agent is logged out and everything is stored.
     pub async fn drain(&self) {
         self.0.stopping.store(true, Ordering::Release);
-        let running: Vec<Running> = std::mem::take(&mut self.0.state().campaigns)
-            .into_values()
-            .collect();
-        for campaign in &running {
-            let _ = campaign.inputs.send(Told::Drain).await;
+        // They stay where agents and switches find them until they have ended.
+        let running: Vec<_> = {
+            let state = self.0.state();
+            let both = |running: &Running| (running.inputs.clone(), running.live.clone());
+            state.campaigns.values().map(both).collect()
+        };
+        for (inputs, _) in &running {
+            let _ = inputs.send(Told::Drain).await;
         }
-        for campaign in running {
+        for (_, mut live) in running {
+            // The other end goes with the task.
+            while live.changed().await.is_ok() {}
+        }
+        let ended = std::mem::take(&mut self.0.state().campaigns);
+        for campaign in ended.into_values() {
             if let Err(err) = campaign.task.await {
                 error!(error = %err, "a campaign's task died; its calls are taken over at the next start");
             }

@@ -32,7 +32,7 @@ mod writer;
 pub use agents::{AgentRow, NewAgent};
 pub use api_keys::{ApiKeyRow, NewApiKey, Role, UnknownRole};
 pub use attempts::{AttemptFilter, AttemptRow, LegRow};
-pub use campaigns::{CampaignRow, CampaignWork};
+pub use campaigns::{Archiving, CampaignRow, CampaignWork};
 pub use contacts::{ContactListRow, ContactRow, NewContact};
 pub use decisions::DecisionRow;
 pub use dial::{DialCampaign, Recovery, StoredAgent};

@@ -7,12 +7,14 @@
     clippy::indexing_slicing
 )]
 
+use paceline::api::control::AgentRefusal;
 use paceline::clock::Clock;
 use paceline::dialer::{Dialer, Switch};
 use paceline::metrics::Metrics;
 use paceline::pbx::sim::{self, SimControl};
 use paceline::settings::CampaignSettings;
 use paceline::store::Store;
+use paceline_core::agent::AgentState;
 use paceline_core::campaign::Mode;
 use paceline_core::dial::{AgentTemplate, Extension};
 use paceline_core::gate::CallingHours;
@@ -33,6 +35,7 @@ struct Rig {
     rows: SqlitePool,
     control: SimControl,
     folder: tempfile::TempDir,
+    url: String,
 }
 
 async fn dialer(url: &str, clock: Clock) -> (Dialer, SimControl) {
@@ -61,6 +64,10 @@ async fn rig(contacts: i64, agents: i64) -> Rig {
 }
 
 async fn rig_in(mode: Mode, contacts: i64, agents: i64) -> Rig {
+    rig_at(SPEED, mode, contacts, agents).await
+}
+
+async fn rig_at(speed: f64, mode: Mode, contacts: i64, agents: i64) -> Rig {
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
     Store::open(&url, &Metrics::new())
@@ -123,15 +130,10 @@ async fn rig_in(mode: Mode, contacts: i64, agents: i64) -> Rig {
         .await
         .expect("an agent");
     }
-    let (dialer, control) = dialer(&url, Clock::with_speed(SPEED)).await;
+    let (dialer, control) = dialer(&url, Clock::with_speed(speed)).await;
     for n in 1..=agents {
-        let request = AgentRequest::LogIn {
-            pbx: PbxName::new("main"),
-            template: AgentTemplate::new("PJSIP/{extension}").expect("a template"),
-            extension: Extension::new(&format!("agent-{n}")).expect("an extension"),
-        };
         dialer
-            .agent(CAMPAIGN, AgentId(n), request)
+            .agent(CAMPAIGN, AgentId(n), log_in(n))
             .await
             .expect("logged in");
         dialer
@@ -144,10 +146,23 @@ async fn rig_in(mode: Mode, contacts: i64, agents: i64) -> Rig {
         rows,
         control,
         folder,
+        url,
+    }
+}
+
+fn log_in(n: i64) -> AgentRequest {
+    AgentRequest::LogIn {
+        pbx: PbxName::new("main"),
+        template: AgentTemplate::new("PJSIP/{extension}").expect("a template"),
+        extension: Extension::new(&format!("agent-{n}")).expect("an extension"),
     }
 }
 
 impl Rig {
+    async fn run(&self, sql: &'static str) {
+        sqlx::query(sql).execute(&self.rows).await.expect(sql);
+    }
+
     async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query(sql).fetch_one(&self.rows).await.expect(sql).get(0)
     }
@@ -259,4 +274,79 @@ async fn a_cut_link_and_a_restarted_switch_lose_nothing() {
         150
     );
     rig.dialer.drain().await;
+}
+
+#[tokio::test]
+async fn a_pause_that_cannot_be_read_at_first_reaches_the_engine() {
+    let rig = rig(100, 2).await;
+    rig.wait_until("SELECT count(*) >= 5 FROM attempts", 1).await;
+    rig.run("ALTER TABLE campaign_trunks RENAME TO hidden").await;
+    rig.run("UPDATE campaigns SET state = 'paused'").await;
+    let telling = rig.dialer.campaign_changed(CAMPAIGN);
+    // It goes on after its caller has gone.
+    let _ = tokio::time::timeout(Duration::from_millis(200), telling).await;
+    rig.run("ALTER TABLE hidden RENAME TO campaign_trunks").await;
+    let until = Instant::now() + Duration::from_secs(30);
+    while rig.dialer.live(CAMPAIGN).expect("it runs").active {
+        assert!(Instant::now() < until, "the engine never heard of the pause");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    rig.wait_until("SELECT count(*) FROM number_leases", 0).await;
+    assert!(rig.count("SELECT count(*) FROM attempts").await < 100);
+}
+
+#[tokio::test]
+async fn an_archived_campaign_with_calls_is_taken_over_and_let_end() {
+    let rig = rig(100, 5).await;
+    rig.wait_until(
+        "SELECT count(*) > 0 FROM attempts WHERE ended_at_ms IS NULL AND connected_at_ms > 0",
+        1,
+    )
+    .await;
+    rig.dialer.stop().await;
+    assert!(rig.count(OPEN).await > 0);
+    rig.run("UPDATE campaigns SET state = 'archived'").await;
+    let before = rig.count("SELECT count(*) FROM attempts").await;
+    let (next, _control) = dialer(&rig.url, Clock::with_speed(SPEED)).await;
+    rig.wait_until(OPEN, 0).await;
+    rig.wait_until("SELECT count(*) FROM number_leases", 0).await;
+    rig.wait_until("SELECT count(*) FROM agents WHERE state <> 'offline'", 0)
+        .await;
+    assert_eq!(rig.count("SELECT count(*) FROM attempts").await, before);
+    next.drain().await;
+    assert!(next.live(CAMPAIGN).is_none());
+}
+
+#[tokio::test]
+async fn while_conversations_are_let_end_agents_are_served_and_shown() {
+    let rig = rig_at(20.0, Mode::Progressive, 60, 6).await;
+    let connected = "SELECT count(*) > 0 FROM attempts WHERE ended_at_ms IS NULL AND connected_at_ms > 0";
+    rig.wait_until(connected, 1).await;
+    let dialer = rig.dialer.clone();
+    let draining = tokio::spawn(async move { dialer.drain().await });
+    // The link's state reaches those who drain, too.
+    rig.control.cut_link(Duration::ZERO);
+    rig.control.restore_link();
+    let until = Instant::now() + Duration::from_secs(30);
+    let ask = async |agent, request| rig.dialer.agent(CAMPAIGN, AgentId(agent), request).await;
+    while ask(1, log_in(1)).await != Err(AgentRefusal::Stopping) {
+        assert!(Instant::now() < until, "it never began to stop");
+    }
+    assert_eq!(ask(1, AgentRequest::Ready).await, Err(AgentRefusal::Stopping));
+    let mut hung_up = 0;
+    while !draining.is_finished() {
+        let Some(live) = rig.dialer.live(CAMPAIGN) else {
+            break;
+        };
+        for agent in &live.agents {
+            if agent.state == AgentState::OnCall {
+                hung_up += usize::from(ask(agent.agent.0, AgentRequest::HangUp).await.is_ok());
+            }
+        }
+        assert!(Instant::now() < until, "it never ended: {live:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(hung_up > 0, "nobody could hang up");
+    draining.await.expect("drained");
+    assert_eq!(rig.count(OPEN).await, 0);
 }

@@ -67,6 +67,7 @@ contract! {
     admin:
         campaigns_keep_their_settings_and_trunks
         a_campaign_moves_only_from_the_states_named
+        a_campaign_in_use_cannot_be_archived
         a_trunk_in_use_cannot_be_deleted
         agents_are_changed_only_while_offline
         an_api_key_is_found_listed_and_revoked
@@ -93,6 +94,7 @@ contract! {
         a_task_started_before_its_time_has_its_contacts_due
         tasks_share_a_lease
         paused_and_cancelled_tasks_lease_nothing
+        a_campaign_that_is_not_active_leases_nothing
         a_number_is_held_by_one_contact_at_a_time
         contacts_outside_their_hours_wait_for_the_next_opening
         a_number_on_the_do_not_call_list_is_done_and_blocked
@@ -106,6 +108,7 @@ contract! {
         a_number_listed_since_the_lease_is_refused
         hours_closed_since_the_lease_put_the_contact_off
         a_task_stopped_since_the_lease_gets_its_contact_back
+        a_campaign_paused_since_the_lease_gets_its_contact_back
         a_contact_with_an_open_attempt_is_not_called_twice
         the_life_of_a_call_is_stored
         a_recording_is_stored_with_its_end

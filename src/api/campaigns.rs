@@ -7,7 +7,7 @@ use super::page::{Page, PageQuery, Window};
 use super::problem::{ApiResult, Fault, Problem};
 use super::words::{CampaignStateWord, Utc, Word};
 use crate::settings::{CampaignSettings, SettingError};
-use crate::store::{CampaignRow, StoreError};
+use crate::store::{Archiving, CampaignRow, StoreError};
 use axum::Json as Body;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -206,32 +206,52 @@ pub(super) async fn pause(State(state): State<ApiState>, Id(id): Id<i64>) -> Api
 
 /// Archive a campaign.
 ///
-/// For good: it is kept for its records and dials no more. An active campaign must be paused first.
+/// For good: it is kept for its records and dials no more. An active campaign must be paused first, its calls must be
+/// over and its agents logged out. Doing it again changes nothing.
 #[utoipa::path(post, path = "/campaigns/{id}/archive", operation_id = "archive_campaign", tag = "campaigns",
     params(("id" = i64, Path, description = "The campaign")),
     responses((status = 200, body = Campaign), (status = 404, description = "No such campaign"),
-        (status = 409, description = "It is active")))]
+        (status = 409, description = "It is active, or has calls or agents")))]
 pub(super) async fn archive(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<Campaign>> {
-    move_to(
-        &state,
-        id,
-        &[CampaignState::Draft, CampaignState::Paused],
-        CampaignState::Archived,
-    )
-    .await
+    find(&state, id).await?;
+    let archived = state.store.archive_campaign(CampaignId(id)).await;
+    state.dialer.campaign_changed(CampaignId(id)).await;
+    let moved = match archived? {
+        Archiving::Done => true,
+        Archiving::WrongState => false,
+        Archiving::InUse => {
+            return Err(Problem::conflict(format!(
+                "Campaign {id} has calls that are up, or agents logged in: GET /api/v1/campaigns/{id}/live shows both. \
+                 Archive it once they are over and logged out."
+            )));
+        }
+    };
+    let from = [CampaignState::Draft, CampaignState::Paused];
+    is_now(&state, id, moved, &from, CampaignState::Archived).await
 }
 
+/// The dialer is told whatever came of it: after a failure, doing it again must do.
 async fn move_to(
     state: &ApiState,
     id: i64,
     from: &[CampaignState],
     to: CampaignState,
 ) -> ApiResult<Body<Campaign>> {
-    let moved = state.store.move_campaign(CampaignId(id), from, to).await?;
+    find(state, id).await?;
+    let moved = state.store.move_campaign(CampaignId(id), from, to).await;
+    state.dialer.campaign_changed(CampaignId(id)).await;
+    is_now(state, id, moved?, from, to).await
+}
+
+async fn is_now(
+    state: &ApiState,
+    id: i64,
+    moved: bool,
+    from: &[CampaignState],
+    to: CampaignState,
+) -> ApiResult<Body<Campaign>> {
     let now = find(state, id).await?;
-    if moved {
-        state.dialer.campaign_changed(CampaignId(id)).await;
-    } else if now.state != to {
+    if !moved && now.state != to {
         let from: Vec<&str> = from.iter().map(|state| state.as_str()).collect();
         return Err(Problem::conflict(format!(
             "Campaign {id} is {}; only one that is {} can become {to}.",

@@ -212,8 +212,10 @@ pub(super) async fn contacts(
         (status = 409, description = "It is paused, or over")))]
 pub(super) async fn start(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<TaskDetail>> {
     // Its contacts become due too, which the store does in the same transaction.
-    let started = state.store.start_task(TaskId(id), state.clock.now().wall).await?;
-    moved(&state, id, started, &[TaskState::Scheduled], TaskState::Running).await
+    let campaign = find(&state, id).await?.campaign;
+    let started = state.store.start_task(TaskId(id), state.clock.now().wall).await;
+    state.dialer.task_changed(campaign, TaskId(id)).await;
+    is_now(&state, id, started?, &[TaskState::Scheduled], TaskState::Running).await
 }
 
 /// Pause a task.
@@ -271,21 +273,22 @@ async fn move_to(
     from: &[TaskState],
     to: TaskState,
 ) -> ApiResult<Body<TaskDetail>> {
-    let has_moved = state.store.move_task(TaskId(id), from, to).await?;
-    moved(state, id, has_moved, from, to).await
+    let campaign = find(state, id).await?.campaign;
+    let moved = state.store.move_task(TaskId(id), from, to).await;
+    // Whatever came of it: after a failure, doing it again must do.
+    state.dialer.task_changed(campaign, TaskId(id)).await;
+    is_now(state, id, moved?, from, to).await
 }
 
-async fn moved(
+async fn is_now(
     state: &ApiState,
     id: i64,
-    has_moved: bool,
+    moved: bool,
     from: &[TaskState],
     to: TaskState,
 ) -> ApiResult<Body<TaskDetail>> {
     let row = find(state, id).await?;
-    if has_moved {
-        state.dialer.task_changed(row.campaign, row.id).await;
-    } else if row.state != to {
+    if !moved && row.state != to {
         let from: Vec<&str> = from.iter().map(|state| state.as_str()).collect();
         return Err(Problem::conflict(format!(
             "Task {id} is {}; only one that is {} can become {to}.{}",

@@ -242,6 +242,8 @@ impl Task {
         self.ring_timeout = config.ring_timeout;
         self.engine.configure(self.dialer.clock.now(), config);
         self.feed(Input::SetActive(active));
+        // Other hours, or a pause and an activation that were heard of together, may have made contacts due.
+        self.feed(Input::WorkAdded);
     }
 
     async fn carry_out(&mut self) {

@@ -29,6 +29,17 @@ pub struct CampaignRow {
     pub created_at: Wall,
 }
 
+/// What came of archiving a campaign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Archiving {
+    /// It is archived.
+    Done,
+    /// It is neither a draft nor paused.
+    WrongState,
+    /// Calls of it are up, or agents are logged in.
+    InUse,
+}
+
 /// What a campaign's tasks have to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CampaignWork {
@@ -195,6 +206,28 @@ impl Store {
         let readable =
             |(pbx, learnt): (String, String)| Some((PbxName::new(&pbx), serde_json::from_str(&learnt).ok()?));
         Ok(rows.into_iter().filter_map(readable).collect())
+    }
+
+    /// Archives a draft or paused campaign that has no call and no agent.
+    pub async fn archive_campaign(&self, id: CampaignId) -> Result<Archiving, StoreError> {
+        let archive = "UPDATE campaigns SET state = 'archived' WHERE id = $1 AND state IN ('draft', 'paused') \
+            AND NOT EXISTS (SELECT 1 FROM agents WHERE agents.campaign_id = $1) \
+            AND NOT EXISTS (SELECT 1 FROM number_leases n JOIN tasks t ON t.id = n.task_id \
+              JOIN attempts a ON a.contact_id = n.contact_id AND a.task_id = n.task_id \
+              WHERE t.campaign_id = $1 AND a.ended_at_ms IS NULL)";
+        let archivable = "SELECT 1 FROM campaigns WHERE id = $1 AND state IN ('draft', 'paused')";
+        self.write("archive a campaign", async |tx| {
+            if tx.run(archive, args![id.0]).await? > 0 {
+                return Ok(Archiving::Done);
+            }
+            let in_use = !tx.rows(archivable, args![id.0]).await?.is_empty();
+            Ok(if in_use {
+                Archiving::InUse
+            } else {
+                Archiving::WrongState
+            })
+        })
+        .await
     }
 
     /// What a campaign's tasks have to do.

@@ -57,8 +57,11 @@ pub struct StoredAgent {
     pub state: AgentState,
 }
 
-const CAMPAIGNS: &str = "SELECT id, name, state, settings FROM campaigns \
-    WHERE state <> 'archived' AND ($1 IS NULL OR id = $1) ORDER BY id";
+/// An archived one only while something of it is left.
+const CAMPAIGNS: &str = "SELECT id, name, state, settings FROM campaigns WHERE ($1 IS NULL OR id = $1) \
+    AND (state <> 'archived' OR EXISTS (SELECT 1 FROM agents WHERE agents.campaign_id = campaigns.id) \
+      OR EXISTS (SELECT 1 FROM number_leases n JOIN tasks t ON t.id = n.task_id WHERE t.campaign_id = campaigns.id)) \
+    ORDER BY id";
 
 const TASK_STATE: &str = "SELECT state FROM tasks WHERE id = $1";
 
@@ -135,12 +138,13 @@ pub(super) static COMPLETE_TASKS: Many = Many::new(
 );
 
 impl Store {
-    /// Every campaign that is not archived, with its trunks.
+    /// Every campaign that is not archived, with its trunks; and archived ones that have numbers or agents still, for which
+    /// a former run was not told.
     pub async fn dial_campaigns(&self) -> Result<Vec<DialCampaign>, StoreError> {
         self.read_dial_campaigns(None).await
     }
 
-    /// One campaign, unless it is archived or does not exist.
+    /// One campaign, unless it does not exist, or is archived and has no number or agent left.
     pub async fn dial_campaign(&self, id: CampaignId) -> Result<Option<DialCampaign>, StoreError> {
         Ok(self.read_dial_campaigns(Some(id)).await?.pop())
     }

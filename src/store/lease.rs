@@ -43,6 +43,8 @@ const PAGE_MAX: usize = 256;
 /// Stands in `next_due_at_ms` for: nothing is ready.
 pub(super) const NEVER: i64 = i64::MAX;
 
+pub(super) const IS_ACTIVE: &str = "SELECT 1 FROM campaigns WHERE id = $1 AND state = 'active'";
+
 pub(super) const START_DUE: &str = "UPDATE tasks SET state = 'running' \
     WHERE campaign_id = $1 AND state = 'scheduled' AND start_at_ms <= $2";
 
@@ -140,7 +142,7 @@ enum Fate {
 }
 
 impl Store {
-    /// Leases up to `limit` due contacts of the campaign's running tasks, which share the limit; a scheduled task whose
+    /// Leases up to `limit` due contacts of an active campaign's running tasks, which share the limit; a scheduled task whose
     /// time has come runs from here on. Asks the gate for each contact and stores its answer, and takes the number's
     /// lock. `margin` is how long a phone may ring.
     pub async fn lease(
@@ -200,6 +202,10 @@ struct Lease<'a> {
 
 impl Lease<'_> {
     async fn run(&mut self, tx: &mut Tx, campaign: CampaignId) -> Result<(), DbError> {
+        // Its engine may not know yet that it was paused.
+        if tx.rows(IS_ACTIVE, args![campaign.0]).await?.is_empty() {
+            return Ok(());
+        }
         tx.run(START_DUE, args![campaign.0, self.now.0]).await?;
         for _ in 0..ROUNDS_MAX {
             let tasks = due_tasks(tx.dialect());

@@ -7,7 +7,7 @@ use super::writer::statements;
 use super::{NewTask, NewTaskContacts, NewTrunk, Store, dial, lease};
 use crate::metrics::Metrics;
 use crate::settings::CampaignSettings;
-use paceline_core::campaign::TaskState;
+use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::dial::TrunkTemplate;
 use paceline_core::gate::CallingHours;
@@ -51,6 +51,7 @@ const SMALL: &str = "number_leases";
 fn hot(dialect: Dialect) -> Vec<(&'static str, Vec<Arg<'static>>)> {
     let many = |many: &'static Many, types: &str| (many.sql(dialect, 2), values(&types.repeat(2)));
     let mut all = vec![
+        (lease::IS_ACTIVE, values("i")),
         (lease::START_DUE, values("ii")),
         (lease::due_tasks(dialect), values("iii")),
         (lease::due_contacts(dialect), values("iii")),
@@ -158,6 +159,9 @@ async fn a_full_disk_delays_changes_and_loses_none() {
         .await
         .unwrap()
         .id;
+    let draft = [CampaignState::Draft];
+    let moved = store.move_campaign(campaign, &draft, CampaignState::Active);
+    assert!(moved.await.unwrap());
     let numbers: Vec<_> = (100..160)
         .map(|n| E164::new(&format!("+12025550{n}")).unwrap())
         .collect();

@@ -2,12 +2,13 @@
 
 use crate::support::{Db, NOW, later, number, numbers};
 use paceline::settings::CampaignSettings;
-use paceline::store::{Deleted, NewAgent, NewApiKey, NewContact, NewTrunk, Role, StoreError};
+use paceline::store::{Archiving, Deleted, NewAgent, NewApiKey, NewContact, NewTrunk, Role, StoreError};
 use paceline_core::agent::{AgentState, Wants};
 use paceline_core::campaign::CampaignState;
 use paceline_core::command::Change;
 use paceline_core::dial::{Extension, TrunkTemplate};
 use paceline_core::ids::{AgentId, CampaignId, ContactListId, PbxName, TrunkId};
+use paceline_core::outcome::Outcome;
 use std::collections::BTreeMap;
 use std::error::Error;
 
@@ -71,9 +72,57 @@ pub(crate) async fn campaigns_keep_their_settings_and_trunks(db: &Db) {
     );
 }
 
+pub(crate) async fn a_campaign_in_use_cannot_be_archived(db: &Db) {
+    let campaign = db.campaign("c").await;
+    let id = campaign.id;
+    let archive = async || db.store.archive_campaign(id).await.unwrap();
+    assert_eq!(archive().await, Archiving::WrongState, "active");
+    campaign.task(&numbers(2)).await;
+    let leads = campaign.lease(2, NOW).await.leads;
+    let writer = db.store.writer();
+    let (called, _) = campaign.prepare(&writer, &leads[0], NOW).await;
+    let agent = |state| Change::Agent {
+        agent: campaign.agent,
+        state,
+        pbx: Some(PbxName::new("office")),
+        leg: None,
+        wants: Wants::Pause,
+        at: NOW,
+    };
+    writer.change(id, agent(AgentState::Paused)).await;
+    writer.flush().await;
+    let (active, paused) = (CampaignState::Active, CampaignState::Paused);
+    assert!(db.store.move_campaign(id, &[active], paused).await.unwrap());
+    assert_eq!(archive().await, Archiving::InUse, "a call and an agent");
+    campaign
+        .end(&writer, &called, Outcome::Answered, later(1), None)
+        .await;
+    writer.flush().await;
+    assert_eq!(archive().await, Archiving::InUse, "an agent");
+    writer.change(id, agent(AgentState::Offline)).await;
+    writer.flush().await;
+    assert_eq!(archive().await, Archiving::Done);
+    assert_eq!(archive().await, Archiving::WrongState, "archived");
+    let left = db.store.dial_campaigns().await.unwrap();
+    assert_eq!(
+        left.iter().map(|c| c.state).collect::<Vec<_>>(),
+        [CampaignState::Archived],
+        "a number is still leased"
+    );
+    db.store.recover(id, later(2)).await.unwrap();
+    assert_eq!(db.store.dial_campaigns().await.unwrap(), []);
+    assert_eq!(db.count("SELECT count(*) FROM number_leases").await, 0);
+}
+
 pub(crate) async fn a_campaign_moves_only_from_the_states_named(db: &Db) {
     let id = db.campaign("c").await.id;
     let (draft, active) = (CampaignState::Draft, CampaignState::Active);
+    assert!(
+        db.store
+            .move_campaign(id, &[active], CampaignState::Paused)
+            .await
+            .unwrap()
+    );
     assert!(
         db.store
             .move_campaign(id, &[CampaignState::Paused, draft], active)

@@ -3,7 +3,7 @@
 use crate::support::{Db, NOW, RING, found, later, number, numbers};
 use paceline::store::{ContactState, NewContact, NewTaskContacts};
 use paceline_core::agent::{AgentState, Wants};
-use paceline_core::campaign::TaskState;
+use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::command::Change;
 use paceline_core::gate::{CallingHours, CallingWindow, GateReason, GateStage, GateVerdict};
 use paceline_core::ids::{AgentLegId, PbxName};
@@ -102,6 +102,34 @@ pub(crate) async fn paused_and_cancelled_tasks_lease_nothing(db: &Db) {
             .unwrap()
     );
     assert_eq!(found(&campaign.lease(10, NOW).await), [number(1).expose()]);
+}
+
+pub(crate) async fn a_campaign_that_is_not_active_leases_nothing(db: &Db) {
+    let campaign = db.campaign("c").await;
+    campaign.task(&numbers(1)).await;
+    campaign
+        .task_with(
+            TaskState::Scheduled,
+            later(60),
+            NewTaskContacts::Numbers(vec![number(1)]),
+        )
+        .await;
+    let (active, paused) = (CampaignState::Active, CampaignState::Paused);
+    assert!(
+        db.store
+            .move_campaign(campaign.id, &[active], paused)
+            .await
+            .unwrap()
+    );
+    let none = campaign.lease(10, later(61)).await;
+    assert_eq!((none.leads.len(), none.next_due), (0, None));
+    assert!(
+        db.store
+            .move_campaign(campaign.id, &[paused], active)
+            .await
+            .unwrap()
+    );
+    assert_eq!(campaign.lease(10, later(61)).await.leads.len(), 2);
 }
 
 pub(crate) async fn a_number_is_held_by_one_contact_at_a_time(db: &Db) {

@@ -3,7 +3,7 @@
 use paceline::metrics::Metrics;
 use paceline::settings::CampaignSettings;
 use paceline::store::{Leased, NewAgent, NewTask, NewTaskContacts, NewTrunk, Store, TaskRow, Writer};
-use paceline_core::campaign::TaskState;
+use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::dial::{Extension, TrunkTemplate};
 use paceline_core::gate::CallingHours;
@@ -130,6 +130,9 @@ impl Db {
             .create_campaign(name, &CampaignSettings::default(), &[trunk], NOW)
             .await
             .unwrap();
+        let draft = [CampaignState::Draft];
+        let moved = self.store.move_campaign(row.id, &draft, CampaignState::Active);
+        assert!(moved.await.unwrap());
         let agent = NewAgent {
             name: format!("{name}-agent"),
             pbx,

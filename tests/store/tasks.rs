@@ -225,7 +225,7 @@ pub(crate) async fn a_contacts_place_in_its_tasks_is_told(db: &Db) {
     let place = &places[0];
     assert_eq!(
         (place.task_state, place.campaign, place.campaign_state),
-        (TaskState::Scheduled, campaign, CampaignState::Draft)
+        (TaskState::Scheduled, campaign, CampaignState::Active)
     );
     assert_eq!(
         (place.state, place.due_at, place.attempts_made),

@@ -3,7 +3,7 @@
 use crate::support::{Db, NOW, ended, found, later, number, numbers, until};
 use paceline::store::{AttemptFilter, ContactState, RecordingState};
 use paceline_core::agent::{AgentState, Wants};
-use paceline_core::campaign::TaskState;
+use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::command::Change;
 use paceline_core::gate::{CallingHours, CallingWindow, GateReason, GateStage, GateVerdict};
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, PbxName};
@@ -136,6 +136,23 @@ pub(crate) async fn a_task_stopped_since_the_lease_gets_its_contact_back(db: &Db
         .await
         .unwrap();
     assert_eq!(campaign.lease(1, later(5)).await.leads.len(), 1);
+}
+
+pub(crate) async fn a_campaign_paused_since_the_lease_gets_its_contact_back(db: &Db) {
+    let campaign = db.campaign("c").await;
+    let task = campaign.task(&numbers(1)).await;
+    let lead = campaign.lease(1, NOW).await.leads.remove(0);
+    db.store
+        .move_campaign(campaign.id, &[CampaignState::Active], CampaignState::Paused)
+        .await
+        .unwrap();
+    let writer = db.store.writer();
+    assert_eq!(
+        campaign.prepare(&writer, &lead, later(1)).await.1,
+        Prepared::Refused
+    );
+    let contact = &db.store.task_contacts(task.id, None, 1).await.unwrap()[0];
+    assert_eq!((contact.state, contact.attempts_made), (ContactState::Ready, 0));
 }
 
 pub(crate) async fn a_contact_with_an_open_attempt_is_not_called_twice(db: &Db) {

@@ -46,6 +46,7 @@ struct Facts {
     attempts_made: i64,
     /// Leased, and no attempt of it is open.
     may_start: bool,
+    /// And its campaign is active.
     task_runs: bool,
     gate: GateFacts,
 }
@@ -55,9 +56,10 @@ static FACTS: Many = Many::locking(
     "WITH v(task_id, contact_id) AS (VALUES {rows}) \
      SELECT tc.task_id, tc.contact_id, tc.attempts_made, tc.state = 'leased' AND NOT EXISTS (SELECT 1 FROM attempts a \
          WHERE a.contact_id = tc.contact_id AND a.task_id = tc.task_id AND a.ended_at_ms IS NULL), \
-       t.state = 'running', c.time_zone, EXISTS (SELECT 1 FROM dnc d WHERE d.number = c.number) \
+       t.state = 'running' AND ca.state = 'active', c.time_zone, EXISTS (SELECT 1 FROM dnc d WHERE d.number = c.number) \
      FROM v JOIN task_contacts tc ON tc.task_id = v.task_id AND tc.contact_id = v.contact_id \
-       JOIN tasks t ON t.id = tc.task_id JOIN contacts c ON c.id = tc.contact_id",
+       JOIN tasks t ON t.id = tc.task_id JOIN campaigns ca ON ca.id = t.campaign_id \
+       JOIN contacts c ON c.id = tc.contact_id",
     " FOR UPDATE OF tc",
 );
 
