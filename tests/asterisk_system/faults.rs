@@ -1,7 +1,7 @@
 //! Paceline dies in mid-run and starts again: nothing is lost, nothing is doubled, no channel is orphaned.
 
 use crate::mixed::mixed_numbers;
-use crate::rig::{Site, System, full, wait_for};
+use crate::rig::{Attempt, Site, System, full, wait_for};
 use jiff::Timestamp;
 use paceline_lab::{Behaviour, LabOptions};
 use serde_json::json;
@@ -50,46 +50,127 @@ pub(crate) async fn killed_in_mid_run<S: Site>(
     system.wait_until_completed(task, Duration::from_secs(240)).await;
     hang_up.abort();
 
+    let (exact, touched) = check_but_for_cuts(&system, task, &numbers, &cuts).await;
+    println!("{count} contacts, {kills} kills: {exact} exact, others by a kill: {touched:?}");
+    assert!(
+        exact >= numbers.len() - kills * agents as usize,
+        "only {exact} exact"
+    );
+    system.finish(&ids).await;
+}
+
+/// Every number was dialed once at most and has one attempt but for such as the switch refused; its outcome is the one played,
+/// unless a cut came into it. How many are exact, and what became of the others.
+async fn check_but_for_cuts<S: Site>(
+    system: &System<S>,
+    task: i64,
+    numbers: &[String],
+    cuts: &[(Timestamp, Timestamp)],
+) -> (usize, BTreeMap<String, usize>) {
     let attempts = system.attempts(task).await;
     let mut dialed: BTreeMap<String, usize> = BTreeMap::new();
     for call in system.lab.calls() {
         *dialed.entry(call.number).or_default() += 1;
     }
     let (mut exact, mut touched, mut wrong) = (0, BTreeMap::new(), Vec::new());
-    for number in &numbers {
+    for number in numbers {
         let behaviour = Behaviour::of(number).expect("a behaviour");
         let times = dialed.get(number).copied().unwrap_or(0);
         if times > 1 {
             wrong.push(format!("{behaviour:?} was dialed {times} times"));
         }
-        let Some(of_number) = attempts.get(number) else {
+        let mut of_number: Vec<_> = attempts.get(number).into_iter().flatten().collect();
+        of_number.sort_by_key(|attempt| attempt.created_at);
+        let Some((last, before)) = of_number.split_last() else {
             wrong.push(format!("{behaviour:?} was lost"));
             continue;
         };
-        let (attempt, last) = (&of_number[0], of_number.len() - 1);
-        let outcome = attempt.outcome.as_deref().unwrap_or("none");
-        let in_a_cut = cuts
+        let in_a_cut = |attempt: &Attempt| {
+            cuts.iter()
+                .any(|(from, until)| attempt.created_at <= *until && attempt.ended_at >= *from)
+        };
+        // Refused: it never left us, or the switch had just come back.
+        if !before
             .iter()
-            .any(|(from, until)| attempt.created_at <= *until && attempt.ended_at >= *from);
+            .all(|a| a.outcome.as_deref() == Some("failed") && in_a_cut(a))
+        {
+            wrong.push(format!("{behaviour:?} has {} attempts", of_number.len()));
+        }
+        let outcome = last.outcome.as_deref().unwrap_or("none");
         match outcome {
-            _ if last > 0 => wrong.push(format!("{behaviour:?} has {} attempts", last + 1)),
             _ if outcome == behaviour.expected_outcome() => exact += 1,
             // Unknown: it ended unseen. Cancelled: it rang, and no agent was free any more. Abandoned: it was answered
             // while nobody was there to connect it.
-            "unknown" | "cancelled" | "abandoned" if in_a_cut => {
+            "unknown" | "cancelled" | "abandoned" if in_a_cut(last) => {
                 *touched.entry(format!("{behaviour:?} as {outcome}")).or_insert(0) += 1;
             }
             other => wrong.push(format!(
-                "{behaviour:?} ended as {other}, in a cut: {in_a_cut}, dialed {times} times"
+                "{behaviour:?} ended as {other}, in a cut: {}, dialed {times} times",
+                in_a_cut(last)
             )),
         }
     }
-    println!("{count} contacts, {kills} kills: {exact} exact, others by a kill: {touched:?}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(
-        exact >= numbers.len() - kills * agents as usize,
-        "only {exact} exact"
-    );
+    (exact, touched)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_killed_and_one_that_stops_reading_in_mid_run_lose_and_double_nothing() {
+    let (count, agents) = if full() { (500, 50) } else { (80, 12) };
+    let mut system = System::start(&LabOptions {
+        agents,
+        ..LabOptions::default()
+    })
+    .await;
+    let campaign = system
+        .campaign("mixed", "PJSIP/{number}@carrier", json!({}))
+        .await;
+    let ids = system.agents(campaign, 1, agents).await;
+    system.wait_for_agents(campaign, ids.len()).await;
+    let hang_up = system.agents_hang_up_after(campaign, Duration::from_secs(2));
+    let numbers = mixed_numbers(count);
+    let task = system.task(campaign, "mixed", &numbers, 0).await;
+    let mut cuts: Vec<(Timestamp, Timestamp)> = Vec::new();
+    for (n, killed) in [(1, true), (2, false)] {
+        wait_for("some contacts to be done", Duration::from_secs(120), async || {
+            let progress = system.api.try_get(&format!("/tasks/{task}")).await?;
+            (progress["progress"]["done"].as_u64()? >= (count * n / 4) as u64).then_some(())
+        })
+        .await;
+        let from = Timestamp::now() - Duration::from_millis(500);
+        if killed {
+            system.lab.asterisk.restart().expect("it starts again");
+        } else {
+            system.lab.asterisk.freeze().expect("it runs");
+            wait_for("the link to be given up", Duration::from_secs(30), async || {
+                let live = system.api.try_get("/live").await?;
+                (live["pbxes"][0]["connected"] == false).then_some(())
+            })
+            .await;
+            system.lab.asterisk.thaw().expect("it runs");
+        }
+        wait_for("the link", Duration::from_secs(60), async || {
+            let live = system.api.try_get("/live").await?;
+            (live["pbxes"][0]["connected"] == true).then_some(())
+        })
+        .await;
+        cuts.push((from, Timestamp::now() + Duration::from_secs(2)));
+    }
+    // Who was taken back is due in half an hour; who was refused, in a minute.
+    wait_for("an end of every attempt", Duration::from_secs(240), async || {
+        let attempts = system.attempts(task).await;
+        let over = |number: &String| {
+            let last = attempts.get(number)?.iter().max_by_key(|a| a.created_at)?;
+            last.outcome.as_deref().filter(|outcome| *outcome != "failed")
+        };
+        numbers.iter().all(|number| over(number).is_some()).then_some(())
+    })
+    .await;
+    hang_up.abort();
+    let (exact, touched) = check_but_for_cuts(&system, task, &numbers, &cuts).await;
+    println!("{count} contacts, a switch killed and frozen: {exact} exact, others by a cut: {touched:?}");
+    assert!(exact >= count - 2 * agents as usize, "only {exact} exact");
+    system.wait_for_agents(campaign, ids.len()).await;
     system.finish(&ids).await;
 }
 
