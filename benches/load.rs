@@ -1,7 +1,8 @@
 //! What Paceline costs beside its switch: CPU seconds per call of both, in one run, and how long an answered call waits
 //! for its agent. No media, SQLite, gate and metrics on.
 //!
-//! Run by `scripts/bench`. Arguments: `--agents N` (150), `--calls N` (3000), `--asterisk 22|16` (22), `--freeswitch`.
+//! Run by `scripts/bench`. Arguments: `--agents N` (150), `--calls N` (3000), `--asterisk 22|16` (22), `--freeswitch`,
+//! `--bar RATIO`: fails where the ratio is above it.
 
 #![allow(
     clippy::unwrap_used,
@@ -90,11 +91,12 @@ async fn measure<S: Site>(system: System<S>, name: &str, (pbx, dial): (&str, &st
         per_call_ms(ours),
         per_call_ms(theirs)
     );
-    println!("ratio Paceline / {name}: {:.3}", ours / theirs);
+    let ratio = ours / theirs;
+    println!("ratio Paceline / {name}: {ratio:.3}");
     for (metric, what) in [
         (
             "paceline_answer_to_connect_command_seconds",
-            "answer read -> connect command given (what Paceline adds)",
+            "answer read -> connect command given (what Paceline adds, after up to 4 ms of rest before reading)",
         ),
         (
             "paceline_answer_to_connected_seconds",
@@ -104,6 +106,13 @@ async fn measure<S: Site>(system: System<S>, name: &str, (pbx, dial): (&str, &st
         println!("{what}: {}", quantiles(&metrics, metric));
     }
     system.finish(&ids).await;
+    if argument("--bar")
+        .and_then(|bar| bar.parse().ok())
+        .is_some_and(|bar: f64| ratio > bar)
+    {
+        eprintln!("the ratio is above the bar");
+        std::process::exit(1);
+    }
 }
 
 /// The buckets that p50, p99 and all observations fall into.

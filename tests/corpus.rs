@@ -9,6 +9,8 @@
 mod config;
 #[path = "../fuzz/contacts.rs"]
 mod contacts;
+#[path = "../fuzz/events.rs"]
+mod events;
 
 use proptest::prelude::*;
 use std::path::Path;
@@ -109,6 +111,15 @@ proptest! {
     ) {
         let seeds = seeds("tests/data/import");
         contacts::check(&damaged(seed.get::<Vec<u8>>(&seeds), &damages));
+    }
+
+    #[test]
+    fn damaged_events_are_read_or_complained_of(
+        seed in any::<prop::sample::Index>(),
+        damages in prop::collection::vec(damage(), 1..6),
+    ) {
+        let seeds = seeds("src/pbx/ari/decode");
+        events::check(&damaged(seed.get::<Vec<u8>>(&seeds), &damages));
     }
 
     #[test]
