@@ -296,7 +296,7 @@ async fn a_task_that_makes_no_sense_is_explained() {
 }
 
 #[tokio::test]
-async fn the_default_campaign_is_missed_by_name() {
+async fn a_task_that_names_no_campaign_is_of_the_default_one_which_is_made_for_the_first() {
     let api = Api::new().await;
     let task = json!({"name": "t", "number_pool": ["2025550123"]});
     assert_snapshot!(api.post("/api/v1/tasks", task.clone()).await, @r#"
@@ -305,28 +305,19 @@ async fn the_default_campaign_is_missed_by_name() {
       "type": "/problems/conflict",
       "title": "The request does not fit the present state",
       "status": 409,
-      "detail": "The task names no campaign, and there is none called `default`; nothing was created. Name one in `campaign_id`, or create it with POST /api/v1/campaigns {\"name\": \"default\", \"trunk_ids\": […]}.",
-      "request_id": "[id]"
-    }
-    "#);
-    api.post("/api/v1/campaigns", json!({"name": "default"}))
-        .await
-        .expect(201);
-    assert_snapshot!(api.post("/api/v1/tasks", task.clone()).await, @r#"
-    409 Conflict
-    {
-      "type": "/problems/conflict",
-      "title": "The request does not fit the present state",
-      "status": 409,
-      "detail": "Campaign `default` has no trunk to dial over; nothing was created. Create one with POST /api/v1/trunks, then set it with PUT /api/v1/campaigns/1/trunks.",
+      "detail": "The task names no campaign, and there is no trunk to make the one called `default` with; nothing was created. Create a trunk with POST /api/v1/trunks {\"name\": \"carrier\", \"pbx\": …, \"dial\": …}.",
       "request_id": "[id]"
     }
     "#);
     let trunk = json!({"name": "carrier-a", "pbx": "office", "dial": "PJSIP/{number}@carrier-a"});
     api.post("/api/v1/trunks", trunk).await.expect(201);
-    api.put("/api/v1/campaigns/1/trunks", json!({"trunk_ids": [1]}))
-        .await
-        .expect(200);
+    let first = api.post("/api/v1/tasks", task.clone()).await.expect(201);
+    let campaign = api.get("/api/v1/campaigns/1").await.expect(200);
+    assert_eq!(
+        (&campaign["name"], &campaign["state"], &campaign["trunk_ids"]),
+        (&json!("default"), &json!("draft"), &json!([1]))
+    );
+    assert_eq!(first["campaign_id"], 1);
     let created = api.post("/api/v1/tasks", task.clone()).await.expect(201);
     assert_snapshot!(created["notes"][0].as_str().unwrap(), @"campaign `default` is draft: nothing is dialed until POST /api/v1/campaigns/1/activate");
     api.post("/api/v1/campaigns/1/archive", Value::Null)

@@ -7,17 +7,20 @@ use super::super::words::Utc;
 use super::super::{ApiState, Caller};
 use super::Task;
 use super::idempotency::Idempotency;
+use crate::settings::CampaignSettings;
 use crate::store::{CampaignRow, NewTask, NewTaskContacts, StoreError, TaskRow};
 use axum::Json as Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use paceline_core::campaign::{CampaignState, TaskState};
-use paceline_core::ids::{CampaignId, ContactListId};
+use paceline_core::ids::{CampaignId, ContactListId, TrunkId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The campaign of tasks that name none.
 const DEFAULT_CAMPAIGN: &str = "default";
+/// Trunks that it is made with at most, oldest first.
+const DEFAULT_TRUNKS_MAX: i64 = 100;
 /// Tasks in one batch at most.
 const BATCH_MAX: usize = 100;
 /// As the table allows.
@@ -39,7 +42,7 @@ pub(crate) struct CreateTask {
     #[serde(default)]
     #[schema(example = json!(null))]
     contact_list_id: Option<i64>,
-    /// The campaign to run under; the one called `default` if left out.
+    /// The campaign to run under; the one called `default` if left out, which is made as a draft if there is none.
     #[serde(default)]
     #[schema(example = 1)]
     campaign_id: Option<i64>,
@@ -345,14 +348,35 @@ async fn created_before(state: &ApiState, row: &TaskRow) -> ApiResult<CreatedTas
     })
 }
 
+/// The campaign of tasks that name none: made as a draft over all trunks for the first of them.
 async fn default_campaign(state: &ApiState) -> ApiResult<CampaignRow> {
-    let row = state.store.campaign_by_name(DEFAULT_CAMPAIGN).await?;
-    row.ok_or_else(|| {
-        Problem::conflict(
-            "The task names no campaign, and there is none called `default`; nothing was created. Name one in \
-             `campaign_id`, or create it with POST /api/v1/campaigns {\"name\": \"default\", \"trunk_ids\": […]}.",
-        )
-    })
+    if let Some(row) = state.store.campaign_by_name(DEFAULT_CAMPAIGN).await? {
+        return Ok(row);
+    }
+    let trunks = state.store.trunks(None, DEFAULT_TRUNKS_MAX).await?;
+    let trunks: Vec<TrunkId> = trunks.into_iter().map(|trunk| trunk.id).collect();
+    if trunks.is_empty() {
+        return Err(Problem::conflict(
+            "The task names no campaign, and there is no trunk to make the one called `default` with; nothing was \
+             created. Create a trunk with POST /api/v1/trunks {\"name\": \"carrier\", \"pbx\": …, \"dial\": …}.",
+        ));
+    }
+    let (settings, now) = (CampaignSettings::default(), state.clock.now().wall);
+    let made = state
+        .store
+        .create_campaign(DEFAULT_CAMPAIGN, &settings, &trunks, now);
+    match made.await {
+        Ok(row) => {
+            state.dialer.campaign_changed(row.id).await;
+            Ok(row)
+        }
+        // Somebody else's first task was faster.
+        Err(StoreError::Taken) => {
+            let row = state.store.campaign_by_name(DEFAULT_CAMPAIGN).await?;
+            row.ok_or_else(|| Problem::conflict("The campaign `default` was being made; send again."))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn takes_tasks(row: &CampaignRow) -> ApiResult<()> {
