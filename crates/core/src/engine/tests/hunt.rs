@@ -1,0 +1,389 @@
+//! No sequence of events, in any order, with any duplicates or losses, makes the engine panic, strand a call or an agent, or
+//! give one agent two calls.
+
+use super::*;
+
+/// One move of the hunt. Indices pick among whatever exists by then.
+#[derive(Clone, Debug)]
+enum Move {
+    Event(usize, u8),
+    AgentEvent(usize, u8),
+    Ask(i64, u8),
+    Wait(u64),
+    Store(u8),
+    LinkLost,
+    Resynchronise(u64),
+    Active(bool),
+    TaskStopped(bool),
+    Crash,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let one = prop_oneof![
+        12 => (any::<usize>(), 0..8u8).prop_map(|(i, k)| Move::Event(i, k)),
+        8 => (any::<usize>(), 0..4u8).prop_map(|(i, k)| Move::AgentEvent(i, k)),
+        4 => (1..4i64, 0..4u8).prop_map(|(n, k)| Move::Ask(n, k)),
+        4 => (0..40_000u64).prop_map(Move::Wait),
+        4 => (0..4u8).prop_map(Move::Store),
+        1 => Just(Move::LinkLost),
+        2 => any::<u64>().prop_map(Move::Resynchronise),
+        1 => any::<bool>().prop_map(Move::Active),
+        1 => any::<bool>().prop_map(Move::TaskStopped),
+        1 => Just(Move::Crash),
+    ];
+    proptest::collection::vec(one, 1..120)
+}
+
+/// The hunt's world: every leg that was ever asked for, and requests to the store that wait for an answer.
+struct Hunt {
+    rig: Rig,
+    legs: Vec<LegId>,
+    agent_legs: Vec<AgentLegId>,
+    prepares: Vec<crate::command::NewAttempt>,
+    refills: usize,
+    /// By attempt: how often it was dialed, and whether it was stored as allowed and as ended.
+    dialed: BTreeMap<LegId, u32>,
+    allowed: BTreeSet<LegId>,
+    ended: BTreeMap<AttemptId, u32>,
+    read: usize,
+    crashes: u64,
+    mode: Mode,
+    learnt: BTreeMap<PbxName, crate::pacing::Learnt>,
+}
+
+impl Hunt {
+    fn new(mode: Mode) -> Self {
+        let mut rig = Rig::from(config_of(mode), Recovered::default());
+        rig.store_answers = false;
+        Self {
+            rig,
+            legs: vec![],
+            agent_legs: vec![],
+            prepares: vec![],
+            refills: 0,
+            dialed: BTreeMap::new(),
+            allowed: BTreeSet::new(),
+            ended: BTreeMap::new(),
+            read: 0,
+            crashes: 0,
+            mode,
+            learnt: BTreeMap::new(),
+        }
+    }
+
+    fn read(&mut self) {
+        let fresh: Vec<Command> = self.rig.said.iter().skip(self.read).cloned().collect();
+        for command in fresh {
+            match command {
+                Command::Refill { .. } => self.refills += 1,
+                Command::Prepare(new) => self.prepares.push(new),
+                Command::Pbx {
+                    command: PbxCommand::CallContact { leg, .. },
+                    ..
+                } => {
+                    assert!(self.allowed.contains(&leg), "dialed without being stored");
+                    let times = self.dialed.entry(leg).or_default();
+                    *times += 1;
+                    assert_eq!(*times, 1, "dialed twice");
+                    self.legs.push(leg);
+                }
+                Command::Pbx {
+                    command: PbxCommand::CallAgent { leg, .. },
+                    ..
+                } => self.agent_legs.push(leg),
+                Command::Store(Change::Ended { attempt, .. }) => {
+                    let times = self.ended.entry(attempt).or_default();
+                    *times += 1;
+                    assert_eq!(*times, 1, "ended twice");
+                }
+                Command::Store(Change::Learnt { pbx, learnt, .. }) => {
+                    self.learnt.insert(pbx, *learnt);
+                }
+                Command::Paced { report, .. } => assert!(report.launch <= report.wanted),
+                Command::Return { .. } | Command::Pbx { .. } | Command::Store(_) => {}
+            }
+        }
+        self.read = self.rig.said.len();
+    }
+
+    fn step(&mut self, step: Move) {
+        let pick = |i: usize, n: usize| if n == 0 { None } else { Some(i % n) };
+        match step {
+            Move::Event(i, kind) => {
+                let Some(leg) = pick(i, self.legs.len()).map(|i| self.legs[i]) else {
+                    return;
+                };
+                let agent_leg = pick(i / 7, self.agent_legs.len()).map(|i| self.agent_legs[i]);
+                let joined = agent_leg.unwrap_or(AgentLegId(leg.0));
+                self.rig.event(match kind {
+                    0 => PbxEvent::Progress {
+                        leg,
+                        kind: Progress::Ringing,
+                    },
+                    1 | 2 => PbxEvent::Answered { leg },
+                    3 => PbxEvent::Connected {
+                        leg,
+                        agent_leg: joined,
+                    },
+                    4 => PbxEvent::ConnectFailed {
+                        leg,
+                        agent_leg: joined,
+                        fault: ConnectFault::AgentGone,
+                    },
+                    5 => PbxEvent::ConnectFailed {
+                        leg,
+                        agent_leg: joined,
+                        fault: ConnectFault::CalleeGone,
+                    },
+                    6 => PbxEvent::Ended {
+                        leg,
+                        end: end(EndedBy::Network, i % 2 == 0),
+                    },
+                    _ => PbxEvent::Ended {
+                        leg,
+                        end: end(EndedBy::Us, i % 2 == 0),
+                    },
+                });
+            }
+            Move::AgentEvent(i, kind) => {
+                let Some(leg) = pick(i, self.agent_legs.len()).map(|i| self.agent_legs[i]) else {
+                    return;
+                };
+                self.rig.event(match kind {
+                    0 => PbxEvent::AgentRinging { leg },
+                    1 | 2 => PbxEvent::AgentReady { leg },
+                    _ => PbxEvent::AgentEnded {
+                        leg,
+                        end: end(EndedBy::Network, true),
+                    },
+                });
+            }
+            Move::Ask(n, kind) => {
+                let agent = AgentId(n);
+                let request = match kind {
+                    0 => return self.rig.log_in(n),
+                    1 => AgentRequest::LogOut,
+                    2 => AgentRequest::Ready,
+                    _ => AgentRequest::Pause,
+                };
+                let known = self.rig.engine.agents.contains_key(&agent);
+                let result = self
+                    .rig
+                    .engine
+                    .handle(self.rig.now, Input::Agent { agent, request });
+                assert_eq!(
+                    result,
+                    if known {
+                        Ok(())
+                    } else {
+                        Err(EngineError::NotLoggedIn(agent))
+                    }
+                );
+                self.rig.settle();
+            }
+            Move::Wait(ms) => self.rig.wait(Duration::from_millis(ms)),
+            Move::Store(kind) => self.answer_store(kind),
+            Move::LinkLost => self.rig.event(PbxEvent::LinkLost),
+            Move::Resynchronise(seed) => {
+                let channels = self.snapshot(seed);
+                self.rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
+            }
+            Move::Active(active) => self.rig.tell(Input::SetActive(active)),
+            Move::TaskStopped(hang_up) => self.rig.tell(Input::TaskStopped {
+                task: TaskId(1),
+                hang_up,
+            }),
+            Move::Crash => self.crash(),
+        }
+    }
+
+    fn answer_store(&mut self, kind: u8) {
+        if self.refills > 0 {
+            self.refills -= 1;
+            let input = if kind == 3 {
+                Input::RefillFailed
+            } else {
+                let first = self.rig.contacts + 1;
+                self.rig.contacts += i64::from(kind) * 2;
+                Input::Leads {
+                    leads: (first..=self.rig.contacts).map(lead).collect(),
+                    next_due: None,
+                }
+            };
+            self.rig.tell(input);
+        }
+        for new in std::mem::take(&mut self.prepares) {
+            let result = match kind {
+                0 => Prepared::Refused,
+                3 => Prepared::Failed,
+                _ => Prepared::Allowed,
+            };
+            if result == Prepared::Allowed {
+                self.allowed.insert(new.leg);
+            }
+            self.rig.tell(Input::Prepared {
+                attempt: new.attempt,
+                result,
+            });
+        }
+    }
+
+    /// Any half of what was ever dialed, in any shape that a switch could be in.
+    fn snapshot(&self, seed: u64) -> BTreeMap<uuid::Uuid, ChannelState> {
+        let mut channels = BTreeMap::new();
+        let bit = |n: usize| seed.rotate_right(u32::try_from(n % 64).unwrap()) & 1 == 1;
+        for (n, leg) in self.agent_legs.iter().enumerate().filter(|(n, _)| bit(*n)) {
+            let bridge = bit(n + 3).then_some(*leg);
+            channels.insert(
+                leg.0,
+                ChannelState {
+                    phase: ChannelPhase::Up,
+                    bridge,
+                    in_our_app: true,
+                },
+            );
+        }
+        for (n, leg) in self.legs.iter().enumerate().filter(|(n, _)| bit(n + 17)) {
+            let bridge = if bit(n + 5) {
+                self.agent_legs.get(n % self.agent_legs.len().max(1)).copied()
+            } else {
+                None
+            };
+            let phase = if bit(n + 29) || bridge.is_some() {
+                ChannelPhase::Up
+            } else {
+                ChannelPhase::Ringing
+            };
+            channels.insert(
+                leg.0,
+                ChannelState {
+                    phase,
+                    bridge,
+                    in_our_app: true,
+                },
+            );
+        }
+        channels
+    }
+
+    /// The process dies; the next one starts from what was stored.
+    fn crash(&mut self) {
+        let engine = &self.rig.engine;
+        let calls = engine.calls.values().filter(|c| self.allowed.contains(&c.leg));
+        let attempts = calls.map(|c| OpenAttempt {
+            attempt: c.attempt,
+            leg: c.leg,
+            pbx: c.pbx.clone(),
+            trunk: c.trunk,
+            lead: c.lead.clone(),
+            created_at: self.rig.now.wall,
+            answered_at: None,
+            connected: match c.state {
+                crate::call::CallState::Connected { agent, .. } => Some((self.rig.now.wall, agent)),
+                _ => None,
+            },
+        });
+        let attempts = attempts.collect();
+        let agents = engine.agents.values().map(|a| OpenAgent {
+            agent: a.id,
+            pbx: a.pbx.clone(),
+            template: a.template.clone(),
+            extension: a.extension.clone(),
+            leg: a.phone.leg(),
+            wants: a.wants,
+        });
+        let agents = agents.collect();
+        self.prepares.clear();
+        self.refills = 0;
+        self.crashes += 1;
+        let seed = 100 + self.crashes;
+        let recovered = Recovered {
+            attempts,
+            agents,
+            learnt: self.learnt.clone().into_iter().collect(),
+        };
+        self.rig.engine = Engine::new(config_of(self.mode), seed, recovered, self.rig.now);
+        self.rig.settle();
+        self.rig.tell(Input::SetActive(true));
+    }
+
+    /// Everything is honest from here on: every request is answered, every leg dies. Nothing may be left.
+    fn heal(mut self) {
+        self.answer_store(1);
+        self.read();
+        self.answer_store(1);
+        self.read();
+        self.rig.event(PbxEvent::LinkLost);
+        self.rig.event(PbxEvent::Resynchronised(Snapshot::default()));
+        self.rig.tell(Input::Drain);
+        let mut heard = 0;
+        for _ in 0..200 {
+            self.answer_store(1);
+            let pending: Vec<PbxCommand> = self.rig.commands().skip(heard).cloned().collect();
+            heard += pending.len();
+            self.read();
+            for command in pending {
+                match command {
+                    PbxCommand::HangUp { leg } => {
+                        self.rig.event(PbxEvent::Ended {
+                            leg,
+                            end: end(EndedBy::Vanished, false),
+                        });
+                    }
+                    PbxCommand::HangUpAgent { leg } => {
+                        self.rig.event(PbxEvent::AgentEnded {
+                            leg,
+                            end: end(EndedBy::Vanished, false),
+                        });
+                    }
+                    _ => {}
+                }
+            }
+            self.rig.wait(Duration::from_secs(3));
+            if self.rig.engine.is_drained() {
+                break;
+            }
+        }
+        self.read();
+        assert!(
+            self.rig.engine.is_drained(),
+            "stranded: {:?}",
+            self.rig.engine.live(self.rig.now)
+        );
+        assert!(
+            self.rig.engine.timers.len() <= 2,
+            "timers are left: {:?}",
+            self.rig.engine.timers
+        );
+        assert!(self.rig.engine.agent_legs.is_empty() && self.rig.engine.legs.is_empty());
+        for leg in self.dialed.keys() {
+            assert!(self.legs.contains(leg));
+        }
+        assert_eq!(
+            self.ended.len(),
+            self.allowed.len(),
+            "every stored attempt has an outcome"
+        );
+    }
+}
+
+proptest! {
+
+    #[test]
+    fn no_sequence_of_events_strands_a_call_or_an_agent(
+        steps in moves(),
+        mode in proptest::sample::select(Mode::ALL),
+    ) {
+        let mut hunt = Hunt::new(mode);
+        hunt.rig.tell(Input::SetActive(true));
+        hunt.rig.event(PbxEvent::Resynchronised(Snapshot::default()));
+        hunt.rig.log_in(1);
+        hunt.rig.log_in(2);
+        hunt.read();
+        for step in steps {
+            hunt.step(step);
+            hunt.read();
+        }
+        hunt.heal();
+    }
+}
