@@ -7,7 +7,7 @@ use super::page::{Page, PageQuery, Window};
 use super::problem::{ApiResult, Fault, Kind, Problem};
 use super::words::Utc;
 use super::{ApiState, Caller};
-use crate::import::{ContactFile, Ended, ImportError, Job, Mapping, Settings};
+use crate::import::{ContactFile, Ended, ImportError, Job, Mapping, Settings, per_second};
 use crate::store::{ImportInto, ImportRow, ImportState, StagedReject, StoreError};
 use axum::Json as Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -49,6 +49,9 @@ pub(super) struct Import {
     /// Rows read. In the end it is the sum of `imported`, `duplicates`, `already_listed` and `rejected`.
     #[schema(example = 1000)]
     rows: u64,
+    /// Rows a second since it began, pauses included.
+    #[schema(example = 60000)]
+    rows_per_second: u64,
     /// Contacts that are new in the list; null before all are staged.
     #[schema(example = 990)]
     imported: Option<u64>,
@@ -320,6 +323,7 @@ async fn detail(state: &ApiState, id: i64) -> ApiResult<ImportDetail> {
 
 fn show(state: &ApiState, row: ImportRow) -> Import {
     let others = |imported: u64| imported + row.listed + row.rejected;
+    let took_ms = u64::try_from(row.alive_at.0.saturating_sub(row.created_at.0)).unwrap_or(0);
     Import {
         id: row.id.0,
         contact_list_id: row.list.map(|list| list.0),
@@ -327,6 +331,7 @@ fn show(state: &ApiState, row: ImportRow) -> Import {
         state: row.state_at(state.clock.now().wall).as_str().to_owned(),
         done_ratio: f64::from(row.done_permille) / 1000.0,
         rows: row.rows_read,
+        rows_per_second: per_second(row.rows_read, Duration::from_millis(took_ms)),
         imported: row.imported,
         duplicates: row.imported.map(|n| row.rows_read.saturating_sub(others(n))),
         already_listed: row.listed,
