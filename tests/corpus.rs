@@ -102,7 +102,8 @@ fn every_file_of_the_corpora_is_read_or_complained_of() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    // PROPTEST_CASES asks for more.
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(2_000)))]
 
     #[test]
     fn damaged_contact_files_are_read_or_complained_of(

@@ -32,7 +32,7 @@ pub(super) struct SheetRows<R: Read + Seek> {
 impl<R: Read + Seek> SheetRows<R> {
     /// Measures it, and opens it. The sheet is the one of this name, else the first that is not hidden.
     pub(super) fn open(mut file: R, sheet: Option<&str>) -> Result<Self, ImportError> {
-        measure(&mut file)?;
+        measure(&mut file, HELD_BYTES_MAX)?;
         file.rewind()
             .map_err(|err| ImportError::Read { line: None, err })?;
         let book = Xlsx::new(BufReader::new(file)).map_err(damaged)?;
@@ -135,7 +135,7 @@ fn push(cells: &mut Cells, value: &DataRef<'_>) {
 }
 
 /// What it unpacks to, by unpacking it without keeping anything: what an archive says of itself may be a lie.
-fn measure(file: &mut (impl Read + Seek)) -> Result<(), ImportError> {
+fn measure(file: &mut (impl Read + Seek), held_bytes_max: u64) -> Result<(), ImportError> {
     let bomb = |what| Err(ImportError::Bomb { what });
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|_| ImportError::DamagedSheet)?;
     if archive.len() > PARTS_MAX {
@@ -186,7 +186,7 @@ fn measure(file: &mut (impl Read + Seek)) -> Result<(), ImportError> {
             if sheet && bytes > SHEET_BYTES_MAX {
                 return bomb("more than 4 GiB in one sheet");
             }
-            if !sheet && held.saturating_add(bytes) > HELD_BYTES_MAX {
+            if !sheet && held.saturating_add(bytes) > held_bytes_max {
                 return bomb("more than 256 MiB of texts");
             }
         }
@@ -234,5 +234,52 @@ fn damaged(err: XlsxError) -> ImportError {
         },
         // Whatever else is said may quote a cell.
         _ => ImportError::DamagedSheet,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Cursor, Write as _};
+
+    fn book(shared: &str) -> Cursor<Vec<u8>> {
+        let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, text) in [
+            ("xl/workbook.xml", "<workbook/>"),
+            ("xl/sharedStrings.xml", shared),
+        ] {
+            archive
+                .start_file(name, zip::write::SimpleFileOptions::default())
+                .unwrap();
+            archive.write_all(text.as_bytes()).unwrap();
+        }
+        archive.finish().unwrap()
+    }
+
+    #[test]
+    fn what_would_fill_the_memory_is_refused_before_it_is_unpacked() {
+        let texts = "<si><t>a</t></si>".repeat(10_000);
+        let measured = |shared: &str, max| measure(&mut book(shared), max);
+        assert!(measured(&texts, 1_000_000).is_ok());
+        assert!(matches!(measured(&texts, 100_000), Err(ImportError::Bomb { .. })));
+        let stretch = format!("<si><t>{}</t></si>", "a".repeat(2_000_000));
+        assert!(matches!(
+            measured(&stretch, u64::MAX),
+            Err(ImportError::Bomb { .. })
+        ));
+        for (count, honest) in [
+            ("12", true),
+            ("99999999999", false),
+            ("184467440737095516150", false),
+        ] {
+            let head = format!("<sst uniqueCount=\"{count}\">{texts}</sst>");
+            assert_eq!(measured(&head, u64::MAX).is_ok(), honest, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_panic_of_the_reader_is_a_damaged_file() {
+        let broken = contained::<()>(|| panic!("as a reader may"));
+        assert!(matches!(broken, Err(ImportError::DamagedSheet)));
     }
 }
