@@ -1,7 +1,7 @@
 //! Frames of Asterisk's event stream: any bytes are an event or an error.
 
 /// Reads them; must not panic.
-pub fn check(data: &[u8]) {
+pub(crate) fn check(data: &[u8]) {
     for frame in data.split(|byte| *byte == b'\n') {
         let _ = paceline::pbx::ari::decode::decode(frame);
     }
