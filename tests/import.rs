@@ -360,3 +360,38 @@ async fn the_shipped_contacts_are_all_taken_and_kept_with_their_zone_and_city() 
     );
     store.close().await;
 }
+
+#[test]
+fn an_interrupted_command_says_how_to_go_on_and_goes_on() {
+    use std::io::BufRead as _;
+    // Enough for some seconds.
+    const ROWS: u32 = if cfg!(debug_assertions) { 100_000 } else { 900_000 };
+    let folder = tempfile::tempdir().unwrap();
+    drop(many(folder.path(), ROWS));
+    let mut running = Command::new(env!("CARGO_BIN_EXE_paceline"))
+        .args(["import", "many.csv", "--list", "spring", "--json"])
+        .current_dir(folder.path())
+        .env_remove("RUST_LOG")
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(running.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    lines
+        .find(|line| line.contains("\"progress\""))
+        .expect("progress is told once a second");
+    let interrupt = Command::new("kill")
+        .args(["-INT", &running.id().to_string()])
+        .status();
+    assert!(interrupt.unwrap().success());
+    let last = lines.last().unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(1));
+    assert_eq!(last, "{\"stopped\":{\"import_id\":1}}");
+
+    let resumed = import(folder.path(), &["many.csv", "--resume", "1"]);
+    let told = text(&resumed.stdout);
+    let all = format!("{ROWS} rows = {ROWS} imported + 0 duplicates in the file + 0 rejected");
+    assert!(told.starts_with(&all), "{told}{}", text(&resumed.stderr));
+    assert!(told.ends_with("They are in contact list 1.\n"), "{told}");
+}
