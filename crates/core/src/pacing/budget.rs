@@ -260,6 +260,25 @@ impl Account {
         granted - self.abandoned - reserve
     }
 
+    /// Whether one more abandoned call would put the window over its cap, with a grace that a few answers make small.
+    fn next_is_too_many(&self) -> bool {
+        let grace = 5.0 + 50.0 * (-self.live / 120.0).exp();
+        self.live > 30.0 && self.abandoned + 1.0 > self.rule.ratio_max * (self.live + grace)
+    }
+
+    /// Whether bad luck has come in a row: a window of a day is kept in quarters of an hour.
+    fn had_a_bad_half_hour(&self) -> bool {
+        if self.part_ms() > HOUR_MS / 3 {
+            return false;
+        }
+        let (mut live, mut abandoned) = (0.0, 0.0);
+        for part in self.parts.iter().rev().take(2) {
+            live += part.live;
+            abandoned += part.abandoned;
+        }
+        abandoned > 2.0 * self.rule.ratio_max * live + 1.5
+    }
+
     fn allowance(&self, pace: f64) -> Allowance {
         let cap = self.rule.ratio_max;
         let busy = busy(pace);
@@ -270,12 +289,18 @@ impl Account {
                 * (cap / 0.03)
                 * self.gain.exp()
                 * (rate / cap).powf(1.2)
-                * ((self.live + 15.0) / 60.0).min(1.0)
+                * ((self.live + 40.0) / 60.0).min(1.0)
         } else {
             0.0
         };
         if self.live > 60.0 && self.abandoned > 1.33 * cap * (self.live + 30.0) {
             risk_max *= 0.1;
+        }
+        if self.next_is_too_many() {
+            risk_max *= 0.2;
+        }
+        if self.had_a_bad_half_hour() {
+            risk_max *= 0.25;
         }
         Allowance {
             risk_max,

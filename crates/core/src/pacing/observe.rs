@@ -171,6 +171,19 @@ pub(super) fn call(
         counted: at,
         ..spell
     };
+    // A call that gets past dialing shows that trunks work; one that rang already shows that they did.
+    let got_through = match step {
+        CallStep::Dialing { .. } | CallStep::Ended { .. } => false,
+        CallStep::Ringing
+        | CallStep::Answered
+        | CallStep::Person
+        | CallStep::Machine
+        | CallStep::Connected(_)
+        | CallStep::Abandoned => spell.state == Flight::Dialing,
+    };
+    if known && got_through {
+        trunks.failures = 0;
+    }
     let mut noted = Noted {
         expected,
         ..Noted::default()
@@ -185,7 +198,6 @@ pub(super) fn call(
         }
         CallStep::Ringing => match spell.state {
             Flight::Dialing => {
-                trunks.failures = 0;
                 if known {
                     learner.dialing.event(age, dial::RING);
                 }
@@ -195,7 +207,6 @@ pub(super) fn call(
         },
         CallStep::Answered => match spell.state {
             Flight::Dialing | Flight::Ringing => {
-                trunks.failures = 0;
                 let rang = spell.state == Flight::Ringing;
                 book.put(key, enter(Flight::Listening(Answer { rang, age })));
             }
@@ -203,14 +214,12 @@ pub(super) fn call(
         },
         CallStep::Person => {
             if spell.state != Flight::Waiting {
-                trunks.failures = 0;
                 learn_verdict(learner, &spell, age, known, true);
                 noted.person = true;
                 book.put(key, enter(Flight::Waiting));
             }
         }
         CallStep::Machine => {
-            trunks.failures = 0;
             if spell.state != Flight::Waiting {
                 learn_verdict(learner, &spell, age, known, false);
             }
@@ -219,7 +228,6 @@ pub(super) fn call(
         CallStep::Connected(_) | CallStep::Abandoned => {
             // The verdict itself may have been lost.
             if spell.state != Flight::Waiting {
-                trunks.failures = 0;
                 noted.person = true;
                 if known {
                     learn_verdict(learner, &spell, age, known, true);

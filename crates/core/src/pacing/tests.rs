@@ -269,6 +269,8 @@ fn agents_about_to_leave_are_not_counted_on() {
 #[test]
 fn failing_trunks_get_one_probe_a_second_until_a_call_rings() {
     let (mut pacer, ms) = with_agents(PacingMode::Predictive, 10);
+    pacer.call(at(ms), CallKey(2_999_999), dialing());
+    pacer.call(at(ms), CallKey(2_999_999), CallStep::Ringing);
     for call in 0..5_u128 {
         pacer.call(at(ms), CallKey(2_000_000 + call), dialing());
         pacer.call(at(ms), CallKey(2_000_000 + call), ended(Outcome::Congestion));
@@ -277,6 +279,9 @@ fn failing_trunks_get_one_probe_a_second_until_a_call_rings() {
         .map(|i| pacer.tick(at(ms + i * 200), Room::default()).launch)
         .collect();
     assert_eq!(launches.iter().sum::<u32>(), 4, "{launches:?}");
+    // One that had rung before says nothing of the trunks now.
+    pacer.call(at(ms + 4_000), CallKey(2_999_999), CallStep::Answered);
+    assert_eq!(pacer.tick(at(ms + 4_000), Room::default()).launch, 1);
     pacer.call(at(ms + 4_000), CallKey(3_000_000), dialing());
     pacer.call(at(ms + 4_100), CallKey(3_000_000), CallStep::Ringing);
     assert!(pacer.tick(at(ms + 4_200), Room::default()).launch > 5);
