@@ -176,6 +176,7 @@ impl Day {
             task: TaskId(1),
             number: number.unwrap(),
             attempts_made: 0,
+            tries_made: 0,
             retries_max: 0,
         }
     }
