@@ -80,7 +80,8 @@ contract! {
         a_cancelled_import_leaves_nothing
         an_import_into_a_list_leaves_who_is_in_it_as_they_are
         rows_of_one_number_become_one_contact
-        an_interrupted_import_goes_on_with_another_worker;
+        an_interrupted_import_goes_on_with_another_worker
+        calls_are_prepared_while_an_import_is_staged;
     tasks:
         a_task_from_numbers_makes_its_list_and_contacts
         a_task_needs_a_campaign_and_somebody_to_call

@@ -6,6 +6,7 @@ use paceline::store::{
     ImportInto, ImportState, NewContact, NewImport, Staged, StagedContact, StagedReject, StoreError,
 };
 use paceline_core::campaign::TaskState;
+use paceline_core::input::Prepared;
 
 fn new_list() -> ImportInto {
     ImportInto::NewList("file".into())
@@ -216,4 +217,33 @@ pub(crate) async fn an_interrupted_import_goes_on_with_another_worker(db: &Db) {
             .is_empty()
     );
     assert_eq!(db.store.imports(None, 10).await.unwrap(), [row]);
+}
+
+pub(crate) async fn calls_are_prepared_while_an_import_is_staged(db: &Db) {
+    let campaign = db.campaign("c").await;
+    campaign.task(&numbers(20)).await;
+    let leads = campaign.lease(20, NOW).await.leads;
+    assert_eq!(leads.len(), 20);
+    let writer = db.store.writer();
+    let (row, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
+    let stage = async {
+        for n in 1..=20 {
+            let rows = staged(n * 1_000, 1_000, Some("staged"), "{}");
+            assert!(staging.stage(rows, NOW).await.unwrap());
+        }
+        assert!(staging.finish(NOW).await.unwrap());
+    };
+    let call = async {
+        for lead in &leads {
+            // One that had to wait for two seconds would be answered `Failed`.
+            let (_, prepared) = campaign.prepare(&writer, lead, later(1)).await;
+            assert_eq!(prepared, Prepared::Allowed);
+        }
+    };
+    tokio::join!(stage, call);
+    writer.flush().await;
+    assert_eq!(
+        db.store.import(row.id).await.unwrap().unwrap().imported,
+        Some(20_000)
+    );
 }
