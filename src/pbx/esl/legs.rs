@@ -196,7 +196,9 @@ impl Legs {
     /// The link broke: what was to be sent is void.
     pub(super) fn unlinked(&mut self) {
         self.out.asks.clear();
-        self.out.events.clear();
+        // Ends must be told, or they would be asked for without end.
+        let is_end = |event: &PbxEvent| matches!(event, PbxEvent::Ended { .. } | PbxEvent::AgentEnded { .. });
+        self.out.events.retain(is_end);
         self.not_placed.clear();
         self.joins.clear();
     }
@@ -412,7 +414,17 @@ impl Legs {
                 let end = leg.end(facts);
                 self.ended(id, end, now);
             }
-            None => self.ended.insert(id),
+            // One of a former run of ours, over since its state was read: that run's books want to know how.
+            None => {
+                if let Some(side) = facts.side
+                    && !self.ended.ids.contains(&id)
+                {
+                    let leg = Leg::new(side);
+                    let end = leg.end(facts);
+                    self.legs.insert(id, leg);
+                    self.ended(id, end, now);
+                }
+            }
         }
     }
 

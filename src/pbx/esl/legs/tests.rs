@@ -344,6 +344,11 @@ fn what_nobody_waits_for_is_hung_up() {
     assert_eq!(bench.asked(), [Then::Nothing]);
     bench.ended(ghost, facts("NORMAL_CLEARING", 16, None));
     assert_eq!((bench.asked(), bench.heard()), (vec![], vec![]));
+    // It can be asked for all the same, and is gone.
+    bench
+        .legs
+        .command(PbxCommand::HangUp { leg: LegId(ghost) }, bench.now);
+    assert_eq!(bench.asked(), [Then::HungUp(ghost)]);
 }
 
 #[test]
@@ -379,4 +384,30 @@ fn after_a_gap_what_lives_is_taken_over_and_what_is_gone_vanishes() {
             ..
         }]
     ));
+}
+
+#[test]
+fn an_end_that_a_former_run_did_not_see_is_told_once() {
+    let mut bench = Bench::new();
+    let busy = Facts {
+        side: Some(Side::Callee),
+        ..facts("USER_BUSY", 17, Some(486))
+    };
+    bench.ended(CALLEE.0, busy.clone());
+    let end = bench.end();
+    assert_eq!((end.by, end.sip), (EndedBy::Network, Some(486)));
+    bench.ended(CALLEE.0, busy);
+    bench.legs.command(PbxCommand::HangUp { leg: CALLEE }, bench.now);
+    assert_eq!((bench.asked(), bench.heard()), (vec![], vec![]));
+}
+
+#[test]
+fn an_end_that_could_not_be_told_before_the_link_broke_is_told_after() {
+    let mut bench = Bench::new();
+    bench.call();
+    bench.said(Said::Created(CALLEE.0));
+    bench.said(Said::Ringing(CALLEE.0));
+    bench.ended(CALLEE.0, facts("USER_BUSY", 17, Some(486)));
+    bench.legs.unlinked();
+    assert!(matches!(bench.heard()[..], [PbxEvent::Ended { leg: CALLEE, .. }]));
 }
