@@ -6,6 +6,7 @@
 
 mod reader;
 mod sections;
+mod warnings;
 
 pub use reader::Problem;
 
@@ -13,7 +14,6 @@ use crate::clock::Clock;
 use paceline_core::dial::AgentTemplate;
 use paceline_core::ids::PbxName;
 use reader::{Reader, Section};
-use reqwest::Url;
 use secrecy::SecretString;
 use sections::Outside;
 use std::fmt;
@@ -201,40 +201,6 @@ impl Config {
         }
     }
 
-    /// What is allowed, but should be known.
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if !self.listen.ip().is_loopback() {
-            warnings.push(format!(
-                "the API listens on {} without encryption: keep that network private, or put a proxy with TLS before it",
-                self.listen
-            ));
-        }
-        for pbx in &self.pbxes {
-            let (far, how) = match &pbx.kind {
-                PbxKind::Ari { url, .. } => (
-                    Url::parse(url).ok().filter(|url| url.scheme() == "http"),
-                    "plain http",
-                ),
-                PbxKind::Esl { address, .. } => (
-                    Url::parse(&format!("tcp://{address}")).ok(),
-                    "its plain Event Socket",
-                ),
-                PbxKind::Sim { .. } => (None, ""),
-            };
-            if far.is_some_and(|url| !is_loopback(&url)) {
-                warnings.push(format!(
-                    "PBX `{}` is reached over {how}: its password and all numbers cross the network unencrypted",
-                    pbx.name
-                ));
-            }
-        }
-        if self.pbxes.is_empty() {
-            warnings.push("no PBX is configured, so nothing can be dialed: add a [[pbx]] section".to_owned());
-        }
-        warnings
-    }
-
     /// The clock to run by: faster than real time only where every switch is simulated.
     pub fn clock(&self) -> Clock {
         let speed = self.pbxes.iter().find_map(|pbx| match pbx.kind {
@@ -256,11 +222,6 @@ fn read_bounded(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
         .take(FILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= FILE_BYTES_MAX).then_some(bytes))
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
 #[cfg(test)]

@@ -25,13 +25,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 mod campaign;
 mod changes;
 mod decisions;
 mod link;
 mod routes;
+mod stranded;
 
 /// Inputs that may wait for one campaign's engine; past that the switch's events wait too.
 const INPUTS_WAITING_MAX: usize = 8192;
@@ -125,6 +126,9 @@ pub enum StartError {
     /// The campaigns could not be read.
     #[error("read the campaigns from the store")]
     Campaigns(#[source] StoreError),
+    /// Recordings that a former run left open could not be closed.
+    #[error("close recordings that the last run left open")]
+    Recordings(#[source] StoreError),
     /// What a former run left open could not be read.
     #[error("read what the last run left open in campaign `{campaign}`")]
     Recover {
@@ -177,6 +181,12 @@ impl Dialer {
             stopping,
         };
         let dialer = Self(Arc::new(inner));
+        let now = dialer.0.clock.now().wall;
+        let closed = dialer.0.store.close_recordings(now).await;
+        let closed = closed.map_err(StartError::Recordings)?;
+        if closed > 0 {
+            info!("{closed} recordings of the last run, whose end nobody heard of, count as failed");
+        }
         for campaign in dialer
             .0
             .store
@@ -216,10 +226,10 @@ impl Dialer {
         }
         let (id, name) = (campaign.id, campaign.name.clone());
         let campaign_is_over = campaign.state == CampaignState::Archived;
+        let recovery = self.settle_stranded(id, recovery, now.wall).await;
         let mut agents = Vec::new();
         for agent in recovery.agents {
             let Some(face) = self.0.switches.get(&agent.pbx) else {
-                warn!(agent.id = %agent.agent, pbx.name = %agent.pbx, "agent {} was logged in on `{}`, which is not configured any more", agent.agent, agent.pbx);
                 continue;
             };
             self.0.agents().insert(agent.agent, id);

@@ -483,7 +483,7 @@ impl Inner {
         );
         registry.register(
             "paceline_ring_duration_seconds",
-            "How long callees' phones rang",
+            "From asking the store for an attempt to its answer: dialing and ringing, of answered calls only",
             self.ring.clone(),
         );
         registry.register(

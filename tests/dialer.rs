@@ -39,12 +39,16 @@ struct Rig {
 }
 
 async fn dialer(url: &str, clock: Clock) -> (Dialer, SimControl) {
+    dialer_on("main", url, clock).await
+}
+
+async fn dialer_on(switch: &str, url: &str, clock: Clock) -> (Dialer, SimControl) {
     let metrics = Metrics::new();
     let store = Store::open(url, &metrics).await.expect("a store");
     let (handle, control) = sim::spawn_seeded(SimConfig::default(), 7, clock);
     let agent_dial = AgentTemplate::new("PJSIP/{extension}").expect("a template");
     let switches = vec![Switch {
-        name: PbxName::new("main"),
+        name: PbxName::new(switch),
         kind: "sim",
         agent_dial,
         handle,
@@ -349,4 +353,36 @@ async fn while_conversations_are_let_end_agents_are_served_and_shown() {
     assert!(hung_up > 0, "nobody could hang up");
     draining.await.expect("drained");
     assert_eq!(rig.count(OPEN).await, 0);
+}
+
+#[tokio::test]
+async fn a_switch_that_is_not_configured_any_more_strands_no_call_and_no_agent() {
+    let rig = rig(100, 5).await;
+    rig.wait_until(
+        "SELECT count(*) > 0 FROM attempts WHERE ended_at_ms IS NULL AND connected_at_ms > 0",
+        1,
+    )
+    .await;
+    rig.dialer.stop().await;
+    assert!(rig.count(OPEN).await > 0);
+    rig.run(
+        "INSERT INTO recordings (name, attempt_id, agent_id, pbx, state, asked_at_ms) \
+         SELECT 'lost', id, 1, 'main', 'running', 0 FROM attempts WHERE ended_at_ms IS NOT NULL LIMIT 1",
+    )
+    .await;
+    let (next, _control) = dialer_on("other", &rig.url, Clock::with_speed(SPEED)).await;
+    rig.wait_until(OPEN, 0).await;
+    rig.wait_until("SELECT count(*) FROM number_leases", 0).await;
+    rig.wait_until("SELECT count(*) FROM agents WHERE state <> 'offline'", 0)
+        .await;
+    let unknown = "SELECT count(*) FROM attempts a JOIN legs l ON l.attempt_id = a.id \
+        WHERE a.outcome = 'unknown' AND l.detail LIKE '%not configured%'";
+    assert!(rig.count(unknown).await > 0);
+    assert_eq!(next.campaign_of(AgentId(1)), None);
+    assert_eq!(
+        rig.count("SELECT count(*) FROM recordings WHERE state = 'failed' AND ended_at_ms > 0")
+            .await,
+        1,
+        "nobody hears of its end any more"
+    );
 }

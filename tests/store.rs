@@ -98,6 +98,7 @@ contract! {
         a_campaign_that_is_not_active_leases_nothing
         a_number_is_held_by_one_contact_at_a_time
         contacts_outside_their_hours_wait_for_the_next_opening
+        other_hours_free_contacts_that_waited_for_the_old_ones
         a_number_on_the_do_not_call_list_is_done_and_blocked
         contacts_that_must_wait_do_not_starve_those_that_need_not
         contacts_given_back_are_due_at_once
@@ -118,6 +119,7 @@ contract! {
         a_task_is_completed_when_every_contact_is_done
         a_change_said_twice_changes_nothing_more
         a_change_that_can_never_be_stored_holds_up_nothing
+        an_attempt_that_can_never_be_stored_gives_its_contact_back
         an_attempt_given_up_is_not_stored_and_its_contact_comes_back;
     random:
         no_interleaving_loses_a_contact_or_holds_a_number_twice;

@@ -8,7 +8,7 @@ use super::page::{Page, PageQuery, Window};
 use super::problem::{ApiResult, Problem};
 use super::words::{AgentStateWord, Utc, WantsWord, Word};
 use super::{ApiState, Caller};
-use crate::store::{AgentRow, Deleted, NewAgent, StoreError};
+use crate::store::{AgentRow, AttemptRow, Deleted, NewAgent, StoreError};
 use axum::Json as Body;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -292,11 +292,26 @@ pub(super) async fn disposition(
     Json(input): Json<SetDisposition>,
 ) -> ApiResult<Body<Attempt>> {
     let agent = find(&state, id).await?;
-    let last = state.store.last_attempt_of_agent(agent.id).await?;
+    let last = match present_conversation(&state, agent.id) {
+        // The store may be a moment late with whom it was connected with.
+        Some(attempt) => state.store.attempt(attempt).await?.map(|row| AttemptRow {
+            agent: Some(agent.id),
+            ..row
+        }),
+        None => state.store.last_attempt_of_agent(agent.id).await?,
+    };
     let attempt =
         last.ok_or_else(|| Problem::conflict(format!("Agent {id} has had no conversation yet.")))?;
     let row = dispose(&state, attempt, &input.disposition).await?;
     Ok(Body(Attempt::new(row, caller)))
+}
+
+/// The attempt that the agent talks with, or wraps up.
+fn present_conversation(state: &ApiState, agent: AgentId) -> Option<AttemptId> {
+    let live = state.dialer.live(state.dialer.campaign_of(agent)?)?;
+    let live = live.agents.iter().find(|live| live.agent == agent)?;
+    let talks = matches!(live.state, AgentState::OnCall | AgentState::WrapUp);
+    live.attempt.filter(|_| talks)
 }
 
 /// Ends the agent's wrap-up after this attempt, if that is what the agent is in.

@@ -126,6 +126,7 @@ pub(super) async fn get(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiRe
 /// Replace a campaign's settings.
 ///
 /// All of them: what is left out takes its default. Calls that are up keep the settings that they were launched with.
+/// With other calling hours, contacts that had to wait for the old ones are looked at again at once.
 #[utoipa::path(put, path = "/campaigns/{id}/settings", operation_id = "replace_campaign_settings", tag = "campaigns",
     request_body = CampaignSettings, params(("id" = i64, Path, description = "The campaign")),
     responses((status = 200, body = Campaign), (status = 404, description = "No such campaign"),
@@ -141,7 +142,7 @@ pub(super) async fn put_settings(
     not_archived(&find(&state, id).await?)?;
     state
         .store
-        .set_campaign_settings(CampaignId(id), &settings)
+        .set_campaign_settings(CampaignId(id), &settings, state.clock.now().wall)
         .await?;
     changed(&state, id).await
 }

@@ -175,6 +175,9 @@ impl Store {
                 Ok(Some(row))
             })
             .await?;
+        if disposition == "dnc" {
+            self.pools.sync().await.map_err(query(DOING))?;
+        }
         row.map(|row| attempt(&row)).transpose().map_err(query(DOING))
     }
 }

@@ -1,13 +1,14 @@
 //! Campaigns: their settings, state and trunks.
 
 use super::db::{Row, Tx, args};
+use super::dial::lower_next_due;
 use super::error::{DbError, Stop, StoreError};
 use super::lease::{NEVER, NEXT_DUE};
 use super::select::Select;
 use super::{Store, query};
 use crate::settings::CampaignSettings;
 use paceline_core::campaign::CampaignState;
-use paceline_core::ids::{CampaignId, PbxName, TrunkId};
+use paceline_core::ids::{CampaignId, PbxName, TaskId, TrunkId};
 use paceline_core::pacing::Learnt;
 use paceline_core::time::Wall;
 use std::collections::BTreeMap;
@@ -56,6 +57,15 @@ pub struct CampaignWork {
 }
 
 const COLUMNS: &str = "SELECT id, name, state, settings, created_at_ms FROM campaigns WHERE 1 = 1";
+
+const STARTED: &str = "SELECT id FROM tasks WHERE campaign_id = $1 AND state IN ('running', 'paused')";
+
+/// Contacts whose last word from the gate was to wait.
+pub(super) const LOOK_AGAIN: &str = "UPDATE task_contacts SET due_at_ms = $2 \
+    WHERE task_id IN (SELECT id FROM tasks WHERE campaign_id = $1 AND state IN ('running', 'paused')) \
+      AND state = 'ready' AND due_at_ms > $2 \
+      AND (SELECT d.verdict FROM gate_decisions d WHERE d.contact_id = task_contacts.contact_id \
+        AND d.task_id = task_contacts.task_id ORDER BY d.id DESC LIMIT 1) = 'defer'";
 
 impl Store {
     /// Stores a campaign as a draft. [`StoreError::Taken`]: the name; [`StoreError::NoTrunk`]: one of the trunks.
@@ -140,21 +150,30 @@ impl Store {
         rows.iter().map(|row| campaign(row, &mut trunks)).collect()
     }
 
-    /// Replaces a campaign's settings; false if there is no such campaign.
+    /// Replaces a campaign's settings; false if there is no such campaign. Where the hours are others, contacts that the
+    /// gate had put off are due `now`, to be decided anew.
     pub async fn set_campaign_settings(
         &self,
         id: CampaignId,
         settings: &CampaignSettings,
+        now: Wall,
     ) -> Result<bool, StoreError> {
         let json = settings_json(settings)?;
+        let read = "SELECT settings FROM campaigns WHERE id = $1";
+        let update = "UPDATE campaigns SET settings = $2 WHERE id = $1";
         self.write("change a campaign's settings", async |tx| {
-            Ok(tx
-                .run(
-                    "UPDATE campaigns SET settings = $2 WHERE id = $1",
-                    args![id.0, &json],
-                )
-                .await?
-                > 0)
+            let rows = tx.rows(read, args![id.0]).await?;
+            let Some(row) = rows.first() else { return Ok(false) };
+            let before = serde_json::from_str::<CampaignSettings>(&row.get::<String>(0)?);
+            tx.run(update, args![id.0, &json]).await?;
+            if before.is_ok_and(|before| before.hours == settings.hours) {
+                return Ok(true);
+            }
+            let tasks = tx.rows(STARTED, args![id.0]).await?;
+            let due = |row: &Row| Ok::<_, DbError>((TaskId(row.get(0)?), now));
+            lower_next_due(tx, tasks.iter().map(due).collect::<Result<_, _>>()?).await?;
+            tx.run(LOOK_AGAIN, args![id.0, now.0]).await?;
+            Ok(true)
         })
         .await
     }

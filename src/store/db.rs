@@ -267,6 +267,17 @@ impl Pools {
         Ok(tx)
     }
 
+    /// Returns once what was committed outlives a power cut. PostgreSQL answers no commit before that.
+    pub(crate) async fn sync(&self) -> Result<(), DbError> {
+        if let Self::Sqlite { log, .. } = self {
+            let error = |error: std::io::Error| {
+                DbError::new(DbErrorKind::Passing, format!("sync the log: {}", error.kind()))
+            };
+            log.sync().await.map_err(error)?;
+        }
+        Ok(())
+    }
+
     /// Moves what SQLite's log holds into its file, while others write on. Nothing in PostgreSQL.
     pub(crate) async fn checkpoint(&self) -> Result<(), DbError> {
         if let Self::Sqlite { readers, .. } = self {

@@ -1,10 +1,10 @@
 //! The do-not-call list.
 
-use super::Store;
 use super::db::{Row, Tx, args};
 use super::error::{DbError, StoreError};
 use super::many::Many;
 use super::select::Select;
+use super::{Store, query};
 use paceline_core::number::E164;
 use paceline_core::time::Wall;
 
@@ -29,12 +29,15 @@ static INSERT: Many = Many::new(
 const COLUMNS: &str = "SELECT id, number, reason, added_at_ms FROM dnc WHERE 1 = 1";
 
 impl Store {
-    /// Puts numbers on the list, all or none; how many were not on it yet. Those that were keep their reason.
+    /// Puts numbers on the list, all or none; how many were not on it yet. Those that were keep their reason. Once it
+    /// returns, no power cut takes them off.
     pub async fn add_dnc(&self, numbers: &[E164], reason: &str, now: Wall) -> Result<u64, StoreError> {
-        self.write("add to the do-not-call list", async |tx| {
-            Ok(insert(tx, numbers, reason, now).await?)
-        })
-        .await
+        const DOING: &str = "add to the do-not-call list";
+        let added = self
+            .write(DOING, async |tx| Ok(insert(tx, numbers, reason, now).await?))
+            .await?;
+        self.pools.sync().await.map_err(query(DOING))?;
+        Ok(added)
     }
 
     /// Takes a number off the list by its entry's id; false if there is none.

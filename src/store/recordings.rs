@@ -1,7 +1,7 @@
 //! Recordings, as the dialer noted them. The files stay on the PBX.
 
 use super::Store;
-use super::db::Row;
+use super::db::{Row, args};
 use super::error::{DbError, StoreError};
 use super::select::Select;
 use paceline_core::ids::{AgentId, AttemptId, PbxName};
@@ -48,6 +48,19 @@ pub enum RecordingState {
 }
 
 impl Store {
+    /// Closes what a former run left asked for or running of attempts that are over, as failed: nobody will hear of its
+    /// end any more. How many. For the start only.
+    pub async fn close_recordings(&self, now: Wall) -> Result<u64, StoreError> {
+        let close = "UPDATE recordings SET state = 'failed', ended_at_ms = $1, \
+              failure = 'Paceline stopped before it heard of the end' \
+            WHERE state IN ('asked', 'running') AND EXISTS (SELECT 1 FROM attempts a \
+              WHERE a.id = recordings.attempt_id AND a.ended_at_ms IS NOT NULL)";
+        self.write("close recordings", async |tx| {
+            Ok(tx.run(close, args![now.0]).await?)
+        })
+        .await
+    }
+
     /// Recordings in the order of their names, of one attempt or all.
     pub async fn recordings(
         &self,

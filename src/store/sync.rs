@@ -15,6 +15,7 @@ const SYNC_GAP: Duration = Duration::from_millis(500);
 /// Syncs SQLite's write-ahead log after commits. Ends when dropped.
 #[derive(Debug)]
 pub(crate) struct LogSync {
+    log: PathBuf,
     committed: Arc<Notify>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -24,9 +25,15 @@ impl LogSync {
     pub(crate) fn start(path: &std::path::Path) -> Self {
         let mut log = path.as_os_str().to_owned();
         log.push("-wal");
+        let log = PathBuf::from(log);
         let committed = Arc::new(Notify::new());
-        let task = tokio::spawn(run(log.into(), Arc::clone(&committed)));
-        Self { committed, task }
+        let task = tokio::spawn(run(log.clone(), Arc::clone(&committed)));
+        Self { log, committed, task }
+    }
+
+    /// Syncs now what was committed before: for what nobody would say again, had a power cut taken it back.
+    pub(crate) async fn sync(&self) -> std::io::Result<()> {
+        sync(self.log.clone()).await
     }
 
     /// Something was committed.
@@ -46,17 +53,32 @@ async fn run(log: PathBuf, committed: Arc<Notify>) {
     loop {
         committed.notified().await;
         tokio::time::sleep(SYNC_GAP).await;
-        let log = log.clone();
-        // SQLite puts no POSIX lock on its log, so closing another descriptor of it takes none away.
-        let synced = tokio::task::spawn_blocking(move || File::open(log)?.sync_data()).await;
-        match synced {
-            Ok(Ok(())) => failing = false,
-            Ok(Err(error)) if !failing => {
+        match sync(log.clone()).await {
+            Ok(()) => failing = false,
+            Err(error) if !failing => {
                 failing = true;
                 let error = error.kind();
                 tracing::warn!(%error, "the database's log cannot be synced; a power cut would take back recent calls");
             }
-            Ok(Err(_)) | Err(_) => {}
+            Err(_) => {}
         }
+    }
+}
+
+async fn sync(log: PathBuf) -> std::io::Result<()> {
+    // SQLite puts no POSIX lock on its log, so closing another descriptor of it takes none away.
+    let synced = tokio::task::spawn_blocking(move || File::open(log)?.sync_data()).await;
+    synced.unwrap_or_else(|_| Err(std::io::Error::other("the sync did not end")))
+}
+
+#[cfg(test)]
+mod tests {
+    #[tokio::test]
+    async fn a_log_is_synced_when_asked_and_a_missing_one_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = super::LogSync::start(&folder.path().join("p.db"));
+        assert!(log.sync().await.is_err());
+        std::fs::write(folder.path().join("p.db-wal"), "x").unwrap();
+        log.sync().await.unwrap();
     }
 }

@@ -4,7 +4,7 @@ use super::db::{Arg, Dialect, Pools, args};
 use super::many::Many;
 use super::sync::LogSync;
 use super::writer::statements;
-use super::{NewTask, NewTaskContacts, NewTrunk, Store, dial, lease};
+use super::{NewTask, NewTaskContacts, NewTrunk, Store, campaigns, dial, lease};
 use crate::metrics::Metrics;
 use crate::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
@@ -52,6 +52,7 @@ fn hot(dialect: Dialect) -> Vec<(&'static str, Vec<Arg<'static>>)> {
     let many = |many: &'static Many, types: &str| (many.sql(dialect, 2), values(&types.repeat(2)));
     let mut all = vec![
         (lease::IS_ACTIVE, values("i")),
+        (campaigns::LOOK_AGAIN, values("ii")),
         (lease::START_DUE, values("ii")),
         (lease::due_tasks(dialect), values("iii")),
         (lease::due_contacts(dialect), values("iii")),

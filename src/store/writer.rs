@@ -286,7 +286,10 @@ impl Task {
     /// Writes all entries, however long it takes. What the database refuses for good is found by halving.
     async fn write(&mut self, entries: Vec<Entry>) {
         let mut parts = VecDeque::from([entries]);
-        while let Some(part) = parts.pop_front().filter(|part| !part.is_empty()) {
+        while let Some(part) = parts.pop_front() {
+            if part.is_empty() {
+                continue;
+            }
             let Err(mut refused) = self.write_part(part).await else {
                 continue;
             };
@@ -295,18 +298,27 @@ impl Task {
                 parts.push_front(rest);
                 parts.push_front(refused.entries);
             } else {
-                self.drop_refused(refused);
+                let back = self.drop_refused(refused);
+                parts.push_front(back);
             }
         }
     }
 
-    fn drop_refused(&self, refused: Refused) {
+    /// Gives up what cannot be stored; what remains to be stored of it.
+    fn drop_refused(&self, refused: Refused) -> Vec<Entry> {
         let error = &refused.error;
+        let mut back = Vec::new();
         for entry in refused.entries {
             match entry {
                 Entry::Prepare(prepare) => {
                     self.counters.prepares_failed.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(attempt.id = %prepare.attempt.attempt, error, "an attempt cannot be stored");
+                    let lead = &prepare.attempt.lead;
+                    back.push(Entry::GiveBack(
+                        lead.task,
+                        lead.contact,
+                        prepare.attempt.created_at,
+                    ));
                     prepare.claim.answer(Prepared::Failed);
                 }
                 Entry::Change(campaign, change) => {
@@ -317,6 +329,7 @@ impl Task {
                 Entry::GiveBack(..) => tracing::error!(error, "a contact cannot be given back"),
             }
         }
+        back
     }
 
     /// Writes a batch in one transaction, trying until the database takes or refuses it.

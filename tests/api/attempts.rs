@@ -282,6 +282,17 @@ async fn a_disposition_is_kept_and_ends_wrap_up() {
         (&json!(SECOND), &json!("callback"))
     );
     assert_eq!(api.dialer.told(), ["agent 1 in campaign 1: EndWrapUp"]);
+    // The store hears of a connection a moment after the engine: it still has another as the last.
+    api.dialer.works.lock().unwrap().insert(AgentId(1), CampaignId(1));
+    api.dialer
+        .live
+        .lock()
+        .unwrap()
+        .insert(CampaignId(1), wraps_up(FIRST));
+    let body = json!({"disposition": "success"});
+    let present = api.post("/api/v1/agents/1/disposition", body).await.expect(200);
+    assert_eq!(present["id"], json!(FIRST));
+    assert_eq!(api.dialer.told(), ["agent 1 in campaign 1: EndWrapUp"]);
     assert_snapshot!(set("Sold!").await, @r##"
     422 Unprocessable Entity
     {

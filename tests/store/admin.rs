@@ -51,13 +51,13 @@ pub(crate) async fn campaigns_keep_their_settings_and_trunks(db: &Db) {
     store.set_campaign_trunks(row.id, &[a.trunk]).await.unwrap();
     assert!(
         store
-            .set_campaign_settings(row.id, &CampaignSettings::default())
+            .set_campaign_settings(row.id, &CampaignSettings::default(), NOW)
             .await
             .unwrap()
     );
     assert!(
         !store
-            .set_campaign_settings(CampaignId(99), &settings)
+            .set_campaign_settings(CampaignId(99), &settings, NOW)
             .await
             .unwrap()
     );

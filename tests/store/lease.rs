@@ -1,6 +1,7 @@
 //! Leasing, giving back, recovery.
 
 use crate::support::{Db, NOW, RING, found, later, number, numbers};
+use paceline::settings::CampaignSettings;
 use paceline::store::{ContactState, NewContact, NewTaskContacts};
 use paceline_core::agent::{AgentState, Wants};
 use paceline_core::campaign::{CampaignState, TaskState};
@@ -169,6 +170,42 @@ fn mornings(time_zone: &str) -> CallingHours {
         time_zone: time_zone.into(),
         windows,
     }
+}
+
+pub(crate) async fn other_hours_free_contacts_that_waited_for_the_old_ones(db: &Db) {
+    let mut campaign = db.campaign("c").await;
+    campaign.task(&numbers(2)).await;
+    let settings = |hours: &CallingHours| CampaignSettings {
+        hours: hours.clone(),
+        ..CampaignSettings::default()
+    };
+    let set = async |hours, now| {
+        let settings = settings(hours);
+        let set = db.store.set_campaign_settings(campaign.id, &settings, now);
+        assert!(set.await.unwrap());
+    };
+    let (mornings, always) = (mornings("UTC"), CallingHours::always());
+    set(&mornings, NOW).await;
+    // One is to be tried again later, which is none of the hours' business.
+    let writer = db.store.writer();
+    let lead = campaign.lease(1, NOW).await.leads.remove(0);
+    let (busy, _) = campaign.prepare(&writer, &lead, NOW).await;
+    campaign
+        .end(&writer, &busy, Outcome::Busy, NOW, Some(later(7200)))
+        .await;
+    writer.flush().await;
+    let leased = db.store.lease(campaign.id, &mornings, RING, 10, NOW);
+    assert_eq!(leased.await.unwrap().deferred, 1);
+    set(&mornings, later(1)).await;
+    assert_eq!(
+        campaign.lease(10, later(1)).await.leads.len(),
+        0,
+        "the same hours"
+    );
+    set(&always, later(2)).await;
+    campaign.hours = always;
+    assert_eq!(campaign.lease(10, later(2)).await.leads.len(), 1);
+    assert_eq!(campaign.lease(10, later(7200)).await.leads.len(), 1);
 }
 
 pub(crate) async fn contacts_outside_their_hours_wait_for_the_next_opening(db: &Db) {

@@ -474,6 +474,21 @@ pub(crate) async fn a_change_said_twice_changes_nothing_more(db: &Db) {
     );
 }
 
+pub(crate) async fn an_attempt_that_can_never_be_stored_gives_its_contact_back(db: &Db) {
+    let campaign = db.campaign("c").await;
+    campaign.task(&numbers(2)).await;
+    let writer = db.store.writer();
+    let leads = campaign.lease(2, NOW).await.leads;
+    let (first, _) = campaign.prepare(&writer, &leads[0], NOW).await;
+    let mut same = campaign.new_attempt(&leads[1], NOW);
+    same.attempt = first.attempt;
+    let hours = Arc::new(CallingHours::always());
+    let pending = writer.prepare(same, campaign.id, hours).await;
+    assert_eq!(pending.await, Prepared::Failed);
+    writer.flush().await;
+    assert_eq!(campaign.lease(2, later(1)).await.leads.len(), 1);
+}
+
 pub(crate) async fn a_change_that_can_never_be_stored_holds_up_nothing(db: &Db) {
     let campaign = db.campaign("c").await;
     campaign.task(&numbers(2)).await;

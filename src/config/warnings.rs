@@ -1,0 +1,100 @@
+//! What a usable configuration leaves open to others, for people to read.
+
+use super::{Config, PbxKind};
+use reqwest::Url;
+use secrecy::ExposeSecret as _;
+
+impl Config {
+    /// What is allowed, but should be known.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.listen.ip().is_loopback() {
+            warnings.push(format!(
+                "the API listens on {} without encryption: keep that network private, or put a proxy with TLS before it",
+                self.listen
+            ));
+        }
+        if believes_anybody(self.store.url.expose_secret()) {
+            warnings.push(
+                "the store's PostgreSQL is not asked to prove who it is: anyone between could read and change all data; \
+                 put `?sslmode=verify-full` to its url"
+                    .to_owned(),
+            );
+        }
+        for pbx in &self.pbxes {
+            let (far, how) = match &pbx.kind {
+                PbxKind::Ari { url, .. } => (
+                    Url::parse(url).ok().filter(|url| url.scheme() == "http"),
+                    "plain http",
+                ),
+                PbxKind::Esl { address, .. } => (
+                    Url::parse(&format!("tcp://{address}")).ok(),
+                    "its plain Event Socket",
+                ),
+                PbxKind::Sim { .. } => (None, ""),
+            };
+            if far.is_some_and(|url| !is_loopback(&url)) {
+                warnings.push(format!(
+                    "PBX `{}` is reached over {how}: its password and all numbers cross the network unencrypted",
+                    pbx.name
+                ));
+            }
+        }
+        if self.pbxes.is_empty() {
+            warnings.push("no PBX is configured, so nothing can be dialed: add a [[pbx]] section".to_owned());
+        }
+        warnings
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
+/// Whether whoever answers in the database's place would be believed. By default the driver asks for TLS, takes any
+/// certificate, and goes on without where there is none.
+fn believes_anybody(store: &str) -> bool {
+    let Some(url) = Url::parse(store)
+        .ok()
+        .filter(|url| url.scheme().starts_with("postgres"))
+    else {
+        return false;
+    };
+    let last = |names: &[&str]| {
+        let values = url.query_pairs().filter(|(key, _)| names.contains(&&**key));
+        values.last().map(|(_, value)| value.into_owned())
+    };
+    let by_socket = match last(&["host"]) {
+        Some(host) => host.starts_with('/'),
+        None => url
+            .host_str()
+            .is_none_or(|host| host.is_empty() || host.starts_with("%2F")),
+    };
+    let verifies = last(&["sslmode", "ssl-mode"]).is_some_and(|mode| mode.starts_with("verify-"));
+    !(by_socket || is_loopback(&url) || verifies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::believes_anybody;
+
+    #[test]
+    fn a_database_elsewhere_that_need_not_prove_who_it_is_is_warned_of() {
+        for (url, warned) in [
+            ("sqlite:paceline.db", false),
+            ("postgres://p@127.0.0.1/p", false),
+            ("postgres://p@[::1]/p", false),
+            ("postgres://p@localhost/p", false),
+            ("postgres://p@%2Frun%2Fpostgresql/p", false),
+            ("postgres:///p?host=/run/postgresql", false),
+            ("postgres://p@db.example.com/p?sslmode=verify-full", false),
+            ("postgresql://p@db.example.com/p?ssl-mode=verify-ca", false),
+            ("postgres://p@db.example.com/p", true),
+            ("postgresql://p@192.0.2.1/p?sslmode=require", true),
+            ("postgres://p@db.example.com/p?sslmode=prefer", true),
+        ] {
+            assert_eq!(believes_anybody(url), warned, "{url}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a former run left on switches that are not configured any more. Nobody will ever tell how those calls ended, so they
+//! end here as `unknown`, which is not dialed again, and their agents are offline.
+
+use super::Dialer;
+use crate::store::Recovery;
+use paceline_core::agent::{AgentState, Wants};
+use paceline_core::command::Change;
+use paceline_core::ids::CampaignId;
+use paceline_core::outcome::Outcome;
+use paceline_core::pbx::{EndedBy, LegEnd};
+use paceline_core::time::Wall;
+use tracing::warn;
+
+impl Dialer {
+    /// Settles what is on unknown switches; gives the rest.
+    pub(super) async fn settle_stranded(
+        &self,
+        campaign: CampaignId,
+        mut all: Recovery,
+        now: Wall,
+    ) -> Recovery {
+        let known = &self.0.switches;
+        for lost in all.attempts.extract_if(.., |open| !known.contains_key(&open.pbx)) {
+            let (attempt, pbx) = (lost.attempt, lost.pbx);
+            warn!(attempt.id = %attempt, pbx.name = %pbx, "attempt {attempt} was on `{pbx}`, which is not configured any more: its outcome is unknown");
+            let end = LegEnd {
+                by: EndedBy::Vanished,
+                detail: format!("`{pbx}` is not configured any more"),
+                ..LegEnd::default()
+            };
+            let change = Change::Ended {
+                attempt,
+                leg: lost.leg,
+                task: lost.lead.task,
+                contact: lost.lead.contact,
+                outcome: Outcome::Unknown,
+                end,
+                at: now,
+                retry_at: None,
+                spends_try: true,
+            };
+            self.0.writer.change(campaign, change).await;
+        }
+        for lost in all.agents.extract_if(.., |agent| !known.contains_key(&agent.pbx)) {
+            let (agent, pbx) = (lost.agent, lost.pbx);
+            warn!(agent.id = %agent, pbx.name = %pbx, "agent {agent} was logged in on `{pbx}`, which is not configured any more, and is offline now");
+            let change = Change::Agent {
+                agent,
+                state: AgentState::Offline,
+                pbx: None,
+                leg: None,
+                wants: Wants::Calls,
+                at: now,
+            };
+            self.0.writer.change(campaign, change).await;
+        }
+        all
+    }
+}
