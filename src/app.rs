@@ -80,7 +80,7 @@ impl App {
         };
         let listener = listener.map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
-        let writer = store.writer();
+        let writer = store.writer_in(&clock);
         let switches = config.pbxes.iter().map(|pbx| attach(pbx, clock)).collect();
         let dialer = Dialer::start(store.clone(), writer, clock, metrics.clone(), switches).await?;
         let routes = router(config, &store, &dialer, &metrics, clock);

@@ -309,8 +309,14 @@ impl Task {
             ..LegEnd::default()
         };
         let event = match command {
-            PbxCommand::CallContact { leg, .. } => PbxEvent::Ended { leg, end: refused() },
-            PbxCommand::CallAgent { leg, .. } => PbxEvent::AgentEnded { leg, end: refused() },
+            PbxCommand::CallContact { leg, .. } => {
+                self.dialer.routes.ended(leg.0);
+                PbxEvent::Ended { leg, end: refused() }
+            }
+            PbxCommand::CallAgent { leg, .. } => {
+                self.dialer.routes.ended(leg.0);
+                PbxEvent::AgentEnded { leg, end: refused() }
+            }
             PbxCommand::Connect { leg, agent_leg } => PbxEvent::ConnectFailed {
                 leg,
                 agent_leg,

@@ -15,6 +15,7 @@ pub(super) use apply::statements;
 
 use super::Store;
 use super::error::DbError;
+use crate::clock::Clock;
 use crate::metrics::{QueueMetrics, Seconds};
 use apply::Failure;
 use batch::{Batch, Entry};
@@ -90,6 +91,11 @@ enum Item {
 impl Store {
     /// Starts a writer on the current runtime. One per process: items keep their order only within a writer.
     pub fn writer(&self) -> Writer {
+        self.writer_in(&Clock::real())
+    }
+
+    /// The same in another time: nobody waits longer for company by that clock.
+    pub fn writer_in(&self, clock: &Clock) -> Writer {
         let (queue, items) = mpsc::channel(QUEUE_SIZE);
         let counters = Arc::new(Counters {
             queue: self.metrics.queue("store_changes"),
@@ -108,6 +114,7 @@ impl Store {
             progress: BTreeMap::new(),
             touched: BTreeSet::new(),
             completed_at: Instant::now(),
+            prepare_gap: clock.real_duration(PREPARE_GAP),
         };
         tokio::spawn(task.run());
         Writer { queue, counters }
@@ -193,6 +200,7 @@ struct Task {
     /// Tasks that had a contact done since it was last asked whether they are complete.
     touched: BTreeSet<TaskId>,
     completed_at: Instant,
+    prepare_gap: Duration,
 }
 
 impl Task {
@@ -241,7 +249,7 @@ impl Task {
             match item {
                 Item::Entry(entry) => {
                     if matches!(entry, Entry::Prepare(_)) {
-                        write_at = write_at.min(last_commit + PREPARE_GAP);
+                        write_at = write_at.min(last_commit + self.prepare_gap);
                     }
                     self.take(entry, &mut entries);
                 }

@@ -209,8 +209,8 @@ fn minute_of_day(time: Time) -> u16 {
     u16::try_from(i32::from(time.hour()) * 60 + i32::from(time.minute())).unwrap_or(0)
 }
 
-/// The earliest window start strictly after `local`, within two weeks. A start that a clock change skips moves to the
-/// first moment after the gap, as jiff resolves it.
+/// The earliest window start strictly after `local`, within two weeks. A start that a clock change skips lies as
+/// long after the gap as it lay in it, as jiff resolves it: 02:30 becomes 03:30.
 fn next_opening(hours: &CallingHours, local: &Zoned) -> Option<Zoned> {
     (0..=14i64)
         .filter_map(|days| local.date().checked_add(jiff::Span::new().days(days)).ok())
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opening_skipped_by_a_clock_change_is_deferred_to_the_first_moment_after_it() {
+    fn an_opening_skipped_by_a_clock_change_is_deferred_past_it() {
         let mut hours = business();
         hours.windows = vec![CallingWindow {
             days: vec![7],

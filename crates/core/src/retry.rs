@@ -8,6 +8,9 @@ use std::time::Duration;
 
 /// Between two attempts at one contact.
 pub const RETRY_DELAY: Duration = Duration::from_secs(30 * 60);
+/// After an attempt that we took back. About the same, but no round number: what recurs by the clock, such as an agent's leg
+/// that reaches its time limit, shall not meet it again.
+const TAKEN_BACK_DELAY: Duration = Duration::from_secs(1787);
 /// After an attempt that the switch refused to place: nobody's phone rang.
 pub const REFUSED_DELAY: Duration = Duration::from_secs(60);
 
@@ -35,7 +38,7 @@ pub fn after(outcome: Outcome, by: EndedBy, lead: &Lead) -> Next {
         }
         Outcome::Cancelled if by == EndedBy::NoRoom => return unspent(REFUSED_DELAY),
         // We took it back: that is no fault of the contact.
-        Outcome::Cancelled => return unspent(RETRY_DELAY),
+        Outcome::Cancelled => return unspent(TAKEN_BACK_DELAY),
         Outcome::Busy | Outcome::NoAnswer | Outcome::Congestion | Outcome::Failed => true,
         // Abandoned: calling back without a reserved agent is what the rules forbid. Unknown: never blindly again.
         Outcome::Answered
@@ -93,7 +96,7 @@ mod tests {
         let taken_back = after(Outcome::Cancelled, EndedBy::Us, &lead(0, 0, 0));
         assert_eq!(
             (taken_back.spends_try, taken_back.wait),
-            (false, Some(RETRY_DELAY))
+            (false, Some(TAKEN_BACK_DELAY))
         );
         let refused = |attempts| after(Outcome::Failed, EndedBy::Refused, &lead(attempts, 0, 0));
         let again = refused(REFUSED_MAX - 1);

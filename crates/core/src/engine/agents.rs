@@ -220,12 +220,18 @@ impl Engine {
             }
             return;
         };
-        if agent.wants == Wants::LogOut || recall_at > now.mono {
+        if agent.wants == Wants::LogOut {
+            // Should the agent stay after all, the phone is called afresh.
+            let recall_at = None;
+            return self.set_phone(now, id, Phone::Gone { recalls, recall_at });
+        }
+        if recall_at > now.mono {
             return;
         }
         if !self.links_up.contains(&agent.pbx) {
-            // The next snapshot calls it.
-            return;
+            // The next snapshot calls it, if it comes first.
+            let recall_at = Some(now.mono + SILENCE_MARGIN);
+            return self.set_phone(now, id, Phone::Gone { recalls, recall_at });
         }
         let (pbx, dial) = (agent.pbx.clone(), agent.template.render(&agent.extension));
         let leg = AgentLegId(uuid::Builder::from_random_bytes(self.rng.random()).into_uuid());
@@ -331,7 +337,7 @@ impl Engine {
             }
             Phone::Gone {
                 recall_at: Some(at), ..
-            } if at <= now.mono && link_up => self.recall_phone(now, id),
+            } if at <= now.mono => self.recall_phone(now, id),
             Phone::Gone { .. } | Phone::Calling { .. } | Phone::Held { .. } | Phone::Leaving { .. } => {}
         }
         if let Some(Work::WrapUp { until, .. }) = self.agents.get(&id).map(|a| a.work)

@@ -15,6 +15,9 @@ use std::time::Duration;
 /// How long the store's word that a call is allowed holds good.
 const PREPARED_MAX: Duration = Duration::from_secs(120);
 
+/// While the link is down, an answered call that is over its limit is looked at again after this.
+const LINK_DOWN_WAIT: Duration = Duration::from_secs(1);
+
 impl Engine {
     pub(super) fn prepared(
         &mut self,
@@ -493,7 +496,18 @@ impl Engine {
             CallState::Ringing { agent, .. } => {
                 self.set_call(attempt, CallState::Ringing { agent, silent_at })
             }
-            CallState::Waiting { .. } | CallState::Connecting { .. } => self.end(now, attempt, Why::Limit),
+            CallState::Waiting { .. } | CallState::Connecting { .. } if link_up => {
+                self.end(now, attempt, Why::Limit)
+            }
+            // They may be talking by now: the next snapshot tells, and nobody can be hung up on before it.
+            CallState::Waiting { .. } => {
+                let limit_at = now.mono + LINK_DOWN_WAIT;
+                self.set_call(attempt, CallState::Waiting { limit_at })
+            }
+            CallState::Connecting { agent, .. } => {
+                let limit_at = now.mono + LINK_DOWN_WAIT;
+                self.set_call(attempt, CallState::Connecting { agent, limit_at })
+            }
             CallState::Connected { .. } if link_up => self.end(now, attempt, Why::SilentConnected),
             CallState::Connected { agent, .. } => {
                 self.set_call(attempt, CallState::Connected { agent, silent_at })

@@ -175,6 +175,14 @@ impl Engine {
         let Some(phone) = self.agents.get(&id).map(|a| a.phone) else {
             return;
         };
+        if let Phone::Gone {
+            recalls,
+            recall_at: Some(_),
+        } = phone
+        {
+            let recall_at = Some(now.mono);
+            self.set_phone(now, id, Phone::Gone { recalls, recall_at });
+        }
         let Some(leg) = phone.leg() else {
             return self.recall_phone(now, id);
         };
@@ -215,11 +223,20 @@ impl Engine {
             .and_then(|c| c.bridge)
             .and_then(|bridge| self.agent_legs.get(&bridge).copied());
         let up = channel.is_some_and(|c| c.phase == ChannelPhase::Up);
+        let with_a_stranger = up && joined.is_none() && channel.is_some_and(|c| c.bridge.is_some());
         match state {
             // Not dialed yet: its absence means nothing.
             CallState::Preparing { .. } => {}
             CallState::Ending { why, .. } => self.end(now, attempt, why),
             _ if channel.is_none() => self.ask_after(now, attempt),
+            // Joined to an agent's leg that no book knows and that is hung up as a stray.
+            CallState::Waiting { .. } | CallState::Connecting { .. } if with_a_stranger => {
+                self.end(now, attempt, Why::AgentLost)
+            }
+            CallState::Dialing { .. } | CallState::Ringing { .. } if with_a_stranger => {
+                self.person_waits(now, attempt);
+                self.end(now, attempt, Why::AgentLost)
+            }
             CallState::Dialing { agent, .. } | CallState::Ringing { agent, .. } if up => {
                 self.person_waits(now, attempt);
                 match (joined, agent) {
