@@ -260,10 +260,11 @@ impl Account {
         granted - self.abandoned - reserve
     }
 
-    /// Whether one more abandoned call would put the window over its cap, with a grace that a few answers make small.
+    /// Whether one more abandoned call would put a window of few answers over its cap, where the reserve is too small for one
+    /// stroke of bad luck. Where there are many, this would cost more utilisation than it saves.
     fn next_is_too_many(&self) -> bool {
         let grace = 5.0 + 50.0 * (-self.live / 120.0).exp();
-        self.live > 30.0 && self.abandoned + 1.0 > self.rule.ratio_max * (self.live + grace)
+        (30.0..400.0).contains(&self.live) && self.abandoned + 1.0 > self.rule.ratio_max * (self.live + grace)
     }
 
     /// Whether bad luck has come in a row: a window of a day is kept in quarters of an hour.
