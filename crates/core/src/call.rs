@@ -61,6 +61,8 @@ pub(crate) enum Why {
     CalleeGone,
     /// Its end should have come long ago, before any answer.
     SilentUnanswered,
+    /// The switch did not know it when its link came back, and nobody had answered it.
+    Missing,
     /// Its end should have come long ago, from a conversation.
     SilentConnected,
 }
@@ -141,7 +143,9 @@ impl Why {
                 | EndedBy::Refused
                 | EndedBy::NoRoom => Outcome::Answered,
             },
-            Why::SilentUnanswered if end.answered => Outcome::Unknown,
+            Why::SilentUnanswered | Why::Missing if end.answered => Outcome::Unknown,
+            // Ended by us: the switch had it after all, an originate that was late, and nobody was there any more.
+            Why::Missing => verdict::unanswered(end),
             Why::SilentUnanswered => match end.by {
                 EndedBy::Us => Outcome::NoAnswer,
                 EndedBy::Network

@@ -124,7 +124,7 @@ impl Engine {
             }
             Some(CallState::Ending {
                 agent,
-                why: Why::TakenBack | Why::SilentUnanswered,
+                why: Why::TakenBack | Why::SilentUnanswered | Why::Missing,
                 ask_again_at,
             }) => {
                 self.store(Change::Answered {

@@ -275,7 +275,7 @@ impl Engine {
         let (leg, pbx, agent) = (call.leg, call.pbx.clone(), call.state.agent());
         let why = match call.state {
             CallState::Preparing { .. } | CallState::Dialing { .. } | CallState::Ringing { .. } => {
-                Why::SilentUnanswered
+                Why::Missing
             }
             CallState::Waiting { .. } | CallState::Connecting { .. } => Why::CalleeGone,
             CallState::Connected { .. } => Why::SilentConnected,
