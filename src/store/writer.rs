@@ -35,7 +35,7 @@ const QUEUE_SIZE: usize = 4096;
 /// Items in one transaction.
 const BATCH_SIZE_MAX: usize = 256;
 /// An attempt is written at once, but not sooner than this after the last commit: what comes meanwhile shares the next.
-const PREPARE_GAP: Duration = Duration::from_millis(100);
+const PREPARE_GAP: Duration = Duration::from_millis(150);
 /// Changes alone wait this long for company.
 const CHANGE_DELAY: Duration = Duration::from_millis(200);
 /// An attempt not stored by then is answered [`Prepared::Failed`] and never stored.
