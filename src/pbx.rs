@@ -4,7 +4,7 @@
 //! [`PbxEvent::LinkLost`] at once when the stream of events breaks, [`PbxEvent::Resynchronised`] when it stands again,
 //! with all that lives on the switch. The first event of every driver is one of these two.
 
-use paceline_core::pbx::{PbxCommand, PbxEvent};
+use paceline_core::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -26,6 +26,39 @@ pub struct Stamped {
     pub event: PbxEvent,
     /// When we read it, before it was parsed.
     pub read_at: Instant,
+}
+
+/// Why a driver without a link refuses.
+const NO_LINK: &str = "no link to the switch";
+
+/// What comes of a command that a switch was not even told, in words free of personal data. Nothing for those that end
+/// something: they are asked again.
+pub fn refusal(command: &PbxCommand, why: &str) -> Option<PbxEvent> {
+    let end = || LegEnd {
+        by: EndedBy::Refused,
+        detail: why.to_owned(),
+        ..LegEnd::default()
+    };
+    match command {
+        PbxCommand::CallContact { leg, .. } => Some(PbxEvent::Ended {
+            leg: *leg,
+            end: end(),
+        }),
+        PbxCommand::CallAgent { leg, .. } => Some(PbxEvent::AgentEnded {
+            leg: *leg,
+            end: end(),
+        }),
+        PbxCommand::Connect { leg, agent_leg } => Some(PbxEvent::ConnectFailed {
+            leg: *leg,
+            agent_leg: *agent_leg,
+            fault: ConnectFault::Refused,
+        }),
+        PbxCommand::Record { recording, .. } => Some(PbxEvent::RecordingFailed {
+            recording: recording.clone(),
+            reason: why.to_owned(),
+        }),
+        PbxCommand::HangUp { .. } | PbxCommand::HangUpAgent { .. } | PbxCommand::StopRecording { .. } => None,
+    }
 }
 
 /// Both ends of a running driver. Dropping it stops the driver; channels on the switch are left as they are.

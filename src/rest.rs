@@ -7,21 +7,21 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Between two wakings: half of what an answered call may wait for us, which is 10 ms.
+/// Between two wakings: less than half of what an answered call may wait for us, which is 10 ms.
 pub const REST: Duration = Duration::from_millis(4);
 
 /// To be called whenever the thread has nothing left to do.
 pub fn between_wakings() -> impl Fn() + Send + Sync + 'static {
     let started = Instant::now();
-    let woken_until_us = AtomicU64::new(0);
+    let parked_at_us = AtomicU64::new(0);
     move || {
         let elapsed = started.elapsed();
-        let before = Duration::from_micros(woken_until_us.load(Relaxed));
+        let before = Duration::from_micros(parked_at_us.load(Relaxed));
         if let Some(rest) = REST.checked_sub(elapsed.saturating_sub(before)) {
             std::thread::sleep(rest);
         }
         let us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        woken_until_us.store(us, Relaxed);
+        parked_at_us.store(us, Relaxed);
     }
 }
 
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_was_woken_a_moment_ago_rests_and_who_was_idle_does_not() {
+    fn who_was_woken_a_moment_ago_rests() {
         let park = between_wakings();
         park();
         let woken = Instant::now();

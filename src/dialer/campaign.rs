@@ -4,7 +4,7 @@ use super::decisions::Decisions;
 use super::{Chain, Inner, Told, is_active};
 use crate::api::control::AgentRefusal;
 use crate::metrics::{CampaignMetrics, QueueMetrics, TrunkMetrics};
-use crate::pbx::Stamped;
+use crate::pbx::{Stamped, refusal};
 use crate::store::{DialCampaign, Leased, StoreError};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -13,10 +13,10 @@ use paceline_core::agent::AgentState;
 use paceline_core::command::{Change, Command, NewAttempt};
 use paceline_core::engine::{Engine, EngineError};
 use paceline_core::gate::CallingHours;
-use paceline_core::ids::{AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
+use paceline_core::ids::{AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use paceline_core::input::{AgentRequest, Input, Prepared, Recovered};
 use paceline_core::live::LiveCampaign;
-use paceline_core::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent};
+use paceline_core::pbx::{PbxCommand, PbxEvent};
 use paceline_core::time::Mono;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -302,35 +302,16 @@ impl Task {
     /// asked again by the engine.
     fn not_told(&mut self, pbx: PbxName, command: PbxCommand) {
         self.pbx_queue.dropped.inc();
-        let detail = || "no room in the queue to the switch".to_owned();
-        let refused = || LegEnd {
-            by: EndedBy::Refused,
-            detail: detail(),
-            ..LegEnd::default()
-        };
-        let event = match command {
-            PbxCommand::CallContact { leg, .. } => {
-                self.dialer.routes.ended(leg.0);
-                PbxEvent::Ended { leg, end: refused() }
-            }
-            PbxCommand::CallAgent { leg, .. } => {
-                self.dialer.routes.ended(leg.0);
-                PbxEvent::AgentEnded { leg, end: refused() }
-            }
-            PbxCommand::Connect { leg, agent_leg } => PbxEvent::ConnectFailed {
-                leg,
-                agent_leg,
-                fault: ConnectFault::Refused,
-            },
-            PbxCommand::Record { recording, .. } => PbxEvent::RecordingFailed {
-                recording,
-                reason: detail(),
-            },
-            PbxCommand::HangUp { .. } | PbxCommand::HangUpAgent { .. } | PbxCommand::StopRecording { .. } => {
-                return;
-            }
-        };
-        self.own_events.push((pbx, event));
+        if let PbxCommand::CallContact { leg: LegId(leg), .. }
+        | PbxCommand::CallAgent {
+            leg: AgentLegId(leg), ..
+        } = &command
+        {
+            self.dialer.routes.ended(*leg);
+        }
+        if let Some(event) = refusal(&command, "no room in the queue to the switch") {
+            self.own_events.push((pbx, event));
+        }
     }
 
     async fn store(&mut self, change: Change) {

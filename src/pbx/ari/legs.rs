@@ -15,6 +15,7 @@ use super::out::{Out, Then};
 use super::recordings::Recordings;
 use super::rest::{self, Placement};
 use crate::pbx::ended::EndedLegs;
+use crate::pbx::{NO_LINK, refusal};
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent, Progress};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -128,29 +129,12 @@ impl Legs {
 
     /// A command that came while the link is down: what needs the switch is refused, a hang-up is kept in mind.
     pub(super) fn command_unlinked(&mut self, command: PbxCommand) {
-        const DETAIL: &str = "no link to the switch";
-        let refused = LegEnd {
-            by: EndedBy::Refused,
-            detail: DETAIL.to_owned(),
-            ..LegEnd::default()
-        };
-        let answer = match command {
-            PbxCommand::CallContact { leg, .. } => PbxEvent::Ended { leg, end: refused },
-            PbxCommand::CallAgent { leg, .. } => PbxEvent::AgentEnded { leg, end: refused },
-            PbxCommand::Connect { leg, agent_leg } => PbxEvent::ConnectFailed {
-                leg,
-                agent_leg,
-                fault: ConnectFault::Refused,
-            },
-            PbxCommand::Record { recording, .. } => PbxEvent::RecordingFailed {
-                recording,
-                reason: DETAIL.to_owned(),
-            },
-            PbxCommand::HangUp { leg } => return self.hang_up_later(Side::Callee, leg.0),
-            PbxCommand::HangUpAgent { leg } => return self.hang_up_later(Side::Agent, leg.0),
-            PbxCommand::StopRecording { recording } => return self.recordings.stop_later(&recording),
-        };
-        self.out.events.push_back(answer);
+        match command {
+            PbxCommand::HangUp { leg } => self.hang_up_later(Side::Callee, leg.0),
+            PbxCommand::HangUpAgent { leg } => self.hang_up_later(Side::Agent, leg.0),
+            PbxCommand::StopRecording { recording } => self.recordings.stop_later(&recording),
+            other => self.out.events.extend(refusal(&other, NO_LINK)),
+        }
     }
 
     /// To be done once the link stands again: the leg is found then, or has vanished.

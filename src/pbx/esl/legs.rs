@@ -15,8 +15,9 @@ use super::out::{Out, Then};
 use super::recordings::{Folders, Recordings};
 use super::said::{Facts, Said};
 use crate::pbx::ended::EndedLegs;
+use crate::pbx::{NO_LINK, refusal};
 use paceline_core::ids::{AgentLegId, LegId};
-use paceline_core::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent, Progress};
+use paceline_core::pbx::{ConnectFault, LegEnd, PbxCommand, PbxEvent, Progress};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -131,35 +132,15 @@ impl Legs {
 
     /// A command that came while the link is down: what needs the switch is refused, a hang-up is kept in mind.
     pub(super) fn command_unlinked(&mut self, command: PbxCommand) {
-        const DETAIL: &str = "no link to the switch";
-        let refused = LegEnd {
-            by: EndedBy::Refused,
-            detail: DETAIL.to_owned(),
-            ..LegEnd::default()
-        };
-        self.out.events.extend(match command {
-            PbxCommand::CallContact { leg, .. } => Some(PbxEvent::Ended { leg, end: refused }),
-            PbxCommand::CallAgent { leg, .. } => Some(PbxEvent::AgentEnded { leg, end: refused }),
-            PbxCommand::Connect { leg, agent_leg } => Some(PbxEvent::ConnectFailed {
-                leg,
-                agent_leg,
-                fault: ConnectFault::Refused,
-            }),
+        match command {
             PbxCommand::HangUp { leg: LegId(leg) } | PbxCommand::HangUpAgent { leg: AgentLegId(leg) } => {
                 if let Some(leg) = self.legs.get_mut(&leg) {
                     leg.hang_up_asked = true;
                 }
-                None
             }
-            PbxCommand::Record { recording, .. } => Some(PbxEvent::RecordingFailed {
-                recording,
-                reason: DETAIL.to_owned(),
-            }),
-            PbxCommand::StopRecording { recording } => {
-                self.recordings.stop_later(&recording);
-                None
-            }
-        });
+            PbxCommand::StopRecording { recording } => self.recordings.stop_later(&recording),
+            other => self.out.events.extend(refusal(&other, NO_LINK)),
+        }
     }
 
     fn place(&mut self, placement: &Placement<'_>, now: Instant) {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::pbx::esl::leg::Found;
 use paceline_core::pbx::DialString;
+use paceline_core::pbx::EndedBy;
 
 const CALLEE: LegId = LegId(Uuid::from_u128(1));
 const AGENT: AgentLegId = AgentLegId(Uuid::from_u128(2));
