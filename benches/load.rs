@@ -64,6 +64,11 @@ async fn measure<S: Site>(system: System<S>, name: &str, (pbx, dial): (&str, &st
     system.wait_for_agents(campaign, ids.len()).await;
     let numbers: Vec<String> = (0..calls).map(|n| Behaviour::TalksBriefly.number(n)).collect();
 
+    // What it costs the switch to hold the agents' legs alone, so that it can be told from what its calls cost.
+    let held_from = (system.lab.cpu_seconds(), Instant::now());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let holding = (system.lab.cpu_seconds() - held_from.0) / held_from.1.elapsed().as_secs_f64();
+
     let (ours, theirs, started) = (system.cpu_seconds(), system.lab.cpu_seconds(), Instant::now());
     let task = system.task(campaign, "load", &numbers, 0).await;
     let path = format!("/tasks/{task}");
@@ -93,6 +98,12 @@ async fn measure<S: Site>(system: System<S>, name: &str, (pbx, dial): (&str, &st
     );
     let ratio = ours / theirs;
     println!("ratio Paceline / {name}: {ratio:.3}");
+    println!(
+        "holding {agents} agents' legs without a call costs {name} {:.2} of a core; without that {:.3} ms a call, ratio {:.3}",
+        holding,
+        per_call_ms(theirs - holding * took),
+        ours / (theirs - holding * took)
+    );
     for (metric, what) in [
         (
             "paceline_answer_to_connect_command_seconds",

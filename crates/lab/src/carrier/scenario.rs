@@ -33,17 +33,18 @@ pub(super) fn scenario(media_port: u16) -> String {
 <ereg regexp="m=audio ([0-9]+)" search_in="msg" assign_to="m,port"/>
 <log message="I [$s] [$us] [call_id] [$head][$ending] [$port]"/>
 <todouble assign_to="n" variable="ending"/>
-<add assign_to="n" value="5"/>
+<add assign_to="n" value="6"/>
 </action></recv>
 <recv request="CANCEL" optional="global" next="cancelled"/>
+<recv request="BYE" optional="global" next="caller_hung_up"/>
 <recv request="CANCEL" next="cancelled"/>
 <label id="start"/>
 <nop><action><jump variable="n"/></action></nop>
 "#,
     );
-    // Message n + 4 leads to what ending n does (SIPp's jump goes one less far than it is told): two steps instead of a
-    // chain of comparisons. The two `recv` before are never waited at: the global one catches a CANCEL that comes in
-    // between, which SIPp would otherwise take for an error, and the other is there because SIPp insists.
+    // Message n + 5 leads to what ending n does (SIPp's jump goes one less far than it is told): two steps instead of a
+    // chain of comparisons. The three `recv` before are never waited at: the global ones catch a CANCEL or a BYE that comes
+    // in between, which SIPp would otherwise take for an error, and the other is there because SIPp insists.
     for (behaviour, first, last) in Behaviour::TABLE {
         for _ in first..=last {
             let _ = writeln!(text, "<nop next=\"{behaviour:?}\"/>");
