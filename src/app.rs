@@ -67,10 +67,10 @@ impl App {
         let shown = config.store.shown.clone();
         let store = Store::open(config.store.url.expose_secret(), &metrics).await;
         let store = store.map_err(|source| AppError::Store { shown, source })?;
-        let cancelled = store.clone();
+        let unfinished = store.clone();
         tokio::spawn(async move {
-            if let Err(error) = cancelled.finish_clearings().await {
-                tracing::warn!(error = %error, "cancelled imports of the last run are not deleted yet; the next start tries again");
+            if let Err(error) = unfinished.finish_imports().await {
+                tracing::warn!(error = %error, "imports that the last run published or cancelled are not finished yet; the next start tries again");
             }
         });
         let listener = TcpListener::bind(config.listen).await;

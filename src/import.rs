@@ -47,8 +47,10 @@ pub struct Report {
     pub imported: u64,
     /// Rows whose number came before in the file; they fill what the earlier row left blank.
     pub duplicates: u64,
-    /// Rows whose number was in the list before the import; they change nothing.
+    /// Rows whose number was in the list before the import; they fill what was left blank there.
     pub listed: u64,
+    /// Contacts of the list to which such rows add something.
+    pub filled: u64,
     /// Rows that could not be taken.
     pub rejected: u64,
     /// The same, by reason.
@@ -277,8 +279,7 @@ pub async fn run(
     let id = job.row().id;
     match job.run(clock, watch, std::future::pending()).await? {
         Ended::Staged(report) => {
-            let published = store.publish_import(id, clock.now().wall).await;
-            if published.map_err(ImportError::Store)? {
+            if publish(store, id, clock).await.map_err(ImportError::Store)? {
                 Ok(report)
             } else {
                 Err(ImportError::NotStopped)
@@ -287,6 +288,16 @@ pub async fn run(
         Ended::Nothing(report) => Ok(report),
         Ended::Stopped | Ended::TakenAway => Err(ImportError::NotStopped),
     }
+}
+
+/// Lets everybody see what an import has staged, and fills in what it adds to contacts that its list had before; false
+/// where not all of it was staged.
+pub async fn publish(store: &Store, id: ImportId, clock: Clock) -> Result<bool, StoreError> {
+    let published = store.publish_import(id, clock.now().wall).await?;
+    if published {
+        store.finish_publishing(id).await?;
+    }
+    Ok(published)
 }
 
 /// What an import has come to.
@@ -302,6 +313,7 @@ pub async fn report(store: &Store, id: ImportId) -> Result<Report, ImportError> 
         imported,
         duplicates: row.rows_read.saturating_sub(others),
         listed: row.listed,
+        filled: row.filled.unwrap_or(0),
         rejected: row.rejected,
         reasons: store.import_reasons(id).await.map_err(ImportError::Store)?,
         repairs: serde_json::from_str(&row.repairs).unwrap_or_default(),

@@ -61,6 +61,7 @@ CREATE TABLE imports (
   rejected         BIGINT  NOT NULL DEFAULT 0,
   listed           BIGINT  NOT NULL DEFAULT 0, -- rows whose number was in the list before
   imported         BIGINT,                    -- contacts; counted when all is staged
+  filled           BIGINT,                    -- contacts that the list had and that gain something; counted likewise
   repairs          TEXT    NOT NULL DEFAULT '{}', -- JSON: how many cells, by what was repaired
   failure          TEXT,                      -- why it failed, without personal data
   created_at_ms    BIGINT  NOT NULL,
@@ -83,7 +84,7 @@ CREATE TABLE contacts (
   id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   list_id     BIGINT NOT NULL, -- of contact_lists, and of imports below; references would cost an import a look-up a row
   import_id   BIGINT NOT NULL DEFAULT 0, -- 0: not from a file
-  number      TEXT   NOT NULL,
+  number      TEXT COLLATE "C" NOT NULL, -- by bytes, as every other number: a language's order costs more and sorts no better
   name        TEXT,
   time_zone   TEXT,
   attributes  TEXT   NOT NULL DEFAULT '{}', -- JSON object of strings
@@ -91,6 +92,16 @@ CREATE TABLE contacts (
   CONSTRAINT contact_number_once_per_list UNIQUE (number, list_id)
 );
 CREATE INDEX contacts_by_list ON contacts (list_id, id, import_id);
+
+-- What an import adds to contacts that its list had before: filled in once it is published, and then gone from here.
+CREATE TABLE import_fills (
+  import_id   BIGINT NOT NULL REFERENCES imports (id),
+  contact_id  BIGINT NOT NULL,
+  name        TEXT,
+  time_zone   TEXT,
+  attributes  TEXT   NOT NULL,                -- JSON object of strings
+  PRIMARY KEY (import_id, contact_id)
+);
 
 -- Contacts that may be seen and called: all but those of imports that are not published.
 CREATE VIEW seen_contacts AS SELECT id, list_id, number, name, time_zone, attributes FROM contacts
@@ -133,7 +144,7 @@ CREATE INDEX task_contacts_due ON task_contacts (task_id, due_at_ms, contact_id)
 
 -- A number is held by one contact of one task at a time. Few rows: the hoppers, and the calls under way.
 CREATE TABLE number_leases (
-  number        TEXT   NOT NULL PRIMARY KEY,
+  number        TEXT COLLATE "C" NOT NULL PRIMARY KEY,
   task_id       BIGINT NOT NULL,
   contact_id    BIGINT NOT NULL,
   leased_at_ms  BIGINT NOT NULL
@@ -141,7 +152,7 @@ CREATE TABLE number_leases (
 
 CREATE TABLE dnc (
   id           BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  number       TEXT   NOT NULL UNIQUE,
+  number       TEXT COLLATE "C" NOT NULL UNIQUE,
   reason       TEXT   NOT NULL,
   added_at_ms  BIGINT NOT NULL
 );
@@ -151,7 +162,7 @@ CREATE TABLE attempts (
   campaign_id      BIGINT NOT NULL REFERENCES campaigns (id),
   task_id          BIGINT NOT NULL,
   contact_id       BIGINT NOT NULL,
-  number           TEXT   NOT NULL,
+  number           TEXT COLLATE "C" NOT NULL,
   ordinal          BIGINT NOT NULL,          -- 1 for the contact's first attempt in this task
   created_at_ms    BIGINT NOT NULL,
   answered_at_ms   BIGINT,

@@ -64,6 +64,7 @@ CREATE TABLE imports (
   rejected         BIGINT  NOT NULL DEFAULT 0,
   listed           BIGINT  NOT NULL DEFAULT 0, -- rows whose number was in the list before
   imported         BIGINT,                    -- contacts; counted when all is staged
+  filled           BIGINT,                    -- contacts that the list had and that gain something; counted likewise
   repairs          TEXT    NOT NULL DEFAULT '{}', -- JSON: how many cells, by what was repaired
   failure          TEXT,                      -- why it failed, without personal data
   created_at_ms    BIGINT  NOT NULL,
@@ -94,6 +95,16 @@ CREATE TABLE contacts (
   CONSTRAINT contact_number_once_per_list UNIQUE (number, list_id)
 );
 CREATE INDEX contacts_by_list ON contacts (list_id, id, import_id);
+
+-- What an import adds to contacts that its list had before: filled in once it is published, and then gone from here.
+CREATE TABLE import_fills (
+  import_id   BIGINT NOT NULL REFERENCES imports (id),
+  contact_id  BIGINT NOT NULL,
+  name        TEXT,
+  time_zone   TEXT,
+  attributes  TEXT   NOT NULL,                -- JSON object of strings
+  PRIMARY KEY (import_id, contact_id)
+) WITHOUT ROWID;
 
 -- Contacts that may be seen and called: all but those of imports that are not published.
 CREATE VIEW seen_contacts AS SELECT id, list_id, number, name, time_zone, attributes FROM contacts

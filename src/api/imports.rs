@@ -7,7 +7,7 @@ use super::page::{Page, PageQuery, Window};
 use super::problem::{ApiResult, Fault, Kind, Problem};
 use super::words::Utc;
 use super::{ApiState, Caller};
-use crate::import::{ContactFile, Ended, ImportError, Job, Mapping, Settings, per_second};
+use crate::import::{self, ContactFile, Ended, ImportError, Job, Mapping, Settings, per_second};
 use crate::store::{ImportInto, ImportRow, ImportState, StagedReject, StoreError};
 use axum::Json as Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -59,9 +59,12 @@ pub(super) struct Import {
     /// staged.
     #[schema(example = 4)]
     duplicates: Option<u64>,
-    /// Rows whose number was in the list already; they change nothing.
+    /// Rows whose number was in the list already; they fill what was left blank there, and replace nothing.
     #[schema(example = 0)]
     already_listed: u64,
+    /// Contacts of the list to which such rows add something; null before all are staged.
+    #[schema(example = 0)]
+    filled: Option<u64>,
     /// Rows that could not be taken.
     #[schema(example = 6)]
     rejected: u64,
@@ -250,7 +253,8 @@ pub(super) async fn stop(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiR
 
 /// Publish an import that is staged.
 ///
-/// Its contacts are seen from then on, all at once. Doing it again changes nothing.
+/// Its contacts are seen from then on, all at once; what its other rows add to contacts that the list had before follows in the
+/// background. Doing it again changes nothing.
 #[utoipa::path(post, path = "/imports/{id}/publish", operation_id = "publish_import", tag = "imports",
     params(("id" = i64, Path, description = "The import")),
     responses((status = 200, body = ImportDetail), (status = 404, description = "No such import"),
@@ -258,6 +262,14 @@ pub(super) async fn stop(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiR
 pub(super) async fn publish(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<ImportDetail>> {
     let id = find(&state, id).await?.id;
     let moved = state.store.publish_import(id, state.clock.now().wall).await?;
+    if moved {
+        let store = state.store.clone();
+        tokio::spawn(async move {
+            if let Err(error) = store.finish_publishing(id).await {
+                tracing::warn!(error = %error, "import {id} is published and does not fill in blanks of its list yet; the next start goes on with it");
+            }
+        });
+    }
     moved_to(&state, id, moved, ImportState::Published).await
 }
 
@@ -335,6 +347,7 @@ fn show(state: &ApiState, row: ImportRow) -> Import {
         imported: row.imported,
         duplicates: row.imported.map(|n| row.rows_read.saturating_sub(others(n))),
         already_listed: row.listed,
+        filled: row.filled,
         rejected: row.rejected,
         repairs: serde_json::from_str(&row.repairs).unwrap_or_default(),
         file: serde_json::from_str(&row.shape).unwrap_or_default(),
@@ -434,6 +447,9 @@ async fn receive(request: Request, settings: Settings) -> ApiResult<Arc<ContactF
 
 fn refused(error: ImportError) -> Problem {
     match error {
+        ImportError::Store(error @ StoreError::ListBusy { .. }) => {
+            Problem::conflict(format!("Nothing was imported: {error}."))
+        }
         ImportError::Store(StoreError::NoList) => parameter(
             "contact_list_id",
             "there is no such contact list; GET /api/v1/contact-lists lists them",
@@ -462,8 +478,7 @@ async fn start(
     tokio::spawn(async move {
         let ended = job.run(clock, |_| (), std::future::pending()).await;
         let ended = match ended {
-            Ok(Ended::Staged(_)) if publish => store
-                .publish_import(id, clock.now().wall)
+            Ok(Ended::Staged(_)) if publish => import::publish(&store, id, clock)
                 .await
                 .map(drop)
                 .map_err(ImportError::Store),

@@ -80,7 +80,7 @@ pub(super) async fn run(config: &Config, args: ImportArgs, screen: &Screen) -> a
 }
 
 async fn publish(store: &Store, id: ImportId) -> anyhow::Result<()> {
-    if !store.publish_import(id, Clock::real().now().wall).await? {
+    if !import::publish(store, id, Clock::real()).await? {
         anyhow::bail!(
             "import {id} has nothing to publish: it does not exist, is not read to its end, or is over"
         );
@@ -102,8 +102,8 @@ async fn import(config: &Config, store: &Store, args: &ImportArgs, screen: &Scre
     let path = args.file.clone().unwrap_or_default();
     let cannot = || format!("cannot import `{}`; nothing of it is kept", path.display());
     let clock = Clock::real();
-    // Whatever a crash left of cancelled imports goes now.
-    store.finish_clearings().await?;
+    // What a crash left of earlier imports is finished now.
+    store.finish_imports().await?;
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let job = match args.resume {
         Some(id) => {
@@ -147,7 +147,7 @@ async fn import(config: &Config, store: &Store, args: &ImportArgs, screen: &Scre
             }
         }
         Ended::Staged(report) => {
-            if !store.publish_import(id, clock.now().wall).await? {
+            if !import::publish(store, id, clock).await? {
                 anyhow::bail!("import {id} was stopped or cancelled by somebody else");
             }
             summary(&report, elapsed, args.json, "published")?;
@@ -361,6 +361,7 @@ fn summary_text(report: &Report, elapsed: Duration) -> String {
         imported,
         duplicates,
         listed,
+        filled,
         rejected,
         reasons,
         repairs,
@@ -369,7 +370,9 @@ fn summary_text(report: &Report, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     let mut text = format!("{rows} rows = {imported} imported + {duplicates} duplicates in the file");
     if *listed > 0 {
-        text.push_str(&format!(" + {listed} in the list already"));
+        text.push_str(&format!(
+            " + {listed} in the list already ({filled} of them gain something)"
+        ));
     }
     text.push_str(&format!(" + {rejected} rejected, in {seconds:.1} s ({rate}/s)\n"));
     for (reason, count) in reasons {

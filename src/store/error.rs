@@ -1,7 +1,7 @@
 //! What can go wrong in the store, free of personal data: a database's own error may quote values, so only what is
 //! known to quote none is kept of it.
 
-use paceline_core::ids::{CampaignId, ContactId, TaskId};
+use paceline_core::ids::{CampaignId, ContactId, ImportId, TaskId};
 
 /// A failing operation of the store.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +85,12 @@ pub enum StoreError {
     /// The contact list does not exist.
     #[error("there is no such contact list; create it first")]
     NoList,
+    /// Another import into the list is not over.
+    #[error("import {import} into the same list is not over; publish, resume or cancel it first")]
+    ListBusy {
+        /// Which.
+        import: ImportId,
+    },
     /// The import does not exist, or is not this worker's any more.
     #[error("there is no such import; begin one")]
     NoImport,

@@ -2,9 +2,11 @@
 //!
 //! An import is a state machine: `running` → `staged` → `published`, by way of `stopped` where it is interrupted, or
 //! `clearing` → `cancelled` or `failed`. Its contacts are in their table from the start and are seen once it is
-//! published, so that publishing is one row's update and cancelling disturbs nobody. Whoever runs one is its `worker`;
-//! a staging transaction of anybody else stores nothing. Start at [`Store::begin_import`].
+//! published, so that publishing is one row's update and cancelling disturbs nobody. What it adds to contacts that its list
+//! had before waits in `import_fills` until then. Whoever runs one is its `worker`; a staging transaction of anybody else
+//! stores nothing. Start at [`Store::begin_import`].
 
+mod fill;
 mod stage;
 
 pub use stage::{Staged, StagedContact, StagedReject, Staging};
@@ -23,7 +25,7 @@ use uuid::Uuid;
 
 /// An import that runs and gave no sign of life for so long has lost its worker.
 pub const IMPORT_DEAD_AFTER: Duration = Duration::from_secs(60);
-/// Contacts looked at in one transaction while an import is cleared away.
+/// Contacts looked at in one transaction while an import is cleared away or filled in.
 const CLEAR_ROWS: i64 = 1_000;
 
 /// Where an import is in its life.
@@ -96,6 +98,8 @@ pub struct ImportRow {
     pub listed: u64,
     /// Contacts staged or published; none before all are staged.
     pub imported: Option<u64>,
+    /// Contacts of the list that such rows add something to; none before all are staged.
+    pub filled: Option<u64>,
     /// JSON: how many cells were repaired, by what was.
     pub repairs: String,
     /// Why it failed.
@@ -107,10 +111,11 @@ pub struct ImportRow {
 }
 
 const COLUMNS: &str = "SELECT id, list_id, makes_list, state, alive_at_ms, file_sha256, settings, shape, done_permille, \
-    rows_read, rejected, listed, imported, repairs, failure, created_at_ms, published_at_ms FROM imports WHERE 1 = 1";
+    rows_read, rejected, listed, imported, filled, repairs, failure, created_at_ms, published_at_ms FROM imports WHERE 1 = 1";
 
 impl Store {
-    /// Begins an import, for which a list is made where it needs one. [`StoreError::NoList`].
+    /// Begins an import, for which a list is made where it needs one. [`StoreError::NoList`]; [`StoreError::ListBusy`], as
+    /// numbers that another import has only staged are neither in the list nor new.
     pub async fn begin_import(
         &self,
         new: &NewImport<'_>,
@@ -127,6 +132,13 @@ impl Store {
                         let there = "SELECT 1 FROM contact_lists WHERE id = $1 AND NOT importing";
                         if tx.rows(there, args![list.0]).await?.is_empty() {
                             return Err(Stop::from(StoreError::NoList));
+                        }
+                        let other = "SELECT id FROM imports WHERE list_id = $1 \
+                            AND state IN ('running', 'stopped', 'staged', 'clearing') ORDER BY id LIMIT 1";
+                        let others = tx.rows(other, args![list.0]).await?;
+                        if let Some(row) = others.first() {
+                            let import = ImportId(row.get(0)?);
+                            return Err(Stop::from(StoreError::ListBusy { import }));
                         }
                         (*list, false)
                     }
@@ -171,7 +183,8 @@ impl Store {
         self.changes("stop an import", stop, args![id.0]).await
     }
 
-    /// Lets everybody see what an import has staged; whether all of it was.
+    /// Lets everybody see what an import has staged; whether all of it was. [`Store::finish_publishing`] adds to the contacts
+    /// that its list had before.
     pub async fn publish_import(&self, id: ImportId, now: Wall) -> Result<bool, StoreError> {
         let publish =
             "UPDATE imports SET state = 'published', published_at_ms = $2 WHERE id = $1 AND state = 'staged'";
@@ -202,14 +215,21 @@ impl Store {
             .await
     }
 
-    /// Goes on with what a crash has interrupted.
-    pub async fn finish_clearings(&self) -> Result<(), StoreError> {
-        let left = "SELECT id FROM imports WHERE state = 'clearing'";
+    /// Goes on with what a crash has interrupted: clearing away, and filling in.
+    pub async fn finish_imports(&self) -> Result<(), StoreError> {
+        let cancelled = "SELECT id FROM imports WHERE state = 'clearing'";
         for id in self
-            .read_all("find cancelled imports", left, &[], |row| row.get(0))
+            .read_all("find cancelled imports", cancelled, &[], |row| row.get(0))
             .await?
         {
             self.finish_clearing(ImportId(id)).await?;
+        }
+        let published = "SELECT DISTINCT import_id FROM import_fills";
+        for id in self
+            .read_all("find published imports", published, &[], |row| row.get(0))
+            .await?
+        {
+            self.finish_publishing(ImportId(id)).await?;
         }
         Ok(())
     }
@@ -239,6 +259,7 @@ impl Store {
                 .await?;
             after = last;
         }
+        self.forget_fills(id).await?;
         let done = "UPDATE imports SET list_id = CASE WHEN makes_list THEN NULL ELSE list_id END, \
               state = CASE WHEN failure IS NULL THEN 'cancelled' ELSE 'failed' END \
             WHERE id = $1 AND state = 'clearing'";
@@ -326,7 +347,12 @@ impl ImportRow {
 }
 
 fn import(row: &Row) -> Result<ImportRow, DbError> {
-    let imported = row.get::<Option<i64>>(12)?;
+    let count = |column| -> Result<Option<u64>, DbError> {
+        let count = row.get::<Option<i64>>(column)?;
+        count
+            .map(|n| u64::try_from(n).map_err(|_| DbError::decode("count")))
+            .transpose()
+    };
     Ok(ImportRow {
         id: ImportId(row.get(0)?),
         list: row.get::<Option<i64>>(1)?.map(ContactListId),
@@ -340,13 +366,12 @@ fn import(row: &Row) -> Result<ImportRow, DbError> {
         rows_read: row.size(9)?,
         rejected: row.size(10)?,
         listed: row.size(11)?,
-        imported: imported
-            .map(|n| u64::try_from(n).map_err(|_| DbError::decode("count")))
-            .transpose()?,
-        repairs: row.get(13)?,
-        failure: row.get(14)?,
-        created_at: Wall(row.get(15)?),
-        published_at: row.get::<Option<i64>>(16)?.map(Wall),
+        imported: count(12)?,
+        filled: count(13)?,
+        repairs: row.get(14)?,
+        failure: row.get(15)?,
+        created_at: Wall(row.get(16)?),
+        published_at: row.get::<Option<i64>>(17)?.map(Wall),
     })
 }
 

@@ -106,7 +106,7 @@ pub(crate) async fn a_cancelled_import_leaves_nothing(db: &Db) {
     );
 }
 
-pub(crate) async fn an_import_into_a_list_leaves_who_is_in_it_as_they_are(db: &Db) {
+pub(crate) async fn an_import_into_a_list_fills_blanks_of_who_is_in_it_and_replaces_nothing(db: &Db) {
     let (list, _) = db
         .store
         .create_contact_list("list", &contacts(100), NOW)
@@ -136,10 +136,75 @@ pub(crate) async fn an_import_into_a_list_leaves_who_is_in_it_as_they_are(db: &D
         assert_eq!(found.first().unwrap().name.as_deref(), name, "{n}");
     }
     let (row, mut staging) = db.store.begin_import(&file(&into), NOW).await.unwrap();
-    staging.stage(staged(140, 100, None, "{}"), NOW).await.unwrap();
+    let second = db.store.begin_import(&file(&into), NOW).await;
+    assert!(
+        matches!(second, Err(StoreError::ListBusy { import }) if import == row.id),
+        "one import at a time"
+    );
+    let unwanted = staged(140, 100, Some("never"), r#"{"never":"1"}"#);
+    staging.stage(unwanted, NOW).await.unwrap();
     db.store.clear_import(row.id, None).await.unwrap();
     assert_eq!(db.store.count_contacts(list.id).await.unwrap(), 150);
     assert_eq!(db.count("SELECT count(*) FROM contacts").await, 150);
+    assert_eq!(db.count("SELECT count(*) FROM import_fills").await, 0);
+}
+
+pub(crate) async fn what_an_import_adds_to_a_listed_contact_is_seen_after_it_is_published(db: &Db) {
+    let (first, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
+    let mut there = staged(0, 1, None, r#"{"a":"1"}"#);
+    there.contacts.extend(staged(1, 1, Some("B"), "{}").contacts);
+    there
+        .contacts
+        .extend(staged(2, 1, Some("C"), r#"{"a":"1"}"#).contacts);
+    staging.stage(there, NOW).await.unwrap();
+    staging.finish(NOW).await.unwrap();
+    db.store.publish_import(first.id, NOW).await.unwrap();
+    let list = first.list.unwrap();
+
+    let (row, mut staging) = db
+        .store
+        .begin_import(&file(&ImportInto::List(list)), NOW)
+        .await
+        .unwrap();
+    // In two transactions, as a file's rows of one number may be far apart; the third contact gains nothing.
+    let mut rows = staged(0, 1, Some("A"), r#"{"a":"2","b":"2"}"#);
+    rows.contacts
+        .extend(staged(2, 1, Some("Z"), r#"{"a":"2"}"#).contacts);
+    staging.stage(rows, NOW).await.unwrap();
+    let mut rows = staged(0, 2, Some("later"), r#"{"b":"3","c":"3"}"#);
+    rows.contacts
+        .iter_mut()
+        .for_each(|c| c.time_zone = Some("Europe/Madrid".into()));
+    staging.stage(rows, NOW).await.unwrap();
+    staging.finish(NOW).await.unwrap();
+    let told = async || -> Vec<String> {
+        let all = db.store.contacts(list, None, 10).await.unwrap().into_iter();
+        all.map(|c| {
+            format!(
+                "{} {:?} {:?}",
+                c.name.unwrap_or_default(),
+                c.time_zone,
+                c.attributes
+            )
+        })
+        .collect()
+    };
+    let before = told().await;
+    assert!(db.store.publish_import(row.id, NOW).await.unwrap());
+    assert_eq!(told().await, before, "not yet filled in");
+    // As after a crash.
+    db.store.finish_imports().await.unwrap();
+    assert_eq!(
+        told().await,
+        [
+            r#"A Some("Europe/Madrid") {"a": "1", "b": "2", "c": "3"}"#,
+            r#"B Some("Europe/Madrid") {"b": "3", "c": "3"}"#,
+            r#"C None {"a": "1"}"#,
+        ]
+    );
+    let row = db.store.import(row.id).await.unwrap().unwrap();
+    assert_eq!((row.listed, row.imported, row.filled), (4, Some(0), Some(2)));
+    assert_eq!(db.count("SELECT count(*) FROM import_fills").await, 0);
 }
 
 pub(crate) async fn rows_of_one_number_become_one_contact(db: &Db) {
