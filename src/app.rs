@@ -124,6 +124,7 @@ fn attach(config: &crate::config::PbxConfig, clock: Clock) -> Switch {
             username,
             password,
             app,
+            ami: _,
         } => {
             let config = pbx::ari::AriConfig {
                 name: config.name.clone(),

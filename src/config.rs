@@ -75,6 +75,8 @@ pub enum PbxKind {
         password: SecretString,
         /// The Stasis application that Paceline registers.
         app: String,
+        /// Where `doctor` lists queues, which ARI cannot.
+        ami: Option<AmiConfig>,
     },
     /// FreeSWITCH, by its Event Socket.
     Esl {
@@ -92,6 +94,17 @@ pub enum PbxKind {
         /// How many times as fast as real time.
         speed: f64,
     },
+}
+
+/// Asterisk's manager interface, by a user who may only read. Calls do without.
+#[derive(Clone, Debug)]
+pub struct AmiConfig {
+    /// Host and port: `127.0.0.1:5038`.
+    pub address: String,
+    /// A user of `manager.conf`.
+    pub username: String,
+    /// That user's password.
+    pub password: SecretString,
 }
 
 /// A configuration that cannot be used.
@@ -268,6 +281,10 @@ mod tests {
             password_env = "ARI_PASSWORD"
             app = "dialer"
             agent_dial = "Local/{extension}@agents/n"
+            [pbx.ami]
+            address = "127.0.0.1:5038"
+            username = "paceline"
+            password_env = "ARI_PASSWORD"
             [[pbx]]
             name = "other"
             kind = "esl"
@@ -308,6 +325,13 @@ mod tests {
                         username: "paceline",
                         password: SecretBox<str>([REDACTED]),
                         app: "dialer",
+                        ami: Some(
+                            AmiConfig {
+                                address: "127.0.0.1:5038",
+                                username: "paceline",
+                                password: SecretBox<str>([REDACTED]),
+                            },
+                        ),
                     },
                 },
                 PbxConfig {

@@ -1,15 +1,18 @@
 //! What stands between Paceline and a PBX. In: the configuration, and the trunks and agents of the store. Out: a [`Report`]
 //! that lists what was found and names what is missing or wrongly set, and what to write instead. Changes nothing on the
-//! PBX. Start at [`examine`]; a switch's facts are gathered by its driver's neighbour ([`ari`]) and judged by [`judge`].
+//! PBX. Start at [`examine`]; a switch's facts are gathered by [`ari`] (with [`ami`] for queues) or [`esl`], and judged by
+//! [`judge`].
 
+mod ami;
 mod ari;
 mod call;
+mod esl;
 mod judge;
 
 pub use call::{Call, CallPlan};
 
-use crate::config::{Config, PbxConfig, PbxKind};
-use crate::store::{Store, StoreError};
+use crate::config::{Config, PbxConfig};
+use crate::store::{Store, StoreError, TrunkRow};
 use paceline_core::ids::PbxName;
 use serde::Serialize;
 
@@ -66,6 +69,40 @@ pub struct Endpoint {
     pub channels: usize,
 }
 
+/// A queue of the switch's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Queue {
+    /// Its name: `sales`, `sales@example.com`.
+    pub name: String,
+    /// Who takes its calls.
+    pub members: Vec<Member>,
+}
+
+/// Somebody who takes a queue's calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Member {
+    /// The switch's name for them.
+    pub name: String,
+    /// Where their calls go: a dial string.
+    pub interface: String,
+    /// In the switch's words: `not in use`, `Available`.
+    pub state: String,
+    /// Whether the queue passes them over.
+    pub paused: bool,
+    /// Whether the switch says that there is no such device.
+    #[serde(skip)]
+    pub(crate) invalid: bool,
+}
+
+/// What is to be recorded on a switch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Records {
+    /// Whether any campaign records.
+    pub(crate) any: bool,
+    /// What is played before.
+    pub(crate) announcements: Vec<String>,
+}
+
 /// What was found at one switch.
 #[derive(Clone, Debug, Serialize)]
 pub struct PbxReport {
@@ -79,8 +116,14 @@ pub struct PbxReport {
     /// Calls that it takes at once, where that is limited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels_max: Option<u64>,
+    /// Channels that it makes in a second, where that is limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels_per_second_max: Option<u64>,
     /// Its endpoints.
     pub endpoints: Vec<Endpoint>,
+    /// Its queues, where it tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queues: Option<Vec<Queue>>,
     /// What was looked at.
     pub findings: Vec<Finding>,
 }
@@ -110,8 +153,8 @@ pub enum DoctorError {
         trunks: String,
     },
     /// Its switch cannot be called over.
-    #[error("a test call needs an Asterisk that is configured: trunk `{trunk}` is on `{pbx}`")]
-    NoAsterisk {
+    #[error("a test call needs a real PBX that is configured: trunk `{trunk}` is on `{pbx}`")]
+    NoPbx {
         /// Which trunk.
         trunk: String,
         /// Its switch.
@@ -149,9 +192,11 @@ pub async fn examine(config: &Config, store: &Store, call: Option<CallPlan>) -> 
     let trunks = store.trunks(None, ROWS_MAX).await.map_err(DoctorError::Store)?;
     let agents = store.agents(None, ROWS_MAX).await.map_err(DoctorError::Store)?;
     let campaigns = store.live_campaigns().await.map_err(DoctorError::Store)?;
-    let records = campaigns
-        .iter()
-        .any(|campaign| campaign.settings.recording.is_some());
+    let recording = campaigns.iter().filter_map(|c| c.settings.recording.as_ref());
+    let records = Records {
+        any: recording.clone().next().is_some(),
+        announcements: recording.filter_map(|r| r.announcement.clone()).collect(),
+    };
     let mut pbxes = Vec::new();
     for pbx in &config.pbxes {
         let trunks = trunks
@@ -171,70 +216,74 @@ pub async fn examine(config: &Config, store: &Store, call: Option<CallPlan>) -> 
                 is_trunk: false,
             });
         let wanted: Vec<_> = trunks.chain(agents).collect();
-        pbxes.push(examine_one(config, pbx, &wanted, records).await);
+        pbxes.push(examine_one(config, pbx, &wanted, &records).await);
     }
     let call = match call {
         None => None,
-        Some(plan) => {
-            let trunk = trunks.iter().find(|trunk| trunk.name == plan.trunk);
-            let trunk = trunk.ok_or_else(|| DoctorError::NoTrunk {
-                trunk: plan.trunk.clone(),
-                trunks: trunks
-                    .iter()
-                    .map(|t| t.name.as_str())
-                    .collect::<Vec<_>>()
-                    .join("`, `"),
-            })?;
-            let pbx = config.pbxes.iter().find(|pbx| pbx.name == trunk.pbx);
-            let ari = pbx.and_then(|pbx| ari::Ari::of(&pbx.kind));
-            let ari = ari.ok_or_else(|| DoctorError::NoAsterisk {
-                trunk: plan.trunk.clone(),
-                pbx: trunk.pbx.clone(),
-            })?;
-            Some(call::place(&ari, trunk, &plan).await)
-        }
+        Some(plan) => Some(place(config, &trunks, &plan).await?),
     };
     Ok(Report { pbxes, call })
 }
 
-async fn examine_one(config: &Config, pbx: &PbxConfig, wanted: &[Wanted], records: bool) -> PbxReport {
+async fn place(config: &Config, trunks: &[TrunkRow], plan: &CallPlan) -> Result<Call, DoctorError> {
+    let trunk = trunks.iter().find(|trunk| trunk.name == plan.trunk);
+    let trunk = trunk.ok_or_else(|| DoctorError::NoTrunk {
+        trunk: plan.trunk.clone(),
+        trunks: trunks
+            .iter()
+            .map(|t| t.name.as_str())
+            .collect::<Vec<_>>()
+            .join("`, `"),
+    })?;
+    let pbx = config.pbxes.iter().find(|pbx| pbx.name == trunk.pbx);
+    if let Some(pbx) = pbx {
+        if let Some(ari) = ari::Ari::of(&pbx.kind) {
+            return Ok(call::over_ari(&ari, trunk, plan).await);
+        }
+        if let Some(esl) = esl::Esl::of(pbx) {
+            return Ok(call::over_esl(&esl, trunk, plan).await);
+        }
+    }
+    Err(DoctorError::NoPbx {
+        trunk: plan.trunk.clone(),
+        pbx: trunk.pbx.clone(),
+    })
+}
+
+async fn examine_one(config: &Config, pbx: &PbxConfig, wanted: &[Wanted], records: &Records) -> PbxReport {
     let report = |kind, findings| PbxReport {
         pbx: pbx.name.clone(),
         kind,
         version: None,
         channels_max: None,
+        channels_per_second_max: None,
         endpoints: Vec::new(),
+        queues: None,
         findings,
     };
-    match &pbx.kind {
-        PbxKind::Ari { .. } => {
-            let Some(ari) = ari::Ari::of(&pbx.kind) else {
-                return report("ari", Vec::new());
-            };
-            let facts = ari.facts(wanted, config.listen).await;
-            let findings = judge::judge(&facts, &ari, wanted, records);
-            PbxReport {
-                version: facts.version,
-                channels_max: facts.channels_max,
-                endpoints: facts.endpoints,
-                ..report("ari", findings)
-            }
-        }
-        PbxKind::Esl { .. } => report(
-            "esl",
-            vec![Finding::new(
-                Grade::Warning,
-                "FreeSWITCH",
-                "is not looked at yet: only `paceline serve` tells whether it can be reached",
-            )],
-        ),
-        PbxKind::Sim { .. } => report(
-            "sim",
-            vec![Finding::new(
-                Grade::Fine,
-                "simulated switch",
-                "has nothing that could be wrong",
-            )],
-        ),
+    if let Some(ari) = ari::Ari::of(&pbx.kind) {
+        let facts = ari.facts(wanted, config.listen).await;
+        let findings = judge::asterisk(&facts, &ari, wanted, records);
+        return PbxReport {
+            version: facts.version,
+            channels_max: facts.channels_max,
+            endpoints: facts.endpoints,
+            queues: facts.queues.and_then(Result::ok),
+            ..report("ari", findings)
+        };
     }
+    if let Some(esl) = esl::Esl::of(pbx) {
+        let facts = esl.facts(wanted).await;
+        let findings = judge::freeswitch(&facts, esl.address(), wanted, records);
+        return PbxReport {
+            version: facts.version,
+            channels_max: facts.room.map(|room| room.channels_max),
+            channels_per_second_max: facts.room.map(|room| room.per_second_max.saturating_sub(1)),
+            endpoints: facts.endpoints,
+            queues: facts.queues,
+            ..report("esl", findings)
+        };
+    }
+    let nothing = Finding::new(Grade::Fine, "simulated switch", "has nothing that could be wrong");
+    report("sim", vec![nothing])
 }

@@ -8,94 +8,26 @@
     reason = "helpers of tests"
 )]
 
-use paceline::metrics::Metrics;
-use paceline::store::{NewAgent, NewTrunk, Store};
-use paceline_core::dial::{Extension, TrunkTemplate};
-use paceline_core::ids::PbxName;
-use paceline_core::time::Wall;
+#[path = "doctor/office.rs"]
+mod office;
+
+use office::{Office, through, without_number};
 use paceline_lab::{Asterisk, Behaviour, Lab, LabOptions, Options, Version};
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Output};
+use std::net::TcpListener;
 
-/// A Paceline that is configured for a switch, with trunks and an agent.
-struct Office {
-    folder: tempfile::TempDir,
-    password: String,
+fn settings(url: &str) -> String {
+    format!(
+        "kind = \"ari\"\nurl = \"{url}\"\nusername = \"paceline\"\npassword_env = \"PACELINE_TEST_PASSWORD\"\n\
+         agent_dial = \"PJSIP/{{extension}}\"\n"
+    )
 }
 
-impl Office {
-    async fn new(url: &str, password: &str, trunks: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let text = format!(
-            "[server]\nlisten = \"127.0.0.1:1\"\n\n[[pbx]]\nname = \"main\"\nkind = \"ari\"\nurl = \"{url}\"\n\
-             username = \"paceline\"\npassword_env = \"PACELINE_TEST_ARI_PASSWORD\"\nagent_dial = \"PJSIP/{{extension}}\"\n"
-        );
-        std::fs::write(folder.path().join("paceline.toml"), text).unwrap();
-        let store = format!("sqlite:{}", folder.path().join("paceline.db").display());
-        let store = Store::open(&store, &Metrics::new()).await.unwrap();
-        for (n, dial) in trunks.iter().enumerate() {
-            let trunk = NewTrunk {
-                name: format!("t{}", n + 1),
-                pbx: PbxName::new("main"),
-                dial: TrunkTemplate::new(dial).unwrap(),
-                caller_id: None,
-            };
-            store.create_trunk(&trunk).await.unwrap();
-        }
-        let agent = NewAgent {
-            name: "anna".into(),
-            pbx: PbxName::new("main"),
-            extension: Extension::new("agent-1").unwrap(),
-        };
-        store.create_agent(&agent, Wall(0)).await.unwrap();
-        store.close().await;
-        Self {
-            folder,
-            password: password.to_owned(),
-        }
-    }
-
-    async fn at(asterisk: &Asterisk, trunks: &[&str]) -> Self {
-        Self::new(&asterisk.ari_url(), asterisk.password(), trunks).await
-    }
-
-    fn doctor(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_paceline"))
-            .arg("doctor")
-            .args(args)
-            .current_dir(self.folder.path())
-            .env("PACELINE_TEST_ARI_PASSWORD", &self.password)
-            .env_remove("RUST_LOG")
-            .output()
-            .unwrap()
-    }
-
-    /// The exit code, and what is not fine.
-    fn complaints(&self) -> String {
-        let output = self.doctor(&[]);
-        let text = String::from_utf8(output.stdout).unwrap();
-        assert!(
-            output.stderr.is_empty(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        assert!(!text.contains(&self.password) || self.password.len() < 8);
-        let complaint =
-            |line: &&str| line.contains("FAULT") || line.contains("look ") || line.contains("cure:");
-        let lines: Vec<_> = text.lines().filter(complaint).map(without_ports).collect();
-        format!("exit {}\n{}", output.status.code().unwrap(), lines.join("\n"))
-    }
+async fn office_of(url: &str, password: &str, trunks: &[&str]) -> Office {
+    Office::new(&settings(url), password, trunks).await
 }
 
-fn without_ports(line: &str) -> String {
-    let mut parts = line.split("127.0.0.1:");
-    let mut text = parts.next().unwrap().to_owned();
-    for part in parts {
-        text.push_str("127.0.0.1:PORT");
-        text.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
-    }
-    text
+async fn office_at(asterisk: &Asterisk, trunks: &[&str]) -> Office {
+    office_of(&asterisk.ari_url(), asterisk.password(), trunks).await
 }
 
 fn asterisk(version: Version, append: &[(&str, &str)]) -> Asterisk {
@@ -118,7 +50,7 @@ async fn a_switch_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard() {
     })
     .unwrap();
     let trunks = ["PJSIP/{number}@carrier", "Local/{number}@from-internal/n"];
-    let office = Office::at(&lab.asterisk, &trunks).await;
+    let office = office_at(&lab.asterisk, &trunks).await;
     assert_eq!(office.complaints(), "exit 0\n");
     let number = Behaviour::Talks.number(1);
     for (trunk, says) in [
@@ -134,14 +66,8 @@ async fn a_switch_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard() {
         (Behaviour::Busy, "the line was busy"),
         (Behaviour::Congested, "has no way to that number now"),
     ] {
-        let output = office.doctor(&["--call", &behaviour.number(1), "--trunk", "t1", "--json"]);
-        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let verdict = told["report"]["call"]["verdict"].as_str().unwrap();
-        assert!(verdict.contains(says), "{told:#}");
-        assert_eq!(
-            (told["healthy"].as_bool(), output.status.code()),
-            (Some(false), Some(1))
-        );
+        let verdict = office.verdict("t1", &behaviour.number(1));
+        assert!(verdict.contains(says), "{verdict}");
     }
     lab.settled(std::time::Duration::from_secs(10)).unwrap();
 }
@@ -149,7 +75,7 @@ async fn a_switch_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard() {
 #[tokio::test]
 async fn an_old_asterisk_works_and_is_told_so() {
     let asterisk = asterisk(Version::V16, &[]);
-    let office = Office::at(&asterisk, &["Local/{number}@from-internal/n"]).await;
+    let office = office_at(&asterisk, &["Local/{number}@from-internal/n"]).await;
     let told = office.complaints();
     let version = told
         .split("Asterisk ")
@@ -173,14 +99,14 @@ async fn no_server_no_ari_and_a_wrong_password_are_told_apart() {
         .local_addr()
         .unwrap()
         .port();
-    let office = Office::new(&format!("http://127.0.0.1:{free}"), "x", &[]).await;
+    let office = office_of(&format!("http://127.0.0.1:{free}"), "x", &[]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
       FAULT ARI: nothing answers at http://127.0.0.1:PORT
             cure: let Asterisk run, and in http.conf write under [general] `enabled = yes`, `bindaddr` and `bindport` as the `url` of paceline.toml has them; then `module reload http`
     ");
     let asterisk = asterisk(Version::V22, &[]);
-    let office = Office::new(&asterisk.ari_url(), "wrong", &[]).await;
+    let office = office_of(&asterisk.ari_url(), "wrong", &[]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
       FAULT ARI: does not let user `paceline` in
@@ -191,7 +117,7 @@ async fn no_server_no_ari_and_a_wrong_password_are_told_apart() {
     let read_only = format!("{text}read_only = yes\n");
     std::fs::write(&conf, read_only).unwrap();
     asterisk.cli("module reload res_ari.so").unwrap();
-    let office = Office::at(&asterisk, &["PJSIP/{number}@carrier"]).await;
+    let office = office_at(&asterisk, &["PJSIP/{number}@carrier"]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
       FAULT ARI user: `paceline` may only read
@@ -216,7 +142,7 @@ async fn an_application_that_another_dialer_owns_is_refused() {
         asterisk.password()
     );
     let (_other, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-    let office = Office::at(&asterisk, &["PJSIP/{number}@carrier"]).await;
+    let office = office_at(&asterisk, &["PJSIP/{number}@carrier"]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
       FAULT application: `paceline` is in use by another program, such as another dialer
@@ -255,7 +181,7 @@ async fn missing_and_dead_trunks_and_codecs_that_do_not_meet_are_named() {
         "PJSIP/wide/sip:{number}@127.0.0.1",
         "PJSIP/{number}@foreign",
     ];
-    let office = Office::at(&asterisk, &trunks).await;
+    let office = office_at(&asterisk, &trunks).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
       FAULT trunk t1: there is no endpoint `PJSIP/carier`
@@ -270,10 +196,32 @@ async fn missing_and_dead_trunks_and_codecs_that_do_not_meet_are_named() {
 }
 
 #[tokio::test]
+async fn a_limit_of_channels_is_listed_and_a_small_one_named() {
+    for version in [Version::V22, Version::V16] {
+        let mut asterisk = asterisk(version, &[]);
+        let conf = asterisk.folder().join("etc/asterisk.conf");
+        let text = std::fs::read_to_string(&conf).unwrap();
+        std::fs::write(&conf, text.replace("[options]\n", "[options]\nmaxcalls = 1\n")).unwrap();
+        asterisk.restart().unwrap();
+        let office = office_at(&asterisk, &["PJSIP/{number}@carrier"]).await;
+        let told = office.told(&[]);
+        let pbx = &told["report"]["pbxes"][0];
+        assert_eq!(pbx["channels_max"], 1, "{pbx:#}");
+        let endpoints = pbx["endpoints"].as_array().unwrap();
+        let carrier = endpoints.iter().find(|e| e["name"] == "PJSIP/carrier").unwrap();
+        assert_eq!(carrier["codecs"], serde_json::json!(["ulaw"]));
+        let complaints = office.complaints();
+        let small = "FAULT channels: 1 at once are taken, 0 are in use now; for 1 of our agents, each with a call, 2 are needed and more\n        \
+                     cure: in asterisk.conf raise `maxcalls`, then restart Asterisk";
+        assert!(complaints.contains(small), "{complaints}");
+    }
+}
+
+#[tokio::test]
 async fn few_http_sessions_and_no_folder_for_recordings_are_named() {
     let asterisk = asterisk(Version::V22, &[("http.conf", "sessionlimit = 5\n")]);
     std::fs::remove_dir_all(asterisk.recordings_dir()).unwrap();
-    let office = Office::at(&asterisk, &["PJSIP/{number}@carrier"]).await;
+    let office = office_at(&asterisk, &["PJSIP/{number}@carrier"]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
       FAULT HTTP sessions: only 4 of 20 at once are served
@@ -287,7 +235,7 @@ async fn few_http_sessions_and_no_folder_for_recordings_are_named() {
 async fn a_module_that_calls_need_is_named_where_it_is_not_loaded() {
     let asterisk = asterisk(Version::V22, &[]);
     asterisk.cli("module unload chan_bridge_media.so").unwrap();
-    let office = Office::at(&asterisk, &["PJSIP/{number}@carrier"]).await;
+    let office = office_at(&asterisk, &["PJSIP/{number}@carrier"]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
       FAULT modules: not loaded: chan_bridge_media.so (announcements and music to a bridge)
@@ -298,60 +246,103 @@ async fn a_module_that_calls_need_is_named_where_it_is_not_loaded() {
 #[tokio::test]
 async fn a_clock_that_is_wrong_is_told() {
     let asterisk = asterisk(Version::V22, &[]);
-    let port = with_last_years_clock(asterisk.ports().http);
-    let office = Office::new(
+    let port = through(asterisk.ports().http, |bytes| {
+        let year = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).year();
+        let (now, then) = (format!(" {year} "), format!(" {} ", year - 1));
+        if let Some(date) = bytes.windows(6).position(|w| w.eq_ignore_ascii_case(b"Date: "))
+            && let Some(at) = bytes[date..].windows(6).position(|w| w == now.as_bytes())
+        {
+            bytes[date + at..date + at + 6].copy_from_slice(then.as_bytes());
+        }
+    });
+    let office = office_of(
         &format!("http://127.0.0.1:{port}"),
         asterisk.password(),
         &["PJSIP/{number}@carrier"],
     )
     .await;
-    let told = office.complaints();
-    let seconds: String = told
-        .split("the switch is ")
-        .nth(1)
-        .unwrap()
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect();
-    assert!(
-        (364 * 86_400..=367 * 86_400).contains(&seconds.parse::<i64>().unwrap()),
-        "{told}"
-    );
-    insta::assert_snapshot!(told.replace(&seconds, "N"), @"
+    let (told, seconds) = without_number(&office.complaints(), "the switch is ");
+    assert!((364 * 86_400..=367 * 86_400).contains(&seconds), "{told}");
+    insta::assert_snapshot!(told, @"
     exit 0
       look  clock: the switch is N s behind this machine
             cure: let both run NTP (`timedatectl set-ntp true`): calling hours and reports go by the clock
     ");
 }
 
-/// A port that leads to the switch, whose clock seems to be a year behind.
-fn with_last_years_clock(to: u16) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            let server = TcpStream::connect(("127.0.0.1", to)).unwrap();
-            let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-            std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
-            std::thread::spawn(move || falsify(server, client));
+#[tokio::test]
+async fn queues_and_who_takes_their_calls_are_listed() {
+    // As a plain Asterisk and as FreePBX write them.
+    let queues = "[general]\n[sales]\nmember => PJSIP/agent-1,0,carl\nmember => PJSIP/agent-9,0,dora\n\
+                  [7000]\nmember => Local/5001@from-queue/n,0,emil,hint:5001@ext-local\n\
+                  member => Local/5002@from-queue/n,0,fay,hint:5002@ext-local\n[empty]\n";
+    let hint = "\n[ext-local]\nexten => 5001,hint,PJSIP/agent-2\n";
+    for version in [Version::V22, Version::V16] {
+        let asterisk = asterisk(version, &[("queues.conf", queues), ("extensions.conf", hint)]);
+        let ami = |port: u16| {
+            format!(
+                "{}[pbx.ami]\naddress = \"127.0.0.1:{port}\"\nusername = \"paceline\"\n\
+                 password_env = \"PACELINE_TEST_PASSWORD\"\n",
+                settings(&asterisk.ari_url())
+            )
+        };
+        let trunks = ["PJSIP/{number}@carrier"];
+        let office = Office::new(&ami(asterisk.ami_port()), asterisk.password(), &trunks).await;
+        let complaints = office.complaints();
+        let told = office.told(&[]);
+        let mut queues = told["report"]["pbxes"][0]["queues"].as_array().unwrap().clone();
+        queues.sort_by_key(|queue| queue["name"].to_string());
+        let listed: Vec<_> = queues
+            .iter()
+            .map(|queue| {
+                let members = queue["members"].as_array().unwrap();
+                let mut members: Vec<_> = members
+                    .iter()
+                    .map(|m| format!("{} at {}: {}", m["name"], m["interface"], m["state"]))
+                    .collect();
+                members.sort();
+                format!("{}: {}", queue["name"], members.join("; "))
+            })
+            .collect();
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(listed.join("\n"), @r#"
+            "7000": "emil" at "Local/5001@from-queue/n": "not in use"; "fay" at "Local/5002@from-queue/n": "invalid"
+            "empty": 
+            "sales": "carl" at "PJSIP/agent-1": "not in use"; "dora" at "PJSIP/agent-9": "invalid"
+            "#);
         }
-    });
-    port
-}
-
-fn falsify(mut server: TcpStream, mut client: TcpStream) {
-    let year = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).year();
-    let (now, then) = (format!(" {year} "), format!(" {} ", year - 1));
-    let mut block = [0; 65_536];
-    while let Ok(read @ 1..) = server.read(&mut block) {
-        let mut bytes = block[..read].to_vec();
-        if let Some(date) = bytes.windows(6).position(|w| w.eq_ignore_ascii_case(b"Date: "))
-            && let Some(at) = bytes[date..].windows(6).position(|w| w == now.as_bytes())
-        {
-            bytes[date + at..date + at + 6].copy_from_slice(then.as_bytes());
+        let mut complaints: Vec<_> = complaints
+            .lines()
+            .filter(|line| !line.contains("Asterisk 16") && !line.contains("upgrade"))
+            .collect();
+        complaints.sort();
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(complaints.join("\n"), @"
+                    cure: correct the member's interface, or the hint or device after it (see `queue show`)
+                    cure: in pjsip.conf have that endpoint, or take `PJSIP/agent-9` out of the queue
+                    cure: in queues.conf give it a `member`, or have agents log in to it
+              look  queue 7000: the calls of its member fay go to `Local/5002@from-queue/n`, whose state Asterisk cannot tell
+              look  queue empty: has no members, so its calls wait for nobody
+              look  queue sales: the calls of its member dora go to `PJSIP/agent-9`, which is no endpoint
+            exit 0
+            ");
         }
-        if client.write_all(&bytes).is_err() {
-            return;
-        }
+        let nobody = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let office = Office::new(&ami(nobody), asterisk.password(), &trunks).await;
+        let told = office.complaints();
+        assert!(
+            told.contains("queues: cannot be listed: nothing answers"),
+            "{told}"
+        );
+        let settings = ami(asterisk.ami_port());
+        let (before, after) = settings.split_once("[pbx.ami]").unwrap();
+        let stranger = format!("{before}[pbx.ami]{}", after.replace("paceline", "stranger"));
+        let office = Office::new(&stranger, asterisk.password(), &trunks).await;
+        let told = office.complaints();
+        assert!(told.contains("does not let this user in"), "{told}");
     }
 }

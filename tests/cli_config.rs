@@ -63,6 +63,7 @@ fn a_good_file_is_described_without_its_passwords() {
                     "url": "http://127.0.0.1:8088",
                     "username": "paceline",
                     "app": "paceline",
+                    "ami": null,
                     "agent_dial": "PJSIP/{extension}",
                 }],
             },

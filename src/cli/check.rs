@@ -36,8 +36,12 @@ fn report(loaded: &Result<Config, ConfigError>) -> Value {
                 username,
                 app,
                 password: _,
+                ami,
             } => {
-                json!({"kind": "ari", "url": url, "username": username, "app": app})
+                let ami = ami
+                    .as_ref()
+                    .map(|ami| json!({"address": ami.address, "username": ami.username}));
+                json!({"kind": "ari", "url": url, "username": username, "app": app, "ami": ami})
             }
             PbxKind::Esl {
                 address,
@@ -89,8 +93,11 @@ fn describe(config: &Config) -> String {
                 username,
                 app,
                 password: _,
+                ami,
             } => {
-                format!("Asterisk at {url}, user `{username}`, application `{app}`")
+                let queues = ami.as_ref().map(|ami| format!(", queues at {}", ami.address));
+                let queues = queues.unwrap_or_default();
+                format!("Asterisk at {url}, user `{username}`, application `{app}`{queues}")
             }
             PbxKind::Esl {
                 address,

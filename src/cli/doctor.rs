@@ -10,6 +10,9 @@ use anyhow::Context as _;
 use clap::Args;
 use secrecy::ExposeSecret as _;
 
+/// Endpoints that are listed for people.
+const ENDPOINTS_SHOWN_MAX: usize = 20;
+
 #[derive(Args, Debug)]
 pub(super) struct DoctorArgs {
     /// Also place a test call to this number, over --trunk, and say what was seen.
@@ -90,14 +93,32 @@ fn describe_pbx(pbx: &PbxReport) -> String {
     }
     if !pbx.endpoints.is_empty() {
         let online = pbx.endpoints.iter().filter(|e| e.state == "online").count();
-        let calls: usize = pbx.endpoints.iter().map(|e| e.channels).sum();
         let all = pbx.endpoints.len();
-        text.push_str(&format!(
-            "  {all} endpoints, {online} online, {calls} channels on them now\n"
-        ));
+        text.push_str(&format!("  {all} endpoints, {online} online\n"));
+        for endpoint in pbx.endpoints.iter().take(ENDPOINTS_SHOWN_MAX) {
+            let mut line = format!("        {}: {}", endpoint.name, endpoint.state);
+            if !endpoint.codecs.is_empty() {
+                line.push_str(&format!(", codecs {}", endpoint.codecs.join(" ")));
+            }
+            if endpoint.channels > 0 {
+                line.push_str(&format!(", {} channels", endpoint.channels));
+            }
+            text.push_str(&line);
+            text.push('\n');
+        }
+        if let Some(more) = all.checked_sub(ENDPOINTS_SHOWN_MAX).filter(|more| *more > 0) {
+            text.push_str(&format!("        and {more} more (--json lists them)\n"));
+        }
     }
-    if let Some(max) = pbx.channels_max {
-        text.push_str(&format!("  at most {max} channels (maxcalls in asterisk.conf)\n"));
+    for queue in pbx.queues.iter().flatten() {
+        text.push_str(&format!("  queue {}\n", queue.name));
+        for member in &queue.members {
+            let paused = if member.paused { ", paused" } else { "" };
+            text.push_str(&format!(
+                "        {} at {}: {}{paused}\n",
+                member.name, member.interface, member.state
+            ));
+        }
     }
     text
 }

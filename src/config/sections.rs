@@ -1,7 +1,7 @@
 //! The sections of the configuration file, setting by setting.
 
 use super::reader::{Placed, Section, Wrong, boolean, number, text, whole};
-use super::{Config, PbxConfig, PbxKind, StoreConfig};
+use super::{AmiConfig, Config, PbxConfig, PbxKind, StoreConfig};
 use crate::numbers::is_region;
 use crate::pbx::esl::EslConfig;
 use paceline_core::dial::AgentTemplate;
@@ -264,22 +264,38 @@ fn kind(written: &str) -> Result<Kind, Wrong> {
 
 fn read_ari(section: &mut Section<'_>, outside: &Outside<'_>) -> Option<PbxKind> {
     let url = section.need("url", "\"http://127.0.0.1:8088\"", text(ari_url));
-    let username = section.need(
-        "username",
-        "\"paceline\"",
-        text(|t| {
-            let fine = !t.is_empty() && t.bytes().all(|b| b.is_ascii_graphic() && b != b':');
-            fine.then(|| t.to_owned())
-                .ok_or_else(|| Wrong::expected("a user of ari.conf: visible ASCII, no spaces, no `:`"))
-        }),
-    );
+    let username = section.need("username", "\"paceline\"", text(username));
     let password = need_password(section, outside, "\"ari.password\"");
     let app = section.get("app", text(name));
+    let ami = read_ami(section, outside);
     Some(PbxKind::Ari {
         url: url?.value,
         username: username?.value,
         password: password?,
         app: app.map_or_else(|| "paceline".to_owned(), |a| a.value),
+        ami,
+    })
+}
+
+fn username(written: &str) -> Result<String, Wrong> {
+    let fine = !written.is_empty() && written.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+    fine.then(|| written.to_owned())
+        .ok_or_else(|| Wrong::expected("a user of the switch: visible ASCII, no spaces, no `:`"))
+}
+
+fn read_ami(section: &mut Section<'_>, outside: &Outside<'_>) -> Option<AmiConfig> {
+    if !section.has("ami") {
+        return None;
+    }
+    let mut section = section.table("ami");
+    let address = section.need("address", "\"127.0.0.1:5038\"", text(address("127.0.0.1:5038")));
+    let username = section.need("username", "\"paceline\"", text(username));
+    let password = need_password(&mut section, outside, "\"ami.password\"");
+    section.finish(&[NO_PASSWORD]);
+    Some(AmiConfig {
+        address: address?.value,
+        username: username?.value,
+        password: password?,
     })
 }
 
@@ -291,7 +307,7 @@ fn need_password(section: &mut Section<'_>, outside: &Outside<'_>, example: &str
 }
 
 fn read_esl(section: &mut Section<'_>, outside: &Outside<'_>) -> Option<PbxKind> {
-    let address = section.need("address", "\"127.0.0.1:8021\"", text(esl_address));
+    let address = section.need("address", "\"127.0.0.1:8021\"", text(address("127.0.0.1:8021")));
     let password = need_password(section, outside, "\"esl.password\"");
     let app = section.get("app", text(name));
     Some(PbxKind::Esl {
@@ -301,14 +317,17 @@ fn read_esl(section: &mut Section<'_>, outside: &Outside<'_>) -> Option<PbxKind>
     })
 }
 
-fn esl_address(written: &str) -> Result<String, Wrong> {
-    let fine = written.rsplit_once(':').is_some_and(|(host, port)| {
-        port.parse::<u16>().is_ok_and(|port| port != 0)
-            && Url::parse(&format!("tcp://{written}"))
-                .is_ok_and(|url| url.host_str() == Some(host) && url.path().is_empty())
-    });
-    fine.then(|| written.to_owned())
-        .ok_or_else(|| Wrong::expected("a host and a port, such as \"127.0.0.1:8021\""))
+/// Reads a host and a port.
+fn address(example: &str) -> impl Fn(&str) -> Result<String, Wrong> {
+    move |written| {
+        let fine = written.rsplit_once(':').is_some_and(|(host, port)| {
+            port.parse::<u16>().is_ok_and(|port| port != 0)
+                && Url::parse(&format!("tcp://{written}"))
+                    .is_ok_and(|url| url.host_str() == Some(host) && url.path().is_empty())
+        });
+        fine.then(|| written.to_owned())
+            .ok_or_else(|| Wrong::expected(format!("a host and a port, such as \"{example}\"")))
+    }
 }
 
 fn ari_url(written: &str) -> Result<String, Wrong> {

@@ -1,8 +1,9 @@
 //! What an Asterisk says of itself over ARI. In: how it is reached, and which trunks and agents matter. Out: [`Facts`],
 //! without a judgement. Only reads, but for one deletion of a channel that cannot exist, which tells whether this user may.
 
-use super::{Endpoint, Wanted};
-use crate::config::PbxKind;
+use super::ami::{self, AmiError};
+use super::{Endpoint, Queue, Wanted};
+use crate::config::{AmiConfig, PbxKind};
 use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::{Client, Method, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -28,6 +29,7 @@ pub(super) struct Ari {
     pub(super) username: String,
     pub(super) password: SecretString,
     pub(super) app: String,
+    ami: Option<AmiConfig>,
     client: Client,
 }
 
@@ -66,6 +68,8 @@ pub(super) struct Facts {
     pub(super) recordings: bool,
     /// How many of [`SESSIONS_WANTED`] connections were served at once.
     pub(super) sessions: usize,
+    /// None where nobody asked for them.
+    pub(super) queues: Option<Result<Vec<Queue>, AmiError>>,
 }
 
 #[derive(Deserialize)]
@@ -126,6 +130,7 @@ impl Ari {
             username,
             password,
             app,
+            ami,
         } = kind
         else {
             return None;
@@ -137,6 +142,7 @@ impl Ari {
             username: username.clone(),
             password: password.clone(),
             app: app.clone(),
+            ami: ami.clone(),
             client: Client::builder().timeout(TIMEOUT).build().ok()?,
         })
     }
@@ -182,6 +188,7 @@ impl Ari {
             modules: None,
             recordings: false,
             sessions: 0,
+            queues: None,
         };
         let Ok(reply) = self.ask(Method::GET, "/asterisk/info", None).await else {
             return facts;
@@ -216,6 +223,9 @@ impl Ari {
         facts.recordings = recordings.is_ok_and(|reply| reply.status == StatusCode::OK);
         facts.endpoints = self.endpoints(wanted).await;
         facts.sessions = self.sessions().await;
+        if let Some(ami) = &self.ami {
+            facts.queues = Some(ami::queues(ami).await);
+        }
         facts
     }
 

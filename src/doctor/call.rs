@@ -1,18 +1,16 @@
-//! One test call over one trunk, and what was seen of it. In: a trunk and a number. Out: [`Call`]. The call has a Stasis
-//! application of its own, so that a running Paceline is not disturbed, and a time limit on the switch.
+//! One test call over one trunk, and what was seen of it. In: a trunk and a number. Out: [`Call`]. The call is nobody else's,
+//! so that a running Paceline is not disturbed, and has a time limit on the switch. What it means is said here for all
+//! switches; how it is placed is [`ari`]'s and [`esl`]'s.
 
-use super::ari::{Ari, Reply};
-use crate::store::TrunkRow;
-use futures_util::StreamExt as _;
+mod ari;
+mod esl;
+
+pub(super) use ari::place as over_ari;
+pub(super) use esl::place as over_esl;
+
 use paceline_core::number::E164;
-use reqwest::{Method, StatusCode};
-use secrecy::ExposeSecret as _;
 use serde::Serialize;
-use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use uuid::Uuid;
 
 /// How long the phone may ring.
 const RING_S: u64 = 30;
@@ -55,164 +53,55 @@ impl Call {
     }
 }
 
-/// Places it, waits for its end, and tells.
-pub(super) async fn place(ari: &Ari, trunk: &TrunkRow, plan: &CallPlan) -> Call {
-    let mut call = Call::default();
-    let started = Instant::now();
-    let app = format!("paceline-doctor-{}", Uuid::new_v4().simple());
-    let mut socket = match connect(ari, &app).await {
-        Ok(socket) => socket,
-        Err(()) => return call.ends("the event stream cannot be opened: see what is said of ARI above"),
-    };
-    let id = Uuid::new_v4();
-    let caller_id = plan.caller_id.as_deref().or(trunk.caller_id.as_deref());
-    let body = json!({
-        "endpoint": trunk.dial.render(&plan.number).0, "app": app, "timeout": RING_S, "callerId": caller_id,
-        "variables": {"TIMEOUT(absolute)": LIMIT_S.to_string()},
-    });
-    let placed = ari
-        .ask(Method::POST, &format!("/channels/{id}"), Some(body))
-        .await;
-    match placed {
-        Ok(Reply { status, .. }) if status == StatusCode::OK => call.saw(started, "placed"),
-        Ok(Reply { status, .. }) => {
-            call.saw(
-                started,
-                format!("refused by Asterisk with HTTP {}", status.as_u16()),
-            );
-            return call.ends(
-                "Asterisk cannot place it: the endpoint does not exist, has no contact, or is offline; `pjsip show endpoints` tells",
-            );
-        }
-        Err(_) => return call.ends("Asterisk did not answer the request for the call"),
-    }
-    let deadline = started + Duration::from_secs(RING_S + 10);
-    let (mut answered, mut rang) = (None, false);
-    loop {
-        let until = answered.map_or(deadline, |at: Instant| at + LISTEN);
-        let Ok(message) = tokio::time::timeout_at(until.into(), socket.next()).await else {
-            break;
-        };
-        let Some(Ok(Message::Text(text))) = message else {
-            if matches!(message, None | Some(Err(_))) {
-                return call.ends("the event stream broke in the middle of the call");
-            }
-            continue;
-        };
-        let event: Value = serde_json::from_str(&text).unwrap_or_default();
-        let of_ours = event.pointer("/channel/id").or_else(|| event.pointer("/peer/id"));
-        if of_ours.and_then(Value::as_str) != Some(id.to_string().as_str()) {
-            continue;
-        }
-        match event.get("type").and_then(Value::as_str) {
-            Some("ChannelStateChange")
-                if event.pointer("/channel/state") == Some(&json!("Ringing")) && !rang =>
-            {
-                rang = true;
-                call.saw(started, "rings");
-            }
-            Some("StasisStart") => {
-                call.saw(started, "answered");
-                answered = Some(Instant::now());
-            }
-            Some("ChannelDestroyed") => {
-                let cause = event.get("cause").and_then(Value::as_i64).unwrap_or(0);
-                let sip = event.get("tech_cause").and_then(Value::as_i64);
-                let words = event.get("cause_txt").and_then(Value::as_str).unwrap_or_default();
-                let sip_words = sip.map(|sip| format!(", SIP {sip}")).unwrap_or_default();
-                call.saw(started, format!("ended: {words} (cause {cause}{sip_words})"));
-                return match answered {
-                    Some(_) => call
-                        .ends("it was answered and hung up before audio could be counted: the trunk works"),
-                    None => call.ends(meaning(cause, sip)),
-                };
-            }
-            _ => {}
-        }
-    }
-    if answered.is_some() {
-        listen(ari, id, started, &mut call).await;
-    } else {
-        call.verdict = "nobody answered within half a minute".to_owned();
-    }
-    // The time limit on the switch ends it where this does not get through.
-    drop(ari.ask(Method::DELETE, &format!("/channels/{id}"), None).await);
-    drop(socket.close(None).await);
-    call
+/// What to do about a trunk, in a switch's own words.
+struct Cures {
+    credentials: &'static str,
+    codecs: &'static str,
+    reach: &'static str,
+    media: &'static str,
 }
 
-async fn listen(ari: &Ari, id: Uuid, started: Instant, call: &mut Call) {
-    let statistics = ari
-        .ask(Method::GET, &format!("/channels/{id}/rtp_statistics"), None)
-        .await;
-    let statistics: Option<Value> = statistics
-        .ok()
-        .filter(|reply| reply.status == StatusCode::OK)
-        .and_then(|reply| serde_json::from_slice(&reply.body).ok());
-    let Some(statistics) = statistics else {
+/// What an answered call's packets of audio say; `None`: they cannot be counted.
+fn heard(mut call: Call, started: Instant, received: Option<u64>, cures: &Cures) -> Call {
+    let Some(received) = received else {
         call.saw(
             started,
             "its media cannot be counted, as it goes through the dialplan",
         );
         call.worked = true;
-        call.verdict =
-            "it was answered: the trunk works; whether it can be heard is for a person to say".to_owned();
-        return;
+        return call.ends("it was answered: the trunk works; whether it can be heard is for a person to say");
     };
-    let received = statistics.get("rxcount").and_then(Value::as_u64).unwrap_or(0);
     call.saw(started, format!("{received} packets of audio received"));
     call.worked = received > 0;
-    call.verdict = if call.worked {
-        "it was answered and can be heard: the trunk works".to_owned()
+    if call.worked {
+        call.ends("it was answered and can be heard: the trunk works")
     } else {
-        "it was answered and no audio came: open the RTP ports of rtp.conf to the carrier, and behind NAT set \
-         external_media_address on the transport"
-            .to_owned()
-    };
-}
-
-/// What an unanswered call's end says of the trunk.
-fn meaning(cause: i64, sip: Option<i64>) -> &'static str {
-    match (sip, cause) {
-        (Some(401 | 407), _) | (Some(403), _) => {
-            "the carrier does not let us in: correct the credentials of the trunk's auth section, or have our address allowed"
-        }
-        (Some(488 | 606), _) | (_, 58 | 65) => {
-            "the carrier takes none of the codecs that are offered: `allow` one of its codecs on the trunk's endpoint"
-        }
-        (Some(404 | 484 | 485 | 604), _) | (_, 1 | 3 | 28) => {
-            "the carrier does not know the number in this form: see whether it wants {digits} in place of {number}, or a prefix"
-        }
-        (Some(486 | 600), _) | (_, 17) => "the line was busy: the trunk works as far as that",
-        (Some(480 | 483), _) | (_, 19) => "it rang and nobody answered: the trunk works as far as that",
-        (Some(408), _) | (_, 18 | 20) => {
-            "the carrier does not answer: correct the contact of the trunk's aor, or reach the carrier"
-        }
-        (Some(603), _) | (_, 21) => {
-            "the call was refused: by the callee, or by the carrier for its caller id"
-        }
-        (Some(500..=599), _) | (_, 27 | 34 | 38 | 41 | 42) => {
-            "the carrier has no way to that number now: try another number, then ask the carrier"
-        }
-        _ => "it was not answered; the cause says why",
+        call.ends(format!("it was answered and no audio came: {}", cures.media))
     }
 }
 
-type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
-
-async fn connect(ari: &Ari, app: &str) -> Result<Socket, ()> {
-    use base64::Engine as _;
-    let url = ari.url.replacen("http", "ws", 1);
-    let url = format!("{url}/ari/events?app={app}");
-    let mut request = url.into_client_request().map_err(drop)?;
-    let credentials = format!("{}:{}", ari.username, ari.password.expose_secret());
-    let credentials = base64::engine::general_purpose::STANDARD.encode(credentials);
-    let header = format!("Basic {credentials}").parse().map_err(drop)?;
-    request.headers_mut().insert("authorization", header);
-    let connected = tokio::time::timeout(Duration::from_secs(5), tokio_tungstenite::connect_async(request));
-    connected
-        .await
-        .map_err(drop)?
-        .map(|(socket, _)| socket)
-        .map_err(drop)
+/// What an unanswered call's end says of the trunk.
+fn meaning(cause: u64, sip: Option<u64>, cures: &Cures) -> String {
+    match (sip, cause) {
+        (Some(401 | 403 | 407), _) => format!("the carrier does not let us in: {}", cures.credentials),
+        (Some(488 | 606), _) | (_, 58 | 65 | 88) => {
+            format!("the carrier takes none of the codecs that are offered: {}", cures.codecs)
+        }
+        (Some(404 | 484 | 485 | 604), _) | (_, 1 | 3 | 28) => {
+            "the carrier does not know the number in this form: see whether it wants {digits} in place of {number}, or a prefix"
+                .to_owned()
+        }
+        (Some(486 | 600), _) | (_, 17) => "the line was busy: the trunk works as far as that".to_owned(),
+        (Some(480 | 483), _) | (_, 19) => {
+            "it rang and nobody answered: the trunk works as far as that".to_owned()
+        }
+        (Some(408), _) | (_, 18 | 20 | 102) => format!("the carrier does not answer: {}", cures.reach),
+        (Some(603), _) | (_, 21) => {
+            "the call was refused: by the callee, or by the carrier for its caller id".to_owned()
+        }
+        (Some(500..=599), _) | (_, 27 | 34 | 38 | 41 | 42) => {
+            format!("the carrier has no way to that number now, or is not there: try another number, then {}", cures.reach)
+        }
+        _ => "it was not answered; the cause says why".to_owned(),
+    }
 }

@@ -34,6 +34,8 @@ mod session;
 mod survey;
 mod wire;
 
+pub(crate) use wire::{Connection, WireError};
+
 /// How to reach one FreeSWITCH.
 #[derive(Clone, Debug)]
 pub struct EslConfig {

@@ -184,6 +184,11 @@ impl FreeSwitch {
         self.process.pid()
     }
 
+    /// Everything it reads and writes; its configuration is in `conf`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Where recordings end up.
     pub fn recordings_dir(&self) -> PathBuf {
         self.folder.path().join("recordings")

@@ -17,7 +17,7 @@ const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// Why the switch could not be reached or asked.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum WireError {
+pub(crate) enum WireError {
     /// No TCP connection.
     #[error(
         "no connection to the switch's Event Socket; check that FreeSWITCH runs and has mod_event_socket loaded"
@@ -64,20 +64,20 @@ pub(super) enum WireError {
 }
 
 /// Where bytes come from, and where they become frames.
-pub(super) struct Reading {
+pub(crate) struct Reading {
     pub(super) socket: OwnedReadHalf,
-    pub(super) decoder: Decoder,
+    pub(crate) decoder: Decoder,
 }
 
 /// One connection past its password.
-pub(super) struct Connection {
-    pub(super) reading: Reading,
+pub(crate) struct Connection {
+    pub(crate) reading: Reading,
     pub(super) writing: OwnedWriteHalf,
 }
 
 impl Reading {
     /// Reads once. What was read is in the decoder.
-    pub(super) async fn fill(&mut self) -> Result<(), WireError> {
+    pub(crate) async fn fill(&mut self) -> Result<(), WireError> {
         let read = self
             .socket
             .read(self.decoder.space())
@@ -123,7 +123,7 @@ fn reply(frame: Frame<'_>) -> Result<Option<Vec<u8>>, WireError> {
 
 impl Connection {
     /// Connects and gives the password.
-    pub(super) async fn open(config: &EslConfig) -> Result<Self, WireError> {
+    pub(crate) async fn open(config: &EslConfig) -> Result<Self, WireError> {
         let connecting = TcpStream::connect(&config.address);
         let socket = match timeout(CONNECT_WAIT_MAX, connecting).await {
             Err(_) => return Err(WireError::Slow),
@@ -160,13 +160,13 @@ impl Connection {
     }
 
     /// Sends a command and waits for its reply, whatever it says.
-    pub(super) async fn ask(&mut self, command: &str) -> Result<Vec<u8>, WireError> {
+    pub(crate) async fn ask(&mut self, command: &str) -> Result<Vec<u8>, WireError> {
         self.send(command).await?;
         self.reply().await
     }
 
     /// Sends a command that must succeed.
-    pub(super) async fn demand(&mut self, asked: &'static str, command: &str) -> Result<Vec<u8>, WireError> {
+    pub(crate) async fn demand(&mut self, asked: &'static str, command: &str) -> Result<Vec<u8>, WireError> {
         let reply = self.ask(command).await?;
         if reply.starts_with(b"-") {
             return Err(WireError::Refused { asked });

@@ -1,0 +1,137 @@
+//! A test call over an Asterisk, in a Stasis application of its own.
+
+use super::{Call, CallPlan, Cures, LIMIT_S, LISTEN, RING_S, heard, meaning};
+use crate::doctor::ari::{Ari, Reply};
+use crate::store::TrunkRow;
+use futures_util::StreamExt as _;
+use reqwest::{Method, StatusCode};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use uuid::Uuid;
+
+const CURES: Cures = Cures {
+    credentials: "correct the credentials of the trunk's auth section, or have our address allowed",
+    codecs: "`allow` one of its codecs on the trunk's endpoint",
+    reach: "correct the contact of the trunk's aor, or reach the carrier",
+    media: "open the RTP ports of rtp.conf to the carrier, and behind NAT set external_media_address on the transport",
+};
+
+/// Places it, waits for its end, and tells.
+pub(in crate::doctor) async fn place(ari: &Ari, trunk: &TrunkRow, plan: &CallPlan) -> Call {
+    let mut call = Call::default();
+    let started = Instant::now();
+    let app = format!("paceline-doctor-{}", Uuid::new_v4().simple());
+    let mut socket = match connect(ari, &app).await {
+        Ok(socket) => socket,
+        Err(()) => return call.ends("the event stream cannot be opened: see what is said of ARI above"),
+    };
+    let id = Uuid::new_v4();
+    let caller_id = plan.caller_id.as_deref().or(trunk.caller_id.as_deref());
+    let body = json!({
+        "endpoint": trunk.dial.render(&plan.number).0, "app": app, "timeout": RING_S, "callerId": caller_id,
+        "variables": {"TIMEOUT(absolute)": LIMIT_S.to_string()},
+    });
+    let placed = ari
+        .ask(Method::POST, &format!("/channels/{id}"), Some(body))
+        .await;
+    match placed {
+        Ok(Reply { status, .. }) if status == StatusCode::OK => call.saw(started, "placed"),
+        Ok(Reply { status, .. }) => {
+            call.saw(
+                started,
+                format!("refused by Asterisk with HTTP {}", status.as_u16()),
+            );
+            return call.ends(
+                "Asterisk cannot place it: the endpoint does not exist, has no contact, or is offline; `pjsip show endpoints` tells",
+            );
+        }
+        Err(_) => return call.ends("Asterisk did not answer the request for the call"),
+    }
+    let deadline = started + Duration::from_secs(RING_S + 10);
+    let (mut answered, mut rang) = (None, false);
+    loop {
+        let until = answered.map_or(deadline, |at: Instant| at + LISTEN);
+        let Ok(message) = tokio::time::timeout_at(until.into(), socket.next()).await else {
+            break;
+        };
+        let Some(Ok(Message::Text(text))) = message else {
+            if matches!(message, None | Some(Err(_))) {
+                return call.ends("the event stream broke in the middle of the call");
+            }
+            continue;
+        };
+        let event: Value = serde_json::from_str(&text).unwrap_or_default();
+        let of_ours = event.pointer("/channel/id").or_else(|| event.pointer("/peer/id"));
+        if of_ours.and_then(Value::as_str) != Some(id.to_string().as_str()) {
+            continue;
+        }
+        match event.get("type").and_then(Value::as_str) {
+            Some("ChannelStateChange")
+                if event.pointer("/channel/state") == Some(&json!("Ringing")) && !rang =>
+            {
+                rang = true;
+                call.saw(started, "rings");
+            }
+            Some("StasisStart") => {
+                call.saw(started, "answered");
+                answered = Some(Instant::now());
+            }
+            Some("ChannelDestroyed") => {
+                let cause = event.get("cause").and_then(Value::as_u64).unwrap_or(0);
+                let sip = event.get("tech_cause").and_then(Value::as_u64);
+                let words = event.get("cause_txt").and_then(Value::as_str).unwrap_or_default();
+                let sip_words = sip.map(|sip| format!(", SIP {sip}")).unwrap_or_default();
+                call.saw(started, format!("ended: {words} (cause {cause}{sip_words})"));
+                return match answered {
+                    Some(_) => call
+                        .ends("it was answered and hung up before audio could be counted: the trunk works"),
+                    None => call.ends(meaning(cause, sip, &CURES)),
+                };
+            }
+            _ => {}
+        }
+    }
+    let call = if answered.is_some() {
+        let received = packets(ari, id).await;
+        heard(call, started, received, &CURES)
+    } else {
+        call.ends("nobody answered within half a minute")
+    };
+    // The time limit on the switch ends it where this does not get through.
+    drop(ari.ask(Method::DELETE, &format!("/channels/{id}"), None).await);
+    drop(socket.close(None).await);
+    call
+}
+
+/// Packets of audio received; `None` where they cannot be counted.
+async fn packets(ari: &Ari, id: Uuid) -> Option<u64> {
+    let path = format!("/channels/{id}/rtp_statistics");
+    let reply = ari.ask(Method::GET, &path, None).await.ok()?;
+    if reply.status != StatusCode::OK {
+        return None;
+    }
+    let statistics: Value = serde_json::from_slice(&reply.body).ok()?;
+    Some(statistics.get("rxcount").and_then(Value::as_u64).unwrap_or(0))
+}
+
+type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+async fn connect(ari: &Ari, app: &str) -> Result<Socket, ()> {
+    use base64::Engine as _;
+    let url = ari.url.replacen("http", "ws", 1);
+    let url = format!("{url}/ari/events?app={app}");
+    let mut request = url.into_client_request().map_err(drop)?;
+    let credentials = format!("{}:{}", ari.username, ari.password.expose_secret());
+    let credentials = base64::engine::general_purpose::STANDARD.encode(credentials);
+    let header = format!("Basic {credentials}").parse().map_err(drop)?;
+    request.headers_mut().insert("authorization", header);
+    let connected = tokio::time::timeout(Duration::from_secs(5), tokio_tungstenite::connect_async(request));
+    connected
+        .await
+        .map_err(drop)?
+        .map(|(socket, _)| socket)
+        .map_err(drop)
+}

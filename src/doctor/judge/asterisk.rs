@@ -1,0 +1,300 @@
+//! What an Asterisk's facts mean for calls, and what to write where they are wrong. Pure. Measured on 22.10 and 16.28.
+
+use super::{clock, fault, fine, warning};
+use crate::doctor::ami::AmiError;
+use crate::doctor::ari::{Ari, Facts, Reach, SESSIONS_WANTED, endpoint_of};
+use crate::doctor::{Endpoint, Finding, Grade, Records, Wanted};
+
+/// The oldest that is tested against.
+const MAJOR_MIN: u32 = 16;
+/// The oldest that still gets fixes.
+const MAJOR_CURRENT: u32 = 22;
+/// What no call works without, and what it is for.
+const MODULES: [(&str, &str); 12] = [
+    ("res_stasis.so", "ARI applications"),
+    ("res_ari_events.so", "the event stream"),
+    ("res_ari_channels.so", "calls"),
+    ("res_ari_bridges.so", "talking"),
+    ("res_ari_endpoints.so", "endpoints"),
+    ("res_ari_applications.so", "taking up calls after a lost link"),
+    ("res_ari_recordings.so", "recordings"),
+    ("res_stasis_answer.so", "answering"),
+    ("res_stasis_playback.so", "announcements"),
+    ("res_stasis_recording.so", "recordings"),
+    ("bridge_simple.so", "talking"),
+    ("chan_bridge_media.so", "announcements and music to a bridge"),
+];
+
+/// Judges; the worst first.
+pub(in crate::doctor) fn asterisk(
+    facts: &Facts,
+    ari: &Ari,
+    wanted: &[Wanted],
+    records: &Records,
+) -> Vec<Finding> {
+    let mut findings = vec![reach(&facts.reach, ari)];
+    if facts.reach == Reach::Open {
+        findings.push(user(facts, ari));
+        findings.push(version(facts.version.as_deref().unwrap_or_default()));
+        findings.extend(clock(facts.clock_ahead_s));
+        findings.push(application(facts, ari));
+        findings.push(modules(facts));
+        findings.push(sessions(facts.sessions));
+        findings.push(recordings(facts.recordings, records.any));
+        if let Some(max) = facts.channels_max {
+            findings.push(super::room(
+                max,
+                0,
+                wanted,
+                "in asterisk.conf raise `maxcalls`, then restart Asterisk",
+            ));
+        }
+        findings.extend(wanted.iter().map(|wanted| endpoint(wanted, facts)));
+        findings.extend(codecs(wanted, facts));
+        findings.extend(super::no_trunk(wanted, "PJSIP/{number}@carrier"));
+        findings.extend(queues(facts));
+    }
+    super::worst_first(findings)
+}
+
+fn reach(reach: &Reach, ari: &Ari) -> Finding {
+    let url = &ari.url;
+    let user = &ari.username;
+    match reach {
+        Reach::Open => fine("ARI", format!("answers at {url}")),
+        Reach::NoServer => fault("ARI", format!("nothing answers at {url}")).cure(
+            "let Asterisk run, and in http.conf write under [general] `enabled = yes`, `bindaddr` and `bindport` as the `url` \
+             of paceline.toml has them; then `module reload http`",
+        ),
+        Reach::NoAri(_) => fault("ARI", format!("a web server answers at {url}, but it has no ARI")).cure(
+            "in ari.conf write under [general] `enabled = yes`, and have res_ari.so loaded; or correct `url` in paceline.toml",
+        ),
+        Reach::BadPassword => fault("ARI", format!("does not let user `{user}` in")).cure(format!(
+            "in ari.conf have a section [{user}] with `type = user` and the `password` that paceline.toml points to; then \
+             `module reload res_ari.so`"
+        )),
+        Reach::Odd(status) => fault("ARI", format!("answers at {url} with HTTP {status}")).cure(
+            "wait until Asterisk is up; if it stays so, see whether the `url` of paceline.toml leads to Asterisk itself",
+        ),
+    }
+}
+
+fn user(facts: &Facts, ari: &Ari) -> Finding {
+    let user = &ari.username;
+    if facts.may_write {
+        fine("ARI user", format!("`{user}` may place calls"))
+    } else {
+        fault("ARI user", format!("`{user}` may only read"))
+            .cure(format!("in ari.conf write `read_only = no` under [{user}]"))
+    }
+}
+
+fn version(version: &str) -> Finding {
+    let digits: String = version
+        .chars()
+        .skip_while(|c| !c.is_ascii_digit())
+        .take_while(char::is_ascii_digit)
+        .collect();
+    let about = format!("Asterisk {version}");
+    match digits.parse::<u32>() {
+        Ok(major) if major < MAJOR_MIN => fault(
+            about,
+            format!("is older than {MAJOR_MIN}, which is the least that works"),
+        )
+        .cure(format!("upgrade to {MAJOR_CURRENT}")),
+        Ok(major) if major < MAJOR_CURRENT => {
+            let old = if major <= 18 {
+                "works, gets no security fixes any more, and does not take requests over the event stream, so that calls cost \
+                 it more"
+            } else {
+                "works, and gets no fixes any more"
+            };
+            warning(about, old).cure(format!("plan to upgrade to {MAJOR_CURRENT}"))
+        }
+        Ok(_) => fine(about, "is current"),
+        Err(_) => warning(about, "does not tell a version that is understood"),
+    }
+}
+
+fn application(facts: &Facts, ari: &Ari) -> Finding {
+    let app = &ari.app;
+    match (facts.app_taken, facts.paceline_runs) {
+        (false, _) => fine("application", format!("`{app}` is free")),
+        (true, true) => fine(
+            "application",
+            format!("`{app}` is in use by the Paceline that runs here"),
+        ),
+        (true, false) => fault(
+            "application",
+            format!("`{app}` is in use by another program, such as another dialer"),
+        )
+        .cure("stop that program, or give Paceline an application of its own with `app` in paceline.toml"),
+    }
+}
+
+fn modules(facts: &Facts) -> Finding {
+    let Some(running) = &facts.modules else {
+        return warning("modules", "Asterisk does not tell which are loaded");
+    };
+    let missing: Vec<_> = MODULES
+        .iter()
+        .filter(|(module, _)| !running.contains(*module))
+        .collect();
+    if missing.is_empty() {
+        return fine("modules", "all that calls need are loaded");
+    }
+    let list =
+        |text: fn(&(&str, &str)) -> String| missing.iter().map(|m| text(m)).collect::<Vec<_>>().join(", ");
+    let found = format!(
+        "not loaded: {}",
+        list(|(module, what)| format!("{module} ({what})"))
+    );
+    let loads = list(|(module, _)| format!("`load = {module}`"));
+    fault("modules", found).cure(format!("in modules.conf write {loads}, or `autoload = yes`"))
+}
+
+fn sessions(served: usize) -> Finding {
+    if served >= SESSIONS_WANTED {
+        return fine("HTTP sessions", format!("{served} at once are served"));
+    }
+    fault("HTTP sessions", format!("only {served} of {SESSIONS_WANTED} at once are served"))
+        .cure("in http.conf write under [general] `sessionlimit = 200`, or end what keeps connections open; then `module reload http`")
+}
+
+fn recordings(listed: bool, wanted: bool) -> Finding {
+    match (listed, wanted) {
+        (true, _) => fine("recordings", "the folder is there"),
+        (false, wanted) => Finding::new(
+            if wanted { Grade::Fault } else { Grade::Warning },
+            "recordings",
+            if wanted {
+                "cannot be listed, and a campaign records: there is no folder for them"
+            } else {
+                "cannot be listed, so none can be made: there is no folder for them"
+            },
+        )
+        .cure("make the folder `recording` below `astspooldir` (see asterisk.conf) and give it to the user that Asterisk runs as"),
+    }
+}
+
+fn endpoint(wanted: &Wanted, facts: &Facts) -> Finding {
+    let Some(name) = endpoint_of(&wanted.dial) else {
+        let context = wanted.dial.rsplit_once('@').map_or("", |(_, context)| context);
+        let context = context.split('/').next().unwrap_or(context);
+        let found =
+            format!("goes through the dialplan's context `{context}`, which cannot be looked into from here");
+        return fine(&wanted.about, found);
+    };
+    let Some(endpoint) = facts.endpoints.iter().find(|e| e.name == name) else {
+        return missing(wanted, &name, facts);
+    };
+    match (endpoint.state.as_str(), wanted.is_trunk) {
+        ("offline", true) => fault(&wanted.about, format!("`{name}` is offline: none of its contacts answers"))
+            .cure("see `pjsip show contacts` and `pjsip show registrations`; correct the contact of its aor, or reach the carrier"),
+        ("offline", false) => warning(&wanted.about, format!("`{name}` is offline"))
+            .cure("switch the phone on, or correct its registration; until then this agent cannot log in"),
+        (state, _) => fine(&wanted.about, describe(endpoint, state)),
+    }
+}
+
+fn describe(endpoint: &Endpoint, state: &str) -> String {
+    let mut text = format!("`{}` is {state}", endpoint.name);
+    if !endpoint.codecs.is_empty() {
+        text.push_str(&format!(", codecs {}", endpoint.codecs.join(" ")));
+    }
+    text
+}
+
+fn missing(wanted: &Wanted, name: &str, facts: &Facts) -> Finding {
+    let section = name.split_once('/').map_or(name, |(_, section)| section);
+    let cure = format!("in pjsip.conf have a section [{section}] with `type = endpoint`");
+    fault(&wanted.about, format!("there is no endpoint `{name}`")).cure(super::or_nearest(
+        cure,
+        wanted,
+        name,
+        &facts.endpoints,
+    ))
+}
+
+/// What trunk and agent do not share must be translated for each call.
+fn codecs(wanted: &[Wanted], facts: &Facts) -> Vec<Finding> {
+    let offered = |wanted: &Wanted| {
+        let name = endpoint_of(&wanted.dial)?;
+        let endpoint = facts.endpoints.iter().find(|e| e.name == name)?;
+        Some(endpoint.codecs.as_slice())
+    };
+    super::apart(wanted, offered, |codec| can_translate(codec, facts))
+        .into_iter()
+        .map(|apart| match &apart.lacks {
+            Some(codec) => fault(
+                &apart.about,
+                format!(
+                    "{}; and {codec} cannot be translated, so nobody would be heard",
+                    apart.found
+                ),
+            )
+            .cure(format!(
+                "in pjsip.conf `allow` the same codec on both, or load codec_{codec}.so"
+            )),
+            None => warning(&apart.about, format!("{}; every call is translated", apart.found))
+                .cure("in pjsip.conf `allow` the same codec on both"),
+        })
+        .collect()
+}
+
+fn can_translate(codec: &str, facts: &Facts) -> bool {
+    let module = match codec {
+        "slin" => return true,
+        "g729" => "codec_g729",
+        codec => &format!("codec_{codec}"),
+    };
+    let running = facts.modules.as_ref();
+    running.is_none_or(|running| running.iter().any(|name| name.starts_with(module)))
+}
+
+fn queues(facts: &Facts) -> Vec<Finding> {
+    let queues = match &facts.queues {
+        None => return Vec::new(),
+        Some(Err(err)) => return vec![ami(err)],
+        Some(Ok(queues)) => queues,
+    };
+    super::queues(
+        queues,
+        "in queues.conf give it a `member`, or have agents log in to it",
+        |member| {
+            let name = endpoint_of(&member.interface);
+            let missing = name.filter(|name| !facts.endpoints.iter().any(|e| e.name == *name));
+            match missing {
+                Some(name) => Some((
+                    format!("`{name}`, which is no endpoint"),
+                    format!(
+                        "in pjsip.conf have that endpoint, or take `{}` out of the queue",
+                        member.interface
+                    ),
+                )),
+                None if member.invalid => Some((
+                    format!("`{}`, whose state Asterisk cannot tell", member.interface),
+                    "correct the member's interface, or the hint or device after it (see `queue show`)"
+                        .to_owned(),
+                )),
+                None => None,
+            }
+        },
+    )
+}
+
+fn ami(err: &AmiError) -> Finding {
+    let cure = match err {
+        AmiError::NoServer => {
+            "in manager.conf write under [general] `enabled = yes`, `bindaddr` and `port` as [pbx.ami] of paceline.toml has \
+             them; then `module reload manager`"
+        }
+        AmiError::BadPassword => {
+            "in manager.conf have a section for this user with the `secret` that paceline.toml points to, `read = agent` and a \
+             `permit` for this machine; then `module reload manager`"
+        }
+        AmiError::Odd => "see whether the `address` of [pbx.ami] is that of Asterisk's manager interface",
+        AmiError::NoQueues => "have app_queue.so loaded, or leave [pbx.ami] out of paceline.toml",
+    };
+    warning("queues", format!("cannot be listed: {err}")).cure(cure)
+}

@@ -1,0 +1,439 @@
+//! What a FreeSWITCH's facts mean for calls, and what to write where they are wrong. Pure. Measured on 1.11.3-dev; what its
+//! Event Socket should be like is read from `freeswitch-conf/existing`.
+
+use super::{clock, fault, fine, warning};
+use crate::doctor::esl::{Facts, Folder, Reach, Room, SocketSettings, Target, parameters, target_of};
+use crate::doctor::{Finding, Grade, Records, Wanted};
+use std::net::IpAddr;
+
+/// The smallest configuration that Paceline asks for.
+const EXISTING: &str = include_str!("../../../freeswitch-conf/existing/event_socket.conf.xml");
+/// The oldest that still gets fixes.
+const CURRENT: (u32, u32) = (1, 10);
+/// Older than this, nobody has seen it work.
+const OLDEST: (u32, u32) = (1, 6);
+/// Fewer new channels a second than this are felt.
+const PER_SECOND_MIN: u64 = 10;
+
+/// Judges; the worst first.
+pub(in crate::doctor) fn freeswitch(
+    facts: &Facts,
+    address: &str,
+    wanted: &[Wanted],
+    records: &Records,
+) -> Vec<Finding> {
+    let mut findings = vec![reach(facts.reach, address)];
+    if facts.reach == Reach::Open {
+        findings.push(version(facts.version.as_deref().unwrap_or_default()));
+        findings.extend(clock(facts.clock_ahead_s));
+        findings.push(event_socket(facts.socket.as_ref()));
+        findings.push(modules(facts, wanted, records));
+        findings.push(paused(facts.paused));
+        if let Some(room) = facts.room {
+            let cure =
+                "in switch.conf.xml raise `max-sessions`; until the restart `fsctl max_sessions N` does";
+            findings.push(super::room(room.channels_max, room.channels, wanted, cure));
+            findings.push(per_second(room));
+        }
+        findings.push(recordings(&facts.recordings, records.any));
+        findings.extend(wanted.iter().map(|wanted| endpoint(wanted, facts)));
+        findings.extend(codecs(wanted, facts));
+        findings.extend(super::no_trunk(wanted, "sofia/gateway/carrier/{number}"));
+        findings.extend(queues(facts));
+    }
+    super::worst_first(findings)
+}
+
+fn reach(reach: Reach, address: &str) -> Finding {
+    let about = "Event Socket";
+    match reach {
+        Reach::Open => fine(about, format!("answers at {address}")),
+        Reach::NoServer => fault(about, format!("nothing answers at {address}")).cure(
+            "let FreeSWITCH run with mod_event_socket loaded, and in event_socket.conf.xml write `listen-ip` and `listen-port` \
+             as the `address` of paceline.toml has them; then `reload mod_event_socket`",
+        ),
+        Reach::Rejected => fault(about, format!("the access list at {address} does not let this machine in")).cure(
+            "in event_socket.conf.xml name a list with this machine's address in `apply-inbound-acl` (for the switch's own \
+             machine `loopback.auto`); then `reloadacl` and `reload mod_event_socket`",
+        ),
+        Reach::BadPassword => fault(about, format!("the password is refused at {address}")).cure(
+            "write the `password` of event_socket.conf.xml into the file or variable that paceline.toml points to",
+        ),
+        Reach::NotEventSocket => fault(about, format!("what answers at {address} is no Event Socket")).cure(
+            "write the `listen-port` of event_socket.conf.xml into `address` of paceline.toml (8021 unless set otherwise)",
+        ),
+        Reach::Mute => fault(about, format!("something at {address} takes connections, and then says nothing")).cure(
+            "see whether something but a FreeSWITCH listens there; if it is one, see its load, and `status` in fs_cli",
+        ),
+        Reach::NoCommands => fault("modules", "not loaded: mod_commands (everything)")
+            .cure("in modules.conf.xml write `<load module=\"mod_commands\"/>`, and `load mod_commands` in fs_cli"),
+    }
+}
+
+fn version(version: &str) -> Finding {
+    let about = format!(
+        "FreeSWITCH {}",
+        version.split(['+', '-']).next().unwrap_or(version)
+    );
+    let mut numbers = version
+        .split(|c: char| !c.is_ascii_digit())
+        .map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+        return warning(about, "does not tell a version that is understood");
+    };
+    let cure = "upgrade to the newest 1.10";
+    match (major, minor) {
+        old if old < OLDEST => {
+            fault(about, "is older than 1.6; nobody has seen Paceline work with it").cure(cure)
+        }
+        old if old < CURRENT => warning(about, "gets no fixes any more, and is tested by nobody").cure(cure),
+        _ => fine(about, "is current"),
+    }
+}
+
+/// Against the smallest configuration that is needed.
+fn event_socket(settings: Option<&SocketSettings>) -> Finding {
+    let about = "event_socket.conf";
+    let Some(settings) = settings else {
+        return warning(about, "cannot be read from here")
+            .cure("compare it with freeswitch-conf/existing yourself");
+    };
+    let mut wrong = Vec::new();
+    let mut cures = Vec::new();
+    if settings.password_known {
+        wrong.push("has the password that everybody knows".to_owned());
+        cures.push("choose another `password`, there and in paceline.toml".to_owned());
+    } else if !settings.password_ours {
+        wrong.push(
+            "has another password than the running switch, which refuses us after its next reload".to_owned(),
+        );
+        cures.push("write that `password` for paceline.toml, then `reload mod_event_socket`".to_owned());
+    }
+    for (name, value) in parameters(EXISTING) {
+        let set = settings.parameters.get(&name);
+        match (name.as_str(), set) {
+            ("password" | "listen-port" | "nat-map", _) | ("listen-ip", None) => {}
+            ("listen-ip", Some(ip)) => {
+                let address: Option<IpAddr> = ip.parse().ok();
+                if address.is_some_and(|ip| ip.is_unspecified()) {
+                    wrong.push("listens on every address of the machine, unencrypted".to_owned());
+                    cures.push(format!(
+                        "write `<param name=\"listen-ip\" value=\"{value}\"/>`, or the address of a private network"
+                    ));
+                }
+            }
+            (_, Some(_)) => {}
+            (_, None) => {
+                wrong.push(format!("has no `{name}`"));
+                cures.push(format!("write `<param name=\"{name}\" value=\"{value}\"/>`"));
+            }
+        }
+    }
+    if wrong.is_empty() {
+        fine(about, "has what freeswitch-conf/existing asks for")
+    } else {
+        warning(about, wrong.join("; ")).cure(cures.join("; "))
+    }
+}
+
+fn modules(facts: &Facts, wanted: &[Wanted], records: &Records) -> Finding {
+    let dials = |of: fn(&Target<'_>) -> bool| wanted.iter().any(|wanted| of(&target_of(&wanted.dial)));
+    let plays = |scheme: &str| {
+        records
+            .announcements
+            .iter()
+            .any(|played| played.starts_with(scheme))
+    };
+    let needed = [
+        ("mod_dptools", "holding whoever has answered", true),
+        (
+            "mod_sofia",
+            "SIP",
+            dials(|target| matches!(target, Target::Gateway(_) | Target::Profile(_) | Target::User(..))),
+        ),
+        (
+            "mod_loopback",
+            "dial strings that begin with loopback/",
+            dials(|target| matches!(target, Target::Context(_))),
+        ),
+        ("mod_sndfile", "recordings", records.any),
+        (
+            "mod_tone_stream",
+            "announcements of tones",
+            plays("tone_stream://"),
+        ),
+        (
+            "mod_local_stream",
+            "announcements from streams",
+            plays("local_stream://"),
+        ),
+    ];
+    let missing: Vec<_> = needed
+        .iter()
+        .filter(|(module, _, needed)| *needed && !facts.modules.contains(module))
+        .collect();
+    if missing.is_empty() {
+        return fine("modules", "all that calls need are loaded");
+    }
+    let list = |text: fn(&(&str, &str, bool)) -> String| {
+        missing.iter().map(|m| text(m)).collect::<Vec<_>>().join(", ")
+    };
+    fault(
+        "modules",
+        format!(
+            "not loaded: {}",
+            list(|(module, what, _)| format!("{module} ({what})"))
+        ),
+    )
+    .cure(format!(
+        "in modules.conf.xml write {}; until the restart {} in fs_cli does",
+        list(|(module, ..)| format!("`<load module=\"{module}\"/>`")),
+        list(|(module, ..)| format!("`load {module}`"))
+    ))
+}
+
+fn paused(paused: bool) -> Finding {
+    if paused {
+        fault("calls", "the switch is paused, and places none")
+            .cure("`fsctl resume` in fs_cli, once whoever paused it agrees")
+    } else {
+        fine("calls", "the switch is not paused")
+    }
+}
+
+fn per_second(room: Room) -> Finding {
+    // Measured: the last one is refused.
+    let made = room.per_second_max.saturating_sub(1);
+    let found = format!("{made} new ones a second are made");
+    let cure = "in switch.conf.xml raise `sessions-per-second`; until the restart `fsctl sps N` does";
+    if made == 0 {
+        fault("channels a second", found).cure(cure)
+    } else if made < PER_SECOND_MIN {
+        warning("channels a second", format!("{found}; more calls than that wait")).cure(cure)
+    } else {
+        fine("channels a second", found)
+    }
+}
+
+fn recordings(folder: &Folder, wanted: bool) -> Finding {
+    let grade = if wanted { Grade::Fault } else { Grade::Warning };
+    let (path, found, cure) = match folder {
+        Folder::Writable(path) => return fine("recordings", format!("`{path}` can be written")),
+        Folder::Unknown(path) => {
+            let found = format!("whether `{path}` can be written is not to be seen from here");
+            return warning("recordings", found)
+                .cure("see that the user that FreeSWITCH runs as may write there");
+        }
+        Folder::Closed(path) => (
+            path,
+            "cannot be written, so there are none",
+            "let it be a folder that the user that FreeSWITCH runs as may write",
+        ),
+        Folder::Odd(path) => (
+            path,
+            "is no plain path, so there are none",
+            "start FreeSWITCH with `-recordings` and a path without spaces and quotes",
+        ),
+    };
+    Finding::new(grade, "recordings", format!("`{path}` {found}")).cure(cure)
+}
+
+fn endpoint(wanted: &Wanted, facts: &Facts) -> Finding {
+    let target = target_of(&wanted.dial);
+    let name = match (&target, facts.endpoint_name(&wanted.dial)) {
+        (_, Some(name)) => name,
+        (Target::Context(context), None) if facts.contexts.contains(*context) => {
+            return fine(
+                &wanted.about,
+                format!("goes through the dialplan's context `{context}`"),
+            );
+        }
+        (Target::Context(context), None) => {
+            let found =
+                format!("goes through the context `{context}`, which is not in the switch's own dialplan");
+            return warning(&wanted.about, found).cure(format!(
+                "correct the dial string `{}`, unless a script or a server makes that context; a test call tells",
+                wanted.dial
+            ));
+        }
+        _ => {
+            return warning(
+                &wanted.about,
+                format!("`{}` cannot be looked into from here", wanted.dial),
+            );
+        }
+    };
+    let Some(endpoint) = facts.endpoints.iter().find(|e| e.name == name) else {
+        let cure = match target {
+            Target::Gateway(gateway) => format!(
+                "in sip_profiles have a `<gateway name=\"{gateway}\">`, and `sofia profile external rescan`"
+            ),
+            Target::Profile(profile) => format!("have a SIP profile `{profile}` running"),
+            _ => "have this user in the directory, and `reloadxml`".to_owned(),
+        };
+        return fault(&wanted.about, format!("there is no `{name}`")).cure(super::or_nearest(
+            cure,
+            wanted,
+            &name,
+            &facts.endpoints,
+        ));
+    };
+    let codecs = match endpoint.codecs.as_slice() {
+        [] => String::new(),
+        codecs => format!(", codecs {}", codecs.join(" ")),
+    };
+    match (endpoint.state.strip_prefix("offline"), target) {
+        (None, _) => fine(&wanted.about, format!("`{name}` is {}{codecs}", endpoint.state)),
+        (Some(why), Target::Gateway(gateway)) => {
+            let why = why.trim_start_matches([',', ' ']);
+            fault(&wanted.about, format!("`{name}` is down ({why}), so FreeSWITCH calls nobody over it")).cure(format!(
+                "see `sofia status gateway {gateway}`; correct its proxy, username and password, or reach the carrier"
+            ))
+        }
+        (Some(_), Target::Profile(profile)) => {
+            fault(&wanted.about, format!("the SIP profile `{profile}` does not run")).cure(format!(
+                "see its log for a port that is taken; `sofia profile {profile} start`"
+            ))
+        }
+        (Some(why), _) if why.contains("dial-string") => {
+            fault(&wanted.about, format!("`{name}` has no dial-string"))
+                .cure("in the directory give its domain the parameter `dial-string`, and `reloadxml`")
+        }
+        (Some(_), _) => warning(&wanted.about, format!("`{name}` is not registered"))
+            .cure("switch the phone on, or correct its registration; until then this agent cannot log in"),
+    }
+}
+
+/// What a profile offers and the switch has not loaded is not offered; what trunk and agent do not share is translated.
+fn codecs(wanted: &[Wanted], facts: &Facts) -> Vec<Finding> {
+    let offered = |wanted: &Wanted| {
+        let name = facts.endpoint_name(&wanted.dial)?;
+        let endpoint = facts.endpoints.iter().find(|e| e.name == name)?;
+        Some(endpoint.codecs.as_slice())
+    };
+    let mut findings = Vec::new();
+    for wanted in wanted {
+        let Some(codecs) = offered(wanted).filter(|codecs| !codecs.is_empty()) else {
+            continue;
+        };
+        if !codecs.iter().any(|codec| is_loaded(codec, &facts.codecs)) {
+            let found = format!(
+                "offers {}, none of which is loaded, so every call fails",
+                codecs.join(" ")
+            );
+            findings.push(fault(&wanted.about, found).cure(
+                "in `outbound-codec-prefs` of its SIP profile (or vars.xml) write codecs that there are, such as PCMU,PCMA; \
+                 or load the codec's module",
+            ));
+        }
+    }
+    if findings.is_empty() {
+        let apart = super::apart(wanted, offered, |codec| is_loaded(codec, &facts.codecs));
+        findings.extend(apart.into_iter().map(|apart| {
+            warning(apart.about, format!("{}; every call is translated", apart.found))
+                .cure("write a common codec into `outbound-codec-prefs` of both SIP profiles")
+        }));
+    }
+    findings
+}
+
+/// The switch names codecs in words of its own: `G.711 ulaw`, `G.722`, `OPUS (STANDARD)`.
+fn is_loaded(codec: &str, loaded: &[String]) -> bool {
+    let plain = |text: &str| -> String {
+        let chars = text.chars().filter(char::is_ascii_alphanumeric);
+        chars.map(|c| c.to_ascii_lowercase()).collect()
+    };
+    let wanted = match codec.to_ascii_uppercase().as_str() {
+        "PCMU" => "g711ulaw".to_owned(),
+        "PCMA" => "g711alaw".to_owned(),
+        "L16" => "rawsignedlinear".to_owned(),
+        other => plain(other),
+    };
+    loaded.iter().any(|name| plain(name).contains(&wanted))
+}
+
+fn queues(facts: &Facts) -> Vec<Finding> {
+    let queues = facts.queues.as_deref().unwrap_or_default();
+    super::queues(
+        queues,
+        "in callcenter.conf.xml give it a `tier`, or `callcenter_config tier add`",
+        |member| {
+            if member.invalid {
+                return Some((
+                    "nowhere: there is no such agent".to_owned(),
+                    format!(
+                        "`callcenter_config tier del` for {}, or add the agent",
+                        member.name
+                    ),
+                ));
+            }
+            let name = facts.endpoint_name(&member.interface)?;
+            let there = facts.endpoints.iter().any(|e| e.name == name);
+            (!there).then(|| {
+                (
+                    format!("`{name}`, which there is not"),
+                    format!(
+                        "correct the contact of agent {} in callcenter.conf.xml",
+                        member.name
+                    ),
+                )
+            })
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn versions_are_told_apart() {
+        for (text, grade) in [
+            ("1.11.3-dev+git~20260821T141014Z~cc93a683ca~64bit", Grade::Fine),
+            (
+                "1.10.12-release+git~20240802T210227Z~a88d069d6f~64bit",
+                Grade::Fine,
+            ),
+            ("1.8.7", Grade::Warning),
+            ("1.4.26+git", Grade::Fault),
+            ("?", Grade::Warning),
+        ] {
+            assert_eq!(version(text).grade, grade, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_event_socket_is_compared_with_the_smallest_configuration() {
+        let good = SocketSettings {
+            parameters: parameters(EXISTING),
+            password_known: false,
+            password_ours: true,
+        };
+        assert_eq!(event_socket(Some(&good)).grade, Grade::Fine);
+        let bad = SocketSettings {
+            parameters: BTreeMap::from([("listen-ip".to_owned(), "::".to_owned())]),
+            password_known: true,
+            password_ours: true,
+        };
+        let found = event_socket(Some(&bad));
+        insta::assert_snapshot!(format!("{}\n{}", found.found, found.cure.unwrap()), @r#"
+        has the password that everybody knows; has no `apply-inbound-acl`; listens on every address of the machine, unencrypted
+        choose another `password`, there and in paceline.toml; write `<param name="apply-inbound-acl" value="loopback.auto"/>`; write `<param name="listen-ip" value="127.0.0.1"/>`, or the address of a private network
+        "#);
+    }
+
+    #[test]
+    fn codecs_are_known_by_the_switchs_own_names() {
+        let loaded = ["G.711 ulaw", "G.722", "OPUS (STANDARD)"].map(str::to_owned);
+        for (codec, there) in [
+            ("PCMU", true),
+            ("PCMA", false),
+            ("G722", true),
+            ("opus", true),
+            ("G729", false),
+        ] {
+            assert_eq!(is_loaded(codec, &loaded), there, "{codec}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! A Paceline that is configured for a switch, with trunks and agents, and what `paceline doctor` says of it.
+
+use paceline::metrics::Metrics;
+use paceline::store::{NewAgent, NewTrunk, Store};
+use paceline_core::dial::{Extension, TrunkTemplate};
+use paceline_core::ids::PbxName;
+use paceline_core::time::Wall;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output};
+
+pub(crate) struct Office {
+    folder: tempfile::TempDir,
+    password: String,
+}
+
+impl Office {
+    /// One with an agent `anna` at `agent-1`. `settings` are what stands in `[[pbx]]` besides its name; the password is in
+    /// the environment variable `PACELINE_TEST_PASSWORD`.
+    pub(crate) async fn new(settings: &str, password: &str, trunks: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!("[server]\nlisten = \"127.0.0.1:1\"\n\n[[pbx]]\nname = \"main\"\n{settings}");
+        std::fs::write(folder.path().join("paceline.toml"), text).unwrap();
+        let office = Self {
+            folder,
+            password: password.to_owned(),
+        };
+        let store = office.store().await;
+        for (n, dial) in trunks.iter().enumerate() {
+            let trunk = NewTrunk {
+                name: format!("t{}", n + 1),
+                pbx: PbxName::new("main"),
+                dial: TrunkTemplate::new(dial).unwrap(),
+                caller_id: None,
+            };
+            store.create_trunk(&trunk).await.unwrap();
+        }
+        store.close().await;
+        office.hire("anna", "agent-1").await;
+        office
+    }
+
+    async fn store(&self) -> Store {
+        let store = format!("sqlite:{}", self.folder.path().join("paceline.db").display());
+        Store::open(&store, &Metrics::new()).await.unwrap()
+    }
+
+    /// Adds an agent.
+    pub(crate) async fn hire(&self, name: &str, extension: &str) {
+        let agent = NewAgent {
+            name: name.into(),
+            pbx: PbxName::new("main"),
+            extension: Extension::new(extension).unwrap(),
+        };
+        let store = self.store().await;
+        store.create_agent(&agent, Wall(0)).await.unwrap();
+        store.close().await;
+    }
+
+    pub(crate) fn doctor(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_paceline"))
+            .arg("doctor")
+            .args(args)
+            .current_dir(self.folder.path())
+            .env("PACELINE_TEST_PASSWORD", &self.password)
+            .env_remove("RUST_LOG")
+            .output()
+            .unwrap()
+    }
+
+    /// All that it says, as JSON, which agrees with the exit code.
+    pub(crate) fn told(&self, args: &[&str]) -> serde_json::Value {
+        let args: Vec<_> = args.iter().copied().chain(["--json"]).collect();
+        let output = self.doctor(&args);
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(i32::from(told["healthy"] != true)),
+            "{told:#}"
+        );
+        told
+    }
+
+    /// What a test call over a trunk came to.
+    pub(crate) fn verdict(&self, trunk: &str, number: &str) -> String {
+        let told = self.told(&["--call", number, "--trunk", trunk]);
+        told["report"]["call"]["verdict"].as_str().unwrap().to_owned()
+    }
+
+    /// The exit code, and what is not fine.
+    pub(crate) fn complaints(&self) -> String {
+        let output = self.doctor(&[]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            output.stderr.is_empty(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(!text.contains(&self.password) || self.password.len() < 8);
+        let complaint =
+            |line: &&str| line.contains("FAULT") || line.contains("look ") || line.contains("cure:");
+        let lines: Vec<_> = text.lines().filter(complaint).map(without_ports).collect();
+        format!("exit {}\n{}", output.status.code().unwrap(), lines.join("\n"))
+    }
+}
+
+fn without_ports(line: &str) -> String {
+    let mut parts = line.split("127.0.0.1:");
+    let mut text = parts.next().unwrap().to_owned();
+    for part in parts {
+        text.push_str("127.0.0.1:PORT");
+        text.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    text
+}
+
+/// The text with the number after `before` as `N`, and that number.
+pub(crate) fn without_number(text: &str, before: &str) -> (String, i64) {
+    let (_, after) = text.split_once(before).unwrap_or_else(|| panic!("{text}"));
+    let number: String = after.chars().take_while(char::is_ascii_digit).collect();
+    (text.replace(&number, "N"), number.parse().unwrap())
+}
+
+/// A port that leads to the switch, whose words go through `falsify`.
+pub(crate) fn through(to: u16, falsify: fn(&mut Vec<u8>)) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let mut server = TcpStream::connect(("127.0.0.1", to)).unwrap();
+            let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+            std::thread::spawn(move || {
+                let mut block = [0; 65_536];
+                while let Ok(read @ 1..) = server.read(&mut block) {
+                    let mut bytes = block[..read].to_vec();
+                    falsify(&mut bytes);
+                    if client.write_all(&bytes).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port
+}

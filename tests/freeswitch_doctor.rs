@@ -1,0 +1,396 @@
+//! `paceline doctor` before real FreeSWITCHes, most of them wrongly set: each fault is named with its cure.
+//!
+//! Where there is no FreeSWITCH all of it is skipped, and says so on stderr.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
+
+#[path = "doctor/office.rs"]
+mod office;
+
+use office::{Office, through, without_number};
+use paceline_lab::{Audio, Behaviour, FreeSwitch, FreeSwitchLab, FreeSwitchOptions};
+use std::net::{TcpListener, UdpSocket};
+use std::time::{Duration, Instant};
+
+async fn office_of(address: &str, password: &str, trunks: &[&str]) -> Office {
+    let settings =
+        format!("kind = \"esl\"\naddress = \"{address}\"\npassword_env = \"PACELINE_TEST_PASSWORD\"\n");
+    Office::new(&settings, password, trunks).await
+}
+
+async fn office_at(freeswitch: &FreeSwitch, trunks: &[&str]) -> Office {
+    office_of(&freeswitch.address(), freeswitch.password(), trunks).await
+}
+
+/// A switch whose configuration has each first text replaced by the second.
+fn freeswitch(what: &str, changes: &[(&str, &str)]) -> Option<FreeSwitch> {
+    FreeSwitch::program_or_skip(what)?;
+    let mut freeswitch = FreeSwitch::start(&FreeSwitchOptions {
+        agents: 2,
+        ..FreeSwitchOptions::default()
+    })
+    .unwrap();
+    if !changes.is_empty() {
+        change(&freeswitch, changes);
+        freeswitch.restart().unwrap();
+    }
+    Some(freeswitch)
+}
+
+fn change(freeswitch: &FreeSwitch, changes: &[(&str, &str)]) {
+    let path = freeswitch.folder().join("conf/freeswitch.xml");
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    std::fs::write(&path, text).unwrap();
+}
+
+const TRUNK: &str = "sofia/gateway/carrier/{number}";
+
+#[tokio::test]
+async fn a_switch_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard() {
+    let what = "a_switch_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard";
+    if FreeSwitch::program_or_skip(what).is_none() {
+        return;
+    }
+    let options = FreeSwitchOptions {
+        agents: 2,
+        ..FreeSwitchOptions::default()
+    };
+    let lab = FreeSwitchLab::start(Audio::Tones, options).unwrap();
+    let trunks = [
+        TRUNK,
+        "loopback/{number}/from-internal",
+        "sofia/gateway/nobody/{number}",
+    ];
+    let office = office_at(&lab.freeswitch, &trunks[..2]).await;
+    assert_eq!(office.complaints(), "exit 0\n");
+    let told = office.told(&[]);
+    let pbx = &told["report"]["pbxes"][0];
+    assert_eq!(
+        (&pbx["channels_max"], &pbx["channels_per_second_max"]),
+        (&2000.into(), &399.into())
+    );
+    let endpoints = pbx["endpoints"].as_array().unwrap();
+    let names: Vec<_> = endpoints.iter().map(|e| e["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "sofia/gateway/carrier",
+            "sofia/gateway/dead",
+            "sofia/lab",
+            "user/agent-1@lab"
+        ]
+    );
+    assert!(
+        endpoints
+            .iter()
+            .all(|e| e["codecs"] == serde_json::json!(["PCMU"])),
+        "{pbx:#}"
+    );
+
+    let office = office_at(&lab.freeswitch, &trunks).await;
+    let number = Behaviour::Talks.number(1);
+    for (trunk, says) in [
+        ("t1", "it was answered and can be heard"),
+        ("t2", "it was answered: the trunk works"),
+    ] {
+        let verdict = office.verdict(trunk, &number);
+        assert!(verdict.contains(says), "{verdict}");
+    }
+    for (trunk, behaviour, says) in [
+        ("t1", Behaviour::NotFound, "does not know the number in this form"),
+        ("t1", Behaviour::Busy, "the line was busy"),
+        ("t1", Behaviour::Congested, "has no way to that number now"),
+        ("t3", Behaviour::Talks, "there is no such gateway"),
+    ] {
+        let verdict = office.verdict(trunk, &behaviour.number(1));
+        assert!(verdict.contains(says), "{verdict}");
+    }
+    lab.settled(Duration::from_secs(10)).unwrap();
+}
+
+#[tokio::test]
+async fn no_server_a_wrong_port_a_wrong_password_and_an_access_list_are_told_apart() {
+    let what = "no_server_a_wrong_port_a_wrong_password_and_an_access_list_are_told_apart";
+    let Some(freeswitch) = freeswitch(what, &[]) else {
+        return;
+    };
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let office = office_of(&free.to_string(), "x", &[]).await;
+    insta::assert_snapshot!(office.complaints(), @"
+    exit 1
+      FAULT Event Socket: nothing answers at 127.0.0.1:PORT
+            cure: let FreeSWITCH run with mod_event_socket loaded, and in event_socket.conf.xml write `listen-ip` and `listen-port` as the `address` of paceline.toml has them; then `reload mod_event_socket`
+    ");
+    let sip = format!("127.0.0.1:{}", freeswitch.ports().sip);
+    let office = office_of(&sip, "x", &[]).await;
+    insta::assert_snapshot!(office.complaints(), @"
+    exit 1
+      FAULT Event Socket: something at 127.0.0.1:PORT takes connections, and then says nothing
+            cure: see whether something but a FreeSWITCH listens there; if it is one, see its load, and `status` in fs_cli
+    ");
+    let office = office_of(&freeswitch.address(), "wrong", &[]).await;
+    insta::assert_snapshot!(office.complaints(), @"
+    exit 1
+      FAULT Event Socket: the password is refused at 127.0.0.1:PORT
+            cure: write the `password` of event_socket.conf.xml into the file or variable that paceline.toml points to
+    ");
+
+    let deny = "<list name=\"machine\" default=\"deny\"></list><list name=\"nobody\" default=\"deny\"/>";
+    change(
+        &freeswitch,
+        &[
+            (
+                "<list name=\"machine\" default=\"deny\">\n          <node type=\"allow\" cidr=\"127.0.0.0/8\"/>\n        </list>",
+                deny,
+            ),
+            ("\"loopback.auto\"", "\"nobody\""),
+        ],
+    );
+    freeswitch.api("reloadacl").unwrap();
+    // Its answer may not come: this takes the connection away that it came by.
+    drop(freeswitch.api("bgapi reload mod_event_socket"));
+    let office = office_at(&freeswitch, &[TRUNK]).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut complaints = office.complaints();
+    while !complaints.contains("access list") && Instant::now() < deadline {
+        complaints = office.complaints();
+    }
+    insta::assert_snapshot!(complaints, @"
+    exit 1
+      FAULT Event Socket: the access list at 127.0.0.1:PORT does not let this machine in
+            cure: in event_socket.conf.xml name a list with this machine's address in `apply-inbound-acl` (for the switch's own machine `loopback.auto`); then `reloadacl` and `reload mod_event_socket`
+    ");
+}
+
+#[tokio::test]
+async fn trunks_agents_and_codecs_that_do_not_meet_are_named() {
+    let what = "trunks_agents_and_codecs_that_do_not_meet_are_named";
+    let gateway = |name: &str, registers: bool| {
+        format!(
+            "<gateway name=\"{name}\"><param name=\"proxy\" value=\"127.0.0.1:$${{dead_port}}\"/><param name=\"register\" \
+             value=\"{registers}\"/><param name=\"username\" value=\"lab\"/><param name=\"password\" value=\"x\"/></gateway>"
+        )
+    };
+    let profile = |name: &str, codecs: &str| {
+        format!(
+            "<profile name=\"{name}\"><gateways>{}</gateways><settings><param name=\"sip-ip\" value=\"127.0.0.1\"/>\
+             <param name=\"rtp-ip\" value=\"127.0.0.1\"/><param name=\"sip-port\" value=\"{}\"/>\
+             <param name=\"outbound-codec-prefs\" value=\"{codecs}\"/></settings></profile>",
+            gateway(&format!("of-{name}"), false),
+            UdpSocket::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port()
+        )
+    };
+    let more = format!(
+        "{}{}<profile name=\"lab\">",
+        profile("wide", "PCMA"),
+        profile("foreign", "OPUS,G729")
+    );
+    let down = format!("{}<gateway name=\"dead\">", gateway("down", true));
+    let Some(freeswitch) = freeswitch(
+        what,
+        &[
+            ("<profile name=\"lab\">", &more),
+            ("<gateway name=\"dead\">", &down),
+        ],
+    ) else {
+        return;
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let ready = |status: String| {
+        let all = ["of-wide", "of-foreign", "FAIL_WAIT"];
+        all.iter().all(|word| status.contains(word))
+    };
+    while !ready(freeswitch.api("sofia status").unwrap()) {
+        assert!(Instant::now() < deadline, "the dead gateway is not found dead");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let trunks = [
+        "sofia/gateway/carier/{number}",
+        "sofia/gateway/down/{number}",
+        "sofia/gateway/of-wide/{number}",
+        "loopback/{number}/from-intern",
+        "sofia/nowhere/{number}@127.0.0.1",
+    ];
+    let office = office_at(&freeswitch, &trunks).await;
+    office.hire("bert", "agent-7").await;
+    insta::assert_snapshot!(office.complaints(), @r#"
+    exit 1
+      FAULT trunk t1: there is no `sofia/gateway/carier`
+            cure: in sip_profiles have a `<gateway name="carier">`, and `sofia profile external rescan`, or correct the dial string `sofia/gateway/carier/{number}`: there is `sofia/gateway/carrier`
+      FAULT trunk t2: `sofia/gateway/down` is down (FAIL_WAIT), so FreeSWITCH calls nobody over it
+            cure: see `sofia status gateway down`; correct its proxy, username and password, or reach the carrier
+      FAULT trunk t5: there is no `sofia/nowhere`
+            cure: have a SIP profile `nowhere` running, or correct the dial string `sofia/nowhere/{number}@127.0.0.1`
+      FAULT agent bert: there is no `user/agent-7@lab`
+            cure: have this user in the directory, and `reloadxml`, or correct the dial string `user/agent-7`: there is `user/agent-1@lab`
+      look  trunk t4: goes through the context `from-intern`, which is not in the switch's own dialplan
+            cure: correct the dial string `loopback/{number}/from-intern`, unless a script or a server makes that context; a test call tells
+      look  trunk t3: has no codec in common with agent anna: PCMA against PCMU; every call is translated
+            cure: write a common codec into `outbound-codec-prefs` of both SIP profiles
+    "#);
+    let office = office_at(&freeswitch, &["sofia/gateway/of-foreign/{number}"]).await;
+    insta::assert_snapshot!(office.complaints(), @"
+    exit 1
+      FAULT trunk t1: offers OPUS G729, none of which is loaded, so every call fails
+            cure: in `outbound-codec-prefs` of its SIP profile (or vars.xml) write codecs that there are, such as PCMU,PCMA; or load the codec's module
+    ");
+}
+
+#[tokio::test]
+async fn a_switch_that_takes_no_calls_is_found_out() {
+    let what = "a_switch_that_takes_no_calls_is_found_out";
+    let Some(freeswitch) = freeswitch(what, &[]) else {
+        return;
+    };
+    let office = office_at(&freeswitch, &[TRUNK]).await;
+    for command in [
+        "fsctl pause outbound",
+        "fsctl max_sessions 1",
+        "fsctl sps 1",
+        "unload mod_sofia",
+    ] {
+        freeswitch.api(command).unwrap();
+    }
+    insta::assert_snapshot!(office.complaints(), @r#"
+    exit 1
+      FAULT modules: not loaded: mod_sofia (SIP)
+            cure: in modules.conf.xml write `<load module="mod_sofia"/>`; until the restart `load mod_sofia` in fs_cli does
+      FAULT calls: the switch is paused, and places none
+            cure: `fsctl resume` in fs_cli, once whoever paused it agrees
+      FAULT channels: 1 at once are taken, 0 are in use now; for 1 of our agents, each with a call, 2 are needed and more
+            cure: in switch.conf.xml raise `max-sessions`; until the restart `fsctl max_sessions N` does
+      FAULT channels a second: 0 new ones a second are made
+            cure: in switch.conf.xml raise `sessions-per-second`; until the restart `fsctl sps N` does
+      FAULT trunk t1: there is no `sofia/gateway/carrier`
+            cure: in sip_profiles have a `<gateway name="carrier">`, and `sofia profile external rescan`, or correct the dial string `sofia/gateway/carrier/{number}`
+    "#);
+}
+
+#[tokio::test]
+async fn an_event_socket_that_is_open_to_all_and_recordings_that_cannot_be_written_are_named() {
+    let what = "an_event_socket_that_is_open_to_all_and_recordings_that_cannot_be_written_are_named";
+    let Some(freeswitch) = freeswitch(what, &[]) else {
+        return;
+    };
+    // What is on disk counts for the next reload.
+    change(
+        &freeswitch,
+        &[
+            (
+                "            <param name=\"apply-inbound-acl\" value=\"loopback.auto\"/>\n",
+                "",
+            ),
+            ("$${event_socket_password}", "ClueCon"),
+        ]
+        .map(|(from, to)| (from.trim_start_matches(' '), to)),
+    );
+    freeswitch.api("reloadxml").unwrap();
+    let folder = freeswitch.recordings_dir();
+    std::fs::remove_dir(&folder).unwrap();
+    let office = office_at(&freeswitch, &[TRUNK]).await;
+    // A missing folder is made by the switch itself.
+    insta::assert_snapshot!(office.complaints(), @r#"
+    exit 0
+      look  event_socket.conf: has the password that everybody knows; has no `apply-inbound-acl`
+            cure: choose another `password`, there and in paceline.toml; write `<param name="apply-inbound-acl" value="loopback.auto"/>`
+    "#);
+    std::fs::write(&folder, "in the way").unwrap();
+    let complaints = office.complaints();
+    let complaints = complaints.replace(&freeswitch.folder().display().to_string(), "FOLDER");
+    insta::assert_snapshot!(complaints, @r#"
+    exit 0
+      look  event_socket.conf: has the password that everybody knows; has no `apply-inbound-acl`
+            cure: choose another `password`, there and in paceline.toml; write `<param name="apply-inbound-acl" value="loopback.auto"/>`
+      look  recordings: `FOLDER/recordings` cannot be written, so there are none
+            cure: let it be a folder that the user that FreeSWITCH runs as may write
+    "#);
+}
+
+#[tokio::test]
+async fn queues_and_who_takes_their_calls_are_listed() {
+    let what = "queues_and_who_takes_their_calls_are_listed";
+    let queue = |name: &str| {
+        format!("<queue name=\"{name}\"><param name=\"strategy\" value=\"round-robin\"/></queue>")
+    };
+    let agent = |name: &str, contact: &str, status: &str| {
+        format!("<agent name=\"{name}\" type=\"callback\" contact=\"{contact}\" status=\"{status}\"/>")
+    };
+    let tier =
+        |agent: &str| format!("<tier agent=\"{agent}\" queue=\"sales@lab\" level=\"1\" position=\"1\"/>");
+    let queues = format!(
+        "<configuration name=\"callcenter.conf\"><settings/><queues>{}{}</queues><agents>{}{}</agents><tiers>{}{}</tiers>\
+         </configuration><configuration name=\"sofia.conf\">",
+        queue("sales@lab"),
+        queue("empty@lab"),
+        agent("carl", "user/agent-1", "Available"),
+        agent("dora", "[leg_timeout=10]user/agent-9@lab", "On Break"),
+        tier("carl"),
+        tier("dora"),
+    );
+    let Some(freeswitch) = freeswitch(
+        what,
+        &[
+            ("<configuration name=\"sofia.conf\">", &queues),
+            (
+                "<load module=\"mod_sofia\"/>",
+                "<load module=\"mod_sofia\"/><load module=\"mod_callcenter\"/>",
+            ),
+        ],
+    ) else {
+        return;
+    };
+    let office = office_at(&freeswitch, &[TRUNK]).await;
+    insta::assert_snapshot!(office.complaints(), @"
+    exit 0
+      look  queue sales@lab: the calls of its member dora go to `user/agent-9@lab`, which there is not
+            cure: correct the contact of agent dora in callcenter.conf.xml
+      look  queue empty@lab: has no members, so its calls wait for nobody
+            cure: in callcenter.conf.xml give it a `tier`, or `callcenter_config tier add`
+    ");
+    let told = office.told(&[]);
+    let queues = &told["report"]["pbxes"][0]["queues"];
+    insta::assert_snapshot!(serde_json::to_string(queues).unwrap(), @r#"[{"name":"sales@lab","members":[{"name":"carl","interface":"user/agent-1","state":"Available","paused":false},{"name":"dora","interface":"[leg_timeout=10]user/agent-9@lab","state":"On Break","paused":true}]},{"name":"empty@lab","members":[]}]"#);
+}
+
+#[tokio::test]
+async fn a_clock_and_a_version_that_are_old_are_told() {
+    let what = "a_clock_and_a_version_that_are_old_are_told";
+    let Some(freeswitch) = freeswitch(what, &[]) else {
+        return;
+    };
+    let port = through(freeswitch.ports().event_socket, |bytes| {
+        // The first digits of its version and of its time are others: `1.11.3` becomes `1.01.3`.
+        let now = jiff::Timestamp::now().as_second().to_string();
+        let (now, version) = (&now.as_bytes()[..5], b"FreeSWITCH Version 1.1");
+        if let Some(at) = bytes.windows(5).position(|w| w == now) {
+            bytes[at..at + 5].copy_from_slice(b"16000");
+        }
+        if let Some(at) = bytes.windows(version.len()).position(|w| w == version) {
+            bytes[at + version.len() - 1] = b'0';
+        }
+    });
+    let office = office_of(&format!("127.0.0.1:{port}"), freeswitch.password(), &[TRUNK]).await;
+    let (told, seconds) = without_number(&office.complaints(), "the switch is ");
+    assert!(seconds > 100_000_000);
+    insta::assert_snapshot!(told, @"
+    exit 1
+      FAULT FreeSWITCH 1.01.3: is older than 1.6; nobody has seen Paceline work with it
+            cure: upgrade to the newest 1.10
+      look  clock: the switch is N s behind this machine
+            cure: let both run NTP (`timedatectl set-ntp true`): calling hours and reports go by the clock
+    ");
+}
