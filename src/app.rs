@@ -124,6 +124,7 @@ fn attach(config: &crate::config::PbxConfig, clock: Clock) -> Switch {
             username,
             password,
             app,
+            authorities,
             ami: _,
         } => {
             let config = pbx::ari::AriConfig {
@@ -132,6 +133,7 @@ fn attach(config: &crate::config::PbxConfig, clock: Clock) -> Switch {
                 username: username.clone(),
                 password: password.clone(),
                 app: app.clone(),
+                authorities: authorities.clone(),
             };
             ("ari", pbx::ari::spawn(config))
         }

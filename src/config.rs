@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use paceline_core::dial::AgentTemplate;
 use paceline_core::ids::PbxName;
 use reader::{Reader, Section};
+use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use sections::Outside;
 use std::fmt;
@@ -75,6 +76,8 @@ pub enum PbxKind {
         password: SecretString,
         /// The Stasis application that Paceline registers.
         app: String,
+        /// Who may vouch for an `https` switch; those that this machine trusts where empty.
+        authorities: Vec<CertificateDer<'static>>,
         /// Where `doctor` lists queues, which ARI cannot.
         ami: Option<AmiConfig>,
     },
@@ -325,6 +328,7 @@ mod tests {
                         username: "paceline",
                         password: SecretBox<str>([REDACTED]),
                         app: "dialer",
+                        authorities: [],
                         ami: Some(
                             AmiConfig {
                                 address: "127.0.0.1:5038",

@@ -36,6 +36,7 @@ fn report(loaded: &Result<Config, ConfigError>) -> Value {
                 username,
                 app,
                 password: _,
+                authorities: _,
                 ami,
             } => {
                 let ami = ami
@@ -93,6 +94,7 @@ fn describe(config: &Config) -> String {
                 username,
                 app,
                 password: _,
+                authorities: _,
                 ami,
             } => {
                 let queues = ami.as_ref().map(|ami| format!(", queues at {}", ami.address));

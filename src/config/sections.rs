@@ -7,6 +7,8 @@ use crate::pbx::esl::EslConfig;
 use paceline_core::dial::AgentTemplate;
 use paceline_core::ids::PbxName;
 use reqwest::Url;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret, SecretString};
 use std::path::Path;
 
@@ -267,14 +269,26 @@ fn read_ari(section: &mut Section<'_>, outside: &Outside<'_>) -> Option<PbxKind>
     let username = section.need("username", "\"paceline\"", text(username));
     let password = need_password(section, outside, "\"ari.password\"");
     let app = section.get("app", text(name));
+    let authorities = section.get("ca_file", text(|t| read_authorities(&outside.folder.join(t))));
     let ami = read_ami(section, outside);
     Some(PbxKind::Ari {
         url: url?.value,
         username: username?.value,
         password: password?,
         app: app.map_or_else(|| "paceline".to_owned(), |a| a.value),
+        authorities: authorities.map_or_else(Vec::new, |a| a.value),
         ami,
     })
+}
+
+fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, Wrong> {
+    let pem = std::fs::read(path).map_err(|err| {
+        Wrong::expected(format!("a file that can be read ({err})"))
+            .hint("name a file with the authority's certificate (PEM)")
+    })?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let found = found.ok().filter(|found| !found.is_empty());
+    found.ok_or_else(|| Wrong::expected("a file with one or more certificates (PEM)"))
 }
 
 fn username(written: &str) -> Result<String, Wrong> {

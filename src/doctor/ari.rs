@@ -4,6 +4,7 @@
 use super::ami::{self, AmiError};
 use super::{Endpoint, Queue, Wanted};
 use crate::config::{AmiConfig, PbxKind};
+use crate::pbx::ari::tls::client_config;
 use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::{Client, Method, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -130,6 +131,7 @@ impl Ari {
             username,
             password,
             app,
+            authorities,
             ami,
         } = kind
         else {
@@ -143,7 +145,11 @@ impl Ari {
             password: password.clone(),
             app: app.clone(),
             ami: ami.clone(),
-            client: Client::builder().timeout(TIMEOUT).build().ok()?,
+            client: Client::builder()
+                .tls_backend_preconfigured(client_config(authorities).ok()?)
+                .timeout(TIMEOUT)
+                .build()
+                .ok()?,
         })
     }
 

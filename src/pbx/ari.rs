@@ -16,6 +16,7 @@
 
 use crate::pbx::{COMMANDS_WAITING_MAX, EVENTS_WAITING_MAX, LinkStats, PbxHandle};
 use paceline_core::ids::PbxName;
+use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -29,6 +30,7 @@ mod recordings;
 mod rest;
 mod session;
 mod survey;
+pub(crate) mod tls;
 mod way;
 mod wire;
 
@@ -45,6 +47,8 @@ pub struct AriConfig {
     pub password: SecretString,
     /// The name of our application there. One per Paceline: a second client of the same name cuts off the first.
     pub app: String,
+    /// Who may vouch for an `https` switch; those that this machine trusts where empty.
+    pub authorities: Vec<CertificateDer<'static>>,
 }
 
 impl AriConfig {

@@ -46,6 +46,7 @@ pub(crate) fn config(lab: &Lab, url: &str) -> AriConfig {
         username: lab.asterisk.user().to_owned(),
         password: lab.asterisk.password().to_owned().into(),
         app: AriConfig::APP.to_owned(),
+        authorities: Vec::new(),
     }
 }
 

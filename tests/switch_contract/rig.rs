@@ -137,6 +137,7 @@ impl Pbx {
                 username: lab.asterisk.user().to_owned(),
                 password: password.unwrap_or(lab.asterisk.password()).to_owned().into(),
                 app: AriConfig::APP.to_owned(),
+                authorities: Vec::new(),
             }),
             Self::FreeSwitch(_) | Self::Double(_) => {
                 let own = match self {

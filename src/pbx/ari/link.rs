@@ -471,6 +471,7 @@ mod tests {
             username: asterisk.user().to_owned(),
             password: asterisk.password().to_owned().into(),
             app: AriConfig::APP.to_owned(),
+            authorities: Vec::new(),
         };
         let (commands, commands_in) = mpsc::channel(64);
         let (events_out, mut events) = mpsc::channel(ROOM);

@@ -3,15 +3,17 @@
 
 use super::AriConfig;
 use super::rest::{Method, Request};
+use super::tls::client_config;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret as _;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 
 /// The event stream.
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -35,6 +37,9 @@ pub(super) enum WireError {
     /// The URL in the configuration.
     #[error("the switch's url is not an http or https URL; write it like http://127.0.0.1:8088")]
     Url,
+    /// Whom to trust.
+    #[error("cannot set up TLS; check `ca_file`, or this machine's own certificates")]
+    Tls(#[source] rustls::Error),
     /// The HTTP client.
     #[error("cannot make an HTTP client; check this machine's TLS set-up")]
     Client(#[source] reqwest::Error),
@@ -94,6 +99,7 @@ pub(super) struct Http {
     base: String,
     authorization: HeaderValue,
     app: String,
+    tls: Arc<rustls::ClientConfig>,
 }
 
 /// Status and body.
@@ -106,7 +112,9 @@ impl Http {
     pub(super) fn new(config: &AriConfig) -> Result<Self, WireError> {
         // Elsewhere it may have been installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let tls = client_config(&config.authorities).map_err(WireError::Tls)?;
         let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.clone())
             .no_proxy()
             .connect_timeout(CONNECT_WAIT_MAX)
             .timeout(REPLY_WAIT_MAX)
@@ -130,6 +138,7 @@ impl Http {
             base: format!("{base}/ari/"),
             authorization,
             app: config.app.clone(),
+            tls: Arc::new(tls),
         })
     }
 
@@ -194,7 +203,9 @@ impl Http {
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX))
             .max_write_buffer_size(UNSENT_BYTES_MAX);
-        let opening = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
+        let tls = Connector::Rustls(Arc::clone(&self.tls));
+        let opening =
+            tokio_tungstenite::connect_async_tls_with_config(request, Some(config), true, Some(tls));
         match tokio::time::timeout(CONNECT_WAIT_MAX, opening).await {
             Err(_) => Err(WireError::Slow),
             Ok(Err(tokio_tungstenite::tungstenite::Error::Http(reply))) => {
