@@ -50,6 +50,7 @@ struct Inner {
     ring: Family<CampaignLabel, Histogram, Buckets>,
     talk: Family<CampaignLabel, Histogram, Buckets>,
     store_commit: Histogram,
+    store_failing: Gauge,
     api_requests: Family<RequestLabels, Histogram, Buckets>,
     pacing: PacingFamilies,
     links: Links,
@@ -229,6 +230,7 @@ impl Metrics {
             ring: Family::new_with_constructor(ring_seconds),
             talk: Family::new_with_constructor(talk_seconds),
             store_commit: sub_second(),
+            store_failing: Gauge::default(),
             api_requests: Family::new_with_constructor(sub_second),
             pacing: PacingFamilies::default(),
             links: Links::default(),
@@ -354,6 +356,11 @@ impl Metrics {
     /// How long the store takes to commit.
     pub fn store_commit(&self) -> Seconds {
         Seconds(self.0.store_commit.clone())
+    }
+
+    /// 1 while the store cannot write.
+    pub fn store_failing(&self) -> Gauge {
+        self.0.store_failing.clone()
     }
 
     /// Everything, as Prometheus's text format. Serve it as [`Metrics::CONTENT_TYPE`].
@@ -495,6 +502,11 @@ impl Inner {
             "paceline_store_commit_seconds",
             "How long the store took to commit",
             self.store_commit.clone(),
+        );
+        registry.register(
+            "paceline_store_failing",
+            "1 while the store cannot write: changes are kept and tried again, and nothing is launched",
+            self.store_failing.clone(),
         );
         registry.register(
             "paceline_api_request_duration_seconds",

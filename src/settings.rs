@@ -26,6 +26,8 @@ pub struct CampaignSettings {
     pub agent_ring_timeout_ms: u64,
     /// The switch itself ends any callee's leg after this; 10,000 to 86,400,000.
     pub call_duration_ms_max: u64,
+    /// The switch itself ends an agent's held leg after this, and the phone is called again; 10,000 to 86,400,000.
+    pub agent_leg_duration_ms_max: u64,
     /// From the answer until an agent must be there; 500 to 10,000.
     pub connect_limit_ms: u64,
     /// What an agent has after a call before the next; 0 to 3,600,000. Ended early by a disposition or `ready`.
@@ -38,8 +40,6 @@ pub struct CampaignSettings {
     pub recording: Option<RecordingPolicy>,
 }
 
-/// An agent's held leg is ended by the switch after this: a working day, and some.
-const AGENT_LEG_DURATION_MAX: Duration = Duration::from_secs(14 * 3600);
 /// Contacts leased ahead; each holds its number's lock, so few.
 const HOPPER_SIZE_MAX: usize = 400;
 
@@ -85,6 +85,8 @@ impl Default for CampaignSettings {
             ring_timeout_ms: 25_000,
             agent_ring_timeout_ms: 30_000,
             call_duration_ms_max: 4 * 3_600_000,
+            // A working day, and some.
+            agent_leg_duration_ms_max: 14 * 3_600_000,
             connect_limit_ms: 2_000,
             wrap_up_ms: 10_000,
             hours: CallingHours {
@@ -114,6 +116,12 @@ impl CampaignSettings {
             (
                 "call_duration_ms_max",
                 self.call_duration_ms_max,
+                10_000,
+                86_400_000,
+            ),
+            (
+                "agent_leg_duration_ms_max",
+                self.agent_leg_duration_ms_max,
                 10_000,
                 86_400_000,
             ),
@@ -195,7 +203,7 @@ impl CampaignSettings {
             ring_timeout: Duration::from_millis(self.ring_timeout_ms),
             agent_ring_timeout: Duration::from_millis(self.agent_ring_timeout_ms),
             call_duration_max: Duration::from_millis(self.call_duration_ms_max),
-            agent_leg_duration_max: AGENT_LEG_DURATION_MAX,
+            agent_leg_duration_max: Duration::from_millis(self.agent_leg_duration_ms_max),
             connect_limit: Duration::from_millis(self.connect_limit_ms),
             wrap_up: Duration::from_millis(self.wrap_up_ms),
             hours: self.hours.clone(),

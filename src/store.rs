@@ -55,12 +55,15 @@ use db::{Arg, Pools, Row, Tx};
 use error::Stop;
 use sqlx::SqlSafeStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
     pools: Arc<Pools>,
     metrics: Metrics,
+    /// Set by the writer.
+    failing: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -73,7 +76,13 @@ impl Store {
         Ok(Self {
             pools: Arc::new(pools),
             metrics: metrics.clone(),
+            failing: Arc::default(),
         })
+    }
+
+    /// Whether the writer's last transaction failed: nothing of the dialer's gets through at present.
+    pub fn cannot_write(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
     }
 
     /// Asks the database for a sign of life.

@@ -24,9 +24,9 @@ pub(super) async fn healthz() -> Json<Health> {
 
 /// Whether requests can be served.
 ///
-/// Asks the store. A lost PBX is no reason to be unready, as then one wants to see what is going on: `GET /api/v1/live`.
+/// Asks the store, and whether it takes what is written. A lost PBX is no reason to be unready, as then one wants to see what is going on: `GET /api/v1/live`.
 #[utoipa::path(get, path = "/readyz", operation_id = "readyz", tag = "health",
-    responses((status = 200, body = Health), (status = 503, description = "The store does not answer")))]
+    responses((status = 200, body = Health), (status = 503, description = "The store does not answer, or cannot write")))]
 pub(super) async fn readyz(State(state): State<ApiState>) -> ApiResult<Json<Health>> {
     state.store.ping().await.map_err(|error| {
         Problem::unavailable(
@@ -35,5 +35,12 @@ pub(super) async fn readyz(State(state): State<ApiState>) -> ApiResult<Json<Heal
         )
         .caused_by(error)
     })?;
+    if state.store.cannot_write() {
+        return Err(Problem::unavailable(
+            "The store can be read and not written: changes are kept and tried again, and nothing is dialed until it can. The \
+             log tells why; a full disk is the usual reason. Make room: all goes on by itself.",
+            5,
+        ));
+    }
     Ok(Json(Health { status: "ok" }))
 }

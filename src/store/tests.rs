@@ -142,6 +142,7 @@ async fn limited(path: &str, pages_max: Arc<AtomicI64>) -> Store {
             log,
         }),
         metrics: Metrics::new(),
+        failing: Arc::default(),
     }
 }
 

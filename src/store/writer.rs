@@ -23,6 +23,7 @@ use paceline_core::command::{Change, NewAttempt};
 use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AttemptId, CampaignId, LegId, TaskId};
 use paceline_core::input::Prepared;
+use prometheus_client::metrics::gauge::Gauge;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -80,7 +81,8 @@ struct Counters {
     items: AtomicU64,
     retries: AtomicU64,
     prepares_failed: AtomicU64,
-    failing: AtomicBool,
+    failing: Arc<AtomicBool>,
+    failing_shown: Gauge,
 }
 
 enum Item {
@@ -104,7 +106,8 @@ impl Store {
             items: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             prepares_failed: AtomicU64::new(0),
-            failing: AtomicBool::new(false),
+            failing: Arc::clone(&self.failing),
+            failing_shown: self.metrics.store_failing(),
         });
         let task = Task {
             store: self.clone(),
@@ -423,9 +426,7 @@ impl Task {
         self.counters
             .items
             .fetch_add(u64::try_from(items).unwrap_or(0), Ordering::Relaxed);
-        if self.counters.failing.swap(false, Ordering::Relaxed) {
-            tracing::info!("the store takes changes again");
-        }
+        self.note_success();
     }
 
     fn answer(&mut self, entries: Vec<Entry>, answers: &BTreeMap<AttemptId, apply::Answer>) {
@@ -441,9 +442,17 @@ impl Task {
         }
     }
 
+    fn note_success(&self) {
+        if self.counters.failing.swap(false, Ordering::Relaxed) {
+            self.counters.failing_shown.set(0);
+            tracing::info!("the store takes changes again");
+        }
+    }
+
     fn note_failure(&self, error: &DbError) {
         self.counters.retries.fetch_add(1, Ordering::Relaxed);
         if !self.counters.failing.swap(true, Ordering::Relaxed) {
+            self.counters.failing_shown.set(1);
             tracing::warn!(%error, "the store cannot write; changes are kept and tried again, and nothing is launched");
         }
     }
@@ -454,7 +463,10 @@ impl Task {
         }
         self.completed_at = Instant::now();
         match self.store.complete_tasks(&self.touched).await {
-            Ok(()) => self.touched.clear(),
+            Ok(()) => {
+                self.touched.clear();
+                self.note_success();
+            }
             // They stay, and the next try covers them.
             Err(error) => self.note_failure(&error),
         }

@@ -30,6 +30,7 @@ async fn a_name_is_enough_for_a_campaign() {
         "ring_timeout_ms": 25000,
         "agent_ring_timeout_ms": 30000,
         "call_duration_ms_max": 14400000,
+        "agent_leg_duration_ms_max": 50400000,
         "connect_limit_ms": 2000,
         "wrap_up_ms": 10000,
         "hours": {
@@ -198,6 +199,7 @@ async fn settings_are_replaced_whole_and_checked() {
         "ring_timeout_ms": 20000,
         "agent_ring_timeout_ms": 30000,
         "call_duration_ms_max": 14400000,
+        "agent_leg_duration_ms_max": 50400000,
         "connect_limit_ms": 2000,
         "wrap_up_ms": 10000,
         "hours": {
@@ -254,7 +256,7 @@ async fn settings_are_replaced_whole_and_checked() {
       "errors": [
         {
           "pointer": "#/ring_timeout",
-          "detail": "unknown field; known here: `mode`, `power_ratio`, `abandon_rules`, `ring_timeout_ms`, `agent_ring_timeout_ms`, `call_duration_ms_max`, `connect_limit_ms`, `wrap_up_ms`, `hours`, `recording`"
+          "detail": "unknown field; known here: `mode`, `power_ratio`, `abandon_rules`, `ring_timeout_ms`, `agent_ring_timeout_ms`, `call_duration_ms_max`, `agent_leg_duration_ms_max`, `connect_limit_ms`, `wrap_up_ms`, `hours`, `recording`"
         }
       ],
       "request_id": "[id]"

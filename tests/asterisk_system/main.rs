@@ -11,9 +11,14 @@
 )]
 
 mod conversations;
+mod evidence;
 mod faults;
 mod freeswitch;
 mod mixed;
+#[path = "../ari/proxy.rs"]
+mod proxy;
 // The bench uses all of it.
 #[allow(dead_code)]
 mod rig;
+mod stopped;
+mod storm;

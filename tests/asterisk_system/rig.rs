@@ -1,5 +1,9 @@
 //! A lab, a Paceline process beside it, and a client of its API.
 
+#[path = "rig/api.rs"]
+mod api;
+
+pub(crate) use api::Api;
 use jiff::Timestamp;
 use paceline_lab::{FreeSwitchLab, Lab, LabOptions, SeenCall};
 use serde_json::{Value, json};
@@ -127,6 +131,8 @@ pub(crate) struct System<S: Site = Lab> {
     pub(crate) folder: TempDir,
     paceline: Option<Child>,
     store_url: String,
+    /// What its command line begins with.
+    way_in: Vec<String>,
     port: u16,
 }
 
@@ -160,6 +166,11 @@ impl System {
 impl<S: Site> System<S> {
     /// Beside switches that run.
     pub(crate) async fn start_at(lab: S, store_url: Option<String>) -> Self {
+        Self::start_inside(lab, store_url, Vec::new()).await
+    }
+
+    /// The same, its command line beginning with `way_in`.
+    pub(crate) async fn start_inside(lab: S, store_url: Option<String>, way_in: Vec<String>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::Builder::new()
             .prefix("paceline-system-")
@@ -182,6 +193,7 @@ impl<S: Site> System<S> {
             folder,
             paceline: None,
             store_url,
+            way_in,
             port,
         };
         system.write_config();
@@ -205,8 +217,11 @@ impl<S: Site> System<S> {
     }
 
     pub(crate) fn binary(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
-        command.args(args).arg("--config").arg(self.config_file());
+        let mut words: Vec<&str> = self.way_in.iter().map(String::as_str).collect();
+        words.push(env!("CARGO_BIN_EXE_paceline"));
+        words.extend(args);
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg("--config").arg(self.config_file());
         command.envs(self.lab.passwords());
         command.current_dir(self.folder.path());
         command
@@ -236,6 +251,23 @@ impl<S: Site> System<S> {
 
     /// Starts the process and waits until its API answers and the switch is connected.
     pub(crate) async fn launch(&mut self) {
+        self.spawn();
+        let api = self.api.clone();
+        wait_for(
+            "the API to answer and the switch to be connected",
+            Duration::from_secs(30),
+            async || api.is_connected().await.then_some(()),
+        )
+        .await;
+    }
+
+    /// Starts the process, as a supervisor would: unless it runs.
+    pub(crate) fn spawn(&mut self) {
+        if let Some(child) = &mut self.paceline
+            && child.try_wait().expect("a child").is_none()
+        {
+            return;
+        }
         let log = File::options()
             .append(true)
             .create(true)
@@ -249,28 +281,24 @@ impl<S: Site> System<S> {
             .spawn()
             .expect("the binary runs");
         self.paceline = Some(child);
-        let api = self.api.clone();
-        wait_for(
-            "the API to answer and the switch to be connected",
-            Duration::from_secs(30),
-            async || {
-                let live = api.try_get("/live").await?;
-                let mut pbxes = live["pbxes"].as_array()?.iter();
-                pbxes.all(|pbx| pbx["connected"] == true).then_some(())
-            },
-        )
-        .await;
     }
 
     /// What Prometheus would scrape.
     pub(crate) async fn metrics(&self) -> String {
-        let reply = self
-            .api
-            .client
-            .get(format!("http://127.0.0.1:{}/metrics", self.port))
-            .send()
-            .await;
+        let reply = self.ask("/metrics").await;
         reply.expect("/metrics answers").text().await.expect("text")
+    }
+
+    /// The status of `/readyz`; nothing where nobody answers.
+    pub(crate) async fn readyz(&self) -> Option<u16> {
+        let reply = self.ask("/readyz").await;
+        reply.ok().map(|reply| reply.status().as_u16())
+    }
+
+    async fn ask(&self, path: &str) -> reqwest::Result<reqwest::Response> {
+        let url = format!("http://127.0.0.1:{}{path}", self.port);
+        let request = self.api.client.get(url).timeout(Duration::from_secs(10));
+        request.send().await
     }
 
     pub(crate) fn log_file(&self) -> PathBuf {
@@ -469,6 +497,11 @@ impl<S: Site> System<S> {
 
     /// Logs every agent out and checks that nothing of ours is left on the switch, and that nothing complained.
     pub(crate) async fn finish(mut self, agents: &[i64]) {
+        self.wind_up(agents).await;
+    }
+
+    /// The same; the process has ended then, and the store and the switch are still there.
+    pub(crate) async fn wind_up(&mut self, agents: &[i64]) {
         for id in agents {
             self.api.post(&format!("/agents/{id}/log-out"), json!({})).await;
         }
@@ -490,84 +523,6 @@ impl<S: Site> Drop for System<S> {
             let tail: Vec<&str> = log.lines().rev().take(60).collect();
             for line in tail.into_iter().rev() {
                 eprintln!("paceline: {line}");
-            }
-        }
-    }
-}
-
-/// A client of the API.
-#[derive(Clone)]
-pub(crate) struct Api {
-    base: String,
-    key: String,
-    client: reqwest::Client,
-}
-
-impl Api {
-    pub(crate) async fn send(
-        &self,
-        method: reqwest::Method,
-        path: &str,
-        body: Option<Value>,
-    ) -> reqwest::Result<(u16, Value)> {
-        let request = self
-            .client
-            .request(method, format!("{}{path}", self.base))
-            .bearer_auth(&self.key);
-        let request = request.timeout(Duration::from_secs(10));
-        let reply = match body {
-            Some(body) => request.json(&body).send().await?,
-            None => request.send().await?,
-        };
-        let status = reply.status().as_u16();
-        let text = reply.text().await?;
-        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
-    }
-
-    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
-        for _ in 0..100 {
-            let (status, reply) = self
-                .send(reqwest::Method::POST, path, Some(body.clone()))
-                .await
-                .expect("the API answers");
-            if status == 429 {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-            assert!((200..300).contains(&status), "POST {path}: {status} {reply}");
-            return reply;
-        }
-        panic!("POST {path}: always too many requests");
-    }
-
-    pub(crate) async fn get(&self, path: &str) -> Value {
-        wait_for("the API to answer", Duration::from_secs(20), async || {
-            self.try_get(path).await
-        })
-        .await
-    }
-
-    /// `None` where the API does not answer, or is asked too often.
-    pub(crate) async fn try_get(&self, path: &str) -> Option<Value> {
-        let (status, reply) = self.send(reqwest::Method::GET, path, None).await.ok()?;
-        if status == 429 || status == 503 {
-            return None;
-        }
-        assert!((200..300).contains(&status), "GET {path}: {status} {reply}");
-        Some(reply)
-    }
-
-    /// Every item of a paged list.
-    pub(crate) async fn all(&self, path: &str) -> Vec<Value> {
-        let mut items = Vec::new();
-        let mut cursor = String::new();
-        loop {
-            let joint = if path.contains('?') { '&' } else { '?' };
-            let page = self.get(&format!("{path}{joint}limit=200{cursor}")).await;
-            items.extend(page["items"].as_array().expect("items").iter().cloned());
-            match page["next_cursor"].as_str() {
-                Some(next) => cursor = format!("&cursor={next}"),
-                None => return items,
             }
         }
     }

@@ -179,7 +179,8 @@ async fn a_connection_lost_during_commit_is_settled_by_looking() {
     let cutting = tokio::spawn(cut_at_commits(proxy, server.port(), Arc::clone(&commits)));
     let store = Store::open(&url, &Metrics::new()).await.unwrap();
     every_promise_is_kept(&db, store, async {}).await;
-    assert!(commits.load(Ordering::Relaxed) > 20, "some commits were cut off");
+    let commits = commits.load(Ordering::Relaxed);
+    assert!(commits > 12, "some of {commits} commits were cut off");
     cutting.abort();
 }
 

@@ -52,6 +52,8 @@ pub struct Engine {
     refill: Refill,
     /// Nothing is launched before this: the store had trouble.
     hold_until: Mono,
+    /// The store's last answer was that it cannot.
+    store_fails: bool,
     /// Switches that had no room when last asked.
     full: BTreeMap<PbxName, launches::Full>,
     timers: BTreeSet<(Mono, Timer)>,
@@ -127,6 +129,7 @@ impl Engine {
             hopper: VecDeque::new(),
             refill: Refill::From(now.mono),
             hold_until: now.mono,
+            store_fails: false,
             full: BTreeMap::new(),
             timers: BTreeSet::new(),
             commands: VecDeque::new(),
@@ -325,6 +328,7 @@ impl Engine {
                 Ok(())
             }
             Input::Leads { leads, next_due } => {
+                self.store_fails = false;
                 self.leads_arrived(now, leads, next_due);
                 Ok(())
             }

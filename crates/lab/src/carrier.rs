@@ -17,7 +17,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tempfile::TempDir;
@@ -64,6 +64,8 @@ pub struct SeenCall {
     pub answered: bool,
     /// How it ended; nothing while it lasts.
     pub end: Option<CallEnd>,
+    /// When it ended, ms since 1970; up to 20 ms late.
+    pub ended_at_ms: Option<u64>,
     /// Whether the callee heard an agent's tone. Final once the call has ended.
     pub heard_agent: bool,
 }
@@ -162,6 +164,7 @@ impl Carrier {
         for (place, _, flow) in live.into_values() {
             if let Some(call) = book.calls.get_mut(place) {
                 call.end = Some(CallEnd::Lost);
+                call.ended_at_ms = Some(now_ms());
                 call.heard_agent = flow.is_some_and(|flow| self.media.close(flow));
             }
         }
@@ -282,6 +285,11 @@ fn follow(mut log: File, book: &Mutex<Book>, media: &Media, stop: &AtomicBool) {
     }
 }
 
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 fn note(line: &str, book: &mut Book, media: &Media) -> Option<()> {
     let mut words = line.split_whitespace();
     let event = words.next()?;
@@ -308,6 +316,7 @@ fn note(line: &str, book: &mut Book, media: &Media) -> Option<()> {
             at_ms,
             answered: false,
             end: None,
+            ended_at_ms: None,
             heard_agent: false,
         });
         return Some(());
@@ -335,6 +344,7 @@ fn note(line: &str, book: &mut Book, media: &Media) -> Option<()> {
         }
         "X" => {
             call.end = end;
+            call.ended_at_ms = Some(now_ms());
             call.heard_agent = flow.take().is_some_and(|flow| media.close(flow));
             book.live.remove(call_id);
         }

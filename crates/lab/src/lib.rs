@@ -1,7 +1,8 @@
 //! Real telephony and databases on loopback, for tests and for trying Paceline out.
 //!
 //! What is here: [`Asterisk`] (22 or 16, unpacked by `scripts/tools`), [`FreeSwitch`] (where there is one), a [`Carrier`] (SIPp, whose callees do what the
-//! dialed number's last two digits say, see [`Behaviour`]), the agents' [`Phones`] and [`Postgres`]. [`Lab`] starts a
+//! dialed number's last two digits say, see [`Behaviour`]), the agents' [`Phones`], [`Postgres`] and a
+//! [`SmallDisk`] that can be filled. [`Lab`] starts a
 //! carrier, phones and an Asterisk that know each other.
 //!
 //! Everything listens on 127.0.0.1 and on ports found free at start, lives in a temporary folder, and ends when its
@@ -10,6 +11,7 @@
 
 mod asterisk;
 mod carrier;
+mod disk;
 mod error;
 mod esl;
 mod folder;
@@ -25,6 +27,7 @@ mod tools;
 
 pub use asterisk::{Asterisk, AsteriskPorts, Options, Version};
 pub use carrier::{Behaviour, CallEnd, Carrier, SeenCall};
+pub use disk::SmallDisk;
 pub use error::LabError;
 pub use freeswitch::{FreeSwitch, FreeSwitchOptions, FreeSwitchPorts};
 pub use http::Reply;

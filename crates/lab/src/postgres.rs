@@ -76,6 +76,18 @@ impl Postgres {
         self.process.kill();
     }
 
+    /// Has it end as an administrator would: no new connections, those that there are told so and closed.
+    /// [`Self::restart`] brings it back.
+    ///
+    /// # Errors
+    /// When it has ended already.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.signal("INT")?;
+        process::poll(Duration::from_secs(10), || !self.process.is_running());
+        self.process.kill();
+        Ok(())
+    }
+
     /// Starts it again on the same port and data, killing it first if it runs.
     ///
     /// # Errors
@@ -219,12 +231,7 @@ fn launch(programs: &Programs, folder: &Path, port: u16) -> Result<Process> {
         .arg("-D")
         .arg(folder.join("data"))
         .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k", ""]);
-    for setting in [
-        "fsync=off",
-        "synchronous_commit=off",
-        "full_page_writes=off",
-        "max_connections=200",
-    ] {
+    for setting in ["fsync=off", "full_page_writes=off", "max_connections=200"] {
         command.args(["-c", setting]);
     }
     command.stdout(log).stderr(errors);

@@ -31,6 +31,7 @@ impl Engine {
         let CallState::Preparing { agent, wanted } = call.state else {
             return Err(EngineError::NotAsked(attempt));
         };
+        self.store_fails = result == Prepared::Failed;
         match result {
             // Nothing is dialed on a word given long ago: the hours may have ended since.
             Prepared::Allowed

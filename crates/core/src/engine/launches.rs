@@ -184,6 +184,7 @@ impl Engine {
 
     /// Gives the store a moment.
     pub(super) fn store_failed(&mut self, now: Now) {
+        self.store_fails = true;
         self.hold_until = now.mono + STORE_TROUBLE_HOLD;
         self.timers.insert((self.hold_until, Timer::Launch));
     }
@@ -250,10 +251,9 @@ impl Engine {
                 .any(|a| has_trunk(&a.pbx, &|_| true) && !has_trunk(&a.pbx, &open)),
             Idle::TrunkFailing,
         );
-        let trouble = self.hold_until > now.mono;
-        blocked(trouble, Idle::StoreTrouble);
+        blocked(self.store_fails, Idle::StoreTrouble);
         blocked(
-            !trouble && !ready.is_empty() && self.hopper.is_empty() && self.refill != Refill::Asked,
+            !self.store_fails && !ready.is_empty() && self.hopper.is_empty() && self.refill != Refill::Asked,
             Idle::NoContacts,
         );
         why

@@ -233,7 +233,10 @@ impl Engine {
             CallState::Waiting { .. } | CallState::Connecting { .. } if with_a_stranger => {
                 self.end(now, attempt, Why::AgentLost)
             }
-            CallState::Dialing { .. } | CallState::Ringing { .. } if with_a_stranger => {
+            CallState::Dialing { agent, .. } | CallState::Ringing { agent, .. } if with_a_stranger => {
+                if let Some(kept) = agent {
+                    self.free_agent(now, kept, attempt);
+                }
                 self.person_waits(now, attempt);
                 self.end(now, attempt, Why::AgentLost)
             }

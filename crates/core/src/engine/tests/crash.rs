@@ -141,3 +141,25 @@ fn who_asked_to_go_home_during_a_call_goes_after_it_though_we_crashed_meanwhile(
     rig.wait(Duration::from_secs(5));
     assert!(rig.commands().any(|c| *c == let_go(1)), "wrap-up is over");
 }
+
+#[test]
+fn a_ringing_call_found_in_a_strangers_bridge_is_ended_and_frees_the_agent_kept_for_it() {
+    let mut rig = Rig::at_work(1);
+    let (leg, own) = (rig.leg(), rig.agent_leg(1));
+    assert_eq!(rig.state(1), AgentState::Reserved);
+    let up_in = |bridge: AgentLegId| ChannelState {
+        phase: ChannelPhase::Up,
+        bridge: Some(bridge),
+        in_our_app: true,
+    };
+    let stranger = AgentLegId(uuid::Uuid::from_u128(9_999));
+    let channels = BTreeMap::from([(own.0, up_in(own)), (leg.0, up_in(stranger))]);
+    rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
+    assert!(rig.commands().any(|c| *c == PbxCommand::HangUp { leg }));
+    assert_ne!(rig.leg(), leg, "the agent has the next call");
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: end(EndedBy::Us, true),
+    });
+    assert_eq!(rig.outcomes(), [Outcome::Answered]);
+}

@@ -1,0 +1,173 @@
+//! What the books say against what the carrier saw: every contact was tried, no number dialed twice, and each outcome is
+//! the one that was played, but where a gap hid it.
+
+use crate::rig::Attempt;
+use jiff::Timestamp;
+use paceline_lab::{Behaviour, CallEnd, SeenCall};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// From when to when ends of calls may have been missed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gap {
+    from: Timestamp,
+    until: Timestamp,
+}
+
+/// Changes wait so long to be stored, and are lost with the process.
+const UNSTORED: Duration = Duration::from_millis(700);
+/// What came out when the switch was read is acted upon within this.
+const READ_BACK: Duration = Duration::from_millis(1_500);
+
+impl Gap {
+    /// From the first thing to break until everything was up again.
+    pub(crate) fn new(from: Timestamp, until: Timestamp) -> Self {
+        Self {
+            from: from - UNSTORED,
+            until: until + READ_BACK,
+        }
+    }
+
+    fn holds(&self, at: Timestamp) -> bool {
+        (self.from..=self.until).contains(&at)
+    }
+
+    fn meets(&self, attempt: &Attempt) -> bool {
+        attempt.created_at <= self.until && attempt.ended_at >= self.from
+    }
+}
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Contacts whose outcome is the one played.
+    pub(crate) exact: usize,
+    /// Of those, calls that no gap met.
+    pub(crate) undisturbed: usize,
+    /// Others, each by a gap.
+    pub(crate) touched: BTreeMap<String, usize>,
+    /// Attempts that the switch refused during a gap, and that were made again.
+    pub(crate) refused: usize,
+    wrong: Vec<String>,
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} exact ({} of them met by no gap), {} refused and tried again, others by a gap: {:?}",
+            self.exact, self.undisturbed, self.refused, self.touched
+        )
+    }
+}
+
+/// Holds every number's attempts against what the carrier saw; panics with everything that is wrong.
+pub(crate) fn check(
+    numbers: &[String],
+    attempts: &BTreeMap<String, Vec<Attempt>>,
+    calls: &[SeenCall],
+    gaps: &[Gap],
+) -> Seen {
+    let mut seen = Seen::default();
+    let mut by_number: BTreeMap<&str, Vec<&SeenCall>> = BTreeMap::new();
+    for call in calls {
+        by_number.entry(&call.number).or_default().push(call);
+    }
+    for number in numbers {
+        let calls = by_number.get(number.as_str()).map_or(&[][..], Vec::as_slice);
+        let mut of_number: Vec<_> = attempts.get(number).into_iter().flatten().collect();
+        of_number.sort_by_key(|attempt| attempt.created_at);
+        if let Err(wrong) = seen.look_at(&of_number, calls, gaps) {
+            let behaviour = Behaviour::of(number).expect("a behaviour");
+            let calls: Vec<_> = calls
+                .iter()
+                .map(|call| (at(call.at_ms), call.answered, call.end, call.ended_at_ms.map(at)))
+                .collect();
+            seen.wrong.push(format!(
+                "{behaviour:?} {wrong}: {of_number:?}, carrier: {calls:?}"
+            ));
+        }
+    }
+    assert!(
+        seen.wrong.is_empty(),
+        "{seen}; {} are wrong:\n{}\ngaps: {gaps:?}",
+        seen.wrong.len(),
+        seen.wrong.join("\n")
+    );
+    seen
+}
+
+impl Seen {
+    fn look_at(&mut self, attempts: &[&Attempt], calls: &[&SeenCall], gaps: &[Gap]) -> Result<(), String> {
+        let Some((last, before)) = attempts.split_last() else {
+            return Err("was lost".to_owned());
+        };
+        if calls.len() > 1 {
+            return Err(format!("was dialed {} times", calls.len()));
+        }
+        let met = |attempt: &Attempt| gaps.iter().any(|gap| gap.meets(attempt));
+        for attempt in before {
+            if attempt.outcome.as_deref() != Some("failed") || !met(attempt) {
+                return Err("was tried again".to_owned());
+            }
+            self.refused += 1;
+        }
+        let behaviour = Behaviour::of(&last.number).ok_or("has no behaviour")?;
+        let outcome = last.outcome.as_deref().unwrap_or("none");
+        let call = calls.first();
+        let answered = call.is_some_and(|call| call.answered);
+        if outcome == behaviour.expected_outcome() {
+            if call.is_none() {
+                return Err(format!("is {outcome} and was not dialed"));
+            }
+            if outcome == "answered" && !answered {
+                return Err("is answered and did not answer".to_owned());
+            }
+            if !met(last) {
+                if answered && !last.connected {
+                    return Err("answered, and was not connected".to_owned());
+                }
+                self.undisturbed += 1;
+            }
+            self.exact += 1;
+            return Ok(());
+        }
+        let is_excused = match outcome {
+            // It ended unseen, or nobody can say whether it was ever dialed.
+            "unknown" => match call {
+                Some(call) => ended_in(call, last, gaps),
+                None => gaps.iter().any(|gap| gap.holds(last.created_at)),
+            },
+            // It was never dialed, or it rang and no agent was there any more.
+            "cancelled" => met(last) && call.is_none_or(|call| call.end == Some(CallEnd::Cancelled)),
+            // It answered while nobody was there to connect it.
+            "abandoned" => met(last) && answered,
+            _ => false,
+        };
+        if !is_excused {
+            return Err(format!("is {outcome}"));
+        }
+        *self
+            .touched
+            .entry(format!("{behaviour:?} as {outcome}"))
+            .or_default() += 1;
+        Ok(())
+    }
+}
+
+/// Whether the call ended in a gap. When the switch gave up on one that never replied the carrier cannot say.
+fn ended_in(call: &SeenCall, attempt: &Attempt, gaps: &[Gap]) -> bool {
+    match (call.end, call.ended_at_ms) {
+        (Some(CallEnd::Ignored), _) => gaps.iter().any(|gap| gap.meets(attempt)),
+        (_, Some(ended)) => gaps.iter().any(|gap| gap.holds(at(ended))),
+        (_, None) => false,
+    }
+}
+
+fn at(ms: u64) -> Timestamp {
+    i64::try_from(ms)
+        .ok()
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok())
+        .expect("a time")
+}

@@ -1,0 +1,455 @@
+//! Everything around Paceline breaks, and it itself, while it calls mixed contacts: killed, its link cut, its switch,
+//! its database and its disk gone, one after the other and sometimes two at once. Which, when and for how long is drawn
+//! from a seed, `PACELINE_SEED` where that is set.
+
+use crate::evidence::{Gap, check};
+use crate::mixed::mixed_numbers;
+use crate::proxy::Proxy;
+use crate::rig::{Site, System, full, wait_for};
+use jiff::Timestamp;
+use paceline_lab::{Audio, Lab, LabOptions, PhoneState, Postgres, SeenCall, SmallDisk};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use serde_json::json;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Paceline is killed with -9, and started again by its supervisor.
+    Kill,
+    /// Every connection to the switch is cut, and none can be made for a while.
+    Cut,
+    /// The switch is killed with -9, and started again.
+    Switch,
+    /// The database server is killed with -9, and started again.
+    DatabaseKilled,
+    /// It is stopped as an administrator would, and started again.
+    DatabaseStopped,
+    /// The disk under the database is full until somebody makes room.
+    DiskFull,
+}
+
+impl Fault {
+    /// How long it lasts, ms.
+    fn lasts_ms(self) -> Range<u64> {
+        match self {
+            Self::Kill => 0..1_500,
+            Self::Cut => 0..3_000,
+            Self::Switch => 0..2_000,
+            Self::DatabaseKilled | Self::DatabaseStopped => 500..5_000,
+            Self::DiskFull => 4_000..8_000,
+        }
+    }
+
+    /// Whether calls may end unseen by it.
+    fn hides_ends(self) -> bool {
+        matches!(self, Self::Kill | Self::Cut | Self::Switch)
+    }
+}
+
+/// One or two faults at once.
+#[derive(Debug)]
+struct Strike {
+    /// Once the carrier has seen so many calls,
+    at_calls: usize,
+    /// and so long after that.
+    after: Duration,
+    faults: Vec<(Fault, Duration)>,
+    /// Whether the first to begin is the last to end.
+    nested: bool,
+}
+
+/// Strikes in order, for so many contacts.
+fn strikes(rng: &mut StdRng, faults: &[(Fault, usize)], contacts: usize) -> Vec<Strike> {
+    let mut all: Vec<Fault> = faults
+        .iter()
+        .flat_map(|(fault, times)| vec![*fault; *times])
+        .collect();
+    all.shuffle(rng);
+    let mut strikes: Vec<Strike> = Vec::new();
+    for fault in all {
+        let lasts = Duration::from_millis(rng.random_range(fault.lasts_ms()));
+        let joins = rng.random_bool(0.2);
+        match strikes.last_mut() {
+            Some(before) if joins && before.faults.len() == 1 && before.faults[0].0 != fault => {
+                before.faults.push((fault, lasts));
+            }
+            _ => strikes.push(Strike {
+                at_calls: rng.random_range(contacts / 20..contacts * 9 / 10),
+                after: Duration::from_millis(rng.random_range(0..1_500)),
+                faults: vec![(fault, lasts)],
+                nested: rng.random_bool(0.5),
+            }),
+        }
+    }
+    for strike in &mut strikes {
+        // While the log still grows: later it is written over, and needs no room.
+        if strike.faults.iter().any(|(fault, _)| *fault == Fault::DiskFull) {
+            strike.at_calls = rng.random_range(contacts / 10..contacts / 4);
+        }
+    }
+    strikes.sort_by_key(|strike| strike.at_calls);
+    strikes
+}
+
+/// A lab whose switch is reached through a proxy.
+struct Cuttable {
+    lab: Lab,
+    proxy: Proxy,
+}
+
+impl Site for Cuttable {
+    fn sections(&self) -> String {
+        let proxy = format!("http://127.0.0.1:{}", self.proxy.port());
+        self.lab.sections().replace(&self.lab.asterisk.ari_url(), &proxy)
+    }
+
+    fn passwords(&self) -> Vec<(&'static str, String)> {
+        self.lab.passwords()
+    }
+
+    fn channels_after(&self, limit: Duration) -> Vec<String> {
+        self.lab.channels_after(limit)
+    }
+
+    fn calls(&self) -> Vec<SeenCall> {
+        self.lab.calls()
+    }
+
+    fn cpu_seconds(&self) -> f64 {
+        self.lab.cpu_seconds()
+    }
+}
+
+/// Where the store is.
+enum Ground {
+    Postgres(Postgres),
+    Disk(SmallDisk),
+}
+
+struct Storm {
+    system: System<Cuttable>,
+    ground: Ground,
+}
+
+impl Storm {
+    async fn over(ground: Ground, agents: u32) -> Self {
+        let lab = Lab::start_with(&LabOptions {
+            agents,
+            audio: Audio::None,
+            ..LabOptions::default()
+        })
+        .expect("the lab starts; run scripts/tools if something is missing");
+        let proxy = Proxy::to(lab.asterisk.ports().http).await;
+        let site = Cuttable { lab, proxy };
+        let (store, way_in) = match &ground {
+            Ground::Postgres(server) => (server.url(), Vec::new()),
+            Ground::Disk(disk) => (
+                format!("sqlite:{}", disk.path().join("paceline.db").display()),
+                disk.way_in(),
+            ),
+        };
+        let system = System::start_inside(site, Some(store), way_in).await;
+        Self { system, ground }
+    }
+
+    fn begin(&mut self, fault: Fault) {
+        match (fault, &mut self.ground) {
+            (Fault::Kill, _) => self.system.kill(),
+            (Fault::Cut, _) => self.system.lab.proxy.cut(),
+            (Fault::Switch, _) => self.system.lab.lab.crash(),
+            (Fault::DatabaseKilled, Ground::Postgres(server)) => server.kill(),
+            (Fault::DatabaseStopped, Ground::Postgres(server)) => server.stop().expect("it runs"),
+            (Fault::DiskFull, Ground::Disk(disk)) => disk.fill().expect("it can be filled"),
+            (fault, _) => panic!("{fault:?} does not fit where the store is"),
+        }
+    }
+
+    fn end(&mut self, fault: Fault) {
+        match (fault, &mut self.ground) {
+            (Fault::Kill, _) => self.system.spawn(),
+            (Fault::Cut, _) => self.system.lab.proxy.mend(),
+            (Fault::Switch, _) => self.system.lab.lab.asterisk.restart().expect("it starts again"),
+            (_, Ground::Postgres(server)) => server.restart().expect("it starts again"),
+            (_, Ground::Disk(disk)) => disk.free().expect("it was full"),
+        }
+    }
+
+    /// Breaks what is to be broken, mends it, and waits until everything is up again: from when to when ends of calls
+    /// may have been missed.
+    async fn strike(&mut self, strike: &Strike) -> Option<Gap> {
+        let from = Timestamp::now();
+        // With the process or its link gone there may be nothing to store, or nobody to tell.
+        let is_told = strike.faults.len() == 1;
+        let store_fails = strike.faults.iter().any(|(fault, _)| !fault.hides_ends());
+        let mut broken = Vec::new();
+        for (fault, lasts) in &strike.faults {
+            self.begin(*fault);
+            broken.push(*fault);
+            if !fault.hides_ends() {
+                self.check_that_nothing_is_launched(*lasts, is_told).await;
+            } else {
+                tokio::time::sleep(*lasts).await;
+            }
+        }
+        if strike.nested {
+            broken.reverse();
+        }
+        for fault in broken {
+            self.end(fault);
+        }
+        let system = &mut self.system;
+        wait_for("everything to be up again", Duration::from_secs(60), async || {
+            // As a supervisor does: it does not start without its database.
+            system.spawn();
+            (system.api.is_connected().await && system.readyz().await == Some(200)).then_some(())
+        })
+        .await;
+        let until = Timestamp::now();
+        // What was about to be stored is lost with the process.
+        let hides_ends = strike.faults.iter().any(|(fault, _)| fault.hides_ends());
+        println!(
+            "  at {} calls {:?}{}: {} ms",
+            strike.at_calls,
+            strike.faults,
+            if store_fails {
+                ", and nothing was launched"
+            } else {
+                ""
+            },
+            until.duration_since(from).as_millis()
+        );
+        hides_ends.then(|| Gap::new(from, until))
+    }
+
+    /// While the store cannot write nothing is launched, and it is told why.
+    async fn check_that_nothing_is_launched(&self, lasts: Duration, is_told: bool) {
+        // What was stored before may be on its way.
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        let before = self.system.lab.calls().len();
+        tokio::time::sleep(lasts).await;
+        if is_told {
+            wait_for(
+                "it to tell that it cannot store",
+                Duration::from_secs(30),
+                async || {
+                    let told = self.system.readyz().await == Some(503);
+                    let metrics = self.system.metrics().await;
+                    (told && metrics.contains("paceline_store_failing 1")).then_some(())
+                },
+            )
+            .await;
+            let log = self.system.log();
+            assert!(log.contains("the store cannot write"), "the log does not tell");
+            if let Ground::Disk(_) = self.ground {
+                let live = self.system.api.get("/live").await;
+                assert!(
+                    live.to_string().contains("store_trouble"),
+                    "the live state does not tell: {live}"
+                );
+            }
+        }
+        let after = self.system.lab.calls().len();
+        assert_eq!(after, before, "calls were launched while nothing could be stored");
+    }
+
+    /// One number out of the store.
+    async fn count(&self, sql: &'static str) -> i64 {
+        match &self.ground {
+            Ground::Postgres(server) => {
+                let pool = sqlx::PgPool::connect(&server.url()).await.expect("it runs");
+                sqlx::query_scalar(sql).fetch_one(&pool).await.expect("a count")
+            }
+            Ground::Disk(disk) => {
+                let copy = tempfile::tempdir().expect("a folder");
+                for file in std::fs::read_dir(disk.path_outside())
+                    .expect("a folder")
+                    .flatten()
+                {
+                    std::fs::copy(file.path(), copy.path().join(file.file_name())).expect("copied");
+                }
+                let url = format!("sqlite:{}", copy.path().join("paceline.db").display());
+                let pool = sqlx::SqlitePool::connect(&url).await.expect("a database");
+                sqlx::query_scalar(sql).fetch_one(&pool).await.expect("a count")
+            }
+        }
+    }
+}
+
+/// Notes while it runs when the machine stood still: what then ends may be missed as well, and no fault of ours is.
+fn note_stalls() -> (Arc<Mutex<Vec<Gap>>>, tokio::task::JoinHandle<()>) {
+    const TICK: Duration = Duration::from_millis(100);
+    const STALL_MIN: Duration = Duration::from_millis(1_500);
+    /// A link that was silent for long is found dead, and made again, after it.
+    const AFTER: Duration = Duration::from_secs(6);
+    let gaps = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&gaps);
+    let watching = tokio::spawn(async move {
+        loop {
+            let from = Timestamp::now();
+            tokio::time::sleep(TICK).await;
+            let stood = Timestamp::now().duration_since(from).unsigned_abs();
+            if stood >= STALL_MIN {
+                println!("  the machine stood still for {stood:?}");
+                noted
+                    .lock()
+                    .expect("a list")
+                    .push(Gap::new(from, Timestamp::now() + AFTER));
+            }
+        }
+    });
+    (gaps, watching)
+}
+
+async fn weather(ground: Ground, faults: &[(Fault, usize)], (contacts, agents): (usize, u32)) {
+    let seed = std::env::var("PACELINE_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| {
+        if full() {
+            rand::random_range(0..1_000_000)
+        } else {
+            7
+        }
+    });
+    println!("PACELINE_SEED={seed}: {contacts} contacts, {agents} agents, {faults:?}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let strikes = strikes(&mut rng, faults, contacts);
+    let mut storm = Storm::over(ground, agents).await;
+    let campaign = storm
+        .system
+        .campaign("mixed", "PJSIP/{number}@carrier", json!({}))
+        .await;
+    let ids = storm.system.agents(campaign, 1, agents).await;
+    storm.system.wait_for_agents(campaign, ids.len()).await;
+    let hang_up = storm
+        .system
+        .agents_hang_up_after(campaign, Duration::from_secs(2));
+    let numbers = mixed_numbers(contacts);
+    let task = storm.system.task(campaign, "mixed", &numbers, 0).await;
+    let (stalls, watching) = note_stalls();
+    let mut gaps = Vec::new();
+    for strike in &strikes {
+        wait_for("enough calls", Duration::from_secs(180), async || {
+            (storm.system.lab.calls().len() >= strike.at_calls).then_some(())
+        })
+        .await;
+        tokio::time::sleep(strike.after).await;
+        gaps.extend(storm.strike(strike).await);
+    }
+    let system = &mut storm.system;
+    // Who was taken back is due in half an hour; who was refused, in a minute.
+    wait_for("an end of every attempt", Duration::from_secs(240), async || {
+        let attempts = system.attempts(task).await;
+        let over = |number: &String| {
+            let last = attempts.get(number)?.iter().max_by_key(|a| a.created_at)?;
+            last.outcome.as_deref().filter(|outcome| *outcome != "failed")
+        };
+        numbers.iter().all(|number| over(number).is_some()).then_some(())
+    })
+    .await;
+    wait_for("every agent to be free", Duration::from_secs(60), async || {
+        let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
+        let mut agents = live["agents"].as_array()?.iter();
+        (agents.len() == ids.len() && agents.all(|agent| agent["state"] == "available")).then_some(())
+    })
+    .await;
+    hang_up.abort();
+    watching.abort();
+    gaps.extend(stalls.lock().expect("a list").iter().copied());
+    check_lines(system, agents).await;
+
+    let attempts = system.attempts(task).await;
+    let seen = check(&numbers, &attempts, &system.lab.calls(), &gaps);
+    println!("{seen}");
+    system.wind_up(&ids).await;
+    for (what, sql) in [
+        ("number leases", "SELECT count(*) FROM number_leases"),
+        (
+            "open attempts",
+            "SELECT count(*) FROM attempts WHERE ended_at_ms IS NULL OR outcome IS NULL",
+        ),
+        ("open legs", "SELECT count(*) FROM legs WHERE ended_at_ms IS NULL"),
+        (
+            "leased contacts",
+            "SELECT count(*) FROM task_contacts WHERE state = 'leased'",
+        ),
+        (
+            "agents with a leg",
+            "SELECT count(*) FROM agents WHERE leg_id IS NOT NULL",
+        ),
+    ] {
+        assert_eq!(storm.count(sql).await, 0, "{what} are left");
+    }
+    assert_eq!(
+        storm.count("SELECT count(*) FROM task_contacts").await,
+        i64::try_from(contacts).expect("few"),
+        "contacts"
+    );
+}
+
+/// Of all calls none is left at the carrier, and on the switch each agent has one leg and nobody else has any.
+async fn check_lines(system: &System<Cuttable>, agents: u32) {
+    wait_for(
+        "every callee to have hung up",
+        Duration::from_secs(15),
+        async || {
+            system
+                .lab
+                .calls()
+                .iter()
+                .all(|call| call.end.is_some())
+                .then_some(())
+        },
+    )
+    .await;
+    let channels = system.lab.lab.asterisk.channels().expect("channels");
+    assert_eq!(
+        channels.len(),
+        agents as usize,
+        "one leg for each agent: {channels:?}"
+    );
+    let phones = system.lab.lab.phones.calls();
+    for agent in 1..=agents {
+        let up = |state| matches!(state, PhoneState::Ringing | PhoneState::Answered);
+        let up = phones.iter().filter(|call| call.agent == agent && up(call.state));
+        assert_eq!(up.count(), 1, "calls of agent-{agent}'s phone");
+    }
+}
+
+fn size() -> (usize, u32) {
+    if full() { (500, 15) } else { (60, 10) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_around_a_paceline_on_postgres_loses_and_doubles_nothing() {
+    let (kills, cuts, switch) = if full() { (20, 20, 3) } else { (1, 1, 0) };
+    let faults = [
+        (Fault::Kill, kills),
+        (Fault::Cut, cuts),
+        (Fault::Switch, switch),
+        (Fault::DatabaseKilled, 1),
+        (Fault::DatabaseStopped, 1),
+    ];
+    let server = Postgres::start().expect("it starts; run scripts/tools if it is missing");
+    weather(Ground::Postgres(server), &faults, size()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_around_a_paceline_whose_disk_fills_up_loses_and_doubles_nothing() {
+    let (kills, cuts, switch) = if full() { (20, 20, 3) } else { (1, 1, 1) };
+    let faults = [
+        (Fault::Kill, kills),
+        (Fault::Cut, cuts),
+        (Fault::Switch, switch),
+        (Fault::DiskFull, 1),
+    ];
+    let Some(disk) = SmallDisk::start_or_skip(64 * 1024, "a disk that fills up under a campaign") else {
+        return;
+    };
+    weather(Ground::Disk(disk), &faults, size()).await;
+}
