@@ -374,8 +374,11 @@ impl Pacer {
             _ => 1.0,
         };
         let covered = (scene.free as f64 * per_free) as usize;
-        let in_flight_max =
-            (scene.seats.saturating_mul(IN_FLIGHT_PER_AGENT)).min(scene.in_flight.saturating_add(LAUNCH_MAX));
+        // No bet is larger than the evidence: a cold start with many agents would otherwise stake all on a prior.
+        let seen = usize::try_from(self.learner.calls_ended).unwrap_or(usize::MAX);
+        let in_flight_max = (scene.seats.saturating_mul(IN_FLIGHT_PER_AGENT))
+            .min(scene.in_flight.saturating_add(LAUNCH_MAX))
+            .min(covered.saturating_add(seen));
 
         let mut crowd = Crowd::new(scene.seats, &scene.things);
         let mut arrivals = scene.arrivals;
@@ -387,9 +390,6 @@ impl Pacer {
             if scene.seats == 0 {
                 break (PaceLimit::Agents, risk);
             }
-            if in_flight >= in_flight_max {
-                break (PaceLimit::Bound, risk);
-            }
             if in_flight >= covered && (mode != EffectiveMode::Predictive || risk > risk_max) {
                 let limit = match mode {
                     EffectiveMode::Predictive => PaceLimit::Risk,
@@ -397,6 +397,9 @@ impl Pacer {
                     EffectiveMode::Progressive => PaceLimit::FreeAgents,
                 };
                 break (limit, risk);
+            }
+            if in_flight >= in_flight_max {
+                break (PaceLimit::Bound, risk);
             }
             crowd.add(&fresh);
             for (sum, p) in arrivals.0.iter_mut().zip(fresh.0) {

@@ -28,7 +28,8 @@ words! {
         FreeAgents = "free_agents",
         /// As many calls are in flight as the fixed ratio has it.
         Ratio = "ratio",
-        /// As many as are ever launched at once, or in flight.
+        /// As many as are ever launched at once, or in flight; or, at first, beyond free agents as many as have been seen
+        /// to end.
         Bound = "bound",
         /// Trunk channels.
         Channels = "channels",
@@ -125,7 +126,7 @@ impl fmt::Display for PacingReport {
             )?,
             PaceLimit::FreeAgents => write!(f, ": one call for each free agent")?,
             PaceLimit::Ratio => write!(f, ": the fixed ratio is reached")?,
-            PaceLimit::Bound => write!(f, ": as many as are launched at once")?,
+            PaceLimit::Bound => write!(f, ": as many as are ever launched ahead at once")?,
             PaceLimit::Channels => write!(f, ": trunk channels are used up")?,
             PaceLimit::Contacts => write!(f, ": no more contacts are ready")?,
             PaceLimit::Congestion => write!(f, ": trunks fail, one probe a second until a call rings")?,

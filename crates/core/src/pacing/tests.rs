@@ -232,6 +232,23 @@ fn what_is_not_known_yet_is_dialed_progressively_and_said_so() {
 }
 
 #[test]
+fn a_cold_start_with_many_agents_bets_no_more_calls_than_it_has_seen_end() {
+    let mut pacer = Pacer::new(settings(PacingMode::Predictive), None);
+    for agent in 0..300 {
+        pacer.agent(at(0).mono, AgentKey(agent), AgentStep::Available);
+    }
+    assert_eq!(pacer.tick(at(0), Room::default()).launch, 300);
+    for call in 0..300 {
+        pacer.call(at(0), CallKey(call), dialing());
+        if call < 40 {
+            pacer.call(at(3_000), CallKey(call), ended(Outcome::Busy));
+        }
+    }
+    let report = pacer.tick(at(3_000), Room::default());
+    assert_eq!((report.launch, report.limit), (80, PaceLimit::Bound), "{report}");
+}
+
+#[test]
 fn a_spent_budget_makes_it_progressive_and_time_gives_it_back() {
     let (mut pacer, ms) = with_agents(PacingMode::Predictive, 10);
     for call in 0..60_u128 {
