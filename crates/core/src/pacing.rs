@@ -45,9 +45,9 @@ const WAITING_SECS_MARGIN: f64 = 1.5;
 /// Consecutive trunk failures after which only probes are sent.
 const FAILURES_MAX: u32 = 5;
 const PROBE_EVERY_SECS: f64 = 1.0;
-/// Tables are made anew at most this often where something has happened, and at least so often where nothing has.
-const TABLES_SECS_MIN: f64 = 1.0;
-const TABLES_SECS_MAX: f64 = 10.0;
+/// How often what is told of calls is made anew where something has happened, and all tables whatever has.
+const CALL_TABLES_SECS: f64 = 1.0;
+const TABLES_SECS: f64 = 10.0;
 /// Below this risk a predictive campaign is progressive, and says so.
 const RISK_MIN: f64 = 0.001;
 /// Calls whose end must have been seen before any is launched ahead.
@@ -104,7 +104,8 @@ pub struct Pacer {
     trunks: TrunkTrouble,
     tables: Tables,
     tables_at: f64,
-    /// Something has happened since the tables were made.
+    call_tables_at: f64,
+    /// Something has happened since the calls' tables were made.
     news: bool,
     /// Something has happened since somebody asked.
     lesson: bool,
@@ -147,7 +148,8 @@ impl Pacer {
             learner.recall(learnt);
             budget.recall(&learnt.accounts);
         }
-        let tables = learner.tables(0.0, ring_secs(&settings), settings.connect_limit.as_secs_f64());
+        let limit = settings.connect_limit.as_secs_f64();
+        let tables = Tables::new(&learner.sources(0.0, ring_secs(&settings), limit));
         Self {
             settings,
             book: Book::default(),
@@ -156,6 +158,7 @@ impl Pacer {
             trunks: TrunkTrouble::default(),
             tables,
             tables_at: f64::NEG_INFINITY,
+            call_tables_at: f64::NEG_INFINITY,
             news: false,
             lesson: false,
             probed_at: f64::NEG_INFINITY,
@@ -250,13 +253,7 @@ impl Pacer {
         let pace = self.pace.rate();
         observe::accrue(&mut self.book, &mut self.learner, at, pace);
         self.expire(at);
-        let age = at - self.tables_at;
-        if age >= TABLES_SECS_MAX || (self.news && age >= TABLES_SECS_MIN) {
-            self.news = false;
-            let limit = self.settings.connect_limit.as_secs_f64();
-            self.tables = self.learner.tables(pace, ring_secs(&self.settings), limit);
-            self.tables_at = at;
-        }
+        self.renew_tables(at, pace);
         let scene = self.scene(at);
         let mut report = self.decide(now.wall, &scene);
         self.bound(at, room, &mut report);
@@ -264,6 +261,22 @@ impl Pacer {
             self.book.asked.push_back(at);
         }
         report
+    }
+
+    fn renew_tables(&mut self, at: f64, pace: f64) {
+        let all = at - self.tables_at >= TABLES_SECS;
+        if !all && !(self.news && at - self.call_tables_at >= CALL_TABLES_SECS) {
+            return;
+        }
+        (self.news, self.call_tables_at) = (false, at);
+        let limit = self.settings.connect_limit.as_secs_f64();
+        let sources = self.learner.sources(pace, ring_secs(&self.settings), limit);
+        if all {
+            self.tables = Tables::new(&sources);
+            self.tables_at = at;
+        } else {
+            self.tables.renew_calls(&sources);
+        }
     }
 
     /// Drops what a lost event would otherwise keep for ever.
@@ -292,12 +305,15 @@ impl Pacer {
     /// Everything that may need an agent or keep one, now.
     fn scene(&self, at: f64) -> Scene {
         let mut scene = Scene {
-            things: Vec::with_capacity(self.book.calls.len() + self.book.agents.len()),
+            busy: Vec::with_capacity(self.book.agents.len()),
+            calls: Vec::with_capacity(self.book.calls.len() + self.book.asked.len()),
             arrivals: Row::ZERO,
             seats: 0,
             free: 0,
             in_flight: self.book.calls.len() + self.book.asked.len(),
+            rung_long: 0,
         };
+        let long = ring_secs(&self.settings) / 2.0;
         for asked in &self.book.asked {
             scene.arrives(*self.tables.dialing(at - asked));
         }
@@ -305,7 +321,10 @@ impl Pacer {
             let age = at - spell.since;
             let row = match spell.state {
                 Flight::Dialing => *self.tables.dialing(age),
-                Flight::Ringing => *self.tables.ringing(age),
+                Flight::Ringing => {
+                    scene.rung_long += usize::from(age >= long);
+                    *self.tables.ringing(age)
+                }
                 Flight::Listening(answer) => self.verdict_row(answer, age),
                 Flight::Waiting => Row::ONE,
             };
@@ -375,12 +394,12 @@ impl Pacer {
         };
         let covered = (scene.free as f64 * per_free) as usize;
         // No bet is larger than the evidence: a cold start with many agents would otherwise stake all on a prior.
-        let seen = usize::try_from(self.learner.calls_ended).unwrap_or(usize::MAX);
+        let evidence = usize::try_from(self.learner.calls_ended).unwrap_or(usize::MAX);
         let in_flight_max = (scene.seats.saturating_mul(IN_FLIGHT_PER_AGENT))
             .min(scene.in_flight.saturating_add(LAUNCH_MAX))
-            .min(covered.saturating_add(seen));
+            .min(covered.saturating_add(evidence).saturating_add(scene.rung_long));
 
-        let mut crowd = Crowd::new(scene.seats, &scene.things);
+        let mut crowd = Crowd::new(scene.seats, &scene.busy, &scene.calls, self.learner.doubt());
         let mut arrivals = scene.arrivals;
         let mut wanted = 0_usize;
         let (limit, risk) = loop {
@@ -454,8 +473,10 @@ impl Pacer {
 
 /// Calls and agents at one tick, as probabilities.
 struct Scene {
-    /// Each call that may need an agent, and each agent who may stay busy.
-    things: Vec<Row>,
+    /// Each agent who may stay busy.
+    busy: Vec<Row>,
+    /// Each call that may need an agent.
+    calls: Vec<Row>,
     /// Sum over the calls alone.
     arrivals: Row,
     /// Agents who are counted on.
@@ -463,6 +484,8 @@ struct Scene {
     /// Of them free.
     free: usize,
     in_flight: usize,
+    /// Of them those that have rung for half the ring timeout: most that are ever answered have been by then.
+    rung_long: usize,
 }
 
 impl Scene {
@@ -471,7 +494,7 @@ impl Scene {
             *sum += p;
         }
         if row.last() > 1e-9 {
-            self.things.push(row);
+            self.calls.push(row);
         }
     }
 
@@ -497,10 +520,10 @@ impl Scene {
                 if stays_a_while && spell.step == AgentStep::Available {
                     self.free += 1;
                 }
-                self.things.push(gone);
+                self.busy.push(gone);
             }
             None if spell.step == AgentStep::Available => self.free += 1,
-            None => self.things.push(busy),
+            None => self.busy.push(busy),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Who will need an agent by when, and which agents will still be busy then: tables of probabilities by state and age.
 //!
 //! In: what [`super::hazards`] learnt. Out: a [`Row`] of probabilities, one for each horizon, for a call or an agent in
-//! a given state since a given time. The tables are built by stepping hazards back in time on a half-second grid, as
-//! seldom as once a second, so that a forecast is a look-up.
+//! a given state since a given time. The tables are built by stepping hazards back in time on a half-second grid, those of
+//! calls as seldom as once a second, those of agents, which change slowly and cost more, once in ten; so a forecast is a
+//! look-up.
 
 use super::hazards::{Delays, Hazards};
 
@@ -112,32 +113,7 @@ const BUSY_AGES: [(f64, f64); 3] = [(2.0, 60.0), (5.0, 300.0), (30.0, 1800.0)];
 
 impl Tables {
     pub(super) fn new(from: &Sources) -> Self {
-        let mut person = [0.0; POINTS];
-        for (k, share) in person.iter_mut().enumerate() {
-            *share = from.person_delay.share((k as f64 - 0.5) * STEP_SECS);
-        }
-        let nowhere = [0.0; POINTS];
-        let (ringing, fresh_ring) = step_back(
-            &from.ringing.table(from.ring_secs_max),
-            from.drift,
-            (ring::LIVE, &person),
-            (None, &nowhere),
-        );
-        // A call that begins to ring within a step begins half way, on average.
-        let mut onward = fresh_ring;
-        let mut before = 0.0;
-        for p in &mut onward {
-            let here = *p;
-            *p = (here + before) / 2.0;
-            before = here;
-        }
-        // Where trunks show no ringing, the whole ring time is spent dialing.
-        let (dialing, _) = step_back(
-            &from.dialing.table(from.ring_secs_max + DIAL_MARGIN_SECS),
-            from.drift,
-            (dial::LIVE, &person),
-            (Some(dial::RING), &onward),
-        );
+        let (dialing, ringing) = calls(from);
         let (talk, wrap_up) = busy(from);
         Self {
             dialing,
@@ -145,6 +121,11 @@ impl Tables {
             talk,
             wrap_up,
         }
+    }
+
+    /// Makes what is told of calls anew.
+    pub(super) fn renew_calls(&mut self, from: &Sources) {
+        (self.dialing, self.ringing) = calls(from);
     }
 
     /// A call that has been dialing for so long needs an agent by each horizon.
@@ -214,6 +195,37 @@ fn step_back<const C: usize>(
         *row = pick(&curve);
     }
     (rows, curve)
+}
+
+/// Tables of dialing and of ringing.
+fn calls(from: &Sources) -> (Vec<Row>, Vec<Row>) {
+    let mut person = [0.0; POINTS];
+    for (k, share) in person.iter_mut().enumerate() {
+        *share = from.person_delay.share((k as f64 - 0.5) * STEP_SECS);
+    }
+    let nowhere = [0.0; POINTS];
+    let (ringing, fresh_ring) = step_back(
+        &from.ringing.table(from.ring_secs_max),
+        from.drift,
+        (ring::LIVE, &person),
+        (None, &nowhere),
+    );
+    // A call that begins to ring within a step begins half way, on average.
+    let mut onward = fresh_ring;
+    let mut before = 0.0;
+    for p in &mut onward {
+        let here = *p;
+        *p = (here + before) / 2.0;
+        before = here;
+    }
+    // Where trunks show no ringing, the whole ring time is spent dialing.
+    let (dialing, _) = step_back(
+        &from.dialing.table(from.ring_secs_max + DIAL_MARGIN_SECS),
+        from.drift,
+        (dial::LIVE, &person),
+        (Some(dial::RING), &onward),
+    );
+    (dialing, ringing)
 }
 
 fn pick(curve: &Curve) -> Row {

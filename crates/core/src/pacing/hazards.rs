@@ -130,6 +130,12 @@ impl<const C: usize> Hazards<C> {
         rates
     }
 
+    /// How many events of a cause are remembered, whatever the age.
+    pub(super) fn events(&self, cause: usize) -> f64 {
+        let of = |b: &Bin<C>| b.events.get(cause).copied().unwrap_or(0.0);
+        self.bins.iter().map(of).sum::<f64>() / self.weight
+    }
+
     /// The rates at each half second of age up to `until`, taken at the middle of the half second.
     pub(super) fn table(&self, until: f64) -> Vec<[f64; C]> {
         let by_bin: Vec<[f64; C]> = self.bins.iter().map(|b| self.rates_of(b)).collect();

@@ -3,7 +3,7 @@
 
 use super::budget::LearntAccount;
 use super::drift::Drift;
-use super::forecast::{Sources, Tables, dial, ring};
+use super::forecast::{Sources, dial, ring};
 use super::hazards::{Delays, Hazards, LearntBin};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,8 @@ const CALL_EVENTS_EFF: f64 = 2000.0;
 const AGENT_EVENTS_EFF: f64 = 500.0;
 /// How many spells the priors are worth.
 const CALL_PRIOR_SPELLS: f64 = 20.0;
+/// And how many live answers the prior of calls is.
+const CALL_PRIOR_ANSWERS: f64 = 6.0;
 const AGENT_PRIOR_SPELLS: f64 = 4.0;
 const TALK_PRIOR_SECS: f64 = 100.0;
 const WRAP_UP_PRIOR_SECS: f64 = 17.0;
@@ -83,10 +85,11 @@ impl Learner {
         }
     }
 
-    pub(super) fn tables(&mut self, pace: f64, ring_secs_max: f64, connect_limit_secs: f64) -> Tables {
+    /// What tables are made of, as it is known now.
+    pub(super) fn sources(&mut self, pace: f64, ring_secs_max: f64, connect_limit_secs: f64) -> Sources<'_> {
         self.person_delay.refresh();
         self.machine_delay.refresh();
-        Tables::new(&Sources {
+        Sources {
             dialing: &self.dialing,
             ringing: &self.ringing,
             talk: &self.talk,
@@ -95,7 +98,13 @@ impl Learner {
             drift: self.drift.factor(pace),
             ring_secs_max,
             connect_limit_secs,
-        })
+        }
+    }
+
+    /// Relative variance of the answer rate, as few or many live answers leave it.
+    pub(super) fn doubt(&self) -> f64 {
+        let seen = self.ringing.events(ring::LIVE) + self.dialing.events(dial::LIVE);
+        1.0 / (seen + CALL_PRIOR_ANSWERS)
     }
 
     pub(super) fn learnt(&self, accounts: Vec<LearntAccount>) -> Learnt {
