@@ -265,7 +265,8 @@ impl Pacer {
 
     fn renew_tables(&mut self, at: f64, pace: f64) {
         let all = at - self.tables_at >= TABLES_SECS;
-        if !all && !(self.news && at - self.call_tables_at >= CALL_TABLES_SECS) {
+        let calls = self.news && at - self.call_tables_at >= CALL_TABLES_SECS;
+        if !(all || calls) {
             return;
         }
         (self.news, self.call_tables_at) = (false, at);
