@@ -19,6 +19,7 @@ mod health;
 mod imports;
 pub mod keys;
 mod limit;
+pub mod listen;
 mod live;
 mod openapi;
 mod pacing;

@@ -15,7 +15,6 @@ use secrecy::ExposeSecret;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// A running Paceline.
@@ -29,8 +28,7 @@ pub struct App {
     pub metrics: Metrics,
     /// Where the API listens.
     pub addr: SocketAddr,
-    api: JoinHandle<std::io::Result<()>>,
-    stop_api: oneshot::Sender<()>,
+    api: JoinHandle<()>,
 }
 
 /// Paceline could not start.
@@ -84,21 +82,17 @@ impl App {
         let switches = config.pbxes.iter().map(|pbx| attach(pbx, clock)).collect();
         let dialer = Dialer::start(store.clone(), writer, clock, metrics.clone(), switches).await?;
         let routes = router(config, &store, &dialer, &metrics, clock);
-        let (stop_api, stopped) = oneshot::channel();
-        let api = tokio::spawn(async move {
-            let until = async {
-                // An error means that the app is gone, which also ends the API.
-                stopped.await.ok();
-            };
-            axum::serve(listener, routes).with_graceful_shutdown(until).await
-        });
+        let api = tokio::spawn(api::listen::serve(
+            listener,
+            routes,
+            metrics.queue("api_connections"),
+        ));
         Ok(Self {
             store,
             dialer,
             metrics,
             addr,
             api,
-            stop_api,
         })
     }
 
@@ -111,7 +105,6 @@ impl App {
     /// Stops now. Calls that are up stay up, and are taken over at the next start.
     pub async fn stop(self) {
         self.dialer.stop().await;
-        self.stop_api.send(()).ok();
         self.api.abort();
         self.store.close().await;
     }
