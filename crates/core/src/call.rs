@@ -5,7 +5,7 @@ use crate::input::Lead;
 use crate::live::CallPhase;
 use crate::outcome::Outcome;
 use crate::pbx::{EndedBy, LegEnd};
-use crate::time::Mono;
+use crate::time::{Mono, Wall};
 use crate::verdict;
 
 /// A live attempt, as the engine keeps it.
@@ -34,6 +34,9 @@ pub(crate) enum CallState {
     Waiting { limit_at: Mono },
     /// The switch was asked to join the two.
     Connecting { agent: AgentId, limit_at: Mono },
+    /// Nobody came within the limit: hears the campaign's message, asked for at `asked_at`, and is hung up after it, at
+    /// `until` at the latest.
+    Message { asked_at: Wall, until: Mono },
     /// They talk. Past `silent_at` the switch must have ended it; we ask.
     Connected { agent: AgentId, silent_at: Mono },
     /// The switch was asked to end it, and is asked again at `ask_again_at` until it confirms.
@@ -75,7 +78,7 @@ impl CallState {
             | CallState::Dialing { agent, .. }
             | CallState::Ringing { agent, .. }
             | CallState::Ending { agent, .. } => agent,
-            CallState::Waiting { .. } => None,
+            CallState::Waiting { .. } | CallState::Message { .. } => None,
         }
     }
 
@@ -85,6 +88,7 @@ impl CallState {
             CallState::Dialing { .. } => CallPhase::Dialing,
             CallState::Ringing { .. } => CallPhase::Ringing,
             CallState::Waiting { .. } | CallState::Connecting { .. } => CallPhase::Answered,
+            CallState::Message { .. } => CallPhase::Message,
             CallState::Connected { .. } => CallPhase::Connected,
             CallState::Ending { .. } => CallPhase::Ending,
         }
@@ -98,6 +102,7 @@ impl CallState {
             | CallState::Ringing { silent_at, .. }
             | CallState::Connected { silent_at, .. } => Some(silent_at),
             CallState::Waiting { limit_at } | CallState::Connecting { limit_at, .. } => Some(limit_at),
+            CallState::Message { until, .. } => Some(until),
             CallState::Ending { ask_again_at, .. } => Some(ask_again_at),
         }
     }
@@ -122,6 +127,7 @@ impl CallState {
                 | EndedBy::Refused
                 | EndedBy::NoRoom => Outcome::Answered,
             },
+            CallState::Message { .. } => Outcome::Abandoned,
             CallState::Connected { .. } => Outcome::Answered,
             CallState::Ending { why, .. } => why.outcome(end),
         }

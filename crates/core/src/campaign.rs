@@ -5,6 +5,7 @@ use crate::gate::CallingHours;
 use crate::ids::{CampaignId, PbxName, TrunkId};
 use crate::pacing::rules::AbandonRule;
 use crate::pacing::{PacingMode, PacingSettings};
+use crate::pbx::Sound;
 use crate::words::words;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,8 @@ pub struct CampaignConfig {
     pub agent_leg_duration_max: Duration,
     /// From the answer until an agent must be there; past it the attempt is `abandoned`.
     pub connect_limit: Duration,
+    /// What an abandoned person hears before being hung up; none: hung up at once.
+    pub abandon_message: Option<Sound>,
     /// How long an agent has after a call before the next; ended early by a disposition or `ready`.
     pub wrap_up: Duration,
     /// When its contacts may be called.

@@ -3,7 +3,7 @@
 use crate::agent::{AgentState, Wants};
 use crate::ids::{AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use crate::input::Lead;
-use crate::outcome::Outcome;
+use crate::outcome::{MessageFate, Outcome};
 use crate::pacing::{Learnt, PacingReport};
 use crate::pbx::{LegEnd, PbxCommand, Progress, RecordingName};
 use crate::time::Wall;
@@ -94,6 +94,15 @@ pub enum Change {
         /// With whom.
         agent: AgentId,
         /// When.
+        at: Wall,
+    },
+    /// A message was played to a person whom no agent took in time.
+    Messaged {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What became of it.
+        fate: MessageFate,
+        /// When the switch was asked to play it.
         at: Wall,
     },
     /// The attempt and its leg are over: its outcome, and what becomes of the contact, whose number is free again.

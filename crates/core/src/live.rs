@@ -19,6 +19,8 @@ words! {
         Ringing = "ringing",
         /// Answered, no agent there yet.
         Answered = "answered",
+        /// No agent came in time: hears the campaign's message.
+        Message = "message",
         /// Talks with an agent.
         Connected = "connected",
         /// Asked to end; the end is not confirmed yet.

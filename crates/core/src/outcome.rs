@@ -1,6 +1,18 @@
-//! What the line did.
+//! What the line did, and what an abandoned person heard.
 
 use crate::words::words;
+
+words! {
+    /// What became of the message to a person whom no agent took in time.
+    MessageFate {
+        /// All of it was played.
+        Whole = "whole",
+        /// The callee hung up, or the switch was lost sight of, before its end.
+        CutShort = "cut_short",
+        /// The switch could not play it.
+        Failed = "failed",
+    }
+}
 
 words! {
     /// What the line did with an attempt. Every ended attempt has exactly one.

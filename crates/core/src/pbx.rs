@@ -4,6 +4,7 @@
 //! leg into that bridge in one step. So after a crash the switch itself says who talks with whom.
 
 use crate::ids::{AgentLegId, LegId};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -21,6 +22,60 @@ impl fmt::Debug for DialString {
 /// The name under which a recording is kept on the switch: letters, digits, `-` and `_`, no extension.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordingName(pub String);
+
+/// A sound on the switch's own disk: `sound:` and its name or path, without its ending, as Asterisk writes it. On FreeSWITCH
+/// it is that `.wav` file, below the switch's `sounds_dir` unless the path begins with `/`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Sound(String);
+
+/// Not a [`Sound`]. What else switches can be told to play (scripts, addresses, whole applications) is not wanted here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a sound is `sound:` and its name or path on the switch without its ending, such as sound:custom/sorry: letters, digits, \
+     `-`, `_`, `.` and `/`, at most 200 of them, no part of it empty, `.` or `..`"
+)]
+pub struct SoundError;
+
+impl Sound {
+    /// Checks a reference.
+    ///
+    /// # Errors
+    /// [`SoundError`].
+    pub fn new(reference: &str) -> Result<Self, SoundError> {
+        let path = reference.strip_prefix("sound:").ok_or(SoundError)?;
+        let plain = |part: &str| {
+            !matches!(part, "" | "." | "..")
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        };
+        let parts = path.strip_prefix('/').unwrap_or(path);
+        if path.len() <= 200 && parts.split('/').all(plain) {
+            Ok(Self(reference.to_owned()))
+        } else {
+            Err(SoundError)
+        }
+    }
+
+    /// The reference as written, with its `sound:`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Sound {
+    type Error = SoundError;
+    fn try_from(text: String) -> Result<Self, SoundError> {
+        Self::new(&text)
+    }
+}
+
+impl From<Sound> for String {
+    fn from(sound: Sound) -> String {
+        sound.0
+    }
+}
 
 /// Something for a driver to do. A driver never refuses: what cannot be done comes back as an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +115,13 @@ pub enum PbxCommand {
         leg: LegId,
         /// The held agent.
         agent_leg: AgentLegId,
+    },
+    /// Play a sound to an answered callee who is with nobody. Comes back as [`PbxEvent::Played`], or as the leg's end.
+    Play {
+        /// The answered callee.
+        leg: LegId,
+        /// What.
+        sound: Sound,
     },
     /// End a callee's leg. Comes back as [`PbxEvent::Ended`], also where the leg was gone already.
     HangUp {
@@ -125,6 +187,13 @@ pub enum PbxEvent {
         agent_leg: AgentLegId,
         /// Whose fault, as far as the switch tells.
         fault: ConnectFault,
+    },
+    /// The sound that was asked for is over.
+    Played {
+        /// Which leg.
+        leg: LegId,
+        /// Whether all of it was played; else it could not be, or was broken off.
+        whole: bool,
     },
     /// The callee's leg is gone.
     Ended {
@@ -254,4 +323,42 @@ pub enum ChannelPhase {
     Ringing,
     /// Answered.
     Up,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sound_is_a_name_or_a_path_and_nothing_that_a_switch_would_carry_out() {
+        for good in [
+            "sound:sorry",
+            "sound:custom/we-are.sorry_1",
+            "sound:/var/lib/sounds/sorry",
+        ] {
+            assert_eq!(Sound::new(good).map(String::from).as_deref(), Ok(good));
+        }
+        for bad in [
+            "",
+            "sorry",
+            "sound:",
+            "sound:/",
+            "sound:a//b",
+            "sound:../a",
+            "sound:a/./b",
+            "sound:a b",
+            "sound:a,sound:b",
+            "sound:a\nb",
+            "sound:system::reboot",
+            "sound:shell_stream://x",
+            "sound:${x}",
+            "tone_stream://%(1,0,1)",
+            "sound:a&b=c",
+            "recording:a",
+            "sound:\u{e9}",
+        ] {
+            assert_eq!(Sound::new(bad), Err(SoundError), "{bad}");
+        }
+        assert_eq!(Sound::new(&format!("sound:{}", "a".repeat(201))), Err(SoundError));
+    }
 }

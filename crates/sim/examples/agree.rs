@@ -66,6 +66,7 @@ fn config(pbx: &PbxName) -> CampaignConfig {
         call_duration_max: Duration::from_secs(4 * 3600),
         agent_leg_duration_max: Duration::from_secs(24 * 3600),
         connect_limit: Duration::from_secs(2),
+        abandon_message: None,
         wrap_up: WRAP_UP,
         hours: CallingHours::always(),
         trunks: vec![TrunkConfig {

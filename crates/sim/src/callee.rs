@@ -233,6 +233,7 @@ pub(crate) enum CalleePhase {
     Dialing,
     Ringing,
     Alone { since: Mono },
+    Hears { since: Mono, until: Mono },
     With { agent_leg: AgentLegId, since: Mono },
 }
 
@@ -243,6 +244,7 @@ pub(crate) enum CalleeStep {
     Answer,
     Refuse { sip: u16, q850: u16 },
     RingTimeout,
+    MessageOver,
     HangUp,
     DurationMax,
 }
@@ -265,12 +267,23 @@ impl Callee {
             (CalleePhase::Alone { since }, Then::Answer { patience, .. }) => {
                 (since + patience, CalleeStep::HangUp)
             }
+            // Some hang up in the middle of it.
+            (CalleePhase::Hears { since, until }, Then::Answer { patience, .. }) => {
+                if since + patience < until {
+                    (since + patience, CalleeStep::HangUp)
+                } else {
+                    (until, CalleeStep::MessageOver)
+                }
+            }
             (CalleePhase::With { since, .. }, Then::Answer { talk, .. }) => {
                 (since + talk, CalleeStep::HangUp)
             }
-            (CalleePhase::Alone { since } | CalleePhase::With { since, .. }, _) => {
-                (since, CalleeStep::HangUp)
-            }
+            (
+                CalleePhase::Alone { since }
+                | CalleePhase::Hears { since, .. }
+                | CalleePhase::With { since, .. },
+                _,
+            ) => (since, CalleeStep::HangUp),
             (CalleePhase::Dialing | CalleePhase::Ringing, Then::Unplaceable) => {
                 (ringing, CalleeStep::RingTimeout)
             }
@@ -289,13 +302,19 @@ impl Callee {
     pub(crate) fn with(&self) -> Option<AgentLegId> {
         match self.phase {
             CalleePhase::With { agent_leg, .. } => Some(agent_leg),
-            CalleePhase::Dialing | CalleePhase::Ringing | CalleePhase::Alone { .. } => None,
+            CalleePhase::Dialing
+            | CalleePhase::Ringing
+            | CalleePhase::Alone { .. }
+            | CalleePhase::Hears { .. } => None,
         }
     }
 
     /// Whether it was answered.
     pub(crate) fn answered(&self) -> bool {
-        matches!(self.phase, CalleePhase::Alone { .. } | CalleePhase::With { .. })
+        matches!(
+            self.phase,
+            CalleePhase::Alone { .. } | CalleePhase::Hears { .. } | CalleePhase::With { .. }
+        )
     }
 }
 

@@ -17,6 +17,8 @@ pub struct SimConfig {
     pub event_latency: Spread,
     /// How long an announcement before a recording takes.
     pub announcement: Duration,
+    /// How long the message to a person takes whom no agent took in time.
+    pub message: Duration,
     /// Channels that the switch carries; more are refused.
     pub channels_max: usize,
     /// Channels of somebody else with a UUID for an id, shown in every snapshot as not in our application.
@@ -90,6 +92,8 @@ pub struct Faults {
     pub command_delay: Spread,
     /// A recording cannot be made.
     pub recording_fails: f64,
+    /// A message cannot be played.
+    pub message_fails: f64,
     /// A held agent is outside the bridge when the link comes back; the driver puts that right and says so.
     pub bridge_broken: f64,
 }
@@ -102,6 +106,7 @@ impl Default for SimConfig {
             command_latency: Spread::Uniform(Duration::from_micros(300), Duration::from_micros(900)),
             event_latency: Spread::Uniform(Duration::from_micros(200), Duration::from_micros(900)),
             announcement: Duration::from_secs(4),
+            message: Duration::from_secs(6),
             channels_max: 10_000,
             foreign_channels: 0,
             faults: Faults::none(),
@@ -183,6 +188,7 @@ impl Faults {
             command_late: 0.0,
             command_delay: Spread::Exponential(Duration::from_secs(1)),
             recording_fails: 0.0,
+            message_fails: 0.0,
             bridge_broken: 0.0,
         }
     }

@@ -236,6 +236,11 @@ impl Link {
         happens(&mut self.rng_fault_command, self.faults.recording_fails)
     }
 
+    /// Whether the message that is being asked for fails.
+    pub(crate) fn message_fails(&mut self) -> bool {
+        happens(&mut self.rng_fault_command, self.faults.message_fails)
+    }
+
     fn drop_events(&mut self) {
         let (events, others) = std::mem::take(&mut self.transit)
             .into_iter()
@@ -299,6 +304,10 @@ impl Link {
                 agent_leg: *agent_leg,
                 fault: ConnectFault::Refused,
             },
+            PbxCommand::Play { leg, .. } => PbxEvent::Played {
+                leg: *leg,
+                whole: false,
+            },
             PbxCommand::Record { recording, .. } => PbxEvent::RecordingFailed {
                 recording: recording.clone(),
                 reason: why.to_owned(),
@@ -315,6 +324,7 @@ fn command_subject(command: &PbxCommand) -> Uuid {
     match command {
         PbxCommand::CallContact { leg, .. }
         | PbxCommand::Connect { leg, .. }
+        | PbxCommand::Play { leg, .. }
         | PbxCommand::HangUp { leg }
         | PbxCommand::Record { leg, .. } => leg.0,
         PbxCommand::CallAgent { leg, .. } | PbxCommand::HangUpAgent { leg } => leg.0,

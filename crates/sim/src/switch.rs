@@ -121,13 +121,16 @@ impl SimSwitch {
         self.callees.len() + self.phones.len()
     }
 
-    /// Callees who are up with nobody on the line, and since when.
+    /// Callees who are up with nobody on the line and nothing to hear, and since when.
     pub fn alone(&self) -> impl Iterator<Item = (LegId, Mono)> + '_ {
         self.callees
             .iter()
             .filter_map(|(leg, callee)| match callee.phase {
                 CalleePhase::Alone { since } => Some((*leg, since)),
-                CalleePhase::Dialing | CalleePhase::Ringing | CalleePhase::With { .. } => None,
+                CalleePhase::Dialing
+                | CalleePhase::Ringing
+                | CalleePhase::Hears { .. }
+                | CalleePhase::With { .. } => None,
             })
     }
 
@@ -215,7 +218,9 @@ impl SimSwitch {
             let phase = match callee.phase {
                 CalleePhase::Dialing => ChannelPhase::Dialing,
                 CalleePhase::Ringing => ChannelPhase::Ringing,
-                CalleePhase::Alone { .. } | CalleePhase::With { .. } => ChannelPhase::Up,
+                CalleePhase::Alone { .. } | CalleePhase::Hears { .. } | CalleePhase::With { .. } => {
+                    ChannelPhase::Up
+                }
             };
             channels.insert(
                 leg.0,
@@ -285,6 +290,7 @@ impl SimSwitch {
                 self.call_agent(leg, &dial, ring_timeout, duration_max);
             }
             PbxCommand::Connect { leg, agent_leg } => self.connect(leg, agent_leg),
+            PbxCommand::Play { leg, sound: _ } => self.play(leg),
             PbxCommand::HangUp { leg } => self.hang_up(leg.0, PbxEvent::Ended { leg, end: gone() }),
             PbxCommand::HangUpAgent { leg } => self.hang_up(leg.0, PbxEvent::AgentEnded { leg, end: gone() }),
             PbxCommand::Record {

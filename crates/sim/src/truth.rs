@@ -44,7 +44,9 @@ pub struct LegTruth {
     pub answered_at: Option<Mono>,
     /// Each agent it was connected with, and when.
     pub connected: Vec<(Mono, AgentLegId)>,
-    /// Each time that the callee was up with nobody on the line: from, until.
+    /// When a message to the callee began and, if it did, was played to its end.
+    pub message: Option<(Mono, Option<Mono>)>,
+    /// Each time that the callee was up with nobody on the line and nothing to hear: from, until.
     pub alone: Vec<(Mono, Mono)>,
     /// When and how it ended; `None`: it lives.
     pub ended: Option<(Mono, TrueEnd)>,

@@ -16,6 +16,7 @@ use paceline_core::ids::{AgentId, AgentLegId, CampaignId, ContactId, LegId, PbxN
 use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
 use paceline_core::pacing::rules::AbandonRule;
+use paceline_core::pbx::Sound;
 use paceline_core::time::{Mono, Now, Wall};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -131,6 +132,8 @@ struct World {
     /// The newest leg to each number.
     last_legs: BTreeMap<E164, (PbxName, LegId)>,
     agent_legs: BTreeMap<AgentLegId, usize>,
+    /// Legs that this run of the process had the message played to.
+    messaged: BTreeSet<LegId>,
     starts: u64,
     connected: u64,
     dialed: u64,
@@ -234,6 +237,7 @@ impl World {
             legs: BTreeMap::new(),
             last_legs: BTreeMap::new(),
             agent_legs: BTreeMap::new(),
+            messaged: BTreeSet::new(),
             starts: 0,
             connected: 0,
             dialed: 0,
@@ -411,6 +415,7 @@ fn campaign_config(options: &WorldOptions, n: usize, switches: &[Switch]) -> Cam
         call_duration_max: options.call_duration_max,
         agent_leg_duration_max: options.agent_leg_duration_max,
         connect_limit: Duration::from_secs(2),
+        abandon_message: options.message.then(|| Sound::new("sound:sorry").ok()).flatten(),
         wrap_up: options.wrap_up,
         hours: CallingHours::always(),
         trunks: trunks.collect(),

@@ -6,7 +6,7 @@ use crate::call::{Call, CallState, Why};
 use crate::command::Change;
 use crate::ids::{AgentId, AgentLegId, AttemptId, LegId};
 use crate::input::Prepared;
-use crate::outcome::Outcome;
+use crate::outcome::{MessageFate, Outcome};
 use crate::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, Progress, RecordingName};
 use crate::retry;
 use crate::time::Now;
@@ -107,6 +107,7 @@ impl Engine {
                 | CallState::Ringing { .. }
                 | CallState::Waiting { .. }
                 | CallState::Connecting { .. }
+                | CallState::Message { .. }
                 | CallState::Connected { .. }
                 | CallState::Ending { .. },
             )
@@ -146,6 +147,7 @@ impl Engine {
                 CallState::Preparing { .. }
                 | CallState::Waiting { .. }
                 | CallState::Connecting { .. }
+                | CallState::Message { .. }
                 | CallState::Connected { .. }
                 | CallState::Ending { .. },
             )
@@ -212,6 +214,7 @@ impl Engine {
             | CallState::Dialing { .. }
             | CallState::Ringing { .. }
             | CallState::Connecting { .. }
+            | CallState::Message { .. }
             | CallState::Connected { .. }
             | CallState::Ending { .. } => None,
         }) else {
@@ -239,6 +242,7 @@ impl Engine {
                 | CallState::Ringing { .. }
                 | CallState::Waiting { .. }
                 | CallState::Connecting { .. }
+                | CallState::Message { .. }
                 | CallState::Connected { .. }
                 | CallState::Ending { .. },
             )
@@ -316,6 +320,7 @@ impl Engine {
                     | CallState::Ringing { .. }
                     | CallState::Waiting { .. }
                     | CallState::Connecting { .. }
+                    | CallState::Message { .. }
                     | CallState::Connected { .. }
                     | CallState::Ending { .. },
                 )
@@ -343,6 +348,9 @@ impl Engine {
         };
         if let (Some(call), Some(had_room)) = (self.calls.get(&attempt), had_room) {
             self.switch_had_room(now, call.pbx.clone(), had_room);
+        }
+        if let CallState::Message { asked_at, .. } = state {
+            self.note_message(attempt, MessageFate::CutShort, asked_at);
         }
         let outcome = state.outcome(&end);
         self.settle(now, attempt, outcome, end);
@@ -401,6 +409,7 @@ impl Engine {
             | CallState::Dialing { agent: None, .. }
             | CallState::Ringing { agent: None, .. }
             | CallState::Waiting { .. }
+            | CallState::Message { .. }
             | CallState::Ending { .. } => {}
         }
     }
@@ -438,6 +447,7 @@ impl Engine {
                 Some(
                     CallState::Waiting { .. }
                     | CallState::Connecting { .. }
+                    | CallState::Message { .. }
                     | CallState::Connected { .. }
                     | CallState::Ending { .. },
                 )
@@ -463,7 +473,7 @@ impl Engine {
                 }
                 None
             }
-            CallState::Waiting { .. } => None,
+            CallState::Waiting { .. } | CallState::Message { .. } => None,
         };
         let ask_again_at = now.mono + ASK_AGAIN;
         self.set_call(
@@ -497,9 +507,10 @@ impl Engine {
             CallState::Ringing { agent, .. } => {
                 self.set_call(attempt, CallState::Ringing { agent, silent_at })
             }
-            CallState::Waiting { .. } | CallState::Connecting { .. } if link_up => {
-                self.end(now, attempt, Why::Limit)
-            }
+            CallState::Waiting { .. } if link_up => self.abandon(now, attempt),
+            // Whether the two are joined by now is not known: nothing is played to both.
+            CallState::Connecting { .. } if link_up => self.end(now, attempt, Why::Limit),
+            CallState::Message { .. } => self.message_over(now, attempt, MessageFate::CutShort),
             // They may be talking by now: the next snapshot tells, and nobody can be hung up on before it.
             CallState::Waiting { .. } => {
                 let limit_at = now.mono + LINK_DOWN_WAIT;
@@ -592,11 +603,11 @@ impl Engine {
         self.rearm(before.deadline(), state.deadline(), Timer::Call(attempt));
     }
 
-    fn state_of(&self, attempt: AttemptId) -> Option<CallState> {
+    pub(super) fn state_of(&self, attempt: AttemptId) -> Option<CallState> {
         self.calls.get(&attempt).map(|call| call.state)
     }
 
-    fn attempt_of(&mut self, leg: LegId) -> Option<AttemptId> {
+    pub(super) fn attempt_of(&mut self, leg: LegId) -> Option<AttemptId> {
         let attempt = self.legs.get(&leg).copied();
         if attempt.is_none() {
             self.counts.stale += 1;

@@ -7,8 +7,9 @@ use crate::call::{Call, CallState, Why};
 use crate::command::Change;
 use crate::ids::{AgentId, AttemptId, PbxName};
 use crate::input::Recovered;
+use crate::outcome::MessageFate;
 use crate::pbx::{ChannelPhase, ChannelState, PbxEvent, Progress, Snapshot};
-use crate::time::Now;
+use crate::time::{Now, Wall};
 
 impl Engine {
     pub(super) fn pbx_event(&mut self, now: Now, pbx: PbxName, event: PbxEvent) {
@@ -25,6 +26,7 @@ impl Engine {
                 agent_leg,
                 fault,
             } => self.connect_failed(now, leg, agent_leg, fault),
+            PbxEvent::Played { leg, whole } => self.played(now, leg, whole),
             PbxEvent::Ended { leg, end } => self.ended(now, leg, end),
             // The agent's state is `ringing` from the moment that the phone is called.
             PbxEvent::AgentRinging { .. } => {}
@@ -108,6 +110,14 @@ impl Engine {
                     why: Why::AgentLost,
                     ask_again_at: now.mono,
                 },
+                // Hears the message of the former run, or had to.
+                (None, Some(at)) if self.config.abandon_message.is_some() && self.is_over_limit(now, at) => {
+                    CallState::Ending {
+                        agent: None,
+                        why: Why::Limit,
+                        ask_again_at: now.mono,
+                    }
+                }
                 (None, Some(_)) => CallState::Waiting {
                     limit_at: now.mono + self.config.connect_limit,
                 },
@@ -136,6 +146,11 @@ impl Engine {
             );
             self.pace_call(attempt, state, state);
         }
+    }
+
+    /// Whether somebody who answered then has waited for as long as is allowed.
+    fn is_over_limit(&self, now: Now, answered_at: Wall) -> bool {
+        answered_at.plus(self.config.connect_limit) <= now.wall
     }
 
     fn is_idle(&self, agent: AgentId) -> bool {
@@ -228,6 +243,8 @@ impl Engine {
             // Not dialed yet: its absence means nothing.
             CallState::Preparing { .. } => {}
             CallState::Ending { why, .. } => self.end(now, attempt, why),
+            // Whether the message still plays is not known any more; nobody is left in silence for it.
+            CallState::Message { .. } => self.message_over(now, attempt, MessageFate::CutShort),
             _ if channel.is_none() => self.ask_after(now, attempt),
             // Joined to an agent's leg that no book knows and that is hung up as a stray.
             CallState::Waiting { .. } | CallState::Connecting { .. } if with_a_stranger => {
@@ -281,6 +298,7 @@ impl Engine {
                 Why::Missing
             }
             CallState::Waiting { .. } | CallState::Connecting { .. } => Why::CalleeGone,
+            CallState::Message { .. } => Why::Limit,
             CallState::Connected { .. } => Why::SilentConnected,
             CallState::Ending { why, .. } => why,
         };
@@ -316,6 +334,7 @@ impl Engine {
                 | CallState::Dialing { .. }
                 | CallState::Ringing { .. }
                 | CallState::Waiting { .. }
+                | CallState::Message { .. }
                 | CallState::Connected { .. }
                 | CallState::Ending { .. },
                 _,
@@ -367,6 +386,7 @@ impl Engine {
             CallState::Preparing { .. }
             | CallState::Waiting { .. }
             | CallState::Connecting { .. }
+            | CallState::Message { .. }
             | CallState::Connected { .. }
             | CallState::Ending { .. } => {}
         }

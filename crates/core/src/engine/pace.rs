@@ -91,7 +91,8 @@ impl Engine {
             CallState::Connected { .. } => CallNews::Connected {
                 limit_at: limit_at(before),
             },
-            CallState::Ending {
+            CallState::Message { .. }
+            | CallState::Ending {
                 why: Why::Limit | Why::TakenBackAnswered,
                 ..
             } => CallNews::Step(CallStep::Abandoned),
@@ -271,6 +272,7 @@ fn limit_at(state: CallState) -> Option<Mono> {
         CallState::Preparing { .. }
         | CallState::Dialing { .. }
         | CallState::Ringing { .. }
+        | CallState::Message { .. }
         | CallState::Connected { .. }
         | CallState::Ending { .. } => None,
     }

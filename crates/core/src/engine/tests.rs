@@ -13,12 +13,14 @@ use crate::number::E164;
 use crate::pacing::rules::AbandonRule;
 use crate::pbx::{
     ChannelPhase, ChannelState, ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent, Progress, Snapshot,
+    Sound,
 };
 use crate::time::Wall;
 use proptest::prelude::*;
 
 mod crash;
 mod hunt;
+mod message;
 
 fn pbx() -> PbxName {
     PbxName::new("main")
@@ -39,6 +41,7 @@ fn config() -> CampaignConfig {
         call_duration_max: Duration::from_secs(3600),
         agent_leg_duration_max: Duration::from_secs(36000),
         connect_limit: Duration::from_secs(2),
+        abandon_message: None,
         wrap_up: Duration::from_secs(5),
         hours: CallingHours::always(),
         trunks: vec![TrunkConfig {

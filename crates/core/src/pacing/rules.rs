@@ -63,6 +63,9 @@ pub struct AbandonRule {
     pub early_hangup: EarlyHangup,
     /// How long a phone must be let ring, milliseconds; 0: no matter.
     pub ring_ms_min: u32,
+    /// Whether whom no agent took in time must hear a message before being hung up. Rules of before did not say.
+    #[serde(default)]
+    pub message: bool,
 }
 
 /// How an answer by a person ended. Waits are counted from each rule's clock; what is unknown is as at the answer.
@@ -105,6 +108,7 @@ impl AbandonRule {
             limit_ms: u32::try_from(limit.as_millis()).unwrap_or(u32::MAX),
             early_hangup: EarlyHangup::Ignored,
             ring_ms_min: 0,
+            message: false,
         }
     }
 
@@ -165,6 +169,8 @@ pub struct PlaceRule {
     pub limit_ms: u32,
     /// How long a phone must be let ring, milliseconds.
     pub ring_ms_min: u32,
+    /// Whether a message must be played to whom no agent took in time.
+    pub message: bool,
     /// Where it stands.
     pub citation: &'static str,
     /// When somebody compared this row with its source (a date), and what is unsure.
@@ -181,8 +187,10 @@ pub const PLACES: [PlaceRule; 3] = [
         clock: AbandonClock::GreetingEnd,
         limit_ms: 2_000,
         ring_ms_min: 15_000,
+        message: true,
         citation: "47 CFR 64.1200(a)(6)-(7); 16 CFR 310.4(b)(4)",
-        verified: "from secondary sources, 2026; ring: 15 s or four rings",
+        verified: "from secondary sources, 2026; ring: 15 s or four rings; the message must begin within two seconds of the greeting's end \
+                   and name the seller and a telephone number",
     },
     PlaceRule {
         name: "uk-legacy",
@@ -192,6 +200,7 @@ pub const PLACES: [PlaceRule; 3] = [
         clock: AbandonClock::GreetingStart,
         limit_ms: 2_000,
         ring_ms_min: 15_000,
+        message: true,
         citation: "Ofcom, policy on persistent misuse (the 3 % safe harbour lapsed on 1 March 2017)",
         verified: "from secondary sources, 2026; no recall for 72 hours without an agent kept for it",
     },
@@ -203,6 +212,7 @@ pub const PLACES: [PlaceRule; 3] = [
         clock: AbandonClock::GreetingEnd,
         limit_ms: 2_000,
         ring_ms_min: 0,
+        message: false,
         citation: "CRTC, Unsolicited Telecommunications Rules, Part IV",
         verified: "unconfirmed, 2026",
     },
@@ -219,6 +229,7 @@ impl PlaceRule {
             limit_ms: self.limit_ms,
             early_hangup: EarlyHangup::Ignored,
             ring_ms_min: self.ring_ms_min,
+            message: self.message,
         }
     }
 }

@@ -36,6 +36,7 @@ impl SimSwitch {
                 progressed_at: None,
                 answered_at: None,
                 connected: Vec::new(),
+                message: None,
                 alone: Vec::new(),
                 ended: None,
             },
@@ -108,6 +109,13 @@ impl SimSwitch {
                     (Some(480), Some(19)),
                 );
             }
+            CalleeStep::MessageOver => {
+                self.with_callee(leg, |c| c.phase = CalleePhase::Alone { since: now });
+                if let Some((_, until)) = self.truth.legs.get_mut(&leg).and_then(|t| t.message.as_mut()) {
+                    *until = Some(now);
+                }
+                self.report(leg.0, PbxEvent::Played { leg, whole: true });
+            }
             CalleeStep::HangUp => {
                 self.end_callee(leg, TrueEnd::FarEnd, EndedBy::Network, (None, Some(16)));
             }
@@ -150,6 +158,23 @@ impl SimSwitch {
     fn no_longer_alone(&mut self, leg: LegId, phase: CalleePhase) {
         if let (CalleePhase::Alone { since }, Some(truth)) = (phase, self.truth.legs.get_mut(&leg)) {
             truth.alone.push((since, self.now));
+        }
+    }
+
+    pub(super) fn play(&mut self, leg: LegId) {
+        let now = self.now;
+        let fails = self.link.message_fails();
+        let phase = self.callees.get(&leg).map(|callee| callee.phase);
+        match phase {
+            Some(alone @ CalleePhase::Alone { .. }) if !fails => self.no_longer_alone(leg, alone),
+            Some(_) => return self.report(leg.0, PbxEvent::Played { leg, whole: false }),
+            // Its end has been told.
+            None => return,
+        }
+        let until = now + self.config.message;
+        self.with_callee(leg, |c| c.phase = CalleePhase::Hears { since: now, until });
+        if let Some(truth) = self.truth.legs.get_mut(&leg) {
+            truth.message = Some((now, None));
         }
     }
 

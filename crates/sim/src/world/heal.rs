@@ -12,7 +12,7 @@ use paceline_core::outcome::Outcome;
 use paceline_core::time::Mono;
 use std::time::Duration;
 
-/// How long a callee may be up with nobody on the line: the connect limit of the campaigns.
+/// How long a callee may be up with nobody on the line and nothing to hear: the connect limit of the campaigns.
 const WAITING_MAX: Duration = Duration::from_secs(2);
 /// For commands and events to travel.
 const SLACK: Duration = Duration::from_millis(100);
@@ -354,6 +354,7 @@ fn certain(truth: &LegTruth) -> Option<Outcome> {
             return None;
         }
         TrueEnd::FarEnd | TrueEnd::Us | TrueEnd::DurationMax if met.is_some() => Outcome::Answered,
+        TrueEnd::FarEnd | TrueEnd::Us | TrueEnd::DurationMax if truth.message.is_some() => Outcome::Abandoned,
         TrueEnd::FarEnd if waited.is_some_and(|waited| waited + SLACK < WAITING_MAX) => Outcome::Answered,
         TrueEnd::Us if truth.answered_at.is_some() => Outcome::Abandoned,
         TrueEnd::Us => Outcome::Cancelled,

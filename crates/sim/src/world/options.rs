@@ -37,6 +37,8 @@ pub struct WorldOptions {
     pub wrap_up: Duration,
     /// Whether conversations are recorded.
     pub recording: bool,
+    /// Whether whom no agent took in time hears a message.
+    pub message: bool,
     /// Of ten calls that are answered, about so many are answered by persons; more make the world busier.
     pub persons_per_mille: u32,
     /// How long troubles last before everything heals.
@@ -88,7 +90,7 @@ pub enum Trouble {
     CommandRefused,
     /// Commands overtake those for other legs.
     CommandLate,
-    /// Recordings fail.
+    /// Recordings and messages fail.
     RecordingFails,
     /// Held agents are found outside their bridges.
     BridgeBroken,
@@ -228,6 +230,7 @@ impl WorldOptions {
             agent_leg_duration_max: secs(24 * 3600),
             wrap_up: secs(10),
             recording: false,
+            message: false,
             persons_per_mille: 400,
             troubled: secs(600),
             resynchronise_at_heal: false,
@@ -277,6 +280,7 @@ impl WorldOptions {
         options.persons_per_mille = rng.random_range(100..=900);
         options.troubled = Duration::from_secs(rng.random_range(60..=1800));
         options.resynchronise_at_heal = happens(&mut rng, 0.5);
+        options.message = happens(&mut stream(seed, "options", "message", 0), 0.5);
         options.mode = draw_mode(&mut stream(seed, "options", "mode", 0));
         for trouble in troubles {
             let mut rng = stream(seed, "options", &format!("{trouble:?}"), 0);
@@ -319,6 +323,7 @@ impl WorldOptions {
             Trouble::RecordingFails => {
                 self.recording = true;
                 self.faults.recording_fails = rate;
+                self.faults.message_fails = rate;
             }
             Trouble::BridgeBroken => self.faults.bridge_broken = rate * 2.0,
             Trouble::Cuts => self.cut_every = every,

@@ -26,6 +26,7 @@ impl World {
     /// The process starts, from what is stored.
     pub(super) fn start(&mut self) -> Result<(), String> {
         self.starts += 1;
+        self.messaged.clear();
         self.note(|| "the process starts".to_owned());
         let now = self.now();
         let mut engines = Vec::new();
@@ -186,6 +187,14 @@ impl World {
                     PbxCommand::CallAgent { leg, .. } => {
                         self.agent_legs.insert(*leg, campaign);
                     }
+                    PbxCommand::Play { leg, .. } => {
+                        if !self.messaged.insert(*leg) {
+                            return Err(format!("leg {leg} is to hear the message twice"));
+                        }
+                    }
+                    PbxCommand::Connect { leg, .. } if self.messaged.contains(leg) => {
+                        return Err(format!("leg {leg} is connected after the message"));
+                    }
                     _ => {}
                 }
                 self.send(&pbx, command)?;
@@ -272,6 +281,7 @@ impl World {
             | PbxEvent::Answered { leg }
             | PbxEvent::Connected { leg, .. }
             | PbxEvent::ConnectFailed { leg, .. }
+            | PbxEvent::Played { leg, .. }
             | PbxEvent::Ended { leg, .. } => self.legs.get(leg),
             PbxEvent::AgentRinging { leg }
             | PbxEvent::AgentReady { leg }

@@ -62,6 +62,7 @@ pub(crate) struct Attempt {
     pub(crate) dialed: bool,
     answered_at: Option<Wall>,
     connected: Option<(Wall, AgentId)>,
+    messaged_at: Option<Wall>,
     pub(crate) outcome: Option<Outcome>,
 }
 
@@ -187,6 +188,7 @@ impl Store {
             dialed: false,
             answered_at: None,
             connected: None,
+            messaged_at: None,
             outcome: None,
         };
         self.attempts.insert(attempt.new.attempt, attempt);
@@ -208,6 +210,16 @@ impl Store {
             Change::Connected { attempt, agent, at } => {
                 self.open(attempt)?.connected = Some((at, agent));
                 Ok(())
+            }
+            Change::Messaged { attempt, at, .. } => {
+                let open = self.open(attempt)?;
+                match open.messaged_at.replace(at) {
+                    Some(_) => Err(format!("attempt {attempt} has two messages")),
+                    None if open.connected.is_some() => {
+                        Err(format!("attempt {attempt} was connected and has a message"))
+                    }
+                    None => Ok(()),
+                }
             }
             Change::Ended {
                 attempt,

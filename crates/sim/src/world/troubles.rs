@@ -204,6 +204,9 @@ impl World {
         if happens(&mut self.rng_trouble, 0.3) {
             config.trunks.clear();
         }
+        if happens(&mut self.rng_trouble, 0.3) {
+            config.abandon_message = None;
+        }
         config.mode = super::options::draw_mode(&mut self.rng_trouble);
         config
     }

@@ -2,7 +2,11 @@
 
 use super::*;
 
-fn open_attempt(n: u128, connected: Option<(Wall, AgentId)>, answered_at: Option<Wall>) -> OpenAttempt {
+pub(super) fn open_attempt(
+    n: u128,
+    connected: Option<(Wall, AgentId)>,
+    answered_at: Option<Wall>,
+) -> OpenAttempt {
     OpenAttempt {
         attempt: AttemptId(uuid::Uuid::from_u128(1000 + n)),
         leg: LegId(uuid::Uuid::from_u128(2000 + n)),
@@ -15,7 +19,7 @@ fn open_attempt(n: u128, connected: Option<(Wall, AgentId)>, answered_at: Option
     }
 }
 
-fn open_agent(n: i64) -> OpenAgent {
+pub(super) fn open_agent(n: i64) -> OpenAgent {
     OpenAgent {
         agent: AgentId(n),
         pbx: pbx(),

@@ -20,7 +20,7 @@ enum Move {
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = prop_oneof![
-        12 => (any::<usize>(), 0..8u8).prop_map(|(i, k)| Move::Event(i, k)),
+        12 => (any::<usize>(), 0..10u8).prop_map(|(i, k)| Move::Event(i, k)),
         8 => (any::<usize>(), 0..4u8).prop_map(|(i, k)| Move::AgentEvent(i, k)),
         4 => (1..4i64, 0..4u8).prop_map(|(n, k)| Move::Ask(n, k)),
         4 => (0..40_000u64).prop_map(Move::Wait),
@@ -45,15 +45,17 @@ struct Hunt {
     dialed: BTreeMap<LegId, u32>,
     allowed: BTreeSet<LegId>,
     ended: BTreeMap<AttemptId, u32>,
+    /// Who was to hear the message, since the last crash.
+    messaged: BTreeSet<LegId>,
     read: usize,
     crashes: u64,
-    mode: Mode,
+    config: CampaignConfig,
     learnt: BTreeMap<PbxName, crate::pacing::Learnt>,
 }
 
 impl Hunt {
-    fn new(mode: Mode) -> Self {
-        let mut rig = Rig::from(config_of(mode), Recovered::default());
+    fn new(config: CampaignConfig) -> Self {
+        let mut rig = Rig::from(config.clone(), Recovered::default());
         rig.store_answers = false;
         Self {
             rig,
@@ -64,9 +66,10 @@ impl Hunt {
             dialed: BTreeMap::new(),
             allowed: BTreeSet::new(),
             ended: BTreeMap::new(),
+            messaged: BTreeSet::new(),
             read: 0,
             crashes: 0,
-            mode,
+            config,
             learnt: BTreeMap::new(),
         }
     }
@@ -96,6 +99,14 @@ impl Hunt {
                     *times += 1;
                     assert_eq!(*times, 1, "ended twice");
                 }
+                Command::Pbx {
+                    command: PbxCommand::Play { leg, .. },
+                    ..
+                } => assert!(self.messaged.insert(leg), "heard the message twice"),
+                Command::Pbx {
+                    command: PbxCommand::Connect { leg, .. },
+                    ..
+                } => assert!(!self.messaged.contains(&leg), "connected after the message"),
                 Command::Store(Change::Learnt { pbx, learnt, .. }) => {
                     self.learnt.insert(pbx, *learnt);
                 }
@@ -139,9 +150,13 @@ impl Hunt {
                         leg,
                         end: end(EndedBy::Network, i % 2 == 0),
                     },
-                    _ => PbxEvent::Ended {
+                    7 => PbxEvent::Ended {
                         leg,
                         end: end(EndedBy::Us, i % 2 == 0),
+                    },
+                    _ => PbxEvent::Played {
+                        leg,
+                        whole: kind == 8,
                     },
                 });
             }
@@ -296,13 +311,14 @@ impl Hunt {
         self.prepares.clear();
         self.refills = 0;
         self.crashes += 1;
+        self.messaged.clear();
         let seed = 100 + self.crashes;
         let recovered = Recovered {
             attempts,
             agents,
             learnt: self.learnt.clone().into_iter().collect(),
         };
-        self.rig.engine = Engine::new(config_of(self.mode), seed, recovered, self.rig.now);
+        self.rig.engine = Engine::new(self.config.clone(), seed, recovered, self.rig.now);
         self.rig.settle();
         self.rig.tell(Input::SetActive(true));
     }
@@ -373,8 +389,10 @@ proptest! {
     fn no_sequence_of_events_strands_a_call_or_an_agent(
         steps in moves(),
         mode in proptest::sample::select(Mode::ALL),
+        message: bool,
     ) {
-        let mut hunt = Hunt::new(mode);
+        let abandon_message = message.then(|| Sound::new("sound:sorry").unwrap());
+        let mut hunt = Hunt::new(CampaignConfig { abandon_message, ..config_of(mode) });
         hunt.rig.tell(Input::SetActive(true));
         hunt.rig.event(PbxEvent::Resynchronised(Snapshot::default()));
         hunt.rig.log_in(1);

@@ -1,0 +1,71 @@
+//! What a person hears whom no agent took in time: the campaign's message, if it has one, and then the end. Whoever hears it
+//! is abandoned, whatever happens meanwhile: no agent is given to him any more, and he counts once.
+
+use super::Engine;
+use crate::call::{CallState, Why};
+use crate::command::Change;
+use crate::ids::{AttemptId, LegId};
+use crate::outcome::MessageFate;
+use crate::pbx::PbxCommand;
+use crate::time::{Now, Wall};
+use std::time::Duration;
+
+/// Longer than any message ought to be: a switch that does not say that it has ended is not waited for beyond.
+const MESSAGE_MAX: Duration = Duration::from_secs(60);
+
+impl Engine {
+    /// The limit is over for a person who waits.
+    pub(super) fn abandon(&mut self, now: Now, attempt: AttemptId) {
+        let Some(sound) = self.config.abandon_message.clone() else {
+            return self.end(now, attempt, Why::Limit);
+        };
+        let Some((leg, pbx)) = self.calls.get(&attempt).map(|call| (call.leg, call.pbx.clone())) else {
+            return;
+        };
+        let state = CallState::Message {
+            asked_at: now.wall,
+            until: now.mono + MESSAGE_MAX,
+        };
+        self.set_call(attempt, state);
+        self.tell(&pbx, PbxCommand::Play { leg, sound });
+    }
+
+    /// The switch says that it has played something.
+    pub(super) fn played(&mut self, now: Now, leg: LegId, whole: bool) {
+        let Some(attempt) = self.attempt_of(leg) else {
+            return;
+        };
+        match self.state_of(attempt) {
+            Some(CallState::Message { .. }) => {
+                let fate = if whole {
+                    MessageFate::Whole
+                } else {
+                    MessageFate::Failed
+                };
+                self.message_over(now, attempt, fate);
+            }
+            Some(
+                CallState::Preparing { .. }
+                | CallState::Dialing { .. }
+                | CallState::Ringing { .. }
+                | CallState::Waiting { .. }
+                | CallState::Connecting { .. }
+                | CallState::Connected { .. }
+                | CallState::Ending { .. },
+            )
+            | None => self.counts.stale += 1,
+        }
+    }
+
+    /// The message is over, or is not waited for any longer.
+    pub(super) fn message_over(&mut self, now: Now, attempt: AttemptId, fate: MessageFate) {
+        if let Some(CallState::Message { asked_at, .. }) = self.state_of(attempt) {
+            self.note_message(attempt, fate, asked_at);
+            self.end(now, attempt, Why::Limit);
+        }
+    }
+
+    pub(super) fn note_message(&mut self, attempt: AttemptId, fate: MessageFate, at: Wall) {
+        self.store(Change::Messaged { attempt, fate, at });
+    }
+}

@@ -1,0 +1,160 @@
+//! Stories of people whom no agent took in time, in a campaign with a message for them.
+
+use super::*;
+use crate::outcome::MessageFate;
+
+fn sorry() -> Sound {
+    Sound::new("sound:custom/sorry").unwrap()
+}
+
+fn with_message() -> CampaignConfig {
+    CampaignConfig {
+        abandon_message: Some(sorry()),
+        ..config()
+    }
+}
+
+/// One agent, whose phone drops as the callee answers; two seconds later the message begins.
+fn rig_with_an_abandoned_person() -> (Rig, LegId) {
+    let mut rig = Rig::from(with_message(), Recovered::default());
+    rig.tell(Input::SetActive(true));
+    rig.event(PbxEvent::Resynchronised(Snapshot::default()));
+    rig.log_in(1);
+    let agent_leg = rig.agent_leg(1);
+    rig.event(PbxEvent::AgentReady { leg: agent_leg });
+    let leg = rig.leg();
+    rig.event(PbxEvent::Answered { leg });
+    rig.event(PbxEvent::AgentEnded {
+        leg: agent_leg,
+        end: end(EndedBy::Network, true),
+    });
+    rig.wait(Duration::from_millis(1999));
+    assert!(!rig.commands().any(|c| matches!(c, PbxCommand::Play { .. })));
+    rig.wait(Duration::from_millis(1));
+    let sound = sorry();
+    assert!(rig.commands().any(|c| c
+        == &PbxCommand::Play {
+            leg,
+            sound: sound.clone()
+        }));
+    (rig, leg)
+}
+
+fn fates(rig: &Rig) -> Vec<MessageFate> {
+    let fates = rig.said.iter().filter_map(|c| match c {
+        Command::Store(Change::Messaged { fate, .. }) => Some(*fate),
+        _ => None,
+    });
+    fates.collect()
+}
+
+fn hung_up(rig: &Rig, leg: LegId) -> bool {
+    rig.commands().any(|c| c == &PbxCommand::HangUp { leg })
+}
+
+#[test]
+fn an_abandoned_person_hears_the_message_to_its_end_and_is_hung_up() {
+    let (mut rig, leg) = rig_with_an_abandoned_person();
+    assert_eq!(
+        rig.engine.live(rig.now).calls[&crate::live::CallPhase::Message],
+        1
+    );
+    // Somebody is free now, and is not given to him: he has been abandoned.
+    let agent_leg = rig.agent_leg(1);
+    rig.event(PbxEvent::AgentReady { leg: agent_leg });
+    rig.wait(Duration::from_secs(20));
+    assert!(!hung_up(&rig, leg));
+    assert!(!rig.commands().any(
+        |c| matches!(c, PbxCommand::Connect { leg: of, agent_leg: with } if (*of, *with) == (leg, agent_leg))
+    ));
+    rig.event(PbxEvent::Played { leg, whole: true });
+    assert!(hung_up(&rig, leg));
+    rig.event(PbxEvent::Played { leg, whole: false });
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: end(EndedBy::Us, true),
+    });
+    assert_eq!(
+        (fates(&rig), rig.outcomes()),
+        (vec![MessageFate::Whole], vec![Outcome::Abandoned])
+    );
+}
+
+#[test]
+fn a_message_that_cannot_be_played_or_never_ends_is_followed_by_the_hang_up_too() {
+    let (mut rig, leg) = rig_with_an_abandoned_person();
+    rig.event(PbxEvent::Played { leg, whole: false });
+    assert!(hung_up(&rig, leg));
+    assert_eq!(fates(&rig), [MessageFate::Failed]);
+
+    let (mut rig, leg) = rig_with_an_abandoned_person();
+    rig.wait(Duration::from_secs(59));
+    assert!(!hung_up(&rig, leg));
+    rig.wait(Duration::from_secs(1));
+    assert!(hung_up(&rig, leg));
+    assert_eq!(fates(&rig), [MessageFate::CutShort]);
+}
+
+#[test]
+fn whoever_hangs_up_during_the_message_was_abandoned() {
+    let (mut rig, leg) = rig_with_an_abandoned_person();
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: end(EndedBy::Network, true),
+    });
+    assert_eq!(
+        (fates(&rig), rig.outcomes()),
+        (vec![MessageFate::CutShort], vec![Outcome::Abandoned])
+    );
+    assert!(!hung_up(&rig, leg), "there is nobody to hang up on");
+}
+
+#[test]
+fn after_a_lost_link_nobody_is_left_in_silence_behind_a_message() {
+    let (mut rig, leg) = rig_with_an_abandoned_person();
+    rig.event(PbxEvent::LinkLost);
+    rig.wait(Duration::from_secs(5));
+    let up = ChannelState {
+        phase: ChannelPhase::Up,
+        bridge: None,
+        in_our_app: true,
+    };
+    let channels = BTreeMap::from([(leg.0, up)]);
+    rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
+    assert!(hung_up(&rig, leg));
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: end(EndedBy::Us, true),
+    });
+    assert_eq!(
+        (fates(&rig), rig.outcomes()),
+        (vec![MessageFate::CutShort], vec![Outcome::Abandoned])
+    );
+}
+
+#[test]
+fn after_a_crash_whoever_had_waited_too_long_is_given_to_nobody() {
+    // Two seconds before the rig's clock begins.
+    let open = crash::open_attempt(1, None, Some(Wall(1_799_999_998_000)));
+    let recovered = Recovered {
+        attempts: vec![open],
+        agents: vec![crash::open_agent(1)],
+        ..Recovered::default()
+    };
+    let mut rig = Rig::from(with_message(), recovered);
+    let (agent, leg) = (uuid::Uuid::from_u128(3001), LegId(uuid::Uuid::from_u128(2001)));
+    let up = |bridge| ChannelState {
+        phase: ChannelPhase::Up,
+        bridge,
+        in_our_app: true,
+    };
+    let channels = BTreeMap::from([(agent, up(Some(AgentLegId(agent)))), (leg.0, up(None))]);
+    rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
+    assert_eq!(rig.state(1), AgentState::Available);
+    assert_eq!(rig.commands().collect::<Vec<_>>(), [&PbxCommand::HangUp { leg }]);
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: end(EndedBy::Us, true),
+    });
+    assert_eq!(rig.outcomes(), [Outcome::Abandoned]);
+}
