@@ -13,7 +13,7 @@ use paceline_core::agent::AgentState;
 use paceline_core::gate::{GateDecision, GateStage};
 use paceline_core::ids::PbxName;
 use paceline_core::live::{CallPhase, LiveCampaign};
-use paceline_core::outcome::Outcome;
+use paceline_core::outcome::{MessageFate, Outcome};
 use pacing::PacingFamilies;
 pub use pacing::PacingMetrics;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -36,6 +36,7 @@ struct Inner {
     registry: Registry,
     attempts: Family<CampaignLabel, Counter>,
     outcomes: Family<OutcomeLabels, Counter>,
+    messages: Family<MessageLabels, Counter>,
     calls: Family<PhaseLabels, Gauge>,
     agents: Family<StateLabels, Gauge>,
     hopper: Family<CampaignLabel, Gauge>,
@@ -86,6 +87,12 @@ struct CampaignLabel {
 struct OutcomeLabels {
     campaign: String,
     trunk: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MessageLabels {
+    campaign: String,
     outcome: &'static str,
 }
 
@@ -146,6 +153,7 @@ pub struct CampaignMetrics {
     pub pacing: PacingMetrics,
     calls: Vec<(CallPhase, Gauge)>,
     agents: Vec<(AgentState, Gauge)>,
+    messages: Vec<(MessageFate, Counter)>,
     outcomes: Family<OutcomeLabels, Counter>,
     trunks: Arc<Mutex<BTreeMap<String, TrunkMetrics>>>,
     name: String,
@@ -216,6 +224,7 @@ impl Metrics {
             registry: Registry::default(),
             attempts: Family::default(),
             outcomes: Family::default(),
+            messages: Family::default(),
             calls: Family::default(),
             agents: Family::default(),
             hopper: Family::default(),
@@ -266,6 +275,13 @@ impl Metrics {
             };
             (*state, inner.agents.get_or_create_owned(&labels))
         };
+        let message = |fate: &MessageFate| {
+            let labels = MessageLabels {
+                campaign: name.to_owned(),
+                outcome: fate.as_str(),
+            };
+            (*fate, inner.messages.get_or_create_owned(&labels))
+        };
         let seconds =
             |family: &Family<CampaignLabel, Histogram, Buckets>| Seconds(family.get_or_create_owned(&label));
         CampaignMetrics {
@@ -278,6 +294,7 @@ impl Metrics {
             talk_duration: seconds(&inner.talk),
             calls: CallPhase::ALL.iter().map(phase).collect(),
             agents: AgentState::ALL.iter().map(state).collect(),
+            messages: MessageFate::ALL.iter().map(message).collect(),
             outcomes: inner.outcomes.clone(),
             trunks: Arc::default(),
             pacing: inner.pacing.campaign(name),
@@ -398,6 +415,13 @@ impl CampaignMetrics {
         }
     }
 
+    /// Counts a message to a person whom no agent took in time.
+    pub fn messaged(&self, fate: MessageFate) {
+        if let Some((_, counter)) = self.messages.iter().find(|(f, _)| *f == fate) {
+            counter.inc();
+        }
+    }
+
     /// Sets every gauge to what the campaign looks like now.
     pub fn show(&self, live: &LiveCampaign) {
         let count = |n: Option<&usize>| i64::try_from(n.copied().unwrap_or(0)).unwrap_or(i64::MAX);
@@ -436,6 +460,11 @@ impl Inner {
             "paceline_outcomes",
             "Attempts ended, by what the line did",
             self.outcomes.clone(),
+        );
+        registry.register(
+            "paceline_abandon_messages",
+            "Messages to persons whom no agent took in time, by what became of them",
+            self.messages.clone(),
         );
         registry.register("paceline_calls", "Live attempts by phase", self.calls.clone());
         registry.register(

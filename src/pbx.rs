@@ -53,6 +53,10 @@ pub fn refusal(command: &PbxCommand, why: &str) -> Option<PbxEvent> {
             agent_leg: *agent_leg,
             fault: ConnectFault::Refused,
         }),
+        PbxCommand::Play { leg, .. } => Some(PbxEvent::Played {
+            leg: *leg,
+            whole: false,
+        }),
         PbxCommand::Record { recording, .. } => Some(PbxEvent::RecordingFailed {
             recording: recording.clone(),
             reason: why.to_owned(),

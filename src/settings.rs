@@ -5,6 +5,7 @@ use paceline_core::campaign::{CampaignConfig, Mode, RecordingPolicy, TrunkConfig
 use paceline_core::gate::{CallingHours, CallingWindow, HoursError};
 use paceline_core::ids::CampaignId;
 use paceline_core::pacing::rules::{AbandonRule, AbandonWindow, PLACES, PlaceRule};
+use paceline_core::pbx::Sound;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -20,6 +21,10 @@ pub struct CampaignSettings {
     /// How many calls may be abandoned, in the modes `predictive` and `power`; 1 to 8 rules, all kept at once.
     #[schema(value_type = Vec<crate::api::schemas::AbandonRule>)]
     pub abandon_rules: Vec<AbandonRule>,
+    /// What a person hears whom no agent took in time, before being hung up: a sound on the switch such as
+    /// `sound:custom/sorry`. None: hung up at once. A rule can require one.
+    #[schema(value_type = Option<String>, example = "sound:custom/sorry")]
+    pub abandon_message: Option<Sound>,
     /// How long a callee's phone rings before the switch gives up; 1,000 to 120,000.
     pub ring_timeout_ms: u64,
     /// How long an agent's phone rings at log-in; 1,000 to 120,000.
@@ -65,6 +70,12 @@ pub enum SettingError {
          8760 hours, a limit of 500 to 60000 ms and a least ring time of at most 120000 ms"
     )]
     AbandonRules,
+    /// A rule that requires a message, and none.
+    #[error(
+        "must be set: the abandon rule `{0}` requires that whom no agent takes in time hears a message; \
+         record one on the switch, or set the rule's `message` to false where it does not bind you"
+    )]
+    NoMessage(String),
     /// The calling hours.
     #[error("`hours`: {0}")]
     Hours(HoursError),
@@ -82,6 +93,7 @@ impl Default for CampaignSettings {
             mode: Mode::Progressive,
             power_ratio: 1.5,
             abandon_rules: PLACES.first().map(PlaceRule::rule).into_iter().collect(),
+            abandon_message: None,
             ring_timeout_ms: 25_000,
             agent_ring_timeout_ms: 30_000,
             call_duration_ms_max: 4 * 3_600_000,
@@ -166,6 +178,11 @@ impl CampaignSettings {
         if self.mode == Mode::Progressive {
             return Ok(());
         }
+        if self.abandon_message.is_none()
+            && let Some(rule) = self.abandon_rules.iter().find(|rule| rule.message)
+        {
+            return Err(SettingError::NoMessage(rule.name.clone()));
+        }
         let limit_max = self
             .abandon_rules
             .iter()
@@ -205,6 +222,7 @@ impl CampaignSettings {
             call_duration_max: Duration::from_millis(self.call_duration_ms_max),
             agent_leg_duration_max: Duration::from_millis(self.agent_leg_duration_ms_max),
             connect_limit: Duration::from_millis(self.connect_limit_ms),
+            abandon_message: self.abandon_message.clone(),
             wrap_up: Duration::from_millis(self.wrap_up_ms),
             hours: self.hours.clone(),
             trunks,

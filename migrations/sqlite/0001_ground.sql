@@ -174,8 +174,11 @@ CREATE TABLE attempts (
   ended_at_ms      BIGINT,
   outcome          TEXT,
   disposition      TEXT,
+  message          TEXT CONSTRAINT attempt_message CHECK (message IN ('whole', 'cut_short', 'failed')), -- to an abandoned person
+  message_at_ms    BIGINT,                   -- when the switch was asked to play it
   -- An ended attempt has an outcome; a live one has none.
   CONSTRAINT outcome_iff_ended CHECK ((ended_at_ms IS NULL) = (outcome IS NULL)),
+  CONSTRAINT message_iff_played CHECK ((message IS NULL) = (message_at_ms IS NULL)),
   CONSTRAINT agent_iff_connected CHECK ((connected_at_ms IS NULL) = (agent_id IS NULL)),
   -- In this order it also finds a contact's attempts.
   CONSTRAINT attempt_once_per_ordinal UNIQUE (contact_id, task_id, ordinal)

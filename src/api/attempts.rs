@@ -6,7 +6,7 @@ use super::extract::{Id, Json, Query};
 use super::page::{Page, Window};
 use super::problem::{ApiResult, Fault, Kind, Problem};
 use super::recordings::Recording;
-use super::words::{OutcomeWord, Utc, Word};
+use super::words::{MessageFateWord, OutcomeWord, Utc, Word};
 use super::{ApiState, Caller, agents};
 use crate::store::{AttemptFilter, AttemptRow, LegRow};
 use axum::Json as Body;
@@ -51,6 +51,10 @@ pub(super) struct Attempt {
     /// What the agent says of the conversation.
     #[schema(example = "success")]
     disposition: Option<String>,
+    /// What a person heard of the campaign's message whom no agent took in time.
+    message: Option<MessageFateWord>,
+    /// When the PBX was asked to play it.
+    message_at: Option<Utc>,
 }
 
 impl Attempt {
@@ -70,6 +74,8 @@ impl Attempt {
             ended_at: row.ended_at.map(Utc),
             outcome: row.outcome.map(Word),
             disposition: row.disposition,
+            message: row.message.map(Word),
+            message_at: row.message_at.map(Utc),
         }
     }
 }

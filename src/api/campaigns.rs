@@ -294,6 +294,7 @@ fn check_settings(faults: &mut Faults, at: &str, settings: &CampaignSettings) {
         SettingError::Range { field, .. } => field,
         SettingError::PowerRatio => "power_ratio",
         SettingError::AbandonRules => "abandon_rules",
+        SettingError::NoMessage(_) => "abandon_message",
         SettingError::Hours(_) => "hours",
         SettingError::Announcement => "recording/announcement",
     };

@@ -60,4 +60,7 @@ pub(crate) struct AbandonRule {
     /// How long a phone must be let ring, milliseconds; 0: no matter.
     #[schema(example = 15000)]
     ring_ms_min: u32,
+    /// Whether whom no agent took in time must hear `abandon_message` before being hung up. Default: false.
+    #[schema(example = true, required = false)]
+    message: bool,
 }

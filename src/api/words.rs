@@ -5,7 +5,7 @@ use paceline_core::agent::{AgentState, Wants};
 use paceline_core::campaign::{CampaignState, Mode, TaskState};
 use paceline_core::gate::{GateReason, GateStage};
 use paceline_core::live::{CallPhase, Idle};
-use paceline_core::outcome::Outcome;
+use paceline_core::outcome::{MessageFate, Outcome};
 use paceline_core::pacing::{EffectiveMode, Fallback, PaceLimit};
 use paceline_core::time::Wall;
 use paceline_core::words::UnknownWord;
@@ -51,6 +51,7 @@ vocabulary! {
     GateReason GateReasonWord Clear
     GateStage GateStageWord Originate
     Idle IdleWord NoAgents
+    MessageFate MessageFateWord Whole
     Mode ModeWord Progressive
     Outcome OutcomeWord Answered
     PaceLimit PaceLimitWord Risk

@@ -327,6 +327,9 @@ impl Task {
                     .observe(self.dialer.clock.now().mono.since(connected));
             }
         }
+        if let Change::Messaged { fate, .. } = &change {
+            self.metrics.messaged(*fate);
+        }
         if let Change::Agent {
             agent,
             state: AgentState::Offline,

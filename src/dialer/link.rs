@@ -36,7 +36,7 @@ fn about(event: &PbxEvent) -> About {
         PbxEvent::AgentRinging { leg: id } | PbxEvent::AgentReady { leg: id } => {
             leg(id.0, false, Some(PbxCommand::HangUpAgent { leg: *id }))
         }
-        PbxEvent::ConnectFailed { leg: id, .. } => leg(id.0, false, None),
+        PbxEvent::ConnectFailed { leg: id, .. } | PbxEvent::Played { leg: id, .. } => leg(id.0, false, None),
         PbxEvent::Ended { leg: id, .. } => leg(id.0, true, None),
         PbxEvent::AgentEnded { leg: id, .. } => leg(id.0, true, None),
         PbxEvent::RecordingStarted { recording: name }

@@ -7,7 +7,7 @@ use super::select::Select;
 use super::{dnc, query};
 use paceline_core::ids::{AgentId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use paceline_core::number::E164;
-use paceline_core::outcome::Outcome;
+use paceline_core::outcome::{MessageFate, Outcome};
 use paceline_core::time::Wall;
 use uuid::Uuid;
 
@@ -40,6 +40,10 @@ pub struct AttemptRow {
     pub outcome: Option<Outcome>,
     /// What the agent says of the conversation.
     pub disposition: Option<String>,
+    /// What an abandoned person heard of the campaign's message.
+    pub message: Option<MessageFate>,
+    /// When the switch was asked to play it.
+    pub message_at: Option<Wall>,
 }
 
 /// One originate of an attempt over one trunk.
@@ -93,7 +97,7 @@ pub struct AttemptFilter {
 }
 
 const COLUMNS: &str = "SELECT id, campaign_id, task_id, contact_id, number, ordinal, created_at_ms, answered_at_ms, \
-    connected_at_ms, agent_id, ended_at_ms, outcome, disposition FROM attempts WHERE 1 = 1";
+    connected_at_ms, agent_id, ended_at_ms, outcome, disposition, message, message_at_ms FROM attempts WHERE 1 = 1";
 
 impl Store {
     /// Attempts, the newest first.
@@ -163,7 +167,8 @@ impl Store {
     ) -> Result<Option<AttemptRow>, StoreError> {
         const DOING: &str = "set an attempt's disposition";
         let update = "UPDATE attempts SET disposition = $2 WHERE id = $1 RETURNING id, campaign_id, task_id, contact_id, \
-            number, ordinal, created_at_ms, answered_at_ms, connected_at_ms, agent_id, ended_at_ms, outcome, disposition";
+            number, ordinal, created_at_ms, answered_at_ms, connected_at_ms, agent_id, ended_at_ms, outcome, disposition, \
+            message, message_at_ms";
         let row = self
             .write(DOING, async |tx| {
                 let Some(row) = tx.rows(update, args![id.0, disposition]).await?.pop() else {
@@ -203,6 +208,8 @@ fn attempt(row: &Row) -> Result<AttemptRow, DbError> {
         ended_at: at(10)?,
         outcome: row.maybe_word(11)?,
         disposition: row.get(12)?,
+        message: row.maybe_word(13)?,
+        message_at: at(14)?,
     })
 }
 

@@ -60,6 +60,8 @@ async fn an_attempt_is_shown_with_all_that_led_to_it() {
       "ended_at": "2025-11-20T00:56:40.000Z",
       "outcome": "answered",
       "disposition": null,
+      "message": null,
+      "message_at": null,
       "legs": [
         {
           "id": "00000000-0000-0000-0000-000000000007",
@@ -242,7 +244,9 @@ async fn a_disposition_is_kept_and_ends_wrap_up() {
       "agent_id": 1,
       "ended_at": "2025-11-20T00:56:40.000Z",
       "outcome": "answered",
-      "disposition": "success"
+      "disposition": "success",
+      "message": null,
+      "message_at": null
     }
     "#);
     assert_eq!(

@@ -24,9 +24,11 @@ async fn a_name_is_enough_for_a_campaign() {
             "clock": "greeting_end",
             "limit_ms": 2000,
             "early_hangup": "ignored",
-            "ring_ms_min": 15000
+            "ring_ms_min": 15000,
+            "message": true
           }
         ],
+        "abandon_message": null,
         "ring_timeout_ms": 25000,
         "agent_ring_timeout_ms": 30000,
         "call_duration_ms_max": 14400000,
@@ -193,9 +195,11 @@ async fn settings_are_replaced_whole_and_checked() {
             "clock": "greeting_end",
             "limit_ms": 2000,
             "early_hangup": "ignored",
-            "ring_ms_min": 15000
+            "ring_ms_min": 15000,
+            "message": true
           }
         ],
+        "abandon_message": null,
         "ring_timeout_ms": 20000,
         "agent_ring_timeout_ms": 30000,
         "call_duration_ms_max": 14400000,
@@ -256,7 +260,7 @@ async fn settings_are_replaced_whole_and_checked() {
       "errors": [
         {
           "pointer": "#/ring_timeout",
-          "detail": "unknown field; known here: `mode`, `power_ratio`, `abandon_rules`, `ring_timeout_ms`, `agent_ring_timeout_ms`, `call_duration_ms_max`, `agent_leg_duration_ms_max`, `connect_limit_ms`, `wrap_up_ms`, `hours`, `recording`"
+          "detail": "unknown field; known here: `mode`, `power_ratio`, `abandon_rules`, `abandon_message`, `ring_timeout_ms`, `agent_ring_timeout_ms`, `call_duration_ms_max`, `agent_leg_duration_ms_max`, `connect_limit_ms`, `wrap_up_ms`, `hours`, `recording`"
         }
       ],
       "request_id": "[id]"
@@ -378,4 +382,49 @@ async fn trunks_that_do_not_exist_are_named_by_their_place() {
       "request_id": "[id]"
     }
     "#);
+}
+
+#[tokio::test]
+async fn a_campaign_that_launches_ahead_has_the_message_that_its_rules_require() {
+    let api = Api::ready().await;
+    let put = async |settings| api.put("/api/v1/campaigns/1/settings", settings).await;
+    // The default rule requires one; progressive campaigns keep an agent for each call.
+    assert_snapshot!(put(json!({"mode": "predictive"})).await, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. Correct what `errors` names and send again.",
+      "errors": [
+        {
+          "pointer": "#/abandon_message",
+          "detail": "must be set: the abandon rule `us-federal` requires that whom no agent takes in time hears a message; record one on the switch, or set the rule's `message` to false where it does not bind you"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+    let with = put(json!({"mode": "predictive", "abandon_message": "sound:custom/sorry"})).await;
+    assert_eq!(
+        with.expect(200)["settings"]["abandon_message"],
+        "sound:custom/sorry"
+    );
+    put(json!({"mode": "progressive"})).await.expect(200);
+    for bad in [
+        "sorry",
+        "sound:../sorry",
+        "sound:system::reboot",
+        "sound:a,sound:b",
+        "tone_stream://x",
+        "sound:a b",
+    ] {
+        let refused = put(json!({"abandon_message": bad})).await;
+        assert_eq!(refused.status, 422, "{bad}");
+        assert!(
+            refused.text.contains("#/abandon_message") && refused.text.contains("a sound is `sound:`"),
+            "{}",
+            refused.text
+        );
+    }
 }

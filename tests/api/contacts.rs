@@ -295,7 +295,9 @@ async fn why_tells_a_contacts_whole_story() {
           "agent_id": null,
           "ended_at": "2025-11-20T00:53:45.000Z",
           "outcome": "no_answer",
-          "disposition": null
+          "disposition": null,
+          "message": null,
+          "message_at": null
         }
       ]
     }

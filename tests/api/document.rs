@@ -134,6 +134,7 @@ async fn every_field_is_described_and_the_settings_schema_is_what_the_settings_a
     same_fields(schemas, "CallingHours", &written["hours"]);
     same_fields(schemas, "CallingWindow", &written["hours"]["windows"][0]);
     same_fields(schemas, "RecordingPolicy", &written["recording"]);
+    same_fields(schemas, "AbandonRule", &written["abandon_rules"][0]);
 }
 
 fn same_fields(schemas: &serde_json::Map<String, Value>, name: &str, written: &Value) {

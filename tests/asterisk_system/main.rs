@@ -14,6 +14,7 @@ mod conversations;
 mod evidence;
 mod faults;
 mod freeswitch;
+mod messages;
 mod mixed;
 #[path = "../ari/proxy.rs"]
 mod proxy;

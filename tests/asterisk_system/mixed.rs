@@ -98,7 +98,7 @@ pub(crate) fn check_audio<S: Site>(system: &System<S>, heard: &MediaReport) -> u
     let long = |n: &str| !matches!(Behaviour::of(n), Some(Behaviour::HangsUpEarly));
     let deaf: Vec<_> = calls
         .iter()
-        .filter(|c| c.answered && long(&c.number) && !c.heard_agent)
+        .filter(|c| c.answered && long(&c.number) && c.heard_agent.is_none())
         .collect();
     assert!(
         deaf.is_empty(),

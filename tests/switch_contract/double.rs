@@ -331,6 +331,7 @@ fn api(shared: &Shared, command: &str) -> String {
             let (_, dump) = text.split_once("\n\n").expect("headers");
             dump.to_owned()
         }
+        ["file_exists", path] => (!path.contains("no-such")).to_string(),
         ["uuid_exists", id] => state.channels.contains_key(id).to_string(),
         ["uuid_kill", id] if state.channels.contains_key(id) => {
             state.end(id, "NORMAL_CLEARING", 16, None);

@@ -14,6 +14,7 @@
 mod agents;
 mod double;
 mod links;
+mod messages;
 mod outcomes;
 #[path = "../ari/proxy.rs"]
 mod proxy;

@@ -35,8 +35,12 @@ pub(crate) enum CallState {
     /// The switch was asked to join the two.
     Connecting { agent: AgentId, limit_at: Mono },
     /// Nobody came within the limit: hears the campaign's message, asked for at `asked_at`, and is hung up after it, at
-    /// `until` at the latest.
-    Message { asked_at: Wall, until: Mono },
+    /// `until` at the latest. `broken`: the switch plays it no more, and it was not all.
+    Message {
+        asked_at: Wall,
+        until: Mono,
+        broken: bool,
+    },
     /// They talk. Past `silent_at` the switch must have ended it; we ask.
     Connected { agent: AgentId, silent_at: Mono },
     /// The switch was asked to end it, and is asked again at `ask_again_at` until it confirms.

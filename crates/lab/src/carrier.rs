@@ -1,7 +1,7 @@
 //! The telephone network behind the trunk: SIPp as a carrier, and its callees' audio.
 //!
 //! In: calls from a switch. Out: what each callee did ([`Behaviour`]), a list of all calls seen, and whether callees
-//! heard an agent. SIPp speaks SIP; the audio is ours, because SIPp cannot listen.
+//! heard an agent, or the lab's message. SIPp speaks SIP; the audio is ours, because SIPp cannot listen.
 
 mod behaviour;
 mod scenario;
@@ -66,8 +66,10 @@ pub struct SeenCall {
     pub end: Option<CallEnd>,
     /// When it ended, ms since 1970; up to 20 ms late.
     pub ended_at_ms: Option<u64>,
-    /// Whether the callee heard an agent's tone. Final once the call has ended.
-    pub heard_agent: bool,
+    /// How long after the answer the callee heard an agent's tone. Known once the call has ended.
+    pub heard_agent: Option<Duration>,
+    /// From when until when after the answer the callee heard `sound:message`. Known once the call has ended.
+    pub heard_message: Option<(Duration, Duration)>,
 }
 
 /// A running carrier; ends when dropped.
@@ -165,7 +167,8 @@ impl Carrier {
             if let Some(call) = book.calls.get_mut(place) {
                 call.end = Some(CallEnd::Lost);
                 call.ended_at_ms = Some(now_ms());
-                call.heard_agent = flow.is_some_and(|flow| self.media.close(flow));
+                let heard = flow.map(|flow| self.media.close(flow)).unwrap_or_default();
+                (call.heard_agent, call.heard_message) = (heard.far, heard.message);
             }
         }
     }
@@ -317,7 +320,8 @@ fn note(line: &str, book: &mut Book, media: &Media) -> Option<()> {
             answered: false,
             end: None,
             ended_at_ms: None,
-            heard_agent: false,
+            heard_agent: None,
+            heard_message: None,
         });
         return Some(());
     }
@@ -345,7 +349,8 @@ fn note(line: &str, book: &mut Book, media: &Media) -> Option<()> {
         "X" => {
             call.end = end;
             call.ended_at_ms = Some(now_ms());
-            call.heard_agent = flow.take().is_some_and(|flow| media.close(flow));
+            let heard = flow.take().map(|flow| media.close(flow)).unwrap_or_default();
+            (call.heard_agent, call.heard_message) = (heard.far, heard.message);
             book.live.remove(call_id);
         }
         _ => return None,

@@ -19,7 +19,7 @@ use crate::{
     LabError, Result,
     asterisk::random_hex,
     esl, folder,
-    media::tone,
+    media::{MESSAGE_HZ, tone},
     ports::PortBlock,
     process::{self, Process},
 };
@@ -76,7 +76,7 @@ pub struct FreeSwitch {
 }
 
 /// Name, pitch in Hz, length in ms.
-const SOUNDS: [(&str, u32, u32); 2] = [("message", 660, 3_000), ("beep", 1_000, 200)];
+const SOUNDS: [(&str, u32, u32); 2] = [("message", MESSAGE_HZ, 3_000), ("beep", 1_000, 200)];
 
 impl FreeSwitch {
     /// The `freeswitch` that `PACELINE_FREESWITCH` names, or the first on the PATH; nothing where there is none.

@@ -1,7 +1,7 @@
 //! One end of many calls' audio: sends tones over RTP and listens for the far end's tone.
 //!
 //! In: flows, opened with the address the switch announced and what to play there. Out: whether the far end's tone was
-//! heard in each. All flows of an end share one UDP port; they are told apart by the switch's port. G.711 µ-law only.
+//! heard in each, and the lab's message. All flows of an end share one UDP port; they are told apart by the switch's port. G.711 µ-law only.
 
 pub(crate) mod tone;
 
@@ -23,6 +23,9 @@ use crate::{LabError, Result};
 pub(crate) const CALLEE_HZ: u32 = 440;
 /// An agent's pitch, Hz. The carrier's callees listen for it.
 pub(crate) const AGENT_HZ: u32 = 880;
+
+/// The pitch of `sound:message`, Hz.
+pub(crate) const MESSAGE_HZ: u32 = 660;
 
 const PACKET: Duration = Duration::from_millis(20);
 const SAMPLES: usize = 160;
@@ -73,9 +76,23 @@ struct Flow {
     /// Packets sent so far, which is also its clock.
     sent: u64,
     key: Option<Key>,
+    /// When its script began.
+    began: Instant,
     run: u32,
+    first_heard: Option<Instant>,
     last_heard: Option<Instant>,
     spells: u64,
+    message_run: u32,
+    message: Option<(Instant, Instant)>,
+}
+
+/// What was heard in a flow, counted from when its script began.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Heard {
+    /// When the far end's tone began.
+    pub(crate) far: Option<Duration>,
+    /// When the lab's message began and when it was last heard.
+    pub(crate) message: Option<(Duration, Duration)>,
 }
 
 /// A key being pressed: RFC 4733 event and packets sent of it.
@@ -157,9 +174,13 @@ impl Media {
                 script,
                 sent: 0,
                 key: None,
+                began: Instant::now(),
                 run: 0,
+                first_heard: None,
                 last_heard: None,
                 spells: 0,
+                message_run: 0,
+                message: None,
             },
         );
         id
@@ -170,6 +191,7 @@ impl Media {
         if let Some(flow) = lock(&self.state).flows.get_mut(&id) {
             flow.script = script;
             flow.sent = 0;
+            flow.began = Instant::now();
         }
     }
 
@@ -193,16 +215,20 @@ impl Media {
         true
     }
 
-    /// Ends a flow; whether the far end's tone was heard in it.
-    pub(crate) fn close(&self, id: FlowId) -> bool {
+    /// Ends a flow; what was heard in it.
+    pub(crate) fn close(&self, id: FlowId) -> Heard {
         let mut state = lock(&self.state);
         let Some(flow) = state.flows.remove(&id) else {
-            return false;
+            return Heard::default();
         };
         if state.by_remote.get(&flow.remote) == Some(&id) {
             state.by_remote.remove(&flow.remote);
         }
-        flow.spells > 0
+        let since = |at: Instant| at.saturating_duration_since(flow.began);
+        Heard {
+            far: flow.first_heard.map(since),
+            message: flow.message.map(|(from, until)| (since(from), since(until))),
+        }
     }
 
     pub(crate) fn report(&self) -> MediaReport {
@@ -238,6 +264,11 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// When a tone began that counts as heard now.
+fn began(now: Instant) -> Instant {
+    now.checked_sub(PACKET * HEARD_PACKETS).unwrap_or(now)
+}
+
 fn listen(socket: &UdpSocket, state: &Mutex<State>, stop: &AtomicBool, far_hz: u32) {
     let mut buffer = [0u8; 2_048];
     while !stop.load(Ordering::Relaxed) {
@@ -253,6 +284,7 @@ fn listen(socket: &UdpSocket, state: &Mutex<State>, stop: &AtomicBool, far_hz: u
         // Version 2, payload type 0 (µ-law), with or without the marker bit.
         let audio = matches!(header, [first, second, ..] if first >> 6 == 2 && second & 0x7f == 0);
         let tone = audio && tone::is_heard(payload, far_hz);
+        let message = audio && tone::is_heard(payload, MESSAGE_HZ);
         let mut state = lock(state);
         state.report.packets_in += 1;
         let Some(id) = state.by_remote.get(&from).copied() else {
@@ -262,8 +294,18 @@ fn listen(socket: &UdpSocket, state: &Mutex<State>, stop: &AtomicBool, far_hz: u
             continue;
         };
         flow.run = if tone { flow.run.saturating_add(1) } else { 0 };
+        flow.message_run = if message {
+            flow.message_run.saturating_add(1)
+        } else {
+            0
+        };
+        if flow.message_run >= HEARD_PACKETS {
+            let now = Instant::now();
+            flow.message.get_or_insert((began(now), now)).1 = now;
+        }
         if flow.run >= HEARD_PACKETS {
             let now = Instant::now();
+            flow.first_heard.get_or_insert(began(now));
             let new_spell = flow
                 .last_heard
                 .is_none_or(|at| now.duration_since(at) >= SPELL_GAP);

@@ -199,7 +199,7 @@ fn callees_and_agents_hear_each_other() {
         lab.phones.hang_up(1).unwrap();
         hang_up_everything(&lab);
         lab.settled(Duration::from_secs(5)).unwrap();
-        assert!(lab.carrier.calls().iter().all(|call| call.heard_agent));
+        assert!(lab.carrier.calls().iter().all(|call| call.heard_agent.is_some()));
         assert!(
             lab.phones
                 .calls()

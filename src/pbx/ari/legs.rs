@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 mod adopt;
+mod message;
 #[cfg(test)]
 mod tests;
 
@@ -105,6 +106,7 @@ impl Legs {
                 self.place(side, &placement, now);
             }
             PbxCommand::Connect { leg, agent_leg } => self.connect(leg, agent_leg),
+            PbxCommand::Play { leg, sound } => self.play(leg, &sound),
             PbxCommand::HangUp { leg } => self.hang_up(Side::Callee, leg.0),
             PbxCommand::HangUpAgent { leg } => self.hang_up(Side::Agent, leg.0),
             PbxCommand::Record {
@@ -274,10 +276,12 @@ impl Legs {
                     self.trunks.remove(&**channel);
                 }
             },
-            Event::PlaybackFinished { playback, played } => {
-                self.recordings
-                    .playback_finished(playback, *played, &mut self.out);
-            }
+            Event::PlaybackFinished { playback, played } => match rest::message_of(playback) {
+                Some(leg) => self.played(leg, *played),
+                None => self
+                    .recordings
+                    .playback_finished(playback, *played, &mut self.out),
+            },
             Event::RecordingStarted { recording } => self.recordings.started(recording, &mut self.out),
             Event::RecordingFinished {
                 recording,
@@ -498,6 +502,7 @@ impl Legs {
                 self.ended(leg, end, now);
             }
             Then::Connected(leg, agent_leg) => self.connected(leg, agent_leg, status, now),
+            Then::Playing(leg) if !fine => self.played(leg.0, false),
             Then::HungUp(leg) if status == 404 => {
                 self.missing.push_back((now + END_LATE_MAX, leg));
                 return true;
@@ -510,7 +515,7 @@ impl Legs {
                 return true;
             }
             Then::Nothing | Then::Unsilenced => return true,
-            Then::HungUp(_) | Then::Watched => {}
+            Then::HungUp(_) | Then::Playing(_) | Then::Watched => {}
         }
         fine
     }

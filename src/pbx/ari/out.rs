@@ -11,6 +11,7 @@ use uuid::Uuid;
 pub(super) enum Then {
     Placed(Uuid),
     Connected(LegId, AgentLegId),
+    Playing(LegId),
     HungUp(Uuid),
     Held(Uuid),
     Announced(String),
@@ -27,7 +28,10 @@ pub(super) enum Then {
 impl Then {
     /// Whether somebody on the line waits for it.
     pub(super) const fn urgent(&self) -> bool {
-        matches!(self, Self::Connected(..) | Self::HungUp(_) | Self::Unsilenced)
+        matches!(
+            self,
+            Self::Connected(..) | Self::Playing(_) | Self::HungUp(_) | Self::Unsilenced
+        )
     }
 }
 

@@ -1,7 +1,7 @@
 //! Requests to ARI as values, and how they look on the wire. In: what is to be done. Out: method, path and body.
 //! Sends nothing.
 
-use paceline_core::pbx::DialString;
+use paceline_core::pbx::{DialString, Sound};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -249,6 +249,20 @@ pub(super) fn play(app: &str, agent: Uuid, playback: &str, media: &str) -> Reque
     path.push_str("&media=");
     escape(&mut path, media);
     Request::new(Method::Post, path)
+}
+
+/// What the ids of messages to abandoned callees start with, before the leg's.
+const MESSAGE_PREFIX: &str = "paceline-message-";
+
+pub(super) fn play_message(leg: Uuid, sound: &Sound) -> Request {
+    let mut path = format!("channels/{leg}/play?playbackId={MESSAGE_PREFIX}{leg}&media=");
+    escape(&mut path, sound.as_str());
+    Request::new(Method::Post, path)
+}
+
+/// The callee to whom this playback is the message, if it is one.
+pub(super) fn message_of(playback: &str) -> Option<Uuid> {
+    Uuid::try_parse(playback.strip_prefix(MESSAGE_PREFIX)?).ok()
 }
 
 pub(super) fn stop_playback(playback: &str) -> Request {

@@ -105,13 +105,15 @@ pub(super) fn stop_recording(callee: Uuid, path: &str) -> String {
     format!("api uuid_record {callee} stop {path}")
 }
 
-/// The file or stream that a media reference means: `sound:NAME` is `NAME.wav` among the switch's sounds.
+/// The file or stream that a media reference means: `sound:NAME` is `NAME.wav` among the switch's sounds, or at that path.
 pub(super) fn media(sounds: &str, reference: &str) -> Option<String> {
     let path = match reference.strip_prefix("sound:") {
+        Some(path) if path.starts_with('/') => format!("{path}.wav"),
         Some(name) => format!("{}/{name}.wav", sounds.trim_end_matches('/')),
         None => reference.to_owned(),
     };
-    argument(&path).is_ok().then_some(path)
+    // `application::argument` would be carried out, not played.
+    (argument(&path).is_ok() && !path.contains("::")).then_some(path)
 }
 
 /// Whether that is a file, whose presence can be asked for.
@@ -126,6 +128,12 @@ pub(super) fn file_exists(path: &str) -> String {
 /// Plays something to both ends of a conversation.
 pub(super) fn play_to_both(callee: Uuid, media: &str) -> String {
     format!("api uuid_broadcast {callee} {media} both")
+}
+
+/// Plays a file to a parked leg, at once: `uuid_broadcast` takes 0.1 to 0.4 s to begin there, and from a leg that was
+/// answered just now it has not come to an end for 20 s.
+pub(super) fn play(leg: Uuid, path: &str) -> String {
+    format!("sendmsg {leg}\ncall-command: execute\nexecute-app-name: playback\nexecute-app-arg: {path}")
 }
 
 pub(super) fn stop_playing(leg: Uuid) -> String {
@@ -191,7 +199,11 @@ mod tests {
             media("", "tone_stream://%(200,0,1000)").as_deref(),
             Some("tone_stream://%(200,0,1000)")
         );
-        for bad in ["a b", "a\nb", "", "${x}", "'a'"] {
+        assert_eq!(
+            media("/usr/sounds", "sound:/var/sorry").as_deref(),
+            Some("/var/sorry.wav")
+        );
+        for bad in ["a b", "a\nb", "", "${x}", "'a'", "system::reboot"] {
             assert_eq!(media("/usr/sounds", bad), None, "{bad}");
         }
     }

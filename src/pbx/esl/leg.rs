@@ -65,6 +65,20 @@ impl Join {
     }
 }
 
+/// The message to a callee whom no agent took in time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Message {
+    /// None, or it is over.
+    #[default]
+    No,
+    /// Whether its file is there was asked.
+    Looking { path: String },
+    /// Its file is there; the leg is not parked yet, and would not take it.
+    Soon { path: String },
+    /// Asked for.
+    Playing,
+}
+
 #[derive(Debug)]
 pub(super) struct Leg {
     pub(super) side: Side,
@@ -74,6 +88,7 @@ pub(super) struct Leg {
     pub(super) hang_up_asked: bool,
     /// Whether it waits in `park` now.
     pub(super) parked: bool,
+    pub(super) message: Message,
     pub(super) join: Join,
 }
 
@@ -109,6 +124,7 @@ impl Leg {
             early_media: false,
             hang_up_asked: false,
             parked: false,
+            message: Message::No,
             join: Join::Alone,
         }
     }

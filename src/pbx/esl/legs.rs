@@ -10,7 +10,7 @@
 //! - Our own ring timeout has `sip_invite_failure_status` 487, from our CANCEL, but no `sip_term_status`.
 
 use super::command::{self, Placement};
-use super::leg::{Join, Leg, Side, Stage, far_ends_cause};
+use super::leg::{Join, Leg, Message, Side, Stage, far_ends_cause};
 use super::out::{Out, Then};
 use super::recordings::{Folders, Recordings};
 use super::said::{Facts, Said};
@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 mod adopt;
+mod message;
 #[cfg(test)]
 mod tests;
 
@@ -108,6 +109,7 @@ impl Legs {
                 now,
             ),
             PbxCommand::Connect { leg, agent_leg } => self.connect(leg, agent_leg, now),
+            PbxCommand::Play { leg, sound } => self.play(leg, &sound),
             PbxCommand::HangUp { leg } => self.hang_up(Side::Callee, leg.0),
             PbxCommand::HangUpAgent { leg } => self.hang_up(Side::Agent, leg.0),
             PbxCommand::Record {
@@ -284,7 +286,11 @@ impl Legs {
             Said::NotPlaced(id, words) => self.not_placed(id, words, now),
             Said::RecordingStarted(name) => self.recordings.started(&name, &mut self.out),
             Said::RecordingStopped(name, ms) => self.recordings.stopped(&name, ms, &mut self.out),
-            Said::Played(id, done) => self.recordings.played(LegId(id), done, &mut self.out),
+            Said::Played(id, done) => {
+                if !self.message_over(id, done) {
+                    self.recordings.played(LegId(id), done, &mut self.out);
+                }
+            }
         }
     }
 
@@ -340,6 +346,7 @@ impl Legs {
         let first = leg.stage != Stage::Held;
         leg.stage = Stage::Held;
         let (side, join) = (leg.side, leg.join);
+        let message = leg.message != Message::No;
         if side == Side::Agent && first {
             self.out
                 .events
@@ -357,6 +364,9 @@ impl Legs {
                 }
             }
             Join::Alone | Join::Asked { .. } => {}
+        }
+        if message {
+            self.play_if_parked(id);
         }
     }
 
@@ -529,6 +539,13 @@ impl Legs {
                 }
                 return true;
             }
+            Then::SoundFound(leg) => {
+                self.sound_found(leg, reply.trim() == "true");
+                return true;
+            }
+            Then::Playing(leg) if !fine => {
+                self.message_over(leg.0, false);
+            }
             Then::AnnouncementFound(name) => {
                 self.recordings
                     .announcement_found(&name, reply.trim() == "true", &mut self.out);
@@ -537,7 +554,7 @@ impl Legs {
             Then::Announced(name) => self.recordings.announced(&name, fine, reply, &mut self.out),
             Then::Recorded(name) => self.recordings.recorded(&name, fine, reply, &mut self.out),
             Then::Nothing => return true,
-            Then::Placed(_) | Then::Joined(..) | Then::HungUp(_) => {}
+            Then::Placed(_) | Then::Joined(..) | Then::Playing(_) | Then::HungUp(_) => {}
         }
         fine
     }

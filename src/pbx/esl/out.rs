@@ -13,6 +13,9 @@ pub(super) enum Then {
     /// A join was refused; this tells which side is missing.
     WhichIsGone(LegId, AgentLegId),
     HungUp(Uuid),
+    /// Whether the message's file is there.
+    SoundFound(LegId),
+    Playing(LegId),
     /// Whether the announcement's file is there.
     AnnouncementFound(String),
     Announced(String),

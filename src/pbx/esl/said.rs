@@ -93,7 +93,10 @@ pub(super) fn said(event: &Event<'_>, app: &str) -> Option<Said> {
         EventKind::RecordStop => {
             Said::RecordingStopped(recording(event.record_path), event.record_ms.number())
         }
-        EventKind::PlaybackStop => Said::Played(id, event.playback_status.0 == b"done"),
+        // It also says `done` where the hang-up broke it off.
+        EventKind::PlaybackStop => {
+            Said::Played(id, event.playback_status.0 == b"done" && event.cause.0.is_empty())
+        }
         EventKind::BackgroundJob | EventKind::Heartbeat | EventKind::Other => return None,
     })
 }

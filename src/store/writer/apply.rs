@@ -93,13 +93,15 @@ static FREE_ENDED: Many = Many::new(
 );
 
 static UPDATE_ATTEMPTS: Many = Many::new(
-    6,
-    "WITH v(id, answered_at_ms, connected_at_ms, agent_id, ended_at_ms, outcome) AS (VALUES {rows}) \
+    8,
+    "WITH v(id, answered_at_ms, connected_at_ms, agent_id, ended_at_ms, outcome, message, message_at_ms) AS (VALUES {rows}) \
      UPDATE attempts SET answered_at_ms = coalesce(attempts.answered_at_ms, v.answered_at_ms), \
        connected_at_ms = coalesce(v.connected_at_ms, attempts.connected_at_ms), \
        agent_id = coalesce(v.agent_id, attempts.agent_id), \
        ended_at_ms = coalesce(attempts.ended_at_ms, v.ended_at_ms), \
-       outcome = coalesce(attempts.outcome, v.outcome) \
+       outcome = coalesce(attempts.outcome, v.outcome), \
+       message = coalesce(attempts.message, v.message), \
+       message_at_ms = coalesce(attempts.message_at_ms, v.message_at_ms) \
      FROM v WHERE attempts.id = v.id",
 );
 
@@ -374,7 +376,7 @@ async fn settle_ended(tx: &mut Tx, batch: &Batch<'_>, freed: &[(TaskId, ContactI
 }
 
 async fn update_attempts(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError> {
-    let mut rows = Vec::with_capacity(batch.attempts.len() * 6);
+    let mut rows = Vec::with_capacity(batch.attempts.len() * 8);
     for (id, change) in &batch.attempts {
         rows.extend_from_slice(args![
             id.0,
@@ -383,6 +385,8 @@ async fn update_attempts(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError> 
             change.connected.map(|(_, agent)| agent.0),
             change.ended.map(|(at, _)| at.0),
             change.ended.map(|(_, outcome)| outcome.as_str()),
+            change.message.map(|(_, fate)| fate.as_str()),
+            change.message.map(|(at, _)| at.0),
         ]);
     }
     UPDATE_ATTEMPTS.run(tx, &rows).await?;
@@ -508,7 +512,7 @@ pub(in crate::store) fn statements() -> Vec<(&'static Many, &'static str)> {
         (&FACTS, "ii"),
         (&SETTLE_ENDED, "uiititi"),
         (&FREE_ENDED, "u"),
-        (&UPDATE_ATTEMPTS, "uiiiit"),
+        (&UPDATE_ATTEMPTS, "uiiiitti"),
         (&UPDATE_LEGS, "uutiiitiit"),
         (&UPDATE_AGENTS, "itituib"),
         (&UPDATE_RECORDINGS, "ttiiit"),

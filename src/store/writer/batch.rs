@@ -5,7 +5,7 @@ use paceline_core::agent::{AgentState, Wants};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId};
-use paceline_core::outcome::Outcome;
+use paceline_core::outcome::{MessageFate, Outcome};
 use paceline_core::pacing::Learnt;
 use paceline_core::pbx::{LegEnd, Progress, RecordingName};
 use paceline_core::time::Wall;
@@ -50,6 +50,7 @@ pub(super) struct Batch<'a> {
 pub(super) struct AttemptChange {
     pub(super) answered_at: Option<Wall>,
     pub(super) connected: Option<(Wall, AgentId)>,
+    pub(super) message: Option<(Wall, MessageFate)>,
     pub(super) ended: Option<(Wall, Outcome)>,
 }
 
@@ -131,6 +132,9 @@ impl<'a> Batch<'a> {
             }
             Change::Connected { attempt, agent, at } => {
                 self.attempts.entry(*attempt).or_default().connected = Some((*at, *agent));
+            }
+            Change::Messaged { attempt, fate, at } => {
+                self.attempts.entry(*attempt).or_default().message = Some((*at, *fate));
             }
             Change::Ended {
                 attempt,
@@ -234,6 +238,7 @@ pub(super) fn kind(change: &Change) -> &'static str {
         Change::LegProgressed { .. } => "leg_progressed",
         Change::Answered { .. } => "answered",
         Change::Connected { .. } => "connected",
+        Change::Messaged { .. } => "messaged",
         Change::Ended { .. } => "ended",
         Change::Agent { .. } => "agent",
         Change::Learnt { .. } => "learnt",

@@ -510,6 +510,7 @@ impl Engine {
             CallState::Waiting { .. } if link_up => self.abandon(now, attempt),
             // Whether the two are joined by now is not known: nothing is played to both.
             CallState::Connecting { .. } if link_up => self.end(now, attempt, Why::Limit),
+            CallState::Message { broken: true, .. } => self.message_over(now, attempt, MessageFate::Failed),
             CallState::Message { .. } => self.message_over(now, attempt, MessageFate::CutShort),
             // They may be talking by now: the next snapshot tells, and nobody can be hung up on before it.
             CallState::Waiting { .. } => {

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// Longer than any message ought to be: a switch that does not say that it has ended is not waited for beyond.
 const MESSAGE_MAX: Duration = Duration::from_secs(60);
 
+/// A message breaks off where its callee hangs up too, and that may be told a moment later.
+const END_LATE_MAX: Duration = Duration::from_millis(50);
+
 impl Engine {
     /// The limit is over for a person who waits.
     pub(super) fn abandon(&mut self, now: Now, attempt: AttemptId) {
@@ -25,6 +28,7 @@ impl Engine {
         let state = CallState::Message {
             asked_at: now.wall,
             until: now.mono + MESSAGE_MAX,
+            broken: false,
         };
         self.set_call(attempt, state);
         self.tell(&pbx, PbxCommand::Play { leg, sound });
@@ -36,13 +40,14 @@ impl Engine {
             return;
         };
         match self.state_of(attempt) {
-            Some(CallState::Message { .. }) => {
-                let fate = if whole {
-                    MessageFate::Whole
-                } else {
-                    MessageFate::Failed
+            Some(CallState::Message { .. }) if whole => self.message_over(now, attempt, MessageFate::Whole),
+            Some(CallState::Message { asked_at, .. }) => {
+                let state = CallState::Message {
+                    asked_at,
+                    until: now.mono + END_LATE_MAX,
+                    broken: true,
                 };
-                self.message_over(now, attempt, fate);
+                self.set_call(attempt, state);
             }
             Some(
                 CallState::Preparing { .. }

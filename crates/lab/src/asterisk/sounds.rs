@@ -2,11 +2,14 @@
 
 use std::{fs, path::Path};
 
-use crate::{LabError, Result, media::tone};
+use crate::{
+    LabError, Result,
+    media::{MESSAGE_HZ, tone},
+};
 
 /// Name, pitch in Hz, length in ms.
 const SOUNDS: [(&str, u32, u32); 6] = [
-    ("message", 660, 3_000),
+    ("message", MESSAGE_HZ, 3_000),
     ("beep", 1_000, 200),
     ("tone-440", 440, 5_000),
     ("tone-880", 880, 5_000),

@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn a_tone_is_heard_at_its_own_pitch_only() {
         for hz in [330, 440, 520, 580, 660, 880, 1_000] {
-            for listened in [440, 880] {
+            for listened in [440, 660, 880] {
                 let packet = &samples(hz, 1_000)[320..480];
                 assert_eq!(
                     is_heard(packet, listened),

@@ -187,10 +187,8 @@ impl World {
                     PbxCommand::CallAgent { leg, .. } => {
                         self.agent_legs.insert(*leg, campaign);
                     }
-                    PbxCommand::Play { leg, .. } => {
-                        if !self.messaged.insert(*leg) {
-                            return Err(format!("leg {leg} is to hear the message twice"));
-                        }
+                    PbxCommand::Play { leg, .. } if !self.messaged.insert(*leg) => {
+                        return Err(format!("leg {leg} is to hear the message twice"));
                     }
                     PbxCommand::Connect { leg, .. } if self.messaged.contains(leg) => {
                         return Err(format!("leg {leg} is connected after the message"));

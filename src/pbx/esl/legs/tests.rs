@@ -1,7 +1,7 @@
 use super::*;
 use crate::pbx::esl::leg::Found;
 use paceline_core::pbx::DialString;
-use paceline_core::pbx::EndedBy;
+use paceline_core::pbx::{EndedBy, Sound};
 
 const CALLEE: LegId = LegId(Uuid::from_u128(1));
 const AGENT: AgentLegId = AgentLegId(Uuid::from_u128(2));
@@ -411,4 +411,48 @@ fn an_end_that_could_not_be_told_before_the_link_broke_is_told_after() {
     bench.ended(CALLEE.0, facts("USER_BUSY", 17, Some(486)));
     bench.legs.unlinked();
     assert!(matches!(bench.heard()[..], [PbxEvent::Ended { leg: CALLEE, .. }]));
+}
+
+#[test]
+fn a_message_is_played_once_its_file_is_there_and_its_leg_is_parked() {
+    let sound = Sound::new("sound:sorry").unwrap();
+    let play = |bench: &mut Bench| {
+        let sound = sound.clone();
+        bench
+            .legs
+            .command(PbxCommand::Play { leg: CALLEE, sound }, bench.now);
+    };
+    let played = |whole| PbxEvent::Played { leg: CALLEE, whole };
+    let looked = Then::SoundFound(CALLEE);
+
+    let mut bench = Bench::new();
+    bench.call();
+    bench.said(Said::Answered(CALLEE.0));
+    bench.heard();
+    play(&mut bench);
+    assert_eq!(bench.asked(), std::slice::from_ref(&looked));
+    bench.legs.replied(looked.clone(), "true", bench.now);
+    assert_eq!(bench.asked(), [], "not parked yet");
+    bench.said(Said::Parked(CALLEE.0));
+    assert_eq!(bench.asked(), [Then::Playing(CALLEE)]);
+    bench.said(Said::Played(CALLEE.0, true));
+    bench.said(Said::Played(CALLEE.0, true));
+    assert_eq!(bench.heard(), [played(true)], "said once");
+
+    for (then, reply) in [
+        (looked.clone(), "false"),
+        (Then::Playing(CALLEE), "-ERR invalid session id"),
+    ] {
+        let mut bench = Bench::new();
+        bench.ready();
+        play(&mut bench);
+        if then != looked {
+            bench.legs.replied(looked.clone(), "true", bench.now);
+        }
+        bench.legs.replied(then, reply, bench.now);
+        assert_eq!(bench.heard(), [played(false)], "{reply}");
+    }
+    // Of one that has ended, the end was told.
+    play(&mut Bench::new());
+    assert_eq!(bench.heard(), []);
 }

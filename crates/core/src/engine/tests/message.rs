@@ -84,6 +84,7 @@ fn an_abandoned_person_hears_the_message_to_its_end_and_is_hung_up() {
 fn a_message_that_cannot_be_played_or_never_ends_is_followed_by_the_hang_up_too() {
     let (mut rig, leg) = rig_with_an_abandoned_person();
     rig.event(PbxEvent::Played { leg, whole: false });
+    rig.wait(Duration::from_millis(50));
     assert!(hung_up(&rig, leg));
     assert_eq!(fates(&rig), [MessageFate::Failed]);
 
@@ -98,6 +99,7 @@ fn a_message_that_cannot_be_played_or_never_ends_is_followed_by_the_hang_up_too(
 #[test]
 fn whoever_hangs_up_during_the_message_was_abandoned() {
     let (mut rig, leg) = rig_with_an_abandoned_person();
+    rig.event(PbxEvent::Played { leg, whole: false });
     rig.event(PbxEvent::Ended {
         leg,
         end: end(EndedBy::Network, true),

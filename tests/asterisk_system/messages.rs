@@ -1,0 +1,110 @@
+//! Persons whom no agent takes in time, on real switches: what the callees hear of it, and what is told of them afterwards.
+
+use crate::rig::{Site, System};
+use paceline_lab::{
+    Audio, Behaviour, CallEnd, FreeSwitch, FreeSwitchLab, FreeSwitchOptions, Lab, LabOptions, Version,
+};
+use serde_json::json;
+use std::time::Duration;
+
+/// Three people answer at once, and there is one agent, who is free again while two of them hear the message.
+async fn whom_nobody_takes_hears_the_message<S: Site>(system: System<S>, pbx: &str, dial: &str) {
+    let rule = json!({
+        "name": "test", "ratio_max": 1.0, "window": "campaign", "clock": "connected", "limit_ms": 2000,
+        "early_hangup": "ignored", "ring_ms_min": 0, "message": true,
+    });
+    let settings = json!({
+        "mode": "power", "power_ratio": 3.0, "abandon_rules": [rule], "abandon_message": "sound:message",
+    });
+    let campaign = system.campaign_over("message", &[(pbx, dial)], settings).await;
+    let ids = system.agents_at(pbx, campaign, 1, 1).await;
+    system.wait_for_agents(campaign, 1).await;
+    let hang_up = system.agents_hang_up_after(campaign, Duration::from_secs(3));
+    let numbers: Vec<String> = (0..3).map(|n| Behaviour::Talks.number(n)).collect();
+    let task = system.task(campaign, "message", &numbers, 0).await;
+    system.wait_until_completed(task, Duration::from_secs(60)).await;
+    hang_up.abort();
+
+    let attempts = system.api.all(&format!("/attempts?task_id={task}")).await;
+    let mut abandoned = 0;
+    for call in system.lab.calls() {
+        let told = attempts.iter().find(|a| a["number"] == call.number.as_str());
+        let told = told.expect("every call is an attempt");
+        let context = format!("{call:?} {told}");
+        assert!(
+            call.answered && call.end == Some(CallEnd::CallerHungUp),
+            "{context}"
+        );
+        let Some((from, until)) = call.heard_message else {
+            assert!(call.heard_agent.is_some(), "{context}");
+            assert_eq!(
+                (&told["outcome"], &told["message"]),
+                (&json!("answered"), &json!(null)),
+                "{context}"
+            );
+            continue;
+        };
+        abandoned += 1;
+        // Just after the limit, and so within two seconds of the greeting's end, however short the greeting was.
+        assert!((1_900..2_600).contains(&from.as_millis()), "{context}");
+        assert!(
+            until - from > Duration::from_millis(2_800),
+            "all 3 s of it: {context}"
+        );
+        assert!(call.heard_agent.is_none(), "{context}");
+        assert_eq!(
+            (&told["outcome"], &told["message"]),
+            (&json!("abandoned"), &json!("whole")),
+            "{context}"
+        );
+        assert!(
+            told["message_at"].as_str() > told["answered_at"].as_str(),
+            "{context}"
+        );
+        assert!(told["connected_at"].is_null(), "{context}");
+        println!("the message began {} ms after the answer", from.as_millis());
+    }
+    assert_eq!((abandoned, attempts.len()), (2, 3));
+    let metrics = system.metrics().await;
+    assert!(
+        metrics.contains("paceline_abandon_messages_total{campaign=\"message\",outcome=\"whole\"} 2"),
+        "{metrics}"
+    );
+    system.finish(&ids).await;
+}
+
+async fn on_asterisk(version: Version) {
+    let options = LabOptions {
+        version,
+        audio: Audio::Tones,
+        agents: 1,
+        ..LabOptions::default()
+    };
+    let lab = Lab::start_with(&options).expect("the lab starts");
+    let system = System::start_at(lab, None).await;
+    whom_nobody_takes_hears_the_message(system, "main", "PJSIP/{number}@carrier").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_no_agent_takes_in_time_hears_the_message_on_asterisk_22() {
+    on_asterisk(Version::V22).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_no_agent_takes_in_time_hears_the_message_on_asterisk_16() {
+    on_asterisk(Version::V16).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_no_agent_takes_in_time_hears_the_message_on_freeswitch() {
+    if FreeSwitch::program_or_skip("the message to abandoned callees on FreeSWITCH").is_none() {
+        return;
+    }
+    let options = FreeSwitchOptions {
+        agents: 1,
+        ..FreeSwitchOptions::default()
+    };
+    let lab = FreeSwitchLab::start(Audio::Tones, options).expect("the lab starts");
+    let system = System::start_at(lab, None).await;
+    whom_nobody_takes_hears_the_message(system, "other", "sofia/gateway/carrier/{number}").await;
+}

@@ -1,0 +1,86 @@
+//! The message to a callee whom no agent took in time.
+
+use crate::on_every_switch;
+use crate::rig::{Kind, Rig};
+use paceline_core::ids::LegId;
+use paceline_core::pbx::{EndedBy, PbxCommand, PbxEvent, Sound};
+use paceline_lab::{Audio, Behaviour, CallEnd};
+use std::time::Duration;
+use uuid::Uuid;
+
+async fn play(rig: &Rig, leg: LegId, sound: &str) {
+    let sound = Sound::new(sound).unwrap();
+    rig.driver.tell(PbxCommand::Play { leg, sound }).await;
+}
+
+/// Whether all of it was played.
+async fn played(rig: &mut Rig, leg: LegId) -> bool {
+    rig.driver
+        .wait(&format!("word that {leg} has heard it"), |event| match event {
+            PbxEvent::Played { leg: of, whole } if *of == leg => Some(*whole),
+            _ => None,
+        })
+        .await
+}
+
+async fn a_callee_hears_the_whole_message_and_another_leaves_in_the_middle(kind: Kind) {
+    let mut rig = Rig::start_with(kind, Audio::Tones).await;
+    let (hears, leaves) = (Behaviour::Talks.number(1), Behaviour::TalksBriefly.number(2));
+    let patient = rig.call(&hears).await;
+    rig.driver.answered(patient).await;
+    play(&rig, patient, "sound:message").await;
+    assert!(played(&mut rig, patient).await);
+    rig.driver.tell(PbxCommand::HangUp { leg: patient }).await;
+    let end = rig.driver.ended(patient).await;
+    assert_eq!((end.by, end.answered), (EndedBy::Us, true), "{end:?}");
+
+    // Hangs up 2.5 s after the answer; the message takes 3 s.
+    let hasty = rig.call(&leaves).await;
+    rig.driver.answered(hasty).await;
+    play(&rig, hasty, "sound:message").await;
+    let end = rig.driver.ended(hasty).await;
+    assert_eq!((end.by, end.answered), (EndedBy::Network, true), "{end:?}");
+    let whole = PbxEvent::Played {
+        leg: hasty,
+        whole: true,
+    };
+    assert!(!rig.driver.said.contains(&whole));
+    rig.switch.settled().await;
+
+    let calls = rig.switch.carrier().calls();
+    let of = |number: &String| calls.iter().find(|call| call.number == *number).unwrap();
+    assert_eq!(of(&hears).end, Some(CallEnd::CallerHungUp));
+    assert_eq!(of(&leaves).end, Some(CallEnd::CalleeHungUp));
+    for (number, least) in [(&hears, 2_800), (&leaves, 1_500)] {
+        let (from, until) = of(number).heard_message.expect("the message is heard");
+        assert!(from < Duration::from_secs(1), "began {from:?} after the answer");
+        let heard = until - from;
+        assert!(heard >= Duration::from_millis(least), "heard {heard:?} of it");
+        assert!(of(number).heard_agent.is_none());
+    }
+}
+
+async fn a_message_that_is_not_there_or_has_no_callee_is_told_so(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    let leg = rig.call(&Behaviour::Talks.number(1)).await;
+    rig.driver.answered(leg).await;
+    play(&rig, leg, "sound:no-such-sound").await;
+    assert!(!played(&mut rig, leg).await);
+    rig.driver.tell(PbxCommand::HangUp { leg }).await;
+    assert_eq!(rig.driver.ended(leg).await.by, EndedBy::Us);
+    // Both are over: there is nobody to be told of but the one who is asked for.
+    play(&rig, leg, "sound:message").await;
+    let nobody = LegId(Uuid::now_v7());
+    play(&rig, nobody, "sound:message").await;
+    rig.driver.tell(PbxCommand::HangUp { leg: nobody }).await;
+    assert_eq!(rig.driver.ended(nobody).await.by, EndedBy::Vanished);
+    let said = |event: &PbxEvent| matches!(event, PbxEvent::Played { .. });
+    assert!(!rig.driver.said.iter().any(said), "{:?}", rig.driver.said);
+    rig.switch.settled().await;
+}
+
+on_every_switch! {
+    a_message_that_is_not_there_or_has_no_callee_is_told_so
+    ; but the double:
+    a_callee_hears_the_whole_message_and_another_leaves_in_the_middle
+}
