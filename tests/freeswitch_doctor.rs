@@ -394,3 +394,56 @@ async fn a_clock_and_a_version_that_are_old_are_told() {
             cure: let both run NTP (`timedatectl set-ntp true`): calling hours and reports go by the clock
     ");
 }
+
+#[tokio::test]
+async fn the_configurations_that_users_are_given_are_what_the_doctor_wants() {
+    let what = "the_configurations_that_users_are_given_are_what_the_doctor_wants";
+    let Some(mut freeswitch) = freeswitch(what, &[]) else {
+        return;
+    };
+    let given = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("freeswitch-conf");
+    let conf = freeswitch.folder().join("conf");
+    let event_socket = freeswitch.ports().event_socket.to_string();
+
+    // The whole small one, but for ports and the password.
+    let ours = std::fs::read_to_string(conf.join("vars.xml")).unwrap();
+    let value = |name: &str| {
+        let (_, after) = ours.split_once(&format!("data=\"{name}=")).unwrap();
+        after.split('"').next().unwrap().to_owned()
+    };
+    let mut vars = std::fs::read_to_string(given.join("lab/vars.xml")).unwrap();
+    for (name, theirs) in [
+        ("event_socket_port", "8021"),
+        ("event_socket_password", "change-me"),
+        ("sip_port", "5060"),
+        ("rtp_first", "16384"),
+        ("rtp_last", "17384"),
+    ] {
+        let line = format!("data=\"{name}={theirs}\"");
+        assert!(vars.contains(&line), "{line}");
+        vars = vars.replace(&line, &format!("data=\"{name}={}\"", value(name)));
+    }
+    std::fs::write(conf.join("vars.xml"), vars).unwrap();
+    for file in ["agents.xml", "freeswitch.xml"] {
+        std::fs::copy(given.join("lab").join(file), conf.join(file)).unwrap();
+    }
+    freeswitch.restart().unwrap();
+    let office = office_at(&freeswitch, &[TRUNK, "loopback/{number}/from-internal"]).await;
+    office.hire("dora", "agent-4").await;
+    assert_eq!(office.complaints(), "exit 0\n");
+
+    // The smallest one, in the place of the lab's own.
+    let smallest = std::fs::read_to_string(given.join("existing/event_socket.conf.xml")).unwrap();
+    let smallest = smallest
+        .replace("\"8021\"", &format!("\"{event_socket}\""))
+        .replace("a long random one", freeswitch.password());
+    let path = conf.join("freeswitch.xml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, after) = text
+        .split_once("<configuration name=\"event_socket.conf\">")
+        .unwrap();
+    let (_, after) = after.split_once("</configuration>").unwrap();
+    std::fs::write(&path, format!("{before}{smallest}{after}")).unwrap();
+    freeswitch.restart().unwrap();
+    assert_eq!(office.complaints(), "exit 0\n");
+}

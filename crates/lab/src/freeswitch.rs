@@ -50,6 +50,8 @@ pub struct FreeSwitchOptions {
     pub phones_port: Option<u16>,
     /// How many calls a second it takes, plus one; 400 by default.
     pub sessions_per_second: u32,
+    /// Fixed ports; by default a free block is taken.
+    pub ports: Option<FreeSwitchPorts>,
 }
 
 impl Default for FreeSwitchOptions {
@@ -59,6 +61,7 @@ impl Default for FreeSwitchOptions {
             carrier_port: None,
             phones_port: None,
             sessions_per_second: 400,
+            ports: None,
         }
     }
 }
@@ -72,7 +75,7 @@ pub struct FreeSwitch {
     ports: FreeSwitchPorts,
     password: String,
     folder: TempDir,
-    _block: PortBlock,
+    _block: Option<PortBlock>,
 }
 
 /// Name, pitch in Hz, length in ms.
@@ -107,14 +110,20 @@ impl FreeSwitch {
     /// [`LabError::ToolMissing`] where there is no FreeSWITCH; shows the log's end when it does not start.
     pub fn start(options: &FreeSwitchOptions) -> Result<Self> {
         let program = Self::program().ok_or(LabError::NoFreeSwitch)?;
-        let block = PortBlock::take()?;
-        let (rtp_first, rtp_last) = block.rtp();
-        let ports = FreeSwitchPorts {
-            event_socket: block.port(5),
-            sip: block.port(6),
-            dead: block.port(7),
-            rtp_first,
-            rtp_last,
+        let (ports, block) = match options.ports {
+            Some(ports) => (ports, None),
+            None => {
+                let block = PortBlock::take()?;
+                let (rtp_first, rtp_last) = block.rtp();
+                let ports = FreeSwitchPorts {
+                    event_socket: block.port(5),
+                    sip: block.port(6),
+                    dead: block.port(7),
+                    rtp_first,
+                    rtp_last,
+                };
+                (ports, Some(block))
+            }
         };
         let folder = folder::temporary()?;
         let password = random_hex()?;
@@ -192,6 +201,11 @@ impl FreeSwitch {
     /// Where recordings end up.
     pub fn recordings_dir(&self) -> PathBuf {
         self.folder.path().join("recordings")
+    }
+
+    /// Where `sound:NAME` is looked up. Holds `message` (3 s) and `beep`.
+    pub fn sounds_dir(&self) -> PathBuf {
+        self.folder.path().join("sounds")
     }
 
     /// Warnings and errors.

@@ -137,12 +137,19 @@ pub struct FreeSwitchLab {
 }
 
 impl FreeSwitchLab {
-    /// Starts one, with a carrier and phones of its own whatever the options say of their ports.
+    /// Starts one, with a carrier and phones of its own, on the ports that the options name or on free ones.
     ///
     /// # Errors
     /// As [`FreeSwitch::start`], [`Carrier::start`] and [`Phones::start`].
     pub fn start(audio: Audio, options: FreeSwitchOptions) -> Result<Self> {
-        let (carrier, phones) = (Carrier::start(audio)?, Phones::start(audio)?);
+        let carrier = match options.carrier_port {
+            Some(port) => Carrier::start_on(port, audio)?,
+            None => Carrier::start(audio)?,
+        };
+        let phones = match options.phones_port {
+            Some(port) => Phones::start_on(port, audio)?,
+            None => Phones::start(audio)?,
+        };
         let freeswitch = FreeSwitch::start(&FreeSwitchOptions {
             carrier_port: Some(carrier.sip_port()),
             phones_port: Some(phones.sip_port()),

@@ -1,7 +1,7 @@
 //! `paceline-lab up|down|status`: a switch, a carrier and agents' phones to try Paceline out with, in the background.
 //!
 //! `up` starts this program again as `serve`, which holds the lab until its pid file is removed; `down` removes it.
-//! Everything it tells others is in one folder, outside the checkout: `lab.toml`, `ari-password`, `pid`, `log`.
+//! Everything it tells others is in one folder, outside the checkout: `lab.toml`, `password`, `pid`, `log`.
 
 use std::{
     env, fs,
@@ -13,19 +13,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use paceline_lab::{AsteriskPorts, Audio, Lab, LabOptions, LabPorts, Version};
+use paceline_lab::{
+    AsteriskPorts, Audio, FreeSwitchLab, FreeSwitchOptions, FreeSwitchPorts, Lab, LabOptions, LabPorts,
+    Version,
+};
+
+mod summary;
 
 const USAGE: &str = "\
-usage: scripts/lab up [--asterisk 22|16] [--agents N] [--no-audio] [--port FIRST] [--folder FOLDER]
+usage: scripts/lab up [--asterisk 22|16 | --freeswitch] [--agents N] [--no-audio] [--port FIRST] [--folder FOLDER]
        scripts/lab down|status [--folder FOLDER]
 
-A real Asterisk, a SIPp carrier and agents' phones on 127.0.0.1, in the background.
+A real switch, a SIPp carrier and agents' phones on 127.0.0.1, in the background. Shows what to write into paceline.toml.
 
-  --asterisk  version, 22 unless told otherwise
-  --agents    how many endpoints agent-1, agent-2, … there are (200)
-  --no-audio  nobody sends RTP
-  --port      first of 1500 ports: ARI, SIP, AMI, a dead one, carrier, phones, then RTP (8900); 0 for free ones
-  --folder    where the lab tells what it is ($XDG_RUNTIME_DIR/paceline-lab, or one below /tmp)
+  --asterisk    version, 22 unless told otherwise
+  --freeswitch  a FreeSWITCH instead: the one on the PATH, or the one that PACELINE_FREESWITCH names
+  --agents      how many phones agent-1, agent-2, … there are (200)
+  --no-audio    nobody sends RTP
+  --port        first of 1500 ports: ARI or Event Socket, SIP, AMI, a dead one, carrier, phones, then RTP (8900); 0 for
+                free ones
+  --folder      where the lab tells what it is ($XDG_RUNTIME_DIR/paceline-lab, or one below /tmp)
 ";
 
 /// What can be asked of this program.
@@ -35,6 +42,7 @@ struct Arguments {
     /// Everything after the verb, to hand on to `serve`.
     rest: Vec<String>,
     options: LabOptions,
+    freeswitch: bool,
     first_port: u16,
     folder: PathBuf,
 }
@@ -61,12 +69,17 @@ fn parse(words: Vec<String>) -> Result<Arguments, String> {
     let verb = words.next().ok_or(USAGE)?;
     let rest: Vec<String> = words.collect();
     let mut options = LabOptions::default();
+    let mut freeswitch = false;
     let mut first_port = 8_900;
     let mut folder = None;
     let mut words = rest.iter();
     while let Some(word) = words.next() {
         if word == "--no-audio" {
             options.audio = Audio::None;
+            continue;
+        }
+        if word == "--freeswitch" {
+            freeswitch = true;
             continue;
         }
         let value = words.next().ok_or(USAGE)?;
@@ -99,6 +112,7 @@ fn parse(words: Vec<String>) -> Result<Arguments, String> {
         verb,
         rest,
         options,
+        freeswitch,
         first_port,
         folder,
     })
@@ -159,15 +173,65 @@ fn up(arguments: &Arguments) -> Result<(), String> {
     ))
 }
 
+/// Either kind of lab, while it runs.
+enum Running {
+    Asterisk(Lab),
+    FreeSwitch(FreeSwitchLab),
+}
+
 fn serve(arguments: Arguments) -> Result<(), String> {
+    let folder = arguments.folder.clone();
+    let lab = start(arguments)?;
+    let pid_file = folder.join("pid");
+    let password_file = folder.join("password");
+    write(&pid_file, &std::process::id().to_string())?;
+    let (password, summary) = match &lab {
+        Running::Asterisk(lab) => (lab.asterisk.password(), summary::asterisk(lab, &password_file)),
+        Running::FreeSwitch(lab) => (
+            lab.freeswitch.password(),
+            summary::freeswitch(lab, &password_file),
+        ),
+    };
+    write(&password_file, password)?;
+    // Last, because `up` waits for it; moved into place, so that nobody reads half of it.
+    let draft = folder.join("lab.toml.new");
+    write(&draft, &summary)?;
+    fs::rename(&draft, folder.join("lab.toml")).map_err(|err| format!("write lab.toml: {err}"))?;
+    while pid_file.exists() {
+        thread::sleep(Duration::from_millis(100));
+    }
+    drop(lab);
+    Ok(())
+}
+
+fn start(arguments: Arguments) -> Result<Running, String> {
     let Arguments {
         mut options,
+        freeswitch,
         first_port,
-        folder,
         ..
     } = arguments;
     let port = |nth: u16| first_port.saturating_add(nth);
-    options.ports = (first_port != 0).then(|| LabPorts {
+    let fixed = first_port != 0;
+    if freeswitch {
+        let audio = options.audio;
+        let options = FreeSwitchOptions {
+            agents: options.agents,
+            carrier_port: fixed.then(|| port(4)),
+            phones_port: fixed.then(|| port(5)),
+            ports: fixed.then(|| FreeSwitchPorts {
+                event_socket: port(0),
+                sip: port(1),
+                dead: port(3),
+                rtp_first: port(20),
+                rtp_last: port(1_499),
+            }),
+            ..FreeSwitchOptions::default()
+        };
+        let lab = FreeSwitchLab::start(audio, options);
+        return lab.map(Running::FreeSwitch).map_err(|err| explain(&err));
+    }
+    options.ports = fixed.then(|| LabPorts {
         asterisk: AsteriskPorts {
             http: port(0),
             sip: port(1),
@@ -179,69 +243,8 @@ fn serve(arguments: Arguments) -> Result<(), String> {
         carrier: port(4),
         phones: port(5),
     });
-    let lab = Lab::start_with(&options).map_err(|err| explain(&err))?;
-    let pid_file = folder.join("pid");
-    let password_file = folder.join("ari-password");
-    write(&pid_file, &std::process::id().to_string())?;
-    write(&password_file, lab.asterisk.password())?;
-    // Last, because `up` waits for it; moved into place, so that nobody reads half of it.
-    let draft = folder.join("lab.toml.new");
-    write(&draft, &summary(&lab, &options, &password_file))?;
-    fs::rename(&draft, folder.join("lab.toml")).map_err(|err| format!("write lab.toml: {err}"))?;
-    while pid_file.exists() {
-        thread::sleep(Duration::from_millis(100));
-    }
-    drop(lab);
-    Ok(())
-}
-
-fn summary(lab: &Lab, options: &LabOptions, password_file: &Path) -> String {
-    let asterisk = &lab.asterisk;
-    format!(
-        "# A lab that `scripts/lab up` started and `scripts/lab down` ends.\n\
-         pid = {}\n\n\
-         [asterisk]\n\
-         version = \"{:?}\"\n\
-         ari_url = {:?}\n\
-         ari_user = {:?}\n\
-         ari_password_file = {:?}\n\
-         sip_port = {}\n\
-         ami_port = {}\n\
-         log = {:?}\n\
-         recordings = {:?}\n\
-         sounds = {:?}\n\n\
-         [carrier]\nsip_port = {}\n\n[phones]\nsip_port = {}\n\n\
-         [dial]\n\
-         trunk = \"PJSIP/{{number}}@carrier\"\n\
-         freepbx_trunk = \"Local/{{number}}@from-internal/n\"\n\
-         dead_trunk = \"PJSIP/{{number}}@dead\"\n\
-         agent = \"PJSIP/agent-{{n}}\"\n\
-         agents = {}\n\n\
-         # The last two digits of the number dialed choose what the callee does:\n\
-         {}",
-        std::process::id(),
-        asterisk.version(),
-        asterisk.ari_url(),
-        asterisk.user(),
-        password_file,
-        asterisk.sip_port(),
-        asterisk.ami_port(),
-        asterisk.log_path(),
-        asterisk.recordings_dir(),
-        asterisk.sounds_dir(),
-        lab.carrier.sip_port(),
-        lab.phones.sip_port(),
-        options.agents,
-        paceline_lab::Behaviour::TABLE
-            .iter()
-            .map(|(behaviour, first, last)| {
-                format!(
-                    "# {first:02} to {last:02}: {behaviour:?} ({})\n",
-                    behaviour.expected_outcome()
-                )
-            })
-            .collect::<String>(),
-    )
+    let lab = Lab::start_with(&options);
+    lab.map(Running::Asterisk).map_err(|err| explain(&err))
 }
 
 fn status(folder: &Path) -> Result<(), String> {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+use paceline_lab::FreeSwitch;
 use std::{
     fs,
     net::TcpStream,
@@ -12,15 +13,19 @@ use std::{
 };
 
 fn lab(verb: &str, folder: &Path) -> Output {
+    lab_of(&[], verb, folder)
+}
+
+fn lab_of(switch: &[&str], verb: &str, folder: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paceline-lab"));
     command.arg(verb).arg("--folder").arg(folder);
     if verb == "up" {
-        command.args(["--port", "0", "--agents", "3"]);
+        command.args(["--port", "0", "--agents", "3"]).args(switch);
     }
     command.output().unwrap()
 }
 
-/// The port in a line such as `sip_port = 5060` or `ari_url = "http://127.0.0.1:8088"`.
+/// The port in a line such as `sip_port = 5060` or `url = "http://127.0.0.1:8088"`.
 fn port(summary: &str, key: &str) -> u16 {
     let line = summary.lines().find(|line| line.starts_with(key)).unwrap();
     line.rsplit([':', ' '])
@@ -59,11 +64,35 @@ fn a_lab_in_the_background_ends_when_told() {
     assert!(status.status.success());
     let summary = String::from_utf8(status.stdout).unwrap();
     assert!(summary.contains("PJSIP/{number}@carrier"));
-    let ari = port(&summary, "ari_url");
+    let ari = port(&summary, "url");
     assert!(TcpStream::connect(("127.0.0.1", ari)).is_ok());
     assert!(lab("down", folder.path()).status.success());
     assert!(nobody_listens_within(Duration::ZERO, ari));
     assert!(!lab("status", folder.path()).status.success());
+}
+
+#[test]
+fn a_freeswitch_lab_in_the_background_says_how_to_attach_to_it() {
+    let what = "a_freeswitch_lab_in_the_background_says_how_to_attach_to_it";
+    if FreeSwitch::program_or_skip(what).is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let up = lab_of(&["--freeswitch"], "up", folder.path());
+    assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
+    let summary = String::from_utf8(up.stdout).unwrap();
+    for said in [
+        "[[pbx]]\nname = \"lab\"\nkind = \"esl\"\naddress = \"127.0.0.1:",
+        "password_file = ",
+        "agent_dial = \"user/{extension}\"",
+        "direct = \"sofia/gateway/carrier/{number}\"",
+    ] {
+        assert!(summary.contains(said), "{said}: {summary}");
+    }
+    let socket = port(&summary, "address");
+    assert!(TcpStream::connect(("127.0.0.1", socket)).is_ok());
+    assert!(lab("down", folder.path()).status.success());
+    assert!(nobody_listens_within(Duration::ZERO, socket));
 }
 
 #[test]
@@ -81,7 +110,7 @@ fn a_killed_lab_leaves_no_program_behind() {
     );
     assert!(nobody_listens_within(
         Duration::from_secs(5),
-        port(&summary, "ari_url")
+        port(&summary, "url")
     ));
     let log = summary.lines().find(|line| line.starts_with("log")).unwrap();
     let left = log
