@@ -8,10 +8,13 @@
     reason = "helpers of tests"
 )]
 
-// The contract suite uses all of both.
+// The contract suite uses all of these.
 #[allow(dead_code)]
 #[path = "switch_contract/double.rs"]
 mod double;
+#[allow(dead_code)]
+#[path = "ari/proxy.rs"]
+mod proxy;
 #[allow(dead_code)]
 #[path = "switch_contract/rig.rs"]
 mod rig;
@@ -29,7 +32,7 @@ use uuid::Uuid;
 fn freeswitch(rig: &Rig) -> &FreeSwitch {
     match &rig.switch {
         Pbx::FreeSwitch(lab) => &lab.freeswitch,
-        Pbx::Asterisk(_) | Pbx::Double(_) => panic!("this is a FreeSWITCH"),
+        Pbx::Asterisk(_) | Pbx::Double(_) | Pbx::Sim(_) => panic!("this is a FreeSWITCH"),
     }
 }
 

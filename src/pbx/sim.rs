@@ -3,17 +3,19 @@
 //! In: the commands of a [`PbxHandle`], and what [`SimControl`] breaks. Out: its events. The switch itself, and all
 //! that is random, is [`paceline_sim::SimSwitch`].
 
-use super::{COMMANDS_WAITING_MAX, EVENTS_WAITING_MAX, LinkStats, PbxHandle, Stamped};
+use super::{COMMANDS_WAITING_MAX, EVENTS_WAITING_MAX, LinkStats, NO_LINK, PbxHandle, Stamped, refusal};
 use crate::clock::Clock;
+use paceline_core::ids::AgentLegId;
 use paceline_core::pbx::{PbxCommand, PbxEvent};
 use paceline_core::time::Mono;
 use paceline_sim::truth::Truth;
-use paceline_sim::{Faults, SimConfig, SimSwitch};
+use paceline_sim::{Answer, Faults, SimConfig, SimSwitch};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
+use uuid::Uuid;
 
 /// Commands taken in one go before the switch runs and its events are handed on.
 const COMMANDS_PER_WAKE_MAX: usize = 64;
@@ -99,17 +101,44 @@ impl SimControl {
 
     /// Channels of ours that live on the switch.
     pub fn channels(&self) -> usize {
-        self.lock().channels()
+        self.look().channels()
+    }
+
+    /// The ids of these channels.
+    pub fn channel_ids(&self) -> Vec<Uuid> {
+        self.look().channel_ids().collect()
+    }
+
+    /// The leg to the phone at this dial string, once it is picked up.
+    pub fn held_at(&self, dial: &str) -> Option<AgentLegId> {
+        self.look().held_at(dial)
+    }
+
+    /// What the phone at this dial string does with the next calls, in place of what would be drawn.
+    pub fn set_phone(&self, dial: &str, answer: Answer) {
+        self.change(|switch, _| switch.set_phone(dial, answer));
+    }
+
+    /// The far end of this channel hangs up.
+    pub fn far_end_hangs_up(&self, channel: Uuid) {
+        self.change(|switch, now| switch.far_end_hangs_up(now, channel));
     }
 
     /// Reads what really happened so far.
     pub fn truth<R>(&self, read: impl FnOnce(&Truth) -> R) -> R {
-        read(self.lock().truth())
+        read(self.look().truth())
     }
 
     fn change(&self, change: impl FnOnce(&mut SimSwitch, Mono)) {
         change(&mut self.lock(), self.clock.now().mono);
         self.changed.notify_one();
+    }
+
+    /// The switch as it is now, also where no driver has let its time pass.
+    fn look(&self) -> MutexGuard<'_, SimSwitch> {
+        let mut switch = self.lock();
+        switch.handle_timeout(self.clock.now().mono);
+        switch
     }
 
     fn lock(&self) -> MutexGuard<'_, SimSwitch> {
@@ -136,7 +165,7 @@ impl Driver {
         let mut batch = Vec::with_capacity(COMMANDS_PER_WAKE_MAX);
         loop {
             let Ok(wake_at) = self.step(&mut batch) else {
-                return;
+                return self.refuse_all(batch, commands).await;
             };
             let changed = self.control.changed.clone();
             tokio::select! {
@@ -153,6 +182,27 @@ impl Driver {
                     self.hand_on(lost);
                     self.control.lock().restore_link(self.control.clock.now().mono);
                 }
+            }
+        }
+    }
+
+    /// Cut off for good: says so, and answers what it is asked until nobody asks any more.
+    async fn refuse_all(&self, mut batch: Vec<PbxCommand>, mut commands: mpsc::Receiver<PbxCommand>) {
+        self.hand_on(Stamped {
+            event: PbxEvent::LinkLost,
+            read_at: Instant::now(),
+        });
+        loop {
+            for command in batch.drain(..) {
+                if let Some(event) = refusal(&command, NO_LINK) {
+                    let read_at = Instant::now();
+                    if !self.hand_on(Stamped { event, read_at }) {
+                        self.stats.dropped.fetch_add(1, Relaxed);
+                    }
+                }
+            }
+            if commands.recv_many(&mut batch, COMMANDS_PER_WAKE_MAX).await == 0 {
+                return;
             }
         }
     }

@@ -102,6 +102,8 @@ async fn both_sides_hear_each_other(kind: Kind) {
 on_every_switch! {
     agents_are_held_between_calls
     an_agent_who_does_not_answer_and_a_hang_up_of_nothing_are_ends_too
-    ; but the double:
+    ; over a socket:
+    ; with routes:
+    ; for real:
     both_sides_hear_each_other
 }

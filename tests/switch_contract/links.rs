@@ -1,7 +1,6 @@
 //! The link broken in every way, and the state found again.
 
 use crate::on_every_switch;
-use crate::proxy::Proxy;
 use crate::rig::{Kind, Pbx, Rig, until};
 use paceline_core::pbx::{ChannelPhase, ConnectFault, EndedBy, PbxCommand, PbxEvent};
 use paceline_lab::{Audio, Behaviour, PhoneBehaviour};
@@ -9,9 +8,7 @@ use std::time::{Duration, Instant};
 
 async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
     let switch = Pbx::start(kind, Audio::None);
-    let proxy = Proxy::to(switch.port()).await;
-    let mut driver = switch.spawn(proxy.port());
-    driver.resynchronised().await;
+    let (way, driver) = switch.driver_by_a_way().await;
     switch.phone(
         2,
         PhoneBehaviour::Answers {
@@ -34,7 +31,7 @@ async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
     rig.driver.connect(brief, talking_agent).await;
     rig.driver.rings(ringing).await;
 
-    proxy.cut();
+    way.cut();
     rig.driver.hears(PbxEvent::LinkLost).await;
     // While it is cut: what can be refused is, and one call ends.
     assert_eq!(rig.driver.fault(waiting, idle_agent).await, ConnectFault::Refused);
@@ -47,7 +44,7 @@ async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
     })
     .await;
 
-    proxy.mend();
+    way.mend();
     let snapshot = rig.driver.resynchronised().await;
     let phase = |id| snapshot.channels.get(&id).map(|channel| channel.phase);
     assert_eq!(phase(brief.0), None, "{snapshot:?}");
@@ -199,11 +196,17 @@ async fn the_first_word_is_the_links_state_whether_it_stands_or_not(kind: Kind) 
         let agent = driver.call_agent(1).await;
         assert_eq!(driver.agent_ended(agent).await.by, EndedBy::Refused);
     }
-    // A second client of the same name cuts off the first.
+}
+
+async fn a_second_client_cuts_off_the_first(kind: Kind) {
+    let switch = Pbx::start(kind, Audio::None);
     let mut first = switch.driver().await;
     let agent = first.agent(1).await;
     let mut second = switch.driver().await;
     first.hears(PbxEvent::LinkLost).await;
+    // Commands are answered all the same.
+    let refused = first.call_agent(2).await;
+    assert_eq!(first.agent_ended(refused).await.by, EndedBy::Refused);
     second.tell(PbxCommand::HangUpAgent { leg: agent }).await;
     assert_eq!(second.agent_ended(agent).await.by, EndedBy::Us);
 }
@@ -234,8 +237,11 @@ on_every_switch! {
     a_cut_link_is_made_again_and_the_state_read_back
     a_new_driver_takes_over_what_a_dead_one_left
     a_killed_and_restarted_switch_is_found_empty_and_used_again
-    the_first_word_is_the_links_state_whether_it_stands_or_not
+    a_second_client_cuts_off_the_first
     the_switch_ends_every_leg_in_time_with_the_driver_gone
-    ; but the double:
+    ; over a socket:
+    the_first_word_is_the_links_state_whether_it_stands_or_not
+    ; with routes:
+    ; for real:
     a_frozen_switch_is_noticed_and_its_late_originates_are_undone
 }

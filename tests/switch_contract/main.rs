@@ -1,5 +1,6 @@
 //! What every switch's driver does alike: the same scenarios, with the same commands, events and outcomes, on real
-//! Asterisk 22 and 16 and on a real FreeSWITCH, with SIPp as the trunk and simulated phones, and on what plays a FreeSWITCH.
+//! Asterisk 22 and 16 and on a real FreeSWITCH, with SIPp as the trunk and simulated phones, on what plays a FreeSWITCH, and
+//! on the simulated switch.
 //!
 //! Where there is no FreeSWITCH its part is skipped, and says so on stderr; its double is there everywhere.
 
@@ -21,20 +22,24 @@ mod proxy;
 mod recordings;
 mod rig;
 
-/// Makes a test of each scenario on each switch; those after `but the double` need a switch's disk, sound or process.
+/// Makes a test of each scenario on each switch. Those after `over a socket` need one to talk through, those after `with
+/// routes` a dialplan, and those after `for real` a switch's disk, sound or process.
 macro_rules! on_every_switch {
-    ($($scenario:ident)* ; but the double : $($real:ident)*) => {
+    ($($scenario:ident)* ; over a socket : $($socket:ident)* ; with routes : $($routed:ident)* ; for real : $($real:ident)*) => {
         mod on_asterisk_22 {
-            $crate::on_every_switch!(Asterisk22 : $($scenario)* $($real)*);
+            $crate::on_every_switch!(Asterisk22 : $($scenario)* $($socket)* $($routed)* $($real)*);
         }
         mod on_asterisk_16 {
-            $crate::on_every_switch!(Asterisk16 : $($scenario)* $($real)*);
-        }
-        mod on_a_double {
-            $crate::on_every_switch!(Double : $($scenario)*);
+            $crate::on_every_switch!(Asterisk16 : $($scenario)* $($socket)* $($routed)* $($real)*);
         }
         mod on_freeswitch {
-            $crate::on_every_switch!(FreeSwitch : $($scenario)* $($real)*);
+            $crate::on_every_switch!(FreeSwitch : $($scenario)* $($socket)* $($routed)* $($real)*);
+        }
+        mod on_a_double {
+            $crate::on_every_switch!(Double : $($scenario)* $($socket)*);
+        }
+        mod on_a_simulation {
+            $crate::on_every_switch!(Sim : $($scenario)* $($routed)*);
         }
     };
     ($kind:ident : $($scenario:ident)*) => {

@@ -119,6 +119,8 @@ async fn a_call_taken_back_before_its_answer_is_ours_to_have_ended(kind: Kind) {
 on_every_switch! {
     every_behaviour_is_told_apart
     a_call_taken_back_before_its_answer_is_ours_to_have_ended
-    ; but the double:
+    ; over a socket:
+    ; with routes:
     every_behaviour_is_told_apart_behind_a_dialplan
+    ; for real:
 }

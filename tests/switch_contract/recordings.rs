@@ -141,7 +141,9 @@ async fn a_dead_drivers_recording_ends_with_its_callee(kind: Kind) {
 }
 
 on_every_switch! {
-    ; but the double:
+    ; over a socket:
+    ; with routes:
+    ; for real:
     conversations_are_recorded_after_their_announcement
     a_dead_drivers_recording_ends_with_its_callee
 }

@@ -1,15 +1,21 @@
-//! A lab of either make, a driver on it, and everything that the driver said so far.
+//! A switch of any make, a driver on it, and everything that the driver said so far.
 
 use crate::double::{self, Double};
+use crate::proxy::Proxy;
+use paceline::clock::Clock;
 use paceline::pbx::PbxHandle;
 use paceline::pbx::ari::{self, AriConfig};
 use paceline::pbx::esl::{self, EslConfig};
+use paceline::pbx::sim::{self, SimControl};
 use paceline_core::ids::{AgentLegId, LegId, PbxName};
 use paceline_core::pbx::{ConnectFault, DialString, LegEnd, PbxCommand, PbxEvent, Snapshot};
 use paceline_lab::{
     Audio, Carrier, FreeSwitchLab, FreeSwitchOptions, Lab, LabError, LabOptions, PhoneBehaviour, Phones,
     Version,
 };
+use paceline_sim::config::{Callees, Phones as SimPhones};
+use paceline_sim::random::Spread;
+use paceline_sim::{Answer, SimConfig};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -25,6 +31,8 @@ pub(crate) enum Kind {
     FreeSwitch,
     /// What plays a FreeSWITCH where there is none.
     Double,
+    /// The simulated switch, which has no sound, and no socket that a driver talks through.
+    Sim,
 }
 
 /// A running switch with its carrier and phones.
@@ -32,6 +40,13 @@ pub(crate) enum Pbx {
     Asterisk(Lab),
     FreeSwitch(FreeSwitchLab),
     Double(Double),
+    Sim(SimControl),
+}
+
+/// What lies between a driver and its switch, and can be cut.
+pub(crate) enum Way {
+    Proxy(Proxy),
+    Sim(SimControl),
 }
 
 /// A switch with a driver.
@@ -60,6 +75,7 @@ impl Pbx {
         };
         match kind {
             Kind::Double => Ok(Self::Double(Double::start())),
+            Kind::Sim => Ok(Self::Sim(simulated())),
             Kind::Asterisk22 => asterisk(Version::V22),
             Kind::Asterisk16 => asterisk(Version::V16),
             Kind::FreeSwitch => FreeSwitchLab::start(
@@ -79,7 +95,7 @@ impl Pbx {
         match self {
             Self::Asterisk(lab) => &lab.carrier,
             Self::FreeSwitch(lab) => &lab.carrier,
-            Self::Double(_) => panic!("no carrier is behind a double"),
+            Self::Double(_) | Self::Sim(_) => panic!("no carrier is behind it"),
         }
     }
 
@@ -88,7 +104,7 @@ impl Pbx {
         match self {
             Self::Asterisk(lab) => &lab.phones,
             Self::FreeSwitch(lab) => &lab.phones,
-            Self::Double(_) => panic!("a double plays its phones itself"),
+            Self::Double(_) | Self::Sim(_) => panic!("it plays its phones itself"),
         }
     }
 
@@ -96,6 +112,7 @@ impl Pbx {
     pub(crate) fn phone(&self, agent: u32, behaviour: PhoneBehaviour) {
         match self {
             Self::Double(double) => double.phone(agent, behaviour),
+            Self::Sim(sim) => sim.set_phone(&sim_phone(agent), answer(behaviour)),
             other => other.phones().set(agent, behaviour),
         }
     }
@@ -103,6 +120,10 @@ impl Pbx {
     pub(crate) fn phone_hangs_up(&self, agent: u32) {
         match self {
             Self::Double(double) => double.phone_hangs_up(agent),
+            Self::Sim(sim) => {
+                let held = sim.held_at(&sim_phone(agent)).expect("it is on a call");
+                sim.far_end_hangs_up(held.0);
+            }
             other => other.phones().hang_up(agent).expect("the phone hangs up"),
         }
     }
@@ -110,6 +131,7 @@ impl Pbx {
     pub(crate) fn is_on_call(&self, agent: u32) -> bool {
         match self {
             Self::Double(double) => double.is_on_call(agent),
+            Self::Sim(sim) => sim.held_at(&sim_phone(agent)).is_some(),
             other => other.phones().is_on_call(agent),
         }
     }
@@ -120,7 +142,22 @@ impl Pbx {
             Self::Asterisk(lab) => lab.asterisk.ports().http,
             Self::FreeSwitch(lab) => lab.freeswitch.ports().event_socket,
             Self::Double(double) => double.port(),
+            Self::Sim(_) => 0,
         }
+    }
+
+    /// A linked driver, and the way that it takes.
+    pub(crate) async fn driver_by_a_way(&self) -> (Way, Driver) {
+        let (way, mut driver) = match self {
+            Self::Sim(sim) => (Way::Sim(sim.clone()), self.spawn(self.port())),
+            other => {
+                let proxy = Proxy::to(other.port()).await;
+                let driver = other.spawn(proxy.port());
+                (Way::Proxy(proxy), driver)
+            }
+        };
+        driver.resynchronised().await;
+        (way, driver)
     }
 
     /// A driver that connects to that port, be it the switch's or a proxy's.
@@ -142,7 +179,7 @@ impl Pbx {
             Self::FreeSwitch(_) | Self::Double(_) => {
                 let own = match self {
                     Self::FreeSwitch(lab) => lab.freeswitch.password(),
-                    Self::Double(_) | Self::Asterisk(_) => double::PASSWORD,
+                    Self::Double(_) | Self::Asterisk(_) | Self::Sim(_) => double::PASSWORD,
                 };
                 esl::spawn(EslConfig {
                     name,
@@ -151,12 +188,13 @@ impl Pbx {
                     app: EslConfig::APP.to_owned(),
                 })
             }
+            Self::Sim(sim) => sim.attach(),
         };
         Driver {
             handle,
             said: Vec::new(),
             agent_dial: match self {
-                Self::Asterisk(_) => "PJSIP/agent-",
+                Self::Asterisk(_) | Self::Sim(_) => PJSIP_PHONE,
                 Self::FreeSwitch(_) | Self::Double(_) => "user/agent-",
             },
         }
@@ -172,7 +210,7 @@ impl Pbx {
     /// How a number is dialed over the trunk.
     pub(crate) fn dial(&self, number: &str) -> String {
         match self {
-            Self::Asterisk(_) => format!("PJSIP/{number}@carrier"),
+            Self::Asterisk(_) | Self::Sim(_) => format!("PJSIP/{number}@carrier"),
             Self::FreeSwitch(_) | Self::Double(_) => format!("sofia/gateway/carrier/{number}"),
         }
     }
@@ -180,7 +218,7 @@ impl Pbx {
     /// The same over the routes of an office.
     pub(crate) fn dial_routed(&self, number: &str) -> String {
         match self {
-            Self::Asterisk(_) => format!("Local/{number}@from-internal/n"),
+            Self::Asterisk(_) | Self::Sim(_) => format!("Local/{number}@from-internal/n"),
             Self::FreeSwitch(_) | Self::Double(_) => format!("loopback/{number}/from-internal"),
         }
     }
@@ -188,7 +226,7 @@ impl Pbx {
     /// A trunk that does not exist.
     pub(crate) fn dial_nowhere(&self) -> &'static str {
         match self {
-            Self::Asterisk(_) => "PJSIP/nobody",
+            Self::Asterisk(_) | Self::Sim(_) => "PJSIP/nobody",
             Self::FreeSwitch(_) | Self::Double(_) => "sofia/gateway/nobody/12025550100",
         }
     }
@@ -198,6 +236,8 @@ impl Pbx {
             Self::Asterisk(lab) => lab.crash(),
             Self::FreeSwitch(lab) => lab.crash(),
             Self::Double(double) => double.kill(),
+            // Until it is restarted.
+            Self::Sim(sim) => sim.restart(Duration::from_secs(3600)),
         }
     }
 
@@ -209,6 +249,10 @@ impl Pbx {
                 double.restart();
                 Ok(())
             }
+            Self::Sim(sim) => {
+                sim.restore_link();
+                Ok(())
+            }
         }
         .expect("it starts again");
     }
@@ -217,7 +261,7 @@ impl Pbx {
         match self {
             Self::Asterisk(lab) => lab.asterisk.freeze(),
             Self::FreeSwitch(lab) => lab.freeswitch.freeze(),
-            Self::Double(_) => panic!("a double has no process of its own"),
+            Self::Double(_) | Self::Sim(_) => panic!("it has no process of its own"),
         }
         .expect("it runs");
     }
@@ -226,7 +270,7 @@ impl Pbx {
         match self {
             Self::Asterisk(lab) => lab.asterisk.thaw(),
             Self::FreeSwitch(lab) => lab.freeswitch.thaw(),
-            Self::Double(_) => panic!("a double has no process of its own"),
+            Self::Double(_) | Self::Sim(_) => panic!("it has no process of its own"),
         }
         .expect("it runs");
     }
@@ -237,6 +281,7 @@ impl Pbx {
             Self::Asterisk(lab) => lab.asterisk.channels(),
             Self::FreeSwitch(lab) => lab.freeswitch.channels(),
             Self::Double(double) => Ok(double.channels()),
+            Self::Sim(sim) => Ok(sim.channel_ids().iter().map(Uuid::to_string).collect()),
         }
         .expect("it answers")
     }
@@ -255,6 +300,7 @@ impl Pbx {
                     .expect("it answers");
             }
             Self::Double(double) => double.hang_up(&channel.to_string()),
+            Self::Sim(sim) => sim.far_end_hangs_up(channel),
         }
     }
 
@@ -262,7 +308,7 @@ impl Pbx {
         match self {
             Self::Asterisk(lab) => lab.asterisk.recordings_dir(),
             Self::FreeSwitch(lab) => lab.freeswitch.recordings_dir(),
-            Self::Double(_) => panic!("a double records nothing"),
+            Self::Double(_) | Self::Sim(_) => panic!("it has no disk"),
         }
     }
 
@@ -271,12 +317,66 @@ impl Pbx {
         let settled: Result<(), LabError> = match self {
             Self::Asterisk(lab) => lab.settled(PATIENCE),
             Self::FreeSwitch(lab) => lab.settled(PATIENCE),
-            Self::Double(double) => {
-                until("nothing is left", || double.channels().is_empty()).await;
+            Self::Double(_) | Self::Sim(_) => {
+                until("nothing is left", || self.channels().is_empty()).await;
                 Ok(())
             }
         };
         settled.expect("nothing is left");
+    }
+}
+
+impl Way {
+    pub(crate) fn cut(&self) {
+        match self {
+            Self::Proxy(proxy) => proxy.cut(),
+            Self::Sim(sim) => sim.cut_link(Duration::ZERO),
+        }
+    }
+
+    pub(crate) fn mend(&self) {
+        match self {
+            Self::Proxy(proxy) => proxy.mend(),
+            Self::Sim(sim) => sim.restore_link(),
+        }
+    }
+}
+
+const PJSIP_PHONE: &str = "PJSIP/agent-";
+
+fn sim_phone(agent: u32) -> String {
+    format!("{PJSIP_PHONE}{agent}")
+}
+
+/// A switch whose callees do what the lab's carrier does, and whose phones are as quick as the lab's.
+fn simulated() -> SimControl {
+    let quick = Duration::from_millis(50);
+    let config = SimConfig {
+        callees: Callees {
+            scripted: true,
+            ..Callees::default()
+        },
+        phones: SimPhones {
+            pick_up: Spread::Uniform(quick, quick),
+            ..SimPhones::default()
+        },
+        ..SimConfig::default()
+    };
+    sim::spawn_seeded(config, 7, Clock::real()).1
+}
+
+fn answer(behaviour: PhoneBehaviour) -> Answer {
+    let refuses = |after, sip, q850| Answer::Refuses { after, sip, q850 };
+    match behaviour {
+        PhoneBehaviour::Answers { after } => Answer::PicksUp {
+            after,
+            drops_after: None,
+        },
+        PhoneBehaviour::Rings => Answer::Ignores,
+        PhoneBehaviour::Busy => refuses(Duration::ZERO, 486, 17),
+        PhoneBehaviour::Declines => refuses(Duration::ZERO, 603, 21),
+        PhoneBehaviour::Unreachable => refuses(Duration::ZERO, 480, 19),
+        PhoneBehaviour::Silent => refuses(Duration::from_millis(6400), 408, 18),
     }
 }
 

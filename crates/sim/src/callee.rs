@@ -92,7 +92,7 @@ pub enum Then {
 /// | 86, 87 | unavailable (480) | no_answer |
 /// | 88, 89 | no room (503) | congestion |
 /// | 90, 91 | server error (500) | congestion |
-/// | 92, 93 | no reply at all | congestion |
+/// | 92, 93 | no reply at all, given up after 6.4 s | congestion |
 /// | 94 to 97, 99 | rings 0.2 s, a machine for 15 s | answered until answers are judged |
 /// | 98 | rings 0.2 s, an announcement for 5 s | answered until answers are judged |
 pub fn script(last_two_digits: u8) -> Option<Plan> {
@@ -118,7 +118,7 @@ pub fn script(last_two_digits: u8) -> Option<Plan> {
         86..=87 => (Fate::NoAnswer, none, ms(0), refuses(480, 19)),
         88..=89 => (Fate::Congestion, none, ms(0), refuses(503, 34)),
         90..=91 => (Fate::Congestion, none, ms(0), refuses(500, 38)),
-        92..=93 => (Fate::Silence, none, ms(32_000), refuses(408, 18)),
+        92..=93 => (Fate::Silence, none, ms(6400), refuses(408, 18)),
         94..=97 | 99 => (Fate::Machine, ringing, ms(200), stays(ms(15_000))),
         98 => (Fate::Machine, ringing, ms(200), stays(ms(5000))),
         _ => return None,
@@ -150,9 +150,21 @@ fn then(fate: Fate, talk: Duration, patience: Duration) -> Then {
 }
 
 impl Plan {
+    /// A dial string that names nobody.
+    const UNPLACEABLE: Self = Self {
+        fate: Fate::Unplaceable,
+        setup: Duration::ZERO,
+        progress: None,
+        ring: Duration::ZERO,
+        then: Then::Unplaceable,
+    };
+
     /// What somebody at `number` (digits only) does when dialed over `trunk` (the dial string without the number)
     /// for the `nth` time, counted from 0.
     pub fn draw(callees: &Callees, seed: u64, trunk: &str, number: &str, nth: u64) -> Self {
+        if number.is_empty() {
+            return Self::UNPLACEABLE;
+        }
         let tail = number
             .get(number.len().saturating_sub(2)..)
             .and_then(|t| t.parse().ok());

@@ -16,5 +16,6 @@ pub mod truth;
 pub mod world;
 
 pub use config::{Faults, SimConfig};
+pub use phone::Answer;
 pub use switch::SimSwitch;
 pub use world::WorldOptions;

@@ -6,6 +6,7 @@
 use crate::config::{Faults, SimConfig};
 use crate::random::{ChaCha8Rng, Spread, happens, stream};
 use crate::switch::REPLY_TIMEOUT;
+use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent, Snapshot};
 use paceline_core::time::Mono;
 use std::collections::{BTreeMap, VecDeque};
@@ -27,6 +28,8 @@ pub(crate) struct Link {
     ready: VecDeque<PbxEvent>,
     /// Ends that happened while nobody listened: the driver misses those legs when the link comes back.
     unseen: Vec<PbxEvent>,
+    /// Hang-ups asked for while the link was down, by leg: a driver sees to them when it comes back.
+    hang_ups: BTreeMap<Uuid, PbxCommand>,
     /// The reply to the command being carried out is lost.
     muted: bool,
     command_latency: Spread,
@@ -74,6 +77,7 @@ impl Link {
             last: BTreeMap::new(),
             ready: VecDeque::new(),
             unseen: Vec::new(),
+            hang_ups: BTreeMap::new(),
             muted: false,
             command_latency: config.command_latency,
             event_latency: config.event_latency,
@@ -129,7 +133,14 @@ impl Link {
         let lost_in_cut = happens(rng, 0.5);
         let carried_out = happens(rng, 0.5);
         match self.standing {
-            Standing::Down => self.fail(&command, "no link"),
+            Standing::Down => match command {
+                PbxCommand::HangUp { .. } | PbxCommand::HangUpAgent { .. } => {
+                    if self.hang_ups.len() < UNSEEN_MAX {
+                        self.hang_ups.insert(command_subject(&command), command);
+                    }
+                }
+                command => self.fail(&command, "no link"),
+            },
             // Nothing comes back: that the link is lost tells all.
             Standing::Unnoticed if lost_in_cut => self.commands_lost += 1,
             Standing::Up | Standing::Unnoticed if lost => {
@@ -216,14 +227,28 @@ impl Link {
         }
         self.standing = Standing::Up;
         self.ready.push_back(PbxEvent::Resynchronised(snapshot));
+        let mut hang_ups = std::mem::take(&mut self.hang_ups);
         for event in std::mem::take(&mut self.unseen) {
+            if let PbxEvent::Ended { leg: LegId(leg), .. }
+            | PbxEvent::AgentEnded {
+                leg: AgentLegId(leg), ..
+            } = &event
+            {
+                hang_ups.remove(leg);
+            }
             self.put(now + END_LATE_MAX, Transit::Event(event));
+        }
+        for (leg, command) in hang_ups {
+            let latency = self.command_latency.draw(&mut self.rng_command);
+            let at = self.in_order(Direction::Command, leg, now + latency);
+            self.put(at, Transit::Command(command));
         }
     }
 
     /// Forgets what a driver keeps in mind over a gap.
     pub(crate) fn forget(&mut self) {
         self.unseen.clear();
+        self.hang_ups.clear();
     }
 
     /// The fate of a held agent when the link comes back.

@@ -10,6 +10,7 @@ use std::time::Duration;
 /// A live leg to an agent's phone.
 #[derive(Clone, Debug)]
 pub(crate) struct Phone {
+    pub(crate) dial: String,
     pub(crate) rng: ChaCha8Rng,
     pub(crate) answer: Answer,
     pub(crate) placed_at: Mono,
@@ -20,15 +21,26 @@ pub(crate) struct Phone {
 
 /// Whether a call to an agent's phone is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub enum Answer {
+    /// It is.
     PicksUp {
+        /// From the ringing on.
         after: Duration,
+        /// How long the held leg lasts, where it drops by itself.
         drops_after: Option<Duration>,
     },
-    Declines {
+    /// It rings and is refused: declined (603, 21), busy (486, 17).
+    Refuses {
+        /// From the ringing on.
         after: Duration,
+        /// The SIP status.
+        sip: u16,
+        /// The Q.850 cause.
+        q850: u16,
     },
+    /// It rings.
     Ignores,
+    /// The switch knows no such phone.
     Unregistered,
 }
 
@@ -52,7 +64,7 @@ pub(crate) struct Conversation {
 pub(crate) enum PhoneStep {
     Ring,
     PickUp,
-    Decline,
+    Refuse { sip: u16, q850: u16 },
     RingTimeout,
     HangUp,
     DurationMax,
@@ -72,7 +84,11 @@ pub(crate) fn draw(phones: &Phones, seed: u64, dial: &str, nth: u64) -> (Answer,
     let answer = if unregistered {
         Answer::Unregistered
     } else if declined {
-        Answer::Declines { after }
+        Answer::Refuses {
+            after,
+            sip: 603,
+            q850: 21,
+        }
     } else if ignored {
         Answer::Ignores
     } else {
@@ -88,7 +104,9 @@ impl Phone {
         let (at, step) = match (self.phase, self.answer) {
             (PhonePhase::Dialing, _) => (rings_at, PhoneStep::Ring),
             (PhonePhase::Ringing, Answer::PicksUp { after, .. }) => (rings_at + after, PhoneStep::PickUp),
-            (PhonePhase::Ringing, Answer::Declines { after }) => (rings_at + after, PhoneStep::Decline),
+            (PhonePhase::Ringing, Answer::Refuses { after, sip, q850 }) => {
+                (rings_at + after, PhoneStep::Refuse { sip, q850 })
+            }
             (PhonePhase::Ringing, Answer::Ignores | Answer::Unregistered) => {
                 (self.ring_until, PhoneStep::RingTimeout)
             }

@@ -7,7 +7,7 @@
 use crate::callee::{Callee, CalleePhase};
 use crate::config::{Faults, SimConfig};
 use crate::link::Link;
-use crate::phone::{Phone, PhonePhase};
+use crate::phone::{Answer, Phone, PhonePhase};
 use crate::truth::{TrueEnd, Truth, Violation};
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{
@@ -35,6 +35,8 @@ pub struct SimSwitch {
     agenda: BTreeSet<(Mono, Who)>,
     callees: BTreeMap<LegId, Callee>,
     phones: BTreeMap<AgentLegId, Phone>,
+    /// What phones at these dial strings were told to do.
+    answers: BTreeMap<String, Answer>,
     recordings: BTreeMap<RecordingName, Recording>,
     truth: Truth,
 }
@@ -66,6 +68,7 @@ impl SimSwitch {
             agenda: BTreeSet::new(),
             callees: BTreeMap::new(),
             phones: BTreeMap::new(),
+            answers: BTreeMap::new(),
             recordings: BTreeMap::new(),
             truth: Truth::default(),
             config,
@@ -119,6 +122,31 @@ impl SimSwitch {
     /// Channels of ours that live on the switch.
     pub fn channels(&self) -> usize {
         self.callees.len() + self.phones.len()
+    }
+
+    /// The ids of these channels.
+    pub fn channel_ids(&self) -> impl Iterator<Item = Uuid> + '_ {
+        let callees = self.callees.keys().map(|leg| leg.0);
+        callees.chain(self.phones.keys().map(|leg| leg.0))
+    }
+
+    /// The leg to the phone at this dial string, once it is picked up.
+    pub fn held_at(&self, dial: &str) -> Option<AgentLegId> {
+        let mut held = self.phones.iter().filter(|(_, phone)| phone.held());
+        held.find(|(_, phone)| phone.dial == dial).map(|(leg, _)| *leg)
+    }
+
+    /// What the phone at this dial string does with the next calls, in place of what would be drawn.
+    pub fn set_phone(&mut self, dial: &str, answer: Answer) {
+        self.answers.insert(dial.to_owned(), answer);
+    }
+
+    /// The far end of this channel hangs up.
+    pub fn far_end_hangs_up(&mut self, now: Mono, channel: Uuid) {
+        self.handle_timeout(now);
+        let codes = (None, Some(16));
+        self.end_callee(LegId(channel), TrueEnd::FarEnd, EndedBy::Network, codes);
+        self.end_phone(AgentLegId(channel), TrueEnd::FarEnd, EndedBy::Network, codes);
     }
 
     /// Callees who are up with nobody on the line and nothing to hear, and since when.

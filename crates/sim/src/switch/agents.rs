@@ -26,7 +26,8 @@ impl SimSwitch {
             );
         }
         let nth = self.truth.count_dialed(&dial.0);
-        let (answer, rng) = phone::draw(&self.config.phones, self.seed, &dial.0, nth);
+        let (drawn, rng) = phone::draw(&self.config.phones, self.seed, &dial.0, nth);
+        let answer = self.answers.get(&dial.0).copied().unwrap_or(drawn);
         self.truth.agent_legs.insert(
             leg,
             AgentLegTruth {
@@ -46,6 +47,7 @@ impl SimSwitch {
             );
         }
         let phone = Phone {
+            dial: dial.0.clone(),
             rng,
             answer,
             placed_at: self.now,
@@ -95,8 +97,8 @@ impl SimSwitch {
                     self.end_phone(leg, TrueEnd::NobodyListened, EndedBy::Network, (None, Some(16)));
                 }
             }
-            PhoneStep::Decline => {
-                self.end_phone(leg, TrueEnd::Refused, EndedBy::Network, (Some(603), Some(21)));
+            PhoneStep::Refuse { sip, q850 } => {
+                self.end_phone(leg, TrueEnd::Refused, EndedBy::Network, (Some(sip), Some(q850)));
             }
             PhoneStep::RingTimeout => {
                 self.end_phone(
