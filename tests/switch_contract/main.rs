@@ -22,8 +22,8 @@ mod proxy;
 mod recordings;
 mod rig;
 
-/// Makes a test of each scenario on each switch. Those after `over a socket` need one to talk through, those after `with
-/// routes` a dialplan, and those after `for real` a switch's disk, sound or process.
+/// Makes a test of each scenario on each switch. Those after `over a socket` need one to talk through, or a switch that looks
+/// for its sounds, those after `with routes` a dialplan, and those after `for real` a switch's disk, sound or process.
 macro_rules! on_every_switch {
     ($($scenario:ident)* ; over a socket : $($socket:ident)* ; with routes : $($routed:ident)* ; for real : $($real:ident)*) => {
         mod on_asterisk_22 {

@@ -80,7 +80,9 @@ async fn a_message_that_is_not_there_or_has_no_callee_is_told_so(kind: Kind) {
 }
 
 on_every_switch! {
+    ; over a socket:
     a_message_that_is_not_there_or_has_no_callee_is_told_so
-    ; but the double:
+    ; with routes:
+    ; for real:
     a_callee_hears_the_whole_message_and_another_leaves_in_the_middle
 }
