@@ -33,7 +33,7 @@ pub struct CallPlan {
 /// What was seen of a call.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Call {
-    /// Whether it was answered, and audio came.
+    /// Whether it was answered, and audio came where that could be counted.
     pub worked: bool,
     /// What happened, in order, with seconds since the start.
     pub seen: Vec<String>,
@@ -78,6 +78,14 @@ fn heard(mut call: Call, started: Instant, received: Option<u64>, cures: &Cures)
     } else {
         call.ends(format!("it was answered and no audio came: {}", cures.media))
     }
+}
+
+/// What an answered call says that its callee ended before its audio could be counted.
+fn hung_up_early(mut call: Call) -> Call {
+    call.worked = true;
+    call.ends(
+        "it was answered and soon hung up: the trunk works; whether it can be heard is for a person to say",
+    )
 }
 
 /// What an unanswered call's end says of the trunk.

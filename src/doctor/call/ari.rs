@@ -1,6 +1,6 @@
 //! A test call over an Asterisk, in a Stasis application of its own.
 
-use super::{Call, CallPlan, Cures, LIMIT_S, LISTEN, RING_S, heard, meaning};
+use super::{Call, CallPlan, Cures, LIMIT_S, LISTEN, RING_S, heard, hung_up_early, meaning};
 use crate::doctor::ari::{Ari, Reply};
 use crate::store::TrunkRow;
 use futures_util::StreamExt as _;
@@ -86,8 +86,7 @@ pub(in crate::doctor) async fn place(ari: &Ari, trunk: &TrunkRow, plan: &CallPla
                 let sip_words = sip.map(|sip| format!(", SIP {sip}")).unwrap_or_default();
                 call.saw(started, format!("ended: {words} (cause {cause}{sip_words})"));
                 return match answered {
-                    Some(_) => call
-                        .ends("it was answered and hung up before audio could be counted: the trunk works"),
+                    Some(_) => hung_up_early(call),
                     None => call.ends(meaning(cause, sip, &CURES)),
                 };
             }

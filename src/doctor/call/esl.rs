@@ -1,6 +1,6 @@
 //! A test call over a FreeSWITCH: placed under a mark of its own, parked once answered.
 
-use super::{Call, CallPlan, Cures, LIMIT_S, LISTEN, RING_S, heard, meaning};
+use super::{Call, CallPlan, Cures, LIMIT_S, LISTEN, RING_S, heard, hung_up_early, meaning};
 use crate::doctor::esl::Esl;
 use crate::pbx::esl::{Connection, WireError};
 use crate::store::TrunkRow;
@@ -78,8 +78,7 @@ pub(in crate::doctor) async fn place(esl: &Esl, trunk: &TrunkRow, plan: &CallPla
                 let sip_words = sip.map(|sip| format!(", SIP {sip}")).unwrap_or_default();
                 call.saw(started, format!("ended: {words} (cause {cause}{sip_words})"));
                 return match answered {
-                    Some(_) => call
-                        .ends("it was answered and hung up before audio could be counted: the trunk works"),
+                    Some(_) => hung_up_early(call),
                     None => call.ends(meaning(cause, sip, &CURES)),
                 };
             }
