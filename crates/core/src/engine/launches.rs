@@ -251,9 +251,10 @@ impl Engine {
                 .any(|a| has_trunk(&a.pbx, &|_| true) && !has_trunk(&a.pbx, &open)),
             Idle::TrunkFailing,
         );
-        blocked(self.store_fails, Idle::StoreTrouble);
+        let trouble = self.store_fails || self.hold_until > now.mono;
+        blocked(trouble, Idle::StoreTrouble);
         blocked(
-            !self.store_fails && !ready.is_empty() && self.hopper.is_empty() && self.refill != Refill::Asked,
+            !trouble && !ready.is_empty() && self.hopper.is_empty() && self.refill != Refill::Asked,
             Idle::NoContacts,
         );
         why
