@@ -8,9 +8,9 @@ use std::time::Duration;
 
 /// Between two attempts at one contact.
 pub const RETRY_DELAY: Duration = Duration::from_secs(30 * 60);
-/// After an attempt that we took back. About the same, but no round number: what recurs by the clock, such as an agent's leg
-/// that reaches its time limit, shall not meet it again.
-const TAKEN_BACK_DELAY: Duration = Duration::from_secs(1787);
+/// What is added to it after an attempt that we took back, for each attempt before: what recurs by the clock, such as an
+/// agent's leg that reaches its time limit, shall not meet the contact again and again.
+const TAKEN_BACK_STEP: Duration = Duration::from_secs(7);
 /// After an attempt that the switch refused to place: nobody's phone rang.
 pub const REFUSED_DELAY: Duration = Duration::from_secs(60);
 
@@ -38,7 +38,10 @@ pub fn after(outcome: Outcome, by: EndedBy, lead: &Lead) -> Next {
         }
         Outcome::Cancelled if by == EndedBy::NoRoom => return unspent(REFUSED_DELAY),
         // We took it back: that is no fault of the contact.
-        Outcome::Cancelled => return unspent(TAKEN_BACK_DELAY),
+        Outcome::Cancelled => {
+            let later = TAKEN_BACK_STEP.saturating_mul(lead.attempts_made.saturating_add(1));
+            return unspent(RETRY_DELAY.saturating_add(later));
+        }
         Outcome::Busy | Outcome::NoAnswer | Outcome::Congestion | Outcome::Failed => true,
         // Abandoned: calling back without a reserved agent is what the rules forbid. Unknown: never blindly again.
         Outcome::Answered
@@ -96,7 +99,7 @@ mod tests {
         let taken_back = after(Outcome::Cancelled, EndedBy::Us, &lead(0, 0, 0));
         assert_eq!(
             (taken_back.spends_try, taken_back.wait),
-            (false, Some(TAKEN_BACK_DELAY))
+            (false, Some(RETRY_DELAY + TAKEN_BACK_STEP))
         );
         let refused = |attempts| after(Outcome::Failed, EndedBy::Refused, &lead(attempts, 0, 0));
         let again = refused(REFUSED_MAX - 1);
