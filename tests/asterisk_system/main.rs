@@ -16,6 +16,7 @@ mod faults;
 mod freeswitch;
 mod messages;
 mod mixed;
+mod pacing;
 #[path = "../ari/proxy.rs"]
 mod proxy;
 // The bench uses all of it.

@@ -4,6 +4,7 @@
 //! heard an agent, or the lab's message. SIPp speaks SIP; the audio is ours, because SIPp cannot listen.
 
 mod behaviour;
+mod callees;
 mod scenario;
 
 use std::{
@@ -23,6 +24,7 @@ use std::{
 use tempfile::TempDir;
 
 pub use behaviour::Behaviour;
+pub use callees::Callee;
 
 use crate::{
     LabError, MediaReport, Result, folder,
@@ -62,6 +64,8 @@ pub struct SeenCall {
     pub at_ms: u64,
     /// Whether it was answered.
     pub answered: bool,
+    /// When, ms since 1970; up to 20 ms late.
+    pub answered_at_ms: Option<u64>,
     /// How it ended; nothing while it lasts.
     pub end: Option<CallEnd>,
     /// When it ended, ms since 1970; up to 20 ms late.
@@ -97,11 +101,19 @@ impl Carrier {
     /// # Errors
     /// Says to run `scripts/tools` when SIPp is missing.
     pub fn start(audio: Audio) -> Result<Self> {
+        Self::start_with(audio, &[])
+    }
+
+    /// The same with callees who do something of their own, whatever their numbers end in.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(audio: Audio, callees: &[Callee]) -> Result<Self> {
         // Between finding a free port and SIPp's taking it, another program may.
-        let mut attempt = Self::start_on(ports::likely_free_udp()?, audio);
+        let mut attempt = Self::launch(ports::likely_free_udp()?, audio, callees);
         for _ in 0..3 {
             if matches!(attempt, Err(LabError::NotReady { .. })) {
-                attempt = Self::start_on(ports::likely_free_udp()?, audio);
+                attempt = Self::launch(ports::likely_free_udp()?, audio, callees);
             }
         }
         attempt
@@ -112,13 +124,28 @@ impl Carrier {
     /// # Errors
     /// As [`Self::start`], and when the port is taken.
     pub fn start_on(sip_port: u16, audio: Audio) -> Result<Self> {
+        Self::launch(sip_port, audio, &[])
+    }
+
+    fn launch(sip_port: u16, audio: Audio, callees: &[Callee]) -> Result<Self> {
         let folder = folder::temporary()?;
         let media = Arc::new(Media::start(audio, AGENT_HZ)?);
         let scenario = folder.path().join("carrier.xml");
-        fs::write(&scenario, scenario::scenario(media.port())).map_err(LabError::file("write", &scenario))?;
+        fs::write(&scenario, scenario::scenario(media.port(), !callees.is_empty()))
+            .map_err(LabError::file("write", &scenario))?;
         let calls_path = folder.path().join("calls.log");
         File::create(&calls_path).map_err(LabError::file("write", &calls_path))?;
-        let mut process = launch(folder.path(), &scenario, &calls_path, sip_port)?;
+        if !callees.is_empty() {
+            let table = folder.path().join(callees::FILE);
+            fs::write(&table, callees::table(callees)).map_err(LabError::file("write", &table))?;
+        }
+        let mut process = launch(
+            folder.path(),
+            &scenario,
+            &calls_path,
+            sip_port,
+            !callees.is_empty(),
+        )?;
 
         let listening = process::poll(Duration::from_secs(10), || {
             !process.is_running() || udp_port_is_bound(sip_port)
@@ -219,7 +246,7 @@ impl Drop for Carrier {
     }
 }
 
-fn launch(folder: &Path, scenario: &Path, calls: &Path, sip_port: u16) -> Result<Process> {
+fn launch(folder: &Path, scenario: &Path, calls: &Path, sip_port: u16, table: bool) -> Result<Process> {
     let mut command = process::dying_with_us(&tools::program("sipp")?);
     let output_path = folder.join("output");
     let output = File::create(&output_path).map_err(LabError::file("write", &output_path))?;
@@ -235,6 +262,9 @@ fn launch(folder: &Path, scenario: &Path, calls: &Path, sip_port: u16) -> Result
         "u1",
         "-nostdin",
     ]);
+    if table {
+        command.args(["-inf", callees::FILE, "-infindex", callees::FILE, "0"]);
+    }
     // Its control port would otherwise listen on every address.
     command.args(["-ci", "127.0.0.1", "-cp", &ports::likely_free_udp()?.to_string()]);
     command
@@ -318,6 +348,7 @@ fn note(line: &str, book: &mut Book, media: &Media) -> Option<()> {
             call_id,
             at_ms,
             answered: false,
+            answered_at_ms: None,
             end: None,
             ended_at_ms: None,
             heard_agent: None,
@@ -340,6 +371,7 @@ fn note(line: &str, book: &mut Book, media: &Media) -> Option<()> {
         "E" => *flow = Some(media.open(*remote, Behaviour::early_script())),
         "A" => {
             call.answered = true;
+            call.answered_at_ms = Some(now_ms());
             let script = call.behaviour.unwrap_or(Behaviour::Talks).script();
             match flow {
                 Some(flow) => media.play(*flow, script),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    Asterisk, AsteriskPorts, Audio, Carrier, FreeSwitch, FreeSwitchOptions, LabError, Options, Phones,
-    Result, Version,
+    Asterisk, AsteriskPorts, Audio, Callee, Carrier, FreeSwitch, FreeSwitchOptions, LabError, Options,
+    Phones, Result, Version,
 };
 
 /// What to start.
@@ -20,6 +20,8 @@ pub struct LabOptions {
     pub ports: Option<LabPorts>,
     /// As [`Options::append`].
     pub append: Vec<(String, String)>,
+    /// As in [`Carrier::start_with`], unless ports are fixed; none by default.
+    pub callees: Vec<Callee>,
 }
 
 /// Fixed ports for everything in a lab.
@@ -41,6 +43,7 @@ impl Default for LabOptions {
             agents: 200,
             ports: None,
             append: Vec::new(),
+            callees: Vec::new(),
         }
     }
 }
@@ -75,7 +78,10 @@ impl Lab {
                 Carrier::start_on(ports.carrier, options.audio)?,
                 Phones::start_on(ports.phones, options.audio)?,
             ),
-            None => (Carrier::start(options.audio)?, Phones::start(options.audio)?),
+            None => (
+                Carrier::start_with(options.audio, &options.callees)?,
+                Phones::start(options.audio)?,
+            ),
         };
         let asterisk = Asterisk::start(
             options.version,
@@ -142,9 +148,17 @@ impl FreeSwitchLab {
     /// # Errors
     /// As [`FreeSwitch::start`], [`Carrier::start`] and [`Phones::start`].
     pub fn start(audio: Audio, options: FreeSwitchOptions) -> Result<Self> {
+        Self::start_with(audio, options, &[])
+    }
+
+    /// The same with callees as in [`Carrier::start_with`], unless the carrier's port is fixed.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(audio: Audio, options: FreeSwitchOptions, callees: &[Callee]) -> Result<Self> {
         let carrier = match options.carrier_port {
             Some(port) => Carrier::start_on(port, audio)?,
-            None => Carrier::start(audio)?,
+            None => Carrier::start_with(audio, callees)?,
         };
         let phones = match options.phones_port {
             Some(port) => Phones::start_on(port, audio)?,

@@ -26,7 +26,7 @@ mod process;
 mod tools;
 
 pub use asterisk::{Asterisk, AsteriskPorts, Options, Version};
-pub use carrier::{Behaviour, CallEnd, Carrier, SeenCall};
+pub use carrier::{Behaviour, CallEnd, Callee, Carrier, SeenCall};
 pub use disk::SmallDisk;
 pub use error::LabError;
 pub use freeswitch::{FreeSwitch, FreeSwitchOptions, FreeSwitchPorts};

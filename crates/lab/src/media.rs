@@ -52,6 +52,8 @@ pub struct MediaReport {
     pub flows_heard: u64,
     /// Times the far end's tone began after 1.5 s or more without it: at the agents' end, callees heard.
     pub spells: u64,
+    /// How long these spells were, all together.
+    pub heard: Duration,
     /// RTP packets received.
     pub packets_in: u64,
     /// RTP packets sent.
@@ -309,10 +311,12 @@ fn listen(socket: &UdpSocket, state: &Mutex<State>, stop: &AtomicBool, far_hz: u
             let new_spell = flow
                 .last_heard
                 .is_none_or(|at| now.duration_since(at) >= SPELL_GAP);
+            let from = flow.last_heard.filter(|_| !new_spell).unwrap_or(began(now));
             flow.last_heard = Some(now);
+            flow.spells += u64::from(new_spell);
+            let first = flow.spells == 1;
+            state.report.heard += now.saturating_duration_since(from);
             if new_spell {
-                flow.spells += 1;
-                let first = flow.spells == 1;
                 state.report.spells += 1;
                 state.report.flows_heard += u64::from(first);
             }

@@ -4,12 +4,14 @@
 //! In: a [`Scenario`], a seed, a [`Dialer`]. Out: a [`Tally`]. The n-th call of a seed meets the same callee whoever
 //! dials it. Start at [`run`].
 
+mod callee;
 mod centre;
 mod contest;
 mod rivals;
 mod scenario;
 mod tally;
 
+pub use callee::DrawnCallee;
 pub use centre::run;
 pub use contest::{Contender, Standing, contest};
 pub use rivals::{DropRule, FixedRatio, Ours, Vicidial};

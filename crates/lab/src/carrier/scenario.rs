@@ -7,19 +7,20 @@
 use std::fmt::Write as _;
 
 use super::behaviour::{Behaviour, Step};
+use super::callees;
 
 /// Our side's tag.
 const TAG: &str = "[pid]t[call_number]";
 /// Headers that copy the request's, with our tag.
 const COPIED: &str =
     "[last_Via:]\n[last_From:]\n[last_To:];tag=[pid]t[call_number]\n[last_Call-ID:]\n[last_CSeq:]\n";
-const CONTACT: &str = "Contact: <sip:[local_ip]:[local_port];transport=[transport]>\n";
+pub(super) const CONTACT: &str = "Contact: <sip:[local_ip]:[local_port];transport=[transport]>\n";
 const REPLY_TO_BYE: &str = "SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\n\
      Content-Length: 0\n";
 const RETRANSMIT: &str = " retrans=\"500\"";
 
-/// The scenario file; callees announce `media_port`.
-pub(super) fn scenario(media_port: u16) -> String {
+/// The scenario file; callees announce `media_port`. `table`: some callees are looked up in a table.
+pub(super) fn scenario(media_port: u16, table: bool) -> String {
     let mut text = String::from(
         "<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\n<!DOCTYPE scenario SYSTEM \"sipp.dtd\">\n<scenario name=\"carrier\">\n",
     );
@@ -33,16 +34,25 @@ pub(super) fn scenario(media_port: u16) -> String {
 <ereg regexp="m=audio ([0-9]+)" search_in="msg" assign_to="m,port"/>
 <log message="I [$s] [$us] [call_id] [$head][$ending] [$port]"/>
 <todouble assign_to="n" variable="ending"/>
-<add assign_to="n" value="6"/>
-</action></recv>
-<recv request="CANCEL" optional="global" next="cancelled"/>
+"#,
+    );
+    if table {
+        text.push_str(callees::LOOK_UP);
+    }
+    let first = if table { 7 } else { 6 };
+    let _ = writeln!(text, "<add assign_to=\"n\" value=\"{first}\"/>\n</action></recv>");
+    text.push_str(
+        r#"<recv request="CANCEL" optional="global" next="cancelled"/>
 <recv request="BYE" optional="global" next="caller_hung_up"/>
 <recv request="CANCEL" next="cancelled"/>
 <label id="start"/>
-<nop><action><jump variable="n"/></action></nop>
 "#,
     );
-    // Message n + 5 leads to what ending n does (SIPp's jump goes one less far than it is told): two steps instead of a
+    if table {
+        text.push_str(callees::BRANCH);
+    }
+    text.push_str("<nop><action><jump variable=\"n\"/></action></nop>\n");
+    // Message n + 5, or n + 6 behind the branch, leads to what ending n does (SIPp's jump goes one less far than it is told): two steps instead of a
     // chain of comparisons. The three `recv` before are never waited at: the global ones catch a CANCEL or a BYE that comes
     // in between, which SIPp would otherwise take for an error, and the other is there because SIPp insists.
     for (behaviour, first, last) in Behaviour::TABLE {
@@ -55,6 +65,9 @@ pub(super) fn scenario(media_port: u16) -> String {
         for (nth, step) in behaviour.steps().iter().enumerate() {
             push_step(&mut text, &format!("{behaviour:?}{nth}"), *step, media_port);
         }
+    }
+    if table {
+        callees::push_steps(&mut text, media_port);
     }
     push_endings(&mut text);
     text.push_str("<Reference variables=\"uri,m\"/>\n</scenario>\n");
@@ -77,40 +90,47 @@ fn push_step(text: &mut String, name: &str, step: Step, media_port: u16) {
             wait_for_cancel(text, name, wait_ms);
         }
         Step::Talk(talk_ms) => {
-            // Retransmitted by SIPp until the ACK. A CANCEL that crossed our 200 is too late: say so, go on.
-            send(text, &reply_with_media("200 OK", media_port), RETRANSMIT, "A");
-            let _ = writeln!(
-                text,
-                "<recv request=\"CANCEL\" optional=\"true\" next=\"{name}late\"/>"
-            );
-            let _ = writeln!(text, "<recv request=\"ACK\" next=\"{name}talk\"/>");
-            let _ = writeln!(text, "<label id=\"{name}late\"/>");
-            send(text, &reply("200 OK", ""), "", "");
-            let _ = writeln!(text, "<recv request=\"ACK\"/>");
-            let _ = writeln!(text, "<label id=\"{name}talk\"/>");
+            push_answer(text, name, media_port);
             let _ = writeln!(
                 text,
                 "<recv request=\"BYE\" timeout=\"{talk_ms}\" ontimeout=\"callee_hangs_up\" next=\"caller_hung_up\"/>"
             );
         }
-        Step::Refuse(status, reason) => {
-            // As above: a CANCEL that crossed the refusal changes nothing.
-            send(text, &reply(&format!("{status} {reason}"), ""), RETRANSMIT, "X R");
-            let _ = writeln!(
-                text,
-                "<recv request=\"CANCEL\" optional=\"true\" next=\"{name}late\"/>"
-            );
-            wait_for_last_ack(text);
-            let _ = writeln!(text, "<label id=\"{name}late\"/>");
-            send(text, &reply("200 OK", ""), "", "");
-            wait_for_last_ack(text);
-        }
+        Step::Refuse(status, reason) => push_refusal(text, name, status, reason),
         Step::Ignore => {
             // SIPp drops the INVITE's retransmissions itself; what may come beyond them is a CANCEL, ignored as well.
             text.push_str("<nop><action><log message=\"X I [call_id]\"/></action></nop>\n");
             text.push_str("<recv request=\"CANCEL\" timeout=\"40000\" ontimeout=\"end\" next=\"end\"/>\n");
         }
     }
+}
+
+/// Answers, up to the ACK.
+pub(super) fn push_answer(text: &mut String, name: &str, media_port: u16) {
+    // Retransmitted by SIPp until the ACK. A CANCEL that crossed our 200 is too late: say so, go on.
+    send(text, &reply_with_media("200 OK", media_port), RETRANSMIT, "A");
+    let _ = writeln!(
+        text,
+        "<recv request=\"CANCEL\" optional=\"true\" next=\"{name}late\"/>"
+    );
+    let _ = writeln!(text, "<recv request=\"ACK\" next=\"{name}talk\"/>");
+    let _ = writeln!(text, "<label id=\"{name}late\"/>");
+    send(text, &reply("200 OK", ""), "", "");
+    let _ = writeln!(text, "<recv request=\"ACK\"/>");
+    let _ = writeln!(text, "<label id=\"{name}talk\"/>");
+}
+
+/// Refuses, up to the end. As with an answer, a CANCEL that crossed it changes nothing.
+pub(super) fn push_refusal(text: &mut String, name: &str, status: u16, reason: &str) {
+    send(text, &reply(&format!("{status} {reason}"), ""), RETRANSMIT, "X R");
+    let _ = writeln!(
+        text,
+        "<recv request=\"CANCEL\" optional=\"true\" next=\"{name}too_late\"/>"
+    );
+    wait_for_last_ack(text);
+    let _ = writeln!(text, "<label id=\"{name}too_late\"/>");
+    send(text, &reply("200 OK", ""), "", "");
+    wait_for_last_ack(text);
 }
 
 fn wait_for_cancel(text: &mut String, name: &str, wait_ms: u32) {
@@ -158,7 +178,7 @@ fn push_endings(text: &mut String) {
 }
 
 /// A reply to the last request, with our tag and no body; `extra` holds whole header lines.
-fn reply(status: &str, extra: &str) -> String {
+pub(super) fn reply(status: &str, extra: &str) -> String {
     format!("SIP/2.0 {status}\n{COPIED}{extra}Content-Length: 0\n")
 }
 
@@ -173,7 +193,7 @@ fn reply_with_media(status: &str, media_port: u16) -> String {
 
 /// A message to send, and the event to log with it. Not in a step of its own after it: the next message from the switch
 /// could come before that step, and SIPp would take it for an error.
-fn send(text: &mut String, message: &str, attributes: &str, event: &str) {
+pub(super) fn send(text: &mut String, message: &str, attributes: &str, event: &str) {
     // A body's length is counted from the first empty line, so headers alone must end with one.
     let end = if message.contains("\n\n") { "" } else { "\n" };
     let _ = write!(text, "<send{attributes}><![CDATA[\n{message}{end}\n]]>");
