@@ -25,7 +25,9 @@ pub struct CampaignSettings {
     /// `sound:custom/sorry`. None: hung up at once. A rule can require one.
     #[schema(value_type = Option<String>, example = "sound:custom/sorry")]
     pub abandon_message: Option<Sound>,
-    /// How long a callee's phone rings before the switch gives up; 1,000 to 120,000.
+    /// After how long the switch gives up on a call that nobody answers, counted from the dialing on; 1,000 to 120,000.
+    /// In the modes `predictive` and `power` it must be 5,000 longer than the abandon rules' longest `ring_ms_min`: a phone
+    /// rings only some seconds after it was dialed.
     pub ring_timeout_ms: u64,
     /// How long an agent's phone rings at log-in; 1,000 to 120,000.
     pub agent_ring_timeout_ms: u64,
@@ -45,6 +47,9 @@ pub struct CampaignSettings {
     pub recording: Option<RecordingPolicy>,
 }
 
+/// What the network may take from the dialing to the ringing, at the expense of the ring timeout: longer than nearly all calls
+/// take.
+const SETUP_MS_MAX: u64 = 5_000;
 /// Contacts leased ahead; each holds its number's lock, so few.
 const HOPPER_SIZE_MAX: usize = 400;
 
@@ -199,6 +204,8 @@ impl CampaignSettings {
             .abandon_rules
             .iter()
             .map(|rule| u64::from(rule.ring_ms_min))
+            .filter(|ring| *ring > 0)
+            .map(|ring| ring.saturating_add(SETUP_MS_MAX).min(120_000))
             .max();
         if let Some(min) = ring_min.filter(|min| self.ring_timeout_ms < *min) {
             return Err(SettingError::Range {

@@ -410,7 +410,19 @@ async fn a_campaign_that_launches_ahead_has_the_message_that_its_rules_require()
         with.expect(200)["settings"]["abandon_message"],
         "sound:custom/sorry"
     );
-    put(json!({"mode": "progressive"})).await.expect(200);
+    // Fifteen seconds of ringing, and five until it rings.
+    let short = json!({"mode": "predictive", "abandon_message": "sound:sorry", "ring_timeout_ms": 19_999});
+    let refused = put(short).await;
+    assert!(
+        refused
+            .text
+            .contains("`ring_timeout_ms` must be from 20000 to 120000"),
+        "{}",
+        refused.text
+    );
+    put(json!({"mode": "progressive", "ring_timeout_ms": 10_000}))
+        .await
+        .expect(200);
     for bad in [
         "sorry",
         "sound:../sorry",

@@ -116,6 +116,32 @@ async fn a_call_taken_back_before_its_answer_is_ours_to_have_ended(kind: Kind) {
     rig.switch.settled().await;
 }
 
+/// No phone rings for less than it was to, whenever in a second it is called: a rule may ask for 15 s.
+async fn a_phone_rings_at_least_as_long_as_it_was_to(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    let least = Duration::from_secs(15);
+    let mut legs = Vec::new();
+    for nth in 0..5 {
+        legs.push(rig.call_for(&Behaviour::Rings.number(nth), least).await);
+        tokio::time::sleep(Duration::from_millis(230)).await;
+    }
+    for leg in legs {
+        assert_eq!(rig.driver.ended(leg).await.by, EndedBy::RingTimeout);
+    }
+    rig.switch.settled().await;
+    let calls = rig.switch.carrier().calls();
+    assert_eq!(calls.len(), 5);
+    for call in calls {
+        // What the carrier is late to notice would make it too long, not too short.
+        let rang = Duration::from_millis(call.ended_at_ms.unwrap() - call.at_ms);
+        let seen = Duration::from_millis(20);
+        assert!(
+            rang + seen >= least && rang < least + Duration::from_secs(3),
+            "rang {rang:?}"
+        );
+    }
+}
+
 on_every_switch! {
     every_behaviour_is_told_apart
     a_call_taken_back_before_its_answer_is_ours_to_have_ended
@@ -123,4 +149,5 @@ on_every_switch! {
     ; with routes:
     every_behaviour_is_told_apart_behind_a_dialplan
     ; for real:
+    a_phone_rings_at_least_as_long_as_it_was_to
 }

@@ -2,9 +2,9 @@
 //!
 //! In: [`Input`]s and the time. Out: [`Command`]s, and when to wake it. Knows no database, no socket, no clock. Whatever
 //! comes late, twice, out of order or not at all, it strands no call and no agent, and gives no agent two calls.
-//! Start at [`Engine::handle`]. Calls move in `engine/calls.rs`, agents in `engine/agents.rs`, links and crashes in
-//! `engine/links.rs`, launches and the hopper in `engine/launches.rs`, pacing ahead of agents in `engine/pace.rs`; the message to those whom nobody
-//! took in time is `engine/message.rs`.
+//! Start at [`Engine::handle`]. Calls move in `engine/calls.rs` and `engine/connects.rs`, agents in `engine/agents.rs`, links
+//! and crashes in `engine/links.rs`, launches and the hopper in `engine/launches.rs`, pacing ahead of agents in
+//! `engine/pace.rs`; the message to those whom nobody took in time is `engine/message.rs`.
 
 use crate::agent::{Agent, Work};
 use crate::breaker::Breaker;
@@ -23,6 +23,7 @@ use std::time::Duration;
 
 mod agents;
 mod calls;
+mod connects;
 mod launches;
 mod links;
 mod message;

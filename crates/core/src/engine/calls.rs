@@ -1,13 +1,13 @@
-//! How an attempt moves: from dialed to answered, connected, ended.
+//! How an attempt moves: from dialed to answered, ended. How it is connected is `engine/connects.rs`.
 
 use super::{ASK_AGAIN, Engine, EngineError, SILENCE_MARGIN, Timer};
-use crate::agent::{Phone, Work};
+use crate::agent::Work;
 use crate::call::{Call, CallState, Why};
 use crate::command::Change;
-use crate::ids::{AgentId, AgentLegId, AttemptId, LegId};
+use crate::ids::{AgentId, AttemptId, LegId};
 use crate::input::Prepared;
 use crate::outcome::{MessageFate, Outcome};
-use crate::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, Progress, RecordingName};
+use crate::pbx::{EndedBy, LegEnd, PbxCommand, Progress};
 use crate::retry;
 use crate::time::Now;
 use std::time::Duration;
@@ -180,154 +180,6 @@ impl Engine {
                 limit_at: now.mono + self.config.connect_limit,
             },
         );
-    }
-
-    /// Connects a waiting callee to the agent kept for it, or lets go of an agent who cannot serve it.
-    pub(super) fn serve(&mut self, now: Now, attempt: AttemptId, kept: Option<AgentId>) {
-        match kept {
-            Some(agent) if self.is_held(agent) => self.connect(now, attempt, agent),
-            Some(agent) => self.free_agent(now, agent, attempt),
-            None => {}
-        }
-    }
-
-    /// Gives every waiting callee an agent, as far as there are any; the longest waiting first.
-    pub(super) fn serve_waiting(&mut self, now: Now) {
-        let mut waiting: Vec<_> = self
-            .waiting
-            .iter()
-            .filter_map(|attempt| Some((self.calls.get(attempt)?.state.deadline(), *attempt)))
-            .collect();
-        waiting.sort_unstable();
-        for (_, attempt) in waiting {
-            let pbx = self.calls.get(&attempt).map(|call| call.pbx.clone());
-            if let Some(agent) = pbx.and_then(|pbx| self.longest_free(&pbx)) {
-                self.connect(now, attempt, agent);
-            }
-        }
-    }
-
-    fn connect(&mut self, now: Now, attempt: AttemptId, agent: AgentId) {
-        let Some((leg, pbx, limit_at)) = self.calls.get(&attempt).and_then(|call| match call.state {
-            CallState::Waiting { limit_at } => Some((call.leg, call.pbx.clone(), limit_at)),
-            CallState::Preparing { .. }
-            | CallState::Dialing { .. }
-            | CallState::Ringing { .. }
-            | CallState::Connecting { .. }
-            | CallState::Message { .. }
-            | CallState::Connected { .. }
-            | CallState::Ending { .. } => None,
-        }) else {
-            return;
-        };
-        let Some(agent_leg) = self.agents.get(&agent).and_then(|a| a.phone.leg()) else {
-            return;
-        };
-        self.set_work(now, agent, Work::Reserved { attempt });
-        self.set_call(attempt, CallState::Connecting { agent, limit_at });
-        self.tell(&pbx, PbxCommand::Connect { leg, agent_leg });
-    }
-
-    pub(super) fn connected(&mut self, now: Now, leg: LegId, agent_leg: AgentLegId) {
-        let Some(attempt) = self.attempt_of(leg) else {
-            return;
-        };
-        match self.state_of(attempt) {
-            Some(CallState::Connecting { agent, .. }) if self.agent_legs.get(&agent_leg) == Some(&agent) => {
-                self.talk(now, attempt, agent);
-            }
-            Some(
-                CallState::Preparing { .. }
-                | CallState::Dialing { .. }
-                | CallState::Ringing { .. }
-                | CallState::Waiting { .. }
-                | CallState::Connecting { .. }
-                | CallState::Message { .. }
-                | CallState::Connected { .. }
-                | CallState::Ending { .. },
-            )
-            | None => self.counts.stale += 1,
-        }
-    }
-
-    /// Callee and agent are in one bridge.
-    pub(super) fn talk(&mut self, now: Now, attempt: AttemptId, agent: AgentId) {
-        let Some(call) = self.calls.get(&attempt) else {
-            return;
-        };
-        let (leg, pbx) = (call.leg, call.pbx.clone());
-        let silent_at = now.mono + self.config.ring_timeout + self.config.call_duration_max + SILENCE_MARGIN;
-        self.set_call(attempt, CallState::Connected { agent, silent_at });
-        self.set_work(now, agent, Work::OnCall { attempt });
-        self.phone_proved(agent);
-        self.store(Change::Connected {
-            attempt,
-            agent,
-            at: now.wall,
-        });
-        let agent_leg = self.agents.get(&agent).and_then(|a| a.phone.leg());
-        if let (Some(policy), Some(agent_leg)) = (self.config.recording.clone(), agent_leg) {
-            let recording = RecordingName(leg.to_string());
-            let name = recording.clone();
-            self.store(Change::RecordingAsked {
-                recording: name,
-                attempt,
-                agent,
-                pbx: pbx.clone(),
-                at: now.wall,
-            });
-            self.tell(
-                &pbx,
-                PbxCommand::Record {
-                    leg,
-                    agent_leg,
-                    recording,
-                    announcement: policy.announcement,
-                },
-            );
-        }
-    }
-
-    pub(super) fn connect_failed(
-        &mut self,
-        now: Now,
-        leg: LegId,
-        agent_leg: AgentLegId,
-        fault: ConnectFault,
-    ) {
-        let Some(attempt) = self.attempt_of(leg) else {
-            return;
-        };
-        match (self.state_of(attempt), fault) {
-            (
-                Some(CallState::Connecting { agent, limit_at }),
-                ConnectFault::AgentGone | ConnectFault::Refused,
-            ) if self.agent_legs.get(&agent_leg) == Some(&agent) => {
-                // Whether the two were joined is unknown: the agent's leg goes, so that it cannot be given two calls.
-                self.set_call(attempt, CallState::Waiting { limit_at });
-                self.free_agent(now, agent, attempt);
-                self.drop_phone(now, agent);
-            }
-            (Some(CallState::Connecting { agent, .. }), ConnectFault::CalleeGone)
-                if self.agent_legs.get(&agent_leg) == Some(&agent) =>
-            {
-                self.end(now, attempt, Why::CalleeGone);
-            }
-            (
-                Some(
-                    CallState::Preparing { .. }
-                    | CallState::Dialing { .. }
-                    | CallState::Ringing { .. }
-                    | CallState::Waiting { .. }
-                    | CallState::Connecting { .. }
-                    | CallState::Message { .. }
-                    | CallState::Connected { .. }
-                    | CallState::Ending { .. },
-                )
-                | None,
-                _,
-            ) => self.counts.stale += 1,
-        }
     }
 
     pub(super) fn ended(&mut self, now: Now, leg: LegId, end: LegEnd) {
@@ -614,11 +466,5 @@ impl Engine {
             self.counts.stale += 1;
         }
         attempt
-    }
-
-    fn is_held(&self, agent: AgentId) -> bool {
-        self.agents
-            .get(&agent)
-            .is_some_and(|a| matches!(a.phone, Phone::Held { .. }))
     }
 }
