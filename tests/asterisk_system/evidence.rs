@@ -16,25 +16,31 @@ pub(crate) struct Gap {
 }
 
 /// Changes wait so long to be stored, and are lost with the process.
-const UNSTORED: Duration = Duration::from_millis(700);
+const UNSTORED: Duration = Duration::from_millis(500);
+/// The carrier is seen, and Paceline asked whether it is up again, no more exactly than this.
+const BLUR: Duration = Duration::from_millis(200);
 /// What came out when the switch was read is acted upon within this.
 const READ_BACK: Duration = Duration::from_millis(1_500);
 
 impl Gap {
-    /// From the first thing to break until everything was up again.
-    pub(crate) fn new(from: Timestamp, until: Timestamp) -> Self {
+    /// From the first thing to break until everything was up again. Where the process was killed, what it had not stored is
+    /// lost as well.
+    pub(crate) fn new(from: Timestamp, until: Timestamp, is_killed: bool) -> Self {
+        let lost = if is_killed { UNSTORED } else { Duration::ZERO };
         Self {
-            from: from - UNSTORED,
-            until: until + READ_BACK,
+            from: from - lost - BLUR,
+            until: until + BLUR,
         }
     }
 
+    /// Whether the end of a call at that time went unseen.
     fn holds(&self, at: Timestamp) -> bool {
         (self.from..=self.until).contains(&at)
     }
 
+    /// Whether the attempt lived during it, or while what it left behind was settled.
     fn meets(&self, attempt: &Attempt) -> bool {
-        attempt.created_at <= self.until && attempt.ended_at >= self.from
+        attempt.created_at <= self.until + READ_BACK && attempt.ended_at >= self.from
     }
 }
 
@@ -43,12 +49,16 @@ impl Gap {
 pub(crate) struct Seen {
     /// Contacts whose outcome is the one played.
     pub(crate) exact: usize,
-    /// Of those, calls that no gap met.
+    /// Calls that ended outside every gap.
+    pub(crate) seen_to_end: usize,
+    /// Calls that no gap met at all.
     pub(crate) undisturbed: usize,
     /// Others, each by a gap.
     pub(crate) touched: BTreeMap<String, usize>,
     /// Attempts that the switch refused during a gap, and that were made again.
     pub(crate) refused: usize,
+    /// Whether calls are launched ahead of free agents.
+    ahead: bool,
     wrong: Vec<String>,
 }
 
@@ -56,8 +66,8 @@ impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} exact ({} of them met by no gap), {} refused and tried again, others by a gap: {:?}",
-            self.exact, self.undisturbed, self.refused, self.touched
+            "{} exact; {} ended outside every gap, {} were met by none at all; {} refused and tried again; not exact by a gap: {:?}",
+            self.exact, self.seen_to_end, self.undisturbed, self.refused, self.touched
         )
     }
 }
@@ -68,8 +78,12 @@ pub(crate) fn check(
     attempts: &BTreeMap<String, Vec<Attempt>>,
     calls: &[SeenCall],
     gaps: &[Gap],
+    ahead: bool,
 ) -> Seen {
-    let mut seen = Seen::default();
+    let mut seen = Seen {
+        ahead,
+        ..Seen::default()
+    };
     let mut by_number: BTreeMap<&str, Vec<&SeenCall>> = BTreeMap::new();
     for call in calls {
         by_number.entry(&call.number).or_default().push(call);
@@ -117,6 +131,8 @@ impl Seen {
         let outcome = last.outcome.as_deref().unwrap_or("none");
         let call = calls.first();
         let answered = call.is_some_and(|call| call.answered);
+        self.undisturbed += usize::from(!met(last));
+        self.seen_to_end += usize::from(call.is_some_and(|call| !ended_in(call, last, gaps)));
         if outcome == behaviour.expected_outcome() {
             if call.is_none() {
                 return Err(format!("is {outcome} and was not dialed"));
@@ -124,11 +140,8 @@ impl Seen {
             if outcome == "answered" && !answered {
                 return Err("is answered and did not answer".to_owned());
             }
-            if !met(last) {
-                if answered && !last.connected {
-                    return Err("answered, and was not connected".to_owned());
-                }
-                self.undisturbed += 1;
+            if answered && !last.connected && !met(last) {
+                return Err("answered, and was not connected".to_owned());
             }
             self.exact += 1;
             return Ok(());
@@ -141,16 +154,17 @@ impl Seen {
             },
             // It was never dialed, or it rang and no agent was there any more.
             "cancelled" => met(last) && call.is_none_or(|call| call.end == Some(CallEnd::Cancelled)),
-            // It answered while nobody was there to connect it.
-            "abandoned" => met(last) && answered,
+            // It answered while nobody was there to connect it; ahead of free agents that may happen at any time.
+            "abandoned" => (met(last) || self.ahead) && answered,
             _ => false,
         };
         if !is_excused {
             return Err(format!("is {outcome}"));
         }
+        let how = if call.is_none() { ", never dialed" } else { "" };
         *self
             .touched
-            .entry(format!("{behaviour:?} as {outcome}"))
+            .entry(format!("{behaviour:?} as {outcome}{how}"))
             .or_default() += 1;
         Ok(())
     }

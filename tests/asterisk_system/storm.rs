@@ -7,7 +7,7 @@ use crate::mixed::mixed_numbers;
 use crate::proxy::Proxy;
 use crate::rig::{Site, System, full, wait_for};
 use jiff::Timestamp;
-use paceline_lab::{Audio, Lab, LabOptions, PhoneState, Postgres, SeenCall, SmallDisk};
+use paceline_lab::{Audio, Lab, LabOptions, PhoneState, Postgres, SeenCall, SmallDisk, Version};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -125,6 +125,9 @@ impl Site for Cuttable {
     }
 }
 
+/// Room for a campaign's books, and little more.
+const DISK_KIB: u32 = 64 * 1024;
+
 /// Where the store is.
 enum Ground {
     Postgres(Postgres),
@@ -137,8 +140,9 @@ struct Storm {
 }
 
 impl Storm {
-    async fn over(ground: Ground, agents: u32) -> Self {
+    async fn over(ground: Ground, version: Version, agents: u32) -> Self {
         let lab = Lab::start_with(&LabOptions {
+            version,
             agents,
             audio: Audio::None,
             ..LabOptions::default()
@@ -223,7 +227,8 @@ impl Storm {
             },
             until.duration_since(from).as_millis()
         );
-        hides_ends.then(|| Gap::new(from, until))
+        let is_killed = strike.faults.iter().any(|(fault, _)| *fault == Fault::Kill);
+        hides_ends.then(|| Gap::new(from, until, is_killed))
     }
 
     /// While the store cannot write nothing is launched, and it is told why.
@@ -298,31 +303,57 @@ fn note_stalls() -> (Arc<Mutex<Vec<Gap>>>, tokio::task::JoinHandle<()>) {
                 noted
                     .lock()
                     .expect("a list")
-                    .push(Gap::new(from, Timestamp::now() + AFTER));
+                    .push(Gap::new(from, Timestamp::now() + AFTER, false));
             }
         }
     });
     (gaps, watching)
 }
 
-async fn weather(ground: Ground, faults: &[(Fault, usize)], (contacts, agents): (usize, u32)) {
-    let seed = std::env::var("PACELINE_SEED")
+/// What a storm is over.
+struct Sea {
+    version: Version,
+    mode: &'static str,
+    contacts: usize,
+    agents: u32,
+    /// Where none is given and the full bars are not asked for.
+    seed: u64,
+}
+
+async fn storm_over(ground: Ground, sea: Sea, faults: &[(Fault, usize)]) {
+    let Sea {
+        version,
+        mode,
+        contacts,
+        agents,
+        seed,
+    } = sea;
+    let given = std::env::var("PACELINE_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| {
+    let seed: u64 = given.unwrap_or_else(|| {
         if full() {
             rand::random_range(0..1_000_000)
         } else {
-            7
+            seed
         }
     });
-    println!("PACELINE_SEED={seed}: {contacts} contacts, {agents} agents, {faults:?}");
+    println!(
+        "PACELINE_SEED={seed}: {contacts} contacts, {agents} agents, {mode}, on Asterisk {version:?}, {faults:?}"
+    );
     let mut rng = StdRng::seed_from_u64(seed);
     let strikes = strikes(&mut rng, faults, contacts);
-    let mut storm = Storm::over(ground, agents).await;
+    let ahead = mode != "progressive";
+    // Whoever calls ahead must let phones ring for as long as the rules say.
+    let ring_ms = if ahead { 15_000 } else { 8_000 };
+    let mut storm = Storm::over(ground, version, agents).await;
     let campaign = storm
         .system
-        .campaign("mixed", "PJSIP/{number}@carrier", json!({}))
+        .campaign(
+            "mixed",
+            "PJSIP/{number}@carrier",
+            json!({"mode": mode, "ring_timeout_ms": ring_ms}),
+        )
         .await;
     let ids = storm.system.agents(campaign, 1, agents).await;
     storm.system.wait_for_agents(campaign, ids.len()).await;
@@ -364,7 +395,7 @@ async fn weather(ground: Ground, faults: &[(Fault, usize)], (contacts, agents): 
     check_lines(system, agents).await;
 
     let attempts = system.attempts(task).await;
-    let seen = check(&numbers, &attempts, &system.lab.calls(), &gaps);
+    let seen = check(&numbers, &attempts, &system.lab.calls(), &gaps, ahead);
     println!("{seen}");
     system.wind_up(&ids).await;
     for (what, sql) in [
@@ -421,10 +452,6 @@ async fn check_lines(system: &System<Cuttable>, agents: u32) {
     }
 }
 
-fn size() -> (usize, u32) {
-    if full() { (500, 15) } else { (60, 10) }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_around_a_paceline_on_postgres_loses_and_doubles_nothing() {
     let (kills, cuts, switch) = if full() { (20, 20, 3) } else { (1, 1, 0) };
@@ -435,8 +462,16 @@ async fn a_storm_around_a_paceline_on_postgres_loses_and_doubles_nothing() {
         (Fault::DatabaseKilled, 1),
         (Fault::DatabaseStopped, 1),
     ];
+    let (contacts, agents) = if full() { (500, 12) } else { (60, 10) };
     let server = Postgres::start().expect("it starts; run scripts/tools if it is missing");
-    weather(Ground::Postgres(server), &faults, size()).await;
+    let sea = Sea {
+        version: Version::V22,
+        mode: "progressive",
+        contacts,
+        agents,
+        seed: 1,
+    };
+    storm_over(Ground::Postgres(server), sea, &faults).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -448,8 +483,41 @@ async fn a_storm_around_a_paceline_whose_disk_fills_up_loses_and_doubles_nothing
         (Fault::Switch, switch),
         (Fault::DiskFull, 1),
     ];
-    let Some(disk) = SmallDisk::start_or_skip(64 * 1024, "a disk that fills up under a campaign") else {
+    let (contacts, agents) = if full() { (500, 6) } else { (60, 10) };
+    let Some(disk) = SmallDisk::start_or_skip(DISK_KIB, "a disk that fills up under a campaign") else {
         return;
     };
-    weather(Ground::Disk(disk), &faults, size()).await;
+    let sea = Sea {
+        version: Version::V16,
+        mode: "progressive",
+        contacts,
+        agents,
+        seed: 1,
+    };
+    storm_over(Ground::Disk(disk), sea, &faults).await;
+}
+
+/// Whoever is called ahead of free agents may be abandoned at any time; all else holds as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_around_a_paceline_that_calls_ahead_loses_and_doubles_nothing() {
+    let (kills, cuts, switch) = if full() { (20, 20, 3) } else { (1, 2, 1) };
+    let faults = [
+        (Fault::Kill, kills),
+        (Fault::Cut, cuts),
+        (Fault::Switch, switch),
+        (Fault::DiskFull, 1),
+    ];
+    let (contacts, agents) = if full() { (500, 10) } else { (60, 10) };
+    let Some(disk) = SmallDisk::start_or_skip(DISK_KIB, "a disk that fills up under a predictive campaign")
+    else {
+        return;
+    };
+    let sea = Sea {
+        version: Version::V22,
+        mode: "predictive",
+        contacts,
+        agents,
+        seed: 1,
+    };
+    storm_over(Ground::Disk(disk), sea, &faults).await;
 }
