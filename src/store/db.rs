@@ -29,6 +29,13 @@ const POSTGRES_READERS_MAX: u32 = 6;
 /// Waiting for SQLite's one writer is normal: a task of a million contacts holds it for seconds.
 const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A server answers a `BEGIN` at once. Who hears nothing has a connection that died without notice: its machine lost
+/// power, or the network between is gone.
+const POSTGRES_BEGIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// The server gives a statement up after a minute, and says so.
+const POSTGRES_STATEMENT_TIMEOUT: Duration = Duration::from_secs(65);
+/// A transaction of the dialer's takes milliseconds. One that takes this long has lost its connection without notice.
+pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
 /// The memory of an import's connection is given back this long after its end.
 const BULK_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Every statement we have times every row count it is prepared for.
@@ -306,8 +313,7 @@ impl Pools {
             }
             Self::Postgres { readers, .. } => {
                 let query = sqlx::query_with(sql, postgres_arguments(args)?);
-                readers
-                    .fetch_all(query)
+                heard(POSTGRES_STATEMENT_TIMEOUT, readers.fetch_all(query))
                     .await?
                     .into_iter()
                     .map(Row::Postgres)
@@ -333,6 +339,20 @@ where
     })
 }
 
+/// What a server answers, if it does in time.
+async fn heard<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, DbError> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(DbError::new(
+            DbErrorKind::Passing,
+            "the database did not answer in time",
+        )),
+    }
+}
+
 impl Tx {
     pub(crate) fn dialect(&self) -> Dialect {
         match self.conn {
@@ -350,7 +370,11 @@ impl Tx {
     async fn control(&mut self, sqlite: &'static str, postgres: &'static str) -> Result<(), DbError> {
         match self.conn()? {
             Conn::Sqlite(conn, _) => conn.execute(sqlx::query(sqlite)).await.map(drop)?,
-            Conn::Postgres(conn) => conn.execute(sqlx::raw_sql(postgres)).await.map(drop)?,
+            Conn::Postgres(conn) => {
+                heard(POSTGRES_BEGIN_TIMEOUT, conn.execute(sqlx::raw_sql(postgres)))
+                    .await
+                    .map(drop)?;
+            }
         }
         Ok(())
     }
@@ -368,7 +392,9 @@ impl Tx {
             }
             Conn::Postgres(conn) => {
                 let query = sqlx::query_with(sql, postgres_arguments(args)?);
-                conn.execute(query).await?.rows_affected()
+                heard(POSTGRES_STATEMENT_TIMEOUT, conn.execute(query))
+                    .await?
+                    .rows_affected()
             }
         })
     }
@@ -390,7 +416,7 @@ impl Tx {
             }
             Conn::Postgres(conn) => {
                 let query = sqlx::query_with(sql, postgres_arguments(args)?);
-                conn.fetch_all(query)
+                heard(POSTGRES_STATEMENT_TIMEOUT, conn.fetch_all(query))
                     .await?
                     .into_iter()
                     .map(Row::Postgres)
@@ -416,9 +442,11 @@ impl Tx {
             Conn::Sqlite(conn, log) => {
                 let done = conn.execute(sqlx::query("COMMIT")).await.map(drop);
                 log.committed();
-                done
+                done.map_err(DbError::from)
             }
-            Conn::Postgres(conn) => conn.execute(sqlx::raw_sql("COMMIT")).await.map(drop),
+            Conn::Postgres(conn) => heard(POSTGRES_STATEMENT_TIMEOUT, conn.execute(sqlx::raw_sql("COMMIT")))
+                .await
+                .map(drop),
         };
         match done {
             Ok(()) => {
@@ -427,7 +455,6 @@ impl Tx {
                 Ok(())
             }
             Err(error) => {
-                let error = DbError::from(error);
                 // Only a broken constraint is a sure no: a server that is told to stop says so in place of an answer,
                 // and a disk that failed may have taken the bytes.
                 if error.is_passing() {

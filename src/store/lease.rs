@@ -2,9 +2,9 @@
 //! number of contacts looked at, so that a list full of contacts that must wait neither starves nor blocks anybody.
 
 use super::Store;
-use super::db::{Arg, CommitError, Dialect, Row, Tx, args};
+use super::db::{Arg, CommitError, Dialect, Row, TRANSACTION_TIMEOUT, Tx, args};
 use super::dial::COMPLETE_TASKS;
-use super::error::{DbError, StoreError};
+use super::error::{DbError, DbErrorKind, StoreError};
 use super::many::Many;
 use paceline_core::gate::{self, CallingHours, GateDecision, GateFacts, GateStage, GateVerdict};
 use paceline_core::ids::{AttemptId, CampaignId, ContactId, TaskId};
@@ -165,7 +165,10 @@ impl Store {
                 decisions: Vec::new(),
                 leased: Leased::default(),
             };
-            lease.run(&mut tx, campaign).await?;
+            let timeout = |_| DbError::new(DbErrorKind::Passing, "the transaction took too long");
+            tokio::time::timeout(TRANSACTION_TIMEOUT, lease.run(&mut tx, campaign))
+                .await
+                .map_err(timeout)??;
             if let Err(error) = tx.commit().await {
                 if let CommitError::Unknown(_) = error {
                     in_doubt.extend(lease.leased.leads.iter().map(|lead| (lead.task, lead.contact)));

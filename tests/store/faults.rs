@@ -184,6 +184,45 @@ async fn a_connection_lost_during_commit_is_settled_by_looking() {
     cutting.abort();
 }
 
+/// A server that loses power, or the network to it, says nothing any more: its connections stand and answer nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_fall_silent_are_given_up_for_new_ones() {
+    let server = paceline_lab::Postgres::start().unwrap();
+    let db = Db::postgres(&server).await;
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = proxy.local_addr().unwrap().port();
+    let url = db
+        .url
+        .replace(&format!(":{}/", server.port()), &format!(":{port}/"));
+    let silenced = Arc::new(tokio::sync::Notify::new());
+    let heard = Arc::clone(&silenced);
+    let server_port = server.port();
+    let passing = tokio::spawn(async move {
+        loop {
+            let (mut client, _) = proxy.accept().await.unwrap();
+            let mut server = TcpStream::connect(("127.0.0.1", server_port)).await.unwrap();
+            let silenced = Arc::clone(&heard);
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                    () = silenced.notified() => std::future::pending().await,
+                }
+            });
+        }
+    });
+    let store = Store::open(&url, &Metrics::new()).await.unwrap();
+    let reader = store.clone();
+    let begun = std::time::Instant::now();
+    every_promise_is_kept(&db, store, async {
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        silenced.notify_waiters();
+    })
+    .await;
+    until("readers to be answered", async || reader.ping().await.is_ok()).await;
+    println!("all was stored after {:?}", begun.elapsed());
+    passing.abort();
+}
+
 /// Passes bytes on, but of the commits cuts off every third before the server hears of it, and the one after once the
 /// server has answered.
 async fn cut_at_commits(proxy: TcpListener, server: u16, commits: Arc<AtomicUsize>) {

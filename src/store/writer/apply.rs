@@ -3,7 +3,7 @@
 
 use super::batch::{Batch, Prepare};
 use crate::store::Store;
-use crate::store::db::{Arg, CommitError, Row, Tx, args};
+use crate::store::db::{Arg, CommitError, Row, TRANSACTION_TIMEOUT, Tx, args};
 use crate::store::dial::{COMPLETE_TASKS, lower_next_due, make_ready};
 use crate::store::error::{DbError, DbErrorKind};
 use crate::store::lease::{Decided, SETTLE, insert_decisions};
@@ -16,10 +16,6 @@ use paceline_core::outcome::Outcome;
 use paceline_core::pbx::{EndedBy, Progress};
 use paceline_core::time::Wall;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
-/// A transaction of ours takes milliseconds. One that takes this long has lost its connection without notice.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How a batch failed.
 #[derive(Debug)]

@@ -136,6 +136,7 @@ impl Engine {
             connected: limit_at.map_or(Duration::ZERO, |at| now.mono.since(at - connect_limit)),
             ..Waits::default()
         };
+        let mut abandoned = false;
         for (pbx, news) in std::mem::take(&mut self.pacing.news) {
             let pacer = match self.pacing.pacers.entry(pbx) {
                 std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
@@ -149,7 +150,10 @@ impl Engine {
                     pacer.agent(now.mono, agent, step);
                     pacer.agent_leaves(agent, leaving.then_some(now.mono));
                 }
-                News::Call(call, CallNews::Step(step)) => pacer.call(now, call, step),
+                News::Call(call, CallNews::Step(step)) => {
+                    abandoned |= matches!(step, CallStep::Abandoned);
+                    pacer.call(now, call, step);
+                }
                 News::Call(call, CallNews::Connected { limit_at }) => {
                     pacer.call(now, call, CallStep::Connected(waits(limit_at)));
                 }
@@ -162,7 +166,8 @@ impl Engine {
                 }
             }
         }
-        if self.pacing.next_keep <= now.mono {
+        // An abandon is kept at once: the rules count it after a crash as well.
+        if abandoned || self.pacing.next_keep <= now.mono {
             self.keep_learnt(now);
         }
     }

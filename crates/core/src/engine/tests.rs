@@ -320,6 +320,23 @@ fn an_answer_to_a_call_launched_ahead_gets_whoever_is_free_or_is_abandoned_and_c
     assert_eq!(rig.outcomes(), [Outcome::Abandoned]);
     let report = rig.engine.live(rig.now).pacing[0].report.clone();
     assert_eq!((report.live, report.abandoned), (3.0, 1.0), "{report}");
+
+    // And should we crash now, it counts for the rest of the day.
+    let learnt = rig.said.iter().rev().find_map(|command| match command {
+        Command::Store(Change::Learnt { pbx, learnt, .. }) => Some((pbx.clone(), (**learnt).clone())),
+        _ => None,
+    });
+    let recovered = Recovered {
+        learnt: vec![learnt.expect("kept at once")],
+        ..Recovered::default()
+    };
+    let mut again = Rig::from(config_of(Mode::Power), recovered);
+    again.tell(Input::SetActive(true));
+    again.event(PbxEvent::Resynchronised(Snapshot::default()));
+    again.log_in(1);
+    again.wait(Duration::from_secs(2));
+    let report = again.engine.live(again.now).pacing[0].report.clone();
+    assert_eq!((report.live, report.abandoned), (3.0, 1.0), "{report}");
 }
 
 #[test]
