@@ -68,7 +68,7 @@ async fn no_value_ends_or_extends_another_in_the_real_parsers() {
             ("value", value),
             ("after", "2"),
         ];
-        let command = originate(&variables, "user/agent-1").expect("it can be quoted");
+        let command = originate(&variables, "user/agent-1", &[]).expect("it can be quoted");
         let placed = freeswitch.api(&command).expect("it answers");
         assert_eq!(placed.trim(), format!("+OK {leg}"), "{value:?}: {command}");
         let variable = |name: &str| {

@@ -14,7 +14,11 @@ async fn agents_are_held_between_calls(kind: Kind) {
 
     // The callee leaves: the agent stays for the next one, at once.
     for nth in 1..=3 {
-        let leg = rig.call(&Behaviour::TalksBriefly.number(nth)).await;
+        let number = Behaviour::TalksBriefly.number(nth);
+        let leg = match nth {
+            2 => rig.call_routed(&number).await,
+            _ => rig.call(&number).await,
+        };
         rig.driver.answered(leg).await;
         rig.driver.connect(leg, agent_leg).await;
         let end = rig.driver.ended(leg).await;

@@ -190,12 +190,12 @@ impl Pbx {
             }
             Self::Sim(sim) => sim.attach(),
         };
-        Driver {
-            handle,
-            said: Vec::new(),
-            agent_dial: match self {
-                Self::Asterisk(_) | Self::Sim(_) => PJSIP_PHONE,
-                Self::FreeSwitch(_) | Self::Double(_) => "user/agent-",
+        let driver = Driver::of(handle);
+        match self {
+            Self::Asterisk(_) | Self::Sim(_) => driver,
+            Self::FreeSwitch(_) | Self::Double(_) => Driver {
+                agent_dial: "user/agent-",
+                ..driver
             },
         }
     }
@@ -215,11 +215,12 @@ impl Pbx {
         }
     }
 
-    /// The same over the routes of an office.
+    /// The same over the routes of an office, where it has any.
     pub(crate) fn dial_routed(&self, number: &str) -> String {
         match self {
             Self::Asterisk(_) | Self::Sim(_) => format!("Local/{number}@from-internal/n"),
-            Self::FreeSwitch(_) | Self::Double(_) => format!("loopback/{number}/from-internal"),
+            Self::FreeSwitch(_) => format!("loopback/{number}/from-internal"),
+            Self::Double(_) => self.dial(number),
         }
     }
 
@@ -396,6 +397,14 @@ impl Rig {
         self.call_for(number, Duration::from_secs(3)).await
     }
 
+    /// Calls a number over the routes of an office, where the switch has any.
+    pub(crate) async fn call_routed(&self, number: &str) -> LegId {
+        let dial = self.switch.dial_routed(number);
+        self.driver
+            .dial(&dial, Duration::from_secs(3), Duration::from_secs(60))
+            .await
+    }
+
     pub(crate) async fn call_for(&self, number: &str, ring_timeout: Duration) -> LegId {
         let dial = self.switch.dial(number);
         self.driver
@@ -405,6 +414,15 @@ impl Rig {
 }
 
 impl Driver {
+    /// One that has said nothing yet.
+    pub(crate) fn of(handle: PbxHandle) -> Self {
+        Self {
+            handle,
+            said: Vec::new(),
+            agent_dial: PJSIP_PHONE,
+        }
+    }
+
     pub(crate) async fn tell(&self, command: PbxCommand) {
         self.handle.commands.send(command).await.expect("the driver runs");
     }

@@ -24,11 +24,16 @@ pub enum Unquotable {
     Argument,
 }
 
-/// `originate {name=value,…}dial &park()`: the leg is held by the switch once answered.
+/// `originate {name=value,…}dial &park()`: the leg is held by the switch once answered. `own` are variables that are set just
+/// before, on the leg alone: those in braces go to the far half of a loopback too.
 ///
 /// # Errors
 /// [`Unquotable`]; nothing is cut or replaced to make a value fit.
-pub fn originate(variables: &[(&'static str, &str)], dial: &str) -> Result<String, Unquotable> {
+pub fn originate(
+    variables: &[(&'static str, &str)],
+    dial: &str,
+    own: &[(&'static str, &'static str)],
+) -> Result<String, Unquotable> {
     let mut text = String::from("originate {");
     for (nth, (name, value)) in variables.iter().enumerate() {
         if nth > 0 {
@@ -49,7 +54,15 @@ pub fn originate(variables: &[(&'static str, &str)], dial: &str) -> Result<Strin
         return Err(Unquotable::Dial);
     }
     text.push_str(dial);
-    text.push_str(" &park()");
+    if own.is_empty() {
+        text.push_str(" &park()");
+        return Ok(text);
+    }
+    text.push(' ');
+    for (name, value) in own {
+        text.push_str(&format!("set:{name}={value},"));
+    }
+    text.push_str("park inline");
     Ok(text)
 }
 

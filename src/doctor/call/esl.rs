@@ -153,7 +153,7 @@ fn placement(trunk: &TrunkRow, plan: &CallPlan, id: Uuid) -> Option<String> {
         variables.push(("origination_caller_id_number", number));
         variables.push(("origination_caller_id_name", number));
     }
-    let originate = originate(&variables, &trunk.dial.render(&plan.number).0).ok()?;
+    let originate = originate(&variables, &trunk.dial.render(&plan.number).0, &[]).ok()?;
     Some(format!("bgapi {originate}\nJob-UUID: {leg}"))
 }
 

@@ -6,6 +6,9 @@ use paceline_esl::{Unquotable, argument, originate};
 use std::time::Duration;
 use uuid::Uuid;
 
+/// Whoever is left by the other is held, not hung up.
+const HELD: [(&str, &str); 2] = [("park_after_bridge", "true"), ("hangup_after_bridge", "false")];
+
 /// What a leg needs in order to be placed.
 pub(super) struct Placement<'a> {
     pub(super) leg: Uuid,
@@ -40,9 +43,6 @@ pub(super) fn place(app: &str, placement: &Placement<'_>) -> Result<String, Unqu
         ("originate_timeout", &ring_timeout),
         // Else a 183 counts as an answer.
         ("ignore_early_media", "true"),
-        // Whoever is left by the other is held, not hung up.
-        ("park_after_bridge", "true"),
-        ("hangup_after_bridge", "false"),
         ("execute_on_answer", &limit),
     ];
     if let Some(number) = placement.caller_id {
@@ -54,14 +54,19 @@ pub(super) fn place(app: &str, placement: &Placement<'_>) -> Result<String, Unqu
         Side::Agent => variables.push(("send_silence_when_idle", "-1")),
         Side::Callee => {}
     }
-    if placement.dial.0.starts_with("loopback/") {
+    // The far half of a loopback would be held too when its trunk hangs up, and its leg never end.
+    let (held, own) = if placement.dial.0.starts_with("loopback/") {
         // Else the leg's channel, and with it its id, goes as soon as the trunk is joined.
         variables.push(("loopback_bowout", "false"));
         variables.push(("loopback_bowout_on_execute", "false"));
-    }
+        ([].as_slice(), HELD.as_slice())
+    } else {
+        (HELD.as_slice(), [].as_slice())
+    };
+    variables.extend(held);
     Ok(format!(
         "bgapi {}\nJob-UUID: {leg}",
-        originate(&variables, &placement.dial.0)?
+        originate(&variables, &placement.dial.0, own)?
     ))
 }
 
@@ -162,7 +167,7 @@ mod tests {
             duration_max: Duration::from_secs(3600),
         };
         insta::assert_snapshot!(place("paceline", &placement).unwrap(), @r"
-        bgapi originate {origination_uuid=00000000-0000-0000-0000-000000000007,paceline_app=paceline,paceline_leg=00000000-0000-0000-0000-000000000007,paceline_side=callee,originate_timeout=4,ignore_early_media=true,park_after_bridge=true,hangup_after_bridge=false,execute_on_answer=sched_hangup::+3600\\\\sALLOTTED_TIMEOUT,origination_caller_id_number=+12025550100,origination_caller_id_name=+12025550100}sofia/gateway/carrier/+12025550123 &park()
+        bgapi originate {origination_uuid=00000000-0000-0000-0000-000000000007,paceline_app=paceline,paceline_leg=00000000-0000-0000-0000-000000000007,paceline_side=callee,originate_timeout=4,ignore_early_media=true,execute_on_answer=sched_hangup::+3600\\\\sALLOTTED_TIMEOUT,origination_caller_id_number=+12025550100,origination_caller_id_name=+12025550100,park_after_bridge=true,hangup_after_bridge=false}sofia/gateway/carrier/+12025550123 &park()
         Job-UUID: 00000000-0000-0000-0000-000000000007
         ");
         let agent = Placement {
@@ -173,6 +178,9 @@ mod tests {
         };
         let text = place("paceline", &agent).unwrap();
         assert!(text.contains(",send_silence_when_idle=-1,") && text.contains(",loopback_bowout=false,"));
+        let own =
+            "}loopback/7001/office set:park_after_bridge=true,set:hangup_after_bridge=false,park inline\n";
+        assert!(text.contains(own), "{text}");
         assert!(!text.contains("caller_id"));
         for bad in ["sofia/gateway/a/1\nb", "a b", "a,b", "a|b", "{x=1}a", ""] {
             let placement = Placement {

@@ -108,7 +108,7 @@ fn parsed(command: &str) -> (Vec<(String, String)>, String, Vec<String>) {
 
 fn survives(value: &str) -> bool {
     let variables = [("before", "a"), ("value", value), ("after", "b")];
-    let Ok(command) = originate(&variables, "sofia/gateway/carrier/+12025550123") else {
+    let Ok(command) = originate(&variables, "sofia/gateway/carrier/+12025550123", &[]) else {
         return false;
     };
     let (seen, dial, rest) = parsed(&command);
@@ -156,7 +156,7 @@ fn what_no_escape_carries_through_is_refused() {
         "", "a b", "a,b", "a|b", "a'b", "a\"b", "a\\b", "{a=b}c", "<a=b>c", "[a=b]c", "a:_:b", "a\nb",
         "a${b}", "é",
     ] {
-        assert_eq!(originate(&[], dial), Err(Unquotable::Dial), "{dial:?}");
+        assert_eq!(originate(&[], dial, &[]), Err(Unquotable::Dial), "{dial:?}");
     }
     for word in ["", "a b", "a\nb", "'a'", "${a}", "a\\b"] {
         assert_eq!(argument(word), Err(Unquotable::Argument), "{word:?}");
@@ -181,4 +181,15 @@ proptest! {
         prop_assume!(!value.is_empty());
         survives(&value);
     }
+}
+
+#[test]
+fn what_is_the_legs_own_is_set_after_the_answer() {
+    let own = [("park_after_bridge", "true"), ("hangup_after_bridge", "false")];
+    assert_eq!(
+        originate(&[("a", "b")], "loopback/7001/office", &own).as_deref(),
+        Ok(
+            "originate {a=b}loopback/7001/office set:park_after_bridge=true,set:hangup_after_bridge=false,park inline"
+        )
+    );
 }
