@@ -55,8 +55,8 @@ pub(crate) struct Seen {
     pub(crate) undisturbed: usize,
     /// Others, each by a gap.
     pub(crate) touched: BTreeMap<String, usize>,
-    /// Attempts that the switch refused during a gap, and that were made again.
-    pub(crate) refused: usize,
+    /// Attempts that were not placed during a gap, and that were made again.
+    pub(crate) not_placed: usize,
     /// Whether calls are launched ahead of free agents.
     ahead: bool,
     wrong: Vec<String>,
@@ -66,8 +66,8 @@ impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} exact; {} ended outside every gap, {} were met by none at all; {} refused and tried again; not exact by a gap: {:?}",
-            self.exact, self.seen_to_end, self.undisturbed, self.refused, self.touched
+            "{} exact; {} ended outside every gap, {} were met by none at all; {} not placed and tried again; not exact by a gap: {:?}",
+            self.exact, self.seen_to_end, self.undisturbed, self.not_placed, self.touched
         )
     }
 }
@@ -122,10 +122,12 @@ impl Seen {
         }
         let met = |attempt: &Attempt| gaps.iter().any(|gap| gap.meets(attempt));
         for attempt in before {
-            if attempt.outcome.as_deref() != Some("failed") || !met(attempt) {
+            // Not placed: the switch refused it, or the link was lost before it was asked. Whether the carrier was ever
+            // called twice has been looked at.
+            if !matches!(attempt.outcome.as_deref(), Some("failed" | "cancelled")) || !met(attempt) {
                 return Err("was tried again".to_owned());
             }
-            self.refused += 1;
+            self.not_placed += 1;
         }
         let behaviour = Behaviour::of(&last.number).ok_or("has no behaviour")?;
         let outcome = last.outcome.as_deref().unwrap_or("none");

@@ -287,7 +287,8 @@ pub enum EndedBy {
     RingTimeout,
     /// A hang-up that we asked for.
     Us,
-    /// The switch refused to place the leg at all (unknown endpoint, no contact, rate limit): nothing was dialed.
+    /// The switch refused to place the leg at all (unknown endpoint, no contact, rate limit), or was not asked any more:
+    /// nothing was dialed.
     Refused,
     /// The switch itself has no room or no time for a leg, or was told to take none: nothing was dialed, and neither the
     /// trunk nor the contact is to blame.

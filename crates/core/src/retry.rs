@@ -11,7 +11,7 @@ pub const RETRY_DELAY: Duration = Duration::from_secs(30 * 60);
 /// What is added to it after an attempt that we took back, for each attempt before: what recurs by the clock, such as an
 /// agent's leg that reaches its time limit, shall not meet the contact again and again.
 const TAKEN_BACK_STEP: Duration = Duration::from_secs(7);
-/// After an attempt that the switch refused to place: nobody's phone rang.
+/// After an attempt that was not placed, by the switch's refusal or because nobody needed it any more: nobody's phone rang.
 pub const REFUSED_DELAY: Duration = Duration::from_secs(60);
 
 /// What an ended attempt means for its contact.
@@ -36,7 +36,10 @@ pub fn after(outcome: Outcome, by: EndedBy, lead: &Lead) -> Next {
         Outcome::Failed if by == EndedBy::Refused && lead.attempts_made < REFUSED_MAX => {
             return unspent(REFUSED_DELAY);
         }
-        Outcome::Cancelled if by == EndedBy::NoRoom => return unspent(REFUSED_DELAY),
+        // It was never dialed.
+        Outcome::Cancelled if matches!(by, EndedBy::NoRoom | EndedBy::Refused) => {
+            return unspent(REFUSED_DELAY);
+        }
         // We took it back: that is no fault of the contact.
         Outcome::Cancelled => {
             let later = TAKEN_BACK_STEP.saturating_mul(lead.attempts_made.saturating_add(1));
@@ -100,6 +103,11 @@ mod tests {
         assert_eq!(
             (taken_back.spends_try, taken_back.wait),
             (false, Some(RETRY_DELAY + TAKEN_BACK_STEP))
+        );
+        let not_dialed = after(Outcome::Cancelled, EndedBy::Refused, &lead(0, 0, 0));
+        assert_eq!(
+            (not_dialed.spends_try, not_dialed.wait),
+            (false, Some(REFUSED_DELAY))
         );
         let refused = |attempts| after(Outcome::Failed, EndedBy::Refused, &lead(attempts, 0, 0));
         let again = refused(REFUSED_MAX - 1);

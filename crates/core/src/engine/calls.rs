@@ -44,8 +44,8 @@ impl Engine {
             }
             Prepared::Allowed => {
                 let end = LegEnd {
-                    by: EndedBy::Us,
-                    detail: "not dialed".to_owned(),
+                    by: EndedBy::Refused,
+                    detail: "not dialed: nobody needed it any more, or the link was lost".to_owned(),
                     ..LegEnd::default()
                 };
                 self.settle(now, attempt, Outcome::Cancelled, end);
