@@ -136,7 +136,7 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
         return pace::run();
     }
     if let Command::Simulate(args) = &cli.command {
-        return simulate::run(args);
+        return simulate::run(args, file);
     }
     let config = match cli.command {
         Command::Demo(_) => Config::default(),

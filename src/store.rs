@@ -31,7 +31,7 @@ mod writer;
 
 pub use agents::{AgentRow, NewAgent};
 pub use api_keys::{ApiKeyRow, NewApiKey, Role, UnknownRole};
-pub use attempts::{AttemptFilter, AttemptRow, LegRow};
+pub use attempts::{AttemptFilter, AttemptRow, CallRecord, LegRow};
 pub use campaigns::{Archiving, CampaignRow, CampaignWork};
 pub use contacts::{ContactListRow, ContactRow, NewContact};
 pub use decisions::DecisionRow;

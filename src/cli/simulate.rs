@@ -1,17 +1,38 @@
 //! `paceline simulate`: what pacing would do on a given day, and what others would.
 
 use super::say;
-use crate::simulate::{report, scenario};
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::simulate::{fit, report, scenario};
+use crate::store::{CampaignRow, Store};
 use anyhow::Context as _;
 use clap::Args;
+use jiff::Timestamp;
+use paceline_core::ids::CampaignId;
+use paceline_core::time::Wall;
 use paceline_sim::pacing::{Contender, Scenario, contest};
+use secrecy::ExposeSecret as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Call records read at most; the newest.
+const RECORDS_MAX: i64 = 500_000;
+/// Without --since: the last so many hours in which there were calls.
+const HOURS_BACK: i64 = 24;
 
 #[derive(Args, Debug)]
 pub(super) struct SimulateArgs {
     /// A scenario file; docs/pacing.md says what it may hold [default: 20 agents, one call in four answered, for 6 h].
     scenario: Option<PathBuf>,
+    /// A scenario fitted to the call records of this campaign, by name or id, out of the configured store.
+    #[arg(long, value_name = "CAMPAIGN", conflicts_with = "scenario")]
+    from_records: Option<String>,
+    /// Only calls launched from then on, such as 2026-03-02T09:00:00Z [default: 24 h before the last one].
+    #[arg(long, value_name = "TIME", requires = "from_records")]
+    since: Option<Timestamp>,
+    /// Only calls launched before then.
+    #[arg(long, value_name = "TIME", requires = "from_records")]
+    until: Option<Timestamp>,
     /// So many agents, all day, whatever the scenario says.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     agents: Option<u32>,
@@ -27,13 +48,17 @@ pub(super) struct SimulateArgs {
     /// Only Paceline's own pacing, without its rivals.
     #[arg(long)]
     alone: bool,
-    /// Write summary.csv and day.svg into this folder.
+    /// Write summary.csv and day.svg into this folder, and with --from-records scenario.toml.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
 }
 
-pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
-    let scenario = read(args)?;
+pub(super) fn run(args: &SimulateArgs, config: Option<&Path>) -> anyhow::Result<()> {
+    let fitted = match &args.from_records {
+        None => None,
+        Some(campaign) => Some(fitted(args, campaign, &Config::load(config)?)?),
+    };
+    let scenario = read(args, fitted.as_deref())?;
     let contenders: &[Contender] = if args.alone {
         &[Contender::Paceline]
     } else {
@@ -55,15 +80,59 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
     if let Some(folder) = &args.out {
         std::fs::create_dir_all(folder).with_context(|| format!("make the folder `{}`", folder.display()))?;
         write(folder, "summary.csv", &report::csv(&rows)?)?;
+        if let Some(text) = &fitted {
+            write(folder, "scenario.toml", text.as_bytes())?;
+        }
         write(folder, "day.svg", report::svg(&scenario, &standings).as_bytes())?;
     }
     Ok(())
 }
 
-fn read(args: &SimulateArgs) -> anyhow::Result<Scenario> {
-    let mut scenario = match &args.scenario {
-        None => Scenario::default(),
-        Some(file) => {
+/// The text of a scenario fitted to call records.
+fn fitted(args: &SimulateArgs, campaign: &str, config: &Config) -> anyhow::Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start the runtime")?.block_on(async {
+        let store = Store::open(config.store.url.expose_secret(), &Metrics::new()).await;
+        let store = store.with_context(|| format!("cannot open the store `{}`", config.store.shown))?;
+        let text = fit_in(&store, args, campaign).await;
+        store.close().await;
+        text
+    })
+}
+
+async fn fit_in(store: &Store, args: &SimulateArgs, campaign: &str) -> anyhow::Result<String> {
+    let campaign = find(store, campaign).await?;
+    let wall = |at: Timestamp| Wall(at.as_millisecond());
+    let until = args.until.map(wall);
+    let since = match args.since {
+        Some(since) => Some(wall(since)),
+        None => {
+            let last = store.call_records(campaign.id, None, until, 1).await?;
+            last.first()
+                .map(|record| Wall(record.created_at.0.saturating_sub(HOURS_BACK * 3_600_000)))
+        }
+    };
+    let records = store.call_records(campaign.id, since, until, RECORDS_MAX).await?;
+    fit::fit(campaign.id, &campaign.settings, &records)
+        .with_context(|| format!("no scenario can be fitted to campaign {}", campaign.id))
+}
+
+async fn find(store: &Store, campaign: &str) -> anyhow::Result<CampaignRow> {
+    if let Some(found) = store.campaign_by_name(campaign).await? {
+        return Ok(found);
+    }
+    let by_id = match campaign.parse() {
+        Ok(id) => store.campaign(CampaignId(id)).await?,
+        Err(_) => None,
+    };
+    by_id.with_context(|| format!("there is no campaign of the name or id `{campaign}` in the store"))
+}
+
+fn read(args: &SimulateArgs, fitted: Option<&str>) -> anyhow::Result<Scenario> {
+    let mut scenario = match (&args.scenario, fitted) {
+        (_, Some(text)) => scenario::parse(text).context("the fitted scenario cannot be used")?,
+        (None, None) => Scenario::default(),
+        (Some(file), None) => {
             let text = std::fs::read_to_string(file).with_context(|| format!("read `{}`", file.display()))?;
             scenario::parse(&text).with_context(|| format!("`{}` cannot be used", file.display()))?
         }

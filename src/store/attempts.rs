@@ -75,6 +75,27 @@ pub struct LegRow {
     pub detail: Option<String>,
 }
 
+/// What a simulation needs to know of an ended attempt: when things happened, and to nobody in particular.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallRecord {
+    /// Which.
+    pub attempt: AttemptId,
+    /// When it was dialed.
+    pub created_at: Wall,
+    /// When it began to ring, where the trunk showed it.
+    pub rang_at: Option<Wall>,
+    /// When it was answered.
+    pub answered_at: Option<Wall>,
+    /// When the callee was connected with the agent.
+    pub connected_at: Option<Wall>,
+    /// With which agent.
+    pub agent: Option<AgentId>,
+    /// When it was over.
+    pub ended_at: Wall,
+    /// What the line did.
+    pub outcome: Outcome,
+}
+
 /// Which attempts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttemptFilter {
@@ -119,6 +140,27 @@ impl Store {
             .and("id <", after.map(|id| id.0))
             .order("id DESC", limit);
         self.read_all("list attempts", sql, &args, attempt).await
+    }
+
+    /// Ended attempts of a campaign created from `from` on and before `until`, the newest `limit` legs of them, newest first.
+    pub async fn call_records(
+        &self,
+        campaign: CampaignId,
+        from: Option<Wall>,
+        until: Option<Wall>,
+        limit: i64,
+    ) -> Result<Vec<CallRecord>, StoreError> {
+        let sql = "SELECT a.id, l.created_at_ms, l.progress_at_ms, l.answered_at_ms, a.connected_at_ms, a.agent_id, \
+            a.ended_at_ms, a.outcome FROM attempts a JOIN legs l ON l.attempt_id = a.id WHERE a.outcome IS NOT NULL";
+        let (sql, args) = Select::new(sql)
+            .and("a.campaign_id =", Some(campaign.0))
+            .and("a.id >=", from.map(first_id_at))
+            .and("a.id <", until.map(first_id_at))
+            .order("a.id DESC, l.created_at_ms DESC", limit);
+        let mut records = self.read_all("read call records", sql, &args, record).await?;
+        // Of an attempt that went over several trunks the last leg counts.
+        records.dedup_by_key(|record| record.attempt);
+        Ok(records)
     }
 
     /// One attempt.
@@ -190,6 +232,20 @@ impl Store {
 /// An attempt's id is a UUIDv7, which begins with its time: no attempt created at or after `at` has a smaller one.
 fn first_id_at(at: Wall) -> Uuid {
     Uuid::from_u128(u128::try_from(at.0).unwrap_or(0) << 80)
+}
+
+fn record(row: &Row) -> Result<CallRecord, DbError> {
+    let at = |column| Ok::<_, DbError>(row.get::<Option<i64>>(column)?.map(Wall));
+    Ok(CallRecord {
+        attempt: AttemptId(row.get(0)?),
+        created_at: Wall(row.get(1)?),
+        rang_at: at(2)?,
+        answered_at: at(3)?,
+        connected_at: at(4)?,
+        agent: row.get::<Option<i64>>(5)?.map(AgentId),
+        ended_at: Wall(row.get(6)?),
+        outcome: row.word(7)?,
+    })
 }
 
 fn attempt(row: &Row) -> Result<AttemptRow, DbError> {

@@ -1,7 +1,7 @@
 //! Attempts and changes on their way into the tables.
 
 use crate::support::{Db, NOW, ended, found, later, number, numbers, until};
-use paceline::store::{AttemptFilter, ContactState, RecordingState};
+use paceline::store::{AttemptFilter, CallRecord, ContactState, RecordingState};
 use paceline_core::agent::{AgentState, Wants};
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::command::Change;
@@ -262,6 +262,20 @@ pub(crate) async fn the_life_of_a_call_is_stored(db: &Db) {
         (leg.q850, leg.sip, leg.detail.as_deref()),
         (Some(16), Some(200), Some("Normal Clearing"))
     );
+    let records = db.store.call_records(campaign.id, None, None, 10).await.unwrap();
+    let record = CallRecord {
+        attempt,
+        created_at: NOW,
+        rang_at: Some(later(2)),
+        answered_at: Some(later(4)),
+        connected_at: Some(later(5)),
+        agent: Some(agent),
+        ended_at: later(30),
+        outcome: Outcome::Answered,
+    };
+    assert_eq!(records, [record]);
+    let none = db.store.call_records(campaign.id, Some(later(3_600)), None, 10);
+    assert_eq!(none.await.unwrap(), []);
     let shown = db.store.agent(agent).await.unwrap().unwrap();
     assert_eq!(
         (shown.state, shown.state_at, shown.leg),

@@ -99,10 +99,10 @@ pub fn contest(scenario: &Scenario, seeds: std::ops::Range<u64>, contender: Cont
 fn vicidial_settings() -> impl Iterator<Item = (DropRule, f64, f64)> {
     let rules = [DropRule::HardLimit, DropRule::Average, DropRule::Tapered];
     rules.into_iter().flat_map(|rule| {
-        [1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0]
+        [1.0, 1.1, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0]
             .into_iter()
             .flat_map(move |level_max| {
-                [-2.0, -1.0, 0.0, 1.0]
+                [-3.0, -2.0, -1.0, 0.0, 1.0]
                     .into_iter()
                     .map(move |target| (rule, level_max, target))
             })

@@ -58,9 +58,10 @@ impl Tally {
         self.between(0, self.samples.len())
     }
 
-    /// The highest abandon ratio of any half hour with at least `live_min` live answers.
+    /// The highest abandon ratio of any whole half hour with at least `live_min` live answers.
     pub fn worst_half_hour(&self, live_min: u32) -> f64 {
-        (0..self.samples.len())
+        let starts = (self.samples.len() + 1).saturating_sub(HALF_HOUR_MINUTES);
+        (0..starts)
             .step_by(STEP_MINUTES)
             .map(|from| self.between(from, from + HALF_HOUR_MINUTES))
             .filter(|s| s.live >= live_min)
