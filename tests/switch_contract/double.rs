@@ -17,6 +17,7 @@ const CREATE: &str = include_str!("recorded/channel_create.txt");
 const PROGRESS: &str = include_str!("recorded/channel_progress.txt");
 const ANSWER: &str = include_str!("recorded/channel_answer.txt");
 const PARK: &str = include_str!("recorded/channel_park.txt");
+const PLAYBACK_STOP: &str = include_str!("recorded/playback_stop.txt");
 const BRIDGE: &str = include_str!("recorded/channel_bridge.txt");
 const HANGUP_COMPLETE: &str = include_str!("recorded/channel_hangup_complete.txt");
 const REFUSED: &str = include_str!("recorded/channel_hangup_complete_refused.txt");
@@ -289,6 +290,12 @@ async fn converse(socket: TcpStream, state: Shared) {
                 lock(&state).tasks.push(task);
                 reply(&format!("+OK Job-UUID: {job}\nJob-UUID: {job}"))
             }
+            ("sendmsg", id) if lock(&state).channels.contains_key(id) => {
+                let playing = play(Arc::clone(&state), id.to_owned());
+                let task = tokio::spawn(playing);
+                lock(&state).tasks.push(task);
+                reply("+OK")
+            }
             ("api", command) => {
                 let body = api(&state, command);
                 format!(
@@ -350,6 +357,15 @@ fn api(shared: &Shared, command: &str) -> String {
             format!("+OK {other}\n")
         }
         _ => "-ERR command not found\n".to_owned(),
+    }
+}
+
+/// A sound of three seconds, as the lab's.
+async fn play(shared: Shared, id: String) {
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut state = lock(&shared);
+    if state.channels.contains_key(&id) {
+        state.say(&id, PLAYBACK_STOP, &[]);
     }
 }
 

@@ -60,6 +60,27 @@ async fn a_callee_hears_the_whole_message_and_another_leaves_in_the_middle(kind:
     }
 }
 
+async fn a_message_is_told_to_be_over_and_one_that_we_cut_short_is_not(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    let (hears, cut) = (Behaviour::Talks.number(1), Behaviour::Talks.number(2));
+    let (hears, cut) = (rig.call(&hears).await, rig.call(&cut).await);
+    for leg in [hears, cut] {
+        rig.driver.answered(leg).await;
+        play(&rig, leg, "sound:message").await;
+    }
+    rig.driver.tell(PbxCommand::HangUp { leg: cut }).await;
+    assert_eq!(rig.driver.ended(cut).await.by, EndedBy::Us);
+    assert!(played(&mut rig, hears).await);
+    rig.driver.tell(PbxCommand::HangUp { leg: hears }).await;
+    assert_eq!(rig.driver.ended(hears).await.by, EndedBy::Us);
+    let whole = PbxEvent::Played {
+        leg: cut,
+        whole: true,
+    };
+    assert!(!rig.driver.said.contains(&whole), "{:?}", rig.driver.said);
+    rig.switch.settled().await;
+}
+
 async fn a_message_that_is_not_there_or_has_no_callee_is_told_so(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     let leg = rig.call(&Behaviour::Talks.number(1)).await;
@@ -80,6 +101,7 @@ async fn a_message_that_is_not_there_or_has_no_callee_is_told_so(kind: Kind) {
 }
 
 on_every_switch! {
+    a_message_is_told_to_be_over_and_one_that_we_cut_short_is_not
     ; over a socket:
     a_message_that_is_not_there_or_has_no_callee_is_told_so
     ; with routes:
