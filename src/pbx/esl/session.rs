@@ -61,6 +61,7 @@ pub(super) struct Line {
     writing: OwnedWriteHalf,
     waiting: VecDeque<Ask>,
     sent: VecDeque<(Instant, Then)>,
+    replied_at: Instant,
     /// Written together, with one system call.
     text: Vec<u8>,
 }
@@ -73,14 +74,16 @@ impl Line {
             writing,
             waiting: VecDeque::new(),
             sent: VecDeque::new(),
+            replied_at: Instant::now(),
             text: Vec::new(),
         }
     }
 
+    /// Replies come one by one, so a switch that is short of CPU is slow with the last of many and lives all the same.
     fn overdue(&self, now: Instant) -> bool {
         self.sent
             .front()
-            .is_some_and(|(at, _)| now.duration_since(*at) > REPLY_WAIT_MAX)
+            .is_some_and(|(at, _)| now.duration_since(self.replied_at.max(*at)) > REPLY_WAIT_MAX)
     }
 
     /// Writes what may be sent.
@@ -210,6 +213,7 @@ impl Session<'_> {
             Which::Places => &mut self.places,
             Which::Urgent | Which::Events => &mut self.urgent,
         };
+        line.replied_at = heard.at;
         if let What::Reply(reply) = heard.what
             && let Some((_, then)) = line.sent.pop_front()
             && !self.legs.replied(then, &reply, heard.at)
