@@ -264,6 +264,23 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_that_freeswitch_would_read_as_a_negation_is_refused() {
+        let with = |app: &str| {
+            parse(&format!(
+                "[[pbx]]\nname = \"a\"\nkind = \"esl\"\naddress = \"127.0.0.1:8021\"\n\
+                 password_env = \"ARI_PASSWORD\"\napp = \"{app}\"\n"
+            ))
+        };
+        assert!(with("d-1").is_ok());
+        assert!(
+            with("-d")
+                .unwrap_err()
+                .to_string()
+                .contains("does not begin with `-`")
+        );
+    }
+
+    #[test]
     fn every_setting_is_read_and_no_secret_is_shown() {
         let config = parse(
             r#"

@@ -323,12 +323,20 @@ fn need_password(section: &mut Section<'_>, outside: &Outside<'_>, example: &str
 fn read_esl(section: &mut Section<'_>, outside: &Outside<'_>) -> Option<PbxKind> {
     let address = section.need("address", "\"127.0.0.1:8021\"", text(address("127.0.0.1:8021")));
     let password = need_password(section, outside, "\"esl.password\"");
-    let app = section.get("app", text(name));
+    let app = section.get("app", text(esl_app));
     Some(PbxKind::Esl {
         address: address?.value,
         password: password?,
         app: app.map_or_else(|| EslConfig::APP.to_owned(), |a| a.value),
     })
+}
+
+fn esl_app(written: &str) -> Result<String, Wrong> {
+    // FreeSWITCH reads a filter for `-x` as one for all that is not `x`, and there is no way to quote it.
+    if written.starts_with('-') {
+        return Err(Wrong::expected("a name that does not begin with `-`"));
+    }
+    name(written)
 }
 
 /// Reads a host and a port.
