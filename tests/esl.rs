@@ -116,6 +116,20 @@ async fn a_paused_or_full_switch_is_no_fault_of_the_trunk_or_the_contact() {
     assert_eq!(verdict::unanswered(&end), Outcome::Cancelled);
     freeswitch(&rig).api("fsctl resume").expect("it answers");
 
+    // Room for both halves of a loopback, and none for the trunk's channel behind them; then for the first half only.
+    for (sessions, cause) in [(2, "DESTINATION_OUT_OF_ORDER"), (1, "NO_ANSWER")] {
+        let limit = format!("fsctl max_sessions {sessions}");
+        freeswitch(&rig).api(&limit).expect("it answers");
+        let dial = rig.switch.dial_routed(&Behaviour::Talks.number(1));
+        let (ring_timeout, duration_max) = (Duration::from_secs(2), Duration::from_secs(60));
+        let leg = rig.driver.dial(&dial, ring_timeout, duration_max).await;
+        let end = rig.driver.ended(leg).await;
+        assert_eq!((end.by, end.detail.as_str()), (EndedBy::NoRoom, cause), "{end:?}");
+    }
+    freeswitch(&rig)
+        .api("fsctl max_sessions 2000")
+        .expect("it answers");
+
     let mut legs = Vec::new();
     for nth in 0..40 {
         legs.push(rig.call(&Behaviour::Busy.number(nth)).await);
@@ -223,5 +237,22 @@ async fn an_agents_events_do_not_grow_with_every_callee() {
     })
     .await;
     rig.driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
+    rig.switch.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn early_media_behind_a_dialplan_is_a_sign_of_life() {
+    if FreeSwitch::program_or_skip("early media behind a dialplan").is_none() {
+        return;
+    }
+    let mut rig = Rig::start(Kind::FreeSwitch).await;
+    let dial = rig.switch.dial_routed(&Behaviour::EarlyMedia.number(1));
+    let (ring_timeout, duration_max) = (Duration::from_secs(5), Duration::from_secs(60));
+    let leg = rig.driver.dial(&dial, ring_timeout, duration_max).await;
+    rig.driver.rings(leg).await;
+    rig.driver.answered(leg).await;
+    rig.driver.tell(PbxCommand::HangUp { leg }).await;
+    let end = rig.driver.ended(leg).await;
+    assert!(end.answered && end.progressed, "{end:?}");
     rig.switch.settled().await;
 }

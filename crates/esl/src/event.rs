@@ -127,12 +127,16 @@ pub struct Event<'a> {
     pub q850: Value<'a>,
     /// The final SIP status, where there was one (`variable_sip_term_status`).
     pub sip: Value<'a>,
+    /// Which SIP request ended it, and from which side: `recv_bye` (`variable_sip_hangup_disposition`).
+    pub sip_end: Value<'a>,
     /// When the channel was answered, µs since 1970; 0 is never (`Caller-Channel-Answered-Time`).
     pub answered_at: Value<'a>,
     /// When it rang (`Caller-Channel-Progress-Time`).
     pub rang_at: Value<'a>,
     /// When it had early media (`Caller-Channel-Progress-Media-Time`).
     pub early_media_at: Value<'a>,
+    /// Why the channel ended that this one was last put through to (`variable_last_bridge_hangup_cause`).
+    pub beyond: Value<'a>,
     /// Whose channel it is (`variable_paceline_app`).
     pub app: Value<'a>,
     /// The leg that it was placed for, which the far half of a loopback says too (`variable_paceline_leg`).
@@ -189,7 +193,7 @@ impl<'a> Event<'a> {
     }
 
     fn variable(&mut self, line: &'a [u8]) {
-        if !matches!(line.first(), Some(b'c' | b'h' | b'p' | b'r' | b's')) {
+        if !matches!(line.first(), Some(b'c' | b'h' | b'l' | b'p' | b'r' | b's')) {
             return;
         }
         let Some((name, value)) = split_header(line) else {
@@ -199,6 +203,8 @@ impl<'a> Event<'a> {
             b"hangup_cause_q850" => &mut self.q850,
             b"current_application" => &mut self.current_application,
             b"sip_term_status" => &mut self.sip,
+            b"sip_hangup_disposition" => &mut self.sip_end,
+            b"last_bridge_hangup_cause" => &mut self.beyond,
             b"paceline_app" => &mut self.app,
             b"paceline_leg" => &mut self.leg,
             b"paceline_side" => &mut self.side,

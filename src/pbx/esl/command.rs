@@ -19,6 +19,11 @@ pub(super) struct Placement<'a> {
     pub(super) duration_max: Duration,
 }
 
+/// Whether that goes through the switch's own dialplan, as two channels back to back.
+pub(super) fn is_loopback(dial: &DialString) -> bool {
+    dial.0.starts_with("loopback/")
+}
+
 fn seconds_up(duration: Duration) -> u64 {
     duration
         .as_secs()
@@ -35,14 +40,15 @@ pub(super) fn place(app: &str, placement: &Placement<'_>) -> Result<String, Unqu
         "sched_hangup::+{} ALLOTTED_TIMEOUT",
         seconds_up(placement.duration_max)
     );
+    let loopback = is_loopback(placement.dial);
     let mut variables = vec![
         ("origination_uuid", leg.as_str()),
         ("paceline_app", app),
         ("paceline_leg", &leg),
         ("paceline_side", placement.side.word()),
         ("originate_timeout", &ring_timeout),
-        // Else a 183 counts as an answer.
-        ("ignore_early_media", "true"),
+        // Else a 183 counts as an answer. The far half of a loopback goes by this too, and would keep a 183 to itself.
+        ("ignore_early_media", if loopback { "ring_ready" } else { "true" }),
         ("execute_on_answer", &limit),
     ];
     if let Some(number) = placement.caller_id {
@@ -55,7 +61,7 @@ pub(super) fn place(app: &str, placement: &Placement<'_>) -> Result<String, Unqu
         Side::Callee => {}
     }
     // The far half of a loopback would be held too when its trunk hangs up, and its leg never end.
-    let (held, own) = if placement.dial.0.starts_with("loopback/") {
+    let (held, own) = if loopback {
         // Else the leg's channel, and with it its id, goes as soon as the trunk is joined.
         variables.push(("loopback_bowout", "false"));
         variables.push(("loopback_bowout_on_execute", "false"));
@@ -177,6 +183,7 @@ mod tests {
             ..placement
         };
         let text = place("paceline", &agent).unwrap();
+        assert!(text.contains(",ignore_early_media=ring_ready,"));
         assert!(text.contains(",send_silence_when_idle=-1,") && text.contains(",loopback_bowout=false,"));
         let own =
             "}loopback/7001/office set:park_after_bridge=true,set:hangup_after_bridge=false,park inline\n";

@@ -79,9 +79,22 @@ pub(super) enum Message {
     Playing,
 }
 
+/// The far half of a leg's loopback, which the switch may have no room for though it had for the leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FarHalf {
+    /// There is none, or nobody watched.
+    Unknown,
+    /// To come with the leg. Without room for it the leg stays alone until its ring timeout.
+    Awaited,
+    Seen,
+    /// It found no room for the trunk's channel.
+    Full,
+}
+
 #[derive(Debug)]
 pub(super) struct Leg {
     pub(super) side: Side,
+    pub(super) far_half: FarHalf,
     pub(super) stage: Stage,
     pub(super) rang: bool,
     pub(super) early_media: bool,
@@ -93,7 +106,7 @@ pub(super) struct Leg {
 }
 
 /// What the switch says where it, and nobody else, has no room or no time for a leg, or is told to take none.
-const NO_ROOM: &str = "DESTINATION_OUT_OF_ORDER";
+pub(super) const NO_ROOM: &str = "DESTINATION_OUT_OF_ORDER";
 /// What it says where the trunk's gateway does not answer its pings.
 const GATEWAY_DOWN: &str = "GATEWAY_DOWN";
 
@@ -119,6 +132,7 @@ impl Leg {
     pub(super) fn new(side: Side) -> Self {
         Self {
             side,
+            far_half: FarHalf::Unknown,
             stage: Stage::Asked,
             rang: false,
             early_media: false,
@@ -136,9 +150,17 @@ impl Leg {
     /// The end as the channel's last event tells it.
     pub(super) fn end(&self, facts: &Facts) -> LegEnd {
         let answered = self.answered() || facts.answered;
+        let progressed = facts.progressed || self.rang || self.early_media;
+        let no_room = match self.far_half {
+            FarHalf::Full => facts.cause == NO_ROOM,
+            FarHalf::Awaited => facts.q850 == Some(19),
+            FarHalf::Unknown | FarHalf::Seen => false,
+        };
         // A refusal of the far end's means that it was faster than our hang-up.
         let by = if self.hang_up_asked && (answered || facts.sip.is_none()) {
             EndedBy::Us
+        } else if no_room && !answered && !progressed {
+            EndedBy::NoRoom
         } else if !answered && facts.sip.is_none() && matches!(facts.q850, Some(19)) {
             EndedBy::RingTimeout
         } else {
@@ -148,7 +170,7 @@ impl Leg {
             by,
             q850: facts.q850,
             sip: facts.sip,
-            progressed: facts.progressed || self.rang || self.early_media,
+            progressed,
             answered,
             detail: facts.cause.clone(),
         }

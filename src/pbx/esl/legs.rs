@@ -10,7 +10,7 @@
 //! - Our own ring timeout has `sip_invite_failure_status` 487, from our CANCEL, but no `sip_term_status`.
 
 use super::command::{self, Placement};
-use super::leg::{Join, Leg, Message, Side, Stage, far_ends_cause};
+use super::leg::{FarHalf, Join, Leg, Message, Side, Stage, far_ends_cause};
 use super::out::{Out, Then};
 use super::recordings::{Folders, Recordings};
 use super::said::{Facts, Said};
@@ -146,7 +146,10 @@ impl Legs {
     }
 
     fn place(&mut self, placement: &Placement<'_>, now: Instant) {
-        let leg = Leg::new(placement.side);
+        let mut leg = Leg::new(placement.side);
+        if command::is_loopback(placement.dial) {
+            leg.far_half = FarHalf::Awaited;
+        }
         self.legs.insert(placement.leg, leg);
         match command::place(&self.app, placement) {
             Ok(text) => self.out.ask(Then::Placed(placement.leg), text),
@@ -177,8 +180,12 @@ impl Legs {
     }
 
     /// The link broke: what was to be sent is void.
-    pub(super) fn unlinked(&mut self) {
-        self.out.asks.clear();
+    pub(super) fn unlinked(&mut self, now: Instant) {
+        for ask in std::mem::take(&mut self.out.asks) {
+            if let Then::Placed(leg) = ask.then {
+                self.refused(leg, "the link broke before it was asked for", now);
+            }
+        }
         // Ends must be told, or they would be asked for without end.
         let is_end = |event: &PbxEvent| matches!(event, PbxEvent::Ended { .. } | PbxEvent::AgentEnded { .. });
         self.out.events.retain(is_end);
@@ -212,7 +219,10 @@ impl Legs {
             (_, None | Some((false, _))) => Some(ConnectFault::AgentGone),
             (None | Some(false), _) => Some(ConnectFault::CalleeGone),
             // Joining it now would throw its callee out.
-            (_, Some((true, Some(other)))) if other != leg.0 => Some(ConnectFault::Refused),
+            // A callee that is gone has left it, or will any moment.
+            (_, Some((true, Some(other)))) if other != leg.0 && self.legs.contains_key(&other) => {
+                Some(ConnectFault::Refused)
+            }
             _ => None,
         };
         if let Some(fault) = fault {
@@ -283,6 +293,8 @@ impl Legs {
             Said::Parked(id) => self.parked(id, now),
             Said::Bridged(a, b) => self.bridged(a, b),
             Said::Ended(id, facts) => self.over(id, &facts, now),
+            Said::FarHalf(id) => self.far_half(id, FarHalf::Seen),
+            Said::FarHalfFull(id) => self.far_half(id, FarHalf::Full),
             Said::NotPlaced(id, words) => self.not_placed(id, words, now),
             Said::RecordingStarted(name) => self.recordings.started(&name, &mut self.out),
             Said::RecordingStopped(name, ms) => self.recordings.stopped(&name, ms, &mut self.out),
@@ -304,6 +316,17 @@ impl Legs {
             }
             // Nobody waits for it: an originate that was still on its way when its link broke.
             None => self.out.ask(Then::Nothing, command::hang_up(id)),
+        }
+    }
+
+    fn far_half(&mut self, id: Uuid, now: FarHalf) {
+        // It may be another phone of the same user: that has the leg's variables too.
+        if let Some(leg) = self
+            .legs
+            .get_mut(&id)
+            .filter(|leg| leg.far_half != FarHalf::Unknown)
+        {
+            leg.far_half = now;
         }
     }
 

@@ -11,14 +11,19 @@ use super::survey::{Survey, candidates};
 use super::wire::{Connection, WireError};
 use crate::pbx::{LinkStats, Stamped};
 use paceline_core::pbx::{PbxCommand, PbxEvent};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tracing::{info, warn};
 use uuid::Uuid;
+
+#[cfg(test)]
+mod tests;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -31,11 +36,13 @@ const EVENTS: &str = "event plain CHANNEL_CREATE CHANNEL_PROGRESS CHANNEL_PROGRE
                       CHANNEL_BRIDGE CHANNEL_HANGUP_COMPLETE BACKGROUND_JOB RECORD_START RECORD_STOP PLAYBACK_STOP";
 
 /// The stop of the driver: its handle was dropped.
-struct Stopped;
+#[derive(Debug)]
+pub(super) struct Stopped;
 
 /// A link that stands, and what was read over it.
 struct Connected {
-    events: Connection,
+    events: Reader,
+    pings: OwnedWriteHalf,
     places: Connection,
     urgent: Connection,
     survey: Survey,
@@ -49,6 +56,27 @@ pub(super) struct Ports {
     pub(super) commands: Receiver<PbxCommand>,
     pub(super) events: Sender<Stamped>,
     pub(super) stats: Arc<LinkStats>,
+}
+
+impl Ports {
+    /// Hands on as many events as there is room for. The others stay where they are, the oldest first.
+    pub(super) fn hand_on(&self, events: &mut VecDeque<PbxEvent>, read_at: Instant) -> Result<(), Stopped> {
+        while !events.is_empty() {
+            match self.events.try_reserve() {
+                Ok(room) => {
+                    if let Some(event) = events.pop_front() {
+                        room.send(Stamped { event, read_at });
+                    }
+                }
+                Err(TrySendError::Closed(())) => return Err(Stopped),
+                Err(TrySendError::Full(())) => {
+                    self.stats.dropped.fetch_add(1, Relaxed);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Runs until the handle is dropped.
@@ -86,7 +114,8 @@ impl Driver {
         let mut failures: u32 = 0;
         loop {
             let known = self.legs.known();
-            match self.unlinked(connect(config, &known)).await {
+            let stats = Arc::clone(&self.ports.stats);
+            match self.unlinked(connect(config, &known, &stats)).await {
                 Err(stopped) => return stopped,
                 Ok(Err(err)) => {
                     failures = failures.saturating_add(1);
@@ -125,9 +154,7 @@ impl Driver {
         self.ports.stats.connects.fetch_add(1, Relaxed);
         self.legs.set_folders(connected.folders);
         self.legs.adopt(&connected.survey.found, Instant::now());
-        // From here on its events are read whatever happens; those since before the survey wait in its socket.
         let stats = &self.ports.stats;
-        let events = Reader::spawn(connected.events.reading, config.app.clone(), Arc::clone(stats));
         let places = Line::new(connected.places, &config.app, stats);
         let urgent = Line::new(connected.urgent, &config.app, stats);
         self.tell(PbxEvent::Resynchronised(connected.survey.snapshot))
@@ -136,8 +163,8 @@ impl Driver {
         self.ports.stats.connected.store(true, Relaxed);
         let now = Instant::now();
         let session = Session {
-            events,
-            pings: connected.events.writing,
+            events: connected.events,
+            pings: connected.pings,
             ping: format!("api global_getvar {}\n\n", command::owner_variable(&config.app)),
             owner: connected.owner,
             places,
@@ -156,7 +183,7 @@ impl Driver {
         self.ports.stats.losses.fetch_add(1, Relaxed);
         warn!(pbx.name = %name, cause = lost.source().map(tracing::field::display),
               "lost the link to switch `{name}`: {lost}; calls there go on, none are launched until it is back");
-        self.legs.unlinked();
+        self.legs.unlinked(Instant::now());
         self.tell_lost().await?;
         Ok(lost)
     }
@@ -175,17 +202,9 @@ impl Driver {
 
     fn answer_unlinked(&mut self, command: Option<PbxCommand>) -> Result<(), Stopped> {
         self.legs.command_unlinked(command.ok_or(Stopped)?);
-        for event in self.legs.out.events.drain(..) {
-            let stamped = Stamped {
-                event,
-                read_at: Instant::now(),
-            };
-            if self.ports.events.try_send(stamped).is_err() {
-                // The snapshot to come tells the same.
-                self.ports.stats.dropped.fetch_add(1, Relaxed);
-            }
-        }
-        Ok(())
+        // What finds no room stays: one answer a command, so no more than the engines have legs.
+        let events = &mut self.legs.out.events;
+        self.ports.hand_on(events, Instant::now())
     }
 
     /// Hands on an event that must not be lost, however long there is no room for it.
@@ -206,9 +225,13 @@ impl Driver {
     }
 }
 
-/// Subscribes first, and reads the switch's state after, so that no event is lost in between: they wait in the socket
-/// and in the switch's queue of 100,000.
-async fn connect(config: &EslConfig, known: &HashSet<Uuid>) -> Result<Connected, WireError> {
+/// Subscribes first, and reads the switch's state after, so that no event is lost in between: they are read meanwhile, and
+/// wait in the reader's queue.
+async fn connect(
+    config: &EslConfig,
+    known: &HashSet<Uuid>,
+    stats: &Arc<LinkStats>,
+) -> Result<Connected, WireError> {
     let mut events = Connection::open(config).await?;
     let mut urgent = Connection::open(config).await?;
     let places = Connection::open(config).await?;
@@ -227,6 +250,12 @@ async fn connect(config: &EslConfig, known: &HashSet<Uuid>) -> Result<Connected,
         events.demand("filter", &filter).await?;
     }
     events.demand("event", EVENTS).await?;
+    // From here on they are read whatever happens, however long the survey takes.
+    let Connection {
+        reading,
+        writing: pings,
+    } = events;
+    let events = Reader::spawn(reading, config.app.clone(), Arc::clone(stats));
 
     let version = text(urgent.demand("version", "api version").await?);
     let version = version.split_whitespace().nth(2).unwrap_or("?").to_owned();
@@ -259,6 +288,7 @@ async fn connect(config: &EslConfig, known: &HashSet<Uuid>) -> Result<Connected,
     }
     Ok(Connected {
         events,
+        pings,
         places,
         urgent,
         survey: survey.finish(),

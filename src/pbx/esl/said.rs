@@ -1,7 +1,7 @@
 //! Events of the switch as owned values, small enough to be queued by the ten thousand. In: a decoded event.
 //! Out: [`Said`], or nothing where it is of no use to us. Pure.
 
-use super::leg::Side;
+use super::leg::{NO_ROOM, Side};
 use paceline_esl::{Event, EventKind};
 use uuid::Uuid;
 
@@ -19,6 +19,10 @@ pub(super) enum Said {
     /// The two talk with each other.
     Bridged(Uuid, Uuid),
     Ended(Uuid, Box<Facts>),
+    /// The far half of this leg's loopback is there.
+    FarHalf(Uuid),
+    /// The far half of this leg's loopback found no room on the switch for a trunk's channel.
+    FarHalfFull(Uuid),
     /// An originate failed, with the switch's word for why.
     NotPlaced(Uuid, String),
     RecordingStarted(String),
@@ -80,7 +84,9 @@ pub(super) fn said(event: &Event<'_>, app: &str) -> Option<Said> {
             None => None,
         };
     }
-    let id = our_leg(event, app)?;
+    let Some(id) = our_leg(event, app) else {
+        return far_half(event, app);
+    };
     Some(match event.kind {
         EventKind::Create => Said::Created(id),
         EventKind::Progress => Said::Ringing(id),
@@ -101,6 +107,21 @@ pub(super) fn said(event: &Event<'_>, app: &str) -> Option<Said> {
     })
 }
 
+/// What the far half of a loopback says.
+fn far_half(event: &Event<'_>, app: &str) -> Option<Said> {
+    let leg = (event.app.0 == app.as_bytes())
+        .then(|| uuid(event.leg))
+        .flatten()?;
+    match event.kind {
+        EventKind::Create => Some(Said::FarHalf(leg)),
+        // A carrier may say so too, but then there was a channel to the carrier.
+        EventKind::HangupComplete if event.cause.0 == NO_ROOM.as_bytes() && event.beyond.is_empty() => {
+            Some(Said::FarHalfFull(leg))
+        }
+        _ => None,
+    }
+}
+
 fn facts(event: &Event<'_>) -> Facts {
     let code = |value: paceline_esl::Value<'_>| value.number().and_then(|code| u16::try_from(code).ok());
     Facts {
@@ -109,7 +130,51 @@ fn facts(event: &Event<'_>) -> Facts {
         q850: code(event.q850).filter(|code| *code != 0),
         // After a BYE from the far end this is 200.
         sip: code(event.sip).filter(|code| *code >= 300),
-        answered: event.answered_at.is_some_time(),
+        // Only a dialog ends with a BYE: somebody picked up, and was hung up on for want of a common codec.
+        answered: event.answered_at.is_some_time() || event.sip_end.0.ends_with(b"_bye"),
         progressed: event.rang_at.is_some_time() || event.early_media_at.is_some_time(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_far_half_speaks_for_its_leg_and_tells_no_room_from_a_carriers_refusal() {
+        let leg = Uuid::from_u128(7);
+        let far = Uuid::from_u128(8);
+        let heard = |name: &str, app: &str, more: &str| {
+            let text = format!(
+                "Event-Name: {name}\nUnique-ID: {far}\nHangup-Cause: DESTINATION_OUT_OF_ORDER\n\
+                 variable_paceline_app: {app}\nvariable_paceline_leg: {leg}\n{more}\n"
+            );
+            said(&Event::decode(text.as_bytes()), "paceline")
+        };
+        let ended = "CHANNEL_HANGUP_COMPLETE";
+        assert_eq!(heard("CHANNEL_CREATE", "paceline", ""), Some(Said::FarHalf(leg)));
+        assert_eq!(heard(ended, "paceline", ""), Some(Said::FarHalfFull(leg)));
+        let carrier = "variable_last_bridge_hangup_cause: DESTINATION_OUT_OF_ORDER\n";
+        assert_eq!(heard(ended, "paceline", carrier), None);
+        assert_eq!(heard(ended, "another", ""), None);
+        assert_eq!(heard("CHANNEL_ANSWER", "paceline", ""), None);
+    }
+
+    #[test]
+    fn whoever_picked_up_and_was_sent_a_bye_has_answered() {
+        let leg = Uuid::from_u128(7);
+        let answered = |end: &str| {
+            let text = format!(
+                "Event-Name: CHANNEL_HANGUP_COMPLETE\nUnique-ID: {leg}\nHangup-Cause: INCOMPATIBLE_DESTINATION\n\
+                 Caller-Channel-Answered-Time: 0\nvariable_paceline_app: paceline\nvariable_paceline_leg: {leg}\n\
+                 variable_sip_hangup_disposition: {end}\n\n"
+            );
+            match said(&Event::decode(text.as_bytes()), "paceline") {
+                Some(Said::Ended(_, facts)) => facts.answered,
+                other => panic!("no end but {other:?}"),
+            }
+        };
+        assert!(answered("send_bye") && answered("recv_bye"));
+        assert!(!answered("recv_refuse") && !answered("send_cancel") && !answered(""));
     }
 }

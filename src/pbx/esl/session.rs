@@ -2,18 +2,17 @@
 //! one task and without waiting for any single one of them.
 
 use super::legs::Legs;
-use super::link::Ports;
+use super::link::{Ports, Stopped};
 use super::out::{Ask, Then};
 use super::reader::{Deaf, Heard, Reader, What};
 use super::wire::{Connection, REPLY_WAIT_MAX};
-use crate::pbx::{LinkStats, Stamped};
+use crate::pbx::LinkStats;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::tcp::OwnedWriteHalf;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::MissedTickBehavior;
 
 /// Longest silence of the events. A switch that lives answers every ping; one that is short of CPU may take seconds, and to
@@ -142,7 +141,10 @@ enum From {
 impl Session<'_> {
     /// Carries on until the link or the driver ends.
     pub(super) async fn run(mut self) -> End {
-        match self.carry_on().await {
+        let halt = self.carry_on().await;
+        // Originates that were never sent: nobody needs to wonder what became of them.
+        self.legs.out.asks.extend(self.places.waiting.drain(..));
+        match halt {
             Ok(never) => match never {},
             Err(Halt::End(end)) => end,
             Err(Halt::Deaf(which)) => {
@@ -259,17 +261,12 @@ impl Session<'_> {
     }
 
     fn hand_on(&mut self, read_at: Instant) -> Result<(), End> {
-        for event in self.legs.out.events.drain(..) {
-            match self.ports.events.try_send(Stamped { event, read_at }) {
-                Ok(()) => {}
-                Err(TrySendError::Closed(_)) => return Err(End::Stopped),
-                Err(TrySendError::Full(_)) => {
-                    self.ports.stats.dropped.fetch_add(1, Relaxed);
-                    return Err(End::Lost(Lost::Congested));
-                }
-            }
+        let events = &mut self.legs.out.events;
+        match self.ports.hand_on(events, read_at) {
+            Ok(()) if events.is_empty() => Ok(()),
+            Ok(()) => Err(End::Lost(Lost::Congested)),
+            Err(Stopped) => Err(End::Stopped),
         }
-        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{END_LATE_MAX, Legs};
 use crate::pbx::esl::command;
-use crate::pbx::esl::leg::{Found, Join, Leg, Side, Stage};
+use crate::pbx::esl::leg::{FarHalf, Found, Join, Leg, Side, Stage};
 use crate::pbx::esl::out::Then;
 use paceline_core::ids::LegId;
 use std::collections::HashMap;
@@ -18,6 +18,7 @@ impl Legs {
         for leg in self.legs.values_mut() {
             leg.join = Join::Alone;
             leg.parked = false;
+            leg.far_half = FarHalf::Unknown;
         }
         for (id, found) in found {
             let leg = self.legs.entry(*id).or_insert_with(|| Leg::new(found.side));

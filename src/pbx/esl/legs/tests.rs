@@ -20,10 +20,14 @@ impl Bench {
     }
 
     fn call(&mut self) {
+        self.call_over("sofia/gateway/carrier/+12025550123");
+    }
+
+    fn call_over(&mut self, dial: &str) {
         self.legs.command(
             PbxCommand::CallContact {
                 leg: CALLEE,
-                dial: DialString("sofia/gateway/carrier/+12025550123".to_owned()),
+                dial: DialString(dial.to_owned()),
                 caller_id: None,
                 ring_timeout: Duration::from_secs(20),
                 duration_max: Duration::from_secs(60),
@@ -356,7 +360,7 @@ fn what_nobody_waits_for_is_hung_up() {
 fn after_a_gap_what_lives_is_taken_over_and_what_is_gone_vanishes() {
     let mut bench = Bench::new();
     bench.ready();
-    bench.legs.unlinked();
+    bench.legs.unlinked(bench.now);
     bench
         .legs
         .command_unlinked(PbxCommand::HangUpAgent { leg: AGENT });
@@ -409,7 +413,7 @@ fn an_end_that_could_not_be_told_before_the_link_broke_is_told_after() {
     bench.said(Said::Created(CALLEE.0));
     bench.said(Said::Ringing(CALLEE.0));
     bench.ended(CALLEE.0, facts("USER_BUSY", 17, Some(486)));
-    bench.legs.unlinked();
+    bench.legs.unlinked(bench.now);
     assert!(matches!(bench.heard()[..], [PbxEvent::Ended { leg: CALLEE, .. }]));
 }
 
@@ -455,4 +459,106 @@ fn a_message_is_played_once_its_file_is_there_and_its_leg_is_parked() {
     // Of one that has ended, the end was told.
     play(&mut Bench::new());
     assert_eq!(bench.heard(), []);
+}
+
+#[test]
+fn a_loopback_whose_far_half_finds_no_room_is_no_fault_of_the_trunk() {
+    let full = || facts("DESTINATION_OUT_OF_ORDER", 27, None);
+    let silent = || facts("NO_ANSWER", 19, None);
+    let rang = Said::Ringing(CALLEE.0);
+    let (there, no_room) = (Said::FarHalf(CALLEE.0), Said::FarHalfFull(CALLEE.0));
+    for (heard, facts, by) in [
+        (vec![there.clone(), no_room.clone()], full(), EndedBy::NoRoom),
+        // The trunk's far end said so.
+        (vec![there.clone()], full(), EndedBy::Network),
+        // The far half itself was refused: nobody was called all the while.
+        (vec![], silent(), EndedBy::NoRoom),
+        (vec![there.clone()], silent(), EndedBy::RingTimeout),
+        (vec![rang], silent(), EndedBy::RingTimeout),
+        (
+            vec![there, no_room],
+            facts("USER_BUSY", 17, None),
+            EndedBy::Network,
+        ),
+    ] {
+        let mut bench = Bench::new();
+        bench.call_over("loopback/+12025550123/from-internal");
+        bench.said(Said::Created(CALLEE.0));
+        let context = format!("{heard:?} {facts:?}");
+        heard.into_iter().for_each(|said| bench.said(said));
+        bench.ended(CALLEE.0, facts);
+        assert_eq!(bench.end().by, by, "{context}");
+    }
+    // Whether it came while the link was down is not known.
+    let mut bench = Bench::new();
+    bench.call_over("loopback/+12025550123/from-internal");
+    bench.said(Said::Created(CALLEE.0));
+    bench.legs.unlinked(bench.now);
+    bench.legs.adopt(&HashMap::new(), bench.now);
+    bench.ended(CALLEE.0, silent());
+    assert_eq!(bench.end().by, EndedBy::RingTimeout);
+}
+
+#[test]
+fn an_originate_that_was_never_sent_is_refused_when_the_link_breaks() {
+    let mut bench = Bench::new();
+    let leg = PbxCommand::CallContact {
+        leg: CALLEE,
+        dial: DialString("sofia/gateway/carrier/+12025550123".to_owned()),
+        caller_id: None,
+        ring_timeout: Duration::from_secs(20),
+        duration_max: Duration::from_secs(60),
+    };
+    bench.legs.command(leg, bench.now);
+    bench.legs.unlinked(bench.now);
+    assert_eq!(bench.end().by, EndedBy::Refused);
+    assert_eq!(bench.asked(), []);
+}
+
+#[test]
+fn an_agent_whose_callee_has_ended_is_joined_with_the_next_once_parked() {
+    let mut bench = Bench::new();
+    bench.ready();
+    bench.connect();
+    bench.said(Said::Bridged(CALLEE.0, AGENT.0));
+    let next = LegId(Uuid::from_u128(3));
+    bench.said(Said::Answered(CALLEE.0));
+    bench.legs.command(
+        PbxCommand::CallContact {
+            leg: next,
+            dial: DialString("sofia/gateway/carrier/+12025550124".to_owned()),
+            caller_id: None,
+            ring_timeout: Duration::from_secs(20),
+            duration_max: Duration::from_secs(60),
+        },
+        bench.now,
+    );
+    for said in [
+        Said::Created(next.0),
+        Said::Answered(next.0),
+        Said::Parked(next.0),
+    ] {
+        bench.said(said);
+    }
+    let connect = PbxCommand::Connect {
+        leg: next,
+        agent_leg: AGENT,
+    };
+    bench.heard();
+    bench.asked();
+    // While the first is there the second may not throw it out.
+    bench.legs.command(connect.clone(), bench.now);
+    assert!(matches!(
+        bench.heard()[..],
+        [PbxEvent::ConnectFailed {
+            fault: ConnectFault::Refused,
+            ..
+        }]
+    ));
+    bench.ended(CALLEE.0, facts("NORMAL_CLEARING", 16, Some(200)));
+    bench.heard();
+    bench.legs.command(connect, bench.now);
+    assert_eq!((bench.asked(), bench.heard()), (vec![], vec![]));
+    bench.said(Said::Parked(AGENT.0));
+    assert_eq!(bench.asked(), [Then::Joined(next, AGENT)]);
 }

@@ -1,0 +1,97 @@
+//! A link against a few lines of a switch.
+
+use super::*;
+use paceline_core::ids::{LegId, PbxName};
+use paceline_core::pbx::LegEnd;
+use std::fmt::Write as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+
+/// More than any two sockets hold.
+const FLOOD_BYTES: usize = 48 << 20;
+
+/// Answers as a switch would, floods whoever subscribes, and lists its channels only after that.
+async fn converse(socket: TcpStream, flooded: watch::Sender<bool>) -> std::io::Result<()> {
+    let (reading, mut writing) = socket.into_split();
+    writing.write_all(b"Content-Type: auth/request\n\n").await?;
+    let mut lines = BufReader::new(reading).lines();
+    while let Some(line) = lines.next_line().await? {
+        if line.is_empty() {
+            continue;
+        }
+        if line.starts_with("api show channels") {
+            let _ = flooded.subscribe().wait_for(|done| *done).await;
+        }
+        let reply = match line.strip_prefix("api ") {
+            None => "Content-Type: command/reply\nReply-Text: +OK\n\n".to_owned(),
+            Some(_) => {
+                let body = r#"{"row_count": 0}"#;
+                let length = body.len();
+                format!("Content-Type: api/response\nContent-Length: {length}\n\n{body}")
+            }
+        };
+        writing.write_all(reply.as_bytes()).await?;
+        if line.starts_with("event ") {
+            let mut event = "Event-Name: HEARTBEAT\n".to_owned();
+            for nth in 0..200 {
+                let _ = writeln!(event, "variable_of_no_interest_{nth}: {nth:0>100}");
+            }
+            let length = event.len();
+            let frame = format!("Content-Length: {length}\nContent-Type: text/event-plain\n\n{event}");
+            for _ in 0..FLOOD_BYTES / length {
+                writing.write_all(frame.as_bytes()).await?;
+            }
+            let _ = flooded.send(true);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn events_are_read_while_the_switchs_state_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = EslConfig {
+        name: PbxName::new("pbx"),
+        address: listener.local_addr().unwrap().to_string(),
+        password: "secret".to_owned().into(),
+        app: EslConfig::APP.to_owned(),
+    };
+    let (flooded, _) = watch::channel(false);
+    let switch = tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(converse(socket, flooded.clone()));
+        }
+    });
+    let stats = Arc::new(LinkStats::default());
+    let connected = connect(&config, &HashSet::new(), &stats).await;
+    assert!(connected.is_ok(), "{:?}", connected.err());
+    assert!(stats.events_read.load(Relaxed) > 1000);
+    switch.abort();
+}
+
+#[test]
+fn events_that_find_no_room_are_kept_in_their_order() {
+    let (_commands, commands_in) = mpsc::channel(1);
+    let (events_out, mut events) = mpsc::channel(2);
+    let ports = Ports {
+        commands: commands_in,
+        events: events_out,
+        stats: Arc::default(),
+    };
+    let ended = |nth| PbxEvent::Ended {
+        leg: LegId(Uuid::from_u128(nth)),
+        end: LegEnd::default(),
+    };
+    let mut waiting: VecDeque<PbxEvent> = (0..3).map(ended).collect();
+    let now = Instant::now();
+    assert!(ports.hand_on(&mut waiting, now).is_ok());
+    assert_eq!(waiting, [ended(2)]);
+    assert_eq!(ports.stats.dropped.load(Relaxed), 1);
+    assert_eq!(events.try_recv().unwrap().event, ended(0));
+    assert!(ports.hand_on(&mut waiting, now).is_ok());
+    assert_eq!(waiting, []);
+    drop(events);
+    waiting.push_back(ended(4));
+    assert!(ports.hand_on(&mut waiting, now).is_err());
+}
