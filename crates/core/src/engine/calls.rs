@@ -199,7 +199,7 @@ impl Engine {
             EndedBy::Us | EndedBy::Refused | EndedBy::Vanished => None,
         };
         if let (Some(call), Some(had_room)) = (self.calls.get(&attempt), had_room) {
-            self.switch_had_room(now, call.pbx.clone(), had_room);
+            self.switch_had_room(now, call.pbx.clone(), call.launched_at, had_room);
         }
         if let CallState::Message { asked_at, .. } = state {
             self.note_message(attempt, MessageFate::CutShort, asked_at);

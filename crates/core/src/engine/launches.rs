@@ -39,14 +39,14 @@ pub(super) struct Full {
 
 impl Engine {
     /// Takes in what the end of a leg says about its switch: whether it had room for it.
-    pub(super) fn switch_had_room(&mut self, now: Now, pbx: PbxName, had_room: bool) {
+    pub(super) fn switch_had_room(&mut self, now: Now, pbx: PbxName, launched_at: Mono, had_room: bool) {
         let before = self.full.get(&pbx).copied();
         match before {
+            // What was launched before says nothing new, be it of the same burst or an older call that is over only now.
+            Some(full) if launched_at < full.until => {}
             _ if had_room => {
                 self.full.remove(&pbx);
             }
-            // The rest of a burst says nothing new.
-            Some(full) if full.until > now.mono => {}
             _ => {
                 let wait = before.map_or(FULL_HOLD_MIN, |full| (full.wait * 2).min(FULL_HOLD_MAX));
                 let until = now.mono + wait;

@@ -379,7 +379,7 @@ fn a_full_switch_is_left_alone_ever_longer_and_no_contact_pays_for_it() {
         assert_eq!(rig.legs().len(), legs);
     }
     assert_eq!(rig.outcomes(), [Outcome::Cancelled; 4]);
-    // Somebody is busy: the switch had room for that call.
+    // Somebody is busy who was called once it was tried again: the switch had room for that call.
     let busy = LegEnd {
         sip: Some(486),
         ..LegEnd::default()
@@ -387,6 +387,29 @@ fn a_full_switch_is_left_alone_ever_longer_and_no_contact_pays_for_it() {
     let leg = rig.leg();
     rig.event(PbxEvent::Ended { leg, end: busy });
     assert_eq!(rig.legs().len(), 7);
+}
+
+#[test]
+fn a_call_from_before_does_not_say_that_a_full_switch_has_room_again() {
+    let mut rig = Rig::at_work(2);
+    let [first, second] = rig.legs()[..] else {
+        panic!("two calls");
+    };
+    let no_room = end(EndedBy::NoRoom, false);
+    rig.event(PbxEvent::Ended {
+        leg: first,
+        end: no_room,
+    });
+    let busy = LegEnd {
+        sip: Some(486),
+        ..LegEnd::default()
+    };
+    rig.event(PbxEvent::Ended {
+        leg: second,
+        end: busy,
+    });
+    assert_eq!(rig.engine.live(rig.now).idle, [Idle::SwitchFull]);
+    assert_eq!(rig.legs().len(), 2);
 }
 
 #[test]
