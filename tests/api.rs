@@ -18,6 +18,7 @@ mod api {
     mod contacts;
     mod document;
     mod harness;
+    mod idempotency;
     mod imports;
     mod misuse;
     mod others;

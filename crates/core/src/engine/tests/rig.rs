@@ -1,0 +1,226 @@
+//! An engine whose store and switch answer at once, for tests that say what happens to it.
+
+use super::*;
+
+pub(super) fn pbx() -> PbxName {
+    PbxName::new("main")
+}
+
+pub(super) fn config_of(mode: Mode) -> CampaignConfig {
+    CampaignConfig { mode, ..config() }
+}
+
+pub(super) fn config() -> CampaignConfig {
+    CampaignConfig {
+        id: CampaignId(1),
+        mode: Mode::Progressive,
+        power_ratio: 1.5,
+        abandon_rules: vec![AbandonRule::daily(0.03, Duration::from_secs(2))],
+        ring_timeout: Duration::from_secs(25),
+        agent_ring_timeout: Duration::from_secs(20),
+        call_duration_max: Duration::from_secs(3600),
+        agent_leg_duration_max: Duration::from_secs(36000),
+        connect_limit: Duration::from_secs(2),
+        abandon_message: None,
+        wrap_up: Duration::from_secs(5),
+        hours: CallingHours::always(),
+        trunks: vec![TrunkConfig {
+            id: TrunkId(1),
+            name: "carrier".to_owned(),
+            pbx: pbx(),
+            dial: TrunkTemplate::new("PJSIP/{number}@carrier").unwrap(),
+            caller_id: None,
+        }],
+        recording: None,
+        hopper_size_max: 100,
+    }
+}
+
+pub(super) fn lead(n: i64) -> Lead {
+    let number = E164::new(&format!("+1202555{:04}", n % 10_000)).unwrap();
+    Lead {
+        contact: ContactId(n),
+        task: TaskId(1),
+        number,
+        attempts_made: 0,
+        tries_made: 0,
+        retries_max: 1,
+    }
+}
+
+pub(super) fn end(by: EndedBy, answered: bool) -> LegEnd {
+    LegEnd {
+        by,
+        answered,
+        ..LegEnd::default()
+    }
+}
+
+/// An engine with its clock, an honest store, and everything it said kept for looking at.
+pub(super) struct Rig {
+    pub(super) engine: Engine,
+    pub(super) now: Now,
+    pub(super) contacts: i64,
+    /// Whether the store answers at once.
+    pub(super) store_answers: bool,
+    pub(super) said: Vec<Command>,
+}
+
+impl Rig {
+    pub(super) fn from(config: CampaignConfig, recovered: Recovered) -> Self {
+        let now = Now {
+            mono: Mono(Duration::from_secs(1)),
+            wall: Wall(1_800_000_000_000),
+        };
+        let engine = Engine::new(config, 7, recovered, now);
+        Self {
+            engine,
+            now,
+            contacts: 0,
+            store_answers: true,
+            said: Vec::new(),
+        }
+    }
+
+    /// Active, linked, with `agents` held and ready.
+    pub(super) fn at_work(agents: i64) -> Self {
+        Self::at_work_in(Mode::Progressive, agents)
+    }
+
+    pub(super) fn at_work_in(mode: Mode, agents: i64) -> Self {
+        let mut rig = Self::from(config_of(mode), Recovered::default());
+        rig.tell(Input::SetActive(true));
+        rig.event(PbxEvent::Resynchronised(Snapshot::default()));
+        for n in 1..=agents {
+            rig.log_in(n);
+            let leg = rig.agent_leg(n);
+            rig.event(PbxEvent::AgentReady { leg });
+        }
+        rig
+    }
+
+    pub(super) fn log_in(&mut self, n: i64) {
+        let template = AgentTemplate::new("PJSIP/{extension}").unwrap();
+        let extension = Extension::new(&format!("agent-{n}")).unwrap();
+        self.ask(
+            n,
+            AgentRequest::LogIn {
+                pbx: pbx(),
+                template,
+                extension,
+            },
+        );
+        self.ask(n, AgentRequest::Ready);
+    }
+
+    pub(super) fn ask(&mut self, n: i64, request: AgentRequest) {
+        self.tell(Input::Agent {
+            agent: AgentId(n),
+            request,
+        });
+    }
+
+    pub(super) fn tell(&mut self, input: Input) {
+        self.engine.handle(self.now, input).unwrap();
+        self.settle();
+    }
+
+    pub(super) fn event(&mut self, event: PbxEvent) {
+        self.tell(Input::Pbx { pbx: pbx(), event });
+    }
+
+    pub(super) fn wait(&mut self, d: Duration) {
+        let until = self.now.mono + d;
+        while let Some(at) = self.engine.poll_timeout().filter(|at| *at <= until) {
+            self.advance_to(at.max(self.now.mono));
+            self.engine.handle_timeout(self.now);
+            self.settle();
+        }
+        self.advance_to(until);
+    }
+
+    pub(super) fn advance_to(&mut self, at: Mono) {
+        self.now.wall = self.now.wall.plus(at.since(self.now.mono));
+        self.now.mono = at;
+    }
+
+    pub(super) fn settle(&mut self) {
+        self.engine.check().unwrap();
+        while let Some(command) = self.engine.next_command() {
+            self.said.push(command.clone());
+            if !self.store_answers {
+                continue;
+            }
+            match command {
+                Command::Refill { limit } => {
+                    let first = self.contacts + 1;
+                    self.contacts += limit as i64;
+                    let leads = (first..=self.contacts).map(lead).collect();
+                    self.engine
+                        .handle(
+                            self.now,
+                            Input::Leads {
+                                leads,
+                                next_due: None,
+                            },
+                        )
+                        .unwrap();
+                }
+                Command::Prepare(new) => {
+                    let input = Input::Prepared {
+                        attempt: new.attempt,
+                        result: Prepared::Allowed,
+                    };
+                    self.engine.handle(self.now, input).unwrap();
+                }
+                Command::Return { .. } | Command::Store(_) | Command::Paced { .. } | Command::Pbx { .. } => {}
+            }
+            self.engine.check().unwrap();
+        }
+    }
+
+    pub(super) fn commands(&self) -> impl Iterator<Item = &PbxCommand> {
+        self.said.iter().filter_map(|c| match c {
+            Command::Pbx { command, .. } => Some(command),
+            _ => None,
+        })
+    }
+
+    pub(super) fn legs(&self) -> Vec<LegId> {
+        let legs = self.commands().filter_map(|c| match c {
+            PbxCommand::CallContact { leg, .. } => Some(*leg),
+            _ => None,
+        });
+        legs.collect()
+    }
+
+    pub(super) fn leg(&self) -> LegId {
+        *self.legs().last().expect("a call was launched")
+    }
+
+    pub(super) fn agent_leg(&self, n: i64) -> AgentLegId {
+        self.engine.agents[&AgentId(n)]
+            .phone
+            .leg()
+            .expect("the agent has a leg")
+    }
+
+    pub(super) fn state(&self, n: i64) -> AgentState {
+        self.engine
+            .agents
+            .get(&AgentId(n))
+            .map_or(AgentState::Offline, |a| a.state())
+    }
+
+    pub(super) fn outcomes(&self) -> Vec<Outcome> {
+        let ended = self.said.iter().filter_map(|c| match c {
+            Command::Store(Change::Ended { outcome, .. }) => Some(*outcome),
+            _ => None,
+        });
+        ended.collect()
+    }
+
+    pub(super) fn last(&self) -> &PbxCommand {
+        self.commands().last().expect("something was said to the switch")
+    }
+}
