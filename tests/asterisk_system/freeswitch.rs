@@ -1,6 +1,5 @@
 //! The same beside a real FreeSWITCH, and beside both switches in one campaign.
 
-use crate::faults::killed_in_mid_run;
 use crate::mixed::{check_audio, check_outcomes, mixed_numbers};
 use crate::rig::{System, full, wait_for};
 use paceline_lab::{Audio, Behaviour, FreeSwitch, FreeSwitchLab, FreeSwitchOptions, Lab, LabOptions};
@@ -46,16 +45,6 @@ async fn every_outcome_is_the_one_played_on_freeswitch() {
         heard.spells
     );
     system.finish(&ids).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_with_9_beside_freeswitch_it_loses_and_doubles_nothing() {
-    if FreeSwitch::program_or_skip("kill -9 beside FreeSWITCH").is_none() {
-        return;
-    }
-    let sizes = if full() { (500, 50, 5) } else { (100, 20, 2) };
-    let system = System::start_at(lab(sizes.1, Audio::None), None).await;
-    killed_in_mid_run(system, ("other", DIAL), sizes).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,10 +10,11 @@
     clippy::indexing_slicing
 )]
 
+mod breakable;
 mod conversations;
 mod evidence;
-mod faults;
 mod freeswitch;
+mod graceful;
 mod messages;
 mod mixed;
 mod pacing;

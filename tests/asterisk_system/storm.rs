@@ -2,12 +2,12 @@
 //! its database and its disk gone, one after the other and sometimes two at once. Which, when and for how long is drawn
 //! from a seed, `PACELINE_SEED` where that is set.
 
+use crate::breakable::{Breakable, Cuttable, asterisk, freeswitch};
 use crate::evidence::{Gap, check};
 use crate::mixed::mixed_numbers;
-use crate::proxy::Proxy;
 use crate::rig::{Site, System, full, wait_for};
 use jiff::Timestamp;
-use paceline_lab::{Audio, Lab, LabOptions, PhoneState, Postgres, SeenCall, SmallDisk, Version};
+use paceline_lab::{FreeSwitch, PhoneState, Postgres, SmallDisk, Version};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -26,6 +26,8 @@ enum Fault {
     Cut,
     /// The switch is killed with -9, and started again.
     Switch,
+    /// The switch stands still, and goes on: after less or more time than its link may be silent.
+    Freeze,
     /// The database server is killed with -9, and started again.
     DatabaseKilled,
     /// It is stopped as an administrator would, and started again.
@@ -41,14 +43,21 @@ impl Fault {
             Self::Kill => 0..1_500,
             Self::Cut => 0..3_000,
             Self::Switch => 0..2_000,
+            Self::Freeze => 5_000..15_000,
             Self::DatabaseKilled | Self::DatabaseStopped => 500..3_000,
             Self::DiskFull => 4_000..8_000,
         }
     }
 
+    /// Whether both can be at once: a dead switch does not stand still.
+    fn goes_with(self, other: Self) -> bool {
+        let both = [self, other];
+        self != other && !(both.contains(&Self::Switch) && both.contains(&Self::Freeze))
+    }
+
     /// Whether calls may end unseen by it.
     fn hides_ends(self) -> bool {
-        matches!(self, Self::Kill | Self::Cut | Self::Switch)
+        matches!(self, Self::Kill | Self::Cut | Self::Switch | Self::Freeze)
     }
 }
 
@@ -76,7 +85,7 @@ fn strikes(rng: &mut StdRng, faults: &[(Fault, usize)], contacts: usize) -> Vec<
         let lasts = Duration::from_millis(rng.random_range(fault.lasts_ms()));
         let joins = rng.random_bool(0.2);
         match strikes.last_mut() {
-            Some(before) if joins && before.faults.len() == 1 && before.faults[0].0 != fault => {
+            Some(before) if joins && before.faults.len() == 1 && before.faults[0].0.goes_with(fault) => {
                 before.faults.push((fault, lasts));
             }
             _ => strikes.push(Strike {
@@ -97,35 +106,6 @@ fn strikes(rng: &mut StdRng, faults: &[(Fault, usize)], contacts: usize) -> Vec<
     strikes
 }
 
-/// A lab whose switch is reached through a proxy.
-struct Cuttable {
-    lab: Lab,
-    proxy: Proxy,
-}
-
-impl Site for Cuttable {
-    fn sections(&self) -> String {
-        let proxy = format!("http://127.0.0.1:{}", self.proxy.port());
-        self.lab.sections().replace(&self.lab.asterisk.ari_url(), &proxy)
-    }
-
-    fn passwords(&self) -> Vec<(&'static str, String)> {
-        self.lab.passwords()
-    }
-
-    fn channels_after(&self, limit: Duration) -> Vec<String> {
-        self.lab.channels_after(limit)
-    }
-
-    fn calls(&self) -> Vec<SeenCall> {
-        self.lab.calls()
-    }
-
-    fn cpu_seconds(&self) -> f64 {
-        self.lab.cpu_seconds()
-    }
-}
-
 /// Room for a campaign's books, and little more.
 const DISK_KIB: u32 = 64 * 1024;
 
@@ -135,22 +115,14 @@ enum Ground {
     Disk(SmallDisk),
 }
 
-struct Storm {
-    system: System<Cuttable>,
+struct Storm<L: Breakable> {
+    system: System<Cuttable<L>>,
     ground: Ground,
 }
 
-impl Storm {
-    async fn over(ground: Ground, version: Version, agents: u32) -> Self {
-        let lab = Lab::start_with(&LabOptions {
-            version,
-            agents,
-            audio: Audio::None,
-            ..LabOptions::default()
-        })
-        .expect("the lab starts; run scripts/tools if something is missing");
-        let proxy = Proxy::to(lab.asterisk.ports().http).await;
-        let site = Cuttable { lab, proxy };
+impl<L: Breakable> Storm<L> {
+    async fn over(ground: Ground, lab: L) -> Self {
+        let site = Cuttable::over(lab).await;
         let (store, way_in) = match &ground {
             Ground::Postgres(server) => (server.url(), Vec::new()),
             Ground::Disk(disk) => (
@@ -167,6 +139,7 @@ impl Storm {
             (Fault::Kill, _) => self.system.kill(),
             (Fault::Cut, _) => self.system.lab.proxy.cut(),
             (Fault::Switch, _) => self.system.lab.lab.crash(),
+            (Fault::Freeze, _) => self.system.lab.lab.freeze(),
             (Fault::DatabaseKilled, Ground::Postgres(server)) => server.kill(),
             (Fault::DatabaseStopped, Ground::Postgres(server)) => server.stop().expect("it runs"),
             (Fault::DiskFull, Ground::Disk(disk)) => disk.fill().expect("it can be filled"),
@@ -178,7 +151,8 @@ impl Storm {
         match (fault, &mut self.ground) {
             (Fault::Kill, _) => self.system.spawn(),
             (Fault::Cut, _) => self.system.lab.proxy.mend(),
-            (Fault::Switch, _) => self.system.lab.lab.asterisk.restart().expect("it starts again"),
+            (Fault::Switch, _) => self.system.lab.lab.restart(),
+            (Fault::Freeze, _) => self.system.lab.lab.thaw(),
             (_, Ground::Postgres(server)) => server.restart().expect("it starts again"),
             (_, Ground::Disk(disk)) => disk.free().expect("it was full"),
         }
@@ -313,7 +287,6 @@ fn note_stalls() -> (Arc<Mutex<Vec<Gap>>>, tokio::task::JoinHandle<()>) {
 
 /// What a storm is over.
 struct Sea {
-    version: Version,
     mode: &'static str,
     contacts: usize,
     agents: u32,
@@ -321,9 +294,8 @@ struct Sea {
     seed: u64,
 }
 
-async fn storm_over(ground: Ground, sea: Sea, faults: &[(Fault, usize)]) {
+async fn storm_over<L: Breakable>(ground: Ground, lab: L, sea: Sea, faults: &[(Fault, usize)]) {
     let Sea {
-        version,
         mode,
         contacts,
         agents,
@@ -340,23 +312,24 @@ async fn storm_over(ground: Ground, sea: Sea, faults: &[(Fault, usize)]) {
         }
     });
     println!(
-        "PACELINE_SEED={seed}: {contacts} contacts, {agents} agents, {mode}, on Asterisk {version:?}, {faults:?}"
+        "PACELINE_SEED={seed}: {contacts} contacts, {agents} agents, {mode}, on {}, {faults:?}",
+        L::MAKE
     );
     let mut rng = StdRng::seed_from_u64(seed);
     let strikes = strikes(&mut rng, faults, contacts);
     let ahead = mode != "progressive";
     // Whoever calls ahead must let phones ring for as long as the rules say.
     let ring_ms = if ahead { 20_000 } else { 8_000 };
-    let mut storm = Storm::over(ground, version, agents).await;
+    let mut storm = Storm::over(ground, lab).await;
     let campaign = storm
         .system
-        .campaign(
+        .campaign_over(
             "mixed",
-            "PJSIP/{number}@carrier",
+            &[(L::PBX, L::DIAL)],
             json!({"mode": mode, "ring_timeout_ms": ring_ms, "abandon_message": "sound:beep"}),
         )
         .await;
-    let ids = storm.system.agents(campaign, 1, agents).await;
+    let ids = storm.system.agents_at(L::PBX, campaign, 1, agents).await;
     storm.system.wait_for_agents(campaign, ids.len()).await;
     let hang_up = storm
         .system
@@ -434,7 +407,7 @@ async fn storm_over(ground: Ground, sea: Sea, faults: &[(Fault, usize)]) {
 }
 
 /// Of all calls none is left at the carrier, and on the switch each agent has one leg and nobody else has any.
-async fn check_lines(system: &System<Cuttable>, agents: u32) {
+async fn check_lines<L: Breakable>(system: &System<Cuttable<L>>, agents: u32) {
     wait_for(
         "every callee to have hung up",
         Duration::from_secs(15),
@@ -448,13 +421,13 @@ async fn check_lines(system: &System<Cuttable>, agents: u32) {
         },
     )
     .await;
-    let channels = system.lab.lab.asterisk.channels().expect("channels");
+    let channels = system.lab.lab.channels();
     assert_eq!(
         channels.len(),
         agents as usize,
         "one leg for each agent: {channels:?}"
     );
-    let phones = system.lab.lab.phones.calls();
+    let phones = system.lab.lab.phones().calls();
     for agent in 1..=agents {
         let up = |state| matches!(state, PhoneState::Ringing | PhoneState::Answered);
         let up = phones.iter().filter(|call| call.agent == agent && up(call.state));
@@ -469,19 +442,25 @@ async fn a_storm_around_a_paceline_on_postgres_loses_and_doubles_nothing() {
         (Fault::Kill, kills),
         (Fault::Cut, cuts),
         (Fault::Switch, switch),
+        (Fault::Freeze, 1),
         (Fault::DatabaseKilled, 1),
         (Fault::DatabaseStopped, 1),
     ];
     let (contacts, agents) = if full() { (500, 12) } else { (60, 10) };
     let server = Postgres::start().expect("it starts; run scripts/tools if it is missing");
     let sea = Sea {
-        version: Version::V22,
         mode: "progressive",
         contacts,
         agents,
         seed: 1,
     };
-    storm_over(Ground::Postgres(server), sea, &faults).await;
+    storm_over(
+        Ground::Postgres(server),
+        asterisk(Version::V22, agents),
+        sea,
+        &faults,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -498,13 +477,12 @@ async fn a_storm_around_a_paceline_whose_disk_fills_up_loses_and_doubles_nothing
         return;
     };
     let sea = Sea {
-        version: Version::V16,
         mode: "progressive",
         contacts,
         agents,
         seed: 1,
     };
-    storm_over(Ground::Disk(disk), sea, &faults).await;
+    storm_over(Ground::Disk(disk), asterisk(Version::V16, agents), sea, &faults).await;
 }
 
 /// Whoever is called ahead of free agents may be abandoned at any time; all else holds as well.
@@ -523,11 +501,35 @@ async fn a_storm_around_a_paceline_that_calls_ahead_loses_and_doubles_nothing() 
         return;
     };
     let sea = Sea {
-        version: Version::V22,
         mode: "predictive",
         contacts,
         agents,
         seed: 1,
     };
-    storm_over(Ground::Disk(disk), sea, &faults).await;
+    storm_over(Ground::Disk(disk), asterisk(Version::V22, agents), sea, &faults).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_around_a_paceline_beside_freeswitch_loses_and_doubles_nothing() {
+    if FreeSwitch::program_or_skip("a storm beside FreeSWITCH").is_none() {
+        return;
+    }
+    let (kills, cuts, switch) = if full() { (20, 20, 3) } else { (1, 1, 1) };
+    let faults = [
+        (Fault::Kill, kills),
+        (Fault::Cut, cuts),
+        (Fault::Switch, switch),
+        (Fault::Freeze, 1),
+        (Fault::DatabaseKilled, 1),
+        (Fault::DatabaseStopped, 1),
+    ];
+    let (contacts, agents) = if full() { (500, 12) } else { (60, 10) };
+    let server = Postgres::start().expect("it starts; run scripts/tools if it is missing");
+    let sea = Sea {
+        mode: "progressive",
+        contacts,
+        agents,
+        seed: 1,
+    };
+    storm_over(Ground::Postgres(server), freeswitch(agents), sea, &faults).await;
 }

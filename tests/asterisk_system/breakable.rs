@@ -1,0 +1,150 @@
+//! Labs whose switch can be broken, and whose link can be cut.
+
+use crate::proxy::Proxy;
+use crate::rig::Site;
+use paceline_lab::{Audio, FreeSwitchLab, FreeSwitchOptions, Lab, LabOptions, Phones, SeenCall, Version};
+use std::time::Duration;
+
+/// A lab whose switch can be broken.
+pub(crate) trait Breakable: Site {
+    const MAKE: &str;
+    /// Its name in Paceline's configuration.
+    const PBX: &str;
+    /// How its carrier is dialed.
+    const DIAL: &str;
+    /// The port that Paceline links to, and how the configuration names it.
+    fn way_in(&self) -> (u16, String);
+    fn crash(&mut self);
+    fn restart(&mut self);
+    /// SIGSTOP.
+    fn freeze(&self);
+    fn thaw(&self);
+    fn channels(&self) -> Vec<String>;
+    fn phones(&self) -> &Phones;
+}
+
+/// A silent Asterisk.
+pub(crate) fn asterisk(version: Version, agents: u32) -> Lab {
+    Lab::start_with(&LabOptions {
+        version,
+        agents,
+        audio: Audio::None,
+        ..LabOptions::default()
+    })
+    .expect("the lab starts; run scripts/tools if something is missing")
+}
+
+/// A silent FreeSWITCH.
+pub(crate) fn freeswitch(agents: u32) -> FreeSwitchLab {
+    let options = FreeSwitchOptions {
+        agents,
+        ..FreeSwitchOptions::default()
+    };
+    FreeSwitchLab::start(Audio::None, options).expect("the lab starts")
+}
+
+impl Breakable for Lab {
+    const MAKE: &str = "Asterisk";
+    const PBX: &str = "main";
+    const DIAL: &str = "PJSIP/{number}@carrier";
+
+    fn way_in(&self) -> (u16, String) {
+        let port = self.asterisk.ports().http;
+        (port, format!("127.0.0.1:{port}"))
+    }
+
+    fn crash(&mut self) {
+        self.crash();
+    }
+
+    fn restart(&mut self) {
+        self.asterisk.restart().expect("it starts again");
+    }
+
+    fn freeze(&self) {
+        self.asterisk.freeze().expect("it runs");
+    }
+
+    fn thaw(&self) {
+        self.asterisk.thaw().expect("it runs");
+    }
+
+    fn channels(&self) -> Vec<String> {
+        self.asterisk.channels().expect("channels")
+    }
+
+    fn phones(&self) -> &Phones {
+        &self.phones
+    }
+}
+
+impl Breakable for FreeSwitchLab {
+    const MAKE: &str = "FreeSWITCH";
+    const PBX: &str = "other";
+    const DIAL: &str = "sofia/gateway/carrier/{number}";
+
+    fn way_in(&self) -> (u16, String) {
+        (self.freeswitch.ports().event_socket, self.freeswitch.address())
+    }
+
+    fn crash(&mut self) {
+        self.crash();
+    }
+
+    fn restart(&mut self) {
+        self.freeswitch.restart().expect("it starts again");
+    }
+
+    fn freeze(&self) {
+        self.freeswitch.freeze().expect("it runs");
+    }
+
+    fn thaw(&self) {
+        self.freeswitch.thaw().expect("it runs");
+    }
+
+    fn channels(&self) -> Vec<String> {
+        self.freeswitch.channels().expect("channels")
+    }
+
+    fn phones(&self) -> &Phones {
+        &self.phones
+    }
+}
+
+/// A lab whose switch is reached through a proxy.
+pub(crate) struct Cuttable<L> {
+    pub(crate) lab: L,
+    pub(crate) proxy: Proxy,
+}
+
+impl<L: Breakable> Cuttable<L> {
+    pub(crate) async fn over(lab: L) -> Self {
+        let proxy = Proxy::to(lab.way_in().0).await;
+        Self { lab, proxy }
+    }
+}
+
+impl<L: Breakable> Site for Cuttable<L> {
+    fn sections(&self) -> String {
+        let (_, named) = self.lab.way_in();
+        let proxy = format!("127.0.0.1:{}", self.proxy.port());
+        self.lab.sections().replace(&named, &proxy)
+    }
+
+    fn passwords(&self) -> Vec<(&'static str, String)> {
+        self.lab.passwords()
+    }
+
+    fn channels_after(&self, limit: Duration) -> Vec<String> {
+        self.lab.channels_after(limit)
+    }
+
+    fn calls(&self) -> Vec<SeenCall> {
+        self.lab.calls()
+    }
+
+    fn cpu_seconds(&self) -> f64 {
+        self.lab.cpu_seconds()
+    }
+}
