@@ -11,7 +11,7 @@ mod judge;
 
 pub use call::{Call, CallPlan};
 
-use crate::config::{Config, PbxConfig};
+use crate::config::{Config, PbxConfig, PbxKind};
 use crate::store::{Store, StoreError, TrunkRow};
 use paceline_core::ids::PbxName;
 use serde::Serialize;
@@ -187,7 +187,7 @@ impl Report {
     }
 }
 
-/// Looks at every configured switch, and places the call that is asked for where its switch has no fault.
+/// Looks at every configured switch, and places the call that is asked for.
 pub async fn examine(config: &Config, store: &Store, call: Option<CallPlan>) -> Result<Report, DoctorError> {
     let trunks = store.trunks(None, ROWS_MAX).await.map_err(DoctorError::Store)?;
     let agents = store.agents(None, ROWS_MAX).await.map_err(DoctorError::Store)?;
@@ -271,6 +271,12 @@ async fn examine_one(config: &Config, pbx: &PbxConfig, wanted: &[Wanted], record
             queues: facts.queues.and_then(Result::ok),
             ..report("ari", findings)
         };
+    }
+    if let PbxKind::Ari { .. } = pbx.kind {
+        let found = "cannot be asked: this machine trusts no certificate at all";
+        let nobody = Finding::new(Grade::Fault, "ARI", found)
+            .cure("install the authorities' certificates (package `ca-certificates`), or name one with `ca_file` in paceline.toml");
+        return report("ari", vec![nobody]);
     }
     if let Some(esl) = esl::Esl::of(pbx) {
         let facts = esl.facts(wanted).await;

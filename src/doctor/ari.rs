@@ -7,11 +7,14 @@ use crate::config::{AmiConfig, PbxKind};
 use crate::pbx::ari::tls::client_config;
 use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::{Client, Method, StatusCode, Url};
+use rustls::ClientConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
+use std::error::Error as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -30,6 +33,7 @@ pub(super) struct Ari {
     pub(super) username: String,
     pub(super) password: SecretString,
     pub(super) app: String,
+    pub(super) tls: Arc<ClientConfig>,
     ami: Option<AmiConfig>,
     client: Client,
 }
@@ -41,6 +45,10 @@ pub(super) enum Reach {
     Open,
     /// Nobody listens, or not in time.
     NoServer,
+    /// Its certificate is not one that we believe.
+    Untrusted,
+    /// What listens does not speak TLS.
+    NotTls,
     /// A web server answers, without ARI.
     NoAri(u16),
     /// ARI does not know this user with this password.
@@ -124,7 +132,7 @@ pub(super) struct Reply {
 }
 
 impl Ari {
-    /// None where it is another kind of switch.
+    /// None where it is another kind of switch, or this machine trusts nobody.
     pub(super) fn of(kind: &PbxKind) -> Option<Self> {
         let PbxKind::Ari {
             url,
@@ -139,6 +147,7 @@ impl Ari {
         };
         // Fails where the driver has installed it already.
         drop(rustls::crypto::ring::default_provider().install_default());
+        let tls = client_config(authorities).ok()?;
         Some(Self {
             url: url.trim_end_matches('/').to_owned(),
             username: username.clone(),
@@ -146,10 +155,11 @@ impl Ari {
             app: app.clone(),
             ami: ami.clone(),
             client: Client::builder()
-                .tls_backend_preconfigured(client_config(authorities).ok()?)
+                .tls_backend_preconfigured(tls.clone())
                 .timeout(TIMEOUT)
                 .build()
                 .ok()?,
+            tls: Arc::new(tls),
         })
     }
 
@@ -196,8 +206,12 @@ impl Ari {
             sessions: 0,
             queues: None,
         };
-        let Ok(reply) = self.ask(Method::GET, "/asterisk/info", None).await else {
-            return facts;
+        let reply = match self.ask(Method::GET, "/asterisk/info", None).await {
+            Ok(reply) => reply,
+            Err(err) => {
+                facts.reach = unreached(&err);
+                return facts;
+            }
         };
         facts.reach = match (reply.status.as_u16(), serde_json::from_slice::<Info>(&reply.body)) {
             (200, Ok(info)) => {
@@ -319,5 +333,91 @@ pub(super) fn endpoint_of(dial: &str) -> Option<String> {
         Some((_, endpoint)) => endpoint,
         None => first,
     };
-    Some(format!("{technology}/{name}"))
+    Some(format!("{}/{name}", technology.to_ascii_uppercase()))
+}
+
+/// Whether Asterisk would list this endpoint, if it had it. Of many technologies (DAHDI, Agent) it lists none, and SIP and
+/// IAX2 also call hosts that nobody has written down.
+pub(super) fn is_listed(endpoint: &str) -> bool {
+    match endpoint.split_once('/') {
+        Some(("PJSIP", _)) => true,
+        Some(("SIP" | "IAX2", name)) => !name.contains(['.', ':']),
+        _ => false,
+    }
+}
+
+/// Why there was no answer at all.
+fn unreached(err: &reqwest::Error) -> Reach {
+    let mut cause = err.source();
+    while let Some(err) = cause {
+        match err.downcast_ref() {
+            Some(rustls::Error::InvalidCertificate(_)) => return Reach::Untrusted,
+            Some(_) => return Reach::NotTls,
+            None => {}
+        }
+        // Such an error's source is its content's, not its content.
+        let content = err
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        cause = content
+            .map(|err| err as &(dyn std::error::Error + 'static))
+            .or_else(|| err.source());
+    }
+    Reach::NoServer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pbx::ari::tls::tests::server;
+    use rustls::pki_types::CertificateDer;
+    use std::io::{Read as _, Write as _};
+
+    fn ari(port: u16, authorities: Vec<CertificateDer<'static>>) -> Ari {
+        let kind = PbxKind::Ari {
+            url: format!("https://127.0.0.1:{port}"),
+            username: "paceline".to_owned(),
+            password: "secret".to_owned().into(),
+            app: "paceline".to_owned(),
+            authorities,
+            ami: None,
+        };
+        Ari::of(&kind).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_nobody_vouches_for_and_no_tls_at_all_are_told_from_no_server() {
+        let nowhere = "127.0.0.1:1".parse().unwrap();
+        let (port, authority) = server();
+        let reach = async |ari: Ari| ari.facts(&[], nowhere).await.reach;
+        assert_eq!(reach(ari(port, Vec::new())).await, Reach::Untrusted);
+        assert_eq!(reach(ari(port, vec![authority])).await, Reach::BadPassword);
+        assert_eq!(reach(ari(1, Vec::new())).await, Reach::NoServer);
+        let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = plain.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for socket in plain.incoming() {
+                let mut socket = socket.unwrap();
+                socket.read(&mut [0; 4096]).ok();
+                socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").ok();
+            }
+        });
+        assert_eq!(reach(ari(port, Vec::new())).await, Reach::NotTls);
+    }
+
+    #[test]
+    fn an_endpoint_is_missed_only_where_asterisk_would_list_it() {
+        for (dial, endpoint, listed) in [
+            ("PJSIP/{number}@carrier", "PJSIP/carrier", true),
+            ("pjsip/{number}@carrier", "PJSIP/carrier", true),
+            ("SIP/carrier/{number}", "SIP/carrier", true),
+            ("SIP/{number}@sip.example.com", "SIP/sip.example.com", false),
+            ("DAHDI/g0/{number}", "DAHDI/g0", false),
+            ("Agent/1001", "AGENT/1001", false),
+        ] {
+            assert_eq!(endpoint_of(dial).as_deref(), Some(endpoint));
+            assert_eq!(is_listed(endpoint), listed, "{dial}");
+        }
+        assert_eq!(endpoint_of("Local/{number}@from-internal/n"), None);
+    }
 }

@@ -7,9 +7,11 @@ use futures_util::StreamExt as _;
 use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::Connector;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use uuid::Uuid;
 
 const CURES: Cures = Cures {
@@ -26,7 +28,7 @@ pub(in crate::doctor) async fn place(ari: &Ari, trunk: &TrunkRow, plan: &CallPla
     let app = format!("paceline-doctor-{}", Uuid::new_v4().simple());
     let mut socket = match connect(ari, &app).await {
         Ok(socket) => socket,
-        Err(()) => return call.ends("the event stream cannot be opened: see what is said of ARI above"),
+        Err(_) => return call.ends("the event stream cannot be opened: see what is said of ARI above"),
     };
     let id = Uuid::new_v4();
     let caller_id = plan.caller_id.as_deref().or(trunk.caller_id.as_deref());
@@ -118,19 +120,44 @@ async fn packets(ari: &Ari, id: Uuid) -> Option<u64> {
 
 type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
-async fn connect(ari: &Ari, app: &str) -> Result<Socket, ()> {
+async fn connect(ari: &Ari, app: &str) -> Result<Socket, Error> {
     use base64::Engine as _;
     let url = ari.url.replacen("http", "ws", 1);
     let url = format!("{url}/ari/events?app={app}");
-    let mut request = url.into_client_request().map_err(drop)?;
+    let mut request = url.into_client_request()?;
     let credentials = format!("{}:{}", ari.username, ari.password.expose_secret());
     let credentials = base64::engine::general_purpose::STANDARD.encode(credentials);
-    let header = format!("Basic {credentials}").parse().map_err(drop)?;
+    let header = format!("Basic {credentials}").parse();
+    let header = header.map_err(|_| Error::Io(std::io::ErrorKind::InvalidInput.into()))?;
     request.headers_mut().insert("authorization", header);
-    let connected = tokio::time::timeout(Duration::from_secs(5), tokio_tungstenite::connect_async(request));
-    connected
-        .await
-        .map_err(drop)?
-        .map(|(socket, _)| socket)
-        .map_err(drop)
+    let tls = Connector::Rustls(Arc::clone(&ari.tls));
+    let connected = tokio_tungstenite::connect_async_tls_with_config(request, None, true, Some(tls));
+    let connected = tokio::time::timeout(Duration::from_secs(5), connected).await;
+    let (socket, _) = connected.map_err(|_| Error::Io(std::io::ErrorKind::TimedOut.into()))??;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PbxKind;
+    use crate::pbx::ari::tls::tests::server;
+
+    #[tokio::test]
+    async fn a_private_authority_is_believed_for_a_test_call_too() {
+        let (port, authority) = server();
+        let kind = PbxKind::Ari {
+            url: format!("https://127.0.0.1:{port}"),
+            username: "paceline".to_owned(),
+            password: "secret".to_owned().into(),
+            app: "paceline".to_owned(),
+            authorities: vec![authority],
+            ami: None,
+        };
+        let answer = connect(&Ari::of(&kind).unwrap(), "app").await;
+        assert!(
+            matches!(answer, Err(Error::Http(_))),
+            "it is believed, and does not let us in"
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{clock, fault, fine, warning};
 use crate::doctor::ami::AmiError;
-use crate::doctor::ari::{Ari, Facts, Reach, SESSIONS_WANTED, endpoint_of};
+use crate::doctor::ari::{Ari, Facts, Reach, SESSIONS_WANTED, endpoint_of, is_listed};
 use crate::doctor::{Endpoint, Finding, Grade, Records, Wanted};
 
 /// The oldest that is tested against.
@@ -65,6 +65,13 @@ fn reach(reach: &Reach, ari: &Ari) -> Finding {
         Reach::NoServer => fault("ARI", format!("nothing answers at {url}")).cure(
             "let Asterisk run, and in http.conf write under [general] `enabled = yes`, `bindaddr` and `bindport` as the `url` \
              of paceline.toml has them; then `module reload http`",
+        ),
+        Reach::Untrusted => fault("ARI", format!("has a certificate at {url} that this machine does not trust")).cure(
+            "in paceline.toml give with `ca_file` the certificate of the authority that signed it, and in `url` the name that it \
+             is for",
+        ),
+        Reach::NotTls => fault("ARI", format!("what answers at {url} speaks no TLS")).cure(
+            "in paceline.toml write `http://` in `url`, or in http.conf `tlsenable = yes`, `tlsbindaddr` and `tlscertfile`",
         ),
         Reach::NoAri(_) => fault("ARI", format!("a web server answers at {url}, but it has no ARI")).cure(
             "in ari.conf write under [general] `enabled = yes`, and have res_ari.so loaded; or correct `url` in paceline.toml",
@@ -186,7 +193,11 @@ fn endpoint(wanted: &Wanted, facts: &Facts) -> Finding {
         return fine(&wanted.about, found);
     };
     let Some(endpoint) = facts.endpoints.iter().find(|e| e.name == name) else {
-        return missing(wanted, &name, facts);
+        if is_listed(&name) {
+            return missing(wanted, &name, facts);
+        }
+        let found = format!("goes over `{name}`, which Asterisk does not list; a test call tells more");
+        return fine(&wanted.about, found);
     };
     match (endpoint.state.as_str(), wanted.is_trunk) {
         ("offline", true) => fault(&wanted.about, format!("`{name}` is offline: none of its contacts answers"))
@@ -263,7 +274,8 @@ fn queues(facts: &Facts) -> Vec<Finding> {
         "in queues.conf give it a `member`, or have agents log in to it",
         |member| {
             let name = endpoint_of(&member.interface);
-            let missing = name.filter(|name| !facts.endpoints.iter().any(|e| e.name == *name));
+            let missing =
+                name.filter(|name| is_listed(name) && !facts.endpoints.iter().any(|e| e.name == *name));
             match missing {
                 Some(name) => Some((
                     format!("`{name}`, which is no endpoint"),

@@ -20,7 +20,7 @@ pub(crate) fn client_config(authorities: &[CertificateDer<'static>]) -> Result<C
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::super::AriConfig;
     use super::super::rest::{Method, Request};
     use super::super::wire::{Http, HttpError, WireError};
@@ -32,7 +32,7 @@ mod tests {
     use std::sync::Arc;
 
     /// Answers 401 to whoever believes it. Its port, and the authority that vouches for it.
-    fn server() -> (u16, CertificateDer<'static>) {
+    pub(crate) fn server() -> (u16, CertificateDer<'static>) {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
