@@ -79,6 +79,7 @@ contract! {
         an_import_is_seen_when_it_is_published_and_not_before
         a_cancelled_import_leaves_nothing
         an_import_into_a_list_fills_blanks_of_who_is_in_it_and_replaces_nothing
+        of_imports_into_one_list_that_begin_at_once_one_begins
         what_an_import_adds_to_a_listed_contact_is_seen_after_it_is_published
         rows_of_one_number_become_one_contact
         an_interrupted_import_goes_on_with_another_worker

@@ -97,13 +97,18 @@ impl Store {
             }
             let unseen = "SELECT 1 FROM imports WHERE list_id = $1 \
                 AND state IN ('running', 'stopped', 'staged', 'clearing') LIMIT 1";
+            // This waits for a staging transaction that has one of them, so what is staged is looked at after it.
+            let mut added = insert_contacts(tx, list, contacts).await?;
             if !tx.rows(unseen, args![list.0]).await?.is_empty() {
                 let numbers = contacts
                     .iter()
                     .flat_map(|c| [Arg::from(c.number.expose()), Arg::from(list.0)]);
-                UNSTAGE.run(tx, &numbers.collect::<Vec<_>>()).await?;
+                let numbers: Vec<_> = numbers.collect();
+                while UNSTAGE.run(tx, &numbers).await? > 0 {
+                    added += insert_contacts(tx, list, contacts).await?;
+                }
             }
-            Ok(insert_contacts(tx, list, contacts).await?)
+            Ok(added)
         })
         .await
     }

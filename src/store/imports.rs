@@ -129,8 +129,9 @@ impl Store {
                 let (list, makes_list) = match new.into {
                     ImportInto::NewList(name) => (insert_list(tx, name, true, now).await?.id, true),
                     ImportInto::List(list) => {
-                        let there = "SELECT 1 FROM contact_lists WHERE id = $1 AND NOT importing";
-                        if tx.rows(there, args![list.0]).await?.is_empty() {
+                        // Changes nothing, but whoever begins another must wait for this one's end.
+                        let hold = "UPDATE contact_lists SET name = name WHERE id = $1 AND NOT importing";
+                        if tx.run(hold, args![list.0]).await? == 0 {
                             return Err(Stop::from(StoreError::NoList));
                         }
                         let other = "SELECT id FROM imports WHERE list_id = $1 \

@@ -149,6 +149,28 @@ pub(crate) async fn an_import_into_a_list_fills_blanks_of_who_is_in_it_and_repla
     assert_eq!(db.count("SELECT count(*) FROM import_fills").await, 0);
 }
 
+pub(crate) async fn of_imports_into_one_list_that_begin_at_once_one_begins(db: &Db) {
+    let (list, _) = db
+        .store
+        .create_contact_list("list", &contacts(1), NOW)
+        .await
+        .unwrap();
+    let into = ImportInto::List(list.id);
+    for _ in 0..20 {
+        let new = file(&into);
+        let begin = || db.store.begin_import(&new, NOW);
+        let (a, b, c, d) = tokio::join!(begin(), begin(), begin(), begin());
+        let mut begun: Vec<_> = [a, b, c, d].into_iter().filter_map(Result::ok).collect();
+        assert_eq!(
+            begun.len(),
+            1,
+            "numbers that another has staged would be nobody's"
+        );
+        let (row, _) = begun.pop().unwrap();
+        db.store.clear_import(row.id, None).await.unwrap();
+    }
+}
+
 pub(crate) async fn what_an_import_adds_to_a_listed_contact_is_seen_after_it_is_published(db: &Db) {
     let (first, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
     let mut there = staged(0, 1, None, r#"{"a":"1"}"#);
