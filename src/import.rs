@@ -31,6 +31,10 @@ use tokio::sync::mpsc;
 
 /// Rows handed to the store's side at once.
 const BATCH_ROWS: usize = 500;
+/// And bytes, about: a row may have a megabyte.
+const BATCH_BYTES: usize = 256 * 1024;
+/// Batches stored in one transaction at most.
+const BATCHES_STORED_MAX: usize = 32;
 /// Batches read ahead of the store: memory stays the same however long the file is.
 const BATCHES_AHEAD_MAX: usize = 16;
 
@@ -214,7 +218,10 @@ impl Job {
             let Some(mut staged) = next else {
                 return Ok(Taken::All);
             };
-            while staged.contacts.len() + staged.rejects.len() < self.staging.rows_wanted() {
+            for _ in 1..BATCHES_STORED_MAX {
+                if staged.contacts.len() + staged.rejects.len() >= self.staging.rows_wanted() {
+                    break;
+                }
                 let Some(more) = read.recv().await else {
                     break;
                 };
@@ -350,7 +357,7 @@ fn read_rows(
 ) -> Result<(), ImportError> {
     let mut checker = checker(file, repairs);
     let mut batch = Staged::default();
-    let mut rows = 0_u64;
+    let (mut rows, mut bytes) = (0_u64, 0_usize);
     let full = |batch: &mut Staged, checker: &Checker<'_>| {
         batch.repairs = serde_json::to_string(&checker.repairs).unwrap_or_else(|_| "{}".to_owned());
         let send = std::mem::take(batch);
@@ -362,12 +369,18 @@ fn read_rows(
             return ControlFlow::Continue(());
         }
         match checker.entry(line, &entry) {
-            Ok(contact) => batch.contacts.push(contact),
+            Ok(contact) => {
+                bytes += contact.attributes.len() + contact.name.as_ref().map_or(0, String::len);
+                batch.contacts.push(contact);
+            }
             Err(reject) => batch.rejects.push(reject),
         }
         (batch.rows_read, batch.done_permille) = (rows, done_permille);
-        if batch.contacts.len() + batch.rejects.len() >= BATCH_ROWS && !full(&mut batch, &checker) {
-            return ControlFlow::Break(());
+        if batch.contacts.len() + batch.rejects.len() >= BATCH_ROWS || bytes >= BATCH_BYTES {
+            bytes = 0;
+            if !full(&mut batch, &checker) {
+                return ControlFlow::Break(());
+            }
         }
         ControlFlow::Continue(())
     })?;

@@ -395,3 +395,73 @@ fn an_interrupted_command_says_how_to_go_on_and_goes_on() {
     assert!(told.starts_with(&all), "{told}{}", text(&resumed.stderr));
     assert!(told.ends_with("They are in contact list 1.\n"), "{told}");
 }
+
+#[test]
+fn a_first_contact_is_never_taken_for_a_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |text: &str| std::fs::write(folder.path().join("a.csv"), text).unwrap();
+    write("A. Example,+12025550100\nB. Example,+12025550101\n");
+    for column in ["number=#2", "number=Phone"] {
+        let refused = import(folder.path(), &["a.csv", "--list", "a", "--column", column]);
+        let told = text(&refused.stderr);
+        assert!(
+            told.contains("line 1 should name the columns, but has a telephone number in column 2"),
+            "{column}: {told}"
+        );
+        assert!(!told.contains("2025550100"), "{told}");
+    }
+    // What kind of number it is does not make a row the header.
+    write("Who,Where,Kind\nA. Example,+12025550100,mobile\nB. Example,+12025550101,mobile\n");
+    let refused = import(folder.path(), &["a.csv", "--list", "a"]);
+    let told = text(&refused.stderr);
+    assert!(
+        told.contains("Column 2, `Where`, has telephone numbers"),
+        "{told}"
+    );
+    let taken = import(
+        folder.path(),
+        &["a.csv", "--list", "a", "--column", "number=Where"],
+    );
+    let told = text(&taken.stdout);
+    assert!(told.contains("2 rows = 2 imported"), "{told}");
+    // A mark of the encoding that was written twice is no part of a name.
+    write("\u{feff}\u{feff}Phone,\u{200b}City\n+12025550100,x\n");
+    let taken = import(folder.path(), &["a.csv", "--list", "b"]);
+    let told = text(&taken.stdout);
+    assert!(
+        told.contains("number from `Phone`; attributes from `City`"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn rows_of_a_megabyte_each_are_stored_a_few_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let path = folder.path().join("wide.csv");
+    let names: Vec<_> = (0..199).map(|n| format!("c{n}")).collect();
+    let cells = vec!["x".repeat(1000); 199].join(",");
+    let mut file = std::io::BufWriter::new(File::create(&path).unwrap());
+    writeln!(file, "number,{}", names.join(",")).unwrap();
+    for n in 0..100 {
+        writeln!(file, "+12025550{n:03},{cells}").unwrap();
+    }
+    file.flush().unwrap();
+    let file = ContactFile::open(File::open(path).unwrap(), Settings::default()).unwrap();
+    let job = Job::begin(&store, file.into(), &list(), Clock::real())
+        .await
+        .unwrap();
+    let mut told = Vec::new();
+    let watch = |seen: Seen<'_>| {
+        if let Seen::SoFar(progress) = seen {
+            told.push(progress.rows);
+        }
+    };
+    let ended = job.run(Clock::real(), watch, std::future::pending()).await;
+    let Ok(Ended::Staged(report)) = ended else {
+        panic!("it was read to its end");
+    };
+    assert_eq!(report.imported, 100);
+    assert!(told.len() > 1 && told[0] < 100, "{told:?}");
+    store.close().await;
+}

@@ -5,7 +5,9 @@ use super::signals::Signals;
 use super::{AlreadyTold, say};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::import::{self, ContactFile, Ended, Job, Mapping, Report, Seen, Settings, Shape, per_second};
+use crate::import::{
+    self, ContactFile, Ended, ImportError, Job, Mapping, Report, Seen, Settings, Shape, per_second,
+};
 use crate::metrics::Metrics;
 use crate::store::{ImportInto, StagedReject, Store};
 use anyhow::Context as _;
@@ -135,7 +137,17 @@ async fn import(config: &Config, store: &Store, args: &ImportArgs, screen: &Scre
         .run(clock, |seen| told.take(seen), async { signals.next().await })
         .await;
     told.line.finish_and_clear();
-    let ended = ended.with_context(cannot)?;
+    let ended = match ended {
+        Err(error @ ImportError::Store(_)) => {
+            let file = path.display();
+            let how = format!(
+                "import {id} was interrupted, and nobody sees anything of it. Go on, from a minute later: \
+                 `paceline import {file} --resume {id}`; throw it away: `paceline import --cancel {id}`"
+            );
+            return Err(anyhow::Error::from(error).context(how));
+        }
+        ended => ended.with_context(cannot)?,
+    };
     let elapsed = told.started.elapsed();
     match ended {
         Ended::Staged(report) if args.stage => {

@@ -54,6 +54,11 @@ impl Cells {
         self.ends.len()
     }
 
+    /// How long all of them are.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// A cell, from 0; empty past the last.
     pub(super) fn get(&self, index: usize) -> &str {
         let start = index

@@ -231,6 +231,13 @@ fn too_long() -> String {
     format!("longer than {CELL_CHARS_MAX} characters")
 }
 
+/// Without what nobody can see.
+pub(super) fn visible(cell: &str) -> String {
+    cell.chars()
+        .filter(|c| !is_invisible(*c) || c.is_whitespace())
+        .collect()
+}
+
 /// Control characters, and marks of width or direction that come along when text is copied.
 fn is_invisible(c: char) -> bool {
     c.is_control()

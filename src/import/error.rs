@@ -101,6 +101,14 @@ pub enum ImportError {
         /// How many there may be.
         max: usize,
     },
+    /// Its name is no name.
+    #[error("the name of column {column} is longer than {max} bytes: is the header in that line? Shorten it")]
+    HeaderTooLong {
+        /// Which, from 1.
+        column: usize,
+        /// How long it may be.
+        max: usize,
+    },
     /// Too long.
     #[error("line {line} is longer than 1 MiB: is this a list with one contact a line?")]
     LineTooLong {

@@ -3,7 +3,8 @@
 
 use super::ImportError;
 use super::cells::Cells;
-use super::header::{Columns, Mapping, is_header};
+use super::contact::visible;
+use super::header::{Columns, Mapping, names_number};
 use super::look::{FileKind, Looked, look};
 use super::sheet::SheetRows;
 use super::text::{Found, TextRows};
@@ -100,7 +101,7 @@ impl ContactFile {
         let (mut first, mut width, mut separator, mut sheets) = (Vec::new(), 0, None, None);
         let mut gather = |line: u64, cells: &Cells| {
             width = width.max(cells.len());
-            first.push((line, cells.iter().map(str::to_owned).collect::<Vec<_>>()));
+            first.push((line, cells.iter().map(visible).collect::<Vec<_>>()));
             if first.len() < HEADER_WITHIN_ROWS {
                 ControlFlow::Continue(())
             } else {
@@ -259,21 +260,23 @@ fn find_header(
         }
         return Ok((None, 0, Columns::guess(&names, &mapping)?));
     }
-    if let Some(above) = first.iter().position(|(_, cells)| is_header(cells, mapping))
+    if let Some(above) = first
+        .iter()
+        .position(|(_, cells)| is_header(cells, mapping, region))
         && let Some((line, cells)) = first.get(above)
     {
         return Ok((Some(*line), above as u64, Columns::guess(cells, mapping)?));
     }
-    if mapping.number.is_some() {
-        // By its place, or a name that is nowhere, which is then said.
-        return Ok((Some(*line), 0, Columns::guess(cells, mapping)?));
-    }
-    let is_number = |cell: &String| is_number(cell, region);
-    if let Some(index) = cells.iter().position(is_number) {
+    // Else the first contact would be lost as a header, and its number repeated as a column's name.
+    if let Some(index) = cells.iter().position(|cell| is_number(cell, region)) {
         return Err(ImportError::NoHeader {
             line: *line,
             column: index + 1,
         });
+    }
+    if mapping.number.is_some() {
+        // By its place, or a name that is nowhere, which is then said.
+        return Ok((Some(*line), 0, Columns::guess(cells, mapping)?));
     }
     match looks_like_numbers(first.get(1..).unwrap_or_default(), region) {
         Some(index) => Err(ImportError::NumberColumnUnnamed {
@@ -281,6 +284,15 @@ fn find_header(
             header: cells.get(index).cloned().unwrap_or_default(),
         }),
         None => Err(ImportError::NoNumberColumn),
+    }
+}
+
+/// Whether a row is the header: one of its cells is what somebody has named, or is known to mean the number where none of
+/// them is a number. `mobile` may also say of what kind a contact's number is.
+fn is_header(cells: &[String], mapping: &Mapping, region: Option<&str>) -> bool {
+    match mapping.number_is_named(cells) {
+        Some(named) => named,
+        None => names_number(cells) && !cells.iter().any(|cell| is_number(cell, region)),
     }
 }
 

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// Most columns a file may have.
 const COLUMNS_MAX: usize = 200;
+/// Longest name of a column: it is kept with each contact, and with each row that is rejected for it.
+const HEADER_BYTES_MAX: usize = 1000;
 
 /// Header names that mean the number, after [`fold`]; whole names only, so that `phone_type` is an attribute.
 #[rustfmt::skip]
@@ -111,6 +113,12 @@ pub struct ColumnRef(String);
 pub struct NotAColumn;
 
 impl Mapping {
+    /// Whether one of these cells is the header that somebody has named for the number; none where nobody has.
+    pub(super) fn number_is_named(&self, cells: &[String]) -> Option<bool> {
+        let named = self.number.as_ref().filter(|column| !column.0.starts_with('#'));
+        named.map(|column| column.find(cells).is_some())
+    }
+
     /// Takes in `FIELD=COLUMN`.
     pub fn add(&mut self, text: &str) -> Result<(), NotAColumn> {
         let (field, column) = text.split_once('=').ok_or(NotAColumn)?;
@@ -149,12 +157,9 @@ impl ColumnRef {
     }
 }
 
-/// Whether a row is the header: one of its cells is known to mean the number, or is what somebody has named.
-pub(super) fn is_header(cells: &[String], mapping: &Mapping) -> bool {
-    match &mapping.number {
-        Some(column) if !column.0.starts_with('#') => column.find(cells).is_some(),
-        _ => cells.iter().any(|cell| NUMBER.contains(&fold(cell).as_str())),
-    }
+/// Whether one of these cells is known to mean the number.
+pub(super) fn names_number(cells: &[String]) -> bool {
+    cells.iter().any(|cell| NUMBER.contains(&fold(cell).as_str()))
 }
 
 impl Columns {
@@ -164,6 +169,12 @@ impl Columns {
             return Err(ImportError::TooManyColumns {
                 columns: header.len(),
                 max: COLUMNS_MAX,
+            });
+        }
+        if let Some(long) = header.iter().position(|cell| cell.len() > HEADER_BYTES_MAX) {
+            return Err(ImportError::HeaderTooLong {
+                column: long + 1,
+                max: HEADER_BYTES_MAX,
             });
         }
         let said = |column: &Option<ColumnRef>| column.as_ref().map(|c| c.place(header)).transpose();
@@ -366,6 +377,10 @@ mod tests {
         assert!(matches!(
             guess("number,x,x", &[]),
             Err(ImportError::TwoColumnsOfOneName { place: 3, .. })
+        ));
+        assert!(matches!(
+            guess(&format!("number,{}", "x".repeat(1001)), &[]),
+            Err(ImportError::HeaderTooLong { column: 2, .. })
         ));
         let many = format!("number{}", ",x".repeat(200));
         assert!(matches!(

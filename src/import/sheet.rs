@@ -3,6 +3,7 @@
 
 use super::ImportError;
 use super::cells::{Cells, Kind};
+use super::text::LINE_BYTES_MAX;
 use calamine::{DataRef, Reader as _, SheetType, SheetVisible, Xlsx, XlsxError};
 use std::io::{BufReader, Read, Seek};
 use std::ops::ControlFlow;
@@ -97,6 +98,12 @@ impl<R: Read + Seek> SheetRows<R> {
                 cells.push("", Kind::Text);
             }
             push(&mut cells, cell.get_value());
+            // One shared text may stand in every cell.
+            if cells.bytes() > LINE_BYTES_MAX {
+                return Err(ImportError::LineTooLong {
+                    line: u64::from(at) + 1,
+                });
+            }
         }
         if let Some(row) = row {
             // It was the last, so whether it was enough does not matter.
@@ -281,5 +288,56 @@ mod tests {
     fn a_panic_of_the_reader_is_a_damaged_file() {
         let broken = contained::<()>(|| panic!("as a reader may"));
         assert!(matches!(broken, Err(ImportError::DamagedSheet)));
+    }
+
+    #[test]
+    fn a_row_that_would_fill_the_memory_is_refused() {
+        let cell = |column: char| {
+            let text = "a".repeat(500_000);
+            format!("<c r=\"{column}1\" t=\"inlineStr\"><is><t>{text}</t></is></c>")
+        };
+        let office = "http://schemas.openxmlformats.org";
+        let read = |columns: &str| {
+            let row: String = columns.chars().map(cell).collect();
+            let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+            for (name, text) in [
+                (
+                    "_rels/.rels",
+                    format!(
+                        "<Relationships xmlns=\"{office}/package/2006/relationships\"><Relationship Id=\"rId1\" \
+                         Type=\"{office}/officeDocument/2006/relationships/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>"
+                    ),
+                ),
+                (
+                    "xl/workbook.xml",
+                    format!(
+                        "<workbook xmlns=\"{office}/spreadsheetml/2006/main\" xmlns:r=\"{office}/officeDocument/2006/relationships\">\
+                         <sheets><sheet name=\"a\" sheetId=\"1\" r:id=\"rId1\"/></sheets></workbook>"
+                    ),
+                ),
+                (
+                    "xl/_rels/workbook.xml.rels",
+                    format!(
+                        "<Relationships xmlns=\"{office}/package/2006/relationships\"><Relationship Id=\"rId1\" \
+                         Type=\"{office}/officeDocument/2006/relationships/worksheet\" Target=\"worksheets/sheet1.xml\"/></Relationships>"
+                    ),
+                ),
+                (
+                    "xl/worksheets/sheet1.xml",
+                    format!(
+                        "<worksheet xmlns=\"{office}/spreadsheetml/2006/main\"><sheetData><row r=\"1\">{row}</row></sheetData></worksheet>"
+                    ),
+                ),
+            ] {
+                archive
+                    .start_file(name, zip::write::SimpleFileOptions::default())
+                    .unwrap();
+                archive.write_all(text.as_bytes()).unwrap();
+            }
+            let mut rows = SheetRows::open(archive.finish().unwrap(), None).unwrap();
+            rows.rows(|_, _, _| ControlFlow::Continue(()))
+        };
+        assert!(read("AB").is_ok());
+        assert!(matches!(read("ABC"), Err(ImportError::LineTooLong { line: 1 })));
     }
 }

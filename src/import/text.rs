@@ -9,7 +9,7 @@ use std::io::Read;
 use std::rc::Rc;
 
 /// The longest line that is read.
-const LINE_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const LINE_BYTES_MAX: usize = 1024 * 1024;
 /// A cell in quotation marks may go over so many lines, such as an address; past that, its mark was never closed.
 const CELL_LINES_MAX: usize = 50;
 const CELL_BYTES_MAX: usize = 64 * 1024;
