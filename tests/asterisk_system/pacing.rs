@@ -240,6 +240,14 @@ fn carriers_view(
                 view.abandoned += 1;
                 cut_off += 1;
             }
+            // Left before the message, which was late, had been heard for long enough to be told.
+            (None, None)
+                if call.end == Some(CallEnd::CalleeHungUp)
+                    && (limit..limit + STARVED_MAX).contains(&lasted) =>
+            {
+                view.abandoned += 1;
+                late += 1;
+            }
             _ => panic!("neither connected nor abandoned in time: {call:?}"),
         }
     }
