@@ -349,8 +349,9 @@ async fn storm_over<L: Breakable>(ground: Ground, lab: L, sea: Sea, faults: &[(F
     let system = &mut storm.system;
     // Who was not dialed is due again in a minute, which the short form does not wait for; who was taken back, in half an hour.
     wait_for("an end of every attempt", Duration::from_secs(240), async || {
-        let attempts = system.attempts(task).await;
+        // Before the attempts: one that is made meanwhile is among them.
         let dialed: BTreeSet<String> = system.lab.calls().into_iter().map(|c| c.number).collect();
+        let attempts = system.attempts(task).await;
         let over = |number: &String| {
             let last = attempts.get(number)?.iter().max_by_key(|a| a.created_at)?;
             let outcome = last.outcome.as_deref()?;
