@@ -20,8 +20,6 @@ const ROWS_MAX: usize = 4_000;
 const AIM_ALONE: Duration = Duration::from_millis(150);
 const ROWS_ALONE_MAX: usize = 16_000;
 const ROWS_MIN: usize = 100;
-/// How often it is asked whether anybody could be disturbed.
-const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Without anybody to disturb, SQLite's log is emptied after so many transactions.
 const CHECKPOINT_EVERY: u32 = 8;
 /// Beside a campaign more often: another process whose commit finds a long log empties it, and its caller waits.
@@ -74,8 +72,7 @@ pub struct Staging {
     list: ContactListId,
     worker: Uuid,
     rows: usize,
-    /// When it was asked last, and whether a campaign was active.
-    asked: Option<Instant>,
+    /// Whether a campaign was active after the last transaction.
     busy: bool,
     since_checkpoint: u32,
     longest_us: Arc<AtomicU64>,
@@ -113,7 +110,6 @@ impl Staging {
             list,
             worker,
             rows: 1_000,
-            asked: None,
             busy: false,
             since_checkpoint: 0,
             longest_us: Arc::default(),
@@ -316,15 +312,12 @@ impl Staging {
     }
 
     async fn make_room(&mut self, took: Duration) -> Result<(), StoreError> {
-        if self.asked.is_none_or(|at| at.elapsed() >= ASK_EVERY) {
-            let active = "SELECT 1 FROM campaigns WHERE state = 'active' LIMIT 1";
-            self.busy = !self
-                .store
-                .read("look for active campaigns", active, &[])
-                .await?
-                .is_empty();
-            self.asked = Some(Instant::now());
-        }
+        let active = "SELECT 1 FROM campaigns WHERE state = 'active' LIMIT 1";
+        self.busy = !self
+            .store
+            .read("look for active campaigns", active, &[])
+            .await?
+            .is_empty();
         self.since_checkpoint += 1;
         let every = if self.busy {
             CHECKPOINT_BUSY_EVERY
