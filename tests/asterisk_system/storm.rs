@@ -188,6 +188,14 @@ impl<L: Breakable> Storm<L> {
             (system.api.is_connected().await && system.readyz().await == Some(200)).then_some(())
         })
         .await;
+        if store_fails {
+            // Else the next kill takes with it what ended while nothing could be stored.
+            let none = "paceline_queue_depth{queue=\"store_changes\"} 0";
+            wait_for("what waited to be stored", Duration::from_secs(30), async || {
+                system.metrics().await.contains(none).then_some(())
+            })
+            .await;
+        }
         let until = Timestamp::now();
         // What was about to be stored is lost with the process.
         let hides_ends = strike.faults.iter().any(|(fault, _)| fault.hides_ends());
