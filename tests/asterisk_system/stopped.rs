@@ -44,6 +44,16 @@ async fn stopped_for_good(dial: &str, talks: u32, rings: u32) {
         is.then_some(())
     })
     .await;
+    wait_for(
+        "the conversations to be stored",
+        Duration::from_secs(5),
+        async || {
+            let attempts = system.attempts(task).await;
+            let stored = attempts.values().flatten().filter(|attempt| attempt.connected);
+            (stored.count() == talks as usize).then_some(())
+        },
+    )
+    .await;
     system.kill();
     let killed_at = Instant::now();
     let channels = system.lab.asterisk.channels().expect("channels").len();
