@@ -398,8 +398,9 @@ mod tests {
         std::thread::spawn(move || {
             for socket in plain.incoming() {
                 let mut socket = socket.unwrap();
-                socket.read(&mut [0; 4096]).ok();
-                socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").ok();
+                if socket.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {
+                    socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").ok();
+                }
             }
         });
         assert_eq!(reach(ari(port, Vec::new())).await, Reach::NotTls);
