@@ -142,7 +142,7 @@ impl Pace {
 impl Pacer {
     /// A controller that knows nothing yet but what `learnt` says.
     pub fn new(settings: PacingSettings, learnt: Option<&Learnt>) -> Self {
-        let mut learner = Learner::new();
+        let mut learner = Learner::new(ring_secs(&settings) + DIALING_SECS_MARGIN);
         let mut budget = Budget::new(&settings.rules, settings.zone.clone());
         if let Some(learnt) = learnt {
             learner.recall(learnt);
@@ -179,6 +179,7 @@ impl Pacer {
         self.budget = Budget::new(&settings.rules, settings.zone.clone());
         self.budget.recall(&accounts);
         self.settings = settings;
+        self.learner.at_risk_secs_max = ring_secs(&self.settings) + DIALING_SECS_MARGIN;
         self.tables_at = f64::NEG_INFINITY;
     }
 

@@ -12,9 +12,11 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_HOURS: u32 = 24;
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// A window is kept in so many parts; it forgets one at a time.
 const PARTS: i64 = 96;
 
@@ -51,8 +53,8 @@ struct Account {
     abandoned: f64,
     /// What experience adds to the risk allowed: a logarithm.
     gain: f64,
-    /// When the present calendar period ends.
-    period_ends: Option<Wall>,
+    /// When the present calendar period begins and ends.
+    period: Option<(Wall, Wall)>,
 }
 
 /// Answers of a part of a window.
@@ -68,6 +70,7 @@ pub struct Part {
 
 /// A rule's window, for keeping across restarts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LearntAccount {
     /// Which rule, and whether it is its day.
     pub name: String,
@@ -167,7 +170,7 @@ impl Account {
             live: 0.0,
             abandoned: 0.0,
             gain: 0.0,
-            period_ends: None,
+            period: None,
         }
     }
 
@@ -182,6 +185,12 @@ impl Account {
 
     /// Drops what the window no longer holds.
     fn forget(&mut self, now: Wall, zone: &TimeZone) {
+        // A clock that was far ahead and was put right: what it dated into the future would never leave the window.
+        if self.parts.back().is_some_and(|part| part.from > now.plus(DAY)) {
+            for part in &mut self.parts {
+                part.from = part.from.min(now);
+            }
+        }
         let begins = match self.rule.window {
             AbandonWindow::Hours(hours) => now
                 .0
@@ -198,13 +207,14 @@ impl Account {
                 return;
             }
             AbandonWindow::CalendarDay | AbandonWindow::CalendarMonth => {
-                if self.period_ends.is_some_and(|ends| now < ends) {
+                let within = |(begins, ends): (Wall, Wall)| now < ends && begins < now.plus(DAY);
+                if self.period.is_some_and(within) {
                     return;
                 }
                 let Some((begins, ends)) = period(now, zone, self.rule.window) else {
                     return;
                 };
-                self.period_ends = Some(ends);
+                self.period = Some((begins, ends));
                 // A part that began before the period belongs to the one before it.
                 begins.0.saturating_add(self.part_ms() - 1)
             }

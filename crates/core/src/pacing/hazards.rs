@@ -34,6 +34,7 @@ struct Bin<const C: usize> {
 
 /// Evidence of one bin, for keeping across restarts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LearntBin {
     /// Seconds at risk.
     pub exposure: f64,

@@ -19,7 +19,9 @@ const TALK_PRIOR_SECS: f64 = 100.0;
 const WRAP_UP_PRIOR_SECS: f64 = 17.0;
 
 /// What was learnt, for keeping across restarts and days. Made by [`super::Pacer::learnt`].
+/// A row of another version lacks fields: the rest still is taken, above all what was abandoned.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Learnt {
     /// Dialing.
     pub dialing: Vec<LearntBin>,
@@ -49,10 +51,12 @@ pub(super) struct Learner {
     pub(super) machine_delay: Delays,
     pub(super) drift: Drift,
     pub(super) calls_ended: u32,
+    /// No call is in one state for longer, seconds: a clock that jumps, or a process that stood still, is no time at risk.
+    pub(super) at_risk_secs_max: f64,
 }
 
 impl Learner {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(at_risk_secs_max: f64) -> Self {
         Self {
             dialing: Hazards::new(
                 &dialing_edges(),
@@ -82,6 +86,7 @@ impl Learner {
             machine_delay: Delays::new(2.6, 10.0),
             drift: Drift::default(),
             calls_ended: 0,
+            at_risk_secs_max,
         }
     }
 

@@ -67,7 +67,8 @@ pub(super) fn accrue(book: &mut Book, learner: &mut Learner, at: f64, pace: f64)
 
 /// Returns the live answers to expect of this time at risk.
 fn accrue_call(spell: &mut CallSpell, learner: &mut Learner, at: f64) -> f64 {
-    let (from, until) = (spell.counted - spell.since, at - spell.since);
+    let from = spell.counted - spell.since;
+    let until = (at - spell.since).min(learner.at_risk_secs_max);
     if until <= from {
         return 0.0;
     }

@@ -347,3 +347,46 @@ fn an_agent_who_came_late_counts_as_abandoned_by_the_rule_that_says_so() {
     assert!(from_answer.judge(LiveFate::Connected(waits)).abandoned);
     assert!(!from_answer.judge(LiveFate::HungUp(Waits::default())).live);
 }
+
+#[test]
+fn a_process_that_stood_still_does_not_take_answers_for_rare() {
+    let (mut pacer, ms) = with_agents(PacingMode::Predictive, 10);
+    for call in 0..40_u128 {
+        pacer.call(at(ms), CallKey(5_000_000 + call), dialing());
+        pacer.call(at(ms + 2_500), CallKey(5_000_000 + call), CallStep::Ringing);
+    }
+    let before = pacer.tick(at(ms + 3_000), Room::default());
+    let after = pacer.tick(at(ms + 600_000), Room::default());
+    assert!(after.drift > 0.5, "{} {}", before.drift, after.drift);
+}
+
+#[test]
+fn a_clock_that_was_a_year_ahead_does_not_keep_a_window_from_ending() {
+    let day = Duration::from_secs(24 * 3_600);
+    let rule = |window| AbandonRule {
+        window,
+        ..AbandonRule::daily(CAP, Duration::from_secs(2))
+    };
+    for window in [
+        rules::AbandonWindow::Hours(24),
+        rules::AbandonWindow::CalendarMonth,
+    ] {
+        let mut budget = Budget::new(&[rule(window)], TimeZone::UTC);
+        let now = at(0).wall;
+        budget.count(now.plus(365 * day), LiveFate::Abandoned, 0.1);
+        budget.count(now, LiveFate::Abandoned, 0.1);
+        let abandoned = |budget: &mut Budget, days: u32| {
+            let allowance = budget.allowance(now.plus(days * day), 0.1);
+            allowance.map(|a| a.abandoned)
+        };
+        assert_eq!(abandoned(&mut budget, 0), Some(2.0), "{window:?}");
+        assert_eq!(abandoned(&mut budget, 40), Some(0.0), "{window:?}");
+    }
+}
+
+#[test]
+fn what_was_abandoned_is_read_from_rows_of_other_versions_too() {
+    let old = r#"{"accounts":[{"name":"daily","parts":[{"from":5,"live":9.0,"abandoned":2.0}]}],"other":1}"#;
+    let learnt: Learnt = serde_json::from_str(old).unwrap();
+    assert_eq!(learnt.accounts[0].parts[0].abandoned, 2.0);
+}
