@@ -13,6 +13,8 @@ use std::time::Duration;
 const KEPT: Duration = Duration::from_secs(3600);
 /// How many, at most: an hour of five a second.
 const KEPT_MAX: usize = 18_000;
+/// So many PBXs may take turns, and each one's decisions still are kept as one.
+const TURNS_MAX: usize = 32;
 
 /// A campaign's decisions. Cheap to clone; all clones see the same.
 #[derive(Clone, Debug, Default)]
@@ -22,12 +24,12 @@ impl Decisions {
     pub(super) fn keep(&self, at: Wall, pbx: PbxName, report: PacingReport) {
         let mut kept = self.lock();
         let alike = |last: &Decision| {
-            last.pbx == pbx
-                && last.report.launch == 0
+            last.report.launch == 0
                 && report.launch == 0
                 && (last.report.limit, last.report.mode) == (report.limit, report.mode)
         };
-        match kept.back_mut().filter(|last| alike(last)) {
+        let theirs = kept.iter_mut().rev().take(TURNS_MAX).find(|last| last.pbx == pbx);
+        match theirs.filter(|last| alike(last)) {
             Some(last) => {
                 last.at_ms = at;
                 last.ticks = last.ticks.saturating_add(1);
@@ -54,5 +56,50 @@ impl Decisions {
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Decision>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use paceline_core::pacing::{EffectiveMode, PaceLimit};
+
+    fn report(launch: u32) -> PacingReport {
+        PacingReport {
+            launch,
+            wanted: launch,
+            limit: PaceLimit::Risk,
+            mode: EffectiveMode::Predictive,
+            fallback: None,
+            risk: 0.0,
+            risk_max: 0.0,
+            expected_abandon_ratio: 0.0,
+            rule: None,
+            budget_left: 0.0,
+            live: 0.0,
+            abandoned: 0.0,
+            agents: 1,
+            agents_free: 0,
+            in_flight: 0,
+            answer_probability: 0.2,
+            drift: 1.0,
+        }
+    }
+
+    #[test]
+    fn pbxes_that_take_turns_have_their_idle_decisions_kept_as_one_each() {
+        let decisions = Decisions::default();
+        for tick in 0..1_000_i64 {
+            for pbx in ["pbx1", "pbx2"] {
+                decisions.keep(Wall(tick * 200), PbxName::new(pbx), report(0));
+            }
+        }
+        decisions.keep(Wall(200_000), PbxName::new("pbx2"), report(2));
+        let kept = decisions.latest(10);
+        let seen: Vec<_> = kept
+            .iter()
+            .map(|d| (d.pbx.as_str(), d.ticks, d.report.launch))
+            .collect();
+        assert_eq!(seen, [("pbx2", 1, 2), ("pbx2", 1_000, 0), ("pbx1", 1_000, 0)]);
     }
 }

@@ -25,6 +25,8 @@ const SLICE_CALLS_MIN: u32 = 50;
 const ABSENCE_MS: i64 = 15 * 60_000;
 /// A stretch without any call is left out: a night, a holiday.
 const IDLE_MS: i64 = 30 * 60_000;
+/// A call that took longer, or ended before it began, tells of a clock that was put right, and of nothing else.
+const CALL_MS_MAX: i64 = 24 * 3_600_000;
 
 /// Why no scenario can be made of the records.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,18 +72,23 @@ pub fn fit(
     settings: &CampaignSettings,
     records: &[CallRecord],
 ) -> Result<String, FitError> {
+    let records: Vec<&CallRecord> = records.iter().filter(|record| is_credible(record)).collect();
     let calls: Vec<(&CallRecord, End)> = records
         .iter()
-        .filter_map(|record| Some((record, end(record.outcome)?)))
+        .filter_map(|record| Some((*record, end(record.outcome)?)))
         .collect();
-    let talks: Vec<&CallRecord> = records.iter().filter(|r| r.connected_at.is_some()).collect();
+    let talks: Vec<&CallRecord> = records
+        .iter()
+        .copied()
+        .filter(|r| r.connected_at.is_some())
+        .collect();
     if calls.len() < CALLS_MIN || talks.len() < TALKS_MIN {
         return Err(FitError::TooFew {
             calls: calls.len(),
             talks: talks.len(),
         });
     }
-    let axis = Axis::new(records);
+    let axis = Axis::new(&records);
     let slices = slices(&axis, settings, &calls, &talks);
     let count = |what: End| calls.iter().filter(|(_, end)| *end == what).count();
     let others = (calls.len() - count(End::Person)).max(1) as f64;
@@ -161,6 +168,11 @@ pub fn fit(
     Ok(text)
 }
 
+fn is_credible(record: &CallRecord) -> bool {
+    let took_ms = record.ended_at.0.checked_sub(record.created_at.0);
+    took_ms.is_some_and(|ms| (0..=CALL_MS_MAX).contains(&ms))
+}
+
 fn ms(from: Wall, until: Wall) -> f64 {
     until.0.saturating_sub(from.0).max(0) as f64
 }
@@ -173,7 +185,7 @@ struct Axis {
 }
 
 impl Axis {
-    fn new(records: &[CallRecord]) -> Self {
+    fn new(records: &[&CallRecord]) -> Self {
         let mut spans: Vec<(i64, i64)> = records.iter().map(|r| (r.created_at.0, r.ended_at.0)).collect();
         spans.sort_unstable();
         let mut axis = Self {

@@ -171,3 +171,16 @@ fn too_few_records_are_refused_with_what_to_do() {
     );
     assert!(fit::fit(CampaignId(7), &CampaignSettings::default(), &[]).is_err());
 }
+
+#[test]
+fn records_of_a_clock_that_was_put_right_do_not_stretch_the_day() {
+    let settings = CampaignSettings::default();
+    let right = fit::fit(CampaignId(7), &settings, &records()).unwrap();
+    let mut odd = records();
+    for (created_at, ended_at) in [(0, i64::MAX), (i64::MIN, 5), (9_000, 8_000)] {
+        let mut record = odd[0].clone();
+        (record.created_at, record.ended_at) = (Wall(created_at), Wall(ended_at));
+        odd.push(record);
+    }
+    assert_eq!(fit::fit(CampaignId(7), &settings, &odd).unwrap(), right);
+}
