@@ -25,7 +25,7 @@ pub use observe::CallStep;
 pub use report::{EffectiveMode, Fallback, PaceLimit, PacingReport};
 
 use crate::time::{Mono, Now, Wall};
-use book::{AgentSpell, Book, Flight};
+use book::{AgentSpell, Book, Flight, Landed};
 use budget::Budget;
 use crowd::Crowd;
 use forecast::{HORIZONS, Row, Tables, dial, horizons, ring};
@@ -285,15 +285,23 @@ impl Pacer {
     fn expire(&mut self, at: f64) {
         let ring_secs_max = ring_secs(&self.settings);
         let limit = self.settings.connect_limit.as_secs_f64();
-        self.book.calls.retain(|_, spell| {
+        let mut overdue = Vec::new();
+        self.book.calls.retain(|key, spell| {
             let secs_max = match spell.state {
                 Flight::Dialing => ring_secs_max + DIALING_SECS_MARGIN,
                 Flight::Ringing => ring_secs_max + RINGING_SECS_MARGIN,
                 Flight::Listening(_) => LISTENING_SECS_MAX,
                 Flight::Waiting => limit + WAITING_SECS_MARGIN,
             };
-            at - spell.since < secs_max
+            let stays = at - spell.since < secs_max;
+            if !stays && spell.state == Flight::Waiting {
+                overdue.push((*key, spell.since));
+            }
+            stays
         });
+        for (key, since) in overdue {
+            self.book.land(key, Landed::Overdue(since));
+        }
         while self
             .book
             .asked
@@ -337,8 +345,9 @@ impl Pacer {
             });
         }
         let limit = self.settings.connect_limit.as_secs_f64();
+        let answered = self.tables.dialing(0.0).steps();
         for spell in self.book.agents.values() {
-            scene.agent(spell, at, limit, &self.tables);
+            scene.agent(spell, at, limit, &self.tables, &answered);
         }
         scene
     }
@@ -500,7 +509,8 @@ impl Scene {
         }
     }
 
-    fn agent(&mut self, spell: &AgentSpell, at: f64, limit: f64, tables: &Tables) {
+    /// `answered`: when a person would answer a call launched now.
+    fn agent(&mut self, spell: &AgentSpell, at: f64, limit: f64, tables: &Tables, answered: &Row) {
         let age = at - spell.since;
         let leaves_in = spell.leaves_at.map(|leaves| leaves - at);
         let busy = match spell.step {
@@ -518,8 +528,8 @@ impl Scene {
                         *p = 1.0;
                     }
                 }
-                let stays_a_while = gone.0.iter().any(|p| *p < 1.0);
-                if stays_a_while && spell.step == AgentStep::Available {
+                let stays = weighted(answered, &gone) < 0.5;
+                if stays && spell.step == AgentStep::Available {
                     self.free += 1;
                 }
                 self.busy.push(gone);

@@ -61,11 +61,13 @@ pub(super) struct Answer {
 }
 
 /// What became of a call that is in flight no more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Landed {
     Machine,
     Connected,
     Over,
+    /// A person of whom nothing was heard any more, waiting since then.
+    Overdue(f64),
 }
 
 /// An agent who is there.

@@ -6,6 +6,7 @@ use super::forecast::{dial, ring};
 use super::learner::Learner;
 use super::rules::{LiveFate, Waits};
 use crate::outcome::Outcome;
+use std::time::Duration;
 
 /// What happened to a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -154,6 +155,27 @@ pub(super) fn call(
                 ..Noted::default()
             };
         }
+        // Not lost, but late: it counts as it is told.
+        Some(Landed::Overdue(since)) => {
+            let (fate, how) = match step {
+                CallStep::Connected(waits) => {
+                    (LiveFate::Connected(waited(waits, at - since)), Landed::Connected)
+                }
+                CallStep::Abandoned => (LiveFate::Abandoned, Landed::Over),
+                // Whether an agent was there before is not known.
+                CallStep::Dialing { .. }
+                | CallStep::Ringing
+                | CallStep::Answered
+                | CallStep::Person
+                | CallStep::Machine
+                | CallStep::Ended { .. } => return Noted::default(),
+            };
+            book.land(key, how);
+            return Noted {
+                fate: Some(fate),
+                ..Noted::default()
+            };
+        }
         Some(_) => return Noted::default(),
         None => {}
     }
@@ -235,6 +257,9 @@ pub(super) fn call(
                 }
             }
             noted.fate = match step {
+                CallStep::Connected(waits) if spell.state == Flight::Waiting => {
+                    Some(LiveFate::Connected(waited(waits, age)))
+                }
                 CallStep::Connected(waits) => Some(LiveFate::Connected(waits)),
                 _ => Some(LiveFate::Abandoned),
             };
@@ -261,7 +286,7 @@ pub(super) fn call(
                 Flight::Ringing => learner.ringing.event(age, ring::END),
                 Flight::Listening(answer) if answer.rang => learner.ringing.event(answer.age, ring::END),
                 Flight::Listening(answer) => learner.dialing.event(answer.age, dial::END),
-                Flight::Waiting => noted.fate = Some(LiveFate::HungUp(waits)),
+                Flight::Waiting => noted.fate = Some(LiveFate::HungUp(waited(waits, age))),
             }
             learner.calls_ended = learner.calls_ended.saturating_add(u32::from(!cut_short));
             book.land(key, Landed::Over);
@@ -274,6 +299,15 @@ pub(super) fn call(
         learner.calls_ended = learner.calls_ended.saturating_add(1);
     }
     noted
+}
+
+/// These waits, and from the answer at least as long as was seen.
+fn waited(waits: Waits, secs: f64) -> Waits {
+    let seen = Duration::try_from_secs_f64(secs).unwrap_or_default();
+    Waits {
+        connected: waits.connected.max(seen),
+        ..waits
+    }
 }
 
 /// A verdict is credited to the age at which the call was answered.

@@ -390,3 +390,32 @@ fn what_was_abandoned_is_read_from_rows_of_other_versions_too() {
     let learnt: Learnt = serde_json::from_str(old).unwrap();
     assert_eq!(learnt.accounts[0].parts[0].abandoned, 2.0);
 }
+
+#[test]
+fn no_call_is_launched_for_an_agent_who_will_be_gone_when_it_is_answered() {
+    let free_with = |leaves_ms: u64| {
+        let (mut pacer, ms) = with_agents(PacingMode::Progressive, 2);
+        pacer.agent_leaves(AgentKey(0), Some(at(ms + leaves_ms).mono));
+        pacer.tick(at(ms), Room::default()).launch
+    };
+    assert_eq!((free_with(5_000), free_with(60_000)), (1, 2));
+}
+
+#[test]
+fn who_was_connected_late_is_abandoned_however_late_and_whoever_said_nothing_of_waits() {
+    for (late_ms, abandoned) in [(1_900, 0.0), (2_600, 1.0), (60_000, 1.0)] {
+        let (mut pacer, ms) = with_agents(PacingMode::Predictive, 2);
+        let before = pacer.tick(at(ms), Room::default());
+        let call = CallKey(6_000_000);
+        pacer.call(at(ms), call, dialing());
+        pacer.call(at(ms), call, CallStep::Person);
+        let _ = pacer.tick(at(ms + late_ms), Room::default());
+        pacer.call(at(ms + late_ms), call, CallStep::Connected(Waits::default()));
+        let after = pacer.tick(at(ms + late_ms), Room::default());
+        assert_eq!(
+            (after.live - before.live, after.abandoned - before.abandoned),
+            (1.0, abandoned),
+            "{late_ms}"
+        );
+    }
+}
