@@ -211,13 +211,11 @@ impl Task {
         let mut last_commit = Instant::now();
         while let Some(item) = self.next().await {
             let entries = self.gather(item, last_commit).await;
-            self.counters
-                .queue
-                .depth
-                .set(i64::try_from(self.items.len() + entries.len()).unwrap_or(i64::MAX));
+            self.show_depth(entries.len());
             if !entries.is_empty() {
                 self.write(entries).await;
                 last_commit = Instant::now();
+                self.show_depth(0);
             }
             if !self.flushes.is_empty() || self.completed_at.elapsed() >= COMPLETE_GAP {
                 self.complete_touched().await;
@@ -229,6 +227,14 @@ impl Task {
         let rest: Vec<_> = std::mem::take(&mut self.progress).into_values().collect();
         self.write(rest).await;
         self.complete_touched().await;
+    }
+
+    fn show_depth(&self, in_hand: usize) {
+        let depth = self.items.len().saturating_add(in_hand);
+        self.counters
+            .queue
+            .depth
+            .set(i64::try_from(depth).unwrap_or(i64::MAX));
     }
 
     /// The next item, asking meanwhile whether tasks are complete.
