@@ -178,7 +178,7 @@ fn records_of_a_clock_that_was_put_right_do_not_stretch_the_day() {
     let right = fit::fit(CampaignId(7), &settings, &records()).unwrap();
     let mut odd = records();
     for (created_at, ended_at) in [(0, i64::MAX), (i64::MIN, 5), (9_000, 8_000)] {
-        let mut record = odd[0].clone();
+        let mut record = odd[0];
         (record.created_at, record.ended_at) = (Wall(created_at), Wall(ended_at));
         odd.push(record);
     }
