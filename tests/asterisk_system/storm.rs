@@ -216,7 +216,7 @@ impl<L: Breakable> Storm<L> {
 
     /// While the store cannot write nothing is launched, and it is told why.
     async fn check_that_nothing_is_launched(&self, lasts: Duration, is_told: bool) {
-        // What was stored before may be on its way.
+        // What was stored before may be on its way, which nothing tells; then the outage itself.
         tokio::time::sleep(Duration::from_millis(1_000)).await;
         let before = self.system.lab.calls().len();
         tokio::time::sleep(lasts).await;
@@ -293,22 +293,25 @@ fn note_stalls() -> (Arc<Mutex<Vec<Gap>>>, tokio::task::JoinHandle<()>) {
     (gaps, watching)
 }
 
-/// What a storm is over.
-struct Sea {
-    mode: &'static str,
-    contacts: usize,
-    agents: u32,
-    /// Where none is given and the full bars are not asked for.
-    seed: u64,
-}
+/// How often Paceline is killed, its link cut and the switch killed where the full bars are asked for.
+const FULL: [usize; 3] = [20, 20, 3];
+/// Where none is given and the full bars are not asked for.
+const SEED: u64 = 1;
 
-async fn storm_over<L: Breakable>(ground: Ground, lab: L, sea: Sea, faults: &[(Fault, usize)]) {
-    let Sea {
-        mode,
-        contacts,
-        agents,
-        seed,
-    } = sea;
+/// A storm over so many agents in that mode; `short` is what [`FULL`] is where the full bars are not asked for. What can happen
+/// to where the store is comes besides.
+async fn storm_over<L: Breakable>(ground: Ground, lab: L, mode: &str, agents: u32, short: [usize; 3]) {
+    let [kills, cuts, switch] = if full() { FULL } else { short };
+    let contacts = if full() { 500 } else { 60 };
+    let mut faults = vec![(Fault::Kill, kills), (Fault::Cut, cuts), (Fault::Switch, switch)];
+    faults.extend_from_slice(match ground {
+        Ground::Postgres(_) => &[
+            (Fault::Freeze, 1),
+            (Fault::DatabaseKilled, 1),
+            (Fault::DatabaseStopped, 1),
+        ],
+        Ground::Disk(_) => &[(Fault::DiskFull, 1)],
+    });
     let given = std::env::var("PACELINE_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());
@@ -316,7 +319,7 @@ async fn storm_over<L: Breakable>(ground: Ground, lab: L, sea: Sea, faults: &[(F
         if full() {
             rand::random_range(0..1_000_000)
         } else {
-            seed
+            SEED
         }
     });
     println!(
@@ -324,7 +327,7 @@ async fn storm_over<L: Breakable>(ground: Ground, lab: L, sea: Sea, faults: &[(F
         L::MAKE
     );
     let mut rng = StdRng::seed_from_u64(seed);
-    let strikes = strikes(&mut rng, faults, contacts);
+    let strikes = strikes(&mut rng, &faults, contacts);
     let ahead = mode != "progressive";
     // Whoever calls ahead must let phones ring for as long as the rules say.
     let ring_ms = if ahead { 20_000 } else { 8_000 };
@@ -449,76 +452,32 @@ async fn check_lines<L: Breakable>(system: &System<Cuttable<L>>, agents: u32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_around_a_paceline_on_postgres_loses_and_doubles_nothing() {
-    let (kills, cuts, switch) = if full() { (20, 20, 3) } else { (1, 1, 0) };
-    let faults = [
-        (Fault::Kill, kills),
-        (Fault::Cut, cuts),
-        (Fault::Switch, switch),
-        (Fault::Freeze, 1),
-        (Fault::DatabaseKilled, 1),
-        (Fault::DatabaseStopped, 1),
-    ];
-    let (contacts, agents) = if full() { (500, 12) } else { (60, 10) };
+    let agents = if full() { 12 } else { 10 };
     let server = Postgres::start().expect("it starts; run scripts/tools if it is missing");
-    let sea = Sea {
-        mode: "progressive",
-        contacts,
-        agents,
-        seed: 1,
-    };
-    storm_over(
-        Ground::Postgres(server),
-        asterisk(Version::V22, agents),
-        sea,
-        &faults,
-    )
-    .await;
+    let lab = asterisk(Version::V22, agents);
+    storm_over(Ground::Postgres(server), lab, "progressive", agents, [1, 1, 0]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_around_a_paceline_whose_disk_fills_up_loses_and_doubles_nothing() {
-    let (kills, cuts, switch) = if full() { (20, 20, 3) } else { (1, 1, 1) };
-    let faults = [
-        (Fault::Kill, kills),
-        (Fault::Cut, cuts),
-        (Fault::Switch, switch),
-        (Fault::DiskFull, 1),
-    ];
-    let (contacts, agents) = if full() { (500, 6) } else { (60, 10) };
+    let agents = if full() { 6 } else { 10 };
     let Some(disk) = SmallDisk::start_or_skip(DISK_KIB, "a disk that fills up under a campaign") else {
         return;
     };
-    let sea = Sea {
-        mode: "progressive",
-        contacts,
-        agents,
-        seed: 1,
-    };
-    storm_over(Ground::Disk(disk), asterisk(Version::V16, agents), sea, &faults).await;
+    let lab = asterisk(Version::V16, agents);
+    storm_over(Ground::Disk(disk), lab, "progressive", agents, [1, 1, 1]).await;
 }
 
 /// Whoever is called ahead of free agents may be abandoned at any time; all else holds as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_around_a_paceline_that_calls_ahead_loses_and_doubles_nothing() {
-    let (kills, cuts, switch) = if full() { (20, 20, 3) } else { (1, 2, 1) };
-    let faults = [
-        (Fault::Kill, kills),
-        (Fault::Cut, cuts),
-        (Fault::Switch, switch),
-        (Fault::DiskFull, 1),
-    ];
-    let (contacts, agents) = if full() { (500, 10) } else { (60, 10) };
+    let agents = 10;
     let Some(disk) = SmallDisk::start_or_skip(DISK_KIB, "a disk that fills up under a predictive campaign")
     else {
         return;
     };
-    let sea = Sea {
-        mode: "predictive",
-        contacts,
-        agents,
-        seed: 1,
-    };
-    storm_over(Ground::Disk(disk), asterisk(Version::V22, agents), sea, &faults).await;
+    let lab = asterisk(Version::V22, agents);
+    storm_over(Ground::Disk(disk), lab, "predictive", agents, [1, 2, 1]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -526,22 +485,8 @@ async fn a_storm_around_a_paceline_beside_freeswitch_loses_and_doubles_nothing()
     if FreeSwitch::program_or_skip("a storm beside FreeSWITCH").is_none() {
         return;
     }
-    let (kills, cuts, switch) = if full() { (20, 20, 3) } else { (1, 1, 1) };
-    let faults = [
-        (Fault::Kill, kills),
-        (Fault::Cut, cuts),
-        (Fault::Switch, switch),
-        (Fault::Freeze, 1),
-        (Fault::DatabaseKilled, 1),
-        (Fault::DatabaseStopped, 1),
-    ];
-    let (contacts, agents) = if full() { (500, 12) } else { (60, 10) };
+    let agents = if full() { 12 } else { 10 };
     let server = Postgres::start().expect("it starts; run scripts/tools if it is missing");
-    let sea = Sea {
-        mode: "progressive",
-        contacts,
-        agents,
-        seed: 1,
-    };
-    storm_over(Ground::Postgres(server), freeswitch(agents), sea, &faults).await;
+    let lab = freeswitch(agents);
+    storm_over(Ground::Postgres(server), lab, "progressive", agents, [1, 1, 1]).await;
 }
