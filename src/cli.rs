@@ -36,7 +36,7 @@ With a PBX of your own:
 
 /// Outbound dialing for the PBX that you run already.
 ///
-/// Paceline decides whom to call, when, and over which trunk, and hands answered calls to agents. Your Asterisk keeps
+/// Paceline decides whom to call, when, and over which trunk, and hands answered calls to agents. Your PBX keeps
 /// SIP and media. Everything is driven by the HTTP API that `serve` opens; its page documents itself.
 #[derive(Debug, Parser)]
 #[command(name = "paceline", version, after_help = EXAMPLES, max_term_width = 110)]
