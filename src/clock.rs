@@ -29,19 +29,24 @@ impl Clock {
 
     /// Both clocks at this moment. At real speed, `wall` follows changes of the system's clock.
     pub fn now(&self) -> Now {
-        let mono = Mono(self.started.elapsed().mul_f64(self.speed));
+        let mono = Mono::START + self.started.elapsed().mul_f64(self.speed);
         let wall = if self.speed == 1.0 {
             let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             Wall(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
         } else {
-            Wall(self.started_wall_ms).plus(mono.0)
+            Wall(self.started_wall_ms).plus(mono.since(Mono::START))
         };
         Now { mono, wall }
     }
 
     /// The runtime's instant at which this clock will show `at`.
     pub fn instant_of(&self, at: Mono) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.started + at.0.div_f64(self.speed))
+        tokio::time::Instant::from_std(self.started + at.since(Mono::START).div_f64(self.speed))
+    }
+
+    /// How much of this clock's time passes in `d` of real time.
+    pub fn passed_in(&self, d: Duration) -> Duration {
+        d.mul_f64(self.speed)
     }
 
     /// How long `d` of this clock takes in real time.

@@ -22,7 +22,7 @@ use routes::Routes;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info};
@@ -269,10 +269,7 @@ impl Dialer {
         }
         for pbx in &state.links_up {
             let event = PbxEvent::Resynchronised(Snapshot::default());
-            let stamped = Stamped {
-                event,
-                read_at: Instant::now(),
-            };
+            let stamped = Stamped::now(event);
             let _ = inputs.try_send(Told::Event {
                 pbx: pbx.clone(),
                 stamped,
@@ -463,6 +460,7 @@ impl Inner {
             let stamped = Stamped {
                 event: stamped.event.clone(),
                 read_at: stamped.read_at,
+                ago: stamped.ago,
             };
             let _ = inputs
                 .send(Told::Event {

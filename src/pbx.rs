@@ -6,7 +6,7 @@
 
 use paceline_core::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 pub mod ari;
@@ -26,6 +26,19 @@ pub struct Stamped {
     pub event: PbxEvent,
     /// When we read it, before it was parsed.
     pub read_at: Instant,
+    /// How long before that it happened, by the PBX's own time; zero where the PBX does not tell, or nonsense.
+    pub ago: Duration,
+}
+
+impl Stamped {
+    /// Something that happens as it is said.
+    pub fn now(event: PbxEvent) -> Self {
+        Self {
+            event,
+            read_at: Instant::now(),
+            ago: Duration::ZERO,
+        }
+    }
 }
 
 /// Why a driver without a link refuses.

@@ -224,8 +224,10 @@ impl Task {
             }
             _ => {}
         }
+        let ago = stamped.ago + stamped.read_at.elapsed();
         self.feed(Input::Pbx {
             pbx,
+            ago: self.dialer.clock.passed_in(ago),
             event: stamped.event,
         });
     }
@@ -266,7 +268,11 @@ impl Task {
                 return;
             }
             for (pbx, event) in std::mem::take(&mut self.own_events) {
-                self.feed(Input::Pbx { pbx, event });
+                self.feed(Input::Pbx {
+                    pbx,
+                    ago: Duration::ZERO,
+                    event,
+                });
             }
         }
     }

@@ -13,7 +13,7 @@ use paceline_sim::{Answer, Faults, SimConfig, SimSwitch};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
@@ -178,7 +178,7 @@ impl Driver {
                         return;
                     }
                     self.overflowed = false;
-                    let lost = Stamped { event: PbxEvent::LinkLost, read_at: Instant::now() };
+                    let lost = Stamped::now(PbxEvent::LinkLost);
                     self.hand_on(lost);
                     self.control.lock().restore_link(self.control.clock.now().mono);
                 }
@@ -188,15 +188,11 @@ impl Driver {
 
     /// Cut off for good: says so, and answers what it is asked until nobody asks any more.
     async fn refuse_all(&self, mut batch: Vec<PbxCommand>, mut commands: mpsc::Receiver<PbxCommand>) {
-        self.hand_on(Stamped {
-            event: PbxEvent::LinkLost,
-            read_at: Instant::now(),
-        });
+        self.hand_on(Stamped::now(PbxEvent::LinkLost));
         loop {
             for command in batch.drain(..) {
                 if let Some(event) = refusal(&command, NO_LINK) {
-                    let read_at = Instant::now();
-                    if !self.hand_on(Stamped { event, read_at }) {
+                    if !self.hand_on(Stamped::now(event)) {
                         self.stats.dropped.fetch_add(1, Relaxed);
                     }
                 }
@@ -221,8 +217,7 @@ impl Driver {
         switch.handle_timeout(now);
         while let Some(event) = switch.next_event() {
             self.stats.events_read.fetch_add(1, Relaxed);
-            let read_at = Instant::now();
-            if self.overflowed || !self.hand_on(Stamped { event, read_at }) {
+            if self.overflowed || !self.hand_on(Stamped::now(event)) {
                 self.stats.dropped.fetch_add(1, Relaxed);
                 self.overflowed = true;
                 switch.cut_link(now, Duration::ZERO);

@@ -342,8 +342,8 @@ impl Engine {
             }
             Input::Prepared { attempt, result } => self.prepared(now, attempt, result),
             Input::Agent { agent, request } => self.agent_asks(now, agent, request),
-            Input::Pbx { pbx, event } => {
-                self.pbx_event(now, pbx, event);
+            Input::Pbx { pbx, ago, event } => {
+                self.pbx_event(now, pbx, ago, event);
                 Ok(())
             }
         }

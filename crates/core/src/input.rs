@@ -7,6 +7,7 @@ use crate::number::E164;
 use crate::pacing::Learnt;
 use crate::pbx::PbxEvent;
 use crate::time::Wall;
+use std::time::Duration;
 
 /// One thing that an engine is told. See each variant for who says it.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +52,8 @@ pub enum Input {
     Pbx {
         /// Which.
         pbx: PbxName,
+        /// How long ago it happened, by the PBX's own time; for a snapshot, how long ago it was read.
+        ago: Duration,
         /// What.
         event: PbxEvent,
     },

@@ -313,6 +313,8 @@ pub struct ChannelState {
     pub bridge: Option<AgentLegId>,
     /// Whether it is in our application on the switch, so that nobody else owns it.
     pub in_our_app: bool,
+    /// How long ago it was answered, by the PBX's own time; none where it is not answered or the PBX cannot tell.
+    pub up_for: Option<Duration>,
 }
 
 /// How far a channel is.

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// Monotonic time since an arbitrary start, the same for one process.
+/// Monotonic time since an arbitrary origin, the same for one process. A process starts at [`Mono::START`], so that what
+/// happened before it can be told as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mono(pub Duration);
 
@@ -22,7 +23,21 @@ pub struct Now {
     pub wall: Wall,
 }
 
+impl Now {
+    /// Both clocks as they stood so long ago; no further back than to the origin of [`Mono`].
+    pub fn before(self, ago: Duration) -> Now {
+        let mono = self.mono - ago;
+        Now {
+            mono,
+            wall: self.wall.minus(self.mono.since(mono)),
+        }
+    }
+}
+
 impl Mono {
+    /// Where the shell's clock stands when its process starts.
+    pub const START: Mono = Mono(Duration::from_secs(7 * 24 * 3_600));
+
     /// Time passed since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Mono) -> Duration {
         self.0.saturating_sub(earlier.0)
@@ -49,6 +64,14 @@ impl Wall {
         Wall(
             self.0
                 .saturating_add(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+        )
+    }
+
+    /// This time minus `d`, saturating.
+    pub fn minus(self, d: Duration) -> Wall {
+        Wall(
+            self.0
+                .saturating_sub(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
         )
     }
 }

@@ -193,7 +193,11 @@ impl Day {
             self.switch.handle_timeout(self.now);
             while let Some(event) = self.switch.next_event() {
                 let pbx = self.pbx.clone();
-                self.tell(Input::Pbx { pbx, event });
+                self.tell(Input::Pbx {
+                    pbx,
+                    ago: Duration::ZERO,
+                    event,
+                });
             }
             self.engine.handle_timeout(now(self.now));
             self.carry_out();

@@ -239,6 +239,7 @@ impl SimSwitch {
                     phase: ChannelPhase::Up,
                     bridge: None,
                     in_our_app: false,
+                    up_for: None,
                 },
             );
         }
@@ -256,6 +257,7 @@ impl SimSwitch {
                     phase,
                     bridge: callee.with(),
                     in_our_app: true,
+                    up_for: None,
                 },
             );
         }
@@ -272,6 +274,7 @@ impl SimSwitch {
                     phase,
                     bridge,
                     in_our_app: true,
+                    up_for: None,
                 },
             );
         }

@@ -226,9 +226,8 @@ impl Driver {
 
     fn answer_unlinked(&mut self, command: Option<PbxCommand>) -> Result<(), Stopped> {
         self.legs.command_unlinked(command.ok_or(Stopped)?);
-        let read_at = Instant::now();
         while let Some(event) = self.legs.out.events.pop_front() {
-            match self.ports.events.try_send(Stamped { event, read_at }) {
+            match self.ports.events.try_send(Stamped::now(event)) {
                 Ok(()) => {}
                 Err(TrySendError::Closed(_)) => return Err(Stopped),
                 Err(TrySendError::Full(Stamped { event, .. })) => {
@@ -243,10 +242,7 @@ impl Driver {
 
     /// Hands on an event that must not be lost, however long there is no room for it.
     async fn tell(&mut self, event: PbxEvent) -> Result<(), Stopped> {
-        let stamped = Stamped {
-            event,
-            read_at: Instant::now(),
-        };
+        let stamped = Stamped::now(event);
         let events = self.ports.events.clone();
         self.unlinked(events.send(stamped)).await?.map_err(|_| Stopped)
     }

@@ -151,6 +151,7 @@ pub(super) fn survey(
                 phase,
                 bridge: bridge.map(AgentLegId),
                 in_our_app: argument.is_some() || (stage == Stage::Dialing && subscribed.contains(&id)),
+                up_for: None,
             },
         );
     }

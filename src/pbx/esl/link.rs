@@ -65,7 +65,8 @@ impl Ports {
             match self.events.try_reserve() {
                 Ok(room) => {
                     if let Some(event) = events.pop_front() {
-                        room.send(Stamped { event, read_at });
+                        let ago = Duration::ZERO;
+                        room.send(Stamped { event, read_at, ago });
                     }
                 }
                 Err(TrySendError::Closed(())) => return Err(Stopped),
@@ -209,10 +210,7 @@ impl Driver {
 
     /// Hands on an event that must not be lost, however long there is no room for it.
     async fn tell(&mut self, event: PbxEvent) -> Result<(), Stopped> {
-        let stamped = Stamped {
-            event,
-            read_at: Instant::now(),
-        };
+        let stamped = Stamped::now(event);
         let events = self.ports.events.clone();
         self.unlinked(events.send(stamped)).await?.map_err(|_| Stopped)
     }

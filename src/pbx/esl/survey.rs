@@ -72,6 +72,7 @@ impl Survey {
                 phase,
                 bridge: None,
                 in_our_app: ours,
+                up_for: None,
             },
         );
         let Some(side) = Side::of(event.side.0).filter(|_| ours) else {

@@ -48,7 +48,7 @@ impl Engine {
                     detail: "not dialed: nobody needed it any more, or the link was lost".to_owned(),
                     ..LegEnd::default()
                 };
-                self.settle(now, attempt, Outcome::Cancelled, end);
+                self.settle(now, now, attempt, Outcome::Cancelled, end);
             }
             Prepared::Refused => self.forget(now, attempt),
             Prepared::Failed => {
@@ -71,7 +71,7 @@ impl Engine {
                 detail,
                 ..LegEnd::default()
             };
-            return self.settle(now, attempt, Outcome::Failed, end);
+            return self.settle(now, now, attempt, Outcome::Failed, end);
         };
         let command = PbxCommand::CallContact {
             leg: call.leg,
@@ -115,13 +115,14 @@ impl Engine {
         }
     }
 
-    pub(super) fn answered(&mut self, now: Now, leg: LegId) {
+    /// `then`: when it was answered, by the PBX's own time.
+    pub(super) fn answered(&mut self, now: Now, then: Now, leg: LegId) {
         let Some(attempt) = self.attempt_of(leg) else {
             return;
         };
         match self.state_of(attempt) {
             Some(CallState::Dialing { agent, .. } | CallState::Ringing { agent, .. }) => {
-                self.person_waits(now, attempt);
+                self.person_waits(then, attempt);
                 self.serve(now, attempt, agent);
             }
             Some(CallState::Ending {
@@ -132,7 +133,7 @@ impl Engine {
                 self.store(Change::Answered {
                     attempt,
                     leg,
-                    at: now.wall,
+                    at: then.wall,
                 });
                 self.set_call(
                     attempt,
@@ -182,7 +183,8 @@ impl Engine {
         );
     }
 
-    pub(super) fn ended(&mut self, now: Now, leg: LegId, end: LegEnd) {
+    /// `then`: when it ended, by the PBX's own time.
+    pub(super) fn ended(&mut self, now: Now, then: Now, leg: LegId, end: LegEnd) {
         let Some(attempt) = self.attempt_of(leg) else {
             return;
         };
@@ -205,7 +207,7 @@ impl Engine {
             self.note_message(attempt, MessageFate::CutShort, asked_at);
         }
         let outcome = state.outcome(&end);
-        self.settle(now, attempt, outcome, end);
+        self.settle(now, then, attempt, outcome, end);
     }
 
     /// The agent of this call lost the phone.
@@ -395,7 +397,7 @@ impl Engine {
     }
 
     /// The attempt is over: stores its end and lets its agent go.
-    fn settle(&mut self, now: Now, attempt: AttemptId, outcome: Outcome, end: LegEnd) {
+    fn settle(&mut self, now: Now, then: Now, attempt: AttemptId, outcome: Outcome, end: LegEnd) {
         let Some(call) = self.calls.get(&attempt) else {
             return;
         };
@@ -413,7 +415,7 @@ impl Engine {
             contact: call.lead.contact,
             outcome,
             end,
-            at: now.wall,
+            at: then.wall,
             retry_at: next.wait.map(|wait| now.wall.plus(wait)),
             spends_try: next.spends_try,
         };

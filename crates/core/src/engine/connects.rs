@@ -55,13 +55,13 @@ impl Engine {
         self.tell(&pbx, PbxCommand::Connect { leg, agent_leg });
     }
 
-    pub(super) fn connected(&mut self, now: Now, leg: LegId, agent_leg: AgentLegId) {
+    pub(super) fn connected(&mut self, now: Now, then: Now, leg: LegId, agent_leg: AgentLegId) {
         let Some(attempt) = self.attempt_of(leg) else {
             return;
         };
         match self.state_of(attempt) {
             Some(CallState::Connecting { agent, .. }) if self.agent_legs.get(&agent_leg) == Some(&agent) => {
-                self.talk(now, attempt, agent);
+                self.talk(now, then, attempt, agent);
             }
             Some(
                 CallState::Preparing { .. }
@@ -77,8 +77,8 @@ impl Engine {
         }
     }
 
-    /// Callee and agent are in one bridge.
-    pub(super) fn talk(&mut self, now: Now, attempt: AttemptId, agent: AgentId) {
+    /// Callee and agent are in one bridge, since `then`.
+    pub(super) fn talk(&mut self, now: Now, then: Now, attempt: AttemptId, agent: AgentId) {
         let Some(call) = self.calls.get(&attempt) else {
             return;
         };
@@ -90,7 +90,7 @@ impl Engine {
         self.store(Change::Connected {
             attempt,
             agent,
-            at: now.wall,
+            at: then.wall,
         });
         let agent_leg = self.agents.get(&agent).and_then(|a| a.phone.leg());
         if let (Some(policy), Some(agent_leg)) = (self.config.recording.clone(), agent_leg) {

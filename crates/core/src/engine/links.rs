@@ -10,24 +10,26 @@ use crate::input::Recovered;
 use crate::outcome::MessageFate;
 use crate::pbx::{ChannelPhase, ChannelState, PbxEvent, Progress, Snapshot};
 use crate::time::{Now, Wall};
+use std::time::Duration;
 
 impl Engine {
-    pub(super) fn pbx_event(&mut self, now: Now, pbx: PbxName, event: PbxEvent) {
+    pub(super) fn pbx_event(&mut self, now: Now, pbx: PbxName, ago: Duration, event: PbxEvent) {
+        let then = now.before(ago);
         match event {
             PbxEvent::LinkLost => {
                 self.links_up.remove(&pbx);
             }
-            PbxEvent::Resynchronised(snapshot) => self.resynchronise(now, pbx, &snapshot),
-            PbxEvent::Progress { leg, kind } => self.progressed(now, leg, kind),
-            PbxEvent::Answered { leg } => self.answered(now, leg),
-            PbxEvent::Connected { leg, agent_leg } => self.connected(now, leg, agent_leg),
+            PbxEvent::Resynchronised(snapshot) => self.resynchronise(now, ago, pbx, &snapshot),
+            PbxEvent::Progress { leg, kind } => self.progressed(then, leg, kind),
+            PbxEvent::Answered { leg } => self.answered(now, then, leg),
+            PbxEvent::Connected { leg, agent_leg } => self.connected(now, then, leg, agent_leg),
             PbxEvent::ConnectFailed {
                 leg,
                 agent_leg,
                 fault,
             } => self.connect_failed(now, leg, agent_leg, fault),
             PbxEvent::Played { leg, whole } => self.played(now, leg, whole),
-            PbxEvent::Ended { leg, end } => self.ended(now, leg, end),
+            PbxEvent::Ended { leg, end } => self.ended(now, then, leg, end),
             // The agent's state is `ringing` from the moment that the phone is called.
             PbxEvent::AgentRinging { .. } => {}
             PbxEvent::AgentReady { leg } => {
@@ -37,21 +39,21 @@ impl Engine {
             PbxEvent::RecordingStarted { recording } => {
                 self.store(Change::RecordingStarted {
                     recording,
-                    at: now.wall,
+                    at: then.wall,
                 });
             }
             PbxEvent::RecordingEnded { recording, duration } => {
                 self.store(Change::RecordingEnded {
                     recording,
                     result: Ok(duration),
-                    at: now.wall,
+                    at: then.wall,
                 });
             }
             PbxEvent::RecordingFailed { recording, reason } => {
                 self.store(Change::RecordingEnded {
                     recording,
                     result: Err(reason),
-                    at: now.wall,
+                    at: then.wall,
                 });
             }
         }
@@ -160,7 +162,7 @@ impl Engine {
     }
 
     /// Holds what we believe against what lives. Also right when nothing was lost.
-    fn resynchronise(&mut self, now: Now, pbx: PbxName, snapshot: &Snapshot) {
+    fn resynchronise(&mut self, now: Now, ago: Duration, pbx: PbxName, snapshot: &Snapshot) {
         self.links_up.insert(pbx.clone());
         let agents: Vec<AgentId> = self
             .agents
@@ -178,7 +180,7 @@ impl Engine {
             .map(|c| c.attempt)
             .collect();
         for attempt in calls {
-            self.resynchronise_call(now, attempt, snapshot);
+            self.resynchronise_call(now, ago, attempt, snapshot);
         }
         // Who asked to go home during a call that a former run did not see the end of.
         for id in agents {
@@ -228,7 +230,7 @@ impl Engine {
         }
     }
 
-    fn resynchronise_call(&mut self, now: Now, attempt: AttemptId, snapshot: &Snapshot) {
+    fn resynchronise_call(&mut self, now: Now, ago: Duration, attempt: AttemptId, snapshot: &Snapshot) {
         let Some(call) = self.calls.get(&attempt) else {
             return;
         };
@@ -238,6 +240,7 @@ impl Engine {
             .and_then(|c| c.bridge)
             .and_then(|bridge| self.agent_legs.get(&bridge).copied());
         let up = channel.is_some_and(|c| c.phase == ChannelPhase::Up);
+        let up_since = now.before(channel.and_then(|c| c.up_for).map_or(Duration::ZERO, |up| up + ago));
         let with_a_stranger = up && joined.is_none() && channel.is_some_and(|c| c.bridge.is_some());
         match state {
             // Not dialed yet: its absence means nothing.
@@ -254,11 +257,11 @@ impl Engine {
                 if let Some(kept) = agent {
                     self.free_agent(now, kept, attempt);
                 }
-                self.person_waits(now, attempt);
+                self.person_waits(up_since, attempt);
                 self.end(now, attempt, Why::AgentLost)
             }
             CallState::Dialing { agent, .. } | CallState::Ringing { agent, .. } if up => {
-                self.person_waits(now, attempt);
+                self.person_waits(up_since, attempt);
                 match (joined, agent) {
                     (None, kept) => self.serve(now, attempt, kept),
                     (Some(_), Some(kept)) => self.free_agent(now, kept, attempt),
@@ -320,9 +323,9 @@ impl Engine {
         };
         match (state, joined) {
             (CallState::Connecting { agent, .. }, Some(seen)) if seen == agent => {
-                self.talk(now, attempt, agent)
+                self.talk(now, now, attempt, agent)
             }
-            (CallState::Waiting { .. }, Some(seen)) if self.is_idle(seen) => self.talk(now, attempt, seen),
+            (CallState::Waiting { .. }, Some(seen)) if self.is_idle(seen) => self.talk(now, now, attempt, seen),
             // In somebody else's bridge, who is busy with another call by our books: nobody is given two calls.
             (CallState::Waiting { .. } | CallState::Connecting { .. }, Some(_)) => {
                 self.end(now, attempt, Why::AgentLost)

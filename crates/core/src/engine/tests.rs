@@ -430,6 +430,7 @@ fn nothing_is_launched_on_a_lost_link_and_the_snapshot_settles_what_vanished() {
         phase: ChannelPhase::Up,
         bridge,
         in_our_app: true,
+        up_for: None,
     };
     for n in 1..=2 {
         channels.insert(rig.agent_leg(n).0, up(Some(rig.agent_leg(n))));
@@ -440,6 +441,7 @@ fn nothing_is_launched_on_a_lost_link_and_the_snapshot_settles_what_vanished() {
             phase: ChannelPhase::Ringing,
             bridge: None,
             in_our_app: false,
+            up_for: None,
         },
     );
     rig.event(PbxEvent::Resynchronised(Snapshot { channels }));

@@ -252,6 +252,7 @@ impl World {
         }
         let input = |event| Input::Pbx {
             pbx: pbx.clone(),
+            ago: Duration::ZERO,
             event,
         };
         match self.addressee(&event) {

@@ -53,6 +53,7 @@ fn after_a_crash_a_conversation_goes_on_with_the_agent_whose_bridge_it_is_in() {
             phase: ChannelPhase::Up,
             bridge: Some(own),
             in_our_app: true,
+            up_for: None,
         };
         channels.insert(own.0, up);
         if n < 3 {
@@ -83,6 +84,7 @@ fn after_a_crash_a_ringing_call_gets_a_free_agent_or_is_taken_back() {
         phase: ChannelPhase::Ringing,
         bridge: None,
         in_our_app: false,
+        up_for: None,
     };
     let channels = BTreeMap::from([
         (
@@ -91,6 +93,7 @@ fn after_a_crash_a_ringing_call_gets_a_free_agent_or_is_taken_back() {
                 phase: ChannelPhase::Up,
                 bridge: Some(own),
                 in_our_app: true,
+                up_for: None,
             },
         ),
         (uuid::Uuid::from_u128(2001), ringing),
@@ -126,6 +129,7 @@ fn who_asked_to_go_home_during_a_call_goes_after_it_though_we_crashed_meanwhile(
             phase: ChannelPhase::Up,
             bridge: Some(AgentLegId(uuid::Uuid::from_u128(bridge))),
             in_our_app: true,
+            up_for: None,
         };
         channels.insert(uuid::Uuid::from_u128(leg), up);
     }
@@ -155,6 +159,7 @@ fn a_ringing_call_found_in_a_strangers_bridge_is_ended_and_frees_the_agent_kept_
         phase: ChannelPhase::Up,
         bridge: Some(bridge),
         in_our_app: true,
+        up_for: None,
     };
     let stranger = AgentLegId(uuid::Uuid::from_u128(9_999));
     let channels = BTreeMap::from([(own.0, up_in(own)), (leg.0, up_in(stranger))]);

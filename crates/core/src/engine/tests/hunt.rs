@@ -255,6 +255,7 @@ impl Hunt {
                     phase: ChannelPhase::Up,
                     bridge,
                     in_our_app: true,
+                    up_for: None,
                 },
             );
         }
@@ -275,6 +276,7 @@ impl Hunt {
                     phase,
                     bridge,
                     in_our_app: true,
+                    up_for: None,
                 },
             );
         }

@@ -120,6 +120,7 @@ fn after_a_lost_link_nobody_is_left_in_silence_behind_a_message() {
         phase: ChannelPhase::Up,
         bridge: None,
         in_our_app: true,
+        up_for: None,
     };
     let channels = BTreeMap::from([(leg.0, up)]);
     rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
@@ -149,6 +150,7 @@ fn after_a_crash_whoever_had_waited_too_long_is_given_to_nobody() {
         phase: ChannelPhase::Up,
         bridge,
         in_our_app: true,
+        up_for: None,
     };
     let channels = BTreeMap::from([(agent, up(Some(AgentLegId(agent)))), (leg.0, up(None))]);
     rig.event(PbxEvent::Resynchronised(Snapshot { channels }));

@@ -126,7 +126,15 @@ impl Rig {
     }
 
     pub(super) fn event(&mut self, event: PbxEvent) {
-        self.tell(Input::Pbx { pbx: pbx(), event });
+        self.late_event(Duration::ZERO, event);
+    }
+
+    pub(super) fn late_event(&mut self, ago: Duration, event: PbxEvent) {
+        self.tell(Input::Pbx {
+            pbx: pbx(),
+            ago,
+            event,
+        });
     }
 
     pub(super) fn wait(&mut self, d: Duration) {
