@@ -191,10 +191,10 @@ impl Driver {
         self.hand_on(Stamped::now(PbxEvent::LinkLost));
         loop {
             for command in batch.drain(..) {
-                if let Some(event) = refusal(&command, NO_LINK) {
-                    if !self.hand_on(Stamped::now(event)) {
-                        self.stats.dropped.fetch_add(1, Relaxed);
-                    }
+                if let Some(event) = refusal(&command, NO_LINK)
+                    && !self.hand_on(Stamped::now(event))
+                {
+                    self.stats.dropped.fetch_add(1, Relaxed);
                 }
             }
             if commands.recv_many(&mut batch, COMMANDS_PER_WAKE_MAX).await == 0 {

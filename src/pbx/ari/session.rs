@@ -241,7 +241,11 @@ impl<'a> Session<'a> {
             self.write(Message::text(frame))?;
         }
         while let Some(event) = self.legs.out.events.pop_front() {
-            match self.ports.events.try_send(Stamped { event, read_at, ago: Duration::ZERO }) {
+            match self.ports.events.try_send(Stamped {
+                event,
+                read_at,
+                ago: Duration::ZERO,
+            }) {
                 Ok(()) => {}
                 Err(TrySendError::Closed(_)) => return Err(End::Stopped),
                 Err(TrySendError::Full(Stamped { event, .. })) => {

@@ -240,7 +240,11 @@ impl Engine {
             .and_then(|c| c.bridge)
             .and_then(|bridge| self.agent_legs.get(&bridge).copied());
         let up = channel.is_some_and(|c| c.phase == ChannelPhase::Up);
-        let up_since = now.before(channel.and_then(|c| c.up_for).map_or(Duration::ZERO, |up| up + ago));
+        let up_since = now.before(
+            channel
+                .and_then(|c| c.up_for)
+                .map_or(Duration::ZERO, |up| up + ago),
+        );
         let with_a_stranger = up && joined.is_none() && channel.is_some_and(|c| c.bridge.is_some());
         match state {
             // Not dialed yet: its absence means nothing.
@@ -325,7 +329,9 @@ impl Engine {
             (CallState::Connecting { agent, .. }, Some(seen)) if seen == agent => {
                 self.talk(now, now, attempt, agent)
             }
-            (CallState::Waiting { .. }, Some(seen)) if self.is_idle(seen) => self.talk(now, now, attempt, seen),
+            (CallState::Waiting { .. }, Some(seen)) if self.is_idle(seen) => {
+                self.talk(now, now, attempt, seen)
+            }
             // In somebody else's bridge, who is busy with another call by our books: nobody is given two calls.
             (CallState::Waiting { .. } | CallState::Connecting { .. }, Some(_)) => {
                 self.end(now, attempt, Why::AgentLost)
