@@ -21,6 +21,7 @@ pub mod keys;
 mod limit;
 pub mod listen;
 mod live;
+mod masking;
 mod openapi;
 mod pacing;
 mod page;

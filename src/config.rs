@@ -17,6 +17,7 @@ use reader::{Reader, Section};
 use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use sections::Outside;
+use std::cell::RefCell;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -41,6 +42,8 @@ pub struct Config {
     pub log_json: bool,
     /// The switches, at most one of each name.
     pub pbxes: Vec<PbxConfig>,
+    /// Password files that others on this machine can read.
+    pub open_secrets: Vec<PathBuf>,
 }
 
 /// Where state is kept.
@@ -162,6 +165,7 @@ impl Default for Config {
             default_region: None,
             log_json: false,
             pbxes: Vec::new(),
+            open_secrets: Vec::new(),
         }
     }
 }
@@ -207,9 +211,14 @@ impl Config {
         let folder = path.parent().unwrap_or(Path::new(""));
         let reader = Reader::new(&file, text);
         let document = reader.document();
+        let outside = Outside {
+            folder,
+            env: &env,
+            open_secrets: RefCell::default(),
+        };
         let config = document
             .as_ref()
-            .map(|document| sections::read(Section::root(&reader, document), &Outside { folder, env: &env }));
+            .map(|document| sections::read(Section::root(&reader, document), &outside));
         drop(document);
         match (config, reader.into_problems()) {
             (Some(config), problems) if problems.is_empty() => Ok(config),
@@ -381,6 +390,7 @@ mod tests {
                     },
                 },
             ],
+            open_secrets: [],
         }
         "#);
     }
@@ -521,6 +531,30 @@ speed = 10
           |       ^^^^^^^^^^^^^^^^^^^^^^^^^^ no password here
         hint: put it into a file that only Paceline may read and write `password_file = "FILE"`, or write `password_env = "NAME"`
         "#);
+    }
+
+    #[test]
+    fn a_password_of_the_clients_own_key_is_refused_and_not_repeated() {
+        let text = "[store]\nurl = \"postgres://me@db/calls?sslkey=k&sslpassword=hunter2\"\n";
+        let complaint = complaint(text);
+        assert!(complaint.contains("no password here"), "{complaint}");
+        assert!(!complaint.contains("hunter2"), "{complaint}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_password_file_that_others_can_read_is_warned_of() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ari.password");
+        std::fs::write(&file, "hunter2\n").unwrap();
+        let text = "[[pbx]]\nname = \"a\"\nkind = \"ari\"\nurl = \"http://127.0.0.1:8088\"\nusername = \"p\"\npassword_file = \"ari.password\"\n";
+        for (mode, warned) in [(0o600, false), (0o640, true), (0o604, true)] {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            let config = Config::parse(&folder.path().join("p.toml"), text, |_| None).unwrap();
+            let warnings = config.warnings().join("\n");
+            assert_eq!(warnings.contains("chmod 600"), warned, "{mode:o}: {warnings}");
+        }
     }
 
     #[test]

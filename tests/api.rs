@@ -20,6 +20,7 @@ mod api {
     mod harness;
     mod idempotency;
     mod imports;
+    mod masked;
     mod misuse;
     mod others;
     mod postgres;

@@ -57,6 +57,23 @@ fn a_key_is_made_once_listed_without_its_secret_and_revoked() {
 }
 
 #[test]
+fn a_name_that_would_garble_a_terminal_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in [
+        "two\nlines",
+        "\u{1b}[2Jx",
+        "turned\u{202e}round",
+        "  ",
+        &"x".repeat(201),
+    ] {
+        let made = key(folder.path(), &["create", name, "--role", "read"]);
+        assert_eq!(made.status.code(), Some(1), "{name:?}");
+        assert!(text(&made.stderr).contains("1 to 200 characters"), "{name:?}");
+    }
+    assert!(text(&key(folder.path(), &["list"]).stdout).starts_with("there is no key yet"));
+}
+
+#[test]
 fn an_unknown_role_and_an_unknown_key_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let output = key(folder.path(), &["create", "crm", "--role", "root"]);

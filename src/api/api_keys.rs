@@ -1,6 +1,5 @@
 //! API keys: which there are, new ones, revoking one.
 
-use super::check::Faults;
 use super::extract::{Id, Json, Query};
 use super::page::{Page, PageQuery, Window};
 use super::problem::{ApiResult, Problem};
@@ -97,15 +96,13 @@ pub(super) async fn create(
     if input.sees_numbers {
         caller.must_see_numbers()?;
     }
-    let mut faults = Faults::default();
-    faults.name("/name", &input.name);
-    faults.none()?;
     let now = state.clock.now().wall;
     let made = keys::make(&state.store, &input.name, input.role, input.sees_numbers, now).await;
     let (row, key) = made.map_err(|error| match error {
         keys::KeyError::NameTaken => {
             Problem::field("/name", "another key has this name; revoked keys keep theirs")
         }
+        error @ keys::KeyError::Name => Problem::field("/name", error.to_string()),
         keys::KeyError::Store(error) => error.into(),
         keys::KeyError::Randomness => Problem::internal(error),
     })?;

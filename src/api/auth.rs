@@ -29,7 +29,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The number as this caller may see it.
+    /// The number as this caller may see it. Numbers in free text are the business of [`super::masking`].
     pub fn show(self, number: &E164) -> String {
         if self.sees_numbers {
             number.expose().to_owned()

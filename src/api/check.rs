@@ -28,10 +28,9 @@ impl Faults {
         result.map_err(|error| self.add(path, error.to_string())).ok()
     }
 
-    /// A name, or another short text: 1 to 200 characters, none of them control characters.
+    /// A name, or another short text: see [`is_name`].
     pub(super) fn name(&mut self, path: impl AsRef<str>, name: &str) {
-        let length = name.chars().count();
-        if name.trim().is_empty() || length > 200 || name.chars().any(char::is_control) {
+        if !is_name(name) {
             self.add(path, "1 to 200 characters, no line breaks, and not only spaces");
         }
     }
@@ -49,6 +48,16 @@ impl Faults {
             Err(Problem::invalid(detail, self.0))
         }
     }
+}
+
+/// Whether this is a name, or another short text: 1 to 200 characters, none of which ends a line, steers a terminal or
+/// turns the direction of writing.
+pub(super) fn is_name(name: &str) -> bool {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    !name.trim().is_empty() && name.chars().count() <= 200 && !name.chars().any(steers)
 }
 
 /// The number in E.164, read in the default region.

@@ -113,13 +113,18 @@ pub(super) async fn list(
 ///
 /// Effective at once in every campaign: the list is asked again just before each call. If one number cannot be read,
 /// every such number is named in `errors` by its place, and none is added. `duplicates` tells any key that may write
-/// whether a number was on the list.
+/// whether a number was on the list. More than one number in a request only with a key that may see numbers: whoever lists
+/// many and looks which contacts are held back finds out their numbers.
 #[utoipa::path(post, path = "/dnc", operation_id = "add_to_dnc", tag = "do not call", request_body = AddToDnc,
     responses((status = 200, body = AddedToDnc)))]
 pub(super) async fn add(
     State(state): State<ApiState>,
+    caller: Caller,
     Json(input): Json<AddToDnc>,
 ) -> ApiResult<Body<AddedToDnc>> {
+    if input.numbers.len() > 1 {
+        caller.must_see_numbers()?;
+    }
     let mut faults = Faults::default();
     faults.name("/reason", &input.reason);
     let numbers = check_numbers(&state, input.numbers, NUMBERS_MAX, &mut faults).await?;

@@ -5,7 +5,7 @@
 //! commit and telling the dialer of it; and so that a panic ends one request only.
 
 use super::problem::{Kind, Problem};
-use super::{ApiState, Caller, REQUEST_TIMEOUT, imports};
+use super::{ApiState, Caller, REQUEST_TIMEOUT, imports, masking};
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, Response};
@@ -28,8 +28,16 @@ pub(super) async fn frame(State(state): State<ApiState>, request: Request, next:
         .map(|path| path.as_str().to_owned());
     let span = tracing::info_span!("request", request.id = %id);
     let response = run(&state, request, next).instrument(span.clone()).await;
-    let _entered = span.enter();
-    finish(&state, response, &id, &method, route.as_deref(), started)
+    let masks = response
+        .extensions()
+        .get::<Caller>()
+        .is_some_and(|caller| !caller.sees_numbers);
+    let response = span.in_scope(|| finish(&state, response, &id, &method, route.as_deref(), started));
+    if masks {
+        masking::masked(response).await
+    } else {
+        response
+    }
 }
 
 async fn run(state: &ApiState, request: Request, next: Next) -> Response<Body> {

@@ -114,7 +114,8 @@ pub(super) struct RejectedRow {
 pub(super) struct ImportQuery {
     /// What to call the new contact list. This or `contact_list_id`.
     list: Option<String>,
-    /// The contact list to add to; who is in it already stays as they are.
+    /// The contact list to add to; rows whose number is in it already fill what is blank there. Only with a key that may see
+    /// numbers: whoever fills a number's contact and reads it back knows that number.
     contact_list_id: Option<i64>,
     /// `true`: the contacts stay unseen until the import is published; else that is done once all are staged.
     stage: Option<bool>,
@@ -148,10 +149,14 @@ pub(super) struct ImportQuery {
         (status = 422, description = "The file cannot be imported; `detail` says why")))]
 pub(super) async fn create(
     State(state): State<ApiState>,
+    caller: Caller,
     Query(query): Query<ImportQuery>,
     request: Request,
 ) -> ApiResult<(StatusCode, Body<ImportDetail>)> {
     let into = into(&query)?;
+    if matches!(into, ImportInto::List(_)) {
+        caller.must_see_numbers()?;
+    }
     let publish = !query.stage.unwrap_or(false);
     let settings = settings(&state, query)?;
     let permit = permit(&state)?;

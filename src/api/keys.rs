@@ -4,6 +4,7 @@
 //! revoked key is refused at once, whichever process revoked it.
 
 use super::auth::Caller;
+use super::check::is_name;
 use crate::store::{ApiKeyRow, NewApiKey, Role, Store, StoreError};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,6 +19,11 @@ const SALT_BYTES: usize = 16;
 /// Why a key could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
+    /// It would garble the terminals and lists that show it.
+    #[error(
+        "a key's name has 1 to 200 characters, no line breaks or other control characters, and not only spaces"
+    )]
+    Name,
     /// Names are used once, by revoked keys too.
     #[error("another key has this name: choose a new one")]
     NameTaken,
@@ -47,6 +53,9 @@ pub(super) async fn make(
     sees_numbers: bool,
     now: Wall,
 ) -> Result<(ApiKeyRow, String), KeyError> {
+    if !is_name(name) {
+        return Err(KeyError::Name);
+    }
     let (mut secret, mut salt) = ([0; SECRET_BYTES], [0; SALT_BYTES]);
     let mut system = rand::rngs::SysRng;
     system

@@ -333,18 +333,32 @@ pub(super) fn number(min: f64, max: f64) -> impl FnOnce(&DeValue<'_>) -> Result<
     }
 }
 
-/// The line with passwords taken out: of a setting named like one, and between `:` and `@` of a URL.
+/// What the names of secrets end with.
+const SECRETS: [&str; 5] = ["password", "passwd", "secret", "token", "api_key"];
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRETS.iter().any(|word| name.ends_with(word))
+}
+
+/// The line with passwords taken out: of a setting named like one, between `:` and `@` of a URL, and in its parameters.
 fn redact(line: &str) -> String {
-    if let Some((key, _)) = line.split_once('=') {
-        let name = key.trim().trim_matches('"').to_ascii_lowercase();
-        let secret = ["password", "passwd", "secret", "token", "api_key"];
-        if secret.iter().any(|word| name.ends_with(word)) {
-            return format!("{key}= \"…\"");
-        }
+    if let Some((key, _)) = line.split_once('=')
+        && is_secret(key.trim().trim_matches('"'))
+    {
+        return format!("{key}= \"…\"");
     }
     let Some((scheme, rest)) = line.split_once("://") else {
         return line.to_owned();
     };
+    if let Some((before, query)) = rest.split_once('?') {
+        let parameters = query.split('&').map(|parameter| match parameter.split_once('=') {
+            Some((name, _)) if is_secret(name) => format!("{name}=…"),
+            Some(_) | None => parameter.to_owned(),
+        });
+        let query = parameters.collect::<Vec<_>>().join("&");
+        return format!("{}?{query}", redact(&format!("{scheme}://{before}")));
+    }
     let Some((user_info, host)) = rest.rsplit_once('@') else {
         return line.to_owned();
     };
@@ -368,6 +382,14 @@ mod tests {
                 r#"url = "postgres://me:…@db/x""#,
             ),
             (r#"url = "postgres://me@db/x""#, r#"url = "postgres://me@db/x""#),
+            (
+                r#"url = "postgres://me@db/x?sslmode=require&SSLpassword=hunter2&a=b""#,
+                r#"url = "postgres://me@db/x?sslmode=require&SSLpassword=…&a=b""#,
+            ),
+            (
+                r#"url = "postgres://me:hunter2@db/x?sslpassword=hunter2""#,
+                r#"url = "postgres://me:…@db/x?sslpassword=…"#,
+            ),
             (
                 r#"password_file = "ari.password""#,
                 r#"password_file = "ari.password""#,

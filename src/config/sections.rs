@@ -10,7 +10,8 @@ use reqwest::Url;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret, SecretString};
-use std::path::Path;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 
 /// What a configuration takes from outside its file.
 pub(super) struct Outside<'o> {
@@ -18,6 +19,8 @@ pub(super) struct Outside<'o> {
     pub(super) folder: &'o Path,
     /// Looks up an environment variable.
     pub(super) env: &'o dyn Fn(&str) -> Option<String>,
+    /// Files with a password that others on this machine can read, as they are found.
+    pub(super) open_secrets: RefCell<Vec<PathBuf>>,
 }
 
 const NO_PASSWORD: (&str, &str) = (
@@ -58,6 +61,7 @@ pub(super) fn read(mut root: Section<'_>, outside: &Outside<'_>) -> Config {
 
     config.pbxes = read_pbxes(root.tables("pbx"), outside);
     root.finish(&[]);
+    config.open_secrets = outside.open_secrets.take();
     config
 }
 
@@ -121,7 +125,13 @@ fn store_url(written: &str, folder: &Path) -> Result<StoreUrl, Wrong> {
         None => Err(Wrong::expected(
             "\"sqlite:FILE\" or \"postgres://USER@HOST/DATABASE\"",
         )),
-        Some(url) if url.password().is_some() || url.query_pairs().any(|(key, _)| key == "password") => {
+        // `sslpassword` opens the client's key; whatever else is called so is no less a secret.
+        Some(url)
+            if url.password().is_some()
+                || url
+                    .query_pairs()
+                    .any(|(key, _)| key.to_ascii_lowercase().contains("pass")) =>
+        {
             Err(Wrong::expected("no password here").hint(NO_PASSWORD.1))
         }
         Some(url) => Ok(StoreUrl::Postgres(url)),
@@ -142,6 +152,20 @@ pub(super) fn escape(path: &Path) -> String {
     path.replace('%', "%25").replace('?', "%3F").replace('#', "%23")
 }
 
+/// Whether the file's mode lets its group or everybody read it. Where there are no modes: no.
+fn others_can_read(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o044 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
+    }
+}
+
 /// The password that `password_file` or `password_env` leads to, and which of them. `None`: neither is set, or what is
 /// wrong was reported.
 fn read_password(
@@ -159,6 +183,9 @@ fn read_password(
                         path.display()
                     ))
                 })?;
+                if others_can_read(&path) {
+                    outside.open_secrets.borrow_mut().push(path);
+                }
                 let password = content.trim_end_matches(['\r', '\n']);
                 match password {
                     "" => Err(Wrong::expected("this file is empty")),

@@ -21,6 +21,12 @@ impl Config {
                     .to_owned(),
             );
         }
+        for file in &self.open_secrets {
+            warnings.push(format!(
+                "others on this machine can read the password in `{file}`: run `chmod 600 {file}`",
+                file = file.display()
+            ));
+        }
         for pbx in &self.pbxes {
             let (far, how) = match &pbx.kind {
                 PbxKind::Ari { url, .. } => (

@@ -14,6 +14,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Arguments, ConnectOptions, Decode, Executor, Pool, Postgres, Row as _, SqlSafeStr, Sqlite, Type};
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,6 +137,7 @@ impl Pools {
             // Pages written again and again reach the database file less often; the log grows to 16 MB.
             .pragma("wal_autocheckpoint", "4000")
             .disable_statement_logging();
+        make_private(options.get_filename())?;
         let pool = PoolOptions::<Sqlite>::new()
             .idle_timeout(None)
             .max_lifetime(None)
@@ -321,6 +323,40 @@ impl Pools {
             }
         })
     }
+}
+
+/// Makes the database file, or takes what is there, for its owner's eyes only, whatever the umask. SQLite gives its log and
+/// shared memory the file's own mode.
+fn make_private(file: &Path) -> Result<(), StoreError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+        let made = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(file);
+        let made = match made {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            made => made.map(drop),
+        };
+        made.map_err(|error| StoreError::Open(sqlx::Error::Io(error).into()))?;
+        for ending in ["", "-wal", "-shm"] {
+            let mut name = file.as_os_str().to_owned();
+            name.push(ending);
+            let open_to_others =
+                std::fs::metadata(&name).is_ok_and(|file| file.permissions().mode() & 0o077 != 0);
+            if open_to_others
+                && std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o600)).is_err()
+            {
+                let file = Path::new(&name).display();
+                tracing::warn!(
+                    "others on this machine can read `{file}`, which holds personal data: run `chmod 600 {file}` as its owner"
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn migrate<DB>(migrator: &Migrator, pool: &Pool<DB>) -> Result<(), StoreError>

@@ -33,6 +33,33 @@ async fn sqlite() -> (tempfile::TempDir, Store) {
     (folder, store)
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn the_database_and_its_companions_are_their_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.db");
+    // One that an older version, or a copy, has left open to all.
+    std::fs::write(&file, "").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let store = Store::open(&format!("sqlite:{}", file.display()), &Metrics::new())
+        .await
+        .unwrap();
+    store
+        .add_dnc(&[E164::new("+12025550123").unwrap()], "x", Wall(1))
+        .await
+        .unwrap();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?} has mode {mode:o}", entry.file_name());
+        seen += 1;
+    }
+    assert_eq!(seen, 3, "the database, its log, its shared memory");
+    store.close().await;
+}
+
 /// One value of each type named: `i` integer, `t` text, `u` UUID, `b` boolean.
 fn values(types: &str) -> Vec<Arg<'static>> {
     let value = |kind| match kind {

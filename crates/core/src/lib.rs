@@ -15,6 +15,7 @@ pub mod gate;
 pub mod ids;
 pub mod input;
 pub mod live;
+pub mod mask;
 pub mod number;
 pub mod outcome;
 pub mod pacing;

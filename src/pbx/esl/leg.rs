@@ -1,6 +1,7 @@
 //! One leg: what is known of it, and what its end means as raw facts. Pure.
 
 use super::said::Facts;
+use paceline_core::mask::mask_numbers;
 use paceline_core::pbx::{EndedBy, LegEnd};
 use std::time::Instant;
 use uuid::Uuid;
@@ -172,7 +173,7 @@ impl Leg {
             sip: facts.sip,
             progressed,
             answered,
-            detail: facts.cause.clone(),
+            detail: mask_numbers(&facts.cause).into_owned(),
         }
     }
 
@@ -189,7 +190,8 @@ impl Leg {
         LegEnd {
             by,
             q850,
-            detail: words.to_owned(),
+            // The switch repeats what it could not dial.
+            detail: mask_numbers(words).into_owned(),
             ..LegEnd::default()
         }
     }

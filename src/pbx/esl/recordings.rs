@@ -7,6 +7,7 @@
 use super::command;
 use super::out::{Out, Then};
 use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::mask::mask_numbers;
 use paceline_core::pbx::{PbxEvent, RecordingName};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -58,7 +59,7 @@ pub(super) struct Recordings {
 fn fail(recording: &str, reason: &str, out: &mut Out) {
     out.events.push_back(PbxEvent::RecordingFailed {
         recording: RecordingName(recording.to_owned()),
-        reason: reason.to_owned(),
+        reason: mask_numbers(reason).into_owned(),
     });
 }
 
