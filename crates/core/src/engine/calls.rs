@@ -90,7 +90,7 @@ impl Engine {
         let Some(attempt) = self.attempt_of(leg) else {
             return;
         };
-        self.trunk_works(attempt);
+        self.leg_lives(now, attempt);
         match self.state_of(attempt) {
             Some(CallState::Dialing { agent, silent_at }) => {
                 self.set_call(attempt, CallState::Ringing { agent, silent_at });
@@ -156,7 +156,9 @@ impl Engine {
         }
     }
 
-    fn trunk_works(&mut self, attempt: AttemptId) {
+    /// A sign of life: the PBX had room for the leg, and its trunk works.
+    fn leg_lives(&mut self, now: Now, attempt: AttemptId) {
+        self.switch_had_room(now, attempt, true);
         if let Some(call) = self.calls.get(&attempt)
             && let Some(breaker) = self.breakers.get_mut(&call.trunk)
         {
@@ -166,7 +168,7 @@ impl Engine {
 
     /// A person answered.
     pub(super) fn person_waits(&mut self, now: Now, attempt: AttemptId) {
-        self.trunk_works(attempt);
+        self.leg_lives(now, attempt);
         let Some(leg) = self.calls.get(&attempt).map(|call| call.leg) else {
             return;
         };
@@ -200,8 +202,8 @@ impl Engine {
             EndedBy::Network | EndedBy::RingTimeout => Some(true),
             EndedBy::Us | EndedBy::Refused | EndedBy::Vanished => None,
         };
-        if let (Some(call), Some(had_room)) = (self.calls.get(&attempt), had_room) {
-            self.switch_had_room(now, call.pbx.clone(), call.launched_at, had_room);
+        if let Some(had_room) = had_room {
+            self.switch_had_room(now, attempt, had_room);
         }
         if let CallState::Message { asked_at, .. } = state {
             self.note_message(attempt, MessageFate::CutShort, asked_at);

@@ -29,31 +29,53 @@ const HOPPER_PER_AGENT: usize = 2;
 /// The same where calls are launched ahead: as many as a burst may take before the store has answered.
 const HOPPER_PER_AGENT_AHEAD: usize = 6;
 
-/// A switch that said it has no room.
+/// A PBX that said it has no room.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Full {
     /// Nothing is launched there before.
     until: Mono,
     wait: Duration,
+    /// The one call that tries whether there is room again.
+    probe: Option<AttemptId>,
 }
 
 impl Engine {
-    /// Takes in what the end of a leg says about its switch: whether it had room for it.
-    pub(super) fn switch_had_room(&mut self, now: Now, pbx: PbxName, launched_at: Mono, had_room: bool) {
-        let before = self.full.get(&pbx).copied();
-        match before {
-            // What was launched before says nothing new, be it of the same burst or an older call that is over only now.
-            Some(full) if launched_at < full.until => {}
-            _ if had_room => {
+    /// Takes in what a leg says about its PBX: whether it had room for it.
+    pub(super) fn switch_had_room(&mut self, now: Now, attempt: AttemptId, had_room: bool) {
+        let Some(pbx) = self.calls.get(&attempt).map(|call| call.pbx.clone()) else {
+            return;
+        };
+        let wait = match self.full.get(&pbx) {
+            None if had_room => return,
+            None => FULL_HOLD_MIN,
+            // Another of the same burst, or an older call that is over only now, says nothing new.
+            Some(full) if full.probe != Some(attempt) => return,
+            Some(_) if had_room => {
                 self.full.remove(&pbx);
+                self.timers.insert((now.mono, Timer::Launch));
+                return;
             }
-            _ => {
-                let wait = before.map_or(FULL_HOLD_MIN, |full| (full.wait * 2).min(FULL_HOLD_MAX));
-                let until = now.mono + wait;
-                self.full.insert(pbx, Full { until, wait });
-                self.timers.insert((until, Timer::Launch));
-            }
+            Some(full) => (full.wait * 2).min(FULL_HOLD_MAX),
+        };
+        let until = now.mono + wait;
+        let probe = None;
+        self.full.insert(pbx, Full { until, wait, probe });
+        self.timers.insert((until, Timer::Launch));
+    }
+
+    /// A call is launched. On a PBX that was full it is the probe, and no other goes before the probe's fate is known. One that
+    /// was never dialed, or gives no sign, holds the others for one wait.
+    fn probes_if_full(&mut self, now: Now, pbx: &PbxName, attempt: AttemptId) {
+        if let Some(full) = self.full.get_mut(pbx) {
+            full.probe = Some(attempt);
+            full.until = now.mono + full.wait;
+            self.timers.insert((full.until, Timer::Launch));
         }
+    }
+
+    /// Whether this PBX was full when last tried: it gets one call at a time.
+    pub(super) fn was_full(&self, pbx: &PbxName) -> bool {
+        self.full.contains_key(pbx)
     }
 
     pub(super) fn is_full(&self, now: Now, pbx: &PbxName) -> bool {
@@ -114,6 +136,7 @@ impl Engine {
         let random = self.rng.random();
         let attempt = AttemptId(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid());
         let leg = LegId(uuid::Builder::from_random_bytes(self.rng.random()).into_uuid());
+        self.probes_if_full(now, &pbx, attempt);
         let state = CallState::Preparing { agent, wanted: true };
         self.legs.insert(leg, attempt);
         self.calls.insert(

@@ -224,7 +224,7 @@ impl Engine {
         let trunk = self.open_trunk(now, &pbx).filter(|_| !self.is_full(now, &pbx));
         let channels = match trunk {
             None => Some(0),
-            Some(trunk) => self.is_probed(trunk).then_some(1),
+            Some(trunk) => (self.is_probed(trunk) || self.was_full(&pbx)).then_some(1),
         };
         let Some(pacer) = self.pacing.pacers.get_mut(&pbx) else {
             return;
