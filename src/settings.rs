@@ -9,7 +9,8 @@ use paceline_core::pbx::Sound;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// The settings of a campaign. Every field has a default, so `{}` is a usable campaign.
+/// The settings of a campaign. Every field has a default but `hours.time_zone`: a campaign cannot be activated before it is
+/// stated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CampaignSettings {
@@ -107,7 +108,7 @@ impl Default for CampaignSettings {
             connect_limit_ms: 2_000,
             wrap_up_ms: 10_000,
             hours: CallingHours {
-                time_zone: "UTC".to_owned(),
+                time_zone: None,
                 windows: vec![CallingWindow {
                     days,
                     from_minute: 8 * 60,

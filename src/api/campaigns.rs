@@ -12,6 +12,7 @@ use axum::Json as Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use paceline_core::campaign::CampaignState;
+use paceline_core::gate::HoursError;
 use paceline_core::ids::{CampaignId, TrunkId};
 use serde::{Deserialize, Serialize};
 
@@ -91,7 +92,8 @@ pub(super) async fn list(
 
 /// Create a campaign.
 ///
-/// It starts as a draft: activate it once its trunks are set. `{"name": "…"}` is enough; every setting has a default.
+/// It starts as a draft: activate it once its trunks and the time zone of its hours are set. `{"name": "…"}` is enough here;
+/// every other setting has a default.
 #[utoipa::path(post, path = "/campaigns", operation_id = "create_campaign", tag = "campaigns",
     request_body = CreateCampaign, responses((status = 201, body = Campaign)))]
 pub(super) async fn create(
@@ -126,7 +128,8 @@ pub(super) async fn get(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiRe
 /// Replace a campaign's settings.
 ///
 /// All of them: what is left out takes its default. Calls that are up keep the settings that they were launched with.
-/// With other calling hours, contacts that had to wait for the old ones are looked at again at once.
+/// With other calling hours, contacts that had to wait for the old ones are looked at again at once. Those of an active
+/// campaign must name a time zone.
 #[utoipa::path(put, path = "/campaigns/{id}/settings", operation_id = "replace_campaign_settings", tag = "campaigns",
     request_body = CampaignSettings, params(("id" = i64, Path, description = "The campaign")),
     responses((status = 200, body = Campaign), (status = 404, description = "No such campaign"),
@@ -139,7 +142,14 @@ pub(super) async fn put_settings(
     let mut faults = Faults::default();
     check_settings(&mut faults, "", &settings);
     faults.none()?;
-    not_archived(&find(&state, id).await?)?;
+    let row = find(&state, id).await?;
+    not_archived(&row)?;
+    if row.state == CampaignState::Active && settings.hours.time_zone.is_none() {
+        return Err(Problem::field(
+            "/hours/time_zone",
+            "an active campaign needs it: write the IANA name of a place, such as America/New_York",
+        ));
+    }
     state
         .store
         .set_campaign_settings(CampaignId(id), &settings, state.clock.now().wall)
@@ -172,17 +182,24 @@ pub(super) async fn put_trunks(
 /// Activate a campaign.
 ///
 /// From now on its running tasks are dialed, as agents become free. A draft or paused campaign can be activated, if it
-/// has a trunk. Doing it again changes nothing.
+/// has a trunk and its hours name a time zone. Doing it again changes nothing.
 #[utoipa::path(post, path = "/campaigns/{id}/activate", operation_id = "activate_campaign", tag = "campaigns",
     params(("id" = i64, Path, description = "The campaign")),
     responses((status = 200, body = Campaign), (status = 404, description = "No such campaign"),
-        (status = 409, description = "It is archived, or has no trunk")))]
+        (status = 409, description = "It is archived, has no trunk, or its hours name no time zone")))]
 pub(super) async fn activate(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<Campaign>> {
     let row = find(&state, id).await?;
     not_archived(&row)?;
     if row.trunks.is_empty() {
         return Err(Problem::conflict(format!(
             "Campaign {id} has no trunk to dial over. Set one with PUT /api/v1/campaigns/{id}/trunks, then activate it."
+        )));
+    }
+    if row.settings.hours.time_zone.is_none() {
+        return Err(Problem::conflict(format!(
+            "The calling hours of campaign {id} name no time zone, so nobody knows when its contacts may be called. Set \
+             `hours.time_zone` to the IANA name of a place, such as America/New_York, with PUT \
+             /api/v1/campaigns/{id}/settings, then activate it."
         )));
     }
     move_to(
@@ -295,6 +312,7 @@ fn check_settings(faults: &mut Faults, at: &str, settings: &CampaignSettings) {
         SettingError::PowerRatio => "power_ratio",
         SettingError::AbandonRules => "abandon_rules",
         SettingError::NoMessage(_) => "abandon_message",
+        SettingError::Hours(HoursError::TimeZone { .. }) => "hours/time_zone",
         SettingError::Hours(_) => "hours",
         SettingError::Announcement => "recording/announcement",
     };

@@ -12,8 +12,8 @@ use crate::store::{ContactListRow, ContactRow, NewContact};
 use axum::Json as Body;
 use axum::extract::State;
 use axum::http::StatusCode;
-use jiff::tz::TimeZone;
 use paceline_core::ids::{ContactId, ContactListId};
+use paceline_core::zone;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,7 +98,7 @@ pub(super) struct ContactInput {
     #[serde(default)]
     #[schema(example = "A. Example")]
     name: Option<String>,
-    /// IANA time zone that the contact's calling hours are in; the campaign's if left out.
+    /// IANA time zone of the place where the contact is; the campaign's if left out.
     #[serde(default)]
     #[schema(example = "America/New_York")]
     time_zone: Option<String>,
@@ -326,11 +326,8 @@ fn check_contact(n: usize, input: &ContactInput, faults: &mut Faults) {
         faults.name(at("name"), name);
     }
     let zone = input.time_zone.as_deref();
-    if zone.is_some_and(|zone| TimeZone::get(zone).is_err()) {
-        faults.add(
-            at("time_zone"),
-            "not an IANA time zone: write one such as America/New_York",
-        );
+    if let Some(Err(error)) = zone.map(zone::of_place) {
+        faults.add(at("time_zone"), error.to_string());
     }
     let fits =
         |(key, value): (&String, &String)| (1..=100).contains(&key.len()) && value.chars().count() <= 2000;

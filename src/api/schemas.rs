@@ -7,9 +7,9 @@ pub(crate) use super::words::ModeWord;
 /// When contacts may be called, in their own local time.
 #[derive(utoipa::ToSchema)]
 pub(crate) struct CallingHours {
-    /// IANA name, used for contacts that name no zone of their own.
+    /// IANA name of a place, used for contacts that name no zone of their own. A campaign cannot be activated without one.
     #[schema(example = "America/New_York")]
-    time_zone: String,
+    time_zone: Option<String>,
     /// Calls are placed while any of these is open.
     windows: Vec<CallingWindow>,
 }

@@ -6,6 +6,7 @@ use super::file::Entry;
 use super::header::{Column, Columns};
 use crate::numbers::{NumberError, normalise_told};
 use crate::store::{StagedContact, StagedReject};
+use paceline_core::zone;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -150,9 +151,8 @@ impl<'a> Checker<'a> {
             return Ok(None);
         }
         if *zone != self.zone_known {
-            if jiff::tz::TimeZone::get(&zone).is_err() {
-                let reason = "not an IANA time zone: write one such as America/New_York";
-                return Err((Some(column.header.clone()), reason.to_owned()));
+            if let Err(error) = zone::of_place(&zone) {
+                return Err((Some(column.header.clone()), error.to_string()));
             }
             self.zone_known = zone.clone().into_owned();
         }

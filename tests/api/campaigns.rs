@@ -1,4 +1,4 @@
-use super::harness::Api;
+use super::harness::{Api, hours};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ async fn a_name_is_enough_for_a_campaign() {
         "connect_limit_ms": 2000,
         "wrap_up_ms": 10000,
         "hours": {
-          "time_zone": "UTC",
+          "time_zone": null,
           "windows": [
             {
               "days": [
@@ -84,6 +84,53 @@ async fn a_name_is_enough_for_a_campaign() {
 }
 
 #[tokio::test]
+async fn nobody_is_called_by_a_time_zone_that_nobody_has_stated() {
+    let api = Api::new().await;
+    let trunk = json!({"name": "carrier-a", "pbx": "office", "dial": "PJSIP/{number}@carrier-a"});
+    api.post("/api/v1/trunks", trunk).await.expect(201);
+    let campaign = json!({"name": "renewals", "trunk_ids": [1]});
+    api.post("/api/v1/campaigns", campaign).await.expect(201);
+    let refused = api.post("/api/v1/campaigns/1/activate", Value::Null).await;
+    assert_snapshot!(refused, @r#"
+    409 Conflict
+    {
+      "type": "/problems/conflict",
+      "title": "The request does not fit the present state",
+      "status": 409,
+      "detail": "The calling hours of campaign 1 name no time zone, so nobody knows when its contacts may be called. Set `hours.time_zone` to the IANA name of a place, such as America/New_York, with PUT /api/v1/campaigns/1/settings, then activate it.",
+      "request_id": "[id]"
+    }
+    "#);
+    let put = async |settings| api.put("/api/v1/campaigns/1/settings", settings).await;
+    for zone in ["EST", "UTC", "etc/gmt+5", "GMT"] {
+        let refused = put(json!({"hours": {"time_zone": zone, "windows": hours()["windows"]}})).await;
+        assert_eq!(refused.problem(), (422, "invalid".into()), "{zone}");
+        assert!(refused.text.contains("names no place"), "{}", refused.text);
+        assert!(refused.text.contains("#/hours/time_zone"), "{}", refused.text);
+    }
+    put(json!({"hours": hours()})).await.expect(200);
+    api.post("/api/v1/campaigns/1/activate", Value::Null)
+        .await
+        .expect(200);
+    assert_snapshot!(put(json!({})).await, @r##"
+    422 Unprocessable Entity
+    {
+      "type": "/problems/invalid",
+      "title": "Something in the request cannot be used",
+      "status": 422,
+      "detail": "Nothing was changed. Correct what `errors` names and send again.",
+      "errors": [
+        {
+          "pointer": "#/hours/time_zone",
+          "detail": "an active campaign needs it: write the IANA name of a place, such as America/New_York"
+        }
+      ],
+      "request_id": "[id]"
+    }
+    "##);
+}
+
+#[tokio::test]
 async fn a_campaign_goes_through_its_life_and_the_dialer_hears_of_it() {
     let api = Api::new().await;
     api.post("/api/v1/campaigns", json!({"name": "renewals"}))
@@ -106,6 +153,8 @@ async fn a_campaign_goes_through_its_life_and_the_dialer_hears_of_it() {
         .await
         .expect(200);
     assert_eq!(with_trunk["trunk_ids"], json!([1]));
+    let zoned = json!({"hours": hours()});
+    api.put("/api/v1/campaigns/1/settings", zoned).await.expect(200);
     api.dialer.told();
     for (change, state) in [
         ("activate", "active"),
@@ -291,8 +340,8 @@ async fn settings_are_replaced_whole_and_checked() {
       "detail": "Nothing was changed. Correct what `errors` names and send again.",
       "errors": [
         {
-          "pointer": "#/hours",
-          "detail": "`hours`: `New York` is not an IANA time zone: write one such as America/New_York"
+          "pointer": "#/hours/time_zone",
+          "detail": "`hours`: `New York`: not an IANA time zone: write one such as America/New_York"
         }
       ],
       "request_id": "[id]"
@@ -387,7 +436,10 @@ async fn trunks_that_do_not_exist_are_named_by_their_place() {
 #[tokio::test]
 async fn a_campaign_that_launches_ahead_has_the_message_that_its_rules_require() {
     let api = Api::ready().await;
-    let put = async |settings| api.put("/api/v1/campaigns/1/settings", settings).await;
+    let put = async |mut settings: Value| {
+        settings["hours"] = hours();
+        api.put("/api/v1/campaigns/1/settings", settings).await
+    };
     // The default rule requires one; progressive campaigns keep an agent for each call.
     assert_snapshot!(put(json!({"mode": "predictive"})).await, @r##"
     422 Unprocessable Entity

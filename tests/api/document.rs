@@ -125,7 +125,7 @@ async fn every_field_is_described_and_the_settings_schema_is_what_the_settings_a
         }
     }
     let settings = serde_json::json!({
-        "hours": {"time_zone": "UTC", "windows": [{"days": [1], "from_minute": 0, "until_minute": 1}]},
+        "hours": {"time_zone": "Europe/Berlin", "windows": [{"days": [1], "from_minute": 0, "until_minute": 1}]},
         "recording": {"announcement": "sound:beep"},
     });
     let settings: paceline::settings::CampaignSettings = serde_json::from_value(settings).unwrap();

@@ -124,6 +124,12 @@ impl Dialer for FakeDialer {
     }
 }
 
+/// From eight to nine, in a place whose clock is that of UTC.
+pub(super) fn hours() -> Value {
+    let window = json!({"days": [1, 2, 3, 4, 5, 6, 7], "from_minute": 480, "until_minute": 1260});
+    json!({"time_zone": "Atlantic/Reykjavik", "windows": [window]})
+}
+
 impl Api {
     /// Over SQLite, asking as often as it likes.
     pub(super) async fn new() -> Self {
@@ -186,7 +192,8 @@ impl Api {
     pub(super) async fn make_ready(&self) {
         let trunk = json!({"name": "carrier-a", "pbx": "office", "dial": "PJSIP/{number}@carrier-a"});
         self.post("/api/v1/trunks", trunk).await.expect(201);
-        let campaign = json!({"name": "default", "trunk_ids": [1]});
+        let settings = json!({"hours": hours()});
+        let campaign = json!({"name": "default", "trunk_ids": [1], "settings": settings});
         self.post("/api/v1/campaigns", campaign).await.expect(201);
         self.post("/api/v1/campaigns/1/activate", Value::Null)
             .await

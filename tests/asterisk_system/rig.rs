@@ -364,7 +364,7 @@ impl<S: Site> System<S> {
         let mut merged = json!({
             "ring_timeout_ms": 8000,
             "wrap_up_ms": 0,
-            "hours": {"time_zone": "UTC", "windows": [all_day]},
+            "hours": {"time_zone": "Atlantic/Reykjavik", "windows": [all_day]},
         });
         for (key, value) in settings.as_object().expect("settings") {
             merged[key] = value.clone();

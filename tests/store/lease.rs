@@ -167,7 +167,7 @@ fn mornings(time_zone: &str) -> CallingHours {
         until_minute: 12 * 60,
     }];
     CallingHours {
-        time_zone: time_zone.into(),
+        time_zone: Some(time_zone.into()),
         windows,
     }
 }
@@ -184,7 +184,7 @@ pub(crate) async fn other_hours_free_contacts_that_waited_for_the_old_ones(db: &
         let set = db.store.set_campaign_settings(campaign.id, &settings, now);
         assert!(set.await.unwrap());
     };
-    let (mornings, always) = (mornings("UTC"), CallingHours::always());
+    let (mornings, always) = (mornings("Atlantic/Reykjavik"), CallingHours::always());
     set(&mornings, NOW).await;
     // One is to be tried again later, which is none of the hours' business.
     let writer = db.store.writer();
@@ -210,7 +210,7 @@ pub(crate) async fn other_hours_free_contacts_that_waited_for_the_old_ones(db: &
 
 pub(crate) async fn contacts_outside_their_hours_wait_for_the_next_opening(db: &Db) {
     let mut campaign = db.campaign("c").await;
-    campaign.hours = mornings("UTC"); // and it is 15:00
+    campaign.hours = mornings("Atlantic/Reykjavik"); // and it is 15:00
     let here = NewContact {
         number: number(1),
         name: None,

@@ -100,7 +100,7 @@ pub(crate) async fn hours_closed_since_the_lease_put_the_contact_off(db: &Db) {
         until_minute: 15 * 60 + 1,
     }];
     campaign.hours = CallingHours {
-        time_zone: "UTC".into(),
+        time_zone: Some("Atlantic/Reykjavik".into()),
         windows,
     };
     let writer = db.store.writer();

@@ -100,7 +100,9 @@ impl CampaignConfig {
             rules: self.abandon_rules.clone(),
             connect_limit: self.connect_limit,
             ring_timeout: self.ring_timeout,
-            zone: TimeZone::get(&self.hours.time_zone).unwrap_or(TimeZone::UTC),
+            zone: (self.hours.time_zone.as_deref())
+                .and_then(|name| TimeZone::get(name).ok())
+                .unwrap_or(TimeZone::UTC),
         }
     }
 }

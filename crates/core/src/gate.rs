@@ -6,8 +6,8 @@
 
 use crate::time::Wall;
 use crate::words::words;
+use crate::zone::{self, ZoneError};
 use jiff::civil::{Time, Weekday};
-use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -16,8 +16,10 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallingHours {
-    /// IANA name used for contacts that name no zone of their own.
-    pub time_zone: String,
+    /// IANA name of a place, used for contacts that name no zone of their own. None: nobody has stated one yet, and such
+    /// contacts are not called.
+    #[serde(default)]
+    pub time_zone: Option<String>,
     /// Any of these must be open.
     pub windows: Vec<CallingWindow>,
 }
@@ -37,9 +39,14 @@ pub struct CallingWindow {
 /// Hours that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HoursError {
-    /// No such zone.
-    #[error("`{0}` is not an IANA time zone: write one such as America/New_York")]
-    TimeZone(String),
+    /// No such zone, or none of a place.
+    #[error("`{name}`: {error}")]
+    TimeZone {
+        /// As it was written.
+        name: String,
+        /// What is wrong with it.
+        error: ZoneError,
+    },
     /// No window at all.
     #[error("no calling window: give at least one")]
     Empty,
@@ -110,8 +117,10 @@ words! {
         Dnc = "dnc",
         /// It is not a time to call there.
         OutsideHours = "outside_hours",
-        /// The contact's time zone is unknown to us: no zone, no call.
+        /// The contact's time zone is unknown to us, or names no place: no zone, no call.
         UnknownTimeZone = "unknown_time_zone",
+        /// Nobody has stated a time zone, neither for the contact nor in the campaign's hours.
+        NoTimeZone = "no_time_zone",
         /// No window opens within the next two weeks.
         NeverOpen = "never_open",
     }
@@ -128,7 +137,7 @@ words! {
 }
 
 impl CallingHours {
-    /// Every minute of every day, in UTC.
+    /// Every minute of every day, by a place whose clock is that of UTC all year.
     pub fn always() -> Self {
         let windows = vec![CallingWindow {
             days: (1..=7).collect(),
@@ -136,14 +145,19 @@ impl CallingHours {
             until_minute: 1440,
         }];
         Self {
-            time_zone: "UTC".to_owned(),
+            time_zone: Some("Atlantic/Reykjavik".to_owned()),
             windows,
         }
     }
 
-    /// Checks the zone and every window.
+    /// Checks the zone, where one is stated, and every window.
     pub fn check(&self) -> Result<(), HoursError> {
-        TimeZone::get(&self.time_zone).map_err(|_| HoursError::TimeZone(self.time_zone.clone()))?;
+        if let Some(name) = &self.time_zone {
+            zone::of_place(name).map_err(|error| HoursError::TimeZone {
+                name: name.clone(),
+                error,
+            })?;
+        }
         if self.windows.is_empty() {
             return Err(HoursError::Empty);
         }
@@ -160,6 +174,9 @@ impl CallingHours {
     }
 }
 
+/// How long a contact waits whose time zone nobody has stated. Changed hours are looked at at once.
+const NO_ZONE_WAIT: Duration = Duration::from_secs(3600);
+
 /// Decides whether a number may be called at `now`. A phone that starts to ring at `now` may still ring `margin` later,
 /// so the window must be open for that long.
 pub fn decide(hours: &CallingHours, facts: &GateFacts, now: Wall, margin: Duration) -> GateDecision {
@@ -170,13 +187,25 @@ pub fn decide(hours: &CallingHours, facts: &GateFacts, now: Wall, margin: Durati
     if facts.dnc {
         return answer(GateVerdict::Deny, GateReason::Dnc);
     }
-    let zone = facts.time_zone.as_deref().unwrap_or(&hours.time_zone);
-    let local = TimeZone::get(zone)
-        .ok()
-        .zip(Timestamp::from_millisecond(now.0).ok())
-        .map(|(zone, at)| at.to_zoned(zone));
-    let Some(local) = local else {
-        return answer(GateVerdict::Deny, GateReason::UnknownTimeZone);
+    let zone = match &facts.time_zone {
+        Some(own) => zone::of_place(own).map_err(|_| (GateVerdict::Deny, GateReason::UnknownTimeZone)),
+        None => {
+            let stated = hours
+                .time_zone
+                .as_deref()
+                .and_then(|name| zone::of_place(name).ok());
+            let until_ms = now.plus(NO_ZONE_WAIT);
+            stated.ok_or((GateVerdict::Defer { until_ms }, GateReason::NoTimeZone))
+        }
+    };
+    let local = zone.and_then(|zone| {
+        let at = Timestamp::from_millisecond(now.0);
+        at.map(|at| at.to_zoned(zone))
+            .map_err(|_| (GateVerdict::Deny, GateReason::UnknownTimeZone))
+    });
+    let local = match local {
+        Ok(local) => local,
+        Err((verdict, reason)) => return answer(verdict, reason),
     };
     if open_at(hours, &local) && local.checked_add(margin).is_ok_and(|end| open_at(hours, &end)) {
         return answer(GateVerdict::Allow, GateReason::Clear);
@@ -235,7 +264,7 @@ mod tests {
 
     fn business() -> CallingHours {
         CallingHours {
-            time_zone: "America/New_York".into(),
+            time_zone: Some("America/New_York".into()),
             windows: vec![CallingWindow {
                 days: vec![1, 2, 3, 4, 5],
                 from_minute: 8 * 60,
@@ -301,6 +330,42 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_called_by_a_zone_that_nobody_stated() {
+        let noon = "2027-07-01T16:00:00Z";
+        for stated in [None, Some("UTC"), Some("EST")] {
+            let mut hours = business();
+            hours.time_zone = stated.map(str::to_owned);
+            let decision = decide(&hours, &GateFacts::default(), at(noon), Duration::ZERO);
+            let until_ms = at("2027-07-01T17:00:00Z");
+            assert_eq!(decision.verdict, GateVerdict::Defer { until_ms }, "{stated:?}");
+            assert_eq!(decision.reasons, [GateReason::NoTimeZone]);
+            let own = GateFacts {
+                time_zone: Some("America/New_York".into()),
+                dnc: false,
+            };
+            let decision = decide(&hours, &own, at(noon), Duration::ZERO);
+            assert_eq!(decision.verdict, GateVerdict::Allow, "by the contact's own");
+        }
+    }
+
+    #[test]
+    fn a_contacts_zone_that_names_no_place_denies() {
+        // 21:30 in New York: by EST it would be 20:30, inside the hours.
+        for name in ["EST", "est", "Etc/GMT+5", "UTC"] {
+            let facts = GateFacts {
+                time_zone: Some(name.into()),
+                dnc: false,
+            };
+            let decision = ask(&facts, "2027-07-02T01:30:00Z");
+            assert_eq!(
+                (decision.verdict, decision.reasons),
+                (GateVerdict::Deny, vec![GateReason::UnknownTimeZone]),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
     fn an_opening_skipped_by_a_clock_change_is_deferred_past_it() {
         let mut hours = business();
         hours.windows = vec![CallingWindow {
@@ -325,9 +390,21 @@ mod tests {
     #[test]
     fn hours_that_make_no_sense_are_named() {
         let mut hours = business();
-        hours.time_zone = "New York".into();
-        assert_eq!(hours.check(), Err(HoursError::TimeZone("New York".into())));
-        hours.time_zone = "UTC".into();
+        for (name, error) in [
+            ("New York", ZoneError::Unknown),
+            (
+                "UTC",
+                ZoneError::NoPlace {
+                    example: "one such as America/New_York",
+                },
+            ),
+        ] {
+            hours.time_zone = Some(name.into());
+            let name = name.into();
+            assert_eq!(hours.check(), Err(HoursError::TimeZone { name, error }));
+        }
+        hours.time_zone = None;
+        assert_eq!(hours.check(), Ok(()), "as long as nobody is called by them");
         hours.windows[0].days = vec![0];
         assert_eq!(hours.check(), Err(HoursError::Days { index: 1 }));
         hours.windows[0].days = vec![1];

@@ -24,3 +24,4 @@ pub mod retry;
 pub mod time;
 pub mod verdict;
 pub mod words;
+pub mod zone;

@@ -1,0 +1,122 @@
+//! Time zones for calling hours: only names of places are taken. `EST` is five hours behind UTC all year, while New York is
+//! four behind in summer, so whoever calls by `EST` calls an hour too late. In: an IANA name. Out: a zone, or why not.
+
+use jiff::tz::TimeZone;
+
+/// A name that no calling hours can be kept by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ZoneError {
+    /// No such zone.
+    #[error("not an IANA time zone: write one such as America/New_York")]
+    Unknown,
+    /// `EST`, `UTC`, `Etc/GMT+5` and the like.
+    #[error("names no place, so daylight saving is not known: write {example}")]
+    NoPlace {
+        /// A place that may be meant.
+        example: &'static str,
+    },
+}
+
+/// The first part of names such as `Europe/Berlin`.
+const AREAS: [&str; 15] = [
+    "Africa",
+    "America",
+    "Antarctica",
+    "Arctic",
+    "Asia",
+    "Atlantic",
+    "Australia",
+    "Brazil",
+    "Canada",
+    "Chile",
+    "Europe",
+    "Indian",
+    "Mexico",
+    "Pacific",
+    "US",
+];
+/// Countries, as older names have them, and the zones of the US by their rule for daylight saving.
+#[rustfmt::skip]
+const COUNTRIES: [&str; 28] = [
+    "Cuba", "Egypt", "Eire", "GB", "GB-Eire", "Hongkong", "Iceland", "Iran", "Israel", "Jamaica", "Japan", "Kwajalein",
+    "Libya", "NZ", "NZ-CHAT", "Navajo", "PRC", "Poland", "Portugal", "ROC", "ROK", "Singapore", "Turkey", "W-SU",
+    "EST5EDT", "CST6CDT", "MST7MDT", "PST8PDT",
+];
+/// What people mean who write these.
+const MEANT: [(&str, &str); 7] = [
+    ("EST", "America/New_York"),
+    ("MST", "America/Denver, or America/Phoenix"),
+    ("HST", "Pacific/Honolulu"),
+    ("GMT", "Europe/London"),
+    ("WET", "Europe/Lisbon"),
+    ("CET", "Europe/Berlin"),
+    ("EET", "Europe/Athens"),
+];
+
+/// The zone of a place, by its IANA name in any case.
+pub fn of_place(name: &str) -> Result<TimeZone, ZoneError> {
+    let is = |known: &str| known.eq_ignore_ascii_case(name);
+    let place = match name.split_once('/') {
+        Some((area, _)) => AREAS.iter().any(|known| known.eq_ignore_ascii_case(area)),
+        None => COUNTRIES.iter().any(|known| is(known)),
+    };
+    match TimeZone::get(name) {
+        Ok(zone) if place => Ok(zone),
+        Ok(_) => {
+            let meant = MEANT.iter().find(|(known, _)| is(known));
+            Err(ZoneError::NoPlace {
+                example: meant.map_or("one such as America/New_York", |(_, example)| example),
+            })
+        }
+        Err(_) => Err(ZoneError::Unknown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_taken_in_any_case() {
+        for name in [
+            "America/New_York",
+            "america/new_york",
+            "US/Eastern",
+            "Europe/Berlin",
+            "Japan",
+            "GB",
+            "EST5EDT",
+            "Atlantic/Reykjavik",
+        ] {
+            assert!(of_place(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_place_is_refused_in_any_case() {
+        #[rustfmt::skip]
+        let names = [
+            "EST", "est", "MST", "HST", "GMT", "gmt", "GMT0", "GMT+0", "Greenwich", "UTC", "utc", "UCT", "Zulu", "Universal",
+            "Etc/UTC", "etc/gmt+5", "Etc/GMT-14", "CET", "EET",
+        ];
+        for name in names {
+            assert!(matches!(of_place(name), Err(ZoneError::NoPlace { .. })), "{name}");
+        }
+        for name in [
+            "PST",
+            "EDT",
+            "EST5",
+            "",
+            "Mars/Base",
+            "America/Nowhere",
+            "Etc/Unknown/x",
+        ] {
+            assert_eq!(of_place(name), Err(ZoneError::Unknown), "{name}");
+        }
+        let told = of_place("EST").unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "names no place, so daylight saving is not known: write America/New_York"
+        );
+    }
+}
