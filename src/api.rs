@@ -29,6 +29,7 @@ pub mod problem;
 mod recordings;
 pub(crate) mod schemas;
 mod tasks;
+pub mod threads;
 mod trunks;
 mod words;
 

@@ -1,6 +1,7 @@
 //! Wires the parts of a running Paceline together, and takes them apart in order. Decides nothing.
 
 use crate::api;
+use crate::api::threads::Threads;
 use crate::clock::Clock;
 use crate::config::{Config, PbxKind};
 use crate::dialer::{Dialer, StartError, Switch};
@@ -14,6 +15,7 @@ use axum::routing::get;
 use secrecy::ExposeSecret;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -29,6 +31,8 @@ pub struct App {
     /// Where the API listens.
     pub addr: SocketAddr,
     api: JoinHandle<()>,
+    api_store: Store,
+    threads: Threads,
 }
 
 /// Paceline could not start.
@@ -52,10 +56,16 @@ pub enum AppError {
         #[source]
         source: std::io::Error,
     },
+    /// The operating system gives no more threads.
+    #[error("start the API's threads: raise the limit of processes, or of memory")]
+    Threads(#[source] std::io::Error),
     /// The dialer.
     #[error(transparent)]
     Dialer(#[from] StartError),
 }
+
+/// A stop waits no longer for requests that are still in the store.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 impl App {
     /// Opens the store, takes over what the last run left open, attaches to the switches, and serves the API.
@@ -65,24 +75,29 @@ impl App {
         let shown = config.store.shown.clone();
         let store = Store::open(config.store.url.expose_secret(), &metrics).await;
         let store = store.map_err(|source| AppError::Store { shown, source })?;
-        let unfinished = store.clone();
-        tokio::spawn(async move {
+        let threads = Threads::start().map_err(AppError::Threads)?;
+        let api_store = {
+            let _on_its_threads = threads.handle().enter();
+            store.beside()
+        };
+        let unfinished = api_store.clone();
+        threads.handle().spawn(async move {
             if let Err(error) = unfinished.finish_imports().await {
                 tracing::warn!(error = %error, "imports that the last run published or cancelled are not finished yet; the next start tries again");
             }
         });
-        let listener = TcpListener::bind(config.listen).await;
         let listen = |source| AppError::Listen {
             addr: config.listen,
             source,
         };
-        let listener = listener.map_err(listen)?;
+        let listener = threads.handle().spawn(TcpListener::bind(config.listen)).await;
+        let listener = listener.map_err(|died| listen(died.into()))?.map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
         let writer = store.writer_in(&clock);
         let switches = config.pbxes.iter().map(|pbx| attach(pbx, clock)).collect();
         let dialer = Dialer::start(store.clone(), writer, clock, metrics.clone(), switches).await?;
-        let routes = router(config, &store, &dialer, &metrics, clock);
-        let api = tokio::spawn(api::listen::serve(
+        let routes = router(config, &api_store, &dialer, &metrics, clock);
+        let api = threads.handle().spawn(api::listen::serve(
             listener,
             routes,
             metrics.queue("api_connections"),
@@ -93,6 +108,8 @@ impl App {
             metrics,
             addr,
             api,
+            api_store,
+            threads,
         })
     }
 
@@ -106,6 +123,14 @@ impl App {
     pub async fn stop(self) {
         self.dialer.stop().await;
         self.api.abort();
+        // Its connections to PostgreSQL live on the API's threads.
+        let closing = self
+            .threads
+            .handle()
+            .spawn(async move { self.api_store.close().await });
+        if tokio::time::timeout(CLOSE_PATIENCE, closing).await.is_err() {
+            tracing::warn!("a request has not ended in {} s; it is given up", CLOSE_PATIENCE.as_secs());
+        }
         self.store.close().await;
     }
 }
@@ -171,3 +196,6 @@ fn router(config: &Config, store: &Store, dialer: &Dialer, metrics: &Metrics, cl
     );
     api::router(state).route("/metrics", scrape)
 }
+
+#[cfg(test)]
+mod tests;

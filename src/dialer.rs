@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info};
@@ -64,6 +65,8 @@ struct Inner {
     writer: Writer,
     clock: Clock,
     metrics: Metrics,
+    /// Where engines and drivers run. The API calls from threads of its own, on which none of them may end up.
+    home: Handle,
     switches: BTreeMap<PbxName, SwitchFace>,
     routes: Routes,
     /// Where each logged-in agent works.
@@ -173,6 +176,7 @@ impl Dialer {
             writer,
             clock,
             metrics,
+            home: Handle::current(),
             switches: faces,
             routes,
             agents: Mutex::default(),

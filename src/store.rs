@@ -85,12 +85,22 @@ impl Store {
         self.failing.load(Ordering::Relaxed)
     }
 
-    /// Asks the database for a sign of life.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        self.read("reach the database", "SELECT 1", &[]).await.map(drop)
+    /// The same store for all but the dialer, with connections of its own: however much is asked of it, the dialer does
+    /// not wait longer than for one transaction. Reads that take too long fail. Call it on the runtime that will use it.
+    pub fn beside(&self) -> Self {
+        Self {
+            pools: Arc::new(self.pools.beside()),
+            ..self.clone()
+        }
     }
 
-    /// Closes every connection once it is free. SQLite folds its write-ahead log into the database file.
+    /// Asks the database for a sign of life.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.pools.ping().await.map_err(query("reach the database"))
+    }
+
+    /// Closes every connection once it is free; of a store beside another, its own. SQLite folds its write-ahead log into
+    /// the database file once the last is closed.
     pub async fn close(&self) {
         self.pools.close().await;
     }

@@ -75,7 +75,7 @@ impl Dialer {
             Arc::clone(changes.turns.entry(what.campaign()).or_default())
         };
         let dialer = self.clone();
-        let told = tokio::spawn(async move {
+        let told = self.0.home.spawn(async move {
             let _turn = turn.lock().await;
             dialer.0.changes().unread.remove(&what);
             dialer.tell_until_told(what).await;

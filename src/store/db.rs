@@ -17,16 +17,23 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// Readers see the last commit and never wait for a writer.
-const SQLITE_READERS_MAX: u32 = 4;
-/// The dialer's transactions have connections of their own, so that no API request can take the last one.
+/// Readers see the last commit and never wait for a writer. The dialer reads little.
+const SQLITE_READERS_MAX: u32 = 2;
 const POSTGRES_WRITERS_MAX: u32 = 6;
-const POSTGRES_READERS_MAX: u32 = 6;
+const POSTGRES_READERS_MAX: u32 = 3;
+/// Of those beside the dialer.
+const BESIDE_READERS_MAX: u32 = 6;
+const BESIDE_POSTGRES_WRITERS_MAX: u32 = 4;
+/// No page of a list takes this long; a read that does has filters that fit next to nothing of very much.
+const BESIDE_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Steps of SQLite's between two looks at the clock: well below a millisecond.
+const STEPS_BETWEEN_LOOKS: i32 = 5_000;
 /// Waiting for SQLite's one writer is normal: a task of a million contacts holds it for seconds.
 const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -44,16 +51,27 @@ const STATEMENTS_CACHED_MAX: usize = 512;
 
 pub(crate) enum Pools {
     Sqlite {
+        /// One connection for the whole process: who waits for it is served in the order of asking.
         writer: Pool<Sqlite>,
         readers: Pool<Sqlite>,
         log: Arc<LogSync>,
         /// One connection with room for a large index, while there is an import.
         bulk: Pool<Sqlite>,
+        beside: Option<Beside<Sqlite>>,
     },
     Postgres {
         writers: Pool<Postgres>,
         readers: Pool<Postgres>,
+        beside: Option<Beside<Postgres>>,
     },
+}
+
+/// What those have who must not keep the dialer waiting, however much they ask.
+pub(crate) struct Beside<DB: sqlx::Database> {
+    /// Whose turn it is to wait for a connection that writes, so that no more than one of them is ever before the dialer.
+    turns: Arc<Semaphore>,
+    /// For [`Pools::ping`] alone, so that it does not wait behind reads.
+    pulse: Pool<DB>,
 }
 
 /// Which database; for the few statements that must differ.
@@ -75,6 +93,7 @@ pub(crate) struct Tx {
     /// SQLite's writing connection, kept from others in this process: who waits for it is served in order of asking,
     /// and who waits for a lock in the file is not.
     turn: Option<PoolConnection<Sqlite>>,
+    beside_turn: Option<OwnedSemaphorePermit>,
 }
 
 /// How a commit failed.
@@ -138,11 +157,7 @@ impl Pools {
             .pragma("wal_autocheckpoint", "4000")
             .disable_statement_logging();
         make_private(options.get_filename())?;
-        let pool = PoolOptions::<Sqlite>::new()
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .acquire_timeout(SQLITE_ACQUIRE_TIMEOUT);
+        let pool = sqlite_pool();
         let writer = pool
             .clone()
             .max_connections(1)
@@ -172,6 +187,7 @@ impl Pools {
             readers,
             log,
             bulk,
+            beside: None,
         })
     }
 
@@ -188,9 +204,7 @@ impl Pools {
                 ("idle_in_transaction_session_timeout", "60s"),
             ])
             .disable_statement_logging();
-        let pool = PoolOptions::<Postgres>::new()
-            .test_before_acquire(false)
-            .acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT);
+        let pool = postgres_pool();
         let writers = pool
             .clone()
             .max_connections(POSTGRES_WRITERS_MAX)
@@ -205,7 +219,60 @@ impl Pools {
             .connect_with(options)
             .await
             .map_err(open)?;
-        Ok(Self::Postgres { writers, readers })
+        Ok(Self::Postgres {
+            writers,
+            readers,
+            beside: None,
+        })
+    }
+
+    /// The same database for those who must not keep the dialer waiting: with connections of their own, reads that end in
+    /// time, and no more than one at once in the queue for SQLite's writer. They are opened when needed, by the calling
+    /// runtime, and belong to it.
+    pub(crate) fn beside(&self) -> Self {
+        match self {
+            Self::Sqlite {
+                writer,
+                readers,
+                log,
+                bulk,
+                ..
+            } => {
+                let options = readers.connect_options();
+                Self::Sqlite {
+                    writer: writer.clone(),
+                    readers: sqlite_pool()
+                        .max_connections(BESIDE_READERS_MAX)
+                        .connect_lazy_with((*options).clone()),
+                    log: Arc::clone(log),
+                    bulk: bulk.clone(),
+                    beside: Some(Beside {
+                        turns: Arc::new(Semaphore::new(1)),
+                        pulse: sqlite_pool()
+                            .max_connections(1)
+                            .connect_lazy_with((*options).clone()),
+                    }),
+                }
+            }
+            Self::Postgres { writers, readers, .. } => {
+                let statements_end = format!("{}ms", BESIDE_READ_TIMEOUT.as_millis());
+                let read = (*readers.connect_options()).clone();
+                let read = read.options([("statement_timeout", statements_end)]);
+                let pool = || postgres_pool().test_before_acquire(true);
+                Self::Postgres {
+                    writers: postgres_pool()
+                        .max_connections(BESIDE_POSTGRES_WRITERS_MAX)
+                        .connect_lazy_with((*writers.connect_options()).clone()),
+                    readers: pool()
+                        .max_connections(BESIDE_READERS_MAX)
+                        .connect_lazy_with(read.clone()),
+                    beside: Some(Beside {
+                        turns: Arc::new(Semaphore::new(BESIDE_POSTGRES_WRITERS_MAX as usize)),
+                        pulse: pool().max_connections(1).connect_lazy_with(read),
+                    }),
+                }
+            }
+        }
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
@@ -215,27 +282,69 @@ impl Pools {
         }
     }
 
+    /// Closes every connection once it is free; of a store beside another, those that are its own.
     pub(crate) async fn close(&self) {
         match self {
             Self::Sqlite {
                 writer,
                 readers,
                 bulk,
+                beside,
                 ..
             } => {
                 bulk.close().await;
                 readers.close().await;
-                writer.close().await;
+                match beside {
+                    Some(beside) => beside.pulse.close().await,
+                    None => writer.close().await,
+                }
             }
-            Self::Postgres { writers, readers } => {
+            Self::Postgres {
+                writers,
+                readers,
+                beside,
+            } => {
                 readers.close().await;
                 writers.close().await;
+                if let Some(beside) = beside {
+                    beside.pulse.close().await;
+                }
             }
         }
     }
 
+    /// Asks the database for a sign of life.
+    pub(crate) async fn ping(&self) -> Result<(), DbError> {
+        const PING: &str = "SELECT 1";
+        match self {
+            Self::Sqlite { readers, beside, .. } => {
+                let pulse = beside.as_ref().map_or(readers, |beside| &beside.pulse);
+                pulse.execute(sqlx::query(PING)).await?;
+            }
+            Self::Postgres { readers, beside, .. } => {
+                let pulse = beside.as_ref().map_or(readers, |beside| &beside.pulse);
+                heard(POSTGRES_BEGIN_TIMEOUT, pulse.execute(sqlx::query(PING))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for one's turn among those beside the dialer.
+    async fn turn(&self) -> Result<Option<OwnedSemaphorePermit>, DbError> {
+        let turns = match self {
+            Self::Sqlite { beside, .. } => beside.as_ref().map(|beside| &beside.turns),
+            Self::Postgres { beside, .. } => beside.as_ref().map(|beside| &beside.turns),
+        };
+        let Some(turns) = turns else { return Ok(None) };
+        let turn = tokio::time::timeout(SQLITE_ACQUIRE_TIMEOUT, Arc::clone(turns).acquire_owned());
+        let turn = turn.await.ok().and_then(Result::ok);
+        let busy = || DbError::new(DbErrorKind::Passing, "others write, and it took too long");
+        turn.map(Some).ok_or_else(busy)
+    }
+
     /// Starts a transaction that writes. In SQLite there is one at a time, in the order of asking.
     pub(crate) async fn begin(&self) -> Result<Tx, DbError> {
+        let mut turn = self.turn().await?;
         // Connections that a server's restart left dead are found out by their first statement, before anything is done.
         let mut tries_left = match self {
             Self::Sqlite { .. } => 0,
@@ -249,11 +358,15 @@ impl Pools {
             let mut tx = Tx {
                 conn: Some(conn),
                 turn: None,
+                beside_turn: turn.take(),
             };
             match tx.control("BEGIN IMMEDIATE", "BEGIN").await {
                 Ok(()) => return Ok(tx),
                 Err(error) if tries_left == 0 => return Err(error),
-                Err(_) => tries_left -= 1,
+                Err(_) => {
+                    tries_left -= 1;
+                    turn = tx.beside_turn.take();
+                }
             }
         }
     }
@@ -267,10 +380,12 @@ impl Pools {
         else {
             return self.begin().await;
         };
+        let beside_turn = self.turn().await?;
         let turn = writer.acquire().await?;
         let mut tx = Tx {
             conn: Some(Conn::Sqlite(bulk.acquire().await?, Arc::clone(log))),
             turn: Some(turn),
+            beside_turn,
         };
         tx.control("BEGIN IMMEDIATE", "BEGIN").await?;
         Ok(tx)
@@ -304,10 +419,15 @@ impl Pools {
         args: &[Arg<'_>],
     ) -> Result<Vec<Row>, DbError> {
         Ok(match self {
-            Self::Sqlite { readers, .. } => {
+            Self::Sqlite { readers, beside, .. } => {
                 let query = sqlx::query_with(sql, sqlite_arguments(args)?);
-                readers
-                    .fetch_all(query)
+                let mut conn = readers.acquire().await?;
+                if beside.is_some() {
+                    let until = Instant::now() + BESIDE_READ_TIMEOUT;
+                    let mut handle = conn.lock_handle().await?;
+                    handle.set_progress_handler(STEPS_BETWEEN_LOOKS, move || Instant::now() < until);
+                }
+                conn.fetch_all(query)
                     .await?
                     .into_iter()
                     .map(Row::Sqlite)
@@ -357,6 +477,20 @@ fn make_private(file: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+fn sqlite_pool() -> PoolOptions<Sqlite> {
+    PoolOptions::new()
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .acquire_timeout(SQLITE_ACQUIRE_TIMEOUT)
+}
+
+fn postgres_pool() -> PoolOptions<Postgres> {
+    PoolOptions::new()
+        .test_before_acquire(false)
+        .acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
 }
 
 async fn migrate<DB>(migrator: &Migrator, pool: &Pool<DB>) -> Result<(), StoreError>
@@ -486,8 +620,7 @@ impl Tx {
         };
         match done {
             Ok(()) => {
-                self.conn.take();
-                self.turn.take();
+                self.over();
                 Ok(())
             }
             Err(error) => {
@@ -505,9 +638,15 @@ impl Tx {
     /// Ends the transaction without storing anything, and keeps the connection.
     pub(crate) async fn rollback(mut self) -> Result<(), DbError> {
         self.control("ROLLBACK", "ROLLBACK").await?;
+        self.over();
+        Ok(())
+    }
+
+    /// Gives the connection and the turn back.
+    fn over(&mut self) {
         self.conn.take();
         self.turn.take();
-        Ok(())
+        self.beside_turn.take();
     }
 }
 

@@ -167,6 +167,7 @@ async fn limited(path: &str, pages_max: Arc<AtomicI64>) -> Store {
             writer,
             readers,
             log,
+            beside: None,
         }),
         metrics: Metrics::new(),
         failing: Arc::default(),

@@ -1,0 +1,53 @@
+use super::*;
+use crate::demo::{self, Demo};
+use paceline_core::outcome::Outcome;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, mpsc};
+
+/// As many as the API has threads of either kind.
+const THREADS: usize = 16;
+
+#[tokio::test]
+async fn calls_are_dialed_and_answered_while_every_thread_of_the_api_is_blocked() {
+    let folder = tempfile::tempdir().unwrap();
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let config = demo::config(folder.path(), anywhere, 1, 40.0).unwrap();
+    let clock = config.clock();
+    let app = Arc::new(App::start(&config, clock).await.unwrap());
+    // From the API's threads, as a request comes: no engine may end up on them.
+    let begun = app.clone();
+    let begun = app
+        .threads
+        .handle()
+        .spawn(async move { Demo::begin(&begun, clock).await.map(drop) });
+    begun.await.unwrap().unwrap();
+
+    let (release, blocked) = mpsc::channel::<()>();
+    let blocked = Arc::new(std::sync::Mutex::new(blocked));
+    let (told, mut entered) = tokio::sync::mpsc::unbounded_channel();
+    for n in 0..THREADS {
+        let (blocked, told) = (blocked.clone(), told.clone());
+        let block = move || {
+            let _ = told.send(n);
+            // Until the other end is dropped.
+            let _ = blocked.lock().unwrap().recv();
+        };
+        app.threads.handle().spawn_blocking(block.clone());
+        app.threads.handle().spawn(async move { block() });
+    }
+    for _ in 0..super::api::threads::THREADS {
+        entered.recv().await.unwrap();
+    }
+    let before = app.metrics.glance();
+    let talked = |glance: &crate::metrics::Glance| glance.outcomes.get(&Outcome::Answered).copied();
+    let goes_on = async {
+        while talked(&app.metrics.glance()) < talked(&before).or(Some(0)).map(|n| n + 20) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), goes_on)
+        .await
+        .expect("twenty more conversations are had");
+    drop(release);
+    app.dialer.stop().await;
+}
