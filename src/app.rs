@@ -129,7 +129,10 @@ impl App {
             .handle()
             .spawn(async move { self.api_store.close().await });
         if tokio::time::timeout(CLOSE_PATIENCE, closing).await.is_err() {
-            tracing::warn!("a request has not ended in {} s; it is given up", CLOSE_PATIENCE.as_secs());
+            tracing::warn!(
+                "a request has not ended in {} s; it is given up",
+                CLOSE_PATIENCE.as_secs()
+            );
         }
         self.store.close().await;
     }
