@@ -9,7 +9,7 @@ mod text;
 
 use crate::pbx::LinkStats;
 use collect::{Links, Process};
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::gate::{GateDecision, GateStage};
 use paceline_core::ids::PbxName;
 use paceline_core::live::{CallPhase, LiveCampaign};
@@ -37,6 +37,7 @@ struct Inner {
     attempts: Family<CampaignLabel, Counter>,
     outcomes: Family<OutcomeLabels, Counter>,
     messages: Family<MessageLabels, Counter>,
+    agent_changes: Family<AgentChangeLabels, Counter>,
     calls: Family<PhaseLabels, Gauge>,
     agents: Family<StateLabels, Gauge>,
     hopper: Family<CampaignLabel, Gauge>,
@@ -103,6 +104,12 @@ struct PhaseLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AgentChangeLabels {
+    state: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabels {
     campaign: String,
     state: &'static str,
@@ -154,6 +161,7 @@ pub struct CampaignMetrics {
     calls: Vec<(CallPhase, Gauge)>,
     agents: Vec<(AgentState, Gauge)>,
     messages: Vec<(MessageFate, Counter)>,
+    agent_changes: Family<AgentChangeLabels, Counter>,
     outcomes: Family<OutcomeLabels, Counter>,
     trunks: Arc<Mutex<BTreeMap<String, TrunkMetrics>>>,
     name: String,
@@ -225,6 +233,7 @@ impl Metrics {
             attempts: Family::default(),
             outcomes: Family::default(),
             messages: Family::default(),
+            agent_changes: Family::default(),
             calls: Family::default(),
             agents: Family::default(),
             hopper: Family::default(),
@@ -295,6 +304,7 @@ impl Metrics {
             calls: CallPhase::ALL.iter().map(phase).collect(),
             agents: AgentState::ALL.iter().map(state).collect(),
             messages: MessageFate::ALL.iter().map(message).collect(),
+            agent_changes: inner.agent_changes.clone(),
             outcomes: inner.outcomes.clone(),
             trunks: Arc::default(),
             pacing: inner.pacing.campaign(name),
@@ -422,6 +432,15 @@ impl CampaignMetrics {
         }
     }
 
+    /// Counts a change of an agent's state, or of its reason.
+    pub fn agent_is(&self, state: AgentState, reason: AgentReason) {
+        let labels = AgentChangeLabels {
+            state: state.as_str(),
+            reason: reason.as_str(),
+        };
+        self.agent_changes.get_or_create(&labels).inc();
+    }
+
     /// Sets every gauge to what the campaign looks like now.
     pub fn show(&self, live: &LiveCampaign) {
         let count = |n: Option<&usize>| i64::try_from(n.copied().unwrap_or(0)).unwrap_or(i64::MAX);
@@ -455,6 +474,11 @@ impl Inner {
             "paceline_attempts",
             "Attempts stored, each about to be dialed",
             self.attempts.clone(),
+        );
+        registry.register(
+            "paceline_agent_state_changes",
+            "Changes of agents' states, by the new state and the reason",
+            self.agent_changes.clone(),
         );
         registry.register(
             "paceline_outcomes",

@@ -6,7 +6,7 @@ use super::control::AgentRefusal;
 use super::extract::{Id, Json, Query};
 use super::page::{Page, PageQuery, Window};
 use super::problem::{ApiResult, Problem};
-use super::words::{AgentStateWord, Utc, WantsWord, Word};
+use super::words::{AgentReasonWord, AgentStateWord, Utc, WantsWord, Word};
 use super::{ApiState, Caller};
 use crate::store::{AgentRow, AttemptRow, Deleted, NewAgent, StoreError};
 use axum::Json as Body;
@@ -38,6 +38,8 @@ pub(super) struct Agent {
     extension: String,
     /// What the agent does at the moment.
     state: AgentStateWord,
+    /// Why; null where offline.
+    state_reason: Option<AgentReasonWord>,
     /// Since when.
     state_since: Utc,
     /// Where the agent is logged in; null where offline.
@@ -53,6 +55,7 @@ impl Agent {
         let campaign = state.dialer.campaign_of(row.id);
         let live = campaign.and_then(|campaign| state.dialer.live(campaign));
         let live = live.and_then(|live| live.agents.iter().find(|a| a.agent == row.id).cloned());
+        let reason = live.as_ref().map(|live| Word(live.reason));
         let (now, since) = live.map_or((row.state, row.state_at), |live| (live.state, live.since_ms));
         Self {
             id: row.id.0,
@@ -60,6 +63,7 @@ impl Agent {
             pbx: row.pbx.as_str().to_owned(),
             extension: row.extension.as_str().to_owned(),
             state: Word(now),
+            state_reason: reason,
             state_since: Utc(since),
             campaign_id: campaign.or(row.campaign).map(|id| id.0),
             wants: Word(row.wants),

@@ -5,7 +5,7 @@ use super::campaigns;
 use super::extract::Id;
 use super::pacing::PacingDecision;
 use super::problem::ApiResult;
-use super::words::{AgentStateWord, CallPhaseWord, CampaignStateWord, IdleWord, Utc, Word};
+use super::words::{AgentReasonWord, AgentStateWord, CallPhaseWord, CampaignStateWord, IdleWord, Utc, Word};
 use crate::store::{CampaignRow, CampaignWork};
 use axum::Json as Body;
 use axum::extract::State;
@@ -64,6 +64,8 @@ pub(super) struct AgentLive {
     agent_id: i64,
     /// In which state.
     state: AgentStateWord,
+    /// Why.
+    reason: AgentReasonWord,
     /// Since when.
     since: Utc,
     /// On which PBX.
@@ -203,6 +205,7 @@ impl From<LiveAgent> for AgentLive {
         Self {
             agent_id: live.agent.0,
             state: Word(live.state),
+            reason: Word(live.reason),
             since: Utc(live.since_ms),
             pbx: live.pbx.as_str().to_owned(),
             leg_id: live.leg.map(|id| id.0),

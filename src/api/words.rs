@@ -1,7 +1,7 @@
 //! The core's words and times as the API writes them.
 
 use jiff::Timestamp;
-use paceline_core::agent::{AgentState, Wants};
+use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::{CampaignState, Mode, TaskState};
 use paceline_core::gate::{GateReason, GateStage};
 use paceline_core::live::{CallPhase, Idle};
@@ -43,6 +43,7 @@ macro_rules! vocabulary {
     )*};
 }
 vocabulary! {
+    AgentReason AgentReasonWord PhoneOnHold
     AgentState AgentStateWord Available
     CallPhase CallPhaseWord Ringing
     CampaignState CampaignStateWord Active

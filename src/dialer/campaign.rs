@@ -9,11 +9,13 @@ use crate::store::{DialCampaign, Leased, StoreError};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::command::{Change, Command, NewAttempt};
 use paceline_core::engine::{Engine, EngineError};
 use paceline_core::gate::CallingHours;
-use paceline_core::ids::{AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
+use paceline_core::ids::{
+    AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId,
+};
 use paceline_core::input::{AgentRequest, Input, Prepared, Recovered};
 use paceline_core::live::LiveCampaign;
 use paceline_core::pbx::{PbxCommand, PbxEvent};
@@ -22,7 +24,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
-use tracing::{error, warn};
+use tracing::{debug, error, info, warn};
 
 /// The live picture is drawn at most this often.
 const SHOW_EVERY: Duration = Duration::from_millis(250);
@@ -257,6 +259,7 @@ impl Task {
                     Command::Prepare(new) => self.prepare(new).await,
                     Command::Refill { limit } => self.refill(limit),
                     Command::Return { contacts } => self.give_back(contacts),
+                    Command::AgentIs { agent, state, reason } => self.agent_is(agent, state, reason),
                     Command::Paced { pbx, report } => {
                         self.metrics.pacing.count(&pbx, &report);
                         self.decisions.keep(self.dialer.clock.now().wall, pbx, *report);
@@ -345,6 +348,15 @@ impl Task {
             self.dialer.agents().remove(agent);
         }
         self.dialer.writer.change(self.id, change).await;
+    }
+
+    fn agent_is(&self, agent: AgentId, state: AgentState, reason: AgentReason) {
+        self.metrics.agent_is(state, reason);
+        if reason.is_trouble() {
+            info!(campaign.name = %self.name, agent.id = %agent, %state, %reason, "agent {agent} is {state}: {reason}");
+        } else {
+            debug!(campaign.name = %self.name, agent.id = %agent, %state, %reason, "agent {agent} is {state}: {reason}");
+        }
     }
 
     async fn prepare(&mut self, new: NewAttempt) {

@@ -1,7 +1,7 @@
 use super::harness::Api;
 use insta::assert_snapshot;
 use paceline::api::control::AgentRefusal;
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::engine::EngineError;
 use paceline_core::ids::{AgentId, CampaignId, PbxName};
 use paceline_core::live::{LiveAgent, LiveCampaign};
@@ -126,6 +126,7 @@ async fn an_agents_requests_reach_the_campaign() {
     let ringing = LiveAgent {
         agent: AgentId(1),
         state: AgentState::Ringing,
+        reason: AgentReason::CallLaunched,
         since_ms: Wall(1_763_600_000_000),
         pbx: PbxName::new("office"),
         leg: None,

@@ -1,6 +1,6 @@
 use super::harness::Api;
 use insta::assert_snapshot;
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::ids::{AgentId, AttemptId, CampaignId, PbxName};
 use paceline_core::live::{LiveAgent, LiveCampaign};
 use paceline_core::time::Wall;
@@ -258,6 +258,7 @@ async fn a_disposition_is_kept_and_ends_wrap_up() {
         agents: vec![LiveAgent {
             agent: AgentId(1),
             state: AgentState::WrapUp,
+            reason: AgentReason::CallLaunched,
             since_ms: Wall(0),
             pbx: PbxName::new("office"),
             leg: None,

@@ -2,7 +2,7 @@
 
 use super::harness::Api;
 use insta::assert_snapshot;
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, CampaignId, PbxName};
 use paceline_core::live::{CallPhase, Idle, LiveAgent, LiveCampaign};
 use paceline_core::time::Wall;
@@ -254,6 +254,7 @@ async fn live_state_says_why_nothing_is_dialing() {
         agents: vec![LiveAgent {
             agent: AgentId(3),
             state: AgentState::Reserved,
+            reason: AgentReason::CallLaunched,
             since_ms: Wall(1_763_600_000_000),
             pbx: PbxName::new("office"),
             leg: Some(AgentLegId(Uuid::from_u128(7))),

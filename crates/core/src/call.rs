@@ -43,6 +43,9 @@ pub(crate) enum CallState {
     },
     /// They talk. Past `silent_at` the switch must have ended it; we ask.
     Connected { agent: AgentId, silent_at: Mono },
+    /// Somebody who is none of our agents has the callee: left alone until it ends by itself. `connected`: an agent of ours
+    /// had talked with it. Past `silent_at` the switch must have ended it; we ask.
+    Transferred { connected: bool, silent_at: Mono },
     /// The switch was asked to end it, and is asked again at `ask_again_at` until it confirms.
     Ending {
         agent: Option<AgentId>,
@@ -82,7 +85,7 @@ impl CallState {
             | CallState::Dialing { agent, .. }
             | CallState::Ringing { agent, .. }
             | CallState::Ending { agent, .. } => agent,
-            CallState::Waiting { .. } | CallState::Message { .. } => None,
+            CallState::Waiting { .. } | CallState::Message { .. } | CallState::Transferred { .. } => None,
         }
     }
 
@@ -94,6 +97,7 @@ impl CallState {
             CallState::Waiting { .. } | CallState::Connecting { .. } => CallPhase::Answered,
             CallState::Message { .. } => CallPhase::Message,
             CallState::Connected { .. } => CallPhase::Connected,
+            CallState::Transferred { .. } => CallPhase::Transferred,
             CallState::Ending { .. } => CallPhase::Ending,
         }
     }
@@ -104,7 +108,8 @@ impl CallState {
             CallState::Preparing { .. } => None,
             CallState::Dialing { silent_at, .. }
             | CallState::Ringing { silent_at, .. }
-            | CallState::Connected { silent_at, .. } => Some(silent_at),
+            | CallState::Connected { silent_at, .. }
+            | CallState::Transferred { silent_at, .. } => Some(silent_at),
             CallState::Waiting { limit_at } | CallState::Connecting { limit_at, .. } => Some(limit_at),
             CallState::Message { until, .. } => Some(until),
             CallState::Ending { ask_again_at, .. } => Some(ask_again_at),
@@ -129,10 +134,11 @@ impl CallState {
                 | EndedBy::RingTimeout
                 | EndedBy::Us
                 | EndedBy::Refused
-                | EndedBy::NoRoom => Outcome::Answered,
+                | EndedBy::NoRoom
+                | EndedBy::TakenAway => Outcome::Answered,
             },
-            CallState::Message { .. } => Outcome::Abandoned,
-            CallState::Connected { .. } => Outcome::Answered,
+            CallState::Message { .. } | CallState::Transferred { connected: false, .. } => Outcome::Abandoned,
+            CallState::Connected { .. } | CallState::Transferred { connected: true, .. } => Outcome::Answered,
             CallState::Ending { why, .. } => why.outcome(end),
         }
     }
@@ -151,7 +157,8 @@ impl Why {
                 | EndedBy::RingTimeout
                 | EndedBy::Us
                 | EndedBy::Refused
-                | EndedBy::NoRoom => Outcome::Answered,
+                | EndedBy::NoRoom
+                | EndedBy::TakenAway => Outcome::Answered,
             },
             Why::SilentUnanswered | Why::Missing if end.answered => Outcome::Unknown,
             // Ended by us: the switch had it after all, an originate that was late, and nobody was there any more.
@@ -162,7 +169,8 @@ impl Why {
                 | EndedBy::RingTimeout
                 | EndedBy::Refused
                 | EndedBy::NoRoom
-                | EndedBy::Vanished => verdict::unanswered(end),
+                | EndedBy::Vanished
+                | EndedBy::TakenAway => verdict::unanswered(end),
             },
         }
     }

@@ -1,6 +1,6 @@
 //! What an engine wants done. The shell carries it out and has no choices left.
 
-use crate::agent::{AgentState, Wants};
+use crate::agent::{AgentReason, AgentState, Wants};
 use crate::ids::{AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use crate::input::Lead;
 use crate::outcome::{MessageFate, Outcome};
@@ -29,6 +29,15 @@ pub enum Command {
     Prepare(NewAttempt),
     /// Store a change. Batched and in order; nothing is fed back.
     Store(Change),
+    /// Show that an agent is in another state, or in the same for another reason. Nothing is fed back.
+    AgentIs {
+        /// Who.
+        agent: AgentId,
+        /// In which state.
+        state: AgentState,
+        /// Why.
+        reason: AgentReason,
+    },
     /// Show and keep how many calls it was decided to launch on a switch, and why. Nothing is fed back.
     Paced {
         /// On which.

@@ -2,11 +2,11 @@
 //!
 //! In: [`Input`]s and the time. Out: [`Command`]s, and when to wake it. Knows no database, no socket, no clock. Whatever
 //! comes late, twice, out of order or not at all, it strands no call and no agent, and gives no agent two calls.
-//! Start at [`Engine::handle`]. Calls move in `engine/calls.rs` and `engine/connects.rs`, agents in `engine/agents.rs`, links
-//! and crashes in `engine/links.rs`, launches and the hopper in `engine/launches.rs`, pacing ahead of agents in
+//! Start at [`Engine::handle`]. Calls move in `engine/calls.rs` and `engine/connects.rs`, agents in `engine/agents.rs` and
+//! `engine/phones.rs`, links and crashes in `engine/links.rs`, launches and the hopper in `engine/launches.rs`, pacing ahead of agents in
 //! `engine/pace.rs`; the message to those whom nobody took in time is `engine/message.rs`.
 
-use crate::agent::{Agent, Work};
+use crate::agent::{Agent, AgentReason, Phone, Work};
 use crate::breaker::Breaker;
 use crate::call::{Call, CallState};
 use crate::campaign::CampaignConfig;
@@ -28,6 +28,7 @@ mod launches;
 mod links;
 mod message;
 mod pace;
+mod phones;
 
 /// A hang-up that is not confirmed is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
@@ -216,6 +217,7 @@ impl Engine {
             live.agents.push(LiveAgent {
                 agent: agent.id,
                 state: agent.state(),
+                reason: agent.reason,
                 since_ms: agent.since,
                 pbx: agent.pbx.clone(),
                 leg: agent.phone.leg(),
@@ -249,6 +251,20 @@ impl Engine {
                         agent.id
                     ));
                 }
+            }
+            // Before the first snapshot nothing is known of what a former run left.
+            if let Work::OnCall { attempt } = agent.work
+                && !matches!(agent.phone, Phone::Held { .. })
+                && self.links_up.contains(&agent.pbx)
+                && self
+                    .calls
+                    .get(&attempt)
+                    .is_some_and(|call| matches!(call.state, CallState::Connected { .. }))
+            {
+                return Err(format!(
+                    "attempt {attempt} is connected with agent {}, whose leg is not in its bridge",
+                    agent.id
+                ));
             }
             if agent
                 .phone
@@ -356,7 +372,7 @@ impl Engine {
         self.take_back_where(now, |_| true);
         let agents: Vec<AgentId> = self.agents.keys().copied().collect();
         for agent in agents {
-            self.log_out(now, agent);
+            self.log_out(now, agent, AgentReason::Stopping);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a campaign looks like at this moment, for metrics and the API.
 
-use crate::agent::AgentState;
+use crate::agent::{AgentReason, AgentState};
 use crate::ids::{AgentId, AgentLegId, AttemptId, PbxName};
 use crate::pacing::PacingReport;
 use crate::time::Wall;
@@ -23,6 +23,8 @@ words! {
         Message = "message",
         /// Talks with an agent.
         Connected = "connected",
+        /// With somebody who is none of our agents: the agent's phone, or an operator, has transferred the callee.
+        Transferred = "transferred",
         /// Asked to end; the end is not confirmed yet.
         Ending = "ending",
     }
@@ -95,6 +97,8 @@ pub struct LiveAgent {
     pub agent: AgentId,
     /// In which state.
     pub state: AgentState,
+    /// Why.
+    pub reason: AgentReason,
     /// Since when.
     pub since_ms: Wall,
     /// On which switch.

@@ -212,12 +212,38 @@ pub enum PbxEvent {
         /// Which leg.
         leg: AgentLegId,
     },
-    /// The agent's leg is gone.
+    /// The agent's leg is gone, or somebody else has taken it out of our application (`EndedBy::TakenAway`).
     AgentEnded {
         /// Which leg.
         leg: AgentLegId,
         /// How.
         end: LegEnd,
+    },
+    /// The agent's leg is not in its bridge any more, or never came there, and we did not move it. The leg itself may live.
+    AgentLeft {
+        /// Which leg.
+        leg: AgentLegId,
+        /// How.
+        how: Departure,
+    },
+    /// The agent's leg is in its bridge, and its phone does not listen; `None`: it does again. After
+    /// [`PbxEvent::AgentReady`] a leg is taken for well, so a trouble that lasts is said again.
+    AgentTrouble {
+        /// Which leg.
+        leg: AgentLegId,
+        /// What is wrong.
+        trouble: Option<LegTrouble>,
+    },
+    /// An answered callee was handed over to somebody who is none of our agents: by a transfer from the agent's phone, or by an
+    /// operator. Said before the [`PbxEvent::AgentLeft`] that goes with it. No recording of it goes on.
+    Transferred {
+        /// Which leg.
+        leg: LegId,
+    },
+    /// A callee who was transferred is alone: whoever took the call is gone, or never came.
+    CalleeAlone {
+        /// Which leg.
+        leg: LegId,
     },
     /// A recording runs.
     RecordingStarted {
@@ -238,6 +264,28 @@ pub enum PbxEvent {
         /// In the switch's words, free of personal data.
         reason: String,
     },
+}
+
+/// How an agent's leg came out of its bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// The agent's phone transferred the call.
+    Transferred,
+    /// Another phone took the call that was meant for the agent's (pickup).
+    PickedUp,
+    /// An operator, or the dialplan, moved the leg.
+    Moved,
+}
+
+/// Why an agent's leg that is in its bridge is no listening agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LegTrouble {
+    /// The phone has put the leg on hold.
+    OnHold,
+    /// The switch cannot reach the phone.
+    Unreachable,
+    /// The phone sends no audio any more.
+    NoAudio,
 }
 
 /// Signs of life before an answer.
@@ -295,6 +343,8 @@ pub enum EndedBy {
     NoRoom,
     /// The leg was missing when the link came back: nobody saw its end.
     Vanished,
+    /// It lives, outside our application, where an operator or the far end has put it: it is nothing of ours any more.
+    TakenAway,
 }
 
 /// All that lives on a switch and concerns us, read after a gap.
@@ -302,6 +352,15 @@ pub enum EndedBy {
 pub struct Snapshot {
     /// Every channel whose id is a UUID, by that UUID: callees and agents alike.
     pub channels: BTreeMap<uuid::Uuid, ChannelState>,
+}
+
+impl Snapshot {
+    /// Whether an agent's own leg is up and in its bridge.
+    pub fn holds(&self, agent_leg: AgentLegId) -> bool {
+        self.channels
+            .get(&agent_leg.0)
+            .is_some_and(|leg| leg.phase == ChannelPhase::Up && leg.bridge == Some(agent_leg))
+    }
 }
 
 /// One channel of a [`Snapshot`].
@@ -315,6 +374,10 @@ pub struct ChannelState {
     pub in_our_app: bool,
     /// How long ago it was answered, by the PBX's own time; none where it is not answered or the PBX cannot tell.
     pub up_for: Option<Duration>,
+    /// An agent's leg: why its phone does not listen.
+    pub trouble: Option<LegTrouble>,
+    /// A callee's leg: whether somebody talks with it who is none of our agents, in its bridge or outside our application.
+    pub with_others: bool,
 }
 
 /// How far a channel is.

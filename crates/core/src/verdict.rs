@@ -13,7 +13,7 @@ pub fn unanswered(end: &LegEnd) -> Outcome {
         EndedBy::RingTimeout => silence(end.progressed),
         EndedBy::Us | EndedBy::NoRoom => Outcome::Cancelled,
         EndedBy::Refused => Outcome::Failed,
-        EndedBy::Vanished => Outcome::Unknown,
+        EndedBy::Vanished | EndedBy::TakenAway => Outcome::Unknown,
         EndedBy::Network => match (end.sip, end.q850) {
             (Some(sip), q850) => {
                 by_sip(sip, end.progressed).unwrap_or_else(|| by_cause(q850, end.progressed))

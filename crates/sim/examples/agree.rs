@@ -160,7 +160,10 @@ impl Day {
                     }
                 }
                 Command::Pbx { command, .. } => self.switch.handle(self.now, command),
-                Command::Return { .. } | Command::Store(_) | Command::Paced { .. } => {}
+                Command::Return { .. }
+                | Command::Store(_)
+                | Command::AgentIs { .. }
+                | Command::Paced { .. } => {}
             }
         }
     }

@@ -244,9 +244,23 @@ pub(crate) struct Callee {
 pub(crate) enum CalleePhase {
     Dialing,
     Ringing,
-    Alone { since: Mono },
-    Hears { since: Mono, until: Mono },
-    With { agent_leg: AgentLegId, since: Mono },
+    Alone {
+        since: Mono,
+    },
+    Hears {
+        since: Mono,
+        until: Mono,
+    },
+    With {
+        agent_leg: AgentLegId,
+        since: Mono,
+    },
+    /// Was transferred in that agent's bridge, to somebody who leaves at `until`.
+    Elsewhere {
+        agent_leg: AgentLegId,
+        since: Mono,
+        until: Mono,
+    },
 }
 
 /// What a callee's leg does next by itself.
@@ -257,6 +271,7 @@ pub(crate) enum CalleeStep {
     Refuse { sip: u16, q850: u16 },
     RingTimeout,
     MessageOver,
+    Deserted,
     HangUp,
     DurationMax,
 }
@@ -290,8 +305,16 @@ impl Callee {
             (CalleePhase::With { since, .. }, Then::Answer { talk, .. }) => {
                 (since + talk, CalleeStep::HangUp)
             }
+            (CalleePhase::Elsewhere { since, until, .. }, Then::Answer { talk, .. }) => {
+                if since + talk < until {
+                    (since + talk, CalleeStep::HangUp)
+                } else {
+                    (until, CalleeStep::Deserted)
+                }
+            }
             (
-                CalleePhase::Alone { since }
+                CalleePhase::Elsewhere { since, .. }
+                | CalleePhase::Alone { since }
                 | CalleePhase::Hears { since, .. }
                 | CalleePhase::With { since, .. },
                 _,
@@ -317,6 +340,7 @@ impl Callee {
             CalleePhase::Dialing
             | CalleePhase::Ringing
             | CalleePhase::Alone { .. }
+            | CalleePhase::Elsewhere { .. }
             | CalleePhase::Hears { .. } => None,
         }
     }
@@ -325,7 +349,10 @@ impl Callee {
     pub(crate) fn answered(&self) -> bool {
         matches!(
             self.phase,
-            CalleePhase::Alone { .. } | CalleePhase::Hears { .. } | CalleePhase::With { .. }
+            CalleePhase::Alone { .. }
+                | CalleePhase::Hears { .. }
+                | CalleePhase::With { .. }
+                | CalleePhase::Elsewhere { .. }
         )
     }
 }

@@ -68,6 +68,8 @@ pub struct Phones {
     pub drops_after: Option<Spread>,
     /// Probability that a conversation is ended by the agent hanging up the held leg.
     pub hangs_up_on_callee: f64,
+    /// How long a held phone does nothing by itself: then it holds, transfers its callee, falls silent, or is moved elsewhere.
+    pub acts_every: Option<Spread>,
 }
 
 /// What goes wrong, as probabilities per event or command. All are 0 by default.
@@ -171,6 +173,7 @@ impl Default for Phones {
             unregistered: 0.0,
             drops_after: None,
             hangs_up_on_callee: 0.0,
+            acts_every: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::config::Phones;
 use crate::random::{ChaCha8Rng, happens, stream};
 use paceline_core::ids::LegId;
+use paceline_core::pbx::LegTrouble;
 use paceline_core::time::Mono;
 use rand::RngExt;
 use std::time::Duration;
@@ -17,6 +18,12 @@ pub(crate) struct Phone {
     pub(crate) ring_until: Mono,
     pub(crate) ends_by: Mono,
     pub(crate) phase: PhonePhase,
+    /// Why it does not listen, though held.
+    pub(crate) trouble: Option<LegTrouble>,
+    /// When it does something by itself, while held.
+    pub(crate) acts_at: Option<Mono>,
+    /// Whether it ever did.
+    pub(crate) acted: bool,
 }
 
 /// Whether a call to an agent's phone is taken.
@@ -49,7 +56,15 @@ pub enum Answer {
 pub(crate) enum PhonePhase {
     Dialing,
     Ringing,
-    Held { since: Mono, call: Option<Conversation> },
+    Held {
+        since: Mono,
+        call: Option<Conversation>,
+    },
+    /// Out of its bridge until it hangs up; `moved`: by an operator, out of our application.
+    Out {
+        moved: bool,
+        until: Mono,
+    },
 }
 
 /// The callee in an agent's bridge.
@@ -66,8 +81,18 @@ pub(crate) enum PhoneStep {
     PickUp,
     Refuse { sip: u16, q850: u16 },
     RingTimeout,
+    Act,
     HangUp,
     DurationMax,
+}
+
+/// What a held phone does by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Transfers(LegId),
+    IsMoved,
+    Troubles(LegTrouble),
+    Listens,
 }
 
 /// From the originate until the phone rings.
@@ -119,8 +144,13 @@ impl Phone {
                     _ => self.ends_by,
                 };
                 let hangs_up = call.and_then(|c| c.hangs_up_at).unwrap_or(self.ends_by);
-                (drops.min(hangs_up), PhoneStep::HangUp)
+                let ends = drops.min(hangs_up);
+                match self.acts_at.filter(|acts| *acts < ends) {
+                    Some(acts) => (acts, PhoneStep::Act),
+                    None => (ends, PhoneStep::HangUp),
+                }
             }
+            (PhonePhase::Out { until, .. }, _) => (until, PhoneStep::HangUp),
         };
         let unanswered = matches!(self.phase, PhonePhase::Dialing | PhonePhase::Ringing);
         if unanswered && self.ring_until <= at {
@@ -129,6 +159,28 @@ impl Phone {
             (self.ends_by, PhoneStep::DurationMax)
         } else {
             (at, step)
+        }
+    }
+
+    /// Draws when this phone does something by itself again.
+    pub(crate) fn draw_act(&mut self, phones: &Phones, now: Mono) {
+        self.acts_at = phones.acts_every.map(|every| now + every.draw(&mut self.rng));
+    }
+
+    /// Draws how long somebody stays on a line.
+    pub(crate) fn draw_linger(&mut self) -> Duration {
+        Duration::from_millis(self.rng.random_range(10..8_000))
+    }
+
+    /// Draws what it does.
+    pub(crate) fn choose_act(&mut self) -> Act {
+        match (self.trouble, self.with(), self.rng.random_range(0..6)) {
+            (Some(LegTrouble::OnHold), _, _) => Act::Listens,
+            (_, Some(callee), 0..=2) => Act::Transfers(callee),
+            (_, _, 3) => Act::IsMoved,
+            (None, _, 4) => Act::Troubles(LegTrouble::NoAudio),
+            (Some(_), _, 4) => Act::Listens,
+            (_, _, _) => Act::Troubles(LegTrouble::OnHold),
         }
     }
 
@@ -158,7 +210,7 @@ impl Phone {
     pub(crate) fn with(&self) -> Option<LegId> {
         match self.phase {
             PhonePhase::Held { call, .. } => call.map(|c| c.leg),
-            PhonePhase::Dialing | PhonePhase::Ringing => None,
+            PhonePhase::Dialing | PhonePhase::Ringing | PhonePhase::Out { .. } => None,
         }
     }
 

@@ -158,7 +158,8 @@ impl SimSwitch {
                 CalleePhase::Dialing
                 | CalleePhase::Ringing
                 | CalleePhase::Hears { .. }
-                | CalleePhase::With { .. } => None,
+                | CalleePhase::With { .. }
+                | CalleePhase::Elsewhere { .. } => None,
             })
     }
 
@@ -227,6 +228,11 @@ impl SimSwitch {
             for leg in mended {
                 self.report(leg.0, PbxEvent::AgentReady { leg });
             }
+            let out = |phone: &Phone| matches!(phone.phase, PhonePhase::Out { moved: false, .. });
+            let out = self.phones.iter().filter(|(_, phone)| out(phone));
+            for leg in out.map(|(leg, _)| *leg).collect::<Vec<_>>() {
+                self.put_back(leg);
+            }
         }
     }
 
@@ -240,24 +246,33 @@ impl SimSwitch {
                     bridge: None,
                     in_our_app: false,
                     up_for: None,
+                    trouble: None,
+                    with_others: false,
                 },
             );
         }
         for (leg, callee) in &self.callees {
+            let elsewhere = match callee.phase {
+                CalleePhase::Elsewhere { agent_leg, .. } => Some(agent_leg),
+                _ => None,
+            };
             let phase = match callee.phase {
                 CalleePhase::Dialing => ChannelPhase::Dialing,
                 CalleePhase::Ringing => ChannelPhase::Ringing,
-                CalleePhase::Alone { .. } | CalleePhase::Hears { .. } | CalleePhase::With { .. } => {
-                    ChannelPhase::Up
-                }
+                CalleePhase::Alone { .. }
+                | CalleePhase::Hears { .. }
+                | CalleePhase::With { .. }
+                | CalleePhase::Elsewhere { .. } => ChannelPhase::Up,
             };
             channels.insert(
                 leg.0,
                 ChannelState {
                     phase,
-                    bridge: callee.with(),
+                    bridge: elsewhere.or(callee.with()),
                     in_our_app: true,
                     up_for: None,
+                    trouble: None,
+                    with_others: elsewhere.is_some(),
                 },
             );
         }
@@ -265,7 +280,7 @@ impl SimSwitch {
             let phase = match phone.phase {
                 PhonePhase::Dialing => ChannelPhase::Dialing,
                 PhonePhase::Ringing => ChannelPhase::Ringing,
-                PhonePhase::Held { .. } => ChannelPhase::Up,
+                PhonePhase::Held { .. } | PhonePhase::Out { .. } => ChannelPhase::Up,
             };
             let bridge = phone.held().then_some(*leg);
             channels.insert(
@@ -273,8 +288,10 @@ impl SimSwitch {
                 ChannelState {
                     phase,
                     bridge,
-                    in_our_app: true,
                     up_for: None,
+                    in_our_app: !matches!(phone.phase, PhonePhase::Out { moved: true, .. }),
+                    trouble: phone.trouble,
+                    with_others: false,
                 },
             );
         }
@@ -347,7 +364,13 @@ impl SimSwitch {
         if self.callees.contains_key(&LegId(channel)) {
             self.end_callee(LegId(channel), TrueEnd::Us, EndedBy::Us, codes);
         } else if self.phones.contains_key(&AgentLegId(channel)) {
-            self.end_phone(AgentLegId(channel), TrueEnd::Us, EndedBy::Us, codes);
+            let moved = |phone: &Phone| matches!(phone.phase, PhonePhase::Out { moved: true, .. });
+            if self.phones.get(&AgentLegId(channel)).is_some_and(moved) {
+                let (truth, by) = (TrueEnd::TakenAway, EndedBy::TakenAway);
+                self.end_phone(AgentLegId(channel), truth, by, (None, None));
+            } else {
+                self.end_phone(AgentLegId(channel), TrueEnd::Us, EndedBy::Us, codes);
+            }
         } else {
             if (0..self.config.foreign_channels).any(|n| foreign(n) == channel) {
                 self.truth.violated(Violation::ForeignHungUp(channel));

@@ -59,6 +59,8 @@ pub struct AgentLegTruth {
     pub placed_at: Mono,
     /// When it was answered and held.
     pub held_at: Option<Mono>,
+    /// When it came out of its bridge, unless it came back.
+    pub left_at: Option<Mono>,
     /// When and how it ended; `None`: it lives.
     pub ended: Option<(Mono, TrueEnd)>,
 }
@@ -80,6 +82,8 @@ pub enum TrueEnd {
     DurationMax,
     /// Answered while nobody listened to the switch, which then hangs up.
     NobodyListened,
+    /// An operator had moved it elsewhere, and we let it go.
+    TakenAway,
     /// The switch restarted.
     Restart,
 }

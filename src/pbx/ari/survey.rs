@@ -152,6 +152,8 @@ pub(super) fn survey(
                 bridge: bridge.map(AgentLegId),
                 in_our_app: argument.is_some() || (stage == Stage::Dialing && subscribed.contains(&id)),
                 up_for: None,
+                trouble: None,
+                with_others: false,
             },
         );
     }

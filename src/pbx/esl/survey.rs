@@ -73,6 +73,8 @@ impl Survey {
                 bridge: None,
                 in_our_app: ours,
                 up_for: None,
+                trouble: None,
+                with_others: false,
             },
         );
         let Some(side) = Side::of(event.side.0).filter(|_| ours) else {

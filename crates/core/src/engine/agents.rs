@@ -1,27 +1,13 @@
-//! How an agent moves: logging in, the held leg and its recalls, work, wrap-up, going home.
+//! How an agent moves: logging in, work, wrap-up, going home. The leg to the agent's phone is `engine/phones.rs`.
 
 use super::{ASK_AGAIN, Engine, EngineError, SILENCE_MARGIN, Timer};
-use crate::agent::{Agent, AgentState, Phone, Wants, Work};
+use crate::agent::{Agent, AgentReason, AgentState, Phone, Wants, Work};
 use crate::call::Why;
-use crate::command::Change;
-use crate::ids::{AgentId, AgentLegId, AttemptId, PbxName};
+use crate::command::{Change, Command};
+use crate::ids::{AgentId, AttemptId, PbxName};
 use crate::input::AgentRequest;
-use crate::outcome::Outcome;
-use crate::pbx::{EndedBy, LegEnd, PbxCommand};
+use crate::pbx::PbxCommand;
 use crate::time::Now;
-use crate::verdict;
-use rand::RngExt;
-use std::time::Duration;
-
-/// How often a phone that was lost or did not answer is called again before its agent is paused.
-const RECALLS_MAX: u8 = 2;
-/// The same for a phone that the switch could not reach at all: phones take minutes to register after a switch's restart.
-const RECALLS_UNREACHED_MAX: u8 = 14;
-/// Before the first call again, unless the phone had proved to be of use; doubles up to the other.
-const RECALL_WAIT_MIN: Duration = Duration::from_secs(2);
-const RECALL_WAIT_MAX: Duration = Duration::from_secs(30);
-/// A phone held this long has proved to be of use.
-const PROVED_AFTER: Duration = Duration::from_secs(60);
 
 impl Engine {
     pub(super) fn agent_asks(
@@ -44,7 +30,7 @@ impl Engine {
                         return Err(EngineError::OtherPhone(id));
                     }
                     if agent.wants == Wants::LogOut {
-                        self.set_wants(now, id, Wants::Pause);
+                        self.set_wants(now, id, Wants::Pause, AgentReason::LoggedIn);
                     }
                 } else {
                     let phone = Phone::gone_since(now.mono);
@@ -61,15 +47,18 @@ impl Engine {
                             work,
                             wants,
                             since,
+                            why_phone: AgentReason::LoggedIn,
+                            why_wants: AgentReason::LoggedIn,
+                            reason: AgentReason::LoggedIn,
                         },
                     );
                 }
-                self.call_phone_afresh(now, id);
+                self.call_phone_afresh(now, id, AgentReason::LoggedIn);
                 Ok(())
             }
             AgentRequest::LogOut => {
                 self.known(id)?;
-                self.log_out(now, id);
+                self.log_out(now, id, AgentReason::LoggedOut);
                 Ok(())
             }
             AgentRequest::Ready => {
@@ -77,14 +66,14 @@ impl Engine {
                 if self.draining {
                     return Err(EngineError::Draining);
                 }
-                self.end_wrap_up(now, id);
-                self.set_wants(now, id, Wants::Calls);
-                self.call_phone_afresh(now, id);
+                self.end_wrap_up(now, id, AgentReason::AskedForCalls);
+                self.set_wants(now, id, Wants::Calls, AgentReason::AskedForCalls);
+                self.call_phone_afresh(now, id, AgentReason::AskedForCalls);
                 Ok(())
             }
             AgentRequest::EndWrapUp => {
                 self.known(id)?;
-                self.end_wrap_up(now, id);
+                self.end_wrap_up(now, id, AgentReason::WrapUpOver);
                 self.leave_if_due(now, id);
                 Ok(())
             }
@@ -101,7 +90,7 @@ impl Engine {
             AgentRequest::Pause => {
                 self.known(id)?;
                 if self.agents.get(&id).is_some_and(|a| a.wants == Wants::Calls) {
-                    self.set_wants(now, id, Wants::Pause);
+                    self.set_wants(now, id, Wants::Pause, AgentReason::AskedForPause);
                 }
                 Ok(())
             }
@@ -116,15 +105,15 @@ impl Engine {
         }
     }
 
-    pub(super) fn log_out(&mut self, now: Now, id: AgentId) {
-        self.set_wants(now, id, Wants::LogOut);
-        self.end_wrap_up(now, id);
+    pub(super) fn log_out(&mut self, now: Now, id: AgentId, why: AgentReason) {
+        self.set_wants(now, id, Wants::LogOut, why);
+        self.end_wrap_up(now, id, why);
         self.leave_if_due(now, id);
     }
 
-    fn end_wrap_up(&mut self, now: Now, id: AgentId) {
+    fn end_wrap_up(&mut self, now: Now, id: AgentId, why: AgentReason) {
         if let Some(Work::WrapUp { .. }) = self.agents.get(&id).map(|a| a.work) {
-            self.set_work(now, id, Work::Idle { since: now.mono });
+            self.set_work(now, id, Work::Idle { since: now.mono }, why);
         }
     }
 
@@ -136,11 +125,16 @@ impl Engine {
         }
         match agent.phone {
             Phone::Gone { .. } => {
-                let deadline = agent.deadline();
+                let (deadline, reason) = (agent.deadline(), agent.why_wants);
                 self.rearm(deadline, None, Timer::Agent(id));
                 self.pace_agent(id, AgentState::Offline, false);
-                self.agents.remove(&id);
                 let state = AgentState::Offline;
+                self.agents.remove(&id);
+                self.commands.push_back(Command::AgentIs {
+                    agent: id,
+                    state,
+                    reason,
+                });
                 self.store(Change::Agent {
                     agent: id,
                     state,
@@ -150,146 +144,9 @@ impl Engine {
                     at: now.wall,
                 });
             }
-            Phone::Calling { .. } | Phone::Held { .. } => self.drop_phone(now, id),
+            Phone::Calling { .. } | Phone::Held { .. } => self.drop_phone(now, id, agent.why_wants),
             Phone::Leaving { .. } => {}
         }
-    }
-
-    pub(super) fn agent_ready(&mut self, now: Now, leg: AgentLegId) {
-        let Some(id) = self.agent_of(leg) else { return };
-        match self.agents.get(&id).map(|a| a.phone) {
-            Some(Phone::Calling { recalls, .. }) => {
-                self.set_phone(
-                    now,
-                    id,
-                    Phone::Held {
-                        leg,
-                        recalls,
-                        since: now.mono,
-                    },
-                );
-                self.restart_idle(now, id);
-            }
-            Some(Phone::Gone { .. } | Phone::Held { .. } | Phone::Leaving { .. }) | None => {
-                self.counts.stale += 1
-            }
-        }
-    }
-
-    pub(super) fn agent_ended(&mut self, now: Now, leg: AgentLegId, end: &LegEnd) {
-        let Some(id) = self.agent_of(leg) else { return };
-        let Some(agent) = self.agents.get(&id) else { return };
-        let useful =
-            matches!(agent.phone, Phone::Held { since, .. } if now.mono.since(since) >= PROVED_AFTER);
-        let recalls = if useful { 0 } else { agent.phone.recalls() };
-        let recalls_max = if unreached(end) {
-            RECALLS_UNREACHED_MAX
-        } else {
-            RECALLS_MAX
-        };
-        let wait = match recalls {
-            0 => Duration::ZERO,
-            n => (RECALL_WAIT_MIN * (1 << (n - 1).min(8))).min(RECALL_WAIT_MAX),
-        };
-        let recall_at = (recalls <= recalls_max).then(|| now.mono + wait);
-        self.set_phone(now, id, Phone::Gone { recalls, recall_at });
-        self.lost_phone(now, id);
-    }
-
-    /// What an agent kept for a call means to it once the phone is gone; then calls the phone again, or pauses the agent.
-    fn lost_phone(&mut self, now: Now, id: AgentId) {
-        match self.agents.get(&id).map(|a| a.work) {
-            Some(Work::Reserved { attempt } | Work::OnCall { attempt }) => {
-                self.call_lost_its_agent(now, attempt)
-            }
-            Some(Work::Idle { .. } | Work::WrapUp { .. }) | None => {}
-        }
-        self.leave_if_due(now, id);
-        self.recall_phone(now, id);
-    }
-
-    /// Calls a phone that is gone, if it is time and it still may be.
-    pub(super) fn recall_phone(&mut self, now: Now, id: AgentId) {
-        let Some(agent) = self.agents.get(&id) else { return };
-        let Phone::Gone { recalls, recall_at } = agent.phone else {
-            return;
-        };
-        let Some(recall_at) = recall_at else {
-            if agent.wants == Wants::Calls {
-                self.set_wants(now, id, Wants::Pause);
-            }
-            return;
-        };
-        if agent.wants == Wants::LogOut {
-            // Should the agent stay after all, the phone is called afresh.
-            let recall_at = None;
-            return self.set_phone(now, id, Phone::Gone { recalls, recall_at });
-        }
-        if recall_at > now.mono {
-            return;
-        }
-        if !self.links_up.contains(&agent.pbx) {
-            // The next snapshot calls it, if it comes first.
-            let recall_at = Some(now.mono + SILENCE_MARGIN);
-            return self.set_phone(now, id, Phone::Gone { recalls, recall_at });
-        }
-        let (pbx, dial) = (agent.pbx.clone(), agent.template.render(&agent.extension));
-        let leg = AgentLegId(uuid::Builder::from_random_bytes(self.rng.random()).into_uuid());
-        let give_up_at = now.mono + self.config.agent_ring_timeout + SILENCE_MARGIN;
-        self.agent_legs.insert(leg, id);
-        self.set_phone(
-            now,
-            id,
-            Phone::Calling {
-                leg,
-                recalls: recalls.saturating_add(1),
-                give_up_at,
-            },
-        );
-        let command = PbxCommand::CallAgent {
-            leg,
-            dial,
-            caller_id: None,
-            ring_timeout: self.config.agent_ring_timeout,
-            duration_max: self.config.agent_leg_duration_max,
-        };
-        self.tell(&pbx, command);
-    }
-
-    /// Somebody asked for this phone: earlier failures no longer count.
-    fn call_phone_afresh(&mut self, now: Now, id: AgentId) {
-        if let Some(Phone::Gone { .. }) = self.agents.get(&id).map(|a| a.phone) {
-            self.set_phone(now, id, Phone::gone_since(now.mono));
-            self.recall_phone(now, id);
-        }
-    }
-
-    /// The phone took part in a call: earlier failures no longer count.
-    pub(super) fn phone_proved(&mut self, id: AgentId) {
-        if let Some(Agent {
-            phone: Phone::Held { recalls, .. },
-            ..
-        }) = self.agents.get_mut(&id)
-        {
-            *recalls = 0;
-        }
-    }
-
-    /// Asks the switch to end the agent's leg.
-    pub(super) fn drop_phone(&mut self, now: Now, id: AgentId) {
-        let Some(agent) = self.agents.get(&id) else { return };
-        let (recalls, pbx) = (agent.phone.recalls(), agent.pbx.clone());
-        let Some(leg) = agent.phone.leg() else { return };
-        self.set_phone(
-            now,
-            id,
-            Phone::Leaving {
-                leg,
-                recalls,
-                ask_again_at: now.mono + ASK_AGAIN,
-            },
-        );
-        self.tell(&pbx, PbxCommand::HangUpAgent { leg });
     }
 
     pub(super) fn agent_due(&mut self, now: Now, id: AgentId) {
@@ -297,7 +154,7 @@ impl Engine {
         let link_up = self.links_up.contains(&agent.pbx);
         match agent.phone {
             Phone::Calling { give_up_at, .. } if give_up_at <= now.mono && link_up => {
-                self.drop_phone(now, id)
+                self.drop_phone(now, id, AgentReason::PhoneNoAnswer)
             }
             // While the link is down silence means nothing; the next snapshot will tell.
             Phone::Calling {
@@ -343,7 +200,7 @@ impl Engine {
         if let Some(Work::WrapUp { until, .. }) = self.agents.get(&id).map(|a| a.work)
             && until <= now.mono
         {
-            self.set_work(now, id, Work::Idle { since: now.mono });
+            self.set_work(now, id, Work::Idle { since: now.mono }, AgentReason::WrapUpOver);
             self.leave_if_due(now, id);
         }
     }
@@ -354,7 +211,12 @@ impl Engine {
             Some(Work::Reserved { attempt: theirs } | Work::OnCall { attempt: theirs })
                 if theirs == attempt =>
             {
-                self.set_work(now, id, Work::Idle { since: now.mono });
+                self.set_work(
+                    now,
+                    id,
+                    Work::Idle { since: now.mono },
+                    AgentReason::CallNotConnected,
+                );
                 self.leave_if_due(now, id);
             }
             Some(Work::Idle { .. } | Work::Reserved { .. } | Work::OnCall { .. } | Work::WrapUp { .. })
@@ -381,18 +243,15 @@ impl Engine {
         self.free.iter().map(|(_, id)| *id).filter(up).collect()
     }
 
-    fn restart_idle(&mut self, now: Now, id: AgentId) {
-        if let Some(Work::Idle { .. }) = self.agents.get(&id).map(|a| a.work) {
-            self.set_work(now, id, Work::Idle { since: now.mono });
-        }
+    pub(super) fn set_work(&mut self, now: Now, id: AgentId, work: Work, why: AgentReason) {
+        self.change_agent(now, id, why, |agent| agent.work = work);
     }
 
-    pub(super) fn set_work(&mut self, now: Now, id: AgentId, work: Work) {
-        self.change_agent(now, id, |agent| agent.work = work);
-    }
-
-    fn set_wants(&mut self, now: Now, id: AgentId, wants: Wants) {
-        self.change_agent(now, id, |agent| agent.wants = wants);
+    pub(super) fn set_wants(&mut self, now: Now, id: AgentId, wants: Wants, why: AgentReason) {
+        self.change_agent(now, id, why, |agent| {
+            agent.wants = wants;
+            agent.why_wants = why;
+        });
     }
 
     pub(super) fn set_phone(&mut self, now: Now, id: AgentId, phone: Phone) {
@@ -401,12 +260,29 @@ impl Engine {
         {
             self.agent_legs.remove(&before);
         }
-        self.change_agent(now, id, |agent| agent.phone = phone);
+        let why = match phone {
+            Phone::Held { trouble: None, .. } => AgentReason::PhoneAnswered,
+            Phone::Held {
+                trouble: Some(trouble),
+                ..
+            } => trouble.into(),
+            Phone::Gone { .. } | Phone::Calling { .. } | Phone::Leaving { .. } => self
+                .agents
+                .get(&id)
+                .map_or(AgentReason::PhoneLost, |a| a.why_phone),
+        };
+        self.change_agent(now, id, why, |agent| agent.phone = phone);
     }
 
     /// The one place where an agent changes: keeps timers and the time of the last change true, and stores what is
     /// needed after a crash (the leg, what the agent asked for) when that changed.
-    fn change_agent(&mut self, now: Now, id: AgentId, change: impl FnOnce(&mut Agent)) {
+    pub(super) fn change_agent(
+        &mut self,
+        now: Now,
+        id: AgentId,
+        why: AgentReason,
+        change: impl FnOnce(&mut Agent),
+    ) {
         let Some(agent) = self.agents.get_mut(&id) else {
             return;
         };
@@ -420,8 +296,17 @@ impl Engine {
         if let Some(since) = agent.free_since() {
             self.free.insert((since, id));
         }
-        if agent.state() != state {
+        let (changed, reason) = (agent.state() != state, agent.reason);
+        if changed {
             agent.since = now.wall;
+        }
+        agent.reason = agent.reason_after(why, changed);
+        if changed || agent.reason != reason {
+            self.commands.push_back(Command::AgentIs {
+                agent: id,
+                state: agent.state(),
+                reason: agent.reason,
+            });
         }
         let (after, deadline_after) = (kept(agent), agent.deadline());
         let (state_after, leaving) = (agent.state(), leaving(agent));
@@ -441,23 +326,4 @@ impl Engine {
             self.store(change);
         }
     }
-
-    fn agent_of(&mut self, leg: AgentLegId) -> Option<AgentId> {
-        let id = self.agent_legs.get(&leg).copied();
-        if id.is_none() {
-            self.counts.stale += 1;
-        }
-        id
-    }
-}
-
-/// Whether the switch never reached the phone.
-fn unreached(end: &LegEnd) -> bool {
-    !end.progressed
-        && !end.answered
-        && match end.by {
-            EndedBy::Refused | EndedBy::NoRoom => true,
-            EndedBy::Network => matches!(verdict::unanswered(end), Outcome::Failed | Outcome::Congestion),
-            EndedBy::RingTimeout | EndedBy::Us | EndedBy::Vanished => false,
-        }
 }

@@ -1,7 +1,7 @@
 //! How an attempt moves: from dialed to answered, ended. How it is connected is `engine/connects.rs`.
 
 use super::{ASK_AGAIN, Engine, EngineError, SILENCE_MARGIN, Timer};
-use crate::agent::Work;
+use crate::agent::{AgentReason, Work};
 use crate::call::{Call, CallState, Why};
 use crate::command::Change;
 use crate::ids::{AgentId, AttemptId, LegId};
@@ -109,6 +109,7 @@ impl Engine {
                 | CallState::Connecting { .. }
                 | CallState::Message { .. }
                 | CallState::Connected { .. }
+                | CallState::Transferred { .. }
                 | CallState::Ending { .. },
             )
             | None => self.counts.stale += 1,
@@ -150,6 +151,7 @@ impl Engine {
                 | CallState::Connecting { .. }
                 | CallState::Message { .. }
                 | CallState::Connected { .. }
+                | CallState::Transferred { .. }
                 | CallState::Ending { .. },
             )
             | None => self.counts.stale += 1,
@@ -200,7 +202,7 @@ impl Engine {
         let had_room = match end.by {
             EndedBy::NoRoom => Some(false),
             EndedBy::Network | EndedBy::RingTimeout => Some(true),
-            EndedBy::Us | EndedBy::Refused | EndedBy::Vanished => None,
+            EndedBy::Us | EndedBy::Refused | EndedBy::Vanished | EndedBy::TakenAway => None,
         };
         if let Some(had_room) = had_room {
             self.switch_had_room(now, attempt, had_room);
@@ -266,6 +268,7 @@ impl Engine {
             | CallState::Ringing { agent: None, .. }
             | CallState::Waiting { .. }
             | CallState::Message { .. }
+            | CallState::Transferred { .. }
             | CallState::Ending { .. } => {}
         }
     }
@@ -280,7 +283,7 @@ impl Engine {
     ) -> Option<AgentId> {
         let other = self.longest_free(pbx)?;
         self.free_agent(now, agent, attempt);
-        self.set_work(now, other, Work::Reserved { attempt });
+        self.set_work(now, other, Work::Reserved { attempt }, AgentReason::CallLaunched);
         Some(other)
     }
 
@@ -305,6 +308,7 @@ impl Engine {
                     | CallState::Connecting { .. }
                     | CallState::Message { .. }
                     | CallState::Connected { .. }
+                    | CallState::Transferred { .. }
                     | CallState::Ending { .. },
                 )
                 | None => {}
@@ -329,7 +333,7 @@ impl Engine {
                 }
                 None
             }
-            CallState::Waiting { .. } | CallState::Message { .. } => None,
+            CallState::Waiting { .. } | CallState::Message { .. } | CallState::Transferred { .. } => None,
         };
         let ask_again_at = now.mono + ASK_AGAIN;
         self.set_call(
@@ -377,7 +381,13 @@ impl Engine {
                 let limit_at = now.mono + LINK_DOWN_WAIT;
                 self.set_call(attempt, CallState::Connecting { agent, limit_at })
             }
-            CallState::Connected { .. } if link_up => self.end(now, attempt, Why::SilentConnected),
+            CallState::Connected { .. } | CallState::Transferred { connected: true, .. } if link_up => {
+                self.end(now, attempt, Why::SilentConnected)
+            }
+            CallState::Transferred { connected: false, .. } if link_up => self.end(now, attempt, Why::Limit),
+            CallState::Transferred { connected, .. } => {
+                self.set_call(attempt, CallState::Transferred { connected, silent_at })
+            }
             CallState::Connected { agent, .. } => {
                 self.set_call(attempt, CallState::Connected { agent, silent_at })
             }
@@ -438,12 +448,18 @@ impl Engine {
         let Some(agent) = call.state.agent() else { return };
         match self.agents.get(&agent).map(|a| a.work) {
             Some(Work::OnCall { attempt: theirs }) if theirs == attempt => {
-                let until = now.mono + self.config.wrap_up;
-                self.set_work(now, agent, Work::WrapUp { attempt, until });
-                self.agent_due(now, agent);
+                self.wrap_up(now, agent, attempt, AgentReason::CallEnded);
             }
             _ => self.free_agent(now, agent, attempt),
         }
+    }
+
+    /// The conversation is over for this agent.
+    pub(super) fn wrap_up(&mut self, now: Now, agent: AgentId, attempt: AttemptId, why: AgentReason) {
+        let until = now.mono + self.config.wrap_up;
+        self.set_work(now, agent, Work::WrapUp { attempt, until }, why);
+        self.renew_if_deaf(now, agent);
+        self.agent_due(now, agent);
     }
 
     pub(super) fn set_call(&mut self, attempt: AttemptId, state: CallState) {

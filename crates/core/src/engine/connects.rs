@@ -1,10 +1,11 @@
 //! How callee and agent come together: whoever waits gets whoever is free, and what the switch makes of it.
 
 use super::{Engine, SILENCE_MARGIN};
-use crate::agent::{Phone, Work};
+use crate::agent::{AgentReason, Phone, Work};
 use crate::call::{CallState, Why};
 use crate::command::Change;
 use crate::ids::{AgentId, AgentLegId, AttemptId, LegId};
+use crate::outcome::MessageFate;
 use crate::pbx::{ConnectFault, PbxCommand, RecordingName};
 use crate::time::Now;
 
@@ -12,7 +13,7 @@ impl Engine {
     /// Connects a waiting callee to the agent kept for it, or lets go of an agent who cannot serve it.
     pub(super) fn serve(&mut self, now: Now, attempt: AttemptId, kept: Option<AgentId>) {
         match kept {
-            Some(agent) if self.is_held(agent) => self.connect(now, attempt, agent),
+            Some(agent) if self.listens(agent) => self.connect(now, attempt, agent),
             Some(agent) => self.free_agent(now, agent, attempt),
             None => {}
         }
@@ -43,6 +44,7 @@ impl Engine {
             | CallState::Connecting { .. }
             | CallState::Message { .. }
             | CallState::Connected { .. }
+            | CallState::Transferred { .. }
             | CallState::Ending { .. } => None,
         }) else {
             return;
@@ -50,7 +52,7 @@ impl Engine {
         let Some(agent_leg) = self.agents.get(&agent).and_then(|a| a.phone.leg()) else {
             return;
         };
-        self.set_work(now, agent, Work::Reserved { attempt });
+        self.set_work(now, agent, Work::Reserved { attempt }, AgentReason::CallLaunched);
         self.set_call(attempt, CallState::Connecting { agent, limit_at });
         self.tell(&pbx, PbxCommand::Connect { leg, agent_leg });
     }
@@ -71,6 +73,7 @@ impl Engine {
                 | CallState::Connecting { .. }
                 | CallState::Message { .. }
                 | CallState::Connected { .. }
+                | CallState::Transferred { .. }
                 | CallState::Ending { .. },
             )
             | None => self.counts.stale += 1,
@@ -85,7 +88,7 @@ impl Engine {
         let (leg, pbx) = (call.leg, call.pbx.clone());
         let silent_at = now.mono + self.config.ring_timeout + self.config.call_duration_max + SILENCE_MARGIN;
         self.set_call(attempt, CallState::Connected { agent, silent_at });
-        self.set_work(now, agent, Work::OnCall { attempt });
+        self.set_work(now, agent, Work::OnCall { attempt }, AgentReason::CallConnected);
         self.phone_proved(agent);
         self.store(Change::Connected {
             attempt,
@@ -133,7 +136,7 @@ impl Engine {
                 // Whether the two were joined is unknown: the agent's leg goes, so that it cannot be given two calls.
                 self.set_call(attempt, CallState::Waiting { limit_at });
                 self.free_agent(now, agent, attempt);
-                self.drop_phone(now, agent);
+                self.drop_phone(now, agent, AgentReason::PbxUnclear);
             }
             (Some(CallState::Connecting { agent, .. }), ConnectFault::CalleeGone)
                 if self.agent_legs.get(&agent_leg) == Some(&agent) =>
@@ -149,6 +152,7 @@ impl Engine {
                     | CallState::Connecting { .. }
                     | CallState::Message { .. }
                     | CallState::Connected { .. }
+                    | CallState::Transferred { .. }
                     | CallState::Ending { .. },
                 )
                 | None,
@@ -157,9 +161,74 @@ impl Engine {
         }
     }
 
-    fn is_held(&self, agent: AgentId) -> bool {
+    /// Somebody who is none of our agents has the callee: the agent's part is over, and the callee is left alone until it ends
+    /// by itself. Whoever had not talked with an agent of ours before counts as abandoned.
+    pub(super) fn transferred(&mut self, now: Now, leg: LegId) {
+        let Some(attempt) = self.attempt_of(leg) else {
+            return;
+        };
+        let Some(state) = self.state_of(attempt) else {
+            return;
+        };
+        let (agent, connected) = match state {
+            CallState::Connected { agent, .. } => (Some(agent), true),
+            CallState::Connecting { agent, .. } => (Some(agent), false),
+            CallState::Waiting { .. } => (None, false),
+            CallState::Message { asked_at, .. } => {
+                self.note_message(attempt, MessageFate::CutShort, asked_at);
+                (None, false)
+            }
+            CallState::Preparing { .. }
+            | CallState::Dialing { .. }
+            | CallState::Ringing { .. }
+            | CallState::Transferred { .. }
+            | CallState::Ending { .. } => {
+                self.counts.stale += 1;
+                return;
+            }
+        };
+        let silent_at = now.mono + self.config.ring_timeout + self.config.call_duration_max + SILENCE_MARGIN;
+        self.set_call(attempt, CallState::Transferred { connected, silent_at });
+        match agent {
+            Some(agent) if connected => self.wrap_up(now, agent, attempt, AgentReason::CallTransferred),
+            Some(agent) => self.free_agent(now, agent, attempt),
+            None => {}
+        }
+    }
+
+    /// Whoever had taken a transferred callee is gone.
+    pub(super) fn callee_alone(&mut self, now: Now, leg: LegId) {
+        let Some(attempt) = self.attempt_of(leg) else {
+            return;
+        };
+        match self.state_of(attempt) {
+            Some(CallState::Transferred { connected, .. }) => {
+                let why = if connected { Why::AgentLost } else { Why::Limit };
+                self.end(now, attempt, why);
+            }
+            Some(
+                CallState::Preparing { .. }
+                | CallState::Dialing { .. }
+                | CallState::Ringing { .. }
+                | CallState::Waiting { .. }
+                | CallState::Connecting { .. }
+                | CallState::Message { .. }
+                | CallState::Connected { .. }
+                | CallState::Ending { .. },
+            )
+            | None => self.counts.stale += 1,
+        }
+    }
+
+    pub(super) fn is_held(&self, agent: AgentId) -> bool {
         self.agents
             .get(&agent)
             .is_some_and(|a| matches!(a.phone, Phone::Held { .. }))
+    }
+
+    fn listens(&self, agent: AgentId) -> bool {
+        self.agents
+            .get(&agent)
+            .is_some_and(|a| matches!(a.phone, Phone::Held { trouble: None, .. }))
     }
 }

@@ -2,7 +2,7 @@
 //! modes launch ahead of free agents (`engine/pace.rs`), and an answer gets whoever has been free longest.
 
 use super::{Engine, Refill, Timer};
-use crate::agent::Work;
+use crate::agent::{AgentReason, Work};
 use crate::call::{Call, CallState};
 use crate::campaign::Mode;
 use crate::command::{Command, NewAttempt};
@@ -113,7 +113,7 @@ impl Engine {
         };
         match self.launch_over(now, pbx, trunk, Some(id)) {
             Some(attempt) => {
-                self.set_work(now, id, Work::Reserved { attempt });
+                self.set_work(now, id, Work::Reserved { attempt }, AgentReason::CallLaunched);
                 true
             }
             None => false,

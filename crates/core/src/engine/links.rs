@@ -2,13 +2,13 @@
 //! missing. Until a switch is resynchronised nothing is launched there.
 
 use super::{ASK_AGAIN, Engine, SILENCE_MARGIN, Timer};
-use crate::agent::{Agent, Phone, Wants, Work};
+use crate::agent::{Agent, AgentReason, Phone, Wants, Work};
 use crate::call::{Call, CallState, Why};
 use crate::command::Change;
 use crate::ids::{AgentId, AttemptId, PbxName};
 use crate::input::Recovered;
 use crate::outcome::MessageFate;
-use crate::pbx::{ChannelPhase, ChannelState, PbxEvent, Progress, Snapshot};
+use crate::pbx::{ChannelPhase, PbxEvent, Progress, Snapshot};
 use crate::time::{Now, Wall};
 use std::time::Duration;
 
@@ -36,6 +36,10 @@ impl Engine {
                 self.agent_ready(now, leg);
             }
             PbxEvent::AgentEnded { leg, end } => self.agent_ended(now, leg, &end),
+            PbxEvent::AgentLeft { leg, how } => self.agent_left(now, leg, how),
+            PbxEvent::AgentTrouble { leg, trouble } => self.agent_troubled(now, leg, trouble),
+            PbxEvent::Transferred { leg } => self.transferred(now, leg),
+            PbxEvent::CalleeAlone { leg } => self.callee_alone(now, leg),
             PbxEvent::RecordingStarted { recording } => {
                 self.store(Change::RecordingStarted {
                     recording,
@@ -84,6 +88,9 @@ impl Engine {
                 work: Work::Idle { since: now.mono },
                 wants: open.wants,
                 since: now.wall,
+                why_phone: AgentReason::TakenOver,
+                why_wants: AgentReason::TakenOver,
+                reason: AgentReason::TakenOver,
             };
             self.rearm(None, agent.deadline(), Timer::Agent(open.agent));
             let state = agent.state();
@@ -101,16 +108,17 @@ impl Engine {
                         Work::OnCall {
                             attempt: open.attempt,
                         },
+                        AgentReason::TakenOver,
                     );
                     CallState::Connected {
                         agent,
                         silent_at: talk_until,
                     }
                 }
-                (Some(_), _) => CallState::Ending {
-                    agent: None,
-                    why: Why::AgentLost,
-                    ask_again_at: now.mono,
+                // The agent has had another one since: this one was transferred, or nobody saw its end.
+                (Some(_), _) => CallState::Transferred {
+                    connected: true,
+                    silent_at: talk_until,
                 },
                 // Hears the message of the former run, or had to.
                 (None, Some(at)) if self.config.abandon_message.is_some() && self.is_over_limit(now, at) => {
@@ -161,6 +169,12 @@ impl Engine {
             .is_some_and(|a| matches!(a.work, Work::Idle { .. }))
     }
 
+    fn is_untied(&self, agent: AgentId) -> bool {
+        self.agents
+            .get(&agent)
+            .is_some_and(|a| matches!(a.work, Work::Idle { .. } | Work::WrapUp { .. }))
+    }
+
     /// Holds what we believe against what lives. Also right when nothing was lost.
     fn resynchronise(&mut self, now: Now, ago: Duration, pbx: PbxName, snapshot: &Snapshot) {
         self.links_up.insert(pbx.clone());
@@ -173,13 +187,11 @@ impl Engine {
         for id in &agents {
             self.resynchronise_agent(now, *id, snapshot);
         }
-        let calls: Vec<AttemptId> = self
-            .calls
-            .values()
-            .filter(|c| c.pbx == pbx)
-            .map(|c| c.attempt)
-            .collect();
-        for attempt in calls {
+        let calls = self.calls.values().filter(|c| c.pbx == pbx);
+        // Whoever talks is settled before anybody is given an agent.
+        let mut calls: Vec<(u8, AttemptId)> = calls.map(|c| (settled_as(c.state), c.attempt)).collect();
+        calls.sort_unstable();
+        for (_, attempt) in calls {
             self.resynchronise_call(now, ago, attempt, snapshot);
         }
         // Who asked to go home during a call that a former run did not see the end of.
@@ -203,9 +215,14 @@ impl Engine {
         let Some(leg) = phone.leg() else {
             return self.recall_phone(now, id);
         };
-        let held = snapshot.channels.get(&leg.0).map(|channel| {
-            matches!(channel, ChannelState { phase: ChannelPhase::Up, bridge: Some(bridge), .. } if *bridge == leg)
-        });
+        let channel = snapshot.channels.get(&leg.0);
+        if let (Phone::Held { .. }, Some(channel)) = (phone, channel)
+            && channel.phase == ChannelPhase::Up
+            && !channel.in_our_app
+        {
+            return self.drop_phone(now, id, AgentReason::PhoneMoved);
+        }
+        let held = channel.map(|_| snapshot.holds(leg));
         match (phone, held) {
             // Held, but not in its bridge: the driver mends that and says when it is ready.
             (Phone::Held { recalls, .. }, Some(false)) => {
@@ -220,13 +237,17 @@ impl Engine {
                     },
                 );
             }
-            (Phone::Calling { .. }, Some(true)) => self.agent_ready(now, leg),
-            (Phone::Leaving { .. }, _) => self.drop_phone(now, id),
+            (Phone::Calling { .. }, Some(true)) => {
+                self.agent_ready(now, leg);
+                self.agent_troubled(now, leg, channel.and_then(|channel| channel.trouble));
+            }
+            (Phone::Held { .. }, Some(true)) => {
+                self.agent_troubled(now, leg, channel.and_then(|channel| channel.trouble));
+            }
             // Asked, not assumed: the driver knows whether it ever was.
-            (Phone::Held { .. } | Phone::Calling { .. }, None) => self.drop_phone(now, id),
-            (Phone::Held { .. }, Some(true))
-            | (Phone::Calling { .. }, Some(false))
-            | (Phone::Gone { .. }, _) => {}
+            (Phone::Held { .. } | Phone::Calling { .. } | Phone::Leaving { .. }, None)
+            | (Phone::Leaving { .. }, Some(_)) => self.drop_phone(now, id, AgentReason::PhoneLost),
+            (Phone::Calling { .. }, Some(false)) | (Phone::Gone { .. }, _) => {}
         }
     }
 
@@ -236,16 +257,27 @@ impl Engine {
         };
         let (leg, state) = (call.leg, call.state);
         let channel = snapshot.channels.get(&leg.0).copied();
+        // A bridge that the agent's own leg is not in joins nobody with an agent.
         let joined = channel
             .and_then(|c| c.bridge)
-            .and_then(|bridge| self.agent_legs.get(&bridge).copied());
+            .filter(|bridge| snapshot.holds(*bridge))
+            .and_then(|bridge| self.agent_legs.get(&bridge).copied())
+            .filter(|agent| self.is_held(*agent));
+        let with_others = channel.is_some_and(|c| c.with_others) && joined.is_none();
         let up = channel.is_some_and(|c| c.phase == ChannelPhase::Up);
         let up_since = now.before(
             channel
                 .and_then(|c| c.up_for)
                 .map_or(Duration::ZERO, |up| up + ago),
         );
-        let with_a_stranger = up && joined.is_none() && channel.is_some_and(|c| c.bridge.is_some());
+        let with_a_stranger = up
+            && joined.is_none()
+            && channel
+                .and_then(|c| c.bridge)
+                .is_some_and(|bridge| snapshot.holds(bridge));
+        if up && with_others {
+            return self.found_with_others(now, up_since, attempt);
+        }
         match state {
             // Not dialed yet: its absence means nothing.
             CallState::Preparing { .. } => {}
@@ -253,7 +285,7 @@ impl Engine {
             // Whether the message still plays is not known any more; nobody is left in silence for it.
             CallState::Message { .. } => self.message_over(now, attempt, MessageFate::CutShort),
             _ if channel.is_none() => self.ask_after(now, attempt),
-            // Joined to an agent's leg that no book knows and that is hung up as a stray.
+            // Joined to an agent's leg that is being hung up, or that no book knows.
             CallState::Waiting { .. } | CallState::Connecting { .. } if with_a_stranger => {
                 self.end(now, attempt, Why::AgentLost)
             }
@@ -291,6 +323,7 @@ impl Engine {
                     self.end(now, attempt, Why::AgentLost);
                 }
             }
+            CallState::Transferred { .. } => self.transferred_alone(now, attempt, joined),
         }
     }
 
@@ -306,7 +339,10 @@ impl Engine {
             }
             CallState::Waiting { .. } | CallState::Connecting { .. } => Why::CalleeGone,
             CallState::Message { .. } => Why::Limit,
-            CallState::Connected { .. } => Why::SilentConnected,
+            CallState::Connected { .. } | CallState::Transferred { connected: true, .. } => {
+                Why::SilentConnected
+            }
+            CallState::Transferred { connected: false, .. } => Why::Limit,
             CallState::Ending { why, .. } => why,
         };
         self.set_call(
@@ -345,9 +381,49 @@ impl Engine {
                 | CallState::Waiting { .. }
                 | CallState::Message { .. }
                 | CallState::Connected { .. }
+                | CallState::Transferred { .. }
                 | CallState::Ending { .. },
                 _,
             ) => {}
+        }
+    }
+
+    /// Somebody who is none of our agents talks with this callee.
+    fn found_with_others(&mut self, now: Now, up_since: Now, attempt: AttemptId) {
+        let Some(call) = self.calls.get(&attempt) else {
+            return;
+        };
+        let (leg, state) = (call.leg, call.state);
+        match state {
+            CallState::Preparing { .. } | CallState::Transferred { .. } => {}
+            // What we had asked for may have been lost with the link.
+            CallState::Ending { why, .. } => self.end(now, attempt, why),
+            // Answered unseen.
+            CallState::Dialing { agent, .. } | CallState::Ringing { agent, .. } => {
+                if let Some(kept) = agent {
+                    self.free_agent(now, kept, attempt);
+                }
+                self.person_waits(up_since, attempt);
+                self.transferred(now, leg);
+            }
+            CallState::Waiting { .. }
+            | CallState::Connecting { .. }
+            | CallState::Message { .. }
+            | CallState::Connected { .. } => self.transferred(now, leg),
+        }
+    }
+
+    /// Nobody has this callee whom we thought to be transferred, or an agent of ours does.
+    fn transferred_alone(&mut self, now: Now, attempt: AttemptId, joined: Option<AgentId>) {
+        match joined {
+            // Found by a former run's books: the agent had two calls there, and this is the one that is on.
+            Some(agent) if self.is_untied(agent) => {
+                let silent_at =
+                    now.mono + self.config.ring_timeout + self.config.call_duration_max + SILENCE_MARGIN;
+                self.set_work(now, agent, Work::OnCall { attempt }, AgentReason::TakenOver);
+                self.set_call(attempt, CallState::Connected { agent, silent_at });
+            }
+            Some(_) | None => self.end(now, attempt, Why::AgentLost),
         }
     }
 
@@ -372,7 +448,7 @@ impl Engine {
         let Some(agent) = self.longest_free(&pbx) else {
             return self.end(now, attempt, Why::TakenBack);
         };
-        self.set_work(now, agent, Work::Reserved { attempt });
+        self.set_work(now, agent, Work::Reserved { attempt }, AgentReason::CallLaunched);
         match state {
             CallState::Dialing { silent_at, .. } => {
                 self.set_call(
@@ -397,7 +473,23 @@ impl Engine {
             | CallState::Connecting { .. }
             | CallState::Message { .. }
             | CallState::Connected { .. }
+            | CallState::Transferred { .. }
             | CallState::Ending { .. } => {}
         }
+    }
+}
+
+/// In which order calls are held against a snapshot: those who talk, by our books, first.
+fn settled_as(state: CallState) -> u8 {
+    match state {
+        CallState::Connected { .. } => 0,
+        CallState::Transferred { .. } => 1,
+        CallState::Connecting { .. } => 2,
+        CallState::Preparing { .. }
+        | CallState::Dialing { .. }
+        | CallState::Ringing { .. }
+        | CallState::Waiting { .. }
+        | CallState::Message { .. }
+        | CallState::Ending { .. } => 3,
     }
 }

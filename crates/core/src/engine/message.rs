@@ -56,6 +56,7 @@ impl Engine {
                 | CallState::Waiting { .. }
                 | CallState::Connecting { .. }
                 | CallState::Connected { .. }
+                | CallState::Transferred { .. }
                 | CallState::Ending { .. },
             )
             | None => self.counts.stale += 1,

@@ -92,11 +92,15 @@ impl Engine {
                 limit_at: limit_at(before),
             },
             CallState::Message { .. }
+            | CallState::Transferred { connected: false, .. }
             | CallState::Ending {
                 why: Why::Limit | Why::TakenBackAnswered,
                 ..
             } => CallNews::Step(CallStep::Abandoned),
-            CallState::Preparing { .. } | CallState::Connecting { .. } | CallState::Ending { .. } => return,
+            CallState::Preparing { .. }
+            | CallState::Connecting { .. }
+            | CallState::Transferred { connected: true, .. }
+            | CallState::Ending { .. } => return,
         };
         self.pace_news(attempt, news);
     }
@@ -253,7 +257,7 @@ impl Engine {
 
     /// Whether calls on this switch need no agent kept for them: an agent who may take them is there.
     pub(super) fn is_paced_ahead(&self, pbx: &PbxName) -> bool {
-        let serves = |phone: Phone| matches!(phone, Phone::Held { .. });
+        let serves = |phone: Phone| matches!(phone, Phone::Held { trouble: None, .. });
         self.config.mode != Mode::Progressive
             && self
                 .agents
@@ -279,6 +283,7 @@ fn limit_at(state: CallState) -> Option<Mono> {
         | CallState::Ringing { .. }
         | CallState::Message { .. }
         | CallState::Connected { .. }
+        | CallState::Transferred { .. }
         | CallState::Ending { .. } => None,
     }
 }

@@ -12,8 +12,8 @@ use crate::live::Idle;
 use crate::number::E164;
 use crate::pacing::rules::AbandonRule;
 use crate::pbx::{
-    ChannelPhase, ChannelState, ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent, Progress, Snapshot,
-    Sound,
+    ChannelPhase, ChannelState, ConnectFault, Departure, EndedBy, LegEnd, LegTrouble, PbxCommand, PbxEvent,
+    Progress, Snapshot, Sound,
 };
 use crate::time::Wall;
 use proptest::prelude::*;
@@ -21,6 +21,7 @@ use proptest::prelude::*;
 mod crash;
 mod hunt;
 mod message;
+mod phones;
 mod rig;
 
 use rig::{Rig, config, config_of, end, lead, pbx};
@@ -438,6 +439,8 @@ fn nothing_is_launched_on_a_lost_link_and_the_snapshot_settles_what_vanished() {
         bridge,
         in_our_app: true,
         up_for: None,
+        trouble: None,
+        with_others: false,
     };
     for n in 1..=2 {
         channels.insert(rig.agent_leg(n).0, up(Some(rig.agent_leg(n))));
@@ -449,6 +452,8 @@ fn nothing_is_launched_on_a_lost_link_and_the_snapshot_settles_what_vanished() {
             bridge: None,
             in_our_app: false,
             up_for: None,
+            trouble: None,
+            with_others: false,
         },
     );
     rig.event(PbxEvent::Resynchronised(Snapshot { channels }));

@@ -2,10 +2,11 @@
 
 use super::{SimSwitch, Who, not_placed};
 use crate::callee::CalleePhase;
-use crate::phone::{self, Answer, Phone, PhonePhase, PhoneStep};
+use crate::phone::{self, Act, Answer, Phone, PhonePhase, PhoneStep};
 use crate::truth::{AgentLegTruth, TrueEnd};
 use paceline_core::ids::{AgentLegId, LegId};
-use paceline_core::pbx::{DialString, EndedBy, LegEnd, PbxEvent};
+use paceline_core::pbx::{Departure, DialString, EndedBy, LegEnd, LegTrouble, PbxEvent};
+use paceline_core::time::Mono;
 use std::time::Duration;
 
 impl SimSwitch {
@@ -33,6 +34,7 @@ impl SimSwitch {
             AgentLegTruth {
                 placed_at: self.now,
                 held_at: None,
+                left_at: None,
                 ended: None,
             },
         );
@@ -54,6 +56,9 @@ impl SimSwitch {
             ring_until: self.now + ring_timeout,
             ends_by: self.now + duration_max,
             phase: PhonePhase::Dialing,
+            trouble: None,
+            acts_at: None,
+            acted: false,
         };
         self.agenda.insert((phone.next().0, Who::Phone(leg)));
         self.phones.insert(leg, phone);
@@ -83,11 +88,13 @@ impl SimSwitch {
                 self.report(leg.0, PbxEvent::AgentRinging { leg });
             }
             PhoneStep::PickUp => {
+                let config = self.config.phones.clone();
                 self.with_phone(leg, |p| {
                     p.phase = PhonePhase::Held {
                         since: now,
                         call: None,
-                    }
+                    };
+                    p.draw_act(&config, now);
                 });
                 if let Some(truth) = self.truth.agent_legs.get_mut(&leg) {
                     truth.held_at = Some(now);
@@ -97,6 +104,7 @@ impl SimSwitch {
                     self.end_phone(leg, TrueEnd::NobodyListened, EndedBy::Network, (None, Some(16)));
                 }
             }
+            PhoneStep::Act => self.phone_acts(leg),
             PhoneStep::Refuse { sip, q850 } => {
                 self.end_phone(leg, TrueEnd::Refused, EndedBy::Network, (Some(sip), Some(q850)));
             }
@@ -131,6 +139,24 @@ impl SimSwitch {
         };
         self.agenda.remove(&(phone.next().0, Who::Phone(leg)));
         self.truth.end_agent_leg(leg, now, truth);
+        self.leave_callees(leg);
+        self.end_recordings(|recording| recording.agent_leg == leg);
+        let (sip, q850) = codes;
+        let progressed = phone.phase != PhonePhase::Dialing;
+        let end = LegEnd {
+            by,
+            q850,
+            sip,
+            progressed,
+            answered: matches!(phone.phase, PhonePhase::Held { .. } | PhonePhase::Out { .. }),
+            detail: String::new(),
+        };
+        self.report(leg.0, PbxEvent::AgentEnded { leg, end });
+    }
+
+    /// Callees in this agent's bridge are alone.
+    fn leave_callees(&mut self, leg: AgentLegId) {
+        let now = self.now;
         let left: Vec<LegId> = self
             .callees
             .iter()
@@ -140,17 +166,74 @@ impl SimSwitch {
         for callee in left {
             self.with_callee(callee, |c| c.phase = CalleePhase::Alone { since: now });
         }
+    }
+
+    fn phone_acts(&mut self, leg: AgentLegId) {
+        let (now, config) = (self.now, self.config.phones.clone());
+        let drawn = self.with_phone(leg, |phone| {
+            phone.draw_act(&config, now);
+            phone.acted = true;
+            (phone.choose_act(), phone.draw_linger())
+        });
+        let Some((act, linger)) = drawn else { return };
+        match act {
+            Act::Troubles(trouble) => self.phone_listens(leg, Some(trouble)),
+            Act::Listens => self.phone_listens(leg, None),
+            Act::Transfers(callee) => {
+                // Whom it was transferred to stays for a while, or never comes.
+                let until = now + linger * 8;
+                self.with_callee(callee, |c| {
+                    c.phase = CalleePhase::Elsewhere {
+                        agent_leg: leg,
+                        since: now,
+                        until,
+                    }
+                });
+                self.end_recordings(|recording| recording.leg == callee);
+                self.report(callee.0, PbxEvent::Transferred { leg: callee });
+                self.phone_leaves(leg, Departure::Transferred, now + linger);
+            }
+            Act::IsMoved => self.phone_leaves(leg, Departure::Moved, now + linger * 8),
+        }
+    }
+
+    fn phone_listens(&mut self, leg: AgentLegId, trouble: Option<LegTrouble>) {
+        let (now, short) = (self.now, Duration::from_secs(5));
+        self.with_phone(leg, |phone| {
+            phone.trouble = trouble;
+            if trouble == Some(LegTrouble::OnHold) {
+                phone.acts_at = Some(now + short);
+            }
+        });
+        self.report(leg.0, PbxEvent::AgentTrouble { leg, trouble });
+    }
+
+    fn phone_leaves(&mut self, leg: AgentLegId, how: Departure, until: Mono) {
+        let moved = how == Departure::Moved;
+        self.with_phone(leg, |phone| {
+            phone.phase = PhonePhase::Out { moved, until };
+            phone.trouble = None;
+        });
+        self.leave_callees(leg);
         self.end_recordings(|recording| recording.agent_leg == leg);
-        let (sip, q850) = codes;
-        let progressed = phone.phase != PhonePhase::Dialing;
-        let end = LegEnd {
-            by,
-            q850,
-            sip,
-            progressed,
-            answered: phone.held(),
-            detail: String::new(),
-        };
-        self.report(leg.0, PbxEvent::AgentEnded { leg, end });
+        if let Some(truth) = self.truth.agent_legs.get_mut(&leg) {
+            truth.left_at = Some(self.now);
+        }
+        self.report(leg.0, PbxEvent::AgentLeft { leg, how });
+    }
+
+    /// A phone that is out of its bridge, though in our application, is put back by the driver when the link comes back.
+    pub(super) fn put_back(&mut self, leg: AgentLegId) {
+        let now = self.now;
+        self.with_phone(leg, |phone| {
+            phone.phase = PhonePhase::Held {
+                since: now,
+                call: None,
+            }
+        });
+        if let Some(truth) = self.truth.agent_legs.get_mut(&leg) {
+            truth.left_at = None;
+        }
+        self.report(leg.0, PbxEvent::AgentReady { leg });
     }
 }

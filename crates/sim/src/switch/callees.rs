@@ -116,6 +116,10 @@ impl SimSwitch {
                 }
                 self.report(leg.0, PbxEvent::Played { leg, whole: true });
             }
+            CalleeStep::Deserted => {
+                self.with_callee(leg, |c| c.phase = CalleePhase::Alone { since: now });
+                self.report(leg.0, PbxEvent::CalleeAlone { leg });
+            }
             CalleeStep::HangUp => {
                 self.end_callee(leg, TrueEnd::FarEnd, EndedBy::Network, (None, Some(16)));
             }
@@ -204,7 +208,10 @@ impl SimSwitch {
         }
         if before != Some(agent_leg) {
             if let Some(before) = before {
-                self.truth.violated(Violation::CalleeMoved(leg));
+                // From a phone that has stopped listening it has to be.
+                if self.phones.get(&before).is_none_or(|phone| !phone.acted) {
+                    self.truth.violated(Violation::CalleeMoved(leg));
+                }
                 self.with_phone(before, |phone| phone.part_from(leg));
             }
             self.no_longer_alone(leg, phase);

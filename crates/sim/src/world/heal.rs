@@ -32,6 +32,7 @@ impl World {
             self.nobody_waits_since(self.healed_at)?;
             self.run_until(self.now + BOOKS_WITHIN)?;
             self.books_match()?;
+            self.bridges_match()?;
         }
         let limit = self.now + DONE_WITHIN;
         self.wait_for(limit, "contacts are left", World::all_contacts_done)?;
@@ -172,6 +173,24 @@ impl World {
                         return Err(format!("agent's leg {leg} is nobody's"));
                     }
                     _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody talks with an agent whose leg is out of its bridge.
+    fn bridges_match(&mut self) -> Result<(), String> {
+        let engines = self.process.iter().flat_map(|p| p.engines.iter());
+        let lives: Vec<_> = engines.map(|engine| engine.live(self.now())).collect();
+        let on_call = lives.iter().flat_map(|live| &live.agents);
+        let just_now = self.now - SLACK;
+        for agent in on_call.filter(|agent| agent.state == AgentState::OnCall) {
+            for switch in &mut self.switches {
+                let truths = switch.sim.truth().agent_legs();
+                let left = agent.leg.and_then(|leg| truths.get(&leg)?.left_at);
+                if left.is_some_and(|at| at < just_now) {
+                    return Err(format!("agent {} talks and has left the bridge", agent.agent));
                 }
             }
         }
@@ -358,6 +377,10 @@ fn certain(truth: &LegTruth) -> Option<Outcome> {
         TrueEnd::FarEnd if waited.is_some_and(|waited| waited + SLACK < WAITING_MAX) => Outcome::Answered,
         TrueEnd::Us if truth.answered_at.is_some() => Outcome::Abandoned,
         TrueEnd::Us => Outcome::Cancelled,
-        TrueEnd::FarEnd | TrueEnd::DurationMax | TrueEnd::NobodyListened | TrueEnd::Restart => return None,
+        TrueEnd::FarEnd
+        | TrueEnd::DurationMax
+        | TrueEnd::NobodyListened
+        | TrueEnd::TakenAway
+        | TrueEnd::Restart => return None,
     })
 }

@@ -118,6 +118,8 @@ pub enum Trouble {
     PhonesSilent,
     /// Agents' legs drop, in and between calls.
     PhonesDrop,
+    /// Agents' phones hold, transfer, fall silent and are moved.
+    PhonesAct,
     /// Legs reach their time limits.
     TimeLimits,
     /// One number is in several tasks.
@@ -132,7 +134,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// Every kind.
-    pub const ALL: [Trouble; 25] = [
+    pub const ALL: [Trouble; 26] = [
         Trouble::EventLost,
         Trouble::EventTwice,
         Trouble::EventLate,
@@ -158,6 +160,7 @@ impl Trouble {
         Trouble::Several,
         Trouble::Settings,
         Trouble::ClockJumps,
+        Trouble::PhonesAct,
     ];
 
     /// Whether it keeps from us, or from the switch, what the other one says: no outcome is certain then.
@@ -183,6 +186,7 @@ impl Trouble {
             | Trouble::GateRefuses
             | Trouble::PhonesSilent
             | Trouble::PhonesDrop
+            | Trouble::PhonesAct
             | Trouble::TimeLimits
             | Trouble::SharedNumbers
             | Trouble::Several
@@ -346,6 +350,9 @@ impl WorldOptions {
             Trouble::PhonesDrop => {
                 self.phones.drops_after = Some(Spread::Exponential(secs(rng.random_range(30..1800))));
                 self.phones.hangs_up_on_callee = rng.random_range(0.0..0.7);
+            }
+            Trouble::PhonesAct => {
+                self.phones.acts_every = Some(Spread::Exponential(secs(rng.random_range(20..200))));
             }
             Trouble::TimeLimits => {
                 self.call_duration_max = secs(rng.random_range(5..120));

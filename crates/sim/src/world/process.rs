@@ -175,6 +175,7 @@ impl World {
                     return Err(format!("more is launched than is wanted: {report:?}"));
                 }
             }
+            Command::AgentIs { .. } => {}
             Command::Store(change) => {
                 if let Change::Connected { .. } = change {
                     self.connected += 1;
@@ -281,9 +282,13 @@ impl World {
             | PbxEvent::Connected { leg, .. }
             | PbxEvent::ConnectFailed { leg, .. }
             | PbxEvent::Played { leg, .. }
+            | PbxEvent::Transferred { leg }
+            | PbxEvent::CalleeAlone { leg }
             | PbxEvent::Ended { leg, .. } => self.legs.get(leg),
             PbxEvent::AgentRinging { leg }
             | PbxEvent::AgentReady { leg }
+            | PbxEvent::AgentLeft { leg, .. }
+            | PbxEvent::AgentTrouble { leg, .. }
             | PbxEvent::AgentEnded { leg, .. } => self.agent_legs.get(leg),
             PbxEvent::RecordingStarted { recording }
             | PbxEvent::RecordingEnded { recording, .. }

@@ -54,6 +54,8 @@ fn after_a_crash_a_conversation_goes_on_with_the_agent_whose_bridge_it_is_in() {
             bridge: Some(own),
             in_our_app: true,
             up_for: None,
+            trouble: None,
+            with_others: false,
         };
         channels.insert(own.0, up);
         if n < 3 {
@@ -85,6 +87,8 @@ fn after_a_crash_a_ringing_call_gets_a_free_agent_or_is_taken_back() {
         bridge: None,
         in_our_app: false,
         up_for: None,
+        trouble: None,
+        with_others: false,
     };
     let channels = BTreeMap::from([
         (
@@ -94,6 +98,8 @@ fn after_a_crash_a_ringing_call_gets_a_free_agent_or_is_taken_back() {
                 bridge: Some(own),
                 in_our_app: true,
                 up_for: None,
+                trouble: None,
+                with_others: false,
             },
         ),
         (uuid::Uuid::from_u128(2001), ringing),
@@ -130,6 +136,8 @@ fn who_asked_to_go_home_during_a_call_goes_after_it_though_we_crashed_meanwhile(
             bridge: Some(AgentLegId(uuid::Uuid::from_u128(bridge))),
             in_our_app: true,
             up_for: None,
+            trouble: None,
+            with_others: false,
         };
         channels.insert(uuid::Uuid::from_u128(leg), up);
     }
@@ -160,9 +168,15 @@ fn a_ringing_call_found_in_a_strangers_bridge_is_ended_and_frees_the_agent_kept_
         bridge: Some(bridge),
         in_our_app: true,
         up_for: None,
+        trouble: None,
+        with_others: false,
     };
     let stranger = AgentLegId(uuid::Uuid::from_u128(9_999));
-    let channels = BTreeMap::from([(own.0, up_in(own)), (leg.0, up_in(stranger))]);
+    let channels = BTreeMap::from([
+        (own.0, up_in(own)),
+        (stranger.0, up_in(stranger)),
+        (leg.0, up_in(stranger)),
+    ]);
     rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
     assert!(rig.commands().any(|c| *c == PbxCommand::HangUp { leg }));
     assert_ne!(rig.leg(), leg, "the agent has the next call");

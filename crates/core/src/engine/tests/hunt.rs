@@ -20,8 +20,8 @@ enum Move {
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = prop_oneof![
-        12 => (any::<usize>(), 0..10u8).prop_map(|(i, k)| Move::Event(i, k)),
-        8 => (any::<usize>(), 0..4u8).prop_map(|(i, k)| Move::AgentEvent(i, k)),
+        12 => (any::<usize>(), 0..12u8).prop_map(|(i, k)| Move::Event(i, k)),
+        8 => (any::<usize>(), 0..10u8).prop_map(|(i, k)| Move::AgentEvent(i, k)),
         4 => (1..4i64, 0..4u8).prop_map(|(n, k)| Move::Ask(n, k)),
         4 => (0..40_000u64).prop_map(Move::Wait),
         4 => (0..4u8).prop_map(Move::Store),
@@ -47,6 +47,8 @@ struct Hunt {
     ended: BTreeMap<AttemptId, u32>,
     /// Who was to hear the message, since the last crash.
     messaged: BTreeSet<LegId>,
+    /// Agents' legs that are known to be out of their bridges, since the last crash.
+    left: BTreeSet<AgentLegId>,
     read: usize,
     crashes: u64,
     config: CampaignConfig,
@@ -67,6 +69,7 @@ impl Hunt {
             allowed: BTreeSet::new(),
             ended: BTreeMap::new(),
             messaged: BTreeSet::new(),
+            left: BTreeSet::new(),
             read: 0,
             crashes: 0,
             config,
@@ -104,17 +107,39 @@ impl Hunt {
                     ..
                 } => assert!(self.messaged.insert(leg), "heard the message twice"),
                 Command::Pbx {
-                    command: PbxCommand::Connect { leg, .. },
+                    command: PbxCommand::Connect { leg, agent_leg },
                     ..
-                } => assert!(!self.messaged.contains(&leg), "connected after the message"),
+                } => {
+                    assert!(!self.messaged.contains(&leg), "connected after the message");
+                    assert!(
+                        !self.left.contains(&agent_leg),
+                        "connected to a bridge that its agent left"
+                    );
+                    assert!(
+                        self.listens(agent_leg),
+                        "connected to a phone that does not listen"
+                    );
+                }
                 Command::Store(Change::Learnt { pbx, learnt, .. }) => {
                     self.learnt.insert(pbx, *learnt);
                 }
                 Command::Paced { report, .. } => assert!(report.launch <= report.wanted),
-                Command::Return { .. } | Command::Pbx { .. } | Command::Store(_) => {}
+                Command::Return { .. }
+                | Command::AgentIs { .. }
+                | Command::Pbx { .. }
+                | Command::Store(_) => {}
             }
         }
         self.read = self.rig.said.len();
+    }
+
+    /// Whether an agent's leg that the engine knows is in its bridge, as far as was told, and its phone listens.
+    fn listens(&self, leg: AgentLegId) -> bool {
+        let agent = self.rig.engine.agent_legs.get(&leg);
+        agent.is_some_and(|agent| {
+            let phone = self.rig.engine.agents[agent].phone;
+            matches!(phone, crate::agent::Phone::Held { trouble: None, .. })
+        })
     }
 
     fn step(&mut self, step: Move) {
@@ -154,19 +179,37 @@ impl Hunt {
                         leg,
                         end: end(EndedBy::Us, i % 2 == 0),
                     },
-                    _ => PbxEvent::Played {
+                    8 | 9 => PbxEvent::Played {
                         leg,
                         whole: kind == 8,
                     },
+                    10 => PbxEvent::Transferred { leg },
+                    _ => PbxEvent::CalleeAlone { leg },
                 });
             }
             Move::AgentEvent(i, kind) => {
                 let Some(leg) = pick(i, self.agent_legs.len()).map(|i| self.agent_legs[i]) else {
                     return;
                 };
+                if kind == 4 || kind > 7 {
+                    self.left.insert(leg);
+                }
                 self.rig.event(match kind {
                     0 => PbxEvent::AgentRinging { leg },
-                    1 | 2 => PbxEvent::AgentReady { leg },
+                    1..=3 => PbxEvent::AgentReady { leg },
+                    4 => PbxEvent::AgentLeft {
+                        leg,
+                        how: Departure::Transferred,
+                    },
+                    5 => PbxEvent::AgentTrouble {
+                        leg,
+                        trouble: Some(LegTrouble::OnHold),
+                    },
+                    6 => PbxEvent::AgentTrouble {
+                        leg,
+                        trouble: Some(LegTrouble::NoAudio),
+                    },
+                    7 => PbxEvent::AgentTrouble { leg, trouble: None },
                     _ => PbxEvent::AgentEnded {
                         leg,
                         end: end(EndedBy::Network, true),
@@ -256,6 +299,8 @@ impl Hunt {
                     bridge,
                     in_our_app: true,
                     up_for: None,
+                    trouble: bit(n + 11).then_some(LegTrouble::OnHold),
+                    with_others: false,
                 },
             );
         }
@@ -277,6 +322,8 @@ impl Hunt {
                     bridge,
                     in_our_app: true,
                     up_for: None,
+                    trouble: None,
+                    with_others: bit(n + 41),
                 },
             );
         }
@@ -314,6 +361,7 @@ impl Hunt {
         self.refills = 0;
         self.crashes += 1;
         self.messaged.clear();
+        self.left.clear();
         let seed = 100 + self.crashes;
         let recovered = Recovered {
             attempts,

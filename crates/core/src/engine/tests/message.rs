@@ -121,6 +121,8 @@ fn after_a_lost_link_nobody_is_left_in_silence_behind_a_message() {
         bridge: None,
         in_our_app: true,
         up_for: None,
+        trouble: None,
+        with_others: false,
     };
     let channels = BTreeMap::from([(leg.0, up)]);
     rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
@@ -151,6 +153,8 @@ fn after_a_crash_whoever_had_waited_too_long_is_given_to_nobody() {
         bridge,
         in_our_app: true,
         up_for: None,
+        trouble: None,
+        with_others: false,
     };
     let channels = BTreeMap::from([(agent, up(Some(AgentLegId(agent)))), (leg.0, up(None))]);
     rig.event(PbxEvent::Resynchronised(Snapshot { channels }));

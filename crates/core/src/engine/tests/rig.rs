@@ -181,7 +181,11 @@ impl Rig {
                     };
                     self.engine.handle(self.now, input).unwrap();
                 }
-                Command::Return { .. } | Command::Store(_) | Command::Paced { .. } | Command::Pbx { .. } => {}
+                Command::Return { .. }
+                | Command::Store(_)
+                | Command::AgentIs { .. }
+                | Command::Paced { .. }
+                | Command::Pbx { .. } => {}
             }
             self.engine.check().unwrap();
         }

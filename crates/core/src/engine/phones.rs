@@ -1,0 +1,336 @@
+//! The held leg to an agent's phone: its recalls, and what the phone does by itself.
+
+use super::{ASK_AGAIN, Engine, SILENCE_MARGIN};
+use crate::agent::{Agent, AgentReason, Phone, Wants, Work};
+use crate::call::CallState;
+use crate::ids::{AgentId, AgentLegId};
+use crate::outcome::Outcome;
+use crate::pbx::{Departure, EndedBy, LegEnd, LegTrouble, PbxCommand};
+use crate::time::Now;
+use crate::verdict;
+use rand::RngExt;
+use std::time::Duration;
+
+/// How often a phone that was lost or did not answer is called again before its agent is paused.
+const RECALLS_MAX: u8 = 2;
+/// The same for a phone that the switch could not reach at all: phones take minutes to register after a switch's restart.
+const RECALLS_UNREACHED_MAX: u8 = 14;
+/// Before the first call again, unless the phone had proved to be of use; doubles up to the other.
+const RECALL_WAIT_MIN: Duration = Duration::from_secs(2);
+const RECALL_WAIT_MAX: Duration = Duration::from_secs(30);
+/// A phone held this long has proved to be of use.
+const PROVED_AFTER: Duration = Duration::from_secs(60);
+
+impl Engine {
+    pub(super) fn agent_ready(&mut self, now: Now, leg: AgentLegId) {
+        let Some(id) = self.agent_of(leg) else { return };
+        match self.agents.get(&id).map(|a| a.phone) {
+            Some(Phone::Calling { recalls, .. }) => {
+                self.set_phone(
+                    now,
+                    id,
+                    Phone::Held {
+                        leg,
+                        recalls,
+                        since: now.mono,
+                        trouble: None,
+                    },
+                );
+                self.restart_idle(now, id, AgentReason::PhoneAnswered);
+            }
+            Some(Phone::Gone { .. } | Phone::Held { .. } | Phone::Leaving { .. }) | None => {
+                self.counts.stale += 1
+            }
+        }
+    }
+
+    pub(super) fn agent_ended(&mut self, now: Now, leg: AgentLegId, end: &LegEnd) {
+        let Some(id) = self.agent_of(leg) else { return };
+        let Some(agent) = self.agents.get_mut(&id) else {
+            return;
+        };
+        let recalls = recalls_kept(now, agent.phone);
+        match agent.phone {
+            // What it was asked to end for says more than its end.
+            Phone::Leaving { .. } => {}
+            Phone::Held { .. } => agent.why_phone = held_ended(end),
+            Phone::Gone { .. } | Phone::Calling { .. } => agent.why_phone = unheld_ended(end),
+        }
+        let recalls_max = if unreached(end) {
+            RECALLS_UNREACHED_MAX
+        } else {
+            RECALLS_MAX
+        };
+        let wait = match recalls {
+            0 => Duration::ZERO,
+            n => (RECALL_WAIT_MIN * (1 << (n - 1).min(8))).min(RECALL_WAIT_MAX),
+        };
+        let recall_at = (recalls <= recalls_max).then(|| now.mono + wait);
+        self.set_phone(now, id, Phone::Gone { recalls, recall_at });
+        self.lost_phone(now, id);
+    }
+
+    /// What an agent kept for a call means to it once the phone is gone; then calls the phone again, or pauses the agent.
+    fn lost_phone(&mut self, now: Now, id: AgentId) {
+        self.release_call(now, id);
+        self.leave_if_due(now, id);
+        self.recall_phone(now, id);
+    }
+
+    /// Calls a phone that is gone, if it is time and it still may be.
+    pub(super) fn recall_phone(&mut self, now: Now, id: AgentId) {
+        let Some(agent) = self.agents.get(&id) else { return };
+        let Phone::Gone { recalls, recall_at } = agent.phone else {
+            return;
+        };
+        let Some(recall_at) = recall_at else {
+            if agent.wants == Wants::Calls {
+                self.set_wants(now, id, Wants::Pause, agent.why_phone);
+            }
+            return;
+        };
+        if agent.wants == Wants::LogOut {
+            // Should the agent stay after all, the phone is called afresh.
+            let recall_at = None;
+            return self.set_phone(now, id, Phone::Gone { recalls, recall_at });
+        }
+        if recall_at > now.mono {
+            return;
+        }
+        if !self.links_up.contains(&agent.pbx) {
+            // The next snapshot calls it, if it comes first.
+            let recall_at = Some(now.mono + SILENCE_MARGIN);
+            return self.set_phone(now, id, Phone::Gone { recalls, recall_at });
+        }
+        let (pbx, dial) = (agent.pbx.clone(), agent.template.render(&agent.extension));
+        let leg = AgentLegId(uuid::Builder::from_random_bytes(self.rng.random()).into_uuid());
+        let give_up_at = now.mono + self.config.agent_ring_timeout + SILENCE_MARGIN;
+        self.agent_legs.insert(leg, id);
+        self.set_phone(
+            now,
+            id,
+            Phone::Calling {
+                leg,
+                recalls: recalls.saturating_add(1),
+                give_up_at,
+            },
+        );
+        let command = PbxCommand::CallAgent {
+            leg,
+            dial,
+            caller_id: None,
+            ring_timeout: self.config.agent_ring_timeout,
+            duration_max: self.config.agent_leg_duration_max,
+        };
+        self.tell(&pbx, command);
+    }
+
+    /// Somebody asked for this phone: earlier failures no longer count.
+    pub(super) fn call_phone_afresh(&mut self, now: Now, id: AgentId, why: AgentReason) {
+        if let Some(agent) = self.agents.get_mut(&id)
+            && matches!(agent.phone, Phone::Gone { .. })
+        {
+            agent.why_phone = why;
+            self.set_phone(now, id, Phone::gone_since(now.mono));
+            self.recall_phone(now, id);
+        }
+    }
+
+    /// The phone took part in a call: earlier failures no longer count.
+    pub(super) fn phone_proved(&mut self, id: AgentId) {
+        if let Some(Agent {
+            phone: Phone::Held { recalls, .. },
+            ..
+        }) = self.agents.get_mut(&id)
+        {
+            *recalls = 0;
+        }
+    }
+
+    /// The leg came out of its bridge: whoever is in there is given to others, and the leg is renewed.
+    pub(super) fn agent_left(&mut self, now: Now, leg: AgentLegId, how: Departure) {
+        let Some(id) = self.agent_of(leg) else { return };
+        match self.agents.get(&id).map(|a| a.phone) {
+            Some(Phone::Held { .. } | Phone::Calling { .. }) => {
+                self.drop_phone(now, id, how.into());
+                self.release_call(now, id);
+            }
+            // It is being ended already.
+            Some(Phone::Gone { .. } | Phone::Leaving { .. }) | None => self.counts.stale += 1,
+        }
+    }
+
+    /// Whether the phone listens. On hold it waits to be taken off; with any other trouble the leg is renewed, once no
+    /// conversation is on: to end one is the callee's to decide.
+    pub(super) fn agent_troubled(&mut self, now: Now, leg: AgentLegId, news: Option<LegTrouble>) {
+        let Some(id) = self.agent_of(leg) else { return };
+        let Some(Agent { phone, work, .. }) = self.agents.get(&id) else {
+            return;
+        };
+        let (
+            Phone::Held {
+                recalls,
+                since,
+                trouble,
+                ..
+            },
+            work,
+        ) = (*phone, *work)
+        else {
+            self.counts.stale += 1;
+            return;
+        };
+        if trouble == news {
+            return;
+        }
+        let phone = Phone::Held {
+            leg,
+            recalls,
+            since,
+            trouble: news,
+        };
+        self.set_phone(now, id, phone);
+        let Some(trouble) = news else {
+            return self.restart_idle(now, id, AgentReason::PhoneBack);
+        };
+        if let Work::Reserved { attempt } = work {
+            // Whether a callee is on the way into this bridge is not known: nobody may be left there.
+            if let Some(CallState::Connecting { .. }) = self.state_of(attempt) {
+                self.drop_phone(now, id, trouble.into());
+            }
+            self.release_call(now, id);
+        }
+        self.renew_if_deaf(now, id);
+    }
+
+    /// Renews a leg whose phone cannot listen and does not say that it will.
+    pub(super) fn renew_if_deaf(&mut self, now: Now, id: AgentId) {
+        let Some(agent) = self.agents.get(&id) else { return };
+        match (agent.phone, agent.work) {
+            (
+                Phone::Held {
+                    trouble: Some(trouble),
+                    ..
+                },
+                Work::Idle { .. } | Work::WrapUp { .. } | Work::Reserved { .. },
+            ) => match trouble {
+                LegTrouble::Unreachable | LegTrouble::NoAudio => self.drop_phone(now, id, trouble.into()),
+                LegTrouble::OnHold => {}
+            },
+            (
+                Phone::Held { .. },
+                Work::OnCall { .. } | Work::Idle { .. } | Work::WrapUp { .. } | Work::Reserved { .. },
+            )
+            | (Phone::Gone { .. } | Phone::Calling { .. } | Phone::Leaving { .. }, _) => {}
+        }
+    }
+
+    /// The call that the agent is kept for or talks in goes on without the agent.
+    fn release_call(&mut self, now: Now, id: AgentId) {
+        match self.agents.get(&id).map(|a| a.work) {
+            Some(Work::Reserved { attempt } | Work::OnCall { attempt }) => {
+                self.call_lost_its_agent(now, attempt)
+            }
+            Some(Work::Idle { .. } | Work::WrapUp { .. }) | None => {}
+        }
+    }
+
+    /// Asks the switch to end the agent's leg.
+    pub(super) fn drop_phone(&mut self, now: Now, id: AgentId, why: AgentReason) {
+        let Some(agent) = self.agents.get_mut(&id) else {
+            return;
+        };
+        let (recalls, pbx) = (recalls_kept(now, agent.phone), agent.pbx.clone());
+        let Some(leg) = agent.phone.leg() else { return };
+        if !matches!(agent.phone, Phone::Leaving { .. }) {
+            agent.why_phone = why;
+        }
+        self.set_phone(
+            now,
+            id,
+            Phone::Leaving {
+                leg,
+                recalls,
+                ask_again_at: now.mono + ASK_AGAIN,
+            },
+        );
+        self.tell(&pbx, PbxCommand::HangUpAgent { leg });
+    }
+
+    /// The phone has become of use. The agent counts as free from now on.
+    fn restart_idle(&mut self, now: Now, id: AgentId, why: AgentReason) {
+        if let Some(Work::Idle { .. }) = self.agents.get(&id).map(|a| a.work) {
+            self.set_work(now, id, Work::Idle { since: now.mono }, why);
+        }
+    }
+
+    fn agent_of(&mut self, leg: AgentLegId) -> Option<AgentId> {
+        let id = self.agent_legs.get(&leg).copied();
+        if id.is_none() {
+            self.counts.stale += 1;
+        }
+        id
+    }
+}
+
+/// Whether the switch never reached the phone.
+fn unreached(end: &LegEnd) -> bool {
+    !end.progressed
+        && !end.answered
+        && match end.by {
+            EndedBy::Refused | EndedBy::NoRoom => true,
+            EndedBy::Network => matches!(verdict::unanswered(end), Outcome::Failed | Outcome::Congestion),
+            EndedBy::RingTimeout | EndedBy::Us | EndedBy::Vanished | EndedBy::TakenAway => false,
+        }
+}
+
+/// The calls made to this phone since it last proved to be of use.
+fn recalls_kept(now: Now, phone: Phone) -> u8 {
+    match phone {
+        Phone::Held { since, .. } if now.mono.since(since) >= PROVED_AFTER => 0,
+        Phone::Gone { .. } | Phone::Calling { .. } | Phone::Held { .. } | Phone::Leaving { .. } => {
+            phone.recalls()
+        }
+    }
+}
+
+/// Why a held phone is gone.
+fn held_ended(end: &LegEnd) -> AgentReason {
+    match end.by {
+        EndedBy::Network | EndedBy::RingTimeout | EndedBy::Us | EndedBy::Refused | EndedBy::NoRoom => {
+            AgentReason::PhoneHungUp
+        }
+        EndedBy::Vanished => AgentReason::PhoneLost,
+        EndedBy::TakenAway => AgentReason::PhoneMoved,
+    }
+}
+
+/// Why a phone that was called is not held.
+fn unheld_ended(end: &LegEnd) -> AgentReason {
+    match end.by {
+        EndedBy::Vanished => AgentReason::PhoneLost,
+        EndedBy::TakenAway => AgentReason::PhoneMoved,
+        EndedBy::NoRoom => AgentReason::PbxFull,
+        EndedBy::Refused => AgentReason::PhoneUnreachable,
+        EndedBy::RingTimeout if end.progressed => AgentReason::PhoneNoAnswer,
+        EndedBy::RingTimeout => AgentReason::PhoneUnreachable,
+        EndedBy::Us | EndedBy::Network if end.answered => AgentReason::PhoneHungUp,
+        EndedBy::Us => AgentReason::PhoneNoAnswer,
+        EndedBy::Network => match verdict::unanswered(end) {
+            Outcome::Busy => AgentReason::PhoneBusy,
+            Outcome::Rejected => AgentReason::PhoneDeclined,
+            Outcome::NoAnswer => AgentReason::PhoneNoAnswer,
+            Outcome::Answered
+            | Outcome::Machine
+            | Outcome::Invalid
+            | Outcome::Congestion
+            | Outcome::Failed
+            | Outcome::Fax
+            | Outcome::Screened
+            | Outcome::Abandoned
+            | Outcome::Cancelled
+            | Outcome::Blocked
+            | Outcome::Unknown => AgentReason::PhoneUnreachable,
+        },
+    }
+}

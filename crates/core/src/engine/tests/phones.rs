@@ -1,0 +1,326 @@
+//! Agents' phones that act by themselves: they transfer, hold, vanish and refuse.
+
+use super::*;
+use crate::agent::AgentReason;
+use crate::live::CallPhase;
+
+fn connected(rig: &mut Rig) -> (LegId, AgentLegId) {
+    let (leg, agent_leg) = (rig.legs()[0], rig.agent_leg(1));
+    rig.event(PbxEvent::Answered { leg });
+    rig.event(PbxEvent::Connected { leg, agent_leg });
+    assert_eq!(rig.state(1), AgentState::OnCall);
+    (leg, agent_leg)
+}
+
+fn reason(rig: &Rig, n: i64) -> AgentReason {
+    let live = rig.engine.live(rig.now);
+    let agent = live.agents.iter().find(|a| a.agent == AgentId(n));
+    agent.expect("the agent is logged in").reason
+}
+
+fn hangs_up(rig: &Rig, leg: LegId) -> bool {
+    rig.commands().any(|c| c == &PbxCommand::HangUp { leg })
+}
+
+fn trouble(rig: &mut Rig, leg: AgentLegId, trouble: Option<LegTrouble>) {
+    rig.event(PbxEvent::AgentTrouble { leg, trouble });
+}
+
+fn up(bridge: Option<AgentLegId>) -> ChannelState {
+    ChannelState {
+        phase: ChannelPhase::Up,
+        bridge,
+        in_our_app: true,
+        trouble: None,
+        with_others: false,
+        up_for: None,
+    }
+}
+
+#[test]
+fn a_transferred_callee_is_left_alone_and_its_agent_gets_nobody_before_the_phone_is_back() {
+    let mut rig = Rig::at_work(1);
+    let (leg, agent_leg) = connected(&mut rig);
+    rig.event(PbxEvent::Transferred { leg });
+    assert_eq!(
+        (rig.state(1), reason(&rig, 1)),
+        (AgentState::WrapUp, AgentReason::CallTransferred)
+    );
+    rig.event(PbxEvent::AgentLeft {
+        leg: agent_leg,
+        how: Departure::Transferred,
+    });
+    assert_eq!(rig.last(), &PbxCommand::HangUpAgent { leg: agent_leg });
+    rig.wait(Duration::from_secs(60));
+    assert_eq!(
+        (rig.state(1), reason(&rig, 1)),
+        (AgentState::Paused, AgentReason::PhoneTransferred)
+    );
+    assert_eq!(rig.legs().len(), 1, "nobody else is called");
+    rig.event(PbxEvent::AgentEnded {
+        leg: agent_leg,
+        end: end(EndedBy::Us, true),
+    });
+    let again = rig.agent_leg(1);
+    assert_ne!(again, agent_leg);
+    rig.event(PbxEvent::AgentReady { leg: again });
+    assert_eq!(rig.state(1), AgentState::Reserved);
+    let live = rig.engine.live(rig.now);
+    assert_eq!(live.calls[&CallPhase::Transferred], 1);
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: end(EndedBy::Network, true),
+    });
+    assert!(!hangs_up(&rig, leg));
+    assert_eq!(rig.outcomes(), [Outcome::Answered]);
+}
+
+#[test]
+fn a_transfer_that_comes_to_nothing_leaves_nobody_waiting_alone() {
+    let mut rig = Rig::at_work(1);
+    let (leg, agent_leg) = connected(&mut rig);
+    rig.event(PbxEvent::Transferred { leg });
+    rig.event(PbxEvent::AgentLeft {
+        leg: agent_leg,
+        how: Departure::Transferred,
+    });
+    rig.event(PbxEvent::CalleeAlone { leg });
+    assert!(hangs_up(&rig, leg));
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: end(EndedBy::Us, true),
+    });
+    assert_eq!(rig.outcomes(), [Outcome::Answered]);
+}
+
+#[test]
+fn a_callee_whose_agent_was_moved_away_is_not_left_in_the_bridge() {
+    let mut rig = Rig::at_work(2);
+    let (leg, agent_leg) = connected(&mut rig);
+    rig.event(PbxEvent::AgentLeft {
+        leg: agent_leg,
+        how: Departure::Moved,
+    });
+    assert!(hangs_up(&rig, leg));
+    // On the way to a bridge that its agent has left, the callee goes to somebody else.
+    let (leg, agent_leg) = (rig.leg(), rig.agent_leg(2));
+    rig.event(PbxEvent::Answered { leg });
+    assert_eq!(rig.last(), &PbxCommand::Connect { leg, agent_leg });
+    rig.log_in(3);
+    let third = rig.agent_leg(3);
+    rig.event(PbxEvent::AgentReady { leg: third });
+    rig.event(PbxEvent::AgentLeft {
+        leg: agent_leg,
+        how: Departure::Moved,
+    });
+    rig.event(PbxEvent::Connected { leg, agent_leg });
+    assert_eq!(rig.engine.waiting.len(), 1);
+    // The third agent's own call has ended.
+    let third_call = rig.leg();
+    rig.event(PbxEvent::Ended {
+        leg: third_call,
+        end: end(EndedBy::Network, false),
+    });
+    assert!(rig.commands().any(|c| {
+        c == &PbxCommand::Connect {
+            leg,
+            agent_leg: third,
+        }
+    }));
+    assert!(
+        !rig.said
+            .iter()
+            .any(|c| matches!(c, Command::Store(Change::Connected { agent, .. }) if *agent == AgentId(2)))
+    );
+}
+
+#[test]
+fn a_phone_on_hold_is_not_free_and_is_again_once_it_listens() {
+    let mut rig = Rig::at_work(1);
+    let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
+    trouble(&mut rig, agent_leg, Some(LegTrouble::OnHold));
+    assert!(hangs_up(&rig, leg), "the call kept for the agent is taken back");
+    assert_eq!(
+        (rig.state(1), reason(&rig, 1)),
+        (AgentState::Paused, AgentReason::PhoneOnHold)
+    );
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: end(EndedBy::Us, false),
+    });
+    rig.wait(Duration::from_secs(600));
+    assert_eq!((rig.legs().len(), rig.agent_leg(1)), (1, agent_leg));
+    trouble(&mut rig, agent_leg, None);
+    assert_eq!(rig.state(1), AgentState::Reserved);
+    assert_eq!(rig.legs().len(), 2);
+}
+
+#[test]
+fn hold_in_a_conversation_changes_nothing_until_it_is_over() {
+    let mut rig = Rig::at_work(1);
+    let (leg, agent_leg) = connected(&mut rig);
+    trouble(&mut rig, agent_leg, Some(LegTrouble::OnHold));
+    assert_eq!(rig.state(1), AgentState::OnCall);
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: end(EndedBy::Network, true),
+    });
+    rig.wait(Duration::from_secs(60));
+    assert_eq!(
+        (rig.state(1), reason(&rig, 1)),
+        (AgentState::Paused, AgentReason::PhoneOnHold)
+    );
+    trouble(&mut rig, agent_leg, None);
+    assert_eq!(rig.state(1), AgentState::Reserved);
+}
+
+#[test]
+fn a_phone_that_cannot_be_reached_or_heard_is_called_again_but_no_conversation_is_cut() {
+    for deaf in [LegTrouble::Unreachable, LegTrouble::NoAudio] {
+        let mut rig = Rig::at_work(1);
+        let (leg, agent_leg) = connected(&mut rig);
+        trouble(&mut rig, agent_leg, Some(deaf));
+        assert_eq!(rig.state(1), AgentState::OnCall);
+        assert!(!hangs_up(&rig, leg));
+        rig.event(PbxEvent::Ended {
+            leg,
+            end: end(EndedBy::Network, true),
+        });
+        assert!(
+            rig.commands()
+                .any(|c| c == &PbxCommand::HangUpAgent { leg: agent_leg })
+        );
+        rig.wait(Duration::from_secs(6));
+        assert_eq!(reason(&rig, 1), AgentReason::from(deaf));
+        rig.event(PbxEvent::AgentEnded {
+            leg: agent_leg,
+            end: end(EndedBy::Us, true),
+        });
+        assert_eq!(rig.state(1), AgentState::Ringing);
+        assert_eq!(rig.legs().len(), 1);
+    }
+}
+
+#[test]
+fn an_agent_whose_phone_fails_is_paused_with_the_reason() {
+    let sip = |status| LegEnd {
+        sip: Some(status),
+        ..end(EndedBy::Network, false)
+    };
+    for (end, expected) in [
+        (sip(486), AgentReason::PhoneBusy),
+        (sip(603), AgentReason::PhoneDeclined),
+        (sip(480), AgentReason::PhoneNoAnswer),
+        (end(EndedBy::Refused, false), AgentReason::PhoneUnreachable),
+        (end(EndedBy::NoRoom, false), AgentReason::PbxFull),
+    ] {
+        let mut rig = Rig::at_work(0);
+        rig.log_in(1);
+        for _ in 0..20 {
+            if let Some(leg) = rig.engine.agents[&AgentId(1)].phone.leg() {
+                rig.event(PbxEvent::AgentEnded {
+                    leg,
+                    end: end.clone(),
+                });
+            }
+            rig.wait(Duration::from_secs(31));
+        }
+        let agent = &rig.engine.agents[&AgentId(1)];
+        assert_eq!((agent.wants, agent.reason), (Wants::Pause, expected));
+        let shown = rig.said.iter().rev().find_map(|c| match c {
+            Command::AgentIs { state, reason, .. } => Some((*state, *reason)),
+            _ => None,
+        });
+        assert_eq!(shown, Some((AgentState::Paused, expected)));
+        rig.ask(1, AgentRequest::Ready);
+        assert_eq!(reason(&rig, 1), AgentReason::AskedForCalls);
+    }
+}
+
+#[test]
+fn a_call_picked_up_by_another_phone_is_no_agent() {
+    let mut rig = Rig::at_work(0);
+    rig.log_in(1);
+    let leg = rig.agent_leg(1);
+    rig.event(PbxEvent::AgentLeft {
+        leg,
+        how: Departure::PickedUp,
+    });
+    assert_eq!(rig.last(), &PbxCommand::HangUpAgent { leg });
+    rig.event(PbxEvent::AgentReady { leg });
+    assert_eq!(
+        (rig.state(1), reason(&rig, 1)),
+        (AgentState::Paused, AgentReason::PhonePickedUp)
+    );
+    assert!(rig.legs().is_empty());
+}
+
+#[test]
+fn a_snapshot_leaves_the_transferred_alone_and_believes_no_bridge_without_its_agent() {
+    for with_others in [true, false] {
+        let mut rig = Rig::at_work(1);
+        let (leg, agent_leg) = connected(&mut rig);
+        rig.event(PbxEvent::LinkLost);
+        // The agent's leg is gone; the callee is in its bridge still.
+        let channels = BTreeMap::from([(
+            leg.0,
+            ChannelState {
+                with_others,
+                ..up(Some(agent_leg))
+            },
+        )]);
+        rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
+        assert_eq!(hangs_up(&rig, leg), !with_others);
+        let calls = rig.engine.live(rig.now).calls;
+        assert_eq!(calls[&CallPhase::Transferred], usize::from(with_others));
+        assert_eq!(calls[&CallPhase::Connected], 0);
+    }
+}
+
+#[test]
+fn of_two_conversations_that_a_former_run_left_with_one_agent_the_one_in_the_bridge_goes_on() {
+    let mut before = Rig::at_work(1);
+    let (transferred, agent_leg) = connected(&mut before);
+    let talking = LegId(uuid::Uuid::from_u128(7));
+    let open = |attempt, leg| OpenAttempt {
+        attempt,
+        leg,
+        pbx: pbx(),
+        trunk: TrunkId(1),
+        lead: lead(1),
+        created_at: before.now.wall,
+        answered_at: Some(before.now.wall),
+        connected: Some((before.now.wall, AgentId(1))),
+    };
+    for ids in [[1, 2], [2, 1]] {
+        let [first, second] = ids.map(|n| AttemptId(uuid::Uuid::from_u128(n)));
+        let recovered = Recovered {
+            attempts: vec![open(first, transferred), open(second, talking)],
+            agents: vec![OpenAgent {
+                agent: AgentId(1),
+                pbx: pbx(),
+                template: AgentTemplate::new("PJSIP/{extension}").unwrap(),
+                extension: Extension::new("agent-1").unwrap(),
+                leg: Some(agent_leg),
+                wants: Wants::Calls,
+            }],
+            learnt: vec![],
+        };
+        let mut rig = Rig::from(config(), recovered);
+        let channels = BTreeMap::from([
+            (agent_leg.0, up(Some(agent_leg))),
+            (talking.0, up(Some(agent_leg))),
+            (
+                transferred.0,
+                ChannelState {
+                    with_others: true,
+                    ..up(None)
+                },
+            ),
+        ]);
+        rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
+        assert!(!hangs_up(&rig, talking) && !hangs_up(&rig, transferred));
+        assert_eq!(rig.engine.agents[&AgentId(1)].work.attempt(), Some(second));
+        assert_eq!(rig.state(1), AgentState::OnCall);
+    }
+}
