@@ -6,6 +6,7 @@
 mod agents;
 mod api_keys;
 mod attempts;
+mod audit;
 mod auth;
 mod campaigns;
 mod check;
@@ -75,6 +76,7 @@ pub struct ApiState {
     /// Imports that run, each with its file.
     imports: Arc<Semaphore>,
     metrics: Metrics,
+    refusals: Arc<audit::Refusals>,
 }
 
 impl ApiState {
@@ -108,6 +110,7 @@ impl ApiState {
             running: Arc::new(Semaphore::new(RUNNING_MAX)),
             imports: Arc::new(Semaphore::new(imports::RUNNING_MAX)),
             metrics: metrics.clone(),
+            refusals: Arc::new(audit::Refusals::new(metrics.queue("audit"))),
         }
     }
 }
@@ -208,7 +211,8 @@ fn api(state: &ApiState) -> OpenApiRouter<ApiState> {
         //
         .routes(write(routes!(api_keys::list)))
         .routes(write(routes!(api_keys::create)))
-        .routes(write(routes!(api_keys::revoke)));
+        .routes(write(routes!(api_keys::revoke)))
+        .routes(write(routes!(audit::list)));
     openapi::base()
         .nest("/api/v1", v1)
         .routes(routes!(health::healthz))

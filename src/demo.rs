@@ -147,7 +147,13 @@ impl Demo {
         let (task, _) = task.context("the store made no task")?;
         app.dialer.task_changed(campaign, task.id).await;
 
-        let key = keys::create(store, "demo", Role::Write, false, now()).await?;
+        let wanted = keys::NewKey {
+            name: "demo",
+            role: Role::Write,
+            agent: None,
+            sees_numbers: false,
+        };
+        let key = keys::create(store, &wanted, now()).await?;
         let begun_at = now();
         for n in 0..AGENTS {
             let extension = Extension::new(&(EXTENSION_FIRST + n).to_string())?;

@@ -10,6 +10,7 @@
 mod agents;
 mod api_keys;
 mod attempts;
+mod audit;
 mod campaigns;
 mod contacts;
 mod db;
@@ -32,6 +33,7 @@ mod writer;
 pub use agents::{AgentRow, NewAgent};
 pub use api_keys::{ApiKeyRow, NewApiKey, Role, UnknownRole};
 pub use attempts::{AttemptFilter, AttemptRow, CallRecord, LegRow};
+pub use audit::{AuditEntry, AuditRow};
 pub use campaigns::{Archiving, CampaignRow, CampaignWork};
 pub use contacts::{ContactListRow, ContactRow, NewContact};
 pub use decisions::DecisionRow;

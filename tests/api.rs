@@ -13,6 +13,7 @@ mod api {
     mod agents;
     mod anything;
     mod attempts;
+    mod audit;
     mod auth;
     mod campaigns;
     mod contacts;

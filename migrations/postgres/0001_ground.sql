@@ -6,10 +6,29 @@ CREATE TABLE api_keys (
   salt           BYTEA   NOT NULL,
   token_hmac     BYTEA   NOT NULL,           -- HMAC-SHA256(salt, token)
   role           TEXT    NOT NULL CONSTRAINT api_key_role CHECK (role IN ('read', 'agent', 'write')),
+  -- A key of the role `agent` acts for this agent only. No reference: a deleted agent's key is of no use, and stays listed.
+  agent_id       BIGINT,
   sees_numbers   BOOLEAN NOT NULL,
   created_at_ms  BIGINT  NOT NULL,
-  revoked_at_ms  BIGINT
+  revoked_at_ms  BIGINT,
+  CONSTRAINT agent_iff_role CHECK ((role = 'agent') = (agent_id IS NOT NULL))
 );
+
+-- Who asked for a change, and who was refused. Ids of things only, nothing of what was sent, so no personal data.
+CREATE TABLE audit (
+  id           BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  at_ms        BIGINT  NOT NULL,
+  request_id   UUID    NOT NULL,              -- under which the log has more
+  api_key_id   BIGINT,                        -- none: no valid key came with it
+  peer         TEXT,                          -- the address that it came from
+  method       TEXT    NOT NULL,
+  route        TEXT    NOT NULL,              -- the template of the path
+  object       TEXT,                          -- the id in the path, or of what was made
+  status       BIGINT  NOT NULL,
+  refused      BOOLEAN NOT NULL,
+  suppressed   BIGINT  NOT NULL DEFAULT 0     -- refusals since the last one here that were too many to store
+);
+CREATE INDEX audit_by_key ON audit (api_key_id, id);
 
 CREATE TABLE trunks (
   id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

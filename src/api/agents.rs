@@ -205,9 +205,11 @@ pub(super) async fn delete(State(state): State<ApiState>, Id(id): Id<i64>) -> Ap
         (status = 409, description = "Logged in already, or the campaign is not running")))]
 pub(super) async fn log_in(
     State(state): State<ApiState>,
+    caller: Caller,
     Id(id): Id<i64>,
     Json(input): Json<LogIn>,
 ) -> ApiResult<(StatusCode, Body<Agent>)> {
+    caller.must_act_for(AgentId(id))?;
     let row = find(&state, id).await?;
     offline(&state, row.id)?;
     let campaign = match state.store.campaign(CampaignId(input.campaign_id)).await? {
@@ -249,9 +251,10 @@ pub(super) async fn log_in(
         (status = 409, description = "Not logged in")))]
 pub(super) async fn log_out(
     State(state): State<ApiState>,
+    caller: Caller,
     Id(id): Id<i64>,
 ) -> ApiResult<(StatusCode, Body<Agent>)> {
-    ask_where_logged_in(&state, id, AgentRequest::LogOut).await
+    ask_where_logged_in(&state, caller, id, AgentRequest::LogOut).await
 }
 
 /// Make an agent ready.
@@ -263,9 +266,10 @@ pub(super) async fn log_out(
         (status = 409, description = "Not logged in")))]
 pub(super) async fn ready(
     State(state): State<ApiState>,
+    caller: Caller,
     Id(id): Id<i64>,
 ) -> ApiResult<(StatusCode, Body<Agent>)> {
-    ask_where_logged_in(&state, id, AgentRequest::Ready).await
+    ask_where_logged_in(&state, caller, id, AgentRequest::Ready).await
 }
 
 /// Pause an agent.
@@ -277,9 +281,10 @@ pub(super) async fn ready(
         (status = 409, description = "Not logged in")))]
 pub(super) async fn pause(
     State(state): State<ApiState>,
+    caller: Caller,
     Id(id): Id<i64>,
 ) -> ApiResult<(StatusCode, Body<Agent>)> {
-    ask_where_logged_in(&state, id, AgentRequest::Pause).await
+    ask_where_logged_in(&state, caller, id, AgentRequest::Pause).await
 }
 
 /// Give a disposition for an agent's present or last conversation.
@@ -295,6 +300,7 @@ pub(super) async fn disposition(
     Id(id): Id<i64>,
     Json(input): Json<SetDisposition>,
 ) -> ApiResult<Body<Attempt>> {
+    caller.must_act_for(AgentId(id))?;
     let agent = find(&state, id).await?;
     let last = match present_conversation(&state, agent.id) {
         // The store may be a moment late with whom it was connected with.
@@ -346,16 +352,19 @@ pub(super) async fn end_wrap_up(state: &ApiState, campaign: CampaignId, agent: A
         (status = 409, description = "Not on a call")))]
 pub(super) async fn hang_up(
     State(state): State<ApiState>,
+    caller: Caller,
     Id(id): Id<i64>,
 ) -> ApiResult<(StatusCode, Body<Agent>)> {
-    ask_where_logged_in(&state, id, AgentRequest::HangUp).await
+    ask_where_logged_in(&state, caller, id, AgentRequest::HangUp).await
 }
 
 async fn ask_where_logged_in(
     state: &ApiState,
+    caller: Caller,
     id: i64,
     request: AgentRequest,
 ) -> ApiResult<(StatusCode, Body<Agent>)> {
+    caller.must_act_for(AgentId(id))?;
     let row = find(state, id).await?;
     let campaign = state.dialer.campaign_of(row.id).ok_or_else(|| {
         Problem::conflict(format!(

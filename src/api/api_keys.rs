@@ -9,6 +9,7 @@ use crate::store::{ApiKeyRow, Role};
 use axum::Json as Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use paceline_core::ids::AgentId;
 use serde::{Deserialize, Serialize};
 
 /// A key, without its secret.
@@ -22,6 +23,9 @@ pub(super) struct ApiKey {
     name: String,
     /// What it may do.
     role: Role,
+    /// The one agent that a key with the role `agent` acts for; null with other roles.
+    #[schema(example = json!(null))]
+    agent_id: Option<i64>,
     /// Whether it is shown telephone numbers in full.
     #[schema(example = false)]
     sees_numbers: bool,
@@ -38,6 +42,7 @@ impl From<ApiKeyRow> for ApiKey {
             id: row.id,
             name: row.name,
             role: row.role,
+            agent_id: row.agent.map(|id| id.0),
             sees_numbers: row.sees_numbers,
             created_at: Utc(row.created_at),
             revoked_at: row.revoked_at.map(Utc),
@@ -54,6 +59,10 @@ pub(super) struct CreateApiKey {
     name: String,
     /// What it may do.
     role: Role,
+    /// The one agent that it acts for. With the role `agent`, and only then.
+    #[serde(default)]
+    #[schema(example = json!(null))]
+    agent_id: Option<i64>,
     /// Whether it is shown telephone numbers in full.
     #[serde(default)]
     #[schema(example = false, default = false)]
@@ -97,10 +106,19 @@ pub(super) async fn create(
         caller.must_see_numbers()?;
     }
     let now = state.clock.now().wall;
-    let made = keys::make(&state.store, &input.name, input.role, input.sees_numbers, now).await;
+    let wanted = keys::NewKey {
+        name: &input.name,
+        role: input.role,
+        agent: input.agent_id.map(AgentId),
+        sees_numbers: input.sees_numbers,
+    };
+    let made = keys::make(&state.store, &wanted, now).await;
     let (row, key) = made.map_err(|error| match error {
         keys::KeyError::NameTaken => {
             Problem::field("/name", "another key has this name; revoked keys keep theirs")
+        }
+        error @ (keys::KeyError::Agent | keys::KeyError::NoAgent(_)) => {
+            Problem::field("/agent_id", error.to_string())
         }
         error @ keys::KeyError::Name => Problem::field("/name", error.to_string()),
         keys::KeyError::Store(error) => error.into(),

@@ -262,6 +262,9 @@ pub(super) async fn put_disposition(
     Json(input): Json<SetDisposition>,
 ) -> ApiResult<Body<Attempt>> {
     let row = find(&state, id).await?;
+    if let Some(agent) = row.agent {
+        caller.must_act_for(agent)?;
+    }
     let row = dispose(&state, row, &input.disposition).await?;
     Ok(Body(Attempt::new(row, caller)))
 }

@@ -9,6 +9,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use paceline_core::ids::AgentId;
 use paceline_core::number::E164;
 use std::time::Instant;
 use utoipa::openapi::security::SecurityRequirement;
@@ -24,6 +25,8 @@ pub struct Caller {
     pub key: i64,
     /// What it may do.
     pub role: Role,
+    /// The one agent that a key with the role `agent` acts for.
+    pub agent: Option<AgentId>,
     /// Whether numbers are shown in full.
     pub sees_numbers: bool,
 }
@@ -35,6 +38,17 @@ impl Caller {
             number.expose().to_owned()
         } else {
             number.masked()
+        }
+    }
+
+    /// For what is done in an agent's name.
+    pub(super) fn must_act_for(self, agent: AgentId) -> Result<(), Problem> {
+        match self.agent {
+            Some(own) if own != agent => Err(Problem::new(
+                Kind::Forbidden,
+                format!("This key acts for agent {own} only."),
+            )),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -82,7 +96,13 @@ pub(super) fn needs(
 async fn guard(State((state, role)): State<(ApiState, Role)>, mut request: Request, next: Next) -> Response {
     let caller = match admit(&state, role, request.headers()).await {
         Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
+        Err((caller, problem)) => {
+            let mut response = problem.into_response();
+            if let Some(caller) = caller {
+                response.extensions_mut().insert(caller);
+            }
+            return response;
+        }
     };
     request.extensions_mut().insert(caller);
     let mut response = next.run(request).await;
@@ -90,7 +110,20 @@ async fn guard(State((state, role)): State<(ApiState, Role)>, mut request: Reque
     response
 }
 
-async fn admit(state: &ApiState, role: Role, headers: &HeaderMap) -> Result<Caller, Problem> {
+/// Whose request it is; or why it is not let in, and whose it was where that is known.
+async fn admit(
+    state: &ApiState,
+    role: Role,
+    headers: &HeaderMap,
+) -> Result<Caller, (Option<Caller>, Problem)> {
+    let caller = authenticate(state, headers)
+        .await
+        .map_err(|problem| (None, problem))?;
+    allow(state, role, caller).map_err(|problem| (Some(caller), problem))?;
+    Ok(caller)
+}
+
+async fn authenticate(state: &ApiState, headers: &HeaderMap) -> Result<Caller, Problem> {
     let unauthenticated = |detail: &str| Problem::new(Kind::Unauthenticated, detail);
     let header = headers.get(AUTHORIZATION).ok_or_else(|| {
         unauthenticated("Send the header `Authorization: Bearer <key>`. `paceline key create` makes a key.")
@@ -100,9 +133,12 @@ async fn admit(state: &ApiState, role: Role, headers: &HeaderMap) -> Result<Call
             "The Authorization header must read `Bearer`, a space, and a key that starts with `pl_`.",
         )
     })?;
-    let caller = keys::verify(&state.store, token).await?.ok_or_else(|| {
+    keys::verify(&state.store, token).await?.ok_or_else(|| {
         unauthenticated("The key is unknown or revoked. `paceline key create` makes a new one.")
-    })?;
+    })
+}
+
+fn allow(state: &ApiState, role: Role, caller: Caller) -> Result<(), Problem> {
     state.limiter.take(caller.key, Instant::now()).map_err(|wait| {
         let seconds = wait.as_secs().saturating_add(1);
         Problem::new(
@@ -121,7 +157,7 @@ async fn admit(state: &ApiState, role: Role, headers: &HeaderMap) -> Result<Call
         );
         return Err(Problem::new(Kind::Forbidden, detail));
     }
-    Ok(caller)
+    Ok(())
 }
 
 fn bearer(header: &str) -> Option<&str> {

@@ -5,7 +5,7 @@
 //! commit and telling the dialer of it; and so that a panic ends one request only.
 
 use super::problem::{Kind, Problem};
-use super::{ApiState, Caller, REQUEST_TIMEOUT, imports, masking};
+use super::{ApiState, Caller, REQUEST_TIMEOUT, audit, imports, masking};
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, Response};
@@ -19,7 +19,9 @@ use uuid::Uuid;
 /// The outermost layer.
 pub(super) async fn frame(State(state): State<ApiState>, request: Request, next: Next) -> Response<Body> {
     let started = Instant::now();
-    let id = Uuid::now_v7().to_string();
+    let request_id = Uuid::now_v7();
+    let id = request_id.to_string();
+    let asked = audit::Asked::new(request_id, &request);
     let method = request.method().clone();
     // The template, never the path itself: what people put into paths may be personal.
     let route = request
@@ -28,12 +30,10 @@ pub(super) async fn frame(State(state): State<ApiState>, request: Request, next:
         .map(|path| path.as_str().to_owned());
     let span = tracing::info_span!("request", request.id = %id);
     let response = run(&state, request, next).instrument(span.clone()).await;
-    let masks = response
-        .extensions()
-        .get::<Caller>()
-        .is_some_and(|caller| !caller.sees_numbers);
+    let caller = response.extensions().get::<Caller>().copied();
     let response = span.in_scope(|| finish(&state, response, &id, &method, route.as_deref(), started));
-    if masks {
+    let response = asked.answered(&state, caller, response).instrument(span).await;
+    if caller.is_some_and(|caller| !caller.sees_numbers) {
         masking::masked(response).await
     } else {
         response

@@ -9,12 +9,26 @@ use crate::store::{ApiKeyRow, NewApiKey, Role, Store, StoreError};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
+use paceline_core::ids::AgentId;
 use paceline_core::time::Wall;
 use rand::TryRng as _;
 use sha2::Sha256;
 
 const SECRET_BYTES: usize = 32;
 const SALT_BYTES: usize = 16;
+
+/// A key to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewKey<'a> {
+    /// Who or what it is for, once only.
+    pub name: &'a str,
+    /// What it may do.
+    pub role: Role,
+    /// The one agent that a key of the role `agent` acts for; nobody with other roles.
+    pub agent: Option<AgentId>,
+    /// Whether it is shown numbers in full.
+    pub sees_numbers: bool,
+}
 
 /// Why a key could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +38,14 @@ pub enum KeyError {
         "a key's name has 1 to 200 characters, no line breaks or other control characters, and not only spaces"
     )]
     Name,
+    /// A role without the agent that it needs, or the other way round.
+    #[error(
+        "a key with the role `agent` acts for one agent, which must be named; keys with other roles name none"
+    )]
+    Agent,
+    /// There is no such agent.
+    #[error("there is no agent {0}; GET /api/v1/agents lists them")]
+    NoAgent(AgentId),
     /// Names are used once, by revoked keys too.
     #[error("another key has this name: choose a new one")]
     NameTaken,
@@ -36,25 +58,25 @@ pub enum KeyError {
 }
 
 /// Makes a key and gives it, this once. For the command line.
-pub async fn create(
-    store: &Store,
-    name: &str,
-    role: Role,
-    sees_numbers: bool,
-    now: Wall,
-) -> Result<String, KeyError> {
-    Ok(make(store, name, role, sees_numbers, now).await?.1)
+pub async fn create(store: &Store, wanted: &NewKey<'_>, now: Wall) -> Result<String, KeyError> {
+    Ok(make(store, wanted, now).await?.1)
 }
 
 pub(super) async fn make(
     store: &Store,
-    name: &str,
-    role: Role,
-    sees_numbers: bool,
+    wanted: &NewKey<'_>,
     now: Wall,
 ) -> Result<(ApiKeyRow, String), KeyError> {
-    if !is_name(name) {
+    if !is_name(wanted.name) {
         return Err(KeyError::Name);
+    }
+    match (wanted.role, wanted.agent) {
+        (Role::Agent, Some(agent)) => {
+            let known = store.agent(agent).await.map_err(KeyError::Store)?;
+            known.ok_or(KeyError::NoAgent(agent))?;
+        }
+        (Role::Read | Role::Write, None) => {}
+        (Role::Agent, None) | (Role::Read | Role::Write, Some(_)) => return Err(KeyError::Agent),
     }
     let (mut secret, mut salt) = ([0; SECRET_BYTES], [0; SALT_BYTES]);
     let mut system = rand::rngs::SysRng;
@@ -66,11 +88,12 @@ pub(super) async fn make(
         .map_err(|_| KeyError::Randomness)?;
     let token_hmac = mac(&salt, &secret).finalize().into_bytes();
     let new = NewApiKey {
-        name,
+        name: wanted.name,
         salt: &salt,
         token_hmac: &token_hmac,
-        role,
-        sees_numbers,
+        role: wanted.role,
+        agent: wanted.agent,
+        sees_numbers: wanted.sees_numbers,
         created_at: now,
     };
     let row = store.create_api_key(&new).await.map_err(|error| match error {
@@ -95,6 +118,7 @@ pub(super) async fn verify(store: &Store, key: &str) -> Result<Option<Caller>, S
     Ok(valid.then_some(Caller {
         key: row.id,
         role: row.role,
+        agent: row.agent,
         sees_numbers: row.sees_numbers,
     }))
 }

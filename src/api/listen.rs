@@ -1,9 +1,13 @@
 //! Connections to the API. In: a listener and the routes. Runs until it is dropped, and its connections with it. Whoever
 //! connects and does not ask anything is shown out, and no more are let in than there is room for.
 
+use super::audit::Peer;
 use crate::metrics::QueueMetrics;
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use prometheus_client::metrics::gauge::Gauge;
@@ -35,8 +39,8 @@ async fn serve_within(listener: TcpListener, routes: Router, queue: QueueMetrics
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
             return;
         };
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
+        let (socket, peer) = match listener.accept().await {
+            Ok((socket, peer)) => (socket, Peer(peer.ip())),
             Err(error) => {
                 tracing::warn!(error = %error, "cannot accept a connection to the API; trying again");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -44,7 +48,11 @@ async fn serve_within(listener: TcpListener, routes: Router, queue: QueueMetrics
             }
         };
         while connections.try_join_next().is_some() {}
-        let service = TowerToHyperService::new(routes.clone());
+        let routes = TowerToHyperService::new(routes.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            routes.call(request)
+        });
         let place = Place::taken(permit, &queue);
         connections.spawn(async move {
             let _place = place;

@@ -23,7 +23,7 @@ Paceline decides whom to call, when, over which trunk and with which agent; your
 console and the command line can do, this API can do.
 
 Send a key with every request: `Authorization: Bearer pl_…`. `paceline key create NAME --role write` makes one; it is shown \
-once. The role `read` looks, `agent` also works for agents, `write` does everything. Telephone numbers are masked \
+once. The role `read` looks, `agent` also works for one agent, `write` does everything. Telephone numbers are masked \
 (`+*********23`) unless the key was made with `--sees-numbers`. A key may ask 100 times a second.
 
 Lists come in pages: pass `next_cursor` as `cursor` until it is null. Moments are RFC 3339 in UTC. Unknown fields are \

@@ -9,6 +9,7 @@ use crate::store::{ApiKeyRow, Role, Store};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use jiff::Timestamp;
+use paceline_core::ids::AgentId;
 use paceline_core::time::Wall;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -22,10 +23,13 @@ pub(super) enum KeyCommand {
     Create {
         /// Who or what it is for; once only.
         name: String,
-        /// What it may do: `read` looks at everything, `agent` also logs agents in and out and gives dispositions,
-        /// `write` also changes everything.
+        /// What it may do: `read` looks at everything, `agent` also logs one agent in and out and gives that agent's
+        /// dispositions, `write` also changes everything.
         #[arg(long, value_name = "read|agent|write")]
         role: Role,
+        /// The id of the one agent that a key with the role `agent` acts for.
+        #[arg(long, value_name = "ID", required_if_eq("role", "agent"))]
+        agent: Option<i64>,
         /// Show it telephone numbers in full; otherwise all but the last two digits are masked.
         #[arg(long)]
         sees_numbers: bool,
@@ -60,10 +64,17 @@ async fn work(config: &Config, store: &Store, command: KeyCommand) -> anyhow::Re
         KeyCommand::Create {
             name,
             role,
+            agent,
             sees_numbers,
             json,
         } => {
-            let key = keys::create(store, &name, role, sees_numbers, now).await?;
+            let wanted = keys::NewKey {
+                name: &name,
+                role,
+                agent: agent.map(AgentId),
+                sees_numbers,
+            };
+            let key = keys::create(store, &wanted, now).await?;
             if json {
                 format!("{}\n", json!({"name": name, "role": role, "key": key}))
             } else {
@@ -110,6 +121,7 @@ fn as_json(row: &ApiKeyRow) -> Value {
         "id": row.id,
         "name": row.name,
         "role": row.role,
+        "agent_id": row.agent.map(|id| id.0),
         "sees_numbers": row.sees_numbers,
         "created_at": utc(row.created_at),
         "revoked_at": row.revoked_at.map(utc),

@@ -4,6 +4,7 @@ use super::Store;
 use super::db::{Row, args};
 use super::error::{DbError, Stop, StoreError};
 use super::select::Select;
+use paceline_core::ids::AgentId;
 use paceline_core::time::Wall;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -15,7 +16,7 @@ use std::str::FromStr;
 pub enum Role {
     /// Look at everything but keys.
     Read,
-    /// Also log agents in and out, and give dispositions.
+    /// Also log one agent in and out, and give that agent's dispositions.
     Agent,
     /// Also change everything, keys included.
     Write,
@@ -37,6 +38,8 @@ pub struct NewApiKey<'a> {
     pub token_hmac: &'a [u8],
     /// What it may do.
     pub role: Role,
+    /// The one agent that a key of the role `agent` acts for.
+    pub agent: Option<AgentId>,
     /// Whether it is shown numbers in full.
     pub sees_numbers: bool,
     /// When.
@@ -56,6 +59,8 @@ pub struct ApiKeyRow {
     pub token_hmac: Vec<u8>,
     /// What it may do.
     pub role: Role,
+    /// The one agent that a key of the role `agent` acts for.
+    pub agent: Option<AgentId>,
     /// Whether it is shown numbers in full.
     pub sees_numbers: bool,
     /// When it was created.
@@ -64,21 +69,29 @@ pub struct ApiKeyRow {
     pub revoked_at: Option<Wall>,
 }
 
-const COLUMNS: &str = "SELECT id, name, salt, token_hmac, role, sees_numbers, created_at_ms, revoked_at_ms \
+const COLUMNS: &str = "SELECT id, name, salt, token_hmac, role, sees_numbers, created_at_ms, revoked_at_ms, agent_id \
     FROM api_keys WHERE 1 = 1";
 
 impl Store {
     /// Stores a key. [`StoreError::Taken`]: the name, be it a revoked key's.
     pub async fn create_api_key(&self, new: &NewApiKey<'_>) -> Result<ApiKeyRow, StoreError> {
-        let sql = "INSERT INTO api_keys (name, salt, token_hmac, role, sees_numbers, created_at_ms) \
-            VALUES ($1, $2, $3, $4, $5, $6) RETURNING id";
+        let sql = "INSERT INTO api_keys (name, salt, token_hmac, role, sees_numbers, created_at_ms, agent_id) \
+            VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id";
         let id = self
             .write("create an API key", async |tx| {
-                let (role, at) = (new.role.as_str(), new.created_at.0);
+                let (role, at, agent) = (new.role.as_str(), new.created_at.0, new.agent.map(|id| id.0));
                 let row = tx
                     .one(
                         sql,
-                        args![new.name, new.salt, new.token_hmac, role, new.sees_numbers, at],
+                        args![
+                            new.name,
+                            new.salt,
+                            new.token_hmac,
+                            role,
+                            new.sees_numbers,
+                            at,
+                            agent
+                        ],
                     )
                     .await;
                 Ok(row
@@ -92,6 +105,7 @@ impl Store {
             salt: new.salt.to_vec(),
             token_hmac: new.token_hmac.to_vec(),
             role: new.role,
+            agent: new.agent,
             sees_numbers: new.sees_numbers,
             created_at: new.created_at,
             revoked_at: None,
@@ -127,6 +141,7 @@ fn api_key(row: &Row) -> Result<ApiKeyRow, DbError> {
         salt: row.get(2)?,
         token_hmac: row.get(3)?,
         role: row.word(4)?,
+        agent: row.get::<Option<i64>>(8)?.map(AgentId),
         sees_numbers: row.get(5)?,
         created_at: Wall(row.get(6)?),
         revoked_at: row.get::<Option<i64>>(7)?.map(Wall),

@@ -234,3 +234,52 @@ async fn nobody_logs_in_to_a_draft() {
     }
     "#);
 }
+
+#[tokio::test]
+async fn an_agents_key_acts_for_that_agent_only() {
+    let api = Api::ready().await;
+    for (name, extension) in [("one", "201"), ("two", "202")] {
+        let agent = json!({"name": name, "pbx": "office", "extension": extension});
+        api.post("/api/v1/agents", agent).await.expect(201);
+    }
+    for (body, field) in [
+        (json!({"name": "desk", "role": "agent"}), "acts for one agent"),
+        (
+            json!({"name": "desk", "role": "read", "agent_id": 1}),
+            "acts for one agent",
+        ),
+        (
+            json!({"name": "desk", "role": "agent", "agent_id": 3}),
+            "no agent 3",
+        ),
+    ] {
+        let refused = api.post("/api/v1/api-keys", body).await;
+        assert_eq!(refused.problem(), (422, "invalid".to_owned()));
+        assert!(
+            refused.text.contains(field) && refused.text.contains("#/agent_id"),
+            "{}",
+            refused.text
+        );
+    }
+    let made = json!({"name": "desk", "role": "agent", "agent_id": 2});
+    let made = api.post("/api/v1/api-keys", made).await.expect(201);
+    assert_eq!(made["agent_id"], 2);
+    let key = made["key"].as_str().unwrap();
+    let log_in = json!({"campaign_id": 1});
+    let ask = async |agent: i64, what: &str, body: &Value| {
+        api.ask("POST", &format!("/api/v1/agents/{agent}/{what}"), key, body)
+            .await
+    };
+    for what in ["log-in", "ready", "pause", "hang-up", "log-out", "disposition"] {
+        let body = if what == "disposition" {
+            json!({"disposition": "success"})
+        } else {
+            log_in.clone()
+        };
+        let other = ask(1, what, &body).await;
+        assert_eq!(other.problem(), (403, "forbidden".to_owned()), "{what}");
+    }
+    assert_eq!(api.dialer.told(), Vec::<String>::new());
+    ask(2, "log-in", &log_in).await.expect(202);
+    ask(2, "ready", &Value::Null).await.expect(202);
+}

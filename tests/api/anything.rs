@@ -1,6 +1,6 @@
 //! Whatever is sent, no route fails by a fault of ours.
 
-use super::harness::Api;
+use super::harness::{Api, new_key};
 use paceline::api::{Role, keys};
 use paceline_core::time::Wall;
 use proptest::prelude::*;
@@ -62,7 +62,7 @@ async fn no_body_and_no_parameter_makes_a_route_fail_over_postgresql() {
 
 async fn send_anything(api: &Api) {
     // Key 1 revokes itself on the way.
-    let key = keys::create(&api.store, "own", Role::Write, true, Wall(0))
+    let key = keys::create(&api.store, &new_key("own", Role::Write, true), Wall(0))
         .await
         .unwrap();
     let document = api.get("/api/v1/openapi.json").await.expect(200);

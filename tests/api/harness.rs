@@ -32,6 +32,7 @@ pub(super) struct Api {
     pub(super) root: String,
     /// May do everything, sees masked numbers.
     pub(super) write: String,
+    /// Agent 1's.
     pub(super) agent: String,
     pub(super) read: String,
     _home: Home,
@@ -130,6 +131,16 @@ pub(super) fn hours() -> Value {
     json!({"time_zone": "Atlantic/Reykjavik", "windows": [window]})
 }
 
+/// A key for nobody in particular.
+pub(super) fn new_key(name: &str, role: Role, sees_numbers: bool) -> keys::NewKey<'_> {
+    keys::NewKey {
+        name,
+        role,
+        agent: None,
+        sees_numbers,
+    }
+}
+
 impl Api {
     /// Over SQLite, asking as often as it likes.
     pub(super) async fn new() -> Self {
@@ -164,22 +175,26 @@ impl Api {
             requests_per_second,
         );
         let key = async |name, role, sees_numbers| {
-            keys::create(&store, name, role, sees_numbers, Wall(0))
+            keys::create(&store, &new_key(name, role, sees_numbers), Wall(0))
                 .await
                 .unwrap()
         };
-        Self {
+        let api = Self {
             router: router(state),
             root: key("root", Role::Write, true).await,
             write: key("write", Role::Write, false).await,
-            agent: key("agent", Role::Agent, false).await,
+            agent: key("agent", Role::Read, false).await,
             read: key("read", Role::Read, false).await,
             metrics,
             store,
             dialer,
             url,
             _home: home,
-        }
+        };
+        // There is no agent yet whom the key could name.
+        api.sql("UPDATE api_keys SET role = 'agent', agent_id = 1 WHERE name = 'agent'")
+            .await;
+        api
     }
 
     /// With a trunk and an active campaign called `default`.

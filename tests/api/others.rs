@@ -157,6 +157,7 @@ async fn a_key_is_shown_once_and_refused_once_revoked() {
       "id": 5,
       "name": "crm",
       "role": "write",
+      "agent_id": null,
       "sees_numbers": false,
       "created_at": "[now]",
       "revoked_at": null,
@@ -208,6 +209,7 @@ async fn a_key_is_shown_once_and_refused_once_revoked() {
           "id": 1,
           "name": "root",
           "role": "write",
+          "agent_id": null,
           "sees_numbers": true,
           "created_at": "1970-01-01T00:00:00.000Z",
           "revoked_at": null

@@ -266,14 +266,15 @@ pub(crate) async fn an_api_key_is_found_listed_and_revoked(db: &Db) {
         salt: &[1, 2],
         token_hmac: &[3, 4],
         role: Role::Agent,
+        agent: Some(AgentId(7)),
         sees_numbers: true,
         created_at: NOW,
     };
     let row = db.store.create_api_key(&new).await.unwrap();
     assert_eq!(db.store.api_key(row.id).await.unwrap(), Some(row.clone()));
     assert_eq!(
-        (row.salt.as_slice(), row.role, row.sees_numbers),
-        (&[1, 2][..], Role::Agent, true)
+        (row.salt.as_slice(), row.role, row.agent, row.sees_numbers),
+        (&[1, 2][..], Role::Agent, Some(AgentId(7)), true)
     );
     assert!(matches!(
         db.store.create_api_key(&new).await,

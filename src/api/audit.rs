@@ -1,0 +1,291 @@
+//! Who asked for a change, and who was refused: noted for each request once it is answered, and listed.
+//!
+//! In: a request's method, route, ids and peer, its key and its status. Out: a row of the store. Nothing of a body or a query
+//! gets here. Changes are noted before their answer leaves. Refusals are noted up to a rate, and counted beyond it, so that
+//! whoever is refused cannot make the store busy.
+
+use super::extract::Query;
+use super::limit::Limiter;
+use super::page::{Page, Window};
+use super::problem::ApiResult;
+use super::words::Utc;
+use super::{ApiState, Caller};
+use crate::metrics::QueueMetrics;
+use crate::store::{AuditEntry, AuditRow};
+use axum::Json;
+use axum::body::{Body, HttpBody as _, to_bytes};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Method, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use uuid::Uuid;
+
+/// Refusals stored a second, and as many at once.
+const REFUSALS_PER_SECOND: u32 = 10;
+/// The answer to a creation is small; a larger one is not searched for its id.
+const CREATED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Where a request came from. Put into it by [`super::listen`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// What refused requests have cost so far.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    limiter: Limiter,
+    suppressed: AtomicU64,
+    metrics: QueueMetrics,
+}
+
+impl Refusals {
+    pub(super) fn new(metrics: QueueMetrics) -> Self {
+        Self {
+            limiter: Limiter::new(REFUSALS_PER_SECOND),
+            suppressed: AtomicU64::new(0),
+            metrics,
+        }
+    }
+
+    /// How many were left out before this one; none where this one is left out as well.
+    fn admit(&self) -> Option<u64> {
+        if self.limiter.take(0, Instant::now()).is_ok() {
+            return Some(self.suppressed.swap(0, Ordering::Relaxed));
+        }
+        self.suppressed.fetch_add(1, Ordering::Relaxed);
+        self.metrics.dropped.inc();
+        None
+    }
+}
+
+/// A request, as far as the audit is concerned.
+#[derive(Debug)]
+pub(super) struct Asked {
+    id: Uuid,
+    method: Method,
+    route: String,
+    object: Option<String>,
+    peer: Option<IpAddr>,
+}
+
+impl Asked {
+    pub(super) fn new(id: Uuid, request: &Request) -> Self {
+        let route = request.extensions().get::<MatchedPath>();
+        let route = route.map(|path| path.as_str().to_owned()).unwrap_or_default();
+        Self {
+            id,
+            method: request.method().clone(),
+            object: object(&route, request.uri().path()),
+            route,
+            peer: request.extensions().get::<Peer>().map(|peer| peer.0),
+        }
+    }
+
+    /// Notes the request, if it is of interest.
+    pub(super) async fn answered(
+        self,
+        state: &ApiState,
+        caller: Option<Caller>,
+        mut response: Response<Body>,
+    ) -> Response<Body> {
+        let status = response.status();
+        let refused = matches!(
+            status,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
+        );
+        let reads = matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let may_have_changed =
+            !reads && caller.is_some() && (status.is_success() || status.is_server_error());
+        if !refused && !may_have_changed {
+            return response;
+        }
+        let Some(suppressed) = (if refused { state.refusals.admit() } else { Some(0) }) else {
+            return response;
+        };
+        let mut object = self.object;
+        if object.is_none() && status == StatusCode::CREATED {
+            (response, object) = created(response).await;
+        }
+        let entry = AuditEntry {
+            at: state.clock.now().wall,
+            request: self.id,
+            key: caller.map(|caller| caller.key),
+            peer: self.peer.map(|peer| peer.to_string()),
+            method: method_name(&self.method).to_owned(),
+            route: self.route,
+            object,
+            status: status.as_u16(),
+            refused,
+            suppressed,
+        };
+        if let Err(error) = state.store.add_audit(&entry).await {
+            state.refusals.metrics.dropped.inc();
+            let (method, route) = (&entry.method, &entry.route);
+            tracing::error!(
+                error = format!("{:#}", anyhow::Error::from(error)),
+                request.id = %entry.request,
+                api_key.id = entry.key,
+                http.status = entry.status,
+                "{method} {route} is missing in the audit, as the store could not take it"
+            );
+        }
+        response
+    }
+}
+
+/// Methods are the client's to invent.
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}
+
+/// The id in a path, where it is one: whatever else people put there may be personal.
+fn object(route: &str, path: &str) -> Option<String> {
+    let place = route.split('/').position(|part| part.starts_with('{'))?;
+    let text = path.split('/').nth(place)?;
+    // Our own numbers are shorter than anybody's telephone number.
+    let is_number = (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    let is_id = is_number || text.parse::<Uuid>().is_ok();
+    is_id.then(|| text.to_owned())
+}
+
+/// The id of what was made, out of the answer that tells it.
+async fn created(response: Response<Body>) -> (Response<Body>, Option<String>) {
+    #[derive(Deserialize)]
+    struct Made {
+        id: serde_json::Value,
+    }
+    let (parts, body) = response.into_parts();
+    if body
+        .size_hint()
+        .upper()
+        .is_none_or(|bytes| bytes > CREATED_BYTES_MAX as u64)
+    {
+        return (Response::from_parts(parts, body), None);
+    }
+    let bytes = to_bytes(body, CREATED_BYTES_MAX).await.unwrap_or_default();
+    let made: Option<Made> = serde_json::from_slice(&bytes).ok();
+    let id = made.and_then(|made| match made.id {
+        serde_json::Value::Number(id) => Some(id.to_string()),
+        serde_json::Value::String(id) => id.parse::<Uuid>().is_ok().then_some(id),
+        _ => None,
+    });
+    (Response::from_parts(parts, Body::from(bytes)), id)
+}
+
+/// One request that changed something, may have, or was refused.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Audited {
+    /// Its id; later entries have larger ones.
+    #[schema(example = 812)]
+    id: i64,
+    /// When it was answered.
+    at: Utc,
+    /// Under which the log has more.
+    request_id: Uuid,
+    /// Whose key came with it; null where no valid one did.
+    #[schema(example = 2)]
+    api_key_id: Option<i64>,
+    /// The address that it came from. Behind a proxy that is the proxy's.
+    #[schema(example = "127.0.0.1")]
+    peer: Option<String>,
+    /// The HTTP method.
+    #[schema(example = "PUT")]
+    method: String,
+    /// The template of its path.
+    #[schema(example = "/api/v1/campaigns/{id}/settings")]
+    route: String,
+    /// The id in the path, or of what was made.
+    #[schema(example = "1")]
+    object: Option<String>,
+    /// The HTTP status of the answer. From 500 on it may have changed something, or not.
+    #[schema(example = 200)]
+    status: u16,
+    /// Whether it was refused: no valid key (401), not allowed to it (403), too many requests (429).
+    #[schema(example = false)]
+    refused: bool,
+    /// Refusals since the one before that were too many to list.
+    #[schema(example = 0)]
+    suppressed: u64,
+}
+
+impl From<AuditRow> for Audited {
+    fn from(AuditRow { id, entry }: AuditRow) -> Self {
+        Self {
+            id,
+            at: Utc(entry.at),
+            request_id: entry.request,
+            api_key_id: entry.key,
+            peer: entry.peer,
+            method: entry.method,
+            route: entry.route,
+            object: entry.object,
+            status: entry.status,
+            refused: entry.refused,
+            suppressed: entry.suppressed,
+        }
+    }
+}
+
+/// Which entries.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListAudit {
+    /// Only this key's.
+    api_key_id: Option<i64>,
+    /// Items on a page, 1 to 200; 50 if left out.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+    /// Where to go on: `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// List who changed what, and who was refused, the newest first.
+///
+/// Every request that is no mere look is here, with its key and the id of what it was about; nothing of what was sent. So is
+/// every refused one, up to 10 a second; beyond that they are counted in `suppressed`. The oldest refusals are dropped,
+/// changes never.
+#[utoipa::path(get, path = "/audit", operation_id = "list_audit", tag = "API keys", params(ListAudit),
+    responses((status = 200, body = Page<Audited>)))]
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Query(query): Query<ListAudit>,
+) -> ApiResult<Json<Page<Audited>>> {
+    let window = Window::new("audit", query.limit, query.cursor.as_deref())?;
+    let rows = state
+        .store
+        .audit(query.api_key_id, window.after, window.fetch())
+        .await?;
+    Ok(Json(window.page(rows, |row| row.id, Audited::from)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ids_are_taken_out_of_a_path() {
+        let route = "/api/v1/campaigns/{id}/settings";
+        for (path, expected) in [
+            ("/api/v1/campaigns/7/settings", Some("7")),
+            (
+                "/api/v1/campaigns/019a9ec0-6400-7e5f-8a6b-000000000001/settings",
+                Some("019a9ec0-6400-7e5f-8a6b-000000000001"),
+            ),
+            ("/api/v1/campaigns/Jane%20Roe/settings", None),
+            ("/api/v1/campaigns/+12025550123/settings", None),
+            ("/api/v1/campaigns/12025550123/settings", None),
+        ] {
+            assert_eq!(object(route, path).as_deref(), expected, "{path}");
+        }
+        assert_eq!(object("/api/v1/campaigns", "/api/v1/campaigns"), None);
+        assert_eq!(object("", "/7"), None);
+    }
+}

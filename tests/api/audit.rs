@@ -1,0 +1,82 @@
+//! Who changed what, and who was refused, can be read afterwards.
+
+use super::harness::Api;
+use serde_json::{Value, json};
+
+/// Route, object, key, status, whether refused: the newest first.
+async fn audit(api: &Api, query: &str) -> Vec<(String, Value, Value, u64, bool)> {
+    let page = api.get(&format!("/api/v1/audit{query}")).await.expect(200);
+    let items = page["items"].as_array().unwrap().clone();
+    let entry = |item: &Value| {
+        (
+            format!(
+                "{} {}",
+                item["method"].as_str().unwrap(),
+                item["route"].as_str().unwrap()
+            ),
+            item["object"].clone(),
+            item["api_key_id"].clone(),
+            item["status"].as_u64().unwrap(),
+            item["refused"].as_bool().unwrap(),
+        )
+    };
+    items.iter().map(entry).collect()
+}
+
+#[tokio::test]
+async fn changes_and_refusals_are_listed_with_key_and_object_and_looks_are_not() {
+    let api = Api::ready().await;
+    let before = audit(&api, "").await.len();
+    api.get("/api/v1/trunks").await.expect(200);
+    let trunk = json!({"name": "carrier-b", "pbx": "office", "dial": "PJSIP/{number}@carrier-b", "caller_id": "+12025550100"});
+    api.ask("POST", "/api/v1/trunks", &api.write, &trunk)
+        .await
+        .expect(201);
+    api.ask("DELETE", "/api/v1/trunks/2", &api.read, &Value::Null)
+        .await;
+    api.ask("DELETE", "/api/v1/trunks/2", "pl_9_x", &Value::Null)
+        .await;
+    api.ask("DELETE", "/api/v1/trunks/2", "", &Value::Null).await;
+    api.ask("PUT", "/api/v1/trunks/12025550123", &api.write, &trunk)
+        .await;
+    api.delete("/api/v1/trunks/2").await.expect(204);
+    // Refused for what is in it, so nothing was changed.
+    api.post("/api/v1/trunks", json!({})).await;
+    let seen = audit(&api, "").await;
+    let one = |asked: &str, object: Value, key: Value, status: u64, refused: bool| {
+        (asked.to_owned(), object, key, status, refused)
+    };
+    let expected = [
+        one("DELETE /api/v1/trunks/{id}", json!("2"), json!(1), 204, false),
+        one("DELETE /api/v1/trunks/{id}", json!("2"), Value::Null, 401, true),
+        one("DELETE /api/v1/trunks/{id}", json!("2"), Value::Null, 401, true),
+        one("DELETE /api/v1/trunks/{id}", json!("2"), json!(4), 403, true),
+        one("POST /api/v1/trunks", json!("2"), json!(2), 201, false),
+    ];
+    assert_eq!(seen[..seen.len() - before], expected);
+    let of_key = audit(&api, "?api_key_id=4").await;
+    assert_eq!(of_key, expected[3..4]);
+    assert!(
+        api.ask("GET", "/api/v1/audit", &api.read, &Value::Null)
+            .await
+            .status
+            == 403
+    );
+}
+
+#[tokio::test]
+async fn refusals_beyond_a_rate_are_counted_and_not_stored_one_by_one() {
+    let api = Api::ready().await;
+    let before = audit(&api, "").await.len();
+    for _ in 0..200 {
+        api.ask("GET", "/api/v1/trunks", "", &Value::Null).await;
+    }
+    let page = api.get("/api/v1/audit?limit=200").await.expect(200);
+    let refused = page["items"].as_array().unwrap().len() - before;
+    assert!((10..100).contains(&refused), "{refused} refusals are stored");
+    let metrics = api.metrics.render();
+    let dropped = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("paceline_queue_dropped_total{queue=\"audit\"} "));
+    assert_eq!(dropped.unwrap().parse::<usize>().unwrap(), 200 - refused);
+}
