@@ -82,7 +82,8 @@ impl Store {
         })
     }
 
-    /// Whether the writer's last transaction failed: nothing of the dialer's gets through at present.
+    /// Whether the writer's last transaction failed, or the present one takes too long: nothing of the dialer's gets
+    /// through at present.
     pub fn cannot_write(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
     }

@@ -7,6 +7,7 @@ pub(crate) use arg::{Arg, args};
 
 use super::error::{DbError, DbErrorKind, StoreError};
 use super::sync::LogSync;
+use crate::rest;
 use paceline_core::number::E164;
 use sqlx::migrate::Migrator;
 use sqlx::pool::{PoolConnection, PoolOptions};
@@ -418,6 +419,7 @@ impl Pools {
         sql: impl SqlSafeStr + Send,
         args: &[Arg<'_>],
     ) -> Result<Vec<Row>, DbError> {
+        let _awake = rest::stay_awake();
         Ok(match self {
             Self::Sqlite { readers, beside, .. } => {
                 let query = sqlx::query_with(sql, sqlite_arguments(args)?);
@@ -538,6 +540,7 @@ impl Tx {
     }
 
     async fn control(&mut self, sqlite: &'static str, postgres: &'static str) -> Result<(), DbError> {
+        let _awake = rest::stay_awake();
         match self.conn()? {
             Conn::Sqlite(conn, _) => conn.execute(sqlx::query(sqlite)).await.map(drop)?,
             Conn::Postgres(conn) => {
@@ -555,6 +558,7 @@ impl Tx {
         sql: impl SqlSafeStr + Send,
         args: &[Arg<'_>],
     ) -> Result<u64, DbError> {
+        let _awake = rest::stay_awake();
         Ok(match self.conn()? {
             Conn::Sqlite(conn, _) => {
                 let query = sqlx::query_with(sql, sqlite_arguments(args)?);
@@ -575,6 +579,7 @@ impl Tx {
         sql: impl SqlSafeStr + Send,
         args: &[Arg<'_>],
     ) -> Result<Vec<Row>, DbError> {
+        let _awake = rest::stay_awake();
         Ok(match self.conn()? {
             Conn::Sqlite(conn, _) => {
                 let query = sqlx::query_with(sql, sqlite_arguments(args)?);
@@ -608,6 +613,7 @@ impl Tx {
     }
 
     pub(crate) async fn commit(mut self) -> Result<(), CommitError> {
+        let _awake = rest::stay_awake();
         let done = match self.conn().map_err(CommitError::NotStored)? {
             Conn::Sqlite(conn, log) => {
                 let done = conn.execute(sqlx::query("COMMIT")).await.map(drop);

@@ -187,9 +187,9 @@ impl Store {
         let strays = tx.rows(STRAY_LEASES, args![campaign.0]).await?;
         let strays = strays
             .iter()
-            .map(|row| Ok((TaskId(row.get(0)?), ContactId(row.get(1)?))))
+            .map(|row| Ok((TaskId(row.get(0)?), ContactId(row.get(1)?), now)))
             .collect::<Result<Vec<_>, DbError>>()?;
-        let given_back = make_ready(&mut tx, &strays, now).await?;
+        let given_back = make_ready(&mut tx, &strays).await?;
         let running = tx.rows(RUNNING, args![campaign.0]).await?;
         let running = running
             .iter()
@@ -214,33 +214,37 @@ impl Store {
         if contacts.is_empty() {
             return Ok(());
         }
+        let contacts: Vec<_> = contacts
+            .iter()
+            .map(|(task, contact)| (*task, *contact, now))
+            .collect();
         let give = async {
             let mut tx = self.pools.begin().await?;
-            make_ready(&mut tx, contacts, now).await?;
+            make_ready(&mut tx, &contacts).await?;
             tx.commit().await.map_err(DbError::from)
         };
         give.await.map_err(StoreError::GiveBack)
     }
 }
 
-/// Makes leased contacts without an open attempt ready at `due`, and frees their numbers.
-pub(super) async fn make_ready(
-    tx: &mut Tx,
-    contacts: &[(TaskId, ContactId)],
-    due: Wall,
-) -> Result<u64, DbError> {
+/// Makes leased contacts without an open attempt ready, due at the times given, and frees their numbers.
+pub(super) async fn make_ready(tx: &mut Tx, contacts: &[(TaskId, ContactId, Wall)]) -> Result<u64, DbError> {
     if contacts.is_empty() {
         return Ok(0);
     }
     let mut rows = Vec::with_capacity(contacts.len() * 3);
-    let mut tasks: Vec<(TaskId, Wall)> = Vec::new();
-    for (task, contact) in contacts {
+    let mut tasks: Vec<(TaskId, Wall)> = Vec::with_capacity(contacts.len());
+    for (task, contact, due) in contacts {
         rows.extend_from_slice(args![task.0, contact.0, due.0]);
-        tasks.push((*task, due));
+        tasks.push((*task, *due));
     }
     lower_next_due(tx, tasks).await?;
     let made = MAKE_READY.run(tx, &rows).await?;
-    free_numbers(tx, contacts).await?;
+    let freed: Vec<_> = contacts
+        .iter()
+        .map(|(task, contact, _)| (*task, *contact))
+        .collect();
+    free_numbers(tx, &freed).await?;
     Ok(made)
 }
 

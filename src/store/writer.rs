@@ -31,10 +31,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-/// Items waiting to be written before those who send more must wait.
-const QUEUE_SIZE: usize = 4096;
-/// Items in one transaction.
-const BATCH_SIZE_MAX: usize = 256;
+/// Items waiting to be written before those who send more must wait. While the store stands still nothing new is launched,
+/// so what comes is what the calls that are up still have to tell, some ten changes each: room for several thousand of
+/// them, as a campaign that must wait here serves no agents.
+const QUEUE_SIZE: usize = 65_536;
+/// Items in one transaction: so many that what has gathered in an outage is stored within seconds, on a slow disk too.
+const BATCH_SIZE_MAX: usize = 1024;
 /// An attempt is written at once, but not sooner than this after the last commit: what comes meanwhile shares the next.
 const PREPARE_GAP: Duration = Duration::from_millis(150);
 /// Changes alone wait this long for company.
@@ -44,7 +46,10 @@ const PREPARE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Whether tasks are complete is asked this often, of those only that had a contact done.
 const COMPLETE_GAP: Duration = Duration::from_secs(1);
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
-const RETRY_DELAY_MAX: Duration = Duration::from_secs(2);
+/// The store is back soon after its trouble is over.
+const RETRY_DELAY_MAX: Duration = Duration::from_millis(500);
+/// A transaction that takes longer than an attempt can wait counts as trouble from then on, not from its end.
+const SLOW_AFTER: Duration = PREPARE_TIMEOUT;
 
 /// Writes the dialer's changes in batches. Cheap to clone; the task behind it ends when the last clone is gone and
 /// everything is written.
@@ -88,6 +93,26 @@ struct Counters {
 enum Item {
     Entry(Entry),
     Flush(oneshot::Sender<()>),
+}
+
+impl Counters {
+    /// Waits for the store, and says so where that takes too long.
+    async fn watch<T>(&self, asked: impl Future<Output = T>) -> T {
+        tokio::pin!(asked);
+        tokio::select! {
+            biased;
+            answer = &mut asked => return answer,
+            () = tokio::time::sleep(SLOW_AFTER) => self.note_trouble(&"it has not answered in time"),
+        }
+        asked.await
+    }
+
+    fn note_trouble(&self, error: &dyn std::fmt::Display) {
+        if !self.failing.swap(true, Ordering::Relaxed) {
+            self.failing_shown.set(1);
+            tracing::warn!(%error, "the store cannot write; changes are kept and tried again, and nothing is launched");
+        }
+    }
 }
 
 impl Store {
@@ -353,7 +378,8 @@ impl Task {
     async fn write_part(&mut self, mut entries: Vec<Entry>) -> Result<(), Refused> {
         let mut delay = RETRY_DELAY_MIN;
         loop {
-            match self.try_part(&mut entries).await {
+            let counters = Arc::clone(&self.counters);
+            match counters.watch(self.try_part(&mut entries)).await {
                 Tried::Stored(answers) => {
                     self.answer(entries, &answers);
                     return Ok(());
@@ -457,10 +483,7 @@ impl Task {
 
     fn note_failure(&self, error: &DbError) {
         self.counters.retries.fetch_add(1, Ordering::Relaxed);
-        if !self.counters.failing.swap(true, Ordering::Relaxed) {
-            self.counters.failing_shown.set(1);
-            tracing::warn!(%error, "the store cannot write; changes are kept and tried again, and nothing is launched");
-        }
+        self.counters.note_trouble(error);
     }
 
     async fn complete_touched(&mut self) {
@@ -468,7 +491,11 @@ impl Task {
             return;
         }
         self.completed_at = Instant::now();
-        match self.store.complete_tasks(&self.touched).await {
+        match self
+            .counters
+            .watch(self.store.complete_tasks(&self.touched))
+            .await
+        {
             Ok(()) => {
                 self.touched.clear();
                 self.note_success();

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_nothing_can_be_written_senders_wait_and_readers_do_not() {
-    const CHANGES: usize = 6_000;
+    const CHANGES: usize = 70_000;
     let db = Db::sqlite().await;
     let campaign = db.campaign("c").await;
     let writer = db.store.writer();

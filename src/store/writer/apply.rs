@@ -208,9 +208,7 @@ async fn write_rows(tx: &mut Tx, batch: &Batch<'_>) -> Result<Written, DbError> 
         .iter()
         .filter_map(|ended| Some((ended.task, ended.retry_at?)));
     lower_next_due(tx, plan.due.iter().copied().chain(retries).collect()).await?;
-    for (task, contact, due) in &batch.given_back {
-        make_ready(tx, &[(*task, *contact)], *due).await?;
-    }
+    make_ready(tx, &batch.given_back).await?;
     insert_decisions(tx, &plan.decisions).await?;
     ATTEMPTS.run(tx, &plan.attempts).await?;
     LEGS.run(tx, &plan.legs).await?;

@@ -87,7 +87,8 @@ impl Engine {
         if self.active && !self.draining && !self.hopper.is_empty() && self.hold_until <= now.mono {
             match self.config.mode {
                 Mode::Progressive => {
-                    for agent in self.free_agents() {
+                    let room = self.contacts_at_hand();
+                    for agent in self.free_agents().into_iter().take(room) {
                         if !self.launch_for(now, agent) {
                             break;
                         }
@@ -97,6 +98,16 @@ impl Engine {
             }
         }
         self.refill(now);
+    }
+
+    /// Contacts that may be launched now. A store whose last answer was that it cannot is asked for one attempt at a time,
+    /// until it can: the rest would only wait there, and be given up.
+    pub(super) fn contacts_at_hand(&self) -> usize {
+        if !self.store_fails {
+            return self.hopper.len();
+        }
+        let preparing = |call: &Call| matches!(call.state, CallState::Preparing { .. });
+        usize::from(!self.calls.values().any(preparing)).min(self.hopper.len())
     }
 
     /// Launches one call and keeps this agent for it. False once the hopper is empty.

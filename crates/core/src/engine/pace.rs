@@ -230,13 +230,11 @@ impl Engine {
             None => Some(0),
             Some(trunk) => (self.is_probed(trunk) || self.was_full(&pbx)).then_some(1),
         };
+        let contacts = Some(u32::try_from(self.contacts_at_hand()).unwrap_or(u32::MAX));
         let Some(pacer) = self.pacing.pacers.get_mut(&pbx) else {
             return;
         };
-        let room = Room {
-            channels,
-            contacts: Some(u32::try_from(self.hopper.len()).unwrap_or(u32::MAX)),
-        };
+        let room = Room { channels, contacts };
         let report = pacer.tick(now, room);
         if let Some(trunk) = trunk {
             for _ in 0..report.launch {

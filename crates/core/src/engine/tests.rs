@@ -585,3 +585,49 @@ fn whoever_becomes_free_serves_those_who_wait_before_anybody_is_called() {
         }
     );
 }
+
+#[test]
+fn a_store_that_fails_is_asked_for_one_attempt_at_a_time_until_it_can() {
+    for mode in [Mode::Progressive, Mode::Power] {
+        let mut rig = Rig::at_work_in(mode, 0);
+        rig.store_answers = false;
+        for n in 1..=5 {
+            rig.log_in(n);
+            let leg = rig.agent_leg(n);
+            rig.event(PbxEvent::AgentReady { leg });
+        }
+        rig.tell(Input::RefillFailed);
+        let asked = |rig: &Rig| {
+            let prepares = rig.said.iter().filter_map(|c| match c {
+                Command::Prepare(new) => Some(new.attempt),
+                _ => None,
+            });
+            prepares.collect::<Vec<_>>()
+        };
+        rig.wait(Duration::from_secs(2));
+        rig.tell(Input::Leads {
+            leads: (1..=20).map(lead).collect(),
+            next_due: None,
+        });
+        rig.wait(Duration::from_secs(1));
+        let first = asked(&rig);
+        assert!(first.len() >= 5, "the lease has shown that it can: {first:?}");
+        for attempt in &first {
+            rig.tell(Input::Prepared {
+                attempt: *attempt,
+                result: Prepared::Failed,
+            });
+        }
+        rig.wait(Duration::from_millis(900));
+        assert_eq!(asked(&rig).len(), first.len(), "a moment's peace");
+        rig.wait(Duration::from_secs(30));
+        let probe = asked(&rig);
+        assert_eq!(probe.len(), first.len() + 1, "one at a time");
+        rig.tell(Input::Prepared {
+            attempt: probe[first.len()],
+            result: Prepared::Allowed,
+        });
+        rig.wait(Duration::from_secs(1));
+        assert!(asked(&rig).len() >= probe.len() + 4, "and all goes on");
+    }
+}
