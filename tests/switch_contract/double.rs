@@ -4,13 +4,17 @@
 //! which every scenario runs on the real thing too.
 
 use paceline_lab::{Behaviour, PhoneBehaviour};
+use plots::{Plot, callee, phone};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
+
+#[path = "double/plots.rs"]
+mod plots;
 
 pub(crate) const PASSWORD: &str = "a-doubles-password";
 const CREATE: &str = include_str!("recorded/channel_create.txt");
@@ -51,6 +55,29 @@ struct Channel {
     early_media: bool,
     answered: bool,
     with: Option<String>,
+    /// How long it may be parked the next time, if there is a limit.
+    park_limit: Option<Duration>,
+    /// Whether it is parked once the other has left it; else it is hung up.
+    park_again: bool,
+    /// When it is hung up for being parked so long.
+    parked_until: Option<Instant>,
+}
+
+impl Channel {
+    fn park(&mut self, state: &'static str) {
+        self.state = state;
+        self.with = None;
+        if let Some(limit) = self.park_limit.take() {
+            self.parked_until = Some(Instant::now() + limit);
+            self.park_again = false;
+        }
+    }
+}
+
+/// Seconds that begin, as in `13:ALLOTTED_TIMEOUT`.
+fn park_limit(text: &str) -> Option<Duration> {
+    let seconds: u64 = text.split(':').next()?.parse().ok()?;
+    Some(Duration::from_millis(seconds * 1000 - 500))
 }
 
 type Shared = Arc<Mutex<State>>;
@@ -96,6 +123,8 @@ impl Double {
         let listener = socket.listen(64).expect("it listens");
         self.port = listener.local_addr().expect("it is bound").port();
         self.server = Some(tokio::spawn(serve(listener, Arc::clone(&self.state))));
+        let watching = tokio::spawn(end_the_parked(Arc::clone(&self.state)));
+        lock(&self.state).tasks.push(watching);
     }
 
     pub(crate) fn channels(&self) -> Vec<String> {
@@ -210,9 +239,14 @@ impl State {
             && let Some(left) = self.channels.get_mut(other)
             && left.with.as_deref() == Some(id)
         {
-            left.state = "CS_PARK";
             let other = other.clone();
-            self.say(&other, PARK, &[]);
+            if left.park_again {
+                left.park("CS_PARK");
+                self.say(&other, PARK, &[]);
+            } else {
+                left.with = None;
+                self.end(&other, "NORMAL_CLEARING", 16, None);
+            }
         }
         let (q850, sip) = (q850.to_string(), sip.map(|sip| sip.to_string()));
         let recorded = if channel.answered {
@@ -240,6 +274,23 @@ impl State {
     fn job(&mut self, id: &str, words: &str) {
         let text = event(JOB, &[("Job-UUID", Some(id))], Some(words));
         self.tell(&text);
+    }
+}
+
+/// What nobody has taken for too long.
+async fn end_the_parked(shared: Shared) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut state = lock(&shared);
+        let over = |channel: &Channel| channel.parked_until.is_some_and(|until| until <= Instant::now());
+        let all: Vec<String> = state
+            .channels
+            .iter()
+            .filter_map(|(id, channel)| over(channel).then(|| id.clone()))
+            .collect();
+        for id in all {
+            state.end(&id, "ALLOTTED_TIMEOUT", 16, None);
+        }
     }
 }
 
@@ -345,6 +396,14 @@ fn api(shared: &Shared, command: &str) -> String {
             "+OK\n".to_owned()
         }
         ["uuid_dump" | "uuid_kill", _] => "-ERR No such channel!\n".to_owned(),
+        ["uuid_setvar_multi", id, pairs] if state.channels.contains_key(id) => {
+            let pairs: BTreeMap<&str, &str> = pairs.split(';').filter_map(|p| p.split_once('=')).collect();
+            if let Some(channel) = state.channels.get_mut(id) {
+                channel.park_again = pairs["park_after_bridge"] == "true";
+                channel.park_limit = park_limit(pairs["park_timeout"]);
+            }
+            "+OK\n".to_owned()
+        }
         ["uuid_setvar", id, ..] if state.channels.contains_key(id) => "+OK\n".to_owned(),
         ["uuid_bridge", one, other] => {
             let lives = |id: &str| state.channels.get(id).is_some_and(|channel| channel.answered);
@@ -388,6 +447,7 @@ async fn join(shared: Shared, one: String, other: String) {
         if let Some(channel) = state.channels.get_mut(id) {
             channel.state = now;
             channel.with = Some(with.clone());
+            channel.parked_until = None;
         }
     }
     let sides = [
@@ -395,81 +455,6 @@ async fn join(shared: Shared, one: String, other: String) {
         ("Bridge-B-Unique-ID", Some(other.as_str())),
     ];
     state.say(&one, BRIDGE, &sides);
-}
-
-/// What a far end does.
-#[derive(Default)]
-struct Plot {
-    rings: Option<Duration>,
-    early_media: Option<Duration>,
-    silent: Option<Duration>,
-    refuses: Option<(&'static str, u16, u16)>,
-    never_answers: bool,
-    hangs_up_after: Option<Duration>,
-}
-
-const BUSY: (&str, u16, u16) = ("USER_BUSY", 17, 486);
-const REJECTED: (&str, u16, u16) = ("CALL_REJECTED", 21, 603);
-const UNREACHABLE: (&str, u16, u16) = ("NO_USER_RESPONSE", 18, 480);
-const TIMER: (&str, u16, u16) = ("RECOVERY_ON_TIMER_EXPIRE", 102, 408);
-
-fn ms(ms: u64) -> Option<Duration> {
-    Some(Duration::from_millis(ms))
-}
-
-fn callee(behaviour: Behaviour) -> Plot {
-    let failure = |sip| Some(("NORMAL_TEMPORARY_FAILURE", 41, sip));
-    let (rings, refuses, hangs_up_after) = match behaviour {
-        Behaviour::TalksBriefly => (ms(200), None, ms(2_500)),
-        Behaviour::Talks => (ms(200), None, None),
-        Behaviour::RingsThenTalks => (ms(1_000), None, None),
-        Behaviour::AnswersAtOnce | Behaviour::EarlyMedia => (None, None, None),
-        Behaviour::HangsUpEarly => (ms(200), None, ms(300)),
-        Behaviour::Busy => (None, Some(BUSY), None),
-        Behaviour::Rings => (ms(0), None, None),
-        Behaviour::Declines => (ms(300), Some(REJECTED), None),
-        Behaviour::NotFound => (None, Some(("UNALLOCATED_NUMBER", 1, 404)), None),
-        Behaviour::Unavailable => (None, Some(UNREACHABLE), None),
-        Behaviour::Congested => (None, failure(503), None),
-        Behaviour::ServerError => (None, failure(500), None),
-        Behaviour::Silent => (None, Some(TIMER), None),
-        Behaviour::Machine | Behaviour::Fax | Behaviour::Screener | Behaviour::Intercept => {
-            (ms(200), None, ms(15_000))
-        }
-    };
-    Plot {
-        rings,
-        refuses,
-        hangs_up_after,
-        early_media: (behaviour == Behaviour::EarlyMedia).then_some(Duration::from_secs(1)),
-        silent: (behaviour == Behaviour::Silent).then_some(Duration::from_millis(6_400)),
-        never_answers: behaviour == Behaviour::Rings,
-    }
-}
-
-fn phone(behaviour: PhoneBehaviour) -> Plot {
-    let refuses = |how| Plot {
-        refuses: Some(how),
-        ..Plot::default()
-    };
-    match behaviour {
-        PhoneBehaviour::Answers { after } => Plot {
-            rings: Some(after),
-            ..Plot::default()
-        },
-        PhoneBehaviour::Rings => Plot {
-            rings: ms(0),
-            never_answers: true,
-            ..Plot::default()
-        },
-        PhoneBehaviour::Busy => refuses(BUSY),
-        PhoneBehaviour::Declines => refuses(REJECTED),
-        PhoneBehaviour::Unreachable => refuses(UNREACHABLE),
-        PhoneBehaviour::Silent => Plot {
-            silent: ms(6_400),
-            ..refuses(TIMER)
-        },
-    }
 }
 
 /// Carries out `originate {…}dial &park()`.
@@ -495,6 +480,8 @@ async fn originate(shared: Shared, command: String, id: String) {
         side: variables["paceline_side"].to_owned(),
         agent,
         state: "CS_CONSUME_MEDIA",
+        park_again: true,
+        park_limit: variables.get("park_timeout").and_then(|limit| park_limit(limit)),
         ..Channel::default()
     };
     {
@@ -523,7 +510,7 @@ async fn originate(shared: Shared, command: String, id: String) {
         state.say(&id, ANSWER, &[]);
         state.job(&id, &format!("+OK {id}\n"));
         if let Some(channel) = state.channels.get_mut(&id) {
-            channel.state = "CS_EXECUTE";
+            channel.park("CS_EXECUTE");
         }
         state.say(&id, PARK, &[]);
     }

@@ -8,6 +8,9 @@ use uuid::Uuid;
 
 /// Whoever is left by the other is held, not hung up.
 const HELD: [(&str, &str); 2] = [("park_after_bridge", "true"), ("hangup_after_bridge", "false")];
+/// How long the switch itself holds a callee with whom nobody talks, in seconds, and what it ends it for. Longer than the longest
+/// connect limit, after which we end it, or play it a message that the switch plays to its end; it counts seconds that begin.
+const UNTAKEN: (&str, &str) = ("park_timeout", "13:ALLOTTED_TIMEOUT");
 
 /// What a leg needs in order to be placed.
 pub(super) struct Placement<'a> {
@@ -60,24 +63,36 @@ pub(super) fn place(app: &str, placement: &Placement<'_>) -> Result<String, Unqu
         Side::Agent => variables.push(("send_silence_when_idle", "-1")),
         Side::Callee => {}
     }
+    let mut held = HELD.to_vec();
+    match placement.side {
+        Side::Callee => held.push(UNTAKEN),
+        Side::Agent => {}
+    }
     // The far half of a loopback would be held too when its trunk hangs up, and its leg never end.
-    let (held, own) = if loopback {
+    let own = if loopback {
         // Else the leg's channel, and with it its id, goes as soon as the trunk is joined.
         variables.push(("loopback_bowout", "false"));
         variables.push(("loopback_bowout_on_execute", "false"));
-        ([].as_slice(), HELD.as_slice())
+        held
     } else {
-        (HELD.as_slice(), [].as_slice())
+        variables.extend(held);
+        Vec::new()
     };
-    variables.extend(held);
     Ok(format!(
         "bgapi {}\nJob-UUID: {leg}",
-        originate(&variables, &placement.dial.0, own)?
+        originate(&variables, &placement.dial.0, &own)?
     ))
 }
 
 pub(super) fn join(callee: Uuid, agent: Uuid) -> String {
     format!("api uuid_bridge {callee} {agent}")
+}
+
+/// Has the callee held for a while, should it ever be left by whom it talks with. `park` forgets both as it begins.
+pub(super) fn hold_once_left(callee: Uuid) -> String {
+    let [(held, yes), _] = HELD;
+    let (limit, seconds) = UNTAKEN;
+    format!("api uuid_setvar_multi {callee} {held}={yes};{limit}={seconds}")
 }
 
 pub(super) fn exists(leg: Uuid) -> String {
@@ -173,7 +188,7 @@ mod tests {
             duration_max: Duration::from_secs(3600),
         };
         insta::assert_snapshot!(place("paceline", &placement).unwrap(), @r"
-        bgapi originate {origination_uuid=00000000-0000-0000-0000-000000000007,paceline_app=paceline,paceline_leg=00000000-0000-0000-0000-000000000007,paceline_side=callee,originate_timeout=4,ignore_early_media=true,execute_on_answer=sched_hangup::+3600\\\\sALLOTTED_TIMEOUT,origination_caller_id_number=+12025550100,origination_caller_id_name=+12025550100,park_after_bridge=true,hangup_after_bridge=false}sofia/gateway/carrier/+12025550123 &park()
+        bgapi originate {origination_uuid=00000000-0000-0000-0000-000000000007,paceline_app=paceline,paceline_leg=00000000-0000-0000-0000-000000000007,paceline_side=callee,originate_timeout=4,ignore_early_media=true,execute_on_answer=sched_hangup::+3600\\\\sALLOTTED_TIMEOUT,origination_caller_id_number=+12025550100,origination_caller_id_name=+12025550100,park_after_bridge=true,hangup_after_bridge=false,park_timeout=13:ALLOTTED_TIMEOUT}sofia/gateway/carrier/+12025550123 &park()
         Job-UUID: 00000000-0000-0000-0000-000000000007
         ");
         let agent = Placement {
@@ -188,7 +203,14 @@ mod tests {
         let own =
             "}loopback/7001/office set:park_after_bridge=true,set:hangup_after_bridge=false,park inline\n";
         assert!(text.contains(own), "{text}");
-        assert!(!text.contains("caller_id"));
+        assert!(!text.contains("caller_id") && !text.contains("park_timeout"));
+        let routed = Placement {
+            dial: &DialString("loopback/+12025550123/office".to_owned()),
+            ..placement
+        };
+        // On the leg alone: its far half is not parked.
+        let own = "office set:park_after_bridge=true,set:hangup_after_bridge=false,set:park_timeout=13:ALLOTTED_TIMEOUT,park inline";
+        assert!(place("paceline", &routed).unwrap().contains(own));
         for bad in ["sofia/gateway/a/1\nb", "a b", "a,b", "a|b", "{x=1}a", ""] {
             let placement = Placement {
                 dial: &DialString(bad.to_owned()),

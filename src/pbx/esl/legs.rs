@@ -253,6 +253,7 @@ impl Legs {
             }
         }
         self.joins.insert((until, callee), ());
+        self.out.ask(Then::Nothing, command::hold_once_left(callee));
         self.out.ask(
             Then::Joined(LegId(callee), AgentLegId(agent)),
             command::join(callee, agent),

@@ -268,7 +268,7 @@ fn a_callee_is_joined_once_both_are_parked_and_connected_once_they_talk() {
     bench.connect();
     assert_eq!(bench.asked(), []);
     bench.said(Said::Parked(CALLEE.0));
-    assert_eq!(bench.asked(), [Then::Joined(CALLEE, AGENT)]);
+    assert_eq!(bench.asked(), [Then::Nothing, Then::Joined(CALLEE, AGENT)]);
     bench.legs.replied(Then::Joined(CALLEE, AGENT), "+OK", bench.now);
     assert_eq!(bench.heard(), []);
     bench.said(Said::Bridged(CALLEE.0, AGENT.0));
@@ -324,7 +324,11 @@ fn a_join_that_comes_to_nothing_says_whose_fault_it_was() {
             .replied(Then::Joined(CALLEE, AGENT), "-ERR Invalid uuid", bench.now);
         assert_eq!(
             bench.asked(),
-            [Then::Joined(CALLEE, AGENT), Then::WhichIsGone(CALLEE, AGENT)]
+            [
+                Then::Nothing,
+                Then::Joined(CALLEE, AGENT),
+                Then::WhichIsGone(CALLEE, AGENT)
+            ]
         );
         bench
             .legs
@@ -560,5 +564,5 @@ fn an_agent_whose_callee_has_ended_is_joined_with_the_next_once_parked() {
     bench.legs.command(connect, bench.now);
     assert_eq!((bench.asked(), bench.heard()), (vec![], vec![]));
     bench.said(Said::Parked(AGENT.0));
-    assert_eq!(bench.asked(), [Then::Joined(next, AGENT)]);
+    assert_eq!(bench.asked(), [Then::Nothing, Then::Joined(next, AGENT)]);
 }
