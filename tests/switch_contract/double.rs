@@ -282,12 +282,10 @@ async fn end_the_parked(shared: Shared) {
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let mut state = lock(&shared);
-        let over = |channel: &Channel| channel.parked_until.is_some_and(|until| until <= Instant::now());
-        let all: Vec<String> = state
-            .channels
-            .iter()
-            .filter_map(|(id, channel)| over(channel).then(|| id.clone()))
-            .collect();
+        let now = Instant::now();
+        let over = |channel: &Channel| channel.parked_until.is_some_and(|until| until <= now);
+        let channels = state.channels.iter().filter(|(_, channel)| over(channel));
+        let all: Vec<String> = channels.map(|(id, _)| id.clone()).collect();
         for id in all {
             state.end(&id, "ALLOTTED_TIMEOUT", 16, None);
         }
