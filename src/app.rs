@@ -180,6 +180,7 @@ fn attach(config: &crate::config::PbxConfig, clock: Clock) -> Switch {
         name: config.name.clone(),
         kind,
         agent_dial: config.agent_dial.clone(),
+        dial_allowed: config.dial_allowed.clone(),
         handle,
     }
 }

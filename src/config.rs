@@ -11,7 +11,7 @@ mod warnings;
 pub use reader::Problem;
 
 use crate::clock::Clock;
-use paceline_core::dial::AgentTemplate;
+use paceline_core::dial::{AgentTemplate, DialRules};
 use paceline_core::ids::PbxName;
 use reader::{Reader, Section};
 use rustls::pki_types::CertificateDer;
@@ -62,6 +62,8 @@ pub struct PbxConfig {
     pub name: PbxName,
     /// How agents' phones are reached there.
     pub agent_dial: AgentTemplate,
+    /// What its trunks may lead to.
+    pub dial_allowed: DialRules,
     /// How it is attached.
     pub kind: PbxKind,
 }
@@ -290,6 +292,45 @@ mod tests {
     }
 
     #[test]
+    fn what_a_pbx_may_be_given_is_named_and_nothing_hostile_is_taken() {
+        let with = |line: &str| {
+            parse(&format!(
+                "[[pbx]]\nname = \"a\"\nkind = \"esl\"\naddress = \"127.0.0.1:8021\"\n\
+                 password_env = \"ARI_PASSWORD\"\n{line}\n"
+            ))
+        };
+        let allowed = |config: Config| config.pbxes[0].dial_allowed.to_string();
+        assert_eq!(
+            allowed(with("").unwrap()),
+            "sofia/gateway/*, loopback/*, user/*"
+        );
+        let listed = "dial_allowed = [\"sofia/gateway/carrier\", \"user/*\"]";
+        assert_eq!(allowed(with(listed).unwrap()), "sofia/gateway/carrier, user/*");
+        assert_eq!(allowed(with("dial_allowed = []").unwrap()), "");
+        for hostile in [
+            "dial_allowed = \"sofia/gateway/*\"",
+            "dial_allowed = [\"sofia/external/*\"]",
+            "dial_allowed = [\"PJSIP/*\"]",
+            "dial_allowed = [\"*\"]",
+            "dial_allowed = [\"loopback/app=system\"]",
+            "dial_allowed = [1]",
+            "agent_dial = \"PJSIP/{extension}\"",
+            "agent_dial = \"loopback/app=system:{extension}\"",
+            "agent_dial = \"user/{extension}@x,user/y\"",
+            "agent_dial = \"{execute_on_answer=system x}user/{extension}\"",
+            "agent_dial = \"sofia/internal/{extension}@203.0.113.9\"",
+            "app = \"a b\"",
+            "app = \"a\\nb\"",
+            "app = \"a,b=c\"",
+            "app = \"a}b\"",
+            "app = \"${x}\"",
+            "address = \"127.0.0.1:8021\\n\\nexit\"",
+        ] {
+            assert!(with(hostile).is_err(), "{hostile}");
+        }
+    }
+
+    #[test]
     fn every_setting_is_read_and_no_secret_is_shown() {
         let config = parse(
             r#"
@@ -349,6 +390,7 @@ mod tests {
                     agent_dial: AgentTemplate(
                         "Local/{extension}@agents/n",
                     ),
+                    dial_allowed: DialRules(PJSIP/*, Local/*),
                     kind: Ari {
                         url: "http://127.0.0.1:8088",
                         username: "paceline",
@@ -371,6 +413,7 @@ mod tests {
                     agent_dial: AgentTemplate(
                         "user/{extension}",
                     ),
+                    dial_allowed: DialRules(sofia/gateway/*, loopback/*, user/*),
                     kind: Esl {
                         address: "localhost:8021",
                         password: SecretBox<str>([REDACTED]),
@@ -384,6 +427,7 @@ mod tests {
                     agent_dial: AgentTemplate(
                         "PJSIP/{extension}",
                     ),
+                    dial_allowed: DialRules(PJSIP/*, Local/*, sofia/gateway/*, loopback/*, user/*),
                     kind: Sim {
                         seed: 7,
                         speed: 1.0,

@@ -13,8 +13,9 @@ use crate::settings::CampaignSettings;
 use crate::store::{ImportInto, NewAgent, NewTask, NewTaskContacts, NewTrunk, Role};
 use anyhow::{Context as _, bail};
 use paceline_core::campaign::{CampaignState, TaskState};
-use paceline_core::dial::{AgentTemplate, Extension, TrunkTemplate};
+use paceline_core::dial::{AgentTemplate, DialRules, Extension, TrunkTemplate};
 use paceline_core::gate::CallingHours;
+use paceline_core::pbx::CallerId;
 use paceline_core::ids::{CampaignId, PbxName, TaskId};
 use paceline_core::input::AgentRequest;
 use paceline_core::time::Wall;
@@ -66,6 +67,7 @@ pub fn config(folder: &Path, listen: SocketAddr, seed: u64, speed: f64) -> anyho
         pbxes: vec![PbxConfig {
             name: PbxName::new(PBX),
             agent_dial: AgentTemplate::new("PJSIP/{extension}")?,
+            dial_allowed: DialRules::any(),
             kind: PbxKind::Sim { seed, speed },
         }],
         ..Config::default()
@@ -117,7 +119,7 @@ impl Demo {
             name: "carrier".to_owned(),
             pbx: PbxName::new(PBX),
             dial: TrunkTemplate::new("PJSIP/{number}@carrier")?,
-            caller_id: Some("+12025550100".to_owned()),
+            caller_id: Some(CallerId::new("+12025550100")?),
         };
         let trunk = store.create_trunk(&trunk).await?;
         let settings = CampaignSettings {

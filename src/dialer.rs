@@ -13,7 +13,7 @@ use changes::Changes;
 use decisions::Decisions;
 use futures_util::future::BoxFuture;
 use paceline_core::campaign::CampaignState;
-use paceline_core::dial::AgentTemplate;
+use paceline_core::dial::{AgentTemplate, DialRules};
 use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
 use paceline_core::input::{AgentRequest, OpenAgent, Recovered};
 use paceline_core::live::{Decision, LiveCampaign};
@@ -34,6 +34,7 @@ mod decisions;
 mod link;
 mod routes;
 mod stranded;
+mod trunks;
 
 /// Inputs that may wait for one campaign's engine; past that the switch's events wait too.
 const INPUTS_WAITING_MAX: usize = 8192;
@@ -51,6 +52,8 @@ pub struct Switch {
     pub kind: &'static str,
     /// How agents' phones are reached there.
     pub agent_dial: AgentTemplate,
+    /// What its trunks may lead to.
+    pub dial_allowed: DialRules,
     /// Both ends of the driver.
     pub handle: PbxHandle,
 }
@@ -81,6 +84,7 @@ struct Inner {
 struct SwitchFace {
     kind: &'static str,
     agent_dial: AgentTemplate,
+    dial_allowed: DialRules,
     commands: mpsc::Sender<PbxCommand>,
     stats: Arc<LinkStats>,
 }
@@ -164,6 +168,7 @@ impl Dialer {
                 SwitchFace {
                     kind,
                     agent_dial,
+                    dial_allowed: switch.dial_allowed,
                     commands,
                     stats,
                 },
@@ -363,6 +368,7 @@ impl Dialer {
             connected: face.stats.connected.load(Ordering::Acquire),
             version: face.stats.version(),
             agent_dial: face.agent_dial.clone(),
+            dial_allowed: face.dial_allowed.clone(),
         };
         self.0.switches.iter().map(status).collect()
     }
@@ -511,8 +517,13 @@ impl crate::api::control::Dialer for Dialer {
     }
 }
 
+/// Whether calls may be launched. Without settings that can be read none are; calls that are up go on.
 fn is_active(campaign: &DialCampaign) -> bool {
-    campaign.state == CampaignState::Active
+    if let Some(fault) = &campaign.fault {
+        let name = &campaign.name;
+        error!(campaign.name = %name, "nothing is dialed for campaign `{name}`: {fault}");
+    }
+    campaign.state == CampaignState::Active && campaign.fault.is_none()
 }
 
 /// An error with all its sources, on one line.

@@ -12,8 +12,10 @@ mod judge;
 pub use call::{Call, CallPlan};
 
 use crate::config::{Config, PbxConfig, PbxKind};
-use crate::store::{Store, StoreError, TrunkRow};
+use crate::store::{AgentRow, Store, StoreError, TrunkFault, TrunkRow};
+use paceline_core::dial::Extension;
 use paceline_core::ids::PbxName;
+use paceline_core::pbx::Sound;
 use serde::Serialize;
 
 /// Rows looked at of each kind.
@@ -100,7 +102,7 @@ pub(crate) struct Records {
     /// Whether any campaign records.
     pub(crate) any: bool,
     /// What is played before.
-    pub(crate) announcements: Vec<String>,
+    pub(crate) announcements: Vec<Sound>,
 }
 
 /// What was found at one switch.
@@ -152,6 +154,15 @@ pub enum DoctorError {
         /// What there is.
         trunks: String,
     },
+    /// Nothing may be dialed over it.
+    #[error("no test call can be placed over trunk `{trunk}`")]
+    Unusable {
+        /// Which.
+        trunk: String,
+        /// Why not.
+        #[source]
+        source: TrunkFault,
+    },
     /// Its switch cannot be called over.
     #[error("a test call needs a real PBX that is configured: trunk `{trunk}` is on `{pbx}`")]
     NoPbx {
@@ -199,30 +210,50 @@ pub async fn examine(config: &Config, store: &Store, call: Option<CallPlan>) -> 
     };
     let mut pbxes = Vec::new();
     for pbx in &config.pbxes {
-        let trunks = trunks
-            .iter()
-            .filter(|trunk| trunk.pbx == pbx.name)
-            .map(|trunk| Wanted {
-                about: format!("trunk {}", trunk.name),
-                dial: trunk.dial.as_str().to_owned(),
-                is_trunk: true,
-            });
-        let agents = agents
-            .iter()
-            .filter(|agent| agent.pbx == pbx.name)
-            .map(|agent| Wanted {
-                about: format!("agent {}", agent.name),
-                dial: pbx.agent_dial.render(&agent.extension).0,
-                is_trunk: false,
-            });
-        let wanted: Vec<_> = trunks.chain(agents).collect();
-        pbxes.push(examine_one(config, pbx, &wanted, &records).await);
+        let (wanted, unusable) = wanted(pbx, &trunks, &agents);
+        let mut report = examine_one(config, pbx, &wanted, &records).await;
+        report.findings.splice(0..0, unusable);
+        pbxes.push(report);
     }
     let call = match call {
         None => None,
         Some(plan) => Some(place(config, &trunks, &plan).await?),
     };
     Ok(Report { pbxes, call })
+}
+
+/// The trunks and agents of a PBX, and what is said of those that cannot be dialed as they are stored.
+fn wanted(pbx: &PbxConfig, trunks: &[TrunkRow], agents: &[AgentRow]) -> (Vec<Wanted>, Vec<Finding>) {
+    let (mut wanted, mut unusable) = (Vec::new(), Vec::new());
+    for trunk in trunks.iter().filter(|trunk| trunk.pbx == pbx.name) {
+        let about = format!("trunk {}", trunk.name);
+        match trunk.way_out(&pbx.dial_allowed) {
+            Ok(way) => wanted.push(Wanted {
+                about,
+                dial: way.dial.as_str().to_owned(),
+                is_trunk: true,
+            }),
+            Err(fault) => unusable.push(
+                Finding::new(Grade::Fault, about, fault.to_string())
+                    .cure(format!("correct it with PUT /api/v1/trunks/{}", trunk.id)),
+            ),
+        }
+    }
+    for agent in agents.iter().filter(|agent| agent.pbx == pbx.name) {
+        let about = format!("agent {}", agent.name);
+        match Extension::new(&agent.extension) {
+            Ok(extension) => wanted.push(Wanted {
+                about,
+                dial: pbx.agent_dial.render(&extension).expose().to_owned(),
+                is_trunk: false,
+            }),
+            Err(fault) => unusable.push(
+                Finding::new(Grade::Fault, about, fault.to_string())
+                    .cure(format!("correct it with PUT /api/v1/agents/{}", agent.id)),
+            ),
+        }
+    }
+    (wanted, unusable)
 }
 
 async fn place(config: &Config, trunks: &[TrunkRow], plan: &CallPlan) -> Result<Call, DoctorError> {
@@ -237,11 +268,16 @@ async fn place(config: &Config, trunks: &[TrunkRow], plan: &CallPlan) -> Result<
     })?;
     let pbx = config.pbxes.iter().find(|pbx| pbx.name == trunk.pbx);
     if let Some(pbx) = pbx {
+        let way = trunk.way_out(&pbx.dial_allowed);
+        let way = way.map_err(|source| DoctorError::Unusable {
+            trunk: plan.trunk.clone(),
+            source,
+        })?;
         if let Some(ari) = ari::Ari::of(&pbx.kind) {
-            return Ok(call::over_ari(&ari, trunk, plan).await);
+            return Ok(call::over_ari(&ari, &way, plan).await);
         }
         if let Some(esl) = esl::Esl::of(pbx) {
-            return Ok(call::over_esl(&esl, trunk, plan).await);
+            return Ok(call::over_esl(&esl, &way, plan).await);
         }
     }
     Err(DoctorError::NoPbx {

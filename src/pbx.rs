@@ -11,6 +11,8 @@ use tokio::sync::mpsc;
 
 pub mod ari;
 mod ended;
+#[cfg(test)]
+mod hostile;
 pub mod esl;
 pub mod sim;
 

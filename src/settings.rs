@@ -85,11 +85,6 @@ pub enum SettingError {
     /// The calling hours.
     #[error("`hours`: {0}")]
     Hours(HoursError),
-    /// The announcement's media reference.
-    #[error(
-        "`recording.announcement` must be a media reference of the switch such as sound:beep, at most 200 visible characters"
-    )]
-    Announcement,
 }
 
 impl Default for CampaignSettings {
@@ -154,16 +149,7 @@ impl CampaignSettings {
             return Err(SettingError::PowerRatio);
         }
         self.check_rules()?;
-        self.hours.check().map_err(SettingError::Hours)?;
-        let announcement = self.recording.as_ref().and_then(|r| r.announcement.as_deref());
-        match announcement {
-            Some(media)
-                if media.is_empty() || media.len() > 200 || !media.bytes().all(|b| b.is_ascii_graphic()) =>
-            {
-                Err(SettingError::Announcement)
-            }
-            _ => Ok(()),
-        }
+        self.hours.check().map_err(SettingError::Hours)
     }
 
     /// Rules that can be kept, and that the other settings let be kept where calls are launched ahead.

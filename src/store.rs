@@ -49,7 +49,7 @@ pub use recordings::{RecordingRow, RecordingState};
 pub use tasks::{
     ContactState, ContactTaskRow, NewTask, NewTaskContacts, TaskContactRow, TaskFilter, TaskProgress, TaskRow,
 };
-pub use trunks::{NewTrunk, TrunkRow};
+pub use trunks::{NewTrunk, TrunkFault, TrunkRow, WayOut};
 pub use writer::{PendingPrepare, Writer, WriterStats};
 
 use crate::metrics::Metrics;

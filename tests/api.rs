@@ -19,6 +19,7 @@ mod api {
     mod contacts;
     mod document;
     mod harness;
+    mod hostile;
     mod idempotency;
     mod imports;
     mod masked;

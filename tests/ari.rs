@@ -202,7 +202,7 @@ async fn an_agent_reached_through_the_dialplan_is_ready_only_if_the_phone_answer
             rig.driver
                 .tell(PbxCommand::CallAgent {
                     leg,
-                    dial: DialString(format!("Local/{extension}@office/n")),
+                    dial: DialString::new(&format!("Local/{extension}@office/n")).unwrap(),
                     caller_id: None,
                     ring_timeout: Duration::from_secs(5),
                     duration_max: Duration::from_secs(600),

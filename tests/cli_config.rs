@@ -42,7 +42,7 @@ fn a_good_file_is_described_without_its_passwords() {
       listens on      127.0.0.1:8080
       keeps state in  sqlite:paceline.db
       default region  US
-      PBX `office`    Asterisk at http://127.0.0.1:8088, user `paceline`, application `paceline`, agents by PJSIP/{extension}
+      PBX `office`    Asterisk at http://127.0.0.1:8088, user `paceline`, application `paceline`, agents by PJSIP/{extension}, trunks by PJSIP/*, Local/*
     ");
 
     let output = paceline(folder.path(), &["config", "check", "--json"]);
@@ -65,6 +65,7 @@ fn a_good_file_is_described_without_its_passwords() {
                     "app": "paceline",
                     "ami": null,
                     "agent_dial": "PJSIP/{extension}",
+                    "dial_allowed": ["PJSIP/*", "Local/*"],
                 }],
             },
             "warnings": [],

@@ -16,7 +16,7 @@ use paceline::settings::CampaignSettings;
 use paceline::store::Store;
 use paceline_core::agent::AgentState;
 use paceline_core::campaign::Mode;
-use paceline_core::dial::{AgentTemplate, Extension};
+use paceline_core::dial::{AgentTemplate, DialRules, Extension};
 use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, CampaignId, PbxName};
 use paceline_core::input::AgentRequest;
@@ -51,6 +51,7 @@ async fn dialer_on(switch: &str, url: &str, clock: Clock) -> (Dialer, SimControl
         name: PbxName::new(switch),
         kind: "sim",
         agent_dial,
+        dial_allowed: DialRules::any(),
         handle,
     }];
     let writer = store.writer();
@@ -389,4 +390,43 @@ async fn a_switch_that_is_not_configured_any_more_strands_no_call_and_no_agent()
         1,
         "nobody hears of its end any more"
     );
+}
+
+/// Rows that another program, or an earlier version, wrote.
+#[tokio::test]
+async fn rows_that_cannot_be_dialed_stop_neither_the_start_nor_the_other_rows() {
+    let rig = rig(20, 2).await;
+    rig.wait_until(DONE, 20).await;
+    rig.dialer.stop().await;
+    for sql in [
+        "INSERT INTO trunks (id, name, pbx, dial) VALUES (2, 'shell', 'main', 'loopback/app=system:reboot{number}')",
+        "INSERT INTO trunks (id, name, pbx, dial) VALUES (3, 'elsewhere', 'main', 'sofia/gateway/a/{number}@203.0.113.9')",
+        "INSERT INTO trunks (id, name, pbx, dial, caller_id) VALUES (4, 'id', 'main', 'PJSIP/{number}@a', '1,2')",
+        "UPDATE campaign_trunks SET position = 3 WHERE trunk_id = 1",
+        "INSERT INTO campaign_trunks (campaign_id, position, trunk_id) VALUES (1, 0, 2), (1, 1, 3), (1, 2, 4)",
+        "INSERT INTO campaigns (id, name, state, settings, created_at_ms) \
+         VALUES (2, 'old', 'active', '{\"abandon_message\": \"shell_stream://reboot\"}', 0)",
+        "INSERT INTO campaign_trunks (campaign_id, position, trunk_id) VALUES (2, 0, 1)",
+        "INSERT INTO agents (id, name, pbx, extension, state, state_at_ms, campaign_id) \
+         VALUES (9, 'evil', 'main', '7&SIP/1', 'available', 0, 1)",
+        "UPDATE tasks SET state = 'running', next_due_at_ms = 0",
+        "UPDATE task_contacts SET state = 'ready', due_at_ms = 0",
+        "DELETE FROM legs",
+        "DELETE FROM attempts",
+    ] {
+        sqlx::query(sql).execute(&rig.rows).await.expect(sql);
+    }
+    let (dialer, _control) = dialer(&rig.url, Clock::with_speed(SPEED)).await;
+    rig.wait_until(DONE, 20).await;
+    let over = "SELECT count(*) FROM legs WHERE trunk_id <> 1";
+    assert_eq!(rig.count(over).await, 0);
+    assert!(rig.count("SELECT count(*) FROM legs").await >= 20);
+    let evil = "SELECT count(*) FROM agents WHERE id = 9 AND state = 'offline'";
+    assert_eq!(rig.count(evil).await, 1);
+    assert!(
+        dialer
+            .live(CampaignId(2))
+            .is_some_and(|live| live.idle.contains(&paceline_core::live::Idle::NotActive))
+    );
+    dialer.stop().await;
 }

@@ -39,7 +39,7 @@ async fn next(handle: &mut PbxHandle) -> PbxEvent {
 fn call(n: u128, number: &str) -> PbxCommand {
     PbxCommand::CallContact {
         leg: LegId(Uuid::from_u128(n)),
-        dial: DialString(format!("PJSIP/{number}@carrier")),
+        dial: DialString::new(&format!("PJSIP/{number}@carrier")).unwrap(),
         caller_id: None,
         ring_timeout: Duration::from_secs(25),
         duration_max: Duration::from_secs(3600),
@@ -51,7 +51,7 @@ async fn a_call_is_answered_connected_and_ends() {
     let (mut handle, control) = start();
     assert!(matches!(next(&mut handle).await, PbxEvent::Resynchronised(s) if s.channels.is_empty()));
     let agent_leg = AgentLegId(Uuid::from_u128(1 << 64));
-    let dial = DialString("PJSIP/agent-1".to_owned());
+    let dial = DialString::new("PJSIP/agent-1").unwrap();
     let (ring_timeout, duration_max) = (Duration::from_secs(25), Duration::from_secs(3600));
     let call_agent = PbxCommand::CallAgent {
         leg: agent_leg,

@@ -16,7 +16,7 @@ use paceline::pbx::sim::{self, SimControl};
 use paceline::settings::CampaignSettings;
 use paceline::store::Store;
 use paceline_core::agent::AgentState;
-use paceline_core::dial::{AgentTemplate, Extension};
+use paceline_core::dial::{AgentTemplate, DialRules, Extension};
 use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, CampaignId, LegId, PbxName};
 use paceline_core::input::AgentRequest;
@@ -95,6 +95,7 @@ async fn start(url: &str, clock: Clock, handle: PbxHandle) -> Dialer {
         name: PbxName::new("main"),
         kind: "sim",
         agent_dial,
+        dial_allowed: DialRules::any(),
         handle,
     }];
     Dialer::start(store, writer, clock, metrics, switches)

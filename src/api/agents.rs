@@ -61,7 +61,7 @@ impl Agent {
             id: row.id.0,
             name: row.name,
             pbx: row.pbx.as_str().to_owned(),
-            extension: row.extension.as_str().to_owned(),
+            extension: row.extension,
             state: Word(now),
             state_reason: reason,
             state_since: Utc(since),
@@ -234,10 +234,15 @@ pub(super) async fn log_in(
             row.pbx
         ))
     })?;
+    let extension = Extension::new(&row.extension).map_err(|fault| {
+        Problem::conflict(format!(
+            "The agent's extension in the store cannot be dialed: {fault}. Set another with PUT /api/v1/agents/{id}."
+        ))
+    })?;
     let request = AgentRequest::LogIn {
         pbx: row.pbx.clone(),
         template: pbx.agent_dial,
-        extension: row.extension.clone(),
+        extension,
     };
     ask(&state, campaign.id, row.id, request).await
 }

@@ -29,6 +29,9 @@ pub(super) struct Campaign {
     state: CampaignStateWord,
     /// Its settings.
     settings: CampaignSettings,
+    /// Why nothing is dialed for it whatever its state: its settings in the store cannot be read, and the defaults are shown.
+    /// Mended by PUT /api/v1/campaigns/{id}/settings.
+    fault: Option<String>,
     /// Its trunks, the preferred one first.
     #[schema(example = json!([1]))]
     trunk_ids: Vec<i64>,
@@ -72,6 +75,7 @@ impl From<CampaignRow> for Campaign {
             name: row.name,
             state: Word(row.state),
             settings: row.settings,
+            fault: row.fault,
             trunk_ids: row.trunks.into_iter().map(|id| id.0).collect(),
             created_at: Utc(row.created_at),
         }
@@ -190,6 +194,11 @@ pub(super) async fn put_trunks(
 pub(super) async fn activate(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<Campaign>> {
     let row = find(&state, id).await?;
     not_archived(&row)?;
+    if let Some(fault) = &row.fault {
+        return Err(Problem::conflict(format!(
+            "Campaign {id} cannot be activated: {fault} with PUT /api/v1/campaigns/{id}/settings."
+        )));
+    }
     if row.trunks.is_empty() {
         return Err(Problem::conflict(format!(
             "Campaign {id} has no trunk to dial over. Set one with PUT /api/v1/campaigns/{id}/trunks, then activate it."
@@ -314,7 +323,6 @@ fn check_settings(faults: &mut Faults, at: &str, settings: &CampaignSettings) {
         SettingError::NoMessage(_) => "abandon_message",
         SettingError::Hours(HoursError::TimeZone { .. }) => "hours/time_zone",
         SettingError::Hours(_) => "hours",
-        SettingError::Announcement => "recording/announcement",
     };
     faults.add(format!("{at}/{field}"), error.to_string());
 }

@@ -2,7 +2,7 @@
 //! the API knows nothing else of engines and switches.
 
 use futures_util::future::BoxFuture;
-use paceline_core::dial::AgentTemplate;
+use paceline_core::dial::{AgentTemplate, DialRules};
 use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
 use paceline_core::input::AgentRequest;
 use paceline_core::live::{Decision, LiveCampaign};
@@ -71,4 +71,6 @@ pub struct PbxStatus {
     pub version: Option<String>,
     /// How agents' phones are reached there.
     pub agent_dial: AgentTemplate,
+    /// What its trunks may lead to.
+    pub dial_allowed: DialRules,
 }

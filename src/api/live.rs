@@ -163,7 +163,7 @@ async fn campaign_live(state: &ApiState, row: CampaignRow) -> ApiResult<Campaign
         .live(row.id)
         .map_or_else(LiveCampaign::default, |live| (*live).clone());
     // Without an engine there is no live state, and only one thing to say.
-    let idle = if row.state == CampaignState::Active {
+    let idle = if row.state == CampaignState::Active && row.fault.is_none() {
         live.idle
     } else {
         vec![Idle::NotActive]
@@ -216,6 +216,14 @@ impl From<LiveAgent> for AgentLive {
 
 fn explanation(reason: Idle, row: &CampaignRow, work: &CampaignWork) -> String {
     let id = row.id;
+    match (reason, &row.fault) {
+        (Idle::NotActive, Some(fault)) => format!("Nothing is dialed: {fault} with PUT /api/v1/campaigns/{id}/settings."),
+        (reason, _) => explanation_of(reason, row, work),
+    }
+}
+
+fn explanation_of(reason: Idle, row: &CampaignRow, work: &CampaignWork) -> String {
+    let id = row.id;
     match reason {
         Idle::NotActive if row.state == CampaignState::Archived => {
             "The campaign is archived and dials no more.".to_owned()
@@ -245,7 +253,7 @@ fn explanation(reason: Idle, row: &CampaignRow, work: &CampaignWork) -> String {
         }
         Idle::NoTrunk => format!(
             "No trunk of the campaign is on a PBX that a free agent is on. Add one: POST /api/v1/trunks, then \
-             PUT /api/v1/campaigns/{id}/trunks."
+             PUT /api/v1/campaigns/{id}/trunks. If there is one, `fault` of GET /api/v1/trunks tells why it cannot be used."
         ),
     }
 }

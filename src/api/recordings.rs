@@ -46,7 +46,7 @@ pub(super) struct Recording {
 impl From<RecordingRow> for Recording {
     fn from(row: RecordingRow) -> Self {
         Self {
-            name: row.name.0,
+            name: row.name.as_str().to_owned(),
             attempt_id: row.attempt.0,
             agent_id: row.agent.0,
             pbx: row.pbx.as_str().to_owned(),
@@ -90,5 +90,5 @@ pub(super) async fn list(
             window.fetch(),
         )
         .await?;
-    Ok(Body(window.page(rows, |row| row.name.0.clone(), Recording::from)))
+    Ok(Body(window.page(rows, |row| row.name.as_str().to_owned(), Recording::from)))
 }

@@ -31,7 +31,7 @@ pub(crate) struct CallingWindow {
 /// How conversations are recorded.
 #[derive(utoipa::ToSchema)]
 pub(crate) struct RecordingPolicy {
-    /// A media reference of the PBX, played to both sides first; none: recorded at once.
+    /// A sound on the PBX, played to both sides first; none: recorded at once.
     #[schema(example = "sound:beep")]
     announcement: Option<String>,
 }

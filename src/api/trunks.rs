@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use paceline_core::dial::TrunkTemplate;
 use paceline_core::ids::TrunkId;
+use paceline_core::pbx::CallerId;
 use serde::{Deserialize, Serialize};
 
 /// A way out to the public network.
@@ -31,6 +32,9 @@ pub(super) struct Trunk {
     /// The number shown to callees.
     #[schema(example = "+12025550100")]
     caller_id: Option<String>,
+    /// Why nothing is dialed over it, as it is stored or as its PBX is configured; null while it can be used.
+    #[schema(example = json!(null))]
+    fault: Option<String>,
 }
 
 /// A trunk to be stored.
@@ -43,8 +47,10 @@ pub(super) struct TrunkInput {
     /// A configured PBX.
     #[schema(example = "pbx1")]
     pbx: String,
-    /// How it dials. Exactly one of `{number}` (E.164 with `+`) and `{digits}` (without) must appear:
-    /// `PJSIP/{number}@carrier-a`, `Local/{digits}@from-internal/n`, `sofia/gateway/carrier-a/{number}`.
+    /// How it dials. Exactly one of `{number}` (E.164 with `+`) and `{digits}` (without) must appear, in one of these forms:
+    /// `PJSIP/{number}@ENDPOINT`, `Local/{digits}@CONTEXT/n`, `sofia/gateway/GATEWAY/{number}`,
+    /// `loopback/{number}/CONTEXT`, `user/{digits}@DOMAIN`. A prefix of digits may stand before the number. Which endpoints,
+    /// gateways and contexts may be named: `dial_allowed` of the PBX in paceline.toml.
     #[schema(example = "PJSIP/{number}@carrier-a")]
     dial: String,
     /// The number shown to callees, as the PBX takes it: up to 64 letters, digits, `+*#-_.`.
@@ -52,13 +58,19 @@ pub(super) struct TrunkInput {
     caller_id: Option<String>,
 }
 
-impl From<TrunkRow> for Trunk {
-    fn from(row: TrunkRow) -> Self {
+impl Trunk {
+    fn new(state: &ApiState, row: TrunkRow) -> Self {
+        let pbx = state.dialer.pbxes().into_iter().find(|pbx| pbx.name == row.pbx);
+        let fault = match pbx {
+            Some(pbx) => row.way_out(&pbx.dial_allowed).err().map(|fault| fault.to_string()),
+            None => Some(format!("its PBX `{}` is not configured", row.pbx)),
+        };
         Self {
+            fault,
             id: row.id.0,
             name: row.name,
             pbx: row.pbx.as_str().to_owned(),
-            dial: row.dial.as_str().to_owned(),
+            dial: row.dial,
             caller_id: row.caller_id,
         }
     }
@@ -70,26 +82,22 @@ impl TrunkInput {
         faults.name("/name", &self.name);
         let pbx = faults.take("/pbx", check::pbx(state, &self.pbx));
         let dial = faults.take("/dial", TrunkTemplate::new(&self.dial));
-        let shown = |b: u8| b.is_ascii_alphanumeric() || b"+*#-_.".contains(&b);
-        if self
-            .caller_id
-            .as_deref()
-            .is_some_and(|id| !(1..=64).contains(&id.len()) || !id.bytes().all(shown))
+        let caller_id = self.caller_id.as_deref().map(CallerId::new).transpose();
+        let caller_id = faults.take("/caller_id", caller_id);
+        if let (Some(pbx), Some(dial)) = (&pbx, &dial)
+            && let Some(known) = state.dialer.pbxes().iter().find(|known| known.name == *pbx)
         {
-            faults.add(
-                "/caller_id",
-                "a caller id is 1 to 64 letters, digits, `+`, `*`, `#`, `-`, `_` or `.`",
-            );
+            faults.take("/dial", known.dial_allowed.permit(dial));
         }
         faults.none()?;
-        let (Some(pbx), Some(dial)) = (pbx, dial) else {
+        let (Some(pbx), Some(dial), Some(caller_id)) = (pbx, dial, caller_id) else {
             return Err(Problem::internal(anyhow::anyhow!("a checked trunk lacks a part")));
         };
         Ok(NewTrunk {
             name: self.name,
             pbx,
             dial,
-            caller_id: self.caller_id,
+            caller_id,
         })
     }
 }
@@ -103,7 +111,7 @@ pub(super) async fn list(
 ) -> ApiResult<Body<Page<Trunk>>> {
     let window = Window::new("trunks", query.limit, query.cursor.as_deref())?;
     let rows = state.store.trunks(window.after, window.fetch()).await?;
-    Ok(Body(window.page(rows, |row| row.id.0, Trunk::from)))
+    Ok(Body(window.page(rows, |row| row.id.0, |row| Trunk::new(&state, row))))
 }
 
 /// Create a trunk.
@@ -117,7 +125,7 @@ pub(super) async fn create(
 ) -> ApiResult<(StatusCode, Body<Trunk>)> {
     let new = input.check(&state)?;
     let row = state.store.create_trunk(&new).await.map_err(taken)?;
-    Ok((StatusCode::CREATED, Body(row.into())))
+    Ok((StatusCode::CREATED, Body(Trunk::new(&state, row))))
 }
 
 /// Get a trunk.
@@ -126,7 +134,7 @@ pub(super) async fn create(
     responses((status = 200, body = Trunk), (status = 404, description = "No such trunk")))]
 pub(super) async fn get(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<Trunk>> {
     let row = state.store.trunk(TrunkId(id)).await?;
-    row.map(|row| Body(row.into()))
+    row.map(|row| Body(Trunk::new(&state, row)))
         .ok_or_else(|| Problem::no("trunk", id))
 }
 
@@ -151,7 +159,7 @@ pub(super) async fn put(
     for campaign in state.store.campaigns_of_trunk(TrunkId(id)).await? {
         state.dialer.campaign_changed(campaign).await;
     }
-    Ok(Body(row.into()))
+    Ok(Body(Trunk::new(&state, row)))
 }
 
 /// Delete a trunk.

@@ -29,7 +29,9 @@ fn report(loaded: &Result<Config, ConfigError>) -> Value {
         }
     };
     let pbxes = config.pbxes.iter().map(|pbx| {
-        let common = json!({"name": pbx.name, "agent_dial": pbx.agent_dial});
+        let allowed = pbx.dial_allowed.to_string();
+        let allowed: Vec<_> = allowed.split(", ").collect();
+        let common = json!({"name": pbx.name, "agent_dial": pbx.agent_dial, "dial_allowed": allowed});
         let own = match &pbx.kind {
             PbxKind::Ari {
                 url,
@@ -109,7 +111,7 @@ fn describe(config: &Config) -> String {
             PbxKind::Sim { seed, speed } => format!("simulated, seed {seed}, {speed} times real time"),
         };
         let dial = String::from(pbx.agent_dial.clone());
-        rows.push((format!("PBX `{}`", pbx.name), format!("{what}, agents by {dial}")));
+        rows.push((format!("PBX `{}`", pbx.name), format!("{what}, agents by {dial}, trunks by {}", pbx.dial_allowed)));
     }
     let width = rows
         .iter()

@@ -8,6 +8,7 @@ use crate::numbers::normalise;
 use crate::store::Store;
 use anyhow::Context as _;
 use clap::Args;
+use paceline_core::pbx::CallerId;
 use secrecy::ExposeSecret as _;
 
 /// Endpoints that are listed for people.
@@ -34,7 +35,12 @@ pub(super) async fn run(config: &Config, args: DoctorArgs) -> anyhow::Result<()>
         (Some(number), Some(trunk)) => Some(CallPlan {
             trunk: trunk.clone(),
             number: normalise(number, config.default_region.as_deref()).context("cannot call that number")?,
-            caller_id: args.caller_id.clone(),
+            caller_id: args
+                .caller_id
+                .as_deref()
+                .map(CallerId::new)
+                .transpose()
+                .context("cannot call from that number")?,
         }),
         _ => None,
     };

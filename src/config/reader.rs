@@ -303,6 +303,19 @@ pub(super) fn text<T>(
     }
 }
 
+/// A list of texts, each of which `check` takes.
+pub(super) fn texts<T>(
+    check: impl Fn(&str) -> Result<T, Wrong>,
+) -> impl FnOnce(&DeValue<'_>) -> Result<Vec<T>, Wrong> {
+    move |value| match value.as_array() {
+        Some(array) => array.iter().map(|one| text(&check)(one.get_ref())).collect(),
+        None => Err(Wrong::expected(format!(
+            "a list of texts in square brackets, not of type {}",
+            value.type_str()
+        ))),
+    }
+}
+
 /// `true` or `false`.
 pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, Wrong> {
     value

@@ -1,10 +1,10 @@
 //! The sections of the configuration file, setting by setting.
 
-use super::reader::{Placed, Section, Wrong, boolean, number, text, whole};
+use super::reader::{Placed, Section, Wrong, boolean, number, text, texts, whole};
 use super::{AmiConfig, Config, PbxConfig, PbxKind, StoreConfig};
 use crate::numbers::is_region;
 use crate::pbx::esl::EslConfig;
-use paceline_core::dial::AgentTemplate;
+use paceline_core::dial::{AgentTemplate, DialRule, DialRules};
 use paceline_core::ids::PbxName;
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
@@ -232,11 +232,15 @@ fn read_pbxes(sections: Vec<Section<'_>>, outside: &Outside<'_>) -> Vec<PbxConfi
                 Wrong::expected("another PBX has this name"),
             );
         }
-        let agent_dial = section.get(
-            "agent_dial",
-            text(|t| AgentTemplate::new(t).map_err(|e| Wrong::expected(e.to_string()))),
-        );
         let kind = section.need("kind", "\"ari\"", text(kind)).map(|k| k.value);
+        let understood = match kind {
+            Some(Kind::Ari) => DialRules::asterisk(),
+            Some(Kind::Esl) => DialRules::freeswitch(),
+            Some(Kind::Sim) | None => DialRules::any(),
+        };
+        let agent_dial = section.get("agent_dial", text(|t| agent_dial(t, &understood)));
+        let dial_allowed = section.get("dial_allowed", texts(|t| dial_rule(t, &understood)));
+        let dial_allowed = dial_allowed.map_or(understood, |rules| DialRules::new(rules.value));
         let agent_dial_usual = match kind {
             Some(Kind::Esl) => "user/{extension}",
             Some(Kind::Ari | Kind::Sim) | None => "PJSIP/{extension}",
@@ -258,11 +262,28 @@ fn read_pbxes(sections: Vec<Section<'_>>, outside: &Outside<'_>) -> Vec<PbxConfi
             pbxes.push(PbxConfig {
                 name: PbxName::new(&name.value),
                 agent_dial,
+                dial_allowed,
                 kind,
             });
         }
     }
     pbxes
+}
+
+fn agent_dial(written: &str, understood: &DialRules) -> Result<AgentTemplate, Wrong> {
+    let template = AgentTemplate::new(written).map_err(|err| Wrong::expected(err.to_string()))?;
+    let kinds = |_| Wrong::expected(format!("what this kind of PBX dials: {understood}"));
+    understood.understand(&template).map_err(kinds)?;
+    Ok(template)
+}
+
+fn dial_rule(written: &str, understood: &DialRules) -> Result<DialRule, Wrong> {
+    let rule = DialRule::new(written).map_err(|err| Wrong::expected(err.to_string()))?;
+    if understood.knows(rule.kind()) {
+        Ok(rule)
+    } else {
+        Err(Wrong::expected(format!("what this kind of PBX dials: {understood}")))
+    }
 }
 
 fn name(written: &str) -> Result<String, Wrong> {

@@ -1,7 +1,7 @@
 //! The loop around one engine: feeds it, carries out its commands, shows what it looks like.
 
 use super::decisions::Decisions;
-use super::{Chain, Inner, Told, is_active};
+use super::{Chain, Inner, Told, is_active, trunks};
 use crate::api::control::AgentRefusal;
 use crate::metrics::{CampaignMetrics, QueueMetrics, TrunkMetrics};
 use crate::pbx::{Stamped, refusal};
@@ -97,9 +97,10 @@ impl Task {
             .iter()
             .map(|a| (a.leg, timing(a.attempt, a.trunk)))
             .collect();
+        let usable = trunks::usable(&dialer, &campaign);
         let (id, name) = (campaign.id, campaign.name);
         let hours = Arc::new(campaign.settings.hours.clone());
-        let config = campaign.settings.config(id, campaign.trunks);
+        let config = campaign.settings.config(id, usable);
         let ring_timeout = config.ring_timeout;
         let mut engine = Engine::new(config, rand::random(), recovered, now);
         let (legs, agent_legs) = engine.owned_legs();
@@ -242,7 +243,8 @@ impl Task {
                 .entry(trunk.id)
                 .or_insert_with(|| self.metrics.trunk(&trunk.name));
         }
-        let config = campaign.settings.config(campaign.id, campaign.trunks);
+        let usable = trunks::usable(&self.dialer, &campaign);
+        let config = campaign.settings.config(campaign.id, usable);
         self.ring_timeout = config.ring_timeout;
         self.engine.configure(self.dialer.clock.now(), config);
         self.feed(Input::SetActive(active));

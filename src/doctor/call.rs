@@ -9,6 +9,7 @@ pub(super) use ari::place as over_ari;
 pub(super) use esl::place as over_esl;
 
 use paceline_core::number::E164;
+use paceline_core::pbx::CallerId;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,7 @@ pub struct CallPlan {
     /// To whom.
     pub number: E164,
     /// From which number; the trunk's if left out.
-    pub caller_id: Option<String>,
+    pub caller_id: Option<CallerId>,
 }
 
 /// What was seen of a call.

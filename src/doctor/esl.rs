@@ -16,15 +16,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Users that are looked up; some requests each.
 const USERS_ASKED_MAX: usize = 200;
 /// Modules that are asked for.
-const MODULES: [&str; 8] = [
+const MODULES: [&str; 6] = [
     "mod_callcenter",
     "mod_commands",
     "mod_dptools",
-    "mod_local_stream",
     "mod_loopback",
     "mod_sndfile",
     "mod_sofia",
-    "mod_tone_stream",
 ];
 
 /// How a FreeSWITCH is reached.

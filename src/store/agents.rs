@@ -29,8 +29,8 @@ pub struct AgentRow {
     pub name: String,
     /// The configured PBX that the phone is on.
     pub pbx: PbxName,
-    /// Which phone.
-    pub extension: Extension,
+    /// Which phone, as stored: another program may have written what is no [`Extension`].
+    pub extension: String,
     /// The state when last stored.
     pub state: AgentState,
     /// Since when.
@@ -65,7 +65,7 @@ impl Store {
             id,
             name: new.name.clone(),
             pbx: new.pbx.clone(),
-            extension: new.extension.clone(),
+            extension: new.extension.as_str().to_owned(),
             state: AgentState::Offline,
             state_at: now,
             campaign: None,
@@ -134,7 +134,7 @@ fn agent(row: &Row) -> Result<AgentRow, DbError> {
         id: AgentId(row.get(0)?),
         name: row.get(1)?,
         pbx: PbxName::new(&row.get::<String>(2)?),
-        extension: Extension::new(&row.get::<String>(3)?).map_err(|_| DbError::decode("extension"))?,
+        extension: row.get(3)?,
         state: row.word(4)?,
         state_at: Wall(row.get(5)?),
         campaign: row.get::<Option<i64>>(6)?.map(CampaignId),

@@ -22,8 +22,10 @@ pub struct CampaignRow {
     pub name: String,
     /// Where it is in its life.
     pub state: CampaignState,
-    /// Its settings.
+    /// Its settings; the defaults where `fault` says that they cannot be read.
     pub settings: CampaignSettings,
+    /// Why its settings cannot be read, so that nothing is dialed until they are saved again.
+    pub fault: Option<String>,
     /// Its trunks in order of preference.
     pub trunks: Vec<TrunkId>,
     /// When it was created.
@@ -94,6 +96,7 @@ impl Store {
             name: name.to_owned(),
             state: CampaignState::Draft,
             settings: settings.clone(),
+            fault: None,
             trunks: trunks.to_vec(),
             created_at: now,
         })
@@ -147,7 +150,8 @@ impl Store {
         {
             trunks.entry(campaign).or_default().push(TrunkId(trunk));
         }
-        rows.iter().map(|row| campaign(row, &mut trunks)).collect()
+        let read = rows.iter().map(|row| campaign(row, &mut trunks));
+        read.collect::<Result<_, _>>().map_err(query(DOING))
     }
 
     /// Replaces a campaign's settings; false if there is no such campaign. Where the hours are others, contacts that the
@@ -297,28 +301,31 @@ async fn insert_trunks(tx: &mut Tx, id: CampaignId, trunks: &[TrunkId]) -> Resul
     Ok(())
 }
 
-fn campaign(row: &Row, trunks: &mut BTreeMap<i64, Vec<TrunkId>>) -> Result<CampaignRow, StoreError> {
-    let read = || {
-        let created_at = Wall(row.get(4)?);
-        Ok::<_, DbError>((
-            row.get::<i64>(0)?,
-            row.get(1)?,
-            row.word(2)?,
-            row.get::<String>(3)?,
-            created_at,
-        ))
-    };
-    let (id, name, state, settings, created_at) = read().map_err(query("read campaigns"))?;
-    let settings = serde_json::from_str(&settings).map_err(|source| StoreError::Settings {
-        campaign: CampaignId(id),
-        source,
-    })?;
+fn campaign(row: &Row, trunks: &mut BTreeMap<i64, Vec<TrunkId>>) -> Result<CampaignRow, DbError> {
+    let id = row.get::<i64>(0)?;
+    let (settings, fault) = read_settings(&row.get::<String>(3)?);
     Ok(CampaignRow {
         id: CampaignId(id),
-        name,
-        state,
+        name: row.get(1)?,
+        state: row.word(2)?,
         settings,
+        fault,
         trunks: trunks.remove(&id).unwrap_or_default(),
-        created_at,
+        created_at: Wall(row.get(4)?),
     })
+}
+
+/// Settings as stored, or the defaults and why they cannot be read: one campaign's row must not stop the others.
+pub(super) fn read_settings(json: &str) -> (CampaignSettings, Option<String>) {
+    match serde_json::from_str(json) {
+        Ok(settings) => (settings, None),
+        Err(err) => (
+            CampaignSettings::default(),
+            // What stands there may be personal data, so only where it stands is told.
+            Some(format!(
+                "its settings in the store are none that this version writes (see column {}); save them again",
+                err.column()
+            )),
+        ),
+    }
 }

@@ -2,17 +2,20 @@
 
 use super::Store;
 use super::db::{Arg, Dialect, Row, Tx, args};
-use super::error::{DbError, StoreError};
+use super::error::{DbError, DbErrorKind, StoreError};
+use super::campaigns::read_settings;
 use super::many::Many;
+use super::trunks::TrunkRow;
 use crate::settings::CampaignSettings;
 use paceline_core::agent::{AgentState, Wants};
-use paceline_core::campaign::{CampaignState, TaskState, TrunkConfig};
-use paceline_core::dial::{Extension, TrunkTemplate};
+use paceline_core::campaign::{CampaignState, TaskState};
+use paceline_core::dial::Extension;
 use paceline_core::ids::{
     AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId,
 };
 use paceline_core::input::{Lead, OpenAttempt};
 use paceline_core::time::Wall;
+use tracing::error;
 
 /// A campaign as the dialer needs it.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,10 +26,12 @@ pub struct DialCampaign {
     pub name: String,
     /// Where it is in its life.
     pub state: CampaignState,
-    /// Its settings.
+    /// Its settings; the defaults where `fault` says that they cannot be read.
     pub settings: CampaignSettings,
+    /// Why its settings cannot be read: nothing may be launched.
+    pub fault: Option<String>,
     /// Its trunks in order of preference.
-    pub trunks: Vec<TrunkConfig>,
+    pub trunks: Vec<TrunkRow>,
 }
 
 /// Everything that a former run left open in a campaign.
@@ -84,6 +89,9 @@ pub(super) const OPEN_ATTEMPTS: &str = "SELECT a.id, l.id, l.pbx, l.trunk_id, a.
 
 pub(super) const LOGGED_IN: &str = "SELECT id, pbx, extension, leg_id, wants, state FROM agents \
     WHERE campaign_id = $1 AND campaign_id IS NOT NULL ORDER BY id";
+
+const LOG_OUT: &str = "UPDATE agents SET state = 'offline', state_at_ms = $2, campaign_id = NULL, leg_id = NULL, \
+    wants = 'calls' WHERE id = $1";
 
 pub(super) const RUNNING: &str = "SELECT id FROM tasks WHERE campaign_id = $1 AND state = 'running'";
 
@@ -167,10 +175,10 @@ impl Store {
             let campaigns = self.pools.rows(CAMPAIGNS, args![only]).await?;
             let trunks = self.pools.rows(TRUNKS, args![only]).await?;
             let trunks = trunks.iter().map(trunk).collect::<Result<Vec<_>, _>>()?;
-            Ok::<_, DbError>((campaigns, trunks))
+            let read = campaigns.iter().map(|row| dial_campaign(row, &trunks));
+            read.collect::<Result<Vec<_>, DbError>>()
         };
-        let (campaigns, trunks) = read.await.map_err(StoreError::DialCampaigns)?;
-        campaigns.iter().map(|row| dial_campaign(row, &trunks)).collect()
+        read.await.map_err(StoreError::DialCampaigns)
     }
 
     /// Takes up what a former run of this campaign left: reads its open attempts and logged-in agents, and makes every
@@ -199,9 +207,15 @@ impl Store {
         COMPLETE_TASKS.run(&mut tx, &running).await?;
         let attempts = tx.rows(OPEN_ATTEMPTS, args![campaign.0]).await?;
         let agents = tx.rows(LOGGED_IN, args![campaign.0]).await?;
+        for row in &agents {
+            // Nobody could reach such a phone, nor log it out.
+            if Extension::new(&row.get::<String>(2)?).is_err() {
+                tx.run(LOG_OUT, args![row.get::<i64>(0)?, now.0]).await?;
+            }
+        }
         let recovery = Recovery {
-            attempts: attempts.iter().map(open_attempt).collect::<Result<_, _>>()?,
-            agents: agents.iter().map(stored_agent).collect::<Result<_, _>>()?,
+            attempts: readable("an open attempt", &attempts, open_attempt)?,
+            agents: readable("a logged-in agent", &agents, stored_agent)?,
             given_back,
         };
         tx.commit().await?;
@@ -275,18 +289,9 @@ pub(super) async fn lower_next_due(tx: &mut Tx, mut tasks: Vec<(TaskId, Wall)>) 
     Ok(())
 }
 
-fn dial_campaign(row: &Row, trunks: &[(CampaignId, TrunkConfig)]) -> Result<DialCampaign, StoreError> {
-    let read = || {
-        Ok::<_, DbError>((
-            CampaignId(row.get(0)?),
-            row.get(1)?,
-            row.word(2)?,
-            row.get::<String>(3)?,
-        ))
-    };
-    let (id, name, state, settings) = read().map_err(StoreError::DialCampaigns)?;
-    let settings =
-        serde_json::from_str(&settings).map_err(|source| StoreError::Settings { campaign: id, source })?;
+fn dial_campaign(row: &Row, trunks: &[(CampaignId, TrunkRow)]) -> Result<DialCampaign, DbError> {
+    let id = CampaignId(row.get(0)?);
+    let (settings, fault) = read_settings(&row.get::<String>(3)?);
     let trunks = trunks
         .iter()
         .filter(|(of, _)| *of == id)
@@ -294,23 +299,42 @@ fn dial_campaign(row: &Row, trunks: &[(CampaignId, TrunkConfig)]) -> Result<Dial
         .collect();
     Ok(DialCampaign {
         id,
-        name,
-        state,
+        name: row.get(1)?,
+        state: row.word(2)?,
         settings,
+        fault,
         trunks,
     })
 }
 
-fn trunk(row: &Row) -> Result<(CampaignId, TrunkConfig), DbError> {
-    let dial = row.get::<String>(3)?;
-    let config = TrunkConfig {
+fn trunk(row: &Row) -> Result<(CampaignId, TrunkRow), DbError> {
+    let trunk = TrunkRow {
         id: TrunkId(row.get(1)?),
         name: row.get(5)?,
         pbx: PbxName::new(&row.get::<String>(2)?),
-        dial: TrunkTemplate::new(&dial).map_err(|_| DbError::decode("dial string"))?,
+        dial: row.get(3)?,
         caller_id: row.get(4)?,
     };
-    Ok((CampaignId(row.get(0)?), config))
+    Ok((CampaignId(row.get(0)?), trunk))
+}
+
+/// The rows that can be read. The log names the others, which must not stop these.
+fn readable<T>(
+    what: &'static str,
+    rows: &[Row],
+    read: fn(&Row) -> Result<T, DbError>,
+) -> Result<Vec<T>, DbError> {
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        match read(row) {
+            Ok(value) => all.push(value),
+            Err(err) if err.kind == DbErrorKind::Decode => {
+                error!(error = %err, "{what} that the last run left cannot be read, and is left alone");
+            }
+            Err(err) => return Err(err),
+        }
+    }
+    Ok(all)
 }
 
 fn open_attempt(row: &Row) -> Result<OpenAttempt, DbError> {

@@ -17,15 +17,6 @@ pub enum StoreError {
         "cannot bring the database's schema up to date; restore the backup or run the version that wrote it"
     )]
     Migrate(#[source] DbError),
-    /// A campaign's settings are not what this version writes.
-    #[error("cannot read the settings of campaign {campaign}; save them again")]
-    Settings {
-        /// Which.
-        campaign: CampaignId,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
     /// The dialer's view of the campaigns.
     #[error("cannot read campaigns to dial")]
     DialCampaigns(#[source] DbError),

@@ -82,7 +82,7 @@ impl Store {
 fn recording(row: &Row) -> Result<RecordingRow, DbError> {
     let duration = row.get::<Option<i64>>(8)?;
     Ok(RecordingRow {
-        name: RecordingName(row.get(0)?),
+        name: RecordingName::new(&row.get::<String>(0)?).map_err(|_| DbError::decode("recording name"))?,
         attempt: AttemptId(row.get(1)?),
         agent: AgentId(row.get(2)?),
         pbx: PbxName::new(&row.get::<String>(3)?),

@@ -4,8 +4,9 @@ use super::Store;
 use super::db::{Row, args};
 use super::error::{DbError, DbErrorKind, Deleted, Stop, StoreError};
 use super::select::Select;
-use paceline_core::dial::TrunkTemplate;
+use paceline_core::dial::{DialRules, NotAllowed, TemplateError, TrunkTemplate};
 use paceline_core::ids::{CampaignId, PbxName, TrunkId};
+use paceline_core::pbx::{CallerId, CallerIdError};
 
 /// A trunk to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub struct NewTrunk {
     /// How it dials.
     pub dial: TrunkTemplate,
     /// The number shown to callees.
-    pub caller_id: Option<String>,
+    pub caller_id: Option<CallerId>,
 }
 
 /// A trunk.
@@ -29,10 +30,47 @@ pub struct TrunkRow {
     pub name: String,
     /// The configured PBX that has it.
     pub pbx: PbxName,
-    /// How it dials.
+    /// How it dials, as stored: see [`TrunkRow::way_out`].
+    pub dial: String,
+    /// The number shown to callees, as stored.
+    pub caller_id: Option<String>,
+}
+
+/// How a trunk dials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WayOut {
+    /// Its dial string.
     pub dial: TrunkTemplate,
     /// The number shown to callees.
-    pub caller_id: Option<String>,
+    pub caller_id: Option<CallerId>,
+}
+
+/// Nothing can be dialed over a trunk as it is stored: another program, or an earlier version, wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TrunkFault {
+    /// Its dial string.
+    #[error("its dial string cannot be used: {0}")]
+    Dial(TemplateError),
+    /// Its caller id.
+    #[error("its caller id cannot be used: {0}")]
+    CallerId(CallerIdError),
+    /// Where it leads to.
+    #[error("its dial string is not allowed: {0}")]
+    NotAllowed(NotAllowed),
+}
+
+impl TrunkRow {
+    /// How it dials, if its PBX may be told so.
+    ///
+    /// # Errors
+    /// [`TrunkFault`].
+    pub fn way_out(&self, rules: &DialRules) -> Result<WayOut, TrunkFault> {
+        let dial = TrunkTemplate::new(&self.dial).map_err(TrunkFault::Dial)?;
+        let caller_id = self.caller_id.as_deref().map(CallerId::new).transpose();
+        let caller_id = caller_id.map_err(TrunkFault::CallerId)?;
+        rules.permit(&dial).map_err(TrunkFault::NotAllowed)?;
+        Ok(WayOut { dial, caller_id })
+    }
 }
 
 impl Store {
@@ -45,7 +83,7 @@ impl Store {
                     &new.name,
                     new.pbx.as_str(),
                     new.dial.as_str(),
-                    new.caller_id.as_deref()
+                    new.caller_id.as_ref().map(CallerId::as_str)
                 ];
                 let row = tx
                     .one(sql, args)
@@ -84,7 +122,7 @@ impl Store {
         let sql = "UPDATE trunks SET name = $2, pbx = $3, dial = $4, caller_id = $5 WHERE id = $1";
         let changed = self
             .write("change a trunk", async |tx| {
-                let (dial, caller_id) = (new.dial.as_str(), new.caller_id.as_deref());
+                let (dial, caller_id) = (new.dial.as_str(), new.caller_id.as_ref().map(CallerId::as_str));
                 let changed = tx
                     .run(sql, args![id.0, &new.name, new.pbx.as_str(), dial, caller_id])
                     .await;
@@ -122,8 +160,8 @@ fn trunk_row(id: TrunkId, new: &NewTrunk) -> TrunkRow {
         id,
         name: new.name.clone(),
         pbx: new.pbx.clone(),
-        dial: new.dial.clone(),
-        caller_id: new.caller_id.clone(),
+        dial: new.dial.as_str().to_owned(),
+        caller_id: new.caller_id.clone().map(String::from),
     }
 }
 
@@ -132,7 +170,7 @@ fn trunk(row: &Row) -> Result<TrunkRow, DbError> {
         id: TrunkId(row.get(0)?),
         name: row.get(1)?,
         pbx: PbxName::new(&row.get::<String>(2)?),
-        dial: TrunkTemplate::new(&row.get::<String>(3)?).map_err(|_| DbError::decode("dial string"))?,
+        dial: row.get(3)?,
         caller_id: row.get(4)?,
     })
 }

@@ -55,6 +55,7 @@ async fn a_name_is_enough_for_a_campaign() {
         },
         "recording": null
       },
+      "fault": null,
       "trunk_ids": [],
       "created_at": "[now]"
     }
@@ -275,6 +276,7 @@ async fn settings_are_replaced_whole_and_checked() {
           "announcement": "sound:beep"
         }
       },
+      "fault": null,
       "trunk_ids": [
         1
       ],

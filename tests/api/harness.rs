@@ -8,7 +8,7 @@ use paceline::api::{ApiState, Role, keys, router};
 use paceline::clock::Clock;
 use paceline::metrics::Metrics;
 use paceline::store::Store;
-use paceline_core::dial::AgentTemplate;
+use paceline_core::dial::{AgentTemplate, DialRules};
 use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
 use paceline_core::input::AgentRequest;
 use paceline_core::live::{Decision, LiveCampaign};
@@ -120,6 +120,7 @@ impl Dialer for FakeDialer {
             connected,
             version: connected.then(|| "22.10.0".to_owned()),
             agent_dial: AgentTemplate::new("PJSIP/{extension}").unwrap(),
+            dial_allowed: DialRules::asterisk(),
         };
         vec![pbx("branch", false), pbx("office", true)]
     }

@@ -13,7 +13,8 @@ async fn a_trunk_is_created_read_replaced_and_deleted() {
       "name": "carrier-a",
       "pbx": "office",
       "dial": "PJSIP/{number}@carrier-a",
-      "caller_id": "+12025550100"
+      "caller_id": "+12025550100",
+      "fault": null
     }
     "#);
     let changed = json!({"name": "carrier-b", "pbx": "branch", "dial": "Local/{digits}@from-internal/n"});
@@ -24,7 +25,8 @@ async fn a_trunk_is_created_read_replaced_and_deleted() {
       "name": "carrier-b",
       "pbx": "branch",
       "dial": "Local/{digits}@from-internal/n",
-      "caller_id": null
+      "caller_id": null,
+      "fault": null
     }
     "#);
     assert_snapshot!(api.get("/api/v1/trunks/1").await, @r#"
@@ -34,7 +36,8 @@ async fn a_trunk_is_created_read_replaced_and_deleted() {
       "name": "carrier-b",
       "pbx": "branch",
       "dial": "Local/{digits}@from-internal/n",
-      "caller_id": null
+      "caller_id": null,
+      "fault": null
     }
     "#);
     assert_snapshot!(api.delete("/api/v1/trunks/1").await, @"204 No Content");
@@ -110,7 +113,7 @@ async fn everything_wrong_with_a_trunk_is_told_at_once() {
       "errors": [
         {
           "pointer": "#/dial",
-          "detail": "a dial string may hold visible ASCII only, no spaces, commas or braces besides its placeholder; at most 255 characters"
+          "detail": "write it as PJSIP/USER@ENDPOINT: USER is the placeholder, with nothing but a prefix of digits (to an endpoint or a gateway also `+`, `*`, `#`) beside it, and the name is 1 to 64 letters, digits, `-`, `_` or `.`. Hosts, applications, functions and options are refused: the PBX would carry them out"
         }
       ],
       "request_id": "[id]"

@@ -163,7 +163,7 @@ pub(crate) async fn a_trunk_in_use_cannot_be_deleted(db: &Db) {
         name: "spare".into(),
         pbx: PbxName::new("lab"),
         dial: TrunkTemplate::new("Local/{digits}@out/n").unwrap(),
-        caller_id: Some("12025550100".into()),
+        caller_id: Some(paceline_core::pbx::CallerId::new("12025550100").unwrap()),
     };
     let changed = db
         .store

@@ -310,7 +310,7 @@ pub(crate) async fn a_recording_is_stored_with_its_end(db: &Db) {
     let lead = campaign.lease(1, NOW).await.leads.remove(0);
     let writer = db.store.writer();
     let (new, _) = campaign.prepare(&writer, &lead, NOW).await;
-    let name = |text: &str| RecordingName(text.to_owned());
+    let name = |text: &str| RecordingName::new(text).unwrap();
     for text in ["fine", "lost", "asked"] {
         let (attempt, agent, pbx) = (new.attempt, campaign.agent, PbxName::new("office"));
         let asked = Change::RecordingAsked {
@@ -345,7 +345,7 @@ pub(crate) async fn a_recording_is_stored_with_its_end(db: &Db) {
     let rows = db.store.recordings(Some(new.attempt), None, 10).await.unwrap();
     let shown: Vec<_> = rows
         .iter()
-        .map(|r| (r.name.0.as_str(), r.state, r.duration_ms, r.failure.as_deref()))
+        .map(|r| (r.name.as_str(), r.state, r.duration_ms, r.failure.as_deref()))
         .collect();
     let expected = [
         ("asked", RecordingState::Asked, None, None),
@@ -511,7 +511,7 @@ pub(crate) async fn a_change_that_can_never_be_stored_holds_up_nothing(db: &Db) 
     let (first, _) = campaign.prepare(&writer, &leads[0], NOW).await;
     writer.flush().await;
     let orphan = |n: &str| Change::RecordingAsked {
-        recording: RecordingName(n.to_owned()),
+        recording: RecordingName::new(n).unwrap(),
         attempt: AttemptId(uuid::Uuid::from_u128(0xdead)),
         agent: AgentId(1),
         pbx: PbxName::new("office"),

@@ -3,7 +3,7 @@
 use crate::on_every_switch;
 use crate::rig::{Kind, Rig, until};
 use paceline_core::ids::{AgentLegId, LegId};
-use paceline_core::pbx::{PbxCommand, PbxEvent, RecordingName};
+use paceline_core::pbx::{PbxCommand, PbxEvent, RecordingName, Sound};
 use paceline_lab::{Audio, Behaviour};
 use std::time::{Duration, Instant};
 
@@ -20,13 +20,13 @@ async fn record(
     name: &str,
     announcement: Option<&str>,
 ) -> RecordingName {
-    let recording = RecordingName(name.to_owned());
+    let recording = RecordingName::new(name).unwrap();
     rig.driver
         .tell(PbxCommand::Record {
             leg,
             agent_leg,
             recording: recording.clone(),
-            announcement: announcement.map(str::to_owned),
+            announcement: announcement.map(|sound| Sound::new(sound).unwrap()),
         })
         .await;
     recording
@@ -34,7 +34,7 @@ async fn record(
 
 async fn said(rig: &mut Rig, of: &RecordingName) -> Said {
     rig.driver
-        .wait(&format!("word on recording {}", of.0), |event| match event {
+        .wait(&format!("word on recording {}", of.as_str()), |event| match event {
             PbxEvent::RecordingStarted { recording } if recording == of => Some(Said::Started),
             PbxEvent::RecordingEnded { recording, duration } if recording == of => {
                 Some(Said::Ended(*duration))
@@ -49,7 +49,7 @@ async fn said(rig: &mut Rig, of: &RecordingName) -> Said {
 
 /// The file's size, 0 where there is none.
 fn size(rig: &Rig, recording: &RecordingName) -> u64 {
-    let file = rig.switch.recordings_dir().join(format!("{}.wav", recording.0));
+    let file = rig.switch.recordings_dir().join(format!("{}.wav", recording.as_str()));
     std::fs::metadata(file).map_or(0, |file| file.len())
 }
 
@@ -78,7 +78,7 @@ async fn conversations_are_recorded_after_their_announcement(kind: Kind) {
         })
         .await;
     assert!(matches!(said(&mut rig, &stopped).await, Said::Ended(Some(_))));
-    record(&rig, other, &stopped.0, None).await;
+    record(&rig, other, stopped.as_str(), None).await;
     assert!(matches!(said(&mut rig, &stopped).await, Said::Failed(_)));
 
     // An announcement that does not exist must not be passed over.

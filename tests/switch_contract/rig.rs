@@ -8,7 +8,7 @@ use paceline::pbx::ari::{self, AriConfig};
 use paceline::pbx::esl::{self, EslConfig};
 use paceline::pbx::sim::{self, SimControl};
 use paceline_core::ids::{AgentLegId, LegId, PbxName};
-use paceline_core::pbx::{ConnectFault, DialString, LegEnd, PbxCommand, PbxEvent, Snapshot};
+use paceline_core::pbx::{CallerId, ConnectFault, DialString, LegEnd, PbxCommand, PbxEvent, Snapshot};
 use paceline_lab::{
     Audio, Carrier, FreeSwitchLab, FreeSwitchOptions, Lab, LabError, LabOptions, PhoneBehaviour, Phones,
     Version,
@@ -497,8 +497,8 @@ impl Driver {
         let leg = LegId(Uuid::now_v7());
         self.tell(PbxCommand::CallContact {
             leg,
-            dial: DialString(dial.to_owned()),
-            caller_id: Some("+12025550100".to_owned()),
+            dial: DialString::new(dial).unwrap(),
+            caller_id: Some(CallerId::new("+12025550100").unwrap()),
             ring_timeout,
             duration_max,
         })
@@ -510,7 +510,7 @@ impl Driver {
         let leg = AgentLegId(Uuid::now_v7());
         self.tell(PbxCommand::CallAgent {
             leg,
-            dial: DialString(format!("{}{agent}", self.agent_dial)),
+            dial: DialString::new(&format!("{}{agent}", self.agent_dial)).unwrap(),
             caller_id: None,
             ring_timeout: Duration::from_secs(5),
             duration_max: Duration::from_secs(600),

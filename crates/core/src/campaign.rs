@@ -5,7 +5,7 @@ use crate::gate::CallingHours;
 use crate::ids::{CampaignId, PbxName, TrunkId};
 use crate::pacing::rules::AbandonRule;
 use crate::pacing::{PacingMode, PacingSettings};
-use crate::pbx::Sound;
+use crate::pbx::{CallerId, Sound};
 use crate::words::words;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -119,12 +119,12 @@ pub struct TrunkConfig {
     /// How it dials.
     pub dial: TrunkTemplate,
     /// The number shown to callees, as the switch takes it.
-    pub caller_id: Option<String>,
+    pub caller_id: Option<CallerId>,
 }
 
 /// How conversations are recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingPolicy {
-    /// A media reference of the switch (`sound:this-call-is-recorded`) played to both sides first; none: recorded at once.
-    pub announcement: Option<String>,
+    /// Played to both sides first; none: recorded at once.
+    pub announcement: Option<Sound>,
 }

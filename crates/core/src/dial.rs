@@ -1,8 +1,126 @@
-//! Dial-string templates: how a trunk or an agent's phone is reached on its switch.
+//! Dial strings: how a trunk or an agent's phone is reached on its PBX, and which of them a PBX may be given.
+//!
+//! A PBX reads far more into a dial string than a number and a way out: applications, functions, hosts, options, several
+//! destinations. So there are five forms and no others, and in each only one user part and one plain name. Nothing else can
+//! become a [`DialString`].
 
 use crate::number::E164;
 use crate::pbx::DialString;
 use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A way of dialing. Each leads to exactly one thing that the PBX's administrator has made and named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DialKind {
+    /// Asterisk: an endpoint of pjsip.conf.
+    Pjsip,
+    /// Asterisk: a context of the dialplan.
+    Local,
+    /// FreeSWITCH: a gateway.
+    Gateway,
+    /// FreeSWITCH: a context of the dialplan.
+    Loopback,
+    /// FreeSWITCH: a user of the directory.
+    User,
+}
+
+impl DialKind {
+    const ALL: [Self; 5] = [
+        Self::Pjsip,
+        Self::Local,
+        Self::Gateway,
+        Self::Loopback,
+        Self::User,
+    ];
+
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Pjsip => "PJSIP/",
+            Self::Local => "Local/",
+            Self::Gateway => "sofia/gateway/",
+            Self::Loopback => "loopback/",
+            Self::User => "user/",
+        }
+    }
+
+    /// How it is written; `USER` stands for the placeholder.
+    const fn form(self) -> &'static str {
+        match self {
+            Self::Pjsip => "PJSIP/USER@ENDPOINT",
+            Self::Local => "Local/USER@CONTEXT/n",
+            Self::Gateway => "sofia/gateway/GATEWAY/USER",
+            Self::Loopback => "loopback/USER/CONTEXT",
+            Self::User => "user/USER@DOMAIN",
+        }
+    }
+
+    /// Whether the dialplan reads the number. There `*` selects a function, such as call forwarding.
+    const fn is_dialplan(self) -> bool {
+        matches!(self, Self::Local | Self::Loopback)
+    }
+
+    fn of(text: &str) -> Option<(Self, &str)> {
+        Self::ALL
+            .into_iter()
+            .find_map(|kind| Some((kind, text.strip_prefix(kind.prefix())?)))
+    }
+}
+
+/// A dial string taken apart. Whatever else a PBX would read into it lies in `user` or `name`, where it is refused.
+struct Parts<'t> {
+    kind: DialKind,
+    user: &'t str,
+    name: Option<&'t str>,
+}
+
+impl<'t> Parts<'t> {
+    fn of(text: &'t str) -> Result<Self, TemplateError> {
+        let (kind, rest) = DialKind::of(text).ok_or(TemplateError::Kind)?;
+        let two = match kind {
+            DialKind::Pjsip | DialKind::User => Some(
+                rest.split_once('@')
+                    .map_or((rest, None), |(user, name)| (user, Some(name))),
+            ),
+            DialKind::Local => rest
+                .strip_suffix("/n")
+                .unwrap_or(rest)
+                .split_once('@')
+                .map(|(user, name)| (user, Some(name))),
+            DialKind::Gateway => rest.split_once('/').map(|(name, user)| (user, Some(name))),
+            DialKind::Loopback => rest.split_once('/').map(|(user, name)| (user, Some(name))),
+        };
+        match two {
+            Some((user, name)) if name.is_none_or(is_name) => Ok(Self { kind, user, name }),
+            _ => Err(TemplateError::Form(kind.form())),
+        }
+    }
+
+    /// What stands before and after the placeholder.
+    fn around(&self, placeholder: &str) -> Result<(&'t str, &'t str), TemplateError> {
+        let wrong = TemplateError::Form(self.kind.form());
+        self.user.split_once(placeholder).ok_or(wrong)
+    }
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)
+}
+
+/// The name of an endpoint, a gateway, a context, a domain.
+fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(is_plain)
+}
+
+/// Whether this is one of the forms, without any placeholder.
+pub(crate) fn is_dial_string(text: &str) -> bool {
+    Parts::of(text).is_ok_and(|parts| {
+        (1..=128).contains(&parts.user.len())
+            && parts
+                .user
+                .bytes()
+                .all(|byte| is_plain(byte) || b"+*#".contains(&byte))
+    })
+}
 
 /// How a trunk dials: `PJSIP/{number}@carrier`, `Local/{digits}@from-internal/n`. `{number}` is E.164 with its `+`,
 /// `{digits}` the same without; exactly one of them must appear.
@@ -31,36 +149,51 @@ pub enum TemplateError {
     /// No placeholder.
     #[error("an agent's dial string needs exactly one {{extension}}, e.g. PJSIP/{{extension}}")]
     AgentPlaceholder,
-    /// A character that no dial string holds.
+    /// None of the forms.
     #[error(
-        "a dial string may hold visible ASCII only, no spaces, commas or braces besides its placeholder; at most 255 characters"
+        "a dial string begins with PJSIP/ or Local/ (Asterisk), or with sofia/gateway/, loopback/ or user/ (FreeSWITCH); \
+         what your PBX dials otherwise, put into a context of its dialplan"
     )]
-    Character,
+    Kind,
+    /// The form, with more or less in it.
+    #[error(
+        "write it as {0}: USER is the placeholder, with nothing but a prefix of digits (to an endpoint or a gateway also `+`, \
+         `*`, `#`) beside it, and the name is 1 to 64 letters, digits, `-`, `_` or `.`. Hosts, applications, functions and \
+         options are refused: the PBX would carry them out"
+    )]
+    Form(&'static str),
     /// Not an extension.
     #[error("an extension is 1 to 64 letters, digits, `-`, `_` or `.`")]
     Extension,
-}
-
-fn plain(rest: &str) -> Result<(), TemplateError> {
-    let fine = rest.len() <= 255
-        && rest
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b"{},'\"&|\\$".contains(&b));
-    if fine {
-        Ok(())
-    } else {
-        Err(TemplateError::Character)
-    }
+    /// Not a rule.
+    #[error(
+        "the start of a dial string and one name, such as \"PJSIP/carrier\" or \"sofia/gateway/carrier\", or `*` for every name"
+    )]
+    Rule,
 }
 
 impl TrunkTemplate {
     /// Checks a template.
     pub fn new(text: &str) -> Result<Self, TemplateError> {
-        if text.matches("{number}").count() + text.matches("{digits}").count() != 1 {
-            return Err(TemplateError::TrunkPlaceholder);
+        let placeholder = match (text.matches("{number}").count(), text.matches("{digits}").count()) {
+            (1, 0) => "{number}",
+            (0, 1) => "{digits}",
+            _ => return Err(TemplateError::TrunkPlaceholder),
+        };
+        let parts = Parts::of(text)?;
+        let (before, after) = parts.around(placeholder)?;
+        let extra: &[u8] = if parts.kind.is_dialplan() { b"" } else { b"+*#" };
+        let fine = |text: &str| {
+            text.len() <= 32
+                && text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || extra.contains(&byte))
+        };
+        if parts.name.is_some() && fine(before) && fine(after) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(TemplateError::Form(parts.kind.form()))
         }
-        plain(&text.replace("{number}", "").replace("{digits}", ""))?;
-        Ok(Self(text.to_owned()))
     }
 
     /// The template as written.
@@ -70,7 +203,7 @@ impl TrunkTemplate {
 
     /// What to dial for this number.
     pub fn render(&self, number: &E164) -> DialString {
-        DialString(
+        DialString::checked(
             self.0
                 .replace("{number}", number.expose())
                 .replace("{digits}", number.expose_digits()),
@@ -84,24 +217,30 @@ impl AgentTemplate {
         if text.matches("{extension}").count() != 1 {
             return Err(TemplateError::AgentPlaceholder);
         }
-        plain(&text.replace("{extension}", ""))?;
-        Ok(Self(text.to_owned()))
+        let parts = Parts::of(text)?;
+        let (before, after) = parts.around("{extension}")?;
+        if before.len() + after.len() <= 64 && before.bytes().chain(after.bytes()).all(is_plain) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(TemplateError::Form(parts.kind.form()))
+        }
+    }
+
+    /// The template as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// What to dial for this agent.
     pub fn render(&self, extension: &Extension) -> DialString {
-        DialString(self.0.replace("{extension}", &extension.0))
+        DialString::checked(self.0.replace("{extension}", &extension.0))
     }
 }
 
 impl Extension {
     /// Checks an extension.
     pub fn new(text: &str) -> Result<Self, TemplateError> {
-        let fine = (1..=64).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-        if fine {
+        if is_name(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(TemplateError::Extension)
@@ -127,48 +266,132 @@ macro_rules! text_form {
 }
 text_form!(TrunkTemplate AgentTemplate Extension);
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Something that trunks of a PBX may lead to: `PJSIP/carrier`, or `PJSIP/*` for every endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialRule {
+    kind: DialKind,
+    /// None: every plain name.
+    name: Option<String>,
+}
 
-    #[test]
-    fn templates_render_their_placeholder_only() {
-        let number = E164::new("+12025550123").unwrap();
-        let render = |text: &str| TrunkTemplate::new(text).map(|t| t.render(&number).0);
-        assert_eq!(
-            render("PJSIP/{number}@carrier").unwrap(),
-            "PJSIP/+12025550123@carrier"
-        );
-        assert_eq!(
-            render("Local/{digits}@from-internal/n").unwrap(),
-            "Local/12025550123@from-internal/n"
-        );
-        assert_eq!(render("PJSIP/carrier"), Err(TemplateError::TrunkPlaceholder));
-        assert_eq!(
-            render("PJSIP/{number}{digits}"),
-            Err(TemplateError::TrunkPlaceholder)
-        );
-        for bad in [
-            "PJSIP/{number}@a b",
-            "PJSIP/{number},x",
-            "PJSIP/{number}|b",
-            "{x}{number}",
-            "PJSIP/{number}&SIP/1",
-            "${A}{number}",
-        ] {
-            assert_eq!(render(bad), Err(TemplateError::Character), "{bad}");
+/// What trunks of one PBX may lead to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DialRules(Vec<DialRule>);
+
+impl fmt::Debug for DialRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DialRules({self})")
+    }
+}
+
+/// A trunk leads to something that its PBX may not be given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "trunks of this PBX may lead to {0} and to nothing else; where this one is wanted, add it to `dial_allowed` of the PBX in \
+     paceline.toml and restart"
+)]
+pub struct NotAllowed(String);
+
+impl DialRule {
+    /// Reads a rule.
+    ///
+    /// # Errors
+    /// [`TemplateError::Rule`].
+    pub fn new(text: &str) -> Result<Self, TemplateError> {
+        match DialKind::of(text) {
+            Some((kind, "*")) => Ok(Self { kind, name: None }),
+            Some((kind, name)) if is_name(name) => Ok(Self {
+                kind,
+                name: Some(name.to_owned()),
+            }),
+            _ => Err(TemplateError::Rule),
         }
     }
 
-    #[test]
-    fn an_extension_cannot_extend_its_dial_string() {
-        let template = AgentTemplate::new("PJSIP/{extension}").unwrap();
-        assert_eq!(
-            template.render(&Extension::new("agent-7").unwrap()).0,
-            "PJSIP/agent-7"
-        );
-        for bad in ["", "7&SIP/1", "7/n", "7@x", "7,g", "7 8"] {
-            assert_eq!(Extension::new(bad), Err(TemplateError::Extension), "{bad}");
+    /// The way of dialing.
+    pub fn kind(&self) -> DialKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for DialRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.kind.prefix(), self.name.as_deref().unwrap_or("*"))
+    }
+}
+
+impl fmt::Display for DialRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, rule) in self.0.iter().enumerate() {
+            let comma = if nth > 0 { ", " } else { "" };
+            write!(f, "{comma}{rule}")?;
+        }
+        Ok(())
+    }
+}
+
+impl DialRules {
+    /// These.
+    pub fn new(rules: Vec<DialRule>) -> Self {
+        Self(rules)
+    }
+
+    fn all_of(kinds: &[DialKind]) -> Self {
+        let rule = |kind: &DialKind| DialRule {
+            kind: *kind,
+            name: None,
+        };
+        Self(kinds.iter().map(rule).collect())
+    }
+
+    /// Whatever Asterisk's administrator has named.
+    pub fn asterisk() -> Self {
+        Self::all_of(&[DialKind::Pjsip, DialKind::Local])
+    }
+
+    /// Whatever FreeSWITCH's administrator has named.
+    pub fn freeswitch() -> Self {
+        Self::all_of(&[DialKind::Gateway, DialKind::Loopback, DialKind::User])
+    }
+
+    /// Every form: for a PBX that is simulated.
+    pub fn any() -> Self {
+        Self::all_of(&DialKind::ALL)
+    }
+
+    /// Whether any name of this kind may be dialed.
+    pub fn knows(&self, kind: DialKind) -> bool {
+        self.0.iter().any(|rule| rule.kind == kind)
+    }
+
+    /// Whether the PBX may be given this.
+    ///
+    /// # Errors
+    /// [`NotAllowed`], with what it may be given.
+    pub fn permit(&self, trunk: &TrunkTemplate) -> Result<(), NotAllowed> {
+        let allowed = Parts::of(&trunk.0).is_ok_and(|parts| {
+            self.0.iter().any(|rule| {
+                rule.kind == parts.kind && (rule.name.is_none() || rule.name.as_deref() == parts.name)
+            })
+        });
+        if allowed {
+            Ok(())
+        } else {
+            Err(NotAllowed(self.to_string()))
+        }
+    }
+
+    /// Whether the PBX understands this, whatever trunks may lead to.
+    ///
+    /// # Errors
+    /// [`NotAllowed`], with what it may be given.
+    pub fn understand(&self, agent: &AgentTemplate) -> Result<(), NotAllowed> {
+        match Parts::of(&agent.0) {
+            Ok(parts) if self.knows(parts.kind) => Ok(()),
+            _ => Err(NotAllowed(self.to_string())),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

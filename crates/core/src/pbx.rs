@@ -3,15 +3,47 @@
 //! An agent's leg is held in a bridge of its own whose id is made of the leg's UUID; connecting a callee moves the callee's
 //! leg into that bridge in one step. So after a crash the switch itself says who talks with whom.
 
+use crate::dial::is_dial_string;
 use crate::ids::{AgentLegId, LegId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// What to dial, as the switch understands it: `PJSIP/+12025550123@carrier`. Holds a number, so `Debug` hides it.
+/// What to dial, as the PBX understands it: `PJSIP/+12025550123@carrier`. One of the forms of [`crate::dial`] and nothing
+/// else. Holds a number, so `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct DialString(pub String);
+pub struct DialString(String);
+
+/// Not a [`DialString`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a dial string of any form that a PBX is given")]
+pub struct DialStringError;
+
+impl DialString {
+    /// Checks a dial string.
+    ///
+    /// # Errors
+    /// [`DialStringError`].
+    pub fn new(text: &str) -> Result<Self, DialStringError> {
+        if is_dial_string(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(DialStringError)
+        }
+    }
+
+    /// What a template has rendered, whose parts were checked.
+    pub(crate) fn checked(text: String) -> Self {
+        debug_assert!(is_dial_string(&text));
+        Self(text)
+    }
+
+    /// As the PBX is told.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
 
 impl fmt::Debug for DialString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,9 +51,88 @@ impl fmt::Debug for DialString {
     }
 }
 
-/// The name under which a recording is kept on the switch: letters, digits, `-` and `_`, no extension.
+/// The number shown to whoever is called, as the PBX takes it: 1 to 64 letters, digits, `+`, `*`, `#`, `-`, `_` or `.`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CallerId(String);
+
+/// Not a [`CallerId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a caller id is 1 to 64 letters, digits, `+`, `*`, `#`, `-`, `_` or `.`")]
+pub struct CallerIdError;
+
+impl CallerId {
+    /// Checks a caller id.
+    ///
+    /// # Errors
+    /// [`CallerIdError`].
+    pub fn new(text: &str) -> Result<Self, CallerIdError> {
+        let shown = |b: u8| b.is_ascii_alphanumeric() || b"+*#-_.".contains(&b);
+        if (1..=64).contains(&text.len()) && text.bytes().all(shown) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(CallerIdError)
+        }
+    }
+
+    /// As the PBX is told.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CallerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallerId(redacted)")
+    }
+}
+
+impl TryFrom<String> for CallerId {
+    type Error = CallerIdError;
+    fn try_from(text: String) -> Result<Self, CallerIdError> {
+        Self::new(&text)
+    }
+}
+
+impl From<CallerId> for String {
+    fn from(caller_id: CallerId) -> String {
+        caller_id.0
+    }
+}
+
+/// The name under which a recording is kept on the PBX: 1 to 128 letters, digits, `-` and `_`, no extension.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RecordingName(pub String);
+pub struct RecordingName(String);
+
+/// Not a [`RecordingName`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a recording's name is 1 to 128 letters, digits, `-` or `_`")]
+pub struct RecordingNameError;
+
+impl RecordingName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// [`RecordingNameError`].
+    pub fn new(text: &str) -> Result<Self, RecordingNameError> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+        if (1..=128).contains(&text.len()) && text.bytes().all(plain) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(RecordingNameError)
+        }
+    }
+
+    /// The recording of this callee's conversation.
+    pub fn of(leg: LegId) -> Self {
+        Self(leg.0.to_string())
+    }
+
+    /// As the PBX is told.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// A sound on the switch's own disk: `sound:` and its name or path, without its ending, as Asterisk writes it. On FreeSWITCH
 /// it is that `.wav` file, below the switch's `sounds_dir` unless the path begins with `/`.
@@ -88,7 +199,7 @@ pub enum PbxCommand {
         /// What to dial.
         dial: DialString,
         /// The number to show.
-        caller_id: Option<String>,
+        caller_id: Option<CallerId>,
         /// The switch gives up ringing after this.
         ring_timeout: Duration,
         /// The switch itself ends the leg after this, whatever becomes of us.
@@ -102,7 +213,7 @@ pub enum PbxCommand {
         /// What to dial.
         dial: DialString,
         /// The number to show.
-        caller_id: Option<String>,
+        caller_id: Option<CallerId>,
         /// The switch gives up ringing after this.
         ring_timeout: Duration,
         /// The switch itself ends the leg after this.
@@ -143,8 +254,8 @@ pub enum PbxCommand {
         agent_leg: AgentLegId,
         /// The file's name.
         recording: RecordingName,
-        /// A media reference of the switch (`sound:...` for ARI) played first.
-        announcement: Option<String>,
+        /// Played first.
+        announcement: Option<Sound>,
     },
     /// Stop a recording before the call ends. Comes back as [`PbxEvent::RecordingEnded`].
     StopRecording {
@@ -426,5 +537,37 @@ mod tests {
             assert_eq!(Sound::new(bad), Err(SoundError), "{bad}");
         }
         assert_eq!(Sound::new(&format!("sound:{}", "a".repeat(201))), Err(SoundError));
+    }
+
+    #[test]
+    fn caller_ids_and_names_of_recordings_are_single_plain_words() {
+        for good in ["+12025550100", "anonymous", "1*2#3"] {
+            assert_eq!(CallerId::new(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "Acme <+12025550100>",
+            "1,2",
+            "1\n",
+            "1\r\nAction: Command",
+            "${x}",
+            "{x=1}",
+            "'1'",
+            "\"1\"",
+            "1;2",
+            "^^1",
+            "1:_:2",
+            "\u{e9}",
+        ] {
+            assert_eq!(CallerId::new(bad), Err(CallerIdError), "{bad:?}");
+            assert_eq!(RecordingName::new(bad), Err(RecordingNameError), "{bad:?}");
+        }
+        for bad in ["../a", "a/b", "a.wav", "a b", "|reboot", "a\0"] {
+            assert_eq!(RecordingName::new(bad), Err(RecordingNameError), "{bad:?}");
+        }
+        let leg = LegId(uuid::Uuid::from_u128(7));
+        assert_eq!(RecordingName::new(&leg.0.to_string()), Ok(RecordingName::of(leg)));
+        assert_eq!(CallerId::new(&"1".repeat(65)), Err(CallerIdError));
+        assert_eq!(RecordingName::new(&"a".repeat(129)), Err(RecordingNameError));
     }
 }

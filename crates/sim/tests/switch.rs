@@ -44,7 +44,7 @@ fn call(n: u128, last_two_digits: u8) -> PbxCommand {
 fn originate(n: u128, number: &str, duration_max: Duration) -> PbxCommand {
     PbxCommand::CallContact {
         leg: leg(n),
-        dial: DialString(format!("PJSIP/{number}@carrier")),
+        dial: DialString::new(&format!("PJSIP/{number}@carrier")).unwrap(),
         caller_id: None,
         ring_timeout: RING_TIMEOUT,
         duration_max,
@@ -54,7 +54,7 @@ fn originate(n: u128, number: &str, duration_max: Duration) -> PbxCommand {
 fn call_agent(n: u128) -> PbxCommand {
     PbxCommand::CallAgent {
         leg: agent_leg(n),
-        dial: DialString(format!("PJSIP/{n}")),
+        dial: DialString::new(&format!("PJSIP/{n}")).unwrap(),
         caller_id: None,
         ring_timeout: RING_TIMEOUT,
         duration_max: Duration::from_secs(8 * 3600),
@@ -156,7 +156,7 @@ fn a_dead_trunk_is_cut_short_by_the_ring_timeout() {
 #[test]
 fn a_connected_call_is_recorded_and_ends_with_the_callee() {
     let mut rig = Rig::with_agent_and_callee(scripted(), 0);
-    let recording = RecordingName("r".to_owned());
+    let recording = RecordingName::new("r").unwrap();
     rig.send(PbxCommand::Connect {
         leg: leg(1),
         agent_leg: agent_leg(1),

@@ -2,7 +2,7 @@
 
 use super::{Call, CallPlan, Cures, LIMIT_S, LISTEN, RING_S, heard, hung_up_early, meaning};
 use crate::doctor::ari::{Ari, Reply};
-use crate::store::TrunkRow;
+use crate::store::WayOut;
 use futures_util::StreamExt as _;
 use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret as _;
@@ -22,7 +22,7 @@ const CURES: Cures = Cures {
 };
 
 /// Places it, waits for its end, and tells.
-pub(in crate::doctor) async fn place(ari: &Ari, trunk: &TrunkRow, plan: &CallPlan) -> Call {
+pub(in crate::doctor) async fn place(ari: &Ari, way: &WayOut, plan: &CallPlan) -> Call {
     let mut call = Call::default();
     let started = Instant::now();
     let app = format!("paceline-doctor-{}", Uuid::new_v4().simple());
@@ -31,9 +31,9 @@ pub(in crate::doctor) async fn place(ari: &Ari, trunk: &TrunkRow, plan: &CallPla
         Err(_) => return call.ends("the event stream cannot be opened: see what is said of ARI above"),
     };
     let id = Uuid::new_v4();
-    let caller_id = plan.caller_id.as_deref().or(trunk.caller_id.as_deref());
+    let caller_id = plan.caller_id.as_ref().or(way.caller_id.as_ref());
     let body = json!({
-        "endpoint": trunk.dial.render(&plan.number).0, "app": app, "timeout": RING_S, "callerId": caller_id,
+        "endpoint": way.dial.render(&plan.number).expose(), "app": app, "timeout": RING_S, "callerId": caller_id,
         "variables": {"TIMEOUT(absolute)": LIMIT_S.to_string()},
     });
     let placed = ari

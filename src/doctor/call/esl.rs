@@ -3,7 +3,7 @@
 use super::{Call, CallPlan, Cures, LIMIT_S, LISTEN, RING_S, heard, hung_up_early, meaning};
 use crate::doctor::esl::Esl;
 use crate::pbx::esl::{Connection, WireError};
-use crate::store::TrunkRow;
+use crate::store::WayOut;
 use paceline_esl::{Event, EventKind, Frame, Value, originate};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -31,7 +31,7 @@ enum Heard {
 }
 
 /// Places it, waits for its end, and tells.
-pub(in crate::doctor) async fn place(esl: &Esl, trunk: &TrunkRow, plan: &CallPlan) -> Call {
+pub(in crate::doctor) async fn place(esl: &Esl, way: &WayOut, plan: &CallPlan) -> Call {
     let mut call = Call::default();
     let started = Instant::now();
     let id = Uuid::new_v4();
@@ -39,7 +39,7 @@ pub(in crate::doctor) async fn place(esl: &Esl, trunk: &TrunkRow, plan: &CallPla
         Ok(both) => both,
         Err(_) => return call.ends("the Event Socket cannot be used: see what is said of it above"),
     };
-    let Some(placement) = placement(trunk, plan, id) else {
+    let Some(placement) = placement(way, plan, id) else {
         return call.ends(
             "the dial string or the caller id holds what FreeSWITCH cannot be told: correct the trunk",
         );
@@ -134,7 +134,7 @@ async fn open(esl: &Esl, id: Uuid) -> Result<(Connection, Connection), WireError
     Ok((events, esl.connect().await?))
 }
 
-fn placement(trunk: &TrunkRow, plan: &CallPlan, id: Uuid) -> Option<String> {
+fn placement(way: &WayOut, plan: &CallPlan, id: Uuid) -> Option<String> {
     let leg = id.to_string();
     let (ring, limit) = (
         RING_S.to_string(),
@@ -149,11 +149,11 @@ fn placement(trunk: &TrunkRow, plan: &CallPlan, id: Uuid) -> Option<String> {
         ("loopback_bowout", "false"),
         ("loopback_bowout_on_execute", "false"),
     ];
-    if let Some(number) = plan.caller_id.as_deref().or(trunk.caller_id.as_deref()) {
-        variables.push(("origination_caller_id_number", number));
-        variables.push(("origination_caller_id_name", number));
+    if let Some(number) = plan.caller_id.as_ref().or(way.caller_id.as_ref()) {
+        variables.push(("origination_caller_id_number", number.as_str()));
+        variables.push(("origination_caller_id_name", number.as_str()));
     }
-    let originate = originate(&variables, &trunk.dial.render(&plan.number).0, &[]).ok()?;
+    let originate = originate(&variables, way.dial.render(&plan.number).expose(), &[]).ok()?;
     Some(format!("bgapi {originate}\nJob-UUID: {leg}"))
 }
 

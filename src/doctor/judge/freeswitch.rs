@@ -138,12 +138,6 @@ fn event_socket(settings: Option<&SocketSettings>) -> Finding {
 
 fn modules(facts: &Facts, wanted: &[Wanted], records: &Records) -> Finding {
     let dials = |of: fn(&Target<'_>) -> bool| wanted.iter().any(|wanted| of(&target_of(&wanted.dial)));
-    let plays = |scheme: &str| {
-        records
-            .announcements
-            .iter()
-            .any(|played| played.starts_with(scheme))
-    };
     let needed = [
         ("mod_dptools", "holding whoever has answered", true),
         (
@@ -157,16 +151,6 @@ fn modules(facts: &Facts, wanted: &[Wanted], records: &Records) -> Finding {
             dials(|target| matches!(target, Target::Context(_))),
         ),
         ("mod_sndfile", "recordings", records.any),
-        (
-            "mod_tone_stream",
-            "announcements of tones",
-            plays("tone_stream://"),
-        ),
-        (
-            "mod_local_stream",
-            "announcements from streams",
-            plays("local_stream://"),
-        ),
     ];
     let missing: Vec<_> = needed
         .iter()

@@ -99,7 +99,7 @@ impl Legs {
                     leg,
                     argument: side.word(),
                     dial: &dial,
-                    caller_id: caller_id.as_deref(),
+                    caller_id: caller_id.as_ref(),
                     ring_timeout,
                     duration_max,
                 };
@@ -119,8 +119,8 @@ impl Legs {
                 self.recordings.start(
                     leg,
                     agent_leg,
-                    recording,
-                    announcement,
+                    &recording,
+                    announcement.as_ref(),
                     callee_lives,
                     &mut self.out,
                 );

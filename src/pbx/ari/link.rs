@@ -480,7 +480,7 @@ mod tests {
         for nth in 0..ROOM + 4 {
             let call = PbxCommand::CallAgent {
                 leg: AgentLegId(Uuid::now_v7()),
-                dial: DialString(format!("PJSIP/nobody-{nth}")),
+                dial: DialString::new(&format!("PJSIP/nobody-{nth}")).unwrap(),
                 caller_id: None,
                 ring_timeout: Duration::from_secs(5),
                 duration_max: Duration::from_secs(5),

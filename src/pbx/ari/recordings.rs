@@ -5,7 +5,7 @@
 use super::out::{Out, Then};
 use super::rest;
 use paceline_core::ids::{AgentLegId, LegId};
-use paceline_core::pbx::{PbxEvent, RecordingName};
+use paceline_core::pbx::{PbxEvent, RecordingName, Sound};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
@@ -43,10 +43,12 @@ pub(super) struct Recordings {
 }
 
 fn fail(recording: &str, reason: &str, out: &mut Out) {
-    out.events.push_back(PbxEvent::RecordingFailed {
-        recording: RecordingName(recording.to_owned()),
-        reason: reason.to_owned(),
-    });
+    // Others on the PBX give their recordings names that ours never have.
+    if let Ok(recording) = RecordingName::new(recording) {
+        let reason = reason.to_owned();
+        out.events
+            .push_back(PbxEvent::RecordingFailed { recording, reason });
+    }
 }
 
 impl Recordings {
@@ -61,11 +63,12 @@ impl Recordings {
         &mut self,
         leg: LegId,
         agent_leg: AgentLegId,
-        RecordingName(name): RecordingName,
-        announcement: Option<String>,
+        recording: &RecordingName,
+        announcement: Option<&Sound>,
         callee_lives: bool,
         out: &mut Out,
     ) {
+        let name = recording.as_str().to_owned();
         if !callee_lives {
             return fail(&name, "the callee is gone", out);
         }
@@ -73,9 +76,9 @@ impl Recordings {
             return fail(&name, "too many recordings at once", out);
         }
         let stage = match announcement {
-            Some(media) => {
+            Some(sound) => {
                 let playback = format!("{PLAYBACK_PREFIX}{name}");
-                let request = rest::play(&self.app, agent_leg.0, &playback, &media);
+                let request = rest::play(&self.app, agent_leg.0, &playback, sound);
                 out.ask(leg.0, Then::Announced(name.clone()), request);
                 Stage::Announcing
             }
@@ -103,13 +106,13 @@ impl Recordings {
         out.ask(leg.0, Then::Recorded(name.to_owned()), request);
     }
 
-    pub(super) fn stop(&mut self, RecordingName(name): &RecordingName, out: &mut Out) {
-        self.end(name, "stopped before it began", out);
+    pub(super) fn stop(&mut self, recording: &RecordingName, out: &mut Out) {
+        self.end(recording.as_str(), "stopped before it began", out);
     }
 
     /// The same while the link is down.
-    pub(super) fn stop_later(&mut self, RecordingName(name): &RecordingName) {
-        if let Some(recording) = self.by_name.get_mut(name) {
+    pub(super) fn stop_later(&mut self, recording: &RecordingName) {
+        if let Some(recording) = self.by_name.get_mut(recording.as_str()) {
             recording.stop_asked = true;
         }
     }
@@ -210,17 +213,18 @@ impl Recordings {
         {
             recording.stage = Stage::Running;
         }
-        out.events.push_back(PbxEvent::RecordingStarted {
-            recording: RecordingName(name.to_owned()),
-        });
+        if let Ok(recording) = RecordingName::new(name) {
+            out.events.push_back(PbxEvent::RecordingStarted { recording });
+        }
     }
 
     pub(super) fn finished(&mut self, name: &str, duration_s: Option<u64>, out: &mut Out) {
         self.by_name.remove(name);
-        out.events.push_back(PbxEvent::RecordingEnded {
-            recording: RecordingName(name.to_owned()),
-            duration: duration_s.map(Duration::from_secs),
-        });
+        if let Ok(recording) = RecordingName::new(name) {
+            let duration = duration_s.map(Duration::from_secs);
+            out.events
+                .push_back(PbxEvent::RecordingEnded { recording, duration });
+        }
     }
 
     pub(super) fn failed(&mut self, name: &str, cause: Option<&str>, out: &mut Out) {

@@ -1,7 +1,7 @@
 //! Requests to ARI as values, and how they look on the wire. In: what is to be done. Out: method, path and body.
 //! Sends nothing.
 
-use paceline_core::pbx::{DialString, Sound};
+use paceline_core::pbx::{CallerId, DialString, Sound};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -122,7 +122,7 @@ pub(super) struct Placement<'a> {
     /// Comes back as the first argument when the leg enters the application.
     pub(super) argument: &'static str,
     pub(super) dial: &'a DialString,
-    pub(super) caller_id: Option<&'a str>,
+    pub(super) caller_id: Option<&'a CallerId>,
     pub(super) ring_timeout: Duration,
     pub(super) duration_max: Duration,
 }
@@ -141,13 +141,12 @@ const LOCAL_FORMATS: &str = "ulaw,alaw";
 pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
     let mut path = String::with_capacity(256);
     let _ = write!(path, "channels/{}?endpoint=", place.leg);
-    escape(&mut path, &place.dial.0);
+    let dial = place.dial.expose();
+    escape(&mut path, dial);
     if goes_through_dialplan(place.dial) {
         // Without `n` the switch replaces the leg by the trunk's channel once answered, and the leg's id is lost.
-        match place.dial.0.rsplit_once('/') {
-            Some((head, options)) if head.contains('/') && options.contains('n') => {}
-            Some((head, _)) if head.contains('/') => path.push('n'),
-            _ => path.push_str("%2Fn"),
+        if !dial.ends_with("/n") {
+            path.push_str("%2Fn");
         }
         let _ = write!(
             path,
@@ -165,7 +164,7 @@ pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
     );
     if let Some(caller_id) = place.caller_id {
         path.push_str("&callerId=");
-        escape(&mut path, caller_id);
+        escape(&mut path, caller_id.as_str());
     }
     Request {
         // The switch keeps this limit by itself, bridged or not, with or without a client (measured on 16 and 22).
@@ -180,9 +179,7 @@ pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
 
 /// Whether this dial string leads into the dialplan, so that a trunk is dialed behind our leg.
 pub(super) fn goes_through_dialplan(dial: &DialString) -> bool {
-    dial.0
-        .get(..6)
-        .is_some_and(|head| head.eq_ignore_ascii_case("Local/"))
+    dial.expose().starts_with("Local/")
 }
 
 pub(super) fn hang_up(channel: &str) -> Request {
@@ -243,11 +240,11 @@ pub(super) fn destroy_bridge(app: &str, agent: Uuid) -> Request {
     Request::new(Method::Delete, bridge(app, agent, ""))
 }
 
-pub(super) fn play(app: &str, agent: Uuid, playback: &str, media: &str) -> Request {
+pub(super) fn play(app: &str, agent: Uuid, playback: &str, sound: &Sound) -> Request {
     let mut path = bridge(app, agent, "/play?playbackId=");
     escape(&mut path, playback);
     path.push_str("&media=");
-    escape(&mut path, media);
+    escape(&mut path, sound.as_str());
     Request::new(Method::Post, path)
 }
 
@@ -365,8 +362,8 @@ mod tests {
             &Placement {
                 leg: Uuid::nil(),
                 argument: "callee",
-                dial: &DialString(dial.to_owned()),
-                caller_id: Some("Acme <+12025550100>"),
+                dial: &DialString::new(dial).unwrap(),
+                caller_id: Some(&CallerId::new("+12025550100").unwrap()),
                 ring_timeout: Duration::from_millis(2001),
                 duration_max: Duration::from_millis(999),
             },
@@ -375,11 +372,11 @@ mod tests {
 
     #[test]
     fn times_are_rounded_up_and_text_is_escaped() {
-        let request = placed("PJSIP/+12025550140@carrier&x=y z");
+        let request = placed("PJSIP/+12025550140#@carrier");
         assert_eq!(
             request.path,
-            "channels/00000000-0000-0000-0000-000000000000?endpoint=PJSIP%2F%2B12025550140%40carrier%26x%3Dy%20z\
-             &app=paceline&appArgs=callee&timeout=3&callerId=Acme%20%3C%2B12025550100%3E"
+            "channels/00000000-0000-0000-0000-000000000000?endpoint=PJSIP%2F%2B12025550140%23%40carrier\
+             &app=paceline&appArgs=callee&timeout=3&callerId=%2B12025550100"
         );
         assert_eq!(
             request.body.as_deref(),
@@ -391,9 +388,7 @@ mod tests {
     fn a_leg_through_the_dialplan_keeps_its_channel_and_has_a_known_far_half() {
         for (dial, placed_as) in [
             ("Local/12@ctx", "Local%2F12%40ctx%2Fn&"),
-            ("local/12@ctx/n", "local%2F12%40ctx%2Fn&"),
-            ("Local/12@ctx/j", "Local%2F12%40ctx%2Fjn&"),
-            ("Local/12@ctx/nj", "Local%2F12%40ctx%2Fnj&"),
+            ("Local/12@ctx/n", "Local%2F12%40ctx%2Fn&"),
         ] {
             let path = placed(dial).path;
             assert!(path.contains(placed_as), "{path}");
@@ -406,6 +401,40 @@ mod tests {
             assert_ne!(far_half(leg), leg);
             assert!(far_half(leg).get_version_num() > 8);
             assert_eq!(far_half(far_half(leg)), leg);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn an_originate_holds_one_dial_string_and_nothing_else_that_a_trunk_brought(
+            (dial, caller_id) in crate::pbx::hostile::trunk(),
+        ) {
+            let request = originate(
+                "paceline",
+                &Placement {
+                    leg: Uuid::nil(),
+                    argument: "callee",
+                    dial: &dial,
+                    caller_id: caller_id.as_ref(),
+                    ring_timeout: Duration::from_secs(20),
+                    duration_max: Duration::from_secs(60),
+                },
+            );
+            let (path, query) = request.path.split_once('?').unwrap();
+            proptest::prop_assert_eq!(path, "channels/00000000-0000-0000-0000-000000000000");
+            let plain = |text: &str| {
+                let text = text.replace("%2F", "").replace("%2B", "").replace("%23", "").replace("%2A", "").replace("%40", "");
+                text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.,".contains(&byte))
+            };
+            let keys: Vec<&str> = query.split('&').map(|pair| {
+                let (key, value) = pair.split_once('=').unwrap();
+                assert!(plain(value), "{pair}");
+                key
+            }).collect();
+            let local = if goes_through_dialplan(&dial) { vec!["otherChannelId", "formats"] } else { vec![] };
+            let shown = if caller_id.is_some() { vec!["callerId"] } else { vec![] };
+            let wanted = [vec!["endpoint"], local, vec!["app", "appArgs", "timeout"], shown].concat();
+            proptest::prop_assert_eq!(keys, wanted);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Commands as text. In: ids and settings. Out: what is written to the Event Socket, without its final empty line. Pure.
 
 use super::leg::Side;
-use paceline_core::pbx::DialString;
+use paceline_core::pbx::{CallerId, DialString, RecordingName, Sound};
 use paceline_esl::{Unquotable, argument, originate};
 use std::time::Duration;
 use uuid::Uuid;
@@ -17,14 +17,14 @@ pub(super) struct Placement<'a> {
     pub(super) leg: Uuid,
     pub(super) side: Side,
     pub(super) dial: &'a DialString,
-    pub(super) caller_id: Option<&'a str>,
+    pub(super) caller_id: Option<&'a CallerId>,
     pub(super) ring_timeout: Duration,
     pub(super) duration_max: Duration,
 }
 
 /// Whether that goes through the switch's own dialplan, as two channels back to back.
 pub(super) fn is_loopback(dial: &DialString) -> bool {
-    dial.0.starts_with("loopback/")
+    dial.expose().starts_with("loopback/")
 }
 
 fn seconds_up(duration: Duration) -> u64 {
@@ -54,7 +54,7 @@ pub(super) fn place(app: &str, placement: &Placement<'_>) -> Result<String, Unqu
         ("ignore_early_media", if loopback { "ring_ready" } else { "true" }),
         ("execute_on_answer", &limit),
     ];
-    if let Some(number) = placement.caller_id {
+    if let Some(number) = placement.caller_id.map(CallerId::as_str) {
         variables.push(("origination_caller_id_number", number));
         variables.push(("origination_caller_id_name", number));
     }
@@ -80,7 +80,7 @@ pub(super) fn place(app: &str, placement: &Placement<'_>) -> Result<String, Unqu
     };
     Ok(format!(
         "bgapi {}\nJob-UUID: {leg}",
-        originate(&variables, &placement.dial.0, &own)?
+        originate(&variables, placement.dial.expose(), &own)?
     ))
 }
 
@@ -112,15 +112,11 @@ pub(super) fn mark_recording(callee: Uuid, name: &str) -> String {
     format!("api uuid_setvar {callee} paceline_recording {name}")
 }
 
-/// Where a recording is kept: `name` is letters, digits, `-` and `_`.
+/// Where a recording is kept, unless the folder, which the PBX tells, or the name is no plain path.
 pub(super) fn recording_path(folder: &str, name: &str) -> Option<String> {
-    let plain = !name.is_empty()
-        && name.len() <= 128
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    let path = format!("{}/{name}.wav", folder.trim_end_matches('/'));
-    (plain && argument(&path).is_ok()).then_some(path)
+    let name = RecordingName::new(name).ok()?;
+    let path = format!("{}/{}.wav", folder.trim_end_matches('/'), name.as_str());
+    argument(&path).is_ok().then_some(path)
 }
 
 pub(super) fn record(callee: Uuid, path: &str) -> String {
@@ -131,20 +127,16 @@ pub(super) fn stop_recording(callee: Uuid, path: &str) -> String {
     format!("api uuid_record {callee} stop {path}")
 }
 
-/// The file or stream that a media reference means: `sound:NAME` is `NAME.wav` among the switch's sounds, or at that path.
-pub(super) fn media(sounds: &str, reference: &str) -> Option<String> {
-    let path = match reference.strip_prefix("sound:") {
-        Some(path) if path.starts_with('/') => format!("{path}.wav"),
-        Some(name) => format!("{}/{name}.wav", sounds.trim_end_matches('/')),
-        None => reference.to_owned(),
+/// The file of a sound, among the PBX's sounds or at its path, unless the folder, which the PBX tells, is no plain path.
+pub(crate) fn sound_file(sounds: &str, sound: &Sound) -> Option<String> {
+    let name = sound.as_str().trim_start_matches("sound:");
+    let path = if name.starts_with('/') {
+        format!("{name}.wav")
+    } else {
+        format!("{}/{name}.wav", sounds.trim_end_matches('/'))
     };
     // `application::argument` would be carried out, not played.
     (argument(&path).is_ok() && !path.contains("::")).then_some(path)
-}
-
-/// Whether that is a file, whose presence can be asked for.
-pub(super) fn is_file(media: &str) -> bool {
-    !media.contains("://")
 }
 
 pub(super) fn file_exists(path: &str) -> String {
@@ -178,12 +170,13 @@ mod tests {
     #[test]
     fn a_placement_names_everything_that_the_switch_must_keep() {
         let leg = Uuid::from_u128(7);
-        let dial = DialString("sofia/gateway/carrier/+12025550123".to_owned());
+        let dial = DialString::new("sofia/gateway/carrier/+12025550123").unwrap();
+        let caller_id = CallerId::new("+12025550100").unwrap();
         let placement = Placement {
             leg,
             side: Side::Callee,
             dial: &dial,
-            caller_id: Some("+12025550100"),
+            caller_id: Some(&caller_id),
             ring_timeout: Duration::from_millis(2500),
             duration_max: Duration::from_secs(3600),
         };
@@ -194,7 +187,7 @@ mod tests {
         let agent = Placement {
             side: Side::Agent,
             caller_id: None,
-            dial: &DialString("loopback/7001/office".to_owned()),
+            dial: &DialString::new("loopback/7001/office").unwrap(),
             ..placement
         };
         let text = place("paceline", &agent).unwrap();
@@ -205,18 +198,44 @@ mod tests {
         assert!(text.contains(own), "{text}");
         assert!(!text.contains("caller_id") && !text.contains("park_timeout"));
         let routed = Placement {
-            dial: &DialString("loopback/+12025550123/office".to_owned()),
+            dial: &DialString::new("loopback/+12025550123/office").unwrap(),
             ..placement
         };
         // On the leg alone: its far half is not parked.
         let own = "office set:park_after_bridge=true,set:hangup_after_bridge=false,set:park_timeout=13:ALLOTTED_TIMEOUT,park inline";
         assert!(place("paceline", &routed).unwrap().contains(own));
-        for bad in ["sofia/gateway/a/1\nb", "a b", "a,b", "a|b", "{x=1}a", ""] {
+    }
+
+    proptest::proptest! {
+        /// Whatever is stored as a trunk and as a caller id: one line, and in the places of the values nothing that is read
+        /// as more than a value.
+        #[test]
+        fn a_placement_holds_one_dial_string_and_nothing_else_that_a_trunk_brought(
+            (dial, caller_id) in crate::pbx::hostile::trunk(),
+        ) {
             let placement = Placement {
-                dial: &DialString(bad.to_owned()),
-                ..agent
+                leg: Uuid::from_u128(7),
+                side: Side::Callee,
+                dial: &dial,
+                caller_id: caller_id.as_ref(),
+                ring_timeout: Duration::from_secs(20),
+                duration_max: Duration::from_secs(60),
             };
-            assert!(place("paceline", &placement).is_err(), "{bad}");
+            let text = place("paceline", &placement).unwrap();
+            let (line, job) = text.split_once('\n').unwrap();
+            proptest::prop_assert_eq!(job, "Job-UUID: 00000000-0000-0000-0000-000000000007");
+            let (variables, rest) = line.rsplit_once('}').unwrap();
+            let ours = if is_loopback(&dial) {
+                " set:park_after_bridge=true,set:hangup_after_bridge=false,set:park_timeout=13:ALLOTTED_TIMEOUT,park inline"
+            } else {
+                " &park()"
+            };
+            let told = rest.strip_suffix(ours).unwrap();
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+*#".contains(&byte);
+            proptest::prop_assert!(told.bytes().all(|byte| plain(byte) || b"/@".contains(&byte)));
+            let shown = variables.split(',').find_map(|pair| pair.strip_prefix("origination_caller_id_number="));
+            proptest::prop_assert_eq!(shown, caller_id.as_ref().map(CallerId::as_str));
+            proptest::prop_assert!(shown.is_none_or(|shown| shown.bytes().all(plain)));
         }
     }
 
@@ -228,20 +247,17 @@ mod tests {
         );
         assert_eq!(recording_path("/var/rec", "../b"), None);
         assert_eq!(recording_path("/var/my rec", "b"), None);
+        let file = |folder: &str, sound: &str| sound_file(folder, &Sound::new(sound).unwrap());
         assert_eq!(
-            media("/usr/sounds", "sound:message").as_deref(),
+            file("/usr/sounds", "sound:message").as_deref(),
             Some("/usr/sounds/message.wav")
         );
         assert_eq!(
-            media("", "tone_stream://%(200,0,1000)").as_deref(),
-            Some("tone_stream://%(200,0,1000)")
-        );
-        assert_eq!(
-            media("/usr/sounds", "sound:/var/sorry").as_deref(),
+            file("/usr/sounds", "sound:/var/sorry").as_deref(),
             Some("/var/sorry.wav")
         );
-        for bad in ["a b", "a\nb", "", "${x}", "'a'", "system::reboot"] {
-            assert_eq!(media("/usr/sounds", bad), None, "{bad}");
+        for bad in ["a b", "a\nb", "${x}", "'a'", "system::reboot"] {
+            assert_eq!(file(bad, "sound:message"), None, "{bad}");
         }
     }
 }

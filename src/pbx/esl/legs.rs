@@ -85,7 +85,7 @@ impl Legs {
                     leg: leg.0,
                     side: Side::Callee,
                     dial: &dial,
-                    caller_id: caller_id.as_deref(),
+                    caller_id: caller_id.as_ref(),
                     ring_timeout,
                     duration_max,
                 },
@@ -102,7 +102,7 @@ impl Legs {
                     leg: leg.0,
                     side: Side::Agent,
                     dial: &dial,
-                    caller_id: caller_id.as_deref(),
+                    caller_id: caller_id.as_ref(),
                     ring_timeout,
                     duration_max,
                 },
@@ -122,8 +122,8 @@ impl Legs {
                 self.recordings.start(
                     leg,
                     agent_leg,
-                    recording,
-                    announcement,
+                    &recording,
+                    announcement.as_ref(),
                     callee_lives,
                     &mut self.out,
                 );

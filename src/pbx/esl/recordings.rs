@@ -8,7 +8,7 @@ use super::command;
 use super::out::{Out, Then};
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::mask::mask_numbers;
-use paceline_core::pbx::{PbxEvent, RecordingName};
+use paceline_core::pbx::{PbxEvent, RecordingName, Sound};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
@@ -57,10 +57,12 @@ pub(super) struct Recordings {
 }
 
 fn fail(recording: &str, reason: &str, out: &mut Out) {
-    out.events.push_back(PbxEvent::RecordingFailed {
-        recording: RecordingName(recording.to_owned()),
-        reason: mask_numbers(reason).into_owned(),
-    });
+    // Others on the PBX give their recordings names that ours never have.
+    if let Ok(recording) = RecordingName::new(recording) {
+        let reason = mask_numbers(reason).into_owned();
+        out.events
+            .push_back(PbxEvent::RecordingFailed { recording, reason });
+    }
 }
 
 impl Recordings {
@@ -68,11 +70,12 @@ impl Recordings {
         &mut self,
         leg: LegId,
         agent_leg: AgentLegId,
-        RecordingName(name): RecordingName,
-        announcement: Option<String>,
+        recording: &RecordingName,
+        announcement: Option<&Sound>,
         callee_lives: bool,
         out: &mut Out,
     ) {
+        let name = recording.as_str().to_owned();
         if !callee_lives {
             return fail(&name, "the callee is gone", out);
         }
@@ -83,33 +86,22 @@ impl Recordings {
             return fail(&name, "a recording of this name runs", out);
         }
         let Some(path) = command::recording_path(&self.folders.recordings, &name) else {
-            return fail(
-                &name,
-                "its name, or the switch's recordings_dir, is no plain path",
-                out,
-            );
+            return fail(&name, "the PBX's recordings_dir is no plain path", out);
         };
         let media = match announcement {
             None => None,
-            Some(reference) => match command::media(&self.folders.sounds, &reference) {
-                Some(media) => Some(media),
-                None => return fail(&name, "the announcement is no plain path", out),
+            Some(sound) => match command::sound_file(&self.folders.sounds, sound) {
+                Some(file) => Some(file),
+                None => return fail(&name, "the PBX's sounds_dir is no plain path", out),
             },
         };
         let stage = match media {
-            Some(media) if command::is_file(&media) => {
+            Some(media) => {
                 out.ask(
                     Then::AnnouncementFound(name.clone()),
                     command::file_exists(&media),
                 );
                 Stage::Looking { media }
-            }
-            Some(media) => {
-                out.ask(
-                    Then::Announced(name.clone()),
-                    command::play_to_both(leg.0, &media),
-                );
-                Stage::Announcing
             }
             None => {
                 out.ask(Then::AnnouncementFound(name.clone()), command::file_exists(&path));
@@ -128,13 +120,13 @@ impl Recordings {
         );
     }
 
-    pub(super) fn stop(&mut self, RecordingName(name): &RecordingName, out: &mut Out) {
-        self.end(name, "stopped before it began", out);
+    pub(super) fn stop(&mut self, recording: &RecordingName, out: &mut Out) {
+        self.end(recording.as_str(), "stopped before it began", out);
     }
 
     /// The same while the link is down.
-    pub(super) fn stop_later(&mut self, RecordingName(name): &RecordingName) {
-        if let Some(recording) = self.by_name.get_mut(name) {
+    pub(super) fn stop_later(&mut self, recording: &RecordingName) {
+        if let Some(recording) = self.by_name.get_mut(recording.as_str()) {
             recording.stop_asked = true;
         }
     }
@@ -275,18 +267,19 @@ impl Recordings {
             if recording.stage == Stage::Starting {
                 recording.stage = Stage::Running;
             }
-            out.events.push_back(PbxEvent::RecordingStarted {
-                recording: RecordingName(name.to_owned()),
-            });
+            if let Ok(recording) = RecordingName::new(name) {
+                out.events.push_back(PbxEvent::RecordingStarted { recording });
+            }
         }
     }
 
     pub(super) fn stopped(&mut self, name: &str, ms: Option<u64>, out: &mut Out) {
-        if self.by_name.remove(name).is_some() {
-            out.events.push_back(PbxEvent::RecordingEnded {
-                recording: RecordingName(name.to_owned()),
-                duration: ms.map(Duration::from_millis),
-            });
+        if self.by_name.remove(name).is_some()
+            && let Ok(recording) = RecordingName::new(name)
+        {
+            let duration = ms.map(Duration::from_millis);
+            out.events
+                .push_back(PbxEvent::RecordingEnded { recording, duration });
         }
     }
 

@@ -434,7 +434,7 @@ async fn update_recordings(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError
     for (name, change) in &batch.recordings {
         if let Some((attempt, agent, pbx, at)) = change.asked {
             asked.extend_from_slice(args![
-                name.0.as_str(),
+                name.as_str(),
                 attempt.0,
                 agent.0,
                 pbx.as_str(),
@@ -452,7 +452,7 @@ async fn update_recordings(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError
         let started_at = change.started_at.map(|at| at.0);
         let ended_at = change.ended.as_ref().map(|(_, at)| at.0);
         changed.extend_from_slice(args![
-            name.0.as_str(),
+            name.as_str(),
             state,
             started_at,
             ended_at,

@@ -97,7 +97,7 @@ impl Engine {
         });
         let agent_leg = self.agents.get(&agent).and_then(|a| a.phone.leg());
         if let (Some(policy), Some(agent_leg)) = (self.config.recording.clone(), agent_leg) {
-            let recording = RecordingName(leg.to_string());
+            let recording = RecordingName::of(leg);
             let name = recording.clone();
             self.store(Change::RecordingAsked {
                 recording: name,

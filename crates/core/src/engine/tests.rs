@@ -469,7 +469,7 @@ fn nothing_is_launched_on_a_lost_link_and_the_snapshot_settles_what_vanished() {
 
 #[test]
 fn a_recorded_campaign_asks_for_a_recording_once_the_two_are_joined() {
-    let announcement = Some("sound:notice".to_owned());
+    let announcement = Some(crate::pbx::Sound::new("sound:notice").unwrap());
     let recording = Some(RecordingPolicy {
         announcement: announcement.clone(),
     });
@@ -484,7 +484,7 @@ fn a_recorded_campaign_asks_for_a_recording_once_the_two_are_joined() {
     let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
     rig.event(PbxEvent::Answered { leg });
     rig.event(PbxEvent::Connected { leg, agent_leg });
-    let recording = crate::pbx::RecordingName(leg.to_string());
+    let recording = crate::pbx::RecordingName::of(leg);
     assert_eq!(
         rig.last(),
         &PbxCommand::Record {

@@ -26,9 +26,9 @@ impl SimSwitch {
                 },
             );
         }
-        let nth = self.truth.count_dialed(&dial.0);
-        let (drawn, rng) = phone::draw(&self.config.phones, self.seed, &dial.0, nth);
-        let answer = self.answers.get(&dial.0).copied().unwrap_or(drawn);
+        let nth = self.truth.count_dialed(dial.expose());
+        let (drawn, rng) = phone::draw(&self.config.phones, self.seed, dial.expose(), nth);
+        let answer = self.answers.get(dial.expose()).copied().unwrap_or(drawn);
         self.truth.agent_legs.insert(
             leg,
             AgentLegTruth {
@@ -49,7 +49,7 @@ impl SimSwitch {
             );
         }
         let phone = Phone {
-            dial: dial.0.clone(),
+            dial: dial.expose().to_owned(),
             rng,
             answer,
             placed_at: self.now,

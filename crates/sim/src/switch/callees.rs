@@ -24,7 +24,7 @@ impl SimSwitch {
                 },
             );
         }
-        let (trunk, number) = split_dial(&dial.0);
+        let (trunk, number) = split_dial(dial.expose());
         let nth = self.truth.count_dialed(number);
         let plan = Plan::draw(&self.config.callees, self.seed, &trunk, number, nth);
         let placed = plan.then != Then::Unplaceable;

@@ -293,7 +293,7 @@ impl World {
             PbxEvent::RecordingStarted { recording }
             | PbxEvent::RecordingEnded { recording, .. }
             | PbxEvent::RecordingFailed { recording, .. } => recording
-                .0
+                .as_str()
                 .parse()
                 .ok()
                 .and_then(|leg| self.legs.get(&LegId(leg))),

@@ -87,7 +87,7 @@ impl Script {
         self.legs.command(
             PbxCommand::CallContact {
                 leg,
-                dial: DialString(dial.to_owned()),
+                dial: DialString::new(dial).unwrap(),
                 caller_id: None,
                 ring_timeout: Duration::from_secs(30),
                 duration_max: Duration::from_secs(3600),
@@ -110,7 +110,7 @@ impl Script {
         self.legs.command(
             PbxCommand::CallAgent {
                 leg,
-                dial: DialString("PJSIP/agent-1".to_owned()),
+                dial: DialString::new("PJSIP/agent-1").unwrap(),
                 caller_id: None,
                 ring_timeout: Duration::from_secs(30),
                 duration_max: Duration::from_secs(3600),
@@ -361,7 +361,7 @@ fn an_agent_who_cannot_be_held_is_hung_up() {
     script.legs.command(
         PbxCommand::CallAgent {
             leg: agent,
-            dial: DialString("PJSIP/agent-1".to_owned()),
+            dial: DialString::new("PJSIP/agent-1").unwrap(),
             caller_id: None,
             ring_timeout: Duration::from_millis(1),
             duration_max: Duration::from_millis(1),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 impl Legs {
     pub(super) fn play(&mut self, leg: LegId, sound: &Sound) {
-        let path = command::media(&self.recordings.folders.sounds, sound.as_str());
+        let path = command::sound_file(&self.recordings.folders.sounds, sound);
         let Some(callee) = self.legs.get_mut(&leg.0).filter(|leg| leg.side == Side::Callee) else {
             // Its end has been told.
             return;

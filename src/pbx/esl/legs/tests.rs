@@ -27,7 +27,7 @@ impl Bench {
         self.legs.command(
             PbxCommand::CallContact {
                 leg: CALLEE,
-                dial: DialString(dial.to_owned()),
+                dial: DialString::new(dial).unwrap(),
                 caller_id: None,
                 ring_timeout: Duration::from_secs(20),
                 duration_max: Duration::from_secs(60),
@@ -41,7 +41,7 @@ impl Bench {
         self.legs.command(
             PbxCommand::CallAgent {
                 leg: AGENT,
-                dial: DialString("user/agent-1".to_owned()),
+                dial: DialString::new("user/agent-1").unwrap(),
                 caller_id: None,
                 ring_timeout: Duration::from_secs(20),
                 duration_max: Duration::from_secs(60),
@@ -508,7 +508,7 @@ fn an_originate_that_was_never_sent_is_refused_when_the_link_breaks() {
     let mut bench = Bench::new();
     let leg = PbxCommand::CallContact {
         leg: CALLEE,
-        dial: DialString("sofia/gateway/carrier/+12025550123".to_owned()),
+        dial: DialString::new("sofia/gateway/carrier/+12025550123").unwrap(),
         caller_id: None,
         ring_timeout: Duration::from_secs(20),
         duration_max: Duration::from_secs(60),
@@ -530,7 +530,7 @@ fn an_agent_whose_callee_has_ended_is_joined_with_the_next_once_parked() {
     bench.legs.command(
         PbxCommand::CallContact {
             leg: next,
-            dial: DialString("sofia/gateway/carrier/+12025550124".to_owned()),
+            dial: DialString::new("sofia/gateway/carrier/+12025550124").unwrap(),
             caller_id: None,
             ring_timeout: Duration::from_secs(20),
             duration_max: Duration::from_secs(60),

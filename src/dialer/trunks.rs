@@ -1,0 +1,33 @@
+//! Which of a campaign's trunks may be dialed over. In: rows as stored, and what each PBX may be given. Out: what the engine
+//! takes; the log names each of the others and why. The API shows the same reason with the trunk.
+
+use super::Inner;
+use crate::store::DialCampaign;
+use paceline_core::campaign::TrunkConfig;
+use tracing::error;
+
+pub(super) fn usable(dialer: &Inner, campaign: &DialCampaign) -> Vec<TrunkConfig> {
+    let mut usable = Vec::with_capacity(campaign.trunks.len());
+    for row in &campaign.trunks {
+        // On a PBX that is not configured nothing is launched.
+        let Some(face) = dialer.switches.get(&row.pbx) else {
+            continue;
+        };
+        match row.way_out(&face.dial_allowed) {
+            Ok(way) => usable.push(TrunkConfig {
+                id: row.id,
+                name: row.name.clone(),
+                pbx: row.pbx.clone(),
+                dial: way.dial,
+                caller_id: way.caller_id,
+            }),
+            Err(fault) => error!(
+                trunk.name = %row.name,
+                campaign.name = %campaign.name,
+                "nothing is dialed over trunk `{}`: {fault}",
+                row.name
+            ),
+        }
+    }
+    usable
+}
