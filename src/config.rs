@@ -300,10 +300,7 @@ mod tests {
             ))
         };
         let allowed = |config: Config| config.pbxes[0].dial_allowed.to_string();
-        assert_eq!(
-            allowed(with("").unwrap()),
-            "sofia/gateway/*, loopback/*, user/*"
-        );
+        assert_eq!(allowed(with("").unwrap()), "sofia/gateway/*, loopback/*, user/*");
         let listed = "dial_allowed = [\"sofia/gateway/carrier\", \"user/*\"]";
         assert_eq!(allowed(with(listed).unwrap()), "sofia/gateway/carrier, user/*");
         assert_eq!(allowed(with("dial_allowed = []").unwrap()), "");

@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 
 pub mod ari;
 mod ended;
+pub mod esl;
 #[cfg(test)]
 mod hostile;
-pub mod esl;
 pub mod sim;
 
 /// Commands that may wait for a switch before [`PbxHandle::send`] refuses more.

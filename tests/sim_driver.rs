@@ -1,5 +1,10 @@
 //! The simulated switch behind the same handle as real ones, in accelerated time.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy's exception for tests does not reach their helpers"
+)]
+
 use paceline::clock::Clock;
 use paceline::pbx::{EVENTS_WAITING_MAX, PbxHandle, sim};
 use paceline_core::ids::{AgentLegId, LegId};

@@ -217,7 +217,9 @@ impl From<LiveAgent> for AgentLive {
 fn explanation(reason: Idle, row: &CampaignRow, work: &CampaignWork) -> String {
     let id = row.id;
     match (reason, &row.fault) {
-        (Idle::NotActive, Some(fault)) => format!("Nothing is dialed: {fault} with PUT /api/v1/campaigns/{id}/settings."),
+        (Idle::NotActive, Some(fault)) => {
+            format!("Nothing is dialed: {fault} with PUT /api/v1/campaigns/{id}/settings.")
+        }
         (reason, _) => explanation_of(reason, row, work),
     }
 }

@@ -90,5 +90,9 @@ pub(super) async fn list(
             window.fetch(),
         )
         .await?;
-    Ok(Body(window.page(rows, |row| row.name.as_str().to_owned(), Recording::from)))
+    Ok(Body(window.page(
+        rows,
+        |row| row.name.as_str().to_owned(),
+        Recording::from,
+    )))
 }

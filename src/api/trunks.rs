@@ -62,7 +62,10 @@ impl Trunk {
     fn new(state: &ApiState, row: TrunkRow) -> Self {
         let pbx = state.dialer.pbxes().into_iter().find(|pbx| pbx.name == row.pbx);
         let fault = match pbx {
-            Some(pbx) => row.way_out(&pbx.dial_allowed).err().map(|fault| fault.to_string()),
+            Some(pbx) => row
+                .way_out(&pbx.dial_allowed)
+                .err()
+                .map(|fault| fault.to_string()),
             None => Some(format!("its PBX `{}` is not configured", row.pbx)),
         };
         Self {
@@ -111,7 +114,11 @@ pub(super) async fn list(
 ) -> ApiResult<Body<Page<Trunk>>> {
     let window = Window::new("trunks", query.limit, query.cursor.as_deref())?;
     let rows = state.store.trunks(window.after, window.fetch()).await?;
-    Ok(Body(window.page(rows, |row| row.id.0, |row| Trunk::new(&state, row))))
+    Ok(Body(window.page(
+        rows,
+        |row| row.id.0,
+        |row| Trunk::new(&state, row),
+    )))
 }
 
 /// Create a trunk.

@@ -111,7 +111,10 @@ fn describe(config: &Config) -> String {
             PbxKind::Sim { seed, speed } => format!("simulated, seed {seed}, {speed} times real time"),
         };
         let dial = String::from(pbx.agent_dial.clone());
-        rows.push((format!("PBX `{}`", pbx.name), format!("{what}, agents by {dial}, trunks by {}", pbx.dial_allowed)));
+        rows.push((
+            format!("PBX `{}`", pbx.name),
+            format!("{what}, agents by {dial}, trunks by {}", pbx.dial_allowed),
+        ));
     }
     let width = rows
         .iter()

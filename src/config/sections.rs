@@ -282,7 +282,9 @@ fn dial_rule(written: &str, understood: &DialRules) -> Result<DialRule, Wrong> {
     if understood.knows(rule.kind()) {
         Ok(rule)
     } else {
-        Err(Wrong::expected(format!("what this kind of PBX dials: {understood}")))
+        Err(Wrong::expected(format!(
+            "what this kind of PBX dials: {understood}"
+        )))
     }
 }
 

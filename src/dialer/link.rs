@@ -26,8 +26,9 @@ enum About {
 
 fn about(event: &PbxEvent) -> About {
     let leg = |id: Uuid, over: bool, stray: Option<PbxCommand>| About::Leg { id, over, stray };
-    let recording =
-        |name: &RecordingName| Uuid::try_parse(name.as_str()).map_or(About::Unknown, |id| leg(id, false, None));
+    let recording = |name: &RecordingName| {
+        Uuid::try_parse(name.as_str()).map_or(About::Unknown, |id| leg(id, false, None))
+    };
     match event {
         PbxEvent::LinkLost | PbxEvent::Resynchronised(_) => About::Link,
         PbxEvent::Progress { leg: id, .. }

@@ -1,9 +1,9 @@
 //! What the dialer asks when it starts: the campaigns to dial, and what a former run left open in each.
 
 use super::Store;
+use super::campaigns::read_settings;
 use super::db::{Arg, Dialect, Row, Tx, args};
 use super::error::{DbError, DbErrorKind, StoreError};
-use super::campaigns::read_settings;
 use super::many::Many;
 use super::trunks::TrunkRow;
 use crate::settings::CampaignSettings;

@@ -34,22 +34,28 @@ async fn record(
 
 async fn said(rig: &mut Rig, of: &RecordingName) -> Said {
     rig.driver
-        .wait(&format!("word on recording {}", of.as_str()), |event| match event {
-            PbxEvent::RecordingStarted { recording } if recording == of => Some(Said::Started),
-            PbxEvent::RecordingEnded { recording, duration } if recording == of => {
-                Some(Said::Ended(*duration))
-            }
-            PbxEvent::RecordingFailed { recording, reason } if recording == of => {
-                Some(Said::Failed(reason.clone()))
-            }
-            _ => None,
-        })
+        .wait(
+            &format!("word on recording {}", of.as_str()),
+            |event| match event {
+                PbxEvent::RecordingStarted { recording } if recording == of => Some(Said::Started),
+                PbxEvent::RecordingEnded { recording, duration } if recording == of => {
+                    Some(Said::Ended(*duration))
+                }
+                PbxEvent::RecordingFailed { recording, reason } if recording == of => {
+                    Some(Said::Failed(reason.clone()))
+                }
+                _ => None,
+            },
+        )
         .await
 }
 
 /// The file's size, 0 where there is none.
 fn size(rig: &Rig, recording: &RecordingName) -> u64 {
-    let file = rig.switch.recordings_dir().join(format!("{}.wav", recording.as_str()));
+    let file = rig
+        .switch
+        .recordings_dir()
+        .join(format!("{}.wav", recording.as_str()));
     std::fs::metadata(file).map_or(0, |file| file.len())
 }
 

@@ -1,5 +1,10 @@
 //! The simulated switch behaves as its words promise.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy's exception for tests does not reach their helpers"
+)]
+
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::outcome::Outcome;
 use paceline_core::pbx::{

@@ -88,13 +88,19 @@ fn each_form_renders_its_placeholder_only() {
     for (template, rendered) in [
         ("PJSIP/{number}@carrier", "PJSIP/+12025550123@carrier"),
         ("PJSIP/00{digits}#@carrier", "PJSIP/0012025550123#@carrier"),
-        ("Local/{digits}@from-internal/n", "Local/12025550123@from-internal/n"),
+        (
+            "Local/{digits}@from-internal/n",
+            "Local/12025550123@from-internal/n",
+        ),
         ("Local/9{digits}@out", "Local/912025550123@out"),
         (
             "sofia/gateway/5f0c.a_b-1/{number}",
             "sofia/gateway/5f0c.a_b-1/+12025550123",
         ),
-        ("loopback/{digits}/example.com", "loopback/12025550123/example.com"),
+        (
+            "loopback/{digits}/example.com",
+            "loopback/12025550123/example.com",
+        ),
         ("user/{digits}@example.com", "user/12025550123@example.com"),
     ] {
         assert_eq!(render(template), rendered);
@@ -123,7 +129,9 @@ fn what_selects_an_application_a_function_a_host_or_a_shell_is_no_dial_string() 
                 assert!(AgentTemplate::new(&agents).is_err(), "{agents:?}");
             }
             let rendered = hostile.replace(placeholder, "12025550123");
-            if rendered.contains(['{', '&', ':', ' ', '$', ',', '\n', '|', ';', '=', '^', '[', '<', '(']) {
+            if rendered.contains([
+                '{', '&', ':', ' ', '$', ',', '\n', '|', ';', '=', '^', '[', '<', '(',
+            ]) {
                 assert!(DialString::new(&rendered).is_err(), "{rendered:?}");
             }
         }
@@ -133,7 +141,9 @@ fn what_selects_an_application_a_function_a_host_or_a_shell_is_no_dial_string() 
         Err(TemplateError::TrunkPlaceholder)
     );
     assert_eq!(
-        TrunkTemplate::new("PJSIP/carrier/{number}").unwrap_err().to_string(),
+        TrunkTemplate::new("PJSIP/carrier/{number}")
+            .unwrap_err()
+            .to_string(),
         "write it as PJSIP/USER@ENDPOINT: USER is the placeholder, with nothing but a prefix of digits (to an endpoint or a \
          gateway also `+`, `*`, `#`) beside it, and the name is 1 to 64 letters, digits, `-`, `_` or `.`. Hosts, \
          applications, functions and options are refused: the PBX would carry them out"
@@ -142,7 +152,9 @@ fn what_selects_an_application_a_function_a_host_or_a_shell_is_no_dial_string() 
 
 #[test]
 fn an_extension_cannot_extend_its_dial_string() {
-    for bad in ["", "7&SIP/1", "7/n", "7@x", "7,g", "7 8", "7:8", "app=x", "7\n", "${x}"] {
+    for bad in [
+        "", "7&SIP/1", "7/n", "7@x", "7,g", "7 8", "7:8", "app=x", "7\n", "${x}",
+    ] {
         assert_eq!(Extension::new(bad), Err(TemplateError::Extension), "{bad}");
     }
 }
@@ -174,8 +186,20 @@ fn a_pbx_is_given_only_what_its_rules_name() {
             .permit(&trunk("PJSIP/{number}@a"))
             .is_err()
     );
-    assert!(DialRules::freeswitch().permit(&trunk("loopback/{number}/a")).is_ok());
-    for bad in ["PJSIP", "PJSIP/", "PJSIP/a*", "PJSIP/a@b", "*", "sofia/external/*", "app/*"] {
+    assert!(
+        DialRules::freeswitch()
+            .permit(&trunk("loopback/{number}/a"))
+            .is_ok()
+    );
+    for bad in [
+        "PJSIP",
+        "PJSIP/",
+        "PJSIP/a*",
+        "PJSIP/a@b",
+        "*",
+        "sofia/external/*",
+        "app/*",
+    ] {
         assert_eq!(DialRule::new(bad), Err(TemplateError::Rule), "{bad}");
     }
 }
