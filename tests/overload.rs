@@ -18,7 +18,7 @@ use paceline::settings::CampaignSettings;
 use paceline::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Store};
 use paceline_core::agent::AgentState;
 use paceline_core::campaign::{CampaignState, TaskState};
-use paceline_core::dial::{AgentTemplate, Extension, TrunkTemplate};
+use paceline_core::dial::{AgentTemplate, DialRules, Extension, TrunkTemplate};
 use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, CampaignId, PbxName};
 use paceline_core::input::AgentRequest;
@@ -167,6 +167,7 @@ impl Centre {
             name: pbx,
             kind: "sim",
             agent_dial,
+            dial_allowed: DialRules::any(),
             handle,
         };
         let writer = store.writer_in(&clock);
