@@ -14,6 +14,7 @@ mod ended;
 pub mod esl;
 #[cfg(test)]
 mod hostile;
+mod pbx_clock;
 pub mod sim;
 
 /// Commands that may wait for a switch before [`PbxHandle::send`] refuses more.

@@ -26,7 +26,7 @@ use paceline_esl::originate;
 use paceline_lab::{Audio, Behaviour, FreeSwitch, FreeSwitchLab, FreeSwitchOptions};
 use rig::{Kind, Pbx, Rig, until};
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use uuid::Uuid;
 
 fn freeswitch(rig: &Rig) -> &FreeSwitch {
@@ -218,57 +218,6 @@ async fn calls_of_others_are_neither_heard_nor_touched() {
     assert_eq!(rig.switch.channels(), [stranger.to_string()]);
     rig.switch.hang_up(stranger);
     rig.switch.settled().await;
-}
-
-/// A dead Paceline leaves nobody in silence: neither who answers then, nor who is left by an agent.
-async fn the_switch_ends_whom_nobody_takes(kind: Kind) {
-    let mut rig = Rig::start(kind).await;
-    let agent = rig.driver.agent(1).await;
-    let talking = rig.call(&Behaviour::Talks.number(1)).await;
-    rig.driver.answered(talking).await;
-    rig.driver.connect(talking, agent).await;
-    let waiting = rig.call(&Behaviour::Talks.number(2)).await;
-    rig.driver.answered(waiting).await;
-    let routed = rig.call_routed(&Behaviour::Talks.number(3)).await;
-    rig.driver.answered(routed).await;
-    let ringing = rig.call(&Behaviour::RingsThenTalks.number(4)).await;
-    rig.driver.rings(ringing).await;
-    let Rig { switch, driver } = rig;
-    drop(driver);
-
-    let untaken = [waiting.0, routed.0, ringing.0].map(|leg| leg.to_string());
-    let dead_since = Instant::now();
-    until("who is not taken is ended", || {
-        let channels = switch.channels();
-        !untaken.iter().any(|leg| channels.contains(leg))
-    })
-    .await;
-    assert!(dead_since.elapsed() < Duration::from_secs(16));
-    let mut left = [talking.to_string(), agent.to_string()];
-    let mut channels = switch.channels();
-    left.sort_unstable();
-    channels.sort_unstable();
-    assert_eq!(channels, left, "a conversation goes on, and agents are held");
-
-    switch.phone_hangs_up(1);
-    let left_since = Instant::now();
-    until("the callee whom the agent left is ended", || {
-        switch.channels().is_empty()
-    })
-    .await;
-    assert!(left_since.elapsed() < Duration::from_secs(16));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_freeswitch_ends_whom_nobody_takes() {
-    if FreeSwitch::program_or_skip("callees whom nobody takes").is_some() {
-        the_switch_ends_whom_nobody_takes(Kind::FreeSwitch).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_plays_a_freeswitch_ends_whom_nobody_takes() {
-    the_switch_ends_whom_nobody_takes(Kind::Double).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,14 +1,23 @@
-//! A TCP proxy that can be cut, to stand between a driver and its switch.
+//! A TCP proxy that can be cut, or hold back what the switch says, to stand between a driver and its switch.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// What the switch says waits.
+    Held,
+    Cut,
+}
 
 /// Forwards to one port of this machine. Gone when dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
-    open: Arc<watch::Sender<bool>>,
+    state: Arc<watch::Sender<State>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -16,23 +25,24 @@ impl Proxy {
     pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
-        let open = Arc::new(watch::Sender::new(true));
-        let gate = Arc::clone(&open);
+        let state = Arc::new(watch::Sender::new(State::Open));
+        let gate = Arc::clone(&state);
         let task = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let mut cut = gate.subscribe();
                 // Dropping the connection at once is how a cut looks to those who try anew.
-                if *cut.borrow_and_update() {
+                if *cut.borrow_and_update() != State::Cut {
+                    let held = gate.subscribe();
                     tokio::spawn(async move {
                         tokio::select! {
-                            () = forward(near, port) => {}
-                            _ = cut.wait_for(|open| !open) => {}
+                            _ = forward(near, port, held) => {}
+                            _ = cut.wait_for(|state| *state == State::Cut) => {}
                         }
                     });
                 }
             }
         });
-        Self { address, open, task }
+        Self { address, state, task }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -40,11 +50,16 @@ impl Proxy {
     }
 
     pub(crate) fn cut(&self) {
-        self.open.send_replace(false);
+        self.state.send_replace(State::Cut);
+    }
+
+    /// From now on nothing of what the switch says arrives, until [`Self::mend`].
+    pub(crate) fn hold(&self) {
+        self.state.send_replace(State::Held);
     }
 
     pub(crate) fn mend(&self) {
-        self.open.send_replace(true);
+        self.state.send_replace(State::Open);
     }
 }
 
@@ -55,10 +70,22 @@ impl Drop for Proxy {
     }
 }
 
-async fn forward(mut near: TcpStream, port: u16) {
-    if let Ok(mut far) = TcpStream::connect(("127.0.0.1", port)).await {
-        let _ = near.set_nodelay(true);
-        let _ = far.set_nodelay(true);
-        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-    }
+async fn forward(near: TcpStream, port: u16, mut held: watch::Receiver<State>) -> std::io::Result<()> {
+    let far = TcpStream::connect(("127.0.0.1", port)).await?;
+    near.set_nodelay(true)?;
+    far.set_nodelay(true)?;
+    let (mut from_near, mut to_near) = near.into_split();
+    let (mut from_far, mut to_far) = far.into_split();
+    let back = async {
+        let mut bytes = vec![0; 65_536];
+        loop {
+            let read = from_far.read(&mut bytes).await?;
+            if read == 0 {
+                return to_near.shutdown().await;
+            }
+            let _ = held.wait_for(|state| *state != State::Held).await;
+            to_near.write_all(&bytes[..read]).await?;
+        }
+    };
+    tokio::try_join!(tokio::io::copy(&mut from_near, &mut to_far), back).map(|_| ())
 }

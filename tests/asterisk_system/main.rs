@@ -18,6 +18,8 @@ mod graceful;
 mod messages;
 mod mixed;
 mod pacing;
+// The contract suite uses all of it.
+#[allow(dead_code)]
 #[path = "../ari/proxy.rs"]
 mod proxy;
 // The bench uses all of it.

@@ -107,6 +107,7 @@ on_every_switch! {
     agents_are_held_between_calls
     an_agent_who_does_not_answer_and_a_hang_up_of_nothing_are_ends_too
     ; over a socket:
+    ; over the Event Socket:
     ; with routes:
     ; for real:
     both_sides_hear_each_other

@@ -7,7 +7,7 @@ use paceline_lab::{Behaviour, PhoneBehaviour};
 use plots::{Plot, callee, phone};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -26,7 +26,14 @@ const BRIDGE: &str = include_str!("recorded/channel_bridge.txt");
 const HANGUP_COMPLETE: &str = include_str!("recorded/channel_hangup_complete.txt");
 const REFUSED: &str = include_str!("recorded/channel_hangup_complete_refused.txt");
 const JOB: &str = include_str!("recorded/job.txt");
-const NOW_US: &str = "1795182369264712";
+/// Its clock is this much ahead of ours.
+const AHEAD: Duration = Duration::from_secs(3600);
+
+fn now_us() -> u64 {
+    let now = SystemTime::now() + AHEAD;
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).expect("a time");
+    u64::try_from(since.as_micros()).expect("a time")
+}
 
 /// A running one; gone when dropped.
 pub(crate) struct Double {
@@ -54,6 +61,7 @@ struct Channel {
     rang: bool,
     early_media: bool,
     answered: bool,
+    answered_at_us: u64,
     with: Option<String>,
     /// How long it may be parked the next time, if there is a limit.
     park_limit: Option<Duration>,
@@ -167,6 +175,8 @@ fn event(recorded: &str, changes: &[(&str, Option<&str>)], body: Option<&str>) -
         .split_once("\n\n")
         .expect("an event ends with an empty line");
     let mut text = String::new();
+    let now = now_us().to_string();
+    let changes = &[changes, &[("Event-Date-Timestamp", Some(now.as_str()))]].concat();
     let mut left: BTreeSet<&str> = changes.iter().map(|(name, _)| *name).collect();
     for line in headers.lines() {
         let (name, _) = line.split_once(": ").unwrap_or((line, ""));
@@ -207,7 +217,8 @@ impl State {
 
     fn event(&self, id: &str, recorded: &str, more: &[(&str, Option<&str>)]) -> String {
         let channel = self.channels.get(id).cloned().unwrap_or_default();
-        let time = |is| Some(if is { NOW_US } else { "0" });
+        let (answered_at, now) = (channel.answered_at_us.to_string(), now_us().to_string());
+        let time = |is| Some(if is { now.as_str() } else { "0" });
         let answer_state = match (channel.answered, channel.early_media) {
             (true, _) => "answered",
             (false, true) => "early",
@@ -217,7 +228,7 @@ impl State {
             ("Unique-ID", Some(id)),
             ("Answer-State", Some(answer_state)),
             ("Channel-State", Some(channel.state)),
-            ("Caller-Channel-Answered-Time", time(channel.answered)),
+            ("Caller-Channel-Answered-Time", Some(&answered_at)),
             ("Caller-Channel-Progress-Time", time(channel.rang)),
             ("Caller-Channel-Progress-Media-Time", time(channel.early_media)),
             ("Other-Leg-Unique-ID", channel.with.as_deref()),
@@ -334,9 +345,14 @@ async fn converse(socket: TcpStream, state: Shared) {
             ("bgapi", command) => {
                 let job = whole.get(1).and_then(|line| line.strip_prefix("Job-UUID: "));
                 let job = job.unwrap_or_default().to_owned();
-                let placing = originate(Arc::clone(&state), command.to_owned(), job.clone());
-                let task = tokio::spawn(placing);
-                lock(&state).tasks.push(task);
+                if command.starts_with("originate ") {
+                    let placing = originate(Arc::clone(&state), command.to_owned(), job.clone());
+                    let task = tokio::spawn(placing);
+                    lock(&state).tasks.push(task);
+                } else {
+                    let printed = api(&state, command);
+                    lock(&state).job(&job, &printed);
+                }
                 reply(&format!("+OK Job-UUID: {job}\nJob-UUID: {job}"))
             }
             ("sendmsg", id) if lock(&state).channels.contains_key(id) => {
@@ -505,6 +521,7 @@ async fn originate(shared: Shared, command: String, id: String) {
             return;
         };
         channel.answered = true;
+        channel.answered_at_us = now_us();
         state.say(&id, ANSWER, &[]);
         state.job(&id, &format!("+OK {id}\n"));
         if let Some(channel) = state.channels.get_mut(&id) {

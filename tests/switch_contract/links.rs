@@ -1,7 +1,7 @@
 //! The link broken in every way, and the state found again.
 
 use crate::on_every_switch;
-use crate::rig::{Kind, Pbx, Rig, until};
+use crate::rig::{Kind, Pbx, Rig, Way, until};
 use paceline_core::pbx::{ChannelPhase, ConnectFault, EndedBy, PbxCommand, PbxEvent};
 use paceline_lab::{Audio, Behaviour, PhoneBehaviour};
 use std::time::{Duration, Instant};
@@ -234,6 +234,84 @@ async fn the_switch_ends_every_leg_in_time_with_the_driver_gone(kind: Kind) {
     .await;
 }
 
+/// Whoever answers while nothing of it reaches us, be it that we stand still or that the link is cut, has waited since then.
+async fn a_late_answer_is_told_with_its_age(kind: Kind) {
+    let switch = Pbx::start(kind, Audio::None);
+    let (way, driver) = switch.driver_by_a_way().await;
+    let mut rig = Rig { switch, driver };
+    let Way::Proxy(proxy) = &way else {
+        panic!("there is a socket")
+    };
+    for cut in [false, true] {
+        let leg = rig.call(&Behaviour::RingsThenTalks.number(u32::from(cut))).await;
+        rig.driver.rings(leg).await;
+        let rang_at = Instant::now();
+        if cut {
+            proxy.cut()
+        } else {
+            proxy.hold()
+        };
+        // It answers a second after it began to ring.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        proxy.mend();
+        let (least, most) = (Duration::from_millis(2_500), rang_at.elapsed());
+        let age = if cut {
+            let snapshot = rig.driver.resynchronised().await;
+            snapshot.channels[&leg.0].up_for.expect("it is up")
+        } else {
+            rig.driver.age_of(PbxEvent::Answered { leg }).await
+        };
+        assert!(age >= least && age <= most + Duration::from_secs(3), "{age:?}");
+        rig.driver.tell(PbxCommand::HangUp { leg }).await;
+        rig.driver.ended(leg).await;
+    }
+    // What comes at once is told as new.
+    let leg = rig.call(&Behaviour::AnswersAtOnce.number(7)).await;
+    let age = rig.driver.age_of(PbxEvent::Answered { leg }).await;
+    assert!(age < Duration::from_secs(1), "{age:?}");
+    rig.driver.tell(PbxCommand::HangUp { leg }).await;
+    rig.switch.settled().await;
+}
+
+/// A dead Paceline leaves nobody in silence: neither who answers then, nor who is left by an agent.
+async fn the_switch_ends_whom_nobody_takes(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    let agent = rig.driver.agent(1).await;
+    let talking = rig.call(&Behaviour::Talks.number(1)).await;
+    rig.driver.answered(talking).await;
+    rig.driver.connect(talking, agent).await;
+    let waiting = rig.call(&Behaviour::Talks.number(2)).await;
+    rig.driver.answered(waiting).await;
+    let routed = rig.call_routed(&Behaviour::Talks.number(3)).await;
+    rig.driver.answered(routed).await;
+    let ringing = rig.call(&Behaviour::RingsThenTalks.number(4)).await;
+    rig.driver.rings(ringing).await;
+    let Rig { switch, driver } = rig;
+    drop(driver);
+
+    let untaken = [waiting.0, routed.0, ringing.0].map(|leg| leg.to_string());
+    let dead_since = Instant::now();
+    until("who is not taken is ended", || {
+        let channels = switch.channels();
+        !untaken.iter().any(|leg| channels.contains(leg))
+    })
+    .await;
+    assert!(dead_since.elapsed() < Duration::from_secs(16));
+    let mut left = [talking.to_string(), agent.to_string()];
+    let mut channels = switch.channels();
+    left.sort_unstable();
+    channels.sort_unstable();
+    assert_eq!(channels, left, "a conversation goes on, and agents are held");
+
+    switch.phone_hangs_up(1);
+    let left_since = Instant::now();
+    until("the callee whom the agent left is ended", || {
+        switch.channels().is_empty()
+    })
+    .await;
+    assert!(left_since.elapsed() < Duration::from_secs(16));
+}
+
 on_every_switch! {
     a_cut_link_is_made_again_and_the_state_read_back
     a_new_driver_takes_over_what_a_dead_one_left
@@ -242,6 +320,9 @@ on_every_switch! {
     the_switch_ends_every_leg_in_time_with_the_driver_gone
     ; over a socket:
     the_first_word_is_the_links_state_whether_it_stands_or_not
+    ; over the Event Socket:
+    a_late_answer_is_told_with_its_age
+    the_switch_ends_whom_nobody_takes
     ; with routes:
     ; for real:
     a_frozen_switch_is_noticed_and_its_late_originates_are_undone

@@ -23,9 +23,9 @@ mod recordings;
 mod rig;
 
 /// Makes a test of each scenario on each switch. Those after `over a socket` need one to talk through, or a switch that looks
-/// for its sounds, those after `with routes` a dialplan, and those after `for real` a switch's disk, sound or process.
+/// for its sounds, those after `over the Event Socket` are a FreeSWITCH's, those after `with routes` a dialplan, and those after `for real` a switch's disk, sound or process.
 macro_rules! on_every_switch {
-    ($($scenario:ident)* ; over a socket : $($socket:ident)* ; with routes : $($routed:ident)* ; for real : $($real:ident)*) => {
+    ($($scenario:ident)* ; over a socket : $($socket:ident)* ; over the Event Socket : $($esl:ident)* ; with routes : $($routed:ident)* ; for real : $($real:ident)*) => {
         mod on_asterisk_22 {
             $crate::on_every_switch!(Asterisk22 : $($scenario)* $($socket)* $($routed)* $($real)*);
         }
@@ -33,10 +33,10 @@ macro_rules! on_every_switch {
             $crate::on_every_switch!(Asterisk16 : $($scenario)* $($socket)* $($routed)* $($real)*);
         }
         mod on_freeswitch {
-            $crate::on_every_switch!(FreeSwitch : $($scenario)* $($socket)* $($routed)* $($real)*);
+            $crate::on_every_switch!(FreeSwitch : $($scenario)* $($socket)* $($esl)* $($routed)* $($real)*);
         }
         mod on_a_double {
-            $crate::on_every_switch!(Double : $($scenario)* $($socket)*);
+            $crate::on_every_switch!(Double : $($scenario)* $($socket)* $($esl)*);
         }
         mod on_a_simulation {
             $crate::on_every_switch!(Sim : $($scenario)* $($routed)*);

@@ -104,6 +104,7 @@ on_every_switch! {
     a_message_is_told_to_be_over_and_one_that_we_cut_short_is_not
     ; over a socket:
     a_message_that_is_not_there_or_has_no_callee_is_told_so
+    ; over the Event Socket:
     ; with routes:
     ; for real:
     a_callee_hears_the_whole_message_and_another_leaves_in_the_middle

@@ -130,6 +130,7 @@ on_every_switch! {
     every_behaviour_is_told_apart
     a_call_taken_back_before_its_answer_is_ours_to_have_ended
     ; over a socket:
+    ; over the Event Socket:
     ; with routes:
     every_behaviour_is_told_apart_behind_a_dialplan
     ; for real:

@@ -169,6 +169,7 @@ async fn a_dead_drivers_recordings_end_with_their_callees(kind: Kind) {
 
 on_every_switch! {
     ; over a socket:
+    ; over the Event Socket:
     ; with routes:
     ; for real:
     conversations_are_recorded_after_their_announcement

@@ -457,6 +457,18 @@ impl Driver {
             .await;
     }
 
+    /// Waits for just this event, which was not said before, and tells how long before we read it it happened.
+    pub(crate) async fn age_of(&mut self, wanted: PbxEvent) -> Duration {
+        loop {
+            let next = tokio::time::timeout(PATIENCE, self.handle.events.recv()).await;
+            let stamped = next.expect("it comes in time").expect("the driver runs");
+            if stamped.event == wanted {
+                return stamped.ago;
+            }
+            self.said.push(stamped.event);
+        }
+    }
+
     pub(crate) async fn resynchronised(&mut self) -> Snapshot {
         self.wait("Resynchronised", |event| match event {
             PbxEvent::Resynchronised(snapshot) => Some(snapshot.clone()),

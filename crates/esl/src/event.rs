@@ -21,8 +21,16 @@ pub enum EventKind {
     Answer,
     /// It waits for orders.
     Park,
+    /// It does not any more: it is joined, moved or over.
+    Unpark,
     /// It talks with another.
     Bridge,
+    /// It does not any more.
+    Unbridge,
+    /// Its far end has put it on hold.
+    Hold,
+    /// And off again, or FreeSWITCH takes it for that.
+    Unhold,
     /// It is over; this event has all causes and times.
     HangupComplete,
     /// A `bgapi` command is done; the body is what it printed.
@@ -105,6 +113,8 @@ fn hex(digit: u8) -> Option<u8> {
 pub struct Event<'a> {
     /// What it is about.
     pub kind: EventKind,
+    /// When it happened by the switch's own clock, µs since 1970 (`Event-Date-Timestamp`).
+    pub at: Value<'a>,
     /// The channel (`Unique-ID`).
     pub channel: Value<'a>,
     /// The channel that it talks with (`Other-Leg-Unique-ID`).
@@ -135,6 +145,10 @@ pub struct Event<'a> {
     pub rang_at: Value<'a>,
     /// When it had early media (`Caller-Channel-Progress-Media-Time`).
     pub early_media_at: Value<'a>,
+    /// What the far end last said of its audio (`variable_switch_r_sdp`).
+    pub far_sdp: Value<'a>,
+    /// What the far end asked us by REFER: `blind:…` or `att:…` (`variable_transfer_to`).
+    pub transfer: Value<'a>,
     /// Why the channel ended that this one was last put through to (`variable_last_bridge_hangup_cause`).
     pub beyond: Value<'a>,
     /// Whose channel it is (`variable_paceline_app`).
@@ -193,7 +207,7 @@ impl<'a> Event<'a> {
     }
 
     fn variable(&mut self, line: &'a [u8]) {
-        if !matches!(line.first(), Some(b'c' | b'h' | b'l' | b'p' | b'r' | b's')) {
+        if !matches!(line.first(), Some(b'c' | b'h' | b'l' | b'p' | b'r' | b's' | b't')) {
             return;
         }
         let Some((name, value)) = split_header(line) else {
@@ -204,6 +218,8 @@ impl<'a> Event<'a> {
             b"current_application" => &mut self.current_application,
             b"sip_term_status" => &mut self.sip,
             b"sip_hangup_disposition" => &mut self.sip_end,
+            b"switch_r_sdp" => &mut self.far_sdp,
+            b"transfer_to" => &mut self.transfer,
             b"last_bridge_hangup_cause" => &mut self.beyond,
             b"paceline_app" => &mut self.app,
             b"paceline_leg" => &mut self.leg,
@@ -244,6 +260,7 @@ impl<'a> Event<'a> {
                 }
                 return;
             }
+            b"Event-Date-Timestamp" => &mut self.at,
             b"Unique-ID" => &mut self.channel,
             b"Other-Leg-Unique-ID" => &mut self.other,
             b"Bridge-A-Unique-ID" => &mut self.bridge_a,
@@ -274,7 +291,11 @@ impl EventKind {
             b"CHANNEL_PROGRESS_MEDIA" => Self::ProgressMedia,
             b"CHANNEL_ANSWER" => Self::Answer,
             b"CHANNEL_PARK" => Self::Park,
+            b"CHANNEL_UNPARK" => Self::Unpark,
             b"CHANNEL_BRIDGE" => Self::Bridge,
+            b"CHANNEL_UNBRIDGE" => Self::Unbridge,
+            b"CHANNEL_HOLD" => Self::Hold,
+            b"CHANNEL_UNHOLD" => Self::Unhold,
             b"CHANNEL_HANGUP_COMPLETE" => Self::HangupComplete,
             b"BACKGROUND_JOB" => Self::BackgroundJob,
             b"RECORD_START" => Self::RecordStart,

@@ -158,6 +158,11 @@ pub(super) fn stop_playing(leg: Uuid) -> String {
     format!("api uuid_break {leg} all")
 }
 
+/// Asks who drives the channels marked with `app`, as a job: the switch writes the time into its event, and shows that it lives.
+pub(super) fn ping(app: &str, job: Uuid) -> String {
+    format!("bgapi global_getvar {}\nJob-UUID: {job}", owner_variable(app))
+}
+
 /// The variable of the switch that says who drives the channels marked with `app`.
 pub(super) fn owner_variable(app: &str) -> String {
     format!("paceline_owner_{app}")

@@ -297,6 +297,8 @@ impl Legs {
             Said::FarHalf(id) => self.far_half(id, FarHalf::Seen),
             Said::FarHalfFull(id) => self.far_half(id, FarHalf::Full),
             Said::NotPlaced(id, words) => self.not_placed(id, words, now),
+            // No originate's.
+            Said::Printed(..) => {}
             Said::RecordingStarted(name) => self.recordings.started(&name, &mut self.out),
             Said::RecordingStopped(name, ms) => self.recordings.stopped(&name, ms, &mut self.out),
             Said::Played(id, done) => {

@@ -9,6 +9,7 @@ use super::recordings::Folders;
 use super::session::{End, Line, Lost, Session};
 use super::survey::{Survey, candidates};
 use super::wire::{Connection, WireError};
+use crate::pbx::pbx_clock::PbxClock;
 use crate::pbx::{LinkStats, Stamped};
 use paceline_core::pbx::{PbxCommand, PbxEvent};
 use std::collections::{HashSet, VecDeque};
@@ -49,6 +50,7 @@ struct Connected {
     folders: Folders,
     version: String,
     owner: String,
+    ping: (Uuid, Instant),
 }
 
 /// The way out for events, and the way in for commands, with what must be counted.
@@ -59,13 +61,18 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    /// Hands on as many events as there is room for. The others stay where they are, the oldest first.
-    pub(super) fn hand_on(&self, events: &mut VecDeque<PbxEvent>, read_at: Instant) -> Result<(), Stopped> {
+    /// Hands on as many events as there is room for, which happened so long before they were read. The others stay where they are,
+    /// the oldest first.
+    pub(super) fn hand_on(
+        &self,
+        events: &mut VecDeque<PbxEvent>,
+        read_at: Instant,
+        ago: Duration,
+    ) -> Result<(), Stopped> {
         while !events.is_empty() {
             match self.events.try_reserve() {
                 Ok(room) => {
                     if let Some(event) = events.pop_front() {
-                        let ago = Duration::ZERO;
                         room.send(Stamped { event, read_at, ago });
                     }
                 }
@@ -162,18 +169,18 @@ impl Driver {
             .await?;
         self.told_lost = false;
         self.ports.stats.connected.store(true, Relaxed);
-        let now = Instant::now();
         let session = Session {
             events: connected.events,
             pings: connected.pings,
-            ping: format!("api global_getvar {}\n\n", command::owner_variable(&config.app)),
+            ping: connected.ping,
             owner: connected.owner,
+            app: config.app.clone(),
+            clock: PbxClock::new(),
             places,
             urgent,
             legs: &mut self.legs,
             ports: &mut self.ports,
-            heard_at: now,
-            pinged_at: now,
+            heard_at: Instant::now(),
         };
         let end = session.run().await;
         self.ports.stats.connected.store(false, Relaxed);
@@ -205,7 +212,7 @@ impl Driver {
         self.legs.command_unlinked(command.ok_or(Stopped)?);
         // What finds no room stays: one answer a command, so no more than the engines have legs.
         let events = &mut self.legs.out.events;
-        self.ports.hand_on(events, Instant::now())
+        self.ports.hand_on(events, Instant::now(), Duration::ZERO)
     }
 
     /// Hands on an event that must not be lost, however long there is no room for it.
@@ -248,6 +255,9 @@ async fn connect(
         events.demand("filter", &filter).await?;
     }
     events.demand("event", EVENTS).await?;
+    // How far the switch's clock is from ours is known before its first word of a leg is made use of.
+    let ping = (Uuid::new_v4(), Instant::now());
+    events.send(&command::ping(&config.app, ping.0)).await?;
     // From here on they are read whatever happens, however long the survey takes.
     let Connection {
         reading,
@@ -293,6 +303,7 @@ async fn connect(
         folders,
         version,
         owner,
+        ping,
     })
 }
 

@@ -3,7 +3,7 @@
 //! **Invariant:** a reader waits for its socket and for nothing else. Where its queue is full it lets go of the
 //! connection: a FreeSWITCH whose client does not read can stop working for everybody.
 
-use super::said::{Said, said};
+use super::said::{Said, at_ms, said};
 use super::wire::{Reading, WireError};
 use crate::pbx::LinkStats;
 use paceline_esl::{Event, Frame};
@@ -23,6 +23,8 @@ const REPLY_BYTES_MAX: usize = 512;
 #[derive(Debug)]
 pub(super) struct Heard {
     pub(super) at: Instant,
+    /// When it happened by the switch's clock, ms since 1970, where it says so.
+    pub(super) pbx_ms: Option<i64>,
     pub(super) what: What,
 }
 
@@ -84,10 +86,13 @@ async fn read(
 ) -> Result<std::convert::Infallible, Deaf> {
     loop {
         while let Some(frame) = reading.decoder.next().map_err(WireError::Codec)? {
+            let mut pbx_ms = None;
             let what = match frame {
                 Frame::Event(body) => {
                     stats.events_read.fetch_add(1, Relaxed);
-                    match said(&Event::decode(body), app) {
+                    let event = Event::decode(body);
+                    pbx_ms = at_ms(&event);
+                    match said(&event, app) {
                         Some(said) => What::Said(said),
                         None => What::Life,
                     }
@@ -100,7 +105,7 @@ async fn read(
                 Frame::AuthRequest | Frame::Rejected | Frame::Other => What::Life,
             };
             let at = Instant::now();
-            match out.try_send(Heard { at, what }) {
+            match out.try_send(Heard { at, pbx_ms, what }) {
                 Ok(()) => {}
                 Err(TrySendError::Closed(_)) => return Err(Deaf::Stopped),
                 Err(TrySendError::Full(_)) => {

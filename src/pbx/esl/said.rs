@@ -25,6 +25,8 @@ pub(super) enum Said {
     FarHalfFull(Uuid),
     /// An originate failed, with the switch's word for why.
     NotPlaced(Uuid, String),
+    /// What a job printed that is no originate's.
+    Printed(Uuid, String),
     RecordingStarted(String),
     RecordingStopped(String, Option<u64>),
     /// Something was played to this channel, to its end or not.
@@ -81,7 +83,8 @@ pub(super) fn said(event: &Event<'_>, app: &str) -> Option<Said> {
             Some(words) => Some(Said::NotPlaced(job, bounded(words.trim()))),
             // `-USAGE` means that we wrote nonsense.
             None if words.starts_with('-') => Some(Said::NotPlaced(job, "command not understood".to_owned())),
-            None => None,
+            None if words.starts_with("+OK") => None,
+            None => Some(Said::Printed(job, bounded(words.trim()))),
         };
     }
     let Some(id) = our_leg(event, app) else {
@@ -103,8 +106,23 @@ pub(super) fn said(event: &Event<'_>, app: &str) -> Option<Said> {
         EventKind::PlaybackStop => {
             Said::Played(id, event.playback_status.0 == b"done" && event.cause.0.is_empty())
         }
-        EventKind::BackgroundJob | EventKind::Heartbeat | EventKind::Other => return None,
+        EventKind::Unpark
+        | EventKind::Unbridge
+        | EventKind::Hold
+        | EventKind::Unhold
+        | EventKind::BackgroundJob
+        | EventKind::Heartbeat
+        | EventKind::Other => return None,
     })
+}
+
+/// When that happened by the switch's clock, ms since 1970.
+pub(super) fn at_ms(event: &Event<'_>) -> Option<i64> {
+    let answered = Some(event.answered_at).filter(|_| event.kind == EventKind::Answer);
+    let us = answered
+        .and_then(paceline_esl::Value::number)
+        .filter(|us| *us > 0);
+    i64::try_from(us.or_else(|| event.at.number())? / 1000).ok()
 }
 
 /// What the far half of a loopback says.

@@ -1,12 +1,15 @@
 //! One link while it stands: carries commands, replies and events between connections, queues and the state machine, in
 //! one task and without waiting for any single one of them.
 
+use super::command;
 use super::legs::Legs;
 use super::link::{Ports, Stopped};
 use super::out::{Ask, Then};
 use super::reader::{Deaf, Heard, Reader, What};
+use super::said::Said;
 use super::wire::{Connection, REPLY_WAIT_MAX};
 use crate::pbx::LinkStats;
+use crate::pbx::pbx_clock::PbxClock;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,6 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::MissedTickBehavior;
+use uuid::Uuid;
 
 /// Longest silence of the events. A switch that lives answers every ping; one that is short of CPU may take seconds, and to
 /// let go of it would lose the ends of calls besides.
@@ -115,10 +119,12 @@ pub(super) struct Session<'a> {
     pub(super) events: Reader,
     /// The other half of the connection for events: only pings go out there.
     pub(super) pings: OwnedWriteHalf,
-    /// Asks who owns our channels, in answer to which the switch shows that it lives.
-    pub(super) ping: String,
-    /// What it answers while that is us.
+    /// The last ping, and when it was sent.
+    pub(super) ping: (Uuid, Instant),
+    /// What the switch answers while we drive the channels marked with [`Self::app`].
     pub(super) owner: String,
+    pub(super) app: String,
+    pub(super) clock: PbxClock,
     /// For originates.
     pub(super) places: Line,
     /// For what somebody on the line waits for.
@@ -126,7 +132,6 @@ pub(super) struct Session<'a> {
     pub(super) legs: &'a mut Legs,
     pub(super) ports: &'a mut Ports,
     pub(super) heard_at: Instant,
-    pub(super) pinged_at: Instant,
 }
 
 /// Which of the three connections.
@@ -194,20 +199,39 @@ impl Session<'_> {
         let read_at = first.at;
         let mut next = Some(first);
         let mut turns = TURN_MAX;
-        while let Some(Heard { at, what }) = next.take() {
+        while let Some(Heard { at, pbx_ms, what }) = next.take() {
             self.heard_at = at;
+            let ago = pbx_ms.map_or(Duration::ZERO, |pbx_ms| {
+                self.clock.heard(pbx_ms, at);
+                self.clock.ago(pbx_ms, at)
+            });
             match what {
+                What::Said(Said::Printed(job, owner)) => self.ponged(job, &owner, pbx_ms, at)?,
                 What::Said(said) => self.legs.said(said, at),
-                What::Reply(owner) if owner != self.owner => return Err(End::Lost(Lost::Replaced)),
                 What::Reply(_) | What::Life => {}
             }
-            self.hand_on(at)?;
+            self.hand_on(at, ago)?;
             turns -= 1;
             if turns > 0 {
                 next = self.events.heard.try_recv().ok();
             }
         }
         Ok(read_at)
+    }
+
+    /// The switch has answered a ping.
+    fn ponged(&mut self, job: Uuid, owner: &str, pbx_ms: Option<i64>, at: Instant) -> Result<(), End> {
+        let (last, sent_at) = self.ping;
+        if job != last {
+            return Ok(());
+        }
+        if owner != self.owner {
+            return Err(End::Lost(Lost::Replaced));
+        }
+        if let Some(pbx_ms) = pbx_ms {
+            self.clock.round_trip(sent_at, pbx_ms, at);
+        }
+        Ok(())
     }
 
     fn reply(&mut self, heard: Heard, which: Which) -> Instant {
@@ -232,9 +256,11 @@ impl Session<'_> {
         if self.places.overdue(now) || self.urgent.overdue(now) {
             return Err(End::Lost(Lost::NoReply));
         }
-        if now.duration_since(self.pinged_at) >= PING_EVERY {
-            self.pinged_at = now;
-            let ping = self.pings.write_all(self.ping.as_bytes());
+        if now.duration_since(self.ping.1) >= PING_EVERY {
+            let job = Uuid::new_v4();
+            self.ping = (job, now);
+            let ping = command::ping(&self.app, job) + "\n\n";
+            let ping = self.pings.write_all(ping.as_bytes());
             tokio::time::timeout(WRITE_WAIT_MAX, ping)
                 .await
                 .map_err(|_| End::Lost(Lost::Stuck))?
@@ -246,7 +272,7 @@ impl Session<'_> {
 
     /// Sends what the state machine wants sent, and hands on what it wants handed on.
     async fn deliver(&mut self, read_at: Instant) -> Result<(), End> {
-        self.hand_on(read_at)?;
+        self.hand_on(read_at, Duration::ZERO)?;
         while let Some(ask) = self.legs.out.asks.pop_front() {
             if ask.then.places() {
                 self.places.waiting.push_back(ask);
@@ -257,12 +283,12 @@ impl Session<'_> {
         self.urgent.send(self.legs).await?;
         self.places.send(self.legs).await?;
         // A placement that was taken back came to its end here.
-        self.hand_on(read_at)
+        self.hand_on(read_at, Duration::ZERO)
     }
 
-    fn hand_on(&mut self, read_at: Instant) -> Result<(), End> {
+    fn hand_on(&mut self, read_at: Instant, ago: Duration) -> Result<(), End> {
         let events = &mut self.legs.out.events;
-        match self.ports.hand_on(events, read_at) {
+        match self.ports.hand_on(events, read_at, ago) {
             Ok(()) if events.is_empty() => Ok(()),
             Ok(()) => Err(End::Lost(Lost::Congested)),
             Err(Stopped) => Err(End::Stopped),

@@ -10,6 +10,7 @@ use paceline_core::pbx::{ChannelPhase, ChannelState, Snapshot};
 use paceline_esl::Event;
 use serde::Deserialize;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 use uuid::Uuid;
 
 #[derive(Deserialize)]
@@ -45,6 +46,12 @@ pub(super) fn candidates(list: &[u8], known: &HashSet<Uuid>) -> Result<BTreeSet<
         .collect())
 }
 
+/// How long ago it was answered, by the switch's clock alone.
+fn up_for(event: &Event<'_>) -> Option<Duration> {
+    let us = event.at.number()?.checked_sub(event.answered_at.number()?)?;
+    Some(Duration::from_micros(us))
+}
+
 impl Survey {
     /// Takes in what the switch says of one channel, which may be that there is none.
     pub(super) fn dump(&mut self, dump: &[u8], app: &str) {
@@ -72,7 +79,7 @@ impl Survey {
                 phase,
                 bridge: None,
                 in_our_app: ours,
-                up_for: None,
+                up_for: answered.then(|| up_for(&event)).flatten(),
                 trouble: None,
                 with_others: false,
             },
@@ -136,7 +143,7 @@ mod tests {
         with: &str,
     ) -> Vec<u8> {
         format!(
-            "Event-Name: CHANNEL_DATA\nChannel-State: {state}\nUnique-ID: {id}\nCaller-Channel-Answered-Time: {}\n\
+            "Event-Name: CHANNEL_DATA\nEvent-Date-Timestamp: 1795182399264712\nChannel-State: {state}\nUnique-ID: {id}\nCaller-Channel-Answered-Time: {}\n\
              Caller-Channel-Progress-Time: {}\nOther-Leg-Unique-ID: {with}\nvariable_current_application: {application}\n{ours}\n",
             u64::from(answered) * 1_795_182_369_264_712,
             u64::from(rang) * 1_795_182_369_056_817,
@@ -183,6 +190,11 @@ mod tests {
         assert_eq!(of(CALLEE), (ChannelPhase::Up, bridge, true));
         assert_eq!(of(RINGING), (ChannelPhase::Ringing, None, true));
         assert_eq!(of(STRANGER), (ChannelPhase::Up, None, false));
+        let up_for = |text| survey.snapshot.channels[&id(text)].up_for;
+        assert_eq!(
+            (up_for(CALLEE), up_for(RINGING)),
+            (Some(Duration::from_secs(30)), None)
+        );
         assert_eq!(survey.snapshot.channels.len(), 4);
         assert_eq!(survey.found.len(), 3);
         assert_eq!(survey.found[&id(CALLEE)].recording.as_deref(), Some("r1"));

@@ -85,13 +85,13 @@ fn events_that_find_no_room_are_kept_in_their_order() {
     };
     let mut waiting: VecDeque<PbxEvent> = (0..3).map(ended).collect();
     let now = Instant::now();
-    assert!(ports.hand_on(&mut waiting, now).is_ok());
+    assert!(ports.hand_on(&mut waiting, now, Duration::ZERO).is_ok());
     assert_eq!(waiting, [ended(2)]);
     assert_eq!(ports.stats.dropped.load(Relaxed), 1);
     assert_eq!(events.try_recv().unwrap().event, ended(0));
-    assert!(ports.hand_on(&mut waiting, now).is_ok());
+    assert!(ports.hand_on(&mut waiting, now, Duration::ZERO).is_ok());
     assert_eq!(waiting, []);
     drop(events);
     waiting.push_back(ended(4));
-    assert!(ports.hand_on(&mut waiting, now).is_err());
+    assert!(ports.hand_on(&mut waiting, now, Duration::ZERO).is_err());
 }

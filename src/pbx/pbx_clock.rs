@@ -1,0 +1,138 @@
+//! How far a PBX's clock is from ours, so that what it says happened can be put into our time. In: times that the PBX wrote, and
+//! when we read them. Out: how long before we read it something happened. Pure.
+//!
+//! What is read was written before, so the least difference seen is at most by the fastest way too large. A PBX's clock can also
+//! be set, or drift: a round trip tells, as the PBX wrote its time after we asked and before we read.
+
+use std::time::{Duration, Instant};
+
+/// By how much the times that a PBX writes may lag behind its own clock: FreeSWITCH's are those of its last tick.
+const LAG_MS_MAX: i64 = 50;
+
+/// What is known of one PBX's clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PbxClock {
+    base: Instant,
+    /// Our time less the PBX's, as far as we know; at most by the fastest way too large.
+    ours_less_theirs_ms: Option<i64>,
+}
+
+impl PbxClock {
+    pub(crate) fn new() -> Self {
+        Self {
+            base: Instant::now(),
+            ours_less_theirs_ms: None,
+        }
+    }
+
+    fn ours_ms(&self, at: Instant) -> i64 {
+        let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        match at.checked_duration_since(self.base) {
+            Some(after) => ms(after),
+            None => -ms(self.base.duration_since(at)),
+        }
+    }
+
+    /// The PBX wrote this time, and we read it then.
+    pub(crate) fn heard(&mut self, pbx_ms: i64, read_at: Instant) {
+        let seen = self.ours_ms(read_at).saturating_sub(pbx_ms);
+        self.ours_less_theirs_ms = Some(self.ours_less_theirs_ms.map_or(seen, |known| known.min(seen)));
+    }
+
+    /// The PBX wrote this time after we sent something, and before we read it.
+    pub(crate) fn round_trip(&mut self, sent_at: Instant, pbx_ms: i64, read_at: Instant) {
+        let least = self.ours_ms(sent_at).saturating_sub(pbx_ms);
+        let impossible = |known: i64| known.saturating_add(LAG_MS_MAX) < least;
+        // Its clock was set back, or is slow.
+        if self.ours_less_theirs_ms.is_some_and(impossible) {
+            self.ours_less_theirs_ms = None;
+        }
+        self.heard(pbx_ms, read_at);
+    }
+
+    /// How long before we read it that happened; zero while nothing is known of the clock.
+    pub(crate) fn ago(&self, pbx_ms: i64, read_at: Instant) -> Duration {
+        let Some(known) = self.ours_less_theirs_ms else {
+            return Duration::ZERO;
+        };
+        let late_ms = self.ours_ms(read_at).saturating_sub(pbx_ms).saturating_sub(known);
+        Duration::from_millis(u64::try_from(late_ms).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A PBX whose clock shows `theirs_ms` at `base`.
+    struct Bench {
+        clock: PbxClock,
+        theirs_ms: i64,
+    }
+
+    impl Bench {
+        fn at(&self, ms: u64) -> Instant {
+            self.clock.base + Duration::from_millis(ms)
+        }
+
+        /// Written at one moment, read at another.
+        fn heard(&mut self, written_ms: u64, read_ms: u64) -> u128 {
+            let pbx_ms = self.theirs_ms + written_ms as i64;
+            let read_at = self.at(read_ms);
+            self.clock.heard(pbx_ms, read_at);
+            self.clock.ago(pbx_ms, read_at).as_millis()
+        }
+
+        fn round_trip(&mut self, sent_ms: u64, written_ms: u64, read_ms: u64) {
+            let (sent_at, read_at) = (self.at(sent_ms), self.at(read_ms));
+            let pbx_ms = self.theirs_ms + written_ms as i64;
+            self.clock.round_trip(sent_at, pbx_ms, read_at);
+        }
+    }
+
+    fn bench(theirs_ms: i64) -> Bench {
+        Bench {
+            clock: PbxClock::new(),
+            theirs_ms,
+        }
+    }
+
+    #[test]
+    fn what_is_read_late_happened_early_whatever_the_pbxs_clock_shows() {
+        for theirs_ms in [0, 1_795_182_369_264, -86_400_000] {
+            let mut bench = bench(theirs_ms);
+            let nothing = bench.clock.ago(5, bench.at(10));
+            assert_eq!(nothing, Duration::ZERO, "nothing is known");
+            bench.round_trip(1_000, 1_001, 1_003);
+            // Read after we stood still for 20 s.
+            assert_eq!(bench.heard(2_000, 22_000), 19_998);
+            // A faster way shows that the first was slow by 2 ms.
+            assert_eq!(bench.heard(23_000, 23_000), 0);
+            assert_eq!(bench.heard(24_000, 32_000), 8_000);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_makes_nobody_late_for_long() {
+        let mut bench = bench(1_000_000);
+        bench.round_trip(0, 0, 1);
+        // Set back by a minute: until the next round trip all seem late.
+        bench.theirs_ms -= 60_000;
+        assert_eq!(bench.heard(500, 500), 59_999);
+        bench.round_trip(1_000, 1_001, 1_002);
+        assert_eq!(bench.heard(1_500, 1_500), 0);
+        // Set forward by a minute: the next word shows it.
+        bench.theirs_ms += 60_000;
+        assert_eq!(bench.heard(2_000, 2_000), 0);
+        assert_eq!(bench.heard(2_500, 5_500), 3_000);
+    }
+
+    #[test]
+    fn a_round_trip_that_took_long_changes_nothing() {
+        let mut bench = bench(0);
+        bench.round_trip(0, 0, 0);
+        // Asked before we stood still, read after.
+        bench.round_trip(1_000, 1_001, 21_000);
+        assert_eq!(bench.heard(22_000, 25_000), 3_000);
+    }
+}
