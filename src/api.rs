@@ -8,6 +8,7 @@ mod api_keys;
 mod attempts;
 mod audit;
 mod auth;
+mod budget;
 mod campaigns;
 mod check;
 mod contacts;
@@ -17,6 +18,7 @@ mod docs;
 mod extract;
 mod frame;
 mod health;
+mod held;
 mod imports;
 pub mod keys;
 mod limit;
@@ -45,6 +47,7 @@ use auth::needs;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use budget::Budget;
 use control::Dialer;
 use limit::Limiter;
 use problem::Problem;
@@ -60,8 +63,10 @@ pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A request is given up after this; what it has begun in the store goes on to its end.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Requests that run at once, at most.
-const RUNNING_MAX: usize = 256;
+/// Keys that are looked up in the store at once; further requests wait their turn.
+const LOOK_UPS_MAX: usize = 8;
+/// Requests without a valid key that are told in the log each second.
+const STRANGERS_LOGGED_PER_SECOND: u32 = 10;
 
 /// What handlers work with. Cheap to clone.
 #[derive(Clone)]
@@ -72,7 +77,9 @@ pub struct ApiState {
     default_region: Option<Arc<str>>,
     requests_per_second: u32,
     limiter: Arc<Limiter>,
-    running: Arc<Semaphore>,
+    bodies: Budget,
+    look_ups: Arc<Semaphore>,
+    strangers_logged: Arc<Limiter>,
     /// Imports that run, each with its file.
     imports: Arc<Semaphore>,
     metrics: Metrics,
@@ -107,7 +114,9 @@ impl ApiState {
             default_region: default_region.map(Into::into),
             requests_per_second,
             limiter: Arc::new(Limiter::new(requests_per_second)),
-            running: Arc::new(Semaphore::new(RUNNING_MAX)),
+            bodies: Budget::new(),
+            look_ups: Arc::new(Semaphore::new(LOOK_UPS_MAX)),
+            strangers_logged: Arc::new(Limiter::new(STRANGERS_LOGGED_PER_SECOND)),
             imports: Arc::new(Semaphore::new(imports::RUNNING_MAX)),
             metrics: metrics.clone(),
             refusals: Arc::new(audit::Refusals::new(metrics.queue("audit"))),
@@ -127,6 +136,18 @@ pub fn router(state: ApiState) -> Router {
     api.with_state(state.clone())
         .merge(documentation)
         .fallback(async || Problem::of_status(axum::http::StatusCode::NOT_FOUND))
+        .layer(from_fn_with_state(state, frame::frame))
+}
+
+/// What is told where there is no room for more: health, and that.
+pub fn crowded_router(state: ApiState) -> Router {
+    let (health, _) = health(OpenApiRouter::new()).split_for_parts();
+    let crowded = async || {
+        Problem::unavailable("Too many connections are open. Close some, and try again in a second.", 1)
+    };
+    health
+        .with_state(state.clone())
+        .fallback(crowded)
         .layer(from_fn_with_state(state, frame::frame))
 }
 
@@ -213,8 +234,11 @@ fn api(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(write(routes!(api_keys::create)))
         .routes(write(routes!(api_keys::revoke)))
         .routes(write(routes!(audit::list)));
-    openapi::base()
-        .nest("/api/v1", v1)
+    health(openapi::base().nest("/api/v1", v1))
+}
+
+fn health(router: OpenApiRouter<ApiState>) -> OpenApiRouter<ApiState> {
+    router
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
 }

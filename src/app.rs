@@ -1,15 +1,15 @@
 //! Wires the parts of a running Paceline together, and takes them apart in order. Decides nothing.
 
 use crate::api;
+use crate::api::listen::Routes;
 use crate::api::threads::Threads;
 use crate::clock::Clock;
 use crate::config::{Config, PbxKind};
 use crate::dialer::{Dialer, StartError, Switch};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Page};
 use crate::numbers;
 use crate::pbx;
 use crate::store::{Store, StoreError};
-use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use secrecy::ExposeSecret;
@@ -96,7 +96,7 @@ impl App {
         let writer = store.writer_in(&clock);
         let switches = config.pbxes.iter().map(|pbx| attach(pbx, clock)).collect();
         let dialer = Dialer::start(store.clone(), writer, clock, metrics.clone(), switches).await?;
-        let routes = router(config, &api_store, &dialer, &metrics, clock);
+        let routes = routes(config, &api_store, &dialer, &metrics, clock);
         let api = threads.handle().spawn(api::listen::serve(
             listener,
             routes,
@@ -185,11 +185,11 @@ fn attach(config: &crate::config::PbxConfig, clock: Clock) -> Switch {
     }
 }
 
-fn router(config: &Config, store: &Store, dialer: &Dialer, metrics: &Metrics, clock: Clock) -> Router {
-    let page = metrics.clone();
+fn routes(config: &Config, store: &Store, dialer: &Dialer, metrics: &Metrics, clock: Clock) -> Routes {
+    let page = Page::new(metrics.clone());
     let scrape = get(move || {
-        let text = page.render();
-        async move { ([(CONTENT_TYPE, Metrics::CONTENT_TYPE)], text) }
+        let page = page.clone();
+        async move { ([(CONTENT_TYPE, Metrics::CONTENT_TYPE)], page.text().await) }
     });
     let state = api::ApiState::new(
         store.clone(),
@@ -198,7 +198,10 @@ fn router(config: &Config, store: &Store, dialer: &Dialer, metrics: &Metrics, cl
         metrics,
         config.default_region.as_deref(),
     );
-    api::router(state).route("/metrics", scrape)
+    Routes {
+        health: api::crowded_router(state.clone()),
+        all: api::router(state).route("/metrics", scrape),
+    }
 }
 
 #[cfg(test)]

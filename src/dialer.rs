@@ -31,6 +31,7 @@ use tracing::{error, info};
 mod campaign;
 mod changes;
 mod decisions;
+mod lag;
 mod link;
 mod routes;
 mod stranded;
@@ -209,6 +210,8 @@ impl Dialer {
             let task = tokio::spawn(link::run(dialer.0.clone(), pbx, events));
             dialer.0.state().links.push(task);
         }
+        let lag = tokio::spawn(lag::count(dialer.0.metrics.dialer_lag()));
+        dialer.0.state().links.push(lag);
         Ok(dialer)
     }
 
@@ -289,6 +292,10 @@ impl Dialer {
             task.run(told).await;
             info!(campaign.name = %name, "campaign `{name}` has stopped");
             inner.state().campaigns.remove(&id);
+            // At the end of the process they are still looked at.
+            if !inner.stopping.load(Ordering::Acquire) {
+                inner.metrics.forget(&name);
+            }
         });
         let decisions = told_decisions;
         state.campaigns.insert(

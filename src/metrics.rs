@@ -4,17 +4,22 @@
 //! Prometheus: base units, `_total`, sums over labels mean something. Start at [`Metrics`].
 
 mod collect;
+mod names;
+mod page;
 mod pacing;
+mod register;
 mod text;
 
 use crate::pbx::LinkStats;
-use collect::{Links, Process};
+use collect::Links;
+use names::label;
 use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::gate::{GateDecision, GateStage};
 use paceline_core::ids::PbxName;
 use paceline_core::live::{CallPhase, LiveCampaign};
 use paceline_core::outcome::{MessageFate, Outcome};
 use pacing::PacingFamilies;
+pub use page::Page;
 pub use pacing::PacingMetrics;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -53,11 +58,21 @@ struct Inner {
     talk: Family<CampaignLabel, Histogram, Buckets>,
     store_commit: Histogram,
     store_failing: Gauge,
-    api_requests: Family<RequestLabels, Histogram, Buckets>,
+    dialer_lag: Histogram,
+    api_requests: Family<RequestLabels, Counter>,
+    api_durations: Family<MethodLabel, Histogram, Buckets>,
     pacing: PacingFamilies,
     links: Links,
     /// The handles given out, by campaign: what [`Metrics::glance`] adds up.
     campaigns: Mutex<BTreeMap<String, CampaignMetrics>>,
+    /// What campaigns that are over have counted.
+    over: Mutex<Over>,
+}
+
+#[derive(Debug, Default)]
+struct Over {
+    attempts: u64,
+    outcomes: BTreeMap<Outcome, u64>,
 }
 
 /// All campaigns together at one moment, for people to look at.
@@ -129,9 +144,14 @@ struct QueueLabel {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    method: String,
+    method: &'static str,
     route: String,
     status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MethodLabel {
+    method: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -249,10 +269,13 @@ impl Metrics {
             talk: Family::new_with_constructor(talk_seconds),
             store_commit: sub_second(),
             store_failing: Gauge::default(),
-            api_requests: Family::new_with_constructor(sub_second),
+            dialer_lag: sub_second(),
+            api_requests: Family::default(),
+            api_durations: Family::new_with_constructor(sub_second),
             pacing: PacingFamilies::default(),
             links: Links::default(),
             campaigns: Mutex::default(),
+            over: Mutex::default(),
         };
         inner.register();
         Self(Arc::new(inner))
@@ -267,6 +290,8 @@ impl Metrics {
 
     fn new_campaign(&self, name: &str) -> CampaignMetrics {
         let inner = &self.0;
+        let name = label(name);
+        let name = name.as_str();
         let label = CampaignLabel {
             campaign: name.to_owned(),
         };
@@ -312,11 +337,69 @@ impl Metrics {
         }
     }
 
+    /// Shows nothing more of a campaign that is over; what it has counted stays in [`Metrics::glance`].
+    pub fn forget(&self, name: &str) {
+        let Some(gone) = lock(&self.0.campaigns).remove(name) else {
+            return;
+        };
+        let mut over = lock(&self.0.over);
+        over.attempts += gone.attempts.get();
+        let inner = &self.0;
+        for (trunk, metrics) in lock(&gone.trunks).iter() {
+            for (outcome, counter) in &metrics.outcomes {
+                *over.outcomes.entry(*outcome).or_default() += counter.get();
+                inner.outcomes.remove(&OutcomeLabels {
+                    campaign: gone.name.clone(),
+                    trunk: label(trunk),
+                    outcome: outcome.as_str(),
+                });
+            }
+        }
+        drop(over);
+        for (phase, _) in &gone.calls {
+            inner.calls.remove(&PhaseLabels {
+                campaign: gone.name.clone(),
+                phase: phase.as_str(),
+            });
+        }
+        for (state, _) in &gone.agents {
+            inner.agents.remove(&StateLabels {
+                campaign: gone.name.clone(),
+                state: state.as_str(),
+            });
+        }
+        for (fate, _) in &gone.messages {
+            inner.messages.remove(&MessageLabels {
+                campaign: gone.name.clone(),
+                outcome: fate.as_str(),
+            });
+        }
+        gone.pacing.forget(inner.links.up().into_keys());
+        let label = CampaignLabel { campaign: gone.name };
+        for counters in [&inner.attempts, &inner.illegal] {
+            counters.remove(&label);
+        }
+        inner.hopper.remove(&label);
+        for durations in [
+            &inner.answer_to_connect_command,
+            &inner.answer_to_connected,
+            &inner.ring,
+            &inner.talk,
+        ] {
+            durations.remove(&label);
+        }
+    }
+
     /// All campaigns together, now.
     pub fn glance(&self) -> Glance {
-        let mut glance = Glance {
-            pbxes: self.0.links.up(),
-            ..Glance::default()
+        let mut glance = {
+            let over = lock(&self.0.over);
+            Glance {
+                attempts: over.attempts,
+                outcomes: over.outcomes.clone(),
+                pbxes: self.0.links.up(),
+                ..Glance::default()
+            }
         };
         for campaign in lock(&self.0.campaigns).values() {
             glance.attempts += campaign.attempts.get();
@@ -352,12 +435,18 @@ impl Metrics {
     /// Counts an answered request. `route` is the template of its path, of which there are few: never the path itself.
     pub fn request_answered(&self, method: &'static str, route: &str, status: u16, took: Duration) {
         let labels = RequestLabels {
-            method: method.to_owned(),
+            method,
             route: route.to_owned(),
             status,
         };
-        let histogram = self.0.api_requests.get_or_create_owned(&labels);
-        histogram.observe(took.as_secs_f64());
+        self.0.api_requests.get_or_create(&labels).inc();
+        let durations = self.0.api_durations.get_or_create(&MethodLabel { method });
+        durations.observe(took.as_secs_f64());
+    }
+
+    /// How late the dialer's thread comes to what is due.
+    pub fn dialer_lag(&self) -> Seconds {
+        Seconds(self.0.dialer_lag.clone())
     }
 
     /// Shows a switch's link from now on. A second call with the same name replaces the first.
@@ -415,7 +504,7 @@ impl CampaignMetrics {
         let counter = |outcome: &Outcome| {
             let labels = OutcomeLabels {
                 campaign: self.name.clone(),
-                trunk: name.to_owned(),
+                trunk: label(name),
                 outcome: outcome.as_str(),
             };
             (*outcome, self.outcomes.get_or_create_owned(&labels))
@@ -460,115 +549,6 @@ impl TrunkMetrics {
         if let Some((_, counter)) = self.outcomes.iter().find(|(o, _)| *o == outcome) {
             counter.inc();
         }
-    }
-}
-
-impl Inner {
-    fn register(&mut self) {
-        let registry = &mut self.registry;
-        let build = Family::<BuildLabels, Gauge>::default();
-        let version = env!("CARGO_PKG_VERSION");
-        build.get_or_create(&BuildLabels { version }).set(1);
-        registry.register("paceline_build_info", "The version that runs, always 1", build);
-        registry.register(
-            "paceline_attempts",
-            "Attempts stored, each about to be dialed",
-            self.attempts.clone(),
-        );
-        registry.register(
-            "paceline_agent_state_changes",
-            "Changes of agents' states, by the new state and the reason",
-            self.agent_changes.clone(),
-        );
-        registry.register(
-            "paceline_outcomes",
-            "Attempts ended, by what the line did",
-            self.outcomes.clone(),
-        );
-        registry.register(
-            "paceline_abandon_messages",
-            "Messages to persons whom no agent took in time, by what became of them",
-            self.messages.clone(),
-        );
-        registry.register("paceline_calls", "Live attempts by phase", self.calls.clone());
-        registry.register(
-            "paceline_agents",
-            "Agents logged into a campaign, by state",
-            self.agents.clone(),
-        );
-        registry.register(
-            "paceline_hopper_contacts",
-            "Contacts ready to be dialed",
-            self.hopper.clone(),
-        );
-        registry.register(
-            "paceline_gate_decisions",
-            "Answers of the gate, by the most important reason",
-            self.gate_decisions.clone(),
-        );
-        registry.register(
-            "paceline_engine_illegal",
-            "Inputs that the engine's states forbid; each is a bug",
-            self.illegal.clone(),
-        );
-        registry.register(
-            "paceline_engine_stale",
-            "Inputs that came too late to matter",
-            self.stale.clone(),
-        );
-        registry.register(
-            "paceline_queue_depth",
-            "Items that wait in a bounded queue",
-            self.queue_depth.clone(),
-        );
-        registry.register(
-            "paceline_queue_dropped",
-            "Items lost because a queue was full",
-            self.queue_dropped.clone(),
-        );
-        registry.register(
-            "paceline_queue_stalls",
-            "Times that a producer waited for room in a queue",
-            self.queue_stalls.clone(),
-        );
-        registry.register(
-            "paceline_answer_to_connect_command_seconds",
-            "From reading an answer to sending the command that connects: what Paceline adds",
-            self.answer_to_connect_command.clone(),
-        );
-        registry.register(
-            "paceline_answer_to_connected_seconds",
-            "From reading an answer to callee and agent in one bridge",
-            self.answer_to_connected.clone(),
-        );
-        registry.register(
-            "paceline_ring_duration_seconds",
-            "From asking the store for an attempt to its answer: dialing and ringing, of answered calls only",
-            self.ring.clone(),
-        );
-        registry.register(
-            "paceline_talk_duration_seconds",
-            "How long callees and agents talked",
-            self.talk.clone(),
-        );
-        registry.register(
-            "paceline_store_commit_seconds",
-            "How long the store took to commit",
-            self.store_commit.clone(),
-        );
-        registry.register(
-            "paceline_store_failing",
-            "1 while the store cannot write: changes are kept and tried again, and nothing is launched",
-            self.store_failing.clone(),
-        );
-        registry.register(
-            "paceline_api_request_duration_seconds",
-            "How long API requests took, by route and status",
-            self.api_requests.clone(),
-        );
-        self.pacing.register(registry);
-        registry.register_collector(Box::new(self.links.clone()));
-        registry.register_collector(Box::new(Process));
     }
 }
 

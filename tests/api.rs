@@ -17,6 +17,7 @@ mod api {
     mod auth;
     mod campaigns;
     mod contacts;
+    mod crowd;
     mod document;
     mod harness;
     mod hostile;

@@ -11,6 +11,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use paceline_core::ids::AgentId;
 use paceline_core::number::E164;
+use std::sync::Arc;
 use std::time::Instant;
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::router::UtoipaMethodRouter;
@@ -104,10 +105,30 @@ async fn guard(State((state, role)): State<(ApiState, Role)>, mut request: Reque
             return response;
         }
     };
+    let Some(turn) = state.limiter.turn(caller.key, Instant::now()).await else {
+        return known(caller, too_many_at_once().into_response());
+    };
+    let charge = state.bodies.charge();
     request.extensions_mut().insert(caller);
+    request.extensions_mut().insert(charge.clone());
     let mut response = next.run(request).await;
+    charge.release();
+    response.extensions_mut().insert(Arc::new(turn));
+    known(caller, response)
+}
+
+/// Tells the layers outside whose request it was.
+fn known(caller: Caller, mut response: Response) -> Response {
     response.extensions_mut().insert(caller);
     response
+}
+
+fn too_many_at_once() -> Problem {
+    Problem::new(
+        Kind::RateLimited,
+        "Too many requests of this key wait for earlier ones. Send the next when some have been answered.",
+    )
+    .retry_after_s(1)
 }
 
 /// Whose request it is; or why it is not let in, and whose it was where that is known.
@@ -133,7 +154,12 @@ async fn authenticate(state: &ApiState, headers: &HeaderMap) -> Result<Caller, P
             "The Authorization header must read `Bearer`, a space, and a key that starts with `pl_`.",
         )
     })?;
-    keys::verify(&state.store, token).await?.ok_or_else(|| {
+    let caller = {
+        // Never closed.
+        let _look_up = state.look_ups.acquire().await;
+        keys::verify(&state.store, token).await?
+    };
+    caller.ok_or_else(|| {
         unauthenticated("The key is unknown or revoked. `paceline key create` makes a new one.")
     })
 }

@@ -1,17 +1,15 @@
 //! Bodies, queries and path parts as typed values, and clear refusals where they are not: the field is named, a value
 //! never repeated.
 
+use super::budget::{Charge, SMALL_BYTES_MAX};
 use super::problem::{Fault, Kind, Problem};
 use super::{BODY_BYTES_MAX, BODY_TIMEOUT};
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use std::str::FromStr;
-
-/// Larger bodies are read on a thread of their own.
-const BODY_BYTES_AT_ONCE: usize = 64 * 1024;
 
 /// A JSON body.
 pub(super) struct Json<T>(pub T);
@@ -46,6 +44,17 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Js
                 "Send the body as JSON with the header `Content-Type: application/json`.",
             ));
         }
+        let charge = request.extensions().get::<Charge>().cloned();
+        let charge = charge
+            .ok_or_else(|| Problem::internal(anyhow::anyhow!("a route without guard takes a body")))?;
+        let too_large = || Problem::of_status(axum::http::StatusCode::PAYLOAD_TOO_LARGE);
+        // Without a length it may become as long as it may be.
+        let length = request.body().size_hint().upper();
+        let length = length.map_or(BODY_BYTES_MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        if length > BODY_BYTES_MAX {
+            return Err(too_large());
+        }
+        charge.bytes(length).await?;
         let read = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX);
         let bytes = tokio::time::timeout(BODY_TIMEOUT, read)
             .await
@@ -56,8 +65,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Js
                     format!("The whole body must arrive within {waited} s. Send it again."),
                 )
             })?
-            .map_err(|_| Problem::of_status(axum::http::StatusCode::PAYLOAD_TOO_LARGE))?;
-        let value = if bytes.len() > BODY_BYTES_AT_ONCE {
+            .map_err(|_| too_large())?;
+        charge.values(&bytes).await?;
+        let value = if bytes.len() > SMALL_BYTES_MAX {
             let bytes = bytes.clone();
             super::check::aside(move || parse(&bytes)).await??
         } else {

@@ -1,9 +1,10 @@
-//! Around every request: an id, a bound on how many run at once and how long they take, one log line, and every error as
-//! a problem.
+//! Around every request: an id, a bound on how long it takes, one log line, and every error as a problem.
 //!
 //! A handler runs in a task of its own, so that a client which hangs up, or our own time limit, cannot stop it between a
 //! commit and telling the dialer of it; and so that a panic ends one request only.
 
+use super::held::Held;
+use super::limit::Turn;
 use super::problem::{Kind, Problem};
 use super::{ApiState, Caller, REQUEST_TIMEOUT, audit, imports, masking};
 use axum::body::Body;
@@ -29,35 +30,29 @@ pub(super) async fn frame(State(state): State<ApiState>, request: Request, next:
         .get::<MatchedPath>()
         .map(|path| path.as_str().to_owned());
     let span = tracing::info_span!("request", request.id = %id);
-    let response = run(&state, request, next).instrument(span.clone()).await;
+    let mut response = run(request, next).instrument(span.clone()).await;
+    let turn = response.extensions_mut().remove::<Arc<Turn>>();
     let caller = response.extensions().get::<Caller>().copied();
     let response = span.in_scope(|| finish(&state, response, &id, &method, route.as_deref(), started));
     let response = asked.answered(&state, caller, response).instrument(span).await;
-    if caller.is_some_and(|caller| !caller.sees_numbers) {
+    let response = if caller.is_some_and(|caller| !caller.sees_numbers) {
         masking::masked(response).await
     } else {
         response
+    };
+    match turn {
+        Some(turn) => response.map(|body| Body::new(Held::new(body, turn))),
+        None => response,
     }
 }
 
-async fn run(state: &ApiState, request: Request, next: Next) -> Response<Body> {
-    let Ok(permit) = Arc::clone(&state.running).try_acquire_owned() else {
-        return Problem::unavailable("Too many requests run at the moment. Try again in a second.", 1)
-            .into_response();
-    };
+async fn run(request: Request, next: Next) -> Response<Body> {
     let limit = if imports::is_upload(&request) {
         imports::UPLOAD_TIMEOUT
     } else {
         REQUEST_TIMEOUT
     };
-    let work = tokio::spawn(
-        async move {
-            let response = next.run(request).await;
-            drop(permit);
-            response
-        }
-        .in_current_span(),
-    );
+    let work = tokio::spawn(async move { next.run(request).await }.in_current_span());
     match tokio::time::timeout(limit, work).await {
         Ok(Ok(response)) => response,
         // Its message stays out of the log, as it may hold anything; the panic hook has told the place.
@@ -121,8 +116,9 @@ fn finish(
     state.metrics.request_answered(method, route, status, took);
     let key = caller.map(|caller| caller.key);
     let took_us = took.as_micros();
-    // Who changed what is worth a line; who looked at it, every second perhaps, is not.
-    if method == "GET" && status < 400 {
+    // Who changed what is worth a line; who looked at it, every second perhaps, is not, nor is every one of a flood.
+    let flood = || state.strangers_logged.take(0, Instant::now()).is_err();
+    if method == "GET" && status < 400 || key.is_none() && flood() {
         debug!(
             http.method = method,
             http.route = route,

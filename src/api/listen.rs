@@ -1,46 +1,84 @@
-//! Connections to the API. In: a listener and the routes. Runs until it is dropped, and its connections with it. Whoever
-//! connects and does not ask anything is shown out, and no more are let in than there is room for.
+//! Connections to the API. In: a listener and the routes. Runs until it is dropped, and its connections with it.
+//!
+//! Nobody who connects can keep others out: who asks nothing is shown out, who reads too slowly is let go, and where all
+//! places are taken, who has asked nothing for longest makes room. Where all are being answered there are a few places
+//! more for a moment, in which only health is told.
+
+mod places;
+mod wire;
 
 use super::audit::Peer;
 use crate::metrics::QueueMetrics;
 use axum::Router;
+use axum::body::{Body, Bytes};
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use prometheus_client::metrics::gauge::Gauge;
+use places::{Place, Places};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use wire::{Patient, SLACK_MAX};
 
-/// Connections at once; others wait until one ends.
-const CONNECTIONS_MAX: usize = 1_000;
+/// Half of the files that a process may have open on most machines; PBXes and the store need theirs.
+const CONNECTIONS_MAX: usize = 512;
+/// Of one address. A proxy before us is one.
+const CONNECTIONS_PER_PEER_MAX: usize = 256;
+/// Connections past these, for health only.
+const SPARE_MAX: usize = 32;
+/// What such a one may take.
+const SPARE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The head of a request must be there so long after the connection, or the request before it.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// A connection keeps this much at most of what it has read and what is to be sent.
+const BUFFER_BYTES_MAX: usize = 32 * 1024;
 /// How long to wait when no connection can be accepted, as when the process has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// Serves `routes`.
-pub async fn serve(listener: TcpListener, routes: Router, queue: QueueMetrics) {
-    serve_within(listener, routes, queue, HEAD_TIMEOUT).await;
+/// What can be asked for.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    /// Everything.
+    pub all: Router,
+    /// What is told when there is no room for more.
+    pub health: Router,
 }
 
-async fn serve_within(listener: TcpListener, routes: Router, queue: QueueMetrics, head_timeout: Duration) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+/// How patient it is, and how roomy.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    connections: usize,
+    per_peer: usize,
+    head: Duration,
+    slack: Duration,
+}
+
+const LIMITS: Limits = Limits {
+    connections: CONNECTIONS_MAX,
+    per_peer: CONNECTIONS_PER_PEER_MAX,
+    head: HEAD_TIMEOUT,
+    slack: SLACK_MAX,
+};
+
+/// Serves `routes`.
+pub async fn serve(listener: TcpListener, routes: Routes, queue: QueueMetrics) {
+    serve_within(listener, routes, queue, LIMITS).await;
+}
+
+async fn serve_within(listener: TcpListener, routes: Routes, queue: QueueMetrics, limits: Limits) {
+    let places = Places::new(limits.connections, limits.per_peer);
+    let spare = Arc::new(Semaphore::new(SPARE_MAX));
     let mut connections = JoinSet::new();
     loop {
-        if room.available_permits() == 0 {
-            queue.stalls.inc();
-        }
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
-        let (socket, peer) = match listener.accept().await {
-            Ok((socket, peer)) => (socket, Peer(peer.ip())),
+        let (socket, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(error = %error, "cannot accept a connection to the API; trying again");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -48,95 +86,110 @@ async fn serve_within(listener: TcpListener, routes: Router, queue: QueueMetrics
             }
         };
         while connections.try_join_next().is_some() {}
-        let routes = TowerToHyperService::new(routes.clone());
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer);
-            routes.call(request)
-        });
-        let place = Place::taken(permit, &queue);
-        connections.spawn(async move {
-            let _place = place;
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(head_timeout)
-                .serve_connection(TokioIo::new(socket), service)
-                .with_upgrades();
-            // What went wrong with it is its client's business.
-            connection.await.ok();
-        });
-    }
-}
-
-/// One connection's, until it is dropped.
-struct Place {
-    _permit: OwnedSemaphorePermit,
-    depth: Gauge,
-}
-
-impl Place {
-    fn taken(permit: OwnedSemaphorePermit, queue: &QueueMetrics) -> Self {
-        queue.depth.inc();
-        Self {
-            _permit: permit,
-            depth: queue.depth.clone(),
+        if let Some(place) = places.take(from.ip()) {
+            let depth = Depth::of(&queue);
+            let routes = routes.all.clone();
+            connections.spawn(async move {
+                let _depth = depth;
+                converse(socket, Peer(from.ip()), routes, Arc::new(place), limits).await;
+            });
+        } else if let Ok(permit) = Arc::clone(&spare).try_acquire_owned() {
+            queue.stalls.inc();
+            let routes = routes.health.clone();
+            connections.spawn(async move {
+                let talk = connection(socket, TowerToHyperService::new(routes), limits);
+                // Whether it came to its end is the client's business.
+                tokio::time::timeout(SPARE_TIMEOUT, talk).await.ok();
+                drop(permit);
+            });
+        } else {
+            queue.dropped.inc();
         }
     }
 }
 
-impl Drop for Place {
+/// Answers one connection until it ends, or must leave.
+async fn converse(socket: TcpStream, peer: Peer, routes: Router, place: Arc<Place>, limits: Limits) {
+    let inner = TowerToHyperService::new(routes);
+    let asked = Arc::clone(&place);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        asked.asks();
+        request.extensions_mut().insert(peer);
+        let (answer, place) = (inner.call(request), Arc::clone(&asked));
+        async move {
+            let response = answer.await?;
+            Ok::<_, std::convert::Infallible>(response.map(|body| Sent { body, place }))
+        }
+    });
+    tokio::select! {
+        // What went wrong with it is its client's business.
+        () = connection(socket, service, limits) => {}
+        () = place.leave.notified() => {}
+    }
+}
+
+async fn connection<S, B>(socket: TcpStream, service: S, limits: Limits)
+where
+    S: hyper::service::Service<Request<Incoming>, Response = hyper::Response<B>>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: hyper::body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .serve_connection(TokioIo::new(Patient::new(socket, limits.slack)), service);
+    connection.await.ok();
+}
+
+/// A body; once it is handed to the socket, its connection may be sent away.
+struct Sent {
+    body: Body,
+    place: Arc<Place>,
+}
+
+impl hyper::body::Body for Sent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Sent {
     fn drop(&mut self) {
-        self.depth.dec();
+        self.place.is_answered();
+    }
+}
+
+/// Counts a connection for as long as it lives.
+struct Depth(prometheus_client::metrics::gauge::Gauge);
+
+impl Depth {
+    fn of(queue: &QueueMetrics) -> Self {
+        queue.depth.inc();
+        Self(queue.depth.clone())
+    }
+}
+
+impl Drop for Depth {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metrics::Metrics;
-    use axum::routing::get;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpStream;
-
-    #[tokio::test]
-    async fn who_asks_is_answered_and_who_never_gets_to_it_is_shown_out() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        let routes = Router::new().route("/", get(async || "here"));
-        let queue = Metrics::new().queue("api_connections");
-        let serving = tokio::spawn(serve_within(
-            listener,
-            routes,
-            queue.clone(),
-            Duration::from_millis(200),
-        ));
-        for said in ["", "GET / HTTP/1.1\r\nHost: p"] {
-            let mut idler = TcpStream::connect(addr).await.unwrap();
-            idler.write_all(said.as_bytes()).await.unwrap();
-            let mut reply = Vec::new();
-            let shown_out =
-                tokio::time::timeout(Duration::from_secs(20), idler.read_to_end(&mut reply)).await;
-            assert!(shown_out.is_ok(), "after {said:?} it waits for ever");
-            assert!(!reply.starts_with(b"HTTP/1.1 200"));
-        }
-        let mut asker = TcpStream::connect(addr).await.unwrap();
-        asker
-            .write_all(b"GET / HTTP/1.1\r\nHost: p\r\n\r\n")
-            .await
-            .unwrap();
-        let mut reply = Vec::new();
-        asker.read_to_end(&mut reply).await.unwrap();
-        assert!(
-            reply.ends_with(b"here"),
-            "and shown out when it asks nothing more"
-        );
-        let all_gone = async {
-            while queue.depth.get() > 0 {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), all_gone)
-            .await
-            .expect("no place is kept");
-        serving.abort();
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ use super::ApiState;
 use super::auth::SCHEME;
 use super::docs;
 use super::problem::{Kind, Problem, ProblemBody};
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
@@ -72,8 +73,8 @@ pub(super) fn base() -> OpenApiRouter<ApiState> {
 
 /// The document as it is served, made once.
 pub(super) struct Served {
-    json: String,
-    page: String,
+    json: Bytes,
+    page: Bytes,
     policy: String,
 }
 
@@ -81,8 +82,8 @@ impl Served {
     pub(super) fn new(document: OpenApi) -> Self {
         let document = complete(document);
         Self {
-            json: document.to_string(),
-            page: docs::page(&document),
+            json: document.to_string().into(),
+            page: docs::page(&document).into(),
             policy: docs::content_security_policy(),
         }
     }

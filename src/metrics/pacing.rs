@@ -2,7 +2,7 @@
 //! abandon budget left.
 
 use paceline_core::ids::PbxName;
-use paceline_core::pacing::PacingReport;
+use paceline_core::pacing::{PaceLimit, PacingReport};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -91,6 +91,28 @@ impl PacingFamilies {
 }
 
 impl PacingMetrics {
+    /// Shows nothing of it any more, on none of these.
+    pub(super) fn forget(&self, pbxes: impl Iterator<Item = PbxName>) {
+        let families = &self.families;
+        for pbx in pbxes {
+            let labels = PacingLabels {
+                campaign: self.campaign.clone(),
+                pbx: pbx.as_str().to_owned(),
+            };
+            families.wanted.remove(&labels);
+            families.launched.remove(&labels);
+            for ratio in [&families.risk, &families.risk_allowed, &families.expected, &families.budget] {
+                ratio.remove(&labels);
+            }
+        }
+        for limit in PaceLimit::ALL {
+            families.decisions.remove(&LimitLabels {
+                campaign: self.campaign.clone(),
+                limit: limit.as_str(),
+            });
+        }
+    }
+
     /// Counts a decision and shows what it was made of.
     pub fn count(&self, pbx: &PbxName, report: &PacingReport) {
         let labels = PacingLabels {

@@ -1,5 +1,6 @@
 use super::*;
 use paceline_core::gate::{GateReason, GateVerdict};
+use paceline_core::pacing::{EffectiveMode, PaceLimit, PacingReport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -57,7 +58,8 @@ fn what_was_counted_is_what_is_shown() {
         r#"paceline_gate_decisions_total{stage="lease",verdict="deny",reason="dnc"} 1"#,
         r#"paceline_answer_to_connect_command_seconds_bucket{le="0.0005",campaign="spring \"offer\""} 1"#,
         r#"paceline_pbx_up{pbx="office"} 1"#,
-        r#"paceline_api_request_duration_seconds_count{method="GET",route="/api/v1/tasks/{id}",status="200"} 1"#,
+        r#"paceline_api_requests_total{method="GET",route="/api/v1/tasks/{id}",status="200"} 1"#,
+        r#"paceline_api_request_duration_seconds_count{method="GET"} 1"#,
         r#"paceline_pbx_events_total{pbx="office"} 11"#,
         r#"paceline_queue_depth{queue="store_changes"} 7"#,
         "paceline_engine_stale_total 1",
@@ -85,6 +87,68 @@ fn a_glance_adds_up_all_campaigns_and_leaves_zeros_out() {
             pbxes: BTreeMap::from([(PbxName::new("office"), true)]),
         }
     );
+}
+
+#[test]
+fn a_campaign_that_is_over_is_shown_no_more_and_still_counts_at_a_glance() {
+    let metrics = busy();
+    let before = metrics.glance();
+    let report = PacingReport {
+        limit: PaceLimit::Agents,
+        launch: 1,
+        wanted: 1,
+        mode: EffectiveMode::Predictive,
+        fallback: None,
+        risk: 0.1,
+        risk_max: 0.2,
+        expected_abandon_ratio: 0.01,
+        rule: None,
+        budget_left: 1.0,
+        live: 100.0,
+        abandoned: 1.0,
+        agents: 2,
+        agents_free: 1,
+        in_flight: 1,
+        answer_probability: 0.5,
+        drift: 1.0,
+    };
+    metrics
+        .campaign("spring \"offer\"")
+        .pacing
+        .count(&PbxName::new("office"), &report);
+    metrics.forget("spring \"offer\"");
+    let text = metrics.render();
+    assert!(!text.contains("spring"), "{text}");
+    let after = metrics.glance();
+    assert_eq!((after.attempts, after.outcomes), (before.attempts, before.outcomes));
+    assert!(after.calls.is_empty() && after.hopper == 0);
+}
+
+/// Bytes that a campaign with a name of any length, and one of its trunks, may add to the page.
+const CAMPAIGN_BYTES_MAX: usize = 16 * 1024;
+const TRUNK_BYTES_MAX: usize = 3 * 1024;
+
+#[test]
+fn the_page_grows_with_what_there_is_and_with_nothing_that_is_asked() {
+    let metrics = busy();
+    let before = metrics.render().len();
+    let long = "campaign ".repeat(22);
+    let campaign = metrics.campaign(&long);
+    let with_campaign = metrics.render().len() - before;
+    assert!(with_campaign < CAMPAIGN_BYTES_MAX, "{with_campaign}");
+    campaign.trunk(&long);
+    let with_trunk = metrics.render().len() - before - with_campaign;
+    assert!(with_trunk < TRUNK_BYTES_MAX, "{with_trunk}");
+    metrics.forget(&long);
+    // Every route with every status that there is.
+    for route in 0..60 {
+        for status in [200, 201, 400, 401, 403, 404, 409, 413, 422, 429, 500, 503] {
+            let route = format!("/api/v1/contact-lists/{{id}}/{route}");
+            metrics.request_answered("POST", &route, status, Duration::from_millis(3));
+        }
+    }
+    let asked = metrics.render().len() - before;
+    assert!(asked < 100 * 1024, "{asked}");
 }
 
 #[test]

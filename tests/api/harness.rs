@@ -249,7 +249,7 @@ impl Api {
     pub(super) fn answered_with(&self, status: u16) -> u64 {
         let text = self.metrics.render();
         let series = text.lines().filter(|line| {
-            line.starts_with("paceline_api_request_duration_seconds_count")
+            line.starts_with("paceline_api_requests_total")
                 && line.contains(&format!("status=\"{status}\""))
         });
         series

@@ -5,13 +5,11 @@ use axum::body::Body;
 use axum::http::Request;
 use futures_util::FutureExt as _;
 use insta::assert_snapshot;
-use paceline_core::ids::{AgentId, CampaignId};
 use serde_json::{Value, json};
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 use tower::ServiceExt as _;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -179,46 +177,4 @@ async fn a_client_that_hangs_up_does_not_stop_its_request_half_way() {
         assert!(Instant::now() < deadline, "the dialer never heard of the task");
         tokio::task::yield_now().await;
     }
-}
-
-#[tokio::test]
-async fn too_many_requests_at_once_are_put_off_and_the_others_answered() {
-    let api = Api::ready().await;
-    api.post(
-        "/api/v1/agents",
-        json!({"name": "agent-3", "pbx": "office", "extension": "203"}),
-    )
-    .await
-    .expect(201);
-    let (answer, may_answer) = watch::channel(false);
-    *api.dialer.answers.lock().unwrap() = Some(may_answer);
-    api.dialer.works.lock().unwrap().insert(AgentId(1), CampaignId(1));
-    let waiting = (0..256).map(|_| api.post("/api/v1/agents/1/ready", Value::Null));
-    let waiting = futures_util::future::join_all(waiting);
-    tokio::pin!(waiting);
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let mut in_dialer = 0;
-    while in_dialer < 256 {
-        assert!(waiting.as_mut().now_or_never().is_none(), "somebody was answered");
-        in_dialer += api.dialer.told().len();
-        assert!(Instant::now() < deadline, "only {in_dialer} came to the dialer");
-        tokio::task::yield_now().await;
-    }
-    let refused = api.get("/api/v1/trunks").await;
-    assert_snapshot!(refused, @r#"
-    503 Service Unavailable
-    {
-      "type": "/problems/unavailable",
-      "title": "Not available at the moment",
-      "status": 503,
-      "detail": "Too many requests run at the moment. Try again in a second.",
-      "request_id": "[id]"
-    }
-    "#);
-    assert_eq!(refused.headers["retry-after"], "1");
-    answer.send(true).unwrap();
-    for reply in waiting.await {
-        reply.expect(202);
-    }
-    api.get("/api/v1/trunks").await.expect(200);
 }

@@ -1,0 +1,204 @@
+//! Who is connected. In: who comes, who asks, who has been answered. Out: whether there is room, and who must leave to make
+//! it: of the peer that has the most connections, the one that has asked nothing for longest. Opens nothing itself.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// Whose connections count together: an address, of IPv6 its network, as one machine has all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Peer(u128);
+
+impl From<IpAddr> for Peer {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self(u128::from(v4.to_bits())),
+            IpAddr::V6(v6) => Self(v6.to_bits() >> 64 << 64),
+        }
+    }
+}
+
+/// All places.
+#[derive(Debug)]
+pub(super) struct Places {
+    all: Mutex<All>,
+    total_max: usize,
+    per_peer_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    last: u64,
+    taken: BTreeMap<u64, Taken>,
+    peers: HashMap<Peer, usize>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    peer: Peer,
+    /// Since which moment it has asked nothing; nothing while it is answered. Moments are counted, not measured.
+    idle_since: Option<u64>,
+    leave: Arc<Notify>,
+}
+
+/// One connection's, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    id: u64,
+    /// Told when it must leave.
+    pub(super) leave: Arc<Notify>,
+}
+
+impl Places {
+    pub(super) fn new(total_max: usize, per_peer_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            all: Mutex::default(),
+            total_max,
+            per_peer_max,
+        })
+    }
+
+    /// A place, for which another may have to leave; nothing where all are being answered.
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let peer = Peer::from(address);
+        let mut all = self.lock();
+        let its = all.peers.get(&peer).copied().unwrap_or(0);
+        if its >= self.per_peer_max {
+            all.make_room(Some(peer))?;
+        } else if all.taken.len() >= self.total_max {
+            all.make_room(None)?;
+        }
+        all.last += 1;
+        let id = all.last;
+        let leave = Arc::new(Notify::new());
+        let taken = Taken {
+            peer,
+            idle_since: Some(id),
+            leave: Arc::clone(&leave),
+        };
+        all.taken.insert(id, taken);
+        *all.peers.entry(peer).or_default() += 1;
+        Some(Place {
+            places: Arc::clone(self),
+            id,
+            leave,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, All> {
+        // Whole at any moment.
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl All {
+    /// Sends somebody away: of this peer, or of the one with the most connections.
+    fn make_room(&mut self, only: Option<Peer>) -> Option<()> {
+        let idle = self.taken.iter().filter_map(|(id, taken)| {
+            let since = taken.idle_since?;
+            let of_peer = self.peers.get(&taken.peer).copied().unwrap_or(0);
+            only.is_none_or(|peer| peer == taken.peer)
+                .then_some((std::cmp::Reverse(of_peer), since, *id))
+        });
+        let (.., id) = idle.min()?;
+        if let Some(gone) = self.remove(id) {
+            gone.leave.notify_one();
+        }
+        Some(())
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Taken> {
+        let gone = self.taken.remove(&id)?;
+        if let Some(count) = self.peers.get_mut(&gone.peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.peers.remove(&gone.peer);
+            }
+        }
+        Some(gone)
+    }
+}
+
+impl Place {
+    /// It has asked something and is not to be sent away before it has its answer.
+    pub(super) fn asks(&self) {
+        self.set_idle(false);
+    }
+
+    /// It has its answer.
+    pub(super) fn is_answered(&self) {
+        self.set_idle(true);
+    }
+
+    fn set_idle(&self, idle: bool) {
+        let mut all = self.places.lock();
+        all.last += 1;
+        let now = all.last;
+        if let Some(taken) = all.taken.get_mut(&self.id) {
+            taken.idle_since = idle.then_some(now);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.lock().remove(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+    use std::net::Ipv6Addr;
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    fn must_leave(place: &Place) -> bool {
+        place.leave.notified().now_or_never().is_some()
+    }
+
+    #[test]
+    fn a_peer_that_takes_too_many_loses_the_one_that_was_idle_for_longest() {
+        let places = Places::new(10, 2);
+        let first = places.take(address(1)).unwrap();
+        let second = places.take(address(1)).unwrap();
+        let other = places.take(address(2)).unwrap();
+        first.asks();
+        let third = places.take(address(1)).unwrap();
+        assert!(must_leave(&second) && !must_leave(&first) && !must_leave(&other));
+        third.asks();
+        assert!(places.take(address(1)).is_none(), "both are being answered");
+        first.is_answered();
+        assert!(places.take(address(1)).is_some());
+        assert!(must_leave(&first));
+    }
+
+    #[test]
+    fn where_all_places_are_taken_who_has_the_most_makes_room() {
+        let places = Places::new(3, 3);
+        let modest = places.take(address(1)).unwrap();
+        let greedy = [places.take(address(2)).unwrap(), places.take(address(2)).unwrap()];
+        let new = places.take(address(3)).unwrap();
+        assert!(must_leave(&greedy[0]) && !must_leave(&modest) && !must_leave(&new));
+        drop(greedy);
+        drop((modest, new));
+        assert!(places.lock().taken.is_empty());
+        assert!(places.lock().peers.is_empty());
+    }
+
+    #[test]
+    fn one_machine_is_one_peer_in_ipv6_too() {
+        let places = Places::new(10, 1);
+        let machine = |last| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 3, 4, 5, last));
+        let first = places.take(machine(1)).unwrap();
+        places.take(machine(2)).unwrap();
+        assert!(must_leave(&first));
+        let mapped = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0xc000, 0x0201));
+        assert_eq!(Peer::from(mapped), Peer::from(address(1)));
+    }
+}
