@@ -143,7 +143,10 @@ pub fn router(state: ApiState) -> Router {
 pub fn crowded_router(state: ApiState) -> Router {
     let (health, _) = health(OpenApiRouter::new()).split_for_parts();
     let crowded = async || {
-        Problem::unavailable("Too many connections are open. Close some, and try again in a second.", 1)
+        Problem::unavailable(
+            "Too many connections are open. Close some, and try again in a second.",
+            1,
+        )
     };
     health
         .with_state(state.clone())

@@ -5,8 +5,8 @@
 
 mod collect;
 mod names;
-mod page;
 mod pacing;
+mod page;
 mod register;
 mod text;
 
@@ -19,8 +19,8 @@ use paceline_core::ids::PbxName;
 use paceline_core::live::{CallPhase, LiveCampaign};
 use paceline_core::outcome::{MessageFate, Outcome};
 use pacing::PacingFamilies;
-pub use page::Page;
 pub use pacing::PacingMetrics;
+pub use page::Page;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;

@@ -90,7 +90,10 @@ impl Charge {
         let kib = u32::try_from(bytes / KIB).unwrap_or(u32::MAX);
         let permit = tokio::time::timeout(PATIENCE, Arc::clone(of).acquire_many_owned(kib)).await;
         let permit = permit.ok().and_then(Result::ok).ok_or_else(|| {
-            Problem::unavailable("Too many large bodies are being read. Send this one again, or split it.", 5)
+            Problem::unavailable(
+                "Too many large bodies are being read. Send this one again, or split it.",
+                5,
+            )
         })?;
         self.held
             .lock()
@@ -110,14 +113,22 @@ mod tests {
     async fn the_largest_body_fits_and_no_more_than_fit_are_read_at_once() {
         let budget = Budget::new();
         let charges: Vec<Charge> = (0..60).map(|_| budget.charge()).collect();
-        let read = |charge: &Charge| charge.bytes(BODY_BYTES_MAX).now_or_never().is_some_and(|r| r.is_ok());
+        let read = |charge: &Charge| {
+            charge
+                .bytes(BODY_BYTES_MAX)
+                .now_or_never()
+                .is_some_and(|r| r.is_ok())
+        };
         let at_once = charges.iter().filter(|charge| read(charge)).count();
         assert!(
             (1..=BYTES_MAX / BYTES_PER_BYTE / BODY_BYTES_MAX).contains(&at_once),
             "{at_once}"
         );
         let small = budget.charge();
-        assert!(small.bytes(SMALL_BYTES_MAX).now_or_never().is_some(), "small ones do not wait");
+        assert!(
+            small.bytes(SMALL_BYTES_MAX).now_or_never().is_some(),
+            "small ones do not wait"
+        );
         charges.iter().for_each(Charge::release);
         assert!(read(&small));
     }

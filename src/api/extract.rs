@@ -45,12 +45,14 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Js
             ));
         }
         let charge = request.extensions().get::<Charge>().cloned();
-        let charge = charge
-            .ok_or_else(|| Problem::internal(anyhow::anyhow!("a route without guard takes a body")))?;
+        let charge =
+            charge.ok_or_else(|| Problem::internal(anyhow::anyhow!("a route without guard takes a body")))?;
         let too_large = || Problem::of_status(axum::http::StatusCode::PAYLOAD_TOO_LARGE);
         // Without a length it may become as long as it may be.
         let length = request.body().size_hint().upper();
-        let length = length.map_or(BODY_BYTES_MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let length = length.map_or(BODY_BYTES_MAX, |bytes| {
+            usize::try_from(bytes).unwrap_or(usize::MAX)
+        });
         if length > BODY_BYTES_MAX {
             return Err(too_large());
         }

@@ -101,7 +101,12 @@ impl PacingMetrics {
             };
             families.wanted.remove(&labels);
             families.launched.remove(&labels);
-            for ratio in [&families.risk, &families.risk_allowed, &families.expected, &families.budget] {
+            for ratio in [
+                &families.risk,
+                &families.risk_allowed,
+                &families.expected,
+                &families.budget,
+            ] {
                 ratio.remove(&labels);
             }
         }

@@ -55,7 +55,10 @@ mod tests {
         let (begun, mut asked) = (Instant::now(), 0);
         while begun.elapsed() < GAP / 4 && asked < 1000 {
             let again = page.text().await;
-            assert!(std::ptr::eq(again.as_ptr(), first.as_ptr()), "it was written again");
+            assert!(
+                std::ptr::eq(again.as_ptr(), first.as_ptr()),
+                "it was written again"
+            );
             asked += 1;
         }
         assert!(asked > 0);

@@ -120,7 +120,10 @@ fn a_campaign_that_is_over_is_shown_no_more_and_still_counts_at_a_glance() {
     let text = metrics.render();
     assert!(!text.contains("spring"), "{text}");
     let after = metrics.glance();
-    assert_eq!((after.attempts, after.outcomes), (before.attempts, before.outcomes));
+    assert_eq!(
+        (after.attempts, after.outcomes),
+        (before.attempts, before.outcomes)
+    );
     assert!(after.calls.is_empty() && after.hopper == 0);
 }
 

@@ -75,7 +75,10 @@ async fn a_key_that_asks_much_waits_for_itself_and_others_are_answered() {
         let other = api.ask("GET", "/api/v1/trunks", &api.write, &Value::Null).await;
         other.expect(200);
         let mut late = pin!(ask());
-        if let Some(reply) = tokio::time::timeout(Duration::from_millis(200), late.as_mut()).await.ok() {
+        if let Some(reply) = tokio::time::timeout(Duration::from_millis(200), late.as_mut())
+            .await
+            .ok()
+        {
             break reply;
         }
     };
@@ -155,7 +158,12 @@ async fn no_body_is_read_of_who_may_not_send_it_nor_one_that_is_too_long() {
     let api = Api::ready().await;
     let slow = Slow::new();
     let path = "/api/v1/contact-lists";
-    for (key, status) in [("", 401), ("pl_1_nobody", 401), (&api.read, 403), (&api.agent, 403)] {
+    for (key, status) in [
+        ("", 401),
+        ("pl_1_nobody", 401),
+        (&api.read, 403),
+        (&api.agent, 403),
+    ] {
         assert_eq!(slow.send(&api, key, path).await.status, status);
     }
     let too_long = Request::post(path)

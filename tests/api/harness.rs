@@ -249,8 +249,7 @@ impl Api {
     pub(super) fn answered_with(&self, status: u16) -> u64 {
         let text = self.metrics.render();
         let series = text.lines().filter(|line| {
-            line.starts_with("paceline_api_requests_total")
-                && line.contains(&format!("status=\"{status}\""))
+            line.starts_with("paceline_api_requests_total") && line.contains(&format!("status=\"{status}\""))
         });
         series
             .map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())

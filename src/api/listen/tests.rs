@@ -24,7 +24,12 @@ impl Server {
             .route("/never", get(std::future::pending::<()>));
         let health = Router::new().route("/", get(async || "well"));
         let queue = Metrics::new().queue("api_connections");
-        let serving = tokio::spawn(serve_within(listener, Routes { all, health }, queue.clone(), limits));
+        let serving = tokio::spawn(serve_within(
+            listener,
+            Routes { all, health },
+            queue.clone(),
+            limits,
+        ));
         Self { addr, queue, serving }
     }
 
@@ -97,8 +102,13 @@ async fn who_does_not_read_its_answer_is_let_go() {
     server.until_connected(1).await;
     server.until_connected(0).await;
     assert!(read_all(&mut slow).await.len() < LONG_BYTES);
-    let mut reader = server.connect(&ask("/long").replace("Host", "Connection: close\r\nHost")).await;
-    assert!(read_all(&mut reader).await.len() > LONG_BYTES, "who reads has all of it");
+    let mut reader = server
+        .connect(&ask("/long").replace("Host", "Connection: close\r\nHost"))
+        .await;
+    assert!(
+        read_all(&mut reader).await.len() > LONG_BYTES,
+        "who reads has all of it"
+    );
 }
 
 #[tokio::test]
@@ -117,7 +127,10 @@ async fn idle_connections_make_room_and_busy_ones_leave_room_for_health() {
     let mut reply = [0; 12];
     asker.read_exact(&mut reply).await.unwrap();
     assert_eq!(&reply, b"HTTP/1.1 200");
-    assert!(read_all(&mut idlers[0]).await.is_empty(), "the first to come has left");
+    assert!(
+        read_all(&mut idlers[0]).await.is_empty(),
+        "the first to come has left"
+    );
 
     drop((asker, idlers));
     server.until_connected(0).await;
@@ -126,7 +139,9 @@ async fn idle_connections_make_room_and_busy_ones_leave_room_for_health() {
         busy.push(server.connect(&ask("/never")).await);
     }
     server.until_connected(3).await;
-    let mut asker = server.connect(&ask("/").replace("Host", "Connection: close\r\nHost")).await;
+    let mut asker = server
+        .connect(&ask("/").replace("Host", "Connection: close\r\nHost"))
+        .await;
     let reply = loop {
         // A connection that is not known to ask yet has made room for the first of these.
         let reply = read_all(&mut asker).await;
@@ -134,7 +149,9 @@ async fn idle_connections_make_room_and_busy_ones_leave_room_for_health() {
             break reply;
         }
         busy.push(server.connect(&ask("/never")).await);
-        asker = server.connect(&ask("/").replace("Host", "Connection: close\r\nHost")).await;
+        asker = server
+            .connect(&ask("/").replace("Host", "Connection: close\r\nHost"))
+            .await;
     };
     assert!(reply.ends_with(b"well"), "{}", String::from_utf8_lossy(&reply));
 }
