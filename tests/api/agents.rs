@@ -30,6 +30,7 @@ async fn an_agent_is_created_read_replaced_and_deleted() {
       "pbx": "office",
       "extension": "203",
       "state": "offline",
+      "state_reason": null,
       "state_since": "[now]",
       "campaign_id": null,
       "wants": "calls"
@@ -145,6 +146,7 @@ async fn an_agents_requests_reach_the_campaign() {
       "pbx": "office",
       "extension": "203",
       "state": "ringing",
+      "state_reason": "call_launched",
       "state_since": "2025-11-20T00:53:20.000Z",
       "campaign_id": 1,
       "wants": "calls"

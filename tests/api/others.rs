@@ -286,6 +286,7 @@ async fn live_state_says_why_nothing_is_dialing() {
             {
               "agent_id": 3,
               "state": "reserved",
+              "reason": "call_launched",
               "since": "2025-11-20T00:53:20.000Z",
               "pbx": "office",
               "leg_id": "00000000-0000-0000-0000-000000000007",
