@@ -19,8 +19,9 @@ mod proxy;
 #[path = "switch_contract/rig.rs"]
 mod rig;
 
+use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::outcome::Outcome;
-use paceline_core::pbx::{EndedBy, PbxCommand};
+use paceline_core::pbx::{EndedBy, PbxCommand, PbxEvent};
 use paceline_core::verdict;
 use paceline_esl::originate;
 use paceline_lab::{Audio, Behaviour, FreeSwitch, FreeSwitchLab, FreeSwitchOptions};
@@ -217,6 +218,80 @@ async fn calls_of_others_are_neither_heard_nor_touched() {
     assert!(!snapshot.channels[&stranger].in_our_app, "{snapshot:?}");
     assert_eq!(rig.switch.channels(), [stranger.to_string()]);
     rig.switch.hang_up(stranger);
+    rig.switch.settled().await;
+}
+
+/// An agent on the line with a callee who talks.
+async fn talking(rig: &mut Rig) -> (LegId, AgentLegId) {
+    let agent = rig.driver.agent(1).await;
+    let leg = rig.call(&Behaviour::Talks.number(1)).await;
+    rig.driver.answered(leg).await;
+    rig.driver.connect(leg, agent).await;
+    (leg, agent)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_does_to_a_leg_is_heard() {
+    if FreeSwitch::program_or_skip("operators").is_none() {
+        return;
+    }
+    let mut rig = Rig::start(Kind::FreeSwitch).await;
+    // The callee is put through to a colleague, who hangs up; the agent is there for the next one.
+    let (leg, agent) = talking(&mut rig).await;
+    let told = freeswitch(&rig).api(&format!("uuid_transfer {leg} agent-2 XML default"));
+    assert!(told.expect("it answers").starts_with("+OK"));
+    rig.driver.hears(PbxEvent::Transferred { leg }).await;
+    until("the colleague has the callee", || rig.switch.is_on_call(2)).await;
+    let next = rig.call(&Behaviour::Talks.number(2)).await;
+    rig.driver.answered(next).await;
+    rig.driver.connect(next, agent).await;
+    rig.switch.phone_hangs_up(2);
+    rig.driver.hears(PbxEvent::CalleeAlone { leg }).await;
+    rig.driver.tell(PbxCommand::HangUp { leg }).await;
+    rig.driver.ended(leg).await;
+
+    // The agent is put through to a colleague: the callee is there for another agent, and that conversation is left alone.
+    let moved = freeswitch(&rig).api(&format!("uuid_transfer {next} -bleg agent-2 XML default"));
+    assert!(moved.expect("it answers").starts_with("+OK"));
+    assert_eq!(rig.driver.agent_ended(agent).await.by, EndedBy::TakenAway);
+    until("the colleague has the agent", || rig.switch.is_on_call(2)).await;
+    rig.driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
+    let other = rig.driver.agent(3).await;
+    rig.driver.connect(next, other).await;
+    assert!(rig.switch.is_on_call(1) && rig.switch.is_on_call(2));
+    // Once it is over the agent's leg is nobody's.
+    rig.switch.phone_hangs_up(2);
+    until("the agent's phone is free", || !rig.switch.is_on_call(1)).await;
+
+    // An agent who waits is joined with a stranger, and so is a callee who waits.
+    let agent = rig.driver.agent(1).await;
+    let waiting = rig.call(&Behaviour::Talks.number(4)).await;
+    rig.driver.answered(waiting).await;
+    for (phone, leg) in [(5, agent.0), (6, waiting.0)] {
+        let stranger = Uuid::new_v4();
+        let commands = [
+            format!("originate {{origination_uuid={stranger}}}user/agent-{phone} &park()"),
+            format!("uuid_bridge {stranger} {leg}"),
+        ];
+        freeswitch(&rig).apis(&commands).expect("it answers");
+    }
+    assert_eq!(rig.driver.agent_ended(agent).await.by, EndedBy::TakenAway);
+    rig.driver.hears(PbxEvent::Transferred { leg: waiting }).await;
+
+    // A new driver finds all of them where they are.
+    rig.driver = rig.switch.spawn(rig.switch.port());
+    let snapshot = rig.driver.resynchronised().await;
+    assert!(snapshot.holds(other), "{snapshot:?}");
+    assert!(snapshot.channels[&waiting.0].with_others, "{snapshot:?}");
+    assert_eq!(snapshot.channels[&next.0].bridge, Some(other));
+    assert_eq!(rig.driver.agent_ended(agent).await.by, EndedBy::TakenAway);
+    // The switch holds only whom an agent of ours has left.
+    rig.switch.phone_hangs_up(6);
+    assert_eq!(rig.driver.ended(waiting).await.by, EndedBy::Network);
+    rig.driver.tell(PbxCommand::HangUp { leg: next }).await;
+    rig.driver.ended(next).await;
+    rig.driver.tell(PbxCommand::HangUpAgent { leg: other }).await;
+    rig.switch.phone_hangs_up(5);
     rig.switch.settled().await;
 }
 

@@ -6,7 +6,7 @@
 //! the events, and lets go of the connection rather than wait for us. After any doubt the link is dropped, made anew, and
 //! all that lives on the switch is read: that is the only way in which a loss is repaired.
 //!
-//! - `leg`, `legs`, `recordings`: what is known of each leg, as pure state machines;
+//! - `leg`, `legs`, `audio`, `recordings`: what is known of each leg, as pure state machines;
 //! - `said`: events as values; `command`: commands as text; `survey`: what lives on the switch after a gap;
 //! - `wire`, `reader`, `session`, `link`: sockets, time and queues around these. The codec is `paceline-esl`.
 //!
@@ -22,6 +22,7 @@ use secrecy::SecretString;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
+mod audio;
 mod command;
 mod leg;
 mod legs;

@@ -65,7 +65,8 @@ pub(super) fn place(app: &str, placement: &Placement<'_>) -> Result<String, Unqu
     }
     let mut held = HELD.to_vec();
     match placement.side {
-        Side::Callee => held.push(UNTAKEN),
+        // An agent's phone may hang up too where a callee's sends nothing.
+        Side::Callee => held.extend([UNTAKEN, ("bridge_generate_comfort_noise", "-1")]),
         Side::Agent => {}
     }
     // The far half of a loopback would be held too when its trunk hangs up, and its leg never end.
@@ -101,6 +102,30 @@ pub(super) fn exists(leg: Uuid) -> String {
 
 pub(super) fn hang_up(leg: Uuid) -> String {
     format!("api uuid_kill {leg}")
+}
+
+/// What the far end last said of its audio.
+pub(super) fn far_description(leg: Uuid) -> String {
+    format!("api uuid_getvar {leg} switch_r_sdp")
+}
+
+/// How many audio packets have come from each of them, in one command: `LEG … COUNT;`.
+pub(super) fn count_packets(legs: &[Uuid]) -> String {
+    let mut text = "api eval ".to_owned();
+    for leg in legs {
+        let count = format!("${{uuid_getvar({leg} rtp_audio_in_media_packet_count)}}");
+        text.push_str(&format!("{leg} ${{uuid_set_media_stats({leg})}}{count};"));
+    }
+    text
+}
+
+/// What [`count_packets`] printed. Of a channel that is gone, or has no audio of its own, there is no number.
+pub(super) fn packets_counted(printed: &str) -> impl Iterator<Item = (Uuid, u64)> {
+    printed.split(';').filter_map(|part| {
+        let mut words = part.split_whitespace();
+        let leg = Uuid::try_parse(words.next()?).ok()?;
+        Some((leg, words.last()?.parse().ok()?))
+    })
 }
 
 /// Every join adds a line to this variable, and every event of the channel carries all of them.
@@ -186,7 +211,7 @@ mod tests {
             duration_max: Duration::from_secs(3600),
         };
         insta::assert_snapshot!(place("paceline", &placement).unwrap(), @r"
-        bgapi originate {origination_uuid=00000000-0000-0000-0000-000000000007,paceline_app=paceline,paceline_leg=00000000-0000-0000-0000-000000000007,paceline_side=callee,originate_timeout=4,ignore_early_media=true,execute_on_answer=sched_hangup::+3600\\\\sALLOTTED_TIMEOUT,origination_caller_id_number=+12025550100,origination_caller_id_name=+12025550100,park_after_bridge=true,hangup_after_bridge=false,park_timeout=13:ALLOTTED_TIMEOUT}sofia/gateway/carrier/+12025550123 &park()
+        bgapi originate {origination_uuid=00000000-0000-0000-0000-000000000007,paceline_app=paceline,paceline_leg=00000000-0000-0000-0000-000000000007,paceline_side=callee,originate_timeout=4,ignore_early_media=true,execute_on_answer=sched_hangup::+3600\\\\sALLOTTED_TIMEOUT,origination_caller_id_number=+12025550100,origination_caller_id_name=+12025550100,park_after_bridge=true,hangup_after_bridge=false,park_timeout=13:ALLOTTED_TIMEOUT,bridge_generate_comfort_noise=-1}sofia/gateway/carrier/+12025550123 &park()
         Job-UUID: 00000000-0000-0000-0000-000000000007
         ");
         let agent = Placement {
@@ -207,7 +232,7 @@ mod tests {
             ..placement
         };
         // On the leg alone: its far half is not parked.
-        let own = "office set:park_after_bridge=true,set:hangup_after_bridge=false,set:park_timeout=13:ALLOTTED_TIMEOUT,park inline";
+        let own = "office set:park_after_bridge=true,set:hangup_after_bridge=false,set:park_timeout=13:ALLOTTED_TIMEOUT,set:bridge_generate_comfort_noise=-1,park inline";
         assert!(place("paceline", &routed).unwrap().contains(own));
     }
 
@@ -231,7 +256,7 @@ mod tests {
             proptest::prop_assert_eq!(job, "Job-UUID: 00000000-0000-0000-0000-000000000007");
             let (variables, rest) = line.rsplit_once('}').unwrap();
             let ours = if is_loopback(&dial) {
-                " set:park_after_bridge=true,set:hangup_after_bridge=false,set:park_timeout=13:ALLOTTED_TIMEOUT,park inline"
+                " set:park_after_bridge=true,set:hangup_after_bridge=false,set:park_timeout=13:ALLOTTED_TIMEOUT,set:bridge_generate_comfort_noise=-1,park inline"
             } else {
                 " &park()"
             };
@@ -242,6 +267,15 @@ mod tests {
             proptest::prop_assert_eq!(shown, caller_id.as_ref().map(CallerId::as_str));
             proptest::prop_assert!(shown.is_none_or(|shown| shown.bytes().all(plain)));
         }
+    }
+
+    #[test]
+    fn packets_are_counted_for_those_who_have_any() {
+        let [a, b, c] = [1, 2, 3].map(Uuid::from_u128);
+        let printed = format!("{a} +OK:\n45;{b} -ERR No such channel!\n;{c} +OK:\n_undef_;");
+        assert_eq!(packets_counted(&printed).collect::<Vec<_>>(), [(a, 45)]);
+        let asked = count_packets(&[a, b]);
+        assert_eq!(asked.matches("uuid_set_media_stats").count(), 2);
     }
 
     #[test]

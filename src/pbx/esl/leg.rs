@@ -1,8 +1,9 @@
 //! One leg: what is known of it, and what its end means as raw facts. Pure.
 
+use super::audio::Audio;
 use super::said::Facts;
 use paceline_core::mask::mask_numbers;
-use paceline_core::pbx::{EndedBy, LegEnd};
+use paceline_core::pbx::{EndedBy, LegEnd, LegTrouble};
 use std::time::Instant;
 use uuid::Uuid;
 
@@ -55,12 +56,16 @@ pub(super) enum Join {
     Asked { with: Uuid, until: Instant },
     /// They talk.
     Talking { with: Uuid },
+    /// A callee whose conversation with that agent is over, and nothing is known yet of where it went.
+    Parted { from: Uuid },
+    /// A callee who is with somebody that is none of our agents, or on the way there.
+    Elsewhere,
 }
 
 impl Join {
     pub(super) const fn with(self) -> Option<Uuid> {
         match self {
-            Self::Alone => None,
+            Self::Alone | Self::Parted { .. } | Self::Elsewhere => None,
             Self::Wanted { with } | Self::Asked { with, .. } | Self::Talking { with } => Some(with),
         }
     }
@@ -104,10 +109,18 @@ pub(super) struct Leg {
     pub(super) parked: bool,
     pub(super) message: Message,
     pub(super) join: Join,
+    /// Whether its phone has asked for a transfer.
+    pub(super) transfers: bool,
+    pub(super) on_hold: bool,
+    pub(super) audio: Audio,
+    /// What was last said of its phone.
+    pub(super) trouble_told: Option<LegTrouble>,
 }
 
 /// What the switch says where it, and nobody else, has no room or no time for a leg, or is told to take none.
 pub(super) const NO_ROOM: &str = "DESTINATION_OUT_OF_ORDER";
+/// Why a leg ends whose conversation another phone took.
+const PICKED_UP: &str = "PICKED_OFF";
 /// What it says where the trunk's gateway does not answer its pings.
 const GATEWAY_DOWN: &str = "GATEWAY_DOWN";
 
@@ -141,7 +154,27 @@ impl Leg {
             parked: false,
             message: Message::No,
             join: Join::Alone,
+            transfers: false,
+            on_hold: false,
+            audio: Audio::default(),
+            trouble_told: None,
         }
+    }
+
+    /// Why its phone does not listen.
+    pub(super) fn trouble(&self, now: Instant) -> Option<LegTrouble> {
+        match (self.on_hold, self.audio.is_gone(now)) {
+            (true, _) => Some(LegTrouble::OnHold),
+            (false, true) => Some(LegTrouble::NoAudio),
+            (false, false) => None,
+        }
+    }
+
+    /// Whether another phone took this agent's call: one that was up, or that still rang.
+    pub(super) fn was_picked_up(&self, facts: &Facts) -> bool {
+        let unasked = self.side == Side::Agent && !self.hang_up_asked;
+        let rang = self.rang && !self.answered() && !facts.answered;
+        unasked && (facts.cause == PICKED_UP || (rang && facts.cause == NO_ROOM))
     }
 
     pub(super) fn answered(&self) -> bool {
@@ -216,6 +249,16 @@ pub(super) struct Found {
     pub(super) early_media: bool,
     /// Whom it talks with.
     pub(super) with: Option<Uuid>,
+    /// Whether it is with somebody who is no leg of ours, or in the switch's dialplan.
+    pub(super) elsewhere: bool,
+    pub(super) on_hold: bool,
     /// The recording that it was last told to make.
     pub(super) recording: Option<String>,
+}
+
+impl Found {
+    /// Why its phone does not listen, as far as can be seen at once.
+    pub(super) fn trouble(&self) -> Option<LegTrouble> {
+        (self.side == Side::Agent && self.on_hold).then_some(LegTrouble::OnHold)
+    }
 }

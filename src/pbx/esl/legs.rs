@@ -23,7 +23,10 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 mod adopt;
+mod joins;
 mod message;
+mod moves;
+mod phones;
 #[cfg(test)]
 mod tests;
 
@@ -47,6 +50,9 @@ pub(super) struct Legs {
     not_placed: Vec<(Instant, Uuid, String)>,
     /// Joins that the switch has not confirmed yet: callees, by their time limit.
     joins: BTreeMap<(Instant, Uuid), ()>,
+    /// Agents who are with nobody, and when they must have been parked.
+    unparked: VecDeque<(Instant, Uuid)>,
+    asking: phones::Asking,
     pub(super) recordings: Recordings,
     pub(super) out: Out,
 }
@@ -60,6 +66,8 @@ impl Legs {
             missing: VecDeque::new(),
             not_placed: Vec::new(),
             joins: BTreeMap::new(),
+            unparked: VecDeque::new(),
+            asking: phones::Asking::default(),
             recordings: Recordings::default(),
             out: Out::default(),
         }
@@ -191,6 +199,8 @@ impl Legs {
         self.out.events.retain(is_end);
         self.not_placed.clear();
         self.joins.clear();
+        self.unparked.clear();
+        self.asking = phones::Asking::default();
     }
 
     fn hang_up(&mut self, side: Side, id: Uuid) {
@@ -209,80 +219,6 @@ impl Legs {
         self.out.ask(Then::HungUp(id), command::hang_up(id));
     }
 
-    fn connect(&mut self, leg: LegId, agent_leg: AgentLegId, now: Instant) {
-        let callee = self.legs.get(&leg.0).map(Leg::answered);
-        let agent = self
-            .legs
-            .get(&agent_leg.0)
-            .map(|agent| (agent.answered(), agent.join.with()));
-        let fault = match (callee, agent) {
-            (_, None | Some((false, _))) => Some(ConnectFault::AgentGone),
-            (None | Some(false), _) => Some(ConnectFault::CalleeGone),
-            // Joining it now would throw its callee out.
-            // A callee that is gone has left it, or will any moment.
-            (_, Some((true, Some(other)))) if other != leg.0 && self.legs.contains_key(&other) => {
-                Some(ConnectFault::Refused)
-            }
-            _ => None,
-        };
-        if let Some(fault) = fault {
-            self.out.events.push_back(PbxEvent::ConnectFailed {
-                leg,
-                agent_leg,
-                fault,
-            });
-            return;
-        }
-        for (one, other) in [(leg.0, agent_leg.0), (agent_leg.0, leg.0)] {
-            if let Some(one) = self.legs.get_mut(&one) {
-                one.join = Join::Wanted { with: other };
-            }
-        }
-        self.join_if_parked(leg.0, agent_leg.0, now);
-    }
-
-    fn join_if_parked(&mut self, callee: Uuid, agent: Uuid, now: Instant) {
-        let parked = |id| self.legs.get(&id).is_some_and(|leg: &Leg| leg.parked);
-        if !parked(callee) || !parked(agent) {
-            return;
-        }
-        let until = now + JOIN_WAIT_MAX;
-        for (one, other) in [(callee, agent), (agent, callee)] {
-            if let Some(one) = self.legs.get_mut(&one) {
-                one.join = Join::Asked { with: other, until };
-            }
-        }
-        self.joins.insert((until, callee), ());
-        self.out.ask(Then::Nothing, command::hold_once_left(callee));
-        self.out.ask(
-            Then::Joined(LegId(callee), AgentLegId(agent)),
-            command::join(callee, agent),
-        );
-    }
-
-    /// The callee and the agent are not joined, and nobody waits for it any more.
-    fn part(&mut self, callee: Uuid, agent: Uuid) {
-        for (one, other) in [(callee, agent), (agent, callee)] {
-            if let Some(one) = self.legs.get_mut(&one)
-                && one.join.with() == Some(other)
-            {
-                if let Join::Asked { until, .. } = one.join {
-                    self.joins.remove(&(until, callee));
-                }
-                one.join = Join::Alone;
-            }
-        }
-    }
-
-    fn connect_failed(&mut self, callee: Uuid, agent: Uuid, fault: ConnectFault) {
-        self.part(callee, agent);
-        self.out.events.push_back(PbxEvent::ConnectFailed {
-            leg: LegId(callee),
-            agent_leg: AgentLegId(agent),
-            fault,
-        });
-    }
-
     // --- what the switch says ---------------------------------------------------------------------------------
 
     pub(super) fn said(&mut self, said: Said, now: Instant) {
@@ -291,8 +227,11 @@ impl Legs {
             Said::Ringing(id) => self.progressed(id, Progress::Ringing),
             Said::EarlyMedia(id) => self.progressed(id, Progress::EarlyMedia),
             Said::Answered(id) => self.answered(id),
-            Said::Parked(id) => self.parked(id, now),
-            Said::Bridged(a, b) => self.bridged(a, b),
+            Said::Parked(id, transfers) => self.parked(id, transfers, now),
+            Said::Unparked(id) => self.unparked(id),
+            Said::Bridged(a, b) => self.bridged(a, b, now),
+            Said::Unbridged(a, b) => self.unbridged(a, b),
+            Said::OnHold(id, on_hold) => self.held(id, on_hold, now),
             Said::Ended(id, facts) => self.over(id, &facts, now),
             Said::FarHalf(id) => self.far_half(id, FarHalf::Seen),
             Said::FarHalfFull(id) => self.far_half(id, FarHalf::Full),
@@ -365,70 +304,39 @@ impl Legs {
     }
 
     /// It waits for orders: after its answer, and whenever the other side has left it.
-    fn parked(&mut self, id: Uuid, now: Instant) {
+    fn parked(&mut self, id: Uuid, transfers: bool, now: Instant) {
         self.answered(id);
         let Some(leg) = self.legs.get_mut(&id) else { return };
         leg.parked = true;
+        leg.transfers |= transfers;
+        leg.audio.begins(true, now);
         let first = leg.stage != Stage::Held;
         leg.stage = Stage::Held;
         let (side, join) = (leg.side, leg.join);
         let message = leg.message != Message::No;
-        if side == Side::Agent && first {
-            self.out
-                .events
-                .push_back(PbxEvent::AgentReady { leg: AgentLegId(id) });
-        }
-        match join {
-            Join::Wanted { with } => match side {
-                Side::Callee => self.join_if_parked(id, with, now),
-                Side::Agent => self.join_if_parked(with, id, now),
-            },
-            Join::Talking { .. } => {
-                leg.join = Join::Alone;
-                if side == Side::Agent {
-                    self.out.ask(Then::Nothing, command::forget_history(id));
+        match side {
+            Side::Agent => {
+                if first {
+                    let leg = AgentLegId(id);
+                    self.out.events.push_back(PbxEvent::AgentReady { leg });
+                    self.tell_trouble(id, now);
                 }
+                self.agent_parked(id, join, now);
             }
-            Join::Alone | Join::Asked { .. } => {}
+            Side::Callee => self.callee_parked(id, join, now),
         }
         if message {
             self.play_if_parked(id);
         }
     }
 
-    fn bridged(&mut self, a: Uuid, b: Uuid) {
-        let side = |id| self.legs.get(&id).map(|leg: &Leg| leg.side);
-        let (callee, agent) = match (side(a), side(b)) {
-            (Some(Side::Callee), Some(Side::Agent)) => (a, b),
-            (Some(Side::Agent), Some(Side::Callee)) => (b, a),
-            // The far half of a loopback and its trunk.
-            _ => return,
-        };
-        let asked = match self.legs.get(&callee).map(|leg| leg.join) {
-            Some(Join::Asked { with, until }) if with == agent => {
-                self.joins.remove(&(until, callee));
-                true
-            }
-            _ => false,
-        };
-        for (one, other) in [(callee, agent), (agent, callee)] {
-            if let Some(one) = self.legs.get_mut(&one) {
-                one.join = Join::Talking { with: other };
-                one.parked = false;
-            }
-        }
-        if asked {
-            self.out.events.push_back(PbxEvent::Connected {
-                leg: LegId(callee),
-                agent_leg: AgentLegId(agent),
-            });
-        }
-    }
-
     fn over(&mut self, id: Uuid, facts: &Facts, now: Instant) {
         match self.legs.get(&id) {
             Some(leg) => {
-                let end = leg.end(facts);
+                let (end, picked_up) = (leg.end(facts), leg.was_picked_up(facts));
+                if picked_up {
+                    self.picked_up(id);
+                }
                 self.ended(id, end, now);
             }
             // One of a former run of ours, over since its state was read: that run's books want to know how.
@@ -456,7 +364,7 @@ impl Legs {
         }
     }
 
-    fn ended(&mut self, id: Uuid, end: LegEnd, _now: Instant) {
+    fn ended(&mut self, id: Uuid, end: LegEnd, now: Instant) {
         let Some(leg) = self.legs.remove(&id) else { return };
         self.ended.insert(id);
         let unjoined = matches!(leg.join, Join::Wanted { .. } | Join::Asked { .. });
@@ -472,8 +380,10 @@ impl Legs {
                 self.connect_failed(callee, agent, fault);
             } else if leg.side == Side::Agent {
                 self.part(callee, agent);
+            } else {
+                // The agent is `Talking` until it is parked again.
+                self.must_be_parked(agent, now);
             }
-            // A callee's end leaves the agent `Talking` until it is parked again.
         }
         match leg.side {
             Side::Callee => {
@@ -507,6 +417,8 @@ impl Legs {
             self.missing.pop_front();
             self.vanished(id, now);
         }
+        self.tick_unparked(now);
+        self.tick_phones(now);
         while let Some(((until, callee), ())) = self.joins.first_key_value()
             && *until <= now
         {
@@ -575,6 +487,14 @@ impl Legs {
             Then::AnnouncementFound(name) => {
                 self.recordings
                     .announcement_found(&name, reply.trim() == "true", &mut self.out);
+                return true;
+            }
+            Then::Described(leg) => {
+                self.described(leg, reply, now);
+                return true;
+            }
+            Then::Counted => {
+                self.counted(reply, now);
                 return true;
             }
             Then::Announced(name) => self.recordings.announced(&name, fine, reply, &mut self.out),

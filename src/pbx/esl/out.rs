@@ -19,6 +19,10 @@ pub(super) enum Then {
     /// Whether the announcement's file is there.
     AnnouncementFound(String),
     Announced(String),
+    /// What this agent's phone last said of its audio.
+    Described(Uuid),
+    /// How many packets have come from some agents' phones.
+    Counted,
     Recorded(String),
     /// The outcome changes nothing here.
     Nothing,

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 /// Words of the switch that may wait for us, here and while its state is read.
 const HEARD_WAITING_MAX: usize = 65_536;
 /// The longest reply that is kept; all that matters of one stands at its start.
-const REPLY_BYTES_MAX: usize = 512;
+const REPLY_BYTES_MAX: usize = 4096;
 
 /// Something that was read, and when.
 #[derive(Debug)]

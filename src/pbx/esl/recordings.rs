@@ -178,6 +178,13 @@ impl Recordings {
         }
     }
 
+    /// The callee is with somebody else: no recording of it goes on.
+    pub(super) fn callee_moved(&mut self, leg: LegId, out: &mut Out) {
+        for name in self.names(|recording| recording.leg == leg) {
+            self.end(&name, "the callee left during the announcement", out);
+        }
+    }
+
     pub(super) fn agent_left(&mut self, agent_leg: AgentLegId, out: &mut Out) {
         if self.by_name.is_empty() {
             return;

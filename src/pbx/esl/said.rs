@@ -15,9 +15,16 @@ pub(super) enum Said {
     Ringing(Uuid),
     EarlyMedia(Uuid),
     Answered(Uuid),
-    Parked(Uuid),
+    /// It waits for orders; whether its far end has asked for a transfer before.
+    Parked(Uuid, bool),
+    /// It does not wait any more, and lives.
+    Unparked(Uuid),
     /// The two talk with each other.
     Bridged(Uuid, Uuid),
+    /// They do not any more; the first one lives.
+    Unbridged(Uuid, Uuid),
+    /// Whether its far end has put it on hold.
+    OnHold(Uuid, bool),
     Ended(Uuid, Box<Facts>),
     /// The far half of this leg's loopback is there.
     FarHalf(Uuid),
@@ -95,8 +102,14 @@ pub(super) fn said(event: &Event<'_>, app: &str) -> Option<Said> {
         EventKind::Progress => Said::Ringing(id),
         EventKind::ProgressMedia => Said::EarlyMedia(id),
         EventKind::Answer => Said::Answered(id),
-        EventKind::Park => Said::Parked(id),
+        EventKind::Park => Said::Parked(id, !event.transfer.is_empty()),
+        // It hangs up: its end follows.
+        EventKind::Unpark | EventKind::Unbridge if !event.cause.is_empty() => return None,
+        EventKind::Unpark => Said::Unparked(id),
         EventKind::Bridge => Said::Bridged(uuid(event.bridge_a)?, uuid(event.bridge_b)?),
+        EventKind::Unbridge => Said::Unbridged(uuid(event.bridge_a)?, uuid(event.bridge_b)?),
+        // FreeSWITCH says that a hold ends where the conversation does. The phone knows nothing of that, and is asked.
+        EventKind::Hold | EventKind::Unhold => Said::OnHold(id, on_hold(&event.far_sdp.text())),
         EventKind::HangupComplete => Said::Ended(id, Box::new(facts(event))),
         EventKind::RecordStart => Said::RecordingStarted(recording(event.record_path)),
         EventKind::RecordStop => {
@@ -106,14 +119,25 @@ pub(super) fn said(event: &Event<'_>, app: &str) -> Option<Said> {
         EventKind::PlaybackStop => {
             Said::Played(id, event.playback_status.0 == b"done" && event.cause.0.is_empty())
         }
-        EventKind::Unpark
-        | EventKind::Unbridge
-        | EventKind::Hold
-        | EventKind::Unhold
-        | EventKind::BackgroundJob
-        | EventKind::Heartbeat
-        | EventKind::Other => return None,
+        EventKind::BackgroundJob | EventKind::Heartbeat | EventKind::Other => return None,
     })
+}
+
+/// Whether a far end that describes its audio so does not listen (RFC 3264, and RFC 2543's way).
+pub(super) fn on_hold(sdp: &str) -> bool {
+    let (mut audio, mut session) = (None, None);
+    let mut section = &mut session;
+    for line in sdp.lines() {
+        match line.trim_end() {
+            line if line.starts_with("m=audio ") => section = &mut audio,
+            // Another stream's direction says nothing.
+            line if line.starts_with("m=") => break,
+            "a=sendonly" | "a=inactive" | "c=IN IP4 0.0.0.0" => *section = Some(true),
+            "a=sendrecv" | "a=recvonly" => *section = Some(false),
+            _ => {}
+        }
+    }
+    audio.or(session).unwrap_or(false)
 }
 
 /// When that happened by the switch's clock, ms since 1970.
@@ -176,6 +200,32 @@ mod tests {
         assert_eq!(heard(ended, "paceline", carrier), None);
         assert_eq!(heard(ended, "another", ""), None);
         assert_eq!(heard("CHANNEL_ANSWER", "paceline", ""), None);
+    }
+
+    #[test]
+    fn a_phone_on_hold_says_so_of_its_audio() {
+        let start = "v=0\r\no=p 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
+        for (sdp, held) in [
+            (
+                "c=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 0\r\na=sendonly\r\n",
+                true,
+            ),
+            (
+                "c=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 0\r\na=inactive\r\n",
+                true,
+            ),
+            ("c=IN IP4 0.0.0.0\r\nm=audio 4000 RTP/AVP 0\r\n", true),
+            ("a=sendonly\r\nm=audio 4000 RTP/AVP 0\r\n", true),
+            ("a=sendonly\r\nm=audio 4000 RTP/AVP 0\r\na=sendrecv\r\n", false),
+            (
+                "m=audio 4000 RTP/AVP 0\r\na=sendrecv\r\nm=video 0 RTP/AVP 31\r\na=inactive\r\n",
+                false,
+            ),
+            ("m=audio 4000 RTP/AVP 0\r\n", false),
+            ("", false),
+        ] {
+            assert_eq!(on_hold(&format!("{start}{sdp}")), held, "{sdp}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! The list comes from a database that lags behind the channels, so it only says whom to ask; the dump is the truth.
 
 use super::leg::{Found, Side, Stage};
-use super::said::{our_leg, uuid};
+use super::said::{on_hold, our_leg, uuid};
 use paceline_core::ids::AgentLegId;
 use paceline_core::pbx::{ChannelPhase, ChannelState, Snapshot};
 use paceline_esl::Event;
@@ -46,6 +46,9 @@ pub(super) fn candidates(list: &[u8], known: &HashSet<Uuid>) -> Result<BTreeSet<
         .collect())
 }
 
+/// What a channel of ours may be at in the dialplan while it is kept for us, besides nothing yet.
+const KEEPING: [&[u8]; 5] = [b"", b"park", b"sched_hangup", b"set", b"playback"];
+
 /// How long ago it was answered, by the switch's clock alone.
 fn up_for(event: &Event<'_>) -> Option<Duration> {
     let us = event.at.number()?.checked_sub(event.answered_at.number()?)?;
@@ -65,6 +68,7 @@ impl Survey {
         let parked = event.state.0 == b"CS_PARK"
             || (event.state.0 == b"CS_EXECUTE" && event.current_application.0 == b"park");
         let talking = matches!(event.state.0, b"CS_EXCHANGE_MEDIA" | b"CS_SOFT_EXECUTE");
+        let in_dialplan = event.state.0 == b"CS_EXECUTE" && !KEEPING.contains(&event.current_application.0);
         let rang = event.rang_at.is_some_time();
         let early_media = event.early_media_at.is_some_time();
         let ours = our_leg(&event, app).is_some();
@@ -91,7 +95,7 @@ impl Survey {
             id,
             Found {
                 side,
-                stage: match (answered, parked || talking) {
+                stage: match (answered, parked || talking || in_dialplan) {
                     (true, true) => Stage::Held,
                     (true, false) => Stage::Answered,
                     (false, _) => Stage::Dialing,
@@ -99,6 +103,8 @@ impl Survey {
                 rang,
                 early_media,
                 with: talking.then(|| uuid(event.other)).flatten(),
+                elsewhere: answered && in_dialplan,
+                on_hold: on_hold(&event.far_sdp.text()),
                 recording: Some(event.recording.text().into_owned()).filter(|name| !name.is_empty()),
             },
         );
@@ -109,15 +115,22 @@ impl Survey {
         let sides: HashMap<Uuid, Side> = self.found.iter().map(|(id, found)| (*id, found.side)).collect();
         for (id, found) in &mut self.found {
             // The other side may be a stranger, or gone since.
-            found.with = found
+            let joined = found
                 .with
                 .filter(|with| sides.get(with).is_some_and(|side| *side != found.side));
             let bridge = match found.side {
-                Side::Agent => (found.stage == Stage::Held).then_some(*id),
-                Side::Callee => found.with,
+                Side::Agent => (found.stage == Stage::Held && !found.elsewhere).then_some(*id),
+                Side::Callee => {
+                    found.elsewhere |= found.with.is_some() && joined.is_none();
+                    found.with = joined;
+                    joined
+                }
             };
             if let Some(channel) = self.snapshot.channels.get_mut(id) {
                 channel.bridge = bridge.map(AgentLegId);
+                channel.trouble = found.trouble();
+                channel.with_others = found.side == Side::Callee && found.elsewhere;
+                channel.in_our_app &= found.side == Side::Callee || !found.elsewhere;
             }
         }
         self

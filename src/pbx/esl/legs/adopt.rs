@@ -20,13 +20,23 @@ impl Legs {
             leg.parked = false;
             leg.far_half = FarHalf::Unknown;
         }
+        self.unparked.clear();
         for (id, found) in found {
+            if found.side == Side::Agent && found.elsewhere {
+                self.taken_away_unseen(*id);
+                continue;
+            }
             let leg = self.legs.entry(*id).or_insert_with(|| Leg::new(found.side));
             leg.rang |= found.rang;
             leg.early_media |= found.early_media;
             leg.stage = leg.stage.max(found.stage);
-            leg.parked = found.stage == Stage::Held && found.with.is_none();
-            if let Some(with) = found.with {
+            leg.parked = found.stage == Stage::Held && found.with.is_none() && !found.elsewhere;
+            leg.on_hold = found.on_hold;
+            leg.trouble_told = found.trouble();
+            leg.audio.begins(leg.parked, now);
+            if found.elsewhere {
+                leg.join = Join::Elsewhere;
+            } else if let Some(with) = found.with {
                 leg.join = Join::Talking { with };
             }
             self.ended.forget(id);
@@ -35,6 +45,14 @@ impl Legs {
             }
             if let (Side::Callee, Some(name)) = (found.side, &found.recording) {
                 self.recordings.adopt(LegId(*id), found.with, name);
+            }
+        }
+        // Whom an agent talks with may be gone since, or no leg of ours.
+        for (id, found) in found {
+            if let (Side::Agent, Some(with)) = (found.side, found.with)
+                && !self.legs.contains_key(&with)
+            {
+                self.must_be_parked(*id, now);
             }
         }
         // Their ends may still be among the events that follow.
@@ -48,5 +66,11 @@ impl Legs {
         self.missing
             .extend(gone.into_iter().map(|id| (now + END_LATE_MAX, id)));
         self.recordings.relinked(&mut self.out);
+    }
+
+    /// An operator has moved this agent's leg while nobody looked.
+    fn taken_away_unseen(&mut self, agent: Uuid) {
+        self.legs.entry(agent).or_insert_with(|| Leg::new(Side::Agent));
+        self.taken_away(agent);
     }
 }

@@ -3,6 +3,8 @@ use crate::pbx::esl::leg::Found;
 use paceline_core::pbx::DialString;
 use paceline_core::pbx::{EndedBy, Sound};
 
+mod phones;
+
 const CALLEE: LegId = LegId(Uuid::from_u128(1));
 const AGENT: AgentLegId = AgentLegId(Uuid::from_u128(2));
 
@@ -56,7 +58,7 @@ impl Bench {
         self.call();
         self.call_agent();
         for id in [CALLEE.0, AGENT.0] {
-            for said in [Said::Created(id), Said::Answered(id), Said::Parked(id)] {
+            for said in [Said::Created(id), Said::Answered(id), Said::Parked(id, false)] {
                 self.said(said);
             }
         }
@@ -85,7 +87,8 @@ impl Bench {
     }
 
     fn asked(&mut self) -> Vec<Then> {
-        self.legs.out.asks.drain(..).map(|ask| ask.then).collect()
+        let asked = self.legs.out.asks.drain(..).map(|ask| ask.then);
+        asked.filter(|then| *then != Then::Counted).collect()
     }
 
     fn heard(&mut self) -> Vec<PbxEvent> {
@@ -253,7 +256,7 @@ fn a_callee_is_joined_once_both_are_parked_and_connected_once_they_talk() {
     bench.call();
     for said in [
         Said::Answered(AGENT.0),
-        Said::Parked(AGENT.0),
+        Said::Parked(AGENT.0, false),
         Said::Answered(CALLEE.0),
     ] {
         bench.said(said);
@@ -267,7 +270,7 @@ fn a_callee_is_joined_once_both_are_parked_and_connected_once_they_talk() {
     );
     bench.connect();
     assert_eq!(bench.asked(), []);
-    bench.said(Said::Parked(CALLEE.0));
+    bench.said(Said::Parked(CALLEE.0, false));
     assert_eq!(bench.asked(), [Then::Nothing, Then::Joined(CALLEE, AGENT)]);
     bench.legs.replied(Then::Joined(CALLEE, AGENT), "+OK", bench.now);
     assert_eq!(bench.heard(), []);
@@ -284,7 +287,7 @@ fn a_callee_is_joined_once_both_are_parked_and_connected_once_they_talk() {
     // The callee leaves; the next one can be wanted before the agent is parked.
     bench.ended(CALLEE.0, facts("NORMAL_CLEARING", 16, None));
     assert!(bench.end().answered);
-    bench.said(Said::Parked(AGENT.0));
+    bench.said(Said::Parked(AGENT.0, false));
     assert_eq!(bench.asked(), [Then::Nothing]);
     assert_eq!(bench.heard(), []);
 }
@@ -295,7 +298,7 @@ fn a_join_that_comes_to_nothing_says_whose_fault_it_was() {
     bench.connect();
     assert_eq!(bench.heard(), [failed(ConnectFault::AgentGone)]);
     bench.call_agent();
-    bench.said(Said::Parked(AGENT.0));
+    bench.said(Said::Parked(AGENT.0, false));
     bench.heard();
     bench.connect();
     assert_eq!(bench.heard(), [failed(ConnectFault::CalleeGone)]);
@@ -374,6 +377,8 @@ fn after_a_gap_what_lives_is_taken_over_and_what_is_gone_vanishes() {
         rang: true,
         early_media: false,
         with: None,
+        elsewhere: false,
+        on_hold: false,
         recording: None,
     };
     bench.legs.adopt(&HashMap::from([(AGENT.0, found)]), bench.now);
@@ -441,7 +446,7 @@ fn a_message_is_played_once_its_file_is_there_and_its_leg_is_parked() {
     assert_eq!(bench.asked(), std::slice::from_ref(&looked));
     bench.legs.replied(looked.clone(), "true", bench.now);
     assert_eq!(bench.asked(), [], "not parked yet");
-    bench.said(Said::Parked(CALLEE.0));
+    bench.said(Said::Parked(CALLEE.0, false));
     assert_eq!(bench.asked(), [Then::Playing(CALLEE)]);
     bench.said(Said::Played(CALLEE.0, true));
     bench.said(Said::Played(CALLEE.0, true));
@@ -540,7 +545,7 @@ fn an_agent_whose_callee_has_ended_is_joined_with_the_next_once_parked() {
     for said in [
         Said::Created(next.0),
         Said::Answered(next.0),
-        Said::Parked(next.0),
+        Said::Parked(next.0, false),
     ] {
         bench.said(said);
     }
@@ -563,6 +568,6 @@ fn an_agent_whose_callee_has_ended_is_joined_with_the_next_once_parked() {
     bench.heard();
     bench.legs.command(connect, bench.now);
     assert_eq!((bench.asked(), bench.heard()), (vec![], vec![]));
-    bench.said(Said::Parked(AGENT.0));
+    bench.said(Said::Parked(AGENT.0, false));
     assert_eq!(bench.asked(), [Then::Nothing, Then::Joined(next, AGENT)]);
 }
