@@ -4,8 +4,10 @@
 
 mod cells;
 mod contact;
+mod country;
 mod error;
 mod file;
+mod format;
 mod header;
 mod look;
 mod sheet;
@@ -19,7 +21,7 @@ use crate::clock::Clock;
 use crate::store::{
     ImportInto, ImportRow, NewImport, Staged, StagedContact, StagedReject, Staging, Store, StoreError,
 };
-use contact::Checker;
+use contact::{Checker, Counts};
 use paceline_core::ids::{ContactListId, ImportId};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -61,6 +63,8 @@ pub struct Report {
     pub reasons: BTreeMap<String, u64>,
     /// Cells that were repaired, by what was, and rows that were left out as nothing stands in them.
     pub repairs: BTreeMap<String, u64>,
+    /// Rows that were taken, by the country and the kind of the number to call.
+    pub numbers: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 /// How far an import is.
@@ -173,8 +177,8 @@ impl Job {
     ) -> Result<Ended, ImportError> {
         let (sender, read) = mpsc::channel(BATCHES_AHEAD_MAX);
         let (file, skip) = (Arc::clone(&self.file), self.row.rows_read);
-        let repairs = serde_json::from_str(&self.row.repairs).unwrap_or_default();
-        let reading = tokio::task::spawn_blocking(move || read_rows(&file, skip, repairs, &sender));
+        let counted = Counted::of(&self.row);
+        let reading = tokio::task::spawn_blocking(move || read_rows(&file, skip, counted, &sender));
         let staged = self.take_all(read, clock, &mut watch, stop).await;
         let read = reading.await.unwrap_or(Err(ImportError::Gone));
         let (id, store) = (self.staging.id(), self.store.clone());
@@ -227,8 +231,8 @@ impl Job {
                 };
                 staged.contacts.extend(more.contacts);
                 staged.rejects.extend(more.rejects);
-                (staged.rows_read, staged.done_permille, staged.repairs) =
-                    (more.rows_read, more.done_permille, more.repairs);
+                (staged.rows_read, staged.done_permille) = (more.rows_read, more.done_permille);
+                (staged.repairs, staged.numbers) = (more.repairs, more.numbers);
             }
             let progress = Progress {
                 rows: staged.rows_read,
@@ -307,6 +311,21 @@ pub async fn publish(store: &Store, id: ImportId, clock: Clock) -> Result<bool, 
     Ok(published)
 }
 
+/// What to tell whoever imports under the name of a list that is there already.
+pub async fn same_name(store: &Store, row: &ImportRow) -> Result<Option<String>, StoreError> {
+    let (true, Some(list)) = (row.makes_list, row.list) else {
+        return Ok(None);
+    };
+    let others = store.lists_of_same_name(list).await?;
+    Ok(others.first().map(|other| {
+        format!(
+            "contact list {other} has this name already: this import makes list {list} beside it, and whoever is in both may \
+             be called for both; to add to list {other} instead, cancel it and import into that list (`--into {other}`; in the \
+             API `contact_list_id={other}`)"
+        )
+    }))
+}
+
 /// What an import has come to.
 pub async fn report(store: &Store, id: ImportId) -> Result<Report, ImportError> {
     let row = store.import(id).await.map_err(ImportError::Store)?;
@@ -324,6 +343,7 @@ pub async fn report(store: &Store, id: ImportId) -> Result<Report, ImportError> 
         rejected: row.rejected,
         reasons: store.import_reasons(id).await.map_err(ImportError::Store)?,
         repairs: serde_json::from_str(&row.repairs).unwrap_or_default(),
+        numbers: serde_json::from_str(&row.numbers).unwrap_or_default(),
     })
 }
 
@@ -332,34 +352,47 @@ pub fn check(
     file: &ContactFile,
     mut each: impl FnMut(Result<StagedContact, StagedReject>) -> ControlFlow<()>,
 ) -> Result<(), ImportError> {
-    let mut checker = checker(file, BTreeMap::new());
+    let mut checker = checker(file, Counted::default())?;
     file.rows(|line, _, entry| each(checker.entry(line, &entry)))
         .map(drop)
 }
 
-fn checker(file: &ContactFile, repairs: BTreeMap<String, u64>) -> Checker<'_> {
+/// What an import has counted so far.
+#[derive(Default)]
+struct Counted {
+    repairs: BTreeMap<String, u64>,
+    numbers: Counts,
+}
+
+impl Counted {
+    fn of(row: &ImportRow) -> Self {
+        Self {
+            repairs: serde_json::from_str(&row.repairs).unwrap_or_default(),
+            numbers: serde_json::from_str(&row.numbers).unwrap_or_default(),
+        }
+    }
+}
+
+fn checker(file: &ContactFile, counted: Counted) -> Result<Checker<'_>, ImportError> {
     let shape = file.shape();
     let encoding = shape.encoding.unwrap_or("Excel");
-    Checker::new(
-        &shape.columns,
-        file.settings().region.as_deref(),
-        encoding,
-        repairs,
-    )
+    let Counted { repairs, numbers } = counted;
+    Checker::new(&shape.columns, file.settings(), encoding, repairs, numbers).map_err(ImportError::Region)
 }
 
 /// Reads to the end, or to the first failure, or until nobody listens. The first `skip` rows are stored already.
 fn read_rows(
     file: &ContactFile,
     skip: u64,
-    repairs: BTreeMap<String, u64>,
+    counted: Counted,
     sender: &mpsc::Sender<Staged>,
 ) -> Result<(), ImportError> {
-    let mut checker = checker(file, repairs);
+    let mut checker = checker(file, counted)?;
     let mut batch = Staged::default();
     let (mut rows, mut bytes) = (0_u64, 0_usize);
     let full = |batch: &mut Staged, checker: &Checker<'_>| {
         batch.repairs = serde_json::to_string(&checker.repairs).unwrap_or_else(|_| "{}".to_owned());
+        batch.numbers = serde_json::to_string(&checker.numbers).unwrap_or_else(|_| "{}".to_owned());
         let send = std::mem::take(batch);
         sender.blocking_send(send).is_ok()
     };

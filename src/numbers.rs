@@ -1,10 +1,20 @@
-//! From what people write to E.164. In: a text and the region that it is written for. Out: an [`E164`], or why not.
-//! Neither errors nor logs repeat the text, as it may be personal data. Number plans: `rlibphonenumber`.
+//! From what people write to E.164. In: a text, and what is known of how it is written ([`Plan`]). Out: a [`Numbered`], or
+//! why not. A text that can be read as two numbers is read as neither: one of them is somebody else's. Neither errors nor
+//! logs repeat the text, as it may be personal data. Number plans: `rlibphonenumber`. Start at [`read`].
 
+mod clean;
+#[cfg(test)]
+mod tests;
+
+use clean::clean;
 use paceline_core::number::E164;
 use rlibphonenumber::{
-    NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumberFormat, Region, ValidationError,
+    NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumber, PhoneNumberFormat, PhoneNumberType, Region,
+    ValidationError,
 };
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
 
 /// Why a text is not a number that can be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
@@ -21,6 +31,35 @@ pub enum NumberError {
     /// No country has this code.
     #[error("unknown country code")]
     UnknownCountry,
+    /// It can be read in two ways.
+    #[error(
+        "could be national, a number in {home}, or international, a number in {abroad}: write it with + and its country code"
+    )]
+    Ambiguous {
+        /// Where it is, if it is a national number.
+        home: Country,
+        /// Where it is, if it is an international one.
+        abroad: Country,
+    },
+    /// An international number without its `+`, in a place for national ones.
+    #[error(
+        "no number in its region, but one in {abroad} if a + is missing: write it with + and its country code"
+    )]
+    PlusMissing {
+        /// Where it would be.
+        abroad: Country,
+    },
+    /// What is said of its country is not so.
+    #[error("a number in {is}, but its country is given as {said}: correct one of them")]
+    OtherCountry {
+        /// The number's.
+        is: Country,
+        /// The one given.
+        said: Country,
+    },
+    /// `+39 (0)31…`: in Italy it belongs to some numbers, and not to others.
+    #[error("with and without the zero in parentheses it is another number: write it as it is dialed")]
+    OptionalZero,
     /// `1.2025550123E+10`: digits are lost.
     #[error(
         "written by a spreadsheet in scientific notation, digits are lost: format the column as text and export again"
@@ -52,6 +91,16 @@ pub enum NumberError {
     NotAssigned,
 }
 
+impl NumberError {
+    /// Whether it is a number, and only not known which.
+    pub fn is_doubt(self) -> bool {
+        matches!(
+            self,
+            Self::Ambiguous { .. } | Self::PlusMissing { .. } | Self::OptionalZero
+        )
+    }
+}
+
 /// What was done to a text to make a number of it, beyond dropping spaces and punctuation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repair {
@@ -67,7 +116,7 @@ pub enum Repair {
     TextMark,
     /// Zero-width and direction marks.
     Invisible,
-    /// `0044…` where the region dials another prefix to go abroad.
+    /// `0044…` or `01144…` where the region dials another prefix to go abroad.
     Prefix,
 }
 
@@ -81,13 +130,182 @@ impl Repair {
             Self::Scheme => "repaired: `tel:` taken off",
             Self::TextMark => "repaired: a spreadsheet's marks for text taken off",
             Self::Invisible => "repaired: invisible characters taken out",
-            Self::Prefix => "repaired: `00` before a country code rewritten as `+`",
+            Self::Prefix => "repaired: `00` or `011` before a country code rewritten as `+`",
         }
     }
 }
 
-/// Longest text that is looked at; E.164 with every usual kind of punctuation is far below.
-const TEXT_BYTES_MAX: usize = 64;
+/// A country (ISO 3166-1), or `001` for numbers that belong to none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Country(Region);
+
+impl Country {
+    /// By two letters, in capitals; none where no number plan is known.
+    pub fn new(code: &str) -> Option<Self> {
+        region(code).map(Self)
+    }
+
+    /// The main country with this calling code: the US for 1.
+    pub fn of_calling_code(code: i32) -> Option<Self> {
+        let region = PHONE_NUMBER_UTIL.get_region_for_country_code(code)?;
+        (region != Region::World).then_some(Self(region))
+    }
+
+    /// Its calling code: 1 for the US and Canada.
+    pub fn calling_code(self) -> Option<i32> {
+        PHONE_NUMBER_UTIL.get_country_code_for_region(self.0)
+    }
+}
+
+impl fmt::Display for Country {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.as_region_str())
+    }
+}
+
+impl fmt::Debug for Country {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What kind of line a number has, by its number plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NumberKind {
+    /// A landline.
+    Fixed,
+    /// A mobile phone.
+    Mobile,
+    /// Either: some plans do not tell.
+    FixedOrMobile,
+    /// Free for whoever calls.
+    TollFree,
+    /// Dear for whoever calls.
+    PremiumRate,
+    /// The cost is shared.
+    SharedCost,
+    /// Voice over IP.
+    Voip,
+    /// Follows a person.
+    Personal,
+    /// A pager.
+    Pager,
+    /// One number for many offices.
+    Uan,
+    /// A voice mailbox.
+    Voicemail,
+}
+
+impl NumberKind {
+    /// As counted and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::Mobile => "mobile",
+            Self::FixedOrMobile => "fixed_or_mobile",
+            Self::TollFree => "toll_free",
+            Self::PremiumRate => "premium_rate",
+            Self::SharedCost => "shared_cost",
+            Self::Voip => "voip",
+            Self::Personal => "personal",
+            Self::Pager => "pager",
+            Self::Uan => "uan",
+            Self::Voicemail => "voicemail",
+        }
+    }
+}
+
+/// How digits without a `+` are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Written {
+    /// Nobody has said: what can be read in two ways is refused.
+    #[default]
+    Unsaid,
+    /// As in the region.
+    National,
+    /// With their country code.
+    International,
+}
+
+/// The text is none of the ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write `national` or `international`")]
+pub struct NotAWay;
+
+impl FromStr for Written {
+    type Err = NotAWay;
+    fn from_str(text: &str) -> Result<Self, NotAWay> {
+        match text {
+            "national" => Ok(Self::National),
+            "international" => Ok(Self::International),
+            _ => Err(NotAWay),
+        }
+    }
+}
+
+/// What is known of how numbers are written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plan {
+    region: Option<Region>,
+    /// Whether the region is stated for this very number.
+    stated: bool,
+    written: Written,
+}
+
+impl Plan {
+    /// Numbers without a country code are those of a region, if there is one.
+    pub fn new(default_region: Option<&str>, written: Written) -> Result<Self, NumberError> {
+        let region = default_region.map(|code| region(code).ok_or(NumberError::UnknownRegion));
+        Ok(Self {
+            region: region.transpose()?,
+            stated: false,
+            written,
+        })
+    }
+
+    /// The number is one of this country, however it is written.
+    #[must_use]
+    pub fn in_country(self, country: Country) -> Self {
+        Self {
+            region: Some(country.0),
+            stated: true,
+            ..self
+        }
+    }
+
+    /// The same for numbers with their country code.
+    #[must_use]
+    pub fn international(self) -> Self {
+        Self {
+            written: Written::International,
+            ..self
+        }
+    }
+
+    /// How its numbers are written.
+    pub fn written(&self) -> Written {
+        self.written
+    }
+
+    /// Where national numbers are.
+    pub fn country(&self) -> Option<Country> {
+        self.region.map(Country)
+    }
+}
+
+/// A number that can be called, and what its plan says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbered {
+    /// The number.
+    pub number: E164,
+    /// Where it is.
+    pub country: Country,
+    /// What it is.
+    pub kind: NumberKind,
+    /// What had to be repaired.
+    pub repair: Option<Repair>,
+}
 
 /// Whether a number plan is known for this region: two capital letters (ISO 3166-1) such as `US`.
 pub fn is_region(text: &str) -> bool {
@@ -111,46 +329,171 @@ fn region(text: &str) -> Option<Region> {
         .map(|_| region)
 }
 
-/// Reads a number as people and spreadsheets write it. Stray punctuation, spaces and a trailing `.0` are dropped; the
-/// number plan of its country must know the result. `default_region` is for numbers without a country code.
+/// Reads a number as people and spreadsheets write it. `default_region` is for numbers without a country code.
 ///
 /// ```
 /// use paceline::numbers::{NumberError, normalise};
 /// assert_eq!(normalise("(202) 555-0123", Some("US"))?.expose(), "+12025550123");
 /// assert_eq!(normalise("202 555 0123", None), Err(NumberError::NoCountry));
+/// // Arkansas, or a Norwegian mobile without its `+`.
+/// assert!(matches!(normalise("4795550123", Some("US")), Err(NumberError::Ambiguous { .. })));
 /// # Ok::<(), NumberError>(())
 /// ```
 pub fn normalise(text: &str, default_region: Option<&str>) -> Result<E164, NumberError> {
-    normalise_told(text, default_region).map(|(number, _)| number)
+    let plan = Plan::new(default_region, Written::Unsaid)?;
+    read(text, &plan).map(|numbered| numbered.number)
 }
 
-/// As [`normalise`], and tells what had to be repaired.
-pub fn normalise_told(
-    text: &str,
-    default_region: Option<&str>,
-) -> Result<(E164, Option<Repair>), NumberError> {
-    let region = match default_region {
-        Some(code) => Some(region(code).ok_or(NumberError::UnknownRegion)?),
-        None => None,
+/// Reads a number as people and spreadsheets write it. Stray punctuation, spaces and a trailing `.0` are dropped; the
+/// number plan of its country must know the result.
+pub fn read(text: &str, plan: &Plan) -> Result<Numbered, NumberError> {
+    let (digits, repair) = clean(text)?;
+    if repair != Some(Repair::Fraction)
+        && let Some(error) = second_number(text, plan)
+    {
+        return Err(error);
+    }
+    let chosen = choose(&digits, text, plan);
+    let (found, prefix) = match without_optional_zero(text) {
+        Some(without) => {
+            let without = clean(&without).and_then(|(digits, _)| choose(&digits, text, plan));
+            match (chosen, without) {
+                (Ok((with, _)), Ok((without, _))) if with.e164 != without.e164 => {
+                    return Err(NumberError::OptionalZero);
+                }
+                (Err(error), _) | (_, Err(error)) if error.is_doubt() => return Err(error),
+                (Ok(chosen), _) | (Err(_), Ok(chosen)) => chosen,
+                (Err(error), Err(_)) => return Err(error),
+            }
+        }
+        None => chosen?,
     };
-    let (cleaned, repair) = clean(text)?;
-    let abroad = cleaned.strip_prefix("00").map(|rest| format!("+{rest}"));
-    match read(&cleaned, region) {
-        Ok(number) => Ok((number, repair)),
-        // What is no number at home and is one with `+` was written for somewhere else.
-        Err(error) => match abroad.and_then(|number| read(&number, None).ok()) {
-            Some(number) => Ok((number, Some(Repair::Prefix))),
-            None => Err(error),
-        },
+    if plan.stated
+        && let Some(said) = plan.country()
+        && said.calling_code() != Some(found.number.country_code)
+    {
+        let is = found.country;
+        return Err(NumberError::OtherCountry { is, said });
+    }
+    Ok(Numbered {
+        number: found.e164,
+        country: found.country,
+        kind: found.kind,
+        repair: prefix.or(repair),
+    })
+}
+
+/// A number as its plan knows it.
+struct Known {
+    number: PhoneNumber,
+    e164: E164,
+    country: Country,
+    kind: NumberKind,
+}
+
+/// The one number that these digits can be.
+fn choose(digits: &str, text: &str, plan: &Plan) -> Result<(Known, Option<Repair>), NumberError> {
+    if digits.starts_with('+') {
+        return Ok((known(digits, None)?, None));
+    }
+    let behind_prefix = ["00", "011"]
+        .iter()
+        .find_map(|prefix| digits.strip_prefix(prefix));
+    if plan.written == Written::International {
+        let rest = behind_prefix.unwrap_or(digits);
+        return Ok((known(&format!("+{rest}"), None)?, None));
+    }
+    let with_plus = |rest: &str| known(&format!("+{rest}"), None).ok();
+    let home = match plan.region {
+        Some(region) => known(digits, Some(region)),
+        None => Err(NumberError::NoCountry),
+    };
+    if let Some(rest) = behind_prefix {
+        return match (home, with_plus(rest)) {
+            (Ok(home), Some(abroad)) if home.e164 != abroad.e164 => Err(either(&home, &abroad)),
+            (Ok(home), _) => Ok((home, None)),
+            // What is no number at home and is one with `+` was written for somewhere else.
+            (Err(_), Some(abroad)) => Ok((abroad, Some(Repair::Prefix))),
+            (Err(error), None) => Err(error),
+        };
+    }
+    let without_plus = plan.written == Written::Unsaid && plan.region.is_some() && !digits.starts_with('0');
+    let abroad = if without_plus { with_plus(digits) } else { None };
+    // Where the country is stated, a number of another is none that could be meant.
+    let abroad = abroad.filter(|abroad| {
+        let of_region = plan.country().and_then(Country::calling_code);
+        !plan.stated || of_region == Some(abroad.number.country_code)
+    });
+    match (home, abroad) {
+        (Ok(home), Some(abroad))
+            if home.e164 != abroad.e164 && !is_grouped_as_at_home(&home, &abroad, text) =>
+        {
+            Err(either(&home, &abroad))
+        }
+        (Ok(home), _) => Ok((home, None)),
+        (Err(_), Some(abroad)) if plan.stated => Ok((abroad, None)),
+        (Err(_), Some(abroad)) => Err(NumberError::PlusMissing {
+            abroad: abroad.country,
+        }),
+        (Err(error), None) => Err(error),
     }
 }
 
-fn read(cleaned: &str, region: Option<Region>) -> Result<E164, NumberError> {
-    if region.is_none() && !cleaned.starts_with('+') {
-        return Err(NumberError::NoCountry);
+fn either(home: &Known, abroad: &Known) -> NumberError {
+    NumberError::Ambiguous {
+        home: home.country,
+        abroad: abroad.country,
     }
+}
+
+/// `(479) 555-0123` is written as in the US, and not as a Norwegian number is abroad.
+fn is_grouped_as_at_home(home: &Known, abroad: &Known, text: &str) -> bool {
+    let groups = |text: &str| -> Vec<usize> {
+        let groups = text.split(|c: char| !c.is_ascii_digit()).map(str::len);
+        groups.filter(|length| *length > 0).collect()
+    };
+    let written = groups(text);
+    let (home, abroad) = (&home.number, &abroad.number);
+    written.len() > 1
+        && written == groups(&home.format_as(PhoneNumberFormat::National))
+        && written != groups(&abroad.format_as(PhoneNumberFormat::International))
+}
+
+/// `+44 (0)20…` is dialed without the zero, in most countries.
+fn without_optional_zero(text: &str) -> Option<String> {
+    let (before, rest) = text.split_once(['(', '（'])?;
+    let (inside, after) = rest.split_once([')', '）'])?;
+    matches!(inside.trim(), "0" | "０").then(|| format!("{before}{after}"))
+}
+
+/// A whole number followed by fewer digits: `030 23125012/13` is two numbers, and `030/23125015` is one.
+fn second_number(text: &str, plan: &Plan) -> Option<NumberError> {
+    const DIGITS_MIN: usize = 4;
+    let count = |text: &str| text.chars().filter(|c| clean::digit(*c).is_some()).count();
+    let all = count(text);
+    for (at, c) in text.char_indices() {
+        let error = match c {
+            '/' | '\\' | ',' | '|' | '&' | '／' | '，' | '、' => NumberError::Several,
+            '(' | '（' => NumberError::Extension,
+            _ => continue,
+        };
+        let head = text.get(..at).unwrap_or_default();
+        let before = count(head);
+        let behind = all - before;
+        if before < DIGITS_MIN || behind == 0 || behind >= before {
+            continue;
+        }
+        let whole = clean(head).and_then(|(digits, _)| choose(&digits, head, plan));
+        if whole.as_ref().err().is_none_or(|error| error.is_doubt()) {
+            return Some(error);
+        }
+    }
+    None
+}
+
+fn known(digits: &str, region: Option<Region>) -> Result<Known, NumberError> {
     let number = PHONE_NUMBER_UTIL
-        .parse(cleaned, region)
+        .parse(digits, region)
         .map_err(|error| match error {
             ParseError::InvalidCountryCode => NumberError::UnknownCountry,
             ParseError::NotANumber(_) => NumberError::NotANumber,
@@ -165,223 +508,26 @@ fn read(cleaned: &str, region: Option<Region>) -> Result<E164, NumberError> {
         Err(ValidationError::TooLong) => return Err(NumberError::TooLong),
         Err(ValidationError::TooShort | ValidationError::InvalidLength) => return Err(NumberError::TooShort),
     }
-    if !number.is_valid() {
-        return Err(NumberError::NotAssigned);
-    }
-    E164::new(&number.format_as(PhoneNumberFormat::E164)).map_err(|_| NumberError::NotANumber)
-}
-
-/// Digits with at most one `+` in front.
-fn clean(text: &str) -> Result<(String, Option<Repair>), NumberError> {
-    let mut repair = None;
-    let mut text = text.trim();
-    if let Some(rest) = text
-        .split_at_checked(4)
-        .and_then(|(scheme, rest)| scheme.eq_ignore_ascii_case("tel:").then_some(rest))
-    {
-        text = rest;
-        repair = Some(Repair::Scheme);
-    }
-    if text.starts_with(['\'', '\u{2019}', '=', '`', '"']) {
-        text = text.trim_matches(['\'', '\u{2019}', '=', '`', '"', ' ']);
-        repair = Some(Repair::TextMark);
-    }
-    if text.is_empty() {
-        return Err(NumberError::Empty);
-    }
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(if is_several(text) {
-            NumberError::Several
-        } else {
-            NumberError::NotANumber
-        });
-    }
-    if let Some(whole) = without_fraction(text)? {
-        text = whole;
-        repair = Some(Repair::Fraction);
-    }
-    if text.chars().any(char::is_alphabetic) {
-        return match written_out(text) {
-            Some(digits) => Ok((digits, Some(Repair::Scientific))),
-            None => Err(what_letters_mean(text)),
-        };
-    }
-    if is_several(text) {
-        return Err(NumberError::Several);
-    }
-    let mut cleaned = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '0'..='9' => cleaned.push(c),
-            '+' | '\u{ff0b}' if cleaned.is_empty() => cleaned.push('+'),
-            // A second number, a feature code, or a dialling pause: guessing would call somebody else.
-            '+' | '\u{ff0b}' | '*' | '#' | ';' => return Err(NumberError::NotANumber),
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
-                repair = Some(Repair::Invisible);
-            }
-            _ if c.is_numeric() => {
-                cleaned.push(c);
-                repair = Some(Repair::Digits);
-            }
-            _ => {}
-        }
-    }
-    match cleaned.as_str() {
-        "" | "+" => Err(NumberError::NotANumber),
-        _ => Ok((cleaned, repair)),
-    }
-}
-
-/// What a spreadsheet makes of a number that it takes for a quantity: `2025550123.0`, or `2025550123,00`.
-fn without_fraction(text: &str) -> Result<Option<&str>, NumberError> {
-    let Some((whole, fraction)) = text.rsplit_once(['.', ',']) else {
-        return Ok(None);
+    let kind = match number.get_type() {
+        PhoneNumberType::FixedLine => NumberKind::Fixed,
+        PhoneNumberType::Mobile => NumberKind::Mobile,
+        PhoneNumberType::FixedLineOrMobile => NumberKind::FixedOrMobile,
+        PhoneNumberType::TollFree => NumberKind::TollFree,
+        PhoneNumberType::PremiumRate => NumberKind::PremiumRate,
+        PhoneNumberType::SharedCost => NumberKind::SharedCost,
+        PhoneNumberType::VoIP => NumberKind::Voip,
+        PhoneNumberType::PersonalNumber => NumberKind::Personal,
+        PhoneNumberType::Pager => NumberKind::Pager,
+        PhoneNumberType::UAN => NumberKind::Uan,
+        PhoneNumberType::VoiceMail => NumberKind::Voicemail,
+        PhoneNumberType::Unknown => return Err(NumberError::NotAssigned),
     };
-    let digits = |t: &str| t.bytes().all(|b| b.is_ascii_digit());
-    let unsigned = whole.strip_prefix('+').unwrap_or(whole);
-    if unsigned.len() < 7 || !digits(unsigned) || !(1..=2).contains(&fraction.len()) || !digits(fraction) {
-        return Ok(None);
-    }
-    if fraction.bytes().all(|b| b == b'0') {
-        Ok(Some(whole))
-    } else {
-        Err(NumberError::Fraction)
-    }
-}
-
-/// `1.2025550123E10` has all of its digits and is written out; `1.20256E+10` has lost some.
-fn written_out(text: &str) -> Option<String> {
-    let (mantissa, exponent) = text.split_once(['e', 'E'])?;
-    let exponent: usize = exponent.strip_prefix('+').unwrap_or(exponent).parse().ok()?;
-    let (whole, fraction) = mantissa.split_once(['.', ','])?;
-    let digits = |t: &str| t.bytes().all(|b| b.is_ascii_digit());
-    (whole.len() == 1 && digits(whole) && digits(fraction) && fraction.len() == exponent)
-        .then(|| format!("{whole}{fraction}"))
-}
-
-/// Whether numbers stand on both sides of what separates things.
-fn is_several(text: &str) -> bool {
-    const DIGITS_MIN: usize = 7;
-    let digits = |t: &str| t.chars().filter(char::is_ascii_digit).count();
-    let parts = text.split(['/', ';', ',', '\n', '|', '&']);
-    parts.filter(|part| digits(part) >= DIGITS_MIN).count() > 1
-        || text.rfind('+').is_some_and(|at| {
-            at > 0
-                && text
-                    .split_at_checked(at)
-                    .is_some_and(|(a, b)| digits(a) >= DIGITS_MIN && digits(b) >= DIGITS_MIN)
-        })
-}
-
-fn what_letters_mean(text: &str) -> NumberError {
-    let lower = text.to_ascii_lowercase();
-    let (mantissa, exponent) = lower.split_once('e').unwrap_or_default();
-    let numeric = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit() || b".,+-".contains(&b));
-    if numeric(mantissa) && numeric(exponent) {
-        return NumberError::Scientific;
-    }
-    let words: String = lower.chars().filter(|c| c.is_alphabetic()).collect();
-    match words.as_str() {
-        "x" | "ext" | "extn" | "extension" => NumberError::Extension,
-        "or" if is_several(&lower.replace("or", "/")) => NumberError::Several,
-        _ => NumberError::Letters,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn numbers_as_people_and_spreadsheets_write_them_are_read() {
-        for (text, region, number) in [
-            ("+12025550123", None, "+12025550123"),
-            (" +1 (202) 555-0123 ", None, "+12025550123"),
-            ("202.555.0123", Some("US"), "+12025550123"),
-            ("1-202-555-0123", Some("US"), "+12025550123"),
-            ("'2025550123", Some("US"), "+12025550123"),
-            ("2025550123.0", Some("US"), "+12025550123"),
-            ("202\u{a0}555\u{2011}0123", Some("US"), "+12025550123"),
-            ("２０２５５５０１２３", Some("US"), "+12025550123"),
-            ("011 44 20 7946 0123", Some("US"), "+442079460123"),
-            ("+44 (0)20 7946 0123", Some("US"), "+442079460123"),
-            ("020 7946 0123", Some("GB"), "+442079460123"),
-            ("tel:+12025550123", None, "+12025550123"),
-            ("TEL:+1-202-555-0123", None, "+12025550123"),
-            ("=\"2025550123\"", Some("US"), "+12025550123"),
-            ("2025550123,00", Some("US"), "+12025550123"),
-            ("1.2025550123E10", Some("US"), "+12025550123"),
-            ("2.025550123e+9", Some("US"), "+12025550123"),
-            ("\u{202a}+1 202 555 0123\u{202c}", None, "+12025550123"),
-            ("0044 20 7946 0123", Some("US"), "+442079460123"),
-            ("0044 20 7946 0123", None, "+442079460123"),
-            ("٢٠٢٥٥٥٠١٢٣", Some("US"), "+12025550123"),
-        ] {
-            assert_eq!(
-                normalise(text, region).as_ref().map(E164::expose),
-                Ok(number),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn each_kind_of_wrong_number_has_its_reason() {
-        use NumberError::*;
-        for (text, region, error) in [
-            ("", Some("US"), Empty),
-            ("  ", Some("US"), Empty),
-            ("2025550123", None, NoCountry),
-            ("2025550123", Some("XX"), UnknownRegion),
-            ("2025550123", Some("us"), UnknownRegion),
-            ("+999 1234567", None, UnknownCountry),
-            ("2.02555E+09", Some("US"), Scientific),
-            ("1,20256E+10", Some("US"), Scientific),
-            ("1.202555012E10", Some("US"), Scientific),
-            ("2025550123.5", Some("US"), Fraction),
-            ("202-555-0123 ext. 4", Some("US"), Extension),
-            ("202-555-0123x4", Some("US"), Extension),
-            ("1-800-FLOWERS", Some("US"), Letters),
-            ("n/a", Some("US"), Letters),
-            ("-", Some("US"), NotANumber),
-            ("*67 202 555 0123", Some("US"), NotANumber),
-            ("+12025550123 +12025550124", Some("US"), Several),
-            ("202-555-0123 or 202-555-0124", Some("US"), Several),
-            ("202555012", Some("US"), TooShort),
-            ("5550123", Some("US"), TooShort),
-            ("+1202555012345", None, TooLong),
-            ("2025550123/2025550124", Some("US"), Several),
-            ("+1 111 111 1111", None, NotAssigned),
-        ] {
-            assert_eq!(normalise(text, region).err(), Some(error), "{text}");
-        }
-    }
-
-    #[test]
-    fn regions_are_two_capital_letters_with_a_number_plan() {
-        assert!(["US", "GB", "CN", "DE"].iter().all(|r| is_region(r)));
-        assert!(
-            !["", "U", "us", "USA", "XX", "ZZ", "é"]
-                .iter()
-                .any(|r| is_region(r))
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_gives_a_number_or_a_reason_that_does_not_repeat_it(text in "\\PC{0,80}") {
-            if let Err(error) = normalise(&text, Some("US")) {
-                let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-                prop_assert!(digits.len() < 3 || !error.to_string().contains(&digits));
-            }
-        }
-
-        #[test]
-        fn what_was_read_reads_as_itself(digits in "[2-9][0-9]{9}") {
-            if let Ok(number) = normalise(&digits, Some("US")) {
-                prop_assert_eq!(normalise(number.expose(), None), Ok(number));
-            }
-        }
-    }
+    let country = number.get_region_code().ok_or(NumberError::NotAssigned)?;
+    let e164 = E164::new(&number.format_as(PhoneNumberFormat::E164)).map_err(|_| NumberError::NotANumber)?;
+    Ok(Known {
+        number,
+        e164,
+        country: Country(country),
+        kind,
+    })
 }

@@ -64,6 +64,7 @@ fn every_row_is_imported_counted_as_a_duplicate_or_named_with_its_reason() {
     5 rows = 2 imported + 1 duplicates in the file + 2 rejected
       1 rejected: not an IANA time zone: write one such as America/New_York
       1 rejected: too short for its country (read as a number in US)
+      numbers in US: 3 fixed or mobile
     They are in contact list 1.
     ");
     assert_eq!(
@@ -82,7 +83,7 @@ fn programs_get_json_lines() {
     let [file, short, zone, summary] = lines.as_slice() else {
         panic!("{output}");
     };
-    assert_eq!(file["file"]["columns"]["number"]["header"], "Mobile");
+    assert_eq!(file["file"]["columns"]["numbers"][0]["header"], "Mobile");
     assert_eq!(short["rejected"]["line"], 3);
     assert_eq!(zone["rejected"]["field"], "Time Zone");
     assert_eq!(summary["summary"]["imported"], 2);
@@ -126,7 +127,8 @@ async fn each_ugly_file_gets_a_clear_answer() {
     for name in &names {
         let folder = tempfile::tempdir().unwrap();
         std::fs::copy(data.join(name), folder.path().join(name)).unwrap();
-        let region = if name.starts_with("bom") { "DE" } else { "US" };
+        let german = ["bom", "de-"].iter().any(|start| name.starts_with(start));
+        let region = if german { "DE" } else { "US" };
         let output = import(folder.path(), &[name, "--list", "ugly", "--region", region]);
         let told = text(&output.stderr) + &timeless(&output.stdout);
         answers.push_str(&format!("## {name}\n{}\n", told.trim_end()));
@@ -141,6 +143,9 @@ async fn each_ugly_file_gets_a_clear_answer() {
                     contact.attributes
                 );
                 answers.push_str(&line);
+                for further in &contact.further_numbers {
+                    answers.push_str(&format!(" and {} ({})", further.number.expose(), further.label));
+                }
                 answers.push('\n');
             }
         }
@@ -201,6 +206,127 @@ fn what_somebody_says_of_a_file_is_done() {
         assert!(said.contains(told), "{name}: {said}{}", text(&output.stderr));
         assert_eq!(output.status.code(), Some(0), "{name}: {said}");
     }
+}
+
+/// What is told, and the numbers that are stored.
+async fn imported(args: &[&str]) -> (String, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/import");
+    let name = args.first().unwrap();
+    std::fs::copy(data.join(name), folder.path().join(name)).unwrap();
+    let output = import(folder.path(), &[args, &["--list", "x"]].concat());
+    let store = store(folder.path()).await;
+    let mut numbers = Vec::new();
+    for list in store.contact_lists(None, 10).await.unwrap() {
+        for contact in store.contacts(list.id, None, 100).await.unwrap() {
+            numbers.push(contact.number.expose().to_owned());
+        }
+    }
+    store.close().await;
+    (text(&output.stdout) + &text(&output.stderr), numbers)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_be_two_numbers_is_asked_and_done_as_answered() {
+    let file = "de-international-without-plus.csv";
+    let (told, numbers) = imported(&[file, "--region", "DE"]).await;
+    assert!(told.contains("Say which they are"), "{told}");
+    assert_eq!(numbers, [""; 0]);
+    let answered = [
+        file,
+        "--region",
+        "DE",
+        "--numbers",
+        "international",
+        "--countries",
+        "DE,GB,FR",
+    ];
+    let (told, numbers) = imported(&answered).await;
+    let all = ["+491713920012", "+4917604069012", "+442079460123", "+33199001234"];
+    assert_eq!(numbers, all, "{told}");
+    let shown = [
+        "de-plus-as-number-format.xlsx",
+        "--region",
+        "DE",
+        "--countries",
+        "any",
+    ];
+    let (told, numbers) = imported(&shown).await;
+    assert_eq!(
+        numbers,
+        ["+491713920012", "+442079460123", "+33199001234"],
+        "{told}"
+    );
+    assert!(told.contains("numbers in FR: 1 fixed"), "{told}");
+    let dear = [
+        "premium-rate-and-foreign.csv",
+        "--region",
+        "US",
+        "--premium-rate",
+        "--countries",
+        "US,CA",
+    ];
+    let (told, numbers) = imported(&dear).await;
+    assert!(numbers.contains(&"+19002345678".to_owned()), "{told}");
+    assert!(numbers.contains(&"+14165550123".to_owned()), "{told}");
+    assert!(
+        told.contains("numbers in US: 2 fixed or mobile, 1 premium rate, 1 toll free"),
+        "{told}"
+    );
+    let (told, _) = imported(&["de-msisdn.csv", "--countries", "DE,XX"]).await;
+    assert!(told.contains("`XX` is no country"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn which_columns_have_numbers_and_their_country_can_be_said() {
+    let said = [
+        "several-telephone-columns.csv",
+        "--region",
+        "US",
+        "--column",
+        "number=Home Phone,Mobile",
+    ];
+    let (told, numbers) = imported(&said).await;
+    assert!(
+        told.contains("the first that is filled of `Home Phone`, `Mobile`"),
+        "{told}"
+    );
+    assert_eq!(
+        numbers,
+        ["+12025550123", "+12025550125", "+12025550127", "+12025550128"]
+    );
+    let ignored = [
+        "phone-code-column.csv",
+        "--region",
+        "US",
+        "--column",
+        "ignore=phone_code",
+    ];
+    let (told, _) = imported(&ignored).await;
+    assert!(told.contains("left out: `phone_code`"), "{told}");
+    let named = [
+        "phone-code-column.csv",
+        "--region",
+        "US",
+        "--column",
+        "country=phone_code",
+    ];
+    let (_, numbers) = imported(&named).await;
+    assert_eq!(numbers, ["+442079460123", "+493031234567", "+12025550123"]);
+}
+
+#[test]
+fn an_import_under_a_name_that_is_taken_says_what_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("contacts.csv"), MESSY).unwrap();
+    let args = ["contacts.csv", "--list", "spring", "--region", "US"];
+    assert!(!text(&import(folder.path(), &args).stdout).contains("already"));
+    let again = text(&import(folder.path(), &args).stdout);
+    assert!(
+        again.contains("contact list 1 has this name already: this import makes list 2 beside it"),
+        "{again}"
+    );
+    assert!(again.contains("`--into 1`"), "{again}");
 }
 
 #[test]

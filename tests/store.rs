@@ -82,6 +82,7 @@ contract! {
         of_imports_into_one_list_that_begin_at_once_one_begins
         what_an_import_adds_to_a_listed_contact_is_seen_after_it_is_published
         rows_of_one_number_become_one_contact
+        further_numbers_are_kept_and_fill_a_blank
         an_interrupted_import_goes_on_with_another_worker
         calls_are_prepared_while_an_import_is_staged;
     tasks:

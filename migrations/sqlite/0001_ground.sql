@@ -85,6 +85,7 @@ CREATE TABLE imports (
   imported         BIGINT,                    -- contacts; counted when all is staged
   filled           BIGINT,                    -- contacts that the list had and that gain something; counted likewise
   repairs          TEXT    NOT NULL DEFAULT '{}', -- JSON: how many cells, by what was repaired
+  numbers          TEXT    NOT NULL DEFAULT '{}', -- JSON: how many rows were taken, by country and kind of their number
   failure          TEXT,                      -- why it failed, without personal data
   created_at_ms    BIGINT  NOT NULL,
   published_at_ms  BIGINT,
@@ -110,6 +111,7 @@ CREATE TABLE contacts (
   name        TEXT,
   time_zone   TEXT,
   attributes  TEXT   NOT NULL DEFAULT '{}', -- JSON object of strings
+  further_numbers  TEXT,                    -- JSON: other numbers of theirs, with what each was called; they are not dialed yet
   -- In this order it also finds a number in every list.
   CONSTRAINT contact_number_once_per_list UNIQUE (number, list_id)
 );
@@ -122,11 +124,12 @@ CREATE TABLE import_fills (
   name        TEXT,
   time_zone   TEXT,
   attributes  TEXT   NOT NULL,                -- JSON object of strings
+  further_numbers  TEXT,
   PRIMARY KEY (import_id, contact_id)
 ) WITHOUT ROWID;
 
 -- Contacts that may be seen and called: all but those of imports that are not published.
-CREATE VIEW seen_contacts AS SELECT id, list_id, number, name, time_zone, attributes FROM contacts
+CREATE VIEW seen_contacts AS SELECT id, list_id, number, name, time_zone, attributes, further_numbers FROM contacts
   WHERE import_id NOT IN (SELECT id FROM imports WHERE state IN ('running', 'stopped', 'staged', 'clearing'));
 
 CREATE TABLE tasks (

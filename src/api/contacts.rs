@@ -61,6 +61,19 @@ pub(super) struct Contact {
     /// Anything else that is known.
     #[schema(example = json!({"plan": "gold"}))]
     attributes: BTreeMap<String, String>,
+    /// Their other numbers, from an import's other telephone columns. They are kept and not dialed.
+    further_numbers: Vec<FurtherNumber>,
+}
+
+/// Another number of a contact.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct FurtherNumber {
+    /// In E.164; masked as the contact's number is.
+    #[schema(example = "+*********24")]
+    number: String,
+    /// What it was called in the file that it is from.
+    #[schema(example = "Home Phone")]
+    label: String,
 }
 
 impl Contact {
@@ -73,6 +86,12 @@ impl Contact {
             name: row.name,
             time_zone: row.time_zone,
             attributes: row.attributes,
+            further_numbers: (row.further_numbers.into_iter())
+                .map(|further| FurtherNumber {
+                    number: caller.show(&further.number),
+                    label: further.label,
+                })
+                .collect(),
         }
     }
 }

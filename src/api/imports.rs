@@ -8,6 +8,7 @@ use super::problem::{ApiResult, Fault, Kind, Problem};
 use super::words::Utc;
 use super::{ApiState, Caller};
 use crate::import::{self, ContactFile, Ended, ImportError, Job, Mapping, Settings, per_second};
+use crate::numbers::NotAWay;
 use crate::store::{ImportInto, ImportRow, ImportState, StagedReject, StoreError};
 use axum::Json as Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -71,9 +72,15 @@ pub(super) struct Import {
     /// What was repaired or left out, and how often.
     #[schema(example = json!({"repaired: `tel:` taken off": 12}))]
     repairs: BTreeMap<String, u64>,
+    /// How many rows were taken, by the country of the number to call (ISO 3166-1; `001` for none) and its kind: `fixed`, `mobile`,
+    /// `fixed_or_mobile` where number plans do not tell, `toll_free`, `premium_rate`, `shared_cost`, `voip`, `personal`, `pager`,
+    /// `uan`, `voicemail`.
+    #[schema(example = json!({"US": {"fixed_or_mobile": 994}}))]
+    numbers: BTreeMap<String, BTreeMap<String, u64>>,
     /// What was found in the file: format, encoding, separator, sheet, header line, and what each column is taken for.
     #[schema(value_type = Object, example = json!({"format": "csv", "encoding": "UTF-8", "separator": ",", "header_line": 1,
-        "columns": {"number": {"header": "Phone"}, "name": {"header": "Name"}, "time_zone": null, "attributes": [], "ignored": []}}))]
+        "columns": {"numbers": [{"header": "Phone"}], "countries": [], "area_code": null, "name": {"header": "Name"},
+            "time_zone": null, "attributes": [], "ignored": []}}))]
     file: serde_json::Value,
     /// Why it failed.
     failure: Option<String>,
@@ -91,6 +98,8 @@ pub(super) struct ImportDetail {
     /// Rejected rows by reason.
     #[schema(example = json!({"too short for its country (read as a number in US)": 6}))]
     reasons: BTreeMap<String, u64>,
+    /// What to know beside it, such as that another list has the same name.
+    notes: Vec<String>,
 }
 
 /// A row that could not be taken. What stands in it is not repeated.
@@ -127,8 +136,21 @@ pub(super) struct ImportQuery {
     sheet: Option<String>,
     /// `true`: the first line is a contact already.
     no_header: Option<bool>,
-    /// The column of the number: its header, or `#2` for the second column.
+    /// How numbers without a `+` are written: `national`, as in their region, or `international`, with their country code. Must
+    /// be said where many could be both.
+    numbers: Option<String>,
+    /// Which countries' numbers are taken (ISO 3166-1), separated by commas, or `any`; the region's, and that which a column of
+    /// countries states, if left out.
+    countries: Option<String>,
+    /// `true`: premium-rate numbers are taken too, which cost whoever calls them.
+    premium_rate: Option<bool>,
+    /// The column of the number: its header, or `#2` for the second column. Several are separated by commas: the first in which
+    /// a number stands is called, the others are kept.
     number_column: Option<String>,
+    /// The column of the number's country: two letters, a name or a calling code.
+    country_column: Option<String>,
+    /// The column of the number's area code.
+    area_code_column: Option<String>,
     /// The column of the name.
     name_column: Option<String>,
     /// The column of the IANA time zone.
@@ -334,6 +356,7 @@ async fn detail(state: &ApiState, id: i64) -> ApiResult<ImportDetail> {
     let row = find(state, id).await?;
     Ok(ImportDetail {
         reasons: state.store.import_reasons(row.id).await?,
+        notes: import::same_name(&state.store, &row).await?.into_iter().collect(),
         import: show(state, row),
     })
 }
@@ -355,6 +378,7 @@ fn show(state: &ApiState, row: ImportRow) -> Import {
         filled: row.filled,
         rejected: row.rejected,
         repairs: serde_json::from_str(&row.repairs).unwrap_or_default(),
+        numbers: serde_json::from_str(&row.numbers).unwrap_or_default(),
         file: serde_json::from_str(&row.shape).unwrap_or_default(),
         failure: row.failure,
         created_at: Utc(row.created_at),
@@ -387,6 +411,8 @@ fn settings(state: &ApiState, query: ImportQuery) -> ApiResult<Settings> {
     let ignored = ignored.split(',').filter(|column| !column.trim().is_empty());
     let said = [
         ("number", query.number_column.as_deref()),
+        ("country", query.country_column.as_deref()),
+        ("area_code", query.area_code_column.as_deref()),
         ("name", query.name_column.as_deref()),
         ("time_zone", query.time_zone_column.as_deref()),
     ];
@@ -402,7 +428,13 @@ fn settings(state: &ApiState, query: ImportQuery) -> ApiResult<Settings> {
             )
         })?;
     }
+    let numbers = query.numbers.as_deref().map(str::parse).transpose();
+    let numbers = numbers.map_err(|error: NotAWay| parameter("numbers", &error.to_string()))?;
+    let countries = query.countries.as_deref().map(|all| all.split(','));
     Ok(Settings {
+        numbers: numbers.unwrap_or_default(),
+        countries: countries.map(|all| all.map(|country| country.trim().to_owned()).collect()),
+        premium_rate: query.premium_rate.unwrap_or(false),
         region: query
             .region
             .or_else(|| state.default_region.as_deref().map(str::to_owned)),

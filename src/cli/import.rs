@@ -9,6 +9,7 @@ use crate::import::{
     self, ContactFile, Ended, ImportError, Job, Mapping, Report, Seen, Settings, Shape, per_second,
 };
 use crate::metrics::Metrics;
+use crate::numbers::Written;
 use crate::store::{ImportInto, StagedReject, Store};
 use anyhow::Context as _;
 use clap::Args;
@@ -37,12 +38,22 @@ pub(super) struct ImportArgs {
     /// Add to this contact list instead; who is in it already stays as they are.
     #[arg(long, value_name = "LIST_ID", conflicts_with = "list")]
     into: Option<i64>,
-    /// How numbers without a country code are read, such as US [default: the configuration's default_region].
+    /// Where numbers without a country code are, such as US [default: the configuration's default_region].
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
-    /// What a column means: FIELD is number, name, time_zone or ignore; COLUMN is a header, or #2 for the second column.
+    /// What a column means: FIELD is number, country, area_code, name, time_zone or ignore; COLUMN is a header, or #2 for the
+    /// second column. Of several columns of numbers, --column number=Mobile,Office, the first that is filled is called.
     #[arg(long, value_name = "FIELD=COLUMN")]
     column: Vec<String>,
+    /// How numbers without a + are written: as in their region, or with their country code. Asked for where both could be.
+    #[arg(long, value_name = "HOW", value_parser = written)]
+    numbers: Option<Written>,
+    /// Which countries' numbers are taken, such as US,CA, or any [default: the region's, and what a column of countries says].
+    #[arg(long, value_name = "COUNTRIES", value_delimiter = ',')]
+    countries: Option<Vec<String>>,
+    /// Take premium-rate numbers too, which cost whoever calls them.
+    #[arg(long)]
+    premium_rate: bool,
     /// The first line is a contact already; columns are named by their place, as in --column name=#2.
     #[arg(long)]
     no_header: bool,
@@ -56,7 +67,7 @@ pub(super) struct ImportArgs {
     #[arg(long)]
     stage: bool,
     /// Go on with an import that was interrupted, with the same file.
-    #[arg(long, value_name = "IMPORT_ID", conflicts_with_all = ["list", "into", "region", "column", "no_header", "encoding", "sheet"])]
+    #[arg(long, value_name = "IMPORT_ID", conflicts_with_all = ["list", "into", "region", "column", "numbers", "countries", "premium_rate", "no_header", "encoding", "sheet"])]
     resume: Option<i64>,
     /// Let everybody see what an import has staged.
     #[arg(long, value_name = "IMPORT_ID", conflicts_with_all = ["file", "list", "into", "resume"])]
@@ -129,6 +140,12 @@ async fn import(config: &Config, store: &Store, args: &ImportArgs, screen: &Scre
             Job::begin(store, file, &into, clock).await.with_context(cannot)?
         }
     };
+    if let Some(note) = import::same_name(store, job.row()).await? {
+        say(&match args.json {
+            true => format!("{}\n", json!({"note": note})),
+            false => format!("{note}\n"),
+        })?;
+    }
     let id = job.row().id;
     let rows_before = job.row().rows_read;
     let is_sheet = args.file.as_deref().is_some_and(is_sheet);
@@ -159,11 +176,15 @@ async fn import(config: &Config, store: &Store, args: &ImportArgs, screen: &Scre
             }
         }
         Ended::Staged(report) => {
+            if !args.json {
+                summary(&report, elapsed, false, "staged")?;
+            }
             if !import::publish(store, id, clock).await? {
                 anyhow::bail!("import {id} was stopped or cancelled by somebody else");
             }
-            summary(&report, elapsed, args.json, "published")?;
-            if !args.json {
+            if args.json {
+                summary(&report, elapsed, true, "published")?;
+            } else {
                 say(&published(&report))?;
             }
         }
@@ -223,7 +244,15 @@ fn settings(config: &Config, args: &ImportArgs) -> anyhow::Result<Settings> {
         encoding: args.encoding.clone(),
         sheet: args.sheet.clone(),
         mapping,
+        numbers: args.numbers.unwrap_or_default(),
+        countries: args.countries.clone(),
+        premium_rate: args.premium_rate,
     })
+}
+
+fn written(text: &str) -> Result<Written, String> {
+    text.parse()
+        .map_err(|error: crate::numbers::NotAWay| error.to_string())
 }
 
 fn into(args: &ImportArgs) -> anyhow::Result<ImportInto> {
@@ -377,6 +406,7 @@ fn summary_text(report: &Report, elapsed: Duration) -> String {
         rejected,
         reasons,
         repairs,
+        numbers,
     } = report;
     let rate = per_second(*rows, elapsed);
     let seconds = elapsed.as_secs_f64();
@@ -392,6 +422,13 @@ fn summary_text(report: &Report, elapsed: Duration) -> String {
     }
     for (what, count) in repairs {
         text.push_str(&format!("  {count} {what}\n"));
+    }
+    for (country, kinds) in numbers {
+        let kinds = kinds
+            .iter()
+            .map(|(kind, count)| format!("{count} {}", kind.replace('_', " ")));
+        let kinds = kinds.collect::<Vec<_>>().join(", ");
+        text.push_str(&format!("  numbers in {country}: {kinds}\n"));
     }
     text
 }

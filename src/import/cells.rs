@@ -6,6 +6,8 @@ pub(super) struct Cells {
     text: String,
     ends: Vec<usize>,
     kinds: Vec<Kind>,
+    /// Quotation marks in it were escaped with a backslash.
+    pub(super) escaped: bool,
 }
 
 /// What a spreadsheet takes a cell for. Everything in a text file is text.
@@ -27,6 +29,7 @@ impl Cells {
         self.text.clear();
         self.ends.clear();
         self.kinds.clear();
+        self.escaped = false;
     }
 
     /// Adds a cell. Bytes that are no UTF-8 become U+FFFD, which nothing else is read as.

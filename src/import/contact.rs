@@ -1,11 +1,14 @@
 //! A row of a contact file becomes a contact, or a word on why not. In: [`Cells`] and what the columns mean. Out: a
 //! [`StagedContact`] or a [`StagedReject`]; what was repaired is counted. Knows no file and no store.
 
+mod numbers;
+
 use super::cells::{Cells, Kind};
-use super::file::Entry;
+use super::file::{Entry, Settings};
 use super::header::{Column, Columns};
-use crate::numbers::{NumberError, normalise_told};
+use crate::numbers::{NumberError, Numbered, Plan};
 use crate::store::{StagedContact, StagedReject};
+use numbers::Allowed;
 use paceline_core::zone;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -20,38 +23,48 @@ pub(super) struct Checker<'a> {
     keys: Vec<String>,
     /// Columns in which nothing may stand.
     nameless: Vec<usize>,
-    region: Option<&'a str>,
+    plan: Plan,
+    allowed: Allowed,
     encoding: &'a str,
     /// The last time zone that was found to exist: most rows repeat it.
     zone_known: String,
     /// How many cells were repaired, by what was.
     pub(super) repairs: BTreeMap<Cow<'static, str>, u64>,
+    /// How many numbers there are to call, by country and kind.
+    pub(super) numbers: Counts,
 }
+
+/// Numbers by country and kind.
+pub(super) type Counts = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// A column and why it cannot be taken.
 type Fault = (Option<String>, String);
 
 impl<'a> Checker<'a> {
-    /// `region` is for numbers without a country code, `encoding` for people.
+    /// `encoding` is for people; what was counted before goes on.
     pub(super) fn new(
         columns: &'a Columns,
-        region: Option<&'a str>,
+        settings: &Settings,
         encoding: &'a str,
         repairs: BTreeMap<String, u64>,
-    ) -> Self {
+        numbers: Counts,
+    ) -> Result<Self, NumberError> {
+        let plan = Plan::new(settings.region.as_deref(), settings.numbers)?;
         let key = |c: &Column| serde_json::to_string(&c.header).unwrap_or_default();
-        Self {
+        Ok(Self {
             columns,
             keys: columns.attributes.iter().map(key).collect(),
             nameless: (0..columns.width).filter(|n| columns.is_nameless(*n)).collect(),
-            region,
+            plan,
+            allowed: Allowed::new(settings, &plan),
             encoding,
             zone_known: String::new(),
             repairs: repairs
                 .into_iter()
                 .map(|(what, count)| (Cow::Owned(what), count))
                 .collect(),
-        }
+            numbers,
+        })
     }
 
     /// What stands in this line.
@@ -74,21 +87,11 @@ impl<'a> Checker<'a> {
     fn contact(&mut self, cells: &Cells) -> Result<StagedContact, Fault> {
         let columns = self.columns;
         self.fits(cells)?;
-        let at = |reason: String| (Some(columns.number.header.clone()), reason);
-        match cells.kind(columns.number.index) {
-            Kind::Text => {}
-            Kind::Rounded => return Err(at(NumberError::Scientific.to_string())),
-            Kind::Date => {
-                let reason =
-                    "the spreadsheet takes it for a date: format the column as text and type it again";
-                return Err(at(reason.to_owned()));
-            }
-            Kind::Fault => return Err(at("shows an error of the spreadsheet, such as #N/A".to_owned())),
+        if cells.escaped {
+            self.repaired("repaired: quotation marks escaped with a backslash");
         }
-        let text = self.text(cells, &columns.number)?;
-        let (number, repair) =
-            normalise_told(&text, self.region).map_err(|err| at(self.number_reason(err, &text)))?;
-        if let Some(repair) = repair {
+        let (called, further) = self.numbers(cells)?;
+        if let Some(repair) = called.repair {
             self.repaired(repair.as_str());
         }
         let name = match &columns.name {
@@ -99,23 +102,17 @@ impl<'a> Checker<'a> {
             Some(column) => self.zone(cells, column)?,
             None => None,
         };
+        let attributes = self.attributes(cells)?;
+        self.count(&called);
         Ok(StagedContact {
-            number,
+            number: called.number,
             name: name.map(Cow::into_owned),
             time_zone,
-            attributes: self.attributes(cells)?,
+            attributes,
+            further_numbers: (!further.is_empty())
+                .then(|| serde_json::to_string(&further).ok())
+                .flatten(),
         })
-    }
-
-    /// With the region, where that is what may be wrong.
-    fn number_reason(&self, err: NumberError, text: &str) -> String {
-        use NumberError::{NotAssigned, TooLong, TooShort};
-        match (err, self.region) {
-            (TooLong | TooShort | NotAssigned, Some(region)) if !text.starts_with('+') => {
-                format!("{err} (read as a number in {region})")
-            }
-            _ => err.to_string(),
-        }
     }
 
     /// Whether every cell has a column with a name.
@@ -220,6 +217,11 @@ impl<'a> Checker<'a> {
             return Err(at(too_long()));
         }
         Ok(text)
+    }
+
+    fn count(&mut self, called: &Numbered) {
+        let kinds = self.numbers.entry(called.country.to_string()).or_default();
+        *kinds.entry(called.kind.as_str().to_owned()).or_default() += 1;
     }
 
     fn repaired(&mut self, what: &'static str) {

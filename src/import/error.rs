@@ -118,6 +118,32 @@ pub enum ImportError {
     /// No such region.
     #[error("the default region cannot be used")]
     Region(#[source] NumberError),
+    /// A country that no number plan is known for.
+    #[error(
+        "`{country}` is no country: write two letters (ISO 3166-1) such as US, several separated by commas, or `any`"
+    )]
+    NoSuchCountry {
+        /// What was written.
+        country: String,
+    },
+    /// Its numbers can be read in two ways.
+    #[error(
+        "column `{column}`: of its first {all} numbers, {either} can be read as national numbers in {region} and as international \
+         ones without their +, and {plus_missing} only as international ones. Say which they are: `--numbers national` or \
+         `--numbers international` (in the API `numbers=…`)"
+    )]
+    HowWritten {
+        /// Which.
+        column: String,
+        /// Numbers looked at.
+        all: u64,
+        /// Those that can be both.
+        either: u64,
+        /// Those that can only be numbers of elsewhere.
+        plus_missing: u64,
+        /// Where national numbers would be.
+        region: String,
+    },
     /// What is kept with the import.
     #[error("what was found in the file cannot be kept")]
     Settings(#[source] serde_json::Error),

@@ -8,7 +8,7 @@ use super::header::{Columns, Mapping, names_number};
 use super::look::{FileKind, Looked, look};
 use super::sheet::SheetRows;
 use super::text::{Found, TextRows};
-use crate::numbers::{NumberError, is_region, normalise};
+use crate::numbers::{NumberError, Written, is_region, normalise};
 use encoding_rs::{Encoding, GB18030, GBK};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -17,6 +17,12 @@ use std::ops::ControlFlow;
 
 /// How far down the header is looked for.
 const HEADER_WITHIN_ROWS: usize = 50;
+/// Rows by which it is judged how numbers are written, or fewer of so many bytes.
+const FIRST_ROWS: usize = 500;
+const FIRST_BYTES: usize = 4 * 1024 * 1024;
+/// Where so many of them, and one in so many, can be read in two ways, somebody is asked.
+const UNCLEAR_MIN: u64 = 3;
+const UNCLEAR_ONE_IN: u64 = 20;
 
 /// What somebody says of a file. Kept with the import, which is resumed with the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +35,17 @@ pub struct Settings {
     pub sheet: Option<String>,
     /// What its columns mean; guessed where nothing is said.
     pub mapping: Mapping,
+    /// How numbers without a `+` are written.
+    pub numbers: Written,
+    /// Which countries' numbers are taken (ISO 3166-1), or [`Settings::ANY_COUNTRY`]; the region's if left out.
+    pub countries: Option<Vec<String>>,
+    /// Whether premium-rate numbers are taken.
+    pub premium_rate: bool,
+}
+
+impl Settings {
+    /// Stands for all countries.
+    pub const ANY_COUNTRY: &'static str = "any";
 }
 
 /// What was found in a file, for people.
@@ -73,6 +90,14 @@ pub struct ContactFile {
     shape: Shape,
 }
 
+/// How the first numbers of a column can be read.
+#[derive(Clone, Copy, Default)]
+struct Looks {
+    clear: u64,
+    either: u64,
+    plus_missing: u64,
+}
+
 /// A row as it stands in the file.
 pub(super) enum Entry<'a> {
     Row(&'a Cells),
@@ -90,6 +115,12 @@ impl ContactFile {
         {
             return Err(ImportError::Region(NumberError::UnknownRegion));
         }
+        let known = |country: &&String| *country == Settings::ANY_COUNTRY || is_region(country);
+        if let Some(country) = settings.countries.iter().flatten().find(|c| !known(c)) {
+            return Err(ImportError::NoSuchCountry {
+                country: country.clone(),
+            });
+        }
         let encoding = match &settings.encoding {
             None => None,
             Some(label) => {
@@ -99,10 +130,13 @@ impl ContactFile {
         };
         let looked = look(from_start(&file)?, encoding, settings.region.as_deref())?;
         let (mut first, mut width, mut separator, mut sheets) = (Vec::new(), 0, None, None);
+        let mut bytes = 0_usize;
         let mut gather = |line: u64, cells: &Cells| {
             width = width.max(cells.len());
-            first.push((line, cells.iter().map(visible).collect::<Vec<_>>()));
-            if first.len() < HEADER_WITHIN_ROWS {
+            bytes = bytes.saturating_add(cells.bytes());
+            first.push((line, cells.clone()));
+            let enough = first.len() >= HEADER_WITHIN_ROWS && bytes >= FIRST_BYTES;
+            if first.len() < FIRST_ROWS && !enough {
                 ControlFlow::Continue(())
             } else {
                 ControlFlow::Break(())
@@ -133,7 +167,11 @@ impl ContactFile {
                 sheets = Some(rows.sheets);
             }
         }
-        let (header_line, rows_above_header, columns) = find_header(&first, width, &settings)?;
+        let head = first.iter().take(HEADER_WITHIN_ROWS);
+        let head: Vec<Line> = head
+            .map(|(line, cells)| (*line, cells.iter().map(visible).collect()))
+            .collect();
+        let (header_line, rows_above_header, columns) = find_header(&head, width, &settings)?;
         let (encoding, encoding_guessed) = match looked.kind {
             FileKind::Text { encoding, guessed } => (Some(encoding.name()), guessed),
             FileKind::Xlsx => (None, false),
@@ -149,12 +187,54 @@ impl ContactFile {
             rows_above_header,
             columns,
         };
-        Ok(Self {
+        let opened = Self {
             file,
             looked,
             settings,
             shape,
-        })
+        };
+        opened.ask_how_numbers_are_written(&first)?;
+        Ok(opened)
+    }
+
+    /// A column of international numbers without their `+` looks like one of national numbers of another place: where many
+    /// of a column's first numbers can be read in two ways, somebody must say how they are written.
+    fn ask_how_numbers_are_written(&self, first: &[(u64, Cells)]) -> Result<(), ImportError> {
+        if self.settings.numbers != Written::Unsaid {
+            return Ok(());
+        }
+        let mut checker = super::checker(self, super::Counted::default())?;
+        let mut columns = vec![Looks::default(); self.shape.columns.numbers.len()];
+        let header = self.shape.header_line.unwrap_or(0);
+        for (_, cells) in first.iter().filter(|(line, _)| *line > header) {
+            let Some((column, read)) = checker.written(cells) else {
+                continue;
+            };
+            let Some(looks) = columns.get_mut(column) else {
+                continue;
+            };
+            match read {
+                Ok(_) => looks.clear += 1,
+                Err(NumberError::Ambiguous { .. }) => looks.either += 1,
+                Err(NumberError::PlusMissing { .. }) => looks.plus_missing += 1,
+                Err(_) => {}
+            }
+        }
+        let region = self.settings.region.clone().unwrap_or_default();
+        for (column, looks) in self.shape.columns.numbers.iter().zip(columns) {
+            let unclear = looks.either + looks.plus_missing;
+            let all = unclear + looks.clear;
+            if unclear >= UNCLEAR_MIN && unclear * UNCLEAR_ONE_IN >= all {
+                return Err(ImportError::HowWritten {
+                    column: column.header.clone(),
+                    all,
+                    either: looks.either,
+                    plus_missing: looks.plus_missing,
+                    region,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// What was found in it.
@@ -299,6 +379,7 @@ fn is_header(cells: &[String], mapping: &Mapping, region: Option<&str>) -> bool 
 fn is_number(cell: &str, region: Option<&str>) -> bool {
     match normalise(cell, region) {
         Ok(_) => true,
+        Err(error) if error.is_doubt() => true,
         Err(NumberError::NoCountry) => cell.chars().filter(char::is_ascii_digit).count() >= 8,
         Err(_) => false,
     }

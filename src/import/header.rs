@@ -1,73 +1,31 @@
 //! What each column of a contact file means: guessed from the header, or as somebody has said. In: the header's cells
 //! and a [`Mapping`]. Out: [`Columns`], which are shown to whoever imports, or why the file cannot be read.
 
+mod words;
+
 use super::ImportError;
 use serde::{Deserialize, Serialize};
+use words::{Meaning, meaning};
 
 /// Most columns a file may have.
 const COLUMNS_MAX: usize = 200;
 /// Longest name of a column: it is kept with each contact, and with each row that is rejected for it.
 const HEADER_BYTES_MAX: usize = 1000;
 
-/// Header names that mean the number, after [`fold`]; whole names only, so that `phone_type` is an attribute.
-#[rustfmt::skip]
-const NUMBER: &[&str] = &[
-    "number", "phone", "phone_number", "phonenumber", "phone_no", "phone_num", "contact_number",
-    "contact_phone", "customer_phone", "telephone", "telephone_number", "tel", "tel_no", "mobile",
-    "mobile_phone", "mobile_number", "mobile_no", "cell", "cell_phone", "cellphone", "cell_number",
-    "home_phone", "work_phone", "business_phone", "primary_phone", "main_phone", "msisdn", "e164",
-    "phone_1_value",
-    // German
-    "telefon", "telefonnummer", "telefon_nr", "telefonnr", "tel_nr", "rufnummer", "nummer", "handy",
-    "handynummer", "handy_nr", "mobil", "mobilnummer", "mobiltelefon", "mobilfunk", "mobilfunknummer",
-    "telefon_mobil",
-    // French, Spanish, Portuguese, Italian
-    "telephone_portable", "numero", "numero_de_telephone", "portable", "mobile_portable", "gsm", "telefono",
-    "numero_de_telefono", "movil", "celular", "numero_telefonico", "telefone", "telemovel",
-    "numero_de_telefone", "cellulare", "numero_di_telefono",
-    // Dutch, Polish, Turkish, Swedish, Danish, Norwegian
-    "telefoon", "telefoonnummer", "mobiel", "telefon_komorkowy", "numer", "numer_telefonu", "komorka", "cep",
-    "cep_telefonu", "telefon_numarasi", "mobilnr", "telefonnummer_mobil",
-    // Russian, Ukrainian
-    "телефон", "номер", "номер_телефона", "мобильный", "мобильный_телефон", "телефон_мобильный",
-    "номер_телефону",
-    // Chinese, Japanese, Korean, Arabic
-    "电话", "电话号码", "手机", "手机号", "手机号码", "号码", "联系电话", "移动电话", "電話", "電話號碼", "手機", "手機號碼", "行動電話", "電話番号", "携帯",
-    "携帯電話", "携帯番号", "전화번호", "휴대폰", "휴대폰번호", "연락처", "هاتف", "رقم_الهاتف", "الجوال", "رقم_الجوال",
-];
-#[rustfmt::skip]
-const NAME: &[&str] = &[
-    "name", "full_name", "fullname", "contact", "contact_name", "customer", "customer_name", "client",
-    "client_name", "display_name", "kunde", "kundenname", "ansprechpartner", "nom", "nom_complet", "nombre",
-    "nombre_completo", "cliente", "nome", "nome_completo", "naam", "klant", "imie_i_nazwisko", "nazwisko",
-    "ad_soyad", "namn", "navn", "имя", "фио", "клиент", "姓名", "客户姓名", "客户名称", "名称", "名字", "客戶姓名", "氏名", "名前",
-    "이름", "성명", "الاسم",
-];
-const TIME_ZONE: &[&str] = &[
-    "time_zone",
-    "timezone",
-    "tz",
-    "zone",
-    "iana_time_zone",
-    "zeitzone",
-    "fuseau_horaire",
-    "zona_horaria",
-    "fuso_horario",
-    "часовой_пояс",
-    "时区",
-    "時區",
-];
-
 /// What the columns mean.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Columns {
-    /// Where the number is.
-    pub number: Column,
+    /// Where numbers are: the first that a contact has is called, the others are kept as further ones.
+    pub numbers: Vec<Column>,
+    /// Where their country is.
+    pub countries: Vec<Column>,
+    /// Where their area code is.
+    pub area_code: Option<Column>,
     /// Where the contact's name is.
     pub name: Option<Column>,
     /// Where the contact's IANA time zone is.
     pub time_zone: Option<Column>,
-    /// All others, kept under their header.
+    /// All others, kept under their header; those of the country and the area code too.
     pub attributes: Vec<Column>,
     /// Those that are left out because somebody said so.
     pub ignored: Vec<Column>,
@@ -84,13 +42,20 @@ pub struct Column {
     pub index: usize,
     /// As in the header line.
     pub header: String,
+    /// It is called after numbers with their country code.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub international: bool,
 }
 
 /// What somebody has said of the columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mapping {
-    /// Where the number is.
+    /// Where numbers are: a column, or several, separated by commas, the one to call first.
     pub number: Option<ColumnRef>,
+    /// Where their country is.
+    pub country: Option<ColumnRef>,
+    /// Where their area code is.
+    pub area_code: Option<ColumnRef>,
     /// Where the name is.
     pub name: Option<ColumnRef>,
     /// Where the time zone is.
@@ -108,7 +73,8 @@ pub struct ColumnRef(String);
 /// The text is no `FIELD=COLUMN`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "write FIELD=COLUMN: FIELD is number, name, time_zone or ignore; COLUMN is a header, or #2 for the second column"
+    "write FIELD=COLUMN: FIELD is number, country, area_code, name, time_zone or ignore; COLUMN is a header, or #2 for the second \
+     column; numbers may be in several: number=Mobile,Office"
 )]
 pub struct NotAColumn;
 
@@ -116,7 +82,7 @@ impl Mapping {
     /// Whether one of these cells is the header that somebody has named for the number; none where nobody has.
     pub(super) fn number_is_named(&self, cells: &[String]) -> Option<bool> {
         let named = self.number.as_ref().filter(|column| !column.0.starts_with('#'));
-        named.map(|column| column.find(cells).is_some())
+        named.map(|column| column.parts(cells).iter().any(|part| part.find(cells).is_some()))
     }
 
     /// Takes in `FIELD=COLUMN`.
@@ -128,6 +94,8 @@ impl Mapping {
         let column = ColumnRef(column.trim().to_owned());
         match field.trim() {
             "number" => self.number = Some(column),
+            "country" => self.country = Some(column),
+            "area_code" => self.area_code = Some(column),
             "name" => self.name = Some(column),
             "time_zone" => self.time_zone = Some(column),
             "ignore" => self.ignore.push(column),
@@ -138,6 +106,15 @@ impl Mapping {
 }
 
 impl ColumnRef {
+    /// Several columns, where no header is what was written.
+    fn parts(&self, header: &[String]) -> Vec<Self> {
+        if self.find(header).is_some() {
+            return vec![self.clone()];
+        }
+        let parts = self.0.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts.map(|part| Self(part.to_owned())).collect()
+    }
+
     /// Its place in a header, from 0.
     fn find(&self, header: &[String]) -> Option<usize> {
         let exact = header.iter().position(|cell| cell.trim() == self.0);
@@ -159,57 +136,71 @@ impl ColumnRef {
 
 /// Whether one of these cells is known to mean the number.
 pub(super) fn names_number(cells: &[String]) -> bool {
-    cells.iter().any(|cell| NUMBER.contains(&fold(cell).as_str()))
+    let known = |cell: &String| {
+        matches!(
+            meaning(&fold(cell)),
+            Meaning::Number | Meaning::International | Meaning::NumberPerhaps
+        )
+    };
+    cells.iter().any(known)
 }
 
 impl Columns {
-    /// Every column finds its place; the leftmost wins where several could be the number.
+    /// Every column finds its place; of several that could be the name or the time zone the leftmost wins.
     pub(super) fn guess(header: &[String], mapping: &Mapping) -> Result<Self, ImportError> {
-        if header.len() > COLUMNS_MAX {
-            return Err(ImportError::TooManyColumns {
-                columns: header.len(),
-                max: COLUMNS_MAX,
-            });
-        }
-        if let Some(long) = header.iter().position(|cell| cell.len() > HEADER_BYTES_MAX) {
-            return Err(ImportError::HeaderTooLong {
-                column: long + 1,
-                max: HEADER_BYTES_MAX,
-            });
-        }
+        check_size(header)?;
         let said = |column: &Option<ColumnRef>| column.as_ref().map(|c| c.place(header)).transpose();
         let ignored = mapping.ignore.iter().map(|c| c.place(header));
         let ignored = ignored.collect::<Result<Vec<_>, _>>()?;
-        let mut number = said(&mapping.number)?;
-        let mut name = said(&mapping.name)?;
-        let mut time_zone = said(&mapping.time_zone)?;
-        for (index, cell) in header.iter().enumerate() {
-            let folded = fold(cell);
-            let taken = [number, name, time_zone].contains(&Some(index)) || ignored.contains(&index);
-            let place = [
-                (NUMBER, &mut number),
-                (NAME, &mut name),
-                (TIME_ZONE, &mut time_zone),
-            ];
-            let place = place
-                .into_iter()
-                .find(|(names, place)| place.is_none() && names.contains(&folded.as_str()));
-            if let Some((_, place)) = place.filter(|_| !taken) {
-                *place = Some(index);
+        let numbers = mapping
+            .number
+            .as_ref()
+            .map_or(Vec::new(), |column| column.parts(header));
+        let mut numbers = numbers
+            .iter()
+            .map(|c| c.place(header))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut countries: Vec<usize> = said(&mapping.country)?.into_iter().collect();
+        let mut area_code = said(&mapping.area_code)?;
+        let (mut name, mut time_zone) = (said(&mapping.name)?, said(&mapping.time_zone)?);
+        let (numbers_said, country_said) = (!numbers.is_empty(), !countries.is_empty());
+        let meanings: Vec<_> = header.iter().map(|cell| meaning(&fold(cell))).collect();
+        let sure = meanings
+            .iter()
+            .any(|m| matches!(m, Meaning::Number | Meaning::International));
+        for (index, meaning) in meanings.iter().enumerate() {
+            let said = [area_code, name, time_zone].contains(&Some(index))
+                || [&ignored, &numbers, &countries]
+                    .iter()
+                    .any(|all| all.contains(&index));
+            match meaning {
+                _ if said => {}
+                Meaning::Number | Meaning::International if !numbers_said => numbers.push(index),
+                Meaning::NumberPerhaps if !numbers_said && !sure => numbers.push(index),
+                Meaning::Country if !country_said => countries.push(index),
+                Meaning::AreaCode => area_code = area_code.or(Some(index)),
+                Meaning::Name => name = name.or(Some(index)),
+                Meaning::TimeZone => time_zone = time_zone.or(Some(index)),
+                Meaning::Number
+                | Meaning::International
+                | Meaning::NumberPerhaps
+                | Meaning::Country
+                | Meaning::Other => {}
             }
+        }
+        // The header is not repeated: in a file without one, it would be the first contact.
+        if numbers.is_empty() {
+            return Err(ImportError::NoNumberColumn);
         }
         let column = |index: usize| Column {
             index,
-            header: header
-                .get(index)
-                .map(|cell| cell.trim().to_owned())
-                .unwrap_or_default(),
+            header: (header.get(index)).map_or_else(String::new, |cell| cell.trim().to_owned()),
+            international: meanings.get(index) == Some(&Meaning::International),
         };
-        // The header is not repeated: in a file without one, it would be the first contact.
-        let number = number.ok_or(ImportError::NoNumberColumn)?;
-        let used = [Some(number), name, time_zone];
         let mut attributes: Vec<Column> = Vec::new();
-        for index in (0..header.len()).filter(|n| !used.contains(&Some(*n)) && !ignored.contains(n)) {
+        let used =
+            |n: &usize| [name, time_zone].contains(&Some(*n)) || numbers.contains(n) || ignored.contains(n);
+        for index in (0..header.len()).filter(|n| !used(n)) {
             let column = column(index);
             if attributes.iter().any(|a| a.header == column.header) && !column.header.is_empty() {
                 return Err(ImportError::TwoColumnsOfOneName {
@@ -222,7 +213,9 @@ impl Columns {
             }
         }
         Ok(Self {
-            number: column(number),
+            numbers: numbers.into_iter().map(column).collect(),
+            countries: countries.into_iter().map(column).collect(),
+            area_code: area_code.map(column),
             name: name.map(column),
             time_zone: time_zone.map(column),
             attributes,
@@ -233,10 +226,12 @@ impl Columns {
 
     /// Whether nothing may stand in a column: it has no name, and nobody said what it is.
     pub(super) fn is_nameless(&self, index: usize) -> bool {
-        let known = [Some(&self.number), self.name.as_ref(), self.time_zone.as_ref()];
+        let known = [&self.area_code, &self.name, &self.time_zone];
         let known = known
             .into_iter()
             .flatten()
+            .chain(&self.numbers)
+            .chain(&self.countries)
             .chain(&self.attributes)
             .chain(&self.ignored);
         !known.into_iter().any(|column| column.index == index)
@@ -248,11 +243,22 @@ impl Columns {
             if c.header.is_empty() {
                 format!("column {}", c.index + 1)
             } else {
-                format!("`{}`", c.header)
+                let international = if c.international { " (international)" } else { "" };
+                format!("`{}`{international}", c.header)
             }
         };
         let all = |columns: &[Column]| columns.iter().map(quoted).collect::<Vec<_>>().join(", ");
-        let mut parts = vec![format!("number from {}", quoted(&self.number))];
+        let mut parts = vec![format!("number from {}", all(&self.numbers))];
+        if self.numbers.len() > 1 {
+            parts = vec![format!(
+                "number from the first that is filled of {}",
+                all(&self.numbers)
+            )];
+        }
+        if !self.countries.is_empty() {
+            parts.push(format!("country from {}", all(&self.countries)));
+        }
+        parts.extend((self.area_code.as_ref()).map(|c| format!("area code from {}", quoted(c))));
         parts.extend(self.name.as_ref().map(|c| format!("name from {}", quoted(c))));
         parts.extend(
             self.time_zone
@@ -269,6 +275,22 @@ impl Columns {
     }
 }
 
+fn check_size(header: &[String]) -> Result<(), ImportError> {
+    if header.len() > COLUMNS_MAX {
+        return Err(ImportError::TooManyColumns {
+            columns: header.len(),
+            max: COLUMNS_MAX,
+        });
+    }
+    match header.iter().position(|cell| cell.len() > HEADER_BYTES_MAX) {
+        Some(long) => Err(ImportError::HeaderTooLong {
+            column: long + 1,
+            max: HEADER_BYTES_MAX,
+        }),
+        None => Ok(()),
+    }
+}
+
 /// `" Télé-Phone (home) *"` is `tele_phone`.
 pub(super) fn fold(header: &str) -> String {
     let plain = header.split(['(', '（', '[']).next().unwrap_or(header);
@@ -281,7 +303,8 @@ pub(super) fn fold(header: &str) -> String {
     folded.strip_suffix("_1").map(str::to_owned).unwrap_or(folded)
 }
 
-fn without_accent(c: char) -> char {
+/// `é` is `e`.
+pub(super) fn without_accent(c: char) -> char {
     match c {
         'à' | 'á' | 'â' | 'ã' | 'ä' | 'å' | 'ą' => 'a',
         'ç' | 'ć' => 'c',
@@ -321,7 +344,7 @@ mod tests {
             ),
             (
                 "TZ,mobile,phone",
-                "number from `mobile`; time zone from `TZ`; attributes from `phone`",
+                "number from the first that is filled of `mobile`, `phone`; time zone from `TZ`",
             ),
             ("姓名,手机号码", "number from `手机号码`; name from `姓名`"),
             (
@@ -343,7 +366,33 @@ mod tests {
             ),
             (
                 "Phone (mobile) *,Phone 2",
-                "number from `Phone (mobile) *`; attributes from `Phone 2`",
+                "number from the first that is filled of `Phone (mobile) *`, `Phone 2`",
+            ),
+            (
+                "Office Phone,Mobile,Home Phone,Fax,Phone Type,No. of phones",
+                "number from the first that is filled of `Office Phone`, `Mobile`, `Home Phone`; attributes from `Fax`, \
+                 `Phone Type`, `No. of phones`",
+            ),
+            (
+                "Number,Telefon privat",
+                "number from `Telefon privat`; attributes from `Number`",
+            ),
+            (
+                "MSISDN,Name",
+                "number from `MSISDN` (international); name from `Name`",
+            ),
+            (
+                "phone_code,phone_number",
+                "number from `phone_number`; country from `phone_code`; attributes from `phone_code`",
+            ),
+            (
+                "国家代码,手机",
+                "number from `手机`; country from `国家代码`; attributes from `国家代码`",
+            ),
+            (
+                "Vorwahl,Rufnummer,Vorwahl Land",
+                "number from `Rufnummer`; country from `Vorwahl Land`; area code from `Vorwahl`; attributes from `Vorwahl`, \
+                 `Vorwahl Land`",
             ),
             ("氏名,電話番号", "number from `電話番号`; name from `氏名`"),
         ] {
@@ -362,6 +411,19 @@ mod tests {
         assert_eq!(
             guess("a,b", &["number=#2", "name=A"]).unwrap().describe(),
             "number from `b`; name from `a`"
+        );
+        assert_eq!(
+            guess(
+                "Home Phone,Office Phone,Mobile,x",
+                &["number=Mobile,Office Phone", "country=x"]
+            )
+            .unwrap()
+            .describe(),
+            "number from the first that is filled of `Mobile`, `Office Phone`; country from `x`; attributes from `Home Phone`, `x`"
+        );
+        assert_eq!(
+            guess("Country,Phone", &["ignore=Country"]).unwrap().describe(),
+            "number from `Phone`; left out: `Country`"
         );
         assert!(matches!(
             guess("a,b", &["number=c"]),

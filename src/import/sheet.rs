@@ -3,6 +3,7 @@
 
 use super::ImportError;
 use super::cells::{Cells, Kind};
+use super::format::Shown;
 use super::text::LINE_BYTES_MAX;
 use calamine::{DataRef, Reader as _, SheetType, SheetVisible, Xlsx, XlsxError};
 use std::io::{BufReader, Read, Seek};
@@ -79,7 +80,10 @@ impl<R: Read + Seek> SheetRows<R> {
             let part = u64::from(row).saturating_mul(1000).checked_div(rows);
             u32::try_from(part.unwrap_or(0).min(1000)).unwrap_or(1000)
         };
-        while let Some(cell) = reader.next_cell().map_err(damaged)? {
+        // Which styles show more of a whole number than its digits; few do.
+        let code = |style: &calamine::Style| Shown::new(&style.number_format.as_ref()?.format_code);
+        let shown: Vec<Option<Shown>> = reader.styles().iter().map(code).collect();
+        while let Some((cell, style)) = reader.next_cell_with_style_id().map_err(damaged)? {
             let (at, column) = cell.get_position();
             if matches!(cell.get_value(), DataRef::Empty) {
                 continue;
@@ -97,7 +101,11 @@ impl<R: Read + Seek> SheetRows<R> {
             while cells.len() < column {
                 cells.push("", Kind::Text);
             }
-            push(&mut cells, cell.get_value());
+            push(
+                &mut cells,
+                cell.get_value(),
+                shown.get(style).and_then(Option::as_ref),
+            );
             // One shared text may stand in every cell.
             if cells.bytes() > LINE_BYTES_MAX {
                 return Err(ImportError::LineTooLong {
@@ -116,15 +124,25 @@ impl<R: Read + Seek> SheetRows<R> {
 /// As many as a spreadsheet program has.
 const COLUMNS_MAX: usize = 16_384;
 
-fn push(cells: &mut Cells, value: &DataRef<'_>) {
+fn push(cells: &mut Cells, value: &DataRef<'_>, shown: Option<&Shown>) {
     /// Up to here every whole number has all of its digits: spreadsheets keep 15.
     const EXACT_MAX: f64 = 1e15;
     match value {
         DataRef::String(text) => cells.push(text, Kind::Text),
         DataRef::SharedString(text) => cells.push(text, Kind::Text),
-        DataRef::Int(n) => cells.push(&n.to_string(), Kind::Text),
+        DataRef::Int(n) => match (shown, u64::try_from(*n)) {
+            (Some(shown), Ok(n)) => cells.push(&shown.show(n), Kind::Text),
+            _ => cells.push(&n.to_string(), Kind::Text),
+        },
         DataRef::Float(n) if n.abs() >= EXACT_MAX => cells.push(&n.to_string(), Kind::Rounded),
-        DataRef::Float(n) => cells.push(&n.to_string(), Kind::Text),
+        // It is written without a fraction where it has none.
+        DataRef::Float(n) => {
+            let text = n.to_string();
+            match (shown, text.parse()) {
+                (Some(shown), Ok(n)) => cells.push(&shown.show(n), Kind::Text),
+                _ => cells.push(&text, Kind::Text),
+            }
+        }
         DataRef::Bool(yes) => cells.push(if *yes { "true" } else { "false" }, Kind::Text),
         DataRef::DateTime(at) if at.is_datetime() => {
             let (year, month, day, hour, minute, second, _) = at.to_ymd_hms_milli();

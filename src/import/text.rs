@@ -1,9 +1,12 @@
 //! Rows of a text file with separators, read in constant memory. In: bytes and how they are encoded. Out: [`Cells`], row
 //! by row. A quotation mark that is never closed spoils its own line only.
 
+mod split;
+
 use super::ImportError;
 use super::cells::Cells;
 use encoding_rs::{CoderResult, Decoder, Encoding, UTF_8};
+use split::{Quoted, has_backslash, split_marked, split_plain, split_quoted};
 use std::cell::Cell;
 use std::io::Read;
 use std::rc::Rc;
@@ -36,6 +39,8 @@ pub(super) struct TextRows<R> {
     line_end: u8,
     /// How many cells a row has, once that is known.
     pub(super) width: Option<usize>,
+    /// Whether quotation marks were escaped with a backslash so far, as MySQL and PHP do.
+    escaped: bool,
     line: u64,
 }
 
@@ -49,6 +54,7 @@ impl<R: Read> TextRows<R> {
             separator: b',',
             line_end: b'\n',
             width: None,
+            escaped: false,
             line: 1,
         };
         rows.more()?;
@@ -94,7 +100,7 @@ impl<R: Read> TextRows<R> {
                 self.take(length, 1);
                 continue;
             }
-            if memchr::memchr(b'"', text).is_none() {
+            if memchr::memchr(b'"', text).is_none() && !(self.escaped && has_backslash(text)) {
                 split_plain(text, self.separator, cells);
                 self.take(length, 1);
                 return Ok(Some(Found::Row { line }));
@@ -109,7 +115,7 @@ impl<R: Read> TextRows<R> {
         let (mut length, mut lines) = (first_length, 1);
         loop {
             let text = self.slice(self.start, length);
-            let closed = split_quoted(text, self.separator, cells);
+            let (closed, escaped) = split_marked(text, self.separator, self.width, self.escaped, cells);
             // Over several lines a mark in the middle, or another number of cells, says that the first was a stray one.
             let fine = match closed {
                 Quoted::Neat => lines == 1 || self.width.is_none_or(|width| cells.len() == width),
@@ -117,6 +123,7 @@ impl<R: Read> TextRows<R> {
                 Quoted::Open => false,
             };
             if fine {
+                self.escaped = escaped;
                 self.take(length, lines);
                 return Ok(Found::Row { line });
             }
@@ -173,70 +180,6 @@ impl<R: Read> TextRows<R> {
             self.ended = true;
         }
         Ok(())
-    }
-}
-
-/// Cells without quotation marks.
-fn split_plain(text: &[u8], separator: u8, cells: &mut Cells) {
-    cells.clear();
-    let mut start = 0;
-    for end in memchr::memchr_iter(separator, text) {
-        cells.push_bytes(text.get(start..end).unwrap_or_default());
-        start = end + 1;
-    }
-    cells.push_bytes(text.get(start..).unwrap_or_default());
-}
-
-/// How a row with quotation marks ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Quoted {
-    /// As the rules say (RFC 4180, 2).
-    Neat,
-    /// With text behind a closing mark, which is kept.
-    Untidy,
-    /// In a cell whose mark is still open.
-    Open,
-}
-
-/// Cells, some of them in quotation marks. A mark within a cell that does not begin with one is text.
-fn split_quoted(text: &[u8], separator: u8, cells: &mut Cells) -> Quoted {
-    cells.clear();
-    let (mut rest, mut ended) = (text, Quoted::Neat);
-    let mut cell = Vec::new();
-    loop {
-        cell.clear();
-        if let Some(inside) = rest.strip_prefix(b"\"") {
-            let mut inside = inside;
-            loop {
-                let Some(mark) = memchr::memchr(b'"', inside) else {
-                    return Quoted::Open;
-                };
-                let (before, after) = inside.split_at_checked(mark).unwrap_or((inside, &[]));
-                cell.extend_from_slice(before);
-                let after = after.get(1..).unwrap_or_default();
-                match after.strip_prefix(b"\"") {
-                    Some(after) => {
-                        cell.push(b'"');
-                        inside = after;
-                    }
-                    None => {
-                        rest = after;
-                        break;
-                    }
-                }
-            }
-        }
-        let end = memchr::memchr(separator, rest);
-        let tail = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
-        if rest.len() < text.len() && !cell.is_empty() && !tail.trim_ascii().is_empty() {
-            ended = Quoted::Untidy;
-        }
-        cell.extend_from_slice(tail);
-        cells.push_bytes(&cell);
-        match end {
-            Some(end) => rest = rest.get(end + 1..).unwrap_or_default(),
-            None => return ended,
-        }
     }
 }
 
@@ -387,6 +330,30 @@ mod tests {
         let file = format!("a,b\n\"x,1\n{}", "y,2\n".repeat(100));
         let rows = read(file.as_bytes(), Some(2));
         assert_eq!((rows.len(), rows[1].as_str()), (102, "2: unclosed"));
+    }
+
+    #[test]
+    fn marks_that_are_escaped_with_a_backslash_are_text() {
+        let file = br#"name,phone,city
+"Acme \"North\"",1,X
+"Acme \"South, East\" Ltd",2,\N
+"C:\\x \"",3,"two
+\"lines\""
+\N,4,"\N"
+"#;
+        assert_eq!(
+            read(file, Some(3)),
+            [
+                "1: name|phone|city",
+                "2: Acme \"North\"|1|X",
+                "3: Acme \"South, East\" Ltd|2|",
+                "4: C:\\x \"|3|two\n\"lines\"",
+                "6: |4|"
+            ]
+        );
+        // By the rules, a backslash is a character like any other.
+        let file = b"path,x\n\"C:\\new\\\",1\n\"D:\\\",\"2\"\n";
+        assert_eq!(read(file, Some(2)), ["1: path|x", "2: C:\\new\\|1", "3: D:\\|2"]);
     }
 
     #[test]

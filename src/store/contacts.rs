@@ -8,6 +8,7 @@ use super::select::Select;
 use paceline_core::ids::{ContactId, ContactListId};
 use paceline_core::number::E164;
 use paceline_core::time::Wall;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A contact to be stored.
@@ -21,6 +22,15 @@ pub struct NewContact {
     pub time_zone: Option<String>,
     /// Everything else, by name.
     pub attributes: BTreeMap<String, String>,
+}
+
+/// Another number of a contact, kept and not dialed yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FurtherNumber {
+    /// Where to reach them too.
+    pub number: E164,
+    /// What it was called, such as `Home Phone`.
+    pub label: String,
 }
 
 /// A contact list.
@@ -49,6 +59,8 @@ pub struct ContactRow {
     pub time_zone: Option<String>,
     /// Everything else, by name.
     pub attributes: BTreeMap<String, String>,
+    /// Their other numbers, in the order in which they were given.
+    pub further_numbers: Vec<FurtherNumber>,
 }
 
 static INSERT: Many = Many::new(
@@ -66,7 +78,7 @@ static UNSTAGE: Many = Many::new(
 
 const LISTS: &str = "SELECT id, name, created_at_ms FROM contact_lists WHERE NOT importing";
 const CONTACTS: &str =
-    "SELECT id, list_id, number, name, time_zone, attributes FROM seen_contacts WHERE 1 = 1";
+    "SELECT id, list_id, number, name, time_zone, attributes, further_numbers FROM seen_contacts WHERE 1 = 1";
 
 impl Store {
     /// Stores a list with its first contacts, all or none. Also tells how many were stored: a number counts once.
@@ -132,6 +144,15 @@ impl Store {
             .read_all("read a contact list", sql, &args, list)
             .await?
             .pop())
+    }
+
+    /// Lists that were there before this one and are called the same, the newest first, up to ten.
+    pub async fn lists_of_same_name(&self, list: ContactListId) -> Result<Vec<ContactListId>, StoreError> {
+        let sql = "SELECT o.id FROM contact_lists l JOIN contact_lists o ON o.name = l.name AND o.id < l.id \
+            WHERE l.id = $1 AND NOT o.importing ORDER BY o.id DESC LIMIT 10";
+        let read = |row: &Row| Ok(ContactListId(row.get(0)?));
+        self.read_all("find lists of the same name", sql, args![list.0], read)
+            .await
     }
 
     /// How many contacts a list has.
@@ -238,9 +259,10 @@ fn list(row: &Row) -> Result<ContactListRow, DbError> {
     })
 }
 
-/// Reads a contact from six columns, the first of which is `column`.
+/// Reads a contact from seven columns, the first of which is `column`.
 pub(super) fn contact(row: &Row, column: usize) -> Result<ContactRow, DbError> {
     let attributes = row.get::<String>(column + 5)?;
+    let further = row.get::<Option<String>>(column + 6)?;
     Ok(ContactRow {
         id: ContactId(row.get(column)?),
         list: ContactListId(row.get(column + 1)?),
@@ -248,5 +270,9 @@ pub(super) fn contact(row: &Row, column: usize) -> Result<ContactRow, DbError> {
         name: row.get(column + 3)?,
         time_zone: row.get(column + 4)?,
         attributes: serde_json::from_str(&attributes).map_err(|_| DbError::decode("attribute"))?,
+        further_numbers: match further {
+            Some(further) => serde_json::from_str(&further).map_err(|_| DbError::decode("further number"))?,
+            None => Vec::new(),
+        },
     })
 }

@@ -102,6 +102,8 @@ pub struct ImportRow {
     pub filled: Option<u64>,
     /// JSON: how many cells were repaired, by what was.
     pub repairs: String,
+    /// JSON: how many rows were taken, by country and kind of their number.
+    pub numbers: String,
     /// Why it failed.
     pub failure: Option<String>,
     /// When it began.
@@ -111,7 +113,7 @@ pub struct ImportRow {
 }
 
 const COLUMNS: &str = "SELECT id, list_id, makes_list, state, alive_at_ms, file_sha256, settings, shape, done_permille, \
-    rows_read, rejected, listed, imported, filled, repairs, failure, created_at_ms, published_at_ms FROM imports WHERE 1 = 1";
+    rows_read, rejected, listed, imported, filled, repairs, numbers, failure, created_at_ms, published_at_ms FROM imports WHERE 1 = 1";
 
 impl Store {
     /// Begins an import, for which a list is made where it needs one. [`StoreError::NoList`]; [`StoreError::ListBusy`], as
@@ -370,9 +372,10 @@ fn import(row: &Row) -> Result<ImportRow, DbError> {
         imported: count(12)?,
         filled: count(13)?,
         repairs: row.get(14)?,
-        failure: row.get(15)?,
-        created_at: Wall(row.get(16)?),
-        published_at: row.get::<Option<i64>>(17)?.map(Wall),
+        numbers: row.get(15)?,
+        failure: row.get(16)?,
+        created_at: Wall(row.get(17)?),
+        published_at: row.get::<Option<i64>>(18)?.map(Wall),
     })
 }
 

@@ -274,7 +274,7 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<TaskContactRow>, StoreError> {
         let (sql, args) = Select::new(
-            "SELECT c.id, c.list_id, c.number, c.name, c.time_zone, c.attributes, tc.state, tc.due_at_ms, \
+            "SELECT c.id, c.list_id, c.number, c.name, c.time_zone, c.attributes, c.further_numbers, tc.state, tc.due_at_ms, \
              tc.attempts_made, tc.last_outcome \
              FROM task_contacts tc JOIN contacts c ON c.id = tc.contact_id WHERE 1 = 1",
         )
@@ -284,10 +284,10 @@ impl Store {
         let read = |row: &Row| {
             Ok(TaskContactRow {
                 contact: contact(row, 0)?,
-                state: row.word(6)?,
-                due_at: Wall(row.get(7)?),
-                attempts_made: row.count(8)?,
-                last_outcome: row.maybe_word(9)?,
+                state: row.word(7)?,
+                due_at: Wall(row.get(8)?),
+                attempts_made: row.count(9)?,
+                last_outcome: row.maybe_word(10)?,
             })
         };
         self.read_all("list a task's contacts", sql, &args, read).await

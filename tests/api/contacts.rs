@@ -53,7 +53,8 @@ async fn a_list_is_created_with_contacts_and_grows() {
           "time_zone": "America/New_York",
           "attributes": {
             "plan": "gold"
-          }
+          },
+          "further_numbers": []
         }
       ],
       "next_cursor": "Y29udGFjdHM6MQ"
@@ -67,7 +68,8 @@ async fn a_list_is_created_with_contacts_and_grows() {
       "number": "+*********24",
       "name": null,
       "time_zone": null,
-      "attributes": {}
+      "attributes": {},
+      "further_numbers": []
     }
     "#);
     assert_snapshot!(api.get("/api/v1/contacts/9").await, @r#"
@@ -230,7 +232,8 @@ async fn why_tells_a_contacts_whole_story() {
         "number": "+12025550123",
         "name": null,
         "time_zone": null,
-        "attributes": {}
+        "attributes": {},
+        "further_numbers": []
       },
       "on_do_not_call_list": false,
       "tasks": [

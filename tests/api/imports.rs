@@ -40,7 +40,7 @@ async fn until(api: &Api, id: i64, state: &str) -> Value {
 async fn a_file_is_imported_and_every_row_accounted_for() {
     let api = Api::new().await;
     let begun = send(&api, "/api/v1/imports?list=spring", FILE).await.expect(202);
-    assert_eq!(begun["file"]["columns"]["number"]["header"], "Mobile");
+    assert_eq!(begun["file"]["columns"]["numbers"][0]["header"], "Mobile");
     let done = until(&api, 1, "published").await;
     assert_eq!(
         [
@@ -60,6 +60,8 @@ async fn a_file_is_imported_and_every_row_accounted_for() {
         done["repairs"],
         json!({"repaired: scientific notation written out, no digit was lost": 1})
     );
+    assert_eq!(done["numbers"], json!({"US": {"fixed_or_mobile": 3}}));
+    assert_eq!(done["notes"], json!([]));
     let rejected = api.get("/api/v1/imports/1/rejected-rows").await.expect(200);
     assert_eq!(rejected["items"][0]["line"], 3);
     assert_eq!(rejected["items"][0]["field"], "Mobile");
@@ -139,6 +141,40 @@ async fn a_file_that_is_no_contact_list_is_refused_with_the_reason() {
         assert_eq!(refused.problem(), (400, "bad-parameter".into()), "{query}");
     }
     assert_eq!(api.get("/api/v1/imports").await.expect(200)["items"], json!([]));
+}
+
+#[tokio::test]
+async fn foreign_and_dear_numbers_are_taken_where_they_are_asked_for_and_others_are_kept_masked() {
+    let api = Api::new().await;
+    let file = "Mobile,Home Phone,Country\n2079460123,,GB\n+19002345678,,\n+12025550123,202 555 0124,\n+442079460124,,\n";
+    let begun = send(&api, "/api/v1/imports?list=x&region=US", file)
+        .await
+        .expect(202);
+    assert_eq!(begun["file"]["columns"]["countries"][0]["header"], "Country");
+    let done = until(&api, 1, "published").await;
+    assert_eq!((&done["imported"], &done["rejected"]), (&json!(2), &json!(2)));
+    let counts = json!({"GB": {"fixed": 1}, "US": {"fixed_or_mobile": 1}});
+    assert_eq!(done["numbers"], counts);
+    let wanted = "/api/v1/imports?list=x&region=US&countries=US,GB&premium_rate=true&stage=true";
+    let again = send(&api, wanted, file).await.expect(202);
+    let note = again["notes"][0].as_str().unwrap();
+    assert!(note.starts_with("contact list 1 has this name already"), "{note}");
+    let staged = until(&api, 2, "staged").await;
+    assert_eq!((&staged["imported"], &staged["rejected"]), (&json!(4), &json!(0)));
+    assert_eq!(
+        staged["numbers"]["US"],
+        json!({"fixed_or_mobile": 1, "premium_rate": 1})
+    );
+    let masked = api
+        .ask("GET", "/api/v1/contact-lists/1/contacts", &api.read, &Value::Null)
+        .await
+        .expect(200);
+    assert_eq!(
+        masked["items"][1]["further_numbers"],
+        json!([{"number": "+*********24", "label": "Home Phone"}])
+    );
+    let bad = send(&api, "/api/v1/imports?list=x&numbers=both", file).await;
+    assert_eq!(bad.problem(), (400, "bad-parameter".into()));
 }
 
 #[tokio::test]

@@ -60,7 +60,8 @@ async fn a_number_pool_is_all_that_a_task_needs() {
             "number": "+*********23",
             "name": null,
             "time_zone": null,
-            "attributes": {}
+            "attributes": {},
+            "further_numbers": []
           },
           "state": "ready",
           "due_at": "[now]",

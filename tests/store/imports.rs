@@ -3,7 +3,8 @@
 use crate::admin::contacts;
 use crate::support::{Db, NOW, later, number, numbers};
 use paceline::store::{
-    ImportInto, ImportState, NewContact, NewImport, Staged, StagedContact, StagedReject, StoreError,
+    FurtherNumber, ImportInto, ImportState, NewContact, NewImport, Staged, StagedContact, StagedReject,
+    StoreError,
 };
 use paceline_core::campaign::TaskState;
 use paceline_core::input::Prepared;
@@ -28,11 +29,13 @@ fn staged(first: u32, count: u32, name: Option<&str>, attributes: &str) -> Stage
         name: name.map(str::to_owned),
         time_zone: None,
         attributes: attributes.into(),
+        further_numbers: None,
     };
     Staged {
         contacts: (first..first + count).map(contact).collect(),
         rows_read: u64::from(first + count),
         repairs: "{}".into(),
+        numbers: "{}".into(),
         ..Staged::default()
     }
 }
@@ -255,6 +258,44 @@ pub(crate) async fn rows_of_one_number_become_one_contact(db: &Db) {
             r#"later {"b": "3", "c": "3"}"#,
         ]
     );
+}
+
+pub(crate) async fn further_numbers_are_kept_and_fill_a_blank(db: &Db) {
+    let further = |n: u32| {
+        let kept = FurtherNumber {
+            number: number(n),
+            label: "Home Phone".into(),
+        };
+        serde_json::to_string(&[kept]).unwrap()
+    };
+    let (row, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
+    let mut rows = staged(0, 2, None, "{}");
+    rows.contacts[0].further_numbers = Some(further(10));
+    staging.stage(rows, NOW).await.unwrap();
+    // In the same file, and in another transaction.
+    let mut rows = staged(0, 2, None, "{}");
+    rows.contacts[0].further_numbers = Some(further(11));
+    staging.stage(rows, NOW).await.unwrap();
+    staging.finish(NOW).await.unwrap();
+    db.store.publish_import(row.id, NOW).await.unwrap();
+    let list = row.list.unwrap();
+    // Into the list, later.
+    let into = ImportInto::List(list);
+    let (row, mut staging) = db.store.begin_import(&file(&into), NOW).await.unwrap();
+    let mut rows = staged(0, 2, None, "{}");
+    rows.contacts[0].further_numbers = Some(further(12));
+    rows.contacts[1].further_numbers = Some(further(13));
+    staging.stage(rows, NOW).await.unwrap();
+    staging.finish(NOW).await.unwrap();
+    db.store.publish_import(row.id, NOW).await.unwrap();
+    db.store.finish_publishing(row.id).await.unwrap();
+    let kept: Vec<_> = db.store.contacts(list, None, 10).await.unwrap();
+    let kept: Vec<_> = kept.into_iter().map(|c| c.further_numbers).collect();
+    assert_eq!(
+        kept.iter().map(|all| &all[0].number).collect::<Vec<_>>(),
+        [&number(10), &number(13)]
+    );
+    assert_eq!(kept[0][0].label, "Home Phone");
 }
 
 pub(crate) async fn an_interrupted_import_goes_on_with_another_worker(db: &Db) {

@@ -8,33 +8,39 @@ use crate::store::imports::StagedContact;
 use crate::store::many::Many;
 use paceline_core::ids::{ContactListId, ImportId};
 
-/// With a row's import, list, number, name, time zone and attributes.
+/// With a row's import, list, number, name, time zone, attributes and further numbers.
 static SQLITE: Many = Many::new(
-    6,
-    "INSERT INTO import_fills AS f (import_id, contact_id, name, time_zone, attributes) \
-     SELECT v.column1, c.id, v.column4, v.column5, v.column6 FROM (VALUES {rows}) AS v \
+    7,
+    "INSERT INTO import_fills AS f (import_id, contact_id, name, time_zone, attributes, further_numbers) \
+     SELECT v.column1, c.id, v.column4, v.column5, v.column6, v.column7 FROM (VALUES {rows}) AS v \
        JOIN contacts c ON c.number = v.column3 AND c.list_id = v.column2 AND c.import_id <> v.column1 \
      WHERE (c.name IS NULL AND v.column4 IS NOT NULL) OR (c.time_zone IS NULL AND v.column5 IS NOT NULL) \
+       OR (c.further_numbers IS NULL AND v.column7 IS NOT NULL) \
        OR EXISTS (SELECT 1 FROM json_each(v.column6) WHERE key NOT IN (SELECT key FROM json_each(c.attributes))) \
      ON CONFLICT (import_id, contact_id) DO UPDATE SET name = coalesce(f.name, excluded.name), \
-       time_zone = coalesce(f.time_zone, excluded.time_zone), attributes = json_patch(excluded.attributes, f.attributes)",
+       time_zone = coalesce(f.time_zone, excluded.time_zone), attributes = json_patch(excluded.attributes, f.attributes), \
+       further_numbers = coalesce(f.further_numbers, excluded.further_numbers)",
 );
 static POSTGRES: Many = Many::new(
-    6,
-    "INSERT INTO import_fills AS f (import_id, contact_id, name, time_zone, attributes) \
-     SELECT v.column1, c.id, v.column4, v.column5, v.column6 FROM (VALUES {rows}) AS v \
+    7,
+    "INSERT INTO import_fills AS f (import_id, contact_id, name, time_zone, attributes, further_numbers) \
+     SELECT v.column1, c.id, v.column4, v.column5, v.column6, v.column7 FROM (VALUES {rows}) AS v \
        JOIN contacts c ON c.number = v.column3 AND c.list_id = v.column2 AND c.import_id <> v.column1 \
      WHERE (c.name IS NULL AND v.column4 IS NOT NULL) OR (c.time_zone IS NULL AND v.column5 IS NOT NULL) \
+       OR (c.further_numbers IS NULL AND v.column7 IS NOT NULL) \
        OR NOT c.attributes::jsonb ?& ARRAY(SELECT jsonb_object_keys(v.column6::jsonb)) \
      ON CONFLICT (import_id, contact_id) DO UPDATE SET name = coalesce(f.name, excluded.name), \
-       time_zone = coalesce(f.time_zone, excluded.time_zone), attributes = (excluded.attributes::jsonb || f.attributes::jsonb)::text",
+       time_zone = coalesce(f.time_zone, excluded.time_zone), attributes = (excluded.attributes::jsonb || f.attributes::jsonb)::text, \
+       further_numbers = coalesce(f.further_numbers, excluded.further_numbers)",
 );
 const FILL_SQLITE: &str = "UPDATE contacts SET name = coalesce(contacts.name, f.name), \
-      time_zone = coalesce(contacts.time_zone, f.time_zone), attributes = json_patch(f.attributes, contacts.attributes) \
+      time_zone = coalesce(contacts.time_zone, f.time_zone), attributes = json_patch(f.attributes, contacts.attributes), \
+      further_numbers = coalesce(contacts.further_numbers, f.further_numbers) \
     FROM import_fills f WHERE f.import_id = $1 AND f.contact_id > $2 AND f.contact_id <= $3 AND contacts.id = f.contact_id";
 const FILL_POSTGRES: &str = "UPDATE contacts SET name = coalesce(contacts.name, f.name), \
       time_zone = coalesce(contacts.time_zone, f.time_zone), \
-      attributes = (f.attributes::jsonb || contacts.attributes::jsonb)::text \
+      attributes = (f.attributes::jsonb || contacts.attributes::jsonb)::text, \
+      further_numbers = coalesce(contacts.further_numbers, f.further_numbers) \
     FROM import_fills f WHERE f.import_id = $1 AND f.contact_id > $2 AND f.contact_id <= $3 AND contacts.id = f.contact_id";
 const FORGET: &str = "DELETE FROM import_fills WHERE import_id = $1 AND contact_id > $2 AND contact_id <= $3";
 
@@ -54,6 +60,7 @@ pub(super) async fn stage<'a>(
                 Arg::from(contact.name.as_deref()),
                 Arg::from(contact.time_zone.as_deref()),
                 Arg::from(&contact.attributes),
+                Arg::from(contact.further_numbers.as_deref()),
             ]
         })
         .collect();

@@ -36,6 +36,8 @@ pub struct StagedContact {
     pub time_zone: Option<String>,
     /// Everything else: a JSON object of texts.
     pub attributes: String,
+    /// Their other numbers: JSON of a list of [`FurtherNumber`](crate::store::FurtherNumber).
+    pub further_numbers: Option<String>,
 }
 
 /// A row that could not be taken, without what stands in it.
@@ -62,6 +64,8 @@ pub struct Staged {
     pub done_permille: u32,
     /// JSON: cells repaired since the beginning, by what was.
     pub repairs: String,
+    /// JSON: rows taken since the beginning, by country and kind of their number.
+    pub numbers: String,
 }
 
 /// The right to stage contacts of one import.
@@ -81,26 +85,29 @@ pub struct Staging {
 /// A row whose number this import has staged already fills what that left blank; of one whose number was in the list before,
 /// see [`fill`].
 static SQLITE: Many = Many::new(
-    7,
-    "INSERT INTO contacts AS c (id, list_id, import_id, number, name, time_zone, attributes) VALUES {rows} \
+    8,
+    "INSERT INTO contacts AS c (id, list_id, import_id, number, name, time_zone, attributes, further_numbers) VALUES {rows} \
      ON CONFLICT (number, list_id) DO UPDATE SET name = coalesce(c.name, excluded.name), \
-       time_zone = coalesce(c.time_zone, excluded.time_zone), attributes = json_patch(excluded.attributes, c.attributes) \
+       time_zone = coalesce(c.time_zone, excluded.time_zone), attributes = json_patch(excluded.attributes, c.attributes), \
+       further_numbers = coalesce(c.further_numbers, excluded.further_numbers) \
      WHERE c.import_id = excluded.import_id",
 );
-const POSTGRES: &str = "INSERT INTO contacts AS c (list_id, import_id, number, name, time_zone, attributes) \
-    SELECT $1, $2, u.number, u.name, u.time_zone, u.attributes \
-    FROM unnest($3::text[], $4::text[], $5::text[], $6::text[]) WITH ORDINALITY AS u (number, name, time_zone, attributes, n) \
+const POSTGRES: &str = "INSERT INTO contacts AS c (list_id, import_id, number, name, time_zone, attributes, further_numbers) \
+    SELECT $1, $2, u.number, u.name, u.time_zone, u.attributes, u.further_numbers \
+    FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[]) \
+      WITH ORDINALITY AS u (number, name, time_zone, attributes, further_numbers, n) \
     ORDER BY u.n \
     ON CONFLICT (number, list_id) DO UPDATE SET name = coalesce(c.name, excluded.name), \
       time_zone = coalesce(c.time_zone, excluded.time_zone), \
-      attributes = (excluded.attributes::jsonb || c.attributes::jsonb)::text \
+      attributes = (excluded.attributes::jsonb || c.attributes::jsonb)::text, \
+      further_numbers = coalesce(c.further_numbers, excluded.further_numbers) \
     WHERE c.import_id = excluded.import_id";
 static REJECTS: Many = Many::new(
     4,
     "INSERT INTO import_rejects (import_id, line, field, reason) VALUES {rows} ON CONFLICT (import_id, line) DO NOTHING",
 );
 const PROGRESS: &str = "UPDATE imports SET alive_at_ms = $3, rows_read = $4, rejected = rejected + $5, listed = listed + $6, \
-      done_permille = $7, repairs = $8 WHERE id = $1 AND worker = $2 AND state = 'running'";
+      done_permille = $7, repairs = $8, numbers = $9 WHERE id = $1 AND worker = $2 AND state = 'running'";
 
 impl Staging {
     pub(super) fn new(store: &Store, id: ImportId, list: ContactListId, worker: Uuid) -> Self {
@@ -221,6 +228,7 @@ impl Staging {
                 count(listed),
                 i64::from(staged.done_permille),
                 &staged.repairs,
+                &staged.numbers,
             ];
             if tx.run(PROGRESS, progress).await? == 0 {
                 return Err(Stop::from(StoreError::NoImport));
@@ -251,7 +259,7 @@ impl Staging {
             .and_then(|row| row.get::<Option<i64>>(0).transpose())
             .transpose()?;
         let first_id = last.unwrap_or(0).saturating_add(1);
-        let mut rows = Vec::with_capacity(contacts.len() * 7);
+        let mut rows = Vec::with_capacity(contacts.len() * 8);
         for index in order {
             let Some(contact) = contacts.get(*index) else {
                 continue;
@@ -265,6 +273,7 @@ impl Staging {
                 contact.name.as_deref(),
                 contact.time_zone.as_deref(),
                 &contact.attributes,
+                contact.further_numbers.as_deref(),
             ]);
         }
         SQLITE.run(tx, &rows).await
@@ -286,6 +295,7 @@ impl Staging {
         let names: Vec<_> = contacts.iter().map(|c| c.name.as_deref()).collect();
         let zones: Vec<_> = contacts.iter().map(|c| c.time_zone.as_deref()).collect();
         let attributes: Vec<_> = contacts.iter().map(|c| Some(c.attributes.as_str())).collect();
+        let further: Vec<_> = contacts.iter().map(|c| c.further_numbers.as_deref()).collect();
         let args = args![
             self.list.0,
             self.id.0,
@@ -293,6 +303,7 @@ impl Staging {
             names.as_slice(),
             zones.as_slice(),
             attributes.as_slice(),
+            further.as_slice(),
         ];
         tx.run(POSTGRES, args).await
     }
@@ -378,6 +389,9 @@ fn fill(first: &mut StagedContact, later: &StagedContact) {
     }
     if first.time_zone.is_none() {
         first.time_zone.clone_from(&later.time_zone);
+    }
+    if first.further_numbers.is_none() {
+        first.further_numbers.clone_from(&later.further_numbers);
     }
     type Object = serde_json::Map<String, serde_json::Value>;
     let read = |text: &str| serde_json::from_str::<Object>(text);
