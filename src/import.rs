@@ -12,6 +12,7 @@ mod header;
 mod look;
 mod sheet;
 mod text;
+mod weigh;
 
 pub use error::ImportError;
 pub use file::{ContactFile, Settings, Shape};

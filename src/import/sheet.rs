@@ -5,17 +5,22 @@ use super::ImportError;
 use super::cells::{Cells, Kind};
 use super::format::Shown;
 use super::text::LINE_BYTES_MAX;
+use super::weigh::{self, TooMuch};
 use calamine::{DataRef, Reader as _, SheetType, SheetVisible, Xlsx, XlsxError};
 use std::io::{BufReader, Read, Seek};
 use std::ops::ControlFlow;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use zip::ZipArchive;
 
-/// Of everything that is held in memory, unpacked. A million rows with three texts each have about 100 MiB.
+/// Of everything that is held in memory. A million rows with three texts each take about 200 MiB.
 const HELD_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// From here on, one is read at a time.
+const LARGE_BYTES: u64 = 32 * 1024 * 1024;
+static LARGE: Mutex<()> = Mutex::new(());
+/// Parts that are kept, wherever they are.
+const KEPT: [&str; 5] = ["sharedstrings.xml", "styles.xml", "workbook.xml", "theme1.xml", ".rels"];
 /// Of one sheet, unpacked. The largest that a spreadsheet program writes, 1,048,576 rows of some 50 columns.
 const SHEET_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
-/// The longest stretch between two tags; a cell has 32,767 characters at most.
-const STRETCH_BYTES_MAX: u64 = 1024 * 1024;
 const PARTS_MAX: usize = 10_000;
 
 /// Which sheet is read, and which are not.
@@ -28,16 +33,19 @@ pub(super) struct Sheets {
 /// A spreadsheet being read.
 pub(super) struct SheetRows<R: Read + Seek> {
     book: Xlsx<BufReader<R>>,
+    /// Others wait for it.
+    _large: Option<MutexGuard<'static, ()>>,
     pub(super) sheets: Sheets,
 }
 
 impl<R: Read + Seek> SheetRows<R> {
     /// Measures it, and opens it. The sheet is the one of this name, else the first that is not hidden.
     pub(super) fn open(mut file: R, sheet: Option<&str>) -> Result<Self, ImportError> {
-        measure(&mut file, HELD_BYTES_MAX)?;
+        let held = measure(&mut file, HELD_BYTES_MAX)?;
+        let large = (held > LARGE_BYTES).then(|| LARGE.lock().unwrap_or_else(PoisonError::into_inner));
         file.rewind()
             .map_err(|err| ImportError::Read { line: None, err })?;
-        let book = Xlsx::new(BufReader::new(file)).map_err(damaged)?;
+        let book = contained(|| Xlsx::new(BufReader::new(file)).map_err(damaged))?;
         let all = book.sheets_metadata();
         let is_sheet = |s: &&calamine::Sheet| s.typ == SheetType::WorkSheet;
         let names = || all.iter().filter(is_sheet).map(|s| s.name.clone());
@@ -56,6 +64,7 @@ impl<R: Read + Seek> SheetRows<R> {
         Ok(Self {
             sheets: Sheets { chosen, others },
             book,
+            _large: large,
         })
     }
 
@@ -159,8 +168,8 @@ fn push(cells: &mut Cells, value: &DataRef<'_>, shown: Option<&Shown>) {
     }
 }
 
-/// What it unpacks to, by unpacking it without keeping anything: what an archive says of itself may be a lie.
-fn measure(file: &mut (impl Read + Seek), held_bytes_max: u64) -> Result<(), ImportError> {
+/// What it takes of memory, by unpacking it without keeping anything: what an archive says of itself may be a lie.
+fn measure(file: &mut (impl Read + Seek), held_bytes_max: u64) -> Result<u64, ImportError> {
     let bomb = |what| Err(ImportError::Bomb { what });
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|_| ImportError::DamagedSheet)?;
     if archive.len() > PARTS_MAX {
@@ -182,8 +191,9 @@ fn measure(file: &mut (impl Read + Seek), held_bytes_max: u64) -> Result<(), Imp
         if !name.ends_with(".xml") && !name.ends_with(".rels") {
             continue;
         }
-        let sheet = name.contains("/worksheets/");
-        let (mut bytes, mut stretch, mut first) = (0_u64, 0_u64, true);
+        // Where the archive says that it is, any part may be a workbook.
+        let sheet = name.contains("/worksheets/") && !KEPT.iter().any(|kept| name.ends_with(kept));
+        let (mut part_weight, mut bytes, mut first) = (weigh::Part::default(), 0_u64, true);
         loop {
             let read = part.read(&mut block).map_err(|_| ImportError::DamagedSheet)?;
             let unpacked = block.get(..read).unwrap_or_default();
@@ -195,31 +205,19 @@ fn measure(file: &mut (impl Read + Seek), held_bytes_max: u64) -> Result<(), Imp
             }
             first = false;
             bytes = bytes.saturating_add(read as u64);
-            stretch = match memchr::memrchr(b'<', unpacked) {
-                Some(last) => {
-                    let ahead = memchr::memchr(b'<', unpacked).unwrap_or(0) as u64;
-                    if stretch.saturating_add(ahead) > STRETCH_BYTES_MAX {
-                        return bomb("a text of more than 1 MiB");
-                    }
-                    (read - last) as u64
-                }
-                None => stretch.saturating_add(read as u64),
-            };
-            if stretch > STRETCH_BYTES_MAX {
+            if part_weight.feed(unpacked) == Err(TooMuch::Stretch) {
                 return bomb("a text of more than 1 MiB");
             }
-            if sheet && bytes > SHEET_BYTES_MAX {
+            if bytes > SHEET_BYTES_MAX {
                 return bomb("more than 4 GiB in one sheet");
             }
-            if !sheet && held.saturating_add(bytes) > held_bytes_max {
-                return bomb("more than 256 MiB of texts");
+            if held.saturating_add(part_weight.weight(sheet)) > held_bytes_max {
+                return bomb("more than 256 MiB of texts and styles");
             }
         }
-        if !sheet {
-            held = held.saturating_add(bytes);
-        }
+        held = held.saturating_add(part_weight.weight(sheet));
     }
-    Ok(())
+    Ok(held)
 }
 
 fn has_workbook<R: Read + Seek>(archive: &ZipArchive<R>) -> bool {

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 pub mod decode;
+mod held;
 mod leg;
 mod legs;
 mod link;
@@ -31,6 +32,7 @@ mod rest;
 mod session;
 mod survey;
 pub(crate) mod tls;
+mod turns;
 mod way;
 mod wire;
 

@@ -2,6 +2,7 @@
 //! In: commands. Out: events. What they mean is `legs`' to say.
 
 use super::AriConfig;
+use super::held::{Flood, HeldBack};
 use super::leg::Side;
 use super::legs::Legs;
 use super::out::Then;
@@ -14,7 +15,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use paceline_core::ids::{AgentLegId, LegId, PbxName};
 use paceline_core::pbx::{PbxCommand, PbxEvent};
 use serde::Deserialize;
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -29,8 +30,6 @@ const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Another client took our application: two that fight over it would both be useless.
 const BACKOFF_REPLACED: Duration = Duration::from_secs(30);
-/// Events that may arrive while the switch's state is being read.
-const BUFFERED_MAX: usize = 65_536;
 /// How long a switch that should understand requests on its event stream may take to show it.
 const PROBE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Channel ids in one subscription, so that its URL stays short.
@@ -58,7 +57,7 @@ struct Connected {
     /// Recordings that run and that we did not know of, by the agent.
     recordings: Vec<(Uuid, String)>,
     /// Events that came since before the survey.
-    buffered: VecDeque<(Instant, Message)>,
+    buffered: HeldBack,
 }
 
 /// The way out for events, and the way in for commands, with what must be counted.
@@ -269,7 +268,7 @@ impl Driver {
 /// Keeps what arrives on the event stream while something else is waited for.
 struct Gathering {
     socket: Socket,
-    buffered: VecDeque<(Instant, Message)>,
+    buffered: HeldBack,
 }
 
 impl Gathering {
@@ -292,11 +291,7 @@ impl Gathering {
         message: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>,
     ) -> Result<(), ConnectError> {
         match message {
-            Some(Ok(message)) if self.buffered.len() < BUFFERED_MAX => {
-                self.buffered.push_back((Instant::now(), message));
-                Ok(())
-            }
-            Some(Ok(_)) => Err(ConnectError::Flood),
+            Some(Ok(message)) => self.buffered.keep(message).map_err(|Flood| ConnectError::Flood),
             Some(Err(_)) | None => Err(ConnectError::Closed),
         }
     }
@@ -348,9 +343,9 @@ impl Gathering {
                 biased;
                 message = self.socket.next() => {
                     self.keep(message)?;
-                    let answered = self.buffered.back().is_some_and(|(_, message)| is_reply(message));
+                    let answered = self.buffered.last().is_some_and(is_reply);
                     if answered {
-                        self.buffered.pop_back();
+                        self.buffered.forget_last();
                         return Ok(true);
                     }
                 }
@@ -375,7 +370,7 @@ async fn connect(
     let version = version(&http.ask("its version", rest::info()).await?)?;
     let mut gathering = Gathering {
         socket: http.open().await?,
-        buffered: VecDeque::new(),
+        buffered: HeldBack::default(),
     };
     let application = gathering
         .during(http.ask("our application", rest::application(app)))

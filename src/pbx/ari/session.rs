@@ -2,6 +2,7 @@
 //! one task and without waiting for any single one of them.
 
 use super::decode::{Event, decode};
+use super::held::HeldBack;
 use super::legs::Legs;
 use super::link::Ports;
 use super::out::Then;
@@ -10,7 +11,6 @@ use super::way::{REQUESTS_MAX, Way};
 use super::wire::{Http, HttpError, Socket};
 use crate::pbx::Stamped;
 use futures_util::{Sink as _, Stream as _};
-use std::collections::VecDeque;
 use std::error::Error as _;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -89,7 +89,7 @@ impl<'a> Session<'a> {
     }
 
     /// Replays what was buffered, then carries on until the link or the driver ends.
-    pub(super) async fn run(mut self, buffered: VecDeque<(Instant, Message)>) -> End {
+    pub(super) async fn run(mut self, buffered: HeldBack) -> End {
         for (read_at, message) in buffered {
             if let Err(end) = self.message(message, read_at) {
                 return end;

@@ -4,6 +4,7 @@
 use super::AriConfig;
 use super::rest::{Method, Request};
 use super::tls::client_config;
+use super::turns::InTurns;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret as _;
@@ -16,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 
 /// The event stream.
-pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<InTurns<TcpStream>>>;
 
 /// Longest wait for a connection, and for any reply. A request without a reply is not assumed to have failed: the link
 /// is dropped and the switch's state read.
@@ -27,7 +28,7 @@ const HTTP_IDLE_MAX: Duration = Duration::from_secs(5);
 /// One event is 1 to 2 kB.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// A list of 20,000 channels is 14 MB.
-const BODY_BYTES_MAX: usize = 64 << 20;
+const BODY_BYTES_MAX: usize = 32 << 20;
 /// What may wait in us while the switch does not read.
 const UNSENT_BYTES_MAX: usize = 1 << 20;
 
@@ -204,8 +205,16 @@ impl Http {
             .max_frame_size(Some(MESSAGE_BYTES_MAX))
             .max_write_buffer_size(UNSENT_BYTES_MAX);
         let tls = Connector::Rustls(Arc::clone(&self.tls));
-        let opening =
-            tokio_tungstenite::connect_async_tls_with_config(request, Some(config), true, Some(tls));
+        let port = if request.uri().scheme_str() == Some("wss") { 443 } else { 80 };
+        let port = request.uri().port_u16().unwrap_or(port);
+        // An IPv6 address has its brackets.
+        let address = format!("{}:{port}", request.uri().host().unwrap_or_default());
+        let opening = async {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let stream = InTurns::new(stream);
+            tokio_tungstenite::client_async_tls_with_config(request, stream, Some(config), Some(tls)).await
+        };
         match tokio::time::timeout(CONNECT_WAIT_MAX, opening).await {
             Err(_) => Err(WireError::Slow),
             Ok(Err(tokio_tungstenite::tungstenite::Error::Http(reply))) => {
