@@ -18,7 +18,13 @@ const HELD_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const LARGE_BYTES: u64 = 32 * 1024 * 1024;
 static LARGE: Mutex<()> = Mutex::new(());
 /// Parts that are kept, wherever they are.
-const KEPT: [&str; 5] = ["sharedstrings.xml", "styles.xml", "workbook.xml", "theme1.xml", ".rels"];
+const KEPT: [&str; 5] = [
+    "sharedstrings.xml",
+    "styles.xml",
+    "workbook.xml",
+    "theme1.xml",
+    ".rels",
+];
 /// Of one sheet, unpacked. The largest that a spreadsheet program writes, 1,048,576 rows of some 50 columns.
 const SHEET_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 const PARTS_MAX: usize = 10_000;

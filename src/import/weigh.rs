@@ -176,7 +176,10 @@ impl Part {
         let kept = self
             .texts
             .saturating_mul(TEXT_BYTES)
-            .saturating_add(self.entries.saturating_mul(ENTRY_BYTES.saturating_add(self.stretch_max.min(1024))))
+            .saturating_add(
+                self.entries
+                    .saturating_mul(ENTRY_BYTES.saturating_add(self.stretch_max.min(1024))),
+            )
             .saturating_add(self.styles.saturating_mul(style));
         if is_sheet && kept == 0 {
             return 0;
@@ -203,7 +206,9 @@ mod tests {
         let long = "x".repeat(10_000);
         let styles = |format: &str, count| {
             let xfs = "<xf/>".repeat(count);
-            format!("<styleSheet><numFmts><numFmt numFmtId=\"1\" formatCode=\"{format}\"/></numFmts><cellXfs>{xfs}</cellXfs>")
+            format!(
+                "<styleSheet><numFmts><numFmt numFmtId=\"1\" formatCode=\"{format}\"/></numFmts><cellXfs>{xfs}</cellXfs>"
+            )
         };
         assert!(weighed(&styles("0", 200), 999).unwrap() < 1024 * 1024);
         assert!(weighed(&styles(&long, 50_000), 999).unwrap() > 1_000_000_000);
@@ -226,9 +231,18 @@ mod tests {
         let run = format!("<r><t>{}</t></r>", "a".repeat(1000));
         let cell = |inside: &str| {
             let runs = format!("{run}{inside}").repeat(2000);
-            weighed(&format!("<row><c t=\"inlineStr\"><is>{runs}</is></c></row>"), 4096)
+            weighed(
+                &format!("<row><c t=\"inlineStr\"><is>{runs}</is></c></row>"),
+                4096,
+            )
         };
-        for inside in ["", "<!-- </c><c> -->", "<![CDATA[</c><c>]]>", "<x a=\"</c><c>\"/>", "<? </c> ?>"] {
+        for inside in [
+            "",
+            "<!-- </c><c> -->",
+            "<![CDATA[</c><c>]]>",
+            "<x a=\"</c><c>\"/>",
+            "<? </c> ?>",
+        ] {
             assert_eq!(cell(inside), Err(TooMuch::Stretch), "{inside}");
         }
         let many = format!("<row><c>{run}</c></row>").repeat(2000);
@@ -242,7 +256,10 @@ mod tests {
             part.feed(xml.as_bytes()).unwrap();
             part.weight(true)
         };
-        assert_eq!(weigh("<sheetData><row><c r=\"A1\"><v>1</v></c></row></sheetData>"), 0);
+        assert_eq!(
+            weigh("<sheetData><row><c r=\"A1\"><v>1</v></c></row></sheetData>"),
+            0
+        );
         assert!(weigh(&"<si><t>a</t></si>".repeat(1000)) > 48_000);
     }
 

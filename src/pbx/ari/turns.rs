@@ -80,7 +80,11 @@ mod tests {
     struct Endless(bool);
 
     impl AsyncRead for Endless {
-        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
             while buf.remaining() >= 2 {
                 let begins = std::mem::replace(&mut self.0, true);
                 buf.put_slice(&[if begins { 0x00 } else { 0x01 }, 0x00]);

@@ -205,7 +205,11 @@ impl Http {
             .max_frame_size(Some(MESSAGE_BYTES_MAX))
             .max_write_buffer_size(UNSENT_BYTES_MAX);
         let tls = Connector::Rustls(Arc::clone(&self.tls));
-        let port = if request.uri().scheme_str() == Some("wss") { 443 } else { 80 };
+        let port = if request.uri().scheme_str() == Some("wss") {
+            443
+        } else {
+            80
+        };
         let port = request.uri().port_u16().unwrap_or(port);
         // An IPv6 address has its brackets.
         let address = format!("{}:{port}", request.uri().host().unwrap_or_default());
