@@ -3,7 +3,7 @@
 use super::audio::Audio;
 use super::said::Facts;
 use paceline_core::mask::mask_numbers;
-use paceline_core::pbx::{EndedBy, LegEnd, LegTrouble};
+use paceline_core::pbx::{Departure, EndedBy, LegEnd, LegTrouble};
 use std::time::Instant;
 use uuid::Uuid;
 
@@ -170,11 +170,18 @@ impl Leg {
         }
     }
 
-    /// Whether another phone took this agent's call: one that was up, or that still rang.
-    pub(super) fn was_picked_up(&self, facts: &Facts) -> bool {
-        let unasked = self.side == Side::Agent && !self.hang_up_asked;
+    /// How an agent's leg that ends left its callee, if not by hanging up: another phone took the call, be it up or still ringing,
+    /// or its own transferred it, and hung up before it was parked.
+    pub(super) fn departure(&self, facts: &Facts) -> Option<Departure> {
         let rang = self.rang && !self.answered() && !facts.answered;
-        unasked && (facts.cause == PICKED_UP || (rang && facts.cause == NO_ROOM))
+        let picked_up = facts.cause == PICKED_UP || (rang && facts.cause == NO_ROOM);
+        match self.side {
+            Side::Agent if picked_up && !self.hang_up_asked => Some(Departure::PickedUp),
+            Side::Agent if facts.transfers && matches!(self.join, Join::Talking { .. }) => {
+                Some(Departure::Transferred)
+            }
+            Side::Agent | Side::Callee => None,
+        }
     }
 
     pub(super) fn answered(&self) -> bool {

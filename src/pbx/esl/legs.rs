@@ -333,9 +333,9 @@ impl Legs {
     fn over(&mut self, id: Uuid, facts: &Facts, now: Instant) {
         match self.legs.get(&id) {
             Some(leg) => {
-                let (end, picked_up) = (leg.end(facts), leg.was_picked_up(facts));
-                if picked_up {
-                    self.picked_up(id);
+                let (end, departure) = (leg.end(facts), leg.departure(facts));
+                if let Some(how) = departure {
+                    self.departed(id, how);
                 }
                 self.ended(id, end, now);
             }

@@ -51,6 +51,8 @@ pub(super) struct Facts {
     pub(super) sip: Option<u16>,
     pub(super) answered: bool,
     pub(super) progressed: bool,
+    /// Whether its far end has asked for a transfer.
+    pub(super) transfers: bool,
 }
 
 pub(super) fn uuid(value: paceline_esl::Value<'_>) -> Option<Uuid> {
@@ -175,6 +177,7 @@ fn facts(event: &Event<'_>) -> Facts {
         // Only a dialog ends with a BYE: somebody picked up, and was hung up on for want of a common codec.
         answered: event.answered_at.is_some_time() || event.sip_end.0.ends_with(b"_bye"),
         progressed: event.rang_at.is_some_time() || event.early_media_at.is_some_time(),
+        transfers: !event.transfer.is_empty(),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Measured on 1.11:
 //! - A transfer, blind or attended, parks the agent's leg first; `CHANNEL_UNBRIDGE` of the callee's comes next, then what becomes of it.
+//!   A phone that hangs up at once has its leg ended before any of it.
 //! - Where the agent's leg was moved, or has ended, the callee is parked; the agent's end may come after that. Where another phone took the callee, the agent's leg ends as
 //!   `PICKED_OFF`, before the callee's `CHANNEL_UNBRIDGE` or after it.
 //! - Whoever joins a leg of ours from his own channel is the first of the two, so that we do not hear of the join.
@@ -91,16 +92,19 @@ impl Legs {
         self.out.events.push_back(PbxEvent::AgentLeft { leg, how });
     }
 
-    /// Another phone has taken this agent's call.
-    pub(super) fn picked_up(&mut self, agent: Uuid) {
-        if let Some(Join::Talking { with }) = self.legs.get(&agent).map(|leg| leg.join)
-            && self.legs.get(&with).is_some_and(|callee| {
-                callee.join == Join::Talking { with: agent } || callee.join == Join::Parted { from: agent }
-            })
-        {
-            self.transferred(with);
+    /// This agent's leg ends, and its callee, if it has one, is with somebody else.
+    pub(super) fn departed(&mut self, agent: Uuid, how: Departure) {
+        if let Some(Join::Talking { with }) = self.legs.get(&agent).map(|leg| leg.join) {
+            let (talking, parted) = (Join::Talking { with: agent }, Join::Parted { from: agent });
+            if self
+                .legs
+                .get(&with)
+                .is_some_and(|leg| leg.join == talking || leg.join == parted)
+            {
+                self.transferred(with);
+            }
         }
-        self.left(agent, Departure::PickedUp);
+        self.left(agent, how);
     }
 
     /// An operator has moved this agent's leg: it is nothing of ours any more. Should it be parked again, it is hung up as any

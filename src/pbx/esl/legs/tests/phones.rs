@@ -104,6 +104,29 @@ fn whoever_moves_by_itself_is_told_apart() {
 }
 
 #[test]
+fn a_phone_that_hangs_up_at_once_after_its_transfer_leaves_the_callee_to_the_colleague() {
+    let mut bench = Bench::new();
+    bench.ready();
+    bench.connect();
+    bench.said(Said::Bridged(CALLEE.0, AGENT.0));
+    bench.heard();
+    let hung_up = Facts {
+        transfers: true,
+        ..facts("NORMAL_CLEARING", 16, Some(200))
+    };
+    bench.ended(AGENT.0, hung_up);
+    bench.said(Said::Unbridged(CALLEE.0, AGENT.0));
+    let how = Departure::Transferred;
+    let told = bench.heard();
+    let left = PbxEvent::AgentLeft { leg: AGENT, how };
+    assert_eq!(told[..2], [PbxEvent::Transferred { leg: CALLEE }, left]);
+    assert!(matches!(told[2..], [PbxEvent::AgentEnded { .. }]), "{told:?}");
+    // The colleague refuses.
+    bench.said(Said::Parked(CALLEE.0, false));
+    assert_eq!(bench.heard(), [PbxEvent::CalleeAlone { leg: CALLEE }]);
+}
+
+#[test]
 fn an_agent_who_is_not_parked_once_the_callee_is_gone_was_taken_away() {
     let mut bench = Bench::new();
     bench.ready();
