@@ -7,10 +7,13 @@ mod ami;
 mod ari;
 mod call;
 mod esl;
+mod gate;
 mod judge;
 
 pub use call::{Call, CallPlan};
+pub use gate::AskGate;
 
+use crate::clock::Clock;
 use crate::config::{Config, PbxConfig, PbxKind};
 use crate::store::{AgentRow, Store, StoreError, TrunkFault, TrunkRow};
 use paceline_core::dial::Extension;
@@ -217,7 +220,7 @@ pub async fn examine(config: &Config, store: &Store, call: Option<CallPlan>) -> 
     }
     let call = match call {
         None => None,
-        Some(plan) => Some(place(config, &trunks, &plan).await?),
+        Some(plan) => Some(place_if_allowed(config, store, &trunks, &plan).await?),
     };
     Ok(Report { pbxes, call })
 }
@@ -254,6 +257,29 @@ fn wanted(pbx: &PbxConfig, trunks: &[TrunkRow], agents: &[AgentRow]) -> (Vec<Wan
         }
     }
     (wanted, unusable)
+}
+
+async fn place_if_allowed(
+    config: &Config,
+    store: &Store,
+    trunks: &[TrunkRow],
+    plan: &CallPlan,
+) -> Result<Call, DoctorError> {
+    let not_asked = match &plan.gate {
+        AskGate::NotAsked => {
+            Some("the gate was not asked, as told: neither for the do-not-call list nor for hours")
+        }
+        AskGate::Asked { time_zone } => {
+            let now = Clock::real().now().wall;
+            if let Some(why) = gate::refusal(store, &plan.number, time_zone.as_deref(), now).await? {
+                return Ok(Call::not_placed(&why));
+            }
+            None
+        }
+    };
+    let mut call = place(config, trunks, plan).await?;
+    call.seen.splice(0..0, not_asked.map(str::to_owned));
+    Ok(call)
 }
 
 async fn place(config: &Config, trunks: &[TrunkRow], plan: &CallPlan) -> Result<Call, DoctorError> {

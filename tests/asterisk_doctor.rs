@@ -57,10 +57,14 @@ async fn a_switch_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard() {
         ("t1", "it was answered and can be heard"),
         ("t2", "it was answered: the trunk works"),
     ] {
-        let output = office.doctor(&["--call", &number, "--trunk", trunk]);
+        let output = office.doctor(&["--call", &number, "--trunk", trunk, "--without-gate"]);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains(says) && output.status.success(), "{text}");
+        assert!(text.contains("the gate was not asked, as told"), "{text}");
     }
+    let asked = office.doctor(&["--call", &number, "--trunk", "t1"]);
+    let text = String::from_utf8(asked.stdout).unwrap();
+    assert!(text.contains("not placed: ") && !asked.status.success(), "{text}");
     for (behaviour, says) in [
         (Behaviour::NotFound, "does not know the number in this form"),
         (Behaviour::Busy, "the line was busy"),

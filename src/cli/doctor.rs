@@ -2,7 +2,7 @@
 
 use super::{AlreadyTold, say};
 use crate::config::Config;
-use crate::doctor::{self, CallPlan, Finding, Grade, PbxReport, Report};
+use crate::doctor::{self, AskGate, CallPlan, Finding, Grade, PbxReport, Report};
 use crate::metrics::Metrics;
 use crate::numbers::normalise;
 use crate::store::Store;
@@ -25,6 +25,12 @@ pub(super) struct DoctorArgs {
     /// The test call's caller id [default: the trunk's].
     #[arg(long, value_name = "NUMBER", requires = "call")]
     caller_id: Option<String>,
+    /// Where the phone of the test call is, such as America/New_York [default: as its contact says, or by its country].
+    #[arg(long, value_name = "ZONE", requires = "call")]
+    time_zone: Option<String>,
+    /// Place the test call whatever the do-not-call list and the hours say: to a phone of your own.
+    #[arg(long, requires = "call", conflicts_with = "time_zone")]
+    without_gate: bool,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -35,6 +41,12 @@ pub(super) async fn run(config: &Config, args: DoctorArgs) -> anyhow::Result<()>
         (Some(number), Some(trunk)) => Some(CallPlan {
             trunk: trunk.clone(),
             number: normalise(number, config.default_region.as_deref()).context("cannot call that number")?,
+            gate: match args.without_gate {
+                true => AskGate::NotAsked,
+                false => AskGate::Asked {
+                    time_zone: args.time_zone.clone(),
+                },
+            },
             caller_id: args
                 .caller_id
                 .as_deref()

@@ -8,13 +8,14 @@ mod esl;
 pub(super) use ari::place as over_ari;
 pub(super) use esl::place as over_esl;
 
+use super::gate::AskGate;
 use paceline_core::number::E164;
 use paceline_core::pbx::CallerId;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
 /// How long the phone may ring.
-const RING_S: u64 = 30;
+pub(super) const RING_S: u64 = 30;
 /// How long an answered call is listened to; statistics of its media come after five seconds.
 const LISTEN: Duration = Duration::from_secs(6);
 /// Nothing outlives this, even if we die.
@@ -29,6 +30,8 @@ pub struct CallPlan {
     pub number: E164,
     /// From which number; the trunk's if left out.
     pub caller_id: Option<CallerId>,
+    /// Whether it keeps to the do-not-call list and to hours.
+    pub gate: AskGate,
 }
 
 /// What was seen of a call.
@@ -43,6 +46,13 @@ pub struct Call {
 }
 
 impl Call {
+    /// The gate has refused it.
+    pub(super) fn not_placed(why: &str) -> Self {
+        Self::default().ends(format!(
+            "not placed: {why}. To call a phone of your own all the same, add `--without-gate`"
+        ))
+    }
+
     fn saw(&mut self, started: Instant, what: impl std::fmt::Display) {
         let seconds = started.elapsed().as_secs_f64();
         self.seen.push(format!("{seconds:.1} s: {what}"));

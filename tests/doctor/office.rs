@@ -83,7 +83,7 @@ impl Office {
 
     /// What a test call over a trunk came to.
     pub(crate) fn verdict(&self, trunk: &str, number: &str) -> String {
-        let told = self.told(&["--call", number, "--trunk", trunk]);
+        let told = self.told(&["--call", number, "--trunk", trunk, "--without-gate"]);
         told["report"]["call"]["verdict"].as_str().unwrap().to_owned()
     }
 

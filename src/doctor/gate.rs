@@ -1,0 +1,175 @@
+//! May the test call be placed? It rings somebody's phone as any other call does, so the do-not-call list and the hours count
+//! for it too. In: the number, and where its phone is. Out: why not, or nothing.
+
+use super::DoctorError;
+use crate::numbers::{self, Plan};
+use crate::settings::CampaignSettings;
+use crate::store::Store;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use paceline_core::gate::{GateFacts, GateVerdict, decide};
+use paceline_core::number::E164;
+use paceline_core::time::Wall;
+use std::time::Duration;
+
+/// What a test call has to do with the gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AskGate {
+    /// It is asked, with the IANA zone that the phone is in, where that is stated.
+    Asked {
+        /// Else it is that of the contacts with this number, or of its country where that has one zone only.
+        time_zone: Option<String>,
+    },
+    /// Somebody said not to ask: it is a phone of theirs.
+    NotAsked,
+}
+
+const ONE_ZONE: &str = "\
+    AE Asia/Dubai,AT Europe/Vienna,BE Europe/Brussels,BG Europe/Sofia,CH Europe/Zurich,CN Asia/Shanghai,CO America/Bogota,\
+    CZ Europe/Prague,DE Europe/Berlin,DK Europe/Copenhagen,EE Europe/Tallinn,EG Africa/Cairo,FI Europe/Helsinki,\
+    FR Europe/Paris,GB Europe/London,GR Europe/Athens,HK Asia/Hong_Kong,HR Europe/Zagreb,HU Europe/Budapest,IE Europe/Dublin,\
+    IL Asia/Jerusalem,IN Asia/Kolkata,IT Europe/Rome,JP Asia/Tokyo,KE Africa/Nairobi,KR Asia/Seoul,LT Europe/Vilnius,\
+    LU Europe/Luxembourg,LV Europe/Riga,NG Africa/Lagos,NL Europe/Amsterdam,NO Europe/Oslo,PE America/Lima,PH Asia/Manila,\
+    PK Asia/Karachi,PL Europe/Warsaw,RO Europe/Bucharest,RS Europe/Belgrade,SA Asia/Riyadh,SE Europe/Stockholm,\
+    SG Asia/Singapore,SI Europe/Ljubljana,SK Europe/Bratislava,TH Asia/Bangkok,TR Europe/Istanbul,TW Asia/Taipei,\
+    VN Asia/Ho_Chi_Minh,ZA Africa/Johannesburg";
+
+/// Why the call may not be placed now. The hours are those that a new campaign has.
+pub(super) async fn refusal(
+    store: &Store,
+    number: &E164,
+    time_zone: Option<&str>,
+    now: Wall,
+) -> Result<Option<String>, DoctorError> {
+    const ROWS_MAX: i64 = 100;
+    let listed = store.dnc_entry(number).await.map_err(DoctorError::Store)?;
+    if listed.is_some() {
+        return Ok(Some("the number is on the do-not-call list".to_owned()));
+    }
+    let zones: Vec<String> = match time_zone {
+        Some(zone) => vec![zone.to_owned()],
+        None => {
+            let contacts = store.contacts_with_number(number, ROWS_MAX).await;
+            let stated = contacts
+                .map_err(DoctorError::Store)?
+                .into_iter()
+                .filter_map(|c| c.time_zone);
+            let stated: Vec<_> = stated.collect();
+            if stated.is_empty() {
+                of_country(number).into_iter().collect()
+            } else {
+                stated
+            }
+        }
+    };
+    let hours = CampaignSettings::default().hours;
+    if zones.is_empty() {
+        let why = "nobody has said where this phone is: say it with `--time-zone`, such as `--time-zone America/New_York`";
+        return Ok(Some(why.to_owned()));
+    }
+    for zone in zones {
+        let facts = GateFacts {
+            time_zone: Some(zone.clone()),
+            dnc: false,
+        };
+        match decide(&hours, &facts, now, Duration::from_secs(super::call::RING_S)).verdict {
+            GateVerdict::Allow => {}
+            GateVerdict::Defer { until_ms } => {
+                let at = Timestamp::from_millisecond(until_ms.0)
+                    .ok()
+                    .zip(TimeZone::get(&zone).ok());
+                let at = at.map(|(at, zone)| at.to_zoned(zone).strftime("%Y-%m-%d %H:%M").to_string());
+                let from = at
+                    .map(|at| format!(", it may be placed from {at} there"))
+                    .unwrap_or_default();
+                return Ok(Some(format!("it is not a time to call in {zone}{from}")));
+            }
+            GateVerdict::Deny => return Ok(Some(format!("`{zone}` is not the IANA time zone of a place"))),
+        }
+    }
+    Ok(None)
+}
+
+/// The zone of a number whose country has one only.
+fn of_country(number: &E164) -> Option<String> {
+    let country = numbers::read(number.expose(), &Plan::default())
+        .ok()?
+        .country
+        .to_string();
+    let zones = ONE_ZONE.split(',').filter_map(|zone| zone.split_once(' '));
+    let mut zones = zones.filter(|(code, _)| *code == country);
+    zones.next().map(|(_, zone)| zone.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::store::NewContact;
+    use paceline_core::zone;
+
+    fn at(text: &str) -> Wall {
+        Wall(text.parse::<Timestamp>().unwrap().as_millisecond())
+    }
+
+    #[tokio::test]
+    async fn a_test_call_keeps_to_the_do_not_call_list_and_to_hours_of_a_place_that_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
+        let store = Store::open(&url, &Metrics::new()).await.unwrap();
+        let number = |text| E164::new(text).unwrap();
+        let (york, berlin) = (number("+12025550123"), number("+493023125012"));
+        let noon_in_york = at("2027-07-01T16:00:00Z");
+        let night_in_york = at("2027-07-02T01:30:00Z");
+        let ask = async |number: &E164, zone, now| refusal(&store, number, zone, now).await.unwrap();
+
+        let nowhere = ask(&york, None, noon_in_york).await.unwrap();
+        assert!(nowhere.contains("--time-zone"), "{nowhere}");
+        let there = Some("America/New_York");
+        assert_eq!(ask(&york, there, noon_in_york).await, None);
+        assert_eq!(
+            ask(&york, there, night_in_york).await.unwrap(),
+            "it is not a time to call in America/New_York, it may be placed from 2027-07-02 08:00 there"
+        );
+        let fixed = ask(&york, Some("EST"), noon_in_york).await.unwrap();
+        assert!(fixed.contains("not the IANA time zone of a place"), "{fixed}");
+        assert_eq!(
+            ask(&berlin, None, noon_in_york).await,
+            None,
+            "Germany has one zone"
+        );
+        assert!(ask(&berlin, None, night_in_york).await.is_some());
+
+        let contact = NewContact {
+            number: york.clone(),
+            name: None,
+            time_zone: Some("America/New_York".into()),
+            attributes: Default::default(),
+        };
+        store
+            .create_contact_list("l", &[contact], noon_in_york)
+            .await
+            .unwrap();
+        assert_eq!(
+            ask(&york, None, noon_in_york).await,
+            None,
+            "as its contact states"
+        );
+        store
+            .add_dnc(std::slice::from_ref(&york), "asked", noon_in_york)
+            .await
+            .unwrap();
+        let listed = ask(&york, there, noon_in_york).await.unwrap();
+        assert!(listed.contains("do-not-call"), "{listed}");
+        store.close().await;
+    }
+
+    #[test]
+    fn every_country_of_the_table_has_a_place_as_its_zone() {
+        for entry in ONE_ZONE.split(',') {
+            let (country, name) = entry.split_once(' ').unwrap();
+            assert!(numbers::Country::new(country).is_some(), "{country}");
+            assert!(zone::of_place(name).is_ok(), "{name}");
+        }
+    }
+}
