@@ -9,7 +9,7 @@ use crate::dialer::{Dialer, StartError, Switch};
 use crate::metrics::{Metrics, Page};
 use crate::numbers;
 use crate::pbx;
-use crate::store::{Store, StoreError};
+use crate::store::{Hold, HoldError, Store, StoreError};
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use secrecy::ExposeSecret;
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 /// A running Paceline.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub struct App {
     api: JoinHandle<()>,
     api_store: Store,
     threads: Threads,
+    hold: Hold,
 }
 
 /// Paceline could not start.
@@ -59,6 +61,9 @@ pub enum AppError {
     /// The operating system gives no more threads.
     #[error("start the API's threads: raise the limit of processes, or of memory")]
     Threads(#[source] std::io::Error),
+    /// The store is another's.
+    #[error(transparent)]
+    Hold(#[from] HoldError),
     /// The dialer.
     #[error(transparent)]
     Dialer(#[from] StartError),
@@ -73,6 +78,7 @@ impl App {
         let metrics = Metrics::new();
         tokio::task::spawn_blocking(numbers::load_plans);
         let shown = config.store.shown.clone();
+        let hold = Hold::take(config.store.url.expose_secret()).await?;
         let store = Store::open(config.store.url.expose_secret(), &metrics).await;
         let store = store.map_err(|source| AppError::Store { shown, source })?;
         let threads = Threads::start().map_err(AppError::Threads)?;
@@ -93,8 +99,17 @@ impl App {
         let listener = threads.handle().spawn(TcpListener::bind(config.listen)).await;
         let listener = listener.map_err(|died| listen(died.into()))?.map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
+        let installation = store.installation().await;
+        let installation = installation.map_err(|source| AppError::Store {
+            shown: config.store.shown.clone(),
+            source,
+        })?;
         let writer = store.writer_in(&clock);
-        let switches = config.pbxes.iter().map(|pbx| attach(pbx, clock)).collect();
+        let switches = config
+            .pbxes
+            .iter()
+            .map(|pbx| attach(pbx, installation, clock))
+            .collect();
         let dialer = Dialer::start(store.clone(), writer, clock, metrics.clone(), switches).await?;
         let routes = routes(config, &api_store, &dialer, &metrics, clock);
         let api = threads.handle().spawn(api::listen::serve(
@@ -110,6 +125,7 @@ impl App {
             api,
             api_store,
             threads,
+            hold,
         })
     }
 
@@ -117,6 +133,11 @@ impl App {
     /// longer.
     pub async fn drain(&self) {
         self.dialer.drain().await;
+    }
+
+    /// Returns once another process has taken the store, which must be left to it: who.
+    pub async fn lost(&self) -> String {
+        self.hold.lost().await
     }
 
     /// Stops now. Calls that are up stay up, and are taken over at the next start.
@@ -138,7 +159,7 @@ impl App {
     }
 }
 
-fn attach(config: &crate::config::PbxConfig, clock: Clock) -> Switch {
+fn attach(config: &crate::config::PbxConfig, installation: Uuid, clock: Clock) -> Switch {
     let (kind, handle) = match &config.kind {
         PbxKind::Ari {
             url,
@@ -154,6 +175,7 @@ fn attach(config: &crate::config::PbxConfig, clock: Clock) -> Switch {
                 username: username.clone(),
                 password: password.clone(),
                 app: app.clone(),
+                installation,
                 authorities: authorities.clone(),
             };
             ("ari", pbx::ari::spawn(config))
@@ -168,6 +190,7 @@ fn attach(config: &crate::config::PbxConfig, clock: Clock) -> Switch {
                 address: address.clone(),
                 password: password.clone(),
                 app: app.clone(),
+                installation,
             };
             ("esl", pbx::esl::spawn(config))
         }

@@ -8,6 +8,7 @@ use paceline_core::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 pub mod ari;
 mod ended;
@@ -42,6 +43,12 @@ impl Stamped {
             ago: Duration::ZERO,
         }
     }
+}
+
+/// What every channel of ours bears on a PBX: the application's name and this installation's id. Two installations may have
+/// an application of one name by mistake; neither touches what does not bear its own mark.
+fn mark(app: &str, installation: Uuid) -> String {
+    format!("{app}-{}", installation.simple())
 }
 
 /// Why a driver without a link refuses.

@@ -18,7 +18,9 @@ mod decisions;
 mod dial;
 mod dnc;
 mod error;
+mod hold;
 mod imports;
+mod installation;
 mod lease;
 mod many;
 mod recordings;
@@ -40,6 +42,7 @@ pub use decisions::DecisionRow;
 pub use dial::{DialCampaign, Recovery, StoredAgent};
 pub use dnc::DncRow;
 pub use error::{DbError, Deleted, StoreError};
+pub use hold::{Hold, HoldError};
 pub use imports::{
     IMPORT_DEAD_AFTER, ImportInto, ImportRow, ImportState, NewImport, Staged, StagedContact, StagedReject,
     Staging,

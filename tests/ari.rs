@@ -90,6 +90,7 @@ async fn an_address_may_end_as_people_write_it_and_one_that_is_none_is_a_lost_li
             username: asterisk(&rig).user().to_owned(),
             password: asterisk(&rig).password().to_owned().into(),
             app: "another".to_owned(),
+            installation: Uuid::nil(),
             authorities: Vec::new(),
         };
         Driver::of(ari::spawn(config))

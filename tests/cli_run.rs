@@ -212,3 +212,50 @@ fn a_second_signal_stops_at_once_and_leaves_conversations_up() {
     assert_eq!(status.code(), Some(1));
     assert!(rest.contains("name an empty folder"), "{rest}");
 }
+
+#[test]
+fn a_second_serve_on_one_store_is_refused_and_told_who_has_it_while_other_commands_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "[server]\nlisten = \"127.0.0.1:0\"\n[[pbx]]\nname = \"a\"\nkind = \"sim\"\n";
+    std::fs::write(folder.path().join("paceline.toml"), config).unwrap();
+    let address = |line: &str| line.contains("Paceline listens on").then_some(());
+    let first = Paceline::start(folder.path(), &["serve"]);
+    await_line(&first.err, address);
+    let second = Paceline::start(folder.path(), &["serve"]);
+    let (status, said) = second.wait();
+    assert_eq!(status.code(), Some(1), "{said}");
+    let holder = format!("pid {}, since 2", first.child.id());
+    assert!(
+        said.contains("another Paceline serves this store: host ") && said.contains(&holder),
+        "{said}"
+    );
+    // Whatever reads or imports may run beside it.
+    std::fs::write(folder.path().join("c.csv"), "phone\n+12025550123\n").unwrap();
+    for args in [
+        ["key", "create", "a", "--role", "write"].as_slice(),
+        &["key", "list"],
+        &["import", "c.csv", "--list", "l"],
+    ] {
+        let (status, said) = Paceline::start(folder.path(), args).wait();
+        assert!(status.success(), "{args:?} {said}");
+    }
+    // The lock dies with its process, however that dies.
+    first.signal("-KILL");
+    first.wait();
+    let next = Paceline::start(folder.path(), &["serve"]);
+    await_line(&next.err, address);
+}
+
+#[test]
+fn two_processes_that_make_a_store_at_once_both_succeed() {
+    for _ in 0..10 {
+        let folder = tempfile::tempdir().unwrap();
+        let both = ["a", "b", "c"].map(|name| {
+            Paceline::start(folder.path(), &["key", "create", name, "--role", "write"])
+        });
+        for one in both {
+            let (status, said) = one.wait();
+            assert!(status.success(), "{said}");
+        }
+    }
+}

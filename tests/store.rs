@@ -8,6 +8,9 @@ mod admin;
 #[path = "store/faults.rs"]
 mod faults;
 #[cfg(test)]
+#[path = "store/hold.rs"]
+mod hold;
+#[cfg(test)]
 #[path = "store/imports.rs"]
 mod imports;
 #[cfg(test)]

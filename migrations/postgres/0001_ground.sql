@@ -1,5 +1,11 @@
 -- Times are Unix milliseconds (UTC). Numbers are E.164. The SQLite twin of this file says the same in its own types.
 
+-- One row: whose channels on a PBX are this installation's.
+CREATE TABLE installation (
+  one  BIGINT NOT NULL PRIMARY KEY CONSTRAINT installation_once CHECK (one = 1),
+  id   UUID NOT NULL
+);
+
 CREATE TABLE api_keys (
   id             BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   name           TEXT    NOT NULL UNIQUE,

@@ -2,6 +2,12 @@
 -- Tables that are looked up by their primary key are WITHOUT ROWID: one tree to write instead of two. What a call writes
 -- decides what a call costs, so no index is here that only people's rare questions would use.
 
+-- One row: whose channels on a PBX are this installation's.
+CREATE TABLE installation (
+  one  INTEGER NOT NULL PRIMARY KEY CONSTRAINT installation_once CHECK (one = 1),
+  id   BLOB NOT NULL
+);
+
 CREATE TABLE api_keys (
   id             INTEGER PRIMARY KEY AUTOINCREMENT,
   name           TEXT    NOT NULL UNIQUE,

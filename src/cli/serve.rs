@@ -23,12 +23,22 @@ pub(super) async fn run(config: &Config, screen: &Screen, as_json: bool) -> anyh
         "Paceline listens on http://{addr}: API page /api/docs, metrics /metrics. Ctrl-C stops it.\n"
     ));
     let progress = tokio::spawn(Progress::new(&app.metrics, screen, as_json).run());
-    signals.next().await;
-    let_end(&app, screen, &mut signals).await;
+    let taken = tokio::select! {
+        () = signals.next() => None,
+        by = app.lost() => Some(by),
+    };
+    if taken.is_none() {
+        let_end(&app, screen, &mut signals).await;
+    }
     progress.abort();
     screen.clear();
     app.stop().await;
-    Ok(())
+    match taken {
+        None => Ok(()),
+        Some(by) => anyhow::bail!(
+            "another Paceline has taken the store while the connection to it was lost: {by}; calls that are up are its own now"
+        ),
+    }
 }
 
 /// Launches nothing more and lets conversations end; a signal ends the waiting. The app is still to be stopped.

@@ -155,6 +155,8 @@ impl Esl {
                 address: address.clone(),
                 password: password.clone(),
                 app: app.clone(),
+                // The driver's alone; a doctor drives nothing.
+                installation: uuid::Uuid::nil(),
             },
         })
     }
@@ -195,6 +197,7 @@ fn reach(err: &WireError) -> Reach {
         WireError::Broken(_)
         | WireError::Closed
         | WireError::Slow
+        | WireError::Taken { .. }
         | WireError::Refused { .. }
         | WireError::Reply { .. } => Reach::Mute,
     }

@@ -20,6 +20,7 @@ use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 pub mod decode;
 mod held;
@@ -49,6 +50,8 @@ pub struct AriConfig {
     pub password: SecretString,
     /// The name of our application there. One per Paceline: a second client of the same name cuts off the first.
     pub app: String,
+    /// The installation that drives it: the id in its store.
+    pub installation: Uuid,
     /// Who may vouch for an `https` switch; those that this machine trusts where empty.
     pub authorities: Vec<CertificateDer<'static>>,
 }

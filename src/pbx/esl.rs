@@ -21,6 +21,7 @@ use paceline_core::ids::PbxName;
 use secrecy::SecretString;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 mod audio;
 mod command;
@@ -49,6 +50,8 @@ pub struct EslConfig {
     /// What our channels there are marked with: letters, digits, `-`, `_`, `.`. One per Paceline: a second client of the
     /// same name cuts off the first.
     pub app: String,
+    /// The installation that drives them: the id in its store.
+    pub installation: Uuid,
 }
 
 impl EslConfig {

@@ -165,7 +165,10 @@ impl Pools {
             .connect_with(options.clone())
             .await
             .map_err(open)?;
-        migrate(&SQLITE_MIGRATIONS, &writer).await?;
+        // Of two processes that make the database the second waits, and finds it made.
+        let mut alone = writer.begin_with("BEGIN IMMEDIATE").await.map_err(open)?;
+        migrated(SQLITE_MIGRATIONS.run_direct(None, &mut *alone, false).await)?;
+        alone.commit().await.map_err(open)?;
         let log = Arc::new(LogSync::start(options.get_filename()));
         // Not checkpointed by itself, as that would make single commits long: whoever writes in bulk does it between them.
         let bulk = pool
@@ -212,7 +215,7 @@ impl Pools {
             .connect_with(options.clone())
             .await
             .map_err(open)?;
-        migrate(&POSTGRES_MIGRATIONS, &writers).await?;
+        migrated(POSTGRES_MIGRATIONS.run(&writers).await)?;
         // A read has no transaction to begin anew, so its connection is asked first; that costs a round trip.
         let readers = pool
             .max_connections(POSTGRES_READERS_MAX)
@@ -495,12 +498,7 @@ fn postgres_pool() -> PoolOptions<Postgres> {
         .acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
 }
 
-async fn migrate<DB>(migrator: &Migrator, pool: &Pool<DB>) -> Result<(), StoreError>
-where
-    DB: sqlx::Database,
-    DB::Connection: sqlx::migrate::Migrate,
-{
-    let result = migrator.run(pool).await;
+fn migrated(result: Result<(), sqlx::migrate::MigrateError>) -> Result<(), StoreError> {
     result.map_err(|error| {
         StoreError::Migrate(match error {
             sqlx::migrate::MigrateError::Execute(error)

@@ -215,6 +215,8 @@ async fn a_stopped_paceline_leaves_the_switch_working_for_others() {
     signal("-STOP");
     // Calls that bear our mark, so that their events are ours to read: nothing would pile up otherwise.
     let freeswitch = &system.lab.freeswitch;
+    let owner = freeswitch.api("global_getvar paceline_owner_paceline").expect("it answers");
+    let (mark, _) = owner.trim().rsplit_once('.').expect("our mark");
     let (mut placed, mut slowest) = (0_u32, Duration::ZERO);
     let started = Instant::now();
     for second in 1..=stopped_s {
@@ -222,7 +224,7 @@ async fn a_stopped_paceline_leaves_the_switch_working_for_others() {
             .map(|nth| {
                 let number = Behaviour::HangsUpEarly.number(nth);
                 format!(
-                    "bgapi originate {{paceline_app=paceline,ignore_early_media=true}}sofia/gateway/carrier/{number} &park()"
+                    "bgapi originate {{paceline_app={mark},ignore_early_media=true}}sofia/gateway/carrier/{number} &park()"
                 )
             })
             .collect();

@@ -312,6 +312,48 @@ async fn the_switch_ends_whom_nobody_takes(kind: Kind) {
     assert!(left_since.elapsed() < Duration::from_secs(16));
 }
 
+/// A test machine with a copy of the configuration: it must not touch what is not its own.
+async fn another_installation_takes_nothing_from_the_first(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    let agent = rig.driver.agent(1).await;
+    let talking = rig.call(&Behaviour::Talks.number(1)).await;
+    let ringing = rig
+        .call_for(&Behaviour::Rings.number(1), Duration::from_secs(60))
+        .await;
+    rig.driver.answered(talking).await;
+    rig.driver.connect(talking, agent).await;
+    rig.driver.rings(ringing).await;
+    // While the first is there, the second gets no link.
+    let mut stranger = rig.switch.stranger();
+    stranger.hears(PbxEvent::LinkLost).await;
+    // Once the first is gone, the second works; whatever it does not own is none of its business.
+    let port = rig.switch.port();
+    let Rig { switch, driver } = rig;
+    assert!(!driver.said.contains(&PbxEvent::LinkLost), "the first is cut off");
+    drop(driver);
+    let snapshot = stranger.resynchronised().await;
+    let ours = snapshot.channels.values().filter(|channel| channel.in_our_app);
+    assert_eq!(ours.count(), 0, "{snapshot:?}");
+    assert!(switch.is_on_call(1));
+    for leg in [talking.0, agent.0] {
+        assert!(switch.channels().contains(&leg.to_string()));
+    }
+    // And the first comes back to what it had, once the second has gone.
+    drop(stranger);
+    let mut driver = switch.spawn(port);
+    let snapshot = driver.resynchronised().await;
+    assert_eq!(snapshot.channels[&talking.0].bridge, Some(agent));
+    let ours = snapshot.channels.values().filter(|channel| channel.in_our_app);
+    assert_eq!(ours.count(), 3, "{snapshot:?}");
+    for leg in [talking, ringing] {
+        driver.tell(PbxCommand::HangUp { leg }).await;
+        driver.ended(leg).await;
+    }
+    driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
+    driver.agent_ended(agent).await;
+    switch.settled().await;
+}
+
 on_every_switch! {
     a_cut_link_is_made_again_and_the_state_read_back
     a_new_driver_takes_over_what_a_dead_one_left
@@ -320,6 +362,7 @@ on_every_switch! {
     the_switch_ends_every_leg_in_time_with_the_driver_gone
     ; over a socket:
     the_first_word_is_the_links_state_whether_it_stands_or_not
+    another_installation_takes_nothing_from_the_first
     ; over the Event Socket:
     a_late_answer_is_told_with_its_age
     the_switch_ends_whom_nobody_takes

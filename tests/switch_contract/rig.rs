@@ -166,6 +166,15 @@ impl Pbx {
     }
 
     pub(crate) fn spawn_with(&self, port: u16, password: Option<&str>) -> Driver {
+        self.spawn_of(Uuid::nil(), port, password)
+    }
+
+    /// Another installation's, which uses the same names.
+    pub(crate) fn stranger(&self) -> Driver {
+        self.spawn_of(Uuid::from_u128(1), self.port(), None)
+    }
+
+    fn spawn_of(&self, installation: Uuid, port: u16, password: Option<&str>) -> Driver {
         let name = PbxName::new("pbx");
         let handle = match self {
             Self::Asterisk(lab) => ari::spawn(AriConfig {
@@ -174,6 +183,7 @@ impl Pbx {
                 username: lab.asterisk.user().to_owned(),
                 password: password.unwrap_or(lab.asterisk.password()).to_owned().into(),
                 app: AriConfig::APP.to_owned(),
+                installation,
                 authorities: Vec::new(),
             }),
             Self::FreeSwitch(_) | Self::Double(_) => {
@@ -186,6 +196,7 @@ impl Pbx {
                     address: format!("127.0.0.1:{port}"),
                     password: password.unwrap_or(own).to_owned().into(),
                     app: EslConfig::APP.to_owned(),
+                    installation,
                 })
             }
             Self::Sim(sim) => sim.attach(),

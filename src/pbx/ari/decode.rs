@@ -25,6 +25,8 @@ pub enum Event<'a> {
         channel: Cow<'a, str>,
         /// What we gave it when it was originated.
         argument: Option<Cow<'a, str>>,
+        /// The second thing that we gave it.
+        mark: Option<Cow<'a, str>>,
     },
     /// Somebody, or the far end, wants a channel to end.
     HangupRequest {
@@ -216,13 +218,14 @@ pub fn decode(frame: &[u8]) -> Result<Event<'_>, DecodeError> {
             peer: id(frame.peer, "peer")?,
             status: DialStatus::of(frame.dialstatus.as_ref().map_or("", |text| &text.0)),
         },
-        "StasisStart" => Event::StasisStart {
-            channel: id(frame.channel, "channel")?,
-            argument: frame
-                .args
-                .and_then(|args| args.into_iter().next())
-                .map(|text| text.0),
-        },
+        "StasisStart" => {
+            let mut args = frame.args.unwrap_or_default().into_iter().map(|text| text.0);
+            Event::StasisStart {
+                channel: id(frame.channel, "channel")?,
+                argument: args.next(),
+                mark: args.next(),
+            }
+        }
         "ChannelHangupRequest" => Event::HangupRequest {
             channel: id(frame.channel, "channel")?,
             cause,

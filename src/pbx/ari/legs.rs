@@ -38,6 +38,7 @@ const END_LATE_MAX: Duration = Duration::from_secs(1);
 /// Everything that the driver knows.
 pub(super) struct Legs {
     app: String,
+    mark: String,
     legs: HashMap<Uuid, Leg>,
     ended: EndedLegs,
     /// Channels that the dialplan dials behind our legs, by their ids.
@@ -59,7 +60,7 @@ fn uuid(id: &str) -> Option<Uuid> {
 }
 
 impl Legs {
-    pub(super) fn new(app: String) -> Self {
+    pub(super) fn new(app: String, mark: String) -> Self {
         Self {
             legs: HashMap::new(),
             ended: EndedLegs::default(),
@@ -67,9 +68,10 @@ impl Legs {
             strays: VecDeque::new(),
             missing: VecDeque::new(),
             trunks_watched: false,
-            recordings: Recordings::new(app.clone()),
+            recordings: Recordings::new(mark.clone()),
             out: Out::default(),
             app,
+            mark,
         }
     }
 
@@ -98,6 +100,7 @@ impl Legs {
                 let placement = Placement {
                     leg,
                     argument: side.word(),
+                    mark: &self.mark.clone(),
                     dial: &dial,
                     caller_id: caller_id.as_ref(),
                     ring_timeout,
@@ -222,7 +225,7 @@ impl Legs {
         self.out.ask(
             leg.0,
             Then::Connected(leg, agent_leg),
-            rest::add_to_bridge(&self.app, agent_leg.0, leg.0),
+            rest::add_to_bridge(&self.mark, agent_leg.0, leg.0),
         );
         if let Some(agent) = self.legs.get_mut(&agent_leg.0) {
             if agent.quiet == Quiet::Silence {
@@ -255,8 +258,11 @@ impl Legs {
     pub(super) fn event(&mut self, event: &Event<'_>, now: Instant) {
         match event {
             Event::Dial { caller, peer, status } => self.dial(caller.as_deref(), peer, *status),
-            Event::StasisStart { channel, .. } => {
-                if let Some(id) = uuid(channel) {
+            Event::StasisStart { channel, mark, .. } => {
+                // What does not bear our mark is somebody else's, and left alone.
+                if let Some(id) = uuid(channel)
+                    && mark.as_deref() == Some(&self.mark)
+                {
                     self.entered(id);
                 }
             }
@@ -402,11 +408,11 @@ impl Legs {
 
     fn hold(&mut self, agent: Uuid) {
         self.out
-            .ask(agent, Then::Nothing, rest::make_bridge(&self.app, agent));
+            .ask(agent, Then::Nothing, rest::make_bridge(&self.mark, agent));
         self.out.ask(
             agent,
             Then::Held(agent),
-            rest::add_to_bridge(&self.app, agent, agent),
+            rest::add_to_bridge(&self.mark, agent, agent),
         );
     }
 
@@ -435,7 +441,7 @@ impl Legs {
                 self.recordings.agent_left(AgentLegId(id), &mut self.out);
                 if leg.answered() {
                     self.out
-                        .ask(id, Then::Nothing, rest::destroy_bridge(&self.app, id));
+                        .ask(id, Then::Nothing, rest::destroy_bridge(&self.mark, id));
                 }
                 self.out.events.push_back(PbxEvent::AgentEnded {
                     leg: AgentLegId(id),
@@ -547,7 +553,7 @@ impl Legs {
         let Some(leg) = self.legs.get_mut(&id) else {
             // It ended while the bridge was being made.
             self.out
-                .ask(id, Then::Nothing, rest::destroy_bridge(&self.app, id));
+                .ask(id, Then::Nothing, rest::destroy_bridge(&self.mark, id));
             return;
         };
         if fine {

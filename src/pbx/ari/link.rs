@@ -10,7 +10,7 @@ use super::rest;
 use super::session::{End, Session};
 use super::survey::{Survey, survey, trunks_watched};
 use super::wire::{Http, Socket, WireError};
-use crate::pbx::{LinkStats, Stamped};
+use crate::pbx::{LinkStats, Stamped, mark};
 use futures_util::{SinkExt as _, StreamExt as _};
 use paceline_core::ids::{AgentLegId, LegId, PbxName};
 use paceline_core::pbx::{PbxCommand, PbxEvent};
@@ -43,6 +43,11 @@ struct Stopped;
 enum ConnectError {
     #[error(transparent)]
     Wire(#[from] WireError),
+    #[error(
+        "its application `{app}` is in use by another program, which would be cut off; stop that one, or give this Paceline an \
+         `app` of its own in paceline.toml"
+    )]
+    Taken { app: String },
     #[error("the switch closed its event stream while its state was read; check its log")]
     Closed,
     #[error("more events than we can keep arrived while the switch's state was read; check its load")]
@@ -82,11 +87,12 @@ pub(super) async fn run(
         stats,
     };
     let mut driver = Driver {
-        legs: Legs::new(config.app.clone()),
+        legs: Legs::new(config.app.clone(), mark(&config.app, config.installation)),
         ports,
         told_lost: false,
         version: String::new(),
         over_socket: None,
+        replaced: false,
     };
     // Ends only by the handle's end.
     let Stopped = driver.run(&config).await;
@@ -101,6 +107,8 @@ struct Driver {
     version: String,
     /// Whether that version takes requests on its event stream, once tried.
     over_socket: Option<bool>,
+    /// Whether another client has taken our application, and nobody has seen it free since.
+    replaced: bool,
 }
 
 impl Driver {
@@ -117,7 +125,12 @@ impl Driver {
         loop {
             let known = self.legs.known();
             let version = (self.version.clone(), self.over_socket);
-            let connecting = connect(&http, &config.app, known, version);
+            let ours = Ours {
+                app: &config.app,
+                mark: &mark(&config.app, config.installation),
+                replaced: self.replaced,
+            };
+            let connecting = connect(&http, ours, known, version);
             match self.unlinked(connecting).await {
                 Err(stopped) => return stopped,
                 Ok(Err(err)) => {
@@ -134,10 +147,14 @@ impl Driver {
                 Ok(Ok((connected, version))) => {
                     (self.version, self.over_socket) = (version, Some(connected.over_socket));
                     failures = 0;
+                    self.replaced = false;
                     backoff = BACKOFF_MIN;
                     match self.serve(&http, config, connected).await {
                         Err(stopped) => return stopped,
-                        Ok(true) => backoff = BACKOFF_REPLACED,
+                        Ok(true) => {
+                            self.replaced = true;
+                            backoff = BACKOFF_REPLACED;
+                        }
                         Ok(false) => {}
                     }
                 }
@@ -169,7 +186,7 @@ impl Driver {
               "linked to switch `{name}`, Asterisk {}", self.version);
         self.ports.stats.connects.fetch_add(1, Relaxed);
         self.ports.stats.set_version(&self.version);
-        self.repair(&config.app, &survey, recordings);
+        self.repair(config, &survey, recordings);
         let snapshot = PbxEvent::Resynchronised(survey.snapshot);
         self.tell(snapshot).await?;
         self.told_lost = false;
@@ -193,16 +210,16 @@ impl Driver {
     }
 
     /// Brings the driver's own knowledge, and the switch, in line with what was found.
-    fn repair(&mut self, app: &str, survey: &Survey, recordings: Vec<(Uuid, String)>) {
+    fn repair(&mut self, config: &AriConfig, survey: &Survey, recordings: Vec<(Uuid, String)>) {
         self.legs
             .adopt(&survey.found, survey.trunks_watched, Instant::now());
         let out = &mut self.legs.out;
         let unsubscribed: Vec<String> = survey.unsubscribed().map(|id| format!("channel:{id}")).collect();
         for ids in unsubscribed.chunks(SUBSCRIBE_MAX) {
-            out.ask(Uuid::nil(), Then::Watched, rest::subscribe(app, &ids.join(",")));
+            out.ask(Uuid::nil(), Then::Watched, rest::subscribe(&config.app, &ids.join(",")));
         }
         for bridge in &survey.bridges_left {
-            out.ask(*bridge, Then::Nothing, rest::destroy_bridge(app, *bridge));
+            out.ask(*bridge, Then::Nothing, rest::destroy_bridge(&mark(&config.app, config.installation), *bridge));
         }
         for (agent, recording) in recordings {
             let callee = survey.callees.get(&agent).map(|callee| LegId(*callee));
@@ -363,15 +380,24 @@ fn is_reply(message: &Message) -> bool {
 /// Opens the event stream first, and reads the switch's state after, so that no event is lost in between.
 async fn connect(
     http: &Http,
-    app: &str,
+    ours: Ours<'_>,
     known: HashSet<Uuid>,
     (version_before, over_socket_before): (String, Option<bool>),
 ) -> Result<(Connected, String), ConnectError> {
     let version = version(&http.ask("its version", rest::info()).await?)?;
+    let Ours { app, mark, .. } = ours;
+    if is_taken(http, &ours).await? {
+        return Err(ConnectError::Taken {
+            app: app.to_owned(),
+        });
+    }
     let mut gathering = Gathering {
         socket: http.open().await?,
         buffered: HeldBack::default(),
     };
+    gathering
+        .during(http.ask("to be known as its owner", rest::own(app, mark)))
+        .await?;
     let application = gathering
         .during(http.ask("our application", rest::application(app)))
         .await?;
@@ -389,7 +415,7 @@ async fn connect(
         .during(http.ask("its channels", rest::channels()))
         .await?;
     let bridges = gathering.during(http.ask("its bridges", rest::bridges())).await?;
-    let mut survey = survey(app, &channels, &bridges, &application).map_err(|err| WireError::Reply {
+    let mut survey = survey(app, mark, &channels, &bridges, &application).map_err(|err| WireError::Reply {
         asked: "its channels and bridges",
         err,
     })?;
@@ -401,7 +427,7 @@ async fn connect(
         if let Some(side) = gathering
             .variable(http, id, rest::SIDE_VARIABLE)
             .await?
-            .and_then(|value| side(app, &value))
+            .and_then(|value| side(mark, &value))
         {
             survey.resolve(id, found, side);
         }
@@ -441,8 +467,36 @@ fn version(body: &[u8]) -> Result<String, WireError> {
         })
 }
 
-fn side(app: &str, value: &str) -> Option<Side> {
-    Side::of(value.strip_prefix(app)?.strip_prefix(',')?)
+fn side(mark: &str, value: &str) -> Option<Side> {
+    Side::of(value.strip_prefix(mark)?.strip_prefix(',')?)
+}
+
+/// What on the PBX is ours.
+struct Ours<'a> {
+    app: &'a str,
+    mark: &'a str,
+    /// See [`Driver::replaced`].
+    replaced: bool,
+}
+
+/// Whether another program listens to our application: to take it would cut that one off in the middle of its calls. A former
+/// link of this installation's, of which Asterisk does not know yet that it is dead, is not another.
+async fn is_taken(http: &Http, ours: &Ours<'_>) -> Result<bool, WireError> {
+    #[derive(Deserialize)]
+    struct Owner {
+        value: String,
+    }
+    match http.ask("our application", rest::application(ours.app)).await {
+        Err(WireError::Refused { status: 404, .. }) => return Ok(false),
+        Err(err) => return Err(err),
+        Ok(_) => {}
+    }
+    let owner = match http.ask("its owner", rest::owner(ours.app)).await {
+        Err(WireError::Refused { status: 404, .. }) => return Ok(true),
+        owner => owner?,
+    };
+    let owner = serde_json::from_slice::<Owner>(&owner);
+    Ok(ours.replaced || !owner.is_ok_and(|owner| owner.value == ours.mark))
 }
 
 #[cfg(test)]
@@ -462,6 +516,7 @@ mod tests {
             username: asterisk.user().to_owned(),
             password: asterisk.password().to_owned().into(),
             app: AriConfig::APP.to_owned(),
+            installation: Uuid::nil(),
             authorities: Vec::new(),
         };
         let (commands, commands_in) = mpsc::channel(64);

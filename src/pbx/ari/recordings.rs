@@ -38,7 +38,7 @@ struct Recording {
 
 /// All recordings that run or are about to.
 pub(super) struct Recordings {
-    app: String,
+    mark: String,
     by_name: BTreeMap<String, Recording>,
 }
 
@@ -52,9 +52,9 @@ fn fail(recording: &str, reason: &str, out: &mut Out) {
 }
 
 impl Recordings {
-    pub(super) fn new(app: String) -> Self {
+    pub(super) fn new(mark: String) -> Self {
         Self {
-            app,
+            mark,
             by_name: BTreeMap::new(),
         }
     }
@@ -78,7 +78,7 @@ impl Recordings {
         let stage = match announcement {
             Some(sound) => {
                 let playback = format!("{PLAYBACK_PREFIX}{name}");
-                let request = rest::play(&self.app, agent_leg.0, &playback, sound);
+                let request = rest::play(&self.mark, agent_leg.0, &playback, sound);
                 out.ask(leg.0, Then::Announced(name.clone()), request);
                 Stage::Announcing
             }
@@ -102,7 +102,7 @@ impl Recordings {
         // Asterisk lists no running recordings; after a crash of ours this tells of it.
         let mark = rest::set_variable(agent_leg.0, rest::RECORDING_VARIABLE, name);
         out.ask(leg.0, Then::Nothing, mark);
-        let request = rest::record(&self.app, agent_leg.0, name);
+        let request = rest::record(&self.mark, agent_leg.0, name);
         out.ask(leg.0, Then::Recorded(name.to_owned()), request);
     }
 

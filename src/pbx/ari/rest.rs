@@ -121,14 +121,16 @@ pub(super) struct Placement<'a> {
     pub(super) leg: Uuid,
     /// Comes back as the first argument when the leg enters the application.
     pub(super) argument: &'static str,
+    /// Comes back as the second.
+    pub(super) mark: &'a str,
     pub(super) dial: &'a DialString,
     pub(super) caller_id: Option<&'a CallerId>,
     pub(super) ring_timeout: Duration,
     pub(super) duration_max: Duration,
 }
 
-/// The variable that tells an agent's leg from a callee's while it is still being dialed: our application's name, a
-/// comma, and which of the two, just as Asterisk writes it once the leg is in the application.
+/// The variable that tells an agent's leg from a callee's while it is still being dialed: our mark, a comma, and which of
+/// the two.
 pub(super) const SIDE_VARIABLE: &str = "PACELINE_SIDE";
 
 /// The variable of an agent's leg that tells which recording was last begun in its bridge.
@@ -158,8 +160,9 @@ pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
     escape(&mut path, app);
     let _ = write!(
         path,
-        "&appArgs={}&timeout={}",
+        "&appArgs={}%2C{}&timeout={}",
         place.argument,
+        place.mark,
         seconds(place.ring_timeout).max(1)
     );
     if let Some(caller_id) = place.caller_id {
@@ -171,7 +174,7 @@ pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
         body: Some(format!(
             r#"{{"variables":{{"TIMEOUT(absolute)":"{}","{SIDE_VARIABLE}":{}}}}}"#,
             seconds(place.duration_max).max(1),
-            json_text(&format!("{app},{}", place.argument)),
+            json_text(&format!("{},{}", place.mark, place.argument)),
         )),
         ..Request::new(Method::Post, path)
     }
@@ -209,39 +212,39 @@ pub(super) fn set_variable(channel: Uuid, name: &str, value: &str) -> Request {
 
 /// The id of an agent's bridge. Not the bare UUID: Asterisk keeps an application's subscriptions to channels and bridges
 /// under their ids in one table, so an application that has a channel hears nothing of a bridge of the same id.
-pub(super) fn bridge_id(app: &str, agent: Uuid) -> String {
-    format!("{app}-{agent}")
+pub(super) fn bridge_id(mark: &str, agent: Uuid) -> String {
+    format!("{mark}-{agent}")
 }
 
 /// The agent whose bridge this is, if it is one of ours.
-pub(super) fn agent_of(app: &str, bridge: &str) -> Option<Uuid> {
-    let uuid = bridge.strip_prefix(app)?.strip_prefix('-')?;
+pub(super) fn agent_of(mark: &str, bridge: &str) -> Option<Uuid> {
+    let uuid = bridge.strip_prefix(mark)?.strip_prefix('-')?;
     (uuid.len() == 36).then(|| Uuid::try_parse(uuid).ok()).flatten()
 }
 
 /// `bridges/{id}` and what follows.
-fn bridge(app: &str, agent: Uuid, rest: &str) -> String {
+fn bridge(mark: &str, agent: Uuid, rest: &str) -> String {
     let mut path = "bridges/".to_owned();
-    escape(&mut path, &bridge_id(app, agent));
+    escape(&mut path, &bridge_id(mark, agent));
     path.push_str(rest);
     path
 }
 
-pub(super) fn make_bridge(app: &str, agent: Uuid) -> Request {
-    Request::new(Method::Post, bridge(app, agent, "?type=mixing"))
+pub(super) fn make_bridge(mark: &str, agent: Uuid) -> Request {
+    Request::new(Method::Post, bridge(mark, agent, "?type=mixing"))
 }
 
-pub(super) fn add_to_bridge(app: &str, agent: Uuid, channel: Uuid) -> Request {
-    let path = bridge(app, agent, &format!("/addChannel?channel={channel}"));
+pub(super) fn add_to_bridge(mark: &str, agent: Uuid, channel: Uuid) -> Request {
+    let path = bridge(mark, agent, &format!("/addChannel?channel={channel}"));
     Request::new(Method::Post, path)
 }
 
-pub(super) fn destroy_bridge(app: &str, agent: Uuid) -> Request {
-    Request::new(Method::Delete, bridge(app, agent, ""))
+pub(super) fn destroy_bridge(mark: &str, agent: Uuid) -> Request {
+    Request::new(Method::Delete, bridge(mark, agent, ""))
 }
 
-pub(super) fn play(app: &str, agent: Uuid, playback: &str, sound: &Sound) -> Request {
-    let mut path = bridge(app, agent, "/play?playbackId=");
+pub(super) fn play(mark: &str, agent: Uuid, playback: &str, sound: &Sound) -> Request {
+    let mut path = bridge(mark, agent, "/play?playbackId=");
     escape(&mut path, playback);
     path.push_str("&media=");
     escape(&mut path, sound.as_str());
@@ -268,8 +271,8 @@ pub(super) fn stop_playback(playback: &str) -> Request {
     Request::new(Method::Delete, path)
 }
 
-pub(super) fn record(app: &str, agent: Uuid, recording: &str) -> Request {
-    let mut path = bridge(app, agent, "/record?format=wav&ifExists=fail&name=");
+pub(super) fn record(mark: &str, agent: Uuid, recording: &str) -> Request {
+    let mut path = bridge(mark, agent, "/record?format=wav&ifExists=fail&name=");
     escape(&mut path, recording);
     Request::new(Method::Post, path)
 }
@@ -309,6 +312,24 @@ pub(super) fn subscribe(app: &str, source: &str) -> Request {
     escape(&mut path, app);
     path.push_str("/subscription?eventSource=");
     escape(&mut path, source);
+    Request::new(Method::Post, path)
+}
+
+/// The variable of the PBX that says which installation drives the application.
+fn owner_variable(app: &str) -> String {
+    let mut path = "asterisk/variable?variable=PACELINE_OWNER_".to_owned();
+    escape(&mut path, app);
+    path
+}
+
+pub(super) fn owner(app: &str) -> Request {
+    Request::new(Method::Get, owner_variable(app))
+}
+
+pub(super) fn own(app: &str, mark: &str) -> Request {
+    let mut path = owner_variable(app);
+    path.push_str("&value=");
+    escape(&mut path, mark);
     Request::new(Method::Post, path)
 }
 
@@ -362,6 +383,7 @@ mod tests {
             &Placement {
                 leg: Uuid::nil(),
                 argument: "callee",
+                mark: "paceline-1",
                 dial: &DialString::new(dial).unwrap(),
                 caller_id: Some(&CallerId::new("+12025550100").unwrap()),
                 ring_timeout: Duration::from_millis(2001),
@@ -376,11 +398,11 @@ mod tests {
         assert_eq!(
             request.path,
             "channels/00000000-0000-0000-0000-000000000000?endpoint=PJSIP%2F%2B12025550140%23%40carrier\
-             &app=paceline&appArgs=callee&timeout=3&callerId=%2B12025550100"
+             &app=paceline&appArgs=callee%2Cpaceline-1&timeout=3&callerId=%2B12025550100"
         );
         assert_eq!(
             request.body.as_deref(),
-            Some(r#"{"variables":{"TIMEOUT(absolute)":"1","PACELINE_SIDE":"paceline,callee"}}"#)
+            Some(r#"{"variables":{"TIMEOUT(absolute)":"1","PACELINE_SIDE":"paceline-1,callee"}}"#)
         );
     }
 
@@ -414,6 +436,7 @@ mod tests {
                 &Placement {
                     leg: Uuid::nil(),
                     argument: "callee",
+                    mark: "paceline-1",
                     dial: &dial,
                     caller_id: caller_id.as_ref(),
                     ring_timeout: Duration::from_secs(20),
@@ -423,7 +446,7 @@ mod tests {
             let (path, query) = request.path.split_once('?').unwrap();
             proptest::prop_assert_eq!(path, "channels/00000000-0000-0000-0000-000000000000");
             let plain = |text: &str| {
-                let text = text.replace("%2F", "").replace("%2B", "").replace("%23", "").replace("%2A", "").replace("%40", "");
+                let text = text.replace("%2F", "").replace("%2B", "").replace("%23", "").replace("%2A", "").replace("%40", "").replace("%2C", "");
                 text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.,".contains(&byte))
             };
             let keys: Vec<&str> = query.split('&').map(|pair| {

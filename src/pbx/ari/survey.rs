@@ -73,16 +73,18 @@ fn leg_id(id: &str) -> Option<Uuid> {
         .filter(|id| id.get_version_num() <= 8)
 }
 
-fn in_app<'a>(channel: &'a Channel, app: &str) -> Option<&'a str> {
+/// What a channel of ours was placed as, once it is in our application.
+fn in_app<'a>(channel: &'a Channel, app: &str, mark: &str) -> Option<&'a str> {
     let rest = (channel.dialplan.app_name == "Stasis")
         .then(|| channel.dialplan.app_data.strip_prefix(app))
         .flatten()?;
-    rest.strip_prefix(',').or(rest.is_empty().then_some(rest))
+    rest.strip_prefix(',')?.strip_suffix(mark)?.strip_suffix(',')
 }
 
 /// Reads the three lists.
 pub(super) fn survey(
     app: &str,
+    mark: &str,
     channels: &[u8],
     bridges: &[u8],
     application: &[u8],
@@ -101,7 +103,7 @@ pub(super) fn survey(
         .collect();
     let bridge_of: HashMap<&str, Uuid> = bridges
         .iter()
-        .filter_map(|bridge| rest::agent_of(app, &bridge.id).map(|id| (id, bridge)))
+        .filter_map(|bridge| rest::agent_of(mark, &bridge.id).map(|id| (id, bridge)))
         .flat_map(|(id, bridge)| bridge.channels.iter().map(move |channel| (channel.as_str(), id)))
         .collect();
     let mut survey = Survey {
@@ -110,7 +112,7 @@ pub(super) fn survey(
     };
     for channel in &channels {
         let Some(id) = leg_id(&channel.id) else { continue };
-        let argument = in_app(channel, app);
+        let argument = in_app(channel, app, mark);
         let bridge = bridge_of.get(channel.id.as_str()).copied();
         let through_dialplan = channel.name.starts_with("Local/");
         let stage = match channel.state.as_str() {
@@ -150,7 +152,7 @@ pub(super) fn survey(
             ChannelState {
                 phase,
                 bridge: bridge.map(AgentLegId),
-                in_our_app: argument.is_some() || (stage == Stage::Dialing && subscribed.contains(&id)),
+                in_our_app: argument.is_some(),
                 up_for: None,
                 trouble: None,
                 with_others: false,
@@ -159,7 +161,7 @@ pub(super) fn survey(
     }
     survey.subscribed = subscribed;
     for bridge in &bridges {
-        let Some(id) = rest::agent_of(app, &bridge.id) else {
+        let Some(id) = rest::agent_of(mark, &bridge.id) else {
             continue;
         };
         if !by_id.contains_key(id.to_string().as_str()) {
@@ -236,20 +238,20 @@ mod tests {
 
     fn on_switch(far_half_runs: &str) -> Survey {
         let channels = json!([
-            channel(AGENT, "PJSIP/agent-1-00000001", "Up", "Stasis", "paceline,agent"),
+            channel(AGENT, "PJSIP/agent-1-00000001", "Up", "Stasis", "paceline,agent,paceline-1"),
             channel(
                 CALLEE,
                 "PJSIP/carrier-00000002",
                 "Up",
                 "Stasis",
-                "paceline,callee"
+                "paceline,callee,paceline-1"
             ),
             channel(
                 WAITING,
                 "PJSIP/carrier-00000003",
                 "Up",
                 "Stasis",
-                "paceline,callee"
+                "paceline,callee,paceline-1"
             ),
             channel(
                 RINGING,
@@ -263,7 +265,7 @@ mod tests {
                 "Local/12025550140@from-internal-00000001;1",
                 "Up",
                 "Stasis",
-                "paceline,callee"
+                "paceline,callee,paceline-1"
             ),
             channel(
                 ROUTED_FAR,
@@ -272,7 +274,7 @@ mod tests {
                 far_half_runs,
                 ""
             ),
-            channel(STRANGER, "PJSIP/desk-00000005", "Up", "Stasis", "paceline2,agent"),
+            channel(STRANGER, "PJSIP/desk-00000005", "Up", "Stasis", "paceline,agent,paceline-2"),
             channel(
                 "1795175310.133",
                 "PJSIP/carrier-00000006",
@@ -282,10 +284,10 @@ mod tests {
             ),
         ]);
         let bridges = json!([
-            {"id": format!("paceline-{AGENT}"), "technology": "simple_bridge", "channels": [AGENT, CALLEE]},
-            {"id": format!("paceline-{LEFT}"), "technology": "simple_bridge", "channels": []},
+            {"id": format!("paceline-1-{AGENT}"), "technology": "simple_bridge", "channels": [AGENT, CALLEE]},
+            {"id": format!("paceline-1-{LEFT}"), "technology": "simple_bridge", "channels": []},
             {"id": LEFT, "technology": "simple_bridge", "channels": []},
-            {"id": format!("paceline2-{STRANGER}"), "technology": "simple_bridge", "channels": [STRANGER]},
+            {"id": format!("paceline-2-{STRANGER}"), "technology": "simple_bridge", "channels": [STRANGER]},
         ]);
         let application = json!({
             "name": "paceline", "channel_ids": [AGENT, CALLEE, RINGING, ROUTED, ROUTED_FAR],
@@ -294,6 +296,7 @@ mod tests {
         let bytes = |value: &Value| value.to_string().into_bytes();
         survey(
             "paceline",
+            "paceline-1",
             &bytes(&channels),
             &bytes(&bridges),
             &bytes(&application),
@@ -313,7 +316,7 @@ mod tests {
         assert_eq!(stage(&survey, CALLEE), Some((Side::Callee, Stage::Answered)));
         assert_eq!(stage(&survey, WAITING), Some((Side::Callee, Stage::Answered)));
         assert_eq!(stage(&survey, ROUTED), Some((Side::Callee, Stage::Answered)));
-        // Whose these are only their variable tells; another application's have none of ours.
+        // Whose these are only their variable tells; those of another installation do not bear our mark.
         assert_eq!(stage(&survey, RINGING), None);
         let mut unknown: Vec<Uuid> = survey.sides_unknown.iter().map(|(id, _)| *id).collect();
         unknown.sort();
@@ -326,6 +329,7 @@ mod tests {
         let (ringing, found) = survey.sides_unknown.remove(0);
         survey.resolve(ringing, found, Side::Agent);
         assert_eq!(stage(&survey, RINGING), Some((Side::Agent, Stage::Dialing)));
+        assert!(survey.snapshot.channels[&ringing].in_our_app);
     }
 
     #[test]
@@ -340,7 +344,8 @@ mod tests {
         assert_eq!(of(AGENT), (ChannelPhase::Up, bridge, true));
         assert_eq!(of(CALLEE), (ChannelPhase::Up, bridge, true));
         assert_eq!(of(WAITING), (ChannelPhase::Up, None, true));
-        assert_eq!(of(RINGING), (ChannelPhase::Ringing, None, true));
+        // Until its variable is read.
+        assert_eq!(of(RINGING), (ChannelPhase::Ringing, None, false));
         assert_eq!(of(ROUTED), (ChannelPhase::Up, None, true));
         assert_eq!(of(STRANGER), (ChannelPhase::Up, None, false));
     }
@@ -355,7 +360,7 @@ mod tests {
     #[test]
     fn lists_that_are_no_lists_are_errors() {
         for bad in ["", "{}", "[{}]", "null"] {
-            assert!(survey("paceline", bad.as_bytes(), b"[]", b"{}").is_err(), "{bad}");
+            assert!(survey("paceline", "paceline-1", bad.as_bytes(), b"[]", b"{}").is_err(), "{bad}");
         }
     }
 }

@@ -74,6 +74,7 @@ pub(crate) mod tests {
                 username: "paceline".to_owned(),
                 password: "secret".to_owned().into(),
                 app: AriConfig::APP.to_owned(),
+                installation: uuid::Uuid::nil(),
                 authorities,
             };
             Http::new(&config).unwrap()

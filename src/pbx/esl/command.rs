@@ -193,6 +193,16 @@ pub(super) fn owner_variable(app: &str) -> String {
     format!("paceline_owner_{app}")
 }
 
+/// The variable of the PBX that the owner changes with every ping.
+pub(super) fn alive_variable(app: &str) -> String {
+    format!("paceline_alive_{app}")
+}
+
+/// Shows the others that the owner lives.
+pub(super) fn show_life(app: &str, ping: Uuid) -> String {
+    format!("api global_setvar {}={ping}", alive_variable(app))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use super::session::{End, Line, Lost, Session};
 use super::survey::{Survey, candidates};
 use super::wire::{Connection, WireError};
 use crate::pbx::pbx_clock::PbxClock;
-use crate::pbx::{LinkStats, Stamped};
+use crate::pbx::{LinkStats, Stamped, mark};
 use paceline_core::pbx::{PbxCommand, PbxEvent};
 use std::collections::{HashSet, VecDeque};
 use std::error::Error as _;
@@ -27,6 +27,8 @@ use uuid::Uuid;
 mod tests;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// An owner of our channels who shows no life for so long is dead; it does every second.
+const OWNER_SILENCE_MAX_S: u32 = 10;
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Another client took our channels: two that fight over them would both be useless.
 const BACKOFF_REPLACED: Duration = Duration::from_secs(30);
@@ -101,7 +103,7 @@ pub(super) async fn run(
         stats,
     };
     let mut driver = Driver {
-        legs: Legs::new(config.app.clone()),
+        legs: Legs::new(mark(&config.app, config.installation)),
         ports,
         told_lost: false,
     };
@@ -164,8 +166,9 @@ impl Driver {
         self.legs.set_folders(connected.folders);
         self.legs.adopt(&connected.survey.found, Instant::now());
         let stats = &self.ports.stats;
-        let places = Line::new(connected.places, &config.app, stats);
-        let urgent = Line::new(connected.urgent, &config.app, stats);
+        let mark = mark(&config.app, config.installation);
+        let places = Line::new(connected.places, &mark, stats);
+        let urgent = Line::new(connected.urgent, &mark, stats);
         self.tell(PbxEvent::Resynchronised(connected.survey.snapshot))
             .await?;
         self.told_lost = false;
@@ -242,7 +245,13 @@ async fn connect(
     let mut urgent = Connection::open(config).await?;
     let places = Connection::open(config).await?;
 
-    let owner = Uuid::new_v4().to_string();
+    let mark = mark(&config.app, config.installation);
+    if is_taken(&mut urgent, &config.app, &mark).await? {
+        return Err(WireError::Taken {
+            app: config.app.clone(),
+        });
+    }
+    let owner = format!("{mark}.{}", Uuid::new_v4());
     let take = format!(
         "api global_setvar {}={owner}",
         command::owner_variable(&config.app)
@@ -250,7 +259,7 @@ async fn connect(
     urgent.demand("global_setvar", &take).await?;
     // Filters are ORed. Channels of others, and their 30 events a call, stay where they are.
     for filter in [
-        format!("filter variable_paceline_app {}", config.app),
+        format!("filter variable_paceline_app {mark}"),
         "filter Event-Name BACKGROUND_JOB".to_owned(),
     ] {
         events.demand("filter", &filter).await?;
@@ -264,7 +273,7 @@ async fn connect(
         reading,
         writing: pings,
     } = events;
-    let events = Reader::spawn(reading, config.app.clone(), Arc::clone(stats));
+    let events = Reader::spawn(reading, mark.clone(), Arc::clone(stats));
 
     let version = text(urgent.demand("version", "api version").await?);
     let version = version.split_whitespace().nth(2).unwrap_or("?").to_owned();
@@ -292,7 +301,7 @@ async fn connect(
             urgent.send(&format!("api uuid_dump {channel}")).await?;
         }
         for _ in some {
-            survey.dump(&urgent.reply().await?, &config.app);
+            survey.dump(&urgent.reply().await?, &mark);
         }
     }
     Ok(Connected {
@@ -306,6 +315,28 @@ async fn connect(
         owner,
         ping,
     })
+}
+
+/// Whether another installation drives channels under our `app`: to take it would cut that one off in the middle of its
+/// calls. It shows that it lives by what it writes with every ping; one that has been silent for so long is dead.
+async fn is_taken(urgent: &mut Connection, app: &str, mark: &str) -> Result<bool, WireError> {
+    let owner = format!("api global_getvar {}", command::owner_variable(app));
+    let owner = text(urgent.ask(&owner).await?);
+    let others = owner
+        .rsplit_once('.')
+        .is_some_and(|(of, session)| of != mark && Uuid::try_parse(session).is_ok());
+    if !others {
+        return Ok(false);
+    }
+    let alive = format!("api global_getvar {}", command::alive_variable(app));
+    let first = urgent.ask(&alive).await?;
+    for _ in 0..OWNER_SILENCE_MAX_S {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if urgent.ask(&alive).await? != first {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn text(reply: Vec<u8>) -> String {

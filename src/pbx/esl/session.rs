@@ -259,7 +259,8 @@ impl Session<'_> {
         if now.duration_since(self.ping.1) >= PING_EVERY {
             let job = Uuid::new_v4();
             self.ping = (job, now);
-            let ping = command::ping(&self.app, job) + "\n\n";
+            let life = command::show_life(&self.app, job);
+            let ping = format!("{life}\n\n{}\n\n", command::ping(&self.app, job));
             let ping = self.pings.write_all(ping.as_bytes());
             tokio::time::timeout(WRITE_WAIT_MAX, ping)
                 .await

@@ -46,6 +46,15 @@ pub(crate) enum WireError {
     /// Not an Event Socket.
     #[error("what the switch sends is not an Event Socket's; check the port")]
     Codec(#[source] CodecError),
+    /// Another installation is there.
+    #[error(
+        "another Paceline drives the channels marked `{app}`, and would be cut off; stop that one, or give this one an `app` of \
+         its own in paceline.toml"
+    )]
+    Taken {
+        /// The mark.
+        app: String,
+    },
     /// `-ERR` to a command that must succeed.
     #[error("the switch refused `{asked}`; check that mod_commands is loaded and that this user may use it")]
     Refused {

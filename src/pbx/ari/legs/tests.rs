@@ -13,7 +13,7 @@ struct Script {
 impl Script {
     fn new() -> Self {
         Self {
-            legs: Legs::new("paceline".to_owned()),
+            legs: Legs::new("paceline".to_owned(), "paceline".to_owned()),
             now: Instant::now(),
         }
     }
@@ -63,6 +63,7 @@ impl Script {
         self.event(&Event::StasisStart {
             channel: channel.to_string().into(),
             argument: None,
+            mark: Some("paceline".into()),
         });
     }
 
@@ -425,6 +426,7 @@ fn ids_of_others_are_passed_over() {
         script.event(&Event::StasisStart {
             channel: Cow::Borrowed(id),
             argument: None,
+            mark: Some("paceline".into()),
         });
         script.event(&Event::Destroyed {
             channel: Cow::Borrowed(id),

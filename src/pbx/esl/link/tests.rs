@@ -56,6 +56,7 @@ async fn events_are_read_while_the_switchs_state_is() {
         address: listener.local_addr().unwrap().to_string(),
         password: "secret".to_owned().into(),
         app: EslConfig::APP.to_owned(),
+        installation: Uuid::nil(),
     };
     let (flooded, _) = watch::channel(false);
     let switch = tokio::spawn(async move {

@@ -1,0 +1,232 @@
+//! One `serve` a store. Two would take each other's calls away on the PBX, and dial numbers twice. In: the store's URL. Out: a
+//! [`Hold`], or who has it. Commands that only read or import do without.
+//!
+//! SQLite: a lock of the operating system on a file beside the database, which ends with its process. PostgreSQL: an advisory
+//! lock of a session that is kept open; the server ends it with the session, so whether it is still ours is asked all the time.
+
+use super::error::{DbError, StoreError};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _};
+use std::fs::{File, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::Path;
+use std::str::FromStr as _;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{error, warn};
+
+/// A process that was killed just now may have it for a moment longer.
+const PATIENCE: Duration = Duration::from_secs(3);
+const TRY_EVERY: Duration = Duration::from_millis(100);
+/// How often PostgreSQL is asked, and how long it may take to answer.
+const ASK_EVERY: Duration = Duration::from_secs(2);
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// "pace", so that other programs in the same database are not met.
+const LOCK: &str = "1885430629, hashtext(current_schema())";
+
+/// The store is this process's, while this lives.
+#[derive(Debug)]
+pub struct Hold {
+    /// The file's lock ends with it.
+    _file: Option<File>,
+    keeper: Option<JoinHandle<()>>,
+    taken: watch::Receiver<Option<String>>,
+}
+
+/// The store is another's.
+#[derive(Debug, thiserror::Error)]
+pub enum HoldError {
+    /// By another process.
+    #[error(
+        "another Paceline serves this store: {holder}; stop that one first, or give this one a store of its own with `url` under \
+         [store]"
+    )]
+    Held {
+        /// Its host, process and start.
+        holder: String,
+    },
+    /// The file beside SQLite's database.
+    #[error("cannot lock the file `{file}`; make its folder writable")]
+    File {
+        /// Which.
+        file: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database.
+    #[error("cannot ask whether another Paceline serves this store")]
+    Store(#[source] StoreError),
+}
+
+/// Who we are, for whoever comes second.
+fn ourselves() -> String {
+    let host = rustix::system::uname();
+    let host: String = host
+        .nodename()
+        .to_string_lossy()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
+        .take(24)
+        .collect();
+    let since = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+    format!("host {host}, pid {}, since {since}", std::process::id())
+}
+
+impl Hold {
+    /// Takes the store, or says who has it. `url` as for [`super::Store::open`].
+    ///
+    /// # Errors
+    /// [`HoldError`].
+    pub async fn take(url: &str) -> Result<Self, HoldError> {
+        if url.starts_with("sqlite:") {
+            let options = SqliteConnectOptions::from_str(url).map_err(|_| HoldError::Store(StoreError::Url))?;
+            Self::take_file(options.get_filename()).await
+        } else {
+            Self::take_session(url).await
+        }
+    }
+
+    async fn take_file(database: &Path) -> Result<Self, HoldError> {
+        let mut name = database.as_os_str().to_owned();
+        name.push(".lock");
+        let failed = |source| HoldError::File {
+            file: Path::new(&name).display().to_string(),
+            source,
+        };
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&name).map_err(failed)?;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(TRY_EVERY).await,
+                Err(TryLockError::WouldBlock) => {
+                    let mut holder = String::new();
+                    let read = (&mut file).take(200).read_to_string(&mut holder);
+                    read.map_err(failed)?;
+                    return Err(HoldError::Held { holder });
+                }
+                Err(TryLockError::Error(err)) => return Err(failed(err)),
+            }
+        }
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(ourselves().as_bytes()));
+        written.map_err(failed)?;
+        Ok(Self {
+            _file: Some(file),
+            keeper: None,
+            taken: watch::channel(None).1,
+        })
+    }
+
+    async fn take_session(url: &str) -> Result<Self, HoldError> {
+        let options = PgConnectOptions::from_str(url).map_err(|_| HoldError::Store(StoreError::Url))?;
+        let options = options
+            // The server cuts a name after 63 bytes.
+            .application_name(&format!("paceline: {}", ourselves()))
+            // So that it soon notices that this machine is gone.
+            .options([
+                ("tcp_keepalives_idle", "10"),
+                ("tcp_keepalives_interval", "5"),
+                ("tcp_keepalives_count", "3"),
+            ])
+            .disable_statement_logging();
+        let failed = |err: sqlx::Error| HoldError::Store(StoreError::Open(DbError::from(err)));
+        let until = Instant::now() + PATIENCE;
+        let mut session = PgConnection::connect_with(&options).await.map_err(failed)?;
+        while !lock(&mut session).await.map_err(failed)? {
+            if Instant::now() >= until {
+                let holder = holder(&mut session).await.map_err(failed)?;
+                return Err(HoldError::Held { holder });
+            }
+            sleep(TRY_EVERY).await;
+        }
+        let (tell, taken) = watch::channel(None);
+        Ok(Self {
+            _file: None,
+            keeper: Some(tokio::spawn(keep(session, options, tell))),
+            taken,
+        })
+    }
+
+    /// Returns once another has taken the store, which can happen only after a loss of the connection: who.
+    pub async fn lost(&self) -> String {
+        let mut taken = self.taken.clone();
+        loop {
+            if let Some(holder) = taken.borrow_and_update().clone() {
+                return holder;
+            }
+            if taken.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.abort();
+        }
+    }
+}
+
+async fn lock(session: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let locked = format!("SELECT pg_try_advisory_lock({LOCK})");
+    sqlx::query(sqlx::AssertSqlSafe(locked))
+        .fetch_one(session)
+        .await?
+        .try_get(0)
+}
+
+/// Its application's name says it.
+async fn holder(session: &mut PgConnection) -> Result<String, sqlx::Error> {
+    let who = "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+        WHERE l.locktype = 'advisory' AND l.classid = 1885430629 AND l.granted \
+          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1";
+    let row = sqlx::query(who).fetch_optional(session).await?;
+    let name: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
+    let name = name.unwrap_or_default();
+    Ok(name.strip_prefix("paceline: ").map_or_else(
+        || "who it is, the server does not tell".to_owned(),
+        str::to_owned,
+    ))
+}
+
+/// Asks for the session's life, and takes the lock anew where it was lost with the session.
+async fn keep(mut session: PgConnection, options: PgConnectOptions, tell: watch::Sender<Option<String>>) {
+    loop {
+        sleep(ASK_EVERY).await;
+        if let Ok(Ok(())) = timeout(ANSWER_MAX, session.ping()).await {
+            continue;
+        }
+        warn!("the connection that keeps this store ours is lost; it is made again");
+        session = loop {
+            let again = async {
+                let mut session = PgConnection::connect_with(&options).await?;
+                let locked = lock(&mut session).await?;
+                let holder = if locked { None } else { Some(holder(&mut session).await?) };
+                Ok::<_, sqlx::Error>((session, holder))
+            };
+            match timeout(ANSWER_MAX, again).await {
+                Ok(Ok((session, None))) => break session,
+                Ok(Ok((_, Some(holder)))) => {
+                    error!("another Paceline has taken this store meanwhile: {holder}");
+                    tell.send_replace(Some(holder));
+                    return;
+                }
+                // The writer says that the database cannot be reached.
+                Ok(Err(_)) | Err(_) => sleep(ASK_EVERY).await,
+            }
+        };
+    }
+}
