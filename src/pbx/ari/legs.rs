@@ -253,6 +253,14 @@ impl Legs {
         }
     }
 
+    /// Shows other installations that this one lives.
+    pub(super) fn show_life(&mut self) {
+        let now = Uuid::now_v7().to_string();
+        let request = rest::tell(&self.app, rest::Told::Alive, &now);
+        // Behind no leg's requests, and before none.
+        self.out.ask(Uuid::max(), Then::Nothing, request);
+    }
+
     // --- events -----------------------------------------------------------------------------------------------
 
     pub(super) fn event(&mut self, event: &Event<'_>, now: Instant) {

@@ -6,7 +6,7 @@ use super::held::{Flood, HeldBack};
 use super::leg::Side;
 use super::legs::Legs;
 use super::out::Then;
-use super::rest;
+use super::rest::{self, Told};
 use super::session::{End, Session};
 use super::survey::{Survey, survey, trunks_watched};
 use super::wire::{Http, Socket, WireError};
@@ -28,6 +28,8 @@ use uuid::Uuid;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// An owner of our application who shows no life for so long is dead; it does every second.
+const OWNER_SILENCE_MAX_S: u32 = 10;
 /// Another client took our application: two that fight over it would both be useless.
 const BACKOFF_REPLACED: Duration = Duration::from_secs(30);
 /// How long a switch that should understand requests on its event stream may take to show it.
@@ -396,7 +398,7 @@ async fn connect(
         buffered: HeldBack::default(),
     };
     gathering
-        .during(http.ask("to be known as its owner", rest::own(app, mark)))
+        .during(http.ask("to be known as its owner", rest::tell(app, Told::Owner, mark)))
         .await?;
     let application = gathering
         .during(http.ask("our application", rest::application(app)))
@@ -482,21 +484,40 @@ struct Ours<'a> {
 /// Whether another program listens to our application: to take it would cut that one off in the middle of its calls. A former
 /// link of this installation's, of which Asterisk does not know yet that it is dead, is not another.
 async fn is_taken(http: &Http, ours: &Ours<'_>) -> Result<bool, WireError> {
-    #[derive(Deserialize)]
-    struct Owner {
-        value: String,
-    }
     match http.ask("our application", rest::application(ours.app)).await {
         Err(WireError::Refused { status: 404, .. }) => return Ok(false),
         Err(err) => return Err(err),
         Ok(_) => {}
     }
-    let owner = match http.ask("its owner", rest::owner(ours.app)).await {
-        Err(WireError::Refused { status: 404, .. }) => return Ok(true),
-        owner => owner?,
-    };
-    let owner = serde_json::from_slice::<Owner>(&owner);
-    Ok(ours.replaced || !owner.is_ok_and(|owner| owner.value == ours.mark))
+    match told(http, ours.app, Told::Owner).await? {
+        // No Paceline, so nothing tells whether it lives.
+        None => return Ok(true),
+        Some(owner) if owner == ours.mark => return Ok(ours.replaced),
+        Some(_) => {}
+    }
+    let first = told(http, ours.app, Told::Alive).await?;
+    for _ in 0..OWNER_SILENCE_MAX_S {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if told(http, ours.app, Told::Alive).await? != first {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn told(http: &Http, app: &str, what: Told) -> Result<Option<String>, WireError> {
+    #[derive(Deserialize)]
+    struct Variable {
+        value: String,
+    }
+    let asked = "who drives our application";
+    match http.ask(asked, rest::read_told(app, what)).await {
+        Ok(body) => serde_json::from_slice(&body)
+            .map(|Variable { value }| Some(value).filter(|value| !value.is_empty()))
+            .map_err(|err| WireError::Reply { asked, err }),
+        Err(WireError::Refused { status: 404, .. }) => Ok(None),
+        Err(err) => Err(err),
+    }
 }
 
 #[cfg(test)]

@@ -315,21 +315,34 @@ pub(super) fn subscribe(app: &str, source: &str) -> Request {
     Request::new(Method::Post, path)
 }
 
-/// The variable of the PBX that says which installation drives the application.
-fn owner_variable(app: &str) -> String {
-    let mut path = "asterisk/variable?variable=PACELINE_OWNER_".to_owned();
+/// What the PBX's variables tell of our application.
+#[derive(Clone, Copy)]
+pub(super) enum Told {
+    /// Which installation drives it.
+    Owner,
+    /// Something else every second while that one lives: Asterisk shows no difference between an application that somebody
+    /// listens to and one that has channels left.
+    Alive,
+}
+
+fn told(app: &str, what: Told) -> String {
+    let name = match what {
+        Told::Owner => "PACELINE_OWNER_",
+        Told::Alive => "PACELINE_ALIVE_",
+    };
+    let mut path = format!("asterisk/variable?variable={name}");
     escape(&mut path, app);
     path
 }
 
-pub(super) fn owner(app: &str) -> Request {
-    Request::new(Method::Get, owner_variable(app))
+pub(super) fn read_told(app: &str, what: Told) -> Request {
+    Request::new(Method::Get, told(app, what))
 }
 
-pub(super) fn own(app: &str, mark: &str) -> Request {
-    let mut path = owner_variable(app);
+pub(super) fn tell(app: &str, what: Told, value: &str) -> Request {
+    let mut path = told(app, what);
     path.push_str("&value=");
-    escape(&mut path, mark);
+    escape(&mut path, value);
     Request::new(Method::Post, path)
 }
 
@@ -499,6 +512,6 @@ mod tests {
         assert_eq!(value["request_id"], "7");
         assert_eq!(value["method"], "POST");
         let body: serde_json::Value = serde_json::from_str(value["message_body"].as_str().unwrap()).unwrap();
-        assert_eq!(body["variables"]["PACELINE_SIDE"], "paceline,callee");
+        assert_eq!(body["variables"]["PACELINE_SIDE"], "paceline-1,callee");
     }
 }

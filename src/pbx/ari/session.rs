@@ -178,6 +178,7 @@ impl<'a> Session<'a> {
         if now.duration_since(self.pinged_at) >= PING_EVERY {
             self.pinged_at = now;
             self.write(Message::Ping(Default::default()))?;
+            self.legs.show_life();
         }
         self.legs.tick(now);
         self.deliver(now)
