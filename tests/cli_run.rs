@@ -250,9 +250,8 @@ fn a_second_serve_on_one_store_is_refused_and_told_who_has_it_while_other_comman
 fn two_processes_that_make_a_store_at_once_both_succeed() {
     for _ in 0..10 {
         let folder = tempfile::tempdir().unwrap();
-        let both = ["a", "b", "c"].map(|name| {
-            Paceline::start(folder.path(), &["key", "create", name, "--role", "write"])
-        });
+        let both = ["a", "b", "c"]
+            .map(|name| Paceline::start(folder.path(), &["key", "create", name, "--role", "write"]));
         for one in both {
             let (status, said) = one.wait();
             assert!(status.success(), "{said}");

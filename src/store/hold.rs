@@ -83,7 +83,8 @@ impl Hold {
     /// [`HoldError`].
     pub async fn take(url: &str) -> Result<Self, HoldError> {
         if url.starts_with("sqlite:") {
-            let options = SqliteConnectOptions::from_str(url).map_err(|_| HoldError::Store(StoreError::Url))?;
+            let options =
+                SqliteConnectOptions::from_str(url).map_err(|_| HoldError::Store(StoreError::Url))?;
             Self::take_file(options.get_filename()).await
         } else {
             Self::take_session(url).await
@@ -196,10 +197,9 @@ async fn holder(session: &mut PgConnection) -> Result<String, sqlx::Error> {
     let row = sqlx::query(who).fetch_optional(session).await?;
     let name: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
     let name = name.unwrap_or_default();
-    Ok(name.strip_prefix("paceline: ").map_or_else(
-        || "who it is, the server does not tell".to_owned(),
-        str::to_owned,
-    ))
+    Ok(name
+        .strip_prefix("paceline: ")
+        .map_or_else(|| "who it is, the server does not tell".to_owned(), str::to_owned))
 }
 
 /// Asks for the session's life, and takes the lock anew where it was lost with the session.
@@ -214,7 +214,11 @@ async fn keep(mut session: PgConnection, options: PgConnectOptions, tell: watch:
             let again = async {
                 let mut session = PgConnection::connect_with(&options).await?;
                 let locked = lock(&mut session).await?;
-                let holder = if locked { None } else { Some(holder(&mut session).await?) };
+                let holder = if locked {
+                    None
+                } else {
+                    Some(holder(&mut session).await?)
+                };
                 Ok::<_, sqlx::Error>((session, holder))
             };
             match timeout(ANSWER_MAX, again).await {

@@ -215,7 +215,9 @@ async fn a_stopped_paceline_leaves_the_switch_working_for_others() {
     signal("-STOP");
     // Calls that bear our mark, so that their events are ours to read: nothing would pile up otherwise.
     let freeswitch = &system.lab.freeswitch;
-    let owner = freeswitch.api("global_getvar paceline_owner_paceline").expect("it answers");
+    let owner = freeswitch
+        .api("global_getvar paceline_owner_paceline")
+        .expect("it answers");
     let (mark, _) = owner.trim().rsplit_once('.').expect("our mark");
     let (mut placed, mut slowest) = (0_u32, Duration::ZERO);
     let started = Instant::now();

@@ -13,7 +13,8 @@ async fn server() -> Postgres {
 /// Ends the sessions that hold something, as a server's restart does.
 async fn end_sessions(url: &str) {
     let pool = sqlx::PgPool::connect(url).await.unwrap();
-    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'paceline: %'";
+    let end =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'paceline: %'";
     sqlx::query(end).execute(&pool).await.unwrap();
     pool.close().await;
 }

@@ -218,10 +218,18 @@ impl Driver {
         let out = &mut self.legs.out;
         let unsubscribed: Vec<String> = survey.unsubscribed().map(|id| format!("channel:{id}")).collect();
         for ids in unsubscribed.chunks(SUBSCRIBE_MAX) {
-            out.ask(Uuid::nil(), Then::Watched, rest::subscribe(&config.app, &ids.join(",")));
+            out.ask(
+                Uuid::nil(),
+                Then::Watched,
+                rest::subscribe(&config.app, &ids.join(",")),
+            );
         }
         for bridge in &survey.bridges_left {
-            out.ask(*bridge, Then::Nothing, rest::destroy_bridge(&mark(&config.app, config.installation), *bridge));
+            out.ask(
+                *bridge,
+                Then::Nothing,
+                rest::destroy_bridge(&mark(&config.app, config.installation), *bridge),
+            );
         }
         for (agent, recording) in recordings {
             let callee = survey.callees.get(&agent).map(|callee| LegId(*callee));
@@ -389,9 +397,7 @@ async fn connect(
     let version = version(&http.ask("its version", rest::info()).await?)?;
     let Ours { app, mark, .. } = ours;
     if is_taken(http, &ours).await? {
-        return Err(ConnectError::Taken {
-            app: app.to_owned(),
-        });
+        return Err(ConnectError::Taken { app: app.to_owned() });
     }
     let mut gathering = Gathering {
         socket: http.open().await?,
@@ -417,10 +423,11 @@ async fn connect(
         .during(http.ask("its channels", rest::channels()))
         .await?;
     let bridges = gathering.during(http.ask("its bridges", rest::bridges())).await?;
-    let mut survey = survey(app, mark, &channels, &bridges, &application).map_err(|err| WireError::Reply {
-        asked: "its channels and bridges",
-        err,
-    })?;
+    let mut survey =
+        survey(app, mark, &channels, &bridges, &application).map_err(|err| WireError::Reply {
+            asked: "its channels and bridges",
+            err,
+        })?;
     for (id, found) in std::mem::take(&mut survey.sides_unknown) {
         if known.contains(&id) {
             survey.resolve(id, found, Side::Callee);

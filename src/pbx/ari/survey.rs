@@ -238,7 +238,13 @@ mod tests {
 
     fn on_switch(far_half_runs: &str) -> Survey {
         let channels = json!([
-            channel(AGENT, "PJSIP/agent-1-00000001", "Up", "Stasis", "paceline,agent,paceline-1"),
+            channel(
+                AGENT,
+                "PJSIP/agent-1-00000001",
+                "Up",
+                "Stasis",
+                "paceline,agent,paceline-1"
+            ),
             channel(
                 CALLEE,
                 "PJSIP/carrier-00000002",
@@ -274,7 +280,13 @@ mod tests {
                 far_half_runs,
                 ""
             ),
-            channel(STRANGER, "PJSIP/desk-00000005", "Up", "Stasis", "paceline,agent,paceline-2"),
+            channel(
+                STRANGER,
+                "PJSIP/desk-00000005",
+                "Up",
+                "Stasis",
+                "paceline,agent,paceline-2"
+            ),
             channel(
                 "1795175310.133",
                 "PJSIP/carrier-00000006",
@@ -360,7 +372,10 @@ mod tests {
     #[test]
     fn lists_that_are_no_lists_are_errors() {
         for bad in ["", "{}", "[{}]", "null"] {
-            assert!(survey("paceline", "paceline-1", bad.as_bytes(), b"[]", b"{}").is_err(), "{bad}");
+            assert!(
+                survey("paceline", "paceline-1", bad.as_bytes(), b"[]", b"{}").is_err(),
+                "{bad}"
+            );
         }
     }
 }
