@@ -242,7 +242,7 @@ impl Pacer {
 
     /// Odds of a person at this probability, over those of any call.
     fn odds(&self, p: f64) -> f64 {
-        let any = self.tables.dialing(0.0).last().clamp(0.001, 0.999);
+        let any = self.tables.answer_probability.clamp(0.001, 0.999);
         let p = if p.is_finite() { p.clamp(0.001, 0.999) } else { any };
         (p / (1.0 - p) / (any / (1.0 - any))).clamp(0.02, 50.0)
     }
@@ -265,8 +265,9 @@ impl Pacer {
     }
 
     fn renew_tables(&mut self, at: f64, pace: f64) {
-        let all = at - self.tables_at >= TABLES_SECS;
-        let calls = self.news && at - self.call_tables_at >= CALL_TABLES_SECS;
+        let young = self.learner.is_young();
+        let all = at - self.tables_at >= if young { CALL_TABLES_SECS } else { TABLES_SECS };
+        let calls = self.news && (young || at - self.call_tables_at >= CALL_TABLES_SECS);
         if !(all || calls) {
             return;
         }
@@ -321,9 +322,7 @@ impl Pacer {
             seats: 0,
             free: 0,
             in_flight: self.book.calls.len() + self.book.asked.len(),
-            rung_long: 0,
         };
-        let long = ring_secs(&self.settings) / 2.0;
         for asked in &self.book.asked {
             scene.arrives(*self.tables.dialing(at - asked));
         }
@@ -331,10 +330,7 @@ impl Pacer {
             let age = at - spell.since;
             let row = match spell.state {
                 Flight::Dialing => *self.tables.dialing(age),
-                Flight::Ringing => {
-                    scene.rung_long += usize::from(age >= long);
-                    *self.tables.ringing(age)
-                }
+                Flight::Ringing => *self.tables.ringing(age),
                 Flight::Listening(answer) => self.verdict_row(answer, age),
                 Flight::Waiting => Row::ONE,
             };
@@ -361,7 +357,7 @@ impl Pacer {
             let rates = self.learner.dialing.rates(answer.age);
             (rates.get(dial::LIVE).copied(), rates.get(dial::MACHINE).copied())
         };
-        let drift = self.learner.drift.factor(self.pace.rate());
+        let drift = self.learner.drift(self.pace.rate());
         let (person, other) = (&self.learner.person_delay, &self.learner.machine_delay);
         let undecided = 1.0 - person.share(listened);
         let weight = live.unwrap_or(0.0) * drift;
@@ -376,7 +372,7 @@ impl Pacer {
     fn decide(&mut self, wall: Wall, scene: &Scene) -> PacingReport {
         let pace = self.pace.rate();
         let fresh = *self.tables.dialing(0.0);
-        let answer_probability = fresh.last();
+        let answer_probability = self.tables.answer_probability;
         let allowance = self.budget.allowance(wall, pace);
         let (allowed, rule) = match &allowance {
             Some(allowance) => (allowance.risk_max, Some(allowance.rule.clone())),
@@ -404,11 +400,8 @@ impl Pacer {
             _ => 1.0,
         };
         let covered = (scene.free as f64 * per_free) as usize;
-        // No bet is larger than the evidence: a cold start with many agents would otherwise stake all on a prior.
-        let evidence = usize::try_from(self.learner.calls_ended).unwrap_or(usize::MAX);
-        let in_flight_max = (scene.seats.saturating_mul(IN_FLIGHT_PER_AGENT))
-            .min(scene.in_flight.saturating_add(LAUNCH_MAX))
-            .min(covered.saturating_add(evidence).saturating_add(scene.rung_long));
+        let in_flight_max =
+            (scene.seats.saturating_mul(IN_FLIGHT_PER_AGENT)).min(scene.in_flight.saturating_add(LAUNCH_MAX));
 
         let mut crowd = Crowd::new(scene.seats, &scene.busy, &scene.calls, self.learner.doubt());
         let mut arrivals = scene.arrivals;
@@ -455,7 +448,7 @@ impl Pacer {
             agents_free: u32::try_from(scene.free).unwrap_or(u32::MAX),
             in_flight: u32::try_from(scene.in_flight).unwrap_or(u32::MAX),
             answer_probability,
-            drift: self.learner.drift.factor(pace),
+            drift: self.learner.drift(pace),
         }
     }
 
@@ -495,8 +488,6 @@ struct Scene {
     /// Of them free.
     free: usize,
     in_flight: usize,
-    /// Of them those that have rung for half the ring timeout: most that are ever answered have been by then.
-    rung_long: usize,
 }
 
 impl Scene {

@@ -10,6 +10,9 @@ use super::forecast::{HORIZONS, Row};
 /// Convolution steps (things × seats) that are still cheap; about 15 µs.
 const EXACT_STEPS_MAX: usize = 3_000;
 
+/// Doubt below this changes nothing.
+const DOUBT_MIN: f64 = 0.01;
+
 /// A sum of things that may happen, against `n` seats.
 #[derive(Clone, Debug)]
 pub(super) struct Crowd {
@@ -17,8 +20,16 @@ pub(super) struct Crowd {
     /// Relative variance of the probabilities of the things that are added.
     doubt: f64,
     sums: Sums,
-    /// Probability of each count from 0 to `seats`, per horizon; empty where the approximation is used.
-    exact: Vec<Row>,
+    /// Probability of each count from 0 to `seats`, per horizon; empty where the approximation is used. Where the
+    /// probabilities are in doubt, twice: with higher ones, and with lower ones.
+    exact: Vec<Exact>,
+}
+
+#[derive(Clone, Debug)]
+struct Exact {
+    /// Factor on the odds of what is doubted.
+    odds: f64,
+    counts: Vec<Row>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,10 +57,13 @@ impl Crowd {
             exact: Vec::new(),
         };
         if (sure.len() + doubted.len()).saturating_mul(seats + 1) <= EXACT_STEPS_MAX {
-            crowd.exact = vec![Row::ZERO; seats + 1];
-            if let Some(none) = crowd.exact.first_mut() {
-                *none = Row([1.0; HORIZONS]);
-            }
+            let spread = 1.0 + doubt.sqrt();
+            let odds: &[f64] = if doubt > DOUBT_MIN {
+                &[spread, 1.0 / spread]
+            } else {
+                &[1.0]
+            };
+            crowd.exact = odds.iter().map(|odds| Exact::none(seats, *odds)).collect();
         }
         for thing in sure {
             crowd.add_sure(thing);
@@ -65,27 +79,30 @@ impl Crowd {
         for (sum, p) in self.sums.doubted.0.iter_mut().zip(thing.0) {
             *sum += p;
         }
-        self.add_sure(thing);
+        self.sum(thing);
+        for exact in &mut self.exact {
+            let thing = if exact.odds == 1.0 {
+                *thing
+            } else {
+                thing.with_odds(exact.odds)
+            };
+            exact.add(&thing);
+        }
     }
 
     fn add_sure(&mut self, thing: &Row) {
+        self.sum(thing);
+        for exact in &mut self.exact {
+            exact.add(thing);
+        }
+    }
+
+    fn sum(&mut self, thing: &Row) {
         for (i, p) in thing.0.iter().enumerate() {
             let spread = p * (1.0 - p);
             self.sums.mean.add_at(i, *p);
             self.sums.variance.add_at(i, spread);
             self.sums.third.add_at(i, spread * (1.0 - 2.0 * p));
-        }
-        // From the top down: each count takes from the one below it, which is still the old one.
-        let mut counts = self.exact.iter_mut().rev();
-        let Some(mut upper) = counts.next() else { return };
-        for lower in counts {
-            for ((u, l), p) in upper.0.iter_mut().zip(lower.0.iter()).zip(thing.0.iter()) {
-                *u += p * (l - *u);
-            }
-            upper = lower;
-        }
-        for (none, p) in upper.0.iter_mut().zip(thing.0.iter()) {
-            *none *= 1.0 - p;
         }
     }
 
@@ -109,16 +126,44 @@ impl Crowd {
             }
             return full;
         }
+        let share = 1.0 / self.exact.len() as f64;
         let mut below = Row::ZERO;
-        for count in self.exact.iter().take(seats) {
-            for (sum, p) in below.0.iter_mut().zip(count.0) {
-                *sum += p;
+        for exact in &self.exact {
+            for count in exact.counts.iter().take(seats) {
+                for (sum, p) in below.0.iter_mut().zip(count.0) {
+                    *sum += share * p;
+                }
             }
         }
         for (p, below) in full.0.iter_mut().zip(below.0) {
             *p = (1.0 - below).clamp(0.0, 1.0);
         }
         full
+    }
+}
+
+impl Exact {
+    fn none(seats: usize, odds: f64) -> Self {
+        let mut counts = vec![Row::ZERO; seats + 1];
+        if let Some(none) = counts.first_mut() {
+            *none = Row([1.0; HORIZONS]);
+        }
+        Self { odds, counts }
+    }
+
+    fn add(&mut self, thing: &Row) {
+        // From the top down: each count takes from the one below it, which is still the old one.
+        let mut counts = self.counts.iter_mut().rev();
+        let Some(mut upper) = counts.next() else { return };
+        for lower in counts {
+            for ((u, l), p) in upper.0.iter_mut().zip(lower.0.iter()).zip(thing.0.iter()) {
+                *u += p * (l - *u);
+            }
+            upper = lower;
+        }
+        for (none, p) in upper.0.iter_mut().zip(thing.0.iter()) {
+            *none *= 1.0 - p;
+        }
     }
 }
 
@@ -179,8 +224,7 @@ mod tests {
         for seats in [90, 100, 110, 115] {
             let approximate = Crowd::new(seats, &things, &[], 0.0).full(0).0[0];
             let mut exact = Crowd::new(seats, &[], &[], 0.0);
-            exact.exact = vec![Row::ZERO; seats + 1];
-            exact.exact[0] = Row([1.0; HORIZONS]);
+            exact.exact = vec![Exact::none(seats, 1.0)];
             for thing in &things {
                 exact.add(thing);
             }

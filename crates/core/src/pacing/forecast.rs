@@ -14,6 +14,10 @@ const HORIZON_STEPS: [usize; HORIZONS] = [3, 6, 9, 12, 16, 20, 24, 28, 32, 38, 4
 const STEP_SECS: f64 = 0.5;
 /// How much longer than the ring timeout a call may be dialing.
 const DIAL_MARGIN_SECS: f64 = 10.0;
+/// Persons a second at ages that no call has reached yet: what is not known holds an agent.
+const UNSEEN_RATE: f64 = 1.0;
+/// Calls by which an age is known well enough that this is a quarter.
+const UNSEEN_SPELLS: f64 = 1.0;
 /// Points of a curve: 0 to 30 s.
 const POINTS: usize = 61;
 
@@ -106,26 +110,31 @@ pub(super) struct Tables {
     ringing: Vec<Row>,
     talk: Vec<Row>,
     wrap_up: Vec<Row>,
+    /// Probability that a call launched now reaches a person, as far as it was learnt.
+    pub(super) answer_probability: f64,
 }
 
-/// Ages of the talk and wrap-up tables: every 2 s to one minute, every 5 s to 5 minutes, every 30 s to half an hour.
-const BUSY_AGES: [(f64, f64); 3] = [(2.0, 60.0), (5.0, 300.0), (30.0, 1800.0)];
+/// Ages of the talk and wrap-up tables: every half second to 10 s, every second to half a minute, every 5 s to 5 minutes,
+/// every 30 s to half an hour.
+const BUSY_AGES: [(f64, f64); 4] = [(0.5, 10.0), (1.0, 30.0), (5.0, 300.0), (30.0, 1800.0)];
 
 impl Tables {
     pub(super) fn new(from: &Sources) -> Self {
-        let (dialing, ringing) = calls(from);
+        let (dialing, ringing) = calls(from, UNSEEN_RATE);
         let (talk, wrap_up) = busy(from);
         Self {
             dialing,
             ringing,
             talk,
             wrap_up,
+            answer_probability: answer_probability(from),
         }
     }
 
     /// Makes what is told of calls anew.
     pub(super) fn renew_calls(&mut self, from: &Sources) {
-        (self.dialing, self.ringing) = calls(from);
+        (self.dialing, self.ringing) = calls(from, UNSEEN_RATE);
+        self.answer_probability = answer_probability(from);
     }
 
     /// A call that has been dialing for so long needs an agent by each horizon.
@@ -177,19 +186,15 @@ fn step_back<const C: usize>(
     let mut rows = vec![Row::ZERO; rates.len()];
     let mut curve: Curve = [0.0; POINTS];
     for (row, rates) in rows.iter_mut().zip(rates).rev() {
-        let of = |cause: usize| rates.get(cause).copied().unwrap_or(0.0);
-        let total = rates.iter().sum::<f64>() + of(live) * (drift - 1.0);
-        let p_any = 1.0 - (-total * STEP_SECS).exp();
-        let share = p_any / total.max(1e-12);
-        let p_live = of(live) * drift * share;
-        let p_pass = pass.map_or(0.0, of) * share;
+        let step = Step::new(rates, drift, live);
+        let p_pass = pass.map_or(0.0, |cause| step.share(rates, cause));
         let mut next: Curve = [0.0; POINTS];
         let parts = curve
             .iter()
             .zip(verdict.iter().skip(1))
             .zip(onward.iter().skip(1));
         for (p, ((later, verdict), onward)) in next.iter_mut().skip(1).zip(parts) {
-            *p = p_live * verdict + p_pass * onward + (1.0 - p_any) * later;
+            *p = step.live * verdict + p_pass * onward + (1.0 - step.any) * later;
         }
         curve = next;
         *row = pick(&curve);
@@ -197,15 +202,81 @@ fn step_back<const C: usize>(
     (rows, curve)
 }
 
+/// How little is known of an age that so many spells have reached: from one, of none, quickly to nothing.
+fn unseen(spells: f64) -> f64 {
+    (1.0 + spells / UNSEEN_SPELLS).powi(-2)
+}
+
+/// How often a call launched now reaches a person, by what was learnt alone.
+fn answer_probability(from: &Sources) -> f64 {
+    let rings = ever(
+        &from.ringing.table(from.ring_secs_max),
+        from.drift,
+        ring::LIVE,
+        None,
+    );
+    let dials = from.dialing.table(from.ring_secs_max + DIAL_MARGIN_SECS);
+    ever(&dials, from.drift, dial::LIVE, Some((dial::RING, rings)))
+}
+
+/// Probability that a spell ends by a person, be it after passing on to another state with the probability given.
+fn ever<const C: usize>(rates: &[[f64; C]], drift: f64, live: usize, pass: Option<(usize, f64)>) -> f64 {
+    let (mut running, mut person) = (1.0, 0.0);
+    for rates in rates {
+        let step = Step::new(rates, drift, live);
+        let onward = pass.map_or(0.0, |(cause, person)| step.share(rates, cause) * person);
+        person += running * (step.live + onward);
+        running *= 1.0 - step.any;
+    }
+    person.clamp(0.0, 1.0)
+}
+
+/// What half a second at risk brings.
+struct Step {
+    any: f64,
+    live: f64,
+    /// Probability of a cause, over its rate.
+    per_rate: f64,
+}
+
+impl Step {
+    fn new<const C: usize>(rates: &[f64; C], drift: f64, live: usize) -> Self {
+        let of_live = rates.get(live).copied().unwrap_or(0.0);
+        let total = rates.iter().sum::<f64>() + of_live * (drift - 1.0);
+        let any = 1.0 - (-total * STEP_SECS).exp();
+        let per_rate = any / total.max(1e-12);
+        Self {
+            any,
+            live: of_live * drift * per_rate,
+            per_rate,
+        }
+    }
+
+    fn share<const C: usize>(&self, rates: &[f64; C], cause: usize) -> f64 {
+        rates.get(cause).copied().unwrap_or(0.0) * self.per_rate
+    }
+}
+
+/// The hazards at each half second. Ages that few or no calls have reached yet hold persons at `unseen` a second.
+fn rates<const C: usize>(hazards: &Hazards<C>, until: f64, live: usize, rate_unseen: f64) -> Vec<[f64; C]> {
+    let mut table = hazards.table(until);
+    for (rates, seen) in table.iter_mut().zip(hazards.seen(until)) {
+        if let Some(rate) = rates.get_mut(live) {
+            *rate += rate_unseen * unseen(seen);
+        }
+    }
+    table
+}
+
 /// Tables of dialing and of ringing.
-fn calls(from: &Sources) -> (Vec<Row>, Vec<Row>) {
+fn calls(from: &Sources, unseen: f64) -> (Vec<Row>, Vec<Row>) {
     let mut person = [0.0; POINTS];
     for (k, share) in person.iter_mut().enumerate() {
         *share = from.person_delay.share((k as f64 - 0.5) * STEP_SECS);
     }
     let nowhere = [0.0; POINTS];
     let (ringing, fresh_ring) = step_back(
-        &from.ringing.table(from.ring_secs_max),
+        &rates(from.ringing, from.ring_secs_max, ring::LIVE, unseen),
         from.drift,
         (ring::LIVE, &person),
         (None, &nowhere),
@@ -220,7 +291,12 @@ fn calls(from: &Sources) -> (Vec<Row>, Vec<Row>) {
     }
     // Where trunks show no ringing, the whole ring time is spent dialing.
     let (dialing, _) = step_back(
-        &from.dialing.table(from.ring_secs_max + DIAL_MARGIN_SECS),
+        &rates(
+            from.dialing,
+            from.ring_secs_max + DIAL_MARGIN_SECS,
+            dial::LIVE,
+            unseen,
+        ),
         from.drift,
         (dial::LIVE, &person),
         (Some(dial::RING), &onward),
@@ -240,6 +316,12 @@ fn busy_ages() -> impl Iterator<Item = f64> {
         let n = ((until - start) / step) as usize;
         (0..n).map(move |i| start + i as f64 * step)
     })
+}
+
+/// The middle of the ages that look up the row of this one.
+fn busy_middle(age: f64) -> f64 {
+    let step = BUSY_AGES.into_iter().find(|(_, until)| age < *until);
+    age + step.map_or(0.0, |(step, _)| step / 2.0)
 }
 
 fn busy_index(age: f64) -> usize {
@@ -278,8 +360,7 @@ fn busy(from: &Sources) -> (Vec<Row>, Vec<Row>) {
     let mut talk_rows = Vec::new();
     let mut wrap_rows = Vec::new();
     for age in busy_ages() {
-        // The middle of the ages that will look this row up.
-        let age = age + if age < 60.0 { 1.0 } else { 2.5 };
+        let age = busy_middle(age);
         wrap_rows.push(Row(ahead.map(|t| wrap.from(age, t))));
         let mut ends = [0.0; HORIZONS];
         let mut talking = [0.0; HORIZONS];
@@ -307,8 +388,8 @@ impl Survival {
     fn new(hazards: &Hazards<1>, span: f64) -> Self {
         let mut sum = 0.0;
         let mut points = vec![0.0];
-        for [rate] in hazards.table(span) {
-            sum += rate * STEP_SECS;
+        for ([rate], seen) in hazards.table(span).into_iter().zip(hazards.seen(span)) {
+            sum += rate * (1.0 - unseen(seen)) * STEP_SECS;
             points.push(sum);
         }
         Self(points)

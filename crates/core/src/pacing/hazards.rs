@@ -153,6 +153,27 @@ impl<const C: usize> Hazards<C> {
             .collect()
     }
 
+    /// How many spells were seen at each half second of age up to `until`.
+    pub(super) fn seen(&self, until: f64) -> Vec<f64> {
+        let mut from = 0.0;
+        let by_bin: Vec<f64> = self
+            .bins
+            .iter()
+            .map(|b| {
+                let secs = (b.until - from).max(RESOLUTION_SECS);
+                from = b.until;
+                b.exposure / self.weight / secs
+            })
+            .collect();
+        let n = (until / RESOLUTION_SECS).clamp(1.0, 20_000.0) as usize;
+        (0..n)
+            .map(|i| {
+                let bin = self.index.get(i).map_or(usize::MAX, |bin| usize::from(*bin));
+                by_bin.get(bin).or(by_bin.last()).copied().unwrap_or(0.0)
+            })
+            .collect()
+    }
+
     pub(super) fn learnt(&self) -> Vec<LearntBin> {
         let scale = 1.0 / self.weight;
         self.bins

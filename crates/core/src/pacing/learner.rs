@@ -13,7 +13,9 @@ const AGENT_EVENTS_EFF: f64 = 500.0;
 /// How many spells the priors are worth.
 const CALL_PRIOR_SPELLS: f64 = 20.0;
 /// And how many live answers the prior of calls is.
-const CALL_PRIOR_ANSWERS: f64 = 6.0;
+const CALL_PRIOR_ANSWERS: f64 = 2.0;
+/// A greater doubt than this is one of fewer than a hundred live answers.
+const YOUNG_DOUBT: f64 = 0.01;
 const AGENT_PRIOR_SPELLS: f64 = 4.0;
 const TALK_PRIOR_SECS: f64 = 100.0;
 const WRAP_UP_PRIOR_SECS: f64 = 17.0;
@@ -58,18 +60,8 @@ pub(super) struct Learner {
 impl Learner {
     pub(super) fn new(at_risk_secs_max: f64) -> Self {
         Self {
-            dialing: Hazards::new(
-                &dialing_edges(),
-                dialing_prior,
-                CALL_PRIOR_SPELLS,
-                CALL_EVENTS_EFF,
-            ),
-            ringing: Hazards::new(
-                &ringing_edges(),
-                ringing_prior,
-                CALL_PRIOR_SPELLS,
-                CALL_EVENTS_EFF,
-            ),
+            dialing: Hazards::new(&call_edges(), dialing_prior, CALL_PRIOR_SPELLS, CALL_EVENTS_EFF),
+            ringing: Hazards::new(&call_edges(), ringing_prior, CALL_PRIOR_SPELLS, CALL_EVENTS_EFF),
             talk: Hazards::new(
                 &busy_edges(),
                 |_| [1.0 / TALK_PRIOR_SECS],
@@ -90,6 +82,18 @@ impl Learner {
         }
     }
 
+    /// How today's answer rate differs from what was learnt. Where little was learnt yet, today's evidence is all that there
+    /// is of both, and may not lower the rate twice.
+    pub(super) fn drift(&self, pace: f64) -> f64 {
+        let factor = self.drift.factor(pace);
+        if self.is_young() { factor.max(1.0) } else { factor }
+    }
+
+    /// Whether the answer rate is still in so much doubt that each event matters at once.
+    pub(super) fn is_young(&self) -> bool {
+        self.doubt() > YOUNG_DOUBT
+    }
+
     /// What tables are made of, as it is known now.
     pub(super) fn sources(&mut self, pace: f64, ring_secs_max: f64, connect_limit_secs: f64) -> Sources<'_> {
         self.person_delay.refresh();
@@ -100,7 +104,7 @@ impl Learner {
             talk: &self.talk,
             wrap_up: &self.wrap_up,
             person_delay: &self.person_delay,
-            drift: self.drift.factor(pace),
+            drift: self.drift(pace),
             ring_secs_max,
             connect_limit_secs,
         }
@@ -136,21 +140,21 @@ impl Learner {
     }
 }
 
-/// Half seconds to 10 s, then seconds: a trunk that shows no ringing has callees answer while dialing.
-fn dialing_edges() -> Vec<f64> {
+/// Half seconds to 10 s, then seconds. Dialing as long as ringing: a trunk that shows no ringing has callees answer while
+/// dialing.
+fn call_edges() -> Vec<f64> {
     (1..=20)
         .map(|i| f64::from(i) * 0.5)
         .chain((11..=60).map(f64::from))
         .collect()
 }
 
-fn ringing_edges() -> Vec<f64> {
-    (1..=60).map(f64::from).collect()
-}
-
-/// Every 2 s at first, then each a fifth longer.
+/// Half seconds to 10 s, seconds to 30 s, since wrap-up often is of fixed length; then each a fifth longer.
 fn busy_edges() -> Vec<f64> {
-    let mut edges: Vec<f64> = (1..=15).map(|i| f64::from(i) * 2.0).collect();
+    let mut edges: Vec<f64> = (1..=20)
+        .map(|i| f64::from(i) * 0.5)
+        .chain((11..=30).map(f64::from))
+        .collect();
     let mut edge = 30.0_f64;
     while edge < 1500.0 {
         edge = (edge * 1.2).ceil();

@@ -28,8 +28,7 @@ words! {
         FreeAgents = "free_agents",
         /// As many calls are in flight as the fixed ratio has it.
         Ratio = "ratio",
-        /// As many as are ever launched at once, or in flight; or, at first, beyond free agents as many as have been seen
-        /// to end.
+        /// As many as are ever launched at once, or in flight.
         Bound = "bound",
         /// Trunk channels.
         Channels = "channels",

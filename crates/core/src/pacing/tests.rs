@@ -232,20 +232,53 @@ fn what_is_not_known_yet_is_dialed_progressively_and_said_so() {
 }
 
 #[test]
-fn a_cold_start_with_many_agents_bets_no_more_calls_than_it_has_seen_end() {
+fn a_cold_start_learns_from_the_first_answers_at_once_and_not_at_the_next_renewal() {
     let mut pacer = Pacer::new(settings(PacingMode::Predictive), None);
-    for agent in 0..300 {
+    for agent in 0..30 {
         pacer.agent(at(0).mono, AgentKey(agent), AgentStep::Available);
     }
-    assert_eq!(pacer.tick(at(0), Room::default()).launch, 300);
-    for call in 0..300 {
+    assert_eq!(pacer.tick(at(0), Room::default()).launch, 30);
+    for call in 0..30 {
         pacer.call(at(0), CallKey(call), dialing());
-        if call < 40 {
-            pacer.call(at(3_000), CallKey(call), ended(Outcome::Busy));
-        }
+        pacer.call(at(50), CallKey(call), CallStep::Ringing);
     }
-    let report = pacer.tick(at(3_000), Room::default());
-    assert_eq!((report.launch, report.limit), (80, PaceLimit::Bound), "{report}");
+    for call in 0..24 {
+        pacer.call(at(200), CallKey(call), CallStep::Person);
+        pacer.call(at(200), CallKey(call), CallStep::Connected(Waits::default()));
+        pacer.agent(at(200).mono, AgentKey(call), AgentStep::OnCall);
+    }
+    let report = pacer.tick(at(200), Room::default());
+    assert!(report.launch == 0 && report.answer_probability > 0.5, "{report}");
+}
+
+#[test]
+fn a_call_at_an_age_that_none_has_reached_yet_holds_an_agent() {
+    let mut pacer = Pacer::new(settings(PacingMode::Predictive), None);
+    for agent in 0..30 {
+        pacer.agent(at(0).mono, AgentKey(agent), AgentStep::Available);
+    }
+    assert_eq!(pacer.tick(at(0), Room::default()).launch, 30);
+    for call in 0..30 {
+        pacer.call(at(0), CallKey(call), dialing());
+        pacer.call(at(50), CallKey(call), CallStep::Ringing);
+    }
+    // Nobody has answered for 19 s, and ten are over: whether the others answer a second later is not known.
+    let launched: u32 = (1..190)
+        .map(|tenth| {
+            let now = at(tenth * 100);
+            if (20..30).contains(&tenth) {
+                pacer.call(now, CallKey(u128::from(tenth)), ended(Outcome::NoAnswer));
+            }
+            let report = pacer.tick(now, Room::default());
+            for call in 0..report.launch {
+                let key = CallKey(u128::from(1_000 * tenth + u64::from(call)));
+                pacer.call(now, key, dialing());
+                pacer.call(now, key, CallStep::Ringing);
+            }
+            report.launch
+        })
+        .sum();
+    assert!((10..=12).contains(&launched), "{launched}");
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! A controller that knows nothing yet keeps its budget: whatever the callees, from the first call on.
+
+use paceline_core::pacing::{AgentStep, CallStep, PacingMode};
+use paceline_core::time::Mono;
+use paceline_sim::pacing::{Dialer, Ours, Scenario, run};
+use paceline_sim::random::Spread;
+use std::time::Duration;
+
+/// Live answers after which a start is no longer cold.
+const ANSWERS: u32 = 100;
+/// Of them abandoned at most: the cap of 3 %, and three more.
+const ABANDONED_MAX: u32 = 6;
+
+/// Paces until a hundred live answers are counted.
+struct Start {
+    ours: Ours,
+    answers: u32,
+    abandoned: u32,
+}
+
+impl Dialer for Start {
+    fn agent(&mut self, at: Mono, agent: u32, step: AgentStep) {
+        self.ours.agent(at, agent, step);
+    }
+
+    fn call(&mut self, at: Mono, call: u64, step: CallStep) {
+        let abandoned = step == CallStep::Abandoned;
+        if self.answers < ANSWERS && (abandoned || matches!(step, CallStep::Connected(_))) {
+            self.answers += 1;
+            self.abandoned += u32::from(abandoned);
+        }
+        self.ours.call(at, call, step);
+    }
+
+    fn tick(&mut self, at: Mono, channels: Option<u32>) -> u32 {
+        if self.answers < ANSWERS {
+            self.ours.tick(at, channels)
+        } else {
+            0
+        }
+    }
+}
+
+/// `answer_secs`: how long a person's phone rings, to the digit. `talk_secs`: the same of a conversation; none: as people talk.
+fn scenario(agents: u32, live: f64, answer_secs: f64, detection: bool, talk_secs: Option<f64>) -> Scenario {
+    let constant = |secs| Spread::Constant(Duration::from_secs_f64(secs));
+    let usual = Scenario::default();
+    Scenario {
+        length: Duration::from_secs(if live < 0.1 {
+            300
+        } else {
+            (60 + 15_000 / u64::from(agents)).min(400)
+        }),
+        machine_share: if detection { 0.35 } else { 0.0 },
+        setup: constant(0.05),
+        ring_person: constant(answer_secs),
+        amd_person: if detection {
+            usual.amd_person
+        } else {
+            constant(0.0)
+        },
+        talk: talk_secs.map_or(usual.talk, constant),
+        wrap_up: talk_secs.map_or(usual.wrap_up, |_| constant(5.0)),
+        ..Scenario::stationary(agents, live)
+    }
+}
+
+fn check(cells: &[(u32, f64)], answers_secs: &[f64]) {
+    let mut told = Vec::new();
+    for (agents, live) in cells {
+        for answer_secs in answers_secs {
+            for (detection, talk_secs) in [(false, Some(20.0)), (true, None)] {
+                let seed = u64::from(*agents);
+                let scenario = scenario(*agents, *live, *answer_secs, detection, talk_secs);
+                let ours = Ours::new(PacingMode::Predictive, &scenario);
+                let mut start = Start {
+                    ours,
+                    answers: 0,
+                    abandoned: 0,
+                };
+                run(&scenario, seed, &mut start);
+                if start.abandoned > ABANDONED_MAX {
+                    told.push(format!(
+                            "{agents} agents, {live} answer after {answer_secs} s, detection {detection}, talk {talk_secs:?}, seed {seed}: {} of {} abandoned",
+                            start.abandoned, start.answers
+                        ));
+                }
+            }
+        }
+    }
+    assert!(told.is_empty(), "{}", told.join("\n"));
+}
+
+#[test]
+fn a_cold_start_where_most_callees_answer_stays_within_the_cap_and_three() {
+    check(
+        &[(2, 0.8), (30, 0.8), (30, 1.0), (100, 0.8), (300, 0.9)],
+        &[0.1, 2.0, 20.0],
+    );
+}
+
+#[test]
+fn a_cold_start_where_some_callees_answer_stays_within_the_cap_and_three() {
+    check(
+        &[(2, 0.3), (10, 0.2), (30, 0.1), (30, 0.3), (100, 0.3)],
+        &[0.2, 5.0, 20.0],
+    );
+}
+
+#[test]
+fn a_cold_start_where_hardly_anybody_answers_stays_within_the_cap_and_three() {
+    check(&[(5, 0.02), (30, 0.02)], &[0.5, 20.0]);
+}
