@@ -390,8 +390,10 @@ impl Pacer {
             PacingMode::Power(_) => EffectiveMode::Power,
             PacingMode::Progressive => EffectiveMode::Progressive,
         };
+        // No bet is larger than the evidence: with many agents a wrong one costs many callees.
+        let evidence = (self.learner.answers_seen() + 2.0) / scene.seats.max(1) as f64;
         let risk_max = match mode {
-            EffectiveMode::Predictive => allowed,
+            EffectiveMode::Predictive => allowed * evidence.min(1.0),
             EffectiveMode::Power | EffectiveMode::Progressive => 0.0,
         };
         // Calls in flight that free agents alone allow.

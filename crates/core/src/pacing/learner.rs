@@ -112,8 +112,12 @@ impl Learner {
 
     /// Relative variance of the answer rate, as few or many live answers leave it.
     pub(super) fn doubt(&self) -> f64 {
-        let seen = self.ringing.events(ring::LIVE) + self.dialing.events(dial::LIVE);
-        1.0 / (seen + CALL_PRIOR_ANSWERS)
+        1.0 / (self.answers_seen() + CALL_PRIOR_ANSWERS)
+    }
+
+    /// Live answers remembered.
+    pub(super) fn answers_seen(&self) -> f64 {
+        self.ringing.events(ring::LIVE) + self.dialing.events(dial::LIVE)
     }
 
     pub(super) fn learnt(&self, accounts: Vec<LearntAccount>) -> Learnt {
