@@ -50,7 +50,8 @@ pub use imports::{
 pub use lease::Leased;
 pub use recordings::{RecordingRow, RecordingState};
 pub use tasks::{
-    ContactState, ContactTaskRow, NewTask, NewTaskContacts, TaskContactRow, TaskFilter, TaskProgress, TaskRow,
+    ContactState, ContactTaskRow, NewTask, NewTaskContacts, TaskContactRow, TaskFilter, TaskProgress,
+    TaskRow, TaskWait,
 };
 pub use trunks::{NewTrunk, TrunkFault, TrunkRow, WayOut};
 pub use writer::{PendingPrepare, Writer, WriterStats};
@@ -58,9 +59,11 @@ pub use writer::{PendingPrepare, Writer, WriterStats};
 use crate::metrics::Metrics;
 use db::{Arg, Pools, Row, Tx};
 use error::Stop;
+use paceline_core::ids::{CampaignId, TaskId};
 use sqlx::SqlSafeStr;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -69,6 +72,8 @@ pub struct Store {
     metrics: Metrics,
     /// Set by the writer.
     failing: Arc<AtomicBool>,
+    /// The task of each campaign that was served last by a lease. Forgotten by a restart, which harms nobody.
+    turns: Arc<Mutex<BTreeMap<CampaignId, TaskId>>>,
 }
 
 impl Store {
@@ -82,6 +87,7 @@ impl Store {
             pools: Arc::new(pools),
             metrics: metrics.clone(),
             failing: Arc::default(),
+            turns: Arc::default(),
         })
     }
 
@@ -109,6 +115,10 @@ impl Store {
     /// the database file once the last is closed.
     pub async fn close(&self) {
         self.pools.close().await;
+    }
+
+    fn turns(&self) -> MutexGuard<'_, BTreeMap<CampaignId, TaskId>> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Rows as of the last commit.

@@ -61,6 +61,7 @@ async fn fill(rows: &SqlitePool) {
         "INSERT INTO contact_lists (id, name, created_at_ms) VALUES (1, 'test', 0)",
         "INSERT INTO tasks (id, campaign_id, list_id, name, state, start_at_ms, retries_max, next_due_at_ms, created_at_ms) \
          VALUES (1, 1, 1, 'test', 'running', 0, 1, 0, 0)",
+        "INSERT INTO task_buckets (id, task_id, time_zone, next_due_at_ms) VALUES (1, 1, '', 0)",
     ] {
         sqlx::query(sql).bind(&settings).execute(rows).await.expect(sql);
     }
@@ -73,7 +74,7 @@ async fn fill(rows: &SqlitePool) {
             .await
             .expect("a contact");
     }
-    let sql = "INSERT INTO task_contacts (task_id, contact_id, state, due_at_ms) SELECT 1, id, 'ready', 0 FROM contacts";
+    let sql = "INSERT INTO task_contacts (task_id, contact_id, bucket_id, state, due_at_ms) SELECT 1, id, 1, 'ready', 0 FROM contacts";
     sqlx::query(sql).execute(rows).await.expect(sql);
     for n in 1..=AGENTS {
         let sql = "INSERT INTO agents (id, name, pbx, extension, state_at_ms) VALUES ($1, $2, 'main', $2, 0)";

@@ -107,6 +107,10 @@ contract! {
         other_hours_free_contacts_that_waited_for_the_old_ones
         a_number_on_the_do_not_call_list_is_done_and_blocked
         contacts_that_must_wait_do_not_starve_those_that_need_not
+        who_is_asleep_waits_together_and_keeps_nobody_from_being_called
+        other_hours_are_a_matter_of_a_few_rows
+        every_task_has_its_turn
+        who_is_refused_takes_no_others_turn
         contacts_given_back_are_due_at_once
         concurrent_leases_never_share_a_contact
         recovery_gives_back_what_has_no_open_attempt

@@ -143,8 +143,7 @@ CREATE TABLE tasks (
   state            TEXT   NOT NULL CONSTRAINT task_state CHECK (state IN ('scheduled', 'running', 'paused', 'completed', 'cancelled')),
   start_at_ms      BIGINT NOT NULL,
   retries_max      BIGINT NOT NULL CONSTRAINT retries_in_range CHECK (retries_max BETWEEN 0 AND 100),
-  -- No ready contact of the task is due before this; it may be earlier than the earliest of them. So that a lease looks
-  -- only at tasks that may have something due.
+  -- The earliest of its buckets', or earlier. So that a lease looks only at tasks that may have something due.
   next_due_at_ms   BIGINT NOT NULL,
   idempotency_key  TEXT,
   request_hash     BYTEA,
@@ -156,11 +155,30 @@ CREATE INDEX tasks_by_campaign ON tasks (campaign_id, id);
 CREATE INDEX tasks_by_list ON tasks (list_id, id);
 CREATE INDEX tasks_running ON tasks (campaign_id, next_due_at_ms, id) WHERE state = 'running';
 CREATE INDEX tasks_scheduled ON tasks (campaign_id, start_at_ms) WHERE state = 'scheduled';
+CREATE INDEX tasks_paused ON tasks (campaign_id, start_at_ms) WHERE state = 'paused';
+
+-- A task's contacts by what the gate's rules of time look at: the time zone. Those of one bucket wait together, as one row,
+-- however many they are.
+CREATE TABLE task_buckets (
+  id              BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  task_id         BIGINT NOT NULL REFERENCES tasks (id),
+  time_zone       TEXT   NOT NULL,            -- the contacts' own; empty where the campaign's holds
+  -- No ready contact of the bucket can be leased before this: the gate said so, or none is due. It may be too early.
+  next_due_at_ms  BIGINT NOT NULL,
+  -- The gate's last word to wait: when it was said, until when, why (the words, comma-separated).
+  waits_from_ms   BIGINT,
+  waits_until_ms  BIGINT,
+  wait_reasons    TEXT,
+  CONSTRAINT task_bucket_once UNIQUE (task_id, time_zone),
+  CONSTRAINT wait_whole CHECK ((waits_from_ms IS NULL) = (waits_until_ms IS NULL) AND (waits_from_ms IS NULL) = (wait_reasons IS NULL))
+);
+CREATE INDEX task_buckets_due ON task_buckets (task_id, next_due_at_ms);
 
 -- A task's work: one row a contact. A contact is leased exactly while its number is in number_leases.
 CREATE TABLE task_contacts (
   task_id        BIGINT NOT NULL REFERENCES tasks (id),
   contact_id     BIGINT NOT NULL, -- of the task's list; as a reference it would need an index to delete a contact by
+  bucket_id      BIGINT NOT NULL, -- of the task
   state          TEXT   NOT NULL CONSTRAINT task_contact_state CHECK (state IN ('ready', 'leased', 'done')),
   due_at_ms      BIGINT NOT NULL,
   attempts_made  BIGINT NOT NULL DEFAULT 0, -- and ended
@@ -168,7 +186,7 @@ CREATE TABLE task_contacts (
   last_outcome   TEXT,
   PRIMARY KEY (task_id, contact_id)
 );
-CREATE INDEX task_contacts_due ON task_contacts (task_id, due_at_ms, contact_id) WHERE state = 'ready';
+CREATE INDEX task_contacts_due ON task_contacts (bucket_id, due_at_ms, contact_id) WHERE state = 'ready';
 
 -- A number is held by one contact of one task at a time. Few rows: the hoppers, and the calls under way.
 CREATE TABLE number_leases (
@@ -235,15 +253,18 @@ CREATE TABLE gate_decisions (
   id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   at_ms       BIGINT NOT NULL,
   task_id     BIGINT NOT NULL,
-  contact_id  BIGINT NOT NULL,
+  contact_id  BIGINT,                        -- none where it is said of all who wait in a bucket
+  bucket_id   BIGINT,
   attempt_id  UUID,                          -- set where the asking before an originate said allow
   stage       TEXT   NOT NULL CONSTRAINT gate_stage CHECK (stage IN ('lease', 'originate')),
   verdict     TEXT   NOT NULL CONSTRAINT gate_verdict CHECK (verdict IN ('allow', 'defer', 'deny')),
   reasons     TEXT   NOT NULL,               -- the words, comma-separated
   until_ms    BIGINT,
+  CONSTRAINT contact_or_bucket CHECK ((contact_id IS NULL) <> (bucket_id IS NULL)),
   CONSTRAINT until_iff_defer CHECK ((verdict = 'defer') = (until_ms IS NOT NULL))
 );
-CREATE INDEX gate_decisions_by_contact ON gate_decisions (contact_id, id);
+CREATE INDEX gate_decisions_by_contact ON gate_decisions (contact_id, id) WHERE contact_id IS NOT NULL;
+CREATE INDEX gate_decisions_by_bucket ON gate_decisions (bucket_id, id) WHERE bucket_id IS NOT NULL;
 
 CREATE TABLE agents (
   id           BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -93,6 +93,11 @@ pub(super) struct Work {
     next_start_at: Option<Utc>,
     /// When the next contact of a running task is due, as far as is known: it may turn out to be later.
     next_due_at: Option<Utc>,
+    /// Tasks that run and have contacts whom the gate has put off, such as by the calling hours.
+    #[schema(example = 0)]
+    deferred_tasks: u64,
+    /// Until when the first of these contacts are put off.
+    deferred_until: Option<Utc>,
 }
 
 /// A reason for not dialing, and what to do.
@@ -128,8 +133,10 @@ pub(super) struct Pbx {
 #[utoipa::path(get, path = "/live", operation_id = "get_live", tag = "live", responses((status = 200, body = Live)))]
 pub(super) async fn all(State(state): State<ApiState>) -> ApiResult<Body<Live>> {
     let mut campaigns = Vec::new();
+    let mut works = state.store.campaign_works(state.clock.now().wall).await?;
     for row in state.store.live_campaigns().await? {
-        campaigns.push(campaign_live(&state, row).await?);
+        let work = works.remove(&row.id).unwrap_or_default();
+        campaigns.push(campaign_live(&state, row, &work));
     }
     let pbxes = state.dialer.pbxes().into_iter().map(|pbx| Pbx {
         name: pbx.name.as_str().to_owned(),
@@ -153,11 +160,11 @@ pub(super) async fn campaign(
     Id(id): Id<i64>,
 ) -> ApiResult<Body<CampaignLive>> {
     let row = campaigns::find(&state, id).await?;
-    Ok(Body(campaign_live(&state, row).await?))
+    let work = state.store.campaign_work(row.id, state.clock.now().wall).await?;
+    Ok(Body(campaign_live(&state, row, &work)))
 }
 
-async fn campaign_live(state: &ApiState, row: CampaignRow) -> ApiResult<CampaignLive> {
-    let work = state.store.campaign_work(row.id).await?;
+fn campaign_live(state: &ApiState, row: CampaignRow, work: &CampaignWork) -> CampaignLive {
     let live = state
         .dialer
         .live(row.id)
@@ -170,9 +177,9 @@ async fn campaign_live(state: &ApiState, row: CampaignRow) -> ApiResult<Campaign
     };
     let explain = |reason| IdleReason {
         reason: Word(reason),
-        explanation: explanation(reason, &row, &work),
+        explanation: explanation(reason, &row, work),
     };
-    Ok(CampaignLive {
+    CampaignLive {
         campaign_id: row.id.0,
         state: Word(row.state),
         calls: live
@@ -195,9 +202,11 @@ async fn campaign_live(state: &ApiState, row: CampaignRow) -> ApiResult<Campaign
             paused_tasks: work.paused,
             next_start_at: work.next_start_at.map(Utc),
             next_due_at: work.next_due_at.map(Utc),
+            deferred_tasks: work.deferred,
+            deferred_until: work.deferred_until.map(Utc),
         },
         name: row.name,
-    })
+    }
 }
 
 impl From<LiveAgent> for AgentLive {
@@ -277,6 +286,13 @@ fn no_contacts(work: &CampaignWork) -> String {
         (n, None) => parts.push(format!(
             "{n} tasks run, and all of their contacts are finished or in a call"
         )),
+    }
+    if let Some(until) = work.deferred_until {
+        parts.push(format!(
+            "{} of them have contacts whom the gate has put off, the first until {}; GET /api/v1/tasks/{{id}} tells why",
+            work.deferred,
+            at(until)
+        ));
     }
     if let Some(start) = work.next_start_at {
         parts.push(format!(

@@ -9,12 +9,13 @@ use super::contacts::Contact;
 use super::extract::{Id, Query};
 use super::page::{Page, Window};
 use super::problem::{ApiResult, Problem};
-use super::words::{OutcomeWord, TaskStateWord, Utc, Word};
-use crate::store::{TaskContactRow, TaskFilter, TaskRow};
+use super::words::{GateReasonWord, OutcomeWord, TaskStateWord, Utc, Word};
+use crate::store::{self, TaskContactRow, TaskFilter, TaskRow};
 use axum::Json as Body;
 use axum::extract::State;
 use paceline_core::campaign::TaskState;
 use paceline_core::ids::{CampaignId, TaskId};
+use paceline_core::time::Wall;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -88,6 +89,20 @@ pub(super) struct TaskProgress {
     /// Contacts by the outcome of their last attempt; those never tried are not in it.
     #[schema(example = json!({"answered": 512, "no_answer": 60, "invalid": 8}))]
     last_outcomes: BTreeMap<OutcomeWord, u64>,
+    /// Whom the gate has put off at present, the first to be called first.
+    waits: Vec<Wait>,
+}
+
+/// Contacts of a task whom the gate has put off together.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Wait {
+    /// Those of this time zone of their own; null: those who have none.
+    #[schema(example = "America/New_York")]
+    time_zone: Option<String>,
+    /// Until when.
+    until: Utc,
+    /// Why, most important first.
+    reasons: Vec<GateReasonWord>,
 }
 
 /// A contact within a task.
@@ -316,7 +331,18 @@ async fn detail(state: &ApiState, row: &TaskRow) -> ApiResult<TaskDetail> {
     let progress = state.store.task_progress(row.id).await?;
     Ok(TaskDetail {
         task: Task::from(row),
-        progress: TaskProgress {
+        progress: TaskProgress::new(progress, state.clock.now().wall),
+    })
+}
+
+impl TaskProgress {
+    fn new(progress: store::TaskProgress, now: Wall) -> Self {
+        let wait = |wait: store::TaskWait| Wait {
+            time_zone: wait.time_zone,
+            until: Utc(wait.until),
+            reasons: wait.reasons.into_iter().map(Word).collect(),
+        };
+        Self {
             contacts: progress.ready + progress.leased + progress.done,
             ready: progress.ready,
             leased: progress.leased,
@@ -327,6 +353,12 @@ async fn detail(state: &ApiState, row: &TaskRow) -> ApiResult<TaskDetail> {
                 .into_iter()
                 .map(|(outcome, n)| (Word(outcome), n))
                 .collect(),
-        },
-    })
+            waits: progress
+                .waits
+                .into_iter()
+                .filter(|wait| wait.until > now)
+                .map(wait)
+                .collect(),
+        }
+    }
 }

@@ -1,14 +1,13 @@
 //! Campaigns: their settings, state and trunks.
 
 use super::db::{Row, Tx, args};
-use super::dial::lower_next_due;
 use super::error::{DbError, Stop, StoreError};
-use super::lease::{NEVER, NEXT_DUE};
+use super::lease::NEVER;
 use super::select::Select;
 use super::{Store, query};
 use crate::settings::CampaignSettings;
 use paceline_core::campaign::CampaignState;
-use paceline_core::ids::{CampaignId, PbxName, TaskId, TrunkId};
+use paceline_core::ids::{CampaignId, PbxName, TrunkId};
 use paceline_core::pacing::Learnt;
 use paceline_core::time::Wall;
 use std::collections::BTreeMap;
@@ -56,18 +55,34 @@ pub struct CampaignWork {
     pub next_start_at: Option<Wall>,
     /// When the next contact of a running task may be due; it may turn out to be later.
     pub next_due_at: Option<Wall>,
+    /// Tasks that run and have contacts whom the gate has put off.
+    pub deferred: u64,
+    /// Until when the first of these.
+    pub deferred_until: Option<Wall>,
 }
 
 const COLUMNS: &str = "SELECT id, name, state, settings, created_at_ms FROM campaigns WHERE 1 = 1";
 
-const STARTED: &str = "SELECT id FROM tasks WHERE campaign_id = $1 AND state IN ('running', 'paused')";
+/// Buckets whose last word from the gate was to wait: they are asked again. Some rows a task, however many contacts wait.
+pub(super) const LOOK_AGAIN: &str = "UPDATE task_buckets SET next_due_at_ms = (SELECT t.created_at_ms FROM tasks t WHERE t.id = task_buckets.task_id), \
+      waits_from_ms = NULL, waits_until_ms = NULL, \
+      wait_reasons = NULL \
+    WHERE task_id IN (SELECT id FROM tasks WHERE campaign_id = $1 AND state IN ('running', 'paused', 'scheduled')) \
+      AND waits_until_ms > $2";
 
-/// Contacts whose last word from the gate was to wait.
-pub(super) const LOOK_AGAIN: &str = "UPDATE task_contacts SET due_at_ms = $2 \
-    WHERE task_id IN (SELECT id FROM tasks WHERE campaign_id = $1 AND state IN ('running', 'paused')) \
-      AND state = 'ready' AND due_at_ms > $2 \
-      AND (SELECT d.verdict FROM gate_decisions d WHERE d.contact_id = task_contacts.contact_id \
-        AND d.task_id = task_contacts.task_id ORDER BY d.id DESC LIMIT 1) = 'defer'";
+/// Before [`LOOK_AGAIN`], as every transaction locks tasks first.
+pub(super) const LOOK_AT_TASKS_AGAIN: &str = "UPDATE tasks SET next_due_at_ms = created_at_ms WHERE campaign_id = $1 \
+      AND state IN ('running', 'paused', 'scheduled') \
+      AND EXISTS (SELECT 1 FROM task_buckets b WHERE b.task_id = tasks.id AND b.waits_until_ms > $2)";
+
+/// For one campaign, or for each: tasks that run and when the next contact of one may be due; tasks that wait for their
+/// start, and the next of these; tasks that are paused; tasks that run and have contacts whom the gate put off, and until when.
+const WORK: &str = "SELECT campaign_id, count(*), min(next_due_at_ms) FROM tasks WHERE state = 'running'";
+const WORK_SCHEDULED: &str =
+    "SELECT campaign_id, count(*), min(start_at_ms) FROM tasks WHERE state = 'scheduled'";
+const WORK_PAUSED: &str = "SELECT campaign_id, count(*), min(start_at_ms) FROM tasks WHERE state = 'paused'";
+const WORK_WAITING: &str = "SELECT t.campaign_id, count(DISTINCT t.id), min(b.waits_until_ms) FROM tasks t \
+    JOIN task_buckets b ON b.task_id = t.id WHERE t.state = 'running'";
 
 impl Store {
     /// Stores a campaign as a draft. [`StoreError::Taken`]: the name; [`StoreError::NoTrunk`]: one of the trunks.
@@ -173,9 +188,7 @@ impl Store {
             if before.is_ok_and(|before| before.hours == settings.hours) {
                 return Ok(true);
             }
-            let tasks = tx.rows(STARTED, args![id.0]).await?;
-            let due = |row: &Row| Ok::<_, DbError>((TaskId(row.get(0)?), now));
-            lower_next_due(tx, tasks.iter().map(due).collect::<Result<_, _>>()?).await?;
+            tx.run(LOOK_AT_TASKS_AGAIN, args![id.0, now.0]).await?;
             tx.run(LOOK_AGAIN, args![id.0, now.0]).await?;
             Ok(true)
         })
@@ -254,32 +267,55 @@ impl Store {
     }
 
     /// What a campaign's tasks have to do.
-    pub async fn campaign_work(&self, id: CampaignId) -> Result<CampaignWork, StoreError> {
-        const DOING: &str = "read a campaign's work";
-        let counts = "SELECT state, count(*) FROM tasks WHERE campaign_id = $1 \
-            AND state IN ('running', 'scheduled', 'paused') GROUP BY state";
-        let counts = self
-            .read_all(DOING, counts, args![id.0], |row| {
-                Ok((row.get::<String>(0)?, row.get::<i64>(1)?))
-            })
-            .await?;
-        let count = |state: &str| {
-            let found = counts.iter().find(|(of, _)| of == state);
-            found.and_then(|(_, n)| u64::try_from(*n).ok()).unwrap_or(0)
+    pub async fn campaign_work(&self, id: CampaignId, now: Wall) -> Result<CampaignWork, StoreError> {
+        let mut all = self.works(Some(id), now).await?;
+        Ok(all.remove(&id).unwrap_or_default())
+    }
+
+    /// What the tasks of every campaign have to do; those without any are left out.
+    pub async fn campaign_works(&self, now: Wall) -> Result<BTreeMap<CampaignId, CampaignWork>, StoreError> {
+        self.works(None, now).await
+    }
+
+    async fn works(
+        &self,
+        only: Option<CampaignId>,
+        now: Wall,
+    ) -> Result<BTreeMap<CampaignId, CampaignWork>, StoreError> {
+        let only = only.map(|id| id.0);
+        let counts = async |select: Select<'_>, column: &'static str| {
+            let (sql, args) = select.group(column);
+            let read = |row: &Row| {
+                Ok((
+                    CampaignId(row.get(0)?),
+                    row.size(1)?,
+                    row.get::<Option<i64>>(2)?.map(Wall),
+                ))
+            };
+            self.read_all("read the work of campaigns", sql, &args, read)
+                .await
         };
-        let next = self
-            .read_all(DOING, NEXT_DUE, args![id.0], |row| {
-                Ok((row.get::<Option<i64>>(0)?, row.get::<Option<i64>>(1)?))
-            })
-            .await?;
-        let (due, start) = next.first().copied().unwrap_or_default();
-        Ok(CampaignWork {
-            running: count("running"),
-            scheduled: count("scheduled"),
-            paused: count("paused"),
-            next_start_at: start.map(Wall),
-            next_due_at: due.filter(|at| *at != NEVER).map(Wall),
-        })
+        let of = |sql| Select::new(sql).and("campaign_id =", only);
+        let mut works: BTreeMap<CampaignId, CampaignWork> = BTreeMap::new();
+        for (id, n, due) in counts(of(WORK), "campaign_id").await? {
+            let work = works.entry(id).or_default();
+            (work.running, work.next_due_at) = (n, due.filter(|at| at.0 != NEVER));
+        }
+        for (id, n, start) in counts(of(WORK_SCHEDULED), "campaign_id").await? {
+            let work = works.entry(id).or_default();
+            (work.scheduled, work.next_start_at) = (n, start);
+        }
+        for (id, n, _) in counts(of(WORK_PAUSED), "campaign_id").await? {
+            works.entry(id).or_default().paused = n;
+        }
+        let waiting = Select::new(WORK_WAITING)
+            .and("t.campaign_id =", only)
+            .and("b.waits_until_ms >", Some(now.0));
+        for (id, n, until) in counts(waiting, "t.campaign_id").await? {
+            let work = works.entry(id).or_default();
+            (work.deferred, work.deferred_until) = (n, until);
+        }
+        Ok(works)
     }
 }
 

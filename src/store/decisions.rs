@@ -1,9 +1,8 @@
 //! The ledger of the gate's decisions.
 
 use super::Store;
-use super::db::Row;
+use super::db::{Row, args};
 use super::error::{DbError, StoreError};
-use super::select::Select;
 use paceline_core::gate::{GateReason, GateStage, GateVerdict};
 use paceline_core::ids::{AttemptId, ContactId, TaskId};
 use paceline_core::time::Wall;
@@ -27,8 +26,17 @@ pub struct DecisionRow {
     pub reasons: Vec<GateReason>,
 }
 
-const COLUMNS: &str = "SELECT at_ms, task_id, contact_id, attempt_id, stage, verdict, reasons, until_ms \
-    FROM gate_decisions WHERE 1 = 1";
+/// Decisions over a contact itself, and those over all who waited in its bucket while it did: after the last word over
+/// itself, only where it still waits.
+const OF_CONTACT: &str = "SELECT d.id, d.at_ms, d.task_id, d.attempt_id, d.stage, d.verdict, d.reasons, d.until_ms \
+      FROM gate_decisions d WHERE d.contact_id = $1 AND ($2 IS NULL OR d.task_id = $2) \
+    UNION ALL \
+    SELECT d.id, d.at_ms, d.task_id, d.attempt_id, d.stage, d.verdict, d.reasons, d.until_ms \
+      FROM contacts c JOIN tasks t ON t.list_id = c.list_id JOIN task_contacts tc ON tc.task_id = t.id AND tc.contact_id = c.id \
+      JOIN gate_decisions d ON d.bucket_id = tc.bucket_id \
+      WHERE c.id = $1 AND ($2 IS NULL OR t.id = $2) AND (tc.state = 'ready' \
+        OR d.id < (SELECT max(o.id) FROM gate_decisions o WHERE o.contact_id = $1 AND o.task_id = tc.task_id)) \
+    ORDER BY 1 DESC LIMIT $3";
 
 impl Store {
     /// Decisions over a contact, the newest first.
@@ -37,10 +45,7 @@ impl Store {
         contact: ContactId,
         limit: i64,
     ) -> Result<Vec<DecisionRow>, StoreError> {
-        let (sql, args) = Select::new(COLUMNS)
-            .and("contact_id =", Some(contact.0))
-            .order("id DESC", limit);
-        self.read_all("read gate decisions", sql, &args, decision).await
+        self.decisions(contact, None, limit).await
     }
 
     /// The decisions that led to an attempt, the newest first: the one just before its originate and, in the same task,
@@ -52,11 +57,7 @@ impl Store {
         attempt: AttemptId,
     ) -> Result<Vec<DecisionRow>, StoreError> {
         const LIMIT: i64 = 1000;
-        let (sql, args) = Select::new(COLUMNS)
-            .and("contact_id =", Some(contact.0))
-            .and("task_id =", Some(task.0))
-            .order("id DESC", LIMIT);
-        let all = self.read_all("read gate decisions", sql, &args, decision).await?;
+        let all = self.decisions(contact, Some(task), LIMIT).await?;
         let mut of_attempt = all.into_iter().skip_while(|row| row.attempt != Some(attempt));
         let last: Vec<_> = of_attempt.next().into_iter().collect();
         Ok(last
@@ -64,9 +65,28 @@ impl Store {
             .chain(of_attempt.take_while(|row| row.attempt.is_none()))
             .collect())
     }
+
+    async fn decisions(
+        &self,
+        contact: ContactId,
+        task: Option<TaskId>,
+        limit: i64,
+    ) -> Result<Vec<DecisionRow>, StoreError> {
+        let args = args![contact.0, task.map(|id| id.0), limit];
+        let read = |row: &Row| decision(row, contact);
+        self.read_all("read gate decisions", OF_CONTACT, args, read).await
+    }
 }
 
-fn decision(row: &Row) -> Result<DecisionRow, DbError> {
+/// The words of a stored decision.
+pub(super) fn reasons(stored: &str) -> Result<Vec<GateReason>, DbError> {
+    let words = stored.split(',').map(str::parse);
+    words
+        .collect::<Result<_, _>>()
+        .map_err(|_| DbError::decode("reason"))
+}
+
+fn decision(row: &Row, contact: ContactId) -> Result<DecisionRow, DbError> {
     let verdict = match (row.get::<String>(5)?.as_str(), row.get::<Option<i64>>(7)?) {
         ("allow", _) => GateVerdict::Allow,
         ("deny", _) => GateVerdict::Deny,
@@ -75,18 +95,13 @@ fn decision(row: &Row) -> Result<DecisionRow, DbError> {
         },
         _ => return Err(DbError::decode("verdict")),
     };
-    let reasons = row.get::<String>(6)?;
     Ok(DecisionRow {
-        at: Wall(row.get(0)?),
-        task: TaskId(row.get(1)?),
-        contact: ContactId(row.get(2)?),
+        at: Wall(row.get(1)?),
+        task: TaskId(row.get(2)?),
+        contact,
         attempt: row.get::<Option<uuid::Uuid>>(3)?.map(AttemptId),
         stage: row.word(4)?,
         verdict,
-        reasons: reasons
-            .split(',')
-            .map(str::parse)
-            .collect::<Result<_, _>>()
-            .map_err(|_| DbError::decode("reason"))?,
+        reasons: reasons(&row.get::<String>(6)?)?,
     })
 }

@@ -128,6 +128,15 @@ pub(super) static LOWER_NEXT_DUE: Many = Many::new(
      WHERE tasks.id = v.task_id AND tasks.next_due_at_ms > v.due_at_ms",
 );
 
+pub(super) static LOWER_BUCKETS: Many = Many::new(
+    3,
+    "WITH v(task_id, contact_id, due_at_ms) AS (VALUES {rows}) \
+     UPDATE task_buckets SET next_due_at_ms = m.due_at_ms FROM \
+       (SELECT tc.bucket_id, min(v.due_at_ms) AS due_at_ms FROM v JOIN task_contacts tc \
+         ON tc.task_id = v.task_id AND tc.contact_id = v.contact_id GROUP BY tc.bucket_id) m \
+     WHERE task_buckets.id = m.bucket_id AND task_buckets.next_due_at_ms > m.due_at_ms",
+);
+
 /// On PostgreSQL, where a lease on another connection may be raising the same column: without the lock it would not see
 /// what this transaction makes due.
 pub(super) static LOCK_TASKS: Many = Many::locking(
@@ -141,7 +150,8 @@ pub(super) static COMPLETE_TASKS: Many = Many::new(
     1,
     "WITH v(task_id) AS (VALUES {rows}) \
      UPDATE tasks SET state = 'completed' WHERE id IN (SELECT task_id FROM v) AND state = 'running' \
-       AND NOT EXISTS (SELECT 1 FROM task_contacts c WHERE c.task_id = tasks.id AND c.state = 'ready') \
+       AND NOT EXISTS (SELECT 1 FROM task_buckets b JOIN task_contacts c ON c.bucket_id = b.id AND c.state = 'ready' \
+         WHERE b.task_id = tasks.id) \
        AND NOT EXISTS (SELECT 1 FROM number_leases n WHERE n.task_id = tasks.id)",
 );
 
@@ -247,12 +257,10 @@ pub(super) async fn make_ready(tx: &mut Tx, contacts: &[(TaskId, ContactId, Wall
         return Ok(0);
     }
     let mut rows = Vec::with_capacity(contacts.len() * 3);
-    let mut tasks: Vec<(TaskId, Wall)> = Vec::with_capacity(contacts.len());
     for (task, contact, due) in contacts {
         rows.extend_from_slice(args![task.0, contact.0, due.0]);
-        tasks.push((*task, *due));
     }
-    lower_next_due(tx, tasks).await?;
+    lower_next_due(tx, contacts).await?;
     let made = MAKE_READY.run(tx, &rows).await?;
     let freed: Vec<_> = contacts
         .iter()
@@ -272,9 +280,13 @@ pub(super) async fn free_numbers(tx: &mut Tx, contacts: &[(TaskId, ContactId)]) 
     Ok(())
 }
 
-/// Notes that something of these tasks is due at the times given. To be called before the transaction touches a contact
-/// or a number: every transaction locks tasks first, so that none waits for one that waits for it.
-pub(super) async fn lower_next_due(tx: &mut Tx, mut tasks: Vec<(TaskId, Wall)>) -> Result<(), DbError> {
+/// Notes that these contacts are due at the times given. To be called before the transaction touches a contact or a number:
+/// every transaction locks tasks first, so that none waits for one that waits for it.
+pub(super) async fn lower_next_due(
+    tx: &mut Tx,
+    contacts: &[(TaskId, ContactId, Wall)],
+) -> Result<(), DbError> {
+    let mut tasks: Vec<(TaskId, Wall)> = contacts.iter().map(|(task, _, due)| (*task, *due)).collect();
     tasks.sort_unstable();
     tasks.dedup_by_key(|(task, _)| *task); // keeps the earliest of each
     if tx.dialect() == Dialect::Postgres {
@@ -286,6 +298,11 @@ pub(super) async fn lower_next_due(tx: &mut Tx, mut tasks: Vec<(TaskId, Wall)>) 
         rows.extend_from_slice(args![task.0, due.0]);
     }
     LOWER_NEXT_DUE.run(tx, &rows).await?;
+    let mut rows = Vec::with_capacity(contacts.len() * 3);
+    for (task, contact, due) in contacts {
+        rows.extend_from_slice(args![task.0, contact.0, due.0]);
+    }
+    LOWER_BUCKETS.run(tx, &rows).await?;
     Ok(())
 }
 

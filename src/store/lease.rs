@@ -1,5 +1,8 @@
 //! Leasing: which contacts come next, may they be called, and is their number free. One transaction, and a bounded
 //! number of contacts looked at, so that a list full of contacts that must wait neither starves nor blocks anybody.
+//!
+//! Contacts whom the gate judges alike are in one bucket of their task. It is asked for the bucket first: where it says to
+//! wait, the bucket waits as one row, with one decision in the ledger, and its contacts are not looked at. Tasks take turns.
 
 use super::Store;
 use super::db::{Arg, CommitError, Dialect, Row, TRANSACTION_TIMEOUT, Tx, args};
@@ -22,8 +25,10 @@ pub struct Leased {
     /// When the next contact of a running task may be due, or the next task starts; not after `now` where this lease
     /// stopped at its bounds and should be asked again.
     pub next_due: Option<Wall>,
-    /// Contacts that the gate put off.
+    /// Contacts that the gate put off, each by itself.
     pub deferred: u64,
+    /// Buckets whose contacts the gate put off together.
+    pub deferred_buckets: u64,
     /// Contacts that the gate refused: done, `blocked`.
     pub denied: u64,
     /// Contacts put off because another contact holds their number.
@@ -53,9 +58,31 @@ pub(super) const NEXT_DUE: &str = "SELECT \
     (SELECT next_due_at_ms FROM tasks WHERE campaign_id = $1 AND state = 'running' ORDER BY next_due_at_ms LIMIT 1), \
     (SELECT start_at_ms FROM tasks WHERE campaign_id = $1 AND state = 'scheduled' ORDER BY start_at_ms LIMIT 1)";
 
-pub(super) const RAISE_NEXT_DUE: &str = "UPDATE tasks SET next_due_at_ms = coalesce((SELECT c.due_at_ms FROM task_contacts c \
-      WHERE c.task_id = tasks.id AND c.state = 'ready' ORDER BY c.due_at_ms LIMIT 1), $2) WHERE id = $1";
+/// To be run after [`RAISE_BUCKETS`] and [`DEFER_BUCKETS`].
+pub(super) const RAISE_NEXT_DUE: &str = "UPDATE tasks SET next_due_at_ms = coalesce((SELECT min(b.next_due_at_ms) \
+      FROM task_buckets b WHERE b.task_id = tasks.id), $2) WHERE id = $1";
 
+/// Those of a task's buckets that may have something due. The task's row is locked.
+pub(super) const DUE_BUCKETS: &str = "SELECT id, time_zone, waits_from_ms, waits_until_ms, wait_reasons FROM task_buckets \
+    WHERE task_id = $1 AND next_due_at_ms <= $2 ORDER BY next_due_at_ms, id";
+
+/// With [`NEVER`], as a statement over many rows has no other parameter.
+pub(super) static RAISE_BUCKETS: Many = Many::new(
+    1,
+    "WITH v(id) AS (VALUES {rows}) UPDATE task_buckets SET next_due_at_ms = coalesce((SELECT c.due_at_ms \
+       FROM task_contacts c WHERE c.bucket_id = task_buckets.id AND c.state = 'ready' ORDER BY c.due_at_ms LIMIT 1), \
+       9223372036854775807) WHERE id IN (SELECT id FROM v)",
+);
+
+pub(super) static DEFER_BUCKETS: Many = Many::new(
+    4,
+    "WITH v(id, waits_from_ms, waits_until_ms, wait_reasons) AS (VALUES {rows}) \
+     UPDATE task_buckets SET next_due_at_ms = v.waits_until_ms, waits_from_ms = v.waits_from_ms, \
+       waits_until_ms = v.waits_until_ms, wait_reasons = v.wait_reasons FROM v WHERE task_buckets.id = v.id",
+);
+
+/// In turn: first those after the one that was served last.
+///
 /// On SQLite one transaction writes at a time; PostgreSQL must be told to keep others away from what was read. The
 /// task's row is waited for, since a task passed over would look empty; contacts that somebody else settles are passed.
 pub(super) fn due_tasks(dialect: Dialect) -> &'static str {
@@ -63,7 +90,7 @@ pub(super) fn due_tasks(dialect: Dialect) -> &'static str {
         ($lock:literal) => {
             concat!(
                 "SELECT id, retries_max FROM tasks WHERE campaign_id = $1 AND state = 'running' ",
-                "AND next_due_at_ms <= $2 ORDER BY next_due_at_ms, id LIMIT $3",
+                "AND next_due_at_ms <= $2 ORDER BY id <= $3, id LIMIT $4",
                 $lock
             )
         };
@@ -82,7 +109,7 @@ pub(super) fn due_contacts(dialect: Dialect) -> &'static str {
                 "EXISTS (SELECT 1 FROM dnc d WHERE d.number = c.number), ",
                 "EXISTS (SELECT 1 FROM number_leases n WHERE n.number = c.number) ",
                 "FROM task_contacts tc JOIN contacts c ON c.id = tc.contact_id ",
-                "WHERE tc.task_id = $1 AND tc.state = 'ready' AND tc.due_at_ms <= $2 ",
+                "WHERE tc.bucket_id = $1 AND tc.state = 'ready' AND tc.due_at_ms <= $2 ",
                 "ORDER BY tc.due_at_ms, tc.contact_id LIMIT $3",
                 $lock
             )
@@ -109,8 +136,8 @@ pub(super) static SETTLE: Many = Many::new(
 );
 
 static DECISIONS: Many = Many::new(
-    8,
-    "INSERT INTO gate_decisions (at_ms, task_id, contact_id, attempt_id, stage, verdict, reasons, until_ms) \
+    9,
+    "INSERT INTO gate_decisions (at_ms, task_id, contact_id, bucket_id, attempt_id, stage, verdict, reasons, until_ms) \
      VALUES {rows}",
 );
 
@@ -118,11 +145,28 @@ static DECISIONS: Many = Many::new(
 pub(super) struct Decided {
     pub(super) at: Wall,
     pub(super) task: TaskId,
-    pub(super) contact: ContactId,
+    pub(super) over: Over,
     /// Set where an attempt comes of it.
     pub(super) attempt: Option<AttemptId>,
     pub(super) stage: GateStage,
     pub(super) decision: GateDecision,
+}
+
+/// Over whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    Contact(ContactId),
+    /// All who wait in it.
+    Bucket(i64),
+}
+
+/// Contacts of one task that the gate judges alike.
+struct Bucket {
+    id: i64,
+    /// The contacts' own, if any.
+    time_zone: Option<String>,
+    /// The gate's last word to wait: when, until when, why.
+    waits: Option<(Wall, Wall, String)>,
 }
 
 /// A due contact as read.
@@ -162,6 +206,7 @@ impl Store {
                 now,
                 limit,
                 settled_left: SETTLED_MAX,
+                served: self.turns().get(&campaign).copied().unwrap_or(TaskId(0)),
                 decisions: Vec::new(),
                 leased: Leased::default(),
             };
@@ -175,6 +220,7 @@ impl Store {
                 }
                 return Err(DbError::from(error));
             }
+            self.turns().insert(campaign, lease.served);
             self.count_decisions(&lease.decisions);
             Ok(lease.leased)
         };
@@ -199,6 +245,8 @@ struct Lease<'a> {
     now: Wall,
     limit: usize,
     settled_left: usize,
+    /// The task that was served last.
+    served: TaskId,
     decisions: Vec<Decided>,
     leased: Leased,
 }
@@ -213,7 +261,10 @@ impl Lease<'_> {
         for _ in 0..ROUNDS_MAX {
             let tasks = due_tasks(tx.dialect());
             let tasks = tx
-                .rows(tasks, args![campaign.0, self.now.0, TASKS_PER_ROUND])
+                .rows(
+                    tasks,
+                    args![campaign.0, self.now.0, self.served.0, TASKS_PER_ROUND],
+                )
                 .await?;
             if tasks.is_empty() || self.is_full() {
                 break;
@@ -238,18 +289,25 @@ impl Lease<'_> {
         self.leased.leads.len() >= self.limit || self.settled_left == 0
     }
 
-    /// Every task gets an equal share of what is left; a later one also what earlier ones could not use.
+    /// Every task gets an equal share of what is left, also of the contacts that may be put off or refused; a later one also
+    /// what earlier ones could not use.
     async fn round(&mut self, tx: &mut Tx, tasks: &[Row]) -> Result<(), DbError> {
         let mut empty = Vec::new();
         for (n, row) in tasks.iter().enumerate() {
             if self.is_full() {
                 break;
             }
+            let tasks_left = tasks.len().saturating_sub(n).max(1);
             let left = self.limit.saturating_sub(self.leased.leads.len());
-            let share = left.div_ceil(tasks.len().saturating_sub(n).max(1));
+            let settled_later = self.settled_left - self.settled_left.div_ceil(tasks_left);
+            self.settled_left -= settled_later;
             let (task, retries_max) = (TaskId(row.get(0)?), row.count(1)?);
-            if self.lease_of_task(tx, task, retries_max, share).await? {
-                tx.run(RAISE_NEXT_DUE, args![task.0, NEVER]).await?;
+            let is_empty = self
+                .lease_of_task(tx, task, retries_max, left.div_ceil(tasks_left))
+                .await?;
+            self.settled_left += settled_later;
+            self.served = task;
+            if is_empty {
                 empty.push(Arg::from(task.0));
             }
         }
@@ -265,12 +323,85 @@ impl Lease<'_> {
         retries_max: u32,
         share: usize,
     ) -> Result<bool, DbError> {
-        let mut wanted = share;
+        let rows = tx.rows(DUE_BUCKETS, args![task.0, self.now.0]).await?;
+        let buckets = rows.iter().map(read_bucket).collect::<Result<Vec<_>, _>>()?;
+        let mut open = self.defer_closed(tx, task, buckets).await?;
+        // None of them is always the first.
+        let first = rand::random_range(0..open.len().max(1));
+        open.rotate_left(first);
+        let (mut raised, mut wanted, count) = (Vec::new(), share, open.len());
+        for (n, bucket) in open.into_iter().enumerate() {
+            let share = wanted.div_ceil(count.saturating_sub(n).max(1));
+            let before = self.leased.leads.len();
+            if self
+                .lease_of_bucket(tx, &bucket, task, retries_max, share)
+                .await?
+            {
+                raised.push(Arg::from(bucket.id));
+            }
+            wanted = wanted.saturating_sub(self.leased.leads.len().saturating_sub(before));
+        }
+        RAISE_BUCKETS.run(tx, &raised).await?;
+        tx.run(RAISE_NEXT_DUE, args![task.0, NEVER]).await?;
+        Ok(raised.len() == count)
+    }
+
+    /// Puts off whole buckets whose contacts cannot be called now; the others.
+    async fn defer_closed(
+        &mut self,
+        tx: &mut Tx,
+        task: TaskId,
+        buckets: Vec<Bucket>,
+    ) -> Result<Vec<Bucket>, DbError> {
+        let (mut open, mut waits) = (Vec::with_capacity(buckets.len()), Vec::new());
+        for bucket in buckets {
+            let decision = gate::decide_alike(self.hours, bucket.time_zone.as_deref(), self.now, self.margin);
+            let GateVerdict::Defer { until_ms } = decision.verdict else {
+                open.push(bucket);
+                continue;
+            };
+            self.leased.deferred_buckets += 1;
+            let why = reasons(&decision);
+            // Looked at again before its time, as somebody may be due in it: nothing new is said.
+            match bucket.waits {
+                Some((from, until, said)) if said == why && from <= self.now && self.now < until => {
+                    waits.push((bucket.id, from, until, said));
+                }
+                _ => {
+                    waits.push((bucket.id, self.now, until_ms, why));
+                    self.decisions.push(Decided {
+                        at: self.now,
+                        task,
+                        over: Over::Bucket(bucket.id),
+                        attempt: None,
+                        stage: GateStage::Lease,
+                        decision,
+                    });
+                }
+            }
+        }
+        let mut rows = Vec::with_capacity(waits.len() * 4);
+        for (id, from, until, why) in &waits {
+            rows.extend_from_slice(args![*id, from.0, until.0, why.as_str()]);
+        }
+        DEFER_BUCKETS.run(tx, &rows).await?;
+        Ok(open)
+    }
+
+    /// Leases up to `share` contacts of a bucket; true if it has no more that are due.
+    async fn lease_of_bucket(
+        &mut self,
+        tx: &mut Tx,
+        bucket: &Bucket,
+        task: TaskId,
+        retries_max: u32,
+        share: usize,
+    ) -> Result<bool, DbError> {
+        let (mut wanted, mut page) = (share, share.clamp(PAGE_MIN, PAGE_MAX));
         while wanted > 0 && self.settled_left > 0 {
-            let page = wanted.clamp(PAGE_MIN, PAGE_MAX);
             let limit = i64::try_from(page).unwrap_or(i64::MAX);
             let rows = tx
-                .rows(due_contacts(tx.dialect()), args![task.0, self.now.0, limit])
+                .rows(due_contacts(tx.dialect()), args![bucket.id, self.now.0, limit])
                 .await?;
             let due = rows
                 .iter()
@@ -282,6 +413,8 @@ impl Lease<'_> {
             if looked_at == rows.len() && all_read {
                 return Ok(true);
             }
+            // Where most cannot be leased, fewer statements find those who can.
+            page = (page * 2).min(PAGE_MAX);
         }
         Ok(false)
     }
@@ -371,7 +504,7 @@ impl Lease<'_> {
                 self.decisions.push(Decided {
                     at: self.now,
                     task,
-                    contact,
+                    over: Over::Contact(contact),
                     attempt: None,
                     stage: GateStage::Lease,
                     decision,
@@ -387,6 +520,21 @@ impl Lease<'_> {
         SETTLE.run(tx, &rows).await?;
         Ok(())
     }
+}
+
+fn read_bucket(row: &Row) -> Result<Bucket, DbError> {
+    let time_zone = row.get::<String>(1)?;
+    let from = row.get::<Option<i64>>(2)?.map(Wall);
+    let until = row.get::<Option<i64>>(3)?.map(Wall);
+    let said = row.get::<Option<String>>(4)?;
+    Ok(Bucket {
+        id: row.get(0)?,
+        time_zone: (!time_zone.is_empty()).then_some(time_zone),
+        waits: from
+            .zip(until)
+            .zip(said)
+            .map(|((from, until), said)| (from, until, said)),
+    })
 }
 
 fn read_due(row: &Row, task: TaskId, retries_max: u32) -> Result<Due, DbError> {
@@ -411,16 +559,21 @@ fn read_due(row: &Row, task: TaskId, retries_max: u32) -> Result<Due, DbError> {
 /// Writes decisions into the ledger.
 pub(super) async fn insert_decisions(tx: &mut Tx, decisions: &[Decided]) -> Result<(), DbError> {
     let words: Vec<String> = decisions.iter().map(|d| reasons(&d.decision)).collect();
-    let mut rows = Vec::with_capacity(decisions.len() * 8);
+    let mut rows = Vec::with_capacity(decisions.len() * 9);
     for (d, words) in decisions.iter().zip(&words) {
         let until = match d.decision.verdict {
             GateVerdict::Defer { until_ms } => Some(until_ms.0),
             GateVerdict::Allow | GateVerdict::Deny => None,
         };
+        let (contact, bucket) = match d.over {
+            Over::Contact(contact) => (Some(contact.0), None),
+            Over::Bucket(bucket) => (None, Some(bucket)),
+        };
         rows.extend_from_slice(args![
             d.at.0,
             d.task.0,
-            d.contact.0,
+            contact,
+            bucket,
             d.attempt.map(|id| id.0),
             d.stage.as_str(),
             d.decision.verdict.as_str(),

@@ -28,6 +28,12 @@ impl<'a> Select<'a> {
         self
     }
 
+    /// Ends with a column to group by.
+    pub(crate) fn group(mut self, column: &'static str) -> (impl SqlSafeStr + Send, Vec<Arg<'a>>) {
+        write!(self.sql, " GROUP BY {column}").ok();
+        (AssertSqlSafe(self.sql), self.args)
+    }
+
     /// Ends with an order and a limit.
     pub(crate) fn order(mut self, order: &'static str, limit: i64) -> (impl SqlSafeStr + Send, Vec<Arg<'a>>) {
         self.args.push(Arg::from(limit));

@@ -1,12 +1,13 @@
 //! Tasks: made whole or not at all, moved between states only where that is allowed, and counted.
 
-use super::Store;
 use super::contacts::{ContactRow, contact, insert_list, insert_numbers};
 use super::db::{Row, Tx, args};
 use super::error::{DbError, Stop, StoreError};
 use super::lease::NEVER;
 use super::select::Select;
+use super::{Store, decisions};
 use paceline_core::campaign::{CampaignState, TaskState};
+use paceline_core::gate::GateReason;
 use paceline_core::ids::{CampaignId, ContactId, ContactListId, TaskId};
 use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
@@ -89,6 +90,19 @@ pub struct TaskProgress {
     pub next_due_at: Option<Wall>,
     /// Contacts by the outcome of their last attempt; those never tried are in none.
     pub last_outcomes: BTreeMap<Outcome, u64>,
+    /// Whom the gate last put off, the first to be called first; also where that time has come.
+    pub waits: Vec<TaskWait>,
+}
+
+/// Contacts of a task whom the gate has put off together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskWait {
+    /// Those of this time zone of their own, or those who have none.
+    pub time_zone: Option<String>,
+    /// Until when.
+    pub until: Wall,
+    /// Why, most important first.
+    pub reasons: Vec<GateReason>,
 }
 
 /// Where a contact is within a task.
@@ -145,8 +159,28 @@ const INSERT: &str = "INSERT INTO tasks (campaign_id, list_id, name, state, star
       idempotency_key, request_hash, created_at_ms) \
     VALUES ($1, $2, $3, $4, $5, $6, $9, $7, $8, $9) RETURNING id";
 
-const FILL: &str = "INSERT INTO task_contacts (task_id, contact_id, state, due_at_ms) \
-    SELECT $1, c.id, 'ready', $2 FROM seen_contacts c WHERE c.list_id = $3 ORDER BY c.id";
+const FILL_BUCKETS: &str = "INSERT INTO task_buckets (task_id, time_zone, next_due_at_ms) \
+    SELECT DISTINCT $1, coalesce(c.time_zone, ''), $2 FROM seen_contacts c WHERE c.list_id = $3";
+
+const FILL: &str = "INSERT INTO task_contacts (task_id, contact_id, bucket_id, state, due_at_ms) \
+    SELECT $1, c.id, b.id, 'ready', $2 FROM seen_contacts c \
+      JOIN task_buckets b ON b.task_id = $1 AND b.time_zone = coalesce(c.time_zone, '') \
+    WHERE c.list_id = $3 ORDER BY c.id";
+
+/// When a contact may be dialed: not before its bucket may.
+macro_rules! due_at {
+    () => {
+        "CASE WHEN tc.state = 'ready' AND b.waits_until_ms > tc.due_at_ms THEN b.waits_until_ms ELSE tc.due_at_ms END"
+    };
+}
+
+const WAITS: &str = "SELECT time_zone, waits_until_ms, wait_reasons FROM task_buckets b WHERE task_id = $1 \
+      AND waits_until_ms IS NOT NULL AND EXISTS (SELECT 1 FROM task_contacts c WHERE c.bucket_id = b.id AND c.state = 'ready') \
+    ORDER BY waits_until_ms, time_zone";
+
+const NEXT_DUE_OF_TASK: &str = "SELECT min(CASE WHEN b.waits_until_ms > n.due_at_ms THEN b.waits_until_ms ELSE n.due_at_ms END) \
+    FROM task_buckets b JOIN (SELECT b.id, (SELECT c.due_at_ms FROM task_contacts c WHERE c.bucket_id = b.id \
+        AND c.state = 'ready' ORDER BY c.due_at_ms LIMIT 1) AS due_at_ms FROM task_buckets b WHERE b.task_id = $1) n ON n.id = b.id";
 
 impl Store {
     /// Stores tasks, all or none; each with its number of contacts. [`StoreError::IdempotencyKeyTaken`],
@@ -240,10 +274,12 @@ impl Store {
                 ))
             })
             .await?;
-        let next = "SELECT min(due_at_ms) FROM task_contacts WHERE task_id = $1 AND state = 'ready'";
         let next = self
-            .read_all(DOING, next, args![id.0], |row| row.get::<Option<i64>>(0))
+            .read_all(DOING, NEXT_DUE_OF_TASK, args![id.0], |row| {
+                row.get::<Option<i64>>(0)
+            })
             .await?;
+        let waits = self.read_all(DOING, WAITS, args![id.0], wait).await?;
         let mut progress = TaskProgress {
             next_due_at: next
                 .first()
@@ -251,6 +287,7 @@ impl Store {
                 .flatten()
                 .filter(|at| *at != NEVER)
                 .map(Wall),
+            waits,
             ..TaskProgress::default()
         };
         for (state, outcome, n) in counts {
@@ -274,9 +311,12 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<TaskContactRow>, StoreError> {
         let (sql, args) = Select::new(
-            "SELECT c.id, c.list_id, c.number, c.name, c.time_zone, c.attributes, c.further_numbers, tc.state, tc.due_at_ms, \
-             tc.attempts_made, tc.last_outcome \
-             FROM task_contacts tc JOIN contacts c ON c.id = tc.contact_id WHERE 1 = 1",
+            concat!(
+                "SELECT c.id, c.list_id, c.number, c.name, c.time_zone, c.attributes, c.further_numbers, tc.state, ",
+                due_at!(),
+                ", tc.attempts_made, tc.last_outcome FROM task_contacts tc JOIN contacts c ON c.id = tc.contact_id ",
+                "JOIN task_buckets b ON b.id = tc.bucket_id WHERE 1 = 1"
+            ),
         )
         .and("tc.task_id =", Some(id.0))
         .and("tc.contact_id >", after)
@@ -300,11 +340,14 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<ContactTaskRow>, StoreError> {
         // By way of the list: a contact is only in tasks made from its list, and that is what has an index.
-        let sql = "SELECT t.id, t.state, p.id, p.state, tc.state, tc.due_at_ms, tc.attempts_made, tc.last_outcome \
-            FROM contacts c JOIN tasks t ON t.list_id = c.list_id \
-              JOIN task_contacts tc ON tc.task_id = t.id AND tc.contact_id = c.id \
-              JOIN campaigns p ON p.id = t.campaign_id \
-            WHERE c.id = $1 ORDER BY t.id DESC LIMIT $2";
+        let sql = concat!(
+            "SELECT t.id, t.state, p.id, p.state, tc.state, ",
+            due_at!(),
+            ", tc.attempts_made, tc.last_outcome FROM contacts c JOIN tasks t ON t.list_id = c.list_id ",
+            "JOIN task_contacts tc ON tc.task_id = t.id AND tc.contact_id = c.id ",
+            "JOIN task_buckets b ON b.id = tc.bucket_id JOIN campaigns p ON p.id = t.campaign_id ",
+            "WHERE c.id = $1 ORDER BY t.id DESC LIMIT $2"
+        );
         let read = |row: &Row| {
             Ok(ContactTaskRow {
                 task: TaskId(row.get(0)?),
@@ -363,6 +406,7 @@ async fn create_task(tx: &mut Tx, index: usize, new: &NewTask, now: Wall) -> Res
         .map_err(|error| Stop::if_unique(error, StoreError::IdempotencyKeyTaken))?
         .get(0)?;
     // Due from now on, so that a task which is started before its time has its contacts due.
+    tx.run(FILL_BUCKETS, args![id, now.0, list.0]).await?;
     let contacts = tx.run(FILL, args![id, now.0, list.0]).await?;
     if contacts == 0 {
         return Err(StoreError::EmptyList { index }.into());
@@ -378,6 +422,15 @@ async fn create_task(tx: &mut Tx, index: usize, new: &NewTask, now: Wall) -> Res
         created_at: now,
     };
     Ok((row, contacts))
+}
+
+fn wait(row: &Row) -> Result<TaskWait, DbError> {
+    let time_zone = row.get::<String>(0)?;
+    Ok(TaskWait {
+        time_zone: (!time_zone.is_empty()).then_some(time_zone),
+        until: Wall(row.get(1)?),
+        reasons: decisions::reasons(&row.get::<String>(2)?)?,
+    })
 }
 
 fn task(row: &Row) -> Result<TaskRow, DbError> {

@@ -300,7 +300,9 @@ async fn live_state_says_why_nothing_is_dialing() {
             "scheduled_tasks": 0,
             "paused_tasks": 0,
             "next_start_at": null,
-            "next_due_at": null
+            "next_due_at": null,
+            "deferred_tasks": 0,
+            "deferred_until": null
           },
           "idle": [
             {
@@ -323,7 +325,9 @@ async fn live_state_says_why_nothing_is_dialing() {
             "scheduled_tasks": 0,
             "paused_tasks": 0,
             "next_start_at": null,
-            "next_due_at": null
+            "next_due_at": null,
+            "deferred_tasks": 0,
+            "deferred_until": null
           },
           "idle": [
             {

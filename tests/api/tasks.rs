@@ -45,7 +45,8 @@ async fn a_number_pool_is_all_that_a_task_needs() {
         "leased": 0,
         "done": 0,
         "next_due_at": "[now]",
-        "last_outcomes": {}
+        "last_outcomes": {},
+        "waits": []
       }
     }
     "#);
@@ -387,7 +388,8 @@ async fn a_task_goes_through_its_life_and_the_dialer_hears_of_it() {
         "leased": 0,
         "done": 0,
         "next_due_at": "[now]",
-        "last_outcomes": {}
+        "last_outcomes": {},
+        "waits": []
       }
     }
     "#);

@@ -7,7 +7,7 @@ use paceline_core::agent::{AgentState, Wants};
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::command::Change;
 use paceline_core::gate::{CallingHours, CallingWindow, GateReason, GateStage, GateVerdict};
-use paceline_core::ids::{AgentLegId, PbxName};
+use paceline_core::ids::{AgentLegId, ContactId, PbxName, TaskId};
 use paceline_core::input::Prepared;
 use paceline_core::outcome::Outcome;
 use paceline_core::time::Wall;
@@ -21,6 +21,7 @@ pub(crate) async fn contacts_are_leased_in_due_order(db: &Db) {
     db.run("UPDATE task_contacts SET due_at_ms = due_at_ms + 5000 WHERE contact_id = 2")
         .await;
     db.run("UPDATE tasks SET next_due_at_ms = 0").await;
+    db.run("UPDATE task_buckets SET next_due_at_ms = 0").await;
     let first = campaign.lease(2, NOW).await;
     assert_eq!(found(&first), [number(3).expose(), number(0).expose()]);
     let lead = &first.leads[0];
@@ -195,7 +196,7 @@ pub(crate) async fn other_hours_free_contacts_that_waited_for_the_old_ones(db: &
         .await;
     writer.flush().await;
     let leased = db.store.lease(campaign.id, &mornings, RING, 10, NOW);
-    assert_eq!(leased.await.unwrap().deferred, 1);
+    assert_eq!(leased.await.unwrap().deferred_buckets, 1);
     set(&mornings, later(1)).await;
     assert_eq!(
         campaign.lease(10, later(1)).await.leads.len(),
@@ -238,7 +239,7 @@ pub(crate) async fn contacts_outside_their_hours_wait_for_the_next_opening(db: &
     let leased = campaign.lease(10, NOW).await;
     assert_eq!(found(&leased), [number(2).expose()], "where it is ten o'clock");
     assert_eq!(
-        (leased.deferred, leased.denied, leased.next_due),
+        (leased.deferred_buckets, leased.denied, leased.next_due),
         (1, 1, Some(later(18 * 3600)))
     );
     let rows = db.store.task_contacts(task.id, None, 10).await.unwrap();
@@ -447,4 +448,139 @@ pub(crate) async fn recovery_tells_open_attempts_and_agents(db: &Db) {
         (agent.leg, agent.wants, agent.state),
         (Some(held), Wants::LogOut, AgentState::OnCall)
     );
+}
+
+/// Contacts of one task: so many who are asleep, so many in the campaign's own zone.
+async fn half_asleep(
+    db: &Db,
+    campaign: &crate::support::Campaign<'_>,
+    asleep: u32,
+    awake: u32,
+) -> (TaskId, Vec<ContactId>) {
+    let contact = |n: u32| NewContact {
+        number: number(n),
+        name: None,
+        // Where it is midnight, and ten o'clock.
+        time_zone: (n < asleep).then(|| "Asia/Tokyo".to_owned()),
+        attributes: BTreeMap::new(),
+    };
+    let contacts: Vec<_> = (0..asleep + awake).map(contact).collect();
+    let (list, _) = db.store.create_contact_list("l", &contacts, NOW).await.unwrap();
+    let task = campaign
+        .task_with(TaskState::Running, NOW, NewTaskContacts::List(list.id))
+        .await;
+    let rows = db.store.task_contacts(task.id, None, 10_000).await.unwrap();
+    (task.id, rows.into_iter().map(|row| row.contact.id).collect())
+}
+
+pub(crate) async fn who_is_asleep_waits_together_and_keeps_nobody_from_being_called(db: &Db) {
+    let mut campaign = db.campaign("c").await;
+    campaign.hours = mornings("America/New_York"); // where it is ten o'clock
+    let (task, contacts) = half_asleep(db, &campaign, 2000, 10).await;
+    let leased = campaign.lease(10, NOW).await;
+    assert_eq!(
+        (leased.leads.len(), leased.deferred_buckets, leased.deferred),
+        (10, 1, 0)
+    );
+    let all_decisions = "SELECT count(*) FROM gate_decisions WHERE verdict = 'defer'";
+    assert_eq!(db.count(all_decisions).await, 1, "one for all of them");
+    // Whose attempt came too late is due at once; those who are asleep are not asked about again.
+    let back: Vec<_> = leased
+        .leads
+        .iter()
+        .map(|lead| (lead.task, lead.contact))
+        .collect();
+    db.store.give_back(&back, later(1)).await.unwrap();
+    assert_eq!(campaign.lease(10, later(1)).await.leads.len(), 10);
+    let last = campaign.lease(10, later(2)).await;
+    let nine_in_tokyo = later(9 * 3600);
+    assert_eq!((last.leads.len(), last.next_due), (0, Some(nine_in_tokyo)));
+    assert_eq!(db.count(all_decisions).await, 1);
+    // It is told of the task, and of each of them.
+    let progress = db.store.task_progress(task).await.unwrap();
+    let wait = &progress.waits[0];
+    assert_eq!(
+        (wait.time_zone.as_deref(), wait.until, wait.reasons.as_slice()),
+        (Some("Asia/Tokyo"), nine_in_tokyo, &[GateReason::OutsideHours][..])
+    );
+    assert_eq!(
+        (progress.waits.len(), progress.next_due_at),
+        (1, Some(nine_in_tokyo))
+    );
+    let why = db.store.decisions_of_contact(contacts[7], 10).await.unwrap();
+    assert_eq!(why.len(), 1);
+    assert_eq!(
+        (why[0].verdict, why[0].contact, why[0].task),
+        (
+            GateVerdict::Defer {
+                until_ms: nine_in_tokyo
+            },
+            contacts[7],
+            task
+        )
+    );
+    let rows = db.store.task_contacts(task, None, 1).await.unwrap();
+    assert_eq!(
+        (rows[0].state, rows[0].due_at),
+        (ContactState::Ready, nine_in_tokyo)
+    );
+    assert_eq!(
+        db.store.tasks_of_contact(contacts[7], 1).await.unwrap()[0].due_at,
+        nine_in_tokyo
+    );
+    let work = db.store.campaign_work(campaign.id, later(2)).await.unwrap();
+    assert_eq!((work.deferred, work.deferred_until), (1, Some(nine_in_tokyo)));
+    // Once they are awake.
+    assert_eq!(campaign.lease(30, nine_in_tokyo).await.leads.len(), 30);
+}
+
+pub(crate) async fn other_hours_are_a_matter_of_a_few_rows(db: &Db) {
+    let mut campaign = db.campaign("c").await;
+    campaign.hours = mornings("Asia/Tokyo");
+    let (task, _) = half_asleep(db, &campaign, 1000, 1000).await;
+    let none = campaign.lease(10, NOW).await;
+    assert_eq!((none.leads.len(), none.deferred_buckets), (0, 2));
+    let settings = CampaignSettings {
+        hours: CallingHours::always(),
+        ..CampaignSettings::default()
+    };
+    assert!(
+        db.store
+            .set_campaign_settings(campaign.id, &settings, later(1))
+            .await
+            .unwrap()
+    );
+    let untouched = "SELECT count(*) FROM task_contacts WHERE state = 'ready'";
+    assert_eq!(db.count(untouched).await, 2000);
+    assert!(db.store.task_progress(task).await.unwrap().waits.is_empty());
+    campaign.hours = CallingHours::always();
+    assert_eq!(campaign.lease(50, later(1)).await.leads.len(), 50);
+}
+
+pub(crate) async fn every_task_has_its_turn(db: &Db) {
+    const TASKS: u32 = 60;
+    let campaign = db.campaign("c").await;
+    let all = numbers(TASKS * 10);
+    for task in all.chunks(10) {
+        campaign.task(task).await;
+    }
+    let mut served = BTreeMap::<TaskId, usize>::new();
+    for _ in 0..9 {
+        for lead in campaign.lease(20, NOW).await.leads {
+            *served.entry(lead.task).or_default() += 1;
+        }
+    }
+    assert_eq!(served.len(), 60);
+    assert!(served.values().all(|n| *n == 3), "{served:?}");
+}
+
+pub(crate) async fn who_is_refused_takes_no_others_turn(db: &Db) {
+    let campaign = db.campaign("c").await;
+    let all = numbers(3000);
+    db.store.add_dnc(&all[..2900], "asked", NOW).await.unwrap();
+    campaign.task(&all[..2900]).await;
+    let callable = campaign.task(&all[2900..]).await.id;
+    let leased = campaign.lease(20, NOW).await;
+    assert_eq!(leased.leads.len(), 20, "in the first lease");
+    assert!(leased.leads.iter().all(|lead| lead.task == callable));
 }

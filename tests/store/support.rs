@@ -182,9 +182,21 @@ impl Db {
                    WHERE a.task_id = tc.task_id AND a.contact_id = tc.contact_id AND a.ended_at_ms IS NOT NULL)",
             ),
             (
-                "no contact is due before its task thinks so",
-                "SELECT count(*) FROM task_contacts tc JOIN tasks t ON t.id = tc.task_id \
-                   WHERE tc.state = 'ready' AND tc.due_at_ms < t.next_due_at_ms",
+                "no contact that does not wait for the gate is due before its bucket thinks so",
+                "SELECT count(*) FROM task_contacts tc JOIN task_buckets b ON b.id = tc.bucket_id \
+                   WHERE tc.state = 'ready' AND tc.due_at_ms < b.next_due_at_ms \
+                     AND b.next_due_at_ms <> coalesce(b.waits_until_ms, 0)",
+            ),
+            (
+                "no bucket is due before its task thinks so",
+                "SELECT count(*) FROM task_buckets b JOIN tasks t ON t.id = b.task_id \
+                   WHERE b.next_due_at_ms < t.next_due_at_ms",
+            ),
+            (
+                "a contact is in the bucket of its zone, of its own task",
+                "SELECT count(*) FROM task_contacts tc JOIN task_buckets b ON b.id = tc.bucket_id \
+                   JOIN contacts c ON c.id = tc.contact_id \
+                   WHERE b.task_id <> tc.task_id OR b.time_zone <> coalesce(c.time_zone, '')",
             ),
             (
                 "a completed task has nothing left to do",

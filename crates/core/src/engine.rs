@@ -52,7 +52,12 @@ pub struct Engine {
     agent_legs: BTreeMap<AgentLegId, AgentId>,
     /// Agents who are held and free, the longest free first.
     free: BTreeSet<(Mono, AgentId)>,
-    hopper: VecDeque<Lead>,
+    /// Each with the time of its lease, the oldest first.
+    hopper: VecDeque<(Mono, Lead)>,
+    /// Nobody used what was leased last.
+    hopper_unused: bool,
+    /// When the oldest of them goes back: armed as [`Timer::Hopper`].
+    hopper_due: Option<Mono>,
     refill: Refill,
     /// Nothing is launched before this: the store had trouble.
     hold_until: Mono,
@@ -92,6 +97,7 @@ enum Timer {
     Call(AttemptId),
     Agent(AgentId),
     Launch,
+    Hopper,
 }
 
 /// An input that makes no sense where the engine stands. The engine's state is as before.
@@ -131,6 +137,8 @@ impl Engine {
             agent_legs: BTreeMap::new(),
             free: BTreeSet::new(),
             hopper: VecDeque::new(),
+            hopper_unused: false,
+            hopper_due: None,
             refill: Refill::From(now.mono),
             hold_until: now.mono,
             store_fails: false,
@@ -176,7 +184,7 @@ impl Engine {
             match timer {
                 Timer::Call(attempt) => self.call_due(now, attempt),
                 Timer::Agent(agent) => self.agent_due(now, agent),
-                Timer::Launch => {}
+                Timer::Launch | Timer::Hopper => {}
             }
         }
         self.move_on(now);

@@ -50,6 +50,9 @@ pub enum HoursError {
     /// No window at all.
     #[error("no calling window: give at least one")]
     Empty,
+    /// More windows than anybody needs: each is looked at for every call.
+    #[error("more than {WINDOWS_MAX} calling windows: a week needs a few")]
+    TooMany,
     /// A day outside 1 to 7, or none.
     #[error("window {index}: days are 1 (Monday) to 7 (Sunday), at least one")]
     Days {
@@ -161,6 +164,9 @@ impl CallingHours {
         if self.windows.is_empty() {
             return Err(HoursError::Empty);
         }
+        if self.windows.len() > WINDOWS_MAX || self.windows.iter().any(|window| window.days.len() > 7) {
+            return Err(HoursError::TooMany);
+        }
         for (n, window) in self.windows.iter().enumerate() {
             let index = n + 1;
             if window.days.is_empty() || window.days.iter().any(|d| !(1..=7).contains(d)) {
@@ -173,6 +179,9 @@ impl CallingHours {
         Ok(())
     }
 }
+
+/// Calling windows that are looked at; [`CallingHours::check`] lets no more pass.
+pub const WINDOWS_MAX: usize = 100;
 
 /// How long a contact waits whose time zone nobody has stated. Changed hours are looked at at once.
 const NO_ZONE_WAIT: Duration = Duration::from_secs(3600);
@@ -187,7 +196,23 @@ pub fn decide(hours: &CallingHours, facts: &GateFacts, now: Wall, margin: Durati
     if facts.dnc {
         return answer(GateVerdict::Deny, GateReason::Dnc);
     }
-    let zone = match &facts.time_zone {
+    decide_alike(hours, facts.time_zone.as_deref(), now, margin)
+}
+
+/// The part of the decision that is the same for all contacts of one time zone of their own, or of none: what the rules of
+/// time say. Where it is to wait, none of them can be called before, so that they may wait together. A rule that looks at
+/// more of a contact than its zone does not belong here.
+pub fn decide_alike(
+    hours: &CallingHours,
+    own_zone: Option<&str>,
+    now: Wall,
+    margin: Duration,
+) -> GateDecision {
+    let answer = |verdict, reason| GateDecision {
+        verdict,
+        reasons: vec![reason],
+    };
+    let zone = match own_zone {
         Some(own) => zone::of_place(own).map_err(|_| (GateVerdict::Deny, GateReason::UnknownTimeZone)),
         None => {
             let stated = hours
@@ -221,10 +246,11 @@ pub fn decide(hours: &CallingHours, facts: &GateFacts, now: Wall, margin: Durati
 
 fn open_at(hours: &CallingHours, at: &Zoned) -> bool {
     let minute = minute_of_day(at.time());
-    hours
-        .windows
-        .iter()
-        .any(|w| falls_on(w, at.weekday()) && (w.from_minute..w.until_minute).contains(&minute))
+    windows(hours).any(|w| falls_on(w, at.weekday()) && (w.from_minute..w.until_minute).contains(&minute))
+}
+
+fn windows(hours: &CallingHours) -> impl Iterator<Item = &CallingWindow> {
+    hours.windows.iter().take(WINDOWS_MAX)
 }
 
 fn falls_on(window: &CallingWindow, day: Weekday) -> bool {
@@ -244,9 +270,7 @@ fn next_opening(hours: &CallingHours, local: &Zoned) -> Option<Zoned> {
     (0..=14i64)
         .filter_map(|days| local.date().checked_add(jiff::Span::new().days(days)).ok())
         .flat_map(|date| {
-            hours
-                .windows
-                .iter()
+            windows(hours)
                 .filter(move |w| falls_on(w, date.weekday()))
                 .filter_map(move |w| {
                     let (hour, minute) = (w.from_minute / 60, w.from_minute % 60);
@@ -408,6 +432,12 @@ mod tests {
         hours.windows[0].days = vec![0];
         assert_eq!(hours.check(), Err(HoursError::Days { index: 1 }));
         hours.windows[0].days = vec![1];
+        hours.windows[0].days = vec![1; 8];
+        assert_eq!(hours.check(), Err(HoursError::TooMany));
+        hours.windows[0].days = vec![1];
+        hours.windows = vec![hours.windows[0].clone(); WINDOWS_MAX + 1];
+        assert_eq!(hours.check(), Err(HoursError::TooMany));
+        hours.windows.truncate(1);
         hours.windows[0].until_minute = 1441;
         assert_eq!(hours.check(), Err(HoursError::Minutes { index: 1 }));
         hours.windows.clear();

@@ -42,6 +42,21 @@ const FILL_POSTGRES: &str = "UPDATE contacts SET name = coalesce(contacts.name, 
       attributes = (f.attributes::jsonb || contacts.attributes::jsonb)::text, \
       further_numbers = coalesce(contacts.further_numbers, f.further_numbers) \
     FROM import_fills f WHERE f.import_id = $1 AND f.contact_id > $2 AND f.contact_id <= $3 AND contacts.id = f.contact_id";
+/// Contacts whose zone is filled in wait with those of that zone from then on. Tasks first, as every transaction locks them
+/// first.
+const LOOK_AT_TASKS: &str = "UPDATE tasks SET next_due_at_ms = created_at_ms WHERE id IN (SELECT tc.task_id FROM import_fills f \
+      JOIN contacts c ON c.id = f.contact_id JOIN tasks t ON t.list_id = c.list_id \
+      JOIN task_contacts tc ON tc.task_id = t.id AND tc.contact_id = c.id \
+    WHERE f.import_id = $1 AND f.contact_id > $2 AND f.contact_id <= $3 AND f.time_zone IS NOT NULL AND c.time_zone IS NULL)";
+const MAKE_BUCKETS: &str = "INSERT INTO task_buckets (task_id, time_zone, next_due_at_ms) \
+    SELECT DISTINCT t.id, f.time_zone, t.created_at_ms FROM import_fills f JOIN contacts c ON c.id = f.contact_id \
+      JOIN tasks t ON t.list_id = c.list_id JOIN task_contacts tc ON tc.task_id = t.id AND tc.contact_id = c.id \
+    WHERE f.import_id = $1 AND f.contact_id > $2 AND f.contact_id <= $3 AND f.time_zone IS NOT NULL AND c.time_zone IS NULL \
+    ON CONFLICT (task_id, time_zone) DO UPDATE SET next_due_at_ms = excluded.next_due_at_ms";
+const MOVE_CONTACTS: &str = "UPDATE task_contacts SET bucket_id = b.id FROM import_fills f JOIN contacts c ON c.id = f.contact_id \
+      JOIN tasks t ON t.list_id = c.list_id JOIN task_buckets b ON b.task_id = t.id AND b.time_zone = f.time_zone \
+    WHERE f.import_id = $1 AND f.contact_id > $2 AND f.contact_id <= $3 AND c.time_zone IS NULL \
+      AND task_contacts.task_id = t.id AND task_contacts.contact_id = c.id";
 const FORGET: &str = "DELETE FROM import_fills WHERE import_id = $1 AND contact_id > $2 AND contact_id <= $3";
 
 /// Stages what these rows add to contacts of the list that were there before the import.
@@ -93,7 +108,9 @@ impl Store {
                     Dialect::Sqlite => FILL_SQLITE,
                     Dialect::Postgres => FILL_POSTGRES,
                 };
-                tx.run(fill, args![id.0, after, last]).await?;
+                for sql in [LOOK_AT_TASKS, MAKE_BUCKETS, MOVE_CONTACTS, fill] {
+                    tx.run(sql, args![id.0, after, last]).await?;
+                }
                 tx.run(FORGET, args![id.0, after, last]).await?;
                 Ok(())
             })

@@ -6,7 +6,7 @@ use crate::store::Store;
 use crate::store::db::{Arg, CommitError, Row, TRANSACTION_TIMEOUT, Tx, args};
 use crate::store::dial::{COMPLETE_TASKS, lower_next_due, make_ready};
 use crate::store::error::{DbError, DbErrorKind};
-use crate::store::lease::{Decided, SETTLE, insert_decisions};
+use crate::store::lease::{Decided, Over, SETTLE, insert_decisions};
 use crate::store::many::Many;
 use paceline_core::agent::AgentState;
 use paceline_core::gate::{self, GateFacts, GateStage, GateVerdict};
@@ -206,8 +206,9 @@ async fn write_rows(tx: &mut Tx, batch: &Batch<'_>) -> Result<Written, DbError> 
     let retries = batch
         .ended
         .iter()
-        .filter_map(|ended| Some((ended.task, ended.retry_at?)));
-    lower_next_due(tx, plan.due.iter().copied().chain(retries).collect()).await?;
+        .filter_map(|ended| Some((ended.task, ended.contact, ended.retry_at?)));
+    let due: Vec<_> = plan.due.iter().copied().chain(retries).collect();
+    lower_next_due(tx, &due).await?;
     make_ready(tx, &batch.given_back).await?;
     insert_decisions(tx, &plan.decisions).await?;
     ATTEMPTS.run(tx, &plan.attempts).await?;
@@ -226,7 +227,7 @@ async fn write_rows(tx: &mut Tx, batch: &Batch<'_>) -> Result<Written, DbError> 
 #[derive(Default)]
 struct Plan<'a> {
     answers: BTreeMap<AttemptId, Answer>,
-    due: Vec<(TaskId, Wall)>,
+    due: Vec<(TaskId, ContactId, Wall)>,
     decisions: Vec<Decided>,
     attempts: Vec<Arg<'a>>,
     legs: Vec<Arg<'a>>,
@@ -296,14 +297,15 @@ impl<'a> Plan<'a> {
         self.decisions.push(Decided {
             at: now,
             task,
-            contact,
+            over: Over::Contact(contact),
             attempt: (verdict == GateVerdict::Allow).then_some(new.attempt),
             stage: GateStage::Originate,
             decision,
         });
         match verdict {
             GateVerdict::Allow => self.start(prepare, facts.attempts_made.saturating_add(1)),
-            GateVerdict::Defer { until_ms } => self.settle(task, contact, "ready", until_ms, None),
+            // Its bucket waits, once the next lease has asked.
+            GateVerdict::Defer { .. } => self.settle(task, contact, "ready", now, None),
             GateVerdict::Deny => self.settle(task, contact, "done", now, Some(Outcome::Blocked)),
         }
     }
@@ -341,7 +343,9 @@ impl<'a> Plan<'a> {
         self.settled
             .extend_from_slice(args![task.0, contact.0, state, due.0, outcome]);
         self.freed.push((task, contact));
-        self.due.push((task, due));
+        if state == "ready" {
+            self.due.push((task, contact, due));
+        }
     }
 }
 

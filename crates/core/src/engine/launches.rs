@@ -2,7 +2,7 @@
 //! modes launch ahead of free agents (`engine/pace.rs`), and an answer gets whoever has been free longest.
 
 use super::{Engine, Refill, Timer};
-use crate::agent::{AgentReason, Work};
+use crate::agent::{Agent, AgentReason, AgentState, Work};
 use crate::call::{Call, CallState};
 use crate::campaign::Mode;
 use crate::command::{Command, NewAttempt};
@@ -11,6 +11,7 @@ use crate::input::Lead;
 use crate::live::Idle;
 use crate::time::{Mono, Now, Wall};
 use rand::RngExt;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// After a failure of the store, nothing is launched or leased for this long.
@@ -24,6 +25,8 @@ const REFILL_EVERY_MAX: Duration = Duration::from_secs(30);
 const REFILL_EVERY_MIN: Duration = Duration::from_millis(200);
 /// The hopper holds at least this many, so that one agent's calls need no query each.
 const HOPPER_SIZE_MIN: usize = 10;
+/// A contact that is not dialed within this goes back, so that its number is free for others.
+const LEASE_MAX: Duration = Duration::from_secs(90);
 /// Contacts in the hopper for each agent.
 const HOPPER_PER_AGENT: usize = 2;
 /// The same where calls are launched ahead: as many as a burst may take before the store has answered.
@@ -84,6 +87,7 @@ impl Engine {
 
     /// Launches what may be launched, and asks for more contacts when the hopper runs low.
     pub(super) fn launch(&mut self, now: Now) {
+        self.return_unused(now);
         if self.active && !self.draining && !self.hopper.is_empty() && self.hold_until <= now.mono {
             match self.config.mode {
                 Mode::Progressive => {
@@ -98,6 +102,11 @@ impl Engine {
             }
         }
         self.refill(now);
+        let due = self.hopper.front().map(|(leased_at, _)| *leased_at + LEASE_MAX);
+        if due != self.hopper_due {
+            self.rearm(self.hopper_due, due, Timer::Hopper);
+            self.hopper_due = due;
+        }
     }
 
     /// Contacts that may be launched now. A store whose last answer was that it cannot is asked for one attempt at a time,
@@ -139,7 +148,10 @@ impl Engine {
         trunk: TrunkId,
         agent: Option<AgentId>,
     ) -> Option<AttemptId> {
-        let lead = self.hopper.pop_front()?;
+        let (_, lead) = self.hopper.pop_front()?;
+        if self.hopper.is_empty() {
+            self.hopper_unused = false;
+        }
         if let Some(breaker) = self.breakers.get_mut(&trunk) {
             breaker.launched(now.mono);
         }
@@ -202,8 +214,12 @@ impl Engine {
             Mode::Predictive | Mode::Power => HOPPER_PER_AGENT_AHEAD,
         };
         let most = self.config.hopper_size_max.max(HOPPER_SIZE_MIN);
-        let target = (self.agents.len() * per_agent).clamp(HOPPER_SIZE_MIN, most);
-        if self.hopper.len() > target / 2 {
+        let target = if self.hopper_unused {
+            HOPPER_SIZE_MIN
+        } else {
+            (self.agents.len() * per_agent).clamp(HOPPER_SIZE_MIN, most)
+        };
+        if self.hopper.len() > target / 2 || !self.uses_contacts() {
             return;
         }
         if from > now.mono {
@@ -214,6 +230,31 @@ impl Engine {
         self.commands.push_back(Command::Refill {
             limit: target - self.hopper.len(),
         });
+    }
+
+    /// Whether contacts that are leased now would be dialed soon: somebody works here and, where the last ones were of no use,
+    /// somebody is free.
+    fn uses_contacts(&self) -> bool {
+        let works = |agent: &Agent| agent.state() != AgentState::Paused;
+        self.agents.values().any(works) && !(self.hopper_unused && self.free_agents().is_empty())
+    }
+
+    /// What nobody has dialed for long, or nobody is there to dial for, goes back.
+    fn return_unused(&mut self, now: Now) {
+        let is_old = |leased_at: Mono| now.mono.since(leased_at) >= LEASE_MAX;
+        if self.agents.is_empty() {
+            self.return_hopper(|_| true);
+        } else if self
+            .hopper
+            .front()
+            .is_some_and(|(leased_at, _)| is_old(*leased_at))
+        {
+            let fresh = self.hopper.partition_point(|(leased_at, _)| is_old(*leased_at));
+            let fresh = self.hopper.split_off(fresh);
+            self.return_hopper(|_| true);
+            self.hopper = fresh;
+            self.hopper_unused = true;
+        }
     }
 
     /// Gives the store a moment.
@@ -233,18 +274,21 @@ impl Engine {
         } else {
             now.mono
         });
-        self.hopper.extend(leads);
+        self.hopper.extend(leads.into_iter().map(|lead| (now.mono, lead)));
         if !self.active || self.draining {
             self.return_hopper(|_| true);
         }
     }
 
     pub(super) fn return_hopper(&mut self, which: impl Fn(&Lead) -> bool) {
-        let (back, stay) = std::mem::take(&mut self.hopper).into_iter().partition(which);
+        let hopper = std::mem::take(&mut self.hopper).into_iter();
+        let (back, stay): (VecDeque<_>, VecDeque<_>) = hopper.partition(|(_, lead)| which(lead));
         self.hopper = stay;
-        let back: std::collections::VecDeque<Lead> = back;
         if !back.is_empty() {
-            let contacts = back.into_iter().map(|lead| (lead.task, lead.contact)).collect();
+            let contacts = back
+                .into_iter()
+                .map(|(_, lead)| (lead.task, lead.contact))
+                .collect();
             self.commands.push_back(Command::Return { contacts });
         }
     }

@@ -631,3 +631,68 @@ fn a_store_that_fails_is_asked_for_one_attempt_at_a_time_until_it_can() {
         assert!(asked(&rig).len() >= probe.len() + 4, "and all goes on");
     }
 }
+
+fn returned(rig: &Rig) -> usize {
+    let back = rig.said.iter().map(|c| match c {
+        Command::Return { contacts } => contacts.len(),
+        _ => 0,
+    });
+    back.sum()
+}
+
+fn refills(rig: &Rig) -> usize {
+    rig.said
+        .iter()
+        .filter(|c| matches!(c, Command::Refill { .. }))
+        .count()
+}
+
+#[test]
+fn contacts_that_nobody_dials_go_back_and_are_asked_for_again_once_somebody_is_free() {
+    let mut rig = Rig::at_work(1);
+    let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
+    rig.event(PbxEvent::Answered { leg });
+    rig.event(PbxEvent::Connected { leg, agent_leg });
+    let held = rig.engine.live(rig.now).hopper;
+    assert!(held > 0);
+    rig.wait(Duration::from_secs(120));
+    assert_eq!((rig.engine.live(rig.now).hopper, returned(&rig)), (0, held));
+    let asked = refills(&rig);
+    rig.wait(Duration::from_secs(1200));
+    assert_eq!(refills(&rig), asked, "a long conversation leases nothing");
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: end(EndedBy::Network, true),
+    });
+    rig.wait(Duration::from_secs(30));
+    assert_eq!(rig.legs().len(), 2, "the next call follows wrap-up");
+}
+
+#[test]
+fn a_campaign_whose_agents_left_or_paused_holds_no_contacts() {
+    for request in [AgentRequest::LogOut, AgentRequest::Pause] {
+        let mut rig = Rig::at_work(1);
+        let leg = rig.leg();
+        rig.event(PbxEvent::Ended {
+            leg,
+            end: end(EndedBy::Network, false),
+        });
+        rig.ask(1, request);
+        for leg in rig.legs() {
+            rig.event(PbxEvent::Ended {
+                leg,
+                end: end(EndedBy::Us, false),
+            });
+        }
+        let leg = rig.agent_leg(1);
+        rig.event(PbxEvent::AgentEnded {
+            leg,
+            end: end(EndedBy::Us, true),
+        });
+        rig.wait(Duration::from_secs(120));
+        assert_eq!(rig.engine.live(rig.now).hopper, 0);
+        let asked = refills(&rig);
+        rig.wait(Duration::from_secs(1200));
+        assert_eq!(refills(&rig), asked);
+    }
+}
