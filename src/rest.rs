@@ -6,28 +6,33 @@
 //! waits for a statement of the store: a transaction has a dozen of them, and a rest after each would make it last 50 ms
 //! in place of 5.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Between two wakings: less than half of what an answered call may wait for us, which is 10 ms.
 pub const REST: Duration = Duration::from_millis(4);
 
-/// Answers that are awaited without a rest, in the whole process.
-static AWAITED: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// Answers that are awaited without a rest, on a thread whose runtime has but one: what the API awaits of the store, on
+    /// threads of its own, is nothing to the dialer's.
+    static AWAITED: Cell<usize> = const { Cell::new(0) };
+}
 
-/// While it lives, no thread rests.
+/// While it lives, the thread that it was made on does not rest.
 #[derive(Debug)]
 pub struct Awake(());
 
-/// Keeps threads from resting until the answer is dropped: for waits that end within milliseconds.
+/// Keeps the thread from resting until the answer is dropped: for waits that end within milliseconds.
 pub fn stay_awake() -> Awake {
-    AWAITED.fetch_add(1, Relaxed);
+    AWAITED.with(|awaited| awaited.set(awaited.get().saturating_add(1)));
     Awake(())
 }
 
 impl Drop for Awake {
     fn drop(&mut self) {
-        AWAITED.fetch_sub(1, Relaxed);
+        // On a runtime of several threads it may have moved to another one; none of those rests.
+        AWAITED.with(|awaited| awaited.set(awaited.get().saturating_sub(1)));
     }
 }
 
@@ -39,7 +44,7 @@ pub fn between_wakings() -> impl Fn() + Send + Sync + 'static {
         let elapsed = started.elapsed();
         let before = Duration::from_micros(parked_at_us.load(Relaxed));
         if let Some(rest) = REST.checked_sub(elapsed.saturating_sub(before))
-            && AWAITED.load(Relaxed) == 0
+            && AWAITED.with(Cell::get) == 0
         {
             std::thread::sleep(rest);
         }
@@ -52,7 +57,6 @@ pub fn between_wakings() -> impl Fn() + Send + Sync + 'static {
 mod tests {
     use super::*;
 
-    /// One test, as what it looks at is the whole process's.
     #[test]
     fn who_was_woken_a_moment_ago_rests_unless_the_store_is_waited_for() {
         let park = between_wakings();
@@ -68,5 +72,14 @@ mod tests {
         }
         assert!(woken.elapsed() < REST * 100, "it rested all the same");
         drop(awake);
+        let others = std::thread::spawn(stay_awake).join().unwrap();
+        let woken = Instant::now();
+        park();
+        park();
+        assert!(
+            woken.elapsed() >= REST.mul_f64(0.9),
+            "another thread's wait is not ours"
+        );
+        drop(others);
     }
 }

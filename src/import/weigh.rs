@@ -42,6 +42,8 @@ enum State {
 pub(super) struct Part {
     state: State,
     name: Vec<u8>,
+    /// Whether the tag closes: its name began with `/`.
+    closes: bool,
     /// The last bytes of what is skipped.
     last: [u8; 3],
     /// Since the last `<` or `>`.
@@ -99,6 +101,11 @@ impl Part {
             (State::Text, _) => {
                 self.stretch = 0;
                 self.name.clear();
+                self.closes = false;
+                State::Name
+            }
+            (State::Name, b'/') if self.name.is_empty() => {
+                self.closes = true;
                 State::Name
             }
             (State::Name, b'>') => self.named(),
@@ -152,12 +159,8 @@ impl Part {
 
     fn named(&mut self) -> State {
         let name = self.name.strip_suffix(b"/").unwrap_or(&self.name);
-        let (closes, name) = match name.strip_prefix(b"/") {
-            Some(name) => (true, name),
-            None => (false, name),
-        };
         let local = name.rsplit(|byte| *byte == b':').next().unwrap_or_default();
-        match (local, closes) {
+        match (local, self.closes) {
             (b"c", false) => self.cell = Some(0),
             (b"c" | b"row" | b"sheetData", true) | (b"row", false) => self.cell = None,
             (b"si" | b"numFmt", false) => self.texts += 1,
