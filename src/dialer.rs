@@ -228,6 +228,12 @@ impl Dialer {
             campaign: campaign.name.clone(),
             source,
         })?;
+        let rules = &campaign.settings.abandon_rules;
+        let answers = self.0.store.answers(campaign.id, rules, now.wall).await;
+        let answers = answers.map_err(|source| StartError::Recover {
+            campaign: campaign.name.clone(),
+            source,
+        })?;
         if !recovery.attempts.is_empty() || !recovery.agents.is_empty() {
             info!(
                 campaign.name = %campaign.name,
@@ -258,6 +264,7 @@ impl Dialer {
             attempts: recovery.attempts,
             agents,
             learnt,
+            answers,
         };
         let (inputs, told) = mpsc::channel(INPUTS_WAITING_MAX);
         let (show, live) = watch::channel(Arc::default());

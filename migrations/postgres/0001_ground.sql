@@ -213,6 +213,7 @@ CREATE TABLE attempts (
   created_at_ms    BIGINT NOT NULL,
   answered_at_ms   BIGINT,
   connected_at_ms  BIGINT,
+  abandoned_at_ms  BIGINT,                   -- when its person was given up; stays, whatever comes
   agent_id         BIGINT,
   ended_at_ms      BIGINT,
   outcome          TEXT,
@@ -222,6 +223,7 @@ CREATE TABLE attempts (
   -- An ended attempt has an outcome; a live one has none.
   CONSTRAINT outcome_iff_ended CHECK ((ended_at_ms IS NULL) = (outcome IS NULL)),
   CONSTRAINT message_iff_played CHECK ((message IS NULL) = (message_at_ms IS NULL)),
+  CONSTRAINT abandoned_after_answer CHECK (abandoned_at_ms IS NULL OR (answered_at_ms IS NOT NULL AND connected_at_ms IS NULL)),
   CONSTRAINT agent_iff_connected CHECK ((connected_at_ms IS NULL) = (agent_id IS NULL)),
   -- In this order it also finds a contact's attempts.
   CONSTRAINT attempt_once_per_ordinal UNIQUE (contact_id, task_id, ordinal)
@@ -229,6 +231,8 @@ CREATE TABLE attempts (
 CREATE INDEX attempts_by_campaign ON attempts (campaign_id, id);
 CREATE INDEX attempts_by_task ON attempts (task_id, id);
 CREATE INDEX attempts_by_agent ON attempts (agent_id, id) WHERE agent_id IS NOT NULL;
+-- What the abandon rules count, by when people answered.
+CREATE INDEX attempts_answered ON attempts (campaign_id, answered_at_ms) WHERE answered_at_ms IS NOT NULL;
 
 CREATE TABLE legs (
   attempt_id      UUID   NOT NULL REFERENCES attempts (id),

@@ -14,8 +14,14 @@ use paceline_core::ids::{
     AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId,
 };
 use paceline_core::input::{Lead, OpenAttempt};
+use paceline_core::pacing::rules::{self, AbandonRule, Answers, Tally};
 use paceline_core::time::Wall;
+use std::collections::BTreeSet;
+use std::time::Duration;
 use tracing::error;
+
+/// Answers before this are told as one.
+const QUARTERS_KEPT: Duration = Duration::from_secs(92 * 24 * 3_600);
 
 /// A campaign as the dialer needs it.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,7 +83,8 @@ const TRUNKS: &str = "SELECT ct.campaign_id, t.id, t.pbx, t.dial, t.caller_id, t
 /// By way of the numbers held, which are few: an open attempt holds its number. A failover makes a second leg; the newest
 /// is the one that lives.
 pub(super) const OPEN_ATTEMPTS: &str = "SELECT a.id, l.id, l.pbx, l.trunk_id, a.contact_id, a.task_id, a.number, \
-        a.ordinal, t.retries_max, a.created_at_ms, a.answered_at_ms, a.connected_at_ms, a.agent_id, tc.tries_made \
+        a.ordinal, t.retries_max, a.created_at_ms, a.answered_at_ms, a.connected_at_ms, a.agent_id, tc.tries_made, \
+        a.abandoned_at_ms \
     FROM number_leases n JOIN tasks t ON t.id = n.task_id \
       JOIN task_contacts tc ON tc.task_id = n.task_id AND tc.contact_id = n.contact_id \
       JOIN attempts a ON a.contact_id = n.contact_id AND a.task_id = n.task_id \
@@ -94,6 +101,22 @@ const LOG_OUT: &str = "UPDATE agents SET state = 'offline', state_at_ms = $2, ca
     wants = 'calls' WHERE id = $1";
 
 pub(super) const RUNNING: &str = "SELECT id FROM tasks WHERE campaign_id = $1 AND state = 'running'";
+
+/// How a campaign's answers have ended, by the quarter of an hour in which people answered; the older of them in one. It says
+/// in SQL what `AnswerRow::fate` and `AbandonRule::tally` say.
+pub(super) const ANSWERS: &str = "SELECT quarter, \
+      sum(CASE WHEN fate = 'connected' AND wait_ms <= $4 THEN 1 ELSE 0 END), \
+      sum(CASE WHEN fate = 'connected' AND wait_ms > $4 THEN 1 ELSE 0 END), \
+      sum(CASE WHEN fate = 'abandoned' THEN 1 ELSE 0 END), \
+      sum(CASE WHEN fate = 'hung_up' AND wait_ms <= $4 THEN 1 ELSE 0 END), \
+      sum(CASE WHEN fate = 'hung_up' AND wait_ms > $4 THEN 1 ELSE 0 END) \
+    FROM (SELECT CASE WHEN answered_at_ms < $3 THEN $3 / 900000 - 1 ELSE answered_at_ms / 900000 END AS quarter, \
+        CASE WHEN abandoned_at_ms IS NOT NULL THEN 'abandoned' WHEN connected_at_ms IS NOT NULL THEN 'connected' \
+          WHEN outcome IN ('abandoned', 'unknown') THEN 'abandoned' WHEN outcome IN ('machine', 'fax', 'screened') THEN 'none' \
+          WHEN ended_at_ms IS NOT NULL THEN 'hung_up' ELSE 'none' END AS fate, \
+        coalesce(connected_at_ms, ended_at_ms) - answered_at_ms AS wait_ms \
+      FROM attempts WHERE campaign_id = $1 AND answered_at_ms >= $2) answers \
+    WHERE fate <> 'none' GROUP BY quarter ORDER BY quarter";
 
 /// Leased contacts of a campaign whose attempt, if there was one, is over.
 const STRAY_LEASES: &str = "SELECT n.task_id, n.contact_id FROM number_leases n JOIN tasks t ON t.id = n.task_id \
@@ -230,6 +253,30 @@ impl Store {
         };
         tx.commit().await?;
         Ok(recovery)
+    }
+
+    /// How a campaign's answers have ended, as far back as these rules look, for every limit among them.
+    pub async fn answers(
+        &self,
+        campaign: CampaignId,
+        rules: &[AbandonRule],
+        now: Wall,
+    ) -> Result<Vec<Answers>, StoreError> {
+        let since = rules::history(rules).map_or(0, |history| now.minus(history).0);
+        let quarters_from = now.minus(QUARTERS_KEPT).0;
+        let limits: BTreeSet<u32> = rules.iter().map(|rule| rule.limit_ms).collect();
+        let mut answers = Vec::new();
+        let read = async {
+            for limit_ms in limits {
+                let args = args![campaign.0, since, quarters_from, i64::from(limit_ms)];
+                for row in &self.pools.rows(ANSWERS, args).await? {
+                    answers.push(answers_of(row, limit_ms)?);
+                }
+            }
+            Ok::<_, DbError>(answers)
+        };
+        read.await
+            .map_err(|source| StoreError::Recover { campaign, source })
     }
 
     /// Makes leased contacts ready again, due `now`, and frees their numbers. One that is not leased, or that has an open
@@ -372,7 +419,23 @@ fn open_attempt(row: &Row) -> Result<OpenAttempt, DbError> {
         },
         created_at: Wall(row.get(9)?),
         answered_at: row.get::<Option<i64>>(10)?.map(Wall),
+        abandoned_at: row.get::<Option<i64>>(14)?.map(Wall),
         connected: connected_at.zip(agent),
+    })
+}
+
+fn answers_of(row: &Row, limit_ms: u32) -> Result<Answers, DbError> {
+    let count = |column| Ok::<_, DbError>(u64::try_from(row.get::<i64>(column)?).unwrap_or(0));
+    Ok(Answers {
+        from: Wall(row.get::<i64>(0)?.saturating_mul(rules::QUARTER_MS)),
+        limit_ms,
+        tally: Tally {
+            connected: count(1)?,
+            connected_late: count(2)?,
+            abandoned: count(3)?,
+            hung_up: count(4)?,
+            hung_up_late: count(5)?,
+        },
     })
 }
 

@@ -264,6 +264,7 @@ async fn live_state_says_why_nothing_is_dialing() {
         }],
         hopper: 4,
         pacing: vec![],
+        abandon: vec![],
         idle: vec![Idle::NoFreeAgent],
     };
     api.dialer.live.lock().unwrap().insert(CampaignId(1), live);

@@ -4,8 +4,9 @@ use crate::ids::{AgentId, AttemptId, LegId, PbxName, TrunkId};
 use crate::input::Lead;
 use crate::live::CallPhase;
 use crate::outcome::Outcome;
+use crate::pacing::rules::AnswerRow;
 use crate::pbx::{EndedBy, LegEnd};
-use crate::time::{Mono, Wall};
+use crate::time::{Mono, Now, Wall};
 use crate::verdict;
 
 /// A live attempt, as the engine keeps it.
@@ -18,7 +19,32 @@ pub(crate) struct Call {
     pub(crate) lead: Lead,
     /// When it was asked for, or adopted.
     pub(crate) launched_at: Mono,
+    /// When it was answered, by the PBX's own time.
+    pub(crate) answered: Option<Now>,
+    /// When an agent was there.
+    pub(crate) connected_at: Option<Wall>,
+    /// When the person was given up: from then on abandoned, whatever comes.
+    pub(crate) abandoned_at: Option<Wall>,
     pub(crate) state: CallState,
+}
+
+impl Call {
+    /// A moment's wall time. After an answer it is counted from there, so that a clock that jumps makes no wait.
+    pub(crate) fn wall_at(&self, then: Now) -> Wall {
+        self.answered.map_or(then.wall, |answered| {
+            answered.wall.plus(then.mono.since(answered.mono))
+        })
+    }
+
+    /// What its row says of its answer, and once it is over, of its end.
+    pub(crate) fn answer_row(&self, ended: Option<(Wall, Outcome)>) -> Option<AnswerRow> {
+        Some(AnswerRow {
+            answered_at: self.answered?.wall,
+            connected_at: self.connected_at,
+            abandoned_at: self.abandoned_at,
+            ended,
+        })
+    }
 }
 
 /// Where an attempt is. An agent named here is `reserved` or `on_call` for it, and for nothing else.
@@ -30,10 +56,15 @@ pub(crate) enum CallState {
     Dialing { agent: Option<AgentId>, silent_at: Mono },
     /// As `Dialing`, with a sign of life.
     Ringing { agent: Option<AgentId>, silent_at: Mono },
-    /// A person is there and no agent yet.
-    Waiting { limit_at: Mono },
+    /// A person is there and no agent yet; past `limit_at` there will be none. Looked at again at `look_at`, which is later
+    /// while it is not known what the PBX has done meanwhile.
+    Waiting { limit_at: Mono, look_at: Mono },
     /// The switch was asked to join the two.
-    Connecting { agent: AgentId, limit_at: Mono },
+    Connecting {
+        agent: AgentId,
+        limit_at: Mono,
+        look_at: Mono,
+    },
     /// Nobody came within the limit: hears the campaign's message, asked for at `asked_at`, and is hung up after it, at
     /// `until` at the latest. `broken`: the switch plays it no more, and it was not all.
     Message {
@@ -67,8 +98,8 @@ pub(crate) enum Why {
     AgentHungUp,
     /// The conversation was on, and its agent is gone.
     AgentLost,
-    /// The callee is said to be gone, after the answer and before an agent was there.
-    CalleeGone,
+    /// The callee is said to be gone, since then at the latest, after the answer and before an agent was there.
+    CalleeGone { since: Now },
     /// Its end should have come long ago, before any answer.
     SilentUnanswered,
     /// The switch did not know it when its link came back, and nobody had answered it.
@@ -110,7 +141,7 @@ impl CallState {
             | CallState::Ringing { silent_at, .. }
             | CallState::Connected { silent_at, .. }
             | CallState::Transferred { silent_at, .. } => Some(silent_at),
-            CallState::Waiting { limit_at } | CallState::Connecting { limit_at, .. } => Some(limit_at),
+            CallState::Waiting { look_at, .. } | CallState::Connecting { look_at, .. } => Some(look_at),
             CallState::Message { until, .. } => Some(until),
             CallState::Ending { ask_again_at, .. } => Some(ask_again_at),
         }
@@ -128,15 +159,8 @@ impl CallState {
                     verdict::unanswered(end)
                 }
             }
-            CallState::Waiting { .. } | CallState::Connecting { .. } => match end.by {
-                EndedBy::Vanished => Outcome::Unknown,
-                EndedBy::Network
-                | EndedBy::RingTimeout
-                | EndedBy::Us
-                | EndedBy::Refused
-                | EndedBy::NoRoom
-                | EndedBy::TakenAway => Outcome::Answered,
-            },
+            // Past the limit the engine makes `abandoned` of it.
+            CallState::Waiting { .. } | CallState::Connecting { .. } => Outcome::Answered,
             CallState::Message { .. } | CallState::Transferred { connected: false, .. } => Outcome::Abandoned,
             CallState::Connected { .. } | CallState::Transferred { connected: true, .. } => Outcome::Answered,
             CallState::Ending { why, .. } => why.outcome(end),
@@ -150,16 +174,9 @@ impl Why {
             Why::TakenBack if end.answered => Outcome::Abandoned,
             Why::TakenBack => verdict::unanswered(end),
             Why::TakenBackAnswered | Why::Limit => Outcome::Abandoned,
-            Why::AgentHungUp | Why::AgentLost | Why::SilentConnected => Outcome::Answered,
-            Why::CalleeGone => match end.by {
-                EndedBy::Vanished => Outcome::Unknown,
-                EndedBy::Network
-                | EndedBy::RingTimeout
-                | EndedBy::Us
-                | EndedBy::Refused
-                | EndedBy::NoRoom
-                | EndedBy::TakenAway => Outcome::Answered,
-            },
+            Why::AgentHungUp | Why::AgentLost | Why::SilentConnected | Why::CalleeGone { .. } => {
+                Outcome::Answered
+            }
             Why::SilentUnanswered | Why::Missing if end.answered => Outcome::Unknown,
             // Ended by us: the switch had it after all, an originate that was late, and nobody was there any more.
             Why::Missing => verdict::unanswered(end),

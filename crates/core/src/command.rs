@@ -96,6 +96,13 @@ pub enum Change {
         /// When.
         at: Wall,
     },
+    /// A person is given up, whom no agent took in time: abandoned from now on, whatever comes.
+    Abandoned {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// When.
+        at: Wall,
+    },
     /// Callee and agent are in one bridge.
     Connected {
         /// Which attempt.

@@ -35,6 +35,11 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// A leg whose end is overdue by this much is asked after.
 const SILENCE_MARGIN: Duration = Duration::from_secs(10);
 
+/// A timer that is so late means that we stood still.
+const STOOD_STILL: Duration = Duration::from_millis(500);
+/// What the PBX said meanwhile is read first, for so long.
+const CATCH_UP: Duration = Duration::from_millis(200);
+
 /// The engine of one campaign. See the module for its contract.
 #[derive(Debug)]
 pub struct Engine {
@@ -66,6 +71,10 @@ pub struct Engine {
     /// Switches that had no room when last asked.
     full: BTreeMap<PbxName, launches::Full>,
     timers: BTreeSet<(Mono, Timer)>,
+    /// We stood still: timers wait until then.
+    catching_up: Option<Mono>,
+    /// When the link to a switch was lost, until it is resynchronised.
+    lost_at: BTreeMap<PbxName, Mono>,
     commands: VecDeque<Command>,
     counts: Counts,
     pacing: pace::Pacing,
@@ -144,9 +153,15 @@ impl Engine {
             store_fails: false,
             full: BTreeMap::new(),
             timers: BTreeSet::new(),
+            catching_up: None,
+            lost_at: BTreeMap::new(),
             commands: VecDeque::new(),
             counts: Counts::default(),
-            pacing: pace::Pacing::new(recovered.learnt.drain(..), now),
+            pacing: pace::Pacing::new(
+                recovered.learnt.drain(..),
+                std::mem::take(&mut recovered.answers),
+                now,
+            ),
             breakers: BTreeMap::new(),
         };
         engine.adopt(now, recovered);
@@ -174,11 +189,21 @@ impl Engine {
 
     /// When [`Engine::handle_timeout`] wants to be called. Only looks.
     pub fn poll_timeout(&self) -> Option<Mono> {
-        self.timers.first().map(|(at, _)| *at)
+        let first = self.timers.first().map(|(at, _)| *at)?;
+        Some(self.catching_up.map_or(first, |until| first.max(until)))
     }
 
     /// Wakes whatever is due.
     pub fn handle_timeout(&mut self, now: Now) {
+        let late = self.timers.first().map(|(at, _)| now.mono.since(*at));
+        match self.catching_up {
+            None if late >= Some(STOOD_STILL) => {
+                self.catching_up = Some(now.mono + CATCH_UP);
+                return;
+            }
+            Some(until) if until > now.mono => return,
+            Some(_) | None => self.catching_up = None,
+        }
         while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= now.mono) {
             self.timers.remove(&(at, timer));
             match timer {
@@ -233,6 +258,7 @@ impl Engine {
             });
         }
         live.pacing = self.live_pacing();
+        live.abandon = self.accounts();
         live.idle = self.idle(now);
         live
     }
@@ -317,7 +343,9 @@ impl Engine {
         if let Some(call) = self
             .calls
             .values()
-            .filter(waits)
+            .filter(
+                |call| matches!(call.state, CallState::Waiting { limit_at, look_at } if look_at <= limit_at),
+            )
             .find(|call| self.longest_free(&call.pbx).is_some())
         {
             return Err(format!("attempt {} waits while an agent is free", call.attempt));

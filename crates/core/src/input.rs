@@ -5,6 +5,7 @@ use crate::dial::{AgentTemplate, Extension};
 use crate::ids::{AgentId, AgentLegId, AttemptId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use crate::number::E164;
 use crate::pacing::Learnt;
+use crate::pacing::rules::Answers;
 use crate::pbx::PbxEvent;
 use crate::time::Wall;
 use std::time::Duration;
@@ -120,6 +121,8 @@ pub struct Recovered {
     pub agents: Vec<OpenAgent>,
     /// What pacing had learnt on each switch.
     pub learnt: Vec<(PbxName, Learnt)>,
+    /// Answers that have ended, as the attempts tell them.
+    pub answers: Vec<Answers>,
 }
 
 /// An attempt that a former run left open.
@@ -139,6 +142,8 @@ pub struct OpenAttempt {
     pub created_at: Wall,
     /// When it was answered, if that was seen.
     pub answered_at: Option<Wall>,
+    /// When its person was given up, if so.
+    pub abandoned_at: Option<Wall>,
     /// When and to whom it was connected, if that was seen.
     pub connected: Option<(Wall, AgentId)>,
 }

@@ -2,7 +2,7 @@
 
 use crate::agent::{AgentReason, AgentState};
 use crate::ids::{AgentId, AgentLegId, AttemptId, PbxName};
-use crate::pacing::PacingReport;
+use crate::pacing::{PacingReport, RuleAccount};
 use crate::time::Wall;
 use crate::words::words;
 use serde::Serialize;
@@ -71,6 +71,8 @@ pub struct LiveCampaign {
     pub hopper: usize,
     /// The latest pacing decision on each switch, where calls are launched ahead of agents.
     pub pacing: Vec<Decision>,
+    /// What each abandon rule has counted in its window.
+    pub abandon: Vec<RuleAccount>,
     /// Why nothing more is being launched, most important first; empty while launching.
     pub idle: Vec<Idle>,
 }

@@ -18,7 +18,7 @@ mod report;
 pub mod rules;
 
 pub use book::{AgentKey, AgentStep, CallKey};
-pub use budget::{LearntAccount, Part};
+pub use budget::{LearntGain, RuleAccount};
 pub use hazards::LearntBin;
 pub use learner::Learnt;
 pub use observe::CallStep;
@@ -32,7 +32,7 @@ use forecast::{HORIZONS, Row, Tables, dial, horizons, ring};
 use jiff::tz::TimeZone;
 use learner::Learner;
 use observe::TrunkTrouble;
-use rules::AbandonRule;
+use rules::{AbandonRule, Answers, LiveFate};
 use std::time::Duration;
 
 /// A call asked for and not seen dialing after this was not placed.
@@ -146,7 +146,7 @@ impl Pacer {
         let mut budget = Budget::new(&settings.rules, settings.zone.clone());
         if let Some(learnt) = learnt {
             learner.recall(learnt);
-            budget.recall(&learnt.accounts);
+            budget.recall_gains(&learnt.gains);
         }
         let limit = settings.connect_limit.as_secs_f64();
         let tables = Tables::new(&learner.sources(0.0, ring_secs(&settings), limit));
@@ -170,14 +170,12 @@ impl Pacer {
         }
     }
 
-    /// Takes new settings; what was learnt, and what was abandoned under a rule of the same name, stays.
+    /// Takes new settings; what was learnt, and what was counted, stays.
     pub fn configure(&mut self, settings: PacingSettings) {
         if settings == self.settings {
             return;
         }
-        let accounts = self.budget.learnt();
-        self.budget = Budget::new(&settings.rules, settings.zone.clone());
-        self.budget.recall(&accounts);
+        self.budget.configure(&settings.rules, settings.zone.clone());
         self.settings = settings;
         self.learner.at_risk_secs_max = ring_secs(&self.settings) + DIALING_SECS_MARGIN;
         self.tables_at = f64::NEG_INFINITY;
@@ -190,7 +188,7 @@ impl Pacer {
 
     /// What was learnt so far.
     pub fn learnt(&self) -> Learnt {
-        self.learner.learnt(self.budget.learnt())
+        self.learner.learnt(self.budget.gains())
     }
 
     /// Events that were not taken because too many calls or agents are known.
@@ -211,8 +209,38 @@ impl Pacer {
         }
     }
 
-    /// Something has happened to a call.
+    /// Something has happened to a call, and what became of a person who answered is counted as it appears from here.
     pub fn call(&mut self, now: Now, call: CallKey, step: CallStep) {
+        if let Some(fate) = self.observe(now, call, step) {
+            self.count(now, now.wall, fate);
+        }
+    }
+
+    /// How an answer by a person has ended, to be said once for each.
+    pub fn count(&mut self, now: Now, answered_at: Wall, fate: LiveFate) {
+        self.lesson = true;
+        self.budget.count(now.wall, answered_at, fate, self.pace.rate());
+    }
+
+    /// Takes in what the store knows of answers before the start.
+    pub fn recall(&mut self, answers: &[Answers]) {
+        self.budget.recall(answers);
+    }
+
+    /// Takes over what another controller of the same campaign has counted: the rules hold for the campaign as a whole.
+    pub fn share_account(&mut self, other: &Pacer) {
+        let gains = self.budget.gains();
+        self.budget = other.budget.clone();
+        self.budget.recall_gains(&gains);
+    }
+
+    /// What every rule has counted in its window.
+    pub fn accounts(&self) -> Vec<RuleAccount> {
+        self.budget.accounts()
+    }
+
+    /// Something has happened to a call. Returns how it appears from here that an answer has ended; counts nothing.
+    pub fn observe(&mut self, now: Now, call: CallKey, step: CallStep) -> Option<LiveFate> {
         let at = secs(now.mono);
         (self.news, self.lesson) = (true, true);
         let step = match step {
@@ -235,9 +263,7 @@ impl Pacer {
             self.pace.answers += 1.0;
             self.learner.drift.see(self.pace.rate());
         }
-        if let Some(fate) = noted.fate {
-            self.budget.count(now.wall, fate, self.pace.rate());
-        }
+        noted.fate
     }
 
     /// Odds of a person at this probability, over those of any call.

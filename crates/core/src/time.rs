@@ -34,6 +34,17 @@ impl Now {
     }
 }
 
+impl Now {
+    /// The same, but for what cannot have been before `earliest`.
+    pub fn no_earlier_than(self, earliest: Mono) -> Now {
+        let by = earliest.since(self.mono);
+        Now {
+            mono: self.mono + by,
+            wall: self.wall.plus(by),
+        }
+    }
+}
+
 impl Mono {
     /// Where the shell's clock stands when its process starts.
     pub const START: Mono = Mono(Duration::from_secs(7 * 24 * 3_600));
@@ -59,6 +70,11 @@ impl Sub<Duration> for Mono {
 }
 
 impl Wall {
+    /// Time passed since `earlier`; zero if `earlier` is later.
+    pub fn since(self, earlier: Wall) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
     /// This time plus `d`, saturating.
     pub fn plus(self, d: Duration) -> Wall {
         Wall(

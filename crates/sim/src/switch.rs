@@ -270,7 +270,12 @@ impl SimSwitch {
                     phase,
                     bridge: elsewhere.or(callee.with()),
                     in_our_app: true,
-                    up_for: None,
+                    up_for: self
+                        .truth
+                        .legs
+                        .get(leg)
+                        .and_then(|truth| truth.answered_at)
+                        .map(|at| self.now.since(at)),
                     trouble: None,
                     with_others: elsewhere.is_some(),
                 },

@@ -15,7 +15,7 @@ use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, AgentLegId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
-use paceline_core::pacing::rules::AbandonRule;
+use paceline_core::pacing::rules::{AbandonRule, AbandonWindow};
 use paceline_core::pbx::Sound;
 use paceline_core::time::{Mono, Now, Wall};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -409,7 +409,14 @@ fn campaign_config(options: &WorldOptions, n: usize, switches: &[Switch]) -> Cam
         id: CampaignId(n as i64 + 1),
         mode: options.mode,
         power_ratio: 1.5,
-        abandon_rules: vec![AbandonRule::daily(0.03, Duration::from_secs(2))],
+        abandon_rules: vec![
+            AbandonRule::daily(0.03, Duration::from_secs(2)),
+            AbandonRule {
+                name: "ever".into(),
+                window: AbandonWindow::Campaign,
+                ..AbandonRule::daily(0.03, Duration::from_secs(2))
+            },
+        ],
         ring_timeout: options.ring_timeout,
         agent_ring_timeout: Duration::from_secs(20),
         call_duration_max: options.call_duration_max,

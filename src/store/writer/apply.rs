@@ -89,11 +89,13 @@ static FREE_ENDED: Many = Many::new(
 );
 
 static UPDATE_ATTEMPTS: Many = Many::new(
-    8,
-    "WITH v(id, answered_at_ms, connected_at_ms, agent_id, ended_at_ms, outcome, message, message_at_ms) AS (VALUES {rows}) \
+    9,
+    "WITH v(id, answered_at_ms, connected_at_ms, agent_id, abandoned_at_ms, ended_at_ms, outcome, message, message_at_ms) \
+       AS (VALUES {rows}) \
      UPDATE attempts SET answered_at_ms = coalesce(attempts.answered_at_ms, v.answered_at_ms), \
-       connected_at_ms = coalesce(v.connected_at_ms, attempts.connected_at_ms), \
-       agent_id = coalesce(v.agent_id, attempts.agent_id), \
+       connected_at_ms = coalesce(attempts.connected_at_ms, v.connected_at_ms), \
+       agent_id = coalesce(attempts.agent_id, v.agent_id), \
+       abandoned_at_ms = coalesce(attempts.abandoned_at_ms, v.abandoned_at_ms), \
        ended_at_ms = coalesce(attempts.ended_at_ms, v.ended_at_ms), \
        outcome = coalesce(attempts.outcome, v.outcome), \
        message = coalesce(attempts.message, v.message), \
@@ -374,13 +376,14 @@ async fn settle_ended(tx: &mut Tx, batch: &Batch<'_>, freed: &[(TaskId, ContactI
 }
 
 async fn update_attempts(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError> {
-    let mut rows = Vec::with_capacity(batch.attempts.len() * 8);
+    let mut rows = Vec::with_capacity(batch.attempts.len() * 9);
     for (id, change) in &batch.attempts {
         rows.extend_from_slice(args![
             id.0,
             change.answered_at.map(|at| at.0),
             change.connected.map(|(at, _)| at.0),
             change.connected.map(|(_, agent)| agent.0),
+            change.abandoned_at.map(|at| at.0),
             change.ended.map(|(at, _)| at.0),
             change.ended.map(|(_, outcome)| outcome.as_str()),
             change.message.map(|(_, fate)| fate.as_str()),
@@ -511,7 +514,7 @@ pub(in crate::store) fn statements() -> Vec<(&'static Many, &'static str)> {
         (&FACTS, "ii"),
         (&SETTLE_ENDED, "uiititi"),
         (&FREE_ENDED, "u"),
-        (&UPDATE_ATTEMPTS, "uiiiitti"),
+        (&UPDATE_ATTEMPTS, "uiiiiitti"),
         (&UPDATE_LEGS, "uutiiitiit"),
         (&UPDATE_AGENTS, "itituib"),
         (&UPDATE_RECORDINGS, "ttiiit"),

@@ -50,6 +50,7 @@ pub(super) struct Batch<'a> {
 pub(super) struct AttemptChange {
     pub(super) answered_at: Option<Wall>,
     pub(super) connected: Option<(Wall, AgentId)>,
+    pub(super) abandoned_at: Option<Wall>,
     pub(super) message: Option<(Wall, MessageFate)>,
     pub(super) ended: Option<(Wall, Outcome)>,
 }
@@ -128,6 +129,13 @@ impl<'a> Batch<'a> {
                     .entry(*attempt)
                     .or_default()
                     .answered_at
+                    .get_or_insert(*at);
+            }
+            Change::Abandoned { attempt, at } => {
+                self.attempts
+                    .entry(*attempt)
+                    .or_default()
+                    .abandoned_at
                     .get_or_insert(*at);
             }
             Change::Connected { attempt, agent, at } => {
@@ -237,6 +245,7 @@ pub(super) fn kind(change: &Change) -> &'static str {
     match change {
         Change::LegProgressed { .. } => "leg_progressed",
         Change::Answered { .. } => "answered",
+        Change::Abandoned { .. } => "abandoned",
         Change::Connected { .. } => "connected",
         Change::Messaged { .. } => "messaged",
         Change::Ended { .. } => "ended",

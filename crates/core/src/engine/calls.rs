@@ -1,6 +1,6 @@
 //! How an attempt moves: from dialed to answered, ended. How it is connected is `engine/connects.rs`.
 
-use super::{ASK_AGAIN, Engine, EngineError, SILENCE_MARGIN, Timer};
+use super::{ASK_AGAIN, CATCH_UP, Engine, EngineError, SILENCE_MARGIN, Timer};
 use crate::agent::{AgentReason, Work};
 use crate::call::{Call, CallState, Why};
 use crate::command::Change;
@@ -9,7 +9,7 @@ use crate::input::Prepared;
 use crate::outcome::{MessageFate, Outcome};
 use crate::pbx::{EndedBy, LegEnd, PbxCommand, Progress};
 use crate::retry;
-use crate::time::Now;
+use crate::time::{Mono, Now, Wall};
 use std::time::Duration;
 
 /// How long the store's word that a call is allowed holds good.
@@ -123,7 +123,7 @@ impl Engine {
         };
         match self.state_of(attempt) {
             Some(CallState::Dialing { agent, .. } | CallState::Ringing { agent, .. }) => {
-                self.person_waits(then, attempt);
+                self.person_waits(now, then, attempt);
                 self.serve(now, attempt, agent);
             }
             Some(CallState::Ending {
@@ -131,11 +131,8 @@ impl Engine {
                 why: Why::TakenBack | Why::SilentUnanswered | Why::Missing,
                 ask_again_at,
             }) => {
-                self.store(Change::Answered {
-                    attempt,
-                    leg,
-                    at: then.wall,
-                });
+                self.note_answer(then, attempt);
+                self.give_up(now, attempt);
                 self.set_call(
                     attempt,
                     CallState::Ending {
@@ -168,23 +165,44 @@ impl Engine {
         }
     }
 
-    /// A person answered.
-    pub(super) fn person_waits(&mut self, now: Now, attempt: AttemptId) {
+    /// A person answered at `then`, which may be long ago.
+    pub(super) fn person_waits(&mut self, now: Now, then: Now, attempt: AttemptId) {
         self.leg_lives(now, attempt);
-        let Some(leg) = self.calls.get(&attempt).map(|call| call.leg) else {
+        let Some(answered) = self.note_answer(then, attempt) else {
             return;
         };
+        let limit_at = answered.mono + self.config.connect_limit;
+        let look_at = look_at(now, limit_at);
+        self.set_call(attempt, CallState::Waiting { limit_at, look_at });
+    }
+
+    /// Keeps when it was answered, which is after it was asked for.
+    fn note_answer(&mut self, then: Now, attempt: AttemptId) -> Option<Now> {
+        let call = self.calls.get_mut(&attempt)?;
+        let answered = *call
+            .answered
+            .get_or_insert(then.no_earlier_than(call.launched_at));
+        let leg = call.leg;
         self.store(Change::Answered {
             attempt,
             leg,
-            at: now.wall,
+            at: answered.wall,
         });
-        self.set_call(
-            attempt,
-            CallState::Waiting {
-                limit_at: now.mono + self.config.connect_limit,
-            },
-        );
+        Some(answered)
+    }
+
+    /// The person is abandoned from now on, unless an agent was there.
+    pub(super) fn give_up(&mut self, now: Now, attempt: AttemptId) {
+        let Some(call) = self.calls.get_mut(&attempt) else {
+            return;
+        };
+        if call.answered.is_none() || call.connected_at.is_some() || call.abandoned_at.is_some() {
+            return;
+        }
+        let at = call.wall_at(now);
+        call.abandoned_at = Some(at);
+        self.store(Change::Abandoned { attempt, at });
+        self.count_answer(attempt, None);
     }
 
     /// `then`: when it ended, by the PBX's own time.
@@ -258,8 +276,9 @@ impl Engine {
                 ),
                 None => self.end(now, attempt, Why::TakenBack),
             },
-            CallState::Connecting { agent, limit_at } => {
-                self.set_call(attempt, CallState::Waiting { limit_at });
+            CallState::Connecting { agent, limit_at, .. } => {
+                let look_at = limit_at;
+                self.set_call(attempt, CallState::Waiting { limit_at, look_at });
                 self.free_agent(now, agent, attempt);
             }
             CallState::Connected { .. } => self.end(now, attempt, Why::AgentLost),
@@ -322,6 +341,16 @@ impl Engine {
             return;
         };
         let (leg, pbx, state) = (call.leg, call.pbx.clone(), call.state);
+        match why {
+            Why::Limit | Why::TakenBackAnswered => self.give_up(now, attempt),
+            Why::TakenBack
+            | Why::AgentHungUp
+            | Why::AgentLost
+            | Why::CalleeGone { .. }
+            | Why::SilentUnanswered
+            | Why::Missing
+            | Why::SilentConnected => {}
+        }
         let agent = match state {
             CallState::Connecting { agent, .. } | CallState::Connected { agent, .. } => Some(agent),
             CallState::Ending { agent, .. } => agent,
@@ -373,13 +402,18 @@ impl Engine {
             CallState::Message { broken: true, .. } => self.message_over(now, attempt, MessageFate::Failed),
             CallState::Message { .. } => self.message_over(now, attempt, MessageFate::CutShort),
             // They may be talking by now: the next snapshot tells, and nobody can be hung up on before it.
-            CallState::Waiting { .. } => {
-                let limit_at = now.mono + LINK_DOWN_WAIT;
-                self.set_call(attempt, CallState::Waiting { limit_at })
+            CallState::Waiting { limit_at, .. } => {
+                let look_at = now.mono + LINK_DOWN_WAIT;
+                self.set_call(attempt, CallState::Waiting { limit_at, look_at })
             }
-            CallState::Connecting { agent, .. } => {
-                let limit_at = now.mono + LINK_DOWN_WAIT;
-                self.set_call(attempt, CallState::Connecting { agent, limit_at })
+            CallState::Connecting { agent, limit_at, .. } => {
+                let look_at = now.mono + LINK_DOWN_WAIT;
+                let state = CallState::Connecting {
+                    agent,
+                    limit_at,
+                    look_at,
+                };
+                self.set_call(attempt, state)
             }
             CallState::Connected { .. } | CallState::Transferred { connected: true, .. } if link_up => {
                 self.end(now, attempt, Why::SilentConnected)
@@ -408,12 +442,47 @@ impl Engine {
         }
     }
 
-    /// The attempt is over: stores its end and lets its agent go.
+    /// What has come of an answer without an agent: past the limit it is abandoned, whoever ended it.
+    fn unconnected(&self, attempt: AttemptId, outcome: Outcome, ended_at: Wall) -> Outcome {
+        let Some(call) = self.calls.get(&attempt) else {
+            return outcome;
+        };
+        match (call.answered, call.connected_at, call.abandoned_at) {
+            (None, _, _) | (_, Some(_), _) => outcome,
+            (Some(_), None, Some(_)) => Outcome::Abandoned,
+            (Some(answered), None, None) if ended_at.since(answered.wall) > self.config.connect_limit => {
+                Outcome::Abandoned
+            }
+            (Some(_), None, None) => outcome,
+        }
+    }
+
+    /// The attempt is over, since `then`: stores its end and lets its agent go.
     fn settle(&mut self, now: Now, then: Now, attempt: AttemptId, outcome: Outcome, end: LegEnd) {
+        let Some(state) = self.state_of(attempt) else {
+            return;
+        };
+        let lost_unseen = matches!(outcome, Outcome::Abandoned | Outcome::Unknown) && end.answered;
+        if lost_unseen && self.calls.get(&attempt).is_some_and(|c| c.answered.is_none()) {
+            // Nobody saw when: its end is all that is known.
+            self.note_answer(then, attempt);
+        }
+        let then = match state {
+            CallState::Ending {
+                why: Why::CalleeGone { since },
+                ..
+            } if since.mono < then.mono => since,
+            _ => then,
+        };
         let Some(call) = self.calls.get(&attempt) else {
             return;
         };
-        let answered = end.answered;
+        let at = call.wall_at(then);
+        let outcome = self.unconnected(attempt, outcome, at);
+        self.count_answer(attempt, Some((at, outcome)));
+        let Some(call) = self.calls.get(&attempt) else {
+            return;
+        };
         let next = retry::after(outcome, end.by, &call.lead);
         let trunk = call.trunk;
         self.breakers
@@ -427,13 +496,12 @@ impl Engine {
             contact: call.lead.contact,
             outcome,
             end,
-            at: then.wall,
+            at,
             retry_at: next.wait.map(|wait| now.wall.plus(wait)),
             spends_try: next.spends_try,
         };
-        let state = call.state;
         *self.counts.outcomes.entry(outcome).or_default() += 1;
-        self.pace_ended(attempt, state, outcome, answered);
+        self.pace_ended(attempt, outcome);
         self.store(change);
         self.forget(now, attempt);
     }
@@ -467,7 +535,7 @@ impl Engine {
             return;
         };
         let before = std::mem::replace(&mut call.state, state);
-        self.pace_call(attempt, before, state);
+        self.pace_call(attempt, state);
         if matches!(state, CallState::Waiting { .. }) {
             self.waiting.insert(attempt);
         } else {
@@ -486,5 +554,14 @@ impl Engine {
             self.counts.stale += 1;
         }
         attempt
+    }
+}
+
+/// When to look at somebody who waits. Past the limit not at once: what has come of it may be in the next events.
+pub(super) fn look_at(now: Now, limit_at: Mono) -> Mono {
+    if limit_at <= now.mono {
+        now.mono + CATCH_UP
+    } else {
+        limit_at
     }
 }

@@ -13,17 +13,26 @@ impl Engine {
     /// Connects a waiting callee to the agent kept for it, or lets go of an agent who cannot serve it.
     pub(super) fn serve(&mut self, now: Now, attempt: AttemptId, kept: Option<AgentId>) {
         match kept {
-            Some(agent) if self.listens(agent) => self.connect(now, attempt, agent),
+            Some(agent) if self.listens(agent) && !self.is_past_limit(now, attempt) => {
+                self.connect(now, attempt, agent)
+            }
             Some(agent) => self.free_agent(now, agent, attempt),
             None => {}
         }
     }
 
-    /// Gives every waiting callee an agent, as far as there are any; the longest waiting first.
+    /// Whether nobody is to take this person any more.
+    fn is_past_limit(&self, now: Now, attempt: AttemptId) -> bool {
+        matches!(self.state_of(attempt), Some(CallState::Waiting { limit_at, .. }) if limit_at <= now.mono)
+    }
+
+    /// Gives every waiting callee an agent, as far as there are any; the longest waiting first, and none past the limit.
     pub(super) fn serve_waiting(&mut self, now: Now) {
+        let in_time = |attempt: &&AttemptId| !self.is_past_limit(now, **attempt);
         let mut waiting: Vec<_> = self
             .waiting
             .iter()
+            .filter(in_time)
             .filter_map(|attempt| Some((self.calls.get(attempt)?.state.deadline(), *attempt)))
             .collect();
         waiting.sort_unstable();
@@ -37,7 +46,7 @@ impl Engine {
 
     fn connect(&mut self, now: Now, attempt: AttemptId, agent: AgentId) {
         let Some((leg, pbx, limit_at)) = self.calls.get(&attempt).and_then(|call| match call.state {
-            CallState::Waiting { limit_at } => Some((call.leg, call.pbx.clone(), limit_at)),
+            CallState::Waiting { limit_at, .. } => Some((call.leg, call.pbx.clone(), limit_at)),
             CallState::Preparing { .. }
             | CallState::Dialing { .. }
             | CallState::Ringing { .. }
@@ -53,7 +62,13 @@ impl Engine {
             return;
         };
         self.set_work(now, agent, Work::Reserved { attempt }, AgentReason::CallLaunched);
-        self.set_call(attempt, CallState::Connecting { agent, limit_at });
+        let look_at = limit_at;
+        let state = CallState::Connecting {
+            agent,
+            limit_at,
+            look_at,
+        };
+        self.set_call(attempt, state);
         self.tell(&pbx, PbxCommand::Connect { leg, agent_leg });
     }
 
@@ -82,19 +97,17 @@ impl Engine {
 
     /// Callee and agent are in one bridge, since `then`.
     pub(super) fn talk(&mut self, now: Now, then: Now, attempt: AttemptId, agent: AgentId) {
-        let Some(call) = self.calls.get(&attempt) else {
+        let Some(call) = self.calls.get_mut(&attempt) else {
             return;
         };
-        let (leg, pbx) = (call.leg, call.pbx.clone());
+        let (leg, pbx, at) = (call.leg, call.pbx.clone(), call.wall_at(then));
+        call.connected_at = Some(at);
         let silent_at = now.mono + self.config.ring_timeout + self.config.call_duration_max + SILENCE_MARGIN;
         self.set_call(attempt, CallState::Connected { agent, silent_at });
         self.set_work(now, agent, Work::OnCall { attempt }, AgentReason::CallConnected);
         self.phone_proved(agent);
-        self.store(Change::Connected {
-            attempt,
-            agent,
-            at: then.wall,
-        });
+        self.store(Change::Connected { attempt, agent, at });
+        self.count_answer(attempt, None);
         let agent_leg = self.agents.get(&agent).and_then(|a| a.phone.leg());
         if let (Some(policy), Some(agent_leg)) = (self.config.recording.clone(), agent_leg) {
             let recording = RecordingName::of(leg);
@@ -121,6 +134,7 @@ impl Engine {
     pub(super) fn connect_failed(
         &mut self,
         now: Now,
+        then: Now,
         leg: LegId,
         agent_leg: AgentLegId,
         fault: ConnectFault,
@@ -130,18 +144,19 @@ impl Engine {
         };
         match (self.state_of(attempt), fault) {
             (
-                Some(CallState::Connecting { agent, limit_at }),
+                Some(CallState::Connecting { agent, limit_at, .. }),
                 ConnectFault::AgentGone | ConnectFault::Refused,
             ) if self.agent_legs.get(&agent_leg) == Some(&agent) => {
                 // Whether the two were joined is unknown: the agent's leg goes, so that it cannot be given two calls.
-                self.set_call(attempt, CallState::Waiting { limit_at });
+                let look_at = limit_at;
+                self.set_call(attempt, CallState::Waiting { limit_at, look_at });
                 self.free_agent(now, agent, attempt);
                 self.drop_phone(now, agent, AgentReason::PbxUnclear);
             }
             (Some(CallState::Connecting { agent, .. }), ConnectFault::CalleeGone)
                 if self.agent_legs.get(&agent_leg) == Some(&agent) =>
             {
-                self.end(now, attempt, Why::CalleeGone);
+                self.end(now, attempt, Why::CalleeGone { since: then });
             }
             (
                 Some(
@@ -187,6 +202,9 @@ impl Engine {
                 return;
             }
         };
+        if !connected {
+            self.give_up(now, attempt);
+        }
         let silent_at = now.mono + self.config.ring_timeout + self.config.call_duration_max + SILENCE_MARGIN;
         self.set_call(attempt, CallState::Transferred { connected, silent_at });
         match agent {
@@ -226,7 +244,7 @@ impl Engine {
             .is_some_and(|a| matches!(a.phone, Phone::Held { .. }))
     }
 
-    fn listens(&self, agent: AgentId) -> bool {
+    pub(super) fn listens(&self, agent: AgentId) -> bool {
         self.agents
             .get(&agent)
             .is_some_and(|a| matches!(a.phone, Phone::Held { trouble: None, .. }))

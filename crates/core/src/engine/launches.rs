@@ -171,6 +171,9 @@ impl Engine {
                 trunk,
                 lead: lead.clone(),
                 launched_at: now.mono,
+                answered: None,
+                connected_at: None,
+                abandoned_at: None,
                 state,
             },
         );

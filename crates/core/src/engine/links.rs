@@ -1,6 +1,7 @@
 //! What a lost link, a restart of the switch or a crash of our own left behind: adopt what lives, ask after what is
 //! missing. Until a switch is resynchronised nothing is launched there.
 
+use super::calls::look_at;
 use super::{ASK_AGAIN, Engine, SILENCE_MARGIN, Timer};
 use crate::agent::{Agent, AgentReason, Phone, Wants, Work};
 use crate::call::{Call, CallState, Why};
@@ -9,7 +10,7 @@ use crate::ids::{AgentId, AttemptId, PbxName};
 use crate::input::Recovered;
 use crate::outcome::MessageFate;
 use crate::pbx::{ChannelPhase, PbxEvent, Progress, Snapshot};
-use crate::time::{Now, Wall};
+use crate::time::{Mono, Now};
 use std::time::Duration;
 
 impl Engine {
@@ -17,7 +18,9 @@ impl Engine {
         let then = now.before(ago);
         match event {
             PbxEvent::LinkLost => {
-                self.links_up.remove(&pbx);
+                if self.links_up.remove(&pbx) {
+                    self.lost_at.insert(pbx, then.mono);
+                }
             }
             PbxEvent::Resynchronised(snapshot) => self.resynchronise(now, ago, pbx, &snapshot),
             PbxEvent::Progress { leg, kind } => self.progressed(then, leg, kind),
@@ -27,7 +30,7 @@ impl Engine {
                 leg,
                 agent_leg,
                 fault,
-            } => self.connect_failed(now, leg, agent_leg, fault),
+            } => self.connect_failed(now, then, leg, agent_leg, fault),
             PbxEvent::Played { leg, whole } => self.played(now, leg, whole),
             PbxEvent::Ended { leg, end } => self.ended(now, then, leg, end),
             // The agent's state is `ringing` from the moment that the phone is called.
@@ -100,7 +103,11 @@ impl Engine {
         for open in recovered.attempts {
             let silent_at = now.mono + self.config.ring_timeout + SILENCE_MARGIN;
             let talk_until = silent_at + self.config.call_duration_max;
-            let state = match (open.connected, open.answered_at) {
+            let answered = open.answered_at.map(|at| Now {
+                mono: now.before(now.wall.since(at)).mono,
+                wall: at,
+            });
+            let state = match (open.connected, answered) {
                 (Some((_, agent)), _) if self.is_idle(agent) => {
                     self.set_work(
                         now,
@@ -121,16 +128,19 @@ impl Engine {
                     silent_at: talk_until,
                 },
                 // Hears the message of the former run, or had to.
-                (None, Some(at)) if self.config.abandon_message.is_some() && self.is_over_limit(now, at) => {
-                    CallState::Ending {
-                        agent: None,
-                        why: Why::Limit,
-                        ask_again_at: now.mono,
+                (None, Some(_)) if open.abandoned_at.is_some() => CallState::Ending {
+                    agent: None,
+                    why: Why::Limit,
+                    ask_again_at: now.mono,
+                },
+                // Past its limit or not, the first snapshot says what has come of it.
+                (None, Some(answered)) => {
+                    let limit_at = answered.mono + self.config.connect_limit;
+                    CallState::Waiting {
+                        limit_at,
+                        look_at: look_at(now, limit_at),
                     }
                 }
-                (None, Some(_)) => CallState::Waiting {
-                    limit_at: now.mono + self.config.connect_limit,
-                },
                 (None, None) => CallState::Dialing {
                     agent: None,
                     silent_at,
@@ -150,17 +160,15 @@ impl Engine {
                     pbx,
                     trunk,
                     lead,
-                    launched_at: now.mono,
+                    launched_at: now.before(now.wall.since(open.created_at)).mono,
+                    answered,
+                    connected_at: open.connected.map(|(at, _)| at),
+                    abandoned_at: open.abandoned_at,
                     state,
                 },
             );
-            self.pace_call(attempt, state, state);
+            self.pace_call(attempt, state);
         }
-    }
-
-    /// Whether somebody who answered then has waited for as long as is allowed.
-    fn is_over_limit(&self, now: Now, answered_at: Wall) -> bool {
-        answered_at.plus(self.config.connect_limit) <= now.wall
     }
 
     fn is_idle(&self, agent: AgentId) -> bool {
@@ -176,23 +184,42 @@ impl Engine {
     }
 
     /// Holds what we believe against what lives. Also right when nothing was lost.
+    ///
+    /// Those who are joined are settled first: until then an agent who talks looks free, and would be given somebody else.
     fn resynchronise(&mut self, now: Now, ago: Duration, pbx: PbxName, snapshot: &Snapshot) {
         self.links_up.insert(pbx.clone());
+        let lost_at = self.lost_at.remove(&pbx);
         let agents: Vec<AgentId> = self
             .agents
             .values()
             .filter(|a| a.pbx == pbx)
             .map(|a| a.id)
             .collect();
-        for id in &agents {
-            self.resynchronise_agent(now, *id, snapshot);
+        let is_held = |agent: &Agent| agent.phone.leg().is_some_and(|leg| snapshot.holds(leg));
+        let (held, others): (Vec<AgentId>, Vec<AgentId>) = agents
+            .iter()
+            .partition(|id| self.agents.get(id).is_some_and(is_held));
+        for id in held {
+            self.resynchronise_agent(now, id, snapshot);
         }
-        let calls = self.calls.values().filter(|c| c.pbx == pbx);
-        // Whoever talks is settled before anybody is given an agent.
-        let mut calls: Vec<(u8, AttemptId)> = calls.map(|c| (settled_as(c.state), c.attempt)).collect();
-        calls.sort_unstable();
-        for (_, attempt) in calls {
-            self.resynchronise_call(now, ago, attempt, snapshot);
+        let is_joined = |call: &Call| {
+            let channel = snapshot.channels.get(&call.leg.0);
+            channel.is_some_and(|c| c.with_others || c.bridge.is_some_and(|bridge| snapshot.holds(bridge)))
+        };
+        let here = self.calls.values().filter(|c| c.pbx == pbx);
+        let (mut joined, mut alone): (Vec<&Call>, Vec<&Call>) = here.partition(|c| is_joined(c));
+        joined.sort_by_key(|call| (settled_as(call.state), call.attempt));
+        alone.sort_by_key(|call| (settled_as(call.state), call.attempt));
+        let joined: Vec<AttemptId> = joined.iter().map(|call| call.attempt).collect();
+        let alone: Vec<AttemptId> = alone.iter().map(|call| call.attempt).collect();
+        for attempt in joined {
+            self.resynchronise_call(now, ago, lost_at, attempt, snapshot);
+        }
+        for id in others {
+            self.resynchronise_agent(now, id, snapshot);
+        }
+        for attempt in alone {
+            self.resynchronise_call(now, ago, lost_at, attempt, snapshot);
         }
         // Who asked to go home during a call that a former run did not see the end of.
         for id in agents {
@@ -251,7 +278,15 @@ impl Engine {
         }
     }
 
-    fn resynchronise_call(&mut self, now: Now, ago: Duration, attempt: AttemptId, snapshot: &Snapshot) {
+    /// `lost_at`: when the link was lost, if this run had one.
+    fn resynchronise_call(
+        &mut self,
+        now: Now,
+        ago: Duration,
+        lost_at: Option<Mono>,
+        attempt: AttemptId,
+        snapshot: &Snapshot,
+    ) {
         let Some(call) = self.calls.get(&attempt) else {
             return;
         };
@@ -265,11 +300,12 @@ impl Engine {
             .filter(|agent| self.is_held(*agent));
         let with_others = channel.is_some_and(|c| c.with_others) && joined.is_none();
         let up = channel.is_some_and(|c| c.phase == ChannelPhase::Up);
-        let up_since = now.before(
-            channel
-                .and_then(|c| c.up_for)
-                .map_or(Duration::ZERO, |up| up + ago),
+        // Where the PBX cannot tell since when it is up, the worst is taken: since we last knew that it was not.
+        let up_for = channel.and_then(|c| c.up_for).map_or_else(
+            || now.mono.since(lost_at.unwrap_or(call.launched_at)),
+            |up| up + ago,
         );
+        let up_since = now.before(up_for);
         let with_a_stranger = up
             && joined.is_none()
             && channel
@@ -287,17 +323,17 @@ impl Engine {
             _ if channel.is_none() => self.ask_after(now, attempt),
             // Joined to an agent's leg that is being hung up, or that no book knows.
             CallState::Waiting { .. } | CallState::Connecting { .. } if with_a_stranger => {
-                self.end(now, attempt, Why::AgentLost)
+                self.end(now, attempt, Why::Limit)
             }
             CallState::Dialing { agent, .. } | CallState::Ringing { agent, .. } if with_a_stranger => {
                 if let Some(kept) = agent {
                     self.free_agent(now, kept, attempt);
                 }
-                self.person_waits(up_since, attempt);
-                self.end(now, attempt, Why::AgentLost)
+                self.person_waits(now, up_since, attempt);
+                self.end(now, attempt, Why::Limit)
             }
             CallState::Dialing { agent, .. } | CallState::Ringing { agent, .. } if up => {
-                self.person_waits(up_since, attempt);
+                self.person_waits(now, up_since, attempt);
                 match (joined, agent) {
                     (None, kept) => self.serve(now, attempt, kept),
                     (Some(_), Some(kept)) => self.free_agent(now, kept, attempt),
@@ -337,7 +373,7 @@ impl Engine {
             CallState::Preparing { .. } | CallState::Dialing { .. } | CallState::Ringing { .. } => {
                 Why::Missing
             }
-            CallState::Waiting { .. } | CallState::Connecting { .. } => Why::CalleeGone,
+            CallState::Waiting { .. } | CallState::Connecting { .. } => Why::CalleeGone { since: now },
             CallState::Message { .. } => Why::Limit,
             CallState::Connected { .. } | CallState::Transferred { connected: true, .. } => {
                 Why::SilentConnected
@@ -361,24 +397,39 @@ impl Engine {
         let Some(state) = self.calls.get(&attempt).map(|c| c.state) else {
             return;
         };
+        // Nobody is given an agent past the limit, so they were joined by then at the latest.
+        let by = |limit_at: Mono| now.before(now.mono.since(limit_at));
         match (state, joined) {
-            (CallState::Connecting { agent, .. }, Some(seen)) if seen == agent => {
-                self.talk(now, now, attempt, agent)
+            (CallState::Connecting { agent, limit_at, .. }, Some(seen)) if seen == agent => {
+                self.talk(now, by(limit_at), attempt, agent)
             }
-            (CallState::Waiting { .. }, Some(seen)) if self.is_idle(seen) => {
-                self.talk(now, now, attempt, seen)
+            (CallState::Waiting { limit_at, .. }, Some(seen)) if self.is_idle(seen) => {
+                self.talk(now, by(limit_at), attempt, seen)
             }
             // In somebody else's bridge, who is busy with another call by our books: nobody is given two calls.
             (CallState::Waiting { .. } | CallState::Connecting { .. }, Some(_)) => {
-                self.end(now, attempt, Why::AgentLost)
+                self.end(now, attempt, Why::Limit)
+            }
+            (CallState::Waiting { limit_at, .. }, None) => {
+                let look_at = look_at(now, limit_at);
+                self.set_call(attempt, CallState::Waiting { limit_at, look_at })
+            }
+            (CallState::Connecting { limit_at, .. }, None) if limit_at <= now.mono => {
+                self.end(now, attempt, Why::Limit)
             }
             // Asked to join and not joined: the request was lost with the link, so it is made again.
-            (CallState::Connecting { agent, .. }, None) => self.connect_again(attempt, agent),
+            (CallState::Connecting { agent, .. }, None) if self.listens(agent) => {
+                self.connect_again(attempt, agent)
+            }
+            (CallState::Connecting { agent, limit_at, .. }, None) => {
+                let look_at = look_at(now, limit_at);
+                self.set_call(attempt, CallState::Waiting { limit_at, look_at });
+                self.free_agent(now, agent, attempt);
+            }
             (
                 CallState::Preparing { .. }
                 | CallState::Dialing { .. }
                 | CallState::Ringing { .. }
-                | CallState::Waiting { .. }
                 | CallState::Message { .. }
                 | CallState::Connected { .. }
                 | CallState::Transferred { .. }
@@ -403,7 +454,7 @@ impl Engine {
                 if let Some(kept) = agent {
                     self.free_agent(now, kept, attempt);
                 }
-                self.person_waits(up_since, attempt);
+                self.person_waits(now, up_since, attempt);
                 self.transferred(now, leg);
             }
             CallState::Waiting { .. }

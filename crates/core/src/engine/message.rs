@@ -25,6 +25,7 @@ impl Engine {
         let Some((leg, pbx)) = self.calls.get(&attempt).map(|call| (call.leg, call.pbx.clone())) else {
             return;
         };
+        self.give_up(now, attempt);
         let state = CallState::Message {
             asked_at: now.wall,
             until: now.mono + MESSAGE_MAX,

@@ -9,9 +9,9 @@ use crate::command::{Change, Command};
 use crate::ids::{AgentId, AttemptId, PbxName};
 use crate::live::Decision;
 use crate::outcome::Outcome;
-use crate::pacing::rules::Waits;
-use crate::pacing::{AgentKey, AgentStep, CallKey, CallStep, Learnt, Pacer, Room};
-use crate::time::{Mono, Now};
+use crate::pacing::rules::{Answers, LiveFate, Waits};
+use crate::pacing::{AgentKey, AgentStep, CallKey, CallStep, Learnt, Pacer, Room, RuleAccount};
+use crate::time::{Mono, Now, Wall};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub(super) struct Pacing {
     pacers: BTreeMap<PbxName, Pacer>,
     latest: BTreeMap<PbxName, Decision>,
     recovered: BTreeMap<PbxName, Learnt>,
+    /// For the first controller; the others share its account.
+    answers: Vec<Answers>,
     news: Vec<(PbxName, News)>,
     next_tick: Mono,
     next_keep: Mono,
@@ -34,27 +36,22 @@ pub(super) struct Pacing {
 #[derive(Debug)]
 enum News {
     Agent(AgentKey, AgentStep, bool),
-    Call(CallKey, CallNews),
-}
-
-#[derive(Debug)]
-enum CallNews {
-    Step(CallStep),
-    Connected {
-        limit_at: Option<Mono>,
-    },
-    Ended {
-        outcome: Outcome,
-        limit_at: Option<Mono>,
-    },
+    Call(CallKey, CallStep),
+    /// Somebody who answered then has had this fate.
+    Answer(Wall, LiveFate),
 }
 
 impl Pacing {
-    pub(super) fn new(learnt: impl Iterator<Item = (PbxName, Learnt)>, now: Now) -> Self {
+    pub(super) fn new(
+        learnt: impl Iterator<Item = (PbxName, Learnt)>,
+        answers: Vec<Answers>,
+        now: Now,
+    ) -> Self {
         Self {
             pacers: BTreeMap::new(),
             latest: BTreeMap::new(),
             recovered: learnt.collect(),
+            answers,
             news: Vec::new(),
             next_tick: now.mono,
             next_keep: now.mono + KEEP_EVERY,
@@ -79,100 +76,117 @@ impl Engine {
         }
     }
 
-    /// A call has gone from one state to another.
-    pub(super) fn pace_call(&mut self, attempt: AttemptId, before: CallState, state: CallState) {
-        let news = match state {
-            CallState::Dialing { .. } => CallNews::Step(CallStep::Dialing {
+    /// A call is in another state.
+    pub(super) fn pace_call(&mut self, attempt: AttemptId, state: CallState) {
+        let step = match state {
+            CallState::Dialing { .. } => CallStep::Dialing {
                 answer_probability: None,
-            }),
-            CallState::Ringing { .. } => CallNews::Step(CallStep::Ringing),
-            // Until answers are judged, every answer is a person.
-            CallState::Waiting { .. } => CallNews::Step(CallStep::Person),
-            CallState::Connected { .. } => CallNews::Connected {
-                limit_at: limit_at(before),
             },
+            CallState::Ringing { .. } => CallStep::Ringing,
+            // Until answers are judged, every answer is a person.
+            CallState::Waiting { .. } => CallStep::Person,
+            CallState::Connected { .. } => CallStep::Connected(Waits::default()),
             CallState::Message { .. }
             | CallState::Transferred { connected: false, .. }
             | CallState::Ending {
                 why: Why::Limit | Why::TakenBackAnswered,
                 ..
-            } => CallNews::Step(CallStep::Abandoned),
+            } => CallStep::Abandoned,
             CallState::Preparing { .. }
             | CallState::Connecting { .. }
             | CallState::Transferred { connected: true, .. }
             | CallState::Ending { .. } => return,
         };
-        self.pace_news(attempt, news);
+        self.pace_step(attempt, step);
     }
 
     /// A call is over.
-    pub(super) fn pace_ended(
-        &mut self,
-        attempt: AttemptId,
-        state: CallState,
-        outcome: Outcome,
-        answered: bool,
-    ) {
-        let waited = matches!(state, CallState::Waiting { .. } | CallState::Connecting { .. });
-        let news = match outcome {
-            Outcome::Abandoned => CallNews::Step(CallStep::Abandoned),
-            // Nobody saw what became of a person: a possible abandon.
-            Outcome::Unknown if answered || waited => CallNews::Step(CallStep::Abandoned),
-            outcome => CallNews::Ended {
-                outcome,
-                limit_at: limit_at(state),
+    pub(super) fn pace_ended(&mut self, attempt: AttemptId, outcome: Outcome) {
+        let step = match outcome {
+            Outcome::Abandoned => CallStep::Abandoned,
+            outcome => CallStep::Ended {
+                outcome: Some(outcome),
+                waits: Waits::default(),
             },
         };
-        self.pace_news(attempt, news);
+        self.pace_step(attempt, step);
     }
 
-    fn pace_news(&mut self, attempt: AttemptId, news: CallNews) {
+    fn pace_step(&mut self, attempt: AttemptId, step: CallStep) {
         if let Some(call) = self.calls.get(&attempt) {
-            let news = News::Call(CallKey(attempt.0.as_u128()), news);
+            let news = News::Call(CallKey(attempt.0.as_u128()), step);
             self.pacing.news.push((call.pbx.clone(), news));
         }
     }
 
-    /// Tells each switch's controller what happened there.
-    pub(super) fn tell_pacers(&mut self, now: Now) {
-        let connect_limit = self.config.connect_limit;
-        let waits = |limit_at: Option<Mono>| Waits {
-            connected: limit_at.map_or(Duration::ZERO, |at| now.mono.since(at - connect_limit)),
-            ..Waits::default()
+    /// What is decided about an answer, once for each: an agent was there, it was given up, or it ended so without either.
+    /// It is what its row says, as a later run reads it.
+    pub(super) fn count_answer(&mut self, attempt: AttemptId, ended: Option<(Wall, Outcome)>) {
+        let Some(call) = self.calls.get(&attempt) else {
+            return;
         };
-        let mut abandoned = false;
+        let counted_before = ended.is_some() && (call.connected_at.is_some() || call.abandoned_at.is_some());
+        if counted_before {
+            return;
+        }
+        let row = call.answer_row(ended);
+        if let Some((row, fate)) = row.and_then(|row| Some((row, row.fate()?))) {
+            let news = News::Answer(row.answered_at, fate);
+            self.pacing.news.push((call.pbx.clone(), news));
+        }
+    }
+
+    /// Tells each switch's controller what happened there, and all of them how answers ended: the abandon rules hold for the
+    /// campaign as a whole.
+    pub(super) fn tell_pacers(&mut self, now: Now) {
         for (pbx, news) in std::mem::take(&mut self.pacing.news) {
-            let pacer = match self.pacing.pacers.entry(pbx) {
-                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::btree_map::Entry::Vacant(new) => {
-                    let learnt = self.pacing.recovered.remove(new.key());
-                    new.insert(Pacer::new(self.config.pacing(), learnt.as_ref()))
-                }
+            if !self.pacing.pacers.contains_key(&pbx) {
+                let pacer = self.new_pacer(&pbx);
+                self.pacing.pacers.insert(pbx.clone(), pacer);
+            }
+            let Some(pacer) = self.pacing.pacers.get_mut(&pbx) else {
+                continue;
             };
             match news {
                 News::Agent(agent, step, leaving) => {
                     pacer.agent(now.mono, agent, step);
                     pacer.agent_leaves(agent, leaving.then_some(now.mono));
                 }
-                News::Call(call, CallNews::Step(step)) => {
-                    abandoned |= matches!(step, CallStep::Abandoned);
-                    pacer.call(now, call, step);
+                News::Call(call, step) => {
+                    // Whether it counts is told apart.
+                    let _ = pacer.observe(now, call, step);
                 }
-                News::Call(call, CallNews::Connected { limit_at }) => {
-                    pacer.call(now, call, CallStep::Connected(waits(limit_at)));
-                }
-                News::Call(call, CallNews::Ended { outcome, limit_at }) => {
-                    let step = CallStep::Ended {
-                        outcome: Some(outcome),
-                        waits: waits(limit_at),
-                    };
-                    pacer.call(now, call, step);
+                News::Answer(answered_at, fate) => {
+                    for pacer in self.pacing.pacers.values_mut() {
+                        pacer.count(now, answered_at, fate);
+                    }
                 }
             }
         }
-        // An abandon is kept at once: the rules count it after a crash as well.
-        if abandoned || self.pacing.next_keep <= now.mono {
+        if self.pacing.next_keep <= now.mono {
             self.keep_learnt(now);
+        }
+    }
+
+    fn new_pacer(&mut self, pbx: &PbxName) -> Pacer {
+        let learnt = self.pacing.recovered.remove(pbx);
+        let mut pacer = Pacer::new(self.config.pacing(), learnt.as_ref());
+        match self.pacing.pacers.values().next() {
+            Some(other) => pacer.share_account(other),
+            None => pacer.recall(&std::mem::take(&mut self.pacing.answers)),
+        }
+        pacer
+    }
+
+    /// What each abandon rule has counted.
+    pub(super) fn accounts(&self) -> Vec<RuleAccount> {
+        match self.pacing.pacers.values().next() {
+            Some(pacer) => pacer.accounts(),
+            None => {
+                let mut pacer = Pacer::new(self.config.pacing(), None);
+                pacer.recall(&self.pacing.answers);
+                pacer.accounts()
+            }
         }
     }
 
@@ -270,18 +284,4 @@ impl Engine {
 
 fn agent_key(id: AgentId) -> u128 {
     u128::from(id.0.unsigned_abs())
-}
-
-/// When the wait of a person in this state is over.
-fn limit_at(state: CallState) -> Option<Mono> {
-    match state {
-        CallState::Waiting { limit_at } | CallState::Connecting { limit_at, .. } => Some(limit_at),
-        CallState::Preparing { .. }
-        | CallState::Dialing { .. }
-        | CallState::Ringing { .. }
-        | CallState::Message { .. }
-        | CallState::Connected { .. }
-        | CallState::Transferred { .. }
-        | CallState::Ending { .. } => None,
-    }
 }

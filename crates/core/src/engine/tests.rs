@@ -10,7 +10,7 @@ use crate::ids::{CampaignId, ContactId, TaskId, TrunkId};
 use crate::input::{AgentRequest, OpenAgent, OpenAttempt, Prepared, Recovered};
 use crate::live::Idle;
 use crate::number::E164;
-use crate::pacing::rules::AbandonRule;
+use crate::pacing::rules::{AbandonRule, AbandonWindow, AnswerRow, Answers, LiveFate};
 use crate::pbx::{
     ChannelPhase, ChannelState, ConnectFault, Departure, EndedBy, LegEnd, LegTrouble, PbxCommand, PbxEvent,
     Progress, Snapshot, Sound,
@@ -20,11 +20,12 @@ use proptest::prelude::*;
 
 mod crash;
 mod hunt;
+mod late;
 mod message;
 mod phones;
 mod rig;
 
-use rig::{Rig, config, config_of, end, lead, pbx};
+use rig::{Rig, Rows, config, config_of, end, lead, pbx};
 
 #[test]
 fn an_answered_call_reaches_the_agent_kept_for_it_and_the_next_one_follows_wrap_up() {
@@ -100,23 +101,6 @@ fn an_answer_to_a_call_launched_ahead_gets_whoever_is_free_or_is_abandoned_and_c
     });
     assert_eq!(rig.outcomes(), [Outcome::Abandoned]);
     let report = rig.engine.live(rig.now).pacing[0].report.clone();
-    assert_eq!((report.live, report.abandoned), (3.0, 1.0), "{report}");
-
-    // And should we crash now, it counts for the rest of the day.
-    let learnt = rig.said.iter().rev().find_map(|command| match command {
-        Command::Store(Change::Learnt { pbx, learnt, .. }) => Some((pbx.clone(), (**learnt).clone())),
-        _ => None,
-    });
-    let recovered = Recovered {
-        learnt: vec![learnt.expect("kept at once")],
-        ..Recovered::default()
-    };
-    let mut again = Rig::from(config_of(Mode::Power), recovered);
-    again.tell(Input::SetActive(true));
-    again.event(PbxEvent::Resynchronised(Snapshot::default()));
-    again.log_in(1);
-    again.wait(Duration::from_secs(2));
-    let report = again.engine.live(again.now).pacing[0].report.clone();
     assert_eq!((report.live, report.abandoned), (3.0, 1.0), "{report}");
 }
 

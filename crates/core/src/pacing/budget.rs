@@ -1,16 +1,16 @@
 //! How much risk of an abandoned call may be taken now, so that every rule holds over its own window.
 //!
 //! In: how each live answer ended, and the time. Out: the risk allowed for one more call, and which rule allows no more.
-//! An overdraft is paid back smoothly over the answers to come, not by a wall. Each window longer than a day is also kept
+//! What was counted before the start is read from the store as [`Answers`]; all is kept in quarters of an hour of when people
+//! answered, so that it equals what the attempts' rows say. An overdraft is paid back smoothly over the answers to come, not by a wall. Each window longer than a day is also kept
 //! day by day, so that a good month does not pay for a bad day. Constants and their reasons: docs/pacing.md.
 
-use super::hazards::sound;
-use super::rules::{AbandonRule, AbandonWindow, LiveFate};
+use super::rules::{AbandonRule, AbandonWindow, Answers, LiveFate, QUARTER_MS, Tally};
 use crate::time::Wall;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,11 +20,34 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// A window is kept in so many parts; it forgets one at a time.
 const PARTS: i64 = 96;
 
+/// Quarters of an hour that are kept apart: a little more than three months. What is older is one.
+const QUARTERS_MAX: usize = 96 * 95;
+
 /// All rules of a campaign.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
     accounts: Vec<Account>,
     zone: TimeZone,
+    ledgers: Vec<Ledger>,
+}
+
+/// Every answer, as rules with this limit see it.
+#[derive(Clone, Debug)]
+struct Ledger {
+    limit_ms: u32,
+    /// By the start of the quarter of an hour in which they answered.
+    quarters: BTreeMap<i64, Tally>,
+}
+
+/// What a rule has counted in its window.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RuleAccount {
+    /// The rule's name.
+    pub rule: Arc<str>,
+    /// Live answers.
+    pub live: f64,
+    /// Those abandoned.
+    pub abandoned: f64,
 }
 
 /// What may be risked now.
@@ -58,31 +81,29 @@ struct Account {
 }
 
 /// Answers of a part of a window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Part {
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Part {
     /// Since when.
-    pub from: Wall,
-    /// Live answers.
-    pub live: f64,
-    /// Those abandoned.
-    pub abandoned: f64,
+    from: Wall,
+    live: f64,
+    abandoned: f64,
 }
 
-/// A rule's window, for keeping across restarts.
+/// What experience adds to the risk that a rule allows, for keeping across restarts. What was counted is not kept here: the
+/// attempts tell it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct LearntAccount {
+pub struct LearntGain {
     /// Which rule, and whether it is its day.
-    pub name: String,
-    /// The answers, oldest first.
-    pub parts: Vec<Part>,
-    /// What experience adds to the risk allowed: a logarithm.
+    pub rule: String,
+    /// A logarithm.
     pub gain: f64,
 }
 
 impl Budget {
     pub(super) fn new(rules: &[AbandonRule], zone: TimeZone) -> Self {
         let mut accounts: Vec<Account> = Vec::new();
+        let mut ledgers: Vec<Ledger> = Vec::new();
         for rule in rules {
             let short = match rule.window {
                 AbandonWindow::Hours(hours) => hours <= DAY_HOURS,
@@ -97,15 +118,68 @@ impl Budget {
                 }));
             }
             accounts.push(Account::new(rule.clone()));
+            if ledgers.iter().all(|ledger| ledger.limit_ms != rule.limit_ms) {
+                ledgers.push(Ledger {
+                    limit_ms: rule.limit_ms,
+                    quarters: BTreeMap::new(),
+                });
+            }
         }
-        Self { accounts, zone }
+        Self {
+            accounts,
+            zone,
+            ledgers,
+        }
+    }
+
+    /// Other rules, over the same answers. What a limit makes of them that no rule had so far is known from the next start on;
+    /// until then it is taken as another limit had it.
+    pub(super) fn configure(&mut self, rules: &[AbandonRule], zone: TimeZone) {
+        let gains = self.gains();
+        let old = std::mem::replace(self, Self::new(rules, zone));
+        for ledger in &mut self.ledgers {
+            let same = old.ledgers.iter().find(|known| known.limit_ms == ledger.limit_ms);
+            if let Some(known) = same.or(old.ledgers.first()) {
+                ledger.quarters.clone_from(&known.quarters);
+            }
+        }
+        self.enter_all();
+        self.recall_gains(&gains);
+    }
+
+    /// What the store knows of answers before the start.
+    pub(super) fn recall(&mut self, answers: &[Answers]) {
+        for ledger in &mut self.ledgers {
+            let limit_ms = ledger.limit_ms;
+            for answers in answers.iter().filter(|a| a.limit_ms == limit_ms) {
+                ledger.add(answers.from, answers.tally);
+            }
+        }
+        self.enter_all();
+    }
+
+    fn enter_all(&mut self) {
+        for account in &mut self.accounts {
+            account.clear();
+            let ledger = self.ledgers.iter().find(|l| l.limit_ms == account.rule.limit_ms);
+            for (from, tally) in ledger.iter().flat_map(|ledger| &ledger.quarters) {
+                let (live, abandoned) = account.rule.weigh(tally);
+                account.enter(Wall(*from), live, abandoned);
+            }
+        }
     }
 
     /// An answer by a person has ended. `pace`: live answers per second of late.
-    pub(super) fn count(&mut self, now: Wall, fate: LiveFate, pace: f64) {
+    pub(super) fn count(&mut self, now: Wall, answered_at: Wall, fate: LiveFate, pace: f64) {
         for account in &mut self.accounts {
             account.forget(now, &self.zone);
-            account.count(now, fate, pace);
+            account.count(answered_at, fate, pace);
+        }
+        for ledger in &mut self.ledgers {
+            // Where several clocks are told apart, the rules with this limit share what the first of them sees.
+            if let Some(account) = self.accounts.iter().find(|a| a.rule.limit_ms == ledger.limit_ms) {
+                ledger.add(answered_at, account.rule.tally(fate));
+            }
         }
     }
 
@@ -120,40 +194,45 @@ impl Budget {
             .min_by(|a, b| a.risk_max.total_cmp(&b.risk_max))
     }
 
-    pub(super) fn learnt(&self) -> Vec<LearntAccount> {
+    /// What every rule has counted in its window.
+    pub(super) fn accounts(&self) -> Vec<RuleAccount> {
+        let account = |a: &Account| RuleAccount {
+            rule: a.name.clone(),
+            live: a.live,
+            abandoned: a.abandoned,
+        };
+        self.accounts.iter().map(account).collect()
+    }
+
+    pub(super) fn gains(&self) -> Vec<LearntGain> {
         self.accounts
             .iter()
-            .map(|a| LearntAccount {
-                name: a.rule.name.clone(),
-                parts: a.parts.iter().copied().collect(),
+            .map(|a| LearntGain {
+                rule: a.rule.name.clone(),
                 gain: a.gain,
             })
             .collect()
     }
 
-    pub(super) fn recall(&mut self, learnt: &[LearntAccount]) {
+    pub(super) fn recall_gains(&mut self, gains: &[LearntGain]) {
         for account in &mut self.accounts {
-            let Some(old) = learnt.iter().find(|old| old.name == account.rule.name) else {
-                continue;
-            };
-            account.gain = if old.gain.is_finite() {
-                old.gain.clamp(GAIN_MIN, GAIN_MAX)
-            } else {
-                0.0
-            };
-            let skipped = old.parts.len().saturating_sub(PARTS as usize + 2);
-            account.parts = old
-                .parts
-                .iter()
-                .skip(skipped)
-                .map(|part| Part {
-                    from: part.from,
-                    live: sound(part.live),
-                    abandoned: sound(part.abandoned).min(sound(part.live)),
-                })
-                .collect();
-            account.live = account.parts.iter().map(|part| part.live).sum();
-            account.abandoned = account.parts.iter().map(|part| part.abandoned).sum();
+            let known = gains.iter().find(|known| known.rule == account.rule.name);
+            if let Some(known) = known.filter(|known| known.gain.is_finite()) {
+                account.gain = known.gain.clamp(GAIN_MIN, GAIN_MAX);
+            }
+        }
+    }
+}
+
+impl Ledger {
+    fn add(&mut self, at: Wall, tally: Tally) {
+        let from = at.0.div_euclid(QUARTER_MS).saturating_mul(QUARTER_MS);
+        self.quarters.entry(from).or_default().add(tally);
+        while self.quarters.len() > QUARTERS_MAX
+            && let Some((_, oldest)) = self.quarters.pop_first()
+            && let Some(mut next) = self.quarters.first_entry()
+        {
+            next.get_mut().add(oldest);
         }
     }
 }
@@ -178,8 +257,9 @@ impl Account {
     fn part_ms(&self) -> i64 {
         match self.rule.window {
             AbandonWindow::Hours(hours) => (i64::from(hours.max(1)) * HOUR_MS / PARTS).max(1),
-            AbandonWindow::CalendarDay => HOUR_MS,
-            AbandonWindow::CalendarMonth | AbandonWindow::Campaign => DAY_HOURS as i64 * HOUR_MS,
+            // Days begin at a quarter of an hour in every time zone.
+            AbandonWindow::CalendarDay | AbandonWindow::CalendarMonth => QUARTER_MS,
+            AbandonWindow::Campaign => i64::from(DAY_HOURS) * HOUR_MS,
         }
     }
 
@@ -215,8 +295,7 @@ impl Account {
                     return;
                 };
                 self.period = Some((begins, ends));
-                // A part that began before the period belongs to the one before it.
-                begins.0.saturating_add(self.part_ms() - 1)
+                begins.0
             }
         };
         let part_ms = self.part_ms();
@@ -233,26 +312,40 @@ impl Account {
         }
     }
 
-    fn count(&mut self, now: Wall, fate: LiveFate, pace: f64) {
-        let counted = self.rule.judge(fate);
-        if !counted.live {
-            return;
-        }
-        let abandoned = if counted.abandoned { 1.0 } else { 0.0 };
+    fn clear(&mut self) {
+        self.parts.clear();
+        (self.live, self.abandoned, self.period) = (0.0, 0.0, None);
+    }
+
+    /// Adds answers of around `at`, which mostly is the newest part or close to it.
+    fn enter(&mut self, at: Wall, live: f64, abandoned: f64) {
         let part_ms = self.part_ms();
-        match self.parts.back_mut() {
-            Some(part) if now.0 < part.from.0.saturating_add(part_ms) => {
-                part.live += 1.0;
+        let from = Wall(at.0.div_euclid(part_ms).saturating_mul(part_ms));
+        let place = self.parts.partition_point(|part| part.from < from);
+        match self.parts.get_mut(place) {
+            Some(part) if part.from == from => {
+                part.live += live;
                 part.abandoned += abandoned;
             }
-            _ => self.parts.push_back(Part {
-                from: now,
-                live: 1.0,
-                abandoned,
-            }),
+            Some(_) | None => self.parts.insert(
+                place,
+                Part {
+                    from,
+                    live,
+                    abandoned,
+                },
+            ),
         }
-        self.live += 1.0;
+        self.live += live;
         self.abandoned += abandoned;
+    }
+
+    fn count(&mut self, answered_at: Wall, fate: LiveFate, pace: f64) {
+        let (live, abandoned) = self.rule.weigh(&self.rule.tally(fate));
+        if live == 0.0 {
+            return;
+        }
+        self.enter(answered_at, live, abandoned);
         let busy = busy(pace);
         let step = 3e-4 / busy * (self.room(busy) / busy.sqrt()).clamp(-8.0, 8.0);
         self.gain = (self.gain + step).clamp(GAIN_MIN, GAIN_MAX);
@@ -279,7 +372,8 @@ impl Account {
 
     /// Whether bad luck has come in a row: a window of a day is kept in quarters of an hour.
     fn had_a_bad_half_hour(&self) -> bool {
-        if self.part_ms() > HOUR_MS / 3 {
+        let is_a_day = matches!(self.rule.window, AbandonWindow::Hours(_)) && self.part_ms() <= HOUR_MS / 3;
+        if !is_a_day {
             return false;
         }
         let (mut live, mut abandoned) = (0.0, 0.0);

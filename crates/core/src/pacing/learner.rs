@@ -1,7 +1,7 @@
 //! What has been learnt of how calls and agents behave. In: spells and how they ended. Out: the tables of
 //! [`super::forecast`], and a [`Learnt`] that outlives the process.
 
-use super::budget::LearntAccount;
+use super::budget::LearntGain;
 use super::drift::Drift;
 use super::forecast::{Sources, dial, ring};
 use super::hazards::{Delays, Hazards, LearntBin};
@@ -21,7 +21,7 @@ const TALK_PRIOR_SECS: f64 = 100.0;
 const WRAP_UP_PRIOR_SECS: f64 = 17.0;
 
 /// What was learnt, for keeping across restarts and days. Made by [`super::Pacer::learnt`].
-/// A row of another version lacks fields: the rest still is taken, above all what was abandoned.
+/// A row of another version lacks fields: the rest still is taken.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Learnt {
@@ -39,8 +39,8 @@ pub struct Learnt {
     pub machine_delay: Vec<f64>,
     /// Calls that have ended, as far as it matters whether there were enough.
     pub calls_ended: u32,
-    /// Each rule's window.
-    pub accounts: Vec<LearntAccount>,
+    /// Of each rule.
+    pub gains: Vec<LearntGain>,
 }
 
 #[derive(Clone, Debug)]
@@ -120,7 +120,7 @@ impl Learner {
         self.ringing.events(ring::LIVE) + self.dialing.events(dial::LIVE)
     }
 
-    pub(super) fn learnt(&self, accounts: Vec<LearntAccount>) -> Learnt {
+    pub(super) fn learnt(&self, gains: Vec<LearntGain>) -> Learnt {
         Learnt {
             dialing: self.dialing.learnt(),
             ringing: self.ringing.learnt(),
@@ -129,7 +129,7 @@ impl Learner {
             person_delay: self.person_delay.learnt(),
             machine_delay: self.machine_delay.learnt(),
             calls_ended: self.calls_ended,
-            accounts,
+            gains,
         }
     }
 

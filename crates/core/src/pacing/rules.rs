@@ -1,8 +1,10 @@
 //! What counts as an abandoned call, over which window, and how much of it is allowed: rules as data.
 //!
 //! [`PLACES`] lists the rules that are known, each with its source and what is unsure about it; counsel must check them.
-//! A campaign takes any number of [`AbandonRule`]s at once. Start at [`AbandonRule::judge`].
+//! A campaign takes any number of [`AbandonRule`]s at once. Start at [`AnswerRow::fate`].
 
+use crate::outcome::Outcome;
+use crate::time::Wall;
 use crate::words::words;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -90,11 +92,106 @@ pub struct Waits {
     pub greeting_end: Option<Duration>,
 }
 
-/// What an answer adds to a rule's window.
+/// Answers are counted by the quarter of an hour, from the Unix epoch, in which they came.
+pub const QUARTER_MS: i64 = 15 * 60 * 1000;
+
+/// How answers by people ended, where an agent had to be there within some limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// An agent was there in time.
+    pub connected: u64,
+    /// An agent was there, too late.
+    pub connected_late: u64,
+    /// The dialer gave them up.
+    pub abandoned: u64,
+    /// Hung up in time, before an agent was there.
+    pub hung_up: u64,
+    /// Hung up past the limit, before an agent was there.
+    pub hung_up_late: u64,
+}
+
+/// Answers of one quarter of an hour, as the attempts tell them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Counted {
-    pub(super) live: bool,
-    pub(super) abandoned: bool,
+pub struct Answers {
+    /// When it began.
+    pub from: Wall,
+    /// The limit that they are told by.
+    pub limit_ms: u32,
+    /// How they ended.
+    pub tally: Tally,
+}
+
+/// What an attempt's row says of its answer: the one place that says what each is counted as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AnswerRow {
+    /// When it was answered.
+    pub answered_at: Wall,
+    /// When an agent was there.
+    pub connected_at: Option<Wall>,
+    /// When it was given up.
+    pub abandoned_at: Option<Wall>,
+    /// When it was over, and as what.
+    pub ended: Option<(Wall, Outcome)>,
+}
+
+impl AnswerRow {
+    /// How the answer ended; none while it has not, and for what was no person.
+    ///
+    /// Who was given up stays so, whatever came after. Of an answer whose evidence is lost (`unknown`) the worst is taken.
+    pub fn fate(&self) -> Option<LiveFate> {
+        let waits = |at: Wall| Waits {
+            connected: at.since(self.answered_at),
+            ..Waits::default()
+        };
+        if self.abandoned_at.is_some() {
+            return Some(LiveFate::Abandoned);
+        }
+        if let Some(at) = self.connected_at {
+            return Some(LiveFate::Connected(waits(at)));
+        }
+        match self.ended? {
+            (_, Outcome::Abandoned | Outcome::Unknown) => Some(LiveFate::Abandoned),
+            (_, Outcome::Machine | Outcome::Fax | Outcome::Screened) => None,
+            (
+                at,
+                Outcome::Answered
+                | Outcome::Busy
+                | Outcome::NoAnswer
+                | Outcome::Rejected
+                | Outcome::Invalid
+                | Outcome::Congestion
+                | Outcome::Failed
+                | Outcome::Cancelled
+                | Outcome::Blocked,
+            ) => Some(LiveFate::HungUp(waits(at))),
+        }
+    }
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, other: Tally) {
+        self.connected += other.connected;
+        self.connected_late += other.connected_late;
+        self.abandoned += other.abandoned;
+        self.hung_up += other.hung_up;
+        self.hung_up_late += other.hung_up_late;
+    }
+}
+
+/// How far back answers matter to these rules; none: to the beginning.
+pub fn history(rules: &[AbandonRule]) -> Option<Duration> {
+    let hours = |rule: &AbandonRule| match rule.window {
+        AbandonWindow::Hours(hours) => Some(hours.saturating_add(hours / 8)),
+        AbandonWindow::CalendarDay => Some(48),
+        AbandonWindow::CalendarMonth => Some(32 * 24),
+        AbandonWindow::Campaign => None,
+    };
+    // A rule that is set later may look further back than those of now.
+    let mut most = 31 * 24;
+    for rule in rules {
+        most = most.max(hours(rule)?);
+    }
+    Some(Duration::from_secs(u64::from(most) * 3_600))
 }
 
 impl AbandonRule {
@@ -112,7 +209,8 @@ impl AbandonRule {
         }
     }
 
-    pub(super) fn judge(&self, fate: LiveFate) -> Counted {
+    /// An answer that ended so.
+    pub fn tally(&self, fate: LiveFate) -> Tally {
         let late = |waits: Waits| {
             let waited = match self.clock {
                 AbandonClock::Connected => waits.connected,
@@ -121,34 +219,27 @@ impl AbandonRule {
             };
             waited > Duration::from_millis(u64::from(self.limit_ms))
         };
-        match fate {
-            LiveFate::Abandoned => Counted {
-                live: true,
-                abandoned: true,
-            },
-            LiveFate::Connected(waits) => Counted {
-                live: true,
-                abandoned: late(waits),
-            },
-            LiveFate::HungUp(waits) if late(waits) => Counted {
-                live: true,
-                abandoned: true,
-            },
-            LiveFate::HungUp(_) => match self.early_hangup {
-                EarlyHangup::Ignored => Counted {
-                    live: false,
-                    abandoned: false,
-                },
-                EarlyHangup::Live => Counted {
-                    live: true,
-                    abandoned: false,
-                },
-                EarlyHangup::Abandoned => Counted {
-                    live: true,
-                    abandoned: true,
-                },
-            },
-        }
+        let mut tally = Tally::default();
+        *match fate {
+            LiveFate::Abandoned => &mut tally.abandoned,
+            LiveFate::Connected(waits) if late(waits) => &mut tally.connected_late,
+            LiveFate::Connected(_) => &mut tally.connected,
+            LiveFate::HungUp(waits) if late(waits) => &mut tally.hung_up_late,
+            LiveFate::HungUp(_) => &mut tally.hung_up,
+        } = 1;
+        tally
+    }
+
+    /// Live answers, and how many of them this rule counts as abandoned.
+    pub fn weigh(&self, tally: &Tally) -> (f64, f64) {
+        let (early_live, early_abandoned) = match self.early_hangup {
+            EarlyHangup::Ignored => (0, 0),
+            EarlyHangup::Live => (tally.hung_up, 0),
+            EarlyHangup::Abandoned => (tally.hung_up, tally.hung_up),
+        };
+        let abandoned = tally.abandoned + tally.connected_late + tally.hung_up_late;
+        let live = tally.connected + abandoned + early_live;
+        (live as f64, (abandoned + early_abandoned) as f64)
     }
 }
 

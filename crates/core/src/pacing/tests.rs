@@ -164,7 +164,7 @@ fn near(learnt: &Learnt) -> String {
         bins(&learnt.ringing),
         bins(&learnt.talk),
         bins(&learnt.wrap_up),
-        learnt.accounts,
+        learnt.gains,
         learnt.calls_ended
     )
 }
@@ -372,13 +372,17 @@ fn an_agent_who_came_late_counts_as_abandoned_by_the_rule_that_says_so() {
         greeting_start: None,
         greeting_end: Some(Duration::from_millis(1_900)),
     };
-    assert!(!rule.judge(LiveFate::Connected(waits)).abandoned);
+    let counts = |rule: &AbandonRule, fate| rule.weigh(&rule.tally(fate));
+    assert_eq!(counts(&rule, LiveFate::Connected(waits)), (1.0, 0.0));
     let from_answer = AbandonRule {
         clock: rules::AbandonClock::Connected,
         ..rule
     };
-    assert!(from_answer.judge(LiveFate::Connected(waits)).abandoned);
-    assert!(!from_answer.judge(LiveFate::HungUp(Waits::default())).live);
+    assert_eq!(counts(&from_answer, LiveFate::Connected(waits)), (1.0, 1.0));
+    assert_eq!(
+        counts(&from_answer, LiveFate::HungUp(Waits::default())),
+        (0.0, 0.0)
+    );
 }
 
 #[test]
@@ -406,8 +410,9 @@ fn a_clock_that_was_a_year_ahead_does_not_keep_a_window_from_ending() {
     ] {
         let mut budget = Budget::new(&[rule(window)], TimeZone::UTC);
         let now = at(0).wall;
-        budget.count(now.plus(365 * day), LiveFate::Abandoned, 0.1);
-        budget.count(now, LiveFate::Abandoned, 0.1);
+        let ahead = now.plus(365 * day);
+        budget.count(ahead, ahead, LiveFate::Abandoned, 0.1);
+        budget.count(now, now, LiveFate::Abandoned, 0.1);
         let abandoned = |budget: &mut Budget, days: u32| {
             let allowance = budget.allowance(now.plus(days * day), 0.1);
             allowance.map(|a| a.abandoned)
@@ -418,10 +423,65 @@ fn a_clock_that_was_a_year_ahead_does_not_keep_a_window_from_ending() {
 }
 
 #[test]
-fn what_was_abandoned_is_read_from_rows_of_other_versions_too() {
-    let old = r#"{"accounts":[{"name":"daily","parts":[{"from":5,"live":9.0,"abandoned":2.0}]}],"other":1}"#;
-    let learnt: Learnt = serde_json::from_str(old).unwrap();
-    assert_eq!(learnt.accounts[0].parts[0].abandoned, 2.0);
+fn what_the_store_tells_of_answers_is_counted_as_if_it_had_been_seen() {
+    let now = at(0).wall;
+    let rules = [
+        rules::AbandonWindow::Hours(24),
+        rules::AbandonWindow::Hours(30 * 24),
+        rules::AbandonWindow::CalendarDay,
+        rules::AbandonWindow::CalendarMonth,
+        rules::AbandonWindow::Campaign,
+    ]
+    .map(|window| AbandonRule {
+        name: format!("{window:?}"),
+        window,
+        ..AbandonRule::daily(CAP, Duration::from_secs(2))
+    });
+    let mut seen = Budget::new(&rules, TimeZone::UTC);
+    let mut told = Vec::new();
+    // Forty days, in order, with one of each fate every hour.
+    let waits = |ms| Waits {
+        connected: Duration::from_millis(ms),
+        ..Waits::default()
+    };
+    for hour in (0..40 * 24_u32).rev() {
+        let answered = now.minus(Duration::from_secs(u64::from(hour) * 3_600));
+        for fate in [
+            LiveFate::Abandoned,
+            LiveFate::Connected(waits(300)),
+            LiveFate::Connected(waits(3_000)),
+            LiveFate::HungUp(waits(300)),
+            LiveFate::HungUp(waits(3_000)),
+        ] {
+            seen.count(answered.plus(Duration::from_secs(3)), answered, fate, 0.1);
+            told.push(rules::Answers {
+                from: answered,
+                limit_ms: 2_000,
+                tally: rules[0].tally(fate),
+            });
+        }
+    }
+    let mut recalled = Budget::new(&rules, TimeZone::UTC);
+    recalled.recall(&told);
+    for budget in [&mut seen, &mut recalled] {
+        let _ = budget.allowance(now.plus(Duration::from_secs(60)), 0.1);
+    }
+    assert_eq!(recalled.accounts(), seen.accounts());
+    assert_eq!(
+        seen.accounts().last().map(|a| (a.live, a.abandoned)),
+        Some((3840.0, 2880.0))
+    );
+
+    // Other rules look at the same answers.
+    let mut other = rules[1].clone();
+    other.name = "another month".into();
+    recalled.configure(&[other], TimeZone::UTC);
+    let _ = recalled.allowance(now, 0.1);
+    let month = |budget: &Budget, name: &str| {
+        let account = budget.accounts().into_iter().find(|a| &*a.rule == name);
+        account.map(|a| (a.live, a.abandoned))
+    };
+    assert_eq!(month(&recalled, "another month"), month(&seen, "Hours(720)"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::truth::{LegTruth, TrueEnd};
 use paceline_core::agent::AgentState;
 use paceline_core::input::Input;
 use paceline_core::outcome::Outcome;
+use paceline_core::pacing::rules::{AbandonRule, AbandonWindow};
 use paceline_core::time::Mono;
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ impl World {
         if read_afresh {
             self.books_match()?;
         }
+        self.accounts_match()?;
         self.go_home()?;
 
         // What a failing store left unknown, the next start must settle.
@@ -64,6 +66,7 @@ impl World {
             World::all_agents_free,
         )?;
         self.store.unsettled().map_or(Ok(()), Err)?;
+        self.accounts_match()?;
         self.go_home()?;
         self.compare_with_truth()
     }
@@ -273,6 +276,30 @@ impl World {
         self.store.agents.iter().next().map_or(Ok(()), |(agent, row)| {
             Err(format!("agent {agent} went home and is stored as {}", row.state))
         })
+    }
+
+    /// What every engine has counted for the law is what the attempts say, whatever happened before. To be asked while no
+    /// write is under way.
+    pub(super) fn accounts_match(&self) -> Result<(), String> {
+        for (campaign, engine) in self.process.iter().flat_map(|p| p.engines.iter().enumerate()) {
+            let Some(config) = self.campaigns.get(campaign).map(|c| &c.config) else {
+                continue;
+            };
+            let ever = |rule: &&AbandonRule| rule.window == AbandonWindow::Campaign;
+            let Some(rule) = config.abandon_rules.iter().find(ever) else {
+                continue;
+            };
+            let counted = engine.live(self.now()).abandon;
+            let counted = counted.iter().find(|account| *account.rule == rule.name);
+            let counted = counted.map(|account| (account.live, account.abandoned));
+            let stored = self.store.account(campaign, rule);
+            if counted != Some(stored) {
+                return Err(format!(
+                    "campaign {campaign} has counted {counted:?} live and abandoned; its attempts say {stored:?}"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The engine's story of each attempt against what the switch really did.

@@ -37,16 +37,18 @@ impl World {
             }
             let agents = self.open_agents(campaign)?;
             let learnt = self.store.learnt(campaign);
+            let Some(config) = self.campaigns.get(campaign).map(|c| c.config.clone()) else {
+                continue;
+            };
+            let answers = self.store.answers(campaign, &config.abandon_rules);
             let recovered = Recovered {
                 attempts,
                 agents,
                 learnt,
+                answers,
             };
             self.note(|| format!("campaign {campaign} recovers {recovered:?}"));
             let seed = self.options.seed ^ (self.starts << 32) ^ campaign as u64;
-            let Some(config) = self.campaigns.get(campaign).map(|c| c.config.clone()) else {
-                continue;
-            };
             engines.push(Engine::new(config, seed, recovered, now));
         }
         let writing = engines.iter().map(|_| VecDeque::new()).collect();
@@ -56,6 +58,7 @@ impl World {
             draining: false,
             writing,
         });
+        self.accounts_match()?;
         for switch in &mut self.switches {
             switch.sim.cut_link(self.now, Duration::ZERO);
             switch.sim.handle_timeout(self.now);

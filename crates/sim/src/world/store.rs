@@ -8,6 +8,7 @@ use paceline_core::input::{Lead, OpenAttempt};
 use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
 use paceline_core::pacing::Learnt;
+use paceline_core::pacing::rules::{AbandonRule, AnswerRow, Answers};
 use paceline_core::pbx::RecordingName;
 use paceline_core::time::Wall;
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,7 +63,9 @@ pub(crate) struct Attempt {
     pub(crate) dialed: bool,
     answered_at: Option<Wall>,
     connected: Option<(Wall, AgentId)>,
+    abandoned_at: Option<Wall>,
     messaged_at: Option<Wall>,
+    ended_at: Option<Wall>,
     pub(crate) outcome: Option<Outcome>,
 }
 
@@ -188,7 +191,9 @@ impl Store {
             dialed: false,
             answered_at: None,
             connected: None,
+            abandoned_at: None,
             messaged_at: None,
+            ended_at: None,
             outcome: None,
         };
         self.attempts.insert(attempt.new.attempt, attempt);
@@ -204,11 +209,23 @@ impl Store {
                 .map(|_| ())
                 .ok_or(format!("leg {leg} rings and is not stored")),
             Change::Answered { attempt, at, .. } => {
-                self.open(attempt)?.answered_at = Some(at);
+                self.open(attempt)?.answered_at.get_or_insert(at);
+                Ok(())
+            }
+            Change::Abandoned { attempt, at } => {
+                let open = self.open(attempt)?;
+                if open.answered_at.is_none() || open.connected.is_some() {
+                    return Err(format!("attempt {attempt} cannot be abandoned: {open:?}"));
+                }
+                open.abandoned_at.get_or_insert(at);
                 Ok(())
             }
             Change::Connected { attempt, agent, at } => {
-                self.open(attempt)?.connected = Some((at, agent));
+                let open = self.open(attempt)?;
+                if open.abandoned_at.is_some() {
+                    return Err(format!("attempt {attempt} was abandoned and is connected"));
+                }
+                open.connected = Some((at, agent));
                 Ok(())
             }
             Change::Messaged { attempt, at, .. } => {
@@ -229,13 +246,14 @@ impl Store {
                 outcome,
                 retry_at,
                 spends_try,
+                at,
                 ..
             } => {
                 let open = self.open(attempt)?;
                 if open.new.leg != leg || (open.new.lead.task, open.new.lead.contact) != (task, contact) {
                     return Err(format!("attempt {attempt} ends as somebody else's"));
                 }
-                open.outcome = Some(outcome);
+                (open.ended_at, open.outcome) = (Some(at), Some(outcome));
                 let contact_id = contact;
                 let contact = self
                     .contacts
@@ -301,6 +319,35 @@ impl Store {
             (of.0 == campaign as i64 + 1).then(|| (pbx.clone(), learnt.clone()))
         };
         self.learnt.iter().filter_map(ours).collect()
+    }
+
+    /// A campaign's answers that have ended, as the attempts tell them, for every limit of its rules.
+    pub(crate) fn answers(&self, campaign: usize, rules: &[AbandonRule]) -> Vec<Answers> {
+        let mut answers = Vec::new();
+        // One rule for each limit.
+        let limits: BTreeMap<u32, &AbandonRule> = rules.iter().map(|rule| (rule.limit_ms, rule)).collect();
+        for attempt in self.attempts.values().filter(|a| a.campaign == campaign) {
+            let Some(row) = attempt.answer_row() else { continue };
+            let Some(fate) = row.fate() else { continue };
+            for rule in limits.values() {
+                answers.push(Answers {
+                    from: row.answered_at,
+                    limit_ms: rule.limit_ms,
+                    tally: rule.tally(fate),
+                });
+            }
+        }
+        answers
+    }
+
+    /// What a rule must have counted by now, over all times: live answers, and abandoned ones.
+    pub(crate) fn account(&self, campaign: usize, rule: &AbandonRule) -> (f64, f64) {
+        let weigh = |attempt: &Attempt| Some(rule.weigh(&rule.tally(attempt.answer_row()?.fate()?)));
+        self.attempts
+            .values()
+            .filter(|a| a.campaign == campaign)
+            .filter_map(weigh)
+            .fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
     /// Takes up what former runs left: strays are ready again, open attempts are handed out.
@@ -373,8 +420,18 @@ impl Attempt {
             lead: self.new.lead.clone(),
             created_at: self.new.created_at,
             answered_at: self.answered_at,
+            abandoned_at: self.abandoned_at,
             connected: self.connected,
         }
+    }
+
+    fn answer_row(&self) -> Option<AnswerRow> {
+        Some(AnswerRow {
+            answered_at: self.answered_at?,
+            connected_at: self.connected.map(|(at, _)| at),
+            abandoned_at: self.abandoned_at,
+            ended: self.ended_at.zip(self.outcome),
+        })
     }
 
     pub(crate) fn pbx(&self) -> &PbxName {

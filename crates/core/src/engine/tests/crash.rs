@@ -15,6 +15,7 @@ pub(super) fn open_attempt(
         lead: lead(n as i64),
         created_at: Wall(1_800_000_000_000),
         answered_at,
+        abandoned_at: None,
         connected,
     }
 }
@@ -184,5 +185,177 @@ fn a_ringing_call_found_in_a_strangers_bridge_is_ended_and_frees_the_agent_kept_
         leg,
         end: end(EndedBy::Us, true),
     });
+    assert_eq!(rig.outcomes(), [Outcome::Abandoned]);
+    assert_eq!(rig.checked_account(), (1.0, 1.0));
+}
+
+/// A channel that is up, in this bridge, answered so long ago.
+fn up(bridge: Option<AgentLegId>, up_for: Option<Duration>) -> ChannelState {
+    ChannelState {
+        phase: ChannelPhase::Up,
+        bridge,
+        in_our_app: true,
+        up_for,
+        trouble: None,
+        with_others: false,
+    }
+}
+
+fn leg_of(n: u128) -> LegId {
+    LegId(uuid::Uuid::from_u128(2000 + n))
+}
+
+fn agent_leg_of(n: u128) -> AgentLegId {
+    AgentLegId(uuid::Uuid::from_u128(3000 + n))
+}
+
+/// Agents 1 and 2 in their bridges, and these callees.
+fn snapshot(callees: &[(u128, ChannelState)]) -> PbxEvent {
+    let agents = [1, 2].map(|n| (agent_leg_of(n).0, up(Some(agent_leg_of(n)), None)));
+    let callees = callees.iter().map(|(n, channel)| (leg_of(*n).0, *channel));
+    PbxEvent::Resynchronised(Snapshot {
+        channels: agents.into_iter().chain(callees).collect(),
+    })
+}
+
+#[test]
+fn who_talks_is_settled_before_anybody_is_given_an_agent() {
+    let ringing = ChannelState {
+        phase: ChannelPhase::Ringing,
+        ..up(None, None)
+    };
+    for first in [ringing, up(None, Some(Duration::from_millis(100)))] {
+        let mut rig = Rig::from(
+            config(),
+            Recovered {
+                attempts: vec![open_attempt(1, None, None), open_attempt(2, None, None)],
+                agents: vec![open_agent(1), open_agent(2)],
+                ..Recovered::default()
+            },
+        );
+        let talks = up(Some(agent_leg_of(1)), Some(Duration::from_secs(9)));
+        rig.event(snapshot(&[(1, first), (2, talks)]));
+        assert_eq!(
+            [1, 2].map(|n| rig.state(n)),
+            [AgentState::OnCall, AgentState::Reserved]
+        );
+        assert!(!rig.commands().any(|c| matches!(c, PbxCommand::HangUp { .. })));
+    }
+}
+
+#[test]
+fn an_answer_that_was_not_served_before_the_crash_ends_as_abandoned_once_its_limit_is_over() {
+    let answered_at = Wall(1_800_000_000_000 - 20_000);
+    let recovered = || Recovered {
+        attempts: vec![OpenAttempt {
+            created_at: Wall(1_800_000_000_000 - 30_000),
+            ..open_attempt(1, None, Some(answered_at))
+        }],
+        agents: vec![open_agent(1), open_agent(2)],
+        ..Recovered::default()
+    };
+    // It is gone; it waits still; it waits with nothing stored of its answer, and the PBX tells since when or not.
+    let gone = |rig: &mut Rig| rig.event(snapshot(&[]));
+    let waits = |rig: &mut Rig| rig.event(snapshot(&[(1, up(None, None))]));
+    let stories: [&dyn Fn(&mut Rig); 2] = [&gone, &waits];
+    for story in stories {
+        let mut rig = Rig::from(config(), recovered());
+        story(&mut rig);
+        rig.wait(Duration::from_secs(1));
+        assert!(!rig.commands().any(|c| matches!(c, PbxCommand::Connect { .. })));
+        rig.event(PbxEvent::Ended {
+            leg: leg_of(1),
+            end: end(EndedBy::Vanished, false),
+        });
+        assert_eq!(rig.outcomes(), [Outcome::Abandoned]);
+        assert_eq!(rig.account(), (1.0, 1.0));
+    }
+    for up_for in [None, Some(Duration::from_secs(20))] {
+        let mut recovered = recovered();
+        recovered.attempts[0].answered_at = None;
+        let mut rig = Rig::from(config(), recovered);
+        rig.event(snapshot(&[(1, up(None, up_for))]));
+        rig.wait(Duration::from_secs(1));
+        assert!(!rig.commands().any(|c| matches!(c, PbxCommand::Connect { .. })));
+        rig.event(PbxEvent::Ended {
+            leg: leg_of(1),
+            end: end(EndedBy::Us, true),
+        });
+        assert_eq!(rig.outcomes(), [Outcome::Abandoned]);
+        assert_eq!(rig.checked_account(), (1.0, 1.0));
+    }
+}
+
+#[test]
+fn who_hung_up_before_the_limit_while_we_were_away_is_in_neither_term() {
+    let mut rig = Rig::from(
+        config(),
+        Recovered {
+            attempts: vec![OpenAttempt {
+                created_at: Wall(1_800_000_000_000 - 30_000),
+                ..open_attempt(1, None, Some(Wall(1_800_000_000_000 - 1_500)))
+            }],
+            agents: vec![open_agent(1)],
+            ..Recovered::default()
+        },
+    );
+    rig.event(snapshot(&[]));
+    // The driver looks for a second whether the end is only late.
+    rig.wait(Duration::from_secs(1));
+    rig.event(PbxEvent::Ended {
+        leg: leg_of(1),
+        end: end(EndedBy::Vanished, false),
+    });
     assert_eq!(rig.outcomes(), [Outcome::Answered]);
+    assert_eq!(rig.account(), (0.0, 0.0));
+}
+
+#[test]
+fn however_often_we_crash_the_account_is_what_the_attempts_say() {
+    let rule = AbandonRule::daily(0.03, Duration::from_secs(2));
+    let mut rig = Rig::at_work_in(Mode::Power, 2);
+    rig.wait(Duration::from_secs(1));
+    let legs = rig.legs();
+    for leg in &legs {
+        rig.event(PbxEvent::Answered { leg: *leg });
+    }
+    for n in [1, 2] {
+        let (leg, agent_leg) = (legs[n as usize - 1], rig.agent_leg(n));
+        rig.event(PbxEvent::Connected { leg, agent_leg });
+    }
+    rig.wait(Duration::from_millis(2_100));
+    assert_eq!(rig.checked_account(), (3.0, 1.0));
+    let rows = Rows::of(&rig.said);
+    let mut open: Vec<OpenAttempt> = Vec::new();
+    for (n, call) in rig
+        .engine
+        .calls
+        .values()
+        .filter(|c| c.connected_at.is_some())
+        .enumerate()
+    {
+        open.push(OpenAttempt {
+            attempt: call.attempt,
+            leg: leg_of(n as u128 + 1),
+            answered_at: call.answered.map(|a| a.wall),
+            connected: call.connected_at.map(|at| (at, AgentId(n as i64 + 1))),
+            ..open_attempt(0, None, None)
+        });
+    }
+    for _ in 0..3 {
+        let mut again = Rig::from(
+            config_of(Mode::Power),
+            Recovered {
+                attempts: open.clone(),
+                agents: vec![open_agent(1), open_agent(2)],
+                answers: rows.answers(&rule),
+                ..Recovered::default()
+            },
+        );
+        assert_eq!(again.account(), (3.0, 1.0), "before anything is heard");
+        again.event(snapshot(&[1, 2].map(|n| (n, up(Some(agent_leg_of(n)), None)))));
+        again.wait(Duration::from_secs(5));
+        assert_eq!(again.state(1), AgentState::OnCall);
+        assert_eq!(again.account(), (3.0, 1.0));
+    }
 }

@@ -53,6 +53,8 @@ struct Hunt {
     crashes: u64,
     config: CampaignConfig,
     learnt: BTreeMap<PbxName, crate::pacing::Learnt>,
+    rows: Rows,
+    connected: BTreeMap<AttemptId, (Wall, AgentId)>,
 }
 
 impl Hunt {
@@ -74,12 +76,20 @@ impl Hunt {
             crashes: 0,
             config,
             learnt: BTreeMap::new(),
+            rows: Rows::default(),
+            connected: BTreeMap::new(),
         }
     }
 
     fn read(&mut self) {
         let fresh: Vec<Command> = self.rig.said.iter().skip(self.read).cloned().collect();
         for command in fresh {
+            if let Command::Store(change) = &command {
+                self.rows.take(change);
+                if let Change::Connected { attempt, agent, at } = change {
+                    self.connected.insert(*attempt, (*at, *agent));
+                }
+            }
             match command {
                 Command::Refill { .. } => self.refills += 1,
                 Command::Prepare(new) => self.prepares.push(new),
@@ -131,6 +141,16 @@ impl Hunt {
             }
         }
         self.read = self.rig.said.len();
+        self.check_account();
+    }
+
+    /// What is counted is what the attempts say, at any moment.
+    fn check_account(&self) {
+        assert_eq!(self.rig.account(), self.rows.account(self.rule()));
+    }
+
+    fn rule(&self) -> &AbandonRule {
+        &self.config.abandon_rules[0]
     }
 
     /// Whether an agent's leg that the engine knows is in its bridge, as far as was told, and its phone listens.
@@ -341,11 +361,9 @@ impl Hunt {
             trunk: c.trunk,
             lead: c.lead.clone(),
             created_at: self.rig.now.wall,
-            answered_at: None,
-            connected: match c.state {
-                crate::call::CallState::Connected { agent, .. } => Some((self.rig.now.wall, agent)),
-                _ => None,
-            },
+            answered_at: c.answered.map(|now| now.wall),
+            abandoned_at: c.abandoned_at,
+            connected: self.connected.get(&c.attempt).copied(),
         });
         let attempts = attempts.collect();
         let agents = engine.agents.values().map(|a| OpenAgent {
@@ -367,6 +385,7 @@ impl Hunt {
             attempts,
             agents,
             learnt: self.learnt.clone().into_iter().collect(),
+            answers: self.rows.answers(self.rule()),
         };
         self.rig.engine = Engine::new(self.config.clone(), seed, recovered, self.rig.now);
         self.rig.settle();
@@ -442,7 +461,11 @@ proptest! {
         message: bool,
     ) {
         let abandon_message = message.then(|| Sound::new("sound:sorry").unwrap());
-        let mut hunt = Hunt::new(CampaignConfig { abandon_message, ..config_of(mode) });
+        let mut hunt = {
+            let mut config = CampaignConfig { abandon_message, ..config_of(mode) };
+            config.abandon_rules[0].window = AbandonWindow::Campaign;
+            Hunt::new(config)
+        };
         hunt.rig.tell(Input::SetActive(true));
         hunt.rig.event(PbxEvent::Resynchronised(Snapshot::default()));
         hunt.rig.log_in(1);

@@ -140,29 +140,44 @@ fn after_a_lost_link_nobody_is_left_in_silence_behind_a_message() {
 #[test]
 fn after_a_crash_whoever_had_waited_too_long_is_given_to_nobody() {
     // Two seconds before the rig's clock begins.
-    let open = crash::open_attempt(1, None, Some(Wall(1_799_999_998_000)));
-    let recovered = Recovered {
-        attempts: vec![open],
-        agents: vec![crash::open_agent(1)],
-        ..Recovered::default()
-    };
-    let mut rig = Rig::from(with_message(), recovered);
-    let (agent, leg) = (uuid::Uuid::from_u128(3001), LegId(uuid::Uuid::from_u128(2001)));
-    let up = |bridge| ChannelState {
-        phase: ChannelPhase::Up,
-        bridge,
-        in_our_app: true,
-        up_for: None,
-        trouble: None,
-        with_others: false,
-    };
-    let channels = BTreeMap::from([(agent, up(Some(AgentLegId(agent)))), (leg.0, up(None))]);
-    rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
-    assert_eq!(rig.state(1), AgentState::Available);
-    assert_eq!(rig.commands().collect::<Vec<_>>(), [&PbxCommand::HangUp { leg }]);
-    rig.event(PbxEvent::Ended {
-        leg,
-        end: end(EndedBy::Us, true),
-    });
-    assert_eq!(rig.outcomes(), [Outcome::Abandoned]);
+    let answered_at = Wall(1_799_999_998_000);
+    for given_up in [true, false] {
+        let open = OpenAttempt {
+            created_at: answered_at,
+            abandoned_at: given_up.then_some(answered_at),
+            ..crash::open_attempt(1, None, Some(answered_at))
+        };
+        let recovered = Recovered {
+            attempts: vec![open],
+            agents: vec![crash::open_agent(1)],
+            ..Recovered::default()
+        };
+        let mut rig = Rig::from(with_message(), recovered);
+        let (agent, leg) = (uuid::Uuid::from_u128(3001), LegId(uuid::Uuid::from_u128(2001)));
+        let up = |bridge| ChannelState {
+            phase: ChannelPhase::Up,
+            bridge,
+            in_our_app: true,
+            up_for: None,
+            trouble: None,
+            with_others: false,
+        };
+        let channels = BTreeMap::from([(agent, up(Some(AgentLegId(agent)))), (leg.0, up(None))]);
+        rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
+        rig.wait(Duration::from_secs(1));
+        assert_eq!(rig.state(1), AgentState::Available);
+        let sound = Sound::new("sound:custom/sorry").unwrap();
+        // The former run has played the message, or had to.
+        let expected = if given_up {
+            PbxCommand::HangUp { leg }
+        } else {
+            PbxCommand::Play { leg, sound }
+        };
+        assert_eq!(rig.commands().collect::<Vec<_>>(), [&expected]);
+        rig.event(PbxEvent::Ended {
+            leg,
+            end: end(EndedBy::Us, true),
+        });
+        assert_eq!(rig.outcomes(), [Outcome::Abandoned]);
+    }
 }

@@ -291,6 +291,7 @@ fn of_two_conversations_that_a_former_run_left_with_one_agent_the_one_in_the_bri
         created_at: before.now.wall,
         answered_at: Some(before.now.wall),
         connected: Some((before.now.wall, AgentId(1))),
+        abandoned_at: None,
     };
     for ids in [[1, 2], [2, 1]] {
         let [first, second] = ids.map(|n| AttemptId(uuid::Uuid::from_u128(n)));
@@ -304,7 +305,7 @@ fn of_two_conversations_that_a_former_run_left_with_one_agent_the_one_in_the_bri
                 leg: Some(agent_leg),
                 wants: Wants::Calls,
             }],
-            learnt: vec![],
+            ..Recovered::default()
         };
         let mut rig = Rig::from(config(), recovered);
         let channels = BTreeMap::from([

@@ -69,7 +69,7 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) fn from(config: CampaignConfig, recovered: Recovered) -> Self {
         let now = Now {
-            mono: Mono(Duration::from_secs(1)),
+            mono: Mono::START,
             wall: Wall(1_800_000_000_000),
         };
         let engine = Engine::new(config, 7, recovered, now);
@@ -234,5 +234,87 @@ impl Rig {
 
     pub(super) fn last(&self) -> &PbxCommand {
         self.commands().last().expect("something was said to the switch")
+    }
+}
+
+/// What the changes make of the attempts' rows, as far as answers go: the reference for what is counted.
+#[derive(Default)]
+pub(super) struct Rows(BTreeMap<AttemptId, AnswerRow>, BTreeSet<AttemptId>);
+
+impl Rows {
+    pub(super) fn take(&mut self, change: &Change) {
+        match change {
+            Change::Answered { attempt, at, .. } => {
+                if self.1.insert(*attempt) {
+                    self.0.entry(*attempt).or_default().answered_at = *at;
+                }
+            }
+            Change::Abandoned { attempt, at } => {
+                self.0
+                    .entry(*attempt)
+                    .or_default()
+                    .abandoned_at
+                    .get_or_insert(*at);
+            }
+            Change::Connected { attempt, at, .. } => {
+                self.0.entry(*attempt).or_default().connected_at = Some(*at);
+            }
+            Change::Ended {
+                attempt, at, outcome, ..
+            } => self.0.entry(*attempt).or_default().ended = Some((*at, *outcome)),
+            Change::LegProgressed { .. }
+            | Change::Messaged { .. }
+            | Change::Agent { .. }
+            | Change::Learnt { .. }
+            | Change::RecordingAsked { .. }
+            | Change::RecordingStarted { .. }
+            | Change::RecordingEnded { .. } => {}
+        }
+    }
+
+    pub(super) fn of(said: &[Command]) -> Self {
+        let mut rows = Self::default();
+        for command in said {
+            if let Command::Store(change) = command {
+                rows.take(change);
+            }
+        }
+        rows
+    }
+
+    fn fates(&self) -> impl Iterator<Item = (Wall, LiveFate)> + '_ {
+        let answered = self.0.iter().filter(|(attempt, _)| self.1.contains(*attempt));
+        answered.filter_map(|(_, row)| Some((row.answered_at, row.fate()?)))
+    }
+
+    /// As the store tells it at a start.
+    pub(super) fn answers(&self, rule: &AbandonRule) -> Vec<Answers> {
+        let answers = |(from, fate)| Answers {
+            from,
+            limit_ms: rule.limit_ms,
+            tally: rule.tally(fate),
+        };
+        self.fates().map(answers).collect()
+    }
+
+    /// Live answers and abandoned ones.
+    pub(super) fn account(&self, rule: &AbandonRule) -> (f64, f64) {
+        let weighed = self.fates().map(|(_, fate)| rule.weigh(&rule.tally(fate)));
+        weighed.fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+}
+
+impl Rig {
+    /// What the engine has counted for its first rule.
+    pub(super) fn account(&self) -> (f64, f64) {
+        let account = &self.engine.live(self.now).abandon[0];
+        (account.live, account.abandoned)
+    }
+
+    /// It is what the rows say, too.
+    pub(super) fn checked_account(&self) -> (f64, f64) {
+        let rule = AbandonRule::daily(0.03, Duration::from_secs(2));
+        assert_eq!(self.account(), Rows::of(&self.said).account(&rule));
+        self.account()
     }
 }
