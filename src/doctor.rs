@@ -15,9 +15,9 @@ pub use gate::AskGate;
 
 use crate::clock::Clock;
 use crate::config::{Config, PbxConfig, PbxKind};
-use crate::store::{AgentRow, Store, StoreError, TrunkFault, TrunkRow};
+use crate::store::{AgentRow, CampaignRow, Store, StoreError, TrunkFault, TrunkRow};
 use paceline_core::dial::Extension;
-use paceline_core::ids::PbxName;
+use paceline_core::ids::{PbxName, TrunkId};
 use paceline_core::pbx::Sound;
 use serde::Serialize;
 
@@ -25,7 +25,7 @@ use serde::Serialize;
 const ROWS_MAX: i64 = 1_000;
 
 /// How much a finding matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Grade {
     /// As it should be.
@@ -33,6 +33,7 @@ pub enum Grade {
     /// Calls work; somebody should look.
     Warning,
     /// Calls cannot work.
+    #[default]
     Fault,
 }
 
@@ -58,6 +59,8 @@ pub(crate) struct Wanted {
     /// The dial string, its placeholder still in it for trunks.
     pub(crate) dial: String,
     pub(crate) is_trunk: bool,
+    /// Whether callees are shown a number that Paceline names. An agent's phone needs none.
+    pub(crate) has_caller_id: bool,
 }
 
 /// An endpoint of the switch.
@@ -72,6 +75,8 @@ pub struct Endpoint {
     pub codecs: Vec<String>,
     /// Calls on it now.
     pub channels: usize,
+    /// Whether a trunk of ours leads to it.
+    pub is_trunk: bool,
 }
 
 /// A queue of the switch's own.
@@ -99,13 +104,13 @@ pub struct Member {
     pub(crate) invalid: bool,
 }
 
-/// What is to be recorded on a switch.
+/// What is to be recorded and played on a PBX.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Records {
     /// Whether any campaign records.
     pub(crate) any: bool,
-    /// What is played before.
-    pub(crate) announcements: Vec<Sound>,
+    /// What callees are to hear, and what says so: `campaign spring: its abandon message`.
+    pub(crate) sounds: Vec<(String, Sound)>,
 }
 
 /// What was found at one switch.
@@ -136,7 +141,9 @@ pub struct PbxReport {
 /// What was found everywhere.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Switch by switch.
+    /// What concerns no PBX, or one that is not configured.
+    pub findings: Vec<Finding>,
+    /// PBX by PBX.
     pub pbxes: Vec<PbxReport>,
     /// The test call, if one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,11 +200,13 @@ impl Finding {
 }
 
 impl Report {
-    /// Whether calls can work everywhere, and the test call did.
+    /// Whether calls can work everywhere, as far as was seen.
     pub fn is_healthy(&self) -> bool {
         let faults = self.pbxes.iter().flat_map(|pbx| &pbx.findings);
-        faults.into_iter().all(|finding| finding.grade < Grade::Fault)
-            && self.call.as_ref().is_none_or(|call| call.worked)
+        faults
+            .chain(&self.findings)
+            .all(|finding| finding.grade < Grade::Fault)
+            && self.call.as_ref().is_none_or(|call| call.grade < Grade::Fault)
     }
 }
 
@@ -206,14 +215,11 @@ pub async fn examine(config: &Config, store: &Store, call: Option<CallPlan>) -> 
     let trunks = store.trunks(None, ROWS_MAX).await.map_err(DoctorError::Store)?;
     let agents = store.agents(None, ROWS_MAX).await.map_err(DoctorError::Store)?;
     let campaigns = store.live_campaigns().await.map_err(DoctorError::Store)?;
-    let recording = campaigns.iter().filter_map(|c| c.settings.recording.as_ref());
-    let records = Records {
-        any: recording.clone().next().is_some(),
-        announcements: recording.filter_map(|r| r.announcement.clone()).collect(),
-    };
+    let findings = elsewhere(config, &trunks, &agents, &campaigns);
     let mut pbxes = Vec::new();
     for pbx in &config.pbxes {
         let (wanted, unusable) = wanted(pbx, &trunks, &agents);
+        let records = records(pbx, &trunks, &campaigns);
         let mut report = examine_one(config, pbx, &wanted, &records).await;
         report.findings.splice(0..0, unusable);
         pbxes.push(report);
@@ -222,7 +228,77 @@ pub async fn examine(config: &Config, store: &Store, call: Option<CallPlan>) -> 
         None => None,
         Some(plan) => Some(place_if_allowed(config, store, &trunks, &plan).await?),
     };
-    Ok(Report { pbxes, call })
+    Ok(Report {
+        findings,
+        pbxes,
+        call,
+    })
+}
+
+/// What the campaigns that dial over this PBX record and play there.
+fn records(pbx: &PbxConfig, trunks: &[TrunkRow], campaigns: &[CampaignRow]) -> Records {
+    let here = |id: &TrunkId| {
+        trunks
+            .iter()
+            .any(|trunk| trunk.id == *id && trunk.pbx == pbx.name)
+    };
+    let mut records = Records::default();
+    for campaign in campaigns
+        .iter()
+        .filter(|campaign| campaign.trunks.iter().any(here))
+    {
+        let mut add = |what: &str, sound: Option<&Sound>| {
+            let about = format!("campaign {}: its {what}", campaign.name);
+            records.sounds.extend(sound.map(|sound| (about, sound.clone())));
+        };
+        add("abandon message", campaign.settings.abandon_message.as_ref());
+        let recording = campaign.settings.recording.as_ref();
+        add(
+            "announcement before recordings",
+            recording.and_then(|recording| recording.announcement.as_ref()),
+        );
+        records.any |= recording.is_some();
+    }
+    records
+}
+
+/// What is wrong without regard to any configured PBX.
+fn elsewhere(
+    config: &Config,
+    trunks: &[TrunkRow],
+    agents: &[AgentRow],
+    campaigns: &[CampaignRow],
+) -> Vec<Finding> {
+    if config.pbxes.is_empty() {
+        let none = Finding::new(Grade::Fault, "PBX", "none is configured, so nobody can be called");
+        return vec![none.cure("name one in a section [[pbx]] of paceline.toml (README.md shows it)")];
+    }
+    let configured = |name: &PbxName| config.pbxes.iter().any(|pbx| pbx.name == *name);
+    let lost = |about: String, pbx: &PbxName, path: String| {
+        Finding::new(Grade::Fault, about, format!("its PBX `{pbx}` is not configured")).cure(format!(
+            "add it to paceline.toml, or name another with PUT {path}"
+        ))
+    };
+    let trunks = trunks
+        .iter()
+        .filter(|trunk| !configured(&trunk.pbx))
+        .map(|trunk| {
+            let path = format!("/api/v1/trunks/{}", trunk.id);
+            lost(format!("trunk {}", trunk.name), &trunk.pbx, path)
+        });
+    let agents = agents
+        .iter()
+        .filter(|agent| !configured(&agent.pbx))
+        .map(|agent| {
+            let path = format!("/api/v1/agents/{}", agent.id);
+            lost(format!("agent {}", agent.name), &agent.pbx, path)
+        });
+    let campaigns = campaigns.iter().filter_map(|campaign| {
+        let fault = campaign.fault.as_ref()?;
+        let path = format!("PUT /api/v1/campaigns/{}/settings", campaign.id);
+        Some(Finding::new(Grade::Fault, format!("campaign {}", campaign.name), fault).cure(path))
+    });
+    trunks.chain(agents).chain(campaigns).collect()
 }
 
 /// The trunks and agents of a PBX, and what is said of those that cannot be dialed as they are stored.
@@ -235,6 +311,7 @@ fn wanted(pbx: &PbxConfig, trunks: &[TrunkRow], agents: &[AgentRow]) -> (Vec<Wan
                 about,
                 dial: way.dial.as_str().to_owned(),
                 is_trunk: true,
+                has_caller_id: way.caller_id.is_some(),
             }),
             Err(fault) => unusable.push(
                 Finding::new(Grade::Fault, about, fault.to_string())
@@ -249,6 +326,7 @@ fn wanted(pbx: &PbxConfig, trunks: &[TrunkRow], agents: &[AgentRow]) -> (Vec<Wan
                 about,
                 dial: pbx.agent_dial.render(&extension).expose().to_owned(),
                 is_trunk: false,
+                has_caller_id: true,
             }),
             Err(fault) => unusable.push(
                 Finding::new(Grade::Fault, about, fault.to_string())
@@ -324,7 +402,7 @@ async fn examine_one(config: &Config, pbx: &PbxConfig, wanted: &[Wanted], record
         findings,
     };
     if let Some(ari) = ari::Ari::of(&pbx.kind) {
-        let facts = ari.facts(wanted, config.listen).await;
+        let facts = ari.facts(wanted, records, config.listen).await;
         let findings = judge::asterisk(&facts, &ari, wanted, records);
         return PbxReport {
             version: facts.version,
@@ -341,7 +419,7 @@ async fn examine_one(config: &Config, pbx: &PbxConfig, wanted: &[Wanted], record
         return report("ari", vec![nobody]);
     }
     if let Some(esl) = esl::Esl::of(pbx) {
-        let facts = esl.facts(wanted).await;
+        let facts = esl.facts(wanted, records).await;
         let findings = judge::freeswitch(&facts, esl.address(), wanted, records);
         return PbxReport {
             version: facts.version,

@@ -350,3 +350,19 @@ async fn queues_and_who_takes_their_calls_are_listed() {
         assert!(told.contains("does not let this user in"), "{told}");
     }
 }
+
+#[tokio::test]
+async fn a_message_that_the_pbx_has_not_and_a_trunk_without_a_caller_id_are_named() {
+    let asterisk = asterisk(Version::V22, &[]);
+    let office = office_at(&asterisk, &["PJSIP/{number}@carrier"]).await;
+    office
+        .campaign("sound:custom/nobody-has-this", "PJSIP/{number}@carrier")
+        .await;
+    insta::assert_snapshot!(office.complaints(), @"
+    exit 0
+      look  campaign sound:custom/nobody-has-this: its abandon message: Asterisk does not list the sound `custom/nobody-has-this`; where it is not there, whoever is abandoned hears nothing, and nothing is recorded
+            cure: put the file into `sounds/en/` below `astdatadir` (see asterisk.conf) under that name, then `core reload sounds`
+      look  trunk bare: has no caller id, so callees see what the PBX shows by itself, or nothing
+            cure: set `caller_id` with PUT /api/v1/trunks/{id}: rules of many countries ask for a number that can be called back, and carriers refuse calls without one
+    ");
+}

@@ -149,3 +149,14 @@ fn help_and_version_answer_and_wrong_arguments_are_told_apart() {
     );
     assert_eq!(paceline(folder.path(), &["serv"]).status.code(), Some(2));
 }
+
+#[test]
+fn a_doctor_without_any_pbx_says_so_and_fails() {
+    let folder = folder_with("");
+    let output = paceline(folder.path(), &["doctor"]);
+    assert_eq!(output.status.code(), Some(1));
+    insta::assert_snapshot!(text(&output.stdout), @"
+      FAULT PBX: none is configured, so nobody can be called
+            cure: name one in a section [[pbx]] of paceline.toml (README.md shows it)
+    ");
+}

@@ -444,3 +444,20 @@ async fn the_configurations_that_users_are_given_are_what_the_doctor_wants() {
     freeswitch.restart().unwrap();
     assert_eq!(office.complaints(), "exit 0\n");
 }
+
+#[tokio::test]
+async fn a_message_that_the_pbx_has_not_is_a_fault() {
+    let what = "a_message_that_the_pbx_has_not_is_a_fault";
+    let Some(freeswitch) = freeswitch(what, &[]) else {
+        return;
+    };
+    let office = office_at(&freeswitch, &[TRUNK]).await;
+    office.campaign("sound:nobody-has-this", TRUNK).await;
+    insta::assert_snapshot!(office.complaints(), @"
+    exit 1
+      FAULT campaign sound:nobody-has-this: its abandon message: the PBX has no sound `nobody-has-this`, so whoever is abandoned hears nothing, and nothing is recorded
+            cure: put the file nobody-has-this.wav below `sounds_dir` (`global_getvar sounds_dir` in fs_cli shows where)
+      look  trunk bare: has no caller id, so callees see what the PBX shows by itself, or nothing
+            cure: set `caller_id` with PUT /api/v1/trunks/{id}: rules of many countries ask for a number that can be called back, and carriers refuse calls without one
+    ");
+}

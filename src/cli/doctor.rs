@@ -2,7 +2,7 @@
 
 use super::{AlreadyTold, say};
 use crate::config::Config;
-use crate::doctor::{self, AskGate, CallPlan, Finding, Grade, PbxReport, Report};
+use crate::doctor::{self, AskGate, CallPlan, Endpoint, Finding, Grade, PbxReport, Report};
 use crate::metrics::Metrics;
 use crate::numbers::normalise;
 use crate::store::Store;
@@ -77,43 +77,45 @@ pub(super) async fn run(config: &Config, args: DoctorArgs) -> anyhow::Result<()>
 }
 
 fn describe(report: &Report) -> String {
-    let mut text = String::new();
+    let mut text = describe_findings(&report.findings);
     for pbx in &report.pbxes {
         text.push_str(&describe_pbx(pbx));
-    }
-    if report.pbxes.is_empty() {
-        text.push_str("No PBX is configured: name one in paceline.toml.\n");
     }
     if let Some(call) = &report.call {
         text.push_str("test call\n");
         for seen in &call.seen {
             text.push_str(&format!("  {seen}\n"));
         }
-        let grade = if call.worked { Grade::Fine } else { Grade::Fault };
-        text.push_str(&format!("{} {}\n", mark(grade), call.verdict));
+        text.push_str(&format!("{} {}\n", mark(call.grade), call.verdict));
     }
     text
 }
 
-fn describe_pbx(pbx: &PbxReport) -> String {
-    let mut text = format!("PBX {} ({})\n", pbx.pbx, pbx.kind);
+fn describe_findings(findings: &[Finding]) -> String {
+    let mut text = String::new();
     for Finding {
         grade,
         about,
         found,
         cure,
-    } in &pbx.findings
+    } in findings
     {
         text.push_str(&format!("{} {about}: {found}\n", mark(*grade)));
         if let Some(cure) = cure {
             text.push_str(&format!("        cure: {cure}\n"));
         }
     }
+    text
+}
+
+fn describe_pbx(pbx: &PbxReport) -> String {
+    let mut text = format!("PBX {} ({})\n", pbx.pbx, pbx.kind);
+    text.push_str(&describe_findings(&pbx.findings));
     if !pbx.endpoints.is_empty() {
         let online = pbx.endpoints.iter().filter(|e| e.state == "online").count();
         let all = pbx.endpoints.len();
         text.push_str(&format!("  {all} endpoints, {online} online\n"));
-        for endpoint in pbx.endpoints.iter().take(ENDPOINTS_SHOWN_MAX) {
+        for endpoint in shown(pbx) {
             let mut line = format!("        {}: {}", endpoint.name, endpoint.state);
             if !endpoint.codecs.is_empty() {
                 line.push_str(&format!(", codecs {}", endpoint.codecs.join(" ")));
@@ -139,6 +141,13 @@ fn describe_pbx(pbx: &PbxReport) -> String {
         }
     }
     text
+}
+
+/// The endpoints that trunks lead to come first: a PBX has many more phones than they are.
+fn shown(pbx: &PbxReport) -> impl Iterator<Item = &Endpoint> {
+    let (mut first, phones): (Vec<_>, Vec<_>) = pbx.endpoints.iter().partition(|endpoint| endpoint.is_trunk);
+    first.extend(phones);
+    first.into_iter().take(ENDPOINTS_SHOWN_MAX)
 }
 
 fn mark(grade: Grade) -> &'static str {

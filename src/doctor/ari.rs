@@ -2,7 +2,7 @@
 //! without a judgement. Only reads, but for one deletion of a channel that cannot exist, which tells whether this user may.
 
 use super::ami::{self, AmiError};
-use super::{Endpoint, Queue, Wanted};
+use super::{Endpoint, Queue, Records, Wanted};
 use crate::config::{AmiConfig, PbxKind};
 use crate::pbx::ari::tls::client_config;
 use jiff::fmt::rfc2822::DateTimeParser;
@@ -77,6 +77,8 @@ pub(super) struct Facts {
     pub(super) recordings: bool,
     /// How many of [`SESSIONS_WANTED`] connections were served at once.
     pub(super) sessions: usize,
+    /// The sounds that it lists, as they are played; none where it does not tell.
+    pub(super) sounds: Option<BTreeSet<String>>,
     /// None where nobody asked for them.
     pub(super) queues: Option<Result<Vec<Queue>, AmiError>>,
 }
@@ -122,6 +124,18 @@ struct Application {
 struct Attribute {
     attribute: String,
     value: String,
+}
+
+#[derive(Deserialize)]
+struct ListedSound {
+    id: String,
+    #[serde(default)]
+    formats: Vec<ListedFormat>,
+}
+
+#[derive(Deserialize)]
+struct ListedFormat {
+    language: String,
 }
 
 /// A reply.
@@ -191,7 +205,7 @@ impl Ari {
     }
 
     /// Asks for everything. `listen` is where a Paceline of this configuration serves.
-    pub(super) async fn facts(&self, wanted: &[Wanted], listen: SocketAddr) -> Facts {
+    pub(super) async fn facts(&self, wanted: &[Wanted], records: &Records, listen: SocketAddr) -> Facts {
         let mut facts = Facts {
             reach: Reach::NoServer,
             version: None,
@@ -204,6 +218,7 @@ impl Ari {
             modules: None,
             recordings: false,
             sessions: 0,
+            sounds: None,
             queues: None,
         };
         let reply = match self.ask(Method::GET, "/asterisk/info", None).await {
@@ -242,11 +257,27 @@ impl Ari {
         let recordings = self.ask(Method::GET, "/recordings/stored", None).await;
         facts.recordings = recordings.is_ok_and(|reply| reply.status == StatusCode::OK);
         facts.endpoints = self.endpoints(wanted).await;
+        if !records.sounds.is_empty() {
+            facts.sounds = self.sounds().await;
+        }
         facts.sessions = self.sessions().await;
         if let Some(ami) = &self.ami {
             facts.queues = Some(ami::queues(ami).await);
         }
         facts
+    }
+
+    /// What lies in a folder of a language's is played without the folder's name, and so is listed; a folder of one's own
+    /// stands among them as if it were a language.
+    async fn sounds(&self) -> Option<BTreeSet<String>> {
+        let listed: Vec<ListedSound> = self.get("/sounds").await?;
+        let names = listed.into_iter().flat_map(|sound| {
+            let below = |format: ListedFormat| format!("{}/{}", format.language, sound.id);
+            let mut names: Vec<String> = sound.formats.into_iter().map(below).collect();
+            names.push(sound.id);
+            names
+        });
+        Some(names.collect())
     }
 
     async fn is_paceline_at(&self, listen: SocketAddr) -> bool {
@@ -260,9 +291,9 @@ impl Ari {
         let mut endpoints = Vec::with_capacity(raw.len());
         for raw in raw {
             let name = format!("{}/{}", raw.technology, raw.resource);
-            let matters = wanted
-                .iter()
-                .any(|w| endpoint_of(&w.dial).as_deref() == Some(name.as_str()));
+            let leads_here = |w: &Wanted| endpoint_of(&w.dial).as_deref() == Some(name.as_str());
+            let is_trunk = wanted.iter().any(|w| w.is_trunk && leads_here(w));
+            let matters = wanted.iter().any(leads_here);
             let mut codecs = Vec::new();
             if matters && raw.technology == "PJSIP" && asked < CODECS_ASKED_MAX {
                 asked += 1;
@@ -273,6 +304,7 @@ impl Ari {
                 state: raw.state.unwrap_or_else(|| "unknown".to_owned()),
                 codecs,
                 channels: raw.channel_ids.len(),
+                is_trunk,
             });
         }
         endpoints.sort_by(|a, b| a.name.cmp(&b.name));
@@ -306,7 +338,9 @@ impl Ari {
         let mut open = Vec::new();
         for _ in 0..SESSIONS_WANTED {
             let served = async {
-                let mut socket = TcpStream::connect((host.as_str(), port)).await.ok()?;
+                // A URL writes an IPv6 address in brackets; a socket takes it without.
+                let address = host.trim_matches(['[', ']']);
+                let mut socket = TcpStream::connect((address, port)).await.ok()?;
                 socket.write_all(request.as_bytes()).await.ok()?;
                 let mut answer = [0; 12];
                 socket.read_exact(&mut answer).await.ok()?;
@@ -389,7 +423,7 @@ mod tests {
     async fn a_certificate_that_nobody_vouches_for_and_no_tls_at_all_are_told_from_no_server() {
         let nowhere = "127.0.0.1:1".parse().unwrap();
         let (port, authority) = server();
-        let reach = async |ari: Ari| ari.facts(&[], nowhere).await.reach;
+        let reach = async |ari: Ari| ari.facts(&[], &Records::default(), nowhere).await.reach;
         assert_eq!(reach(ari(port, Vec::new())).await, Reach::Untrusted);
         assert_eq!(reach(ari(port, vec![authority])).await, Reach::BadPassword);
         assert_eq!(reach(ari(1, Vec::new())).await, Reach::NoServer);
@@ -404,6 +438,28 @@ mod tests {
             }
         });
         assert_eq!(reach(ari(port, Vec::new())).await, Reach::NotTls);
+    }
+
+    #[tokio::test]
+    async fn http_sessions_are_counted_at_an_ipv6_address_too() {
+        let Ok(server) = std::net::TcpListener::bind("[::1]:0") else {
+            // This machine has no IPv6.
+            return;
+        };
+        let port = server.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let mut open = Vec::new();
+            for socket in server.incoming() {
+                let mut socket = socket.unwrap();
+                if socket.read(&mut [0; 4096]).is_ok() {
+                    socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+                }
+                open.push(socket);
+            }
+        });
+        let mut ari = ari(port, Vec::new());
+        ari.url = format!("http://[::1]:{port}");
+        assert_eq!(ari.sessions().await, SESSIONS_WANTED);
     }
 
     #[test]

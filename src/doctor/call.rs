@@ -8,6 +8,7 @@ mod esl;
 pub(super) use ari::place as over_ari;
 pub(super) use esl::place as over_esl;
 
+use super::Grade;
 use super::gate::AskGate;
 use paceline_core::number::E164;
 use paceline_core::pbx::CallerId;
@@ -37,8 +38,9 @@ pub struct CallPlan {
 /// What was seen of a call.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Call {
-    /// Whether it was answered, and audio came where that could be counted.
-    pub worked: bool,
+    /// Fine: it was answered, and audio came where that could be counted. A warning: the trunk works as far as that, and nobody
+    /// was heard.
+    pub grade: Grade,
     /// What happened, in order, with seconds since the start.
     pub seen: Vec<String>,
     /// What it means, and what to do.
@@ -79,12 +81,12 @@ fn heard(mut call: Call, started: Instant, received: Option<u64>, cures: &Cures)
             started,
             "its media cannot be counted, as it goes through the dialplan",
         );
-        call.worked = true;
+        call.grade = Grade::Fine;
         return call.ends("it was answered: the trunk works; whether it can be heard is for a person to say");
     };
     call.saw(started, format!("{received} packets of audio received"));
-    call.worked = received > 0;
-    if call.worked {
+    if received > 0 {
+        call.grade = Grade::Fine;
         call.ends("it was answered and can be heard: the trunk works")
     } else {
         call.ends(format!("it was answered and no audio came: {}", cures.media))
@@ -93,13 +95,23 @@ fn heard(mut call: Call, started: Instant, received: Option<u64>, cures: &Cures)
 
 /// What an answered call says that its callee ended before its audio could be counted.
 fn hung_up_early(mut call: Call) -> Call {
-    call.worked = true;
+    call.grade = Grade::Fine;
     call.ends(
         "it was answered and soon hung up: the trunk works; whether it can be heard is for a person to say",
     )
 }
 
 /// What an unanswered call's end says of the trunk.
+fn meant(mut call: Call, cause: u64, sip: Option<u64>, cures: &Cures) -> Call {
+    if matches!(
+        (sip, cause),
+        (Some(480 | 483 | 486 | 600 | 603), _) | (None, 17 | 19 | 21)
+    ) {
+        call.grade = Grade::Warning;
+    }
+    call.ends(meaning(cause, sip, cures))
+}
+
 fn meaning(cause: u64, sip: Option<u64>, cures: &Cures) -> String {
     match (sip, cause) {
         (Some(401 | 403 | 407), _) => format!("the carrier does not let us in: {}", cures.credentials),

@@ -5,9 +5,9 @@ mod said;
 
 pub(super) use said::{Target, parameters, target_of};
 
-use super::{Endpoint, Member, Queue, Wanted};
+use super::{Endpoint, Member, Queue, Records, Wanted};
 use crate::config::{PbxConfig, PbxKind};
-use crate::pbx::esl::{Connection, EslConfig, WireError};
+use crate::pbx::esl::{Connection, EslConfig, WireError, sound_file};
 use paceline_esl::argument;
 use said::{SofiaLine, cell, codec_list, codec_names, field, room, sofia_line, table};
 use secrecy::ExposeSecret as _;
@@ -104,6 +104,8 @@ pub(super) struct Facts {
     pub(super) domain: String,
     pub(super) recordings: Folder,
     pub(super) socket: Option<SocketSettings>,
+    /// Those of the sounds wanted that it has not, by their place in the list.
+    pub(super) sounds_missing: BTreeSet<usize>,
     /// None without mod_callcenter.
     pub(super) queues: Option<Vec<Queue>>,
 }
@@ -123,6 +125,7 @@ impl Facts {
             domain: String::new(),
             recordings: Folder::Unknown(String::new()),
             socket: None,
+            sounds_missing: BTreeSet::new(),
             queues: None,
         }
     }
@@ -171,14 +174,14 @@ impl Esl {
     }
 
     /// Asks for everything.
-    pub(super) async fn facts(&self, wanted: &[Wanted]) -> Facts {
+    pub(super) async fn facts(&self, wanted: &[Wanted], records: &Records) -> Facts {
         let connection = match self.connect().await {
             Ok(connection) => connection,
             Err(err) => return Facts::unreached(reach(&err)),
         };
         let mut asking = Asking { connection };
         let mut facts = Facts::unreached(Reach::Open);
-        match asking.all(self, wanted, &mut facts).await {
+        match asking.all(self, wanted, records, &mut facts).await {
             Ok(()) => facts,
             Err(_) => Facts {
                 reach: Reach::Mute,
@@ -215,7 +218,13 @@ impl Asking {
         Ok((!text.starts_with("-ERR") && !text.starts_with("-USAGE")).then_some(text))
     }
 
-    async fn all(&mut self, esl: &Esl, wanted: &[Wanted], facts: &mut Facts) -> Result<(), WireError> {
+    async fn all(
+        &mut self,
+        esl: &Esl,
+        wanted: &[Wanted],
+        records: &Records,
+        facts: &mut Facts,
+    ) -> Result<(), WireError> {
         let Some(version) = self.ask("version").await? else {
             facts.reach = Reach::NoCommands;
             return Ok(());
@@ -247,7 +256,25 @@ impl Asking {
         if facts.modules.contains("mod_callcenter") {
             facts.queues = Some(self.queues().await?);
         }
+        self.sounds(records, facts).await?;
         self.endpoints(wanted, facts).await
+    }
+
+    async fn sounds(&mut self, records: &Records, facts: &mut Facts) -> Result<(), WireError> {
+        if records.sounds.is_empty() {
+            return Ok(());
+        }
+        let folder = self.ask("global_getvar sounds_dir").await?.unwrap_or_default();
+        for (place, (_, sound)) in records.sounds.iter().enumerate() {
+            let there = match sound_file(&folder, sound) {
+                Some(file) => self.ask(&format!("file_exists {file}")).await?,
+                None => None,
+            };
+            if there.as_deref() != Some("true") {
+                facts.sounds_missing.insert(place);
+            }
+        }
+        Ok(())
     }
 
     /// A folder that is missing is made with the first recording, so what counts is the nearest that there is.
@@ -292,6 +319,7 @@ impl Asking {
                         state: if state == "RUNNING" { "online" } else { "offline" }.to_owned(),
                         codecs: codec_list(offered.unwrap_or_default()),
                         channels: 0,
+                        is_trunk: false,
                     });
                 }
                 Some(SofiaLine::Gateway(profile, name, state)) => {
@@ -320,6 +348,7 @@ impl Asking {
                 state,
                 codecs: codecs.get(&profile).cloned().unwrap_or_default(),
                 channels: 0,
+                is_trunk: matters,
             });
         }
         let queued: Vec<String> = facts
@@ -390,6 +419,7 @@ impl Asking {
             state: state.to_owned(),
             codecs: profile.and_then(|p| codecs.get(p).cloned()).unwrap_or_default(),
             channels: 0,
+            is_trunk: false,
         }))
     }
 

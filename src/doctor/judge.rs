@@ -50,10 +50,22 @@ fn no_trunk(wanted: &[Wanted], example: &str) -> Option<Finding> {
     none.then(|| {
         warning(
             "trunks",
-            "there is none on this PBX, so nobody can be called over it",
+            "Paceline has none on this PBX yet, so nobody can be called over it",
         )
         .cure(format!("create one with POST /api/v1/trunks, such as {example}"))
     })
+}
+
+/// Trunks whose callees see what the PBX shows by itself.
+fn no_caller_id(wanted: &[Wanted]) -> Vec<Finding> {
+    let bare = wanted
+        .iter()
+        .filter(|wanted| wanted.is_trunk && !wanted.has_caller_id);
+    let say = |wanted: &Wanted| {
+        warning(&wanted.about, "has no caller id, so callees see what the PBX shows by itself, or nothing")
+            .cure("set `caller_id` with PUT /api/v1/trunks/{id}: rules of many countries ask for a number that can be called back, and carriers refuse calls without one")
+    };
+    bare.map(say).collect()
 }
 
 /// Whether the switch takes enough channels. Each agent's line is one, and each call that is put through another.

@@ -36,6 +36,7 @@ mod session;
 mod survey;
 mod wire;
 
+pub(crate) use command::sound_file;
 pub(crate) use wire::{Connection, WireError};
 
 /// How to reach one FreeSWITCH.

@@ -1,9 +1,11 @@
 //! A Paceline that is configured for a switch, with trunks and agents, and what `paceline doctor` says of it.
 
 use paceline::metrics::Metrics;
+use paceline::settings::CampaignSettings;
 use paceline::store::{NewAgent, NewTrunk, Store};
 use paceline_core::dial::{Extension, TrunkTemplate};
-use paceline_core::ids::PbxName;
+use paceline_core::ids::{PbxName, TrunkId};
+use paceline_core::pbx::{CallerId, Sound};
 use paceline_core::time::Wall;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -31,7 +33,7 @@ impl Office {
                 name: format!("t{}", n + 1),
                 pbx: PbxName::new("main"),
                 dial: TrunkTemplate::new(dial).unwrap(),
-                caller_id: None,
+                caller_id: Some(CallerId::new("+12025550100").unwrap()),
             };
             store.create_trunk(&trunk).await.unwrap();
         }
@@ -54,6 +56,27 @@ impl Office {
         };
         let store = self.store().await;
         store.create_agent(&agent, Wall(0)).await.unwrap();
+        store.close().await;
+    }
+
+    /// A campaign over the first trunk, whose abandoned callees are to hear `sound`; and a trunk without a caller id.
+    pub(crate) async fn campaign(&self, sound: &str, bare: &str) {
+        let store = self.store().await;
+        let trunk = NewTrunk {
+            name: "bare".into(),
+            pbx: PbxName::new("main"),
+            dial: TrunkTemplate::new(bare).unwrap(),
+            caller_id: None,
+        };
+        store.create_trunk(&trunk).await.unwrap();
+        let settings = CampaignSettings {
+            abandon_message: Some(Sound::new(sound).unwrap()),
+            ..CampaignSettings::default()
+        };
+        store
+            .create_campaign(sound, &settings, &[TrunkId(1)], Wall(0))
+            .await
+            .unwrap();
         store.close().await;
     }
 

@@ -1,6 +1,6 @@
 //! A test call over an Asterisk, in a Stasis application of its own.
 
-use super::{Call, CallPlan, Cures, LIMIT_S, LISTEN, RING_S, heard, hung_up_early, meaning};
+use super::{Call, CallPlan, Cures, LIMIT_S, LISTEN, RING_S, heard, hung_up_early, meant};
 use crate::doctor::ari::{Ari, Reply};
 use crate::store::WayOut;
 use futures_util::StreamExt as _;
@@ -89,7 +89,7 @@ pub(in crate::doctor) async fn place(ari: &Ari, way: &WayOut, plan: &CallPlan) -
                 call.saw(started, format!("ended: {words} (cause {cause}{sip_words})"));
                 return match answered {
                     Some(_) => hung_up_early(call),
-                    None => call.ends(meaning(cause, sip, &CURES)),
+                    None => meant(call, cause, sip, &CURES),
                 };
             }
             _ => {}

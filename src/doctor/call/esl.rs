@@ -1,6 +1,6 @@
 //! A test call over a FreeSWITCH: placed under a mark of its own, parked once answered.
 
-use super::{Call, CallPlan, Cures, LIMIT_S, LISTEN, RING_S, heard, hung_up_early, meaning};
+use super::{Call, CallPlan, Cures, LIMIT_S, LISTEN, RING_S, heard, hung_up_early, meant};
 use crate::doctor::esl::Esl;
 use crate::pbx::esl::{Connection, WireError};
 use crate::store::WayOut;
@@ -79,7 +79,7 @@ pub(in crate::doctor) async fn place(esl: &Esl, way: &WayOut, plan: &CallPlan) -
                 call.saw(started, format!("ended: {words} (cause {cause}{sip_words})"));
                 return match answered {
                     Some(_) => hung_up_early(call),
-                    None => call.ends(meaning(cause, sip, &CURES)),
+                    None => meant(call, cause, sip, &CURES),
                 };
             }
             Ok(Heard::NotPlaced(words)) => not_placed = Some((Instant::now(), words)),

@@ -41,6 +41,7 @@ pub(in crate::doctor) fn asterisk(
         findings.push(modules(facts));
         findings.push(sessions(facts.sessions));
         findings.push(recordings(facts.recordings, records.any));
+        findings.extend(sounds(facts, records));
         if let Some(max) = facts.channels_max {
             findings.push(super::room(
                 max,
@@ -51,6 +52,7 @@ pub(in crate::doctor) fn asterisk(
         }
         findings.extend(wanted.iter().map(|wanted| endpoint(wanted, facts)));
         findings.extend(codecs(wanted, facts));
+        findings.extend(super::no_caller_id(wanted));
         findings.extend(super::no_trunk(wanted, "PJSIP/{number}@carrier"));
         findings.extend(queues(facts));
     }
@@ -182,6 +184,26 @@ fn recordings(listed: bool, wanted: bool) -> Finding {
         )
         .cure("make the folder `recording` below `astspooldir` (see asterisk.conf) and give it to the user that Asterisk runs as"),
     }
+}
+
+/// It lists no file at a path of its own, nor one that came since it was started, so what it does not list may be there.
+fn sounds(facts: &Facts, records: &Records) -> Vec<Finding> {
+    let Some(listed) = &facts.sounds else {
+        return Vec::new();
+    };
+    let mut findings = Vec::new();
+    for (about, sound) in &records.sounds {
+        let name = sound.as_str().trim_start_matches("sound:");
+        findings.push(if name.starts_with('/') {
+            warning(about, format!("`{name}` lies where Asterisk cannot be asked")).cure("see that the file is there")
+        } else if listed.contains(name) {
+            fine(about, format!("`{name}` is there"))
+        } else {
+            warning(about, format!("Asterisk does not list the sound `{name}`; where it is not there, whoever is abandoned hears nothing, and nothing is recorded"))
+                .cure("put the file into `sounds/en/` below `astdatadir` (see asterisk.conf) under that name, then `core reload sounds`")
+        });
+    }
+    findings
 }
 
 fn endpoint(wanted: &Wanted, facts: &Facts) -> Finding {
