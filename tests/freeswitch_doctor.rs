@@ -370,14 +370,15 @@ async fn a_clock_and_a_version_that_are_old_are_told() {
         return;
     };
     let port = through(freeswitch.ports().event_socket, |bytes| {
-        // The first digits of its version and of its time are others: `1.11.3` becomes `1.01.3`.
+        // The first digits of its time and some of its version are others: `1.11.2` becomes `1.01.9`.
         let now = jiff::Timestamp::now().as_second().to_string();
-        let (now, version) = (&now.as_bytes()[..5], b"FreeSWITCH Version 1.1");
+        let (now, version) = (&now.as_bytes()[..5], b"FreeSWITCH Version 1.11.");
         if let Some(at) = bytes.windows(5).position(|w| w == now) {
             bytes[at..at + 5].copy_from_slice(b"16000");
         }
         if let Some(at) = bytes.windows(version.len()).position(|w| w == version) {
-            bytes[at + version.len() - 1] = b'0';
+            let end = at + version.len();
+            bytes[end - 3..=end].copy_from_slice(b"01.9");
         }
     });
     let office = office_of(&format!("127.0.0.1:{port}"), freeswitch.password(), &[TRUNK]).await;
@@ -385,7 +386,7 @@ async fn a_clock_and_a_version_that_are_old_are_told() {
     assert!(seconds > 100_000_000);
     insta::assert_snapshot!(told, @"
     exit 1
-      FAULT FreeSWITCH 1.01.3: is older than 1.6; nobody has seen Paceline work with it
+      FAULT FreeSWITCH 1.01.9: is older than 1.6; nobody has seen Paceline work with it
             cure: upgrade to the newest 1.10
       look  clock: the switch is N s behind this machine
             cure: let both run NTP (`timedatectl set-ntp true`): calling hours and reports go by the clock
