@@ -109,7 +109,7 @@ impl Session {
             (Says::Tick { channels_free }, Some(pacer)) => {
                 let room = Room {
                     channels: channels_free,
-                    contacts: None,
+                    ..Room::default()
                 };
                 Some((at_ms, pacer.tick(now, room)))
             }

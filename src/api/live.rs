@@ -262,6 +262,9 @@ fn explanation_of(reason: Idle, row: &CampaignRow, work: &CampaignWork) -> Strin
              on once it rings. GET /api/v1/attempts?outcome=failed shows what the PBX said; check the trunk there."
                 .to_owned()
         }
+        Idle::TrunkSilent => "No call over the trunks has rung yet: no more go out before one does, or has ended.".to_owned(),
+        Idle::Refilling => "The store is being asked for contacts.".to_owned(),
+        Idle::Pacing => "The calls in flight are all that the agents and the abandon rules allow now; `pacing` tells more.".to_owned(),
         Idle::NoTrunk => format!(
             "No trunk of the campaign is on a PBX that a free agent is on. Add one: POST /api/v1/trunks, then \
              PUT /api/v1/campaigns/{id}/trunks. If there is one, `fault` of GET /api/v1/trunks tells why it cannot be used."

@@ -1,6 +1,9 @@
 //! The protocol, as a stranger would use and misuse it.
 
 use super::*;
+use paceline_core::pacing::{AgentStep, CallStep};
+use paceline_sim::pacing::{Dialer, Scenario, run};
+use paceline_sim::random::Spread;
 use serde_json::Value;
 
 const CONFIG: &str = r#"{"at_ms":0,"type":"config","max_abandon_ratio":0.03,"connect_limit_ms":2000,"ring_timeout_ms":25000,"tick_ms":200}"#;
@@ -180,4 +183,77 @@ fn calls_may_skip_and_repeat_states_and_end_without_an_outcome() {
         why.contains("0 in flight") && why.contains("1 of 2 abandoned"),
         "{why}"
     );
+}
+
+/// A call centre that is paced over the pipe, until a hundred live answers are counted.
+struct Piped {
+    session: Session,
+    answers: u32,
+    abandoned: u32,
+}
+
+impl Dialer for Piped {
+    fn agent(&mut self, at: Mono, agent: u32, step: AgentStep) {
+        let state = match step {
+            AgentStep::Offline => "offline",
+            AgentStep::Available => "available",
+            AgentStep::OnCall => "on_call",
+            AgentStep::WrapUp => "wrap_up",
+            AgentStep::Paused => "paused",
+        };
+        let at_ms = at.0.as_millis();
+        let line = format!(r#"{{"at_ms":{at_ms},"type":"agent","agent":"{agent}","state":"{state}"}}"#);
+        assert_eq!(tell(&mut self.session, &line), None);
+    }
+
+    fn call(&mut self, at: Mono, call: u64, step: CallStep) {
+        let state = match step {
+            CallStep::Dialing { .. } => "dialing",
+            CallStep::Ringing => "ringing",
+            CallStep::Answered => "answered",
+            CallStep::Person => "person",
+            CallStep::Machine => "machine",
+            CallStep::Connected(_) => "connected",
+            CallStep::Abandoned => "abandoned",
+            CallStep::Ended { .. } => "ended",
+        };
+        if self.answers < 100 && matches!(step, CallStep::Connected(_) | CallStep::Abandoned) {
+            self.answers += 1;
+            self.abandoned += u32::from(step == CallStep::Abandoned);
+        }
+        let at_ms = at.0.as_millis();
+        let line = format!(r#"{{"at_ms":{at_ms},"type":"call","call":"{call}","state":"{state}"}}"#);
+        assert_eq!(tell(&mut self.session, &line), None);
+    }
+
+    fn tick(&mut self, at: Mono, _: Option<u32>) -> u32 {
+        let line = format!(r#"{{"at_ms":{},"type":"tick"}}"#, at.0.as_millis());
+        let reply = tell(&mut self.session, &line).unwrap();
+        u32::try_from(reply["launch"].as_u64().unwrap()).unwrap()
+    }
+}
+
+#[test]
+fn a_cold_start_over_the_pipe_stays_within_the_cap_and_three() {
+    for (agents, live, answer_ms) in [(5, 0.8, 200), (30, 0.8, 200), (30, 0.3, 20_000)] {
+        let constant = |ms| Spread::Constant(Duration::from_millis(ms));
+        let scenario = Scenario {
+            length: Duration::from_secs(120),
+            machine_share: 0.0,
+            setup: constant(50),
+            ring_person: constant(answer_ms),
+            amd_person: constant(0),
+            talk: constant(20_000),
+            wrap_up: constant(5_000),
+            ..Scenario::stationary(agents, live)
+        };
+        let mut piped = Piped {
+            session: started(),
+            answers: 0,
+            abandoned: 0,
+        };
+        run(&scenario, 1, &mut piped);
+        let told = format!("{agents} agents: {} of {} abandoned", piped.abandoned, piped.answers);
+        assert!(piped.answers > 10 && piped.abandoned <= 6, "{told}");
+    }
 }

@@ -17,7 +17,7 @@ pub(crate) struct Call {
     pub(crate) pbx: PbxName,
     pub(crate) trunk: TrunkId,
     pub(crate) lead: Lead,
-    /// When it was asked for, or adopted.
+    /// When it was asked for, then when it was dialed; or when it was adopted.
     pub(crate) launched_at: Mono,
     /// When it was answered, by the PBX's own time.
     pub(crate) answered: Option<Now>,
@@ -25,6 +25,8 @@ pub(crate) struct Call {
     pub(crate) connected_at: Option<Wall>,
     /// When the person was given up: from then on abandoned, whatever comes.
     pub(crate) abandoned_at: Option<Wall>,
+    /// When it began to ring, or was first seen to.
+    pub(crate) rang_at: Option<Mono>,
     pub(crate) state: CallState,
 }
 

@@ -24,11 +24,14 @@ use std::time::Duration;
 mod agents;
 mod calls;
 mod connects;
+mod idle;
 mod launches;
 mod links;
 mod message;
 mod pace;
 mod phones;
+mod stranded;
+mod trunks;
 
 /// A hang-up that is not confirmed is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
@@ -80,6 +83,10 @@ pub struct Engine {
     pacing: pace::Pacing,
     /// Trunks over which something was launched.
     breakers: BTreeMap<TrunkId, Breaker>,
+    /// Ends that may have been the trunk's doing: stored once that is known.
+    doubts: Vec<trunks::Doubt>,
+    /// An agent has changed: calls may be left that nobody can take.
+    look_for_stranded: bool,
 }
 
 /// What the engine counts of its inputs and results.
@@ -163,6 +170,8 @@ impl Engine {
                 now,
             ),
             breakers: BTreeMap::new(),
+            doubts: Vec::new(),
+            look_for_stranded: false,
         };
         engine.adopt(now, recovered);
         engine
@@ -209,7 +218,8 @@ impl Engine {
             match timer {
                 Timer::Call(attempt) => self.call_due(now, attempt),
                 Timer::Agent(agent) => self.agent_due(now, agent),
-                Timer::Launch | Timer::Hopper => {}
+                Timer::Launch => self.look_for_stranded = true,
+                Timer::Hopper => {}
             }
         }
         self.move_on(now);
@@ -218,13 +228,15 @@ impl Engine {
     /// Whoever became free serves those who wait before anybody else is called.
     fn move_on(&mut self, now: Now) {
         self.serve_waiting(now);
+        self.take_back_stranded(now);
+        self.settle_doubts(now);
         self.tell_pacers(now);
         self.launch(now);
     }
 
     /// Whether a drained engine has nothing left to wait for.
     pub fn is_drained(&self) -> bool {
-        self.draining && self.calls.is_empty() && self.agents.is_empty()
+        self.draining && self.calls.is_empty() && self.agents.is_empty() && self.doubts.is_empty()
     }
 
     /// What it counted so far.

@@ -51,6 +51,12 @@ words! {
         NoTrunk = "no_trunk",
         /// Every trunk of a free agent's switch takes no calls at present; one is tried now and then.
         TrunkFailing = "trunk_failing",
+        /// So many calls over every trunk have given no sign of life yet that no more go out before one does.
+        TrunkSilent = "trunk_silent",
+        /// The store is asked for contacts and has not answered yet.
+        Refilling = "refilling",
+        /// The calls in flight are all that agents and abandon rules allow now; `pacing` tells more.
+        Pacing = "pacing",
         /// The store failed a moment ago.
         StoreTrouble = "store_trouble",
     }

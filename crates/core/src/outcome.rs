@@ -29,7 +29,7 @@ words! {
         Rejected = "rejected",
         /// The number does not exist or is malformed.
         Invalid = "invalid",
-        /// The network or the trunk had no room or gave no sign of life.
+        /// The network or the trunk had no room, refused us, or gave no sign of life.
         Congestion = "congestion",
         /// The call could not be placed for a reason on our side or a protocol fault.
         Failed = "failed",

@@ -92,6 +92,9 @@ pub struct Room {
     pub channels: Option<u32>,
     /// Contacts that are ready.
     pub contacts: Option<u32>,
+    /// Calls asked for that are still being stored, where that is known. Else one that is not seen dialing within three
+    /// seconds is taken as not placed.
+    pub storing: Option<u32>,
 }
 
 /// The controller of one campaign on one switch.
@@ -279,7 +282,7 @@ impl Pacer {
         self.pace.fade(at);
         let pace = self.pace.rate();
         observe::accrue(&mut self.book, &mut self.learner, at, pace);
-        self.expire(at);
+        self.expire(at, room.storing);
         self.renew_tables(at, pace);
         let scene = self.scene(at);
         let mut report = self.decide(now.wall, &scene);
@@ -309,7 +312,7 @@ impl Pacer {
     }
 
     /// Drops what a lost event would otherwise keep for ever.
-    fn expire(&mut self, at: f64) {
+    fn expire(&mut self, at: f64, storing: Option<u32>) {
         let ring_secs_max = ring_secs(&self.settings);
         let limit = self.settings.connect_limit.as_secs_f64();
         let mut overdue = Vec::new();
@@ -328,6 +331,13 @@ impl Pacer {
         });
         for (key, since) in overdue {
             self.book.land(key, Landed::Overdue(since));
+        }
+        if let Some(storing) = storing {
+            let asked = self.book.asked.len();
+            self.book
+                .asked
+                .resize(usize::try_from(storing).unwrap_or(asked), at);
+            return;
         }
         while self
             .book
@@ -350,7 +360,7 @@ impl Pacer {
             in_flight: self.book.calls.len() + self.book.asked.len(),
         };
         for asked in &self.book.asked {
-            scene.arrives(*self.tables.dialing(at - asked));
+            scene.arrives(*self.tables.dialing((at - asked).min(ASKED_SECS_MAX)));
         }
         for spell in self.book.calls.values() {
             let age = at - spell.since;

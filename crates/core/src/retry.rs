@@ -36,6 +36,8 @@ pub fn after(outcome: Outcome, by: EndedBy, lead: &Lead) -> Next {
         Outcome::Failed if by == EndedBy::Refused && lead.attempts_made < REFUSED_MAX => {
             return unspent(REFUSED_DELAY);
         }
+        // The trunk's trouble is none of the contact's.
+        Outcome::Congestion if lead.attempts_made < REFUSED_MAX => return unspent(RETRY_DELAY),
         // It was never dialed.
         Outcome::Cancelled if matches!(by, EndedBy::NoRoom | EndedBy::Refused) => {
             return unspent(REFUSED_DELAY);
@@ -109,6 +111,8 @@ mod tests {
             (not_dialed.spends_try, not_dialed.wait),
             (false, Some(REFUSED_DELAY))
         );
+        let no_trunk = after(Outcome::Congestion, EndedBy::Network, &lead(0, 0, 0));
+        assert_eq!((no_trunk.spends_try, no_trunk.wait), (false, Some(RETRY_DELAY)));
         let refused = |attempts| after(Outcome::Failed, EndedBy::Refused, &lead(attempts, 0, 0));
         let again = refused(REFUSED_MAX - 1);
         assert_eq!((again.spends_try, again.wait), (false, Some(REFUSED_DELAY)));

@@ -37,8 +37,9 @@ fn by_sip(sip: u16, progressed: bool) -> Option<Outcome> {
         486 | 600 => Outcome::Busy,
         408 => silence(progressed),
         480 | 487 => Outcome::NoAnswer,
-        401..=403 | 407 | 603 | 607 | 608 => Outcome::Rejected,
-        500 | 502..=504 => Outcome::Congestion,
+        603 | 607 | 608 => Outcome::Rejected,
+        // The carrier refuses us, or our policy: no callee was asked.
+        401..=403 | 407 | 500 | 502..=504 => Outcome::Congestion,
         300..=699 => Outcome::Failed,
         _ => return None,
     })
@@ -78,6 +79,9 @@ mod tests {
             (Some(603), Some(21), true, Outcome::Rejected),
             (Some(503), Some(34), false, Outcome::Congestion),
             (Some(500), Some(38), false, Outcome::Congestion),
+            (Some(401), Some(21), false, Outcome::Congestion),
+            (Some(403), Some(21), false, Outcome::Congestion),
+            (Some(407), Some(21), false, Outcome::Congestion),
             (Some(408), Some(18), false, Outcome::Congestion),
             (Some(408), Some(18), true, Outcome::NoAnswer),
             (Some(488), Some(58), false, Outcome::Failed),

@@ -130,6 +130,7 @@ impl Engine {
                 self.pace_agent(id, AgentState::Offline, false);
                 let state = AgentState::Offline;
                 self.agents.remove(&id);
+                self.look_for_stranded = true;
                 self.commands.push_back(Command::AgentIs {
                     agent: id,
                     state,
@@ -283,6 +284,7 @@ impl Engine {
         why: AgentReason,
         change: impl FnOnce(&mut Agent),
     ) {
+        self.look_for_stranded = true;
         let Some(agent) = self.agents.get_mut(&id) else {
             return;
         };

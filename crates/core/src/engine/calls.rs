@@ -81,6 +81,9 @@ impl Engine {
             duration_max: self.config.ring_timeout + self.config.call_duration_max,
         };
         let pbx = call.pbx.clone();
+        if let Some(call) = self.calls.get_mut(&attempt) {
+            call.launched_at = now.mono;
+        }
         self.counts.launched += 1;
         self.set_call(attempt, CallState::Dialing { agent, silent_at });
         self.tell(&pbx, command);
@@ -93,6 +96,9 @@ impl Engine {
         self.leg_lives(now, attempt);
         match self.state_of(attempt) {
             Some(CallState::Dialing { agent, silent_at }) => {
+                if let Some(call) = self.calls.get_mut(&attempt) {
+                    call.rang_at = Some(now.mono);
+                }
                 self.set_call(attempt, CallState::Ringing { agent, silent_at });
                 self.store(Change::LegProgressed {
                     attempt,
@@ -158,10 +164,14 @@ impl Engine {
     /// A sign of life: the PBX had room for the leg, and its trunk works.
     fn leg_lives(&mut self, now: Now, attempt: AttemptId) {
         self.switch_had_room(now, attempt, true);
-        if let Some(call) = self.calls.get(&attempt)
-            && let Some(breaker) = self.breakers.get_mut(&call.trunk)
+        if let Some((trunk, dialed_at)) = self
+            .calls
+            .get(&attempt)
+            .map(|call| (call.trunk, call.launched_at))
+            && let Some(breaker) = self.breakers.get_mut(&trunk)
+            && breaker.lives(dialed_at)
         {
-            breaker.works();
+            self.trust(trunk);
         }
     }
 
@@ -485,10 +495,8 @@ impl Engine {
         };
         let next = retry::after(outcome, end.by, &call.lead);
         let trunk = call.trunk;
-        self.breakers
-            .entry(trunk)
-            .or_default()
-            .ended(now.mono, outcome, &end);
+        let call = call.clone();
+        let blame = self.judge_trunk(now, then, &call, outcome, &end);
         let change = Change::Ended {
             attempt,
             leg: call.leg,
@@ -500,9 +508,8 @@ impl Engine {
             retry_at: next.wait.map(|wait| now.wall.plus(wait)),
             spends_try: next.spends_try,
         };
-        *self.counts.outcomes.entry(outcome).or_default() += 1;
         self.pace_ended(attempt, outcome);
-        self.store(change);
+        self.store_end(now, trunk, blame, change);
         self.forget(now, attempt);
     }
 
@@ -512,6 +519,13 @@ impl Engine {
         };
         self.legs.remove(&call.leg);
         self.waiting.remove(&attempt);
+        if let Some(breaker) = self
+            .breakers
+            .get_mut(&call.trunk)
+            .filter(|_| is_unheard(call.state))
+        {
+            breaker.heard();
+        }
         self.rearm(call.state.deadline(), None, Timer::Call(attempt));
         let Some(agent) = call.state.agent() else { return };
         match self.agents.get(&agent).map(|a| a.work) {
@@ -535,6 +549,12 @@ impl Engine {
             return;
         };
         let before = std::mem::replace(&mut call.state, state);
+        if let Some(breaker) = self.breakers.get_mut(&call.trunk)
+            && is_unheard(before)
+            && !is_unheard(state)
+        {
+            breaker.heard();
+        }
         self.pace_call(attempt, state);
         if matches!(state, CallState::Waiting { .. }) {
             self.waiting.insert(attempt);
@@ -564,4 +584,9 @@ pub(super) fn look_at(now: Now, limit_at: Mono) -> Mono {
     } else {
         limit_at
     }
+}
+
+/// Whether nothing has been heard of a call yet.
+fn is_unheard(state: CallState) -> bool {
+    matches!(state, CallState::Preparing { .. } | CallState::Dialing { .. })
 }

@@ -8,10 +8,9 @@ use crate::campaign::Mode;
 use crate::command::{Command, NewAttempt};
 use crate::ids::{AgentId, AttemptId, LegId, PbxName, TrunkId};
 use crate::input::Lead;
-use crate::live::Idle;
 use crate::time::{Mono, Now, Wall};
 use rand::RngExt;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// After a failure of the store, nothing is launched or leased for this long.
@@ -92,7 +91,7 @@ impl Engine {
             match self.config.mode {
                 Mode::Progressive => {
                     let room = self.contacts_at_hand();
-                    for agent in self.free_agents().into_iter().take(room) {
+                    for agent in self.agents_to_serve().into_iter().take(room) {
                         if !self.launch_for(now, agent) {
                             break;
                         }
@@ -107,6 +106,38 @@ impl Engine {
             self.rearm(self.hopper_due, due, Timer::Hopper);
             self.hopper_due = due;
         }
+    }
+
+    /// Free agents for whom no call is up. One that was launched ahead, in another mode or before a crash, is for one of them.
+    fn agents_to_serve(&self) -> Vec<AgentId> {
+        let mut free = self.free_agents();
+        if free.is_empty() {
+            return free;
+        }
+        let mut ahead: BTreeMap<&PbxName, usize> = BTreeMap::new();
+        for call in self.calls.values() {
+            if matches!(
+                call.state,
+                CallState::Preparing {
+                    agent: None,
+                    wanted: true
+                } | CallState::Dialing { agent: None, .. }
+                    | CallState::Ringing { agent: None, .. }
+            ) {
+                *ahead.entry(&call.pbx).or_default() += 1;
+            }
+        }
+        free.retain(|id| {
+            let pbx = self.agents.get(id).map(|agent| &agent.pbx);
+            match pbx.and_then(|pbx| ahead.get_mut(pbx)) {
+                Some(calls) if *calls > 0 => {
+                    *calls -= 1;
+                    false
+                }
+                _ => true,
+            }
+        });
+        free
     }
 
     /// Contacts that may be launched now. A store whose last answer was that it cannot is asked for one attempt at a time,
@@ -152,9 +183,7 @@ impl Engine {
         if self.hopper.is_empty() {
             self.hopper_unused = false;
         }
-        if let Some(breaker) = self.breakers.get_mut(&trunk) {
-            breaker.launched(now.mono);
-        }
+        self.breakers.entry(trunk).or_default().launched(now.mono);
         let unix_ms = u64::try_from(now.wall.0).unwrap_or(0);
         let random = self.rng.random();
         let attempt = AttemptId(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid());
@@ -174,6 +203,7 @@ impl Engine {
                 answered: None,
                 connected_at: None,
                 abandoned_at: None,
+                rang_at: None,
                 state,
             },
         );
@@ -192,7 +222,7 @@ impl Engine {
     /// The first trunk on this switch that takes calls. Where all are held, the engine is woken for the next probe.
     pub(super) fn open_trunk(&mut self, now: Now, pbx: &PbxName) -> Option<TrunkId> {
         let here = || self.config.trunks.iter().filter(|t| &t.pbx == pbx);
-        let allows = |id: &TrunkId| self.breakers.get(id).is_none_or(|b| b.allows(now.mono));
+        let allows = |id: &TrunkId| self.breakers.get(id).is_none_or(|b| b.room(now.mono) > 0);
         let open = here().map(|t| t.id).find(allows);
         if open.is_none()
             && let Some(at) = here().filter_map(|t| self.breakers.get(&t.id)?.probe_at()).min()
@@ -294,50 +324,5 @@ impl Engine {
                 .collect();
             self.commands.push_back(Command::Return { contacts });
         }
-    }
-
-    /// Why nothing more is being launched, most important first.
-    pub(super) fn idle(&self, now: Now) -> Vec<Idle> {
-        let mut why = Vec::new();
-        let mut blocked = |is: bool, reason| {
-            if is {
-                why.push(reason);
-            }
-        };
-        let ready: Vec<_> = self
-            .agents
-            .values()
-            .filter(|a| a.free_since().is_some())
-            .collect();
-        blocked(self.draining, Idle::Draining);
-        blocked(!self.active, Idle::NotActive);
-        blocked(self.agents.is_empty(), Idle::NoAgents);
-        blocked(
-            !self.agents.is_empty() && ready.is_empty() && self.config.mode == Mode::Progressive,
-            Idle::NoFreeAgent,
-        );
-        blocked(
-            ready.iter().any(|a| !self.links_up.contains(&a.pbx)),
-            Idle::PbxDown,
-        );
-        blocked(ready.iter().any(|a| self.is_full(now, &a.pbx)), Idle::SwitchFull);
-        let has_trunk = |pbx: &PbxName, which: &dyn Fn(TrunkId) -> bool| {
-            self.config.trunks.iter().any(|t| &t.pbx == pbx && which(t.id))
-        };
-        let open = |id| !self.is_probed(id);
-        blocked(ready.iter().any(|a| !has_trunk(&a.pbx, &|_| true)), Idle::NoTrunk);
-        blocked(
-            ready
-                .iter()
-                .any(|a| has_trunk(&a.pbx, &|_| true) && !has_trunk(&a.pbx, &open)),
-            Idle::TrunkFailing,
-        );
-        let trouble = self.store_fails || self.hold_until > now.mono;
-        blocked(trouble, Idle::StoreTrouble);
-        blocked(
-            !trouble && !ready.is_empty() && self.hopper.is_empty() && self.refill != Refill::Asked,
-            Idle::NoContacts,
-        );
-        why
     }
 }

@@ -164,6 +164,7 @@ impl Engine {
                     answered,
                     connected_at: open.connected.map(|(at, _)| at),
                     abandoned_at: open.abandoned_at,
+                    rang_at: None,
                     state,
                 },
             );

@@ -2,8 +2,8 @@
 //! asked five times a second how many calls to launch. Every mode teaches it; only `predictive` and `power` ask it.
 
 use super::{Engine, Timer};
-use crate::agent::{AgentState, Phone, Wants};
-use crate::call::{CallState, Why};
+use crate::agent::AgentState;
+use crate::call::{Call, CallState, Why};
 use crate::campaign::Mode;
 use crate::command::{Change, Command};
 use crate::ids::{AgentId, AttemptId, PbxName};
@@ -242,13 +242,26 @@ impl Engine {
         let trunk = self.open_trunk(now, &pbx).filter(|_| !self.is_full(now, &pbx));
         let channels = match trunk {
             None => Some(0),
-            Some(trunk) => (self.is_probed(trunk) || self.was_full(&pbx)).then_some(1),
+            Some(_) if self.was_full(&pbx) => Some(1),
+            Some(trunk) => Some(
+                self.breakers
+                    .get(&trunk)
+                    .copied()
+                    .unwrap_or_default()
+                    .room(now.mono),
+            ),
         };
+        let preparing = |call: &&Call| call.pbx == pbx && matches!(call.state, CallState::Preparing { .. });
+        let storing = u32::try_from(self.calls.values().filter(preparing).count()).ok();
         let contacts = Some(u32::try_from(self.contacts_at_hand()).unwrap_or(u32::MAX));
         let Some(pacer) = self.pacing.pacers.get_mut(&pbx) else {
             return;
         };
-        let room = Room { channels, contacts };
+        let room = Room {
+            channels,
+            contacts,
+            storing,
+        };
         let report = pacer.tick(now, room);
         if let Some(trunk) = trunk {
             for _ in 0..report.launch {
@@ -269,12 +282,7 @@ impl Engine {
 
     /// Whether calls on this switch need no agent kept for them: an agent who may take them is there.
     pub(super) fn is_paced_ahead(&self, pbx: &PbxName) -> bool {
-        let serves = |phone: Phone| matches!(phone, Phone::Held { trouble: None, .. });
-        self.config.mode != Mode::Progressive
-            && self
-                .agents
-                .values()
-                .any(|a| &a.pbx == pbx && a.wants == Wants::Calls && serves(a.phone))
+        self.config.mode != Mode::Progressive && self.has_agent(pbx)
     }
 
     pub(super) fn live_pacing(&self) -> Vec<Decision> {

@@ -62,7 +62,7 @@ impl Dialer for Ours {
             now(at),
             Room {
                 channels,
-                contacts: None,
+                ..Room::default()
             },
         );
         let launch = report.launch;

@@ -162,6 +162,23 @@ impl Hunt {
         })
     }
 
+    /// A campaign that launches nothing for ten seconds says why.
+    fn wait(&mut self, ms: u64) {
+        let before = self.rig.said.len();
+        self.rig.wait(Duration::from_millis(ms));
+        let launched = self
+            .rig
+            .said
+            .iter()
+            .skip(before)
+            .any(|c| matches!(c, Command::Prepare(_)));
+        let live = self.rig.engine.live(self.rig.now);
+        assert!(
+            ms < 10_000 || launched || !live.idle.is_empty(),
+            "launches nothing and does not say why: {live:?}"
+        );
+    }
+
     fn step(&mut self, step: Move) {
         let pick = |i: usize, n: usize| if n == 0 { None } else { Some(i % n) };
         match step {
@@ -259,7 +276,7 @@ impl Hunt {
                 );
                 self.rig.settle();
             }
-            Move::Wait(ms) => self.rig.wait(Duration::from_millis(ms)),
+            Move::Wait(ms) => self.wait(ms),
             Move::Store(kind) => self.answer_store(kind),
             Move::LinkLost => self.rig.event(PbxEvent::LinkLost),
             Move::Resynchronise(seed) => {

@@ -1,0 +1,226 @@
+//! Campaigns that should stand still: trunks that answer for themselves, agents who are gone, stores that are silent. Each says why.
+
+use super::*;
+
+fn sip(code: u16) -> LegEnd {
+    LegEnd {
+        sip: Some(code),
+        ..LegEnd::default()
+    }
+}
+
+/// A carrier answers every call so after 100 ms. Returns how many went out before the trunk was held.
+fn storm(rig: &mut Rig, code: u16, secs: u64) -> usize {
+    let (mut ended, mut before_hold) = (0, None);
+    for _ in 0..secs * 10 {
+        rig.wait(Duration::from_millis(100));
+        for leg in rig.legs().split_off(ended) {
+            ended += 1;
+            rig.event(PbxEvent::Ended { leg, end: sip(code) });
+        }
+        if before_hold.is_none() && rig.engine.live(rig.now).idle.contains(&Idle::TrunkFailing) {
+            before_hold = Some(ended);
+        }
+    }
+    before_hold.expect("the trunk is held")
+}
+
+fn spent(rig: &Rig) -> usize {
+    let ends = rig.said.iter().filter(|c| {
+        matches!(c, Command::Store(Change::Ended { spends_try, retry_at, .. }) if *spends_try || retry_at.is_none())
+    });
+    ends.count()
+}
+
+#[test]
+fn a_carrier_that_answers_for_every_number_gets_few_calls_and_finishes_no_contact() {
+    for mode in [Mode::Progressive, Mode::Predictive] {
+        for agents in [5, 200] {
+            for code in [401, 403, 407, 404, 480, 486, 503] {
+                let mut rig = Rig::at_work_in(mode, agents);
+                let calls = storm(&mut rig, code, 6);
+                let told = format!(
+                    "{mode}, {agents} agents, {code}: {calls} calls, {:?}",
+                    rig.outcomes()
+                );
+                assert!(calls <= 20, "{told}");
+                assert_eq!(spent(&rig), 0, "{told}");
+                assert!(rig.outcomes().iter().all(|o| *o == Outcome::Congestion), "{told}");
+                assert!(rig.outcomes().len() >= calls, "{told}");
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_numbers_in_an_honest_list_are_done_and_hold_no_trunk() {
+    let mut rig = Rig::at_work(6);
+    let mut ended = 0;
+    for _ in 0..200 {
+        rig.wait(Duration::from_millis(100));
+        for leg in rig.legs().split_off(ended) {
+            ended += 1;
+            // Two of three numbers are wrong; the third rings.
+            if ended % 3 == 0 {
+                rig.event(PbxEvent::Progress {
+                    leg,
+                    kind: Progress::Ringing,
+                });
+                rig.event(PbxEvent::Ended { leg, end: sip(480) });
+            } else {
+                rig.event(PbxEvent::Ended { leg, end: sip(404) });
+            }
+        }
+    }
+    rig.wait(Duration::from_secs(6));
+    let invalid = rig.outcomes().iter().filter(|o| **o == Outcome::Invalid).count();
+    assert!(ended > 1_000 && invalid > ended / 2, "{invalid} of {ended}");
+    assert!(!rig.outcomes().contains(&Outcome::Congestion));
+}
+
+#[test]
+fn one_wrong_number_is_done_after_a_moment_though_nobody_else_is_called() {
+    let mut rig = Rig::at_work(1);
+    let leg = rig.leg();
+    rig.ask(1, AgentRequest::Pause);
+    rig.event(PbxEvent::Ended { leg, end: sip(404) });
+    assert_eq!(rig.outcomes(), []);
+    rig.wait(Duration::from_secs(5));
+    assert_eq!(rig.outcomes(), [Outcome::Invalid]);
+}
+
+#[test]
+fn calls_that_nobody_can_take_any_more_are_taken_back_as_soon_as_they_have_rung_enough() {
+    for request in [AgentRequest::Pause, AgentRequest::LogOut] {
+        let rule = AbandonRule {
+            ring_ms_min: 15_000,
+            ..AbandonRule::daily(0.03, Duration::from_secs(2))
+        };
+        let mut rig = Rig::at_work_in(Mode::Power, 2);
+        let config = CampaignConfig {
+            abandon_rules: vec![rule],
+            ..config_of(Mode::Power)
+        };
+        rig.engine.configure(rig.now, config);
+        rig.wait(Duration::from_secs(1));
+        let legs = rig.legs();
+        assert_eq!(legs.len(), 3);
+        rig.event(PbxEvent::Progress {
+            leg: legs[0],
+            kind: Progress::Ringing,
+        });
+        rig.wait(Duration::from_secs(5));
+        let hung_up = |rig: &Rig| -> Vec<LegId> {
+            let asked = |leg: &LegId| rig.commands().any(|c| c == &PbxCommand::HangUp { leg: *leg });
+            rig.legs().into_iter().filter(asked).collect()
+        };
+        rig.ask(1, request.clone());
+        assert_eq!(hung_up(&rig), [], "the other agent is there");
+        rig.ask(2, request.clone());
+        assert_eq!(hung_up(&rig), legs[1..], "what has not rung yet, at once");
+        for leg in &legs[1..] {
+            rig.event(PbxEvent::Ended {
+                leg: *leg,
+                end: end(EndedBy::Us, false),
+            });
+        }
+        rig.wait(Duration::from_millis(9_900));
+        assert_eq!(hung_up(&rig), legs[1..]);
+        rig.wait(Duration::from_millis(200));
+        assert_eq!(hung_up(&rig), legs, "15 s after it began to ring");
+    }
+}
+
+#[test]
+fn calls_launched_ahead_are_for_the_free_agents_of_a_campaign_that_is_progressive_now() {
+    let mut rig = Rig::at_work_in(Mode::Power, 4);
+    rig.wait(Duration::from_secs(1));
+    assert_eq!(rig.legs().len(), 6);
+    rig.engine.configure(rig.now, config());
+    rig.wait(Duration::from_secs(3));
+    assert_eq!(rig.legs().len(), 6, "four free agents, six calls");
+    for leg in rig.legs().into_iter().take(3) {
+        let end = LegEnd {
+            progressed: true,
+            ..sip(486)
+        };
+        rig.event(PbxEvent::Ended { leg, end });
+    }
+    assert_eq!(rig.legs().len(), 7, "three calls are left for four agents");
+}
+
+#[test]
+fn calls_that_a_silent_store_has_not_stored_yet_are_in_flight() {
+    let mut rig = Rig::at_work_in(Mode::Predictive, 0);
+    rig.store_answers = false;
+    rig.contacts = 100;
+    for n in 1..=10 {
+        rig.log_in(n);
+        let leg = rig.agent_leg(n);
+        rig.event(PbxEvent::AgentReady { leg });
+    }
+    rig.tell(Input::Leads {
+        leads: (1..=90).map(lead).collect(),
+        next_due: None,
+    });
+    let prepares = |rig: &Rig| {
+        rig.said
+            .iter()
+            .filter(|c| matches!(c, Command::Prepare(_)))
+            .count()
+    };
+    rig.wait(Duration::from_secs(20));
+    assert_eq!(prepares(&rig), 10);
+}
+
+#[test]
+fn a_predictive_campaign_whose_only_agent_is_paused_says_so() {
+    for mode in [Mode::Progressive, Mode::Predictive, Mode::Power] {
+        let mut rig = Rig::at_work_in(mode, 1);
+        rig.ask(1, AgentRequest::Pause);
+        rig.wait(Duration::from_secs(30));
+        assert_eq!(rig.engine.live(rig.now).idle, [Idle::NoFreeAgent], "{mode}");
+    }
+}
+
+#[test]
+fn a_campaign_that_waits_for_its_store_says_so() {
+    for mode in [Mode::Progressive, Mode::Predictive, Mode::Power] {
+        let mut rig = Rig::from(config_of(mode), Recovered::default());
+        rig.tell(Input::SetActive(true));
+        rig.event(PbxEvent::Resynchronised(Snapshot::default()));
+        rig.store_answers = false;
+        rig.log_in(1);
+        let leg = rig.agent_leg(1);
+        rig.event(PbxEvent::AgentReady { leg });
+        assert_eq!(rig.engine.live(rig.now).idle, [Idle::Refilling], "{mode}");
+        rig.tell(Input::Leads {
+            leads: Vec::new(),
+            next_due: None,
+        });
+        assert_eq!(rig.engine.live(rig.now).idle, [Idle::NoContacts], "{mode}");
+    }
+}
+
+#[test]
+fn a_campaign_whose_calls_are_all_that_is_allowed_says_so() {
+    let mut rig = Rig::at_work_in(Mode::Power, 2);
+    rig.wait(Duration::from_secs(2));
+    assert_eq!(rig.engine.live(rig.now).idle, [Idle::Pacing]);
+    let mut rig = Rig::at_work_in(Mode::Progressive, 30);
+    assert_eq!(
+        rig.engine.live(rig.now).idle,
+        [Idle::TrunkSilent],
+        "twenty calls, none of which rings"
+    );
+    for leg in rig.legs() {
+        rig.event(PbxEvent::Progress {
+            leg,
+            kind: Progress::Ringing,
+        });
+    }
+    assert_eq!(
+        (rig.legs().len(), rig.engine.live(rig.now).idle),
+        (30, vec![Idle::NoFreeAgent])
+    );
+}
