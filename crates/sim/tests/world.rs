@@ -41,10 +41,10 @@ fn worlds_that_once_failed_keep_their_promises() {
 #[test]
 fn troubled_worlds_keep_their_promises() {
     let mut dialed = 0;
-    for seed in 0..80 {
+    for seed in 0..40 {
         dialed += told(run(&WorldOptions::troubled(seed))).dialed;
     }
-    assert!(dialed > 3000, "{dialed}");
+    assert!(dialed > 1500, "{dialed}");
 }
 
 #[test]
