@@ -253,7 +253,10 @@ fn a_cold_start_over_the_pipe_stays_within_the_cap_and_three() {
             abandoned: 0,
         };
         run(&scenario, 1, &mut piped);
-        let told = format!("{agents} agents: {} of {} abandoned", piped.abandoned, piped.answers);
+        let told = format!(
+            "{agents} agents: {} of {} abandoned",
+            piped.abandoned, piped.answers
+        );
         assert!(piped.answers > 10 && piped.abandoned <= 6, "{told}");
     }
 }
