@@ -186,6 +186,7 @@ fn api(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(read(routes!(live::all)))
         .routes(read(routes!(live::campaign)))
         .routes(read(routes!(pacing::decisions)))
+        .routes(write(routes!(health::drain)))
         //
         .routes(read(routes!(contacts::lists)))
         .routes(write(routes!(contacts::create_list)))

@@ -65,8 +65,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run the dialer, its HTTP API and /metrics, until a signal.
     ///
-    /// The first Ctrl-C (or SIGTERM) launches nothing more and waits for conversations to end; the second stops at once.
-    /// Calls then stay up on the PBX, and the next start takes them over, as it does after a crash.
+    /// Ctrl-C (or SIGTERM) launches nothing more, takes back what rings, and stops within seconds. Agents stay logged in and
+    /// conversations up on the PBX, and the next start takes them over. To end for good, send POST /api/v1/drain first.
     Serve {
         /// Show progress as JSON lines on standard output, one a second.
         #[arg(long)]

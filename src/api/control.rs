@@ -7,6 +7,7 @@ use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
 use paceline_core::input::AgentRequest;
 use paceline_core::live::{Decision, LiveCampaign};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The dialer, as the API sees it. Every method returns soon and may be called at any time.
 pub trait Dialer: Send + Sync {
@@ -33,6 +34,10 @@ pub trait Dialer: Send + Sync {
 
     /// The latest pacing decisions of the campaign, newest first.
     fn decisions(&self, campaign: CampaignId, limit: usize) -> Vec<Decision>;
+
+    /// Launch nothing more, let conversations end, log agents out, and end the process; what is still up after `within` is
+    /// hung up. A later call may only bring the deadline forward.
+    fn drain(&self, within: Duration);
 
     /// Every configured switch, by name.
     fn pbxes(&self) -> Vec<PbxStatus>;

@@ -4,7 +4,9 @@ use super::ApiState;
 use super::problem::{ApiResult, Problem};
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// How it is.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -43,4 +45,33 @@ pub(super) async fn readyz(State(state): State<ApiState>) -> ApiResult<Json<Heal
         ));
     }
     Ok(Json(Health { status: "ok" }))
+}
+
+/// How long conversations may go on, in seconds.
+const DRAIN_S: std::ops::RangeInclusive<u64> = 1..=86_400;
+
+/// How a drain goes.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Drain {
+    /// Conversations may go on so long, in seconds, 1 to 86,400. What is still up then is hung up.
+    #[schema(example = 600, minimum = 1, maximum = 86400)]
+    deadline_s: u64,
+}
+
+/// End this Paceline for good.
+///
+/// Nothing more is launched, what rings is taken back, agents are logged out after their conversations, and the process ends.
+/// For a restart send it SIGTERM instead: then agents stay logged in and conversations go on.
+#[utoipa::path(post, path = "/drain", operation_id = "drain", tag = "live", request_body = Drain,
+    responses((status = 202, description = "It has begun")))]
+pub(super) async fn drain(
+    State(state): State<ApiState>,
+    super::extract::Json(input): super::extract::Json<Drain>,
+) -> ApiResult<StatusCode> {
+    if !DRAIN_S.contains(&input.deadline_s) {
+        return Err(Problem::field("/deadline_s", "1 to 86400 seconds"));
+    }
+    state.dialer.drain(Duration::from_secs(input.deadline_s));
+    Ok(StatusCode::ACCEPTED)
 }

@@ -78,7 +78,7 @@ pub(super) async fn run(args: DemoArgs, screen: &Screen) -> anyhow::Result<()> {
         () = signals.next() => {}
     }
     let stopped_at = clock.now().wall;
-    let_end(&app, screen, &mut signals).await;
+    let_end(&app, screen, &mut signals, None).await;
     progress.abort();
     screen.clear();
     app.dialer.stop().await;

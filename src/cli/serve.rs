@@ -23,12 +23,17 @@ pub(super) async fn run(config: &Config, screen: &Screen, as_json: bool) -> anyh
         "Paceline listens on http://{addr}: API page /api/docs, metrics /metrics. Ctrl-C stops it.\n"
     ));
     let progress = tokio::spawn(Progress::new(&app.metrics, screen, as_json).run());
-    let taken = tokio::select! {
-        () = signals.next() => None,
-        by = app.lost() => Some(by),
-    };
-    if taken.is_none() {
-        let_end(&app, screen, &mut signals).await;
+    let mut taken = None;
+    tokio::select! {
+        () = signals.next() => {
+            screen.tell("Stopping. Agents stay logged in and conversations up; the next start takes them over.\n");
+            tokio::select! {
+                () = app.settle() => {}
+                () = signals.next() => {}
+            }
+        }
+        deadline = app.drain_asked() => let_end(&app, screen, &mut signals, Some(deadline)).await,
+        by = app.lost() => taken = Some(by),
     }
     progress.abort();
     screen.clear();
@@ -41,8 +46,13 @@ pub(super) async fn run(config: &Config, screen: &Screen, as_json: bool) -> anyh
     }
 }
 
-/// Launches nothing more and lets conversations end; a signal ends the waiting. The app is still to be stopped.
-pub(super) async fn let_end(app: &App, screen: &Screen, signals: &mut Signals) {
+/// Launches nothing more, lets conversations end until the deadline, and logs agents out; a signal ends the waiting. The app is still to be stopped.
+pub(super) async fn let_end(
+    app: &App,
+    screen: &Screen,
+    signals: &mut Signals,
+    deadline: Option<tokio::time::Instant>,
+) {
     let telling = async {
         loop {
             let glance = app.metrics.glance();
@@ -58,7 +68,7 @@ pub(super) async fn let_end(app: &App, screen: &Screen, signals: &mut Signals) {
         }
     };
     tokio::select! {
-        () = app.drain() => {}
+        () = app.drain(deadline) => {}
         () = telling => {}
         () = signals.next() => screen.tell("Stopping now. Calls stay up, and the next start takes them over.\n"),
     }

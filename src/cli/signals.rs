@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first asks to stop, the second insists.
+//! SIGINT and SIGTERM: the first asks to stop, the second stops waiting.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 

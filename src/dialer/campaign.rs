@@ -182,7 +182,9 @@ impl Task {
                 // Whoever asked may have gone.
                 let _ = reply.send(result.map_err(AgentRefusal::Engine));
             }
+            Told::Stop => self.feed(Input::Stop),
             Told::Drain => self.feed(Input::Drain),
+            Told::HangUpAll => self.feed(Input::HangUpAll),
         }
     }
 

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
@@ -110,6 +111,10 @@ impl Dialer for FakeDialer {
     fn decisions(&self, campaign: CampaignId, limit: usize) -> Vec<Decision> {
         let live = self.live(campaign);
         live.map_or_else(Vec::new, |live| live.pacing.iter().take(limit).cloned().collect())
+    }
+
+    fn drain(&self, within: Duration) {
+        self.tell(format!("drain within {} s", within.as_secs()));
     }
 
     fn pbxes(&self) -> Vec<PbxStatus> {

@@ -266,6 +266,7 @@ async fn live_state_says_why_nothing_is_dialing() {
         pacing: vec![],
         abandon: vec![],
         idle: vec![Idle::NoFreeAgent],
+        settled: false,
     };
     api.dialer.live.lock().unwrap().insert(CampaignId(1), live);
     assert_snapshot!(api.get("/api/v1/live").await, @r#"

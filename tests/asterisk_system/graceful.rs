@@ -1,4 +1,5 @@
-//! Paceline is asked to stop in mid-run: what talks may end, what rings is taken back, nothing is left behind.
+//! Paceline is asked to end in mid-run: for good, what talks may end and nothing is left behind; for a restart, agents stay logged
+//! in and conversations go on.
 
 use crate::rig::{System, wait_for};
 use paceline_lab::{Behaviour, LabOptions};
@@ -6,7 +7,7 @@ use serde_json::json;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_graceful_stop_lets_conversations_end_and_leaves_nothing_behind() {
+async fn a_drain_lets_conversations_end_and_leaves_nothing_behind() {
     let mut system = System::start(&LabOptions {
         agents: 4,
         ..LabOptions::default()
@@ -24,7 +25,8 @@ async fn a_graceful_stop_lets_conversations_end_and_leaves_nothing_behind() {
         (live["calls"]["connected"].as_u64()? > 0).then_some(())
     })
     .await;
-    system.terminate(Duration::from_secs(30)).await;
+    system.api.post("/drain", json!({"deadline_s": 25})).await;
+    system.ends(Duration::from_secs(40)).await;
     assert_eq!(
         system
             .lab
@@ -53,4 +55,59 @@ async fn a_graceful_stop_lets_conversations_end_and_leaves_nothing_behind() {
     );
     system.finish(&[]).await;
     drop(ids);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_keeps_agents_logged_in_and_conversations_up() {
+    let mut system = System::start(&LabOptions {
+        agents: 3,
+        ..LabOptions::default()
+    })
+    .await;
+    let campaign = system
+        .campaign("long talks", "PJSIP/{number}@carrier", json!({}))
+        .await;
+    let ids = system.agents(campaign, 1, 3).await;
+    system.wait_for_agents(campaign, 3).await;
+    let numbers: Vec<String> = (0..3).map(|n| Behaviour::Talks.number(n)).collect();
+    let task = system.task(campaign, "long talks", &numbers, 0).await;
+    let talking = async |system: &System| {
+        let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
+        (live["calls"]["connected"].as_u64()? == 3).then_some(())
+    };
+    wait_for("three conversations", Duration::from_secs(20), async || {
+        talking(&system).await
+    })
+    .await;
+    let before = system
+        .lab
+        .asterisk
+        .channels_after(Duration::ZERO)
+        .expect("channels");
+    system.terminate(Duration::from_secs(10)).await;
+    let after = system
+        .lab
+        .asterisk
+        .channels_after(Duration::ZERO)
+        .expect("channels");
+    assert_eq!(after.len(), before.len(), "the stop has hung up nothing");
+    system.launch().await;
+    wait_for(
+        "the conversations to be taken over",
+        Duration::from_secs(10),
+        async || talking(&system).await,
+    )
+    .await;
+    let live = system.api.get(&format!("/campaigns/{campaign}/live")).await;
+    assert_eq!(live["agents_by_state"]["on_call"], 3, "{live}");
+    for id in &ids {
+        system.api.post(&format!("/agents/{id}/hang-up"), json!({})).await;
+    }
+    wait_for("the task's end", Duration::from_secs(20), async || {
+        let attempts = system.attempts(task).await;
+        let all = attempts.values().flatten().collect::<Vec<_>>();
+        (all.len() == 3 && all.iter().all(|a| a.outcome.as_deref() == Some("answered"))).then_some(())
+    })
+    .await;
+    system.finish(&ids).await;
 }

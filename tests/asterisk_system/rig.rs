@@ -319,13 +319,18 @@ impl<S: Site> System<S> {
 
     /// SIGTERM, and waits for the end.
     pub(crate) async fn terminate(&mut self, limit: Duration) {
-        let mut child = self.paceline.take().expect("it runs");
         let done = Command::new("kill")
             .arg("-TERM")
-            .arg(child.id().to_string())
+            .arg(self.pid().to_string())
             .status()
             .expect("kill runs");
         assert!(done.success());
+        self.ends(limit).await;
+    }
+
+    /// Waits for the process to end by itself.
+    pub(crate) async fn ends(&mut self, limit: Duration) {
+        let mut child = self.paceline.take().expect("it runs");
         wait_for("the process to stop", limit, async || {
             child.try_wait().expect("reaped")
         })

@@ -122,6 +122,20 @@ impl CallState {
         }
     }
 
+    /// Whether the callee talks with somebody.
+    pub(crate) fn is_conversation(&self) -> bool {
+        match self {
+            CallState::Connected { .. } | CallState::Transferred { .. } => true,
+            CallState::Preparing { .. }
+            | CallState::Dialing { .. }
+            | CallState::Ringing { .. }
+            | CallState::Waiting { .. }
+            | CallState::Connecting { .. }
+            | CallState::Message { .. }
+            | CallState::Ending { .. } => false,
+        }
+    }
+
     pub(crate) fn phase(&self) -> CallPhase {
         match self {
             CallState::Preparing { .. } => CallPhase::Preparing,

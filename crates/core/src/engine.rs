@@ -239,6 +239,11 @@ impl Engine {
         self.draining && self.calls.is_empty() && self.agents.is_empty() && self.doubts.is_empty()
     }
 
+    /// Whether a restart now would strand nobody: every call that is up is a conversation.
+    pub fn is_settled(&self) -> bool {
+        self.draining && self.calls.values().all(|call| call.state.is_conversation())
+    }
+
     /// What it counted so far.
     pub fn counts(&self) -> &Counts {
         &self.counts
@@ -272,6 +277,7 @@ impl Engine {
         live.pacing = self.live_pacing();
         live.abandon = self.accounts();
         live.idle = self.idle(now);
+        live.settled = self.is_settled();
         live
     }
 
@@ -377,8 +383,18 @@ impl Engine {
                 }
                 Ok(())
             }
+            Input::Stop => {
+                self.stop(now);
+                Ok(())
+            }
             Input::Drain => {
-                self.drain(now);
+                self.stop(now);
+                self.log_out_all(now);
+                Ok(())
+            }
+            Input::HangUpAll => {
+                self.hang_up_all(now);
+                self.log_out_all(now);
                 Ok(())
             }
             Input::TaskStopped { task, hang_up } => {
@@ -413,11 +429,14 @@ impl Engine {
         }
     }
 
-    fn drain(&mut self, now: Now) {
+    fn stop(&mut self, now: Now) {
         self.draining = true;
         self.keep_learnt(now);
         self.return_hopper(|_| true);
         self.take_back_where(now, |_| true);
+    }
+
+    fn log_out_all(&mut self, now: Now) {
         let agents: Vec<AgentId> = self.agents.keys().copied().collect();
         for agent in agents {
             self.log_out(now, agent, AgentReason::Stopping);

@@ -15,8 +15,13 @@ use std::time::Duration;
 pub enum Input {
     /// The campaign may launch calls, or may not. Talking calls go on either way. An engine starts paused.
     SetActive(bool),
-    /// The process is about to stop: launch nothing, return the hopper, take back calls that nobody answered yet.
+    /// The process is about to end and to start again: launch nothing, return the hopper, take back calls that nobody answered
+    /// yet. Agents stay logged in and conversations go on, on the PBX, until the next start takes them over.
+    Stop,
+    /// The process is about to end for good: as `Stop`, and agents are logged out after their conversations.
     Drain,
+    /// The deadline of `Drain` has passed: hang up whatever is still up. Said again until nothing is left.
+    HangUpAll,
     /// A task was paused or cancelled: return its contacts. `hang_up` also takes back its calls that nobody answered yet.
     TaskStopped {
         /// Which.

@@ -81,6 +81,8 @@ pub struct LiveCampaign {
     pub abandon: Vec<RuleAccount>,
     /// Why nothing more is being launched, most important first; empty while launching.
     pub idle: Vec<Idle>,
+    /// Whether a stop was asked for and only conversations are up.
+    pub settled: bool,
 }
 
 /// A pacing decision, or several in a row that launched nothing for the same reason.

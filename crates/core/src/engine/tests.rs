@@ -25,6 +25,7 @@ mod message;
 mod phones;
 mod rig;
 mod stand;
+mod stops;
 
 use rig::{Rig, Rows, config, config_of, end, lead, pbx};
 
@@ -505,44 +506,6 @@ fn an_agent_can_end_the_conversation_and_keeps_the_phone() {
         (AgentState::WrapUp, vec![Outcome::Answered])
     );
     assert_eq!(rig.agent_leg(1), agent_leg);
-}
-
-#[test]
-fn drain_takes_back_what_rings_and_lets_talking_calls_go_on() {
-    let mut rig = Rig::at_work(2);
-    let (talking, ringing) = (rig.legs()[0], rig.legs()[1]);
-    let agent_leg = rig.agent_leg(1);
-    rig.event(PbxEvent::Answered { leg: talking });
-    rig.event(PbxEvent::Connected {
-        leg: talking,
-        agent_leg,
-    });
-    rig.tell(Input::Drain);
-    assert!(rig.commands().any(|c| c == &PbxCommand::HangUp { leg: ringing }));
-    rig.event(PbxEvent::Ended {
-        leg: ringing,
-        end: end(EndedBy::Us, false),
-    });
-    let second = rig.agent_leg(2);
-    rig.event(PbxEvent::AgentEnded {
-        leg: second,
-        end: end(EndedBy::Us, true),
-    });
-    assert_eq!(
-        (rig.state(1), rig.state(2)),
-        (AgentState::OnCall, AgentState::Offline)
-    );
-    assert!(!rig.engine.is_drained());
-    rig.event(PbxEvent::Ended {
-        leg: talking,
-        end: end(EndedBy::Network, true),
-    });
-    rig.wait(Duration::from_secs(5));
-    rig.event(PbxEvent::AgentEnded {
-        leg: agent_leg,
-        end: end(EndedBy::Us, true),
-    });
-    assert!(rig.engine.is_drained());
 }
 
 #[test]

@@ -1,0 +1,103 @@
+//! The process ends: to start again at once, for good, or for good and at a deadline.
+
+use super::rig::{Rig, end};
+use crate::agent::AgentState;
+use crate::input::Input;
+use crate::outcome::Outcome;
+use crate::pbx::{EndedBy, PbxCommand, PbxEvent};
+use std::time::Duration;
+
+#[test]
+fn drain_takes_back_what_rings_and_lets_talking_calls_go_on() {
+    let mut rig = Rig::at_work(2);
+    let (talking, ringing) = (rig.legs()[0], rig.legs()[1]);
+    let agent_leg = rig.agent_leg(1);
+    rig.event(PbxEvent::Answered { leg: talking });
+    rig.event(PbxEvent::Connected {
+        leg: talking,
+        agent_leg,
+    });
+    rig.tell(Input::Drain);
+    assert!(rig.commands().any(|c| c == &PbxCommand::HangUp { leg: ringing }));
+    rig.event(PbxEvent::Ended {
+        leg: ringing,
+        end: end(EndedBy::Us, false),
+    });
+    let second = rig.agent_leg(2);
+    rig.event(PbxEvent::AgentEnded {
+        leg: second,
+        end: end(EndedBy::Us, true),
+    });
+    assert_eq!(
+        (rig.state(1), rig.state(2)),
+        (AgentState::OnCall, AgentState::Offline)
+    );
+    assert!(!rig.engine.is_drained());
+    rig.event(PbxEvent::Ended {
+        leg: talking,
+        end: end(EndedBy::Network, true),
+    });
+    rig.wait(Duration::from_secs(5));
+    rig.event(PbxEvent::AgentEnded {
+        leg: agent_leg,
+        end: end(EndedBy::Us, true),
+    });
+    assert!(rig.engine.is_drained());
+}
+
+#[test]
+fn a_stop_takes_back_what_rings_and_leaves_agents_and_conversations_up() {
+    let mut rig = Rig::at_work(2);
+    let (talking, ringing) = (rig.legs()[0], rig.legs()[1]);
+    let agent_leg = rig.agent_leg(1);
+    rig.event(PbxEvent::Answered { leg: talking });
+    rig.event(PbxEvent::Connected {
+        leg: talking,
+        agent_leg,
+    });
+    rig.tell(Input::Stop);
+    assert!(rig.commands().any(|c| c == &PbxCommand::HangUp { leg: ringing }));
+    assert!(!rig.engine.is_settled());
+    rig.event(PbxEvent::Ended {
+        leg: ringing,
+        end: end(EndedBy::Us, false),
+    });
+    assert!(rig.engine.is_settled());
+    rig.wait(Duration::from_secs(5));
+    assert_eq!(
+        (rig.state(1), rig.state(2)),
+        (AgentState::OnCall, AgentState::Available)
+    );
+    let ends_more = |c: &PbxCommand| {
+        matches!(c, PbxCommand::HangUpAgent { .. }) || c == &PbxCommand::HangUp { leg: talking }
+    };
+    assert!(!rig.commands().any(ends_more));
+    assert_eq!(rig.legs().len(), 2, "nothing new is launched");
+}
+
+#[test]
+fn a_drain_whose_deadline_has_passed_hangs_up_what_is_left() {
+    let mut rig = Rig::at_work(1);
+    let (talking, agent_leg) = (rig.leg(), rig.agent_leg(1));
+    rig.event(PbxEvent::Answered { leg: talking });
+    rig.event(PbxEvent::Connected {
+        leg: talking,
+        agent_leg,
+    });
+    rig.tell(Input::Drain);
+    rig.tell(Input::HangUpAll);
+    assert!(rig.commands().any(|c| c == &PbxCommand::HangUp { leg: talking }));
+    rig.event(PbxEvent::Ended {
+        leg: talking,
+        end: end(EndedBy::Us, true),
+    });
+    // Said again until nothing is left: nobody waits for a wrap-up.
+    rig.tell(Input::HangUpAll);
+    assert_eq!(rig.last(), &PbxCommand::HangUpAgent { leg: agent_leg });
+    rig.event(PbxEvent::AgentEnded {
+        leg: agent_leg,
+        end: end(EndedBy::Us, true),
+    });
+    assert_eq!(rig.outcomes(), [Outcome::Answered]);
+    assert!(rig.engine.is_drained());
+}
