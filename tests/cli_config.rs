@@ -35,6 +35,12 @@ fn a_good_file_is_described_without_its_passwords() {
          url = \"http://127.0.0.1:8088\"\nusername = \"paceline\"\npassword_file = \"ari.password\"\n",
     );
     std::fs::write(folder.path().join("ari.password"), "hunter2\n").unwrap();
+    #[cfg(unix)]
+    std::fs::set_permissions(
+        folder.path().join("ari.password"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .unwrap();
     let output = paceline(folder.path(), &["config", "check"]);
     assert!(output.status.success());
     insta::assert_snapshot!(text(&output.stdout), @"
