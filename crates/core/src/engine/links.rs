@@ -203,7 +203,11 @@ impl Engine {
         for id in held {
             self.resynchronise_agent(now, id, snapshot);
         }
+        // Who talks by our books and is with nobody frees the agent for another callee in that bridge.
         let is_joined = |call: &Call| {
+            if matches!(call.state, CallState::Connected { .. }) {
+                return true;
+            }
             let channel = snapshot.channels.get(&call.leg.0);
             channel.is_some_and(|c| c.with_others || c.bridge.is_some_and(|bridge| snapshot.holds(bridge)))
         };
