@@ -21,7 +21,7 @@ mod rig;
 
 use paceline::pbx::ari::{self, AriConfig};
 use paceline_core::ids::{AgentLegId, PbxName};
-use paceline_core::pbx::{DialString, EndedBy, PbxCommand, PbxEvent};
+use paceline_core::pbx::{Departure, DialString, EndedBy, LegTrouble, PbxCommand, PbxEvent};
 use paceline_core::verdict;
 use paceline_lab::{Asterisk, Audio, Behaviour, Lab, LabOptions, PhoneBehaviour, Version};
 use rig::{Driver, Kind, Pbx, Rig, until};
@@ -231,4 +231,152 @@ async fn an_agent_reached_through_the_dialplan_is_ready_only_if_the_phone_answer
         rig.driver.tell(PbxCommand::HangUpAgent { leg: answers }).await;
         rig.switch.settled().await;
     }
+}
+
+/// The channel of a leg, as Asterisk names it.
+fn channel_name(rig: &Rig, leg: Uuid) -> String {
+    let reply = asterisk(rig).ari("GET", &format!("/channels/{leg}"));
+    let body = reply.expect("ARI answers").body;
+    let (_, rest) = body.split_once(r#""name":""#).expect("it has a name");
+    rest.split('"').next().expect("it ends").to_owned()
+}
+
+const WAITING_ROOM: &str = "
+[waiting-room]
+exten => s,1,Wait(60)
+";
+
+async fn an_operator_moves_legs(version: Version) {
+    let mut rig = rig_with(version, WAITING_ROOM).await;
+    let redirect = |rig: &Rig, leg: Uuid| {
+        let name = channel_name(rig, leg);
+        asterisk(rig)
+            .cli(&format!("channel redirect {name} waiting-room,s,1"))
+            .expect("the command line answers");
+    };
+    let (idle, talks) = (rig.driver.agent(1).await, rig.driver.agent(2).await);
+    let leg = rig.call(&Behaviour::Talks.number(1)).await;
+    rig.driver.answered(leg).await;
+    rig.driver.connect(leg, talks).await;
+    for agent_leg in [idle, talks] {
+        redirect(&rig, agent_leg.0);
+        rig.driver
+            .hears(PbxEvent::AgentLeft {
+                leg: agent_leg,
+                how: Departure::Moved,
+            })
+            .await;
+        rig.driver.tell(PbxCommand::HangUpAgent { leg: agent_leg }).await;
+        assert_eq!(rig.driver.agent_ended(agent_leg).await.by, EndedBy::TakenAway);
+        let channels = asterisk(&rig).channels().expect("ARI answers");
+        assert!(
+            channels.contains(&agent_leg.to_string()),
+            "what was moved is the operator's"
+        );
+    }
+    // The callee whose agent is gone goes to another one, and is moved away itself.
+    let another = rig.driver.agent(3).await;
+    rig.driver.connect(leg, another).await;
+    redirect(&rig, leg.0);
+    rig.driver.hears(PbxEvent::Transferred { leg }).await;
+    // Its agent is free for the next.
+    let next = rig.call(&Behaviour::TalksBriefly.number(2)).await;
+    rig.driver.answered(next).await;
+    rig.driver.connect(next, another).await;
+    rig.driver.ended(next).await;
+    for channel in asterisk(&rig).channels().expect("ARI answers") {
+        asterisk(&rig)
+            .ari("DELETE", &format!("/channels/{channel}"))
+            .expect("ARI answers");
+    }
+    rig.driver.ended(leg).await;
+    rig.driver.agent_ended(another).await;
+    rig.switch.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_moved_by_an_operator_is_no_agent_and_no_callee_of_ours_on_asterisk_22() {
+    an_operator_moves_legs(Version::V22).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_moved_by_an_operator_is_no_agent_and_no_callee_of_ours_on_asterisk_16() {
+    an_operator_moves_legs(Version::V16).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_to_an_agent_that_a_colleague_picks_up_is_no_agent() {
+    for kind in [Kind::Asterisk22, Kind::Asterisk16] {
+        let mut rig = Rig::start(kind).await;
+        // So that the phones know the switch.
+        rig.driver.agent(3).await;
+        rig.switch.phone(1, PhoneBehaviour::Rings);
+        let leg = rig.driver.call_agent(1).await;
+        rig.driver.hears(PbxEvent::AgentRinging { leg }).await;
+        rig.switch.phones().dial(2, "*8").expect("the switch is there");
+        rig.driver
+            .hears(PbxEvent::AgentLeft {
+                leg,
+                how: Departure::PickedUp,
+            })
+            .await;
+        rig.driver.agent_ended(leg).await;
+        until("the colleague is let go", || !rig.switch.is_on_call(2)).await;
+        assert!(!rig.driver.said.contains(&PbxEvent::AgentReady { leg }));
+    }
+}
+
+async fn phones_without_power_or_voice(version: Version) {
+    let lab = Lab::start_with(&LabOptions {
+        version,
+        audio: Audio::Tones,
+        agents: 20,
+        qualify_s: 2,
+        ..LabOptions::default()
+    });
+    let switch = Pbx::Asterisk(lab.expect("the lab starts"));
+    let driver = switch.driver().await;
+    let mut rig = Rig { switch, driver };
+    let online = |rig: &Rig| {
+        let reply = asterisk(rig).ari("GET", "/endpoints/PJSIP/agent-1");
+        reply.expect("ARI answers").body.contains("online")
+    };
+    until("the phone was asked", || online(&rig)).await;
+    let (dead, quiet) = (rig.driver.agent(1).await, rig.driver.agent(2).await);
+    let told = |leg, trouble| PbxEvent::AgentTrouble { leg, trouble };
+    rig.switch.phones().power_off(1);
+    rig.driver.hears(told(dead, Some(LegTrouble::Unreachable))).await;
+    rig.driver.tell(PbxCommand::HangUpAgent { leg: dead }).await;
+    rig.driver.agent_ended(dead).await;
+    // A phone that is away cannot be called; one that is back can.
+    let away = rig.driver.call_agent(1).await;
+    assert_eq!(rig.driver.agent_ended(away).await.by, EndedBy::Refused);
+    rig.switch.phones().power_on(1);
+    until("the phone is asked again", || online(&rig)).await;
+    rig.driver.agent(1).await;
+    // Half a minute of voice shows that this phone sends always.
+    tokio::time::sleep(Duration::from_secs(26)).await;
+    rig.switch.phones().mute(2, true).expect("it is on a call");
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let silent = told(quiet, Some(LegTrouble::NoAudio));
+    while !rig.driver.said.contains(&silent) {
+        assert!(std::time::Instant::now() < deadline, "{:?}", rig.driver.said);
+        if let Ok(Some(stamped)) =
+            tokio::time::timeout(Duration::from_millis(200), rig.driver.handle.events.recv()).await
+        {
+            rig.driver.said.push(stamped.event);
+        }
+    }
+    rig.switch.phones().mute(2, false).expect("it is on a call");
+    rig.driver.hears(told(quiet, None)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_without_power_is_told_by_asking_it_and_one_without_voice_by_counting_on_asterisk_22() {
+    phones_without_power_or_voice(Version::V22).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_without_power_is_told_by_asking_it_and_one_without_voice_by_counting_on_asterisk_16() {
+    phones_without_power_or_voice(Version::V16).await;
 }

@@ -17,6 +17,7 @@ mod double;
 mod links;
 mod messages;
 mod outcomes;
+mod phones;
 #[path = "../ari/proxy.rs"]
 mod proxy;
 mod recordings;

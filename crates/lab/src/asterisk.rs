@@ -70,6 +70,8 @@ pub struct Options {
     pub ports: Option<AsteriskPorts>,
     /// Text to append to configuration files, as (file name, text): a queue, another endpoint, a changed option.
     pub append: Vec<(String, String)>,
+    /// How often Asterisk asks the phones whether they are there, in seconds; 0, the default, for never.
+    pub qualify_s: u32,
 }
 
 impl Default for Options {
@@ -80,6 +82,7 @@ impl Default for Options {
             phones_port: None,
             ports: None,
             append: Vec::new(),
+            qualify_s: 0,
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct LabOptions {
     pub ports: Option<LabPorts>,
     /// As [`Options::append`].
     pub append: Vec<(String, String)>,
+    /// As [`Options::qualify_s`].
+    pub qualify_s: u32,
     /// As in [`Carrier::start_with`], unless ports are fixed; none by default.
     pub callees: Vec<Callee>,
 }
@@ -43,6 +45,7 @@ impl Default for LabOptions {
             agents: 200,
             ports: None,
             append: Vec::new(),
+            qualify_s: 0,
             callees: Vec::new(),
         }
     }
@@ -91,6 +94,7 @@ impl Lab {
                 phones_port: Some(phones.sip_port()),
                 ports: options.ports.map(|ports| ports.asterisk),
                 append: options.append.clone(),
+                qualify_s: options.qualify_s,
             },
         )?;
         Ok(Self {

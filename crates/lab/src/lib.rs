@@ -33,7 +33,7 @@ pub use freeswitch::{FreeSwitch, FreeSwitchOptions, FreeSwitchPorts};
 pub use http::Reply;
 pub use lab::{FreeSwitchLab, Lab, LabOptions, LabPorts};
 pub use media::{Audio, MediaReport};
-pub use phones::{PhoneBehaviour, PhoneCall, PhoneState, Phones};
+pub use phones::{Hold, PhoneBehaviour, PhoneCall, PhoneState, Phones};
 pub use postgres::Postgres;
 
 /// What everything here returns.

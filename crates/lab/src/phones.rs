@@ -50,6 +50,17 @@ impl Default for PhoneBehaviour {
     }
 }
 
+/// How a phone says that it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// `a=sendonly`, as most phones do.
+    SendOnly,
+    /// `a=inactive`.
+    Inactive,
+    /// An address of zeros, as old phones do (RFC 2543).
+    NoAddress,
+}
+
 /// What became of a call to a phone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PhoneState {
@@ -173,6 +184,81 @@ impl Phones {
         } else {
             Err(LabError::NotInCall { agent })
         }
+    }
+
+    /// `agent-N`'s phone calls an extension of the switch, as for asking a colleague or to pick up a call.
+    ///
+    /// # Errors
+    /// When nothing was heard from the switch yet.
+    pub fn dial(&self, agent: u32, extension: &str) -> Result<()> {
+        let datagrams = lock(&self.lines).dial(agent, extension, &self.media);
+        self.transmit_some(agent, datagrams)
+    }
+
+    /// Whether a call that `agent-N`'s phone placed is answered.
+    pub fn has_own_call(&self, agent: u32) -> bool {
+        lock(&self.lines).has_own_call(agent)
+    }
+
+    /// `agent-N`'s phone transfers its held call to an extension (REFER), and hangs up once the switch says that it is done.
+    ///
+    /// # Errors
+    /// When the switch has no answered call to that phone.
+    pub fn transfer(&self, agent: u32, extension: &str) -> Result<()> {
+        let datagrams = lock(&self.lines).transfer(agent, extension);
+        self.transmit_some(agent, datagrams)
+    }
+
+    /// `agent-N`'s phone transfers its held call to whom its own call is with (REFER with Replaces).
+    ///
+    /// # Errors
+    /// When one of the two calls is not there.
+    pub fn transfer_to_own_call(&self, agent: u32) -> Result<()> {
+        let datagrams = lock(&self.lines).transfer_to_own_call(agent);
+        self.transmit_some(agent, datagrams)
+    }
+
+    /// `agent-N`'s phone puts its held call on hold, or takes it off with `None`.
+    ///
+    /// # Errors
+    /// When the switch has no answered call to that phone.
+    pub fn hold(&self, agent: u32, hold: Option<Hold>) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while lock(&self.lines).is_inviting(agent) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let datagrams = lock(&self.lines).hold(agent, hold, &self.media);
+        self.transmit_some(agent, datagrams)
+    }
+
+    /// `agent-N`'s phone sends no audio, or does again; nobody is told.
+    ///
+    /// # Errors
+    /// When the switch has no answered call to that phone.
+    pub fn mute(&self, agent: u32, muted: bool) -> Result<()> {
+        if lock(&self.lines).mute(agent, muted, &self.media) {
+            Ok(())
+        } else {
+            Err(LabError::NotInCall { agent })
+        }
+    }
+
+    /// `agent-N`'s phone loses its power, or its network: no BYE, no RTP, no reply to anything.
+    pub fn power_off(&self, agent: u32) {
+        lock(&self.lines).power(agent, false, &self.media);
+    }
+
+    /// It is back, and knows of no call.
+    pub fn power_on(&self, agent: u32) {
+        lock(&self.lines).power(agent, true, &self.media);
+    }
+
+    fn transmit_some(&self, agent: u32, datagrams: Vec<Datagram>) -> Result<()> {
+        if datagrams.is_empty() {
+            return Err(LabError::NotInCall { agent });
+        }
+        transmit(&self.socket, datagrams);
+        Ok(())
     }
 
     /// Takes all calls that are up for lost, because the switch they came from is known to be dead: no BYE will come.

@@ -23,10 +23,35 @@ pub enum Event<'a> {
     StasisStart {
         /// Which.
         channel: Cow<'a, str>,
+        /// What kind of channel and on which endpoint: `PJSIP/desk-1-0000002a`.
+        name: Option<Cow<'a, str>>,
         /// What we gave it when it was originated.
         argument: Option<Cow<'a, str>>,
         /// The second thing that we gave it.
         mark: Option<Cow<'a, str>>,
+        /// The channel whose place in a bridge it took, as transfers do.
+        replaced: Option<Cow<'a, str>>,
+    },
+    /// A channel came out of a bridge.
+    LeftBridge {
+        /// Which bridge.
+        bridge: Cow<'a, str>,
+        /// Which channel.
+        channel: Cow<'a, str>,
+    },
+    /// A phone put a channel on hold, or took it off.
+    Hold {
+        /// Which.
+        channel: Cow<'a, str>,
+        /// On.
+        on: bool,
+    },
+    /// Whether the switch can reach an endpoint.
+    Endpoint {
+        /// Its technology and name: `PJSIP/desk-1`.
+        endpoint: String,
+        /// It can not.
+        offline: bool,
     },
     /// Somebody, or the far end, wants a channel to end.
     HangupRequest {
@@ -133,6 +158,24 @@ struct Named<'a> {
 }
 
 #[derive(Deserialize)]
+struct Channel<'a> {
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Endpoint<'a> {
+    #[serde(borrow)]
+    technology: Option<Text<'a>>,
+    #[serde(borrow)]
+    resource: Option<Text<'a>>,
+    #[serde(borrow)]
+    state: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
 struct Playback<'a> {
     #[serde(borrow)]
     id: Option<Text<'a>>,
@@ -154,7 +197,13 @@ struct Frame<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(borrow)]
-    channel: Option<Named<'a>>,
+    channel: Option<Channel<'a>>,
+    #[serde(borrow)]
+    replace_channel: Option<Named<'a>>,
+    #[serde(borrow)]
+    bridge: Option<Named<'a>>,
+    #[serde(borrow)]
+    endpoint: Option<Endpoint<'a>>,
     #[serde(borrow)]
     caller: Option<Named<'a>>,
     #[serde(borrow)]
@@ -181,6 +230,24 @@ fn id<'a>(named: Option<Named<'a>>, field: &'static str) -> Result<Cow<'a, str>,
         .and_then(|named| named.id)
         .map(|text| text.0)
         .ok_or(DecodeError::Missing(field))
+}
+
+fn channel_id<'a>(channel: Option<Channel<'a>>) -> Result<Cow<'a, str>, DecodeError> {
+    channel
+        .and_then(|channel| channel.id)
+        .map(|text| text.0)
+        .ok_or(DecodeError::Missing("channel"))
+}
+
+fn endpoint_state<'a>(endpoint: Option<Endpoint<'a>>) -> Result<Event<'a>, DecodeError> {
+    let endpoint = endpoint.ok_or(DecodeError::Missing("endpoint"))?;
+    let (Some(technology), Some(resource)) = (endpoint.technology, endpoint.resource) else {
+        return Err(DecodeError::Missing("endpoint"));
+    };
+    Ok(Event::Endpoint {
+        endpoint: format!("{}/{}", technology.0, resource.0),
+        offline: endpoint.state.is_some_and(|state| state.0 == "offline"),
+    })
 }
 
 fn code(value: Option<i64>) -> Option<u16> {
@@ -220,18 +287,33 @@ pub fn decode(frame: &[u8]) -> Result<Event<'_>, DecodeError> {
         },
         "StasisStart" => {
             let mut args = frame.args.unwrap_or_default().into_iter().map(|text| text.0);
+            let channel = frame.channel.ok_or(DecodeError::Missing("channel"))?;
             Event::StasisStart {
-                channel: id(frame.channel, "channel")?,
+                channel: channel.id.ok_or(DecodeError::Missing("channel"))?.0,
+                name: channel.name.map(|text| text.0),
                 argument: args.next(),
                 mark: args.next(),
+                replaced: frame
+                    .replace_channel
+                    .and_then(|replaced| replaced.id)
+                    .map(|text| text.0),
             }
         }
+        "ChannelLeftBridge" => Event::LeftBridge {
+            bridge: id(frame.bridge, "bridge")?,
+            channel: channel_id(frame.channel)?,
+        },
+        "ChannelHold" | "ChannelUnhold" => Event::Hold {
+            channel: channel_id(frame.channel)?,
+            on: frame.kind == "ChannelHold",
+        },
+        "EndpointStateChange" => endpoint_state(frame.endpoint)?,
         "ChannelHangupRequest" => Event::HangupRequest {
-            channel: id(frame.channel, "channel")?,
+            channel: channel_id(frame.channel)?,
             cause,
         },
         "ChannelDestroyed" => Event::Destroyed {
-            channel: id(frame.channel, "channel")?,
+            channel: channel_id(frame.channel)?,
             cause,
         },
         "PlaybackFinished" => {

@@ -1,8 +1,8 @@
 //! One leg: what is known of it, and what its end means as raw facts. Pure.
 
 use super::decode::Cause;
-use paceline_core::pbx::{EndedBy, LegEnd};
-use std::time::Instant;
+use paceline_core::pbx::{EndedBy, LegEnd, LegTrouble};
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Whose leg it is.
@@ -80,6 +80,110 @@ pub(super) struct Leg {
     pub(super) with: Option<Uuid>,
     /// What an agent alone in its bridge is sent.
     pub(super) quiet: Quiet,
+    /// A callee who is with somebody that is no agent of ours.
+    pub(super) transferred: bool,
+    /// An agent's phone.
+    pub(super) phone: Phone,
+}
+
+/// What is known of the phone at the end of an agent's leg.
+#[derive(Debug, Default)]
+pub(super) struct Phone {
+    /// The switch's endpoint: `PJSIP/desk-1`.
+    pub(super) endpoint: Option<String>,
+    pub(super) on_hold: bool,
+    pub(super) offline: bool,
+    pub(super) audio: Audio,
+    /// Since when it has its callee.
+    pub(super) callee_at: Option<Instant>,
+    /// The trouble that was last said.
+    pub(super) told: Option<LegTrouble>,
+    /// Somebody has taken the leg out of our application.
+    pub(super) moved: bool,
+}
+
+/// How much audio passes through an agent's leg.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Audio {
+    /// When to count again.
+    pub(super) count_at: Option<Instant>,
+    /// The last count: when, from the phone, to the phone.
+    pub(super) last: Option<(Instant, u64, u64)>,
+    /// What came from the phone in the last interval in which anything did, packets a second, and whether the one before was
+    /// alike: phones that send only while somebody speaks are not steady.
+    rate: f64,
+    steady: bool,
+    /// Counts in a row without a packet from a steady phone.
+    silent: u8,
+}
+
+/// Counts without a packet before a phone that had sent steadily is taken for dead.
+const SILENT_COUNTS_MAX: u8 = 2;
+/// More than one stream's packets a second: silence is sent into speech.
+const TWO_STREAMS: f64 = 55.0;
+
+/// What a count showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counted {
+    /// Since when it was counted.
+    pub(super) since: Instant,
+    /// Nothing was sent to the phone.
+    pub(super) unheard: bool,
+    /// More was sent than one stream has.
+    pub(super) doubled: bool,
+}
+
+impl Audio {
+    /// Takes a count. Nothing is said of the first.
+    pub(super) fn count(&mut self, now: Instant, from_phone: u64, to_phone: u64) -> Option<Counted> {
+        let (then, from_before, to_before) = self.last.replace((now, from_phone, to_phone))?;
+        let seconds = now.duration_since(then).as_secs_f64().max(0.001);
+        #[allow(clippy::cast_precision_loss, reason = "counts of packets of some hours")]
+        let rate = |packets: u64, before: u64| packets.saturating_sub(before) as f64 / seconds;
+        let (from, to) = (rate(from_phone, from_before), rate(to_phone, to_before));
+        if from > 0.0 {
+            self.steady = (from - self.rate).abs() <= from * 0.1;
+            self.rate = from;
+            self.silent = 0;
+        } else if self.steady {
+            self.silent = self.silent.saturating_add(1);
+        }
+        Some(Counted {
+            since: then,
+            unheard: to_phone == to_before,
+            doubled: to > TWO_STREAMS,
+        })
+    }
+
+    /// Counts from now on, when nothing had passed.
+    pub(super) fn begin(&mut self, now: Instant, every: Duration) {
+        self.count_at = Some(now + every);
+        self.last = Some((now, 0, 0));
+    }
+
+    /// A phone on hold may send nothing.
+    pub(super) fn forget_silence(&mut self) {
+        self.silent = 0;
+        self.last = None;
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.silent >= SILENT_COUNTS_MAX
+    }
+}
+
+impl Phone {
+    pub(super) fn trouble(&self) -> Option<LegTrouble> {
+        if self.offline {
+            Some(LegTrouble::Unreachable)
+        } else if self.on_hold {
+            Some(LegTrouble::OnHold)
+        } else if self.audio.is_dead() {
+            Some(LegTrouble::NoAudio)
+        } else {
+            None
+        }
+    }
 }
 
 /// What an agent is sent.
@@ -105,6 +209,8 @@ impl Leg {
             behind: through_dialplan.then(Box::default),
             with: None,
             quiet: Quiet::No,
+            transferred: false,
+            phone: Phone::default(),
         }
     }
 
@@ -147,4 +253,12 @@ pub(super) struct Found {
     pub(super) in_app: bool,
     /// The agent's bridge that it is in.
     pub(super) bridge: Option<Uuid>,
+    /// Somebody who is no leg of ours is in that bridge, or has it outside our application.
+    pub(super) with_others: bool,
+}
+
+/// What kind of endpoint a channel of this name is on: `PJSIP/desk-1` of `PJSIP/desk-1-0000002a`.
+pub(super) fn endpoint_of(name: &str) -> Option<&str> {
+    name.strip_prefix("PJSIP/")?;
+    Some(name.rsplit_once('-')?.0)
 }

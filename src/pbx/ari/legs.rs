@@ -10,26 +10,33 @@
 //!   the trunk's own `ChannelHangupRequest`.
 
 use super::decode::{Cause, DialStatus, Event};
-use super::leg::{Behind, Leg, Quiet, Side, Stage};
+use super::leg::{Behind, Leg, Quiet, Side, Stage, endpoint_of};
 use super::out::{Out, Then};
 use super::recordings::Recordings;
 use super::rest::{self, Placement};
 use crate::pbx::ended::EndedLegs;
 use crate::pbx::{NO_LINK, refusal};
 use paceline_core::ids::{AgentLegId, LegId};
-use paceline_core::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent, Progress};
+use paceline_core::pbx::{EndedBy, LegEnd, PbxCommand, PbxEvent, Progress};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 mod adopt;
+mod connects;
 mod message;
+mod phones;
 #[cfg(test)]
 mod tests;
 
 /// An agent who hears nothing at all for so long gets silence sent. Some phones hang up after 30 s without RTP; and
 /// silence costs the switch 50 packets a second, so agents with much to do are spared it.
 const UNHEARD_MAX: Duration = Duration::from_secs(10);
+/// How often the packets from and to an agent's phone are counted. Twice this is the longest that an agent whose callee sends
+/// nothing hears nothing at all.
+const COUNT_EVERY: Duration = Duration::from_secs(12);
+/// The same while silence is sent to an agent with a callee.
+const COUNT_EVERY_SILENCED: Duration = Duration::from_secs(2);
 /// Ends of channels remembered that may turn out to be trunks' of ours, some milliseconds later.
 const STRAYS_MAX: usize = 256;
 /// How long the end of a leg that the switch no longer knows may still be on its way to us.
@@ -48,6 +55,14 @@ pub(super) struct Legs {
     strays: VecDeque<(String, Cause)>,
     /// Legs that the switch does not know though nobody saw their end, and when to stop waiting for it.
     missing: VecDeque<(Instant, Uuid)>,
+    /// Channels of others in agents' bridges, by their ids: whom a phone has transferred its callee to.
+    guests: HashMap<String, Uuid>,
+    /// Legs that came out of their bridges, and when to see what became of them.
+    strayed: VecDeque<(Instant, Uuid)>,
+    /// When another phone last took a call that was meant for an agent's.
+    picked_up_at: Option<Instant>,
+    /// Endpoints whose state the switch tells us.
+    endpoints_watched: HashSet<String>,
     /// Whether the switch tells us about trunks' channels too.
     trunks_watched: bool,
     pub(super) recordings: Recordings,
@@ -67,6 +82,10 @@ impl Legs {
             trunks: HashMap::new(),
             strays: VecDeque::new(),
             missing: VecDeque::new(),
+            guests: HashMap::new(),
+            strayed: VecDeque::new(),
+            picked_up_at: None,
+            endpoints_watched: HashSet::new(),
             trunks_watched: false,
             recordings: Recordings::new(mark.clone()),
             out: Out::default(),
@@ -108,10 +127,10 @@ impl Legs {
                 };
                 self.place(side, &placement, now);
             }
-            PbxCommand::Connect { leg, agent_leg } => self.connect(leg, agent_leg),
+            PbxCommand::Connect { leg, agent_leg } => self.connect(leg, agent_leg, now),
             PbxCommand::Play { leg, sound } => self.play(leg, &sound),
             PbxCommand::HangUp { leg } => self.hang_up(Side::Callee, leg.0),
-            PbxCommand::HangUpAgent { leg } => self.hang_up(Side::Agent, leg.0),
+            PbxCommand::HangUpAgent { leg } => self.hang_up_agent(leg.0, now),
             PbxCommand::Record {
                 leg,
                 agent_leg,
@@ -221,38 +240,6 @@ impl Legs {
             .ask(leg, Then::HungUp(leg), rest::hang_up(&leg.to_string()));
     }
 
-    fn connect(&mut self, leg: LegId, agent_leg: AgentLegId) {
-        self.out.ask(
-            leg.0,
-            Then::Connected(leg, agent_leg),
-            rest::add_to_bridge(&self.mark, agent_leg.0, leg.0),
-        );
-        if let Some(agent) = self.legs.get_mut(&agent_leg.0) {
-            if agent.quiet == Quiet::Silence {
-                self.out
-                    .ask(agent_leg.0, Then::Unsilenced, rest::stop_silence(agent_leg.0));
-            }
-            agent.quiet = Quiet::No;
-            agent.with = Some(leg.0);
-        }
-        if let Some(callee) = self.legs.get_mut(&leg.0) {
-            callee.with = Some(agent_leg.0);
-        }
-    }
-
-    /// The callee left the agent, or never came.
-    fn parted(&mut self, callee: Uuid, agent: Uuid, now: Instant) {
-        if let Some(callee) = self.legs.get_mut(&callee) {
-            callee.with = None;
-        }
-        if let Some(agent) = self.legs.get_mut(&agent)
-            && agent.with == Some(callee)
-        {
-            agent.with = None;
-            agent.quiet = Quiet::Nothing(now);
-        }
-    }
-
     /// Shows other installations that this one lives.
     pub(super) fn show_life(&mut self) {
         let now = Uuid::now_v7().to_string();
@@ -266,14 +253,25 @@ impl Legs {
     pub(super) fn event(&mut self, event: &Event<'_>, now: Instant) {
         match event {
             Event::Dial { caller, peer, status } => self.dial(caller.as_deref(), peer, *status),
-            Event::StasisStart { channel, mark, .. } => {
+            Event::StasisStart {
+                channel,
+                name,
+                argument,
+                mark,
+                replaced,
+            } => {
                 // What does not bear our mark is somebody else's, and left alone.
-                if let Some(id) = uuid(channel)
-                    && mark.as_deref() == Some(&self.mark)
-                {
-                    self.entered(id);
+                let ours = mark.as_deref() == Some(&self.mark);
+                match (replaced, uuid(channel)) {
+                    (Some(replaced), _) => self.replaced(replaced, channel),
+                    (None, Some(id)) if ours => self.entered(id, name.as_deref()),
+                    (None, None) if ours => self.picked_up(channel, argument.as_deref(), now),
+                    (None, Some(_) | None) => {}
                 }
             }
+            Event::LeftBridge { bridge, channel } => self.left_bridge(bridge, channel, now),
+            Event::Hold { channel, on } => self.held_by_phone(channel, *on),
+            Event::Endpoint { endpoint, offline } => self.endpoint_is(endpoint, *offline),
             Event::HangupRequest { channel, cause } => {
                 if let Some(behind) = self.behind(channel) {
                     behind.cause = *cause;
@@ -322,9 +320,10 @@ impl Legs {
         }
         let Some(id) = uuid(peer) else { return };
         let Some(leg) = self.legs.get_mut(&id) else {
-            // Nobody waits for it: an originate that was still on its way when its link broke. While we hear of all
-            // trunks it may also be somebody else's.
-            if status == DialStatus::Begun && (self.ended.ids.contains(&id) || !self.trunks_watched) {
+            // Nobody waits for it: an originate that was still on its way when its link broke. While we hear of trunks or
+            // phones it may also be somebody else's.
+            let hears_others = self.trunks_watched || !self.endpoints_watched.is_empty();
+            if status == DialStatus::Begun && (self.ended.ids.contains(&id) || !hears_others) {
                 self.out.ask(id, Then::Nothing, rest::hang_up(peer));
             }
             return;
@@ -389,12 +388,15 @@ impl Legs {
     }
 
     /// The leg is in our application, so it is up.
-    fn entered(&mut self, id: Uuid) {
+    fn entered(&mut self, id: Uuid, name: Option<&str>) {
         let Some(leg) = self.legs.get_mut(&id) else {
             self.out.ask(id, Then::Nothing, rest::hang_up(&id.to_string()));
             return;
         };
         leg.dial_over = true;
+        if leg.side == Side::Agent {
+            leg.phone.endpoint = name.and_then(endpoint_of).map(str::to_owned);
+        }
         if leg.stage == Stage::Dialing {
             leg.stage = Stage::DialplanOnly;
         }
@@ -427,6 +429,7 @@ impl Legs {
     fn destroyed(&mut self, id: Uuid, cause: Cause, now: Instant) {
         if let Some(leg) = self.legs.get(&id) {
             let end = leg.end(cause);
+            self.told_if_picked_up(id, now);
             self.ended(id, end, now);
         }
     }
@@ -440,14 +443,23 @@ impl Legs {
         if leg.behind.is_some() {
             self.trunks.retain(|_, behind| *behind != id);
         }
+        if leg.transferred
+            && let Some(bridge) = leg.with
+        {
+            self.clear_bridge(bridge);
+        }
         match leg.side {
             Side::Callee => {
                 self.recordings.callee_left(LegId(id), &mut self.out);
                 self.out.events.push_back(PbxEvent::Ended { leg: LegId(id), end });
             }
             Side::Agent => {
+                if let Some(callee) = leg.with.and_then(|callee| self.legs.get_mut(&callee)) {
+                    callee.with = None;
+                }
                 self.recordings.agent_left(AgentLegId(id), &mut self.out);
-                if leg.answered() {
+                // A callee whom its phone has transferred talks on in there.
+                if leg.answered() && !self.has_guests(id) {
                     self.out
                         .ask(id, Then::Nothing, rest::destroy_bridge(&self.mark, id));
                 }
@@ -467,6 +479,8 @@ impl Legs {
             self.missing.pop_front();
             self.vanished(id, now);
         }
+        self.see_strayed(now);
+        self.count_packets(now);
         for (id, leg) in &mut self.legs {
             if let Quiet::Nothing(since) = leg.quiet
                 && now.duration_since(since) >= UNHEARD_MAX
@@ -522,39 +536,24 @@ impl Legs {
                 return true;
             }
             Then::Held(agent) => self.held(agent, fine, now),
+            Then::Returned(agent) => {
+                self.returned(agent, status, now);
+                return true;
+            }
+            Then::CalleeOut(leg) => {
+                self.callee_out(leg, status);
+                return true;
+            }
             Then::Announced(recording) => self.recordings.announced(&recording, fine, words, &mut self.out),
             Then::Recorded(recording) => self.recordings.recorded(&recording, fine, words, &mut self.out),
             Then::RecordingChecked(recording) => {
                 self.recordings.checked(&recording, fine, &mut self.out);
                 return true;
             }
-            Then::Nothing | Then::Unsilenced => return true,
+            Then::Nothing | Then::Unsilenced | Then::Packets(_) => return true,
             Then::HungUp(_) | Then::Playing(_) | Then::Watched => {}
         }
         fine
-    }
-
-    fn connected(&mut self, leg: LegId, agent_leg: AgentLegId, status: u16, now: Instant) {
-        let callee_lives = self.legs.contains_key(&leg.0);
-        let agent_lives = self.legs.contains_key(&agent_leg.0);
-        let fault = match status {
-            200..300 if callee_lives && agent_lives => {
-                self.out.events.push_back(PbxEvent::Connected { leg, agent_leg });
-                return;
-            }
-            _ if !agent_lives => ConnectFault::AgentGone,
-            _ if !callee_lives => ConnectFault::CalleeGone,
-            // No such bridge; no such channel; the channel is not in our application.
-            404 => ConnectFault::AgentGone,
-            400 | 409 | 422 => ConnectFault::CalleeGone,
-            _ => ConnectFault::Refused,
-        };
-        self.parted(leg.0, agent_leg.0, now);
-        self.out.events.push_back(PbxEvent::ConnectFailed {
-            leg,
-            agent_leg,
-            fault,
-        });
     }
 
     fn held(&mut self, id: Uuid, fine: bool, now: Instant) {
@@ -569,9 +568,13 @@ impl Legs {
             if leg.with.is_none() {
                 leg.quiet = Quiet::Nothing(now);
             }
+            leg.phone.audio.begin(now, COUNT_EVERY);
+            leg.phone.told = None;
             self.out
                 .events
                 .push_back(PbxEvent::AgentReady { leg: AgentLegId(id) });
+            self.watch_endpoint(id);
+            self.tell_trouble(id);
         } else {
             self.hang_up(Side::Agent, id);
         }

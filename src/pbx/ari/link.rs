@@ -179,7 +179,7 @@ impl Driver {
         let Connected {
             socket,
             over_socket,
-            survey,
+            mut survey,
             recordings,
             buffered,
         } = connected;
@@ -188,7 +188,7 @@ impl Driver {
               "linked to switch `{name}`, Asterisk {}", self.version);
         self.ports.stats.connects.fetch_add(1, Relaxed);
         self.ports.stats.set_version(&self.version);
-        self.repair(config, &survey, recordings);
+        self.repair(config, &mut survey, recordings);
         let snapshot = PbxEvent::Resynchronised(survey.snapshot);
         self.tell(snapshot).await?;
         self.told_lost = false;
@@ -212,11 +212,26 @@ impl Driver {
     }
 
     /// Brings the driver's own knowledge, and the switch, in line with what was found.
-    fn repair(&mut self, config: &AriConfig, survey: &Survey, recordings: Vec<(Uuid, String)>) {
-        self.legs
-            .adopt(&survey.found, survey.trunks_watched, Instant::now());
+    fn repair(&mut self, config: &AriConfig, survey: &mut Survey, recordings: Vec<(Uuid, String)>) {
+        let now = Instant::now();
+        self.legs.adopt_phones(survey);
+        self.legs.adopt(&survey.found, survey.trunks_watched, now);
+        for agent in survey.agents().collect::<Vec<_>>() {
+            if let Some(channel) = survey.snapshot.channels.get_mut(&agent) {
+                channel.trouble = self.legs.trouble_for_snapshot(agent, now);
+            }
+        }
+        let ours = mark(&config.app, config.installation);
         let out = &mut self.legs.out;
         let unsubscribed: Vec<String> = survey.unsubscribed().map(|id| format!("channel:{id}")).collect();
+        let bridges = survey
+            .bridges_unheard
+            .iter()
+            .filter(|id| !survey.bridges_left.contains(id));
+        let unsubscribed: Vec<String> = unsubscribed
+            .into_iter()
+            .chain(bridges.map(|id| rest::bridge_source(&ours, *id)))
+            .collect();
         for ids in unsubscribed.chunks(SUBSCRIBE_MAX) {
             out.ask(
                 Uuid::nil(),
@@ -224,12 +239,13 @@ impl Driver {
                 rest::subscribe(&config.app, &ids.join(",")),
             );
         }
+        for (guest, bridge) in &survey.guests {
+            if survey.bridges_left.contains(bridge) {
+                out.ask(*bridge, Then::Nothing, rest::hang_up(guest));
+            }
+        }
         for bridge in &survey.bridges_left {
-            out.ask(
-                *bridge,
-                Then::Nothing,
-                rest::destroy_bridge(&mark(&config.app, config.installation), *bridge),
-            );
+            out.ask(*bridge, Then::Nothing, rest::destroy_bridge(&ours, *bridge));
         }
         for (agent, recording) in recordings {
             let callee = survey.callees.get(&agent).map(|callee| LegId(*callee));
@@ -423,8 +439,11 @@ async fn connect(
         .during(http.ask("its channels", rest::channels()))
         .await?;
     let bridges = gathering.during(http.ask("its bridges", rest::bridges())).await?;
+    let endpoints = gathering
+        .during(http.ask("its endpoints", rest::endpoints()))
+        .await?;
     let mut survey =
-        survey(app, mark, &channels, &bridges, &application).map_err(|err| WireError::Reply {
+        survey(app, mark, &channels, &bridges, &application, &endpoints).map_err(|err| WireError::Reply {
             asked: "its channels and bridges",
             err,
         })?;
@@ -442,13 +461,22 @@ async fn connect(
         }
     }
     let mut recordings = Vec::new();
+    let mut on_hold = HashSet::new();
     for agent in survey.agents().filter(|agent| !known.contains(agent)) {
+        if gathering
+            .variable(http, agent, rest::HOLD_VARIABLE)
+            .await?
+            .is_some()
+        {
+            on_hold.insert(agent);
+        }
         if let Some(recording) = gathering.variable(http, agent, rest::RECORDING_VARIABLE).await?
             && gathering.is_live(http, &recording).await?
         {
             recordings.push((agent, recording));
         }
     }
+    survey.on_hold = on_hold;
     let connected = Connected {
         socket: gathering.socket,
         over_socket,

@@ -17,6 +17,12 @@ pub(super) enum Then {
     Announced(String),
     Recorded(String),
     RecordingChecked(String),
+    /// An agent's leg that came out of its bridge was asked back.
+    Returned(Uuid),
+    /// Whether a callee that came out of its bridge is in our application.
+    CalleeOut(Uuid),
+    /// Packets from and to an agent's phone.
+    Packets(Uuid),
     /// An agent is no longer sent silence.
     Unsilenced,
     /// The outcome changes nothing here.

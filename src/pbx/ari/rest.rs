@@ -9,11 +9,15 @@ use uuid::Uuid;
 
 /// The types of event that the driver reads. Asterisk sends an application no others, not even the replies to
 /// requests on the event stream, unless they are named.
-const EVENTS: [&str; 9] = [
+const EVENTS: [&str; 13] = [
     "RESTResponse",
     "Dial",
     "StasisStart",
     "ChannelDestroyed",
+    "ChannelLeftBridge",
+    "ChannelHold",
+    "ChannelUnhold",
+    "EndpointStateChange",
     "PlaybackFinished",
     "RecordingStarted",
     "RecordingFinished",
@@ -136,6 +140,16 @@ pub(super) const SIDE_VARIABLE: &str = "PACELINE_SIDE";
 /// The variable of an agent's leg that tells which recording was last begun in its bridge.
 pub(super) const RECORDING_VARIABLE: &str = "PACELINE_RECORDING";
 
+/// The variable of an agent's leg that tells that its phone has put it on hold; the switch itself does not show it.
+pub(super) const HOLD_VARIABLE: &str = "PACELINE_HOLD";
+
+/// An endpoint, `PJSIP/desk-1`, as the source of events.
+pub(super) fn endpoint_source(endpoint: &str) -> String {
+    let mut source = "endpoint:".to_owned();
+    escape(&mut source, endpoint);
+    source
+}
+
 /// What the two halves of a `Local` channel speak to each other. Left alone, 22 takes the widest codec it has, 192 kHz: every
 /// call is resampled at both ends, and from an agent's second call on the agent hears nothing (measured, 22.10).
 const LOCAL_FORMATS: &str = "ulaw,alaw";
@@ -216,6 +230,13 @@ pub(super) fn bridge_id(mark: &str, agent: Uuid) -> String {
     format!("{mark}-{agent}")
 }
 
+/// An agent's bridge as the source of events.
+pub(super) fn bridge_source(mark: &str, agent: Uuid) -> String {
+    let mut source = "bridge:".to_owned();
+    escape(&mut source, &bridge_id(mark, agent));
+    source
+}
+
 /// The agent whose bridge this is, if it is one of ours.
 pub(super) fn agent_of(mark: &str, bridge: &str) -> Option<Uuid> {
     let uuid = bridge.strip_prefix(mark)?.strip_prefix('-')?;
@@ -237,6 +258,27 @@ pub(super) fn make_bridge(mark: &str, agent: Uuid) -> Request {
 pub(super) fn add_to_bridge(mark: &str, agent: Uuid, channel: Uuid) -> Request {
     let path = bridge(mark, agent, &format!("/addChannel?channel={channel}"));
     Request::new(Method::Post, path)
+}
+
+/// How many packets went in and out of a channel.
+pub(super) fn rtp_statistics(channel: Uuid) -> Request {
+    Request::new(Method::Get, format!("channels/{channel}/rtp_statistics"))
+}
+
+/// What a reply about these says: received from the phone, sent to it. `body` is JSON, or a JSON string with JSON in it.
+pub(super) fn packets(body: &[u8]) -> Option<(u64, u64)> {
+    #[derive(serde::Deserialize)]
+    struct Packets {
+        rxcount: u64,
+        txcount: u64,
+    }
+    let unpacked: Option<String> = serde_json::from_slice(body).ok();
+    let packets: Packets = serde_json::from_slice(unpacked.as_ref().map_or(body, String::as_bytes)).ok()?;
+    Some((packets.rxcount, packets.txcount))
+}
+
+pub(super) fn endpoints() -> Request {
+    Request::new(Method::Get, "endpoints/PJSIP".to_owned())
 }
 
 pub(super) fn destroy_bridge(mark: &str, agent: Uuid) -> Request {

@@ -222,6 +222,10 @@ impl<'a> Session<'a> {
             rest::words(status, body)
         };
         let now = Instant::now();
+        if let Then::Packets(leg) = then {
+            self.legs.packets(leg, rest::packets(body), now);
+            return self.deliver(now);
+        }
         if !self.legs.replied(then, status, &words, now) {
             self.ports.stats.commands_failed.fetch_add(1, Relaxed);
         }

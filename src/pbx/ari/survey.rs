@@ -1,7 +1,7 @@
 //! What lives on the switch after a gap. In: the switch's lists of channels and bridges and its view of our
 //! application, as JSON. Out: a [`Survey`] for the state machine, and the [`Snapshot`] for everybody else. Pure.
 
-use super::leg::{Found, Side, Stage};
+use super::leg::{Found, Side, Stage, endpoint_of};
 use super::rest;
 use paceline_core::ids::AgentLegId;
 use paceline_core::pbx::{ChannelPhase, ChannelState, Snapshot};
@@ -34,6 +34,15 @@ struct Bridge {
 struct Application {
     channel_ids: Vec<String>,
     endpoint_ids: Vec<String>,
+    #[serde(default)]
+    bridge_ids: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Endpoint {
+    technology: String,
+    resource: String,
+    state: Option<String>,
 }
 
 impl Application {
@@ -63,6 +72,18 @@ pub(super) struct Survey {
     subscribed: HashSet<Uuid>,
     /// Whether the application gets events of trunks' channels.
     pub(super) trunks_watched: bool,
+    /// Channels of others in agents' bridges.
+    pub(super) guests: HashMap<String, Uuid>,
+    /// Agents' endpoints, as far as their channels tell.
+    pub(super) endpoints: HashMap<Uuid, String>,
+    /// Endpoints that the switch cannot reach.
+    pub(super) offline: HashSet<String>,
+    /// Endpoints whose state our application is told.
+    pub(super) endpoints_watched: HashSet<String>,
+    /// Agents' bridges that our application gets no events of.
+    pub(super) bridges_unheard: Vec<Uuid>,
+    /// Agents' legs whose phones have put them on hold.
+    pub(super) on_hold: HashSet<Uuid>,
 }
 
 /// The id of a leg of ours: not a far half, see [`rest::far_half`].
@@ -81,17 +102,19 @@ fn in_app<'a>(channel: &'a Channel, app: &str, mark: &str) -> Option<&'a str> {
     rest.strip_prefix(',')?.strip_suffix(mark)?.strip_suffix(',')
 }
 
-/// Reads the three lists.
+/// Reads the lists.
 pub(super) fn survey(
     app: &str,
     mark: &str,
     channels: &[u8],
     bridges: &[u8],
     application: &[u8],
+    endpoints: &[u8],
 ) -> Result<Survey, serde_json::Error> {
     let channels: Vec<Channel> = serde_json::from_slice(channels)?;
     let bridges: Vec<Bridge> = serde_json::from_slice(bridges)?;
     let application: Application = serde_json::from_slice(application)?;
+    let endpoints: Vec<Endpoint> = serde_json::from_slice(endpoints)?;
     let subscribed: HashSet<Uuid> = application
         .channel_ids
         .iter()
@@ -108,6 +131,9 @@ pub(super) fn survey(
         .collect();
     let mut survey = Survey {
         trunks_watched: application.watches_trunks(),
+        guests: guests(mark, &bridges, &by_id),
+        offline: endpoints.into_iter().filter_map(offline).collect(),
+        endpoints_watched: application.endpoint_ids.iter().cloned().collect(),
         ..Survey::default()
     };
     for channel in &channels {
@@ -123,6 +149,17 @@ pub(super) fn survey(
             "Up" => Stage::Answered,
             _ => Stage::Dialing,
         };
+        // With an agent in it, it is the agent's conversation, whoever listens.
+        let with_guests = bridge.is_some_and(|agent| {
+            survey.guests.values().any(|of| *of == agent)
+                && bridge_of.get(agent.to_string().as_str()) != Some(&agent)
+        });
+        let elsewhere = stage == Stage::Answered
+            && bridge.is_none()
+            && !matches!(channel.dialplan.app_name.as_str(), "" | "AppDial2" | "Stasis");
+        survey
+            .endpoints
+            .extend(endpoint_of(&channel.name).map(|endpoint| (id, endpoint.to_owned())));
         let found = Found {
             side: Side::Callee,
             stage,
@@ -130,6 +167,7 @@ pub(super) fn survey(
             through_dialplan,
             in_app: argument.is_some(),
             bridge,
+            with_others: with_guests || elsewhere,
         };
         let side = match bridge {
             Some(bridge) if bridge == id => Some(Side::Agent),
@@ -155,7 +193,7 @@ pub(super) fn survey(
                 in_our_app: argument.is_some(),
                 up_for: None,
                 trouble: None,
-                with_others: false,
+                with_others: found.with_others,
             },
         );
     }
@@ -164,7 +202,13 @@ pub(super) fn survey(
         let Some(id) = rest::agent_of(mark, &bridge.id) else {
             continue;
         };
-        if !by_id.contains_key(id.to_string().as_str()) {
+        if !application.bridge_ids.contains(&bridge.id) {
+            survey.bridges_unheard.push(id);
+        }
+        let gone = !by_id.contains_key(id.to_string().as_str());
+        let transferred = survey.guests.values().any(|of| *of == id)
+            && bridge.channels.iter().any(|channel| leg_id(channel).is_some());
+        if gone && !transferred {
             survey.bridges_left.push(id);
         }
         let callee = bridge
@@ -175,6 +219,30 @@ pub(super) fn survey(
         survey.callees.extend(callee.map(|callee| (id, callee)));
     }
     Ok(survey)
+}
+
+fn offline(endpoint: Endpoint) -> Option<String> {
+    let offline = endpoint.state.as_deref() == Some("offline");
+    offline.then(|| format!("{}/{}", endpoint.technology, endpoint.resource))
+}
+
+/// Channels of others in agents' bridges, by the agent.
+fn guests(mark: &str, bridges: &[Bridge], by_id: &HashMap<&str, &Channel>) -> HashMap<String, Uuid> {
+    bridges
+        .iter()
+        .filter_map(|bridge| rest::agent_of(mark, &bridge.id).map(|id| (id, bridge)))
+        .flat_map(|(id, bridge)| bridge.channels.iter().map(move |channel| (channel, id)))
+        .filter(|(channel, _)| leg_id(channel).is_none())
+        // What plays or records into a bridge is no party to it.
+        .filter(|(channel, _)| {
+            by_id.get(channel.as_str()).is_none_or(|channel| {
+                !["Announcer/", "Recorder/"]
+                    .iter()
+                    .any(|kind| channel.name.starts_with(kind))
+            })
+        })
+        .map(|(channel, id)| (channel.clone(), id))
+        .collect()
 }
 
 impl Survey {
@@ -312,6 +380,7 @@ mod tests {
             &bytes(&channels),
             &bytes(&bridges),
             &bytes(&application),
+            b"[]",
         )
         .unwrap()
     }
@@ -373,7 +442,7 @@ mod tests {
     fn lists_that_are_no_lists_are_errors() {
         for bad in ["", "{}", "[{}]", "null"] {
             assert!(
-                survey("paceline", "paceline-1", bad.as_bytes(), b"[]", b"{}").is_err(),
+                survey("paceline", "paceline-1", bad.as_bytes(), b"[]", b"{}", b"[]").is_err(),
                 "{bad}"
             );
         }

@@ -186,13 +186,15 @@ fn pjsip_conf(options: &Options, ports: AsteriskPorts) -> String {
          [trunk](!,endpoint)\ncontext = from-trunk\n\n\
          [carrier](trunk)\naors = carrier\n[carrier]\ntype = aor\ncontact = sip:127.0.0.1:{carrier}\n\n\
          [dead](trunk)\naors = dead\n[dead]\ntype = aor\ncontact = sip:127.0.0.1:{dead}\n\n\
-         [agent](!,endpoint)\ncontext = from-internal\ndevice_state_busy_at = 1\n\n"
+         [agent](!,endpoint)\ncontext = from-internal\ndevice_state_busy_at = 1\ncall_group = 1\npickup_group = 1\n\n"
     );
+    let qualify = options.qualify_s;
     for agent in 1..=options.agents {
         let _ = write!(
             text,
             "[agent-{agent}](agent)\naors = agent-{agent}\n\
-             [agent-{agent}]\ntype = aor\ncontact = sip:agent-{agent}@127.0.0.1:{phones}\n"
+             [agent-{agent}]\ntype = aor\ncontact = sip:agent-{agent}@127.0.0.1:{phones}\n\
+             qualify_frequency = {qualify}\nqualify_timeout = 1.0\n"
         );
     }
     text

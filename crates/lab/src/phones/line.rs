@@ -1,7 +1,7 @@
 //! The calls of all agents' phones, without sockets: requests and time in, datagrams out.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -11,6 +11,8 @@ use super::{
     sip::{Message, session},
 };
 use crate::media::{AGENT_HZ, FlowId, Media, Sound};
+
+mod acts;
 
 const VOICE: [Sound; 1] = [Sound {
     hz: AGENT_HZ,
@@ -38,6 +40,10 @@ struct Call {
     stage: Stage,
     flow: Option<FlowId>,
     cseq: u32,
+    /// Where it was placed by the phone: the other end's address in this dialog, once known.
+    placed: Option<acts::Placed>,
+    /// An INVITE of the phone's own waits for its answer: another one would be refused (491).
+    inviting: bool,
 }
 
 #[derive(Debug)]
@@ -45,6 +51,8 @@ enum Stage {
     Ringing {
         answer_at: Option<Instant>,
     },
+    /// Placed by the phone; nobody has answered.
+    Calling,
     /// The 200 is repeated until the ACK comes.
     Answered {
         retry: Option<Retry>,
@@ -95,6 +103,10 @@ pub(super) struct Lines {
     behaviours: BTreeMap<u32, PhoneBehaviour>,
     pub(super) default: PhoneBehaviour,
     next_tag: u64,
+    /// Phones without power: they are not there at all.
+    off: BTreeSet<u32>,
+    /// Where the switch was last heard from.
+    switch: Option<SocketAddr>,
 }
 
 impl Lines {
@@ -120,6 +132,10 @@ impl Lines {
         let Some(message) = Message::parse(bytes) else {
             return Vec::new();
         };
+        if self.is_off(&message) {
+            return Vec::new();
+        }
+        self.switch = Some(from);
         match message.method() {
             Some("INVITE") => self.invite(message, from, now, media),
             Some("ACK") => {
@@ -128,14 +144,12 @@ impl Lines {
             }
             Some("CANCEL") => self.cancel(&message, from, now),
             Some("BYE") => self.bye(&message, from, now, media),
-            Some("OPTIONS" | "INFO" | "UPDATE" | "NOTIFY" | "MESSAGE") => {
+            Some("NOTIFY") => self.notified(&message, from, now, media),
+            Some("OPTIONS" | "INFO" | "UPDATE" | "MESSAGE") => {
                 vec![(from, message.response("200 OK", "o", "", ""))]
             }
             Some(_) => vec![(from, message.response("405 Method Not Allowed", "o", "", ""))],
-            None => {
-                self.response(&message, now);
-                Vec::new()
-            }
+            None => self.response(&message, now, media),
         }
     }
 
@@ -159,7 +173,10 @@ impl Lines {
                         call.stage = Stage::Ended { at: now };
                     }
                 }
-                Stage::Ringing { .. } | Stage::Answered { retry: None } | Stage::Ended { .. } => {}
+                Stage::Ringing { .. }
+                | Stage::Calling
+                | Stage::Answered { retry: None }
+                | Stage::Ended { .. } => {}
             }
         }
         self.live
@@ -169,25 +186,16 @@ impl Lines {
 
     /// Hangs up all answered calls of an agent; nothing when there is none.
     pub(super) fn hang_up(&mut self, agent: u32, now: Instant, media: &Media) -> Vec<Datagram> {
+        self.hang_up_where(|call| call.agent == agent, now, media)
+    }
+
+    fn hang_up_where(&mut self, which: impl Fn(&Call) -> bool, now: Instant, media: &Media) -> Vec<Datagram> {
         let mut out = Vec::new();
-        for (call_id, call) in &mut self.live {
-            if call.agent != agent || !matches!(call.stage, Stage::Answered { .. }) {
+        for call in self.live.values_mut() {
+            if !which(call) || !matches!(call.stage, Stage::Answered { .. }) {
                 continue;
             }
-            call.cseq += 1;
-            let (from, to) = (
-                call.invite.header("to").unwrap_or_default(),
-                call.invite.header("from").unwrap_or_default(),
-            );
-            let bye = format!(
-                "BYE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{tag}b{cseq};rport\r\n\
-                 From: {from};tag={tag}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} BYE\r\nMax-Forwards: 70\r\n\
-                 Content-Length: 0\r\n\r\n",
-                uri = call.invite.contact_uri().unwrap_or("sip:asterisk@127.0.0.1"),
-                port = self.sip_port,
-                tag = call.tag,
-                cseq = call.cseq,
-            );
+            let (_, bye) = acts::request(call, self.sip_port, "BYE", "", "");
             out.push((call.peer, bye.clone()));
             end(call, &mut self.calls, PhoneState::AgentHungUp, media);
             call.stage = Stage::HangingUp {
@@ -201,7 +209,10 @@ impl Lines {
     /// Ends all calls without a word to the switch.
     pub(super) fn lose_calls(&mut self, media: &Media) {
         for mut call in std::mem::take(&mut self.live).into_values() {
-            if matches!(call.stage, Stage::Ringing { .. } | Stage::Answered { .. }) {
+            if matches!(
+                call.stage,
+                Stage::Ringing { .. } | Stage::Calling | Stage::Answered { .. }
+            ) {
                 end(&mut call, &mut self.calls, PhoneState::Lost, media);
             }
         }
@@ -271,6 +282,8 @@ impl Lines {
             stage,
             flow: None,
             cseq: 0,
+            placed: None,
+            inviting: false,
         };
         self.live.insert(call_id, call);
         out
@@ -324,14 +337,22 @@ impl Lines {
         vec![(from, bye.response("200 OK", &call.tag, "", ""))]
     }
 
-    fn response(&mut self, response: &Message, now: Instant) {
-        let to_bye = response.cseq().is_some_and(|(_, method)| method == "BYE");
-        let is_final = response.status().is_some_and(|status| status >= 200);
-        if let Some(call) = self.live.get_mut(response.call_id())
-            && to_bye
-            && is_final
-        {
-            call.stage = Stage::Ended { at: now };
+    fn response(&mut self, response: &Message, now: Instant, media: &Media) -> Vec<Datagram> {
+        let Some(call) = self.live.get_mut(response.call_id()) else {
+            return Vec::new();
+        };
+        let (Some((_, method)), Some(status)) = (response.cseq(), response.status()) else {
+            return Vec::new();
+        };
+        match method {
+            "BYE" if status >= 200 => {
+                call.stage = Stage::Ended { at: now };
+                Vec::new()
+            }
+            "INVITE" if status >= 200 => {
+                acts::invite_answered(call, &mut self.calls, self.sip_port, response, now, media)
+            }
+            _ => Vec::new(),
         }
     }
 }

@@ -4,6 +4,8 @@ use super::{END_LATE_MAX, Legs};
 use crate::pbx::ari::leg::{Found, Leg, Quiet, Side, Stage};
 use crate::pbx::ari::out::Then;
 use crate::pbx::ari::rest;
+use paceline_core::ids::AgentLegId;
+use paceline_core::pbx::{Departure, PbxEvent};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -46,12 +48,19 @@ impl Legs {
             {
                 behind.answered = true;
             }
+            leg.transferred |= leg.side == Side::Callee && found.with_others;
             let needs_holding = leg.side == Side::Agent && leg.stage == Stage::Answered && found.in_app;
             let hang_up_asked = leg.hang_up_asked;
             self.ended.forget(id);
             if hang_up_asked {
                 self.out
                     .ask(*id, Then::HungUp(*id), rest::hang_up(&id.to_string()));
+            } else if needs_holding && self.has_guests(*id) {
+                // Its phone has transferred the callee who is in its bridge still.
+                self.out.events.push_back(PbxEvent::AgentLeft {
+                    leg: AgentLegId(*id),
+                    how: Departure::Transferred,
+                });
             } else if needs_holding {
                 self.hold(*id);
             }
@@ -76,7 +85,9 @@ impl Legs {
                 if let Some(callee) = self.legs.get_mut(id) {
                     callee.with = Some(agent);
                 }
-                if let Some(agent) = self.legs.get_mut(&agent) {
+                if let Some(agent) = self.legs.get_mut(&agent)
+                    && agent.stage == Stage::Held
+                {
                     agent.with = Some(*id);
                 }
             }

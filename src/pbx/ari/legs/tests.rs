@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::pbx::ari::leg::Found;
-use paceline_core::pbx::DialString;
+use paceline_core::pbx::{ConnectFault, DialString};
 use std::borrow::Cow;
+
+mod phones;
 
 struct Script {
     legs: Legs,
@@ -31,8 +33,11 @@ impl Script {
             .collect()
     }
 
+    /// The same as paths, but for the counting of packets.
     fn paths(&mut self) -> Vec<String> {
-        self.asked().into_iter().map(|(path, _)| path).collect()
+        let asked = self.asked().into_iter();
+        let paths = asked.filter(|(_, then)| !matches!(then, Then::Packets(_)));
+        paths.map(|(path, _)| path).collect()
     }
 
     fn said(&mut self) -> Vec<PbxEvent> {
@@ -62,8 +67,10 @@ impl Script {
     fn start(&mut self, channel: Uuid) {
         self.event(&Event::StasisStart {
             channel: channel.to_string().into(),
+            name: Some("PJSIP/agent-1-00000001".into()),
             argument: None,
             mark: Some("paceline".into()),
+            replaced: None,
         });
     }
 
@@ -129,6 +136,8 @@ impl Script {
         );
         self.reply(Then::Held(leg.0), 204);
         assert_eq!(self.said(), [PbxEvent::AgentReady { leg }]);
+        // Its endpoint is watched, once.
+        self.asked();
         leg
     }
 }
@@ -394,6 +403,7 @@ fn after_a_gap_agents_are_put_back_and_what_is_gone_has_a_second_to_say_why() {
         through_dialplan: false,
         in_app: true,
         bridge: None,
+        with_others: false,
     };
     let callee = Found {
         side: Side::Callee,
@@ -425,8 +435,10 @@ fn ids_of_others_are_passed_over() {
     for id in ["", "1795175310.133", "not-a-uuid-but-of-just-the-same-len!!"] {
         script.event(&Event::StasisStart {
             channel: Cow::Borrowed(id),
+            name: None,
             argument: None,
             mark: Some("paceline".into()),
+            replaced: None,
         });
         script.event(&Event::Destroyed {
             channel: Cow::Borrowed(id),
@@ -507,6 +519,7 @@ fn a_hang_up_asked_for_before_the_first_link_is_done_or_said_to_be_late() {
         through_dialplan: false,
         in_app: true,
         bridge: None,
+        with_others: false,
     };
     script
         .legs

@@ -1,0 +1,203 @@
+//! Agents' phones that act by themselves: they transfer their callees, hold, and say nothing.
+
+use crate::on_every_switch;
+use crate::rig::{Kind, PATIENCE, Rig, until};
+use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::pbx::{ConnectFault, Departure, EndedBy, LegTrouble, PbxCommand, PbxEvent};
+use paceline_lab::{Audio, Behaviour, Hold, PhoneBehaviour};
+
+/// An agent on the line with a callee who talks until hung up.
+async fn talking(rig: &mut Rig) -> (LegId, AgentLegId) {
+    let agent_leg = rig.driver.agent(1).await;
+    let leg = rig.call(&Behaviour::Talks.number(1)).await;
+    rig.driver.answered(leg).await;
+    rig.driver.connect(leg, agent_leg).await;
+    (leg, agent_leg)
+}
+
+/// The agent's part is over: its leg goes, and nobody can be put through to it.
+async fn agent_goes(rig: &mut Rig, leg: LegId, agent_leg: AgentLegId) {
+    rig.driver.hears(PbxEvent::Transferred { leg }).await;
+    rig.driver
+        .hears(PbxEvent::AgentLeft {
+            leg: agent_leg,
+            how: Departure::Transferred,
+        })
+        .await;
+    let next = rig.call(&Behaviour::Talks.number(2)).await;
+    rig.driver.answered(next).await;
+    assert_eq!(rig.driver.fault(next, agent_leg).await, ConnectFault::AgentGone);
+    rig.driver.tell(PbxCommand::HangUp { leg: next }).await;
+    rig.driver.ended(next).await;
+    rig.driver.tell(PbxCommand::HangUpAgent { leg: agent_leg }).await;
+    rig.driver.agent_ended(agent_leg).await;
+    until("the agent's phone is free", || !rig.switch.is_on_call(1)).await;
+}
+
+async fn a_transferred_callee_talks_on_with_the_colleague_until_it_hangs_up(kind: Kind) {
+    let mut rig = Rig::start_with(kind, Audio::Tones).await;
+    let (leg, agent_leg) = talking(&mut rig).await;
+    until("the agent hears the callee", || {
+        rig.switch.phones().media_report().flows_heard == 1
+    })
+    .await;
+    rig.switch
+        .phones()
+        .transfer(1, "agent-2")
+        .expect("it is on a call");
+    agent_goes(&mut rig, leg, agent_leg).await;
+    until("the colleague hears the callee", || {
+        let heard = rig.switch.phones().media_report();
+        rig.switch.is_on_call(2) && heard.flows_heard == 2
+    })
+    .await;
+    assert!(rig.switch.channels().contains(&leg.to_string()));
+    // The next agent has a bridge of its own, and its callees do not meet the first one.
+    let again = rig.driver.agent(1).await;
+    let next = rig.call(&Behaviour::TalksBriefly.number(3)).await;
+    rig.driver.answered(next).await;
+    rig.driver.connect(next, again).await;
+    rig.driver.ended(next).await;
+    rig.switch.hang_up(leg.0);
+    rig.driver.ended(leg).await;
+    until("the colleague does not stay alone", || !rig.switch.is_on_call(2)).await;
+    rig.driver.tell(PbxCommand::HangUpAgent { leg: again }).await;
+    rig.driver.agent_ended(again).await;
+    rig.switch.settled().await;
+}
+
+async fn a_callee_is_transferred_to_whom_the_agent_has_asked_first(kind: Kind) {
+    let mut rig = Rig::start_with(kind, Audio::Tones).await;
+    let (leg, agent_leg) = talking(&mut rig).await;
+    rig.switch
+        .phones()
+        .dial(1, "agent-2")
+        .expect("the switch is there");
+    until("the colleague answers", || rig.switch.phones().has_own_call(1)).await;
+    rig.switch
+        .phones()
+        .transfer_to_own_call(1)
+        .expect("both calls are up");
+    agent_goes(&mut rig, leg, agent_leg).await;
+    until("the colleague has the callee", || rig.switch.is_on_call(2)).await;
+    // The colleague hangs up: the callee is alone, and is ended by whoever decides.
+    rig.switch.phone_hangs_up(2);
+    rig.driver.hears(PbxEvent::CalleeAlone { leg }).await;
+    rig.driver.tell(PbxCommand::HangUp { leg }).await;
+    assert_eq!(rig.driver.ended(leg).await.by, EndedBy::Us);
+    rig.switch.settled().await;
+}
+
+async fn a_transfer_that_the_colleague_refuses_leaves_a_callee_who_is_said_to_be_alone(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    rig.switch.phone(2, PhoneBehaviour::Busy);
+    let (leg, agent_leg) = talking(&mut rig).await;
+    rig.switch
+        .phones()
+        .transfer(1, "agent-2")
+        .expect("it is on a call");
+    agent_goes(&mut rig, leg, agent_leg).await;
+    rig.driver.hears(PbxEvent::CalleeAlone { leg }).await;
+    rig.driver.tell(PbxCommand::HangUp { leg }).await;
+    rig.driver.ended(leg).await;
+    rig.switch.settled().await;
+}
+
+async fn a_transferred_callee_is_known_as_such_after_a_lost_link(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    let (way, mut driver) = rig.switch.driver_by_a_way().await;
+    std::mem::swap(&mut rig.driver, &mut driver);
+    drop(driver);
+    let (leg, agent_leg) = talking(&mut rig).await;
+    rig.switch
+        .phones()
+        .transfer(1, "agent-2")
+        .expect("it is on a call");
+    until("the colleague has the callee", || rig.switch.is_on_call(2)).await;
+    way.cut();
+    rig.driver.hears(PbxEvent::LinkLost).await;
+    way.mend();
+    let snapshot = rig.driver.resynchronised().await;
+    assert!(!snapshot.holds(agent_leg), "{snapshot:?}");
+    let callee = snapshot.channels[&leg.0];
+    assert!(callee.with_others, "{snapshot:?}");
+    rig.driver.tell(PbxCommand::HangUpAgent { leg: agent_leg }).await;
+    rig.driver.agent_ended(agent_leg).await;
+    until("only the agent's phone is free", || !rig.switch.is_on_call(1)).await;
+    assert!(rig.switch.channels().contains(&leg.to_string()));
+    rig.switch.phone_hangs_up(2);
+    rig.driver.hears(PbxEvent::CalleeAlone { leg }).await;
+    rig.driver.tell(PbxCommand::HangUp { leg }).await;
+    rig.driver.ended(leg).await;
+    rig.switch.settled().await;
+}
+
+async fn a_phone_on_hold_is_told_and_so_is_its_end(kind: Kind) {
+    let mut rig = Rig::start_with(kind, Audio::Tones).await;
+    let agent_leg = rig.driver.agent(1).await;
+    let told = |trouble| PbxEvent::AgentTrouble {
+        leg: agent_leg,
+        trouble,
+    };
+    let hold = |rig: &Rig, hold| rig.switch.phones().hold(1, hold).expect("it is on a call");
+    for way in [Hold::SendOnly, Hold::Inactive, Hold::NoAddress] {
+        hold(&rig, Some(way));
+        rig.driver.hears(told(Some(LegTrouble::OnHold))).await;
+        hold(&rig, None);
+        rig.driver.hears(told(None)).await;
+    }
+    let leg = rig.call(&Behaviour::Talks.number(1)).await;
+    rig.driver.answered(leg).await;
+    rig.driver.connect(leg, agent_leg).await;
+    hold(&rig, Some(Hold::SendOnly));
+    rig.driver.hears(told(Some(LegTrouble::OnHold))).await;
+    // Whoever comes after a crash of ours is told too.
+    let mut late = rig.switch.spawn(rig.switch.port());
+    let snapshot = late.resynchronised().await;
+    assert_eq!(
+        snapshot.channels[&agent_leg.0].trouble,
+        Some(LegTrouble::OnHold),
+        "{snapshot:?}"
+    );
+    rig.driver = late;
+    hold(&rig, None);
+    rig.driver.hears(told(None)).await;
+    rig.driver.tell(PbxCommand::HangUp { leg }).await;
+    rig.driver.ended(leg).await;
+    rig.driver.tell(PbxCommand::HangUpAgent { leg: agent_leg }).await;
+    rig.driver.agent_ended(agent_leg).await;
+    rig.switch.settled().await;
+}
+
+async fn an_agent_whose_callee_says_nothing_for_long_is_sent_silence(kind: Kind) {
+    // Nobody sends anything.
+    let mut rig = Rig::start(kind).await;
+    let (leg, agent_leg) = talking(&mut rig).await;
+    // Phones give up a line after 30 s without a packet.
+    let deadline = std::time::Instant::now() + PATIENCE + PATIENCE / 2;
+    while rig.switch.phones().media_report().packets_in < 10 {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the phone hears nothing at all"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    rig.driver.tell(PbxCommand::HangUp { leg }).await;
+    rig.driver.ended(leg).await;
+    rig.driver.tell(PbxCommand::HangUpAgent { leg: agent_leg }).await;
+    rig.driver.agent_ended(agent_leg).await;
+    rig.switch.settled().await;
+}
+
+on_every_switch! {
+    ; over a socket:
+    ; over the Event Socket:
+    ; with routes:
+    ; for real:
+    a_transferred_callee_talks_on_with_the_colleague_until_it_hangs_up
+    a_callee_is_transferred_to_whom_the_agent_has_asked_first
+    a_transfer_that_the_colleague_refuses_leaves_a_callee_who_is_said_to_be_alone
+    a_transferred_callee_is_known_as_such_after_a_lost_link
+    a_phone_on_hold_is_told_and_so_is_its_end
+    an_agent_whose_callee_says_nothing_for_long_is_sent_silence
+}
