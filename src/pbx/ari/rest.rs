@@ -145,9 +145,7 @@ pub(super) const HOLD_VARIABLE: &str = "PACELINE_HOLD";
 
 /// An endpoint, `PJSIP/desk-1`, as the source of events.
 pub(super) fn endpoint_source(endpoint: &str) -> String {
-    let mut source = "endpoint:".to_owned();
-    escape(&mut source, endpoint);
-    source
+    format!("endpoint:{endpoint}")
 }
 
 /// What the two halves of a `Local` channel speak to each other. Left alone, 22 takes the widest codec it has, 192 kHz: every
@@ -232,9 +230,7 @@ pub(super) fn bridge_id(mark: &str, agent: Uuid) -> String {
 
 /// An agent's bridge as the source of events.
 pub(super) fn bridge_source(mark: &str, agent: Uuid) -> String {
-    let mut source = "bridge:".to_owned();
-    escape(&mut source, &bridge_id(mark, agent));
-    source
+    format!("bridge:{}", bridge_id(mark, agent))
 }
 
 /// The agent whose bridge this is, if it is one of ours.
