@@ -113,6 +113,8 @@ pub(super) struct Audio {
     /// alike: phones that send only while somebody speaks are not steady.
     rate: f64,
     steady: bool,
+    /// As `steady`, one interval earlier: the last one with audio may have been cut short.
+    was_steady: bool,
     /// Counts in a row without a packet from a steady phone.
     silent: u8,
 }
@@ -142,10 +144,11 @@ impl Audio {
         let rate = |packets: u64, before: u64| packets.saturating_sub(before) as f64 / seconds;
         let (from, to) = (rate(from_phone, from_before), rate(to_phone, to_before));
         if from > 0.0 {
+            self.was_steady = self.steady;
             self.steady = (from - self.rate).abs() <= from * 0.1;
             self.rate = from;
             self.silent = 0;
-        } else if self.steady {
+        } else if self.steady || self.was_steady {
             self.silent = self.silent.saturating_add(1);
         }
         Some(Counted {

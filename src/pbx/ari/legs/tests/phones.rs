@@ -126,7 +126,7 @@ fn nobody_is_connected_while_the_agents_leg_is_out_of_its_bridge_and_it_is_asked
 fn a_steady_phone_that_falls_silent_is_told_and_one_that_sends_only_speech_is_not() {
     let mut script = Script::new();
     let (steady, speech) = (script.agent(), script.agent());
-    for (from_steady, from_speech) in [(600, 600), (1200, 700), (1200, 700), (1200, 700), (1200, 700)] {
+    for (from_steady, from_speech) in [(600, 600), (1200, 700), (1500, 700), (1500, 700), (1500, 700)] {
         script.count(steady, from_steady, 0);
         script.legs.packets(speech.0, Some((from_speech, 0)), script.now);
     }
