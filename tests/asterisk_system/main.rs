@@ -15,6 +15,7 @@ mod conversations;
 mod evidence;
 mod freeswitch;
 mod graceful;
+mod late;
 mod messages;
 mod mixed;
 mod pacing;

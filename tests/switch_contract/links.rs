@@ -242,7 +242,9 @@ async fn a_late_answer_is_told_with_its_age(kind: Kind) {
     let Way::Proxy(proxy) = &way else {
         panic!("there is a socket")
     };
-    for cut in [false, true] {
+    // An Asterisk whose event stream is gone hangs up who answers.
+    let outlives_the_link = matches!(kind, Kind::FreeSwitch | Kind::Double);
+    for cut in [false, true].into_iter().filter(|cut| !cut || outlives_the_link) {
         let leg = rig.call(&Behaviour::RingsThenTalks.number(u32::from(cut))).await;
         rig.driver.rings(leg).await;
         let rang_at = Instant::now();
@@ -363,8 +365,8 @@ on_every_switch! {
     ; over a socket:
     the_first_word_is_the_links_state_whether_it_stands_or_not
     another_installation_takes_nothing_from_the_first
-    ; over the Event Socket:
     a_late_answer_is_told_with_its_age
+    ; over the Event Socket:
     the_switch_ends_whom_nobody_takes
     ; with routes:
     ; for real:

@@ -10,6 +10,7 @@ use super::rest;
 use super::way::{REQUESTS_MAX, Way};
 use super::wire::{Http, HttpError, Socket};
 use crate::pbx::Stamped;
+use crate::pbx::pbx_clock::PbxClock;
 use futures_util::{Sink as _, Stream as _};
 use std::error::Error as _;
 use std::future::poll_fn;
@@ -70,6 +71,11 @@ pub(super) struct Session<'a> {
     warned_of_frame: bool,
     heard_at: Instant,
     pinged_at: Instant,
+    /// Pings carry how long after this they were sent.
+    began_at: Instant,
+    /// When the last ping was sent that was answered: what is read after its answer was written after it.
+    answered_ping_at: Option<Instant>,
+    clock: PbxClock,
 }
 
 impl<'a> Session<'a> {
@@ -85,6 +91,9 @@ impl<'a> Session<'a> {
             warned_of_frame: false,
             heard_at: now,
             pinged_at: now,
+            began_at: now,
+            answered_ping_at: None,
+            clock: PbxClock::new(),
         }
     }
 
@@ -95,7 +104,7 @@ impl<'a> Session<'a> {
                 return end;
             }
         }
-        if let Err(end) = self.deliver(Instant::now()) {
+        if let Err(end) = self.deliver(Instant::now(), Duration::ZERO) {
             return end;
         }
         let mut ticks = tokio::time::interval(TICK);
@@ -118,9 +127,6 @@ impl<'a> Session<'a> {
     }
 
     fn turn(&mut self, cx: &mut Context<'_>, ticked: bool) -> Result<(), End> {
-        if ticked {
-            self.tick()?;
-        }
         let mut turns = TURN_MAX;
         loop {
             let mut idle = true;
@@ -138,7 +144,7 @@ impl<'a> Session<'a> {
                 idle = false;
                 let now = Instant::now();
                 self.legs.command(command.ok_or(End::Stopped)?, now);
-                self.deliver(now)?;
+                self.deliver(now, Duration::ZERO)?;
             }
             if let Way::Http(way) = &mut self.way
                 && let Poll::Ready((then, reply)) = way.poll_reply(cx)
@@ -155,6 +161,10 @@ impl<'a> Session<'a> {
                 cx.waker().wake_by_ref();
                 break;
             }
+        }
+        // After a while in which we stood still, what was said meanwhile comes first: it shows that the PBX lives.
+        if ticked {
+            self.tick()?;
         }
         if self.unflushed
             && let Poll::Ready(flushed) = Pin::new(&mut self.socket).poll_flush(cx)
@@ -177,17 +187,27 @@ impl<'a> Session<'a> {
         }
         if now.duration_since(self.pinged_at) >= PING_EVERY {
             self.pinged_at = now;
-            self.write(Message::Ping(Default::default()))?;
+            let sent_ms = u64::try_from(now.duration_since(self.began_at).as_millis()).unwrap_or(u64::MAX);
+            self.write(Message::Ping(sent_ms.to_be_bytes().to_vec().into()))?;
             self.legs.show_life();
         }
         self.legs.tick(now);
-        self.deliver(now)
+        self.deliver(now, Duration::ZERO)
     }
 
     fn message(&mut self, message: Message, read_at: Instant) -> Result<(), End> {
         self.heard_at = read_at;
-        let Message::Text(text) = message else {
-            return Ok(());
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Pong(sent_ms) => {
+                let sent_ms = <[u8; 8]>::try_from(sent_ms.as_ref()).map(u64::from_be_bytes);
+                let after = sent_ms.ok().map(Duration::from_millis);
+                self.answered_ping_at = after
+                    .and_then(|after| self.began_at.checked_add(after))
+                    .or(self.answered_ping_at);
+                return Ok(());
+            }
+            _ => return Ok(()),
         };
         self.ports.stats.events_read.fetch_add(1, Relaxed);
         match decode(text.as_bytes()) {
@@ -203,7 +223,11 @@ impl<'a> Session<'a> {
                     return self.replied(then, status, body.unwrap_or_default().as_bytes());
                 }
             }
-            Ok(event) => self.legs.event(&event, read_at),
+            Ok(event) => {
+                let ago = self.age(text.as_bytes(), read_at);
+                self.legs.event(&event, read_at);
+                return self.deliver(read_at, ago);
+            }
             Err(err) => {
                 // One is worth knowing of; a thousand would only hide the rest of the log.
                 if !std::mem::replace(&mut self.warned_of_frame, true) {
@@ -212,7 +236,19 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        self.deliver(read_at)
+        self.deliver(read_at, Duration::ZERO)
+    }
+
+    /// How long before we read it the event happened, by Asterisk's own time.
+    fn age(&mut self, frame: &[u8], read_at: Instant) -> Duration {
+        let Some(pbx_ms) = written_at_ms(frame) else {
+            return Duration::ZERO;
+        };
+        match self.answered_ping_at {
+            Some(sent_at) => self.clock.round_trip(sent_at, pbx_ms, read_at),
+            None => self.clock.heard(pbx_ms, read_at),
+        }
+        self.clock.ago(pbx_ms, read_at)
     }
 
     fn replied(&mut self, then: Then, status: u16, body: &[u8]) -> Result<(), End> {
@@ -224,16 +260,16 @@ impl<'a> Session<'a> {
         let now = Instant::now();
         if let Then::Packets(leg) = then {
             self.legs.packets(leg, rest::packets(body), now);
-            return self.deliver(now);
+            return self.deliver(now, Duration::ZERO);
         }
         if !self.legs.replied(then, status, &words, now) {
             self.ports.stats.commands_failed.fetch_add(1, Relaxed);
         }
-        self.deliver(now)
+        self.deliver(now, Duration::ZERO)
     }
 
-    /// Sends what the state machine wants sent, and hands on what it wants handed on.
-    fn deliver(&mut self, read_at: Instant) -> Result<(), End> {
+    /// Sends what the state machine wants sent, and hands on what it wants handed on, which happened `ago` before it was read.
+    fn deliver(&mut self, read_at: Instant, ago: Duration) -> Result<(), End> {
         while let Some(ask) = self.legs.out.asks.pop_front() {
             match &mut self.way {
                 Way::Socket(way) => way.push(ask),
@@ -246,11 +282,7 @@ impl<'a> Session<'a> {
             self.write(Message::text(frame))?;
         }
         while let Some(event) = self.legs.out.events.pop_front() {
-            match self.ports.events.try_send(Stamped {
-                event,
-                read_at,
-                ago: Duration::ZERO,
-            }) {
+            match self.ports.events.try_send(Stamped { event, read_at, ago }) {
                 Ok(()) => {}
                 Err(TrySendError::Closed(_)) => return Err(End::Stopped),
                 Err(TrySendError::Full(Stamped { event, .. })) => {
@@ -268,5 +300,37 @@ impl<'a> Session<'a> {
         Pin::new(&mut self.socket)
             .start_send(message)
             .map_err(|err| End::Lost(Lost::Broken(Box::new(err))))
+    }
+}
+
+/// When Asterisk says that an event happened, in Unix milliseconds; it writes `"timestamp":"2026-11-28T04:06:27.123+0000"`.
+fn written_at_ms(frame: &[u8]) -> Option<i64> {
+    const KEY: &[u8] = b"\"timestamp\":\"";
+    let begin = memchr::memmem::find(frame, KEY)?.checked_add(KEY.len())?;
+    let rest = frame.get(begin..)?;
+    let text = std::str::from_utf8(rest.get(..memchr::memchr(b'"', rest)?)?).ok()?;
+    let time = jiff::fmt::strtime::parse("%Y-%m-%dT%H:%M:%S%.f%z", text).ok()?;
+    Some(time.to_timestamp().ok()?.as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::written_at_ms;
+
+    #[test]
+    fn the_time_of_an_event_is_read_whatever_its_zone() {
+        let frame = |time: &str| format!(r#"{{"type":"StasisStart","timestamp":"{time}","args":[]}}"#);
+        for (time, expected) in [
+            ("2026-11-28T04:06:27.123+0000", Some(1_795_838_787_123)),
+            ("2026-11-28T05:06:27.123+0100", Some(1_795_838_787_123)),
+            ("2026-11-28T04:06:27+0000", Some(1_795_838_787_000)),
+            ("2026-11-28", None),
+            ("", None),
+        ] {
+            assert_eq!(written_at_ms(frame(time).as_bytes()), expected, "{time}");
+        }
+        for odd in ["{}", r#"{"timestamp":7}"#, r#"{"timestamp":"2026"#] {
+            assert_eq!(written_at_ms(odd.as_bytes()), None, "{odd}");
+        }
     }
 }
