@@ -34,7 +34,9 @@ async fn every_outcome_is_the_one_played_on_freeswitch() {
     let hang_up = system.agents_hang_up_after(campaign, Duration::from_secs(2));
     let numbers = mixed_numbers(count);
     let task = system.task(campaign, "mixed", &numbers, 0).await;
-    system.wait_until_completed(task, Duration::from_secs(240)).await;
+    system
+        .wait_until_tried(task, numbers.len(), Duration::from_secs(240))
+        .await;
     hang_up.abort();
     let answered = check_outcomes(&system, task, &numbers).await;
     let heard = system.lab.phones.media_report();

@@ -442,6 +442,17 @@ impl<S: Site> System<S> {
         .await;
     }
 
+    /// Until every number has been dialed and has an outcome. Whom the trunk did not carry is due again in half an hour, so
+    /// their task is not completed.
+    pub(crate) async fn wait_until_tried(&self, task: i64, numbers: usize, limit: Duration) {
+        wait_for("every number to be tried", limit, async || {
+            let attempts = self.attempts(task).await;
+            let over = attempts.values().flatten().all(|a| a.outcome.is_some());
+            (attempts.len() == numbers && over).then_some(())
+        })
+        .await;
+    }
+
     /// Every attempt of the task, by number; more than one for a number are all there.
     pub(crate) async fn attempts(&self, task: i64) -> BTreeMap<String, Vec<Attempt>> {
         let mut all: BTreeMap<String, Vec<Attempt>> = BTreeMap::new();
