@@ -83,7 +83,7 @@ pub struct ApiState {
     /// Imports that run, each with its file.
     imports: Arc<Semaphore>,
     metrics: Metrics,
-    refusals: Arc<audit::Refusals>,
+    trail: Arc<audit::Trail>,
 }
 
 impl ApiState {
@@ -119,7 +119,7 @@ impl ApiState {
             strangers_logged: Arc::new(Limiter::new(STRANGERS_LOGGED_PER_SECOND)),
             imports: Arc::new(Semaphore::new(imports::RUNNING_MAX)),
             metrics: metrics.clone(),
-            refusals: Arc::new(audit::Refusals::new(metrics.queue("audit"))),
+            trail: Arc::new(audit::Trail::new(metrics.queue("audit"))),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Who asked for a change, and who was refused: noted for each request once it is answered, and listed.
 //!
 //! In: a request's method, route, ids and peer, its key and its status. Out: a row of the store. Nothing of a body or a query
-//! gets here. Changes are noted before their answer leaves. Refusals are noted up to a rate, and counted beyond it, so that
+//! gets here. Changes are noted before their answer leaves; what the store cannot take then is noted once it can. Refusals are noted up to a rate, and counted beyond it, so that
 //! whoever is refused cannot make the store busy.
 
 use super::extract::Query;
@@ -11,19 +11,25 @@ use super::problem::ApiResult;
 use super::words::Utc;
 use super::{ApiState, Caller};
 use crate::metrics::QueueMetrics;
-use crate::store::{AuditEntry, AuditRow};
+use crate::store::{AuditEntry, AuditRow, Store};
 use axum::Json;
 use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tracing::{error, warn};
 use uuid::Uuid;
 
 /// Refusals stored a second, and as many at once.
 const REFUSALS_PER_SECOND: u32 = 10;
+/// Entries that wait for the store at most.
+const LATE_MAX: usize = 10_000;
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The answer to a creation is small; a larger one is not searched for its id.
 const CREATED_BYTES_MAX: usize = 1024 * 1024;
 
@@ -31,20 +37,83 @@ const CREATED_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// What refused requests have cost so far.
+/// Entries on their way to the store.
 #[derive(Debug)]
-pub(super) struct Refusals {
+pub(super) struct Trail {
     limiter: Limiter,
+    /// Refusals left out since the last stored one.
     suppressed: AtomicU64,
+    late: Mutex<Late>,
     metrics: QueueMetrics,
 }
 
-impl Refusals {
+/// Entries that the store could not take.
+#[derive(Debug, Default)]
+struct Late {
+    entries: VecDeque<AuditEntry>,
+    /// Whether somebody tries to store them.
+    retried: bool,
+}
+
+impl Trail {
     pub(super) fn new(metrics: QueueMetrics) -> Self {
         Self {
             limiter: Limiter::new(REFUSALS_PER_SECOND),
             suppressed: AtomicU64::new(0),
+            late: Mutex::default(),
             metrics,
+        }
+    }
+
+    fn late(&self) -> MutexGuard<'_, Late> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores an entry, now or once the store can.
+    async fn keep(self: &Arc<Self>, store: &Store, entry: AuditEntry) {
+        // Whoever comes while others wait waits behind them.
+        if self.late().entries.is_empty() {
+            match store.add_audit(&entry).await {
+                Ok(()) => return,
+                Err(error) => {
+                    let error = format!("{:#}", anyhow::Error::from(error));
+                    warn!(error, "the store takes no audit; it is tried again until it does");
+                }
+            }
+        }
+        let mut late = self.late();
+        if late.entries.len() >= LATE_MAX {
+            self.metrics.dropped.inc();
+            let (method, route) = (&entry.method, &entry.route);
+            error!(
+                request.id = %entry.request,
+                api_key.id = entry.key,
+                http.status = entry.status,
+                "{method} {route} is missing in the audit: the store has taken none for too long"
+            );
+            return;
+        }
+        late.entries.push_back(entry);
+        self.metrics.depth.inc();
+        if !std::mem::replace(&mut late.retried, true) {
+            tokio::spawn(Arc::clone(self).store_late(store.clone()));
+        }
+    }
+
+    async fn store_late(self: Arc<Self>, store: Store) {
+        loop {
+            let first = {
+                let mut late = self.late();
+                late.retried = !late.entries.is_empty();
+                late.entries.front().cloned()
+            };
+            let Some(first) = first else { return };
+            if store.add_audit(&first).await.is_ok() {
+                self.late().entries.pop_front();
+                self.metrics.depth.dec();
+            } else {
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
         }
     }
 
@@ -100,7 +169,7 @@ impl Asked {
         if !refused && !may_have_changed {
             return response;
         }
-        let Some(suppressed) = (if refused { state.refusals.admit() } else { Some(0) }) else {
+        let Some(suppressed) = (if refused { state.trail.admit() } else { Some(0) }) else {
             return response;
         };
         let mut object = self.object;
@@ -119,17 +188,7 @@ impl Asked {
             refused,
             suppressed,
         };
-        if let Err(error) = state.store.add_audit(&entry).await {
-            state.refusals.metrics.dropped.inc();
-            let (method, route) = (&entry.method, &entry.route);
-            tracing::error!(
-                error = format!("{:#}", anyhow::Error::from(error)),
-                request.id = %entry.request,
-                api_key.id = entry.key,
-                http.status = entry.status,
-                "{method} {route} is missing in the audit, as the store could not take it"
-            );
-        }
+        state.trail.keep(&state.store, entry).await;
         response
     }
 }
