@@ -15,6 +15,7 @@ mod contacts;
 pub mod control;
 mod dnc;
 mod docs;
+mod drain;
 mod extract;
 mod frame;
 mod health;
@@ -186,7 +187,7 @@ fn api(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(read(routes!(live::all)))
         .routes(read(routes!(live::campaign)))
         .routes(read(routes!(pacing::decisions)))
-        .routes(write(routes!(health::drain)))
+        .routes(write(routes!(drain::drain)))
         //
         .routes(read(routes!(contacts::lists)))
         .routes(write(routes!(contacts::create_list)))

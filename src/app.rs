@@ -69,8 +69,9 @@ pub enum AppError {
     Dialer(#[from] StartError),
 }
 
-/// A stop waits no longer for requests that are still in the store.
+/// A stop waits no longer until only conversations are up.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
+/// A stop waits no longer for requests that are still in the store.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 impl App {
@@ -130,10 +131,10 @@ impl App {
         })
     }
 
-    /// Launches nothing more, waits for conversations to end, or for the deadline, then stops. Cancel it and call [`App::stop`] to wait no
+    /// Launches nothing more, waits for conversations to end, or for the deadline that was asked for, then stops. Cancel it and call [`App::stop`] to wait no
     /// longer.
-    pub async fn drain(&self, deadline: Option<tokio::time::Instant>) {
-        self.dialer.drain(deadline).await;
+    pub async fn drain(&self) {
+        self.dialer.drain().await;
     }
 
     /// Launches nothing more and takes back what rings, for a stop after which agents and conversations stay up.
@@ -141,9 +142,9 @@ impl App {
         self.dialer.settle(SETTLE_PATIENCE).await;
     }
 
-    /// Returns once a drain was asked for by the API: until when it may last.
-    pub async fn drain_asked(&self) -> tokio::time::Instant {
-        self.dialer.drain_asked().await
+    /// Returns once a drain was asked for by the API.
+    pub async fn drain_asked(&self) {
+        self.dialer.drain_asked().await;
     }
 
     /// Returns once another process has taken the store, which must be left to it: who.

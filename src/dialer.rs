@@ -34,17 +34,12 @@ mod decisions;
 mod lag;
 mod link;
 mod routes;
+mod stop;
 mod stranded;
 mod trunks;
 
 /// Inputs that may wait for one campaign's engine; past that the switch's events wait too.
 const INPUTS_WAITING_MAX: usize = 8192;
-/// How long a stop waits for the store to take the last changes.
-/// What is still up after a drain's deadline is hung up so often, until it is gone.
-const HANG_UP_AGAIN: Duration = Duration::from_secs(1);
-/// And given up after so many times.
-const HANG_UPS_MAX: u32 = 30;
-const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
 /// An engine that does not take an agent's request within this is busy.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -83,7 +78,7 @@ struct Inner {
     changes: Mutex<Changes>,
     stopping: AtomicBool,
     /// Until when a drain that was asked for may last.
-    drain_asked: watch::Sender<Option<tokio::time::Instant>>,
+    drain_until: watch::Sender<Option<tokio::time::Instant>>,
 }
 
 /// What a campaign needs of a switch.
@@ -199,7 +194,7 @@ impl Dialer {
             state,
             changes: Mutex::default(),
             stopping,
-            drain_asked: watch::Sender::new(None),
+            drain_until: watch::Sender::new(None),
         };
         let dialer = Self(Arc::new(inner));
         let now = dialer.0.clock.now().wall;
@@ -413,101 +408,6 @@ impl Dialer {
                 )
             })
     }
-
-    /// Launches nothing more and takes back what rings. Returns once only conversations are left, or after `patience`.
-    pub async fn settle(&self, patience: Duration) {
-        let running = self.tell_running(|| Told::Stop).await;
-        let settled = async {
-            for (_, mut live) in running {
-                let only_talks = |live: &Arc<LiveCampaign>| live.settled;
-                let _ = live.wait_for(only_talks).await;
-            }
-        };
-        let _ = tokio::time::timeout(patience, settled).await;
-    }
-
-    /// Launches nothing more, takes back what rings, lets conversations go on until `deadline` and hangs up what is up then.
-    /// Returns once every call is over, every agent is logged out and everything is stored.
-    pub async fn drain(&self, deadline: Option<tokio::time::Instant>) {
-        let running = self.tell_running(|| Told::Drain).await;
-        let ended = async {
-            for (_, mut live) in running {
-                // The other end goes with the task.
-                while live.changed().await.is_ok() {}
-            }
-        };
-        let hanging_up = async {
-            let Some(deadline) = deadline else {
-                return std::future::pending::<()>().await;
-            };
-            tokio::time::sleep_until(deadline).await;
-            for _ in 0..HANG_UPS_MAX {
-                self.tell_running(|| Told::HangUpAll).await;
-                tokio::time::sleep(HANG_UP_AGAIN).await;
-            }
-        };
-        let all_ended = tokio::select! {
-            () = ended => true,
-            () = hanging_up => false,
-        };
-        if !all_ended {
-            error!("a PBX does not confirm hang-ups; its own time limits end what is still up there");
-            return self.stop().await;
-        }
-        let ended = std::mem::take(&mut self.0.state().campaigns);
-        for campaign in ended.into_values() {
-            if let Err(err) = campaign.task.await {
-                error!(error = %err, "a campaign's task died; its calls are taken over at the next start");
-            }
-        }
-        self.stop().await;
-    }
-
-    /// They stay where agents and PBXes find them until they have ended.
-    async fn tell_running(
-        &self,
-        what: impl Fn() -> Told,
-    ) -> Vec<(mpsc::Sender<Told>, watch::Receiver<Arc<LiveCampaign>>)> {
-        self.0.stopping.store(true, Ordering::Release);
-        let running: Vec<_> = {
-            let state = self.0.state();
-            let both = |running: &Running| (running.inputs.clone(), running.live.clone());
-            state.campaigns.values().map(both).collect()
-        };
-        for (inputs, _) in &running {
-            let _ = inputs.send(what()).await;
-        }
-        running
-    }
-
-    /// Returns once somebody has asked for a drain: until when it may last.
-    pub async fn drain_asked(&self) -> tokio::time::Instant {
-        let mut asked = self.0.drain_asked.subscribe();
-        match asked.wait_for(Option::is_some).await.map(|until| *until) {
-            Ok(Some(until)) => until,
-            Ok(None) | Err(_) => std::future::pending().await,
-        }
-    }
-
-    /// Stops at once and stores what is known. Calls stay up on the switches, and are taken over at the next start.
-    pub async fn stop(&self) {
-        self.0.stopping.store(true, Ordering::Release);
-        let mut state = std::mem::take(&mut *self.0.state());
-        for link in state.links.drain(..) {
-            link.abort();
-        }
-        for campaign in std::mem::take(&mut state.campaigns).into_values() {
-            campaign.task.abort();
-        }
-        if tokio::time::timeout(FLUSH_PATIENCE, self.0.writer.flush())
-            .await
-            .is_err()
-        {
-            error!(
-                "the store takes nothing: the last changes are lost, and read back from the switches at the next start"
-            );
-        }
-    }
 }
 
 impl Inner {
@@ -587,10 +487,7 @@ impl crate::api::control::Dialer for Dialer {
     }
 
     fn drain(&self, within: Duration) {
-        let until = tokio::time::Instant::now() + within;
-        self.0.drain_asked.send_modify(|asked| {
-            *asked = Some(asked.map_or(until, |earlier| earlier.min(until)));
-        });
+        self.ask_to_drain(within);
     }
 
     fn pbxes(&self) -> Vec<PbxStatus> {

@@ -221,7 +221,7 @@ async fn every_contact_of_a_task_is_dialed_once_and_ends_with_an_outcome() {
         .count("SELECT count(*) FROM attempts WHERE outcome = 'answered' AND agent_id IS NOT NULL")
         .await;
     assert!(talked > 20, "{talked}");
-    rig.dialer.drain(None).await;
+    rig.dialer.drain().await;
     assert_eq!(
         rig.count("SELECT count(*) FROM agents WHERE state <> 'offline'")
             .await,
@@ -254,7 +254,7 @@ async fn a_predictive_campaign_tells_what_it_decided_and_keeps_what_it_learnt() 
         "none was decided on ahead of free agents"
     );
     assert_eq!(rig.count(OPEN).await, 0);
-    rig.dialer.drain(None).await;
+    rig.dialer.drain().await;
     assert_eq!(rig.count("SELECT count(*) FROM number_leases").await, 0);
     assert_eq!(rig.count("SELECT count(*) FROM pacing_learnt").await, 1);
 }
@@ -267,7 +267,7 @@ async fn a_drained_dialer_leaves_no_open_attempt_and_no_channel() {
         1,
     )
     .await;
-    rig.dialer.drain(None).await;
+    rig.dialer.drain().await;
     assert_eq!(rig.count(OPEN).await, 0);
     assert_eq!(rig.count("SELECT count(*) FROM number_leases").await, 0);
     assert_eq!(
@@ -297,7 +297,7 @@ async fn a_cut_link_and_a_restarted_switch_lose_nothing() {
         rig.count("SELECT count(DISTINCT contact_id) FROM attempts").await,
         150
     );
-    rig.dialer.drain(None).await;
+    rig.dialer.drain().await;
 }
 
 #[tokio::test]
@@ -337,7 +337,7 @@ async fn an_archived_campaign_with_calls_is_taken_over_and_let_end() {
     rig.wait_until("SELECT count(*) FROM agents WHERE state <> 'offline'", 0)
         .await;
     assert_eq!(rig.count("SELECT count(*) FROM attempts").await, before);
-    next.drain(None).await;
+    next.drain().await;
     assert!(next.live(CAMPAIGN).is_none());
 }
 
@@ -347,7 +347,7 @@ async fn while_conversations_are_let_end_agents_are_served_and_shown() {
     let connected = "SELECT count(*) > 0 FROM attempts WHERE ended_at_ms IS NULL AND connected_at_ms > 0";
     rig.wait_until(connected, 1).await;
     let dialer = rig.dialer.clone();
-    let draining = tokio::spawn(async move { dialer.drain(None).await });
+    let draining = tokio::spawn(async move { dialer.drain().await });
     // The link's state reaches those who drain, too.
     rig.control.cut_link(Duration::ZERO);
     rig.control.restore_link();

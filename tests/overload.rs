@@ -332,7 +332,7 @@ impl Centre {
 
     /// Nothing was lost: every attempt has an end, every contact its place, and nobody was abandoned.
     async fn end(self) {
-        self.dialer.drain(None).await;
+        self.dialer.drain().await;
         for (rule, broken) in [
             (
                 "no attempt is open",

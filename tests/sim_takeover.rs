@@ -204,7 +204,7 @@ fn a_paceline_that_dies_again_and_again_loses_nothing_and_dials_nothing_twice() 
     watching.block_on(async {
         let dialer = start(&url, clock, control.attach()).await;
         work_until(&dialer, &rows, CONTACTS).await;
-        dialer.drain(None).await;
+        dialer.drain().await;
         for (sql, expected) in [
             ("SELECT count(*) FROM attempts WHERE ended_at_ms IS NULL", 0),
             ("SELECT count(*) FROM number_leases", 0),

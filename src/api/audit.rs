@@ -1,8 +1,8 @@
 //! Who asked for a change, and who was refused: noted for each request once it is answered, and listed.
 //!
 //! In: a request's method, route, ids and peer, its key and its status. Out: a row of the store. Nothing of a body or a query
-//! gets here. Changes are noted before their answer leaves; what the store cannot take then is noted once it can. Refusals are noted up to a rate, and counted beyond it, so that
-//! whoever is refused cannot make the store busy.
+//! gets here. Changes are noted before their answer leaves; what the store cannot take then is noted once it can. Refusals are
+//! noted up to a rate, and counted beyond it, so that whoever is refused cannot make the store busy.
 
 use super::extract::Query;
 use super::limit::Limiter;
@@ -37,7 +37,7 @@ const CREATED_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// Entries on their way to the store.
+/// Takes entries to the store.
 #[derive(Debug)]
 pub(super) struct Trail {
     limiter: Limiter,

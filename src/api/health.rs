@@ -2,13 +2,9 @@
 
 use super::ApiState;
 use super::problem::{ApiResult, Problem};
-use super::words::Utc;
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use paceline_core::time::Wall;
-use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use serde::Serialize;
 
 /// How it is.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -47,45 +43,4 @@ pub(super) async fn readyz(State(state): State<ApiState>) -> ApiResult<Json<Heal
         ));
     }
     Ok(Json(Health { status: "ok" }))
-}
-
-/// How long conversations may go on, in seconds.
-const DRAIN_S: std::ops::RangeInclusive<u64> = 1..=86_400;
-
-/// How a drain goes.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Drain {
-    /// Conversations may go on so long, in seconds, 1 to 86,400. What is still up then is hung up.
-    #[schema(example = 600, minimum = 1, maximum = 86400)]
-    deadline_s: u64,
-}
-
-/// A drain that has begun.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct Draining {
-    /// What is up then is hung up.
-    deadline_at: Utc,
-}
-
-/// End this Paceline for good.
-///
-/// Nothing more is launched, what rings is taken back, agents are logged out after their conversations, and the process ends.
-/// For a restart send it SIGTERM instead: then agents stay logged in and conversations go on.
-#[utoipa::path(post, path = "/drain", operation_id = "drain", tag = "live", request_body = Drain,
-    responses((status = 202, body = Draining)))]
-pub(super) async fn drain(
-    State(state): State<ApiState>,
-    super::extract::Json(input): super::extract::Json<Drain>,
-) -> ApiResult<(StatusCode, Json<Draining>)> {
-    if !DRAIN_S.contains(&input.deadline_s) {
-        return Err(Problem::field("/deadline_s", "1 to 86400 seconds"));
-    }
-    state.dialer.drain(Duration::from_secs(input.deadline_s));
-    let deadline_ms = i64::try_from(input.deadline_s.saturating_mul(1_000)).unwrap_or(i64::MAX);
-    let deadline_at = Wall(state.clock.now().wall.0.saturating_add(deadline_ms));
-    let draining = Draining {
-        deadline_at: Utc(deadline_at),
-    };
-    Ok((StatusCode::ACCEPTED, Json(draining)))
 }

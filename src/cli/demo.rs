@@ -78,7 +78,7 @@ pub(super) async fn run(args: DemoArgs, screen: &Screen) -> anyhow::Result<()> {
         () = signals.next() => {}
     }
     let stopped_at = clock.now().wall;
-    let_end(&app, screen, &mut signals, None).await;
+    let_end(&app, screen, &mut signals).await;
     progress.abort();
     screen.clear();
     app.dialer.stop().await;

@@ -32,7 +32,7 @@ pub(super) async fn run(config: &Config, screen: &Screen, as_json: bool) -> anyh
                 () = signals.next() => {}
             }
         }
-        deadline = app.drain_asked() => let_end(&app, screen, &mut signals, Some(deadline)).await,
+        () = app.drain_asked() => let_end(&app, screen, &mut signals).await,
         by = app.lost() => taken = Some(by),
     }
     progress.abort();
@@ -46,13 +46,8 @@ pub(super) async fn run(config: &Config, screen: &Screen, as_json: bool) -> anyh
     }
 }
 
-/// Launches nothing more, lets conversations end until the deadline, and logs agents out; a signal ends the waiting. The app is still to be stopped.
-pub(super) async fn let_end(
-    app: &App,
-    screen: &Screen,
-    signals: &mut Signals,
-    deadline: Option<tokio::time::Instant>,
-) {
+/// Launches nothing more, lets conversations end, and logs agents out; a signal ends the waiting. The app is still to be stopped.
+pub(super) async fn let_end(app: &App, screen: &Screen, signals: &mut Signals) {
     let telling = async {
         loop {
             let glance = app.metrics.glance();
@@ -68,7 +63,7 @@ pub(super) async fn let_end(
         }
     };
     tokio::select! {
-        () = app.drain(deadline) => {}
+        () = app.drain() => {}
         () = telling => {}
         () = signals.next() => screen.tell("Stopping now. Calls stay up, and the next start takes them over.\n"),
     }

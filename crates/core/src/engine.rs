@@ -6,7 +6,7 @@
 //! `engine/phones.rs`, links and crashes in `engine/links.rs`, launches and the hopper in `engine/launches.rs`, pacing ahead of agents in
 //! `engine/pace.rs`; the message to those whom nobody took in time is `engine/message.rs`.
 
-use crate::agent::{Agent, AgentReason, Phone, Work};
+use crate::agent::{Agent, Phone, Work};
 use crate::breaker::Breaker;
 use crate::call::{Call, CallState};
 use crate::campaign::CampaignConfig;
@@ -30,6 +30,7 @@ mod links;
 mod message;
 mod pace;
 mod phones;
+mod stops;
 mod stranded;
 mod trunks;
 
@@ -234,16 +235,6 @@ impl Engine {
         self.launch(now);
     }
 
-    /// Whether a drained engine has nothing left to wait for.
-    pub fn is_drained(&self) -> bool {
-        self.draining && self.calls.is_empty() && self.agents.is_empty() && self.doubts.is_empty()
-    }
-
-    /// Whether a restart now would strand nobody: every call that is up is a conversation.
-    pub fn is_settled(&self) -> bool {
-        self.draining && self.calls.values().all(|call| call.state.is_conversation())
-    }
-
     /// What it counted so far.
     pub fn counts(&self) -> &Counts {
         &self.counts
@@ -426,20 +417,6 @@ impl Engine {
                 self.pbx_event(now, pbx, ago, event);
                 Ok(())
             }
-        }
-    }
-
-    fn stop(&mut self, now: Now) {
-        self.draining = true;
-        self.keep_learnt(now);
-        self.return_hopper(|_| true);
-        self.take_back_where(now, |_| true);
-    }
-
-    fn log_out_all(&mut self, now: Now) {
-        let agents: Vec<AgentId> = self.agents.keys().copied().collect();
-        for agent in agents {
-            self.log_out(now, agent, AgentReason::Stopping);
         }
     }
 

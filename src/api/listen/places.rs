@@ -8,9 +8,9 @@ use tokio::sync::Notify;
 
 /// Whose connections count together: an address, of IPv6 its network, as one machine has all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Peer(u128);
+struct Machine(u128);
 
-impl From<IpAddr> for Peer {
+impl From<IpAddr> for Machine {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self(u128::from(v4.to_bits())),
@@ -31,12 +31,12 @@ pub(super) struct Places {
 struct All {
     last: u64,
     taken: BTreeMap<u64, Taken>,
-    peers: HashMap<Peer, usize>,
+    peers: HashMap<Machine, usize>,
 }
 
 #[derive(Debug)]
 struct Taken {
-    peer: Peer,
+    peer: Machine,
     /// Since which moment it has asked nothing; nothing while it is answered. Moments are counted, not measured.
     idle_since: Option<u64>,
     leave: Arc<Notify>,
@@ -62,7 +62,7 @@ impl Places {
 
     /// A place, for which another may have to leave; nothing where all are being answered.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let peer = Peer::from(address);
+        let peer = Machine::from(address);
         let mut all = self.lock();
         let its = all.peers.get(&peer).copied().unwrap_or(0);
         if its >= self.per_peer_max {
@@ -95,7 +95,7 @@ impl Places {
 
 impl All {
     /// Sends somebody away: of this peer, or of the one with the most connections.
-    fn make_room(&mut self, only: Option<Peer>) -> Option<()> {
+    fn make_room(&mut self, only: Option<Machine>) -> Option<()> {
         let idle = self.taken.iter().filter_map(|(id, taken)| {
             let since = taken.idle_since?;
             let of_peer = self.peers.get(&taken.peer).copied().unwrap_or(0);
@@ -199,6 +199,6 @@ mod tests {
         places.take(machine(2)).unwrap();
         assert!(must_leave(&first));
         let mapped = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0xc000, 0x0201));
-        assert_eq!(Peer::from(mapped), Peer::from(address(1)));
+        assert_eq!(Machine::from(mapped), Machine::from(address(1)));
     }
 }

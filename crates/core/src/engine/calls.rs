@@ -345,32 +345,6 @@ impl Engine {
         }
     }
 
-    /// Ends every call, whatever it is in.
-    pub(super) fn hang_up_all(&mut self, now: Now) {
-        self.take_back_where(now, |_| true);
-        let attempts: Vec<AttemptId> = self.calls.keys().copied().collect();
-        for attempt in attempts {
-            match self.state_of(attempt) {
-                Some(CallState::Connected { .. } | CallState::Transferred { connected: true, .. }) => {
-                    self.end(now, attempt, Why::AgentHungUp)
-                }
-                Some(
-                    CallState::Waiting { .. }
-                    | CallState::Connecting { .. }
-                    | CallState::Message { .. }
-                    | CallState::Transferred { connected: false, .. },
-                ) => self.end(now, attempt, Why::Limit),
-                Some(
-                    CallState::Preparing { .. }
-                    | CallState::Dialing { .. }
-                    | CallState::Ringing { .. }
-                    | CallState::Ending { .. },
-                )
-                | None => {}
-            }
-        }
-    }
-
     /// Asks the switch to end a call. An agent for whom the switch was never asked to join is free at once.
     pub(super) fn end(&mut self, now: Now, attempt: AttemptId, why: Why) {
         let Some(call) = self.calls.get(&attempt) else {

@@ -213,10 +213,11 @@ impl Engine {
         };
         let here = self.calls.values().filter(|c| c.pbx == pbx);
         let (mut joined, mut alone): (Vec<&Call>, Vec<&Call>) = here.partition(|c| is_joined(c));
-        joined.sort_by_key(|call| (settled_as(call.state), call.attempt));
-        alone.sort_by_key(|call| (settled_as(call.state), call.attempt));
-        let joined: Vec<AttemptId> = joined.iter().map(|call| call.attempt).collect();
-        let alone: Vec<AttemptId> = alone.iter().map(|call| call.attempt).collect();
+        let attempts = |calls: &mut Vec<&Call>| -> Vec<AttemptId> {
+            calls.sort_by_key(|call| (settled_as(call.state), call.attempt));
+            calls.iter().map(|call| call.attempt).collect()
+        };
+        let (joined, alone) = (attempts(&mut joined), attempts(&mut alone));
         for attempt in joined {
             self.resynchronise_call(now, ago, lost_at, attempt, snapshot);
         }

@@ -1,0 +1,384 @@
+use super::*;
+use insta::assert_snapshot;
+use proptest::strategy::Strategy as _;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    let env = |name: &str| (name == "ARI_PASSWORD").then(|| "s3cret".to_owned());
+    Config::parse(Path::new("paceline.toml"), text, env)
+}
+
+fn complaint(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn an_empty_file_gives_secure_defaults() {
+    let config = parse("").unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.store.shown, "sqlite:paceline.db");
+    assert!(config.default_region.is_none() && config.pbxes.is_empty() && !config.log_json);
+}
+
+#[test]
+fn a_mark_that_freeswitch_would_read_as_a_negation_is_refused() {
+    let with = |app: &str| {
+        parse(&format!(
+            "[[pbx]]\nname = \"a\"\nkind = \"esl\"\naddress = \"127.0.0.1:8021\"\n\
+             password_env = \"ARI_PASSWORD\"\napp = \"{app}\"\n"
+        ))
+    };
+    assert!(with("d-1").is_ok());
+    assert!(
+        with("-d")
+            .unwrap_err()
+            .to_string()
+            .contains("does not begin with `-`")
+    );
+}
+
+#[test]
+fn what_a_pbx_may_be_given_is_named_and_nothing_hostile_is_taken() {
+    let with = |line: &str| {
+        parse(&format!(
+            "[[pbx]]\nname = \"a\"\nkind = \"esl\"\naddress = \"127.0.0.1:8021\"\n\
+             password_env = \"ARI_PASSWORD\"\n{line}\n"
+        ))
+    };
+    let allowed = |config: Config| config.pbxes[0].dial_allowed.to_string();
+    assert_eq!(allowed(with("").unwrap()), "sofia/gateway/*, loopback/*, user/*");
+    let listed = "dial_allowed = [\"sofia/gateway/carrier\", \"user/*\"]";
+    assert_eq!(allowed(with(listed).unwrap()), "sofia/gateway/carrier, user/*");
+    assert_eq!(allowed(with("dial_allowed = []").unwrap()), "");
+    for hostile in [
+        "dial_allowed = \"sofia/gateway/*\"",
+        "dial_allowed = [\"sofia/external/*\"]",
+        "dial_allowed = [\"PJSIP/*\"]",
+        "dial_allowed = [\"*\"]",
+        "dial_allowed = [\"loopback/app=system\"]",
+        "dial_allowed = [1]",
+        "agent_dial = \"PJSIP/{extension}\"",
+        "agent_dial = \"loopback/app=system:{extension}\"",
+        "agent_dial = \"user/{extension}@x,user/y\"",
+        "agent_dial = \"{execute_on_answer=system x}user/{extension}\"",
+        "agent_dial = \"sofia/internal/{extension}@203.0.113.9\"",
+        "app = \"a b\"",
+        "app = \"a\\nb\"",
+        "app = \"a,b=c\"",
+        "app = \"a}b\"",
+        "app = \"${x}\"",
+        "address = \"127.0.0.1:8021\\n\\nexit\"",
+    ] {
+        assert!(with(hostile).is_err(), "{hostile}");
+    }
+}
+
+#[test]
+fn every_setting_is_read_and_no_secret_is_shown() {
+    let config = parse(
+        r#"
+        [server]
+        listen = "[::1]:9000"
+        [store]
+        url = "postgres://paceline@db.example/calls?sslmode=verify-full"
+        password_env = "ARI_PASSWORD"
+        [numbers]
+        default_region = "GB"
+        [log]
+        json = true
+        [[pbx]]
+        name = "office"
+        kind = "ari"
+        url = "http://127.0.0.1:8088/"
+        username = "paceline"
+        password_env = "ARI_PASSWORD"
+        app = "dialer"
+        agent_dial = "Local/{extension}@agents/n"
+        [pbx.ami]
+        address = "127.0.0.1:5038"
+        username = "paceline"
+        password_env = "ARI_PASSWORD"
+        [[pbx]]
+        name = "other"
+        kind = "esl"
+        address = "localhost:8021"
+        password_env = "ARI_PASSWORD"
+        [[pbx]]
+        name = "try"
+        kind = "sim"
+        seed = 7
+        "#,
+    )
+    .unwrap();
+    use secrecy::ExposeSecret as _;
+    assert_eq!(
+        config.store.url.expose_secret(),
+        "postgres://paceline:s3cret@db.example/calls?sslmode=verify-full"
+    );
+    assert!(!format!("{config:?}").contains("s3cret"));
+    assert_snapshot!(format!("{config:#?}"), @r#"
+    Config {
+        file: None,
+        listen: [::1]:9000,
+        store: StoreConfig(postgres://paceline@db.example/calls?sslmode=verify-full),
+        default_region: Some(
+            "GB",
+        ),
+        log_json: true,
+        pbxes: [
+            PbxConfig {
+                name: PbxName(
+                    "office",
+                ),
+                agent_dial: AgentTemplate(
+                    "Local/{extension}@agents/n",
+                ),
+                dial_allowed: DialRules(PJSIP/*, Local/*),
+                kind: Ari {
+                    url: "http://127.0.0.1:8088",
+                    username: "paceline",
+                    password: SecretBox<str>([REDACTED]),
+                    app: "dialer",
+                    authorities: [],
+                    ami: Some(
+                        AmiConfig {
+                            address: "127.0.0.1:5038",
+                            username: "paceline",
+                            password: SecretBox<str>([REDACTED]),
+                        },
+                    ),
+                },
+            },
+            PbxConfig {
+                name: PbxName(
+                    "other",
+                ),
+                agent_dial: AgentTemplate(
+                    "user/{extension}",
+                ),
+                dial_allowed: DialRules(sofia/gateway/*, loopback/*, user/*),
+                kind: Esl {
+                    address: "localhost:8021",
+                    password: SecretBox<str>([REDACTED]),
+                    app: "paceline",
+                },
+            },
+            PbxConfig {
+                name: PbxName(
+                    "try",
+                ),
+                agent_dial: AgentTemplate(
+                    "PJSIP/{extension}",
+                ),
+                dial_allowed: DialRules(PJSIP/*, Local/*, sofia/gateway/*, loopback/*, user/*),
+                kind: Sim {
+                    seed: 7,
+                    speed: 1.0,
+                },
+            },
+        ],
+        open_secrets: [],
+    }
+    "#);
+}
+
+#[test]
+fn relative_paths_start_at_the_files_folder() {
+    let config = Config::parse(Path::new("/etc/pace%line/p.toml"), "", |_| None).unwrap();
+    assert_eq!(config.store.shown, "sqlite:/etc/pace%25line/paceline.db");
+    let text = "[store]\nurl = \"sqlite:///var/lib/p.db\"";
+    let config = Config::parse(Path::new("/etc/p.toml"), text, |_| None).unwrap();
+    assert_eq!(config.store.shown, "sqlite:/var/lib/p.db");
+}
+
+#[test]
+fn a_wrong_value_is_shown_with_what_is_expected() {
+    assert_snapshot!(complaint("[server]\nlisten = 8080\n"), @"
+    error: invalid `listen` in [server]
+     --> paceline.toml:2:10
+    2 | listen = 8080
+      |          ^^^^ a text in double quotes, not of type integer
+    ");
+    assert_snapshot!(complaint("[numbers]\ndefault_region = \"usa\" # home\n"), @r#"
+    error: invalid `default_region` in [numbers]
+     --> paceline.toml:2:18
+    2 | default_region = "usa" # home
+      |                  ^^^^^ two capital letters (ISO 3166-1), such as "US"
+    "#);
+    assert_snapshot!(complaint("[store]\nurl = \"sqlite::memory:\"\n"), @r#"
+    error: invalid `url` in [store]
+     --> paceline.toml:2:7
+    2 | url = "sqlite::memory:"
+      |       ^^^^^^^^^^^^^^^^^ a file, such as "sqlite:paceline.db"
+    hint: state must outlive the process: Paceline finishes after a crash what it began before
+    "#);
+    assert_snapshot!(complaint("[server]\nlisten = \"127.0.0.1:8080\n"), @r#"
+    error: not valid TOML
+     --> paceline.toml:2:25
+    2 | listen = "127.0.0.1:8080
+      |                         ^ invalid basic string, expected `"`
+    "#);
+}
+
+#[test]
+fn an_unknown_setting_is_an_error_that_names_the_nearest() {
+    assert_snapshot!(complaint("[sever]\n[server]\nlisten_to = \"x\"\n[log]\nfile = \"x\"\n"), @r#"
+    error: unknown setting `sever` in the configuration
+     --> paceline.toml:1:2
+    1 | [sever]
+      |  ^^^^^ unknown
+    hint: did you mean `server`?
+
+    error: unknown setting `listen_to` in [server]
+     --> paceline.toml:3:1
+    3 | listen_to = "x"
+      | ^^^^^^^^^ unknown
+    hint: did you mean `listen`?
+
+    error: unknown setting `file` in [log]
+     --> paceline.toml:5:1
+    5 | file = "x"
+      | ^^^^ unknown
+    hint: known here: json
+    "#);
+}
+
+#[test]
+fn every_problem_of_a_pbx_is_named_at_once() {
+    assert_snapshot!(complaint(
+        r#"
+[[pbx]]
+kind = "ari"
+url = "127.0.0.1:8088"
+password = "hunter2"
+agent_dial = "PJSIP/7001"
+
+[[pbx]]
+name = "b"
+kind = "freeswitch"
+
+[[pbx]]
+name = "c"
+kind = "sim"
+speed = 10
+"#
+    ), @r#"
+    error: missing setting `name` in [[pbx]]
+     --> paceline.toml:2:1
+    2 | [[pbx]]
+      | ^^^^^^^ this section needs it
+    hint: add `name = "office"`
+
+    error: missing setting `username` in [[pbx]]
+     --> paceline.toml:2:1
+    2 | [[pbx]]
+      | ^^^^^^^ this section needs it
+    hint: add `username = "paceline"`
+
+    error: missing setting `password_file` in [[pbx]]
+     --> paceline.toml:2:1
+    2 | [[pbx]]
+      | ^^^^^^^ this section needs it
+    hint: add `password_file = "ari.password"`
+
+    error: invalid `url` in [[pbx]]
+     --> paceline.toml:4:7
+    4 | url = "127.0.0.1:8088"
+      |       ^^^^^^^^^^^^^^^^ a URL such as "http://127.0.0.1:8088"
+
+    error: unknown setting `password` in [[pbx]]
+     --> paceline.toml:5:1
+    5 | password = "…"
+      | ^^^^^^^^ not a setting
+    hint: put it into a file that only Paceline may read and write `password_file = "FILE"`, or write `password_env = "NAME"`
+
+    error: invalid `agent_dial` in [[pbx]]
+     --> paceline.toml:6:14
+    6 | agent_dial = "PJSIP/7001"
+      |              ^^^^^^^^^^^^ an agent's dial string needs exactly one {extension}, e.g. PJSIP/{extension}
+
+    error: invalid `kind` in [[pbx]]
+      --> paceline.toml:10:8
+    10 | kind = "freeswitch"
+       |        ^^^^^^^^^^^^ "ari" (Asterisk), "esl" (FreeSWITCH) or "sim" (a simulated switch, for trying out)
+
+    error: invalid `speed` in [[pbx]]
+      --> paceline.toml:15:9
+    15 | speed = 10
+       |         ^^ 1, as there is another PBX and time passes alike for all
+    "#);
+}
+
+#[test]
+fn a_password_in_the_store_url_is_refused_and_not_repeated() {
+    assert_snapshot!(complaint("[store]\nurl = \"postgres://me:hunter2@db/calls\"\n"), @r#"
+    error: invalid `url` in [store]
+     --> paceline.toml:2:7
+    2 | url = "postgres://me:…@db/calls"
+      |       ^^^^^^^^^^^^^^^^^^^^^^^^^^ no password here
+    hint: put it into a file that only Paceline may read and write `password_file = "FILE"`, or write `password_env = "NAME"`
+    "#);
+}
+
+#[test]
+fn a_password_of_the_clients_own_key_is_refused_and_not_repeated() {
+    let text = "[store]\nurl = \"postgres://me@db/calls?sslkey=k&sslpassword=hunter2\"\n";
+    let complaint = complaint(text);
+    assert!(complaint.contains("no password here"), "{complaint}");
+    assert!(!complaint.contains("hunter2"), "{complaint}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_password_file_that_others_can_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ari.password");
+    std::fs::write(&file, "hunter2\n").unwrap();
+    let text = "[[pbx]]\nname = \"a\"\nkind = \"ari\"\nurl = \"http://127.0.0.1:8088\"\nusername = \"p\"\npassword_file = \"ari.password\"\n";
+    for (mode, warned) in [(0o600, false), (0o640, true), (0o604, true)] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let config = Config::parse(&folder.path().join("p.toml"), text, |_| None).unwrap();
+        let warnings = config.warnings().join("\n");
+        assert_eq!(warnings.contains("chmod 600"), warned, "{mode:o}: {warnings}");
+    }
+}
+
+#[test]
+fn plain_http_to_another_machine_and_an_open_port_are_warned_of() {
+    let config = parse(
+        "server.listen = \"0.0.0.0:8080\"\n[[pbx]]\nname = \"a\"\nkind = \"ari\"\nurl = \"http://10.0.0.5:8088\"\n\
+         username = \"p\"\npassword_env = \"ARI_PASSWORD\"\n[[pbx]]\nname = \"b\"\nkind = \"esl\"\naddress = \"10.0.0.6:8021\"\n\
+         password_env = \"ARI_PASSWORD\"\n",
+    );
+    assert_snapshot!(config.unwrap().warnings().join("\n"), @"
+    the API listens on 0.0.0.0:8080 without encryption: keep that network private, or put a proxy with TLS before it
+    PBX `a` is reached over plain http: its password and all numbers cross the network unencrypted
+    PBX `b` is reached over its plain Event Socket: its password and all numbers cross the network unencrypted
+    ");
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_a_configuration_or_is_complained_of_in_its_place(
+        parts in proptest::collection::vec(
+            proptest::prop_oneof![
+                proptest::sample::select(vec![
+                    "[server]\n", "[[pbx]]\n", "[pbx]\n", "listen", " = ", "\"é\"", "\"sim\"", "kind", "name", "\n",
+                    "{", "}", "[", "]", "\"\"\"", "speed = 1e9\n", "url", "#", "'", "seed = -1\n", "\t", "\r\n",
+                ]).prop_map(str::to_owned),
+                "\\PC{0,6}",
+            ],
+            0..14,
+        ),
+    ) {
+        use std::fmt::Write as _;
+        let text = parts.concat();
+        if let Err(ConfigError::Invalid(problems)) = parse(&text) {
+            proptest::prop_assert!(!problems.is_empty());
+            for problem in problems {
+                proptest::prop_assert!(problem.line <= text.matches('\n').count() + 1);
+                write!(String::new(), "{problem}").unwrap();
+            }
+        }
+    }
+}
