@@ -144,8 +144,7 @@ impl Serve {
         let trunk = json!({"name": "carrier", "pbx": "main", "dial": "PJSIP/{number}@carrier"});
         let trunk = self.api(0, "POST", "/trunks", &trunk).await["id"].clone();
         let day = json!({"days": [1, 2, 3, 4, 5, 6, 7], "from_minute": 0, "until_minute": 1440});
-        let settings =
-            json!({"wrap_up_ms": 1000, "hours": {"time_zone": "America/New_York", "windows": [day]}});
+        let settings = json!({"agents": {"wrap_up_ms": 1000}, "hours": {"time_zone": "America/New_York", "windows": [day]}});
         let campaign = json!({"name": "load", "settings": settings, "trunk_ids": [trunk]});
         let campaign = self.api(0, "POST", "/campaigns", &campaign).await["id"].clone();
         self.api(0, "POST", &format!("/campaigns/{campaign}/activate"), &json!({}))

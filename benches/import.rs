@@ -8,9 +8,9 @@
 use paceline::clock::Clock;
 use paceline::import::{ContactFile, Ended, Job, Settings};
 use paceline::metrics::Metrics;
-use paceline::settings::CampaignSettings;
 use paceline::store::{ImportInto, Store};
 use paceline_core::campaign::CampaignState;
+use paceline_core::campaign::settings::CampaignSettings;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};

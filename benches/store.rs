@@ -5,13 +5,13 @@
 //! by wrap-up. Its agent changes state two times, or four. Half of the unanswered calls are to be retried.
 
 use paceline::metrics::Metrics;
-use paceline::settings::CampaignSettings;
 use paceline::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Store, Writer};
 use paceline_core::agent::{AgentState, Wants};
+use paceline_core::campaign::hours::CallingHours;
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::dial::{Extension, TrunkTemplate};
-use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, AttemptId, CampaignId, LegId, PbxName, TrunkId};
 use paceline_core::input::{Lead, Prepared};
 use paceline_core::number::E164;

@@ -31,7 +31,6 @@ mod pacing;
 mod page;
 pub mod problem;
 mod recordings;
-pub(crate) mod schemas;
 mod tasks;
 pub mod threads;
 mod trunks;

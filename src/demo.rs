@@ -9,12 +9,12 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, PbxConfig, PbxKind, StoreConfig};
 use crate::import::{self, ContactFile};
-use crate::settings::CampaignSettings;
 use crate::store::{ImportInto, NewAgent, NewTask, NewTaskContacts, NewTrunk, Role};
 use anyhow::{Context as _, bail};
+use paceline_core::campaign::hours::CallingHours;
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::dial::{AgentTemplate, DialRules, Extension, TrunkTemplate};
-use paceline_core::gate::CallingHours;
 use paceline_core::ids::{CampaignId, PbxName, TaskId};
 use paceline_core::input::AgentRequest;
 use paceline_core::pbx::CallerId;
@@ -178,7 +178,7 @@ impl Demo {
             task: task.id,
             key,
             begun_at,
-            wrap_up: Duration::from_millis(settings.wrap_up_ms),
+            wrap_up: Duration::from_millis(settings.agents.wrap_up_ms),
         })
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::api::control::{AgentRefusal, PbxStatus};
 use crate::clock::Clock;
-use crate::metrics::Metrics;
+use crate::metrics::{CampaignMetrics, Metrics};
 use crate::pbx::{LinkStats, PbxHandle, Stamped};
 use crate::store::{DialCampaign, Store, StoreError, Writer};
 use changes::Changes;
@@ -234,7 +234,7 @@ impl Dialer {
             campaign: campaign.name.clone(),
             source,
         })?;
-        let rules = &campaign.settings.abandon_rules;
+        let rules = &campaign.settings.pacing.abandon_rules;
         let answers = self.0.store.answers(campaign.id, rules, now.wall).await;
         let answers = answers.map_err(|source| StartError::Recover {
             campaign: campaign.name.clone(),
@@ -495,8 +495,9 @@ impl crate::api::control::Dialer for Dialer {
     }
 }
 
-/// Whether calls may be launched. Without settings that can be read none are; calls that are up go on.
-fn is_active(campaign: &DialCampaign) -> bool {
+/// Whether calls may be launched. Without settings that can be used none are; calls that are up go on.
+fn is_active(campaign: &DialCampaign, metrics: &CampaignMetrics) -> bool {
+    metrics.settings_unusable.set(i64::from(campaign.fault.is_some()));
     if let Some(fault) = &campaign.fault {
         let name = &campaign.name;
         error!(campaign.name = %name, "nothing is dialed for campaign `{name}`: {fault}");

@@ -251,13 +251,15 @@ fn records(pbx: &PbxConfig, trunks: &[TrunkRow], campaigns: &[CampaignRow]) -> R
             let about = format!("campaign {}: its {what}", campaign.name);
             records.sounds.extend(sound.map(|sound| (about, sound.clone())));
         };
-        add("abandon message", campaign.settings.abandon_message.as_ref());
-        let recording = campaign.settings.recording.as_ref();
         add(
-            "announcement before recordings",
-            recording.and_then(|recording| recording.announcement.as_ref()),
+            "abandon message",
+            campaign.settings.answering.abandon_message.as_ref(),
         );
-        records.any |= recording.is_some();
+        let recording = &campaign.settings.recording;
+        if recording.enabled {
+            add("announcement before recordings", recording.announcement.as_ref());
+            records.any = true;
+        }
     }
     records
 }

@@ -17,7 +17,6 @@ pub mod numbers;
 pub mod pace;
 pub mod pbx;
 pub mod rest;
-pub mod settings;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;

@@ -46,6 +46,7 @@ struct Inner {
     calls: Family<PhaseLabels, Gauge>,
     agents: Family<StateLabels, Gauge>,
     hopper: Family<CampaignLabel, Gauge>,
+    settings_unusable: Family<CampaignLabel, Gauge>,
     illegal: Family<CampaignLabel, Counter>,
     stale: Counter,
     gate_decisions: Family<GateLabels, Counter>,
@@ -168,6 +169,8 @@ pub struct CampaignMetrics {
     pub illegal: Counter,
     /// Contacts ready in the hopper.
     pub hopper: Gauge,
+    /// 1 where its settings in the store cannot be used, so that nothing is dialed; else 0.
+    pub settings_unusable: Gauge,
     /// From reading the answer off the wire to handing over the command that connects: what Paceline adds.
     pub answer_to_connect_command: Seconds,
     /// From reading the answer off the wire to reading that callee and agent are in one bridge.
@@ -257,6 +260,7 @@ impl Metrics {
             calls: Family::default(),
             agents: Family::default(),
             hopper: Family::default(),
+            settings_unusable: Family::default(),
             illegal: Family::default(),
             stale: Counter::default(),
             gate_decisions: Family::default(),
@@ -322,6 +326,7 @@ impl Metrics {
             attempts: inner.attempts.get_or_create_owned(&label),
             illegal: inner.illegal.get_or_create_owned(&label),
             hopper: inner.hopper.get_or_create_owned(&label),
+            settings_unusable: inner.settings_unusable.get_or_create_owned(&label),
             answer_to_connect_command: seconds(&inner.answer_to_connect_command),
             answer_to_connected: seconds(&inner.answer_to_connected),
             ring_duration: seconds(&inner.ring),
@@ -379,7 +384,9 @@ impl Metrics {
         for counters in [&inner.attempts, &inner.illegal] {
             counters.remove(&label);
         }
-        inner.hopper.remove(&label);
+        for gauges in [&inner.hopper, &inner.settings_unusable] {
+            gauges.remove(&label);
+        }
         for durations in [
             &inner.answer_to_connect_command,
             &inner.answer_to_connected,

@@ -7,7 +7,7 @@ pub mod line;
 
 use line::{Line, LineError, PaceConfig, Says};
 use paceline_core::pacing::rules::AbandonRule;
-use paceline_core::pacing::{Pacer, PacingMode, PacingReport, PacingSettings, Room};
+use paceline_core::pacing::{Pacer, PacerConfig, PacingMode, PacingReport, Room};
 use paceline_core::time::{Mono, Now, Wall};
 use serde::Serialize;
 use std::time::Duration;
@@ -119,8 +119,8 @@ impl Session {
     }
 }
 
-fn settings(config: &PaceConfig) -> PacingSettings {
-    PacingSettings {
+fn settings(config: &PaceConfig) -> PacerConfig {
+    PacerConfig {
         mode: PacingMode::Predictive,
         rules: vec![AbandonRule::daily(config.abandon_ratio_max, config.connect_limit)],
         connect_limit: config.connect_limit,

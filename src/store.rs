@@ -25,6 +25,7 @@ mod lease;
 mod many;
 mod recordings;
 mod select;
+pub mod settings;
 mod sync;
 mod tasks;
 #[cfg(test)]

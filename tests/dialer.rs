@@ -12,12 +12,12 @@ use paceline::clock::Clock;
 use paceline::dialer::{Dialer, Switch};
 use paceline::metrics::Metrics;
 use paceline::pbx::sim::{self, SimControl};
-use paceline::settings::CampaignSettings;
 use paceline::store::Store;
 use paceline_core::agent::AgentState;
 use paceline_core::campaign::Mode;
+use paceline_core::campaign::hours::CallingHours;
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::dial::{AgentTemplate, DialRules, Extension};
-use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, CampaignId, PbxName};
 use paceline_core::input::AgentRequest;
 use paceline_core::live::Decision;
@@ -81,13 +81,14 @@ async fn rig_at(speed: f64, mode: Mode, contacts: i64, agents: i64) -> Rig {
         .close()
         .await;
     let rows = SqlitePool::connect(&url).await.expect("the same store");
-    let settings = CampaignSettings {
-        mode,
+    let mut settings = CampaignSettings {
         hours: CallingHours::always(),
-        wrap_up_ms: 1000,
         ..CampaignSettings::default()
     };
-    let settings = serde_json::to_string(&settings).expect("JSON");
+    settings.pacing.mode = mode;
+    settings.answering.abandon_message = paceline_core::pbx::Sound::new("sound:sorry").ok();
+    settings.agents.wrap_up_ms = 1000;
+    let settings = paceline::store::settings::write(&settings).expect("a row");
     let run = async |sql: &'static str, settings: &str| {
         sqlx::query(sql).bind(settings).execute(&rows).await.expect(sql);
     };
@@ -420,7 +421,7 @@ async fn rows_that_cannot_be_dialed_stop_neither_the_start_nor_the_other_rows() 
         "UPDATE campaign_trunks SET position = 3 WHERE trunk_id = 1",
         "INSERT INTO campaign_trunks (campaign_id, position, trunk_id) VALUES (1, 0, 2), (1, 1, 3), (1, 2, 4)",
         "INSERT INTO campaigns (id, name, state, settings, created_at_ms) \
-         VALUES (2, 'old', 'active', '{\"abandon_message\": \"shell_stream://reboot\"}', 0)",
+         VALUES (2, 'old', 'active', '{\"version\": 1, \"settings\": {\"answering\": {\"abandon_message\": \"shell_stream://reboot\"}}}', 0)",
         "INSERT INTO campaign_trunks (campaign_id, position, trunk_id) VALUES (2, 0, 1)",
         "INSERT INTO agents (id, name, pbx, extension, state, state_at_ms, campaign_id) \
          VALUES (9, 'evil', 'main', '7&SIP/1', 'available', 0, 1)",

@@ -14,12 +14,12 @@ use paceline::dialer::{Dialer, Switch};
 use paceline::metrics::Metrics;
 use paceline::pbx::sim;
 use paceline::rest;
-use paceline::settings::CampaignSettings;
 use paceline::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Store};
 use paceline_core::agent::AgentState;
+use paceline_core::campaign::hours::CallingHours;
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::dial::{AgentTemplate, DialRules, Extension, TrunkTemplate};
-use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, CampaignId, PbxName};
 use paceline_core::input::AgentRequest;
 use paceline_core::live::Idle;
@@ -118,12 +118,12 @@ impl Centre {
             caller_id: None,
         };
         let trunk = store.create_trunk(&trunk).await.unwrap().id;
-        let settings = CampaignSettings {
+        let mut settings = CampaignSettings {
             hours: CallingHours::always(),
-            wrap_up_ms: 1000,
-            call_duration_ms_max: 60_000,
             ..CampaignSettings::default()
         };
+        settings.agents.wrap_up_ms = 1000;
+        settings.dialing.call_duration_ms_max = 60_000;
         let campaign = store
             .create_campaign("c", &settings, &[trunk], now)
             .await

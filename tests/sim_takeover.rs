@@ -13,11 +13,11 @@ use paceline::dialer::{Dialer, Switch};
 use paceline::metrics::Metrics;
 use paceline::pbx::PbxHandle;
 use paceline::pbx::sim::{self, SimControl};
-use paceline::settings::CampaignSettings;
 use paceline::store::Store;
 use paceline_core::agent::AgentState;
+use paceline_core::campaign::hours::CallingHours;
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::dial::{AgentTemplate, DialRules, Extension};
-use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, CampaignId, LegId, PbxName};
 use paceline_core::input::AgentRequest;
 use paceline_core::number::E164;
@@ -48,12 +48,12 @@ fn number(n: i64) -> String {
 }
 
 async fn fill(rows: &SqlitePool) {
-    let settings = CampaignSettings {
+    let mut settings = CampaignSettings {
         hours: CallingHours::always(),
-        wrap_up_ms: 1000,
         ..CampaignSettings::default()
     };
-    let settings = serde_json::to_string(&settings).expect("JSON");
+    settings.agents.wrap_up_ms = 1000;
+    let settings = paceline::store::settings::write(&settings).expect("a row");
     for sql in [
         "INSERT INTO trunks (id, name, pbx, dial) VALUES (1, 'carrier', 'main', 'PJSIP/{number}@carrier')",
         "INSERT INTO campaigns (id, name, state, settings, created_at_ms) VALUES (1, 'test', 'active', $1, 0)",

@@ -6,13 +6,12 @@ use super::extract::{Id, Json, Query};
 use super::page::{Page, PageQuery, Window};
 use super::problem::{ApiResult, Fault, Problem};
 use super::words::{CampaignStateWord, Utc, Word};
-use crate::settings::{CampaignSettings, SettingError};
 use crate::store::{Archiving, CampaignRow, StoreError};
 use axum::Json as Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use paceline_core::campaign::CampaignState;
-use paceline_core::gate::HoursError;
+use paceline_core::campaign::settings::{CampaignSettings, SettingError};
 use paceline_core::ids::{CampaignId, TrunkId};
 use serde::{Deserialize, Serialize};
 
@@ -315,16 +314,9 @@ fn not_archived(row: &CampaignRow) -> ApiResult<()> {
 }
 
 fn check_settings(faults: &mut Faults, at: &str, settings: &CampaignSettings) {
-    let Err(error) = settings.check() else { return };
-    let field = match &error {
-        SettingError::Range { field, .. } => field,
-        SettingError::PowerRatio => "power_ratio",
-        SettingError::AbandonRules => "abandon_rules",
-        SettingError::NoMessage(_) => "abandon_message",
-        SettingError::Hours(HoursError::TimeZone { .. }) => "hours/time_zone",
-        SettingError::Hours(_) => "hours",
-    };
-    faults.add(format!("{at}/{field}"), error.to_string());
+    if let Err(SettingError { setting, fault }) = settings.check() {
+        faults.add(format!("{at}/{setting}"), fault.to_string());
+    }
 }
 
 fn check_trunks(faults: &mut Faults, ids: &[i64]) -> Vec<TrunkId> {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use paceline_core::agent::{AgentReason, AgentState, Wants};
-use paceline_core::campaign::{CampaignState, Mode, TaskState};
+use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::gate::{GateReason, GateStage};
 use paceline_core::live::{CallPhase, Idle};
 use paceline_core::outcome::{MessageFate, Outcome};
@@ -53,7 +53,6 @@ vocabulary! {
     GateStage GateStageWord Originate
     Idle IdleWord NoAgents
     MessageFate MessageFateWord Whole
-    Mode ModeWord Progressive
     Outcome OutcomeWord Answered
     PaceLimit PaceLimitWord Risk
     TaskState TaskStateWord Running

@@ -10,9 +10,10 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use paceline_core::agent::{AgentReason, AgentState};
+use paceline_core::campaign::CampaignConfig;
+use paceline_core::campaign::hours::CallingHours;
 use paceline_core::command::{Change, Command, NewAttempt};
 use paceline_core::engine::{Engine, EngineError};
-use paceline_core::gate::CallingHours;
 use paceline_core::ids::{
     AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId,
 };
@@ -78,8 +79,8 @@ impl Task {
         decisions: Decisions,
     ) -> Self {
         let now = dialer.clock.now();
-        let active = is_active(&campaign);
         let metrics = dialer.metrics.campaign(&campaign.name);
+        let active = is_active(&campaign, &metrics);
         let trunks = campaign
             .trunks
             .iter()
@@ -100,8 +101,12 @@ impl Task {
         let usable = trunks::usable(&dialer, &campaign);
         let (id, name) = (campaign.id, campaign.name);
         let hours = Arc::new(campaign.settings.hours.clone());
-        let config = campaign.settings.config(id, usable);
-        let ring_timeout = config.ring_timeout;
+        let config = CampaignConfig {
+            id,
+            settings: campaign.settings,
+            trunks: usable,
+        };
+        let ring_timeout = config.settings.dialing.ring_timeout();
         let mut engine = Engine::new(config, rand::random(), recovered, now);
         let (legs, agent_legs) = engine.owned_legs();
         for leg in legs.map(|leg| leg.0).chain(agent_legs.map(|leg| leg.0)) {
@@ -238,7 +243,7 @@ impl Task {
     }
 
     fn settings(&mut self, campaign: DialCampaign) {
-        let active = is_active(&campaign);
+        let active = is_active(&campaign, &self.metrics);
         self.hours = Arc::new(campaign.settings.hours.clone());
         for trunk in &campaign.trunks {
             self.trunks
@@ -246,8 +251,12 @@ impl Task {
                 .or_insert_with(|| self.metrics.trunk(&trunk.name));
         }
         let usable = trunks::usable(&self.dialer, &campaign);
-        let config = campaign.settings.config(campaign.id, usable);
-        self.ring_timeout = config.ring_timeout;
+        let config = CampaignConfig {
+            id: campaign.id,
+            settings: campaign.settings,
+            trunks: usable,
+        };
+        self.ring_timeout = config.settings.dialing.ring_timeout();
         self.engine.configure(self.dialer.clock.now(), config);
         self.feed(Input::SetActive(active));
         // Other hours, or a pause and an activation that were heard of together, may have made contacts due.

@@ -3,10 +3,10 @@
 
 use super::DoctorError;
 use crate::numbers::{self, Plan};
-use crate::settings::CampaignSettings;
 use crate::store::Store;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::gate::{GateFacts, GateVerdict, decide};
 use paceline_core::number::E164;
 use paceline_core::time::Wall;

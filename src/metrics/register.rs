@@ -44,6 +44,11 @@ impl Inner {
             self.hopper.clone(),
         );
         registry.register(
+            "paceline_campaign_settings_unusable",
+            "1 where a campaign's settings in the store cannot be used, so that nothing is dialed for it",
+            self.settings_unusable.clone(),
+        );
+        registry.register(
             "paceline_gate_decisions",
             "Answers of the gate, by the most important reason",
             self.gate_decisions.clone(),

@@ -4,8 +4,8 @@
 //! reads; it holds counts and times, and nothing of anybody. Records do not say who was logged in and waiting, so an agent
 //! counts as there from one conversation to the next where no more than a quarter of an hour lies between. Start at [`fit`].
 
-use crate::settings::CampaignSettings;
 use crate::store::CallRecord;
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::ids::{AgentId, CampaignId};
 use paceline_core::outcome::Outcome;
 use paceline_core::time::Wall;
@@ -92,7 +92,7 @@ pub fn fit(
     let slices = slices(&axis, settings, &calls, &talks);
     let count = |what: End| calls.iter().filter(|(_, end)| *end == what).count();
     let others = (calls.len() - count(End::Person)).max(1) as f64;
-    let longest = settings.ring_timeout_ms as f64;
+    let longest = settings.dialing.ring_timeout_ms as f64;
     let since_rang = |(record, _): &&(&CallRecord, End)| {
         let rang = record.rang_at.unwrap_or(record.created_at);
         record.answered_at.map(|at| ms(rang, at).min(longest))
@@ -113,6 +113,7 @@ pub fn fit(
         .filter_map(|record| Some(ms(record.connected_at?, record.ended_at)))
         .collect();
     let ratio_max = settings
+        .pacing
         .abandon_rules
         .iter()
         .map(|rule| rule.ratio_max)
@@ -162,8 +163,11 @@ pub fn fit(
     if count(End::Machine) == 0 {
         put("amd_person = { kind = \"constant\", ms = 0.0 } # answers were not judged".into());
     }
-    put(format!("ring_timeout_ms = {}", settings.ring_timeout_ms));
-    put(format!("connect_limit_ms = {}", settings.connect_limit_ms));
+    put(format!("ring_timeout_ms = {}", settings.dialing.ring_timeout_ms));
+    put(format!(
+        "connect_limit_ms = {}",
+        settings.answering.connect_limit_ms
+    ));
     put(format!("abandon_ratio_max = {ratio_max}"));
     Ok(text)
 }
@@ -278,7 +282,7 @@ fn by_agent<'a>(talks: &[&'a CallRecord]) -> BTreeMap<AgentId, Vec<&'a CallRecor
 
 /// From when until when somebody was there.
 fn presences(settings: &CampaignSettings, talks: &[&CallRecord]) -> Vec<(i64, i64)> {
-    let wrap_up_ms = i64::try_from(settings.wrap_up_ms).unwrap_or(0);
+    let wrap_up_ms = i64::try_from(settings.agents.wrap_up_ms).unwrap_or(0);
     let mut all = Vec::new();
     for talks in by_agent(talks).into_values() {
         let mut there: Option<(i64, i64)> = None;
@@ -302,7 +306,7 @@ fn presences(settings: &CampaignSettings, talks: &[&CallRecord]) -> Vec<(i64, i6
 
 /// Between two conversations an agent wraps up, as long as the campaign has it, or until the next one where that is sooner.
 fn wrap_ups(settings: &CampaignSettings, talks: &[&CallRecord]) -> Vec<f64> {
-    let longest = settings.wrap_up_ms as f64;
+    let longest = settings.agents.wrap_up_ms as f64;
     let mut times = Vec::new();
     for talks in by_agent(talks).into_values() {
         for (before, next) in talks.iter().zip(talks.iter().skip(1)) {

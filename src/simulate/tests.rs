@@ -1,6 +1,6 @@
 use super::{fit, report, scenario};
-use crate::settings::CampaignSettings;
 use crate::store::CallRecord;
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::ids::{AgentId, AttemptId, CampaignId};
 use paceline_core::outcome::Outcome;
 use paceline_core::time::Wall;
@@ -122,10 +122,8 @@ fn records() -> Vec<CallRecord> {
 
 #[test]
 fn a_scenario_is_fitted_to_call_records_and_can_be_run() {
-    let settings = CampaignSettings {
-        wrap_up_ms: 15_000,
-        ..CampaignSettings::default()
-    };
+    let mut settings = CampaignSettings::default();
+    settings.agents.wrap_up_ms = 15_000;
     let text = fit::fit(CampaignId(7), &settings, &records()).unwrap();
     let scenario = scenario::parse(&text).unwrap_or_else(|err| panic!("{err:?} in\n{text}"));
     let hours = scenario.length.as_secs_f64() / 3600.0;

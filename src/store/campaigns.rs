@@ -4,9 +4,9 @@ use super::db::{Row, Tx, args};
 use super::error::{DbError, Stop, StoreError};
 use super::lease::NEVER;
 use super::select::Select;
-use super::{Store, query};
-use crate::settings::CampaignSettings;
+use super::{Store, query, settings};
 use paceline_core::campaign::CampaignState;
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::ids::{CampaignId, PbxName, TrunkId};
 use paceline_core::pacing::Learnt;
 use paceline_core::time::Wall;
@@ -93,11 +93,11 @@ impl Store {
         trunks: &[TrunkId],
         now: Wall,
     ) -> Result<CampaignRow, StoreError> {
-        let json = settings_json(settings)?;
+        let row = settings::write(settings)?;
         let insert = "INSERT INTO campaigns (name, state, settings, created_at_ms) VALUES ($1, 'draft', $2, $3) RETURNING id";
         let id = self
             .write("create a campaign", async |tx| {
-                let id = tx.one(insert, args![name, &json, now.0]).await;
+                let id = tx.one(insert, args![name, &row, now.0]).await;
                 let id = CampaignId(
                     id.map_err(|error| Stop::if_unique(error, StoreError::Taken))?
                         .get(0)?,
@@ -177,14 +177,14 @@ impl Store {
         settings: &CampaignSettings,
         now: Wall,
     ) -> Result<bool, StoreError> {
-        let json = settings_json(settings)?;
+        let written = settings::write(settings)?;
         let read = "SELECT settings FROM campaigns WHERE id = $1";
         let update = "UPDATE campaigns SET settings = $2 WHERE id = $1";
         self.write("change a campaign's settings", async |tx| {
             let rows = tx.rows(read, args![id.0]).await?;
             let Some(row) = rows.first() else { return Ok(false) };
-            let before = serde_json::from_str::<CampaignSettings>(&row.get::<String>(0)?);
-            tx.run(update, args![id.0, &json]).await?;
+            let before = settings::read(&row.get::<String>(0)?);
+            tx.run(update, args![id.0, &written]).await?;
             if before.is_ok_and(|before| before.hours == settings.hours) {
                 return Ok(true);
             }
@@ -319,11 +319,6 @@ impl Store {
     }
 }
 
-fn settings_json(settings: &CampaignSettings) -> Result<String, StoreError> {
-    serde_json::to_string(settings)
-        .map_err(|_| query("write a campaign's settings")(DbError::decode("setting")))
-}
-
 async fn insert_trunks(tx: &mut Tx, id: CampaignId, trunks: &[TrunkId]) -> Result<(), Stop> {
     let insert = "INSERT INTO campaign_trunks (campaign_id, position, trunk_id) \
         SELECT $1, $2, id FROM trunks WHERE id = $3";
@@ -351,17 +346,10 @@ fn campaign(row: &Row, trunks: &mut BTreeMap<i64, Vec<TrunkId>>) -> Result<Campa
     })
 }
 
-/// Settings as stored, or the defaults and why they cannot be read: one campaign's row must not stop the others.
-pub(super) fn read_settings(json: &str) -> (CampaignSettings, Option<String>) {
-    match serde_json::from_str(json) {
+/// The settings of a row, or the defaults and why the row cannot be used.
+pub(super) fn read_settings(row: &str) -> (CampaignSettings, Option<String>) {
+    match settings::read(row) {
         Ok(settings) => (settings, None),
-        Err(err) => (
-            CampaignSettings::default(),
-            // What stands there may be personal data, so only where it stands is told.
-            Some(format!(
-                "its settings in the store are none that this version writes (see column {}); save them again",
-                err.column()
-            )),
-        ),
+        Err(fault) => (CampaignSettings::default(), Some(fault)),
     }
 }

@@ -6,8 +6,8 @@ use super::db::{Arg, Dialect, Row, Tx, args};
 use super::error::{DbError, DbErrorKind, StoreError};
 use super::many::Many;
 use super::trunks::TrunkRow;
-use crate::settings::CampaignSettings;
 use paceline_core::agent::{AgentState, Wants};
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::dial::Extension;
 use paceline_core::ids::{

@@ -12,29 +12,28 @@ async fn a_name_is_enough_for_a_campaign() {
       "name": "renewals",
       "state": "draft",
       "settings": {
-        "mode": "progressive",
-        "power_ratio": 1.5,
-        "abandon_rules": [
-          {
-            "name": "us-federal",
-            "ratio_max": 0.03,
-            "window": {
-              "hours": 720
-            },
-            "clock": "greeting_end",
-            "limit_ms": 2000,
-            "early_hangup": "ignored",
-            "ring_ms_min": 15000,
-            "message": true
-          }
-        ],
-        "abandon_message": null,
-        "ring_timeout_ms": 25000,
-        "agent_ring_timeout_ms": 30000,
-        "call_duration_ms_max": 14400000,
-        "agent_leg_duration_ms_max": 50400000,
-        "connect_limit_ms": 2000,
-        "wrap_up_ms": 10000,
+        "dialing": {
+          "ring_timeout_ms": 25000,
+          "call_duration_ms_max": 14400000
+        },
+        "pacing": {
+          "mode": "progressive",
+          "power_ratio": 1.5,
+          "abandon_rules": [
+            {
+              "name": "us-federal",
+              "ratio_max": 0.03,
+              "window": {
+                "hours": 720
+              },
+              "clock": "greeting_end",
+              "limit_ms": 2000,
+              "early_hangup": "ignored",
+              "ring_ms_min": 15000,
+              "message": true
+            }
+          ]
+        },
         "hours": {
           "time_zone": null,
           "windows": [
@@ -53,7 +52,19 @@ async fn a_name_is_enough_for_a_campaign() {
             }
           ]
         },
-        "recording": null
+        "answering": {
+          "connect_limit_ms": 2000,
+          "abandon_message": null
+        },
+        "agents": {
+          "ring_timeout_ms": 30000,
+          "leg_duration_ms_max": 50400000,
+          "wrap_up_ms": 10000
+        },
+        "recording": {
+          "enabled": false,
+          "announcement": null
+        }
       },
       "fault": null,
       "trunk_ids": [],
@@ -222,9 +233,9 @@ async fn an_active_campaign_is_not_archived() {
 async fn settings_are_replaced_whole_and_checked() {
     let api = Api::ready().await;
     let settings = json!({
-        "ring_timeout_ms": 20_000,
+        "dialing": {"ring_timeout_ms": 20_000},
         "hours": {"time_zone": "America/New_York", "windows": [{"days": [1, 2, 3, 4, 5], "from_minute": 540, "until_minute": 1200}]},
-        "recording": {"announcement": "sound:beep"},
+        "recording": {"enabled": true, "announcement": "sound:beep"},
     });
     assert_snapshot!(api.put("/api/v1/campaigns/1/settings", settings).await, @r#"
     200 OK
@@ -233,29 +244,28 @@ async fn settings_are_replaced_whole_and_checked() {
       "name": "default",
       "state": "active",
       "settings": {
-        "mode": "progressive",
-        "power_ratio": 1.5,
-        "abandon_rules": [
-          {
-            "name": "us-federal",
-            "ratio_max": 0.03,
-            "window": {
-              "hours": 720
-            },
-            "clock": "greeting_end",
-            "limit_ms": 2000,
-            "early_hangup": "ignored",
-            "ring_ms_min": 15000,
-            "message": true
-          }
-        ],
-        "abandon_message": null,
-        "ring_timeout_ms": 20000,
-        "agent_ring_timeout_ms": 30000,
-        "call_duration_ms_max": 14400000,
-        "agent_leg_duration_ms_max": 50400000,
-        "connect_limit_ms": 2000,
-        "wrap_up_ms": 10000,
+        "dialing": {
+          "ring_timeout_ms": 20000,
+          "call_duration_ms_max": 14400000
+        },
+        "pacing": {
+          "mode": "progressive",
+          "power_ratio": 1.5,
+          "abandon_rules": [
+            {
+              "name": "us-federal",
+              "ratio_max": 0.03,
+              "window": {
+                "hours": 720
+              },
+              "clock": "greeting_end",
+              "limit_ms": 2000,
+              "early_hangup": "ignored",
+              "ring_ms_min": 15000,
+              "message": true
+            }
+          ]
+        },
         "hours": {
           "time_zone": "America/New_York",
           "windows": [
@@ -272,7 +282,17 @@ async fn settings_are_replaced_whole_and_checked() {
             }
           ]
         },
+        "answering": {
+          "connect_limit_ms": 2000,
+          "abandon_message": null
+        },
+        "agents": {
+          "ring_timeout_ms": 30000,
+          "leg_duration_ms_max": 50400000,
+          "wrap_up_ms": 10000
+        },
         "recording": {
+          "enabled": true,
           "announcement": "sound:beep"
         }
       },
@@ -285,7 +305,7 @@ async fn settings_are_replaced_whole_and_checked() {
     "#);
     assert_eq!(api.dialer.told(), ["campaign 1 changed"]);
     let put = async |settings| api.put("/api/v1/campaigns/1/settings", settings).await;
-    assert_snapshot!(put(json!({"ring_timeout_ms": 10})).await, @r##"
+    assert_snapshot!(put(json!({"dialing": {"ring_timeout_ms": 10}})).await, @r##"
     422 Unprocessable Entity
     {
       "type": "/problems/invalid",
@@ -294,14 +314,14 @@ async fn settings_are_replaced_whole_and_checked() {
       "detail": "Nothing was changed. Correct what `errors` names and send again.",
       "errors": [
         {
-          "pointer": "#/ring_timeout_ms",
-          "detail": "`ring_timeout_ms` must be from 1000 to 120000"
+          "pointer": "#/dialing/ring_timeout_ms",
+          "detail": "must be from 1000 to 120000"
         }
       ],
       "request_id": "[id]"
     }
     "##);
-    assert_snapshot!(put(json!({"ring_timeout": 10})).await, @r##"
+    assert_snapshot!(put(json!({"dialing": {"ring_timeout": 10}})).await, @r##"
     422 Unprocessable Entity
     {
       "type": "/problems/invalid",
@@ -310,14 +330,14 @@ async fn settings_are_replaced_whole_and_checked() {
       "detail": "Nothing was changed. Correct what `errors` names and send again.",
       "errors": [
         {
-          "pointer": "#/ring_timeout",
-          "detail": "unknown field; known here: `mode`, `power_ratio`, `abandon_rules`, `abandon_message`, `ring_timeout_ms`, `agent_ring_timeout_ms`, `call_duration_ms_max`, `agent_leg_duration_ms_max`, `connect_limit_ms`, `wrap_up_ms`, `hours`, `recording`"
+          "pointer": "#/dialing/ring_timeout",
+          "detail": "unknown field; known here: `ring_timeout_ms` or `call_duration_ms_max`"
         }
       ],
       "request_id": "[id]"
     }
     "##);
-    assert_snapshot!(put(json!({"mode": "predictiv"})).await, @r##"
+    assert_snapshot!(put(json!({"pacing": {"mode": "predictiv"}})).await, @r##"
     422 Unprocessable Entity
     {
       "type": "/problems/invalid",
@@ -326,7 +346,7 @@ async fn settings_are_replaced_whole_and_checked() {
       "detail": "Nothing was changed. Correct what `errors` names and send again.",
       "errors": [
         {
-          "pointer": "#/mode",
+          "pointer": "#/pacing/mode",
           "detail": "expected one of `progressive`, `predictive`, `power`"
         }
       ],
@@ -343,7 +363,7 @@ async fn settings_are_replaced_whole_and_checked() {
       "errors": [
         {
           "pointer": "#/hours/time_zone",
-          "detail": "`hours`: `New York`: not an IANA time zone: write one such as America/New_York"
+          "detail": "`New York`: not an IANA time zone: write one such as America/New_York"
         }
       ],
       "request_id": "[id]"
@@ -443,7 +463,7 @@ async fn a_campaign_that_launches_ahead_has_the_message_that_its_rules_require()
         api.put("/api/v1/campaigns/1/settings", settings).await
     };
     // The default rule requires one; progressive campaigns keep an agent for each call.
-    assert_snapshot!(put(json!({"mode": "predictive"})).await, @r##"
+    assert_snapshot!(put(json!({"pacing": {"mode": "predictive"}})).await, @r##"
     422 Unprocessable Entity
     {
       "type": "/problems/invalid",
@@ -452,29 +472,30 @@ async fn a_campaign_that_launches_ahead_has_the_message_that_its_rules_require()
       "detail": "Nothing was changed. Correct what `errors` names and send again.",
       "errors": [
         {
-          "pointer": "#/abandon_message",
-          "detail": "must be set: the abandon rule `us-federal` requires that whom no agent takes in time hears a message; record one on the switch, or set the rule's `message` to false where it does not bind you"
+          "pointer": "#/answering/abandon_message",
+          "detail": "must be set: the abandon rule `us-federal` requires that an abandoned callee hears a message. Record one on the PBX, or set the rule's `message` to false where it does not bind you"
         }
       ],
       "request_id": "[id]"
     }
     "##);
-    let with = put(json!({"mode": "predictive", "abandon_message": "sound:custom/sorry"})).await;
+    let with = put(
+        json!({"pacing": {"mode": "predictive"}, "answering": {"abandon_message": "sound:custom/sorry"}}),
+    )
+    .await;
     assert_eq!(
-        with.expect(200)["settings"]["abandon_message"],
+        with.expect(200)["settings"]["answering"]["abandon_message"],
         "sound:custom/sorry"
     );
     // Fifteen seconds of ringing, and five until it rings.
-    let short = json!({"mode": "predictive", "abandon_message": "sound:sorry", "ring_timeout_ms": 19_999});
+    let short = json!({"pacing": {"mode": "predictive"}, "answering": {"abandon_message": "sound:sorry"}, "dialing": {"ring_timeout_ms": 19_999}});
     let refused = put(short).await;
     assert!(
-        refused
-            .text
-            .contains("`ring_timeout_ms` must be from 20000 to 120000"),
+        refused.text.contains("must be from 20000 to 120000"),
         "{}",
         refused.text
     );
-    put(json!({"mode": "progressive", "ring_timeout_ms": 10_000}))
+    put(json!({"dialing": {"ring_timeout_ms": 10_000}}))
         .await
         .expect(200);
     for bad in [
@@ -485,10 +506,11 @@ async fn a_campaign_that_launches_ahead_has_the_message_that_its_rules_require()
         "tone_stream://x",
         "sound:a b",
     ] {
-        let refused = put(json!({"abandon_message": bad})).await;
+        let refused = put(json!({"answering": {"abandon_message": bad}})).await;
         assert_eq!(refused.status, 422, "{bad}");
         assert!(
-            refused.text.contains("#/abandon_message") && refused.text.contains("a sound is `sound:`"),
+            refused.text.contains("#/answering/abandon_message")
+                && refused.text.contains("a sound is `sound:`"),
             "{}",
             refused.text
         );

@@ -1,6 +1,7 @@
 //! The OpenAPI document and its page.
 
 use super::harness::Api;
+use paceline_core::campaign::settings::CampaignSettings;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -124,17 +125,16 @@ async fn every_field_is_described_and_the_settings_schema_is_what_the_settings_a
             }
         }
     }
-    let settings = serde_json::json!({
-        "hours": {"time_zone": "Europe/Berlin", "windows": [{"days": [1], "from_minute": 0, "until_minute": 1}]},
-        "recording": {"announcement": "sound:beep"},
-    });
-    let settings: paceline::settings::CampaignSettings = serde_json::from_value(settings).unwrap();
-    let written = serde_json::to_value(settings).unwrap();
+    let written = serde_json::to_value(CampaignSettings::default()).unwrap();
     same_fields(schemas, "CampaignSettings", &written);
     same_fields(schemas, "CallingHours", &written["hours"]);
     same_fields(schemas, "CallingWindow", &written["hours"]["windows"][0]);
-    same_fields(schemas, "RecordingPolicy", &written["recording"]);
-    same_fields(schemas, "AbandonRule", &written["abandon_rules"][0]);
+    same_fields(schemas, "DialingSettings", &written["dialing"]);
+    same_fields(schemas, "PacingSettings", &written["pacing"]);
+    same_fields(schemas, "AnsweringSettings", &written["answering"]);
+    same_fields(schemas, "AgentSettings", &written["agents"]);
+    same_fields(schemas, "RecordingSettings", &written["recording"]);
+    same_fields(schemas, "AbandonRule", &written["pacing"]["abandon_rules"][0]);
 }
 
 fn same_fields(schemas: &serde_json::Map<String, Value>, name: &str, written: &Value) {

@@ -76,7 +76,7 @@ async fn no_string_that_a_pbx_would_carry_out_is_taken_by_any_field() {
         );
         for sound in [format!("sound:{hostile}"), (*hostile).to_owned()] {
             for settings in [
-                json!({"abandon_message": sound}),
+                json!({"answering": {"abandon_message": sound}}),
                 json!({"recording": {"announcement": sound}}),
             ] {
                 let reply = api.put("/api/v1/campaigns/1/settings", settings).await;
@@ -113,7 +113,7 @@ async fn rows_that_are_not_ours_are_shown_with_their_fault_and_stop_nobody() {
         "INSERT INTO trunks (id, name, pbx, dial) VALUES (2, 'shell', 'office', 'loopback/app=system:reboot{number}')",
         "INSERT INTO trunks (id, name, pbx, dial, caller_id) VALUES (3, 'id', 'office', 'PJSIP/{number}@a', '1,2')",
         "INSERT INTO agents (id, name, pbx, extension, state_at_ms) VALUES (1, 'anna', 'office', '7&SIP/1', 0)",
-        "INSERT INTO campaigns (id, name, state, settings, created_at_ms) VALUES (2, 'old', 'paused', '{\"recording\": {\"announcement\": \"shell_stream://reboot\"}}', 0)",
+        "INSERT INTO campaigns (id, name, state, settings, created_at_ms) VALUES (2, 'old', 'paused', '{\"version\": 1, \"settings\": {\"recording\": {\"announcement\": \"shell_stream://reboot\"}}}', 0)",
     ] {
         sqlx::query(sql).execute(&rows).await.unwrap();
     }
@@ -140,7 +140,7 @@ async fn rows_that_are_not_ours_are_shown_with_their_fault_and_stop_nobody() {
     assert_eq!(campaigns["items"][0]["fault"], Value::Null);
     let fault = campaigns["items"][1]["fault"].as_str().unwrap();
     assert!(
-        fault.starts_with("its settings in the store are none that this version writes"),
+        fault.starts_with("its settings in the store cannot be used (see `recording.announcement`)"),
         "{fault}"
     );
     let activated = api.post("/api/v1/campaigns/2/activate", Value::Null).await;

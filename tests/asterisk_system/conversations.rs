@@ -14,7 +14,7 @@ fn some(agents: u32) -> LabOptions {
 
 async fn recorded(version: Version) {
     let system = System::start(&LabOptions { version, ..some(2) }).await;
-    let recording = json!({"recording": {"announcement": "sound:beep"}});
+    let recording = json!({"recording": {"enabled": true, "announcement": "sound:beep"}});
     let campaign = system
         .campaign("recorded", "PJSIP/{number}@carrier", recording)
         .await;
@@ -121,7 +121,7 @@ async fn a_busy_contact_waits_for_its_retry_and_a_cancelled_task_takes_back_what
         .campaign(
             "retries",
             "PJSIP/{number}@carrier",
-            json!({"ring_timeout_ms": 60000}),
+            json!({"dialing": {"ring_timeout_ms": 60000}}),
         )
         .await;
     let ids = system.agents(campaign, 1, 2).await;

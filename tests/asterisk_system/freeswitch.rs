@@ -27,7 +27,11 @@ async fn every_outcome_is_the_one_played_on_freeswitch() {
     let system = System::start_at(lab(agents, Audio::Tones), None).await;
     // The pause tells one callee from the next in what an agent hears.
     let campaign = system
-        .campaign_over("mixed", &[("other", DIAL)], json!({"wrap_up_ms": 2500}))
+        .campaign_over(
+            "mixed",
+            &[("other", DIAL)],
+            json!({"agents": {"wrap_up_ms": 2500}}),
+        )
         .await;
     let ids = system.agents_at("other", campaign, 1, agents).await;
     system.wait_for_agents(campaign, ids.len()).await;
@@ -55,7 +59,7 @@ async fn conversations_on_freeswitch_are_recorded_after_the_announcement() {
         return;
     }
     let system = System::start_at(lab(2, Audio::Tones), None).await;
-    let recording = json!({"recording": {"announcement": "sound:beep"}});
+    let recording = json!({"recording": {"enabled": true, "announcement": "sound:beep"}});
     let campaign = system
         .campaign_over("recorded", &[("other", DIAL)], recording)
         .await;

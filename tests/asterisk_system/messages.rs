@@ -14,7 +14,8 @@ async fn whom_nobody_takes_hears_the_message<S: Site>(system: System<S>, pbx: &s
         "early_hangup": "ignored", "ring_ms_min": 0, "message": true,
     });
     let settings = json!({
-        "mode": "power", "power_ratio": 3.0, "abandon_rules": [rule], "abandon_message": "sound:message",
+        "pacing": {"mode": "power", "power_ratio": 3.0, "abandon_rules": [rule]},
+        "answering": {"abandon_message": "sound:message"},
     });
     let campaign = system.campaign_over("message", &[(pbx, dial)], settings).await;
     let ids = system.agents_at(pbx, campaign, 1, 1).await;

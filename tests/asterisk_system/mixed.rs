@@ -136,7 +136,9 @@ async fn mixed(version: Version, dial: &str) {
     })
     .await;
     // The pause tells one callee from the next in what an agent hears.
-    let campaign = system.campaign("mixed", dial, json!({"wrap_up_ms": 2500})).await;
+    let campaign = system
+        .campaign("mixed", dial, json!({"agents": {"wrap_up_ms": 2500}}))
+        .await;
     let ids = system.agents(campaign, 1, agents).await;
     system.wait_for_agents(campaign, ids.len()).await;
     let hang_up = system.agents_hang_up_after(campaign, Duration::from_secs(2));

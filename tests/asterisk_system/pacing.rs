@@ -109,9 +109,10 @@ impl Plan {
             "limit_ms": 2000, "early_hangup": "ignored", "ring_ms_min": 0, "message": true,
         });
         json!({
-            "mode": "predictive", "abandon_rules": [rule], "abandon_message": "sound:message",
-            "ring_timeout_ms": (self.scenario.ring_timeout + self.setup).as_millis(),
-            "wrap_up_ms": 3_600_000,
+            "pacing": {"mode": "predictive", "abandon_rules": [rule]},
+            "answering": {"abandon_message": "sound:message"},
+            "dialing": {"ring_timeout_ms": (self.scenario.ring_timeout + self.setup).as_millis()},
+            "agents": {"wrap_up_ms": 3_600_000},
         })
     }
 }

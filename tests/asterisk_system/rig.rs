@@ -367,12 +367,14 @@ impl<S: Site> System<S> {
         }
         let all_day = json!({"days": [1, 2, 3, 4, 5, 6, 7], "from_minute": 0, "until_minute": 1440});
         let mut merged = json!({
-            "ring_timeout_ms": 8000,
-            "wrap_up_ms": 0,
+            "dialing": {"ring_timeout_ms": 8000},
+            "agents": {"wrap_up_ms": 0},
             "hours": {"time_zone": "Atlantic/Reykjavik", "windows": [all_day]},
         });
-        for (key, value) in settings.as_object().expect("settings") {
-            merged[key] = value.clone();
+        for (concern, set) in settings.as_object().expect("settings") {
+            for (setting, value) in set.as_object().expect("settings of a concern") {
+                merged[concern][setting] = value.clone();
+            }
         }
         let made = self
             .api

@@ -21,9 +21,8 @@ async fn stopped_for_good(dial: &str, talks: u32, rings: u32) {
     })
     .await;
     let limits = json!({
-        "ring_timeout_ms": RING_MS,
-        "call_duration_ms_max": CALL_MS,
-        "agent_leg_duration_ms_max": AGENT_LEG_MS,
+        "dialing": {"ring_timeout_ms": RING_MS, "call_duration_ms_max": CALL_MS},
+        "agents": {"leg_duration_ms_max": AGENT_LEG_MS},
     });
     let campaign = system.campaign("short", dial, limits).await;
     let ids = system.agents(campaign, 1, agents).await;

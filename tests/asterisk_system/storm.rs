@@ -337,7 +337,10 @@ async fn storm_over<L: Breakable>(ground: Ground, lab: L, mode: &str, agents: u3
         .campaign_over(
             "mixed",
             &[(L::PBX, L::DIAL)],
-            json!({"mode": mode, "ring_timeout_ms": ring_ms, "abandon_message": "sound:beep"}),
+            json!({
+                "pacing": {"mode": mode}, "dialing": {"ring_timeout_ms": ring_ms},
+                "answering": {"abandon_message": "sound:beep"},
+            }),
         )
         .await;
     let ids = storm.system.agents_at(L::PBX, campaign, 1, agents).await;

@@ -1,8 +1,8 @@
 //! A Paceline that is configured for a switch, with trunks and agents, and what `paceline doctor` says of it.
 
 use paceline::metrics::Metrics;
-use paceline::settings::CampaignSettings;
 use paceline::store::{NewAgent, NewTrunk, Store};
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::dial::{Extension, TrunkTemplate};
 use paceline_core::ids::{PbxName, TrunkId};
 use paceline_core::pbx::{CallerId, Sound};
@@ -69,10 +69,8 @@ impl Office {
             caller_id: None,
         };
         store.create_trunk(&trunk).await.unwrap();
-        let settings = CampaignSettings {
-            abandon_message: Some(Sound::new(sound).unwrap()),
-            ..CampaignSettings::default()
-        };
+        let mut settings = CampaignSettings::default();
+        settings.answering.abandon_message = Some(Sound::new(sound).unwrap());
         store
             .create_campaign(sound, &settings, &[TrunkId(1)], Wall(0))
             .await

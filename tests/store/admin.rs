@@ -1,10 +1,10 @@
 //! Everything else that people keep.
 
 use crate::support::{Db, NOW, later, number, numbers};
-use paceline::settings::CampaignSettings;
 use paceline::store::{Archiving, Deleted, NewAgent, NewApiKey, NewContact, NewTrunk, Role, StoreError};
 use paceline_core::agent::{AgentState, Wants};
 use paceline_core::campaign::CampaignState;
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::command::Change;
 use paceline_core::dial::{Extension, TrunkTemplate};
 use paceline_core::ids::{AgentId, CampaignId, ContactListId, PbxName, TrunkId};
@@ -15,10 +15,8 @@ use std::error::Error;
 pub(crate) async fn campaigns_keep_their_settings_and_trunks(db: &Db) {
     let store = &db.store;
     let (a, b) = (db.campaign("a").await, db.campaign("b").await);
-    let settings = CampaignSettings {
-        ring_timeout_ms: 17_000,
-        ..CampaignSettings::default()
-    };
+    let mut settings = CampaignSettings::default();
+    settings.dialing.ring_timeout_ms = 17_000;
     let both = [b.trunk, a.trunk];
     let row = store
         .create_campaign("both", &settings, &both, later(1))

@@ -1,12 +1,13 @@
 //! Leasing, giving back, recovery.
 
 use crate::support::{Db, NOW, RING, found, later, number, numbers};
-use paceline::settings::CampaignSettings;
 use paceline::store::{ContactState, NewContact, NewTaskContacts};
 use paceline_core::agent::{AgentState, Wants};
+use paceline_core::campaign::hours::{CallingHours, CallingWindow};
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::command::Change;
-use paceline_core::gate::{CallingHours, CallingWindow, GateReason, GateStage, GateVerdict};
+use paceline_core::gate::{GateReason, GateStage, GateVerdict};
 use paceline_core::ids::{AgentLegId, ContactId, PbxName, TaskId};
 use paceline_core::input::Prepared;
 use paceline_core::outcome::Outcome;

@@ -1,12 +1,12 @@
 //! A store on an empty database, with shorthands for what tests do with it, and a way past it into the tables.
 
 use paceline::metrics::Metrics;
-use paceline::settings::CampaignSettings;
 use paceline::store::{Leased, NewAgent, NewTask, NewTaskContacts, NewTrunk, Store, TaskRow, Writer};
+use paceline_core::campaign::hours::CallingHours;
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::dial::{Extension, TrunkTemplate};
-use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, AttemptId, CampaignId, LegId, PbxName, TrunkId};
 use paceline_core::input::{Lead, Prepared};
 use paceline_core::number::E164;

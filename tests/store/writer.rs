@@ -3,9 +3,10 @@
 use crate::support::{Db, NOW, ended, found, later, number, numbers, until};
 use paceline::store::{AttemptFilter, CallRecord, ContactState, RecordingState};
 use paceline_core::agent::{AgentState, Wants};
+use paceline_core::campaign::hours::{CallingHours, CallingWindow};
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::command::Change;
-use paceline_core::gate::{CallingHours, CallingWindow, GateReason, GateStage, GateVerdict};
+use paceline_core::gate::{GateReason, GateStage, GateVerdict};
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, PbxName};
 use paceline_core::input::Prepared;
 use paceline_core::outcome::Outcome;

@@ -1,15 +1,20 @@
-//! The settings of a campaign as the engine needs them.
+//! A campaign as the engine needs it: its settings and its trunks.
+
+pub mod agents;
+pub mod answering;
+pub mod dialing;
+pub mod hours;
+pub mod pacing;
+pub mod recording;
+pub mod settings;
 
 use crate::dial::TrunkTemplate;
-use crate::gate::CallingHours;
 use crate::ids::{CampaignId, PbxName, TrunkId};
-use crate::pacing::rules::AbandonRule;
-use crate::pacing::{PacingMode, PacingSettings};
-use crate::pbx::{CallerId, Sound};
+use crate::pacing::{PacerConfig, PacingMode};
+use crate::pbx::CallerId;
 use crate::words::words;
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use settings::CampaignSettings;
 
 words! {
     /// How calls are launched.
@@ -58,49 +63,33 @@ words! {
 pub struct CampaignConfig {
     /// Its row.
     pub id: CampaignId,
-    /// How calls are launched.
-    pub mode: Mode,
-    /// In mode `power`: calls in flight for each free agent.
-    pub power_ratio: f64,
-    /// The abandon rules kept in the modes `predictive` and `power`, all at once.
-    pub abandon_rules: Vec<AbandonRule>,
-    /// How long a callee's phone rings before the switch gives up.
-    pub ring_timeout: Duration,
-    /// How long an agent's phone rings at log-in.
-    pub agent_ring_timeout: Duration,
-    /// The switch ends any callee's leg after this.
-    pub call_duration_max: Duration,
-    /// The switch ends an agent's held leg after this.
-    pub agent_leg_duration_max: Duration,
-    /// From the answer until an agent must be there; past it the attempt is `abandoned`.
-    pub connect_limit: Duration,
-    /// What an abandoned person hears before being hung up; none: hung up at once.
-    pub abandon_message: Option<Sound>,
-    /// How long an agent has after a call before the next; ended early by a disposition or `ready`.
-    pub wrap_up: Duration,
-    /// When its contacts may be called.
-    pub hours: CallingHours,
+    /// Its settings; [`CampaignSettings::check`] has let them pass.
+    pub settings: CampaignSettings,
     /// Trunks in order of preference; each belongs to one PBX.
     pub trunks: Vec<TrunkConfig>,
-    /// Set where conversations are recorded.
-    pub recording: Option<RecordingPolicy>,
-    /// Ready contacts held ahead, at most.
-    pub hopper_size_max: usize,
 }
 
 impl CampaignConfig {
-    /// What the pacing controller needs of it.
-    pub(crate) fn pacing(&self) -> PacingSettings {
-        PacingSettings {
-            mode: match self.mode {
+    /// What the pacing controller takes of it.
+    pub(crate) fn pacer(&self) -> PacerConfig {
+        let CampaignSettings {
+            dialing,
+            pacing,
+            hours,
+            answering,
+            agents: _,
+            recording: _,
+        } = &self.settings;
+        PacerConfig {
+            mode: match pacing.mode {
                 Mode::Progressive => PacingMode::Progressive,
                 Mode::Predictive => PacingMode::Predictive,
-                Mode::Power => PacingMode::Power(self.power_ratio),
+                Mode::Power => PacingMode::Power(pacing.power_ratio),
             },
-            rules: self.abandon_rules.clone(),
-            connect_limit: self.connect_limit,
-            ring_timeout: self.ring_timeout,
-            zone: (self.hours.time_zone.as_deref())
+            rules: pacing.abandon_rules.clone(),
+            connect_limit: answering.connect_limit(),
+            ring_timeout: dialing.ring_timeout(),
+            zone: (hours.time_zone.as_deref())
                 .and_then(|name| TimeZone::get(name).ok())
                 .unwrap_or(TimeZone::UTC),
         }
@@ -120,11 +109,4 @@ pub struct TrunkConfig {
     pub dial: TrunkTemplate,
     /// The number shown to callees, as the switch takes it.
     pub caller_id: Option<CallerId>,
-}
-
-/// How conversations are recorded.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecordingPolicy {
-    /// Played to both sides first; none: recorded at once.
-    pub announcement: Option<Sound>,
 }

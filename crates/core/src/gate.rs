@@ -4,68 +4,14 @@
 //! In: the campaign's hours, what the store knows of the number, the time. Out: a [`GateDecision`] with its reasons.
 //! Knows no list, no row, no clock. Start at [`decide`].
 
+use crate::campaign::hours::{CallingHours, CallingWindow, WINDOWS_MAX};
 use crate::time::Wall;
 use crate::words::words;
-use crate::zone::{self, ZoneError};
+use crate::zone;
 use jiff::civil::{Time, Weekday};
 use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-/// When contacts may be called, in their own local time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CallingHours {
-    /// IANA name of a place, used for contacts that name no zone of their own. None: nobody has stated one yet, and such
-    /// contacts are not called.
-    #[serde(default)]
-    pub time_zone: Option<String>,
-    /// Any of these must be open.
-    pub windows: Vec<CallingWindow>,
-}
-
-/// A stretch of the day on some days of the week.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CallingWindow {
-    /// Days: 1 Monday to 7 Sunday (ISO 8601).
-    pub days: Vec<u8>,
-    /// First minute of the day that is open, 0 to 1439.
-    pub from_minute: u16,
-    /// First minute that is closed again, 1 to 1440; later than `from_minute`.
-    pub until_minute: u16,
-}
-
-/// Hours that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HoursError {
-    /// No such zone, or none of a place.
-    #[error("`{name}`: {error}")]
-    TimeZone {
-        /// As it was written.
-        name: String,
-        /// What is wrong with it.
-        error: ZoneError,
-    },
-    /// No window at all.
-    #[error("no calling window: give at least one")]
-    Empty,
-    /// More windows than anybody needs: each is looked at for every call.
-    #[error("more than {WINDOWS_MAX} calling windows: a week needs a few")]
-    TooMany,
-    /// A day outside 1 to 7, or none.
-    #[error("window {index}: days are 1 (Monday) to 7 (Sunday), at least one")]
-    Days {
-        /// Which window, from 1.
-        index: usize,
-    },
-    /// Minutes out of order or range.
-    #[error("window {index}: from_minute must be below until_minute, and until_minute at most 1440")]
-    Minutes {
-        /// Which window, from 1.
-        index: usize,
-    },
-}
 
 /// What the store knows of a number, read in the transaction that will use the answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -138,50 +84,6 @@ words! {
         Originate = "originate",
     }
 }
-
-impl CallingHours {
-    /// Every minute of every day, by a place whose clock is that of UTC all year.
-    pub fn always() -> Self {
-        let windows = vec![CallingWindow {
-            days: (1..=7).collect(),
-            from_minute: 0,
-            until_minute: 1440,
-        }];
-        Self {
-            time_zone: Some("Atlantic/Reykjavik".to_owned()),
-            windows,
-        }
-    }
-
-    /// Checks the zone, where one is stated, and every window.
-    pub fn check(&self) -> Result<(), HoursError> {
-        if let Some(name) = &self.time_zone {
-            zone::of_place(name).map_err(|error| HoursError::TimeZone {
-                name: name.clone(),
-                error,
-            })?;
-        }
-        if self.windows.is_empty() {
-            return Err(HoursError::Empty);
-        }
-        if self.windows.len() > WINDOWS_MAX || self.windows.iter().any(|window| window.days.len() > 7) {
-            return Err(HoursError::TooMany);
-        }
-        for (n, window) in self.windows.iter().enumerate() {
-            let index = n + 1;
-            if window.days.is_empty() || window.days.iter().any(|d| !(1..=7).contains(d)) {
-                return Err(HoursError::Days { index });
-            }
-            if window.from_minute >= window.until_minute || window.until_minute > 1440 {
-                return Err(HoursError::Minutes { index });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Calling windows that are looked at; [`CallingHours::check`] lets no more pass.
-pub const WINDOWS_MAX: usize = 100;
 
 /// How long a contact waits whose time zone nobody has stated. Changed hours are looked at at once.
 const NO_ZONE_WAIT: Duration = Duration::from_secs(3600);
@@ -409,38 +311,5 @@ mod tests {
                 until_ms: at("2026-03-08T07:30:00Z")
             }
         );
-    }
-
-    #[test]
-    fn hours_that_make_no_sense_are_named() {
-        let mut hours = business();
-        for (name, error) in [
-            ("New York", ZoneError::Unknown),
-            (
-                "UTC",
-                ZoneError::NoPlace {
-                    example: "one such as America/New_York",
-                },
-            ),
-        ] {
-            hours.time_zone = Some(name.into());
-            let name = name.into();
-            assert_eq!(hours.check(), Err(HoursError::TimeZone { name, error }));
-        }
-        hours.time_zone = None;
-        assert_eq!(hours.check(), Ok(()), "as long as nobody is called by them");
-        hours.windows[0].days = vec![0];
-        assert_eq!(hours.check(), Err(HoursError::Days { index: 1 }));
-        hours.windows[0].days = vec![1];
-        hours.windows[0].days = vec![1; 8];
-        assert_eq!(hours.check(), Err(HoursError::TooMany));
-        hours.windows[0].days = vec![1];
-        hours.windows = vec![hours.windows[0].clone(); WINDOWS_MAX + 1];
-        assert_eq!(hours.check(), Err(HoursError::TooMany));
-        hours.windows.truncate(1);
-        hours.windows[0].until_minute = 1441;
-        assert_eq!(hours.check(), Err(HoursError::Minutes { index: 1 }));
-        hours.windows.clear();
-        assert_eq!(hours.check(), Err(HoursError::Empty));
     }
 }

@@ -61,7 +61,7 @@ const PACE_SECS: f64 = 600.0;
 
 /// How a campaign is paced.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PacingSettings {
+pub struct PacerConfig {
     /// How calls are launched.
     pub mode: PacingMode,
     /// The abandon rules that it keeps, all at once.
@@ -100,7 +100,7 @@ pub struct Room {
 /// The controller of one campaign on one switch.
 #[derive(Clone, Debug)]
 pub struct Pacer {
-    settings: PacingSettings,
+    settings: PacerConfig,
     book: Book,
     learner: Learner,
     budget: Budget,
@@ -144,7 +144,7 @@ impl Pace {
 
 impl Pacer {
     /// A controller that knows nothing yet but what `learnt` says.
-    pub fn new(settings: PacingSettings, learnt: Option<&Learnt>) -> Self {
+    pub fn new(settings: PacerConfig, learnt: Option<&Learnt>) -> Self {
         let mut learner = Learner::new(ring_secs(&settings) + DIALING_SECS_MARGIN);
         let mut budget = Budget::new(&settings.rules, settings.zone.clone());
         if let Some(learnt) = learnt {
@@ -174,7 +174,7 @@ impl Pacer {
     }
 
     /// Takes new settings; what was learnt, and what was counted, stays.
-    pub fn configure(&mut self, settings: PacingSettings) {
+    pub fn configure(&mut self, settings: PacerConfig) {
         if settings == self.settings {
             return;
         }
@@ -587,7 +587,7 @@ fn secs(at: Mono) -> f64 {
     at.0.as_secs_f64()
 }
 
-fn ring_secs(settings: &PacingSettings) -> f64 {
+fn ring_secs(settings: &PacerConfig) -> f64 {
     settings.ring_timeout.as_secs_f64().clamp(5.0, 120.0)
 }
 

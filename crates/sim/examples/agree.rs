@@ -2,11 +2,12 @@
 //! `cargo run --release -p paceline-sim --example agree -- HOURS DAYS`.
 #![allow(clippy::unwrap_used, reason = "a proof fails by panicking, as tests do")]
 
+use paceline_core::campaign::hours::CallingHours;
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignConfig, Mode, TrunkConfig};
 use paceline_core::command::{Change, Command};
 use paceline_core::dial::{AgentTemplate, Extension, TrunkTemplate};
 use paceline_core::engine::Engine;
-use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, CampaignId, ContactId, PbxName, TaskId, TrunkId};
 use paceline_core::input::{AgentRequest, Input, Lead, Prepared, Recovered};
 use paceline_core::number::E164;
@@ -58,17 +59,7 @@ fn scenario(length: Duration) -> Scenario {
 fn config(pbx: &PbxName) -> CampaignConfig {
     CampaignConfig {
         id: CampaignId(1),
-        mode: Mode::Predictive,
-        power_ratio: 1.5,
-        abandon_rules: vec![AbandonRule::daily(0.03, Duration::from_secs(2))],
-        ring_timeout: RING_TIMEOUT,
-        agent_ring_timeout: Duration::from_secs(20),
-        call_duration_max: Duration::from_secs(4 * 3600),
-        agent_leg_duration_max: Duration::from_secs(24 * 3600),
-        connect_limit: Duration::from_secs(2),
-        abandon_message: None,
-        wrap_up: WRAP_UP,
-        hours: CallingHours::always(),
+        settings: settings(),
         trunks: vec![TrunkConfig {
             id: TrunkId(1),
             name: "carrier".to_owned(),
@@ -76,9 +67,20 @@ fn config(pbx: &PbxName) -> CampaignConfig {
             dial: TrunkTemplate::new("PJSIP/{number}@carrier").unwrap(),
             caller_id: None,
         }],
-        recording: None,
-        hopper_size_max: 400,
     }
+}
+
+fn settings() -> CampaignSettings {
+    let mut settings = CampaignSettings {
+        hours: CallingHours::always(),
+        ..CampaignSettings::default()
+    };
+    settings.pacing.mode = Mode::Predictive;
+    settings.pacing.abandon_rules = vec![AbandonRule::daily(0.03, Duration::from_secs(2))];
+    settings.dialing.ring_timeout_ms = RING_TIMEOUT.as_millis() as u64;
+    settings.agents.wrap_up_ms = WRAP_UP.as_millis() as u64;
+    settings.agents.leg_duration_ms_max = 24 * 3_600_000;
+    settings
 }
 
 /// A day of the engine: what agents did, and what became of answers.

@@ -9,9 +9,15 @@
 
 use crate::random::{ChaCha8Rng, stream};
 use crate::switch::SimSwitch;
-use paceline_core::campaign::{CampaignConfig, RecordingPolicy, TrunkConfig};
+use paceline_core::campaign::agents::AgentSettings;
+use paceline_core::campaign::answering::AnsweringSettings;
+use paceline_core::campaign::dialing::DialingSettings;
+use paceline_core::campaign::hours::CallingHours;
+use paceline_core::campaign::pacing::PacingSettings;
+use paceline_core::campaign::recording::RecordingSettings;
+use paceline_core::campaign::settings::CampaignSettings;
+use paceline_core::campaign::{CampaignConfig, TrunkConfig};
 use paceline_core::dial::{AgentTemplate, Extension, TrunkTemplate};
-use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, AgentLegId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
@@ -407,28 +413,49 @@ fn campaign_config(options: &WorldOptions, n: usize, switches: &[Switch]) -> Cam
     });
     CampaignConfig {
         id: CampaignId(n as i64 + 1),
-        mode: options.mode,
-        power_ratio: 1.5,
-        abandon_rules: vec![
-            AbandonRule::daily(0.03, Duration::from_secs(2)),
-            AbandonRule {
-                name: "ever".into(),
-                window: AbandonWindow::Campaign,
-                ..AbandonRule::daily(0.03, Duration::from_secs(2))
-            },
-        ],
-        ring_timeout: options.ring_timeout,
-        agent_ring_timeout: Duration::from_secs(20),
-        call_duration_max: options.call_duration_max,
-        agent_leg_duration_max: options.agent_leg_duration_max,
-        connect_limit: Duration::from_secs(2),
-        abandon_message: options.message.then(|| Sound::new("sound:sorry").ok()).flatten(),
-        wrap_up: options.wrap_up,
-        hours: CallingHours::always(),
+        settings: settings(options),
         trunks: trunks.collect(),
-        recording: options.recording.then(RecordingPolicy::default),
-        hopper_size_max: 100,
     }
+}
+
+fn settings(options: &WorldOptions) -> CampaignSettings {
+    CampaignSettings {
+        dialing: DialingSettings {
+            ring_timeout_ms: ms(options.ring_timeout),
+            call_duration_ms_max: ms(options.call_duration_max),
+        },
+        pacing: PacingSettings {
+            mode: options.mode,
+            power_ratio: 1.5,
+            abandon_rules: vec![
+                AbandonRule::daily(0.03, Duration::from_secs(2)),
+                AbandonRule {
+                    name: "ever".into(),
+                    window: AbandonWindow::Campaign,
+                    ..AbandonRule::daily(0.03, Duration::from_secs(2))
+                },
+            ],
+        },
+        hours: CallingHours::always(),
+        answering: AnsweringSettings {
+            connect_limit_ms: 2_000,
+            abandon_message: options.message.then(|| Sound::new("sound:sorry").ok()).flatten(),
+        },
+        agents: AgentSettings {
+            ring_timeout_ms: 20_000,
+            leg_duration_ms_max: ms(options.agent_leg_duration_max),
+            wrap_up_ms: ms(options.wrap_up),
+        },
+        recording: RecordingSettings {
+            enabled: options.recording,
+            announcement: None,
+        },
+    }
+}
+
+/// Whole milliseconds, as settings count.
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn agent_template() -> Result<AgentTemplate, String> {

@@ -2,8 +2,8 @@
 
 use super::claim::Claim;
 use paceline_core::agent::{AgentState, Wants};
+use paceline_core::campaign::hours::CallingHours;
 use paceline_core::command::{Change, NewAttempt};
-use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId};
 use paceline_core::outcome::{MessageFate, Outcome};
 use paceline_core::pacing::Learnt;

@@ -60,7 +60,7 @@ impl Engine {
     }
 
     fn dial(&mut self, now: Now, attempt: AttemptId, agent: Option<AgentId>) {
-        let silent_at = now.mono + self.config.ring_timeout + SILENCE_MARGIN;
+        let silent_at = now.mono + self.config.settings.dialing.ring_timeout() + SILENCE_MARGIN;
         let Some(call) = self.calls.get(&attempt) else {
             return;
         };
@@ -77,8 +77,9 @@ impl Engine {
             leg: call.leg,
             dial: trunk.dial.render(&call.lead.number),
             caller_id: trunk.caller_id.clone(),
-            ring_timeout: self.config.ring_timeout,
-            duration_max: self.config.ring_timeout + self.config.call_duration_max,
+            ring_timeout: self.config.settings.dialing.ring_timeout(),
+            duration_max: self.config.settings.dialing.ring_timeout()
+                + self.config.settings.dialing.call_duration_max(),
         };
         let pbx = call.pbx.clone();
         if let Some(call) = self.calls.get_mut(&attempt) {
@@ -181,7 +182,7 @@ impl Engine {
         let Some(answered) = self.note_answer(then, attempt) else {
             return;
         };
-        let limit_at = answered.mono + self.config.connect_limit;
+        let limit_at = answered.mono + self.config.settings.answering.connect_limit();
         let look_at = look_at(now, limit_at);
         self.set_call(attempt, CallState::Waiting { limit_at, look_at });
     }
@@ -460,7 +461,9 @@ impl Engine {
         match (call.answered, call.connected_at, call.abandoned_at) {
             (None, _, _) | (_, Some(_), _) => outcome,
             (Some(_), None, Some(_)) => Outcome::Abandoned,
-            (Some(answered), None, None) if ended_at.since(answered.wall) > self.config.connect_limit => {
+            (Some(answered), None, None)
+                if ended_at.since(answered.wall) > self.config.settings.answering.connect_limit() =>
+            {
                 Outcome::Abandoned
             }
             (Some(_), None, None) => outcome,
@@ -538,7 +541,7 @@ impl Engine {
 
     /// The conversation is over for this agent.
     pub(super) fn wrap_up(&mut self, now: Now, agent: AgentId, attempt: AttemptId, why: AgentReason) {
-        let until = now.mono + self.config.wrap_up;
+        let until = now.mono + self.config.settings.agents.wrap_up();
         self.set_work(now, agent, Work::WrapUp { attempt, until }, why);
         self.renew_if_deaf(now, agent);
         self.agent_due(now, agent);

@@ -3,6 +3,7 @@
 use super::{Engine, SILENCE_MARGIN};
 use crate::agent::{AgentReason, Phone, Work};
 use crate::call::{CallState, Why};
+use crate::campaign::recording::RecordingSettings;
 use crate::command::Change;
 use crate::ids::{AgentId, AgentLegId, AttemptId, LegId};
 use crate::outcome::MessageFate;
@@ -102,14 +103,21 @@ impl Engine {
         };
         let (leg, pbx, at) = (call.leg, call.pbx.clone(), call.wall_at(then));
         call.connected_at = Some(at);
-        let silent_at = now.mono + self.config.ring_timeout + self.config.call_duration_max + SILENCE_MARGIN;
+        let silent_at = now.mono
+            + self.config.settings.dialing.ring_timeout()
+            + self.config.settings.dialing.call_duration_max()
+            + SILENCE_MARGIN;
         self.set_call(attempt, CallState::Connected { agent, silent_at });
         self.set_work(now, agent, Work::OnCall { attempt }, AgentReason::CallConnected);
         self.phone_proved(agent);
         self.store(Change::Connected { attempt, agent, at });
         self.count_answer(attempt, None);
         let agent_leg = self.agents.get(&agent).and_then(|a| a.phone.leg());
-        if let (Some(policy), Some(agent_leg)) = (self.config.recording.clone(), agent_leg) {
+        let RecordingSettings {
+            enabled,
+            announcement,
+        } = self.config.settings.recording.clone();
+        if let (true, Some(agent_leg)) = (enabled, agent_leg) {
             let recording = RecordingName::of(leg);
             let name = recording.clone();
             self.store(Change::RecordingAsked {
@@ -125,7 +133,7 @@ impl Engine {
                     leg,
                     agent_leg,
                     recording,
-                    announcement: policy.announcement,
+                    announcement,
                 },
             );
         }
@@ -205,7 +213,10 @@ impl Engine {
         if !connected {
             self.give_up(now, attempt);
         }
-        let silent_at = now.mono + self.config.ring_timeout + self.config.call_duration_max + SILENCE_MARGIN;
+        let silent_at = now.mono
+            + self.config.settings.dialing.ring_timeout()
+            + self.config.settings.dialing.call_duration_max()
+            + SILENCE_MARGIN;
         self.set_call(attempt, CallState::Transferred { connected, silent_at });
         match agent {
             Some(agent) if connected => self.wrap_up(now, agent, attempt, AgentReason::CallTransferred),

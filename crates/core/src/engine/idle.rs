@@ -16,8 +16,8 @@ impl Engine {
                 why.push(reason);
             }
         };
-        let progressive = self.config.mode == Mode::Progressive;
-        let counts = |a: &&Agent| match self.config.mode {
+        let progressive = self.config.settings.pacing.mode == Mode::Progressive;
+        let counts = |a: &&Agent| match self.config.settings.pacing.mode {
             Mode::Progressive => a.free_since().is_some(),
             // Calls are launched for those who talk as well.
             Mode::Predictive | Mode::Power => {

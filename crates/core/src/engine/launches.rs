@@ -24,6 +24,8 @@ const REFILL_EVERY_MAX: Duration = Duration::from_secs(30);
 const REFILL_EVERY_MIN: Duration = Duration::from_millis(200);
 /// The hopper holds at least this many, so that one agent's calls need no query each.
 const HOPPER_SIZE_MIN: usize = 10;
+/// Contacts leased ahead, at most: each holds its number's lock.
+const HOPPER_SIZE_MAX: usize = 400;
 /// A contact that is not dialed within this goes back, so that its number is free for others.
 const LEASE_MAX: Duration = Duration::from_secs(90);
 /// Contacts in the hopper for each agent.
@@ -88,7 +90,7 @@ impl Engine {
     pub(super) fn launch(&mut self, now: Now) {
         self.return_unused(now);
         if self.active && !self.draining && !self.hopper.is_empty() && self.hold_until <= now.mono {
-            match self.config.mode {
+            match self.config.settings.pacing.mode {
                 Mode::Progressive => {
                     let room = self.contacts_at_hand();
                     for agent in self.agents_to_serve().into_iter().take(room) {
@@ -214,7 +216,7 @@ impl Engine {
             trunk,
             lead,
             created_at: now.wall,
-            ring_timeout: self.config.ring_timeout,
+            ring_timeout: self.config.settings.dialing.ring_timeout(),
         }));
         Some(attempt)
     }
@@ -242,15 +244,14 @@ impl Engine {
         if !self.active || self.draining || self.agents.is_empty() {
             return;
         }
-        let per_agent = match self.config.mode {
+        let per_agent = match self.config.settings.pacing.mode {
             Mode::Progressive => HOPPER_PER_AGENT,
             Mode::Predictive | Mode::Power => HOPPER_PER_AGENT_AHEAD,
         };
-        let most = self.config.hopper_size_max.max(HOPPER_SIZE_MIN);
         let target = if self.hopper_unused {
             HOPPER_SIZE_MIN
         } else {
-            (self.agents.len() * per_agent).clamp(HOPPER_SIZE_MIN, most)
+            (self.agents.len() * per_agent).clamp(HOPPER_SIZE_MIN, HOPPER_SIZE_MAX)
         };
         if self.hopper.len() > target / 2 || !self.uses_contacts() {
             return;

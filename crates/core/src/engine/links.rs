@@ -70,7 +70,7 @@ impl Engine {
     pub(super) fn adopt(&mut self, now: Now, recovered: Recovered) {
         for open in recovered.agents {
             // Not known to be held before the snapshot says so.
-            let give_up_at = now.mono + self.config.agent_ring_timeout + SILENCE_MARGIN;
+            let give_up_at = now.mono + self.config.settings.agents.ring_timeout() + SILENCE_MARGIN;
             let phone = match open.leg {
                 Some(leg) => Phone::Calling {
                     leg,
@@ -101,8 +101,8 @@ impl Engine {
             self.pace_agent(open.agent, state, open.wants != Wants::Calls);
         }
         for open in recovered.attempts {
-            let silent_at = now.mono + self.config.ring_timeout + SILENCE_MARGIN;
-            let talk_until = silent_at + self.config.call_duration_max;
+            let silent_at = now.mono + self.config.settings.dialing.ring_timeout() + SILENCE_MARGIN;
+            let talk_until = silent_at + self.config.settings.dialing.call_duration_max();
             let answered = open.answered_at.map(|at| Now {
                 mono: now.before(now.wall.since(at)).mono,
                 wall: at,
@@ -135,7 +135,7 @@ impl Engine {
                 },
                 // Past its limit or not, the first snapshot says what has come of it.
                 (None, Some(answered)) => {
-                    let limit_at = answered.mono + self.config.connect_limit;
+                    let limit_at = answered.mono + self.config.settings.answering.connect_limit();
                     CallState::Waiting {
                         limit_at,
                         look_at: look_at(now, limit_at),
@@ -259,7 +259,7 @@ impl Engine {
         match (phone, held) {
             // Held, but not in its bridge: the driver mends that and says when it is ready.
             (Phone::Held { recalls, .. }, Some(false)) => {
-                let give_up_at = now.mono + self.config.agent_ring_timeout + SILENCE_MARGIN;
+                let give_up_at = now.mono + self.config.settings.agents.ring_timeout() + SILENCE_MARGIN;
                 self.set_phone(
                     now,
                     id,
@@ -475,8 +475,10 @@ impl Engine {
         match joined {
             // Found by a former run's books: the agent had two calls there, and this is the one that is on.
             Some(agent) if self.is_untied(agent) => {
-                let silent_at =
-                    now.mono + self.config.ring_timeout + self.config.call_duration_max + SILENCE_MARGIN;
+                let silent_at = now.mono
+                    + self.config.settings.dialing.ring_timeout()
+                    + self.config.settings.dialing.call_duration_max()
+                    + SILENCE_MARGIN;
                 self.set_work(now, agent, Work::OnCall { attempt }, AgentReason::TakenOver);
                 self.set_call(attempt, CallState::Connected { agent, silent_at });
             }

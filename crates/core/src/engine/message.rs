@@ -19,7 +19,7 @@ const END_LATE_MAX: Duration = Duration::from_millis(50);
 impl Engine {
     /// The limit is over for a person who waits.
     pub(super) fn abandon(&mut self, now: Now, attempt: AttemptId) {
-        let Some(sound) = self.config.abandon_message.clone() else {
+        let Some(sound) = self.config.settings.answering.abandon_message.clone() else {
             return self.end(now, attempt, Why::Limit);
         };
         let Some((leg, pbx)) = self.calls.get(&attempt).map(|call| (call.leg, call.pbx.clone())) else {

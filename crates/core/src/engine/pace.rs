@@ -170,7 +170,7 @@ impl Engine {
 
     fn new_pacer(&mut self, pbx: &PbxName) -> Pacer {
         let learnt = self.pacing.recovered.remove(pbx);
-        let mut pacer = Pacer::new(self.config.pacing(), learnt.as_ref());
+        let mut pacer = Pacer::new(self.config.pacer(), learnt.as_ref());
         match self.pacing.pacers.values().next() {
             Some(other) => pacer.share_account(other),
             None => pacer.recall(&std::mem::take(&mut self.pacing.answers)),
@@ -183,7 +183,7 @@ impl Engine {
         match self.pacing.pacers.values().next() {
             Some(pacer) => pacer.accounts(),
             None => {
-                let mut pacer = Pacer::new(self.config.pacing(), None);
+                let mut pacer = Pacer::new(self.config.pacer(), None);
                 pacer.recall(&self.pacing.answers);
                 pacer.accounts()
             }
@@ -206,11 +206,11 @@ impl Engine {
     }
 
     pub(super) fn configure_pacing(&mut self) {
-        let settings = self.config.pacing();
+        let settings = self.config.pacer();
         for pacer in self.pacing.pacers.values_mut() {
             pacer.configure(settings.clone());
         }
-        if self.config.mode == Mode::Progressive {
+        if self.config.settings.pacing.mode == Mode::Progressive {
             self.pacing.latest.clear();
         }
     }
@@ -282,7 +282,7 @@ impl Engine {
 
     /// Whether calls on this switch need no agent kept for them: an agent who may take them is there.
     pub(super) fn is_paced_ahead(&self, pbx: &PbxName) -> bool {
-        self.config.mode != Mode::Progressive && self.has_agent(pbx)
+        self.config.settings.pacing.mode != Mode::Progressive && self.has_agent(pbx)
     }
 
     pub(super) fn live_pacing(&self) -> Vec<Decision> {

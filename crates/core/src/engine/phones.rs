@@ -104,7 +104,7 @@ impl Engine {
         }
         let (pbx, dial) = (agent.pbx.clone(), agent.template.render(&agent.extension));
         let leg = AgentLegId(uuid::Builder::from_random_bytes(self.rng.random()).into_uuid());
-        let give_up_at = now.mono + self.config.agent_ring_timeout + SILENCE_MARGIN;
+        let give_up_at = now.mono + self.config.settings.agents.ring_timeout() + SILENCE_MARGIN;
         self.agent_legs.insert(leg, id);
         self.set_phone(
             now,
@@ -119,8 +119,8 @@ impl Engine {
             leg,
             dial,
             caller_id: None,
-            ring_timeout: self.config.agent_ring_timeout,
-            duration_max: self.config.agent_leg_duration_max,
+            ring_timeout: self.config.settings.agents.ring_timeout(),
+            duration_max: self.config.settings.agents.leg_duration_max(),
         };
         self.tell(&pbx, command);
     }

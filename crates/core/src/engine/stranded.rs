@@ -42,7 +42,7 @@ impl Engine {
         if left.is_empty() {
             return;
         }
-        let rules = self.config.abandon_rules.iter();
+        let rules = self.config.settings.pacing.abandon_rules.iter();
         let ring_ms_min = rules.map(|rule| rule.ring_ms_min).max().unwrap_or(0);
         let ring_min = Duration::from_millis(ring_ms_min.into());
         let stranded: Vec<(AttemptId, CallState, Option<Mono>)> = calls

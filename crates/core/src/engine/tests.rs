@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::agent::{AgentState, Wants};
-use crate::campaign::{Mode, RecordingPolicy, TrunkConfig};
+use crate::campaign::hours::CallingHours;
+use crate::campaign::recording::RecordingSettings;
+use crate::campaign::settings::CampaignSettings;
+use crate::campaign::{Mode, TrunkConfig};
 use crate::command::Change;
 use crate::dial::{AgentTemplate, Extension, TrunkTemplate};
-use crate::gate::CallingHours;
 use crate::ids::{CampaignId, ContactId, TaskId, TrunkId};
 use crate::input::{AgentRequest, OpenAgent, OpenAttempt, Prepared, Recovered};
 use crate::live::Idle;
@@ -455,17 +457,13 @@ fn nothing_is_launched_on_a_lost_link_and_the_snapshot_settles_what_vanished() {
 #[test]
 fn a_recorded_campaign_asks_for_a_recording_once_the_two_are_joined() {
     let announcement = Some(crate::pbx::Sound::new("sound:notice").unwrap());
-    let recording = Some(RecordingPolicy {
+    let mut config = config();
+    config.settings.recording = RecordingSettings {
+        enabled: true,
         announcement: announcement.clone(),
-    });
+    };
     let mut rig = Rig::at_work(1);
-    rig.engine.configure(
-        rig.now,
-        CampaignConfig {
-            recording,
-            ..config()
-        },
-    );
+    rig.engine.configure(rig.now, config);
     let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
     rig.event(PbxEvent::Answered { leg });
     rig.event(PbxEvent::Connected { leg, agent_leg });

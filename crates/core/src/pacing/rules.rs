@@ -49,23 +49,30 @@ pub enum AbandonWindow {
 
 /// One rule that a campaign keeps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AbandonRule {
     /// Its name in reports, such as `us-federal`.
+    #[cfg_attr(feature = "openapi", schema(example = "us-federal"))]
     pub name: String,
     /// Abandoned calls over live answers, at most: 0 to 1.
+    #[cfg_attr(feature = "openapi", schema(example = 0.03))]
     pub ratio_max: f64,
-    /// Over which time.
+    /// Over which time: `{"hours": 720}`, `calendar_day` or `calendar_month` in the campaign's time zone, or `campaign`.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object, example = json!({"hours": 720})))]
     pub window: AbandonWindow,
-    /// Where the wait begins.
+    /// Where the clock starts; what was not heard is as at the answer.
     pub clock: AbandonClock,
-    /// From there until an agent must be there, milliseconds.
+    /// From there until an agent must be there, milliseconds; 500 to 60,000.
+    #[cfg_attr(feature = "openapi", schema(example = 2000))]
     pub limit_ms: u32,
-    /// What an early hang-up counts as.
+    /// What a callee counts as who hangs up within the limit.
     pub early_hangup: EarlyHangup,
-    /// How long a phone must be let ring, milliseconds; 0: no matter.
+    /// How long a phone must be let ring, milliseconds; 0 to 120,000. 0: it does not matter.
+    #[cfg_attr(feature = "openapi", schema(example = 15000))]
     pub ring_ms_min: u32,
-    /// Whether whom no agent took in time must hear a message before being hung up. Rules of before did not say.
+    /// Whether an abandoned callee must hear `abandon_message` before being hung up.
+    #[cfg_attr(feature = "openapi", schema(example = true))]
     #[serde(default)]
     pub message: bool,
 }

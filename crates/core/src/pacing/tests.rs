@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 const CAP: f64 = 0.03;
 
-fn settings(mode: PacingMode) -> PacingSettings {
-    PacingSettings {
+fn settings(mode: PacingMode) -> PacerConfig {
+    PacerConfig {
         mode,
         rules: vec![AbandonRule::daily(CAP, Duration::from_secs(2))],
         connect_limit: Duration::from_secs(2),

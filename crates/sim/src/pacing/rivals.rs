@@ -4,7 +4,7 @@
 use super::Dialer;
 use paceline_core::pacing::rules::AbandonRule;
 use paceline_core::pacing::{
-    AgentKey, AgentStep, CallKey, CallStep, Pacer, PacingMode, PacingReport, PacingSettings, Room,
+    AgentKey, AgentStep, CallKey, CallStep, Pacer, PacerConfig, PacingMode, PacingReport, Room,
 };
 use paceline_core::time::{Mono, Now, Wall};
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ impl Ours {
     pub fn new(mode: PacingMode, scenario: &super::Scenario) -> Self {
         Self {
             pacer: Pacer::new(
-                PacingSettings {
+                PacerConfig {
                     mode,
                     rules: vec![AbandonRule::daily(
                         scenario.abandon_ratio_max,

@@ -286,7 +286,7 @@ impl World {
                 continue;
             };
             let ever = |rule: &&AbandonRule| rule.window == AbandonWindow::Campaign;
-            let Some(rule) = config.abandon_rules.iter().find(ever) else {
+            let Some(rule) = config.settings.pacing.abandon_rules.iter().find(ever) else {
                 continue;
             };
             let counted = engine.live(self.now()).abandon;

@@ -40,7 +40,9 @@ impl World {
             let Some(config) = self.campaigns.get(campaign).map(|c| c.config.clone()) else {
                 continue;
             };
-            let answers = self.store.answers(campaign, &config.abandon_rules);
+            let answers = self
+                .store
+                .answers(campaign, &config.settings.pacing.abandon_rules);
             let recovered = Recovered {
                 attempts,
                 agents,

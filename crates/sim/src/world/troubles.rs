@@ -1,9 +1,10 @@
 //! What happens to the world besides calls: cuts, restarts, crashes, and people who change their minds.
 
+use super::ms;
 use super::{Happening, Wish, World, agent_template};
 use crate::random::{Spread, happens};
 use paceline_core::agent::AgentState;
-use paceline_core::campaign::{CampaignConfig, RecordingPolicy};
+use paceline_core::campaign::CampaignConfig;
 use paceline_core::engine::EngineError;
 use paceline_core::ids::TaskId;
 use paceline_core::input::{AgentRequest, Input};
@@ -196,18 +197,19 @@ impl World {
     /// Other settings for a campaign: shorter times, with or without recordings, at times without trunks.
     fn draw_settings(&mut self, campaign: usize) -> CampaignConfig {
         let mut config = super::campaign_config(&self.options, campaign, &self.switches);
-        config.ring_timeout = config
-            .ring_timeout
-            .mul_f64(self.rng_trouble.random_range(0.5..1.0));
-        config.wrap_up = config.wrap_up.mul_f64(self.rng_trouble.random_range(0.0..1.0));
-        config.recording = happens(&mut self.rng_trouble, 0.5).then(RecordingPolicy::default);
+        let settings = &mut config.settings;
+        let rng = &mut self.rng_trouble;
+        let ring_timeout = settings.dialing.ring_timeout();
+        settings.dialing.ring_timeout_ms = ms(ring_timeout.mul_f64(rng.random_range(0.5..1.0)));
+        settings.agents.wrap_up_ms = ms(settings.agents.wrap_up().mul_f64(rng.random_range(0.0..1.0)));
+        settings.recording.enabled = happens(rng, 0.5);
         if happens(&mut self.rng_trouble, 0.3) {
             config.trunks.clear();
         }
         if happens(&mut self.rng_trouble, 0.3) {
-            config.abandon_message = None;
+            config.settings.answering.abandon_message = None;
         }
-        config.mode = super::options::draw_mode(&mut self.rng_trouble);
+        config.settings.pacing.mode = super::options::draw_mode(&mut self.rng_trouble);
         config
     }
 

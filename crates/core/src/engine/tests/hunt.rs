@@ -150,7 +150,7 @@ impl Hunt {
     }
 
     fn rule(&self) -> &AbandonRule {
-        &self.config.abandon_rules[0]
+        &self.config.settings.pacing.abandon_rules[0]
     }
 
     /// Whether an agent's leg that the engine knows is in its bridge, as far as was told, and its phone listens.
@@ -479,8 +479,9 @@ proptest! {
     ) {
         let abandon_message = message.then(|| Sound::new("sound:sorry").unwrap());
         let mut hunt = {
-            let mut config = CampaignConfig { abandon_message, ..config_of(mode) };
-            config.abandon_rules[0].window = AbandonWindow::Campaign;
+            let mut config = config_of(mode);
+            config.settings.answering.abandon_message = abandon_message;
+            config.settings.pacing.abandon_rules[0].window = AbandonWindow::Campaign;
             Hunt::new(config)
         };
         hunt.rig.tell(Input::SetActive(true));

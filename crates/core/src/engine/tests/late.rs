@@ -5,10 +5,9 @@ use super::*;
 const LIMIT: Duration = Duration::from_secs(2);
 
 fn message() -> CampaignConfig {
-    CampaignConfig {
-        abandon_message: Some(Sound::new("sound:sorry").unwrap()),
-        ..config()
-    }
+    let mut config = config();
+    config.settings.answering.abandon_message = Some(Sound::new("sound:sorry").unwrap());
+    config
 }
 
 fn at_work(config: CampaignConfig) -> (Rig, LegId) {

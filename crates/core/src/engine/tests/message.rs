@@ -8,10 +8,9 @@ fn sorry() -> Sound {
 }
 
 fn with_message() -> CampaignConfig {
-    CampaignConfig {
-        abandon_message: Some(sorry()),
-        ..config()
-    }
+    let mut config = config();
+    config.settings.answering.abandon_message = Some(sorry());
+    config
 }
 
 /// One agent, whose phone drops as the callee answers; two seconds later the message begins.

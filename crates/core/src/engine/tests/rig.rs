@@ -7,23 +7,15 @@ pub(super) fn pbx() -> PbxName {
 }
 
 pub(super) fn config_of(mode: Mode) -> CampaignConfig {
-    CampaignConfig { mode, ..config() }
+    let mut config = config();
+    config.settings.pacing.mode = mode;
+    config
 }
 
 pub(super) fn config() -> CampaignConfig {
     CampaignConfig {
         id: CampaignId(1),
-        mode: Mode::Progressive,
-        power_ratio: 1.5,
-        abandon_rules: vec![AbandonRule::daily(0.03, Duration::from_secs(2))],
-        ring_timeout: Duration::from_secs(25),
-        agent_ring_timeout: Duration::from_secs(20),
-        call_duration_max: Duration::from_secs(3600),
-        agent_leg_duration_max: Duration::from_secs(36000),
-        connect_limit: Duration::from_secs(2),
-        abandon_message: None,
-        wrap_up: Duration::from_secs(5),
-        hours: CallingHours::always(),
+        settings: settings(),
         trunks: vec![TrunkConfig {
             id: TrunkId(1),
             name: "carrier".to_owned(),
@@ -31,9 +23,20 @@ pub(super) fn config() -> CampaignConfig {
             dial: TrunkTemplate::new("PJSIP/{number}@carrier").unwrap(),
             caller_id: None,
         }],
-        recording: None,
-        hopper_size_max: 100,
     }
+}
+
+fn settings() -> CampaignSettings {
+    let mut settings = CampaignSettings {
+        hours: CallingHours::always(),
+        ..CampaignSettings::default()
+    };
+    settings.pacing.abandon_rules = vec![AbandonRule::daily(0.03, Duration::from_secs(2))];
+    settings.dialing.call_duration_ms_max = 3_600_000;
+    settings.agents.ring_timeout_ms = 20_000;
+    settings.agents.leg_duration_ms_max = 36_000_000;
+    settings.agents.wrap_up_ms = 5_000;
+    settings
 }
 
 pub(super) fn lead(n: i64) -> Lead {

@@ -97,10 +97,8 @@ fn calls_that_nobody_can_take_any_more_are_taken_back_as_soon_as_they_have_rung_
             ..AbandonRule::daily(0.03, Duration::from_secs(2))
         };
         let mut rig = Rig::at_work_in(Mode::Power, 2);
-        let config = CampaignConfig {
-            abandon_rules: vec![rule],
-            ..config_of(Mode::Power)
-        };
+        let mut config = config_of(Mode::Power);
+        config.settings.pacing.abandon_rules = vec![rule];
         rig.engine.configure(rig.now, config);
         rig.wait(Duration::from_secs(1));
         let legs = rig.legs();

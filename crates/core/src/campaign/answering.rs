@@ -1,0 +1,39 @@
+//! What happens to a callee who has answered.
+
+use super::settings::{SettingError, within};
+use crate::pbx::Sound;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What happens to a callee who has answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct AnsweringSettings {
+    /// From the answer until an agent must be there; 500 to 10,000. Past it the callee is abandoned.
+    pub connect_limit_ms: u64,
+    /// What an abandoned callee hears before being hung up: a sound on the PBX such as `sound:custom/sorry`. None: hung up at
+    /// once. An abandon rule can require one.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "sound:custom/sorry"))]
+    pub abandon_message: Option<Sound>,
+}
+
+impl Default for AnsweringSettings {
+    fn default() -> Self {
+        Self {
+            connect_limit_ms: 2_000,
+            abandon_message: None,
+        }
+    }
+}
+
+impl AnsweringSettings {
+    pub(super) fn check(&self) -> Result<(), SettingError> {
+        within("answering/connect_limit_ms", self.connect_limit_ms, 500, 10_000)
+    }
+
+    /// `connect_limit_ms`.
+    pub fn connect_limit(&self) -> Duration {
+        Duration::from_millis(self.connect_limit_ms)
+    }
+}

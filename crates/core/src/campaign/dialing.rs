@@ -1,0 +1,45 @@
+//! One call: how long it may ring and last.
+
+use super::settings::{SettingError, within};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// One call: how long it may ring and last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct DialingSettings {
+    /// After how long the PBX gives up on a call that nobody answers, counted from the dialing on; 1,000 to 120,000.
+    /// In the modes `predictive` and `power` it must be 5,000 longer than the abandon rules' longest `ring_ms_min`: a phone
+    /// rings only some seconds after it was dialed.
+    pub ring_timeout_ms: u64,
+    /// The PBX itself ends any callee's leg after this; 10,000 to 86,400,000.
+    pub call_duration_ms_max: u64,
+}
+
+impl Default for DialingSettings {
+    fn default() -> Self {
+        Self {
+            ring_timeout_ms: 25_000,
+            call_duration_ms_max: 4 * 3_600_000,
+        }
+    }
+}
+
+impl DialingSettings {
+    pub(super) fn check(&self) -> Result<(), SettingError> {
+        within("dialing/ring_timeout_ms", self.ring_timeout_ms, 1_000, 120_000)?;
+        let duration = self.call_duration_ms_max;
+        within("dialing/call_duration_ms_max", duration, 10_000, 86_400_000)
+    }
+
+    /// `ring_timeout_ms`.
+    pub fn ring_timeout(&self) -> Duration {
+        Duration::from_millis(self.ring_timeout_ms)
+    }
+
+    /// `call_duration_ms_max`.
+    pub fn call_duration_max(&self) -> Duration {
+        Duration::from_millis(self.call_duration_ms_max)
+    }
+}

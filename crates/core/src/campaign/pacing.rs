@@ -1,0 +1,56 @@
+//! How many calls are launched, and how many may be abandoned.
+
+use super::Mode;
+use super::settings::{SettingError, SettingFault};
+use crate::pacing::rules::{AbandonRule, AbandonWindow, PLACES, PlaceRule};
+use serde::{Deserialize, Serialize};
+
+/// How many calls are launched, and how many may be abandoned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct PacingSettings {
+    /// How calls are launched.
+    pub mode: Mode,
+    /// In mode `power`: calls in flight for each free agent; 1 to 10.
+    pub power_ratio: f64,
+    /// How many calls may be abandoned, in the modes `predictive` and `power`; 1 to 8 rules, all kept at once.
+    pub abandon_rules: Vec<AbandonRule>,
+}
+
+impl Default for PacingSettings {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Progressive,
+            power_ratio: 1.5,
+            abandon_rules: PLACES.first().map(PlaceRule::rule).into_iter().collect(),
+        }
+    }
+}
+
+impl PacingSettings {
+    pub(super) fn check(&self) -> Result<(), SettingError> {
+        if !(1.0..=10.0).contains(&self.power_ratio) {
+            return Err(SettingError {
+                setting: "pacing/power_ratio",
+                fault: SettingFault::Range { min: 1, max: 10 },
+            });
+        }
+        let rules = &self.abandon_rules;
+        let good = |rule: &AbandonRule| {
+            (1..=100).contains(&rule.name.len())
+                && (0.0..=1.0).contains(&rule.ratio_max)
+                && (500..=60_000).contains(&rule.limit_ms)
+                && rule.ring_ms_min <= 120_000
+                && !matches!(rule.window, AbandonWindow::Hours(0 | 8_761..))
+                && rules.iter().filter(|other| other.name == rule.name).count() == 1
+        };
+        if (1..=8).contains(&rules.len()) && rules.iter().all(good) {
+            return Ok(());
+        }
+        Err(SettingError {
+            setting: "pacing/abandon_rules",
+            fault: SettingFault::AbandonRules,
+        })
+    }
+}
