@@ -77,6 +77,18 @@ pub struct Endpoint {
     pub channels: usize,
     /// Whether a trunk of ours leads to it.
     pub is_trunk: bool,
+    /// Of agents' phones, where the switch tells.
+    #[serde(skip)]
+    pub(crate) watch: Option<Watch>,
+}
+
+/// What a PBX does by itself about a phone that has lost its power or its network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Watch {
+    /// Whether it asks the phone now and then, or has no need to.
+    pub(crate) asks: bool,
+    /// Whether it ends a leg to a phone that sends no audio any more.
+    pub(crate) ends_silent: bool,
 }
 
 /// A queue of the switch's own.

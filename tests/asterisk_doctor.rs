@@ -12,8 +12,9 @@
 mod office;
 
 use office::{Office, through, without_number};
-use paceline_lab::{Asterisk, Behaviour, Lab, LabOptions, Options, Version};
+use paceline_lab::{Asterisk, Audio, Behaviour, Lab, LabOptions, Version};
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 fn settings(url: &str) -> String {
     format!(
@@ -30,25 +31,49 @@ async fn office_at(asterisk: &Asterisk, trunks: &[&str]) -> Office {
     office_of(&asterisk.ari_url(), asterisk.password(), trunks).await
 }
 
-fn asterisk(version: Version, append: &[(&str, &str)]) -> Asterisk {
-    let options = Options {
-        agents: 2,
+/// With phones that answer, and an Asterisk that would notice if they did not.
+fn lab(version: Version, append: &[(&str, &str)]) -> Lab {
+    let options = LabOptions {
+        version,
+        audio: Audio::None,
         append: append
             .iter()
             .map(|(file, text)| ((*file).to_owned(), (*text).to_owned()))
             .collect(),
-        ..Options::default()
+        ..LabOptions::default()
     };
-    Asterisk::start(version, &options).expect("Asterisk starts; run scripts/tools if it is missing")
+    watchful(options)
+}
+
+fn watchful(options: LabOptions) -> Lab {
+    let lab = Lab::start_with(&LabOptions {
+        agents: 2,
+        qualify_s: 15,
+        rtp_timeout_s: 60,
+        ..options
+    })
+    .expect("the lab starts; run scripts/tools if it is missing");
+    until_phones_are_online(&lab.asterisk);
+    lab
+}
+
+fn until_phones_are_online(asterisk: &Asterisk) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    for agent in ["agent-1", "agent-2"] {
+        let told = || {
+            let path = format!("/endpoints/PJSIP/{agent}");
+            asterisk.ari("GET", &path).unwrap().body
+        };
+        while !told().contains("online") {
+            assert!(Instant::now() < deadline, "{}", told());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 #[tokio::test]
 async fn a_switch_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard() {
-    let lab = Lab::start_with(&LabOptions {
-        agents: 2,
-        ..LabOptions::default()
-    })
-    .unwrap();
+    let lab = watchful(LabOptions::default());
     let trunks = ["PJSIP/{number}@carrier", "Local/{number}@from-internal/n"];
     let office = office_at(&lab.asterisk, &trunks).await;
     assert_eq!(office.complaints(), "exit 0\n");
@@ -73,13 +98,14 @@ async fn a_switch_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard() {
         let verdict = office.verdict("t1", &behaviour.number(1));
         assert!(verdict.contains(says), "{verdict}");
     }
-    lab.settled(std::time::Duration::from_secs(10)).unwrap();
+    lab.settled(Duration::from_secs(10)).unwrap();
 }
 
 #[tokio::test]
 async fn an_old_asterisk_works_and_is_told_so() {
-    let asterisk = asterisk(Version::V16, &[]);
-    let office = office_at(&asterisk, &["Local/{number}@from-internal/n"]).await;
+    let lab = lab(Version::V16, &[]);
+    let asterisk = &lab.asterisk;
+    let office = office_at(asterisk, &["Local/{number}@from-internal/n"]).await;
     let told = office.complaints();
     let version = told
         .split("Asterisk ")
@@ -109,7 +135,8 @@ async fn no_server_no_ari_and_a_wrong_password_are_told_apart() {
       FAULT ARI: nothing answers at http://127.0.0.1:PORT
             cure: let Asterisk run, and in http.conf write under [general] `enabled = yes`, `bindaddr` and `bindport` as the `url` of paceline.toml has them; then `module reload http`
     ");
-    let asterisk = asterisk(Version::V22, &[]);
+    let lab = lab(Version::V22, &[]);
+    let asterisk = &lab.asterisk;
     let office = office_of(&asterisk.ari_url(), "wrong", &[]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
@@ -121,7 +148,7 @@ async fn no_server_no_ari_and_a_wrong_password_are_told_apart() {
     let read_only = format!("{text}read_only = yes\n");
     std::fs::write(&conf, read_only).unwrap();
     asterisk.cli("module reload res_ari.so").unwrap();
-    let office = office_at(&asterisk, &["PJSIP/{number}@carrier"]).await;
+    let office = office_at(asterisk, &["PJSIP/{number}@carrier"]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
       FAULT ARI user: `paceline` may only read
@@ -138,7 +165,8 @@ async fn no_server_no_ari_and_a_wrong_password_are_told_apart() {
 
 #[tokio::test]
 async fn an_application_that_another_dialer_owns_is_refused() {
-    let asterisk = asterisk(Version::V22, &[]);
+    let lab = lab(Version::V22, &[]);
+    let asterisk = &lab.asterisk;
     let url = format!(
         "ws://127.0.0.1:{}/ari/events?app=paceline&api_key={}:{}",
         asterisk.ports().http,
@@ -146,7 +174,7 @@ async fn an_application_that_another_dialer_owns_is_refused() {
         asterisk.password()
     );
     let (_other, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-    let office = office_at(&asterisk, &["PJSIP/{number}@carrier"]).await;
+    let office = office_at(asterisk, &["PJSIP/{number}@carrier"]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
       FAULT application: `paceline` is in use by another program, such as another dialer
@@ -166,18 +194,16 @@ async fn missing_and_dead_trunks_and_codecs_that_do_not_meet_are_named() {
     pjsip.push_str("qualify_frequency = 1\nqualify_timeout = 0.3\n");
     pjsip.push_str(&endpoint("wide", "g722"));
     pjsip.push_str(&endpoint("foreign", "gsm"));
-    let asterisk = asterisk(Version::V22, &[("pjsip.conf", &pjsip)]);
+    let lab = lab(Version::V22, &[("pjsip.conf", &pjsip)]);
+    let asterisk = &lab.asterisk;
     let down = |asterisk: &Asterisk| {
         let reply = asterisk.ari("GET", "/endpoints/PJSIP/down").unwrap();
         reply.body.contains("\"offline\"")
     };
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while !down(&asterisk) {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "the dead trunk is not found dead"
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !down(asterisk) {
+        assert!(Instant::now() < deadline, "the dead trunk is not found dead");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let trunks = [
         "PJSIP/{number}@carier",
@@ -185,7 +211,7 @@ async fn missing_and_dead_trunks_and_codecs_that_do_not_meet_are_named() {
         "PJSIP/{number}@wide",
         "PJSIP/{number}@foreign",
     ];
-    let office = office_at(&asterisk, &trunks).await;
+    let office = office_at(asterisk, &trunks).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
       FAULT trunk t1: there is no endpoint `PJSIP/carier`
@@ -202,12 +228,14 @@ async fn missing_and_dead_trunks_and_codecs_that_do_not_meet_are_named() {
 #[tokio::test]
 async fn a_limit_of_channels_is_listed_and_a_small_one_named() {
     for version in [Version::V22, Version::V16] {
-        let mut asterisk = asterisk(version, &[]);
+        let mut lab = lab(version, &[]);
+        let asterisk = &mut lab.asterisk;
         let conf = asterisk.folder().join("etc/asterisk.conf");
         let text = std::fs::read_to_string(&conf).unwrap();
         std::fs::write(&conf, text.replace("[options]\n", "[options]\nmaxcalls = 1\n")).unwrap();
         asterisk.restart().unwrap();
-        let office = office_at(&asterisk, &["PJSIP/{number}@carrier"]).await;
+        until_phones_are_online(asterisk);
+        let office = office_at(asterisk, &["PJSIP/{number}@carrier"]).await;
         let told = office.told(&[]);
         let pbx = &told["report"]["pbxes"][0];
         assert_eq!(pbx["channels_max"], 1, "{pbx:#}");
@@ -223,9 +251,10 @@ async fn a_limit_of_channels_is_listed_and_a_small_one_named() {
 
 #[tokio::test]
 async fn few_http_sessions_and_no_folder_for_recordings_are_named() {
-    let asterisk = asterisk(Version::V22, &[("http.conf", "sessionlimit = 5\n")]);
+    let lab = lab(Version::V22, &[("http.conf", "sessionlimit = 5\n")]);
+    let asterisk = &lab.asterisk;
     std::fs::remove_dir_all(asterisk.recordings_dir()).unwrap();
-    let office = office_at(&asterisk, &["PJSIP/{number}@carrier"]).await;
+    let office = office_at(asterisk, &["PJSIP/{number}@carrier"]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
       FAULT HTTP sessions: only 4 of 20 at once are served
@@ -237,9 +266,10 @@ async fn few_http_sessions_and_no_folder_for_recordings_are_named() {
 
 #[tokio::test]
 async fn a_module_that_calls_need_is_named_where_it_is_not_loaded() {
-    let asterisk = asterisk(Version::V22, &[]);
+    let lab = lab(Version::V22, &[]);
+    let asterisk = &lab.asterisk;
     asterisk.cli("module unload chan_bridge_media.so").unwrap();
-    let office = office_at(&asterisk, &["PJSIP/{number}@carrier"]).await;
+    let office = office_at(asterisk, &["PJSIP/{number}@carrier"]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
       FAULT modules: not loaded: chan_bridge_media.so (announcements and music to a bridge)
@@ -249,7 +279,8 @@ async fn a_module_that_calls_need_is_named_where_it_is_not_loaded() {
 
 #[tokio::test]
 async fn a_clock_that_is_wrong_is_told() {
-    let asterisk = asterisk(Version::V22, &[]);
+    let lab = lab(Version::V22, &[]);
+    let asterisk = &lab.asterisk;
     let port = through(asterisk.ports().http, |bytes| {
         let year = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).year();
         let (now, then) = (format!(" {year} "), format!(" {} ", year - 1));
@@ -282,7 +313,8 @@ async fn queues_and_who_takes_their_calls_are_listed() {
                   member => Local/5002@from-queue/n,0,fay,hint:5002@ext-local\n[empty]\n";
     let hint = "\n[ext-local]\nexten => 5001,hint,PJSIP/agent-2\n";
     for version in [Version::V22, Version::V16] {
-        let asterisk = asterisk(version, &[("queues.conf", queues), ("extensions.conf", hint)]);
+        let lab = lab(version, &[("queues.conf", queues), ("extensions.conf", hint)]);
+        let asterisk = &lab.asterisk;
         let ami = |port: u16| {
             format!(
                 "{}[pbx.ami]\naddress = \"127.0.0.1:{port}\"\nusername = \"paceline\"\n\
@@ -353,8 +385,9 @@ async fn queues_and_who_takes_their_calls_are_listed() {
 
 #[tokio::test]
 async fn a_message_that_the_pbx_has_not_and_a_trunk_without_a_caller_id_are_named() {
-    let asterisk = asterisk(Version::V22, &[]);
-    let office = office_at(&asterisk, &["PJSIP/{number}@carrier"]).await;
+    let lab = lab(Version::V22, &[]);
+    let asterisk = &lab.asterisk;
+    let office = office_at(asterisk, &["PJSIP/{number}@carrier"]).await;
     office
         .campaign("sound:custom/nobody-has-this", "PJSIP/{number}@carrier")
         .await;
@@ -365,4 +398,47 @@ async fn a_message_that_the_pbx_has_not_and_a_trunk_without_a_caller_id_are_name
       look  trunk bare: has no caller id, so callees see what the PBX shows by itself, or nothing
             cure: set `caller_id` with PUT /api/v1/trunks/{id}: rules of many countries ask for a number that can be called back, and carriers refuse calls without one
     ");
+}
+
+#[tokio::test]
+async fn agents_phones_that_can_die_unnoticed_are_named_and_where_that_cannot_be_told_it_says_what_to_look_for()
+ {
+    for version in [Version::V22, Version::V16] {
+        // The third agent's phone is asked.
+        let pjsip = "\n[asked](endpoint)\naors = asked\n[asked]\ntype = aor\nqualify_frequency = 30\n";
+        let lab = Lab::start_with(&LabOptions {
+            version,
+            agents: 2,
+            append: vec![("pjsip.conf".to_owned(), pjsip.to_owned())],
+            ..LabOptions::default()
+        })
+        .unwrap();
+        let url = lab.asterisk.ari_url();
+        let office = office_at(&lab.asterisk, &["PJSIP/{number}@carrier"]).await;
+        office.hire("bert", "agent-2").await;
+        office.hire("cora", "asked").await;
+        let complaints = office.complaints();
+        let complaints: Vec<_> = complaints
+            .lines()
+            .filter(|line| !line.contains("Asterisk 16") && !line.contains("upgrade"))
+            .collect();
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(complaints.join("\n"), @"
+            exit 0
+              look  agent cora: `PJSIP/asked` is offline
+                    cure: switch the phone on, or correct its registration; until then this agent cannot log in
+              look  agents' phones: `PJSIP/agent-1` and 1 more: Asterisk never asks whether the phone is there (`qualify_frequency` is 0), so an agent whose phone loses its power counts as free for 24 to 36 s, or for hours if the phone sends no audio in silence, and is given callees
+                    cure: in pjsip.conf write `qualify_frequency = 15` in the aor of each agent (FreePBX: Qualify Frequency of the extension), then `module reload res_pjsip.so`: Paceline hears of a dead phone within 18 s and calls it again
+              look  agents' phones: `PJSIP/agent-1` and 2 more: Asterisk keeps a leg whose phone sends no audio any more (`rtp_timeout` is 0): while Paceline is stopped nobody ends it, and a phone that answers but is not heard counts as free for 24 to 36 s, or for hours if it sends no audio in silence
+                    cure: in pjsip.conf write `rtp_timeout = 60` in the endpoint of each agent (FreePBX: RTP Timeout), then `module reload res_pjsip.so`; switch silence suppression off on the phones, and leave `rtp_timeout_hold` at 0 or far higher, so that agents may hold
+            ");
+        }
+        let dialplan = settings(&url).replace("PJSIP/{extension}", "Local/{extension}@from-internal/n");
+        let office = Office::new(&dialplan, lab.asterisk.password(), &["PJSIP/{number}@carrier"]).await;
+        let told = office.told(&[]).to_string();
+        assert!(
+            told.contains("`Local/agent-1@from-internal/n`: whether Asterisk notices"),
+            "{told}"
+        );
+    }
 }

@@ -33,6 +33,7 @@ fn freeswitch(what: &str, changes: &[(&str, &str)]) -> Option<FreeSwitch> {
     FreeSwitch::program_or_skip(what)?;
     let mut freeswitch = FreeSwitch::start(&FreeSwitchOptions {
         agents: 2,
+        media_timeout_ms: 60_000,
         ..FreeSwitchOptions::default()
     })
     .unwrap();
@@ -63,6 +64,7 @@ async fn a_switch_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard() {
     }
     let options = FreeSwitchOptions {
         agents: 2,
+        media_timeout_ms: 60_000,
         ..FreeSwitchOptions::default()
     };
     let lab = FreeSwitchLab::start(Audio::Tones, options).unwrap();
@@ -461,4 +463,58 @@ async fn a_message_that_the_pbx_has_not_is_a_fault() {
       look  trunk bare: has no caller id, so callees see what the PBX shows by itself, or nothing
             cure: set `caller_id` with PUT /api/v1/trunks/{id}: rules of many countries ask for a number that can be called back, and carriers refuse calls without one
     ");
+}
+
+#[tokio::test]
+async fn agents_phones_that_can_die_unnoticed_are_named_and_where_that_cannot_be_told_it_says_what_to_look_for()
+ {
+    let what = "agents_phones_that_can_die_unnoticed_are_named_and_where_that_cannot_be_told_it_says_what_to_look_for";
+    let dial = "[media_timeout=$${media_timeout_ms}]sofia/lab/sip:${dialed_user}@127.0.0.1:$${phones_port}";
+    let registered = (dial, "${sofia_contact(*/${dialed_user}@${dialed_domain})}");
+    let open = "<param name=\"auth-calls\" value=\"false\"/>";
+    let blind = format!("{open}<param name=\"accept-blind-reg\" value=\"true\"/>");
+    let Some(freeswitch) = freeswitch(what, &[registered, (open, &blind)]) else {
+        return;
+    };
+    let phone = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let at = phone.local_addr().unwrap();
+    let register = format!(
+        "REGISTER sip:lab SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK1\r\nMax-Forwards: 70\r\n\
+         From: <sip:agent-1@lab>;tag=1\r\nTo: <sip:agent-1@lab>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\n\
+         Contact: <sip:agent-1@{at}>\r\nExpires: 600\r\nContent-Length: 0\r\n\r\n"
+    );
+    phone
+        .send_to(register.as_bytes(), ("127.0.0.1", freeswitch.ports().sip))
+        .unwrap();
+    let mut answer = [0; 4096];
+    let read = phone.recv(&mut answer).unwrap();
+    assert!(answer[..read].starts_with(b"SIP/2.0 200"));
+    let office = office_at(&freeswitch, &[TRUNK]).await;
+    insta::assert_snapshot!(office.complaints(), @r#"
+    exit 0
+      look  agents' phones: `user/agent-1`: FreeSWITCH never asks whether a registered phone is there (its SIP profile has no `all-reg-options-ping`), so an agent whose phone has lost its power is called for the whole `agent_ring_timeout_ms` until the registration runs out
+            cure: in the SIP profile write `<param name="all-reg-options-ping" value="true"/>` and `<param name="unregister-on-options-fail" value="true"/>`, then `sofia profile NAME rescan`
+      look  agents' phones: `user/agent-1`: FreeSWITCH keeps a leg whose phone sends no audio any more (no `media_timeout`): while Paceline is stopped nobody ends it, and an agent whose phone loses its power counts as free for 9 to 12 s, or for hours if the phone sends no audio in silence, and is given callees
+            cure: in the directory begin the parameter `dial-string` of the agents with `[media_timeout=60000]` (milliseconds), then `reloadxml`; before FreeSWITCH 1.10 write `rtp-timeout-sec` into their SIP profile; switch silence suppression off on the phones
+    "#);
+    // As the advice has it.
+    let dial = "${sofia_contact(";
+    change(
+        &freeswitch,
+        &[
+            (dial, &format!("[media_timeout=60000]{dial}")),
+            (
+                open,
+                &format!("{open}<param name=\"all-reg-options-ping\" value=\"true\"/>"),
+            ),
+        ],
+    );
+    freeswitch.api("reloadxml").unwrap();
+    assert_eq!(office.complaints(), "exit 0\n");
+    office.hire("bert", "agent-2").await;
+    let told = office.told(&[]).to_string();
+    assert!(
+        told.contains("`user/agent-2`: whether FreeSWITCH notices"),
+        "{told}"
+    );
 }

@@ -2,8 +2,9 @@
 //! without a judgement. Only reads, but for one deletion of a channel that cannot exist, which tells whether this user may.
 
 use super::ami::{self, AmiError};
-use super::{Endpoint, Queue, Records, Wanted};
+use super::{Endpoint, Queue, Records, Wanted, Watch};
 use crate::config::{AmiConfig, PbxKind};
+use crate::pbx::ari::escape;
 use crate::pbx::ari::tls::client_config;
 use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::{Client, Method, StatusCode, Url};
@@ -11,7 +12,7 @@ use rustls::ClientConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,8 +25,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const SESSIONS_WANTED: usize = 20;
 /// A wrong clock may have a day of the week that does not fit its date.
 static DATE: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
-/// Endpoints whose codecs are asked for; one request each.
-const CODECS_ASKED_MAX: usize = 100;
+/// Endpoints whose configuration is asked for; a request each, and one more for each place where an agent's phone is.
+const ENDPOINTS_ASKED_MAX: usize = 100;
+const AORS_ASKED_MAX: usize = 5;
 
 /// How an Asterisk is reached.
 pub(super) struct Ari {
@@ -294,10 +296,15 @@ impl Ari {
             let leads_here = |w: &Wanted| endpoint_of(&w.dial).as_deref() == Some(name.as_str());
             let is_trunk = wanted.iter().any(|w| w.is_trunk && leads_here(w));
             let matters = wanted.iter().any(leads_here);
-            let mut codecs = Vec::new();
-            if matters && raw.technology == "PJSIP" && asked < CODECS_ASKED_MAX {
+            let (mut codecs, mut watch) = (Vec::new(), None);
+            if matters && raw.technology == "PJSIP" && asked < ENDPOINTS_ASKED_MAX {
                 asked += 1;
-                codecs = self.codecs(&raw.resource).await;
+                if let Some(settings) = self.settings("endpoint", &raw.resource).await {
+                    codecs = codecs_of(&settings);
+                    if wanted.iter().any(|w| !w.is_trunk && leads_here(w)) {
+                        watch = self.watch(&settings).await;
+                    }
+                }
             }
             endpoints.push(Endpoint {
                 name,
@@ -305,23 +312,31 @@ impl Ari {
                 codecs,
                 channels: raw.channel_ids.len(),
                 is_trunk,
+                watch,
             });
         }
         endpoints.sort_by(|a, b| a.name.cmp(&b.name));
         endpoints
     }
 
-    /// As `allow` has them: `(ulaw|alaw)`.
-    async fn codecs(&self, endpoint: &str) -> Vec<String> {
-        let path = format!("/asterisk/config/dynamic/res_pjsip/endpoint/{endpoint}");
-        let attributes: Vec<Attribute> = self.get(&path).await.unwrap_or_default();
-        let allow = attributes.into_iter().find(|a| a.attribute == "allow");
-        let allow = allow.map(|a| a.value).unwrap_or_default();
-        let codecs = allow.trim_matches(['(', ')']).split(['|', ',']);
-        codecs
-            .map(|codec| codec.trim().to_owned())
-            .filter(|codec| !codec.is_empty() && codec != "nothing")
-            .collect()
+    /// How something of PJSIP's is configured, whether pjsip.conf or a database says so (measured on 22.10 and 16.28).
+    async fn settings(&self, kind: &str, name: &str) -> Option<BTreeMap<String, String>> {
+        let mut path = format!("/asterisk/config/dynamic/res_pjsip/{kind}/");
+        escape(&mut path, name);
+        let attributes: Vec<Attribute> = self.get(&path).await?;
+        Some(attributes.into_iter().map(|a| (a.attribute, a.value)).collect())
+    }
+
+    /// None where it does not tell all of it.
+    async fn watch(&self, endpoint: &BTreeMap<String, String>) -> Option<Watch> {
+        let ends_silent = seconds(endpoint, "rtp_timeout")? > 0;
+        let mut asks = false;
+        let aors = endpoint.get("aors")?.split(',').map(str::trim);
+        for aor in aors.filter(|aor| !aor.is_empty()).take(AORS_ASKED_MAX) {
+            let aor = self.settings("aor", aor).await?;
+            asks |= seconds(&aor, "qualify_frequency")? > 0;
+        }
+        Some(Watch { asks, ends_silent })
     }
 
     /// How many connections are served at once: those over the limit are closed without an answer.
@@ -368,6 +383,20 @@ pub(super) fn endpoint_of(dial: &str) -> Option<String> {
         None => first,
     };
     Some(format!("{}/{name}", technology.to_ascii_uppercase()))
+}
+
+/// As `allow` has them: `(ulaw|alaw)`.
+fn codecs_of(endpoint: &BTreeMap<String, String>) -> Vec<String> {
+    let allow = endpoint.get("allow").map(String::as_str).unwrap_or_default();
+    let codecs = allow.trim_matches(['(', ')']).split(['|', ',']);
+    codecs
+        .map(|codec| codec.trim().to_owned())
+        .filter(|codec| !codec.is_empty() && codec != "nothing")
+        .collect()
+}
+
+fn seconds(settings: &BTreeMap<String, String>, name: &str) -> Option<u32> {
+    settings.get(name)?.trim().parse().ok()
 }
 
 /// Whether Asterisk would list this endpoint, if it had it. Of many technologies (DAHDI, Agent) it lists none, and SIP and

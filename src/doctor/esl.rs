@@ -5,11 +5,13 @@ mod said;
 
 pub(super) use said::{Target, parameters, target_of};
 
-use super::{Endpoint, Member, Queue, Records, Wanted};
+use super::{Endpoint, Member, Queue, Records, Wanted, Watch};
 use crate::config::{PbxConfig, PbxKind};
 use crate::pbx::esl::{Connection, EslConfig, WireError, sound_file};
 use paceline_esl::argument;
-use said::{SofiaLine, cell, codec_list, codec_names, field, room, sofia_line, table};
+use said::{
+    SofiaLine, cell, codec_list, codec_names, field, media_timeout, profile_of, room, sofia_line, table,
+};
 use secrecy::ExposeSecret as _;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -191,6 +193,34 @@ impl Esl {
     }
 }
 
+/// SIP profiles, as far as they concern phones.
+struct Profiles {
+    codecs: BTreeMap<String, Vec<String>>,
+    /// All of them, as sofia.conf has them.
+    xml: String,
+    media_timeout_ms: u64,
+}
+
+impl Profiles {
+    /// None where the profile's settings cannot be read.
+    fn watch(&self, profile: &str, registers: bool, media_timeout_ms: u64) -> Option<Watch> {
+        let settings = parameters(profile_of(&self.xml, profile)?);
+        let is_on = |name: &str| {
+            let value = settings.get(name).map(String::as_str);
+            value.is_some_and(|value| matches!(value, "true" | "yes" | "on" | "1" | "udp-only"))
+        };
+        let timeout_s: u64 = settings
+            .get("rtp-timeout-sec")
+            .and_then(|s| s.parse().ok())
+            .unwrap_or_default();
+        Some(Watch {
+            // A phone at a fixed address is called there, whatever it says.
+            asks: !registers || is_on("all-reg-options-ping") || is_on("nat-options-ping"),
+            ends_silent: media_timeout_ms > 0 || timeout_s > 0,
+        })
+    }
+}
+
 fn reach(err: &WireError) -> Reach {
     match err {
         WireError::Connect(_) => Reach::NoServer,
@@ -320,6 +350,7 @@ impl Asking {
                         codecs: codec_list(offered.unwrap_or_default()),
                         channels: 0,
                         is_trunk: false,
+                        watch: None,
                     });
                 }
                 Some(SofiaLine::Gateway(profile, name, state)) => {
@@ -349,8 +380,22 @@ impl Asking {
                 codecs: codecs.get(&profile).cloned().unwrap_or_default(),
                 channels: 0,
                 is_trunk: matters,
+                watch: None,
             });
         }
+        let profiles = Profiles {
+            codecs,
+            // It holds passwords, and is shown to nobody.
+            xml: self
+                .ask("xml_locate configuration configuration name sofia.conf")
+                .await?
+                .unwrap_or_default(),
+            media_timeout_ms: self
+                .ask("global_getvar media_timeout")
+                .await?
+                .and_then(|ms| ms.parse().ok())
+                .unwrap_or_default(),
+        };
         let queued: Vec<String> = facts
             .queues
             .iter()
@@ -364,7 +409,7 @@ impl Asking {
                 Target::User(user, domain) => {
                     let domain = domain.unwrap_or(&facts.domain).to_owned();
                     if asked.len() < USERS_ASKED_MAX && asked.insert((user.to_owned(), domain.clone())) {
-                        let endpoint = self.user(user, &domain, &codecs).await?;
+                        let endpoint = self.user(user, &domain, &profiles).await?;
                         facts.endpoints.extend(endpoint);
                     }
                 }
@@ -387,7 +432,7 @@ impl Asking {
         &mut self,
         user: &str,
         domain: &str,
-        codecs: &BTreeMap<String, Vec<String>>,
+        profiles: &Profiles,
     ) -> Result<Option<Endpoint>, WireError> {
         if argument(user).is_err() || argument(domain).is_err() {
             return Ok(None);
@@ -398,6 +443,7 @@ impl Asking {
         }
         let dial = format!("user_data {user}@{domain} param dial-string");
         let dial = self.ask(&dial).await?.unwrap_or_default();
+        let timeout_ms = media_timeout(&dial).unwrap_or(profiles.media_timeout_ms);
         let (contact, registers) = if dial.contains("sofia_contact") {
             let contact = format!("sofia_contact */{user}@{domain}");
             (self.ask(&contact).await?.unwrap_or_default(), true)
@@ -417,9 +463,12 @@ impl Asking {
         Ok(Some(Endpoint {
             name: format!("user/{user}@{domain}"),
             state: state.to_owned(),
-            codecs: profile.and_then(|p| codecs.get(p).cloned()).unwrap_or_default(),
+            codecs: profile
+                .and_then(|name| profiles.codecs.get(name).cloned())
+                .unwrap_or_default(),
             channels: 0,
             is_trunk: false,
+            watch: profile.and_then(|name| profiles.watch(name, registers, timeout_ms)),
         }))
     }
 

@@ -7,7 +7,7 @@ mod freeswitch;
 pub(super) use asterisk::asterisk;
 pub(super) use freeswitch::freeswitch;
 
-use super::{Endpoint, Finding, Grade, Member, Queue, Wanted};
+use super::{Endpoint, Finding, Grade, Member, Queue, Wanted, Watch};
 
 /// A certificate, a calling hour or a recording's time is wrong by then.
 const CLOCK_SKEW_S_MAX: i64 = 5;
@@ -86,6 +86,64 @@ fn room(max: u64, now: u64, wanted: &[Wanted], cure: &str) -> Finding {
     } else {
         fine("channels", found)
     }
+}
+
+/// Agents' phones by what the PBX does about one that is dead.
+#[derive(Default)]
+struct Phones {
+    watched: usize,
+    /// Those that it does not ask whether they are there.
+    unasked: Vec<String>,
+    /// Those whose legs it keeps though they send no audio any more.
+    kept: Vec<String>,
+    /// Those of which it does not tell.
+    untold: Vec<String>,
+}
+
+impl Phones {
+    fn of<'w>(agents: impl Iterator<Item = (&'w Wanted, Option<Watch>)>) -> Self {
+        let mut phones = Self::default();
+        for (agent, watch) in agents {
+            let name = format!("`{}`", agent.dial);
+            match watch {
+                None => phones.untold.push(name),
+                Some(Watch { asks, ends_silent }) => {
+                    phones.watched += usize::from(asks && ends_silent);
+                    phones.unasked.extend((!asks).then(|| name.clone()));
+                    phones.kept.extend((!ends_silent).then_some(name));
+                }
+            }
+        }
+        phones
+    }
+
+    /// `found` and `cure` are told of those that are not asked, then of those that are kept; `hint` of those of which it
+    /// does not tell.
+    fn findings(&self, unasked: (&str, &str), kept: (&str, &str), hint: &str) -> Vec<Finding> {
+        let about = "agents' phones";
+        let mut findings = Vec::new();
+        for (phones, (found, cure)) in [(&self.unasked, unasked), (&self.kept, kept)] {
+            if let Some(some) = some_of(phones) {
+                findings.push(warning(about, format!("{some}: {found}")).cure(cure));
+            }
+        }
+        if findings.is_empty() && self.watched > 0 {
+            findings.push(fine(about, "the PBX itself notices one that loses its power"));
+        }
+        if let Some(some) = some_of(&self.untold) {
+            findings.push(fine(about, format!("{some}: {hint}")));
+        }
+        findings
+    }
+}
+
+/// The first of them, and how many more.
+fn some_of(names: &[String]) -> Option<String> {
+    let (first, more) = names.split_first()?;
+    Some(match more.len() {
+        0 => first.clone(),
+        more => format!("{first} and {more} more"),
+    })
 }
 
 /// A cure that ends with the dial string, and the nearest names that there are.

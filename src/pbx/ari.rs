@@ -39,6 +39,8 @@ mod turns;
 mod way;
 mod wire;
 
+pub(crate) use rest::escape;
+
 /// How to reach one Asterisk.
 #[derive(Clone, Debug)]
 pub struct AriConfig {

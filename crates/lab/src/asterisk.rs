@@ -72,6 +72,8 @@ pub struct Options {
     pub append: Vec<(String, String)>,
     /// How often Asterisk asks the phones whether they are there, in seconds; 0, the default, for never.
     pub qualify_s: u32,
+    /// After how many seconds without audio from a phone Asterisk ends its leg; 0, the default, for never.
+    pub rtp_timeout_s: u32,
 }
 
 impl Default for Options {
@@ -83,6 +85,7 @@ impl Default for Options {
             ports: None,
             append: Vec::new(),
             qualify_s: 0,
+            rtp_timeout_s: 0,
         }
     }
 }

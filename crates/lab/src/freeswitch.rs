@@ -50,6 +50,8 @@ pub struct FreeSwitchOptions {
     pub phones_port: Option<u16>,
     /// How many calls a second it takes, plus one; 400 by default.
     pub sessions_per_second: u32,
+    /// After how many milliseconds without audio from a phone FreeSWITCH ends its leg; 0, the default, for never.
+    pub media_timeout_ms: u32,
     /// Fixed ports; by default a free block is taken.
     pub ports: Option<FreeSwitchPorts>,
 }
@@ -61,6 +63,7 @@ impl Default for FreeSwitchOptions {
             carrier_port: None,
             phones_port: None,
             sessions_per_second: 400,
+            media_timeout_ms: 0,
             ports: None,
         }
     }
@@ -346,6 +349,7 @@ fn vars(options: &FreeSwitchOptions, ports: FreeSwitchPorts, password: &str) -> 
             options.phones_port.unwrap_or(ports.dead).to_string(),
         ),
         ("dead_port", ports.dead.to_string()),
+        ("media_timeout_ms", options.media_timeout_ms.to_string()),
         ("rtp_first", ports.rtp_first.to_string()),
         ("rtp_last", ports.rtp_last.to_string()),
         ("sessions_max", "2000".to_owned()),

@@ -22,6 +22,8 @@ pub struct LabOptions {
     pub append: Vec<(String, String)>,
     /// As [`Options::qualify_s`].
     pub qualify_s: u32,
+    /// As [`Options::rtp_timeout_s`].
+    pub rtp_timeout_s: u32,
     /// As in [`Carrier::start_with`], unless ports are fixed; none by default.
     pub callees: Vec<Callee>,
 }
@@ -46,6 +48,7 @@ impl Default for LabOptions {
             ports: None,
             append: Vec::new(),
             qualify_s: 0,
+            rtp_timeout_s: 0,
             callees: Vec::new(),
         }
     }
@@ -95,6 +98,7 @@ impl Lab {
                 ports: options.ports.map(|ports| ports.asterisk),
                 append: options.append.clone(),
                 qualify_s: options.qualify_s,
+                rtp_timeout_s: options.rtp_timeout_s,
             },
         )?;
         Ok(Self {

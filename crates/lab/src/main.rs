@@ -217,6 +217,7 @@ fn start(arguments: Arguments) -> Result<Running, String> {
         let audio = options.audio;
         let options = FreeSwitchOptions {
             agents: options.agents,
+            media_timeout_ms: phone_silence_max_s(audio) * 1_000,
             carrier_port: fixed.then(|| port(4)),
             phones_port: fixed.then(|| port(5)),
             ports: fixed.then(|| FreeSwitchPorts {
@@ -231,6 +232,8 @@ fn start(arguments: Arguments) -> Result<Running, String> {
         let lab = FreeSwitchLab::start(audio, options);
         return lab.map(Running::FreeSwitch).map_err(|err| explain(&err));
     }
+    options.qualify_s = 15;
+    options.rtp_timeout_s = phone_silence_max_s(options.audio);
     options.ports = fixed.then(|| LabPorts {
         asterisk: AsteriskPorts {
             http: port(0),
@@ -245,6 +248,14 @@ fn start(arguments: Arguments) -> Result<Running, String> {
     });
     let lab = Lab::start_with(&options);
     lab.map(Running::Asterisk).map_err(|err| explain(&err))
+}
+
+/// As users should set it; 0, for ever, where no phone sends audio at all.
+fn phone_silence_max_s(audio: Audio) -> u32 {
+    match audio {
+        Audio::Tones => 60,
+        Audio::None => 0,
+    }
 }
 
 fn status(folder: &Path) -> Result<(), String> {

@@ -111,6 +111,19 @@ pub(super) fn room(status: &str) -> Option<Room> {
     })
 }
 
+/// The milliseconds without audio after which a dial string lets its leg end: `[media_timeout=60000]sofia/…`.
+pub(super) fn media_timeout(dial: &str) -> Option<u64> {
+    let (_, after) = dial.split_once("media_timeout=")?;
+    let digits = after.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+/// What sofia.conf has of a profile.
+pub(super) fn profile_of<'x>(xml: &'x str, name: &str) -> Option<&'x str> {
+    let (_, after) = xml.split_once(&format!("<profile name=\"{name}\""))?;
+    after.split("</profile>").next()
+}
+
 /// A table of mod_callcenter: a header, rows, `+OK`, columns split by `|`.
 pub(super) fn table(text: &str) -> Vec<BTreeMap<&str, &str>> {
     let mut lines = text.lines();

@@ -3,7 +3,7 @@
 use super::{clock, fault, fine, warning};
 use crate::doctor::ami::AmiError;
 use crate::doctor::ari::{Ari, Facts, Reach, SESSIONS_WANTED, endpoint_of, is_listed};
-use crate::doctor::{Endpoint, Finding, Grade, Records, Wanted};
+use crate::doctor::{Endpoint, Finding, Grade, Records, Wanted, Watch};
 
 /// The oldest that is tested against.
 const MAJOR_MIN: u32 = 16;
@@ -52,6 +52,7 @@ pub(in crate::doctor) fn asterisk(
         }
         findings.extend(wanted.iter().map(|wanted| endpoint(wanted, facts)));
         findings.extend(codecs(wanted, facts));
+        findings.extend(phones(wanted, facts));
         findings.extend(super::no_caller_id(wanted));
         findings.extend(super::no_trunk(wanted, "PJSIP/{number}@carrier"));
         findings.extend(queues(facts));
@@ -273,6 +274,36 @@ fn codecs(wanted: &[Wanted], facts: &Facts) -> Vec<Finding> {
                 .cure("in pjsip.conf `allow` the same codec on both"),
         })
         .collect()
+}
+
+/// Whether Asterisk notices an agent's phone that is dead. Those that do not exist are told of elsewhere.
+fn phones(wanted: &[Wanted], facts: &Facts) -> Vec<Finding> {
+    let watch = |agent: &Wanted| -> Option<Option<Watch>> {
+        let Some(name) = endpoint_of(&agent.dial).filter(|name| is_listed(name)) else {
+            return Some(None);
+        };
+        let endpoint = facts.endpoints.iter().find(|e| e.name == name)?;
+        Some(endpoint.watch)
+    };
+    let agents = wanted.iter().filter(|wanted| !wanted.is_trunk);
+    super::Phones::of(agents.filter_map(|agent| Some((agent, watch(agent)?)))).findings(
+        (
+            "Asterisk never asks whether the phone is there (`qualify_frequency` is 0), so an agent whose phone loses its power \
+             counts as free for 24 to 36 s, or for hours if the phone sends no audio in silence, and is given callees",
+            "in pjsip.conf write `qualify_frequency = 15` in the aor of each agent (FreePBX: Qualify Frequency of the extension), \
+             then `module reload res_pjsip.so`: Paceline hears of a dead phone within 18 s and calls it again",
+        ),
+        (
+            "Asterisk keeps a leg whose phone sends no audio any more (`rtp_timeout` is 0): while Paceline is stopped nobody ends \
+             it, and a phone that answers but is not heard counts as free for 24 to 36 s, or for hours if it sends no audio in \
+             silence",
+            "in pjsip.conf write `rtp_timeout = 60` in the endpoint of each agent (FreePBX: RTP Timeout), then `module reload \
+             res_pjsip.so`; switch silence suppression off on the phones, and leave `rtp_timeout_hold` at 0 or far higher, so that \
+             agents may hold",
+        ),
+        "whether Asterisk notices that the phone has lost its power cannot be told from here; see that the endpoint behind it has \
+         `rtp_timeout`, and its aor `qualify_frequency` (FreePBX: RTP Timeout and Qualify Frequency of the extension)",
+    )
 }
 
 fn can_translate(codec: &str, facts: &Facts) -> bool {

@@ -3,7 +3,7 @@
 
 use super::{clock, fault, fine, warning};
 use crate::doctor::esl::{Facts, Folder, Reach, Room, SocketSettings, Target, parameters, target_of};
-use crate::doctor::{Finding, Grade, Records, Wanted};
+use crate::doctor::{Finding, Grade, Records, Wanted, Watch};
 use paceline_core::pbx::Sound;
 use std::net::IpAddr;
 
@@ -40,6 +40,7 @@ pub(in crate::doctor) fn freeswitch(
         findings.extend(sounds(facts, records));
         findings.extend(wanted.iter().map(|wanted| endpoint(wanted, facts)));
         findings.extend(codecs(wanted, facts));
+        findings.extend(phones(wanted, facts));
         findings.extend(super::no_caller_id(wanted));
         findings.extend(super::no_trunk(wanted, "sofia/gateway/carrier/{number}"));
         findings.extend(queues(facts));
@@ -303,6 +304,37 @@ fn endpoint(wanted: &Wanted, facts: &Facts) -> Finding {
         (Some(_), _) => warning(&wanted.about, format!("`{name}` is not registered"))
             .cure("switch the phone on, or correct its registration; until then this agent cannot log in"),
     }
+}
+
+/// Whether FreeSWITCH notices an agent's phone that is dead. Those that do not exist are told of elsewhere.
+fn phones(wanted: &[Wanted], facts: &Facts) -> Vec<Finding> {
+    let watch = |agent: &Wanted| -> Option<Option<Watch>> {
+        let Some(name) = facts.endpoint_name(&agent.dial) else {
+            return Some(None);
+        };
+        let endpoint = facts.endpoints.iter().find(|e| e.name == name)?;
+        Some(endpoint.watch)
+    };
+    let agents = wanted.iter().filter(|wanted| !wanted.is_trunk);
+    super::Phones::of(agents.filter_map(|agent| Some((agent, watch(agent)?)))).findings(
+        (
+            "FreeSWITCH never asks whether a registered phone is there (its SIP profile has no `all-reg-options-ping`), so an agent \
+             whose phone has lost its power is called for the whole `agent_ring_timeout_ms` until the registration \
+             runs out",
+            "in the SIP profile write `<param name=\"all-reg-options-ping\" value=\"true\"/>` and `<param \
+             name=\"unregister-on-options-fail\" value=\"true\"/>`, then `sofia profile NAME rescan`",
+        ),
+        (
+            "FreeSWITCH keeps a leg whose phone sends no audio any more (no `media_timeout`): while Paceline is stopped nobody ends \
+             it, and an agent whose phone loses its power counts as free for 9 to 12 s, or for hours if the phone sends no audio in \
+             silence, and is given callees",
+            "in the directory begin the parameter `dial-string` of the agents with `[media_timeout=60000]` (milliseconds), then \
+             `reloadxml`; before FreeSWITCH 1.10 write `rtp-timeout-sec` into their SIP profile; switch silence suppression off on \
+             the phones",
+        ),
+        "whether FreeSWITCH notices that the phone has lost its power cannot be told from here; see that it is called with \
+         `media_timeout` (or `rtp-timeout-sec` in its SIP profile), and that the profile has `all-reg-options-ping`",
+    )
 }
 
 /// What a profile offers and the switch has not loaded is not offered; what trunk and agent do not share is translated.

@@ -90,7 +90,7 @@ impl Request {
 }
 
 /// Adds `text` to a path or a query, escaped.
-pub(super) fn escape(path: &mut String, text: &str) {
+pub(crate) fn escape(path: &mut String, text: &str) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             path.push(char::from(byte));

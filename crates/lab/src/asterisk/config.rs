@@ -178,17 +178,19 @@ fn pjsip_conf(options: &Options, ports: AsteriskPorts) -> String {
     let AsteriskPorts { sip, dead, .. } = ports;
     let carrier = options.carrier_port.unwrap_or(dead);
     let phones = options.phones_port.unwrap_or(dead);
+    let (qualify, rtp_timeout) = (options.qualify_s, options.rtp_timeout_s);
     // A dead trunk fails after timer B: 6.4 s here, 32 s by default.
     let mut text = format!(
         "[system]\ntype = system\ntimer_t1 = 100\ntimer_b = 6400\n\n\
+         [global]\ntype = global\nmax_initial_qualify_time = 1\n\n\
          [udp]\ntype = transport\nprotocol = udp\nbind = 127.0.0.1:{sip}\n\n\
          [endpoint](!)\ntype = endpoint\ntransport = udp\ndisallow = all\nallow = ulaw\ndirect_media = no\n\n\
          [trunk](!,endpoint)\ncontext = from-trunk\n\n\
          [carrier](trunk)\naors = carrier\n[carrier]\ntype = aor\ncontact = sip:127.0.0.1:{carrier}\n\n\
          [dead](trunk)\naors = dead\n[dead]\ntype = aor\ncontact = sip:127.0.0.1:{dead}\n\n\
-         [agent](!,endpoint)\ncontext = from-internal\ndevice_state_busy_at = 1\ncall_group = 1\npickup_group = 1\n\n"
+         [agent](!,endpoint)\ncontext = from-internal\ndevice_state_busy_at = 1\ncall_group = 1\npickup_group = 1\n\
+         rtp_timeout = {rtp_timeout}\n\n"
     );
-    let qualify = options.qualify_s;
     for agent in 1..=options.agents {
         let _ = write!(
             text,
