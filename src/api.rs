@@ -16,6 +16,7 @@ pub mod control;
 mod dnc;
 mod docs;
 mod drain;
+mod events;
 mod extract;
 mod frame;
 mod health;
@@ -84,6 +85,7 @@ pub struct ApiState {
     imports: Arc<Semaphore>,
     metrics: Metrics,
     trail: Arc<audit::Trail>,
+    followers: Arc<events::Followers>,
 }
 
 impl ApiState {
@@ -120,6 +122,7 @@ impl ApiState {
             imports: Arc::new(Semaphore::new(imports::RUNNING_MAX)),
             metrics: metrics.clone(),
             trail: Arc::new(audit::Trail::new(metrics.queue("audit"))),
+            followers: Arc::new(events::Followers::new(metrics.queue("event_streams"))),
         }
     }
 }
@@ -186,6 +189,7 @@ fn api(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(read(routes!(live::all)))
         .routes(read(routes!(live::campaign)))
         .routes(read(routes!(pacing::decisions)))
+        .routes(read(routes!(events::follow)))
         .routes(write(routes!(drain::drain)))
         //
         .routes(read(routes!(contacts::lists)))

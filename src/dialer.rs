@@ -6,6 +6,7 @@
 
 use crate::api::control::{AgentRefusal, PbxStatus};
 use crate::clock::Clock;
+use crate::events::Events;
 use crate::metrics::{CampaignMetrics, Metrics};
 use crate::pbx::{LinkStats, PbxHandle, Stamped};
 use crate::store::{DialCampaign, Store, StoreError, Writer};
@@ -14,6 +15,7 @@ use decisions::Decisions;
 use futures_util::future::BoxFuture;
 use paceline_core::campaign::CampaignState;
 use paceline_core::dial::{AgentTemplate, DialRules};
+use paceline_core::event::{AlarmKind, What};
 use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
 use paceline_core::input::{AgentRequest, OpenAgent, Recovered};
 use paceline_core::live::{Decision, LiveCampaign};
@@ -36,6 +38,7 @@ mod link;
 mod routes;
 mod stop;
 mod stranded;
+mod tell;
 mod trunks;
 
 /// Inputs that may wait for one campaign's engine; past that the switch's events wait too.
@@ -68,6 +71,7 @@ struct Inner {
     writer: Writer,
     clock: Clock,
     metrics: Metrics,
+    events: Events,
     /// Where engines and drivers run. The API calls from threads of its own, on which none of them may end up.
     home: Handle,
     switches: BTreeMap<PbxName, SwitchFace>,
@@ -187,6 +191,7 @@ impl Dialer {
             writer,
             clock,
             metrics,
+            events: Events::new(clock.now().wall),
             home: Handle::current(),
             switches: faces,
             routes,
@@ -493,16 +498,27 @@ impl crate::api::control::Dialer for Dialer {
     fn pbxes(&self) -> Vec<PbxStatus> {
         self.pbxes()
     }
+
+    fn events(&self) -> Events {
+        self.0.events.clone()
+    }
 }
 
-/// Whether calls may be launched. Without settings that can be used none are; calls that are up go on.
-fn is_active(campaign: &DialCampaign, metrics: &CampaignMetrics) -> bool {
-    metrics.settings_unusable.set(i64::from(campaign.fault.is_some()));
-    if let Some(fault) = &campaign.fault {
-        let name = &campaign.name;
-        error!(campaign.name = %name, "nothing is dialed for campaign `{name}`: {fault}");
+impl Inner {
+    /// Whether calls may be launched. Without settings that can be used none are; calls that are up go on.
+    fn is_active(&self, campaign: &DialCampaign, metrics: &CampaignMetrics) -> bool {
+        metrics.settings_unusable.set(i64::from(campaign.fault.is_some()));
+        if let Some(fault) = &campaign.fault {
+            let name = &campaign.name;
+            error!(campaign.name = %name, "nothing is dialed for campaign `{name}`: {fault}");
+            let alarm = What::Alarm {
+                alarm: AlarmKind::SettingsUnusable,
+                text: format!("Nothing is dialed for campaign `{name}`: {fault}."),
+            };
+            self.events.tell(self.clock.now().wall, Some(campaign.id), alarm);
+        }
+        campaign.state == CampaignState::Active && campaign.fault.is_none()
     }
-    campaign.state == CampaignState::Active && campaign.fault.is_none()
 }
 
 /// An error with all its sources, on one line.

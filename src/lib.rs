@@ -11,6 +11,7 @@ pub mod config;
 pub mod demo;
 pub mod dialer;
 pub mod doctor;
+pub mod events;
 pub mod import;
 pub mod metrics;
 pub mod numbers;

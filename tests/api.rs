@@ -19,6 +19,7 @@ mod api {
     mod contacts;
     mod crowd;
     mod document;
+    mod events;
     mod harness;
     mod hostile;
     mod idempotency;

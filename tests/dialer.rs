@@ -7,9 +7,10 @@
     clippy::indexing_slicing
 )]
 
-use paceline::api::control::AgentRefusal;
+use paceline::api::control::{AgentRefusal, Dialer as _};
 use paceline::clock::Clock;
 use paceline::dialer::{Dialer, Switch};
+use paceline::events::Next;
 use paceline::metrics::Metrics;
 use paceline::pbx::sim::{self, SimControl};
 use paceline::store::Store;
@@ -18,13 +19,16 @@ use paceline_core::campaign::Mode;
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::dial::{AgentTemplate, DialRules, Extension};
-use paceline_core::ids::{AgentId, CampaignId, PbxName};
+use paceline_core::event::{CallStep, What};
+use paceline_core::ids::{AgentId, AttemptId, CampaignId, PbxName};
 use paceline_core::input::AgentRequest;
 use paceline_core::live::Decision;
+use paceline_core::outcome::Outcome;
 use paceline_core::pacing::EffectiveMode;
 use paceline_sim::SimConfig;
 use sqlx::Row;
 use sqlx::sqlite::SqlitePool;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 const SPEED: f64 = 100.0;
@@ -258,6 +262,54 @@ async fn a_predictive_campaign_tells_what_it_decided_and_keeps_what_it_learnt() 
     rig.dialer.drain().await;
     assert_eq!(rig.count("SELECT count(*) FROM number_leases").await, 0);
     assert_eq!(rig.count("SELECT count(*) FROM pacing_learnt").await, 1);
+}
+
+#[tokio::test]
+async fn every_call_is_told_step_by_step_as_it_stands_in_the_store() {
+    let rig = rig(30, 4).await;
+    let mut reader = rig.dialer.events().read("0-0".parse().ok());
+    assert_eq!(reader.next().await, Next::Missed, "of a run before this one");
+    let mut steps: BTreeMap<AttemptId, Vec<CallStep>> = BTreeMap::new();
+    let mut outcomes: BTreeMap<AttemptId, Outcome> = BTreeMap::new();
+    let (mut agents_told, mut links) = (0, 0);
+    while rig.count(DONE).await < 30 || outcomes.len() < steps.len() {
+        let next = tokio::time::timeout(Duration::from_secs(1), reader.next()).await;
+        let Ok(Next::Event(event)) = next else { continue };
+        match &event.what {
+            What::Call {
+                attempt,
+                step,
+                outcome,
+                ..
+            } => {
+                steps.entry(*attempt).or_default().push(*step);
+                if let Some(outcome) = outcome {
+                    outcomes.insert(*attempt, *outcome);
+                }
+            }
+            What::Agent { .. } => agents_told += 1,
+            What::Pbx { .. } => links += 1,
+            What::Task { .. } | What::Trunk { .. } | What::Alarm { .. } => {}
+        }
+    }
+    assert!(agents_told > 0 && links <= 1, "{agents_told} {links}");
+    // Those that were dialed before the reader began lack their first steps.
+    let whole = |steps: &&Vec<CallStep>| steps.first() == Some(&CallStep::Dialing);
+    assert!(steps.values().filter(whole).count() >= 20);
+    for (attempt, steps) in &steps {
+        assert!(steps.is_sorted(), "{attempt}: {steps:?}");
+        assert_eq!(steps.last(), Some(&CallStep::Ended), "{attempt}: {steps:?}");
+    }
+    rig.dialer.stop().await;
+    for (attempt, outcome) in outcomes {
+        let stored: String = sqlx::query("SELECT outcome FROM attempts WHERE id = ?")
+            .bind(attempt.0.as_bytes().as_slice())
+            .fetch_one(&rig.rows)
+            .await
+            .expect("the attempt")
+            .get(0);
+        assert_eq!(stored, outcome.as_str());
+    }
 }
 
 #[tokio::test]

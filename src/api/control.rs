@@ -1,6 +1,7 @@
 //! What the API asks of the dialer. [`Dialer`] is implemented by the running process, and by a fake in the API's tests;
 //! the API knows nothing else of engines and switches.
 
+use crate::events::Events;
 use futures_util::future::BoxFuture;
 use paceline_core::dial::{AgentTemplate, DialRules};
 use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
@@ -41,6 +42,9 @@ pub trait Dialer: Send + Sync {
 
     /// Every configured switch, by name.
     fn pbxes(&self) -> Vec<PbxStatus>;
+
+    /// What happens, as it happens.
+    fn events(&self) -> Events;
 }
 
 /// Why an agent's request was not taken.

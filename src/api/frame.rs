@@ -6,7 +6,7 @@
 use super::held::Held;
 use super::limit::Turn;
 use super::problem::{Kind, Problem};
-use super::{ApiState, Caller, REQUEST_TIMEOUT, audit, imports, masking};
+use super::{ApiState, Caller, REQUEST_TIMEOUT, audit, events, imports, masking};
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, Response};
@@ -41,6 +41,8 @@ pub(super) async fn frame(State(state): State<ApiState>, request: Request, next:
         response
     };
     match turn {
+        // A stream has no end; how many there may be is bounded by itself.
+        Some(_) if events::is_stream(response.headers()) => response,
         Some(turn) => response.map(|body| Body::new(Held::new(body, turn))),
         None => response,
     }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::{CampaignState, TaskState};
+use paceline_core::event::{AlarmKind, CallStep, EventKind};
 use paceline_core::gate::{GateReason, GateStage};
 use paceline_core::live::{CallPhase, Idle};
 use paceline_core::outcome::{MessageFate, Outcome};
@@ -45,9 +46,12 @@ macro_rules! vocabulary {
 vocabulary! {
     AgentReason AgentReasonWord PhoneOnHold
     AgentState AgentStateWord Available
+    AlarmKind AlarmKindWord MessageFailed
     CallPhase CallPhaseWord Ringing
+    CallStep CallStepWord Answered
     CampaignState CampaignStateWord Active
     EffectiveMode EffectiveModeWord Predictive
+    EventKind EventKindWord Call
     Fallback FallbackWord Learning
     GateReason GateReasonWord Clear
     GateStage GateStageWord Originate

@@ -1,7 +1,7 @@
 //! The loop around one engine: feeds it, carries out its commands, shows what it looks like.
 
 use super::decisions::Decisions;
-use super::{Chain, Inner, Told, is_active, trunks};
+use super::{Chain, Inner, Told, tell, trunks};
 use crate::api::control::AgentRefusal;
 use crate::metrics::{CampaignMetrics, QueueMetrics, TrunkMetrics};
 use crate::pbx::{Stamped, refusal};
@@ -14,6 +14,7 @@ use paceline_core::campaign::CampaignConfig;
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::command::{Change, Command, NewAttempt};
 use paceline_core::engine::{Engine, EngineError};
+use paceline_core::event::What;
 use paceline_core::ids::{
     AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId,
 };
@@ -21,7 +22,7 @@ use paceline_core::input::{AgentRequest, Input, Prepared, Recovered};
 use paceline_core::live::LiveCampaign;
 use paceline_core::pbx::{PbxCommand, PbxEvent};
 use paceline_core::time::Mono;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -56,6 +57,7 @@ pub(super) struct Task {
     /// For durations only; the engine keeps the truth.
     timings: HashMap<LegId, Timing>,
     stale_shown: u64,
+    held_told: BTreeSet<TrunkId>,
     /// The answer that is being handled, and when it was read.
     answer: Option<(LegId, Instant)>,
     decisions: Decisions,
@@ -63,6 +65,8 @@ pub(super) struct Task {
 
 struct Timing {
     attempt: AttemptId,
+    /// Until it is dialed.
+    dialing: Option<What>,
     trunk: TrunkId,
     dialed: Mono,
     answered: Option<Instant>,
@@ -80,7 +84,7 @@ impl Task {
     ) -> Self {
         let now = dialer.clock.now();
         let metrics = dialer.metrics.campaign(&campaign.name);
-        let active = is_active(&campaign, &metrics);
+        let active = dialer.is_active(&campaign, &metrics);
         let trunks = campaign
             .trunks
             .iter()
@@ -88,6 +92,7 @@ impl Task {
             .collect();
         let timing = |attempt, trunk| Timing {
             attempt,
+            dialing: None,
             trunk,
             dialed: now.mono,
             answered: None,
@@ -133,6 +138,7 @@ impl Task {
             inputs_queue,
             timings,
             stale_shown: 0,
+            held_told: BTreeSet::new(),
             answer: None,
             decisions,
         }
@@ -243,7 +249,7 @@ impl Task {
     }
 
     fn settings(&mut self, campaign: DialCampaign) {
-        let active = is_active(&campaign, &self.metrics);
+        let active = self.dialer.is_active(&campaign, &self.metrics);
         self.hours = Arc::new(campaign.settings.hours.clone());
         for trunk in &campaign.trunks {
             self.trunks
@@ -297,6 +303,9 @@ impl Task {
         let answered = match &command {
             PbxCommand::CallContact { leg, .. } => {
                 self.dialer.routes.enter(leg.0, &self.inputs);
+                if let Some(what) = self.timings.get_mut(leg).and_then(|timing| timing.dialing.take()) {
+                    self.show_event(what);
+                }
                 None
             }
             PbxCommand::CallAgent { leg, .. } => {
@@ -318,6 +327,22 @@ impl Task {
             (Ok(()), None) => {}
             (Err(command), _) => self.not_told(pbx, command),
         }
+    }
+
+    fn show_event(&self, what: What) {
+        let now = self.dialer.clock.now().wall;
+        self.dialer.events.tell(now, Some(self.id), what);
+    }
+
+    fn tell_held(&mut self, held: &BTreeSet<TrunkId>) {
+        for trunk in held.symmetric_difference(&self.held_told) {
+            let what = What::Trunk {
+                trunk: *trunk,
+                held: held.contains(trunk),
+            };
+            self.show_event(what);
+        }
+        self.held_told.clone_from(held);
     }
 
     /// A switch that takes no more commands, or is not configured: nothing was dialed, nobody was joined. Hang-ups are
@@ -360,11 +385,16 @@ impl Task {
         {
             self.dialer.agents().remove(agent);
         }
+        if let Some((at, what)) = tell::change(&change) {
+            self.dialer.events.tell(at, Some(self.id), what);
+        }
         self.dialer.writer.change(self.id, change).await;
     }
 
     fn agent_is(&self, agent: AgentId, state: AgentState, reason: AgentReason) {
         self.metrics.agent_is(state, reason);
+        let what = What::Agent { agent, state, reason };
+        self.show_event(what);
         if reason.is_trouble() {
             info!(campaign.name = %self.name, agent.id = %agent, %state, %reason, "agent {agent} is {state}: {reason}");
         } else {
@@ -377,6 +407,7 @@ impl Task {
         let dialed = self.dialer.clock.now().mono;
         let timing = Timing {
             attempt,
+            dialing: Some(tell::dialing(&new)),
             trunk: new.trunk,
             dialed,
             answered: None,
@@ -442,6 +473,7 @@ impl Task {
             .stale()
             .inc_by(stale.saturating_sub(self.stale_shown));
         self.stale_shown = stale;
+        self.tell_held(&live.trunks_held);
         self.show.send_replace(Arc::new(live));
     }
 }

@@ -6,6 +6,7 @@
 use super::{Chain, Dialer, Inner, REQUEST_PATIENCE, StartError, Told};
 use crate::store::StoreError;
 use paceline_core::campaign::{CampaignState, TaskState};
+use paceline_core::event::What;
 use paceline_core::ids::{CampaignId, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -97,6 +98,18 @@ impl Dialer {
         }
     }
 
+    /// The task's state, told to those who follow.
+    async fn task_state(&self, campaign: CampaignId, task: TaskId) -> Result<Option<TaskState>, TellError> {
+        let state = self.0.store.task_state(task).await.map_err(TellError::Read)?;
+        if let Some(state) = state {
+            let now = self.0.clock.now().wall;
+            self.0
+                .events
+                .tell(now, Some(campaign), What::Task { task, state });
+        }
+        Ok(state)
+    }
+
     async fn tell(&self, what: Changed) -> Result<(), TellError> {
         let running = self.0.inputs_of(what.campaign());
         let told = match what {
@@ -112,7 +125,7 @@ impl Dialer {
                     Some(_) | None => Told::Drain,
                 }
             }
-            Changed::Task(_, task) => match self.0.store.task_state(task).await.map_err(TellError::Read)? {
+            Changed::Task(campaign, task) => match self.task_state(campaign, task).await? {
                 Some(TaskState::Running | TaskState::Scheduled) => Told::WorkAdded,
                 Some(TaskState::Paused | TaskState::Completed) | None => {
                     Told::TaskStopped { task, hang_up: false }

@@ -3,6 +3,7 @@
 
 use super::{Inner, Told};
 use crate::pbx::Stamped;
+use paceline_core::event::What;
 use paceline_core::ids::{AgentLegId, LegId, PbxName};
 use paceline_core::pbx::{PbxCommand, PbxEvent, RecordingName, Snapshot};
 use std::sync::Arc;
@@ -57,6 +58,12 @@ pub(super) async fn run(dialer: Arc<Inner>, pbx: PbxName, mut events: mpsc::Rece
         queue.depth.set(i64::try_from(events.len()).unwrap_or(i64::MAX));
         match about(&stamped.event) {
             About::Link => {
+                let connected = matches!(stamped.event, PbxEvent::Resynchronised(_));
+                let what = What::Pbx {
+                    pbx: pbx.clone(),
+                    connected,
+                };
+                dialer.events.tell(dialer.clock.now().wall, None, what);
                 if let PbxEvent::Resynchronised(snapshot) = &stamped.event {
                     info!(pbx.name = %pbx, channels = snapshot.channels.len(), "`{pbx}` is connected and resynchronised");
                     hang_up_strays(&dialer, &pbx, snapshot).await;

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use paceline::api::control::{AgentRefusal, Dialer, PbxStatus};
 use paceline::api::{ApiState, Role, keys, router};
 use paceline::clock::Clock;
+use paceline::events::Events;
 use paceline::metrics::Metrics;
 use paceline::store::Store;
 use paceline_core::dial::{AgentTemplate, DialRules};
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
@@ -56,6 +57,7 @@ pub(super) struct FakeDialer {
     /// Answers no agent's request before this is true.
     pub(super) answers: Mutex<Option<watch::Receiver<bool>>>,
     pub(super) panics: AtomicBool,
+    events: OnceLock<Events>,
 }
 
 impl FakeDialer {
@@ -115,6 +117,10 @@ impl Dialer for FakeDialer {
 
     fn drain(&self, within: Duration) {
         self.tell(format!("drain within {} s", within.as_secs()));
+    }
+
+    fn events(&self) -> Events {
+        self.events.get_or_init(|| Events::new(Wall(7))).clone()
     }
 
     fn pbxes(&self) -> Vec<PbxStatus> {
@@ -226,7 +232,16 @@ impl Api {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        // A stream has no end; `tests/api/events.rs` reads one.
+        let endless = parts
+            .headers
+            .get("content-type")
+            .is_some_and(|kind| kind == "text/event-stream");
+        let bytes = if endless {
+            axum::body::Bytes::new()
+        } else {
+            axum::body::to_bytes(body, usize::MAX).await.unwrap()
+        };
         Reply {
             asked: format!("{method} {uri}"),
             status: parts.status,

@@ -262,6 +262,7 @@ async fn live_state_says_why_nothing_is_dialing() {
             leg: Some(AgentLegId(Uuid::from_u128(7))),
             attempt: Some(AttemptId(Uuid::from_u128(8))),
         }],
+        trunks_held: std::collections::BTreeSet::default(),
         hopper: 4,
         pacing: vec![],
         abandon: vec![],

@@ -245,6 +245,7 @@ impl Engine {
         let mut live = LiveCampaign {
             active: self.active,
             hopper: self.hopper.len(),
+            trunks_held: self.trunks_held(),
             ..LiveCampaign::default()
         };
         for phase in CallPhase::ALL {

@@ -11,6 +11,7 @@ pub mod campaign;
 pub mod command;
 pub mod dial;
 pub mod engine;
+pub mod event;
 pub mod gate;
 pub mod ids;
 pub mod input;

@@ -1,12 +1,12 @@
 //! What a campaign looks like at this moment, for metrics and the API.
 
 use crate::agent::{AgentReason, AgentState};
-use crate::ids::{AgentId, AgentLegId, AttemptId, PbxName};
+use crate::ids::{AgentId, AgentLegId, AttemptId, PbxName, TrunkId};
 use crate::pacing::{PacingReport, RuleAccount};
 use crate::time::Wall;
 use crate::words::words;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 words! {
     /// Where a live attempt is.
@@ -73,6 +73,8 @@ pub struct LiveCampaign {
     pub agents_by_state: BTreeMap<AgentState, usize>,
     /// Each agent that is not offline.
     pub agents: Vec<LiveAgent>,
+    /// Trunks over which launches are held; one call tries each now and then.
+    pub trunks_held: BTreeSet<TrunkId>,
     /// Contacts in the hopper.
     pub hopper: usize,
     /// The latest pacing decision on each switch, where calls are launched ahead of agents.

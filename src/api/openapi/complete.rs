@@ -32,8 +32,8 @@ pub(in super::super) fn complete(document: OpenApi) -> Value {
         {
             *items = json!({"$ref": format!("{SCHEMAS}{item}")});
         }
-        // A problem leaves out what does not apply; every other answer has null there.
-        if !sent.contains(name.as_str()) && name != "Problem" && name != "Fault" {
+        // A problem and an event leave out what does not apply; every other answer has null there.
+        if !sent.contains(name.as_str()) && !matches!(name.as_str(), "Problem" | "Fault" | "EventData") {
             require_all(schema);
         }
     }

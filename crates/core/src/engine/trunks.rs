@@ -9,6 +9,7 @@ use crate::outcome::Outcome;
 use crate::pbx::LegEnd;
 use crate::retry::RETRY_DELAY;
 use crate::time::{Mono, Now};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long an end is held back at most, until it is known whether it was the trunk's doing.
@@ -80,6 +81,12 @@ impl Engine {
                 self.store_outcome(by_trunk(now, change));
             }
         }
+    }
+
+    /// Trunks over which launches are held.
+    pub(super) fn trunks_held(&self) -> BTreeSet<TrunkId> {
+        let held = self.breakers.iter().filter(|(_, b)| b.probe_at().is_some());
+        held.map(|(trunk, _)| *trunk).collect()
     }
 
     /// The trunk works: what it said of numbers is so.

@@ -1,0 +1,358 @@
+//! What happens, as it happens: server-sent events (the WHATWG's HTML standard, section 9.2).
+//!
+//! In: the stream of [`crate::events`]. Out: one answer without an end for each who follows, of which there are few.
+
+use super::ApiState;
+use super::auth::Caller;
+use super::extract::Query;
+use super::masking;
+use super::problem::{ApiResult, Fault, Kind, Problem};
+use super::words::{
+    AgentReasonWord, AgentStateWord, AlarmKindWord, CallStepWord, EventKindWord, OutcomeWord, TaskStateWord,
+    Utc, Word,
+};
+use crate::events::{Event, EventId, Next, Reader};
+use crate::metrics::QueueMetrics;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::sse::{self, KeepAlive, Sse};
+use futures_util::stream::{self, Stream};
+use paceline_core::event::{EventKind, What};
+use paceline_core::ids::CampaignId;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Streams of one key that are open at once.
+const STREAMS_PER_KEY_MAX: usize = 8;
+/// Of all keys together.
+const STREAMS_MAX: usize = 64;
+/// A comment is sent where nothing happens for so long, so that both ends notice a dead connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Who follows the stream at present.
+#[derive(Debug)]
+pub(super) struct Followers {
+    open: Mutex<BTreeMap<i64, usize>>,
+    queue: QueueMetrics,
+}
+
+/// The place of one who follows, until it is dropped.
+#[derive(Debug)]
+struct Place {
+    followers: Arc<Followers>,
+    key: i64,
+}
+
+impl Followers {
+    pub(super) fn new(queue: QueueMetrics) -> Self {
+        let open = Mutex::default();
+        Self { open, queue }
+    }
+
+    fn place(self: &Arc<Self>, key: i64) -> Option<Place> {
+        let mut open = self.open();
+        let of_key = open.get(&key).copied().unwrap_or(0);
+        if of_key >= STREAMS_PER_KEY_MAX || open.values().sum::<usize>() >= STREAMS_MAX {
+            return None;
+        }
+        open.insert(key, of_key + 1);
+        self.queue.depth.inc();
+        let followers = Arc::clone(self);
+        Some(Place { followers, key })
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeMap<i64, usize>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.followers.queue.depth.dec();
+        let mut open = self.followers.open();
+        if let Some(n) = open.get_mut(&self.key) {
+            *n = n.saturating_sub(1);
+        }
+        open.retain(|_, n| *n > 0);
+    }
+}
+
+/// Whether an answer is a stream.
+pub(super) fn is_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// What to follow.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EventsQuery {
+    /// Kinds of events, divided by commas: `call`, `agent`, `task`, `trunk`, `pbx`, `alarm`. All if left out.
+    #[param(example = "call,agent")]
+    kind: Option<String>,
+    /// Events of this campaign only, and those of all campaigns together, such as a PBX's.
+    campaign_id: Option<i64>,
+}
+
+/// The data of one event. Fields that its kind has not are left out.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct EventData {
+    /// When it happened.
+    at: Utc,
+    /// What it is about. It is also the name of the server-sent event.
+    kind: EventKindWord,
+    /// In which campaign; left out where it is about all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 1)]
+    campaign_id: Option<i64>,
+    /// `call`: which attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt_id: Option<Uuid>,
+    /// `call`: how far it has come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<CallStepWord>)]
+    step: Option<CallStepWord>,
+    /// `call`, when it is dialed: over which trunk. `trunk`: which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 1)]
+    trunk_id: Option<i64>,
+    /// `call`, when it is dialed or over, and `task`: which task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 1)]
+    task_id: Option<i64>,
+    /// `call`, when it is dialed or over: whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 1)]
+    contact_id: Option<i64>,
+    /// `call`, when it is connected, and `agent`: which agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 3)]
+    agent_id: Option<i64>,
+    /// `call`, when it is over: how it came out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OutcomeWord>)]
+    outcome: Option<OutcomeWord>,
+    /// `agent`: the state now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<AgentStateWord>)]
+    agent_state: Option<AgentStateWord>,
+    /// `agent`: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<AgentReasonWord>)]
+    reason: Option<AgentReasonWord>,
+    /// `task`: the state now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<TaskStateWord>)]
+    task_state: Option<TaskStateWord>,
+    /// `trunk`: whether launches over it are held, as it takes no calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<bool>,
+    /// `pbx`: which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "pbx1")]
+    pbx: Option<String>,
+    /// `pbx`: whether the link is up and what lives there is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connected: Option<bool>,
+    /// `alarm`: what needs a person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<AlarmKindWord>)]
+    alarm: Option<AlarmKindWord>,
+    /// `alarm`: the same as a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+impl From<&Event> for EventData {
+    fn from(event: &Event) -> Self {
+        let mut data = Self {
+            at: Utc(event.at),
+            kind: Word(event.what.kind()),
+            campaign_id: event.campaign.map(|id| id.0),
+            attempt_id: None,
+            step: None,
+            trunk_id: None,
+            task_id: None,
+            contact_id: None,
+            agent_id: None,
+            outcome: None,
+            agent_state: None,
+            reason: None,
+            task_state: None,
+            held: None,
+            pbx: None,
+            connected: None,
+            alarm: None,
+            text: None,
+        };
+        match event.what.clone() {
+            What::Call {
+                attempt,
+                step,
+                trunk,
+                task,
+                contact,
+                agent,
+                outcome,
+            } => {
+                data.attempt_id = Some(attempt.0);
+                data.step = Some(Word(step));
+                data.trunk_id = trunk.map(|id| id.0);
+                data.task_id = task.map(|id| id.0);
+                data.contact_id = contact.map(|id| id.0);
+                data.agent_id = agent.map(|id| id.0);
+                data.outcome = outcome.map(Word);
+            }
+            What::Agent { agent, state, reason } => {
+                data.agent_id = Some(agent.0);
+                data.agent_state = Some(Word(state));
+                data.reason = Some(Word(reason));
+            }
+            What::Task { task, state } => {
+                data.task_id = Some(task.0);
+                data.task_state = Some(Word(state));
+            }
+            What::Trunk { trunk, held } => {
+                data.trunk_id = Some(trunk.0);
+                data.held = Some(held);
+            }
+            What::Pbx { pbx, connected } => {
+                data.pbx = Some(pbx.as_str().to_owned());
+                data.connected = Some(connected);
+            }
+            What::Alarm { alarm, text } => {
+                data.alarm = Some(Word(alarm));
+                data.text = Some(text);
+            }
+        }
+        data
+    }
+}
+
+/// Follow what happens.
+///
+/// Server-sent events (`text/event-stream`) without an end: `curl -N`, or an `EventSource` that sends the key. Each has an `id`, the
+/// kind as its `event`, and `data` as below. To go on after a break, send the last `id` as `Last-Event-ID`; the newest 16,384
+/// events are kept. An event named `missed`, whose data is `{}`, says that events between are no longer kept, or that Paceline was started
+/// anew: look at the present state once more. Who reads so slowly that events are lost is told `missed` as the last word and let
+/// go. A key may have 8 streams open.
+#[utoipa::path(get, path = "/events", operation_id = "follow_events", tag = "live", params(EventsQuery,
+        ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that was read")),
+    responses((status = 200, body = EventData, content_type = "text/event-stream")))]
+pub(super) async fn follow(
+    State(state): State<ApiState>,
+    caller: Caller,
+    headers: HeaderMap,
+    Query(query): Query<EventsQuery>,
+) -> ApiResult<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>> {
+    let kinds = kinds(query.kind.as_deref())?;
+    let last = last_id(&headers)?;
+    let Some(place) = state.followers.place(caller.key) else {
+        return Err(Problem::new(
+            Kind::RateLimited,
+            format!(
+                "Too many streams are open: at most {STREAMS_PER_KEY_MAX} of one key and {STREAMS_MAX} of all. Close one first."
+            ),
+        )
+        .retry_after_s(1));
+    };
+    let follower = Follower {
+        reader: state.dialer.events().read(last),
+        kinds,
+        campaign: query.campaign_id.map(CampaignId),
+        masks: !caller.sees_numbers,
+        // A stream that resumes may begin with what it missed; one that runs must not miss anything.
+        begun: false,
+        over: false,
+        place,
+    };
+    let events = stream::unfold(follower, |mut follower| async move {
+        let event = follower.next().await?;
+        Some((Ok(event), follower))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// Kinds that were asked for; `None`: all.
+fn kinds(asked: Option<&str>) -> ApiResult<Option<BTreeSet<EventKind>>> {
+    let Some(asked) = asked else { return Ok(None) };
+    let read = asked.split(',').map(|word| word.trim().parse::<EventKind>());
+    let kinds = read.collect::<Result<BTreeSet<_>, _>>().map_err(|error| {
+        let fault = Fault::parameter("kind", error.to_string());
+        Problem::new(Kind::BadParameter, "`kind` cannot be used.").with_errors(vec![fault])
+    })?;
+    Ok(Some(kinds))
+}
+
+fn last_id(headers: &HeaderMap) -> ApiResult<Option<EventId>> {
+    let Some(text) = headers.get("last-event-id") else {
+        return Ok(None);
+    };
+    let id = text.to_str().ok().and_then(|text| text.parse().ok());
+    id.map(Some).ok_or_else(|| {
+        Problem::new(
+            Kind::BadParameter,
+            "`Last-Event-ID` is none of ours: send the `id` of an event, or leave it out.",
+        )
+    })
+}
+
+/// One who follows.
+struct Follower {
+    reader: Reader,
+    kinds: Option<BTreeSet<EventKind>>,
+    campaign: Option<CampaignId>,
+    masks: bool,
+    begun: bool,
+    over: bool,
+    place: Place,
+}
+
+impl Follower {
+    /// The next event to send; `None` ends the stream.
+    async fn next(&mut self) -> Option<sse::Event> {
+        if self.over {
+            return None;
+        }
+        loop {
+            let next = self.reader.next().await;
+            let begun = std::mem::replace(&mut self.begun, true);
+            match next {
+                Next::Missed => {
+                    if begun {
+                        self.over = true;
+                        self.place.followers.queue.dropped.inc();
+                    }
+                    return Some(sse::Event::default().event("missed").data("{}"));
+                }
+                Next::Event(event) if self.wants(&event) => return Some(self.shown(&event)),
+                Next::Event(_) => {}
+            }
+        }
+    }
+
+    fn wants(&self, event: &Event) -> bool {
+        let kind = event.what.kind();
+        let of_campaign =
+            self.campaign.is_none() || event.campaign.is_none() || event.campaign == self.campaign;
+        of_campaign && self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+    }
+
+    fn shown(&self, event: &Event) -> sse::Event {
+        let named = sse::Event::default()
+            .id(event.id.to_string())
+            .event(event.what.kind().as_str());
+        let mut data = serde_json::to_value(EventData::from(event)).unwrap_or_default();
+        if self.masks {
+            masking::mask(&mut data);
+        }
+        named.data(data.to_string())
+    }
+}

@@ -1,0 +1,246 @@
+//! What happens, as it happens: one bounded stream of values for everybody who wants to follow it.
+//!
+//! In: what the dialer does, told by [`Events::tell`], which never waits. Out: [`Reader`], one for each who follows. The newest
+//! [`KEPT`] events are kept, so that a reader can be late or come back; one that is further behind is told so. Nothing of it is
+//! stored, and no telephone number is in it.
+
+use paceline_core::event::What;
+use paceline_core::ids::CampaignId;
+use paceline_core::time::Wall;
+use std::collections::VecDeque;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Events that are kept: some 30 s of a call centre of 1,000 agents, in about 2 MiB.
+pub const KEPT: usize = 16_384;
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its place in the stream.
+    pub id: EventId,
+    /// When.
+    pub at: Wall,
+    /// In which campaign; `None`: in all of them.
+    pub campaign: Option<CampaignId>,
+    /// What.
+    pub what: What,
+}
+
+/// The place of an event: which run of the process, and the how-manieth of it from 1. Written `RUN-NUMBER`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventId {
+    run: i64,
+    number: u64,
+}
+
+/// Not an [`EventId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the id of an event is two numbers with a `-` between, as the stream gave it")]
+pub struct EventIdError;
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.run, self.number)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = EventIdError;
+    fn from_str(text: &str) -> Result<Self, EventIdError> {
+        let (run, number) = text.split_once('-').ok_or(EventIdError)?;
+        Ok(Self {
+            run: run.parse().map_err(|_| EventIdError)?,
+            number: number.parse().map_err(|_| EventIdError)?,
+        })
+    }
+}
+
+/// The stream. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Events(Arc<Stream>);
+
+#[derive(Debug)]
+struct Stream {
+    run: i64,
+    kept: Mutex<VecDeque<Arc<Event>>>,
+    /// The number of the newest.
+    newest: watch::Sender<u64>,
+}
+
+impl Events {
+    /// An empty stream of a process that starts now.
+    pub fn new(now: Wall) -> Self {
+        Self(Arc::new(Stream {
+            run: now.0,
+            kept: Mutex::default(),
+            newest: watch::Sender::new(0),
+        }))
+    }
+
+    /// Adds an event. Never waits: the oldest makes room.
+    pub fn tell(&self, at: Wall, campaign: Option<CampaignId>, what: What) {
+        let Stream { run, newest, .. } = &*self.0;
+        let mut kept = self.kept();
+        let number = newest.borrow().saturating_add(1);
+        let id = EventId { run: *run, number };
+        if kept.len() >= KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(Arc::new(Event {
+            id,
+            at,
+            campaign,
+            what,
+        }));
+        // Under the lock, so that numbers and events stay in step.
+        newest.send_replace(number);
+    }
+
+    /// A reader that begins after `last`, or with what comes from now on.
+    pub fn read(&self, last: Option<EventId>) -> Reader {
+        let newest = self.0.newest.subscribe();
+        let now = *newest.borrow();
+        let (read, missed) = match last {
+            None => (now, false),
+            // Of another run nothing is kept, and a number that is still to come is of no run of ours.
+            Some(last) if last.run != self.0.run || last.number > now => (now, true),
+            Some(last) => (last.number, false),
+        };
+        Reader {
+            events: self.clone(),
+            newest,
+            read,
+            missed,
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, VecDeque<Arc<Event>>> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a reader gets next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The next event.
+    Event(Arc<Event>),
+    /// Events between the last one and the next are no longer kept: look at the present state once more.
+    Missed,
+}
+
+/// Reads the stream from one place on.
+#[derive(Debug)]
+pub struct Reader {
+    events: Events,
+    newest: watch::Receiver<u64>,
+    /// The number of the last event that was read or missed.
+    read: u64,
+    missed: bool,
+}
+
+impl Reader {
+    /// Waits for the next event. May be given up and called again.
+    pub async fn next(&mut self) -> Next {
+        loop {
+            if std::mem::take(&mut self.missed) {
+                return Next::Missed;
+            }
+            match self.kept_next() {
+                Some(Next::Missed) => self.missed = true,
+                Some(event) => return event,
+                // The sender lives as long as `events` does.
+                None => drop(self.newest.changed().await),
+            }
+        }
+    }
+
+    fn kept_next(&mut self) -> Option<Next> {
+        // Before looking, so that no event that comes meanwhile is slept through.
+        self.newest.mark_unchanged();
+        let kept = self.events.kept();
+        let oldest = kept.front()?.id.number;
+        let wanted = self.read.saturating_add(1);
+        if wanted < oldest {
+            self.read = oldest.saturating_sub(1);
+            return Some(Next::Missed);
+        }
+        let event = kept.get(usize::try_from(wanted - oldest).ok()?)?;
+        self.read = wanted;
+        Some(Next::Event(Arc::clone(event)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+    use paceline_core::campaign::TaskState;
+    use paceline_core::ids::TaskId;
+
+    fn task(n: i64) -> What {
+        let state = TaskState::Running;
+        What::Task {
+            task: TaskId(n),
+            state,
+        }
+    }
+
+    fn read(reader: &mut Reader) -> Option<Next> {
+        reader.next().now_or_never()
+    }
+
+    fn number(next: Option<Next>) -> u64 {
+        match next {
+            Some(Next::Event(event)) => event.id.number,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_reader_gets_what_comes_after_it_and_can_come_back() {
+        let events = Events::new(Wall(5));
+        events.tell(Wall(6), None, task(1));
+        let mut reader = events.read(None);
+        assert_eq!(read(&mut reader), None, "what was before is not told");
+        for n in 2..=4 {
+            events.tell(Wall(6), Some(CampaignId(1)), task(n));
+        }
+        assert_eq!(number(read(&mut reader)), 2);
+        assert_eq!(number(read(&mut reader)), 3);
+        let id = "5-3".parse::<EventId>().unwrap();
+        let mut back = events.read(Some(id));
+        assert_eq!(number(read(&mut back)), 4);
+        assert_eq!(read(&mut back), None);
+    }
+
+    #[test]
+    fn who_is_too_far_behind_is_told_once_and_goes_on() {
+        let events = Events::new(Wall(5));
+        let mut reader = events.read(None);
+        for n in 0..KEPT + 10 {
+            events.tell(Wall(6), None, task(i64::try_from(n).unwrap()));
+        }
+        assert_eq!(read(&mut reader), Some(Next::Missed));
+        assert_eq!(number(read(&mut reader)), 11);
+        for last in ["4-3", "5-99999999", "5-2"] {
+            let mut back = events.read(Some(last.parse().unwrap()));
+            assert_eq!(read(&mut back), Some(Next::Missed), "{last}");
+        }
+        for bad in ["", "5", "5-", "-5-x", "a-b"] {
+            assert_eq!(bad.parse::<EventId>(), Err(EventIdError), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_waits_is_woken() {
+        let events = Events::new(Wall(5));
+        let mut reader = events.read(None);
+        let waits = tokio::spawn(async move { reader.next().await });
+        tokio::task::yield_now().await;
+        events.tell(Wall(6), None, task(1));
+        assert_eq!(number(Some(waits.await.unwrap())), 1);
+    }
+}
