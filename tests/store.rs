@@ -5,6 +5,9 @@
 #[path = "store/admin.rs"]
 mod admin;
 #[cfg(test)]
+#[path = "store/answers.rs"]
+mod answers;
+#[cfg(test)]
 #[path = "store/faults.rs"]
 mod faults;
 #[cfg(test)]
@@ -78,6 +81,8 @@ contract! {
         lists_are_paged_by_their_keys
         a_list_counts_a_number_once
         an_error_never_repeats_a_value;
+    answers:
+        every_answer_is_counted_as_the_rules_say;
     imports:
         an_import_is_seen_when_it_is_published_and_not_before
         a_cancelled_import_leaves_nothing

@@ -90,6 +90,7 @@ fn hot(dialect: Dialect) -> Vec<(&'static str, Vec<Arg<'static>>)> {
         (dial::OPEN_ATTEMPTS, values("i")),
         (dial::LOGGED_IN, values("i")),
         (dial::RUNNING, values("i")),
+        (dial::ANSWERS, values("iiii")),
         many(&lease::RAISE_BUCKETS, "i"),
         many(&lease::DEFER_BUCKETS, "iiit"),
         many(&dial::LOWER_BUCKETS, "iii"),
@@ -143,6 +144,26 @@ async fn no_hot_statement_need_scan_a_table_on_postgres() {
         }
         tx.rollback().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_answers_that_abandon_rules_count_are_found_by_their_index() {
+    const INDEX: &str = "attempts_answered";
+    let (_folder, store) = sqlite().await;
+    let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", dial::ANSWERS));
+    let plan = store.pools.rows(explain, &[]).await.unwrap();
+    let steps: Vec<String> = plan.iter().map(|step| step.get(3).unwrap()).collect();
+    assert!(steps.iter().any(|step| step.contains(INDEX)), "{steps:#?}");
+
+    let server = paceline_lab::Postgres::start().unwrap();
+    let store = Store::open(&server.url(), &Metrics::new()).await.unwrap();
+    let mut tx = store.pools.begin().await.unwrap();
+    tx.run("SET LOCAL enable_seqscan = off", &[]).await.unwrap();
+    let explain = AssertSqlSafe(format!("EXPLAIN {}", dial::ANSWERS));
+    let plan = tx.rows(explain, &values("iiii")).await.unwrap();
+    let steps: Vec<String> = plan.iter().map(|step| step.get(0).unwrap()).collect();
+    assert!(steps.iter().any(|step| step.contains(INDEX)), "{steps:#?}");
+    tx.rollback().await.unwrap();
 }
 
 /// A store whose database may have so many pages; more is as if the disk were full.
