@@ -11,6 +11,7 @@ use axum::Json as Body;
 use axum::extract::State;
 use paceline_core::campaign::CampaignState;
 use paceline_core::live::{Idle, LiveAgent, LiveCampaign};
+use paceline_core::pacing::RuleAccount;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -50,10 +51,29 @@ pub(super) struct CampaignLive {
     hopper: usize,
     /// The latest pacing decision on each PBX, in the modes `predictive` and `power`.
     pacing: Vec<PacingDecision>,
+    /// What each abandon rule has counted in its window; empty while the campaign has no rules or does not run.
+    abandon: Vec<AbandonAccount>,
     /// What its tasks have to do.
     work: Work,
     /// Why nothing more is being dialed, most important first; empty while calls are launched.
     idle: Vec<IdleReason>,
+}
+
+/// What an abandon rule has counted in its window.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct AbandonAccount {
+    /// The rule's name, as in the campaign's settings.
+    #[schema(example = "us-federal")]
+    rule: String,
+    /// Live answers, as the rule counts them.
+    #[schema(example = 412.0)]
+    live_answers: f64,
+    /// Of them abandoned.
+    #[schema(example = 9.0)]
+    abandoned: f64,
+    /// Abandoned over live answers; null before the first live answer.
+    #[schema(example = 0.0218)]
+    abandon_ratio: Option<f64>,
 }
 
 /// One agent at this moment.
@@ -195,6 +215,7 @@ fn campaign_live(state: &ApiState, row: CampaignRow, work: &CampaignWork) -> Cam
         agents: live.agents.into_iter().map(AgentLive::from).collect(),
         hopper: live.hopper,
         pacing: live.pacing.into_iter().map(PacingDecision::from).collect(),
+        abandon: live.abandon.into_iter().map(AbandonAccount::from).collect(),
         idle: idle.into_iter().map(explain).collect(),
         work: Work {
             running_tasks: work.running,
@@ -206,6 +227,17 @@ fn campaign_live(state: &ApiState, row: CampaignRow, work: &CampaignWork) -> Cam
             deferred_until: work.deferred_until.map(Utc),
         },
         name: row.name,
+    }
+}
+
+impl From<RuleAccount> for AbandonAccount {
+    fn from(account: RuleAccount) -> Self {
+        Self {
+            rule: account.rule.as_ref().to_owned(),
+            live_answers: account.live,
+            abandoned: account.abandoned,
+            abandon_ratio: (account.live > 0.0).then(|| account.abandoned / account.live),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use insta::assert_snapshot;
 use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, CampaignId, PbxName};
 use paceline_core::live::{CallPhase, Idle, LiveAgent, LiveCampaign};
+use paceline_core::pacing::RuleAccount;
 use paceline_core::time::Wall;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -265,7 +266,13 @@ async fn live_state_says_why_nothing_is_dialing() {
         trunks_held: std::collections::BTreeSet::default(),
         hopper: 4,
         pacing: vec![],
-        abandon: vec![],
+        abandon: [("us-federal", 8.0, 2.0), ("fresh", 0.0, 0.0)]
+            .map(|(rule, live, abandoned)| RuleAccount {
+                rule: rule.into(),
+                live,
+                abandoned,
+            })
+            .into(),
         idle: vec![Idle::NoFreeAgent],
         settled: false,
     };
@@ -298,6 +305,20 @@ async fn live_state_says_why_nothing_is_dialing() {
           ],
           "hopper": 4,
           "pacing": [],
+          "abandon": [
+            {
+              "rule": "us-federal",
+              "live_answers": 8.0,
+              "abandoned": 2.0,
+              "abandon_ratio": 0.25
+            },
+            {
+              "rule": "fresh",
+              "live_answers": 0.0,
+              "abandoned": 0.0,
+              "abandon_ratio": null
+            }
+          ],
           "work": {
             "running_tasks": 0,
             "scheduled_tasks": 0,
@@ -323,6 +344,7 @@ async fn live_state_says_why_nothing_is_dialing() {
           "agents": [],
           "hopper": 0,
           "pacing": [],
+          "abandon": [],
           "work": {
             "running_tasks": 0,
             "scheduled_tasks": 0,
