@@ -41,6 +41,9 @@ pub(super) struct Attempt {
     answered_at: Option<Utc>,
     /// When the callee was connected with the agent.
     connected_at: Option<Utc>,
+    /// When the callee was given up as abandoned. Null where an agent was there, and where the callee hung up before; then
+    /// `connected_at`, `ended_at` and `outcome` tell the abandon rules what it counts as.
+    abandoned_at: Option<Utc>,
     /// With which agent.
     #[schema(example = 3)]
     agent_id: Option<i64>,
@@ -70,6 +73,7 @@ impl Attempt {
             created_at: Utc(row.created_at),
             answered_at: row.answered_at.map(Utc),
             connected_at: row.connected_at.map(Utc),
+            abandoned_at: row.abandoned_at.map(Utc),
             agent_id: row.agent.map(|id| id.0),
             ended_at: row.ended_at.map(Utc),
             outcome: row.outcome.map(Word),

@@ -32,6 +32,8 @@ pub struct AttemptRow {
     pub answered_at: Option<Wall>,
     /// When the callee was connected with the agent.
     pub connected_at: Option<Wall>,
+    /// When the callee was given up as abandoned.
+    pub abandoned_at: Option<Wall>,
     /// With which agent.
     pub agent: Option<AgentId>,
     /// When it was over.
@@ -118,7 +120,7 @@ pub struct AttemptFilter {
 }
 
 const COLUMNS: &str = "SELECT id, campaign_id, task_id, contact_id, number, ordinal, created_at_ms, answered_at_ms, \
-    connected_at_ms, agent_id, ended_at_ms, outcome, disposition, message, message_at_ms FROM attempts WHERE 1 = 1";
+    connected_at_ms, abandoned_at_ms, agent_id, ended_at_ms, outcome, disposition, message, message_at_ms FROM attempts WHERE 1 = 1";
 
 impl Store {
     /// Attempts, the newest first.
@@ -209,8 +211,8 @@ impl Store {
     ) -> Result<Option<AttemptRow>, StoreError> {
         const DOING: &str = "set an attempt's disposition";
         let update = "UPDATE attempts SET disposition = $2 WHERE id = $1 RETURNING id, campaign_id, task_id, contact_id, \
-            number, ordinal, created_at_ms, answered_at_ms, connected_at_ms, agent_id, ended_at_ms, outcome, disposition, \
-            message, message_at_ms";
+            number, ordinal, created_at_ms, answered_at_ms, connected_at_ms, abandoned_at_ms, agent_id, ended_at_ms, \
+            outcome, disposition, message, message_at_ms";
         let row = self
             .write(DOING, async |tx| {
                 let Some(row) = tx.rows(update, args![id.0, disposition]).await?.pop() else {
@@ -260,12 +262,13 @@ fn attempt(row: &Row) -> Result<AttemptRow, DbError> {
         created_at: Wall(row.get(6)?),
         answered_at: at(7)?,
         connected_at: at(8)?,
-        agent: row.get::<Option<i64>>(9)?.map(AgentId),
-        ended_at: at(10)?,
-        outcome: row.maybe_word(11)?,
-        disposition: row.get(12)?,
-        message: row.maybe_word(13)?,
-        message_at: at(14)?,
+        abandoned_at: at(9)?,
+        agent: row.get::<Option<i64>>(10)?.map(AgentId),
+        ended_at: at(11)?,
+        outcome: row.maybe_word(12)?,
+        disposition: row.get(13)?,
+        message: row.maybe_word(14)?,
+        message_at: at(15)?,
     })
 }
 

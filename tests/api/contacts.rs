@@ -295,6 +295,7 @@ async fn why_tells_a_contacts_whole_story() {
           "created_at": "2025-11-20T00:53:20.000Z",
           "answered_at": null,
           "connected_at": null,
+          "abandoned_at": null,
           "agent_id": null,
           "ended_at": "2025-11-20T00:53:45.000Z",
           "outcome": "no_answer",

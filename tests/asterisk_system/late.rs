@@ -53,6 +53,7 @@ async fn callees_answer_a_frozen_paceline(version: Version) {
     for attempt in &attempts {
         assert_eq!(attempt["outcome"], "abandoned", "{attempt}");
         assert_eq!(attempt["connected_at"], Value::Null, "{attempt}");
+        assert!(attempt["abandoned_at"].is_string(), "{attempt}");
         let at = |field: &str| {
             let text = attempt[field].as_str().expect(field);
             text.parse::<jiff::Timestamp>().expect("a time").as_millisecond()

@@ -63,6 +63,10 @@ async fn whom_nobody_takes_hears_the_message<S: Site>(system: System<S>, pbx: &s
             "{context}"
         );
         assert!(told["connected_at"].is_null(), "{context}");
+        assert!(
+            told["abandoned_at"].as_str() > told["answered_at"].as_str(),
+            "{context}"
+        );
         println!("the message began {} ms after the answer", from.as_millis());
     }
     assert_eq!((abandoned, attempts.len()), (2, 3));

@@ -127,6 +127,7 @@ async fn stored(db: &Db, campaign: &crate::support::Campaign<'_>, cases: &[Case]
     let writer = db.store.writer();
     let mut rows = Vec::new();
     let mut shifts = Vec::new();
+    let mut shown = Vec::new();
     // Asked for together: each alone would wait for a commit of its own.
     let mut asked = Vec::new();
     for lead in &leads {
@@ -157,6 +158,7 @@ async fn stored(db: &Db, campaign: &crate::support::Campaign<'_>, cases: &[Case]
         for change in [answered, connected, abandoned, over].into_iter().flatten() {
             writer.change(campaign.id, change).await;
         }
+        shown.push((attempt, case.abandoned_ms.map(at)));
         if !case.earlier.is_zero() {
             shifts.push((new.lead.number.expose().to_owned(), case.earlier.as_millis()));
         }
@@ -171,6 +173,10 @@ async fn stored(db: &Db, campaign: &crate::support::Campaign<'_>, cases: &[Case]
         }
     }
     writer.flush().await;
+    for (attempt, abandoned_at) in shown {
+        let row = db.store.attempt(attempt).await.unwrap().unwrap();
+        assert_eq!(row.abandoned_at, abandoned_at);
+    }
     for (number, ms) in shifts {
         db.run(&format!(
             "UPDATE attempts SET answered_at_ms = answered_at_ms - {ms}, ended_at_ms = ended_at_ms - {ms} \
