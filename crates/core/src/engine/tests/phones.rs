@@ -238,6 +238,23 @@ fn an_agent_whose_phone_fails_is_paused_with_the_reason() {
 }
 
 #[test]
+fn a_phone_whose_leg_the_pbx_ended_for_want_of_audio_has_not_hung_up() {
+    for (q850, expected) in [(16, AgentReason::PhoneHungUp), (44, AgentReason::PhoneNoAudio)] {
+        let mut rig = Rig::at_work(0);
+        rig.contacts = 0;
+        rig.log_in(1);
+        let end = LegEnd {
+            q850: Some(q850),
+            ..end(EndedBy::Network, true)
+        };
+        let leg = rig.agent_leg(1);
+        rig.event(PbxEvent::AgentReady { leg });
+        rig.event(PbxEvent::AgentEnded { leg, end });
+        assert_eq!((rig.state(1), reason(&rig, 1)), (AgentState::Paused, expected));
+    }
+}
+
+#[test]
 fn a_call_picked_up_by_another_phone_is_no_agent() {
     let mut rig = Rig::at_work(0);
     rig.log_in(1);
