@@ -7,7 +7,7 @@ use sqlx::migrate::Migrator;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Postgres, Sqlite};
+use sqlx::{ConnectOptions, Postgres, Sqlite, SqlitePool};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -27,6 +27,34 @@ const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 const BULK_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Every statement we have times every row count it is prepared for.
 const STATEMENTS_CACHED_MAX: usize = 512;
+
+/// How long SQLite waits for another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+/// `SQLITE_BUSY`, <https://www.sqlite.org/rescode.html>.
+const SQLITE_BUSY: &str = "5";
+
+/// Connects to SQLite. A new database is changed to a write-ahead log by the first connection, and SQLite does not wait by itself while
+/// another process does so.
+async fn connect_when_free(
+    pool: PoolOptions<Sqlite>,
+    options: &SqliteConnectOptions,
+) -> Result<SqlitePool, sqlx::Error> {
+    let give_up_at = tokio::time::Instant::now() + BUSY_TIMEOUT;
+    loop {
+        let connected = pool.clone().connect_with(options.clone()).await;
+        let busy = |error: &sqlx::Error| {
+            let code = error.as_database_error().and_then(|error| error.code());
+            code.is_some_and(|code| code == SQLITE_BUSY)
+        };
+        match connected {
+            Err(error) if busy(&error) && tokio::time::Instant::now() < give_up_at => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            connected => return connected,
+        }
+    }
+}
 
 impl Pools {
     pub(crate) async fn open(url: &str) -> Result<Self, StoreError> {
@@ -51,7 +79,7 @@ impl Pools {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5))
+            .busy_timeout(BUSY_TIMEOUT)
             .statement_cache_capacity(STATEMENTS_CACHED_MAX)
             .pragma("cache_size", "-16384")
             // Pages written again and again reach the database file less often; the log grows to 16 MB.
@@ -59,10 +87,7 @@ impl Pools {
             .disable_statement_logging();
         make_private(options.get_filename())?;
         let pool = sqlite_pool();
-        let writer = pool
-            .clone()
-            .max_connections(1)
-            .connect_with(options.clone())
+        let writer = connect_when_free(pool.clone().max_connections(1), &options)
             .await
             .map_err(open)?;
         // Of two processes that make the database the second waits, and finds it made.
