@@ -22,6 +22,7 @@ mod frame;
 mod health;
 mod held;
 mod imports;
+mod jobs;
 pub mod keys;
 mod limit;
 pub mod listen;
@@ -42,6 +43,7 @@ pub use auth::Caller;
 pub use limit::REQUESTS_PER_SECOND;
 
 use crate::clock::Clock;
+use crate::jobs::Jobs;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use auth::needs;
@@ -86,6 +88,7 @@ pub struct ApiState {
     metrics: Metrics,
     trail: Arc<audit::Trail>,
     followers: Arc<events::Followers>,
+    jobs: Jobs,
 }
 
 impl ApiState {
@@ -123,7 +126,14 @@ impl ApiState {
             metrics: metrics.clone(),
             trail: Arc::new(audit::Trail::new(metrics.queue("audit"))),
             followers: Arc::new(events::Followers::new(metrics.queue("event_streams"))),
+            jobs: Jobs::new(metrics, clock),
         }
+    }
+
+    /// Shows these jobs.
+    pub fn with_jobs(mut self, jobs: Jobs) -> Self {
+        self.jobs = jobs;
+        self
     }
 }
 
@@ -190,6 +200,7 @@ fn api(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(read(routes!(live::campaign)))
         .routes(read(routes!(pacing::decisions)))
         .routes(read(routes!(events::follow)))
+        .routes(read(routes!(jobs::list)))
         .routes(write(routes!(drain::drain)))
         //
         .routes(read(routes!(contacts::lists)))

@@ -6,6 +6,9 @@ use crate::api::threads::Threads;
 use crate::clock::Clock;
 use crate::config::{Config, PbxKind};
 use crate::dialer::{Dialer, StartError, Switch};
+use crate::jobs::Jobs;
+use crate::jobs::imports::UnfinishedImports;
+use crate::jobs::tasks::Tasks;
 use crate::metrics::{Metrics, Page};
 use crate::numbers;
 use crate::pbx;
@@ -32,6 +35,7 @@ pub struct App {
     /// Where the API listens.
     pub addr: SocketAddr,
     api: JoinHandle<()>,
+    jobs_run: [JoinHandle<()>; 2],
     api_store: Store,
     threads: Threads,
     hold: Hold,
@@ -88,12 +92,6 @@ impl App {
             let _on_its_threads = threads.handle().enter();
             store.beside()
         };
-        let unfinished = api_store.clone();
-        threads.handle().spawn(async move {
-            if let Err(error) = unfinished.finish_imports().await {
-                tracing::warn!(error = %error, "imports that the last run published or cancelled are not finished yet; the next start tries again");
-            }
-        });
         let listen = |source| AppError::Listen {
             addr: config.listen,
             source,
@@ -113,7 +111,16 @@ impl App {
             .map(|pbx| attach(pbx, installation, clock))
             .collect();
         let dialer = Dialer::start(store.clone(), writer, clock, metrics.clone(), switches).await?;
-        let routes = routes(config, &api_store, &dialer, &metrics, clock);
+        let jobs = Jobs::new(&metrics, clock);
+        let imports = UnfinishedImports {
+            store: api_store.clone(),
+        };
+        let tasks = Tasks::new(api_store.clone(), clock, Arc::new(dialer.clone()));
+        let jobs_run = [
+            threads.handle().spawn(jobs.clone().run(imports)),
+            threads.handle().spawn(jobs.clone().run(tasks)),
+        ];
+        let routes = routes(config, &api_store, &dialer, &jobs, &metrics, clock);
         let api = threads.handle().spawn(api::listen::serve(
             listener,
             routes,
@@ -125,6 +132,7 @@ impl App {
             metrics,
             addr,
             api,
+            jobs_run,
             api_store,
             threads,
             hold,
@@ -156,6 +164,9 @@ impl App {
     pub async fn stop(self) {
         self.dialer.stop().await;
         self.api.abort();
+        for job in &self.jobs_run {
+            job.abort();
+        }
         // Its connections to PostgreSQL live on the API's threads.
         let closing = self
             .threads
@@ -220,7 +231,14 @@ fn attach(config: &crate::config::PbxConfig, installation: Uuid, clock: Clock) -
     }
 }
 
-fn routes(config: &Config, store: &Store, dialer: &Dialer, metrics: &Metrics, clock: Clock) -> Routes {
+fn routes(
+    config: &Config,
+    store: &Store,
+    dialer: &Dialer,
+    jobs: &Jobs,
+    metrics: &Metrics,
+    clock: Clock,
+) -> Routes {
     let page = Page::new(metrics.clone());
     let scrape = get(move || {
         let page = page.clone();
@@ -232,7 +250,8 @@ fn routes(config: &Config, store: &Store, dialer: &Dialer, metrics: &Metrics, cl
         clock,
         metrics,
         config.default_region.as_deref(),
-    );
+    )
+    .with_jobs(jobs.clone());
     Routes {
         health: api::crowded_router(state.clone()),
         all: api::router(state).route("/metrics", scrape),

@@ -13,6 +13,7 @@ pub mod dialer;
 pub mod doctor;
 pub mod events;
 pub mod import;
+pub mod jobs;
 pub mod metrics;
 pub mod numbers;
 pub mod pace;

@@ -53,6 +53,7 @@ struct Inner {
     queue_depth: Family<QueueLabel, Gauge>,
     queue_dropped: Family<QueueLabel, Counter>,
     queue_stalls: Family<QueueLabel, Counter>,
+    job_failures: Family<JobLabel, Counter>,
     answer_to_connect_command: Family<CampaignLabel, Histogram, Buckets>,
     answer_to_connected: Family<CampaignLabel, Histogram, Buckets>,
     ring: Family<CampaignLabel, Histogram, Buckets>,
@@ -141,6 +142,11 @@ struct GateLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct QueueLabel {
     queue: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabel {
+    job: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -267,6 +273,7 @@ impl Metrics {
             queue_depth: Family::default(),
             queue_dropped: Family::default(),
             queue_stalls: Family::default(),
+            job_failures: Family::default(),
             answer_to_connect_command: Family::new_with_constructor(sub_second),
             answer_to_connected: Family::new_with_constructor(sub_second),
             ring: Family::new_with_constructor(ring_seconds),
@@ -437,6 +444,11 @@ impl Metrics {
             dropped: self.0.queue_dropped.get_or_create_owned(&label),
             stalls: self.0.queue_stalls.get_or_create_owned(&label),
         }
+    }
+
+    /// Counts a turn of a job that failed.
+    pub fn job_failed(&self, job: &'static str) {
+        self.0.job_failures.get_or_create(&JobLabel { job }).inc();
     }
 
     /// Counts an answered request. `route` is the template of its path, of which there are few: never the path itself.

@@ -24,6 +24,7 @@ mod api {
     mod hostile;
     mod idempotency;
     mod imports;
+    mod jobs;
     mod masked;
     mod misuse;
     mod others;

@@ -5,7 +5,7 @@ use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::event::{AlarmKind, CallStep, EventKind};
 use paceline_core::gate::{GateReason, GateStage};
-use paceline_core::live::{CallPhase, Idle};
+use paceline_core::live::{CallPhase, Idle, JobState};
 use paceline_core::outcome::{MessageFate, Outcome};
 use paceline_core::pacing::{EffectiveMode, Fallback, PaceLimit};
 use paceline_core::time::Wall;
@@ -56,6 +56,7 @@ vocabulary! {
     GateReason GateReasonWord Clear
     GateStage GateStageWord Originate
     Idle IdleWord NoAgents
+    JobState JobStateWord Waiting
     MessageFate MessageFateWord Whole
     Outcome OutcomeWord Answered
     PaceLimit PaceLimitWord Risk

@@ -39,6 +39,11 @@ impl Inner {
             self.agents.clone(),
         );
         registry.register(
+            "paceline_job_failures",
+            "Turns of jobs beside the calls that failed; each is tried again",
+            self.job_failures.clone(),
+        );
+        registry.register(
             "paceline_hopper_contacts",
             "Contacts ready to be dialed",
             self.hopper.clone(),

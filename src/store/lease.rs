@@ -51,13 +51,8 @@ pub(super) const NEVER: i64 = i64::MAX;
 
 pub(super) const IS_ACTIVE: &str = "SELECT 1 FROM campaigns WHERE id = $1 AND state = 'active'";
 
-pub(super) const START_DUE: &str = "UPDATE tasks SET state = 'running' \
-    WHERE campaign_id = $1 AND state = 'scheduled' AND start_at_ms <= $2";
-
-/// When the next contact of a running task may be due ([`NEVER`] where none is ready), and the next task starts.
-pub(super) const NEXT_DUE: &str = "SELECT \
-    (SELECT next_due_at_ms FROM tasks WHERE campaign_id = $1 AND state = 'running' ORDER BY next_due_at_ms LIMIT 1), \
-    (SELECT start_at_ms FROM tasks WHERE campaign_id = $1 AND state = 'scheduled' ORDER BY start_at_ms LIMIT 1)";
+/// When the next contact of a running task may be due ([`NEVER`] where none is ready).
+pub(super) const NEXT_DUE: &str = "SELECT next_due_at_ms FROM tasks WHERE campaign_id = $1 AND state = 'running' ORDER BY next_due_at_ms LIMIT 1";
 
 /// To be run after [`RAISE_BUCKETS`] and [`DEFER_BUCKETS`].
 pub(super) const RAISE_NEXT_DUE: &str = "UPDATE tasks SET next_due_at_ms = coalesce((SELECT min(b.next_due_at_ms) \
@@ -187,8 +182,7 @@ enum Fate {
 }
 
 impl Store {
-    /// Leases up to `limit` due contacts of an active campaign's running tasks, which share the limit; a scheduled task whose
-    /// time has come runs from here on. Asks the gate for each contact and stores its answer, and takes the number's
+    /// Leases up to `limit` due contacts of an active campaign's running tasks, which share the limit. Asks the gate for each contact and stores its answer, and takes the number's
     /// lock. `margin` is how long a phone may ring.
     pub async fn lease(
         &self,
@@ -258,7 +252,6 @@ impl Lease<'_> {
         if tx.rows(IS_ACTIVE, args![campaign.0]).await?.is_empty() {
             return Ok(());
         }
-        tx.run(START_DUE, args![campaign.0, self.now.0]).await?;
         for _ in 0..ROUNDS_MAX {
             let tasks = due_tasks(tx.dialect());
             let tasks = tx
@@ -274,15 +267,8 @@ impl Lease<'_> {
         }
         insert_decisions(tx, &self.decisions).await?;
         let next = tx.rows(NEXT_DUE, args![campaign.0]).await?;
-        if let Some(row) = next.first() {
-            let times = [row.get::<Option<i64>>(0)?, row.get::<Option<i64>>(1)?];
-            self.leased.next_due = times
-                .into_iter()
-                .flatten()
-                .filter(|at| *at != NEVER)
-                .min()
-                .map(Wall);
-        }
+        let next = next.first().map(|row| row.get::<i64>(0)).transpose()?;
+        self.leased.next_due = next.filter(|at| *at != NEVER).map(Wall);
         Ok(())
     }
 

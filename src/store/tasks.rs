@@ -250,6 +250,35 @@ impl Store {
         .await
     }
 
+    /// Runs the scheduled tasks whose start time has come, up to 1,000 of them, and says which.
+    pub async fn start_due_tasks(&self, now: Wall) -> Result<Vec<(CampaignId, TaskId)>, StoreError> {
+        const DOING: &str = "start scheduled tasks";
+        let due = "SELECT campaign_id, id FROM tasks WHERE state = 'scheduled' AND start_at_ms <= $1 \
+            ORDER BY start_at_ms LIMIT 1000";
+        let start = "UPDATE tasks SET state = 'running' WHERE id = $1 AND state = 'scheduled'";
+        let due = self.read_all(DOING, due, args![now.0], task_of_campaign).await?;
+        if due.is_empty() {
+            return Ok(due);
+        }
+        self.write(DOING, async |tx| {
+            let mut started = Vec::with_capacity(due.len());
+            for (campaign, task) in due {
+                if tx.run(start, args![task.0]).await? > 0 {
+                    started.push((campaign, task));
+                }
+            }
+            Ok(started)
+        })
+        .await
+    }
+
+    /// The tasks that run.
+    pub async fn running_tasks(&self) -> Result<Vec<(CampaignId, TaskId)>, StoreError> {
+        let sql = "SELECT campaign_id, id FROM tasks WHERE state = 'running'";
+        self.read_all("read which tasks run", sql, &[], task_of_campaign)
+            .await
+    }
+
     /// Runs a scheduled task from `now` instead of at its start time; whether it was scheduled.
     pub async fn start_task(&self, id: TaskId, now: Wall) -> Result<bool, StoreError> {
         let start =
@@ -431,6 +460,10 @@ fn wait(row: &Row) -> Result<TaskWait, DbError> {
         until: Wall(row.get(1)?),
         reasons: decisions::reasons(&row.get::<String>(2)?)?,
     })
+}
+
+fn task_of_campaign(row: &Row) -> Result<(CampaignId, TaskId), DbError> {
+    Ok((CampaignId(row.get(0)?), TaskId(row.get(1)?)))
 }
 
 fn task(row: &Row) -> Result<TaskRow, DbError> {

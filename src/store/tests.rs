@@ -81,7 +81,6 @@ fn hot(dialect: Dialect) -> Vec<(&'static str, Vec<Arg<'static>>)> {
         (lease::IS_ACTIVE, values("i")),
         (campaigns::LOOK_AGAIN, values("ii")),
         (campaigns::LOOK_AT_TASKS_AGAIN, values("ii")),
-        (lease::START_DUE, values("ii")),
         (lease::due_tasks(dialect), values("iiii")),
         (lease::DUE_BUCKETS, values("ii")),
         (lease::due_contacts(dialect), values("iii")),

@@ -44,13 +44,13 @@ pub(crate) async fn a_scheduled_task_runs_from_its_start_time(db: &Db) {
     let task = campaign
         .task_with(TaskState::Scheduled, later(60), contacts)
         .await;
-    let early = campaign.lease(10, later(59)).await;
-    assert_eq!((early.leads.len(), early.next_due), (0, Some(later(60))));
+    assert_eq!(db.store.start_due_tasks(later(59)).await.unwrap(), []);
+    assert_eq!(campaign.lease(10, later(60)).await.leads.len(), 0);
+    let started = [(campaign.id, task.id)];
+    assert_eq!(db.store.start_due_tasks(later(60)).await.unwrap(), started);
+    assert_eq!(db.store.start_due_tasks(later(60)).await.unwrap(), []);
+    assert_eq!(db.store.running_tasks().await.unwrap(), started);
     assert_eq!(campaign.lease(10, later(60)).await.leads.len(), 1);
-    assert_eq!(
-        db.store.task(task.id).await.unwrap().unwrap().state,
-        TaskState::Running
-    );
 }
 
 pub(crate) async fn a_task_started_before_its_time_has_its_contacts_due(db: &Db) {
@@ -124,6 +124,7 @@ pub(crate) async fn a_campaign_that_is_not_active_leases_nothing(db: &Db) {
             .await
             .unwrap()
     );
+    assert_eq!(db.store.start_due_tasks(later(61)).await.unwrap().len(), 1);
     let none = campaign.lease(10, later(61)).await;
     assert_eq!((none.leads.len(), none.next_due), (0, None));
     assert!(

@@ -62,6 +62,20 @@ words! {
     }
 }
 
+words! {
+    /// What a job beside the calls does at present.
+    JobState {
+        /// It is at work.
+        Working = "working",
+        /// Its last turn went well, and it waits for the next.
+        Waiting = "waiting",
+        /// Its last turn failed, and it waits to try again.
+        Failing = "failing",
+        /// It has nothing more to do.
+        Done = "done",
+    }
+}
+
 /// One campaign at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LiveCampaign {

@@ -1,0 +1,53 @@
+//! Jobs beside the calls, and how each stands.
+
+use super::ApiState;
+use super::problem::ApiResult;
+use super::words::{JobStateWord, Utc, Word};
+use axum::Json as Body;
+use axum::extract::State;
+use serde::Serialize;
+
+/// All jobs.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Jobs {
+    /// By name.
+    jobs: Vec<Job>,
+}
+
+/// A job beside the calls.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Job {
+    /// What it is called.
+    #[schema(example = "tasks")]
+    name: String,
+    /// What it does at present.
+    state: JobStateWord,
+    /// When its last successful turn ended.
+    succeeded_at: Option<Utc>,
+    /// Things done since Paceline was started, such as tasks that were started.
+    #[schema(example = 3)]
+    done: u64,
+    /// Turns in a row that failed.
+    #[schema(example = 0)]
+    failures: u32,
+    /// Why the last turn failed, if it did.
+    #[schema(example = json!(null))]
+    error: Option<String>,
+}
+
+/// See the jobs beside the calls.
+///
+/// `tasks` starts scheduled tasks; `unfinished_imports` finishes what an earlier run published or cancelled.
+#[utoipa::path(get, path = "/jobs", operation_id = "list_jobs", tag = "live", responses((status = 200, body = Jobs)))]
+pub(super) async fn list(State(state): State<ApiState>) -> ApiResult<Body<Jobs>> {
+    let reports = state.jobs.reports().into_iter();
+    let jobs = reports.map(|(name, report)| Job {
+        name: name.to_owned(),
+        state: Word(report.state),
+        succeeded_at: report.succeeded_at.map(Utc),
+        done: report.done,
+        failures: report.failures,
+        error: report.error,
+    });
+    Ok(Body(Jobs { jobs: jobs.collect() }))
+}

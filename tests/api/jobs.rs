@@ -1,0 +1,92 @@
+//! Work beside the calls: what it does, and that it is shown.
+
+use super::harness::Api;
+use axum::body::Body;
+use axum::http::Request;
+use paceline::api::{ApiState, router};
+use paceline::clock::Clock;
+use paceline::jobs::tasks::Tasks;
+use paceline::jobs::{Job as _, Jobs};
+use paceline_core::live::JobState;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+#[tokio::test]
+async fn a_scheduled_task_starts_without_any_agent_and_a_complete_one_is_told() {
+    let api = Api::ready().await;
+    for (name, number) in [("soon", "+12025550123"), ("late", "+12025550124")] {
+        let task = json!({"name": name, "number_pool": [number], "start_time": "2099-01-01T00:00:00Z"});
+        api.post("/api/v1/tasks", task).await.expect(201);
+    }
+    api.sql("UPDATE tasks SET start_at_ms = 1000 WHERE name = 'soon'")
+        .await;
+    api.dialer.told();
+    let mut job = Tasks::new(api.store.clone(), Clock::real(), api.dialer.clone());
+    assert_eq!(job.turn().await.unwrap(), 1);
+    assert_eq!(api.dialer.told(), ["task 1 of campaign 1 changed"]);
+    let state =
+        async |task: &str| api.get(&format!("/api/v1/tasks/{task}")).await.expect(200)["state"].clone();
+    assert_eq!(
+        (state("1").await, state("2").await),
+        (json!("running"), json!("scheduled"))
+    );
+    assert_eq!(job.turn().await.unwrap(), 0);
+    api.sql("UPDATE tasks SET state = 'completed' WHERE id = 1").await;
+    assert_eq!(job.turn().await.unwrap(), 0);
+    assert_eq!(api.dialer.told(), ["task 1 of campaign 1 changed"]);
+    assert_eq!(job.turn().await.unwrap(), 0);
+    assert_eq!(api.dialer.told(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_job_that_fails_is_tried_again_and_shown() {
+    let api = Api::ready().await;
+    let jobs = Jobs::new(&api.metrics, Clock::real());
+    api.sql("ALTER TABLE tasks RENAME TO gone").await;
+    let tasks = Tasks::new(api.store.clone(), Clock::real(), api.dialer.clone());
+    let running = tokio::spawn(jobs.clone().run(tasks));
+    let seen = async |state: JobState| {
+        loop {
+            if jobs
+                .reports()
+                .get("tasks")
+                .is_some_and(|report| report.state == state)
+            {
+                return jobs.reports()["tasks"].clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let failing = seen(JobState::Failing).await;
+    assert_eq!((failing.failures, failing.succeeded_at), (1, None));
+    let error = failing.error.unwrap();
+    assert!(error.contains("start scheduled tasks"), "{error}");
+    assert!(
+        api.metrics
+            .render()
+            .contains("paceline_job_failures_total{job=\"tasks\"} 1")
+    );
+    api.sql("ALTER TABLE gone RENAME TO tasks").await;
+    let waiting = seen(JobState::Waiting).await;
+    assert_eq!((waiting.failures, waiting.error), (0, None));
+    running.abort();
+    let state = ApiState::new(
+        api.store.clone(),
+        api.dialer.clone(),
+        Clock::real(),
+        &api.metrics,
+        None,
+    )
+    .with_jobs(jobs);
+    let request = Request::get("/api/v1/jobs").header("authorization", format!("Bearer {}", api.read));
+    let answer = router(state)
+        .oneshot(request.body(Body::empty()).unwrap())
+        .await
+        .unwrap();
+    let body = axum::body::to_bytes(answer.into_body(), usize::MAX)
+        .await
+        .unwrap();
+    let shown: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(shown["jobs"][0]["name"], "tasks");
+    assert_eq!(shown["jobs"][0]["state"], "waiting");
+}
