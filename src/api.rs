@@ -186,6 +186,7 @@ fn api(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(write(routes!(tasks::pause)))
         .routes(write(routes!(tasks::resume)))
         .routes(write(routes!(tasks::cancel)))
+        .routes(write(routes!(tasks::requeue::requeue)))
         //
         .routes(read(routes!(campaigns::list)))
         .routes(write(routes!(campaigns::create)))

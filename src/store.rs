@@ -51,8 +51,8 @@ pub use imports::{
 pub use lease::Leased;
 pub use recordings::{RecordingRow, RecordingState};
 pub use tasks::{
-    ContactState, ContactTaskRow, NewTask, NewTaskContacts, TaskContactRow, TaskFilter, TaskProgress,
-    TaskRow, TaskWait,
+    ContactState, ContactTaskRow, NewTask, NewTaskContacts, Requeued, TaskContactRow, TaskFilter,
+    TaskProgress, TaskRow, TaskWait,
 };
 pub use trunks::{NewTrunk, TrunkFault, TrunkRow, WayOut};
 pub use writer::{PendingPrepare, Writer, WriterStats};

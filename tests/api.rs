@@ -29,6 +29,7 @@ mod api {
     mod misuse;
     mod others;
     mod postgres;
+    mod requeue;
     mod robust;
     mod tasks;
     mod trunks;

@@ -23,6 +23,9 @@ mod lease;
 #[path = "store/random.rs"]
 mod random;
 #[cfg(test)]
+#[path = "store/requeue.rs"]
+mod requeue;
+#[cfg(test)]
 #[path = "store/support.rs"]
 mod support;
 #[cfg(test)]
@@ -136,6 +139,13 @@ contract! {
         a_change_that_can_never_be_stored_holds_up_nothing
         an_attempt_that_can_never_be_stored_gives_its_contact_back
         an_attempt_given_up_is_not_stored_and_its_contact_comes_back;
+    requeue:
+        finished_contacts_are_ready_as_their_last_attempt_says
+        a_completed_task_runs_again_once_somebody_is_queued
+        a_paused_task_stays_paused_and_one_that_is_over_for_good_is_refused
+        who_is_queued_again_still_has_to_pass_the_gate
+        a_task_is_not_completed_while_contacts_of_it_are_queued
+        a_hundred_thousand_contacts_are_queued_bit_by_bit_beside_dialing;
     random:
         no_interleaving_loses_a_contact_or_holds_a_number_twice;
 }

@@ -2,6 +2,7 @@
 
 pub(super) mod create;
 mod idempotency;
+pub(super) mod requeue;
 
 use super::ApiState;
 use super::Caller;

@@ -59,7 +59,7 @@ impl Dialer {
         self.changed(Changed::Campaign(id)).await;
     }
 
-    /// A task's state has changed in the store: a running one may have work, a paused or cancelled one gives back its
+    /// A task has changed in the store: a running one may have work, a paused or cancelled one gives back its
     /// contacts, and a cancelled one also its calls that nobody answered yet.
     pub async fn task_changed(&self, campaign: CampaignId, task: TaskId) {
         self.changed(Changed::Task(campaign, task)).await;

@@ -168,7 +168,7 @@ pub(super) static LOCK_TASKS: Many = Many::locking(
     " FOR UPDATE OF t",
 );
 
-/// Tasks that nothing more can come of. A contact is leased exactly while its number is.
+/// Tasks that nothing more can come of. A contact is leased exactly while its number is. For [`complete_tasks`].
 pub(super) static COMPLETE_TASKS: Many = Many::new(
     1,
     "WITH v(task_id) AS (VALUES {rows}) \
@@ -237,7 +237,7 @@ impl Store {
             .map(|row| row.get::<i64>(0))
             .collect::<Result<Vec<_>, _>>()?;
         let running: Vec<_> = running.into_iter().map(Arg::from).collect();
-        COMPLETE_TASKS.run(&mut tx, &running).await?;
+        complete_tasks(&mut tx, &running).await?;
         let attempts = tx.rows(OPEN_ATTEMPTS, args![campaign.0]).await?;
         let agents = tx.rows(LOGGED_IN, args![campaign.0]).await?;
         for row in &agents {
@@ -315,6 +315,16 @@ pub(super) async fn make_ready(tx: &mut Tx, contacts: &[(TaskId, ContactId, Wall
         .collect();
     free_numbers(tx, &freed).await?;
     Ok(made)
+}
+
+/// Completes those of these tasks that nothing more can come of. Their rows are locked first: a statement that waits for a row
+/// does not see what whoever held it has made ready.
+pub(super) async fn complete_tasks(tx: &mut Tx, tasks: &[Arg<'_>]) -> Result<(), DbError> {
+    if tx.dialect() == Dialect::Postgres {
+        LOCK_TASKS.rows(tx, tasks).await?;
+    }
+    COMPLETE_TASKS.run(tx, tasks).await?;
+    Ok(())
 }
 
 /// Frees the numbers of contacts that have no open attempt.

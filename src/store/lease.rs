@@ -6,7 +6,7 @@
 
 use super::Store;
 use super::db::{Arg, CommitError, Dialect, Row, TRANSACTION_TIMEOUT, Tx, args};
-use super::dial::COMPLETE_TASKS;
+use super::dial::complete_tasks;
 use super::error::{DbError, DbErrorKind, StoreError};
 use super::many::Many;
 use paceline_core::campaign::hours::CallingHours;
@@ -298,8 +298,7 @@ impl Lease<'_> {
                 empty.push(Arg::from(task.0));
             }
         }
-        COMPLETE_TASKS.run(tx, &empty).await?;
-        Ok(())
+        complete_tasks(tx, &empty).await
     }
 
     /// Leases up to `share` contacts of a task; true if it has no more that are due.

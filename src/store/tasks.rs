@@ -1,5 +1,11 @@
 //! Tasks: made whole or not at all, moved between states only where that is allowed, and counted.
 
+mod requeue;
+
+#[cfg(test)]
+pub(super) use requeue::QUEUE;
+pub use requeue::Requeued;
+
 use super::contacts::{ContactRow, contact, insert_list, insert_numbers};
 use super::db::{Row, Tx, args};
 use super::error::{DbError, Stop, StoreError};

@@ -4,7 +4,7 @@ use super::db::{Arg, Dialect, Pools, args};
 use super::many::Many;
 use super::sync::LogSync;
 use super::writer::statements;
-use super::{NewTask, NewTaskContacts, NewTrunk, Store, campaigns, dial, lease};
+use super::{NewTask, NewTaskContacts, NewTrunk, Store, campaigns, dial, lease, tasks};
 use crate::metrics::Metrics;
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
@@ -90,6 +90,7 @@ fn hot(dialect: Dialect) -> Vec<(&'static str, Vec<Arg<'static>>)> {
         (dial::LOGGED_IN, values("i")),
         (dial::RUNNING, values("i")),
         (dial::ANSWERS, values("iiii")),
+        (tasks::QUEUE, values("iiittttttib")),
         many(&lease::RAISE_BUCKETS, "i"),
         many(&lease::DEFER_BUCKETS, "iiit"),
         many(&dial::LOWER_BUCKETS, "iii"),

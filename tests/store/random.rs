@@ -2,10 +2,12 @@
 //! left behind.
 
 use crate::support::{Campaign, Db, NOW, number};
-use paceline::store::Writer;
+use paceline::store::{Requeued, Writer};
 use paceline_core::command::NewAttempt;
+use paceline_core::ids::TaskId;
 use paceline_core::input::{Lead, Prepared};
 use paceline_core::outcome::Outcome;
+use paceline_core::requeue::Requeue;
 use paceline_core::time::Wall;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -23,6 +25,7 @@ enum Step {
     End { which: usize, retry: bool, flush: bool },
     GiveBack(usize),
     Restart,
+    Requeue,
     Wait(u64),
 }
 
@@ -33,6 +36,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0..8usize, any::<bool>(), any::<bool>()).prop_map(|(which, retry, flush)| Step::End { which, retry, flush }),
         1 => (0..8usize).prop_map(Step::GiveBack),
         1 => Just(Step::Restart),
+        1 => Just(Step::Requeue),
         2 => (1..120u64).prop_map(Step::Wait),
     ];
     prop::collection::vec(step, 1..40)
@@ -60,6 +64,7 @@ struct World<'a> {
     db: &'a Db,
     campaign: Campaign<'a>,
     writer: Writer,
+    tasks: [TaskId; 2],
     now: Wall,
     hopper: Vec<Lead>,
     open: Vec<NewAttempt>,
@@ -68,13 +73,14 @@ struct World<'a> {
 async fn run(db: &Db, name: &str, steps: Vec<Step>) {
     let campaign = db.campaign(name).await;
     // Some numbers are in both tasks.
-    campaign.task(&(0..6).map(number).collect::<Vec<_>>()).await;
-    campaign.task(&(3..9).map(number).collect::<Vec<_>>()).await;
+    let first = campaign.task(&(0..6).map(number).collect::<Vec<_>>()).await.id;
+    let second = campaign.task(&(3..9).map(number).collect::<Vec<_>>()).await.id;
     let writer = db.store.writer();
     let mut world = World {
         db,
         campaign,
         writer,
+        tasks: [first, second],
         now: NOW,
         hopper: Vec::new(),
         open: Vec::new(),
@@ -121,6 +127,13 @@ impl World<'_> {
                 let found: BTreeSet<_> = recovered.attempts.iter().map(|open| open.attempt).collect();
                 assert_eq!(found, self.open.iter().map(|new| new.attempt).collect());
                 self.hopper.clear();
+            }
+            Step::Requeue => {
+                let which = Requeue::after([Outcome::Busy]).unwrap();
+                for task in self.tasks {
+                    let requeued = self.db.store.requeue(task, &which, self.now).await.unwrap();
+                    assert!(matches!(requeued, Requeued::Done(_)), "{requeued:?}");
+                }
             }
             Step::Wait(seconds) => self.now = self.now.plus(Duration::from_secs(seconds)),
             Step::Prepare(_) | Step::End { .. } | Step::GiveBack(_) => {}

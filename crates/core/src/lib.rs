@@ -21,6 +21,7 @@ pub mod number;
 pub mod outcome;
 pub mod pacing;
 pub mod pbx;
+pub mod requeue;
 pub mod retry;
 pub mod time;
 pub mod verdict;

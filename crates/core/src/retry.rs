@@ -1,5 +1,6 @@
 //! Whether a contact is tried again, and when. One rule until redial rules come: outcomes that another try may change
-//! wait [`RETRY_DELAY`], up to the task's `max_retries`. What never reached the network spends no try.
+//! wait [`RETRY_DELAY`], up to the task's `max_retries`. What never reached the network spends no try. What nobody saw the end
+//! of spends none either, and is called again only if somebody asks for it ([`crate::requeue`]).
 
 use crate::input::Lead;
 use crate::outcome::Outcome;
@@ -47,8 +48,15 @@ pub fn after(outcome: Outcome, by: EndedBy, lead: &Lead) -> Next {
             let later = TAKEN_BACK_STEP.saturating_mul(lead.attempts_made.saturating_add(1));
             return unspent(RETRY_DELAY.saturating_add(later));
         }
+        // It may never have left, and it may have been answered: never blindly again.
+        Outcome::Unknown => {
+            return Next {
+                spends_try: false,
+                wait: None,
+            };
+        }
         Outcome::Busy | Outcome::NoAnswer | Outcome::Congestion | Outcome::Failed => true,
-        // Abandoned: calling back without a reserved agent is what the rules forbid. Unknown: never blindly again.
+        // Abandoned: calling back without a reserved agent is what the rules forbid.
         Outcome::Answered
         | Outcome::Machine
         | Outcome::Rejected
@@ -56,8 +64,7 @@ pub fn after(outcome: Outcome, by: EndedBy, lead: &Lead) -> Next {
         | Outcome::Fax
         | Outcome::Screened
         | Outcome::Abandoned
-        | Outcome::Blocked
-        | Outcome::Unknown => false,
+        | Outcome::Blocked => false,
     };
     Next {
         spends_try: true,
@@ -122,13 +129,14 @@ mod tests {
 
     #[test]
     fn what_another_try_cannot_change_is_left_alone() {
-        for outcome in [
-            Outcome::Answered,
-            Outcome::Invalid,
-            Outcome::Abandoned,
-            Outcome::Unknown,
-        ] {
+        for outcome in [Outcome::Answered, Outcome::Invalid, Outcome::Abandoned] {
             assert_eq!(wait(outcome, 0, 9), None, "{outcome}");
         }
+    }
+
+    #[test]
+    fn what_nobody_saw_the_end_of_spends_no_try_and_waits_for_somebody_to_ask() {
+        let lost = after(Outcome::Unknown, EndedBy::Vanished, &lead(3, 1, 9));
+        assert_eq!((lost.spends_try, lost.wait), (false, None));
     }
 }

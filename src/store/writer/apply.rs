@@ -4,7 +4,7 @@
 use super::batch::{Batch, Prepare};
 use crate::store::Store;
 use crate::store::db::{Arg, CommitError, Row, TRANSACTION_TIMEOUT, Tx, args};
-use crate::store::dial::{COMPLETE_TASKS, lower_next_due, make_ready};
+use crate::store::dial::{complete_tasks, lower_next_due, make_ready};
 use crate::store::error::{DbError, DbErrorKind};
 use crate::store::lease::{Decided, Over, SETTLE, insert_decisions};
 use crate::store::many::Many;
@@ -182,7 +182,7 @@ impl Store {
     pub(super) async fn complete_tasks(&self, tasks: &BTreeSet<TaskId>) -> Result<(), DbError> {
         let tasks: Vec<Arg<'_>> = tasks.iter().map(|task| Arg::from(task.0)).collect();
         let mut tx = self.pools.begin().await?;
-        COMPLETE_TASKS.run(&mut tx, &tasks).await?;
+        complete_tasks(&mut tx, &tasks).await?;
         Ok(tx.commit().await?)
     }
 }

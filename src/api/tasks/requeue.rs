@@ -1,0 +1,103 @@
+//! Finished contacts of a task, called again because somebody asks for it.
+
+use super::super::ApiState;
+use super::super::extract::{Id, Json};
+use super::super::problem::{ApiResult, Problem};
+use super::super::words::{OutcomeWord, Word};
+use super::{Task, find};
+use crate::store::Requeued;
+use axum::Json as Body;
+use axum::extract::State;
+use paceline_core::ids::TaskId;
+use paceline_core::requeue::Requeue;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Which contacts to queue again.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RequeueContacts {
+    /// Those whose last attempt ended in one of these ways: `unknown`, `failed`, `congestion`, `cancelled`, `no_answer`, `busy`.
+    /// Left out: those whose call reached no phone as far as anybody knows, which is `unknown`, `failed`, `congestion` or
+    /// `cancelled` without a leg that rang.
+    #[serde(default)]
+    #[schema(example = json!(["failed", "unknown"]), min_items = 1)]
+    outcomes: Option<Vec<OutcomeWord>>,
+}
+
+/// Contacts that were queued again.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct RequeuedContacts {
+    /// The task as it is now.
+    task: Task,
+    /// Contacts that are ready again.
+    #[schema(example = 12)]
+    queued: u64,
+    /// These by the outcome of their last attempt.
+    #[schema(example = json!({"failed": 10, "unknown": 2}))]
+    outcomes: BTreeMap<OutcomeWord, u64>,
+}
+
+/// Queue contacts again.
+///
+/// Finished contacts whose last attempt ended as `outcomes` says are due at once and have all their retries again. The attempts
+/// made stay counted, and the gate is asked as for every call. A completed task runs again; a paused one stays so.
+///
+/// Whoever answered the last attempt is never queued, whatever its outcome: an `unknown` attempt (Paceline, its link or the PBX
+/// died while it was up) may have been a conversation or an abandoned call. An `unknown` attempt that rang may have been answered
+/// unseen, so it takes `outcomes` that name `unknown`. One that shows no sign of life may have left all the same, in the last
+/// moment before the crash: then the contact is called a second time.
+///
+/// Contacts are queued bit by bit, so a failure can leave some of them queued; send it again for the rest. Doing it again queues
+/// only who has finished again. For hundreds of thousands of contacts it may take longer than a request may (503) and goes on.
+#[utoipa::path(post, path = "/tasks/{id}/requeue", operation_id = "requeue_task", tag = "tasks", request_body = RequeueContacts,
+    params(("id" = i64, Path, description = "The task")),
+    responses((status = 200, body = RequeuedContacts), (status = 404, description = "No such task"),
+        (status = 409, description = "It is cancelled, or its campaign archived")))]
+pub(crate) async fn requeue(
+    State(state): State<ApiState>,
+    Id(id): Id<i64>,
+    Json(input): Json<RequeueContacts>,
+) -> ApiResult<Body<RequeuedContacts>> {
+    let which = which(input)?;
+    let campaign = find(&state, id).await?.campaign;
+    let now = state.clock.now().wall;
+    let requeued = state.store.requeue(TaskId(id), &which, now).await;
+    // Whatever came of it: a part may be queued.
+    state.dialer.task_changed(campaign, TaskId(id)).await;
+    let queued = match requeued? {
+        Requeued::Done(queued) => queued,
+        Requeued::NoTask => return Err(Problem::no("task", id)),
+        Requeued::Cancelled => {
+            return Err(Problem::conflict(format!(
+                "Task {id} is cancelled, for good. Create a new task for these contacts with POST /api/v1/tasks."
+            )));
+        }
+        Requeued::Archived => {
+            return Err(Problem::conflict(format!(
+                "Campaign {campaign} of task {id} is archived and dials nothing more. Create a new task under another \
+                 campaign with POST /api/v1/tasks."
+            )));
+        }
+    };
+    Ok(Body(RequeuedContacts {
+        task: Task::from(&find(&state, id).await?),
+        queued: queued.values().sum(),
+        outcomes: queued
+            .into_iter()
+            .map(|(outcome, n)| (Word(outcome), n))
+            .collect(),
+    }))
+}
+
+fn which(input: RequeueContacts) -> ApiResult<Requeue> {
+    let Some(outcomes) = input.outcomes else {
+        return Ok(Requeue::unreached());
+    };
+    if outcomes.is_empty() {
+        let detail = "name at least one outcome, or leave it out for contacts whose call reached no phone";
+        return Err(Problem::field("/outcomes", detail));
+    }
+    Requeue::after(outcomes.into_iter().map(|word| word.0))
+        .map_err(|error| Problem::field("/outcomes", error.to_string()))
+}
