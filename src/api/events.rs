@@ -13,6 +13,7 @@ use super::words::{
 };
 use crate::events::{Event, EventId, Next, Reader};
 use crate::metrics::QueueMetrics;
+use crate::store::Store;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
@@ -25,6 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Interval;
 use uuid::Uuid;
 
 /// Streams of one key that are open at once.
@@ -33,6 +35,8 @@ const STREAMS_PER_KEY_MAX: usize = 8;
 const STREAMS_MAX: usize = 64;
 /// A comment is sent where nothing happens for so long, so that both ends notice a dead connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// So often it is looked whether a stream's key is still valid.
+const KEY_CHECK: Duration = Duration::from_secs(5);
 
 /// Who follows the stream at present.
 #[derive(Debug)]
@@ -242,7 +246,7 @@ impl From<&Event> for EventData {
 /// kind as its `event`, and `data` as below. To go on after a break, send the last `id` as `Last-Event-ID`; the newest 16,384
 /// events are kept. An event named `missed`, whose data is `{}`, says that events between are no longer kept, or that Paceline was started
 /// anew: look at the present state once more. Who reads so slowly that events are lost is told `missed` as the last word and let
-/// go. A key may have 8 streams open.
+/// go. A key may have 8 streams open; they end when it is revoked.
 #[utoipa::path(get, path = "/events", operation_id = "follow_events", tag = "live", params(EventsQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that was read")),
     responses((status = 200, body = EventData, content_type = "text/event-stream")))]
@@ -271,6 +275,8 @@ pub(super) async fn follow(
         // A stream that resumes may begin with what it missed; one that runs must not miss anything.
         begun: false,
         over: false,
+        store: state.store.clone(),
+        check: tokio::time::interval(KEY_CHECK),
         place,
     };
     let events = stream::unfold(follower, |mut follower| async move {
@@ -312,6 +318,8 @@ struct Follower {
     masks: bool,
     begun: bool,
     over: bool,
+    store: Store,
+    check: Interval,
     place: Place,
 }
 
@@ -322,7 +330,16 @@ impl Follower {
             return None;
         }
         loop {
-            let next = self.reader.next().await;
+            let next = tokio::select! {
+                biased;
+                _ = self.check.tick() => {
+                    if self.key_is_revoked().await {
+                        return None;
+                    }
+                    continue;
+                }
+                next = self.reader.next() => next,
+            };
             let begun = std::mem::replace(&mut self.begun, true);
             match next {
                 Next::Missed => {
@@ -336,6 +353,12 @@ impl Follower {
                 Next::Event(_) => {}
             }
         }
+    }
+
+    /// A store that cannot be read says nothing of it.
+    async fn key_is_revoked(&self) -> bool {
+        let row = self.store.api_key(self.place.key).await;
+        row.is_ok_and(|row| row.is_none_or(|row| row.revoked_at.is_some()))
     }
 
     fn wants(&self, event: &Event) -> bool {

@@ -138,6 +138,15 @@ async fn who_reads_too_slowly_is_told_and_let_go() {
 }
 
 #[tokio::test]
+async fn a_revoked_key_follows_no_more() {
+    let api = Api::ready().await;
+    let mut stream = follow(&api, &api.read, "", None).await;
+    api.sql("UPDATE api_keys SET revoked_at_ms = 1 WHERE name = 'read'")
+        .await;
+    assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test]
 async fn streams_are_few_take_no_turn_of_the_key_and_make_room_when_they_are_closed() {
     let api = Api::ready().await;
     let mut open = Vec::new();
