@@ -1,7 +1,84 @@
 //! The one place where the shell reads the time. A demo's clock runs faster than the wall's.
+//!
+//! A system's clock can be set by mistake, by hand or by a bad time server. Callees would be called at night, and retries put
+//! off by years, so a jump is not believed at once: our own time goes on, nothing is launched, and only a jump that lasts is
+//! taken over.
 
 use paceline_core::time::{Mono, Now, Wall};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tracing::{error, info, warn};
+
+/// A step of the system's clock beyond this is not believed at once.
+const STEP_MAX: Duration = Duration::from_secs(60);
+/// It is believed once it has lasted for this long.
+const BELIEVED_AFTER: Duration = Duration::from_secs(120);
+
+/// What is believed of the system's clock: one for the process, as it has one system.
+static SYSTEM: LazyLock<(Instant, Mutex<Belief>)> = LazyLock::new(|| {
+    let belief = Belief {
+        offset_ms: shown().0,
+        doubted: None,
+    };
+    (Instant::now(), Mutex::new(belief))
+});
+
+/// How the wall's time follows from the monotonic time since the start.
+#[derive(Debug)]
+struct Belief {
+    /// The wall's time at the start.
+    offset_ms: i64,
+    /// Another one that the system's clock has told, and since when.
+    doubted: Option<(i64, Duration)>,
+}
+
+impl Belief {
+    fn system() -> (Duration, MutexGuard<'static, Self>) {
+        let (began, belief) = &*SYSTEM;
+        let belief = belief.lock().unwrap_or_else(PoisonError::into_inner);
+        (began.elapsed(), belief)
+    }
+
+    /// The time to go by, `elapsed` after the start, where the system's clock shows this.
+    fn wall(&mut self, elapsed: Duration, shown: Wall) -> Wall {
+        let elapsed_ms = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
+        let offset_ms = shown.0.saturating_sub(elapsed_ms);
+        let near = |other: i64| Duration::from_millis(other.abs_diff(offset_ms)) <= STEP_MAX;
+        match self.doubted {
+            _ if near(self.offset_ms) => {
+                if self.doubted.take().is_some() {
+                    info!("the system's clock is right again");
+                }
+                self.offset_ms = offset_ms;
+            }
+            Some((doubted_ms, since)) if near(doubted_ms) => {
+                if elapsed.saturating_sub(since) >= BELIEVED_AFTER {
+                    warn!(
+                        "the system's clock still shows the other time, which is taken as right from now on"
+                    );
+                    (self.offset_ms, self.doubted) = (offset_ms, None);
+                }
+            }
+            Some(_) | None => {
+                let by_s = offset_ms.saturating_sub(self.offset_ms) / 1_000;
+                error!(
+                    by_s,
+                    "the system's clock has jumped by {by_s} s: nothing is launched while it is in doubt, for {} s at most; check \
+                     the machine's time service",
+                    BELIEVED_AFTER.as_secs()
+                );
+                self.doubted = Some((offset_ms, elapsed));
+            }
+        }
+        Wall(self.offset_ms.saturating_add(elapsed_ms))
+    }
+}
+
+/// What the system's clock shows.
+fn shown() -> Wall {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Wall(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
 
 /// Real time, or real time multiplied.
 #[derive(Clone, Copy, Debug)]
@@ -19,24 +96,29 @@ impl Clock {
 
     /// Time that passes `speed` times as fast as real time, starting at the present; `speed` is clipped to 0.01 to 1000.
     pub fn with_speed(speed: f64) -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             started: Instant::now(),
-            started_wall_ms: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
+            started_wall_ms: shown().0,
             speed: speed.clamp(0.01, 1000.0),
         }
     }
 
-    /// Both clocks at this moment. At real speed, `wall` follows changes of the system's clock.
+    /// Both clocks at this moment. At real speed, `wall` follows small changes of the system's clock at once, and jumps once
+    /// they have lasted.
     pub fn now(&self) -> Now {
         let mono = Mono::START + self.started.elapsed().mul_f64(self.speed);
         let wall = if self.speed == 1.0 {
-            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            Wall(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+            let (elapsed, mut belief) = Belief::system();
+            belief.wall(elapsed, shown())
         } else {
             Wall(self.started_wall_ms).plus(mono.since(Mono::START))
         };
         Now { mono, wall }
+    }
+
+    /// Whether the system's clock has jumped, and it is not known yet whether that is right. As of the last [`Clock::now`].
+    pub fn is_doubted(&self) -> bool {
+        self.speed == 1.0 && Belief::system().1.doubted.is_some()
     }
 
     /// The runtime's instant at which this clock will show `at`.
@@ -52,5 +134,53 @@ impl Clock {
     /// How long `d` of this clock takes in real time.
     pub fn real_duration(&self, d: Duration) -> Duration {
         d.div_f64(self.speed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START_MS: i64 = 1_800_000_000_000;
+    const YEAR_MS: i64 = 365 * 86_400_000;
+
+    /// What is believed, from the start, while the system's clock is off by so much.
+    fn believed(belief: &mut Belief, at_s: u64, off_ms: i64) -> (i64, bool) {
+        let at_ms = i64::try_from(at_s * 1_000).unwrap();
+        let wall = belief.wall(Duration::from_secs(at_s), Wall(START_MS + at_ms + off_ms));
+        (wall.0 - START_MS - at_ms, belief.doubted.is_some())
+    }
+
+    fn belief() -> Belief {
+        Belief {
+            offset_ms: START_MS,
+            doubted: None,
+        }
+    }
+
+    #[test]
+    fn a_jump_that_is_put_right_within_two_minutes_moves_no_time() {
+        for off_ms in [YEAR_MS, -YEAR_MS, 61_000] {
+            let mut belief = belief();
+            for at_s in 0..30 {
+                assert_eq!(believed(&mut belief, at_s, 0), (0, false));
+            }
+            for at_s in 30..60 {
+                assert_eq!(believed(&mut belief, at_s, off_ms), (0, true));
+            }
+            assert_eq!(believed(&mut belief, 60, 0), (0, false));
+        }
+    }
+
+    #[test]
+    fn a_jump_that_lasts_is_believed_and_small_steps_are_at_once() {
+        let mut belief = belief();
+        assert_eq!(believed(&mut belief, 1, 900), (900, false));
+        assert_eq!(believed(&mut belief, 2, -20_000), (-20_000, false));
+        assert_eq!(believed(&mut belief, 3, YEAR_MS), (-20_000, true));
+        // Another jump is doubted anew.
+        assert_eq!(believed(&mut belief, 100, -YEAR_MS), (-20_000, true));
+        assert_eq!(believed(&mut belief, 219, -YEAR_MS), (-20_000, true));
+        assert_eq!(believed(&mut belief, 220, -YEAR_MS), (-YEAR_MS, false));
     }
 }

@@ -234,6 +234,15 @@ impl Dialer {
             campaign: campaign.name.clone(),
             source,
         })?;
+        if !recovery.attempts.is_empty() || !recovery.agents.is_empty() {
+            info!(
+                campaign.name = %campaign.name,
+                attempts = recovery.attempts.len(),
+                agents = recovery.agents.len(),
+                "taking over what the last run left open in `{}`", campaign.name
+            );
+        }
+        let recovery = self.settle_stranded(campaign.id, recovery, now.wall).await;
         let learnt = self.0.store.pacing_learnt(campaign.id).await;
         let learnt = learnt.map_err(|source| StartError::Recover {
             campaign: campaign.name.clone(),
@@ -245,17 +254,8 @@ impl Dialer {
             campaign: campaign.name.clone(),
             source,
         })?;
-        if !recovery.attempts.is_empty() || !recovery.agents.is_empty() {
-            info!(
-                campaign.name = %campaign.name,
-                attempts = recovery.attempts.len(),
-                agents = recovery.agents.len(),
-                "taking over what the last run left open in `{}`", campaign.name
-            );
-        }
         let (id, name) = (campaign.id, campaign.name.clone());
         let campaign_is_over = campaign.state == CampaignState::Archived;
-        let recovery = self.settle_stranded(id, recovery, now.wall).await;
         let mut agents = Vec::new();
         for agent in recovery.agents {
             let Some(face) = self.0.switches.get(&agent.pbx) else {
@@ -340,28 +340,37 @@ impl Dialer {
             return Err(AgentRefusal::Stopping);
         }
         let inputs = self.0.inputs_of(campaign).ok_or(AgentRefusal::NotRunning)?;
+        let mut is_new = false;
         if matches!(request, AgentRequest::LogIn { .. }) {
             let mut agents = self.0.agents();
             match agents.get(&agent) {
                 Some(other) if *other != campaign => return Err(AgentRefusal::LoggedInElsewhere(*other)),
-                Some(_) | None => agents.insert(agent, campaign),
-            };
+                Some(_) => {}
+                None => is_new = agents.insert(agent, campaign).is_none(),
+            }
         }
         let (reply, answer) = oneshot::channel();
-        let asked = async {
-            inputs
-                .send(Told::Agent {
-                    agent,
-                    request,
-                    reply,
-                })
-                .await
-                .map_err(|_| AgentRefusal::NotRunning)?;
-            answer.await.unwrap_or(Err(AgentRefusal::NotRunning))
+        let told = Told::Agent {
+            agent,
+            request,
+            reply,
         };
-        tokio::time::timeout(REQUEST_PATIENCE, asked)
-            .await
-            .unwrap_or(Err(AgentRefusal::Busy))
+        let until = tokio::time::Instant::now() + REQUEST_PATIENCE;
+        let never_told = match tokio::time::timeout_at(until, inputs.send(told)).await {
+            Ok(Ok(())) => match tokio::time::timeout_at(until, answer).await {
+                Ok(Ok(result)) => return result,
+                // The engine has it still, and keeps the agent.
+                Err(_) => return Err(AgentRefusal::Busy),
+                Ok(Err(_)) => AgentRefusal::NotRunning,
+            },
+            Ok(Err(_)) => AgentRefusal::NotRunning,
+            Err(_) => AgentRefusal::Busy,
+        };
+        // Nobody would ever log this agent out.
+        if is_new {
+            self.0.agents().remove(&agent);
+        }
+        Err(never_told)
     }
 
     /// Where the agent is logged in, if so.
@@ -491,8 +500,8 @@ impl crate::api::control::Dialer for Dialer {
         self.decisions(campaign, limit)
     }
 
-    fn drain(&self, within: Duration) {
-        self.ask_to_drain(within);
+    fn drain(&self, within: Duration) -> Duration {
+        self.ask_to_drain(within)
     }
 
     fn pbxes(&self) -> Vec<PbxStatus> {

@@ -443,6 +443,9 @@ async fn a_switch_that_is_not_configured_any_more_strands_no_call_and_no_agent()
          SELECT 'lost', id, 1, 'main', 'running', 0 FROM attempts WHERE ended_at_ms IS NOT NULL LIMIT 1",
     )
     .await;
+    // One of them had answered, and no agent was there yet.
+    rig.run("UPDATE attempts SET connected_at_ms = NULL, agent_id = NULL WHERE ended_at_ms IS NULL AND connected_at_ms > 0")
+        .await;
     let (next, _control) = dialer_on("other", &rig.url, Clock::with_speed(SPEED)).await;
     rig.wait_until(OPEN, 0).await;
     rig.wait_until("SELECT count(*) FROM number_leases", 0).await;
@@ -452,6 +455,19 @@ async fn a_switch_that_is_not_configured_any_more_strands_no_call_and_no_agent()
         WHERE a.outcome = 'unknown' AND l.detail LIKE '%not configured%'";
     assert!(rig.count(unknown).await > 0);
     assert_eq!(next.campaign_of(AgentId(1)), None);
+    let abandoned = "SELECT count(*) FROM attempts WHERE abandoned_at_ms IS NOT NULL OR connected_at_ms IS NULL \
+        AND answered_at_ms IS NOT NULL AND outcome IN ('abandoned', 'unknown')";
+    // As soon as the live picture is drawn.
+    let account = async {
+        loop {
+            let live = next.live(CAMPAIGN).expect("it runs");
+            if let Some(account) = live.abandon.first() {
+                return account.abandoned as i64;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert_eq!(account.await, rig.count(abandoned).await, "what the rows say");
     assert_eq!(
         rig.count("SELECT count(*) FROM recordings WHERE state = 'failed' AND ended_at_ms > 0")
             .await,

@@ -38,7 +38,7 @@ pub trait Dialer: Send + Sync {
 
     /// Launch nothing more, let conversations end, log agents out, and end the process; what is still up after `within` is
     /// hung up. A later call may only bring the deadline forward.
-    fn drain(&self, within: Duration);
+    fn drain(&self, within: Duration) -> Duration;
 
     /// Every configured switch, by name.
     fn pbxes(&self) -> Vec<PbxStatus>;

@@ -7,7 +7,6 @@ use super::words::Utc;
 use axum::Json as Body;
 use axum::extract::State;
 use axum::http::StatusCode;
-use paceline_core::time::Wall;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -44,11 +43,9 @@ pub(super) async fn drain(
     if !DRAIN_S.contains(&input.deadline_s) {
         return Err(Problem::field("/deadline_s", "1 to 86400 seconds"));
     }
-    state.dialer.drain(Duration::from_secs(input.deadline_s));
-    let deadline_ms = i64::try_from(input.deadline_s.saturating_mul(1_000)).unwrap_or(i64::MAX);
-    let deadline_at = Wall(state.clock.now().wall.0.saturating_add(deadline_ms));
+    let left = state.dialer.drain(Duration::from_secs(input.deadline_s));
     let draining = Draining {
-        deadline_at: Utc(deadline_at),
+        deadline_at: Utc(state.clock.now().wall.plus(left)),
     };
     Ok((StatusCode::ACCEPTED, Body(draining)))
 }

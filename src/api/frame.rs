@@ -30,11 +30,18 @@ pub(super) async fn frame(State(state): State<ApiState>, request: Request, next:
         .get::<MatchedPath>()
         .map(|path| path.as_str().to_owned());
     let span = tracing::info_span!("request", request.id = %id);
-    let mut response = run(request, next).instrument(span.clone()).await;
-    let turn = response.extensions_mut().remove::<Arc<Turn>>();
-    let caller = response.extensions().get::<Caller>().copied();
-    let response = span.in_scope(|| finish(&state, response, &id, &method, route.as_deref(), started));
-    let response = asked.answered(&state, caller, response).instrument(span).await;
+    // A client that hangs up ends this future, and what it has changed would be in no audit.
+    let answered = async move {
+        let mut response = run(request, next).await;
+        let turn = response.extensions_mut().remove::<Arc<Turn>>();
+        let caller = response.extensions().get::<Caller>().copied();
+        let response = finish(&state, response, &id, &method, route.as_deref(), started);
+        let response = asked.answered(&state, caller, response).await;
+        (response, caller, turn)
+    };
+    let Ok((response, caller, turn)) = tokio::spawn(answered.instrument(span)).await else {
+        return Problem::internal(anyhow::anyhow!("the audit panicked")).into_response();
+    };
     let response = if caller.is_some_and(|caller| !caller.sees_numbers) {
         masking::masked(response).await
     } else {

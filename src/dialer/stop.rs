@@ -29,12 +29,15 @@ impl Dialer {
         let _ = tokio::time::timeout(patience, settled).await;
     }
 
-    /// Notes that a drain is wanted, until then at the latest. A later call may only bring that forward.
-    pub(super) fn ask_to_drain(&self, within: Duration) {
-        let until = Instant::now() + within;
+    /// Notes that a drain is wanted, until then at the latest, and tells how long it may last. A later call may only bring that
+    /// forward.
+    pub(super) fn ask_to_drain(&self, within: Duration) -> Duration {
+        let mut until = Instant::now() + within;
         self.0.drain_until.send_modify(|asked| {
-            *asked = Some(asked.map_or(until, |earlier| earlier.min(until)));
+            until = asked.map_or(until, |earlier| earlier.min(until));
+            *asked = Some(until);
         });
+        until.saturating_duration_since(Instant::now())
     }
 
     /// Returns once a drain is wanted.

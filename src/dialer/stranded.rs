@@ -12,7 +12,7 @@ use paceline_core::time::Wall;
 use tracing::warn;
 
 impl Dialer {
-    /// Settles what is on unknown switches; gives the rest.
+    /// Settles what is on unknown PBXes; gives the rest. All is stored once this returns: the abandon account is read next.
     pub(super) async fn settle_stranded(
         &self,
         campaign: CampaignId,
@@ -20,6 +20,7 @@ impl Dialer {
         now: Wall,
     ) -> Recovery {
         let known = &self.0.switches;
+        let before = (all.attempts.len(), all.agents.len());
         for lost in all.attempts.extract_if(.., |open| !known.contains_key(&open.pbx)) {
             let (attempt, pbx) = (lost.attempt, lost.pbx);
             warn!(attempt.id = %attempt, pbx.name = %pbx, "attempt {attempt} was on `{pbx}`, which is not configured any more: its outcome is unknown");
@@ -53,6 +54,9 @@ impl Dialer {
                 at: now,
             };
             self.0.writer.change(campaign, change).await;
+        }
+        if before != (all.attempts.len(), all.agents.len()) {
+            self.0.writer.flush().await;
         }
         all
     }

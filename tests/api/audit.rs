@@ -80,3 +80,30 @@ async fn refusals_beyond_a_rate_are_counted_and_not_stored_one_by_one() {
         .find_map(|line| line.strip_prefix("paceline_queue_dropped_total{queue=\"audit\"} "));
     assert_eq!(dropped.unwrap().parse::<usize>().unwrap(), 200 - refused);
 }
+
+#[tokio::test]
+async fn a_change_is_listed_though_its_client_hung_up() {
+    use tower::ServiceExt as _;
+    let api = Api::ready().await;
+    let before = audit(&api, "").await.len();
+    for n in 0..20 {
+        let trunk =
+            json!({"name": format!("carrier-{n}"), "pbx": "office", "dial": "PJSIP/{number}@carrier-b"});
+        let request = axum::http::Request::post("/api/v1/trunks")
+            .header("authorization", format!("Bearer {}", api.write))
+            .header("content-type", "application/json")
+            .body(axum::body::Body::from(trunk.to_string()))
+            .unwrap();
+        // What is dropped here is what the connection drops once it is closed.
+        let mut asked = Box::pin(api.router.clone().oneshot(request));
+        assert!(futures_util::FutureExt::now_or_never(&mut asked).is_none());
+    }
+    let listed = async || audit(&api, "?limit=200").await.len() - before;
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while listed().await < 20 && std::time::Instant::now() < until {
+        tokio::task::yield_now().await;
+    }
+    let trunks = api.get("/api/v1/trunks?limit=200").await.expect(200);
+    assert_eq!(trunks["items"].as_array().unwrap().len(), 21);
+    assert_eq!(listed().await, 20);
+}

@@ -115,8 +115,9 @@ impl Dialer for FakeDialer {
         live.map_or_else(Vec::new, |live| live.pacing.iter().take(limit).cloned().collect())
     }
 
-    fn drain(&self, within: Duration) {
+    fn drain(&self, within: Duration) -> Duration {
         self.tell(format!("drain within {} s", within.as_secs()));
+        within.min(Duration::from_secs(3_600))
     }
 
     fn events(&self) -> Events {

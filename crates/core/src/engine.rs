@@ -51,6 +51,8 @@ pub struct Engine {
     rng: ChaCha8Rng,
     active: bool,
     draining: bool,
+    /// The wall clock has jumped: no calling hours can be kept by it.
+    clock_doubted: bool,
     /// Switches whose event stream stands and is resynchronised.
     links_up: BTreeSet<PbxName>,
     calls: BTreeMap<AttemptId, Call>,
@@ -146,6 +148,7 @@ impl Engine {
             rng: ChaCha8Rng::seed_from_u64(seed),
             active: false,
             draining: false,
+            clock_doubted: false,
             links_up: BTreeSet::new(),
             calls: BTreeMap::new(),
             legs: BTreeMap::new(),
@@ -387,6 +390,13 @@ impl Engine {
             Input::HangUpAll => {
                 self.hang_up_all(now);
                 self.log_out_all(now);
+                Ok(())
+            }
+            Input::ClockDoubted(doubted) => {
+                self.clock_doubted = doubted;
+                if doubted {
+                    self.return_hopper(|_| true);
+                }
                 Ok(())
             }
             Input::TaskStopped { task, hang_up } => {

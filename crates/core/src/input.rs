@@ -22,6 +22,8 @@ pub enum Input {
     Drain,
     /// The deadline of `Drain` has passed: hang up whatever is still up. Said again until nothing is left.
     HangUpAll,
+    /// The wall clock has jumped and is not trusted, or is trusted again: launch nothing meanwhile. What is up goes on.
+    ClockDoubted(bool),
     /// A task was paused or cancelled: return its contacts. `hang_up` also takes back its calls that nobody answered yet.
     TaskStopped {
         /// Which.

@@ -57,6 +57,8 @@ words! {
         Refilling = "refilling",
         /// The calls in flight are all that agents and abandon rules allow now; `pacing` tells more.
         Pacing = "pacing",
+        /// The system's clock has jumped, and it is not known yet whether that is right.
+        ClockDoubted = "clock_doubted",
         /// The store failed a moment ago.
         StoreTrouble = "store_trouble",
     }

@@ -37,6 +37,7 @@ impl Engine {
             Prepared::Allowed
                 if wanted
                     && self.active
+                    && !self.clock_doubted
                     && now.mono.since(call.launched_at) <= PREPARED_MAX
                     && self.links_up.contains(&call.pbx) =>
             {

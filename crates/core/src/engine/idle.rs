@@ -27,6 +27,7 @@ impl Engine {
         let ready: Vec<&Agent> = self.agents.values().filter(counts).collect();
         blocked(self.draining, Idle::Draining);
         blocked(!self.active, Idle::NotActive);
+        blocked(self.clock_doubted, Idle::ClockDoubted);
         blocked(self.agents.is_empty(), Idle::NoAgents);
         blocked(!self.agents.is_empty() && ready.is_empty(), Idle::NoFreeAgent);
         blocked(
@@ -48,7 +49,7 @@ impl Engine {
         blocked(!failing && lacks(&heard), Idle::TrunkSilent);
         let trouble = self.store_fails || self.hold_until > now.mono;
         blocked(trouble, Idle::StoreTrouble);
-        let empty = !trouble && !ready.is_empty() && self.hopper.is_empty();
+        let empty = !trouble && !self.clock_doubted && !ready.is_empty() && self.hopper.is_empty();
         let asked = self.refill == Refill::Asked;
         blocked(empty && !asked, Idle::NoContacts);
         blocked(empty && asked, Idle::Refilling);

@@ -29,6 +29,8 @@ pub(super) struct Budget {
     accounts: Vec<Account>,
     zone: TimeZone,
     ledgers: Vec<Ledger>,
+    /// The time that was last told.
+    told: Wall,
 }
 
 /// Every answer, as rules with this limit see it.
@@ -129,6 +131,7 @@ impl Budget {
             accounts,
             zone,
             ledgers,
+            told: Wall(i64::MIN),
         }
     }
 
@@ -171,8 +174,8 @@ impl Budget {
 
     /// An answer by a person has ended. `pace`: live answers per second of late.
     pub(super) fn count(&mut self, now: Wall, answered_at: Wall, fate: LiveFate, pace: f64) {
+        self.forget(now);
         for account in &mut self.accounts {
-            account.forget(now, &self.zone);
             account.count(answered_at, fate, pace);
         }
         for ledger in &mut self.ledgers {
@@ -185,13 +188,23 @@ impl Budget {
 
     /// What may be risked now, by the strictest rule. None: no rule.
     pub(super) fn allowance(&mut self, now: Wall, pace: f64) -> Option<Allowance> {
-        for account in &mut self.accounts {
-            account.forget(now, &self.zone);
-        }
+        self.forget(now);
         self.accounts
             .iter()
             .map(|account| account.allowance(pace))
             .min_by(|a, b| a.risk_max.total_cmp(&b.risk_max))
+    }
+
+    /// Drops what the windows no longer hold. A clock that was far ahead had dropped too much: all is entered anew.
+    fn forget(&mut self, now: Wall) {
+        let set_back = now.plus(DAY) < self.told;
+        self.told = now;
+        if set_back {
+            self.enter_all();
+        }
+        for account in &mut self.accounts {
+            account.forget(now, &self.zone);
+        }
     }
 
     /// What every rule has counted in its window.

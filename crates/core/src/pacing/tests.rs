@@ -423,6 +423,22 @@ fn a_clock_that_was_a_year_ahead_does_not_keep_a_window_from_ending() {
 }
 
 #[test]
+fn a_clock_that_was_a_year_ahead_for_a_moment_takes_nothing_out_of_a_window() {
+    let day = Duration::from_secs(24 * 3_600);
+    let mut budget = Budget::new(&[AbandonRule::daily(CAP, Duration::from_secs(2))], TimeZone::UTC);
+    let now = at(0).wall;
+    budget.count(now, now, LiveFate::Abandoned, 0.1);
+    assert_eq!(
+        budget.allowance(now.plus(365 * day), 0.1).map(|a| a.abandoned),
+        Some(0.0)
+    );
+    assert_eq!(
+        budget.allowance(now.plus(day / 24), 0.1).map(|a| a.abandoned),
+        Some(1.0)
+    );
+}
+
+#[test]
 fn what_the_store_tells_of_answers_is_counted_as_if_it_had_been_seen() {
     let now = at(0).wall;
     let rules = [

@@ -2,7 +2,9 @@
 
 use super::rig::{Rig, end};
 use crate::agent::AgentState;
-use crate::input::Input;
+use crate::command::Command;
+use crate::input::{Input, Prepared};
+use crate::live::Idle;
 use crate::outcome::Outcome;
 use crate::pbx::{EndedBy, PbxCommand, PbxEvent};
 use std::time::Duration;
@@ -100,4 +102,42 @@ fn a_drain_whose_deadline_has_passed_hangs_up_what_is_left() {
     });
     assert_eq!(rig.outcomes(), [Outcome::Answered]);
     assert!(rig.engine.is_drained());
+}
+
+#[test]
+fn while_the_clock_is_in_doubt_nothing_is_launched_and_what_is_up_goes_on() {
+    let mut rig = Rig::at_work(1);
+    let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
+    rig.tell(Input::ClockDoubted(true));
+    assert!(rig.said.iter().any(|c| matches!(c, Command::Return { .. })));
+    rig.event(PbxEvent::Answered { leg });
+    rig.event(PbxEvent::Connected { leg, agent_leg });
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: end(EndedBy::Network, true),
+    });
+    rig.wait(Duration::from_secs(60));
+    assert_eq!(rig.outcomes(), [Outcome::Answered]);
+    assert_eq!((rig.state(1), rig.legs().len()), (AgentState::Available, 1));
+    assert_eq!(rig.engine.live(rig.now).idle, [Idle::ClockDoubted]);
+    rig.tell(Input::ClockDoubted(false));
+    assert_eq!(rig.legs().len(), 2);
+    // Allowed by a clock that is in doubt since.
+    rig.store_answers = false;
+    let leg = rig.leg();
+    rig.event(PbxEvent::Ended {
+        leg,
+        end: end(EndedBy::Network, false),
+    });
+    let mut asked = rig.said.iter().filter_map(|c| match c {
+        Command::Prepare(new) => Some(new.attempt),
+        _ => None,
+    });
+    let attempt = asked.next_back().unwrap();
+    rig.tell(Input::ClockDoubted(true));
+    rig.tell(Input::Prepared {
+        attempt,
+        result: Prepared::Allowed,
+    });
+    assert_eq!(rig.legs().len(), 2);
 }
