@@ -270,7 +270,7 @@ impl Engine {
             });
         }
         live.pacing = self.live_pacing();
-        live.abandon = self.accounts();
+        live.abandon = self.accounts(now);
         live.idle = self.idle(now);
         live.settled = self.is_settled();
         live

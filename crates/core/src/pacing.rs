@@ -238,8 +238,8 @@ impl Pacer {
     }
 
     /// What every rule has counted in its window.
-    pub fn accounts(&self) -> Vec<RuleAccount> {
-        self.budget.accounts()
+    pub fn accounts(&self, now: Now) -> Vec<RuleAccount> {
+        self.budget.accounts(now.wall)
     }
 
     /// Something has happened to a call. Returns how it appears from here that an answer has ended; counts nothing.

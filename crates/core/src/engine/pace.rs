@@ -179,13 +179,13 @@ impl Engine {
     }
 
     /// What each abandon rule has counted.
-    pub(super) fn accounts(&self) -> Vec<RuleAccount> {
+    pub(super) fn accounts(&self, now: Now) -> Vec<RuleAccount> {
         match self.pacing.pacers.values().next() {
-            Some(pacer) => pacer.accounts(),
+            Some(pacer) => pacer.accounts(now),
             None => {
                 let mut pacer = Pacer::new(self.config.pacer(), None);
                 pacer.recall(&self.pacing.answers);
-                pacer.accounts()
+                pacer.accounts(now)
             }
         }
     }

@@ -78,7 +78,7 @@ struct Account {
     abandoned: f64,
     /// What experience adds to the risk allowed: a logarithm.
     gain: f64,
-    /// When the present calendar period begins and ends.
+    /// The window that was last asked for: when it begins, and when another one does.
     period: Option<(Wall, Wall)>,
 }
 
@@ -207,12 +207,16 @@ impl Budget {
         }
     }
 
-    /// What every rule has counted in its window.
-    pub(super) fn accounts(&self) -> Vec<RuleAccount> {
-        let account = |a: &Account| RuleAccount {
-            rule: a.name.clone(),
-            live: a.live,
-            abandoned: a.abandoned,
+    /// What every rule has counted in the window that ends now. Nobody may have asked for an allowance for days: a progressive
+    /// campaign never does.
+    pub(super) fn accounts(&self, now: Wall) -> Vec<RuleAccount> {
+        let account = |a: &Account| {
+            let (live, abandoned) = a.counted(now, &self.zone);
+            RuleAccount {
+                rule: a.name.clone(),
+                live,
+                abandoned,
+            }
         };
         self.accounts.iter().map(account).collect()
     }
@@ -276,6 +280,34 @@ impl Account {
         }
     }
 
+    /// When the window that holds `now` begins, and when another one does; none: it holds all.
+    fn window(&self, now: Wall, zone: &TimeZone) -> Option<(Wall, Wall)> {
+        match self.rule.window {
+            AbandonWindow::Hours(hours) => {
+                let length_ms = i64::from(hours.max(1)).saturating_mul(HOUR_MS);
+                Some((Wall(now.0.saturating_sub(length_ms)), now))
+            }
+            AbandonWindow::Campaign => None,
+            AbandonWindow::CalendarDay | AbandonWindow::CalendarMonth => {
+                let within = |(begins, ends): &(Wall, Wall)| now < *ends && *begins < now.plus(DAY);
+                let known = self.period.filter(within);
+                known.or_else(|| period(now, zone, self.rule.window))
+            }
+        }
+    }
+
+    /// Live answers and abandoned calls in the window that ends now.
+    fn counted(&self, now: Wall, zone: &TimeZone) -> (f64, f64) {
+        let begins = self.window(now, zone).map(|(begins, _)| begins.0);
+        let part_ms = self.part_ms();
+        let is_gone =
+            |part: &&Part| begins.is_some_and(|begins| part.from.0.saturating_add(part_ms) <= begins);
+        let gone = self.parts.iter().take_while(is_gone);
+        gone.fold((self.live, self.abandoned), |(live, abandoned), part| {
+            (live - part.live, abandoned - part.abandoned)
+        })
+    }
+
     /// Drops what the window no longer holds.
     fn forget(&mut self, now: Wall, zone: &TimeZone) {
         // A clock that was far ahead and was put right: what it dated into the future would never leave the window.
@@ -284,36 +316,23 @@ impl Account {
                 part.from = part.from.min(now);
             }
         }
-        let begins = match self.rule.window {
-            AbandonWindow::Hours(hours) => now
-                .0
-                .saturating_sub(i64::from(hours.max(1)).saturating_mul(HOUR_MS)),
-            AbandonWindow::Campaign => {
-                // One part holds all that is older than a few months.
-                while self.parts.len() > PARTS as usize {
-                    let Some(old) = self.parts.pop_front() else { break };
-                    if let Some(next) = self.parts.front_mut() {
-                        next.live += old.live;
-                        next.abandoned += old.abandoned;
-                    }
+        if self.rule.window == AbandonWindow::Campaign {
+            // One part holds all that is older than a few months.
+            while self.parts.len() > PARTS as usize {
+                let Some(old) = self.parts.pop_front() else { break };
+                if let Some(next) = self.parts.front_mut() {
+                    next.live += old.live;
+                    next.abandoned += old.abandoned;
                 }
-                return;
             }
-            AbandonWindow::CalendarDay | AbandonWindow::CalendarMonth => {
-                let within = |(begins, ends): (Wall, Wall)| now < ends && begins < now.plus(DAY);
-                if self.period.is_some_and(within) {
-                    return;
-                }
-                let Some((begins, ends)) = period(now, zone, self.rule.window) else {
-                    return;
-                };
-                self.period = Some((begins, ends));
-                begins.0
-            }
+        }
+        self.period = self.window(now, zone);
+        let Some((begins, _)) = self.period else {
+            return;
         };
         let part_ms = self.part_ms();
         while let Some(part) = self.parts.front() {
-            if part.from.0.saturating_add(part_ms) > begins {
+            if part.from.0.saturating_add(part_ms) > begins.0 {
                 break;
             }
             self.live -= part.live;
