@@ -31,6 +31,7 @@ mod masking;
 mod openapi;
 mod pacing;
 mod page;
+mod pbxes;
 pub mod problem;
 mod recordings;
 mod tasks;
@@ -203,6 +204,7 @@ fn api(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(read(routes!(events::follow)))
         .routes(read(routes!(jobs::list)))
         .routes(write(routes!(drain::drain)))
+        .routes(write(routes!(pbxes::begin, pbxes::end)))
         //
         .routes(read(routes!(contacts::lists)))
         .routes(write(routes!(contacts::create_list)))

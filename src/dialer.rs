@@ -20,6 +20,7 @@ use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
 use paceline_core::input::{AgentRequest, OpenAgent, Recovered};
 use paceline_core::live::{Decision, LiveCampaign};
 use paceline_core::pbx::{PbxCommand, PbxEvent, Snapshot};
+use paceline_core::time::Wall;
 use routes::Routes;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +36,7 @@ mod changes;
 mod decisions;
 mod lag;
 mod link;
+mod maintenance;
 mod routes;
 mod stop;
 mod stranded;
@@ -101,6 +103,8 @@ struct State {
     campaigns: BTreeMap<CampaignId, Running>,
     /// Switches that are resynchronised, for campaigns that start later.
     links_up: Vec<PbxName>,
+    /// PBXes in maintenance, and since when.
+    maintained: BTreeMap<PbxName, Wall>,
     links: Vec<JoinHandle<()>>,
 }
 
@@ -123,6 +127,8 @@ enum Told {
     WorkAdded,
     /// A task was paused, cancelled or completed.
     TaskStopped { task: TaskId, hang_up: bool },
+    /// A PBX is in maintenance, or is no more.
+    Maintenance { pbx: PbxName, on: bool },
     /// By or for an agent.
     Agent {
         agent: AgentId,
@@ -146,6 +152,9 @@ pub enum StartError {
     /// Recordings that a former run left open could not be closed.
     #[error("close recordings that the last run left open")]
     Recordings(#[source] StoreError),
+    /// Which PBXes are in maintenance could not be read.
+    #[error("read which PBXes are in maintenance")]
+    Maintenance(#[source] StoreError),
     /// What a former run left open could not be read.
     #[error("read what the last run left open in campaign `{campaign}`")]
     Recover {
@@ -170,6 +179,7 @@ impl Dialer {
         let mut events = Vec::new();
         for switch in switches {
             metrics.watch_link(&switch.name, switch.handle.stats.clone());
+            metrics.maintained(&switch.name, false);
             events.push((switch.name.clone(), switch.handle.events));
             let commands = switch.handle.commands;
             let (kind, agent_dial, stats) = (switch.kind, switch.agent_dial, switch.handle.stats);
@@ -208,6 +218,11 @@ impl Dialer {
         if closed > 0 {
             info!("{closed} recordings of the last run, whose end nobody heard of, count as failed");
         }
+        let maintained = dialer.0.store.maintained().await;
+        dialer
+            .0
+            .maintain(maintained.map_err(StartError::Maintenance)?)
+            .await;
         for campaign in dialer
             .0
             .store
@@ -296,6 +311,10 @@ impl Dialer {
         let mut state = self.0.state();
         if self.0.stopping.load(Ordering::Acquire) {
             return Ok(());
+        }
+        for pbx in state.maintained.keys() {
+            let pbx = pbx.clone();
+            let _ = inputs.try_send(Told::Maintenance { pbx, on: true });
         }
         for pbx in &state.links_up {
             let event = PbxEvent::Resynchronised(Snapshot::default());
@@ -396,11 +415,18 @@ impl Dialer {
 
     /// Every configured switch, by name.
     pub fn pbxes(&self) -> Vec<PbxStatus> {
+        let state = self.0.state();
+        let refuses = |pbx: &PbxName| {
+            let mut campaigns = state.campaigns.values();
+            campaigns.any(|running| running.live.borrow().full.contains(pbx))
+        };
         let status = |(name, face): (&PbxName, &SwitchFace)| PbxStatus {
             name: name.clone(),
             kind: face.kind,
             connected: face.stats.connected.load(Ordering::Acquire),
             version: face.stats.version(),
+            maintenance_since: state.maintained.get(name).copied(),
+            refuses_calls: refuses(name),
             agent_dial: face.agent_dial.clone(),
             dial_allowed: face.dial_allowed.clone(),
         };
@@ -502,6 +528,10 @@ impl crate::api::control::Dialer for Dialer {
 
     fn drain(&self, within: Duration) -> Duration {
         self.ask_to_drain(within)
+    }
+
+    fn maintenance_changed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.maintenance_changed())
     }
 
     fn pbxes(&self) -> Vec<PbxStatus> {

@@ -61,6 +61,7 @@ struct Inner {
     store_commit: Histogram,
     store_failing: Gauge,
     dialer_lag: Histogram,
+    pbx_maintenance: Family<PbxLabel, Gauge>,
     api_requests: Family<RequestLabels, Counter>,
     api_durations: Family<MethodLabel, Histogram, Buckets>,
     pacing: PacingFamilies,
@@ -99,6 +100,11 @@ type Buckets = fn() -> Histogram;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CampaignLabel {
     campaign: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PbxLabel {
+    pbx: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -281,6 +287,7 @@ impl Metrics {
             store_commit: sub_second(),
             store_failing: Gauge::default(),
             dialer_lag: sub_second(),
+            pbx_maintenance: Family::default(),
             api_requests: Family::default(),
             api_durations: Family::new_with_constructor(sub_second),
             pacing: PacingFamilies::default(),
@@ -471,6 +478,13 @@ impl Metrics {
     /// Shows a switch's link from now on. A second call with the same name replaces the first.
     pub fn watch_link(&self, pbx: &PbxName, stats: Arc<LinkStats>) {
         self.0.links.watch(pbx, stats);
+    }
+
+    /// Shows whether a PBX is in maintenance.
+    pub fn maintained(&self, pbx: &PbxName, on: bool) {
+        let pbx = pbx.as_str().to_owned();
+        let gauge = self.0.pbx_maintenance.get_or_create_owned(&PbxLabel { pbx });
+        gauge.set(i64::from(on));
     }
 
     /// Counts an answer of the gate under the most important of its reasons, so that sums stay meaningful.

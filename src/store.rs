@@ -22,6 +22,7 @@ mod hold;
 mod imports;
 mod installation;
 mod lease;
+mod maintenance;
 mod many;
 mod recordings;
 mod select;

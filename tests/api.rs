@@ -28,6 +28,7 @@ mod api {
     mod masked;
     mod misuse;
     mod others;
+    mod pbxes;
     mod postgres;
     mod requeue;
     mod robust;

@@ -14,7 +14,7 @@ use paceline::events::Next;
 use paceline::metrics::Metrics;
 use paceline::pbx::sim::{self, SimControl};
 use paceline::store::Store;
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::campaign::Mode;
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
@@ -25,6 +25,7 @@ use paceline_core::input::AgentRequest;
 use paceline_core::live::Decision;
 use paceline_core::outcome::Outcome;
 use paceline_core::pacing::EffectiveMode;
+use paceline_core::time::Wall;
 use paceline_sim::SimConfig;
 use sqlx::Row;
 use sqlx::sqlite::SqlitePool;
@@ -370,6 +371,44 @@ async fn a_pause_that_cannot_be_read_at_first_reaches_the_engine() {
     }
     rig.wait_until("SELECT count(*) FROM number_leases", 0).await;
     assert!(rig.count("SELECT count(*) FROM attempts").await < 100);
+}
+
+#[tokio::test]
+async fn maintenance_releases_every_leg_outlives_a_restart_and_ends_with_agents_at_work_again() {
+    let rig = rig(200, 5).await;
+    rig.wait_until(
+        "SELECT count(*) > 0 FROM attempts WHERE ended_at_ms IS NULL AND connected_at_ms > 0",
+        1,
+    )
+    .await;
+    let in_maintenance = |dialer: &Dialer| {
+        let live = dialer.live(CAMPAIGN).expect("it runs");
+        let mut agents = live.agents.iter();
+        live.agents.len() == 5
+            && live.calls.values().all(|n| *n == 0)
+            && agents.all(|a| a.leg.is_none() && a.reason == AgentReason::PbxMaintenance)
+    };
+    rig.run("INSERT INTO pbx_maintenance (pbx, since_ms) VALUES ('main', 7)")
+        .await;
+    rig.dialer.maintenance_changed().await;
+    assert_eq!(rig.dialer.pbxes()[0].maintenance_since, Some(Wall(7)));
+    let until = Instant::now() + Duration::from_secs(60);
+    while !in_maintenance(&rig.dialer) {
+        assert!(Instant::now() < until, "{:?}", rig.dialer.live(CAMPAIGN));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    rig.wait_until(OPEN, 0).await;
+    let before = rig.count("SELECT count(*) FROM attempts").await;
+    rig.dialer.stop().await;
+    let (next, _control) = dialer(&rig.url, Clock::with_speed(SPEED)).await;
+    // A minute of the dialer's own time.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(in_maintenance(&next), "{:?}", next.live(CAMPAIGN));
+    assert_eq!(rig.count("SELECT count(*) FROM attempts").await, before);
+    rig.run("DELETE FROM pbx_maintenance").await;
+    next.maintenance_changed().await;
+    rig.wait_until(DONE, 200).await;
+    next.drain().await;
 }
 
 #[tokio::test]

@@ -44,6 +44,12 @@ CREATE TABLE trunks (
   caller_id  TEXT
 );
 
+-- PBXes in maintenance, by their configured names.
+CREATE TABLE pbx_maintenance (
+  pbx       TEXT   NOT NULL PRIMARY KEY,
+  since_ms  BIGINT NOT NULL
+);
+
 CREATE TABLE campaigns (
   id             BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   name           TEXT   NOT NULL UNIQUE,
@@ -244,7 +250,7 @@ CREATE TABLE legs (
   progress_at_ms  BIGINT,
   answered_at_ms  BIGINT,
   ended_at_ms     BIGINT,
-  ended_by        TEXT   CONSTRAINT leg_ended_by CHECK (ended_by IN ('network', 'ring_timeout', 'us', 'refused', 'vanished')),
+  ended_by        TEXT   CONSTRAINT leg_ended_by CHECK (ended_by IN ('network', 'ring_timeout', 'us', 'refused', 'pbx_stopped', 'vanished')),
   q850            BIGINT,
   sip             BIGINT,
   detail          TEXT,

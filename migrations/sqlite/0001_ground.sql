@@ -47,6 +47,12 @@ CREATE TABLE trunks (
   caller_id  TEXT
 );
 
+-- PBXes in maintenance, by their configured names.
+CREATE TABLE pbx_maintenance (
+  pbx       TEXT   NOT NULL PRIMARY KEY,
+  since_ms  BIGINT NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE campaigns (
   id             INTEGER PRIMARY KEY,
   name           TEXT   NOT NULL UNIQUE,
@@ -247,7 +253,7 @@ CREATE TABLE legs (
   progress_at_ms  BIGINT,
   answered_at_ms  BIGINT,
   ended_at_ms     BIGINT,
-  ended_by        TEXT   CONSTRAINT leg_ended_by CHECK (ended_by IN ('network', 'ring_timeout', 'us', 'refused', 'vanished')),
+  ended_by        TEXT   CONSTRAINT leg_ended_by CHECK (ended_by IN ('network', 'ring_timeout', 'us', 'refused', 'pbx_stopped', 'vanished')),
   q850            BIGINT,
   sip             BIGINT,
   detail          TEXT,

@@ -106,7 +106,7 @@ pub(super) struct Leg {
     answered_at: Option<Utc>,
     /// When it was over.
     ended_at: Option<Utc>,
-    /// Who or what ended it: `network`, `ring_timeout`, `us`, `refused` or `vanished`.
+    /// Who or what ended it: `network`, `ring_timeout`, `us`, `refused`, `pbx_stopped` or `vanished`.
     #[schema(example = "network")]
     ended_by: Option<String>,
     /// Q.850 cause, where the PBX gave one.

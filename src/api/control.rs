@@ -7,6 +7,7 @@ use paceline_core::dial::{AgentTemplate, DialRules};
 use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
 use paceline_core::input::AgentRequest;
 use paceline_core::live::{Decision, LiveCampaign};
+use paceline_core::time::Wall;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,9 @@ pub trait Dialer: Send + Sync {
     /// Launch nothing more, let conversations end, log agents out, and end the process; what is still up after `within` is
     /// hung up. A later call may only bring the deadline forward.
     fn drain(&self, within: Duration) -> Duration;
+
+    /// Which PBXes are in maintenance has changed in the store.
+    fn maintenance_changed(&self) -> BoxFuture<'_, ()>;
 
     /// Every configured switch, by name.
     fn pbxes(&self) -> Vec<PbxStatus>;
@@ -78,6 +82,10 @@ pub struct PbxStatus {
     pub connected: bool,
     /// What it calls itself, once it was asked.
     pub version: Option<String>,
+    /// Since when it is in maintenance, if so.
+    pub maintenance_since: Option<Wall>,
+    /// It refused the last call of a campaign.
+    pub refuses_calls: bool,
     /// How agents' phones are reached there.
     pub agent_dial: AgentTemplate,
     /// What its trunks may lead to.

@@ -12,6 +12,10 @@ pub(super) struct Health {
     /// Always `ok`; anything else is an error.
     #[schema(example = "ok")]
     status: &'static str,
+    /// PBXes in maintenance: nothing is dialed there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!([]))]
+    in_maintenance: Vec<String>,
 }
 
 /// Whether the process is alive.
@@ -19,12 +23,16 @@ pub(super) struct Health {
 /// Answers as long as the process does anything at all. Restart it where this fails.
 #[utoipa::path(get, path = "/healthz", operation_id = "healthz", tag = "health", responses((status = 200, body = Health)))]
 pub(super) async fn healthz() -> Json<Health> {
-    Json(Health { status: "ok" })
+    let in_maintenance = Vec::new();
+    Json(Health {
+        status: "ok",
+        in_maintenance,
+    })
 }
 
 /// Whether requests can be served.
 ///
-/// Asks the store, and whether it takes what is written. A lost PBX is no reason to be unready, as then one wants to see what is going on: `GET /api/v1/live`.
+/// Asks the store, and whether it takes what is written. A PBX that is lost, or in maintenance, is no reason to be unready, as then one wants to see what is going on: `GET /api/v1/live`.
 #[utoipa::path(get, path = "/readyz", operation_id = "readyz", tag = "health",
     responses((status = 200, body = Health), (status = 503, description = "The store does not answer, or cannot write")))]
 pub(super) async fn readyz(State(state): State<ApiState>) -> ApiResult<Json<Health>> {
@@ -42,5 +50,10 @@ pub(super) async fn readyz(State(state): State<ApiState>) -> ApiResult<Json<Heal
             5,
         ));
     }
-    Ok(Json(Health { status: "ok" }))
+    let pbxes = state.dialer.pbxes().into_iter();
+    let maintained = pbxes.filter(|pbx| pbx.maintenance_since.is_some());
+    Ok(Json(Health {
+        status: "ok",
+        in_maintenance: maintained.map(|pbx| pbx.name.as_str().to_owned()).collect(),
+    }))
 }

@@ -4,6 +4,7 @@ use super::ApiState;
 use super::campaigns;
 use super::extract::Id;
 use super::pacing::PacingDecision;
+use super::pbxes::Pbx;
 use super::problem::ApiResult;
 use super::words::{AgentReasonWord, AgentStateWord, CallPhaseWord, CampaignStateWord, IdleWord, Utc, Word};
 use crate::store::{CampaignRow, CampaignWork};
@@ -130,23 +131,6 @@ pub(super) struct IdleReason {
     explanation: String,
 }
 
-/// A configured PBX.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct Pbx {
-    /// As configured.
-    #[schema(example = "pbx1")]
-    name: String,
-    /// How it is attached: `ari`, `sim`.
-    #[schema(example = "ari")]
-    kind: String,
-    /// Whether its event stream stands and is resynchronised; nothing is launched on it otherwise.
-    #[schema(example = true)]
-    connected: bool,
-    /// What it calls itself.
-    #[schema(example = "22.10.0")]
-    version: Option<String>,
-}
-
 /// See everything at this moment.
 ///
 /// Calls, agents, hoppers, PBX links, and for each campaign why nothing more is being dialed.
@@ -158,16 +142,10 @@ pub(super) async fn all(State(state): State<ApiState>) -> ApiResult<Body<Live>> 
         let work = works.remove(&row.id).unwrap_or_default();
         campaigns.push(campaign_live(&state, row, &work));
     }
-    let pbxes = state.dialer.pbxes().into_iter().map(|pbx| Pbx {
-        name: pbx.name.as_str().to_owned(),
-        kind: pbx.kind.to_owned(),
-        connected: pbx.connected,
-        version: pbx.version,
-    });
     Ok(Body(Live {
         at: Utc(state.clock.now().wall),
         campaigns,
-        pbxes: pbxes.collect(),
+        pbxes: state.dialer.pbxes().into_iter().map(Pbx::from).collect(),
     }))
 }
 
@@ -283,8 +261,12 @@ fn explanation_of(reason: Idle, row: &CampaignRow, work: &CampaignWork) -> Strin
         Idle::PbxDown => "The PBX of the free agents is not reachable or not yet resynchronised; see `pbxes` of GET /api/v1/live. \
             Paceline reconnects by itself; `paceline doctor` tells what is wrong."
             .to_owned(),
-        Idle::SwitchFull => "The PBX of the free agents refused a call a moment ago for want of room: its limit of sessions, or of \
-             sessions a second, or it is paused. It is tried again within half a minute."
+        Idle::SwitchFull => "The PBX of the agents refuses new calls: it has no room (a limit of sessions, or of sessions a second), is \
+             paused, or shuts down gracefully. It is tried again within half a minute. Is it to restart? Held legs of agents keep it \
+             from that: POST /api/v1/pbxes/{name}/maintenance releases them."
+            .to_owned(),
+        Idle::PbxMaintenance => "A PBX of the agents is in maintenance: nothing is launched there, and its agents' phones are called again \
+             when that ends. DELETE /api/v1/pbxes/{name}/maintenance; see `pbxes` of GET /api/v1/live."
             .to_owned(),
         Idle::StoreTrouble => {
             "The store cannot keep what a call would need, so none is placed; the log and GET /readyz tell more.".to_owned()

@@ -159,6 +159,7 @@ impl Problem {
         let list = match what {
             "do-not-call entry" => "dnc".to_owned(),
             "contact" => "contact-lists".to_owned(),
+            "PBX" => "live".to_owned(),
             _ => format!("{}s", what.to_lowercase().replace(' ', "-")),
         };
         Self::new(

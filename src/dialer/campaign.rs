@@ -191,6 +191,7 @@ impl Task {
             Told::Event { pbx, stamped } => self.event(pbx, stamped),
             Told::Settings(campaign) => self.settings(*campaign),
             Told::WorkAdded => self.feed(Input::WorkAdded),
+            Told::Maintenance { pbx, on } => self.feed(Input::Maintenance { pbx, on }),
             Told::TaskStopped { task, hang_up } => self.feed(Input::TaskStopped { task, hang_up }),
             Told::Agent {
                 agent,
@@ -488,7 +489,21 @@ impl Task {
             .inc_by(stale.saturating_sub(self.stale_shown));
         self.stale_shown = stale;
         self.tell_held(&live.trunks_held);
+        self.tell_refusals(&live);
         self.show.send_replace(Arc::new(live));
+    }
+
+    /// Tells of PBXes that refuse new calls, and of those that take them again.
+    fn tell_refusals(&self, live: &LiveCampaign) {
+        let shown = self.show.borrow();
+        for pbx in live.full.iter().filter(|pbx| !shown.full.contains(pbx)) {
+            warn!(pbx.name = %pbx, campaign.name = %self.name, "`{pbx}` refuses new calls, and is tried by one at a time: it has no room, is \
+                paused, or shuts down gracefully. Held legs of agents keep it from restarting: POST /api/v1/pbxes/{pbx}/maintenance \
+                releases them");
+        }
+        for pbx in shown.full.iter().filter(|pbx| !live.full.contains(pbx)) {
+            info!(pbx.name = %pbx, campaign.name = %self.name, "`{pbx}` takes calls again");
+        }
     }
 }
 

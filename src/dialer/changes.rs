@@ -22,13 +22,15 @@ const READ_RETRY_MAX: Duration = Duration::from_secs(5);
 enum Changed {
     Campaign(CampaignId),
     Task(CampaignId, TaskId),
+    /// Which PBXes are in maintenance.
+    Maintenance,
 }
 
-/// What is to be read still, each thing once, and whose turn it is in each campaign.
+/// What is to be read still, each thing once, and whose turn it is in each campaign, and for all of them.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     unread: BTreeSet<Changed>,
-    turns: BTreeMap<CampaignId, Arc<tokio::sync::Mutex<()>>>,
+    turns: BTreeMap<Option<CampaignId>, Arc<tokio::sync::Mutex<()>>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +42,11 @@ enum TellError {
 }
 
 impl Changed {
-    fn campaign(self) -> CampaignId {
+    /// Whose it is; none where it is everybody's.
+    fn campaign(self) -> Option<CampaignId> {
         match self {
-            Self::Campaign(campaign) | Self::Task(campaign, _) => campaign,
+            Self::Campaign(campaign) | Self::Task(campaign, _) => Some(campaign),
+            Self::Maintenance => None,
         }
     }
 }
@@ -63,6 +67,11 @@ impl Dialer {
     /// contacts, and a cancelled one also its calls that nobody answered yet.
     pub async fn task_changed(&self, campaign: CampaignId, task: TaskId) {
         self.changed(Changed::Task(campaign, task)).await;
+    }
+
+    /// Which PBXes are in maintenance has changed in the store.
+    pub async fn maintenance_changed(&self) {
+        self.changed(Changed::Maintenance).await;
     }
 
     /// Returns once the engine has been told, or before where the store cannot be read: then it is tried on.
@@ -91,8 +100,8 @@ impl Dialer {
             if self.has_stopped() {
                 return;
             }
-            let id = what.campaign();
-            warn!(campaign.id = %id, error = %Chain(&err), "what has changed in campaign {id} has not reached its engine yet; trying again");
+            let id = what.campaign().map(tracing::field::display);
+            warn!(campaign.id = id, error = %Chain(&err), "what has changed in the store has not reached the engines yet; trying again");
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(READ_RETRY_MAX);
         }
@@ -111,8 +120,13 @@ impl Dialer {
     }
 
     async fn tell(&self, what: Changed) -> Result<(), TellError> {
-        let running = self.0.inputs_of(what.campaign());
+        let running = what.campaign().and_then(|id| self.0.inputs_of(id));
         let told = match what {
+            Changed::Maintenance => {
+                let stored = self.0.store.maintained().await.map_err(TellError::Read)?;
+                self.0.maintain(stored).await;
+                return Ok(());
+            }
             Changed::Campaign(id) => {
                 let campaign = self.0.store.dial_campaign(id).await.map_err(TellError::Read)?;
                 match campaign {

@@ -32,6 +32,11 @@ impl Inner {
             "Messages to persons whom no agent took in time, by what became of them",
             self.messages.clone(),
         );
+        registry.register(
+            "paceline_pbx_maintenance",
+            "Whether a PBX is in maintenance",
+            self.pbx_maintenance.clone(),
+        );
         registry.register("paceline_calls", "Live attempts by phase", self.calls.clone());
         registry.register(
             "paceline_agents",

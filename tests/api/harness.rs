@@ -58,6 +58,9 @@ pub(super) struct FakeDialer {
     pub(super) answers: Mutex<Option<watch::Receiver<bool>>>,
     pub(super) panics: AtomicBool,
     events: OnceLock<Events>,
+    /// What it reads when it is told of maintenance.
+    store: OnceLock<Store>,
+    maintained: Mutex<BTreeMap<PbxName, Wall>>,
 }
 
 impl FakeDialer {
@@ -124,6 +127,14 @@ impl Dialer for FakeDialer {
         self.events.get_or_init(|| Events::new(Wall(7))).clone()
     }
 
+    fn maintenance_changed(&self) -> BoxFuture<'_, ()> {
+        self.tell("maintenance changed".to_owned());
+        Box::pin(async {
+            let store = self.store.get().expect("a store").clone();
+            *self.maintained.lock().unwrap() = store.maintained().await.unwrap();
+        })
+    }
+
     fn pbxes(&self) -> Vec<PbxStatus> {
         assert!(!self.panics.load(Ordering::Relaxed), "+12025550123 made it panic");
         let pbx = |name, connected| PbxStatus {
@@ -131,6 +142,8 @@ impl Dialer for FakeDialer {
             kind: "ari",
             connected,
             version: connected.then(|| "22.10.0".to_owned()),
+            maintenance_since: self.maintained.lock().unwrap().get(&PbxName::new(name)).copied(),
+            refuses_calls: false,
             agent_dial: AgentTemplate::new("PJSIP/{extension}").unwrap(),
             dial_allowed: DialRules::asterisk(),
         };
@@ -178,6 +191,7 @@ impl Api {
         let metrics = Metrics::new();
         let store = Store::open(&url, &metrics).await.unwrap();
         let dialer = Arc::new(FakeDialer::default());
+        let _ = dialer.store.set(store.clone());
         let clock = Clock::real();
         let state = ApiState::with_rate(
             store.clone(),

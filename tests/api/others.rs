@@ -273,6 +273,7 @@ async fn live_state_says_why_nothing_is_dialing() {
                 abandoned,
             })
             .into(),
+        full: vec![],
         idle: vec![Idle::NoFreeAgent],
         settled: false,
     };
@@ -367,13 +368,17 @@ async fn live_state_says_why_nothing_is_dialing() {
           "name": "branch",
           "kind": "ari",
           "connected": false,
-          "version": null
+          "version": null,
+          "maintenance_since": null,
+          "refuses_calls": false
         },
         {
           "name": "office",
           "kind": "ari",
           "connected": true,
-          "version": "22.10.0"
+          "version": "22.10.0",
+          "maintenance_since": null,
+          "refuses_calls": false
         }
       ]
     }

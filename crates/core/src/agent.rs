@@ -81,8 +81,12 @@ words! {
         PhoneNoAudio = "phone_no_audio",
         /// The PBX did not say what became of a request for this agent, so the leg is renewed.
         PbxUnclear = "pbx_unclear",
-        /// The PBX has no room for the leg, or was told to take no calls.
+        /// The PBX takes no calls now: it has no room, is paused, or shuts down gracefully.
         PbxFull = "pbx_full",
+        /// The PBX ended the leg, because it stops or restarts.
+        PbxStopped = "pbx_stopped",
+        /// The PBX is in maintenance: the leg is released, and the phone is called again when the maintenance ends.
+        PbxMaintenance = "pbx_maintenance",
     }
 }
 
@@ -102,7 +106,8 @@ impl AgentReason {
             | Self::PhoneUnreachable
             | Self::PhoneNoAudio
             | Self::PbxUnclear
-            | Self::PbxFull => true,
+            | Self::PbxFull
+            | Self::PbxStopped => true,
             Self::LoggedIn
             | Self::LoggedOut
             | Self::AskedForCalls
@@ -115,6 +120,7 @@ impl AgentReason {
             | Self::CallEnded
             | Self::CallTransferred
             | Self::WrapUpOver
+            | Self::PbxMaintenance
             | Self::PhoneAnswered
             | Self::PhoneBack => false,
         }

@@ -202,6 +202,7 @@ impl Why {
                 | EndedBy::RingTimeout
                 | EndedBy::Refused
                 | EndedBy::NoRoom
+                | EndedBy::Stopped
                 | EndedBy::Vanished
                 | EndedBy::TakenAway => verdict::unanswered(end),
             },

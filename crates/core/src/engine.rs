@@ -4,7 +4,7 @@
 //! comes late, twice, out of order or not at all, it strands no call and no agent, and gives no agent two calls.
 //! Start at [`Engine::handle`]. Calls move in `engine/calls.rs` and `engine/connects.rs`, agents in `engine/agents.rs` and
 //! `engine/phones.rs`, links and crashes in `engine/links.rs`, launches and the hopper in `engine/launches.rs`, pacing ahead of agents in
-//! `engine/pace.rs`; the message to those whom nobody took in time is `engine/message.rs`.
+//! `engine/pace.rs`; a PBX that takes no calls in `engine/full.rs`, one in maintenance in `engine/maintenance.rs`; the message to those whom nobody took in time is `engine/message.rs`.
 
 use crate::agent::{Agent, Phone, Work};
 use crate::breaker::Breaker;
@@ -24,9 +24,11 @@ use std::time::Duration;
 mod agents;
 mod calls;
 mod connects;
+mod full;
 mod idle;
 mod launches;
 mod links;
+mod maintenance;
 mod message;
 mod pace;
 mod phones;
@@ -74,8 +76,10 @@ pub struct Engine {
     hold_until: Mono,
     /// The store's last answer was that it cannot.
     store_fails: bool,
-    /// Switches that had no room when last asked.
-    full: BTreeMap<PbxName, launches::Full>,
+    /// PBXes that refused the last leg.
+    full: BTreeMap<PbxName, full::Full>,
+    /// PBXes in maintenance.
+    maintained: BTreeSet<PbxName>,
     timers: BTreeSet<(Mono, Timer)>,
     /// We stood still: timers wait until then.
     catching_up: Option<Mono>,
@@ -88,7 +92,7 @@ pub struct Engine {
     breakers: BTreeMap<TrunkId, Breaker>,
     /// Ends that may have been the trunk's doing: stored once that is known.
     doubts: Vec<trunks::Doubt>,
-    /// An agent has changed: calls may be left that nobody can take.
+    /// An agent has changed, or a PBX is in maintenance: there may be calls that nobody can take, and legs that nobody needs.
     look_for_stranded: bool,
 }
 
@@ -163,6 +167,7 @@ impl Engine {
             hold_until: now.mono,
             store_fails: false,
             full: BTreeMap::new(),
+            maintained: BTreeSet::new(),
             timers: BTreeSet::new(),
             catching_up: None,
             lost_at: BTreeMap::new(),
@@ -232,7 +237,10 @@ impl Engine {
     /// Whoever became free serves those who wait before anybody else is called.
     fn move_on(&mut self, now: Now) {
         self.serve_waiting(now);
-        self.take_back_stranded(now);
+        if std::mem::take(&mut self.look_for_stranded) {
+            self.take_back_stranded(now);
+            self.release_phones(now);
+        }
         self.settle_doubts(now);
         self.tell_pacers(now);
         self.launch(now);
@@ -271,6 +279,7 @@ impl Engine {
         }
         live.pacing = self.live_pacing();
         live.abandon = self.accounts(now);
+        live.full = self.full.keys().cloned().collect();
         live.idle = self.idle(now);
         live.settled = self.is_settled();
         live
@@ -404,6 +413,10 @@ impl Engine {
                 if hang_up {
                     self.take_back_where(now, |call| call.lead.task == task);
                 }
+                Ok(())
+            }
+            Input::Maintenance { pbx, on } => {
+                self.set_maintenance(now, pbx, on);
                 Ok(())
             }
             Input::WorkAdded => {

@@ -31,6 +31,14 @@ pub enum Input {
         /// Cancelled, not paused.
         hang_up: bool,
     },
+    /// A PBX is in maintenance, or is no more: nothing is placed there, what rings is taken back, conversations go on, and agents'
+    /// legs are released once no call can need them. An engine is told before the PBX's first snapshot.
+    Maintenance {
+        /// Which.
+        pbx: PbxName,
+        /// In maintenance.
+        on: bool,
+    },
     /// A task was started or resumed, or contacts were added: an empty hopper is worth another try now.
     WorkAdded,
     /// Answers [`crate::command::Command::Refill`].

@@ -45,7 +45,9 @@ words! {
         NoContacts = "no_contacts",
         /// A free agent's switch is not reachable or not yet resynchronised.
         PbxDown = "pbx_down",
-        /// A free agent's switch said a moment ago that it has no room for calls.
+        /// An agent's PBX is in maintenance.
+        PbxMaintenance = "pbx_maintenance",
+        /// An agent's PBX refused a call a moment ago: it has no room, is paused, or shuts down gracefully.
         SwitchFull = "switch_full",
         /// No trunk of the campaign is on a free agent's switch.
         NoTrunk = "no_trunk",
@@ -97,6 +99,8 @@ pub struct LiveCampaign {
     pub pacing: Vec<Decision>,
     /// What each abandon rule has counted in its window.
     pub abandon: Vec<RuleAccount>,
+    /// PBXes that refused the last call: each is tried by one at a time.
+    pub full: Vec<PbxName>,
     /// Why nothing more is being launched, most important first; empty while launching.
     pub idle: Vec<Idle>,
     /// Whether a stop was asked for and only conversations are up.

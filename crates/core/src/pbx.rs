@@ -436,6 +436,17 @@ pub struct LegEnd {
     pub detail: String,
 }
 
+impl LegEnd {
+    /// Whether the PBX took the leg, as far as its end tells.
+    pub fn was_taken(&self) -> Option<bool> {
+        match self.by {
+            EndedBy::NoRoom | EndedBy::Stopped => Some(false),
+            EndedBy::Network | EndedBy::RingTimeout => Some(true),
+            EndedBy::Us | EndedBy::Refused | EndedBy::Vanished | EndedBy::TakenAway => None,
+        }
+    }
+}
+
 /// Who or what ended a leg.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EndedBy {
@@ -452,6 +463,8 @@ pub enum EndedBy {
     /// The switch itself has no room or no time for a leg, or was told to take none: nothing was dialed, and neither the
     /// trunk nor the contact is to blame.
     NoRoom,
+    /// The PBX itself ended the leg, because it stops or restarts: nobody at the far end did.
+    Stopped,
     /// The leg was missing when the link came back: nobody saw its end.
     Vanished,
     /// It lives, outside our application, where an operator or the far end has put it: it is nothing of ours any more.

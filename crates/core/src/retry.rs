@@ -43,7 +43,7 @@ pub fn after(outcome: Outcome, by: EndedBy, lead: &Lead) -> Next {
         Outcome::Cancelled if matches!(by, EndedBy::NoRoom | EndedBy::Refused) => {
             return unspent(REFUSED_DELAY);
         }
-        // We took it back: that is no fault of the contact.
+        // We took it back, or the PBX stopped: that is no fault of the contact.
         Outcome::Cancelled => {
             let later = TAKEN_BACK_STEP.saturating_mul(lead.attempts_made.saturating_add(1));
             return unspent(RETRY_DELAY.saturating_add(later));
@@ -118,6 +118,8 @@ mod tests {
             (not_dialed.spends_try, not_dialed.wait),
             (false, Some(REFUSED_DELAY))
         );
+        let stopped = after(Outcome::Cancelled, EndedBy::Stopped, &lead(0, 0, 0));
+        assert_eq!(stopped, taken_back);
         let no_trunk = after(Outcome::Congestion, EndedBy::Network, &lead(0, 0, 0));
         assert_eq!((no_trunk.spends_try, no_trunk.wait), (false, Some(RETRY_DELAY)));
         let refused = |attempts| after(Outcome::Failed, EndedBy::Refused, &lead(attempts, 0, 0));

@@ -11,7 +11,7 @@ use crate::pbx::{EndedBy, LegEnd};
 pub fn unanswered(end: &LegEnd) -> Outcome {
     match end.by {
         EndedBy::RingTimeout => silence(end.progressed),
-        EndedBy::Us | EndedBy::NoRoom => Outcome::Cancelled,
+        EndedBy::Us | EndedBy::NoRoom | EndedBy::Stopped => Outcome::Cancelled,
         EndedBy::Refused => Outcome::Failed,
         EndedBy::Vanished | EndedBy::TakenAway => Outcome::Unknown,
         EndedBy::Network => match (end.sip, end.q850) {
@@ -107,6 +107,7 @@ mod tests {
             (EndedBy::Us, Outcome::Cancelled),
             (EndedBy::Refused, Outcome::Failed),
             (EndedBy::NoRoom, Outcome::Cancelled),
+            (EndedBy::Stopped, Outcome::Cancelled),
             (EndedBy::Vanished, Outcome::Unknown),
         ] {
             assert_eq!(

@@ -9,7 +9,7 @@ mod sounds;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -252,16 +252,12 @@ impl Asterisk {
     /// # Errors
     /// When there is nobody to connect to.
     pub fn cli(&self, command: &str) -> Result<String> {
-        let program = tools::program(self.version.name())?;
-        let output = Command::new(&program)
-            .arg("-C")
-            .arg(config::main_file(self.folder.path()))
-            .args(["-rx", command])
+        let mut client = self.cli_client(command)?;
+        let program = client.get_program().to_string_lossy().into_owned();
+        let output = client
+            .stdout(Stdio::piped())
             .output()
-            .map_err(|err| LabError::Spawn {
-                program: program.display().to_string(),
-                err,
-            })?;
+            .map_err(|err| LabError::Spawn { program, err })?;
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         } else {
@@ -270,6 +266,22 @@ impl Asterisk {
                 status: 0,
             })
         }
+    }
+
+    /// The same, not run yet: `core restart gracefully` returns only once Asterisk is gone. Here it does not come back by itself,
+    /// since it runs by a loader of its own that it does not know of: [`Self::restart`] plays that part.
+    ///
+    /// # Errors
+    /// When that version was not fetched.
+    pub fn cli_client(&self, command: &str) -> Result<Command> {
+        let mut client = Command::new(tools::program(self.version.name())?);
+        client
+            .arg("-C")
+            .arg(config::main_file(self.folder.path()))
+            .args(["-rx", command])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Ok(client)
     }
 
     /// An ARI request without body, such as `ari("GET", "/channels")`; the path is below `/ari` and already encoded.

@@ -149,6 +149,11 @@ impl FreeSwitch {
         self.process.kill();
     }
 
+    /// Whether the process is there, frozen or not.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
     /// Starts it again on the same ports and in the same folder, killing it first if it runs, and waits until it is
     /// ready.
     ///

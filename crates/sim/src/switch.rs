@@ -38,6 +38,8 @@ pub struct SimSwitch {
     /// What phones at these dial strings were told to do.
     answers: BTreeMap<String, Answer>,
     recordings: BTreeMap<RecordingName, Recording>,
+    /// Shuts down gracefully: takes no call, and once it is empty restarts, which takes so long.
+    closing: Option<Duration>,
     truth: Truth,
 }
 
@@ -70,6 +72,7 @@ impl SimSwitch {
             phones: BTreeMap::new(),
             answers: BTreeMap::new(),
             recordings: BTreeMap::new(),
+            closing: None,
             truth: Truth::default(),
             config,
         };
@@ -103,6 +106,7 @@ impl SimSwitch {
             } else if let Some((_, who)) = self.agenda.pop_first() {
                 self.step(who);
             }
+            self.restart_if_empty();
         }
         self.now = self.now.max(now);
     }
@@ -192,6 +196,7 @@ impl SimSwitch {
     /// Restarts the switch: every channel dies unseen, the link breaks at once and comes back
     /// after `takes`, or earlier by [`SimSwitch::restore_link`].
     pub fn restart(&mut self, now: Mono, takes: Duration) {
+        self.closing = None;
         self.handle_timeout(now);
         self.link.cut(self.now, Duration::ZERO);
         for leg in std::mem::take(&mut self.callees).into_keys() {
@@ -205,6 +210,28 @@ impl SimSwitch {
         self.recordings.clear();
         self.agenda.clear();
         self.agenda.insert((self.now + takes, Who::Switch));
+    }
+
+    /// Takes no more calls, and restarts once no channel of ours is left, which takes `takes`; as Asterisk's
+    /// `core restart gracefully`.
+    pub fn restart_gracefully(&mut self, now: Mono, takes: Duration) {
+        self.handle_timeout(now);
+        self.closing = Some(takes);
+        self.restart_if_empty();
+    }
+
+    /// Takes calls again, if it has not restarted yet.
+    pub fn abort_restart(&mut self, now: Mono) {
+        self.handle_timeout(now);
+        self.closing = None;
+    }
+
+    fn restart_if_empty(&mut self) {
+        if self.channels() == 0
+            && let Some(takes) = self.closing.take()
+        {
+            self.restart(self.now, takes);
+        }
     }
 
     fn resynchronise(&mut self) {
@@ -391,7 +418,20 @@ impl SimSwitch {
         if used {
             self.truth.violated(Violation::LegTwice(channel));
         }
-        !used && self.channels() < self.config.channels_max
+        !used && self.closing.is_none() && self.channels() < self.config.channels_max
+    }
+
+    /// The end of a leg that was not placed.
+    fn not_placed(&self) -> LegEnd {
+        LegEnd {
+            by: if self.closing.is_some() {
+                EndedBy::NoRoom
+            } else {
+                EndedBy::Refused
+            },
+            detail: "Allocation failed".to_owned(),
+            ..LegEnd::default()
+        }
     }
 }
 
@@ -399,14 +439,6 @@ fn gone() -> LegEnd {
     LegEnd {
         by: EndedBy::Vanished,
         detail: "no such channel".to_owned(),
-        ..LegEnd::default()
-    }
-}
-
-fn not_placed() -> LegEnd {
-    LegEnd {
-        by: EndedBy::Refused,
-        detail: "Allocation failed".to_owned(),
         ..LegEnd::default()
     }
 }

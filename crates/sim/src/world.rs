@@ -134,6 +134,8 @@ struct World {
     process: Option<Process>,
     people: Vec<Person>,
     campaigns: Vec<Campaign>,
+    /// Switches in maintenance, as stored.
+    maintained: BTreeSet<PbxName>,
     legs: BTreeMap<LegId, usize>,
     /// The newest leg to each number.
     last_legs: BTreeMap<E164, (PbxName, LegId)>,
@@ -204,6 +206,10 @@ enum Happening {
     LinkCut(usize),
     LinkRestored(usize),
     SwitchRestarts(usize),
+    MaintenanceBegins(usize),
+    MaintenanceEnds(usize),
+    SwitchCloses(usize),
+    SwitchOpens(usize),
     Crash,
     Drain,
     Stop {
@@ -240,6 +246,7 @@ impl World {
             store: Store::default(),
             process: None,
             people: Vec::new(),
+            maintained: BTreeSet::new(),
             legs: BTreeMap::new(),
             last_legs: BTreeMap::new(),
             agent_legs: BTreeMap::new(),

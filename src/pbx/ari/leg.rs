@@ -82,6 +82,8 @@ pub(super) struct Leg {
     pub(super) quiet: Quiet,
     /// A callee who is with somebody that is no agent of ours.
     pub(super) transferred: bool,
+    /// It has ended so, if the PBX takes new calls: that is being asked.
+    pub(super) ending: Option<LegEnd>,
     /// An agent's phone.
     pub(super) phone: Phone,
 }
@@ -213,6 +215,7 @@ impl Leg {
             with: None,
             quiet: Quiet::No,
             transferred: false,
+            ending: None,
             phone: Phone::default(),
         }
     }

@@ -10,6 +10,8 @@ use uuid::Uuid;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     Placed(Uuid),
+    /// Whether the PBX takes new calls, because a leg was not placed or has ended without a cause.
+    Tried,
     Connected(LegId, AgentLegId),
     Playing(LegId),
     HungUp(Uuid),

@@ -192,6 +192,21 @@ pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
     }
 }
 
+/// Has a channel made that nobody dials, to see whether the PBX takes new calls. While it shuts down it answers every originate as
+/// if the endpoint were unknown, and this as well (`core restart gracefully`, measured on 16 and 22). It bears our mark, so that
+/// it is hung up as a stray as soon as it shows itself.
+pub(super) fn try_channel(app: &str, mark: &str, id: Uuid) -> Request {
+    let far_half = far_half(id);
+    let mut path = format!(
+        "channels/create?endpoint=Local%2Fpaceline%40paceline%2Fn&channelId={id}&otherChannelId={far_half}\
+         &formats={LOCAL_FORMATS}&app="
+    );
+    escape(&mut path, app);
+    path.push_str("&appArgs=callee%2C");
+    escape(&mut path, mark);
+    Request::new(Method::Post, path)
+}
+
 /// Whether this dial string leads into the dialplan, so that a trunk is dialed behind our leg.
 pub(super) fn goes_through_dialplan(dial: &DialString) -> bool {
     dial.expose().starts_with("Local/")

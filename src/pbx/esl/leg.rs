@@ -119,6 +119,8 @@ pub(super) struct Leg {
 
 /// What the switch says where it, and nobody else, has no room or no time for a leg, or is told to take none.
 pub(super) const NO_ROOM: &str = "DESTINATION_OUT_OF_ORDER";
+/// What FreeSWITCH calls the end of every leg when it stops.
+const STOPPED: &str = "SYSTEM_SHUTDOWN";
 /// Why a leg ends whose conversation another phone took.
 const PICKED_UP: &str = "PICKED_OFF";
 /// What it says where the trunk's gateway does not answer its pings.
@@ -202,6 +204,8 @@ impl Leg {
             EndedBy::Us
         } else if no_room && !answered && !progressed {
             EndedBy::NoRoom
+        } else if facts.cause == STOPPED {
+            EndedBy::Stopped
         } else if !answered && facts.sip.is_none() && matches!(facts.q850, Some(19)) {
             EndedBy::RingTimeout
         } else {
@@ -224,6 +228,7 @@ impl Leg {
             _ if far_ends_cause(words).is_some() => (EndedBy::Network, far_ends_cause(words)),
             _ if self.hang_up_asked => (EndedBy::Us, None),
             NO_ROOM => (EndedBy::NoRoom, None),
+            STOPPED => (EndedBy::Stopped, None),
             GATEWAY_DOWN => (EndedBy::Network, Some(38)),
             _ => (EndedBy::Refused, None),
         };

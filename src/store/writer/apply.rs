@@ -502,6 +502,7 @@ fn ended_by(by: EndedBy) -> &'static str {
         EndedBy::Us => "us",
         // The leg's detail tells them apart.
         EndedBy::Refused | EndedBy::NoRoom => "refused",
+        EndedBy::Stopped => "pbx_stopped",
         // An agent's leg alone is taken away, and is not stored.
         EndedBy::Vanished | EndedBy::TakenAway => "vanished",
     }

@@ -1,5 +1,6 @@
 //! How an attempt moves: from dialed to answered, ended. How it is connected is `engine/connects.rs`.
 
+use super::full::Probe;
 use super::{ASK_AGAIN, CATCH_UP, Engine, EngineError, SILENCE_MARGIN, Timer};
 use crate::agent::{AgentReason, Work};
 use crate::call::{Call, CallState, Why};
@@ -39,7 +40,8 @@ impl Engine {
                     && self.active
                     && !self.clock_doubted
                     && now.mono.since(call.launched_at) <= PREPARED_MAX
-                    && self.links_up.contains(&call.pbx) =>
+                    && self.links_up.contains(&call.pbx)
+                    && !self.is_maintained(&call.pbx) =>
             {
                 self.dial(now, attempt, agent)
             }
@@ -165,12 +167,12 @@ impl Engine {
 
     /// A sign of life: the PBX had room for the leg, and its trunk works.
     fn leg_lives(&mut self, now: Now, attempt: AttemptId) {
-        self.switch_had_room(now, attempt, true);
-        if let Some((trunk, dialed_at)) = self
-            .calls
-            .get(&attempt)
-            .map(|call| (call.trunk, call.launched_at))
-            && let Some(breaker) = self.breakers.get_mut(&trunk)
+        let Some(call) = self.calls.get(&attempt) else {
+            return;
+        };
+        let (trunk, dialed_at, pbx) = (call.trunk, call.launched_at, call.pbx.clone());
+        self.switch_had_room(now, &pbx, Probe::Call(attempt), true);
+        if let Some(breaker) = self.breakers.get_mut(&trunk)
             && breaker.lives(dialed_at)
         {
             self.trust(trunk);
@@ -229,13 +231,8 @@ impl Engine {
             self.counts.stale += 1;
             return;
         }
-        let had_room = match end.by {
-            EndedBy::NoRoom => Some(false),
-            EndedBy::Network | EndedBy::RingTimeout => Some(true),
-            EndedBy::Us | EndedBy::Refused | EndedBy::Vanished | EndedBy::TakenAway => None,
-        };
-        if let Some(had_room) = had_room {
-            self.switch_had_room(now, attempt, had_room);
+        if let (Some(taken), Some(pbx)) = (end.was_taken(), self.calls.get(&attempt).map(|c| c.pbx.clone())) {
+            self.switch_had_room(now, &pbx, Probe::Call(attempt), taken);
         }
         if let CallState::Message { asked_at, .. } = state {
             self.note_message(attempt, MessageFate::CutShort, asked_at);
@@ -521,6 +518,7 @@ impl Engine {
         let Some(call) = self.calls.remove(&attempt) else {
             return;
         };
+        self.look_for_stranded |= self.is_maintained(&call.pbx);
         self.legs.remove(&call.leg);
         self.waiting.remove(&attempt);
         if let Some(breaker) = self
@@ -553,6 +551,7 @@ impl Engine {
             return;
         };
         let before = std::mem::replace(&mut call.state, state);
+        self.look_for_stranded |= self.maintained.contains(&call.pbx);
         if let Some(breaker) = self.breakers.get_mut(&call.trunk)
             && is_unheard(before)
             && !is_unheard(state)

@@ -29,12 +29,15 @@ impl Engine {
         blocked(!self.active, Idle::NotActive);
         blocked(self.clock_doubted, Idle::ClockDoubted);
         blocked(self.agents.is_empty(), Idle::NoAgents);
+        let maintained = self.agents.values().any(|a| self.is_maintained(&a.pbx));
+        blocked(maintained, Idle::PbxMaintenance);
+        let full = self.agents.values().any(|a| self.is_full(now, &a.pbx));
+        blocked(full, Idle::SwitchFull);
         blocked(!self.agents.is_empty() && ready.is_empty(), Idle::NoFreeAgent);
         blocked(
             ready.iter().any(|a| !self.links_up.contains(&a.pbx)),
             Idle::PbxDown,
         );
-        blocked(ready.iter().any(|a| self.is_full(now, &a.pbx)), Idle::SwitchFull);
         let has_trunk = |pbx: &PbxName, which: &dyn Fn(TrunkId) -> bool| {
             self.config.trunks.iter().any(|t| &t.pbx == pbx && which(t.id))
         };

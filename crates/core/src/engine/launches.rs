@@ -1,6 +1,7 @@
 //! When to launch, and the hopper that feeds it. Progressive: one call for each agent who is free, kept for it. The other
 //! modes launch ahead of free agents (`engine/pace.rs`), and an answer gets whoever has been free longest.
 
+use super::full::Probe;
 use super::{Engine, Refill, Timer};
 use crate::agent::{Agent, AgentReason, AgentState, Work};
 use crate::call::{Call, CallState};
@@ -15,9 +16,6 @@ use std::time::Duration;
 
 /// After a failure of the store, nothing is launched or leased for this long.
 pub(super) const STORE_TROUBLE_HOLD: Duration = Duration::from_secs(1);
-/// A switch that has no room is tried again after this long, and half as often each time that it has none again.
-const FULL_HOLD_MIN: Duration = Duration::from_secs(1);
-const FULL_HOLD_MAX: Duration = Duration::from_secs(30);
 /// An empty hopper asks again at least this often.
 const REFILL_EVERY_MAX: Duration = Duration::from_secs(30);
 /// And at most this often.
@@ -35,59 +33,7 @@ const HOPPER_PER_AGENT: usize = 2;
 /// The same where calls are launched ahead: as many as a burst may take before the store has answered.
 const HOPPER_PER_AGENT_AHEAD: usize = 6;
 
-/// A PBX that said it has no room.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Full {
-    /// Nothing is launched there before.
-    until: Mono,
-    wait: Duration,
-    /// The one call that tries whether there is room again.
-    probe: Option<AttemptId>,
-}
-
 impl Engine {
-    /// Takes in what a leg says about its PBX: whether it had room for it.
-    pub(super) fn switch_had_room(&mut self, now: Now, attempt: AttemptId, had_room: bool) {
-        let Some(pbx) = self.calls.get(&attempt).map(|call| call.pbx.clone()) else {
-            return;
-        };
-        let wait = match self.full.get(&pbx) {
-            None if had_room => return,
-            None => FULL_HOLD_MIN,
-            // Another of the same burst, or an older call that is over only now, says nothing new.
-            Some(full) if full.probe != Some(attempt) => return,
-            Some(_) if had_room => {
-                self.full.remove(&pbx);
-                self.timers.insert((now.mono, Timer::Launch));
-                return;
-            }
-            Some(full) => (full.wait * 2).min(FULL_HOLD_MAX),
-        };
-        let until = now.mono + wait;
-        let probe = None;
-        self.full.insert(pbx, Full { until, wait, probe });
-        self.timers.insert((until, Timer::Launch));
-    }
-
-    /// A call is launched. On a PBX that was full it is the probe, and no other goes before the probe's fate is known. One that
-    /// was never dialed, or gives no sign, holds the others for one wait.
-    fn probes_if_full(&mut self, now: Now, pbx: &PbxName, attempt: AttemptId) {
-        if let Some(full) = self.full.get_mut(pbx) {
-            full.probe = Some(attempt);
-            full.until = now.mono + full.wait;
-            self.timers.insert((full.until, Timer::Launch));
-        }
-    }
-
-    /// Whether this PBX was full when last tried: it gets one call at a time.
-    pub(super) fn was_full(&self, pbx: &PbxName) -> bool {
-        self.full.contains_key(pbx)
-    }
-
-    pub(super) fn is_full(&self, now: Now, pbx: &PbxName) -> bool {
-        self.full.get(pbx).is_some_and(|full| full.until > now.mono)
-    }
-
     /// Launches what may be launched, and asks for more contacts when the hopper runs low.
     pub(super) fn launch(&mut self, now: Now) {
         self.return_unused(now);
@@ -162,7 +108,7 @@ impl Engine {
             return true;
         };
         let pbx = agent.pbx.clone();
-        if self.is_full(now, &pbx) {
+        if self.is_maintained(&pbx) || self.is_full(now, &pbx) {
             return true;
         }
         let Some(trunk) = self.open_trunk(now, &pbx) else {
@@ -194,7 +140,7 @@ impl Engine {
         let random = self.rng.random();
         let attempt = AttemptId(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid());
         let leg = LegId(uuid::Builder::from_random_bytes(self.rng.random()).into_uuid());
-        self.probes_if_full(now, &pbx, attempt);
+        self.probes_if_full(now, &pbx, Probe::Call(attempt));
         let state = CallState::Preparing { agent, wanted: true };
         self.legs.insert(leg, attempt);
         self.calls.insert(
@@ -273,7 +219,7 @@ impl Engine {
     /// Whether contacts that are leased now would be dialed soon: somebody works here and, where the last ones were of no use,
     /// somebody is free.
     fn uses_contacts(&self) -> bool {
-        let works = |agent: &Agent| agent.state() != AgentState::Paused;
+        let works = |agent: &Agent| agent.state() != AgentState::Paused && !self.is_maintained(&agent.pbx);
         self.agents.values().any(works) && !(self.hopper_unused && self.free_agents().is_empty())
     }
 

@@ -2,6 +2,7 @@
 //! missing. Until a switch is resynchronised nothing is launched there.
 
 use super::calls::look_at;
+use super::full::Probe;
 use super::{ASK_AGAIN, Engine, SILENCE_MARGIN, Timer};
 use crate::agent::{Agent, AgentReason, Phone, Wants, Work};
 use crate::call::{Call, CallState, Why};
@@ -34,7 +35,7 @@ impl Engine {
             PbxEvent::Played { leg, whole } => self.played(now, leg, whole),
             PbxEvent::Ended { leg, end } => self.ended(now, then, leg, end),
             // The agent's state is `ringing` from the moment that the phone is called.
-            PbxEvent::AgentRinging { .. } => {}
+            PbxEvent::AgentRinging { leg } => self.switch_had_room(now, &pbx, Probe::Phone(leg), true),
             PbxEvent::AgentReady { leg } => {
                 self.agent_ready(now, leg);
             }
@@ -189,6 +190,8 @@ impl Engine {
     /// Those who are joined are settled first: until then an agent who talks looks free, and would be given somebody else.
     fn resynchronise(&mut self, now: Now, ago: Duration, pbx: PbxName, snapshot: &Snapshot) {
         self.links_up.insert(pbx.clone());
+        self.look_for_stranded = true;
+        self.try_full_again(now, &pbx);
         let lost_at = self.lost_at.remove(&pbx);
         let agents: Vec<AgentId> = self
             .agents
@@ -237,15 +240,9 @@ impl Engine {
         let Some(phone) = self.agents.get(&id).map(|a| a.phone) else {
             return;
         };
-        if let Phone::Gone {
-            recalls,
-            recall_at: Some(_),
-        } = phone
-        {
-            let recall_at = Some(now.mono);
-            self.set_phone(now, id, Phone::Gone { recalls, recall_at });
-        }
         let Some(leg) = phone.leg() else {
+            self.recall_phone_now(now, id);
+            // One that is not to be called any more pauses its agent.
             return self.recall_phone(now, id);
         };
         let channel = snapshot.channels.get(&leg.0);

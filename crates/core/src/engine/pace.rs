@@ -235,7 +235,8 @@ impl Engine {
     }
 
     fn pace_on(&mut self, now: Now, pbx: PbxName) {
-        if !self.links_up.contains(&pbx) || !self.config.trunks.iter().any(|t| t.pbx == pbx) {
+        let closed = !self.links_up.contains(&pbx) || self.is_maintained(&pbx);
+        if closed || !self.config.trunks.iter().any(|t| t.pbx == pbx) {
             self.pacing.latest.remove(&pbx);
             return;
         }

@@ -1,12 +1,13 @@
 //! The held leg to an agent's phone: its recalls, and what the phone does by itself.
 
+use super::full::Probe;
 use super::{ASK_AGAIN, Engine, SILENCE_MARGIN};
 use crate::agent::{Agent, AgentReason, Phone, Wants, Work};
 use crate::call::CallState;
 use crate::ids::{AgentId, AgentLegId};
 use crate::outcome::Outcome;
 use crate::pbx::{Departure, EndedBy, LegEnd, LegTrouble, PbxCommand};
-use crate::time::Now;
+use crate::time::{Mono, Now};
 use crate::verdict;
 use rand::RngExt;
 use std::time::Duration;
@@ -24,6 +25,9 @@ const PROVED_AFTER: Duration = Duration::from_secs(60);
 impl Engine {
     pub(super) fn agent_ready(&mut self, now: Now, leg: AgentLegId) {
         let Some(id) = self.agent_of(leg) else { return };
+        if let Some(pbx) = self.agents.get(&id).map(|a| a.pbx.clone()) {
+            self.switch_had_room(now, &pbx, Probe::Phone(leg), true);
+        }
         match self.agents.get(&id).map(|a| a.phone) {
             Some(Phone::Calling { recalls, .. }) => {
                 self.set_phone(
@@ -46,10 +50,22 @@ impl Engine {
 
     pub(super) fn agent_ended(&mut self, now: Now, leg: AgentLegId, end: &LegEnd) {
         let Some(id) = self.agent_of(leg) else { return };
+        let Some(pbx) = self.agents.get(&id).map(|agent| agent.pbx.clone()) else {
+            return;
+        };
+        if let Some(taken) = end.was_taken() {
+            self.switch_had_room(now, &pbx, Probe::Phone(leg), taken);
+        }
+        let maintained = self.is_maintained(&pbx);
         let Some(agent) = self.agents.get_mut(&id) else {
             return;
         };
-        let recalls = recalls_kept(now, agent.phone);
+        let recalls = match (agent.phone, end.by) {
+            _ if maintained => 0,
+            // It is no fault of the phone that the PBX takes no calls.
+            (Phone::Calling { recalls, .. }, EndedBy::NoRoom) => recalls.saturating_sub(1),
+            (phone, _) => recalls_kept(now, phone),
+        };
         match agent.phone {
             // What it was asked to end for says more than its end.
             Phone::Leaving { .. } => {}
@@ -97,15 +113,23 @@ impl Engine {
         if recall_at > now.mono {
             return;
         }
+        if self.is_maintained(&agent.pbx) {
+            // The end of the maintenance calls it, if it comes first.
+            return self.put_off_recall(now, id, AgentReason::PbxMaintenance, now.mono + SILENCE_MARGIN);
+        }
         if !self.links_up.contains(&agent.pbx) {
             // The next snapshot calls it, if it comes first.
             let recall_at = Some(now.mono + SILENCE_MARGIN);
             return self.set_phone(now, id, Phone::Gone { recalls, recall_at });
         }
+        if let Some(until) = self.full_until(now, &agent.pbx) {
+            return self.put_off_recall(now, id, AgentReason::PbxFull, until);
+        }
         let (pbx, dial) = (agent.pbx.clone(), agent.template.render(&agent.extension));
         let leg = AgentLegId(uuid::Builder::from_random_bytes(self.rng.random()).into_uuid());
         let give_up_at = now.mono + self.config.settings.agents.ring_timeout() + SILENCE_MARGIN;
         self.agent_legs.insert(leg, id);
+        self.probes_if_full(now, &pbx, Probe::Phone(leg));
         self.set_phone(
             now,
             id,
@@ -123,6 +147,29 @@ impl Engine {
             duration_max: self.config.settings.agents.leg_duration_max(),
         };
         self.tell(&pbx, command);
+    }
+
+    fn put_off_recall(&mut self, now: Now, id: AgentId, why: AgentReason, until: Mono) {
+        if let Some(agent) = self.agents.get_mut(&id)
+            && let Phone::Gone { recalls, .. } = agent.phone
+        {
+            agent.why_phone = why;
+            let recall_at = Some(until);
+            self.set_phone(now, id, Phone::Gone { recalls, recall_at });
+        }
+    }
+
+    /// Calls a phone that is to be called again at once, whatever it waited for.
+    pub(super) fn recall_phone_now(&mut self, now: Now, id: AgentId) {
+        if let Some(Phone::Gone {
+            recalls,
+            recall_at: Some(_),
+        }) = self.agents.get(&id).map(|agent| agent.phone)
+        {
+            let recall_at = Some(now.mono);
+            self.set_phone(now, id, Phone::Gone { recalls, recall_at });
+            self.recall_phone(now, id);
+        }
     }
 
     /// Somebody asked for this phone: earlier failures no longer count.
@@ -278,7 +325,7 @@ fn unreached(end: &LegEnd) -> bool {
     !end.progressed
         && !end.answered
         && match end.by {
-            EndedBy::Refused | EndedBy::NoRoom => true,
+            EndedBy::Refused | EndedBy::NoRoom | EndedBy::Stopped => true,
             EndedBy::Network => matches!(verdict::unanswered(end), Outcome::Failed | Outcome::Congestion),
             EndedBy::RingTimeout | EndedBy::Us | EndedBy::Vanished | EndedBy::TakenAway => false,
         }
@@ -300,6 +347,7 @@ fn held_ended(end: &LegEnd) -> AgentReason {
         EndedBy::Network | EndedBy::RingTimeout | EndedBy::Us | EndedBy::Refused | EndedBy::NoRoom => {
             AgentReason::PhoneHungUp
         }
+        EndedBy::Stopped => AgentReason::PbxStopped,
         EndedBy::Vanished => AgentReason::PhoneLost,
         EndedBy::TakenAway => AgentReason::PhoneMoved,
     }
@@ -311,6 +359,7 @@ fn unheld_ended(end: &LegEnd) -> AgentReason {
         EndedBy::Vanished => AgentReason::PhoneLost,
         EndedBy::TakenAway => AgentReason::PhoneMoved,
         EndedBy::NoRoom => AgentReason::PbxFull,
+        EndedBy::Stopped => AgentReason::PbxStopped,
         EndedBy::Refused => AgentReason::PhoneUnreachable,
         EndedBy::RingTimeout if end.progressed => AgentReason::PhoneNoAnswer,
         EndedBy::RingTimeout => AgentReason::PhoneUnreachable,

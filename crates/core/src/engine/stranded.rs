@@ -1,4 +1,4 @@
-//! Calls launched ahead whose agents have all left: nobody can take their answers any more.
+//! Calls that nobody is to take: launched ahead, and all agents have left; or on a PBX in maintenance.
 
 use super::{Engine, Timer};
 use crate::agent::{Phone, Wants};
@@ -17,26 +17,22 @@ impl Engine {
             .any(|a| &a.pbx == pbx && a.wants == Wants::Calls && serves(a.phone))
     }
 
-    /// Takes back what nobody can take any more. A phone that rings is let ring for as long as the rules ask.
+    /// Takes back what nobody can take any more, and all that rings on a PBX in maintenance. A phone that rings is let ring for as
+    /// long as the rules ask.
     pub(super) fn take_back_stranded(&mut self, now: Now) {
-        if !std::mem::take(&mut self.look_for_stranded) {
-            return;
-        }
-        let kept_for_nobody = |state: CallState| {
+        let unanswered = |state: CallState| {
             matches!(
                 state,
-                CallState::Preparing {
-                    agent: None,
-                    wanted: true
-                } | CallState::Dialing { agent: None, .. }
-                    | CallState::Ringing { agent: None, .. }
+                CallState::Preparing { wanted: true, .. }
+                    | CallState::Dialing { .. }
+                    | CallState::Ringing { .. }
             )
         };
-        let calls = self.calls.values().filter(|call| kept_for_nobody(call.state));
+        let calls = self.calls.values().filter(|call| unanswered(call.state));
         let pbxes: BTreeSet<&PbxName> = calls.clone().map(|call| &call.pbx).collect();
         let left: BTreeSet<PbxName> = pbxes
             .into_iter()
-            .filter(|pbx| self.links_up.contains(*pbx) && !self.has_agent(pbx))
+            .filter(|pbx| self.links_up.contains(*pbx) && (self.is_maintained(pbx) || !self.has_agent(pbx)))
             .cloned()
             .collect();
         if left.is_empty() {
@@ -47,6 +43,7 @@ impl Engine {
         let ring_min = Duration::from_millis(ring_ms_min.into());
         let stranded: Vec<(AttemptId, CallState, Option<Mono>)> = calls
             .filter(|call| left.contains(&call.pbx))
+            .filter(|call| call.state.agent().is_none() || self.is_maintained(&call.pbx))
             .map(|call| (call.attempt, call.state, call.rang_at))
             .collect();
         for (attempt, state, rang_at) in stranded {

@@ -21,8 +21,10 @@ use crate::time::Wall;
 use proptest::prelude::*;
 
 mod crash;
+mod full;
 mod hunt;
 mod late;
+mod maintenance;
 mod message;
 mod phones;
 mod rig;
@@ -129,62 +131,6 @@ fn what_pacing_learnt_is_kept_and_taken_up_again() {
         _ => None,
     });
     assert_eq!(kept.map(|l| l.dialing), Some(learnt.dialing));
-}
-
-#[test]
-fn a_full_switch_is_probed_by_one_call_ever_less_often_and_no_contact_pays_for_it() {
-    for mode in [Mode::Progressive, Mode::Power] {
-        let mut rig = Rig::at_work_in(mode, 2);
-        rig.wait(Duration::from_millis(300));
-        let first = rig.legs();
-        for leg in &first {
-            let (leg, end) = (*leg, end(EndedBy::NoRoom, false));
-            rig.event(PbxEvent::Ended { leg, end });
-        }
-        let mut legs = first.len();
-        assert!(legs >= 2, "{mode:?}");
-        for wait_s in [1, 2, 4] {
-            assert_eq!(rig.engine.live(rig.now).idle, [Idle::SwitchFull], "{mode:?}");
-            rig.wait(Duration::from_millis(wait_s * 1000 - 1));
-            assert_eq!(rig.legs().len(), legs, "{mode:?}");
-            // Its fate decides, however long that takes.
-            rig.wait(Duration::from_millis(301));
-            legs += 1;
-            assert_eq!(rig.legs().len(), legs, "{mode:?}");
-            let (leg, end) = (rig.leg(), end(EndedBy::NoRoom, false));
-            rig.event(PbxEvent::Ended { leg, end });
-        }
-        assert_eq!(rig.outcomes(), vec![Outcome::Cancelled; legs]);
-        // The next one rings: there was room for it, and so for the others.
-        rig.wait(Duration::from_millis(8_300));
-        let (leg, kind) = (rig.leg(), Progress::Ringing);
-        rig.event(PbxEvent::Progress { leg, kind });
-        rig.wait(Duration::from_millis(300));
-        assert!(rig.legs().len() >= legs + 2, "{mode:?}");
-    }
-}
-
-#[test]
-fn a_call_from_before_does_not_say_that_a_full_switch_has_room_again() {
-    let mut rig = Rig::at_work(2);
-    let [first, second] = rig.legs()[..] else {
-        panic!("two calls");
-    };
-    let no_room = end(EndedBy::NoRoom, false);
-    rig.event(PbxEvent::Ended {
-        leg: first,
-        end: no_room,
-    });
-    let busy = LegEnd {
-        sip: Some(486),
-        ..LegEnd::default()
-    };
-    rig.event(PbxEvent::Ended {
-        leg: second,
-        end: busy,
-    });
-    assert_eq!(rig.engine.live(rig.now).idle, [Idle::SwitchFull]);
-    assert_eq!(rig.legs().len(), 2);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The agents' side of the switch: their legs, held in bridges of their own.
 
-use super::{SimSwitch, Who, not_placed};
+use super::{SimSwitch, Who};
 use crate::callee::CalleePhase;
 use crate::phone::{self, Act, Answer, Phone, PhonePhase, PhoneStep};
 use crate::truth::{AgentLegTruth, TrueEnd};
@@ -22,7 +22,7 @@ impl SimSwitch {
                 leg.0,
                 PbxEvent::AgentEnded {
                     leg,
-                    end: not_placed(),
+                    end: self.not_placed(),
                 },
             );
         }
@@ -44,7 +44,7 @@ impl SimSwitch {
                 leg.0,
                 PbxEvent::AgentEnded {
                     leg,
-                    end: not_placed(),
+                    end: self.not_placed(),
                 },
             );
         }

@@ -1,6 +1,6 @@
 //! The callees' side of the switch: their legs from the originate to the end, and their moves into agents' bridges.
 
-use super::{SimSwitch, Who, not_placed};
+use super::{SimSwitch, Who};
 use crate::callee::{Callee, CalleePhase, CalleeStep, Plan, Then};
 use crate::truth::{LegTruth, TrueEnd, Violation};
 use paceline_core::ids::{AgentLegId, LegId};
@@ -20,7 +20,7 @@ impl SimSwitch {
                 leg.0,
                 PbxEvent::Ended {
                     leg,
-                    end: not_placed(),
+                    end: self.not_placed(),
                 },
             );
         }
@@ -47,7 +47,7 @@ impl SimSwitch {
                 leg.0,
                 PbxEvent::Ended {
                     leg,
-                    end: not_placed(),
+                    end: self.not_placed(),
                 },
             );
         }

@@ -88,6 +88,7 @@ impl World {
             )
         });
         for switch in &mut self.switches {
+            switch.sim.abort_restart(self.now);
             switch.sim.set_faults(Faults::none());
             if self.options.resynchronise_at_heal {
                 switch.sim.cut_link(self.now, Duration::ZERO);
@@ -107,6 +108,9 @@ impl World {
             self.set_active(campaign, true)?;
             let config = super::campaign_config(&self.options, campaign, &self.switches);
             self.configure(campaign, config)?;
+        }
+        for switch in 0..self.switches.len() {
+            self.maintain(switch, false)?;
         }
         self.settle()?;
         for switch in 0..self.switches.len() {

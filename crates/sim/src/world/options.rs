@@ -63,6 +63,10 @@ pub struct WorldOptions {
     pub stop_every: Option<Duration>,
     /// Mean time between two pauses of a campaign.
     pub pause_every: Option<Duration>,
+    /// Mean time between two maintenances of a switch.
+    pub maintain_every: Option<Duration>,
+    /// Mean time between two graceful restarts of a switch.
+    pub close_every: Option<Duration>,
     /// Mean time between two changes of a campaign's settings.
     pub settings_every: Option<Duration>,
     /// Mean time between two jumps of the wall clock.
@@ -108,6 +112,10 @@ pub enum Trouble {
     Stops,
     /// Campaigns are paused and resumed.
     Pauses,
+    /// Switches are put into maintenance.
+    Maintenance,
+    /// Switches are told to restart gracefully, and take no calls until they have or it is taken back.
+    Closings,
     /// The store is slow.
     StoreSlow,
     /// The store fails.
@@ -134,7 +142,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// Every kind.
-    pub const ALL: [Trouble; 26] = [
+    pub const ALL: [Trouble; 28] = [
         Trouble::EventLost,
         Trouble::EventTwice,
         Trouble::EventLate,
@@ -161,6 +169,8 @@ impl Trouble {
         Trouble::Settings,
         Trouble::ClockJumps,
         Trouble::PhonesAct,
+        Trouble::Maintenance,
+        Trouble::Closings,
     ];
 
     /// Whether it keeps from us, or from the switch, what the other one says: no outcome is certain then.
@@ -173,6 +183,7 @@ impl Trouble {
             | Trouble::CommandLate
             | Trouble::Cuts
             | Trouble::Restarts
+            | Trouble::Closings
             | Trouble::Crashes
             | Trouble::Drains => true,
             Trouble::EventTwice
@@ -181,6 +192,7 @@ impl Trouble {
             | Trouble::Restless
             | Trouble::Stops
             | Trouble::Pauses
+            | Trouble::Maintenance
             | Trouble::StoreSlow
             | Trouble::StoreFails
             | Trouble::GateRefuses
@@ -247,6 +259,8 @@ impl WorldOptions {
             restless_every: None,
             stop_every: None,
             pause_every: None,
+            maintain_every: None,
+            close_every: None,
             settings_every: None,
             jump_every: None,
             store_latency: Spread::Uniform(Duration::from_millis(1), Duration::from_millis(10)),
@@ -337,6 +351,8 @@ impl WorldOptions {
             Trouble::Restless => self.restless_every = every,
             Trouble::Stops => self.stop_every = every,
             Trouble::Pauses => self.pause_every = every,
+            Trouble::Maintenance => self.maintain_every = every,
+            Trouble::Closings => self.close_every = every,
             Trouble::StoreSlow => {
                 self.store_latency = Spread::Exponential(Duration::from_millis(rng.random_range(20..3000)));
             }
@@ -376,6 +392,7 @@ impl WorldOptions {
         let cut = [
             self.cut_every,
             self.restart_every,
+            self.close_every,
             self.crash_every,
             self.drain_every,
         ];

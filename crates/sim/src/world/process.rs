@@ -61,6 +61,11 @@ impl World {
             writing,
         });
         self.accounts_match()?;
+        for campaign in 0..self.campaigns.len() {
+            for pbx in self.maintained.clone() {
+                self.tell(campaign, Input::Maintenance { pbx, on: true })?;
+            }
+        }
         for switch in &mut self.switches {
             switch.sim.cut_link(self.now, Duration::ZERO);
             switch.sim.handle_timeout(self.now);
@@ -174,7 +179,10 @@ impl World {
         match command {
             Command::Refill { limit } => self.ask_aside(campaign, Aside::Refill { limit }),
             Command::Return { contacts } => self.ask_aside(campaign, Aside::Return { contacts }),
-            Command::Prepare(new) => self.write(campaign, Writing::Prepare(new)),
+            Command::Prepare(new) => {
+                self.may_place(&new.pbx)?;
+                self.write(campaign, Writing::Prepare(new));
+            }
             Command::Paced { report, .. } => {
                 if report.launch > report.wanted {
                     return Err(format!("more is launched than is wanted: {report:?}"));
@@ -189,8 +197,12 @@ impl World {
             }
             Command::Pbx { pbx, command } => {
                 match &command {
-                    PbxCommand::CallContact { leg, .. } => self.dials(*leg, campaign, &pbx)?,
+                    PbxCommand::CallContact { leg, .. } => {
+                        self.may_place(&pbx)?;
+                        self.dials(*leg, campaign, &pbx)?;
+                    }
                     PbxCommand::CallAgent { leg, .. } => {
+                        self.may_place(&pbx)?;
                         self.agent_legs.insert(*leg, campaign);
                     }
                     PbxCommand::Play { leg, .. } if !self.messaged.insert(*leg) => {
@@ -205,6 +217,15 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// In maintenance nothing is placed.
+    fn may_place(&self, pbx: &PbxName) -> Result<(), String> {
+        if self.maintained.contains(pbx) {
+            Err(format!("something is placed on {pbx}, which is in maintenance"))
+        } else {
+            Ok(())
+        }
     }
 
     /// No originate without a stored and allowed attempt, and none twice.

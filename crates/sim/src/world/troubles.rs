@@ -26,6 +26,8 @@ impl World {
         for switch in 0..self.switches.len() {
             self.plan_next(self.options.cut_every, Happening::LinkCut(switch));
             self.plan_next(self.options.restart_every, Happening::SwitchRestarts(switch));
+            self.plan_next(self.options.maintain_every, Happening::MaintenanceBegins(switch));
+            self.plan_next(self.options.close_every, Happening::SwitchCloses(switch));
         }
         self.plan_next(self.options.crash_every, Happening::Crash);
         self.plan_next(self.options.drain_every, Happening::Drain);
@@ -104,6 +106,30 @@ impl World {
                 }
                 Ok(())
             }
+            Happening::MaintenanceBegins(switch) => {
+                let lasts = self.draw_pause(60);
+                self.plan(lasts, Happening::MaintenanceEnds(switch));
+                self.maintain(switch, true)
+            }
+            Happening::MaintenanceEnds(switch) => {
+                self.plan_next(self.options.maintain_every, Happening::MaintenanceBegins(switch));
+                self.maintain(switch, false)
+            }
+            Happening::SwitchCloses(switch) => {
+                let (takes, lasts) = (self.draw_pause(5), self.draw_pause(60));
+                self.plan(lasts, Happening::SwitchOpens(switch));
+                if let Some(switch) = self.switches.get_mut(switch) {
+                    switch.sim.restart_gracefully(self.now, takes);
+                }
+                Ok(())
+            }
+            Happening::SwitchOpens(switch) => {
+                self.plan_next(self.options.close_every, Happening::SwitchCloses(switch));
+                if let Some(switch) = self.switches.get_mut(switch) {
+                    switch.sim.abort_restart(self.now);
+                }
+                Ok(())
+            }
             Happening::Crash if self.process.is_some() => {
                 self.die();
                 let down = self.draw_pause(8);
@@ -163,6 +189,22 @@ impl World {
                 switch.sim.restore_link(self.now);
             }
         }
+    }
+
+    pub(super) fn maintain(&mut self, switch: usize, on: bool) -> Result<(), String> {
+        let Some(pbx) = self.switches.get(switch).map(|s| s.name.clone()) else {
+            return Ok(());
+        };
+        if on {
+            self.maintained.insert(pbx.clone());
+        } else {
+            self.maintained.remove(&pbx);
+        }
+        for campaign in 0..self.campaigns.len() {
+            let pbx = pbx.clone();
+            self.tell(campaign, Input::Maintenance { pbx, on })?;
+        }
+        Ok(())
     }
 
     fn drain(&mut self) -> Result<(), String> {

@@ -5,6 +5,7 @@ use crate::pbx::ari::leg::Found;
 use paceline_core::pbx::{ConnectFault, DialString};
 use std::borrow::Cow;
 
+mod closed;
 mod phones;
 
 struct Script {
@@ -144,7 +145,7 @@ impl Script {
 
 fn cause(q850: u16) -> Cause {
     Cause {
-        q850: Some(q850),
+        q850: Some(q850).filter(|q850| *q850 != 0),
         sip: None,
     }
 }

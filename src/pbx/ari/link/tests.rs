@@ -54,7 +54,8 @@ async fn a_full_queue_of_events_breaks_the_link_which_is_made_again_with_a_snaps
             PbxEvent::AgentEnded { .. } => ends += 1,
             PbxEvent::LinkLost => lost = true,
             PbxEvent::Resynchronised(snapshot) => {
-                assert!(lost && snapshot.channels.is_empty());
+                // The one that tried whether the PBX takes calls may be there still.
+                assert!(lost && snapshot.channels.len() <= 1);
                 back = true;
             }
             other => panic!("{other:?}"),

@@ -6,7 +6,8 @@ use super::*;
 /// One move of the hunt. Indices pick among whatever exists by then.
 #[derive(Clone, Debug)]
 enum Move {
-    Event(usize, u8),
+    /// What, of which leg, and how many milliseconds ago.
+    Event(usize, u8, u64),
     AgentEvent(usize, u8),
     Ask(i64, u8),
     Wait(u64),
@@ -15,20 +16,25 @@ enum Move {
     Resynchronise(u64),
     Active(bool),
     TaskStopped(bool),
+    Mode(Mode),
+    Maintenance(bool),
     Crash,
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = prop_oneof![
-        12 => (any::<usize>(), 0..12u8).prop_map(|(i, k)| Move::Event(i, k)),
-        8 => (any::<usize>(), 0..10u8).prop_map(|(i, k)| Move::AgentEvent(i, k)),
-        4 => (1..4i64, 0..4u8).prop_map(|(n, k)| Move::Ask(n, k)),
+        12 => (any::<usize>(), 0..14u8, prop_oneof![3 => Just(0), 1 => 0..40_000u64])
+            .prop_map(|(i, k, ago_ms)| Move::Event(i, k, ago_ms)),
+        8 => (any::<usize>(), 0..11u8).prop_map(|(i, k)| Move::AgentEvent(i, k)),
+        4 => (1..4i64, 0..6u8).prop_map(|(n, k)| Move::Ask(n, k)),
         4 => (0..40_000u64).prop_map(Move::Wait),
         4 => (0..4u8).prop_map(Move::Store),
         1 => Just(Move::LinkLost),
         2 => any::<u64>().prop_map(Move::Resynchronise),
         1 => any::<bool>().prop_map(Move::Active),
         1 => any::<bool>().prop_map(Move::TaskStopped),
+        1 => proptest::sample::select(Mode::ALL).prop_map(Move::Mode),
+        1 => any::<bool>().prop_map(Move::Maintenance),
         1 => Just(Move::Crash),
     ];
     proptest::collection::vec(one, 1..120)
@@ -49,6 +55,10 @@ struct Hunt {
     messaged: BTreeSet<LegId>,
     /// Agents' legs that are known to be out of their bridges, since the last crash.
     left: BTreeSet<AgentLegId>,
+    /// Where each callee was sent that may still be there, since the last crash.
+    sent: BTreeMap<LegId, AgentLegId>,
+    /// What the engine was told last, and was told when it had carried out all that went before.
+    maintained: bool,
     read: usize,
     crashes: u64,
     config: CampaignConfig,
@@ -72,6 +82,8 @@ impl Hunt {
             ended: BTreeMap::new(),
             messaged: BTreeSet::new(),
             left: BTreeSet::new(),
+            sent: BTreeMap::new(),
+            maintained: false,
             read: 0,
             crashes: 0,
             config,
@@ -84,6 +96,7 @@ impl Hunt {
     fn read(&mut self) {
         let fresh: Vec<Command> = self.rig.said.iter().skip(self.read).cloned().collect();
         for command in fresh {
+            self.check_maintenance(&command);
             if let Command::Store(change) = &command {
                 self.rows.take(change);
                 if let Change::Connected { attempt, agent, at } = change {
@@ -129,6 +142,9 @@ impl Hunt {
                         self.listens(agent_leg),
                         "connected to a phone that does not listen"
                     );
+                    self.sent.insert(leg, agent_leg);
+                    let there = self.sent.values().filter(|to| **to == agent_leg);
+                    assert_eq!(there.count(), 1, "two callees in one agent's bridge");
                 }
                 Command::Store(Change::Learnt { pbx, learnt, .. }) => {
                     self.learnt.insert(pbx, *learnt);
@@ -144,9 +160,38 @@ impl Hunt {
         self.check_account();
     }
 
+    /// On a PBX in maintenance nothing is placed.
+    fn check_maintenance(&self, command: &Command) {
+        let places = matches!(
+            command,
+            Command::Prepare(_)
+                | Command::Pbx {
+                    command: PbxCommand::CallContact { .. } | PbxCommand::CallAgent { .. },
+                    ..
+                }
+        );
+        assert!(!(places && self.maintained), "placed in maintenance: {command:?}");
+    }
+
     /// What is counted is what the attempts say, at any moment.
     fn check_account(&self) {
         assert_eq!(self.rig.account(), self.rows.account(self.rule()));
+    }
+
+    /// Nobody waits for an agent past the limit while the PBX can be told what to do.
+    fn check_waits(&self) {
+        let now = self.rig.now.mono;
+        for call in self.rig.engine.calls.values() {
+            if let CallState::Waiting { limit_at, look_at }
+            | CallState::Connecting {
+                limit_at, look_at, ..
+            } = call.state
+                && self.rig.engine.links_up.contains(&call.pbx)
+            {
+                assert!(limit_at >= now || look_at >= now, "waits for nothing: {call:?}");
+                assert!(look_at.since(limit_at) <= Duration::from_secs(60), "{call:?}");
+            }
+        }
     }
 
     fn rule(&self) -> &AbandonRule {
@@ -172,6 +217,7 @@ impl Hunt {
             .iter()
             .skip(before)
             .any(|c| matches!(c, Command::Prepare(_)));
+        self.check_waits();
         let live = self.rig.engine.live(self.rig.now);
         assert!(
             ms < 10_000 || launched || !live.idle.is_empty(),
@@ -182,13 +228,16 @@ impl Hunt {
     fn step(&mut self, step: Move) {
         let pick = |i: usize, n: usize| if n == 0 { None } else { Some(i % n) };
         match step {
-            Move::Event(i, kind) => {
+            Move::Event(i, kind, ago_ms) => {
                 let Some(leg) = pick(i, self.legs.len()).map(|i| self.legs[i]) else {
                     return;
                 };
                 let agent_leg = pick(i / 7, self.agent_legs.len()).map(|i| self.agent_legs[i]);
                 let joined = agent_leg.unwrap_or(AgentLegId(leg.0));
-                self.rig.event(match kind {
+                if matches!(kind, 6 | 7 | 10) {
+                    self.sent.remove(&leg);
+                }
+                let event = match kind {
                     0 => PbxEvent::Progress {
                         leg,
                         kind: Progress::Ringing,
@@ -221,8 +270,17 @@ impl Hunt {
                         whole: kind == 8,
                     },
                     10 => PbxEvent::Transferred { leg },
+                    12 => PbxEvent::Ended {
+                        leg,
+                        end: end(EndedBy::NoRoom, false),
+                    },
+                    13 => PbxEvent::Ended {
+                        leg,
+                        end: end(EndedBy::Stopped, i % 2 == 0),
+                    },
                     _ => PbxEvent::CalleeAlone { leg },
-                });
+                };
+                self.rig.late_event(Duration::from_millis(ago_ms), event);
             }
             Move::AgentEvent(i, kind) => {
                 let Some(leg) = pick(i, self.agent_legs.len()).map(|i| self.agent_legs[i]) else {
@@ -247,6 +305,10 @@ impl Hunt {
                         trouble: Some(LegTrouble::NoAudio),
                     },
                     7 => PbxEvent::AgentTrouble { leg, trouble: None },
+                    10 => PbxEvent::AgentEnded {
+                        leg,
+                        end: end(EndedBy::NoRoom, false),
+                    },
                     _ => PbxEvent::AgentEnded {
                         leg,
                         end: end(EndedBy::Network, true),
@@ -259,19 +321,24 @@ impl Hunt {
                     0 => return self.rig.log_in(n),
                     1 => AgentRequest::LogOut,
                     2 => AgentRequest::Ready,
-                    _ => AgentRequest::Pause,
+                    3 => AgentRequest::Pause,
+                    4 => AgentRequest::EndWrapUp,
+                    _ => AgentRequest::HangUp,
                 };
-                let known = self.rig.engine.agents.contains_key(&agent);
+                let known = self.rig.engine.agents.get(&agent);
+                let talks = known.is_some_and(|a| matches!(a.work, crate::agent::Work::OnCall { .. }));
+                let known = known.is_some();
+                let hangs_up = request == AgentRequest::HangUp;
                 let result = self
                     .rig
                     .engine
                     .handle(self.rig.now, Input::Agent { agent, request });
                 assert_eq!(
                     result,
-                    if known {
-                        Ok(())
-                    } else {
-                        Err(EngineError::NotLoggedIn(agent))
+                    match known {
+                        false => Err(EngineError::NotLoggedIn(agent)),
+                        true if hangs_up && !talks => Err(EngineError::NotOnCall(agent)),
+                        true => Ok(()),
                     }
                 );
                 self.rig.settle();
@@ -281,6 +348,10 @@ impl Hunt {
             Move::LinkLost => self.rig.event(PbxEvent::LinkLost),
             Move::Resynchronise(seed) => {
                 let channels = self.snapshot(seed);
+                self.sent.retain(|leg, to| {
+                    let seen = channels.get(&leg.0);
+                    seen.is_none_or(|channel| channel.bridge == Some(*to))
+                });
                 self.rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
             }
             Move::Active(active) => self.rig.tell(Input::SetActive(active)),
@@ -288,6 +359,15 @@ impl Hunt {
                 task: TaskId(1),
                 hang_up,
             }),
+            Move::Mode(mode) => {
+                self.config.settings.pacing.mode = mode;
+                self.rig.engine.configure(self.rig.now, self.config.clone());
+                self.rig.settle();
+            }
+            Move::Maintenance(on) => {
+                self.maintained = on;
+                self.rig.tell(Input::Maintenance { pbx: pbx(), on });
+            }
             Move::Crash => self.crash(),
         }
     }
@@ -397,6 +477,7 @@ impl Hunt {
         self.crashes += 1;
         self.messaged.clear();
         self.left.clear();
+        self.sent.clear();
         let seed = 100 + self.crashes;
         let recovered = Recovered {
             attempts,
@@ -406,6 +487,8 @@ impl Hunt {
         };
         self.rig.engine = Engine::new(self.config.clone(), seed, recovered, self.rig.now);
         self.rig.settle();
+        let on = self.maintained;
+        self.rig.tell(Input::Maintenance { pbx: pbx(), on });
         self.rig.tell(Input::SetActive(true));
     }
 
@@ -416,6 +499,7 @@ impl Hunt {
         self.answer_store(1);
         self.read();
         self.rig.event(PbxEvent::LinkLost);
+        self.sent.clear();
         self.rig.event(PbxEvent::Resynchronised(Snapshot::default()));
         self.rig.tell(Input::Drain);
         let mut heard = 0;
@@ -427,6 +511,7 @@ impl Hunt {
             for command in pending {
                 match command {
                     PbxCommand::HangUp { leg } => {
+                        self.sent.remove(&leg);
                         self.rig.event(PbxEvent::Ended {
                             leg,
                             end: end(EndedBy::Vanished, false),

@@ -212,7 +212,6 @@ fn an_agent_whose_phone_fails_is_paused_with_the_reason() {
         (sip(603), AgentReason::PhoneDeclined),
         (sip(480), AgentReason::PhoneNoAnswer),
         (end(EndedBy::Refused, false), AgentReason::PhoneUnreachable),
-        (end(EndedBy::NoRoom, false), AgentReason::PbxFull),
     ] {
         let mut rig = Rig::at_work(0);
         rig.log_in(1);

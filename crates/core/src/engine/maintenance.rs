@@ -1,0 +1,64 @@
+//! Maintenance of a PBX: nothing is placed there, what rings is taken back, and conversations go on to their end. Agents' held legs
+//! are released once no call can need them, so that the PBX is left without any leg of ours and can restart. Agents stay logged
+//! in, and their phones are called again when the maintenance ends.
+
+use super::Engine;
+use crate::agent::{AgentReason, Phone, Work};
+use crate::call::CallState;
+use crate::ids::{AgentId, PbxName};
+use crate::time::Now;
+
+impl Engine {
+    pub(super) fn set_maintenance(&mut self, now: Now, pbx: PbxName, on: bool) {
+        self.look_for_stranded = true;
+        if on {
+            self.maintained.insert(pbx);
+            // Whoever works on another PBX leases afresh.
+            self.return_hopper(|_| true);
+        } else if self.maintained.remove(&pbx) {
+            let here = self.agents.values().filter(|agent| agent.pbx == pbx);
+            let here: Vec<AgentId> = here.map(|agent| agent.id).collect();
+            for id in here {
+                self.recall_phone_now(now, id);
+            }
+        }
+    }
+
+    pub(super) fn is_maintained(&self, pbx: &PbxName) -> bool {
+        self.maintained.contains(pbx)
+    }
+
+    /// Releases the legs of agents whom no call can need any more. Before the first snapshot it is not known who talks.
+    pub(super) fn release_phones(&mut self, now: Now) {
+        let maintained: Vec<PbxName> = self.maintained.intersection(&self.links_up).cloned().collect();
+        for pbx in maintained {
+            let may_need = self.calls.values().any(|call| {
+                let needs = match call.state {
+                    CallState::Preparing { wanted, .. } => wanted,
+                    CallState::Dialing { .. }
+                    | CallState::Ringing { .. }
+                    | CallState::Waiting { .. }
+                    | CallState::Connecting { .. } => true,
+                    CallState::Message { .. }
+                    | CallState::Connected { .. }
+                    | CallState::Transferred { .. }
+                    | CallState::Ending { .. } => false,
+                };
+                call.pbx == pbx && needs
+            });
+            if may_need {
+                continue;
+            }
+            let here = self.agents.values().filter(|agent| agent.pbx == pbx);
+            let released = here.filter(|agent| match (agent.phone, agent.work) {
+                (Phone::Calling { .. } | Phone::Held { .. }, Work::Idle { .. } | Work::WrapUp { .. }) => true,
+                (Phone::Calling { .. } | Phone::Held { .. }, Work::Reserved { .. } | Work::OnCall { .. })
+                | (Phone::Gone { .. } | Phone::Leaving { .. }, _) => false,
+            });
+            let released: Vec<AgentId> = released.map(|agent| agent.id).collect();
+            for id in released {
+                self.drop_phone(now, id, AgentReason::PbxMaintenance);
+            }
+        }
+    }
+}

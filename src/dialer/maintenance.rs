@@ -1,0 +1,42 @@
+//! Which PBXes are in maintenance, as the store says: told to every campaign, those that start later too.
+
+use super::{Inner, Told};
+use paceline_core::ids::PbxName;
+use paceline_core::time::Wall;
+use std::collections::BTreeMap;
+use tracing::info;
+
+impl Inner {
+    /// Tells what has changed.
+    pub(super) async fn maintain(&self, stored: BTreeMap<PbxName, Wall>) {
+        let (changed, campaigns) = {
+            let mut state = self.state();
+            let before = std::mem::replace(&mut state.maintained, stored.clone());
+            let began = stored.keys().filter(|pbx| !before.contains_key(*pbx));
+            let ended = before.keys().filter(|pbx| !stored.contains_key(*pbx));
+            let changed: Vec<(PbxName, bool)> = began
+                .map(|pbx| (pbx.clone(), true))
+                .chain(ended.map(|pbx| (pbx.clone(), false)))
+                .collect();
+            let campaigns: Vec<_> = state
+                .campaigns
+                .values()
+                .map(|running| running.inputs.clone())
+                .collect();
+            (changed, campaigns)
+        };
+        for (pbx, on) in changed {
+            self.metrics.maintained(&pbx, on);
+            if on {
+                info!(pbx.name = %pbx, "`{pbx}` is in maintenance: nothing is launched there, what rings is taken back, conversations go \
+                    on, and agents' legs are released; DELETE /api/v1/pbxes/{pbx}/maintenance ends it");
+            } else {
+                info!(pbx.name = %pbx, "the maintenance of `{pbx}` is over: its agents' phones are called again");
+            }
+            for inputs in &campaigns {
+                // A campaign that has stopped needs no telling.
+                let _ = inputs.send(Told::Maintenance { pbx: pbx.clone(), on }).await;
+            }
+        }
+    }
+}
