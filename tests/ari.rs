@@ -380,3 +380,32 @@ async fn a_phone_without_power_is_told_by_asking_it_and_one_without_voice_by_cou
 async fn a_phone_without_power_is_told_by_asking_it_and_one_without_voice_by_counting_on_asterisk_16() {
     phones_without_power_or_voice(Version::V16).await;
 }
+
+async fn a_leg_ended_for_want_of_audio(version: Version) {
+    let lab = Lab::start_with(&LabOptions {
+        version,
+        audio: Audio::None,
+        agents: 20,
+        rtp_timeout_s: 2,
+        ..LabOptions::default()
+    });
+    let switch = Pbx::Asterisk(lab.expect("the lab starts"));
+    let mut driver = switch.driver().await;
+    let leg = driver.agent(1).await;
+    let end = driver.agent_ended(leg).await;
+    assert_eq!(
+        (end.by, end.q850, end.answered),
+        (EndedBy::Network, Some(44), true)
+    );
+    switch.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leg_that_is_ended_for_want_of_audio_tells_so_on_asterisk_22() {
+    a_leg_ended_for_want_of_audio(Version::V22).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leg_that_is_ended_for_want_of_audio_tells_so_on_asterisk_16() {
+    a_leg_ended_for_want_of_audio(Version::V16).await;
+}

@@ -336,3 +336,25 @@ async fn early_media_behind_a_dialplan_is_a_sign_of_life() {
     assert!(end.answered && end.progressed, "{end:?}");
     rig.switch.settled().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leg_that_is_ended_for_want_of_audio_tells_so() {
+    if FreeSwitch::program_or_skip("a leg without audio").is_none() {
+        return;
+    }
+    let options = FreeSwitchOptions {
+        agents: 20,
+        media_timeout_ms: 2_000,
+        ..FreeSwitchOptions::default()
+    };
+    let lab = FreeSwitchLab::start(Audio::None, options).expect("the lab starts");
+    let switch = Pbx::FreeSwitch(lab);
+    let mut driver = switch.driver().await;
+    let leg = driver.agent(1).await;
+    let end = driver.agent_ended(leg).await;
+    assert_eq!(
+        (end.by, end.q850, end.answered),
+        (EndedBy::Network, Some(44), true)
+    );
+    switch.settled().await;
+}

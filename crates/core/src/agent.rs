@@ -127,6 +127,15 @@ impl AgentReason {
     }
 }
 
+impl AgentReason {
+    /// Whether it is what [`LegTrouble`] becomes.
+    fn is_of_held_leg(self) -> bool {
+        [LegTrouble::OnHold, LegTrouble::Unreachable, LegTrouble::NoAudio]
+            .into_iter()
+            .any(|trouble| Self::from(trouble) == self)
+    }
+}
+
 impl From<LegTrouble> for AgentReason {
     fn from(trouble: LegTrouble) -> Self {
         match trouble {
@@ -285,6 +294,19 @@ impl Agent {
                     ..
                 },
             ) => trouble.into(),
+            // In a conversation, and while a call is finished, it says what will become of the agent after it.
+            (
+                AgentState::OnCall | AgentState::WrapUp,
+                Phone::Held {
+                    trouble: Some(trouble),
+                    ..
+                },
+            ) => trouble.into(),
+            (AgentState::OnCall | AgentState::WrapUp, Phone::Held { trouble: None, .. })
+                if !changed && self.reason.is_of_held_leg() =>
+            {
+                AgentReason::PhoneBack
+            }
             (AgentState::Paused, Phone::Held { trouble: None, .. }) => self.why_wants,
             (
                 AgentState::Offline

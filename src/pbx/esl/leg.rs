@@ -125,6 +125,8 @@ const STOPPED: &str = "SYSTEM_SHUTDOWN";
 const PICKED_UP: &str = "PICKED_OFF";
 /// What it says where the trunk's gateway does not answer its pings.
 const GATEWAY_DOWN: &str = "GATEWAY_DOWN";
+/// Why it ends a leg from which no audio comes any more.
+const MEDIA_TIMEOUT: &str = "MEDIA_TIMEOUT";
 
 /// The Q.850 number of a word that the switch says only after a far end, or the wait for one: there was a channel, and its
 /// own events are late, or were lost with a link.
@@ -213,7 +215,11 @@ impl Leg {
         };
         LegEnd {
             by,
-            q850: facts.q850,
+            q850: match facts.cause.as_str() {
+                // The switch says 16 besides, as if somebody had hung up (measured on 1.11).
+                MEDIA_TIMEOUT => Some(44),
+                _ => facts.q850,
+            },
             sip: facts.sip,
             progressed,
             answered,

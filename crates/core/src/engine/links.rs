@@ -68,7 +68,7 @@ impl Engine {
     }
 
     /// Takes over what a former run left open. What became of it, the first snapshot of each switch says.
-    pub(super) fn adopt(&mut self, now: Now, recovered: Recovered) {
+    pub(super) fn adopt(&mut self, now: Now, mut recovered: Recovered) {
         for open in recovered.agents {
             // Not known to be held before the snapshot says so.
             let give_up_at = now.mono + self.config.settings.agents.ring_timeout() + SILENCE_MARGIN;
@@ -101,6 +101,10 @@ impl Engine {
             self.agents.insert(open.agent, agent);
             self.pace_agent(open.agent, state, open.wants != Wants::Calls);
         }
+        // An agent may have transferred one callee and talk with the next: the newest is the agent's own.
+        recovered
+            .attempts
+            .sort_by_key(|open| std::cmp::Reverse(open.connected.map(|(at, _)| at)));
         for open in recovered.attempts {
             let silent_at = now.mono + self.config.settings.dialing.ring_timeout() + SILENCE_MARGIN;
             let talk_until = silent_at + self.config.settings.dialing.call_duration_max();
@@ -337,10 +341,11 @@ impl Engine {
             }
             CallState::Dialing { agent, .. } | CallState::Ringing { agent, .. } if up => {
                 self.person_waits(now, up_since, attempt);
-                match (joined, agent) {
-                    (None, kept) => self.serve(now, attempt, kept),
-                    (Some(_), Some(kept)) => self.free_agent(now, kept, attempt),
-                    (Some(_), None) => {}
+                if joined.is_none() {
+                    return self.serve(now, attempt, agent);
+                }
+                if let Some(kept) = agent {
+                    self.free_agent(now, kept, attempt);
                 }
                 self.join_as_seen(now, attempt, joined);
             }

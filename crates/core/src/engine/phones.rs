@@ -331,6 +331,12 @@ fn unreached(end: &LegEnd) -> bool {
         }
 }
 
+/// Whether the PBX ended the leg because no audio came from the phone: Asterisk's `rtp_timeout` gives 44 (measured on 22.10 and
+/// 16.28), and the FreeSWITCH driver the same for `media_timeout`.
+fn was_silent(end: &LegEnd) -> bool {
+    end.answered && end.q850 == Some(44)
+}
+
 /// The calls made to this phone since it last proved to be of use.
 fn recalls_kept(now: Now, phone: Phone) -> u8 {
     match phone {
@@ -344,6 +350,7 @@ fn recalls_kept(now: Now, phone: Phone) -> u8 {
 /// Why a held phone is gone.
 fn held_ended(end: &LegEnd) -> AgentReason {
     match end.by {
+        EndedBy::Network if was_silent(end) => AgentReason::PhoneNoAudio,
         EndedBy::Network | EndedBy::RingTimeout | EndedBy::Us | EndedBy::Refused | EndedBy::NoRoom => {
             AgentReason::PhoneHungUp
         }

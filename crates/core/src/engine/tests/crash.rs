@@ -359,3 +359,63 @@ fn however_often_we_crash_the_account_is_what_the_attempts_say() {
         assert_eq!(again.account(), (3.0, 1.0));
     }
 }
+
+fn up_in(bridge: u128) -> ChannelState {
+    ChannelState {
+        phase: ChannelPhase::Up,
+        bridge: Some(AgentLegId(uuid::Uuid::from_u128(bridge))),
+        in_our_app: true,
+        up_for: None,
+        trouble: None,
+        with_others: false,
+    }
+}
+
+#[test]
+fn a_conversation_is_not_cut_because_the_agent_had_transferred_another_callee_before_the_restart() {
+    let at = |ms: i64| Wall(1_800_000_000_000 + ms);
+    // 1 was transferred, and ended while we were away; 2 talks with the agent.
+    let attempts = vec![
+        open_attempt(1, Some((at(0), AgentId(1))), Some(at(0))),
+        open_attempt(2, Some((at(60_000), AgentId(1))), Some(at(60_000))),
+    ];
+    let recovered = Recovered {
+        attempts,
+        agents: vec![open_agent(1)],
+        ..Recovered::default()
+    };
+    let mut rig = Rig::from(config(), recovered);
+    let channels = [3001, 2002].map(|leg| (uuid::Uuid::from_u128(leg), up_in(3001)));
+    rig.event(PbxEvent::Resynchronised(Snapshot {
+        channels: channels.into(),
+    }));
+    let leg = LegId(uuid::Uuid::from_u128(2002));
+    assert!(rig.commands().all(|c| *c != PbxCommand::HangUp { leg }));
+    rig.event(PbxEvent::Ended {
+        leg: LegId(uuid::Uuid::from_u128(2001)),
+        end: end(EndedBy::Vanished, true),
+    });
+    assert_eq!(rig.state(1), AgentState::OnCall);
+    assert!(rig.commands().all(|c| *c != PbxCommand::HangUp { leg }));
+}
+
+#[test]
+fn an_answer_that_a_lost_link_hid_is_joined_once() {
+    let mut rig = Rig::at_work(1);
+    let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
+    rig.event(PbxEvent::LinkLost);
+    rig.wait(Duration::from_secs(1));
+    let answered = ChannelState {
+        bridge: None,
+        up_for: Some(Duration::from_millis(500)),
+        ..up_in(0)
+    };
+    let held = ChannelState {
+        bridge: Some(agent_leg),
+        ..up_in(0)
+    };
+    let channels = BTreeMap::from([(leg.0, answered), (agent_leg.0, held)]);
+    rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
+    let joins = rig.commands().filter(|c| matches!(c, PbxCommand::Connect { .. }));
+    assert_eq!(joins.count(), 1);
+}

@@ -156,11 +156,18 @@ fn a_phone_on_hold_is_not_free_and_is_again_once_it_listens() {
 }
 
 #[test]
-fn hold_in_a_conversation_changes_nothing_until_it_is_over() {
+fn hold_in_a_conversation_is_shown_and_changes_nothing_until_it_is_over() {
     let mut rig = Rig::at_work(1);
     let (leg, agent_leg) = connected(&mut rig);
-    trouble(&mut rig, agent_leg, Some(LegTrouble::OnHold));
-    assert_eq!(rig.state(1), AgentState::OnCall);
+    assert_eq!(reason(&rig, 1), AgentReason::CallConnected);
+    for (news, shown) in [
+        (Some(LegTrouble::OnHold), AgentReason::PhoneOnHold),
+        (None, AgentReason::PhoneBack),
+        (Some(LegTrouble::OnHold), AgentReason::PhoneOnHold),
+    ] {
+        trouble(&mut rig, agent_leg, news);
+        assert_eq!((rig.state(1), reason(&rig, 1)), (AgentState::OnCall, shown));
+    }
     rig.event(PbxEvent::Ended {
         leg,
         end: end(EndedBy::Network, true),
@@ -180,7 +187,10 @@ fn a_phone_that_cannot_be_reached_or_heard_is_called_again_but_no_conversation_i
         let mut rig = Rig::at_work(1);
         let (leg, agent_leg) = connected(&mut rig);
         trouble(&mut rig, agent_leg, Some(deaf));
-        assert_eq!(rig.state(1), AgentState::OnCall);
+        assert_eq!(
+            (rig.state(1), reason(&rig, 1)),
+            (AgentState::OnCall, AgentReason::from(deaf))
+        );
         assert!(!hangs_up(&rig, leg));
         rig.event(PbxEvent::Ended {
             leg,
@@ -233,6 +243,23 @@ fn an_agent_whose_phone_fails_is_paused_with_the_reason() {
         assert_eq!(shown, Some((AgentState::Paused, expected)));
         rig.ask(1, AgentRequest::Ready);
         assert_eq!(reason(&rig, 1), AgentReason::AskedForCalls);
+    }
+}
+
+#[test]
+fn a_phone_whose_leg_the_pbx_ended_for_want_of_audio_has_not_hung_up() {
+    for (q850, expected) in [(16, AgentReason::PhoneHungUp), (44, AgentReason::PhoneNoAudio)] {
+        let mut rig = Rig::at_work(0);
+        rig.contacts = 0;
+        rig.log_in(1);
+        let end = LegEnd {
+            q850: Some(q850),
+            ..end(EndedBy::Network, true)
+        };
+        let leg = rig.agent_leg(1);
+        rig.event(PbxEvent::AgentReady { leg });
+        rig.event(PbxEvent::AgentEnded { leg, end });
+        assert_eq!((rig.state(1), reason(&rig, 1)), (AgentState::Paused, expected));
     }
 }
 
