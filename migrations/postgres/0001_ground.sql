@@ -237,6 +237,9 @@ CREATE TABLE attempts (
 CREATE INDEX attempts_by_campaign ON attempts (campaign_id, id);
 CREATE INDEX attempts_by_task ON attempts (task_id, id);
 CREATE INDEX attempts_by_agent ON attempts (agent_id, id) WHERE agent_id IS NOT NULL;
+-- What people look for among millions: how an attempt ended, and what the agent said of it. An attempt under way is in neither.
+CREATE INDEX attempts_by_outcome ON attempts (outcome, id) WHERE outcome IS NOT NULL;
+CREATE INDEX attempts_by_disposition ON attempts (disposition, id) WHERE disposition IS NOT NULL;
 -- What the abandon rules count, by when people answered.
 CREATE INDEX attempts_answered ON attempts (campaign_id, answered_at_ms) WHERE answered_at_ms IS NOT NULL;
 

@@ -1,6 +1,6 @@
 -- Times are Unix milliseconds (UTC). Numbers are E.164. The PostgreSQL twin of this file says the same in its own types.
 -- Tables that are looked up by their primary key are WITHOUT ROWID: one tree to write instead of two. What a call writes
--- decides what a call costs, so no index is here that only people's rare questions would use.
+-- decides what a call costs, so an index that only people's questions use must be worth what it costs each call.
 
 -- One row: whose channels on a PBX are this installation's.
 CREATE TABLE installation (
@@ -240,6 +240,9 @@ CREATE TABLE attempts (
 CREATE INDEX attempts_by_campaign ON attempts (campaign_id, id);
 CREATE INDEX attempts_by_task ON attempts (task_id, id);
 CREATE INDEX attempts_by_agent ON attempts (agent_id, id) WHERE agent_id IS NOT NULL;
+-- What people look for among millions: how an attempt ended, and what the agent said of it. An attempt under way is in neither.
+CREATE INDEX attempts_by_outcome ON attempts (outcome, id) WHERE outcome IS NOT NULL;
+CREATE INDEX attempts_by_disposition ON attempts (disposition, id) WHERE disposition IS NOT NULL;
 -- What the abandon rules count, by when people answered.
 CREATE INDEX attempts_answered ON attempts (campaign_id, answered_at_ms) WHERE answered_at_ms IS NOT NULL;
 

@@ -1,7 +1,7 @@
 //! Attempts and their legs, as records. The dialer writes them through the [`super::Writer`].
 
 use super::Store;
-use super::db::{Row, args};
+use super::db::{Arg, Row, args};
 use super::error::{DbError, StoreError};
 use super::select::Select;
 use super::{dnc, query};
@@ -9,6 +9,7 @@ use paceline_core::ids::{AgentId, AttemptId, CampaignId, ContactId, LegId, PbxNa
 use paceline_core::number::E164;
 use paceline_core::outcome::{MessageFate, Outcome};
 use paceline_core::time::Wall;
+use sqlx::SqlSafeStr;
 use uuid::Uuid;
 
 /// An attempt.
@@ -130,17 +131,7 @@ impl Store {
         after: Option<AttemptId>,
         limit: i64,
     ) -> Result<Vec<AttemptRow>, StoreError> {
-        let (sql, args) = Select::new(COLUMNS)
-            .and("campaign_id =", filter.campaign.map(|id| id.0))
-            .and("task_id =", filter.task.map(|id| id.0))
-            .and("contact_id =", filter.contact.map(|id| id.0))
-            .and("agent_id =", filter.agent.map(|id| id.0))
-            .and("outcome =", filter.outcome.map(Outcome::as_str))
-            .and("disposition =", filter.disposition.as_deref())
-            .and("id >=", filter.created_from.map(first_id_at))
-            .and("id <", filter.created_until.map(first_id_at))
-            .and("id <", after.map(|id| id.0))
-            .order("id DESC", limit);
+        let (sql, args) = select_attempts(filter, after, limit);
         self.read_all("list attempts", sql, &args, attempt).await
     }
 
@@ -229,6 +220,86 @@ impl Store {
         }
         row.map(|row| attempt(&row)).transpose().map_err(query(DOING))
     }
+}
+
+/// The condition whose index is read. The others are looked up in the rows that it gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Driver {
+    Contact,
+    Agent,
+    Disposition,
+    Outcome,
+    Task,
+    Campaign,
+}
+
+impl AttemptFilter {
+    /// The condition that fits the fewest attempts, as far as can be said without counting. SQLite keeps no statistics here and
+    /// would take any of them.
+    fn driver(&self) -> Option<Driver> {
+        // Most calls end so, and then the newest page is found soon by way of anything.
+        let is_common = |outcome: &Outcome| match outcome {
+            Outcome::Answered | Outcome::NoAnswer | Outcome::Busy | Outcome::Machine => true,
+            Outcome::Rejected
+            | Outcome::Invalid
+            | Outcome::Congestion
+            | Outcome::Failed
+            | Outcome::Fax
+            | Outcome::Screened
+            | Outcome::Abandoned
+            | Outcome::Cancelled
+            | Outcome::Blocked
+            | Outcome::Unknown => false,
+        };
+        let rare = self.outcome.as_ref().is_some_and(|outcome| !is_common(outcome));
+        [
+            (self.contact.is_some(), Driver::Contact),
+            (self.agent.is_some(), Driver::Agent),
+            (self.disposition.is_some(), Driver::Disposition),
+            (rare, Driver::Outcome),
+            (self.task.is_some(), Driver::Task),
+            (self.campaign.is_some(), Driver::Campaign),
+            (self.outcome.is_some(), Driver::Outcome),
+        ]
+        .into_iter()
+        .find_map(|(given, driver)| given.then_some(driver))
+    }
+}
+
+/// A condition on an expression is served by no index.
+pub(super) fn select_attempts<'a>(
+    filter: &'a AttemptFilter,
+    after: Option<AttemptId>,
+    limit: i64,
+) -> (impl SqlSafeStr + Send + use<'a>, Vec<Arg<'a>>) {
+    let driver = filter.driver();
+    let by = |of, column, expression| if driver == Some(of) { column } else { expression };
+    Select::new(COLUMNS)
+        .and(
+            by(Driver::Campaign, "campaign_id =", "+campaign_id ="),
+            filter.campaign.map(|id| id.0),
+        )
+        .and(
+            by(Driver::Task, "task_id =", "+task_id ="),
+            filter.task.map(|id| id.0),
+        )
+        .and("contact_id =", filter.contact.map(|id| id.0))
+        .and(
+            by(Driver::Agent, "agent_id =", "+agent_id ="),
+            filter.agent.map(|id| id.0),
+        )
+        .and(
+            by(Driver::Outcome, "outcome =", "outcome || '' ="),
+            filter.outcome.map(Outcome::as_str),
+        )
+        .and(
+            by(Driver::Disposition, "disposition =", "disposition || '' ="),
+            filter.disposition.as_deref(),
+        )
+        .and("id >=", filter.created_from.map(first_id_at))
+        .and("id <", filter.created_until.map(first_id_at))
+        .and("id <", after.map(|id| id.0))
+        .order("id DESC", limit)
 }
 
 /// An attempt's id is a UUIDv7, which begins with its time: no attempt created at or after `at` has a smaller one.

@@ -1,25 +1,26 @@
 //! What only the inside of the store can be asked: the plans of its hot queries, and a disk that is full.
 
+use super::attempts::select_attempts;
 use super::db::{Arg, Dialect, Pools, args};
 use super::many::Many;
 use super::sync::LogSync;
 use super::writer::statements;
-use super::{NewTask, NewTaskContacts, NewTrunk, Store, campaigns, dial, lease, tasks};
+use super::{AttemptFilter, NewTask, NewTaskContacts, NewTrunk, Store, campaigns, dial, lease, tasks};
 use crate::metrics::Metrics;
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::dial::TrunkTemplate;
-use paceline_core::ids::{AttemptId, LegId, PbxName};
+use paceline_core::ids::{AgentId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId};
 use paceline_core::input::Prepared;
 use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
 use paceline_core::pbx::LegEnd;
 use paceline_core::time::Wall;
-use sqlx::AssertSqlSafe;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -164,6 +165,113 @@ async fn the_answers_that_abandon_rules_count_are_found_by_their_index() {
     let steps: Vec<String> = plan.iter().map(|step| step.get(0).unwrap()).collect();
     assert!(steps.iter().any(|step| step.contains(INDEX)), "{steps:#?}");
     tx.rollback().await.unwrap();
+}
+
+/// Each filter of the list of attempts, with the index that must serve it.
+fn attempt_filters() -> Vec<(AttemptFilter, &'static str)> {
+    let all = AttemptFilter::default;
+    let (campaign, task) = (Some(CampaignId(1)), Some(TaskId(1)));
+    let of = |outcome| AttemptFilter {
+        outcome: Some(outcome),
+        ..all()
+    };
+    let disposed = || AttemptFilter {
+        disposition: Some("success".into()),
+        ..all()
+    };
+    let every = AttemptFilter {
+        campaign,
+        task,
+        agent: Some(AgentId(1)),
+        outcome: Some(Outcome::Fax),
+        created_from: Some(Wall(1)),
+        created_until: Some(Wall(2)),
+        ..disposed()
+    };
+    let contact = AttemptFilter {
+        contact: Some(ContactId(1)),
+        created_from: None,
+        created_until: None,
+        ..every.clone()
+    };
+    let of_campaign = |outcome| AttemptFilter {
+        campaign,
+        ..of(outcome)
+    };
+    vec![
+        (of(Outcome::Fax), "attempts_by_outcome"),
+        (of(Outcome::Answered), "attempts_by_outcome"),
+        (of_campaign(Outcome::Fax), "attempts_by_outcome"),
+        (of_campaign(Outcome::NoAnswer), "attempts_by_campaign"),
+        (
+            AttemptFilter {
+                task,
+                ..of(Outcome::Fax)
+            },
+            "attempts_by_outcome",
+        ),
+        (
+            AttemptFilter {
+                task,
+                campaign,
+                ..all()
+            },
+            "attempts_by_task",
+        ),
+        (
+            AttemptFilter {
+                campaign,
+                ..disposed()
+            },
+            "attempts_by_disposition",
+        ),
+        (disposed(), "attempts_by_disposition"),
+        (every, "attempts_by_agent"),
+        (contact, "attempt_once_per_ordinal"),
+    ]
+}
+
+#[tokio::test]
+async fn a_list_of_attempts_reads_the_index_that_fits_the_fewest_on_sqlite() {
+    let (_folder, store) = sqlite().await;
+    for (filter, index) in attempt_filters() {
+        let (sql, args) = select_attempts(&filter, None, 50);
+        let sql = sql.into_sql_str().as_str().to_owned();
+        let plan = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+        let plan = store.pools.rows(plan, &args).await.unwrap();
+        let steps: Vec<String> = plan.iter().map(|step| step.get(3).unwrap()).collect();
+        // SQLite names an index that a constraint made by the table.
+        let index = index.replace("attempt_once_per_ordinal", "sqlite_autoindex_attempts_2");
+        assert!(steps[0].contains(&index), "{filter:?}: {steps:?}");
+        let sorts = steps.iter().any(|step| step.contains("TEMP B-TREE"));
+        assert_eq!(sorts, filter.contact.is_some(), "{filter:?}: {steps:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_attempts_reads_the_index_that_fits_the_fewest_on_postgres() {
+    let server = paceline_lab::Postgres::start().unwrap();
+    let store = Store::open(&server.url(), &Metrics::new()).await.unwrap();
+    for (filter, index) in attempt_filters() {
+        let (sql, args) = select_attempts(&filter, None, 50);
+        let sql = sql.into_sql_str().as_str().to_owned();
+        let mut tx = store.pools.begin().await.unwrap();
+        // With next to no rows a scan, or a sort of all, is the right plan; what matters is that there is another one.
+        for off in [
+            "SET LOCAL enable_seqscan = off",
+            "SET LOCAL enable_bitmapscan = off",
+        ] {
+            tx.run(off, &[]).await.unwrap();
+        }
+        let plan = tx
+            .rows(AssertSqlSafe(format!("EXPLAIN {sql}")), &args)
+            .await
+            .unwrap();
+        let steps: Vec<String> = plan.iter().map(|step| step.get(0).unwrap()).collect();
+        let steps = steps.join("\n");
+        assert!(steps.contains(index), "{filter:?}: {steps}");
+        tx.rollback().await.unwrap();
+    }
 }
 
 /// A store whose database may have so many pages; more is as if the disk were full.

@@ -289,3 +289,21 @@ async fn a_database_that_is_none_is_said_to_be_none() {
     let refused = Store::open(&nowhere, &Metrics::new()).await;
     assert!(matches!(refused, Err(paceline::store::StoreError::Open(_))));
 }
+
+#[tokio::test]
+async fn the_log_is_cut_again_after_a_large_transaction() {
+    let db = Db::sqlite().await;
+    let log = format!("{}-wal", db.url.strip_prefix("sqlite:").unwrap());
+    let log_mb = || std::fs::metadata(&log).unwrap().len() / (1024 * 1024);
+    // 60 MB at once.
+    db.run(
+        "INSERT INTO dnc (number, reason, added_at_ms) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+         WHERE i < 30000) SELECT i, hex(zeroblob(1000)), 0 FROM n",
+    )
+    .await;
+    assert!(log_mb() > 50, "{} MB", log_mb());
+    for n in numbers(3) {
+        db.store.add_dnc(&[n], "a small change", NOW).await.unwrap();
+    }
+    assert!(log_mb() <= 32, "{} MB are left", log_mb());
+}

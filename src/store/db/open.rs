@@ -25,6 +25,8 @@ const BESIDE_POSTGRES_WRITERS_MAX: u32 = 4;
 const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The memory of an import's connection is given back this long after its end.
 const BULK_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of SQLite's log between large transactions.
+pub(crate) const LOG_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Every statement we have times every row count it is prepared for.
 const STATEMENTS_CACHED_MAX: usize = 512;
 
@@ -84,6 +86,9 @@ impl Pools {
             .pragma("cache_size", "-16384")
             // Pages written again and again reach the database file less often; the log grows to 16 MB.
             .pragma("wal_autocheckpoint", "4000")
+            // One large transaction makes the log as large as itself. It is cut to this once it begins anew, which the next
+            // commits bring about.
+            .pragma("journal_size_limit", LOG_BYTES_MAX.to_string())
             .disable_statement_logging();
         make_private(options.get_filename())?;
         let pool = sqlite_pool();
