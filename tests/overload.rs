@@ -27,6 +27,8 @@ use paceline_sim::SimConfig;
 use std::time::{Duration, Instant};
 use support::{Db, number, until};
 
+#[path = "overload/crowds.rs"]
+mod crowds;
 #[allow(dead_code)]
 #[path = "store/support.rs"]
 mod support;
@@ -38,7 +40,8 @@ struct Scale {
     agents: u32,
     contacts: u32,
     speed: f64,
-    /// Rates are measured over so long: about as long as an agent takes for a call, as after a trouble all begin at once.
+    /// Rates are measured over so long. After a trouble all agents begin at once, and then finish at once: it must hold some calls
+    /// of each agent's.
     window: Duration,
     /// And is back after the end of each trouble within so long.
     back_within: Duration,
@@ -60,7 +63,7 @@ const FULL: Scale = Scale {
     agents: 1000,
     contacts: 150_000,
     speed: 10.0,
-    window: Duration::from_secs(4),
+    window: Duration::from_secs(12),
     back_within: Duration::from_secs(5),
     least: 0.9,
 };
