@@ -67,7 +67,8 @@ async fn begin(serve: &Serve, agents: u32) {
     let trunk = json!({"name": "carrier", "pbx": "main", "dial": "PJSIP/{number}@carrier"});
     let trunk = serve.api(0, "POST", "/trunks", &trunk).await["id"].clone();
     let day = json!({"days": [1, 2, 3, 4, 5, 6, 7], "from_minute": 0, "until_minute": 1440});
-    let settings = json!({"agents": {"wrap_up_ms": 1000}, "hours": {"time_zone": "America/New_York", "windows": [day]}});
+    let settings =
+        json!({"agents": {"wrap_up_ms": 1000}, "hours": {"time_zone": "America/New_York", "windows": [day]}});
     let campaign = json!({"name": "load", "settings": settings, "trunk_ids": [trunk]});
     let campaign = serve.api(0, "POST", "/campaigns", &campaign).await["id"].clone();
     serve

@@ -14,11 +14,11 @@
 
 use http::{Asked, ask};
 use paceline::metrics::Metrics;
-use paceline::settings::CampaignSettings;
 use paceline::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Store};
+use paceline_core::campaign::hours::CallingHours;
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::dial::{Extension, TrunkTemplate};
-use paceline_core::gate::CallingHours;
 use paceline_core::ids::{AgentId, CampaignId, PbxName};
 use paceline_core::time::Wall;
 use serde_json::json;
@@ -145,11 +145,11 @@ async fn fill(folder: &Path, agents: u32, campaigns: u32, contacts: u32) -> Vec<
         caller_id: None,
     };
     let trunk = store.create_trunk(&trunk).await.unwrap().id;
-    let settings = CampaignSettings {
+    let mut settings = CampaignSettings {
         hours: CallingHours::always(),
-        wrap_up_ms: 1000,
         ..CampaignSettings::default()
     };
+    settings.agents.wrap_up_ms = 1000;
     let mut ids = Vec::new();
     for n in 0..campaigns {
         let made = store

@@ -6,11 +6,11 @@ use paceline::clock::Clock;
 use paceline::dialer::{Dialer, Switch};
 use paceline::metrics::Metrics;
 use paceline::pbx::sim;
-use paceline::settings::CampaignSettings;
 use paceline::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Store};
+use paceline_core::campaign::hours::{CallingHours, CallingWindow};
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::dial::{AgentTemplate, DialRules, Extension, TrunkTemplate};
-use paceline_core::gate::{CallingHours, CallingWindow};
 use paceline_core::ids::{AgentId, CampaignId, ContactListId, PbxName, TrunkId};
 use paceline_core::input::AgentRequest;
 use paceline_core::time::Wall;
@@ -304,12 +304,13 @@ impl Floor {
 }
 
 fn settings(hours: CallingHours) -> CampaignSettings {
-    CampaignSettings {
+    let mut settings = CampaignSettings {
         hours,
-        wrap_up_ms: 1000,
-        call_duration_ms_max: 60_000,
         ..CampaignSettings::default()
-    }
+    };
+    settings.agents.wrap_up_ms = 1000;
+    settings.dialing.call_duration_ms_max = 60_000;
+    settings
 }
 
 async fn who_must_wait_keeps_nobody_from_being_called(db: Db) {
