@@ -442,3 +442,43 @@ async fn agents_phones_that_can_die_unnoticed_are_named_and_where_that_cannot_be
         );
     }
 }
+
+#[tokio::test]
+async fn a_busy_callee_is_no_fault_of_its_trunk_and_trunks_are_shown_before_the_phones() {
+    let lab = Lab::start_with(&LabOptions {
+        agents: 40,
+        ..LabOptions::default()
+    })
+    .unwrap();
+    let text = |office: &Office, args: &[&str]| {
+        let output = office.doctor(args);
+        (String::from_utf8(output.stdout).unwrap(), output.status.success())
+    };
+    // Asterisk has trunks, and Paceline knows of none.
+    let (told, _) = text(&office_at(&lab.asterisk, &[]).await, &[]);
+    assert!(
+        told.contains("trunks: Paceline has none on this PBX yet"),
+        "{told}"
+    );
+    let office = office_at(&lab.asterisk, &["PJSIP/{number}@carrier"]).await;
+    let (told, healthy) = text(&office, &[]);
+    let place = |what: &str| told.find(what).unwrap_or(usize::MAX);
+    assert!(
+        healthy && place("PJSIP/carrier: ") < place("PJSIP/agent-1: "),
+        "{told}"
+    );
+    for behaviour in [Behaviour::Busy, Behaviour::Declines] {
+        let call = ["--call", &behaviour.number(1), "--trunk", "t1", "--without-gate"];
+        let (told, healthy) = text(&office, &call);
+        assert!(healthy && !told.contains("FAULT"), "{told}");
+    }
+    let call = [
+        "--call",
+        &Behaviour::Congested.number(1),
+        "--trunk",
+        "t1",
+        "--without-gate",
+    ];
+    let (told, healthy) = text(&office, &call);
+    assert!(!healthy && told.contains("FAULT"), "{told}");
+}
