@@ -26,7 +26,7 @@ use paceline_core::live::Decision;
 use paceline_core::outcome::Outcome;
 use paceline_core::pacing::EffectiveMode;
 use paceline_core::time::Wall;
-use paceline_sim::SimConfig;
+use paceline_sim::{Answer, SimConfig};
 use sqlx::Row;
 use sqlx::sqlite::SqlitePool;
 use std::collections::BTreeMap;
@@ -37,6 +37,7 @@ const CAMPAIGN: CampaignId = CampaignId(1);
 
 struct Rig {
     dialer: Dialer,
+    metrics: Metrics,
     rows: SqlitePool,
     control: SimControl,
     folder: tempfile::TempDir,
@@ -44,11 +45,10 @@ struct Rig {
 }
 
 async fn dialer(url: &str, clock: Clock) -> (Dialer, SimControl) {
-    dialer_on("main", url, clock).await
+    dialer_on("main", url, clock, Metrics::new()).await
 }
 
-async fn dialer_on(switch: &str, url: &str, clock: Clock) -> (Dialer, SimControl) {
-    let metrics = Metrics::new();
+async fn dialer_on(switch: &str, url: &str, clock: Clock, metrics: Metrics) -> (Dialer, SimControl) {
     let store = Store::open(url, &metrics).await.expect("a store");
     let (handle, control) = sim::spawn_seeded(SimConfig::default(), 7, clock);
     let agent_dial = AgentTemplate::new("PJSIP/{extension}").expect("a template");
@@ -146,7 +146,9 @@ async fn rig_at(speed: f64, mode: Mode, contacts: i64, agents: i64) -> Rig {
         .await
         .expect("an agent");
     }
-    let (dialer, control) = dialer(&url, Clock::with_speed(speed)).await;
+    let metrics = Metrics::new();
+    let clock = Clock::with_speed(speed);
+    let (dialer, control) = dialer_on("main", &url, clock, metrics.clone()).await;
     for n in 1..=agents {
         dialer
             .agent(CAMPAIGN, AgentId(n), log_in(n))
@@ -159,6 +161,7 @@ async fn rig_at(speed: f64, mode: Mode, contacts: i64, agents: i64) -> Rig {
     }
     Rig {
         dialer,
+        metrics,
         rows,
         control,
         folder,
@@ -485,7 +488,7 @@ async fn a_switch_that_is_not_configured_any_more_strands_no_call_and_no_agent()
     // One of them had answered, and no agent was there yet.
     rig.run("UPDATE attempts SET connected_at_ms = NULL, agent_id = NULL WHERE ended_at_ms IS NULL AND connected_at_ms > 0")
         .await;
-    let (next, _control) = dialer_on("other", &rig.url, Clock::with_speed(SPEED)).await;
+    let (next, _control) = dialer_on("other", &rig.url, Clock::with_speed(SPEED), Metrics::new()).await;
     rig.wait_until(OPEN, 0).await;
     rig.wait_until("SELECT count(*) FROM number_leases", 0).await;
     rig.wait_until("SELECT count(*) FROM agents WHERE state <> 'offline'", 0)
@@ -513,6 +516,37 @@ async fn a_switch_that_is_not_configured_any_more_strands_no_call_and_no_agent()
         1,
         "nobody hears of its end any more"
     );
+}
+
+#[tokio::test]
+async fn an_agent_whose_phone_declines_is_paused_and_the_reason_is_shown_and_counted() {
+    let rig = rig(0, 1).await;
+    let agent_is = async |state: AgentState, reason: AgentReason| {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let live = rig.dialer.live(CAMPAIGN).expect("a live campaign");
+            let agent = live.agents.first();
+            if agent.is_some_and(|agent| (agent.state, agent.reason) == (state, reason)) {
+                return;
+            }
+            assert!(Instant::now() < until, "not {state}, {reason}: {agent:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    agent_is(AgentState::Available, AgentReason::PhoneAnswered).await;
+    let declines = Answer::Refuses {
+        after: Duration::from_secs(1),
+        sip: 603,
+        q850: 21,
+    };
+    rig.control.set_phone("PJSIP/agent-1", declines);
+    let held = rig.control.held_at("PJSIP/agent-1").expect("a held leg");
+    rig.control.far_end_hangs_up(held.0);
+    agent_is(AgentState::Paused, AgentReason::PhoneDeclined).await;
+    let text = rig.metrics.render();
+    let counted = r#"paceline_agent_state_changes_total{state="paused",reason="phone_declined"} "#;
+    assert!(text.contains(counted), "{text}");
+    rig.dialer.stop().await;
 }
 
 /// Rows that another program, or an earlier version, wrote.
