@@ -23,24 +23,23 @@ pub(crate) trait Breakable: Site {
     fn phones(&self) -> &Phones;
 }
 
-/// A silent Asterisk.
+/// An Asterisk whose callees and agents make themselves heard.
 pub(crate) fn asterisk(version: Version, agents: u32) -> Lab {
     Lab::start_with(&LabOptions {
         version,
         agents,
-        audio: Audio::None,
         ..LabOptions::default()
     })
     .expect("the lab starts; run scripts/tools if something is missing")
 }
 
-/// A silent FreeSWITCH.
+/// The same with a FreeSWITCH.
 pub(crate) fn freeswitch(agents: u32) -> FreeSwitchLab {
     let options = FreeSwitchOptions {
         agents,
         ..FreeSwitchOptions::default()
     };
-    FreeSwitchLab::start(Audio::None, options).expect("the lab starts")
+    FreeSwitchLab::start(Audio::Tones, options).expect("the lab starts")
 }
 
 impl Breakable for Lab {

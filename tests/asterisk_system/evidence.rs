@@ -13,6 +13,7 @@ use std::time::Duration;
 pub(crate) struct Gap {
     from: Timestamp,
     until: Timestamp,
+    is_mute: bool,
 }
 
 /// Changes wait so long to be stored, and are lost with the process.
@@ -24,13 +25,23 @@ const READ_BACK: Duration = Duration::from_millis(1_500);
 
 impl Gap {
     /// From the first thing to break until everything was up again. Where the process was killed, what it had not stored is
-    /// lost as well.
-    pub(crate) fn new(from: Timestamp, until: Timestamp, is_killed: bool) -> Self {
+    /// lost as well. `is_mute`: the PBX stood still, and no audio left it.
+    pub(crate) fn new(from: Timestamp, until: Timestamp, is_killed: bool, is_mute: bool) -> Self {
         let lost = if is_killed { UNSTORED } else { Duration::ZERO };
         Self {
             from: from - lost - BLUR,
             until: until + BLUR,
+            is_mute,
         }
+    }
+
+    /// Whether what happened between these times went unseen, or was found out when the PBX was read.
+    pub(crate) fn hides(&self, from: Timestamp, until: Timestamp) -> bool {
+        from <= self.until + READ_BACK && until >= self.from
+    }
+
+    pub(crate) fn is_mute(&self) -> bool {
+        self.is_mute
     }
 
     /// Whether the end of a call at that time went unseen.
@@ -40,7 +51,7 @@ impl Gap {
 
     /// Whether the attempt lived during it, or while what it left behind was settled.
     fn meets(&self, attempt: &Attempt) -> bool {
-        attempt.created_at <= self.until + READ_BACK && attempt.ended_at >= self.from
+        self.hides(attempt.created_at, attempt.ended_at)
     }
 }
 
@@ -142,7 +153,7 @@ impl Seen {
             if outcome == "answered" && !answered {
                 return Err("is answered and did not answer".to_owned());
             }
-            if answered && !last.connected && !met(last) && !self.ahead {
+            if answered && last.connected_at.is_none() && !met(last) && !self.ahead {
                 return Err("answered, and was not connected".to_owned());
             }
             self.exact += 1;
@@ -181,7 +192,7 @@ fn ended_in(call: &SeenCall, attempt: &Attempt, gaps: &[Gap]) -> bool {
     }
 }
 
-fn at(ms: u64) -> Timestamp {
+pub(crate) fn at(ms: u64) -> Timestamp {
     i64::try_from(ms)
         .ok()
         .and_then(|ms| Timestamp::from_millisecond(ms).ok())

@@ -10,6 +10,7 @@
     clippy::indexing_slicing
 )]
 
+mod account;
 mod breakable;
 mod conversations;
 mod evidence;

@@ -77,7 +77,7 @@ pub(crate) async fn check_outcomes<S: Site>(system: &System<S>, task: i64, numbe
         }
         if behaviour.answers() {
             answered += 1;
-            if !of_number[0].connected || of_number[0].agent.is_none() {
+            if of_number[0].connected_at.is_none() || of_number[0].agent.is_none() {
                 wrong.push(format!("{behaviour:?}: answered and not connected"));
             }
         }

@@ -143,8 +143,10 @@ pub(crate) struct Attempt {
     pub(crate) number: String,
     pub(crate) outcome: Option<String>,
     pub(crate) agent: Option<i64>,
-    pub(crate) connected: bool,
     pub(crate) created_at: Timestamp,
+    pub(crate) answered_at: Option<Timestamp>,
+    pub(crate) connected_at: Option<Timestamp>,
+    pub(crate) abandoned_at: Option<Timestamp>,
     /// Far in the future while it is open.
     pub(crate) ended_at: Timestamp,
 }
@@ -464,8 +466,10 @@ impl<S: Site> System<S> {
                 number: item["number"].as_str().expect("a number").to_owned(),
                 outcome: item["outcome"].as_str().map(str::to_owned),
                 agent: item["agent_id"].as_i64(),
-                connected: !item["connected_at"].is_null(),
                 created_at: timestamp(&item["created_at"]).expect("a time"),
+                answered_at: timestamp(&item["answered_at"]),
+                connected_at: timestamp(&item["connected_at"]),
+                abandoned_at: timestamp(&item["abandoned_at"]),
                 ended_at: timestamp(&item["ended_at"]).unwrap_or(Timestamp::MAX),
             };
             all.entry(attempt.number.clone()).or_default().push(attempt);

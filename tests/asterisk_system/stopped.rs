@@ -48,7 +48,10 @@ async fn stopped_for_good(dial: &str, talks: u32, rings: u32) {
         Duration::from_secs(5),
         async || {
             let attempts = system.attempts(task).await;
-            let stored = attempts.values().flatten().filter(|attempt| attempt.connected);
+            let stored = attempts
+                .values()
+                .flatten()
+                .filter(|attempt| attempt.connected_at.is_some());
             (stored.count() == talks as usize).then_some(())
         },
     )

@@ -2,6 +2,7 @@
 //! its database and its disk gone, one after the other and sometimes two at once. Which, when and for how long is drawn
 //! from a seed, `PACELINE_SEED` where that is set.
 
+use crate::account::{check_account, rules};
 use crate::breakable::{Breakable, Cuttable, asterisk, freeswitch};
 use crate::evidence::{Gap, check};
 use crate::mixed::mixed_numbers;
@@ -211,7 +212,8 @@ impl<L: Breakable> Storm<L> {
             until.duration_since(from).as_millis()
         );
         let is_killed = strike.faults.iter().any(|(fault, _)| *fault == Fault::Kill);
-        hides_ends.then(|| Gap::new(from, until, is_killed))
+        let is_mute = strike.faults.iter().any(|(fault, _)| *fault == Fault::Freeze);
+        hides_ends.then(|| Gap::new(from, until, is_killed, is_mute))
     }
 
     /// While the store cannot write nothing is launched, and it is told why.
@@ -286,7 +288,7 @@ fn note_stalls() -> (Arc<Mutex<Vec<Gap>>>, tokio::task::JoinHandle<()>) {
                 noted
                     .lock()
                     .expect("a list")
-                    .push(Gap::new(from, Timestamp::now() + AFTER, false));
+                    .push(Gap::new(from, Timestamp::now() + AFTER, false, true));
             }
         }
     });
@@ -338,7 +340,7 @@ async fn storm_over<L: Breakable>(ground: Ground, lab: L, mode: &str, agents: u3
             "mixed",
             &[(L::PBX, L::DIAL)],
             json!({
-                "pacing": {"mode": mode}, "dialing": {"ring_timeout_ms": ring_ms},
+                "pacing": {"mode": mode, "abandon_rules": rules()}, "dialing": {"ring_timeout_ms": ring_ms},
                 "answering": {"abandon_message": "sound:beep"},
             }),
         )
@@ -398,6 +400,7 @@ async fn storm_over<L: Breakable>(ground: Ground, lab: L, mode: &str, agents: u3
     // However much was broken, most was not.
     let least = if ahead { contacts / 3 } else { contacts / 2 };
     assert!(seen.exact >= least, "only {} are as played", seen.exact);
+    check_account(system, campaign, task, &gaps).await;
     system.wind_up(&ids).await;
     for (what, sql) in [
         ("number leases", "SELECT count(*) FROM number_leases"),

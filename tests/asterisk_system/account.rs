@@ -1,0 +1,435 @@
+//! What the abandon rules have counted, against the attempts and against what the carrier heard.
+//!
+//! The attempts say what each answer counts as, and their sum is the account, exactly. The carrier says what each answer may
+//! count as: one thing, but where a gap hid the call or the callee was gone before the carrier could tell.
+
+use crate::evidence::{Gap, at};
+use crate::rig::{Attempt, Site, System, wait_for};
+use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
+use paceline_lab::SeenCall;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// The carrier hears an agent's tone once it has lasted for 100 ms; in a conversation of this length it must have.
+const AUDIO_SURE_MS: i64 = 500;
+/// The carrier's times and the PBX's differ by less than this: the carrier's log is read every 20 ms, on a busy machine.
+const BLUR_MS: i64 = 400;
+
+/// How an early hang-up counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Early {
+    Ignored,
+    Live,
+    Abandoned,
+}
+
+/// A rule as the campaign's settings name it: all clocks are at the answer, as answers are not judged.
+#[derive(Debug)]
+struct Rule {
+    name: &'static str,
+    limit_ms: i64,
+    early: Early,
+    window: Window,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Window {
+    Hours(i64),
+    Day,
+    Month,
+    Ever,
+}
+
+/// One of each window, each way to count early hang-ups, and two limits. Only the first holds calls back.
+const RULES: [Rule; 4] = [
+    Rule {
+        name: "federal",
+        limit_ms: 2_000,
+        early: Early::Ignored,
+        window: Window::Hours(720),
+    },
+    Rule {
+        name: "day",
+        limit_ms: 2_000,
+        early: Early::Live,
+        window: Window::Day,
+    },
+    Rule {
+        name: "month",
+        limit_ms: 3_000,
+        early: Early::Abandoned,
+        window: Window::Month,
+    },
+    Rule {
+        name: "ever",
+        limit_ms: 2_000,
+        early: Early::Abandoned,
+        window: Window::Ever,
+    },
+];
+
+/// Live answers, and abandoned ones among them.
+type Counted = (u32, u32);
+
+/// What an answer is, in any rule's eyes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// An agent was there after so many milliseconds.
+    Connected(i64),
+    /// The callee hung up after so many, before that.
+    HungUp(i64),
+    /// Given up, or nobody knows.
+    Abandoned,
+}
+
+impl Rule {
+    fn json(&self) -> Value {
+        json!({
+            "name": self.name, "limit_ms": self.limit_ms, "clock": "connected",
+            "ring_ms_min": if self.holds_back() { 15_000 } else { 0 },
+            "ratio_max": if self.holds_back() { 0.03 } else { 0.5 },
+            "early_hangup": match self.early {
+                Early::Ignored => "ignored",
+                Early::Live => "live",
+                Early::Abandoned => "abandoned",
+            },
+            "window": match self.window {
+                Window::Hours(hours) => json!({ "hours": hours }),
+                Window::Day => json!("calendar_day"),
+                Window::Month => json!("calendar_month"),
+                Window::Ever => json!("campaign"),
+            },
+        })
+    }
+
+    /// The others would hold calls back over early hang-ups, which these storms are full of.
+    fn holds_back(&self) -> bool {
+        self.early == Early::Ignored
+    }
+
+    fn counts(&self, fate: Fate) -> Counted {
+        match (fate, self.early) {
+            (Fate::Abandoned, _) => (1, 1),
+            (Fate::Connected(ms), _) => (1, u32::from(ms > self.limit_ms)),
+            (Fate::HungUp(ms), _) if ms > self.limit_ms => (1, 1),
+            (Fate::HungUp(_), Early::Ignored) => (0, 0),
+            (Fate::HungUp(_), Early::Live) => (1, 0),
+            (Fate::HungUp(_), Early::Abandoned) => (1, 1),
+        }
+    }
+
+    /// When its window began; campaigns of these tests are in UTC's time zone.
+    fn since(&self, now: Timestamp) -> Timestamp {
+        let today = now.to_zoned(TimeZone::UTC).start_of_day().expect("a day");
+        match self.window {
+            Window::Hours(hours) => now - hours.hours(),
+            Window::Day => today.timestamp(),
+            Window::Month => today.first_of_month().expect("a month").timestamp(),
+            Window::Ever => Timestamp::UNIX_EPOCH,
+        }
+    }
+}
+
+/// The campaign's rules, for its settings.
+pub(crate) fn rules() -> Value {
+    RULES.iter().map(Rule::json).collect()
+}
+
+/// What the attempt's row says of its answer; none where nobody answered, or it has not ended.
+fn told(attempt: &Attempt) -> Option<Fate> {
+    let answered_at = attempt.answered_at?;
+    let waited_ms = |at: Timestamp| at.as_millisecond() - answered_at.as_millisecond();
+    if attempt.abandoned_at.is_some() {
+        return Some(Fate::Abandoned);
+    }
+    if let Some(at) = attempt.connected_at {
+        return Some(Fate::Connected(waited_ms(at)));
+    }
+    match attempt.outcome.as_deref()? {
+        "abandoned" | "unknown" => Some(Fate::Abandoned),
+        "machine" | "fax" | "screened" => None,
+        _ => Some(Fate::HungUp(waited_ms(attempt.ended_at))),
+    }
+}
+
+/// What a check of the carrier's log found.
+#[derive(Debug, Default)]
+struct Heard {
+    /// By rule: the least and the most that the carrier's log allows.
+    least: BTreeMap<&'static str, Counted>,
+    most: BTreeMap<&'static str, Counted>,
+    /// Answered calls of which the carrier allows one reading.
+    exact: usize,
+    /// Those of which a gap hid the answer or what came of it.
+    hidden: usize,
+    /// Of these, those whose answer was never seen: their record is `unknown`, and no rule counts them.
+    unseen: usize,
+    /// Those outside every gap, too short for the carrier to tell or too close to a limit.
+    undecided: usize,
+    /// Connected callees who heard their agent.
+    heard: usize,
+    /// Connected callees whose conversation was too short to hear, or in which the PBX stood still.
+    unheard: usize,
+    /// The greatest difference of the carrier's time of an answer and the row's, outside every gap.
+    apart_ms: i64,
+    wrong: Vec<String>,
+}
+
+/// The account of each rule equals what the attempts say, and agrees with what the carrier heard; the process is killed, and
+/// it still does. Panics with everything that is wrong.
+pub(crate) async fn check_account<S: Site>(system: &mut System<S>, campaign: i64, task: i64, gaps: &[Gap]) {
+    let rows = stored(system, task).await;
+    let attempts: Vec<&Attempt> = rows.values().flatten().collect();
+    let mut heard = Heard::default();
+    let calls = system.lab.calls();
+    for (number, of_number) in &rows {
+        let call = calls.iter().find(|call| call.number == *number);
+        let last = of_number.iter().max_by_key(|attempt| attempt.created_at);
+        for attempt in of_number {
+            let call = call.filter(|_| last.is_some_and(|last| last.id == attempt.id));
+            heard.look_at(attempt, call, gaps);
+        }
+    }
+    let before = counted(system, campaign).await;
+    system.kill();
+    system.launch().await;
+    let after = counted(system, campaign).await;
+    let mut text = String::new();
+    for rule in &RULES {
+        let since = rule.since(Timestamp::now());
+        let in_window = attempts
+            .iter()
+            .filter(|a| a.answered_at.is_some_and(|at| at >= since));
+        let sum = in_window
+            .filter_map(|attempt| told(attempt))
+            .map(|fate| rule.counts(fate))
+            .fold((0, 0), plus);
+        let (least, most) = (heard.least[rule.name], heard.most[rule.name]);
+        for (when, accounts) in [("at the end", &before), ("after one more kill", &after)] {
+            let account = accounts.get(rule.name);
+            if account != Some(&sum) {
+                heard.wrong.push(format!(
+                    "{}: {account:?} is counted {when}, the attempts say {sum:?}",
+                    rule.name
+                ));
+            }
+        }
+        if sum.0 < least.0 || sum.0 > most.0 || sum.1 < least.1 || sum.1 > most.1 {
+            heard.wrong.push(format!(
+                "{}: {sum:?} by the attempts, {least:?} to {most:?} by the carrier",
+                rule.name
+            ));
+        }
+        let _ = write!(
+            text,
+            " {} {}/{} (carrier {}..{}/{}..{})",
+            rule.name, sum.1, sum.0, least.1, most.1, least.0, most.0
+        );
+    }
+    println!(
+        "abandoned/live by account = attempts:{text}; answered calls: {} decided by the carrier, {} hidden by gaps \
+         (answers never seen: {}), {} undecided; connected: {} heard an agent, {} could not; answers at most {} ms apart",
+        heard.exact, heard.hidden, heard.unseen, heard.undecided, heard.heard, heard.unheard, heard.apart_ms
+    );
+    assert!(
+        heard.wrong.is_empty(),
+        "{} are wrong:\n{}\ngaps: {gaps:?}",
+        heard.wrong.len(),
+        heard.wrong.join("\n")
+    );
+}
+
+/// The attempts, once nothing waits to be stored.
+async fn stored<S: Site>(system: &System<S>, task: i64) -> BTreeMap<String, Vec<Attempt>> {
+    let none = "paceline_queue_depth{queue=\"store_changes\"} 0";
+    wait_for("what waits to be stored", Duration::from_secs(30), async || {
+        system.metrics().await.contains(none).then_some(())
+    })
+    .await;
+    system.attempts(task).await
+}
+
+/// What each rule has counted, as the API tells.
+async fn counted<S: Site>(system: &System<S>, campaign: i64) -> BTreeMap<String, Counted> {
+    let path = format!("/campaigns/{campaign}/live");
+    let accounts = wait_for("the accounts", Duration::from_secs(20), async || {
+        let live = system.api.try_get(&path).await?;
+        live["abandon"].as_array().filter(|all| !all.is_empty()).cloned()
+    })
+    .await;
+    let whole = |value: &Value| {
+        let number = value.as_f64().expect("a number");
+        assert!(number >= 0.0 && number.fract() == 0.0, "{number}");
+        number as u32
+    };
+    let count = |account: &Value| {
+        let name = account["rule"].as_str().expect("a name").to_owned();
+        (
+            name,
+            (whole(&account["live_answers"]), whole(&account["abandoned"])),
+        )
+    };
+    accounts.iter().map(count).collect()
+}
+
+fn plus(a: Counted, b: Counted) -> Counted {
+    (a.0 + b.0, a.1 + b.1)
+}
+
+/// An answered call, as the carrier saw it.
+#[derive(Clone, Copy, Debug)]
+struct Answer<'a> {
+    call: &'a SeenCall,
+    at: Timestamp,
+    /// From the answer to its end.
+    lasted_ms: i64,
+    /// Whether Paceline may not have seen the answer, or what came of it.
+    is_hidden: bool,
+}
+
+impl<'a> Answer<'a> {
+    fn of(call: &'a SeenCall, gaps: &[Gap]) -> Option<Self> {
+        let answered_at = at(call.answered_at_ms?);
+        let ended_at = call.ended_at_ms.map_or(Timestamp::MAX, at);
+        let known_at = call.heard_agent.map_or(ended_at, |after| answered_at + after);
+        Some(Self {
+            call,
+            at: answered_at,
+            lasted_ms: ended_at.as_millisecond() - answered_at.as_millisecond(),
+            is_hidden: gaps.iter().any(|gap| gap.hides(answered_at, known_at)),
+        })
+    }
+
+    /// What it may count as by what the callee heard.
+    fn readings(&self) -> Vec<Fate> {
+        let mut readings = Vec::new();
+        let mut around = |fate: fn(i64) -> Fate, ms: i64| {
+            readings.push(fate(ms));
+            // On both sides of a limit that is too close to call.
+            for limit_ms in RULES.map(|rule| rule.limit_ms) {
+                if (ms - limit_ms).abs() <= BLUR_MS {
+                    readings.extend([fate(limit_ms), fate(limit_ms + 1)]);
+                }
+            }
+        };
+        if let Some(after) = self.call.heard_agent {
+            around(Fate::Connected, i64::try_from(after.as_millis()).expect("short"));
+            return readings;
+        }
+        around(Fate::HungUp, self.lasted_ms);
+        if self.lasted_ms <= AUDIO_SURE_MS {
+            // Gone before it could hear an agent, who may just have been there.
+            around(Fate::Connected, self.lasted_ms);
+        }
+        if self.lasted_ms + BLUR_MS > RULES[0].limit_ms {
+            readings.push(Fate::Abandoned);
+        }
+        readings
+    }
+}
+
+impl Heard {
+    fn look_at(&mut self, attempt: &Attempt, call: Option<&SeenCall>, gaps: &[Gap]) {
+        let told = told(attempt);
+        let answer = call.and_then(|call| Answer::of(call, gaps));
+        let allowed = match &answer {
+            // Whom the carrier did not answer nobody answered, gap or not.
+            None => vec![None],
+            Some(answer) => self.allowed(attempt, answer, gaps),
+        };
+        for rule in &RULES {
+            let counts = |fate: &Option<Fate>| fate.map_or((0, 0), |fate| rule.counts(fate));
+            let all: Vec<Counted> = allowed.iter().map(counts).collect();
+            if !all.contains(&counts(&told)) {
+                self.wrong.push(format!(
+                    "{}: counted as {told:?}, the carrier says {allowed:?}: {attempt:?}, {answer:?}",
+                    rule.name
+                ));
+            }
+            let (least, most) = bounds(&all);
+            for (sums, bound) in [(&mut self.least, least), (&mut self.most, most)] {
+                let sum = sums.entry(rule.name).or_default();
+                *sum = plus(*sum, bound);
+            }
+        }
+        match &answer {
+            None => {}
+            Some(answer) if answer.is_hidden => self.hidden += 1,
+            Some(_) if allowed.len() == 1 => self.exact += 1,
+            Some(_) => self.undecided += 1,
+        }
+        self.unseen += usize::from(answer.is_some() && told.is_none());
+        if let Some(connected_at) = attempt.connected_at {
+            self.listen(attempt, connected_at, answer.as_ref(), gaps);
+        }
+    }
+
+    fn allowed(&mut self, attempt: &Attempt, answer: &Answer<'_>, gaps: &[Gap]) -> Vec<Option<Fate>> {
+        let mut allowed: Vec<_> = answer.readings().into_iter().map(Some).collect();
+        if answer.is_hidden {
+            // Of what is not known the worst is taken.
+            allowed.push(Some(Fate::Abandoned));
+            if gaps
+                .iter()
+                .any(|gap| gap.is_mute() && gap.hides(answer.at, attempt.ended_at))
+            {
+                allowed.push(Some(Fate::Connected(0)));
+            }
+            if attempt.outcome.as_deref() == Some("unknown") {
+                // The answer itself went unseen, and the record says that the evidence is lost.
+                allowed.push(None);
+            }
+        } else if let Some(at) = attempt.answered_at {
+            let apart_ms = (at.as_millisecond() - answer.at.as_millisecond()).abs();
+            self.apart_ms = self.apart_ms.max(apart_ms);
+            if apart_ms > BLUR_MS {
+                self.wrong
+                    .push(format!("answered {apart_ms} ms apart: {attempt:?}, {answer:?}"));
+            }
+        }
+        allowed
+    }
+
+    /// A connected callee heard an agent.
+    fn listen(
+        &mut self,
+        attempt: &Attempt,
+        connected_at: Timestamp,
+        answer: Option<&Answer<'_>>,
+        gaps: &[Gap],
+    ) {
+        let Some(answer) = answer else {
+            let wrong = format!("connected, and the carrier saw no answer: {attempt:?}");
+            self.wrong.push(wrong);
+            return;
+        };
+        if answer.call.heard_agent.is_some() {
+            self.heard += 1;
+            return;
+        }
+        let over = answer.call.ended_at_ms.map_or(Timestamp::MAX, at);
+        let is_short = over.as_millisecond() - connected_at.as_millisecond() <= AUDIO_SURE_MS;
+        // No audio leaves a PBX that stands still.
+        let is_mute = gaps
+            .iter()
+            .any(|gap| gap.is_mute() && gap.hides(connected_at, over));
+        if is_short || is_mute {
+            self.unheard += 1;
+        } else {
+            self.wrong
+                .push(format!("connected, and heard no agent: {attempt:?}, {answer:?}"));
+        }
+    }
+}
+
+/// The least and the most of each.
+fn bounds(all: &[Counted]) -> (Counted, Counted) {
+    let live = || all.iter().map(|counted| counted.0);
+    let abandoned = || all.iter().map(|counted| counted.1);
+    let least = (live().min(), abandoned().min());
+    let most = (live().max(), abandoned().max());
+    let known = |bound: Option<u32>| bound.expect("one reading at least");
+    ((known(least.0), known(least.1)), (known(most.0), known(most.1)))
+}
