@@ -34,6 +34,7 @@ mod page;
 mod pbxes;
 pub mod problem;
 mod recordings;
+mod sounds;
 mod tasks;
 pub mod threads;
 mod trunks;
@@ -44,6 +45,7 @@ pub use auth::Caller;
 pub use limit::REQUESTS_PER_SECOND;
 
 use crate::clock::Clock;
+use crate::config::PbxConfig;
 use crate::jobs::Jobs;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -90,6 +92,8 @@ pub struct ApiState {
     trail: Arc<audit::Trail>,
     followers: Arc<events::Followers>,
     jobs: Jobs,
+    /// Those that are asked for sounds.
+    pbxes: Arc<[PbxConfig]>,
 }
 
 impl ApiState {
@@ -128,12 +132,19 @@ impl ApiState {
             trail: Arc::new(audit::Trail::new(metrics.queue("audit"))),
             followers: Arc::new(events::Followers::new(metrics.queue("event_streams"))),
             jobs: Jobs::new(metrics, clock),
+            pbxes: Arc::default(),
         }
     }
 
     /// Shows these jobs.
     pub fn with_jobs(mut self, jobs: Jobs) -> Self {
         self.jobs = jobs;
+        self
+    }
+
+    /// Asks these PBXs whether they have what a campaign's callees are to hear.
+    pub fn asking(mut self, pbxes: &[PbxConfig]) -> Self {
+        self.pbxes = pbxes.into();
         self
     }
 }

@@ -251,7 +251,8 @@ fn routes(
         metrics,
         config.default_region.as_deref(),
     )
-    .with_jobs(jobs.clone());
+    .with_jobs(jobs.clone())
+    .asking(&config.pbxes);
     Routes {
         health: api::crowded_router(state.clone()),
         all: api::router(state).route("/metrics", scrape),

@@ -31,6 +31,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
+mod alarm;
 mod campaign;
 mod changes;
 mod decisions;

@@ -9,6 +9,7 @@ mod call;
 mod esl;
 mod gate;
 mod judge;
+pub mod sounds;
 
 pub use call::{Call, CallPlan};
 pub use gate::AskGate;
@@ -121,8 +122,14 @@ pub struct Member {
 pub(crate) struct Records {
     /// Whether any campaign records.
     pub(crate) any: bool,
-    /// What callees are to hear, and what says so: `campaign spring: its abandon message`.
+    /// What callees are to hear, and what says so: ``campaign spring: `answering/abandon_message` ``.
     pub(crate) sounds: Vec<(String, Sound)>,
+}
+
+impl Records {
+    fn to_play(&self) -> Vec<Sound> {
+        self.sounds.iter().map(|(_, sound)| sound.clone()).collect()
+    }
 }
 
 /// What was found at one switch.
@@ -259,19 +266,12 @@ fn records(pbx: &PbxConfig, trunks: &[TrunkRow], campaigns: &[CampaignRow]) -> R
         .iter()
         .filter(|campaign| campaign.trunks.iter().any(here))
     {
-        let mut add = |what: &str, sound: Option<&Sound>| {
-            let about = format!("campaign {}: its {what}", campaign.name);
-            records.sounds.extend(sound.map(|sound| (about, sound.clone())));
-        };
-        add(
-            "abandon message",
-            campaign.settings.answering.abandon_message.as_ref(),
-        );
-        let recording = &campaign.settings.recording;
-        if recording.enabled {
-            add("announcement before recordings", recording.announcement.as_ref());
-            records.any = true;
-        }
+        let sounds = campaign.settings.sounds().map(|(setting, sound)| {
+            let about = format!("campaign {}: `{setting}`", campaign.name);
+            (about, sound.clone())
+        });
+        records.sounds.extend(sounds);
+        records.any |= campaign.settings.recording.enabled;
     }
     records
 }

@@ -32,6 +32,7 @@ mod api {
     mod postgres;
     mod requeue;
     mod robust;
+    mod sounds;
     mod tasks;
     mod trunks;
 }

@@ -392,9 +392,9 @@ async fn a_message_that_the_pbx_has_not_and_a_trunk_without_a_caller_id_are_name
         .campaign("sound:custom/nobody-has-this", "PJSIP/{number}@carrier")
         .await;
     insta::assert_snapshot!(office.complaints(), @"
-    exit 0
-      look  campaign sound:custom/nobody-has-this: its abandon message: Asterisk does not list the sound `custom/nobody-has-this`; where it is not there, whoever is abandoned hears nothing, and nothing is recorded
-            cure: put the file into `sounds/en/` below `astdatadir` (see asterisk.conf) under that name, then `core reload sounds`
+    exit 1
+      FAULT campaign sound:custom/nobody-has-this: `answering/abandon_message`: the PBX has no sound `custom/nobody-has-this`, so an abandoned callee hears nothing, and nothing is recorded
+            cure: put the file below `sounds/en/` in `astdatadir` (see asterisk.conf) as `custom/nobody-has-this` with the ending of its format, such as .ulaw or .wav; a file elsewhere is named by its whole path, `sound:/…`, and is not looked for
       look  trunk bare: has no caller id, so callees see what the PBX shows by itself, or nothing
             cure: set `caller_id` with PUT /api/v1/trunks/{id}: rules of many countries ask for a number that can be called back, and carriers refuse calls without one
     ");

@@ -458,7 +458,7 @@ async fn a_message_that_the_pbx_has_not_is_a_fault() {
     office.campaign("sound:nobody-has-this", TRUNK).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
-      FAULT campaign sound:nobody-has-this: its abandon message: the PBX has no sound `nobody-has-this`, so whoever is abandoned hears nothing, and nothing is recorded
+      FAULT campaign sound:nobody-has-this: `answering/abandon_message`: the PBX has no sound `nobody-has-this`, so an abandoned callee hears nothing, and nothing is recorded
             cure: put the file nobody-has-this.wav below `sounds_dir` (`global_getvar sounds_dir` in fs_cli shows where)
       look  trunk bare: has no caller id, so callees see what the PBX shows by itself, or nothing
             cure: set `caller_id` with PUT /api/v1/trunks/{id}: rules of many countries ask for a number that can be called back, and carriers refuse calls without one

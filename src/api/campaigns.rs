@@ -5,6 +5,7 @@ use super::check::Faults;
 use super::extract::{Id, Json, Query};
 use super::page::{Page, PageQuery, Window};
 use super::problem::{ApiResult, Fault, Problem};
+use super::sounds::{self, Warning};
 use super::words::{CampaignStateWord, Utc, Word};
 use crate::store::{Archiving, CampaignRow, StoreError};
 use axum::Json as Body;
@@ -36,6 +37,11 @@ pub(super) struct Campaign {
     trunk_ids: Vec<i64>,
     /// When it was created.
     created_at: Utc,
+    /// What could not be made sure of when it was activated, or changed while it was active; left out where there is nothing. What
+    /// shows later is in GET /api/v1/campaigns/{id}/live.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<Warning>,
 }
 
 /// A campaign to be created, as a draft.
@@ -77,6 +83,7 @@ impl From<CampaignRow> for Campaign {
             fault: row.fault,
             trunk_ids: row.trunks.into_iter().map(|id| id.0).collect(),
             created_at: Utc(row.created_at),
+            warnings: Vec::new(),
         }
     }
 }
@@ -132,7 +139,7 @@ pub(super) async fn get(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiRe
 ///
 /// All of them: what is left out takes its default. Calls that are up keep the settings that they were launched with.
 /// With other calling hours, contacts that had to wait for the old ones are looked at again at once. Those of an active
-/// campaign must name a time zone.
+/// campaign must name a time zone, and sounds that its PBXs have.
 #[utoipa::path(put, path = "/campaigns/{id}/settings", operation_id = "replace_campaign_settings", tag = "campaigns",
     request_body = CampaignSettings, params(("id" = i64, Path, description = "The campaign")),
     responses((status = 200, body = Campaign), (status = 404, description = "No such campaign"),
@@ -153,11 +160,17 @@ pub(super) async fn put_settings(
             "an active campaign needs it: write the IANA name of a place, such as America/New_York",
         ));
     }
+    let warnings = match row.state {
+        CampaignState::Active => sounds::look(&state, row.id, &settings, &row.trunks)
+            .await?
+            .map_err(sounds::refusal)?,
+        CampaignState::Draft | CampaignState::Paused | CampaignState::Archived => Vec::new(),
+    };
     state
         .store
         .set_campaign_settings(CampaignId(id), &settings, state.clock.now().wall)
         .await?;
-    changed(&state, id).await
+    changed(&state, id, warnings).await
 }
 
 /// Replace a campaign's trunks.
@@ -173,23 +186,34 @@ pub(super) async fn put_trunks(
     let mut faults = Faults::default();
     let trunks = check_trunks(&mut faults, &input.trunk_ids);
     faults.none()?;
-    not_archived(&find(&state, id).await?)?;
+    let row = find(&state, id).await?;
+    not_archived(&row)?;
+    let warnings = match row.state {
+        CampaignState::Active => {
+            let what = format!("The trunks of campaign {id} stay as they are");
+            sounds::look(&state, row.id, &row.settings, &trunks)
+                .await?
+                .map_err(|missing| sounds::conflict(row.id, &what, missing))?
+        }
+        CampaignState::Draft | CampaignState::Paused | CampaignState::Archived => Vec::new(),
+    };
     state
         .store
         .set_campaign_trunks(CampaignId(id), &trunks)
         .await
         .map_err(no_trunk)?;
-    changed(&state, id).await
+    changed(&state, id, warnings).await
 }
 
 /// Activate a campaign.
 ///
 /// From now on its running tasks are dialed, as agents become free. A draft or paused campaign can be activated, if it
-/// has a trunk and its hours name a time zone. Doing it again changes nothing.
+/// has a trunk, its hours name a time zone, and the PBXs of its trunks have the sounds that its settings name. A PBX that
+/// cannot be asked within four seconds is told of in `warnings`. Doing it again changes nothing.
 #[utoipa::path(post, path = "/campaigns/{id}/activate", operation_id = "activate_campaign", tag = "campaigns",
     params(("id" = i64, Path, description = "The campaign")),
     responses((status = 200, body = Campaign), (status = 404, description = "No such campaign"),
-        (status = 409, description = "It is archived, has no trunk, or its hours name no time zone")))]
+        (status = 409, description = "It is archived, has no trunk, its hours name no time zone, or a PBX lacks a sound")))]
 pub(super) async fn activate(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<Campaign>> {
     let row = find(&state, id).await?;
     not_archived(&row)?;
@@ -210,13 +234,23 @@ pub(super) async fn activate(State(state): State<ApiState>, Id(id): Id<i64>) -> 
              /api/v1/campaigns/{id}/settings, then activate it."
         )));
     }
-    move_to(
+    let warnings = match row.state {
+        CampaignState::Draft | CampaignState::Paused => {
+            let what = format!("Campaign {id} cannot be activated");
+            sounds::look(&state, row.id, &row.settings, &row.trunks)
+                .await?
+                .map_err(|missing| sounds::conflict(row.id, &what, missing))?
+        }
+        CampaignState::Active | CampaignState::Archived => Vec::new(),
+    };
+    let Body(campaign) = move_to(
         &state,
         id,
         &[CampaignState::Draft, CampaignState::Paused],
         CampaignState::Active,
     )
-    .await
+    .await?;
+    Ok(Body(Campaign { warnings, ..campaign }))
 }
 
 /// Pause a campaign.
@@ -288,9 +322,10 @@ async fn is_now(
     Ok(Body(now.into()))
 }
 
-async fn changed(state: &ApiState, id: i64) -> ApiResult<Body<Campaign>> {
+async fn changed(state: &ApiState, id: i64, warnings: Vec<Warning>) -> ApiResult<Body<Campaign>> {
     state.dialer.campaign_changed(CampaignId(id)).await;
-    Ok(Body(find(state, id).await?.into()))
+    let campaign = find(state, id).await?.into();
+    Ok(Body(Campaign { warnings, ..campaign }))
 }
 
 /// The campaign, or 404.

@@ -6,12 +6,14 @@ use super::extract::Id;
 use super::pacing::PacingDecision;
 use super::pbxes::Pbx;
 use super::problem::ApiResult;
+use super::sounds::Warning;
 use super::words::{AgentReasonWord, AgentStateWord, CallPhaseWord, CampaignStateWord, IdleWord, Utc, Word};
+use crate::doctor::sounds::name_of;
 use crate::store::{CampaignRow, CampaignWork};
 use axum::Json as Body;
 use axum::extract::State;
 use paceline_core::campaign::CampaignState;
-use paceline_core::live::{Idle, LiveAgent, LiveCampaign};
+use paceline_core::live::{self, Idle, LiveAgent, LiveCampaign};
 use paceline_core::pacing::RuleAccount;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -58,6 +60,8 @@ pub(super) struct CampaignLive {
     work: Work,
     /// Why nothing more is being dialed, most important first; empty while calls are launched.
     idle: Vec<IdleReason>,
+    /// What is not as it should be, though calls go on.
+    warnings: Vec<Warning>,
 }
 
 /// What an abandon rule has counted in its window.
@@ -173,6 +177,8 @@ fn campaign_live(state: &ApiState, row: CampaignRow, work: &CampaignWork) -> Cam
     } else {
         vec![Idle::NotActive]
     };
+    let warnings = live.warnings.into_iter().map(|warning| warn_of(warning, &row));
+    let warnings = warnings.collect();
     let explain = |reason| IdleReason {
         reason: Word(reason),
         explanation: explanation(reason, &row, work),
@@ -195,6 +201,7 @@ fn campaign_live(state: &ApiState, row: CampaignRow, work: &CampaignWork) -> Cam
         pacing: live.pacing.into_iter().map(PacingDecision::from).collect(),
         abandon: live.abandon.into_iter().map(AbandonAccount::from).collect(),
         idle: idle.into_iter().map(explain).collect(),
+        warnings,
         work: Work {
             running_tasks: work.running,
             scheduled_tasks: work.scheduled,
@@ -286,6 +293,37 @@ fn explanation_of(reason: Idle, row: &CampaignRow, work: &CampaignWork) -> Strin
             "No trunk of the campaign is on a PBX that a free agent is on. Add one: POST /api/v1/trunks, then \
              PUT /api/v1/campaigns/{id}/trunks. If there is one, `fault` of GET /api/v1/trunks tells why it cannot be used."
         ),
+    }
+}
+
+fn warn_of(warning: live::Warning, row: &CampaignRow) -> Warning {
+    let id = row.id;
+    let explanation = match warning {
+        live::Warning::MessageFailed => {
+            let sound = row
+                .settings
+                .answering
+                .abandon_message
+                .as_ref()
+                .map_or("", name_of);
+            format!(
+                "The PBX could not play the abandon message `{sound}`: abandoned callees hear nothing, and abandon rules may require \
+                 it. `paceline doctor` tells whether the PBX has it and where to put it; or name another sound with PUT \
+                 /api/v1/campaigns/{id}/settings."
+            )
+        }
+        live::Warning::RecordingsFailed => {
+            "The last recordings came to nothing; GET /api/v1/recordings tells what the PBX said. \
+            `paceline doctor` tells whether it can record, and has the announcement."
+                .to_owned()
+        }
+        live::Warning::SoundUnchecked => {
+            "A PBX could not be asked for a sound. Run `paceline doctor`.".to_owned()
+        }
+    };
+    Warning {
+        warning: Word(warning),
+        explanation,
     }
 }
 

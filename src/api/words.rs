@@ -5,7 +5,7 @@ use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::event::{AlarmKind, CallStep, EventKind};
 use paceline_core::gate::{GateReason, GateStage};
-use paceline_core::live::{CallPhase, Idle, JobState};
+use paceline_core::live::{CallPhase, Idle, JobState, Warning};
 use paceline_core::outcome::{MessageFate, Outcome};
 use paceline_core::pacing::{EffectiveMode, Fallback, PaceLimit};
 use paceline_core::time::Wall;
@@ -62,6 +62,7 @@ vocabulary! {
     PaceLimit PaceLimitWord Risk
     TaskState TaskStateWord Running
     Wants WantsWord Calls
+    Warning WarningWord MessageFailed
 }
 
 /// A word in a body or query, with its schema.

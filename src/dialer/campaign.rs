@@ -1,8 +1,10 @@
 //! The loop around one engine: feeds it, carries out its commands, shows what it looks like.
 
+use super::alarm::Alarm;
 use super::decisions::Decisions;
 use super::{Chain, Inner, Told, tell, trunks};
 use crate::api::control::AgentRefusal;
+use crate::doctor::sounds::name_of;
 use crate::metrics::{CampaignMetrics, QueueMetrics, TrunkMetrics};
 use crate::pbx::{Stamped, refusal};
 use crate::store::{DialCampaign, Leased, StoreError};
@@ -19,8 +21,9 @@ use paceline_core::ids::{
     AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId,
 };
 use paceline_core::input::{AgentRequest, Input, Prepared, Recovered};
-use paceline_core::live::LiveCampaign;
-use paceline_core::pbx::{PbxCommand, PbxEvent};
+use paceline_core::live::{LiveCampaign, Warning};
+use paceline_core::outcome::MessageFate;
+use paceline_core::pbx::{PbxCommand, PbxEvent, Sound};
 use paceline_core::time::Mono;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -60,6 +63,9 @@ pub(super) struct Task {
     timings: HashMap<LegId, Timing>,
     stale_shown: u64,
     held_told: BTreeSet<TrunkId>,
+    abandon_message: Option<Sound>,
+    message_alarm: Alarm,
+    recording_alarm: Alarm,
     /// The answer that is being handled, and when it was read.
     answer: Option<(LegId, Instant)>,
     decisions: Decisions,
@@ -114,6 +120,7 @@ impl Task {
             trunks: usable,
         };
         let ring_timeout = config.settings.dialing.ring_timeout();
+        let abandon_message = config.settings.answering.abandon_message.clone();
         let mut engine = Engine::new(config, rand::random(), recovered, now);
         let (legs, agent_legs) = engine.owned_legs();
         for leg in legs.map(|leg| leg.0).chain(agent_legs.map(|leg| leg.0)) {
@@ -142,6 +149,9 @@ impl Task {
             timings,
             stale_shown: 0,
             held_told: BTreeSet::new(),
+            abandon_message,
+            message_alarm: Alarm::default(),
+            recording_alarm: Alarm::default(),
             answer: None,
             decisions,
         }
@@ -278,6 +288,8 @@ impl Task {
             trunks: usable,
         };
         self.ring_timeout = config.settings.dialing.ring_timeout();
+        self.abandon_message
+            .clone_from(&config.settings.answering.abandon_message);
         self.engine.configure(self.dialer.clock.now(), config);
         self.feed(Input::SetActive(active));
         // Other hours, or a pause and an activation that were heard of together, may have made contacts due.
@@ -376,6 +388,26 @@ impl Task {
         }
     }
 
+    /// Counts messages, and tells people of messages and recordings that fail again and again.
+    fn alarm(&mut self, change: &Change) {
+        let (now, name) = (Instant::now(), &self.name);
+        if let Change::Messaged { fate, .. } = change {
+            self.metrics.messaged(*fate);
+            if *fate == MessageFate::Failed
+                && let Some(times) = self.message_alarm.failed(now)
+            {
+                let sound = self.abandon_message.as_ref().map_or("", name_of);
+                warn!(campaign.name = %name, sound, times, "the abandon message `{sound}` of campaign `{name}` could not be played ({times} since the last warning): abandoned callees hear nothing; `paceline doctor` tells whether the PBX has it");
+            }
+        }
+        if let Change::RecordingEnded { result: Err(_), .. } = change
+            && self.engine.warnings().contains(&Warning::RecordingsFailed)
+            && let Some(times) = self.recording_alarm.failed(now)
+        {
+            warn!(campaign.name = %name, times, "recordings of campaign `{name}` come to nothing ({times} since the last warning): GET /api/v1/recordings tells what the PBX said");
+        }
+    }
+
     async fn store(&mut self, change: Change) {
         if let Change::Ended { leg, outcome, .. } = &change
             && let Some(timing) = self.timings.remove(leg)
@@ -389,9 +421,7 @@ impl Task {
                     .observe(self.dialer.clock.now().mono.since(connected));
             }
         }
-        if let Change::Messaged { fate, .. } = &change {
-            self.metrics.messaged(*fate);
-        }
+        self.alarm(&change);
         if let Change::Agent {
             agent,
             state: AgentState::Offline,

@@ -2,11 +2,13 @@
 //! without a judgement. Only reads, but for one deletion of a channel that cannot exist, which tells whether this user may.
 
 use super::ami::{self, AmiError};
+use super::sounds::{Presence, name_of};
 use super::{Endpoint, Queue, Records, Wanted, Watch};
 use crate::config::{AmiConfig, PbxKind};
 use crate::pbx::ari::escape;
 use crate::pbx::ari::tls::client_config;
 use jiff::fmt::rfc2822::DateTimeParser;
+use paceline_core::pbx::Sound;
 use reqwest::{Client, Method, StatusCode, Url};
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -79,8 +81,8 @@ pub(super) struct Facts {
     pub(super) recordings: bool,
     /// How many of [`SESSIONS_WANTED`] connections were served at once.
     pub(super) sessions: usize,
-    /// The sounds that it lists, as they are played; none where it does not tell.
-    pub(super) sounds: Option<BTreeSet<String>>,
+    /// Of the sounds wanted, in their order.
+    pub(super) sounds: Vec<Presence>,
     /// None where nobody asked for them.
     pub(super) queues: Option<Result<Vec<Queue>, AmiError>>,
 }
@@ -130,7 +132,6 @@ struct Attribute {
 
 #[derive(Deserialize)]
 struct ListedSound {
-    id: String,
     #[serde(default)]
     formats: Vec<ListedFormat>,
 }
@@ -220,7 +221,7 @@ impl Ari {
             modules: None,
             recordings: false,
             sessions: 0,
-            sounds: None,
+            sounds: Vec::new(),
             queues: None,
         };
         let reply = match self.ask(Method::GET, "/asterisk/info", None).await {
@@ -259,9 +260,7 @@ impl Ari {
         let recordings = self.ask(Method::GET, "/recordings/stored", None).await;
         facts.recordings = recordings.is_ok_and(|reply| reply.status == StatusCode::OK);
         facts.endpoints = self.endpoints(wanted).await;
-        if !records.sounds.is_empty() {
-            facts.sounds = self.sounds().await;
-        }
+        facts.sounds = self.presence(&records.to_play()).await;
         facts.sessions = self.sessions().await;
         if let Some(ami) = &self.ami {
             facts.queues = Some(ami::queues(ami).await);
@@ -269,17 +268,53 @@ impl Ari {
         facts
     }
 
+    /// Of each sound whether it is there.
+    pub(super) async fn presence(&self, sounds: &[Sound]) -> Vec<Presence> {
+        let mut presences = Vec::with_capacity(sounds.len());
+        for sound in sounds {
+            let name = name_of(sound);
+            let presence = match name.starts_with('/') {
+                true => Err("Asterisk lists no file outside its own folder of sounds".to_owned()),
+                false => self.has(name).await,
+            };
+            presences.push(match presence {
+                Ok(true) => Presence::There,
+                Ok(false) => Presence::Missing,
+                Err(why) => Presence::Unknown(why),
+            });
+        }
+        presences
+    }
+
     /// What lies in a folder of a language's is played without the folder's name, and so is listed; a folder of one's own
     /// stands among them as if it were a language.
-    async fn sounds(&self) -> Option<BTreeSet<String>> {
-        let listed: Vec<ListedSound> = self.get("/sounds").await?;
-        let names = listed.into_iter().flat_map(|sound| {
-            let below = |format: ListedFormat| format!("{}/{}", format.language, sound.id);
-            let mut names: Vec<String> = sound.formats.into_iter().map(below).collect();
-            names.push(sound.id);
-            names
-        });
-        Some(names.collect())
+    async fn has(&self, name: &str) -> Result<bool, String> {
+        if self.listed(name).await?.is_some() {
+            return Ok(true);
+        }
+        let Some((folder, below)) = name.split_once('/') else {
+            return Ok(false);
+        };
+        let listed = self.listed(below).await?;
+        let mut formats = listed.iter().flat_map(|sound| &sound.formats);
+        Ok(formats.any(|format| format.language == folder))
+    }
+
+    /// It looks into its folders each time: what is new is listed at once (measured on 22.10 and 16.28).
+    async fn listed(&self, name: &str) -> Result<Option<ListedSound>, String> {
+        let mut path = "/sounds/".to_owned();
+        escape(&mut path, name);
+        let reply = self.ask(Method::GET, &path, None).await;
+        let reply = reply.map_err(|_| format!("nothing answers at {}", self.url))?;
+        match reply.status.as_u16() {
+            200 => serde_json::from_slice(&reply.body)
+                .map(Some)
+                .map_err(|_| "Asterisk's answer cannot be read".to_owned()),
+            // Without res_ari_sounds.so it says `Resource not found`.
+            404 if String::from_utf8_lossy(&reply.body).contains("Sound not found") => Ok(None),
+            404 => Err("Asterisk lists no sounds: res_ari_sounds.so is not loaded".to_owned()),
+            status => Err(format!("Asterisk answers with HTTP {status}")),
+        }
     }
 
     async fn is_paceline_at(&self, listen: SocketAddr) -> bool {

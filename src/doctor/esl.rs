@@ -5,9 +5,11 @@ mod said;
 
 pub(super) use said::{Target, parameters, target_of};
 
+use super::sounds::Presence;
 use super::{Endpoint, Member, Queue, Records, Wanted, Watch};
 use crate::config::{PbxConfig, PbxKind};
 use crate::pbx::esl::{Connection, EslConfig, WireError, sound_file};
+use paceline_core::pbx::Sound;
 use paceline_esl::argument;
 use said::{
     SofiaLine, cell, codec_list, codec_names, field, media_timeout, profile_of, room, sofia_line, table,
@@ -106,8 +108,8 @@ pub(super) struct Facts {
     pub(super) domain: String,
     pub(super) recordings: Folder,
     pub(super) socket: Option<SocketSettings>,
-    /// Those of the sounds wanted that it has not, by their place in the list.
-    pub(super) sounds_missing: BTreeSet<usize>,
+    /// Of the sounds wanted, in their order.
+    pub(super) sounds: Vec<Presence>,
     /// None without mod_callcenter.
     pub(super) queues: Option<Vec<Queue>>,
 }
@@ -127,7 +129,7 @@ impl Facts {
             domain: String::new(),
             recordings: Folder::Unknown(String::new()),
             socket: None,
-            sounds_missing: BTreeSet::new(),
+            sounds: Vec::new(),
             queues: None,
         }
     }
@@ -173,6 +175,16 @@ impl Esl {
 
     pub(super) async fn connect(&self) -> Result<Connection, WireError> {
         Connection::open(&self.config).await
+    }
+
+    /// Of each sound whether it is there.
+    pub(super) async fn presence(&self, sounds: &[Sound]) -> Vec<Presence> {
+        let asked = async {
+            let connection = self.connect().await?;
+            Asking { connection }.sounds(sounds).await
+        };
+        let told: Result<_, WireError> = asked.await;
+        told.unwrap_or_else(|err| vec![Presence::Unknown(err.to_string()); sounds.len()])
     }
 
     /// Asks for everything.
@@ -286,25 +298,29 @@ impl Asking {
         if facts.modules.contains("mod_callcenter") {
             facts.queues = Some(self.queues().await?);
         }
-        self.sounds(records, facts).await?;
+        facts.sounds = self.sounds(&records.to_play()).await?;
         self.endpoints(wanted, facts).await
     }
 
-    async fn sounds(&mut self, records: &Records, facts: &mut Facts) -> Result<(), WireError> {
-        if records.sounds.is_empty() {
-            return Ok(());
+    async fn sounds(&mut self, sounds: &[Sound]) -> Result<Vec<Presence>, WireError> {
+        if sounds.is_empty() {
+            return Ok(Vec::new());
         }
         let folder = self.ask("global_getvar sounds_dir").await?.unwrap_or_default();
-        for (place, (_, sound)) in records.sounds.iter().enumerate() {
-            let there = match sound_file(&folder, sound) {
-                Some(file) => self.ask(&format!("file_exists {file}")).await?,
-                None => None,
+        let mut presences = Vec::with_capacity(sounds.len());
+        for sound in sounds {
+            let Some(file) = sound_file(&folder, sound) else {
+                presences.push(Presence::Unknown("its sounds_dir is no plain path".to_owned()));
+                continue;
             };
-            if there.as_deref() != Some("true") {
-                facts.sounds_missing.insert(place);
-            }
+            let there = self.ask(&format!("file_exists {file}")).await?;
+            presences.push(match there.as_deref() {
+                Some("true") => Presence::There,
+                Some("false") => Presence::Missing,
+                Some(_) | None => Presence::Unknown("it does not know `file_exists`".to_owned()),
+            });
         }
-        Ok(())
+        Ok(presences)
     }
 
     /// A folder that is missing is made with the first recording, so what counts is the nearest that there is.

@@ -7,7 +7,8 @@ mod freeswitch;
 pub(super) use asterisk::asterisk;
 pub(super) use freeswitch::freeswitch;
 
-use super::{Endpoint, Finding, Grade, Member, Queue, Wanted, Watch};
+use super::sounds::{Presence, name_of};
+use super::{Endpoint, Finding, Grade, Member, Queue, Records, Wanted, Watch};
 
 /// A certificate, a calling hour or a recording's time is wrong by then.
 const CLOCK_SKEW_S_MAX: i64 = 5;
@@ -43,6 +44,28 @@ fn clock(ahead_s: Option<i64>) -> Option<Finding> {
         warning("clock", found)
             .cure("let both run NTP (`timedatectl set-ntp true`): calling hours and reports go by the clock"),
     )
+}
+
+/// What callees are to hear. `cure` says what to do where a sound of that name is missing.
+fn sounds(presences: &[Presence], records: &Records, cure: fn(&str) -> String) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for ((about, sound), presence) in records.sounds.iter().zip(presences) {
+        let name = name_of(sound);
+        findings.push(match presence {
+            Presence::There => fine(about, format!("`{name}` is there")),
+            Presence::Missing => fault(
+                about,
+                format!("the PBX has no sound `{name}`, so an abandoned callee hears nothing, and nothing is recorded"),
+            )
+            .cure(cure(name)),
+            Presence::Unknown(why) => warning(
+                about,
+                format!("whether the PBX has the sound `{name}` is not known: {why}"),
+            )
+            .cure("see that the file is there"),
+        });
+    }
+    findings
 }
 
 fn no_trunk(wanted: &[Wanted], example: &str) -> Option<Finding> {

@@ -29,7 +29,7 @@ impl Inner {
         );
         registry.register(
             "paceline_abandon_messages",
-            "Messages to persons whom no agent took in time, by what became of them",
+            "Abandon messages, by what became of them; `failed`: the PBX could not play it, as where it has no such sound",
             self.messages.clone(),
         );
         registry.register(

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use paceline::api::control::{AgentRefusal, Dialer, PbxStatus};
 use paceline::api::{ApiState, Role, keys, router};
 use paceline::clock::Clock;
+use paceline::config::PbxConfig;
 use paceline::events::Events;
 use paceline::metrics::Metrics;
 use paceline::store::Store;
@@ -176,7 +177,14 @@ impl Api {
     pub(super) async fn with_rate(requests_per_second: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
-        Self::over(url, Home::Folder { _folder: folder }, requests_per_second).await
+        Self::over(url, Home::Folder { _folder: folder }, requests_per_second, &[]).await
+    }
+
+    /// Beside these PBXs, which can be asked.
+    pub(super) async fn beside(pbxes: &[PbxConfig]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
+        Self::over(url, Home::Folder { _folder: folder }, 100_000, pbxes).await
     }
 
     /// Over PostgreSQL.
@@ -184,10 +192,10 @@ impl Api {
         let server = tokio::task::spawn_blocking(|| paceline_lab::Postgres::start().unwrap())
             .await
             .unwrap();
-        Self::over(server.url(), Home::Server { _server: server }, 100_000).await
+        Self::over(server.url(), Home::Server { _server: server }, 100_000, &[]).await
     }
 
-    async fn over(url: String, home: Home, requests_per_second: u32) -> Self {
+    async fn over(url: String, home: Home, requests_per_second: u32, pbxes: &[PbxConfig]) -> Self {
         let metrics = Metrics::new();
         let store = Store::open(&url, &metrics).await.unwrap();
         let dialer = Arc::new(FakeDialer::default());
@@ -200,7 +208,8 @@ impl Api {
             &metrics,
             Some("US"),
             requests_per_second,
-        );
+        )
+        .asking(pbxes);
         let key = async |name, role, sees_numbers| {
             keys::create(&store, &new_key(name, role, sees_numbers), Wall(0))
                 .await

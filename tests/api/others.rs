@@ -4,7 +4,7 @@ use super::harness::Api;
 use insta::assert_snapshot;
 use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, CampaignId, PbxName};
-use paceline_core::live::{CallPhase, Idle, LiveAgent, LiveCampaign};
+use paceline_core::live::{CallPhase, Idle, LiveAgent, LiveCampaign, Warning};
 use paceline_core::pacing::RuleAccount;
 use paceline_core::time::Wall;
 use serde_json::{Value, json};
@@ -275,6 +275,7 @@ async fn live_state_says_why_nothing_is_dialing() {
             .into(),
         full: vec![],
         idle: vec![Idle::NoFreeAgent],
+        warnings: vec![Warning::RecordingsFailed],
         settled: false,
     };
     api.dialer.live.lock().unwrap().insert(CampaignId(1), live);
@@ -334,6 +335,12 @@ async fn live_state_says_why_nothing_is_dialing() {
               "reason": "no_free_agent",
               "explanation": "Every agent talks, wraps up, is paused, or is kept for a call that rings; `agents` tells which."
             }
+          ],
+          "warnings": [
+            {
+              "warning": "recordings_failed",
+              "explanation": "The last recordings came to nothing; GET /api/v1/recordings tells what the PBX said. `paceline doctor` tells whether it can record, and has the announcement."
+            }
           ]
         },
         {
@@ -360,7 +367,8 @@ async fn live_state_says_why_nothing_is_dialing() {
               "reason": "not_active",
               "explanation": "The campaign is in the state draft. POST /api/v1/campaigns/2/activate."
             }
-          ]
+          ],
+          "warnings": []
         }
       ],
       "pbxes": [

@@ -4,19 +4,56 @@ use crate::rig::{Site, System};
 use paceline_lab::{
     Audio, Behaviour, CallEnd, FreeSwitch, FreeSwitchLab, FreeSwitchOptions, Lab, LabOptions, Version,
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
 
-/// Three people answer at once, and there is one agent, who is free again while two of them hear the message.
-async fn whom_nobody_takes_hears_the_message<S: Site>(system: System<S>, pbx: &str, dial: &str) {
+/// As [`whom_nobody_takes_hears_the_message`], the message going away after the campaign was activated: nobody hears it, and people
+/// are told.
+async fn a_message_that_goes_away_is_told_of<S: Site>(
+    system: System<S>,
+    pbx: &str,
+    dial: &str,
+    message: &Path,
+) {
+    let campaign = system
+        .campaign_over("message", &[(pbx, dial)], three_at_once())
+        .await;
+    std::fs::remove_file(message).expect("the message is there");
+    let ids = system.agents_at(pbx, campaign, 1, 1).await;
+    system.wait_for_agents(campaign, 1).await;
+    let hang_up = system.agents_hang_up_after(campaign, Duration::from_secs(3));
+    let numbers: Vec<String> = (0..3).map(|n| Behaviour::Talks.number(n)).collect();
+    let task = system.task(campaign, "message", &numbers, 0).await;
+    system.wait_until_completed(task, Duration::from_secs(60)).await;
+    hang_up.abort();
+    let live = system.api.get(&format!("/campaigns/{campaign}/live")).await;
+    assert_eq!(live["warnings"][0]["warning"], "message_failed", "{live}");
+    let metrics = system.metrics().await;
+    assert!(
+        metrics.contains("paceline_abandon_messages_total{campaign=\"message\",outcome=\"failed\"} 2"),
+        "{metrics}"
+    );
+    let log = system.log();
+    let told = log.matches("the abandon message `message` of campaign `message` could not be played");
+    assert_eq!(told.count(), 1, "the second waits for its minute: {log}");
+    system.finish(&ids).await;
+}
+
+fn three_at_once() -> Value {
     let rule = json!({
         "name": "test", "ratio_max": 1.0, "window": "campaign", "clock": "connected", "limit_ms": 2000,
         "early_hangup": "ignored", "ring_ms_min": 0, "message": true,
     });
-    let settings = json!({
+    json!({
         "pacing": {"mode": "power", "power_ratio": 3.0, "abandon_rules": [rule]},
         "answering": {"abandon_message": "sound:message"},
-    });
+    })
+}
+
+/// Three people answer at once, and there is one agent, who is free again while two of them hear the message.
+async fn whom_nobody_takes_hears_the_message<S: Site>(system: System<S>, pbx: &str, dial: &str) {
+    let settings = three_at_once();
     let campaign = system.campaign_over("message", &[(pbx, dial)], settings).await;
     let ids = system.agents_at(pbx, campaign, 1, 1).await;
     system.wait_for_agents(campaign, 1).await;
@@ -112,4 +149,42 @@ async fn whom_no_agent_takes_in_time_hears_the_message_on_freeswitch() {
     let lab = FreeSwitchLab::start(Audio::Tones, options).expect("the lab starts");
     let system = System::start_at(lab, None).await;
     whom_nobody_takes_hears_the_message(system, "other", "sofia/gateway/carrier/{number}").await;
+}
+
+async fn without_its_message_on_asterisk(version: Version) {
+    let options = LabOptions {
+        version,
+        audio: Audio::Tones,
+        agents: 1,
+        ..LabOptions::default()
+    };
+    let lab = Lab::start_with(&options).expect("the lab starts");
+    let message = lab.asterisk.sounds_dir().join("message.ulaw");
+    let system = System::start_at(lab, None).await;
+    a_message_that_goes_away_is_told_of(system, "main", "PJSIP/{number}@carrier", &message).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_goes_away_is_told_of_on_asterisk_22() {
+    without_its_message_on_asterisk(Version::V22).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_goes_away_is_told_of_on_asterisk_16() {
+    without_its_message_on_asterisk(Version::V16).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_goes_away_is_told_of_on_freeswitch() {
+    if FreeSwitch::program_or_skip("a message that goes away on FreeSWITCH").is_none() {
+        return;
+    }
+    let options = FreeSwitchOptions {
+        agents: 1,
+        ..FreeSwitchOptions::default()
+    };
+    let lab = FreeSwitchLab::start(Audio::Tones, options).expect("the lab starts");
+    let message = lab.freeswitch.sounds_dir().join("message.wav");
+    let system = System::start_at(lab, None).await;
+    a_message_that_goes_away_is_told_of(system, "other", "sofia/gateway/carrier/{number}", &message).await;
 }

@@ -35,6 +35,7 @@ mod phones;
 mod stops;
 mod stranded;
 mod trunks;
+mod warnings;
 
 /// A hang-up that is not confirmed is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
@@ -94,6 +95,7 @@ pub struct Engine {
     doubts: Vec<trunks::Doubt>,
     /// An agent has changed, or a PBX is in maintenance: there may be calls that nobody can take, and legs that nobody needs.
     look_for_stranded: bool,
+    failures: warnings::Failures,
 }
 
 /// What the engine counts of its inputs and results.
@@ -181,6 +183,7 @@ impl Engine {
             breakers: BTreeMap::new(),
             doubts: Vec::new(),
             look_for_stranded: false,
+            failures: warnings::Failures::default(),
         };
         engine.adopt(now, recovered);
         engine
@@ -188,6 +191,7 @@ impl Engine {
 
     /// Takes new settings. Calls that are up keep what they were launched with.
     pub fn configure(&mut self, now: Now, config: CampaignConfig) {
+        self.failures.configured(&self.config, &config);
         self.config = config;
         self.configure_pacing();
         self.move_on(now);
@@ -281,6 +285,7 @@ impl Engine {
         live.abandon = self.accounts(now);
         live.full = self.full.keys().cloned().collect();
         live.idle = self.idle(now);
+        live.warnings = self.warnings();
         live.settled = self.is_settled();
         live
     }

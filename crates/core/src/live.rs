@@ -80,6 +80,18 @@ words! {
     }
 }
 
+words! {
+    /// What is not as it should be, though calls go on.
+    Warning {
+        /// The PBX could not play the last abandon message: abandoned callees hear nothing.
+        MessageFailed = "message_failed",
+        /// Several recordings in a row came to nothing.
+        RecordingsFailed = "recordings_failed",
+        /// A PBX could not be asked whether it has a sound that the settings name.
+        SoundUnchecked = "sound_unchecked",
+    }
+}
+
 /// One campaign at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LiveCampaign {
@@ -103,6 +115,8 @@ pub struct LiveCampaign {
     pub full: Vec<PbxName>,
     /// Why nothing more is being launched, most important first; empty while launching.
     pub idle: Vec<Idle>,
+    /// What is not as it should be, though calls go on.
+    pub warnings: Vec<Warning>,
     /// Whether a stop was asked for and only conversations are up.
     pub settled: bool,
 }

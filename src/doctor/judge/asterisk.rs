@@ -3,6 +3,7 @@
 use super::{clock, fault, fine, warning};
 use crate::doctor::ami::AmiError;
 use crate::doctor::ari::{Ari, Facts, Reach, SESSIONS_WANTED, endpoint_of, is_listed};
+use crate::doctor::sounds::on_asterisk;
 use crate::doctor::{Endpoint, Finding, Grade, Records, Wanted, Watch};
 
 /// The oldest that is tested against.
@@ -41,7 +42,7 @@ pub(in crate::doctor) fn asterisk(
         findings.push(modules(facts));
         findings.push(sessions(facts.sessions));
         findings.push(recordings(facts.recordings, records.any));
-        findings.extend(sounds(facts, records));
+        findings.extend(super::sounds(&facts.sounds, records, on_asterisk));
         if let Some(max) = facts.channels_max {
             findings.push(super::room(
                 max,
@@ -185,26 +186,6 @@ fn recordings(listed: bool, wanted: bool) -> Finding {
         )
         .cure("make the folder `recording` below `astspooldir` (see asterisk.conf) and give it to the user that Asterisk runs as"),
     }
-}
-
-/// It lists no file at a path of its own, nor one that came since it was started, so what it does not list may be there.
-fn sounds(facts: &Facts, records: &Records) -> Vec<Finding> {
-    let Some(listed) = &facts.sounds else {
-        return Vec::new();
-    };
-    let mut findings = Vec::new();
-    for (about, sound) in &records.sounds {
-        let name = sound.as_str().trim_start_matches("sound:");
-        findings.push(if name.starts_with('/') {
-            warning(about, format!("`{name}` lies where Asterisk cannot be asked")).cure("see that the file is there")
-        } else if listed.contains(name) {
-            fine(about, format!("`{name}` is there"))
-        } else {
-            warning(about, format!("Asterisk does not list the sound `{name}`; where it is not there, whoever is abandoned hears nothing, and nothing is recorded"))
-                .cure("put the file into `sounds/en/` below `astdatadir` (see asterisk.conf) under that name, then `core reload sounds`")
-        });
-    }
-    findings
 }
 
 fn endpoint(wanted: &Wanted, facts: &Facts) -> Finding {

@@ -3,8 +3,8 @@
 
 use super::{clock, fault, fine, warning};
 use crate::doctor::esl::{Facts, Folder, Reach, Room, SocketSettings, Target, parameters, target_of};
+use crate::doctor::sounds::on_freeswitch;
 use crate::doctor::{Finding, Grade, Records, Wanted, Watch};
-use paceline_core::pbx::Sound;
 use std::net::IpAddr;
 
 /// The smallest configuration that Paceline asks for.
@@ -37,7 +37,7 @@ pub(in crate::doctor) fn freeswitch(
             findings.push(per_second(room));
         }
         findings.push(recordings(&facts.recordings, records.any));
-        findings.extend(sounds(facts, records));
+        findings.extend(super::sounds(&facts.sounds, records, on_freeswitch));
         findings.extend(wanted.iter().map(|wanted| endpoint(wanted, facts)));
         findings.extend(codecs(wanted, facts));
         findings.extend(phones(wanted, facts));
@@ -224,20 +224,6 @@ fn recordings(folder: &Folder, wanted: bool) -> Finding {
         ),
     };
     Finding::new(grade, "recordings", format!("`{path}` {found}")).cure(cure)
-}
-
-fn sounds(facts: &Facts, records: &Records) -> Vec<Finding> {
-    let wanted = records.sounds.iter().enumerate();
-    let say = |(place, (about, sound)): (usize, &(String, Sound))| {
-        let name = sound.as_str().trim_start_matches("sound:");
-        if facts.sounds_missing.contains(&place) {
-            fault(about, format!("the PBX has no sound `{name}`, so whoever is abandoned hears nothing, and nothing is recorded"))
-                .cure(format!("put the file {name}.wav below `sounds_dir` (`global_getvar sounds_dir` in fs_cli shows where)"))
-        } else {
-            fine(about, format!("`{name}` is there"))
-        }
-    };
-    wanted.map(say).collect()
 }
 
 fn endpoint(wanted: &Wanted, facts: &Facts) -> Finding {

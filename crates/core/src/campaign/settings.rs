@@ -10,6 +10,7 @@ use super::dialing::DialingSettings;
 use super::hours::{CallingHours, HoursError};
 use super::pacing::PacingSettings;
 use super::recording::RecordingSettings;
+use crate::pbx::Sound;
 use serde::{Deserialize, Serialize};
 
 /// The settings of a campaign. Every field has a default but `hours.time_zone`: a campaign cannot be activated before it is
@@ -84,6 +85,20 @@ pub(super) fn within(setting: &'static str, value: u64, min: u64, max: u64) -> R
 }
 
 impl CampaignSettings {
+    /// What callees are to hear, each with the setting that names it, its names divided by `/`.
+    pub fn sounds(&self) -> impl Iterator<Item = (&'static str, &Sound)> {
+        let message = self.answering.abandon_message.as_ref();
+        let announcement = self.recording.announcement.as_ref();
+        let announcement = announcement.filter(|_| self.recording.enabled);
+        let sounds = [
+            ("answering/abandon_message", message),
+            ("recording/announcement", announcement),
+        ];
+        sounds
+            .into_iter()
+            .filter_map(|(setting, sound)| Some((setting, sound?)))
+    }
+
     /// Names the first setting that cannot be used.
     ///
     /// # Errors

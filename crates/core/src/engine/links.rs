@@ -51,6 +51,7 @@ impl Engine {
                 });
             }
             PbxEvent::RecordingEnded { recording, duration } => {
+                self.failures.recording_ended(true);
                 self.store(Change::RecordingEnded {
                     recording,
                     result: Ok(duration),
@@ -58,6 +59,7 @@ impl Engine {
                 });
             }
             PbxEvent::RecordingFailed { recording, reason } => {
+                self.failures.recording_ended(false);
                 self.store(Change::RecordingEnded {
                     recording,
                     result: Err(reason),

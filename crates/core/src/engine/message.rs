@@ -73,6 +73,7 @@ impl Engine {
     }
 
     pub(super) fn note_message(&mut self, attempt: AttemptId, fate: MessageFate, at: Wall) {
+        self.failures.message_ended(fate);
         self.store(Change::Messaged { attempt, fate, at });
     }
 }

@@ -96,6 +96,40 @@ fn a_message_that_cannot_be_played_or_never_ends_is_followed_by_the_hang_up_too(
 }
 
 #[test]
+fn messages_and_recordings_that_fail_are_warned_of_until_they_go_well_or_are_set_anew() {
+    use crate::live::Warning;
+    use crate::pbx::RecordingName;
+    let (mut rig, leg) = rig_with_an_abandoned_person();
+    rig.event(PbxEvent::Played { leg, whole: false });
+    assert!(
+        rig.engine.live(rig.now).warnings.is_empty(),
+        "the callee may have hung up"
+    );
+    rig.wait(Duration::from_millis(50));
+    let warnings = |rig: &Rig| rig.engine.live(rig.now).warnings;
+    assert_eq!(warnings(&rig), [Warning::MessageFailed]);
+    rig.engine.configure(rig.now, with_message());
+    assert_eq!(warnings(&rig), [Warning::MessageFailed]);
+    let mut other = with_message();
+    other.settings.answering.abandon_message = Some(Sound::new("sound:other").unwrap());
+    rig.engine.configure(rig.now, other);
+    assert!(warnings(&rig).is_empty());
+
+    let recording = RecordingName::of(leg);
+    for failed in 1..=5 {
+        assert!(warnings(&rig).is_empty(), "{failed}");
+        rig.event(PbxEvent::RecordingFailed {
+            recording: recording.clone(),
+            reason: "the announcement could not be played".into(),
+        });
+    }
+    assert_eq!(warnings(&rig), [Warning::RecordingsFailed]);
+    let duration = None;
+    rig.event(PbxEvent::RecordingEnded { recording, duration });
+    assert!(warnings(&rig).is_empty());
+}
+
+#[test]
 fn whoever_hangs_up_during_the_message_was_abandoned() {
     let (mut rig, leg) = rig_with_an_abandoned_person();
     rig.event(PbxEvent::Played { leg, whole: false });
