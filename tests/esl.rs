@@ -21,10 +21,10 @@ mod rig;
 
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::outcome::Outcome;
-use paceline_core::pbx::{EndedBy, PbxCommand, PbxEvent};
+use paceline_core::pbx::{Departure, EndedBy, LegTrouble, PbxCommand, PbxEvent};
 use paceline_core::verdict;
 use paceline_esl::originate;
-use paceline_lab::{Audio, Behaviour, FreeSwitch, FreeSwitchLab, FreeSwitchOptions};
+use paceline_lab::{Audio, Behaviour, FreeSwitch, FreeSwitchLab, FreeSwitchOptions, PhoneBehaviour};
 use rig::{Kind, Pbx, Rig, until};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -293,6 +293,109 @@ async fn what_an_operator_does_to_a_leg_is_heard() {
     rig.driver.tell(PbxCommand::HangUpAgent { leg: other }).await;
     rig.switch.phone_hangs_up(5);
     rig.switch.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_is_found_waiting_by_a_new_driver() {
+    if FreeSwitch::program_or_skip("callees found by a new driver").is_none() {
+        return;
+    }
+    let mut rig = Rig::start(Kind::FreeSwitch).await;
+    let agent = rig.driver.agent(1).await;
+    let mut waiting = Vec::new();
+    for nth in 0..8 {
+        waiting.push(rig.call_routed(&Behaviour::Talks.number(nth)).await);
+        waiting.push(rig.call(&Behaviour::Talks.number(8 + nth)).await);
+    }
+    for leg in &waiting {
+        rig.driver.answered(*leg).await;
+    }
+    rig.driver = rig.switch.spawn(rig.switch.port());
+    rig.driver.resynchronised().await;
+    for leg in waiting {
+        rig.driver.connect(leg, agent).await;
+        rig.driver.tell(PbxCommand::HangUp { leg }).await;
+        rig.driver.ended(leg).await;
+    }
+    rig.driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
+    rig.switch.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_a_colleague_picks_up_is_no_agents() {
+    if FreeSwitch::program_or_skip("pickup").is_none() {
+        return;
+    }
+    let mut rig = Rig::start(Kind::FreeSwitch).await;
+    let picked_up = |leg| PbxEvent::AgentLeft {
+        leg,
+        how: Departure::PickedUp,
+    };
+    // So that the phones know the switch.
+    rig.driver.agent(3).await;
+    // The call to an agent's phone, while it rings.
+    rig.switch.phone(1, PhoneBehaviour::Rings);
+    let ringing = rig.driver.call_agent(1).await;
+    rig.driver.hears(PbxEvent::AgentRinging { leg: ringing }).await;
+    let pick_up = |rig: &Rig, leg: Uuid| {
+        let phones = rig.switch.phones();
+        phones.dial(2, &format!("*8{leg}")).expect("the switch is there");
+    };
+    pick_up(&rig, ringing.0);
+    rig.driver.hears(picked_up(ringing)).await;
+    rig.driver.agent_ended(ringing).await;
+    until("the colleague is let go", || !rig.switch.is_on_call(2)).await;
+    assert!(!rig.driver.said.contains(&PbxEvent::AgentReady { leg: ringing }));
+
+    // The callee of an agent, in mid-conversation: it talks on with the colleague.
+    rig.switch.phone(1, PhoneBehaviour::default());
+    let (leg, agent) = talking(&mut rig).await;
+    pick_up(&rig, leg.0);
+    rig.driver.hears(PbxEvent::Transferred { leg }).await;
+    rig.driver.agent_ended(agent).await;
+    until("the colleague has the callee", || rig.switch.is_on_call(2)).await;
+    assert!(rig.switch.channels().contains(&leg.to_string()));
+    rig.switch.phone_hangs_up(2);
+    rig.driver.hears(PbxEvent::CalleeAlone { leg }).await;
+    rig.driver.tell(PbxCommand::HangUp { leg }).await;
+    rig.driver.ended(leg).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_without_power_or_voice_is_told_by_counting() {
+    if FreeSwitch::program_or_skip("phones without audio").is_none() {
+        return;
+    }
+    let mut rig = Rig::start_with(Kind::FreeSwitch, Audio::Tones).await;
+    let (dead, quiet) = (rig.driver.agent(1).await, rig.driver.agent(2).await);
+    let told = |leg, trouble| PbxEvent::AgentTrouble { leg, trouble };
+    // One waits and one talks; of each some packets have been counted.
+    let leg = rig.call(&Behaviour::Talks.number(1)).await;
+    rig.driver.answered(leg).await;
+    rig.driver.connect(leg, quiet).await;
+    for agent in [dead, quiet] {
+        let counted = || {
+            let asked = format!("uuid_getvar {agent} rtp_audio_in_media_packet_count");
+            let count = freeswitch(&rig).api(&asked).expect("it answers");
+            count.trim().parse().is_ok_and(|count: u64| count > 100)
+        };
+        until("its audio was counted twice", counted).await;
+    }
+    rig.switch.phones().power_off(1);
+    rig.switch.phones().mute(2, true).expect("it is on a call");
+    for agent in [dead, quiet] {
+        rig.driver.hears(told(agent, Some(LegTrouble::NoAudio))).await;
+    }
+    rig.driver.tell(PbxCommand::HangUpAgent { leg: dead }).await;
+    rig.driver.agent_ended(dead).await;
+    // A phone that is away cannot be called; one that is back can.
+    let away = rig.driver.call_agent(1).await;
+    let end = rig.driver.agent_ended(away).await;
+    assert!(!end.progressed && !end.answered, "{end:?}");
+    rig.switch.phones().power_on(1);
+    rig.driver.agent(1).await;
+    rig.switch.phones().mute(2, false).expect("it is on a call");
+    rig.driver.hears(told(quiet, None)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

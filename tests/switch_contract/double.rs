@@ -529,9 +529,9 @@ async fn originate(shared: Shared, command: String, id: String) {
         }
         state.say(&id, PARK, &[]);
     }
-    let limit = variables["execute_on_answer"]
-        .strip_prefix("sched_hangup::+")
-        .and_then(|limit| limit.split('\\').next()?.parse().ok())
+    let limit = variables["api_on_answer"]
+        .split("\\s")
+        .find_map(|word| word.strip_prefix('+')?.split('\\').next()?.parse().ok())
         .expect("a limit");
     let limit = Duration::from_secs(limit);
     match plot.hangs_up_after.filter(|after| *after < limit) {

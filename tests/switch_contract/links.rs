@@ -50,6 +50,7 @@ async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
     assert_eq!(phase(brief.0), None, "{snapshot:?}");
     assert_eq!(phase(waiting.0), Some(ChannelPhase::Up));
     assert_eq!(phase(later.0), Some(ChannelPhase::Up));
+    assert!(!snapshot.channels[&later.0].with_others, "{snapshot:?}");
     assert_eq!(phase(ringing.0), Some(ChannelPhase::Ringing));
     for agent in [talking_agent, idle_agent] {
         let channel = snapshot.channels[&agent.0];

@@ -138,13 +138,13 @@ fn placement(way: &WayOut, plan: &CallPlan, id: Uuid) -> Option<String> {
     let leg = id.to_string();
     let (ring, limit) = (
         RING_S.to_string(),
-        format!("sched_hangup::+{LIMIT_S} ALLOTTED_TIMEOUT"),
+        format!("sched_hangup +{LIMIT_S} {leg} ALLOTTED_TIMEOUT"),
     );
     let mut variables = vec![
         ("origination_uuid", leg.as_str()),
         ("originate_timeout", &ring),
         ("ignore_early_media", "true"),
-        ("execute_on_answer", &limit),
+        ("api_on_answer", &limit),
         // Else a call through the dialplan is another channel once it is joined.
         ("loopback_bowout", "false"),
         ("loopback_bowout_on_execute", "false"),

@@ -40,7 +40,7 @@ pub(super) fn place(app: &str, placement: &Placement<'_>) -> Result<String, Unqu
     // It counts the seconds that begin: a timeout of 2 has fired after 1.03 s. Nobody is to ring too short.
     let ring_timeout = seconds_up(placement.ring_timeout).saturating_add(1).to_string();
     let limit = format!(
-        "sched_hangup::+{} ALLOTTED_TIMEOUT",
+        "sched_hangup +{} {leg} ALLOTTED_TIMEOUT",
         seconds_up(placement.duration_max)
     );
     let loopback = is_loopback(placement.dial);
@@ -52,7 +52,8 @@ pub(super) fn place(app: &str, placement: &Placement<'_>) -> Result<String, Unqu
         ("originate_timeout", &ring_timeout),
         // Else a 183 counts as an answer. The far half of a loopback goes by this too, and would keep a 183 to itself.
         ("ignore_early_media", if loopback { "ring_ready" } else { "true" }),
-        ("execute_on_answer", &limit),
+        // Not `execute_on_answer`: that may run once the leg is parked, which then does not look parked any more.
+        ("api_on_answer", &limit),
     ];
     if let Some(number) = placement.caller_id.map(CallerId::as_str) {
         variables.push(("origination_caller_id_number", number));
@@ -221,7 +222,7 @@ mod tests {
             duration_max: Duration::from_secs(3600),
         };
         insta::assert_snapshot!(place("paceline", &placement).unwrap(), @r"
-        bgapi originate {origination_uuid=00000000-0000-0000-0000-000000000007,paceline_app=paceline,paceline_leg=00000000-0000-0000-0000-000000000007,paceline_side=callee,originate_timeout=4,ignore_early_media=true,execute_on_answer=sched_hangup::+3600\\\\sALLOTTED_TIMEOUT,origination_caller_id_number=+12025550100,origination_caller_id_name=+12025550100,park_after_bridge=true,hangup_after_bridge=false,park_timeout=13:ALLOTTED_TIMEOUT,bridge_generate_comfort_noise=-1}sofia/gateway/carrier/+12025550123 &park()
+        bgapi originate {origination_uuid=00000000-0000-0000-0000-000000000007,paceline_app=paceline,paceline_leg=00000000-0000-0000-0000-000000000007,paceline_side=callee,originate_timeout=4,ignore_early_media=true,api_on_answer=sched_hangup\\\\s+3600\\\\s00000000-0000-0000-0000-000000000007\\\\sALLOTTED_TIMEOUT,origination_caller_id_number=+12025550100,origination_caller_id_name=+12025550100,park_after_bridge=true,hangup_after_bridge=false,park_timeout=13:ALLOTTED_TIMEOUT,bridge_generate_comfort_noise=-1}sofia/gateway/carrier/+12025550123 &park()
         Job-UUID: 00000000-0000-0000-0000-000000000007
         ");
         let agent = Placement {

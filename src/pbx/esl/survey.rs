@@ -47,7 +47,7 @@ pub(super) fn candidates(list: &[u8], known: &HashSet<Uuid>) -> Result<BTreeSet<
 }
 
 /// What a channel of ours may be at in the dialplan while it is kept for us, besides nothing yet.
-const KEEPING: [&[u8]; 5] = [b"", b"park", b"sched_hangup", b"set", b"playback"];
+const KEEPING: [&[u8]; 4] = [b"", b"park", b"set", b"playback"];
 
 /// How long ago it was answered, by the switch's clock alone.
 fn up_for(event: &Event<'_>) -> Option<Duration> {
