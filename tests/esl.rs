@@ -322,43 +322,25 @@ async fn whoever_waits_is_found_waiting_by_a_new_driver() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_a_colleague_picks_up_is_no_agents() {
+async fn a_call_to_an_agent_that_a_colleague_picks_up_is_no_agent() {
     if FreeSwitch::program_or_skip("pickup").is_none() {
         return;
     }
     let mut rig = Rig::start(Kind::FreeSwitch).await;
-    let picked_up = |leg| PbxEvent::AgentLeft {
-        leg,
-        how: Departure::PickedUp,
-    };
     // So that the phones know the switch.
     rig.driver.agent(3).await;
-    // The call to an agent's phone, while it rings.
     rig.switch.phone(1, PhoneBehaviour::Rings);
     let ringing = rig.driver.call_agent(1).await;
     rig.driver.hears(PbxEvent::AgentRinging { leg: ringing }).await;
-    let pick_up = |rig: &Rig, leg: Uuid| {
-        let phones = rig.switch.phones();
-        phones.dial(2, &format!("*8{leg}")).expect("the switch is there");
-    };
-    pick_up(&rig, ringing.0);
-    rig.driver.hears(picked_up(ringing)).await;
+    let phones = rig.switch.phones();
+    phones
+        .dial(2, &format!("*8{ringing}"))
+        .expect("the switch is there");
+    let how = Departure::PickedUp;
+    rig.driver.hears(PbxEvent::AgentLeft { leg: ringing, how }).await;
     rig.driver.agent_ended(ringing).await;
     until("the colleague is let go", || !rig.switch.is_on_call(2)).await;
     assert!(!rig.driver.said.contains(&PbxEvent::AgentReady { leg: ringing }));
-
-    // The callee of an agent, in mid-conversation: it talks on with the colleague.
-    rig.switch.phone(1, PhoneBehaviour::default());
-    let (leg, agent) = talking(&mut rig).await;
-    pick_up(&rig, leg.0);
-    rig.driver.hears(PbxEvent::Transferred { leg }).await;
-    rig.driver.agent_ended(agent).await;
-    until("the colleague has the callee", || rig.switch.is_on_call(2)).await;
-    assert!(rig.switch.channels().contains(&leg.to_string()));
-    rig.switch.phone_hangs_up(2);
-    rig.driver.hears(PbxEvent::CalleeAlone { leg }).await;
-    rig.driver.tell(PbxCommand::HangUp { leg }).await;
-    rig.driver.ended(leg).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,69 +1,215 @@
-//! Callees answer while Paceline stands still: they have waited since they answered, not since we read of it.
+//! Callees answer while Paceline stands still or is dead: they have waited since they answered, not since we read of it.
 
-use crate::breakable::asterisk;
-use crate::rig::{System, wait_for};
-use paceline_lab::{Behaviour, Version};
+use crate::breakable::Breakable;
+use crate::rig::{Site as _, System, wait_for};
+use jiff::Timestamp;
+use paceline_lab::{
+    Audio, Behaviour, FreeSwitch, FreeSwitchLab, FreeSwitchOptions, Lab, LabOptions, SeenCall, Version,
+};
 use serde_json::{Value, json};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long Paceline stands still, in seconds; far beyond the limit of 2 s.
-const STOOD_STILL_S: u64 = 8;
+/// How long Paceline stands still, or is dead; far beyond the limit of 2 s.
+const AWAY: Duration = Duration::from_secs(8);
+const CALLS: u32 = 4;
+
+fn asterisk(version: Version) -> Lab {
+    Lab::start_with(&LabOptions {
+        version,
+        agents: CALLS,
+        audio: Audio::Tones,
+        ..LabOptions::default()
+    })
+    .expect("the lab starts; run scripts/tools if something is missing")
+}
+
+fn freeswitch() -> Option<FreeSwitchLab> {
+    FreeSwitch::program_or_skip("late answers on FreeSWITCH")?;
+    let options = FreeSwitchOptions {
+        agents: CALLS,
+        ..FreeSwitchOptions::default()
+    };
+    Some(FreeSwitchLab::start(Audio::Tones, options).expect("the lab starts"))
+}
+
+/// A campaign whose calls all ring.
+struct Ringing<L: Breakable> {
+    system: System<L>,
+    campaign: i64,
+    task: i64,
+    agents: Vec<i64>,
+}
+
+impl<L: Breakable> Ringing<L> {
+    async fn start(lab: L) -> Self {
+        let system = System::start_at(lab, None).await;
+        let settings = json!({"answering": {"abandon_message": "sound:message"}});
+        let campaign = system.campaign_over("late", &[(L::PBX, L::DIAL)], settings).await;
+        let agents = system.agents_at(L::PBX, campaign, 1, CALLS).await;
+        system.wait_for_agents(campaign, agents.len()).await;
+        let numbers: Vec<String> = (0..CALLS).map(|n| Behaviour::RingsThenTalks.number(n)).collect();
+        let task = system.task(campaign, "late", &numbers, 0).await;
+        let ringing = Self {
+            system,
+            campaign,
+            task,
+            agents,
+        };
+        wait_for("ringing calls", Duration::from_secs(20), async || {
+            let live = ringing.live().await?;
+            (live["calls"]["ringing"].as_u64()? == u64::from(CALLS)).then_some(())
+        })
+        .await;
+        ringing
+    }
+
+    async fn live(&self) -> Option<Value> {
+        let path = format!("/campaigns/{}/live", self.campaign);
+        self.system.api.try_get(&path).await
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([name, &self.system.pid().to_string()])
+            .status()
+            .expect("kill runs");
+        assert!(sent.success());
+    }
+
+    /// Every attempt, once all are over.
+    async fn attempts(&self) -> Vec<Value> {
+        wait_for("the calls' ends", Duration::from_secs(30), async || {
+            let path = format!("/attempts?task_id={}", self.task);
+            let attempts = self.system.api.all(&path).await;
+            let over = attempts.iter().all(|attempt| attempt["ended_at"].is_string());
+            (attempts.len() == CALLS as usize && over).then_some(attempts)
+        })
+        .await
+    }
+
+    /// What the carrier saw of it, once it is over there too.
+    async fn at_the_carrier(&self, attempt: &Value) -> SeenCall {
+        wait_for(
+            "the call's end at the carrier",
+            Duration::from_secs(10),
+            async || {
+                let mut calls = self.system.lab.calls().into_iter();
+                calls.find(|call| attempt["number"] == call.number.as_str() && call.end.is_some())
+            },
+        )
+        .await
+    }
+
+    /// Every callee was abandoned, heard the message, and is booked with the time at which it answered.
+    async fn all_are_abandoned(&self) {
+        for attempt in self.attempts().await {
+            let call = self.at_the_carrier(&attempt).await;
+            let context = format!("{call:?} {attempt}");
+            assert_eq!(attempt["outcome"], "abandoned", "{context}");
+            assert_eq!(attempt["connected_at"], Value::Null, "{context}");
+            assert!(attempt["abandoned_at"].is_string(), "{context}");
+            assert!(call.heard_agent.is_none(), "{context}");
+            let (from, _) = call.heard_message.expect(&context);
+            assert!(from > Duration::from_secs(2), "{context}");
+            let answered_at_ms = i64::try_from(call.answered_at_ms.expect("it answered")).expect("ms");
+            let apart_ms = ms(&attempt["answered_at"]).abs_diff(answered_at_ms);
+            assert!(apart_ms < 1_000, "{apart_ms} ms apart: {context}");
+            let waited_ms = ms(&attempt["ended_at"]) - ms(&attempt["answered_at"]);
+            // They ring for a second, and answer within the first seconds.
+            assert!(waited_ms > 5_000, "{waited_ms} ms: {context}");
+        }
+        let live = wait_for("the live state", Duration::from_secs(5), async || {
+            self.live().await
+        })
+        .await;
+        println!("abandoned: {}", live["abandon"]);
+    }
+}
+
+fn ms(time: &Value) -> i64 {
+    let time: Timestamp = time.as_str().expect("a time").parse().expect("a time");
+    time.as_millisecond()
+}
+
+async fn callees_answer_a_frozen_paceline<L: Breakable>(lab: L) {
+    let ringing = Ringing::start(lab).await;
+    ringing.signal("-STOP");
+    tokio::time::sleep(AWAY).await;
+    ringing.signal("-CONT");
+    ringing.all_are_abandoned().await;
+    ringing.system.finish(&ringing.agents).await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_answers_a_frozen_paceline_is_abandoned_and_booked_so_on_asterisk_22() {
-    callees_answer_a_frozen_paceline(Version::V22).await;
+    callees_answer_a_frozen_paceline(asterisk(Version::V22)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_answers_a_frozen_paceline_is_abandoned_and_booked_so_on_asterisk_16() {
-    callees_answer_a_frozen_paceline(Version::V16).await;
+    callees_answer_a_frozen_paceline(asterisk(Version::V16)).await;
 }
 
-async fn callees_answer_a_frozen_paceline(version: Version) {
-    let system = System::start_at(asterisk(version, 4), None).await;
-    let campaign = system
-        .campaign("frozen", "PJSIP/{number}@carrier", json!({}))
-        .await;
-    let ids = system.agents(campaign, 1, 4).await;
-    system.wait_for_agents(campaign, 4).await;
-    let numbers: Vec<String> = (0..4).map(|n| Behaviour::RingsThenTalks.number(n)).collect();
-    let task = system.task(campaign, "frozen", &numbers, 0).await;
-    wait_for("four ringing calls", Duration::from_secs(20), async || {
-        let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
-        (live["calls"]["ringing"].as_u64()? == 4).then_some(())
-    })
-    .await;
-    let signal = |name: &str| {
-        let sent = Command::new("kill")
-            .args([name, &system.pid().to_string()])
-            .status()
-            .expect("kill runs");
-        assert!(sent.success());
-    };
-    signal("-STOP");
-    tokio::time::sleep(Duration::from_secs(STOOD_STILL_S)).await;
-    signal("-CONT");
-    let attempts = wait_for("the calls' ends", Duration::from_secs(30), async || {
-        let attempts = system.api.all(&format!("/attempts?task_id={task}")).await;
-        let over = attempts.len() == 4 && attempts.iter().all(|a| a["ended_at"].is_string());
-        over.then_some(attempts)
-    })
-    .await;
-    for attempt in &attempts {
-        assert_eq!(attempt["outcome"], "abandoned", "{attempt}");
-        assert_eq!(attempt["connected_at"], Value::Null, "{attempt}");
-        assert!(attempt["abandoned_at"].is_string(), "{attempt}");
-        let at = |field: &str| {
-            let text = attempt[field].as_str().expect(field);
-            text.parse::<jiff::Timestamp>().expect("a time").as_millisecond()
-        };
-        let waited_ms = at("ended_at") - at("answered_at");
-        // They ring for a second, and answer within the first seconds of the standstill.
-        assert!(
-            waited_ms > 5_000,
-            "booked as having waited {waited_ms} ms: {attempt}"
-        );
+#[tokio::test(flavor = "multi_thread")]
+async fn who_answers_a_frozen_paceline_is_abandoned_and_booked_so_on_freeswitch() {
+    if let Some(lab) = freeswitch() {
+        callees_answer_a_frozen_paceline(lab).await;
     }
-    system.finish(&ids).await;
+}
+
+/// A FreeSWITCH keeps who answers a dead Paceline for some seconds. An Asterisk hangs up: its application has no listener.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_answers_a_dead_paceline_that_is_back_in_time_is_abandoned_and_booked_so_on_freeswitch() {
+    let Some(lab) = freeswitch() else { return };
+    let mut ringing = Ringing::start(lab).await;
+    ringing.system.kill();
+    tokio::time::sleep(AWAY).await;
+    ringing.system.launch().await;
+    ringing.all_are_abandoned().await;
+    ringing.system.finish(&ringing.agents).await;
+}
+
+/// Whom the PBX has ended meanwhile nobody has seen: never connected, and called again by nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_answers_a_paceline_that_stays_dead_is_ended_by_the_freeswitch_and_never_connected() {
+    let Some(lab) = freeswitch() else { return };
+    let mut ringing = Ringing::start(lab).await;
+    ringing.system.kill();
+    let died_at = Instant::now();
+    wait_for(
+        "the PBX to end every callee",
+        Duration::from_secs(20),
+        async || {
+            let calls = ringing.system.lab.calls();
+            calls.iter().all(|call| call.end.is_some()).then_some(())
+        },
+    )
+    .await;
+    println!(
+        "the last callee was ended {:?} after the crash",
+        died_at.elapsed()
+    );
+    wait_for("only agents to be left", Duration::from_secs(5), async || {
+        (ringing.system.lab.channels().len() == CALLS as usize).then_some(())
+    })
+    .await;
+    ringing.system.launch().await;
+    for attempt in ringing.attempts().await {
+        let call = ringing.at_the_carrier(&attempt).await;
+        let context = format!("{call:?} {attempt}");
+        let (answered_at_ms, ended_at_ms) = (
+            call.answered_at_ms.expect(&context),
+            call.ended_at_ms.expect(&context),
+        );
+        assert!(
+            (11_500..15_500).contains(&(ended_at_ms - answered_at_ms)),
+            "{context}"
+        );
+        assert_eq!(attempt["outcome"], "unknown", "{context}");
+        assert_eq!(attempt["connected_at"], Value::Null, "{context}");
+        assert!(call.heard_agent.is_none(), "{context}");
+    }
+    assert_eq!(ringing.system.lab.calls().len(), CALLS as usize);
+    ringing.system.finish(&ringing.agents).await;
 }

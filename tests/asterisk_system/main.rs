@@ -20,6 +20,7 @@ mod late;
 mod messages;
 mod mixed;
 mod pacing;
+mod phones;
 // The contract suite uses all of it.
 #[allow(dead_code)]
 #[path = "../ari/proxy.rs"]
@@ -29,3 +30,4 @@ mod proxy;
 mod rig;
 mod stopped;
 mod storm;
+mod trunks;

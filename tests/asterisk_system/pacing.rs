@@ -92,6 +92,7 @@ impl Plan {
                 ring: drawn.ring.unwrap_or(FOR_EVER),
                 // The scenario's begins with the agent; nobody hangs up just as the limit comes.
                 talk: (!drawn.refuses).then_some(drawn.talk.max(self.scenario.connect_limit + PATIENCE_MIN)),
+                refusal: 486,
             }
         };
         (0..self.calls).map(callee).collect()

@@ -131,7 +131,7 @@ impl Carrier {
         let folder = folder::temporary()?;
         let media = Arc::new(Media::start(audio, AGENT_HZ)?);
         let scenario = folder.path().join("carrier.xml");
-        fs::write(&scenario, scenario::scenario(media.port(), !callees.is_empty()))
+        fs::write(&scenario, scenario::scenario(media.port(), callees))
             .map_err(LabError::file("write", &scenario))?;
         let calls_path = folder.path().join("calls.log");
         File::create(&calls_path).map_err(LabError::file("write", &calls_path))?;

@@ -1,6 +1,6 @@
 //! Callees who do something of their own, one for each number: a table that SIPp looks them up in.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 use super::scenario::{self, CONTACT};
 
@@ -16,18 +16,29 @@ pub struct Callee {
     pub setup: Duration,
     /// From the ringing to the answer.
     pub ring: Duration,
-    /// From the answer to the hang-up; none: busy (486), without ringing.
+    /// From the answer to the hang-up; none: it is refused, without ringing.
     pub talk: Option<Duration>,
+    /// The final SIP status where it is refused.
+    pub refusal: u16,
 }
 
-/// As SIPp reads it: number, and milliseconds of set-up, ringing and talk.
+/// Every final SIP status that one of them is refused with.
+pub(super) fn refusals(callees: &[Callee]) -> BTreeSet<u16> {
+    let refused = |callee: &Callee| callee.talk.is_none().then_some(callee.refusal);
+    callees.iter().filter_map(refused).collect()
+}
+
+/// As SIPp reads it: number, milliseconds of set-up, ringing and talk, and the refusal.
 pub(super) fn table(callees: &[Callee]) -> String {
     let mut text = String::from("SEQUENTIAL\n");
     for callee in callees {
-        let talk_ms = callee.talk.map_or(0, |talk| talk.as_millis().max(1));
+        let (talk_ms, refusal) = match callee.talk {
+            Some(talk) => (talk.as_millis().max(1), 0),
+            None => (0, callee.refusal),
+        };
         let _ = writeln!(
             text,
-            "{};{};{};{talk_ms};",
+            "{};{};{};{talk_ms};{refusal};",
             callee.number,
             callee.setup.as_millis().max(1),
             callee.ring.as_millis().max(1),
@@ -45,25 +56,38 @@ pub(super) const LOOK_UP: &str = r#"<lookup assign_to="line" file="callees.csv" 
 pub(super) const BRANCH: &str = "<nop test=\"drawn\" next=\"drawn\"/>\n";
 
 /// What such a callee does.
-pub(super) fn push_steps(text: &mut String, media_port: u16) {
+pub(super) fn push_steps(text: &mut String, media_port: u16, refusals: &BTreeSet<u16>) {
     text.push_str("<label id=\"drawn\"/>\n");
     scenario::send(text, &scenario::reply("100 Trying", ""), "", "");
     text.push_str("<nop><action>\n");
-    for (nth, name) in ["setup", "ring", "talk"].iter().enumerate() {
+    for (nth, name) in ["setup", "ring", "talk", "refusal"].iter().enumerate() {
         let _ = writeln!(
             text,
             "<assignstr assign_to=\"{name}_text\" value=\"[field{field} file=&quot;{FILE}&quot; line=&quot;[$line]&quot;]\"/>\n\
-             <todouble assign_to=\"{name}_ms\" variable=\"{name}_text\"/>",
+             <todouble assign_to=\"{name}_number\" variable=\"{name}_text\"/>",
             field = nth + 1,
         );
     }
-    text.push_str(
-        "<test assign_to=\"refuses\" variable=\"talk_ms\" compare=\"equal\" value=\"0\"/>\n</action></nop>\n\
-         <pause variable=\"setup_ms\"/>\n<nop test=\"refuses\" next=\"drawn_refuses\"/>\n",
-    );
+    for refusal in refusals {
+        let _ = writeln!(
+            text,
+            "<test assign_to=\"refuses_{refusal}\" variable=\"refusal_number\" compare=\"equal\" value=\"{refusal}\"/>"
+        );
+    }
+    text.push_str("</action></nop>\n<pause variable=\"setup_number\"/>\n");
+    for refusal in refusals {
+        let _ = writeln!(
+            text,
+            "<nop test=\"refuses_{refusal}\" next=\"refuses_{refusal}\"/>"
+        );
+    }
     scenario::send(text, &scenario::reply("180 Ringing", CONTACT), "", "");
-    text.push_str("<pause variable=\"ring_ms\"/>\n");
+    text.push_str("<pause variable=\"ring_number\"/>\n");
     scenario::push_answer(text, "drawn", media_port);
-    text.push_str("<pause variable=\"talk_ms\" next=\"callee_hangs_up\"/>\n<label id=\"drawn_refuses\"/>\n");
-    scenario::push_refusal(text, "drawn", 486, "Busy Here");
+    text.push_str("<pause variable=\"talk_number\" next=\"callee_hangs_up\"/>\n");
+    for refusal in refusals {
+        let name = format!("refuses_{refusal}");
+        let _ = writeln!(text, "<label id=\"{name}\"/>");
+        scenario::push_refusal(text, &name, &format!("{refusal} Refused"));
+    }
 }

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use super::behaviour::{Behaviour, Step};
-use super::callees;
+use super::callees::{self, Callee};
 
 /// Our side's tag.
 const TAG: &str = "[pid]t[call_number]";
@@ -19,8 +19,9 @@ const REPLY_TO_BYE: &str = "SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:
      Content-Length: 0\n";
 const RETRANSMIT: &str = " retrans=\"500\"";
 
-/// The scenario file; callees announce `media_port`. `table`: some callees are looked up in a table.
-pub(super) fn scenario(media_port: u16, table: bool) -> String {
+/// The scenario file; the lab's own callees announce `media_port`, and `callees` are looked up in a table.
+pub(super) fn scenario(media_port: u16, callees: &[Callee]) -> String {
+    let table = !callees.is_empty();
     let mut text = String::from(
         "<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\n<!DOCTYPE scenario SYSTEM \"sipp.dtd\">\n<scenario name=\"carrier\">\n",
     );
@@ -67,7 +68,7 @@ pub(super) fn scenario(media_port: u16, table: bool) -> String {
         }
     }
     if table {
-        callees::push_steps(&mut text, media_port);
+        callees::push_steps(&mut text, media_port, &callees::refusals(callees));
     }
     push_endings(&mut text);
     text.push_str("<Reference variables=\"uri,m\"/>\n</scenario>\n");
@@ -96,7 +97,7 @@ fn push_step(text: &mut String, name: &str, step: Step, media_port: u16) {
                 "<recv request=\"BYE\" timeout=\"{talk_ms}\" ontimeout=\"callee_hangs_up\" next=\"caller_hung_up\"/>"
             );
         }
-        Step::Refuse(status, reason) => push_refusal(text, name, status, reason),
+        Step::Refuse(status, reason) => push_refusal(text, name, &format!("{status} {reason}")),
         Step::Ignore => {
             // SIPp drops the INVITE's retransmissions itself; what may come beyond them is a CANCEL, ignored as well.
             text.push_str("<nop><action><log message=\"X I [call_id]\"/></action></nop>\n");
@@ -121,8 +122,8 @@ pub(super) fn push_answer(text: &mut String, name: &str, media_port: u16) {
 }
 
 /// Refuses, up to the end. As with an answer, a CANCEL that crossed it changes nothing.
-pub(super) fn push_refusal(text: &mut String, name: &str, status: u16, reason: &str) {
-    send(text, &reply(&format!("{status} {reason}"), ""), RETRANSMIT, "X R");
+pub(super) fn push_refusal(text: &mut String, name: &str, status: &str) {
+    send(text, &reply(status, ""), RETRANSMIT, "X R");
     let _ = writeln!(
         text,
         "<recv request=\"CANCEL\" optional=\"true\" next=\"{name}too_late\"/>"
