@@ -96,6 +96,8 @@ pub struct Engine {
     /// An agent has changed, or a PBX is in maintenance: there may be calls that nobody can take, and legs that nobody needs.
     look_for_stranded: bool,
     failures: warnings::Failures,
+    /// An agent has left: when to look for calls that are too many.
+    surplus_at: Option<Mono>,
 }
 
 /// What the engine counts of its inputs and results.
@@ -184,6 +186,7 @@ impl Engine {
             doubts: Vec::new(),
             look_for_stranded: false,
             failures: warnings::Failures::default(),
+            surplus_at: None,
         };
         engine.adopt(now, recovered);
         engine
@@ -247,6 +250,7 @@ impl Engine {
         }
         self.settle_doubts(now);
         self.tell_pacers(now);
+        self.take_back_surplus(now);
         self.launch(now);
     }
 

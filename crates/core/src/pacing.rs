@@ -16,6 +16,7 @@ mod learner;
 mod observe;
 mod report;
 pub mod rules;
+mod surplus;
 
 pub use book::{AgentKey, AgentStep, CallKey};
 pub use budget::{LearntGain, RuleAccount};
@@ -363,18 +364,7 @@ impl Pacer {
             scene.arrives(*self.tables.dialing((at - asked).min(ASKED_SECS_MAX)));
         }
         for spell in self.book.calls.values() {
-            let age = at - spell.since;
-            let row = match spell.state {
-                Flight::Dialing => *self.tables.dialing(age),
-                Flight::Ringing => *self.tables.ringing(age),
-                Flight::Listening(answer) => self.verdict_row(answer, age),
-                Flight::Waiting => Row::ONE,
-            };
-            scene.arrives(if spell.odds == 1.0 {
-                row
-            } else {
-                row.with_odds(spell.odds)
-            });
+            scene.arrives(self.row(spell, at));
         }
         let limit = self.settings.connect_limit.as_secs_f64();
         let answered = self.tables.dialing(0.0).steps();

@@ -290,6 +290,9 @@ impl Engine {
         };
         let kept = |a: &Agent| (a.phone.leg(), a.wants);
         let leaving = |a: &Agent| a.wants != Wants::Calls;
+        let serves =
+            |a: &Agent| a.wants == Wants::Calls && matches!(a.phone, Phone::Held { trouble: None, .. });
+        let served = serves(agent);
         let (state, deadline, stored) = (agent.state(), agent.deadline(), kept(agent));
         if let Some(since) = agent.free_since() {
             self.free.remove(&(since, id));
@@ -309,6 +312,9 @@ impl Engine {
                 state: agent.state(),
                 reason: agent.reason,
             });
+        }
+        if served && !serves(agent) {
+            self.surplus_at = Some(now.mono);
         }
         let (after, deadline_after) = (kept(agent), agent.deadline());
         let (state_after, leaving) = (agent.state(), leaving(agent));

@@ -3,7 +3,7 @@
 use super::full::Probe;
 use super::{ASK_AGAIN, CATCH_UP, Engine, EngineError, SILENCE_MARGIN, Timer};
 use crate::agent::{AgentReason, Work};
-use crate::call::{Call, CallState, Why};
+use crate::call::{CallState, Why};
 use crate::command::Change;
 use crate::ids::{AgentId, AttemptId, LegId};
 use crate::input::Prepared;
@@ -313,35 +313,6 @@ impl Engine {
         self.free_agent(now, agent, attempt);
         self.set_work(now, other, Work::Reserved { attempt }, AgentReason::CallLaunched);
         Some(other)
-    }
-
-    /// Takes back calls that nobody answered yet.
-    pub(super) fn take_back_where(&mut self, now: Now, which: impl Fn(&Call) -> bool) {
-        let attempts: Vec<AttemptId> = self
-            .calls
-            .values()
-            .filter(|c| which(c))
-            .map(|c| c.attempt)
-            .collect();
-        for attempt in attempts {
-            match self.state_of(attempt) {
-                Some(CallState::Preparing { agent, .. }) => {
-                    self.set_call(attempt, CallState::Preparing { agent, wanted: false });
-                }
-                Some(CallState::Dialing { .. } | CallState::Ringing { .. }) => {
-                    self.end(now, attempt, Why::TakenBack)
-                }
-                Some(
-                    CallState::Waiting { .. }
-                    | CallState::Connecting { .. }
-                    | CallState::Message { .. }
-                    | CallState::Connected { .. }
-                    | CallState::Transferred { .. }
-                    | CallState::Ending { .. },
-                )
-                | None => {}
-            }
-        }
     }
 
     /// Asks the switch to end a call. An agent for whom the switch was never asked to join is free at once.

@@ -57,6 +57,12 @@ impl Pacing {
             next_keep: now.mono + KEEP_EVERY,
         }
     }
+
+    /// As [`Pacer::surplus`]; none where nothing is known of this PBX.
+    pub(super) fn surplus(&mut self, now: Now, pbx: &PbxName, may_go: &[CallKey], storing: usize) -> usize {
+        let pacer = self.pacers.get_mut(pbx);
+        pacer.map_or(0, |pacer| pacer.surplus(now, may_go, storing))
+    }
 }
 
 impl Engine {
@@ -92,6 +98,13 @@ impl Engine {
                 why: Why::Limit | Why::TakenBackAnswered,
                 ..
             } => CallStep::Abandoned,
+            // Who answers all the same is given up.
+            CallState::Ending {
+                why: Why::TakenBack, ..
+            } => CallStep::Ended {
+                outcome: Some(Outcome::Cancelled),
+                waits: Waits::default(),
+            },
             CallState::Preparing { .. }
             | CallState::Connecting { .. }
             | CallState::Transferred { connected: true, .. }

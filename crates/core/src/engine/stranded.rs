@@ -1,9 +1,12 @@
-//! Calls that nobody is to take: launched ahead, and all agents have left; or on a PBX in maintenance.
+//! Calls that nobody is to take: launched ahead of agents who have left, too few of whom are still there; or on a PBX in
+//! maintenance.
 
 use super::{Engine, Timer};
 use crate::agent::{Phone, Wants};
-use crate::call::{CallState, Why};
+use crate::call::{Call, CallState, Why};
+use crate::campaign::Mode;
 use crate::ids::{AttemptId, PbxName};
+use crate::pacing::CallKey;
 use crate::time::{Mono, Now};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -38,9 +41,7 @@ impl Engine {
         if left.is_empty() {
             return;
         }
-        let rules = self.config.settings.pacing.abandon_rules.iter();
-        let ring_ms_min = rules.map(|rule| rule.ring_ms_min).max().unwrap_or(0);
-        let ring_min = Duration::from_millis(ring_ms_min.into());
+        let ring_min = self.ring_min();
         let stranded: Vec<(AttemptId, CallState, Option<Mono>)> = calls
             .filter(|call| left.contains(&call.pbx))
             .filter(|call| call.state.agent().is_none() || self.is_maintained(&call.pbx))
@@ -65,6 +66,106 @@ impl Engine {
                 | CallState::Transferred { .. }
                 | CallState::Ending { .. } => {}
             }
+        }
+    }
+    /// How long the rules ask a phone to be let ring.
+    fn ring_min(&self) -> Duration {
+        let rules = self.config.settings.pacing.abandon_rules.iter();
+        let ring_ms_min = rules.map(|rule| rule.ring_ms_min).max().unwrap_or(0);
+        Duration::from_millis(ring_ms_min.into())
+    }
+
+    /// Takes back what is too many for the agents who are left, once some have left.
+    pub(super) fn take_back_surplus(&mut self, now: Now) {
+        if self.surplus_at.is_none_or(|at| at > now.mono) {
+            return;
+        }
+        self.surplus_at = None;
+        // In the other modes the campaign itself says how many calls an agent has.
+        if self.config.settings.pacing.mode != Mode::Predictive {
+            return;
+        }
+        let pbxes: Vec<PbxName> = self.links_up.iter().cloned().collect();
+        for pbx in pbxes {
+            self.take_back_surplus_on(now, &pbx);
+        }
+    }
+
+    fn take_back_surplus_on(&mut self, now: Now, pbx: &PbxName) {
+        let ring_min = self.ring_min();
+        let (mut may_go, mut storing) = (Vec::new(), Vec::new());
+        for call in self.calls.values().filter(|call| &call.pbx == pbx) {
+            match call.state {
+                CallState::Preparing {
+                    agent: None,
+                    wanted: true,
+                } => storing.push(call.attempt),
+                CallState::Ringing { agent: None, .. } => {
+                    let due = call.rang_at.map_or(now.mono, |at| at + ring_min);
+                    if due <= now.mono {
+                        may_go.push((0, call.launched_at, call.attempt));
+                    } else if self.surplus_at.is_none_or(|at| due < at) {
+                        self.surplus_at = Some(due);
+                        self.timers.insert((due, Timer::Launch));
+                    }
+                }
+                CallState::Dialing { agent: None, .. } => may_go.push((1, call.launched_at, call.attempt)),
+                CallState::Preparing { .. }
+                | CallState::Dialing { .. }
+                | CallState::Ringing { .. }
+                | CallState::Waiting { .. }
+                | CallState::Connecting { .. }
+                | CallState::Message { .. }
+                | CallState::Connected { .. }
+                | CallState::Transferred { .. }
+                | CallState::Ending { .. } => {}
+            }
+        }
+        // Who rings longest is kept first.
+        may_go.sort_unstable();
+        let keys: Vec<CallKey> = may_go
+            .iter()
+            .map(|(_, _, attempt)| CallKey(attempt.0.as_u128()))
+            .collect();
+        let surplus = self.pacing.surplus(now, pbx, &keys, storing.len());
+        let all = may_go.into_iter().map(|(_, _, attempt)| attempt).chain(storing);
+        let all: Vec<AttemptId> = all.collect();
+        for attempt in all.into_iter().rev().take(surplus) {
+            self.take_back(now, attempt);
+        }
+    }
+
+    /// Takes back calls that nobody answered yet.
+    pub(super) fn take_back_where(&mut self, now: Now, which: impl Fn(&Call) -> bool) {
+        let attempts: Vec<AttemptId> = self
+            .calls
+            .values()
+            .filter(|c| which(c))
+            .map(|c| c.attempt)
+            .collect();
+        for attempt in attempts {
+            self.take_back(now, attempt);
+        }
+    }
+
+    /// Takes back a call, unless somebody has answered it.
+    pub(super) fn take_back(&mut self, now: Now, attempt: AttemptId) {
+        match self.state_of(attempt) {
+            Some(CallState::Preparing { agent, .. }) => {
+                self.set_call(attempt, CallState::Preparing { agent, wanted: false });
+            }
+            Some(CallState::Dialing { .. } | CallState::Ringing { .. }) => {
+                self.end(now, attempt, Why::TakenBack)
+            }
+            Some(
+                CallState::Waiting { .. }
+                | CallState::Connecting { .. }
+                | CallState::Message { .. }
+                | CallState::Connected { .. }
+                | CallState::Transferred { .. }
+                | CallState::Ending { .. },
+            )
+            | None => {}
         }
     }
 }

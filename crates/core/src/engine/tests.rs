@@ -30,6 +30,7 @@ mod phones;
 mod rig;
 mod stand;
 mod stops;
+mod surplus;
 
 use rig::{Rig, Rows, config, config_of, end, lead, pbx};
 
