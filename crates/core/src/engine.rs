@@ -37,14 +37,14 @@ mod stranded;
 mod trunks;
 mod warnings;
 
-/// A hang-up that is not confirmed is asked again after this.
+/// If no event confirms a hang-up within this time, it is sent again.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
-/// A leg whose end is overdue by this much is asked after.
+/// If a leg's end is overdue by this much, the PBX is asked about it.
 const SILENCE_MARGIN: Duration = Duration::from_secs(10);
 
-/// A timer that is so late means that we stood still.
+/// If a timer is this late, the process was stopped or frozen.
 const STOOD_STILL: Duration = Duration::from_millis(500);
-/// What the PBX said meanwhile is read first, for so long.
+/// After that, events of the PBX are read for this long before timers count.
 const CATCH_UP: Duration = Duration::from_millis(200);
 
 /// The engine of one campaign. See the module for its contract.

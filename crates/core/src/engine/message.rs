@@ -1,5 +1,5 @@
-//! What a person hears whom no agent took in time: the campaign's message, if it has one, and then the end. Whoever hears it
-//! is abandoned, whatever happens meanwhile: no agent is given to him any more, and he counts once.
+//! The message for an abandoned callee, if the campaign has one, and the hang-up after it. From the start of the message on the
+//! callee is abandoned, whatever happens: it gets no agent any more, and it is counted once.
 
 use super::Engine;
 use crate::call::{CallState, Why};
@@ -10,14 +10,14 @@ use crate::pbx::PbxCommand;
 use crate::time::{Now, Wall};
 use std::time::Duration;
 
-/// Longer than any message ought to be: a switch that does not say that it has ended is not waited for beyond.
+/// Longer than any message. If the PBX has not reported its end by then, the call is hung up.
 const MESSAGE_MAX: Duration = Duration::from_secs(60);
 
-/// A message breaks off where its callee hangs up too, and that may be told a moment later.
+/// When a callee hangs up, the PBX may report the broken message before the hang-up, by this much at most.
 const END_LATE_MAX: Duration = Duration::from_millis(50);
 
 impl Engine {
-    /// The limit is over for a person who waits.
+    /// The connect limit of a waiting callee has passed.
     pub(super) fn abandon(&mut self, now: Now, attempt: AttemptId) {
         let Some(sound) = self.config.settings.answering.abandon_message.clone() else {
             return self.end(now, attempt, Why::Limit);
