@@ -237,6 +237,8 @@ impl Dialer {
             let task = tokio::spawn(link::run(dialer.0.clone(), pbx, events));
             dialer.0.state().links.push(task);
         }
+        let clock = tokio::spawn(lag::show_doubt(dialer.0.clock, dialer.0.metrics.clock_doubted()));
+        dialer.0.state().links.push(clock);
         let lag = tokio::spawn(lag::count(dialer.0.metrics.dialer_lag()));
         dialer.0.state().links.push(lag);
         Ok(dialer)

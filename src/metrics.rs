@@ -60,6 +60,7 @@ struct Inner {
     talk: Family<CampaignLabel, Histogram, Buckets>,
     store_commit: Histogram,
     store_failing: Gauge,
+    clock_doubted: Gauge,
     dialer_lag: Histogram,
     pbx_maintenance: Family<PbxLabel, Gauge>,
     api_requests: Family<RequestLabels, Counter>,
@@ -286,6 +287,7 @@ impl Metrics {
             talk: Family::new_with_constructor(talk_seconds),
             store_commit: sub_second(),
             store_failing: Gauge::default(),
+            clock_doubted: Gauge::default(),
             dialer_lag: sub_second(),
             pbx_maintenance: Family::default(),
             api_requests: Family::default(),
@@ -510,6 +512,11 @@ impl Metrics {
     /// 1 while the store cannot write.
     pub fn store_failing(&self) -> Gauge {
         self.0.store_failing.clone()
+    }
+
+    /// 1 while the system's clock has jumped and is not believed.
+    pub fn clock_doubted(&self) -> Gauge {
+        self.0.clock_doubted.clone()
     }
 
     /// Everything, as Prometheus's text format. Serve it as [`Metrics::CONTENT_TYPE`].

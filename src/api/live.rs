@@ -279,7 +279,7 @@ fn explanation_of(reason: Idle, row: &CampaignRow, work: &CampaignWork) -> Strin
             "The store cannot keep what a call would need, so none is placed; the log and GET /readyz tell more.".to_owned()
         }
         Idle::ClockDoubted => "The clock of this machine has jumped. Nothing is launched until it is right again, or has kept the new \
-             time for two minutes; check the machine's time service."
+             time for a quarter of an hour; check the machine's time service."
             .to_owned(),
         Idle::TrunkFailing => {
             "The trunks take no calls: several in a row failed before any phone rang. One is tried every 1 to 30 s, and all goes \

@@ -119,6 +119,11 @@ impl Inner {
             self.store_failing.clone(),
         );
         registry.register(
+            "paceline_clock_doubted",
+            "1 while the system's clock has jumped and is not believed: nothing is launched",
+            self.clock_doubted.clone(),
+        );
+        registry.register(
             "paceline_api_requests",
             "API requests answered, by route and status",
             self.api_requests.clone(),
