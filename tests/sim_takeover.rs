@@ -11,22 +11,26 @@
 use paceline::clock::Clock;
 use paceline::dialer::{Dialer, Switch};
 use paceline::metrics::Metrics;
-use paceline::pbx::PbxHandle;
 use paceline::pbx::sim::{self, SimControl};
-use paceline::store::Store;
+use paceline::pbx::{COMMANDS_WAITING_MAX, PbxHandle};
+use paceline::store::{Requeued, Store};
 use paceline_core::agent::AgentState;
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::dial::{AgentTemplate, DialRules, Extension};
-use paceline_core::ids::{AgentId, CampaignId, LegId, PbxName};
+use paceline_core::ids::{AgentId, CampaignId, LegId, PbxName, TaskId};
 use paceline_core::input::AgentRequest;
 use paceline_core::number::E164;
+use paceline_core::outcome::Outcome;
+use paceline_core::pbx::PbxCommand;
+use paceline_core::requeue::Requeue;
 use paceline_sim::SimConfig;
 use sqlx::Row;
 use sqlx::sqlite::SqlitePool;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
 
 const SPEED: f64 = 100.0;
 const CAMPAIGN: CampaignId = CampaignId(1);
@@ -215,6 +219,135 @@ fn a_paceline_that_dies_again_and_again_loses_nothing_and_dials_nothing_twice() 
         assert_eq!(control.channels(), 0);
         compare_with_truth(&rows, &control).await;
     });
+}
+
+/// A driver that dies with every call that it is to place: the store has the attempt, and the PBX never hears of it.
+fn that_places_nothing(handle: PbxHandle) -> PbxHandle {
+    let (commands, mut asked) = mpsc::channel(COMMANDS_WAITING_MAX);
+    let placed = handle.commands;
+    tokio::spawn(async move {
+        while let Some(command) = asked.recv().await {
+            if !matches!(command, PbxCommand::CallContact { .. }) {
+                placed.send(command).await.ok();
+            }
+        }
+    });
+    PbxHandle { commands, ..handle }
+}
+
+#[test]
+fn a_call_stored_and_never_asked_for_spends_no_try_and_is_called_when_somebody_asks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
+    let clock = Clock::with_speed(SPEED);
+    let watching = runtime();
+    let rows = watching.block_on(async {
+        let store = Store::open(&url, &Metrics::new()).await.expect("a store");
+        store.close().await;
+        let rows = SqlitePool::connect(&url).await.expect("the same store");
+        fill(&rows).await;
+        let sql = "DELETE FROM task_contacts WHERE contact_id > $1";
+        sqlx::query(sql).bind(AGENTS).execute(&rows).await.expect(sql);
+        rows
+    });
+    let dying = runtime();
+    let control = dying.block_on(async {
+        let (handle, control) = sim::spawn_seeded(SimConfig::default(), 7, clock);
+        let dialer = start(&url, clock, that_places_nothing(handle)).await;
+        all_to_work(&dialer).await;
+        wait_for(&rows, "SELECT count(*) FROM attempts", AGENTS).await;
+        control
+    });
+    // Kills every task where it stands.
+    dying.shutdown_background();
+    watching.block_on(async {
+        let dialer = start(&url, clock, control.attach()).await;
+        let lost = "SELECT count(*) FROM attempts a JOIN task_contacts tc ON tc.contact_id = a.contact_id \
+            WHERE a.ordinal = 1 AND a.outcome = 'unknown' AND tc.state = 'done' AND tc.attempts_made = 1 AND tc.tries_made = 0";
+        wait_for(&rows, lost, AGENTS).await;
+        let sql = "SELECT contact_id FROM attempts WHERE outcome = 'unknown'";
+        let lost = sqlx::query(sql).fetch_all(&rows).await.expect(sql);
+        let lost: Vec<i64> = lost.iter().map(|row| row.get(0)).collect();
+        let times = |contact: i64| {
+            let e164 = E164::new(&number(contact - 1)).expect("a number");
+            control.truth(|t| t.dialed(&e164))
+        };
+        assert!(lost.iter().all(|contact| times(*contact) == 0));
+        let store = Store::open(&url, &Metrics::new()).await.expect("a store");
+        let which = Requeue::unreached();
+        let queued = store.requeue(TaskId(1), &which, clock.now().wall).await;
+        let queued = queued.expect("queued");
+        let expected = BTreeMap::from([(Outcome::Unknown, AGENTS as u64)]);
+        assert_eq!(queued, Requeued::Done(expected));
+        dialer.task_changed(CAMPAIGN, TaskId(1)).await;
+        work_until(&dialer, &rows, AGENTS).await;
+        dialer.drain().await;
+        for contact in lost {
+            let sql = "SELECT attempts_made FROM task_contacts WHERE contact_id = $1";
+            let made: i64 = sqlx::query(sql).bind(contact).fetch_one(&rows).await.expect(sql).get(0);
+            // One that the switch would not place is asked for again.
+            assert!(made >= 2 && times(contact) < made as u64, "{contact}: {made}");
+        }
+    });
+}
+
+#[test]
+fn a_completed_task_calls_its_failed_contacts_again_when_somebody_asks() {
+    const COMPLETED: &str = "SELECT count(*) FROM tasks WHERE state = 'completed'";
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
+    let clock = Clock::with_speed(SPEED);
+    runtime().block_on(async {
+        let store = Store::open(&url, &Metrics::new()).await.expect("a store");
+        let rows = SqlitePool::connect(&url).await.expect("the same store");
+        fill(&rows).await;
+        let sql = "DELETE FROM task_contacts WHERE contact_id > 60";
+        sqlx::query(sql).execute(&rows).await.expect(sql);
+        let (handle, _control) = sim::spawn_seeded(SimConfig::default(), 7, clock);
+        let dialer = start(&url, clock, handle).await;
+        work_until(&dialer, &rows, 60).await;
+        wait_for(&rows, COMPLETED, 1).await;
+        let sql = "SELECT contact_id, last_outcome, attempts_made FROM task_contacts";
+        let read = async || {
+            let found = sqlx::query(sql).fetch_all(&rows).await.expect(sql);
+            let read = |row: &sqlx::sqlite::SqliteRow| {
+                let outcome: Outcome = row.get::<&str, _>(1).parse().expect("an outcome");
+                (row.get::<i64, _>(0), (outcome, row.get::<i64, _>(2)))
+            };
+            found.iter().map(read).collect::<BTreeMap<_, _>>()
+        };
+        let before = read().await;
+        let again = [Outcome::Failed, Outcome::NoAnswer, Outcome::Busy];
+        let mut expected: BTreeMap<Outcome, u64> = BTreeMap::new();
+        for (outcome, _) in before.values().filter(|(outcome, _)| again.contains(outcome)) {
+            *expected.entry(*outcome).or_default() += 1;
+        }
+        assert!(!expected.is_empty(), "every call was answered");
+        let which = Requeue::after(again).expect("outcomes");
+        let queued = store.requeue(TaskId(1), &which, clock.now().wall).await;
+        assert_eq!(queued.expect("queued"), Requeued::Done(expected));
+        assert_eq!(count(&rows, COMPLETED).await, 0);
+        dialer.task_changed(CAMPAIGN, TaskId(1)).await;
+        work_until(&dialer, &rows, 60).await;
+        wait_for(&rows, COMPLETED, 1).await;
+        for (contact, (_, made)) in read().await {
+            let (outcome, made_before) = before[&contact];
+            assert_eq!(
+                made > made_before,
+                again.contains(&outcome),
+                "{contact}: {outcome}"
+            );
+        }
+        dialer.drain().await;
+    });
+}
+
+async fn wait_for(rows: &SqlitePool, sql: &'static str, value: i64) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while count(rows, sql).await != value {
+        assert!(Instant::now() < until, "waited in vain for {value}: {sql}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// What the store says against what the switch did.

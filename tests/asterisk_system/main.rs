@@ -17,6 +17,7 @@ mod evidence;
 mod freeswitch;
 mod graceful;
 mod late;
+mod lost;
 mod maintenance;
 mod messages;
 mod mixed;
