@@ -7,7 +7,7 @@ use super::leg::Side;
 use super::legs::Legs;
 use super::out::Then;
 use super::rest::{self, Told};
-use super::session::{End, Session};
+use super::session::{End, Lost, Session};
 use super::survey::{Survey, survey, trunks_watched};
 use super::wire::{Http, Socket, WireError};
 use crate::pbx::{LinkStats, Stamped, mark};
@@ -194,7 +194,7 @@ impl Driver {
         self.told_lost = false;
         self.ports.stats.connected.store(true, Relaxed);
         let http = (!over_socket).then(|| http.clone());
-        let end = Session::new(socket, http, &mut self.legs, &mut self.ports)
+        let (end, heard_at) = Session::new(socket, http, &mut self.legs, &mut self.ports)
             .run(buffered)
             .await;
         self.ports.stats.connected.store(false, Relaxed);
@@ -207,7 +207,14 @@ impl Driver {
               "lost the link to switch `{name}`: {lost}; calls there go on, none are launched until it is back");
         let dropped = self.legs.unlinked(Instant::now());
         self.ports.stats.dropped.fetch_add(dropped, Relaxed);
-        self.tell_lost().await?;
+        // A stream that breaks or is closed has told all before that; one that falls silent has not.
+        let lost_at = match lost {
+            Lost::Silent | Lost::NoReply => heard_at,
+            Lost::Broken(_) | Lost::Closed | Lost::Http(_) | Lost::Congested | Lost::Replaced => {
+                Instant::now()
+            }
+        };
+        self.tell_lost_since(lost_at).await?;
         Ok(lost.replaced())
     }
 
@@ -284,16 +291,28 @@ impl Driver {
 
     /// Hands on an event that must not be lost, however long there is no room for it.
     async fn tell(&mut self, event: PbxEvent) -> Result<(), Stopped> {
-        let stamped = Stamped::now(event);
+        self.send(Stamped::now(event)).await
+    }
+
+    async fn send(&mut self, stamped: Stamped) -> Result<(), Stopped> {
         let events = self.ports.events.clone();
         self.unlinked(events.send(stamped)).await?.map_err(|_| Stopped)
     }
 
     async fn tell_lost(&mut self) -> Result<(), Stopped> {
-        if !std::mem::replace(&mut self.told_lost, true) {
-            self.tell(PbxEvent::LinkLost).await?;
+        self.tell_lost_since(Instant::now()).await
+    }
+
+    /// Nothing is known of the PBX since then: whoever is found to be up may have been so ever since.
+    async fn tell_lost_since(&mut self, lost_at: Instant) -> Result<(), Stopped> {
+        if std::mem::replace(&mut self.told_lost, true) {
+            return Ok(());
         }
-        Ok(())
+        let stamped = Stamped {
+            ago: lost_at.elapsed(),
+            ..Stamped::now(PbxEvent::LinkLost)
+        };
+        self.send(stamped).await
     }
 
     /// For a configuration that can never work.

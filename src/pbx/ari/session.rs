@@ -27,6 +27,7 @@ use tracing::warn;
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(250);
+const TICK_LATE: Duration = Duration::from_secs(1);
 /// Frames and commands handled before other tasks get their turn.
 const TURN_MAX: usize = 64;
 
@@ -70,6 +71,7 @@ pub(super) struct Session<'a> {
     unflushed: bool,
     warned_of_frame: bool,
     heard_at: Instant,
+    ticked_at: Instant,
     pinged_at: Instant,
     /// Pings carry how long after this they were sent.
     began_at: Instant,
@@ -90,6 +92,7 @@ impl<'a> Session<'a> {
             unflushed: false,
             warned_of_frame: false,
             heard_at: now,
+            ticked_at: now,
             pinged_at: now,
             began_at: now,
             answered_ping_at: None,
@@ -97,15 +100,15 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Replays what was buffered, then carries on until the link or the driver ends.
-    pub(super) async fn run(mut self, buffered: HeldBack) -> End {
+    /// Replays what was buffered, then carries on until the link or the driver ends. When the PBX was heard last, too.
+    pub(super) async fn run(mut self, buffered: HeldBack) -> (End, Instant) {
         for (read_at, message) in buffered {
             if let Err(end) = self.message(message, read_at) {
-                return end;
+                return (end, self.heard_at);
             }
         }
         if let Err(end) = self.deliver(Instant::now(), Duration::ZERO) {
-            return end;
+            return (end, self.heard_at);
         }
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -123,7 +126,7 @@ impl<'a> Session<'a> {
         self.legs.out.asks.extend(self.way.take_unsent());
         // Asterisk shall see the end at once, not when the socket times out.
         let _ = tokio::time::timeout(Duration::from_millis(100), self.socket.close(None)).await;
-        end
+        (end, self.heard_at)
     }
 
     fn turn(&mut self, cx: &mut Context<'_>, ticked: bool) -> Result<(), End> {
@@ -162,7 +165,6 @@ impl<'a> Session<'a> {
                 break;
             }
         }
-        // After a while in which we stood still, what was said meanwhile comes first: it shows that the PBX lives.
         if ticked {
             self.tick()?;
         }
@@ -177,13 +179,18 @@ impl<'a> Session<'a> {
 
     fn tick(&mut self) -> Result<(), End> {
         let now = Instant::now();
-        if now.duration_since(self.heard_at) > SILENCE_MAX {
-            return Err(End::Lost(Lost::Silent));
-        }
-        if let Way::Socket(way) = &self.way
-            && way.overdue(now)
-        {
-            return Err(End::Lost(Lost::NoReply));
+        let since_tick = now.duration_since(std::mem::replace(&mut self.ticked_at, now));
+        // A late tick says that we stood still ourselves. What the PBX said meanwhile is read before its silence is judged: the
+        // runtime may not know yet that there is something to read.
+        if since_tick <= TICK_LATE {
+            if now.duration_since(self.heard_at) > SILENCE_MAX {
+                return Err(End::Lost(Lost::Silent));
+            }
+            if let Way::Socket(way) = &self.way
+                && way.overdue(now)
+            {
+                return Err(End::Lost(Lost::NoReply));
+            }
         }
         if now.duration_since(self.pinged_at) >= PING_EVERY {
             self.pinged_at = now;

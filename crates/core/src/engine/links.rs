@@ -311,7 +311,7 @@ impl Engine {
         let up = channel.is_some_and(|c| c.phase == ChannelPhase::Up);
         // Where the PBX cannot tell since when it is up, the worst is taken: since we last knew that it was not.
         let up_for = channel.and_then(|c| c.up_for).map_or_else(
-            || now.mono.since(lost_at.unwrap_or(call.launched_at)),
+            || now.mono.since(lost_at.unwrap_or_default().max(call.launched_at)),
             |up| up + ago,
         );
         let up_since = now.before(up_for);
