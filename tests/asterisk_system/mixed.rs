@@ -3,9 +3,6 @@
 
 use crate::rig::{Site, System, full, wait_for};
 use paceline_lab::{Behaviour, LabOptions, MediaReport, Version};
-use rand::SeedableRng as _;
-use rand::rngs::StdRng;
-use rand::seq::SliceRandom as _;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,8 +40,11 @@ pub(crate) fn mixed_numbers(count: usize) -> Vec<String> {
             }
         }
     }
-    // A carrier that gives ten calls in a row the same final answer is taken for one that answers for every number.
-    numbers.shuffle(&mut StdRng::seed_from_u64(count as u64));
+    numbers.sort_by_key(|number| {
+        number.bytes().fold(0u32, |h, b| {
+            h.wrapping_mul(2_654_435_761).wrapping_add(u32::from(b)) ^ (h >> 13)
+        })
+    });
     numbers
 }
 

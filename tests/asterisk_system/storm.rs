@@ -350,7 +350,9 @@ async fn storm_over<L: Breakable>(ground: Ground, lab: L, mode: &str, agents: u3
     let hang_up = storm
         .system
         .agents_hang_up_after(campaign, Duration::from_secs(2));
-    let numbers = mixed_numbers(contacts);
+    // As they come they hold ten busy numbers in a row here and there, which is what a trunk does that answers for every number.
+    let mut numbers = mixed_numbers(contacts);
+    numbers.shuffle(&mut rng);
     let task = storm.system.task(campaign, "mixed", &numbers, 0).await;
     let (stalls, watching) = note_stalls();
     let mut gaps = Vec::new();
