@@ -1,6 +1,7 @@
 //! Phones and operators that act by themselves.
 
 use super::*;
+use crate::pbx::esl::said::said;
 use paceline_core::pbx::{Departure, LegTrouble};
 
 /// What becomes of a conversation that somebody else ends, and what the engine is told of it.
@@ -153,6 +154,39 @@ fn an_agent_who_is_not_parked_once_the_callee_is_gone_was_taken_away() {
     bench.asked();
     bench.said(Said::Parked(AGENT.0, false));
     assert_eq!((bench.asked(), bench.heard()), (vec![Then::Nothing], vec![]));
+}
+
+/// The events as the switch sends them, where it tells of the park and where it does not.
+#[test]
+fn a_phone_that_rings_and_is_picked_up_by_a_colleague_is_never_ready() {
+    for park_told in [true, false] {
+        let mut bench = Bench::new();
+        bench.call_agent();
+        let mut events = vec![("CREATE", "ringing", ""), ("PROGRESS", "ringing", "")];
+        if park_told {
+            events.extend([("PARK", "ringing", ""), ("UNPARK", "ringing", "")]);
+        }
+        events.push(("HANGUP_COMPLETE", "hangup", "DESTINATION_OUT_OF_ORDER"));
+        for (name, answer_state, cause) in events {
+            let text = format!(
+                "Event-Name: CHANNEL_{name}\nUnique-ID: {id}\nAnswer-State: {answer_state}\nHangup-Cause: {cause}\n\
+                 Caller-Channel-Answered-Time: 0\nvariable_paceline_app: paceline\nvariable_paceline_leg: {id}\n\
+                 variable_paceline_side: agent\n\n",
+                id = AGENT.0
+            );
+            if let Some(said) = said(&paceline_esl::Event::decode(text.as_bytes()), "paceline") {
+                bench.said(said);
+            }
+        }
+        let told = bench.heard();
+        let how = Departure::PickedUp;
+        let rings = PbxEvent::AgentRinging { leg: AGENT };
+        assert_eq!(told[..2], [rings, PbxEvent::AgentLeft { leg: AGENT, how }]);
+        assert!(
+            matches!(&told[2..], [PbxEvent::AgentEnded { end, .. }] if !end.answered),
+            "{told:?}"
+        );
+    }
 }
 
 #[test]
