@@ -139,8 +139,8 @@ impl App {
         })
     }
 
-    /// Launches nothing more, waits for conversations to end, or for the deadline that was asked for, then stops. Cancel it and call [`App::stop`] to wait no
-    /// longer.
+    /// Launches nothing more, waits for conversations to end, or for the deadline that was asked for, then stops. Cancel it and call
+    /// [`App::stop`] to wait no longer.
     pub async fn drain(&self) {
         self.dialer.drain().await;
     }

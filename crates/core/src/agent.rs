@@ -125,9 +125,7 @@ impl AgentReason {
             | Self::PhoneBack => false,
         }
     }
-}
 
-impl AgentReason {
     /// Whether it is what [`LegTrouble`] becomes.
     fn is_of_held_leg(self) -> bool {
         [LegTrouble::OnHold, LegTrouble::Unreachable, LegTrouble::NoAudio]

@@ -4,7 +4,8 @@
 //! comes late, twice, out of order or not at all, it strands no call and no agent, and gives no agent two calls.
 //! Start at [`Engine::handle`]. Calls move in `engine/calls.rs` and `engine/connects.rs`, agents in `engine/agents.rs` and
 //! `engine/phones.rs`, links and crashes in `engine/links.rs`, launches and the hopper in `engine/launches.rs`, pacing ahead of agents in
-//! `engine/pace.rs`; a PBX that takes no calls in `engine/full.rs`, one in maintenance in `engine/maintenance.rs`; the message to those whom nobody took in time is `engine/message.rs`.
+//! `engine/pace.rs`; a PBX that takes no calls in `engine/full.rs`, one in maintenance in `engine/maintenance.rs`; the message to an
+//! abandoned callee is `engine/message.rs`.
 
 use crate::agent::{Agent, Phone, Work};
 use crate::breaker::Breaker;
