@@ -19,7 +19,7 @@ use paceline_core::campaign::Mode;
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::dial::{AgentTemplate, DialRules, Extension};
-use paceline_core::event::{CallStep, What};
+use paceline_core::event::{CallProgress, CallStep, What};
 use paceline_core::ids::{AgentId, AttemptId, CampaignId, PbxName};
 use paceline_core::input::AgentRequest;
 use paceline_core::live::Decision;
@@ -280,14 +280,9 @@ async fn every_call_is_told_step_by_step_as_it_stands_in_the_store() {
         let next = tokio::time::timeout(Duration::from_secs(1), reader.next()).await;
         let Ok(Next::Event(event)) = next else { continue };
         match &event.what {
-            What::Call {
-                attempt,
-                step,
-                outcome,
-                ..
-            } => {
-                steps.entry(*attempt).or_default().push(*step);
-                if let Some(outcome) = outcome {
+            What::Call { attempt, progress } => {
+                steps.entry(*attempt).or_default().push(progress.step());
+                if let CallProgress::Ended { outcome, .. } = progress {
                     outcomes.insert(*attempt, *outcome);
                 }
             }

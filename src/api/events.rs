@@ -19,7 +19,7 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::sse::{self, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
-use paceline_core::event::{EventKind, What};
+use paceline_core::event::{CallProgress, EventKind, What};
 use paceline_core::ids::CampaignId;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -197,22 +197,27 @@ impl From<&Event> for EventData {
             text: None,
         };
         match event.what.clone() {
-            What::Call {
-                attempt,
-                step,
-                trunk,
-                task,
-                contact,
-                agent,
-                outcome,
-            } => {
+            What::Call { attempt, progress } => {
                 data.attempt_id = Some(attempt.0);
-                data.step = Some(Word(step));
-                data.trunk_id = trunk.map(|id| id.0);
-                data.task_id = task.map(|id| id.0);
-                data.contact_id = contact.map(|id| id.0);
-                data.agent_id = agent.map(|id| id.0);
-                data.outcome = outcome.map(Word);
+                data.step = Some(Word(progress.step()));
+                match progress {
+                    CallProgress::Dialing { trunk, task, contact } => {
+                        data.trunk_id = Some(trunk.0);
+                        data.task_id = Some(task.0);
+                        data.contact_id = Some(contact.0);
+                    }
+                    CallProgress::Connected { agent } => data.agent_id = Some(agent.0),
+                    CallProgress::Ended {
+                        task,
+                        contact,
+                        outcome,
+                    } => {
+                        data.task_id = Some(task.0);
+                        data.contact_id = Some(contact.0);
+                        data.outcome = Some(Word(outcome));
+                    }
+                    CallProgress::Ringing | CallProgress::Answered | CallProgress::Abandoned => {}
+                }
             }
             What::Agent { agent, state, reason } => {
                 data.agent_id = Some(agent.0);

@@ -1,54 +1,30 @@
 //! What a campaign's commands and changes are as events for those who follow.
 
 use paceline_core::command::{Change, NewAttempt};
-use paceline_core::event::{AlarmKind, CallStep, What};
-use paceline_core::ids::AttemptId;
+use paceline_core::event::{AlarmKind, CallProgress, What};
 use paceline_core::outcome::MessageFate;
 use paceline_core::time::Wall;
-
-/// Nothing is known of a call but how far it has come.
-fn call(attempt: AttemptId, step: CallStep) -> What {
-    What::Call {
-        attempt,
-        step,
-        trunk: None,
-        task: None,
-        contact: None,
-        agent: None,
-        outcome: None,
-    }
-}
 
 /// A stored attempt that is dialed now.
 pub(super) fn dialing(new: &NewAttempt) -> What {
     What::Call {
         attempt: new.attempt,
-        step: CallStep::Dialing,
-        trunk: Some(new.trunk),
-        task: Some(new.lead.task),
-        contact: Some(new.lead.contact),
-        agent: None,
-        outcome: None,
+        progress: CallProgress::Dialing {
+            trunk: new.trunk,
+            task: new.lead.task,
+            contact: new.lead.contact,
+        },
     }
 }
 
 /// What a change tells those who follow, and when it happened; `None`: it is for the store alone.
 pub(super) fn change(change: &Change) -> Option<(Wall, What)> {
-    match change {
-        Change::LegProgressed { attempt, at, .. } => Some((*at, call(*attempt, CallStep::Ringing))),
-        Change::Answered { attempt, at, .. } => Some((*at, call(*attempt, CallStep::Answered))),
-        Change::Abandoned { attempt, at } => Some((*at, call(*attempt, CallStep::Abandoned))),
+    let (attempt, at, progress) = match change {
+        Change::LegProgressed { attempt, at, .. } => (*attempt, *at, CallProgress::Ringing),
+        Change::Answered { attempt, at, .. } => (*attempt, *at, CallProgress::Answered),
+        Change::Abandoned { attempt, at } => (*attempt, *at, CallProgress::Abandoned),
         Change::Connected { attempt, agent, at } => {
-            let what = What::Call {
-                attempt: *attempt,
-                step: CallStep::Connected,
-                trunk: None,
-                task: None,
-                contact: None,
-                agent: Some(*agent),
-                outcome: None,
-            };
-            Some((*at, what))
+            (*attempt, *at, CallProgress::Connected { agent: *agent })
         }
         Change::Ended {
             attempt,
@@ -58,16 +34,13 @@ pub(super) fn change(change: &Change) -> Option<(Wall, What)> {
             at,
             ..
         } => {
-            let what = What::Call {
-                attempt: *attempt,
-                step: CallStep::Ended,
-                trunk: None,
-                task: Some(*task),
-                contact: Some(*contact),
-                agent: None,
-                outcome: Some(*outcome),
+            let (task, contact, outcome) = (*task, *contact, *outcome);
+            let progress = CallProgress::Ended {
+                task,
+                contact,
+                outcome,
             };
-            Some((*at, what))
+            (*attempt, *at, progress)
         }
         Change::Messaged {
             attempt,
@@ -79,7 +52,7 @@ pub(super) fn change(change: &Change) -> Option<(Wall, What)> {
                  `paceline doctor` tells whether the sound is there."
             );
             let alarm = AlarmKind::MessageFailed;
-            Some((*at, What::Alarm { alarm, text }))
+            return Some((*at, What::Alarm { alarm, text }));
         }
         Change::Messaged {
             fate: MessageFate::Whole | MessageFate::CutShort,
@@ -89,6 +62,7 @@ pub(super) fn change(change: &Change) -> Option<(Wall, What)> {
         | Change::Learnt { .. }
         | Change::RecordingAsked { .. }
         | Change::RecordingStarted { .. }
-        | Change::RecordingEnded { .. } => None,
-    }
+        | Change::RecordingEnded { .. } => return None,
+    };
+    Some((at, What::Call { attempt, progress }))
 }

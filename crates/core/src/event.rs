@@ -53,25 +53,63 @@ words! {
     }
 }
 
+/// How far a call has come, and what is known at that step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallProgress {
+    /// [`CallStep::Dialing`].
+    Dialing {
+        /// Over which trunk.
+        trunk: TrunkId,
+        /// Of which task.
+        task: TaskId,
+        /// Whom.
+        contact: ContactId,
+    },
+    /// [`CallStep::Ringing`].
+    Ringing,
+    /// [`CallStep::Answered`].
+    Answered,
+    /// [`CallStep::Connected`].
+    Connected {
+        /// With whom.
+        agent: AgentId,
+    },
+    /// [`CallStep::Abandoned`].
+    Abandoned,
+    /// [`CallStep::Ended`].
+    Ended {
+        /// Of which task.
+        task: TaskId,
+        /// Whom.
+        contact: ContactId,
+        /// How it came out.
+        outcome: Outcome,
+    },
+}
+
+impl CallProgress {
+    /// The step alone.
+    pub fn step(self) -> CallStep {
+        match self {
+            CallProgress::Dialing { .. } => CallStep::Dialing,
+            CallProgress::Ringing => CallStep::Ringing,
+            CallProgress::Answered => CallStep::Answered,
+            CallProgress::Connected { .. } => CallStep::Connected,
+            CallProgress::Abandoned => CallStep::Abandoned,
+            CallProgress::Ended { .. } => CallStep::Ended,
+        }
+    }
+}
+
 /// What has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// A call has come further. Fields that are not known at this step are `None`.
+    /// A call has come further.
     Call {
         /// Which attempt.
         attempt: AttemptId,
-        /// How far.
-        step: CallStep,
-        /// Over which trunk, when it is dialed.
-        trunk: Option<TrunkId>,
-        /// Of which task, when it is dialed and when it is over.
-        task: Option<TaskId>,
-        /// Whom, at the same steps.
-        contact: Option<ContactId>,
-        /// With whom, when it is connected.
-        agent: Option<AgentId>,
-        /// How it came out, when it is over.
-        outcome: Option<Outcome>,
+        /// How far, and what is known at that step.
+        progress: CallProgress,
     },
     /// An agent is in another state, or in the same for another reason.
     Agent {
