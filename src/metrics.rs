@@ -17,7 +17,7 @@ use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::gate::{GateDecision, GateStage};
 use paceline_core::ids::PbxName;
 use paceline_core::live::{CallPhase, LiveCampaign};
-use paceline_core::outcome::{MessageFate, Outcome};
+use paceline_core::outcome::{MessageResult, Outcome};
 use pacing::PacingFamilies;
 pub use pacing::PacingMetrics;
 pub use page::Page;
@@ -196,7 +196,7 @@ pub struct CampaignMetrics {
     pub pacing: PacingMetrics,
     calls: Vec<(CallPhase, Gauge)>,
     agents: Vec<(AgentState, Gauge)>,
-    messages: Vec<(MessageFate, Counter)>,
+    messages: Vec<(MessageResult, Counter)>,
     agent_changes: Family<AgentChangeLabels, Counter>,
     outcomes: Family<OutcomeLabels, Counter>,
     trunks: Arc<Mutex<BTreeMap<String, TrunkMetrics>>>,
@@ -329,7 +329,7 @@ impl Metrics {
             };
             (*state, inner.agents.get_or_create_owned(&labels))
         };
-        let message = |fate: &MessageFate| {
+        let message = |fate: &MessageResult| {
             let labels = MessageLabels {
                 campaign: name.to_owned(),
                 outcome: fate.as_str(),
@@ -349,7 +349,7 @@ impl Metrics {
             talk_duration: seconds(&inner.talk),
             calls: CallPhase::ALL.iter().map(phase).collect(),
             agents: AgentState::ALL.iter().map(state).collect(),
-            messages: MessageFate::ALL.iter().map(message).collect(),
+            messages: MessageResult::ALL.iter().map(message).collect(),
             agent_changes: inner.agent_changes.clone(),
             outcomes: inner.outcomes.clone(),
             trunks: Arc::default(),
@@ -555,7 +555,7 @@ impl CampaignMetrics {
     }
 
     /// Counts a message to a person whom no agent took in time.
-    pub fn messaged(&self, fate: MessageFate) {
+    pub fn messaged(&self, fate: MessageResult) {
         if let Some((_, counter)) = self.messages.iter().find(|(f, _)| *f == fate) {
             counter.inc();
         }

@@ -7,7 +7,7 @@ pub mod line;
 
 use line::{Line, LineError, PaceConfig, Says};
 use paceline_core::pacing::rules::AbandonRule;
-use paceline_core::pacing::{Pacer, PacerConfig, PacingMode, PacingReport, Room};
+use paceline_core::pacing::{PacingConfig, PacingController, PacingMode, PacingReport, Room};
 use paceline_core::time::{Mono, Now, Wall};
 use serde::Serialize;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use std::time::Duration;
 pub struct Session {
     lines: u64,
     at_ms: f64,
-    pacer: Option<Pacer>,
+    pacer: Option<PacingController>,
 }
 
 /// Why a line that was understood cannot be taken.
@@ -85,7 +85,7 @@ impl Session {
         let answer = match (says, &mut self.pacer) {
             (Says::Config(_), Some(_)) => return Err(Refusal::ConfigAgain),
             (Says::Config(config), none) => {
-                *none = Some(Pacer::new(settings(&config), None));
+                *none = Some(PacingController::new(settings(&config), None));
                 None
             }
             (_, None) => return Err(Refusal::NoConfig),
@@ -119,8 +119,8 @@ impl Session {
     }
 }
 
-fn settings(config: &PaceConfig) -> PacerConfig {
-    PacerConfig {
+fn settings(config: &PaceConfig) -> PacingConfig {
+    PacingConfig {
         mode: PacingMode::Predictive,
         rules: vec![AbandonRule::daily(config.abandon_ratio_max, config.connect_limit)],
         connect_limit: config.connect_limit,

@@ -60,9 +60,9 @@ fn every_row_is_imported_counted_as_a_duplicate_or_named_with_its_reason() {
     CSV, encoding UTF-8, separated by commas, header in line 1
     number from `Mobile`; name from `Customer`; time zone from `Time Zone`; attributes from `City`
     line 3, column `Mobile`: too short for its country (read as a number in US)
-    line 6, column `Time Zone`: not an IANA time zone: write one such as America/New_York
+    line 6, column `Time Zone`: this is not an IANA time zone: use one such as America/New_York
     5 rows = 2 imported + 1 duplicates in the file + 2 rejected
-      1 rejected: not an IANA time zone: write one such as America/New_York
+      1 rejected: this is not an IANA time zone: use one such as America/New_York
       1 rejected: too short for its country (read as a number in US)
       numbers in US: 3 fixed or mobile
     They are in contact list 1.

@@ -6,7 +6,7 @@ use super::extract::{Id, Json, Query};
 use super::page::{Page, Window};
 use super::problem::{ApiResult, Fault, Kind, Problem};
 use super::recordings::Recording;
-use super::words::{MessageFateWord, OutcomeWord, Utc, Word};
+use super::words::{MessageResultWord, OutcomeWord, Utc, Word};
 use super::{ApiState, Caller, agents};
 use crate::store::{AttemptFilter, AttemptRow, LegRow};
 use axum::Json as Body;
@@ -55,7 +55,7 @@ pub(super) struct Attempt {
     #[schema(example = "success")]
     disposition: Option<String>,
     /// What a person heard of the campaign's message whom no agent took in time.
-    message: Option<MessageFateWord>,
+    message: Option<MessageResultWord>,
     /// When the PBX was asked to play it.
     message_at: Option<Utc>,
 }

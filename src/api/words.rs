@@ -6,8 +6,8 @@ use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::event::{AlarmKind, CallStep, EventKind};
 use paceline_core::gate::{GateReason, GateStage};
 use paceline_core::live::{CallPhase, Idle, JobState, Warning};
-use paceline_core::outcome::{MessageFate, Outcome};
-use paceline_core::pacing::{EffectiveMode, Fallback, PaceLimit};
+use paceline_core::outcome::{MessageResult, Outcome};
+use paceline_core::pacing::{EffectiveMode, Fallback, LaunchLimit};
 use paceline_core::time::Wall;
 use paceline_core::words::UnknownWord;
 use serde::de::Error as _;
@@ -57,9 +57,9 @@ vocabulary! {
     GateStage GateStageWord Originate
     Idle IdleWord NoAgents
     JobState JobStateWord Waiting
-    MessageFate MessageFateWord Whole
+    MessageResult MessageResultWord Whole
     Outcome OutcomeWord Answered
-    PaceLimit PaceLimitWord Risk
+    LaunchLimit PaceLimitWord Risk
     TaskState TaskStateWord Running
     Wants WantsWord Calls
     Warning WarningWord MessageFailed

@@ -22,7 +22,7 @@ use paceline_core::ids::{
 };
 use paceline_core::input::{AgentRequest, Input, Prepared, Recovered};
 use paceline_core::live::{LiveCampaign, Warning};
-use paceline_core::outcome::MessageFate;
+use paceline_core::outcome::MessageResult;
 use paceline_core::pbx::{PbxCommand, PbxEvent, Sound};
 use paceline_core::time::Mono;
 use std::collections::{BTreeSet, HashMap};
@@ -393,7 +393,7 @@ impl Task {
         let (now, name) = (Instant::now(), &self.name);
         if let Change::Messaged { fate, .. } = change {
             self.metrics.messaged(*fate);
-            if *fate == MessageFate::Failed
+            if *fate == MessageResult::Failed
                 && let Some(times) = self.message_alarm.failed(now)
             {
                 let sound = self.abandon_message.as_ref().map_or("", name_of);

@@ -62,13 +62,13 @@ impl Decisions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use paceline_core::pacing::{EffectiveMode, PaceLimit};
+    use paceline_core::pacing::{EffectiveMode, LaunchLimit};
 
     fn report(launch: u32) -> PacingReport {
         PacingReport {
             launch,
             wanted: launch,
-            limit: PaceLimit::Risk,
+            limit: LaunchLimit::Risk,
             mode: EffectiveMode::Predictive,
             fallback: None,
             risk: 0.0,

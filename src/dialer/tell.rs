@@ -2,7 +2,7 @@
 
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::event::{AlarmKind, CallProgress, What};
-use paceline_core::outcome::MessageFate;
+use paceline_core::outcome::MessageResult;
 use paceline_core::time::Wall;
 
 /// A stored attempt that is dialed now.
@@ -44,7 +44,7 @@ pub(super) fn change(change: &Change) -> Option<(Wall, What)> {
         }
         Change::Messaged {
             attempt,
-            fate: MessageFate::Failed,
+            fate: MessageResult::Failed,
             at,
         } => {
             let text = format!(
@@ -55,7 +55,7 @@ pub(super) fn change(change: &Change) -> Option<(Wall, What)> {
             return Some((*at, What::Alarm { alarm, text }));
         }
         Change::Messaged {
-            fate: MessageFate::Whole | MessageFate::CutShort,
+            fate: MessageResult::Whole | MessageResult::CutShort,
             ..
         }
         | Change::Agent { .. }

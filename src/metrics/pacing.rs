@@ -2,7 +2,7 @@
 //! abandon budget left.
 
 use paceline_core::ids::PbxName;
-use paceline_core::pacing::{PaceLimit, PacingReport};
+use paceline_core::pacing::{LaunchLimit, PacingReport};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -110,7 +110,7 @@ impl PacingMetrics {
                 ratio.remove(&labels);
             }
         }
-        for limit in PaceLimit::ALL {
+        for limit in LaunchLimit::ALL {
             families.decisions.remove(&LimitLabels {
                 campaign: self.campaign.clone(),
                 limit: limit.as_str(),

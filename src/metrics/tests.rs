@@ -1,6 +1,6 @@
 use super::*;
 use paceline_core::gate::{GateReason, GateVerdict};
-use paceline_core::pacing::{EffectiveMode, PaceLimit, PacingReport};
+use paceline_core::pacing::{EffectiveMode, LaunchLimit, PacingReport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -94,7 +94,7 @@ fn a_campaign_that_is_over_is_shown_no_more_and_still_counts_at_a_glance() {
     let metrics = busy();
     let before = metrics.glance();
     let report = PacingReport {
-        limit: PaceLimit::Agents,
+        limit: LaunchLimit::Agents,
         launch: 1,
         wanted: 1,
         mode: EffectiveMode::Predictive,

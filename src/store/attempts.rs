@@ -7,7 +7,7 @@ use super::select::Select;
 use super::{dnc, query};
 use paceline_core::ids::{AgentId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use paceline_core::number::E164;
-use paceline_core::outcome::{MessageFate, Outcome};
+use paceline_core::outcome::{MessageResult, Outcome};
 use paceline_core::time::Wall;
 use sqlx::SqlSafeStr;
 use uuid::Uuid;
@@ -44,7 +44,7 @@ pub struct AttemptRow {
     /// What the agent says of the conversation.
     pub disposition: Option<String>,
     /// What an abandoned person heard of the campaign's message.
-    pub message: Option<MessageFate>,
+    pub message: Option<MessageResult>,
     /// When the switch was asked to play it.
     pub message_at: Option<Wall>,
 }

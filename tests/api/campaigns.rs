@@ -117,7 +117,7 @@ async fn nobody_is_called_by_a_time_zone_that_nobody_has_stated() {
     for zone in ["EST", "UTC", "etc/gmt+5", "GMT"] {
         let refused = put(json!({"hours": {"time_zone": zone, "windows": hours()["windows"]}})).await;
         assert_eq!(refused.problem(), (422, "invalid".into()), "{zone}");
-        assert!(refused.text.contains("names no place"), "{}", refused.text);
+        assert!(refused.text.contains("this zone has no place"), "{}", refused.text);
         assert!(refused.text.contains("#/hours/time_zone"), "{}", refused.text);
     }
     put(json!({"hours": hours()})).await.expect(200);
@@ -363,7 +363,7 @@ async fn settings_are_replaced_whole_and_checked() {
       "errors": [
         {
           "pointer": "#/hours/time_zone",
-          "detail": "`New York`: not an IANA time zone: write one such as America/New_York"
+          "detail": "`New York`: this is not an IANA time zone: use one such as America/New_York"
         }
       ],
       "request_id": "[id]"

@@ -124,7 +124,7 @@ async fn every_bad_contact_is_named_and_none_is_added() {
         },
         {
           "pointer": "#/contacts/2/time_zone",
-          "detail": "not an IANA time zone: write one such as America/New_York"
+          "detail": "this is not an IANA time zone: use one such as America/New_York"
         },
         {
           "pointer": "#/contacts/3/name",

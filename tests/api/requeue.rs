@@ -157,7 +157,7 @@ async fn what_cannot_be_queued_is_refused_with_what_can() {
       "errors": [
         {
           "pointer": "#/outcomes",
-          "detail": "a contact whose last attempt is `answered` is not called again by this; use one of unknown, failed, congestion, cancelled, no_answer, busy"
+          "detail": "contacts whose last attempt is `answered` cannot be called again on request; use one of unknown, failed, congestion, cancelled, no_answer, busy"
         }
       ],
       "request_id": "[id]"

@@ -102,7 +102,7 @@ fn told(rows: &[AnswerRow], rules: &[AbandonRule], since: Wall, quarters_from: W
     for rule in rules {
         let mut quarters: BTreeMap<i64, Tally> = BTreeMap::new();
         for row in rows.iter().filter(|row| row.answered_at >= since) {
-            let Some(fate) = row.fate() else { continue };
+            let Some(fate) = row.result() else { continue };
             let quarter = if row.answered_at < quarters_from {
                 quarters_from.0 / QUARTER_MS - 1
             } else {

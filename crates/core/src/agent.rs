@@ -1,4 +1,4 @@
-//! The states of an agent: the leg to the agent's phone, what the agent does, and what the agent wants next.
+//! The states of an agent: the leg to the agent's phone, the agent's work, and what the agent asked for last.
 
 use crate::dial::{AgentTemplate, Extension};
 use crate::ids::{AgentId, AgentLegId, AttemptId, PbxName};
@@ -7,91 +7,91 @@ use crate::time::{Mono, Wall};
 use crate::words::words;
 
 words! {
-    /// An agent's state as shown everywhere.
+    /// The state of an agent in the API, in logs and in metrics.
     AgentState {
-        /// Not logged in.
+        /// Logged out.
         Offline = "offline",
-        /// Held and free.
+        /// The leg to the phone is up and the agent is free.
         Available = "available",
-        /// Kept for a call that was launched.
+        /// Reserved for a call that was launched.
         Reserved = "reserved",
         /// The agent's own phone is being called.
         Ringing = "ringing",
-        /// Talks with a contact.
+        /// In a conversation with a callee.
         OnCall = "on_call",
-        /// After a call.
+        /// In wrap-up after a call.
         WrapUp = "wrap_up",
-        /// Logged in, takes no calls.
+        /// Logged in, but takes no calls.
         Paused = "paused",
     }
 }
 
 words! {
-    /// Why an agent is in the state that is shown.
+    /// The reason of an agent's present state.
     AgentReason {
-        /// Has just logged in.
+        /// The agent logged in.
         LoggedIn = "logged_in",
-        /// Has logged out.
+        /// The agent logged out.
         LoggedOut = "logged_out",
-        /// Has asked for calls.
+        /// The agent asked for calls.
         AskedForCalls = "asked_for_calls",
-        /// Has asked for a pause, or somebody did for the agent.
+        /// The agent, or a supervisor, asked for a pause.
         AskedForPause = "asked_for_pause",
-        /// Was found logged in when Paceline started.
+        /// Paceline started and found the agent logged in.
         TakenOver = "taken_over",
-        /// Paceline stops.
+        /// Paceline is stopping.
         Stopping = "stopping",
-        /// A call was launched that the agent is to take.
+        /// A call was launched for this agent.
         CallLaunched = "call_launched",
-        /// The call came to nothing, or was given to another agent.
+        /// The agent's call was not answered, or another agent took it.
         CallNotConnected = "call_not_connected",
-        /// Callee and agent are in one bridge.
+        /// The agent and the callee are in one bridge.
         CallConnected = "call_connected",
-        /// The conversation is over.
+        /// The conversation ended.
         CallEnded = "call_ended",
-        /// The agent's phone has transferred the callee to somebody else.
+        /// The agent's phone transferred the callee to another phone.
         CallTransferred = "call_transferred",
-        /// The time for finishing the call is over, or the agent has ended it.
+        /// The wrap-up time is over, or the agent ended it.
         WrapUpOver = "wrap_up_over",
-        /// The phone has answered.
+        /// The agent's phone answered.
         PhoneAnswered = "phone_answered",
-        /// The phone has hung up, or the PBX ended its leg.
+        /// The phone hung up, or the PBX ended its leg.
         PhoneHungUp = "phone_hung_up",
-        /// The leg to the phone was gone after a gap in the PBX's events.
+        /// The leg was gone when Paceline resynchronised with the PBX.
         PhoneLost = "phone_lost",
-        /// The phone has put its leg on hold.
+        /// The phone put its leg on hold.
         PhoneOnHold = "phone_on_hold",
-        /// The phone has taken its leg off hold, can be reached again, or is heard again.
+        /// The phone ended the hold, can be reached again, or sends audio again.
         PhoneBack = "phone_back",
-        /// The phone has left by a transfer.
+        /// The phone transferred its own leg and left the call.
         PhoneTransferred = "phone_transferred",
-        /// Another phone has picked up the call to the agent's phone.
+        /// Another phone picked up the call to this phone.
         PhonePickedUp = "phone_picked_up",
-        /// An operator of the PBX has moved the leg to the phone.
+        /// An operator of the PBX moved the leg of this phone.
         PhoneMoved = "phone_moved",
-        /// The phone is busy (486, 600).
+        /// The phone is busy (SIP 486 or 600).
         PhoneBusy = "phone_busy",
-        /// The phone declines calls (603), as with do not disturb.
+        /// The phone declined the call (SIP 603), for example because of do not disturb.
         PhoneDeclined = "phone_declined",
-        /// The phone does not answer (480, or the ring timeout).
+        /// The phone did not answer (SIP 480, or the ring timeout).
         PhoneNoAnswer = "phone_no_answer",
-        /// The PBX knows no such phone, or cannot reach it: not registered, switched off, without network.
+        /// The PBX does not know the phone or cannot reach it: it is not registered, has no power or no network.
         PhoneUnreachable = "phone_unreachable",
-        /// No audio comes from the phone.
+        /// The phone sends no audio.
         PhoneNoAudio = "phone_no_audio",
-        /// The PBX did not say what became of a request for this agent, so the leg is renewed.
+        /// The PBX did not answer a request about this leg, so Paceline hangs it up and calls the phone again.
         PbxUnclear = "pbx_unclear",
-        /// The PBX takes no calls now: it has no room, is paused, or shuts down gracefully.
+        /// The PBX takes no calls now: it has no free channel, is paused, or shuts down gracefully.
         PbxFull = "pbx_full",
-        /// The PBX ended the leg, because it stops or restarts.
+        /// The PBX ended the leg because it stops or restarts.
         PbxStopped = "pbx_stopped",
-        /// The PBX is in maintenance: the leg is released, and the phone is called again when the maintenance ends.
+        /// The PBX is in maintenance. Paceline ended the leg and calls the phone when the maintenance ends.
         PbxMaintenance = "pbx_maintenance",
     }
 }
 
 impl AgentReason {
-    /// Whether it tells of trouble that somebody may want to look into.
+    /// True for reasons that the operator should look into.
     pub fn is_trouble(self) -> bool {
         match self {
             Self::PhoneHungUp
@@ -126,7 +126,7 @@ impl AgentReason {
         }
     }
 
-    /// Whether it is what [`LegTrouble`] becomes.
+    /// True for the reasons that a [`LegTrouble`] maps to.
     fn is_of_held_leg(self) -> bool {
         [LegTrouble::OnHold, LegTrouble::Unreachable, LegTrouble::NoAudio]
             .into_iter()
@@ -154,7 +154,7 @@ impl From<Departure> for AgentReason {
     }
 }
 
-/// A logged-in agent, as the engine keeps it.
+/// A logged-in agent in the engine.
 #[derive(Clone, Debug)]
 pub(crate) struct Agent {
     pub(crate) id: AgentId,
@@ -164,11 +164,11 @@ pub(crate) struct Agent {
     pub(crate) phone: Phone,
     pub(crate) work: Work,
     pub(crate) wants: Wants,
-    /// When the shown state last changed.
+    /// Time of the latest change of the shown state.
     pub(crate) since: Wall,
-    /// Why the phone is not held: it is called, gone or asked to end.
+    /// Reason why the phone is not held: it is being called, it is gone, or it was asked to end.
     pub(crate) why_phone: AgentReason,
-    /// Why the agent wants what it wants.
+    /// Reason of `wants`.
     pub(crate) why_wants: AgentReason,
     /// The reason that is shown.
     pub(crate) reason: AgentReason,
@@ -177,23 +177,23 @@ pub(crate) struct Agent {
 /// The leg to the agent's phone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phone {
-    /// No leg. `recalls` counts the calls made since the phone last proved to be of use; it is called again at `recall_at`,
-    /// if at all.
+    /// There is no leg. `recalls` counts the calls since the phone last worked. The phone is called again at `recall_at`,
+    /// or not at all if that is `None`.
     Gone { recalls: u8, recall_at: Option<Mono> },
-    /// Being called.
+    /// The phone is being called.
     Calling {
         leg: AgentLegId,
         recalls: u8,
         give_up_at: Mono,
     },
-    /// Held in its bridge. With a trouble its phone does not listen.
+    /// The leg is up in its bridge. With a trouble, the agent cannot hear a callee.
     Held {
         leg: AgentLegId,
         recalls: u8,
         since: Mono,
         trouble: Option<LegTrouble>,
     },
-    /// Asked to end; not confirmed. Asked again at `ask_again_at`.
+    /// A hang-up was requested and is not confirmed yet. It is requested again at `ask_again_at`.
     Leaving {
         leg: AgentLegId,
         recalls: u8,
@@ -201,33 +201,33 @@ pub(crate) enum Phone {
     },
 }
 
-/// What the agent does.
+/// The agent's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// Nothing, since then.
+    /// No call since then.
     Idle { since: Mono },
-    /// Is kept for a call that is not connected.
+    /// Reserved for a call that is not connected yet.
     Reserved { attempt: AttemptId },
-    /// Is in one bridge with a callee.
+    /// In one bridge with a callee.
     OnCall { attempt: AttemptId },
-    /// Finishes a call.
+    /// In wrap-up after a call.
     WrapUp { attempt: AttemptId, until: Mono },
 }
 
 words! {
-    /// What the agent wants once free.
+    /// What the agent wants once the present call is over.
     Wants {
         /// The next call.
         Calls = "calls",
         /// No calls.
         Pause = "pause",
-        /// To go home.
+        /// To log out.
         LogOut = "log_out",
     }
 }
 
 impl Phone {
-    /// To be called as soon as may be.
+    /// A phone that is to be called as soon as possible.
     pub(crate) fn gone_since(now: Mono) -> Self {
         Phone::Gone {
             recalls: 0,
@@ -253,7 +253,7 @@ impl Phone {
 }
 
 impl Work {
-    /// The call that the agent is kept for, talks in, or finishes.
+    /// The call that the agent is reserved for, talks in, or wraps up.
     pub(crate) fn attempt(self) -> Option<AttemptId> {
         match self {
             Work::Idle { .. } => None,
@@ -265,7 +265,7 @@ impl Work {
 }
 
 impl Agent {
-    /// The state as shown.
+    /// The shown state.
     pub(crate) fn state(&self) -> AgentState {
         match (self.work, self.phone, self.wants) {
             (Work::Reserved { .. }, _, _) => AgentState::Reserved,
@@ -278,7 +278,7 @@ impl Agent {
         }
     }
 
-    /// The reason to be shown, `why` being the reason of the latest change and `changed` whether it changed the state.
+    /// The reason to show. `why` is the reason of the latest event; `changed` is whether that event changed the state.
     pub(crate) fn reason_after(&self, why: AgentReason, changed: bool) -> AgentReason {
         match (self.state(), self.phone) {
             (AgentState::Ringing, _)
@@ -292,7 +292,7 @@ impl Agent {
                     ..
                 },
             ) => trouble.into(),
-            // In a conversation, and while a call is finished, it says what will become of the agent after it.
+            // During a call or wrap-up, the trouble shows why the agent gets no next call.
             (
                 AgentState::OnCall | AgentState::WrapUp,
                 Phone::Held {
@@ -325,7 +325,7 @@ impl Agent {
         }
     }
 
-    /// Since when the agent is held and free, if so.
+    /// Since when the agent is available; `None` if it is not.
     pub(crate) fn free_since(&self) -> Option<Mono> {
         match (self.work, self.phone, self.wants) {
             (Work::Idle { since }, Phone::Held { trouble: None, .. }, Wants::Calls) => Some(since),
@@ -335,7 +335,8 @@ impl Agent {
 }
 
 impl Agent {
-    /// When the agent wants to be looked at again: the phone's deadline and the end of wrap-up, whichever is first.
+    /// When the engine must look at this agent again: at the phone's deadline or at the end of wrap-up, whichever is
+    /// earlier.
     pub(crate) fn deadline(&self) -> Option<Mono> {
         let phone = match self.phone {
             Phone::Calling { give_up_at, .. } => Some(give_up_at),

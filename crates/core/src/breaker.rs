@@ -1,68 +1,68 @@
-//! Holds launches over a trunk that takes none, so that an outage costs a probe now and then and not the contact list.
+//! Stops launches over a trunk that does not work, so that an outage costs a few probes and not the whole contact list.
 //!
-//! In: how each call over the trunk came out. Out: how many more may be launched, and whether an end was the trunk's doing.
-//! A trunk that gives every number the same final answer (404, 480, 486) at once is as bad as one that refuses: lists hold wrong
-//! numbers, but not ten in a row without one call that lives on. Until a trunk shows a sign of life, few calls go out over it.
-//! Knows no contact and no agent.
+//! Input: how each call over the trunk ended. Output: how many more calls may be launched, and whether the trunk caused the
+//! end. A trunk that gives every number the same final answer (404, 480 or 486) at once does not work either: a list may
+//! contain wrong numbers, but not ten in a row without one call that goes on. A "sign of life" is ringing, early media or
+//! an answer. Until a trunk shows one, only few calls go out over it.
 
 use crate::outcome::Outcome;
 use crate::pbx::{EndedBy, LegEnd};
 use crate::time::Mono;
 use std::time::Duration;
 
-/// Failures in a row that may be chance.
+/// Number of failures in a row that may be chance.
 const CHANCE: u32 = 4;
-/// Equal final answers in a row, each at once, that may be chance.
+/// Number of equal final answers in a row, each at once, that may be chance.
 const CHANCE_FINAL: u32 = 9;
-/// An end so soon after the dialing may be the trunk's own, without any callee.
+/// If a call ends within this time after dialing, the trunk itself may have ended it, without any callee.
 pub(crate) const AT_ONCE: Duration = Duration::from_millis(500);
-/// Calls over a trunk without a sign of life since the first of them, at most.
+/// Maximum number of calls over a trunk since its last sign of life.
 const UNPROVEN_MAX: u32 = 20;
-/// The first wait; it doubles with every failed probe.
+/// Wait before the first probe. It doubles after each failed probe, up to `WAIT_MAX`.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// What is known of one trunk. Starts closed: launches pass.
+/// What is known about one trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Breaker {
-    /// Calls in a row that failed, or got the same final answer at once.
+    /// Number of calls in a row that failed, or that got the same final answer at once.
     failures: u32,
-    /// That answer; none: they failed.
+    /// That final answer. `None`: they failed.
     answer: Option<Outcome>,
-    /// Whether each of them ended at once.
+    /// True if each of them ended at once.
     at_once: bool,
-    /// When the first of them was dialed.
+    /// Dialing time of the first of them.
     began: Mono,
     wait: Duration,
-    /// Once open: when the next probe may go.
+    /// Time of the next probe. `None` while calls are launched as usual.
     probe_at: Option<Mono>,
-    /// Calls of which nothing was heard yet.
+    /// Number of launched calls without any event so far.
     unheard: u32,
-    /// Calls launched since the last sign of life.
+    /// Number of calls launched since the last sign of life.
     since_life: u32,
 }
 
-/// How one call over the trunk ended.
+/// The end of one call over the trunk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TrunkEnd<'a> {
     pub(crate) outcome: Outcome,
     pub(crate) end: &'a LegEnd,
-    /// When it was dialed.
+    /// Dialing time of the call.
     pub(crate) dialed_at: Mono,
-    /// Whether it ended within [`AT_ONCE`].
+    /// True if the call ended within [`AT_ONCE`].
     pub(crate) at_once: bool,
 }
 
-/// Whose doing an end was.
+/// What the end of a call says about the trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blame {
-    /// The trunk works: what was in doubt is as it was said.
+    /// The trunk works. Doubtful answers before it were real.
     Works,
-    /// It says nothing of the trunk.
+    /// Nothing.
     Unclear,
-    /// Known only once more calls have ended.
+    /// Not known until more calls have ended.
     Doubted,
-    /// The trunk's: what was in doubt, too.
+    /// The trunk does not work, and it also caused the doubtful answers before.
     Trunk,
 }
 
@@ -82,7 +82,7 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// How many calls may be launched now.
+    /// Number of calls that may be launched now.
     pub(crate) fn room(&self, now: Mono) -> u32 {
         match self.probe_at {
             Some(at) => u32::from(at <= now),
@@ -92,12 +92,12 @@ impl Breaker {
         }
     }
 
-    /// When the next probe may go, while it is open.
+    /// Time of the next probe, while launches are stopped.
     pub(crate) fn probe_at(&self) -> Option<Mono> {
         self.probe_at
     }
 
-    /// A call was launched: while open, it is the probe, and the next waits its turn.
+    /// Records a launch. While launches are stopped it is the probe, and the next one waits.
     pub(crate) fn launched(&mut self, now: Mono) {
         self.unheard = self.unheard.saturating_add(1);
         self.since_life = self.since_life.saturating_add(1);
@@ -107,13 +107,13 @@ impl Breaker {
         }
     }
 
-    /// Something was heard of a call, be it its end, or it will not be dialed.
+    /// Records that a call had its first event, or that it will not be dialed.
     pub(crate) fn heard(&mut self) {
         self.unheard = self.unheard.saturating_sub(1);
     }
 
-    /// A call dialed then gave a sign of life. Whether the trunk works by that: one from before a run of ends at once says
-    /// nothing of what became of the trunk since.
+    /// Records a sign of life of a call that was dialed at `dialed_at`. Returns whether it proves that the trunk works: a
+    /// call from before a run of failures at once proves nothing about the time after them.
     pub(crate) fn lives(&mut self, dialed_at: Mono) -> bool {
         self.since_life = 0;
         if self.failures > 0 && self.at_once && dialed_at < self.began {
@@ -126,7 +126,8 @@ impl Breaker {
         true
     }
 
-    /// A call is over. `lives_on`: whether one dialed at or after a time is up for longer than [`AT_ONCE`].
+    /// Records the end of a call. `lives_on(t)` tells whether a call dialed at or after `t` has been up for longer than
+    /// [`AT_ONCE`].
     pub(crate) fn ended(&mut self, now: Mono, of: TrunkEnd, lives_on: impl Fn(Mono) -> bool) -> Blame {
         let no_sign = !of.end.progressed && !of.end.answered;
         let (answer, chance) = match of.outcome {
@@ -145,7 +146,7 @@ impl Breaker {
                 };
             }
         };
-        // Numbers that get different answers were looked at; failures after answers begin a run of their own.
+        // Different answers show that the trunk looked at the numbers. Failures after answers start a new run.
         if self.failures > 0 && self.answer != answer {
             match answer {
                 Some(_) => _ = self.lives(now),
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trunk_that_takes_nothing_is_probed_less_and_less_often_until_it_works() {
+    fn a_trunk_that_refuses_every_call_is_probed_less_and_less_often_until_it_works() {
         let (mut breaker, mut now) = (Breaker::default(), Mono::default());
         for _ in 0..CHANCE {
             ends(&mut breaker, now, Outcome::Failed, false);
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_one_final_answer_is_the_trunks_unless_other_calls_live_on_or_get_another() {
+    fn a_run_of_one_final_answer_is_the_trunks_fault_unless_other_calls_go_on_or_get_another_answer() {
         for (lives_on, held) in [(false, true), (true, false)] {
             let (mut breaker, now) = (Breaker::default(), Mono::default());
             for n in 0..40 {
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trunk_without_a_sign_of_life_gets_few_calls_and_each_sign_lets_more_go() {
+    fn a_trunk_without_a_sign_of_life_gets_few_calls_and_each_sign_allows_more() {
         let (mut breaker, now) = (Breaker::default(), Mono::default());
         for _ in 0..UNPROVEN_MAX {
             breaker.launched(now);

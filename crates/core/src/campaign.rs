@@ -1,4 +1,4 @@
-//! A campaign as the engine needs it: its settings and its trunks.
+//! A campaign as the engine sees it: its settings and its trunks.
 
 pub mod agents;
 pub mod answering;
@@ -10,7 +10,7 @@ pub mod settings;
 
 use crate::dial::TrunkTemplate;
 use crate::ids::{CampaignId, PbxName, TrunkId};
-use crate::pacing::{PacerConfig, PacingMode};
+use crate::pacing::{PacingConfig, PacingMode};
 use crate::pbx::CallerId;
 use crate::words::words;
 use jiff::tz::TimeZone;
@@ -19,59 +19,60 @@ use settings::CampaignSettings;
 words! {
     /// How calls are launched.
     Mode {
-        /// A call is launched only for an agent who is free and is kept for it.
+        /// A call is launched only if a free agent is reserved for it.
         Progressive = "progressive",
-        /// As many calls as the abandon rules allow are launched ahead of free agents; an answer gets whoever is free.
+        /// Calls are launched ahead of free agents, as far as the abandon rules allow. An answer gets the agent who has
+        /// been free longest.
         Predictive = "predictive",
-        /// A fixed number of calls for each free agent, while the abandon rules allow.
+        /// A fixed number of calls for each free agent is kept in flight, while the abandon rules allow it.
         Power = "power",
     }
 }
 
 words! {
-    /// Where a campaign is in its life.
+    /// The state of a campaign.
     CampaignState {
-        /// Being set up: nothing is dialed.
+        /// Being set up; nothing is dialed.
         Draft = "draft",
-        /// Dials when its tasks run and agents are there.
+        /// Dials while its tasks run and agents are logged in.
         Active = "active",
-        /// Launches nothing; talking calls go on.
+        /// Launches nothing; conversations go on.
         Paused = "paused",
-        /// Over, kept for its records.
+        /// Ended for good; kept for its records.
         Archived = "archived",
     }
 }
 
 words! {
-    /// Where a task is in its life.
+    /// The state of a task.
     TaskState {
         /// Waits for its start time.
         Scheduled = "scheduled",
         /// Its contacts are dialed.
         Running = "running",
-        /// Launches nothing until resumed.
+        /// Launches nothing until it is resumed.
         Paused = "paused",
-        /// Every contact is done.
+        /// All its contacts are done.
         Completed = "completed",
-        /// Stopped for good; contacts not yet dialed stay so.
+        /// Stopped for good; the remaining contacts are not dialed.
         Cancelled = "cancelled",
     }
 }
 
-/// What the engine needs to know of a campaign.
+/// The configuration of a campaign in the engine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CampaignConfig {
-    /// Its row.
+    /// The campaign's row id.
     pub id: CampaignId,
-    /// Its settings; [`CampaignSettings::check`] has let them pass.
+    /// The settings, accepted by [`CampaignSettings::check`].
     pub settings: CampaignSettings,
-    /// Trunks in order of preference; each belongs to one PBX.
+    /// Trunks in order of preference. Each belongs to one PBX.
     pub trunks: Vec<TrunkConfig>,
 }
 
 impl CampaignConfig {
-    /// What the pacing controller takes of it.
-    pub(crate) fn pacer(&self) -> PacerConfig {
+    /// The settings of the pacing controller.
+    pub(crate) fn pacing_config(&self) -> PacingConfig {
         let CampaignSettings {
             dialing,
             pacing,
@@ -80,7 +81,7 @@ impl CampaignConfig {
             agents: _,
             recording: _,
         } = &self.settings;
-        PacerConfig {
+        PacingConfig {
             mode: match pacing.mode {
                 Mode::Progressive => PacingMode::Progressive,
                 Mode::Predictive => PacingMode::Predictive,
@@ -96,17 +97,17 @@ impl CampaignConfig {
     }
 }
 
-/// One way out to the public network.
+/// A trunk: a way to the public network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrunkConfig {
-    /// Its row.
+    /// The trunk's row id.
     pub id: TrunkId,
-    /// Its name, for logs and metric labels.
+    /// The name, for logs and metric labels.
     pub name: String,
-    /// The switch that has it.
+    /// The PBX that has this trunk.
     pub pbx: PbxName,
-    /// How it dials.
+    /// The template of its dial string.
     pub dial: TrunkTemplate,
-    /// The number shown to callees, as the switch takes it.
+    /// The number shown to callees, in the form that the PBX takes.
     pub caller_id: Option<CallerId>,
 }

@@ -3,7 +3,7 @@
 use crate::agent::{AgentReason, AgentState, Wants};
 use crate::ids::{AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use crate::input::Lead;
-use crate::outcome::{MessageFate, Outcome};
+use crate::outcome::{MessageResult, Outcome};
 use crate::pacing::{Learnt, PacingReport};
 use crate::pbx::{LegEnd, PbxCommand, Progress, RecordingName};
 use crate::time::Wall;
@@ -117,7 +117,7 @@ pub enum Change {
         /// Which attempt.
         attempt: AttemptId,
         /// What became of it.
-        fate: MessageFate,
+        fate: MessageResult,
         /// When the switch was asked to play it.
         at: Wall,
     },

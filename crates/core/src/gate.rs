@@ -1,8 +1,8 @@
-//! May this number be called now? Asked when a contact is leased and again just before the originate; every answer is
-//! stored.
+//! Decides whether a number may be called now. The gate is asked when a contact is leased and again just before the
+//! originate. Every decision is stored.
 //!
-//! In: the campaign's hours, what the store knows of the number, the time. Out: a [`GateDecision`] with its reasons.
-//! Knows no list, no row, no clock. Start at [`decide`].
+//! Input: the campaign's calling hours, what the store knows about the number, the time. Output: a [`GateDecision`] with
+//! its reasons. Start at [`decide`].
 
 use crate::campaign::hours::{CallingHours, CallingWindow, WINDOWS_MAX};
 use crate::time::Wall;
@@ -13,41 +13,41 @@ use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// What the store knows of a number, read in the transaction that will use the answer.
+/// What the store knows about a number, read in the transaction that uses the decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GateFacts {
-    /// The contact's own IANA zone, where it has one.
+    /// The contact's own IANA time zone, if it has one.
     pub time_zone: Option<String>,
-    /// On a do-not-call list.
+    /// True if the number is on a do-not-call list.
     pub dnc: bool,
 }
 
-/// The answer, as stored and shown.
+/// The decision as stored and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateDecision {
-    /// Yes, later, or never.
+    /// The verdict.
     pub verdict: GateVerdict,
-    /// Why, most important first; never empty.
+    /// The reasons, most important first. Never empty.
     pub reasons: Vec<GateReason>,
 }
 
-/// Yes, later, or never.
+/// The verdict of the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum GateVerdict {
-    /// It may be called now.
+    /// The number may be called now.
     Allow,
-    /// Not before this time.
+    /// The number may not be called before this time.
     Defer {
-        /// When to ask again, Unix milliseconds.
+        /// When to ask the gate again, Unix time in milliseconds.
         until_ms: Wall,
     },
-    /// Not at all.
+    /// The number may not be called.
     Deny,
 }
 
 impl GateVerdict {
-    /// `allow`, `defer` or `deny`, as stored.
+    /// The word in the store: `allow`, `defer` or `deny`.
     pub fn as_str(self) -> &'static str {
         match self {
             GateVerdict::Allow => "allow",
@@ -58,25 +58,25 @@ impl GateVerdict {
 }
 
 words! {
-    /// Why the gate decided so.
+    /// The reason of a gate decision.
     GateReason {
-        /// Inside the hours, on no list.
+        /// Within the calling hours and on no do-not-call list.
         Clear = "clear",
         /// The number is on a do-not-call list.
         Dnc = "dnc",
-        /// It is not a time to call there.
+        /// It is outside the calling hours in the contact's time zone.
         OutsideHours = "outside_hours",
-        /// The contact's time zone is unknown to us, or names no place: no zone, no call.
+        /// The contact's time zone is unknown, or is not the zone of a place. Such a contact is not called.
         UnknownTimeZone = "unknown_time_zone",
-        /// Nobody has stated a time zone, neither for the contact nor in the campaign's hours.
+        /// Neither the contact nor the campaign has a time zone.
         NoTimeZone = "no_time_zone",
-        /// No window opens within the next two weeks.
+        /// No calling window opens within the next two weeks.
         NeverOpen = "never_open",
     }
 }
 
 words! {
-    /// At which of the two askings a decision was made.
+    /// When the gate was asked.
     GateStage {
         /// When the contact was leased into the hopper.
         Lease = "lease",
@@ -85,11 +85,11 @@ words! {
     }
 }
 
-/// How long a contact waits whose time zone nobody has stated. Changed hours are looked at at once.
+/// How long a contact without any time zone waits. If the calling hours change, it is asked again at once.
 const NO_ZONE_WAIT: Duration = Duration::from_secs(3600);
 
-/// Decides whether a number may be called at `now`. A phone that starts to ring at `now` may still ring `margin` later,
-/// so the window must be open for that long.
+/// Decides whether a number may be called at `now`. The phone may still ring `margin` later, so the calling window must be
+/// open for that long.
 pub fn decide(hours: &CallingHours, facts: &GateFacts, now: Wall, margin: Duration) -> GateDecision {
     let answer = |verdict, reason| GateDecision {
         verdict,
@@ -101,9 +101,9 @@ pub fn decide(hours: &CallingHours, facts: &GateFacts, now: Wall, margin: Durati
     decide_alike(hours, facts.time_zone.as_deref(), now, margin)
 }
 
-/// The part of the decision that is the same for all contacts of one time zone of their own, or of none: what the rules of
-/// time say. Where it is to wait, none of them can be called before, so that they may wait together. A rule that looks at
-/// more of a contact than its zone does not belong here.
+/// The part of the decision that is the same for all contacts with the same time zone. If it is `Defer`, none of them can
+/// be called before that time, so the store makes them wait together. A rule that needs more of a contact than its zone
+/// must not be added here.
 pub fn decide_alike(
     hours: &CallingHours,
     own_zone: Option<&str>,
@@ -166,8 +166,8 @@ fn minute_of_day(time: Time) -> u16 {
     u16::try_from(i32::from(time.hour()) * 60 + i32::from(time.minute())).unwrap_or(0)
 }
 
-/// The earliest window start strictly after `local`, within two weeks. A start that a clock change skips lies as
-/// long after the gap as it lay in it, as jiff resolves it: 02:30 becomes 03:30.
+/// The next start of a window after `local`, within two weeks. If a clock change skips a start, it moves by the length of
+/// the gap, as jiff does: 02:30 becomes 03:30.
 fn next_opening(hours: &CallingHours, local: &Zoned) -> Option<Zoned> {
     (0..=14i64)
         .filter_map(|days| local.date().checked_add(jiff::Span::new().days(days)).ok())
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn inside_the_hours_is_allowed_and_the_edge_leaves_room_to_ring() {
+    fn a_call_inside_the_hours_is_allowed_if_it_can_ring_until_its_timeout() {
         let facts = GateFacts::default();
         assert_eq!(ask(&facts, "2026-11-20T13:00:00Z").verdict, GateVerdict::Allow); // Friday 08:00
         assert_eq!(ask(&facts, "2026-11-21T01:59:30Z").verdict, GateVerdict::Allow); // 20:59:30 + 25 s
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn outside_the_hours_waits_for_the_next_opening_in_the_contacts_zone() {
+    fn a_call_outside_the_hours_waits_for_the_next_window_in_the_contacts_zone() {
         let friday_night = ask(&GateFacts::default(), "2026-11-21T02:00:00Z");
         assert_eq!(
             friday_night.verdict,
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn dnc_and_an_unknown_zone_deny() {
+    fn a_number_on_the_dnc_list_and_an_unknown_zone_are_denied() {
         let listed = GateFacts {
             dnc: true,
             ..GateFacts::default()
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_called_by_a_zone_that_nobody_stated() {
+    fn no_contact_is_called_without_a_stated_time_zone() {
         let noon = "2027-07-01T16:00:00Z";
         for stated in [None, Some("UTC"), Some("EST")] {
             let mut hours = business();
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_contacts_zone_that_names_no_place_denies() {
+    fn a_contact_whose_zone_names_no_place_is_denied() {
         // 21:30 in New York: by EST it would be 20:30, inside the hours.
         for name in ["EST", "est", "Etc/GMT+5", "UTC"] {
             let facts = GateFacts {
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opening_skipped_by_a_clock_change_is_deferred_past_it() {
+    fn a_window_start_that_a_clock_change_skips_moves_behind_it() {
         let mut hours = business();
         hours.windows = vec![CallingWindow {
             days: vec![7],

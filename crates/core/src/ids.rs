@@ -1,4 +1,4 @@
-//! One registry of typed ids, so that swapping two of them does not compile.
+//! All typed ids, so that mixing two kinds does not compile.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -1,8 +1,9 @@
 //! Paceline's decisions as pure state machines: values in, values out.
 //!
-//! Nothing here can open a socket, read a clock or draw a random number; time and seeds are passed in, so the same
-//! engine runs in production, in the simulator and under property tests. Start at [`engine`] for what a campaign
-//! does, at [`input`] and [`command`] for what goes in and out of it, at [`pbx`] for the words spoken with a switch, at [`gate`] for whether a number may be called now.
+//! Nothing here can open a socket, read a clock or draw a random number. Time and seeds are passed in, so the same engine
+//! runs in production, in the simulator and in property tests. Start at [`engine`] for what a campaign does, at [`input`]
+//! and [`command`] for what goes in and out of it, at [`pbx`] for the protocol between the engine and the PBX drivers, and
+//! at [`gate`] for whether a number may be called now.
 
 pub mod agent;
 mod breaker;

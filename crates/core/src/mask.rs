@@ -1,21 +1,21 @@
-//! Hides telephone numbers in free text: names, attributes, the words of a PBX or a carrier.
+//! Hides telephone numbers in free text: names, attributes, messages of a PBX or a carrier.
 //!
-//! In: a text of unknown origin. Out: the same text, in which everything that may be a telephone number is masked as
-//! [`crate::number::E164::masked`] does it. Rather too much is hidden than too little: a customer number of seven digits
-//! is masked as well.
+//! Input: any text. Output: the same text with everything masked that may be a telephone number, like
+//! [`crate::number::E164::masked`]. It hides too much rather than too little: a customer number of seven digits is masked
+//! as well.
 
 use std::borrow::Cow;
 
-/// Fewer digits are no telephone number that reaches anybody from outside its own exchange: extensions, years, prices,
-/// postal codes.
+/// Fewer digits are not a telephone number that can be called from outside its own exchange. They are extensions, years,
+/// prices or postal codes.
 const DIGITS_MIN: usize = 7;
-/// Digits that stay readable at the end, as in [`crate::number::E164::masked`].
+/// Number of digits that stay readable at the end, as in [`crate::number::E164::masked`].
 const DIGITS_SHOWN: usize = 2;
-/// Characters between two digits of one number at most, as in `+49 (0) 171` or `0171 - 39 20`.
+/// Maximum number of characters between two digits of one number, as in `+49 (0) 171` or `0171 - 39 20`.
 const GAP_MAX: usize = 3;
 
-/// The text with whatever may be a telephone number masked: runs of seven and more digits, with the characters between
-/// them that people write there. UUIDs and ISO 8601 dates and times are left as they are.
+/// Masks runs of seven or more digits, including the separators that people write between them. UUIDs and ISO 8601 dates
+/// and times stay as they are.
 pub fn mask_numbers(text: &str) -> Cow<'_, str> {
     if text.chars().filter(|c| c.is_numeric()).count() < DIGITS_MIN {
         return Cow::Borrowed(text);
@@ -53,11 +53,11 @@ pub fn mask_numbers(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A run of digits and of what people write between them.
+/// A run of digits with their separators.
 #[derive(Clone, Copy, Debug, Default)]
 struct Run {
     digits: usize,
-    /// Up to the end of the last digit.
+    /// Length in bytes up to the end of the last digit.
     bytes: usize,
 }
 
@@ -99,7 +99,8 @@ fn hide(run: &str, mut hidden: usize, into: &mut String) {
     }
 }
 
-/// How many bytes of the beginning are a UUID, or a date with or without its time, and no part of something longer.
+/// Length in bytes of a UUID, or of a date with or without a time, at the beginning of `text`. 0 if it is part of something
+/// longer.
 fn machine_made(text: &str) -> usize {
     const UUID: &str = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
     const DATE: &str = "0000-10-30";
@@ -132,8 +133,8 @@ fn machine_made(text: &str) -> usize {
     }
 }
 
-/// The length of the shape where the text begins like it: `x` is a hexadecimal digit, `0` any digit, `1` to `6` a digit up
-/// to that one, `T` a `T` or a space, all else itself.
+/// Length of `shape` if `text` begins with it, else 0. In a shape, `x` is a hexadecimal digit, `0` any digit, `1` to `6` a
+/// digit up to that one, `T` a `T` or a space; every other character stands for itself.
 fn shaped(text: &str, shape: &str) -> usize {
     let fits = |(is, wanted): (u8, u8)| match wanted {
         b'x' => is.is_ascii_hexdigit(),
@@ -152,7 +153,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_may_be_a_number_is_hidden_but_for_its_last_two_digits() {
+    fn everything_that_may_be_a_number_is_masked_except_its_last_two_digits() {
         for (text, masked) in [
             ("+12025550123", "+*********23"),
             ("call +1 (202) 555-0123, please", "call +* (***) ***-**23, please"),
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_times_and_short_digits_stay() {
+    fn ids_times_and_short_digit_runs_stay_readable() {
         for text in [
             "",
             "Room 1204, line 2",
@@ -194,7 +195,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_number_is_left_however_it_is_written(
+        fn a_number_is_masked_in_every_way_of_writing_it(
             digits in "[1-9][0-9]{6,14}", gaps in prop::collection::vec("[ ./()-]{0,2}", 15), before in "[a-z ]{0,6}", after in "[a-z ]{0,6}"
         ) {
             let mut written = String::new();
@@ -206,13 +207,13 @@ mod tests {
             let masked = mask_numbers(&text).into_owned();
             let shown: String = masked.chars().filter(char::is_ascii_digit).collect();
             prop_assert!(shown.len() <= 8 && !shown.contains(&digits), "{text} became {masked}");
-            // A date is what a number written as one is taken for.
+            // A number may be written like a date, and a date is not masked.
             let date = shown.len() == 8;
             prop_assert!(date || digits.ends_with(&shown), "{text} became {masked}");
         }
 
         #[test]
-        fn any_text_is_taken_and_masked_once(text in ".{0,60}") {
+        fn masking_keeps_the_length_and_a_second_pass_changes_nothing(text in ".{0,60}") {
             let once = mask_numbers(&text).into_owned();
             prop_assert_eq!(once.chars().count(), text.chars().count());
             prop_assert_eq!(mask_numbers(&once).into_owned(), once);

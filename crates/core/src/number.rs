@@ -1,21 +1,24 @@
-//! Telephone numbers in E.164, hidden from logs.
+//! Telephone numbers in E.164 form. They are hidden from logs.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A number in E.164 form: `+`, then 2 to 15 digits, the first not 0 (ITU-T E.164, 6.1). Its `Debug` shows nothing;
-/// whoever needs the digits calls [`E164::expose`], so that every such place can be found.
+/// A number in E.164 form: `+`, then 2 to 15 digits, the first not 0 (ITU-T E.164, 6.1). `Debug` does not show it. Code
+/// that needs the digits calls [`E164::expose`], so that every such place can be found.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct E164(String);
 
-/// The text is not an E.164 number. It is not repeated here, as it may be personal data.
+/// The text is not an E.164 number. The error does not repeat the text, because it may be personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an E.164 number: write `+`, the country code and the number, 2 to 15 digits in all, no spaces")]
 pub struct NotE164;
 
 impl E164 {
     /// Checks and wraps a number.
+    ///
+    /// # Errors
+    /// [`NotE164`].
     pub fn new(text: &str) -> Result<Self, NotE164> {
         let digits = text.strip_prefix('+').ok_or(NotE164)?;
         let well_formed = (2..=15).contains(&digits.len())
@@ -28,17 +31,17 @@ impl E164 {
         }
     }
 
-    /// The number with its `+`. Only for dialing, storing, and showing to those who may see it.
+    /// The number with its `+`. Only for dialing, for storing, and for users who may see it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The number without its `+`.
+    /// The digits without the `+`.
     pub fn expose_digits(&self) -> &str {
         self.0.strip_prefix('+').unwrap_or(&self.0)
     }
 
-    /// All but the last two digits and the leading `+` hidden: `+*********23`.
+    /// The number with all digits hidden but the last two: `+*********23`.
     pub fn masked(&self) -> String {
         let digits = self.expose_digits();
         let hidden = digits.len().saturating_sub(2);
@@ -71,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_plus_and_two_to_fifteen_digits_pass() {
+    fn only_plus_and_two_to_fifteen_digits_are_accepted() {
         for good in ["+12", "+12025550123", "+123456789012345"] {
             assert_eq!(E164::new(good).unwrap().expose(), good);
         }

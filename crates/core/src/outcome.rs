@@ -1,49 +1,49 @@
-//! What the line did, and what an abandoned person heard.
+//! The outcome of an attempt, and of the message to an abandoned callee.
 
 use crate::words::words;
 
 words! {
-    /// What became of the message to a person whom no agent took in time.
-    MessageFate {
-        /// All of it was played.
+    /// How the message to an abandoned callee ended.
+    MessageResult {
+        /// It was played to its end.
         Whole = "whole",
-        /// The callee hung up, or the switch was lost sight of, before its end.
+        /// The callee hung up before its end, or the link to the PBX was lost.
         CutShort = "cut_short",
-        /// The switch could not play it.
+        /// The PBX could not play it.
         Failed = "failed",
     }
 }
 
 words! {
-    /// What the line did with an attempt. Every ended attempt has exactly one.
+    /// What the line did with an attempt. Every ended attempt has exactly one outcome.
     Outcome {
-        /// A person answered and was handed to an agent, or hung up before the connect limit.
+        /// A person answered and got an agent, or hung up within the connect limit.
         Answered = "answered",
-        /// An answering machine.
+        /// An answering machine answered.
         Machine = "machine",
         /// The callee's line is busy.
         Busy = "busy",
-        /// It rang and nobody answered.
+        /// The phone rang and nobody answered.
         NoAnswer = "no_answer",
         /// The callee, or a policy on the way, refused the call.
         Rejected = "rejected",
         /// The number does not exist or is malformed.
         Invalid = "invalid",
-        /// The network or the trunk had no room, refused us, or gave no sign of life.
+        /// The network or the trunk had no channel, refused the call, or did not react.
         Congestion = "congestion",
-        /// The call could not be placed for a reason on our side or a protocol fault.
+        /// The call could not be placed because of an error of Paceline, the PBX or the protocol.
         Failed = "failed",
-        /// A fax machine.
+        /// A fax machine answered.
         Fax = "fax",
-        /// A call-screening service.
+        /// A call-screening service answered.
         Screened = "screened",
-        /// A person answered and no agent came within the limit.
+        /// A person answered and no agent was connected within the limit.
         Abandoned = "abandoned",
-        /// We took the call back before it was answered.
+        /// Paceline cancelled the call before it was answered.
         Cancelled = "cancelled",
-        /// The gate refused it.
+        /// The gate refused the call.
         Blocked = "blocked",
-        /// The evidence was lost; counts against caps, and as a possible abandon.
+        /// The end of the call was not seen. It counts against caps, and as a possible abandoned call.
         Unknown = "unknown",
     }
 }

@@ -1,19 +1,21 @@
-//! How many calls to launch now, so that agents wait little and few callees find no agent.
+//! Decides how many calls to launch now. Agents must wait little, and few callees may find no agent.
 //!
-//! In: what agents and calls do, as it happens, and ticks. Out: at each tick a [`PacingReport`]: how many calls to
-//! launch, and why not one more. Learns how calls and agents behave (`pacing/learner.rs`), forecasts who will need an
-//! agent and which agents will be free (`pacing/forecast.rs`, `pacing/crowd.rs`), and launches while the risk that the
-//! next callee finds none stays below what the abandon rules still allow (`pacing/budget.rs`). Knows no contact, no trunk
-//! and no store. Start at [`Pacer::tick`]. The model and its figures: docs/pacing.md.
+//! Input: what agents and calls do, as it happens, and a regular tick. Output: one [`PacingReport`] for each tick, with the
+//! number of calls to launch and the reason why it is not one more.
+//!
+//! The controller learns how calls and agents behave (`pacing/learner.rs`). It forecasts which calls will need an agent and
+//! which agents will be free (`pacing/forecast.rs`, `pacing/poisson_binomial.rs`). It launches calls while the risk that
+//! the next callee finds no agent stays below what the abandon rules still allow (`pacing/budget.rs`). It knows no contact,
+//! no trunk and no store. Start at [`PacingController::tick`]. `docs/pacing.md` has the model and its constants.
 
 mod book;
 mod budget;
-mod crowd;
 mod drift;
 mod forecast;
 mod hazards;
 mod learner;
 mod observe;
+mod poisson_binomial;
 mod report;
 pub mod rules;
 mod surplus;
@@ -23,85 +25,85 @@ pub use budget::{LearntGain, RuleAccount};
 pub use hazards::LearntBin;
 pub use learner::Learnt;
 pub use observe::CallStep;
-pub use report::{EffectiveMode, Fallback, PaceLimit, PacingReport};
+pub use report::{EffectiveMode, Fallback, LaunchLimit, PacingReport};
 
 use crate::time::{Mono, Now, Wall};
-use book::{AgentSpell, Book, Flight, Landed};
+use book::{AgentSpell, Book, CallPhase, EndedAs};
 use budget::Budget;
-use crowd::Crowd;
 use forecast::{HORIZONS, Row, Tables, dial, horizons, ring};
 use jiff::tz::TimeZone;
 use learner::Learner;
 use observe::TrunkTrouble;
-use rules::{AbandonRule, Answers, LiveFate};
+use poisson_binomial::PoissonBinomial;
+use rules::{AbandonRule, AnswerResult, Answers};
 use std::time::Duration;
 
-/// A call asked for and not seen dialing after this was not placed.
+/// If a requested call is not seen dialing within this time, the controller assumes that it was not placed.
 const ASKED_SECS_MAX: f64 = 3.0;
-/// Time after which a state that nothing ended is taken to be over.
+/// A state that lasts this much longer than it can is over: its last event was lost.
 const DIALING_SECS_MARGIN: f64 = 15.0;
 const RINGING_SECS_MARGIN: f64 = 10.0;
 const LISTENING_SECS_MAX: f64 = 15.0;
 const WAITING_SECS_MARGIN: f64 = 1.5;
-/// Consecutive trunk failures after which only probes are sent.
+/// After this many trunk failures in a row, the controller sends only probes.
 const FAILURES_MAX: u32 = 5;
 const PROBE_EVERY_SECS: f64 = 1.0;
-/// How often what is told of calls is made anew where something has happened, and all tables whatever has.
+/// The forecast of calls is rebuilt this often while events arrive; all tables are rebuilt every `TABLES_SECS`.
 const CALL_TABLES_SECS: f64 = 1.0;
 const TABLES_SECS: f64 = 10.0;
-/// Below this risk a predictive campaign is progressive, and says so.
+/// If the allowed risk is below this, a predictive campaign dials progressively and reports it.
 const RISK_MIN: f64 = 0.001;
-/// Calls whose end must have been seen before any is launched ahead.
+/// This many calls must have ended before the controller launches ahead of free agents.
 const CALLS_SEEN_MIN: u32 = 10;
-/// Calls in flight for each agent, at most.
+/// Maximum number of calls in flight for each agent.
 const IN_FLIGHT_PER_AGENT: usize = 40;
-/// Calls launched at one tick, at most, however many agents there are.
+/// Maximum number of calls launched at one tick, for any number of agents.
 const LAUNCH_MAX: usize = 2_000;
-/// Over which time the pace of live answers is taken.
-const PACE_SECS: f64 = 600.0;
+/// Time constant of the average of live answers per second.
+const LIVE_RATE_SECS: f64 = 600.0;
 
-/// How a campaign is paced.
+/// The pacing settings of one campaign on one PBX.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PacerConfig {
-    /// How calls are launched.
+pub struct PacingConfig {
+    /// How the controller launches calls.
     pub mode: PacingMode,
-    /// The abandon rules that it keeps, all at once.
+    /// The abandon rules of the campaign. All of them hold at the same time.
     pub rules: Vec<AbandonRule>,
-    /// From a person's verdict until an agent must be there.
+    /// Maximum time from the moment when a person is recognised until an agent is connected.
     pub connect_limit: Duration,
-    /// How long a callee's phone rings.
+    /// How long a callee's phone rings before the call ends as not answered.
     pub ring_timeout: Duration,
-    /// For rules that go by the calendar.
+    /// The time zone of rules that count by calendar day or month.
     pub zone: TimeZone,
 }
 
 /// How calls are launched.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PacingMode {
-    /// As far ahead of free agents as the rules allow.
+    /// Launch ahead of free agents, as far as the abandon rules allow.
     Predictive,
-    /// This many calls in flight for each free agent, while the rules allow.
+    /// Keep this many calls in flight for each free agent, while the abandon rules allow it.
     Power(f64),
-    /// As many calls in flight as agents are free.
+    /// Keep as many calls in flight as agents are free.
     Progressive,
 }
 
-/// What else bounds a launch. None: no bound.
+/// Further limits on a launch. `None` means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
-    /// Free trunk channels.
+    /// Number of free trunk channels.
     pub channels: Option<u32>,
-    /// Contacts that are ready.
+    /// Number of contacts that are ready to be dialed.
     pub contacts: Option<u32>,
-    /// Calls asked for that are still being stored, where that is known. Else one that is not seen dialing within three
-    /// seconds is taken as not placed.
+    /// Number of requested calls that are still being stored, if the caller knows it. If `None`, a requested call that is
+    /// not seen dialing within 3 s counts as not placed.
     pub storing: Option<u32>,
 }
 
-/// The controller of one campaign on one switch.
+/// The pacing controller of one campaign on one PBX.
 #[derive(Clone, Debug)]
-pub struct Pacer {
-    settings: PacerConfig,
+pub struct PacingController {
+    settings: PacingConfig,
     book: Book,
     learner: Learner,
     budget: Budget,
@@ -109,43 +111,44 @@ pub struct Pacer {
     tables: Tables,
     tables_at: f64,
     call_tables_at: f64,
-    /// Something has happened since the calls' tables were made.
-    news: bool,
-    /// Something has happened since somebody asked.
-    lesson: bool,
+    /// An event arrived after the tables of calls were built.
+    calls_changed: bool,
+    /// Something was learnt after [`PacingController::take_unsaved`] was last called.
+    unsaved: bool,
     probed_at: f64,
-    pace: Pace,
+    live_rate: LiveRate,
 }
 
-/// Live answers per second, of late.
+/// Running average of live answers per second.
 #[derive(Clone, Copy, Debug)]
-struct Pace {
+struct LiveRate {
     answers: f64,
     weight: f64,
     at: Option<f64>,
 }
 
-impl Pace {
+impl LiveRate {
     fn fade(&mut self, at: f64) {
         if let Some(before) = self.at
             && at > before
         {
-            let keep = (-(at - before) / PACE_SECS).exp();
+            let keep = (-(at - before) / LIVE_RATE_SECS).exp();
             self.answers *= keep;
-            self.weight = self.weight * keep + (1.0 - keep) * PACE_SECS;
+            self.weight = self.weight * keep + (1.0 - keep) * LIVE_RATE_SECS;
         }
         self.at = Some(self.at.map_or(at, |before| before.max(at)));
     }
 
-    /// Per second; what was before the start is taken as a minute without answers.
+    /// Live answers per second. The time before the start counts as one minute without answers, so that the first answer
+    /// does not look like a flood.
     fn rate(&self) -> f64 {
         self.answers / self.weight.max(60.0)
     }
 }
 
-impl Pacer {
-    /// A controller that knows nothing yet but what `learnt` says.
-    pub fn new(settings: PacerConfig, learnt: Option<&Learnt>) -> Self {
+impl PacingController {
+    /// Creates a controller. `learnt` is what an earlier controller had learnt; without it, the built-in prior rates apply.
+    pub fn new(settings: PacingConfig, learnt: Option<&Learnt>) -> Self {
         let mut learner = Learner::new(ring_secs(&settings) + DIALING_SECS_MARGIN);
         let mut budget = Budget::new(&settings.rules, settings.zone.clone());
         if let Some(learnt) = learnt {
@@ -163,10 +166,10 @@ impl Pacer {
             tables,
             tables_at: f64::NEG_INFINITY,
             call_tables_at: f64::NEG_INFINITY,
-            news: false,
-            lesson: false,
+            calls_changed: false,
+            unsaved: false,
             probed_at: f64::NEG_INFINITY,
-            pace: Pace {
+            live_rate: LiveRate {
                 answers: 0.0,
                 weight: 0.0,
                 at: None,
@@ -174,8 +177,8 @@ impl Pacer {
         }
     }
 
-    /// Takes new settings; what was learnt, and what was counted, stays.
-    pub fn configure(&mut self, settings: PacerConfig) {
+    /// Applies new settings. What the controller has learnt and counted stays.
+    pub fn configure(&mut self, settings: PacingConfig) {
         if settings == self.settings {
             return;
         }
@@ -185,75 +188,80 @@ impl Pacer {
         self.tables_at = f64::NEG_INFINITY;
     }
 
-    /// Whether anything has happened since this was last asked, so that what was learnt is worth keeping again.
-    pub fn take_lesson(&mut self) -> bool {
-        std::mem::take(&mut self.lesson)
+    /// True if something was learnt after the last call of this function, so that [`PacingController::learnt`] should be
+    /// stored again.
+    pub fn take_unsaved(&mut self) -> bool {
+        std::mem::take(&mut self.unsaved)
     }
 
-    /// What was learnt so far.
+    /// The learnt rates, to store and to pass to [`PacingController::new`] after a restart.
     pub fn learnt(&self) -> Learnt {
         self.learner.learnt(self.budget.gains())
     }
 
-    /// Events that were not taken because too many calls or agents are known.
+    /// Number of events that were ignored because too many calls or agents were known.
     pub fn dropped(&self) -> u64 {
         self.book.dropped
     }
 
-    /// An agent has come, gone, or changed state.
+    /// Reports a new state of an agent.
     pub fn agent(&mut self, at: Mono, agent: AgentKey, step: AgentStep) {
-        (self.news, self.lesson) = (true, true);
+        (self.calls_changed, self.unsaved) = (true, true);
         observe::agent(&mut self.book, &mut self.learner, secs(at), agent, step);
     }
 
-    /// An agent will leave at this time, or once the present call is over if that is later. None: stays.
+    /// Reports when an agent will log out. If a call runs at that time, the agent stays until it ends. `None`: the agent
+    /// stays.
     pub fn agent_leaves(&mut self, agent: AgentKey, at: Option<Mono>) {
         if let Some(spell) = self.book.agents.get_mut(&agent) {
             spell.leaves_at = at.map(secs);
         }
     }
 
-    /// Something has happened to a call, and what became of a person who answered is counted as it appears from here.
+    /// Reports a step of a call. If a live answer ended, it is counted in the abandon rules. The result is derived from the
+    /// events that this controller saw.
     pub fn call(&mut self, now: Now, call: CallKey, step: CallStep) {
-        if let Some(fate) = self.observe(now, call, step) {
-            self.count(now, now.wall, fate);
+        if let Some(result) = self.observe(now, call, step) {
+            self.count(now, now.wall, result);
         }
     }
 
-    /// How an answer by a person has ended, to be said once for each.
-    pub fn count(&mut self, now: Now, answered_at: Wall, fate: LiveFate) {
-        self.lesson = true;
-        self.budget.count(now.wall, answered_at, fate, self.pace.rate());
+    /// Counts one live answer in the abandon rules. Call it once for each live answer.
+    pub fn count(&mut self, now: Now, answered_at: Wall, result: AnswerResult) {
+        self.unsaved = true;
+        self.budget
+            .count(now.wall, answered_at, result, self.live_rate.rate());
     }
 
-    /// Takes in what the store knows of answers before the start.
+    /// Loads the answers before the start, as the store has them.
     pub fn recall(&mut self, answers: &[Answers]) {
         self.budget.recall(answers);
     }
 
-    /// Takes over what another controller of the same campaign has counted: the rules hold for the campaign as a whole.
-    pub fn share_account(&mut self, other: &Pacer) {
+    /// Copies the counters of another controller of the same campaign, because an abandon rule holds for the campaign as a
+    /// whole.
+    pub fn share_account(&mut self, other: &PacingController) {
         let gains = self.budget.gains();
         self.budget = other.budget.clone();
         self.budget.recall_gains(&gains);
     }
 
-    /// What every rule has counted in its window.
+    /// The counters of each abandon rule in its current window.
     pub fn accounts(&self, now: Now) -> Vec<RuleAccount> {
         self.budget.accounts(now.wall)
     }
 
-    /// Something has happened to a call. Returns how it appears from here that an answer has ended; counts nothing.
-    pub fn observe(&mut self, now: Now, call: CallKey, step: CallStep) -> Option<LiveFate> {
+    /// Reports a step of a call without counting it. If a live answer ended, returns its result as this controller saw it.
+    pub fn observe(&mut self, now: Now, call: CallKey, step: CallStep) -> Option<AnswerResult> {
         let at = secs(now.mono);
-        (self.news, self.lesson) = (true, true);
+        (self.calls_changed, self.unsaved) = (true, true);
         let step = match step {
             CallStep::Dialing { answer_probability } => CallStep::Dialing {
                 answer_probability: answer_probability.map(|p| self.odds(p)),
             },
             other => other,
         };
-        let noted = observe::call(
+        let observation = observe::call(
             &mut self.book,
             &mut self.learner,
             &mut self.trunks,
@@ -261,32 +269,34 @@ impl Pacer {
             call,
             step,
         );
-        self.learner.drift.expect(noted.expected, self.pace.rate());
-        if noted.person {
-            self.pace.fade(at);
-            self.pace.answers += 1.0;
-            self.learner.drift.see(self.pace.rate());
+        self.learner
+            .drift
+            .expect(observation.expected, self.live_rate.rate());
+        if observation.person {
+            self.live_rate.fade(at);
+            self.live_rate.answers += 1.0;
+            self.learner.drift.see(self.live_rate.rate());
         }
-        noted.fate
+        observation.result
     }
 
-    /// Odds of a person at this probability, over those of any call.
+    /// Ratio of the odds of a live answer at probability `p` to the odds for an average call.
     fn odds(&self, p: f64) -> f64 {
         let any = self.tables.answer_probability.clamp(0.001, 0.999);
         let p = if p.is_finite() { p.clamp(0.001, 0.999) } else { any };
         (p / (1.0 - p) / (any / (1.0 - any))).clamp(0.02, 50.0)
     }
 
-    /// How many calls to launch now.
+    /// Decides how many calls to launch now. The caller must launch `launch` calls.
     pub fn tick(&mut self, now: Now, room: Room) -> PacingReport {
         let at = secs(now.mono);
-        self.pace.fade(at);
-        let pace = self.pace.rate();
-        observe::accrue(&mut self.book, &mut self.learner, at, pace);
+        self.live_rate.fade(at);
+        let live_per_sec = self.live_rate.rate();
+        observe::accrue(&mut self.book, &mut self.learner, at, live_per_sec);
         self.expire(at, room.storing);
-        self.renew_tables(at, pace);
-        let scene = self.scene(at);
-        let mut report = self.decide(now.wall, &scene);
+        self.renew_tables(at, live_per_sec);
+        let snapshot = self.snapshot(at);
+        let mut report = self.decide(now.wall, &snapshot);
         self.bound(at, room, &mut report);
         for _ in 0..report.launch {
             self.book.asked.push_back(at);
@@ -294,16 +304,18 @@ impl Pacer {
         report
     }
 
-    fn renew_tables(&mut self, at: f64, pace: f64) {
+    fn renew_tables(&mut self, at: f64, live_per_sec: f64) {
         let young = self.learner.is_young();
         let all = at - self.tables_at >= if young { CALL_TABLES_SECS } else { TABLES_SECS };
-        let calls = self.news && (young || at - self.call_tables_at >= CALL_TABLES_SECS);
+        let calls = self.calls_changed && (young || at - self.call_tables_at >= CALL_TABLES_SECS);
         if !(all || calls) {
             return;
         }
-        (self.news, self.call_tables_at) = (false, at);
+        (self.calls_changed, self.call_tables_at) = (false, at);
         let limit = self.settings.connect_limit.as_secs_f64();
-        let sources = self.learner.sources(pace, ring_secs(&self.settings), limit);
+        let sources = self
+            .learner
+            .sources(live_per_sec, ring_secs(&self.settings), limit);
         if all {
             self.tables = Tables::new(&sources);
             self.tables_at = at;
@@ -312,26 +324,26 @@ impl Pacer {
         }
     }
 
-    /// Drops what a lost event would otherwise keep for ever.
+    /// Removes calls whose last event was lost. Otherwise they would reserve an agent for ever.
     fn expire(&mut self, at: f64, storing: Option<u32>) {
         let ring_secs_max = ring_secs(&self.settings);
         let limit = self.settings.connect_limit.as_secs_f64();
         let mut overdue = Vec::new();
         self.book.calls.retain(|key, spell| {
             let secs_max = match spell.state {
-                Flight::Dialing => ring_secs_max + DIALING_SECS_MARGIN,
-                Flight::Ringing => ring_secs_max + RINGING_SECS_MARGIN,
-                Flight::Listening(_) => LISTENING_SECS_MAX,
-                Flight::Waiting => limit + WAITING_SECS_MARGIN,
+                CallPhase::Dialing => ring_secs_max + DIALING_SECS_MARGIN,
+                CallPhase::Ringing => ring_secs_max + RINGING_SECS_MARGIN,
+                CallPhase::Listening(_) => LISTENING_SECS_MAX,
+                CallPhase::Waiting => limit + WAITING_SECS_MARGIN,
             };
             let stays = at - spell.since < secs_max;
-            if !stays && spell.state == Flight::Waiting {
+            if !stays && spell.state == CallPhase::Waiting {
                 overdue.push((*key, spell.since));
             }
             stays
         });
         for (key, since) in overdue {
-            self.book.land(key, Landed::Overdue(since));
+            self.book.end(key, EndedAs::Overdue(since));
         }
         if let Some(storing) = storing {
             let asked = self.book.asked.len();
@@ -350,9 +362,9 @@ impl Pacer {
         }
     }
 
-    /// Everything that may need an agent or keep one, now.
-    fn scene(&self, at: f64) -> Scene {
-        let mut scene = Scene {
+    /// All calls that may need an agent and all agents that may stay busy, at the time `at`.
+    fn snapshot(&self, at: f64) -> Snapshot {
+        let mut snapshot = Snapshot {
             busy: Vec::with_capacity(self.book.agents.len()),
             calls: Vec::with_capacity(self.book.calls.len() + self.book.asked.len()),
             arrivals: Row::ZERO,
@@ -361,20 +373,21 @@ impl Pacer {
             in_flight: self.book.calls.len() + self.book.asked.len(),
         };
         for asked in &self.book.asked {
-            scene.arrives(*self.tables.dialing((at - asked).min(ASKED_SECS_MAX)));
+            snapshot.arrives(*self.tables.dialing((at - asked).min(ASKED_SECS_MAX)));
         }
         for spell in self.book.calls.values() {
-            scene.arrives(self.row(spell, at));
+            snapshot.arrives(self.row(spell, at));
         }
         let limit = self.settings.connect_limit.as_secs_f64();
         let answered = self.tables.dialing(0.0).steps();
         for spell in self.book.agents.values() {
-            scene.agent(spell, at, limit, &self.tables, &answered);
+            snapshot.agent(spell, at, limit, &self.tables, &answered);
         }
-        scene
+        snapshot
     }
 
-    /// A call being judged: the longer it takes, the likelier the verdict that usually takes so long.
+    /// The forecast for an answered call that is still being judged. A machine usually takes longer to recognise than a
+    /// person, so the longer it takes, the less likely is a person.
     fn verdict_row(&self, answer: book::Answer, listened: f64) -> Row {
         let (live, machine) = if answer.rang {
             let rates = self.learner.ringing.rates(answer.age);
@@ -383,7 +396,7 @@ impl Pacer {
             let rates = self.learner.dialing.rates(answer.age);
             (rates.get(dial::LIVE).copied(), rates.get(dial::MACHINE).copied())
         };
-        let drift = self.learner.drift(self.pace.rate());
+        let drift = self.learner.drift(self.live_rate.rate());
         let (person, other) = (&self.learner.person_delay, &self.learner.machine_delay);
         let undecided = 1.0 - person.share(listened);
         let weight = live.unwrap_or(0.0) * drift;
@@ -395,11 +408,11 @@ impl Pacer {
             .map(|t| (weight * (person.share(listened + t) - person.share(listened)) / all).clamp(0.0, 1.0)))
     }
 
-    fn decide(&mut self, wall: Wall, scene: &Scene) -> PacingReport {
-        let pace = self.pace.rate();
+    fn decide(&mut self, wall: Wall, snapshot: &Snapshot) -> PacingReport {
+        let live_per_sec = self.live_rate.rate();
         let fresh = *self.tables.dialing(0.0);
         let answer_probability = self.tables.answer_probability;
-        let allowance = self.budget.allowance(wall, pace);
+        let allowance = self.budget.allowance(wall, live_per_sec);
         let (allowed, rule) = match &allowance {
             Some(allowance) => (allowance.risk_max, Some(allowance.rule.clone())),
             None => (1.0, None),
@@ -416,43 +429,49 @@ impl Pacer {
             PacingMode::Power(_) => EffectiveMode::Power,
             PacingMode::Progressive => EffectiveMode::Progressive,
         };
-        // No bet is larger than the evidence: with many agents a wrong one costs many callees.
-        let evidence = (self.learner.answers_seen() + 2.0) / scene.seats.max(1) as f64;
+        // The risk is limited by the number of answers seen: with many agents, a forecast from few answers could abandon
+        // many callees at once.
+        let evidence = (self.learner.answers_seen() + 2.0) / snapshot.seats.max(1) as f64;
         let risk_max = match mode {
             EffectiveMode::Predictive => allowed * evidence.min(1.0),
             EffectiveMode::Power | EffectiveMode::Progressive => 0.0,
         };
-        // Calls in flight that free agents alone allow.
+        // Number of calls in flight that the free agents cover without a forecast.
         let per_free = match (mode, self.settings.mode) {
             (EffectiveMode::Power, PacingMode::Power(ratio)) if ratio.is_finite() => ratio.clamp(0.0, 100.0),
             _ => 1.0,
         };
-        let covered = (scene.free as f64 * per_free) as usize;
-        let in_flight_max =
-            (scene.seats.saturating_mul(IN_FLIGHT_PER_AGENT)).min(scene.in_flight.saturating_add(LAUNCH_MAX));
+        let covered = (snapshot.free as f64 * per_free) as usize;
+        let in_flight_max = (snapshot.seats.saturating_mul(IN_FLIGHT_PER_AGENT))
+            .min(snapshot.in_flight.saturating_add(LAUNCH_MAX));
 
-        let mut crowd = Crowd::new(scene.seats, &scene.busy, &scene.calls, self.learner.doubt());
-        let mut arrivals = scene.arrivals;
+        let mut demand = PoissonBinomial::new(
+            snapshot.seats,
+            &snapshot.busy,
+            &snapshot.calls,
+            self.learner.doubt(),
+        );
+        let mut arrivals = snapshot.arrivals;
         let mut wanted = 0_usize;
         let (limit, risk) = loop {
-            let full = crowd.full(0);
+            let full = demand.full(0);
             let risk = weighted(&fresh.steps(), &full);
-            let in_flight = scene.in_flight + wanted;
-            if scene.seats == 0 {
-                break (PaceLimit::Agents, risk);
+            let in_flight = snapshot.in_flight + wanted;
+            if snapshot.seats == 0 {
+                break (LaunchLimit::Agents, risk);
             }
             if in_flight >= covered && (mode != EffectiveMode::Predictive || risk > risk_max) {
                 let limit = match mode {
-                    EffectiveMode::Predictive => PaceLimit::Risk,
-                    EffectiveMode::Power => PaceLimit::Ratio,
-                    EffectiveMode::Progressive => PaceLimit::FreeAgents,
+                    EffectiveMode::Predictive => LaunchLimit::Risk,
+                    EffectiveMode::Power => LaunchLimit::Ratio,
+                    EffectiveMode::Progressive => LaunchLimit::FreeAgents,
                 };
                 break (limit, risk);
             }
             if in_flight >= in_flight_max {
-                break (PaceLimit::Bound, risk);
+                break (LaunchLimit::Bound, risk);
             }
-            crowd.add(&fresh);
+            demand.add(&fresh);
             for (sum, p) in arrivals.0.iter_mut().zip(fresh.0) {
                 *sum += p;
             }
@@ -467,24 +486,24 @@ impl Pacer {
             fallback,
             risk,
             risk_max,
-            expected_abandon_ratio: weighted(&arrivals.steps(), &crowd.full(1)),
+            expected_abandon_ratio: weighted(&arrivals.steps(), &demand.full(1)),
             rule,
             budget_left: allowance.as_ref().map_or(0.0, |a| a.left),
             live: allowance.as_ref().map_or(0.0, |a| a.live),
             abandoned: allowance.as_ref().map_or(0.0, |a| a.abandoned),
-            agents: u32::try_from(scene.seats).unwrap_or(u32::MAX),
-            agents_free: u32::try_from(scene.free).unwrap_or(u32::MAX),
-            in_flight: u32::try_from(scene.in_flight).unwrap_or(u32::MAX),
+            agents: u32::try_from(snapshot.seats).unwrap_or(u32::MAX),
+            agents_free: u32::try_from(snapshot.free).unwrap_or(u32::MAX),
+            in_flight: u32::try_from(snapshot.in_flight).unwrap_or(u32::MAX),
             answer_probability,
-            drift: self.learner.drift(pace),
+            drift: self.learner.drift(live_per_sec),
         }
     }
 
-    /// What trunks and the hopper have room for.
+    /// Applies the limits of trunk channels, contacts and failing trunks.
     fn bound(&mut self, at: f64, room: Room, report: &mut PacingReport) {
         for (most, limit) in [
-            (room.contacts, PaceLimit::Contacts),
-            (room.channels, PaceLimit::Channels),
+            (room.contacts, LaunchLimit::Contacts),
+            (room.channels, LaunchLimit::Channels),
         ] {
             if let Some(most) = most
                 && report.launch > most
@@ -495,7 +514,7 @@ impl Pacer {
         if self.trunks.failures >= FAILURES_MAX && report.launch > 0 {
             let due = at - self.probed_at >= PROBE_EVERY_SECS || at < self.probed_at;
             report.launch = u32::from(due);
-            report.limit = PaceLimit::Congestion;
+            report.limit = LaunchLimit::Congestion;
             if due {
                 self.probed_at = at;
             }
@@ -503,22 +522,22 @@ impl Pacer {
     }
 }
 
-/// Calls and agents at one tick, as probabilities.
-struct Scene {
-    /// Each agent who may stay busy.
+/// The calls and agents at one tick, as probabilities.
+struct Snapshot {
+    /// One row for each agent who may stay busy.
     busy: Vec<Row>,
-    /// Each call that may need an agent.
+    /// One row for each call that may need an agent.
     calls: Vec<Row>,
-    /// Sum over the calls alone.
+    /// Sum of all rows of `calls`.
     arrivals: Row,
-    /// Agents who are counted on.
+    /// Number of agents who are logged in, not paused and not about to log out.
     seats: usize,
-    /// Of them free.
+    /// How many of `seats` are available now.
     free: usize,
     in_flight: usize,
 }
 
-impl Scene {
+impl Snapshot {
     fn arrives(&mut self, row: Row) {
         for (sum, p) in self.arrivals.0.iter_mut().zip(row.0) {
             *sum += p;
@@ -528,7 +547,7 @@ impl Scene {
         }
     }
 
-    /// `answered`: when a person would answer a call launched now.
+    /// `answered`: the distribution of the time at which a call launched now would be answered.
     fn agent(&mut self, spell: &AgentSpell, at: f64, limit: f64, tables: &Tables, answered: &Row) {
         let age = at - spell.since;
         let leaves_in = spell.leaves_at.map(|leaves| leaves - at);
@@ -559,7 +578,7 @@ impl Scene {
     }
 }
 
-/// The mean of `values` where each horizon weighs as `weights` says.
+/// Mean of `values` over the horizons, weighted by `weights`.
 fn weighted(weights: &Row, values: &Row) -> f64 {
     let (mut sum, mut total) = (0.0, 0.0);
     for (weight, value) in weights.0.iter().zip(values.0).take(HORIZONS) {
@@ -577,7 +596,7 @@ fn secs(at: Mono) -> f64 {
     at.0.as_secs_f64()
 }
 
-fn ring_secs(settings: &PacerConfig) -> f64 {
+fn ring_secs(settings: &PacingConfig) -> f64 {
     settings.ring_timeout.as_secs_f64().clamp(5.0, 120.0)
 }
 

@@ -1,22 +1,23 @@
-//! Which finished contacts a task may call again when somebody asks for it, by what is known of their last attempt.
+//! Decides which finished contacts a task may call again on request, by their last attempt.
 //!
-//! An `unknown` attempt can hide a conversation or an abandoned call: Paceline, its link or the PBX died, and nobody saw the
-//! end. What its rows say decides. A stored answer was either talked with or abandoned, so such a contact is never called
-//! again by this. Ringing shows that the call left, and somebody may have answered unseen: those are called again only where
-//! `unknown` is asked for by name. An attempt without any sign of life may have left all the same, in the last moment before
-//! the crash; neither the rows nor the PBX can tell. Calling its contact again is a second attempt at worst, and both count.
+//! An `unknown` attempt can hide a conversation or an abandoned call: Paceline, its link or the PBX failed, and nobody saw
+//! the end. The attempt's row decides. If an answer is stored, the callee talked or was abandoned, so the contact is never
+//! called again by this. If ringing is stored, the call left, and somebody may have answered unseen: such a contact is
+//! called again only if the request names `unknown`. An attempt without any event may also have left, just before the
+//! failure. Neither the store nor the PBX can tell. Calling its contact again is a second attempt in the worst case, and
+//! both attempts count.
 
 use crate::outcome::Outcome;
 use std::collections::BTreeSet;
 
-/// A contact's last attempt, as stored.
+/// The last attempt of a contact, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastAttempt {
-    /// How it ended.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// A leg of it rang, or had early media.
+    /// True if one of its legs rang or had early media.
     pub rang: bool,
-    /// It was answered.
+    /// True if it was answered.
     pub answered: bool,
 }
 
@@ -27,14 +28,14 @@ pub struct Requeue {
     rang_too: bool,
 }
 
-/// An outcome after which nobody is called again on request.
+/// The outcome after which a contact is never called again on request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a contact whose last attempt is `{0}` is not called again by this; use one of unknown, failed, congestion, cancelled, no_answer, busy"
+    "contacts whose last attempt is `{0}` cannot be called again on request; use one of unknown, failed, congestion, cancelled, no_answer, busy"
 )]
 pub struct NotAgain(pub Outcome);
 
-/// Outcomes without a phone that rang, as a rule.
+/// Outcomes that usually mean that no phone rang.
 const UNREACHED: [Outcome; 4] = [
     Outcome::Unknown,
     Outcome::Failed,
@@ -43,7 +44,7 @@ const UNREACHED: [Outcome; 4] = [
 ];
 
 impl Requeue {
-    /// Those whose call reached no phone, as far as anybody knows.
+    /// Selects contacts whose last call reached no phone, as far as is known.
     pub fn unreached() -> Self {
         Self {
             outcomes: UNREACHED.into(),
@@ -51,10 +52,10 @@ impl Requeue {
         }
     }
 
-    /// Those whose last attempt ended in one of these ways.
+    /// Selects contacts whose last attempt ended with one of these outcomes.
     ///
     /// # Errors
-    /// [`NotAgain`]: for the first outcome that is a callee's answer, a machine's, or a list's.
+    /// [`NotAgain`] with the first outcome that came from a callee, a machine or a do-not-call list.
     pub fn after(outcomes: impl IntoIterator<Item = Outcome>) -> Result<Self, NotAgain> {
         let check = |outcome| match outcome {
             Outcome::Unknown
@@ -78,17 +79,17 @@ impl Requeue {
         })
     }
 
-    /// The outcomes, each once.
+    /// The selected outcomes, each once.
     pub fn outcomes(&self) -> impl Iterator<Item = Outcome> {
         self.outcomes.iter().copied()
     }
 
-    /// Whether contacts are called again whose phone rang.
+    /// True if contacts whose phone rang are called again too.
     pub fn rang_too(&self) -> bool {
         self.rang_too
     }
 
-    /// Whether a finished contact is called again. The store says the same in SQL.
+    /// True if a finished contact is called again. The store has the same rule in SQL.
     pub fn takes(&self, last: LastAttempt) -> bool {
         self.outcomes.contains(&last.outcome) && !last.answered && (self.rang_too || !last.rang)
     }
@@ -105,7 +106,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn who_answered_is_never_called_again(
+        fn a_callee_who_answered_is_never_called_again(
             asked in prop::collection::vec(outcome(), 0..6),
             last in outcome(),
             rang in any::<bool>(),
@@ -118,7 +119,7 @@ mod tests {
         }
 
         #[test]
-        fn who_is_asked_for_by_name_is_called_again_and_nobody_else(
+        fn only_contacts_with_a_requested_outcome_are_called_again(
             asked in prop::collection::vec(outcome(), 0..6),
             last in outcome(),
             rang in any::<bool>(),
@@ -131,7 +132,7 @@ mod tests {
         }
 
         #[test]
-        fn unless_asked_by_name_nobody_is_called_again_whose_phone_rang(last in outcome()) {
+        fn a_contact_whose_phone_rang_is_called_again_only_if_the_outcome_is_named(last in outcome()) {
             let takes = |rang| Requeue::unreached().takes(LastAttempt { outcome: last, rang, answered: false });
             prop_assert!(!takes(true));
             prop_assert_eq!(takes(false), UNREACHED.contains(&last));
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_that_callees_machines_and_lists_gave_cannot_be_asked_for() {
+    fn outcomes_from_callees_machines_and_lists_cannot_be_requested() {
         let can = |outcome: &&Outcome| Requeue::after([**outcome]).is_ok();
         let words: Vec<&str> = Outcome::ALL
             .iter()
@@ -157,7 +158,7 @@ mod tests {
                 "unknown"
             ]
         );
-        // What the message tells to use.
+        // The outcomes that the error message recommends.
         let message = NotAgain(Outcome::Blocked).to_string();
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
     }

@@ -1,33 +1,35 @@
-//! Whether a contact is tried again, and when. One rule until redial rules come: outcomes that another try may change
-//! wait [`RETRY_DELAY`], up to the task's `max_retries`. What never reached the network spends no try. What nobody saw the end
-//! of spends none either, and is called again only if somebody asks for it ([`crate::requeue`]).
+//! Decides whether and when a contact is called again. There is one rule until retry rules can be set: outcomes that a
+//! further attempt may change wait [`RETRY_DELAY`], up to the task's `max_retries`. An attempt that never reached the
+//! network does not count as a try. An `unknown` attempt does not count either, and its contact is called again only on
+//! request ([`crate::requeue`]).
 
 use crate::input::Lead;
 use crate::outcome::Outcome;
 use crate::pbx::EndedBy;
 use std::time::Duration;
 
-/// Between two attempts at one contact.
+/// Time between two attempts at one contact.
 pub const RETRY_DELAY: Duration = Duration::from_secs(30 * 60);
-/// What is added to it after an attempt that we took back, for each attempt before: what recurs by the clock, such as an
-/// agent's leg that reaches its time limit, shall not meet the contact again and again.
+/// Added to [`RETRY_DELAY`] after a cancelled attempt, once for each earlier attempt. Otherwise an event that recurs at a
+/// fixed time, such as the time limit of an agent's leg, could cancel every attempt at this contact.
 const TAKEN_BACK_STEP: Duration = Duration::from_secs(7);
-/// After an attempt that was not placed, by the switch's refusal or because nobody needed it any more: nobody's phone rang.
+/// Wait after an attempt that was not placed, because the PBX refused it or no agent needed it any more. No phone rang.
 pub const REFUSED_DELAY: Duration = Duration::from_secs(60);
 
 /// What an ended attempt means for its contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Next {
-    /// Whether it counts against the task's `max_retries`.
+    /// True if the attempt counts against the task's `max_retries`.
     pub spends_try: bool,
-    /// How long to wait before the next; `None`: the contact is done.
+    /// Wait before the next attempt. `None`: the contact is done.
     pub wait: Option<Duration>,
 }
 
-/// Attempts at one contact after which a refusal counts: whatever the switch has against it will not pass by itself.
+/// After this many attempts at one contact a refusal counts as a try, because the PBX will not accept this call later
+/// either.
 const REFUSED_MAX: u32 = 100;
 
-/// What follows an attempt at this contact with this outcome, whose leg was ended by `by`.
+/// The next step after an attempt with this outcome, whose leg was ended by `by`.
 pub fn after(outcome: Outcome, by: EndedBy, lead: &Lead) -> Next {
     let unspent = |wait| Next {
         spends_try: false,
@@ -37,18 +39,18 @@ pub fn after(outcome: Outcome, by: EndedBy, lead: &Lead) -> Next {
         Outcome::Failed if by == EndedBy::Refused && lead.attempts_made < REFUSED_MAX => {
             return unspent(REFUSED_DELAY);
         }
-        // The trunk's trouble is none of the contact's.
+        // A trunk failure is not caused by the contact.
         Outcome::Congestion if lead.attempts_made < REFUSED_MAX => return unspent(RETRY_DELAY),
-        // It was never dialed.
+        // The call was never dialed.
         Outcome::Cancelled if matches!(by, EndedBy::NoRoom | EndedBy::Refused) => {
             return unspent(REFUSED_DELAY);
         }
-        // We took it back, or the PBX stopped: that is no fault of the contact.
+        // Paceline cancelled the call, or the PBX stopped. The contact did not cause it.
         Outcome::Cancelled => {
             let later = TAKEN_BACK_STEP.saturating_mul(lead.attempts_made.saturating_add(1));
             return unspent(RETRY_DELAY.saturating_add(later));
         }
-        // It may never have left, and it may have been answered: never blindly again.
+        // The call may have left and may have been answered, so it is never repeated automatically.
         Outcome::Unknown => {
             return Next {
                 spends_try: false,
@@ -56,7 +58,7 @@ pub fn after(outcome: Outcome, by: EndedBy, lead: &Lead) -> Next {
             };
         }
         Outcome::Busy | Outcome::NoAnswer | Outcome::Congestion | Outcome::Failed => true,
-        // Abandoned: calling back without a reserved agent is what the rules forbid.
+        // After an abandoned call, the rules forbid a call without a reserved agent.
         Outcome::Answered
         | Outcome::Machine
         | Outcome::Rejected
@@ -100,14 +102,14 @@ mod tests {
     }
 
     #[test]
-    fn retries_stop_at_the_tasks_maximum() {
+    fn retries_stop_at_the_maximum_of_the_task() {
         assert_eq!(wait(Outcome::Busy, 0, 0), None);
         assert_eq!(wait(Outcome::Busy, 0, 1), Some(RETRY_DELAY));
         assert_eq!(wait(Outcome::Busy, 1, 1), None);
     }
 
     #[test]
-    fn what_was_taken_back_or_never_placed_spends_no_try() {
+    fn a_cancelled_call_and_a_call_that_was_never_placed_do_not_count_as_a_try() {
         let taken_back = after(Outcome::Cancelled, EndedBy::Us, &lead(0, 0, 0));
         assert_eq!(
             (taken_back.spends_try, taken_back.wait),
@@ -130,14 +132,14 @@ mod tests {
     }
 
     #[test]
-    fn what_another_try_cannot_change_is_left_alone() {
+    fn a_contact_is_not_called_again_after_an_outcome_that_will_not_change() {
         for outcome in [Outcome::Answered, Outcome::Invalid, Outcome::Abandoned] {
             assert_eq!(wait(outcome, 0, 9), None, "{outcome}");
         }
     }
 
     #[test]
-    fn what_nobody_saw_the_end_of_spends_no_try_and_waits_for_somebody_to_ask() {
+    fn an_unknown_attempt_does_not_count_as_a_try_and_is_repeated_only_on_request() {
         let lost = after(Outcome::Unknown, EndedBy::Vanished, &lead(3, 1, 9));
         assert_eq!((lost.spends_try, lost.wait), (false, None));
     }

@@ -1,11 +1,11 @@
-//! Time as it enters the core: timers use [`Mono`], calendars use [`Wall`].
+//! Time in the core: timers use [`Mono`], dates and rows use [`Wall`].
 
 use serde::{Deserialize, Serialize};
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// Monotonic time since an arbitrary origin, the same for one process. A process starts at [`Mono::START`], so that what
-/// happened before it can be told as well.
+/// Monotonic time since an arbitrary origin of the process. A process starts at [`Mono::START`], so that times before its
+/// start can be expressed too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mono(pub Duration);
 
@@ -14,17 +14,17 @@ pub struct Mono(pub Duration);
 #[serde(transparent)]
 pub struct Wall(pub i64);
 
-/// Both clocks, read at one moment.
+/// Both clocks, read at the same moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// For timers.
     pub mono: Mono,
-    /// For calendars and rows.
+    /// For dates and rows.
     pub wall: Wall,
 }
 
 impl Now {
-    /// Both clocks as they stood so long ago; no further back than to the origin of [`Mono`].
+    /// Both clocks a given time ago, but not before the origin of [`Mono`].
     pub fn before(self, ago: Duration) -> Now {
         let mono = self.mono - ago;
         Now {
@@ -35,7 +35,7 @@ impl Now {
 }
 
 impl Now {
-    /// The same, but for what cannot have been before `earliest`.
+    /// This time, or `earliest` if this time is before it. Both clocks move by the same amount.
     pub fn no_earlier_than(self, earliest: Mono) -> Now {
         let by = earliest.since(self.mono);
         Now {
@@ -46,7 +46,7 @@ impl Now {
 }
 
 impl Mono {
-    /// Where the shell's clock stands when its process starts.
+    /// The value of the shell's clock when its process starts: one week.
     pub const START: Mono = Mono(Duration::from_secs(7 * 24 * 3_600));
 
     /// Time passed since `earlier`; zero if `earlier` is later.

@@ -1,13 +1,14 @@
-//! What a leg's raw end means for its attempt. Source: measured behaviour of the switches, RFC 3261, ITU-T Q.850.
+//! Maps the end of a leg to the outcome of its attempt. Sources: measurements on Asterisk and FreeSWITCH, RFC 3261, ITU-T
+//! Q.850.
 
 use crate::outcome::Outcome;
 use crate::pbx::{EndedBy, LegEnd};
 
-/// The outcome of an attempt whose leg ended before an agent was connected or asked for.
+/// The outcome of an attempt whose leg ended before an agent was connected or requested.
 ///
-/// A SIP status, where the switch gives one, tells more than the Q.850 cause made from it. A request time-out (408,
-/// cause 18 or 102) without any ringing is the trunk's silence and not the callee's: `congestion`, so that a dead trunk
-/// burns no contact. So is our own ring timeout.
+/// A SIP status is used before the Q.850 cause that was made from it, because it says more. A timeout (SIP 408, cause 18 or
+/// 102, or Paceline's ring timeout) without any ringing means that the trunk did not react, not the callee. It is
+/// `congestion`, so that a dead trunk uses up no contact.
 pub fn unanswered(end: &LegEnd) -> Outcome {
     match end.by {
         EndedBy::RingTimeout => silence(end.progressed),
@@ -38,7 +39,7 @@ fn by_sip(sip: u16, progressed: bool) -> Option<Outcome> {
         408 => silence(progressed),
         480 | 487 => Outcome::NoAnswer,
         603 | 607 | 608 => Outcome::Rejected,
-        // The carrier refuses us, or our policy: no callee was asked.
+        // The carrier refused Paceline's call or account; no callee was reached.
         401..=403 | 407 | 500 | 502..=504 => Outcome::Congestion,
         300..=699 => Outcome::Failed,
         _ => return None,
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn who_ended_it_comes_before_what_the_switch_says() {
+    fn the_ending_side_decides_before_the_cause_of_the_pbx() {
         for (by, outcome) in [
             (EndedBy::RingTimeout, Outcome::NoAnswer),
             (EndedBy::Us, Outcome::Cancelled),

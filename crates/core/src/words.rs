@@ -1,4 +1,5 @@
-//! Closed sets of words: one enum, its spelling in rows, API and labels, and an error that lists what would have done.
+//! Closed sets of words: one enum for each, its spelling in rows, API and labels, and an error that lists the allowed
+//! words.
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {

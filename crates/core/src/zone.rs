@@ -1,23 +1,23 @@
-//! Time zones for calling hours: only names of places are taken. `EST` is five hours behind UTC all year, while New York is
-//! four behind in summer, so whoever calls by `EST` calls an hour too late. In: an IANA name. Out: a zone, or why not.
+//! Time zones for calling hours. Only zones of a place are accepted. `EST` is five hours behind UTC all year, but New York
+//! is four hours behind in summer, so calling by `EST` would call an hour too late.
 
 use jiff::tz::TimeZone;
 
-/// A name that no calling hours can be kept by.
+/// The error of a name that cannot be used for calling hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ZoneError {
-    /// No such zone.
-    #[error("not an IANA time zone: write one such as America/New_York")]
+    /// There is no such zone.
+    #[error("this is not an IANA time zone: use one such as America/New_York")]
     Unknown,
-    /// `EST`, `UTC`, `Etc/GMT+5` and the like.
-    #[error("names no place, so daylight saving is not known: write {example}")]
+    /// The zone has no place, such as `EST`, `UTC` or `Etc/GMT+5`.
+    #[error("this zone has no place, so its daylight saving is not known: use {example}")]
     NoPlace {
-        /// A place that may be meant.
+        /// A zone that was probably meant.
         example: &'static str,
     },
 }
 
-/// The first part of names such as `Europe/Berlin`.
+/// The first part of accepted names such as `Europe/Berlin`.
 const AREAS: [&str; 15] = [
     "Africa",
     "America",
@@ -35,14 +35,14 @@ const AREAS: [&str; 15] = [
     "Pacific",
     "US",
 ];
-/// Countries, as older names have them, and the zones of the US by their rule for daylight saving.
+/// Older names of countries, and the US zones that name their daylight saving rule.
 #[rustfmt::skip]
 const COUNTRIES: [&str; 28] = [
     "Cuba", "Egypt", "Eire", "GB", "GB-Eire", "Hongkong", "Iceland", "Iran", "Israel", "Jamaica", "Japan", "Kwajalein",
     "Libya", "NZ", "NZ-CHAT", "Navajo", "PRC", "Poland", "Portugal", "ROC", "ROK", "Singapore", "Turkey", "W-SU",
     "EST5EDT", "CST6CDT", "MST7MDT", "PST8PDT",
 ];
-/// What people mean who write these.
+/// The zone that is probably meant by a name without a place.
 const MEANT: [(&str, &str); 7] = [
     ("EST", "America/New_York"),
     ("MST", "America/Denver, or America/Phoenix"),
@@ -53,7 +53,10 @@ const MEANT: [(&str, &str); 7] = [
     ("EET", "Europe/Athens"),
 ];
 
-/// The zone of a place, by its IANA name in any case.
+/// The zone of a place. Upper and lower case are equal.
+///
+/// # Errors
+/// [`ZoneError`].
 pub fn of_place(name: &str) -> Result<TimeZone, ZoneError> {
     let is = |known: &str| known.eq_ignore_ascii_case(name);
     let place = match name.split_once('/') {
@@ -77,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_taken_in_any_case() {
+    fn places_are_accepted_in_any_case() {
         for name in [
             "America/New_York",
             "america/new_york",
@@ -93,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_place_is_refused_in_any_case() {
+    fn a_name_without_a_place_is_refused_in_any_case() {
         #[rustfmt::skip]
         let names = [
             "EST", "est", "MST", "HST", "GMT", "gmt", "GMT0", "GMT+0", "Greenwich", "UTC", "utc", "UCT", "Zulu", "Universal",
@@ -116,7 +119,7 @@ mod tests {
         let told = of_place("EST").unwrap_err().to_string();
         assert_eq!(
             told,
-            "names no place, so daylight saving is not known: write America/New_York"
+            "this zone has no place, so its daylight saving is not known: use America/New_York"
         );
     }
 }

@@ -5,7 +5,7 @@ use paceline_core::agent::{AgentState, Wants};
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId};
-use paceline_core::outcome::{MessageFate, Outcome};
+use paceline_core::outcome::{MessageResult, Outcome};
 use paceline_core::pacing::Learnt;
 use paceline_core::pbx::{LegEnd, Progress, RecordingName};
 use paceline_core::time::Wall;
@@ -51,7 +51,7 @@ pub(super) struct AttemptChange {
     pub(super) answered_at: Option<Wall>,
     pub(super) connected: Option<(Wall, AgentId)>,
     pub(super) abandoned_at: Option<Wall>,
-    pub(super) message: Option<(Wall, MessageFate)>,
+    pub(super) message: Option<(Wall, MessageResult)>,
     pub(super) ended: Option<(Wall, Outcome)>,
 }
 

@@ -9,11 +9,12 @@ use std::time::Duration;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct AgentSettings {
-    /// How long an agent's phone rings at log-in; 1,000 to 120,000.
+    /// How long an agent's phone rings at log-in, in milliseconds; 1,000 to 120,000.
     pub ring_timeout_ms: u64,
-    /// The PBX itself ends an agent's held leg after this, and the phone is called again; 10,000 to 86,400,000.
+    /// The PBX ends an agent's held leg after this time, and Paceline calls the phone again. Milliseconds; 10,000 to
+    /// 86,400,000.
     pub leg_duration_ms_max: u64,
-    /// How long an agent has after a call before the next; 0 to 3,600,000. A disposition or `ready` ends it early.
+    /// Wrap-up time after a call, in milliseconds; 0 to 3,600,000. A disposition or `ready` ends it early.
     pub wrap_up_ms: u64,
 }
 
@@ -36,17 +37,17 @@ impl AgentSettings {
         within("agents/wrap_up_ms", self.wrap_up_ms, 0, 3_600_000)
     }
 
-    /// `ring_timeout_ms`.
+    /// [`Self::ring_timeout_ms`] as a duration.
     pub fn ring_timeout(&self) -> Duration {
         Duration::from_millis(self.ring_timeout_ms)
     }
 
-    /// `leg_duration_ms_max`.
+    /// [`Self::leg_duration_ms_max`] as a duration.
     pub fn leg_duration_max(&self) -> Duration {
         Duration::from_millis(self.leg_duration_ms_max)
     }
 
-    /// `wrap_up_ms`.
+    /// [`Self::wrap_up_ms`] as a duration.
     pub fn wrap_up(&self) -> Duration {
         Duration::from_millis(self.wrap_up_ms)
     }

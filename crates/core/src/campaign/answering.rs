@@ -10,10 +10,11 @@ use std::time::Duration;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct AnsweringSettings {
-    /// From the answer until an agent must be there; 500 to 10,000. Past it the callee is abandoned.
+    /// Maximum time from the answer until an agent is connected, in milliseconds; 500 to 10,000. After it the callee is
+    /// abandoned.
     pub connect_limit_ms: u64,
-    /// What an abandoned callee hears before being hung up: a sound on the PBX such as `sound:custom/sorry`. None: hung up at
-    /// once. An abandon rule can require one.
+    /// The sound on the PBX that an abandoned callee hears before the hang-up, such as `sound:custom/sorry`. Absent: hung
+    /// up at once. An abandon rule can require a sound.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "sound:custom/sorry"))]
     pub abandon_message: Option<Sound>,
 }
@@ -32,7 +33,7 @@ impl AnsweringSettings {
         within("answering/connect_limit_ms", self.connect_limit_ms, 500, 10_000)
     }
 
-    /// `connect_limit_ms`.
+    /// [`Self::connect_limit_ms`] as a duration.
     pub fn connect_limit(&self) -> Duration {
         Duration::from_millis(self.connect_limit_ms)
     }

@@ -1,19 +1,19 @@
-//! One call: how long it may ring and last.
+//! How long one call may ring and last.
 
 use super::settings::{SettingError, within};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// One call: how long it may ring and last.
+/// How long one call may ring and last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct DialingSettings {
-    /// After how long the PBX gives up on a call that nobody answers, counted from the dialing on; 1,000 to 120,000.
-    /// In the modes `predictive` and `power` it must be 5,000 longer than the abandon rules' longest `ring_ms_min`: a phone
-    /// rings only some seconds after it was dialed.
+    /// The PBX gives up a call that nobody answers after this time from dialing, in milliseconds; 1,000 to 120,000. In the
+    /// modes `predictive` and `power` it must be at least 5,000 longer than the longest `ring_ms_min` of the abandon rules,
+    /// because a phone rings only some seconds after dialing.
     pub ring_timeout_ms: u64,
-    /// The PBX itself ends any callee's leg after this; 10,000 to 86,400,000.
+    /// The PBX ends a callee's leg after this time, in milliseconds; 10,000 to 86,400,000.
     pub call_duration_ms_max: u64,
 }
 
@@ -33,12 +33,12 @@ impl DialingSettings {
         within("dialing/call_duration_ms_max", duration, 10_000, 86_400_000)
     }
 
-    /// `ring_timeout_ms`.
+    /// [`Self::ring_timeout_ms`] as a duration.
     pub fn ring_timeout(&self) -> Duration {
         Duration::from_millis(self.ring_timeout_ms)
     }
 
-    /// `call_duration_ms_max`.
+    /// [`Self::call_duration_ms_max`] as a duration.
     pub fn call_duration_max(&self) -> Duration {
         Duration::from_millis(self.call_duration_ms_max)
     }

@@ -1,70 +1,70 @@
-//! When contacts may be called: as people set it. The gate decides by it.
+//! The calling hours of a campaign. The gate decides by them.
 
 use crate::zone::{self, ZoneError};
 use serde::{Deserialize, Serialize};
 
-/// When contacts may be called, in their own local time.
+/// When contacts may be called, in their local time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct CallingHours {
-    /// IANA name of a place, used for contacts that name no zone of their own. None: nobody has stated one yet, and such
-    /// contacts are not called. A campaign cannot be activated without one.
+    /// IANA name of a place, such as `America/New_York`. It is used for contacts without an own time zone. Absent: such
+    /// contacts are not called. A campaign cannot be activated without it.
     #[cfg_attr(feature = "openapi", schema(example = "America/New_York"))]
     pub time_zone: Option<String>,
-    /// Calls are placed while any of these is open; at most 100.
+    /// Calls are placed while at least one of these is open; 1 to 100.
     pub windows: Vec<CallingWindow>,
 }
 
-/// A stretch of the day on some days of the week.
+/// A period of the day on some days of the week.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CallingWindow {
-    /// Days: 1 Monday to 7 Sunday (ISO 8601).
+    /// Days of the week: 1 (Monday) to 7 (Sunday), as in ISO 8601.
     #[cfg_attr(feature = "openapi", schema(example = json!([1, 2, 3, 4, 5])))]
     pub days: Vec<u8>,
-    /// First minute of the day that is open, 0 to 1439.
+    /// First open minute of the day, 0 to 1439.
     #[cfg_attr(feature = "openapi", schema(example = 540, maximum = 1439))]
     pub from_minute: u16,
-    /// First minute that is closed again, 1 to 1440; later than `from_minute`.
+    /// First closed minute after it, 1 to 1440; greater than `from_minute`.
     #[cfg_attr(feature = "openapi", schema(example = 1200, minimum = 1, maximum = 1440))]
     pub until_minute: u16,
 }
 
-/// Hours that cannot be used.
+/// Calling hours that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HoursError {
-    /// No such zone, or none of a place.
+    /// The time zone does not exist or has no place.
     #[error("`{name}`: {error}")]
     TimeZone {
-        /// As it was written.
+        /// The zone as it was written.
         name: String,
         /// What is wrong with it.
         error: ZoneError,
     },
-    /// No window at all.
-    #[error("no calling window: give at least one")]
+    /// There is no window.
+    #[error("there is no calling window: add at least one")]
     Empty,
-    /// More windows than anybody needs: each is looked at for every call.
-    #[error("more than {WINDOWS_MAX} calling windows: a week needs a few")]
+    /// There are too many windows. Each of them costs time at every decision of the gate.
+    #[error("there are more than {WINDOWS_MAX} calling windows: combine some of them")]
     TooMany,
-    /// A day outside 1 to 7, or none.
-    #[error("window {index}: days are 1 (Monday) to 7 (Sunday), at least one")]
+    /// A window has no days, or a day outside 1 to 7.
+    #[error("window {index}: list at least one day, each from 1 (Monday) to 7 (Sunday)")]
     Days {
-        /// Which window, from 1.
+        /// Number of the window, from 1.
         index: usize,
     },
-    /// Minutes out of order or range.
+    /// The minutes of a window are out of order or out of range.
     #[error("window {index}: from_minute must be below until_minute, and until_minute at most 1440")]
     Minutes {
-        /// Which window, from 1.
+        /// Number of the window, from 1.
         index: usize,
     },
 }
 
 impl HoursError {
-    /// Which of the campaign's settings is wrong.
+    /// The setting that is wrong.
     pub(super) fn setting(&self) -> &'static str {
         match self {
             HoursError::TimeZone { .. } => "hours/time_zone",
@@ -77,7 +77,7 @@ impl HoursError {
 }
 
 impl Default for CallingHours {
-    /// 08:00 to 21:00 on every day, in no zone yet.
+    /// 08:00 to 21:00 on every day, without a time zone.
     fn default() -> Self {
         let windows = vec![CallingWindow {
             days: (1..=7).collect(),
@@ -92,7 +92,7 @@ impl Default for CallingHours {
 }
 
 impl CallingHours {
-    /// Every minute of every day, by a place whose clock is that of UTC all year.
+    /// Every minute of every day, in a place whose clock shows UTC all year.
     pub fn always() -> Self {
         let windows = vec![CallingWindow {
             days: (1..=7).collect(),
@@ -105,7 +105,10 @@ impl CallingHours {
         }
     }
 
-    /// Checks the zone, where one is stated, and every window.
+    /// Checks the time zone, if there is one, and every window.
+    ///
+    /// # Errors
+    /// [`HoursError`].
     pub fn check(&self) -> Result<(), HoursError> {
         if let Some(name) = &self.time_zone {
             zone::of_place(name).map_err(|error| HoursError::TimeZone {
@@ -132,7 +135,7 @@ impl CallingHours {
     }
 }
 
-/// Calling windows that are looked at; [`CallingHours::check`] lets no more pass.
+/// Maximum number of calling windows.
 pub const WINDOWS_MAX: usize = 100;
 
 #[cfg(test)]
@@ -140,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hours_that_make_no_sense_are_named() {
+    fn calling_hours_that_cannot_be_used_are_refused_with_the_reason() {
         let mut hours = CallingHours::default();
         for (name, error) in [
             ("New York", ZoneError::Unknown),
@@ -156,7 +159,7 @@ mod tests {
             assert_eq!(hours.check(), Err(HoursError::TimeZone { name, error }));
         }
         hours.time_zone = None;
-        assert_eq!(hours.check(), Ok(()), "as long as nobody is called by them");
+        assert_eq!(hours.check(), Ok(()), "allowed until the campaign is activated");
         hours.windows[0].days = vec![0];
         assert_eq!(hours.check(), Err(HoursError::Days { index: 1 }));
         hours.windows[0].days = vec![1];

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 pub struct PacingSettings {
     /// How calls are launched.
     pub mode: Mode,
-    /// In mode `power`: calls in flight for each free agent; 1 to 10.
+    /// For mode `power`: number of calls in flight for each free agent; 1 to 10.
     pub power_ratio: f64,
-    /// How many calls may be abandoned, in the modes `predictive` and `power`; 1 to 8 rules, all kept at once.
+    /// The abandon rules of the modes `predictive` and `power`; 1 to 8. All hold at the same time.
     pub abandon_rules: Vec<AbandonRule>,
 }
 

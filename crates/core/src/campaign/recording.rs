@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct RecordingSettings {
-    /// Whether they are.
+    /// True: every conversation is recorded by the PBX.
     pub enabled: bool,
-    /// A sound on the PBX that both sides hear first, such as `sound:beep`. None: recorded at once.
+    /// The sound on the PBX that both sides hear before the recording begins, such as `sound:beep`. Absent: no sound.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "sound:beep"))]
     pub announcement: Option<Sound>,
 }

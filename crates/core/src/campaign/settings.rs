@@ -1,7 +1,7 @@
-//! The settings of a campaign: the one form that people write in the API, that the store keeps and that the engine takes.
+//! The settings of a campaign. The API, the store and the engine use this one form.
 //!
-//! One file beside this one per concern; each has its defaults and checks itself. What several concerns must agree on is
-//! checked here. Times are in milliseconds.
+//! Each concern has a file beside this one, with its defaults and its checks. Checks across several concerns are here.
+//! Times are in milliseconds.
 
 use super::Mode;
 use super::agents::AgentSettings;
@@ -13,21 +13,21 @@ use super::recording::RecordingSettings;
 use crate::pbx::Sound;
 use serde::{Deserialize, Serialize};
 
-/// The settings of a campaign. Every field has a default but `hours.time_zone`: a campaign cannot be activated before it is
-/// stated.
+/// The settings of a campaign. Every field has a default, except `hours.time_zone`: without it a campaign cannot be
+/// activated.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct CampaignSettings {
-    /// One call: how long it may ring and last.
+    /// How long one call may ring and last.
     pub dialing: DialingSettings,
     /// How many calls are launched, and how many may be abandoned.
     pub pacing: PacingSettings,
-    /// When contacts may be called, in their own local time.
+    /// When contacts may be called, in their local time.
     pub hours: CallingHours,
     /// What happens to a callee who has answered.
     pub answering: AnsweringSettings,
-    /// Agents' held legs and their wrap-up.
+    /// Agents' held legs and wrap-up.
     pub agents: AgentSettings,
     /// Whether conversations are recorded.
     pub recording: RecordingSettings,
@@ -37,7 +37,7 @@ pub struct CampaignSettings {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{setting}`: {fault}")]
 pub struct SettingError {
-    /// Where it stands in the settings, its names divided by `/`: `dialing/ring_timeout_ms`.
+    /// Path of the setting with `/` between its names, such as `dialing/ring_timeout_ms`.
     pub setting: &'static str,
     /// What is wrong with it.
     pub fault: SettingFault,
@@ -46,36 +46,35 @@ pub struct SettingError {
 /// What is wrong with a setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingFault {
-    /// It is out of range.
+    /// The value is out of range.
     #[error("must be from {min} to {max}")]
     Range {
-        /// The least that will do.
+        /// The lowest allowed value.
         min: u64,
-        /// The most that will do.
+        /// The highest allowed value.
         max: u64,
     },
-    /// The abandon rules cannot be kept as they are.
+    /// At least one abandon rule is not valid.
     #[error(
-        "must be 1 to 8 rules of different names, each with a ratio of 0 to 1 (3 % is 0.03), a window of 1 to 8760 hours, \
-         a limit of 500 to 60000 ms and a least ring time of at most 120000 ms"
+        "must be 1 to 8 rules with different names, each with `ratio_max` from 0 to 1 (3 % is 0.03), a window of 1 to 8760 hours, \
+         `limit_ms` from 500 to 60000 and `ring_ms_min` up to 120000"
     )]
     AbandonRules,
-    /// The abandon rule of this name requires a message, and there is none.
+    /// The abandon rule of this name requires a message, and `answering.abandon_message` is not set.
     #[error(
         "must be set: the abandon rule `{0}` requires that an abandoned callee hears a message. \
-         Record one on the PBX, or set the rule's `message` to false where it does not bind you"
+         Record one on the PBX, or set `message` of this rule to false if the law does not require it"
     )]
     NoMessage(String),
-    /// The calling hours cannot be used.
+    /// The calling hours are not valid.
     #[error(transparent)]
     Hours(#[from] HoursError),
 }
 
-/// The network may take so long from the dialing to the ringing, at the expense of the ring timeout: longer than nearly all
-/// calls take.
+/// Time from dialing to ringing that the network may take out of the ring timeout. Nearly all calls take less.
 const SETUP_MS_MAX: u64 = 5_000;
 
-/// `value` is within the range of the setting.
+/// Checks that `value` is from `min` to `max`.
 pub(super) fn within(setting: &'static str, value: u64, min: u64, max: u64) -> Result<(), SettingError> {
     if (min..=max).contains(&value) {
         return Ok(());
@@ -85,7 +84,7 @@ pub(super) fn within(setting: &'static str, value: u64, min: u64, max: u64) -> R
 }
 
 impl CampaignSettings {
-    /// What callees are to hear, each with the setting that names it, its names divided by `/`.
+    /// The sounds that callees hear, each with the path of its setting.
     pub fn sounds(&self) -> impl Iterator<Item = (&'static str, &Sound)> {
         let message = self.answering.abandon_message.as_ref();
         let announcement = self.recording.announcement.as_ref();
@@ -99,7 +98,10 @@ impl CampaignSettings {
             .filter_map(|(setting, sound)| Some((setting, sound?)))
     }
 
-    /// Names the first setting that cannot be used.
+    /// Checks all settings.
+    ///
+    /// # Errors
+    /// [`SettingError`] for the first setting that cannot be used.
     ///
     /// # Errors
     /// [`SettingError`].
@@ -113,13 +115,13 @@ impl CampaignSettings {
         self.answering.check()?;
         self.agents.check()?;
         match self.pacing.mode {
-            // No call is launched without an agent who is kept for it.
+            // Progressive mode launches no call without a reserved agent, so no abandon rule can be broken.
             Mode::Progressive => Ok(()),
             Mode::Predictive | Mode::Power => self.check_rules_can_be_kept(),
         }
     }
 
-    /// The other settings let the abandon rules be kept.
+    /// Checks that the other settings allow the abandon rules to hold.
     fn check_rules_can_be_kept(&self) -> Result<(), SettingError> {
         let rules = &self.pacing.abandon_rules;
         if self.answering.abandon_message.is_none()

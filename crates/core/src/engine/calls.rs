@@ -7,7 +7,7 @@ use crate::call::{CallState, Why};
 use crate::command::Change;
 use crate::ids::{AgentId, AttemptId, LegId};
 use crate::input::Prepared;
-use crate::outcome::{MessageFate, Outcome};
+use crate::outcome::{MessageResult, Outcome};
 use crate::pbx::{EndedBy, LegEnd, PbxCommand, Progress};
 use crate::retry;
 use crate::time::{Mono, Now, Wall};
@@ -235,7 +235,7 @@ impl Engine {
             self.switch_had_room(now, &pbx, Probe::Call(attempt), taken);
         }
         if let CallState::Message { asked_at, .. } = state {
-            self.note_message(attempt, MessageFate::CutShort, asked_at);
+            self.note_message(attempt, MessageResult::CutShort, asked_at);
         }
         let outcome = state.outcome(&end);
         self.settle(now, then, attempt, outcome, end);
@@ -379,8 +379,8 @@ impl Engine {
             CallState::Waiting { .. } if link_up => self.abandon(now, attempt),
             // Whether the two are joined by now is not known: nothing is played to both.
             CallState::Connecting { .. } if link_up => self.end(now, attempt, Why::Limit),
-            CallState::Message { broken: true, .. } => self.message_over(now, attempt, MessageFate::Failed),
-            CallState::Message { .. } => self.message_over(now, attempt, MessageFate::CutShort),
+            CallState::Message { broken: true, .. } => self.message_over(now, attempt, MessageResult::Failed),
+            CallState::Message { .. } => self.message_over(now, attempt, MessageResult::CutShort),
             // They may be talking by now: the next snapshot tells, and nobody can be hung up on before it.
             CallState::Waiting { limit_at, .. } => {
                 let look_at = now.mono + LINK_DOWN_WAIT;

@@ -6,7 +6,7 @@ use crate::call::{CallState, Why};
 use crate::campaign::recording::RecordingSettings;
 use crate::command::Change;
 use crate::ids::{AgentId, AgentLegId, AttemptId, LegId};
-use crate::outcome::MessageFate;
+use crate::outcome::MessageResult;
 use crate::pbx::{ConnectFault, PbxCommand, RecordingName};
 use crate::time::Now;
 
@@ -198,7 +198,7 @@ impl Engine {
             CallState::Connecting { agent, .. } => (Some(agent), false),
             CallState::Waiting { .. } => (None, false),
             CallState::Message { asked_at, .. } => {
-                self.note_message(attempt, MessageFate::CutShort, asked_at);
+                self.note_message(attempt, MessageResult::CutShort, asked_at);
                 (None, false)
             }
             CallState::Preparing { .. }

@@ -9,7 +9,7 @@ use crate::call::{Call, CallState, Why};
 use crate::command::Change;
 use crate::ids::{AgentId, AttemptId, PbxName};
 use crate::input::Recovered;
-use crate::outcome::MessageFate;
+use crate::outcome::MessageResult;
 use crate::pbx::{ChannelPhase, PbxEvent, Progress, Snapshot};
 use crate::time::{Mono, Now};
 use std::time::Duration;
@@ -328,7 +328,7 @@ impl Engine {
             CallState::Preparing { .. } => {}
             CallState::Ending { why, .. } => self.end(now, attempt, why),
             // Whether the message still plays is not known any more; nobody is left in silence for it.
-            CallState::Message { .. } => self.message_over(now, attempt, MessageFate::CutShort),
+            CallState::Message { .. } => self.message_over(now, attempt, MessageResult::CutShort),
             _ if channel.is_none() => self.ask_after(now, attempt),
             // Joined to an agent's leg that is being hung up, or that no book knows.
             CallState::Waiting { .. } | CallState::Connecting { .. } if with_a_stranger => {

@@ -5,7 +5,7 @@ use super::Engine;
 use crate::call::{CallState, Why};
 use crate::command::Change;
 use crate::ids::{AttemptId, LegId};
-use crate::outcome::MessageFate;
+use crate::outcome::MessageResult;
 use crate::pbx::PbxCommand;
 use crate::time::{Now, Wall};
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Engine {
             return;
         };
         match self.state_of(attempt) {
-            Some(CallState::Message { .. }) if whole => self.message_over(now, attempt, MessageFate::Whole),
+            Some(CallState::Message { .. }) if whole => self.message_over(now, attempt, MessageResult::Whole),
             Some(CallState::Message { asked_at, .. }) => {
                 let state = CallState::Message {
                     asked_at,
@@ -65,14 +65,14 @@ impl Engine {
     }
 
     /// The message is over, or is not waited for any longer.
-    pub(super) fn message_over(&mut self, now: Now, attempt: AttemptId, fate: MessageFate) {
+    pub(super) fn message_over(&mut self, now: Now, attempt: AttemptId, fate: MessageResult) {
         if let Some(CallState::Message { asked_at, .. }) = self.state_of(attempt) {
             self.note_message(attempt, fate, asked_at);
             self.end(now, attempt, Why::Limit);
         }
     }
 
-    pub(super) fn note_message(&mut self, attempt: AttemptId, fate: MessageFate, at: Wall) {
+    pub(super) fn note_message(&mut self, attempt: AttemptId, fate: MessageResult, at: Wall) {
         self.failures.message_ended(fate);
         self.store(Change::Messaged { attempt, fate, at });
     }

@@ -9,8 +9,8 @@ use crate::command::{Change, Command};
 use crate::ids::{AgentId, AttemptId, PbxName};
 use crate::live::Decision;
 use crate::outcome::Outcome;
-use crate::pacing::rules::{Answers, LiveFate, Waits};
-use crate::pacing::{AgentKey, AgentStep, CallKey, CallStep, Learnt, Pacer, Room, RuleAccount};
+use crate::pacing::rules::{AnswerResult, Answers, Waits};
+use crate::pacing::{AgentKey, AgentStep, CallKey, CallStep, Learnt, PacingController, Room, RuleAccount};
 use crate::time::{Mono, Now, Wall};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const KEEP_EVERY: Duration = Duration::from_secs(60);
 /// The controllers, and what they have not been told yet.
 #[derive(Debug)]
 pub(super) struct Pacing {
-    pacers: BTreeMap<PbxName, Pacer>,
+    pacers: BTreeMap<PbxName, PacingController>,
     latest: BTreeMap<PbxName, Decision>,
     recovered: BTreeMap<PbxName, Learnt>,
     /// For the first controller; the others share its account.
@@ -38,7 +38,7 @@ enum News {
     Agent(AgentKey, AgentStep, bool),
     Call(CallKey, CallStep),
     /// Somebody who answered then has had this fate.
-    Answer(Wall, LiveFate),
+    Answer(Wall, AnswerResult),
 }
 
 impl Pacing {
@@ -58,7 +58,7 @@ impl Pacing {
         }
     }
 
-    /// As [`Pacer::surplus`]; none where nothing is known of this PBX.
+    /// As [`PacingController::surplus`]; none where nothing is known of this PBX.
     pub(super) fn surplus(&mut self, now: Now, pbx: &PbxName, may_go: &[CallKey], storing: usize) -> usize {
         let pacer = self.pacers.get_mut(pbx);
         pacer.map_or(0, |pacer| pacer.surplus(now, may_go, storing))
@@ -143,7 +143,7 @@ impl Engine {
             return;
         }
         let row = call.answer_row(ended);
-        if let Some((row, fate)) = row.and_then(|row| Some((row, row.fate()?))) {
+        if let Some((row, fate)) = row.and_then(|row| Some((row, row.result()?))) {
             let news = News::Answer(row.answered_at, fate);
             self.pacing.news.push((call.pbx.clone(), news));
         }
@@ -181,9 +181,9 @@ impl Engine {
         }
     }
 
-    fn new_pacer(&mut self, pbx: &PbxName) -> Pacer {
+    fn new_pacer(&mut self, pbx: &PbxName) -> PacingController {
         let learnt = self.pacing.recovered.remove(pbx);
-        let mut pacer = Pacer::new(self.config.pacer(), learnt.as_ref());
+        let mut pacer = PacingController::new(self.config.pacing_config(), learnt.as_ref());
         match self.pacing.pacers.values().next() {
             Some(other) => pacer.share_account(other),
             None => pacer.recall(&std::mem::take(&mut self.pacing.answers)),
@@ -196,7 +196,7 @@ impl Engine {
         match self.pacing.pacers.values().next() {
             Some(pacer) => pacer.accounts(now),
             None => {
-                let mut pacer = Pacer::new(self.config.pacer(), None);
+                let mut pacer = PacingController::new(self.config.pacing_config(), None);
                 pacer.recall(&self.pacing.answers);
                 pacer.accounts(now)
             }
@@ -207,7 +207,7 @@ impl Engine {
     pub(super) fn keep_learnt(&mut self, now: Now) {
         self.pacing.next_keep = now.mono + KEEP_EVERY;
         for (pbx, pacer) in &mut self.pacing.pacers {
-            if pacer.take_lesson() {
+            if pacer.take_unsaved() {
                 self.commands.push_back(Command::Store(Change::Learnt {
                     campaign: self.config.id,
                     pbx: pbx.clone(),
@@ -219,7 +219,7 @@ impl Engine {
     }
 
     pub(super) fn configure_pacing(&mut self) {
-        let settings = self.config.pacer();
+        let settings = self.config.pacing_config();
         for pacer in self.pacing.pacers.values_mut() {
             pacer.configure(settings.clone());
         }

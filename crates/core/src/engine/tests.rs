@@ -12,7 +12,7 @@ use crate::ids::{CampaignId, ContactId, TaskId, TrunkId};
 use crate::input::{AgentRequest, OpenAgent, OpenAttempt, Prepared, Recovered};
 use crate::live::Idle;
 use crate::number::E164;
-use crate::pacing::rules::{AbandonRule, AbandonWindow, AnswerRow, Answers, LiveFate};
+use crate::pacing::rules::{AbandonRule, AbandonWindow, AnswerResult, AnswerRow, Answers};
 use crate::pbx::{
     ChannelPhase, ChannelState, ConnectFault, Departure, EndedBy, LegEnd, LegTrouble, PbxCommand, PbxEvent,
     Progress, Snapshot, Sound,

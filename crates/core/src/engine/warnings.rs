@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::campaign::CampaignConfig;
 use crate::live::Warning;
-use crate::outcome::MessageFate;
+use crate::outcome::MessageResult;
 
 /// One recording fails where its callee hangs up at that moment. So many in a row have another reason.
 const RECORDINGS_FAILED_MIN: u32 = 5;
@@ -18,12 +18,12 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    pub(super) fn message_ended(&mut self, fate: MessageFate) {
+    pub(super) fn message_ended(&mut self, fate: MessageResult) {
         match fate {
-            MessageFate::Whole => self.message = false,
-            MessageFate::Failed => self.message = true,
+            MessageResult::Whole => self.message = false,
+            MessageResult::Failed => self.message = true,
             // Whether any of it was heard is not known.
-            MessageFate::CutShort => {}
+            MessageResult::CutShort => {}
         }
     }
 

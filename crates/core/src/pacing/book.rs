@@ -1,109 +1,109 @@
-//! The calls in flight and the agents, as the controller knows them: what each is doing, since when.
+//! The calls in flight and the agents: the state of each, and since when.
 //!
-//! In: events, which may come late, twice, out of order or not at all. Out: spells of states. A state that nothing ends
-//! is dropped after a while, so that a lost event cannot hold a place for ever. Times are seconds of [`crate::time::Mono`].
+//! Input: events, which may be late, duplicate, out of order or lost. A state whose last event was lost is removed after a
+//! maximum time (see `PacingController::expire`). All times are seconds of [`crate::time::Mono`].
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// A call, by whatever id its owner has for it.
+/// Identifies a call. Any number that is unique for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallKey(pub u128);
 
-/// An agent, by whatever id its owner has for them.
+/// Identifies an agent. Any number that is unique for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AgentKey(pub u128);
 
-/// What an agent is doing.
+/// The state of an agent, as far as pacing needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AgentStep {
-    /// Not there.
+    /// Logged out.
     Offline,
     /// Free for a call.
     Available,
-    /// Talking, or kept for a call.
+    /// In a call, or reserved for one.
     OnCall,
-    /// After a call.
+    /// In wrap-up after a call.
     WrapUp,
-    /// There, and taking no calls.
+    /// Logged in, but takes no calls.
     Paused,
 }
 
 /// A call that may still need an agent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallSpell {
-    pub(super) state: Flight,
-    /// Since when it is in this state.
+    pub(super) state: CallPhase,
+    /// Start of the current state.
     pub(super) since: f64,
-    /// Until when its time at risk has been counted.
+    /// The time at risk is counted up to here.
     pub(super) counted: f64,
-    /// Its odds of a person, over the usual.
+    /// Ratio of its odds of a live answer to those of an average call.
     pub(super) odds: f64,
 }
 
-/// Where a call in flight is.
+/// The state of a call in flight.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Flight {
+pub(super) enum CallPhase {
     Dialing,
     Ringing,
-    /// Answered, being judged.
+    /// Answered; whether by a person is not known yet.
     Listening(Answer),
-    /// A person without an agent.
+    /// A person answered and has no agent yet.
     Waiting,
 }
 
-/// How a call came to be answered.
+/// The state before the answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Answer {
-    /// Whether it had been seen to ring.
+    /// Whether the call rang before it was answered.
     pub(super) rang: bool,
-    /// Its age in that state, seconds.
+    /// How long it had been dialing or ringing when it was answered, in seconds.
     pub(super) age: f64,
 }
 
-/// What became of a call that is in flight no more.
+/// How a call ended, as far as pacing needs it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Landed {
+pub(super) enum EndedAs {
     Machine,
     Connected,
     Over,
-    /// A person of whom nothing was heard any more, waiting since then.
+    /// A person waited since then (seconds), and no further event arrived in time.
     Overdue(f64),
 }
 
-/// An agent who is there.
+/// An agent who is logged in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AgentSpell {
     pub(super) step: AgentStep,
     pub(super) since: f64,
     pub(super) counted: f64,
-    /// When the agent will be gone, free or not.
+    /// When the agent will log out.
     pub(super) leaves_at: Option<f64>,
 }
 
-/// Calls in flight and agents held, at most; past it the newest are not counted.
+/// Maximum number of calls and agents. Events about further ones are ignored and counted in `dropped`.
 const CALLS_MAX: usize = 50_000;
 const AGENTS_MAX: usize = 20_000;
-/// Landed calls remembered, so that a late event does not raise them again.
-const LANDED_MAX: usize = 8_192;
+/// Number of ended calls that are remembered, so that a late event does not open them again.
+const ENDED_MAX: usize = 8_192;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Book {
     pub(super) calls: BTreeMap<CallKey, CallSpell>,
     pub(super) agents: BTreeMap<AgentKey, AgentSpell>,
-    landed: BTreeMap<CallKey, Landed>,
-    landed_order: VecDeque<CallKey>,
-    /// When calls were asked for that have not been seen yet.
+    ended_as: BTreeMap<CallKey, EndedAs>,
+    ended_order: VecDeque<CallKey>,
+    /// When each call was requested that has not been seen dialing yet.
     pub(super) asked: VecDeque<f64>,
-    /// Events about calls or agents beyond the bounds.
+    /// Events ignored because of the maximum numbers.
     pub(super) dropped: u64,
 }
 
 impl Book {
-    pub(super) fn landed(&self, call: CallKey) -> Option<Landed> {
-        self.landed.get(&call).copied()
+    pub(super) fn ended_as(&self, call: CallKey) -> Option<EndedAs> {
+        self.ended_as.get(&call).copied()
     }
 
-    /// Enters a call, or moves it to another state.
+    /// Adds a call, or replaces its state.
     pub(super) fn put(&mut self, call: CallKey, spell: CallSpell) {
         if self.calls.len() >= CALLS_MAX && !self.calls.contains_key(&call) {
             self.dropped += 1;
@@ -112,23 +112,23 @@ impl Book {
         self.calls.insert(call, spell);
     }
 
-    /// A call that needs no agent any more.
-    pub(super) fn land(&mut self, call: CallKey, how: Landed) {
+    /// Marks a call as ended: it needs no agent any more.
+    pub(super) fn end(&mut self, call: CallKey, how: EndedAs) {
         self.calls.remove(&call);
-        if self.landed.insert(call, how).is_none() {
-            self.landed_order.push_back(call);
+        if self.ended_as.insert(call, how).is_none() {
+            self.ended_order.push_back(call);
         }
-        if self.landed_order.len() > LANDED_MAX
-            && let Some(oldest) = self.landed_order.pop_front()
+        if self.ended_order.len() > ENDED_MAX
+            && let Some(oldest) = self.ended_order.pop_front()
         {
-            self.landed.remove(&oldest);
+            self.ended_as.remove(&oldest);
         }
     }
 
-    /// A call thought to have landed is not over after all.
-    pub(super) fn take_off(&mut self, call: CallKey) {
-        if self.landed.remove(&call).is_some() {
-            self.landed_order.retain(|known| *known != call);
+    /// Forgets that a call ended, because a later event shows that it needs an agent.
+    pub(super) fn reopen(&mut self, call: CallKey) {
+        if self.ended_as.remove(&call).is_some() {
+            self.ended_order.retain(|known| *known != call);
         }
     }
 

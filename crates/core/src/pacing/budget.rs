@@ -1,11 +1,14 @@
-//! How much risk of an abandoned call may be taken now, so that every rule holds over its own window.
+//! How much risk of an abandoned call is allowed now, so that every abandon rule holds over its own window.
 //!
-//! In: how each live answer ended, and the time. Out: the risk allowed for one more call, and which rule allows no more.
-//! What was counted before the start is read from the store as [`Answers`]; all is kept in quarters of an hour of when people
-//! answered, so that it equals what the attempts' rows say. An overdraft is paid back smoothly over the answers to come, not by a wall. Each window longer than a day is also kept
-//! day by day, so that a good month does not pay for a bad day. Constants and their reasons: docs/pacing.md.
+//! Input: the result of each live answer, and the time. Output: the allowed risk for one more call, and the rule that
+//! allows the least. Answers before the start come from the store as [`Answers`]. Answers are counted by the quarter of an
+//! hour in which they were answered, so the counters equal what the attempt rows say.
+//!
+//! If a rule has too many abandoned calls, the allowed risk shrinks smoothly over the next answers; it does not drop to
+//! zero at once. Every window longer than a day also gets a daily rule, so that a good month does not pay for a bad day.
+//! `docs/pacing.md` explains the constants.
 
-use super::rules::{AbandonRule, AbandonWindow, Answers, LiveFate, QUARTER_MS, Tally};
+use super::rules::{AbandonRule, AbandonWindow, AnswerResult, Answers, QUARTER_MS, Tally};
 use crate::time::Wall;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -17,88 +20,88 @@ use std::time::Duration;
 const HOUR_MS: i64 = 3_600_000;
 const DAY_HOURS: u32 = 24;
 const DAY: Duration = Duration::from_secs(24 * 3_600);
-/// A window is kept in so many parts; it forgets one at a time.
+/// Number of parts of a rolling window. One part leaves the window at a time.
 const PARTS: i64 = 96;
 
-/// Quarters of an hour that are kept apart: a little more than three months. What is older is one.
+/// Number of quarters of an hour that are kept separately: 95 days. Older ones are merged into the oldest.
 const QUARTERS_MAX: usize = 96 * 95;
 
-/// All rules of a campaign.
+/// All abandon rules of a campaign, with their counters.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
     accounts: Vec<Account>,
     zone: TimeZone,
     ledgers: Vec<Ledger>,
-    /// The time that was last told.
-    told: Wall,
+    /// The time of the latest call that passed one.
+    last_now: Wall,
 }
 
-/// Every answer, as rules with this limit see it.
+/// All live answers, judged with one connect limit.
 #[derive(Clone, Debug)]
 struct Ledger {
     limit_ms: u32,
-    /// By the start of the quarter of an hour in which they answered.
+    /// Key: Unix time in milliseconds of the start of the quarter of an hour in which the callee answered.
     quarters: BTreeMap<i64, Tally>,
 }
 
-/// What a rule has counted in its window.
+/// The counters of one abandon rule in its current window.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RuleAccount {
-    /// The rule's name.
+    /// The rule's name; with ` (day)` for the daily part of a longer rule.
     pub rule: Arc<str>,
-    /// Live answers.
+    /// Number of live answers.
     pub live: f64,
-    /// Those abandoned.
+    /// Number of abandoned calls among `live`.
     pub abandoned: f64,
 }
 
-/// What may be risked now.
+/// The risk allowed now.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Allowance {
-    /// Probability of no agent that one more call may have; 0: none.
+    /// Highest allowed probability that the next callee finds no agent. 0: no risk is allowed.
     pub(super) risk_max: f64,
-    /// Which rule says so.
+    /// The rule that sets `risk_max`.
     pub(super) rule: Arc<str>,
-    /// Calls that may still be abandoned under it; negative: overdrawn.
+    /// Calls that may still be abandoned under this rule. Negative: too many were abandoned.
     pub(super) left: f64,
-    /// Live answers in its window.
+    /// Live answers in the rule's window.
     pub(super) live: f64,
-    /// Abandoned calls in its window.
+    /// Abandoned calls in the rule's window.
     pub(super) abandoned: f64,
 }
 
-/// One rule over one window.
+/// One rule with its counters over one window.
 #[derive(Clone, Debug)]
 struct Account {
     rule: AbandonRule,
-    /// Its name, shared with every report.
+    /// The rule's name, shared with all reports.
     name: Arc<str>,
     parts: VecDeque<Part>,
     live: f64,
     abandoned: f64,
-    /// What experience adds to the risk allowed: a logarithm.
+    /// Natural logarithm of a learnt factor on the allowed risk.
     gain: f64,
-    /// The window that was last asked for: when it begins, and when another one does.
+    /// Start and end of the calendar window that was last computed.
     period: Option<(Wall, Wall)>,
 }
 
-/// Answers of a part of a window.
+/// The answers in one part of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Part {
-    /// Since when.
+    /// Start of this part.
     from: Wall,
     live: f64,
     abandoned: f64,
 }
 
-/// What experience adds to the risk that a rule allows, for keeping across restarts. What was counted is not kept here: the
-/// attempts tell it.
+/// The learnt factor on a rule's allowed risk, stored across restarts. The counters are not stored here, because they are
+/// derived from the attempt rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LearntGain {
-    /// Which rule, and whether it is its day.
+    /// The rule's name, as in [`RuleAccount::rule`].
     pub rule: String,
-    /// A logarithm.
+    /// Natural logarithm of the factor, -2.5 to 2.
     pub gain: f64,
 }
 
@@ -131,12 +134,12 @@ impl Budget {
             accounts,
             zone,
             ledgers,
-            told: Wall(i64::MIN),
+            last_now: Wall(i64::MIN),
         }
     }
 
-    /// Other rules, over the same answers. What a limit makes of them that no rule had so far is known from the next start on;
-    /// until then it is taken as another limit had it.
+    /// Replaces the rules and keeps the answers. A connect limit that no rule had before takes the results of another limit
+    /// until the next start, when the store is read again.
     pub(super) fn configure(&mut self, rules: &[AbandonRule], zone: TimeZone) {
         let gains = self.gains();
         let old = std::mem::replace(self, Self::new(rules, zone));
@@ -150,7 +153,7 @@ impl Budget {
         self.recall_gains(&gains);
     }
 
-    /// What the store knows of answers before the start.
+    /// Loads the answers before the start, as the store has them.
     pub(super) fn recall(&mut self, answers: &[Answers]) {
         for ledger in &mut self.ledgers {
             let limit_ms = ledger.limit_ms;
@@ -172,33 +175,34 @@ impl Budget {
         }
     }
 
-    /// An answer by a person has ended. `pace`: live answers per second of late.
-    pub(super) fn count(&mut self, now: Wall, answered_at: Wall, fate: LiveFate, pace: f64) {
+    /// Counts one live answer. `live_per_sec`: the current average of live answers per second.
+    pub(super) fn count(&mut self, now: Wall, answered_at: Wall, result: AnswerResult, live_per_sec: f64) {
         self.forget(now);
         for account in &mut self.accounts {
-            account.count(answered_at, fate, pace);
+            account.count(answered_at, result, live_per_sec);
         }
         for ledger in &mut self.ledgers {
-            // Where several clocks are told apart, the rules with this limit share what the first of them sees.
+            // Rules with the same limit but different clocks share one ledger; it counts as the first of them does.
             if let Some(account) = self.accounts.iter().find(|a| a.rule.limit_ms == ledger.limit_ms) {
-                ledger.add(answered_at, account.rule.tally(fate));
+                ledger.add(answered_at, account.rule.tally(result));
             }
         }
     }
 
-    /// What may be risked now, by the strictest rule. None: no rule.
-    pub(super) fn allowance(&mut self, now: Wall, pace: f64) -> Option<Allowance> {
+    /// The risk allowed now by the strictest rule. `None` if there is no rule.
+    pub(super) fn allowance(&mut self, now: Wall, live_per_sec: f64) -> Option<Allowance> {
         self.forget(now);
         self.accounts
             .iter()
-            .map(|account| account.allowance(pace))
+            .map(|account| account.allowance(live_per_sec))
             .min_by(|a, b| a.risk_max.total_cmp(&b.risk_max))
     }
 
-    /// Drops what the windows no longer hold. A clock that was far ahead had dropped too much: all is entered anew.
+    /// Removes what has left the windows. If the clock was set back by more than a day, too much was removed, so all
+    /// answers are entered again.
     fn forget(&mut self, now: Wall) {
-        let set_back = now.plus(DAY) < self.told;
-        self.told = now;
+        let set_back = now.plus(DAY) < self.last_now;
+        self.last_now = now;
         if set_back {
             self.enter_all();
         }
@@ -207,8 +211,8 @@ impl Budget {
         }
     }
 
-    /// What every rule has counted in the window that ends now. Nobody may have asked for an allowance for days: a progressive
-    /// campaign never does.
+    /// The counters of each rule in the window that ends now. This does not rely on [`Budget::allowance`] having removed
+    /// old parts, because a progressive campaign never calls it.
     pub(super) fn accounts(&self, now: Wall) -> Vec<RuleAccount> {
         let account = |a: &Account| {
             let (live, abandoned) = a.counted(now, &self.zone);
@@ -270,17 +274,17 @@ impl Account {
         }
     }
 
-    /// How long a part is.
+    /// Length of one part of the window, in milliseconds.
     fn part_ms(&self) -> i64 {
         match self.rule.window {
             AbandonWindow::Hours(hours) => (i64::from(hours.max(1)) * HOUR_MS / PARTS).max(1),
-            // Days begin at a quarter of an hour in every time zone.
+            // In every time zone a day begins at a full quarter of an hour UTC.
             AbandonWindow::CalendarDay | AbandonWindow::CalendarMonth => QUARTER_MS,
             AbandonWindow::Campaign => i64::from(DAY_HOURS) * HOUR_MS,
         }
     }
 
-    /// When the window that holds `now` begins, and when another one does; none: it holds all.
+    /// Start and end of the window that contains `now`. `None` if the window has no start.
     fn window(&self, now: Wall, zone: &TimeZone) -> Option<(Wall, Wall)> {
         match self.rule.window {
             AbandonWindow::Hours(hours) => {
@@ -308,16 +312,16 @@ impl Account {
         })
     }
 
-    /// Drops what the window no longer holds.
+    /// Removes the parts that have left the window.
     fn forget(&mut self, now: Wall, zone: &TimeZone) {
-        // A clock that was far ahead and was put right: what it dated into the future would never leave the window.
+        // If the clock was far ahead and was set right, parts dated into the future would never leave the window.
         if self.parts.back().is_some_and(|part| part.from > now.plus(DAY)) {
             for part in &mut self.parts {
                 part.from = part.from.min(now);
             }
         }
         if self.rule.window == AbandonWindow::Campaign {
-            // One part holds all that is older than a few months.
+            // The oldest part keeps the sum of everything older than `PARTS` days.
             while self.parts.len() > PARTS as usize {
                 let Some(old) = self.parts.pop_front() else { break };
                 if let Some(next) = self.parts.front_mut() {
@@ -349,7 +353,7 @@ impl Account {
         (self.live, self.abandoned, self.period) = (0.0, 0.0, None);
     }
 
-    /// Adds answers of around `at`, which mostly is the newest part or close to it.
+    /// Adds answers to the part that contains `at`. This is nearly always one of the newest parts.
     fn enter(&mut self, at: Wall, live: f64, abandoned: f64) {
         let part_ms = self.part_ms();
         let from = Wall(at.0.div_euclid(part_ms).saturating_mul(part_ms));
@@ -372,37 +376,37 @@ impl Account {
         self.abandoned += abandoned;
     }
 
-    fn count(&mut self, answered_at: Wall, fate: LiveFate, pace: f64) {
-        let (live, abandoned) = self.rule.weigh(&self.rule.tally(fate));
+    fn count(&mut self, answered_at: Wall, result: AnswerResult, live_per_sec: f64) {
+        let (live, abandoned) = self.rule.weigh(&self.rule.tally(result));
         if live == 0.0 {
             return;
         }
         self.enter(answered_at, live, abandoned);
-        let busy = busy(pace);
+        let busy = busy(live_per_sec);
         let step = 3e-4 / busy * (self.room(busy) / busy.sqrt()).clamp(-8.0, 8.0);
         self.gain = (self.gain + step).clamp(GAIN_MIN, GAIN_MAX);
     }
 
-    /// Calls that may be abandoned by now: a share of the live answers, and a little in advance at the start.
+    /// Calls that may have been abandoned by now: a share of the live answers, and at the start a small advance.
     fn granted(&self) -> f64 {
         self.rule.ratio_max * (self.live + 40.0 * (-self.live / 400.0).exp())
     }
 
-    /// What is left of it beyond a reserve for bad luck.
+    /// What remains of `granted`, minus a reserve for random variation.
     fn room(&self, busy: f64) -> f64 {
         let granted = self.granted();
         let reserve = (0.5 + 0.1 * granted).min(0.4 * granted).min(12.0 * busy.sqrt());
         granted - self.abandoned - reserve
     }
 
-    /// Whether one more abandoned call would put a window of few answers over its cap, where the reserve is too small for one
-    /// stroke of bad luck. Where there are many, this would cost more utilisation than it saves.
+    /// True if one more abandoned call would put a window with few answers over its limit. There the reserve is smaller
+    /// than one abandoned call. With many answers this check would cost more utilisation than it saves.
     fn next_is_too_many(&self) -> bool {
         let grace = 5.0 + 50.0 * (-self.live / 120.0).exp();
         (30.0..400.0).contains(&self.live) && self.abandoned + 1.0 > self.rule.ratio_max * (self.live + grace)
     }
 
-    /// Whether bad luck has come in a row: a window of a day is kept in quarters of an hour.
+    /// True if too many calls were abandoned in the newest two parts of a daily window, that is, within half an hour.
     fn had_a_bad_half_hour(&self) -> bool {
         let is_a_day = matches!(self.rule.window, AbandonWindow::Hours(_)) && self.part_ms() <= HOUR_MS / 3;
         if !is_a_day {
@@ -416,9 +420,9 @@ impl Account {
         abandoned > 2.0 * self.rule.ratio_max * live + 1.5
     }
 
-    fn allowance(&self, pace: f64) -> Allowance {
+    fn allowance(&self, live_per_sec: f64) -> Allowance {
         let cap = self.rule.ratio_max;
-        let busy = busy(pace);
+        let busy = busy(live_per_sec);
         let horizon = self.live.min(300.0 * busy).max(60.0);
         let rate = (cap + self.room(busy) / horizon).clamp(0.0, 2.0 * cap);
         let mut risk_max = if cap > 0.0 {
@@ -449,12 +453,13 @@ impl Account {
     }
 }
 
-/// How many times busier than a small campaign: gains are in time, not per answer.
-fn busy(pace: f64) -> f64 {
-    (pace / 0.3).max(1.0)
+/// How many times busier the campaign is than a small one with 0.3 live answers per second. Gains adapt per unit of time,
+/// not per answer.
+fn busy(live_per_sec: f64) -> f64 {
+    (live_per_sec / 0.3).max(1.0)
 }
 
-/// First millisecond of the calendar period around `now`, and of the next.
+/// Start of the calendar day or month that contains `now`, and of the next one.
 fn period(now: Wall, zone: &TimeZone, window: AbandonWindow) -> Option<(Wall, Wall)> {
     let date = Timestamp::from_millisecond(now.0)
         .ok()?

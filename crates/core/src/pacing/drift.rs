@@ -1,10 +1,11 @@
-//! How today's answer rate differs from what was learnt: a factor on the hazard of a person that follows within minutes.
+//! How much today's answer rate differs from the learnt rate. The result is a factor on the hazard of a live answer; it
+//! reacts within minutes.
 //!
-//! In: live answers expected by the learnt hazards, live answers seen. Out: a factor between a quarter and four.
+//! Input: the live answers that the learnt hazards predict, and the live answers seen. Output: a factor from 0.25 to 4.
 
-/// Fewest answers over which the factor is taken.
+/// Minimum number of answers over which the factor is averaged.
 const ANSWERS_MIN: f64 = 35.0;
-/// And the least time, where answers come fast.
+/// Minimum time over which it is averaged, if answers come fast.
 const SECS_MIN: f64 = 120.0;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,29 +15,30 @@ pub(super) struct Drift {
 }
 
 impl Drift {
-    pub(super) fn expect(&mut self, live: f64, pace: f64) {
-        self.fade(live, pace);
+    pub(super) fn expect(&mut self, live: f64, live_per_sec: f64) {
+        self.fade(live, live_per_sec);
         self.expected += live;
     }
 
-    pub(super) fn see(&mut self, pace: f64) {
-        self.fade(1.0, pace);
+    pub(super) fn see(&mut self, live_per_sec: f64) {
+        self.fade(1.0, live_per_sec);
         self.seen += 1.0;
     }
 
-    /// Both the expected and the seen push old evidence out, half each, so that it goes whichever stops.
-    fn fade(&mut self, live: f64, pace: f64) {
-        let keep = (1.0 - live / (2.0 * span(pace))).max(0.0);
+    /// Expected and seen answers both reduce the weight of old evidence, half each. So old evidence fades even if one of
+    /// them stops.
+    fn fade(&mut self, live: f64, live_per_sec: f64) {
+        let keep = (1.0 - live / (2.0 * span(live_per_sec))).max(0.0);
         self.expected *= keep;
         self.seen *= keep;
     }
 
-    pub(super) fn factor(&self, pace: f64) -> f64 {
-        let prior = span(pace) / 3.0;
+    pub(super) fn factor(&self, live_per_sec: f64) -> f64 {
+        let prior = span(live_per_sec) / 3.0;
         ((self.seen + prior) / (self.expected + prior)).clamp(0.25, 4.0)
     }
 }
 
-fn span(pace: f64) -> f64 {
-    (SECS_MIN * pace).max(ANSWERS_MIN)
+fn span(live_per_sec: f64) -> f64 {
+    (SECS_MIN * live_per_sec).max(ANSWERS_MIN)
 }

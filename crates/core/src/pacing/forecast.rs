@@ -1,9 +1,9 @@
-//! Who will need an agent by when, and which agents will still be busy then: tables of probabilities by state and age.
+//! Forecast tables: the probability that a call needs an agent, or that an agent is still busy, at each horizon.
 //!
-//! In: what [`super::hazards`] learnt. Out: a [`Row`] of probabilities, one for each horizon, for a call or an agent in
-//! a given state since a given time. The tables are built by stepping hazards back in time on a half-second grid, those of
-//! calls as seldom as once a second, those of agents, which change slowly and cost more, once in ten; so a forecast is a
-//! look-up.
+//! Input: the hazards from [`super::hazards`]. Output: a [`Row`] with one probability for each horizon, for a call or an
+//! agent in a given state and for a given age. The tables are computed from the highest age back to zero, in steps of half
+//! a second. The tables of calls are rebuilt at most once a second. Those of agents change slowly and cost more, so they
+//! are rebuilt every 10 s. A forecast is then only a look-up.
 
 use super::hazards::{Delays, Hazards};
 
@@ -12,13 +12,14 @@ pub(super) const HORIZONS: usize = 12;
 /// The horizons in steps of half a second: 1.5 s to 30 s.
 const HORIZON_STEPS: [usize; HORIZONS] = [3, 6, 9, 12, 16, 20, 24, 28, 32, 38, 46, 60];
 const STEP_SECS: f64 = 0.5;
-/// How much longer than the ring timeout a call may be dialing.
+/// A call may be dialing this much longer than the ring timeout.
 const DIAL_MARGIN_SECS: f64 = 10.0;
-/// Persons a second at ages that no call has reached yet: what is not known holds an agent.
+/// Live answers per second that are assumed at ages that no call has reached yet. So a call at an unknown age reserves an
+/// agent.
 const UNSEEN_RATE: f64 = 1.0;
-/// Calls by which an age is known well enough that this is a quarter.
+/// After this many calls at an age, `UNSEEN_RATE` counts a quarter there.
 const UNSEEN_SPELLS: f64 = 1.0;
-/// Points of a curve: 0 to 30 s.
+/// Number of points of a curve: 0 to 30 s in steps of half a second.
 const POINTS: usize = 61;
 
 /// One number for each horizon.
@@ -35,12 +36,12 @@ impl Row {
         }
     }
 
-    /// The last horizon's.
+    /// The value at the last horizon.
     pub(super) fn last(&self) -> f64 {
         self.0.last().copied().unwrap_or(0.0)
     }
 
-    /// What comes between each horizon and the one before it.
+    /// The increase from each horizon to the next.
     pub(super) fn steps(&self) -> Row {
         let mut before = 0.0;
         Row(self.0.map(|x| {
@@ -50,56 +51,56 @@ impl Row {
         }))
     }
 
-    /// The same for a call whose odds of a person are `odds` times the usual.
+    /// The same row for a call whose odds of a live answer are `odds` times those of an average call.
     pub(super) fn with_odds(&self, odds: f64) -> Row {
         Row(self.0.map(|p| (odds * p / (1.0 - p + odds * p)).clamp(0.0, 1.0)))
     }
 }
 
-/// Each horizon in seconds.
+/// The horizons in seconds.
 pub(super) fn horizons() -> [f64; HORIZONS] {
     HORIZON_STEPS.map(|steps| steps as f64 * STEP_SECS)
 }
 
-/// A probability at each half second from now to 30 s.
+/// One probability for each half second from now to 30 s.
 type Curve = [f64; POINTS];
 
-/// Causes by which dialing ends.
+/// How dialing ends. The numbers are indexes of causes in [`Hazards`].
 pub(super) mod dial {
-    /// It rings.
+    /// The phone rings.
     pub(in super::super) const RING: usize = 0;
-    /// Answered at once by a person, where a trunk shows no ringing.
+    /// A person answers at once, on a trunk that reports no ringing.
     pub(in super::super) const LIVE: usize = 1;
-    /// Answered at once by a machine.
+    /// A machine answers at once.
     pub(in super::super) const MACHINE: usize = 2;
-    /// Over.
+    /// The call ends.
     pub(in super::super) const END: usize = 3;
     pub(in super::super) const CAUSES: usize = 4;
 }
 
-/// Causes by which ringing ends.
+/// How ringing ends. The numbers are indexes of causes in [`Hazards`].
 pub(super) mod ring {
-    /// A person.
+    /// A person answers.
     pub(in super::super) const LIVE: usize = 0;
-    /// A machine.
+    /// A machine answers.
     pub(in super::super) const MACHINE: usize = 1;
-    /// Over.
+    /// The call ends.
     pub(in super::super) const END: usize = 2;
     pub(in super::super) const CAUSES: usize = 3;
 }
 
-/// What the tables are made of.
+/// The input of the tables.
 pub(super) struct Sources<'a> {
     pub(super) dialing: &'a Hazards<{ dial::CAUSES }>,
     pub(super) ringing: &'a Hazards<{ ring::CAUSES }>,
     pub(super) talk: &'a Hazards<1>,
     pub(super) wrap_up: &'a Hazards<1>,
     pub(super) person_delay: &'a Delays,
-    /// Multiplies the hazard of a person.
+    /// Factor on the hazard of a live answer.
     pub(super) drift: f64,
-    /// Longest that a call rings, seconds.
+    /// Maximum ringing time, seconds.
     pub(super) ring_secs_max: f64,
-    /// From a person's verdict to the end of their patience, as the rules see it.
+    /// Maximum time from the moment when a person is recognised until an agent is connected, seconds.
     pub(super) connect_limit_secs: f64,
 }
 
@@ -110,12 +111,11 @@ pub(super) struct Tables {
     ringing: Vec<Row>,
     talk: Vec<Row>,
     wrap_up: Vec<Row>,
-    /// Probability that a call launched now reaches a person, as far as it was learnt.
+    /// Probability that a call launched now reaches a person.
     pub(super) answer_probability: f64,
 }
 
-/// Ages of the talk and wrap-up tables: every half second to 10 s, every second to half a minute, every 5 s to 5 minutes,
-/// every 30 s to half an hour.
+/// Step and upper end, in seconds, of the ages in the tables of talk and wrap-up.
 const BUSY_AGES: [(f64, f64); 4] = [(0.5, 10.0), (1.0, 30.0), (5.0, 300.0), (30.0, 1800.0)];
 
 impl Tables {
@@ -131,13 +131,13 @@ impl Tables {
         }
     }
 
-    /// Makes what is told of calls anew.
+    /// Rebuilds the tables of calls only.
     pub(super) fn renew_calls(&mut self, from: &Sources) {
         (self.dialing, self.ringing) = calls(from, UNSEEN_RATE);
         self.answer_probability = answer_probability(from);
     }
 
-    /// A call that has been dialing for so long needs an agent by each horizon.
+    /// Probability, for each horizon, that a call that has been dialing for `age` seconds needs an agent by then.
     pub(super) fn dialing(&self, age: f64) -> &Row {
         at(
             &self.dialing,
@@ -146,7 +146,7 @@ impl Tables {
         )
     }
 
-    /// A call that has been ringing for so long.
+    /// The same for a call that has been ringing for `age` seconds.
     pub(super) fn ringing(&self, age: f64) -> &Row {
         at(
             &self.ringing,
@@ -155,12 +155,13 @@ impl Tables {
         )
     }
 
-    /// An agent who has talked for so long is still busy, with talk or wrap-up, the connect limit after each horizon.
+    /// Probability, for each horizon, that an agent who has talked for `age` seconds is still in this call or its wrap-up
+    /// at the horizon plus the connect limit.
     pub(super) fn talk(&self, age: f64) -> &Row {
         at(&self.talk, busy_index(age), self.talk.last().unwrap_or(&Row::ONE))
     }
 
-    /// An agent who has been wrapping up for so long.
+    /// The same for an agent who has been in wrap-up for `age` seconds.
     pub(super) fn wrap_up(&self, age: f64) -> &Row {
         at(
             &self.wrap_up,
@@ -174,9 +175,10 @@ fn at<'a>(rows: &'a [Row], i: usize, beyond: &'a Row) -> &'a Row {
     rows.get(i).unwrap_or(beyond)
 }
 
-/// From the last age back to the first: what is not yet decided at an age is decided in this step or later. `live`: the
-/// cause that is a person, whose hazard drifts, and how long their verdict takes; `onward`: the cause that passes on to
-/// another state, and what happens there.
+/// Computes the rows from the highest age back to zero: a call that does not change in this step changes in a later one.
+///
+/// `live` is the cause that means a person, and `verdict` is the distribution of the time until that is recognised. `pass`
+/// is the cause that leads to another state, and `onward` is the curve of that state.
 fn step_back<const C: usize>(
     rates: &[[f64; C]],
     drift: f64,
@@ -202,12 +204,12 @@ fn step_back<const C: usize>(
     (rows, curve)
 }
 
-/// How little is known of an age that so many spells have reached: from one, of none, quickly to nothing.
+/// Weight of `UNSEEN_RATE` at an age that this many calls or agents have reached. 1 if none has; it falls quickly to 0.
 fn unseen(spells: f64) -> f64 {
     (1.0 + spells / UNSEEN_SPELLS).powi(-2)
 }
 
-/// How often a call launched now reaches a person, by what was learnt alone.
+/// Probability that a call launched now reaches a person, without `UNSEEN_RATE`.
 fn answer_probability(from: &Sources) -> f64 {
     let rings = ever(
         &from.ringing.table(from.ring_secs_max),
@@ -219,7 +221,8 @@ fn answer_probability(from: &Sources) -> f64 {
     ever(&dials, from.drift, dial::LIVE, Some((dial::RING, rings)))
 }
 
-/// Probability that a spell ends by a person, be it after passing on to another state with the probability given.
+/// Probability that a person answers in the end. `pass`: a cause that leads to another state, and the probability of a
+/// person there.
 fn ever<const C: usize>(rates: &[[f64; C]], drift: f64, live: usize, pass: Option<(usize, f64)>) -> f64 {
     let (mut running, mut person) = (1.0, 0.0);
     for rates in rates {
@@ -231,11 +234,11 @@ fn ever<const C: usize>(rates: &[[f64; C]], drift: f64, live: usize, pass: Optio
     person.clamp(0.0, 1.0)
 }
 
-/// What half a second at risk brings.
+/// What happens in half a second at risk.
 struct Step {
     any: f64,
     live: f64,
-    /// Probability of a cause, over its rate.
+    /// Probability of a cause divided by its rate.
     per_rate: f64,
 }
 
@@ -257,7 +260,8 @@ impl Step {
     }
 }
 
-/// The hazards at each half second. Ages that few or no calls have reached yet hold persons at `unseen` a second.
+/// The hazards at each half second. Ages that few calls have reached get additional live answers, `rate_unseen` per second
+/// at most.
 fn rates<const C: usize>(hazards: &Hazards<C>, until: f64, live: usize, rate_unseen: f64) -> Vec<[f64; C]> {
     let mut table = hazards.table(until);
     for (rates, seen) in table.iter_mut().zip(hazards.seen(until)) {
@@ -268,7 +272,7 @@ fn rates<const C: usize>(hazards: &Hazards<C>, until: f64, live: usize, rate_uns
     table
 }
 
-/// Tables of dialing and of ringing.
+/// Builds the tables of dialing and of ringing.
 fn calls(from: &Sources, unseen: f64) -> (Vec<Row>, Vec<Row>) {
     let mut person = [0.0; POINTS];
     for (k, share) in person.iter_mut().enumerate() {
@@ -281,7 +285,7 @@ fn calls(from: &Sources, unseen: f64) -> (Vec<Row>, Vec<Row>) {
         (ring::LIVE, &person),
         (None, &nowhere),
     );
-    // A call that begins to ring within a step begins half way, on average.
+    // A call that begins to ring within a step begins in the middle of the step on average.
     let mut onward = fresh_ring;
     let mut before = 0.0;
     for p in &mut onward {
@@ -289,7 +293,7 @@ fn calls(from: &Sources, unseen: f64) -> (Vec<Row>, Vec<Row>) {
         *p = (here + before) / 2.0;
         before = here;
     }
-    // Where trunks show no ringing, the whole ring time is spent dialing.
+    // On a trunk that reports no ringing, a call is dialing for the whole ring time.
     let (dialing, _) = step_back(
         &rates(
             from.dialing,
@@ -318,7 +322,7 @@ fn busy_ages() -> impl Iterator<Item = f64> {
     })
 }
 
-/// The middle of the ages that look up the row of this one.
+/// The middle of the range of ages that share the row of `age`.
 fn busy_middle(age: f64) -> f64 {
     let step = BUSY_AGES.into_iter().find(|(_, until)| age < *until);
     age + step.map_or(0.0, |(step, _)| step / 2.0)
@@ -337,14 +341,14 @@ fn busy_index(age: f64) -> usize {
     index
 }
 
-/// Tables of talk and of wrap-up: the probability of being busy still, the connect limit after each horizon.
+/// Builds the tables of talk and wrap-up: the probability of being busy at each horizon plus the connect limit.
 fn busy(from: &Sources) -> (Vec<Row>, Vec<Row>) {
     let last_age = BUSY_AGES.last().map_or(0.0, |(_, until)| *until);
     let ahead = horizons().map(|t| t + from.connect_limit_secs);
     let span = last_age + ahead.last().copied().unwrap_or(0.0) + 5.0;
     let talk = Survival::new(from.talk, span);
     let wrap = Survival::new(from.wrap_up, span);
-    // Wrap-up that begins between two horizons, taken to begin half way.
+    // A wrap-up that begins between two horizons is taken to begin in the middle.
     let mut begins = [(0.0, 0.0); HORIZONS];
     let mut before = 0.0;
     for (b, t) in begins.iter_mut().zip(ahead) {
@@ -406,7 +410,7 @@ impl Survival {
         a + (b - a) * (at - i as f64).min(1.0)
     }
 
-    /// Probability that what has lasted `age` lasts `more` seconds more.
+    /// Probability that a state which has lasted `age` seconds lasts `more` seconds longer.
     fn from(&self, age: f64, more: f64) -> f64 {
         (self.at(age) - self.at(age + more)).exp()
     }

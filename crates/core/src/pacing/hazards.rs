@@ -1,25 +1,26 @@
-//! How fast spells end, by age and by cause, learnt from spells that ended and from those that still run.
+//! Learns how fast states end, by age and by cause. "Spell" means the time that a call or an agent spends in one state.
 //!
-//! In: time at risk and ends. Out: rates per second. A piecewise-constant hazard is events over time at risk, so a
-//! spell that is cut short (a channel lost, an agent logged out) or still runs biases nothing. Old evidence fades with
-//! each new event, so habits may change. Ages and rates are in seconds.
+//! Input: time at risk and ends of spells. Output: rates per second. The hazard is constant within each bin of age: events
+//! divided by time at risk. So a spell that still runs, or that was cut short (a lost channel, an agent who logs out), does
+//! not bias the rate. Each new event reduces the weight of older ones, so that the rates follow changes. Ages are in
+//! seconds, rates per second.
 
 use serde::{Deserialize, Serialize};
 
-/// Ages are looked up at this resolution; every edge is a multiple of it.
+/// Resolution of ages. Every bin ends at a multiple of it.
 const RESOLUTION_SECS: f64 = 0.5;
-/// Weights are brought back to one before they could lose precision.
+/// Weights are scaled back to one at this size, before they lose precision.
 const WEIGHT_MAX: f64 = 1e9;
 
 /// The hazards of `C` competing causes.
 #[derive(Clone, Debug)]
 pub(super) struct Hazards<const C: usize> {
     bins: Vec<Bin<C>>,
-    /// Bin of each half second of age; later ages are in the last bin.
+    /// The bin of each half second of age. Higher ages are in the last bin.
     index: Vec<u16>,
-    /// What an event counts now; older ones counted less.
+    /// Weight of an event that happens now. Older events have a smaller weight.
     weight: f64,
-    /// How much more the next event counts.
+    /// Factor on `weight` after each event.
     growth: f64,
 }
 
@@ -32,19 +33,20 @@ struct Bin<const C: usize> {
     prior_events: [f64; C],
 }
 
-/// Evidence of one bin, for keeping across restarts.
+/// The evidence of one bin, stored across restarts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LearntBin {
-    /// Seconds at risk.
+    /// Time at risk, seconds.
     pub exposure: f64,
-    /// Events by cause.
+    /// Number of events for each cause.
     pub events: Vec<f64>,
 }
 
 impl<const C: usize> Hazards<C> {
-    /// `edges`: where each bin ends, ascending multiples of half a second; the last bin has no end. `prior`: rate per
-    /// cause at an age. `spells`: how many spells the prior is worth. `events_eff`: how many events are remembered.
+    /// `edges`: the upper end of each bin, in ascending multiples of half a second; the last bin also holds all higher
+    /// ages. `prior`: the rate of each cause at an age. `spells`: how many spells the prior counts as. `events_eff`: how
+    /// many events are remembered.
     pub(super) fn new(edges: &[f64], prior: impl Fn(f64) -> [f64; C], spells: f64, events_eff: f64) -> Self {
         let mut bins = Vec::with_capacity(edges.len());
         let mut index = Vec::new();
@@ -79,7 +81,7 @@ impl<const C: usize> Hazards<C> {
             .map_or(last, |bin| usize::from(*bin))
     }
 
-    /// A spell was at risk between these ages. Returns how many events of a cause that is expected to bring.
+    /// Adds the time at risk between two ages of a spell. Returns the expected number of events of `cause` in this time.
     pub(super) fn accrue(&mut self, from: f64, until: f64, cause: usize) -> f64 {
         let last = self.bins.len().saturating_sub(1);
         let mut from = from.max(0.0);
@@ -98,7 +100,7 @@ impl<const C: usize> Hazards<C> {
         expected
     }
 
-    /// A spell ended at this age.
+    /// Records that a spell ended at this age.
     pub(super) fn event(&mut self, age: f64, cause: usize) {
         let bin = self.bin(age);
         if let Some(n) = self.bins.get_mut(bin).and_then(|b| b.events.get_mut(cause)) {
@@ -115,7 +117,7 @@ impl<const C: usize> Hazards<C> {
         }
     }
 
-    /// Rates per second by cause at this age.
+    /// Rate of each cause at this age, per second.
     pub(super) fn rates(&self, age: f64) -> [f64; C] {
         self.bins
             .get(self.bin(age))
@@ -131,13 +133,13 @@ impl<const C: usize> Hazards<C> {
         rates
     }
 
-    /// How many events of a cause are remembered, whatever the age.
+    /// Number of remembered events of a cause, over all ages.
     pub(super) fn events(&self, cause: usize) -> f64 {
         let of = |b: &Bin<C>| b.events.get(cause).copied().unwrap_or(0.0);
         self.bins.iter().map(of).sum::<f64>() / self.weight
     }
 
-    /// The rates at each half second of age up to `until`, taken at the middle of the half second.
+    /// The rates at each half second of age up to `until`.
     pub(super) fn table(&self, until: f64) -> Vec<[f64; C]> {
         let by_bin: Vec<[f64; C]> = self.bins.iter().map(|b| self.rates_of(b)).collect();
         let last = by_bin.last().copied().unwrap_or([0.0; C]);
@@ -153,7 +155,7 @@ impl<const C: usize> Hazards<C> {
             .collect()
     }
 
-    /// How many spells were seen at each half second of age up to `until`.
+    /// The number of spells that reached each half second of age up to `until`.
     pub(super) fn seen(&self, until: f64) -> Vec<f64> {
         let mut from = 0.0;
         let by_bin: Vec<f64> = self
@@ -185,7 +187,8 @@ impl<const C: usize> Hazards<C> {
             .collect()
     }
 
-    /// Takes back what [`Hazards::learnt`] gave. Evidence of another shape, or that is no number, is ignored.
+    /// Loads what [`Hazards::learnt`] returned. Evidence with another number of bins is ignored; a value that is not a
+    /// finite number counts as 0.
     pub(super) fn recall(&mut self, learnt: &[LearntBin]) {
         if learnt.len() != self.bins.len() {
             return;
@@ -201,28 +204,28 @@ impl<const C: usize> Hazards<C> {
     }
 }
 
-/// A count or a time from outside: what is no number, or absurd, is none.
+/// A stored count or time. A value that is not finite counts as 0; others are limited to 0 to 1e8.
 pub(super) fn sound(x: f64) -> f64 {
     if x.is_finite() { x.clamp(0.0, 1e8) } else { 0.0 }
 }
 
-/// How long answering-machine detection takes to decide, as a histogram.
+/// Histogram of the time that answering-machine detection takes.
 #[derive(Clone, Debug)]
 pub(super) struct Delays {
     counts: [f64; DELAY_BINS],
     prior: [f64; DELAY_BINS],
-    /// Share of verdicts by the end of each bin.
+    /// Share of verdicts that came by the end of each bin.
     cdf: [f64; DELAY_BINS],
 }
 
-/// Bins of a quarter second.
+/// Number of bins; each is a quarter of a second.
 pub(super) const DELAY_BINS: usize = 40;
 const DELAY_BIN_SECS: f64 = 0.25;
-/// Verdicts remembered.
+/// Number of verdicts that are remembered.
 const DELAYS_EFF: f64 = 500.0;
 
 impl Delays {
-    /// A prior of `spells` verdicts at about `mean` seconds, and some spread over all bins.
+    /// Creates a prior of `spells` verdicts around `mean` seconds. 5 % of it is spread evenly over all bins.
     pub(super) fn new(mean: f64, spells: f64) -> Self {
         let mut prior = [0.0; DELAY_BINS];
         let shape = |t: f64| (t / mean) * (-2.0 * t / mean).exp();
@@ -250,7 +253,7 @@ impl Delays {
         }
     }
 
-    /// Makes [`Delays::share`] know of the latest events.
+    /// Updates [`Delays::share`] with the latest events.
     pub(super) fn refresh(&mut self) {
         let total: f64 = self.counts.iter().chain(&self.prior).sum();
         let mut sum = 0.0;
@@ -274,7 +277,7 @@ impl Delays {
             .unwrap_or(0.0);
         match self.cdf.get(bin) {
             Some(after) if bin > 0 || *after < 0.5 => before + (after - before) * (at - bin as f64),
-            // Where most verdicts come at once, there is no detection: a verdict is the answer.
+            // If most verdicts come at once, there is no detection: the answer itself is the verdict.
             Some(after) => *after,
             None => 1.0,
         }
@@ -300,7 +303,7 @@ mod tests {
 
     #[test]
     fn running_spells_are_not_taken_for_ended_ones() {
-        // Ten spells end at 2 s, ninety are cut short there: the rate in their first two seconds is 10 / 200 s.
+        // Ten spells end at 2 s and ninety are cut short there, so the rate in the first two seconds is 10 per 200 s.
         let mut h = Hazards::<1>::new(&[4.0, 8.0], |_| [0.0], 0.0, 1e9);
         for i in 0..100 {
             h.accrue(0.0, 2.0, 0);

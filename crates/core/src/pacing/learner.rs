@@ -1,5 +1,5 @@
-//! What has been learnt of how calls and agents behave. In: spells and how they ended. Out: the tables of
-//! [`super::forecast`], and a [`Learnt`] that outlives the process.
+//! What the controller has learnt about calls and agents. Input: spells and how they ended. Output: the input of
+//! [`super::forecast`], and a [`Learnt`] that is stored across restarts.
 
 use super::budget::LearntGain;
 use super::drift::Drift;
@@ -7,39 +7,39 @@ use super::forecast::{Sources, dial, ring};
 use super::hazards::{Delays, Hazards, LearntBin};
 use serde::{Deserialize, Serialize};
 
-/// Ends of spells remembered: of calls, and of agents.
+/// Number of remembered ends of spells, for calls and for agents.
 const CALL_EVENTS_EFF: f64 = 2000.0;
 const AGENT_EVENTS_EFF: f64 = 500.0;
-/// How many spells the priors are worth.
+/// How many spells the prior of calls counts as.
 const CALL_PRIOR_SPELLS: f64 = 20.0;
-/// And how many live answers the prior of calls is.
+/// How many live answers the prior of calls counts as.
 const CALL_PRIOR_ANSWERS: f64 = 2.0;
-/// A greater doubt than this is one of fewer than a hundred live answers.
+/// The doubt is greater than this until about 100 live answers were seen.
 const YOUNG_DOUBT: f64 = 0.01;
 const AGENT_PRIOR_SPELLS: f64 = 4.0;
 const TALK_PRIOR_SECS: f64 = 100.0;
 const WRAP_UP_PRIOR_SECS: f64 = 17.0;
 
-/// What was learnt, for keeping across restarts and days. Made by [`super::Pacer::learnt`].
-/// A row of another version lacks fields: the rest still is taken.
+/// The learnt rates, stored across restarts. Made by [`super::PacingController::learnt`]. A row that another version stored
+/// may lack fields; they take their default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Learnt {
-    /// Dialing.
+    /// Evidence of dialing.
     pub dialing: Vec<LearntBin>,
-    /// Ringing.
+    /// Evidence of ringing.
     pub ringing: Vec<LearntBin>,
-    /// Talk.
+    /// Evidence of talk time.
     pub talk: Vec<LearntBin>,
-    /// Wrap-up.
+    /// Evidence of wrap-up time.
     pub wrap_up: Vec<LearntBin>,
-    /// Verdicts of a person, by delay.
+    /// Verdicts "person" by delay, in bins of a quarter of a second.
     pub person_delay: Vec<f64>,
-    /// Verdicts of a machine, by delay.
+    /// Verdicts "machine" by delay, in bins of a quarter of a second.
     pub machine_delay: Vec<f64>,
-    /// Calls that have ended, as far as it matters whether there were enough.
+    /// Number of calls that ended, without those that a trunk or Paceline cut short.
     pub calls_ended: u32,
-    /// Of each rule.
+    /// The learnt factor of each abandon rule.
     pub gains: Vec<LearntGain>,
 }
 
@@ -53,7 +53,8 @@ pub(super) struct Learner {
     pub(super) machine_delay: Delays,
     pub(super) drift: Drift,
     pub(super) calls_ended: u32,
-    /// No call is in one state for longer, seconds: a clock that jumps, or a process that stood still, is no time at risk.
+    /// No state of a call lasts longer, seconds. If the clock jumps or the process stands still, the excess is not counted
+    /// as time at risk.
     pub(super) at_risk_secs_max: f64,
 }
 
@@ -82,20 +83,25 @@ impl Learner {
         }
     }
 
-    /// How today's answer rate differs from what was learnt. Where little was learnt yet, today's evidence is all that there
-    /// is of both, and may not lower the rate twice.
-    pub(super) fn drift(&self, pace: f64) -> f64 {
-        let factor = self.drift.factor(pace);
+    /// The factor of today's answer rate. While little is learnt, both rates come from the same answers, so the factor must
+    /// not lower the rate a second time.
+    pub(super) fn drift(&self, live_per_sec: f64) -> f64 {
+        let factor = self.drift.factor(live_per_sec);
         if self.is_young() { factor.max(1.0) } else { factor }
     }
 
-    /// Whether the answer rate is still in so much doubt that each event matters at once.
+    /// True while the answer rate is so uncertain that each event should change the forecast at once.
     pub(super) fn is_young(&self) -> bool {
         self.doubt() > YOUNG_DOUBT
     }
 
-    /// What tables are made of, as it is known now.
-    pub(super) fn sources(&mut self, pace: f64, ring_secs_max: f64, connect_limit_secs: f64) -> Sources<'_> {
+    /// The current input of the forecast tables.
+    pub(super) fn sources(
+        &mut self,
+        live_per_sec: f64,
+        ring_secs_max: f64,
+        connect_limit_secs: f64,
+    ) -> Sources<'_> {
         self.person_delay.refresh();
         self.machine_delay.refresh();
         Sources {
@@ -104,18 +110,18 @@ impl Learner {
             talk: &self.talk,
             wrap_up: &self.wrap_up,
             person_delay: &self.person_delay,
-            drift: self.drift(pace),
+            drift: self.drift(live_per_sec),
             ring_secs_max,
             connect_limit_secs,
         }
     }
 
-    /// Relative variance of the answer rate, as few or many live answers leave it.
+    /// Relative variance of the answer rate. It is large while few live answers were seen.
     pub(super) fn doubt(&self) -> f64 {
         1.0 / (self.answers_seen() + CALL_PRIOR_ANSWERS)
     }
 
-    /// Live answers remembered.
+    /// Number of remembered live answers.
     pub(super) fn answers_seen(&self) -> f64 {
         self.ringing.events(ring::LIVE) + self.dialing.events(dial::LIVE)
     }
@@ -144,8 +150,8 @@ impl Learner {
     }
 }
 
-/// Half seconds to 10 s, then seconds. Dialing as long as ringing: a trunk that shows no ringing has callees answer while
-/// dialing.
+/// Bins of half a second to 10 s, then of one second. Dialing has as many bins as ringing, because on a trunk that reports
+/// no ringing callees answer while the call is dialing.
 fn call_edges() -> Vec<f64> {
     (1..=20)
         .map(|i| f64::from(i) * 0.5)
@@ -153,7 +159,8 @@ fn call_edges() -> Vec<f64> {
         .collect()
 }
 
-/// Half seconds to 10 s, seconds to 30 s, since wrap-up often is of fixed length; then each a fifth longer.
+/// Bins of half a second to 10 s and of one second to 30 s, because wrap-up often has a fixed length. Each further bin ends
+/// 20 % later.
 fn busy_edges() -> Vec<f64> {
     let mut edges: Vec<f64> = (1..=20)
         .map(|i| f64::from(i) * 0.5)
@@ -167,7 +174,7 @@ fn busy_edges() -> Vec<f64> {
     edges
 }
 
-/// It begins to ring after two or three seconds.
+/// A call begins to ring after two or three seconds on average.
 fn dialing_prior(_age: f64) -> [f64; dial::CAUSES] {
     [0.4, 0.0005, 0.0005, 0.03]
 }

@@ -1,61 +1,60 @@
-//! Events into the book and the learner. Every event is taken as evidence of what it says and of nothing else: one that
-//! repeats what is known, or comes from before it, changes nothing.
+//! Applies events to the book and to the learner. An event that is duplicate or late changes nothing.
 
-use super::book::{AgentKey, AgentSpell, AgentStep, Answer, Book, CallKey, CallSpell, Flight, Landed};
+use super::book::{AgentKey, AgentSpell, AgentStep, Answer, Book, CallKey, CallPhase, CallSpell, EndedAs};
 use super::forecast::{dial, ring};
 use super::learner::Learner;
-use super::rules::{LiveFate, Waits};
+use super::rules::{AnswerResult, Waits};
 use crate::outcome::Outcome;
 use std::time::Duration;
 
-/// What happened to a call.
+/// A step of a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum CallStep {
-    /// It was sent out.
+    /// The originate was sent.
     Dialing {
-        /// Probability that a person answers, from outside knowledge of this contact; none: as for any call.
+        /// Probability of a live answer for this contact, 0 to 1. `None`: the average.
         answer_probability: Option<f64>,
     },
-    /// It rings.
+    /// The callee's phone rings.
     Ringing,
-    /// It was answered; whether by a person is being judged.
+    /// The call was answered. Whether by a person is not known yet.
     Answered,
-    /// A person, who needs an agent now.
+    /// A person answered and needs an agent now.
     Person,
-    /// A machine, or nobody.
+    /// A machine answered, or nobody spoke.
     Machine,
-    /// An agent took it, after these waits.
+    /// An agent was connected after these waits.
     Connected(Waits),
-    /// A person found no agent within the limit, or was dropped by a wrong verdict.
+    /// The person was hung up because no agent was free in time, or because a wrong verdict said "machine".
     Abandoned,
-    /// It is over; if a person was still waiting for an agent, after these waits.
+    /// The call is over.
     Ended {
-        /// What the line did, where it is known.
+        /// The outcome, if it is known.
         outcome: Option<Outcome>,
-        /// How long a person had waited.
+        /// If a person was waiting for an agent: how long.
         waits: Waits,
     },
 }
 
-/// Consecutive failures of trunks.
+/// Counts trunk failures in a row.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TrunkTrouble {
     pub(super) failures: u32,
 }
 
-/// What an event means for the budget and the pace.
+/// What an event means for the budget and for the average of live answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Noted {
-    /// Live answers that the time at risk let expect.
+pub(super) struct Observation {
+    /// Number of live answers that the learnt rates predict for the newly counted time at risk.
     pub(super) expected: f64,
-    /// A person was found.
+    /// True if a person answered.
     pub(super) person: bool,
-    /// An answer by a person has ended so.
-    pub(super) fate: Option<LiveFate>,
+    /// The result of a live answer that ended with this event.
+    pub(super) result: Option<AnswerResult>,
 }
 
-/// Counts the time at risk of every running spell up to `at`.
-pub(super) fn accrue(book: &mut Book, learner: &mut Learner, at: f64, pace: f64) {
+/// Counts the time at risk of all running spells up to `at`.
+pub(super) fn accrue(book: &mut Book, learner: &mut Learner, at: f64, live_per_sec: f64) {
     let mut expected = 0.0;
     for spell in book.calls.values_mut() {
         expected += accrue_call(spell, learner, at);
@@ -63,10 +62,10 @@ pub(super) fn accrue(book: &mut Book, learner: &mut Learner, at: f64, pace: f64)
     for spell in book.agents.values_mut() {
         accrue_agent(spell, learner, at);
     }
-    learner.drift.expect(expected, pace);
+    learner.drift.expect(expected, live_per_sec);
 }
 
-/// Returns the live answers to expect of this time at risk.
+/// Counts the time at risk of a call. Returns the expected number of live answers in it.
 fn accrue_call(spell: &mut CallSpell, learner: &mut Learner, at: f64) -> f64 {
     let from = spell.counted - spell.since;
     let until = (at - spell.since).min(learner.at_risk_secs_max);
@@ -75,9 +74,9 @@ fn accrue_call(spell: &mut CallSpell, learner: &mut Learner, at: f64) -> f64 {
     }
     spell.counted = at;
     let expected = match spell.state {
-        Flight::Dialing => learner.dialing.accrue(from, until, dial::LIVE),
-        Flight::Ringing => learner.ringing.accrue(from, until, ring::LIVE),
-        Flight::Listening(_) | Flight::Waiting => 0.0,
+        CallPhase::Dialing => learner.dialing.accrue(from, until, dial::LIVE),
+        CallPhase::Ringing => learner.ringing.accrue(from, until, ring::LIVE),
+        CallPhase::Listening(_) | CallPhase::Waiting => 0.0,
     };
     expected * spell.odds
 }
@@ -95,7 +94,7 @@ fn accrue_agent(spell: &mut AgentSpell, learner: &mut Learner, at: f64) {
     };
 }
 
-/// Takes an agent's step.
+/// Applies a new state of an agent.
 pub(super) fn agent(book: &mut Book, learner: &mut Learner, at: f64, key: AgentKey, step: AgentStep) {
     let Some(spell) = book.agents.get_mut(&key) else {
         if step != AgentStep::Offline {
@@ -121,7 +120,7 @@ pub(super) fn agent(book: &mut Book, learner: &mut Learner, at: f64, key: AgentK
             learner.wrap_up.event(0.0, 0);
         }
         (AgentStep::WrapUp, AgentStep::Available | AgentStep::OnCall) => learner.wrap_up.event(age, 0),
-        // Cut short, or no spell that is learnt from.
+        // The spell was cut short, or nothing is learnt from this state.
         (AgentStep::OnCall | AgentStep::WrapUp, AgentStep::Offline)
         | (AgentStep::WrapUp, AgentStep::Paused)
         | (AgentStep::Available | AgentStep::Paused | AgentStep::Offline, _)
@@ -134,7 +133,7 @@ pub(super) fn agent(book: &mut Book, learner: &mut Learner, at: f64, key: AgentK
     }
 }
 
-/// Takes a call's step.
+/// Applies a step of a call.
 pub(super) fn call(
     book: &mut Book,
     learner: &mut Learner,
@@ -142,45 +141,46 @@ pub(super) fn call(
     at: f64,
     key: CallKey,
     step: CallStep,
-) -> Noted {
-    let landed = book.landed(key);
+) -> Observation {
+    let ended_as = book.ended_as(key);
     let flight = book.calls.get(&key).copied();
-    match landed {
-        // Detection may think better of it.
-        Some(Landed::Machine) if step == CallStep::Person => book.take_off(key),
-        Some(Landed::Machine) if step == CallStep::Abandoned => {
-            book.land(key, Landed::Over);
-            return Noted {
-                fate: Some(LiveFate::Abandoned),
-                ..Noted::default()
+    match ended_as {
+        // Detection may correct itself: first "machine", then "person".
+        Some(EndedAs::Machine) if step == CallStep::Person => book.reopen(key),
+        Some(EndedAs::Machine) if step == CallStep::Abandoned => {
+            book.end(key, EndedAs::Over);
+            return Observation {
+                result: Some(AnswerResult::Abandoned),
+                ..Observation::default()
             };
         }
-        // Not lost, but late: it counts as it is told.
-        Some(Landed::Overdue(since)) => {
-            let (fate, how) = match step {
-                CallStep::Connected(waits) => {
-                    (LiveFate::Connected(waited(waits, at - since)), Landed::Connected)
-                }
-                CallStep::Abandoned => (LiveFate::Abandoned, Landed::Over),
-                // Whether an agent was there before is not known.
+        // The event was late, not lost: it counts as it arrives.
+        Some(EndedAs::Overdue(since)) => {
+            let (result, how) = match step {
+                CallStep::Connected(waits) => (
+                    AnswerResult::Connected(waited(waits, at - since)),
+                    EndedAs::Connected,
+                ),
+                CallStep::Abandoned => (AnswerResult::Abandoned, EndedAs::Over),
+                // Whether an agent was connected before this event is not known.
                 CallStep::Dialing { .. }
                 | CallStep::Ringing
                 | CallStep::Answered
                 | CallStep::Person
                 | CallStep::Machine
-                | CallStep::Ended { .. } => return Noted::default(),
+                | CallStep::Ended { .. } => return Observation::default(),
             };
-            book.land(key, how);
-            return Noted {
-                fate: Some(fate),
-                ..Noted::default()
+            book.end(key, how);
+            return Observation {
+                result: Some(result),
+                ..Observation::default()
             };
         }
-        Some(_) => return Noted::default(),
+        Some(_) => return Observation::default(),
         None => {}
     }
     let mut spell = flight.unwrap_or(CallSpell {
-        state: Flight::Dialing,
+        state: CallPhase::Dialing,
         since: at,
         counted: at,
         odds: 1.0,
@@ -194,7 +194,7 @@ pub(super) fn call(
         counted: at,
         ..spell
     };
-    // A call that gets past dialing shows that trunks work; one that rang already shows that they did.
+    // A call that gets past dialing shows that trunks work now. A call that was ringing before shows nothing new.
     let got_through = match step {
         CallStep::Dialing { .. } | CallStep::Ended { .. } => false,
         CallStep::Ringing
@@ -202,14 +202,14 @@ pub(super) fn call(
         | CallStep::Person
         | CallStep::Machine
         | CallStep::Connected(_)
-        | CallStep::Abandoned => spell.state == Flight::Dialing,
+        | CallStep::Abandoned => spell.state == CallPhase::Dialing,
     };
     if known && got_through {
         trunks.failures = 0;
     }
-    let mut noted = Noted {
+    let mut observation = Observation {
         expected,
-        ..Noted::default()
+        ..Observation::default()
     };
     match step {
         CallStep::Dialing { answer_probability } => {
@@ -220,88 +220,88 @@ pub(super) fn call(
             }
         }
         CallStep::Ringing => match spell.state {
-            Flight::Dialing => {
+            CallPhase::Dialing => {
                 if known {
                     learner.dialing.event(age, dial::RING);
                 }
-                book.put(key, enter(Flight::Ringing));
+                book.put(key, enter(CallPhase::Ringing));
             }
-            Flight::Ringing | Flight::Listening(_) | Flight::Waiting => {}
+            CallPhase::Ringing | CallPhase::Listening(_) | CallPhase::Waiting => {}
         },
         CallStep::Answered => match spell.state {
-            Flight::Dialing | Flight::Ringing => {
-                let rang = spell.state == Flight::Ringing;
-                book.put(key, enter(Flight::Listening(Answer { rang, age })));
+            CallPhase::Dialing | CallPhase::Ringing => {
+                let rang = spell.state == CallPhase::Ringing;
+                book.put(key, enter(CallPhase::Listening(Answer { rang, age })));
             }
-            Flight::Listening(_) | Flight::Waiting => {}
+            CallPhase::Listening(_) | CallPhase::Waiting => {}
         },
         CallStep::Person => {
-            if spell.state != Flight::Waiting {
+            if spell.state != CallPhase::Waiting {
                 learn_verdict(learner, &spell, age, known, true);
-                noted.person = true;
-                book.put(key, enter(Flight::Waiting));
+                observation.person = true;
+                book.put(key, enter(CallPhase::Waiting));
             }
         }
         CallStep::Machine => {
-            if spell.state != Flight::Waiting {
+            if spell.state != CallPhase::Waiting {
                 learn_verdict(learner, &spell, age, known, false);
             }
-            book.land(key, Landed::Machine);
+            book.end(key, EndedAs::Machine);
         }
         CallStep::Connected(_) | CallStep::Abandoned => {
-            // The verdict itself may have been lost.
-            if spell.state != Flight::Waiting {
-                noted.person = true;
+            // The event with the verdict may have been lost.
+            if spell.state != CallPhase::Waiting {
+                observation.person = true;
                 if known {
                     learn_verdict(learner, &spell, age, known, true);
                 }
             }
-            noted.fate = match step {
-                CallStep::Connected(waits) if spell.state == Flight::Waiting => {
-                    Some(LiveFate::Connected(waited(waits, age)))
+            observation.result = match step {
+                CallStep::Connected(waits) if spell.state == CallPhase::Waiting => {
+                    Some(AnswerResult::Connected(waited(waits, age)))
                 }
-                CallStep::Connected(waits) => Some(LiveFate::Connected(waits)),
-                _ => Some(LiveFate::Abandoned),
+                CallStep::Connected(waits) => Some(AnswerResult::Connected(waits)),
+                _ => Some(AnswerResult::Abandoned),
             };
             let how = match step {
-                CallStep::Connected(_) => Landed::Connected,
-                _ => Landed::Over,
+                CallStep::Connected(_) => EndedAs::Connected,
+                _ => EndedAs::Over,
             };
-            book.land(key, how);
+            book.end(key, how);
         }
         CallStep::Ended { outcome, waits } => {
             if !known {
-                return noted;
+                return observation;
             }
             let trunk_failed = matches!(outcome, Some(Outcome::Congestion | Outcome::Failed));
-            // What we, or a trunk, cut short says nothing of who would have answered.
+            // A call that Paceline or a trunk cut short says nothing about whether the callee would have answered.
             let cut_short = trunk_failed || matches!(outcome, Some(Outcome::Cancelled | Outcome::Unknown));
             match spell.state {
-                Flight::Dialing if trunk_failed => trunks.failures = trunks.failures.saturating_add(1),
-                Flight::Dialing | Flight::Ringing if cut_short => {}
-                Flight::Dialing => {
+                CallPhase::Dialing if trunk_failed => trunks.failures = trunks.failures.saturating_add(1),
+                CallPhase::Dialing | CallPhase::Ringing if cut_short => {}
+                CallPhase::Dialing => {
                     trunks.failures = 0;
                     learner.dialing.event(age, dial::END);
                 }
-                Flight::Ringing => learner.ringing.event(age, ring::END),
-                Flight::Listening(answer) if answer.rang => learner.ringing.event(answer.age, ring::END),
-                Flight::Listening(answer) => learner.dialing.event(answer.age, dial::END),
-                Flight::Waiting => noted.fate = Some(LiveFate::HungUp(waited(waits, age))),
+                CallPhase::Ringing => learner.ringing.event(age, ring::END),
+                CallPhase::Listening(answer) if answer.rang => learner.ringing.event(answer.age, ring::END),
+                CallPhase::Listening(answer) => learner.dialing.event(answer.age, dial::END),
+                CallPhase::Waiting => observation.result = Some(AnswerResult::HungUp(waited(waits, age))),
             }
             learner.calls_ended = learner.calls_ended.saturating_add(u32::from(!cut_short));
-            book.land(key, Landed::Over);
+            book.end(key, EndedAs::Over);
         }
     }
     if let Some(unchanged) = book.calls.get_mut(&key) {
         unchanged.counted = unchanged.counted.max(spell.counted);
     }
-    if noted.person || step == CallStep::Machine {
+    if observation.person || step == CallStep::Machine {
         learner.calls_ended = learner.calls_ended.saturating_add(1);
     }
-    noted
+    observation
 }
 
-/// These waits, and from the answer at least as long as was seen.
+/// The waits as reported, but since the answer at least as long as this controller saw.
 fn waited(waits: Waits, secs: f64) -> Waits {
     let seen = Duration::try_from_secs_f64(secs).unwrap_or_default();
     Waits {
@@ -310,16 +310,16 @@ fn waited(waits: Waits, secs: f64) -> Waits {
     }
 }
 
-/// A verdict is credited to the age at which the call was answered.
+/// Records a verdict at the age at which the call was answered.
 fn learn_verdict(learner: &mut Learner, spell: &CallSpell, age: f64, known: bool, person: bool) {
     if !known {
         return;
     }
     let (answer, delay) = match spell.state {
-        Flight::Dialing => (Answer { rang: false, age }, 0.0),
-        Flight::Ringing => (Answer { rang: true, age }, 0.0),
-        Flight::Listening(answer) => (answer, age),
-        Flight::Waiting => return,
+        CallPhase::Dialing => (Answer { rang: false, age }, 0.0),
+        CallPhase::Ringing => (Answer { rang: true, age }, 0.0),
+        CallPhase::Listening(answer) => (answer, age),
+        CallPhase::Waiting => return,
     };
     match (answer.rang, person) {
         (true, true) => learner.ringing.event(answer.age, ring::LIVE),

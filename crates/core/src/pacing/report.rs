@@ -1,4 +1,4 @@
-//! What was decided at a tick, and why: the value that decides is the value that metrics, the API and `pace` show.
+//! The decision of one tick with its reason. Metrics, the API and the command `paceline pace` show this same value.
 
 use crate::words::words;
 use serde::Serialize;
@@ -6,86 +6,87 @@ use std::fmt;
 use std::sync::Arc;
 
 words! {
-    /// How calls were launched at a tick: predictive and power fall back by themselves.
+    /// The mode in which a tick launched calls. A predictive or power campaign falls back to progressive by itself (see
+    /// [`Fallback`]).
     EffectiveMode {
         /// Ahead of free agents, as far as the abandon budget allows.
         Predictive = "predictive",
         /// A fixed number of calls for each free agent.
         Power = "power",
-        /// No more calls in flight than agents are free.
+        /// No more calls in flight than free agents.
         Progressive = "progressive",
     }
 }
 
 words! {
-    /// What kept one more call from being launched.
-    PaceLimit {
-        /// No agent is there, or all are leaving.
+    /// Why no further call was launched.
+    LaunchLimit {
+        /// No agent is available or busy, or all are about to log out.
         Agents = "agents",
-        /// The risk that its callee would find no agent.
+        /// The next callee would find no agent with a higher probability than allowed.
         Risk = "risk",
-        /// So many calls are in flight as agents are free, and no more is allowed now.
+        /// There are as many calls in flight as free agents, and no more are allowed now.
         FreeAgents = "free_agents",
-        /// As many calls are in flight as the fixed ratio has it.
+        /// The fixed ratio of calls to free agents is reached.
         Ratio = "ratio",
-        /// As many as are ever launched at once, or in flight.
+        /// The maximum number of calls in flight, or of launches at one tick, is reached.
         Bound = "bound",
-        /// Trunk channels.
+        /// All trunk channels are in use.
         Channels = "channels",
-        /// Contacts that are ready.
+        /// No contact is ready.
         Contacts = "contacts",
-        /// Trunks fail: one probe a second until a call rings.
+        /// The trunks fail. One probe is sent each second until a call rings.
         Congestion = "congestion",
     }
 }
 
 words! {
-    /// Why a predictive or power campaign was progressive at a tick.
+    /// Why a predictive or power campaign dialed progressively at a tick.
     Fallback {
-        /// Too little has been seen of how calls go.
+        /// Too few calls have ended to forecast answers.
         Learning = "learning",
-        /// The abandon budget is spent.
+        /// The abandon budget is used up.
         Budget = "budget",
     }
 }
 
-/// One tick's decision.
+/// The decision of one tick.
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PacingReport {
-    /// Calls to launch now.
+    /// Number of calls to launch now.
     pub launch: u32,
-    /// Calls that agents and the risk would allow; at least `launch`.
+    /// Number of calls that agents and risk would allow. At least `launch`.
     pub wanted: u32,
-    /// What kept one more from being launched.
-    pub limit: PaceLimit,
-    /// How it was decided.
+    /// Why no further call was launched.
+    pub limit: LaunchLimit,
+    /// The mode that was used.
     pub mode: EffectiveMode,
-    /// Why that is not the mode asked for.
+    /// Why it is not the configured mode. Absent if it is.
     pub fallback: Option<Fallback>,
-    /// Probability that a person answering the next call would find no agent.
+    /// Probability that the callee of one more call would find no agent, 0 to 1.
     pub risk: f64,
-    /// The most of it that is allowed now; 0: none.
+    /// Highest allowed value of `risk`, 0 to 1. 0: no risk is allowed.
     pub risk_max: f64,
-    /// Abandoned over live answers to expect of all calls in flight.
+    /// Expected share of abandoned calls among the live answers of all calls in flight, 0 to 1.
     pub expected_abandon_ratio: f64,
-    /// The abandon rule that allows least now.
+    /// The abandon rule that allows the least risk now. Absent if there is no rule.
     pub rule: Option<Arc<str>>,
-    /// Calls that it still lets be abandoned; negative: overdrawn.
+    /// Number of calls that this rule still allows to be abandoned. Negative: too many were abandoned.
     pub budget_left: f64,
-    /// Live answers in its window.
+    /// Live answers in the window of this rule.
     pub live: f64,
-    /// Of them abandoned.
+    /// Abandoned calls in the window of this rule.
     pub abandoned: f64,
-    /// Agents who are counted on.
+    /// Number of agents available, in a call or in wrap-up, who are not about to log out.
     pub agents: u32,
-    /// Of them free.
+    /// How many of `agents` are available.
     pub agents_free: u32,
-    /// Calls asked for, dialing, ringing, being judged or waiting for an agent.
+    /// Number of calls requested, dialing, ringing, being judged or waiting for an agent.
     pub in_flight: u32,
-    /// Probability that a call launched now reaches a person.
+    /// Probability that a call launched now reaches a person, 0 to 1.
     pub answer_probability: f64,
-    /// How many times higher that is than what was learnt over the long run.
+    /// Factor of today's answer rate over the learnt one, 0.25 to 4.
     pub drift: f64,
 }
 
@@ -116,38 +117,41 @@ impl fmt::Display for PacingReport {
             (launch, wanted) => write!(f, "launch {launch} of {wanted} wanted")?,
         }
         match limit {
-            PaceLimit::Agents => write!(f, ": no agent to count on")?,
-            PaceLimit::Risk => write!(
+            LaunchLimit::Agents => write!(f, ": no agent can take a call")?,
+            LaunchLimit::Risk => write!(
                 f,
-                ": one more would find no agent with {:.1} %, {:.1} % is allowed",
+                ": the next callee would find no agent with a probability of {:.1} %, allowed is {:.1} %",
                 percent(*risk),
                 percent(*risk_max)
             )?,
-            PaceLimit::FreeAgents => write!(f, ": one call for each free agent")?,
-            PaceLimit::Ratio => write!(f, ": the fixed ratio is reached")?,
-            PaceLimit::Bound => write!(f, ": as many as are ever launched ahead at once")?,
-            PaceLimit::Channels => write!(f, ": trunk channels are used up")?,
-            PaceLimit::Contacts => write!(f, ": no more contacts are ready")?,
-            PaceLimit::Congestion => write!(f, ": trunks fail, one probe a second until a call rings")?,
+            LaunchLimit::FreeAgents => write!(f, ": one call for each free agent")?,
+            LaunchLimit::Ratio => write!(f, ": the fixed ratio of calls to free agents is reached")?,
+            LaunchLimit::Bound => write!(f, ": the maximum number of calls in flight is reached")?,
+            LaunchLimit::Channels => write!(f, ": all trunk channels are in use")?,
+            LaunchLimit::Contacts => write!(f, ": no further contact is ready")?,
+            LaunchLimit::Congestion => write!(
+                f,
+                ": the trunks fail, one probe is sent each second until a call rings"
+            )?,
         }
         write!(
             f,
-            "; {in_flight} in flight, {agents_free} of {agents} agents free, {:.0} % answer",
+            "; {in_flight} in flight, {agents_free} of {agents} agents free, {:.0} % of calls reach a person",
             percent(*answer_probability)
         )?;
         if (drift - 1.0).abs() > 0.2 {
-            write!(f, " ({drift:.1} times the usual)")?;
+            write!(f, " ({drift:.1} times as many as learnt)")?;
         }
         write!(f, "; {mode}")?;
         match fallback {
-            Some(Fallback::Learning) => write!(f, " while learning how calls go")?,
-            Some(Fallback::Budget) => write!(f, " because the abandon budget is spent")?,
+            Some(Fallback::Learning) => write!(f, " until enough calls have ended")?,
+            Some(Fallback::Budget) => write!(f, " because the abandon budget is used up")?,
             None => {}
         }
         if let Some(rule) = rule {
             write!(
                 f,
-                "; {rule}: {abandoned} of {live} abandoned, room for {:.1}, {:.1} % expected",
+                "; rule {rule}: {abandoned} of {live} live answers abandoned, {:.1} more allowed, {:.1} % expected",
                 budget_left.max(0.0),
                 percent(*expected_abandon_ratio)
             )?;

@@ -1,7 +1,7 @@
-//! What counts as an abandoned call, over which window, and how much of it is allowed: rules as data.
+//! Abandon rules as data: what counts as an abandoned call, over which window, and what share is allowed.
 //!
-//! [`PLACES`] lists the rules that are known, each with its source and what is unsure about it; counsel must check them.
-//! A campaign takes any number of [`AbandonRule`]s at once. Start at [`AnswerRow::fate`].
+//! [`PLACES`] lists known legal rules with their source and what is uncertain about each. Let counsel check them. A
+//! campaign has any number of [`AbandonRule`]s, and all hold at the same time. Start at [`AnswerRow::result`].
 
 use crate::outcome::Outcome;
 use crate::time::Wall;
@@ -10,154 +10,155 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 words! {
-    /// Where the clock starts that says how long a person waited for an agent.
+    /// The moment from which a callee's wait for an agent is counted.
     AbandonClock {
-        /// When the callee's phone was answered.
+        /// The callee answered.
         Connected = "connected",
-        /// When the callee began to speak.
+        /// The callee began to speak.
         GreetingStart = "greeting_start",
-        /// When the callee had spoken the greeting.
+        /// The callee ended the greeting.
         GreetingEnd = "greeting_end",
     }
 }
 
 words! {
-    /// What a person counts as who hangs up within the limit, before an agent was there.
+    /// How a callee counts who hangs up within the limit and before an agent is connected.
     EarlyHangup {
-        /// Neither a live answer nor abandoned.
+        /// Not counted at all.
         Ignored = "ignored",
-        /// A live answer that was not abandoned.
+        /// As a live answer that was not abandoned.
         Live = "live",
-        /// Abandoned.
+        /// As an abandoned call.
         Abandoned = "abandoned",
     }
 }
 
-/// Over which time abandoned calls are set against live answers.
+/// The window over which abandoned calls are compared with live answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AbandonWindow {
     /// The last so many hours.
     Hours(u32),
-    /// The calendar day, in the campaign's time zone.
+    /// The calendar day in the campaign's time zone.
     CalendarDay,
-    /// The calendar month, in the campaign's time zone.
+    /// The calendar month in the campaign's time zone.
     CalendarMonth,
-    /// The campaign's whole life.
+    /// The whole life of the campaign.
     Campaign,
 }
 
-/// One rule that a campaign keeps.
+/// One abandon rule of a campaign.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AbandonRule {
-    /// Its name in reports, such as `us-federal`.
+    /// The rule's name in reports, such as `us-federal`.
     #[cfg_attr(feature = "openapi", schema(example = "us-federal"))]
     pub name: String,
-    /// Abandoned calls over live answers, at most: 0 to 1.
+    /// Highest allowed ratio of abandoned calls to live answers, 0 to 1.
     #[cfg_attr(feature = "openapi", schema(example = 0.03))]
     pub ratio_max: f64,
-    /// Over which time: `{"hours": 720}`, `calendar_day` or `calendar_month` in the campaign's time zone, or `campaign`.
+    /// The window: `{"hours": 720}`, `calendar_day` or `calendar_month` in the campaign's time zone, or `campaign`.
     #[cfg_attr(feature = "openapi", schema(value_type = Object, example = json!({"hours": 720})))]
     pub window: AbandonWindow,
-    /// Where the clock starts; what was not heard is as at the answer.
+    /// The moment from which the wait is counted. If it is not known, the wait counts from the answer.
     pub clock: AbandonClock,
-    /// From there until an agent must be there, milliseconds; 500 to 60,000.
+    /// Time from `clock` until an agent must be connected, in milliseconds; 500 to 60,000.
     #[cfg_attr(feature = "openapi", schema(example = 2000))]
     pub limit_ms: u32,
-    /// What a callee counts as who hangs up within the limit.
+    /// How a callee counts who hangs up within the limit.
     pub early_hangup: EarlyHangup,
-    /// How long a phone must be let ring, milliseconds; 0 to 120,000. 0: it does not matter.
+    /// Minimum ring timeout that the rule requires, in milliseconds; 0 to 120,000. 0: no minimum.
     #[cfg_attr(feature = "openapi", schema(example = 15000))]
     pub ring_ms_min: u32,
-    /// Whether an abandoned callee must hear `abandon_message` before being hung up.
+    /// Whether an abandoned callee must hear `abandon_message` before the hang-up.
     #[cfg_attr(feature = "openapi", schema(example = true))]
     #[serde(default)]
     pub message: bool,
 }
 
-/// How an answer by a person ended. Waits are counted from each rule's clock; what is unknown is as at the answer.
+/// How a live answer ended. If a wait is not known, it counts from the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LiveFate {
-    /// An agent took it after these waits.
+pub enum AnswerResult {
+    /// An agent was connected after these waits.
     Connected(Waits),
-    /// The dialer gave the call up, or dropped a person by a wrong verdict.
+    /// No agent was connected in time and Paceline gave the call up, or a wrong verdict ended it.
     Abandoned,
-    /// The callee hung up after these waits, before an agent was there.
+    /// The callee hung up after these waits, before an agent was connected.
     HungUp(Waits),
 }
 
-/// How long a person waited, from each of the clocks.
+/// How long a person waited, measured from each of the three clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waits {
     /// From the answer.
     pub connected: Duration,
-    /// From the start of the greeting, where it was heard.
+    /// From the start of the greeting. `None` if it was not heard.
     pub greeting_start: Option<Duration>,
-    /// From its end, where it was heard.
+    /// From the end of the greeting. `None` if it was not heard.
     pub greeting_end: Option<Duration>,
 }
 
-/// Answers are counted by the quarter of an hour, from the Unix epoch, in which they came.
+/// Length in milliseconds of the periods by which answers are counted. They start at multiples of it in Unix time.
 pub const QUARTER_MS: i64 = 15 * 60 * 1000;
 
-/// How answers by people ended, where an agent had to be there within some limit.
+/// Number of live answers by result, for one connect limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// An agent was there in time.
+    /// An agent was connected in time.
     pub connected: u64,
-    /// An agent was there, too late.
+    /// An agent was connected after the limit.
     pub connected_late: u64,
-    /// The dialer gave them up.
+    /// Given up by Paceline.
     pub abandoned: u64,
-    /// Hung up in time, before an agent was there.
+    /// The callee hung up within the limit, before an agent was connected.
     pub hung_up: u64,
-    /// Hung up past the limit, before an agent was there.
+    /// The callee hung up after the limit, before an agent was connected.
     pub hung_up_late: u64,
 }
 
-/// Answers of one quarter of an hour, as the attempts tell them.
+/// The live answers of one quarter of an hour, counted from the attempt rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answers {
-    /// When it began.
+    /// Start of the quarter of an hour.
     pub from: Wall,
-    /// The limit that they are told by.
+    /// The connect limit by which they were judged, in milliseconds.
     pub limit_ms: u32,
-    /// How they ended.
+    /// Their results.
     pub tally: Tally,
 }
 
-/// What an attempt's row says of its answer: the one place that says what each is counted as.
+/// What an attempt row says about its answer. [`AnswerRow::result`] is the only place that decides how it counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AnswerRow {
-    /// When it was answered.
+    /// Time of the answer.
     pub answered_at: Wall,
-    /// When an agent was there.
+    /// Time when an agent was connected.
     pub connected_at: Option<Wall>,
-    /// When it was given up.
+    /// Time when Paceline gave the call up.
     pub abandoned_at: Option<Wall>,
-    /// When it was over, and as what.
+    /// Time and outcome of the end.
     pub ended: Option<(Wall, Outcome)>,
 }
 
 impl AnswerRow {
-    /// How the answer ended; none while it has not, and for what was no person.
+    /// How the answer ended. `None` while the call runs, and if no person answered.
     ///
-    /// Who was given up stays so, whatever came after. Of an answer whose evidence is lost (`unknown`) the worst is taken.
-    pub fn fate(&self) -> Option<LiveFate> {
+    /// A call that was given up stays abandoned, whatever follows. An `unknown` outcome counts as abandoned, because the
+    /// evidence is lost.
+    pub fn result(&self) -> Option<AnswerResult> {
         let waits = |at: Wall| Waits {
             connected: at.since(self.answered_at),
             ..Waits::default()
         };
         if self.abandoned_at.is_some() {
-            return Some(LiveFate::Abandoned);
+            return Some(AnswerResult::Abandoned);
         }
         if let Some(at) = self.connected_at {
-            return Some(LiveFate::Connected(waits(at)));
+            return Some(AnswerResult::Connected(waits(at)));
         }
         match self.ended? {
-            (_, Outcome::Abandoned | Outcome::Unknown) => Some(LiveFate::Abandoned),
+            (_, Outcome::Abandoned | Outcome::Unknown) => Some(AnswerResult::Abandoned),
             (_, Outcome::Machine | Outcome::Fax | Outcome::Screened) => None,
             (
                 at,
@@ -170,7 +171,7 @@ impl AnswerRow {
                 | Outcome::Failed
                 | Outcome::Cancelled
                 | Outcome::Blocked,
-            ) => Some(LiveFate::HungUp(waits(at))),
+            ) => Some(AnswerResult::HungUp(waits(at))),
         }
     }
 }
@@ -185,7 +186,7 @@ impl Tally {
     }
 }
 
-/// How far back answers matter to these rules; none: to the beginning.
+/// How far back the answers of these rules must be read from the store. `None`: from the beginning.
 pub fn history(rules: &[AbandonRule]) -> Option<Duration> {
     let hours = |rule: &AbandonRule| match rule.window {
         AbandonWindow::Hours(hours) => Some(hours.saturating_add(hours / 8)),
@@ -193,7 +194,7 @@ pub fn history(rules: &[AbandonRule]) -> Option<Duration> {
         AbandonWindow::CalendarMonth => Some(32 * 24),
         AbandonWindow::Campaign => None,
     };
-    // A rule that is set later may look further back than those of now.
+    // A rule that is added later may have a longer window than the rules of now.
     let mut most = 31 * 24;
     for rule in rules {
         most = most.max(hours(rule)?);
@@ -202,7 +203,7 @@ pub fn history(rules: &[AbandonRule]) -> Option<Duration> {
 }
 
 impl AbandonRule {
-    /// At most this ratio over the last 24 hours, two seconds from the verdict, as `paceline pace` is told it.
+    /// A rule over the last 24 hours, counted from the end of the greeting. `paceline pace` uses it.
     pub fn daily(ratio_max: f64, limit: Duration) -> Self {
         Self {
             name: "daily".into(),
@@ -216,8 +217,8 @@ impl AbandonRule {
         }
     }
 
-    /// An answer that ended so.
-    pub fn tally(&self, fate: LiveFate) -> Tally {
+    /// One answer with this result, as this rule judges it.
+    pub fn tally(&self, result: AnswerResult) -> Tally {
         let late = |waits: Waits| {
             let waited = match self.clock {
                 AbandonClock::Connected => waits.connected,
@@ -227,17 +228,17 @@ impl AbandonRule {
             waited > Duration::from_millis(u64::from(self.limit_ms))
         };
         let mut tally = Tally::default();
-        *match fate {
-            LiveFate::Abandoned => &mut tally.abandoned,
-            LiveFate::Connected(waits) if late(waits) => &mut tally.connected_late,
-            LiveFate::Connected(_) => &mut tally.connected,
-            LiveFate::HungUp(waits) if late(waits) => &mut tally.hung_up_late,
-            LiveFate::HungUp(_) => &mut tally.hung_up,
+        *match result {
+            AnswerResult::Abandoned => &mut tally.abandoned,
+            AnswerResult::Connected(waits) if late(waits) => &mut tally.connected_late,
+            AnswerResult::Connected(_) => &mut tally.connected,
+            AnswerResult::HungUp(waits) if late(waits) => &mut tally.hung_up_late,
+            AnswerResult::HungUp(_) => &mut tally.hung_up,
         } = 1;
         tally
     }
 
-    /// Live answers, and how many of them this rule counts as abandoned.
+    /// Number of live answers, and how many of them this rule counts as abandoned.
     pub fn weigh(&self, tally: &Tally) -> (f64, f64) {
         let (early_live, early_abandoned) = match self.early_hangup {
             EarlyHangup::Ignored => (0, 0),
@@ -250,32 +251,32 @@ impl AbandonRule {
     }
 }
 
-/// A rule of a place, as it was found.
+/// A legal rule of one place.
 #[derive(Clone, Copy, Debug)]
 pub struct PlaceRule {
-    /// Name, as in [`AbandonRule::name`].
+    /// The name, as in [`AbandonRule::name`].
     pub name: &'static str,
-    /// Where it applies.
+    /// Where the rule applies.
     pub place: &'static str,
-    /// At most, 0 to 1.
+    /// Highest allowed ratio of abandoned calls to live answers, 0 to 1.
     pub ratio_max: f64,
-    /// Over which time.
+    /// The window of the ratio.
     pub window: AbandonWindow,
-    /// Where the wait begins.
+    /// The moment from which the wait is counted.
     pub clock: AbandonClock,
-    /// From there until an agent must be there, milliseconds.
+    /// Time from `clock` until an agent must be connected, in milliseconds.
     pub limit_ms: u32,
-    /// How long a phone must be let ring, milliseconds.
+    /// Minimum ring time, in milliseconds. 0: no minimum.
     pub ring_ms_min: u32,
-    /// Whether a message must be played to whom no agent took in time.
+    /// Whether an abandoned callee must hear a message.
     pub message: bool,
-    /// Where it stands.
+    /// The law or regulation.
     pub citation: &'static str,
-    /// When somebody compared this row with its source (a date), and what is unsure.
+    /// When and how this row was checked against its source, and what is uncertain.
     pub verified: &'static str,
 }
 
-/// The rules that are known. Further rules are rows.
+/// The known legal rules.
 pub const PLACES: [PlaceRule; 3] = [
     PlaceRule {
         name: "us-federal",
@@ -317,7 +318,7 @@ pub const PLACES: [PlaceRule; 3] = [
 ];
 
 impl PlaceRule {
-    /// As a campaign keeps it.
+    /// The rule as a campaign uses it.
     pub fn rule(&self) -> AbandonRule {
         AbandonRule {
             name: self.name.into(),

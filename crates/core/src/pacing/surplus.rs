@@ -1,18 +1,19 @@
-//! Calls in flight that are too many once agents have left: whoever answers them would find nobody.
+//! Finds the calls in flight that are too many after agents have left: their callees would find no agent.
 
-use super::book::{CallSpell, Flight};
-use super::crowd::Crowd;
+use super::book::{CallPhase, CallSpell};
 use super::forecast::Row;
-use super::{CallKey, Pacer, secs, weighted};
+use super::poisson_binomial::PoissonBinomial;
+use super::{CallKey, PacingController, secs, weighted};
 use crate::time::Now;
 
-/// A call is one too many where its callee would find no agent with this probability. Far above what any launch may risk, so
-/// that the ordinary error of a forecast takes nothing back.
+/// A call is too many if its callee would find no agent with this probability. It is far above the risk of any launch, so
+/// that an ordinary forecast error cancels no call.
 const RISK_MAX: f64 = 0.2;
 
-impl Pacer {
-    /// How many of these calls are too many. `may_go`: calls in flight, those to be kept first; `storing`: calls that are still
-    /// being stored, which are kept last. As many as agents are free are never too many.
+impl PacingController {
+    /// Returns how many of the given calls are too many. `may_go`: calls in flight; the first ones are kept first.
+    /// `storing`: number of calls that are still being stored; they are kept last. As many calls as there are free agents
+    /// are never too many.
     pub fn surplus(&mut self, now: Now, may_go: &[CallKey], storing: usize) -> usize {
         let at = secs(now.mono);
         self.expire(at, u32::try_from(storing).ok());
@@ -21,34 +22,39 @@ impl Pacer {
             .filter_map(|key| Some((*key, self.book.calls.remove(key)?)))
             .collect();
         let asked = std::mem::take(&mut self.book.asked);
-        let scene = self.scene(at);
+        let snapshot = self.snapshot(at);
         let rows = calls.iter().map(|(_, spell)| self.row(spell, at));
         let stored = asked.iter().map(|_| *self.tables.dialing(0.0));
         let rows: Vec<Row> = rows.chain(stored).collect();
         self.book.calls.extend(calls);
         self.book.asked = asked;
 
-        let mut crowd = Crowd::new(scene.seats, &scene.busy, &scene.calls, self.learner.doubt());
+        let mut demand = PoissonBinomial::new(
+            snapshot.seats,
+            &snapshot.busy,
+            &snapshot.calls,
+            self.learner.doubt(),
+        );
         let mut kept = 0;
         for row in &rows {
-            let is_covered = scene.in_flight + kept < scene.free;
-            if !is_covered && weighted(&row.steps(), &crowd.full(0)) > RISK_MAX {
+            let is_covered = snapshot.in_flight + kept < snapshot.free;
+            if !is_covered && weighted(&row.steps(), &demand.full(0)) > RISK_MAX {
                 break;
             }
-            crowd.add(row);
+            demand.add(row);
             kept += 1;
         }
         rows.len() - kept
     }
 
-    /// When a call in flight may need an agent.
+    /// The forecast for one call in flight.
     pub(super) fn row(&self, spell: &CallSpell, at: f64) -> Row {
         let age = at - spell.since;
         let row = match spell.state {
-            Flight::Dialing => *self.tables.dialing(age),
-            Flight::Ringing => *self.tables.ringing(age),
-            Flight::Listening(answer) => self.verdict_row(answer, age),
-            Flight::Waiting => Row::ONE,
+            CallPhase::Dialing => *self.tables.dialing(age),
+            CallPhase::Ringing => *self.tables.ringing(age),
+            CallPhase::Listening(answer) => self.verdict_row(answer, age),
+            CallPhase::Waiting => Row::ONE,
         };
         if spell.odds == 1.0 {
             row

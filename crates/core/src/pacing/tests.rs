@@ -1,14 +1,14 @@
-//! The controller as a whole: whatever it is told, in any order, it stays within its bounds.
+//! Tests of the whole controller: any order of events gives decisions within the bounds.
 
-use super::rules::{LiveFate, PLACES, Waits};
+use super::rules::{AnswerResult, PLACES, Waits};
 use super::*;
 use crate::outcome::Outcome;
 use proptest::prelude::*;
 
 const CAP: f64 = 0.03;
 
-fn settings(mode: PacingMode) -> PacerConfig {
-    PacerConfig {
+fn settings(mode: PacingMode) -> PacingConfig {
+    PacingConfig {
         mode,
         rules: vec![AbandonRule::daily(CAP, Duration::from_secs(2))],
         connect_limit: Duration::from_secs(2),
@@ -98,11 +98,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn whatever_happens_a_decision_stays_within_its_bounds(
+    fn any_sequence_of_events_gives_a_decision_within_its_bounds(
         mode in any_mode(),
         moves in proptest::collection::vec(any_move(), 1..300),
     ) {
-        let mut pacer = Pacer::new(settings(mode), None);
+        let mut pacer = PacingController::new(settings(mode), None);
         let mut ms = 0;
         for what in moves {
             match what {
@@ -115,7 +115,7 @@ proptest! {
                 Move::Pass(more) => ms += u64::from(more),
                 Move::Save => {
                     let learnt = pacer.learnt();
-                    let again = Pacer::new(settings(mode), Some(&learnt));
+                    let again = PacingController::new(settings(mode), Some(&learnt));
                     prop_assert_eq!(near(&again.learnt()), near(&learnt));
                 }
                 Move::Tick(room) => {
@@ -144,7 +144,7 @@ proptest! {
     }
 }
 
-/// What was learnt, to within rounding.
+/// The learnt rates, rounded for comparison.
 fn near(learnt: &Learnt) -> String {
     let round = |x: &f64| format!("{x:.6}");
     let bins = |bins: &[LearntBin]| -> Vec<String> {
@@ -169,9 +169,9 @@ fn near(learnt: &Learnt) -> String {
     )
 }
 
-/// A controller that has seen some hundred calls, of which one in four was answered, half of all after 8 s of ringing.
-fn experienced(mode: PacingMode) -> (Pacer, u64) {
-    let mut pacer = Pacer::new(settings(mode), None);
+/// A controller that has seen 400 calls. One in four was answered, after 8 s of ringing.
+fn experienced(mode: PacingMode) -> (PacingController, u64) {
+    let mut pacer = PacingController::new(settings(mode), None);
     let mut ms = 0;
     for call in 0..400_u32 {
         let (key, agent) = (CallKey(call.into()), AgentKey(1000));
@@ -195,7 +195,7 @@ fn experienced(mode: PacingMode) -> (Pacer, u64) {
     (pacer, ms)
 }
 
-fn with_agents(mode: PacingMode, agents: u32) -> (Pacer, u64) {
+fn with_agents(mode: PacingMode, agents: u32) -> (PacingController, u64) {
     let (mut pacer, ms) = experienced(mode);
     for agent in 0..agents {
         pacer.agent(at(ms).mono, AgentKey(agent.into()), AgentStep::Available);
@@ -217,8 +217,8 @@ fn a_predictive_campaign_launches_ahead_and_a_progressive_one_does_not() {
 }
 
 #[test]
-fn what_is_not_known_yet_is_dialed_progressively_and_said_so() {
-    let mut pacer = Pacer::new(settings(PacingMode::Predictive), None);
+fn a_campaign_that_has_seen_no_call_dials_progressively_and_reports_it() {
+    let mut pacer = PacingController::new(settings(PacingMode::Predictive), None);
     for agent in 0..10 {
         pacer.agent(at(0).mono, AgentKey(agent), AgentStep::Available);
     }
@@ -226,14 +226,15 @@ fn what_is_not_known_yet_is_dialed_progressively_and_said_so() {
     assert_eq!((report.launch, report.fallback), (10, Some(Fallback::Learning)));
     assert_eq!(
         report.to_string(),
-        "launch 10: one call for each free agent; 0 in flight, 10 of 10 agents free, 29 % answer; progressive while \
-         learning how calls go; daily: 0 of 0 abandoned, room for 1.2, 0.0 % expected"
+        "launch 10: one call for each free agent; 0 in flight, 10 of 10 agents free, 29 % of calls reach a person; \
+         progressive until enough calls have ended; rule daily: 0 of 0 live answers abandoned, 1.2 more allowed, \
+         0.0 % expected"
     );
 }
 
 #[test]
-fn a_cold_start_learns_from_the_first_answers_at_once_and_not_at_the_next_renewal() {
-    let mut pacer = Pacer::new(settings(PacingMode::Predictive), None);
+fn a_new_controller_uses_the_first_answers_at_once() {
+    let mut pacer = PacingController::new(settings(PacingMode::Predictive), None);
     for agent in 0..30 {
         pacer.agent(at(0).mono, AgentKey(agent), AgentStep::Available);
     }
@@ -252,8 +253,8 @@ fn a_cold_start_learns_from_the_first_answers_at_once_and_not_at_the_next_renewa
 }
 
 #[test]
-fn a_call_at_an_age_that_none_has_reached_yet_holds_an_agent() {
-    let mut pacer = Pacer::new(settings(PacingMode::Predictive), None);
+fn a_call_older_than_any_call_seen_reserves_an_agent() {
+    let mut pacer = PacingController::new(settings(PacingMode::Predictive), None);
     for agent in 0..30 {
         pacer.agent(at(0).mono, AgentKey(agent), AgentStep::Available);
     }
@@ -262,7 +263,7 @@ fn a_call_at_an_age_that_none_has_reached_yet_holds_an_agent() {
         pacer.call(at(0), CallKey(call), dialing());
         pacer.call(at(50), CallKey(call), CallStep::Ringing);
     }
-    // Nobody has answered for 19 s, and ten are over: whether the others answer a second later is not known.
+    // For 19 s nobody answers, and ten calls end. Whether the others answer a second later is not known.
     let launched: u32 = (1..190)
         .map(|tenth| {
             let now = at(tenth * 100);
@@ -282,7 +283,7 @@ fn a_call_at_an_age_that_none_has_reached_yet_holds_an_agent() {
 }
 
 #[test]
-fn a_spent_budget_makes_it_progressive_and_time_gives_it_back() {
+fn a_used_up_budget_makes_the_campaign_progressive_until_the_window_moves_on() {
     let (mut pacer, ms) = with_agents(PacingMode::Predictive, 10);
     for call in 0..60_u128 {
         pacer.call(at(ms), CallKey(1_000_000 + call), CallStep::Abandoned);
@@ -298,7 +299,7 @@ fn a_spent_budget_makes_it_progressive_and_time_gives_it_back() {
 }
 
 #[test]
-fn calls_asked_for_count_until_they_are_seen_or_forgotten() {
+fn requested_calls_count_until_they_are_dialed_or_three_seconds_old() {
     let (mut pacer, ms) = with_agents(PacingMode::Predictive, 10);
     let first = pacer.tick(at(ms), Room::default()).launch;
     assert!(pacer.tick(at(ms + 200), Room::default()).launch <= 1);
@@ -306,7 +307,7 @@ fn calls_asked_for_count_until_they_are_seen_or_forgotten() {
 }
 
 #[test]
-fn agents_about_to_leave_are_not_counted_on() {
+fn no_call_is_launched_for_agents_who_are_about_to_log_out() {
     let (mut pacer, ms) = with_agents(PacingMode::Predictive, 10);
     for agent in 0..8 {
         pacer.agent_leaves(AgentKey(agent), Some(at(ms + 2_000).mono));
@@ -329,7 +330,7 @@ fn failing_trunks_get_one_probe_a_second_until_a_call_rings() {
         .map(|i| pacer.tick(at(ms + i * 200), Room::default()).launch)
         .collect();
     assert_eq!(launches.iter().sum::<u32>(), 4, "{launches:?}");
-    // One that had rung before says nothing of the trunks now.
+    // A call that rang before the failures shows nothing about the trunks now.
     pacer.call(at(ms + 4_000), CallKey(2_999_999), CallStep::Answered);
     assert_eq!(pacer.tick(at(ms + 4_000), Room::default()).launch, 1);
     pacer.call(at(ms + 4_000), CallKey(3_000_000), dialing());
@@ -338,7 +339,7 @@ fn failing_trunks_get_one_probe_a_second_until_a_call_rings() {
 }
 
 #[test]
-fn likelier_contacts_are_launched_fewer_at_a_time() {
+fn fewer_calls_are_launched_to_contacts_who_answer_more_often() {
     let launch_with = |p: f64| {
         let (mut pacer, ms) = with_agents(PacingMode::Predictive, 10);
         for call in 0..10_u128 {
@@ -353,10 +354,10 @@ fn likelier_contacts_are_launched_fewer_at_a_time() {
 }
 
 #[test]
-fn each_place_has_a_rule_and_the_strictest_one_rules() {
+fn the_strictest_of_several_rules_decides() {
     let mut several = settings(PacingMode::Predictive);
     several.rules = PLACES.iter().map(|place| place.rule()).collect();
-    let mut pacer = Pacer::new(several, None);
+    let mut pacer = PacingController::new(several, None);
     for agent in 0..10 {
         pacer.agent(at(0).mono, AgentKey(agent), AgentStep::Available);
     }
@@ -365,28 +366,28 @@ fn each_place_has_a_rule_and_the_strictest_one_rules() {
 }
 
 #[test]
-fn an_agent_who_came_late_counts_as_abandoned_by_the_rule_that_says_so() {
+fn a_late_agent_counts_as_abandoned_only_by_the_clock_of_each_rule() {
     let rule = AbandonRule::daily(CAP, Duration::from_secs(2));
     let waits = Waits {
         connected: Duration::from_secs(5),
         greeting_start: None,
         greeting_end: Some(Duration::from_millis(1_900)),
     };
-    let counts = |rule: &AbandonRule, fate| rule.weigh(&rule.tally(fate));
-    assert_eq!(counts(&rule, LiveFate::Connected(waits)), (1.0, 0.0));
+    let counts = |rule: &AbandonRule, result| rule.weigh(&rule.tally(result));
+    assert_eq!(counts(&rule, AnswerResult::Connected(waits)), (1.0, 0.0));
     let from_answer = AbandonRule {
         clock: rules::AbandonClock::Connected,
         ..rule
     };
-    assert_eq!(counts(&from_answer, LiveFate::Connected(waits)), (1.0, 1.0));
+    assert_eq!(counts(&from_answer, AnswerResult::Connected(waits)), (1.0, 1.0));
     assert_eq!(
-        counts(&from_answer, LiveFate::HungUp(Waits::default())),
+        counts(&from_answer, AnswerResult::HungUp(Waits::default())),
         (0.0, 0.0)
     );
 }
 
 #[test]
-fn a_process_that_stood_still_does_not_take_answers_for_rare() {
+fn a_process_that_stood_still_does_not_lower_the_answer_rate() {
     let (mut pacer, ms) = with_agents(PacingMode::Predictive, 10);
     for call in 0..40_u128 {
         pacer.call(at(ms), CallKey(5_000_000 + call), dialing());
@@ -398,7 +399,7 @@ fn a_process_that_stood_still_does_not_take_answers_for_rare() {
 }
 
 #[test]
-fn a_clock_that_was_a_year_ahead_does_not_keep_a_window_from_ending() {
+fn answers_dated_a_year_ahead_leave_the_window_once_the_clock_is_right() {
     let day = Duration::from_secs(24 * 3_600);
     let rule = |window| AbandonRule {
         window,
@@ -411,8 +412,8 @@ fn a_clock_that_was_a_year_ahead_does_not_keep_a_window_from_ending() {
         let mut budget = Budget::new(&[rule(window)], TimeZone::UTC);
         let now = at(0).wall;
         let ahead = now.plus(365 * day);
-        budget.count(ahead, ahead, LiveFate::Abandoned, 0.1);
-        budget.count(now, now, LiveFate::Abandoned, 0.1);
+        budget.count(ahead, ahead, AnswerResult::Abandoned, 0.1);
+        budget.count(now, now, AnswerResult::Abandoned, 0.1);
         let abandoned = |budget: &mut Budget, days: u32| {
             let allowance = budget.allowance(now.plus(days * day), 0.1);
             allowance.map(|a| a.abandoned)
@@ -423,11 +424,11 @@ fn a_clock_that_was_a_year_ahead_does_not_keep_a_window_from_ending() {
 }
 
 #[test]
-fn a_clock_that_was_a_year_ahead_for_a_moment_takes_nothing_out_of_a_window() {
+fn a_clock_that_was_a_year_ahead_for_a_moment_removes_no_answer() {
     let day = Duration::from_secs(24 * 3_600);
     let mut budget = Budget::new(&[AbandonRule::daily(CAP, Duration::from_secs(2))], TimeZone::UTC);
     let now = at(0).wall;
-    budget.count(now, now, LiveFate::Abandoned, 0.1);
+    budget.count(now, now, AnswerResult::Abandoned, 0.1);
     assert_eq!(
         budget.allowance(now.plus(365 * day), 0.1).map(|a| a.abandoned),
         Some(0.0)
@@ -439,7 +440,7 @@ fn a_clock_that_was_a_year_ahead_for_a_moment_takes_nothing_out_of_a_window() {
 }
 
 #[test]
-fn an_answer_of_yesterday_that_ends_today_is_none_of_today() {
+fn an_answer_counts_on_the_day_when_it_was_answered() {
     let rule = AbandonRule {
         window: rules::AbandonWindow::CalendarDay,
         ..AbandonRule::daily(CAP, Duration::from_secs(2))
@@ -451,7 +452,7 @@ fn an_answer_of_yesterday_that_ends_today_is_none_of_today() {
     budget.count(
         just_now,
         today.minus(Duration::from_secs(1)),
-        LiveFate::Abandoned,
+        AnswerResult::Abandoned,
         0.1,
     );
     let later = today.plus(Duration::from_secs(60));
@@ -459,7 +460,7 @@ fn an_answer_of_yesterday_that_ends_today_is_none_of_today() {
 }
 
 #[test]
-fn what_the_store_tells_of_answers_is_counted_as_if_it_had_been_seen() {
+fn answers_from_the_store_count_like_answers_that_were_seen() {
     let now = at(0).wall;
     let rules = [
         rules::AbandonWindow::Hours(24),
@@ -475,31 +476,31 @@ fn what_the_store_tells_of_answers_is_counted_as_if_it_had_been_seen() {
     });
     let mut seen = Budget::new(&rules, TimeZone::UTC);
     let mut told = Vec::new();
-    // Forty days, in order, with one of each fate every hour.
+    // Forty days in order, with one answer of each result every hour.
     let waits = |ms| Waits {
         connected: Duration::from_millis(ms),
         ..Waits::default()
     };
     for hour in (0..40 * 24_u32).rev() {
         let answered = now.minus(Duration::from_secs(u64::from(hour) * 3_600));
-        for fate in [
-            LiveFate::Abandoned,
-            LiveFate::Connected(waits(300)),
-            LiveFate::Connected(waits(3_000)),
-            LiveFate::HungUp(waits(300)),
-            LiveFate::HungUp(waits(3_000)),
+        for result in [
+            AnswerResult::Abandoned,
+            AnswerResult::Connected(waits(300)),
+            AnswerResult::Connected(waits(3_000)),
+            AnswerResult::HungUp(waits(300)),
+            AnswerResult::HungUp(waits(3_000)),
         ] {
-            seen.count(answered.plus(Duration::from_secs(3)), answered, fate, 0.1);
+            seen.count(answered.plus(Duration::from_secs(3)), answered, result, 0.1);
             told.push(rules::Answers {
                 from: answered,
                 limit_ms: 2_000,
-                tally: rules[0].tally(fate),
+                tally: rules[0].tally(result),
             });
         }
     }
     let mut recalled = Budget::new(&rules, TimeZone::UTC);
     recalled.recall(&told);
-    // Nobody asks for an allowance, as in a progressive campaign: what left the window is not shown all the same.
+    // As in a progressive campaign, nobody asks for an allowance. Old answers must leave the window all the same.
     let later = now.plus(Duration::from_secs(60));
     assert_eq!(recalled.accounts(later), seen.accounts(later));
     assert_eq!(
@@ -507,7 +508,7 @@ fn what_the_store_tells_of_answers_is_counted_as_if_it_had_been_seen() {
         Some((3840.0, 2880.0))
     );
 
-    // Other rules look at the same answers.
+    // A changed rule counts the same answers.
     let mut other = rules[1].clone();
     other.name = "another month".into();
     recalled.configure(&[other], TimeZone::UTC);
@@ -520,7 +521,7 @@ fn what_the_store_tells_of_answers_is_counted_as_if_it_had_been_seen() {
 }
 
 #[test]
-fn no_call_is_launched_for_an_agent_who_will_be_gone_when_it_is_answered() {
+fn an_agent_who_logs_out_before_a_new_call_is_answered_gets_none() {
     let free_with = |leaves_ms: u64| {
         let (mut pacer, ms) = with_agents(PacingMode::Progressive, 2);
         pacer.agent_leaves(AgentKey(0), Some(at(ms + leaves_ms).mono));
@@ -530,7 +531,7 @@ fn no_call_is_launched_for_an_agent_who_will_be_gone_when_it_is_answered() {
 }
 
 #[test]
-fn who_was_connected_late_is_abandoned_however_late_and_whoever_said_nothing_of_waits() {
+fn a_callee_connected_after_the_limit_is_abandoned_even_if_no_wait_was_reported() {
     for (late_ms, abandoned) in [(1_900, 0.0), (2_600, 1.0), (60_000, 1.0)] {
         let (mut pacer, ms) = with_agents(PacingMode::Predictive, 2);
         let before = pacer.tick(at(ms), Room::default());

@@ -4,7 +4,7 @@
 use super::Dialer;
 use paceline_core::pacing::rules::AbandonRule;
 use paceline_core::pacing::{
-    AgentKey, AgentStep, CallKey, CallStep, Pacer, PacerConfig, PacingMode, PacingReport, Room,
+    AgentKey, AgentStep, CallKey, CallStep, PacingConfig, PacingController, PacingMode, PacingReport, Room,
 };
 use paceline_core::time::{Mono, Now, Wall};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Ours {
     /// It.
-    pub pacer: Pacer,
+    pub pacer: PacingController,
     /// Its latest decision.
     pub report: Option<PacingReport>,
 }
@@ -23,8 +23,8 @@ impl Ours {
     /// A new one, for a daily cap.
     pub fn new(mode: PacingMode, scenario: &super::Scenario) -> Self {
         Self {
-            pacer: Pacer::new(
-                PacerConfig {
+            pacer: PacingController::new(
+                PacingConfig {
                     mode,
                     rules: vec![AbandonRule::daily(
                         scenario.abandon_ratio_max,

@@ -328,7 +328,7 @@ impl Store {
         let limits: BTreeMap<u32, &AbandonRule> = rules.iter().map(|rule| (rule.limit_ms, rule)).collect();
         for attempt in self.attempts.values().filter(|a| a.campaign == campaign) {
             let Some(row) = attempt.answer_row() else { continue };
-            let Some(fate) = row.fate() else { continue };
+            let Some(fate) = row.result() else { continue };
             for rule in limits.values() {
                 answers.push(Answers {
                     from: row.answered_at,
@@ -342,7 +342,7 @@ impl Store {
 
     /// What a rule must have counted by now, over all times: live answers, and abandoned ones.
     pub(crate) fn account(&self, campaign: usize, rule: &AbandonRule) -> (f64, f64) {
-        let weigh = |attempt: &Attempt| Some(rule.weigh(&rule.tally(attempt.answer_row()?.fate()?)));
+        let weigh = |attempt: &Attempt| Some(rule.weigh(&rule.tally(attempt.answer_row()?.result()?)));
         self.attempts
             .values()
             .filter(|a| a.campaign == campaign)

@@ -1,7 +1,7 @@
 //! Stories of people whom no agent took in time, in a campaign with a message for them.
 
 use super::*;
-use crate::outcome::MessageFate;
+use crate::outcome::MessageResult;
 
 fn sorry() -> Sound {
     Sound::new("sound:custom/sorry").unwrap()
@@ -39,7 +39,7 @@ fn rig_with_an_abandoned_person() -> (Rig, LegId) {
     (rig, leg)
 }
 
-fn fates(rig: &Rig) -> Vec<MessageFate> {
+fn fates(rig: &Rig) -> Vec<MessageResult> {
     let fates = rig.said.iter().filter_map(|c| match c {
         Command::Store(Change::Messaged { fate, .. }) => Some(*fate),
         _ => None,
@@ -75,7 +75,7 @@ fn an_abandoned_person_hears_the_message_to_its_end_and_is_hung_up() {
     });
     assert_eq!(
         (fates(&rig), rig.outcomes()),
-        (vec![MessageFate::Whole], vec![Outcome::Abandoned])
+        (vec![MessageResult::Whole], vec![Outcome::Abandoned])
     );
 }
 
@@ -85,14 +85,14 @@ fn a_message_that_cannot_be_played_or_never_ends_is_followed_by_the_hang_up_too(
     rig.event(PbxEvent::Played { leg, whole: false });
     rig.wait(Duration::from_millis(50));
     assert!(hung_up(&rig, leg));
-    assert_eq!(fates(&rig), [MessageFate::Failed]);
+    assert_eq!(fates(&rig), [MessageResult::Failed]);
 
     let (mut rig, leg) = rig_with_an_abandoned_person();
     rig.wait(Duration::from_secs(59));
     assert!(!hung_up(&rig, leg));
     rig.wait(Duration::from_secs(1));
     assert!(hung_up(&rig, leg));
-    assert_eq!(fates(&rig), [MessageFate::CutShort]);
+    assert_eq!(fates(&rig), [MessageResult::CutShort]);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn whoever_hangs_up_during_the_message_was_abandoned() {
     });
     assert_eq!(
         (fates(&rig), rig.outcomes()),
-        (vec![MessageFate::CutShort], vec![Outcome::Abandoned])
+        (vec![MessageResult::CutShort], vec![Outcome::Abandoned])
     );
     assert!(!hung_up(&rig, leg), "there is nobody to hang up on");
 }
@@ -166,7 +166,7 @@ fn after_a_lost_link_nobody_is_left_in_silence_behind_a_message() {
     });
     assert_eq!(
         (fates(&rig), rig.outcomes()),
-        (vec![MessageFate::CutShort], vec![Outcome::Abandoned])
+        (vec![MessageResult::CutShort], vec![Outcome::Abandoned])
     );
 }
 

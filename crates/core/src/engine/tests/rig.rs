@@ -285,9 +285,9 @@ impl Rows {
         rows
     }
 
-    fn fates(&self) -> impl Iterator<Item = (Wall, LiveFate)> + '_ {
+    fn fates(&self) -> impl Iterator<Item = (Wall, AnswerResult)> + '_ {
         let answered = self.0.iter().filter(|(attempt, _)| self.1.contains(*attempt));
-        answered.filter_map(|(_, row)| Some((row.answered_at, row.fate()?)))
+        answered.filter_map(|(_, row)| Some((row.answered_at, row.result()?)))
     }
 
     /// As the store tells it at a start.

@@ -1,33 +1,36 @@
-//! How many of many independent things happen: the Poisson-binomial distribution, at several horizons at once.
+//! The Poisson-binomial distribution: how many of many independent events happen, at several horizons at once.
 //!
-//! In: one probability per horizon for each thing that may happen. Out: the probability that at least `n` do. Exact by
-//! convolution while that is cheap, else a normal distribution with its skewness corrected (Cornish and Fisher), and with
-//! what is not known of the probabilities themselves: an error in them is the same for all, so it does not average out.
-//! Knows neither calls nor agents.
+//! Input: for each event, one probability for each horizon. Output: the probability that at least `n` of them happen. It is
+//! exact (by convolution) while that is cheap. Otherwise it is a normal distribution with the skewness corrected (Cornish
+//! and Fisher).
+//!
+//! The probabilities are themselves uncertain, and their error is the same for all calls, so it does not average out.
+//! `doubt` is the relative variance of that error.
 
 use super::forecast::{HORIZONS, Row};
 
-/// Convolution steps (things × seats) that are still cheap; about 15 µs.
+/// Maximum number of convolution steps (events × seats); about 15 µs.
 const EXACT_STEPS_MAX: usize = 3_000;
 
-/// Doubt below this changes nothing.
+/// A smaller doubt is ignored.
 const DOUBT_MIN: f64 = 0.01;
 
-/// A sum of things that may happen, against `n` seats.
+/// The number of events that happen, compared with a number of seats. An event is a call that needs an agent or an agent
+/// who stays busy; a seat is an agent.
 #[derive(Clone, Debug)]
-pub(super) struct Crowd {
+pub(super) struct PoissonBinomial {
     seats: usize,
-    /// Relative variance of the probabilities of the things that are added.
+    /// Relative variance of the probabilities of the events that are added.
     doubt: f64,
     sums: Sums,
-    /// Probability of each count from 0 to `seats`, per horizon; empty where the approximation is used. Where the
-    /// probabilities are in doubt, twice: with higher ones, and with lower ones.
+    /// Probability of each count from 0 to `seats`, for each horizon. Empty if the approximation is used. With doubt there
+    /// are two distributions: one with higher and one with lower probabilities.
     exact: Vec<Exact>,
 }
 
 #[derive(Clone, Debug)]
 struct Exact {
-    /// Factor on the odds of what is doubted.
+    /// Factor on the odds of the doubted events.
     odds: f64,
     counts: Vec<Row>,
 }
@@ -37,15 +40,15 @@ struct Sums {
     mean: Row,
     variance: Row,
     third: Row,
-    /// Of the mean, what is in doubt.
+    /// The part of `mean` that comes from doubted events.
     doubted: Row,
 }
 
-impl Crowd {
-    /// `sure` things have probabilities that are known well; those of `doubted` ones share an error of relative variance
-    /// `doubt`, as do those of things added later.
+impl PoissonBinomial {
+    /// The probabilities of `sure` events are exact. Those of `doubted` events, and of events added later, share one error
+    /// of relative variance `doubt`.
     pub(super) fn new(seats: usize, sure: &[Row], doubted: &[Row], doubt: f64) -> Self {
-        let mut crowd = Self {
+        let mut distribution = Self {
             seats,
             doubt,
             sums: Sums {
@@ -63,42 +66,42 @@ impl Crowd {
             } else {
                 &[1.0]
             };
-            crowd.exact = odds.iter().map(|odds| Exact::none(seats, *odds)).collect();
+            distribution.exact = odds.iter().map(|odds| Exact::none(seats, *odds)).collect();
         }
-        for thing in sure {
-            crowd.add_sure(thing);
+        for event in sure {
+            distribution.add_sure(event);
         }
-        for thing in doubted {
-            crowd.add(thing);
+        for event in doubted {
+            distribution.add(event);
         }
-        crowd
+        distribution
     }
 
-    /// One more thing that may happen.
-    pub(super) fn add(&mut self, thing: &Row) {
-        for (sum, p) in self.sums.doubted.0.iter_mut().zip(thing.0) {
+    /// Adds one event.
+    pub(super) fn add(&mut self, event: &Row) {
+        for (sum, p) in self.sums.doubted.0.iter_mut().zip(event.0) {
             *sum += p;
         }
-        self.sum(thing);
+        self.sum(event);
         for exact in &mut self.exact {
-            let thing = if exact.odds == 1.0 {
-                *thing
+            let event = if exact.odds == 1.0 {
+                *event
             } else {
-                thing.with_odds(exact.odds)
+                event.with_odds(exact.odds)
             };
-            exact.add(&thing);
+            exact.add(&event);
         }
     }
 
-    fn add_sure(&mut self, thing: &Row) {
-        self.sum(thing);
+    fn add_sure(&mut self, event: &Row) {
+        self.sum(event);
         for exact in &mut self.exact {
-            exact.add(thing);
+            exact.add(event);
         }
     }
 
-    fn sum(&mut self, thing: &Row) {
-        for (i, p) in thing.0.iter().enumerate() {
+    fn sum(&mut self, event: &Row) {
+        for (i, p) in event.0.iter().enumerate() {
             let spread = p * (1.0 - p);
             self.sums.mean.add_at(i, *p);
             self.sums.variance.add_at(i, spread);
@@ -106,7 +109,7 @@ impl Crowd {
         }
     }
 
-    /// Probability that at least as many happen as there are seats, `more` seats added (at most one).
+    /// Probability that at least as many events happen as there are seats. `more` is added to the seats; at most one.
     pub(super) fn full(&self, more: usize) -> Row {
         let seats = self.seats + more;
         let mut full = Row::ZERO;
@@ -119,7 +122,7 @@ impl Crowd {
             } = self.sums;
             let moments = mean.0.iter().zip(variance.0).zip(third.0).zip(doubted.0);
             for (p, (((mean, variance), third), m)) in full.0.iter_mut().zip(moments) {
-                // A gamma-distributed factor on all that is doubted.
+                // The common error is modelled as a gamma-distributed factor.
                 let spread = self.doubt * m * m;
                 let skewed = self.doubt * m * (3.0 * variance + 2.0 * spread);
                 *p = tail(seats as f64, *mean, variance + spread, third + skewed);
@@ -151,17 +154,17 @@ impl Exact {
         Self { odds, counts }
     }
 
-    fn add(&mut self, thing: &Row) {
-        // From the top down: each count takes from the one below it, which is still the old one.
+    fn add(&mut self, event: &Row) {
+        // From the highest count down, because each count needs the old value of the count below it.
         let mut counts = self.counts.iter_mut().rev();
         let Some(mut upper) = counts.next() else { return };
         for lower in counts {
-            for ((u, l), p) in upper.0.iter_mut().zip(lower.0.iter()).zip(thing.0.iter()) {
+            for ((u, l), p) in upper.0.iter_mut().zip(lower.0.iter()).zip(event.0.iter()) {
                 *u += p * (l - *u);
             }
             upper = lower;
         }
-        for (none, p) in upper.0.iter_mut().zip(thing.0.iter()) {
+        for (none, p) in upper.0.iter_mut().zip(event.0.iter()) {
             *none *= 1.0 - p;
         }
     }
@@ -206,27 +209,27 @@ mod tests {
 
     #[test]
     fn equal_things_are_binomial() {
-        let things = vec![Row([0.3; HORIZONS]); 20];
-        let crowd = Crowd::new(8, &[], &things, 0.0);
-        for p in crowd.full(0).0 {
+        let events = vec![Row([0.3; HORIZONS]); 20];
+        let distribution = PoissonBinomial::new(8, &[], &events, 0.0);
+        for p in distribution.full(0).0 {
             assert!((p - binomial_tail(20, 0.3, 8)).abs() < 1e-12);
         }
-        for p in crowd.full(1).0 {
+        for p in distribution.full(1).0 {
             assert!((p - binomial_tail(20, 0.3, 9)).abs() < 1e-12);
         }
     }
 
     #[test]
     fn the_approximation_agrees_with_the_convolution() {
-        let things: Vec<Row> = (0..200)
+        let events: Vec<Row> = (0..200)
             .map(|i| Row([0.05 + 0.9 * f64::from(i) / 200.0; HORIZONS]))
             .collect();
         for seats in [90, 100, 110, 115] {
-            let approximate = Crowd::new(seats, &things, &[], 0.0).full(0).0[0];
-            let mut exact = Crowd::new(seats, &[], &[], 0.0);
+            let approximate = PoissonBinomial::new(seats, &events, &[], 0.0).full(0).0[0];
+            let mut exact = PoissonBinomial::new(seats, &[], &[], 0.0);
             exact.exact = vec![Exact::none(seats, 1.0)];
-            for thing in &things {
-                exact.add(thing);
+            for event in &events {
+                exact.add(event);
             }
             let exact = exact.full(0).0[0];
             assert!(
@@ -238,19 +241,21 @@ mod tests {
 
     #[test]
     fn doubt_in_the_probabilities_makes_a_full_house_likelier() {
-        let things = vec![Row([0.1; HORIZONS]); 1_000];
-        let full = |doubt| Crowd::new(130, &[], &things, doubt).full(0).0[0];
-        // A standard deviation of 9.5 without, of 17 with: 3.1 of the one, 1.7 of the other.
+        let events = vec![Row([0.1; HORIZONS]); 1_000];
+        let full = |doubt| PoissonBinomial::new(130, &[], &events, doubt).full(0).0[0];
+        // Without doubt the standard deviation is 9.5, so 130 is 3.1 of them away. With doubt it is 17, so 130 is 1.7 away.
         assert!((full(0.0) - 0.0014).abs() < 0.0006, "{}", full(0.0));
         assert!((full(0.02) - 0.05).abs() < 0.02, "{}", full(0.02));
     }
 
     #[test]
     fn nobody_and_no_seat_are_fine() {
-        assert_eq!(Crowd::new(0, &[], &[], 0.0).full(0).0, [1.0; HORIZONS]);
-        assert_eq!(Crowd::new(3, &[], &[], 0.0).full(0).0, [0.0; HORIZONS]);
+        assert_eq!(PoissonBinomial::new(0, &[], &[], 0.0).full(0).0, [1.0; HORIZONS]);
+        assert_eq!(PoissonBinomial::new(3, &[], &[], 0.0).full(0).0, [0.0; HORIZONS]);
         assert_eq!(
-            Crowd::new(1000, &vec![Row::ZERO; 50], &[], 0.0).full(0).0,
+            PoissonBinomial::new(1000, &vec![Row::ZERO; 50], &[], 0.0)
+                .full(0)
+                .0,
             [0.0; HORIZONS]
         );
     }
