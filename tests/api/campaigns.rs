@@ -117,7 +117,11 @@ async fn nobody_is_called_by_a_time_zone_that_nobody_has_stated() {
     for zone in ["EST", "UTC", "etc/gmt+5", "GMT"] {
         let refused = put(json!({"hours": {"time_zone": zone, "windows": hours()["windows"]}})).await;
         assert_eq!(refused.problem(), (422, "invalid".into()), "{zone}");
-        assert!(refused.text.contains("this zone has no place"), "{}", refused.text);
+        assert!(
+            refused.text.contains("this zone has no place"),
+            "{}",
+            refused.text
+        );
         assert!(refused.text.contains("#/hours/time_zone"), "{}", refused.text);
     }
     put(json!({"hours": hours()})).await.expect(200);
@@ -473,7 +477,7 @@ async fn a_campaign_that_launches_ahead_has_the_message_that_its_rules_require()
       "errors": [
         {
           "pointer": "#/answering/abandon_message",
-          "detail": "must be set: the abandon rule `us-federal` requires that an abandoned callee hears a message. Record one on the PBX, or set the rule's `message` to false where it does not bind you"
+          "detail": "must be set: the abandon rule `us-federal` requires that an abandoned callee hears a message. Record one on the PBX, or set `message` of this rule to false if the law does not require it"
         }
       ],
       "request_id": "[id]"
