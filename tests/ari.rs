@@ -343,6 +343,8 @@ async fn phones_without_power_or_voice(version: Version) {
     };
     until("the phone was asked", || online(&rig)).await;
     let (dead, quiet) = (rig.driver.agent(1).await, rig.driver.agent(2).await);
+    // Half a minute of voice shows that this phone sends always.
+    let shown = tokio::time::Instant::now() + Duration::from_secs(26);
     let told = |leg, trouble| PbxEvent::AgentTrouble { leg, trouble };
     rig.switch.phones().power_off(1);
     rig.driver.hears(told(dead, Some(LegTrouble::Unreachable))).await;
@@ -354,8 +356,7 @@ async fn phones_without_power_or_voice(version: Version) {
     rig.switch.phones().power_on(1);
     until("the phone is asked again", || online(&rig)).await;
     rig.driver.agent(1).await;
-    // Half a minute of voice shows that this phone sends always.
-    tokio::time::sleep(Duration::from_secs(26)).await;
+    tokio::time::sleep_until(shown).await;
     rig.switch.phones().mute(2, true).expect("it is on a call");
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
     let silent = told(quiet, Some(LegTrouble::NoAudio));

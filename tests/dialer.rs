@@ -45,12 +45,18 @@ struct Rig {
 }
 
 async fn dialer(url: &str, clock: Clock) -> (Dialer, SimControl) {
-    dialer_on("main", url, clock, Metrics::new()).await
+    dialer_on("main", url, clock, Metrics::new(), SimConfig::carried()).await
 }
 
-async fn dialer_on(switch: &str, url: &str, clock: Clock, metrics: Metrics) -> (Dialer, SimControl) {
+async fn dialer_on(
+    switch: &str,
+    url: &str,
+    clock: Clock,
+    metrics: Metrics,
+    config: SimConfig,
+) -> (Dialer, SimControl) {
     let store = Store::open(url, &metrics).await.expect("a store");
-    let (handle, control) = sim::spawn_seeded(SimConfig::default(), 7, clock);
+    let (handle, control) = sim::spawn_seeded(config, 7, clock);
     let agent_dial = AgentTemplate::new("PJSIP/{extension}").expect("a template");
     let switches = vec![Switch {
         name: PbxName::new(switch),
@@ -68,16 +74,16 @@ async fn dialer_on(switch: &str, url: &str, clock: Clock, metrics: Metrics) -> (
     )
 }
 
-/// `contacts` numbers over every scripted ending, and `agents` agents ready to work.
+/// `contacts` numbers, all of which the trunk carries, and `agents` agents ready to work.
 async fn rig(contacts: i64, agents: i64) -> Rig {
     rig_in(Mode::Progressive, contacts, agents).await
 }
 
 async fn rig_in(mode: Mode, contacts: i64, agents: i64) -> Rig {
-    rig_at(SPEED, mode, contacts, agents).await
+    rig_at(SPEED, mode, contacts, agents, SimConfig::carried()).await
 }
 
-async fn rig_at(speed: f64, mode: Mode, contacts: i64, agents: i64) -> Rig {
+async fn rig_at(speed: f64, mode: Mode, contacts: i64, agents: i64, config: SimConfig) -> Rig {
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
     Store::open(&url, &Metrics::new())
@@ -148,7 +154,7 @@ async fn rig_at(speed: f64, mode: Mode, contacts: i64, agents: i64) -> Rig {
     }
     let metrics = Metrics::new();
     let clock = Clock::with_speed(speed);
-    let (dialer, control) = dialer_on("main", &url, clock, metrics.clone()).await;
+    let (dialer, control) = dialer_on("main", &url, clock, metrics.clone(), config).await;
     for n in 1..=agents {
         dialer
             .agent(CAMPAIGN, AgentId(n), log_in(n))
@@ -208,7 +214,8 @@ const OPEN: &str = "SELECT count(*) FROM attempts WHERE ended_at_ms IS NULL";
 
 #[tokio::test]
 async fn every_contact_of_a_task_is_dialed_once_and_ends_with_an_outcome() {
-    let rig = rig(200, 10).await;
+    // A contact whom the trunk did not carry is due again in half an hour.
+    let rig = rig_at(4.0 * SPEED, Mode::Progressive, 200, 10, SimConfig::default()).await;
     rig.wait_until(DONE, 200).await;
     // Which the switch would not place, or the trunk did not carry: these spend no try.
     let refused = rig
@@ -245,14 +252,7 @@ async fn a_predictive_campaign_tells_what_it_decided_and_keeps_what_it_learnt() 
     rig.wait_until(DONE, 200).await;
     let decisions = rig.dialer.decisions(CAMPAIGN, 18_000);
     let launched: u32 = decisions.iter().map(|d| d.report.launch).sum();
-    // Decisions are kept for an hour; a contact that a trunk did not carry is called again for longer.
-    let kept_since = decisions.iter().map(|d| d.since_ms.0).min().expect("decisions");
-    let attempts: i64 = sqlx::query("SELECT count(*) FROM attempts WHERE created_at_ms >= ?")
-        .bind(kept_since)
-        .fetch_one(&rig.rows)
-        .await
-        .expect("attempts")
-        .get(0);
+    let attempts = rig.count("SELECT count(*) FROM attempts").await;
     assert_eq!(i64::from(launched), attempts, "every call was decided on");
     let ticks: u32 = decisions.iter().map(|d| d.ticks).sum();
     assert!(ticks > launched && decisions.len() < ticks as usize, "{ticks}");
@@ -433,7 +433,7 @@ async fn an_archived_campaign_with_calls_is_taken_over_and_let_end() {
 
 #[tokio::test]
 async fn while_conversations_are_let_end_agents_are_served_and_shown() {
-    let rig = rig_at(20.0, Mode::Progressive, 60, 6).await;
+    let rig = rig_at(20.0, Mode::Progressive, 60, 6, SimConfig::carried()).await;
     let connected = "SELECT count(*) > 0 FROM attempts WHERE ended_at_ms IS NULL AND connected_at_ms > 0";
     rig.wait_until(connected, 1).await;
     let dialer = rig.dialer.clone();
@@ -468,11 +468,9 @@ async fn while_conversations_are_let_end_agents_are_served_and_shown() {
 #[tokio::test]
 async fn a_switch_that_is_not_configured_any_more_strands_no_call_and_no_agent() {
     let rig = rig(100, 5).await;
-    rig.wait_until(
-        "SELECT count(*) > 0 FROM attempts WHERE ended_at_ms IS NULL AND connected_at_ms > 0",
-        1,
-    )
-    .await;
+    let talking_and_over = "SELECT count(CASE WHEN ended_at_ms IS NULL AND connected_at_ms > 0 THEN 1 END) > 0 \
+        AND count(ended_at_ms) > 0 FROM attempts";
+    rig.wait_until(talking_and_over, 1).await;
     rig.dialer.stop().await;
     assert!(rig.count(OPEN).await > 0);
     rig.run(
@@ -483,7 +481,8 @@ async fn a_switch_that_is_not_configured_any_more_strands_no_call_and_no_agent()
     // One of them had answered, and no agent was there yet.
     rig.run("UPDATE attempts SET connected_at_ms = NULL, agent_id = NULL WHERE ended_at_ms IS NULL AND connected_at_ms > 0")
         .await;
-    let (next, _control) = dialer_on("other", &rig.url, Clock::with_speed(SPEED), Metrics::new()).await;
+    let clock = Clock::with_speed(SPEED);
+    let (next, _control) = dialer_on("other", &rig.url, clock, Metrics::new(), SimConfig::carried()).await;
     rig.wait_until(OPEN, 0).await;
     rig.wait_until("SELECT count(*) FROM number_leases", 0).await;
     rig.wait_until("SELECT count(*) FROM agents WHERE state <> 'offline'", 0)

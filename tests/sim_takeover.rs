@@ -187,7 +187,7 @@ fn a_paceline_that_dies_again_and_again_loses_nothing_and_dials_nothing_twice() 
             let handle = match &control {
                 Some(control) => control.attach(),
                 None => {
-                    let (handle, new) = sim::spawn_seeded(SimConfig::default(), 7, clock);
+                    let (handle, new) = sim::spawn_seeded(SimConfig::carried(), 7, clock);
                     control = Some(new);
                     handle
                 }
@@ -252,7 +252,7 @@ fn a_call_stored_and_never_asked_for_spends_no_try_and_is_called_when_somebody_a
     });
     let dying = runtime();
     let control = dying.block_on(async {
-        let (handle, control) = sim::spawn_seeded(SimConfig::default(), 7, clock);
+        let (handle, control) = sim::spawn_seeded(SimConfig::carried(), 7, clock);
         let dialer = start(&url, clock, that_places_nothing(handle)).await;
         all_to_work(&dialer).await;
         wait_for(&rows, "SELECT count(*) FROM attempts", AGENTS).await;
@@ -301,9 +301,14 @@ fn a_completed_task_calls_its_failed_contacts_again_when_somebody_asks() {
         let store = Store::open(&url, &Metrics::new()).await.expect("a store");
         let rows = SqlitePool::connect(&url).await.expect("the same store");
         fill(&rows).await;
-        let sql = "DELETE FROM task_contacts WHERE contact_id > 60";
-        sqlx::query(sql).execute(&rows).await.expect(sql);
-        let (handle, _control) = sim::spawn_seeded(SimConfig::default(), 7, clock);
+        for sql in [
+            "DELETE FROM task_contacts WHERE contact_id > 60",
+            // A retry is due after half an hour.
+            "UPDATE tasks SET retries_max = 0",
+        ] {
+            sqlx::query(sql).execute(&rows).await.expect(sql);
+        }
+        let (handle, _control) = sim::spawn_seeded(SimConfig::carried(), 7, clock);
         let dialer = start(&url, clock, handle).await;
         work_until(&dialer, &rows, 60).await;
         wait_for(&rows, COMPLETED, 1).await;

@@ -44,7 +44,7 @@ async fn every_outcome_is_the_one_played_on_freeswitch() {
     hang_up.abort();
     let answered = check_outcomes(&system, task, &numbers).await;
     let heard = system.lab.phones.media_report();
-    let expected = check_audio(&system, &heard);
+    let expected = check_audio(&system, task, &heard).await;
     println!(
         "{count} contacts on FreeSWITCH: {answered} answered, all outcomes as played; agents heard {} of {expected} \
          conversations begin",

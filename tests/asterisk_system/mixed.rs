@@ -1,10 +1,13 @@
 //! A mix of everything that a line can do: every outcome is the one that the carrier played, every answered call reaches
 //! an agent and is heard at both ends.
 
-use crate::rig::{Site, System, full, wait_for};
+use crate::rig::{Attempt, Site, System, full, seed, wait_for};
 use paceline_lab::{Behaviour, LabOptions, MediaReport, Version};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How often each behaviour is played in a hundred calls.
@@ -25,7 +28,8 @@ const MIX: &[(Behaviour, u32)] = &[
     (Behaviour::Silent, 4),
 ];
 
-/// `count` numbers in that mix, each once, well shuffled.
+/// `count` numbers in that mix, each once, in an order drawn by the seed. Where ten busy numbers follow each other, as in
+/// the order of the table, they are what a trunk does that answers for every number.
 pub(crate) fn mixed_numbers(count: usize) -> Vec<String> {
     let mut numbers = Vec::new();
     let mut nth = 0;
@@ -40,11 +44,7 @@ pub(crate) fn mixed_numbers(count: usize) -> Vec<String> {
             }
         }
     }
-    numbers.sort_by_key(|number| {
-        number.bytes().fold(0u32, |h, b| {
-            h.wrapping_mul(2_654_435_761).wrapping_add(u32::from(b)) ^ (h >> 13)
-        })
-    });
+    numbers.shuffle(&mut StdRng::seed_from_u64(seed()));
     numbers
 }
 
@@ -93,7 +93,7 @@ pub(crate) async fn check_outcomes<S: Site>(system: &System<S>, task: i64, numbe
 }
 
 /// Whoever was connected for longer than a moment heard the other end. Returns how many there were.
-pub(crate) fn check_audio<S: Site>(system: &System<S>, heard: &MediaReport) -> u64 {
+pub(crate) async fn check_audio<S: Site>(system: &System<S>, task: i64, heard: &MediaReport) -> u64 {
     let calls = system.lab.calls();
     let long = |n: &str| !matches!(Behaviour::of(n), Some(Behaviour::HangsUpEarly));
     let deaf: Vec<_> = calls
@@ -114,11 +114,25 @@ pub(crate) fn check_audio<S: Site>(system: &System<S>, heard: &MediaReport) -> u
         "agents heard {} conversations of {expected}: {heard:?}",
         heard.spells
     );
-    assert_eq!(
-        heard.flows_heard, heard.flows,
-        "agents who heard nobody: {heard:?}"
-    );
+    check_agents(&system.attempts(task).await, heard);
     expected
+}
+
+/// Every agent who had a callee for longer than a moment heard one, by the same leg all the time. In a short mix an agent may
+/// have got nobody but callees who did not answer or hung up at once.
+fn check_agents(attempts: &BTreeMap<String, Vec<Attempt>>, heard: &MediaReport) {
+    let short = |number: &str| Behaviour::of(number) == Some(Behaviour::HangsUpEarly);
+    let served = |with_short: bool| {
+        let connected = attempts.values().flatten().filter(|a| a.connected_at.is_some());
+        let of = connected.filter(|a| with_short || !short(&a.number));
+        of.filter_map(|a| a.agent).collect::<BTreeSet<_>>().len() as u64
+    };
+    assert!(
+        (served(false)..=served(true)).contains(&heard.flows_heard),
+        "{} to {} agents had a callee: {heard:?}",
+        served(false),
+        served(true)
+    );
 }
 
 async fn mixed(version: Version, dial: &str) {
@@ -151,7 +165,7 @@ async fn mixed(version: Version, dial: &str) {
     let answered = check_outcomes(&system, task, &numbers).await;
 
     let heard = system.lab.phones.media_report();
-    let expected = check_audio(&system, &heard);
+    let expected = check_audio(&system, task, &heard).await;
     println!(
         "{count} contacts on Asterisk {version:?} over `{dial}`: {answered} answered, all outcomes as played; agents heard {} \
          of {expected} conversations begin",

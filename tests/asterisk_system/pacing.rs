@@ -1,7 +1,7 @@
 //! A predictive campaign on real switches, with callees drawn from a scenario: what the carrier, the agents' phones and
 //! Paceline's own records say of it, beside what the simulator foretells for the same callees.
 
-use crate::rig::{Api, Site, System, full, wait_for};
+use crate::rig::{Api, Site, System, full, seed, wait_for};
 use paceline_core::pacing::PacingMode;
 use paceline_lab::{
     Audio, Behaviour, CallEnd, Callee, FreeSwitch, FreeSwitchLab, FreeSwitchOptions, Lab, LabOptions,
@@ -52,7 +52,7 @@ impl Plan {
                 mean: secs(mean),
             };
             scenario = Scenario {
-                length: secs(75.0),
+                length: secs(50.0),
                 setup: gamma(4, setup),
                 ring_person: gamma(3, 2.0),
                 ring_timeout: secs(6.0),
@@ -63,12 +63,9 @@ impl Plan {
                 ..scenario
             };
         }
-        let seed = std::env::var("PACELINE_SEED")
-            .ok()
-            .and_then(|seed| seed.parse().ok());
         Self {
             scenario,
-            seed: seed.unwrap_or(1),
+            seed: seed(),
             agents,
             calls,
             setup: secs(setup),

@@ -19,6 +19,22 @@ pub(crate) fn full() -> bool {
     std::env::var("PACELINE_PROOF").is_ok_and(|v| v == "full")
 }
 
+/// By what a test draws: `PACELINE_SEED` where it is set. Else always the same, or another each time where the full bars are
+/// asked for.
+pub(crate) fn seed() -> u64 {
+    let given = std::env::var("PACELINE_SEED").ok();
+    let seed = given.map(|seed| seed.parse().expect("PACELINE_SEED is a number"));
+    let seed = seed.unwrap_or_else(|| {
+        if full() {
+            rand::random_range(0..1_000_000)
+        } else {
+            1
+        }
+    });
+    println!("PACELINE_SEED={seed}");
+    seed
+}
+
 /// Waits for a condition, polling; panics with what it waited for once the limit has passed.
 pub(crate) async fn wait_for<T>(what: &str, limit: Duration, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let until = Instant::now() + limit;

@@ -1,18 +1,45 @@
 //! Paceline is gone for good: the switch's own limits end every call, talking or ringing, and every agent's leg. When
 //! it comes back after all, it settles its books and calls nobody again.
 
-use crate::rig::{Site, System, wait_for};
+use crate::rig::{Attempt, Site, System, wait_for};
 use paceline_lab::{Audio, Behaviour, CallEnd, Lab, LabOptions, PhoneState};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
 const RING_MS: u64 = 8_000;
-const CALL_MS: u64 = 15_000;
-const AGENT_LEG_MS: u64 = 35_000;
+const CALL_MS: u64 = 10_000;
+const AGENT_LEG_MS: u64 = 30_000;
 /// The switch counts whole seconds, and hanging up takes a moment.
 const SLACK: Duration = Duration::from_secs(3);
 
-async fn stopped_for_good(dial: &str, talks: u32, rings: u32) {
+/// A way out, and how many callees talk and how many ring over it.
+struct Way {
+    name: &'static str,
+    dial: &'static str,
+    talks: u32,
+    rings: u32,
+}
+
+/// Over a trunk, and through a dialplan as FreePBX has it.
+const WAYS: [Way; 2] = [
+    Way {
+        name: "direct",
+        dial: "PJSIP/{number}@carrier",
+        talks: 14,
+        rings: 4,
+    },
+    Way {
+        name: "routed",
+        dial: "Local/{number}@from-internal/n",
+        talks: 6,
+        rings: 2,
+    },
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_for_good_during_twenty_conversations_the_switch_clears_every_leg() {
+    let talks: u32 = WAYS.iter().map(|way| way.talks).sum();
+    let rings: u32 = WAYS.iter().map(|way| way.rings).sum();
     let agents = talks + rings;
     let mut system: System<Lab> = System::start(&LabOptions {
         agents,
@@ -24,34 +51,44 @@ async fn stopped_for_good(dial: &str, talks: u32, rings: u32) {
         "dialing": {"ring_timeout_ms": RING_MS, "call_duration_ms_max": CALL_MS},
         "agents": {"leg_duration_ms_max": AGENT_LEG_MS},
     });
-    let campaign = system.campaign("short", dial, limits).await;
-    let ids = system.agents(campaign, 1, agents).await;
-    system.wait_for_agents(campaign, ids.len()).await;
     let held_at = Instant::now();
-    let numbers: Vec<String> = (0..talks)
-        .map(|n| Behaviour::Talks.number(n))
-        .chain((0..rings).map(|n| Behaviour::Rings.number(n)))
-        .collect();
-    let task = system.task(campaign, "short", &numbers, 0).await;
-    let in_phase = async |phase: &str| {
-        let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
-        live["calls"][phase].as_u64()
-    };
-    wait_for("all calls to talk or ring", Duration::from_secs(20), async || {
-        let is = in_phase("connected").await == Some(talks.into())
-            && in_phase("ringing").await == Some(rings.into());
-        is.then_some(())
-    })
-    .await;
+    let mut ids = Vec::new();
+    let mut campaigns = Vec::new();
+    for way in &WAYS {
+        let campaign = system.campaign(way.name, way.dial, limits.clone()).await;
+        let first = u32::try_from(ids.len()).expect("few") + 1;
+        ids.extend(system.agents(campaign, first, way.talks + way.rings).await);
+        campaigns.push(campaign);
+    }
+    for (campaign, way) in campaigns.iter().zip(&WAYS) {
+        let agents = way.talks + way.rings;
+        system.wait_for_agents(*campaign, agents as usize).await;
+    }
+    let mut tasks = Vec::new();
+    let (mut talkers, mut ringers) = (0..talks, 0..rings);
+    for (campaign, way) in campaigns.iter().zip(&WAYS) {
+        let talkers = talkers.by_ref().take(way.talks as usize);
+        let ringers = ringers.by_ref().take(way.rings as usize);
+        let numbers: Vec<String> = talkers
+            .map(|n| Behaviour::Talks.number(n))
+            .chain(ringers.map(|n| Behaviour::Rings.number(n)))
+            .collect();
+        tasks.push(system.task(*campaign, way.name, &numbers, 0).await);
+    }
+    for (campaign, way) in campaigns.iter().zip(&WAYS) {
+        wait_for("all calls to talk or ring", Duration::from_secs(20), async || {
+            let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
+            let calls = &live["calls"];
+            (calls["connected"] == way.talks && calls["ringing"] == way.rings).then_some(())
+        })
+        .await;
+    }
     wait_for(
         "the conversations to be stored",
         Duration::from_secs(5),
         async || {
-            let attempts = system.attempts(task).await;
-            let stored = attempts
-                .values()
-                .flatten()
-                .filter(|attempt| attempt.connected_at.is_some());
+            let attempts = attempts(&system, &tasks).await;
+            let stored = attempts.iter().filter(|attempt| attempt.connected_at.is_some());
             (stored.count() == talks as usize).then_some(())
         },
     )
@@ -61,6 +98,41 @@ async fn stopped_for_good(dial: &str, talks: u32, rings: u32) {
     let channels = system.lab.asterisk.channels().expect("channels").len();
     assert!(channels >= 2 * agents as usize, "{channels} channels");
 
+    are_cleared(&system, talks, rings, killed_at).await;
+    let held_until = (Duration::from_millis(AGENT_LEG_MS) + SLACK).saturating_sub(held_at.elapsed());
+    assert_eq!(system.lab.channels_after(held_until), Vec::<String>::new());
+    let phones = system.lab.phones.calls();
+    assert!(
+        phones.iter().all(|call| call.state == PhoneState::SwitchHungUp),
+        "{phones:?}"
+    );
+    println!("all of {channels} channels {:?}", killed_at.elapsed());
+
+    // And should it come back after all: everything is settled, nobody is called again, and the agents' phones are.
+    system.launch().await;
+    wait_for("every agent to be free", Duration::from_secs(30), async || {
+        let mut free = 0;
+        for campaign in &campaigns {
+            free += available(&system, *campaign).await?;
+        }
+        (free == ids.len()).then_some(())
+    })
+    .await;
+    let ended = attempts(&system, &tasks).await;
+    for attempt in &ended {
+        let expected = match Behaviour::of(&attempt.number) {
+            Some(Behaviour::Talks) => "answered",
+            _ => "unknown",
+        };
+        assert_eq!(attempt.outcome.as_deref(), Some(expected));
+    }
+    assert_eq!(ended.len(), agents as usize, "each was tried once");
+    assert_eq!(system.lab.calls().len(), ended.len(), "nobody was called again");
+    system.finish(&ids).await;
+}
+
+/// Who rings and who talks is ended by the switch in time.
+async fn are_cleared(system: &System<Lab>, talks: u32, rings: u32, killed_at: Instant) {
     let over = |behaviour, end| {
         let calls = system.lab.calls();
         let of = calls.iter().filter(|call| call.behaviour == Some(behaviour));
@@ -80,55 +152,22 @@ async fn stopped_for_good(dial: &str, talks: u32, rings: u32) {
     })
     .await;
     let talked = killed_at.elapsed();
-    let held_until = (Duration::from_millis(AGENT_LEG_MS) + SLACK).saturating_sub(held_at.elapsed());
-    assert_eq!(system.lab.channels_after(held_until), Vec::<String>::new());
-    let phones = system.lab.phones.calls();
-    assert!(
-        phones.iter().all(|call| call.state == PhoneState::SwitchHungUp),
-        "{phones:?}"
-    );
-    println!(
-        "over `{dial}`: {rings} ringing calls were cleared {rang:?} after the kill, {talks} talking ones {talked:?}, and all of \
-         {channels} channels {:?}",
-        killed_at.elapsed()
-    );
+    println!("{rings} ringing calls were cleared {rang:?} after the kill, {talks} talking ones {talked:?}");
+}
 
-    // And should it come back after all: everything is settled, nobody is called again, and the agents' phones are.
-    system.launch().await;
-    wait_for("every agent to be free", Duration::from_secs(30), async || {
-        (available(&system, campaign).await? == ids.len()).then_some(())
-    })
-    .await;
-    for (number, attempts) in system.attempts(task).await {
-        let expected = match Behaviour::of(&number) {
-            Some(Behaviour::Talks) => "answered",
-            _ => "unknown",
-        };
-        let outcomes: Vec<_> = attempts.iter().map(|a| a.outcome.as_deref()).collect();
-        assert_eq!(outcomes, [Some(expected)]);
+/// Every attempt of these tasks.
+async fn attempts(system: &System<Lab>, tasks: &[i64]) -> Vec<Attempt> {
+    let mut all = Vec::new();
+    for task in tasks {
+        all.extend(system.attempts(*task).await.into_values().flatten());
     }
-    assert_eq!(system.lab.calls().len(), numbers.len(), "nobody was called again");
-    system.finish(&ids).await;
+    all
 }
 
 /// How many agents are available.
 async fn available(system: &System<Lab>, campaign: i64) -> Option<usize> {
     let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
     let agents = live["agents"].as_array()?;
-    Some(
-        agents
-            .iter()
-            .filter(|agent| agent["state"] == "available")
-            .count(),
-    )
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn stopped_for_good_during_twenty_conversations_the_switch_clears_every_leg() {
-    stopped_for_good("PJSIP/{number}@carrier", 20, 4).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn stopped_for_good_the_switch_clears_every_leg_through_a_freepbx_dialplan() {
-    stopped_for_good("Local/{number}@from-internal/n", 6, 2).await;
+    let free = agents.iter().filter(|agent| agent["state"] == "available");
+    Some(free.count())
 }

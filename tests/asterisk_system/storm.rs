@@ -6,7 +6,7 @@ use crate::account::{check_account, rules};
 use crate::breakable::{Breakable, Cuttable, asterisk, freeswitch};
 use crate::evidence::{Gap, check};
 use crate::mixed::mixed_numbers;
-use crate::rig::{Site, System, full, wait_for};
+use crate::rig::{Site, System, full, seed, wait_for};
 use jiff::Timestamp;
 use paceline_lab::{FreeSwitch, PhoneState, Postgres, SmallDisk, Version};
 use rand::rngs::StdRng;
@@ -297,8 +297,6 @@ fn note_stalls() -> (Arc<Mutex<Vec<Gap>>>, tokio::task::JoinHandle<()>) {
 
 /// How often Paceline is killed, its link cut and the switch killed where the full bars are asked for.
 const FULL: [usize; 3] = [20, 20, 3];
-/// Where none is given and the full bars are not asked for.
-const SEED: u64 = 1;
 
 /// A storm over so many agents in that mode; `short` is what [`FULL`] is where the full bars are not asked for. What can happen
 /// to where the store is comes besides.
@@ -314,18 +312,9 @@ async fn storm_over<L: Breakable>(ground: Ground, lab: L, mode: &str, agents: u3
         ],
         Ground::Disk(_) => &[(Fault::DiskFull, 1)],
     });
-    let given = std::env::var("PACELINE_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed: u64 = given.unwrap_or_else(|| {
-        if full() {
-            rand::random_range(0..1_000_000)
-        } else {
-            SEED
-        }
-    });
+    let seed = seed();
     println!(
-        "PACELINE_SEED={seed}: {contacts} contacts, {agents} agents, {mode}, on {}, {faults:?}",
+        "{contacts} contacts, {agents} agents, {mode}, on {}, {faults:?}",
         L::MAKE
     );
     let mut rng = StdRng::seed_from_u64(seed);
@@ -350,9 +339,7 @@ async fn storm_over<L: Breakable>(ground: Ground, lab: L, mode: &str, agents: u3
     let hang_up = storm
         .system
         .agents_hang_up_after(campaign, Duration::from_secs(2));
-    // As they come they hold ten busy numbers in a row here and there, which is what a trunk does that answers for every number.
-    let mut numbers = mixed_numbers(contacts);
-    numbers.shuffle(&mut rng);
+    let numbers = mixed_numbers(contacts);
     let task = storm.system.task(campaign, "mixed", &numbers, 0).await;
     let (stalls, watching) = note_stalls();
     let mut gaps = Vec::new();

@@ -116,6 +116,16 @@ impl Default for SimConfig {
     }
 }
 
+impl SimConfig {
+    /// As the default, with callees whom every trunk carries, so that no contact is due again in half an hour.
+    pub fn carried() -> Self {
+        let mut config = Self::default();
+        let carried = |fate: &Fate| !matches!(fate, Fate::Congestion | Fate::Unplaceable);
+        config.callees.mix.retain(|(fate, _)| carried(fate));
+        config
+    }
+}
+
 impl Default for Callees {
     fn default() -> Self {
         let secs = Duration::from_secs;
