@@ -6,13 +6,13 @@ use super::control::AgentRefusal;
 use super::extract::{Id, Json, Query};
 use super::page::{Page, PageQuery, Window};
 use super::problem::{ApiResult, Problem};
-use super::words::{AgentReasonWord, AgentStateWord, Utc, WantsWord, Word};
+use super::words::Utc;
 use super::{ApiState, Caller};
 use crate::store::{AgentRow, AttemptRow, Deleted, NewAgent, StoreError};
 use axum::Json as Body;
 use axum::extract::State;
 use axum::http::StatusCode;
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::CampaignState;
 use paceline_core::dial::Extension;
 use paceline_core::engine::EngineError;
@@ -37,16 +37,16 @@ pub(super) struct Agent {
     #[schema(example = "203")]
     extension: String,
     /// What the agent does at the moment.
-    state: AgentStateWord,
+    state: AgentState,
     /// Why; null where offline.
-    state_reason: Option<AgentReasonWord>,
+    state_reason: Option<AgentReason>,
     /// Since when.
     state_since: Utc,
     /// Where the agent is logged in; null where offline.
     #[schema(example = 1)]
     campaign_id: Option<i64>,
     /// What the agent has asked for, once the present call is over.
-    wants: WantsWord,
+    wants: Wants,
 }
 
 impl Agent {
@@ -55,18 +55,18 @@ impl Agent {
         let campaign = state.dialer.campaign_of(row.id);
         let live = campaign.and_then(|campaign| state.dialer.live(campaign));
         let live = live.and_then(|live| live.agents.iter().find(|a| a.agent == row.id).cloned());
-        let reason = live.as_ref().map(|live| Word(live.reason));
+        let reason = live.as_ref().map(|live| live.reason);
         let (now, since) = live.map_or((row.state, row.state_at), |live| (live.state, live.since_ms));
         Self {
             id: row.id.0,
             name: row.name,
             pbx: row.pbx.as_str().to_owned(),
             extension: row.extension,
-            state: Word(now),
+            state: now,
             state_reason: reason,
             state_since: Utc(since),
             campaign_id: campaign.or(row.campaign).map(|id| id.0),
-            wants: Word(row.wants),
+            wants: row.wants,
         }
     }
 }

@@ -6,12 +6,13 @@ use super::extract::{Id, Json, Query};
 use super::page::{Page, Window};
 use super::problem::{ApiResult, Fault, Kind, Problem};
 use super::recordings::Recording;
-use super::words::{MessageResultWord, OutcomeWord, Utc, Word};
+use super::words::Utc;
 use super::{ApiState, Caller, agents};
 use crate::store::{AttemptFilter, AttemptRow, LegRow};
 use axum::Json as Body;
 use axum::extract::State;
 use paceline_core::ids::{AgentId, AttemptId, CampaignId, ContactId, TaskId};
+use paceline_core::outcome::{MessageResult, Outcome};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -50,12 +51,12 @@ pub(super) struct Attempt {
     /// When it was over.
     ended_at: Option<Utc>,
     /// What the line did; null while it is going on.
-    outcome: Option<OutcomeWord>,
+    outcome: Option<Outcome>,
     /// What the agent says of the conversation.
     #[schema(example = "success")]
     disposition: Option<String>,
     /// What a person heard of the campaign's message whom no agent took in time.
-    message: Option<MessageResultWord>,
+    message: Option<MessageResult>,
     /// When the PBX was asked to play it.
     message_at: Option<Utc>,
 }
@@ -76,9 +77,9 @@ impl Attempt {
             abandoned_at: row.abandoned_at.map(Utc),
             agent_id: row.agent.map(|id| id.0),
             ended_at: row.ended_at.map(Utc),
-            outcome: row.outcome.map(Word),
+            outcome: row.outcome,
             disposition: row.disposition,
-            message: row.message.map(Word),
+            message: row.message,
             message_at: row.message_at.map(Utc),
         }
     }
@@ -175,7 +176,7 @@ pub(super) struct ListAttempts {
     /// Only with this agent.
     agent_id: Option<i64>,
     /// Only with this outcome.
-    outcome: Option<OutcomeWord>,
+    outcome: Option<Outcome>,
     /// Only with this disposition.
     disposition: Option<String>,
     /// Only created at or after this moment.
@@ -209,7 +210,7 @@ pub(super) async fn list(
         task: query.task_id.map(TaskId),
         contact: query.contact_id.map(ContactId),
         agent: query.agent_id.map(AgentId),
-        outcome: query.outcome.map(|word| word.0),
+        outcome: query.outcome,
         disposition: query.disposition,
         created_from: query.created_from.map(|at| at.0),
         created_until: query.created_until.map(|at| at.0),

@@ -5,8 +5,8 @@ use super::check::Faults;
 use super::extract::{Id, Json, Query};
 use super::page::{Page, PageQuery, Window};
 use super::problem::{ApiResult, Fault, Problem};
-use super::sounds::{self, Warning};
-use super::words::{CampaignStateWord, Utc, Word};
+use super::sounds::{self, ExplainedWarning};
+use super::words::Utc;
 use crate::store::{Archiving, CampaignRow, StoreError};
 use axum::Json as Body;
 use axum::extract::State;
@@ -26,7 +26,7 @@ pub(super) struct Campaign {
     #[schema(example = "default")]
     name: String,
     /// Where it is in its life. Only an active campaign dials.
-    state: CampaignStateWord,
+    state: CampaignState,
     /// Its settings.
     settings: CampaignSettings,
     /// Why nothing is dialed for it whatever its state: its settings in the store cannot be read, and the defaults are shown.
@@ -41,7 +41,7 @@ pub(super) struct Campaign {
     /// shows later is in GET /api/v1/campaigns/{id}/live.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
-    warnings: Vec<Warning>,
+    warnings: Vec<ExplainedWarning>,
 }
 
 /// A campaign to be created, as a draft.
@@ -78,7 +78,7 @@ impl From<CampaignRow> for Campaign {
         Self {
             id: row.id.0,
             name: row.name,
-            state: Word(row.state),
+            state: row.state,
             settings: row.settings,
             fault: row.fault,
             trunk_ids: row.trunks.into_iter().map(|id| id.0).collect(),
@@ -322,7 +322,7 @@ async fn is_now(
     Ok(Body(now.into()))
 }
 
-async fn changed(state: &ApiState, id: i64, warnings: Vec<Warning>) -> ApiResult<Body<Campaign>> {
+async fn changed(state: &ApiState, id: i64, warnings: Vec<ExplainedWarning>) -> ApiResult<Body<Campaign>> {
     state.dialer.campaign_changed(CampaignId(id)).await;
     let campaign = find(state, id).await?.into();
     Ok(Body(Campaign { warnings, ..campaign }))

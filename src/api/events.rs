@@ -7,10 +7,7 @@ use super::auth::Caller;
 use super::extract::Query;
 use super::masking;
 use super::problem::{ApiResult, Fault, Kind, Problem};
-use super::words::{
-    AgentReasonWord, AgentStateWord, AlarmKindWord, CallStepWord, EventKindWord, OutcomeWord, TaskStateWord,
-    Utc, Word,
-};
+use super::words::Utc;
 use crate::events::{Event, EventId, Next, Reader};
 use crate::metrics::QueueMetrics;
 use crate::store::Store;
@@ -19,8 +16,11 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::sse::{self, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
-use paceline_core::event::{CallProgress, EventKind, What};
+use paceline_core::agent::{AgentReason, AgentState};
+use paceline_core::campaign::TaskState;
+use paceline_core::event::{AlarmKind, CallProgress, CallStep, EventKind, What};
 use paceline_core::ids::CampaignId;
+use paceline_core::outcome::Outcome;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -111,7 +111,7 @@ pub(super) struct EventData {
     /// When it happened.
     at: Utc,
     /// What it is about. It is also the name of the server-sent event.
-    kind: EventKindWord,
+    kind: EventKind,
     /// In which campaign; left out where it is about all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 1)]
@@ -121,8 +121,7 @@ pub(super) struct EventData {
     attempt_id: Option<Uuid>,
     /// `call`: how far it has come.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<CallStepWord>)]
-    step: Option<CallStepWord>,
+    step: Option<CallStep>,
     /// `call`, when it is dialed: over which trunk. `trunk`: which.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 1)]
@@ -141,20 +140,16 @@ pub(super) struct EventData {
     agent_id: Option<i64>,
     /// `call`, when it is over: how it came out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<OutcomeWord>)]
-    outcome: Option<OutcomeWord>,
+    outcome: Option<Outcome>,
     /// `agent`: the state now.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<AgentStateWord>)]
-    agent_state: Option<AgentStateWord>,
+    agent_state: Option<AgentState>,
     /// `agent`: why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<AgentReasonWord>)]
-    reason: Option<AgentReasonWord>,
+    reason: Option<AgentReason>,
     /// `task`: the state now.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<TaskStateWord>)]
-    task_state: Option<TaskStateWord>,
+    task_state: Option<TaskState>,
     /// `trunk`: whether launches over it are held, as it takes no calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<bool>,
@@ -167,8 +162,7 @@ pub(super) struct EventData {
     connected: Option<bool>,
     /// `alarm`: what needs a person.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<AlarmKindWord>)]
-    alarm: Option<AlarmKindWord>,
+    alarm: Option<AlarmKind>,
     /// `alarm`: the same as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
@@ -178,7 +172,7 @@ impl From<&Event> for EventData {
     fn from(event: &Event) -> Self {
         let mut data = Self {
             at: Utc(event.at),
-            kind: Word(event.what.kind()),
+            kind: event.what.kind(),
             campaign_id: event.campaign.map(|id| id.0),
             attempt_id: None,
             step: None,
@@ -199,7 +193,7 @@ impl From<&Event> for EventData {
         match event.what.clone() {
             What::Call { attempt, progress } => {
                 data.attempt_id = Some(attempt.0);
-                data.step = Some(Word(progress.step()));
+                data.step = Some(progress.step());
                 match progress {
                     CallProgress::Dialing { trunk, task, contact } => {
                         data.trunk_id = Some(trunk.0);
@@ -214,19 +208,19 @@ impl From<&Event> for EventData {
                     } => {
                         data.task_id = Some(task.0);
                         data.contact_id = Some(contact.0);
-                        data.outcome = Some(Word(outcome));
+                        data.outcome = Some(outcome);
                     }
                     CallProgress::Ringing | CallProgress::Answered | CallProgress::Abandoned => {}
                 }
             }
             What::Agent { agent, state, reason } => {
                 data.agent_id = Some(agent.0);
-                data.agent_state = Some(Word(state));
-                data.reason = Some(Word(reason));
+                data.agent_state = Some(state);
+                data.reason = Some(reason);
             }
             What::Task { task, state } => {
                 data.task_id = Some(task.0);
-                data.task_state = Some(Word(state));
+                data.task_state = Some(state);
             }
             What::Trunk { trunk, held } => {
                 data.trunk_id = Some(trunk.0);
@@ -237,7 +231,7 @@ impl From<&Event> for EventData {
                 data.connected = Some(connected);
             }
             What::Alarm { alarm, text } => {
-                data.alarm = Some(Word(alarm));
+                data.alarm = Some(alarm);
                 data.text = Some(text);
             }
         }

@@ -2,9 +2,10 @@
 
 use super::ApiState;
 use super::problem::ApiResult;
-use super::words::{JobStateWord, Utc, Word};
+use super::words::Utc;
 use axum::Json as Body;
 use axum::extract::State;
+use paceline_core::live::JobState;
 use serde::Serialize;
 
 /// All jobs.
@@ -21,7 +22,7 @@ pub(super) struct Job {
     #[schema(example = "tasks")]
     name: String,
     /// What it does at present.
-    state: JobStateWord,
+    state: JobState,
     /// When its last successful turn ended.
     succeeded_at: Option<Utc>,
     /// Things done since Paceline was started, such as tasks that were started.
@@ -43,7 +44,7 @@ pub(super) async fn list(State(state): State<ApiState>) -> ApiResult<Body<Jobs>>
     let reports = state.jobs.reports().into_iter();
     let jobs = reports.map(|(name, report)| Job {
         name: name.to_owned(),
-        state: Word(report.state),
+        state: report.state,
         succeeded_at: report.succeeded_at.map(Utc),
         done: report.done,
         failures: report.failures,

@@ -6,14 +6,15 @@ use super::extract::Id;
 use super::pacing::PacingDecision;
 use super::pbxes::Pbx;
 use super::problem::ApiResult;
-use super::sounds::Warning;
-use super::words::{AgentReasonWord, AgentStateWord, CallPhaseWord, CampaignStateWord, IdleWord, Utc, Word};
+use super::sounds::ExplainedWarning;
+use super::words::Utc;
 use crate::doctor::sounds::name_of;
 use crate::store::{CampaignRow, CampaignWork};
 use axum::Json as Body;
 use axum::extract::State;
+use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::campaign::CampaignState;
-use paceline_core::live::{self, Idle, LiveAgent, LiveCampaign};
+use paceline_core::live::{self, CallPhase, Idle, LiveAgent, LiveCampaign};
 use paceline_core::pacing::RuleAccount;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -40,13 +41,13 @@ pub(super) struct CampaignLive {
     #[schema(example = "default")]
     name: String,
     /// Where it is in its life.
-    state: CampaignStateWord,
+    state: CampaignState,
     /// Live calls by phase.
     #[schema(example = json!({"ringing": 2, "connected": 5}))]
-    calls: BTreeMap<CallPhaseWord, usize>,
+    calls: BTreeMap<CallPhase, usize>,
     /// Logged-in agents by state.
     #[schema(example = json!({"available": 1, "on_call": 5}))]
-    agents_by_state: BTreeMap<AgentStateWord, usize>,
+    agents_by_state: BTreeMap<AgentState, usize>,
     /// Each agent who is logged in.
     agents: Vec<AgentLive>,
     /// Contacts in the hopper, ready to be dialed.
@@ -61,7 +62,7 @@ pub(super) struct CampaignLive {
     /// Why nothing more is being dialed, most important first; empty while calls are launched.
     idle: Vec<IdleReason>,
     /// What is not as it should be, though calls go on.
-    warnings: Vec<Warning>,
+    warnings: Vec<ExplainedWarning>,
 }
 
 /// What an abandon rule has counted in its window.
@@ -88,9 +89,9 @@ pub(super) struct AgentLive {
     #[schema(example = 3)]
     agent_id: i64,
     /// In which state.
-    state: AgentStateWord,
+    state: AgentState,
     /// Why.
-    reason: AgentReasonWord,
+    reason: AgentReason,
     /// Since when.
     since: Utc,
     /// On which PBX.
@@ -129,7 +130,7 @@ pub(super) struct Work {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct IdleReason {
     /// The reason.
-    reason: IdleWord,
+    reason: Idle,
     /// What it means here, and what to do.
     #[schema(example = "No agent is logged in. POST /api/v1/agents/{id}/log-in {\"campaign_id\": 1}.")]
     explanation: String,
@@ -180,22 +181,14 @@ fn campaign_live(state: &ApiState, row: CampaignRow, work: &CampaignWork) -> Cam
     let warnings = live.warnings.into_iter().map(|warning| warn_of(warning, &row));
     let warnings = warnings.collect();
     let explain = |reason| IdleReason {
-        reason: Word(reason),
+        reason,
         explanation: explanation(reason, &row, work),
     };
     CampaignLive {
         campaign_id: row.id.0,
-        state: Word(row.state),
-        calls: live
-            .calls
-            .into_iter()
-            .map(|(phase, n)| (Word(phase), n))
-            .collect(),
-        agents_by_state: live
-            .agents_by_state
-            .into_iter()
-            .map(|(state, n)| (Word(state), n))
-            .collect(),
+        state: row.state,
+        calls: live.calls,
+        agents_by_state: live.agents_by_state,
         agents: live.agents.into_iter().map(AgentLive::from).collect(),
         hopper: live.hopper,
         pacing: live.pacing.into_iter().map(PacingDecision::from).collect(),
@@ -230,8 +223,8 @@ impl From<LiveAgent> for AgentLive {
     fn from(live: LiveAgent) -> Self {
         Self {
             agent_id: live.agent.0,
-            state: Word(live.state),
-            reason: Word(live.reason),
+            state: live.state,
+            reason: live.reason,
             since: Utc(live.since_ms),
             pbx: live.pbx.as_str().to_owned(),
             leg_id: live.leg.map(|id| id.0),
@@ -296,7 +289,7 @@ fn explanation_of(reason: Idle, row: &CampaignRow, work: &CampaignWork) -> Strin
     }
 }
 
-fn warn_of(warning: live::Warning, row: &CampaignRow) -> Warning {
+fn warn_of(warning: live::Warning, row: &CampaignRow) -> ExplainedWarning {
     let id = row.id;
     let explanation = match warning {
         live::Warning::MessageFailed => {
@@ -321,10 +314,7 @@ fn warn_of(warning: live::Warning, row: &CampaignRow) -> Warning {
             "A PBX could not be asked for a sound. Run `paceline doctor`.".to_owned()
         }
     };
-    Warning {
-        warning: Word(warning),
-        explanation,
-    }
+    ExplainedWarning { warning, explanation }
 }
 
 fn no_contacts(work: &CampaignWork) -> String {

@@ -4,10 +4,11 @@ use super::ApiState;
 use super::campaigns;
 use super::extract::{Id, Query};
 use super::problem::{ApiResult, Fault, Kind, Problem};
-use super::words::{EffectiveModeWord, FallbackWord, PaceLimitWord, Utc, Word};
+use super::words::Utc;
 use axum::Json as Body;
 use axum::extract::State;
 use paceline_core::live::Decision;
+use paceline_core::pacing::{EffectiveMode, Fallback, LaunchLimit};
 use serde::{Deserialize, Serialize};
 
 /// Decisions shown unless asked otherwise.
@@ -42,12 +43,11 @@ pub(super) struct PacingDecision {
     #[schema(example = 5)]
     wanted: u32,
     /// What kept one more from being launched.
-    limit: PaceLimitWord,
+    limit: LaunchLimit,
     /// How it was decided.
-    mode: EffectiveModeWord,
+    mode: EffectiveMode,
     /// Why that is not the campaign's own mode, where it is not.
-    #[schema(value_type = Option<FallbackWord>)]
-    fallback: Option<FallbackWord>,
+    fallback: Option<Fallback>,
     /// Probability that a person answering the next call would find no agent.
     #[schema(example = 0.031)]
     risk_ratio: f64,
@@ -102,9 +102,9 @@ impl From<Decision> for PacingDecision {
             ticks,
             launch: report.launch,
             wanted: report.wanted,
-            limit: Word(report.limit),
-            mode: Word(report.mode),
-            fallback: report.fallback.map(Word),
+            limit: report.limit,
+            mode: report.mode,
+            fallback: report.fallback,
             risk_ratio: report.risk,
             risk_allowed_ratio: report.risk_max,
             expected_abandon_ratio: report.expected_abandon_ratio,

@@ -3,7 +3,6 @@
 
 use super::ApiState;
 use super::problem::{ApiResult, Fault, Problem};
-use super::words::{WarningWord, Word};
 use crate::doctor::sounds::{Presence, cure, name_of, presence};
 use futures_util::future::join_all;
 use paceline_core::campaign::settings::CampaignSettings;
@@ -16,9 +15,9 @@ use tracing::warn;
 
 /// Something that is not as it should be though calls go on.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct Warning {
+pub(super) struct ExplainedWarning {
     /// What.
-    pub(super) warning: WarningWord,
+    pub(super) warning: live::Warning,
     /// What it means here, and what to do.
     #[schema(
         example = "Whether PBX `pbx1` has the sound `custom/sorry` is not known: nothing answers there."
@@ -40,7 +39,7 @@ pub(super) async fn look(
     campaign: CampaignId,
     settings: &CampaignSettings,
     trunks: &[TrunkId],
-) -> ApiResult<Result<Vec<Warning>, Vec<Missing>>> {
+) -> ApiResult<Result<Vec<ExplainedWarning>, Vec<Missing>>> {
     let (named, sounds): (Vec<&'static str>, Vec<Sound>) = settings
         .sounds()
         .map(|(setting, sound)| (setting, sound.clone()))
@@ -73,8 +72,8 @@ pub(super) async fn look(
                 }),
                 Presence::Unknown(why) => {
                     warn!(campaign.id = %campaign, pbx.name = %pbx_name, "campaign {campaign} dials over `{pbx_name}`, and whether it has the sound `{name}` is not known: {why}");
-                    warnings.push(Warning {
-                        warning: Word(live::Warning::SoundUnchecked),
+                    warnings.push(ExplainedWarning {
+                        warning: live::Warning::SoundUnchecked,
                         explanation: format!(
                             "Whether PBX `{pbx_name}` has the sound `{name}`, which `{setting}` names, is not known: {why}. \
                              Run `paceline doctor` once it can be asked."

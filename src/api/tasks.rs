@@ -10,12 +10,14 @@ use super::contacts::Contact;
 use super::extract::{Id, Query};
 use super::page::{Page, Window};
 use super::problem::{ApiResult, Problem};
-use super::words::{GateReasonWord, OutcomeWord, TaskStateWord, Utc, Word};
+use super::words::Utc;
 use crate::store::{self, TaskContactRow, TaskFilter, TaskRow};
 use axum::Json as Body;
 use axum::extract::State;
 use paceline_core::campaign::TaskState;
+use paceline_core::gate::GateReason;
 use paceline_core::ids::{CampaignId, TaskId};
+use paceline_core::outcome::Outcome;
 use paceline_core::time::Wall;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,7 +32,7 @@ pub(super) struct Task {
     #[schema(example = "renewals, week 47")]
     name: String,
     /// Where it is in its life.
-    state: TaskStateWord,
+    state: TaskState,
     /// The campaign that it runs under.
     #[schema(example = 1)]
     campaign_id: i64,
@@ -51,7 +53,7 @@ impl From<&TaskRow> for Task {
         Self {
             id: row.id.0,
             name: row.name.clone(),
-            state: Word(row.state),
+            state: row.state,
             campaign_id: row.campaign.0,
             contact_list_id: row.list.0,
             start_time: Utc(row.start_at),
@@ -89,7 +91,7 @@ pub(super) struct TaskProgress {
     next_due_at: Option<Utc>,
     /// Contacts by the outcome of their last attempt; those never tried are not in it.
     #[schema(example = json!({"answered": 512, "no_answer": 60, "invalid": 8}))]
-    last_outcomes: BTreeMap<OutcomeWord, u64>,
+    last_outcomes: BTreeMap<Outcome, u64>,
     /// Whom the gate has put off at present, the first to be called first.
     waits: Vec<Wait>,
 }
@@ -103,7 +105,7 @@ pub(super) struct Wait {
     /// Until when.
     until: Utc,
     /// Why, most important first.
-    reasons: Vec<GateReasonWord>,
+    reasons: Vec<GateReason>,
 }
 
 /// A contact within a task.
@@ -120,7 +122,7 @@ pub(super) struct TaskContact {
     #[schema(example = 1)]
     attempts_made: u32,
     /// What the last of them came to.
-    last_outcome: Option<OutcomeWord>,
+    last_outcome: Option<Outcome>,
 }
 
 impl TaskContact {
@@ -130,7 +132,7 @@ impl TaskContact {
             state: row.state.as_str().to_owned(),
             due_at: Utc(row.due_at),
             attempts_made: row.attempts_made,
-            last_outcome: row.last_outcome.map(Word),
+            last_outcome: row.last_outcome,
         }
     }
 }
@@ -143,7 +145,7 @@ pub(super) struct ListTasks {
     /// Only of this campaign.
     campaign_id: Option<i64>,
     /// Only in this state.
-    state: Option<TaskStateWord>,
+    state: Option<TaskState>,
     /// Only created at or after this moment.
     created_from: Option<Utc>,
     /// Only created before this moment.
@@ -177,7 +179,7 @@ pub(super) async fn list(
     let window = Window::new("tasks", query.limit, query.cursor.as_deref())?;
     let filter = TaskFilter {
         campaign: query.campaign_id.map(CampaignId),
-        state: query.state.map(|word| word.0),
+        state: query.state,
         created_from: query.created_from.map(|at| at.0),
         created_until: query.created_until.map(|at| at.0),
     };
@@ -341,7 +343,7 @@ impl TaskProgress {
         let wait = |wait: store::TaskWait| Wait {
             time_zone: wait.time_zone,
             until: Utc(wait.until),
-            reasons: wait.reasons.into_iter().map(Word).collect(),
+            reasons: wait.reasons.into_iter().collect(),
         };
         Self {
             contacts: progress.ready + progress.leased + progress.done,
@@ -349,11 +351,7 @@ impl TaskProgress {
             leased: progress.leased,
             done: progress.done,
             next_due_at: progress.next_due_at.map(Utc),
-            last_outcomes: progress
-                .last_outcomes
-                .into_iter()
-                .map(|(outcome, n)| (Word(outcome), n))
-                .collect(),
+            last_outcomes: progress.last_outcomes,
             waits: progress
                 .waits
                 .into_iter()

@@ -4,16 +4,15 @@ use super::super::attempts::Attempt;
 use super::super::check;
 use super::super::extract::{Id, Json};
 use super::super::problem::{ApiResult, Problem};
-use super::super::words::{
-    CampaignStateWord, GateReasonWord, GateStageWord, OutcomeWord, TaskStateWord, Utc, Word,
-};
+use super::super::words::Utc;
 use super::super::{ApiState, Caller};
 use super::{Contact, find};
 use crate::store::{ContactTaskRow, DecisionRow};
 use axum::Json as Body;
 use axum::extract::State;
 use paceline_core::campaign::{CampaignState, TaskState};
-use paceline_core::gate::GateVerdict;
+use paceline_core::gate::{GateReason, GateStage, GateVerdict};
+use paceline_core::outcome::Outcome;
 use paceline_core::time::Wall;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -32,12 +31,12 @@ pub(crate) struct Decision {
     /// Set where an attempt was made upon it.
     attempt_id: Option<Uuid>,
     /// At which of the two askings.
-    stage: GateStageWord,
+    stage: GateStage,
     /// `allow`, `defer` or `deny`.
     #[schema(example = "defer")]
     verdict: &'static str,
     /// Why, most important first.
-    reasons: Vec<GateReasonWord>,
+    reasons: Vec<GateReason>,
     /// Where deferred: until when.
     until: Option<Utc>,
 }
@@ -48,9 +47,9 @@ impl From<DecisionRow> for Decision {
             at: Utc(row.at),
             task_id: row.task.0,
             attempt_id: row.attempt.map(|id| id.0),
-            stage: Word(row.stage),
+            stage: row.stage,
             verdict: row.verdict.as_str(),
-            reasons: row.reasons.into_iter().map(Word).collect(),
+            reasons: row.reasons.into_iter().collect(),
             until: match row.verdict {
                 GateVerdict::Defer { until_ms } => Some(Utc(until_ms)),
                 GateVerdict::Allow | GateVerdict::Deny => None,
@@ -66,12 +65,12 @@ pub(crate) struct ContactTask {
     #[schema(example = 42)]
     task_id: i64,
     /// Its state.
-    task_state: TaskStateWord,
+    task_state: TaskState,
     /// Of which campaign.
     #[schema(example = 1)]
     campaign_id: i64,
     /// Its state.
-    campaign_state: CampaignStateWord,
+    campaign_state: CampaignState,
     /// `ready`: waits. `leased`: about to be dialed, or in a call. `done`: finished.
     #[schema(example = "ready")]
     state: &'static str,
@@ -81,7 +80,7 @@ pub(crate) struct ContactTask {
     #[schema(example = 1)]
     attempts_made: u32,
     /// What the last of them came to.
-    last_outcome: Option<OutcomeWord>,
+    last_outcome: Option<Outcome>,
     /// What this means, in words.
     #[schema(example = "waits for its calling hours until 2026-11-20T13:00:00Z")]
     explanation: String,
@@ -140,13 +139,13 @@ impl ContactTask {
         Self {
             explanation: explanation(&row, last, on_list, now),
             task_id: row.task.0,
-            task_state: Word(row.task_state),
+            task_state: row.task_state,
             campaign_id: row.campaign.0,
-            campaign_state: Word(row.campaign_state),
+            campaign_state: row.campaign_state,
             state: row.state.as_str(),
             due_at: Utc(row.due_at),
             attempts_made: row.attempts_made,
-            last_outcome: row.last_outcome.map(Word),
+            last_outcome: row.last_outcome,
         }
     }
 }

@@ -3,12 +3,12 @@
 use super::super::ApiState;
 use super::super::extract::{Id, Json};
 use super::super::problem::{ApiResult, Problem};
-use super::super::words::{OutcomeWord, Word};
 use super::{Task, find};
 use crate::store::Requeued;
 use axum::Json as Body;
 use axum::extract::State;
 use paceline_core::ids::TaskId;
+use paceline_core::outcome::Outcome;
 use paceline_core::requeue::Requeue;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ pub(crate) struct RequeueContacts {
     /// `cancelled` without a leg that rang.
     #[serde(default)]
     #[schema(example = json!(["failed", "unknown"]), min_items = 1)]
-    outcomes: Option<Vec<OutcomeWord>>,
+    outcomes: Option<Vec<Outcome>>,
 }
 
 /// Contacts that were queued again.
@@ -35,7 +35,7 @@ pub(crate) struct RequeuedContacts {
     queued: u64,
     /// These by the outcome of their last attempt.
     #[schema(example = json!({"failed": 10, "unknown": 2}))]
-    outcomes: BTreeMap<OutcomeWord, u64>,
+    outcomes: BTreeMap<Outcome, u64>,
 }
 
 /// Queue contacts again.
@@ -83,10 +83,7 @@ pub(crate) async fn requeue(
     Ok(Body(RequeuedContacts {
         task: Task::from(&find(&state, id).await?),
         queued: queued.values().sum(),
-        outcomes: queued
-            .into_iter()
-            .map(|(outcome, n)| (Word(outcome), n))
-            .collect(),
+        outcomes: queued,
     }))
 }
 
@@ -98,6 +95,5 @@ fn which(input: RequeueContacts) -> ApiResult<Requeue> {
         let detail = "name at least one outcome, or leave it out for contacts whose call reached no phone";
         return Err(Problem::field("/outcomes", detail));
     }
-    Requeue::after(outcomes.into_iter().map(|word| word.0))
-        .map_err(|error| Problem::field("/outcomes", error.to_string()))
+    Requeue::after(outcomes).map_err(|error| Problem::field("/outcomes", error.to_string()))
 }
