@@ -7,8 +7,7 @@
 
 use paceline::clock::Clock;
 use paceline::import::{ContactFile, Ended, Job, Settings};
-use paceline::metrics::Metrics;
-use paceline::store::{ImportInto, Store};
+use paceline::store::{ImportInto, Store, StoreMetrics};
 use paceline_core::campaign::CampaignState;
 use paceline_core::campaign::settings::CampaignSettings;
 use std::fs::File;
@@ -88,7 +87,7 @@ fn write_file(folder: &Path, rows: u64) -> Result<PathBuf, Failure> {
 }
 
 async fn import(url: &str, file: &Path, rows: u64, what: &str, busy: bool) -> Result<(), Failure> {
-    let store = Store::open(url, &Metrics::new()).await?;
+    let store = Store::open(url, StoreMetrics::default()).await?;
     let clock = Clock::real();
     if busy {
         let settings = CampaignSettings::default();

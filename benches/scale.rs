@@ -13,8 +13,7 @@
 )]
 
 use http::{Asked, ask};
-use paceline::metrics::Metrics;
-use paceline::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Store};
+use paceline::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Store, StoreMetrics};
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
@@ -135,7 +134,7 @@ fn attempts(metrics: &str) -> f64 {
 /// A store with all that there is to do, and who works where.
 async fn fill(folder: &Path, agents: u32, campaigns: u32, contacts: u32) -> Vec<(AgentId, CampaignId)> {
     let url = format!("sqlite:{}", folder.join("paceline.db").display());
-    let store = Store::open(&url, &Metrics::new()).await.unwrap();
+    let store = Store::open(&url, StoreMetrics::default()).await.unwrap();
     let direct = sqlx::SqlitePool::connect(&url).await.unwrap();
     let now = paceline::clock::Clock::real().now().wall;
     let trunk = NewTrunk {

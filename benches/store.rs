@@ -4,8 +4,7 @@
 //! Each call is leased (50 at a time), prepared, rings, and ends; of three calls one is answered, connected and followed
 //! by wrap-up. Its agent changes state two times, or four. Half of the unanswered calls are to be retried.
 
-use paceline::metrics::Metrics;
-use paceline::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Store, Writer};
+use paceline::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Store, StoreMetrics, Writer};
 use paceline_core::agent::{AgentState, Wants};
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
@@ -115,7 +114,7 @@ async fn measure(rate: u64) -> Result<(), Failure> {
 }
 
 async fn open(url: &str, rate: u64) -> Result<Bench, Failure> {
-    let store = Store::open(url, &Metrics::new()).await?;
+    let store = Store::open(url, StoreMetrics::default()).await?;
     let pbx = PbxName::new("office");
     let trunk = NewTrunk {
         name: "carrier".into(),

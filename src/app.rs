@@ -85,7 +85,7 @@ impl App {
         tokio::task::spawn_blocking(numbers::load_plans);
         let shown = config.store.shown.clone();
         let hold = Hold::take(config.store.url.expose_secret()).await?;
-        let store = Store::open(config.store.url.expose_secret(), &metrics).await;
+        let store = Store::open(config.store.url.expose_secret(), metrics.store()).await;
         let store = store.map_err(|source| AppError::Store { shown, source })?;
         let threads = Threads::start().map_err(AppError::Threads)?;
         let api_store = {

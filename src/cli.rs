@@ -152,7 +152,7 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     // The demo's clock may run faster than the wall's.
     if matches!(cli.command, Command::Serve { .. }) {
-        runtime.on_thread_park(crate::rest::between_wakings());
+        runtime.on_thread_park(paceline_runtime::wakings::between_wakings());
     }
     let runtime = runtime.enable_all().build().context("cannot start the runtime")?;
     match cli.command {

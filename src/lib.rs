@@ -6,7 +6,6 @@
 pub mod api;
 pub mod app;
 pub mod cli;
-pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod dialer;
@@ -17,8 +16,9 @@ pub mod jobs;
 pub mod metrics;
 pub mod numbers;
 pub mod pace;
-pub mod pbx;
-pub mod rest;
 pub mod simulate;
-pub mod store;
 pub mod telemetry;
+
+pub use paceline_pbx as pbx;
+pub use paceline_runtime::clock;
+pub use paceline_store as store;

@@ -10,14 +10,16 @@ mod page;
 mod register;
 mod text;
 
-use crate::pbx::LinkStats;
 use collect::Links;
 use names::label;
 use paceline_core::agent::{AgentReason, AgentState};
-use paceline_core::gate::{GateDecision, GateStage};
 use paceline_core::ids::PbxName;
 use paceline_core::live::{CallPhase, LiveCampaign};
 use paceline_core::outcome::{MessageResult, Outcome};
+use paceline_pbx::LinkStats;
+use paceline_runtime::metrics::sub_second;
+pub use paceline_runtime::metrics::{QueueMetrics, Seconds};
+use paceline_store::{GateLabels, StoreMetrics};
 use pacing::PacingFamilies;
 pub use pacing::PacingMetrics;
 pub use page::Page;
@@ -140,13 +142,6 @@ struct StateLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct GateLabels {
-    stage: &'static str,
-    verdict: &'static str,
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct QueueLabel {
     queue: String,
 }
@@ -207,34 +202,6 @@ pub struct CampaignMetrics {
 #[derive(Clone, Debug)]
 pub struct TrunkMetrics {
     outcomes: Vec<(Outcome, Counter)>,
-}
-
-/// One bounded queue.
-#[derive(Clone, Debug)]
-pub struct QueueMetrics {
-    /// What waits in it now.
-    pub depth: Gauge,
-    /// What it had no room for, and was lost.
-    pub dropped: Counter,
-    /// Times that a producer had to wait for room.
-    pub stalls: Counter,
-}
-
-/// A histogram of durations.
-#[derive(Clone, Debug)]
-pub struct Seconds(Histogram);
-
-impl Seconds {
-    /// Counts one duration.
-    pub fn observe(&self, duration: Duration) {
-        self.0.observe(duration.as_secs_f64());
-    }
-}
-
-fn sub_second() -> Histogram {
-    Histogram::new([
-        0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0,
-    ])
 }
 
 fn ring_seconds() -> Histogram {
@@ -336,8 +303,9 @@ impl Metrics {
             };
             (*fate, inner.messages.get_or_create_owned(&labels))
         };
-        let seconds =
-            |family: &Family<CampaignLabel, Histogram, Buckets>| Seconds(family.get_or_create_owned(&label));
+        let seconds = |family: &Family<CampaignLabel, Histogram, Buckets>| {
+            Seconds::from(family.get_or_create_owned(&label))
+        };
         CampaignMetrics {
             attempts: inner.attempts.get_or_create_owned(&label),
             illegal: inner.illegal.get_or_create_owned(&label),
@@ -474,7 +442,7 @@ impl Metrics {
 
     /// How late the dialer's thread comes to what is due.
     pub fn dialer_lag(&self) -> Seconds {
-        Seconds(self.0.dialer_lag.clone())
+        Seconds::from(self.0.dialer_lag.clone())
     }
 
     /// Shows a switch's link from now on. A second call with the same name replaces the first.
@@ -489,29 +457,19 @@ impl Metrics {
         gauge.set(i64::from(on));
     }
 
-    /// Counts an answer of the gate under the most important of its reasons, so that sums stay meaningful.
-    pub fn count_decision(&self, stage: GateStage, decision: &GateDecision) {
-        let labels = GateLabels {
-            stage: stage.as_str(),
-            verdict: decision.verdict.as_str(),
-            reason: decision.reasons.first().map_or("none", |r| r.as_str()),
-        };
-        self.0.gate_decisions.get_or_create(&labels).inc();
-    }
-
     /// Inputs that came too late to matter. Normal in small numbers: events cross commands on the wire.
     pub fn stale(&self) -> Counter {
         self.0.stale.clone()
     }
 
-    /// How long the store takes to commit.
-    pub fn store_commit(&self) -> Seconds {
-        Seconds(self.0.store_commit.clone())
-    }
-
-    /// 1 while the store cannot write.
-    pub fn store_failing(&self) -> Gauge {
-        self.0.store_failing.clone()
+    /// What the store counts.
+    pub fn store(&self) -> StoreMetrics {
+        StoreMetrics {
+            changes: self.queue("store_changes"),
+            commit: Seconds::from(self.0.store_commit.clone()),
+            failing: self.0.store_failing.clone(),
+            decisions: self.0.gate_decisions.clone(),
+        }
     }
 
     /// 1 while the system's clock has jumped and is not believed.

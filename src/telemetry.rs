@@ -17,7 +17,7 @@ use tracing_subscriber::{Layer as _, fmt};
 pub enum TelemetryError {
     /// `RUST_LOG` cannot be read as a filter.
     #[error(
-        "RUST_LOG is no filter: write a level such as `info`, or targets such as `paceline::pbx=debug,info`"
+        "RUST_LOG is no filter: write a level such as `info`, or targets such as `paceline_pbx=debug,info`"
     )]
     Filter(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Somebody has set up logging already.

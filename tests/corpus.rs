@@ -119,7 +119,7 @@ proptest! {
         seed in any::<prop::sample::Index>(),
         damages in prop::collection::vec(damage(), 1..6),
     ) {
-        let seeds = seeds("src/pbx/ari/decode");
+        let seeds = seeds("crates/pbx/src/ari/decode");
         events::check(&damaged(seed.get::<Vec<u8>>(&seeds), &damages));
     }
 

@@ -13,7 +13,7 @@ use paceline::dialer::{Dialer, Switch};
 use paceline::events::Next;
 use paceline::metrics::Metrics;
 use paceline::pbx::sim::{self, SimControl};
-use paceline::store::Store;
+use paceline::store::{Store, StoreMetrics};
 use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::campaign::Mode;
 use paceline_core::campaign::hours::CallingHours;
@@ -55,7 +55,7 @@ async fn dialer_on(
     metrics: Metrics,
     config: SimConfig,
 ) -> (Dialer, SimControl) {
-    let store = Store::open(url, &metrics).await.expect("a store");
+    let store = Store::open(url, metrics.store()).await.expect("a store");
     let (handle, control) = sim::spawn_seeded(config, 7, clock);
     let agent_dial = AgentTemplate::new("PJSIP/{extension}").expect("a template");
     let switches = vec![Switch {
@@ -86,7 +86,7 @@ async fn rig_in(mode: Mode, contacts: i64, agents: i64) -> Rig {
 async fn rig_at(speed: f64, mode: Mode, contacts: i64, agents: i64, config: SimConfig) -> Rig {
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
-    Store::open(&url, &Metrics::new())
+    Store::open(&url, StoreMetrics::default())
         .await
         .expect("a store")
         .close()

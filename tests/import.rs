@@ -6,8 +6,7 @@
 
 use paceline::clock::Clock;
 use paceline::import::{ContactFile, Ended, ImportError, Job, Seen, Settings, run};
-use paceline::metrics::Metrics;
-use paceline::store::{ImportInto, ImportState, Store};
+use paceline::store::{ImportInto, ImportState, Store, StoreMetrics};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
@@ -36,7 +35,7 @@ fn timeless(report: &[u8]) -> String {
 
 async fn store(folder: &Path) -> Store {
     let url = format!("sqlite:{}", folder.join("paceline.db").display());
-    Store::open(&url, &Metrics::new()).await.unwrap()
+    Store::open(&url, StoreMetrics::default()).await.unwrap()
 }
 
 const MESSY: &str = "\

@@ -13,7 +13,6 @@ use paceline::clock::Clock;
 use paceline::dialer::{Dialer, Switch};
 use paceline::metrics::Metrics;
 use paceline::pbx::sim;
-use paceline::rest;
 use paceline::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Store};
 use paceline_core::agent::AgentState;
 use paceline_core::campaign::hours::CallingHours;
@@ -23,6 +22,7 @@ use paceline_core::dial::{AgentTemplate, DialRules, Extension, TrunkTemplate};
 use paceline_core::ids::{AgentId, CampaignId, PbxName};
 use paceline_core::input::AgentRequest;
 use paceline_core::live::Idle;
+use paceline_runtime::wakings;
 use paceline_sim::SimConfig;
 use std::time::{Duration, Instant};
 use support::{Db, number, until};
@@ -30,7 +30,7 @@ use support::{Db, number, until};
 #[path = "overload/crowds.rs"]
 mod crowds;
 #[allow(dead_code)]
-#[path = "store/support.rs"]
+#[path = "../crates/store/tests/store/support.rs"]
 mod support;
 
 const PBX: &str = "main";
@@ -89,7 +89,7 @@ fn seed() -> u64 {
 /// As `paceline serve` has it: one thread that rests between two wakings.
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
-        .on_thread_park(rest::between_wakings())
+        .on_thread_park(wakings::between_wakings())
         .enable_all()
         .build()
         .unwrap()
@@ -111,7 +111,7 @@ struct Centre {
 impl Centre {
     async fn start(db: Db, scale: Scale, seed: u64) -> Self {
         let metrics = Metrics::new();
-        let store = Store::open(&db.url, &metrics).await.unwrap();
+        let store = Store::open(&db.url, metrics.store()).await.unwrap();
         let now = Clock::real().now().wall;
         let pbx = PbxName::new(PBX);
         let trunk = NewTrunk {

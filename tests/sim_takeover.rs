@@ -13,7 +13,7 @@ use paceline::dialer::{Dialer, Switch};
 use paceline::metrics::Metrics;
 use paceline::pbx::sim::{self, SimControl};
 use paceline::pbx::{COMMANDS_WAITING_MAX, PbxHandle};
-use paceline::store::{Requeued, Store};
+use paceline::store::{Requeued, Store, StoreMetrics};
 use paceline_core::agent::AgentState;
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
@@ -93,7 +93,7 @@ async fn fill(rows: &SqlitePool) {
 
 async fn start(url: &str, clock: Clock, handle: PbxHandle) -> Dialer {
     let metrics = Metrics::new();
-    let store = Store::open(url, &metrics).await.expect("a store");
+    let store = Store::open(url, metrics.store()).await.expect("a store");
     let writer = store.writer();
     let agent_dial = AgentTemplate::new("PJSIP/{extension}").expect("a template");
     let switches = vec![Switch {
@@ -171,7 +171,7 @@ fn a_paceline_that_dies_again_and_again_loses_nothing_and_dials_nothing_twice() 
     let clock = Clock::with_speed(SPEED);
     let watching = runtime();
     let rows = watching.block_on(async {
-        Store::open(&url, &Metrics::new())
+        Store::open(&url, StoreMetrics::default())
             .await
             .expect("a store")
             .close()
@@ -242,7 +242,7 @@ fn a_call_stored_and_never_asked_for_spends_no_try_and_is_called_when_somebody_a
     let clock = Clock::with_speed(SPEED);
     let watching = runtime();
     let rows = watching.block_on(async {
-        let store = Store::open(&url, &Metrics::new()).await.expect("a store");
+        let store = Store::open(&url, StoreMetrics::default()).await.expect("a store");
         store.close().await;
         let rows = SqlitePool::connect(&url).await.expect("the same store");
         fill(&rows).await;
@@ -273,7 +273,7 @@ fn a_call_stored_and_never_asked_for_spends_no_try_and_is_called_when_somebody_a
             control.truth(|t| t.dialed(&e164))
         };
         assert!(lost.iter().all(|contact| times(*contact) == 0));
-        let store = Store::open(&url, &Metrics::new()).await.expect("a store");
+        let store = Store::open(&url, StoreMetrics::default()).await.expect("a store");
         let which = Requeue::unreached();
         let queued = store.requeue(TaskId(1), &which, clock.now().wall).await;
         let queued = queued.expect("queued");
@@ -298,7 +298,7 @@ fn a_completed_task_calls_its_failed_contacts_again_when_somebody_asks() {
     let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
     let clock = Clock::with_speed(SPEED);
     runtime().block_on(async {
-        let store = Store::open(&url, &Metrics::new()).await.expect("a store");
+        let store = Store::open(&url, StoreMetrics::default()).await.expect("a store");
         let rows = SqlitePool::connect(&url).await.expect("the same store");
         fill(&rows).await;
         for sql in [

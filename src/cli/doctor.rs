@@ -3,9 +3,8 @@
 use super::{AlreadyTold, say};
 use crate::config::Config;
 use crate::doctor::{self, AskGate, CallPlan, Endpoint, Finding, Grade, PbxReport, Report};
-use crate::metrics::Metrics;
 use crate::numbers::normalise;
-use crate::store::Store;
+use crate::store::{Store, StoreMetrics};
 use anyhow::Context as _;
 use clap::Args;
 use paceline_core::pbx::CallerId;
@@ -56,7 +55,7 @@ pub(super) async fn run(config: &Config, args: DoctorArgs) -> anyhow::Result<()>
         }),
         _ => None,
     };
-    let store = Store::open(config.store.url.expose_secret(), &Metrics::new()).await;
+    let store = Store::open(config.store.url.expose_secret(), StoreMetrics::default()).await;
     let store = store.with_context(|| format!("cannot open the store `{}`", config.store.shown))?;
     let report = doctor::examine(config, &store, call).await;
     store.close().await;

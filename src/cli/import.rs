@@ -8,9 +8,8 @@ use crate::config::Config;
 use crate::import::{
     self, ContactFile, Ended, ImportError, Job, Mapping, Report, Seen, Settings, Shape, per_second,
 };
-use crate::metrics::Metrics;
 use crate::numbers::Written;
-use crate::store::{ImportInto, StagedReject, Store};
+use crate::store::{ImportInto, StagedReject, Store, StoreMetrics};
 use anyhow::Context as _;
 use clap::Args;
 use paceline_core::ids::{ContactListId, ImportId};
@@ -81,7 +80,7 @@ pub(super) struct ImportArgs {
 }
 
 pub(super) async fn run(config: &Config, args: ImportArgs, screen: &Screen) -> anyhow::Result<()> {
-    let store = Store::open(config.store.url.expose_secret(), &Metrics::new()).await;
+    let store = Store::open(config.store.url.expose_secret(), StoreMetrics::default()).await;
     let store = store.with_context(|| format!("cannot open the store `{}`", config.store.shown))?;
     let done = match (args.publish, args.cancel) {
         (Some(id), _) => publish(&store, ImportId(id)).await,

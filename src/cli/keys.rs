@@ -4,8 +4,7 @@ use super::say;
 use crate::api::keys;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::metrics::Metrics;
-use crate::store::{ApiKeyRow, Role, Store};
+use crate::store::{ApiKeyRow, Role, Store, StoreMetrics};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use jiff::Timestamp;
@@ -51,7 +50,7 @@ pub(super) enum KeyCommand {
 }
 
 pub(super) async fn run(config: &Config, command: KeyCommand) -> anyhow::Result<()> {
-    let store = Store::open(config.store.url.expose_secret(), &Metrics::new()).await;
+    let store = Store::open(config.store.url.expose_secret(), StoreMetrics::default()).await;
     let store = store.with_context(|| format!("cannot open the store `{}`", config.store.shown))?;
     let done = work(config, &store, command).await;
     store.close().await;

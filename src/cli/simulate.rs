@@ -2,9 +2,8 @@
 
 use super::say;
 use crate::config::Config;
-use crate::metrics::Metrics;
 use crate::simulate::{fit, report, scenario};
-use crate::store::{CampaignRow, Store};
+use crate::store::{CampaignRow, Store, StoreMetrics};
 use anyhow::Context as _;
 use clap::Args;
 use jiff::Timestamp;
@@ -92,7 +91,7 @@ pub(super) fn run(args: &SimulateArgs, config: Option<&Path>) -> anyhow::Result<
 fn fitted(args: &SimulateArgs, campaign: &str, config: &Config) -> anyhow::Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the runtime")?.block_on(async {
-        let store = Store::open(config.store.url.expose_secret(), &Metrics::new()).await;
+        let store = Store::open(config.store.url.expose_secret(), StoreMetrics::default()).await;
         let store = store.with_context(|| format!("cannot open the store `{}`", config.store.shown))?;
         let text = fit_in(&store, args, campaign).await;
         store.close().await;

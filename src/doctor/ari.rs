@@ -467,7 +467,7 @@ fn unreached(err: &reqwest::Error) -> Reach {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pbx::ari::tls::tests::server;
+    use crate::doctor::tls_server::server;
     use rustls::pki_types::CertificateDer;
     use std::io::{Read as _, Write as _};
 

@@ -104,8 +104,7 @@ fn of_country(number: &E164) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Metrics;
-    use crate::store::NewContact;
+    use crate::store::{NewContact, StoreMetrics};
     use paceline_core::zone;
 
     fn at(text: &str) -> Wall {
@@ -116,7 +115,7 @@ mod tests {
     async fn a_test_call_keeps_to_the_do_not_call_list_and_to_hours_of_a_place_that_is_known() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
-        let store = Store::open(&url, &Metrics::new()).await.unwrap();
+        let store = Store::open(&url, StoreMetrics::default()).await.unwrap();
         let number = |text| E164::new(text).unwrap();
         let (york, berlin) = (number("+12025550123"), number("+493023125012"));
         let noon_in_york = at("2027-07-01T16:00:00Z");

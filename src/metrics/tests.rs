@@ -1,5 +1,5 @@
 use super::*;
-use paceline_core::gate::{GateReason, GateVerdict};
+use paceline_core::gate::{GateDecision, GateReason, GateStage, GateVerdict};
 use paceline_core::pacing::{EffectiveMode, LaunchLimit, PacingReport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -27,12 +27,13 @@ fn busy() -> Metrics {
         ..LiveCampaign::default()
     });
     metrics.stale().inc();
-    metrics.store_commit().observe(Duration::from_millis(2));
+    let store = metrics.store();
+    store.commit.observe(Duration::from_millis(2));
     let decision = GateDecision {
         verdict: GateVerdict::Deny,
         reasons: vec![GateReason::Dnc],
     };
-    metrics.count_decision(GateStage::Lease, &decision);
+    store.count_decision(GateStage::Lease, &decision);
     let queue = metrics.queue("store_changes");
     queue.depth.set(7);
     queue.dropped.inc();

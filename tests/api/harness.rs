@@ -197,7 +197,7 @@ impl Api {
 
     async fn over(url: String, home: Home, requests_per_second: u32, pbxes: &[PbxConfig]) -> Self {
         let metrics = Metrics::new();
-        let store = Store::open(&url, &metrics).await.unwrap();
+        let store = Store::open(&url, metrics.store()).await.unwrap();
         let dialer = Arc::new(FakeDialer::default());
         let _ = dialer.store.set(store.clone());
         let clock = Clock::real();

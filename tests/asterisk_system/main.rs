@@ -25,7 +25,7 @@ mod pacing;
 mod phones;
 // The contract suite uses all of it.
 #[allow(dead_code)]
-#[path = "../ari/proxy.rs"]
+#[path = "../../crates/pbx/tests/ari/proxy.rs"]
 mod proxy;
 // The bench uses all of it.
 #[allow(dead_code)]

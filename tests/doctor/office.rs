@@ -1,7 +1,6 @@
 //! A Paceline that is configured for a switch, with trunks and agents, and what `paceline doctor` says of it.
 
-use paceline::metrics::Metrics;
-use paceline::store::{NewAgent, NewTrunk, Store};
+use paceline::store::{NewAgent, NewTrunk, Store, StoreMetrics};
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::dial::{Extension, TrunkTemplate};
 use paceline_core::ids::{PbxName, TrunkId};
@@ -44,7 +43,7 @@ impl Office {
 
     async fn store(&self) -> Store {
         let store = format!("sqlite:{}", self.folder.path().join("paceline.db").display());
-        Store::open(&store, &Metrics::new()).await.unwrap()
+        Store::open(&store, StoreMetrics::default()).await.unwrap()
     }
 
     /// Adds an agent.

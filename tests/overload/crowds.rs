@@ -100,7 +100,7 @@ struct Floor {
 impl Floor {
     async fn start(db: Db, seed: u64) -> Self {
         let metrics = Metrics::new();
-        let store = Store::open(&db.url, &metrics).await.unwrap();
+        let store = Store::open(&db.url, metrics.store()).await.unwrap();
         let trunk = NewTrunk {
             name: "carrier".into(),
             pbx: PbxName::new(PBX),

@@ -141,7 +141,7 @@ async fn connect(ari: &Ari, app: &str) -> Result<Socket, Error> {
 mod tests {
     use super::*;
     use crate::config::PbxKind;
-    use crate::pbx::ari::tls::tests::server;
+    use crate::doctor::tls_server::server;
 
     #[tokio::test]
     async fn a_private_authority_is_believed_for_a_test_call_too() {

@@ -1,0 +1,599 @@
+//! What the driver knows of every leg: a pure state machine. In: commands, decoded events, replies, a snapshot.
+//! Out, through [`Out`]: requests to send and events to hand on. Touches no socket; is told the time.
+//!
+//! Measured on 22.10 and 16.28, and nowhere in the manuals:
+//! - Where we originate, a failure raises a last `Dial` before `ChannelDestroyed`; our own ring timeout does not.
+//!   Nothing else tells it from a real 480.
+//! - Ending a leg ourselves gives cause 16, ringing or not; before the dialing began, with SIP status 603 and no `Dial`.
+//! - A leg placed over `Local/` shows only the dialplan's view: a failure announcement, answered or not, hides what the
+//!   trunk said. What the dialplan dials is told by `Dial` with our far half as the caller, and the trunk's cause by
+//!   the trunk's own `ChannelHangupRequest`.
+
+use super::decode::{Cause, DialStatus, Event};
+use super::leg::{Behind, Leg, Quiet, Side, Stage, endpoint_of};
+use super::out::{Out, Then};
+use super::recordings::Recordings;
+use super::rest::{self, Placement};
+use crate::ended::EndedLegs;
+use crate::{NO_LINK, refusal};
+use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::pbx::{EndedBy, LegEnd, PbxCommand, PbxEvent, Progress};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+mod adopt;
+mod closed;
+mod connects;
+mod message;
+mod phones;
+#[cfg(test)]
+mod tests;
+
+/// An agent who hears nothing at all for so long gets silence sent. Some phones hang up after 30 s without RTP; and
+/// silence costs the switch 50 packets a second, so agents with much to do are spared it.
+const UNHEARD_MAX: Duration = Duration::from_secs(10);
+/// How often the packets from and to an agent's phone are counted. Twice this is the longest that an agent whose callee sends
+/// nothing hears nothing at all.
+const COUNT_EVERY: Duration = Duration::from_secs(12);
+/// The same while silence is sent to an agent with a callee.
+const COUNT_EVERY_SILENCED: Duration = Duration::from_secs(2);
+/// Ends of channels remembered that may turn out to be trunks' of ours, some milliseconds later.
+const STRAYS_MAX: usize = 256;
+/// How long the end of a leg that the switch no longer knows may still be on its way to us.
+const END_LATE_MAX: Duration = Duration::from_secs(1);
+
+/// Everything that the driver knows.
+pub(super) struct Legs {
+    app: String,
+    mark: String,
+    legs: HashMap<Uuid, Leg>,
+    ended: EndedLegs,
+    /// Channels that the dialplan dials behind our legs, by their ids.
+    trunks: HashMap<String, Uuid>,
+    /// What channels of others said at their end, newest last: the dialplan tells that it dials a trunk only after
+    /// dialing it, and a refusal can be faster.
+    strays: VecDeque<(String, Cause)>,
+    /// Legs that the switch does not know though nobody saw their end, and when to stop waiting for it.
+    missing: VecDeque<(Instant, Uuid)>,
+    /// Channels of others in agents' bridges, by their ids: whom a phone has transferred its callee to.
+    guests: HashMap<String, Uuid>,
+    /// Legs that came out of their bridges, and when to see what became of them.
+    strayed: VecDeque<(Instant, Uuid)>,
+    /// When another phone last took a call that was meant for an agent's.
+    picked_up_at: Option<Instant>,
+    /// Endpoints whose state the switch tells us.
+    endpoints_watched: HashSet<String>,
+    /// Whether the switch tells us about trunks' channels too.
+    trunks_watched: bool,
+    /// The PBX is asked whether it takes new calls.
+    trying: bool,
+    pub(super) recordings: Recordings,
+    pub(super) out: Out,
+}
+
+fn uuid(id: &str) -> Option<Uuid> {
+    // Asterisk's own ids are not UUIDs, and shorter.
+    (id.len() == 36).then(|| Uuid::try_parse(id).ok()).flatten()
+}
+
+impl Legs {
+    pub(super) fn new(app: String, mark: String) -> Self {
+        Self {
+            legs: HashMap::new(),
+            ended: EndedLegs::default(),
+            trunks: HashMap::new(),
+            strays: VecDeque::new(),
+            missing: VecDeque::new(),
+            guests: HashMap::new(),
+            strayed: VecDeque::new(),
+            picked_up_at: None,
+            endpoints_watched: HashSet::new(),
+            trunks_watched: false,
+            trying: false,
+            recordings: Recordings::new(mark.clone()),
+            out: Out::default(),
+            app,
+            mark,
+        }
+    }
+
+    // --- commands ---------------------------------------------------------------------------------------------
+
+    pub(super) fn command(&mut self, command: PbxCommand, now: Instant) {
+        let side = match command {
+            PbxCommand::CallAgent { .. } => Side::Agent,
+            _ => Side::Callee,
+        };
+        match command {
+            PbxCommand::CallContact {
+                leg: LegId(leg),
+                dial,
+                caller_id,
+                ring_timeout,
+                duration_max,
+            }
+            | PbxCommand::CallAgent {
+                leg: AgentLegId(leg),
+                dial,
+                caller_id,
+                ring_timeout,
+                duration_max,
+            } => {
+                let placement = Placement {
+                    leg,
+                    argument: side.word(),
+                    mark: &self.mark.clone(),
+                    dial: &dial,
+                    caller_id: caller_id.as_ref(),
+                    ring_timeout,
+                    duration_max,
+                };
+                self.place(side, &placement, now);
+            }
+            PbxCommand::Connect { leg, agent_leg } => self.connect(leg, agent_leg, now),
+            PbxCommand::Play { leg, sound } => self.play(leg, &sound),
+            PbxCommand::HangUp { leg } => self.hang_up(Side::Callee, leg.0),
+            PbxCommand::HangUpAgent { leg } => self.hang_up_agent(leg.0, now),
+            PbxCommand::Record {
+                leg,
+                agent_leg,
+                recording,
+                announcement,
+            } => {
+                let callee_lives = self.legs.contains_key(&leg.0);
+                self.recordings.start(
+                    leg,
+                    agent_leg,
+                    &recording,
+                    announcement.as_ref(),
+                    callee_lives,
+                    &mut self.out,
+                );
+            }
+            PbxCommand::StopRecording { recording } => self.recordings.stop(&recording, &mut self.out),
+        }
+    }
+
+    /// A command that came while the link is down: what needs the switch is refused, a hang-up is kept in mind.
+    pub(super) fn command_unlinked(&mut self, command: PbxCommand) {
+        match command {
+            PbxCommand::HangUp { leg } => self.hang_up_later(Side::Callee, leg.0),
+            PbxCommand::HangUpAgent { leg } => self.hang_up_later(Side::Agent, leg.0),
+            PbxCommand::StopRecording { recording } => self.recordings.stop_later(&recording),
+            other => self.out.events.extend(refusal(&other, NO_LINK)),
+        }
+    }
+
+    /// To be done once the link stands again: the leg is found then, or has vanished.
+    fn hang_up_later(&mut self, side: Side, leg: Uuid) {
+        if !self.ended.ids.contains(&leg) {
+            let leg = self.legs.entry(leg).or_insert_with(|| Leg::new(side, false));
+            leg.hang_up_asked = true;
+        }
+    }
+
+    fn place(&mut self, side: Side, placement: &Placement<'_>, now: Instant) {
+        let through_dialplan = rest::goes_through_dialplan(placement.dial);
+        if through_dialplan {
+            self.watch_trunks();
+        }
+        let mut leg = Leg::new(side, through_dialplan);
+        if let Some(behind) = leg.behind.as_deref_mut() {
+            behind.ring_until = Some(now + placement.ring_timeout);
+        }
+        self.legs.insert(placement.leg, leg);
+        let request = rest::originate(&self.app, placement);
+        self.out.ask(placement.leg, Then::Placed(placement.leg), request);
+    }
+
+    /// Has the switch tell us about all channels of its SIP endpoints, so that trunks' causes are seen. On demand only:
+    /// it costs an event more for everything that the switch does.
+    fn watch_trunks(&mut self) {
+        if self.trunks_watched {
+            return;
+        }
+        self.trunks_watched = true;
+        self.out
+            .ask(Uuid::nil(), Then::Watched, rest::event_filter(&self.app, true));
+        self.out.ask(
+            Uuid::nil(),
+            Then::Watched,
+            rest::subscribe(&self.app, "endpoint:PJSIP"),
+        );
+        for technology in ["endpoint:SIP", "endpoint:IAX2"] {
+            self.out
+                .ask(Uuid::nil(), Then::Nothing, rest::subscribe(&self.app, technology));
+        }
+    }
+
+    /// Every live leg.
+    pub(super) fn known(&self) -> HashSet<Uuid> {
+        self.legs.keys().copied().collect()
+    }
+
+    /// The link broke: what was to be sent is void, and a leg that was to be placed surely was not. Of what was to be handed
+    /// on, ends are kept, since they are said only once; the snapshot to come tells the rest. How many events were dropped.
+    pub(super) fn unlinked(&mut self, now: Instant) -> u64 {
+        for ask in std::mem::take(&mut self.out.asks) {
+            if let Then::Placed(leg) = ask.then {
+                let end = LegEnd {
+                    by: EndedBy::Refused,
+                    detail: "the link broke before it was asked for".to_owned(),
+                    ..LegEnd::default()
+                };
+                self.ended(leg, end, now);
+            }
+        }
+        self.tried(false, now);
+        let before = self.out.events.len();
+        self.out
+            .events
+            .retain(|event| matches!(event, PbxEvent::Ended { .. } | PbxEvent::AgentEnded { .. }));
+        (before - self.out.events.len()) as u64
+    }
+
+    fn hang_up(&mut self, side: Side, leg: Uuid) {
+        if self.ended.ids.contains(&leg) {
+            return;
+        }
+        self.legs
+            .entry(leg)
+            .or_insert_with(|| Leg::new(side, false))
+            .hang_up_asked = true;
+        self.out
+            .ask(leg, Then::HungUp(leg), rest::hang_up(&leg.to_string()));
+    }
+
+    /// Shows other installations that this one lives.
+    pub(super) fn show_life(&mut self) {
+        let now = Uuid::now_v7().to_string();
+        let request = rest::tell(&self.app, rest::Told::Alive, &now);
+        // Behind no leg's requests, and before none.
+        self.out.ask(Uuid::max(), Then::Nothing, request);
+    }
+
+    // --- events -----------------------------------------------------------------------------------------------
+
+    pub(super) fn event(&mut self, event: &Event<'_>, now: Instant) {
+        match event {
+            Event::Dial { caller, peer, status } => self.dial(caller.as_deref(), peer, *status),
+            Event::StasisStart {
+                channel,
+                name,
+                argument,
+                mark,
+                replaced,
+            } => {
+                // What does not bear our mark is somebody else's, and left alone.
+                let ours = mark.as_deref() == Some(&self.mark);
+                match (replaced, uuid(channel)) {
+                    (Some(replaced), _) => self.replaced(replaced, channel),
+                    (None, Some(id)) if ours => self.entered(id, name.as_deref()),
+                    (None, None) if ours => self.picked_up(channel, argument.as_deref(), now),
+                    (None, Some(_) | None) => {}
+                }
+            }
+            Event::LeftBridge { bridge, channel } => self.left_bridge(bridge, channel, now),
+            Event::Hold { channel, on } => self.held_by_phone(channel, *on),
+            Event::Endpoint { endpoint, offline } => self.endpoint_is(endpoint, *offline),
+            Event::HangupRequest { channel, cause } => {
+                if let Some(behind) = self.behind(channel) {
+                    behind.cause = *cause;
+                } else if uuid(channel).is_none() {
+                    if self.strays.len() >= STRAYS_MAX {
+                        self.strays.pop_front();
+                    }
+                    self.strays.push_back((channel.to_string(), *cause));
+                }
+            }
+            Event::Destroyed { channel, cause } => match uuid(channel) {
+                Some(id) => self.destroyed(id, *cause, now),
+                None => {
+                    self.trunks.remove(&**channel);
+                }
+            },
+            Event::PlaybackFinished { playback, played } => match rest::message_of(playback) {
+                Some(leg) => self.played(leg, *played),
+                None => self
+                    .recordings
+                    .playback_finished(playback, *played, &mut self.out),
+            },
+            Event::RecordingStarted { recording } => self.recordings.started(recording, &mut self.out),
+            Event::RecordingFinished {
+                recording,
+                duration_s,
+            } => self.recordings.finished(recording, *duration_s, &mut self.out),
+            Event::RecordingFailed { recording, cause } => {
+                self.recordings.failed(recording, cause.as_deref(), &mut self.out);
+            }
+            Event::ApplicationReplaced | Event::Reply { .. } | Event::Other => {}
+        }
+    }
+
+    fn behind(&mut self, trunk: &str) -> Option<&mut Behind> {
+        let leg = self.trunks.get(trunk)?;
+        self.legs.get_mut(leg)?.behind.as_deref_mut()
+    }
+
+    fn dial(&mut self, caller: Option<&str>, peer: &str, status: DialStatus) {
+        if let Some(half) = caller {
+            if let Some(leg) = uuid(half).map(rest::far_half) {
+                self.dial_behind(leg, peer, status);
+            }
+            return;
+        }
+        let Some(id) = uuid(peer) else { return };
+        let Some(leg) = self.legs.get_mut(&id) else {
+            // Nobody waits for it: an originate that was still on its way when its link broke. While we hear of trunks or
+            // phones it may also be somebody else's.
+            let hears_others = self.trunks_watched || !self.endpoints_watched.is_empty();
+            if status == DialStatus::Begun && (self.ended.ids.contains(&id) || !hears_others) {
+                self.out.ask(id, Then::Nothing, rest::hang_up(peer));
+            }
+            return;
+        };
+        match status {
+            DialStatus::Answered | DialStatus::Cancelled | DialStatus::Failed => leg.dial_over = true,
+            DialStatus::Ringing | DialStatus::Progress if leg.behind.is_none() => self.progressed(id, status),
+            _ => {}
+        }
+    }
+
+    fn dial_behind(&mut self, id: Uuid, peer: &str, status: DialStatus) {
+        let Some(behind) = self.legs.get_mut(&id).and_then(|leg| leg.behind.as_deref_mut()) else {
+            return;
+        };
+        match status {
+            DialStatus::Begun => {
+                behind.dialing += 1;
+                behind.failed = None;
+                behind.cause = self
+                    .strays
+                    .iter()
+                    .rfind(|(channel, _)| channel == peer)
+                    .map(|(_, cause)| *cause)
+                    .unwrap_or_default();
+                self.trunks.insert(peer.to_owned(), id);
+            }
+            DialStatus::Ringing | DialStatus::Progress => self.progressed(id, status),
+            DialStatus::Answered => {
+                behind.answered = true;
+                behind.dialing = behind.dialing.saturating_sub(1);
+                self.trunks.remove(peer);
+                self.answered_if_proven(id);
+            }
+            DialStatus::Failed => {
+                behind.failed = Some(behind.cause);
+                behind.dialing = behind.dialing.saturating_sub(1);
+                self.trunks.remove(peer);
+            }
+            DialStatus::Cancelled => {
+                behind.dialing = behind.dialing.saturating_sub(1);
+                self.trunks.remove(peer);
+            }
+            DialStatus::Other => {}
+        }
+    }
+
+    fn progressed(&mut self, id: Uuid, status: DialStatus) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let (seen, kind) = match status {
+            DialStatus::Ringing => (&mut leg.rang, Progress::Ringing),
+            _ => (&mut leg.early_media, Progress::EarlyMedia),
+        };
+        if std::mem::replace(seen, true) || leg.stage != Stage::Dialing {
+            return;
+        }
+        self.out.events.extend(match (leg.side, kind) {
+            (Side::Callee, kind) => Some(PbxEvent::Progress { leg: LegId(id), kind }),
+            (Side::Agent, Progress::Ringing) => Some(PbxEvent::AgentRinging { leg: AgentLegId(id) }),
+            (Side::Agent, Progress::EarlyMedia) => None,
+        });
+    }
+
+    /// The leg is in our application, so it is up.
+    fn entered(&mut self, id: Uuid, name: Option<&str>) {
+        let Some(leg) = self.legs.get_mut(&id) else {
+            self.out.ask(id, Then::Nothing, rest::hang_up(&id.to_string()));
+            return;
+        };
+        leg.dial_over = true;
+        if leg.side == Side::Agent {
+            leg.phone.endpoint = name.and_then(endpoint_of).map(str::to_owned);
+        }
+        if leg.stage == Stage::Dialing {
+            leg.stage = Stage::DialplanOnly;
+        }
+        self.answered_if_proven(id);
+    }
+
+    fn answered_if_proven(&mut self, id: Uuid) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let proven = leg.behind.as_ref().is_none_or(|behind| behind.answered);
+        if !proven || leg.stage != Stage::DialplanOnly {
+            return;
+        }
+        leg.stage = Stage::Answered;
+        match leg.side {
+            Side::Callee => self.out.events.push_back(PbxEvent::Answered { leg: LegId(id) }),
+            Side::Agent => self.hold(id),
+        }
+    }
+
+    fn hold(&mut self, agent: Uuid) {
+        self.out
+            .ask(agent, Then::Nothing, rest::make_bridge(&self.mark, agent));
+        self.out.ask(
+            agent,
+            Then::Held(agent),
+            rest::add_to_bridge(&self.mark, agent, agent),
+        );
+    }
+
+    fn destroyed(&mut self, id: Uuid, cause: Cause, now: Instant) {
+        if let Some(leg) = self.legs.get(&id) {
+            let end = leg.end(cause);
+            if leg.ending.is_some() {
+                return;
+            }
+            // A PBX that stops at once ends all channels without a cause (`core restart now`, measured on 16 and 22).
+            let causeless = (end.by, end.q850, end.sip) == (EndedBy::Network, None, None);
+            if causeless && leg.side == Side::Callee && !leg.answered() {
+                return self.ends_unless_closed(id, end);
+            }
+            self.told_if_picked_up(id, now);
+            self.ended(id, end, now);
+        }
+    }
+
+    fn ended(&mut self, id: Uuid, end: LegEnd, now: Instant) {
+        let Some(leg) = self.legs.remove(&id) else { return };
+        self.ended.insert(id);
+        if let (Side::Callee, Some(agent)) = (leg.side, leg.with) {
+            self.parted(id, agent, now);
+        }
+        if leg.behind.is_some() {
+            self.trunks.retain(|_, behind| *behind != id);
+        }
+        if leg.transferred
+            && let Some(bridge) = leg.with
+        {
+            self.clear_bridge(bridge);
+        }
+        match leg.side {
+            Side::Callee => {
+                self.recordings.callee_left(LegId(id), &mut self.out);
+                self.out.events.push_back(PbxEvent::Ended { leg: LegId(id), end });
+            }
+            Side::Agent => {
+                if let Some(callee) = leg.with.and_then(|callee| self.legs.get_mut(&callee)) {
+                    callee.with = None;
+                }
+                self.recordings.agent_left(AgentLegId(id), &mut self.out);
+                // A callee whom its phone has transferred talks on in there.
+                if leg.answered() && !self.has_guests(id) {
+                    self.out
+                        .ask(id, Then::Nothing, rest::destroy_bridge(&self.mark, id));
+                }
+                self.out.events.push_back(PbxEvent::AgentEnded {
+                    leg: AgentLegId(id),
+                    end,
+                });
+            }
+        }
+    }
+
+    /// To be called several times a second.
+    pub(super) fn tick(&mut self, now: Instant) {
+        while let Some((due, id)) = self.missing.front().copied()
+            && due <= now
+        {
+            self.missing.pop_front();
+            self.vanished(id, now);
+        }
+        self.see_strayed(now);
+        self.count_packets(now);
+        for (id, leg) in &mut self.legs {
+            if let Quiet::Nothing(since) = leg.quiet
+                && now.duration_since(since) >= UNHEARD_MAX
+            {
+                leg.quiet = Quiet::Silence;
+                self.out.ask(*id, Then::Nothing, rest::send_silence(*id));
+            }
+            if leg.stage == Stage::DialplanOnly
+                && let Some(behind) = leg.behind.as_deref_mut()
+                && !behind.gave_up
+                && behind.ring_until.is_some_and(|until| until <= now)
+            {
+                behind.gave_up = true;
+                self.out
+                    .ask(*id, Then::HungUp(*id), rest::hang_up(&id.to_string()));
+            }
+        }
+    }
+
+    fn vanished(&mut self, id: Uuid, now: Instant) {
+        if let Some(leg) = self.legs.get(&id) {
+            let end = LegEnd {
+                by: EndedBy::Vanished,
+                ..leg.end(Cause::default())
+            };
+            self.ended(id, end, now);
+            // In case that it is only late: nobody waits for it now.
+            self.out.ask(id, Then::Nothing, rest::hang_up(&id.to_string()));
+        }
+    }
+
+    // --- replies ----------------------------------------------------------------------------------------------
+
+    /// What the switch made of a request. `words` are its own, free of personal data. False: it refused something that
+    /// it should not have refused.
+    pub(super) fn replied(&mut self, then: Then, status: u16, words: &str, now: Instant) -> bool {
+        let fine = (200..300).contains(&status);
+        match then {
+            // 409: it exists already, so its events will come.
+            Then::Placed(_) if fine || status == 409 => {}
+            Then::Placed(leg) => {
+                let end = LegEnd {
+                    by: EndedBy::Refused,
+                    detail: words.to_owned(),
+                    ..LegEnd::default()
+                };
+                self.ends_unless_closed(leg, end);
+            }
+            Then::Tried => {
+                self.tried(fine, now);
+                return true;
+            }
+            Then::Connected(leg, agent_leg) => self.connected(leg, agent_leg, status, now),
+            Then::Playing(leg) if !fine => self.played(leg.0, false),
+            Then::HungUp(leg) if status == 404 => {
+                self.missing.push_back((now + END_LATE_MAX, leg));
+                return true;
+            }
+            Then::Held(agent) => self.held(agent, fine, now),
+            Then::Returned(agent) => {
+                self.returned(agent, status, now);
+                return true;
+            }
+            Then::CalleeOut(leg) => {
+                self.callee_out(leg, status);
+                return true;
+            }
+            Then::Announced(recording) => self.recordings.announced(&recording, fine, words, &mut self.out),
+            Then::Recorded(recording) => self.recordings.recorded(&recording, fine, words, &mut self.out),
+            Then::RecordingChecked(recording) => {
+                self.recordings.checked(&recording, fine, &mut self.out);
+                return true;
+            }
+            Then::Nothing | Then::Unsilenced | Then::Packets(_) => return true,
+            Then::HungUp(_) | Then::Playing(_) | Then::Watched => {}
+        }
+        fine
+    }
+
+    fn held(&mut self, id: Uuid, fine: bool, now: Instant) {
+        let Some(leg) = self.legs.get_mut(&id) else {
+            // It ended while the bridge was being made.
+            self.out
+                .ask(id, Then::Nothing, rest::destroy_bridge(&self.mark, id));
+            return;
+        };
+        if fine {
+            leg.stage = Stage::Held;
+            if leg.with.is_none() {
+                leg.quiet = Quiet::Nothing(now);
+            }
+            leg.phone.audio.begin(now, COUNT_EVERY);
+            leg.phone.told = None;
+            self.out
+                .events
+                .push_back(PbxEvent::AgentReady { leg: AgentLegId(id) });
+            self.watch_endpoint(id);
+            self.tell_trouble(id);
+        } else {
+            self.hang_up(Side::Agent, id);
+        }
+    }
+}

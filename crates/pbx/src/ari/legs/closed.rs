@@ -1,0 +1,51 @@
+//! Whether the PBX takes new calls. While it shuts down it refuses a leg as if the endpoint were unknown, and when it stops it ends
+//! calls without a cause; one channel that nobody dials tells what it was.
+
+use super::Legs;
+use crate::ari::out::Then;
+use crate::ari::rest;
+use paceline_core::pbx::{EndedBy, LegEnd};
+use std::time::Instant;
+use uuid::Uuid;
+
+impl Legs {
+    /// A leg has ended so, unless the PBX takes no new calls at all: then that is why.
+    pub(super) fn ends_unless_closed(&mut self, id: Uuid, end: LegEnd) {
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.ending = Some(end);
+            if !std::mem::replace(&mut self.trying, true) {
+                let tries = Uuid::new_v4();
+                let request = rest::try_channel(&self.app, &self.mark, tries);
+                self.out.ask(tries, Then::Tried, request);
+            }
+        }
+    }
+
+    /// It is known whether the PBX takes new calls.
+    pub(super) fn tried(&mut self, takes_calls: bool, now: Instant) {
+        self.trying = false;
+        let legs = self.legs.iter_mut();
+        let ending: Vec<(Uuid, LegEnd)> = legs
+            .filter_map(|(id, leg)| Some((*id, leg.ending.take()?)))
+            .collect();
+        for (leg, end) in ending {
+            let end = if takes_calls { end } else { closed(end) };
+            self.ended(leg, end, now);
+        }
+    }
+}
+
+/// What such an end is where the PBX takes no new calls: it refused the leg for want of room or because it shuts down, or it has
+/// ended the leg because it stops.
+fn closed(end: LegEnd) -> LegEnd {
+    let by = match end.by {
+        EndedBy::Refused | EndedBy::NoRoom => EndedBy::NoRoom,
+        EndedBy::Network
+        | EndedBy::RingTimeout
+        | EndedBy::Us
+        | EndedBy::Stopped
+        | EndedBy::Vanished
+        | EndedBy::TakenAway => EndedBy::Stopped,
+    };
+    LegEnd { by, ..end }
+}

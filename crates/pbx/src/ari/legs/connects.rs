@@ -1,0 +1,72 @@
+//! How callee and agent come together on the switch, and apart.
+
+use super::{Leg, Legs};
+use crate::ari::leg::{Quiet, Stage};
+use crate::ari::out::Then;
+use crate::ari::rest;
+use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::pbx::{ConnectFault, PbxEvent};
+use std::time::Instant;
+use uuid::Uuid;
+
+impl Legs {
+    pub(super) fn connect(&mut self, leg: LegId, agent_leg: AgentLegId, now: Instant) {
+        self.out.ask(
+            leg.0,
+            Then::Connected(leg, agent_leg),
+            rest::add_to_bridge(&self.mark, agent_leg.0, leg.0),
+        );
+        if let Some(agent) = self.legs.get_mut(&agent_leg.0) {
+            if agent.quiet == Quiet::Silence {
+                self.out
+                    .ask(agent_leg.0, Then::Unsilenced, rest::stop_silence(agent_leg.0));
+            }
+            agent.quiet = Quiet::No;
+            agent.with = Some(leg.0);
+            agent.phone.callee_at = Some(now);
+        }
+        if let Some(callee) = self.legs.get_mut(&leg.0) {
+            callee.with = Some(agent_leg.0);
+        }
+    }
+
+    /// The callee left the agent, or never came.
+    pub(super) fn parted(&mut self, callee: Uuid, agent: Uuid, now: Instant) {
+        if let Some(callee) = self.legs.get_mut(&callee) {
+            callee.with = None;
+        }
+        if let Some(agent) = self.legs.get_mut(&agent)
+            && agent.with == Some(callee)
+        {
+            agent.with = None;
+            if agent.quiet != Quiet::Silence {
+                agent.quiet = Quiet::Nothing(now);
+            }
+        }
+    }
+
+    pub(super) fn connected(&mut self, leg: LegId, agent_leg: AgentLegId, status: u16, now: Instant) {
+        let callee_lives = self.legs.contains_key(&leg.0);
+        // Its own leg may have come out of its bridge meanwhile: whoever is there is with nobody.
+        let held = |leg: &Leg| leg.stage == Stage::Held;
+        let agent_lives = self.legs.get(&agent_leg.0).is_some_and(held);
+        let fault = match status {
+            200..300 if callee_lives && agent_lives => {
+                self.out.events.push_back(PbxEvent::Connected { leg, agent_leg });
+                return;
+            }
+            _ if !agent_lives => ConnectFault::AgentGone,
+            _ if !callee_lives => ConnectFault::CalleeGone,
+            // No such bridge; no such channel; the channel is not in our application.
+            404 => ConnectFault::AgentGone,
+            400 | 409 | 422 => ConnectFault::CalleeGone,
+            _ => ConnectFault::Refused,
+        };
+        self.parted(leg.0, agent_leg.0, now);
+        self.out.events.push_back(PbxEvent::ConnectFailed {
+            leg,
+            agent_leg,
+            fault,
+        });
+    }
+}

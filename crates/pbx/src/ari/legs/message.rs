@@ -1,0 +1,29 @@
+//! The message to a callee whom no agent took in time: asked for, and over.
+
+use super::Legs;
+use crate::ari::leg::Side;
+use crate::ari::out::Then;
+use crate::ari::rest;
+use paceline_core::ids::LegId;
+use paceline_core::pbx::{PbxEvent, Sound};
+use uuid::Uuid;
+
+impl Legs {
+    pub(super) fn play(&mut self, leg: LegId, sound: &Sound) {
+        // Of one that is gone, the end has been told.
+        if self.legs.contains_key(&leg.0) {
+            self.out
+                .ask(leg.0, Then::Playing(leg), rest::play_message(leg.0, sound));
+        }
+    }
+
+    /// It was played, or could not be. A callee who has left meanwhile has ended, and that was told.
+    pub(super) fn played(&mut self, id: Uuid, whole: bool) {
+        if self.legs.get(&id).is_some_and(|leg| leg.side == Side::Callee) {
+            self.out.events.push_back(PbxEvent::Played {
+                leg: LegId(id),
+                whole,
+            });
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! Agents' phones that act by themselves: transfers, moves by operators, hold, silence, and switches that lose them.
+//!
+//! Measured on 22.10 and 16.28, alike on both:
+//! - A transfer (REFER, blind or attended) puts a `Local` channel into the bridge in the agent's place: `StasisStart` with
+//!   `replace_channel`, then `ChannelLeftBridge` of the agent's leg, which stays in our application until its phone says BYE.
+//!   Our subscription goes over to the `Local` channel. The callee stays in the bridge. Whether the colleague takes the call is told by that channel's `ChannelLeftBridge` alone.
+//! - Pickup destroys the agent's leg, cause 16, and brings the other phone's own channel into our application, with our
+//!   arguments.
+//! - An operator's redirect is told by `ChannelLeftBridge` and nothing else that is specific; the leg is then outside our
+//!   application, which answers 409 to whatever is asked of it there.
+//! - The switch sends an agent nothing while its callee sends nothing.
+
+use super::{COUNT_EVERY, COUNT_EVERY_SILENCED, Legs, uuid};
+use crate::ari::leg::{Audio, Quiet, Side, Stage};
+use crate::ari::out::Then;
+use crate::ari::rest;
+use crate::ari::survey::Survey;
+use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::pbx::{Departure, EndedBy, LegEnd, LegTrouble, PbxEvent};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// How long a leg that came out of its bridge may take to end, before it is asked what became of it.
+const STRAY_WAIT: Duration = Duration::from_millis(200);
+/// Legs that came out of their bridges at once.
+const STRAYED_MAX: usize = 4096;
+/// How long a pickup and the end of the leg that it takes over lie apart at most.
+const PICKUP_MAX: Duration = Duration::from_secs(1);
+
+impl Legs {
+    /// A channel took another one's place in a bridge of ours.
+    pub(super) fn replaced(&mut self, replaced: &str, channel: &str) {
+        if let Some(bridge) = self.guests.remove(replaced) {
+            self.guests.insert(channel.to_owned(), bridge);
+            return;
+        }
+        let Some(id) = uuid(replaced) else { return };
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        match leg.side {
+            Side::Agent => {
+                leg.stage = Stage::Answered;
+                leg.quiet = Quiet::No;
+                let callee = leg.with.take();
+                if let Some(callee) = callee.filter(|callee| self.legs.contains_key(callee)) {
+                    self.guests.insert(channel.to_owned(), id);
+                    self.transferred(callee);
+                } else {
+                    // Transferred with nobody there: the colleague would wait alone.
+                    self.out.ask(id, Then::Nothing, rest::hang_up(channel));
+                }
+                // The switch has moved our subscription to that channel, and would not tell this one's end.
+                let source = format!("channel:{id}");
+                self.out
+                    .ask(id, Then::Nothing, rest::subscribe(&self.app, &source));
+                self.out.events.push_back(PbxEvent::AgentLeft {
+                    leg: AgentLegId(id),
+                    how: Departure::Transferred,
+                });
+            }
+            // The callee's own side has transferred our agent: nobody of ours is spoken to any more.
+            Side::Callee => {
+                self.out.ask(id, Then::Nothing, rest::hang_up(channel));
+                self.out.ask(id, Then::HungUp(id), rest::hang_up(&id.to_string()));
+            }
+        }
+    }
+
+    fn transferred(&mut self, callee: Uuid) {
+        if let Some(leg) = self.legs.get_mut(&callee) {
+            leg.transferred = true;
+        }
+        self.recordings.callee_left(LegId(callee), &mut self.out);
+        self.out
+            .events
+            .push_back(PbxEvent::Transferred { leg: LegId(callee) });
+    }
+
+    /// A channel of somebody else came into our application with an argument that only we give.
+    pub(super) fn picked_up(&mut self, channel: &str, argument: Option<&str>, now: Instant) {
+        let Some(side) = argument.and_then(Side::of) else {
+            return;
+        };
+        if side == Side::Agent {
+            self.picked_up_at = Some(now);
+        }
+        self.out
+            .ask(Uuid::new_v4(), Then::Nothing, rest::hang_up(channel));
+    }
+
+    /// The leg is gone, not answered by its own phone: says so if another phone has just picked one up.
+    pub(super) fn told_if_picked_up(&mut self, id: Uuid, now: Instant) {
+        let unanswered = |leg: &super::Leg| {
+            leg.side == Side::Agent && leg.stage == Stage::Dialing && !leg.dial_over && !leg.hang_up_asked
+        };
+        let lately = self
+            .picked_up_at
+            .is_some_and(|at| now.duration_since(at) <= PICKUP_MAX);
+        if lately && self.legs.get(&id).is_some_and(unanswered) {
+            self.picked_up_at = None;
+            self.out.events.push_back(PbxEvent::AgentLeft {
+                leg: AgentLegId(id),
+                how: Departure::PickedUp,
+            });
+        }
+    }
+
+    pub(super) fn left_bridge(&mut self, bridge: &str, channel: &str, now: Instant) {
+        let Some(bridge) = rest::agent_of(&self.mark, bridge) else {
+            return;
+        };
+        let Some(id) = uuid(channel) else {
+            return self.guest_left(bridge, channel);
+        };
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let unasked = match leg.side {
+            Side::Agent => leg.stage == Stage::Held && id == bridge,
+            // We may have moved it to another agent.
+            Side::Callee => leg.with == Some(bridge),
+        };
+        if leg.hang_up_asked || !unasked {
+            return;
+        }
+        if leg.side == Side::Agent {
+            // Nobody is to be put through to it until it is back.
+            leg.stage = Stage::Answered;
+        }
+        if self.strayed.len() < STRAYED_MAX {
+            self.strayed.push_back((now + STRAY_WAIT, id));
+        }
+    }
+
+    /// Whom a callee was transferred to is gone, or was never there.
+    fn guest_left(&mut self, bridge: Uuid, channel: &str) {
+        if self.guests.remove(channel).is_none() || self.has_guests(bridge) {
+            return;
+        }
+        let callee = |(_, leg): &(&Uuid, &super::Leg)| leg.transferred && leg.with == Some(bridge);
+        if let Some((callee, _)) = self.legs.iter().find(callee) {
+            let leg = LegId(*callee);
+            self.out.events.push_back(PbxEvent::CalleeAlone { leg });
+        }
+    }
+
+    pub(super) fn has_guests(&self, bridge: Uuid) -> bool {
+        self.guests.values().any(|of| *of == bridge)
+    }
+
+    /// A transferred callee has left: whoever is there still is alone.
+    pub(super) fn clear_bridge(&mut self, bridge: Uuid) {
+        for (channel, _) in self.guests.extract_if(|_, of| *of == bridge) {
+            self.out.ask(bridge, Then::Nothing, rest::hang_up(&channel));
+        }
+        self.out
+            .ask(bridge, Then::Nothing, rest::destroy_bridge(&self.mark, bridge));
+    }
+
+    /// Asks what became of legs that came out of their bridges and have not ended since.
+    pub(super) fn see_strayed(&mut self, now: Instant) {
+        while let Some((due, id)) = self.strayed.front().copied()
+            && due <= now
+        {
+            self.strayed.pop_front();
+            let Some(leg) = self.legs.get(&id).filter(|leg| !leg.hang_up_asked) else {
+                continue;
+            };
+            match leg.side {
+                Side::Agent if leg.stage == Stage::Answered => {
+                    let request = rest::add_to_bridge(&self.mark, id, id);
+                    self.out.ask(id, Then::Returned(id), request);
+                }
+                Side::Callee if !leg.transferred => {
+                    self.out.ask(id, Then::CalleeOut(id), rest::stop_silence(id));
+                }
+                Side::Agent | Side::Callee => {}
+            }
+        }
+    }
+
+    /// Takes over what is known of phones and bridges after a gap. Before [`Legs::adopt`].
+    pub(in crate::ari) fn adopt_phones(&mut self, survey: &Survey) {
+        self.strayed.clear();
+        self.guests.clone_from(&survey.guests);
+        self.endpoints_watched.clone_from(&survey.endpoints_watched);
+        for id in survey.agents() {
+            let leg = self
+                .legs
+                .entry(id)
+                .or_insert_with(|| super::Leg::new(Side::Agent, false));
+            leg.phone.endpoint = survey.endpoints.get(&id).cloned();
+            let endpoint = leg.phone.endpoint.as_ref();
+            leg.phone.offline = endpoint.is_some_and(|endpoint| survey.offline.contains(endpoint));
+            leg.phone.on_hold |= survey.on_hold.contains(&id);
+            leg.phone.audio = Audio::default();
+        }
+    }
+
+    /// What is wrong with a held leg, for the snapshot that is about to be told.
+    pub(in crate::ari) fn trouble_for_snapshot(&mut self, id: Uuid, now: Instant) -> Option<LegTrouble> {
+        let leg = self.legs.get_mut(&id).filter(|leg| leg.stage == Stage::Held)?;
+        leg.phone.audio.count_at = Some(now + COUNT_EVERY);
+        leg.phone.told = leg.phone.trouble();
+        let told = leg.phone.told;
+        self.watch_endpoint(id);
+        told
+    }
+
+    /// Whether the agent's leg could be put back into its bridge.
+    pub(super) fn returned(&mut self, id: Uuid, status: u16, now: Instant) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        match status {
+            200..300 => {
+                leg.stage = Stage::Held;
+                if leg.with.is_none() {
+                    leg.quiet = Quiet::Nothing(now);
+                }
+                self.tell_trouble(id);
+            }
+            // There is no such channel: its end is on its way.
+            400 => {}
+            _ => {
+                // Not in our application, or its bridge is gone.
+                leg.phone.moved = status == 422;
+                self.out.events.push_back(PbxEvent::AgentLeft {
+                    leg: AgentLegId(id),
+                    how: Departure::Moved,
+                });
+            }
+        }
+    }
+
+    /// Whether a callee that came out of its agent's bridge is in our application.
+    pub(super) fn callee_out(&mut self, id: Uuid, status: u16) {
+        let Some(leg) = self.legs.get(&id).filter(|leg| leg.with.is_some()) else {
+            return;
+        };
+        match (status, leg.with) {
+            (404, _) | (_, None) => {}
+            (200..300, Some(agent)) => {
+                let request = rest::add_to_bridge(&self.mark, agent, id);
+                self.out
+                    .ask(id, Then::Connected(LegId(id), AgentLegId(agent)), request);
+            }
+            (_, Some(agent)) => {
+                if let Some(agent) = self.legs.get_mut(&agent)
+                    && agent.with == Some(id)
+                {
+                    agent.with = None;
+                }
+                if let Some(callee) = self.legs.get_mut(&id) {
+                    callee.with = None;
+                }
+                self.transferred(id);
+            }
+        }
+    }
+
+    /// A leg that somebody has taken out of our application is none of ours to end.
+    pub(super) fn hang_up_agent(&mut self, id: Uuid, now: Instant) {
+        if self.legs.get(&id).is_some_and(|leg| leg.phone.moved) {
+            let end = LegEnd {
+                by: EndedBy::TakenAway,
+                answered: true,
+                ..LegEnd::default()
+            };
+            return self.ended(id, end, now);
+        }
+        self.hang_up(Side::Agent, id);
+    }
+
+    pub(super) fn held_by_phone(&mut self, channel: &str, on: bool) {
+        let Some(id) = uuid(channel) else { return };
+        let Some(leg) = self.legs.get_mut(&id).filter(|leg| leg.side == Side::Agent) else {
+            return;
+        };
+        if leg.phone.on_hold != on {
+            leg.phone.on_hold = on;
+            leg.phone.audio.forget_silence();
+            // So that the next run of ours knows.
+            let value = if on { "1" } else { "" };
+            self.out.ask(
+                id,
+                Then::Nothing,
+                rest::set_variable(id, rest::HOLD_VARIABLE, value),
+            );
+            self.tell_trouble(id);
+        }
+    }
+
+    pub(super) fn endpoint_is(&mut self, endpoint: &str, offline: bool) {
+        let on_it = self
+            .legs
+            .iter_mut()
+            .filter(|(_, leg)| leg.phone.endpoint.as_deref() == Some(endpoint));
+        let mut changed: Vec<Uuid> = Vec::new();
+        for (id, leg) in on_it {
+            leg.phone.offline = offline;
+            changed.push(*id);
+        }
+        for id in changed {
+            self.tell_trouble(id);
+        }
+    }
+
+    /// Has the switch tell whether it can reach this agent's phone. A phone keeps its endpoint, so it is asked for once.
+    pub(super) fn watch_endpoint(&mut self, id: Uuid) {
+        let Some(endpoint) = self.legs.get(&id).and_then(|leg| leg.phone.endpoint.clone()) else {
+            return;
+        };
+        if self.trunks_watched || self.endpoints_watched.contains(&endpoint) {
+            return;
+        }
+        let source = rest::endpoint_source(&endpoint);
+        self.out
+            .ask(Uuid::nil(), Then::Watched, rest::subscribe(&self.app, &source));
+        self.endpoints_watched.insert(endpoint);
+    }
+
+    /// Says what is wrong with a held leg, or that nothing is any more.
+    pub(super) fn tell_trouble(&mut self, id: Uuid) {
+        let Some(leg) = self.legs.get_mut(&id).filter(|leg| leg.stage == Stage::Held) else {
+            return;
+        };
+        let trouble = leg.phone.trouble();
+        if trouble != leg.phone.told {
+            leg.phone.told = trouble;
+            self.out.events.push_back(PbxEvent::AgentTrouble {
+                leg: AgentLegId(id),
+                trouble,
+            });
+        }
+    }
+
+    /// Counts the packets of phones whose turn it is.
+    pub(super) fn count_packets(&mut self, now: Instant) {
+        for (id, leg) in &mut self.legs {
+            let due = leg.phone.audio.count_at.is_some_and(|at| at <= now);
+            // Through the dialplan there is no RTP to be seen.
+            if due && leg.stage == Stage::Held && !leg.hang_up_asked && leg.behind.is_none() {
+                let talks_over_silence = leg.quiet == Quiet::Silence && leg.with.is_some();
+                let every = if talks_over_silence {
+                    COUNT_EVERY_SILENCED
+                } else {
+                    COUNT_EVERY
+                };
+                leg.phone.audio.count_at = Some(now + every);
+                self.out.ask(*id, Then::Packets(*id), rest::rtp_statistics(*id));
+            }
+        }
+    }
+
+    /// What was counted; nothing where the channel has no RTP of its own, or none yet.
+    pub(in crate::ari) fn packets(&mut self, id: Uuid, counted: Option<(u64, u64)>, now: Instant) {
+        let Some((from_phone, to_phone)) = counted else {
+            return;
+        };
+        let Some(leg) = self.legs.get_mut(&id).filter(|leg| leg.stage == Stage::Held) else {
+            return;
+        };
+        let seen = leg.phone.audio.count(now, from_phone, to_phone);
+        if leg.phone.on_hold {
+            leg.phone.audio.forget_silence();
+        } else if let (Some(seen), Some(_), Some(callee_at)) = (seen, leg.with, leg.phone.callee_at) {
+            match leg.quiet {
+                Quiet::No | Quiet::Nothing(_) if seen.unheard && callee_at <= seen.since => {
+                    leg.quiet = Quiet::Silence;
+                    leg.phone.audio.count_at = Some(now + COUNT_EVERY_SILENCED);
+                    self.out.ask(id, Then::Nothing, rest::send_silence(id));
+                }
+                Quiet::Silence if seen.doubled => {
+                    leg.quiet = Quiet::No;
+                    self.out.ask(id, Then::Unsilenced, rest::stop_silence(id));
+                }
+                Quiet::No | Quiet::Nothing(_) | Quiet::Silence => {}
+            }
+        }
+        self.tell_trouble(id);
+    }
+}

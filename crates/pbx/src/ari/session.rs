@@ -1,0 +1,343 @@
+//! One link while it stands: carries frames, requests and replies between sockets, queues and the state machine, in
+//! one task and without waiting for any single one of them.
+
+use super::decode::{Event, decode};
+use super::held::HeldBack;
+use super::legs::Legs;
+use super::link::Ports;
+use super::out::Then;
+use super::rest;
+use super::way::{REQUESTS_MAX, Way};
+use super::wire::{Http, HttpError, Socket};
+use crate::Stamped;
+use crate::pbx_clock::PbxClock;
+use futures_util::{Sink as _, Stream as _};
+use std::error::Error as _;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
+use tracing::warn;
+
+/// Longest silence. A switch that lives answers every ping; one that is short of CPU may take seconds, and to let go of it
+/// would lose the ends of calls besides.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+const PING_EVERY: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(250);
+const TICK_LATE: Duration = Duration::from_secs(1);
+/// Frames and commands handled before other tasks get their turn.
+const TURN_MAX: usize = 64;
+
+/// How a session ended.
+pub(super) enum End {
+    Stopped,
+    Lost(Lost),
+}
+
+/// Why a link was lost.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Lost {
+    #[error("the event stream broke; check that Asterisk runs")]
+    Broken(#[source] Box<SocketError>),
+    #[error("the switch closed the event stream; check whether it was restarted")]
+    Closed,
+    #[error("nothing was heard from it for seconds; check that Asterisk runs and can be reached")]
+    Silent,
+    #[error("it left a request without a reply; check its load")]
+    NoReply,
+    #[error("a request over HTTP failed; check its load and http.conf's sessionlimit")]
+    Http(#[source] HttpError),
+    #[error("our own queue of events is full, so we let go; check this machine's load")]
+    Congested,
+    #[error("another ARI client uses our application's name; give every client a name of its own")]
+    Replaced,
+}
+
+impl Lost {
+    pub(super) const fn replaced(&self) -> bool {
+        matches!(self, Self::Replaced)
+    }
+}
+
+/// One link while it stands.
+pub(super) struct Session<'a> {
+    socket: Socket,
+    way: Way,
+    legs: &'a mut Legs,
+    ports: &'a mut Ports,
+    unflushed: bool,
+    warned_of_frame: bool,
+    heard_at: Instant,
+    ticked_at: Instant,
+    pinged_at: Instant,
+    /// Pings carry how long after this they were sent.
+    began_at: Instant,
+    /// When the last ping was sent that was answered: what is read after its answer was written after it.
+    answered_ping_at: Option<Instant>,
+    clock: PbxClock,
+}
+
+impl<'a> Session<'a> {
+    /// `http`: requests must travel over it.
+    pub(super) fn new(socket: Socket, http: Option<Http>, legs: &'a mut Legs, ports: &'a mut Ports) -> Self {
+        let now = Instant::now();
+        Self {
+            socket,
+            way: Way::new(http),
+            legs,
+            ports,
+            unflushed: false,
+            warned_of_frame: false,
+            heard_at: now,
+            ticked_at: now,
+            pinged_at: now,
+            began_at: now,
+            answered_ping_at: None,
+            clock: PbxClock::new(),
+        }
+    }
+
+    /// Replays what was buffered, then carries on until the link or the driver ends. When the PBX was heard last, too.
+    pub(super) async fn run(mut self, buffered: HeldBack) -> (End, Instant) {
+        for (read_at, message) in buffered {
+            if let Err(end) = self.message(message, read_at) {
+                return (end, self.heard_at);
+            }
+        }
+        if let Err(end) = self.deliver(Instant::now(), Duration::ZERO) {
+            return (end, self.heard_at);
+        }
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let end = poll_fn(|cx| {
+            let mut ticked = false;
+            while ticks.poll_tick(cx).is_ready() {
+                ticked = true;
+            }
+            match self.turn(cx, ticked) {
+                Err(end) => Poll::Ready(end),
+                Ok(()) => Poll::Pending,
+            }
+        })
+        .await;
+        self.legs.out.asks.extend(self.way.take_unsent());
+        // Asterisk shall see the end at once, not when the socket times out.
+        let _ = tokio::time::timeout(Duration::from_millis(100), self.socket.close(None)).await;
+        (end, self.heard_at)
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>, ticked: bool) -> Result<(), End> {
+        let mut turns = TURN_MAX;
+        loop {
+            let mut idle = true;
+            if let Poll::Ready(message) = Pin::new(&mut self.socket).poll_next(cx) {
+                idle = false;
+                match message {
+                    Some(Ok(message)) => self.message(message, Instant::now())?,
+                    Some(Err(err)) => return Err(End::Lost(Lost::Broken(Box::new(err)))),
+                    None => return Err(End::Lost(Lost::Closed)),
+                }
+            }
+            if self.way.len() < REQUESTS_MAX
+                && let Poll::Ready(command) = self.ports.commands.poll_recv(cx)
+            {
+                idle = false;
+                let now = Instant::now();
+                self.legs.command(command.ok_or(End::Stopped)?, now);
+                self.deliver(now, Duration::ZERO)?;
+            }
+            if let Way::Http(way) = &mut self.way
+                && let Poll::Ready((then, reply)) = way.poll_reply(cx)
+            {
+                idle = false;
+                let reply = reply.map_err(|err| End::Lost(Lost::Http(err)))?;
+                self.replied(then, reply.status, &reply.body)?;
+            }
+            turns -= 1;
+            if idle {
+                break;
+            }
+            if turns == 0 {
+                cx.waker().wake_by_ref();
+                break;
+            }
+        }
+        if ticked {
+            self.tick()?;
+        }
+        if self.unflushed
+            && let Poll::Ready(flushed) = Pin::new(&mut self.socket).poll_flush(cx)
+        {
+            flushed.map_err(|err| End::Lost(Lost::Broken(Box::new(err))))?;
+            self.unflushed = false;
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        let since_tick = now.duration_since(std::mem::replace(&mut self.ticked_at, now));
+        // A late tick says that we stood still ourselves. What the PBX said meanwhile is read before its silence is judged: the
+        // runtime may not know yet that there is something to read.
+        if since_tick <= TICK_LATE {
+            if now.duration_since(self.heard_at) > SILENCE_MAX {
+                return Err(End::Lost(Lost::Silent));
+            }
+            if let Way::Socket(way) = &self.way
+                && way.overdue(now)
+            {
+                return Err(End::Lost(Lost::NoReply));
+            }
+        }
+        if now.duration_since(self.pinged_at) >= PING_EVERY {
+            self.pinged_at = now;
+            let sent_ms = u64::try_from(now.duration_since(self.began_at).as_millis()).unwrap_or(u64::MAX);
+            self.write(Message::Ping(sent_ms.to_be_bytes().to_vec().into()))?;
+            self.legs.show_life();
+        }
+        self.legs.tick(now);
+        self.deliver(now, Duration::ZERO)
+    }
+
+    fn message(&mut self, message: Message, read_at: Instant) -> Result<(), End> {
+        self.heard_at = read_at;
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Pong(sent_ms) => {
+                let sent_ms = <[u8; 8]>::try_from(sent_ms.as_ref()).map(u64::from_be_bytes);
+                let after = sent_ms.ok().map(Duration::from_millis);
+                self.answered_ping_at = after
+                    .and_then(|after| self.began_at.checked_add(after))
+                    .or(self.answered_ping_at);
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        self.ports.stats.events_read.fetch_add(1, Relaxed);
+        match decode(text.as_bytes()) {
+            Ok(Event::ApplicationReplaced) => return Err(End::Lost(Lost::Replaced)),
+            Ok(Event::Reply {
+                request_id,
+                status,
+                body,
+            }) => {
+                if let Way::Socket(way) = &mut self.way
+                    && let Some(then) = way.replied(&request_id)
+                {
+                    return self.replied(then, status, body.unwrap_or_default().as_bytes());
+                }
+            }
+            Ok(event) => {
+                let ago = self.age(text.as_bytes(), read_at);
+                self.legs.event(&event, read_at);
+                return self.deliver(read_at, ago);
+            }
+            Err(err) => {
+                // One is worth knowing of; a thousand would only hide the rest of the log.
+                if !std::mem::replace(&mut self.warned_of_frame, true) {
+                    warn!(pbx.name = %self.ports.name, cause = err.source().map(tracing::field::display),
+                          "switch `{}`: {err}", self.ports.name);
+                }
+            }
+        }
+        self.deliver(read_at, Duration::ZERO)
+    }
+
+    /// How long before we read it the event happened, by Asterisk's own time.
+    fn age(&mut self, frame: &[u8], read_at: Instant) -> Duration {
+        let Some(pbx_ms) = written_at_ms(frame) else {
+            return Duration::ZERO;
+        };
+        match self.answered_ping_at {
+            Some(sent_at) => self.clock.round_trip(sent_at, pbx_ms, read_at),
+            None => self.clock.heard(pbx_ms, read_at),
+        }
+        self.clock.ago(pbx_ms, read_at)
+    }
+
+    fn replied(&mut self, then: Then, status: u16, body: &[u8]) -> Result<(), End> {
+        let words = if status < 300 {
+            String::new()
+        } else {
+            rest::words(status, body)
+        };
+        let now = Instant::now();
+        if let Then::Packets(leg) = then {
+            self.legs.packets(leg, rest::packets(body), now);
+            return self.deliver(now, Duration::ZERO);
+        }
+        if !self.legs.replied(then, status, &words, now) {
+            self.ports.stats.commands_failed.fetch_add(1, Relaxed);
+        }
+        self.deliver(now, Duration::ZERO)
+    }
+
+    /// Sends what the state machine wants sent, and hands on what it wants handed on, which happened `ago` before it was read.
+    fn deliver(&mut self, read_at: Instant, ago: Duration) -> Result<(), End> {
+        while let Some(ask) = self.legs.out.asks.pop_front() {
+            match &mut self.way {
+                Way::Socket(way) => way.push(ask),
+                Way::Http(way) => way.push(ask),
+            }
+        }
+        while let Way::Socket(way) = &mut self.way
+            && let Some(frame) = way.next_frame(Instant::now())
+        {
+            self.write(Message::text(frame))?;
+        }
+        while let Some(event) = self.legs.out.events.pop_front() {
+            match self.ports.events.try_send(Stamped { event, read_at, ago }) {
+                Ok(()) => {}
+                Err(TrySendError::Closed(_)) => return Err(End::Stopped),
+                Err(TrySendError::Full(Stamped { event, .. })) => {
+                    self.legs.out.events.push_front(event);
+                    return Err(End::Lost(Lost::Congested));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a message into the socket's buffer, which is bounded.
+    fn write(&mut self, message: Message) -> Result<(), End> {
+        self.unflushed = true;
+        Pin::new(&mut self.socket)
+            .start_send(message)
+            .map_err(|err| End::Lost(Lost::Broken(Box::new(err))))
+    }
+}
+
+/// When Asterisk says that an event happened, in Unix milliseconds; it writes `"timestamp":"2026-11-28T04:06:27.123+0000"`.
+fn written_at_ms(frame: &[u8]) -> Option<i64> {
+    const KEY: &[u8] = b"\"timestamp\":\"";
+    let begin = memchr::memmem::find(frame, KEY)?.checked_add(KEY.len())?;
+    let rest = frame.get(begin..)?;
+    let text = std::str::from_utf8(rest.get(..memchr::memchr(b'"', rest)?)?).ok()?;
+    let time = jiff::fmt::strtime::parse("%Y-%m-%dT%H:%M:%S%.f%z", text).ok()?;
+    Some(time.to_timestamp().ok()?.as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::written_at_ms;
+
+    #[test]
+    fn the_time_of_an_event_is_read_whatever_its_zone() {
+        let frame = |time: &str| format!(r#"{{"type":"StasisStart","timestamp":"{time}","args":[]}}"#);
+        for (time, expected) in [
+            ("2026-11-28T04:06:27.123+0000", Some(1_795_838_787_123)),
+            ("2026-11-28T05:06:27.123+0100", Some(1_795_838_787_123)),
+            ("2026-11-28T04:06:27+0000", Some(1_795_838_787_000)),
+            ("2026-11-28", None),
+            ("", None),
+        ] {
+            assert_eq!(written_at_ms(frame(time).as_bytes()), expected, "{time}");
+        }
+        for odd in ["{}", r#"{"timestamp":7}"#, r#"{"timestamp":"2026"#] {
+            assert_eq!(written_at_ms(odd.as_bytes()), None, "{odd}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Whom we believe to be the switch: one TLS configuration for its HTTP server and for its event stream.
+
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt as _;
+use std::sync::Arc;
+
+/// Trusts these authorities only; without any, those that this machine trusts.
+pub fn client_config(authorities: &[CertificateDer<'static>]) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    if authorities.is_empty() {
+        return Ok(builder.with_platform_verifier()?.with_no_client_auth());
+    }
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority.clone())?;
+    }
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod server;
+
+#[cfg(test)]
+mod tests {
+    use super::super::AriConfig;
+    use super::super::rest::{Method, Request};
+    use super::super::wire::{Http, HttpError, WireError};
+    use super::server::server;
+    use paceline_core::ids::PbxName;
+
+    #[tokio::test]
+    async fn a_private_authority_is_believed_on_both_ways_where_it_is_named_and_only_there() {
+        let (port, authority) = server();
+        let http = |authorities| {
+            let config = AriConfig {
+                name: PbxName::new("pbx"),
+                url: format!("https://127.0.0.1:{port}"),
+                username: "paceline".to_owned(),
+                password: "secret".to_owned().into(),
+                app: AriConfig::APP.to_owned(),
+                installation: uuid::Uuid::nil(),
+                authorities,
+            };
+            Http::new(&config).unwrap()
+        };
+        let get = || Request {
+            method: Method::Get,
+            path: "asterisk/info".to_owned(),
+            body: None,
+        };
+        let named = http(vec![authority]);
+        assert_eq!(named.send(get()).await.unwrap().status, 401);
+        assert!(matches!(named.open().await, Err(WireError::Unauthorised)));
+        let unnamed = http(Vec::new());
+        assert!(matches!(unnamed.send(get()).await, Err(HttpError::Broken(_))));
+        assert!(matches!(unnamed.open().await, Err(WireError::Socket(_))));
+    }
+}

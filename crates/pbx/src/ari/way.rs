@@ -1,0 +1,306 @@
+//! How requests travel: which goes next, and which reply belongs to which. In: requests. Out: frames or HTTP requests,
+//! and what each reply is for.
+//!
+//! Somebody waits on the line for a connect or a hang-up, so these pass everything else; but no request passes an
+//! earlier one for the same leg.
+
+use super::out::{Ask, Then};
+use super::wire::{Http, HttpError, HttpReply, REPLY_WAIT_MAX};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use std::collections::{HashSet, VecDeque};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use uuid::Uuid;
+
+/// Requests without a reply yet, and such that wait to be sent; further commands wait in their queue.
+pub(super) const REQUESTS_MAX: usize = 2048;
+/// Requests on the event stream at once that are not urgent. Asterisk works requests off one after another, an originate
+/// in about 1 ms, so this is how many milliseconds an urgent one may have to wait behind a burst of them.
+const UNHURRIED_MAX: usize = 4;
+/// Connections to the HTTP server at once. Its `sessionlimit` is 100 by default, for all its clients.
+const HTTP_MAX: usize = 24;
+/// Of these, how many for what is not urgent.
+const HTTP_UNHURRIED_MAX: usize = 16;
+
+/// Requests that wait to be sent.
+#[derive(Default)]
+struct Waiting {
+    urgent: VecDeque<Ask>,
+    unhurried: VecDeque<Ask>,
+}
+
+impl Waiting {
+    fn push(&mut self, ask: Ask) {
+        if ask.then.urgent() && !self.unhurried.iter().any(|earlier| earlier.key == ask.key) {
+            self.urgent.push_back(ask);
+        } else {
+            self.unhurried.push_back(ask);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.urgent.len() + self.unhurried.len()
+    }
+
+    fn take(&mut self) -> impl Iterator<Item = Ask> {
+        std::mem::take(&mut self.urgent)
+            .into_iter()
+            .chain(std::mem::take(&mut self.unhurried))
+    }
+}
+
+/// A request on the event stream whose reply has not come.
+struct Pending {
+    id: u64,
+    then: Then,
+    sent_at: Instant,
+    urgent: bool,
+}
+
+/// Requests on the event stream.
+#[derive(Default)]
+pub(super) struct SocketWay {
+    waiting: Waiting,
+    last_id: u64,
+    /// In the order sent, in which Asterisk replies.
+    pending: VecDeque<Pending>,
+    unhurried: usize,
+}
+
+impl SocketWay {
+    pub(super) fn push(&mut self, ask: Ask) {
+        self.waiting.push(ask);
+    }
+
+    /// The next frame to send, if it is time for one.
+    pub(super) fn next_frame(&mut self, now: Instant) -> Option<String> {
+        loop {
+            let (ask, urgent) = match self.waiting.urgent.pop_front() {
+                Some(ask) => (ask, true),
+                None if self.unhurried < UNHURRIED_MAX => (self.waiting.unhurried.pop_front()?, false),
+                None => return None,
+            };
+            self.last_id += 1;
+            // Strings always serialise; were one not to, nothing would have been asked.
+            let Ok(frame) = ask.request.frame(self.last_id) else {
+                continue;
+            };
+            self.unhurried += usize::from(!urgent);
+            self.pending.push_back(Pending {
+                id: self.last_id,
+                then: ask.then,
+                sent_at: now,
+                urgent,
+            });
+            return Some(frame);
+        }
+    }
+
+    /// What a reply is for; nothing for a reply to no request of this link.
+    pub(super) fn replied(&mut self, request_id: &str) -> Option<Then> {
+        let id: u64 = request_id.parse().ok()?;
+        let position = self.pending.iter().position(|pending| pending.id == id)?;
+        let pending = self.pending.remove(position)?;
+        self.unhurried -= usize::from(!pending.urgent);
+        Some(pending.then)
+    }
+
+    /// Whether a request has gone without a reply for too long.
+    pub(super) fn overdue(&self, now: Instant) -> bool {
+        self.pending
+            .front()
+            .is_some_and(|pending| now.saturating_duration_since(pending.sent_at) > REPLY_WAIT_MAX)
+    }
+}
+
+type HttpDone = (Uuid, bool, Then, Result<HttpReply, HttpError>);
+
+/// Requests over HTTP: several at once, but one at a time for each leg. One for the nil leg concerns the whole switch:
+/// nothing passes it.
+pub(super) struct HttpWay {
+    http: Http,
+    waiting: Waiting,
+    busy: HashSet<Uuid>,
+    unhurried: usize,
+    running: FuturesUnordered<Pin<Box<dyn Future<Output = HttpDone> + Send>>>,
+}
+
+impl HttpWay {
+    fn new(http: Http) -> Self {
+        Self {
+            http,
+            waiting: Waiting::default(),
+            busy: HashSet::new(),
+            unhurried: 0,
+            running: FuturesUnordered::new(),
+        }
+    }
+
+    pub(super) fn push(&mut self, ask: Ask) {
+        self.waiting.push(ask);
+        self.start_some();
+    }
+
+    fn start_some(&mut self) {
+        while self.running.len() < HTTP_MAX {
+            let urgent = first_free(&self.waiting.urgent, &self.busy)
+                .and_then(|place| self.waiting.urgent.remove(place))
+                .map(|ask| (ask, true));
+            let next = urgent.or_else(|| {
+                (self.unhurried < HTTP_UNHURRIED_MAX)
+                    .then(|| first_free(&self.waiting.unhurried, &self.busy))
+                    .flatten()
+                    .and_then(|place| self.waiting.unhurried.remove(place))
+                    .map(|ask| (ask, false))
+            });
+            let Some((Ask { request, key, then }, urgent)) = next else {
+                return;
+            };
+            self.busy.insert(key);
+            self.unhurried += usize::from(!urgent);
+            let http = self.http.clone();
+            self.running.push(Box::pin(
+                async move { (key, urgent, then, http.send(request).await) },
+            ));
+        }
+    }
+
+    /// A reply that has come.
+    pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<(Then, Result<HttpReply, HttpError>)> {
+        match self.running.poll_next_unpin(cx) {
+            Poll::Ready(Some((key, urgent, then, reply))) => {
+                self.busy.remove(&key);
+                self.unhurried -= usize::from(!urgent);
+                self.start_some();
+                Poll::Ready((then, reply))
+            }
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// The first request whose leg has none running, unless one for the whole switch runs or comes before it.
+fn first_free(waiting: &VecDeque<Ask>, busy: &HashSet<Uuid>) -> Option<usize> {
+    if busy.contains(&Uuid::nil()) {
+        return None;
+    }
+    for (place, ask) in waiting.iter().enumerate() {
+        if ask.key.is_nil() {
+            return (place == 0).then_some(place);
+        }
+        if !busy.contains(&ask.key) {
+            return Some(place);
+        }
+    }
+    None
+}
+
+/// One of the two.
+pub(super) enum Way {
+    Socket(SocketWay),
+    Http(Box<HttpWay>),
+}
+
+impl Way {
+    /// `http`: requests must travel over it.
+    pub(super) fn new(http: Option<Http>) -> Self {
+        match http {
+            None => Self::Socket(SocketWay::default()),
+            Some(http) => Self::Http(Box::new(HttpWay::new(http))),
+        }
+    }
+
+    /// Takes back what was not sent.
+    pub(super) fn take_unsent(&mut self) -> Vec<Ask> {
+        match self {
+            Self::Socket(way) => way.waiting.take().collect(),
+            Self::Http(way) => way.waiting.take().collect(),
+        }
+    }
+
+    /// Requests sent or waiting.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Socket(way) => way.pending.len() + way.waiting.len(),
+            Self::Http(way) => way.running.len() + way.waiting.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ari::rest;
+    use paceline_core::ids::{AgentLegId, LegId};
+
+    fn ask(key: Uuid, then: Then) -> Ask {
+        Ask {
+            request: rest::hang_up(&key.to_string()),
+            key,
+            then,
+        }
+    }
+
+    fn connect(leg: Uuid) -> Then {
+        Then::Connected(LegId(leg), AgentLegId(Uuid::nil()))
+    }
+
+    #[test]
+    fn a_connect_passes_a_burst_of_originates_and_a_hang_up_stays_behind_its_own() {
+        let mut way = SocketWay::default();
+        let now = Instant::now();
+        let legs: Vec<Uuid> = (0..20).map(|_| Uuid::new_v4()).collect();
+        for leg in &legs {
+            way.push(ask(*leg, Then::Placed(*leg)));
+        }
+        let mut sent = 0;
+        while way.next_frame(now).is_some() {
+            sent += 1;
+        }
+        assert_eq!(sent, UNHURRIED_MAX);
+        let caller = Uuid::new_v4();
+        way.push(ask(caller, connect(caller)));
+        // Its originate has not been sent.
+        way.push(ask(legs[10], Then::HungUp(legs[10])));
+        // Its originate has, and Asterisk keeps the order.
+        way.push(ask(legs[0], Then::HungUp(legs[0])));
+        let mut order = Vec::new();
+        for reply in 1..=23 {
+            while way.next_frame(now).is_some() {}
+            order.extend(way.replied(&reply.to_string()));
+            assert!(way.replied(&reply.to_string()).is_none());
+        }
+        let place = |then: &Then| order.iter().position(|other| other == then);
+        assert_eq!(order.len(), 23);
+        assert_eq!(place(&connect(caller)), Some(UNHURRIED_MAX));
+        assert_eq!(place(&Then::HungUp(legs[0])), Some(UNHURRIED_MAX + 1));
+        assert!(place(&Then::HungUp(legs[10])) > place(&Then::Placed(legs[10])));
+        assert!(way.replied("nonsense").is_none());
+    }
+
+    #[test]
+    fn a_request_without_a_reply_becomes_overdue() {
+        let mut way = SocketWay::default();
+        let now = Instant::now();
+        assert!(!way.overdue(now + REPLY_WAIT_MAX * 2));
+        way.push(ask(Uuid::nil(), Then::Nothing));
+        way.next_frame(now);
+        assert!(!way.overdue(now + REPLY_WAIT_MAX));
+        assert!(way.overdue(now + REPLY_WAIT_MAX * 2));
+    }
+
+    #[test]
+    fn over_http_a_leg_has_one_request_at_a_time_and_the_switch_alone() {
+        let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
+        let waiting: VecDeque<Ask> = [one, one, Uuid::nil(), two]
+            .map(|key| ask(key, Then::Nothing))
+            .into();
+        assert_eq!(first_free(&waiting, &HashSet::new()), Some(0));
+        assert_eq!(first_free(&waiting, &HashSet::from([one])), None);
+        assert_eq!(first_free(&waiting, &HashSet::from([Uuid::nil()])), None);
+        let waiting: VecDeque<Ask> = [one, two].map(|key| ask(key, Then::Nothing)).into();
+        assert_eq!(first_free(&waiting, &HashSet::from([one])), Some(1));
+    }
+}

@@ -1,0 +1,507 @@
+//! What the driver knows of every leg: a pure state machine. In: commands, what the switch said, replies, a survey.
+//! Out, through [`Out`]: commands to send and events to hand on. Touches no socket; is told the time.
+//!
+//! Measured on 1.11, and nowhere in the manuals:
+//! - A leg can be joined only once it is parked: between its answer and that, the originate still works on it.
+//! - `uuid_bridge` says `+OK` before anything happened; `CHANNEL_BRIDGE` comes 40 to 60 ms later. If one side is gone by
+//!   then, the other is parked.
+//! - The survivor's `CHANNEL_PARK` comes before the other's `CHANNEL_HANGUP_COMPLETE`.
+//! - `uuid_kill` of a leg whose originate is not under way yet says that there is none; it appears afterwards.
+//! - Our own ring timeout has `sip_invite_failure_status` 487, from our CANCEL, but no `sip_term_status`.
+
+use super::command::{self, Placement};
+use super::leg::{FarHalf, Join, Leg, Message, Side, Stage, far_ends_cause};
+use super::out::{Out, Then};
+use super::recordings::{Folders, Recordings};
+use super::said::{Facts, Said};
+use crate::ended::EndedLegs;
+use crate::{NO_LINK, refusal};
+use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::pbx::{ConnectFault, LegEnd, PbxCommand, PbxEvent, Progress};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+mod adopt;
+mod joins;
+mod message;
+mod moves;
+mod phones;
+#[cfg(test)]
+mod tests;
+
+/// How long the end of a leg that the switch no longer knows may still be on its way to us.
+const END_LATE_MAX: Duration = Duration::from_secs(1);
+/// How long a channel's own events may come after the job that says that its originate failed.
+const CREATE_LATE_MAX: Duration = Duration::from_millis(300);
+/// The same where the job's words mean that there must have been a channel.
+const END_AFTER_JOB_MAX: Duration = Duration::from_secs(2);
+/// How long the switch may take to join two parked legs.
+const JOIN_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// Everything that the driver knows.
+pub(super) struct Legs {
+    app: String,
+    legs: HashMap<Uuid, Leg>,
+    ended: EndedLegs,
+    /// Legs that the switch does not know though nobody saw their end, and when to stop waiting for it.
+    missing: VecDeque<(Instant, Uuid)>,
+    /// Legs whose originate failed with no channel seen, the switch's word for why, and when to believe it.
+    not_placed: Vec<(Instant, Uuid, String)>,
+    /// Joins that the switch has not confirmed yet: callees, by their time limit.
+    joins: BTreeMap<(Instant, Uuid), ()>,
+    /// Agents who are with nobody, and when they must have been parked.
+    unparked: VecDeque<(Instant, Uuid)>,
+    asking: phones::Asking,
+    pub(super) recordings: Recordings,
+    pub(super) out: Out,
+}
+
+impl Legs {
+    pub(super) fn new(app: String) -> Self {
+        Self {
+            app,
+            legs: HashMap::new(),
+            ended: EndedLegs::default(),
+            missing: VecDeque::new(),
+            not_placed: Vec::new(),
+            joins: BTreeMap::new(),
+            unparked: VecDeque::new(),
+            asking: phones::Asking::default(),
+            recordings: Recordings::default(),
+            out: Out::default(),
+        }
+    }
+
+    /// The switch's folders, read anew with every link.
+    pub(super) fn set_folders(&mut self, folders: Folders) {
+        self.recordings.folders = folders;
+    }
+
+    // --- commands ---------------------------------------------------------------------------------------------
+
+    pub(super) fn command(&mut self, command: PbxCommand, now: Instant) {
+        match command {
+            PbxCommand::CallContact {
+                leg,
+                dial,
+                caller_id,
+                ring_timeout,
+                duration_max,
+            } => self.place(
+                &Placement {
+                    leg: leg.0,
+                    side: Side::Callee,
+                    dial: &dial,
+                    caller_id: caller_id.as_ref(),
+                    ring_timeout,
+                    duration_max,
+                },
+                now,
+            ),
+            PbxCommand::CallAgent {
+                leg,
+                dial,
+                caller_id,
+                ring_timeout,
+                duration_max,
+            } => self.place(
+                &Placement {
+                    leg: leg.0,
+                    side: Side::Agent,
+                    dial: &dial,
+                    caller_id: caller_id.as_ref(),
+                    ring_timeout,
+                    duration_max,
+                },
+                now,
+            ),
+            PbxCommand::Connect { leg, agent_leg } => self.connect(leg, agent_leg, now),
+            PbxCommand::Play { leg, sound } => self.play(leg, &sound),
+            PbxCommand::HangUp { leg } => self.hang_up(Side::Callee, leg.0),
+            PbxCommand::HangUpAgent { leg } => self.hang_up(Side::Agent, leg.0),
+            PbxCommand::Record {
+                leg,
+                agent_leg,
+                recording,
+                announcement,
+            } => {
+                let callee_lives = self.legs.contains_key(&leg.0);
+                self.recordings.start(
+                    leg,
+                    agent_leg,
+                    &recording,
+                    announcement.as_ref(),
+                    callee_lives,
+                    &mut self.out,
+                );
+            }
+            PbxCommand::StopRecording { recording } => self.recordings.stop(&recording, &mut self.out),
+        }
+    }
+
+    /// A command that came while the link is down: what needs the switch is refused, a hang-up is kept in mind.
+    pub(super) fn command_unlinked(&mut self, command: PbxCommand) {
+        match command {
+            PbxCommand::HangUp { leg: LegId(leg) } | PbxCommand::HangUpAgent { leg: AgentLegId(leg) } => {
+                if let Some(leg) = self.legs.get_mut(&leg) {
+                    leg.hang_up_asked = true;
+                }
+            }
+            PbxCommand::StopRecording { recording } => self.recordings.stop_later(&recording),
+            other => self.out.events.extend(refusal(&other, NO_LINK)),
+        }
+    }
+
+    fn place(&mut self, placement: &Placement<'_>, now: Instant) {
+        let mut leg = Leg::new(placement.side);
+        if command::is_loopback(placement.dial) {
+            leg.far_half = FarHalf::Awaited;
+        }
+        self.legs.insert(placement.leg, leg);
+        match command::place(&self.app, placement) {
+            Ok(text) => self.out.ask(Then::Placed(placement.leg), text),
+            Err(err) => self.refused(placement.leg, &err.to_string(), now),
+        }
+    }
+
+    /// Whether a command that still waits here is worth sending: an originate is not, once its end was asked for.
+    pub(super) fn still_wanted(&mut self, then: &Then, now: Instant) -> bool {
+        let Then::Placed(id) = then else { return true };
+        let taken_back = self.legs.get(id).is_none_or(|leg| leg.hang_up_asked);
+        if taken_back {
+            self.refused(*id, "taken back before it was placed", now);
+        }
+        !taken_back
+    }
+
+    fn refused(&mut self, id: Uuid, words: &str, now: Instant) {
+        if let Some(leg) = self.legs.get(&id) {
+            let end = leg.never_placed(words);
+            self.ended(id, end, now);
+        }
+    }
+
+    /// Every live leg.
+    pub(super) fn known(&self) -> HashSet<Uuid> {
+        self.legs.keys().copied().collect()
+    }
+
+    /// The link broke: what was to be sent is void.
+    pub(super) fn unlinked(&mut self, now: Instant) {
+        for ask in std::mem::take(&mut self.out.asks) {
+            if let Then::Placed(leg) = ask.then {
+                self.refused(leg, "the link broke before it was asked for", now);
+            }
+        }
+        // Ends must be told, or they would be asked for without end.
+        let is_end = |event: &PbxEvent| matches!(event, PbxEvent::Ended { .. } | PbxEvent::AgentEnded { .. });
+        self.out.events.retain(is_end);
+        self.not_placed.clear();
+        self.joins.clear();
+        self.unparked.clear();
+        self.asking = phones::Asking::default();
+    }
+
+    fn hang_up(&mut self, side: Side, id: Uuid) {
+        if self.ended.ids.contains(&id) {
+            return;
+        }
+        self.legs
+            .entry(id)
+            .or_insert_with(|| {
+                // Nobody here placed it; if it lives, it is past that.
+                let mut leg = Leg::new(side);
+                leg.stage = Stage::Dialing;
+                leg
+            })
+            .hang_up_asked = true;
+        self.out.ask(Then::HungUp(id), command::hang_up(id));
+    }
+
+    // --- what the switch says ---------------------------------------------------------------------------------
+
+    pub(super) fn said(&mut self, said: Said, now: Instant) {
+        match said {
+            Said::Created(id) => self.created(id),
+            Said::Ringing(id) => self.progressed(id, Progress::Ringing),
+            Said::EarlyMedia(id) => self.progressed(id, Progress::EarlyMedia),
+            Said::Answered(id) => self.answered(id),
+            Said::Parked(id, transfers) => self.parked(id, transfers, now),
+            Said::Unparked(id) => self.unparked(id),
+            Said::Bridged(a, b) => self.bridged(a, b, now),
+            Said::Unbridged(a, b) => self.unbridged(a, b),
+            Said::OnHold(id, on_hold) => self.held(id, on_hold, now),
+            Said::Ended(id, facts) => self.over(id, &facts, now),
+            Said::FarHalf(id) => self.far_half(id, FarHalf::Seen),
+            Said::FarHalfFull(id) => self.far_half(id, FarHalf::Full),
+            Said::NotPlaced(id, words) => self.not_placed(id, words, now),
+            // No originate's.
+            Said::Printed(..) => {}
+            Said::RecordingStarted(name) => self.recordings.started(&name, &mut self.out),
+            Said::RecordingStopped(name, ms) => self.recordings.stopped(&name, ms, &mut self.out),
+            Said::Played(id, done) => {
+                if !self.message_over(id, done) {
+                    self.recordings.played(LegId(id), done, &mut self.out);
+                }
+            }
+        }
+    }
+
+    fn created(&mut self, id: Uuid) {
+        match self.legs.get_mut(&id) {
+            Some(leg) => {
+                leg.stage = leg.stage.max(Stage::Dialing);
+                if leg.hang_up_asked {
+                    self.out.ask(Then::HungUp(id), command::hang_up(id));
+                }
+            }
+            // Nobody waits for it: an originate that was still on its way when its link broke.
+            None => self.out.ask(Then::Nothing, command::hang_up(id)),
+        }
+    }
+
+    fn far_half(&mut self, id: Uuid, now: FarHalf) {
+        // It may be another phone of the same user: that has the leg's variables too.
+        if let Some(leg) = self
+            .legs
+            .get_mut(&id)
+            .filter(|leg| leg.far_half != FarHalf::Unknown)
+        {
+            leg.far_half = now;
+        }
+    }
+
+    fn progressed(&mut self, id: Uuid, kind: Progress) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let seen = match kind {
+            Progress::Ringing => &mut leg.rang,
+            Progress::EarlyMedia => &mut leg.early_media,
+        };
+        if std::mem::replace(seen, true) || leg.answered() {
+            return;
+        }
+        leg.stage = Stage::Dialing;
+        self.out.events.extend(match (leg.side, kind) {
+            (Side::Callee, kind) => Some(PbxEvent::Progress { leg: LegId(id), kind }),
+            (Side::Agent, Progress::Ringing) => Some(PbxEvent::AgentRinging { leg: AgentLegId(id) }),
+            (Side::Agent, Progress::EarlyMedia) => None,
+        });
+    }
+
+    fn answered(&mut self, id: Uuid) {
+        let Some(leg) = self.legs.get_mut(&id) else {
+            self.out.ask(Then::Nothing, command::hang_up(id));
+            return;
+        };
+        if leg.answered() {
+            return;
+        }
+        leg.stage = Stage::Answered;
+        if leg.side == Side::Callee {
+            self.out.events.push_back(PbxEvent::Answered { leg: LegId(id) });
+        }
+    }
+
+    /// It waits for orders: after its answer, and whenever the other side has left it.
+    fn parked(&mut self, id: Uuid, transfers: bool, now: Instant) {
+        self.answered(id);
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        leg.parked = true;
+        leg.transfers |= transfers;
+        leg.audio.begins(true, now);
+        let first = leg.stage != Stage::Held;
+        leg.stage = Stage::Held;
+        let (side, join) = (leg.side, leg.join);
+        let message = leg.message != Message::No;
+        match side {
+            Side::Agent => {
+                if first {
+                    let leg = AgentLegId(id);
+                    self.out.events.push_back(PbxEvent::AgentReady { leg });
+                    self.tell_trouble(id, now);
+                }
+                self.agent_parked(id, join, now);
+            }
+            Side::Callee => self.callee_parked(id, join, now),
+        }
+        if message {
+            self.play_if_parked(id);
+        }
+    }
+
+    fn over(&mut self, id: Uuid, facts: &Facts, now: Instant) {
+        match self.legs.get(&id) {
+            Some(leg) => {
+                let (end, departure) = (leg.end(facts), leg.departure(facts));
+                if let Some(how) = departure {
+                    self.departed(id, how);
+                }
+                self.ended(id, end, now);
+            }
+            // One of a former run of ours, over since its state was read: that run's books want to know how.
+            None => {
+                if let Some(side) = facts.side
+                    && !self.ended.ids.contains(&id)
+                {
+                    let leg = Leg::new(side);
+                    let end = leg.end(facts);
+                    self.legs.insert(id, leg);
+                    self.ended(id, end, now);
+                }
+            }
+        }
+    }
+
+    fn not_placed(&mut self, id: Uuid, words: String, now: Instant) {
+        // Once there is a channel, its own end tells more, and truer.
+        if self.legs.get(&id).is_some_and(|leg| leg.stage == Stage::Asked) {
+            let wait = match far_ends_cause(&words) {
+                Some(_) => END_AFTER_JOB_MAX,
+                None => CREATE_LATE_MAX,
+            };
+            self.not_placed.push((now + wait, id, words));
+        }
+    }
+
+    fn ended(&mut self, id: Uuid, end: LegEnd, now: Instant) {
+        let Some(leg) = self.legs.remove(&id) else { return };
+        self.ended.insert(id);
+        let unjoined = matches!(leg.join, Join::Wanted { .. } | Join::Asked { .. });
+        if let Join::Asked { until, .. } = leg.join {
+            self.joins.remove(&(until, id));
+        }
+        if let Some(with) = leg.join.with() {
+            let (callee, agent, fault) = match leg.side {
+                Side::Callee => (id, with, ConnectFault::CalleeGone),
+                Side::Agent => (with, id, ConnectFault::AgentGone),
+            };
+            if unjoined {
+                self.connect_failed(callee, agent, fault);
+            } else if leg.side == Side::Agent {
+                self.part(callee, agent);
+            } else {
+                // The agent is `Talking` until it is parked again.
+                self.must_be_parked(agent, now);
+            }
+        }
+        match leg.side {
+            Side::Callee => {
+                self.recordings.callee_left(LegId(id), &mut self.out);
+                self.out.events.push_back(PbxEvent::Ended { leg: LegId(id), end });
+            }
+            Side::Agent => {
+                self.recordings.agent_left(AgentLegId(id), &mut self.out);
+                self.out.events.push_back(PbxEvent::AgentEnded {
+                    leg: AgentLegId(id),
+                    end,
+                });
+            }
+        }
+    }
+
+    /// To be called several times a second.
+    pub(super) fn tick(&mut self, now: Instant) {
+        for (_, id, words) in self
+            .not_placed
+            .extract_if(.., |(due, ..)| *due <= now)
+            .collect::<Vec<_>>()
+        {
+            if self.legs.get(&id).is_some_and(|leg| leg.stage == Stage::Asked) {
+                self.refused(id, &words, now);
+            }
+        }
+        while let Some((due, id)) = self.missing.front().copied()
+            && due <= now
+        {
+            self.missing.pop_front();
+            self.vanished(id, now);
+        }
+        self.tick_unparked(now);
+        self.tick_phones(now);
+        while let Some(((until, callee), ())) = self.joins.first_key_value()
+            && *until <= now
+        {
+            let callee = *callee;
+            self.joins.pop_first();
+            if let Some(agent) = self.legs.get(&callee).and_then(|leg| leg.join.with()) {
+                self.connect_failed(callee, agent, ConnectFault::Refused);
+            }
+        }
+    }
+
+    fn vanished(&mut self, id: Uuid, now: Instant) {
+        if let Some(leg) = self.legs.get(&id) {
+            let end = leg.vanished();
+            self.ended(id, end, now);
+            // In case that it is only late: nobody waits for it now.
+            self.out.ask(Then::Nothing, command::hang_up(id));
+        }
+    }
+
+    // --- replies ----------------------------------------------------------------------------------------------
+
+    /// What the switch made of a command: `+OK …`, `-ERR …`, or what was asked for. False: it refused something that it
+    /// should not have refused.
+    pub(super) fn replied(&mut self, then: Then, reply: &str, now: Instant) -> bool {
+        let fine = !reply.starts_with('-');
+        match then {
+            Then::Placed(leg) if !fine => {
+                let words = reply.trim_start_matches("-ERR").trim();
+                self.refused(leg, words, now);
+            }
+            Then::Joined(leg, agent_leg) if !fine => {
+                self.out
+                    .ask(Then::WhichIsGone(leg, agent_leg), command::exists(leg.0));
+                return true;
+            }
+            Then::WhichIsGone(leg, agent_leg) => {
+                let waiting = matches!(
+                    self.legs.get(&leg.0).map(|leg| leg.join),
+                    Some(Join::Asked { with, .. }) if with == agent_leg.0
+                );
+                let fault = match reply.trim() {
+                    "true" => ConnectFault::AgentGone,
+                    _ => ConnectFault::CalleeGone,
+                };
+                if waiting {
+                    self.connect_failed(leg.0, agent_leg.0, fault);
+                }
+                return true;
+            }
+            Then::HungUp(leg) if !fine => {
+                // Before it was placed it cannot be found; it will be hung up as soon as it appears.
+                let placed = self.legs.get(&leg).is_some_and(|leg| leg.stage != Stage::Asked);
+                if placed && !self.missing.iter().any(|(_, id)| *id == leg) {
+                    self.missing.push_back((now + END_LATE_MAX, leg));
+                }
+                return true;
+            }
+            Then::SoundFound(leg) => {
+                self.sound_found(leg, reply.trim() == "true");
+                return true;
+            }
+            Then::Playing(leg) if !fine => {
+                self.message_over(leg.0, false);
+            }
+            Then::AnnouncementFound(name) => {
+                self.recordings
+                    .announcement_found(&name, reply.trim() == "true", &mut self.out);
+                return true;
+            }
+            Then::Described(leg) => {
+                self.described(leg, reply, now);
+                return true;
+            }
+            Then::Counted => {
+                self.counted(reply, now);
+                return true;
+            }
+            Then::Announced(name) => self.recordings.announced(&name, fine, reply, &mut self.out),
+            Then::Recorded(name) => self.recordings.recorded(&name, fine, reply, &mut self.out),
+            Then::Nothing => return true,
+            Then::Placed(_) | Then::Joined(..) | Then::Playing(_) | Then::HungUp(_) => {}
+        }
+        fine
+    }
+}

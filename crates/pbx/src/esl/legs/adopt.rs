@@ -1,0 +1,76 @@
+//! Taking over what lives on the switch after a gap in its events.
+
+use super::{END_LATE_MAX, Legs};
+use crate::esl::command;
+use crate::esl::leg::{FarHalf, Found, Join, Leg, Side, Stage};
+use crate::esl::out::Then;
+use paceline_core::ids::LegId;
+use std::collections::HashMap;
+use std::time::Instant;
+use uuid::Uuid;
+
+impl Legs {
+    /// Takes over what was found on the switch: every channel of ours.
+    pub(in crate::esl) fn adopt(&mut self, found: &HashMap<Uuid, Found>, now: Instant) {
+        self.missing.clear();
+        self.not_placed.clear();
+        self.joins.clear();
+        for leg in self.legs.values_mut() {
+            leg.join = Join::Alone;
+            leg.parked = false;
+            leg.far_half = FarHalf::Unknown;
+        }
+        self.unparked.clear();
+        for (id, found) in found {
+            if found.side == Side::Agent && found.elsewhere {
+                self.taken_away_unseen(*id);
+                continue;
+            }
+            let leg = self.legs.entry(*id).or_insert_with(|| Leg::new(found.side));
+            leg.rang |= found.rang;
+            leg.early_media |= found.early_media;
+            leg.stage = leg.stage.max(found.stage);
+            leg.parked = found.stage == Stage::Held && found.with.is_none() && !found.elsewhere;
+            leg.on_hold = found.on_hold;
+            leg.trouble_told = found.trouble();
+            leg.audio.begins(leg.parked, now);
+            if found.elsewhere {
+                leg.join = Join::Elsewhere;
+            } else if let Some(with) = found.with {
+                leg.join = Join::Talking { with };
+            }
+            self.ended.forget(id);
+            if leg.hang_up_asked {
+                self.out.ask(Then::HungUp(*id), command::hang_up(*id));
+            }
+            if let (Side::Callee, Some(name)) = (found.side, &found.recording) {
+                self.recordings.adopt(LegId(*id), found.with, name);
+            }
+        }
+        // Whom an agent talks with may be gone since, or no leg of ours.
+        for (id, found) in found {
+            if let (Side::Agent, Some(with)) = (found.side, found.with)
+                && !self.legs.contains_key(&with)
+            {
+                self.must_be_parked(*id, now);
+            }
+        }
+        // Their ends may still be among the events that follow.
+        let mut gone: Vec<Uuid> = self
+            .legs
+            .keys()
+            .filter(|id| !found.contains_key(id))
+            .copied()
+            .collect();
+        gone.sort_unstable();
+        self.missing
+            .extend(gone.into_iter().map(|id| (now + END_LATE_MAX, id)));
+        self.recordings.relinked(&mut self.out);
+    }
+
+    /// An operator has moved this agent's leg while nobody looked.
+    fn taken_away_unseen(&mut self, agent: Uuid) {
+        self.legs.entry(agent).or_insert_with(|| Leg::new(Side::Agent));
+        self.taken_away(agent);
+    }
+}

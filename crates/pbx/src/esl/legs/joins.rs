@@ -1,0 +1,159 @@
+//! Callees and agents joined, and told so once they talk.
+
+use super::{JOIN_WAIT_MAX, Legs};
+use crate::esl::command;
+use crate::esl::leg::{Join, Leg, Side};
+use crate::esl::out::Then;
+use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::pbx::{ConnectFault, PbxEvent};
+use std::time::Instant;
+use uuid::Uuid;
+
+impl Legs {
+    pub(super) fn connect(&mut self, leg: LegId, agent_leg: AgentLegId, now: Instant) {
+        let callee = self.legs.get(&leg.0).map(Leg::answered);
+        let agent = self
+            .legs
+            .get(&agent_leg.0)
+            .map(|agent| (agent.answered(), agent.join.with()));
+        let callee = callee.filter(|_| {
+            self.legs
+                .get(&leg.0)
+                .is_some_and(|leg| leg.join != Join::Elsewhere)
+        });
+        let fault = match (callee, agent) {
+            (_, None | Some((false, _))) => Some(ConnectFault::AgentGone),
+            (None | Some(false), _) => Some(ConnectFault::CalleeGone),
+            // Joining it now would throw its callee out.
+            // A callee that is gone has left it, or will any moment.
+            (_, Some((true, Some(other)))) if other != leg.0 && self.legs.contains_key(&other) => {
+                Some(ConnectFault::Refused)
+            }
+            _ => None,
+        };
+        if let Some(fault) = fault {
+            self.out.events.push_back(PbxEvent::ConnectFailed {
+                leg,
+                agent_leg,
+                fault,
+            });
+            return;
+        }
+        for (one, other) in [(leg.0, agent_leg.0), (agent_leg.0, leg.0)] {
+            if let Some(one) = self.legs.get_mut(&one) {
+                one.join = Join::Wanted { with: other };
+            }
+        }
+        self.join_if_parked(leg.0, agent_leg.0, now);
+    }
+
+    pub(super) fn join_if_parked(&mut self, callee: Uuid, agent: Uuid, now: Instant) {
+        let parked = |id| self.legs.get(&id).is_some_and(|leg: &Leg| leg.parked);
+        if !parked(callee) || !parked(agent) {
+            return;
+        }
+        let until = now + JOIN_WAIT_MAX;
+        for (one, other) in [(callee, agent), (agent, callee)] {
+            if let Some(one) = self.legs.get_mut(&one) {
+                one.join = Join::Asked { with: other, until };
+            }
+        }
+        self.joins.insert((until, callee), ());
+        self.out.ask(Then::Nothing, command::hold_once_left(callee));
+        self.out.ask(
+            Then::Joined(LegId(callee), AgentLegId(agent)),
+            command::join(callee, agent),
+        );
+    }
+
+    /// The callee and the agent are not joined, and nobody waits for it any more.
+    pub(super) fn part(&mut self, callee: Uuid, agent: Uuid) {
+        if self
+            .legs
+            .get(&callee)
+            .is_some_and(|leg| leg.join == Join::Parted { from: agent })
+        {
+            // It was not parked since their conversation ended, so somebody else has it.
+            self.transferred(callee);
+        }
+        for (one, other) in [(callee, agent), (agent, callee)] {
+            if let Some(one) = self.legs.get_mut(&one)
+                && one.join.with() == Some(other)
+            {
+                if let Join::Asked { until, .. } = one.join {
+                    self.joins.remove(&(until, callee));
+                }
+                one.join = Join::Alone;
+            }
+        }
+    }
+
+    pub(super) fn connect_failed(&mut self, callee: Uuid, agent: Uuid, fault: ConnectFault) {
+        self.part(callee, agent);
+        self.out.events.push_back(PbxEvent::ConnectFailed {
+            leg: LegId(callee),
+            agent_leg: AgentLegId(agent),
+            fault,
+        });
+    }
+
+    /// An agent's leg waits for orders.
+    pub(super) fn agent_parked(&mut self, agent: Uuid, join: Join, now: Instant) {
+        match join {
+            Join::Wanted { with } => self.join_if_parked(with, agent, now),
+            Join::Talking { with } => {
+                if let Some(leg) = self.legs.get_mut(&agent) {
+                    leg.join = Join::Alone;
+                }
+                self.out.ask(Then::Nothing, command::forget_history(agent));
+                let parted = Join::Parted { from: agent };
+                if self.legs.get(&with).is_some_and(|callee| callee.join == parted) {
+                    self.transferred(with);
+                }
+            }
+            Join::Alone | Join::Asked { .. } | Join::Parted { .. } | Join::Elsewhere => {}
+        }
+    }
+
+    /// The two talk with each other.
+    pub(super) fn bridged(&mut self, a: Uuid, b: Uuid, now: Instant) {
+        let side = |id| self.legs.get(&id).map(|leg: &Leg| leg.side);
+        let (callee, agent) = match (side(a), side(b)) {
+            (Some(Side::Callee), Some(Side::Agent)) => (a, b),
+            (Some(Side::Agent), Some(Side::Callee)) => (b, a),
+            (None, None) => return,
+            // The other has ended, and what it leaves behind follows.
+            _ if self.ended.ids.contains(&a) || self.ended.ids.contains(&b) => return,
+            (one, other) => {
+                for (id, side) in [(a, one), (b, other)] {
+                    match side {
+                        Some(Side::Callee) => self.transferred(id),
+                        Some(Side::Agent) => self.taken_away(id),
+                        None => {}
+                    }
+                }
+                return;
+            }
+        };
+        let asked = match self.legs.get(&callee).map(|leg| leg.join) {
+            Some(Join::Asked { with, until }) if with == agent => {
+                self.joins.remove(&(until, callee));
+                true
+            }
+            _ => false,
+        };
+        for (one, other) in [(callee, agent), (agent, callee)] {
+            if let Some(one) = self.legs.get_mut(&one) {
+                one.join = Join::Talking { with: other };
+                one.parked = false;
+                one.audio.begins(false, now);
+            }
+        }
+        if asked {
+            self.out.events.push_back(PbxEvent::Connected {
+                leg: LegId(callee),
+                agent_leg: AgentLegId(agent),
+            });
+        }
+    }
+}

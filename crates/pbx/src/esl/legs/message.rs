@@ -1,0 +1,68 @@
+//! The message to a callee whom no agent took in time: its file looked for, asked for, and over.
+//!
+//! Measured on 1.11: of a file that is not there no event tells, so it is looked for first. `PLAYBACK_STOP` comes at the file's
+//! end, or at the hang-up that breaks it off, of which the callee's own end follows within milliseconds.
+
+use super::Legs;
+use crate::esl::command;
+use crate::esl::leg::{Message, Side};
+use crate::esl::out::Then;
+use paceline_core::ids::LegId;
+use paceline_core::pbx::{PbxEvent, Sound};
+use uuid::Uuid;
+
+impl Legs {
+    pub(super) fn play(&mut self, leg: LegId, sound: &Sound) {
+        let path = command::sound_file(&self.recordings.folders.sounds, sound);
+        let Some(callee) = self.legs.get_mut(&leg.0).filter(|leg| leg.side == Side::Callee) else {
+            // Its end has been told.
+            return;
+        };
+        match path {
+            Some(path) => {
+                self.out.ask(Then::SoundFound(leg), command::file_exists(&path));
+                callee.message = Message::Looking { path };
+            }
+            None => self.out.events.push_back(PbxEvent::Played { leg, whole: false }),
+        }
+    }
+
+    pub(super) fn sound_found(&mut self, leg: LegId, found: bool) {
+        let Some(callee) = self.legs.get_mut(&leg.0) else {
+            return;
+        };
+        if let Message::Looking { path } = &mut callee.message {
+            let path = std::mem::take(path);
+            callee.message = Message::Soon { path };
+            if found {
+                self.play_if_parked(leg.0);
+            } else {
+                self.message_over(leg.0, false);
+            }
+        }
+    }
+
+    pub(super) fn play_if_parked(&mut self, id: Uuid) {
+        if let Some(callee) = self.legs.get_mut(&id).filter(|leg| leg.parked)
+            && let Message::Soon { path } = &callee.message
+        {
+            self.out.ask(Then::Playing(LegId(id)), command::play(id, path));
+            callee.message = Message::Playing;
+        }
+    }
+
+    /// Something was played to this leg, or could not be; whether it was the message.
+    pub(super) fn message_over(&mut self, id: Uuid, whole: bool) -> bool {
+        let message = self
+            .legs
+            .get_mut(&id)
+            .is_some_and(|leg| std::mem::take(&mut leg.message) != Message::No);
+        if message {
+            self.out.events.push_back(PbxEvent::Played {
+                leg: LegId(id),
+                whole,
+            });
+        }
+        message
+    }
+}

@@ -1,0 +1,197 @@
+//! Legs that move by themselves: an agent's phone transfers its callee, another phone picks a call up, an operator moves a leg.
+//!
+//! Measured on 1.11:
+//! - A transfer, blind or attended, parks the agent's leg first; `CHANNEL_UNBRIDGE` of the callee's comes next, then what becomes of it.
+//!   A phone that hangs up at once has its leg ended before any of it.
+//! - Where the agent's leg was moved, or has ended, the callee is parked; the agent's end may come after that. Where another phone took the callee, the agent's leg ends as
+//!   `PICKED_OFF`, before the callee's `CHANNEL_UNBRIDGE` or after it.
+//! - Whoever joins a leg of ours from his own channel is the first of the two, so that we do not hear of the join.
+//! - Once a transferred callee's conversation is over, the callee is parked.
+
+use super::Legs;
+use crate::esl::leg::{Join, Leg, Message, Side};
+use paceline_core::ids::{AgentLegId, LegId};
+use paceline_core::pbx::{ConnectFault, Departure, EndedBy, LegEnd, PbxEvent};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// How long the switch may take to park an agent's leg that is alone, or to tell of its end.
+pub(super) const PARK_WAIT_MAX: Duration = Duration::from_secs(1);
+
+impl Legs {
+    /// The two do not talk any more, and the first lives.
+    pub(super) fn unbridged(&mut self, a: Uuid, b: Uuid) {
+        let side = |id| self.legs.get(&id).map(|leg: &Leg| leg.side);
+        let (callee, agent) = match (side(a), side(b)) {
+            (Some(Side::Callee), _) => (a, b),
+            (_, Some(Side::Callee)) => (b, a),
+            _ => return,
+        };
+        let parked = self.legs.get(&agent).is_some_and(|agent| agent.parked);
+        if let Some(leg) = self.legs.get_mut(&callee)
+            && leg.join == (Join::Talking { with: agent })
+        {
+            leg.join = Join::Parted { from: agent };
+            if parked {
+                self.transferred(callee);
+            }
+        }
+    }
+
+    /// It was parked, and is not any more.
+    pub(super) fn unparked(&mut self, id: Uuid) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        // Our own joins, of which CHANNEL_BRIDGE tells.
+        if !leg.parked || matches!(leg.join, Join::Asked { .. }) {
+            return;
+        }
+        leg.parked = false;
+        match leg.side {
+            Side::Callee => self.transferred(id),
+            Side::Agent => self.taken_away(id),
+        }
+    }
+
+    /// Somebody who is none of our agents has this callee.
+    pub(super) fn transferred(&mut self, callee: Uuid) {
+        let Some(leg) = self.legs.get_mut(&callee) else {
+            return;
+        };
+        if leg.side != Side::Callee || !leg.answered() || leg.join == Join::Elsewhere {
+            return;
+        }
+        let join = std::mem::replace(&mut leg.join, Join::Elsewhere);
+        leg.parked = false;
+        leg.message = Message::No;
+        let agent = match join {
+            Join::Alone | Join::Elsewhere => None,
+            Join::Asked { with, until } => {
+                self.joins.remove(&(until, callee));
+                Some(with)
+            }
+            Join::Wanted { with } | Join::Talking { with } => Some(with),
+            Join::Parted { from } => Some(from),
+        };
+        self.recordings.callee_moved(LegId(callee), &mut self.out);
+        self.out
+            .events
+            .push_back(PbxEvent::Transferred { leg: LegId(callee) });
+        let Some(agent) = agent else { return };
+        if let Some(leg) = self.legs.get_mut(&agent) {
+            if leg.join.with() == Some(callee) {
+                leg.join = Join::Alone;
+            }
+            if leg.transfers {
+                self.left(agent, Departure::Transferred);
+            }
+        }
+    }
+
+    fn left(&mut self, agent: Uuid, how: Departure) {
+        let leg = AgentLegId(agent);
+        self.out.events.push_back(PbxEvent::AgentLeft { leg, how });
+    }
+
+    /// This agent's leg ends, and its callee, if it has one, is with somebody else.
+    pub(super) fn departed(&mut self, agent: Uuid, how: Departure) {
+        if let Some(Join::Talking { with }) = self.legs.get(&agent).map(|leg| leg.join) {
+            let (talking, parted) = (Join::Talking { with: agent }, Join::Parted { from: agent });
+            if self
+                .legs
+                .get(&with)
+                .is_some_and(|leg| leg.join == talking || leg.join == parted)
+            {
+                self.transferred(with);
+            }
+        }
+        self.left(agent, how);
+    }
+
+    /// An operator has moved this agent's leg: it is nothing of ours any more. Should it be parked again, it is hung up as any
+    /// channel of ours that nobody knows.
+    pub(super) fn taken_away(&mut self, agent: Uuid) {
+        let Some(leg) = self.legs.remove(&agent) else {
+            return;
+        };
+        self.ended.insert(agent);
+        match leg.join {
+            Join::Wanted { with } | Join::Asked { with, .. } => {
+                self.connect_failed(with, agent, ConnectFault::AgentGone);
+            }
+            Join::Talking { with } => self.part(with, agent),
+            Join::Alone | Join::Parted { .. } | Join::Elsewhere => {}
+        }
+        self.recordings.agent_left(AgentLegId(agent), &mut self.out);
+        let end = LegEnd {
+            by: EndedBy::TakenAway,
+            progressed: leg.rang,
+            answered: true,
+            ..LegEnd::default()
+        };
+        let leg = AgentLegId(agent);
+        self.out.events.push_back(PbxEvent::AgentEnded { leg, end });
+    }
+
+    /// A callee waits for orders again.
+    pub(super) fn callee_parked(&mut self, callee: Uuid, join: Join, now: Instant) {
+        match join {
+            Join::Wanted { with } => self.join_if_parked(callee, with, now),
+            Join::Talking { with: agent } | Join::Parted { from: agent } => {
+                match self.legs.get(&agent).map(|agent| agent.parked) {
+                    // Both were parked, by an operator: neither is with anybody.
+                    Some(true) => {
+                        self.transferred(callee);
+                        self.alone(callee);
+                    }
+                    Some(false) => {
+                        self.set_alone(callee);
+                        self.set_alone(agent);
+                        self.must_be_parked(agent, now);
+                    }
+                    None => self.set_alone(callee),
+                }
+            }
+            Join::Elsewhere => self.alone(callee),
+            Join::Alone | Join::Asked { .. } => {}
+        }
+    }
+
+    /// A transferred callee has nobody any more.
+    fn alone(&mut self, callee: Uuid) {
+        self.set_alone(callee);
+        self.out
+            .events
+            .push_back(PbxEvent::CalleeAlone { leg: LegId(callee) });
+    }
+
+    fn set_alone(&mut self, id: Uuid) {
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.join = Join::Alone;
+        }
+    }
+
+    /// It is with nobody any more: it must be parked soon, or over.
+    pub(super) fn must_be_parked(&mut self, agent: Uuid, now: Instant) {
+        self.unparked.push_back((now + PARK_WAIT_MAX, agent));
+    }
+
+    /// Agents who have been with none of our callees for so long, and are not parked: somebody joined them with others.
+    pub(super) fn tick_unparked(&mut self, now: Instant) {
+        while let Some((due, agent)) = self.unparked.front().copied()
+            && due <= now
+        {
+            self.unparked.pop_front();
+            let talks = |leg: &Leg| match leg.join {
+                Join::Talking { with } | Join::Asked { with, .. } => self.legs.contains_key(&with),
+                Join::Alone | Join::Wanted { .. } | Join::Parted { .. } | Join::Elsewhere => false,
+            };
+            if self
+                .legs
+                .get(&agent)
+                .is_some_and(|leg| !leg.parked && !talks(leg))
+            {
+                self.taken_away(agent);
+            }
+        }
+    }
+}

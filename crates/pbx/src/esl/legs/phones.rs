@@ -1,0 +1,101 @@
+//! Whether agents' phones listen: on hold, or silent for so long that they must be gone.
+//!
+//! Measured on 1.11: where a conversation ends on hold FreeSWITCH takes the hold for over, and of the phone's own unhold nothing is
+//! said then. So a phone on hold is asked for, until what it last said of its audio is another thing.
+
+use super::Legs;
+use crate::esl::command;
+use crate::esl::leg::{Leg, Side, Stage};
+use crate::esl::out::Then;
+use crate::esl::said::on_hold;
+use paceline_core::ids::AgentLegId;
+use paceline_core::pbx::PbxEvent;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// How often phones on hold are asked for.
+const HOLD_ASKED_EVERY: Duration = Duration::from_secs(1);
+/// How often the packets of all phones are counted.
+const COUNTED_EVERY: Duration = Duration::from_secs(3);
+/// Phones in one command.
+const COUNTED_AT_ONCE: usize = 16;
+
+/// When phones are asked for next.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    hold_at: Option<Instant>,
+    count_at: Option<Instant>,
+    /// Counts that are not answered yet; none is asked for meanwhile.
+    counting: usize,
+}
+
+fn is_due(at: &mut Option<Instant>, every: Duration, now: Instant) -> bool {
+    let due = at.is_none_or(|at| at <= now);
+    if due {
+        *at = Some(now + every);
+    }
+    due
+}
+
+impl Legs {
+    pub(super) fn held(&mut self, id: Uuid, on_hold: bool, now: Instant) {
+        if let Some(leg) = self.legs.get_mut(&id).filter(|leg| leg.side == Side::Agent) {
+            leg.on_hold = on_hold;
+            self.tell_trouble(id, now);
+        }
+    }
+
+    /// Says what is wrong with a held agent's phone, if that is another thing than before.
+    pub(super) fn tell_trouble(&mut self, id: Uuid, now: Instant) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let trouble = leg.trouble(now);
+        if leg.side == Side::Agent && leg.stage == Stage::Held && trouble != leg.trouble_told {
+            leg.trouble_told = trouble;
+            let leg = AgentLegId(id);
+            self.out.events.push_back(PbxEvent::AgentTrouble { leg, trouble });
+        }
+    }
+
+    pub(super) fn described(&mut self, id: Uuid, reply: &str, now: Instant) {
+        // `_undef_` and `-ERR` say nothing.
+        if reply.starts_with("v=") {
+            self.held(id, on_hold(reply), now);
+        }
+    }
+
+    pub(super) fn counted(&mut self, printed: &str, now: Instant) {
+        self.asking.counting = self.asking.counting.saturating_sub(1);
+        for (id, packets) in command::packets_counted(printed) {
+            if let Some(leg) = self.legs.get_mut(&id) {
+                leg.audio.counted(packets, leg.on_hold, now);
+                self.tell_trouble(id, now);
+            }
+        }
+    }
+
+    fn agents(&self, of: impl Fn(&Leg) -> bool) -> Vec<Uuid> {
+        let held = |leg: &Leg| leg.side == Side::Agent && leg.stage == Stage::Held;
+        let mut agents: Vec<Uuid> = self
+            .legs
+            .iter()
+            .filter(|(_, leg)| held(leg) && of(leg))
+            .map(|(id, _)| *id)
+            .collect();
+        agents.sort_unstable();
+        agents
+    }
+
+    pub(super) fn tick_phones(&mut self, now: Instant) {
+        if is_due(&mut self.asking.hold_at, HOLD_ASKED_EVERY, now) {
+            for id in self.agents(|leg| leg.on_hold) {
+                self.out.ask(Then::Described(id), command::far_description(id));
+            }
+        }
+        if self.asking.counting == 0 && is_due(&mut self.asking.count_at, COUNTED_EVERY, now) {
+            for some in self.agents(|_| true).chunks(COUNTED_AT_ONCE) {
+                self.asking.counting += 1;
+                self.out.ask(Then::Counted, command::count_packets(some));
+            }
+        }
+    }
+}

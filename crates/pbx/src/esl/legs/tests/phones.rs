@@ -1,0 +1,236 @@
+//! Phones and operators that act by themselves.
+
+use super::*;
+use crate::esl::said::said;
+use paceline_core::pbx::{Departure, LegTrouble};
+
+/// What becomes of a conversation that somebody else ends, and what the engine is told of it.
+#[test]
+fn whoever_moves_by_itself_is_told_apart() {
+    let (callee, agent) = (CALLEE.0, AGENT.0);
+    let transferred = PbxEvent::Transferred { leg: CALLEE };
+    let alone = PbxEvent::CalleeAlone { leg: CALLEE };
+    let left = |how| PbxEvent::AgentLeft { leg: AGENT, how };
+    let taken_away = PbxEvent::AgentEnded {
+        leg: AGENT,
+        end: LegEnd {
+            by: EndedBy::TakenAway,
+            answered: true,
+            ..LegEnd::default()
+        },
+    };
+    let unbridged = Said::Unbridged(callee, agent);
+    let parked = |id| Said::Parked(id, false);
+    let with_other = |id| Said::Bridged(id, Uuid::from_u128(99));
+    for (what, heard, told) in [
+        (
+            "the agent's phone transfers",
+            vec![Said::Parked(agent, true), unbridged.clone(), with_other(callee)],
+            vec![transferred.clone(), left(Departure::Transferred)],
+        ),
+        (
+            "an operator transfers the callee, whose new partner leaves",
+            vec![
+                parked(agent),
+                unbridged.clone(),
+                with_other(callee),
+                parked(callee),
+            ],
+            vec![transferred.clone(), alone.clone()],
+        ),
+        (
+            "the same, said in another order",
+            vec![unbridged.clone(), parked(agent), with_other(callee)],
+            vec![transferred.clone()],
+        ),
+        (
+            "an operator moves the agent",
+            vec![unbridged.clone(), parked(callee), with_other(agent)],
+            vec![taken_away.clone()],
+        ),
+        (
+            "an operator parks both",
+            vec![parked(agent), unbridged.clone(), parked(callee)],
+            vec![transferred.clone(), alone.clone()],
+        ),
+    ] {
+        let mut bench = Bench::new();
+        bench.ready();
+        bench.connect();
+        bench.said(Said::Bridged(callee, agent));
+        bench.heard();
+        heard.into_iter().for_each(|said| bench.said(said));
+        bench.tick_after(moves::PARK_WAIT_MAX);
+        assert_eq!(bench.heard(), told, "{what}");
+    }
+    // The end of an agent who hangs up may be said last.
+    let mut bench = Bench::new();
+    bench.ready();
+    bench.connect();
+    for said in [Said::Bridged(callee, agent), unbridged.clone(), parked(callee)] {
+        bench.said(said);
+    }
+    bench.heard();
+    bench.ended(agent, facts("NORMAL_CLEARING", 16, Some(200)));
+    bench.tick_after(moves::PARK_WAIT_MAX);
+    let told = bench.heard();
+    assert!(
+        matches!(&told[..], [PbxEvent::AgentEnded { end, .. }] if end.by == EndedBy::Network),
+        "{told:?}"
+    );
+    // Those who wait are moved.
+    for (id, told) in [(callee, transferred.clone()), (agent, taken_away.clone())] {
+        let mut bench = Bench::new();
+        bench.ready();
+        bench.said(Said::Unparked(id));
+        bench.said(with_other(id));
+        assert_eq!(bench.heard(), [told]);
+    }
+    // Another phone takes the call, and its CHANNEL_UNBRIDGE comes before the end or after it.
+    for before in [true, false] {
+        let mut bench = Bench::new();
+        bench.ready();
+        bench.connect();
+        bench.said(Said::Bridged(callee, agent));
+        bench.heard();
+        if before {
+            bench.said(unbridged.clone());
+        }
+        bench.ended(agent, facts("PICKED_OFF", 0, None));
+        bench.said(unbridged.clone());
+        let told = bench.heard();
+        assert_eq!(told[..2], [transferred.clone(), left(Departure::PickedUp)]);
+        assert!(matches!(told[2..], [PbxEvent::AgentEnded { .. }]), "{told:?}");
+    }
+}
+
+#[test]
+fn a_phone_that_hangs_up_at_once_after_its_transfer_leaves_the_callee_to_the_colleague() {
+    let mut bench = Bench::new();
+    bench.ready();
+    bench.connect();
+    bench.said(Said::Bridged(CALLEE.0, AGENT.0));
+    bench.heard();
+    let hung_up = Facts {
+        transfers: true,
+        ..facts("NORMAL_CLEARING", 16, Some(200))
+    };
+    bench.ended(AGENT.0, hung_up);
+    bench.said(Said::Unbridged(CALLEE.0, AGENT.0));
+    let how = Departure::Transferred;
+    let told = bench.heard();
+    let left = PbxEvent::AgentLeft { leg: AGENT, how };
+    assert_eq!(told[..2], [PbxEvent::Transferred { leg: CALLEE }, left]);
+    assert!(matches!(told[2..], [PbxEvent::AgentEnded { .. }]), "{told:?}");
+    // The colleague refuses.
+    bench.said(Said::Parked(CALLEE.0, false));
+    assert_eq!(bench.heard(), [PbxEvent::CalleeAlone { leg: CALLEE }]);
+}
+
+#[test]
+fn an_agent_who_is_not_parked_once_the_callee_is_gone_was_taken_away() {
+    let mut bench = Bench::new();
+    bench.ready();
+    bench.connect();
+    bench.said(Said::Bridged(CALLEE.0, AGENT.0));
+    bench.ended(CALLEE.0, facts("PICKED_OFF", 0, None));
+    bench.heard();
+    bench.tick_after(moves::PARK_WAIT_MAX);
+    let told = bench.heard();
+    assert!(
+        matches!(
+            told[..],
+            [PbxEvent::AgentEnded {
+                leg: AGENT,
+                end: LegEnd {
+                    by: EndedBy::TakenAway,
+                    ..
+                }
+            }]
+        ),
+        "{told:?}"
+    );
+    // Whoever has it lets it go: it is in the way there.
+    bench.asked();
+    bench.said(Said::Parked(AGENT.0, false));
+    assert_eq!((bench.asked(), bench.heard()), (vec![Then::Nothing], vec![]));
+}
+
+/// The events as the switch sends them, where it tells of the park and where it does not.
+#[test]
+fn a_phone_that_rings_and_is_picked_up_by_a_colleague_is_never_ready() {
+    for park_told in [true, false] {
+        let mut bench = Bench::new();
+        bench.call_agent();
+        let mut events = vec![("CREATE", "ringing", ""), ("PROGRESS", "ringing", "")];
+        if park_told {
+            events.extend([("PARK", "ringing", ""), ("UNPARK", "ringing", "")]);
+        }
+        events.push(("HANGUP_COMPLETE", "hangup", "DESTINATION_OUT_OF_ORDER"));
+        for (name, answer_state, cause) in events {
+            let text = format!(
+                "Event-Name: CHANNEL_{name}\nUnique-ID: {id}\nAnswer-State: {answer_state}\nHangup-Cause: {cause}\n\
+                 Caller-Channel-Answered-Time: 0\nvariable_paceline_app: paceline\nvariable_paceline_leg: {id}\n\
+                 variable_paceline_side: agent\n\n",
+                id = AGENT.0
+            );
+            if let Some(said) = said(&paceline_esl::Event::decode(text.as_bytes()), "paceline") {
+                bench.said(said);
+            }
+        }
+        let told = bench.heard();
+        let how = Departure::PickedUp;
+        let rings = PbxEvent::AgentRinging { leg: AGENT };
+        assert_eq!(told[..2], [rings, PbxEvent::AgentLeft { leg: AGENT, how }]);
+        assert!(
+            matches!(&told[2..], [PbxEvent::AgentEnded { end, .. }] if !end.answered),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
+fn a_phone_on_hold_is_asked_for_until_it_is_not() {
+    let told = |trouble| PbxEvent::AgentTrouble { leg: AGENT, trouble };
+    let mut bench = Bench::new();
+    bench.ready();
+    bench.said(Said::OnHold(AGENT.0, true));
+    assert_eq!(bench.heard(), [told(Some(LegTrouble::OnHold))]);
+    for (described, heard) in [
+        ("_undef_", vec![]),
+        ("v=0\r\nm=audio 4000 RTP/AVP 0\r\na=sendonly\r\n", vec![]),
+        (
+            "v=0\r\nm=audio 4000 RTP/AVP 0\r\na=sendrecv\r\n",
+            vec![told(None)],
+        ),
+    ] {
+        bench.tick_after(Duration::from_secs(1));
+        assert_eq!(bench.asked(), [Then::Described(AGENT.0)]);
+        bench.legs.replied(Then::Described(AGENT.0), described, bench.now);
+        assert_eq!(bench.heard(), heard, "{described}");
+    }
+    bench.tick_after(Duration::from_secs(1));
+    assert_eq!((bench.asked(), bench.heard()), (vec![], vec![]));
+    // A callee on hold is the callee's affair.
+    bench.said(Said::OnHold(CALLEE.0, true));
+    assert_eq!(bench.heard(), []);
+}
+
+#[test]
+fn a_phone_that_sends_no_more_is_told() {
+    let mut bench = Bench::new();
+    bench.ready();
+    let told = |trouble| PbxEvent::AgentTrouble { leg: AGENT, trouble };
+    let count = |bench: &mut Bench, packets: u64| {
+        bench.tick_after(Duration::from_secs(3));
+        let printed = format!("{} +OK:\n{packets};", AGENT.0);
+        bench.legs.replied(Then::Counted, &printed, bench.now);
+        bench.heard()
+    };
+    assert_eq!(count(&mut bench, 100), []);
+    assert_eq!(count(&mut bench, 250), []);
+    assert_eq!(count(&mut bench, 250), []);
+    assert_eq!(count(&mut bench, 250), []);
+    assert_eq!(count(&mut bench, 250), [told(Some(LegTrouble::NoAudio))]);
+    assert_eq!(count(&mut bench, 260), [told(None)]);
+}

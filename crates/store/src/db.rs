@@ -1,0 +1,517 @@
+//! The two databases behind one small face: connections, transactions, arguments and rows. Only this file and those below it
+//! know which one it is; queries are text that both take. How they are opened is `open`.
+
+mod arg;
+mod open;
+
+pub(crate) use arg::{Arg, args};
+
+use super::error::{DbError, DbErrorKind};
+use super::sync::LogSync;
+use paceline_core::number::E164;
+use paceline_runtime::wakings;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Arguments, Decode, Executor, Pool, Postgres, Row as _, SqlSafeStr, Sqlite, Type};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+const POSTGRES_WRITERS_MAX: u32 = 6;
+/// No page of a list takes this long; a read that does has filters that fit next to nothing of very much.
+const BESIDE_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Steps of SQLite's between two looks at the clock: well below a millisecond.
+const STEPS_BETWEEN_LOOKS: i32 = 5_000;
+/// Waiting for SQLite's one writer is normal: a task of a million contacts holds it for seconds.
+const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A server answers a `BEGIN` at once. Who hears nothing has a connection that died without notice: its machine lost
+/// power, or the network between is gone.
+const POSTGRES_BEGIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// The server gives a statement up after a minute, and says so.
+const POSTGRES_STATEMENT_TIMEOUT: Duration = Duration::from_secs(65);
+/// A transaction of the dialer's takes milliseconds. One that takes this long has lost its connection without notice.
+pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
+
+pub(crate) enum Pools {
+    Sqlite {
+        /// One connection for the whole process: who waits for it is served in the order of asking.
+        writer: Pool<Sqlite>,
+        readers: Pool<Sqlite>,
+        log: Arc<LogSync>,
+        /// One connection with room for a large index, while there is an import.
+        bulk: Pool<Sqlite>,
+        beside: Option<Beside<Sqlite>>,
+    },
+    Postgres {
+        writers: Pool<Postgres>,
+        readers: Pool<Postgres>,
+        beside: Option<Beside<Postgres>>,
+    },
+}
+
+/// What those have who must not keep the dialer waiting, however much they ask.
+pub(crate) struct Beside<DB: sqlx::Database> {
+    /// Whose turn it is to wait for a connection that writes, so that no more than one of them is ever before the dialer.
+    turns: Arc<Semaphore>,
+    /// For [`Pools::ping`] alone, so that it does not wait behind reads.
+    pulse: Pool<DB>,
+}
+
+/// Which database; for the few statements that must differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+enum Conn {
+    Sqlite(PoolConnection<Sqlite>, Arc<LogSync>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+/// A transaction. Dropped without a commit or a rollback, it takes its connection with it: whatever state a failure
+/// left that in, nobody meets it again.
+pub(crate) struct Tx {
+    conn: Option<Conn>,
+    /// SQLite's writing connection, kept from others in this process: who waits for it is served in order of asking,
+    /// and who waits for a lock in the file is not.
+    turn: Option<PoolConnection<Sqlite>>,
+    beside_turn: Option<OwnedSemaphorePermit>,
+}
+
+/// How a commit failed.
+#[derive(Debug)]
+pub(crate) enum CommitError {
+    /// Nothing is stored.
+    NotStored(DbError),
+    /// The connection was lost in the middle: it may be stored, or not.
+    Unknown(DbError),
+}
+
+/// A row of a result.
+pub(crate) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+/// Types that both databases give back.
+pub(crate) trait Stored:
+    for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>
+{
+}
+impl<T> Stored for T where
+    T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>
+{
+}
+
+impl fmt::Debug for Pools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.dialect())
+    }
+}
+
+impl Pools {
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite { .. } => Dialect::Sqlite,
+            Self::Postgres { .. } => Dialect::Postgres,
+        }
+    }
+
+    /// Closes every connection once it is free; of a store beside another, those that are its own.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite {
+                writer,
+                readers,
+                bulk,
+                beside,
+                ..
+            } => {
+                bulk.close().await;
+                readers.close().await;
+                match beside {
+                    Some(beside) => beside.pulse.close().await,
+                    None => writer.close().await,
+                }
+            }
+            Self::Postgres {
+                writers,
+                readers,
+                beside,
+            } => {
+                readers.close().await;
+                writers.close().await;
+                if let Some(beside) = beside {
+                    beside.pulse.close().await;
+                }
+            }
+        }
+    }
+
+    /// Asks the database for a sign of life.
+    pub(crate) async fn ping(&self) -> Result<(), DbError> {
+        const PING: &str = "SELECT 1";
+        match self {
+            Self::Sqlite { readers, beside, .. } => {
+                let pulse = beside.as_ref().map_or(readers, |beside| &beside.pulse);
+                pulse.execute(sqlx::query(PING)).await?;
+            }
+            Self::Postgres { readers, beside, .. } => {
+                let pulse = beside.as_ref().map_or(readers, |beside| &beside.pulse);
+                heard(POSTGRES_BEGIN_TIMEOUT, pulse.execute(sqlx::query(PING))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for one's turn among those beside the dialer.
+    async fn turn(&self) -> Result<Option<OwnedSemaphorePermit>, DbError> {
+        let turns = match self {
+            Self::Sqlite { beside, .. } => beside.as_ref().map(|beside| &beside.turns),
+            Self::Postgres { beside, .. } => beside.as_ref().map(|beside| &beside.turns),
+        };
+        let Some(turns) = turns else { return Ok(None) };
+        let turn = tokio::time::timeout(SQLITE_ACQUIRE_TIMEOUT, Arc::clone(turns).acquire_owned());
+        let turn = turn.await.ok().and_then(Result::ok);
+        let busy = || DbError::new(DbErrorKind::Passing, "others write, and it took too long");
+        turn.map(Some).ok_or_else(busy)
+    }
+
+    /// Starts a transaction that writes. In SQLite there is one at a time, in the order of asking.
+    pub(crate) async fn begin(&self) -> Result<Tx, DbError> {
+        let mut turn = self.turn().await?;
+        // Connections that a server's restart left dead are found out by their first statement, before anything is done.
+        let mut tries_left = match self {
+            Self::Sqlite { .. } => 0,
+            Self::Postgres { .. } => POSTGRES_WRITERS_MAX,
+        };
+        loop {
+            let conn = match self {
+                Self::Sqlite { writer, log, .. } => Conn::Sqlite(writer.acquire().await?, Arc::clone(log)),
+                Self::Postgres { writers, .. } => Conn::Postgres(writers.acquire().await?),
+            };
+            let mut tx = Tx {
+                conn: Some(conn),
+                turn: None,
+                beside_turn: turn.take(),
+            };
+            match tx.control("BEGIN IMMEDIATE", "BEGIN").await {
+                Ok(()) => return Ok(tx),
+                Err(error) if tries_left == 0 => return Err(error),
+                Err(_) => {
+                    tries_left -= 1;
+                    turn = tx.beside_turn.take();
+                }
+            }
+        }
+    }
+
+    /// Starts a transaction for many rows, in its turn among those of this process. In SQLite [`Pools::checkpoint`] must
+    /// follow every now and then.
+    pub(crate) async fn begin_bulk(&self) -> Result<Tx, DbError> {
+        let Self::Sqlite {
+            writer, bulk, log, ..
+        } = self
+        else {
+            return self.begin().await;
+        };
+        let beside_turn = self.turn().await?;
+        let turn = writer.acquire().await?;
+        let mut tx = Tx {
+            conn: Some(Conn::Sqlite(bulk.acquire().await?, Arc::clone(log))),
+            turn: Some(turn),
+            beside_turn,
+        };
+        tx.control("BEGIN IMMEDIATE", "BEGIN").await?;
+        Ok(tx)
+    }
+
+    /// Returns once what was committed outlives a power cut. PostgreSQL answers no commit before that.
+    pub(crate) async fn sync(&self) -> Result<(), DbError> {
+        if let Self::Sqlite { log, .. } = self {
+            let error = |error: std::io::Error| {
+                DbError::new(DbErrorKind::Passing, format!("sync the log: {}", error.kind()))
+            };
+            log.sync().await.map_err(error)?;
+        }
+        Ok(())
+    }
+
+    /// Moves what SQLite's log holds into its file, while others write on. Nothing in PostgreSQL.
+    pub(crate) async fn checkpoint(&self) -> Result<(), DbError> {
+        if let Self::Sqlite { readers, .. } = self {
+            readers
+                .execute(sqlx::query("PRAGMA wal_checkpoint(PASSIVE)"))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Rows as of the last commit, outside any transaction.
+    pub(crate) async fn rows(
+        &self,
+        sql: impl SqlSafeStr + Send,
+        args: &[Arg<'_>],
+    ) -> Result<Vec<Row>, DbError> {
+        let _awake = wakings::stay_awake();
+        Ok(match self {
+            Self::Sqlite { readers, beside, .. } => {
+                let query = sqlx::query_with(sql, sqlite_arguments(args)?);
+                let mut conn = readers.acquire().await?;
+                if beside.is_some() {
+                    let until = Instant::now() + BESIDE_READ_TIMEOUT;
+                    let mut handle = conn.lock_handle().await?;
+                    handle.set_progress_handler(STEPS_BETWEEN_LOOKS, move || Instant::now() < until);
+                }
+                conn.fetch_all(query)
+                    .await?
+                    .into_iter()
+                    .map(Row::Sqlite)
+                    .collect()
+            }
+            Self::Postgres { readers, .. } => {
+                let query = sqlx::query_with(sql, postgres_arguments(args)?);
+                heard(POSTGRES_STATEMENT_TIMEOUT, readers.fetch_all(query))
+                    .await?
+                    .into_iter()
+                    .map(Row::Postgres)
+                    .collect()
+            }
+        })
+    }
+}
+
+/// What a server answers, if it does in time.
+async fn heard<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, DbError> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(DbError::new(
+            DbErrorKind::Passing,
+            "the database did not answer in time",
+        )),
+    }
+}
+
+impl Tx {
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self.conn {
+            Some(Conn::Postgres(_)) => Dialect::Postgres,
+            Some(Conn::Sqlite(..)) | None => Dialect::Sqlite,
+        }
+    }
+
+    fn conn(&mut self) -> Result<&mut Conn, DbError> {
+        self.conn
+            .as_mut()
+            .ok_or_else(|| DbError::new(DbErrorKind::Passing, "the transaction is over"))
+    }
+
+    async fn control(&mut self, sqlite: &'static str, postgres: &'static str) -> Result<(), DbError> {
+        let _awake = wakings::stay_awake();
+        match self.conn()? {
+            Conn::Sqlite(conn, _) => conn.execute(sqlx::query(sqlite)).await.map(drop)?,
+            Conn::Postgres(conn) => {
+                heard(POSTGRES_BEGIN_TIMEOUT, conn.execute(sqlx::raw_sql(postgres)))
+                    .await
+                    .map(drop)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a statement; the number of rows it changed.
+    pub(crate) async fn run(
+        &mut self,
+        sql: impl SqlSafeStr + Send,
+        args: &[Arg<'_>],
+    ) -> Result<u64, DbError> {
+        let _awake = wakings::stay_awake();
+        Ok(match self.conn()? {
+            Conn::Sqlite(conn, _) => {
+                let query = sqlx::query_with(sql, sqlite_arguments(args)?);
+                conn.execute(query).await?.rows_affected()
+            }
+            Conn::Postgres(conn) => {
+                let query = sqlx::query_with(sql, postgres_arguments(args)?);
+                heard(POSTGRES_STATEMENT_TIMEOUT, conn.execute(query))
+                    .await?
+                    .rows_affected()
+            }
+        })
+    }
+
+    /// Runs a statement; the rows it gives.
+    pub(crate) async fn rows(
+        &mut self,
+        sql: impl SqlSafeStr + Send,
+        args: &[Arg<'_>],
+    ) -> Result<Vec<Row>, DbError> {
+        let _awake = wakings::stay_awake();
+        Ok(match self.conn()? {
+            Conn::Sqlite(conn, _) => {
+                let query = sqlx::query_with(sql, sqlite_arguments(args)?);
+                conn.fetch_all(query)
+                    .await?
+                    .into_iter()
+                    .map(Row::Sqlite)
+                    .collect()
+            }
+            Conn::Postgres(conn) => {
+                let query = sqlx::query_with(sql, postgres_arguments(args)?);
+                heard(POSTGRES_STATEMENT_TIMEOUT, conn.fetch_all(query))
+                    .await?
+                    .into_iter()
+                    .map(Row::Postgres)
+                    .collect()
+            }
+        })
+    }
+
+    /// Runs a statement that gives one row, such as an insert with `RETURNING`.
+    pub(crate) async fn one(
+        &mut self,
+        sql: impl SqlSafeStr + Send,
+        args: &[Arg<'_>],
+    ) -> Result<Row, DbError> {
+        self.rows(sql, args)
+            .await?
+            .pop()
+            .ok_or_else(|| DbError::decode("row"))
+    }
+
+    pub(crate) async fn commit(mut self) -> Result<(), CommitError> {
+        let _awake = wakings::stay_awake();
+        let done = match self.conn().map_err(CommitError::NotStored)? {
+            Conn::Sqlite(conn, log) => {
+                let done = conn.execute(sqlx::query("COMMIT")).await.map(drop);
+                log.committed();
+                done.map_err(DbError::from)
+            }
+            Conn::Postgres(conn) => heard(POSTGRES_STATEMENT_TIMEOUT, conn.execute(sqlx::raw_sql("COMMIT")))
+                .await
+                .map(drop),
+        };
+        match done {
+            Ok(()) => {
+                self.over();
+                Ok(())
+            }
+            Err(error) => {
+                // Only a broken constraint is a sure no: a server that is told to stop says so in place of an answer,
+                // and a disk that failed may have taken the bytes.
+                if error.is_passing() {
+                    Err(CommitError::Unknown(error))
+                } else {
+                    Err(CommitError::NotStored(error))
+                }
+            }
+        }
+    }
+
+    /// Ends the transaction without storing anything, and keeps the connection.
+    pub(crate) async fn rollback(mut self) -> Result<(), DbError> {
+        self.control("ROLLBACK", "ROLLBACK").await?;
+        self.over();
+        Ok(())
+    }
+
+    /// Gives the connection and the turn back.
+    fn over(&mut self) {
+        self.conn.take();
+        self.turn.take();
+        self.beside_turn.take();
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        match self.conn.take() {
+            Some(Conn::Sqlite(conn, _)) => drop(conn.detach()),
+            Some(Conn::Postgres(conn)) => drop(conn.detach()),
+            None => {}
+        }
+    }
+}
+
+impl From<CommitError> for DbError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::NotStored(error) | CommitError::Unknown(error) => error,
+        }
+    }
+}
+
+macro_rules! arguments {
+    ($name:ident, $arguments:ty, $columns:expr) => {
+        fn $name(args: &[Arg<'_>]) -> Result<$arguments, DbError> {
+            let mut out = <$arguments>::default();
+            out.reserve(args.len(), args.len() * 8);
+            for arg in args {
+                match arg {
+                    Arg::Int(value) => out.add(*value),
+                    Arg::Text(value) => out.add(*value),
+                    Arg::Id(value) => out.add(*value),
+                    Arg::Bytes(value) => out.add(*value),
+                    Arg::Flag(value) => out.add(*value),
+                    Arg::Texts(value) => $columns(&mut out, value),
+                }
+                .map_err(|_| DbError::new(DbErrorKind::Value, "a value could not be encoded"))?;
+            }
+            Ok(out)
+        }
+    };
+}
+arguments!(sqlite_arguments, SqliteArguments, |_: &mut _, _: &_| Err(
+    "SQLite has no arrays".into()
+));
+arguments!(
+    postgres_arguments,
+    PgArguments,
+    |out: &mut PgArguments, texts: &[Option<&str>]| out.add(texts.to_vec())
+);
+
+impl Row {
+    /// The value of a column, counted from 0.
+    pub(crate) fn get<T: Stored>(&self, column: usize) -> Result<T, DbError> {
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column)?,
+            Self::Postgres(row) => row.try_get(column)?,
+        })
+    }
+
+    /// A word of a closed set.
+    pub(crate) fn word<T: FromStr>(&self, column: usize) -> Result<T, DbError> {
+        self.get::<String>(column)?
+            .parse()
+            .map_err(|_| DbError::decode("word"))
+    }
+
+    /// A word of a closed set, or none.
+    pub(crate) fn maybe_word<T: FromStr>(&self, column: usize) -> Result<Option<T>, DbError> {
+        let word = self.get::<Option<String>>(column)?;
+        word.map(|word| word.parse().map_err(|_| DbError::decode("word")))
+            .transpose()
+    }
+
+    /// How many, as `count(*)` gives it.
+    pub(crate) fn size(&self, column: usize) -> Result<u64, DbError> {
+        u64::try_from(self.get::<i64>(column)?).map_err(|_| DbError::decode("count"))
+    }
+
+    /// A number in E.164.
+    pub(crate) fn number(&self, column: usize) -> Result<E164, DbError> {
+        E164::new(&self.get::<String>(column)?).map_err(|_| DbError::decode("number"))
+    }
+
+    /// A count that fits `u32`.
+    pub(crate) fn count(&self, column: usize) -> Result<u32, DbError> {
+        u32::try_from(self.get::<i64>(column)?).map_err(|_| DbError::decode("count"))
+    }
+}

@@ -1,0 +1,270 @@
+//! How a database is opened: which connections there are, for whom, and how long each may take.
+
+use super::super::error::{DbError, DbErrorKind, StoreError};
+use super::super::sync::LogSync;
+use super::{BESIDE_READ_TIMEOUT, Beside, POSTGRES_WRITERS_MAX, Pools, SQLITE_ACQUIRE_TIMEOUT};
+use sqlx::migrate::Migrator;
+use sqlx::pool::PoolOptions;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Postgres, Sqlite, SqlitePool};
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
+/// Readers see the last commit and never wait for a writer. The dialer reads little.
+const SQLITE_READERS_MAX: u32 = 2;
+const POSTGRES_READERS_MAX: u32 = 3;
+/// Of those beside the dialer.
+const BESIDE_READERS_MAX: u32 = 6;
+const BESIDE_POSTGRES_WRITERS_MAX: u32 = 4;
+const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The memory of an import's connection is given back this long after its end.
+const BULK_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of SQLite's log between large transactions.
+pub(crate) const LOG_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Every statement we have times every row count it is prepared for.
+const STATEMENTS_CACHED_MAX: usize = 512;
+
+/// How long SQLite waits for another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+/// `SQLITE_BUSY`, <https://www.sqlite.org/rescode.html>.
+const SQLITE_BUSY: &str = "5";
+
+/// Connects to SQLite. A new database is changed to a write-ahead log by the first connection, and SQLite does not wait by itself while
+/// another process does so.
+async fn connect_when_free(
+    pool: PoolOptions<Sqlite>,
+    options: &SqliteConnectOptions,
+) -> Result<SqlitePool, sqlx::Error> {
+    let give_up_at = tokio::time::Instant::now() + BUSY_TIMEOUT;
+    loop {
+        let connected = pool.clone().connect_with(options.clone()).await;
+        let busy = |error: &sqlx::Error| {
+            let code = error.as_database_error().and_then(|error| error.code());
+            code.is_some_and(|code| code == SQLITE_BUSY)
+        };
+        match connected {
+            Err(error) if busy(&error) && tokio::time::Instant::now() < give_up_at => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            connected => return connected,
+        }
+    }
+}
+
+impl Pools {
+    pub(crate) async fn open(url: &str) -> Result<Self, StoreError> {
+        if url.starts_with("sqlite:") {
+            Self::open_sqlite(url).await
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            Self::open_postgres(url).await
+        } else {
+            Err(StoreError::Url)
+        }
+    }
+
+    async fn open_sqlite(url: &str) -> Result<Self, StoreError> {
+        let open = |error: sqlx::Error| StoreError::Open(error.into());
+        // A database in memory would be one per connection, and gone after a crash.
+        if url.contains(":memory:") || url.contains("mode=memory") {
+            return Err(StoreError::Url);
+        }
+        let options = SqliteConnectOptions::from_str(url)
+            .map_err(|_| StoreError::Url)?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .statement_cache_capacity(STATEMENTS_CACHED_MAX)
+            .pragma("cache_size", "-16384")
+            // Pages written again and again reach the database file less often; the log grows to 16 MB.
+            .pragma("wal_autocheckpoint", "4000")
+            // One large transaction makes the log as large as itself. It is cut to this once it begins anew, which the next
+            // commits bring about.
+            .pragma("journal_size_limit", LOG_BYTES_MAX.to_string())
+            .disable_statement_logging();
+        make_private(options.get_filename())?;
+        let pool = sqlite_pool();
+        let writer = connect_when_free(pool.clone().max_connections(1), &options)
+            .await
+            .map_err(open)?;
+        // Of two processes that make the database the second waits, and finds it made.
+        let mut alone = writer.begin_with("BEGIN IMMEDIATE").await.map_err(open)?;
+        migrated(SQLITE_MIGRATIONS.run_direct(None, &mut *alone, false).await)?;
+        alone.commit().await.map_err(open)?;
+        let log = Arc::new(LogSync::start(options.get_filename()));
+        // Not checkpointed by itself, as that would make single commits long: whoever writes in bulk does it between them.
+        let bulk = pool
+            .clone()
+            .max_connections(1)
+            .idle_timeout(BULK_IDLE_TIMEOUT)
+            .connect_lazy_with(
+                options
+                    .clone()
+                    .pragma("cache_size", "-20480")
+                    .pragma("wal_autocheckpoint", "0"),
+            );
+        let readers = pool
+            .max_connections(SQLITE_READERS_MAX)
+            .connect_with(options.pragma("query_only", "on"))
+            .await
+            .map_err(open)?;
+        Ok(Self::Sqlite {
+            writer,
+            readers,
+            log,
+            bulk,
+            beside: None,
+        })
+    }
+
+    async fn open_postgres(url: &str) -> Result<Self, StoreError> {
+        let open = |error: sqlx::Error| StoreError::Open(error.into());
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| StoreError::Url)?
+            .application_name("paceline")
+            .statement_cache_capacity(STATEMENTS_CACHED_MAX)
+            // A transaction of ours takes milliseconds; one that hangs must not hold contacts for ever.
+            .options([
+                ("statement_timeout", "60s"),
+                ("lock_timeout", "10s"),
+                ("idle_in_transaction_session_timeout", "60s"),
+            ])
+            .disable_statement_logging();
+        let pool = postgres_pool();
+        let writers = pool
+            .clone()
+            .max_connections(POSTGRES_WRITERS_MAX)
+            .connect_with(options.clone())
+            .await
+            .map_err(open)?;
+        migrated(POSTGRES_MIGRATIONS.run(&writers).await)?;
+        // A read has no transaction to begin anew, so its connection is asked first; that costs a round trip.
+        let readers = pool
+            .max_connections(POSTGRES_READERS_MAX)
+            .test_before_acquire(true)
+            .connect_with(options)
+            .await
+            .map_err(open)?;
+        Ok(Self::Postgres {
+            writers,
+            readers,
+            beside: None,
+        })
+    }
+
+    /// The same database for those who must not keep the dialer waiting: with connections of their own, reads that end in
+    /// time, and no more than one at once in the queue for SQLite's writer. They are opened when needed, by the calling
+    /// runtime, and belong to it.
+    pub(crate) fn beside(&self) -> Self {
+        match self {
+            Self::Sqlite {
+                writer,
+                readers,
+                log,
+                bulk,
+                ..
+            } => {
+                let options = readers.connect_options();
+                Self::Sqlite {
+                    writer: writer.clone(),
+                    readers: sqlite_pool()
+                        .max_connections(BESIDE_READERS_MAX)
+                        .connect_lazy_with((*options).clone()),
+                    log: Arc::clone(log),
+                    bulk: bulk.clone(),
+                    beside: Some(Beside {
+                        turns: Arc::new(Semaphore::new(1)),
+                        pulse: sqlite_pool()
+                            .max_connections(1)
+                            .connect_lazy_with((*options).clone()),
+                    }),
+                }
+            }
+            Self::Postgres { writers, readers, .. } => {
+                let statements_end = format!("{}ms", BESIDE_READ_TIMEOUT.as_millis());
+                let read = (*readers.connect_options()).clone();
+                let read = read.options([("statement_timeout", statements_end)]);
+                let pool = || postgres_pool().test_before_acquire(true);
+                Self::Postgres {
+                    writers: postgres_pool()
+                        .max_connections(BESIDE_POSTGRES_WRITERS_MAX)
+                        .connect_lazy_with((*writers.connect_options()).clone()),
+                    readers: pool()
+                        .max_connections(BESIDE_READERS_MAX)
+                        .connect_lazy_with(read.clone()),
+                    beside: Some(Beside {
+                        turns: Arc::new(Semaphore::new(BESIDE_POSTGRES_WRITERS_MAX as usize)),
+                        pulse: pool().max_connections(1).connect_lazy_with(read),
+                    }),
+                }
+            }
+        }
+    }
+}
+
+/// Makes the database file, or takes what is there, for its owner's eyes only, whatever the umask. SQLite gives its log and
+/// shared memory the file's own mode.
+fn make_private(file: &Path) -> Result<(), StoreError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+        let made = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(file);
+        let made = match made {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            made => made.map(drop),
+        };
+        made.map_err(|error| StoreError::Open(sqlx::Error::Io(error).into()))?;
+        for ending in ["", "-wal", "-shm"] {
+            let mut name = file.as_os_str().to_owned();
+            name.push(ending);
+            let open_to_others =
+                std::fs::metadata(&name).is_ok_and(|file| file.permissions().mode() & 0o077 != 0);
+            if open_to_others
+                && std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o600)).is_err()
+            {
+                let file = Path::new(&name).display();
+                tracing::warn!(
+                    "others on this machine can read `{file}`, which holds personal data: run `chmod 600 {file}` as its owner"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sqlite_pool() -> PoolOptions<Sqlite> {
+    PoolOptions::new()
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .acquire_timeout(SQLITE_ACQUIRE_TIMEOUT)
+}
+
+fn postgres_pool() -> PoolOptions<Postgres> {
+    PoolOptions::new()
+        .test_before_acquire(false)
+        .acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
+}
+
+fn migrated(result: Result<(), sqlx::migrate::MigrateError>) -> Result<(), StoreError> {
+    result.map_err(|error| {
+        StoreError::Migrate(match error {
+            sqlx::migrate::MigrateError::Execute(error)
+            | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => error.into(),
+            // These name versions and tables only.
+            other => DbError::new(DbErrorKind::Passing, other.to_string()),
+        })
+    })
+}

@@ -1,0 +1,178 @@
+//! Where everything that must survive a crash is kept: SQLite by default, PostgreSQL by URL, with one set of queries.
+//!
+//! In: values of the core. Out: rows, typed. It asks the gate where a decision must be made in the transaction that
+//! stores it, and decides nothing else. The dialer uses [`Store::recover`], [`Store::lease`], [`Store::give_back`] and
+//! the [`Writer`]; all else is for the API, the importer and the command line. Start at [`Store::open`].
+//!
+//! Invariants kept here: no attempt without its leg row and its `allow` decision (one transaction); a number is held by
+//! one task at a time (`number_leases`); a contact is leased exactly while its number is held.
+
+mod agents;
+mod api_keys;
+mod attempts;
+mod audit;
+mod campaigns;
+mod contacts;
+mod db;
+mod decisions;
+mod dial;
+mod dnc;
+mod error;
+mod hold;
+mod imports;
+mod installation;
+mod lease;
+mod maintenance;
+mod many;
+mod metrics;
+mod recordings;
+mod select;
+pub mod settings;
+mod sync;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod trunks;
+mod writer;
+
+pub use agents::{AgentRow, NewAgent};
+pub use api_keys::{ApiKeyRow, NewApiKey, Role, UnknownRole};
+pub use attempts::{AttemptFilter, AttemptRow, CallRecord, LegRow};
+pub use audit::{AuditEntry, AuditRow};
+pub use campaigns::{Archiving, CampaignRow, CampaignWork};
+pub use contacts::{ContactListRow, ContactRow, FurtherNumber, NewContact};
+pub use decisions::DecisionRow;
+pub use dial::{DialCampaign, Recovery, StoredAgent};
+pub use dnc::DncRow;
+pub use error::{DbError, Deleted, StoreError};
+pub use hold::{Hold, HoldError};
+pub use imports::{
+    IMPORT_DEAD_AFTER, ImportInto, ImportRow, ImportState, NewImport, Staged, StagedContact, StagedReject,
+    Staging,
+};
+pub use lease::Leased;
+pub use metrics::{GateLabels, StoreMetrics};
+pub use recordings::{RecordingRow, RecordingState};
+pub use tasks::{
+    ContactState, ContactTaskRow, NewTask, NewTaskContacts, Requeued, TaskContactRow, TaskFilter,
+    TaskProgress, TaskRow, TaskWait,
+};
+pub use trunks::{NewTrunk, TrunkFault, TrunkRow, WayOut};
+pub use writer::{PendingPrepare, Writer, WriterStats};
+
+use db::{Arg, Pools, Row, Tx};
+use error::Stop;
+use paceline_core::ids::{CampaignId, TaskId};
+use sqlx::SqlSafeStr;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pools: Arc<Pools>,
+    metrics: StoreMetrics,
+    /// Set by the writer.
+    failing: Arc<AtomicBool>,
+    /// The task of each campaign that was served last by a lease. Forgotten by a restart, which harms nobody.
+    turns: Arc<Mutex<BTreeMap<CampaignId, TaskId>>>,
+}
+
+impl Store {
+    /// Opens the database and brings its schema up to date. `url` is `sqlite:PATH`, created if missing, or
+    /// `postgres://USER@HOST/DATABASE`. Gate decisions, commits and the writer's queue are counted in `metrics`.
+    ///
+    /// Fails where the place cannot be opened or its schema is from a newer Paceline.
+    pub async fn open(url: &str, metrics: StoreMetrics) -> Result<Self, StoreError> {
+        let pools = Pools::open(url).await?;
+        Ok(Self {
+            pools: Arc::new(pools),
+            metrics,
+            failing: Arc::default(),
+            turns: Arc::default(),
+        })
+    }
+
+    /// Whether the writer's last transaction failed, or the present one takes too long: nothing of the dialer's gets
+    /// through at present.
+    pub fn cannot_write(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// The same store for all but the dialer, with connections of its own: however much is asked of it, the dialer does
+    /// not wait longer than for one transaction. Reads that take too long fail. Call it on the runtime that will use it.
+    pub fn beside(&self) -> Self {
+        Self {
+            pools: Arc::new(self.pools.beside()),
+            ..self.clone()
+        }
+    }
+
+    /// Asks the database for a sign of life.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.pools.ping().await.map_err(query("reach the database"))
+    }
+
+    /// Closes every connection once it is free; of a store beside another, its own. SQLite folds its write-ahead log into
+    /// the database file once the last is closed.
+    pub async fn close(&self) {
+        self.pools.close().await;
+    }
+
+    fn turns(&self) -> MutexGuard<'_, BTreeMap<CampaignId, TaskId>> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Rows as of the last commit.
+    async fn read(
+        &self,
+        doing: &'static str,
+        sql: impl SqlSafeStr + Send,
+        args: &[Arg<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        self.pools.rows(sql, args).await.map_err(query(doing))
+    }
+
+    /// The rows read into what they stand for.
+    async fn read_all<T>(
+        &self,
+        doing: &'static str,
+        sql: impl SqlSafeStr + Send,
+        args: &[Arg<'_>],
+        into: impl Fn(&Row) -> Result<T, DbError> + Send,
+    ) -> Result<Vec<T>, StoreError> {
+        let rows = self.read(doing, sql, args).await?;
+        rows.iter()
+            .map(into)
+            .collect::<Result<_, _>>()
+            .map_err(query(doing))
+    }
+
+    /// Runs `work` in a transaction, which is committed where it succeeds.
+    async fn write<T>(
+        &self,
+        doing: &'static str,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, Stop>,
+    ) -> Result<T, StoreError> {
+        let mut tx = self.pools.begin().await.map_err(query(doing))?;
+        match work(&mut tx).await {
+            Ok(value) => {
+                tx.commit().await.map_err(|error| query(doing)(error.into()))?;
+                Ok(value)
+            }
+            Err(stop) => {
+                // Where even that fails, the connection goes with the transaction.
+                tx.rollback().await.ok();
+                Err(match stop {
+                    Stop::Db(error) => query(doing)(error),
+                    Stop::Refused(error) => error,
+                })
+            }
+        }
+    }
+}
+
+fn query(doing: &'static str) -> impl Fn(DbError) -> StoreError {
+    move |source| StoreError::Query { doing, source }
+}

@@ -1,0 +1,531 @@
+//! The dialer's way into the store: one bounded queue, one task that commits what has gathered in one transaction.
+//!
+//! In: attempts to prepare and changes, in order. Out: an answer for each attempt, once it is durable or certainly never
+//! will be. While the database fails, nothing is lost: the batch in hand is tried again for as long as it takes, the
+//! queue fills, and whoever feeds it waits. Start at [`Writer::prepare`]; the loop is [`Task::run`].
+
+mod apply;
+mod batch;
+mod claim;
+
+pub use claim::PendingPrepare;
+
+#[cfg(test)]
+pub(super) use apply::statements;
+
+use super::Store;
+use super::error::DbError;
+use apply::Failure;
+use batch::{Batch, Entry};
+use paceline_core::campaign::hours::CallingHours;
+use paceline_core::command::{Change, NewAttempt};
+use paceline_core::ids::{AttemptId, CampaignId, LegId, TaskId};
+use paceline_core::input::Prepared;
+use paceline_runtime::clock::Clock;
+use paceline_runtime::metrics::{QueueMetrics, Seconds};
+use prometheus_client::metrics::gauge::Gauge;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// Items waiting to be written before those who send more must wait. While the store stands still nothing new is launched,
+/// so what comes is what the calls that are up still have to tell, some ten changes each: room for several thousand of
+/// them, as a campaign that must wait here serves no agents.
+const QUEUE_SIZE: usize = 65_536;
+/// Items in one transaction: so many that what has gathered in an outage is stored within seconds, on a slow disk too.
+const BATCH_SIZE_MAX: usize = 1024;
+/// An attempt is written at once, but not sooner than this after the last commit: what comes meanwhile shares the next.
+const PREPARE_GAP: Duration = Duration::from_millis(150);
+/// Changes alone wait this long for company.
+const CHANGE_DELAY: Duration = Duration::from_millis(200);
+/// An attempt not stored by then is answered [`Prepared::Failed`] and never stored.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Whether tasks are complete is asked this often, of those only that had a contact done.
+const COMPLETE_GAP: Duration = Duration::from_secs(1);
+const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
+/// The store is back soon after its trouble is over.
+const RETRY_DELAY_MAX: Duration = Duration::from_millis(500);
+/// A transaction that takes longer than an attempt can wait counts as trouble from then on, not from its end.
+const SLOW_AFTER: Duration = PREPARE_TIMEOUT;
+
+/// Writes the dialer's changes in batches. Cheap to clone; the task behind it ends when the last clone is gone and
+/// everything is written.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    queue: mpsc::Sender<Item>,
+    counters: Arc<Counters>,
+}
+
+/// What the writer has done since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriterStats {
+    /// Times that a sender had to wait for room in the queue.
+    pub queue_waits: u64,
+    /// Transactions committed.
+    pub batches: u64,
+    /// Items in them.
+    pub items: u64,
+    /// Transactions that failed and were tried again.
+    pub retries: u64,
+    /// Attempts answered `Failed`.
+    pub prepares_failed: u64,
+    /// Changes that the database can never take and that were dropped; each is logged.
+    pub changes_dropped: u64,
+    /// Whether the last transaction failed: nothing gets through at present.
+    pub failing: bool,
+}
+
+#[derive(Debug)]
+struct Counters {
+    queue: QueueMetrics,
+    commit: Seconds,
+    batches: AtomicU64,
+    items: AtomicU64,
+    retries: AtomicU64,
+    prepares_failed: AtomicU64,
+    failing: Arc<AtomicBool>,
+    failing_shown: Gauge,
+}
+
+enum Item {
+    Entry(Entry),
+    Flush(oneshot::Sender<()>),
+}
+
+impl Counters {
+    /// Waits for the store, and says so where that takes too long.
+    async fn watch<T>(&self, asked: impl Future<Output = T>) -> T {
+        tokio::pin!(asked);
+        tokio::select! {
+            biased;
+            answer = &mut asked => return answer,
+            () = tokio::time::sleep(SLOW_AFTER) => self.note_trouble(&"it has not answered in time"),
+        }
+        asked.await
+    }
+
+    fn note_trouble(&self, error: &dyn std::fmt::Display) {
+        if !self.failing.swap(true, Ordering::Relaxed) {
+            self.failing_shown.set(1);
+            tracing::warn!(%error, "the store cannot write; changes are kept and tried again, and nothing is launched");
+        }
+    }
+}
+
+impl Store {
+    /// Starts a writer on the current runtime. One per process: items keep their order only within a writer.
+    pub fn writer(&self) -> Writer {
+        self.writer_in(&Clock::real())
+    }
+
+    /// The same in another time: nobody waits longer for company by that clock.
+    pub fn writer_in(&self, clock: &Clock) -> Writer {
+        let (queue, items) = mpsc::channel(QUEUE_SIZE);
+        let counters = Arc::new(Counters {
+            queue: self.metrics.changes.clone(),
+            commit: self.metrics.commit.clone(),
+            batches: AtomicU64::new(0),
+            items: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            prepares_failed: AtomicU64::new(0),
+            failing: Arc::clone(&self.failing),
+            failing_shown: self.metrics.failing.clone(),
+        });
+        let task = Task {
+            store: self.clone(),
+            items,
+            counters: Arc::clone(&counters),
+            flushes: Vec::new(),
+            progress: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            completed_at: Instant::now(),
+            prepare_gap: clock.real_duration(PREPARE_GAP),
+        };
+        tokio::spawn(task.run());
+        Writer { queue, counters }
+    }
+}
+
+impl Writer {
+    /// Queues an attempt to be stored with its leg and its decision, if the gate allows it again. Waits while the queue
+    /// is full. The future it gives tells what came of it; dropping that takes the attempt back where there is time.
+    pub async fn prepare(
+        &self,
+        attempt: NewAttempt,
+        campaign: CampaignId,
+        hours: Arc<CallingHours>,
+    ) -> PendingPrepare {
+        let deadline = Instant::now() + PREPARE_TIMEOUT;
+        let (claim, pending) = claim::pair(deadline);
+        let entry = Entry::Prepare(Box::new(batch::Prepare {
+            attempt,
+            campaign,
+            hours,
+            queued_at: Instant::now(),
+            claim,
+        }));
+        self.send(Item::Entry(entry)).await;
+        pending
+    }
+
+    /// Queues a change. Waits while the queue is full.
+    pub async fn change(&self, campaign: CampaignId, change: Change) {
+        self.send(Item::Entry(Entry::Change(campaign, Box::new(change))))
+            .await;
+    }
+
+    /// Returns once everything queued before is stored; for as long as the database fails, it does not return.
+    pub async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        self.send(Item::Flush(done)).await;
+        // An error means that the task is gone, and with it everything that could be waited for.
+        flushed.await.ok();
+    }
+
+    /// What the writer has done so far.
+    pub fn stats(&self) -> WriterStats {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        WriterStats {
+            queue_waits: self.counters.queue.stalls.get(),
+            batches: get(&self.counters.batches),
+            items: get(&self.counters.items),
+            retries: get(&self.counters.retries),
+            prepares_failed: get(&self.counters.prepares_failed),
+            changes_dropped: self.counters.queue.dropped.get(),
+            failing: self.counters.failing.load(Ordering::Relaxed),
+        }
+    }
+
+    async fn send(&self, item: Item) {
+        let item = match self.queue.try_send(item) {
+            Ok(()) => return,
+            Err(mpsc::error::TrySendError::Full(item)) => {
+                self.counters.queue.stalls.inc();
+                item
+            }
+            Err(mpsc::error::TrySendError::Closed(item)) => item,
+        };
+        if self.queue.send(item).await.is_err() {
+            tracing::error!(
+                "the store's writer is gone; a change is lost and will be reconciled at the next start"
+            );
+        }
+    }
+}
+
+/// The task that writes.
+struct Task {
+    store: Store,
+    items: mpsc::Receiver<Item>,
+    counters: Arc<Counters>,
+    flushes: Vec<oneshot::Sender<()>>,
+    /// First signs of life of legs whose answer or end is still to come: stored with that, since a row written once costs
+    /// half of a row written twice.
+    progress: BTreeMap<LegId, Entry>,
+    /// Tasks that had a contact done since it was last asked whether they are complete.
+    touched: BTreeSet<TaskId>,
+    completed_at: Instant,
+    prepare_gap: Duration,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut last_commit = Instant::now();
+        while let Some(item) = self.next().await {
+            let entries = self.gather(item, last_commit).await;
+            self.show_depth(entries.len());
+            if !entries.is_empty() {
+                self.write(entries).await;
+                last_commit = Instant::now();
+                self.show_depth(0);
+            }
+            if !self.flushes.is_empty() || self.completed_at.elapsed() >= COMPLETE_GAP {
+                self.complete_touched().await;
+            }
+            for done in self.flushes.drain(..) {
+                done.send(()).ok();
+            }
+        }
+        let rest: Vec<_> = std::mem::take(&mut self.progress).into_values().collect();
+        self.write(rest).await;
+        self.complete_touched().await;
+    }
+
+    fn show_depth(&self, in_hand: usize) {
+        let depth = self.items.len().saturating_add(in_hand);
+        self.counters
+            .queue
+            .depth
+            .set(i64::try_from(depth).unwrap_or(i64::MAX));
+    }
+
+    /// The next item, asking meanwhile whether tasks are complete.
+    async fn next(&mut self) -> Option<Item> {
+        while !self.touched.is_empty() {
+            let ask_at = self.completed_at + COMPLETE_GAP;
+            match tokio::time::timeout_at(ask_at, self.items.recv()).await {
+                Ok(item) => return item,
+                Err(_) => self.complete_touched().await,
+            }
+        }
+        self.items.recv().await
+    }
+
+    /// What shares a transaction with `first`.
+    async fn gather(&mut self, first: Item, last_commit: Instant) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let mut write_at = Instant::now() + CHANGE_DELAY;
+        let mut next = Some(first);
+        while let Some(item) = next {
+            match item {
+                Item::Entry(entry) => {
+                    if matches!(entry, Entry::Prepare(_)) {
+                        write_at = write_at.min(last_commit + self.prepare_gap);
+                    }
+                    self.take(entry, &mut entries);
+                }
+                Item::Flush(done) => {
+                    entries.extend(std::mem::take(&mut self.progress).into_values());
+                    self.flushes.push(done);
+                    break;
+                }
+            }
+            if entries.len() >= BATCH_SIZE_MAX {
+                break;
+            }
+            next = match self.items.try_recv() {
+                Ok(item) => Some(item),
+                Err(_) => tokio::time::timeout_at(write_at, self.items.recv())
+                    .await
+                    .ok()
+                    .flatten(),
+            };
+        }
+        entries
+    }
+
+    /// Puts an entry to those about to be written, or by for later.
+    fn take(&mut self, entry: Entry, entries: &mut Vec<Entry>) {
+        if let Entry::Change(_, change) = &entry {
+            match **change {
+                // Legs end; should one not, there is still an end to what is put by.
+                Change::LegProgressed { leg, .. } if self.progress.len() < QUEUE_SIZE => {
+                    self.progress.entry(leg).or_insert(entry);
+                    return;
+                }
+                Change::Answered { leg, .. } | Change::Ended { leg, .. } => {
+                    entries.extend(self.progress.remove(&leg));
+                }
+                _ => {}
+            }
+        }
+        entries.push(entry);
+    }
+
+    /// Writes all entries, however long it takes. What the database refuses for good is found by halving.
+    async fn write(&mut self, entries: Vec<Entry>) {
+        let mut parts = VecDeque::from([entries]);
+        while let Some(part) = parts.pop_front() {
+            if part.is_empty() {
+                continue;
+            }
+            let Err(mut refused) = self.write_part(part).await else {
+                continue;
+            };
+            if refused.entries.len() > 1 {
+                let rest = refused.entries.split_off(refused.entries.len() / 2);
+                parts.push_front(rest);
+                parts.push_front(refused.entries);
+            } else {
+                let back = self.drop_refused(refused);
+                parts.push_front(back);
+            }
+        }
+    }
+
+    /// Gives up what cannot be stored; what remains to be stored of it.
+    fn drop_refused(&self, refused: Refused) -> Vec<Entry> {
+        let error = &refused.error;
+        let mut back = Vec::new();
+        for entry in refused.entries {
+            match entry {
+                Entry::Prepare(prepare) => {
+                    self.counters.prepares_failed.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(attempt.id = %prepare.attempt.attempt, error, "an attempt cannot be stored");
+                    let lead = &prepare.attempt.lead;
+                    back.push(Entry::GiveBack(
+                        lead.task,
+                        lead.contact,
+                        prepare.attempt.created_at,
+                    ));
+                    prepare.claim.answer(Prepared::Failed);
+                }
+                Entry::Change(campaign, change) => {
+                    self.counters.queue.dropped.inc();
+                    let kind = batch::kind(&change);
+                    tracing::error!(campaign.id = %campaign, change = kind, error, "a change cannot be stored");
+                }
+                Entry::GiveBack(..) => tracing::error!(error, "a contact cannot be given back"),
+            }
+        }
+        back
+    }
+
+    /// Writes a batch in one transaction, trying until the database takes or refuses it.
+    async fn write_part(&mut self, mut entries: Vec<Entry>) -> Result<(), Refused> {
+        let mut delay = RETRY_DELAY_MIN;
+        loop {
+            let counters = Arc::clone(&self.counters);
+            match counters.watch(self.try_part(&mut entries)).await {
+                Tried::Stored(answers) => {
+                    self.answer(entries, &answers);
+                    return Ok(());
+                }
+                Tried::Refused(error) => {
+                    release(&entries);
+                    return Err(Refused { entries, error });
+                }
+                Tried::Failed(error) => {
+                    release(&entries);
+                    self.note_failure(&error);
+                }
+            }
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(RETRY_DELAY_MAX);
+        }
+    }
+
+    async fn try_part(&mut self, entries: &mut [Entry]) -> Tried {
+        // Only what waits for a connection may still be given up, so the claims come after.
+        let tx = match self.store.pools.begin().await {
+            Ok(tx) => tx,
+            Err(error) => return Tried::Failed(error),
+        };
+        self.expire(entries);
+        let batch = Batch::merge(entries);
+        let started = Instant::now();
+        let answers = match apply::write(tx, &batch).await {
+            Ok((answers, decisions)) => {
+                self.counters.commit.observe(started.elapsed());
+                self.store.count_decisions(&decisions);
+                answers
+            }
+            Err(Failure::NotStored(error)) if error.is_passing() => return Tried::Failed(error),
+            Err(Failure::NotStored(error)) => return Tried::Refused(error.to_string()),
+            Err(Failure::Unknown(error, answers)) => {
+                self.note_failure(&error);
+                if !self.is_stored(&answers).await {
+                    return Tried::Failed(error);
+                }
+                answers
+            }
+        };
+        self.settled(&batch, entries.len());
+        Tried::Stored(answers)
+    }
+
+    /// Claims every attempt that is still wanted; the contacts of the others are to be given back.
+    fn expire(&self, entries: &mut [Entry]) {
+        for entry in entries {
+            let Entry::Prepare(prepare) = entry else { continue };
+            if !prepare.claim.claim() {
+                self.counters.prepares_failed.fetch_add(1, Ordering::Relaxed);
+                let lead = &prepare.attempt.lead;
+                *entry = Entry::GiveBack(lead.task, lead.contact, prepare.attempt.created_at);
+            }
+        }
+    }
+
+    /// After a commit whose end nobody saw: whether it took place. Asks until it is told.
+    async fn is_stored(&self, answers: &BTreeMap<AttemptId, apply::Answer>) -> bool {
+        let mut delay = RETRY_DELAY_MIN;
+        loop {
+            match self.store.was_stored(answers).await {
+                Ok(stored) => return stored,
+                Err(error) => self.note_failure(&error),
+            }
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(RETRY_DELAY_MAX);
+        }
+    }
+
+    fn settled(&mut self, batch: &Batch<'_>, items: usize) {
+        self.touched.extend(batch.tasks_touched());
+        self.counters.batches.fetch_add(1, Ordering::Relaxed);
+        self.counters
+            .items
+            .fetch_add(u64::try_from(items).unwrap_or(0), Ordering::Relaxed);
+        self.note_success();
+    }
+
+    fn answer(&mut self, entries: Vec<Entry>, answers: &BTreeMap<AttemptId, apply::Answer>) {
+        for entry in entries {
+            let Entry::Prepare(prepare) = entry else { continue };
+            let answer = answers.get(&prepare.attempt.attempt);
+            if answer.is_some_and(|answer| answer.prepared == Prepared::Refused) {
+                self.touched.insert(prepare.attempt.lead.task);
+            }
+            prepare
+                .claim
+                .answer(answer.map_or(Prepared::Failed, |answer| answer.prepared));
+        }
+    }
+
+    fn note_success(&self) {
+        if self.counters.failing.swap(false, Ordering::Relaxed) {
+            self.counters.failing_shown.set(0);
+            tracing::info!("the store takes changes again");
+        }
+    }
+
+    fn note_failure(&self, error: &DbError) {
+        self.counters.retries.fetch_add(1, Ordering::Relaxed);
+        self.counters.note_trouble(error);
+    }
+
+    async fn complete_touched(&mut self) {
+        if self.touched.is_empty() {
+            return;
+        }
+        self.completed_at = Instant::now();
+        match self
+            .counters
+            .watch(self.store.complete_tasks(&self.touched))
+            .await
+        {
+            Ok(()) => {
+                self.touched.clear();
+                self.note_success();
+            }
+            // They stay, and the next try covers them.
+            Err(error) => self.note_failure(&error),
+        }
+    }
+}
+
+/// Lets go of attempts of which nothing was stored.
+fn release(entries: &[Entry]) {
+    for entry in entries {
+        if let Entry::Prepare(prepare) = entry {
+            prepare.claim.release();
+        }
+    }
+}
+
+/// What came of one transaction.
+enum Tried {
+    Stored(BTreeMap<AttemptId, apply::Answer>),
+    /// The database will never take it, for this reason.
+    Refused(String),
+    /// Nothing is stored, and another try may do.
+    Failed(DbError),
+}
+
+/// Entries that the database will never take together.
+struct Refused {
+    entries: Vec<Entry>,
+    error: String,
+}

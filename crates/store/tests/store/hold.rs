@@ -1,0 +1,54 @@
+//! One `serve` a store.
+
+use paceline_lab::Postgres;
+use paceline_store::{Hold, HoldError};
+use std::time::Duration;
+
+async fn server() -> Postgres {
+    tokio::task::spawn_blocking(|| Postgres::start().unwrap())
+        .await
+        .unwrap()
+}
+
+/// Ends the sessions that hold something, as a server's restart does.
+async fn end_sessions(url: &str) {
+    let pool = sqlx::PgPool::connect(url).await.unwrap();
+    let end =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'paceline: %'";
+    sqlx::query(end).execute(&pool).await.unwrap();
+    pool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_on_postgresql_the_second_is_told_who_the_first_is() {
+    let server = server().await;
+    let url = server.url();
+    let first = Hold::take(&url).await.unwrap();
+    let refused = Hold::take(&url).await;
+    let Err(HoldError::Held { holder }) = refused else {
+        panic!("{refused:?}");
+    };
+    let us = format!("pid {}, since 2", std::process::id());
+    assert!(holder.starts_with("host ") && holder.contains(&us), "{holder}");
+    drop(first);
+    Hold::take(&url).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_session_is_made_again_and_who_was_faster_is_told() {
+    let server = server().await;
+    let url = server.url();
+    let first = Hold::take(&url).await.unwrap();
+    end_sessions(&url).await;
+    // It is faster than the first, which looks every two seconds.
+    let second = Hold::take(&url).await;
+    match second {
+        Ok(_second) => {
+            let by = tokio::time::timeout(Duration::from_secs(60), first.lost()).await;
+            assert!(by.unwrap().starts_with("host "));
+        }
+        // Or the machine is slow, and the first was back before.
+        Err(HoldError::Held { .. }) => {}
+        Err(other) => panic!("{other:?}"),
+    }
+}

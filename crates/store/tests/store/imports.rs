@@ -1,0 +1,377 @@
+//! Imports: what they stage is seen all at once or not at all.
+
+use crate::admin::contacts;
+use crate::support::{Db, NOW, later, number, numbers};
+use paceline_core::campaign::TaskState;
+use paceline_core::input::Prepared;
+use paceline_store::{
+    FurtherNumber, ImportInto, ImportState, NewContact, NewImport, Staged, StagedContact, StagedReject,
+    StoreError,
+};
+
+fn new_list() -> ImportInto {
+    ImportInto::NewList("file".into())
+}
+
+fn file(into: &ImportInto) -> NewImport<'_> {
+    NewImport {
+        into,
+        file_sha256: &[7; 32],
+        settings: "{}",
+        shape: "{}",
+    }
+}
+
+/// Rows of a file: `count` contacts from number `first` on, named so.
+fn staged(first: u32, count: u32, name: Option<&str>, attributes: &str) -> Staged {
+    let contact = |n| StagedContact {
+        number: number(n),
+        name: name.map(str::to_owned),
+        time_zone: None,
+        attributes: attributes.into(),
+        further_numbers: None,
+    };
+    Staged {
+        contacts: (first..first + count).map(contact).collect(),
+        rows_read: u64::from(first + count),
+        repairs: "{}".into(),
+        numbers: "{}".into(),
+        ..Staged::default()
+    }
+}
+
+pub(crate) async fn an_import_is_seen_when_it_is_published_and_not_before(db: &Db) {
+    let campaign = db.campaign("c").await;
+    let (row, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
+    for first in [0, 2000] {
+        assert!(staging.stage(staged(first, 2500, None, "{}"), NOW).await.unwrap());
+    }
+    let list = row.list.unwrap();
+    let unseen = async || {
+        assert!(db.store.contact_lists(None, 10).await.unwrap().is_empty());
+        assert_eq!(db.store.count_contacts(list).await.unwrap(), 0);
+        assert!(
+            db.store
+                .contacts_with_number(&number(1), 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        let add = db.store.add_contacts(list, &contacts(1)).await;
+        assert!(matches!(add, Err(StoreError::NoList)));
+    };
+    unseen().await;
+    assert!(
+        !db.store.publish_import(row.id, NOW).await.unwrap(),
+        "not read to its end"
+    );
+    assert!(staging.finish(NOW).await.unwrap());
+    unseen().await;
+    assert!(db.store.publish_import(row.id, later(1)).await.unwrap());
+    assert!(!db.store.publish_import(row.id, later(2)).await.unwrap(), "once");
+    let row = db.store.import(row.id).await.unwrap().unwrap();
+    assert_eq!(
+        (row.state, row.imported, row.published_at),
+        (ImportState::Published, Some(4500), Some(later(1)))
+    );
+    let task = paceline_store::NewTaskContacts::List(list);
+    let task = campaign.task_with(TaskState::Running, NOW, task).await;
+    assert_eq!(db.store.task_progress(task.id).await.unwrap().ready, 4500);
+    let in_order = db.store.contacts(list, None, 4500).await.unwrap();
+    let in_order: Vec<_> = in_order.into_iter().map(|c| c.number).collect();
+    assert_eq!(in_order, numbers(4500), "in the order of the file");
+}
+
+pub(crate) async fn a_cancelled_import_leaves_nothing(db: &Db) {
+    let (row, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
+    staging.stage(staged(0, 2500, None, "{}"), NOW).await.unwrap();
+    assert!(db.store.clear_import(row.id, None).await.unwrap());
+    assert!(
+        !staging.stage(staged(2500, 10, None, "{}"), NOW).await.unwrap(),
+        "its worker stages nothing more"
+    );
+    let row = db.store.import(row.id).await.unwrap().unwrap();
+    assert_eq!((row.state, row.list), (ImportState::Cancelled, None));
+    for table in ["contacts", "contact_lists"] {
+        assert_eq!(
+            db.count(&format!("SELECT count(*) FROM {table}")).await,
+            0,
+            "{table}"
+        );
+    }
+    let (row, staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
+    drop(staging);
+    db.store.clear_import(row.id, Some("no good")).await.unwrap();
+    let row = db.store.import(row.id).await.unwrap().unwrap();
+    assert_eq!(
+        (row.state, row.failure.as_deref()),
+        (ImportState::Failed, Some("no good"))
+    );
+}
+
+pub(crate) async fn an_import_into_a_list_fills_blanks_of_who_is_in_it_and_replaces_nothing(db: &Db) {
+    let (list, _) = db
+        .store
+        .create_contact_list("list", &contacts(100), NOW)
+        .await
+        .unwrap();
+    let into = ImportInto::List(list.id);
+    let (row, mut staging) = db.store.begin_import(&file(&into), NOW).await.unwrap();
+    staging
+        .stage(staged(50, 100, Some("new"), "{}"), NOW)
+        .await
+        .unwrap();
+    assert_eq!(db.store.count_contacts(list.id).await.unwrap(), 100);
+    // A number that is only staged can be added, as the import may come to nothing.
+    let added = [NewContact {
+        name: Some("added".into()),
+        ..contacts(150).pop().unwrap()
+    }];
+    assert_eq!(db.store.add_contacts(list.id, &added).await.unwrap(), 1);
+    assert!(staging.finish(NOW).await.unwrap());
+    assert!(db.store.publish_import(row.id, NOW).await.unwrap());
+    assert_eq!(db.store.count_contacts(list.id).await.unwrap(), 150);
+    let row = db.store.import(row.id).await.unwrap().unwrap();
+    assert_eq!((row.listed, row.imported), (50, Some(49)));
+    for (n, name) in [(99, Some("A. Example")), (100, Some("new")), (149, Some("added"))] {
+        let found = db.store.contacts_with_number(&number(n), 2).await.unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found.first().unwrap().name.as_deref(), name, "{n}");
+    }
+    let (row, mut staging) = db.store.begin_import(&file(&into), NOW).await.unwrap();
+    let second = db.store.begin_import(&file(&into), NOW).await;
+    assert!(
+        matches!(second, Err(StoreError::ListBusy { import }) if import == row.id),
+        "one import at a time"
+    );
+    let unwanted = staged(140, 100, Some("never"), r#"{"never":"1"}"#);
+    staging.stage(unwanted, NOW).await.unwrap();
+    db.store.clear_import(row.id, None).await.unwrap();
+    assert_eq!(db.store.count_contacts(list.id).await.unwrap(), 150);
+    assert_eq!(db.count("SELECT count(*) FROM contacts").await, 150);
+    assert_eq!(db.count("SELECT count(*) FROM import_fills").await, 0);
+}
+
+pub(crate) async fn of_imports_into_one_list_that_begin_at_once_one_begins(db: &Db) {
+    let (list, _) = db
+        .store
+        .create_contact_list("list", &contacts(1), NOW)
+        .await
+        .unwrap();
+    let into = ImportInto::List(list.id);
+    for _ in 0..20 {
+        let new = file(&into);
+        let begin = || db.store.begin_import(&new, NOW);
+        let (a, b, c, d) = tokio::join!(begin(), begin(), begin(), begin());
+        let mut begun: Vec<_> = [a, b, c, d].into_iter().filter_map(Result::ok).collect();
+        assert_eq!(
+            begun.len(),
+            1,
+            "numbers that another has staged would be nobody's"
+        );
+        let (row, _) = begun.pop().unwrap();
+        db.store.clear_import(row.id, None).await.unwrap();
+    }
+}
+
+pub(crate) async fn what_an_import_adds_to_a_listed_contact_is_seen_after_it_is_published(db: &Db) {
+    let (first, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
+    let mut there = staged(0, 1, None, r#"{"a":"1"}"#);
+    there.contacts.extend(staged(1, 1, Some("B"), "{}").contacts);
+    there
+        .contacts
+        .extend(staged(2, 1, Some("C"), r#"{"a":"1"}"#).contacts);
+    staging.stage(there, NOW).await.unwrap();
+    staging.finish(NOW).await.unwrap();
+    db.store.publish_import(first.id, NOW).await.unwrap();
+    let list = first.list.unwrap();
+
+    let (row, mut staging) = db
+        .store
+        .begin_import(&file(&ImportInto::List(list)), NOW)
+        .await
+        .unwrap();
+    // In two transactions, as a file's rows of one number may be far apart; the third contact gains nothing.
+    let mut rows = staged(0, 1, Some("A"), r#"{"a":"2","b":"2"}"#);
+    rows.contacts
+        .extend(staged(2, 1, Some("Z"), r#"{"a":"2"}"#).contacts);
+    staging.stage(rows, NOW).await.unwrap();
+    let mut rows = staged(0, 2, Some("later"), r#"{"b":"3","c":"3"}"#);
+    rows.contacts
+        .iter_mut()
+        .for_each(|c| c.time_zone = Some("Europe/Madrid".into()));
+    staging.stage(rows, NOW).await.unwrap();
+    staging.finish(NOW).await.unwrap();
+    let told = async || -> Vec<String> {
+        let all = db.store.contacts(list, None, 10).await.unwrap().into_iter();
+        all.map(|c| {
+            format!(
+                "{} {:?} {:?}",
+                c.name.unwrap_or_default(),
+                c.time_zone,
+                c.attributes
+            )
+        })
+        .collect()
+    };
+    let before = told().await;
+    assert!(db.store.publish_import(row.id, NOW).await.unwrap());
+    assert_eq!(told().await, before, "not yet filled in");
+    // As after a crash.
+    db.store.finish_imports().await.unwrap();
+    assert_eq!(
+        told().await,
+        [
+            r#"A Some("Europe/Madrid") {"a": "1", "b": "2", "c": "3"}"#,
+            r#"B Some("Europe/Madrid") {"b": "3", "c": "3"}"#,
+            r#"C None {"a": "1"}"#,
+        ]
+    );
+    let row = db.store.import(row.id).await.unwrap().unwrap();
+    assert_eq!((row.listed, row.imported, row.filled), (4, Some(0), Some(2)));
+    assert_eq!(db.count("SELECT count(*) FROM import_fills").await, 0);
+}
+
+pub(crate) async fn rows_of_one_number_become_one_contact(db: &Db) {
+    let (row, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
+    let mut rows = staged(0, 2, None, r#"{"a":"1"}"#);
+    rows.contacts
+        .extend(staged(0, 1, Some("first"), r#"{"a":"2","b":"2"}"#).contacts);
+    staging.stage(rows, NOW).await.unwrap();
+    let again = staged(0, 3, Some("later"), r#"{"b":"3","c":"3"}"#);
+    staging.stage(again, NOW).await.unwrap();
+    staging.finish(NOW).await.unwrap();
+    db.store.publish_import(row.id, NOW).await.unwrap();
+    let told: Vec<_> = db
+        .store
+        .contacts(row.list.unwrap(), None, 10)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|c| format!("{} {:?}", c.name.unwrap_or_default(), c.attributes))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            r#"first {"a": "1", "b": "2", "c": "3"}"#,
+            r#"later {"a": "1", "b": "3", "c": "3"}"#,
+            r#"later {"b": "3", "c": "3"}"#,
+        ]
+    );
+}
+
+pub(crate) async fn further_numbers_are_kept_and_fill_a_blank(db: &Db) {
+    let further = |n: u32| {
+        let kept = FurtherNumber {
+            number: number(n),
+            label: "Home Phone".into(),
+        };
+        serde_json::to_string(&[kept]).unwrap()
+    };
+    let (row, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
+    let mut rows = staged(0, 2, None, "{}");
+    rows.contacts[0].further_numbers = Some(further(10));
+    staging.stage(rows, NOW).await.unwrap();
+    // In the same file, and in another transaction.
+    let mut rows = staged(0, 2, None, "{}");
+    rows.contacts[0].further_numbers = Some(further(11));
+    staging.stage(rows, NOW).await.unwrap();
+    staging.finish(NOW).await.unwrap();
+    db.store.publish_import(row.id, NOW).await.unwrap();
+    let list = row.list.unwrap();
+    // Into the list, later.
+    let into = ImportInto::List(list);
+    let (row, mut staging) = db.store.begin_import(&file(&into), NOW).await.unwrap();
+    let mut rows = staged(0, 2, None, "{}");
+    rows.contacts[0].further_numbers = Some(further(12));
+    rows.contacts[1].further_numbers = Some(further(13));
+    staging.stage(rows, NOW).await.unwrap();
+    staging.finish(NOW).await.unwrap();
+    db.store.publish_import(row.id, NOW).await.unwrap();
+    db.store.finish_publishing(row.id).await.unwrap();
+    let kept: Vec<_> = db.store.contacts(list, None, 10).await.unwrap();
+    let kept: Vec<_> = kept.into_iter().map(|c| c.further_numbers).collect();
+    assert_eq!(
+        kept.iter().map(|all| &all[0].number).collect::<Vec<_>>(),
+        [&number(10), &number(13)]
+    );
+    assert_eq!(kept[0][0].label, "Home Phone");
+}
+
+pub(crate) async fn an_interrupted_import_goes_on_with_another_worker(db: &Db) {
+    let (row, mut first) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
+    let mut rows = staged(0, 100, None, "{}");
+    rows.rejects.push(StagedReject {
+        line: 7,
+        field: Some("Phone".into()),
+        reason: "empty".into(),
+    });
+    first.stage(rows, NOW).await.unwrap();
+    assert!(
+        db.store.resume_import(row.id, later(59)).await.unwrap().is_none(),
+        "it runs"
+    );
+    let (again, mut second) = db.store.resume_import(row.id, later(61)).await.unwrap().unwrap();
+    assert_eq!((again.rows_read, again.rejected), (100, 1));
+    assert!(!first.stage(staged(100, 10, None, "{}"), later(62)).await.unwrap());
+    assert!(
+        second
+            .stage(staged(100, 100, None, "{}"), later(62))
+            .await
+            .unwrap()
+    );
+    assert!(db.store.stop_import(row.id).await.unwrap());
+    assert!(
+        !second
+            .stage(staged(200, 10, None, "{}"), later(63))
+            .await
+            .unwrap()
+    );
+    let (_, third) = db.store.resume_import(row.id, later(64)).await.unwrap().unwrap();
+    assert!(third.finish(later(64)).await.unwrap());
+    let row = db.store.import(row.id).await.unwrap().unwrap();
+    assert_eq!((row.state, row.imported), (ImportState::Staged, Some(200)));
+    let rejects = db.store.import_rejects(row.id, None, 10).await.unwrap();
+    assert_eq!(rejects.len(), 1);
+    assert_eq!(
+        db.store.import_reasons(row.id).await.unwrap().get("empty"),
+        Some(&1)
+    );
+    assert!(
+        db.store
+            .import_rejects(row.id, Some(7), 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(db.store.imports(None, 10).await.unwrap(), [row]);
+}
+
+pub(crate) async fn calls_are_prepared_while_an_import_is_staged(db: &Db) {
+    let campaign = db.campaign("c").await;
+    campaign.task(&numbers(20)).await;
+    let leads = campaign.lease(20, NOW).await.leads;
+    assert_eq!(leads.len(), 20);
+    let writer = db.store.writer();
+    let (row, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
+    let stage = async {
+        for n in 1..=20 {
+            let rows = staged(n * 1_000, 1_000, Some("staged"), "{}");
+            assert!(staging.stage(rows, NOW).await.unwrap());
+        }
+        assert!(staging.finish(NOW).await.unwrap());
+    };
+    let call = async {
+        for lead in &leads {
+            // One that had to wait for two seconds would be answered `Failed`.
+            let (_, prepared) = campaign.prepare(&writer, lead, later(1)).await;
+            assert_eq!(prepared, Prepared::Allowed);
+        }
+    };
+    tokio::join!(stage, call);
+    writer.flush().await;
+    assert_eq!(
+        db.store.import(row.id).await.unwrap().unwrap().imported,
+        Some(20_000)
+    );
+}

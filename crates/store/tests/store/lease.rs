@@ -1,0 +1,588 @@
+//! Leasing, giving back, recovery.
+
+use crate::support::{Db, NOW, RING, found, later, number, numbers};
+use paceline_core::agent::{AgentState, Wants};
+use paceline_core::campaign::hours::{CallingHours, CallingWindow};
+use paceline_core::campaign::settings::CampaignSettings;
+use paceline_core::campaign::{CampaignState, TaskState};
+use paceline_core::command::Change;
+use paceline_core::gate::{GateReason, GateStage, GateVerdict};
+use paceline_core::ids::{AgentLegId, ContactId, PbxName, TaskId};
+use paceline_core::input::Prepared;
+use paceline_core::outcome::Outcome;
+use paceline_core::time::Wall;
+use paceline_store::{ContactState, NewContact, NewTaskContacts};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) async fn contacts_are_leased_in_due_order(db: &Db) {
+    let campaign = db.campaign("c").await;
+    let task = campaign.task(&numbers(5)).await;
+    db.run("UPDATE task_contacts SET due_at_ms = due_at_ms - 1 WHERE contact_id = 4")
+        .await;
+    db.run("UPDATE task_contacts SET due_at_ms = due_at_ms + 5000 WHERE contact_id = 2")
+        .await;
+    db.run("UPDATE tasks SET next_due_at_ms = 0").await;
+    db.run("UPDATE task_buckets SET next_due_at_ms = 0").await;
+    let first = campaign.lease(2, NOW).await;
+    assert_eq!(found(&first), [number(3).expose(), number(0).expose()]);
+    let lead = &first.leads[0];
+    assert_eq!((lead.task, lead.attempts_made, lead.retries_max), (task.id, 0, 2));
+    let rest = campaign.lease(10, NOW).await;
+    assert_eq!(found(&rest), [number(2).expose(), number(4).expose()]);
+    assert_eq!(rest.next_due, Some(later(5)));
+    let last = campaign.lease(10, later(5)).await;
+    assert_eq!(found(&last), [number(1).expose()]);
+    assert_eq!(
+        (last.next_due, campaign.lease(10, later(6)).await.leads.len()),
+        (None, 0)
+    );
+}
+
+pub(crate) async fn a_scheduled_task_runs_from_its_start_time(db: &Db) {
+    let campaign = db.campaign("c").await;
+    let contacts = NewTaskContacts::Numbers(numbers(1));
+    let task = campaign
+        .task_with(TaskState::Scheduled, later(60), contacts)
+        .await;
+    assert_eq!(db.store.start_due_tasks(later(59)).await.unwrap(), []);
+    assert_eq!(campaign.lease(10, later(60)).await.leads.len(), 0);
+    let started = [(campaign.id, task.id)];
+    assert_eq!(db.store.start_due_tasks(later(60)).await.unwrap(), started);
+    assert_eq!(db.store.start_due_tasks(later(60)).await.unwrap(), []);
+    assert_eq!(db.store.running_tasks().await.unwrap(), started);
+    assert_eq!(campaign.lease(10, later(60)).await.leads.len(), 1);
+}
+
+pub(crate) async fn a_task_started_before_its_time_has_its_contacts_due(db: &Db) {
+    let campaign = db.campaign("c").await;
+    let contacts = NewTaskContacts::Numbers(numbers(1));
+    let task = campaign
+        .task_with(TaskState::Scheduled, later(3600), contacts)
+        .await;
+    assert!(db.store.start_task(task.id, later(1)).await.unwrap());
+    assert!(!db.store.start_task(task.id, later(2)).await.unwrap());
+    assert_eq!(db.store.task(task.id).await.unwrap().unwrap().start_at, later(1));
+    assert_eq!(campaign.lease(10, later(1)).await.leads.len(), 1);
+}
+
+pub(crate) async fn tasks_share_a_lease(db: &Db) {
+    let campaign = db.campaign("c").await;
+    let all = numbers(130);
+    let large = campaign.task(&all[..100]).await.id;
+    let small = campaign.task(&all[100..103]).await.id;
+    let other = campaign.task(&all[103..]).await.id;
+    let leased = campaign.lease(30, NOW).await;
+    let share = |task| leased.leads.iter().filter(|lead| lead.task == task).count();
+    assert_eq!(
+        (share(large), share(small), share(other)),
+        (10, 3, 17),
+        "what the small one leaves is shared"
+    );
+}
+
+pub(crate) async fn paused_and_cancelled_tasks_lease_nothing(db: &Db) {
+    let campaign = db.campaign("c").await;
+    let paused = campaign.task(&[number(1)]).await.id;
+    let cancelled = campaign.task(&[number(2)]).await.id;
+    assert!(
+        db.store
+            .move_task(paused, &[TaskState::Running], TaskState::Paused)
+            .await
+            .unwrap()
+    );
+    assert!(
+        db.store
+            .move_task(cancelled, &[TaskState::Running], TaskState::Cancelled)
+            .await
+            .unwrap()
+    );
+    let none = campaign.lease(10, NOW).await;
+    assert_eq!((none.leads.len(), none.next_due), (0, None));
+    assert!(
+        db.store
+            .move_task(paused, &[TaskState::Paused], TaskState::Running)
+            .await
+            .unwrap()
+    );
+    assert_eq!(found(&campaign.lease(10, NOW).await), [number(1).expose()]);
+}
+
+pub(crate) async fn a_campaign_that_is_not_active_leases_nothing(db: &Db) {
+    let campaign = db.campaign("c").await;
+    campaign.task(&numbers(1)).await;
+    campaign
+        .task_with(
+            TaskState::Scheduled,
+            later(60),
+            NewTaskContacts::Numbers(vec![number(1)]),
+        )
+        .await;
+    let (active, paused) = (CampaignState::Active, CampaignState::Paused);
+    assert!(
+        db.store
+            .move_campaign(campaign.id, &[active], paused)
+            .await
+            .unwrap()
+    );
+    assert_eq!(db.store.start_due_tasks(later(61)).await.unwrap().len(), 1);
+    let none = campaign.lease(10, later(61)).await;
+    assert_eq!((none.leads.len(), none.next_due), (0, None));
+    assert!(
+        db.store
+            .move_campaign(campaign.id, &[paused], active)
+            .await
+            .unwrap()
+    );
+    assert_eq!(campaign.lease(10, later(61)).await.leads.len(), 2);
+}
+
+pub(crate) async fn a_number_is_held_by_one_contact_at_a_time(db: &Db) {
+    let (one, other) = (db.campaign("one").await, db.campaign("other").await);
+    let held = one.task(&[number(7)]).await;
+    let twin = one.task(&[number(7)]).await;
+    other.task(&[number(7), number(8)]).await;
+    let first = one.lease(10, NOW).await;
+    assert_eq!(
+        (first.leads.len(), first.locked),
+        (1, 1),
+        "twins in one lease too"
+    );
+    assert_eq!(first.leads[0].task, held.id);
+    let second = other.lease(10, NOW).await;
+    assert_eq!(
+        (found(&second), second.locked),
+        (vec![number(8).expose().to_owned()], 1)
+    );
+    assert_eq!(second.next_due, Some(later(60)), "looked at again a minute later");
+    let progress = db.store.task_progress(twin.id).await.unwrap();
+    assert_eq!((progress.ready, progress.next_due_at), (1, Some(later(60))));
+    db.store
+        .give_back(&[(first.leads[0].task, first.leads[0].contact)], NOW)
+        .await
+        .unwrap();
+    assert_eq!(other.lease(10, later(60)).await.leads.len(), 1);
+}
+
+fn mornings(time_zone: &str) -> CallingHours {
+    let windows = vec![CallingWindow {
+        days: (1..=7).collect(),
+        from_minute: 9 * 60,
+        until_minute: 12 * 60,
+    }];
+    CallingHours {
+        time_zone: Some(time_zone.into()),
+        windows,
+    }
+}
+
+pub(crate) async fn other_hours_free_contacts_that_waited_for_the_old_ones(db: &Db) {
+    let mut campaign = db.campaign("c").await;
+    campaign.task(&numbers(2)).await;
+    let settings = |hours: &CallingHours| CampaignSettings {
+        hours: hours.clone(),
+        ..CampaignSettings::default()
+    };
+    let set = async |hours, now| {
+        let settings = settings(hours);
+        let set = db.store.set_campaign_settings(campaign.id, &settings, now);
+        assert!(set.await.unwrap());
+    };
+    let (mornings, always) = (mornings("Atlantic/Reykjavik"), CallingHours::always());
+    set(&mornings, NOW).await;
+    // One is to be tried again later, which is none of the hours' business.
+    let writer = db.store.writer();
+    let lead = campaign.lease(1, NOW).await.leads.remove(0);
+    let (busy, _) = campaign.prepare(&writer, &lead, NOW).await;
+    campaign
+        .end(&writer, &busy, Outcome::Busy, NOW, Some(later(7200)))
+        .await;
+    writer.flush().await;
+    let leased = db.store.lease(campaign.id, &mornings, RING, 10, NOW);
+    assert_eq!(leased.await.unwrap().deferred_buckets, 1);
+    set(&mornings, later(1)).await;
+    assert_eq!(
+        campaign.lease(10, later(1)).await.leads.len(),
+        0,
+        "the same hours"
+    );
+    set(&always, later(2)).await;
+    campaign.hours = always;
+    assert_eq!(campaign.lease(10, later(2)).await.leads.len(), 1);
+    assert_eq!(campaign.lease(10, later(7200)).await.leads.len(), 1);
+}
+
+pub(crate) async fn contacts_outside_their_hours_wait_for_the_next_opening(db: &Db) {
+    let mut campaign = db.campaign("c").await;
+    campaign.hours = mornings("Atlantic/Reykjavik"); // and it is 15:00
+    let here = NewContact {
+        number: number(1),
+        name: None,
+        time_zone: None,
+        attributes: BTreeMap::new(),
+    };
+    let there = NewContact {
+        number: number(2),
+        time_zone: Some("America/New_York".into()),
+        ..here.clone()
+    };
+    let lost = NewContact {
+        number: number(3),
+        time_zone: Some("Nowhere/Land".into()),
+        ..here.clone()
+    };
+    let (list, _) = db
+        .store
+        .create_contact_list("l", &[here, there, lost], NOW)
+        .await
+        .unwrap();
+    let task = campaign
+        .task_with(TaskState::Running, NOW, NewTaskContacts::List(list.id))
+        .await;
+    let leased = campaign.lease(10, NOW).await;
+    assert_eq!(found(&leased), [number(2).expose()], "where it is ten o'clock");
+    assert_eq!(
+        (leased.deferred_buckets, leased.denied, leased.next_due),
+        (1, 1, Some(later(18 * 3600)))
+    );
+    let rows = db.store.task_contacts(task.id, None, 10).await.unwrap();
+    let states: Vec<_> = rows
+        .iter()
+        .map(|row| (row.state, row.due_at, row.last_outcome))
+        .collect();
+    assert_eq!(states[0], (ContactState::Ready, later(18 * 3600), None));
+    assert_eq!(states[1].0, ContactState::Leased);
+    assert_eq!(
+        (states[2].0, states[2].2),
+        (ContactState::Done, Some(Outcome::Blocked))
+    );
+    for (row, verdict, reason) in [
+        (
+            &rows[0],
+            GateVerdict::Defer {
+                until_ms: later(18 * 3600),
+            },
+            GateReason::OutsideHours,
+        ),
+        (&rows[1], GateVerdict::Allow, GateReason::Clear),
+        (&rows[2], GateVerdict::Deny, GateReason::UnknownTimeZone),
+    ] {
+        let decisions = db.store.decisions_of_contact(row.contact.id, 10).await.unwrap();
+        assert_eq!(decisions.len(), 1);
+        assert_eq!(
+            (decisions[0].verdict, decisions[0].reasons.as_slice()),
+            (verdict, &[reason][..])
+        );
+        assert_eq!(
+            (decisions[0].stage, decisions[0].at, decisions[0].attempt),
+            (GateStage::Lease, NOW, None)
+        );
+    }
+}
+
+pub(crate) async fn a_number_on_the_do_not_call_list_is_done_and_blocked(db: &Db) {
+    let campaign = db.campaign("c").await;
+    let task = campaign.task(&[number(1)]).await;
+    db.store.add_dnc(&[number(1)], "asked", NOW).await.unwrap();
+    let leased = campaign.lease(10, NOW).await;
+    assert_eq!((leased.leads.len(), leased.denied, leased.next_due), (0, 1, None));
+    let progress = db.store.task_progress(task.id).await.unwrap();
+    assert_eq!(
+        (progress.done, progress.last_outcomes),
+        (1, BTreeMap::from([(Outcome::Blocked, 1)]))
+    );
+    let state = db.store.task(task.id).await.unwrap().unwrap().state;
+    assert_eq!(state, TaskState::Completed, "nothing more can come of it");
+}
+
+pub(crate) async fn contacts_that_must_wait_do_not_starve_those_that_need_not(db: &Db) {
+    let campaign = db.campaign("c").await;
+    let all = numbers(1300);
+    campaign.task(&all).await;
+    db.store.add_dnc(&all[..1290], "asked", NOW).await.unwrap();
+    let mut leads = 0;
+    for _ in 0..3 {
+        let leased = campaign.lease(5, NOW).await;
+        assert!(leased.denied <= 512, "bounded work in one lease");
+        leads += leased.leads.len();
+        if leads == 0 {
+            assert_eq!(leased.next_due, Some(NOW), "not done yet: ask again");
+        }
+    }
+    assert_eq!(leads, 5);
+}
+
+pub(crate) async fn contacts_given_back_are_due_at_once(db: &Db) {
+    let campaign = db.campaign("c").await;
+    campaign.task(&numbers(3)).await;
+    let leased = campaign.lease(3, NOW).await;
+    let keys: Vec<_> = leased
+        .leads
+        .iter()
+        .map(|lead| (lead.task, lead.contact))
+        .collect();
+    let writer = db.store.writer();
+    let (attempt, prepared) = campaign.prepare(&writer, &leased.leads[0], NOW).await;
+    assert_eq!(prepared, Prepared::Allowed);
+    db.store.give_back(&keys, later(5)).await.unwrap();
+    let again = campaign.lease(3, later(5)).await;
+    assert_eq!(
+        found(&again),
+        found(&leased)[1..],
+        "all but the one that may be ringing"
+    );
+    assert_eq!(again.leads[0].attempts_made, 0);
+    campaign
+        .end(&writer, &attempt, Outcome::Busy, later(6), None)
+        .await;
+    writer.flush().await;
+    db.store.give_back(&keys, later(7)).await.unwrap();
+    db.store.give_back(&keys, later(8)).await.unwrap();
+    assert_eq!(
+        campaign.lease(3, later(8)).await.leads.len(),
+        2,
+        "what is done stays done"
+    );
+}
+
+pub(crate) async fn concurrent_leases_never_share_a_contact(db: &Db) {
+    let campaign = db.campaign("c").await;
+    // Every number is in two tasks.
+    campaign.task(&numbers(120)).await;
+    campaign.task(&numbers(120)).await;
+    let mut leases = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (store, id) = (db.store.clone(), campaign.id);
+        leases.spawn(async move {
+            let mut all = Vec::new();
+            loop {
+                let leased = store
+                    .lease(id, &CallingHours::always(), RING, 7, NOW)
+                    .await
+                    .unwrap();
+                if leased.leads.is_empty() {
+                    return all;
+                }
+                all.extend(leased.leads);
+            }
+        });
+    }
+    let leads: Vec<_> = leases.join_all().await.into_iter().flatten().collect();
+    let held: BTreeSet<_> = leads.iter().map(|lead| lead.number.expose().to_owned()).collect();
+    assert_eq!((leads.len(), held.len()), (120, 120));
+}
+
+pub(crate) async fn recovery_gives_back_what_has_no_open_attempt(db: &Db) {
+    let (campaign, other) = (db.campaign("c").await, db.campaign("other").await);
+    campaign.task(&numbers(3)).await;
+    other.task(&[number(50)]).await;
+    other.lease(1, NOW).await;
+    let leased = campaign.lease(3, NOW).await;
+    let writer = db.store.writer();
+    let (ended, _) = campaign.prepare(&writer, &leased.leads[0], NOW).await;
+    campaign
+        .end(&writer, &ended, Outcome::NoAnswer, later(9), Some(later(1800)))
+        .await;
+    let (open, _) = campaign.prepare(&writer, &leased.leads[1], NOW).await;
+    writer.flush().await;
+    let recovered = db.store.recover(campaign.id, later(10)).await.unwrap();
+    assert_eq!((recovered.given_back, recovered.attempts.len()), (1, 1));
+    assert_eq!(recovered.attempts[0].attempt, open.attempt);
+    let again = campaign.lease(3, later(11)).await;
+    assert_eq!(
+        (found(&again), again.next_due),
+        (found(&leased)[2..].to_vec(), Some(later(1800)))
+    );
+    assert_eq!(
+        db.count("SELECT count(*) FROM number_leases").await,
+        3,
+        "the other campaign's hopper is its own"
+    );
+}
+
+pub(crate) async fn recovery_tells_open_attempts_and_agents(db: &Db) {
+    let campaign = db.campaign("c").await;
+    campaign.task(&numbers(1)).await;
+    let lead = campaign.lease(1, NOW).await.leads.remove(0);
+    let writer = db.store.writer();
+    let (new, _) = campaign.prepare(&writer, &lead, later(1)).await;
+    let held = AgentLegId(db.uuid());
+    let pbx = PbxName::new("office");
+    for change in [
+        Change::Answered {
+            attempt: new.attempt,
+            leg: new.leg,
+            at: Wall(5),
+        },
+        Change::Connected {
+            attempt: new.attempt,
+            agent: campaign.agent,
+            at: Wall(6),
+        },
+        Change::Agent {
+            agent: campaign.agent,
+            state: AgentState::OnCall,
+            pbx: Some(pbx.clone()),
+            leg: Some(held),
+            wants: Wants::LogOut,
+            at: Wall(7),
+        },
+    ] {
+        writer.change(campaign.id, change).await;
+    }
+    writer.flush().await;
+    let recovered = db.store.recover(campaign.id, later(10)).await.unwrap();
+    let open = &recovered.attempts[0];
+    assert_eq!(
+        (open.attempt, open.leg, open.trunk, &open.pbx),
+        (new.attempt, new.leg, campaign.trunk, &pbx)
+    );
+    assert_eq!(
+        (&open.lead, open.created_at, open.answered_at),
+        (&lead, later(1), Some(Wall(5)))
+    );
+    assert_eq!(open.connected, Some((Wall(6), campaign.agent)));
+    let agent = &recovered.agents[0];
+    assert_eq!(
+        (agent.agent, &agent.pbx, agent.extension.as_str()),
+        (campaign.agent, &pbx, "c")
+    );
+    assert_eq!(
+        (agent.leg, agent.wants, agent.state),
+        (Some(held), Wants::LogOut, AgentState::OnCall)
+    );
+}
+
+/// Contacts of one task: so many who are asleep, so many in the campaign's own zone.
+async fn half_asleep(
+    db: &Db,
+    campaign: &crate::support::Campaign<'_>,
+    asleep: u32,
+    awake: u32,
+) -> (TaskId, Vec<ContactId>) {
+    let contact = |n: u32| NewContact {
+        number: number(n),
+        name: None,
+        // Where it is midnight, and ten o'clock.
+        time_zone: (n < asleep).then(|| "Asia/Tokyo".to_owned()),
+        attributes: BTreeMap::new(),
+    };
+    let contacts: Vec<_> = (0..asleep + awake).map(contact).collect();
+    let (list, _) = db.store.create_contact_list("l", &contacts, NOW).await.unwrap();
+    let task = campaign
+        .task_with(TaskState::Running, NOW, NewTaskContacts::List(list.id))
+        .await;
+    let rows = db.store.task_contacts(task.id, None, 10_000).await.unwrap();
+    (task.id, rows.into_iter().map(|row| row.contact.id).collect())
+}
+
+pub(crate) async fn who_is_asleep_waits_together_and_keeps_nobody_from_being_called(db: &Db) {
+    let mut campaign = db.campaign("c").await;
+    campaign.hours = mornings("America/New_York"); // where it is ten o'clock
+    let (task, contacts) = half_asleep(db, &campaign, 2000, 10).await;
+    let leased = campaign.lease(10, NOW).await;
+    assert_eq!(
+        (leased.leads.len(), leased.deferred_buckets, leased.deferred),
+        (10, 1, 0)
+    );
+    let all_decisions = "SELECT count(*) FROM gate_decisions WHERE verdict = 'defer'";
+    assert_eq!(db.count(all_decisions).await, 1, "one for all of them");
+    // Whose attempt came too late is due at once; those who are asleep are not asked about again.
+    let back: Vec<_> = leased
+        .leads
+        .iter()
+        .map(|lead| (lead.task, lead.contact))
+        .collect();
+    db.store.give_back(&back, later(1)).await.unwrap();
+    assert_eq!(campaign.lease(10, later(1)).await.leads.len(), 10);
+    let last = campaign.lease(10, later(2)).await;
+    let nine_in_tokyo = later(9 * 3600);
+    assert_eq!((last.leads.len(), last.next_due), (0, Some(nine_in_tokyo)));
+    assert_eq!(db.count(all_decisions).await, 1);
+    // It is told of the task, and of each of them.
+    let progress = db.store.task_progress(task).await.unwrap();
+    let wait = &progress.waits[0];
+    assert_eq!(
+        (wait.time_zone.as_deref(), wait.until, wait.reasons.as_slice()),
+        (Some("Asia/Tokyo"), nine_in_tokyo, &[GateReason::OutsideHours][..])
+    );
+    assert_eq!(
+        (progress.waits.len(), progress.next_due_at),
+        (1, Some(nine_in_tokyo))
+    );
+    let why = db.store.decisions_of_contact(contacts[7], 10).await.unwrap();
+    assert_eq!(why.len(), 1);
+    assert_eq!(
+        (why[0].verdict, why[0].contact, why[0].task),
+        (
+            GateVerdict::Defer {
+                until_ms: nine_in_tokyo
+            },
+            contacts[7],
+            task
+        )
+    );
+    let rows = db.store.task_contacts(task, None, 1).await.unwrap();
+    assert_eq!(
+        (rows[0].state, rows[0].due_at),
+        (ContactState::Ready, nine_in_tokyo)
+    );
+    assert_eq!(
+        db.store.tasks_of_contact(contacts[7], 1).await.unwrap()[0].due_at,
+        nine_in_tokyo
+    );
+    let work = db.store.campaign_work(campaign.id, later(2)).await.unwrap();
+    assert_eq!((work.deferred, work.deferred_until), (1, Some(nine_in_tokyo)));
+    // Once they are awake.
+    assert_eq!(campaign.lease(30, nine_in_tokyo).await.leads.len(), 30);
+}
+
+pub(crate) async fn other_hours_are_a_matter_of_a_few_rows(db: &Db) {
+    let mut campaign = db.campaign("c").await;
+    campaign.hours = mornings("Asia/Tokyo");
+    let (task, _) = half_asleep(db, &campaign, 1000, 1000).await;
+    let none = campaign.lease(10, NOW).await;
+    assert_eq!((none.leads.len(), none.deferred_buckets), (0, 2));
+    let settings = CampaignSettings {
+        hours: CallingHours::always(),
+        ..CampaignSettings::default()
+    };
+    assert!(
+        db.store
+            .set_campaign_settings(campaign.id, &settings, later(1))
+            .await
+            .unwrap()
+    );
+    let untouched = "SELECT count(*) FROM task_contacts WHERE state = 'ready'";
+    assert_eq!(db.count(untouched).await, 2000);
+    assert!(db.store.task_progress(task).await.unwrap().waits.is_empty());
+    campaign.hours = CallingHours::always();
+    assert_eq!(campaign.lease(50, later(1)).await.leads.len(), 50);
+}
+
+pub(crate) async fn every_task_has_its_turn(db: &Db) {
+    const TASKS: u32 = 60;
+    let campaign = db.campaign("c").await;
+    let all = numbers(TASKS * 10);
+    for task in all.chunks(10) {
+        campaign.task(task).await;
+    }
+    let mut served = BTreeMap::<TaskId, usize>::new();
+    for _ in 0..9 {
+        for lead in campaign.lease(20, NOW).await.leads {
+            *served.entry(lead.task).or_default() += 1;
+        }
+    }
+    assert_eq!(served.len(), 60);
+    assert!(served.values().all(|n| *n == 3), "{served:?}");
+}
+
+pub(crate) async fn who_is_refused_takes_no_others_turn(db: &Db) {
+    let campaign = db.campaign("c").await;
+    let all = numbers(3000);
+    db.store.add_dnc(&all[..2900], "asked", NOW).await.unwrap();
+    campaign.task(&all[..2900]).await;
+    let callable = campaign.task(&all[2900..]).await.id;
+    let leased = campaign.lease(20, NOW).await;
+    assert_eq!(leased.leads.len(), 20, "in the first lease");
+    assert!(leased.leads.iter().all(|lead| lead.task == callable));
+}
