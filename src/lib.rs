@@ -15,7 +15,7 @@ pub mod import;
 pub mod jobs;
 pub mod metrics;
 pub mod numbers;
-pub mod pace;
+pub mod pacing_pipe;
 pub mod simulate;
 pub mod telemetry;
 

@@ -1,5 +1,5 @@
-//! `paceline simulate`: a call centre's days in virtual time, paced by us and by others. The model is
-//! `paceline_sim::pacing`; here are the scenario file, how one is fitted to call records, and the reports.
+//! `paceline simulate`: runs days of a call centre in virtual time, with Paceline's pacing and with others. The model is
+//! `paceline_sim::pacing`. Here are the scenario file, the fit of a scenario to call records, and the reports.
 
 pub mod fit;
 pub mod report;

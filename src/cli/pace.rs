@@ -1,11 +1,11 @@
-//! `paceline pace`: the controller over standard input and output.
+//! `paceline pace`: the pacing controller over standard input and output.
 
-use crate::pace::Session;
-use crate::pace::line::LINE_BYTES_MAX;
+use crate::pacing_pipe::Session;
+use crate::pacing_pipe::line::LINE_BYTES_MAX;
 use anyhow::Context as _;
 use std::io::{self, BufRead, Write};
 
-/// Answers lines until they end. A reader who has gone is no error.
+/// Replies to lines until the input ends. It is not an error if the reader of the replies is gone.
 pub(super) fn run() -> anyhow::Result<()> {
     let input = io::BufReader::with_capacity(256 * 1024, io::stdin().lock());
     match converse(input, io::stdout().lock()) {
@@ -26,7 +26,8 @@ fn converse(mut input: impl BufRead, mut output: impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a line without its end; of one that is too long, one byte more than is allowed. False at the end of all.
+/// Reads a line without its line end. If a line is too long, reads one byte more than allowed. Returns false at the end of
+/// the input.
 fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let mut any = false;

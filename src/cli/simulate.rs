@@ -1,4 +1,4 @@
-//! `paceline simulate`: what pacing would do on a given day, and what others would.
+//! `paceline simulate`: the result of Paceline's pacing, and of others, on given days.
 
 use super::say;
 use crate::config::Config;
@@ -14,40 +14,40 @@ use secrecy::ExposeSecret as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Call records read at most; the newest.
+/// Maximum number of call records that are read; the newest ones.
 const RECORDS_MAX: i64 = 500_000;
-/// Without --since: the last so many hours in which there were calls.
+/// Number of hours of records that are used without --since, back from the last call.
 const HOURS_BACK: i64 = 24;
 
 #[derive(Args, Debug)]
 pub(super) struct SimulateArgs {
-    /// A scenario file; docs/pacing.md says what it may hold [default: 20 agents, one call in four answered, for 6 h].
+    /// Scenario file; docs/pacing.md lists its settings [default: 20 agents, one call in four answered, 6 h]
     scenario: Option<PathBuf>,
-    /// A scenario fitted to the call records of this campaign, by name or id, out of the configured store.
+    /// Fit a scenario to the call records of this campaign (name or id) in the configured store
     #[arg(long, value_name = "CAMPAIGN", conflicts_with = "scenario")]
     from_records: Option<String>,
-    /// Only calls launched from then on, such as 2026-03-02T09:00:00Z [default: 24 h before the last one].
+    /// Use only calls launched at or after this time, such as 2026-03-02T09:00:00Z [default: 24 h before the last call]
     #[arg(long, value_name = "TIME", requires = "from_records")]
     since: Option<Timestamp>,
-    /// Only calls launched before then.
+    /// Use only calls launched before this time
     #[arg(long, value_name = "TIME", requires = "from_records")]
     until: Option<Timestamp>,
-    /// So many agents, all day, whatever the scenario says.
+    /// Number of agents for the whole day, instead of the scenario's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     agents: Option<u32>,
-    /// This share of calls answered by a person, all day, whatever the scenario says.
+    /// Share of calls answered by a person for the whole day, instead of the scenario's; 0 to 1
     #[arg(long, value_name = "RATIO")]
     live: Option<f64>,
-    /// How many days, each with a seed of its own.
+    /// Number of days. Each has its own seed
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     seeds: u64,
-    /// The first seed.
+    /// Seed of the first day
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Only Paceline's own pacing, without its rivals.
+    /// Run only Paceline's pacing, not the others
     #[arg(long)]
     alone: bool,
-    /// Write summary.csv and day.svg into this folder, and with --from-records scenario.toml.
+    /// Write summary.csv and day.svg into this folder; with --from-records also scenario.toml
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
 }

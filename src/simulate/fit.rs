@@ -1,8 +1,9 @@
-//! A scenario out of a campaign's own call records, so that "what if" can be asked of one's own data.
+//! Makes a scenario from a campaign's own call records, to answer "what if" questions with real data.
 //!
-//! In: [`CallRecord`]s and the campaign's settings. Out: the text of a scenario file, which [`super::scenario::parse`]
-//! reads; it holds counts and times, and nothing of anybody. Records do not say who was logged in and waiting, so an agent
-//! counts as there from one conversation to the next where no more than a quarter of an hour lies between. Start at [`fit`].
+//! Input: [`CallRecord`]s and the campaign's settings. Output: the text of a scenario file, which
+//! [`super::scenario::parse`] reads. It contains only counts and times, and no personal data. The records do not say which
+//! agents were logged in without a call. So an agent counts as present between two conversations if they are at most a
+//! quarter of an hour apart. Start at [`fit`].
 
 use crate::store::CallRecord;
 use paceline_core::campaign::settings::CampaignSettings;
@@ -12,39 +13,39 @@ use paceline_core::time::Wall;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Fewer ended calls, or conversations, say too little.
+/// Minimum number of ended calls and of conversations.
 const CALLS_MIN: usize = 200;
 const TALKS_MIN: usize = 30;
-/// Times to be fitted must be at least so many; else the stationary model's stay.
+/// Minimum number of times for fitting a distribution. With fewer, the distribution of the stationary model is used.
 const TIMES_MIN: usize = 30;
-/// Agents and answer rates are taken over so long.
+/// Length of the periods for which the number of agents and the answer rate are taken.
 const SLICE_MS: i64 = 30 * 60_000;
-/// Slices with fewer calls have the whole period's answer rate.
+/// A period with fewer calls gets the answer rate of all records.
 const SLICE_CALLS_MIN: u32 = 50;
-/// An agent not heard of for longer was not there.
+/// An agent without a call for longer than this was not present.
 const ABSENCE_MS: i64 = 15 * 60_000;
-/// A stretch without any call is left out: a night, a holiday.
+/// A period without any call that is longer than this is left out, such as a night or a holiday.
 const IDLE_MS: i64 = 30 * 60_000;
-/// A call that took longer, or ended before it began, tells of a clock that was put right, and of nothing else.
+/// A record with a longer call, or one that ended before it began, comes from a corrected clock and is ignored.
 const CALL_MS_MAX: i64 = 24 * 3_600_000;
 
-/// Why no scenario can be made of the records.
+/// The reason why no scenario can be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FitError {
-    /// Too few.
+    /// There are too few records.
     #[error(
-        "{calls} calls that say who answers and {talks} conversations are too few: {CALLS_MIN} and {TALKS_MIN} are needed; \
+        "the records have {calls} calls that a trunk carried and {talks} conversations, but {CALLS_MIN} and {TALKS_MIN} are needed; \
          take a longer period with --since and --until"
     )]
     TooFew {
-        /// Ended calls that a trunk carried.
+        /// Number of ended calls that a trunk carried.
         calls: usize,
-        /// Of them connected with an agent.
+        /// Number of these that were connected to an agent.
         talks: usize,
     },
 }
 
-/// How a call ended, as far as a simulation knows.
+/// How a call ended, as the simulation sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Person,
@@ -53,7 +54,7 @@ enum End {
     Nobody,
 }
 
-/// What a call says of callees; none: it was cut short, or never reached the network.
+/// What an outcome says about the callee. `None`: the call was cut short or never reached the network.
 fn end(outcome: Outcome) -> Option<End> {
     match outcome {
         Outcome::Answered | Outcome::Abandoned => Some(End::Person),
@@ -66,7 +67,7 @@ fn end(outcome: Outcome) -> Option<End> {
     }
 }
 
-/// The scenario file that these records, in any order, amount to.
+/// Makes the text of a scenario file from these records, in any order.
 pub fn fit(
     campaign: CampaignId,
     settings: &CampaignSettings,
@@ -181,9 +182,9 @@ fn ms(from: Wall, until: Wall) -> f64 {
     until.0.saturating_sub(from.0).max(0) as f64
 }
 
-/// The time in which there were calls, without the gaps.
+/// A time axis without the periods in which there were no calls.
 struct Axis {
-    /// Begin and end in wall time, and where the stretch begins on the axis.
+    /// Start and end in wall time, and start on the axis, of each period.
     stretches: Vec<(i64, i64, i64)>,
     length_ms: i64,
 }
@@ -210,7 +211,7 @@ impl Axis {
         axis
     }
 
-    /// Where a time is on the axis; one in a gap is where the gap was cut.
+    /// Position of a time on the axis. A time within a gap has the position of the gap.
     fn place(&self, at: i64) -> i64 {
         let after = self.stretches.partition_point(|(from, ..)| *from <= at);
         let stretch = after.checked_sub(1).and_then(|i| self.stretches.get(i));
@@ -255,7 +256,7 @@ fn slices(
     for (i, slice) in slices.iter_mut().enumerate() {
         let length = (axis.length_ms - i as i64 * SLICE_MS).clamp(1, SLICE_MS);
         let present = (slice.present_ms as f64 / length as f64).round();
-        // Nobody is called without an agent.
+        // Calls are only launched while an agent is present.
         slice.agents = present.max(if slice.calls > 0 { 1.0 } else { 0.0 });
         slice.live = if slice.calls >= SLICE_CALLS_MIN {
             f64::from(slice.persons) / f64::from(slice.calls)
@@ -266,7 +267,7 @@ fn slices(
     slices
 }
 
-/// Each agent's conversations, the first one first.
+/// The conversations of each agent in order of time.
 fn by_agent<'a>(talks: &[&'a CallRecord]) -> BTreeMap<AgentId, Vec<&'a CallRecord>> {
     let mut by_agent: BTreeMap<AgentId, Vec<&CallRecord>> = BTreeMap::new();
     for talk in talks {
@@ -280,7 +281,7 @@ fn by_agent<'a>(talks: &[&'a CallRecord]) -> BTreeMap<AgentId, Vec<&'a CallRecor
     by_agent
 }
 
-/// From when until when somebody was there.
+/// The periods in which an agent was present.
 fn presences(settings: &CampaignSettings, talks: &[&CallRecord]) -> Vec<(i64, i64)> {
     let wrap_up_ms = i64::try_from(settings.agents.wrap_up_ms).unwrap_or(0);
     let mut all = Vec::new();
@@ -304,7 +305,8 @@ fn presences(settings: &CampaignSettings, talks: &[&CallRecord]) -> Vec<(i64, i6
     all
 }
 
-/// Between two conversations an agent wraps up, as long as the campaign has it, or until the next one where that is sooner.
+/// The wrap-up times between two conversations: the campaign's wrap-up time, or less if the next conversation began
+/// earlier.
 fn wrap_ups(settings: &CampaignSettings, talks: &[&CallRecord]) -> Vec<f64> {
     let longest = settings.agents.wrap_up_ms as f64;
     let mut times = Vec::new();
@@ -317,7 +319,7 @@ fn wrap_ups(settings: &CampaignSettings, talks: &[&CallRecord]) -> Vec<f64> {
     times
 }
 
-/// `[[hour, value], …]`, where it changes.
+/// Writes `[[hour, value], …]` with one entry for each change.
 fn steps(slices: &[Slice], value: impl Fn(&Slice) -> String) -> String {
     let mut text = String::from("[");
     let mut before = String::new();
@@ -342,7 +344,7 @@ enum Law {
 }
 
 impl Law {
-    /// The member with the same mean and spread; times that hardly vary are constant.
+    /// The distribution of this family with the same mean and variance. Times that hardly vary are constant.
     fn fitted(self, times: &[f64]) -> String {
         let mean_of = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
         let mean = mean_of(times);
@@ -355,7 +357,8 @@ impl Law {
                 shape.round().max(1.0)
             ),
             Law::LogNormal => {
-                // By the moments, too: a few calls of a second would pull the mean of logarithms down.
+                // The log-normal distribution is fitted by its moments too, because a few calls of one second would lower
+                // the mean of the logarithms.
                 let sigma = (1.0 + 1.0 / shape).ln().sqrt().min(3.0);
                 format!("{{ kind = \"log_normal\", mean_ms = {mean:.1}, sigma = {sigma:.3} }}")
             }

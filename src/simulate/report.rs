@@ -1,29 +1,29 @@
-//! What a simulation came to, as a table for people, CSV for programs, and a picture.
+//! The results of a simulation as a table, as CSV, and as a picture.
 
 use paceline_sim::pacing::{Sample, Scenario, Standing};
 use std::fmt::Write as _;
 
-/// Answers that a half hour must have to be compared.
+/// Minimum number of live answers in a half hour that is compared.
 const HALF_HOUR_LIVE_MIN: u32 = 50;
 
-/// One row: who, and how.
+/// One row of the results.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Who paced.
+    /// The pacing algorithm.
     pub who: &'static str,
-    /// With which settings.
+    /// Its settings. Empty if it has none.
     pub settings: String,
-    /// Which stretch of the days; empty: all.
+    /// The period of the day. Empty: the whole day.
     pub window: String,
-    /// Its sums over all seeds.
+    /// Sum over all seeds.
     pub sum: Sample,
-    /// The highest abandon ratio of one day.
+    /// Highest abandon ratio of one day.
     pub worst_day: f64,
-    /// The highest of any half hour with enough answers.
+    /// Highest abandon ratio of a half hour with enough answers.
     pub worst_half_hour: f64,
 }
 
-/// The rows of one contender: the whole days, then each window.
+/// The rows of one algorithm: the whole days, then each period.
 pub fn rows(scenario: &Scenario, standing: &Standing) -> Vec<Row> {
     let pooled = |name: &str, from: usize, until: usize| {
         let mut sum = Sample::default();
@@ -59,7 +59,7 @@ pub fn rows(scenario: &Scenario, standing: &Standing) -> Vec<Row> {
     rows
 }
 
-/// For people.
+/// The results as a table.
 pub fn table(rows: &[Row]) -> String {
     let mut text =
         String::from("utilisation  abandoned  worst day  worst half hour  live answers  calls  who\n");
@@ -87,7 +87,7 @@ pub fn table(rows: &[Row]) -> String {
     text
 }
 
-/// For programs.
+/// The results as CSV.
 pub fn csv(rows: &[Row]) -> Result<Vec<u8>, csv::Error> {
     let mut out = csv::Writer::from_writer(Vec::new());
     out.write_record([
@@ -128,11 +128,11 @@ const HEIGHT: f64 = 180.0;
 const LEFT: f64 = 60.0;
 const TOP: f64 = 40.0;
 const GAP: f64 = 60.0;
-/// Minutes to a point.
+/// Minutes for each point of the picture.
 const POINT_MINUTES: usize = 5;
 const COLOURS: [&str; 5] = ["#0b6e4f", "#888888", "#c17817", "#7a3e9d", "#b3261e"];
 
-/// Utilisation, abandon rate and calls in flight over the first seed's day, one line for each contender.
+/// Draws utilisation, abandon ratio and calls in flight over the day of the first seed, one line for each algorithm.
 pub fn svg(scenario: &Scenario, standings: &[Standing]) -> String {
     let minutes = (scenario.length.as_secs() / 60).max(1) as usize;
     let points: Vec<usize> = (0..minutes).step_by(POINT_MINUTES).collect();

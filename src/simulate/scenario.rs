@@ -1,6 +1,6 @@
-//! A scenario file: a day in a call centre, as TOML. What it leaves out is as in the stationary model of docs/pacing.md.
+//! A scenario file: a day of a call centre, as TOML. Missing settings are as in the stationary model of docs/pacing.md.
 //!
-//! In: text. Out: a [`Scenario`], or what is wrong and where. Start at [`parse`].
+//! Input: text. Output: a [`Scenario`], or an error that names the setting. Start at [`parse`].
 
 use paceline_sim::pacing::{Level, Scenario, Window};
 use paceline_sim::random::Spread;
@@ -10,18 +10,18 @@ use std::time::Duration;
 const HOURS_MAX: f64 = 24.0 * 31.0;
 const AGENTS_MAX: f64 = 10_000.0;
 
-/// Why a scenario cannot be used.
+/// The reason why a scenario cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
-    /// Not TOML, or a setting that does not exist.
-    #[error("read the scenario")]
+    /// The text is not TOML, or has an unknown setting.
+    #[error("the scenario cannot be read")]
     Toml(#[source] toml::de::Error),
-    /// A value out of its range.
+    /// A value is out of range.
     #[error("`{field}` must be {expected}")]
     Wrong {
-        /// Which.
+        /// The setting.
         field: &'static str,
-        /// What it should be.
+        /// The allowed values.
         expected: &'static str,
     },
 }
@@ -92,6 +92,9 @@ struct Watched {
 }
 
 /// Reads a scenario.
+///
+/// # Errors
+/// [`ScenarioError`].
 pub fn parse(text: &str) -> Result<Scenario, ScenarioError> {
     let file: File = toml::from_str(text).map_err(ScenarioError::Toml)?;
     let mut scenario = Scenario {
@@ -196,7 +199,7 @@ fn level(field: &'static str, from: Option<Steps>, most: f64, to: &mut Level) ->
         Some(Steps::Always(value)) => vec![(0.0, value)],
         Some(Steps::From(steps)) => steps,
     };
-    let expected = "a number in its range, or [[hour, number], …] with rising hours from 0";
+    let expected = "a number within its range, or [[hour, number], …] with ascending hours that start at 0";
     let mut level = Vec::new();
     let mut before = 0.0;
     for (hour, value) in steps {

@@ -29,17 +29,17 @@ fn a_wrong_scenario_names_the_setting() {
     for (text, complaint) in [
         (
             "live_ratio = 3.0",
-            "`live_ratio` must be a number in its range, or [[hour, number], …] with rising hours from 0",
+            "`live_ratio` must be a number within its range, or [[hour, number], …] with ascending hours that start at 0",
         ),
         (
             "agents = [[2, 5], [1, 6]]",
-            "`agents` must be a number in its range, or [[hour, number], …] with rising hours from 0",
+            "`agents` must be a number within its range, or [[hour, number], …] with ascending hours that start at 0",
         ),
         (
             "event_loss_ratio = -1",
             "`event_loss_ratio` must be a ratio from 0 to 1",
         ),
-        ("colour = 1", "read the scenario"),
+        ("colour = 1", "the scenario cannot be read"),
     ] {
         assert_eq!(scenario::parse(text).unwrap_err().to_string(), complaint);
     }
@@ -164,7 +164,7 @@ fn too_few_records_are_refused_with_what_to_do() {
     let error = fit::fit(CampaignId(7), &CampaignSettings::default(), &few).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "150 calls that say who answers and 38 conversations are too few: 200 and 30 are needed; take a longer period with \
+        "the records have 150 calls that a trunk carried and 38 conversations, but 200 and 30 are needed; take a longer period with \
          --since and --until"
     );
     assert!(fit::fit(CampaignId(7), &CampaignSettings::default(), &[]).is_err());

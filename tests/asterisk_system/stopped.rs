@@ -103,7 +103,7 @@ async fn stopped_for_good_during_twenty_conversations_the_switch_clears_every_le
     assert_eq!(system.lab.channels_after(held_until), Vec::<String>::new());
     let phones = system.lab.phones.calls();
     assert!(
-        phones.iter().all(|call| call.state == PhoneState::SwitchHungUp),
+        phones.iter().all(|call| call.state == PhoneState::PbxHungUp),
         "{phones:?}"
     );
     println!("all of {channels} channels {:?}", killed_at.elapsed());

@@ -1,11 +1,11 @@
-//! How many realistic CHANNEL_HANGUP_COMPLETE events one core decodes, ours beside the best public crate.
+//! How many realistic CHANNEL_HANGUP_COMPLETE events one core decodes, compared with the best public crate.
 //!
-//! The event is one that a FreeSWITCH wrote, with its 260 headers. Two ways: from memory, which is the codec alone, and
-//! over a loopback socket whose other end writes as fast as it can, which is how the crate can be asked.
-//!
-//! Rates are per second of CPU time that the reading thread used, so other work on the machine does not count.
+//! The event was written by a real FreeSWITCH and has 260 headers. It is decoded in two ways: from memory, which measures
+//! only the codec, and from a loopback socket whose other end writes as fast as it can, which is the only way to measure
+//! the other crate. Rates are per second of CPU time of the reading thread, so other work on the machine does not count.
 //!
 //!     cargo bench -p paceline-esl
+//!
 
 use freeswitch_esl_tokio::{EslClient, EslConnectOptions, EslEventType, EventFormat, EventOverflow};
 use paceline_esl::{Decoder, Event, EventKind, Frame};
@@ -14,7 +14,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 const EVENT: &[u8] = include_bytes!("hangup_complete.txt");
-/// What the issue asks for.
+/// The required rate.
 const BAR_PER_SECOND: f64 = 100_000.0;
 
 fn frame() -> Vec<u8> {
@@ -27,7 +27,7 @@ fn frame() -> Vec<u8> {
     frame
 }
 
-/// CPU time that this thread has used, seconds.
+/// CPU time of this thread, seconds.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanoseconds: f64 = stat
@@ -38,7 +38,7 @@ fn cpu_seconds() -> f64 {
     nanoseconds / 1e9
 }
 
-/// One look at all that the driver uses of such an event.
+/// Reads every header of such an event that the driver uses.
 fn look(event: &Event<'_>) -> bool {
     black_box((
         event.channel.0,
@@ -67,7 +67,7 @@ fn from_memory(count: u32) -> f64 {
     f64::from(seen) / (cpu_seconds() - started)
 }
 
-/// A switch that lets anybody in and then writes events without end.
+/// A PBX that accepts every password and then writes events without end.
 fn flood() -> std::io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let port = listener.local_addr()?.port();
@@ -115,7 +115,7 @@ fn ours_over_a_socket(port: u16, count: u32) -> std::io::Result<f64> {
 }
 
 async fn theirs_over_a_socket(port: u16, count: u32) -> Result<f64, Box<dyn std::error::Error>> {
-    // It drops what its queue has no room for, unless told to wait.
+    // The other crate drops events if its queue is full, unless it is told to wait.
     let patient = EslConnectOptions::default()
         .with_event_queue_size(4096)
         .with_event_overflow(EventOverflow::BlockFor(std::time::Duration::from_secs(60)));

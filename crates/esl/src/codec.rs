@@ -1,50 +1,54 @@
-//! Frames of the Event Socket. In: bytes, however they were split. Out: one [`Frame`] after the other, borrowed from the
-//! decoder's only buffer.
+//! Frames of FreeSWITCH's Event Socket. Input: bytes, split anywhere. Output: one [`Frame`] after the other, borrowed from
+//! the decoder's only buffer.
 //!
-//! A frame is headers, an empty line, and as many bytes of body as `Content-Length` says. Of the headers only
-//! `Content-Type`, `Content-Length` and `Reply-Text` are looked at.
+//! A frame consists of headers, an empty line, and a body of `Content-Length` bytes. Of the headers only `Content-Type`,
+//! `Content-Length` and `Reply-Text` are read.
 
 use memchr::memmem;
 
-/// The longest frame that is read, headers and body. A list of 10,000 channels has 5 MB.
+/// Maximum length of a frame, headers and body. A list of 10,000 channels has 5 MB.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
-/// The longest headers, the body's not counted. A reply's text is in its headers.
+/// Maximum length of the headers of a frame. The text of a reply is in its headers.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-/// What is read at once at least, and what an idle decoder keeps.
+/// Minimum size of a read, and the buffer size that an idle decoder keeps.
 const SPACE_BYTES: usize = 64 << 10;
 
-/// One thing that a switch said on a connection.
+/// A frame from FreeSWITCH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
-    /// It wants the password.
+    /// FreeSWITCH asks for the password.
     AuthRequest,
-    /// Its answer to a command, and to an `api` that it refused: `+OK …` or `-ERR …`.
+    /// The reply to a command, or to a refused `api` command: `+OK …` or `-ERR …`.
     Reply(&'a [u8]),
-    /// What an `api` command printed.
+    /// The output of an `api` command.
     ApiResponse(&'a [u8]),
     /// An event in the plain format; see [`crate::Event::decode`].
     Event(&'a [u8]),
-    /// It is about to close the connection.
+    /// FreeSWITCH is about to close the connection.
     Disconnect,
-    /// Its access list does not let us in.
+    /// The access list of FreeSWITCH refuses this client.
     Rejected,
-    /// Something else, such as a line of its log.
+    /// Another frame, such as a line of its log.
     Other,
 }
 
-/// Bytes that no Event Socket writes. There is no way to find the next frame after one: let go of the connection.
+/// Bytes that no Event Socket sends. The next frame cannot be found after them: close the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// Headers without end.
-    #[error("the switch's headers do not end; check that the port is that of its Event Socket")]
-    HeadTooLong,
-    /// A body beyond [`FRAME_BYTES_MAX`].
+    /// The headers have no end.
     #[error(
-        "the switch announced a body of more than 16 MiB; check that the port is that of its Event Socket"
+        "the headers from the PBX have no end; check that the configured port is the port of its Event Socket"
+    )]
+    HeadTooLong,
+    /// The body is longer than [`FRAME_BYTES_MAX`].
+    #[error(
+        "the PBX announced a body of more than 16 MiB; check that the configured port is the port of its Event Socket"
     )]
     BodyTooLong,
-    /// A `Content-Length` that is no number, or two that differ.
-    #[error("the switch's Content-Length is not readable; check that the port is that of its Event Socket")]
+    /// `Content-Length` is not a number, or there are two different ones.
+    #[error(
+        "the Content-Length from the PBX is not a number; check that the configured port is the port of its Event Socket"
+    )]
     Length,
 }
 
@@ -59,35 +63,35 @@ enum Kind {
     Other,
 }
 
-/// Headers that were read, while the body may still be on its way.
+/// Headers that were read. The body may be incomplete.
 #[derive(Clone, Copy, Debug)]
 struct Head {
     kind: Kind,
     length: usize,
     body_length: usize,
-    /// Where `Reply-Text` is, from the frame's start.
+    /// Start and end of `Reply-Text`, from the start of the frame.
     reply: (usize, usize),
 }
 
-/// Takes a socket's bytes and gives out its frames.
+/// Takes the bytes of a socket and returns its frames.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// Bytes `start..end` were received and not given out yet; the rest is room.
+    /// The bytes `start..end` were received and not returned yet. The rest of the buffer is free.
     bytes: Vec<u8>,
     start: usize,
     end: usize,
-    /// So many of them hold no end of headers.
+    /// The first so many of them contain no end of headers.
     scanned: usize,
     head: Option<Head>,
 }
 
 impl Decoder {
-    /// An empty one.
+    /// Creates an empty decoder.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Where to read the socket's next bytes into; never empty. Say with [`Self::filled`] how many there were.
+    /// The buffer for the next bytes of the socket. Never empty. Call [`Self::filled`] with the number of bytes read.
     pub fn space(&mut self) -> &mut [u8] {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
@@ -110,12 +114,12 @@ impl Decoder {
         self.bytes.get_mut(self.end..).unwrap_or_default()
     }
 
-    /// So many bytes were read into [`Self::space`].
+    /// Reports that this many bytes were read into [`Self::space`].
     pub fn filled(&mut self, bytes: usize) {
         self.end = self.end.saturating_add(bytes).min(self.bytes.len());
     }
 
-    /// Copies bytes in, where they are at hand already.
+    /// Copies bytes into the buffer.
     pub fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let space = self.space();
@@ -129,10 +133,10 @@ impl Decoder {
         }
     }
 
-    /// The next frame, if it is there whole.
+    /// The next frame, if it is complete.
     ///
     /// # Errors
-    /// [`CodecError`], and the same again ever after.
+    /// [`CodecError`]; every later call returns the same error.
     #[expect(
         clippy::should_implement_trait,
         reason = "what it gives out borrows from it, which an iterator's cannot"
@@ -172,7 +176,7 @@ impl Decoder {
             self.start += received.iter().take_while(|byte| **byte == b'\n').count();
         }
         let received = self.bytes.get(self.start..self.end).unwrap_or_default();
-        // The empty line may begin with the last byte that was looked at before.
+        // The empty line may begin with the last byte of the previous search.
         let from = self.scanned.saturating_sub(1);
         let Some(at) = memmem::find(received.get(from..).unwrap_or_default(), b"\n\n") else {
             self.scanned = received.len();
@@ -240,7 +244,7 @@ impl Kind {
     }
 }
 
-/// `Name: value`.
+/// Splits `Name: value`.
 pub(crate) fn split_header(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = memchr::memchr(b':', line)?;
     let value = line.get(colon + 1..)?;
@@ -248,7 +252,7 @@ pub(crate) fn split_header(line: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 pub(crate) fn parse_length(digits: &[u8]) -> Result<usize, CodecError> {
-    // Ten digits and more are beyond any bound, and must not wrap.
+    // Ten or more digits exceed every limit and could overflow.
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(CodecError::Length);
     }

@@ -1,54 +1,54 @@
-//! Events in the plain format. In: a frame's body. Out: an [`Event`] that borrows from it.
+//! Events in the plain format. Input: the body of a frame. Output: an [`Event`] that borrows from it.
 //!
-//! An event has up to 250 headers, of which a dozen say something to us. The others are skipped at the speed of a search
-//! for line ends; nothing is stored, sorted or decoded before somebody asks.
+//! An event has up to 250 headers, and Paceline uses about thirty of them. The others are skipped by a search for line
+//! ends. Nothing is decoded before it is used.
 //!
-//! FreeSWITCH percent-encodes values, but leaves a `%XX` that was in one before as it is: that cannot be told apart.
+//! FreeSWITCH percent-encodes values, but it leaves a `%XX` that was already in the value. The two cannot be distinguished.
 
 use crate::codec::{parse_length, split_header};
 use std::borrow::Cow;
 
-/// What an event is about.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EventKind {
-    /// A channel exists now.
+    /// A channel was created.
     Create,
-    /// It rings.
+    /// The channel rings.
     Progress,
-    /// It has early media.
+    /// The channel has early media.
     ProgressMedia,
-    /// It is answered.
+    /// The channel was answered.
     Answer,
-    /// It waits for orders.
+    /// The channel was parked: it waits for commands.
     Park,
-    /// It does not any more: it is joined, moved or over.
+    /// The channel left the park: it was bridged, moved, or it ended.
     Unpark,
-    /// It talks with another.
+    /// The channel was bridged with another.
     Bridge,
-    /// It does not any more.
+    /// The bridge of the channel ended.
     Unbridge,
-    /// Its far end has put it on hold.
+    /// The far end put the channel on hold.
     Hold,
-    /// And off again, or FreeSWITCH takes it for that.
+    /// The far end ended the hold, or FreeSWITCH assumes it.
     Unhold,
-    /// It is over; this event has all causes and times.
+    /// The channel ended. This event has all causes and times.
     HangupComplete,
-    /// A `bgapi` command is done; the body is what it printed.
+    /// A `bgapi` command is done. The body is its output.
     BackgroundJob,
-    /// Something is recorded now.
+    /// A recording started.
     RecordStart,
-    /// It is not any more.
+    /// A recording ended.
     RecordStop,
-    /// Something was played, or could not be.
+    /// A playback ended or failed.
     PlaybackStop,
-    /// The switch says that it lives.
+    /// A periodic sign of life of FreeSWITCH.
     Heartbeat,
     /// Anything else.
     #[default]
     Other,
 }
 
-/// A header's value as it stands on the wire. Empty where there is none.
+/// The value of a header as received. Empty if the header is missing.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Value<'a>(pub &'a [u8]);
 
@@ -59,22 +59,23 @@ impl std::fmt::Debug for Value<'_> {
 }
 
 impl<'a> Value<'a> {
-    /// Whether there is none.
+    /// True if the header is missing or empty.
     pub fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 
-    /// The number, if it is one that fits.
+    /// The value as a number, if it is one and fits.
     pub fn number(self) -> Option<u64> {
         std::str::from_utf8(self.0).ok()?.parse().ok()
     }
 
-    /// Whether this is a time or a count other than 0, which is how FreeSWITCH says "never".
+    /// True if this is a time or count other than 0. FreeSWITCH writes 0 for "never".
     pub fn is_some_time(self) -> bool {
         self.number().is_some_and(|number| number != 0)
     }
 
-    /// The text, percent-decoded once. Bytes that are no UTF-8 are read as Latin-1, which is what they mostly are.
+    /// The text, percent-decoded once. Bytes that are not UTF-8 are read as Latin-1, which is the usual encoding of such
+    /// names.
     pub fn text(self) -> Cow<'a, str> {
         if memchr::memchr(b'%', self.0).is_none() {
             return match std::str::from_utf8(self.0) {
@@ -108,71 +109,71 @@ fn hex(digit: u8) -> Option<u8> {
         .and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// An event, reduced to what is used.
+/// An event, reduced to the headers that Paceline uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// What it is about.
+    /// The kind.
     pub kind: EventKind,
-    /// When it happened by the switch's own clock, µs since 1970 (`Event-Date-Timestamp`).
+    /// Time of the event by FreeSWITCH's clock, µs since 1970 (`Event-Date-Timestamp`).
     pub at: Value<'a>,
     /// The channel (`Unique-ID`).
     pub channel: Value<'a>,
-    /// The channel that it talks with (`Other-Leg-Unique-ID`).
+    /// The other channel of the call (`Other-Leg-Unique-ID`).
     pub other: Value<'a>,
-    /// The one side of a bridge (`Bridge-A-Unique-ID`).
+    /// First channel of a bridge (`Bridge-A-Unique-ID`).
     pub bridge_a: Value<'a>,
-    /// Its other side (`Bridge-B-Unique-ID`).
+    /// Second channel of a bridge (`Bridge-B-Unique-ID`).
     pub bridge_b: Value<'a>,
-    /// The job that is done (`Job-UUID`).
+    /// The finished job (`Job-UUID`).
     pub job: Value<'a>,
-    /// `answered`, `early`, `ringing`, `hangup` (`Answer-State`).
+    /// `answered`, `early`, `ringing` or `hangup` (`Answer-State`).
     pub answer_state: Value<'a>,
     /// `CS_PARK` and so on (`Channel-State`).
     pub state: Value<'a>,
-    /// What the channel does in `CS_EXECUTE` (`variable_current_application`).
+    /// The application that the channel executes in `CS_EXECUTE` (`variable_current_application`).
     pub current_application: Value<'a>,
-    /// FreeSWITCH's word for why a channel ended (`Hangup-Cause`).
+    /// FreeSWITCH's name of the hang-up cause (`Hangup-Cause`).
     pub cause: Value<'a>,
-    /// The same as a Q.850 number (`variable_hangup_cause_q850`).
+    /// The hang-up cause as a Q.850 number (`variable_hangup_cause_q850`).
     pub q850: Value<'a>,
-    /// The final SIP status, where there was one (`variable_sip_term_status`).
+    /// The final SIP status, if there was one (`variable_sip_term_status`).
     pub sip: Value<'a>,
-    /// Which SIP request ended it, and from which side: `recv_bye` (`variable_sip_hangup_disposition`).
+    /// The SIP request that ended the channel and its direction, such as `recv_bye` (`variable_sip_hangup_disposition`).
     pub sip_end: Value<'a>,
-    /// When the channel was answered, µs since 1970; 0 is never (`Caller-Channel-Answered-Time`).
+    /// Time of the answer, µs since 1970; 0 if never (`Caller-Channel-Answered-Time`).
     pub answered_at: Value<'a>,
-    /// When it rang (`Caller-Channel-Progress-Time`).
+    /// Time of ringing, likewise (`Caller-Channel-Progress-Time`).
     pub rang_at: Value<'a>,
-    /// When it had early media (`Caller-Channel-Progress-Media-Time`).
+    /// Time of early media, likewise (`Caller-Channel-Progress-Media-Time`).
     pub early_media_at: Value<'a>,
-    /// What the far end last said of its audio (`variable_switch_r_sdp`).
+    /// The latest SDP of the far end (`variable_switch_r_sdp`).
     pub far_sdp: Value<'a>,
-    /// What the far end asked us by REFER: `blind:…` or `att:…` (`variable_transfer_to`).
+    /// The transfer that the far end requested by REFER: `blind:…` or `att:…` (`variable_transfer_to`).
     pub transfer: Value<'a>,
-    /// Why the channel ended that this one was last put through to (`variable_last_bridge_hangup_cause`).
+    /// Hang-up cause of the channel that this one was last bridged with (`variable_last_bridge_hangup_cause`).
     pub beyond: Value<'a>,
-    /// Whose channel it is (`variable_paceline_app`).
+    /// The Paceline application that placed the channel (`variable_paceline_app`).
     pub app: Value<'a>,
-    /// The leg that it was placed for, which the far half of a loopback says too (`variable_paceline_leg`).
+    /// The leg that the channel was placed for. The second half of a loopback has it too (`variable_paceline_leg`).
     pub leg: Value<'a>,
-    /// Which side it is (`variable_paceline_side`).
+    /// The side of the call (`variable_paceline_side`).
     pub side: Value<'a>,
-    /// The recording that this channel was last told to make (`variable_paceline_recording`).
+    /// The recording that was last started on this channel (`variable_paceline_recording`).
     pub recording: Value<'a>,
-    /// The recorded file (`Record-File-Path`).
+    /// Path of the recorded file (`Record-File-Path`).
     pub record_path: Value<'a>,
-    /// How long the recording is, ms (`variable_record_ms`).
+    /// Length of the recording, ms (`variable_record_ms`).
     pub record_ms: Value<'a>,
-    /// What was played (`Playback-File-Path`).
+    /// Path of the played file (`Playback-File-Path`).
     pub playback_path: Value<'a>,
     /// `done` or `break` (`Playback-Status`).
     pub playback_status: Value<'a>,
-    /// What comes after the headers: a job's output.
+    /// The body of the event, such as the output of a job.
     pub body: &'a [u8],
 }
 
 impl<'a> Event<'a> {
-    /// Reads an event's body. Lines that are no headers are passed over; of a header that comes twice the first counts.
+    /// Reads the body of a frame. Lines that are not headers are skipped. If a header comes twice, the first one counts.
     pub fn decode(frame: &'a [u8]) -> Self {
         let mut event = Self::default();
         let mut body_length = 0;
@@ -187,13 +188,13 @@ impl<'a> Event<'a> {
             }
             event.header(line, &mut body_length);
         }
-        // Without the empty line at its end.
+        // The last header, if the empty line at the end is missing.
         event.header(frame.get(at..).unwrap_or_default(), &mut body_length);
         event
     }
 
     fn header(&mut self, line: &'a [u8], body_length: &mut usize) {
-        // Nine headers of ten are variables or parts of caller profiles that nobody asks for.
+        // Nine headers of ten are variables or parts of caller profiles that Paceline does not use.
         match line.first() {
             Some(b'v') => {
                 if let Some(line) = line.strip_prefix(b"variable_") {

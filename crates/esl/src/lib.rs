@@ -1,10 +1,10 @@
-//! FreeSWITCH's Event Socket as values. In: bytes of a socket. Out: [`Frame`]s and [`Event`]s that borrow from them, and
-//! commands as text. Touches no socket, keeps no time, knows no call.
+//! FreeSWITCH's Event Socket as values. Input: the bytes of a socket. Output: [`Frame`]s and [`Event`]s that borrow from
+//! them, and commands as text. It does no I/O, has no clock, and knows no calls.
 //!
-//! Start at [`Decoder`]; [`originate`] makes the one command that carries other people's words.
+//! Start at [`Decoder`]. [`originate`] makes the only command that contains numbers and names from outside.
 //!
-//! **Invariant:** no bytes from a switch can make it panic or keep more than [`FRAME_BYTES_MAX`], and no value given to
-//! [`originate`] can end or extend another.
+//! **Invariant:** no bytes from a PBX can make it panic or keep more than [`FRAME_BYTES_MAX`]. No value given to
+//! [`originate`] can end or extend another value.
 
 mod codec;
 mod event;

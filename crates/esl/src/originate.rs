@@ -1,34 +1,34 @@
-//! The commands that carry words of others: numbers, names, paths. In: values. Out: text that FreeSWITCH's parsers take
-//! apart into just these values, or a refusal.
+//! Commands that contain values from outside: numbers, names, paths. Input: values. Output: text that FreeSWITCH's parsers
+//! split into exactly these values, or an error.
 //!
-//! An originate passes through four parsers, each of which takes off one layer of quotes and backslashes: the command is
-//! split at spaces, the braces are looked for without any regard to quotes, their inside is split at commas, and each
-//! part at `=`. So a value is escaped for the innermost first. What no escape can carry through is refused: braces, `$`
-//! (variables in variables), `:_:` (which splits enterprise originates before all else), and control characters.
+//! Four parsers read an originate, and each removes one layer of quotes and backslashes: the command is split at spaces,
+//! the braces are searched without regard to quotes, their content is split at commas, and each part at `=`. So a value is
+//! escaped for the innermost parser first. Some characters cannot be escaped and are refused: braces, `$` (variables within
+//! variables), `:_:` (which splits enterprise originates before everything else), and control characters.
 
-/// A value that cannot be written in a command without becoming something else.
+/// A value that cannot be written into a command without changing its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unquotable {
-    /// In a variable's value.
+    /// The value of a variable.
     #[error(
-        "`{0}` holds a character that FreeSWITCH cannot be told; leave out braces, `$` and control characters"
+        "`{0}` contains a character that cannot be sent to FreeSWITCH; remove braces, `$` and control characters"
     )]
     Variable(&'static str),
-    /// In a dial string.
+    /// The dial string.
     #[error(
-        "the dial string holds a character that FreeSWITCH would read as more than a dial string; leave out spaces, quotes, commas, braces, `|`, `$` and `\\`"
+        "the dial string contains a character that FreeSWITCH would not read as part of it; remove spaces, quotes, commas, braces, `|`, `$` and `\\`"
     )]
     Dial,
-    /// In an argument.
-    #[error("an argument holds a space, a quote or a control character; leave it out")]
+    /// An argument.
+    #[error("an argument contains a space, a quote or a control character; remove it")]
     Argument,
 }
 
-/// `originate {name=value,…}dial &park()`: the leg is held by the switch once answered. `own` are variables that are set just
-/// before, on the leg alone: those in braces go to the far half of a loopback too.
+/// `originate {name=value,…}dial &park()`: once answered, FreeSWITCH parks the leg. The variables `own` are set just
+/// before, on this leg alone; variables in braces also go to the second half of a loopback.
 ///
 /// # Errors
-/// [`Unquotable`]; nothing is cut or replaced to make a value fit.
+/// [`Unquotable`]. No value is cut or changed to fit.
 pub fn originate(
     variables: &[(&'static str, &str)],
     dial: &str,
@@ -67,7 +67,7 @@ pub fn originate(
 }
 
 fn variable(text: &mut String, value: &str) -> Option<()> {
-    // At a value's start this makes a list of it.
+    // At the start of a value these make it a list.
     if value.contains(":_:") || value.starts_with("ARRAY::") || value.starts_with("^^") {
         return None;
     }

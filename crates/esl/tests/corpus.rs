@@ -1,4 +1,4 @@
-//! The fuzz target's corpus and random bytes, with the ordinary compiler: `fuzz/` needs a nightly one.
+//! Decodes the corpus of the fuzz target and random bytes with the stable compiler; `fuzz/` needs a nightly compiler.
 
 #[path = "../../../fuzz/frames.rs"]
 mod frames;
@@ -12,7 +12,7 @@ fn every_file_of_the_corpus_is_read_alike_however_it_is_split() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let data = std::fs::read(entry.unwrap().path()).unwrap();
         frames::check(&data);
-        // And cut off anywhere.
+        // And cut off at any place.
         for end in (0..data.len()).step_by(data.len() / 16 + 1) {
             frames::check(&data[..end]);
         }

@@ -1,6 +1,6 @@
 //! A real Asterisk in a temporary folder. Start at [`Asterisk::start`].
 //!
-//! In: which version, how many agents, where the carrier and the phones listen. Out: a running switch with ARI, a
+//! Input: the version, the number of agents, the addresses of the carrier and the phones. Output: a running PBX with ARI, a
 //! trunk `carrier`, a trunk `dead`, endpoints `agent-1` to `agent-N` and a FreePBX-shaped context `from-internal`.
 
 mod config;
@@ -22,12 +22,12 @@ use crate::{
     tools,
 };
 
-/// Which Asterisk.
+/// The version of Asterisk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// 22, a current one.
+    /// 22, a current version.
     V22,
-    /// 16, an old one still met in the field.
+    /// 16, an old version that is still in use.
     V16,
 }
 
@@ -43,13 +43,13 @@ impl Version {
 /// The ports of one Asterisk, all on 127.0.0.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AsteriskPorts {
-    /// HTTP, and so ARI (TCP).
+    /// HTTP with ARI (TCP).
     pub http: u16,
     /// SIP (UDP).
     pub sip: u16,
     /// AMI (TCP).
     pub ami: u16,
-    /// Where nobody listens: the contact of the trunk `dead`.
+    /// A port on which nothing listens: the contact of the trunk `dead`.
     pub dead: u16,
     /// First port for RTP (UDP).
     pub rtp_first: u16,
@@ -57,22 +57,22 @@ pub struct AsteriskPorts {
     pub rtp_last: u16,
 }
 
-/// How to set an Asterisk up.
+/// The options of an Asterisk.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How many endpoints `agent-1`, `agent-2`, … there are; 200 by default.
+    /// Number of endpoints `agent-1`, `agent-2` and so on; default 200.
     pub agents: u32,
-    /// Where the carrier listens; without one the trunk `carrier` is as dead as `dead`.
+    /// SIP port of the carrier. Without it the trunk `carrier` is dead, like `dead`.
     pub carrier_port: Option<u16>,
-    /// Where the agents' phones listen; without them calls to agents fail like calls over `dead`.
+    /// SIP port of the agents' phones. Without it calls to agents fail as over `dead`.
     pub phones_port: Option<u16>,
-    /// Fixed ports; by default a free block is taken.
+    /// Fixed ports. By default a free block is taken.
     pub ports: Option<AsteriskPorts>,
-    /// Text to append to configuration files, as (file name, text): a queue, another endpoint, a changed option.
+    /// Text to append to configuration files, as (file name, text).
     pub append: Vec<(String, String)>,
-    /// How often Asterisk asks the phones whether they are there, in seconds; 0, the default, for never.
+    /// Interval in seconds at which Asterisk checks the phones; 0, the default: never.
     pub qualify_s: u32,
-    /// After how many seconds without audio from a phone Asterisk ends its leg; 0, the default, for never.
+    /// Asterisk ends the leg of a phone that sends no audio for this time, in seconds; 0, the default: never.
     pub rtp_timeout_s: u32,
 }
 
@@ -90,10 +90,10 @@ impl Default for Options {
     }
 }
 
-/// A running Asterisk; killed, and its folder deleted, when dropped.
+/// A running Asterisk. It is killed and its folder deleted when this is dropped.
 #[derive(Debug)]
 pub struct Asterisk {
-    // Declared first, so dropped first: it must be dead before its folder goes.
+    // Declared first, so dropped first: the process must end before its folder is deleted.
     process: Process,
     version: Version,
     ports: AsteriskPorts,
@@ -156,7 +156,7 @@ impl Asterisk {
         self.process.kill();
     }
 
-    /// Starts it again on the same ports and in the same folder, killing it first if it runs, and waits for ARI.
+    /// Starts it again on the same ports and in the same folder, and waits for ARI. Kills it first if it runs.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -166,33 +166,33 @@ impl Asterisk {
         self.wait_until_ready()
     }
 
-    /// Stops it in its tracks (SIGSTOP): sockets stay open, nothing is answered.
+    /// Stops the process (SIGSTOP): its sockets stay open, and it answers nothing.
     ///
     /// # Errors
-    /// When it has ended.
+    /// If the process has ended.
     pub fn freeze(&self) -> Result<()> {
         self.process.signal("STOP")
     }
 
-    /// Lets it run on after [`Self::freeze`].
+    /// Continues the process after [`Self::freeze`].
     ///
     /// # Errors
-    /// When it has ended.
+    /// If the process has ended.
     pub fn thaw(&self) -> Result<()> {
         self.process.signal("CONT")
     }
 
-    /// Whether the process is there, frozen or not.
+    /// True if the process exists, stopped or not.
     pub fn is_running(&mut self) -> bool {
         self.process.is_running()
     }
 
-    /// Which version this is.
+    /// The version.
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// Where it listens.
+    /// The ports.
     pub fn ports(&self) -> AsteriskPorts {
         self.ports
     }
@@ -207,50 +207,50 @@ impl Asterisk {
         "paceline"
     }
 
-    /// That user's password, made for this start.
+    /// The password of that user, created at this start.
     pub fn password(&self) -> &str {
         &self.password
     }
 
-    /// SIP, UDP.
+    /// SIP port (UDP).
     pub fn sip_port(&self) -> u16 {
         self.ports.sip
     }
 
-    /// AMI, TCP; read-only.
+    /// AMI port (TCP). The user may only read.
     pub fn ami_port(&self) -> u16 {
         self.ports.ami
     }
 
-    /// Its process.
+    /// Process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// Everything it reads and writes.
+    /// The folder of all files that it reads and writes.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Where ARI recordings end up.
+    /// The folder of ARI recordings.
     pub fn recordings_dir(&self) -> PathBuf {
         self.folder.path().join("spool/recording")
     }
 
-    /// Where `sound:NAME` is looked up. Holds `message` (3 s), `beep`, `tone-440`, `tone-880` and more, all µ-law.
+    /// The folder of `sound:NAME`. It contains `message` (3 s), `beep`, `tone-440`, `tone-880` and more, all µ-law.
     pub fn sounds_dir(&self) -> PathBuf {
         self.folder.path().join("data/sounds/en")
     }
 
-    /// Notices, warnings and errors.
+    /// The log of notices, warnings and errors.
     pub fn log_path(&self) -> PathBuf {
         self.folder.path().join("log/messages")
     }
 
-    /// Runs a command of its CLI (`asterisk -rx`) and returns what it printed.
+    /// Runs a command in its CLI (`asterisk -rx`) and returns the output.
     ///
     /// # Errors
-    /// When there is nobody to connect to.
+    /// If no Asterisk runs.
     pub fn cli(&self, command: &str) -> Result<String> {
         let mut client = self.cli_client(command)?;
         let program = client.get_program().to_string_lossy().into_owned();
@@ -268,11 +268,12 @@ impl Asterisk {
         }
     }
 
-    /// The same, not run yet: `core restart gracefully` returns only once Asterisk is gone. Here it does not come back by itself,
-    /// since it runs by a loader of its own that it does not know of: [`Self::restart`] plays that part.
+    /// The same command, but not started yet. `core restart gracefully` returns only after Asterisk has ended. Here
+    /// Asterisk does not restart by itself, because it was started with a loader that it does not know; call
+    /// [`Self::restart`].
     ///
     /// # Errors
-    /// When that version was not fetched.
+    /// If this version was not downloaded.
     pub fn cli_client(&self, command: &str) -> Result<Command> {
         let mut client = Command::new(tools::program(self.version.name())?);
         client
@@ -298,10 +299,10 @@ impl Asterisk {
         )
     }
 
-    /// The ids of all channels now on the switch.
+    /// The ids of all channels on the PBX.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// If the PBX does not answer.
     pub fn channels(&self) -> Result<Vec<String>> {
         let reply = self.ari("GET", "/channels")?;
         let unexpected = || LabError::UnexpectedReply {
@@ -315,10 +316,10 @@ impl Asterisk {
             .collect())
     }
 
-    /// Waits until no channel is left; the ids of those that are at the limit.
+    /// Waits until no channel is left. Returns the ids of the channels that exist at the limit.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// If the PBX does not answer.
     pub fn channels_after(&self, limit: Duration) -> Result<Vec<String>> {
         let deadline = Instant::now() + limit;
         loop {
@@ -330,10 +331,10 @@ impl Asterisk {
         }
     }
 
-    /// CPU time it has used since it was last started, user plus system, seconds.
+    /// CPU time since the last start, user plus system, seconds.
     ///
     /// # Errors
-    /// When it has ended.
+    /// If the process has ended.
     pub fn cpu_seconds(&self) -> Result<f64> {
         self.process.cpu_seconds()
     }
@@ -379,7 +380,7 @@ fn launch(version: Version, folder: &Path) -> Result<Process> {
     Process::spawn(command)
 }
 
-/// 32 hexadecimal digits from the system's randomness.
+/// 32 random hexadecimal digits from the operating system.
 pub(crate) fn random_hex() -> Result<String> {
     use std::io::Read as _;
     let mut bytes = [0u8; 16];

@@ -1,7 +1,7 @@
-//! The telephone network behind the trunk: SIPp as a carrier, and its callees' audio.
+//! The telephone network behind the trunk: SIPp as a carrier, and the audio of its callees.
 //!
-//! In: calls from a switch. Out: what each callee did ([`Behaviour`]), a list of all calls seen, and whether callees
-//! heard an agent, or the lab's message. SIPp speaks SIP; the audio is ours, because SIPp cannot listen.
+//! Input: calls from a PBX. Output: what each callee did ([`Behaviour`]), a list of all calls, and whether callees heard an
+//! agent or the message. SIPp does the SIP; this crate does the audio, because SIPp cannot listen.
 
 mod behaviour;
 mod callees;
@@ -34,49 +34,49 @@ use crate::{
     tools,
 };
 
-/// How a call ended, seen from the carrier.
+/// How a call ended, as the carrier saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallEnd {
     /// The carrier refused it with the behaviour's SIP status.
     Refused,
     /// The carrier never replied.
     Ignored,
-    /// The caller gave up before the answer.
+    /// The caller cancelled before the answer.
     Cancelled,
     /// The caller hung up after the answer.
     CallerHungUp,
     /// The callee hung up after the answer.
     CalleeHungUp,
-    /// The switch died with the call up; see [`Carrier::lose_calls`].
+    /// The PBX died during the call; see [`Carrier::lose_calls`].
     Lost,
 }
 
-/// One call (one SIP Call-ID) that reached the carrier. Retransmissions do not count.
+/// One call (one SIP Call-ID) at the carrier. Retransmissions do not count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenCall {
-    /// The number dialed, as it arrived.
+    /// The dialed number as received.
     pub number: String,
-    /// What the callee does; nothing for a number that does not end in two digits (SIPp then refuses the call).
+    /// How the callee behaves. `None` if the number does not end in two digits; then SIPp refuses the call.
     pub behaviour: Option<Behaviour>,
     /// The SIP Call-ID.
     pub call_id: String,
-    /// When the INVITE came, ms since 1970.
+    /// Time of the INVITE, ms since 1970.
     pub at_ms: u64,
-    /// Whether it was answered.
+    /// True if the call was answered.
     pub answered: bool,
-    /// When, ms since 1970; up to 20 ms late.
+    /// Time of the answer, ms since 1970; up to 20 ms late.
     pub answered_at_ms: Option<u64>,
-    /// How it ended; nothing while it lasts.
+    /// How the call ended. `None` while it is up.
     pub end: Option<CallEnd>,
-    /// When it ended, ms since 1970; up to 20 ms late.
+    /// Time of the end, ms since 1970; up to 20 ms late.
     pub ended_at_ms: Option<u64>,
-    /// How long after the answer the callee heard an agent's tone. Known once the call has ended.
+    /// Time from the answer until the callee heard an agent's tone. Known after the end of the call.
     pub heard_agent: Option<Duration>,
-    /// From when until when after the answer the callee heard `sound:message`. Known once the call has ended.
+    /// Start and end of the message that the callee heard, from the answer. Known after the end of the call.
     pub heard_message: Option<(Duration, Duration)>,
 }
 
-/// A running carrier; ends when dropped.
+/// A running carrier. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Carrier {
     process: Process,
@@ -91,7 +91,7 @@ pub struct Carrier {
 #[derive(Debug, Default)]
 struct Book {
     calls: Vec<SeenCall>,
-    /// Place in `calls`, caller's RTP address and flow, of calls that have not ended.
+    /// Index in `calls`, RTP address of the caller and flow, for each call that is up.
     live: BTreeMap<String, (usize, SocketAddr, Option<FlowId>)>,
 }
 
@@ -104,12 +104,12 @@ impl Carrier {
         Self::start_with(audio, &[])
     }
 
-    /// The same with callees who do something of their own, whatever their numbers end in.
+    /// Starts SIPp with callees who have their own script, whatever their numbers end in.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(audio: Audio, callees: &[Callee]) -> Result<Self> {
-        // Between finding a free port and SIPp's taking it, another program may.
+        // Another program may take the port before SIPp does.
         let mut attempt = Self::launch(ports::likely_free_udp()?, audio, callees);
         for _ in 0..3 {
             if matches!(attempt, Err(LabError::NotReady { .. })) {
@@ -176,17 +176,17 @@ impl Carrier {
         })
     }
 
-    /// Where it listens for SIP on 127.0.0.1 (UDP).
+    /// Its SIP port on 127.0.0.1 (UDP).
     pub fn sip_port(&self) -> u16 {
         self.sip_port
     }
 
-    /// Every call that has reached it, in order of arrival; up to 20 ms behind the wire.
+    /// All calls in order of arrival; up to 20 ms late.
     pub fn calls(&self) -> Vec<SeenCall> {
         lock(&self.book).calls.clone()
     }
 
-    /// Takes all calls that are up for lost, because the switch they came from is known to be dead: no BYE will come.
+    /// Marks all calls as lost, because the PBX that placed them is known to be dead and will send no BYE.
     pub fn lose_calls(&self) {
         let mut book = lock(&self.book);
         let live = std::mem::take(&mut book.live);
@@ -200,20 +200,20 @@ impl Carrier {
         }
     }
 
-    /// What the callees heard of the agents.
+    /// What the callees heard from the agents.
     pub fn media_report(&self) -> MediaReport {
         self.media.report()
     }
 
-    /// Whether SIPp still runs.
+    /// True if SIPp runs.
     pub fn is_running(&mut self) -> bool {
         self.process.is_running()
     }
 
-    /// SIP messages that SIPp did not expect, and for which it gave up a call. None when all went well.
+    /// SIP messages that SIPp did not expect, so that it aborted the call. Normally there are none.
     ///
     /// # Errors
-    /// When SIPp's file is there and cannot be read.
+    /// If SIPp's file exists and cannot be read.
     pub fn complaints(&self) -> Result<Vec<String>> {
         let path = self.folder.path().join("errors.log");
         if !path.exists() {
@@ -226,10 +226,10 @@ impl Carrier {
             .collect())
     }
 
-    /// CPU time that SIPp has used, seconds.
+    /// CPU time of SIPp, seconds.
     ///
     /// # Errors
-    /// When it has ended.
+    /// If SIPp has ended.
     pub fn cpu_seconds(&self) -> Result<f64> {
         self.process.cpu_seconds()
     }
@@ -240,7 +240,7 @@ impl Drop for Carrier {
         self.process.kill();
         self.stop.store(true, Ordering::Relaxed);
         if let Some(reader) = self.reader.take() {
-            // It only fails if the thread panicked, and there is nobody to tell.
+            // This fails only if the thread panicked.
             let _ = reader.join();
         }
     }
@@ -265,7 +265,7 @@ fn launch(folder: &Path, scenario: &Path, calls: &Path, sip_port: u16, table: bo
     if table {
         command.args(["-inf", callees::FILE, "-infindex", callees::FILE, "0"]);
     }
-    // Its control port would otherwise listen on every address.
+    // SIPp's control port would otherwise listen on all addresses.
     command.args(["-ci", "127.0.0.1", "-cp", &ports::likely_free_udp()?.to_string()]);
     command
         .args([
@@ -284,8 +284,8 @@ fn launch(folder: &Path, scenario: &Path, calls: &Path, sip_port: u16, table: bo
     Process::spawn(command)
 }
 
-/// Whether somebody has bound this UDP port on 127.0.0.1, from /proc/net/udp: binding it ourselves to find out could
-/// take it away from the one we wait for.
+/// True if a process has bound this UDP port on 127.0.0.1, by /proc/net/udp. Binding the port to test it could take it away
+/// from SIPp.
 fn udp_port_is_bound(port: u16) -> bool {
     let address = format!(" 0100007F:{port:04X} ");
     fs::read_to_string("/proc/net/udp").is_ok_and(|table| table.contains(&address))
@@ -295,11 +295,11 @@ fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
     book.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads SIPp's log as it grows.
+/// Reads SIPp's log while it grows.
 fn follow(mut log: File, book: &Mutex<Book>, media: &Media, stop: &AtomicBool) {
     let mut pending = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        // An error is worth another try: the file is ours and local.
+        // Reading is tried again after an error.
         let read = log.read_to_end(&mut pending).unwrap_or(0);
         let complete = pending
             .iter()
@@ -308,7 +308,7 @@ fn follow(mut log: File, book: &Mutex<Book>, media: &Media, stop: &AtomicBool) {
         let lines: Vec<u8> = pending.drain(..complete).collect();
         let mut book = lock(book);
         for line in String::from_utf8_lossy(&lines).lines() {
-            // A line that does not parse is not of our scenario.
+            // A line of another format is not from our scenario.
             let _ = note(line, &mut book, media);
         }
         drop(book);

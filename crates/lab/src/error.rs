@@ -55,7 +55,7 @@ pub enum LabError {
     #[error("every port block of the lab is taken; end other tests or labs on this machine first")]
     NoPortsLeft,
     /// A program started and then ended, or never became ready.
-    #[error("{what} was not ready after {waited_ms} ms; its last words:\n{last_words}")]
+    #[error("{what} was not ready after {waited_ms} ms; the end of its log:\n{last_words}")]
     NotReady {
         /// The program.
         what: String,
@@ -78,8 +78,8 @@ pub enum LabError {
         /// The process.
         pid: u32,
     },
-    /// An HTTP request to the switch failed before a reply was read.
-    #[error("{method} request to the switch on port {port}; check that it runs")]
+    /// An HTTP request to the PBX failed before a reply was read.
+    #[error("{method} request to the PBX on port {port}; check that it runs")]
     Http {
         /// The HTTP method.
         method: String,
@@ -89,8 +89,8 @@ pub enum LabError {
         #[source]
         err: io::Error,
     },
-    /// The switch replied with something that this operation cannot use.
-    #[error("the switch replied {status} to `{what}`; see its log")]
+    /// The PBX replied with something that this operation cannot use.
+    #[error("the PBX replied {status} to `{what}`; see its log")]
     UnexpectedReply {
         /// The operation.
         what: &'static str,
@@ -98,11 +98,9 @@ pub enum LabError {
         status: u16,
     },
     /// Calls are still up although everything should be over.
-    #[error(
-        "{channels} channels are left on the switch and {calls} calls at the carrier; hang them up first"
-    )]
+    #[error("{channels} channels are left on the PBX and {calls} calls at the carrier; hang them up first")]
     CallsLeft {
-        /// On the switch.
+        /// On the PBX.
         channels: usize,
         /// At the carrier.
         calls: usize,

@@ -237,7 +237,7 @@ impl FreeSwitch {
         esl::apis(self.ports.event_socket, &self.password, commands)
     }
 
-    /// The ids of all channels now on the switch.
+    /// The ids of all channels now on the PBX.
     ///
     /// # Errors
     /// When it does not answer.

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{LabError, Result};
 
-/// What the switch replied.
+/// What the PBX replied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// The HTTP status.

@@ -57,7 +57,7 @@ impl Default for LabOptions {
 /// A whole lab; ends when dropped.
 #[derive(Debug)]
 pub struct Lab {
-    /// The switch.
+    /// The PBX.
     pub asterisk: Asterisk,
     /// Its trunk `carrier`.
     pub carrier: Carrier,
@@ -108,7 +108,7 @@ impl Lab {
         })
     }
 
-    /// Kills the switch as a crash would; the carrier and the phones take their calls for lost. `asterisk.restart()`
+    /// Kills the PBX as a crash would; the carrier and the phones take their calls for lost. `asterisk.restart()`
     /// brings it back.
     pub fn crash(&mut self) {
         self.asterisk.kill();
@@ -116,7 +116,7 @@ impl Lab {
         self.phones.lose_calls();
     }
 
-    /// Waits until the switch has no channel and the carrier no call left; an error names what is left at the limit.
+    /// Waits until the PBX has no channel and the carrier no call left; an error names what is left at the limit.
     ///
     /// # Errors
     /// [`LabError::CallsLeft`].
@@ -142,7 +142,7 @@ fn settled(carrier: &Carrier, channels: usize, limit: Duration) -> Result<()> {
 /// A carrier, phones and a FreeSWITCH that know each other; ends when dropped.
 #[derive(Debug)]
 pub struct FreeSwitchLab {
-    /// The switch.
+    /// The PBX.
     pub freeswitch: FreeSwitch,
     /// Its gateway `carrier`.
     pub carrier: Carrier,

@@ -1,7 +1,7 @@
-//! `paceline-lab up|down|status`: a switch, a carrier and agents' phones to try Paceline out with, in the background.
+//! `paceline-lab up|down|status`: a PBX, a carrier and agents' phones in the background, to try Paceline.
 //!
-//! `up` starts this program again as `serve`, which holds the lab until its pid file is removed; `down` removes it.
-//! Everything it tells others is in one folder, outside the checkout: `lab.toml`, `password`, `pid`, `log`.
+//! `up` starts this program again as `serve`, which runs the lab until its pid file is removed; `down` removes it. All
+//! information for users is in one folder outside the checkout: `lab.toml`, `password`, `pid`, `log`.
 
 use std::{
     env, fs,
@@ -24,7 +24,7 @@ const USAGE: &str = "\
 usage: scripts/lab up [--asterisk 22|16 | --freeswitch] [--agents N] [--no-audio] [--port FIRST] [--folder FOLDER]
        scripts/lab down|status [--folder FOLDER]
 
-A real switch, a SIPp carrier and agents' phones on 127.0.0.1, in the background. Shows what to write into paceline.toml.
+Runs a real PBX, a SIPp carrier and agents' phones on 127.0.0.1 in the background. Prints the section for paceline.toml.
 
   --asterisk    version, 22 unless told otherwise
   --freeswitch  a FreeSWITCH instead: the one on the PATH, or the one that PACELINE_FREESWITCH names
@@ -35,11 +35,11 @@ A real switch, a SIPp carrier and agents' phones on 127.0.0.1, in the background
   --folder      where the lab tells what it is ($XDG_RUNTIME_DIR/paceline-lab, or one below /tmp)
 ";
 
-/// What can be asked of this program.
+/// The arguments of this program.
 #[derive(Debug)]
 struct Arguments {
     verb: String,
-    /// Everything after the verb, to hand on to `serve`.
+    /// All arguments after the verb, for `serve`.
     rest: Vec<String>,
     options: LabOptions,
     freeswitch: bool,
@@ -132,7 +132,7 @@ fn up(arguments: &Arguments) -> Result<(), String> {
     let folder = &arguments.folder;
     if let Some(pid) = running(folder) {
         return Err(format!(
-            "a lab runs already as process {pid}; `scripts/lab status` shows it, `down` ends it"
+            "a lab already runs as process {pid}; `scripts/lab status` shows it, `scripts/lab down` ends it"
         ));
     }
     fs::create_dir_all(folder).map_err(|err| format!("make {}: {err}", folder.display()))?;
@@ -148,7 +148,7 @@ fn up(arguments: &Arguments) -> Result<(), String> {
         .try_clone()
         .map_err(|err| format!("write {}: {err}", log_path.display()))?;
     let own = env::current_exe().map_err(|err| format!("find this program: {err}"))?;
-    // A session of its own, so that closing the terminal does not end it.
+    // A separate session, so that closing the terminal does not end it.
     let mut server = Command::new("setsid")
         .arg(own)
         .arg("serve")
@@ -173,7 +173,7 @@ fn up(arguments: &Arguments) -> Result<(), String> {
     ))
 }
 
-/// Either kind of lab, while it runs.
+/// A running lab.
 enum Running {
     Asterisk(Lab),
     FreeSwitch(FreeSwitchLab),
@@ -193,7 +193,7 @@ fn serve(arguments: Arguments) -> Result<(), String> {
         ),
     };
     write(&password_file, password)?;
-    // Last, because `up` waits for it; moved into place, so that nobody reads half of it.
+    // Written last, because `up` waits for it, and renamed, so that no reader sees half of it.
     let draft = folder.join("lab.toml.new");
     write(&draft, &summary)?;
     fs::rename(&draft, folder.join("lab.toml")).map_err(|err| format!("write lab.toml: {err}"))?;
@@ -250,7 +250,7 @@ fn start(arguments: Arguments) -> Result<Running, String> {
     lab.map(Running::Asterisk).map_err(|err| explain(&err))
 }
 
-/// As users should set it; 0, for ever, where no phone sends audio at all.
+/// As users should configure it; 0 (never) if no phone sends audio.
 fn phone_silence_max_s(audio: Audio) -> u32 {
     match audio {
         Audio::Tones => 60,
@@ -291,13 +291,13 @@ fn down(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The process that holds this folder's lab.
+/// The process that runs the lab in this folder.
 fn running(folder: &Path) -> Option<u32> {
     let pid = fs::read_to_string(folder.join("pid")).ok()?.trim().parse().ok()?;
     is_ours(pid, folder).then_some(pid)
 }
 
-/// Whether that process is a `serve` for this folder, and not another that was given the same id later.
+/// True if the process is a `serve` of this folder. Its id may have been reused by another program.
 fn is_ours(pid: u32, folder: &Path) -> bool {
     let Ok(command) = fs::read(format!("/proc/{pid}/cmdline")) else {
         return false;
@@ -321,7 +321,7 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
     write().map_err(|err| format!("write {}: {err}", path.display()))
 }
 
-/// The message with those of its sources.
+/// The message of an error with the messages of its causes.
 fn explain(err: &dyn std::error::Error) -> String {
     let mut text = err.to_string();
     let mut source = err.source();

@@ -1,7 +1,8 @@
-//! One end of many calls' audio: sends tones over RTP and listens for the far end's tone.
+//! One end of the audio of many calls: it sends tones over RTP and listens for the tone of the far end.
 //!
-//! In: flows, opened with the address the switch announced and what to play there. Out: whether the far end's tone was
-//! heard in each, and the lab's message. All flows of an end share one UDP port; they are told apart by the switch's port. G.711 µ-law only.
+//! Input: flows, each with the address from the PBX's SDP and the script to play. Output: whether the far end's tone and
+//! the message were heard in each flow. All flows of an end share one UDP port, and the port of the PBX identifies the
+//! flow. G.711 µ-law only.
 
 pub(crate) mod tone;
 
@@ -19,51 +20,53 @@ use std::{
 
 use crate::{LabError, Result};
 
-/// A callee's pitch, Hz. The agents' phones listen for it.
+/// Pitch of a callee, Hz. The agents' phones listen for it.
 pub(crate) const CALLEE_HZ: u32 = 440;
-/// An agent's pitch, Hz. The carrier's callees listen for it.
+/// Pitch of an agent, Hz. The carrier's callees listen for it.
 pub(crate) const AGENT_HZ: u32 = 880;
 
-/// The pitch of `sound:message`, Hz.
+/// Pitch of `sound:message`, Hz.
 pub(crate) const MESSAGE_HZ: u32 = 660;
 
 const PACKET: Duration = Duration::from_millis(20);
 const SAMPLES: usize = 160;
-/// Packets with the tone in a row that count as hearing it: 100 ms.
+/// Number of consecutive packets with the tone that count as heard: 100 ms.
 const HEARD_PACKETS: u32 = 5;
-/// A pause this long ends a spell. Longer than the pause after a callee's "hello", shorter than between two calls.
+/// A longer pause ends a spell. It is longer than the pause after a callee's "hello" and shorter than the time between two
+/// calls.
 const SPELL_GAP: Duration = Duration::from_millis(1_500);
 
-/// Whether anybody sends audio.
+/// Whether the ends send audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audio {
-    /// Callees play 440 Hz, agents 880 Hz, from answer to hangup.
+    /// Callees play 440 Hz and agents 880 Hz, from answer to hang-up.
     Tones,
-    /// Nobody sends RTP: for benchmarks.
+    /// No RTP is sent: for benchmarks.
     None,
 }
 
-/// What was heard at one end, since it started.
+/// What was heard at one end since it started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MediaReport {
-    /// Calls that reached audio. An agent's held leg is one, however many callees it is bridged to.
+    /// Number of calls that reached audio. An agent's held leg counts once, however many callees it is bridged with.
     pub flows: u64,
-    /// Those in which the far end's tone was heard for 100 ms or more.
+    /// Number of these in which the far end's tone was heard for 100 ms or more.
     pub flows_heard: u64,
-    /// Times the far end's tone began after 1.5 s or more without it: at the agents' end, callees heard.
+    /// How often the far end's tone began after at least 1.5 s without it. At the agents' end this is the number of callees
+    /// heard.
     pub spells: u64,
-    /// How long these spells were, all together.
+    /// Total length of these spells.
     pub heard: Duration,
-    /// RTP packets received.
+    /// Number of RTP packets received.
     pub packets_in: u64,
-    /// RTP packets sent.
+    /// Number of RTP packets sent.
     pub packets_out: u64,
 }
 
-/// A stretch of a played script; the last one lasts for the rest of the call.
+/// A part of a played script. The last part lasts for the rest of the call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sound {
-    /// 0 for silence.
+    /// Pitch in Hz; 0 for silence.
     pub(crate) hz: u32,
     pub(crate) length_ms: u32,
 }
@@ -75,10 +78,10 @@ pub(crate) struct FlowId(u64);
 struct Flow {
     remote: SocketAddr,
     script: &'static [Sound],
-    /// Packets sent so far, which is also its clock.
+    /// Number of packets sent; also the clock of the flow.
     sent: u64,
     key: Option<Key>,
-    /// When its script began.
+    /// Start of its script.
     began: Instant,
     run: u32,
     first_heard: Option<Instant>,
@@ -88,16 +91,16 @@ struct Flow {
     message: Option<(Instant, Instant)>,
 }
 
-/// What was heard in a flow, counted from when its script began.
+/// What was heard in a flow, measured from the start of its script.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Heard {
     /// When the far end's tone began.
     pub(crate) far: Option<Duration>,
-    /// When the lab's message began and when it was last heard.
+    /// When the message began, and when it was last heard.
     pub(crate) message: Option<(Duration, Duration)>,
 }
 
-/// A key being pressed: RFC 4733 event and packets sent of it.
+/// A pressed key: the RFC 4733 event and the number of its packets sent.
 #[derive(Debug)]
 struct Key {
     event: u8,
@@ -114,11 +117,11 @@ struct State {
     report: MediaReport,
 }
 
-/// See the module's header.
+/// One end; see the documentation of the module.
 #[derive(Debug)]
 pub(crate) struct Media {
     port: u16,
-    /// Held so that the switch's RTCP meets no closed port; never read.
+    /// Kept open so that the PBX's RTCP reaches a port; never read.
     _rtcp: UdpSocket,
     state: Arc<Mutex<State>>,
     stop: Arc<AtomicBool>,
@@ -126,7 +129,7 @@ pub(crate) struct Media {
 }
 
 impl Media {
-    /// Takes a pair of ports and starts listening for `far_hz`, and sending unless `audio` says not to.
+    /// Binds two ports, listens for `far_hz`, and sends unless `audio` is [`Audio::None`].
     pub(crate) fn start(audio: Audio, far_hz: u32) -> Result<Self> {
         let (socket, rtcp) = pair().map_err(LabError::socket("bind a pair of ports for RTP"))?;
         let port = socket
@@ -162,7 +165,7 @@ impl Media {
         self.port
     }
 
-    /// Starts playing `script` to the switch's port `remote`.
+    /// Starts playing `script` to the port `remote` of the PBX.
     pub(crate) fn open(&self, remote: SocketAddr, script: &'static [Sound]) -> FlowId {
         let mut state = lock(&self.state);
         let id = FlowId(state.next_id);
@@ -188,7 +191,7 @@ impl Media {
         id
     }
 
-    /// Plays something else from now on.
+    /// Replaces the script.
     pub(crate) fn play(&self, id: FlowId, script: &'static [Sound]) {
         if let Some(flow) = lock(&self.state).flows.get_mut(&id) {
             flow.script = script;
@@ -197,7 +200,7 @@ impl Media {
         }
     }
 
-    /// Presses a key for 100 ms; false when it is no key, or the flow has ended.
+    /// Presses a key for 100 ms. Returns false if the key does not exist or the flow has ended.
     pub(crate) fn press(&self, id: FlowId, key: char) -> bool {
         let event = match key {
             '0'..='9' => u8::try_from(key).unwrap_or(b'0') - b'0',
@@ -217,7 +220,7 @@ impl Media {
         true
     }
 
-    /// Ends a flow; what was heard in it.
+    /// Ends a flow. Returns what was heard in it.
     pub(crate) fn close(&self, id: FlowId) -> Heard {
         let mut state = lock(&self.state);
         let Some(flow) = state.flows.remove(&id) else {
@@ -242,13 +245,13 @@ impl Drop for Media {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // It only fails if the thread panicked, and there is nobody to tell.
+            // This fails only if the thread panicked.
             let _ = thread.join();
         }
     }
 }
 
-/// RTP wants an even port, and RTCP the one above it.
+/// RTP needs an even port, and RTCP the next one.
 fn pair() -> io::Result<(UdpSocket, UdpSocket)> {
     for _ in 0..200 {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -329,7 +332,7 @@ fn send(socket: &UdpSocket, state: &Mutex<State>, stop: &AtomicBool, audio: Audi
     while !stop.load(Ordering::Relaxed) {
         let packets = packets_due(&mut lock(state), audio);
         for (remote, packet) in packets {
-            // A port that the switch has closed already refuses; the flow ends by signalling.
+            // A port that the PBX has closed refuses packets; SIP ends the flow.
             let _ = socket.send_to(&packet, remote);
         }
         next += PACKET;
@@ -337,7 +340,7 @@ fn send(socket: &UdpSocket, state: &Mutex<State>, stop: &AtomicBool, audio: Audi
         if next > now {
             thread::sleep(next - now);
         } else if now - next > Duration::from_millis(200) {
-            // After a stall, go on from here rather than sending a burst.
+            // After a pause of the process it continues from now instead of sending a burst.
             next = now;
         }
     }
@@ -364,7 +367,7 @@ fn packets_due(state: &mut State, audio: Audio) -> Vec<(SocketAddr, Vec<u8>)> {
     packets
 }
 
-/// The pitch that a script has after so many packets; nothing for an empty script.
+/// The pitch of a script after this many packets. `None` for an empty script.
 fn pitch_at(script: &[Sound], packets: u64) -> Option<u32> {
     let mut left_ms = packets * 20;
     for sound in script {

@@ -1,7 +1,7 @@
-//! The agents' phones: a small SIP user agent of our own, on one UDP port for all agents.
+//! The agents' phones: a small SIP user agent for all agents on one UDP port.
 //!
-//! In: calls from the switch to `agent-N`. Out: what each phone did, told in advance by [`Phones::set`], and whether
-//! agents heard callees. Tests can also have a phone hang up or press a key.
+//! Input: calls from the PBX to `agent-N`, and the behaviour set by [`Phones::set`]. Output: what each phone did, and
+//! whether agents heard callees. A test can also make a phone hang up or press a key.
 
 mod line;
 mod sip;
@@ -22,23 +22,23 @@ use crate::{
 };
 use line::{Datagram, Lines};
 
-/// What a phone does with the next calls.
+/// How a phone behaves at its next calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PhoneBehaviour {
-    /// Rings for so long, then answers.
+    /// It rings for some time, then answers.
     Answers {
-        /// From the INVITE to the 200.
+        /// Time from the INVITE to the 200.
         after: Duration,
     },
-    /// Rings and never answers.
+    /// It rings and never answers.
     Rings,
-    /// Replies 486.
+    /// It replies 486.
     Busy,
-    /// Replies 603.
+    /// It replies 603.
     Declines,
-    /// Replies 480.
+    /// It replies 480.
     Unreachable,
-    /// Never replies.
+    /// It never replies.
     Silent,
 }
 
@@ -50,7 +50,7 @@ impl Default for PhoneBehaviour {
     }
 }
 
-/// How a phone says that it holds.
+/// How a phone signals hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
     /// `a=sendonly`, as most phones do.
@@ -61,37 +61,37 @@ pub enum Hold {
     NoAddress,
 }
 
-/// What became of a call to a phone.
+/// The state of a call to a phone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PhoneState {
     /// Ringing now.
     Ringing,
-    /// Answered, and up now.
+    /// Answered and up.
     Answered,
-    /// The phone refused it, or never replied.
+    /// The phone refused it or never replied.
     Refused,
-    /// The switch gave up before the answer.
+    /// The PBX cancelled before the answer.
     Cancelled,
-    /// The switch hung up after the answer.
-    SwitchHungUp,
+    /// The PBX hung up after the answer.
+    PbxHungUp,
     /// The phone hung up after the answer.
     AgentHungUp,
-    /// The switch died with the call up or ringing; see [`Phones::lose_calls`].
+    /// The PBX died while the call was ringing or up; see [`Phones::lose_calls`].
     Lost,
 }
 
-/// One call (one SIP Call-ID) that reached a phone.
+/// One call (one SIP Call-ID) to a phone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PhoneCall {
-    /// N of `agent-N`.
+    /// The number N of `agent-N`.
     pub agent: u32,
     /// The SIP Call-ID.
     pub call_id: String,
-    /// What became of it.
+    /// Its state.
     pub state: PhoneState,
 }
 
-/// The phones of all agents; gone when dropped.
+/// The phones of all agents. They end when this is dropped.
 #[derive(Debug)]
 pub struct Phones {
     sip_port: u16,
@@ -103,18 +103,18 @@ pub struct Phones {
 }
 
 impl Phones {
-    /// Starts them on a free port. Every phone answers after 50 ms until told otherwise.
+    /// Starts the phones on a free port. Every phone answers after 50 ms until [`Self::set`] changes it.
     ///
     /// # Errors
-    /// When a socket cannot be had.
+    /// If a socket cannot be opened.
     pub fn start(audio: Audio) -> Result<Self> {
         Self::start_on(0, audio)
     }
 
-    /// Starts them on that port of 127.0.0.1 (UDP), 0 for a free one.
+    /// Starts the phones on this port of 127.0.0.1 (UDP); 0: a free port.
     ///
     /// # Errors
-    /// As [`Self::start`], and when the port is taken.
+    /// As [`Self::start`], and if the port is in use.
     pub fn start_on(sip_port: u16, audio: Audio) -> Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, sip_port))
             .map_err(LabError::socket(format!("bind the phones' SIP port {sip_port}")))?;
@@ -145,17 +145,17 @@ impl Phones {
         })
     }
 
-    /// Where they listen for SIP on 127.0.0.1 (UDP).
+    /// Their SIP port on 127.0.0.1 (UDP).
     pub fn sip_port(&self) -> u16 {
         self.sip_port
     }
 
-    /// What `agent-N`'s phone does from now on.
+    /// Sets how the phone of `agent-N` behaves from now on.
     pub fn set(&self, agent: u32, behaviour: PhoneBehaviour) {
         lock(&self.lines).set(agent, behaviour);
     }
 
-    /// What all phones that [`Self::set`] did not name do from now on.
+    /// Sets how all phones without [`Self::set`] behave from now on.
     pub fn set_all(&self, behaviour: PhoneBehaviour) {
         lock(&self.lines).default = behaviour;
     }
@@ -163,7 +163,7 @@ impl Phones {
     /// `agent-N` hangs up.
     ///
     /// # Errors
-    /// When that phone is in no answered call.
+    /// If the phone has no answered call.
     pub fn hang_up(&self, agent: u32) -> Result<()> {
         let datagrams = lock(&self.lines).hang_up(agent, Instant::now(), &self.media);
         if datagrams.is_empty() {
@@ -173,10 +173,10 @@ impl Phones {
         Ok(())
     }
 
-    /// `agent-N` presses a key (0 to 9, `*`, `#`) for 100 ms; sent as RFC 4733 even with [`Audio::None`].
+    /// `agent-N` presses a key (0 to 9, `*`, `#`) for 100 ms. It is sent as RFC 4733, also with [`Audio::None`].
     ///
     /// # Errors
-    /// When that phone is in no answered call, or there is no such key.
+    /// If the phone has no answered call, or the key does not exist.
     pub fn press(&self, agent: u32, key: char) -> Result<()> {
         let flow = lock(&self.lines).flow(agent);
         if flow.is_some_and(|flow| self.media.press(flow, key)) {
@@ -186,42 +186,42 @@ impl Phones {
         }
     }
 
-    /// `agent-N`'s phone calls an extension of the switch, as for asking a colleague or to pick up a call.
+    /// The phone of `agent-N` calls an extension of the PBX, for example to consult a colleague or to pick up a call.
     ///
     /// # Errors
-    /// When nothing was heard from the switch yet.
+    /// If the phone has not received anything from the PBX yet.
     pub fn dial(&self, agent: u32, extension: &str) -> Result<()> {
         let datagrams = lock(&self.lines).dial(agent, extension, &self.media);
         self.transmit_some(agent, datagrams)
     }
 
-    /// Whether a call that `agent-N`'s phone placed is answered.
+    /// True if a call placed by the phone of `agent-N` is answered.
     pub fn has_own_call(&self, agent: u32) -> bool {
         lock(&self.lines).has_own_call(agent)
     }
 
-    /// `agent-N`'s phone transfers its held call to an extension (REFER), and hangs up once the switch says that it is done.
+    /// The phone of `agent-N` transfers its held call to an extension (REFER), and hangs up when the PBX reports success.
     ///
     /// # Errors
-    /// When the switch has no answered call to that phone.
+    /// If the PBX has no answered call to that phone.
     pub fn transfer(&self, agent: u32, extension: &str) -> Result<()> {
         let datagrams = lock(&self.lines).transfer(agent, extension);
         self.transmit_some(agent, datagrams)
     }
 
-    /// `agent-N`'s phone transfers its held call to whom its own call is with (REFER with Replaces).
+    /// The phone of `agent-N` transfers its held call to the other party of its own call (REFER with Replaces).
     ///
     /// # Errors
-    /// When one of the two calls is not there.
+    /// If one of the two calls does not exist.
     pub fn transfer_to_own_call(&self, agent: u32) -> Result<()> {
         let datagrams = lock(&self.lines).transfer_to_own_call(agent);
         self.transmit_some(agent, datagrams)
     }
 
-    /// `agent-N`'s phone puts its held call on hold, or takes it off with `None`.
+    /// The phone of `agent-N` puts its held call on hold, or ends the hold if `hold` is `None`.
     ///
     /// # Errors
-    /// When the switch has no answered call to that phone.
+    /// If the PBX has no answered call to that phone.
     pub fn hold(&self, agent: u32, hold: Option<Hold>) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(1);
         while lock(&self.lines).is_inviting(agent) && Instant::now() < deadline {
@@ -231,10 +231,10 @@ impl Phones {
         self.transmit_some(agent, datagrams)
     }
 
-    /// `agent-N`'s phone sends no audio, or does again; nobody is told.
+    /// The phone of `agent-N` stops or resumes sending audio, without any SIP message.
     ///
     /// # Errors
-    /// When the switch has no answered call to that phone.
+    /// If the PBX has no answered call to that phone.
     pub fn mute(&self, agent: u32, muted: bool) -> Result<()> {
         if lock(&self.lines).mute(agent, muted, &self.media) {
             Ok(())
@@ -243,12 +243,12 @@ impl Phones {
         }
     }
 
-    /// `agent-N`'s phone loses its power, or its network: no BYE, no RTP, no reply to anything.
+    /// The phone of `agent-N` loses its power or network: no BYE, no RTP, no reply.
     pub fn power_off(&self, agent: u32) {
         lock(&self.lines).power(agent, false, &self.media);
     }
 
-    /// It is back, and knows of no call.
+    /// The phone has power again and knows no call.
     pub fn power_on(&self, agent: u32) {
         lock(&self.lines).power(agent, true, &self.media);
     }
@@ -261,12 +261,12 @@ impl Phones {
         Ok(())
     }
 
-    /// Takes all calls that are up for lost, because the switch they came from is known to be dead: no BYE will come.
+    /// Marks all calls as lost, because the PBX that placed them is known to be dead and will send no BYE.
     pub fn lose_calls(&self) {
         lock(&self.lines).lose_calls(&self.media);
     }
 
-    /// Whether `agent-N` is in an answered call.
+    /// True if `agent-N` has an answered call.
     pub fn is_on_call(&self, agent: u32) -> bool {
         lock(&self.lines)
             .calls
@@ -274,12 +274,12 @@ impl Phones {
             .any(|call| call.agent == agent && call.state == PhoneState::Answered)
     }
 
-    /// Every call that reached a phone, in order of arrival.
+    /// All calls to phones in order of arrival.
     pub fn calls(&self) -> Vec<PhoneCall> {
         lock(&self.lines).calls.clone()
     }
 
-    /// What the agents heard of the callees: `spells` counts callees, as an agent's leg lasts for many.
+    /// What the agents heard from the callees. `spells` counts callees, because an agent's leg lasts for many calls.
     pub fn media_report(&self) -> MediaReport {
         self.media.report()
     }
@@ -289,7 +289,7 @@ impl Drop for Phones {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It only fails if the thread panicked, and there is nobody to tell.
+            // This fails only if the thread panicked.
             let _ = thread.join();
         }
     }
@@ -322,7 +322,7 @@ fn run(socket: &UdpSocket, lines: &Mutex<Lines>, media: &Media, stop: &AtomicBoo
 
 fn transmit(socket: &UdpSocket, datagrams: Vec<Datagram>) {
     for (to, text) in datagrams {
-        // The switch may be down just then; what matters is retransmitted.
+        // The PBX may be down now; what matters is retransmitted.
         let _ = socket.send_to(text.as_bytes(), to);
     }
 }

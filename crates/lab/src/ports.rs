@@ -1,6 +1,6 @@
 //! Ports on 127.0.0.1 that no other lab on this machine uses.
 //!
-//! A switch needs hundreds of ports for RTP, too many to find one by one. So the range below the system's own
+//! A PBX needs hundreds of ports for RTP, too many to find one by one. So the range below the system's own
 //! short-lived ports is cut into blocks, and a block is taken by listening on its first port for as long as it is used:
 //! the kernel gives it back when this process ends, however it ends.
 

@@ -1,4 +1,4 @@
-//! A PostgreSQL server of one's own in a temporary folder.
+//! A private PostgreSQL server in a temporary folder.
 
 use std::{
     fs,
@@ -17,10 +17,10 @@ use crate::{LabError, Result, folder, ports, process, process::Process, tools};
 /// `nobody` and `nogroup` on Debian: PostgreSQL refuses to run as root.
 const UNPRIVILEGED: u32 = 65_534;
 
-/// A running server; killed, and its data deleted, when dropped.
+/// A running server. It is killed and its data deleted when this is dropped.
 #[derive(Debug)]
 pub struct Postgres {
-    // Declared first, so dropped first: it must be dead before its folder goes.
+    // Declared first, so dropped first: the process must end before its folder is deleted.
     process: Process,
     port: u16,
     programs: Programs,
@@ -28,11 +28,11 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Makes a database cluster in a temporary folder and starts a server on a free port of 127.0.0.1. It trades
-    /// durability for speed: it survives [`Self::kill`], not a power cut.
+    /// Creates a database cluster in a temporary folder and starts a server on a free port of 127.0.0.1. For speed it is
+    /// configured without durability: its data survive [`Self::kill`], but not a power failure.
     ///
     /// # Errors
-    /// Says to run `scripts/tools` when PostgreSQL is missing, and shows its last words when it does not start.
+    /// If PostgreSQL is missing (run `scripts/tools`), or if it does not start; the error contains the end of its log.
     pub fn start() -> Result<Self> {
         let folder = folder::temporary()?;
         let as_root = is_root(folder.path())?;
@@ -44,7 +44,7 @@ impl Postgres {
         initdb(&programs, folder.path())?;
         let mut attempts_left = 3;
         loop {
-            // Between finding a free port and the server's taking it, another program may.
+            // Another program may take the port before the server does.
             let port = ports::likely_free_tcp()?;
             match launch(&programs, folder.path(), port) {
                 Ok(process) => {
@@ -61,12 +61,12 @@ impl Postgres {
         }
     }
 
-    /// `postgres://…` of an empty database, with an all-powerful user.
+    /// The `postgres://…` URL of an empty database, with a superuser.
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// The TCP port on 127.0.0.1.
+    /// TCP port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -76,11 +76,11 @@ impl Postgres {
         self.process.kill();
     }
 
-    /// Has it end as an administrator would: no new connections, those that there are told so and closed.
-    /// [`Self::restart`] brings it back.
+    /// Stops it as an administrator does: it refuses new connections and closes the existing ones. [`Self::restart`] starts
+    /// it again.
     ///
     /// # Errors
-    /// When it has ended already.
+    /// If it has already ended.
     pub fn stop(&mut self) -> Result<()> {
         self.process.signal("INT")?;
         process::poll(Duration::from_secs(10), || !self.process.is_running());
@@ -94,7 +94,7 @@ impl Postgres {
     /// As [`Self::start`].
     pub fn restart(&mut self) -> Result<()> {
         self.process.kill();
-        // The killed server's helpers end by themselves a moment later; until then they hold the data.
+        // The helper processes of a killed server end a moment later. Until then they lock the data.
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             match launch(&self.programs, self.folder.path(), self.port) {
@@ -108,25 +108,25 @@ impl Postgres {
         }
     }
 
-    /// Stops it in its tracks (SIGSTOP); its existing connections are served on by helpers of their own.
+    /// Stops the process (SIGSTOP). Existing connections go on, because they are served by helper processes.
     ///
     /// # Errors
-    /// When it has ended.
+    /// If the process has ended.
     pub fn freeze(&self) -> Result<()> {
         self.process.signal("STOP")
     }
 
-    /// Lets it run on after [`Self::freeze`].
+    /// Continues the process after [`Self::freeze`].
     ///
     /// # Errors
-    /// When it has ended.
+    /// If the process has ended.
     pub fn thaw(&self) -> Result<()> {
         self.process.signal("CONT")
     }
 }
 
 fn is_root(of_our_own: &Path) -> Result<bool> {
-    // What we just made belongs to us.
+    // A file that this process made belongs to its user.
     let metadata = fs::metadata(of_our_own).map_err(LabError::file("read", of_our_own))?;
     Ok(metadata.uid() == 0)
 }

@@ -1,8 +1,8 @@
-//! Programs that end with us, even when we are killed with -9.
+//! Child processes that end with this process, even if it is killed with -9.
 //!
-//! The kernel's parent-death signal does that (`setpriv --pdeathsig`). It fires when the *thread* that started the
-//! program ends, and tests start programs from threads that come and go, so one thread of this process, which never
-//! ends before the process does, starts them all.
+//! The kernel's parent-death signal does that (`setpriv --pdeathsig`). It is sent when the *thread* that started the
+//! program ends, and tests start programs from short-lived threads. So one thread, which never ends before the process
+//! does, starts all programs.
 
 use std::{
     ffi::OsStr,
@@ -23,7 +23,7 @@ use crate::{LabError, Result};
 type SpawnRequest = (Command, SyncSender<io::Result<Child>>);
 static SPAWNER: OnceLock<SyncSender<SpawnRequest>> = OnceLock::new();
 
-/// A running program, killed when dropped.
+/// A running program. It is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -43,7 +43,7 @@ impl Process {
             let (sender, requests) = sync_channel::<SpawnRequest>(16);
             thread::spawn(move || {
                 for (mut command, reply) in requests {
-                    // The asker waits for the reply; if it is gone, its child is dropped with the reply's channel.
+                    // The caller waits for the reply. If it is gone, its child is dropped with the channel.
                     let _ = reply.send(command.spawn());
                 }
             });
@@ -68,19 +68,19 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// SIGKILL, and waits for the end.
+    /// Kills the process (SIGKILL) and waits for its end.
     pub(crate) fn kill(&mut self) {
-        // Both fail only when it has ended already, which is what we want.
+        // Both fail only if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Sends a signal by its name without SIG.
+    /// Sends a signal, by its name without SIG.
     pub(crate) fn signal(&self, signal: &'static str) -> Result<()> {
         send_signal(self.pid(), signal)
     }
 
-    /// User plus system CPU time it has used, seconds.
+    /// CPU time, user plus system, seconds.
     pub(crate) fn cpu_seconds(&self) -> Result<f64> {
         cpu_seconds(self.pid())
     }
@@ -92,14 +92,14 @@ impl Drop for Process {
     }
 }
 
-/// A command that runs `program` and has it killed when this process dies.
+/// A command that runs `program` and kills it when this process dies.
 pub(crate) fn dying_with_us(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
 }
 
-/// Sends a signal by its name without SIG, through the shell because the standard library has none.
+/// Sends a signal, by its name without SIG. It uses the shell, because the standard library cannot send signals.
 pub(crate) fn send_signal(pid: u32, signal: &'static str) -> Result<()> {
     let sent = Command::new("sh")
         .args(["-c", "kill -s \"$1\" \"$2\" 2>/dev/null", "sh", signal])
@@ -129,7 +129,7 @@ fn cpu_seconds(pid: u32) -> Result<f64> {
     read().ok_or(LabError::CpuTime { pid })
 }
 
-/// Whether a process exists and has not ended: one that nobody has waited for yet stays in /proc as a zombie.
+/// True if a process exists and has not ended. A process that nobody has waited for stays in /proc as a zombie.
 pub(crate) fn is_alive(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()
@@ -140,7 +140,7 @@ pub(crate) fn is_alive(pid: u32) -> bool {
         .unwrap_or(false)
 }
 
-/// Asks every 10 ms until `done` says yes; false when the limit has passed.
+/// Calls `done` every 10 ms until it returns true. Returns false at the limit.
 pub(crate) fn poll(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     loop {

@@ -1,9 +1,9 @@
-//! What a lab in the background tells of itself, as TOML: what to write into paceline.toml, and where things are.
+//! The description of a lab in the background, as TOML: the section for paceline.toml, and the paths of its files.
 
 use paceline_lab::{Behaviour, Carrier, FreeSwitchLab, Lab, Phones};
 use std::path::Path;
 
-/// Of an Asterisk.
+/// The description of an Asterisk lab.
 pub(crate) fn asterisk(lab: &Lab, password_file: &Path) -> String {
     let asterisk = &lab.asterisk;
     let attach = format!(
@@ -30,7 +30,7 @@ pub(crate) fn asterisk(lab: &Lab, password_file: &Path) -> String {
     summary(&attach, &about, trunks, (&lab.carrier, &lab.phones))
 }
 
-/// Of a FreeSWITCH.
+/// The description of a FreeSWITCH lab.
 pub(crate) fn freeswitch(lab: &FreeSwitchLab, password_file: &Path) -> String {
     let freeswitch = &lab.freeswitch;
     let attach = format!(

@@ -1,4 +1,4 @@
-//! Where `scripts/tools` put the programs. Must agree with the folder that script prints.
+//! The programs that `scripts/tools` downloads. The folder must be the one that this script prints.
 
 use std::{env, path::PathBuf};
 

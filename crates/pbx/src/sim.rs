@@ -1,7 +1,7 @@
 //! The simulated switch as a driver, in real or accelerated time.
 //!
 //! In: the commands of a [`PbxHandle`], and what [`SimControl`] breaks. Out: its events. The switch itself, and all
-//! that is random, is [`paceline_sim::SimSwitch`].
+//! that is random, is [`paceline_sim::SimPbx`].
 
 use super::{COMMANDS_WAITING_MAX, EVENTS_WAITING_MAX, LinkStats, NO_LINK, PbxHandle, Stamped, refusal};
 use paceline_core::ids::AgentLegId;
@@ -9,7 +9,7 @@ use paceline_core::pbx::{PbxCommand, PbxEvent};
 use paceline_core::time::Mono;
 use paceline_runtime::clock::Clock;
 use paceline_sim::truth::Truth;
-use paceline_sim::{Answer, Faults, SimConfig, SimSwitch};
+use paceline_sim::{Answer, Faults, SimConfig, SimPbx};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +28,7 @@ pub fn spawn(config: SimConfig, clock: Clock) -> PbxHandle {
 /// Starts a switch that draws from `seed`, and hands out the means to break it and to look inside.
 pub fn spawn_seeded(config: SimConfig, seed: u64, clock: Clock) -> (PbxHandle, SimControl) {
     let control = SimControl {
-        switch: Arc::new(Mutex::new(SimSwitch::new(config, seed))),
+        switch: Arc::new(Mutex::new(SimPbx::new(config, seed))),
         changed: Arc::new(Notify::new()),
         driver: Arc::default(),
         clock,
@@ -39,7 +39,7 @@ pub fn spawn_seeded(config: SimConfig, seed: u64, clock: Clock) -> (PbxHandle, S
 /// Breaks a running simulated switch, heals it, and looks inside.
 #[derive(Clone, Debug)]
 pub struct SimControl {
-    switch: Arc<Mutex<SimSwitch>>,
+    switch: Arc<Mutex<SimPbx>>,
     changed: Arc<Notify>,
     /// The number of the newest driver. Changes only while the switch is locked.
     driver: Arc<AtomicU64>,
@@ -84,17 +84,17 @@ impl SimControl {
         self.change(|switch, _| switch.set_faults(faults));
     }
 
-    /// Cuts the link, see [`SimSwitch::cut_link`].
+    /// Cuts the link, see [`SimPbx::cut_link`].
     pub fn cut_link(&self, notice_after: Duration) {
         self.change(|switch, now| switch.cut_link(now, notice_after));
     }
 
-    /// Restores the link, see [`SimSwitch::restore_link`].
+    /// Restores the link, see [`SimPbx::restore_link`].
     pub fn restore_link(&self) {
         self.change(|switch, now| switch.restore_link(now));
     }
 
-    /// Restarts the switch, see [`SimSwitch::restart`].
+    /// Restarts the switch, see [`SimPbx::restart`].
     pub fn restart(&self, takes: Duration) {
         self.change(|switch, now| switch.restart(now, takes));
     }
@@ -129,19 +129,19 @@ impl SimControl {
         read(self.look().truth())
     }
 
-    fn change(&self, change: impl FnOnce(&mut SimSwitch, Mono)) {
+    fn change(&self, change: impl FnOnce(&mut SimPbx, Mono)) {
         change(&mut self.lock(), self.clock.now().mono);
         self.changed.notify_one();
     }
 
     /// The switch as it is now, also where no driver has let its time pass.
-    fn look(&self) -> MutexGuard<'_, SimSwitch> {
+    fn look(&self) -> MutexGuard<'_, SimPbx> {
         let mut switch = self.lock();
         switch.handle_timeout(self.clock.now().mono);
         switch
     }
 
-    fn lock(&self) -> MutexGuard<'_, SimSwitch> {
+    fn lock(&self) -> MutexGuard<'_, SimPbx> {
         // A panic elsewhere leaves the switch between two steps at worst, which is where it always is.
         self.switch.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,5 @@
-//! The whole engine on a simulated switch beside the call centre model with the same controller: the model may stand for it.
-//! `cargo run --release -p paceline-sim --example agree -- HOURS DAYS`.
+//! Compares the whole engine on a simulated PBX with the call centre model, both with the same controller, to show that the
+//! model can replace it. `cargo run --release -p paceline-sim --example agree -- HOURS DAYS`.
 #![allow(clippy::unwrap_used, reason = "a proof fails by panicking, as tests do")]
 
 use paceline_core::campaign::hours::CallingHours;
@@ -15,11 +15,11 @@ use paceline_core::outcome::Outcome;
 use paceline_core::pacing::PacingMode;
 use paceline_core::pacing::rules::AbandonRule;
 use paceline_core::time::{Mono, Now, Wall};
-use paceline_sim::callee::Fate;
+use paceline_sim::callee::Behaviour;
 use paceline_sim::config::Callees;
 use paceline_sim::pacing::{Ours, Sample, Scenario, run};
 use paceline_sim::random::Spread;
-use paceline_sim::{SimConfig, SimSwitch};
+use paceline_sim::{SimConfig, SimPbx};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ const LIVE: f64 = 0.3;
 
 fn callees() -> Callees {
     Callees {
-        mix: vec![(Fate::Person, 300), (Fate::NoAnswer, 700)],
+        mix: vec![(Behaviour::Person, 300), (Behaviour::NoAnswer, 700)],
         talk: Spread::LogNormal {
             mean: Duration::from_secs(90),
             sigma: 0.8,
@@ -39,7 +39,7 @@ fn callees() -> Callees {
     }
 }
 
-/// The same callees, as the model has them.
+/// The same callees in the model.
 fn scenario(length: Duration) -> Scenario {
     let callees = callees();
     Scenario {
@@ -83,10 +83,10 @@ fn settings() -> CampaignSettings {
     settings
 }
 
-/// A day of the engine: what agents did, and what became of answers.
+/// A day of the engine: agents' times and the results of answers.
 struct Day {
     engine: Engine,
-    switch: SimSwitch,
+    sim_pbx: SimPbx,
     pbx: PbxName,
     now: Mono,
     contacts: i64,
@@ -97,13 +97,13 @@ struct Day {
 impl Day {
     fn new(seed: u64) -> Self {
         let pbx = PbxName::new("main");
-        let config_of_switch = SimConfig {
+        let config_of_pbx = SimConfig {
             callees: callees(),
             ..SimConfig::default()
         };
         let mut day = Self {
             engine: Engine::new(config(&pbx), seed, Recovered::default(), now(Mono::default())),
-            switch: SimSwitch::new(config_of_switch, seed),
+            sim_pbx: SimPbx::new(config_of_pbx, seed),
             pbx,
             now: Mono::default(),
             contacts: 0,
@@ -161,7 +161,7 @@ impl Day {
                         self.sum.busy_secs += (self.now.since(since) + WRAP_UP).as_secs_f64();
                     }
                 }
-                Command::Pbx { command, .. } => self.switch.handle(self.now, command),
+                Command::Pbx { command, .. } => self.sim_pbx.handle(self.now, command),
                 Command::Return { .. }
                 | Command::Store(_)
                 | Command::AgentIs { .. }
@@ -190,13 +190,13 @@ impl Day {
     fn run(mut self, length: Duration) -> Sample {
         let until = Mono(length);
         while self.now < until {
-            let next = [self.switch.poll_timeout(), self.engine.poll_timeout()]
+            let next = [self.sim_pbx.poll_timeout(), self.engine.poll_timeout()]
                 .into_iter()
                 .flatten()
                 .min();
             self.now = next.unwrap_or(until).max(self.now).min(until);
-            self.switch.handle_timeout(self.now);
-            while let Some(event) = self.switch.next_event() {
+            self.sim_pbx.handle_timeout(self.now);
+            while let Some(event) = self.sim_pbx.next_event() {
                 let pbx = self.pbx.clone();
                 self.tell(Input::Pbx {
                     pbx,
@@ -219,7 +219,7 @@ fn now(mono: Mono) -> Now {
     }
 }
 
-/// Both, over so many days of this length: the engine, and the model.
+/// Runs the engine and the model for this number of days of this length.
 pub(crate) fn compare(length: Duration, days: u64) -> (Sample, Sample) {
     let (mut engine, mut model) = (Sample::default(), Sample::default());
     let scenario = scenario(length);

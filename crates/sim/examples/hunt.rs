@@ -1,6 +1,6 @@
-//! Hunts for worlds in which a promise is broken: `cargo run -p paceline-sim --example hunt -- FIRST COUNT [STORY_LINES]`.
+//! Searches for worlds that break a promise: `cargo run -p paceline-sim --example hunt -- FIRST COUNT [TRACE_LINES]`.
 //!
-//! Runs the troubled worlds of that many seeds. Each failure is reduced to the troubles that it needs, and told.
+//! It runs the worlds of `COUNT` seeds. It reduces each failure to the troubles that cause it, and prints it.
 
 use paceline_sim::world::{Report, Trouble, WorldOptions, run, run_quickly};
 use std::process::ExitCode;
@@ -42,7 +42,7 @@ fn add(total: &mut Report, report: &Report) {
     }
 }
 
-/// The first words of a reason: what kind of failure it is.
+/// The first words of a reason, which name the kind of failure.
 fn kind(reason: &str) -> String {
     reason
         .split(' ')
@@ -52,7 +52,7 @@ fn kind(reason: &str) -> String {
         .join(" ")
 }
 
-/// Leaves out troubles one by one, as long as the world still fails the same way, then tells the story.
+/// Removes troubles one by one while the world still fails in the same way, then prints the trace.
 fn tell(seed: u64, reason: &str, lines: usize) {
     let mut troubles = WorldOptions::troubles_of(seed);
     let fails = |troubles: &[Trouble]| {
@@ -75,8 +75,8 @@ fn tell(seed: u64, reason: &str, lines: usize) {
     if lines > 0
         && let Err(failure) = run(&WorldOptions::with(seed, &troubles))
     {
-        let skip = failure.story.len().saturating_sub(lines);
-        for line in failure.story.iter().skip(skip) {
+        let skip = failure.trace.len().saturating_sub(lines);
+        for line in failure.trace.iter().skip(skip) {
             println!("  {line}");
         }
         println!("  {}", failure.reason);

@@ -1,7 +1,7 @@
-//! One called party: what it is going to do, drawn when it is dialed, and what it does next.
+//! One callee: its plan, drawn when it is dialed, and its next step.
 //!
-//! In: the callees' configuration, the number, how often it was dialed before. Out: a [`Plan`]. Sources of the SIP
-//! codes and Q.850 causes: those that a real Asterisk reports for each refusal.
+//! Input: the configuration of the callees, the number, and how often it was dialed before. Output: a [`Plan`]. The SIP
+//! codes and Q.850 causes are those that a real Asterisk reports for each refusal.
 
 use crate::config::Callees;
 use crate::random::{happens, stream};
@@ -11,71 +11,71 @@ use paceline_core::time::Mono;
 use rand::RngExt;
 use std::time::Duration;
 
-/// What becomes of a call to somebody.
+/// How a callee behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fate {
+pub enum Behaviour {
     /// A person answers and talks.
     Person,
     /// A machine answers.
     Machine,
-    /// A person answers and hangs up before anybody could speak.
+    /// A person answers and hangs up at once.
     HangsUpAtOnce,
     /// Busy (SIP 486).
     Busy,
-    /// Rings until somebody gives up; the network does after a minute (SIP 480).
+    /// The phone rings and nobody answers. After a minute the network ends the call (SIP 480).
     NoAnswer,
-    /// Rings, then is declined (SIP 603).
+    /// The phone rings, then the callee declines (SIP 603).
     Declined,
-    /// No such number (SIP 404).
+    /// The number does not exist (SIP 404).
     Invalid,
-    /// The trunk has no room (SIP 503).
+    /// The trunk has no free channel (SIP 503).
     Congestion,
-    /// No reply at all (SIP 408 after 32 s).
+    /// There is no reply (SIP 408 after 32 s).
     Silence,
-    /// A protocol fault (SIP 488).
+    /// A protocol error (SIP 488).
     Incompatible,
-    /// The switch does not even try: no such endpoint.
+    /// The PBX cannot place the call because it has no such endpoint.
     Unplaceable,
 }
 
-/// What a callee will do, as drawn when it was dialed.
+/// The plan of a callee, drawn when it is dialed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The fate that this plan carries out.
-    pub fate: Fate,
-    /// From the originate to the first sign of life or, where there is none, to the start of `ring`.
+    /// How the callee behaves.
+    pub behaviour: Behaviour,
+    /// Time from the originate to the first sign of life, or to the start of `ring` if there is none.
     pub setup: Duration,
-    /// How life shows before the answer, if it does.
+    /// The first sign of life before the answer, if there is one.
     pub progress: Option<Progress>,
-    /// From then to the answer or the refusal.
+    /// Time from then to the answer or the refusal.
     pub ring: Duration,
-    /// What comes then.
-    pub then: Then,
+    /// What happens after it.
+    pub after_ringing: AfterRinging,
 }
 
-/// What comes after the ringing.
+/// What happens after the ringing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
-    /// An answer.
+pub enum AfterRinging {
+    /// The callee answers.
     Answer {
-        /// How long the callee stays once connected to an agent.
+        /// How long the callee talks with an agent.
         talk: Duration,
-        /// How long the callee stays with nobody on the line.
+        /// How long the callee waits alone on the line.
         patience: Duration,
     },
-    /// A refusal.
+    /// The network or the callee refuses the call.
     Refuse {
         /// The SIP status.
         sip: u16,
         /// The Q.850 cause.
         q850: u16,
     },
-    /// The switch cannot place the call at all.
+    /// The PBX cannot place the call.
     Unplaceable,
 }
 
-/// What the last two digits of a number decide where [`Callees::scripted`] is set; `None`: drawn as ever. The same
-/// table as that of the lab's carrier, which real switches call.
+/// The plan of a number by its last two digits, used if [`Callees::scripted`] is set. `None`: the plan is drawn. The
+/// carrier of `paceline-lab`, which real PBXes call, has the same table.
 ///
 /// | digits | what happens | outcome |
 /// |---|---|---|
@@ -98,69 +98,71 @@ pub enum Then {
 pub fn script(last_two_digits: u8) -> Option<Plan> {
     let ms = Duration::from_millis;
     let (ringing, early, none) = (Some(Progress::Ringing), Some(Progress::EarlyMedia), None);
-    let stays = |time: Duration| Then::Answer {
+    let stays = |time: Duration| AfterRinging::Answer {
         talk: time,
         patience: time,
     };
-    let refuses = |sip: u16, q850: u16| Then::Refuse { sip, q850 };
+    let refuses = |sip: u16, q850: u16| AfterRinging::Refuse { sip, q850 };
     let until_hung_up = stays(Duration::from_secs(600));
-    let (fate, progress, ring, then) = match last_two_digits {
-        0..=39 => (Fate::Person, ringing, ms(200), stays(ms(2500))),
-        40..=49 => (Fate::Person, ringing, ms(200), until_hung_up),
-        50..=54 => (Fate::Person, ringing, ms(1000), until_hung_up),
-        55..=59 => (Fate::Person, none, ms(0), until_hung_up),
-        60..=64 => (Fate::Person, early, ms(1000), until_hung_up),
-        65..=69 => (Fate::HangsUpAtOnce, ringing, ms(200), stays(ms(300))),
-        70..=74 => (Fate::Busy, none, ms(0), refuses(486, 17)),
-        75..=79 => (Fate::NoAnswer, ringing, ms(300_000), refuses(408, 18)),
-        80..=82 => (Fate::Declined, ringing, ms(300), refuses(603, 21)),
-        83..=85 => (Fate::Invalid, none, ms(0), refuses(404, 1)),
-        86..=87 => (Fate::NoAnswer, none, ms(0), refuses(480, 19)),
-        88..=89 => (Fate::Congestion, none, ms(0), refuses(503, 34)),
-        90..=91 => (Fate::Congestion, none, ms(0), refuses(500, 38)),
-        92..=93 => (Fate::Silence, none, ms(6400), refuses(408, 18)),
-        94..=97 | 99 => (Fate::Machine, ringing, ms(200), stays(ms(15_000))),
-        98 => (Fate::Machine, ringing, ms(200), stays(ms(5000))),
+    let (behaviour, progress, ring, after_ringing) = match last_two_digits {
+        0..=39 => (Behaviour::Person, ringing, ms(200), stays(ms(2500))),
+        40..=49 => (Behaviour::Person, ringing, ms(200), until_hung_up),
+        50..=54 => (Behaviour::Person, ringing, ms(1000), until_hung_up),
+        55..=59 => (Behaviour::Person, none, ms(0), until_hung_up),
+        60..=64 => (Behaviour::Person, early, ms(1000), until_hung_up),
+        65..=69 => (Behaviour::HangsUpAtOnce, ringing, ms(200), stays(ms(300))),
+        70..=74 => (Behaviour::Busy, none, ms(0), refuses(486, 17)),
+        75..=79 => (Behaviour::NoAnswer, ringing, ms(300_000), refuses(408, 18)),
+        80..=82 => (Behaviour::Declined, ringing, ms(300), refuses(603, 21)),
+        83..=85 => (Behaviour::Invalid, none, ms(0), refuses(404, 1)),
+        86..=87 => (Behaviour::NoAnswer, none, ms(0), refuses(480, 19)),
+        88..=89 => (Behaviour::Congestion, none, ms(0), refuses(503, 34)),
+        90..=91 => (Behaviour::Congestion, none, ms(0), refuses(500, 38)),
+        92..=93 => (Behaviour::Silence, none, ms(6400), refuses(408, 18)),
+        94..=97 | 99 => (Behaviour::Machine, ringing, ms(200), stays(ms(15_000))),
+        98 => (Behaviour::Machine, ringing, ms(200), stays(ms(5000))),
         _ => return None,
     };
     Some(Plan {
-        fate,
+        behaviour,
         setup: SCRIPTED_SETUP,
         progress,
         ring,
-        then,
+        after_ringing,
     })
 }
 
-/// What SIP takes on loopback.
+/// Setup time of SIP on loopback.
 const SCRIPTED_SETUP: Duration = Duration::from_millis(20);
 
-fn then(fate: Fate, talk: Duration, patience: Duration) -> Then {
-    match fate {
-        Fate::Person | Fate::Machine | Fate::HangsUpAtOnce => Then::Answer { talk, patience },
-        Fate::Busy => Then::Refuse { sip: 486, q850: 17 },
-        Fate::NoAnswer => Then::Refuse { sip: 480, q850: 19 },
-        Fate::Declined => Then::Refuse { sip: 603, q850: 21 },
-        Fate::Invalid => Then::Refuse { sip: 404, q850: 1 },
-        Fate::Congestion => Then::Refuse { sip: 503, q850: 34 },
-        Fate::Silence => Then::Refuse { sip: 408, q850: 18 },
-        Fate::Incompatible => Then::Refuse { sip: 488, q850: 58 },
-        Fate::Unplaceable => Then::Unplaceable,
+fn after_ringing(behaviour: Behaviour, talk: Duration, patience: Duration) -> AfterRinging {
+    match behaviour {
+        Behaviour::Person | Behaviour::Machine | Behaviour::HangsUpAtOnce => {
+            AfterRinging::Answer { talk, patience }
+        }
+        Behaviour::Busy => AfterRinging::Refuse { sip: 486, q850: 17 },
+        Behaviour::NoAnswer => AfterRinging::Refuse { sip: 480, q850: 19 },
+        Behaviour::Declined => AfterRinging::Refuse { sip: 603, q850: 21 },
+        Behaviour::Invalid => AfterRinging::Refuse { sip: 404, q850: 1 },
+        Behaviour::Congestion => AfterRinging::Refuse { sip: 503, q850: 34 },
+        Behaviour::Silence => AfterRinging::Refuse { sip: 408, q850: 18 },
+        Behaviour::Incompatible => AfterRinging::Refuse { sip: 488, q850: 58 },
+        Behaviour::Unplaceable => AfterRinging::Unplaceable,
     }
 }
 
 impl Plan {
-    /// A dial string that names nobody.
+    /// A dial string without a number.
     const UNPLACEABLE: Self = Self {
-        fate: Fate::Unplaceable,
+        behaviour: Behaviour::Unplaceable,
         setup: Duration::ZERO,
         progress: None,
         ring: Duration::ZERO,
-        then: Then::Unplaceable,
+        after_ringing: AfterRinging::Unplaceable,
     };
 
-    /// What somebody at `number` (digits only) does when dialed over `trunk` (the dial string without the number)
-    /// for the `nth` time, counted from 0.
+    /// The plan of the callee at `number` (digits only), dialed over `trunk` (the dial string without the number) for the
+    /// `nth` time, counted from 0.
     pub fn draw(callees: &Callees, seed: u64, trunk: &str, number: &str, nth: u64) -> Self {
         if number.is_empty() {
             return Self::UNPLACEABLE;
@@ -175,8 +177,8 @@ impl Plan {
         }
         let setup = callees.setup.draw(&mut stream(seed, trunk, number, nth));
         let mut rng = stream(seed, "callee", number, nth);
-        let fate = draw_fate(&callees.mix, rng.random_range(0..u32::MAX));
-        // All are drawn whatever the fate, so that a changed mix leaves the rest alone.
+        let behaviour = draw_behaviour(&callees.mix, rng.random_range(0..u32::MAX));
+        // Everything is drawn for every behaviour, so that a change of the mix does not change the other values.
         let early_media = happens(&mut rng, callees.early_media);
         let person = callees.ring_person.draw(&mut rng);
         let machine = callees.ring_machine.draw(&mut rng);
@@ -192,43 +194,43 @@ impl Plan {
             Progress::Ringing
         });
         let none = Duration::ZERO;
-        let (progress, ring, talk, patience) = match fate {
-            Fate::Person => (alive, person, talk, patience),
-            Fate::Machine => (alive, machine, message, message),
-            Fate::HangsUpAtOnce => (alive, person, talk.min(AT_ONCE_MAX), patience / 16),
-            Fate::Busy => (alive.filter(|_| busy_rings), none, none, none),
-            Fate::NoAnswer => (alive, Duration::from_secs(60), none, none),
-            Fate::Declined => (alive, declined, none, none),
-            Fate::Silence => (None, Duration::from_secs(32), none, none),
-            Fate::Invalid | Fate::Congestion | Fate::Incompatible | Fate::Unplaceable => {
+        let (progress, ring, talk, patience) = match behaviour {
+            Behaviour::Person => (alive, person, talk, patience),
+            Behaviour::Machine => (alive, machine, message, message),
+            Behaviour::HangsUpAtOnce => (alive, person, talk.min(AT_ONCE_MAX), patience / 16),
+            Behaviour::Busy => (alive.filter(|_| busy_rings), none, none, none),
+            Behaviour::NoAnswer => (alive, Duration::from_secs(60), none, none),
+            Behaviour::Declined => (alive, declined, none, none),
+            Behaviour::Silence => (None, Duration::from_secs(32), none, none),
+            Behaviour::Invalid | Behaviour::Congestion | Behaviour::Incompatible | Behaviour::Unplaceable => {
                 (None, none, none, none)
             }
         };
         Plan {
-            fate,
+            behaviour,
             setup,
             progress,
             ring,
-            then: then(fate, talk, patience),
+            after_ringing: after_ringing(behaviour, talk, patience),
         }
     }
 }
 
 const AT_ONCE_MAX: Duration = Duration::from_millis(400);
 
-fn draw_fate(mix: &[(Fate, u32)], draw: u32) -> Fate {
+fn draw_behaviour(mix: &[(Behaviour, u32)], draw: u32) -> Behaviour {
     let total: u64 = mix.iter().map(|(_, weight)| u64::from(*weight)).sum();
     let mut point = (u64::from(draw) * total) >> 32;
-    for (fate, weight) in mix {
+    for (behaviour, weight) in mix {
         match point.checked_sub(u64::from(*weight)) {
             Some(rest) => point = rest,
-            None => return *fate,
+            None => return *behaviour,
         }
     }
-    Fate::Person
+    Behaviour::Person
 }
 
-/// A live leg to a callee.
+/// A leg to a callee.
 #[derive(Clone, Debug)]
 pub(crate) struct Callee {
     pub(crate) plan: Plan,
@@ -239,7 +241,7 @@ pub(crate) struct Callee {
     pub(crate) phase: CalleePhase,
 }
 
-/// Where a live leg to a callee is.
+/// The state of a leg to a callee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CalleePhase {
     Dialing,
@@ -255,7 +257,7 @@ pub(crate) enum CalleePhase {
         agent_leg: AgentLegId,
         since: Mono,
     },
-    /// Was transferred in that agent's bridge, to somebody who leaves at `until`.
+    /// The callee was transferred out of this agent's bridge, to a colleague who hangs up at `until`.
     Elsewhere {
         agent_leg: AgentLegId,
         since: Mono,
@@ -263,7 +265,7 @@ pub(crate) enum CalleePhase {
     },
 }
 
-/// What a callee's leg does next by itself.
+/// The next step of a callee's leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CalleeStep {
     Progress(Progress),
@@ -277,35 +279,35 @@ pub(crate) enum CalleeStep {
 }
 
 impl Callee {
-    /// What comes next, and when.
+    /// The next step and its time.
     pub(crate) fn next(&self) -> (Mono, CalleeStep) {
         let first = self.placed_at + self.plan.setup;
         let ringing = first + self.plan.ring;
-        let (at, step) = match (self.phase, self.plan.then) {
+        let (at, step) = match (self.phase, self.plan.after_ringing) {
             (CalleePhase::Dialing, _) if let Some(kind) = self.plan.progress => {
                 (first, CalleeStep::Progress(kind))
             }
-            (CalleePhase::Dialing | CalleePhase::Ringing, Then::Answer { .. }) => {
+            (CalleePhase::Dialing | CalleePhase::Ringing, AfterRinging::Answer { .. }) => {
                 (ringing, CalleeStep::Answer)
             }
-            (CalleePhase::Dialing | CalleePhase::Ringing, Then::Refuse { sip, q850 }) => {
+            (CalleePhase::Dialing | CalleePhase::Ringing, AfterRinging::Refuse { sip, q850 }) => {
                 (ringing, CalleeStep::Refuse { sip, q850 })
             }
-            (CalleePhase::Alone { since }, Then::Answer { patience, .. }) => {
+            (CalleePhase::Alone { since }, AfterRinging::Answer { patience, .. }) => {
                 (since + patience, CalleeStep::HangUp)
             }
-            // Some hang up in the middle of it.
-            (CalleePhase::Hears { since, until }, Then::Answer { patience, .. }) => {
+            // Some callees hang up before the message ends.
+            (CalleePhase::Hears { since, until }, AfterRinging::Answer { patience, .. }) => {
                 if since + patience < until {
                     (since + patience, CalleeStep::HangUp)
                 } else {
                     (until, CalleeStep::MessageOver)
                 }
             }
-            (CalleePhase::With { since, .. }, Then::Answer { talk, .. }) => {
+            (CalleePhase::With { since, .. }, AfterRinging::Answer { talk, .. }) => {
                 (since + talk, CalleeStep::HangUp)
             }
-            (CalleePhase::Elsewhere { since, until, .. }, Then::Answer { talk, .. }) => {
+            (CalleePhase::Elsewhere { since, until, .. }, AfterRinging::Answer { talk, .. }) => {
                 if since + talk < until {
                     (since + talk, CalleeStep::HangUp)
                 } else {
@@ -319,7 +321,7 @@ impl Callee {
                 | CalleePhase::With { since, .. },
                 _,
             ) => (since, CalleeStep::HangUp),
-            (CalleePhase::Dialing | CalleePhase::Ringing, Then::Unplaceable) => {
+            (CalleePhase::Dialing | CalleePhase::Ringing, AfterRinging::Unplaceable) => {
                 (ringing, CalleeStep::RingTimeout)
             }
         };
@@ -333,7 +335,7 @@ impl Callee {
         }
     }
 
-    /// The agent it talks with.
+    /// The agent who talks with this callee.
     pub(crate) fn with(&self) -> Option<AgentLegId> {
         match self.phase {
             CalleePhase::With { agent_leg, .. } => Some(agent_leg),
@@ -345,7 +347,7 @@ impl Callee {
         }
     }
 
-    /// Whether it was answered.
+    /// True if the call was answered.
     pub(crate) fn answered(&self) -> bool {
         matches!(
             self.phase,
@@ -363,32 +365,32 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn fates_come_as_often_as_their_weights() {
+    fn each_behaviour_is_drawn_as_often_as_its_weight_says() {
         let callees = Callees::default();
         let total: u32 = callees.mix.iter().map(|(_, w)| w).sum();
         let n = 20_000;
         let mut seen = BTreeMap::new();
         for i in 0..n {
             let plan = Plan::draw(&callees, 1, "trunk", &i.to_string(), 0);
-            *seen.entry(plan.fate).or_insert(0_u32) += 1;
+            *seen.entry(plan.behaviour).or_insert(0_u32) += 1;
         }
-        for (fate, weight) in callees.mix {
+        for (behaviour, weight) in callees.mix {
             let want = f64::from(weight) / f64::from(total);
-            let got = f64::from(seen[&fate]) / f64::from(n);
-            assert!((got - want).abs() < 0.01, "{fate:?}: {got} not {want}");
+            let got = f64::from(seen[&behaviour]) / f64::from(n);
+            assert!((got - want).abs() < 0.01, "{behaviour:?}: {got} not {want}");
         }
     }
 
     #[test]
-    fn the_last_two_digits_pin_what_happens() {
+    fn the_last_two_digits_decide_the_behaviour() {
         let callees = Callees {
             scripted: true,
             ..Callees::default()
         };
-        let fate = |number: &str| Plan::draw(&callees, 7, "", number, 3).fate;
-        assert_eq!(fate("12025550100"), Fate::Person);
-        assert_eq!(fate("12025550170"), Fate::Busy);
-        assert_eq!(fate("12025550199"), Fate::Machine);
+        let behaviour = |number: &str| Plan::draw(&callees, 7, "", number, 3).behaviour;
+        assert_eq!(behaviour("12025550100"), Behaviour::Person);
+        assert_eq!(behaviour("12025550170"), Behaviour::Busy);
+        assert_eq!(behaviour("12025550199"), Behaviour::Machine);
         assert!((0..100).all(|digits| script(digits).is_some()));
     }
 }

@@ -1,62 +1,61 @@
-//! What a simulated switch, its callees, its agents' phones and its faults are like.
+//! The configuration of a simulated PBX: its callees, its agents' phones and its faults.
 
-use crate::callee::Fate;
+use crate::callee::Behaviour;
 use crate::random::Spread;
 use std::time::Duration;
 
-/// Everything that shapes a [`crate::SimSwitch`] besides its seed.
+/// The configuration of a [`crate::SimPbx`], without the seed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SimConfig {
-    /// Those who are called.
+    /// The callees.
     pub callees: Callees,
     /// The agents' phones.
     pub phones: Phones,
-    /// From our command to its effect on the switch.
+    /// Time from a command of the driver until the PBX executes it.
     pub command_latency: Spread,
-    /// From something happening on the switch to its event.
+    /// Time from a change on the PBX until its event arrives.
     pub event_latency: Spread,
-    /// How long an announcement before a recording takes.
+    /// Length of the announcement before a recording.
     pub announcement: Duration,
-    /// How long the message to a person takes whom no agent took in time.
+    /// Length of the message to an abandoned callee.
     pub message: Duration,
-    /// Channels that the switch carries; more are refused.
+    /// Number of channels. Further calls are refused.
     pub channels_max: usize,
-    /// Channels of somebody else with a UUID for an id, shown in every snapshot as not in our application.
+    /// Number of channels of another application. Their ids are UUIDs, and every snapshot shows them.
     pub foreign_channels: u8,
-    /// What goes wrong.
+    /// The faults.
     pub faults: Faults,
 }
 
-/// How those who are called behave. The default is the stationary model of the pacing literature with one answer in
-/// four by a person.
+/// How callees behave. The default is the stationary model of docs/pacing.md, with one live answer in four calls.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Callees {
-    /// Which fates, at which weights. Ignored for numbers that [`Callees::scripted`] pins.
-    pub mix: Vec<(Fate, u32)>,
-    /// Whether the number's last two digits decide what happens, see [`crate::callee::script`].
+    /// Each behaviour with its weight. Not used for numbers that [`Callees::scripted`] decides.
+    pub mix: Vec<(Behaviour, u32)>,
+    /// True: the last two digits of the number decide the behaviour, see [`crate::callee::script`].
     pub scripted: bool,
-    /// From the originate to the first sign of life.
+    /// Time from the originate to the first sign of life.
     pub setup: Spread,
-    /// How long it rings before a person answers.
+    /// Ring time before a person answers.
     pub ring_person: Spread,
-    /// How long it rings before a machine answers.
+    /// Ring time before a machine answers.
     pub ring_machine: Spread,
-    /// How long it rings before a callee declines.
+    /// Ring time before a callee declines.
     pub ring_declined: Spread,
     /// How long a person talks with an agent before hanging up.
     pub talk: Spread,
-    /// How long a person waits for somebody to talk to before hanging up.
+    /// How long a person waits alone before hanging up.
     pub patience: Spread,
     /// How long an answering machine stays on the line.
     pub machine_message: Spread,
-    /// Probability that life shows as early media and not as ringing.
+    /// Probability that the first sign of life is early media instead of ringing.
     pub early_media: f64,
 }
 
 /// How agents' phones behave.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Phones {
-    /// How long an agent takes to pick up.
+    /// Time until an agent picks up.
     pub pick_up: Spread,
     /// Probability that the agent does not pick up.
     pub ignored: f64,
@@ -64,39 +63,40 @@ pub struct Phones {
     pub declined: f64,
     /// Probability that the phone is not registered.
     pub unregistered: f64,
-    /// When a held leg drops by itself, if it does.
+    /// Time until a held leg drops by itself. `None`: never.
     pub drops_after: Option<Spread>,
-    /// Probability that a conversation is ended by the agent hanging up the held leg.
+    /// Probability that the agent ends a conversation by hanging up the held leg.
     pub hangs_up_on_callee: f64,
-    /// How long a held phone does nothing by itself: then it holds, transfers its callee, falls silent, or is moved elsewhere.
+    /// Time between two actions of a held phone: it holds, transfers its callee, sends no audio, or is moved by an
+    /// operator. `None`: no actions.
     pub acts_every: Option<Spread>,
 }
 
-/// What goes wrong, as probabilities per event or command. All are 0 by default.
+/// Faults, as probabilities for each event or command. The default of all is 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Faults {
-    /// An event never comes.
+    /// An event is lost.
     pub event_lost: f64,
-    /// An event comes again, after [`Faults::event_delay`].
+    /// An event arrives a second time, after [`Faults::event_delay`].
     pub event_twice: f64,
-    /// An event is late by [`Faults::event_delay`], behind those of other legs.
+    /// An event is late by [`Faults::event_delay`], behind events of other legs.
     pub event_late: f64,
-    /// How late.
+    /// Delay of late and duplicate events.
     pub event_delay: Spread,
-    /// A command never reaches the switch, and its failure shows after [`crate::switch::REPLY_TIMEOUT`]. Of lost
-    /// connects, half are carried out all the same: only the reply is lost.
+    /// A command is lost, and its failure is reported after [`crate::pbx::REPLY_TIMEOUT`]. Half of the lost connects are
+    /// executed all the same; only their reply is lost.
     pub command_lost: f64,
-    /// The switch refuses a command.
+    /// The PBX refuses a command.
     pub command_refused: f64,
-    /// A command is late by [`Faults::command_delay`], behind those for other legs.
+    /// A command is late by [`Faults::command_delay`], behind commands for other legs.
     pub command_late: f64,
-    /// How late.
+    /// Delay of late commands.
     pub command_delay: Spread,
-    /// A recording cannot be made.
+    /// A recording cannot be started.
     pub recording_fails: f64,
     /// A message cannot be played.
     pub message_fails: f64,
-    /// A held agent is outside the bridge when the link comes back; the driver puts that right and says so.
+    /// After a resynchronisation a held agent is outside the bridge. The driver puts it back and reports it.
     pub bridge_broken: f64,
 }
 
@@ -131,17 +131,17 @@ impl Default for Callees {
         let secs = Duration::from_secs;
         Self {
             mix: vec![
-                (Fate::Person, 250),
-                (Fate::Machine, 300),
-                (Fate::NoAnswer, 280),
-                (Fate::Busy, 50),
-                (Fate::Declined, 35),
-                (Fate::Invalid, 30),
-                (Fate::HangsUpAtOnce, 20),
-                (Fate::Congestion, 20),
-                (Fate::Silence, 5),
-                (Fate::Incompatible, 5),
-                (Fate::Unplaceable, 5),
+                (Behaviour::Person, 250),
+                (Behaviour::Machine, 300),
+                (Behaviour::NoAnswer, 280),
+                (Behaviour::Busy, 50),
+                (Behaviour::Declined, 35),
+                (Behaviour::Invalid, 30),
+                (Behaviour::HangsUpAtOnce, 20),
+                (Behaviour::Congestion, 20),
+                (Behaviour::Silence, 5),
+                (Behaviour::Incompatible, 5),
+                (Behaviour::Unplaceable, 5),
             ],
             scripted: false,
             setup: Spread::Gamma {
@@ -189,7 +189,7 @@ impl Default for Phones {
 }
 
 impl Faults {
-    /// All is well.
+    /// No faults.
     pub fn none() -> Self {
         Self {
             event_lost: 0.0,

@@ -1,11 +1,12 @@
-//! The way between the engine's side and the switch: latency, faults, and the link that can be cut.
+//! The link between the engine's side and the simulated PBX: latency, faults, and cuts.
 //!
-//! In: commands and what happens on the switch. Out: commands as they arrive there, events as they arrive here, a
-//! driver's own events included. Events and commands of one leg keep their order; repeated events do not.
+//! Input: commands of the engine and changes on the PBX. Output: commands as they arrive at the PBX, and events as they
+//! arrive at the engine, including the driver's own events. Events and commands of one leg keep their order. Duplicate
+//! events do not.
 
 use crate::config::{Faults, SimConfig};
+use crate::pbx::REPLY_TIMEOUT;
 use crate::random::{ChaCha8Rng, Spread, happens, stream};
-use crate::switch::REPLY_TIMEOUT;
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent, Snapshot};
 use paceline_core::time::Mono;
@@ -13,9 +14,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// How long the end of a missing leg may still be on its way.
+/// Maximum delay of the end of a missing leg after a resynchronisation.
 const END_LATE_MAX: Duration = Duration::from_secs(1);
-/// Missing legs that a driver reports by itself; after others it must be asked.
+/// Maximum number of missing legs that the driver reports without being asked.
 const UNSEEN_MAX: usize = 10_000;
 
 #[derive(Debug)]
@@ -23,14 +24,15 @@ pub(crate) struct Link {
     standing: Standing,
     transit: BTreeMap<(Mono, u64), Transit>,
     sent: u64,
-    /// The last arrival per leg and direction, so that one leg's events and commands stay in order.
+    /// Latest arrival for each leg and direction, to keep the events and commands of one leg in order.
     last: BTreeMap<(Direction, Uuid), Mono>,
     ready: VecDeque<PbxEvent>,
-    /// Ends that happened while nobody listened: the driver misses those legs when the link comes back.
+    /// Ends of legs that happened while the link was down. The driver finds that these legs are missing when the link is up
+    /// again.
     unseen: Vec<PbxEvent>,
-    /// Hang-ups asked for while the link was down, by leg: a driver sees to them when it comes back.
+    /// Hang-ups requested while the link was down, by leg. The driver sends them when it is up again.
     hang_ups: BTreeMap<Uuid, PbxCommand>,
-    /// The reply to the command being carried out is lost.
+    /// The reply to the present command is lost.
     muted: bool,
     command_latency: Spread,
     event_latency: Spread,
@@ -46,7 +48,7 @@ pub(crate) struct Link {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Up,
-    /// Cut, and our side does not know yet.
+    /// The link is cut, and the engine's side has not noticed it yet.
     Unnoticed,
     Down,
 }
@@ -68,7 +70,7 @@ enum Transit {
 }
 
 impl Link {
-    /// A link that has not stood yet.
+    /// Creates a link that is not up yet.
     pub(crate) fn new(config: &SimConfig, seed: u64) -> Self {
         Self {
             standing: Standing::Down,
@@ -91,7 +93,7 @@ impl Link {
         }
     }
 
-    /// Whether anybody listens to the switch.
+    /// True if the driver receives what happens on the PBX.
     pub(crate) fn stands(&self) -> bool {
         self.standing == Standing::Up
     }
@@ -100,12 +102,12 @@ impl Link {
         self.ready.pop_front()
     }
 
-    /// When something arrives next.
+    /// Time of the next arrival.
     pub(crate) fn next_at(&self) -> Option<Mono> {
         self.transit.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Lets the next thing arrive. A command that reaches the switch is handed out.
+    /// Delivers the next message. Returns it if it is a command for the PBX.
     pub(crate) fn arrive(&mut self) -> Option<PbxCommand> {
         let ((at, _), transit) = self.transit.pop_first()?;
         self.last.retain(|_, last| *last > at);
@@ -122,7 +124,7 @@ impl Link {
         None
     }
 
-    /// Sends a command on its way.
+    /// Sends a command to the PBX.
     pub(crate) fn send(&mut self, now: Mono, command: PbxCommand) {
         let latency = self.command_latency.draw(&mut self.rng_command);
         let rng = &mut self.rng_fault_command;
@@ -141,7 +143,7 @@ impl Link {
                 }
                 command => self.fail(&command, "no link"),
             },
-            // Nothing comes back: that the link is lost tells all.
+            // There is no reply; the later event "link lost" covers it.
             Standing::Unnoticed if lost_in_cut => self.commands_lost += 1,
             Standing::Up | Standing::Unnoticed if lost => {
                 self.commands_lost += 1;
@@ -163,7 +165,7 @@ impl Link {
         }
     }
 
-    /// Reports something that happened on the switch to `subject`, a leg.
+    /// Sends the event of a change on the PBX. `subject` is the leg.
     pub(crate) fn report(&mut self, now: Mono, subject: Uuid, event: PbxEvent) {
         let latency = self.event_latency.draw(&mut self.rng_event);
         let rng = &mut self.rng_fault_event;
@@ -190,7 +192,7 @@ impl Link {
         self.put(at, Transit::Event(event));
     }
 
-    /// Cuts the link. Events on the way are lost; our side notices `notice_after` later.
+    /// Cuts the link. Events on their way are lost. The engine's side notices it `notice_after` later.
     pub(crate) fn cut(&mut self, now: Mono, notice_after: Duration) {
         if self.standing != Standing::Up {
             return;
@@ -200,8 +202,8 @@ impl Link {
         self.put(now + notice_after, Transit::LossNoticed);
     }
 
-    /// Commands under way when the link comes back: half reach the switch now, the others never will. A driver reads its
-    /// snapshot only once none of its commands is under way any more, so that no command acts behind its back.
+    /// Commands on their way when the link is restored: half of them reach the PBX now, the others are lost. A driver reads
+    /// its snapshot only after none of its commands is on its way.
     pub(crate) fn settle_commands(&mut self) -> Vec<PbxCommand> {
         let mut arrived = Vec::new();
         self.last.clear();
@@ -217,8 +219,8 @@ impl Link {
         arrived
     }
 
-    /// The link stands again; from here on events follow `snapshot` without gap. Of legs whose end nobody saw the
-    /// driver says so a little later.
+    /// Restores the link. From now on events follow `snapshot` without a gap. A little later the driver reports the legs
+    /// whose end was not seen.
     pub(crate) fn restore(&mut self, now: Mono, snapshot: Snapshot) {
         match self.standing {
             Standing::Up => return,
@@ -245,23 +247,23 @@ impl Link {
         }
     }
 
-    /// Forgets what a driver keeps in mind over a gap.
+    /// Forgets what a driver remembers over a gap.
     pub(crate) fn forget(&mut self) {
         self.unseen.clear();
         self.hang_ups.clear();
     }
 
-    /// The fate of a held agent when the link comes back.
+    /// Draws whether a held agent is outside the bridge after a resynchronisation.
     pub(crate) fn bridge_broken(&mut self) -> bool {
         happens(&mut self.rng_fault_event, self.faults.bridge_broken)
     }
 
-    /// Whether the recording that is being asked for fails.
+    /// Draws whether the requested recording fails.
     pub(crate) fn recording_fails(&mut self) -> bool {
         happens(&mut self.rng_fault_command, self.faults.recording_fails)
     }
 
-    /// Whether the message that is being asked for fails.
+    /// Draws whether the requested message fails.
     pub(crate) fn message_fails(&mut self) -> bool {
         happens(&mut self.rng_fault_command, self.faults.message_fails)
     }
@@ -308,7 +310,7 @@ impl Link {
         *last
     }
 
-    /// What a driver reports of a command that came to nothing. A hang-up that failed is silent: the leg still lives.
+    /// Reports a failed command as a driver does. A failed hang-up is not reported, because the leg still exists.
     fn fail(&mut self, command: &PbxCommand, why: &str) {
         let end = || LegEnd {
             by: EndedBy::Refused,

@@ -1,8 +1,8 @@
-//! A call centre in virtual time for comparing ways to pace: callees, agents, trunks and detection by their distributions,
-//! without a switch or an engine, fast enough for days of calls in seconds.
+//! A call centre in virtual time for comparing pacing algorithms. Callees, agents, trunks and detection follow
+//! distributions, without a PBX or an engine, so days of calls take seconds.
 //!
-//! In: a [`Scenario`], a seed, a [`Dialer`]. Out: a [`Tally`]. The n-th call of a seed meets the same callee whoever
-//! dials it. Start at [`run`].
+//! Input: a [`Scenario`], a seed, a [`Dialer`]. Output: a [`Tally`]. The n-th call of a seed meets the same callee with
+//! every dialer. Start at [`run`].
 
 mod callee;
 mod centre;
@@ -21,12 +21,12 @@ pub use tally::{Sample, Tally};
 use paceline_core::pacing::{AgentStep, CallStep};
 use paceline_core::time::Mono;
 
-/// Somebody who decides how many calls to launch, and sees what a dialer sees.
+/// A pacing algorithm. It sees the events that a dialer sees, and decides how many calls to launch.
 pub trait Dialer {
-    /// An agent has come, gone, or changed state.
+    /// Reports a new state of an agent.
     fn agent(&mut self, at: Mono, agent: u32, step: AgentStep);
-    /// Something has happened to a call.
+    /// Reports a step of a call.
     fn call(&mut self, at: Mono, call: u64, step: CallStep);
-    /// How many calls to launch now, `channels` being free.
+    /// The number of calls to launch now. `channels`: number of free trunk channels; `None`: no limit.
     fn tick(&mut self, at: Mono, channels: Option<u32>) -> u32;
 }

@@ -1,4 +1,4 @@
-//! One agent's phone: whether and when it is picked up, and when the held leg drops.
+//! One agent's phone: whether and when it answers, and when the held leg drops.
 
 use crate::config::Phones;
 use crate::random::{ChaCha8Rng, happens, stream};
@@ -8,7 +8,7 @@ use paceline_core::time::Mono;
 use rand::RngExt;
 use std::time::Duration;
 
-/// A live leg to an agent's phone.
+/// A leg to an agent's phone.
 #[derive(Clone, Debug)]
 pub(crate) struct Phone {
     pub(crate) dial: String,
@@ -18,40 +18,40 @@ pub(crate) struct Phone {
     pub(crate) ring_until: Mono,
     pub(crate) ends_by: Mono,
     pub(crate) phase: PhonePhase,
-    /// Why it does not listen, though held.
+    /// Why the agent cannot hear a callee although the leg is held.
     pub(crate) trouble: Option<LegTrouble>,
-    /// When it does something by itself, while held.
+    /// Time of the phone's next action while it is held.
     pub(crate) acts_at: Option<Mono>,
-    /// Whether it ever did.
+    /// True if it has acted at least once.
     pub(crate) acted: bool,
 }
 
-/// Whether a call to an agent's phone is taken.
+/// How a phone behaves when it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It is.
+    /// It answers.
     PicksUp {
-        /// From the ringing on.
+        /// Time from the start of ringing.
         after: Duration,
-        /// How long the held leg lasts, where it drops by itself.
+        /// How long the held leg lasts. `None`: until it is hung up.
         drops_after: Option<Duration>,
     },
-    /// It rings and is refused: declined (603, 21), busy (486, 17).
+    /// It rings, then declines (603, cause 21) or is busy (486, cause 17).
     Refuses {
-        /// From the ringing on.
+        /// Time from the start of ringing.
         after: Duration,
         /// The SIP status.
         sip: u16,
         /// The Q.850 cause.
         q850: u16,
     },
-    /// It rings.
+    /// It rings and is not answered.
     Ignores,
-    /// The switch knows no such phone.
+    /// The PBX does not know this phone.
     Unregistered,
 }
 
-/// Where a live leg to an agent's phone is.
+/// The state of a leg to an agent's phone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PhonePhase {
     Dialing,
@@ -60,7 +60,7 @@ pub(crate) enum PhonePhase {
         since: Mono,
         call: Option<Conversation>,
     },
-    /// Out of its bridge until it hangs up; `moved`: by an operator, out of our application.
+    /// The leg is out of its bridge until it hangs up. `moved`: an operator moved it out of Paceline's application.
     Out {
         moved: bool,
         until: Mono,
@@ -74,7 +74,7 @@ pub(crate) struct Conversation {
     pub(crate) hangs_up_at: Option<Mono>,
 }
 
-/// What an agent's leg does next by itself.
+/// The next step of an agent's leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PhoneStep {
     Ring,
@@ -86,7 +86,7 @@ pub(crate) enum PhoneStep {
     DurationMax,
 }
 
-/// What a held phone does by itself.
+/// An action of a held phone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     Transfers(LegId),
@@ -95,10 +95,10 @@ pub(crate) enum Act {
     Listens,
 }
 
-/// From the originate until the phone rings.
+/// Time from the originate until the phone rings.
 const SETUP: Duration = Duration::from_millis(80);
 
-/// What a phone at this dial string does when called for the `nth` time, and the stream of its later choices.
+/// Draws how a phone behaves at its `nth` call, and returns the stream for its later draws.
 pub(crate) fn draw(phones: &Phones, seed: u64, dial: &str, nth: u64) -> (Answer, ChaCha8Rng) {
     let mut rng = stream(seed, "phone", dial, nth);
     let after = phones.pick_up.draw(&mut rng);
@@ -123,7 +123,7 @@ pub(crate) fn draw(phones: &Phones, seed: u64, dial: &str, nth: u64) -> (Answer,
 }
 
 impl Phone {
-    /// What comes next, and when.
+    /// The next step and its time.
     pub(crate) fn next(&self) -> (Mono, PhoneStep) {
         let rings_at = self.placed_at + SETUP;
         let (at, step) = match (self.phase, self.answer) {
@@ -162,17 +162,17 @@ impl Phone {
         }
     }
 
-    /// Draws when this phone does something by itself again.
+    /// Draws the time of the phone's next action.
     pub(crate) fn draw_act(&mut self, phones: &Phones, now: Mono) {
         self.acts_at = phones.acts_every.map(|every| now + every.draw(&mut self.rng));
     }
 
-    /// Draws how long somebody stays on a line.
+    /// Draws how long a person stays on the line.
     pub(crate) fn draw_linger(&mut self) -> Duration {
         Duration::from_millis(self.rng.random_range(10..8_000))
     }
 
-    /// Draws what it does.
+    /// Draws the phone's action.
     pub(crate) fn choose_act(&mut self) -> Act {
         match (self.trouble, self.with(), self.rng.random_range(0..6)) {
             (Some(LegTrouble::OnHold), _, _) => Act::Listens,
@@ -191,7 +191,7 @@ impl Phone {
         hangs_up.then(|| now + after)
     }
 
-    /// Begins a conversation with a callee who wants to talk this long.
+    /// Starts a conversation with a callee who wants to talk for this long.
     pub(crate) fn talk_with(&mut self, leg: LegId, phones: &Phones, now: Mono, talk: Duration) {
         let hangs_up_at = self.draw_hang_up(phones, now, talk);
         if let PhonePhase::Held { call, .. } = &mut self.phase {
@@ -199,14 +199,14 @@ impl Phone {
         }
     }
 
-    /// Ends the conversation with this callee, if that is the one.
+    /// Ends the conversation, if it is with this callee.
     pub(crate) fn part_from(&mut self, leg: LegId) {
         if let PhonePhase::Held { call, .. } = &mut self.phase {
             call.take_if(|c| c.leg == leg);
         }
     }
 
-    /// The callee it talks with.
+    /// The callee who talks with this agent.
     pub(crate) fn with(&self) -> Option<LegId> {
         match self.phase {
             PhonePhase::Held { call, .. } => call.map(|c| c.leg),
@@ -214,7 +214,7 @@ impl Phone {
         }
     }
 
-    /// Whether it is held in its bridge.
+    /// True if the leg is held in its bridge.
     pub(crate) fn held(&self) -> bool {
         matches!(self.phase, PhonePhase::Held { .. })
     }

@@ -1,18 +1,18 @@
-//! Random numbers in streams that do not disturb each other, and the distributions that the simulator draws from.
+//! Random numbers in independent streams, and the distributions of the simulator.
 //!
-//! A stream is named by the seed, a kind, a key and a count: the third call to one number draws the same whatever
-//! else was drawn in between, so a change of behaviour here does not reshuffle everything there.
+//! A stream is named by the seed, a kind, a key and a count. The third call to a number always draws the same values,
+//! whatever else was drawn before. So a change in one place does not change the draws of another.
 
 use rand::{RngExt, SeedableRng};
 pub use rand_chacha::ChaCha8Rng;
 use std::time::Duration;
 
-/// The longest time that is ever drawn.
+/// Maximum of a drawn time.
 const DRAWN_MAX_SECS: f64 = 24.0 * 3600.0;
 
-/// The stream of this name.
+/// The stream with this name.
 pub fn stream(seed: u64, kind: &str, key: &str, nth: u64) -> ChaCha8Rng {
-    // FNV-1a: names are short, and the generator's own seeding mixes the bits further.
+    // FNV-1a is enough, because names are short and the generator mixes its seed further.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let parts: [&[u8]; 6] = [
         &seed.to_le_bytes(),
@@ -28,31 +28,31 @@ pub fn stream(seed: u64, kind: &str, key: &str, nth: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(hash)
 }
 
-/// Whether something of this probability happens. Draws even where the answer is certain, so that switching a fault
-/// off does not shift the stream.
+/// Draws whether an event of this probability happens. It also draws if the probability is 0 or 1, so that a disabled fault
+/// does not shift the stream.
 pub fn happens(rng: &mut ChaCha8Rng, probability: f64) -> bool {
     rng.random::<f64>() < probability
 }
 
-/// How long something takes.
+/// A distribution of times.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Spread {
-    /// Always this.
+    /// Always this time.
     Constant(Duration),
-    /// Anything between the two, evenly.
+    /// Uniform between these two times.
     Uniform(Duration, Duration),
-    /// Memoryless, with this mean.
+    /// Exponential, with this mean.
     Exponential(Duration),
-    /// The sum of `shape` equal exponentials, with this mean over all.
+    /// Gamma: the sum of `shape` exponentials.
     Gamma {
-        /// The more, the narrower.
+        /// Number of exponentials. A greater number gives a narrower distribution.
         shape: u8,
-        /// Of the sum.
+        /// Mean of the sum.
         mean: Duration,
     },
-    /// Its logarithm is normal.
+    /// Log-normal.
     LogNormal {
-        /// Of the value, not of the logarithm.
+        /// Mean of the time, not of its logarithm.
         mean: Duration,
         /// Standard deviation of the logarithm.
         sigma: f64,
@@ -60,7 +60,7 @@ pub enum Spread {
 }
 
 impl Spread {
-    /// Draws one, at most a day.
+    /// Draws one time, at most a day.
     pub fn draw(&self, rng: &mut ChaCha8Rng) -> Duration {
         let secs = match *self {
             Spread::Constant(d) => d.as_secs_f64(),
@@ -87,7 +87,7 @@ fn exponential(rng: &mut ChaCha8Rng) -> f64 {
 }
 
 fn normal(rng: &mut ChaCha8Rng) -> f64 {
-    // Box-Muller, one of the two values.
+    // Box-Muller; only one of the two values is used.
     let radius = (2.0 * exponential(rng)).sqrt();
     radius * (std::f64::consts::TAU * rng.random::<f64>()).cos()
 }
@@ -99,7 +99,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn every_spread_has_its_mean() {
+    fn every_distribution_has_its_mean() {
         for (spread, mean) in [
             (Spread::Constant(9 * SECOND), 9.0),
             (Spread::Uniform(SECOND, 3 * SECOND), 2.0),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_of_different_names_differ_and_of_the_same_name_agree() {
+    fn streams_are_equal_exactly_if_their_names_are_equal() {
         let first = |seed, kind, key, nth| stream(seed, kind, key, nth).random::<u64>();
         let one = first(1, "callee", "12", 0);
         assert_eq!(one, first(1, "callee", "12", 0));

@@ -1,23 +1,23 @@
-//! What really happened on the switch, whatever the events said: what tests compare the engine's story with.
+//! What really happened on the simulated PBX, whatever its events said. Tests compare the engine's records with it.
 //!
-//! Keeps every live leg and the last [`ENDED_KEPT_MAX`] ended ones. Holds dial strings, so its `Debug` shows counts
-//! only.
+//! It keeps every leg that exists and the last [`ENDED_KEPT_MAX`] that ended. It holds dial strings, so its `Debug` shows
+//! only counts.
 
-use crate::callee::Fate;
+use crate::callee::Behaviour;
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::number::E164;
 use paceline_core::time::Mono;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-/// Ended legs that are remembered; the oldest are forgotten first.
+/// Maximum number of ended legs that are kept. The oldest are removed first.
 pub const ENDED_KEPT_MAX: usize = 50_000;
-/// Dialed destinations that are counted; a further one counts as dialed for the first time, each time.
+/// Maximum number of dialed destinations that are counted. Further ones count as dialed for the first time.
 pub const DIALED_KEPT_MAX: usize = 1_000_000;
-/// Impossible orders that are remembered.
+/// Maximum number of violations that are kept.
 const VIOLATIONS_KEPT_MAX: usize = 100;
 
-/// The ground truth of one switch.
+/// The truth of one PBX.
 #[derive(Clone, Default)]
 pub struct Truth {
     pub(crate) legs: BTreeMap<LegId, LegTruth>,
@@ -25,118 +25,118 @@ pub struct Truth {
     dialed: BTreeMap<String, u64>,
     ended: VecDeque<(Option<LegId>, Option<AgentLegId>)>,
     violations: Vec<Violation>,
-    /// Events that the engine's side never got: lost one by one, or while the link was cut.
+    /// Number of events that did not reach the engine: lost one by one, or while the link was cut.
     pub events_lost: u64,
-    /// Commands that never reached the switch.
+    /// Number of commands that did not reach the PBX.
     pub commands_lost: u64,
 }
 
-/// What a callee's leg did.
+/// What happened to a callee's leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegTruth {
-    /// What it was meant to do; `None` if the switch refused it before it was dialed.
-    pub fate: Option<Fate>,
-    /// When the switch placed it.
+    /// How the callee was meant to behave. `None` if the PBX refused the call before dialing.
+    pub behaviour: Option<Behaviour>,
+    /// When the PBX placed the call.
     pub placed_at: Mono,
-    /// When ringing or early media showed.
+    /// Time of ringing or early media.
     pub progressed_at: Option<Mono>,
-    /// When it was answered.
+    /// Time of the answer.
     pub answered_at: Option<Mono>,
-    /// Each agent it was connected with, and when.
+    /// Each agent it was connected to, with the time.
     pub connected: Vec<(Mono, AgentLegId)>,
-    /// When a message to the callee began and, if it did, was played to its end.
+    /// Time when the message began, and time when it was played to its end.
     pub message: Option<(Mono, Option<Mono>)>,
-    /// Each time that the callee was up with nobody on the line and nothing to hear: from, until.
+    /// Periods in which the callee was alone on the line and heard no message.
     pub alone: Vec<(Mono, Mono)>,
-    /// When and how it ended; `None`: it lives.
+    /// Time and kind of the end. `None`: the leg exists.
     pub ended: Option<(Mono, TrueEnd)>,
 }
 
-/// What an agent's leg did.
+/// What happened to an agent's leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentLegTruth {
-    /// When the switch placed it.
+    /// When the PBX placed the call.
     pub placed_at: Mono,
-    /// When it was answered and held.
+    /// Time of the answer, when the leg was put into its bridge.
     pub held_at: Option<Mono>,
-    /// When it came out of its bridge, unless it came back.
+    /// Time when it left its bridge, unless it came back.
     pub left_at: Option<Mono>,
-    /// When and how it ended; `None`: it lives.
+    /// Time and kind of the end. `None`: the leg exists.
     pub ended: Option<(Mono, TrueEnd)>,
 }
 
 /// How a leg really ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrueEnd {
-    /// The switch did not place it: no such endpoint, no free channel, or refused by a fault.
+    /// The PBX did not place it: no such endpoint, no free channel, or refused by a fault.
     NotPlaced,
     /// The far end or the network refused the call.
     Refused,
-    /// Our ring timeout.
+    /// Paceline's ring timeout.
     RingTimeout,
     /// The far end hung up.
     FarEnd,
-    /// We hung up.
+    /// Paceline hung up.
     Us,
-    /// The leg's time limit on the switch.
+    /// The leg's time limit on the PBX.
     DurationMax,
-    /// Answered while nobody listened to the switch, which then hangs up.
+    /// The callee answered while the link was down, and the PBX hung up.
     NobodyListened,
-    /// An operator had moved it elsewhere, and we let it go.
+    /// An operator had moved it, and Paceline gave it up.
     TakenAway,
-    /// The switch restarted.
+    /// The PBX restarted.
     Restart,
 }
 
-/// An order that no engine may give. The switch did what a real one would.
+/// A command that no engine may send. The PBX reacted as a real one does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
     /// A channel id was used for a second originate.
     LegTwice(uuid::Uuid),
-    /// A callee was connected to an agent who already talks with another.
+    /// A callee was connected to an agent who already talks with another callee.
     AgentTaken {
         /// The agent's leg.
         agent_leg: AgentLegId,
-        /// Who was there.
+        /// The callee who was connected first.
         first: LegId,
-        /// Who came.
+        /// The callee who was connected second.
         second: LegId,
     },
     /// A callee was moved from one agent to another.
     CalleeMoved(LegId),
-    /// A channel of somebody else was hung up.
+    /// A channel of another application was hung up.
     ForeignHungUp(uuid::Uuid),
 }
 
 impl LegTruth {
-    /// Whether the leg lived at that time.
+    /// True if the leg existed at this time.
     pub fn spans(&self, at: Mono) -> bool {
         self.placed_at <= at && self.ended.is_none_or(|(ended_at, _)| ended_at >= at)
     }
 }
 
 impl Truth {
-    /// Every leg to a callee that is remembered.
+    /// All legs to callees that are kept.
     pub fn legs(&self) -> &BTreeMap<LegId, LegTruth> {
         &self.legs
     }
 
-    /// Every leg to an agent that is remembered.
+    /// All legs to agents that are kept.
     pub fn agent_legs(&self) -> &BTreeMap<AgentLegId, AgentLegTruth> {
         &self.agent_legs
     }
 
-    /// How often this number was dialed, over whatever trunk.
+    /// How often this number was dialed, over any trunk.
     pub fn dialed(&self, number: &E164) -> u64 {
         self.dialed.get(number.expose_digits()).copied().unwrap_or(0)
     }
 
-    /// Impossible orders, oldest first. At most the first hundred.
+    /// Violations, oldest first; at most 100.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }
 
-    /// Counts one more call to this destination and tells how many there were before.
+    /// Counts one more call to this destination. Returns how many there were before.
     pub(crate) fn count_dialed(&mut self, destination: &str) -> u64 {
         if let Some(count) = self.dialed.get_mut(destination) {
             *count += 1;

@@ -1,14 +1,13 @@
-//! A whole Paceline in virtual time: engines, switches with their callees and agents, a store, a process that crashes,
-//! and people who change their minds. All of it follows from [`WorldOptions`].
+//! A whole Paceline in virtual time: engines, PBXes with callees and agents, a store, a process that crashes, and agents
+//! and operators who change things. Everything follows from [`WorldOptions`].
 //!
-//! [`run`] lets trouble reign for a while, heals everything, and demands that every attempt ends with an outcome, every
-//! agent is free again, every contact is accounted for and no channel is left; and at every step, that no promise was
-//! broken. Start at [`run`]. Troubles are in `world/troubles.rs`, the process with its engines and its part of the
-//! shell in `world/process.rs`, its way to the store in
-//! `world/writer.rs`, what is demanded at the end in `world/heal.rs`.
+//! [`run`] lets the troubles happen for a while, then stops them all. At the end every attempt must have an outcome, every
+//! agent must be free, every contact must be accounted for, and no channel may be left. At every step no promise may be
+//! broken. Start at [`run`]. The troubles are in `world/troubles.rs`, the process with its engines in `world/process.rs`,
+//! its path to the store in `world/writer.rs`, and the final checks in `world/heal.rs`.
 
+use crate::pbx::SimPbx;
 use crate::random::{ChaCha8Rng, stream};
-use crate::switch::SimSwitch;
 use paceline_core::campaign::agents::AgentSettings;
 use paceline_core::campaign::answering::AnsweringSettings;
 use paceline_core::campaign::dialing::DialingSettings;
@@ -40,46 +39,46 @@ use process::Process;
 use store::Store;
 use writer::{Aside, Reply};
 
-/// When virtual time starts.
+/// The start of virtual time.
 const STARTS_AT: Wall = Wall(1_800_000_000_000);
-/// So many things at one instant are a loop.
+/// More steps than this at one instant mean an endless loop.
 const STEPS_PER_INSTANT_MAX: u32 = 100_000;
-/// Lines of the story that are kept.
-const STORY_LINES_MAX: usize = 4000;
+/// Maximum number of trace lines that are kept.
+const TRACE_LINES_MAX: usize = 4000;
 
-/// What a world came to.
+/// The result of a world.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Attempts that were dialed.
+    /// Number of attempts that were dialed.
     pub dialed: u64,
-    /// Ended attempts by outcome.
+    /// Number of ended attempts by outcome.
     pub outcomes: BTreeMap<Outcome, u64>,
-    /// Conversations.
+    /// Number of conversations.
     pub connected: u64,
-    /// Events that were lost on the way.
+    /// Number of lost events.
     pub events_lost: u64,
-    /// Starts of the process.
+    /// Number of starts of the process.
     pub starts: u64,
     /// Virtual time that passed.
     pub lasted: Duration,
 }
 
-/// A broken promise. Its text tells the options, the reason, and the end of the story if it was recorded.
+/// A broken promise. Its text contains the seed, the reason, and the end of the trace if it was recorded.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// The world that failed.
+    /// The options of the failed world.
     pub options: WorldOptions,
     /// What was broken.
     pub reason: String,
-    /// When.
+    /// When it was broken.
     pub at: Mono,
-    /// What happened last, oldest first; empty unless asked for.
-    pub story: Vec<String>,
+    /// The last steps, oldest first. Empty unless they were recorded.
+    pub trace: Vec<String>,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in &self.story {
+        for line in &self.trace {
             writeln!(f, "{line}")?;
         }
         writeln!(f, "{:#?}", self.options)?;
@@ -93,18 +92,18 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Runs a world to its end. On failure it is run again to record its story.
+/// Runs a world to its end. If it fails, it runs again to record its trace.
 ///
 /// # Errors
-/// The first promise that was broken.
+/// The first broken promise.
 pub fn run(options: &WorldOptions) -> Result<Report, Box<Failure>> {
     run_once(options, false).or_else(|_| run_once(options, true))
 }
 
-/// As [`run`], without a story.
+/// Like [`run`], without a trace.
 ///
 /// # Errors
-/// The first promise that was broken.
+/// The first broken promise.
 pub fn run_quickly(options: &WorldOptions) -> Result<Report, Box<Failure>> {
     run_once(options, false)
 }
@@ -112,14 +111,14 @@ pub fn run_quickly(options: &WorldOptions) -> Result<Report, Box<Failure>> {
 fn run_once(options: &WorldOptions, tell: bool) -> Result<Report, Box<Failure>> {
     let mut world = World::new(options.clone(), tell);
     let result = world.live();
-    let (at, story) = (world.now, world.story.into_iter().collect());
+    let (at, trace) = (world.now, world.trace.into_iter().collect());
     match result {
         Ok(report) => Ok(report),
         Err(reason) => Err(Box::new(Failure {
             options: options.clone(),
             reason,
             at,
-            story,
+            trace,
         })),
     }
 }
@@ -129,23 +128,23 @@ struct World {
     now: Mono,
     agenda: BTreeMap<(Mono, u64), Happening>,
     planned: u64,
-    switches: Vec<Switch>,
+    pbxes: Vec<WorldPbx>,
     store: Store,
     process: Option<Process>,
     people: Vec<Person>,
     campaigns: Vec<Campaign>,
-    /// Switches in maintenance, as stored.
+    /// PBXes in maintenance, as stored.
     maintained: BTreeSet<PbxName>,
     legs: BTreeMap<LegId, usize>,
     /// The newest leg to each number.
     last_legs: BTreeMap<E164, (PbxName, LegId)>,
     agent_legs: BTreeMap<AgentLegId, usize>,
-    /// Legs that this run of the process had the message played to.
+    /// Legs for which this run of the process started the message.
     messaged: BTreeSet<LegId>,
     starts: u64,
     connected: u64,
     dialed: u64,
-    /// How far the wall clock has jumped, ms.
+    /// How far the wall clock has jumped, in milliseconds.
     jumped_ms: i64,
     healing: bool,
     healed_at: Mono,
@@ -153,13 +152,13 @@ struct World {
     rng_trouble: ChaCha8Rng,
     rng_people: ChaCha8Rng,
     tell: bool,
-    story: VecDeque<String>,
+    trace: VecDeque<String>,
 }
 
-struct Switch {
+struct WorldPbx {
     name: PbxName,
-    sim: SimSwitch,
-    /// The network is cut, whoever else is not listening.
+    sim: SimPbx,
+    /// True while the network to the PBX is cut.
     cut: bool,
 }
 
@@ -184,7 +183,7 @@ enum Wish {
     Home,
 }
 
-/// Something in the agenda.
+/// An entry of the agenda.
 #[derive(Debug)]
 enum Happening {
     StoreWrites {
@@ -205,11 +204,11 @@ enum Happening {
     PersonChangesMind(usize),
     LinkCut(usize),
     LinkRestored(usize),
-    SwitchRestarts(usize),
+    PbxRestarts(usize),
     MaintenanceBegins(usize),
     MaintenanceEnds(usize),
-    SwitchCloses(usize),
-    SwitchOpens(usize),
+    PbxClosesDown(usize),
+    PbxOpens(usize),
     Crash,
     Drain,
     Stop {
@@ -227,19 +226,19 @@ enum Happening {
 impl World {
     fn new(options: WorldOptions, tell: bool) -> Self {
         let seed = options.seed;
-        let switches = (0..options.switches.max(1)).map(|n| Switch {
+        let pbxes = (0..options.pbxes.max(1)).map(|n| WorldPbx {
             name: PbxName::new(&format!("pbx-{n}")),
-            sim: SimSwitch::new(options.sim_config(), seed.wrapping_add(n as u64)),
+            sim: SimPbx::new(options.sim_config(), seed.wrapping_add(n as u64)),
             cut: false,
         });
-        let switches: Vec<Switch> = switches.collect();
+        let pbxes: Vec<WorldPbx> = pbxes.collect();
         let campaigns = (0..options.campaigns).map(|n| Campaign {
-            config: campaign_config(&options, n, &switches),
+            config: campaign_config(&options, n, &pbxes),
             active: true,
         });
         let mut world = Self {
             campaigns: campaigns.collect(),
-            switches,
+            pbxes,
             now: Mono(Duration::from_secs(1)),
             agenda: BTreeMap::new(),
             planned: 0,
@@ -261,7 +260,7 @@ impl World {
             rng_trouble: stream(seed, "world", "trouble", 0),
             rng_people: stream(seed, "world", "people", 0),
             tell,
-            story: VecDeque::new(),
+            trace: VecDeque::new(),
             options,
         };
         world.hire();
@@ -276,13 +275,13 @@ impl World {
                 let Ok(extension) = Extension::new(&format!("agent-{id}")) else {
                     continue;
                 };
-                let Some(switch) = self.switches.get(n % self.switches.len()) else {
+                let Some(sim_pbx) = self.pbxes.get(n % self.pbxes.len()) else {
                     continue;
                 };
                 self.people.push(Person {
                     agent: AgentId(id),
                     campaign,
-                    pbx: switch.name.clone(),
+                    pbx: sim_pbx.name.clone(),
                     extension,
                     wants: Wish::Work,
                 });
@@ -304,7 +303,7 @@ impl World {
                 );
                 for n in 0..self.options.contacts as i64 {
                     next += 1;
-                    // Shared: the same number for the same place in every list.
+                    // With shared numbers, the same place in every list has the same number.
                     let number = if self.options.shared_numbers && n % 2 == 0 {
                         n
                     } else {
@@ -339,8 +338,8 @@ impl World {
                 *report.outcomes.entry(outcome).or_default() += 1;
             }
         }
-        for switch in &mut self.switches {
-            report.events_lost += switch.sim.truth().events_lost;
+        for sim_pbx in &mut self.pbxes {
+            report.events_lost += sim_pbx.sim.truth().events_lost;
         }
         Ok(report)
     }
@@ -357,16 +356,16 @@ impl World {
         self.agenda.insert((self.now + after, self.planned), happening);
     }
 
-    /// When anything happens next.
+    /// Time of the next change anywhere.
     fn next_at(&self) -> Option<Mono> {
         let own = self.agenda.first_key_value().map(|((at, _), _)| *at);
-        let switches = self.switches.iter().filter_map(|s| s.sim.poll_timeout());
+        let pbxes = self.pbxes.iter().filter_map(|s| s.sim.poll_timeout());
         let engines = self
             .process
             .iter()
             .flat_map(|p| p.engines.iter())
             .filter_map(|e| e.poll_timeout());
-        own.into_iter().chain(switches).chain(engines).min()
+        own.into_iter().chain(pbxes).chain(engines).min()
     }
 
     fn run_until(&mut self, until: Mono) -> Result<(), String> {
@@ -374,7 +373,10 @@ impl World {
         while let Some(at) = self.next_at().filter(|at| *at <= until) {
             steps = if at > self.now { 0 } else { steps + 1 };
             if steps > STEPS_PER_INSTANT_MAX {
-                return Err("time stands still: something wants to be woken again and again".to_owned());
+                return Err(
+                    "time stands still: one part asks to be called again and again at the same instant"
+                        .to_owned(),
+                );
             }
             self.now = self.now.max(at);
             self.step()?;
@@ -384,8 +386,8 @@ impl World {
     }
 
     fn step(&mut self) -> Result<(), String> {
-        for switch in &mut self.switches {
-            switch.sim.handle_timeout(self.now);
+        for sim_pbx in &mut self.pbxes {
+            sim_pbx.sim.handle_timeout(self.now);
         }
         while let Some(entry) = self.agenda.first_entry().filter(|e| e.key().0 <= self.now) {
             let happening = entry.remove();
@@ -396,24 +398,24 @@ impl World {
         self.settle()
     }
 
-    /// Adds a line to the story.
+    /// Adds a line to the trace.
     fn note(&mut self, line: impl FnOnce() -> String) {
         if self.tell {
-            if self.story.len() == STORY_LINES_MAX {
-                self.story.pop_front();
+            if self.trace.len() == TRACE_LINES_MAX {
+                self.trace.pop_front();
             }
-            self.story
+            self.trace
                 .push_back(format!("{:10.3} {}", self.now.0.as_secs_f64(), line()));
         }
     }
 }
 
-fn campaign_config(options: &WorldOptions, n: usize, switches: &[Switch]) -> CampaignConfig {
-    let trunks = switches.iter().enumerate().filter_map(|(i, switch)| {
+fn campaign_config(options: &WorldOptions, n: usize, pbxes: &[WorldPbx]) -> CampaignConfig {
+    let trunks = pbxes.iter().enumerate().filter_map(|(i, sim_pbx)| {
         Some(TrunkConfig {
             id: TrunkId(i as i64 + 1),
             name: format!("carrier-{i}"),
-            pbx: switch.name.clone(),
+            pbx: sim_pbx.name.clone(),
             dial: TrunkTemplate::new("PJSIP/{number}@carrier").ok()?,
             caller_id: None,
         })
@@ -460,7 +462,7 @@ fn settings(options: &WorldOptions) -> CampaignSettings {
     }
 }
 
-/// Whole milliseconds, as settings count.
+/// Whole milliseconds, the unit of settings.
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -469,5 +471,5 @@ fn agent_template() -> Result<AgentTemplate, String> {
     AgentTemplate::new("PJSIP/{extension}").map_err(|e| e.to_string())
 }
 
-/// The legs that somebody still answers for.
+/// The legs that an engine is responsible for.
 type Owned = (BTreeSet<LegId>, BTreeSet<AgentLegId>);

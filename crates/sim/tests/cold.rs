@@ -1,4 +1,4 @@
-//! A controller that knows nothing yet keeps its budget: whatever the callees, from the first call on.
+//! A controller that has learnt nothing keeps the abandon budget from the first call on, with any kind of callees.
 
 use paceline_core::pacing::{AgentStep, CallStep, PacingMode};
 use paceline_core::time::Mono;
@@ -6,12 +6,12 @@ use paceline_sim::pacing::{Dialer, Ours, Scenario, run};
 use paceline_sim::random::Spread;
 use std::time::Duration;
 
-/// Live answers after which a start is no longer cold.
+/// Number of live answers that count as the cold start.
 const ANSWERS: u32 = 100;
-/// Of them abandoned at most: the cap of 3 %, and three more.
+/// Maximum number of abandoned calls among them: the cap of 3 %, and three more.
 const ABANDONED_MAX: u32 = 6;
 
-/// Paces until a hundred live answers are counted.
+/// Runs until 100 live answers are counted.
 struct Start {
     ours: Ours,
     answers: u32,
@@ -41,7 +41,8 @@ impl Dialer for Start {
     }
 }
 
-/// `answer_secs`: how long a person's phone rings, to the digit. `talk_secs`: the same of a conversation; none: as people talk.
+/// `answer_secs`: constant ring time before a person answers. `talk_secs`: constant talk time; `None`: the default
+/// distribution.
 fn scenario(agents: u32, live: f64, answer_secs: f64, detection: bool, talk_secs: Option<f64>) -> Scenario {
     let constant = |secs| Spread::Constant(Duration::from_secs_f64(secs));
     let usual = Scenario::default();
@@ -92,7 +93,7 @@ fn check(cells: &[(u32, f64)], answers_secs: &[f64]) {
 }
 
 #[test]
-fn a_cold_start_where_most_callees_answer_stays_within_the_cap_and_three() {
+fn a_cold_start_with_most_callees_answering_stays_within_the_cap_plus_three() {
     check(
         &[(2, 0.8), (30, 0.8), (30, 1.0), (100, 0.8), (300, 0.9)],
         &[0.1, 2.0, 20.0],
@@ -100,11 +101,11 @@ fn a_cold_start_where_most_callees_answer_stays_within_the_cap_and_three() {
 }
 
 #[test]
-fn a_cold_start_where_some_callees_answer_stays_within_the_cap_and_three() {
+fn a_cold_start_with_some_callees_answering_stays_within_the_cap_plus_three() {
     check(&[(2, 0.3), (10, 0.2), (30, 0.1), (30, 0.3)], &[0.2, 20.0]);
 }
 
 #[test]
-fn a_cold_start_where_hardly_anybody_answers_stays_within_the_cap_and_three() {
+fn a_cold_start_with_few_callees_answering_stays_within_the_cap_plus_three() {
     check(&[(5, 0.02), (30, 0.02)], &[0.5, 20.0]);
 }

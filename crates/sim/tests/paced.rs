@@ -1,5 +1,5 @@
-//! A short look at whether the whole engine on a simulated switch still does what the call centre model says. The example
-//! has the long one.
+//! Checks briefly that the whole engine on a simulated PBX gives about the same result as the call centre model. The
+//! example `agree` runs longer.
 
 #[expect(dead_code, reason = "its command line")]
 #[path = "../examples/agree.rs"]
@@ -8,7 +8,7 @@ mod agree;
 use std::time::Duration;
 
 #[test]
-fn the_engine_on_a_switch_and_the_model_come_to_about_the_same() {
+fn the_engine_on_a_simulated_pbx_gives_about_the_same_result_as_the_model() {
     let (engine, model) = agree::compare(Duration::from_secs(7200), 1);
     let told = format!("engine {engine:?}; model {model:?}");
     assert!((engine.utilisation() - model.utilisation()).abs() < 0.1, "{told}");

@@ -1,11 +1,11 @@
-//! Whole worlds under trouble keep every promise. A failure prints its options, the end of its story and the seed;
-//! `cargo run -p paceline-sim --example hunt -- SEED 1` reduces it to the troubles that it needs.
+//! Whole worlds with troubles keep every promise. A failure prints its options, the seed and the end of its trace. `cargo
+//! run -p paceline-sim --example hunt -- SEED 1` reduces it to the troubles that cause it.
 
 use paceline_core::outcome::Outcome;
 use paceline_sim::world::{Failure, Report, Trouble, WorldOptions, run, run_quickly};
 use proptest::prelude::*;
 
-/// Seeds of troubled worlds that once broke a promise.
+/// Seeds of worlds that once failed.
 const ONCE_FAILED: [u64; 0] = [];
 
 fn told(result: Result<Report, Box<Failure>>) -> Report {
@@ -13,7 +13,7 @@ fn told(result: Result<Report, Box<Failure>>) -> Report {
 }
 
 #[test]
-fn calm_worlds_lose_nothing_and_every_outcome_is_certain() {
+fn a_world_without_troubles_loses_nothing_and_every_outcome_is_certain() {
     for seed in 0..10 {
         let report = told(run(&WorldOptions::calm(seed)));
         assert!(report.dialed >= 30 && report.connected > 5, "{report:?}");
@@ -24,7 +24,7 @@ fn calm_worlds_lose_nothing_and_every_outcome_is_certain() {
 }
 
 #[test]
-fn a_world_is_told_by_its_options_alone() {
+fn equal_options_give_equal_worlds() {
     for seed in [1, 2, 3] {
         let options = WorldOptions::troubled(seed);
         assert_eq!(told(run(&options)), told(run(&options)));
@@ -32,14 +32,14 @@ fn a_world_is_told_by_its_options_alone() {
 }
 
 #[test]
-fn worlds_that_once_failed_keep_their_promises() {
+fn worlds_that_once_failed_break_no_promise() {
     for seed in ONCE_FAILED {
         told(run(&WorldOptions::troubled(seed)));
     }
 }
 
 #[test]
-fn troubled_worlds_keep_their_promises() {
+fn worlds_with_troubles_break_no_promise() {
     let mut dialed = 0;
     for seed in 0..40 {
         dialed += told(run(&WorldOptions::troubled(seed))).dialed;
@@ -60,7 +60,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_mix_of_troubles_breaks_a_promise(seed in any::<u64>(), troubles in 0_u32..1 << Trouble::ALL.len()) {
+    fn no_combination_of_troubles_breaks_a_promise(seed in any::<u64>(), troubles in 0_u32..1 << Trouble::ALL.len()) {
         let troubles = Trouble::set(troubles);
         if let Err(failure) = run_quickly(&WorldOptions::with(seed, &troubles)) {
             return Err(TestCaseError::fail(format!("{} with {troubles:?}", failure.reason)));

@@ -1,4 +1,4 @@
-//! Asterisk's configuration files. What does not vary is in the folder `files/`.
+//! Asterisk's configuration files. The constant ones are in the folder `files/`.
 
 use std::{
     fmt::Write as _,
@@ -11,12 +11,12 @@ use std::{
 use super::{AsteriskPorts, Options};
 use crate::{LabError, Result};
 
-/// The file to give to `asterisk -C`.
+/// The file for `asterisk -C`.
 pub(super) fn main_file(folder: &Path) -> PathBuf {
     folder.join("etc/asterisk.conf")
 }
 
-/// Writes everything below `folder`; `unpacked` is what `scripts/tools` made of the packages.
+/// Writes all files below `folder`. `unpacked` is the folder with the packages that `scripts/tools` unpacked.
 pub(super) fn write(
     folder: &Path,
     unpacked: &Path,
@@ -38,7 +38,7 @@ pub(super) fn write(
         let path = folder.join(name);
         fs::create_dir_all(&path).map_err(LabError::file("make", &path))?;
     }
-    // Sounds are ours, so the data folder is too; the rest of it is the package's.
+    // The sounds and the data folder are ours; the rest of the data folder is from the package.
     for name in ["documentation", "rest-api"] {
         let link = folder.join("data").join(name);
         symlink(unpacked.join("data").join(name), &link).map_err(LabError::file("link", &link))?;
@@ -86,7 +86,7 @@ pub(super) fn write(
     for (name, text) in &files {
         append(folder, name, text)?;
     }
-    // Modules complain about files that are not there, and may be content with empty ones.
+    // Modules complain about missing files; empty files are enough for them.
     for name in [
         "acl",
         "ccss",
@@ -147,7 +147,7 @@ fn asterisk_conf(folder: &Path, modules: &Path) -> String {
     )
 }
 
-/// Loads what calls, ARI and AMI need and this version has; about 120 modules.
+/// Loads the modules for calls, ARI and AMI that this version has; about 120.
 fn modules_conf(modules: &Path) -> String {
     let mut text = "[modules]\nautoload = no\n".to_owned();
     for module in include_str!("files/modules").split_whitespace() {
@@ -159,7 +159,7 @@ fn modules_conf(modules: &Path) -> String {
 }
 
 fn http_conf(ports: AsteriskPorts) -> String {
-    // The limit counts open connections, of which a client with a pool under load has many; the default is 100.
+    // The limit counts open connections. A client with a connection pool has many under load; the default is 100.
     format!(
         "[general]\nenabled = yes\nbindaddr = 127.0.0.1\nbindport = {}\nsessionlimit = 1000\n",
         ports.http

@@ -1,4 +1,4 @@
-//! Sound files made here, as tones, so that no recording is needed: raw µ-law, 8 kHz.
+//! Sound files of tones, generated here so that no recording is needed: raw µ-law, 8 kHz.
 
 use std::{fs, path::Path};
 
@@ -17,7 +17,7 @@ const SOUNDS: [(&str, u32, u32); 6] = [
     ("please-try-call-later", 580, 1_000),
 ];
 
-/// Fills the folder for `sound:NAME` and the one for music on hold.
+/// Fills the folder of `sound:NAME` and the folder of music on hold.
 pub(super) fn write(sounds: &Path, music: &Path) -> Result<()> {
     for folder in [sounds, music] {
         fs::create_dir_all(folder).map_err(LabError::file("make", folder))?;

@@ -1,5 +1,5 @@
-//! What a callee does, chosen by the last two digits of the dialed number. The one table behind the SIPp scenario,
-//! the audio and what tests expect.
+//! How a callee behaves, by the last two digits of the dialed number. The SIPp scenario, the audio and the expectations of
+//! tests all come from this one table.
 
 use crate::media::{CALLEE_HZ, Sound};
 
@@ -68,7 +68,7 @@ pub enum Behaviour {
     Screener,
 }
 
-/// Area codes that exist, so that whoever checks numbers takes ours.
+/// Existing area codes, so that programs that check numbers accept the lab's numbers.
 const AREAS: [u16; 267] = [
     201, 202, 203, 205, 206, 207, 208, 209, 210, 212, 213, 214, 215, 216, 217, 218, 219, 224, 225, 228, 229,
     231, 234, 239, 240, 248, 251, 252, 253, 254, 256, 260, 262, 267, 269, 270, 276, 281, 301, 302, 303, 304,
@@ -85,10 +85,10 @@ const AREAS: [u16; 267] = [
     940, 941, 949, 952, 954, 956, 970, 971, 972, 973, 978, 979, 980, 985, 989,
 ];
 
-/// One step of a callee, for the scenario.
+/// A step of a callee, for the scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Send 180 and wait, ms.
+    /// Send 180, then wait this many ms.
     Ring(u32),
     /// Send 183 with media and wait, ms.
     Progress(u32),
@@ -100,7 +100,7 @@ pub(super) enum Step {
     Ignore,
 }
 
-/// Long enough to be "until hung up", and a bound for calls that a killed switch left behind.
+/// Long enough to be "until hung up", and a bound for calls that a killed PBX left behind.
 const UNTIL_HUNG_UP_MS: u32 = 600_000;
 /// Longer than any originate timeout.
 const FOR_EVER_MS: u32 = 300_000;

@@ -192,7 +192,7 @@ fn reply_with_media(status: &str, media_port: u16) -> String {
     )
 }
 
-/// A message to send, and the event to log with it. Not in a step of its own after it: the next message from the switch
+/// A message to send, and the event to log with it. Not in a step of its own after it: the next message from the PBX
 /// could come before that step, and SIPp would take it for an error.
 pub(super) fn send(text: &mut String, message: &str, attributes: &str, event: &str) {
     // A body's length is counted from the first empty line, so headers alone must end with one.

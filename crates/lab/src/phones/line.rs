@@ -105,8 +105,8 @@ pub(super) struct Lines {
     next_tag: u64,
     /// Phones without power: they are not there at all.
     off: BTreeSet<u32>,
-    /// Where the switch was last heard from.
-    switch: Option<SocketAddr>,
+    /// Where the PBX was last heard from.
+    pbx: Option<SocketAddr>,
 }
 
 impl Lines {
@@ -121,7 +121,7 @@ impl Lines {
         self.behaviours.insert(agent, behaviour);
     }
 
-    /// The replies to a datagram from the switch.
+    /// The replies to a datagram from the PBX.
     pub(super) fn receive(
         &mut self,
         bytes: &[u8],
@@ -135,7 +135,7 @@ impl Lines {
         if self.is_off(&message) {
             return Vec::new();
         }
-        self.switch = Some(from);
+        self.pbx = Some(from);
         match message.method() {
             Some("INVITE") => self.invite(message, from, now, media),
             Some("ACK") => {
@@ -206,7 +206,7 @@ impl Lines {
         out
     }
 
-    /// Ends all calls without a word to the switch.
+    /// Ends all calls without a word to the PBX.
     pub(super) fn lose_calls(&mut self, media: &Media) {
         for mut call in std::mem::take(&mut self.live).into_values() {
             if matches!(
@@ -331,7 +331,7 @@ impl Lines {
             )];
         };
         if matches!(call.stage, Stage::Answered { .. }) {
-            end(call, &mut self.calls, PhoneState::SwitchHungUp, media);
+            end(call, &mut self.calls, PhoneState::PbxHungUp, media);
         }
         call.stage = Stage::Ended { at: now };
         vec![(from, bye.response("200 OK", &call.tag, "", ""))]

@@ -1,6 +1,6 @@
 //! Reading and writing the SIP that a phone needs (RFC 3261), no more.
 
-/// A request or a response from the switch.
+/// A request or a response from the PBX.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Message {
     /// The first line.

@@ -1,27 +1,27 @@
-//! The n-th callee of a scenario by itself, for whoever plays the same callees elsewhere.
+//! The n-th callee of a scenario, for tests that play the same callees on a real PBX.
 
 use super::{Scenario, level_at};
 use crate::random::{happens, stream};
 use rand::RngExt;
 use std::time::Duration;
 
-/// What the n-th callee of a seed does, in a scenario whose answers are all by persons.
+/// The plan of the n-th callee of a seed, in a scenario where only persons answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrawnCallee {
-    /// From the launch to ringing, or to the refusal.
+    /// Time from the launch to ringing or to the refusal.
     pub setup: Duration,
-    /// How long the phone rings before a person answers; `None`: nobody answers.
+    /// Ring time before a person answers. `None`: nobody answers.
     pub ring: Option<Duration>,
-    /// Refused without ringing.
+    /// True: refused without ringing.
     pub refuses: bool,
     /// How long the person talks with an agent.
     pub talk: Duration,
-    /// How long the agent needs afterwards.
+    /// Wrap-up time of the agent.
     pub wrap_up: Duration,
 }
 
 impl DrawnCallee {
-    /// Draws just as [`super::run`] does for the `nth` call, counted from 0, at the levels of the scenario's start.
+    /// Draws the same values as [`super::run`] for the `nth` call, counted from 0, at the levels of the scenario's start.
     pub fn nth(scenario: &Scenario, seed: u64, nth: u64) -> Self {
         let mut rng = stream(seed, "callee", "", nth);
         let draw: f64 = rng.random();
@@ -60,7 +60,7 @@ mod tests {
     use paceline_core::time::Mono;
     use std::collections::BTreeMap;
 
-    /// Launches a call each tick, and notes when what happened.
+    /// Launches a call at each tick and records the times of its steps.
     #[derive(Default)]
     struct Watcher {
         calls: BTreeMap<u64, Vec<(Mono, &'static str)>>,
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_model_meets_the_same_callees() {
+    fn the_model_draws_the_same_callees() {
         let scenario = Scenario {
             length: Duration::from_secs(600),
             machine_share: 0.0,

@@ -1,7 +1,6 @@
-//! The call centre itself: what callees and agents do, told to a dialer as it would hear of it.
+//! The call centre: what callees and agents do, reported to a dialer as events.
 //!
-//! Times are whole microseconds, so that runs repeat everywhere. Who answers, rings and talks how long comes from a stream
-//! of its own for each call.
+//! Times are whole microseconds, so that runs are the same on every machine. Each call draws its times from its own stream.
 
 use super::{Dialer, Scenario, Tally, level_at};
 use crate::random::{ChaCha8Rng, happens, stream};
@@ -14,10 +13,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
-/// Time for which an agent listens to a machine before hanging up.
+/// How long an agent listens to a machine before hanging up.
 const MACHINE_TALK: Duration = Duration::from_secs(6);
 
-/// Runs a day and counts what came of it.
+/// Runs one day. Returns its counters.
 pub fn run(scenario: &Scenario, seed: u64, dialer: &mut dyn Dialer) -> Tally {
     let mut centre = Centre::new(scenario, seed);
     centre.schedule(Duration::ZERO, Event::Shift);
@@ -40,12 +39,12 @@ enum Event {
     Shift,
     Tick,
     Call(u64, Turn),
-    /// The agent's talk, then their wrap-up, is over.
+    /// The agent's talk or wrap-up is over.
     AgentDone(u32, u64),
     Tell(u64),
 }
 
-/// What comes next in a call.
+/// The next step of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Turn {
     Setup,
@@ -72,7 +71,7 @@ struct Call {
 #[derive(Clone, Copy, Debug)]
 struct Agent {
     step: AgentStep,
-    /// Told apart from timers of earlier work.
+    /// Number of the agent's present work. A timer of earlier work has a lower number and is ignored.
     turn: u64,
     call: Option<u64>,
     leaving: bool,
@@ -96,7 +95,7 @@ struct Centre<'a> {
     waiting: VecDeque<u64>,
     agents: BTreeMap<u32, Agent>,
     agents_made: u32,
-    /// The longest free first.
+    /// Free agents, the one who has been free longest first.
     free: BTreeSet<(Duration, u32)>,
     busy: u32,
     flight: u32,
@@ -136,7 +135,7 @@ impl<'a> Centre<'a> {
         self.schedule(self.now + delay, event);
     }
 
-    /// Time passes.
+    /// Moves the clock and counts the time.
     fn advance(&mut self, to: Duration) {
         let secs = to.saturating_sub(self.now).as_secs_f64();
         if secs > 0.0 {
@@ -218,7 +217,7 @@ impl<'a> Centre<'a> {
 
     fn tick(&mut self, dialer: &mut dyn Dialer) {
         self.after(self.scenario.tick, Event::Tick);
-        // Calls with an agent hold a channel too.
+        // Calls with an agent use a channel too.
         let used = self.flight + self.agents.values().filter(|a| a.call.is_some()).count() as u32;
         let channels = self.scenario.channels.map(|all| all.saturating_sub(used));
         let launch = dialer
@@ -340,7 +339,7 @@ impl<'a> Centre<'a> {
         self.tell(Heard::Call(id, step), dialer);
     }
 
-    /// Whoever waits gets whoever is free.
+    /// Connects waiting callees to free agents.
     fn serve(&mut self, dialer: &mut dyn Dialer) {
         while !self.waiting.is_empty() {
             let Some((_, id)) = self.free.pop_first() else {

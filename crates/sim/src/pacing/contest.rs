@@ -1,39 +1,40 @@
-//! The same days paced in several ways. Rivals with settings get the best of them in hindsight, which nobody has on the day.
+//! Compares pacing algorithms on the same days. A rival with settings gets the best of them in hindsight, which nobody
+//! knows on the day.
 
 use super::{Dialer, DropRule, FixedRatio, Ours, Sample, Scenario, Tally, Vicidial, run};
 use paceline_core::pacing::PacingMode;
 
-/// Who paces.
+/// The pacing algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contender {
-    /// The controller of the core.
+    /// The controller of `paceline-core`.
     Paceline,
     /// One call for each free agent.
     Progressive,
-    /// The fixed ratio that did best within the cap.
+    /// The fixed ratio with the best result within the cap.
     FixedRatio,
-    /// VICIdial as it is shipped.
+    /// VICIdial with its default settings.
     Vicidial,
-    /// VICIdial with the settings that did best within the cap.
+    /// VICIdial with the settings that gave the best result within the cap.
     VicidialTuned,
 }
 
-/// How somebody did.
+/// The result of one algorithm.
 #[derive(Clone, Debug)]
 pub struct Standing {
-    /// Who.
+    /// The algorithm.
     pub contender: Contender,
-    /// With which settings, where there was a choice.
+    /// Its settings. Empty if it has none.
     pub settings: String,
-    /// Each day.
+    /// The counters of each day.
     pub days: Vec<Tally>,
 }
 
-/// Pooled ratios up to this much over the cap count as within it: rivals get the benefit of the doubt.
+/// A rival whose abandon ratio is up to this factor over the cap counts as within it.
 const CAP_GRACE: f64 = 1.02;
 
 impl Contender {
-    /// All, ours first.
+    /// All algorithms, Paceline first.
     pub const ALL: [Contender; 5] = [
         Contender::Paceline,
         Contender::Progressive,
@@ -42,7 +43,7 @@ impl Contender {
         Contender::VicidialTuned,
     ];
 
-    /// In reports.
+    /// The name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Contender::Paceline => "paceline",
@@ -54,7 +55,7 @@ impl Contender {
     }
 }
 
-/// Runs each seed's day.
+/// Runs the day of each seed.
 pub fn contest(scenario: &Scenario, seeds: std::ops::Range<u64>, contender: Contender) -> Standing {
     let days = |make: &dyn Fn() -> Box<dyn Dialer>| -> Vec<Tally> {
         seeds
@@ -109,7 +110,7 @@ fn vicidial_settings() -> impl Iterator<Item = (DropRule, f64, f64)> {
     })
 }
 
-/// The most utilisation within the cap; where nothing is within it, the fewest abandoned.
+/// The settings with the highest utilisation within the cap. If none is within it, those with the fewest abandoned calls.
 fn best(scenario: &Scenario, all: impl Iterator<Item = (String, Vec<Tally>)>) -> (String, Vec<Tally>) {
     let cap = scenario.abandon_ratio_max * CAP_GRACE;
     let score = |days: &[Tally]| {

@@ -1,5 +1,5 @@
-//! Ways to pace: ours, one call for each free agent, a fixed ratio, and VICIdial's formulas as its source and manuals have
-//! them. Each sees events only.
+//! Pacing algorithms: Paceline's controller, one call for each free agent, a fixed ratio, and VICIdial's formulas from its
+//! source and manuals. Each sees only events.
 
 use super::Dialer;
 use paceline_core::pacing::rules::AbandonRule;
@@ -10,20 +10,20 @@ use paceline_core::time::{Mono, Now, Wall};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The controller of the core.
+/// The controller of `paceline-core` as a [`Dialer`].
 #[derive(Debug)]
 pub struct Ours {
-    /// It.
-    pub pacer: PacingController,
+    /// The controller.
+    pub controller: PacingController,
     /// Its latest decision.
     pub report: Option<PacingReport>,
 }
 
 impl Ours {
-    /// A new one, for a daily cap.
+    /// Creates a controller with a daily abandon rule.
     pub fn new(mode: PacingMode, scenario: &super::Scenario) -> Self {
         Self {
-            pacer: PacingController::new(
+            controller: PacingController::new(
                 PacingConfig {
                     mode,
                     rules: vec![AbandonRule::daily(
@@ -50,15 +50,15 @@ fn now(at: Mono) -> Now {
 
 impl Dialer for Ours {
     fn agent(&mut self, at: Mono, agent: u32, step: AgentStep) {
-        self.pacer.agent(at, AgentKey(u128::from(agent)), step);
+        self.controller.agent(at, AgentKey(u128::from(agent)), step);
     }
 
     fn call(&mut self, at: Mono, call: u64, step: CallStep) {
-        self.pacer.call(now(at), CallKey(u128::from(call)), step);
+        self.controller.call(now(at), CallKey(u128::from(call)), step);
     }
 
     fn tick(&mut self, at: Mono, channels: Option<u32>) -> u32 {
-        let report = self.pacer.tick(
+        let report = self.controller.tick(
             now(at),
             Room {
                 channels,
@@ -71,15 +71,15 @@ impl Dialer for Ours {
     }
 }
 
-/// What a counting dialer knows.
+/// The counters of a dialer without a forecast.
 #[derive(Clone, Debug, Default)]
 struct Counts {
     agents: BTreeMap<u32, AgentStep>,
-    /// Calls without an agent yet; true where a person waits.
+    /// Calls without an agent. True if a person waits.
     calls: BTreeMap<u64, bool>,
     live: u64,
     abandoned: u64,
-    /// Calls asked for and not seen yet.
+    /// Number of requested calls that are not dialing yet.
     asked: u32,
 }
 
@@ -121,7 +121,7 @@ impl Counts {
         self.agents.values().filter(|s| **s == step).count()
     }
 
-    /// Calls launched and not with an agent yet.
+    /// Number of launched calls without an agent.
     fn open(&self) -> usize {
         self.calls.len() + self.asked as usize
     }
@@ -134,7 +134,7 @@ impl Counts {
     }
 }
 
-/// This many calls in flight for each free agent. At 1: progressive.
+/// This many calls in flight for each free agent. A ratio of 1 is progressive.
 #[derive(Clone, Debug)]
 pub struct FixedRatio {
     ratio: f64,
@@ -142,7 +142,7 @@ pub struct FixedRatio {
 }
 
 impl FixedRatio {
-    /// A new one.
+    /// Creates the dialer.
     pub fn new(ratio: f64) -> Self {
         Self {
             ratio,
@@ -166,18 +166,18 @@ impl Dialer for FixedRatio {
     }
 }
 
-/// What VICIdial does once the day's drop rate is over its limit.
+/// What VICIdial does when the day's drop rate is over its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropRule {
     /// Dial level 1 at once.
     HardLimit,
     /// Half the dial level.
     Average,
-    /// Dial level times the hours left, at most as it is.
+    /// The dial level times the remaining hours, at most the present level.
     Tapered,
 }
 
-/// VICIdial: a dial level adapted every 15 s from agents ready and calls waiting.
+/// VICIdial: every 15 s it adapts a dial level from the numbers of ready agents and waiting calls.
 #[derive(Clone, Debug)]
 pub struct Vicidial {
     rule: DropRule,
@@ -199,7 +199,7 @@ const DIAL_EVERY: Duration = Duration::from_millis(2500);
 const ADAPT_EVERY: Duration = Duration::from_secs(15);
 
 impl Vicidial {
-    /// A new one; its defaults are `HardLimit`, 3.0 and 0.
+    /// Creates the dialer. The defaults of VICIdial are `HardLimit`, 3.0 and 0.
     pub fn new(rule: DropRule, level_max: f64, diff_target: f64, scenario: &super::Scenario) -> Self {
         Self {
             rule,
@@ -260,7 +260,7 @@ impl Dialer for Vicidial {
             self.next_adapt = at.0 + ADAPT_EVERY;
             self.adapt(at.0);
         }
-        // Lines for agents ready and in calls, less the calls that have an agent.
+        // Calls for agents who are ready or talking, minus the calls that have an agent.
         let goal = (self.level * ((ready + talking) as f64 + self.diff_target)).round() - talking as f64;
         self.counts.launch_up_to(goal, channels)
     }

@@ -1,12 +1,12 @@
-//! What a simulated call centre is like. In: values. The default is the stationary model of docs/pacing.md.
+//! The configuration of a simulated call centre. The default is the stationary model of docs/pacing.md.
 
 use crate::random::Spread;
 use std::time::Duration;
 
-/// A value that changes at given times: from each time on, the value beside it.
+/// A value that changes at given times. Each entry is valid from its time on.
 pub type Level = Vec<(Duration, f64)>;
 
-/// The value at a time; 0 before the first.
+/// The value at a time; 0 before the first entry.
 pub fn level_at(level: &Level, at: Duration) -> f64 {
     level
         .iter()
@@ -15,65 +15,65 @@ pub fn level_at(level: &Level, at: Duration) -> f64 {
         .map_or(0.0, |(_, value)| *value)
 }
 
-/// A call centre's day.
+/// A day of a call centre.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
-    /// What it is called in reports.
+    /// The name in reports.
     pub name: String,
-    /// How long it lasts.
+    /// Length of the day.
     pub length: Duration,
-    /// Agents logged in.
+    /// Number of agents who are logged in.
     pub agents: Level,
     /// Share of calls that a person answers.
     pub live: Level,
     /// Factor on talk times.
     pub talk_factor: Level,
-    /// Of the calls that no person answers, the share that a machine does.
+    /// Share of the calls without a person that a machine answers.
     pub machine_share: f64,
-    /// And the share that ends soon after dialing: busy, refused, not in service.
+    /// Share of the calls without a person that end soon after dialing: busy, refused, not in service.
     pub refused_share: f64,
-    /// From the launch to ringing, or to an early end.
+    /// Time from the launch to ringing or to an early end.
     pub setup: Spread,
-    /// How long it rings before a person answers.
+    /// Ring time before a person answers.
     pub ring_person: Spread,
-    /// How long it rings before a machine answers.
+    /// Ring time before a machine answers.
     pub ring_machine: Spread,
-    /// How long it rings unanswered.
+    /// Ring timeout.
     pub ring_timeout: Duration,
-    /// How long detection takes to know a person.
+    /// Time until detection recognises a person.
     pub amd_person: Spread,
-    /// How long it takes to know a machine.
+    /// Time until detection recognises a machine.
     pub amd_machine: Spread,
-    /// Share of verdicts that are wrong.
+    /// Share of wrong verdicts.
     pub amd_wrong: f64,
     /// How long a person talks with an agent.
     pub talk: Spread,
-    /// How long an agent needs afterwards.
+    /// Wrap-up time of an agent.
     pub wrap_up: Spread,
-    /// From the verdict until an agent must be there.
+    /// Maximum time from the verdict until an agent is connected.
     pub connect_limit: Duration,
-    /// Abandoned over live answers, at most.
+    /// Highest allowed ratio of abandoned calls to live answers.
     pub abandon_ratio_max: f64,
-    /// When trunks fail, and for how long.
+    /// Trunk outages: start and length of each.
     pub outages: Vec<(Duration, Duration)>,
-    /// Trunk channels.
+    /// Number of trunk channels. `None`: no limit.
     pub channels: Option<u32>,
-    /// How often the dialer decides.
+    /// Time between two decisions of the dialer.
     pub tick: Duration,
-    /// How late events reach the dialer.
+    /// Delay of all events to the dialer.
     pub event_latency: Duration,
-    /// Share of events that never do.
+    /// Share of events that are lost.
     pub event_loss: f64,
-    /// Agents who never free after their first call.
+    /// Number of agents who never become free after their first call.
     pub agents_stuck: u32,
-    /// Stretches of the day that are reported by themselves.
+    /// Periods of the day that are reported separately.
     pub windows: Vec<Window>,
 }
 
-/// A stretch of a day.
+/// A period of a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// What it is called in reports.
+    /// The name in reports.
     pub name: String,
     /// Its first minute.
     pub from_minute: usize,
@@ -133,7 +133,7 @@ impl Default for Scenario {
 }
 
 impl Scenario {
-    /// The stationary model with so many agents and this share of live answers.
+    /// The stationary model with this number of agents and this share of live answers.
     pub fn stationary(agents: u32, live: f64) -> Self {
         Self {
             name: format!("{agents} agents, {live} live"),

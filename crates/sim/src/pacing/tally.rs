@@ -1,5 +1,5 @@
-//! What a simulated day came to. In: answers, busy agents, calls in flight, as time goes. Out: utilisation, abandon rates,
-//! a sample a minute.
+//! The counters of a simulated day. Input: answers, busy agents and calls in flight over time. Output: utilisation, abandon
+//! ratios, and one sample for each minute.
 
 use std::time::Duration;
 
@@ -13,25 +13,25 @@ const HALF_HOUR_MINUTES: usize = 30;
 pub struct Sample {
     /// Agent seconds logged in.
     pub staffed_secs: f64,
-    /// Agent seconds talking or wrapping up.
+    /// Agent seconds in a call or in wrap-up.
     pub busy_secs: f64,
     /// Live answers that were connected or abandoned.
     pub live: u32,
-    /// Of them abandoned.
+    /// Abandoned calls among `live`.
     pub abandoned: u32,
-    /// Calls launched.
+    /// Launched calls.
     pub launched: u32,
-    /// Calls in flight, not yet with an agent, times seconds.
+    /// Seconds of calls in flight without an agent, summed over the calls.
     pub flight_secs: f64,
 }
 
-/// A day's sums.
+/// The counters of a day.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
-    /// Each minute.
+    /// The samples, one for each minute.
     pub samples: Vec<Sample>,
     beyond: Sample,
-    /// Calls that met a trunk outage.
+    /// Calls that failed because of a trunk outage.
     pub refused_by_outage: u64,
 }
 
@@ -44,7 +44,7 @@ impl Tally {
         self.samples.get_mut(i).unwrap_or(&mut self.beyond)
     }
 
-    /// Sums of the minutes `from` to `until`.
+    /// Sum of the minutes from `from` to before `until`.
     pub fn between(&self, from: usize, until: usize) -> Sample {
         let mut sum = Sample::default();
         for sample in self.samples.iter().take(until).skip(from) {
@@ -53,12 +53,12 @@ impl Tally {
         sum
     }
 
-    /// Sums of the whole day.
+    /// Sum of the whole day.
     pub fn total(&self) -> Sample {
         self.between(0, self.samples.len())
     }
 
-    /// The highest abandon ratio of any whole half hour with at least `live_min` live answers.
+    /// Highest abandon ratio of all half hours that have at least `live_min` live answers.
     pub fn worst_half_hour(&self, live_min: u32) -> f64 {
         let starts = (self.samples.len() + 1).saturating_sub(HALF_HOUR_MINUTES);
         (0..starts)
@@ -71,7 +71,7 @@ impl Tally {
 }
 
 impl Sample {
-    /// Adds what another stretch came to.
+    /// Adds the counters of another period.
     pub fn add(&mut self, other: &Sample) {
         self.staffed_secs += other.staffed_secs;
         self.busy_secs += other.busy_secs;
@@ -81,12 +81,12 @@ impl Sample {
         self.flight_secs += other.flight_secs;
     }
 
-    /// Busy over staffed time.
+    /// Busy time divided by logged-in time.
     pub fn utilisation(&self) -> f64 {
         self.busy_secs / self.staffed_secs.max(1e-9)
     }
 
-    /// Abandoned over live answers; 0 without any.
+    /// Abandoned calls divided by live answers; 0 without live answers.
     pub fn abandon_ratio(&self) -> f64 {
         f64::from(self.abandoned) / f64::from(self.live.max(1))
     }

@@ -1,8 +1,8 @@
-//! The end of a world: troubles stop, and everything must come right within bounds.
+//! The end of a world: the troubles stop, and everything must be in order within limits.
 
 use super::store::ContactState;
 use super::{Happening, Wish, World};
-use crate::callee::Fate;
+use crate::callee::Behaviour;
 use crate::config::Faults;
 use crate::random::Spread;
 use crate::truth::{LegTruth, TrueEnd};
@@ -13,41 +13,41 @@ use paceline_core::pacing::rules::{AbandonRule, AbandonWindow};
 use paceline_core::time::Mono;
 use std::time::Duration;
 
-/// How long a callee may be up with nobody on the line and nothing to hear: the connect limit of the campaigns.
+/// How long a callee may wait alone without a message: the connect limit of the campaigns.
 const WAITING_MAX: Duration = Duration::from_secs(2);
-/// For commands and events to travel.
+/// Allowance for the time that commands and events travel.
 const SLACK: Duration = Duration::from_millis(100);
-/// Once a switch is read afresh, how soon the books must match it.
-const BOOKS_WITHIN: Duration = Duration::from_secs(15);
+/// After a resynchronisation, the engines must know exactly the existing channels within this time.
+const CHANNELS_MATCH_WITHIN: Duration = Duration::from_secs(15);
 const MINUTE: Duration = Duration::from_secs(60);
-/// How much virtual time may pass until all contacts are done. Retries wait half an hour each.
+/// Virtual time until all contacts must be done. Each retry waits half an hour.
 const DONE_WITHIN: Duration = Duration::from_secs(48 * 3600);
 
 impl World {
-    /// Troubles stop; demands what must then be true.
+    /// Stops the troubles and checks everything that must then be true.
     pub(super) fn heal(&mut self) -> Result<(), String> {
         self.end_troubles()?;
         let read_afresh = self.options.resynchronise_at_heal;
         if read_afresh {
             self.run_until(self.now + WAITING_MAX + SLACK)?;
             self.nobody_waits_since(self.healed_at)?;
-            self.run_until(self.now + BOOKS_WITHIN)?;
-            self.books_match()?;
+            self.run_until(self.now + CHANNELS_MATCH_WITHIN)?;
+            self.channels_match()?;
             self.bridges_match()?;
         }
         let limit = self.now + DONE_WITHIN;
         self.wait_for(limit, "contacts are left", World::all_contacts_done)?;
-        // Where phones are lost all the time, and called again after seconds, it takes a while until all are held at once.
+        // If phones drop all the time and are called again after seconds, it takes a while until all are held at once.
         let limit = self.now + self.longest_call() + 20 * MINUTE;
-        self.wait_for(limit, "calls or agents are stranded", World::all_agents_free)?;
+        self.wait_for(limit, "calls or agents are stuck", World::all_agents_free)?;
         self.all_attempts_ended()?;
         if read_afresh {
-            self.books_match()?;
+            self.channels_match()?;
         }
         self.accounts_match()?;
-        self.go_home()?;
+        self.shut_down()?;
 
-        // What a failing store left unknown, the next start must settle.
+        // The next start must settle what a failing store left open.
         self.die();
         self.run_until(self.now + MINUTE)?;
         self.process = None;
@@ -58,21 +58,21 @@ impl World {
             "contacts are left after the last start",
             World::all_contacts_done,
         )?;
-        // Where phones are lost all the time, and called again after seconds, it takes a while until all are held at once.
+        // If phones drop all the time and are called again after seconds, it takes a while until all are held at once.
         let limit = self.now + self.longest_call() + 20 * MINUTE;
         self.wait_for(
             limit,
-            "calls or agents are stranded after the last start",
+            "calls or agents are stuck after the last start",
             World::all_agents_free,
         )?;
         self.store.unsettled().map_or(Ok(()), Err)?;
         self.accounts_match()?;
-        self.go_home()?;
+        self.shut_down()?;
         self.compare_with_truth()
     }
 
     fn end_troubles(&mut self) -> Result<(), String> {
-        self.note(|| "all heals".to_owned());
+        self.note(|| "the troubles stop".to_owned());
         self.healing = true;
         self.healed_at = self.now;
         self.options.store_fails = 0.0;
@@ -87,11 +87,11 @@ impl World {
                     | Happening::PersonLooks(_)
             )
         });
-        for switch in &mut self.switches {
-            switch.sim.abort_restart(self.now);
-            switch.sim.set_faults(Faults::none());
+        for sim_pbx in &mut self.pbxes {
+            sim_pbx.sim.abort_restart(self.now);
+            sim_pbx.sim.set_faults(Faults::none());
             if self.options.resynchronise_at_heal {
-                switch.sim.cut_link(self.now, Duration::ZERO);
+                sim_pbx.sim.cut_link(self.now, Duration::ZERO);
             }
         }
         for person in &mut self.people {
@@ -106,15 +106,15 @@ impl World {
         }
         for campaign in 0..self.campaigns.len() {
             self.set_active(campaign, true)?;
-            let config = super::campaign_config(&self.options, campaign, &self.switches);
+            let config = super::campaign_config(&self.options, campaign, &self.pbxes);
             self.configure(campaign, config)?;
         }
-        for switch in 0..self.switches.len() {
-            self.maintain(switch, false)?;
+        for sim_pbx in 0..self.pbxes.len() {
+            self.maintain(sim_pbx, false)?;
         }
         self.settle()?;
-        for switch in 0..self.switches.len() {
-            self.restore_link(switch);
+        for sim_pbx in 0..self.pbxes.len() {
+            self.restore_link(sim_pbx);
         }
         if self.process.is_none() {
             self.start()?;
@@ -122,7 +122,7 @@ impl World {
         self.settle()
     }
 
-    /// The longest that an honest call can take, from the launch to the end of wrap-up, with all our own patience.
+    /// The longest time that a call may take, from the launch to the end of wrap-up, with all timeouts.
     fn longest_call(&self) -> Duration {
         self.options.ring_timeout * 2 + self.options.call_duration_max + self.options.wrap_up + 10 * MINUTE
     }
@@ -142,30 +142,30 @@ impl World {
         }
     }
 
-    /// No callee has been up with nobody on the line since then.
+    /// Checks that no callee has been alone on the line since then.
     fn nobody_waits_since(&mut self, since: Mono) -> Result<(), String> {
-        for switch in &self.switches {
-            if let Some((leg, from)) = switch.sim.alone().find(|(_, from)| *from <= since) {
+        for sim_pbx in &self.pbxes {
+            if let Some((leg, from)) = sim_pbx.sim.alone().find(|(_, from)| *from <= since) {
                 return Err(format!("leg {leg} waits since {:.3} s", from.0.as_secs_f64()));
             }
         }
         Ok(())
     }
 
-    /// Every leg that an engine answers for lives on a switch, and every channel of ours there is some engine's.
-    fn books_match(&mut self) -> Result<(), String> {
+    /// Checks that every leg known to an engine exists on a PBX, and that an engine knows every channel of Paceline there.
+    fn channels_match(&mut self) -> Result<(), String> {
         let (mut legs, mut agent_legs) = self.owned();
         let just_now = self.now - SLACK;
-        for switch in &mut self.switches {
-            let truth = switch.sim.truth();
+        for sim_pbx in &mut self.pbxes {
+            let truth = sim_pbx.sim.truth();
             for (leg, truth) in truth.legs() {
                 let known = legs.remove(leg);
                 match truth.ended {
                     Some((at, _)) if known && at < just_now => {
-                        return Err(format!("leg {leg} is kept and is gone"));
+                        return Err(format!("an engine still has leg {leg}, which has ended"));
                     }
                     None if !known && truth.placed_at < just_now => {
-                        return Err(format!("leg {leg} is nobody's"));
+                        return Err(format!("no engine knows leg {leg}"));
                     }
                     _ => {}
                 }
@@ -174,10 +174,10 @@ impl World {
                 let known = agent_legs.remove(leg);
                 match truth.ended {
                     Some((at, _)) if known && at < just_now => {
-                        return Err(format!("agent's leg {leg} is kept and is gone"));
+                        return Err(format!("an engine still has agent's leg {leg}, which has ended"));
                     }
                     None if !known && truth.placed_at < just_now => {
-                        return Err(format!("agent's leg {leg} is nobody's"));
+                        return Err(format!("no engine knows agent's leg {leg}"));
                     }
                     _ => {}
                 }
@@ -186,18 +186,21 @@ impl World {
         Ok(())
     }
 
-    /// Nobody talks with an agent whose leg is out of its bridge.
+    /// Checks that no callee talks with an agent whose leg is out of its bridge.
     fn bridges_match(&mut self) -> Result<(), String> {
         let engines = self.process.iter().flat_map(|p| p.engines.iter());
         let lives: Vec<_> = engines.map(|engine| engine.live(self.now())).collect();
         let on_call = lives.iter().flat_map(|live| &live.agents);
         let just_now = self.now - SLACK;
         for agent in on_call.filter(|agent| agent.state == AgentState::OnCall) {
-            for switch in &mut self.switches {
-                let truths = switch.sim.truth().agent_legs();
+            for sim_pbx in &mut self.pbxes {
+                let truths = sim_pbx.sim.truth().agent_legs();
                 let left = agent.leg.and_then(|leg| truths.get(&leg)?.left_at);
                 if left.is_some_and(|at| at < just_now) {
-                    return Err(format!("agent {} talks and has left the bridge", agent.agent));
+                    return Err(format!(
+                        "agent {} is shown on a call, but its leg has left the bridge",
+                        agent.agent
+                    ));
                 }
             }
         }
@@ -229,7 +232,7 @@ impl World {
         for person in 0..self.people.len() {
             let state = self.state_of(person);
             if state != Some(AgentState::Available) {
-                return Err(format!("person {person} wants to work and is {state:?}"));
+                return Err(format!("agent {person} wants calls and is {state:?}"));
             }
         }
         Ok(())
@@ -244,8 +247,8 @@ impl World {
         })
     }
 
-    /// An orderly stop, after which nothing of ours is left anywhere.
-    fn go_home(&mut self) -> Result<(), String> {
+    /// Stops the process in order and checks that no channel is left.
+    fn shut_down(&mut self) -> Result<(), String> {
         self.healing = true;
         if let Some(process) = &mut self.process {
             process.draining = true;
@@ -255,35 +258,35 @@ impl World {
         }
         self.settle()?;
         let limit = self.now + MINUTE;
-        self.wait_for(limit, "the engine does not come to an end", |world| {
+        self.wait_for(limit, "the engine does not stop", |world| {
             let engines = world.process.iter().flat_map(|p| p.engines.iter());
             match engines.enumerate().find(|(_, e)| !e.is_drained()) {
                 Some((n, e)) => Err(format!("campaign {n}: {:?}", e.live(world.now()))),
                 None => Ok(()),
             }
         })?;
-        for switch in &mut self.switches {
-            switch.sim.cut_link(self.now, Duration::ZERO);
-            switch.sim.restore_link(self.now);
+        for sim_pbx in &mut self.pbxes {
+            sim_pbx.sim.cut_link(self.now, Duration::ZERO);
+            sim_pbx.sim.restore_link(self.now);
         }
         self.settle()?;
         self.run_until(self.now + MINUTE)?;
-        for switch in &self.switches {
-            if switch.sim.channels() > 0 {
+        for sim_pbx in &self.pbxes {
+            if sim_pbx.sim.channels() > 0 {
                 return Err(format!(
                     "{} channels are left on {}",
-                    switch.sim.channels(),
-                    switch.name
+                    sim_pbx.sim.channels(),
+                    sim_pbx.name
                 ));
             }
         }
         self.store.agents.iter().next().map_or(Ok(()), |(agent, row)| {
-            Err(format!("agent {agent} went home and is stored as {}", row.state))
+            Err(format!("agent {agent} logged out and is stored as {}", row.state))
         })
     }
 
-    /// What every engine has counted for the law is what the attempts say, whatever happened before. To be asked while no
-    /// write is under way.
+    /// Checks that the abandon counters of every engine equal what the attempts say, whatever happened before. Call it
+    /// while no write is on its way.
     pub(super) fn accounts_match(&self) -> Result<(), String> {
         for (campaign, engine) in self.process.iter().flat_map(|p| p.engines.iter().enumerate()) {
             let Some(config) = self.campaigns.get(campaign).map(|c| &c.config) else {
@@ -299,25 +302,25 @@ impl World {
             let stored = self.store.account(campaign, rule);
             if counted != Some(stored) {
                 return Err(format!(
-                    "campaign {campaign} has counted {counted:?} live and abandoned; its attempts say {stored:?}"
+                    "campaign {campaign} counted {counted:?} live and abandoned calls, but its attempts say {stored:?}"
                 ));
             }
         }
         Ok(())
     }
 
-    /// The engine's story of each attempt against what the switch really did.
+    /// Compares the stored attempts with what really happened on the PBX.
     fn compare_with_truth(&mut self) -> Result<(), String> {
         let mut legs = std::collections::BTreeMap::new();
-        for switch in &mut self.switches {
-            legs.extend(switch.sim.truth().legs().clone());
+        for sim_pbx in &mut self.pbxes {
+            legs.extend(sim_pbx.sim.truth().legs().clone());
         }
         for attempt in self.store.attempts.values() {
             let Some(outcome) = attempt.outcome else { continue };
             let truth = legs.remove(&attempt.new.leg);
             if !plausible(outcome, truth.as_ref()) {
                 return Err(format!(
-                    "attempt {} is said to be {outcome}; in truth {truth:?}",
+                    "attempt {} is stored as {outcome}, but its leg was {truth:?}",
                     attempt.new.attempt
                 ));
             }
@@ -345,34 +348,36 @@ impl World {
                 && let Some(expected) = expected.filter(|expected| *expected != outcome)
             {
                 return Err(format!(
-                    "attempt {} is said to be {outcome}, not {expected}: {truth:?}",
+                    "attempt {} is stored as {outcome} instead of {expected}: {truth:?}",
                     attempt.new.attempt
                 ));
             }
         }
         legs.first_key_value()
-            .map_or(Ok(()), |(leg, _)| Err(format!("leg {leg} is nobody's attempt")))
+            .map_or(Ok(()), |(leg, _)| Err(format!("no attempt has leg {leg}")))
     }
 }
 
-/// Whether an attempt can have this outcome after its leg really did that, whatever was seen of it.
+/// True if an attempt can have this outcome after its leg did this, whichever events were lost.
 fn plausible(outcome: Outcome, truth: Option<&LegTruth>) -> bool {
     let Some(truth) = truth else {
-        // Never reached the switch.
+        // The command never reached the PBX.
         return matches!(outcome, Outcome::Failed | Outcome::Cancelled | Outcome::Unknown);
     };
     let answered = truth.answered_at.is_some();
     let timed_out = matches!(truth.ended, Some((_, TrueEnd::RingTimeout)));
-    let refused = |fate: Fate| truth.fate == Some(fate) && matches!(truth.ended, Some((_, TrueEnd::Refused)));
+    let refused = |behaviour: Behaviour| {
+        truth.behaviour == Some(behaviour) && matches!(truth.ended, Some((_, TrueEnd::Refused)))
+    };
     match outcome {
         Outcome::Answered | Outcome::Abandoned => answered,
-        Outcome::Busy => refused(Fate::Busy),
+        Outcome::Busy => refused(Behaviour::Busy),
         Outcome::NoAnswer => !answered,
-        Outcome::Rejected => refused(Fate::Declined),
-        Outcome::Invalid => refused(Fate::Invalid),
+        Outcome::Rejected => refused(Behaviour::Declined),
+        Outcome::Invalid => refused(Behaviour::Invalid),
         Outcome::Congestion => {
-            refused(Fate::Congestion)
-                || refused(Fate::Silence)
+            refused(Behaviour::Congestion)
+                || refused(Behaviour::Silence)
                 || (timed_out && truth.progressed_at.is_none())
         }
         Outcome::Failed => !answered,
@@ -382,7 +387,7 @@ fn plausible(outcome: Outcome, truth: Option<&LegTruth>) -> bool {
     }
 }
 
-/// The one outcome that a leg must have where nothing is lost on the way; none where two things crossed.
+/// The only outcome that a leg may have if no event or command was lost. `None` if two of them crossed.
 fn certain(truth: &LegTruth) -> Option<Outcome> {
     let (ended_at, end) = truth.ended?;
     let met = truth.connected.last().map(|(at, _)| ended_at.since(*at));
@@ -391,14 +396,16 @@ fn certain(truth: &LegTruth) -> Option<Outcome> {
         TrueEnd::NotPlaced => Outcome::Failed,
         TrueEnd::RingTimeout if truth.progressed_at.is_none() => Outcome::Congestion,
         TrueEnd::RingTimeout => Outcome::NoAnswer,
-        TrueEnd::Refused => match truth.fate? {
-            Fate::Busy => Outcome::Busy,
-            Fate::NoAnswer => Outcome::NoAnswer,
-            Fate::Declined => Outcome::Rejected,
-            Fate::Invalid => Outcome::Invalid,
-            Fate::Congestion | Fate::Silence => Outcome::Congestion,
-            Fate::Incompatible => Outcome::Failed,
-            Fate::Person | Fate::Machine | Fate::HangsUpAtOnce | Fate::Unplaceable => return None,
+        TrueEnd::Refused => match truth.behaviour? {
+            Behaviour::Busy => Outcome::Busy,
+            Behaviour::NoAnswer => Outcome::NoAnswer,
+            Behaviour::Declined => Outcome::Rejected,
+            Behaviour::Invalid => Outcome::Invalid,
+            Behaviour::Congestion | Behaviour::Silence => Outcome::Congestion,
+            Behaviour::Incompatible => Outcome::Failed,
+            Behaviour::Person | Behaviour::Machine | Behaviour::HangsUpAtOnce | Behaviour::Unplaceable => {
+                return None;
+            }
         },
         TrueEnd::FarEnd | TrueEnd::Us | TrueEnd::DurationMax if met.is_some_and(|met| met < SLACK) => {
             return None;

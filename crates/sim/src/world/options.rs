@@ -1,4 +1,4 @@
-//! What a simulated world is like: its size and its troubles, all drawn from one seed.
+//! The options of a simulated world: its size and its troubles, all drawn from one seed.
 
 use crate::config::{Callees, Faults, Phones, SimConfig};
 use crate::random::{ChaCha8Rng, Spread, happens, stream};
@@ -6,85 +6,85 @@ use paceline_core::campaign::Mode;
 use rand::RngExt;
 use std::time::Duration;
 
-/// Everything that shapes a [`crate::World`]. Two worlds of equal options do exactly the same.
+/// The options of a world. Two worlds with equal options do exactly the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorldOptions {
-    /// Decides everything that is drawn later on.
+    /// The seed of everything that is drawn later.
     pub seed: u64,
-    /// Campaigns, each with an engine of its own.
+    /// Number of campaigns. Each has its own engine.
     pub campaigns: usize,
-    /// Switches that the agents are spread over.
-    pub switches: usize,
-    /// Agents of each campaign.
+    /// Number of PBXes. The agents are distributed over them.
+    pub pbxes: usize,
+    /// Number of agents of each campaign.
     pub agents: usize,
-    /// Contacts of each of a campaign's tasks.
+    /// Number of contacts of each task.
     pub contacts: usize,
-    /// Tasks of each campaign.
+    /// Number of tasks of each campaign.
     pub tasks: usize,
-    /// Whether every second contact's number is also in another task.
+    /// True: every second contact has a number that another task has too.
     pub shared_numbers: bool,
-    /// Further attempts per contact.
+    /// Maximum number of retries for a contact.
     pub retries_max: u32,
     /// How calls are launched.
     pub mode: Mode,
     /// How long callees' phones ring.
     pub ring_timeout: Duration,
-    /// How long a conversation may last.
+    /// Maximum length of a conversation.
     pub call_duration_max: Duration,
-    /// How long an agent's leg may last.
+    /// Maximum length of an agent's held leg.
     pub agent_leg_duration_max: Duration,
-    /// How long agents finish a call.
+    /// Wrap-up time of the agents.
     pub wrap_up: Duration,
-    /// Whether conversations are recorded.
+    /// True: conversations are recorded.
     pub recording: bool,
-    /// Whether whom no agent took in time hears a message.
+    /// True: an abandoned callee hears a message.
     pub message: bool,
-    /// Of ten calls that are answered, about so many are answered by persons; more make the world busier.
+    /// Number of persons among 1,000 callees. More persons make the world busier.
     pub persons_per_mille: u32,
-    /// How long troubles last before everything heals.
+    /// How long the troubles last.
     pub troubled: Duration,
-    /// Whether every link is read afresh when everything heals.
+    /// True: every link is resynchronised when the troubles stop.
     pub resynchronise_at_heal: bool,
-    /// What goes wrong between us and the switches.
+    /// Faults between the engines and the PBXes.
     pub faults: Faults,
-    /// What agents' phones do.
+    /// How agents' phones behave.
     pub phones: Phones,
-    /// Mean time between two cuts of a link, if there are any.
+    /// Mean time between two cuts of a link. `None`: no cuts; likewise below.
     pub cut_every: Option<Duration>,
-    /// Mean time between two restarts of a switch.
+    /// Mean time between two restarts of a PBX.
     pub restart_every: Option<Duration>,
     /// Mean time between two crashes of the process.
     pub crash_every: Option<Duration>,
     /// Mean time between two orderly restarts of the process.
     pub drain_every: Option<Duration>,
-    /// Mean time between two changes of mind of an agent.
+    /// Mean time between two requests of an agent.
     pub restless_every: Option<Duration>,
     /// Mean time between two stops of a task.
     pub stop_every: Option<Duration>,
     /// Mean time between two pauses of a campaign.
     pub pause_every: Option<Duration>,
-    /// Mean time between two maintenances of a switch.
+    /// Mean time between two maintenances of a PBX.
     pub maintain_every: Option<Duration>,
-    /// Mean time between two graceful restarts of a switch.
+    /// Mean time between two graceful restarts of a PBX.
     pub close_every: Option<Duration>,
     /// Mean time between two changes of a campaign's settings.
     pub settings_every: Option<Duration>,
     /// Mean time between two jumps of the wall clock.
     pub jump_every: Option<Duration>,
-    /// How long the store takes for one thing.
+    /// How long one operation of the store takes.
     pub store_latency: Spread,
-    /// Probability that the store fails.
+    /// Probability that an operation of the store fails.
     pub store_fails: f64,
-    /// Probability that the gate refuses at the second asking.
+    /// Probability that the gate refuses a call just before the originate.
     pub gate_refuses: f64,
 }
 
-/// One kind of trouble, so that a failing world can be reduced to the troubles it needs.
+/// A kind of trouble. The hunt removes troubles one by one from a failed world, to find those that cause the failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
-    /// Events are lost one by one.
+    /// Single events are lost.
     EventLost,
-    /// Events are repeated.
+    /// Events are duplicate.
     EventTwice,
     /// Events overtake those of other legs.
     EventLate,
@@ -96,52 +96,52 @@ pub enum Trouble {
     CommandLate,
     /// Recordings and messages fail.
     RecordingFails,
-    /// Held agents are found outside their bridges.
+    /// Held agents are outside their bridges after a resynchronisation.
     BridgeBroken,
     /// Links are cut.
     Cuts,
-    /// Switches restart.
+    /// PBXes restart.
     Restarts,
     /// The process crashes.
     Crashes,
-    /// The process is restarted in order.
+    /// The process restarts in order.
     Drains,
-    /// Agents change their minds.
+    /// Agents pause, log out and log in.
     Restless,
     /// Tasks are stopped and resumed.
     Stops,
     /// Campaigns are paused and resumed.
     Pauses,
-    /// Switches are put into maintenance.
+    /// PBXes are put into maintenance.
     Maintenance,
-    /// Switches are told to restart gracefully, and take no calls until they have or it is taken back.
+    /// PBXes restart gracefully, or the restart is aborted. Until then they accept no calls.
     Closings,
     /// The store is slow.
     StoreSlow,
     /// The store fails.
     StoreFails,
-    /// The gate refuses.
+    /// The gate refuses calls.
     GateRefuses,
     /// Agents' phones do not answer.
     PhonesSilent,
-    /// Agents' legs drop, in and between calls.
+    /// Agents' legs drop, during and between calls.
     PhonesDrop,
-    /// Agents' phones hold, transfer, fall silent and are moved.
+    /// Agents' phones hold, transfer, send no audio and are moved.
     PhonesAct,
     /// Legs reach their time limits.
     TimeLimits,
     /// One number is in several tasks.
     SharedNumbers,
-    /// More than one campaign, switch and task.
+    /// There is more than one campaign, PBX and task.
     Several,
-    /// Settings change, trunks come and go.
+    /// Settings change, and trunks are added and removed.
     Settings,
     /// The wall clock jumps.
     ClockJumps,
 }
 
 impl Trouble {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Trouble; 28] = [
         Trouble::EventLost,
         Trouble::EventTwice,
@@ -173,7 +173,7 @@ impl Trouble {
         Trouble::Closings,
     ];
 
-    /// Whether it keeps from us, or from the switch, what the other one says: no outcome is certain then.
+    /// True if this trouble hides events from the engine or commands from the PBX. AfterRinging no outcome is certain.
     fn hides(self) -> bool {
         match self {
             Trouble::EventLost
@@ -207,7 +207,7 @@ impl Trouble {
         }
     }
 
-    /// A set of kinds from its bits, in the order of [`Trouble::ALL`].
+    /// The kinds whose bits are set, in the order of [`Trouble::ALL`].
     pub fn set(bits: u32) -> Vec<Trouble> {
         Self::ALL
             .into_iter()
@@ -218,7 +218,7 @@ impl Trouble {
     }
 }
 
-/// Half of all worlds are progressive.
+/// Draws the mode. Half of all worlds are progressive.
 pub(super) fn draw_mode(rng: &mut ChaCha8Rng) -> Mode {
     match rng.random_range(0..4) {
         0 => Mode::Power,
@@ -228,13 +228,13 @@ pub(super) fn draw_mode(rng: &mut ChaCha8Rng) -> Mode {
 }
 
 impl WorldOptions {
-    /// A small world in which nothing goes wrong.
+    /// A small world without troubles.
     pub fn calm(seed: u64) -> Self {
         let secs = Duration::from_secs;
         Self {
             seed,
             campaigns: 1,
-            switches: 1,
+            pbxes: 1,
             agents: 3,
             contacts: 30,
             tasks: 1,
@@ -269,15 +269,15 @@ impl WorldOptions {
         }
     }
 
-    /// A world with a draw of troubles: each kind is there or not, mild or hard. In one of four nothing that is said gets
-    /// lost, so that every outcome is certain.
+    /// A world with random troubles. Each kind is present or not, weak or strong. In one of four worlds nothing is lost, so
+    /// that every outcome is certain.
     pub fn troubled(seed: u64) -> Self {
         Self::with(seed, &Self::troubles_of(seed))
     }
 
     /// The troubles of [`WorldOptions::troubled`].
     pub fn troubles_of(seed: u64) -> Vec<Trouble> {
-        // A stream each, so that a new kind does not change the others of a seed.
+        // Each kind has its own stream, so that a new kind does not change the others of a seed.
         let draw =
             |what: &str, probability| happens(&mut stream(seed, "options which", what, 0), probability);
         let honest = draw("honest", 0.25);
@@ -285,7 +285,7 @@ impl WorldOptions {
         Trouble::ALL.into_iter().filter(there).collect()
     }
 
-    /// A world of this seed with just these troubles. How hard each is does not depend on the others.
+    /// A world of this seed with exactly these troubles. The strength of each does not depend on the others.
     pub fn with(seed: u64, troubles: &[Trouble]) -> Self {
         let mut rng = stream(seed, "options", "size", 0);
         let mut options = Self::calm(seed);
@@ -379,13 +379,13 @@ impl WorldOptions {
             Trouble::ClockJumps => self.jump_every = every,
             Trouble::Several => {
                 self.campaigns = rng.random_range(1..=3);
-                self.switches = rng.random_range(1..=2);
+                self.pbxes = rng.random_range(1..=2);
                 self.tasks = rng.random_range(1..=3);
             }
         }
     }
 
-    /// Whether nothing in it keeps us from being with a callee in time.
+    /// True if nothing prevents the engine from connecting or hanging up a callee in time.
     pub(crate) fn is_prompt(&self) -> bool {
         let f = &self.faults;
         let lost = f.event_lost + f.event_late + f.command_lost + f.command_refused + f.command_late;
@@ -399,11 +399,11 @@ impl WorldOptions {
         lost == 0.0 && cut.iter().all(Option::is_none)
     }
 
-    /// The configuration of each of its switches.
+    /// The configuration of each PBX of this world.
     pub(crate) fn sim_config(&self) -> SimConfig {
         let mut callees = Callees::default();
-        for (fate, weight) in &mut callees.mix {
-            if *fate == crate::callee::Fate::Person {
+        for (behaviour, weight) in &mut callees.mix {
+            if *behaviour == crate::callee::Behaviour::Person {
                 *weight = self.persons_per_mille.max(1);
             }
         }

@@ -1,7 +1,7 @@
-//! The process: engines, and the little of the shell that they need, carrying out commands and handing events on.
+//! The process: the engines, and the small part of the shell that they need. It executes commands and delivers events.
 //!
-//! What the shell owes them: the order of the store's work, no event to a dead engine, and a hang-up for every channel
-//! of ours that no engine answers for, when a snapshot or an answer shows one.
+//! The shell must keep the order of writes to the store, deliver no event to an engine of an earlier run, and hang up every
+//! channel of Paceline that no engine knows when a snapshot or an answer shows one.
 
 use super::writer::{Aside, Writing};
 use super::{Owned, World, agent_template};
@@ -18,12 +18,12 @@ pub(super) struct Process {
     pub(super) start: u64,
     pub(super) engines: Vec<Engine>,
     pub(super) draining: bool,
-    /// What each engine wants written, in order.
+    /// What each engine wants to write, in order.
     pub(super) writing: Vec<VecDeque<Writing>>,
 }
 
 impl World {
-    /// The process starts, from what is stored.
+    /// Starts the process with what is stored.
     pub(super) fn start(&mut self) -> Result<(), String> {
         self.starts += 1;
         self.messaged.clear();
@@ -66,13 +66,13 @@ impl World {
                 self.tell(campaign, Input::Maintenance { pbx, on: true })?;
             }
         }
-        for switch in &mut self.switches {
-            switch.sim.cut_link(self.now, Duration::ZERO);
-            switch.sim.handle_timeout(self.now);
-            while switch.sim.next_event().is_some() {}
-            switch.sim.forget_unseen();
-            if !switch.cut {
-                switch.sim.restore_link(self.now);
+        for sim_pbx in &mut self.pbxes {
+            sim_pbx.sim.cut_link(self.now, Duration::ZERO);
+            sim_pbx.sim.handle_timeout(self.now);
+            while sim_pbx.sim.next_event().is_some() {}
+            sim_pbx.sim.forget_unseen();
+            if !sim_pbx.cut {
+                sim_pbx.sim.restore_link(self.now);
             }
         }
         for campaign in 0..self.campaigns.len() {
@@ -82,11 +82,11 @@ impl World {
         self.settle()
     }
 
-    /// The process is gone, with all that it had not stored. Nobody listens to the switches any more.
+    /// The process dies with everything that it had not stored. Nothing receives the events of the PBXes any more.
     pub(super) fn die(&mut self) {
         self.process = None;
-        for switch in &mut self.switches {
-            switch.sim.cut_link(self.now, Duration::ZERO);
+        for sim_pbx in &mut self.pbxes {
+            sim_pbx.sim.cut_link(self.now, Duration::ZERO);
         }
     }
 
@@ -107,13 +107,15 @@ impl World {
         Ok(open)
     }
 
-    /// Tells an engine something legal.
+    /// Gives an engine an input that it must accept.
     pub(super) fn tell(&mut self, campaign: usize, input: Input) -> Result<(), String> {
         let refused = self.ask(campaign, input)?;
-        refused.map_or(Ok(()), |e| Err(format!("the engine refuses a legal input: {e}")))
+        refused.map_or(Ok(()), |e| {
+            Err(format!("the engine refuses an input that it must accept: {e}"))
+        })
     }
 
-    /// Tells an engine something, and hands out its refusal.
+    /// Gives an engine an input and returns its error.
     pub(super) fn ask(&mut self, campaign: usize, input: Input) -> Result<Option<EngineError>, String> {
         self.note(|| format!("campaign {campaign} << {input:?}"));
         let now = self.now();
@@ -136,7 +138,7 @@ impl World {
         Ok(())
     }
 
-    /// Carries out commands and hands on events until there are none left at this instant.
+    /// Executes commands and delivers events until none are left at this instant.
     pub(super) fn settle(&mut self) -> Result<(), String> {
         for _ in 0..super::STEPS_PER_INSTANT_MAX {
             let command = self.process.as_mut().and_then(|p| {
@@ -150,24 +152,24 @@ impl World {
                 continue;
             }
             let event = self
-                .switches
+                .pbxes
                 .iter_mut()
                 .enumerate()
                 .find_map(|(n, s)| Some((n, s.sim.next_event()?)));
             match event {
-                Some((switch, event)) => self.hand_on(switch, event)?,
+                Some((sim_pbx, event)) => self.hand_on(sim_pbx, event)?,
                 None => return self.no_violation(),
             }
         }
-        Err("engine and switch talk without end at one instant".to_owned())
+        Err("engine and PBX exchange messages without end at one instant".to_owned())
     }
 
     fn no_violation(&mut self) -> Result<(), String> {
-        for switch in &mut self.switches {
-            if let Some(violation) = switch.sim.truth().violations().first() {
+        for sim_pbx in &mut self.pbxes {
+            if let Some(violation) = sim_pbx.sim.truth().violations().first() {
                 return Err(match violation {
                     Violation::AgentTaken { .. } => format!("an agent was given two calls: {violation:?}"),
-                    _ => format!("an impossible order to the switch: {violation:?}"),
+                    _ => format!("a command that no engine may send: {violation:?}"),
                 });
             }
         }
@@ -185,7 +187,7 @@ impl World {
             }
             Command::Paced { report, .. } => {
                 if report.launch > report.wanted {
-                    return Err(format!("more is launched than is wanted: {report:?}"));
+                    return Err(format!("more calls are launched than wanted: {report:?}"));
                 }
             }
             Command::AgentIs { .. } => {}
@@ -206,10 +208,10 @@ impl World {
                         self.agent_legs.insert(*leg, campaign);
                     }
                     PbxCommand::Play { leg, .. } if !self.messaged.insert(*leg) => {
-                        return Err(format!("leg {leg} is to hear the message twice"));
+                        return Err(format!("the message for leg {leg} is started twice"));
                     }
                     PbxCommand::Connect { leg, .. } if self.messaged.contains(leg) => {
-                        return Err(format!("leg {leg} is connected after the message"));
+                        return Err(format!("leg {leg} is connected to an agent after the message"));
                     }
                     _ => {}
                 }
@@ -219,16 +221,16 @@ impl World {
         Ok(())
     }
 
-    /// In maintenance nothing is placed.
+    /// Checks that nothing is placed on a PBX in maintenance.
     fn may_place(&self, pbx: &PbxName) -> Result<(), String> {
         if self.maintained.contains(pbx) {
-            Err(format!("something is placed on {pbx}, which is in maintenance"))
+            Err(format!("a call is placed on {pbx} during its maintenance"))
         } else {
             Ok(())
         }
     }
 
-    /// No originate without a stored and allowed attempt, and none twice.
+    /// Checks that each originate has a stored and allowed attempt, and that no leg is dialed twice.
     fn dials(&mut self, leg: LegId, campaign: usize, pbx: &PbxName) -> Result<(), String> {
         let attempt = self
             .store
@@ -243,13 +245,13 @@ impl World {
             return Err(format!("leg {leg} is dialed after its attempt ended"));
         }
         if attempt.pbx() != pbx || attempt.campaign != campaign {
-            return Err(format!("leg {leg} is dialed elsewhere than stored"));
+            return Err(format!("leg {leg} is dialed on another PBX than stored"));
         }
         attempt.dialed = true;
         let number = attempt.new.lead.number.clone();
         if let Some((on, before)) = self.last_legs.insert(number, (pbx.clone(), leg)) {
-            let switch = self.switches.iter_mut().find(|s| s.name == on);
-            let truth = switch.and_then(|s| s.sim.truth().legs().get(&before).cloned());
+            let sim_pbx = self.pbxes.iter_mut().find(|s| s.name == on);
+            let truth = sim_pbx.and_then(|s| s.sim.truth().legs().get(&before).cloned());
             if truth.is_some_and(|t| t.ended.is_none()) {
                 return Err(format!("leg {leg} calls a number that leg {before} still calls"));
             }
@@ -260,20 +262,20 @@ impl World {
     }
 
     fn send(&mut self, pbx: &PbxName, command: PbxCommand) -> Result<(), String> {
-        let switch = self.switches.iter_mut().find(|s| &s.name == pbx);
-        let switch = switch.ok_or(format!("a command for the unknown switch {pbx}"))?;
-        switch.sim.handle(self.now, command);
+        let sim_pbx = self.pbxes.iter_mut().find(|s| &s.name == pbx);
+        let sim_pbx = sim_pbx.ok_or(format!("a command for the unknown PBX {pbx}"))?;
+        sim_pbx.sim.handle(self.now, command);
         Ok(())
     }
 
-    fn hand_on(&mut self, switch: usize, event: PbxEvent) -> Result<(), String> {
-        let Some(pbx) = self.switches.get(switch).map(|s| s.name.clone()) else {
+    fn hand_on(&mut self, sim_pbx: usize, event: PbxEvent) -> Result<(), String> {
+        let Some(pbx) = self.pbxes.get(sim_pbx).map(|s| s.name.clone()) else {
             return Ok(());
         };
         if self.process.is_none() {
-            // A switch that came back while nobody is there to listen.
-            if let (PbxEvent::Resynchronised(_), Some(switch)) = (&event, self.switches.get_mut(switch)) {
-                switch.sim.cut_link(self.now, Duration::ZERO);
+            // The PBX came back while the process is not running.
+            if let (PbxEvent::Resynchronised(_), Some(sim_pbx)) = (&event, self.pbxes.get_mut(sim_pbx)) {
+                sim_pbx.sim.cut_link(self.now, Duration::ZERO);
             }
             return Ok(());
         }
@@ -337,20 +339,20 @@ impl World {
         owned
     }
 
-    /// Hangs up every channel of ours that no engine answers for.
+    /// Hangs up every channel of Paceline that no engine knows.
     fn reap(&mut self, pbx: &PbxName, snapshot: &Snapshot) -> Result<(), String> {
         let (legs, agent_legs) = self.owned();
         for (channel, state) in &snapshot.channels {
             let known = legs.contains(&LegId(*channel)) || agent_legs.contains(&AgentLegId(*channel));
             if state.in_our_app && !known {
-                self.note(|| format!("{channel} on {pbx} is nobody's"));
+                self.note(|| format!("no engine knows channel {channel} on {pbx}"));
                 self.send(pbx, PbxCommand::HangUp { leg: LegId(*channel) })?;
             }
         }
         Ok(())
     }
 
-    /// Hangs up a leg that is answered and that no engine answers for.
+    /// Hangs up an answered leg that no engine knows.
     fn reap_unowned(&mut self, pbx: &PbxName, event: &PbxEvent) -> Result<(), String> {
         match event {
             PbxEvent::Answered { leg } if !self.owned().0.contains(leg) => {

@@ -1,5 +1,5 @@
-//! A model of the store, just as strict about the order of things as the real one: leases with one holder per number,
-//! attempts that are stored before they are dialed, one outcome each, and what a new run finds.
+//! A model of the store. It checks the order of operations as strictly as the real one: one lease for each number, an
+//! attempt is stored before it is dialed, each attempt has one outcome, and a new run finds what was stored.
 
 use paceline_core::agent::{AgentState, Wants};
 use paceline_core::command::{Change, NewAttempt};
@@ -14,7 +14,7 @@ use paceline_core::time::Wall;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// A contact whose number is held elsewhere is looked at again after this.
+/// Wait of a contact whose number is leased for another contact.
 const LOCKED_RETRY: Duration = Duration::from_secs(60);
 
 pub(crate) type ContactKey = (TaskId, ContactId);
@@ -30,7 +30,7 @@ pub(crate) struct Store {
     numbers: BTreeMap<E164, ContactKey>,
     recordings: BTreeSet<RecordingName>,
     learnt: BTreeMap<(CampaignId, PbxName), Learnt>,
-    /// Contacts whose preparation failed: leased until the next start.
+    /// Contacts whose preparation failed. They stay leased until the next start.
     pub(crate) stuck: BTreeSet<ContactKey>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct AgentRow {
     pub(crate) wants: Wants,
 }
 
-/// What the second asking of the gate says.
+/// The decision of the gate just before the originate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gate {
     Allow,
@@ -148,7 +148,8 @@ impl Store {
         Ok(())
     }
 
-    /// Stores an attempt if its contact is still leased, its task running and the gate for it; whether it did.
+    /// Stores an attempt if its contact is still leased, its task is running and the gate allows it. Returns whether it was
+    /// stored.
     pub(crate) fn prepare(
         &mut self,
         campaign: usize,
@@ -157,13 +158,16 @@ impl Store {
         now: Wall,
     ) -> Result<bool, String> {
         let key = (new.lead.task, new.lead.contact);
-        let contact = self.contacts.get(&key).ok_or("an attempt at nobody")?;
+        let contact = self
+            .contacts
+            .get(&key)
+            .ok_or("an attempt for an unknown contact")?;
         if contact.state != ContactState::Leased || self.numbers.get(&contact.number) != Some(&key) {
-            return Err(format!("contact {key:?} is to be dialed without a lease"));
+            return Err(format!("contact {key:?} is prepared without a lease"));
         }
         if let Some(open) = self.open.get(&key) {
             return Err(format!(
-                "contact {key:?} is to be dialed while attempt {open} is open"
+                "contact {key:?} is prepared while attempt {open} is open"
             ));
         }
         if self.legs.contains_key(&new.leg) || self.attempts.contains_key(&new.attempt) {
@@ -176,7 +180,10 @@ impl Store {
             Gate::Defer(by) => Some(ContactState::Ready { due: now.plus(by) }),
             Gate::Deny => Some(ContactState::Done),
         };
-        let contact = self.contacts.get_mut(&key).ok_or("an attempt at nobody")?;
+        let contact = self
+            .contacts
+            .get_mut(&key)
+            .ok_or("an attempt for an unknown contact")?;
         if let Some(state) = settled {
             contact.state = state;
             self.numbers.remove(&contact.number);
@@ -251,7 +258,7 @@ impl Store {
             } => {
                 let open = self.open(attempt)?;
                 if open.new.leg != leg || (open.new.lead.task, open.new.lead.contact) != (task, contact) {
-                    return Err(format!("attempt {attempt} ends as somebody else's"));
+                    return Err(format!("attempt {attempt} ends with another contact"));
                 }
                 (open.ended_at, open.outcome) = (Some(at), Some(outcome));
                 let contact_id = contact;
@@ -297,7 +304,7 @@ impl Store {
                 }
                 Ok(())
             }
-            // The row can have been lost in a crash; the file is there all the same.
+            // A crash can have lost the row, but the recording exists all the same.
             Change::RecordingStarted { .. } | Change::RecordingEnded { .. } => Ok(()),
         }
     }
@@ -313,7 +320,7 @@ impl Store {
         }
     }
 
-    /// What pacing had learnt.
+    /// The learnt pacing rates of the campaign.
     pub(crate) fn learnt(&self, campaign: usize) -> Vec<(PbxName, Learnt)> {
         let ours = |((of, pbx), learnt): (&(CampaignId, PbxName), &Learnt)| {
             (of.0 == campaign as i64 + 1).then(|| (pbx.clone(), learnt.clone()))
@@ -321,26 +328,26 @@ impl Store {
         self.learnt.iter().filter_map(ours).collect()
     }
 
-    /// A campaign's answers that have ended, as the attempts tell them, for every limit of its rules.
+    /// The campaign's ended answers from the attempts, for every connect limit of its rules.
     pub(crate) fn answers(&self, campaign: usize, rules: &[AbandonRule]) -> Vec<Answers> {
         let mut answers = Vec::new();
-        // One rule for each limit.
+        // One rule for each limit is enough.
         let limits: BTreeMap<u32, &AbandonRule> = rules.iter().map(|rule| (rule.limit_ms, rule)).collect();
         for attempt in self.attempts.values().filter(|a| a.campaign == campaign) {
             let Some(row) = attempt.answer_row() else { continue };
-            let Some(fate) = row.result() else { continue };
+            let Some(behaviour) = row.result() else { continue };
             for rule in limits.values() {
                 answers.push(Answers {
                     from: row.answered_at,
                     limit_ms: rule.limit_ms,
-                    tally: rule.tally(fate),
+                    tally: rule.tally(behaviour),
                 });
             }
         }
         answers
     }
 
-    /// What a rule must have counted by now, over all times: live answers, and abandoned ones.
+    /// What a rule must have counted since the beginning: live answers and abandoned calls.
     pub(crate) fn account(&self, campaign: usize, rule: &AbandonRule) -> (f64, f64) {
         let weigh = |attempt: &Attempt| Some(rule.weigh(&rule.tally(attempt.answer_row()?.result()?)));
         self.attempts
@@ -350,7 +357,7 @@ impl Store {
             .fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
-    /// Takes up what former runs left: strays are ready again, open attempts are handed out.
+    /// Cleans up after earlier runs: leased contacts are ready again, and open attempts are returned.
     pub(crate) fn recover(&mut self, campaign: usize, now: Wall) -> Vec<OpenAttempt> {
         let open: BTreeMap<ContactKey, OpenAttempt> = self
             .attempts
@@ -371,13 +378,13 @@ impl Store {
         open.into_values().collect()
     }
 
-    /// Whether this contact, or whoever holds its number, must wait for the next start.
+    /// True if this contact, or the contact that has the lease of its number, must wait for the next start.
     pub(crate) fn is_stuck(&self, key: ContactKey, contact: &Contact) -> bool {
         let holder = self.numbers.get(&contact.number);
         self.stuck.contains(&key) || holder.is_some_and(|holder| self.stuck.contains(holder))
     }
 
-    /// Names the first contact that is neither done nor waiting for its time.
+    /// Describes the first contact that is neither done nor waiting for its time.
     pub(crate) fn unsettled(&self) -> Option<String> {
         let contact = self
             .contacts

@@ -1,4 +1,4 @@
-//! What happens to the world besides calls: cuts, restarts, crashes, and people who change their minds.
+//! Everything that happens to the world besides calls: cuts, restarts, crashes, and requests of agents and operators.
 
 use super::ms;
 use super::{Happening, Wish, World, agent_template};
@@ -11,9 +11,9 @@ use paceline_core::input::{AgentRequest, Input};
 use rand::RngExt;
 use std::time::Duration;
 
-/// How often an agent looks at the screen.
+/// How often an agent checks whether it is logged in and takes calls.
 const LOOKS_EVERY: Duration = Duration::from_secs(20);
-/// An orderly stop waits this long for conversations to end.
+/// Maximum time that an orderly stop waits for conversations to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
 impl World {
@@ -23,11 +23,11 @@ impl World {
             self.plan(after, Happening::PersonLooks(person));
             self.plan_next(self.options.restless_every, Happening::PersonChangesMind(person));
         }
-        for switch in 0..self.switches.len() {
-            self.plan_next(self.options.cut_every, Happening::LinkCut(switch));
-            self.plan_next(self.options.restart_every, Happening::SwitchRestarts(switch));
-            self.plan_next(self.options.maintain_every, Happening::MaintenanceBegins(switch));
-            self.plan_next(self.options.close_every, Happening::SwitchCloses(switch));
+        for sim_pbx in 0..self.pbxes.len() {
+            self.plan_next(self.options.cut_every, Happening::LinkCut(sim_pbx));
+            self.plan_next(self.options.restart_every, Happening::PbxRestarts(sim_pbx));
+            self.plan_next(self.options.maintain_every, Happening::MaintenanceBegins(sim_pbx));
+            self.plan_next(self.options.close_every, Happening::PbxClosesDown(sim_pbx));
         }
         self.plan_next(self.options.crash_every, Happening::Crash);
         self.plan_next(self.options.drain_every, Happening::Drain);
@@ -42,7 +42,7 @@ impl World {
         self.plan_next(self.options.jump_every, Happening::ClockJumps);
     }
 
-    /// Plans a trouble, if there is any of its kind and we are not healing.
+    /// Plans the next trouble of this kind, if there is one and the troubles have not been stopped.
     fn plan_next(&mut self, every: Option<Duration>, trouble: Happening) {
         if let Some(every) = every.filter(|_| !self.healing) {
             let after = Spread::Exponential(every).draw(&mut self.rng_trouble);
@@ -84,49 +84,49 @@ impl World {
                 self.plan_next(self.options.restless_every, Happening::PersonChangesMind(person));
                 self.person_changes_mind(person)
             }
-            Happening::LinkCut(switch) => {
+            Happening::LinkCut(sim_pbx) => {
                 let (lasts, notice_after) = (self.draw_pause(15), self.draw_pause(2));
-                self.plan(lasts, Happening::LinkRestored(switch));
-                if let Some(switch) = self.switches.get_mut(switch) {
-                    switch.cut = true;
-                    switch.sim.cut_link(self.now, notice_after);
+                self.plan(lasts, Happening::LinkRestored(sim_pbx));
+                if let Some(sim_pbx) = self.pbxes.get_mut(sim_pbx) {
+                    sim_pbx.cut = true;
+                    sim_pbx.sim.cut_link(self.now, notice_after);
                 }
                 Ok(())
             }
-            Happening::LinkRestored(switch) => {
-                self.plan_next(self.options.cut_every, Happening::LinkCut(switch));
-                self.restore_link(switch);
+            Happening::LinkRestored(sim_pbx) => {
+                self.plan_next(self.options.cut_every, Happening::LinkCut(sim_pbx));
+                self.restore_link(sim_pbx);
                 Ok(())
             }
-            Happening::SwitchRestarts(switch) => {
-                self.plan_next(self.options.restart_every, Happening::SwitchRestarts(switch));
+            Happening::PbxRestarts(sim_pbx) => {
+                self.plan_next(self.options.restart_every, Happening::PbxRestarts(sim_pbx));
                 let takes = self.draw_pause(5);
-                if let Some(switch) = self.switches.get_mut(switch) {
-                    switch.sim.restart(self.now, takes);
+                if let Some(sim_pbx) = self.pbxes.get_mut(sim_pbx) {
+                    sim_pbx.sim.restart(self.now, takes);
                 }
                 Ok(())
             }
-            Happening::MaintenanceBegins(switch) => {
+            Happening::MaintenanceBegins(sim_pbx) => {
                 let lasts = self.draw_pause(60);
-                self.plan(lasts, Happening::MaintenanceEnds(switch));
-                self.maintain(switch, true)
+                self.plan(lasts, Happening::MaintenanceEnds(sim_pbx));
+                self.maintain(sim_pbx, true)
             }
-            Happening::MaintenanceEnds(switch) => {
-                self.plan_next(self.options.maintain_every, Happening::MaintenanceBegins(switch));
-                self.maintain(switch, false)
+            Happening::MaintenanceEnds(sim_pbx) => {
+                self.plan_next(self.options.maintain_every, Happening::MaintenanceBegins(sim_pbx));
+                self.maintain(sim_pbx, false)
             }
-            Happening::SwitchCloses(switch) => {
+            Happening::PbxClosesDown(sim_pbx) => {
                 let (takes, lasts) = (self.draw_pause(5), self.draw_pause(60));
-                self.plan(lasts, Happening::SwitchOpens(switch));
-                if let Some(switch) = self.switches.get_mut(switch) {
-                    switch.sim.restart_gracefully(self.now, takes);
+                self.plan(lasts, Happening::PbxOpens(sim_pbx));
+                if let Some(sim_pbx) = self.pbxes.get_mut(sim_pbx) {
+                    sim_pbx.sim.restart_gracefully(self.now, takes);
                 }
                 Ok(())
             }
-            Happening::SwitchOpens(switch) => {
-                self.plan_next(self.options.close_every, Happening::SwitchCloses(switch));
-                if let Some(switch) = self.switches.get_mut(switch) {
-                    switch.sim.abort_restart(self.now);
+            Happening::PbxOpens(sim_pbx) => {
+                self.plan_next(self.options.close_every, Happening::PbxClosesDown(sim_pbx));
+                if let Some(sim_pbx) = self.pbxes.get_mut(sim_pbx) {
+                    sim_pbx.sim.abort_restart(self.now);
                 }
                 Ok(())
             }
@@ -181,18 +181,18 @@ impl World {
         }
     }
 
-    pub(super) fn restore_link(&mut self, switch: usize) {
+    pub(super) fn restore_link(&mut self, sim_pbx: usize) {
         let listened = self.process.is_some();
-        if let Some(switch) = self.switches.get_mut(switch) {
-            switch.cut = false;
+        if let Some(sim_pbx) = self.pbxes.get_mut(sim_pbx) {
+            sim_pbx.cut = false;
             if listened {
-                switch.sim.restore_link(self.now);
+                sim_pbx.sim.restore_link(self.now);
             }
         }
     }
 
-    pub(super) fn maintain(&mut self, switch: usize, on: bool) -> Result<(), String> {
-        let Some(pbx) = self.switches.get(switch).map(|s| s.name.clone()) else {
+    pub(super) fn maintain(&mut self, sim_pbx: usize, on: bool) -> Result<(), String> {
+        let Some(pbx) = self.pbxes.get(sim_pbx).map(|s| s.name.clone()) else {
             return Ok(());
         };
         if on {
@@ -236,9 +236,9 @@ impl World {
         self.tell(campaign, Input::SetActive(active))
     }
 
-    /// Other settings for a campaign: shorter times, with or without recordings, at times without trunks.
+    /// Draws other settings for a campaign: shorter times, with or without recordings, sometimes without trunks.
     fn draw_settings(&mut self, campaign: usize) -> CampaignConfig {
-        let mut config = super::campaign_config(&self.options, campaign, &self.switches);
+        let mut config = super::campaign_config(&self.options, campaign, &self.pbxes);
         let settings = &mut config.settings;
         let rng = &mut self.rng_trouble;
         let ring_timeout = settings.dialing.ring_timeout();
@@ -268,7 +268,7 @@ impl World {
         Ok(())
     }
 
-    /// The state that the engine shows for a person; none if the engine does not know them, or is not there.
+    /// The state of an agent in its engine. `None` if the engine does not know the agent or is not running.
     pub(super) fn state_of(&self, person: usize) -> Option<AgentState> {
         let person = self.people.get(person)?;
         let engine = self.process.as_ref()?.engines.get(person.campaign)?;
@@ -279,7 +279,7 @@ impl World {
             .map(|a| a.state)
     }
 
-    /// A person who wants to work and is not at work sees to it.
+    /// An agent who wants calls and takes none asks for them.
     fn person_looks(&mut self, person: usize) -> Result<(), String> {
         self.idleness_is_explained()?;
         let state = self.state_of(person);
@@ -295,7 +295,8 @@ impl World {
         }
     }
 
-    /// Whoever is free while contacts wait is told why; nothing is kept from others by a campaign that does not dial.
+    /// Checks that the engine gives a reason whenever an agent is free and contacts wait, and that a campaign that does not
+    /// dial keeps no leased contacts.
     fn idleness_is_explained(&self) -> Result<(), String> {
         let draining = self.process.as_ref().is_some_and(|p| p.draining);
         for engine in self.process.iter().flat_map(|p| p.engines.iter()) {
@@ -306,11 +307,13 @@ impl World {
                 .is_some_and(|n| *n > 0);
             if free && live.hopper > 0 && live.idle.is_empty() && live.pacing.is_empty() {
                 return Err(format!(
-                    "an agent is free, contacts wait, and nothing says why: {live:?}"
+                    "an agent is free, contacts wait, and the engine gives no reason: {live:?}"
                 ));
             }
             if (draining || !live.active) && live.hopper > 0 {
-                return Err(format!("a campaign that does not dial keeps contacts: {live:?}"));
+                return Err(format!(
+                    "a campaign that does not dial keeps leased contacts: {live:?}"
+                ));
             }
         }
         Ok(())
@@ -354,7 +357,7 @@ impl World {
         )
     }
 
-    /// Asks for a person. The engine must refuse just what it promises to refuse.
+    /// Sends an agent's request. The engine must refuse exactly the requests that it documents.
     pub(super) fn request(&mut self, person: usize, request: AgentRequest) -> Result<(), String> {
         let state = self.state_of(person);
         let Some((agent, campaign)) = self.people.get(person).map(|p| (p.agent, p.campaign)) else {
@@ -378,7 +381,7 @@ impl World {
             Ok(())
         } else {
             Err(format!(
-                "the engine says {refused:?} to agent {agent} and should say {expected:?}"
+                "the engine answers agent {agent} with {refused:?} instead of {expected:?}"
             ))
         }
     }

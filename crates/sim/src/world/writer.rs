@@ -1,5 +1,5 @@
-//! The way to the store and back: attempts and changes are written one after the other for each engine; contacts are
-//! leased and given back beside that, in any order. Everything takes time, and can fail.
+//! The path to the store and back. Attempts and changes of one engine are written in order. Contacts are leased and given
+//! back independently, in any order. Everything takes time and can fail.
 
 use super::store::{ContactKey, Gate};
 use super::{Happening, World};
@@ -9,21 +9,21 @@ use paceline_core::input::{Input, Prepared};
 use rand::RngExt;
 use std::time::Duration;
 
-/// Something to be written, in order.
+/// A write, in order with the others of its engine.
 #[derive(Clone, Debug)]
 pub(super) enum Writing {
     Prepare(NewAttempt),
     Change(Change),
 }
 
-/// Something asked beside the order.
+/// A request that needs no order.
 #[derive(Debug)]
 pub(super) enum Aside {
     Refill { limit: usize },
     Return { contacts: Vec<ContactKey> },
 }
 
-/// What the store says, on its way to an engine.
+/// A reply of the store on its way to an engine.
 #[derive(Debug)]
 pub(super) struct Reply(Input);
 
@@ -62,7 +62,7 @@ impl World {
         );
     }
 
-    /// The store writes what is first in an engine's queue.
+    /// The store executes the first write of an engine's queue.
     pub(super) fn store_writes(&mut self, start: u64, campaign: usize) -> Result<(), String> {
         let fails = happens(&mut self.rng_store, self.options.store_fails);
         let stored_all_the_same = happens(&mut self.rng_store, 0.5);
@@ -73,7 +73,7 @@ impl World {
         let Some(queue) = process.writing.get_mut(campaign) else {
             return Ok(());
         };
-        // A change is tried until it is written.
+        // A change is repeated until it is written.
         if fails && matches!(queue.front(), Some(Writing::Change(_))) {
             self.plan_write(start, campaign);
             return Ok(());
@@ -109,7 +109,7 @@ impl World {
         }
     }
 
-    /// The store leases contacts, or takes them back.
+    /// The store leases contacts or takes them back.
     pub(super) fn store_aside(&mut self, start: u64, campaign: usize, asked: Aside) -> Result<(), String> {
         let fails = happens(&mut self.rng_store, self.options.store_fails);
         let done_all_the_same = happens(&mut self.rng_store, 0.5);

@@ -103,7 +103,7 @@ pub(super) fn invite_answered(
 }
 
 impl Lines {
-    /// How a transfer goes. A phone hangs up once the switch says that it is done.
+    /// How a transfer goes. A phone hangs up once the PBX says that it is done.
     pub(super) fn notified(
         &mut self,
         notify: &Message,
@@ -156,9 +156,9 @@ impl Lines {
         }
     }
 
-    /// An agent's phone calls an extension of the switch.
+    /// An agent's phone calls an extension of the PBX.
     pub(in crate::phones) fn dial(&mut self, agent: u32, extension: &str, media: &Media) -> Vec<Datagram> {
-        let Some(peer) = self.switch else {
+        let Some(peer) = self.pbx else {
             return Vec::new();
         };
         self.next_tag += 1;
@@ -202,7 +202,7 @@ impl Lines {
         vec![(peer, text)]
     }
 
-    /// The agent's answered call that the switch placed, or the one that the phone placed.
+    /// The agent's answered call that the PBX placed, or the one that the phone placed.
     fn answered(&mut self, agent: u32, placed: bool) -> Option<&mut Call> {
         self.live.values_mut().find(|call| {
             call.agent == agent
@@ -216,7 +216,7 @@ impl Lines {
         self.answered(agent, true).is_some()
     }
 
-    /// Transfers the call that the switch placed, without asking anybody.
+    /// Transfers the call that the PBX placed, without asking anybody.
     pub(in crate::phones) fn transfer(&mut self, agent: u32, extension: &str) -> Vec<Datagram> {
         let sip_port = self.sip_port;
         let Some(call) = self.answered(agent, false) else {
@@ -226,7 +226,7 @@ impl Lines {
         vec![request(call, sip_port, "REFER", &refer, "")]
     }
 
-    /// Transfers the call that the switch placed to whom the phone's own call is with.
+    /// Transfers the call that the PBX placed to whom the phone's own call is with.
     pub(in crate::phones) fn transfer_to_own_call(&mut self, agent: u32) -> Vec<Datagram> {
         let sip_port = self.sip_port;
         let Some(own) = self.answered(agent, true) else {
@@ -246,7 +246,7 @@ impl Lines {
         vec![request(call, sip_port, "REFER", &refer, "")]
     }
 
-    /// Changes the direction of the call that the switch placed.
+    /// Changes the direction of the call that the PBX placed.
     pub(in crate::phones) fn hold(&mut self, agent: u32, hold: Option<Hold>, media: &Media) -> Vec<Datagram> {
         let sip_port = self.sip_port;
         let Some(call) = self.answered(agent, false) else {

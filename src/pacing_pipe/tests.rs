@@ -1,4 +1,4 @@
-//! The protocol, as a stranger would use and misuse it.
+//! Tests of the protocol, with correct and wrong lines.
 
 use super::*;
 use paceline_core::pacing::{AgentStep, CallStep};
@@ -27,7 +27,7 @@ fn error(session: &mut Session, line: &str) -> String {
 }
 
 #[test]
-fn a_tick_is_answered_and_nothing_else_is() {
+fn only_a_tick_gets_a_reply() {
     let mut session = started();
     for agent in 0..3 {
         let line =
@@ -72,16 +72,16 @@ fn without_a_number_of_channels_there_is_no_limit() {
 }
 
 #[test]
-fn what_cannot_be_taken_is_named_and_changes_nothing() {
+fn a_line_that_cannot_be_used_is_named_and_changes_nothing() {
     let mut session = Session::default();
     assert_eq!(
         error(&mut session, r#"{"at_ms":0,"type":"tick"}"#),
-        "line 1: no config yet: the first line must be of type config"
+        "line 1: there is no config yet: send a line of type config first"
     );
     tell(&mut session, CONFIG);
     assert_eq!(
         error(&mut session, CONFIG),
-        "line 3: a second config: the first one stands"
+        "line 3: there is already a config: send it only once"
     );
     tell(
         &mut session,
@@ -90,46 +90,46 @@ fn what_cannot_be_taken_is_named_and_changes_nothing() {
     for (line, complaint) in [
         (
             "hello",
-            "not JSON, from column 1 on: write one JSON object a line",
+            "the line is not JSON from column 1 on: write one JSON object per line",
         ),
-        ("[1]", "not a JSON object"),
+        ("[1]", "the line is not a JSON object"),
         (
             r#"{"at_ms":1000,"type":"tick""#,
-            "not JSON, from column 27 on: write one JSON object a line",
+            "the line is not JSON from column 27 on: write one JSON object per line",
         ),
-        (r#"{"at_ms":1000}"#, "`type` is missing"),
+        (r#"{"at_ms":1000}"#, "the field `type` is missing"),
         (
             r#"{"at_ms":1000,"type":"tock"}"#,
-            "`type` must be config, agent, call or tick",
+            "the field `type` must be config, agent, call or tick",
         ),
-        (r#"{"type":"tick"}"#, "`at_ms` is missing"),
+        (r#"{"type":"tick"}"#, "the field `at_ms` is missing"),
         (
             r#"{"at_ms":"1000","type":"tick"}"#,
-            "`at_ms` must be a time in milliseconds, 0 or more",
+            "the field `at_ms` must be a time in milliseconds, 0 or more",
         ),
         (
             r#"{"at_ms":-1,"type":"tick"}"#,
-            "`at_ms` must be a time in milliseconds, 0 or more",
+            "the field `at_ms` must be a time in milliseconds, 0 or more",
         ),
         (
             r#"{"at_ms":999,"type":"tick"}"#,
-            "`at_ms` is earlier than a line before: time must not go backwards",
+            "`at_ms` is earlier than in a previous line: send lines in order of time",
         ),
         (
             r#"{"at_ms":1000,"type":"agent","agent":"7","state":"asleep"}"#,
-            "`state` must be offline, available, on_call, wrap_up or paused",
+            "the field `state` must be offline, available, on_call, wrap_up or paused",
         ),
         (
             r#"{"at_ms":1000,"type":"agent","state":"paused"}"#,
-            "`agent` is missing",
+            "the field `agent` is missing",
         ),
         (
             r#"{"at_ms":1000,"type":"call","call":["+12025550123"],"state":"dialing"}"#,
-            "`call` must be an id: a string that is not empty",
+            "the field `call` must be an id: a string that is not empty",
         ),
         (
             r#"{"at_ms":1000,"type":"tick","channels_free":-2}"#,
-            "`channels_free` must be a number of channels, 0 or more",
+            "the field `channels_free` must be a number of channels, 0 or more",
         ),
     ] {
         let got = error(&mut session, line);
@@ -144,7 +144,7 @@ fn what_cannot_be_taken_is_named_and_changes_nothing() {
 }
 
 #[test]
-fn an_absurd_config_is_refused_and_a_good_one_may_follow() {
+fn a_wrong_config_is_refused_and_a_correct_one_may_follow() {
     let mut session = Session::default();
     for bad in ["3", "-0.1", "\"0.03\"", "1e999"] {
         error(
@@ -154,7 +154,7 @@ fn an_absurd_config_is_refused_and_a_good_one_may_follow() {
     }
     assert_eq!(
         error(&mut session, r#"{"at_ms":0,"type":"config"}"#),
-        "line 5: `max_abandon_ratio` is missing"
+        "line 5: the field `max_abandon_ratio` is missing"
     );
     assert_eq!(tell(&mut session, CONFIG), None);
 }
@@ -180,12 +180,12 @@ fn calls_may_skip_and_repeat_states_and_end_without_an_outcome() {
     assert_eq!(reply["limit"], "agents");
     let why = reply["why"].as_str().unwrap();
     assert!(
-        why.contains("0 in flight") && why.contains("1 of 2 abandoned"),
+        why.contains("0 in flight") && why.contains("1 of 2 live answers abandoned"),
         "{why}"
     );
 }
 
-/// A call centre that is paced over the pipe, until a hundred live answers are counted.
+/// A call centre that is paced over the pipe, until 100 live answers are counted.
 struct Piped {
     session: Session,
     answers: u32,
@@ -234,7 +234,7 @@ impl Dialer for Piped {
 }
 
 #[test]
-fn a_cold_start_over_the_pipe_stays_within_the_cap_and_three() {
+fn a_cold_start_over_the_pipe_stays_within_the_cap_plus_three() {
     for (agents, live, answer_ms) in [(5, 0.8, 200), (30, 0.8, 200), (30, 0.3, 20_000)] {
         let constant = |ms| Spread::Constant(Duration::from_millis(ms));
         let scenario = Scenario {

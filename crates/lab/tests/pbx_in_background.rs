@@ -16,11 +16,11 @@ fn lab(verb: &str, folder: &Path) -> Output {
     lab_of(&[], verb, folder)
 }
 
-fn lab_of(switch: &[&str], verb: &str, folder: &Path) -> Output {
+fn lab_of(kind: &[&str], verb: &str, folder: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paceline-lab"));
     command.arg(verb).arg("--folder").arg(folder);
     if verb == "up" {
-        command.args(["--port", "0", "--agents", "3"]).args(switch);
+        command.args(["--port", "0", "--agents", "3"]).args(kind);
     }
     command.output().unwrap()
 }

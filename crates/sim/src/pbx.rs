@@ -1,8 +1,8 @@
-//! The simulated switch: behaves like a real one behind its driver, in virtual time, from a seed.
+//! The simulated PBX. It behaves like a real PBX behind its driver, in virtual time and from a seed.
 //!
-//! In: [`PbxCommand`]s, the time, and orders to break something. Out: [`PbxEvent`]s, and the [`Truth`]. Sans-I/O: call
-//! [`SimSwitch::handle`] or [`SimSwitch::handle_timeout`] when [`SimSwitch::poll_timeout`] says so, then drain
-//! [`SimSwitch::next_event`]. However late it is woken, everything happens in order at its own time.
+//! Input: [`PbxCommand`]s, the time, and calls that break something. Output: [`PbxEvent`]s and the [`Truth`]. It does no
+//! I/O: call [`SimPbx::handle`], or [`SimPbx::handle_timeout`] when [`SimPbx::poll_timeout`] says so, then take all
+//! [`SimPbx::next_event`]s. Even if it is called late, everything happens in order at its own time.
 
 use crate::callee::{Callee, CalleePhase};
 use crate::config::{Faults, SimConfig};
@@ -25,9 +25,9 @@ mod agents;
 mod callees;
 mod recordings;
 
-/// A switch with its callees and phones, and the link to it.
+/// A PBX with its callees and phones, and the link to it.
 #[derive(Debug)]
-pub struct SimSwitch {
+pub struct SimPbx {
     config: SimConfig,
     seed: u64,
     now: Mono,
@@ -35,18 +35,19 @@ pub struct SimSwitch {
     agenda: BTreeSet<(Mono, Who)>,
     callees: BTreeMap<LegId, Callee>,
     phones: BTreeMap<AgentLegId, Phone>,
-    /// What phones at these dial strings were told to do.
+    /// How phones at these dial strings were told to behave.
     answers: BTreeMap<String, Answer>,
     recordings: BTreeMap<RecordingName, Recording>,
-    /// Shuts down gracefully: takes no call, and once it is empty restarts, which takes so long.
+    /// The PBX shuts down gracefully: it accepts no call and restarts once it is empty. The value is the length of the
+    /// restart.
     closing: Option<Duration>,
     truth: Truth,
 }
 
-/// Who does something next. One entry each, removed when it changes its mind.
+/// Who acts next. Each has one entry in the agenda.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Who {
-    Switch,
+    WorldPbx,
     Callee(LegId),
     Phone(AgentLegId),
     Recording(RecordingName),
@@ -60,10 +61,10 @@ struct Recording {
     started: bool,
 }
 
-impl SimSwitch {
-    /// An empty switch whose link stands. Its first event is [`PbxEvent::Resynchronised`].
+impl SimPbx {
+    /// Creates an empty PBX whose link is up. Its first event is [`PbxEvent::Resynchronised`].
     pub fn new(config: SimConfig, seed: u64) -> Self {
-        let mut switch = Self {
+        let mut sim_pbx = Self {
             seed,
             now: Mono::default(),
             link: Link::new(&config, seed),
@@ -76,17 +77,17 @@ impl SimSwitch {
             truth: Truth::default(),
             config,
         };
-        switch.resynchronise();
-        switch
+        sim_pbx.resynchronise();
+        sim_pbx
     }
 
-    /// Takes a command. Whatever is due by `now` happens first.
+    /// Executes a command, after everything that is due by `now`.
     pub fn handle(&mut self, now: Mono, command: PbxCommand) {
         self.handle_timeout(now);
         self.link.send(self.now, command);
     }
 
-    /// When something happens next.
+    /// Time of the next change.
     pub fn poll_timeout(&self) -> Option<Mono> {
         let own = self.agenda.first().map(|(at, _)| *at);
         match (own, self.link.next_at()) {
@@ -95,7 +96,7 @@ impl SimSwitch {
         }
     }
 
-    /// Lets everything happen that is due by `now`.
+    /// Executes everything that is due by `now`.
     pub fn handle_timeout(&mut self, now: Mono) {
         while let Some(at) = self.poll_timeout().filter(|at| *at <= now) {
             self.now = self.now.max(at);
@@ -111,7 +112,7 @@ impl SimSwitch {
         self.now = self.now.max(now);
     }
 
-    /// Hands out the next event, if there is one now.
+    /// The next event, if there is one.
     pub fn next_event(&mut self) -> Option<PbxEvent> {
         self.link.next_event()
     }
@@ -123,7 +124,7 @@ impl SimSwitch {
         &self.truth
     }
 
-    /// Channels of ours that live on the switch.
+    /// Number of Paceline's channels on the PBX.
     pub fn channels(&self) -> usize {
         self.callees.len() + self.phones.len()
     }
@@ -134,13 +135,13 @@ impl SimSwitch {
         callees.chain(self.phones.keys().map(|leg| leg.0))
     }
 
-    /// The leg to the phone at this dial string, once it is picked up.
+    /// The leg to the phone at this dial string, once it is answered.
     pub fn held_at(&self, dial: &str) -> Option<AgentLegId> {
         let mut held = self.phones.iter().filter(|(_, phone)| phone.held());
         held.find(|(_, phone)| phone.dial == dial).map(|(leg, _)| *leg)
     }
 
-    /// What the phone at this dial string does with the next calls, in place of what would be drawn.
+    /// Sets how the phone at this dial string behaves at its next calls, instead of drawing it.
     pub fn set_phone(&mut self, dial: &str, answer: Answer) {
         self.answers.insert(dial.to_owned(), answer);
     }
@@ -153,7 +154,7 @@ impl SimSwitch {
         self.end_phone(AgentLegId(channel), TrueEnd::FarEnd, EndedBy::Network, codes);
     }
 
-    /// Callees who are up with nobody on the line and nothing to hear, and since when.
+    /// Answered callees who are alone on the line and hear no message, and since when.
     pub fn alone(&self) -> impl Iterator<Item = (LegId, Mono)> + '_ {
         self.callees
             .iter()
@@ -167,34 +168,34 @@ impl SimSwitch {
             })
     }
 
-    /// Changes what goes wrong from now on; [`Faults::none`] heals. What is on its way stays as it is.
+    /// Changes the faults from now on. Messages on their way are not changed.
     pub fn set_faults(&mut self, faults: Faults) {
         self.link.faults = faults;
     }
 
-    /// Cuts the link. Events on the way and until it is restored are lost; callees and agents who answer meanwhile
-    /// are hung up by the switch. Our side notices, as [`PbxEvent::LinkLost`], `notice_after` later; until then half of the commands still
-    /// get through, later all fail at once.
+    /// Cuts the link. Events on their way, and events until it is restored, are lost. Callees and agents who answer
+    /// meanwhile are hung up by the PBX. The engine's side gets [`PbxEvent::LinkLost`] `notice_after` later. Until then
+    /// half of the commands are still executed; after it all of them fail at once.
     pub fn cut_link(&mut self, now: Mono, notice_after: Duration) {
         self.handle_timeout(now);
         self.link.cut(self.now, notice_after);
     }
 
-    /// Restores the link: [`PbxEvent::LinkLost`] if it was not noticed before, then [`PbxEvent::Resynchronised`] with all that lives now. Also
-    /// ends the wait of a restarted switch.
+    /// Restores the link. The engine's side gets [`PbxEvent::LinkLost`] if it had not noticed the cut, then
+    /// [`PbxEvent::Resynchronised`] with everything that exists now. It also ends the wait of a restarted PBX.
     pub fn restore_link(&mut self, now: Mono) {
         self.handle_timeout(now);
-        self.agenda.retain(|(_, who)| *who != Who::Switch);
+        self.agenda.retain(|(_, who)| *who != Who::WorldPbx);
         self.resynchronise();
     }
 
-    /// The driver is replaced by a new one, which knows nothing of legs that ended while the link was cut.
+    /// Replaces the driver by a new one, which does not know the legs that ended while the link was cut.
     pub fn forget_unseen(&mut self) {
         self.link.forget();
     }
 
-    /// Restarts the switch: every channel dies unseen, the link breaks at once and comes back
-    /// after `takes`, or earlier by [`SimSwitch::restore_link`].
+    /// Restarts the PBX: all channels end without an event, the link breaks at once, and it is up again after `takes`, or
+    /// earlier with [`SimPbx::restore_link`].
     pub fn restart(&mut self, now: Mono, takes: Duration) {
         self.closing = None;
         self.handle_timeout(now);
@@ -209,18 +210,18 @@ impl SimSwitch {
         }
         self.recordings.clear();
         self.agenda.clear();
-        self.agenda.insert((self.now + takes, Who::Switch));
+        self.agenda.insert((self.now + takes, Who::WorldPbx));
     }
 
-    /// Takes no more calls, and restarts once no channel of ours is left, which takes `takes`; as Asterisk's
-    /// `core restart gracefully`.
+    /// Accepts no more calls. Once no channel of Paceline is left, the PBX restarts, which takes `takes`. Like `core
+    /// restart gracefully` of Asterisk.
     pub fn restart_gracefully(&mut self, now: Mono, takes: Duration) {
         self.handle_timeout(now);
         self.closing = Some(takes);
         self.restart_if_empty();
     }
 
-    /// Takes calls again, if it has not restarted yet.
+    /// Accepts calls again, unless the PBX has already restarted.
     pub fn abort_restart(&mut self, now: Mono) {
         self.handle_timeout(now);
         self.closing = None;
@@ -332,7 +333,7 @@ impl SimSwitch {
 
     fn step(&mut self, who: Who) {
         match who {
-            Who::Switch => self.resynchronise(),
+            Who::WorldPbx => self.resynchronise(),
             Who::Callee(leg) => self.step_callee(leg),
             Who::Phone(leg) => self.step_phone(leg),
             Who::Recording(name) => {
@@ -390,7 +391,7 @@ impl SimSwitch {
         }
     }
 
-    /// Ends the channel of this id, whatever kind of leg it was thought to be; `if_gone` says that there is none.
+    /// Ends the channel with this id, of whatever kind. If there is none, reports `if_gone`.
     fn hang_up(&mut self, channel: Uuid, if_gone: PbxEvent) {
         let codes = (None, Some(16));
         if self.callees.contains_key(&LegId(channel)) {
@@ -411,7 +412,7 @@ impl SimSwitch {
         }
     }
 
-    /// Whether the switch takes one more channel of this id.
+    /// True if the PBX accepts one more channel with this id.
     fn has_room(&mut self, channel: Uuid) -> bool {
         let used = self.truth.legs.contains_key(&LegId(channel))
             || self.truth.agent_legs.contains_key(&AgentLegId(channel));

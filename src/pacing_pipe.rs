@@ -1,35 +1,35 @@
-//! The controller over a pipe: one JSON object a line in, one line out for each tick and for each line that is not
-//! understood. `docs/pacing.md` has the protocol.
+//! The pacing controller over a pipe: it reads one JSON object per line, and writes one line for each tick and for each
+//! line that it cannot use. `docs/pacing.md` describes the protocol.
 //!
-//! In: lines. Out: replies. A line that cannot be taken changes nothing. Start at [`Session::take`].
+//! A line that cannot be used changes nothing. Start at [`Session::take`].
 
 pub mod line;
 
-use line::{Line, LineError, PaceConfig, Says};
+use line::{Content, Line, LineError, PipeConfig};
 use paceline_core::pacing::rules::AbandonRule;
 use paceline_core::pacing::{PacingConfig, PacingController, PacingMode, PacingReport, Room};
 use paceline_core::time::{Mono, Now, Wall};
 use serde::Serialize;
 use std::time::Duration;
 
-/// One conversation over a pipe.
+/// One session over a pipe.
 #[derive(Debug, Default)]
 pub struct Session {
     lines: u64,
     at_ms: f64,
-    pacer: Option<PacingController>,
+    controller: Option<PacingController>,
 }
 
-/// Why a line that was understood cannot be taken.
+/// The reason why a line cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum Refusal {
     #[error("{0}")]
     Line(#[from] LineError),
-    #[error("`at_ms` is earlier than a line before: time must not go backwards")]
+    #[error("`at_ms` is earlier than in a previous line: send lines in order of time")]
     Backwards,
-    #[error("a second config: the first one stands")]
+    #[error("there is already a config: send it only once")]
     ConfigAgain,
-    #[error("no config yet: the first line must be of type config")]
+    #[error("there is no config yet: send a line of type config first")]
     NoConfig,
 }
 
@@ -51,7 +51,7 @@ struct Complaint {
 }
 
 impl Session {
-    /// Takes one line, without its end. Returns what to answer, a line with its end; nothing to most.
+    /// Takes one line, without its line end. Returns the reply with its line end; most lines have none.
     pub fn take(&mut self, line: &[u8]) -> Option<String> {
         self.lines += 1;
         if line.trim_ascii().is_empty() {
@@ -65,7 +65,7 @@ impl Session {
                 error: format!("line {}: {refusal}", self.lines),
             }),
         };
-        // Numbers and strings always are JSON.
+        // Numbers and strings can always be written as JSON.
         reply.ok().map(|mut text| {
             text.push('\n');
             text
@@ -73,7 +73,7 @@ impl Session {
     }
 
     fn understand(&mut self, line: &[u8]) -> Result<Option<(f64, PacingReport)>, Refusal> {
-        let Line { at_ms, says } = line::parse(line)?;
+        let Line { at_ms, content } = line::parse(line)?;
         if at_ms < self.at_ms {
             return Err(Refusal::Backwards);
         }
@@ -82,36 +82,36 @@ impl Session {
             mono,
             wall: Wall(at_ms as i64),
         };
-        let answer = match (says, &mut self.pacer) {
-            (Says::Config(_), Some(_)) => return Err(Refusal::ConfigAgain),
-            (Says::Config(config), none) => {
+        let answer = match (content, &mut self.controller) {
+            (Content::Config(_), Some(_)) => return Err(Refusal::ConfigAgain),
+            (Content::Config(config), none) => {
                 *none = Some(PacingController::new(settings(&config), None));
                 None
             }
             (_, None) => return Err(Refusal::NoConfig),
             (
-                Says::Agent {
+                Content::Agent {
                     agent,
                     step,
                     leaves_at_ms,
                 },
-                Some(pacer),
+                Some(controller),
             ) => {
-                pacer.agent(mono, agent, step);
+                controller.agent(mono, agent, step);
                 let leaves_at = leaves_at_ms.map(|ms| Mono(Duration::from_secs_f64(ms / 1000.0)));
-                pacer.agent_leaves(agent, leaves_at);
+                controller.agent_leaves(agent, leaves_at);
                 None
             }
-            (Says::Call { call, step }, Some(pacer)) => {
-                pacer.call(now, call, step);
+            (Content::Call { call, step }, Some(controller)) => {
+                controller.call(now, call, step);
                 None
             }
-            (Says::Tick { channels_free }, Some(pacer)) => {
+            (Content::Tick { channels_free }, Some(controller)) => {
                 let room = Room {
                     channels: channels_free,
                     ..Room::default()
                 };
-                Some((at_ms, pacer.tick(now, room)))
+                Some((at_ms, controller.tick(now, room)))
             }
         };
         self.at_ms = at_ms;
@@ -119,7 +119,7 @@ impl Session {
     }
 }
 
-fn settings(config: &PaceConfig) -> PacingConfig {
+fn settings(config: &PipeConfig) -> PacingConfig {
     PacingConfig {
         mode: PacingMode::Predictive,
         rules: vec![AbandonRule::daily(config.abandon_ratio_max, config.connect_limit)],
@@ -130,7 +130,7 @@ fn settings(config: &PaceConfig) -> PacingConfig {
 }
 
 fn reply(at_ms: f64, report: &PacingReport) -> Reply<'_> {
-    // A whole number goes out as it came in.
+    // A whole number is written without a fraction, as it was received.
     let whole = (at_ms.fract() == 0.0).then(|| serde_json::Number::from(at_ms as u64));
     Reply {
         at_ms: whole

@@ -1,6 +1,6 @@
-//! The agents' side of the switch: their legs, held in bridges of their own.
+//! The agents' side of the simulated PBX: their legs, each held in its own bridge.
 
-use super::{SimSwitch, Who};
+use super::{SimPbx, Who};
 use crate::callee::CalleePhase;
 use crate::phone::{self, Act, Answer, Phone, PhonePhase, PhoneStep};
 use crate::truth::{AgentLegTruth, TrueEnd};
@@ -9,7 +9,7 @@ use paceline_core::pbx::{Departure, DialString, EndedBy, LegEnd, LegTrouble, Pbx
 use paceline_core::time::Mono;
 use std::time::Duration;
 
-impl SimSwitch {
+impl SimPbx {
     pub(super) fn call_agent(
         &mut self,
         leg: AgentLegId,
@@ -64,7 +64,7 @@ impl SimSwitch {
         self.phones.insert(leg, phone);
     }
 
-    /// Changes a phone and its place in the agenda.
+    /// Changes a phone and its entry in the agenda.
     pub(super) fn with_phone<R>(
         &mut self,
         leg: AgentLegId,
@@ -125,7 +125,7 @@ impl SimSwitch {
         }
     }
 
-    /// Ends an agent's leg and its bridge. A callee in it stays on the switch, alone.
+    /// Ends an agent's leg and its bridge. A callee in the bridge stays on the PBX, alone.
     pub(super) fn end_phone(
         &mut self,
         leg: AgentLegId,
@@ -154,7 +154,7 @@ impl SimSwitch {
         self.report(leg.0, PbxEvent::AgentEnded { leg, end });
     }
 
-    /// Callees in this agent's bridge are alone.
+    /// Marks the callees in this agent's bridge as alone.
     fn leave_callees(&mut self, leg: AgentLegId) {
         let now = self.now;
         let left: Vec<LegId> = self
@@ -180,7 +180,7 @@ impl SimSwitch {
             Act::Troubles(trouble) => self.phone_listens(leg, Some(trouble)),
             Act::Listens => self.phone_listens(leg, None),
             Act::Transfers(callee) => {
-                // Whom it was transferred to stays for a while, or never comes.
+                // The colleague stays for a while, or never answers.
                 let until = now + linger * 8;
                 self.with_callee(callee, |c| {
                     c.phase = CalleePhase::Elsewhere {
@@ -222,7 +222,8 @@ impl SimSwitch {
         self.report(leg.0, PbxEvent::AgentLeft { leg, how });
     }
 
-    /// A phone that is out of its bridge, though in our application, is put back by the driver when the link comes back.
+    /// Puts a phone back that is out of its bridge but still in Paceline's application, as the driver does after a
+    /// resynchronisation.
     pub(super) fn put_back(&mut self, leg: AgentLegId) {
         let now = self.now;
         self.with_phone(leg, |phone| {

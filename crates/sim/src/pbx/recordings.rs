@@ -1,11 +1,11 @@
-//! Recordings on the switch: each follows a conversation and ends with it.
+//! Recordings on the simulated PBX. Each follows a conversation and ends with it.
 
-use super::{Recording, SimSwitch, Who};
+use super::{Recording, SimPbx, Who};
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{PbxEvent, RecordingName};
 use std::time::Duration;
 
-impl SimSwitch {
+impl SimPbx {
     pub(super) fn record(&mut self, leg: LegId, agent_leg: AgentLegId, name: RecordingName, announced: bool) {
         let fails = self.link.recording_fails();
         let talks = self
@@ -14,7 +14,7 @@ impl SimSwitch {
             .is_some_and(|c| c.with() == Some(agent_leg));
         if fails || !talks || self.recordings.contains_key(&name) {
             let reason = if talks {
-                "the switch could not record"
+                "the PBX could not record"
             } else {
                 "no such bridge"
             }
@@ -57,7 +57,7 @@ impl SimSwitch {
         }
     }
 
-    /// Ends a recording, if there is one of this name.
+    /// Ends the recording with this name, if there is one.
     pub(super) fn end_recording(&mut self, name: &RecordingName) -> bool {
         let Some(recording) = self.recordings.remove(name) else {
             return false;
@@ -71,7 +71,7 @@ impl SimSwitch {
                 duration,
             }
         } else {
-            let reason = "ended before it began".to_owned();
+            let reason = "the call ended before the recording began".to_owned();
             PbxEvent::RecordingFailed {
                 recording: name.clone(),
                 reason,

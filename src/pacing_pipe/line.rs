@@ -1,7 +1,7 @@
-//! One line of `paceline pace` as a value, or what is wrong with it. Ids are hashed at once, and no complaint repeats
-//! anything that the line said: an id may be a telephone number.
+//! One line of `paceline pace` as a value. Ids are hashed at once, and no error repeats text of the line, because an id may
+//! be a telephone number.
 //!
-//! In: the bytes of a line. Out: a [`Line`] or a [`LineError`]. Knows nothing of earlier lines. Start at [`parse`].
+//! Input: the bytes of a line. Output: a [`Line`] or a [`LineError`]. Start at [`parse`].
 
 use paceline_core::outcome::Outcome;
 use paceline_core::pacing::rules::Waits;
@@ -10,92 +10,95 @@ use serde_json::{Map, Value};
 use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
-/// Longest line that is read; the rest of a longer one is skipped.
+/// Maximum length of a line in bytes. The rest of a longer line is skipped.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
-/// Times beyond this many milliseconds are refused.
+/// Maximum of `at_ms`.
 const AT_MS_MAX: f64 = 9_007_199_254_740_992.0;
 const LIMIT_MS_MAX: f64 = 3_600_000.0;
 
-/// What a line says, and when.
+/// A line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
-    /// Milliseconds, since whenever the writer counts from.
+    /// Time in milliseconds, from any origin.
     pub at_ms: f64,
-    /// What.
-    pub says: Says,
+    /// The content.
+    pub content: Content,
 }
 
-/// What a line says.
+/// The content of a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Says {
-    /// How to pace. The first line.
-    Config(PaceConfig),
-    /// An agent's state.
+pub enum Content {
+    /// The pacing settings. This must be the first line.
+    Config(PipeConfig),
+    /// The state of an agent.
     Agent {
-        /// Who.
+        /// The agent.
         agent: AgentKey,
-        /// Their state.
+        /// The state.
         step: AgentStep,
-        /// When they will leave, milliseconds, where that is known.
+        /// Time of the agent's log-out in milliseconds, if it is known.
         leaves_at_ms: Option<f64>,
     },
-    /// A call's state.
+    /// The state of a call.
     Call {
-        /// Which.
+        /// The call.
         call: CallKey,
-        /// Its state.
+        /// The state.
         step: CallStep,
     },
-    /// Decide now.
+    /// A request for a decision.
     Tick {
-        /// Free trunk channels; none: no limit.
+        /// Number of free trunk channels. `None`: no limit.
         channels_free: Option<u32>,
     },
 }
 
-/// How to pace.
+/// The pacing settings of a session.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PaceConfig {
-    /// Abandoned over live answers, at most.
+pub struct PipeConfig {
+    /// Highest allowed ratio of abandoned calls to live answers, 0 to 1.
     pub abandon_ratio_max: f64,
-    /// From a person's verdict until an agent must be there.
+    /// Maximum time from the moment when a person is recognised until an agent is connected.
     pub connect_limit: Duration,
-    /// How long a phone rings.
+    /// How long a callee's phone rings.
     pub ring_timeout: Duration,
 }
 
-/// Why a line is not understood.
+/// The reason why a line cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
-    /// More than [`LINE_BYTES_MAX`].
-    #[error("longer than {LINE_BYTES_MAX} bytes")]
+    /// The line is longer than [`LINE_BYTES_MAX`].
+    #[error("the line is longer than {LINE_BYTES_MAX} bytes: write one JSON object per line")]
     TooLong,
-    /// No JSON.
-    #[error("not JSON, from column {column} on: write one JSON object a line")]
+    /// The line is not JSON.
+    #[error("the line is not JSON from column {column} on: write one JSON object per line")]
     Json {
-        /// Where it stops being JSON, from 1.
+        /// First column that is not JSON, from 1.
         column: usize,
     },
-    /// JSON, but no object.
-    #[error("not a JSON object")]
+    /// The line is JSON, but not an object.
+    #[error("the line is not a JSON object")]
     NotAnObject,
-    /// A field is not there.
-    #[error("`{field}` is missing")]
+    /// A field is missing.
+    #[error("the field `{field}` is missing")]
     Missing {
-        /// Which.
+        /// The field.
         field: &'static str,
     },
-    /// A field is not what it should be.
-    #[error("`{field}` must be {expected}")]
+    /// A field has a wrong value.
+    #[error("the field `{field}` must be {expected}")]
     Wrong {
-        /// Which.
+        /// The field.
         field: &'static str,
-        /// What it should be.
+        /// The allowed values.
         expected: &'static str,
     },
 }
 
 /// Reads a line.
+///
+/// # Errors
+/// [`LineError`].
 pub fn parse(line: &[u8]) -> Result<Line, LineError> {
     if line.len() > LINE_BYTES_MAX {
         return Err(LineError::TooLong);
@@ -106,21 +109,21 @@ pub fn parse(line: &[u8]) -> Result<Line, LineError> {
         return Err(LineError::NotAnObject);
     };
     let fields = Fields(&fields);
-    let says = match fields.word("type", "config, agent, call or tick")? {
-        "config" => Says::Config(config(&fields)?),
-        "agent" => Says::Agent {
+    let content = match fields.word("type", "config, agent, call or tick")? {
+        "config" => Content::Config(config(&fields)?),
+        "agent" => Content::Agent {
             agent: AgentKey(fields.id("agent")?),
             step: agent_step(&fields)?,
             leaves_at_ms: fields.number("leaves_at_ms", 0.0, AT_MS_MAX, TIME)?,
         },
-        "call" => Says::Call {
+        "call" => Content::Call {
             call: CallKey(fields.id("call")?),
             step: call_step(&fields)?,
         },
-        "tick" => Says::Tick {
+        "tick" => Content::Tick {
             channels_free: fields
                 .number("channels_free", 0.0, f64::MAX, "a number of channels, 0 or more")?
-                // Saturates.
+                // A larger number becomes the maximum.
                 .map(|n| n as u32),
         },
         _ => {
@@ -133,7 +136,7 @@ pub fn parse(line: &[u8]) -> Result<Line, LineError> {
     let at_ms = fields.number("at_ms", 0.0, AT_MS_MAX, TIME)?;
     Ok(Line {
         at_ms: at_ms.ok_or(LineError::Missing { field: "at_ms" })?,
-        says,
+        content,
     })
 }
 
@@ -142,14 +145,14 @@ const RATIO: &str = "a ratio from 0 to 1: for three percent, 0.03";
 const AGENT_STATES: &str = "offline, available, on_call, wrap_up or paused";
 const CALL_STATES: &str = "dialing, ringing, answered, person, machine, connected, abandoned or ended";
 
-fn config(fields: &Fields) -> Result<PaceConfig, LineError> {
+fn config(fields: &Fields) -> Result<PipeConfig, LineError> {
     let ratio = fields.number("max_abandon_ratio", 0.0, 1.0, RATIO)?;
     let ms = |field, most, expected, unless| {
         let ms = fields.number(field, 0.0, most, expected)?.unwrap_or(unless);
         Ok::<_, LineError>(Duration::from_secs_f64(ms / 1000.0))
     };
     ms("tick_ms", LIMIT_MS_MAX, "milliseconds, up to an hour", 200.0)?;
-    Ok(PaceConfig {
+    Ok(PipeConfig {
         abandon_ratio_max: ratio.ok_or(LineError::Missing {
             field: "max_abandon_ratio",
         })?,
@@ -196,7 +199,7 @@ fn call_step(fields: &Fields) -> Result<CallStep, LineError> {
         "connected" => CallStep::Connected(Waits::default()),
         "abandoned" => CallStep::Abandoned,
         "ended" => CallStep::Ended {
-            // A word that is not known yet says no more than none.
+            // An unknown outcome counts as no outcome.
             outcome: match fields.0.get("outcome") {
                 Some(Value::String(word)) => word.parse::<Outcome>().ok(),
                 None | Some(_) => None,
@@ -223,7 +226,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A number in a range; none where the field is missing or null.
+    /// A number within a range. `None` if the field is missing or null.
     fn number(
         &self,
         field: &'static str,
@@ -253,7 +256,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Two hashes of 64 bits make one that never collides in practice.
+/// Combines two 64-bit hashes, so that no two ids get the same key in practice.
 fn hashed(id: &str) -> u128 {
     let half = |salt: u8| {
         let mut hasher = DefaultHasher::new();

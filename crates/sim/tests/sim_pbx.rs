@@ -1,4 +1,4 @@
-//! The simulated switch behaves as its words promise.
+//! Tests of the simulated PBX against its documentation.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,7 +14,7 @@ use paceline_core::time::Mono;
 use paceline_core::verdict;
 use paceline_sim::config::{Callees, Phones};
 use paceline_sim::truth::{TrueEnd, Violation};
-use paceline_sim::{Faults, SimConfig, SimSwitch};
+use paceline_sim::{Faults, SimConfig, SimPbx};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -66,9 +66,9 @@ fn call_agent(n: u128) -> PbxCommand {
     }
 }
 
-/// A switch, its time, and every event so far.
+/// A PBX, its time, and all events so far.
 struct Rig {
-    switch: SimSwitch,
+    sim_pbx: SimPbx,
     now: Mono,
     events: Vec<PbxEvent>,
 }
@@ -76,29 +76,29 @@ struct Rig {
 impl Rig {
     fn new(config: SimConfig) -> Self {
         Self {
-            switch: SimSwitch::new(config, 7),
+            sim_pbx: SimPbx::new(config, 7),
             now: Mono::default(),
             events: Vec::new(),
         }
     }
 
     fn send(&mut self, command: PbxCommand) {
-        self.switch.handle(self.now, command);
+        self.sim_pbx.handle(self.now, command);
     }
 
     fn run(&mut self, by: Duration) {
         let until = self.now + by;
-        while let Some(at) = self.switch.poll_timeout().filter(|at| *at <= until) {
-            self.switch.handle_timeout(at);
+        while let Some(at) = self.sim_pbx.poll_timeout().filter(|at| *at <= until) {
+            self.sim_pbx.handle_timeout(at);
             self.drain();
         }
         self.now = until;
-        self.switch.handle_timeout(until);
+        self.sim_pbx.handle_timeout(until);
         self.drain();
     }
 
     fn drain(&mut self) {
-        while let Some(event) = self.switch.next_event() {
+        while let Some(event) = self.sim_pbx.next_event() {
             self.events.push(event);
         }
     }
@@ -107,7 +107,7 @@ impl Rig {
         std::mem::take(&mut self.events)
     }
 
-    /// An agent held, and a callee of these digits answered.
+    /// Creates a PBX with a held agent and an answered callee with these last digits.
     fn with_agent_and_callee(config: SimConfig, last_two_digits: u8) -> Self {
         let mut rig = Rig::new(config);
         rig.send(call_agent(1));
@@ -138,12 +138,12 @@ fn scripted_numbers_end_as_a_carrier_would_report_them() {
             panic!("{:?}", rig.events)
         };
         assert_eq!(verdict::unanswered(end), outcome, "{digits}: {end:?}");
-        assert_eq!(rig.switch.channels(), 0);
+        assert_eq!(rig.sim_pbx.channels(), 0);
     }
 }
 
 #[test]
-fn a_dead_trunk_is_cut_short_by_the_ring_timeout() {
+fn the_ring_timeout_ends_a_call_over_a_dead_trunk() {
     let mut rig = Rig::new(scripted());
     let short = Duration::from_secs(5);
     let mut command = call(1, 92);
@@ -200,14 +200,14 @@ fn a_connected_call_is_recorded_and_ends_with_the_callee() {
     assert_eq!(*ended, recording);
     assert!((2.4..2.6).contains(&duration.as_secs_f64()), "{duration:?}");
     assert_eq!((end.by, end.answered), (EndedBy::Network, true));
-    assert_eq!(rig.switch.channels(), 1, "the agent stays held");
-    let truth = rig.switch.truth();
+    assert_eq!(rig.sim_pbx.channels(), 1, "the agent's leg stays up");
+    let truth = rig.sim_pbx.truth();
     assert_eq!(truth.legs()[&leg(1)].connected.len(), 1);
     assert_eq!(truth.violations(), []);
 }
 
 #[test]
-fn an_agent_who_leaves_leaves_the_callee_alone_on_the_switch() {
+fn an_agent_who_hangs_up_leaves_the_callee_alone_on_the_pbx() {
     let mut rig = Rig::with_agent_and_callee(scripted(), 40);
     rig.send(PbxCommand::Connect {
         leg: leg(1),
@@ -218,7 +218,7 @@ fn an_agent_who_leaves_leaves_the_callee_alone_on_the_switch() {
     rig.take();
     rig.run(Duration::from_secs(1));
     assert!(matches!(rig.take()[..], [PbxEvent::AgentEnded { .. }]));
-    assert_eq!(rig.switch.channels(), 1);
+    assert_eq!(rig.sim_pbx.channels(), 1);
     rig.send(PbxCommand::HangUp { leg: leg(1) });
     rig.run(Duration::from_secs(1));
     assert!(matches!(rig.take()[..], [PbxEvent::Ended { .. }]));
@@ -226,12 +226,12 @@ fn an_agent_who_leaves_leaves_the_callee_alone_on_the_switch() {
     rig.run(Duration::from_secs(1));
     assert!(
         matches!(rig.take()[..], [PbxEvent::Ended { .. }]),
-        "a leg long gone is answered for as well"
+        "a hang-up of an ended leg is answered too"
     );
 }
 
 #[test]
-fn connecting_tells_whose_fault_it_is() {
+fn a_failed_connect_tells_which_leg_caused_it() {
     let mut rig = Rig::with_agent_and_callee(scripted(), 40);
     rig.send(PbxCommand::Connect {
         leg: leg(1),
@@ -256,7 +256,7 @@ fn connecting_tells_whose_fault_it_is() {
 }
 
 #[test]
-fn impossible_orders_are_remembered() {
+fn commands_that_no_engine_may_send_are_recorded() {
     let mut rig = Rig::with_agent_and_callee(scripted(), 40);
     rig.send(call(2, 41));
     rig.send(call(2, 41));
@@ -277,13 +277,13 @@ fn impossible_orders_are_remembered() {
         second: leg(2),
     };
     assert_eq!(
-        rig.switch.truth().violations(),
+        rig.sim_pbx.truth().violations(),
         [Violation::LegTwice(leg(2).0), taken]
     );
 }
 
 #[test]
-fn an_answer_while_the_link_is_cut_is_hung_up_and_talking_calls_survive() {
+fn while_the_link_is_down_answers_are_hung_up_and_conversations_go_on() {
     let mut rig = Rig::with_agent_and_callee(scripted(), 40);
     rig.send(PbxCommand::Connect {
         leg: leg(1),
@@ -292,20 +292,20 @@ fn an_answer_while_the_link_is_cut_is_hung_up_and_talking_calls_survive() {
     rig.send(call(2, 41));
     rig.run(Duration::from_millis(100));
     rig.take();
-    rig.switch.cut_link(rig.now, Duration::from_millis(300));
+    rig.sim_pbx.cut_link(rig.now, Duration::from_millis(300));
     rig.run(Duration::from_secs(3));
     assert_eq!(rig.take(), [PbxEvent::LinkLost]);
     assert_eq!(
-        rig.switch.truth().legs()[&leg(2)].ended.map(|(_, end)| end),
+        rig.sim_pbx.truth().legs()[&leg(2)].ended.map(|(_, end)| end),
         Some(TrueEnd::NobodyListened)
     );
     rig.send(call(3, 41));
     rig.run(Duration::from_millis(1));
     assert!(
         matches!(&rig.take()[..], [PbxEvent::Ended { end, .. }] if end.by == EndedBy::Refused),
-        "without a link nothing is dialed"
+        "nothing is dialed while the link is down"
     );
-    rig.switch.restore_link(rig.now);
+    rig.sim_pbx.restore_link(rig.now);
     rig.drain();
     let events = rig.take();
     let [PbxEvent::Resynchronised(Snapshot { channels })] = &events[..] else {
@@ -319,9 +319,9 @@ fn an_answer_while_the_link_is_cut_is_hung_up_and_talking_calls_survive() {
 }
 
 #[test]
-fn a_restart_kills_every_channel_and_shows_an_empty_switch() {
+fn a_restart_ends_every_channel_and_the_pbx_is_empty_afterwards() {
     let mut rig = Rig::with_agent_and_callee(scripted(), 40);
-    rig.switch.restart(rig.now, Duration::from_secs(2));
+    rig.sim_pbx.restart(rig.now, Duration::from_secs(2));
     rig.run(Duration::from_millis(2500));
     assert_eq!(
         rig.take(),
@@ -334,27 +334,27 @@ fn a_restart_kills_every_channel_and_shows_an_empty_switch() {
         events.len() == 2 && events.iter().all(vanished),
         "the driver misses both legs: {events:?}"
     );
-    assert_eq!(rig.switch.channels(), 0);
+    assert_eq!(rig.sim_pbx.channels(), 0);
     rig.send(call(2, 70));
     rig.run(Duration::from_secs(1));
     assert!(
         matches!(rig.take()[..], [PbxEvent::Ended { .. }]),
-        "it works again"
+        "the PBX works again"
     );
 }
 
 #[test]
-fn the_switch_keeps_every_legs_time_limit() {
+fn the_pbx_ends_each_leg_at_its_time_limit() {
     let mut rig = Rig::new(scripted());
     rig.send(originate(1, "+12025550140", Duration::from_secs(8)));
     rig.run(Duration::from_secs(9));
     assert_eq!(
-        rig.switch.truth().legs()[&leg(1)].ended.map(|(_, end)| end),
+        rig.sim_pbx.truth().legs()[&leg(1)].ended.map(|(_, end)| end),
         Some(TrueEnd::DurationMax)
     );
 }
 
-/// Everything that a busy hour of calls with faults brings, woken every `step` or exactly on time.
+/// All events of a busy hour with faults, with the PBX called every `step` or exactly on time.
 fn busy_hour(seed: u64, step: Option<Duration>) -> Vec<PbxEvent> {
     let config = SimConfig {
         faults: Faults {
@@ -369,25 +369,25 @@ fn busy_hour(seed: u64, step: Option<Duration>) -> Vec<PbxEvent> {
         },
         ..SimConfig::default()
     };
-    let mut switch = SimSwitch::new(config, seed);
+    let mut sim_pbx = SimPbx::new(config, seed);
     let mut events = Vec::new();
     let mut now = Mono::default();
     for n in 0..300 {
         let number = format!("+1202555{n:04}");
-        switch.handle(now, originate(n, &number, Duration::from_secs(3600)));
+        sim_pbx.handle(now, originate(n, &number, Duration::from_secs(3600)));
         now = now + Duration::from_secs(12);
         if let Some(step) = step {
             let mut at = now - Duration::from_secs(12);
             while at < now {
                 at = (at + step).min(now);
-                switch.handle_timeout(at);
+                sim_pbx.handle_timeout(at);
             }
         } else {
-            while let Some(at) = switch.poll_timeout().filter(|at| *at <= now) {
-                switch.handle_timeout(at);
+            while let Some(at) = sim_pbx.poll_timeout().filter(|at| *at <= now) {
+                sim_pbx.handle_timeout(at);
             }
         }
-        while let Some(event) = switch.next_event() {
+        while let Some(event) = sim_pbx.next_event() {
             events.push(event);
         }
     }
@@ -395,7 +395,7 @@ fn busy_hour(seed: u64, step: Option<Duration>) -> Vec<PbxEvent> {
 }
 
 #[test]
-fn a_seed_tells_all_and_waking_late_changes_nothing() {
+fn equal_seeds_give_equal_runs_even_if_the_pbx_is_called_late() {
     let exact = busy_hour(3, None);
     assert!(exact.len() > 500, "{}", exact.len());
     assert_eq!(exact, busy_hour(3, None));
@@ -404,7 +404,7 @@ fn a_seed_tells_all_and_waking_late_changes_nothing() {
 }
 
 #[test]
-fn a_further_call_leaves_the_fates_of_others_alone() {
+fn a_further_call_does_not_change_how_other_callees_behave() {
     let ends = |extra: bool| -> Vec<Option<(Mono, TrueEnd)>> {
         let config = SimConfig {
             command_latency: paceline_sim::random::Spread::Constant(Duration::ZERO),
@@ -418,14 +418,14 @@ fn a_further_call_leaves_the_fates_of_others_alone() {
             rig.send(call(n, n as u8));
         }
         rig.run(Duration::from_secs(4000));
-        let truth = rig.switch.truth();
+        let truth = rig.sim_pbx.truth();
         (0..50).map(|n| truth.legs()[&leg(n)].ended).collect()
     };
     assert_eq!(ends(false), ends(true));
 }
 
 #[test]
-fn faults_lose_repeat_and_refuse_as_told() {
+fn faults_lose_repeat_and_refuse_as_configured() {
     let lossy = |faults| {
         let mut rig = Rig::new(SimConfig { faults, ..scripted() });
         for n in 0..200 {
@@ -440,8 +440,8 @@ fn faults_lose_repeat_and_refuse_as_told() {
             .count();
         (
             ended,
-            rig.switch.truth().events_lost,
-            rig.switch.truth().commands_lost,
+            rig.sim_pbx.truth().events_lost,
+            rig.sim_pbx.truth().commands_lost,
         )
     };
     let (ended, lost, _) = lossy(Faults {

@@ -1,13 +1,13 @@
-//! The callees' side of the switch: their legs from the originate to the end, and their moves into agents' bridges.
+//! The callees' side of the simulated PBX: their legs from the originate to the end, and their moves into agents' bridges.
 
-use super::{SimSwitch, Who};
-use crate::callee::{Callee, CalleePhase, CalleeStep, Plan, Then};
+use super::{SimPbx, Who};
+use crate::callee::{AfterRinging, Callee, CalleePhase, CalleeStep, Plan};
 use crate::truth::{LegTruth, TrueEnd, Violation};
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{ConnectFault, DialString, EndedBy, LegEnd, PbxEvent};
 use std::time::Duration;
 
-impl SimSwitch {
+impl SimPbx {
     pub(super) fn call_contact(
         &mut self,
         leg: LegId,
@@ -27,11 +27,11 @@ impl SimSwitch {
         let (trunk, number) = split_dial(dial.expose());
         let nth = self.truth.count_dialed(number);
         let plan = Plan::draw(&self.config.callees, self.seed, &trunk, number, nth);
-        let placed = plan.then != Then::Unplaceable;
+        let placed = plan.after_ringing != AfterRinging::Unplaceable;
         self.truth.legs.insert(
             leg,
             LegTruth {
-                fate: placed.then_some(plan.fate),
+                behaviour: placed.then_some(plan.behaviour),
                 placed_at: self.now,
                 progressed_at: None,
                 answered_at: None,
@@ -63,7 +63,7 @@ impl SimSwitch {
         self.callees.insert(leg, callee);
     }
 
-    /// Changes a callee and its place in the agenda.
+    /// Changes a callee and its entry in the agenda.
     pub(super) fn with_callee<R>(&mut self, leg: LegId, change: impl FnOnce(&mut Callee) -> R) -> Option<R> {
         let callee = self.callees.get_mut(&leg)?;
         self.agenda.remove(&(callee.next().0, Who::Callee(leg)));
@@ -172,7 +172,7 @@ impl SimSwitch {
         match phase {
             Some(alone @ CalleePhase::Alone { .. }) if !fails => self.no_longer_alone(leg, alone),
             Some(_) => return self.report(leg.0, PbxEvent::Played { leg, whole: false }),
-            // Its end has been told.
+            // Its end was already reported.
             None => return,
         }
         let until = now + self.config.message;
@@ -192,7 +192,7 @@ impl SimSwitch {
         let Some(callee) = self.callees.get(&leg).filter(|c| c.answered()) else {
             return self.report(leg.0, failed(ConnectFault::CalleeGone));
         };
-        let Then::Answer { talk, .. } = callee.plan.then else {
+        let AfterRinging::Answer { talk, .. } = callee.plan.after_ringing else {
             return self.report(leg.0, failed(ConnectFault::CalleeGone));
         };
         let (before, phase) = (callee.with(), callee.phase);
@@ -208,7 +208,7 @@ impl SimSwitch {
         }
         if before != Some(agent_leg) {
             if let Some(before) = before {
-                // From a phone that has stopped listening it has to be.
+                // Moving a callee is allowed only away from a phone that no longer listens.
                 if self.phones.get(&before).is_none_or(|phone| !phone.acted) {
                     self.truth.violated(Violation::CalleeMoved(leg));
                 }
@@ -231,7 +231,7 @@ impl SimSwitch {
     }
 }
 
-/// The dial string without the number, and the number: its longest run of digits.
+/// Splits a dial string into the number (its longest run of digits) and the rest.
 fn split_dial(dial: &str) -> (String, &str) {
     let longest = dial
         .split(|c: char| !c.is_ascii_digit())

@@ -1,4 +1,4 @@
-//! The lab itself: real switches start, callees behave as the dialed number says, audio is heard at both ends.
+//! The lab itself: real PBXes start, callees behave as the dialed number says, audio is heard at both ends.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
