@@ -1,4 +1,4 @@
-//! Wires the parts of a running Paceline together, and takes them apart in order. Decides nothing.
+//! Connects the parts of a running Paceline and stops them in order. It decides nothing.
 
 use crate::api;
 use crate::api::listen::Routes;
@@ -26,13 +26,13 @@ use uuid::Uuid;
 /// A running Paceline.
 #[derive(Debug)]
 pub struct App {
-    /// Where state is kept.
+    /// The store.
     pub store: Store,
-    /// What dials.
+    /// The dialer.
     pub dialer: Dialer,
-    /// What `/metrics` shows.
+    /// The metrics.
     pub metrics: Metrics,
-    /// Where the API listens.
+    /// The address of the API.
     pub addr: SocketAddr,
     api: JoinHandle<()>,
     jobs_run: [JoinHandle<()>; 2],
@@ -44,42 +44,42 @@ pub struct App {
 /// Paceline could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The store.
-    #[error("open the store `{shown}`")]
+    /// The store cannot be opened.
+    #[error("cannot open the store `{shown}`")]
     Store {
-        /// Its URL without the password.
+        /// The store's URL without the password.
         shown: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: StoreError,
     },
-    /// The address.
-    #[error("listen on {addr}: choose another address with `listen` under [server]")]
+    /// The address cannot be opened.
+    #[error("cannot listen on {addr}: choose another address with `listen` under [server]")]
     Listen {
-        /// Which.
+        /// The address.
         addr: SocketAddr,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// The operating system gives no more threads.
-    #[error("start the API's threads: raise the limit of processes, or of memory")]
+    /// The operating system refuses to start more threads.
+    #[error("cannot start the API's threads: raise the limit of processes or of memory")]
     Threads(#[source] std::io::Error),
-    /// The store is another's.
+    /// Another process uses the store.
     #[error(transparent)]
     Hold(#[from] HoldError),
-    /// The dialer.
+    /// The dialer cannot start.
     #[error(transparent)]
     Dialer(#[from] StartError),
 }
 
-/// A stop waits no longer until only conversations are up.
+/// Maximum time that a stop waits until only conversations are left.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
-/// A stop waits no longer for requests that are still in the store.
+/// Maximum time that a stop waits for requests to the store.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 impl App {
-    /// Opens the store, takes over what the last run left open, attaches to the switches, and serves the API.
+    /// Opens the store, takes over what the last run left open, connects to the PBXes, and serves the API.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, AppError> {
         let metrics = Metrics::new();
         tokio::task::spawn_blocking(numbers::load_plans);
@@ -139,42 +139,43 @@ impl App {
         })
     }
 
-    /// Launches nothing more, waits for conversations to end, or for the deadline that was asked for, then stops. Cancel it and call
-    /// [`App::stop`] to wait no longer.
+    /// Launches no more calls, waits until conversations have ended or until the requested deadline, then stops. To wait no
+    /// longer, drop the future and call [`App::stop`].
     pub async fn drain(&self) {
         self.dialer.drain().await;
     }
 
-    /// Launches nothing more and takes back what rings, for a stop after which agents and conversations stay up.
+    /// Launches no more calls and cancels ringing ones, for a stop after which agents and conversations stay up.
     pub async fn settle(&self) {
         self.dialer.settle(SETTLE_PATIENCE).await;
     }
 
-    /// Returns once a drain was asked for by the API.
+    /// Returns when a drain was requested through the API.
     pub async fn drain_asked(&self) {
         self.dialer.drain_asked().await;
     }
 
-    /// Returns once another process has taken the store, which must be left to it: who.
+    /// Returns when another process has taken the store. Returns its description; this process must not use the store any
+    /// more.
     pub async fn lost(&self) -> String {
         self.hold.lost().await
     }
 
-    /// Stops now. Calls that are up stay up, and are taken over at the next start.
+    /// Stops now. Calls that are up stay up, and the next start takes them over.
     pub async fn stop(self) {
         self.dialer.stop().await;
         self.api.abort();
         for job in &self.jobs_run {
             job.abort();
         }
-        // Its connections to PostgreSQL live on the API's threads.
+        // Its connections to PostgreSQL run on the API's threads.
         let closing = self
             .threads
             .handle()
             .spawn(async move { self.api_store.close().await });
         if tokio::time::timeout(CLOSE_PATIENCE, closing).await.is_err() {
             tracing::warn!(
-                "a request has not ended in {} s; it is given up",
+                "a request to the store has not ended within {} s, so it is cut off",
                 CLOSE_PATIENCE.as_secs()
             );
         }

@@ -1,5 +1,5 @@
-//! The command line. In: arguments, signals. Out: text for people, or JSON for programs; an exit code. Each command
-//! has a file of its own; none of them decides anything about calls. Start at [`main`].
+//! The command line. Input: arguments and signals. Output: text, or JSON for programs, and an exit code. Each command has
+//! its own file. Start at [`main`].
 
 mod check;
 mod demo;
@@ -34,10 +34,10 @@ With a PBX of your own:
   paceline import contacts.csv --list spring --region US
   paceline serve                        the dialer, its API and /metrics";
 
-/// Outbound dialing for the PBX that you run already.
+/// Outbound dialing for your existing Asterisk or FreeSWITCH PBX.
 ///
-/// Paceline decides whom to call, when, and over which trunk, and hands answered calls to agents. Your PBX keeps
-/// SIP and media. Everything is driven by the HTTP API that `serve` opens; its page documents itself.
+/// Paceline decides which contact to call, when, and over which trunk, and connects answered calls to agents. Your PBX
+/// keeps SIP and media. `serve` opens the HTTP API that controls everything; its page /api/docs documents it.
 #[derive(Debug, Parser)]
 #[command(name = "paceline", version, after_help = EXAMPLES, max_term_width = 110)]
 struct Cli {
@@ -49,71 +49,73 @@ struct Cli {
 
 #[derive(Args, Debug)]
 struct Common {
-    /// The configuration file [default: paceline.toml, if there is one].
+    /// Configuration file [default: paceline.toml, if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Log JSON, one object a line. Which messages: the environment variable RUST_LOG.
+    /// Write the log as JSON, one object per line. The environment variable RUST_LOG selects the messages
     #[arg(long, global = true)]
     log_json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// See it work: a simulated switch, agents and callees, in a temporary folder. Nothing to install or configure.
+    /// Show Paceline at work with a simulated PBX, agents and callees, in a temporary folder. Nothing to install or
+    /// configure.
     ///
-    /// Ends with a summary that adds up, checked against the store and /metrics; exit code 1 if it does not.
+    /// At the end it prints a summary and compares it with the store and /metrics. Exit code 1 if they differ.
     Demo(demo::DemoArgs),
-    /// Run the dialer, its HTTP API and /metrics, until a signal.
+    /// Run the dialer, its HTTP API and /metrics until a signal.
     ///
-    /// Ctrl-C (or SIGTERM) launches nothing more, takes back what rings, and stops within seconds. Agents stay logged in and
-    /// conversations up on the PBX, and the next start takes them over. To end for good, send POST /api/v1/drain first.
+    /// After Ctrl-C (or SIGTERM) it launches no more calls, cancels ringing ones, and stops within seconds. Agents stay
+    /// logged in and conversations go on, and the next start takes them over. To log agents out and end all calls first,
+    /// send POST /api/v1/drain.
     Serve {
-        /// Show progress as JSON lines on standard output, one a second.
+        /// Write progress as JSON to standard output, one line per second
         #[arg(long)]
         json: bool,
     },
-    /// Read a contact file into a new contact list. Every row that cannot be taken is named with its reason.
+    /// Import a contact file into a new contact list. Each refused row is reported with the reason.
     ///
-    /// The list appears once it is complete; a failed import leaves nothing behind. It may run while `serve` does.
+    /// The list appears after the whole file was read. A failed import leaves nothing. It may run while `serve` runs.
     Import(import::ImportArgs),
-    /// Decide for another dialer, or a simulator, how many calls to launch: events and ticks in, decisions out.
+    /// Decide for another dialer, or for a simulator, how many calls to launch.
     ///
-    /// Reads one JSON object a line from standard input: a `config`, then `agent` and `call` events and `tick`s. Answers
-    /// each tick with one line. docs/pacing.md has the protocol.
+    /// Reads one JSON object per line from standard input: a `config`, then `agent` and `call` events and `tick`s. Writes
+    /// one line for each tick. docs/pacing.md has the protocol.
     Pace,
-    /// Try pacing on a call centre's days in virtual time, beside other ways to pace.
+    /// Simulate days of a call centre in virtual time, with Paceline's pacing and with others.
     ///
-    /// Shows utilisation and abandon rates of Paceline, progressive dialing, a fixed ratio and VICIdial's formulas; the
-    /// last two also with the settings that did best in hindsight.
+    /// Prints utilisation and abandon ratios of Paceline, progressive dialing, a fixed ratio and VICIdial's formulas. The
+    /// last two also run with the settings that were best in hindsight.
     Simulate(simulate::SimulateArgs),
-    /// Look at every configured PBX: what is missing or wrongly set for calls, and what to write instead.
+    /// Check every configured PBX. Report missing or wrong settings, and what to write instead.
     ///
-    /// Changes nothing there. Exit code 1 if calls cannot work somewhere, or the test call did not.
+    /// It changes nothing on the PBX. Exit code 1 if calls cannot work on a PBX, or if the test call failed.
     Doctor(doctor::DoctorArgs),
-    /// Make, list and revoke API keys.
+    /// Create, list and revoke API keys
     #[command(subcommand)]
     Key(keys::KeyCommand),
-    /// Look at the configuration.
+    /// Check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
 }
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Show what the configuration says, or all that is wrong with it. Exit code 1 if it cannot be used.
+    /// Show the configuration as understood, or everything that is wrong with it. Exit code 1 if it cannot be used
     Check {
-        /// As JSON.
+        /// Write JSON
         #[arg(long)]
         json: bool,
     },
 }
 
-/// The command has failed and has said so itself.
+/// The command has failed and has already printed why.
 #[derive(Debug, thiserror::Error)]
 #[error("failed")]
 struct AlreadyTold;
 
-/// Runs the command that the process's arguments name. Exit codes: 0 done, 1 failed, 2 wrong arguments.
+/// Runs the command in the process's arguments. Exit codes: 0 done, 1 failed, 2 wrong arguments.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let screen = Screen::new();
@@ -147,10 +149,10 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
         _ => LevelFilter::WARN,
     };
     telemetry::init(cli.common.log_json || config.log_json, level, screen)?;
-    // One thread: an event passes through four tasks, and waking another thread for each costs more than all else. SQLite
-    // has threads of its own.
+    // One thread is the fastest: an event passes through four tasks, and waking another thread for each costs more than all
+    // else. SQLite has its own threads.
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    // The demo's clock may run faster than the wall's.
+    // The demo's clock may run faster than real time.
     if matches!(cli.command, Command::Serve { .. }) {
         runtime.on_thread_park(paceline_runtime::wakings::between_wakings());
     }
@@ -165,7 +167,7 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
     }
 }
 
-/// Writes to standard output. A reader who has gone, as `head` does, is no error.
+/// Writes to standard output. It is not an error if the reader is gone, for example `head`.
 fn say(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -174,13 +176,13 @@ fn say(text: &str) -> std::io::Result<()> {
     }
 }
 
-/// The error and what caused it, each on a line.
+/// The error and its causes, one per line.
 fn tell(error: &anyhow::Error, screen: &Screen) {
     if error.is::<AlreadyTold>() {
         return;
     }
     let mut text = match error.downcast_ref() {
-        // Begins with `error:` itself, and shows the place.
+        // This text begins with `error:` itself and shows the place.
         Some(ConfigError::Invalid(_)) => format!("{error}\n"),
         _ => format!("error: {error}\n"),
     };

@@ -1,7 +1,7 @@
-//! The configuration file. In: `paceline.toml`. Out: a checked [`Config`], or every [`Problem`] found in it.
+//! The configuration file. Input: `paceline.toml`. Output: a checked [`Config`], or every [`Problem`] found in it.
 //!
-//! Everything has a default, so an empty file is a usable one. Secrets never stand in the file: it names the file or
-//! the environment variable that holds them. Relative paths are taken from the file's own folder. Start at
+//! Every setting has a default, so an empty file is valid. Secrets must not be in the file; it names the file or
+//! environment variable that contains them. Relative paths start at the folder of the configuration file. Start at
 //! [`Config::load`].
 
 mod reader;
@@ -22,118 +22,118 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-/// Read where no other file is named; it may be missing.
+/// The file that is read if no other is named. It may be missing.
 pub const DEFAULT_FILE: &str = "paceline.toml";
-/// No sensible configuration is larger.
+/// Maximum size of the file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The file it was read from, if any.
+    /// The file it was read from. `None`: the defaults are used.
     pub file: Option<PathBuf>,
-    /// Where the API, its page and `/metrics` are served. Loopback by default.
+    /// Address of the API, its page and `/metrics`. Default: loopback.
     pub listen: SocketAddr,
-    /// Where state is kept.
+    /// Where Paceline stores its state.
     pub store: StoreConfig,
-    /// Two letters (ISO 3166-1): how numbers without a country code are read. None: they are refused.
+    /// Region (ISO 3166-1, two letters) for numbers without a country code. `None`: such numbers are refused.
     pub default_region: Option<String>,
-    /// Whether logs are JSON, one object a line.
+    /// True: logs are JSON, one object per line.
     pub log_json: bool,
-    /// The switches, at most one of each name.
+    /// The PBXes. Their names are unique.
     pub pbxes: Vec<PbxConfig>,
-    /// Password files that others on this machine can read.
+    /// Password files that other users of this machine can read.
     pub open_secrets: Vec<PathBuf>,
 }
 
-/// Where state is kept.
+/// Where Paceline stores its state.
 #[derive(Clone)]
 pub struct StoreConfig {
     /// `sqlite:` and a path, or a `postgres://` URL with its password. Only for connecting.
     pub url: SecretString,
-    /// The same without the password, for people.
+    /// The same without the password, for messages.
     pub shown: String,
 }
 
-/// One switch.
+/// A PBX.
 #[derive(Clone, Debug)]
 pub struct PbxConfig {
-    /// What trunks, agents and metrics call it.
+    /// Its name in trunks, agents and metrics.
     pub name: PbxName,
-    /// How agents' phones are reached there.
+    /// Template of the dial string of agents' phones.
     pub agent_dial: AgentTemplate,
-    /// What its trunks may lead to.
+    /// Dial strings that its trunks may use.
     pub dial_allowed: DialRules,
-    /// How it is attached.
+    /// The kind of PBX and how to connect to it.
     pub kind: PbxKind,
 }
 
-/// How a switch is attached.
+/// The kind of PBX and how to connect to it.
 #[derive(Clone, Debug)]
 pub enum PbxKind {
-    /// Asterisk, by its REST interface.
+    /// Asterisk with its REST interface (ARI).
     Ari {
-        /// Base URL: `http://127.0.0.1:8088`.
+        /// Base URL, such as `http://127.0.0.1:8088`.
         url: String,
-        /// A user of `ari.conf` that is not read-only.
+        /// A user of `ari.conf` with write access.
         username: String,
-        /// That user's password.
+        /// The password of this user.
         password: SecretString,
         /// The Stasis application that Paceline registers.
         app: String,
-        /// Who may vouch for an `https` switch; those that this machine trusts where empty.
+        /// Certificates of authorities for an `https` URL. Empty: the authorities that this machine trusts.
         authorities: Vec<CertificateDer<'static>>,
-        /// Where `doctor` lists queues, which ARI cannot.
+        /// The manager interface, with which `doctor` lists queues. ARI cannot list them.
         ami: Option<AmiConfig>,
     },
-    /// FreeSWITCH, by its Event Socket.
+    /// FreeSWITCH with its Event Socket.
     Esl {
-        /// Host and port: `127.0.0.1:8021`.
+        /// Host and port, such as `127.0.0.1:8021`.
         address: String,
-        /// The Event Socket's password.
+        /// The password of the Event Socket.
         password: SecretString,
-        /// What Paceline's channels are marked with.
+        /// The mark on Paceline's channels.
         app: String,
     },
-    /// No switch at all: seeded callees and agents, for trying things out.
+    /// A simulated PBX with callees and agents, to try Paceline.
     Sim {
         /// The same seed gives the same callees.
         seed: u64,
-        /// How many times as fast as real time.
+        /// Speed as a factor of real time.
         speed: f64,
     },
 }
 
-/// Asterisk's manager interface, by a user who may only read. Calls do without.
+/// Asterisk's manager interface with a read-only user. Calls do not need it.
 #[derive(Clone, Debug)]
 pub struct AmiConfig {
-    /// Host and port: `127.0.0.1:5038`.
+    /// Host and port, such as `127.0.0.1:5038`.
     pub address: String,
     /// A user of `manager.conf`.
     pub username: String,
-    /// That user's password.
+    /// The password of this user.
     pub password: SecretString,
 }
 
-/// A configuration that cannot be used.
+/// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration file `{}`: name another with --config, or make this one readable", path.display())]
+    #[error("cannot read the configuration file `{}`: name another file with --config, or make this one readable", path.display())]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The error of the operating system.
         #[source]
         err: std::io::Error,
     },
-    /// The file is no text.
-    #[error("the configuration file `{}` is no UTF-8 text of at most 1 MiB", path.display())]
+    /// The file is not UTF-8, or larger than 1 MiB.
+    #[error("the configuration file `{}` is not UTF-8 text, or it is larger than 1 MiB", path.display())]
     NotText {
-        /// Which.
+        /// The file.
         path: PathBuf,
     },
-    /// What stands in it cannot be used.
+    /// At least one setting is wrong.
     #[error("{}", Shown(.0))]
     Invalid(Vec<Problem>),
 }
@@ -173,7 +173,7 @@ impl Default for Config {
 }
 
 impl StoreConfig {
-    /// A SQLite file.
+    /// The store in this SQLite file.
     pub fn sqlite(path: &Path) -> Self {
         let shown = format!("sqlite:{}", sections::escape(path));
         Self {
@@ -184,7 +184,7 @@ impl StoreConfig {
 }
 
 impl Config {
-    /// Reads `file`, or [`DEFAULT_FILE`] where there is one, or takes the defaults.
+    /// Reads `file`, or [`DEFAULT_FILE`] if it exists, or uses the defaults.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let path = file.unwrap_or(Path::new(DEFAULT_FILE));
         let bytes = match read_bounded(path) {
@@ -207,7 +207,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Reads a file's text. `env` looks up environment variables; password files are read.
+    /// Checks the text of a file. `env` looks up environment variables. Password files are read.
     fn parse(path: &Path, text: &str, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -228,7 +228,7 @@ impl Config {
         }
     }
 
-    /// The clock to run by: faster than real time only where every switch is simulated.
+    /// The clock of the process. It runs faster than real time only if all PBXes are simulated.
     pub fn clock(&self) -> Clock {
         let speed = self.pbxes.iter().find_map(|pbx| match pbx.kind {
             PbxKind::Sim { speed, .. } => Some(speed),
@@ -241,7 +241,7 @@ impl Config {
     }
 }
 
-/// The file's bytes, or none if there are too many.
+/// The bytes of the file. `None` if it is too large.
 fn read_bounded(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     use std::io::Read as _;
     let mut bytes = Vec::new();

@@ -1,6 +1,5 @@
-//! A whole working day in a minute: a simulated switch, callees and agents' phones around the real dialer, store and
-//! API. Everything but the switch is what `serve` runs. In: [`Options`]. Out: a running [`Demo`], then its
-//! [`Summary`](summary::Summary).
+//! A working day in a minute: a simulated PBX with callees and agents' phones, and the real dialer, store and API. Only the
+//! PBX is not what `serve` runs. Input: [`Options`]. Output: a running [`Demo`], then its [`Summary`](summary::Summary).
 
 pub mod summary;
 
@@ -26,38 +25,38 @@ use std::time::Duration;
 
 /// 4,000 fictional contacts.
 const CONTACTS: &str = include_str!("../data/demo-contacts.csv");
-/// How many agents work.
+/// Number of agents.
 const AGENTS: u16 = 20;
-/// The first agent's extension.
+/// The extension of the first agent.
 const EXTENSION_FIRST: u16 = 7001;
-/// Every so many-th contact does not want to be called.
+/// Every contact at a multiple of this place is on the do-not-call list.
 const DNC_EVERY: usize = 100;
 const RETRIES_MAX: u32 = 3;
 const PBX: &str = "demo";
-/// Ports tried after the wanted one.
+/// Number of ports that are tried after the requested one.
 const PORTS_TRIED: u16 = 20;
 
-/// A demo under way.
+/// A running demo.
 #[derive(Debug)]
 pub struct Demo {
-    /// Under which campaign.
+    /// The campaign.
     pub campaign: CampaignId,
-    /// The one task.
+    /// The only task.
     pub task: TaskId,
-    /// A key to look around with; it sees no numbers.
+    /// An API key for the user. It does not show telephone numbers.
     pub key: String,
-    /// When the agents began.
+    /// Time when the agents began.
     pub begun_at: Wall,
     wrap_up: Duration,
 }
 
-/// What the demo runs on: everything in `folder`, `speed` times as fast as real time. Where `listen` is taken, a port
-/// close by is used.
+/// Starts the demo in `folder`, with `speed` times real time. If the port of `listen` is in use, a port close to it is
+/// used.
 pub fn config(folder: &Path, listen: SocketAddr, seed: u64, speed: f64) -> anyhow::Result<Config> {
     let file = folder.join("paceline.db");
     if file.exists() {
         bail!(
-            "there is a demo in `{}` already: name an empty folder",
+            "the folder `{}` already contains a demo: name an empty folder",
             folder.display()
         );
     }
@@ -74,7 +73,7 @@ pub fn config(folder: &Path, listen: SocketAddr, seed: u64, speed: f64) -> anyho
     })
 }
 
-/// The wanted address, or the next free port after it.
+/// The requested address, or the next free port after it.
 fn free(wanted: SocketAddr) -> anyhow::Result<SocketAddr> {
     let last = wanted.port().saturating_add(PORTS_TRIED);
     let mut why = None;
@@ -93,7 +92,7 @@ fn free(wanted: SocketAddr) -> anyhow::Result<SocketAddr> {
 }
 
 impl Demo {
-    /// Imports the contacts, sets a campaign up and sends the agents to work.
+    /// Imports the contacts, sets up a campaign and logs the agents in.
     pub async fn begin(app: &App, clock: Clock) -> anyhow::Result<Self> {
         let now = || clock.now().wall;
         let store = &app.store;
@@ -123,7 +122,7 @@ impl Demo {
         };
         let trunk = store.create_trunk(&trunk).await?;
         let settings = CampaignSettings {
-            // Somebody who tries it out at night wants to see calls too.
+            // A user who tries the demo at night should see calls too.
             hours: CallingHours::always(),
             ..CampaignSettings::default()
         };

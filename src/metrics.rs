@@ -1,7 +1,8 @@
-//! What Prometheus scrapes. Typed families, handed out as handles so that hot paths hash no labels.
+//! The metrics for Prometheus. They are typed families with handles for each label set, so that the hot paths look up no
+//! labels.
 //!
-//! Labels are campaign, trunk, PBX, queue and closed sets of words: never a number, a contact or a call. Names follow
-//! Prometheus: base units, `_total`, sums over labels mean something. Start at [`Metrics`].
+//! Labels are campaign, trunk, PBX, queue and closed sets of words, but never a number, a contact or a call. Names follow
+//! Prometheus: base units, `_total`, and sums over labels are meaningful. Start at [`Metrics`].
 
 mod collect;
 mod names;
@@ -34,7 +35,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Every metric of this process. Cheap to clone; all clones count into the same.
+/// All metrics of this process. All clones count into the same registry.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Inner>);
 
@@ -69,9 +70,9 @@ struct Inner {
     api_durations: Family<MethodLabel, Histogram, Buckets>,
     pacing: PacingFamilies,
     links: Links,
-    /// The handles given out, by campaign: what [`Metrics::glance`] adds up.
+    /// The handles of each campaign, which [`Metrics::glance`] adds up.
     campaigns: Mutex<BTreeMap<String, CampaignMetrics>>,
-    /// What campaigns that are over have counted.
+    /// The counters of ended campaigns.
     over: Mutex<Over>,
 }
 
@@ -81,20 +82,20 @@ struct Over {
     outcomes: BTreeMap<Outcome, u64>,
 }
 
-/// All campaigns together at one moment, for people to look at.
+/// The totals of all campaigns at one moment, for the live display.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Glance {
     /// Attempts stored since the start.
     pub attempts: u64,
-    /// Attempts ended since the start; outcomes that did not occur are left out.
+    /// Attempts ended since the start, by outcome. Outcomes that did not occur are missing.
     pub outcomes: BTreeMap<Outcome, u64>,
-    /// Live attempts; phases with none are left out.
+    /// Present attempts by phase. Phases without any are missing.
     pub calls: BTreeMap<CallPhase, i64>,
-    /// Agents logged in; states with none are left out.
+    /// Agents logged in, by state. States without any are missing.
     pub agents: BTreeMap<AgentState, i64>,
-    /// Contacts in hoppers.
+    /// Contacts in the hoppers.
     pub hopper: i64,
-    /// Each PBX, and whether its link stands.
+    /// Each PBX, and whether its link is up.
     pub pbxes: BTreeMap<PbxName, bool>,
 }
 
@@ -168,26 +169,26 @@ struct BuildLabels {
     version: &'static str,
 }
 
-/// One campaign's metrics.
+/// The metrics of one campaign.
 #[derive(Clone, Debug)]
 pub struct CampaignMetrics {
-    /// Attempts stored, each about to be dialed.
+    /// Attempts stored. Each is dialed next.
     pub attempts: Counter,
-    /// Inputs that the engine's states forbid; each is a bug, here or in a switch.
+    /// Inputs that are not allowed in the engine's state. Each is a bug of Paceline or the PBX.
     pub illegal: Counter,
     /// Contacts ready in the hopper.
     pub hopper: Gauge,
-    /// 1 where its settings in the store cannot be used, so that nothing is dialed; else 0.
+    /// 1 if the campaign's settings in the store cannot be used, so that it dials nothing; else 0.
     pub settings_unusable: Gauge,
-    /// From reading the answer off the wire to handing over the command that connects: what Paceline adds.
+    /// Time from reading the answer to handing over the connect command: the delay that Paceline adds.
     pub answer_to_connect_command: Seconds,
-    /// From reading the answer off the wire to reading that callee and agent are in one bridge.
+    /// Time from reading the answer until callee and agent are in one bridge.
     pub answer_to_connected: Seconds,
     /// How long callees' phones rang, answered or not.
     pub ring_duration: Seconds,
-    /// How long callees and agents talked.
+    /// Length of conversations.
     pub talk_duration: Seconds,
-    /// Decisions to launch ahead of free agents.
+    /// Pacing decisions.
     pub pacing: PacingMetrics,
     calls: Vec<(CallPhase, Gauge)>,
     agents: Vec<(AgentState, Gauge)>,
@@ -198,7 +199,7 @@ pub struct CampaignMetrics {
     name: String,
 }
 
-/// Outcomes of one campaign's attempts over one trunk.
+/// The outcomes of one campaign's attempts over one trunk.
 #[derive(Clone, Debug)]
 pub struct TrunkMetrics {
     outcomes: Vec<(Outcome, Counter)>,
@@ -214,7 +215,7 @@ fn talk_seconds() -> Histogram {
     ])
 }
 
-/// These maps are whole at any moment, so that a panic elsewhere while one was held has not spoiled it.
+/// These maps are consistent at any moment, so a panic while one was locked cannot have damaged it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -226,10 +227,10 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Of what [`Metrics::render`] gives.
+    /// Content type of [`Metrics::render`].
     pub const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
 
-    /// A registry of its own, with nothing counted yet.
+    /// Creates a registry with all counters at 0.
     pub fn new() -> Self {
         let mut inner = Inner {
             registry: Registry::default(),
@@ -268,7 +269,7 @@ impl Metrics {
         Self(Arc::new(inner))
     }
 
-    /// The handles of one campaign, by its name. Its series exist from now on, at zero.
+    /// The handles of one campaign, by its name. Its series exist from now on, at 0.
     pub fn campaign(&self, name: &str) -> CampaignMetrics {
         let mut campaigns = lock(&self.0.campaigns);
         let new = || self.new_campaign(name);
@@ -326,7 +327,7 @@ impl Metrics {
         }
     }
 
-    /// Shows nothing more of a campaign that is over; what it has counted stays in [`Metrics::glance`].
+    /// Removes the series of an ended campaign. Its counters stay in [`Metrics::glance`].
     pub fn forget(&self, name: &str) {
         let Some(gone) = lock(&self.0.campaigns).remove(name) else {
             return;
@@ -381,7 +382,7 @@ impl Metrics {
         }
     }
 
-    /// All campaigns together, now.
+    /// The present totals of all campaigns.
     pub fn glance(&self) -> Glance {
         let mut glance = {
             let over = lock(&self.0.over);
@@ -411,7 +412,7 @@ impl Metrics {
         glance
     }
 
-    /// The handles of one queue. Name what waits: `store_changes`, `pbx_commands`.
+    /// The handles of one queue. Use the name of the waiting items: `store_changes`, `pbx_commands`.
     pub fn queue(&self, name: &str) -> QueueMetrics {
         let label = QueueLabel {
             queue: name.to_owned(),
@@ -423,12 +424,12 @@ impl Metrics {
         }
     }
 
-    /// Counts a turn of a job that failed.
+    /// Counts a failed run of a background job.
     pub fn job_failed(&self, job: &'static str) {
         self.0.job_failures.get_or_create(&JobLabel { job }).inc();
     }
 
-    /// Counts an answered request. `route` is the template of its path, of which there are few: never the path itself.
+    /// Counts a request. `route` is the template of its path, of which there are few, and never the path itself.
     pub fn request_answered(&self, method: &'static str, route: &str, status: u16, took: Duration) {
         let labels = RequestLabels {
             method,
@@ -440,12 +441,12 @@ impl Metrics {
         durations.observe(took.as_secs_f64());
     }
 
-    /// How late the dialer's thread comes to what is due.
+    /// Delay of the dialer's thread.
     pub fn dialer_lag(&self) -> Seconds {
         Seconds::from(self.0.dialer_lag.clone())
     }
 
-    /// Shows a switch's link from now on. A second call with the same name replaces the first.
+    /// Shows the link to a PBX from now on. A second call with the same name replaces the first.
     pub fn watch_link(&self, pbx: &PbxName, stats: Arc<LinkStats>) {
         self.0.links.watch(pbx, stats);
     }
@@ -457,12 +458,12 @@ impl Metrics {
         gauge.set(i64::from(on));
     }
 
-    /// Inputs that came too late to matter. Normal in small numbers: events cross commands on the wire.
+    /// Inputs that arrived too late. A small number is normal, because events and commands cross on the wire.
     pub fn stale(&self) -> Counter {
         self.0.stale.clone()
     }
 
-    /// What the store counts.
+    /// The counters of the store.
     pub fn store(&self) -> StoreMetrics {
         StoreMetrics {
             changes: self.queue("store_changes"),
@@ -472,18 +473,20 @@ impl Metrics {
         }
     }
 
-    /// 1 while the system's clock has jumped and is not believed.
+    /// 1 while the system clock has jumped and is not trusted.
     pub fn clock_doubted(&self) -> Gauge {
         self.0.clock_doubted.clone()
     }
 
-    /// Everything, as Prometheus's text format. Serve it as [`Metrics::CONTENT_TYPE`].
+    /// All metrics in Prometheus's text format. The content type is [`Metrics::CONTENT_TYPE`].
     pub fn render(&self) -> String {
         let mut open = String::with_capacity(16 * 1024);
         match prometheus_client::encoding::text::encode(&mut open, &self.0.registry) {
             Ok(()) => text::from_open_metrics(&open),
             Err(_) => {
-                tracing::error!("metrics could not be written; /metrics is empty");
+                tracing::error!(
+                    "the metrics could not be written, so /metrics is empty; report this as a bug"
+                );
                 String::new()
             }
         }
@@ -491,7 +494,7 @@ impl Metrics {
 }
 
 impl CampaignMetrics {
-    /// The handles of one of the campaign's trunks, by its name.
+    /// The handles of one trunk of the campaign, by its name.
     pub fn trunk(&self, name: &str) -> TrunkMetrics {
         let mut trunks = lock(&self.trunks);
         let new = || self.new_trunk(name);
@@ -512,14 +515,14 @@ impl CampaignMetrics {
         }
     }
 
-    /// Counts a message to a person whom no agent took in time.
+    /// Counts a message to an abandoned callee.
     pub fn messaged(&self, fate: MessageResult) {
         if let Some((_, counter)) = self.messages.iter().find(|(f, _)| *f == fate) {
             counter.inc();
         }
     }
 
-    /// Counts a change of an agent's state, or of its reason.
+    /// Counts a change of an agent's state or of its reason.
     pub fn agent_is(&self, state: AgentState, reason: AgentReason) {
         let labels = AgentChangeLabels {
             state: state.as_str(),
@@ -528,7 +531,7 @@ impl CampaignMetrics {
         self.agent_changes.get_or_create(&labels).inc();
     }
 
-    /// Sets every gauge to what the campaign looks like now.
+    /// Sets all gauges to the present state of the campaign.
     pub fn show(&self, live: &LiveCampaign) {
         let count = |n: Option<&usize>| i64::try_from(n.copied().unwrap_or(0)).unwrap_or(i64::MAX);
         for (phase, gauge) in &self.calls {

@@ -58,7 +58,7 @@ pub enum NumberError {
         said: Country,
     },
     /// `+39 (0)31…`: in Italy it belongs to some numbers, and not to others.
-    #[error("with and without the zero in parentheses it is another number: write it as it is dialed")]
+    #[error("the number differs with and without the zero in parentheses: write it as it is dialed")]
     OptionalZero,
     /// `1.2025550123E+10`: digits are lost.
     #[error(

@@ -1,7 +1,7 @@
-//! Logs: to standard error, for people on a terminal or as JSON, one object a line. `RUST_LOG` chooses what is shown.
+//! Logs to standard error: text for a terminal, or JSON with one object per line. `RUST_LOG` selects the messages.
 //!
-//! Our own messages never hold personal data. Other libraries' do below INFO, where they show what is on the wire, so
-//! those never pass, whatever `RUST_LOG` says.
+//! Paceline's own messages contain no personal data. Those of some libraries do at levels below INFO, because they show the
+//! data on the wire. They are never shown, whatever `RUST_LOG` says.
 
 use crate::cli::screen::Screen;
 use std::env::VarError;
@@ -12,20 +12,20 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
-/// Logging could not be set up.
+/// Logging could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// `RUST_LOG` cannot be read as a filter.
+    /// `RUST_LOG` is not a valid filter.
     #[error(
-        "RUST_LOG is no filter: write a level such as `info`, or targets such as `paceline_pbx=debug,info`"
+        "RUST_LOG is not a valid filter: use a level such as `info`, or targets such as `paceline_pbx=debug,info`"
     )]
     Filter(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Somebody has set up logging already.
+    /// Logging was already started in this process.
     #[error("logging is set up twice in one process")]
     Twice(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Starts logging for this process, from `level` on where `RUST_LOG` is not set. Lines go around what `screen` shows.
+/// Starts logging for this process, with `level` if `RUST_LOG` is not set. Log lines go above the block of `screen`.
 pub fn init(json: bool, level: LevelFilter, screen: &Screen) -> Result<(), TelemetryError> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(text) if !text.is_empty() => {

@@ -117,7 +117,7 @@ async fn an_old_asterisk_works_and_is_told_so() {
         .to_owned();
     insta::assert_snapshot!(told.replace(&version, "16"), @"
     exit 0
-      look  Asterisk 16: works, gets no security fixes any more, and does not take requests over the event stream, so that calls cost it more
+      look  Asterisk 16: works, but gets no security fixes any more and accepts no requests over the event stream, so that calls cost it more
             cure: plan to upgrade to 22
     ");
 }
@@ -133,15 +133,15 @@ async fn no_server_no_ari_and_a_wrong_password_are_told_apart() {
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
       FAULT ARI: nothing answers at http://127.0.0.1:PORT
-            cure: let Asterisk run, and in http.conf write under [general] `enabled = yes`, `bindaddr` and `bindport` as the `url` of paceline.toml has them; then `module reload http`
+            cure: start Asterisk, and in http.conf write under [general] `enabled = yes`, `bindaddr` and `bindport` as the `url` of paceline.toml has them; then `module reload http`
     ");
     let lab = lab(Version::V22, &[]);
     let asterisk = &lab.asterisk;
     let office = office_of(&asterisk.ari_url(), "wrong", &[]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
-      FAULT ARI: does not let user `paceline` in
-            cure: in ari.conf have a section [paceline] with `type = user` and the `password` that paceline.toml points to; then `module reload res_ari.so`
+      FAULT ARI: refuses the user `paceline`
+            cure: in ari.conf add a section [paceline] with `type = user` and the `password` that paceline.toml points to; then `module reload res_ari.so`
     ");
     let conf = asterisk.folder().join("etc/ari.conf");
     let text = std::fs::read_to_string(&conf).unwrap();
@@ -151,14 +151,14 @@ async fn no_server_no_ari_and_a_wrong_password_are_told_apart() {
     let office = office_at(asterisk, &["PJSIP/{number}@carrier"]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
-      FAULT ARI user: `paceline` may only read
+      FAULT ARI user: `paceline` is read-only
             cure: in ari.conf write `read_only = no` under [paceline]
     ");
     std::fs::write(&conf, text.replace("enabled = yes", "enabled = no")).unwrap();
     asterisk.cli("module reload res_ari.so").unwrap();
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
-      FAULT ARI: a web server answers at http://127.0.0.1:PORT, but it has no ARI
+      FAULT ARI: the web server at http://127.0.0.1:PORT has no ARI
             cure: in ari.conf write under [general] `enabled = yes`, and have res_ari.so loaded; or correct `url` in paceline.toml
     ");
 }
@@ -177,8 +177,8 @@ async fn an_application_that_another_dialer_owns_is_refused() {
     let office = office_at(asterisk, &["PJSIP/{number}@carrier"]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
-      FAULT application: `paceline` is in use by another program, such as another dialer
-            cure: stop that program, or give Paceline an application of its own with `app` in paceline.toml
+      FAULT application: `paceline` is used by another program, such as another dialer
+            cure: stop that program, or set another application name with `app` in paceline.toml
     ");
 }
 
@@ -215,12 +215,12 @@ async fn missing_and_dead_trunks_and_codecs_that_do_not_meet_are_named() {
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
       FAULT trunk t1: there is no endpoint `PJSIP/carier`
-            cure: in pjsip.conf have a section [carier] with `type = endpoint`, or correct the dial string `PJSIP/{number}@carier`: there is `PJSIP/carrier`
+            cure: in pjsip.conf add a section [carier] with `type = endpoint`, or correct the dial string `PJSIP/{number}@carier`: there is `PJSIP/carrier`
       FAULT trunk t2: `PJSIP/down` is offline: none of its contacts answers
-            cure: see `pjsip show contacts` and `pjsip show registrations`; correct the contact of its aor, or reach the carrier
-      FAULT trunk t4: has no codec in common with agent anna: gsm against ulaw; and gsm cannot be translated, so nobody would be heard
+            cure: check `pjsip show contacts` and `pjsip show registrations`; correct the contact of its aor, or call the carrier
+      FAULT trunk t4: has no codec in common with agent anna: gsm and ulaw; and gsm cannot be translated, so nobody would be heard
             cure: in pjsip.conf `allow` the same codec on both, or load codec_gsm.so
-      look  trunk t3: has no codec in common with agent anna: g722 against ulaw; every call is translated
+      look  trunk t3: has no codec in common with agent anna: g722 and ulaw; every call is translated
             cure: in pjsip.conf `allow` the same codec on both
     ");
 }
@@ -243,7 +243,7 @@ async fn a_limit_of_channels_is_listed_and_a_small_one_named() {
         let carrier = endpoints.iter().find(|e| e["name"] == "PJSIP/carrier").unwrap();
         assert_eq!(carrier["codecs"], serde_json::json!(["ulaw"]));
         let complaints = office.complaints();
-        let small = "FAULT channels: 1 at once are taken, 0 are in use now; for 1 of our agents, each with a call, 2 are needed and more\n        \
+        let small = "FAULT channels: the limit is 1, 0 in use now; more than 2 are needed for 1 agent(s) with one call each\n        \
                      cure: in asterisk.conf raise `maxcalls`, then restart Asterisk";
         assert!(complaints.contains(small), "{complaints}");
     }
@@ -257,10 +257,10 @@ async fn few_http_sessions_and_no_folder_for_recordings_are_named() {
     let office = office_at(asterisk, &["PJSIP/{number}@carrier"]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
-      FAULT HTTP sessions: only 4 of 20 at once are served
-            cure: in http.conf write under [general] `sessionlimit = 200`, or end what keeps connections open; then `module reload http`
+      FAULT HTTP sessions: the HTTP server accepts only 4 connections, 20 are needed
+            cure: in http.conf write under [general] `sessionlimit = 200`, or stop other programs that keep connections open; then `module reload http`
       look  recordings: cannot be listed, so none can be made: there is no folder for them
-            cure: make the folder `recording` below `astspooldir` (see asterisk.conf) and give it to the user that Asterisk runs as
+            cure: create the folder `recording` below `astspooldir` (see asterisk.conf) and give it to the user that Asterisk runs as
     ");
 }
 
@@ -300,8 +300,8 @@ async fn a_clock_that_is_wrong_is_told() {
     assert!((364 * 86_400..=367 * 86_400).contains(&seconds), "{told}");
     insta::assert_snapshot!(told, @"
     exit 0
-      look  clock: the switch is N s behind this machine
-            cure: let both run NTP (`timedatectl set-ntp true`): calling hours and reports go by the clock
+      look  clock: the PBX's clock is N s behind this machine's
+            cure: run NTP on both (`timedatectl set-ntp true`), because calling hours and reports use the clock
     ");
 }
 
@@ -355,11 +355,11 @@ async fn queues_and_who_takes_their_calls_are_listed() {
         insta::allow_duplicates! {
             insta::assert_snapshot!(complaints.join("\n"), @"
                     cure: correct the member's interface, or the hint or device after it (see `queue show`)
-                    cure: in pjsip.conf have that endpoint, or take `PJSIP/agent-9` out of the queue
-                    cure: in queues.conf give it a `member`, or have agents log in to it
-              look  queue 7000: the calls of its member fay go to `Local/5002@from-queue/n`, whose state Asterisk cannot tell
-              look  queue empty: has no members, so its calls wait for nobody
-              look  queue sales: the calls of its member dora go to `PJSIP/agent-9`, which is no endpoint
+                    cure: in pjsip.conf add this endpoint, or remove `PJSIP/agent-9` from the queue
+                    cure: in queues.conf add a `member`, or let agents log in to the queue
+              look  queue 7000: the calls to its member fay go to `Local/5002@from-queue/n`, whose state Asterisk does not know
+              look  queue empty: has no members, so its calls are never answered
+              look  queue sales: the calls to its member dora go to `PJSIP/agent-9`, which is not an endpoint
             exit 0
             ");
         }
@@ -395,8 +395,8 @@ async fn a_message_that_the_pbx_has_not_and_a_trunk_without_a_caller_id_are_name
     exit 1
       FAULT campaign sound:custom/nobody-has-this: `answering/abandon_message`: the PBX has no sound `custom/nobody-has-this`, so an abandoned callee hears nothing, and nothing is recorded
             cure: put the file below `sounds/en/` in `astdatadir` (see asterisk.conf) as `custom/nobody-has-this` with the ending of its format, such as .ulaw or .wav; a file elsewhere is named by its whole path, `sound:/…`, and is not looked for
-      look  trunk bare: has no caller id, so callees see what the PBX shows by itself, or nothing
-            cure: set `caller_id` with PUT /api/v1/trunks/{id}: rules of many countries ask for a number that can be called back, and carriers refuse calls without one
+      look  trunk bare: has no caller id, so callees see the default of the PBX, or nothing
+            cure: set `caller_id` with PUT /api/v1/trunks/{id}: many countries require a number that can be called back, and carriers refuse calls without one
     ");
 }
 
@@ -426,7 +426,7 @@ async fn agents_phones_that_can_die_unnoticed_are_named_and_where_that_cannot_be
             insta::assert_snapshot!(complaints.join("\n"), @"
             exit 0
               look  agent cora: `PJSIP/asked` is offline
-                    cure: switch the phone on, or correct its registration; until then this agent cannot log in
+                    cure: turn on the phone, or correct its registration; until then this agent cannot log in
               look  agents' phones: `PJSIP/agent-1` and 1 more: Asterisk never asks whether the phone is there (`qualify_frequency` is 0), so an agent whose phone loses its power counts as free for 24 to 36 s, or for hours if the phone sends no audio in silence, and is given callees
                     cure: in pjsip.conf write `qualify_frequency = 15` in the aor of each agent (FreePBX: Qualify Frequency of the extension), then `module reload res_pjsip.so`: Paceline hears of a dead phone within 18 s and calls it again
               look  agents' phones: `PJSIP/agent-1` and 2 more: Asterisk keeps a leg whose phone sends no audio any more (`rtp_timeout` is 0): while Paceline is stopped nobody ends it, and a phone that answers but is not heard counts as free for 24 to 36 s, or for hours if it sends no audio in silence

@@ -44,7 +44,7 @@ fn a_good_file_is_described_without_its_passwords() {
     let output = paceline(folder.path(), &["config", "check"]);
     assert!(output.status.success());
     insta::assert_snapshot!(text(&output.stdout), @"
-    `paceline.toml` can be used.
+    `paceline.toml` is valid.
       listens on      127.0.0.1:8080
       keeps state in  sqlite:paceline.db
       default region  US
@@ -135,7 +135,7 @@ fn a_file_that_is_not_there_is_an_error_only_if_it_was_named() {
     let output = paceline(folder.path(), &["config", "check", "--config", "mine.toml"]);
     assert_eq!(output.status.code(), Some(1));
     insta::assert_snapshot!(text(&output.stderr), @"
-    error: cannot read the configuration file `mine.toml`: name another with --config, or make this one readable
+    error: cannot read the configuration file `mine.toml`: name another file with --config, or make this one readable
       because: No such file or directory (os error 2)
     ");
 }

@@ -81,5 +81,5 @@ fn an_unknown_role_and_an_unknown_key_are_told() {
     assert!(text(&output.stderr).contains("use one of read, agent, write"));
     let output = key(folder.path(), &["revoke", "crm"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("no key is called `crm`"));
+    assert!(text(&output.stderr).contains("there is no key `crm`"));
 }

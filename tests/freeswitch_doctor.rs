@@ -131,14 +131,14 @@ async fn no_server_a_wrong_port_a_wrong_password_and_an_access_list_are_told_apa
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
       FAULT Event Socket: nothing answers at 127.0.0.1:PORT
-            cure: let FreeSWITCH run with mod_event_socket loaded, and in event_socket.conf.xml write `listen-ip` and `listen-port` as the `address` of paceline.toml has them; then `reload mod_event_socket`
+            cure: start FreeSWITCH with mod_event_socket, and in event_socket.conf.xml write `listen-ip` and `listen-port` as the `address` of paceline.toml has them; then `reload mod_event_socket`
     ");
     let sip = format!("127.0.0.1:{}", freeswitch.ports().sip);
     let office = office_of(&sip, "x", &[]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
-      FAULT Event Socket: something at 127.0.0.1:PORT takes connections, and then says nothing
-            cure: see whether something but a FreeSWITCH listens there; if it is one, see its load, and `status` in fs_cli
+      FAULT Event Socket: a server at 127.0.0.1:PORT accepts connections, but sends nothing
+            cure: check that FreeSWITCH listens there; if it does, check its load and `status` in fs_cli
     ");
     let office = office_of(&freeswitch.address(), "wrong", &[]).await;
     insta::assert_snapshot!(office.complaints(), @"
@@ -169,7 +169,7 @@ async fn no_server_a_wrong_port_a_wrong_password_and_an_access_list_are_told_apa
     }
     insta::assert_snapshot!(complaints, @"
     exit 1
-      FAULT Event Socket: the access list at 127.0.0.1:PORT does not let this machine in
+      FAULT Event Socket: the access list at 127.0.0.1:PORT refuses this machine
             cure: in event_socket.conf.xml name a list with this machine's address in `apply-inbound-acl` (for the switch's own machine `loopback.auto`); then `reloadacl` and `reload mod_event_socket`
     ");
 }
@@ -231,20 +231,20 @@ async fn trunks_agents_and_codecs_that_do_not_meet_are_named() {
     insta::assert_snapshot!(office.complaints(), @r#"
     exit 1
       FAULT trunk t1: there is no `sofia/gateway/carier`
-            cure: in sip_profiles have a `<gateway name="carier">`, and `sofia profile external rescan`, or correct the dial string `sofia/gateway/carier/{number}`: there is `sofia/gateway/carrier`
-      FAULT trunk t2: `sofia/gateway/down` is down (FAIL_WAIT), so FreeSWITCH calls nobody over it
-            cure: see `sofia status gateway down`; correct its proxy, username and password, or reach the carrier
+            cure: in sip_profiles add a `<gateway name="carier">`, then run `sofia profile external rescan`, or correct the dial string `sofia/gateway/carier/{number}`: there is `sofia/gateway/carrier`
+      FAULT trunk t2: `sofia/gateway/down` is down (FAIL_WAIT), so FreeSWITCH places no call over it
+            cure: check `sofia status gateway down`; correct its proxy, username and password, or call the carrier
       FAULT agent bert: there is no `user/agent-7@lab`
-            cure: have this user in the directory, and `reloadxml`, or correct the dial string `user/agent-7`: there is `user/agent-1@lab`
-      look  trunk t4: goes through the context `from-intern`, which is not in the switch's own dialplan
-            cure: correct the dial string `loopback/{number}/from-intern`, unless a script or a server makes that context; a test call tells
-      look  trunk t3: has no codec in common with agent anna: PCMA against PCMU; every call is translated
+            cure: add this user to the directory, then run `reloadxml`, or correct the dial string `user/agent-7`: there is `user/agent-1@lab`
+      look  trunk t4: uses the context `from-intern`, which is not in FreeSWITCH's own dialplan
+            cure: correct the dial string `loopback/{number}/from-intern`, unless a script or a server creates this context; place a test call to check it
+      look  trunk t3: has no codec in common with agent anna: PCMA and PCMU; every call is translated
             cure: write a common codec into `outbound-codec-prefs` of both SIP profiles
     "#);
     let office = office_at(&freeswitch, &["sofia/gateway/of-foreign/{number}"]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 1
-      FAULT trunk t1: offers OPUS G729, none of which is loaded, so every call fails
+      FAULT trunk t1: offers OPUS G729, but none of these codecs is loaded, so every call fails
             cure: in `outbound-codec-prefs` of its SIP profile (or vars.xml) write codecs that there are, such as PCMU,PCMA; or load the codec's module
     ");
 }
@@ -268,14 +268,14 @@ async fn a_switch_that_takes_no_calls_is_found_out() {
     exit 1
       FAULT modules: not loaded: mod_sofia (SIP)
             cure: in modules.conf.xml write `<load module="mod_sofia"/>`; until the restart `load mod_sofia` in fs_cli does
-      FAULT calls: the switch is paused, and places none
-            cure: `fsctl resume` in fs_cli, once whoever paused it agrees
-      FAULT channels: 1 at once are taken, 0 are in use now; for 1 of our agents, each with a call, 2 are needed and more
+      FAULT calls: FreeSWITCH is paused and places no calls
+            cure: run `fsctl resume` in fs_cli, after checking why it was paused
+      FAULT channels: the limit is 1, 0 in use now; more than 2 are needed for 1 agent(s) with one call each
             cure: in switch.conf.xml raise `max-sessions`; until the restart `fsctl max_sessions N` does
-      FAULT channels a second: 0 new ones a second are made
+      FAULT channels a second: FreeSWITCH creates up to 0 channels per second
             cure: in switch.conf.xml raise `sessions-per-second`; until the restart `fsctl sps N` does
       FAULT trunk t1: there is no `sofia/gateway/carrier`
-            cure: in sip_profiles have a `<gateway name="carrier">`, and `sofia profile external rescan`, or correct the dial string `sofia/gateway/carrier/{number}`
+            cure: in sip_profiles add a `<gateway name="carrier">`, then run `sofia profile external rescan`, or correct the dial string `sofia/gateway/carrier/{number}`
     "#);
 }
 
@@ -304,7 +304,7 @@ async fn an_event_socket_that_is_open_to_all_and_recordings_that_cannot_be_writt
     // A missing folder is made by the switch itself.
     insta::assert_snapshot!(office.complaints(), @r#"
     exit 0
-      look  event_socket.conf: has the password that everybody knows; has no `apply-inbound-acl`
+      look  event_socket.conf: has the well-known default password; has no `apply-inbound-acl`
             cure: choose another `password`, there and in paceline.toml; write `<param name="apply-inbound-acl" value="loopback.auto"/>`
     "#);
     std::fs::write(&folder, "in the way").unwrap();
@@ -312,10 +312,10 @@ async fn an_event_socket_that_is_open_to_all_and_recordings_that_cannot_be_writt
     let complaints = complaints.replace(&freeswitch.folder().display().to_string(), "FOLDER");
     insta::assert_snapshot!(complaints, @r#"
     exit 0
-      look  event_socket.conf: has the password that everybody knows; has no `apply-inbound-acl`
+      look  event_socket.conf: has the well-known default password; has no `apply-inbound-acl`
             cure: choose another `password`, there and in paceline.toml; write `<param name="apply-inbound-acl" value="loopback.auto"/>`
-      look  recordings: `FOLDER/recordings` cannot be written, so there are none
-            cure: let it be a folder that the user that FreeSWITCH runs as may write
+      look  recordings: `FOLDER/recordings` cannot be written, so nothing can be recorded
+            cure: use a folder that the user of the FreeSWITCH process can write
     "#);
 }
 
@@ -355,9 +355,9 @@ async fn queues_and_who_takes_their_calls_are_listed() {
     let office = office_at(&freeswitch, &[TRUNK]).await;
     insta::assert_snapshot!(office.complaints(), @"
     exit 0
-      look  queue sales@lab: the calls of its member dora go to `user/agent-9@lab`, which there is not
+      look  queue sales@lab: the calls to its member dora go to `user/agent-9@lab`, which does not exist
             cure: correct the contact of agent dora in callcenter.conf.xml
-      look  queue empty@lab: has no members, so its calls wait for nobody
+      look  queue empty@lab: has no members, so its calls are never answered
             cure: in callcenter.conf.xml give it a `tier`, or `callcenter_config tier add`
     ");
     let told = office.told(&[]);
@@ -388,10 +388,10 @@ async fn a_clock_and_a_version_that_are_old_are_told() {
     assert!(seconds > 100_000_000);
     insta::assert_snapshot!(told, @"
     exit 1
-      FAULT FreeSWITCH 1.01.9: is older than 1.6; nobody has seen Paceline work with it
+      FAULT FreeSWITCH 1.01.9: is older than 1.6; Paceline was never tested with it
             cure: upgrade to the newest 1.10
-      look  clock: the switch is N s behind this machine
-            cure: let both run NTP (`timedatectl set-ntp true`): calling hours and reports go by the clock
+      look  clock: the PBX's clock is N s behind this machine's
+            cure: run NTP on both (`timedatectl set-ntp true`), because calling hours and reports use the clock
     ");
 }
 
@@ -460,8 +460,8 @@ async fn a_message_that_the_pbx_has_not_is_a_fault() {
     exit 1
       FAULT campaign sound:nobody-has-this: `answering/abandon_message`: the PBX has no sound `nobody-has-this`, so an abandoned callee hears nothing, and nothing is recorded
             cure: put the file nobody-has-this.wav below `sounds_dir` (`global_getvar sounds_dir` in fs_cli shows where)
-      look  trunk bare: has no caller id, so callees see what the PBX shows by itself, or nothing
-            cure: set `caller_id` with PUT /api/v1/trunks/{id}: rules of many countries ask for a number that can be called back, and carriers refuse calls without one
+      look  trunk bare: has no caller id, so callees see the default of the PBX, or nothing
+            cure: set `caller_id` with PUT /api/v1/trunks/{id}: many countries require a number that can be called back, and carriers refuse calls without one
     ");
 }
 

@@ -39,7 +39,7 @@ pub(super) struct PacingDecision {
     /// Calls launched.
     #[schema(example = 3)]
     launch: u32,
-    /// Calls that agents and the abandon budget allowed.
+    /// Calls that agents and the abandon budget allow.
     #[schema(example = 5)]
     wanted: u32,
     /// What kept one more from being launched.
@@ -48,13 +48,13 @@ pub(super) struct PacingDecision {
     mode: EffectiveMode,
     /// Why that is not the campaign's own mode, where it is not.
     fallback: Option<Fallback>,
-    /// Probability that a person answering the next call would find no agent.
+    /// Probability that the next callee finds no agent, 0 to 1.
     #[schema(example = 0.031)]
     risk_ratio: f64,
     /// The most of it that the abandon budget allows.
     #[schema(example = 0.028)]
     risk_allowed_ratio: f64,
-    /// Abandoned over live answers to expect of the calls in flight.
+    /// Expected ratio of abandoned calls to live answers of the calls in flight, 0 to 1.
     #[schema(example = 0.021)]
     expected_abandon_ratio: f64,
     /// The abandon rule that allows least.

@@ -1,11 +1,11 @@
-//! `paceline config check`: what a configuration file says, or what is wrong with it.
+//! `paceline config check`: shows a configuration file as understood, or what is wrong with it.
 
 use super::say;
 use crate::config::{Config, ConfigError, PbxKind};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Shows the configuration as understood, without secrets.
+/// Shows the configuration without secrets.
 pub(super) fn run(file: Option<&Path>, as_json: bool) -> anyhow::Result<()> {
     let loaded = Config::load(file);
     if as_json {
@@ -77,13 +77,13 @@ fn report(loaded: &Result<Config, ConfigError>) -> Value {
 
 fn describe(config: &Config) -> String {
     let head = match &config.file {
-        Some(file) => format!("`{}` can be used.", file.display()),
-        None => "There is no paceline.toml here; these are the defaults.".to_owned(),
+        Some(file) => format!("`{}` is valid.", file.display()),
+        None => "There is no paceline.toml here; these are the default settings.".to_owned(),
     };
     let region = config
         .default_region
         .as_deref()
-        .unwrap_or("none: numbers without a country code are refused");
+        .unwrap_or("none (numbers without a country code are refused)");
     let mut rows = vec![
         ("listens on".to_owned(), config.listen.to_string()),
         ("keeps state in".to_owned(), config.store.shown.clone()),

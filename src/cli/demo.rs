@@ -1,4 +1,4 @@
-//! `paceline demo`: everything at work on a simulated switch, with nothing to install.
+//! `paceline demo`: everything at work on a simulated PBX, with nothing to install.
 
 use super::progress::Progress;
 use super::screen::Screen;
@@ -17,22 +17,22 @@ use std::time::Duration;
 
 #[derive(Args, Debug)]
 pub(super) struct DemoArgs {
-    /// How long, in real time: 90s, 5m.
+    /// Length in real time, such as 90s or 5m
     #[arg(long = "for", value_name = "DURATION", default_value = "60s", value_parser = duration)]
     duration: Duration,
-    /// How many times as fast as real time calls go, 0.1 to 100.
+    /// Speed of the calls, as a factor of real time; 0.1 to 100
     #[arg(long, value_name = "N", default_value_t = 40.0, value_parser = speed)]
     speed: f64,
-    /// The same seed gives the same callees.
+    /// Seed of the callees. The same seed gives the same callees
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Where the API and /metrics are served; where it is taken, the next free port.
+    /// Address of the API and /metrics. If the port is in use, the next free port is taken
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Keep the database in this folder instead of a temporary one.
+    /// Keep the database in this folder instead of a temporary one
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
-    /// Progress and summary as JSON lines on standard output.
+    /// Write progress and summary as JSON lines to standard output
     #[arg(long)]
     json: bool,
 }
@@ -40,17 +40,17 @@ pub(super) struct DemoArgs {
 fn duration(text: &str) -> Result<Duration, String> {
     let span: jiff::Span = text
         .parse()
-        .map_err(|_| "write a number and a unit, such as 90s or 5m")?;
-    let span = jiff::SignedDuration::try_from(span).map_err(|_| "use seconds, minutes or hours")?;
-    let duration = Duration::try_from(span).map_err(|_| "it cannot be negative")?;
+        .map_err(|_| "write a number with a unit, such as 90s or 5m")?;
+    let span = jiff::SignedDuration::try_from(span).map_err(|_| "use only seconds, minutes or hours")?;
+    let duration = Duration::try_from(span).map_err(|_| "the duration cannot be negative")?;
     let fine = (Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&duration);
     fine.then_some(duration)
-        .ok_or_else(|| "from 1s to 24h".to_owned())
+        .ok_or_else(|| "use a duration from 1s to 24h".to_owned())
 }
 
 fn speed(text: &str) -> Result<f64, String> {
     let speed = text.parse().ok().filter(|n| (0.1..=100.0).contains(n));
-    speed.ok_or_else(|| "a number from 0.1 to 100".to_owned())
+    speed.ok_or_else(|| "use a number from 0.1 to 100".to_owned())
 }
 
 pub(super) async fn run(args: DemoArgs, screen: &Screen) -> anyhow::Result<()> {
@@ -99,7 +99,7 @@ pub(super) async fn run(args: DemoArgs, screen: &Screen) -> anyhow::Result<()> {
 fn introduction(app: &App, demo: &Demo, args: &DemoArgs) -> String {
     let (addr, key) = (app.addr, &demo.key);
     format!(
-        "A simulated switch, 20 agents, 4,000 fictional contacts; {} times real time, for {} s, seed {}.\n\
+        "A simulated PBX, 20 agents and 4,000 fictional contacts; {} times real time, for {} s, seed {}.\n\
          API page  http://{addr}/api/docs\n\
          metrics   http://{addr}/metrics\n\
          look      curl -H 'Authorization: Bearer {key}' http://{addr}/api/v1/live\n\n",

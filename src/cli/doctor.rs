@@ -1,4 +1,4 @@
-//! `paceline doctor`: what is wrong between Paceline and each configured PBX, and what to write instead.
+//! `paceline doctor`: reports what is wrong between Paceline and each configured PBX, and what to write instead.
 
 use super::{AlreadyTold, say};
 use crate::config::Config;
@@ -10,27 +10,28 @@ use clap::Args;
 use paceline_core::pbx::CallerId;
 use secrecy::ExposeSecret as _;
 
-/// Endpoints that are listed for people.
+/// Maximum number of endpoints in the text output.
 const ENDPOINTS_SHOWN_MAX: usize = 20;
 
 #[derive(Args, Debug)]
 pub(super) struct DoctorArgs {
-    /// Also place a test call to this number, over --trunk, and say what was seen.
+    /// Also place a test call to this number over --trunk, and report how it went
     #[arg(long, value_name = "NUMBER", requires = "trunk")]
     call: Option<String>,
-    /// The trunk of the test call.
+    /// Trunk of the test call
     #[arg(long, value_name = "NAME", requires = "call")]
     trunk: Option<String>,
-    /// The test call's caller id [default: the trunk's].
+    /// Caller id of the test call [default: the trunk's]
     #[arg(long, value_name = "NUMBER", requires = "call")]
     caller_id: Option<String>,
-    /// Where the phone of the test call is, such as America/New_York [default: as its contact says, or by its country].
+    /// Time zone of the called phone, such as America/New_York [default: from its contact, or from its country]
     #[arg(long, value_name = "ZONE", requires = "call")]
     time_zone: Option<String>,
-    /// Place the test call whatever the do-not-call list and the hours say: to a phone of your own.
+    /// Place the test call even if the number is on the do-not-call list or it is outside the calling hours. Only for your
+    /// own phone
     #[arg(long, requires = "call", conflicts_with = "time_zone")]
     without_gate: bool,
-    /// As JSON.
+    /// Write JSON
     #[arg(long)]
     json: bool,
 }
@@ -39,7 +40,8 @@ pub(super) async fn run(config: &Config, args: DoctorArgs) -> anyhow::Result<()>
     let call = match (&args.call, &args.trunk) {
         (Some(number), Some(trunk)) => Some(CallPlan {
             trunk: trunk.clone(),
-            number: normalise(number, config.default_region.as_deref()).context("cannot call that number")?,
+            number: normalise(number, config.default_region.as_deref())
+                .context("the number of --call cannot be called")?,
             gate: match args.without_gate {
                 true => AskGate::NotAsked,
                 false => AskGate::Asked {
@@ -51,7 +53,7 @@ pub(super) async fn run(config: &Config, args: DoctorArgs) -> anyhow::Result<()>
                 .as_deref()
                 .map(CallerId::new)
                 .transpose()
-                .context("cannot call from that number")?,
+                .context("the number of --caller-id cannot be used")?,
         }),
         _ => None,
     };
@@ -142,7 +144,7 @@ fn describe_pbx(pbx: &PbxReport) -> String {
     text
 }
 
-/// The endpoints that trunks lead to come first: a PBX has many more phones than they are.
+/// Endpoints used by trunks come first, because a PBX has many more phones than trunks.
 fn shown(pbx: &PbxReport) -> impl Iterator<Item = &Endpoint> {
     let (mut first, phones): (Vec<_>, Vec<_>) = pbx.endpoints.iter().partition(|endpoint| endpoint.is_trunk);
     first.extend(phones);

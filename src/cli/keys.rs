@@ -1,4 +1,4 @@
-//! `paceline key …`: API keys, from the machine that has the store. The API can do the same, given a first key.
+//! `paceline key …`: manages API keys on the machine with the store. The API can do the same, but it needs a first key.
 
 use super::say;
 use crate::api::keys;
@@ -13,38 +13,38 @@ use paceline_core::time::Wall;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-/// Keys read at once.
+/// Number of keys read at once.
 const PAGE: i64 = 200;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
-    /// Make a key and show it, this once: nothing is kept of it but a salted hash.
+    /// Create a key and print it once. Only a salted hash of it is stored
     Create {
-        /// Who or what it is for; once only.
+        /// Name of the key, for example of the program or person that uses it. It must be unique
         name: String,
-        /// What it may do: `read` looks at everything, `agent` also logs one agent in and out and gives that agent's
-        /// dispositions, `write` also changes everything.
+        /// Rights of the key: `read` reads everything; `agent` also logs one agent in and out and sets that agent's
+        /// dispositions; `write` also changes everything
         #[arg(long, value_name = "read|agent|write")]
         role: Role,
-        /// The id of the one agent that a key with the role `agent` acts for.
+        /// Id of the agent of a key with the role `agent`
         #[arg(long, value_name = "ID", required_if_eq("role", "agent"))]
         agent: Option<i64>,
-        /// Show it telephone numbers in full; otherwise all but the last two digits are masked.
+        /// Show telephone numbers in full. Without this only the last two digits are shown
         #[arg(long)]
         sees_numbers: bool,
-        /// As JSON.
+        /// Write JSON
         #[arg(long)]
         json: bool,
     },
-    /// List the keys there are, revoked ones too.
+    /// List all keys, including revoked ones
     List {
-        /// As JSON.
+        /// Write JSON
         #[arg(long)]
         json: bool,
     },
-    /// Make a key useless, for good and at once.
+    /// Revoke a key at once and for ever
     Revoke {
-        /// Its name.
+        /// Name of the key
         name: String,
     },
 }
@@ -78,7 +78,7 @@ async fn work(config: &Config, store: &Store, command: KeyCommand) -> anyhow::Re
                 format!("{}\n", json!({"name": name, "role": role, "key": key}))
             } else {
                 format!(
-                    "{key}\n\nKeep it now: it cannot be shown again. Send it with every request:\n  \
+                    "{key}\n\nSave it now, because it cannot be shown again. Send it with every request:\n  \
                      curl -H 'Authorization: Bearer {key}' http://{}/api/v1/campaigns\n",
                     config.listen
                 )
@@ -95,10 +95,10 @@ async fn work(config: &Config, store: &Store, command: KeyCommand) -> anyhow::Re
         KeyCommand::Revoke { name } => {
             let rows = all(store).await?;
             let Some(row) = rows.iter().find(|row| row.name == name) else {
-                bail!("no key is called `{name}`: `paceline key list` shows which there are");
+                bail!("there is no key `{name}`: `paceline key list` lists all keys");
             };
             store.revoke_api_key(row.id, now).await?;
-            format!("`{name}` is of no use any more\n")
+            format!("the key `{name}` is revoked\n")
         }
     };
     Ok(say(&told)?)
@@ -129,7 +129,7 @@ fn as_json(row: &ApiKeyRow) -> Value {
 
 fn table(rows: &[ApiKeyRow]) -> String {
     if rows.is_empty() {
-        return "there is no key yet: `paceline key create NAME --role write` makes one\n".to_owned();
+        return "there is no key yet: create one with `paceline key create NAME --role write`\n".to_owned();
     }
     let width = rows
         .iter()
@@ -153,7 +153,7 @@ fn table(rows: &[ApiKeyRow]) -> String {
     text
 }
 
-/// To the second, as `2026-11-20T15:00:00Z`.
+/// Time to the second, such as `2026-11-20T15:00:00Z`.
 fn utc(at: Wall) -> String {
     Timestamp::from_second(at.0.div_euclid(1000)).map_or_else(|_| at.0.to_string(), |at| at.to_string())
 }

@@ -1,5 +1,5 @@
-//! What is going on, for whoever watches: a block that is written over on a terminal, a plain line now and then
-//! elsewhere, JSON lines for programs. In: [`Metrics`]. Decides nothing.
+//! Live progress: a block at the foot of a terminal, a plain line from time to time elsewhere, JSON lines for programs.
+//! Input: [`Metrics`].
 
 use super::{say, screen::Screen};
 use crate::metrics::{Glance, Metrics};
@@ -11,28 +11,28 @@ use std::time::{Duration, Instant};
 const LIVE_EVERY: Duration = Duration::from_millis(500);
 const JSON_EVERY: Duration = Duration::from_secs(1);
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
-/// The rate is that of the last so many seconds.
+/// The rate is taken over this time.
 const RATE_OVER: Duration = Duration::from_secs(10);
 
-/// How progress is shown.
+/// The form of the progress.
 enum Shown {
     Live(Vec<ProgressBar>),
     Plain,
     Json,
 }
 
-/// Progress being shown. Run [`Progress::run`] beside the work, and stop by dropping its future.
+/// The progress display. Run [`Progress::run`] beside the work; drop its future to stop.
 pub struct Progress {
     metrics: Metrics,
     screen: Screen,
     shown: Shown,
     started: Instant,
-    /// Attempts at each tick of the last [`RATE_OVER`].
+    /// Number of attempts at each tick of the last [`RATE_OVER`].
     before: VecDeque<(Instant, u64)>,
 }
 
 impl Progress {
-    /// JSON lines on standard output if `as_json`; else for people, on standard error.
+    /// With `as_json` it writes JSON lines to standard output, else text to standard error.
     pub fn new(metrics: &Metrics, screen: &Screen, as_json: bool) -> Self {
         let shown = match (as_json, screen.is_live()) {
             (true, _) => Shown::Json,
@@ -48,7 +48,7 @@ impl Progress {
         }
     }
 
-    /// Shows until it is dropped.
+    /// Shows progress until the future is dropped.
     pub async fn run(mut self) {
         let every = match self.shown {
             Shown::Live(_) => LIVE_EVERY,
@@ -79,13 +79,13 @@ impl Progress {
             Shown::Json => {
                 let uptime_s = self.started.elapsed().as_secs_f64();
                 let line = json!({"uptime_s": uptime_s, "attempts_per_second": rate, "now": glance});
-                // A reader who has gone is told nothing more; the work goes on.
+                // If the reader is gone, the work goes on.
                 drop(say(&format!("{line}\n")));
             }
         }
     }
 
-    /// Attempts a second, to one decimal.
+    /// Attempts per second, with one decimal.
     fn rate(&mut self, attempts: u64) -> f64 {
         let now = Instant::now();
         self.before.push_back((now, attempts));
@@ -107,7 +107,7 @@ impl Progress {
 
 const LINES: usize = 4;
 
-/// Calls and agents now, attempts and outcomes since the start.
+/// Present calls and agents; attempts and outcomes since the start.
 fn lines(glance: &Glance, rate: f64) -> [String; LINES] {
     let calls = words(glance.calls.iter().map(|(phase, n)| (phase.as_str(), *n)));
     let agents = words(glance.agents.iter().map(|(state, n)| (state.as_str(), *n)));

@@ -1,9 +1,10 @@
-//! The terminal, shared by log lines and the block of live progress at its foot. In: lines, bytes. Out: standard error.
+//! The terminal, shared by log lines and the block of live progress at its foot. Input: lines and bytes. Output: standard
+//! error.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal as _, Write};
 
-/// Standard error. Cheap to clone; all clones are the same screen.
+/// Standard error. All clones are the same screen.
 #[derive(Clone, Debug)]
 pub struct Screen {
     block: MultiProgress,
@@ -11,7 +12,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Standard error; live where it is a terminal.
+    /// Opens standard error. It is live if it is a terminal.
     pub fn new() -> Self {
         let live = std::io::stderr().is_terminal();
         let target = if live {
@@ -25,31 +26,31 @@ impl Screen {
         }
     }
 
-    /// Whether a person may be looking: a line can be written over.
+    /// True if it is a terminal, where lines can be replaced.
     pub fn is_live(&self) -> bool {
         self.live
     }
 
-    /// One more line at the foot, written over with each [`ProgressBar::set_message`].
+    /// Adds a line at the foot that [`ProgressBar::set_message`] replaces.
     pub fn line(&self) -> ProgressBar {
         let bar = self.block.add(ProgressBar::no_length());
         bar.with_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()))
     }
 
-    /// Text that stays, above the foot.
+    /// Writes text above the foot.
     pub fn tell(&self, text: &str) {
-        // Nobody is left to be told that nobody can be told.
+        // If standard error is closed, nothing can be reported.
         drop(self.clone().write_all(text.as_bytes()));
     }
 
-    /// Runs `write`, which may write to the terminal, with the foot out of the way.
+    /// Runs `write`, which may write to the terminal, with the foot removed meanwhile.
     pub fn around<R>(&self, write: impl FnOnce() -> R) -> R {
         self.block.suspend(write)
     }
 
-    /// Takes the foot away.
+    /// Removes the foot.
     pub fn clear(&self) {
-        // A terminal that cannot be cleared only looks untidy.
+        // An error here only leaves an untidy terminal.
         drop(self.block.clear());
     }
 }

@@ -1,4 +1,4 @@
-//! `paceline serve`: the dialer, its API and `/metrics`, until a signal.
+//! `paceline serve`: runs the dialer, its API and `/metrics` until a signal.
 
 use super::progress::Progress;
 use super::screen::Screen;
@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use paceline_core::live::CallPhase;
 use std::time::Duration;
 
-/// How often it is told again what a stop waits for.
+/// Interval of the message about what a stop waits for.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(config: &Config, screen: &Screen, as_json: bool) -> anyhow::Result<()> {
@@ -26,7 +26,7 @@ pub(super) async fn run(config: &Config, screen: &Screen, as_json: bool) -> anyh
     let mut taken = None;
     tokio::select! {
         () = signals.next() => {
-            screen.tell("Stopping. Agents stay logged in and conversations up; the next start takes them over.\n");
+            screen.tell("Stopping. Agents stay logged in and conversations go on; the next start takes them over.\n");
             tokio::select! {
                 () = app.settle() => {}
                 () = signals.next() => {}
@@ -41,12 +41,13 @@ pub(super) async fn run(config: &Config, screen: &Screen, as_json: bool) -> anyh
     match taken {
         None => Ok(()),
         Some(by) => anyhow::bail!(
-            "another Paceline has taken the store while the connection to it was lost: {by}; calls that are up are its own now"
+            "while the connection to the store was lost, another Paceline took the store: {by}. It now controls the calls that are up, so this process exits. Stop one of the two"
         ),
     }
 }
 
-/// Launches nothing more, lets conversations end, and logs agents out; a signal ends the waiting. The app is still to be stopped.
+/// Launches no more calls, waits until conversations have ended, and logs agents out. A signal ends the wait. The app must
+/// still be stopped.
 pub(super) async fn let_end(app: &App, screen: &Screen, signals: &mut Signals) {
     let telling = async {
         loop {
@@ -55,7 +56,7 @@ pub(super) async fn let_end(app: &App, screen: &Screen, signals: &mut Signals) {
             let talking = glance.calls.get(&CallPhase::Connected).copied().unwrap_or(0);
             if calls > 0 {
                 screen.tell(&format!(
-                    "Stopping: no new calls. Still up, and waited for: {calls}, of them conversations: {talking}. \
+                    "Stopping: no new calls. Waiting for {calls} calls to end, of which {talking} are conversations. \
                      Ctrl-C stops now; calls then stay up, and the next start takes them over.\n"
                 ));
             }
@@ -65,6 +66,6 @@ pub(super) async fn let_end(app: &App, screen: &Screen, signals: &mut Signals) {
     tokio::select! {
         () = app.drain() => {}
         () = telling => {}
-        () = signals.next() => screen.tell("Stopping now. Calls stay up, and the next start takes them over.\n"),
+        () = signals.next() => screen.tell("Stopping now. Conversations go on, and the next start takes them over.\n"),
     }
 }

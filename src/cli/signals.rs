@@ -1,8 +1,8 @@
-//! SIGINT and SIGTERM: the first asks to stop, the second stops waiting.
+//! SIGINT and SIGTERM: the first one starts a stop, the second one ends its waiting.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Signals not yet taken. Make it before the work starts, so that none is missed.
+/// Signals that were received and not handled yet. Create it before the work starts, so that none is missed.
 #[derive(Debug)]
 pub(super) struct Signals {
     interrupt: Signal,
@@ -17,7 +17,7 @@ impl Signals {
         })
     }
 
-    /// The next signal. May be dropped and called again: none is lost.
+    /// The next signal. The future may be dropped; no signal is lost.
     pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

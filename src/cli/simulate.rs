@@ -112,8 +112,12 @@ async fn fit_in(store: &Store, args: &SimulateArgs, campaign: &str) -> anyhow::R
         }
     };
     let records = store.call_records(campaign.id, since, until, RECORDS_MAX).await?;
-    fit::fit(campaign.id, &campaign.settings, &records)
-        .with_context(|| format!("no scenario can be fitted to campaign {}", campaign.id))
+    fit::fit(campaign.id, &campaign.settings, &records).with_context(|| {
+        format!(
+            "no scenario can be made from the records of campaign {}",
+            campaign.id
+        )
+    })
 }
 
 async fn find(store: &Store, campaign: &str) -> anyhow::Result<CampaignRow> {
@@ -124,7 +128,7 @@ async fn find(store: &Store, campaign: &str) -> anyhow::Result<CampaignRow> {
         Ok(id) => store.campaign(CampaignId(id)).await?,
         Err(_) => None,
     };
-    by_id.with_context(|| format!("there is no campaign of the name or id `{campaign}` in the store"))
+    by_id.with_context(|| format!("the store has no campaign with the name or id `{campaign}`"))
 }
 
 fn read(args: &SimulateArgs, fitted: Option<&str>) -> anyhow::Result<Scenario> {

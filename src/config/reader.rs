@@ -1,5 +1,5 @@
-//! Reads settings out of TOML and says precisely what is wrong with them. In: the text of a file. Out: values, and
-//! every [`Problem`] found, not only the first. Knows no setting by name.
+//! Reads settings from TOML and reports exactly what is wrong. Input: the text of a file. Output: values, and every
+//! [`Problem`] found. It does not know the names of settings.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -7,24 +7,24 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// One thing wrong with a configuration file, with its place. `Display` shows the line with a caret below.
+/// A problem in a configuration file, with its place. `Display` shows the line with a caret below it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Problem {
-    /// The file as it was named.
+    /// The file name as it was given.
     pub file: String,
-    /// From 1.
+    /// Line, from 1.
     pub line: usize,
-    /// In characters, from 1.
+    /// Column in characters, from 1.
     pub column: usize,
-    /// What is wrong, in one line: stands alone.
+    /// What is wrong, as one complete line.
     pub message: String,
-    /// What should stand there instead.
+    /// What is expected there.
     pub expected: String,
-    /// What to do next, where there is more to say.
+    /// What to do, if there is more to say.
     pub hint: Option<String>,
-    /// The line, with anything like a password taken out.
+    /// The line, with passwords removed.
     pub excerpt: String,
-    /// How many characters of it are meant.
+    /// Number of characters that the caret marks.
     pub width: usize,
 }
 
@@ -45,21 +45,21 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A file being read, and what was found wrong with it so far.
+/// A file and the problems found in it so far.
 pub(super) struct Reader<'a> {
     file: &'a str,
     text: &'a str,
     problems: RefCell<Vec<Problem>>,
 }
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Clone, Debug)]
 pub(super) struct Placed<T> {
     pub(super) value: T,
     pub(super) span: Range<usize>,
 }
 
-/// What is wrong with a value: what should be there, and a hint.
+/// What is expected instead of a wrong value, and a hint.
 pub(super) struct Wrong {
     pub(super) expected: String,
     pub(super) hint: Option<String>,
@@ -81,10 +81,10 @@ impl Wrong {
     }
 }
 
-/// A table being read. Every setting must be asked for before [`Section::finish`], which reports the others.
+/// A table. Read all its settings before [`Section::finish`], which reports the others as unknown.
 pub(super) struct Section<'a> {
     reader: &'a Reader<'a>,
-    /// As shown: `[server]`.
+    /// The title in messages, such as `[server]`.
     title: String,
     span: Range<usize>,
     table: Option<&'a DeTable<'a>>,
@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The whole document; `None` where it is no TOML, which is then reported.
+    /// The whole document. `None` if it is not TOML; this is then reported.
     pub(super) fn document(&self) -> Option<Spanned<DeTable<'a>>> {
         let (document, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// Everything found wrong, in the order of the file.
+    /// All problems in the order of the file.
     pub(super) fn into_problems(self) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|p| (p.line, p.column));
@@ -163,14 +163,14 @@ impl<'a> Section<'a> {
         self.table?.get(key)
     }
 
-    /// A table in this one. A missing table reads as an empty one.
+    /// A table within this one. A missing table reads as an empty one.
     pub(super) fn table(&mut self, key: &'static str) -> Section<'a> {
         let value = self.value(key);
         let table = value.and_then(|v| v.get_ref().as_table());
         if let (Some(value), None) = (value, table) {
             let wrong = Wrong::expected(format!("a table: `[{key}]` on a line of its own"));
             self.reader
-                .report(value.span(), format!("`{key}` is no table"), wrong);
+                .report(value.span(), format!("`{key}` is not a table"), wrong);
         }
         Section {
             reader: self.reader,
@@ -181,7 +181,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// An array of tables in this one.
+    /// An array of tables within this one.
     pub(super) fn tables(&mut self, key: &'static str) -> Vec<Section<'a>> {
         let Some(value) = self.value(key) else {
             return Vec::new();
@@ -194,7 +194,7 @@ impl<'a> Section<'a> {
         });
         let Some(items) = items else {
             let wrong = Wrong::expected(format!("an array of tables: `[[{key}]]` before each"));
-            let message = format!("`{key}` is no array of tables");
+            let message = format!("`{key}` is not an array of tables");
             self.reader.report(value.span(), message, wrong);
             return Vec::new();
         };
@@ -208,7 +208,7 @@ impl<'a> Section<'a> {
         items.into_iter().map(section).collect()
     }
 
-    /// A setting, turned by `read` into what it means; `None` where it is missing or wrong, which is then reported.
+    /// A setting, converted by `read`. `None` if it is missing, or wrong, which is then reported.
     pub(super) fn get<T>(
         &mut self,
         key: &'static str,
@@ -227,7 +227,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// As [`Section::get`], but a missing setting is reported too.
+    /// Like [`Section::get`], but a missing setting is reported too.
     pub(super) fn need<T>(
         &mut self,
         key: &'static str,
@@ -240,25 +240,25 @@ impl<'a> Section<'a> {
         self.get(key, read)
     }
 
-    /// Whether a setting is there at all.
+    /// True if the setting exists.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|t| t.contains_key(key))
     }
 
-    /// Reports a setting that this section cannot do without.
+    /// Reports a missing setting.
     pub(super) fn missing(&self, key: &str, example: &str) {
         let wrong = Wrong::expected("this section needs it").hint(format!("add `{key} = {example}`"));
         let message = format!("missing setting `{key}` in {}", self.title);
         self.reader.report(self.span.clone(), message, wrong);
     }
 
-    /// Reports a setting whose value will not do.
+    /// Reports a wrong value.
     pub(super) fn invalid(&self, key: &str, span: Range<usize>, wrong: Wrong) {
         self.reader
             .report(span, format!("invalid `{key}` in {}", self.title), wrong);
     }
 
-    /// Reports every setting that nobody asked for. `forbidden`: settings that people try, and what to do instead.
+    /// Reports every setting that was not read. `forbidden`: settings that users try, and what to do instead.
     pub(super) fn finish(self, forbidden: &[(&str, &str)]) {
         for key in self.table.into_iter().flat_map(|t| t.keys()) {
             let name = key.get_ref().as_ref();
@@ -290,7 +290,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// A text, checked.
+/// A text, converted by `check`.
 pub(super) fn text<T>(
     check: impl FnOnce(&str) -> Result<T, Wrong>,
 ) -> impl FnOnce(&DeValue<'_>) -> Result<T, Wrong> {
@@ -303,7 +303,7 @@ pub(super) fn text<T>(
     }
 }
 
-/// A list of texts, each of which `check` takes.
+/// A list of texts, each converted by `check`.
 pub(super) fn texts<T>(
     check: impl Fn(&str) -> Result<T, Wrong>,
 ) -> impl FnOnce(&DeValue<'_>) -> Result<Vec<T>, Wrong> {
@@ -323,7 +323,7 @@ pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, Wrong> {
         .ok_or_else(|| Wrong::expected("`true` or `false`, without quotes"))
 }
 
-/// A whole number, not negative.
+/// A whole number, 0 or more.
 pub(super) fn whole(value: &DeValue<'_>) -> Result<u64, Wrong> {
     value
         .as_integer()
@@ -331,7 +331,7 @@ pub(super) fn whole(value: &DeValue<'_>) -> Result<u64, Wrong> {
         .ok_or_else(|| Wrong::expected("a whole number, 0 or more"))
 }
 
-/// A number from `min` to `max`, with or without a point.
+/// A number from `min` to `max`, with or without a decimal point.
 pub(super) fn number(min: f64, max: f64) -> impl FnOnce(&DeValue<'_>) -> Result<f64, Wrong> {
     move |value| {
         let digits = match value {
@@ -346,7 +346,7 @@ pub(super) fn number(min: f64, max: f64) -> impl FnOnce(&DeValue<'_>) -> Result<
     }
 }
 
-/// What the names of secrets end with.
+/// Endings of the names of secrets.
 const SECRETS: [&str; 5] = ["password", "passwd", "secret", "token", "api_key"];
 
 fn is_secret(name: &str) -> bool {
@@ -354,7 +354,7 @@ fn is_secret(name: &str) -> bool {
     SECRETS.iter().any(|word| name.ends_with(word))
 }
 
-/// The line with passwords taken out: of a setting named like one, between `:` and `@` of a URL, and in its parameters.
+/// The line without passwords: in settings with such a name, between `:` and `@` of a URL, and in the URL's parameters.
 fn redact(line: &str) -> String {
     if let Some((key, _)) = line.split_once('=')
         && is_secret(key.trim().trim_matches('"'))

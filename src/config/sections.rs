@@ -1,4 +1,4 @@
-//! The sections of the configuration file, setting by setting.
+//! The sections of the configuration file.
 
 use super::reader::{Placed, Section, Wrong, boolean, number, text, texts, whole};
 use super::{AmiConfig, Config, PbxConfig, PbxKind, StoreConfig};
@@ -13,19 +13,19 @@ use secrecy::{ExposeSecret, SecretString};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-/// What a configuration takes from outside its file.
+/// What the configuration reads from outside its file.
 pub(super) struct Outside<'o> {
-    /// Where relative paths start.
+    /// The start of relative paths.
     pub(super) folder: &'o Path,
     /// Looks up an environment variable.
     pub(super) env: &'o dyn Fn(&str) -> Option<String>,
-    /// Files with a password that others on this machine can read, as they are found.
+    /// Password files that other users of this machine can read.
     pub(super) open_secrets: RefCell<Vec<PathBuf>>,
 }
 
 const NO_PASSWORD: (&str, &str) = (
     "password",
-    "put it into a file that only Paceline may read and write `password_file = \"FILE\"`, or write `password_env = \"NAME\"`",
+    "put the password into a file that only Paceline can read, and write `password_file = \"FILE\"`; or write `password_env = \"NAME\"`",
 );
 
 pub(super) fn read(mut root: Section<'_>, outside: &Outside<'_>) -> Config {
@@ -84,7 +84,7 @@ fn read_store(mut section: Section<'_>, outside: &Outside<'_>) -> StoreConfig {
             if let Some((key, password)) = &password
                 && full.set_password(Some(password.value.expose_secret())).is_err()
             {
-                let wrong = Wrong::expected("a password is sent to a host, and `url` names none");
+                let wrong = Wrong::expected("no password, because `url` names no host");
                 section.invalid(key, password.span.clone(), wrong);
             }
             StoreConfig {
@@ -113,7 +113,7 @@ fn store_url(written: &str, folder: &Path) -> Result<StoreUrl, Wrong> {
         let path = rest.strip_prefix("//").unwrap_or(rest);
         if path.is_empty() || path.starts_with(":memory:") || path.starts_with('?') {
             return Err(Wrong::expected("a file, such as \"sqlite:paceline.db\"").hint(
-                "state must outlive the process: Paceline finishes after a crash what it began before",
+                "the state must survive a crash of the process, so that Paceline can end the calls that it started",
             ));
         }
         return Ok(StoreUrl::Sqlite(sqlite_url(path, folder)));
@@ -125,7 +125,7 @@ fn store_url(written: &str, folder: &Path) -> Result<StoreUrl, Wrong> {
         None => Err(Wrong::expected(
             "\"sqlite:FILE\" or \"postgres://USER@HOST/DATABASE\"",
         )),
-        // `sslpassword` opens the client's key; whatever else is called so is no less a secret.
+        // `sslpassword` is the password of the client's key. Any other parameter with such a name is secret too.
         Some(url)
             if url.password().is_some()
                 || url
@@ -138,7 +138,7 @@ fn store_url(written: &str, folder: &Path) -> Result<StoreUrl, Wrong> {
     }
 }
 
-/// `path` is as in a URL already, `folder` is not.
+/// `path` is already encoded for a URL, `folder` is not.
 fn sqlite_url(path: &str, folder: &Path) -> String {
     if path.starts_with('/') || folder.as_os_str().is_empty() {
         return format!("sqlite:{path}");
@@ -146,13 +146,13 @@ fn sqlite_url(path: &str, folder: &Path) -> String {
     format!("sqlite:{}/{path}", escape(folder))
 }
 
-/// A path as it is written in a SQLite URL.
+/// Encodes a path for a SQLite URL.
 pub(super) fn escape(path: &Path) -> String {
     let path = path.display().to_string();
     path.replace('%', "%25").replace('?', "%3F").replace('#', "%23")
 }
 
-/// Whether the file's mode lets its group or everybody read it. Where there are no modes: no.
+/// True if the mode of the file allows its group or everybody to read it. False on systems without modes.
 fn others_can_read(path: &Path) -> bool {
     #[cfg(unix)]
     {
@@ -166,8 +166,8 @@ fn others_can_read(path: &Path) -> bool {
     }
 }
 
-/// The password that `password_file` or `password_env` leads to, and which of them. `None`: neither is set, or what is
-/// wrong was reported.
+/// The password from `password_file` or `password_env`, and the name of that setting. `None` if neither is set, or if a
+/// problem was reported.
 fn read_password(
     section: &mut Section<'_>,
     outside: &Outside<'_>,
@@ -190,7 +190,7 @@ fn read_password(
                 match password {
                     "" => Err(Wrong::expected("this file is empty")),
                     _ if password.contains('\n') => Err(Wrong::expected("this file has several lines")
-                        .hint("only the password may stand in it")),
+                        .hint("it must contain only the password")),
                     _ => Ok(SecretString::from(password)),
                 }
             }),
@@ -253,7 +253,7 @@ fn read_pbxes(sections: Vec<Section<'_>>, outside: &Outside<'_>) -> Vec<PbxConfi
             Some(Kind::Esl) => read_esl(&mut section, outside),
             Some(Kind::Sim) => read_sim(&mut section, many),
             None => {
-                // Which settings belong here is not known, so none can be called unknown.
+                // The kind is unknown, so it is not known which settings are unknown.
                 continue;
             }
         };
@@ -309,7 +309,7 @@ fn kind(written: &str) -> Result<Kind, Wrong> {
         "esl" => Ok(Kind::Esl),
         "sim" => Ok(Kind::Sim),
         _ => Err(Wrong::expected(
-            "\"ari\" (Asterisk), \"esl\" (FreeSWITCH) or \"sim\" (a simulated switch, for trying out)",
+            "\"ari\" (Asterisk), \"esl\" (FreeSWITCH) or \"sim\" (a simulated PBX, to try Paceline)",
         )),
     }
 }
@@ -344,7 +344,7 @@ fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, Wrong> 
 fn username(written: &str) -> Result<String, Wrong> {
     let fine = !written.is_empty() && written.bytes().all(|b| b.is_ascii_graphic() && b != b':');
     fine.then(|| written.to_owned())
-        .ok_or_else(|| Wrong::expected("a user of the switch: visible ASCII, no spaces, no `:`"))
+        .ok_or_else(|| Wrong::expected("a user of the PBX: visible ASCII, no spaces, no `:`"))
 }
 
 fn read_ami(section: &mut Section<'_>, outside: &Outside<'_>) -> Option<AmiConfig> {
@@ -382,7 +382,7 @@ fn read_esl(section: &mut Section<'_>, outside: &Outside<'_>) -> Option<PbxKind>
 }
 
 fn esl_app(written: &str) -> Result<String, Wrong> {
-    // FreeSWITCH reads a filter for `-x` as one for all that is not `x`, and there is no way to quote it.
+    // FreeSWITCH reads a filter for `-x` as everything except `x`, and a name cannot be quoted.
     if written.starts_with('-') {
         return Err(Wrong::expected("a name that does not begin with `-`"));
     }
@@ -428,7 +428,7 @@ fn read_sim(section: &mut Section<'_>, many: bool) -> Option<PbxKind> {
         && many
         && speed.value != 1.0
     {
-        let wrong = Wrong::expected("1, as there is another PBX and time passes alike for all");
+        let wrong = Wrong::expected("1, because there is another PBX and all have the same clock");
         section.invalid("speed", speed.span.clone(), wrong);
     }
     Some(PbxKind::Sim {

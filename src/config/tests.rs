@@ -209,7 +209,7 @@ fn a_wrong_value_is_shown_with_what_is_expected() {
      --> paceline.toml:2:7
     2 | url = "sqlite::memory:"
       |       ^^^^^^^^^^^^^^^^^ a file, such as "sqlite:paceline.db"
-    hint: state must outlive the process: Paceline finishes after a crash what it began before
+    hint: the state must survive a crash of the process, so that Paceline can end the calls that it started
     "#);
     assert_snapshot!(complaint("[server]\nlisten = \"127.0.0.1:8080\n"), @r#"
     error: not valid TOML
@@ -289,7 +289,7 @@ speed = 10
      --> paceline.toml:5:1
     5 | password = "…"
       | ^^^^^^^^ not a setting
-    hint: put it into a file that only Paceline may read and write `password_file = "FILE"`, or write `password_env = "NAME"`
+    hint: put the password into a file that only Paceline can read, and write `password_file = "FILE"`; or write `password_env = "NAME"`
 
     error: invalid `agent_dial` in [[pbx]]
      --> paceline.toml:6:14
@@ -299,12 +299,12 @@ speed = 10
     error: invalid `kind` in [[pbx]]
       --> paceline.toml:10:8
     10 | kind = "freeswitch"
-       |        ^^^^^^^^^^^^ "ari" (Asterisk), "esl" (FreeSWITCH) or "sim" (a simulated switch, for trying out)
+       |        ^^^^^^^^^^^^ "ari" (Asterisk), "esl" (FreeSWITCH) or "sim" (a simulated PBX, to try Paceline)
 
     error: invalid `speed` in [[pbx]]
       --> paceline.toml:15:9
     15 | speed = 10
-       |         ^^ 1, as there is another PBX and time passes alike for all
+       |         ^^ 1, because there is another PBX and all have the same clock
     "#);
 }
 
@@ -315,7 +315,7 @@ fn a_password_in_the_store_url_is_refused_and_not_repeated() {
      --> paceline.toml:2:7
     2 | url = "postgres://me:…@db/calls"
       |       ^^^^^^^^^^^^^^^^^^^^^^^^^^ no password here
-    hint: put it into a file that only Paceline may read and write `password_file = "FILE"`, or write `password_env = "NAME"`
+    hint: put the password into a file that only Paceline can read, and write `password_file = "FILE"`; or write `password_env = "NAME"`
     "#);
 }
 
@@ -351,9 +351,9 @@ fn plain_http_to_another_machine_and_an_open_port_are_warned_of() {
          password_env = \"ARI_PASSWORD\"\n",
     );
     assert_snapshot!(config.unwrap().warnings().join("\n"), @"
-    the API listens on 0.0.0.0:8080 without encryption: keep that network private, or put a proxy with TLS before it
-    PBX `a` is reached over plain http: its password and all numbers cross the network unencrypted
-    PBX `b` is reached over its plain Event Socket: its password and all numbers cross the network unencrypted
+    the API listens on 0.0.0.0:8080 without encryption: keep this network private, or put a proxy with TLS in front of it
+    PBX `a` is connected over unencrypted HTTP: its password and all numbers are sent unencrypted
+    PBX `b` is connected over the unencrypted Event Socket: its password and all numbers are sent unencrypted
     ");
 }
 

@@ -1,22 +1,22 @@
-//! What a usable configuration leaves open to others, for people to read.
+//! Warnings about a valid configuration that others could misuse.
 
 use super::{Config, PbxKind};
 use reqwest::Url;
 use secrecy::ExposeSecret as _;
 
 impl Config {
-    /// What is allowed, but should be known.
+    /// Everything that is allowed but risky, as text.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if !self.listen.ip().is_loopback() {
             warnings.push(format!(
-                "the API listens on {} without encryption: keep that network private, or put a proxy with TLS before it",
+                "the API listens on {} without encryption: keep this network private, or put a proxy with TLS in front of it",
                 self.listen
             ));
         }
         if believes_anybody(self.store.url.expose_secret()) {
             warnings.push(
-                "the store's PostgreSQL is not asked to prove who it is: anyone between could read and change all data; \
+                "the certificate of the store's PostgreSQL is not checked, so an attacker on the network can read and change all data; \
                  put `?sslmode=verify-full` to its url"
                     .to_owned(),
             );
@@ -31,17 +31,17 @@ impl Config {
             let (far, how) = match &pbx.kind {
                 PbxKind::Ari { url, .. } => (
                     Url::parse(url).ok().filter(|url| url.scheme() == "http"),
-                    "plain http",
+                    "unencrypted HTTP",
                 ),
                 PbxKind::Esl { address, .. } => (
                     Url::parse(&format!("tcp://{address}")).ok(),
-                    "its plain Event Socket",
+                    "the unencrypted Event Socket",
                 ),
                 PbxKind::Sim { .. } => (None, ""),
             };
             if far.is_some_and(|url| !is_loopback(&url)) {
                 warnings.push(format!(
-                    "PBX `{}` is reached over {how}: its password and all numbers cross the network unencrypted",
+                    "PBX `{}` is connected over {how}: its password and all numbers are sent unencrypted",
                     pbx.name
                 ));
             }
@@ -58,8 +58,8 @@ fn is_loopback(url: &Url) -> bool {
     host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
-/// Whether whoever answers in the database's place would be believed. By default the driver asks for TLS, takes any
-/// certificate, and goes on without where there is none.
+/// True if a server that pretends to be the database would be trusted. By default the driver asks for TLS, accepts any
+/// certificate, and goes on without TLS if the server has none.
 fn believes_anybody(store: &str) -> bool {
     let Some(url) = Url::parse(store)
         .ok()

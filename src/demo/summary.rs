@@ -260,11 +260,11 @@ impl fmt::Display for Summary {
             let (half, most) = (half * 1000.0, most * 1000.0);
             writeln!(
                 f,
-                "  Paceline  adds, from an answer to the command that connects, at most {half} ms to half and {most} ms to 99 % of calls"
+                "  Paceline  sends the connect command after an answer within {half} ms for half of the calls and within {most} ms for 99 %"
             )?;
         }
         for contradiction in contradictions {
-            writeln!(f, "  DOES NOT ADD UP: {contradiction}")?;
+            writeln!(f, "  CONTRADICTION: {contradiction}")?;
         }
         Ok(())
     }

@@ -33,17 +33,16 @@ fn worst_first(mut findings: Vec<Finding>) -> Vec<Finding> {
 fn clock(ahead_s: Option<i64>) -> Option<Finding> {
     let ahead_s = ahead_s?;
     if ahead_s.saturating_abs() <= CLOCK_SKEW_S_MAX {
-        return Some(fine("clock", "agrees with ours"));
+        return Some(fine("clock", "is equal to this machine's clock"));
     }
     let which = if ahead_s > 0 { "ahead of" } else { "behind" };
     let found = format!(
-        "the switch is {} s {which} this machine",
+        "the PBX's clock is {} s {which} this machine's",
         ahead_s.saturating_abs()
     );
-    Some(
-        warning("clock", found)
-            .cure("let both run NTP (`timedatectl set-ntp true`): calling hours and reports go by the clock"),
-    )
+    Some(warning("clock", found).cure(
+        "run NTP on both (`timedatectl set-ntp true`), because calling hours and reports use the clock",
+    ))
 }
 
 /// What callees are to hear. `cure` says what to do where a sound of that name is missing.
@@ -52,7 +51,7 @@ fn sounds(presences: &[Presence], records: &Records, cure: fn(&str) -> String) -
     for ((about, sound), presence) in records.sounds.iter().zip(presences) {
         let name = name_of(sound);
         findings.push(match presence {
-            Presence::There => fine(about, format!("`{name}` is there")),
+            Presence::There => fine(about, format!("`{name}` exists")),
             Presence::Missing => fault(
                 about,
                 format!("the PBX has no sound `{name}`, so an abandoned callee hears nothing, and nothing is recorded"),
@@ -60,9 +59,9 @@ fn sounds(presences: &[Presence], records: &Records, cure: fn(&str) -> String) -
             .cure(cure(name)),
             Presence::Unknown(why) => warning(
                 about,
-                format!("whether the PBX has the sound `{name}` is not known: {why}"),
+                format!("it is not known whether the PBX has the sound `{name}`: {why}"),
             )
-            .cure("see that the file is there"),
+            .cure("check that the file exists"),
         });
     }
     findings
@@ -73,7 +72,7 @@ fn no_trunk(wanted: &[Wanted], example: &str) -> Option<Finding> {
     none.then(|| {
         warning(
             "trunks",
-            "Paceline has none on this PBX yet, so nobody can be called over it",
+            "Paceline has no trunk on this PBX yet, so it can place no call there",
         )
         .cure(format!("create one with POST /api/v1/trunks, such as {example}"))
     })
@@ -85,8 +84,8 @@ fn no_caller_id(wanted: &[Wanted]) -> Vec<Finding> {
         .iter()
         .filter(|wanted| wanted.is_trunk && !wanted.has_caller_id);
     let say = |wanted: &Wanted| {
-        warning(&wanted.about, "has no caller id, so callees see what the PBX shows by itself, or nothing")
-            .cure("set `caller_id` with PUT /api/v1/trunks/{id}: rules of many countries ask for a number that can be called back, and carriers refuse calls without one")
+        warning(&wanted.about, "has no caller id, so callees see the default of the PBX, or nothing")
+            .cure("set `caller_id` with PUT /api/v1/trunks/{id}: many countries require a number that can be called back, and carriers refuse calls without one")
     };
     bare.map(say).collect()
 }
@@ -95,15 +94,15 @@ fn no_caller_id(wanted: &[Wanted]) -> Vec<Finding> {
 fn room(max: u64, now: u64, wanted: &[Wanted], cure: &str) -> Finding {
     let agents = wanted.iter().filter(|wanted| !wanted.is_trunk).count();
     let needed = u64::try_from(agents).unwrap_or(u64::MAX).max(1).saturating_mul(2);
-    let found = format!("{max} at once are taken, {now} are in use now");
+    let found = format!("the limit is {max}, {now} in use now");
     if max < needed {
         let found =
-            format!("{found}; for {agents} of our agents, each with a call, {needed} are needed and more");
+            format!("{found}; more than {needed} are needed for {agents} agent(s) with one call each");
         fault("channels", found).cure(cure)
     } else if now.saturating_add(needed) > max {
         warning(
             "channels",
-            format!("{found}; for {agents} of our agents {needed} are needed"),
+            format!("{found}; {needed} are needed for {agents} agent(s)"),
         )
         .cure(cure)
     } else {
@@ -151,7 +150,7 @@ impl Phones {
             }
         }
         if findings.is_empty() && self.watched > 0 {
-            findings.push(fine(about, "the PBX itself notices one that loses its power"));
+            findings.push(fine(about, "the PBX notices if a phone loses its power"));
         }
         if let Some(some) = some_of(&self.untold) {
             findings.push(fine(about, format!("{some}: {hint}")));
@@ -226,7 +225,7 @@ fn apart<'c>(
         all.push(Apart {
             about: trunk.about.clone(),
             found: format!(
-                "has no codec in common with {}{more}: {} against {}",
+                "has no codec in common with {}{more}: {} and {}",
                 agent.about,
                 trunks.join(" "),
                 agents.join(" ")
@@ -247,16 +246,19 @@ fn queues(queues: &[Queue], none: &str, wrong: impl Fn(&Member) -> Option<(Strin
         for member in &queue.members {
             if let Some((where_to, cure)) = wrong(member) {
                 well = false;
-                let found = format!("the calls of its member {} go to {where_to}", member.name);
+                let found = format!("the calls to its member {} go to {where_to}", member.name);
                 findings.push(warning(&about, found).cure(cure));
             }
         }
         let all = queue.members.len();
         let paused = queue.members.iter().filter(|member| member.paused).count();
         match all {
-            0 => findings.push(warning(&about, "has no members, so its calls wait for nobody").cure(none)),
+            0 => findings.push(warning(&about, "has no members, so its calls are never answered").cure(none)),
             _ if paused == all => {
-                findings.push(warning(&about, format!("all {all} members are paused")).cure("unpause some"));
+                findings.push(
+                    warning(&about, format!("all {all} members are paused"))
+                        .cure("unpause at least one of them"),
+                );
             }
             _ if well => findings.push(fine(&about, format!("{all} members, {paused} of them paused"))),
             _ => {}

@@ -1,4 +1,4 @@
-//! Metrics that are read when asked for: the switches' links, and this process.
+//! Metrics that are read at each scrape: the links to the PBXes, and this process.
 
 use super::lock;
 use crate::pbx::LinkStats;
@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// The switches' links, by name.
+/// The links to the PBXes, by name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Links(Arc<Mutex<BTreeMap<PbxName, Arc<LinkStats>>>>);
 
@@ -39,7 +39,7 @@ impl Collector for Links {
         }
         let mut up = encoder.encode_descriptor(
             "paceline_pbx_up",
-            "Whether the link to a PBX stands and is resynchronised.",
+            "1 if the link to the PBX is up and resynchronised, else 0.",
             None,
             ConstGauge::<i64>::TYPE,
         )?;
@@ -51,27 +51,27 @@ impl Collector for Links {
         let counters: [(&str, &str, Read); 5] = [
             (
                 "paceline_pbx_connects",
-                "Times that the link to a PBX came up.",
+                "How often the link to the PBX came up.",
                 |s| &s.connects,
             ),
             (
                 "paceline_pbx_link_losses",
-                "Times that the link to a PBX was lost.",
+                "How often the link to the PBX was lost.",
                 |s| &s.losses,
             ),
             (
                 "paceline_pbx_events",
-                "Events read from a PBX, known and unknown.",
+                "Events read from the PBX, known and unknown.",
                 |s| &s.events_read,
             ),
             (
                 "paceline_pbx_dropped",
-                "Events and commands of a PBX lost because a queue was full.",
+                "Events and commands of the PBX lost because a queue was full.",
                 |s| &s.dropped,
             ),
             (
                 "paceline_pbx_commands_failed",
-                "Commands that a PBX refused or did not answer in time.",
+                "Commands that the PBX refused or did not answer in time.",
                 |s| &s.commands_failed,
             ),
         ];
@@ -86,7 +86,7 @@ impl Collector for Links {
     }
 }
 
-/// What this process uses, under the names that every Prometheus client uses. Nothing where there is no `/proc`.
+/// Resource use of this process, under the standard names of Prometheus clients. Empty on systems without `/proc`.
 #[derive(Debug)]
 pub(super) struct Process;
 
@@ -107,12 +107,12 @@ impl Collector for Process {
     }
 }
 
-/// Linux counts in ticks of 1/100 s in `/proc` on every architecture that Rust's standard library supports there.
+/// Unit of CPU time in `/proc`: 1/100 s on every Linux architecture that Rust's standard library supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 fn cpu_seconds() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field, the program's name in parentheses, may hold spaces; fields are counted from behind it.
+    // The second field is the program's name in parentheses and may contain spaces, so fields are counted after it.
     let (_, fields) = stat.rsplit_once(") ")?;
     let mut ticks = fields.split(' ').skip(11).map(str::parse::<u32>);
     let (user, system) = (ticks.next()?.ok()?, ticks.next()?.ok()?);

@@ -1,10 +1,10 @@
-//! Names that people choose, as labels: short, so that no name makes the page long, and still told apart.
+//! Shortens names chosen by users for labels, so that no name makes the page long, and two names stay different.
 
 use sha2::{Digest as _, Sha256};
 
 const CHARS_MAX: usize = 48;
 
-/// The name, or its beginning and a word that stands for the rest.
+/// The name, or its beginning and a hash of the rest.
 pub(super) fn label(name: &str) -> String {
     let Some((end, _)) = name.char_indices().nth(CHARS_MAX) else {
         return name.to_owned();

@@ -1,5 +1,5 @@
-//! Pacing decisions as metrics: what was wanted and launched, what kept more from being launched, the risk taken and the
-//! abandon budget left.
+//! Pacing decisions as metrics: wanted and launched calls, the reason against further ones, the risk, and the remaining
+//! abandon budget.
 
 use paceline_core::ids::PbxName;
 use paceline_core::pacing::{LaunchLimit, PacingReport};
@@ -24,7 +24,7 @@ struct LimitLabels {
 
 type Ratio = Family<PacingLabels, Gauge<f64, AtomicU64>>;
 
-/// Every campaign's.
+/// The families of all campaigns.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PacingFamilies {
     wanted: Family<PacingLabels, Counter>,
@@ -36,7 +36,7 @@ pub(super) struct PacingFamilies {
     budget: Ratio,
 }
 
-/// One campaign's.
+/// The metrics of one campaign.
 #[derive(Clone, Debug)]
 pub struct PacingMetrics {
     families: PacingFamilies,
@@ -47,7 +47,7 @@ impl PacingFamilies {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "paceline_pacing_wanted_calls",
-            "Calls that agents and the abandon budget allowed",
+            "Calls that agents and the abandon budget allow",
             self.wanted.clone(),
         );
         registry.register(
@@ -57,27 +57,27 @@ impl PacingFamilies {
         );
         registry.register(
             "paceline_pacing_decisions",
-            "Pacing decisions, by what kept one more call from being launched",
+            "Pacing decisions, by the reason why no further call was launched",
             self.decisions.clone(),
         );
         registry.register(
             "paceline_pacing_risk_ratio",
-            "Probability that a person answering the next call would find no agent",
+            "Probability that the next callee finds no agent, 0 to 1",
             self.risk.clone(),
         );
         registry.register(
             "paceline_pacing_risk_allowed_ratio",
-            "The most of that probability that the abandon budget allows",
+            "Highest probability that the abandon budget allows, 0 to 1",
             self.risk_allowed.clone(),
         );
         registry.register(
             "paceline_pacing_expected_abandon_ratio",
-            "Abandoned over live answers to expect of the calls in flight",
+            "Expected ratio of abandoned calls to live answers of the calls in flight, 0 to 1",
             self.expected.clone(),
         );
         registry.register(
             "paceline_pacing_budget_left_calls",
-            "Calls that the strictest abandon rule still lets be abandoned",
+            "Calls that may still be abandoned under the strictest abandon rule",
             self.budget.clone(),
         );
     }
@@ -91,7 +91,7 @@ impl PacingFamilies {
 }
 
 impl PacingMetrics {
-    /// Shows nothing of it any more, on none of these.
+    /// Removes the campaign's series for these PBXes.
     pub(super) fn forget(&self, pbxes: impl Iterator<Item = PbxName>) {
         let families = &self.families;
         for pbx in pbxes {
@@ -118,7 +118,7 @@ impl PacingMetrics {
         }
     }
 
-    /// Counts a decision and shows what it was made of.
+    /// Counts a decision and shows its values.
     pub fn count(&self, pbx: &PbxName, report: &PacingReport) {
         let labels = PacingLabels {
             campaign: self.campaign.clone(),

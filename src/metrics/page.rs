@@ -1,5 +1,5 @@
-//! The page that is scraped: written aside, one at a time, and given to all who asked meanwhile. However often it is asked
-//! for, it costs no more than [`GAP`] allows.
+//! The page that Prometheus scrapes. It is written by one task at a time, and all scrapes that arrive meanwhile get the
+//! same text. However often it is requested, it is written at most once per [`GAP`].
 
 use super::Metrics;
 use axum::body::Bytes;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-/// Between two writings.
+/// Minimum time between two writes.
 const GAP: Duration = Duration::from_millis(200);
 
-/// Cheap to clone.
+/// All clones share one page.
 #[derive(Clone, Debug)]
 pub struct Page {
     metrics: Metrics,
@@ -18,7 +18,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// Of these metrics.
+    /// The metrics of the page.
     pub fn new(metrics: Metrics) -> Self {
         Self {
             metrics,
@@ -26,7 +26,7 @@ impl Page {
         }
     }
 
-    /// The text as it is now, or was a moment ago.
+    /// The present text, or that of a moment ago.
     pub async fn text(&self) -> Bytes {
         let mut last = self.last.lock().await;
         if let Some((_, text)) = last.as_ref().filter(|(at, _)| at.elapsed() < GAP) {
@@ -35,7 +35,7 @@ impl Page {
         let begun = Instant::now();
         let metrics = self.metrics.clone();
         let written = tokio::task::spawn_blocking(move || metrics.render()).await;
-        // Only at the end of the process is it not written.
+        // It is not written only if the process ends.
         let text = Bytes::from(written.unwrap_or_default());
         *last = Some((begun, text.clone()));
         text

@@ -1,4 +1,4 @@
-//! What each metric is called, and what it tells.
+//! Name and help text of each metric.
 
 use super::collect::Process;
 use super::{BuildLabels, Inner};
@@ -14,22 +14,22 @@ impl Inner {
         registry.register("paceline_build_info", "The version that runs, always 1", build);
         registry.register(
             "paceline_attempts",
-            "Attempts stored, each about to be dialed",
+            "Attempts stored; each is dialed next",
             self.attempts.clone(),
         );
         registry.register(
             "paceline_agent_state_changes",
-            "Changes of agents' states, by the new state and the reason",
+            "Changes of agents' states, by new state and reason",
             self.agent_changes.clone(),
         );
         registry.register(
             "paceline_outcomes",
-            "Attempts ended, by what the line did",
+            "Attempts ended, by outcome",
             self.outcomes.clone(),
         );
         registry.register(
             "paceline_abandon_messages",
-            "Abandon messages, by what became of them; `failed`: the PBX could not play it, as where it has no such sound",
+            "Messages to abandoned callees, by result; `failed`: the PBX could not play it, for example because it has no such sound",
             self.messages.clone(),
         );
         registry.register(
@@ -45,7 +45,7 @@ impl Inner {
         );
         registry.register(
             "paceline_job_failures",
-            "Turns of jobs beside the calls that failed; each is tried again",
+            "Failed runs of background jobs; each is run again",
             self.job_failures.clone(),
         );
         registry.register(
@@ -55,27 +55,27 @@ impl Inner {
         );
         registry.register(
             "paceline_campaign_settings_unusable",
-            "1 where a campaign's settings in the store cannot be used, so that nothing is dialed for it",
+            "1 if the campaign's settings in the store cannot be used, so that it dials nothing; else 0",
             self.settings_unusable.clone(),
         );
         registry.register(
             "paceline_gate_decisions",
-            "Answers of the gate, by the most important reason",
+            "Decisions of the gate, by their most important reason",
             self.gate_decisions.clone(),
         );
         registry.register(
             "paceline_engine_illegal",
-            "Inputs that the engine's states forbid; each is a bug",
+            "Inputs that are not allowed in the engine's state; each is a bug of Paceline or the PBX",
             self.illegal.clone(),
         );
         registry.register(
             "paceline_engine_stale",
-            "Inputs that came too late to matter",
+            "Inputs that arrived too late and were ignored",
             self.stale.clone(),
         );
         registry.register(
             "paceline_queue_depth",
-            "Items that wait in a bounded queue",
+            "Items waiting in a bounded queue",
             self.queue_depth.clone(),
         );
         registry.register(
@@ -85,57 +85,57 @@ impl Inner {
         );
         registry.register(
             "paceline_queue_stalls",
-            "Times that a producer waited for room in a queue",
+            "How often a producer waited because a queue was full",
             self.queue_stalls.clone(),
         );
         registry.register(
             "paceline_answer_to_connect_command_seconds",
-            "From reading an answer to sending the command that connects: what Paceline adds",
+            "Time from reading an answer to sending the connect command: the delay that Paceline adds",
             self.answer_to_connect_command.clone(),
         );
         registry.register(
             "paceline_answer_to_connected_seconds",
-            "From reading an answer to callee and agent in one bridge",
+            "Time from reading an answer until callee and agent are in one bridge",
             self.answer_to_connected.clone(),
         );
         registry.register(
             "paceline_ring_duration_seconds",
-            "From asking the store for an attempt to its answer: dialing and ringing, of answered calls only",
+            "Time from storing an attempt to its answer: dialing and ringing, for answered calls only",
             self.ring.clone(),
         );
         registry.register(
             "paceline_talk_duration_seconds",
-            "How long callees and agents talked",
+            "Length of conversations",
             self.talk.clone(),
         );
         registry.register(
             "paceline_store_commit_seconds",
-            "How long the store took to commit",
+            "Time of a commit in the store",
             self.store_commit.clone(),
         );
         registry.register(
             "paceline_store_failing",
-            "1 while the store cannot write: changes are kept and tried again, and nothing is launched",
+            "1 while the store cannot write: changes are kept and repeated, and nothing is launched",
             self.store_failing.clone(),
         );
         registry.register(
             "paceline_clock_doubted",
-            "1 while the system's clock has jumped and is not believed: nothing is launched",
+            "1 while the system clock has jumped and is not trusted: nothing is launched",
             self.clock_doubted.clone(),
         );
         registry.register(
             "paceline_api_requests",
-            "API requests answered, by route and status",
+            "API requests, by route and status",
             self.api_requests.clone(),
         );
         registry.register(
             "paceline_api_request_duration_seconds",
-            "How long API requests took",
+            "Time of API requests",
             self.api_durations.clone(),
         );
         registry.register(
             "paceline_dialer_lag_seconds",
-            "How late the dialer's thread comes to what is due: what an answered call may wait before it is even seen",
+            "Delay of the dialer's thread: how long an answer may wait before it is read",
             self.dialer_lag.clone(),
         );
         self.pacing.register(registry);

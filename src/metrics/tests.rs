@@ -128,7 +128,7 @@ fn a_campaign_that_is_over_is_shown_no_more_and_still_counts_at_a_glance() {
     assert!(after.calls.is_empty() && after.hopper == 0);
 }
 
-/// Bytes that a campaign with a name of any length, and one of its trunks, may add to the page.
+/// Maximum number of bytes that a campaign with one trunk may add to the page, with names of any length.
 const CAMPAIGN_BYTES_MAX: usize = 16 * 1024;
 const TRUNK_BYTES_MAX: usize = 3 * 1024;
 
@@ -144,7 +144,7 @@ fn the_page_grows_with_what_there_is_and_with_nothing_that_is_asked() {
     let with_trunk = metrics.render().len() - before - with_campaign;
     assert!(with_trunk < TRUNK_BYTES_MAX, "{with_trunk}");
     metrics.forget(&long);
-    // Every route with every status that there is.
+    // Every route with every existing status.
     for route in 0..60 {
         for status in [200, 201, 400, 401, 403, 404, 409, 413, 422, 429, 500, 503] {
             let route = format!("/api/v1/contact-lists/{{id}}/{route}");

@@ -1,13 +1,13 @@
-//! From OpenMetrics, which our library writes, to Prometheus's own text format, which every scraper and `promtool`
-//! read. They differ in how counters are declared, in `# UNIT` and in `# EOF`.
+//! Converts OpenMetrics, which the library writes, to Prometheus's text format, which every scraper and `promtool` read.
+//! They differ in the declaration of counters, in `# UNIT` and in `# EOF`.
 
-/// Rewrites the declarations; samples are alike in both.
+/// Rewrites the declarations. Samples are equal in both formats.
 pub(super) fn from_open_metrics(open: &str) -> String {
     let mut text = String::with_capacity(open.len() + 1024);
     let mut help = None;
     for line in open.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
-            // Held back until the type tells whether the name needs its `_total`.
+            // Kept until the type shows whether the name needs `_total`.
             help = rest.split_once(' ');
         } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|l| l.split_once(' ')) {
             let suffix = if kind == "counter" { "_total" } else { "" };

@@ -17,7 +17,7 @@ const MODULES: [(&str, &str); 12] = [
     ("res_ari_channels.so", "calls"),
     ("res_ari_bridges.so", "talking"),
     ("res_ari_endpoints.so", "endpoints"),
-    ("res_ari_applications.so", "taking up calls after a lost link"),
+    ("res_ari_applications.so", "taking over calls after a lost link"),
     ("res_ari_recordings.so", "recordings"),
     ("res_stasis_answer.so", "answering"),
     ("res_stasis_playback.so", "announcements"),
@@ -67,25 +67,25 @@ fn reach(reach: &Reach, ari: &Ari) -> Finding {
     match reach {
         Reach::Open => fine("ARI", format!("answers at {url}")),
         Reach::NoServer => fault("ARI", format!("nothing answers at {url}")).cure(
-            "let Asterisk run, and in http.conf write under [general] `enabled = yes`, `bindaddr` and `bindport` as the `url` \
+            "start Asterisk, and in http.conf write under [general] `enabled = yes`, `bindaddr` and `bindport` as the `url` \
              of paceline.toml has them; then `module reload http`",
         ),
         Reach::Untrusted => fault("ARI", format!("has a certificate at {url} that this machine does not trust")).cure(
-            "in paceline.toml give with `ca_file` the certificate of the authority that signed it, and in `url` the name that it \
+            "in paceline.toml set `ca_file` to the certificate of the authority that signed it, and use in `url` the name that it \
              is for",
         ),
-        Reach::NotTls => fault("ARI", format!("what answers at {url} speaks no TLS")).cure(
+        Reach::NotTls => fault("ARI", format!("the server at {url} does not use TLS")).cure(
             "in paceline.toml write `http://` in `url`, or in http.conf `tlsenable = yes`, `tlsbindaddr` and `tlscertfile`",
         ),
-        Reach::NoAri(_) => fault("ARI", format!("a web server answers at {url}, but it has no ARI")).cure(
+        Reach::NoAri(_) => fault("ARI", format!("the web server at {url} has no ARI")).cure(
             "in ari.conf write under [general] `enabled = yes`, and have res_ari.so loaded; or correct `url` in paceline.toml",
         ),
-        Reach::BadPassword => fault("ARI", format!("does not let user `{user}` in")).cure(format!(
-            "in ari.conf have a section [{user}] with `type = user` and the `password` that paceline.toml points to; then \
+        Reach::BadPassword => fault("ARI", format!("refuses the user `{user}`")).cure(format!(
+            "in ari.conf add a section [{user}] with `type = user` and the `password` that paceline.toml points to; then \
              `module reload res_ari.so`"
         )),
         Reach::Odd(status) => fault("ARI", format!("answers at {url} with HTTP {status}")).cure(
-            "wait until Asterisk is up; if it stays so, see whether the `url` of paceline.toml leads to Asterisk itself",
+            "wait until Asterisk has started; if this does not help, check that the `url` in paceline.toml is that of Asterisk",
         ),
     }
 }
@@ -95,7 +95,7 @@ fn user(facts: &Facts, ari: &Ari) -> Finding {
     if facts.may_write {
         fine("ARI user", format!("`{user}` may place calls"))
     } else {
-        fault("ARI user", format!("`{user}` may only read"))
+        fault("ARI user", format!("`{user}` is read-only"))
             .cure(format!("in ari.conf write `read_only = no` under [{user}]"))
     }
 }
@@ -110,20 +110,20 @@ fn version(version: &str) -> Finding {
     match digits.parse::<u32>() {
         Ok(major) if major < MAJOR_MIN => fault(
             about,
-            format!("is older than {MAJOR_MIN}, which is the least that works"),
+            format!("is older than {MAJOR_MIN}, the oldest version that works"),
         )
         .cure(format!("upgrade to {MAJOR_CURRENT}")),
         Ok(major) if major < MAJOR_CURRENT => {
             let old = if major <= 18 {
-                "works, gets no security fixes any more, and does not take requests over the event stream, so that calls cost \
+                "works, but gets no security fixes any more and accepts no requests over the event stream, so that calls cost \
                  it more"
             } else {
-                "works, and gets no fixes any more"
+                "works, but gets no fixes any more"
             };
             warning(about, old).cure(format!("plan to upgrade to {MAJOR_CURRENT}"))
         }
         Ok(_) => fine(about, "is current"),
-        Err(_) => warning(about, "does not tell a version that is understood"),
+        Err(_) => warning(about, "reports a version that cannot be read"),
     }
 }
 
@@ -133,26 +133,26 @@ fn application(facts: &Facts, ari: &Ari) -> Finding {
         (false, _) => fine("application", format!("`{app}` is free")),
         (true, true) => fine(
             "application",
-            format!("`{app}` is in use by the Paceline that runs here"),
+            format!("`{app}` is used by the Paceline that runs with this store"),
         ),
         (true, false) => fault(
             "application",
-            format!("`{app}` is in use by another program, such as another dialer"),
+            format!("`{app}` is used by another program, such as another dialer"),
         )
-        .cure("stop that program, or give Paceline an application of its own with `app` in paceline.toml"),
+        .cure("stop that program, or set another application name with `app` in paceline.toml"),
     }
 }
 
 fn modules(facts: &Facts) -> Finding {
     let Some(running) = &facts.modules else {
-        return warning("modules", "Asterisk does not tell which are loaded");
+        return warning("modules", "Asterisk does not report which modules are loaded");
     };
     let missing: Vec<_> = MODULES
         .iter()
         .filter(|(module, _)| !running.contains(*module))
         .collect();
     if missing.is_empty() {
-        return fine("modules", "all that calls need are loaded");
+        return fine("modules", "all modules that calls need are loaded");
     }
     let list =
         |text: fn(&(&str, &str)) -> String| missing.iter().map(|m| text(m)).collect::<Vec<_>>().join(", ");
@@ -166,15 +166,18 @@ fn modules(facts: &Facts) -> Finding {
 
 fn sessions(served: usize) -> Finding {
     if served >= SESSIONS_WANTED {
-        return fine("HTTP sessions", format!("{served} at once are served"));
+        return fine(
+            "HTTP sessions",
+            format!("the HTTP server accepts {served} connections"),
+        );
     }
-    fault("HTTP sessions", format!("only {served} of {SESSIONS_WANTED} at once are served"))
-        .cure("in http.conf write under [general] `sessionlimit = 200`, or end what keeps connections open; then `module reload http`")
+    fault("HTTP sessions", format!("the HTTP server accepts only {served} connections, {SESSIONS_WANTED} are needed"))
+        .cure("in http.conf write under [general] `sessionlimit = 200`, or stop other programs that keep connections open; then `module reload http`")
 }
 
 fn recordings(listed: bool, wanted: bool) -> Finding {
     match (listed, wanted) {
-        (true, _) => fine("recordings", "the folder is there"),
+        (true, _) => fine("recordings", "the folder exists"),
         (false, wanted) => Finding::new(
             if wanted { Grade::Fault } else { Grade::Warning },
             "recordings",
@@ -184,7 +187,7 @@ fn recordings(listed: bool, wanted: bool) -> Finding {
                 "cannot be listed, so none can be made: there is no folder for them"
             },
         )
-        .cure("make the folder `recording` below `astspooldir` (see asterisk.conf) and give it to the user that Asterisk runs as"),
+        .cure("create the folder `recording` below `astspooldir` (see asterisk.conf) and give it to the user that Asterisk runs as"),
     }
 }
 
@@ -192,22 +195,21 @@ fn endpoint(wanted: &Wanted, facts: &Facts) -> Finding {
     let Some(name) = endpoint_of(&wanted.dial) else {
         let context = wanted.dial.rsplit_once('@').map_or("", |(_, context)| context);
         let context = context.split('/').next().unwrap_or(context);
-        let found =
-            format!("goes through the dialplan's context `{context}`, which cannot be looked into from here");
+        let found = format!("uses the dialplan context `{context}`, which cannot be checked from here");
         return fine(&wanted.about, found);
     };
     let Some(endpoint) = facts.endpoints.iter().find(|e| e.name == name) else {
         if is_listed(&name) {
             return missing(wanted, &name, facts);
         }
-        let found = format!("goes over `{name}`, which Asterisk does not list; a test call tells more");
+        let found = format!("uses `{name}`, which Asterisk does not list; place a test call to check it");
         return fine(&wanted.about, found);
     };
     match (endpoint.state.as_str(), wanted.is_trunk) {
         ("offline", true) => fault(&wanted.about, format!("`{name}` is offline: none of its contacts answers"))
-            .cure("see `pjsip show contacts` and `pjsip show registrations`; correct the contact of its aor, or reach the carrier"),
+            .cure("check `pjsip show contacts` and `pjsip show registrations`; correct the contact of its aor, or call the carrier"),
         ("offline", false) => warning(&wanted.about, format!("`{name}` is offline"))
-            .cure("switch the phone on, or correct its registration; until then this agent cannot log in"),
+            .cure("turn on the phone, or correct its registration; until then this agent cannot log in"),
         (state, _) => fine(&wanted.about, describe(endpoint, state)),
     }
 }
@@ -222,7 +224,7 @@ fn describe(endpoint: &Endpoint, state: &str) -> String {
 
 fn missing(wanted: &Wanted, name: &str, facts: &Facts) -> Finding {
     let section = name.split_once('/').map_or(name, |(_, section)| section);
-    let cure = format!("in pjsip.conf have a section [{section}] with `type = endpoint`");
+    let cure = format!("in pjsip.conf add a section [{section}] with `type = endpoint`");
     fault(&wanted.about, format!("there is no endpoint `{name}`")).cure(super::or_nearest(
         cure,
         wanted,
@@ -305,21 +307,21 @@ fn queues(facts: &Facts) -> Vec<Finding> {
     };
     super::queues(
         queues,
-        "in queues.conf give it a `member`, or have agents log in to it",
+        "in queues.conf add a `member`, or let agents log in to the queue",
         |member| {
             let name = endpoint_of(&member.interface);
             let missing =
                 name.filter(|name| is_listed(name) && !facts.endpoints.iter().any(|e| e.name == *name));
             match missing {
                 Some(name) => Some((
-                    format!("`{name}`, which is no endpoint"),
+                    format!("`{name}`, which is not an endpoint"),
                     format!(
-                        "in pjsip.conf have that endpoint, or take `{}` out of the queue",
+                        "in pjsip.conf add this endpoint, or remove `{}` from the queue",
                         member.interface
                     ),
                 )),
                 None if member.invalid => Some((
-                    format!("`{}`, whose state Asterisk cannot tell", member.interface),
+                    format!("`{}`, whose state Asterisk does not know", member.interface),
                     "correct the member's interface, or the hint or device after it (see `queue show`)"
                         .to_owned(),
                 )),
@@ -336,11 +338,11 @@ fn ami(err: &AmiError) -> Finding {
              them; then `module reload manager`"
         }
         AmiError::BadPassword => {
-            "in manager.conf have a section for this user with the `secret` that paceline.toml points to, `read = agent` and a \
+            "in manager.conf add a section for this user with the `secret` that paceline.toml points to, `read = agent` and a \
              `permit` for this machine; then `module reload manager`"
         }
-        AmiError::Odd => "see whether the `address` of [pbx.ami] is that of Asterisk's manager interface",
-        AmiError::NoQueues => "have app_queue.so loaded, or leave [pbx.ami] out of paceline.toml",
+        AmiError::Odd => "check that the `address` of [pbx.ami] is that of Asterisk's manager interface",
+        AmiError::NoQueues => "load app_queue.so, or remove [pbx.ami] from paceline.toml",
     };
     warning("queues", format!("cannot be listed: {err}")).cure(cure)
 }

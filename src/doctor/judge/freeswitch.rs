@@ -53,21 +53,21 @@ fn reach(reach: Reach, address: &str) -> Finding {
     match reach {
         Reach::Open => fine(about, format!("answers at {address}")),
         Reach::NoServer => fault(about, format!("nothing answers at {address}")).cure(
-            "let FreeSWITCH run with mod_event_socket loaded, and in event_socket.conf.xml write `listen-ip` and `listen-port` \
+            "start FreeSWITCH with mod_event_socket, and in event_socket.conf.xml write `listen-ip` and `listen-port` \
              as the `address` of paceline.toml has them; then `reload mod_event_socket`",
         ),
-        Reach::Rejected => fault(about, format!("the access list at {address} does not let this machine in")).cure(
+        Reach::Rejected => fault(about, format!("the access list at {address} refuses this machine")).cure(
             "in event_socket.conf.xml name a list with this machine's address in `apply-inbound-acl` (for the switch's own \
              machine `loopback.auto`); then `reloadacl` and `reload mod_event_socket`",
         ),
         Reach::BadPassword => fault(about, format!("the password is refused at {address}")).cure(
             "write the `password` of event_socket.conf.xml into the file or variable that paceline.toml points to",
         ),
-        Reach::NotEventSocket => fault(about, format!("what answers at {address} is no Event Socket")).cure(
+        Reach::NotEventSocket => fault(about, format!("the server at {address} is not an Event Socket")).cure(
             "write the `listen-port` of event_socket.conf.xml into `address` of paceline.toml (8021 unless set otherwise)",
         ),
-        Reach::Mute => fault(about, format!("something at {address} takes connections, and then says nothing")).cure(
-            "see whether something but a FreeSWITCH listens there; if it is one, see its load, and `status` in fs_cli",
+        Reach::Mute => fault(about, format!("a server at {address} accepts connections, but sends nothing")).cure(
+            "check that FreeSWITCH listens there; if it does, check its load and `status` in fs_cli",
         ),
         Reach::NoCommands => fault("modules", "not loaded: mod_commands (everything)")
             .cure("in modules.conf.xml write `<load module=\"mod_commands\"/>`, and `load mod_commands` in fs_cli"),
@@ -83,14 +83,18 @@ fn version(version: &str) -> Finding {
         .split(|c: char| !c.is_ascii_digit())
         .map(str::parse::<u32>);
     let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
-        return warning(about, "does not tell a version that is understood");
+        return warning(about, "reports a version that cannot be read");
     };
     let cure = "upgrade to the newest 1.10";
     match (major, minor) {
         old if old < OLDEST => {
-            fault(about, "is older than 1.6; nobody has seen Paceline work with it").cure(cure)
+            fault(about, "is older than 1.6; Paceline was never tested with it").cure(cure)
         }
-        old if old < CURRENT => warning(about, "gets no fixes any more, and is tested by nobody").cure(cure),
+        old if old < CURRENT => warning(
+            about,
+            "gets no fixes any more, and Paceline is not tested with it",
+        )
+        .cure(cure),
         _ => fine(about, "is current"),
     }
 }
@@ -105,11 +109,11 @@ fn event_socket(settings: Option<&SocketSettings>) -> Finding {
     let mut wrong = Vec::new();
     let mut cures = Vec::new();
     if settings.password_known {
-        wrong.push("has the password that everybody knows".to_owned());
+        wrong.push("has the well-known default password".to_owned());
         cures.push("choose another `password`, there and in paceline.toml".to_owned());
     } else if !settings.password_ours {
         wrong.push(
-            "has another password than the running switch, which refuses us after its next reload".to_owned(),
+            "has another password than the running FreeSWITCH, so Paceline cannot connect after its next reload".to_owned(),
         );
         cures.push("write that `password` for paceline.toml, then `reload mod_event_socket`".to_owned());
     }
@@ -161,7 +165,7 @@ fn modules(facts: &Facts, wanted: &[Wanted], records: &Records) -> Finding {
         .filter(|(module, _, needed)| *needed && !facts.modules.contains(module))
         .collect();
     if missing.is_empty() {
-        return fine("modules", "all that calls need are loaded");
+        return fine("modules", "all modules that calls need are loaded");
     }
     let list = |text: fn(&(&str, &str, bool)) -> String| {
         missing.iter().map(|m| text(m)).collect::<Vec<_>>().join(", ")
@@ -182,22 +186,22 @@ fn modules(facts: &Facts, wanted: &[Wanted], records: &Records) -> Finding {
 
 fn paused(paused: bool) -> Finding {
     if paused {
-        fault("calls", "the switch is paused, and places none")
-            .cure("`fsctl resume` in fs_cli, once whoever paused it agrees")
+        fault("calls", "FreeSWITCH is paused and places no calls")
+            .cure("run `fsctl resume` in fs_cli, after checking why it was paused")
     } else {
-        fine("calls", "the switch is not paused")
+        fine("calls", "FreeSWITCH is not paused")
     }
 }
 
 fn per_second(room: Room) -> Finding {
     // Measured: the last one is refused.
     let made = room.per_second_max.saturating_sub(1);
-    let found = format!("{made} new ones a second are made");
+    let found = format!("FreeSWITCH creates up to {made} channels per second");
     let cure = "in switch.conf.xml raise `sessions-per-second`; until the restart `fsctl sps N` does";
     if made == 0 {
         fault("channels a second", found).cure(cure)
     } else if made < PER_SECOND_MIN {
-        warning("channels a second", format!("{found}; more calls than that wait")).cure(cure)
+        warning("channels a second", format!("{found}; further calls wait")).cure(cure)
     } else {
         fine("channels a second", found)
     }
@@ -208,18 +212,18 @@ fn recordings(folder: &Folder, wanted: bool) -> Finding {
     let (path, found, cure) = match folder {
         Folder::Writable(path) => return fine("recordings", format!("`{path}` can be written")),
         Folder::Unknown(path) => {
-            let found = format!("whether `{path}` can be written is not to be seen from here");
+            let found = format!("it cannot be checked from here whether `{path}` can be written");
             return warning("recordings", found)
-                .cure("see that the user that FreeSWITCH runs as may write there");
+                .cure("check that the user of the FreeSWITCH process can write there");
         }
         Folder::Closed(path) => (
             path,
-            "cannot be written, so there are none",
-            "let it be a folder that the user that FreeSWITCH runs as may write",
+            "cannot be written, so nothing can be recorded",
+            "use a folder that the user of the FreeSWITCH process can write",
         ),
         Folder::Odd(path) => (
             path,
-            "is no plain path, so there are none",
+            "is not a plain path, so nothing can be recorded",
             "start FreeSWITCH with `-recordings` and a path without spaces and quotes",
         ),
     };
@@ -231,33 +235,29 @@ fn endpoint(wanted: &Wanted, facts: &Facts) -> Finding {
     let name = match (&target, facts.endpoint_name(&wanted.dial)) {
         (_, Some(name)) => name,
         (Target::Context(context), None) if facts.contexts.contains(*context) => {
-            return fine(
-                &wanted.about,
-                format!("goes through the dialplan's context `{context}`"),
-            );
+            return fine(&wanted.about, format!("uses the dialplan context `{context}`"));
         }
         (Target::Context(context), None) => {
-            let found =
-                format!("goes through the context `{context}`, which is not in the switch's own dialplan");
+            let found = format!("uses the context `{context}`, which is not in FreeSWITCH's own dialplan");
             return warning(&wanted.about, found).cure(format!(
-                "correct the dial string `{}`, unless a script or a server makes that context; a test call tells",
+                "correct the dial string `{}`, unless a script or a server creates this context; place a test call to check it",
                 wanted.dial
             ));
         }
         _ => {
             return warning(
                 &wanted.about,
-                format!("`{}` cannot be looked into from here", wanted.dial),
+                format!("`{}` cannot be checked from here", wanted.dial),
             );
         }
     };
     let Some(endpoint) = facts.endpoints.iter().find(|e| e.name == name) else {
         let cure = match target {
             Target::Gateway(gateway) => format!(
-                "in sip_profiles have a `<gateway name=\"{gateway}\">`, and `sofia profile external rescan`"
+                "in sip_profiles add a `<gateway name=\"{gateway}\">`, then run `sofia profile external rescan`"
             ),
-            Target::Profile(profile) => format!("have a SIP profile `{profile}` running"),
-            _ => "have this user in the directory, and `reloadxml`".to_owned(),
+            Target::Profile(profile) => format!("start a SIP profile `{profile}`"),
+            _ => "add this user to the directory, then run `reloadxml`".to_owned(),
         };
         return fault(&wanted.about, format!("there is no `{name}`")).cure(super::or_nearest(
             cure,
@@ -274,21 +274,21 @@ fn endpoint(wanted: &Wanted, facts: &Facts) -> Finding {
         (None, _) => fine(&wanted.about, format!("`{name}` is {}{codecs}", endpoint.state)),
         (Some(why), Target::Gateway(gateway)) => {
             let why = why.trim_start_matches([',', ' ']);
-            fault(&wanted.about, format!("`{name}` is down ({why}), so FreeSWITCH calls nobody over it")).cure(format!(
-                "see `sofia status gateway {gateway}`; correct its proxy, username and password, or reach the carrier"
+            fault(&wanted.about, format!("`{name}` is down ({why}), so FreeSWITCH places no call over it")).cure(format!(
+                "check `sofia status gateway {gateway}`; correct its proxy, username and password, or call the carrier"
             ))
         }
         (Some(_), Target::Profile(profile)) => {
             fault(&wanted.about, format!("the SIP profile `{profile}` does not run")).cure(format!(
-                "see its log for a port that is taken; `sofia profile {profile} start`"
+                "check its log for a port that is in use; then run `sofia profile {profile} start`"
             ))
         }
         (Some(why), _) if why.contains("dial-string") => {
             fault(&wanted.about, format!("`{name}` has no dial-string"))
-                .cure("in the directory give its domain the parameter `dial-string`, and `reloadxml`")
+                .cure("in the directory add the parameter `dial-string` to its domain, then run `reloadxml`")
         }
         (Some(_), _) => warning(&wanted.about, format!("`{name}` is not registered"))
-            .cure("switch the phone on, or correct its registration; until then this agent cannot log in"),
+            .cure("turn on the phone, or correct its registration; until then this agent cannot log in"),
     }
 }
 
@@ -337,7 +337,7 @@ fn codecs(wanted: &[Wanted], facts: &Facts) -> Vec<Finding> {
         };
         if !codecs.iter().any(|codec| is_loaded(codec, &facts.codecs)) {
             let found = format!(
-                "offers {}, none of which is loaded, so every call fails",
+                "offers {}, but none of these codecs is loaded, so every call fails",
                 codecs.join(" ")
             );
             findings.push(fault(&wanted.about, found).cure(
@@ -379,7 +379,7 @@ fn queues(facts: &Facts) -> Vec<Finding> {
         |member| {
             if member.invalid {
                 return Some((
-                    "nowhere: there is no such agent".to_owned(),
+                    "nowhere, because there is no such agent".to_owned(),
                     format!(
                         "`callcenter_config tier del` for {}, or add the agent",
                         member.name
@@ -390,7 +390,7 @@ fn queues(facts: &Facts) -> Vec<Finding> {
             let there = facts.endpoints.iter().any(|e| e.name == name);
             (!there).then(|| {
                 (
-                    format!("`{name}`, which there is not"),
+                    format!("`{name}`, which does not exist"),
                     format!(
                         "correct the contact of agent {} in callcenter.conf.xml",
                         member.name
@@ -437,7 +437,7 @@ mod tests {
         };
         let found = event_socket(Some(&bad));
         insta::assert_snapshot!(format!("{}\n{}", found.found, found.cure.unwrap()), @r#"
-        has the password that everybody knows; has no `apply-inbound-acl`; listens on every address of the machine, unencrypted
+        has the well-known default password; has no `apply-inbound-acl`; listens on every address of the machine, unencrypted
         choose another `password`, there and in paceline.toml; write `<param name="apply-inbound-acl" value="loopback.auto"/>`; write `<param name="listen-ip" value="127.0.0.1"/>`, or the address of a private network
         "#);
     }
