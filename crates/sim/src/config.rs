@@ -120,8 +120,9 @@ impl SimConfig {
     /// As the default, with callees whom every trunk carries, so that no contact is due again in half an hour.
     pub fn carried() -> Self {
         let mut config = Self::default();
-        let carried = |fate: &Fate| !matches!(fate, Fate::Congestion | Fate::Unplaceable);
-        config.callees.mix.retain(|(fate, _)| carried(fate));
+        let carried =
+            |behaviour: &Behaviour| !matches!(behaviour, Behaviour::Congestion | Behaviour::Unplaceable);
+        config.callees.mix.retain(|(behaviour, _)| carried(behaviour));
         config
     }
 }
