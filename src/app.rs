@@ -7,7 +7,9 @@ use crate::clock::Clock;
 use crate::config::{Config, PbxKind};
 use crate::dialer::{Dialer, StartError, Switch};
 use crate::jobs::Jobs;
-use crate::jobs::imports::UnfinishedImports;
+use crate::jobs::clearing::Clearing;
+use crate::jobs::filling::Filling;
+use crate::jobs::retention::Retention;
 use crate::jobs::tasks::Tasks;
 use crate::metrics::{Metrics, Page};
 use crate::numbers;
@@ -35,7 +37,7 @@ pub struct App {
     /// The address of the API.
     pub addr: SocketAddr,
     api: JoinHandle<()>,
-    jobs_run: [JoinHandle<()>; 2],
+    jobs_run: Vec<JoinHandle<()>>,
     api_store: Store,
     threads: Threads,
     hold: Hold,
@@ -112,14 +114,7 @@ impl App {
             .collect();
         let dialer = Dialer::start(store.clone(), writer, clock, metrics.clone(), switches).await?;
         let jobs = Jobs::new(&metrics, clock);
-        let imports = UnfinishedImports {
-            store: api_store.clone(),
-        };
-        let tasks = Tasks::new(api_store.clone(), clock, Arc::new(dialer.clone()));
-        let jobs_run = [
-            threads.handle().spawn(jobs.clone().run(imports)),
-            threads.handle().spawn(jobs.clone().run(tasks)),
-        ];
+        let jobs_run = run_jobs(&jobs, &threads, &api_store, &dialer, config, clock);
         let routes = routes(config, &api_store, &dialer, &jobs, &metrics, clock);
         let api = threads.handle().spawn(api::listen::serve(
             listener,
@@ -181,6 +176,33 @@ impl App {
         }
         self.store.close().await;
     }
+}
+
+fn run_jobs(
+    jobs: &Jobs,
+    threads: &Threads,
+    store: &Store,
+    dialer: &Dialer,
+    config: &Config,
+    clock: Clock,
+) -> Vec<JoinHandle<()>> {
+    let retention = Retention {
+        store: store.clone(),
+        clock,
+        keep: config.retention,
+    };
+    let tasks = Tasks::new(store.clone(), clock, Arc::new(dialer.clone()));
+    let (filling, clearing) = (
+        Filling { store: store.clone() },
+        Clearing { store: store.clone() },
+    );
+    let on = threads.handle();
+    vec![
+        on.spawn(jobs.clone().run(tasks)),
+        on.spawn(jobs.clone().run(filling)),
+        on.spawn(jobs.clone().run(clearing)),
+        on.spawn(jobs.clone().run(retention)),
+    ]
 }
 
 fn attach(config: &crate::config::PbxConfig, installation: Uuid, clock: Clock) -> Switch {

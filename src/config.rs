@@ -38,12 +38,37 @@ pub struct Config {
     pub store: StoreConfig,
     /// Region (ISO 3166-1, two letters) for numbers without a country code. `None`: such numbers are refused.
     pub default_region: Option<String>,
+    /// How long rows are kept that only people ask for.
+    pub retention: RetentionConfig,
     /// True: logs are JSON, one object per line.
     pub log_json: bool,
     /// The PBXes. Their names are unique.
     pub pbxes: Vec<PbxConfig>,
     /// Password files that other users of this machine can read.
     pub open_secrets: Vec<PathBuf>,
+}
+
+/// How long rows are kept that only people ask for, in days: 1 to 36,500.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetentionConfig {
+    /// The audit.
+    pub audit_days: u32,
+    /// The gate's decisions.
+    pub decisions_days: u32,
+    /// The rows that imports rejected.
+    pub import_rejects_days: u32,
+}
+
+impl Default for RetentionConfig {
+    /// Five years for what proves how calls were made: the FTC's Telemarketing Sales Rule asks for records of five years (16 CFR
+    /// 310.5), the longest time among the rules that we know for call records.
+    fn default() -> Self {
+        Self {
+            audit_days: 1_827,
+            decisions_days: 1_827,
+            import_rejects_days: 90,
+        }
+    }
 }
 
 /// Where Paceline stores its state.
@@ -165,6 +190,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             store: StoreConfig::sqlite(Path::new("paceline.db")),
             default_region: None,
+            retention: RetentionConfig::default(),
             log_json: false,
             pbxes: Vec::new(),
             open_secrets: Vec::new(),

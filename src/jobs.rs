@@ -3,7 +3,9 @@
 //!
 //! In: what a job does in one turn. Out: its turns, made in time, tried again after a failure, and counted.
 
-pub mod imports;
+pub mod clearing;
+pub mod filling;
+pub mod retention;
 pub mod tasks;
 
 use crate::clock::Clock;
@@ -15,6 +17,7 @@ use paceline_core::time::Wall;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tracing::warn;
 
 const RETRY_MIN: Duration = Duration::from_secs(1);
@@ -27,6 +30,8 @@ pub struct Jobs(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     reports: Mutex<BTreeMap<&'static str, JobReport>>,
+    /// For each job: rung when there is work before its time.
+    bells: Mutex<BTreeMap<&'static str, Arc<Notify>>>,
     metrics: Metrics,
     clock: Clock,
 }
@@ -51,8 +56,8 @@ pub trait Job: Send {
     /// What it is called in reports and metrics.
     fn name(&self) -> &'static str;
 
-    /// How long it waits after a successful turn; `None`: one such turn is all.
-    fn period(&self) -> Option<Duration>;
+    /// How long it waits after a successful turn, unless [`Jobs::wake`] tells of work.
+    fn period(&self) -> Duration;
 
     /// Does what is to be done now, and tells how many things it has done.
     fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>>;
@@ -63,6 +68,7 @@ impl Jobs {
     pub fn new(metrics: &Metrics, clock: Clock) -> Self {
         Self(Arc::new(Shared {
             reports: Mutex::default(),
+            bells: Mutex::default(),
             metrics: metrics.clone(),
             clock,
         }))
@@ -73,27 +79,33 @@ impl Jobs {
         self.held().clone()
     }
 
-    /// Gives a job its turns until it has nothing more to do.
+    /// Gives this job a turn now, or after its present one. Without it the work waits for the job's period.
+    pub fn wake(&self, name: &'static str) {
+        self.bell(name).notify_one();
+    }
+
+    /// Gives a job its turns, for ever.
     pub async fn run(self, mut job: impl Job) {
         let (name, period) = (job.name(), job.period());
+        let bell = self.bell(name);
         let mut delay = RETRY_MIN;
         loop {
             self.report(name, |report| report.state = JobState::Working);
-            let wait = match job.turn().await {
+            match job.turn().await {
                 Ok(done) => {
                     let now = self.0.clock.now().wall;
                     self.report(name, |report| {
-                        report.state = match period {
-                            Some(_) => JobState::Waiting,
-                            None => JobState::Done,
-                        };
+                        report.state = JobState::Waiting;
                         report.succeeded_at = Some(now);
                         report.done = report.done.saturating_add(done);
                         (report.failures, report.error) = (0, None);
                     });
                     delay = RETRY_MIN;
-                    let Some(period) = period else { return };
-                    self.0.clock.real_duration(period)
+                    let period = self.0.clock.real_duration(period);
+                    tokio::select! {
+                        () = bell.notified() => {}
+                        () = tokio::time::sleep(period) => {}
+                    }
                 }
                 Err(error) => {
                     let text = format!("{:#}", anyhow::Error::from(error));
@@ -104,12 +116,10 @@ impl Jobs {
                         report.failures = report.failures.saturating_add(1);
                         report.error = Some(text);
                     });
-                    let wait = delay;
+                    tokio::time::sleep(delay).await;
                     delay = (delay * 2).min(RETRY_MAX);
-                    wait
                 }
-            };
-            tokio::time::sleep(wait).await;
+            }
         }
     }
 
@@ -122,6 +132,11 @@ impl Jobs {
             failures: 0,
             error: None,
         }));
+    }
+
+    fn bell(&self, name: &'static str) -> Arc<Notify> {
+        let mut bells = self.0.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(bells.entry(name).or_default())
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<&'static str, JobReport>> {

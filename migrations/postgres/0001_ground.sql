@@ -35,6 +35,7 @@ CREATE TABLE audit (
   suppressed   BIGINT  NOT NULL DEFAULT 0     -- refusals since the last one here that were too many to store
 );
 CREATE INDEX audit_by_key ON audit (api_key_id, id);
+CREATE INDEX audit_by_refusal ON audit (refused, id);
 
 CREATE TABLE trunks (
   id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -299,6 +299,8 @@ impl From<AuditRow> for Audited {
 pub(super) struct ListAudit {
     /// Only this key's.
     api_key_id: Option<i64>,
+    /// `true`: only refused requests; `false`: only the others.
+    refused: Option<bool>,
     /// Items on a page, 1 to 200; 50 if left out.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
@@ -309,8 +311,8 @@ pub(super) struct ListAudit {
 /// List who changed what, and who was refused, the newest first.
 ///
 /// Every request that is no mere look is here, with its key and the id of what it was about; nothing of what was sent. So is
-/// every refused one, up to 10 a second; beyond that they are counted in `suppressed`. The oldest refusals are dropped,
-/// changes never.
+/// every refused one, up to 10 a second; beyond that they are counted in `suppressed`. A refused one is dropped after 100,000 later
+/// entries; any one after `audit_days` of `[retention]` in paceline.toml.
 #[utoipa::path(get, path = "/audit", operation_id = "list_audit", tag = "API keys", params(ListAudit),
     responses((status = 200, body = Page<Audited>)))]
 pub(super) async fn list(
@@ -320,7 +322,7 @@ pub(super) async fn list(
     let window = Window::new("audit", query.limit, query.cursor.as_deref())?;
     let rows = state
         .store
-        .audit(query.api_key_id, window.after, window.fetch())
+        .audit(query.api_key_id, query.refused, window.after, window.fetch())
         .await?;
     Ok(Json(window.page(rows, |row| row.id, Audited::from)))
 }

@@ -8,6 +8,8 @@ use super::problem::{ApiResult, Fault, Kind, Problem};
 use super::words::Utc;
 use super::{ApiState, Caller};
 use crate::import::{self, ContactFile, Ended, ImportError, Job, Mapping, Settings, per_second};
+use crate::jobs::clearing::Clearing;
+use crate::jobs::filling::Filling;
 use crate::numbers::NotAWay;
 use crate::store::{ImportInto, ImportRow, ImportState, StagedReject, StoreError};
 use axum::Json as Body;
@@ -290,12 +292,7 @@ pub(super) async fn publish(State(state): State<ApiState>, Id(id): Id<i64>) -> A
     let id = find(&state, id).await?.id;
     let moved = state.store.publish_import(id, state.clock.now().wall).await?;
     if moved {
-        let store = state.store.clone();
-        tokio::spawn(async move {
-            if let Err(error) = store.finish_publishing(id).await {
-                tracing::warn!(error = %error, "import {id} is published and does not fill in blanks of its list yet; the next start goes on with it");
-            }
-        });
+        state.jobs.wake(Filling::NAME);
     }
     moved_to(&state, id, moved, ImportState::Published).await
 }
@@ -311,12 +308,7 @@ pub(super) async fn cancel(State(state): State<ApiState>, Id(id): Id<i64>) -> Ap
     let id = find(&state, id).await?.id;
     let moved = state.store.begin_clearing(id, None).await?;
     if moved {
-        let store = state.store.clone();
-        tokio::spawn(async move {
-            if let Err(error) = store.finish_clearing(id).await {
-                tracing::warn!(error = %error, "import {id} is cancelled and not deleted yet; the next start goes on with it");
-            }
-        });
+        state.jobs.wake(Clearing::NAME);
     }
     let row = find(&state, id.0).await?;
     let cancelled =
@@ -511,14 +503,17 @@ async fn start(
 ) -> ApiResult<(StatusCode, Body<ImportDetail>)> {
     let id = job.row().id;
     let detail = detail(&state, id.0).await?;
-    let (store, clock) = (state.store, state.clock);
+    let ApiState {
+        store, clock, jobs, ..
+    } = state;
     tokio::spawn(async move {
         let ended = job.run(clock, |_| (), std::future::pending()).await;
         let ended = match ended {
-            Ok(Ended::Staged(_)) if publish => import::publish(&store, id, clock)
-                .await
-                .map(drop)
-                .map_err(ImportError::Store),
+            Ok(Ended::Staged(_)) if publish => {
+                let published = store.publish_import(id, clock.now().wall).await;
+                jobs.wake(Filling::NAME);
+                published.map(drop).map_err(ImportError::Store)
+            }
             ended => ended.map(drop),
         };
         if let Err(error) = ended {

@@ -38,7 +38,9 @@ pub(super) struct Job {
 
 /// See the jobs beside the calls.
 ///
-/// `tasks` starts scheduled tasks; `unfinished_imports` finishes what an earlier run published or cancelled.
+/// `tasks` starts scheduled tasks and counts them; `filling` adds to contacts that a list had what a published import brings for
+/// them, and counts imports; `clearing` deletes contacts of cancelled imports, and counts imports; `retention` deletes rows that are
+/// older than paceline.toml says, and counts rows.
 #[utoipa::path(get, path = "/jobs", operation_id = "list_jobs", tag = "live", responses((status = 200, body = Jobs)))]
 pub(super) async fn list(State(state): State<ApiState>) -> ApiResult<Body<Jobs>> {
     let reports = state.jobs.reports().into_iter();

@@ -68,6 +68,11 @@ fn report(loaded: &Result<Config, ConfigError>) -> Value {
             "server": {"listen": config.listen},
             "store": {"url": config.store.shown},
             "numbers": {"default_region": config.default_region},
+            "retention": {
+                "audit_days": config.retention.audit_days,
+                "decisions_days": config.retention.decisions_days,
+                "import_rejects_days": config.retention.import_rejects_days,
+            },
             "log": {"json": config.log_json},
             "pbx": pbxes.collect::<Vec<_>>(),
         },

@@ -115,7 +115,8 @@ async fn import(config: &Config, store: &Store, args: &ImportArgs, screen: &Scre
     let cannot = || format!("cannot import `{}`; nothing of it is kept", path.display());
     let clock = Clock::real();
     // What a crash left of earlier imports is finished now.
-    store.finish_imports().await?;
+    store.clear_cancelled_imports().await?;
+    store.fill_published_imports().await?;
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let job = match args.resume {
         Some(id) => {

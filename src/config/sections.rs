@@ -1,7 +1,7 @@
 //! The sections of the configuration file.
 
 use super::reader::{Placed, Section, Wrong, boolean, number, text, texts, whole};
-use super::{AmiConfig, Config, PbxConfig, PbxKind, StoreConfig};
+use super::{AmiConfig, Config, PbxConfig, PbxKind, RetentionConfig, StoreConfig};
 use crate::numbers::is_region;
 use crate::pbx::esl::EslConfig;
 use paceline_core::dial::{AgentTemplate, DialRule, DialRules};
@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret, SecretString};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use toml::de::DeValue;
 
 /// What the configuration reads from outside its file.
 pub(super) struct Outside<'o> {
@@ -22,6 +23,9 @@ pub(super) struct Outside<'o> {
     /// Password files that other users of this machine can read.
     pub(super) open_secrets: RefCell<Vec<PathBuf>>,
 }
+
+/// A hundred years.
+const DAYS_MAX: u32 = 36_500;
 
 const NO_PASSWORD: (&str, &str) = (
     "password",
@@ -55,6 +59,8 @@ pub(super) fn read(mut root: Section<'_>, outside: &Outside<'_>) -> Config {
     config.default_region = region.map(|r| r.value);
     numbers.finish(&[]);
 
+    config.retention = read_retention(root.table("retention"));
+
     let mut log = root.table("log");
     config.log_json = log.get("json", boolean).is_some_and(|j| j.value);
     log.finish(&[]);
@@ -63,6 +69,24 @@ pub(super) fn read(mut root: Section<'_>, outside: &Outside<'_>) -> Config {
     root.finish(&[]);
     config.open_secrets = outside.open_secrets.take();
     config
+}
+
+fn read_retention(mut section: Section<'_>) -> RetentionConfig {
+    let usual = RetentionConfig::default();
+    let mut days = |key, usual: u32| section.get(key, days).map_or(usual, |days| days.value);
+    let retention = RetentionConfig {
+        audit_days: days("audit_days", usual.audit_days),
+        decisions_days: days("decisions_days", usual.decisions_days),
+        import_rejects_days: days("import_rejects_days", usual.import_rejects_days),
+    };
+    section.finish(&[]);
+    retention
+}
+
+fn days(value: &DeValue<'_>) -> Result<u32, Wrong> {
+    let days = whole(value).ok().and_then(|days| u32::try_from(days).ok());
+    days.filter(|days| (1..=DAYS_MAX).contains(days))
+        .ok_or_else(|| Wrong::expected("a whole number of days, 1 to 36500"))
 }
 
 enum StoreUrl {

@@ -83,6 +83,8 @@ fn every_setting_is_read_and_no_secret_is_shown() {
         password_env = "ARI_PASSWORD"
         [numbers]
         default_region = "GB"
+        [retention]
+        decisions_days = 400
         [log]
         json = true
         [[pbx]]
@@ -123,6 +125,11 @@ fn every_setting_is_read_and_no_secret_is_shown() {
         default_region: Some(
             "GB",
         ),
+        retention: RetentionConfig {
+            audit_days: 1827,
+            decisions_days: 400,
+            import_rejects_days: 90,
+        },
         log_json: true,
         pbxes: [
             PbxConfig {

@@ -55,8 +55,8 @@ impl Job for Tasks {
         "tasks"
     }
 
-    fn period(&self) -> Option<Duration> {
-        Some(Duration::from_secs(1))
+    fn period(&self) -> Duration {
+        Duration::from_secs(1)
     }
 
     fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {

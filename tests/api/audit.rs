@@ -56,6 +56,9 @@ async fn changes_and_refusals_are_listed_with_key_and_object_and_looks_are_not()
     assert_eq!(seen[..seen.len() - before], expected);
     let of_key = audit(&api, "?api_key_id=4").await;
     assert_eq!(of_key, expected[3..4]);
+    let refused = audit(&api, "?refused=true").await;
+    assert_eq!(refused, expected[1..4]);
+    assert!(audit(&api, "?refused=false").await.iter().all(|entry| !entry.4));
     assert!(
         api.ask("GET", "/api/v1/audit", &api.read, &Value::Null)
             .await

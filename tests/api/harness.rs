@@ -8,6 +8,9 @@ use paceline::api::{ApiState, Role, keys, router};
 use paceline::clock::Clock;
 use paceline::config::PbxConfig;
 use paceline::events::Events;
+use paceline::jobs::Jobs;
+use paceline::jobs::clearing::Clearing;
+use paceline::jobs::filling::Filling;
 use paceline::metrics::Metrics;
 use paceline::store::Store;
 use paceline_core::dial::{AgentTemplate, DialRules};
@@ -210,6 +213,15 @@ impl Api {
             requests_per_second,
         )
         .asking(pbxes);
+        // What imports leave to be done is done here as in a running Paceline.
+        let jobs = Jobs::new(&metrics, clock);
+        let (filling, clearing) = (
+            Filling { store: store.clone() },
+            Clearing { store: store.clone() },
+        );
+        tokio::spawn(jobs.clone().run(filling));
+        tokio::spawn(jobs.clone().run(clearing));
+        let state = state.with_jobs(jobs);
         let key = async |name, role, sees_numbers| {
             keys::create(&store, &new_key(name, role, sees_numbers), Wall(0))
                 .await

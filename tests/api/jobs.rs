@@ -5,6 +5,9 @@ use axum::body::Body;
 use axum::http::Request;
 use paceline::api::{ApiState, router};
 use paceline::clock::Clock;
+use paceline::config::RetentionConfig;
+use paceline::jobs::clearing::Clearing;
+use paceline::jobs::retention::Retention;
 use paceline::jobs::tasks::Tasks;
 use paceline::jobs::{Job as _, Jobs};
 use paceline_core::live::JobState;
@@ -36,6 +39,53 @@ async fn a_scheduled_task_starts_without_any_agent_and_a_complete_one_is_told() 
     assert_eq!(api.dialer.told(), ["task 1 of campaign 1 changed"]);
     assert_eq!(job.turn().await.unwrap(), 0);
     assert_eq!(api.dialer.told(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_older_than_the_settings_say_is_deleted_and_counted() {
+    let api = Api::ready().await;
+    let clock = Clock::real();
+    let keep = RetentionConfig {
+        audit_days: 1,
+        ..RetentionConfig::default()
+    };
+    let store = api.store.clone();
+    let mut job = Retention { store, clock, keep };
+    let before = api.get("/api/v1/audit").await.expect(200)["items"].clone();
+    let entries = before.as_array().unwrap().len() as u64;
+    assert!(entries > 0);
+    assert_eq!(job.turn().await.unwrap(), 0);
+    assert_eq!(api.get("/api/v1/audit").await.expect(200)["items"], before);
+    api.sql("UPDATE audit SET at_ms = at_ms - 24 * 60 * 60 * 1000")
+        .await;
+    assert_eq!(job.turn().await.unwrap(), entries);
+    assert_eq!(api.get("/api/v1/audit").await.expect(200)["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_job_that_is_woken_does_not_wait_for_its_time() {
+    let api = Api::ready().await;
+    let jobs = Jobs::new(&api.metrics, Clock::real());
+    let clearing = Clearing {
+        store: api.store.clone(),
+    };
+    let running = tokio::spawn(jobs.clone().run(clearing));
+    let turn = async || {
+        loop {
+            let reports = jobs.reports();
+            match reports.get(Clearing::NAME).map(|report| report.succeeded_at) {
+                Some(Some(at)) => return at,
+                Some(None) | None => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let first = turn().await;
+    jobs.wake(Clearing::NAME);
+    while turn().await == first {
+        tokio::task::yield_now().await;
+        jobs.wake(Clearing::NAME);
+    }
+    running.abort();
 }
 
 #[tokio::test]

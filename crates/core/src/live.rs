@@ -75,8 +75,6 @@ words! {
         Waiting = "waiting",
         /// Its last turn failed, and it waits to try again.
         Failing = "failing",
-        /// It has nothing more to do.
-        Done = "done",
     }
 }
 

@@ -75,7 +75,7 @@ impl Store {
                 .await?;
             let id: i64 = row.get(0)?;
             if id % DROP_EVERY == 0 {
-                let old = "DELETE FROM audit WHERE refused AND id <= $1";
+                let old = "DELETE FROM audit WHERE refused = TRUE AND id <= $1";
                 tx.run(old, args![id - REFUSALS_WITHIN]).await?;
             }
             Ok(())
@@ -83,15 +83,17 @@ impl Store {
         .await
     }
 
-    /// Entries, the newest first; of one key where one is named.
+    /// Entries, the newest first: of one key where one is named, and refused ones or others where `refused` says so.
     pub async fn audit(
         &self,
         key: Option<i64>,
+        refused: Option<bool>,
         after: Option<i64>,
         limit: i64,
     ) -> Result<Vec<AuditRow>, StoreError> {
         let (sql, args) = Select::new(COLUMNS)
             .and("api_key_id =", key)
+            .and("refused =", refused)
             .and("id <", after)
             .order("id DESC", limit);
         self.read_all("list the audit", sql, &args, audit).await

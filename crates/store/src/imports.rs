@@ -218,23 +218,33 @@ impl Store {
             .await
     }
 
-    /// Goes on with what a crash has interrupted: clearing away, and filling in.
-    pub async fn finish_imports(&self) -> Result<(), StoreError> {
-        let cancelled = "SELECT id FROM imports WHERE state = 'clearing'";
+    /// Clears every import that waits for it; how many there were.
+    pub async fn clear_cancelled_imports(&self) -> Result<u64, StoreError> {
+        let cancelled = "SELECT id FROM imports WHERE state = 'clearing' ORDER BY id";
+        let mut cleared = 0;
         for id in self
             .read_all("find cancelled imports", cancelled, &[], |row| row.get(0))
             .await?
         {
             self.finish_clearing(ImportId(id)).await?;
+            cleared += 1;
         }
-        let published = "SELECT DISTINCT import_id FROM import_fills";
+        Ok(cleared)
+    }
+
+    /// Fills in what every published import still adds to contacts of its list; how many imports there were.
+    pub async fn fill_published_imports(&self) -> Result<u64, StoreError> {
+        let published = "SELECT id FROM imports i WHERE state = 'published' \
+            AND EXISTS (SELECT 1 FROM import_fills f WHERE f.import_id = i.id) ORDER BY id";
+        let mut filled = 0;
         for id in self
             .read_all("find published imports", published, &[], |row| row.get(0))
             .await?
         {
             self.finish_publishing(ImportId(id)).await?;
+            filled += 1;
         }
-        Ok(())
+        Ok(filled)
     }
 
     /// Deletes bit by bit what an import has staged that is being cleared; nothing where it is not.

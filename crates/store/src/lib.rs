@@ -26,6 +26,7 @@ mod maintenance;
 mod many;
 mod metrics;
 mod recordings;
+mod retention;
 mod select;
 pub mod settings;
 mod sync;
@@ -53,6 +54,7 @@ pub use imports::{
 pub use lease::Leased;
 pub use metrics::{GateLabels, StoreMetrics};
 pub use recordings::{RecordingRow, RecordingState};
+pub use retention::Expiring;
 pub use tasks::{
     ContactState, ContactTaskRow, NewTask, NewTaskContacts, Requeued, TaskContactRow, TaskFilter,
     TaskProgress, TaskRow, TaskWait,

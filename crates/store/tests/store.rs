@@ -26,6 +26,9 @@ mod random;
 #[path = "store/requeue.rs"]
 mod requeue;
 #[cfg(test)]
+#[path = "store/retention.rs"]
+mod retention;
+#[cfg(test)]
 #[path = "store/support.rs"]
 mod support;
 #[cfg(test)]
@@ -96,6 +99,10 @@ contract! {
         further_numbers_are_kept_and_fill_a_blank
         an_interrupted_import_goes_on_with_another_worker
         calls_are_prepared_while_an_import_is_staged;
+    retention:
+        decisions_expire_in_slices_the_oldest_first
+        the_audit_expires_refused_or_not
+        rejected_rows_expire_once_their_import_is_over;
     tasks:
         a_task_from_numbers_makes_its_list_and_contacts
         a_task_needs_a_campaign_and_somebody_to_call

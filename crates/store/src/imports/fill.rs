@@ -88,7 +88,7 @@ pub(super) async fn stage<'a>(
 
 impl Store {
     /// Fills in, bit by bit, what a published import adds to contacts that were in its list before; nothing where it is not
-    /// published, or that is done. A crash in between is made good by [`Store::finish_imports`].
+    /// published, or that is done. A crash in between is made good by [`Store::fill_published_imports`].
     pub async fn finish_publishing(&self, id: ImportId) -> Result<(), StoreError> {
         const DOING: &str = "fill in what an import adds to contacts in its list";
         let window = "SELECT max(contact_id) FROM (SELECT f.contact_id FROM import_fills f JOIN imports i ON i.id = f.import_id \

@@ -218,7 +218,8 @@ pub(crate) async fn what_an_import_adds_to_a_listed_contact_is_seen_after_it_is_
     assert!(db.store.publish_import(row.id, NOW).await.unwrap());
     assert_eq!(told().await, before, "not yet filled in");
     // As after a crash.
-    db.store.finish_imports().await.unwrap();
+    assert_eq!(db.store.fill_published_imports().await.unwrap(), 1);
+    assert_eq!(db.store.fill_published_imports().await.unwrap(), 0);
     assert_eq!(
         told().await,
         [

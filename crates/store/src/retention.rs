@@ -1,0 +1,67 @@
+//! Rows that grow with every request, every decision and every import, and that only people ask for: deleted in slices once they
+//! are old. Attempts, legs and recordings stay: the abandon rules, the gate and requeueing read them.
+
+use super::Store;
+use super::db::args;
+use super::error::StoreError;
+use paceline_core::time::Wall;
+
+/// Rows that are deleted once they are old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiring {
+    /// The audit.
+    Audit,
+    /// The gate's decisions.
+    Decisions,
+    /// The rows that imports rejected.
+    ImportRejects,
+}
+
+/// Rows that one transaction looks at: some milliseconds where all of them are deleted.
+const SLICE: i64 = 250;
+
+// Ids follow time, so the oldest rows are the first by id, and no index by time is needed.
+const AUDIT: &str = "DELETE FROM audit WHERE at_ms < $1 \
+      AND id <= (SELECT max(id) FROM (SELECT id FROM audit ORDER BY id LIMIT $2) oldest)";
+const DECISIONS: &str = "DELETE FROM gate_decisions WHERE at_ms < $1 \
+      AND id <= (SELECT max(id) FROM (SELECT id FROM gate_decisions ORDER BY id LIMIT $2) oldest)";
+const OLD_IMPORT: &str = "SELECT i.id FROM imports i WHERE i.state IN ('published', 'cancelled', 'failed') AND i.alive_at_ms < $1 \
+      AND EXISTS (SELECT 1 FROM import_rejects r WHERE r.import_id = i.id) ORDER BY i.id LIMIT 1";
+const REJECTS: &str = "DELETE FROM import_rejects WHERE import_id = $1 \
+      AND line <= (SELECT max(line) FROM (SELECT line FROM import_rejects WHERE import_id = $1 ORDER BY line LIMIT $2) first)";
+
+impl Expiring {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Audit, Self::Decisions, Self::ImportRejects];
+
+    /// The table that the rows are in.
+    pub fn table(self) -> &'static str {
+        match self {
+            Self::Audit => "audit",
+            Self::Decisions => "gate_decisions",
+            Self::ImportRejects => "import_rejects",
+        }
+    }
+}
+
+impl Store {
+    /// Deletes some of the rows that are from before a time, the oldest first; how many. 0: none is left.
+    pub async fn delete_expired(&self, kind: Expiring, before: Wall) -> Result<u64, StoreError> {
+        const DOING: &str = "delete expired rows";
+        let (sql, first) = match kind {
+            Expiring::Audit => (AUDIT, before.0),
+            Expiring::Decisions => (DECISIONS, before.0),
+            Expiring::ImportRejects => {
+                let old = self
+                    .read_all(DOING, OLD_IMPORT, args![before.0], |row| row.get::<i64>(0))
+                    .await?;
+                let Some(import) = old.into_iter().next() else {
+                    return Ok(0);
+                };
+                (REJECTS, import)
+            }
+        };
+        self.write(DOING, async |tx| Ok(tx.run(sql, args![first, SLICE]).await?))
+            .await
+    }
+}

@@ -1,0 +1,33 @@
+//! Deletes the contacts of imports that were cancelled or failed. An import of this process wakes the job; what another process or an
+//! earlier run left unfinished is found within a minute.
+
+use super::Job;
+use crate::store::{Store, StoreError};
+use futures_util::future::BoxFuture;
+use std::time::Duration;
+
+/// The job.
+#[derive(Debug)]
+pub struct Clearing {
+    /// The store with the imports.
+    pub store: Store,
+}
+
+impl Clearing {
+    /// The job's name in reports and metrics.
+    pub const NAME: &'static str = "clearing";
+}
+
+impl Job for Clearing {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.store.clear_cancelled_imports())
+    }
+}

@@ -1,0 +1,33 @@
+//! Adds to contacts that a list had before what a published import brings for them. An import of this process wakes the job; what
+//! another process or an earlier run left unfinished is found within a minute.
+
+use super::Job;
+use crate::store::{Store, StoreError};
+use futures_util::future::BoxFuture;
+use std::time::Duration;
+
+/// The job.
+#[derive(Debug)]
+pub struct Filling {
+    /// The store with the imports.
+    pub store: Store,
+}
+
+impl Filling {
+    /// The job's name in reports and metrics.
+    pub const NAME: &'static str = "filling";
+}
+
+impl Job for Filling {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.store.fill_published_imports())
+    }
+}

@@ -1,0 +1,76 @@
+//! Deletes rows that only people ask for once they are older than the settings under `[retention]` say. Rows of one kind are deleted
+//! some hundred at a time, and after each slice the job rests for as long as the slice took, so that the dialer's writes wait for one
+//! slice at most.
+
+use super::Job;
+use crate::clock::Clock;
+use crate::config::RetentionConfig;
+use crate::store::{Expiring, Store, StoreError};
+use futures_util::future::BoxFuture;
+use paceline_core::time::Wall;
+use std::time::{Duration, Instant};
+use tracing::info;
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// The job.
+#[derive(Debug)]
+pub struct Retention {
+    /// The store with the rows.
+    pub store: Store,
+    /// What the age of a row is counted by.
+    pub clock: Clock,
+    /// How long rows of each kind are kept.
+    pub keep: RetentionConfig,
+}
+
+impl Retention {
+    async fn delete_expired(&self) -> Result<u64, StoreError> {
+        let mut deleted = 0_u64;
+        for kind in Expiring::ALL {
+            deleted = deleted.saturating_add(self.delete_expired_of(kind).await?);
+        }
+        Ok(deleted)
+    }
+
+    async fn delete_expired_of(&self, kind: Expiring) -> Result<u64, StoreError> {
+        let days = match kind {
+            Expiring::Audit => self.keep.audit_days,
+            Expiring::Decisions => self.keep.decisions_days,
+            Expiring::ImportRejects => self.keep.import_rejects_days,
+        };
+        let mut deleted = 0_u64;
+        // A clock that has jumped ahead makes every row look old.
+        while !self.clock.is_doubted() {
+            let before = Wall(self.clock.now().wall.0.saturating_sub(i64::from(days) * DAY_MS));
+            let began = Instant::now();
+            let slice = self.store.delete_expired(kind, before).await?;
+            if slice == 0 {
+                break;
+            }
+            deleted = deleted.saturating_add(slice);
+            tokio::time::sleep(began.elapsed()).await;
+        }
+        if deleted > 0 {
+            info!(
+                "{deleted} rows of {} were older than {days} days and are deleted",
+                kind.table()
+            );
+        }
+        Ok(deleted)
+    }
+}
+
+impl Job for Retention {
+    fn name(&self) -> &'static str {
+        "retention"
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(60 * 60)
+    }
+
+    fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.delete_expired())
+    }
+}
