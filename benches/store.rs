@@ -5,7 +5,7 @@
 //! by wrap-up. Its agent changes state two times, or four. Half of the unanswered calls are to be retried.
 
 use paceline::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Store, StoreMetrics, Writer};
-use paceline_core::agent::{AgentState, Wants};
+use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
@@ -180,6 +180,7 @@ async fn call(bench: Arc<Bench>, lead: Lead, n: u64) {
         pbx: Some(PbxName::new("office")),
         leg: None,
         wants: Wants::Calls,
+        reason: AgentReason::TakenOver,
         at: now(),
     };
     let new = NewAttempt {

@@ -17,7 +17,7 @@ use paceline_core::campaign::CampaignState;
 use paceline_core::dial::Extension;
 use paceline_core::engine::EngineError;
 use paceline_core::ids::{AgentId, AttemptId, CampaignId};
-use paceline_core::input::AgentRequest;
+use paceline_core::input::{AgentRequest, Asker};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -38,8 +38,8 @@ pub(super) struct Agent {
     extension: String,
     /// What the agent does at the moment.
     state: AgentState,
-    /// Why; null where offline.
-    state_reason: Option<AgentReason>,
+    /// Why.
+    state_reason: AgentReason,
     /// Since when.
     state_since: Utc,
     /// Where the agent is logged in; null where offline.
@@ -55,8 +55,10 @@ impl Agent {
         let campaign = state.dialer.campaign_of(row.id);
         let live = campaign.and_then(|campaign| state.dialer.live(campaign));
         let live = live.and_then(|live| live.agents.iter().find(|a| a.agent == row.id).cloned());
-        let reason = live.as_ref().map(|live| live.reason);
-        let (now, since) = live.map_or((row.state, row.state_at), |live| (live.state, live.since_ms));
+        let (now, reason, since) = match live {
+            Some(live) => (live.state, live.reason, live.since_ms),
+            None => (row.state, row.reason, row.state_at),
+        };
         Self {
             id: row.id.0,
             name: row.name,
@@ -259,7 +261,11 @@ pub(super) async fn log_out(
     caller: Caller,
     Id(id): Id<i64>,
 ) -> ApiResult<(StatusCode, Body<Agent>)> {
-    ask_where_logged_in(&state, caller, id, AgentRequest::LogOut).await
+    let by = match caller.agent {
+        Some(_) => Asker::Agent,
+        None => Asker::Supervisor,
+    };
+    ask_where_logged_in(&state, caller, id, AgentRequest::LogOut { by }).await
 }
 
 /// Make an agent ready.

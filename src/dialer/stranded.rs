@@ -3,7 +3,7 @@
 
 use super::Dialer;
 use crate::store::Recovery;
-use paceline_core::agent::{AgentState, Wants};
+use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::command::Change;
 use paceline_core::ids::CampaignId;
 use paceline_core::outcome::Outcome;
@@ -51,6 +51,7 @@ impl Dialer {
                 pbx: None,
                 leg: None,
                 wants: Wants::Calls,
+                reason: AgentReason::PbxRemoved,
                 at: now,
             };
             self.0.writer.change(campaign, change).await;

@@ -33,14 +33,18 @@ words! {
         LoggedIn = "logged_in",
         /// The agent logged out.
         LoggedOut = "logged_out",
+        /// Somebody else logged the agent out, with an API key of the role `write`.
+        LoggedOutBySupervisor = "logged_out_by_supervisor",
+        /// The agent has not logged in since it was created.
+        NeverLoggedIn = "never_logged_in",
         /// The agent asked for calls.
         AskedForCalls = "asked_for_calls",
         /// The agent, or a supervisor, asked for a pause.
         AskedForPause = "asked_for_pause",
         /// Paceline started and found the agent logged in.
         TakenOver = "taken_over",
-        /// Paceline is stopping.
-        Stopping = "stopping",
+        /// Paceline is drained, and logs all agents out.
+        Drained = "drained",
         /// A call was launched for this agent.
         CallLaunched = "call_launched",
         /// The agent's call was not answered, or another agent took it.
@@ -85,6 +89,8 @@ words! {
         PbxFull = "pbx_full",
         /// The PBX ended the leg because it stops or restarts.
         PbxStopped = "pbx_stopped",
+        /// The PBX of the phone is not in paceline.toml any more, so Paceline logged the agent out.
+        PbxRemoved = "pbx_removed",
         /// The PBX is in maintenance. Paceline ended the leg and calls the phone when the maintenance ends.
         PbxMaintenance = "pbx_maintenance",
     }
@@ -107,13 +113,16 @@ impl AgentReason {
             | Self::PhoneNoAudio
             | Self::PbxUnclear
             | Self::PbxFull
+            | Self::PbxRemoved
             | Self::PbxStopped => true,
             Self::LoggedIn
             | Self::LoggedOut
+            | Self::LoggedOutBySupervisor
+            | Self::NeverLoggedIn
             | Self::AskedForCalls
             | Self::AskedForPause
             | Self::TakenOver
-            | Self::Stopping
+            | Self::Drained
             | Self::CallLaunched
             | Self::CallNotConnected
             | Self::CallConnected

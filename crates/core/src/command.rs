@@ -154,6 +154,8 @@ pub enum Change {
         leg: Option<AgentLegId>,
         /// What the agent wants once free.
         wants: Wants,
+        /// The reason of the state.
+        reason: AgentReason,
         /// When.
         at: Wall,
     },

@@ -116,7 +116,10 @@ pub enum AgentRequest {
         extension: Extension,
     },
     /// Go home. During a call: after it.
-    LogOut,
+    LogOut {
+        /// Who asks.
+        by: Asker,
+    },
     /// Take calls; ends wrap-up and a pause.
     Ready,
     /// Take no calls. During a call: after it.
@@ -125,6 +128,15 @@ pub enum AgentRequest {
     EndWrapUp,
     /// End the conversation; the agent's own leg stays.
     HangUp,
+}
+
+/// Who asks something of an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// The agent.
+    Agent,
+    /// Somebody else who may.
+    Supervisor,
 }
 
 /// What the store knows of a campaign when its engine starts: everything that a former run left open.

@@ -4,7 +4,7 @@ use super::Store;
 use super::db::{Row, args};
 use super::error::{DbError, Deleted, Stop, StoreError};
 use super::select::Select;
-use paceline_core::agent::{AgentState, Wants};
+use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::dial::Extension;
 use paceline_core::ids::{AgentId, AgentLegId, CampaignId, PbxName};
 use paceline_core::time::Wall;
@@ -33,6 +33,8 @@ pub struct AgentRow {
     pub extension: String,
     /// The state when last stored.
     pub state: AgentState,
+    /// Why, when last stored.
+    pub reason: AgentReason,
     /// Since when.
     pub state_at: Wall,
     /// Where logged in; `None` where offline.
@@ -43,17 +45,18 @@ pub struct AgentRow {
     pub wants: Wants,
 }
 
-const COLUMNS: &str = "SELECT id, name, pbx, extension, state, state_at_ms, campaign_id, leg_id, wants \
+const COLUMNS: &str = "SELECT id, name, pbx, extension, state, state_at_ms, campaign_id, leg_id, wants, state_reason \
     FROM agents WHERE 1 = 1";
 
 impl Store {
     /// Stores an agent, offline. [`StoreError::Taken`]: the name, or the extension on this PBX.
     pub async fn create_agent(&self, new: &NewAgent, now: Wall) -> Result<AgentRow, StoreError> {
-        let sql = "INSERT INTO agents (name, pbx, extension, state, state_at_ms) \
-            VALUES ($1, $2, $3, 'offline', $4) RETURNING id";
+        let sql = "INSERT INTO agents (name, pbx, extension, state, state_reason, state_at_ms) \
+            VALUES ($1, $2, $3, 'offline', $4, $5) RETURNING id";
+        let reason = AgentReason::NeverLoggedIn;
         let id = self
             .write("create an agent", async |tx| {
-                let args = args![&new.name, new.pbx.as_str(), new.extension.as_str(), now.0];
+                let args = args![&new.name, new.pbx.as_str(), new.extension.as_str(), reason.as_str(), now.0];
                 let row = tx
                     .one(sql, args)
                     .await
@@ -67,6 +70,7 @@ impl Store {
             pbx: new.pbx.clone(),
             extension: new.extension.as_str().to_owned(),
             state: AgentState::Offline,
+            reason,
             state_at: now,
             campaign: None,
             leg: None,
@@ -140,5 +144,6 @@ fn agent(row: &Row) -> Result<AgentRow, DbError> {
         campaign: row.get::<Option<i64>>(6)?.map(CampaignId),
         leg: row.get::<Option<uuid::Uuid>>(7)?.map(AgentLegId),
         wants: row.word(8)?,
+        reason: row.word(9)?,
     })
 }

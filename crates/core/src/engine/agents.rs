@@ -5,7 +5,7 @@ use crate::agent::{Agent, AgentReason, AgentState, Phone, Wants, Work};
 use crate::call::Why;
 use crate::command::{Change, Command};
 use crate::ids::{AgentId, AttemptId, PbxName};
-use crate::input::AgentRequest;
+use crate::input::{AgentRequest, Asker};
 use crate::pbx::PbxCommand;
 use crate::time::Now;
 
@@ -56,9 +56,13 @@ impl Engine {
                 self.call_phone_afresh(now, id, AgentReason::LoggedIn);
                 Ok(())
             }
-            AgentRequest::LogOut => {
+            AgentRequest::LogOut { by } => {
                 self.known(id)?;
-                self.log_out(now, id, AgentReason::LoggedOut);
+                let why = match by {
+                    Asker::Agent => AgentReason::LoggedOut,
+                    Asker::Supervisor => AgentReason::LoggedOutBySupervisor,
+                };
+                self.log_out(now, id, why);
                 Ok(())
             }
             AgentRequest::Ready => {
@@ -142,6 +146,7 @@ impl Engine {
                     pbx: None,
                     leg: None,
                     wants: Wants::Calls,
+                    reason,
                     at: now.wall,
                 });
             }
@@ -324,6 +329,7 @@ impl Engine {
             pbx: Some(agent.pbx.clone()),
             leg: after.0,
             wants: agent.wants,
+            reason: agent.reason,
             at: now.wall,
         });
         self.rearm(deadline, deadline_after, Timer::Agent(id));

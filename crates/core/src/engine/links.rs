@@ -95,7 +95,11 @@ impl Engine {
                 wants: open.wants,
                 since: now.wall,
                 why_phone: AgentReason::TakenOver,
-                why_wants: AgentReason::TakenOver,
+                // Who asked for it was not stored.
+                why_wants: match open.wants {
+                    Wants::LogOut => AgentReason::LoggedOut,
+                    Wants::Calls | Wants::Pause => AgentReason::TakenOver,
+                },
                 reason: AgentReason::TakenOver,
             };
             self.rearm(None, agent.deadline(), Timer::Agent(open.agent));

@@ -30,7 +30,7 @@ impl Engine {
     pub(super) fn log_out_all(&mut self, now: Now) {
         let agents: Vec<AgentId> = self.agents.keys().copied().collect();
         for agent in agents {
-            self.log_out(now, agent, AgentReason::Stopping);
+            self.log_out(now, agent, AgentReason::Drained);
         }
     }
 

@@ -9,7 +9,7 @@ use crate::campaign::{Mode, TrunkConfig};
 use crate::command::Change;
 use crate::dial::{AgentTemplate, Extension, TrunkTemplate};
 use crate::ids::{CampaignId, ContactId, TaskId, TrunkId};
-use crate::input::{AgentRequest, OpenAgent, OpenAttempt, Prepared, Recovered};
+use crate::input::{AgentRequest, Asker, OpenAgent, OpenAttempt, Prepared, Recovered};
 use crate::live::Idle;
 use crate::number::E164;
 use crate::pacing::rules::{AbandonRule, AbandonWindow, AnswerResult, AnswerRow, Answers};
@@ -562,7 +562,7 @@ fn contacts_that_nobody_dials_go_back_and_are_asked_for_again_once_somebody_is_f
 
 #[test]
 fn a_campaign_whose_agents_left_or_paused_holds_no_contacts() {
-    for request in [AgentRequest::LogOut, AgentRequest::Pause] {
+    for request in [AgentRequest::LogOut { by: Asker::Agent }, AgentRequest::Pause] {
         let mut rig = Rig::at_work(1);
         let leg = rig.leg();
         rig.event(PbxEvent::Ended {

@@ -7,7 +7,7 @@ use paceline_core::agent::AgentState;
 use paceline_core::campaign::CampaignConfig;
 use paceline_core::engine::EngineError;
 use paceline_core::ids::TaskId;
-use paceline_core::input::{AgentRequest, Input};
+use paceline_core::input::{AgentRequest, Asker, Input};
 use rand::RngExt;
 use std::time::Duration;
 
@@ -290,7 +290,7 @@ impl World {
             }
             (Some(Wish::Work), Some(AgentState::Paused)) => self.request(person, AgentRequest::Ready),
             (Some(Wish::Pause), None) => self.log_in(person),
-            (Some(Wish::Home), Some(_)) => self.request(person, AgentRequest::LogOut),
+            (Some(Wish::Home), Some(_)) => self.request(person, AgentRequest::LogOut { by: Asker::Agent }),
             _ => Ok(()),
         }
     }
@@ -337,7 +337,7 @@ impl World {
             }
             _ => {
                 of.wants = Wish::Home;
-                self.request(person, AgentRequest::LogOut)
+                self.request(person, AgentRequest::LogOut { by: Asker::Agent })
             }
         }
     }
@@ -374,7 +374,7 @@ impl World {
             AgentRequest::HangUp => {
                 (state != Some(AgentState::OnCall)).then_some(EngineError::NotOnCall(agent))
             }
-            AgentRequest::LogOut | AgentRequest::Pause | AgentRequest::EndWrapUp => None,
+            AgentRequest::LogOut { .. } | AgentRequest::Pause | AgentRequest::EndWrapUp => None,
         };
         let refused = self.ask(campaign, Input::Agent { agent, request })?;
         if refused == expected {

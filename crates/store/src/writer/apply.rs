@@ -116,10 +116,11 @@ static UPDATE_LEGS: Many = Many::new(
 );
 
 static UPDATE_AGENTS: Many = Many::new(
-    7,
-    "WITH v(id, state, state_at_ms, pbx, leg_id, campaign_id, wants) AS (VALUES {rows}) \
+    8,
+    "WITH v(id, state, state_at_ms, pbx, leg_id, campaign_id, wants, state_reason) AS (VALUES {rows}) \
      UPDATE agents SET state = v.state, state_at_ms = v.state_at_ms, pbx = coalesce(v.pbx, agents.pbx), \
-       leg_id = v.leg_id, campaign_id = v.campaign_id, wants = v.wants \
+       leg_id = v.leg_id, campaign_id = v.campaign_id, wants = v.wants, \
+       state_reason = v.state_reason \
      FROM v WHERE agents.id = v.id",
 );
 
@@ -419,7 +420,7 @@ async fn update_legs(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError> {
 }
 
 async fn update_agents(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError> {
-    let mut rows = Vec::with_capacity(batch.agents.len() * 7);
+    let mut rows = Vec::with_capacity(batch.agents.len() * 8);
     for (id, change) in &batch.agents {
         let campaign = (change.state != AgentState::Offline).then_some(change.campaign.0);
         rows.extend_from_slice(args![
@@ -430,6 +431,7 @@ async fn update_agents(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError> {
             change.leg.map(|leg| leg.0),
             campaign,
             change.wants.as_str(),
+            change.reason.as_str(),
         ]);
     }
     UPDATE_AGENTS.run(tx, &rows).await?;

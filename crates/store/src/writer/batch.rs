@@ -1,7 +1,7 @@
 //! What one transaction will write: queued entries, and the same merged row by row. Pure.
 
 use super::claim::Claim;
-use paceline_core::agent::{AgentState, Wants};
+use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId};
@@ -80,6 +80,7 @@ pub(super) struct AgentChange<'a> {
     pub(super) pbx: Option<&'a PbxName>,
     pub(super) leg: Option<AgentLegId>,
     pub(super) wants: Wants,
+    pub(super) reason: AgentReason,
     pub(super) at: Wall,
 }
 
@@ -180,6 +181,7 @@ impl<'a> Batch<'a> {
                 pbx,
                 leg,
                 wants,
+                reason,
                 at,
             } => {
                 let change = AgentChange {
@@ -188,6 +190,7 @@ impl<'a> Batch<'a> {
                     pbx: pbx.as_ref(),
                     leg: *leg,
                     wants: *wants,
+                    reason: *reason,
                     at: *at,
                 };
                 self.agents.insert(*agent, change);

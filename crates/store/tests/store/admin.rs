@@ -1,7 +1,7 @@
 //! Everything else that people keep.
 
 use crate::support::{Db, NOW, later, number, numbers};
-use paceline_core::agent::{AgentState, Wants};
+use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::CampaignState;
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::command::Change;
@@ -85,6 +85,7 @@ pub(crate) async fn a_campaign_in_use_cannot_be_archived(db: &Db) {
         pbx: Some(PbxName::new("office")),
         leg: None,
         wants: Wants::Pause,
+        reason: AgentReason::TakenOver,
         at: NOW,
     };
     writer.change(id, agent(AgentState::Paused)).await;
@@ -230,6 +231,7 @@ pub(crate) async fn agents_are_changed_only_while_offline(db: &Db) {
         pbx: None,
         leg: None,
         wants: Wants::Calls,
+        reason: AgentReason::TakenOver,
         at: NOW,
     };
     writer.change(campaign.id, state(AgentState::Ringing)).await;

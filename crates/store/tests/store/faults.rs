@@ -1,7 +1,7 @@
 //! Databases that fail: what was answered stays true, and nothing is lost or stored twice.
 
 use crate::support::{Db, NOW, later, numbers, until};
-use paceline_core::agent::{AgentState, Wants};
+use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::command::Change;
 use paceline_core::input::Prepared;
@@ -34,6 +34,7 @@ async fn while_nothing_can_be_written_senders_wait_and_readers_do_not() {
                 pbx: None,
                 leg: None,
                 wants: Wants::Calls,
+                reason: AgentReason::TakenOver,
                 at,
             };
             sender.change(id, change).await;

@@ -1,7 +1,7 @@
 //! Leasing, giving back, recovery.
 
 use crate::support::{Db, NOW, RING, found, later, number, numbers};
-use paceline_core::agent::{AgentState, Wants};
+use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::hours::{CallingHours, CallingWindow};
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
@@ -424,6 +424,7 @@ pub(crate) async fn recovery_tells_open_attempts_and_agents(db: &Db) {
             pbx: Some(pbx.clone()),
             leg: Some(held),
             wants: Wants::LogOut,
+            reason: AgentReason::TakenOver,
             at: Wall(7),
         },
     ] {

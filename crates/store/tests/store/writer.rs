@@ -1,7 +1,7 @@
 //! Attempts and changes on their way into the tables.
 
 use crate::support::{Db, NOW, ended, found, later, number, numbers, until};
-use paceline_core::agent::{AgentState, Wants};
+use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::hours::{CallingHours, CallingWindow};
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::command::Change;
@@ -205,6 +205,7 @@ pub(crate) async fn the_life_of_a_call_is_stored(db: &Db) {
         pbx: Some(PbxName::new("office")),
         leg: Some(agent_leg),
         wants: Wants::Calls,
+        reason: AgentReason::TakenOver,
         at,
     };
     let early = Change::LegProgressed {
@@ -293,6 +294,7 @@ pub(crate) async fn the_life_of_a_call_is_stored(db: &Db) {
         pbx: None,
         leg: None,
         wants: Wants::Calls,
+        reason: AgentReason::TakenOver,
         at: later(40),
     };
     writer.change(campaign.id, gone).await;

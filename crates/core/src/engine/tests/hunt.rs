@@ -319,7 +319,7 @@ impl Hunt {
                 let agent = AgentId(n);
                 let request = match kind {
                     0 => return self.rig.log_in(n),
-                    1 => AgentRequest::LogOut,
+                    1 => AgentRequest::LogOut { by: Asker::Agent },
                     2 => AgentRequest::Ready,
                     3 => AgentRequest::Pause,
                     4 => AgentRequest::EndWrapUp,

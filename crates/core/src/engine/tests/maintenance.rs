@@ -145,7 +145,7 @@ fn whoever_logs_in_or_asks_for_calls_meanwhile_is_called_when_the_maintenance_en
         rig.ask(n, AgentRequest::Ready);
         assert_eq!(shown(&rig, n), (AgentState::Paused, AgentReason::PbxMaintenance));
     }
-    rig.ask(2, AgentRequest::LogOut);
+    rig.ask(2, AgentRequest::LogOut { by: Asker::Agent });
     assert_eq!(rig.state(2), AgentState::Offline);
     let calls = |c: &&PbxCommand| matches!(c, PbxCommand::CallAgent { .. });
     assert_eq!(rig.commands().filter(calls).count(), 0);

@@ -91,7 +91,7 @@ fn one_wrong_number_is_done_after_a_moment_though_nobody_else_is_called() {
 
 #[test]
 fn calls_that_nobody_can_take_any_more_are_taken_back_as_soon_as_they_have_rung_enough() {
-    for request in [AgentRequest::Pause, AgentRequest::LogOut] {
+    for request in [AgentRequest::Pause, AgentRequest::LogOut { by: Asker::Agent }] {
         let rule = AbandonRule {
             ring_ms_min: 15_000,
             ..AbandonRule::daily(0.03, Duration::from_secs(2))
