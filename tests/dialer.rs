@@ -288,7 +288,7 @@ async fn every_call_is_told_step_by_step_as_it_stands_in_the_store() {
             }
             What::Agent { .. } => agents_told += 1,
             What::Pbx { .. } => links += 1,
-            What::Task { .. } | What::Trunk { .. } | What::Alarm { .. } => {}
+            What::Task { .. } | What::Trunk { .. } | What::Maintenance { .. } | What::Alarm { .. } => {}
         }
     }
     assert!(agents_told > 0 && links <= 1, "{agents_told} {links}");
@@ -386,10 +386,21 @@ async fn maintenance_releases_every_leg_outlives_a_restart_and_ends_with_agents_
             && live.calls.values().all(|n| *n == 0)
             && agents.all(|a| a.leg.is_none() && a.reason == AgentReason::PbxMaintenance)
     };
+    let mut events = rig.dialer.events().read(None);
     rig.run("INSERT INTO pbx_maintenance (pbx, since_ms) VALUES ('main', 7)")
         .await;
     rig.dialer.maintenance_changed().await;
     assert_eq!(rig.dialer.pbxes()[0].maintenance_since, Some(Wall(7)));
+    let begun = What::Maintenance {
+        pbx: PbxName::new("main"),
+        on: true,
+    };
+    loop {
+        match events.next().await {
+            Next::Event(event) if event.what == begun => break,
+            Next::Event(_) | Next::Missed => {}
+        }
+    }
     let until = Instant::now() + Duration::from_secs(60);
     while !in_maintenance(&rig.dialer) {
         assert!(Instant::now() < until, "{:?}", rig.dialer.live(CAMPAIGN));

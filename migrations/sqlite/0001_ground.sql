@@ -290,7 +290,7 @@ CREATE TABLE agents (
   extension    TEXT    NOT NULL,
   state        TEXT    NOT NULL DEFAULT 'offline' CONSTRAINT agent_state
                CHECK (state IN ('offline', 'available', 'reserved', 'ringing', 'on_call', 'wrap_up', 'paused')),
-  state_reason TEXT   NOT NULL,              -- the word of the core
+  state_reason TEXT    NOT NULL,                  -- a word of the core
   state_at_ms  BIGINT  NOT NULL,
   campaign_id  BIGINT  REFERENCES campaigns (id), -- where logged in
   leg_id       BLOB,                              -- the ringing or held leg

@@ -16,6 +16,7 @@ use axum::Json;
 use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, Response, StatusCode};
+use paceline_core::ids::PbxName;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -134,6 +135,7 @@ pub(super) struct Asked {
     id: Uuid,
     method: Method,
     route: String,
+    path: String,
     object: Option<String>,
     peer: Option<IpAddr>,
 }
@@ -146,6 +148,7 @@ impl Asked {
             id,
             method: request.method().clone(),
             object: object(&route, request.uri().path()),
+            path: request.uri().path().to_owned(),
             route,
             peer: request.extensions().get::<Peer>().map(|peer| peer.0),
         }
@@ -173,6 +176,9 @@ impl Asked {
             return response;
         };
         let mut object = self.object;
+        if object.is_none() && may_have_changed {
+            object = pbx(state, &self.route, &self.path);
+        }
         if object.is_none() && status == StatusCode::CREATED {
             (response, object) = created(response).await;
         }
@@ -212,6 +218,14 @@ fn object(route: &str, path: &str) -> Option<String> {
     let is_number = (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     let is_id = is_number || text.parse::<Uuid>().is_ok();
     is_id.then(|| text.to_owned())
+}
+
+/// The PBX that a path names, where there is one of that name.
+fn pbx(state: &ApiState, route: &str, path: &str) -> Option<String> {
+    let place = route.split('/').position(|part| part == "{name}")?;
+    let name = PbxName::new(path.split('/').nth(place)?);
+    let known = state.dialer.pbxes().into_iter().any(|pbx| pbx.name == name);
+    known.then(|| name.as_str().to_owned())
 }
 
 /// The id of what was made, out of the answer that tells it.
@@ -260,7 +274,7 @@ pub(super) struct Audited {
     /// The template of its path.
     #[schema(example = "/api/v1/campaigns/{id}/settings")]
     route: String,
-    /// The id in the path, or of what was made.
+    /// The id in the path, or of what was made; the name of a PBX.
     #[schema(example = "1")]
     object: Option<String>,
     /// The HTTP status of the answer. From 500 on it may have changed something, or not.

@@ -157,9 +157,13 @@ pub(super) struct EventData {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "pbx1")]
     pbx: Option<String>,
-    /// `pbx`: whether the link is up and what lives there is known.
+    /// `pbx`, when the link changes: whether it is up and what lives there is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     connected: Option<bool>,
+    /// `pbx`, when its maintenance begins or ends: whether it is in maintenance now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = true)]
+    in_maintenance: Option<bool>,
     /// `alarm`: what needs a person.
     #[serde(skip_serializing_if = "Option::is_none")]
     alarm: Option<AlarmKind>,
@@ -187,6 +191,7 @@ impl From<&Event> for EventData {
             held: None,
             pbx: None,
             connected: None,
+            in_maintenance: None,
             alarm: None,
             text: None,
         };
@@ -229,6 +234,10 @@ impl From<&Event> for EventData {
             What::Pbx { pbx, connected } => {
                 data.pbx = Some(pbx.as_str().to_owned());
                 data.connected = Some(connected);
+            }
+            What::Maintenance { pbx, on } => {
+                data.pbx = Some(pbx.as_str().to_owned());
+                data.in_maintenance = Some(on);
             }
             What::Alarm { alarm, text } => {
                 data.alarm = Some(alarm);

@@ -1,6 +1,7 @@
 //! Which PBXes are in maintenance, as the store says: told to every campaign, those that start later too.
 
 use super::{Inner, Told};
+use paceline_core::event::What;
 use paceline_core::ids::PbxName;
 use paceline_core::time::Wall;
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ impl Inner {
         };
         for (pbx, on) in changed {
             self.metrics.maintained(&pbx, on);
+            let what = What::Maintenance { pbx: pbx.clone(), on };
+            self.events.tell(self.clock.now().wall, None, what);
             if on {
                 info!(pbx.name = %pbx, "`{pbx}` is in maintenance: nothing is launched there, what rings is taken back, conversations go \
                     on, and agents' legs are released; DELETE /api/v1/pbxes/{pbx}/maintenance ends it");

@@ -30,7 +30,7 @@ async fn an_agent_is_created_read_replaced_and_deleted() {
       "pbx": "office",
       "extension": "203",
       "state": "offline",
-      "state_reason": null,
+      "state_reason": "never_logged_in",
       "state_since": "[now]",
       "campaign_id": null,
       "wants": "calls"
@@ -172,8 +172,12 @@ async fn an_agents_requests_reach_the_campaign() {
     agent 1 in campaign 1: Pause
     agent 1 in campaign 1: Ready
     agent 1 in campaign 1: HangUp
-    agent 1 in campaign 1: LogOut
+    agent 1 in campaign 1: LogOut { by: Supervisor }
     "#);
+    api.ask("POST", "/api/v1/agents/1/log-out", &api.agent, &Value::Null)
+        .await
+        .expect(202);
+    assert_eq!(api.dialer.told(), ["agent 1 in campaign 1: LogOut { by: Agent }"]);
     assert_snapshot!(api.delete("/api/v1/agents/1").await, @r#"
     409 Conflict
     {

@@ -84,12 +84,21 @@ async fn what_happens_is_told_filtered_and_can_be_resumed() {
         json!({"at": "2025-11-20T00:53:20.000Z", "kind": "pbx", "pbx": "office", "connected": false})
     );
     assert_eq!(some.next().await.unwrap().2["task_id"], 2);
+    let maintenance = What::Maintenance {
+        pbx: PbxName::new("office"),
+        on: true,
+    };
+    events.tell(at, None, maintenance);
+    assert_eq!(
+        some.next().await.unwrap().2,
+        json!({"at": "2025-11-20T00:53:20.000Z", "kind": "pbx", "pbx": "office", "in_maintenance": true})
+    );
     let mut back = follow(&api, &api.root, "", Some("7-3")).await;
     assert_eq!(back.next().await.unwrap().0, "7-4");
     let mut of_another_run = follow(&api, &api.root, "", Some("6-3")).await;
     assert_eq!(of_another_run.next().await.unwrap().1, "missed");
     events.tell(at, None, task(3, TaskState::Paused));
-    assert_eq!(of_another_run.next().await.unwrap().0, "7-5", "it goes on");
+    assert_eq!(of_another_run.next().await.unwrap().0, "7-6", "it goes on");
 }
 
 #[tokio::test]

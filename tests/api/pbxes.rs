@@ -27,6 +27,11 @@ async fn maintenance_is_stored_once_told_to_the_dialer_and_shown_until_it_is_end
     api.delete(path).await.expect(200);
     assert_eq!(api.get("/readyz").await.expect(200), json!({"status": "ok"}));
     assert!(api.store.maintained().await.unwrap().is_empty());
+    let audit = api.get("/api/v1/audit?limit=4").await.expect(200);
+    let entries = audit["items"].as_array().unwrap();
+    let of_pbx =
+        |entry: &&Value| entry["route"] == "/api/v1/pbxes/{name}/maintenance" && entry["object"] == "office";
+    assert_eq!(entries.iter().filter(of_pbx).count(), 4);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ words! {
         Task = "task",
         /// A trunk takes calls no more, or takes them again.
         Trunk = "trunk",
-        /// The link to a PBX is up or down.
+        /// The link to a PBX is up or down, or its maintenance began or ended.
         Pbx = "pbx",
         /// Something needs a person.
         Alarm = "alarm",
@@ -141,6 +141,13 @@ pub enum What {
         /// Whether it is up and what lives there is known.
         connected: bool,
     },
+    /// The maintenance of a PBX began or ended.
+    Maintenance {
+        /// Which.
+        pbx: PbxName,
+        /// Whether it is in maintenance now.
+        on: bool,
+    },
     /// Something needs a person.
     Alarm {
         /// What.
@@ -158,7 +165,7 @@ impl What {
             What::Agent { .. } => EventKind::Agent,
             What::Task { .. } => EventKind::Task,
             What::Trunk { .. } => EventKind::Trunk,
-            What::Pbx { .. } => EventKind::Pbx,
+            What::Pbx { .. } | What::Maintenance { .. } => EventKind::Pbx,
             What::Alarm { .. } => EventKind::Alarm,
         }
     }

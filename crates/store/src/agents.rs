@@ -56,7 +56,13 @@ impl Store {
         let reason = AgentReason::NeverLoggedIn;
         let id = self
             .write("create an agent", async |tx| {
-                let args = args![&new.name, new.pbx.as_str(), new.extension.as_str(), reason.as_str(), now.0];
+                let args = args![
+                    &new.name,
+                    new.pbx.as_str(),
+                    new.extension.as_str(),
+                    reason.as_str(),
+                    now.0
+                ];
                 let row = tx
                     .one(sql, args)
                     .await

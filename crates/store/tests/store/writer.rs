@@ -294,15 +294,20 @@ pub(crate) async fn the_life_of_a_call_is_stored(db: &Db) {
         pbx: None,
         leg: None,
         wants: Wants::Calls,
-        reason: AgentReason::TakenOver,
+        reason: AgentReason::LoggedOutBySupervisor,
         at: later(40),
     };
     writer.change(campaign.id, gone).await;
     writer.flush().await;
     let shown = db.store.agent(agent).await.unwrap().unwrap();
     assert_eq!(
-        (shown.state, shown.campaign, shown.leg),
-        (AgentState::Offline, None, None)
+        (shown.state, shown.reason, shown.campaign, shown.leg),
+        (
+            AgentState::Offline,
+            AgentReason::LoggedOutBySupervisor,
+            None,
+            None
+        )
     );
     assert_eq!(shown.pbx.as_str(), "office");
 }

@@ -1,9 +1,10 @@
 //! The process ends: to start again at once, for good, or for good and at a deadline.
 
 use super::rig::{Rig, end};
-use crate::agent::AgentState;
-use crate::command::Command;
-use crate::input::{Input, Prepared};
+use crate::agent::{AgentReason, AgentState};
+use crate::command::{Change, Command};
+use crate::ids::AgentId;
+use crate::input::{AgentRequest, Asker, Input, Prepared};
 use crate::live::Idle;
 use crate::outcome::Outcome;
 use crate::pbx::{EndedBy, PbxCommand, PbxEvent};
@@ -45,6 +46,46 @@ fn drain_takes_back_what_rings_and_lets_talking_calls_go_on() {
         end: end(EndedBy::Us, true),
     });
     assert!(rig.engine.is_drained());
+}
+
+#[test]
+fn an_agent_who_is_offline_has_the_reason_of_its_log_out() {
+    let ask = |by| AgentRequest::LogOut { by };
+    let asked = |request: AgentRequest| Input::Agent {
+        agent: AgentId(1),
+        request,
+    };
+    for (input, expected) in [
+        (asked(ask(Asker::Agent)), AgentReason::LoggedOut),
+        (asked(ask(Asker::Supervisor)), AgentReason::LoggedOutBySupervisor),
+        (Input::Drain, AgentReason::Drained),
+    ] {
+        let mut rig = Rig::at_work(1);
+        let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
+        rig.tell(input);
+        rig.event(PbxEvent::Ended {
+            leg,
+            end: end(EndedBy::Us, false),
+        });
+        rig.event(PbxEvent::AgentEnded {
+            leg: agent_leg,
+            end: end(EndedBy::Us, true),
+        });
+        let offline = rig.said.iter().filter_map(|command| match command {
+            Command::AgentIs {
+                state: AgentState::Offline,
+                reason,
+                ..
+            } => Some(*reason),
+            Command::Store(Change::Agent {
+                state: AgentState::Offline,
+                reason,
+                ..
+            }) => Some(*reason),
+            _ => None,
+        });
+        assert_eq!(offline.collect::<Vec<_>>(), [expected, expected]);
+    }
 }
 
 #[test]
