@@ -293,7 +293,9 @@ impl Ari {
             return Ok(true);
         }
         let Some((folder, below)) = name.split_once('/') else {
-            return Ok(false);
+            return Err(
+                "Asterisk lists it for no language, and what lies right in its folder `sounds/` is played and not listed".to_owned(),
+            );
         };
         let listed = self.listed(below).await?;
         let mut formats = listed.iter().flat_map(|sound| &sound.formats);

@@ -52,7 +52,6 @@ pub fn cure(kind: &PbxKind, sound: &Sound) -> String {
     }
 }
 
-/// Asterisk also plays what lies right in `sounds/`, in no language's folder, and lists none of it (measured on 22.10 and 16.28).
 pub(super) fn on_asterisk(name: &str) -> String {
     format!(
         "put the file below `sounds/en/` in `astdatadir` (see asterisk.conf) as `{name}` with the ending of its format, such as \

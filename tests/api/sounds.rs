@@ -96,7 +96,7 @@ async fn a_sound_must_be_there(pbx: PbxConfig, sounds: &Path, ending: &str) -> S
     );
     // What is active stays audible.
     let other = api
-        .put("/api/v1/campaigns/1/settings", settings("sound:nobody-has-this"))
+        .put("/api/v1/campaigns/1/settings", settings("sound:custom/nobody-has-this"))
         .await;
     assert_eq!(other.problem(), (422, "invalid".into()));
     assert_eq!(
@@ -110,6 +110,14 @@ async fn a_sound_must_be_there(pbx: PbxConfig, sounds: &Path, ending: &str) -> S
     match ending {
         "ulaw" => assert_eq!(outside.expect(200)["warnings"][0]["warning"], "sound_unchecked"),
         _ => assert_eq!(outside.problem(), (422, "invalid".into())),
+    }
+    // So it is with what lies in no language's folder.
+    let nowhere = api
+        .put("/api/v1/campaigns/1/settings", settings("sound:nobody-has-this"))
+        .await;
+    match ending {
+        "ulaw" => assert_eq!(nowhere.expect(200)["warnings"][0]["warning"], "sound_unchecked"),
+        _ => assert_eq!(nowhere.problem(), (422, "invalid".into())),
     }
     refused.json()["detail"].as_str().unwrap().to_owned()
 }

@@ -2,12 +2,17 @@
 //! when we read them. Out: how long before we read it something happened. Pure.
 //!
 //! What is read was written before, so the least difference seen is at most by the fastest way too large. A PBX's clock can also
-//! be set, or drift: a round trip tells, as the PBX wrote its time after we asked and before we read.
+//! be set, or drift: a round trip tells, as the PBX wrote its time after we asked and before we read. A clock that is set back by
+//! more than a second is found at once, as events come in the order of their times.
 
 use std::time::{Duration, Instant};
 
 /// By how much the times that a PBX writes may lag behind its own clock: FreeSWITCH's are those of its last tick.
 const LAG_MS_MAX: i64 = 50;
+
+/// A PBX writes its events in the order of their times, but for what its threads change about it. A time that lies further back
+/// than this is the time of a clock that was set back.
+const DISORDER_MS_MAX: i64 = 1_000;
 
 /// What is known of one PBX's clock.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +20,8 @@ pub(crate) struct PbxClock {
     base: Instant,
     /// Our time less the PBX's, as far as we know; at most by the fastest way too large.
     ours_less_theirs_ms: Option<i64>,
+    /// The latest time that it wrote.
+    latest_ms: Option<i64>,
 }
 
 impl PbxClock {
@@ -22,6 +29,7 @@ impl PbxClock {
         Self {
             base: Instant::now(),
             ours_less_theirs_ms: None,
+            latest_ms: None,
         }
     }
 
@@ -36,14 +44,19 @@ impl PbxClock {
     /// The PBX wrote this time, and we read it then.
     pub(crate) fn heard(&mut self, pbx_ms: i64, read_at: Instant) {
         let seen = self.ours_ms(read_at).saturating_sub(pbx_ms);
+        let set_back = |latest_ms: i64| pbx_ms.saturating_add(DISORDER_MS_MAX) < latest_ms;
+        if self.latest_ms.is_some_and(set_back) {
+            (self.ours_less_theirs_ms, self.latest_ms) = (None, None);
+        }
         self.ours_less_theirs_ms = Some(self.ours_less_theirs_ms.map_or(seen, |known| known.min(seen)));
+        self.latest_ms = self.latest_ms.max(Some(pbx_ms));
     }
 
     /// The PBX wrote this time after we sent something, and before we read it.
     pub(crate) fn round_trip(&mut self, sent_at: Instant, pbx_ms: i64, read_at: Instant) {
         let least = self.ours_ms(sent_at).saturating_sub(pbx_ms);
         let impossible = |known: i64| known.saturating_add(LAG_MS_MAX) < least;
-        // Its clock was set back, or is slow.
+        // Its clock was set back by little, or is slow.
         if self.ours_less_theirs_ms.is_some_and(impossible) {
             self.ours_less_theirs_ms = None;
         }
@@ -113,18 +126,29 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_makes_nobody_late_for_long() {
+    fn a_clock_that_is_set_makes_nobody_late() {
         let mut bench = bench(1_000_000);
         bench.round_trip(0, 0, 1);
-        // Set back by a minute: until the next round trip all seem late.
         bench.theirs_ms -= 60_000;
-        assert_eq!(bench.heard(500, 500), 59_999);
-        bench.round_trip(1_000, 1_001, 1_002);
-        assert_eq!(bench.heard(1_500, 1_500), 0);
+        assert_eq!(bench.heard(500, 500), 0, "set back by a minute");
+        assert_eq!(bench.heard(1_500, 3_500), 2_000);
+        // Set back by less than events may be out of order: until the next round trip all seem late.
+        bench.theirs_ms -= 900;
+        assert_eq!(bench.heard(4_000, 4_000), 900);
+        bench.round_trip(5_000, 5_001, 5_002);
+        assert_eq!(bench.heard(5_500, 5_500), 0);
         // Set forward by a minute: the next word shows it.
         bench.theirs_ms += 60_000;
-        assert_eq!(bench.heard(2_000, 2_000), 0);
-        assert_eq!(bench.heard(2_500, 5_500), 3_000);
+        assert_eq!(bench.heard(6_000, 6_000), 0);
+        assert_eq!(bench.heard(6_500, 9_500), 3_000);
+    }
+
+    #[test]
+    fn events_in_disorder_are_no_clock_that_was_set() {
+        let mut bench = bench(0);
+        bench.round_trip(0, 0, 0);
+        assert_eq!(bench.heard(10_000, 10_000), 0);
+        assert_eq!(bench.heard(9_100, 10_001), 901);
     }
 
     #[test]
