@@ -204,4 +204,5 @@ async fn give_work(store: &Store, direct: &sqlx::SqlitePool, campaign: CampaignI
         idempotency: None,
     };
     store.create_tasks(&[task], now).await.unwrap();
+    store.prepare_tasks(now).await.unwrap();
 }

@@ -158,6 +158,7 @@ async fn open(url: &str, rate: u64) -> Result<Bench, Failure> {
         idempotency: None,
     };
     store.create_tasks(&[task], now()).await?;
+    store.prepare_tasks(now()).await?;
     Ok(Bench {
         writer: store.writer(),
         store,

@@ -9,6 +9,7 @@ use crate::dialer::{Dialer, StartError, Switch};
 use crate::jobs::Jobs;
 use crate::jobs::clearing::Clearing;
 use crate::jobs::filling::Filling;
+use crate::jobs::preparing::Preparing;
 use crate::jobs::retention::Retention;
 use crate::jobs::tasks::Tasks;
 use crate::metrics::{Metrics, Page};
@@ -192,6 +193,11 @@ fn run_jobs(
         keep: config.retention,
     };
     let tasks = Tasks::new(store.clone(), clock, Arc::new(dialer.clone()));
+    let preparing = Preparing {
+        store: store.clone(),
+        clock,
+        dialer: Arc::new(dialer.clone()),
+    };
     let (filling, clearing) = (
         Filling { store: store.clone() },
         Clearing { store: store.clone() },
@@ -199,6 +205,7 @@ fn run_jobs(
     let on = threads.handle();
     vec![
         on.spawn(jobs.clone().run(tasks)),
+        on.spawn(jobs.clone().run(preparing)),
         on.spawn(jobs.clone().run(filling)),
         on.spawn(jobs.clone().run(clearing)),
         on.spawn(jobs.clone().run(retention)),

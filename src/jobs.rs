@@ -5,6 +5,7 @@
 
 pub mod clearing;
 pub mod filling;
+pub mod preparing;
 pub mod retention;
 pub mod tasks;
 

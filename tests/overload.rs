@@ -149,6 +149,7 @@ impl Centre {
             idempotency: None,
         };
         store.create_tasks(&[task], now).await.unwrap();
+        store.prepare_tasks(now).await.unwrap();
         let mut agents = Vec::new();
         for n in 1..=scale.agents {
             let extension = Extension::new(&format!("{n}")).unwrap();

@@ -150,20 +150,23 @@ CREATE TABLE tasks (
   campaign_id      BIGINT NOT NULL REFERENCES campaigns (id),
   list_id          BIGINT NOT NULL REFERENCES contact_lists (id),
   name             TEXT   NOT NULL,
-  state            TEXT   NOT NULL CONSTRAINT task_state CHECK (state IN ('scheduled', 'running', 'paused', 'completed', 'cancelled')),
+  state            TEXT   NOT NULL CONSTRAINT task_state CHECK (state IN ('preparing', 'scheduled', 'running', 'paused', 'completed', 'cancelled')),
   start_at_ms      BIGINT NOT NULL,
   retries_max      BIGINT NOT NULL CONSTRAINT retries_in_range CHECK (retries_max BETWEEN 0 AND 100),
   -- The earliest of its buckets', or earlier. So that a lease looks only at tasks that may have something due.
   next_due_at_ms   BIGINT NOT NULL,
+  prepared_to      BIGINT,                    -- while it is prepared: the last contact that was taken from the list
   idempotency_key  TEXT,
   request_hash     BLOB,
   created_at_ms    BIGINT NOT NULL,
+  CONSTRAINT prepared_to_while_preparing CHECK (state <> 'preparing' OR prepared_to IS NOT NULL),
   CONSTRAINT idempotency_key_once UNIQUE (idempotency_key),
   CONSTRAINT request_hash_iff_key CHECK ((idempotency_key IS NULL) = (request_hash IS NULL))
 );
 CREATE INDEX tasks_by_campaign ON tasks (campaign_id, id);
 CREATE INDEX tasks_by_list ON tasks (list_id, id);
 CREATE INDEX tasks_running ON tasks (campaign_id, next_due_at_ms, id) WHERE state = 'running';
+CREATE INDEX tasks_preparing ON tasks (id) WHERE state = 'preparing';
 CREATE INDEX tasks_scheduled ON tasks (campaign_id, start_at_ms) WHERE state = 'scheduled';
 CREATE INDEX tasks_paused ON tasks (campaign_id, start_at_ms) WHERE state = 'paused';
 
@@ -290,7 +293,7 @@ CREATE TABLE agents (
   extension    TEXT    NOT NULL,
   state        TEXT    NOT NULL DEFAULT 'offline' CONSTRAINT agent_state
                CHECK (state IN ('offline', 'available', 'reserved', 'ringing', 'on_call', 'wrap_up', 'paused')),
-  state_reason TEXT    NOT NULL,                  -- a word of the core
+  state_reason TEXT    NOT NULL DEFAULT 'never_logged_in', -- a word of the core
   state_at_ms  BIGINT  NOT NULL,
   campaign_id  BIGINT  REFERENCES campaigns (id), -- where logged in
   leg_id       BLOB,                              -- the ringing or held leg

@@ -38,7 +38,7 @@ pub(super) struct Job {
 
 /// See the jobs beside the calls.
 ///
-/// `tasks` starts scheduled tasks and counts them; `filling` adds to contacts that a list had what a published import brings for
+/// `tasks` starts scheduled tasks and counts them; `preparing` takes the contacts of large tasks from their lists, and counts contacts; `filling` adds to contacts that a list had what a published import brings for
 /// them, and counts imports; `clearing` deletes contacts of cancelled imports, and counts imports; `retention` deletes rows that are
 /// older than paceline.toml says, and counts rows.
 #[utoipa::path(get, path = "/jobs", operation_id = "list_jobs", tag = "live", responses((status = 200, body = Jobs)))]

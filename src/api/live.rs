@@ -106,6 +106,9 @@ pub(super) struct AgentLive {
 /// What a campaign's tasks have to do.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Work {
+    /// Tasks whose contacts are still being taken from their lists.
+    #[schema(example = 0)]
+    preparing_tasks: u64,
     /// Tasks that run.
     #[schema(example = 1)]
     running_tasks: u64,
@@ -196,6 +199,7 @@ fn campaign_live(state: &ApiState, row: CampaignRow, work: &CampaignWork) -> Cam
         idle: idle.into_iter().map(explain).collect(),
         warnings,
         work: Work {
+            preparing_tasks: work.preparing,
             running_tasks: work.running,
             scheduled_tasks: work.scheduled,
             paused_tasks: work.paused,
@@ -326,6 +330,7 @@ fn no_contacts(work: &CampaignWork) -> String {
     };
     let mut parts = Vec::new();
     match (work.running, work.next_due_at) {
+        (0, _) if work.preparing > 0 => {}
         (0, _) => parts.push("no task runs: POST /api/v1/tasks creates one".to_owned()),
         (n, Some(due)) => parts.push(format!(
             "{n} tasks run, their next contact is due at {} or later",
@@ -334,6 +339,12 @@ fn no_contacts(work: &CampaignWork) -> String {
         (n, None) => parts.push(format!(
             "{n} tasks run, and all of their contacts are finished or in a call"
         )),
+    }
+    if work.preparing > 0 {
+        parts.push(format!(
+            "the contacts of {} tasks are still being taken from their lists",
+            work.preparing
+        ));
     }
     if let Some(until) = work.deferred_until {
         parts.push(format!(

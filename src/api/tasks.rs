@@ -75,7 +75,7 @@ pub(super) struct TaskDetail {
 /// How far a task is.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct TaskProgress {
-    /// Contacts in all.
+    /// Contacts in all; while it is being prepared, those that are taken from its list so far.
     #[schema(example = 1000)]
     contacts: u64,
     /// Waiting to be dialed, now or later.
@@ -223,7 +223,7 @@ pub(super) async fn contacts(
 
 /// Start a scheduled task now.
 ///
-/// Instead of at its start time. Doing it again changes nothing.
+/// Instead of at its start time; one that is being prepared starts once it is. Doing it again changes nothing.
 #[utoipa::path(post, path = "/tasks/{id}/start", operation_id = "start_task", tag = "tasks",
     params(("id" = i64, Path, description = "The task")),
     responses((status = 200, body = TaskDetail), (status = 404, description = "No such task"),
@@ -279,7 +279,12 @@ pub(super) async fn resume(State(state): State<ApiState>, Id(id): Id<i64>) -> Ap
     responses((status = 200, body = TaskDetail), (status = 404, description = "No such task"),
         (status = 409, description = "It is completed")))]
 pub(super) async fn cancel(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<Body<TaskDetail>> {
-    let from = [TaskState::Scheduled, TaskState::Running, TaskState::Paused];
+    let from = [
+        TaskState::Preparing,
+        TaskState::Scheduled,
+        TaskState::Running,
+        TaskState::Paused,
+    ];
     move_to(&state, id, &from, TaskState::Cancelled).await
 }
 
@@ -306,6 +311,12 @@ async fn is_now(
     to: TaskState,
 ) -> ApiResult<Body<TaskDetail>> {
     let row = find(state, id).await?;
+    if !moved && row.state == TaskState::Preparing {
+        return Err(Problem::conflict(format!(
+            "Task {id} is preparing: its contacts are still being taken from its list. Wait until it is {}, or cancel it.",
+            TaskState::Running
+        )));
+    }
     if !moved && row.state != to {
         let from: Vec<&str> = from.iter().map(|state| state.as_str()).collect();
         return Err(Problem::conflict(format!(

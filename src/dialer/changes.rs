@@ -141,7 +141,7 @@ impl Dialer {
             }
             Changed::Task(campaign, task) => match self.task_state(campaign, task).await? {
                 Some(TaskState::Running | TaskState::Scheduled) => Told::WorkAdded,
-                Some(TaskState::Paused | TaskState::Completed) | None => {
+                Some(TaskState::Preparing | TaskState::Paused | TaskState::Completed) | None => {
                     Told::TaskStopped { task, hang_up: false }
                 }
                 Some(TaskState::Cancelled) => Told::TaskStopped { task, hang_up: true },

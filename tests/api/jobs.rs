@@ -7,11 +7,16 @@ use paceline::api::{ApiState, router};
 use paceline::clock::Clock;
 use paceline::config::RetentionConfig;
 use paceline::jobs::clearing::Clearing;
+use paceline::jobs::preparing::Preparing;
 use paceline::jobs::retention::Retention;
 use paceline::jobs::tasks::Tasks;
 use paceline::jobs::{Job as _, Jobs};
+use paceline::store::NewContact;
 use paceline_core::live::JobState;
+use paceline_core::number::E164;
+use paceline_core::time::Wall;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use tower::ServiceExt as _;
 
 #[tokio::test]
@@ -39,6 +44,45 @@ async fn a_scheduled_task_starts_without_any_agent_and_a_complete_one_is_told() 
     assert_eq!(api.dialer.told(), ["task 1 of campaign 1 changed"]);
     assert_eq!(job.turn().await.unwrap(), 0);
     assert_eq!(api.dialer.told(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_large_task_is_answered_at_once_and_prepared_beside_the_calls() {
+    let api = Api::ready().await;
+    let contacts: Vec<NewContact> = (0..2_500)
+        .map(|n| NewContact {
+            number: E164::new(&format!("+1202555{n:04}")).unwrap(),
+            name: None,
+            time_zone: None,
+            attributes: BTreeMap::new(),
+        })
+        .collect();
+    let (list, _) = api
+        .store
+        .create_contact_list("l", &contacts, Wall(0))
+        .await
+        .unwrap();
+    let task = json!({"name": "large", "contact_list_id": list.id.0, "campaign_id": 1});
+    let made = api.post("/api/v1/tasks", task).await.expect(201);
+    assert_eq!(
+        (&made["state"], &made["contacts"]),
+        (&json!("preparing"), &json!(2500))
+    );
+    let pause = api.post("/api/v1/tasks/1/pause", Value::Null).await;
+    assert_eq!(pause.problem(), (409, "conflict".into()));
+    api.dialer.told();
+    let mut job = Preparing {
+        store: api.store.clone(),
+        clock: Clock::real(),
+        dialer: api.dialer.clone(),
+    };
+    job.turn().await.unwrap();
+    assert_eq!(api.dialer.told(), ["task 1 of campaign 1 changed"]);
+    let task = api.get("/api/v1/tasks/1").await.expect(200);
+    assert_eq!(
+        (&task["state"], &task["progress"]["contacts"]),
+        (&json!("running"), &json!(2500))
+    );
 }
 
 #[tokio::test]

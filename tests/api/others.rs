@@ -322,6 +322,7 @@ async fn live_state_says_why_nothing_is_dialing() {
             }
           ],
           "work": {
+            "preparing_tasks": 0,
             "running_tasks": 0,
             "scheduled_tasks": 0,
             "paused_tasks": 0,
@@ -354,6 +355,7 @@ async fn live_state_says_why_nothing_is_dialing() {
           "pacing": [],
           "abandon": [],
           "work": {
+            "preparing_tasks": 0,
             "running_tasks": 0,
             "scheduled_tasks": 0,
             "paused_tasks": 0,

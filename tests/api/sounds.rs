@@ -96,7 +96,10 @@ async fn a_sound_must_be_there(pbx: PbxConfig, sounds: &Path, ending: &str) -> S
     );
     // What is active stays audible.
     let other = api
-        .put("/api/v1/campaigns/1/settings", settings("sound:custom/nobody-has-this"))
+        .put(
+            "/api/v1/campaigns/1/settings",
+            settings("sound:custom/nobody-has-this"),
+        )
         .await;
     assert_eq!(other.problem(), (422, "invalid".into()));
     assert_eq!(

@@ -46,6 +46,8 @@ words! {
 words! {
     /// The state of a task.
     TaskState {
+        /// Its contacts are being taken from its list; it is not dialed yet.
+        Preparing = "preparing",
         /// Waits for its start time.
         Scheduled = "scheduled",
         /// Its contacts are dialed.

@@ -45,6 +45,8 @@ pub enum Archiving {
 /// What a campaign's tasks have to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CampaignWork {
+    /// Tasks whose contacts are being taken from their lists.
+    pub preparing: u64,
     /// Tasks that run.
     pub running: u64,
     /// Tasks that wait for their start time.
@@ -78,6 +80,8 @@ pub(super) const LOOK_AT_TASKS_AGAIN: &str = "UPDATE tasks SET next_due_at_ms = 
 /// For one campaign, or for each: tasks that run and when the next contact of one may be due; tasks that wait for their
 /// start, and the next of these; tasks that are paused; tasks that run and have contacts whom the gate put off, and until when.
 const WORK: &str = "SELECT campaign_id, count(*), min(next_due_at_ms) FROM tasks WHERE state = 'running'";
+const WORK_PREPARING: &str =
+    "SELECT campaign_id, count(*), min(start_at_ms) FROM tasks WHERE state = 'preparing'";
 const WORK_SCHEDULED: &str =
     "SELECT campaign_id, count(*), min(start_at_ms) FROM tasks WHERE state = 'scheduled'";
 const WORK_PAUSED: &str = "SELECT campaign_id, count(*), min(start_at_ms) FROM tasks WHERE state = 'paused'";
@@ -304,6 +308,9 @@ impl Store {
         for (id, n, start) in counts(of(WORK_SCHEDULED), "campaign_id").await? {
             let work = works.entry(id).or_default();
             (work.scheduled, work.next_start_at) = (n, start);
+        }
+        for (id, n, _) in counts(of(WORK_PREPARING), "campaign_id").await? {
+            works.entry(id).or_default().preparing = n;
         }
         for (id, n, _) in counts(of(WORK_PAUSED), "campaign_id").await? {
             works.entry(id).or_default().paused = n;

@@ -1,5 +1,6 @@
 //! Tasks: made whole or not at all, moved between states only where that is allowed, and counted.
 
+mod prepare;
 mod requeue;
 
 #[cfg(test)]
@@ -165,14 +166,6 @@ const INSERT: &str = "INSERT INTO tasks (campaign_id, list_id, name, state, star
       idempotency_key, request_hash, created_at_ms) \
     VALUES ($1, $2, $3, $4, $5, $6, $9, $7, $8, $9) RETURNING id";
 
-const FILL_BUCKETS: &str = "INSERT INTO task_buckets (task_id, time_zone, next_due_at_ms) \
-    SELECT DISTINCT $1, coalesce(c.time_zone, ''), $2 FROM seen_contacts c WHERE c.list_id = $3";
-
-const FILL: &str = "INSERT INTO task_contacts (task_id, contact_id, bucket_id, state, due_at_ms) \
-    SELECT $1, c.id, b.id, 'ready', $2 FROM seen_contacts c \
-      JOIN task_buckets b ON b.task_id = $1 AND b.time_zone = coalesce(c.time_zone, '') \
-    WHERE c.list_id = $3 ORDER BY c.id";
-
 /// When a contact may be dialed: not before its bucket may.
 macro_rules! due_at {
     () => {
@@ -189,13 +182,15 @@ const NEXT_DUE_OF_TASK: &str = "SELECT min(CASE WHEN b.waits_until_ms > n.due_at
         AND c.state = 'ready' ORDER BY c.due_at_ms LIMIT 1) AS due_at_ms FROM task_buckets b WHERE b.task_id = $1) n ON n.id = b.id";
 
 impl Store {
-    /// Stores tasks, all or none; each with its number of contacts. [`StoreError::IdempotencyKeyTaken`],
-    /// [`StoreError::EmptyList`], [`StoreError::NoCampaign`].
+    /// Stores tasks, all or none; each with its number of contacts so far. One of many contacts is [`TaskState::Preparing`] until
+    /// [`Store::prepare_some`] has taken the rest. [`StoreError::IdempotencyKeyTaken`], [`StoreError::EmptyList`],
+    /// [`StoreError::NoCampaign`].
     pub async fn create_tasks(&self, new: &[NewTask], now: Wall) -> Result<Vec<(TaskRow, u64)>, StoreError> {
         self.write("create tasks", async |tx| {
             let mut created = Vec::with_capacity(new.len());
+            let contacts_each = (prepare::SLICE / i64::try_from(new.len()).unwrap_or(i64::MAX).max(1)).max(1);
             for (index, new) in new.iter().enumerate() {
-                created.push(create_task(tx, index, new, now).await?);
+                created.push(create_task(tx, index, new, contacts_each, now).await?);
             }
             Ok(created)
         })
@@ -285,10 +280,11 @@ impl Store {
             .await
     }
 
-    /// Runs a scheduled task from `now` instead of at its start time; whether it was scheduled.
+    /// Runs a scheduled task from `now` instead of at its start time; whether it was scheduled. One that is being prepared runs once
+    /// it is.
     pub async fn start_task(&self, id: TaskId, now: Wall) -> Result<bool, StoreError> {
-        let start =
-            "UPDATE tasks SET state = 'running', start_at_ms = $2 WHERE id = $1 AND state = 'scheduled'";
+        let start = "UPDATE tasks SET state = CASE WHEN state = 'scheduled' THEN 'running' ELSE state END, start_at_ms = $2 \
+             WHERE id = $1 AND state IN ('scheduled', 'preparing')";
         self.write("start a task", async |tx| {
             Ok(tx.run(start, args![id.0, now.0]).await? > 0)
         })
@@ -400,7 +396,14 @@ impl Store {
     }
 }
 
-async fn create_task(tx: &mut Tx, index: usize, new: &NewTask, now: Wall) -> Result<(TaskRow, u64), Stop> {
+/// With so many contacts at most; the rest is taken later.
+async fn create_task(
+    tx: &mut Tx,
+    index: usize,
+    new: &NewTask,
+    contacts_max: i64,
+    now: Wall,
+) -> Result<(TaskRow, u64), Stop> {
     let there = "SELECT 1 FROM campaigns WHERE id = $1";
     if tx.rows(there, args![new.campaign.0]).await?.is_empty() {
         return Err(StoreError::NoCampaign.into());
@@ -440,23 +443,28 @@ async fn create_task(tx: &mut Tx, index: usize, new: &NewTask, now: Wall) -> Res
     let id = inserted
         .map_err(|error| Stop::if_unique(error, StoreError::IdempotencyKeyTaken))?
         .get(0)?;
-    // Due from now on, so that a task which is started before its time has its contacts due.
-    tx.run(FILL_BUCKETS, args![id, now.0, list.0]).await?;
-    let contacts = tx.run(FILL, args![id, now.0, list.0]).await?;
-    if contacts == 0 {
+    let slice = prepare::take(tx, id, list.0, now.0, 0, contacts_max).await?;
+    if slice.contacts == 0 {
         return Err(StoreError::EmptyList { index }.into());
     }
+    let state = match slice.more_after {
+        Some(last) => {
+            prepare::go_on_after(tx, id, last).await?;
+            TaskState::Preparing
+        }
+        None => new.state,
+    };
     let row = TaskRow {
         id: TaskId(id),
         campaign: new.campaign,
         list,
         name: new.name.clone(),
-        state: new.state,
+        state,
         start_at: new.start_at,
         retries_max: new.retries_max,
         created_at: now,
     };
-    Ok((row, contacts))
+    Ok((row, slice.contacts))
 }
 
 fn wait(row: &Row) -> Result<TaskWait, DbError> {

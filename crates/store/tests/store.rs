@@ -105,6 +105,7 @@ contract! {
         rejected_rows_expire_once_their_import_is_over;
     tasks:
         a_task_from_numbers_makes_its_list_and_contacts
+        a_large_task_is_taken_in_slices_and_not_dialed_before_it_is_whole
         a_task_needs_a_campaign_and_somebody_to_call
         tasks_are_created_all_or_none
         an_idempotency_key_is_used_once

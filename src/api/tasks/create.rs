@@ -88,7 +88,9 @@ pub(crate) struct CreatedTasks {
 
 /// Create a task.
 ///
-/// Give it a `number_pool` or a contact list. If one number cannot be dialed, every such number is named in `errors` by
+/// Give it a `number_pool` or a contact list. A task of more than 1,000 contacts is `preparing` at first: its contacts are taken from
+/// its list bit by bit (some 30,000 a second), and dialed once all are. Whoever is in the list by then is in the task. GET
+/// /api/v1/tasks/{id} tells how far that is, and the job `preparing` of GET /api/v1/jobs whether it goes on. If one number cannot be dialed, every such number is named in `errors` by
 /// its place, and nothing is created. Send an `Idempotency-Key` to make a repeat safe: the same key and body answers
 /// with the task that the first one made.
 #[utoipa::path(post, path = "/tasks", operation_id = "create_task", tag = "tasks", request_body = CreateTask,
@@ -171,16 +173,16 @@ async fn create_all(
     for (row, _) in &created {
         state.dialer.task_changed(row.campaign, row.id).await;
     }
-    let shown = created
-        .iter()
-        .zip(plan.duplicates)
-        .map(|((row, contacts), duplicates)| CreatedTask {
+    let mut shown = Vec::with_capacity(created.len());
+    for ((row, contacts), duplicates) in created.iter().zip(plan.duplicates) {
+        shown.push(CreatedTask {
             task: Task::from(row),
-            contacts: *contacts,
+            contacts: in_all(state, row, *contacts).await?,
             duplicates,
             notes: plan.campaigns.get(&row.campaign).map(notes).unwrap_or_default(),
         });
-    Ok(shown.collect())
+    }
+    Ok(shown)
 }
 
 /// The tasks to be stored, and all that is wrong with them.
@@ -340,12 +342,25 @@ async fn repeated(
 async fn created_before(state: &ApiState, row: &TaskRow) -> ApiResult<CreatedTask> {
     let progress = state.store.task_progress(row.id).await?;
     let campaign = state.store.campaign(row.campaign).await?;
+    let taken = progress.ready + progress.leased + progress.done;
     Ok(CreatedTask {
         task: Task::from(row),
-        contacts: progress.ready + progress.leased + progress.done,
+        contacts: in_all(state, row, taken).await?,
         duplicates: 0,
         notes: campaign.as_ref().map(notes).unwrap_or_default(),
     })
+}
+
+/// Contacts of a task, with those that are still to be taken from its list.
+async fn in_all(state: &ApiState, row: &TaskRow, taken: u64) -> ApiResult<u64> {
+    match row.state {
+        TaskState::Preparing => Ok(state.store.count_contacts(row.list).await?),
+        TaskState::Scheduled
+        | TaskState::Running
+        | TaskState::Paused
+        | TaskState::Completed
+        | TaskState::Cancelled => Ok(taken),
+    }
 }
 
 /// The campaign of tasks that name none: made as a draft over all trunks for the first of them.

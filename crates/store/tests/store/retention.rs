@@ -1,8 +1,8 @@
 //! Rows that expire.
 
 use crate::support::{Db, NOW, later};
-use paceline_store::{AuditEntry, Expiring, ImportInto, NewImport};
 use paceline_core::time::Wall;
+use paceline_store::{AuditEntry, Expiring, ImportInto, NewImport};
 use uuid::Uuid;
 
 async fn all(db: &Db, kind: Expiring, before: Wall) -> Vec<u64> {

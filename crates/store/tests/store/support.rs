@@ -262,7 +262,10 @@ impl Campaign<'_> {
             contacts,
             idempotency: None,
         };
-        self.db.store.create_tasks(&[new], NOW).await.unwrap().remove(0).0
+        let store = &self.db.store;
+        let id = store.create_tasks(&[new], NOW).await.unwrap().remove(0).0.id;
+        store.prepare_tasks(NOW).await.unwrap();
+        store.task(id).await.unwrap().unwrap()
     }
 
     pub(crate) async fn lease(&self, limit: usize, now: Wall) -> Leased {

@@ -1,6 +1,6 @@
 //! Tasks as people make and move them.
 
-use crate::support::{Db, NOW, later, number, numbers};
+use crate::support::{Db, NOW, found, later, number, numbers};
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::ids::{CampaignId, ContactListId, TaskId};
 use paceline_core::number::E164;
@@ -59,6 +59,56 @@ pub(crate) async fn a_task_from_numbers_makes_its_list_and_contacts(db: &Db) {
         ..new(campaign, &[])
     };
     assert_eq!(db.store.create_tasks(&[second], NOW).await.unwrap()[0].1, 3);
+}
+
+pub(crate) async fn a_large_task_is_taken_in_slices_and_not_dialed_before_it_is_whole(db: &Db) {
+    let campaign = db.campaign("c").await;
+    let store = &db.store;
+    let start = |start_at, state| NewTask {
+        state,
+        start_at,
+        ..new(campaign.id, &numbers(2500))
+    };
+    let new = [
+        start(NOW, TaskState::Running),
+        start(later(60), TaskState::Scheduled),
+        start(NOW, TaskState::Running),
+    ];
+    let ids: Vec<_> = store.create_tasks(&new, NOW).await.unwrap();
+    let ids: Vec<_> = ids.into_iter().map(|(row, _)| row.id).collect();
+    db.run("UPDATE contacts SET time_zone = 'Asia/Tokyo' WHERE id > 2000")
+        .await;
+    let state = async |n: usize| store.task(ids[n]).await.unwrap().unwrap().state;
+    let all: Vec<_> = store.preparing_tasks().await.unwrap();
+    assert_eq!(all.into_iter().map(|(_, id)| id).collect::<Vec<_>>(), ids);
+    let leased = campaign.lease(10, NOW).await;
+    assert_eq!(found(&leased), [""; 0], "nothing is dialed before it is whole");
+    assert!(
+        store
+            .move_task(ids[2], &[TaskState::Preparing], TaskState::Cancelled)
+            .await
+            .unwrap()
+    );
+    assert_eq!(store.prepare_some(ids[2], NOW).await.unwrap(), None);
+    assert_eq!(state(2).await, TaskState::Cancelled);
+
+    assert!(
+        store.start_task(ids[1], NOW).await.unwrap(),
+        "it starts once it is prepared"
+    );
+    for (n, whole) in [(0, TaskState::Running), (1, TaskState::Running)] {
+        let mut slices = Vec::new();
+        while let Some(taken) = store.prepare_some(ids[n], NOW).await.unwrap() {
+            assert_eq!(state(n).await, TaskState::Preparing);
+            slices.push(taken);
+        }
+        assert_eq!(slices, [1000, 1000]);
+        assert_eq!(state(n).await, whole);
+        assert_eq!(store.task_progress(ids[n]).await.unwrap().ready, 2500);
+        assert_eq!(store.prepare_some(ids[n], NOW).await.unwrap(), None);
+    }
+    assert!(store.preparing_tasks().await.unwrap().is_empty());
+    assert_eq!(campaign.lease(10, NOW).await.leads.len(), 10);
 }
 
 pub(crate) async fn a_task_needs_a_campaign_and_somebody_to_call(db: &Db) {

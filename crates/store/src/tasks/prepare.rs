@@ -1,0 +1,112 @@
+//! A task's contacts, taken from its list in short transactions, so that a task of a million contacts holds nobody's writes. The
+//! transaction that creates a task takes the first slice; one whose list has more stays in the state `preparing`, and is not
+//! dialed, until the rest is taken. How far that is stands in the task's row, so a crash loses nothing.
+
+use crate::Store;
+use crate::db::{Row, Tx, args};
+use crate::error::{DbError, Stop, StoreError};
+use paceline_core::ids::{CampaignId, TaskId};
+use paceline_core::time::Wall;
+
+/// Contacts that one transaction takes: some 10 ms.
+pub(super) const SLICE: i64 = 1_000;
+
+/// The last contact of the next slice, and how many it has.
+const LOOK: &str = "SELECT max(id), count(*) FROM (SELECT id FROM seen_contacts WHERE list_id = $1 AND id > $2 \
+    ORDER BY id LIMIT $3) slice";
+
+const FILL_BUCKETS: &str = "INSERT INTO task_buckets (task_id, time_zone, next_due_at_ms) \
+    SELECT DISTINCT $1, coalesce(c.time_zone, ''), $2 FROM seen_contacts c WHERE c.list_id = $3 AND c.id > $4 AND c.id <= $5 \
+    ON CONFLICT (task_id, time_zone) DO NOTHING";
+
+const FILL: &str = "INSERT INTO task_contacts (task_id, contact_id, bucket_id, state, due_at_ms) \
+    SELECT $1, c.id, b.id, 'ready', $2 FROM seen_contacts c \
+      JOIN task_buckets b ON b.task_id = $1 AND b.time_zone = coalesce(c.time_zone, '') \
+    WHERE c.list_id = $3 AND c.id > $4 AND c.id <= $5 ORDER BY c.id";
+
+/// Changes nothing, but holds the task's row, which every transaction locks first.
+const HOLD: &str = "UPDATE tasks SET prepared_to = prepared_to WHERE id = $1 AND state = 'preparing' \
+    RETURNING list_id, prepared_to, created_at_ms";
+
+const GO_ON: &str = "UPDATE tasks SET state = 'preparing', prepared_to = $2 WHERE id = $1";
+
+const DONE: &str = "UPDATE tasks SET state = CASE WHEN start_at_ms > $2 THEN 'scheduled' ELSE 'running' END, prepared_to = NULL \
+    WHERE id = $1";
+
+/// What a transaction has taken.
+pub(super) struct Slice {
+    pub(super) contacts: u64,
+    /// The last contact, where there may be more.
+    pub(super) more_after: Option<i64>,
+}
+
+/// Takes the next contacts of a list after this one, `limit` at most. They are due from the task's creation on, so that a task
+/// which is started before its time has its contacts due.
+pub(super) async fn take(
+    tx: &mut Tx,
+    task: i64,
+    list: i64,
+    due_at_ms: i64,
+    after: i64,
+    limit: i64,
+) -> Result<Slice, DbError> {
+    let row = tx.one(LOOK, args![list, after, limit]).await?;
+    let (last, seen) = (row.get::<Option<i64>>(0)?, row.get::<i64>(1)?);
+    let Some(last) = last else {
+        return Ok(Slice {
+            contacts: 0,
+            more_after: None,
+        });
+    };
+    let range = args![task, due_at_ms, list, after, last];
+    tx.run(FILL_BUCKETS, range).await?;
+    Ok(Slice {
+        contacts: tx.run(FILL, range).await?,
+        more_after: (seen == limit).then_some(last),
+    })
+}
+
+/// Notes that the rest of a new task is still to be taken.
+pub(super) async fn go_on_after(tx: &mut Tx, task: i64, last: i64) -> Result<(), DbError> {
+    tx.run(GO_ON, args![task, last]).await.map(drop)
+}
+
+impl Store {
+    /// Tasks whose contacts are not all taken from their lists yet, the oldest first.
+    pub async fn preparing_tasks(&self) -> Result<Vec<(CampaignId, TaskId)>, StoreError> {
+        let sql = "SELECT campaign_id, id FROM tasks WHERE state = 'preparing' ORDER BY id";
+        let read = |row: &Row| Ok((CampaignId(row.get(0)?), TaskId(row.get(1)?)));
+        self.read_all("find tasks to be prepared", sql, &[], read).await
+    }
+
+    /// Takes some more contacts of a task that is being prepared: how many, or `None` where none is left and it is scheduled or
+    /// runs now; or is not being prepared.
+    pub async fn prepare_some(&self, id: TaskId, now: Wall) -> Result<Option<u64>, StoreError> {
+        self.write("prepare a task", async |tx| {
+            let Some(row) = tx.rows(HOLD, args![id.0]).await?.pop() else {
+                return Ok(None);
+            };
+            let (list, after, created_at_ms) = (row.get::<i64>(0)?, row.get::<i64>(1)?, row.get::<i64>(2)?);
+            let slice = take(tx, id.0, list, created_at_ms, after, SLICE).await?;
+            match slice.more_after {
+                Some(last) => {
+                    go_on_after(tx, id.0, last).await?;
+                    Ok::<_, Stop>(Some(slice.contacts))
+                }
+                None => {
+                    tx.run(DONE, args![id.0, now.0]).await?;
+                    Ok(None)
+                }
+            }
+        })
+        .await
+    }
+
+    /// Prepares every task to its end, for those who have no job for it; the state of a task that a job works on is as good.
+    pub async fn prepare_tasks(&self, now: Wall) -> Result<(), StoreError> {
+        for (_, task) in self.preparing_tasks().await? {
+            while self.prepare_some(task, now).await?.is_some() {}
+        }
+        Ok(())
+    }
+}

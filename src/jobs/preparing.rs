@@ -1,0 +1,54 @@
+//! Takes the contacts of new, large tasks from their lists, a slice of each task in turn. After each slice it rests for as long as the
+//! slice took, so that the dialer's writes wait for one slice at most.
+
+use super::Job;
+use crate::api::control::Dialer;
+use crate::clock::Clock;
+use crate::store::{Store, StoreError};
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The job.
+pub struct Preparing {
+    /// The store with the tasks.
+    pub store: Store,
+    /// Tells whether a task's start time has come.
+    pub clock: Clock,
+    /// Hears of tasks that are prepared.
+    pub dialer: Arc<dyn Dialer>,
+}
+
+impl Preparing {
+    async fn prepare(&self) -> Result<u64, StoreError> {
+        let mut taken = 0_u64;
+        loop {
+            let tasks = self.store.preparing_tasks().await?;
+            if tasks.is_empty() {
+                return Ok(taken);
+            }
+            for (campaign, task) in tasks {
+                let began = Instant::now();
+                match self.store.prepare_some(task, self.clock.now().wall).await? {
+                    Some(contacts) => taken = taken.saturating_add(contacts),
+                    None => self.dialer.task_changed(campaign, task).await,
+                }
+                tokio::time::sleep(began.elapsed()).await;
+            }
+        }
+    }
+}
+
+impl Job for Preparing {
+    fn name(&self) -> &'static str {
+        "preparing"
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.prepare())
+    }
+}
