@@ -196,6 +196,9 @@ impl Engine {
     /// Takes new settings. Calls that are up keep what they were launched with.
     pub fn configure(&mut self, now: Now, config: CampaignConfig) {
         self.failures.configured(&self.config, &config);
+        let (trunks, calls) = (&config.trunks, &self.calls);
+        let used = |id: &TrunkId| trunks.iter().any(|t| t.id == *id) || calls.values().any(|c| c.trunk == *id);
+        self.breakers.retain(|id, _| used(id));
         self.config = config;
         self.configure_pacing();
         self.move_on(now);

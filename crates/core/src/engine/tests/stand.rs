@@ -25,6 +25,17 @@ fn storm(rig: &mut Rig, code: u16, secs: u64) -> usize {
     before_hold.expect("the trunk is held")
 }
 
+#[test]
+fn a_trunk_that_is_taken_from_the_campaign_is_not_held_any_more() {
+    let mut rig = Rig::at_work(5);
+    storm(&mut rig, 503, 6);
+    assert!(!rig.engine.live(rig.now).trunks_held.is_empty());
+    let mut other = config();
+    other.trunks[0].id = TrunkId(2);
+    rig.engine.configure(rig.now, other);
+    assert!(rig.engine.live(rig.now).trunks_held.is_empty());
+}
+
 fn spent(rig: &Rig) -> usize {
     let ends = rig.said.iter().filter(|c| {
         matches!(c, Command::Store(Change::Ended { spends_try, retry_at, .. }) if *spends_try || retry_at.is_none())
