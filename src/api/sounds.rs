@@ -76,7 +76,7 @@ pub(super) async fn look(
                         warning: live::Warning::SoundUnchecked,
                         explanation: format!(
                             "Whether PBX `{pbx_name}` has the sound `{name}`, which `{setting}` names, is not known: {why}. \
-                             Run `paceline doctor` once it can be asked."
+                             Run `paceline doctor` to ask again."
                         ),
                     });
                 }

@@ -69,10 +69,10 @@ async fn a_pbx_that_cannot_be_asked_keeps_no_campaign_from_being_activated_and_i
         .map(|warning| format!("{}: {}", warning["warning"], warning["explanation"]))
         .collect();
     assert_snapshot!(told.join("\n"), @r#"
-    "sound_unchecked": "Whether PBX `office` has the sound `custom/sorry`, which `answering/abandon_message` names, is not known: nothing answers at http://127.0.0.1:1. Run `paceline doctor` once it can be asked."
-    "sound_unchecked": "Whether PBX `office` has the sound `beep`, which `recording/announcement` names, is not known: nothing answers at http://127.0.0.1:1. Run `paceline doctor` once it can be asked."
-    "sound_unchecked": "Whether PBX `branch` has the sound `custom/sorry`, which `answering/abandon_message` names, is not known: it does not answer within 4 s. Run `paceline doctor` once it can be asked."
-    "sound_unchecked": "Whether PBX `branch` has the sound `beep`, which `recording/announcement` names, is not known: it does not answer within 4 s. Run `paceline doctor` once it can be asked."
+    "sound_unchecked": "Whether PBX `office` has the sound `custom/sorry`, which `answering/abandon_message` names, is not known: nothing answers at http://127.0.0.1:1. Run `paceline doctor` to ask again."
+    "sound_unchecked": "Whether PBX `office` has the sound `beep`, which `recording/announcement` names, is not known: nothing answers at http://127.0.0.1:1. Run `paceline doctor` to ask again."
+    "sound_unchecked": "Whether PBX `branch` has the sound `custom/sorry`, which `answering/abandon_message` names, is not known: it does not answer within 4 s. Run `paceline doctor` to ask again."
+    "sound_unchecked": "Whether PBX `branch` has the sound `beep`, which `recording/announcement` names, is not known: it does not answer within 4 s. Run `paceline doctor` to ask again."
     "#);
     // What is active already is left alone.
     let again = api.post(ACTIVATE, Value::Null).await.expect(200);
@@ -114,7 +114,25 @@ async fn a_sound_must_be_there(pbx: PbxConfig, sounds: &Path, ending: &str) -> S
         "ulaw" => assert_eq!(outside.expect(200)["warnings"][0]["warning"], "sound_unchecked"),
         _ => assert_eq!(outside.problem(), (422, "invalid".into())),
     }
-    // So it is with what lies in no language's folder.
+    if ending == "ulaw" {
+        // Played on channels with the language `fr` only.
+        let french = sounds.parent().unwrap().join("fr");
+        std::fs::create_dir_all(&french).unwrap();
+        std::fs::copy(&file, french.join("only.ulaw")).unwrap();
+        let only = api
+            .put("/api/v1/campaigns/1/settings", settings("sound:only"))
+            .await;
+        let warning = only.expect(200)["warnings"][0]["explanation"].clone();
+        assert!(
+            warning.as_str().unwrap().contains("the language `fr`"),
+            "{warning}"
+        );
+        let by_path = api
+            .put("/api/v1/campaigns/1/settings", settings("sound:fr/only"))
+            .await;
+        assert_eq!(by_path.expect(200)["warnings"], Value::Null);
+    }
+    // What lies in no language's folder is played and not listed.
     let nowhere = api
         .put("/api/v1/campaigns/1/settings", settings("sound:nobody-has-this"))
         .await;

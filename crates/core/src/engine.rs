@@ -197,7 +197,8 @@ impl Engine {
     pub fn configure(&mut self, now: Now, config: CampaignConfig) {
         self.failures.configured(&self.config, &config);
         let (trunks, calls) = (&config.trunks, &self.calls);
-        let used = |id: &TrunkId| trunks.iter().any(|t| t.id == *id) || calls.values().any(|c| c.trunk == *id);
+        let used =
+            |id: &TrunkId| trunks.iter().any(|t| t.id == *id) || calls.values().any(|c| c.trunk == *id);
         self.breakers.retain(|id, _| used(id));
         self.config = config;
         self.configure_pacing();
