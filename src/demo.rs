@@ -146,6 +146,8 @@ impl Demo {
         };
         let task = store.create_tasks(&[task], now()).await?.pop();
         let (task, _) = task.context("the store made no task")?;
+        // Nobody waits for the job.
+        store.prepare_tasks(now()).await?;
         app.dialer.task_changed(campaign, task.id).await;
 
         let wanted = keys::NewKey {

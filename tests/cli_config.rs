@@ -62,6 +62,7 @@ fn a_good_file_is_described_without_its_passwords() {
                 "server": {"listen": "127.0.0.1:8080"},
                 "store": {"url": "sqlite:paceline.db"},
                 "numbers": {"default_region": "US"},
+                "retention": {"audit_days": 1827, "decisions_days": 1827, "import_rejects_days": 90},
                 "log": {"json": false},
                 "pbx": [{
                     "name": "office",

@@ -524,7 +524,7 @@ async fn tasks_are_listed_by_campaign_state_and_date() {
       "errors": [
         {
           "parameter": "state",
-          "detail": "expected one of `scheduled`, `running`, `paused`, `completed`, `cancelled`"
+          "detail": "expected one of `preparing`, `scheduled`, `running`, `paused`, `completed`, `cancelled`"
         }
       ],
       "request_id": "[id]"

@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn an_unknown_word_is_answered_with_the_known_ones_and_never_repeated() {
-        let known = "expected one of `scheduled`, `running`, `paused`, `completed`, `cancelled`";
+        let known = "expected one of `preparing`, `scheduled`, `running`, `paused`, `completed`, `cancelled`";
         for bad in [
             "\"+12025550123\"",
             "12025550123",

@@ -25,7 +25,7 @@ const POSTGRES_WRITERS_MAX: u32 = 6;
 const BESIDE_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Steps of SQLite's between two looks at the clock: well below a millisecond.
 const STEPS_BETWEEN_LOOKS: i32 = 5_000;
-/// Waiting for SQLite's one writer is normal: a task of a million contacts holds it for seconds.
+/// Waiting for SQLite's one writer is normal: an import and the jobs write in slices, and another process may do so.
 const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A server answers a `BEGIN` at once. Who hears nothing has a connection that died without notice: its machine lost
 /// power, or the network between is gone.

@@ -519,7 +519,7 @@ pub(crate) fn statements() -> Vec<(&'static Many, &'static str)> {
         (&FREE_ENDED, "u"),
         (&UPDATE_ATTEMPTS, "uiiiiitti"),
         (&UPDATE_LEGS, "uutiiitiit"),
-        (&UPDATE_AGENTS, "itituib"),
+        (&UPDATE_AGENTS, "itituibt"),
         (&UPDATE_RECORDINGS, "ttiiit"),
         (&LOCK_CONTACTS, "ii"),
         (&FIND_ATTEMPTS, "u"),

@@ -76,7 +76,7 @@ pub(crate) async fn a_large_task_is_taken_in_slices_and_not_dialed_before_it_is_
     ];
     let ids: Vec<_> = store.create_tasks(&new, NOW).await.unwrap();
     let ids: Vec<_> = ids.into_iter().map(|(row, _)| row.id).collect();
-    db.run("UPDATE contacts SET time_zone = 'Asia/Tokyo' WHERE id > 2000")
+    db.run("UPDATE contacts SET time_zone = 'Asia/Tokyo' WHERE id BETWEEN 2001 AND 2500")
         .await;
     let state = async |n: usize| store.task(ids[n]).await.unwrap().unwrap().state;
     let all: Vec<_> = store.preparing_tasks().await.unwrap();
