@@ -12,6 +12,8 @@
 #[allow(dead_code)]
 #[path = "switch_contract/double.rs"]
 mod double;
+#[path = "esl/left.rs"]
+mod left;
 #[allow(dead_code)]
 #[path = "ari/proxy.rs"]
 mod proxy;

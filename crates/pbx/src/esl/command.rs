@@ -90,11 +90,42 @@ pub(super) fn join(callee: Uuid, agent: Uuid) -> String {
     format!("api uuid_bridge {callee} {agent}")
 }
 
-/// Has the callee held for a while, should it ever be left by whom it talks with. `park` forgets both as it begins.
+/// Has the callee held for a while, should it ever be left by whom it talks with, or is about to: without the third it is hung up
+/// where the other one ends while the two are being joined. `park` forgets the others as it begins.
 pub(super) fn hold_once_left(callee: Uuid) -> String {
     let [(held, yes), _] = HELD;
     let (limit, seconds) = UNTAKEN;
-    format!("api uuid_setvar_multi {callee} {held}={yes};{limit}={seconds}")
+    format!("api uuid_setvar_multi {callee} {held}={yes};{limit}={seconds};uuid_bridge_park_on_cancel=true")
+}
+
+/// Asks what a leg does, and whether the other side of its conversation is there.
+pub(super) fn whom_with(leg: Uuid) -> String {
+    format!("api eval uuid:{leg} ${{channel-state}} ${{uuid_exists(${{variable_bridge_uuid}})}}")
+}
+
+/// Whether [`whom_with`] printed that the other side is gone. In the dialplan, and in a conversation whose audio passes the PBX by,
+/// there need not be one.
+pub(super) fn is_with_nobody(printed: &str) -> bool {
+    matches!(
+        printed.trim(),
+        "CS_RESET false" | "CS_SOFT_EXECUTE false" | "CS_EXCHANGE_MEDIA false"
+    )
+}
+
+/// Whether [`whom_with`] printed that the leg is parked.
+pub(super) fn is_parked(printed: &str) -> bool {
+    let state = printed.split_whitespace().next();
+    matches!(state, Some("CS_PARK" | "CS_EXECUTE"))
+}
+
+/// Whether [`whom_with`] printed that the leg is on the way into a conversation.
+pub(super) fn is_between(printed: &str) -> bool {
+    let state = printed.split_whitespace().next();
+    matches!(state, Some("CS_HIBERNATE" | "CS_RESET" | "CS_SOFT_EXECUTE"))
+}
+
+pub(super) fn park(leg: Uuid) -> String {
+    format!("api uuid_park {leg}")
 }
 
 pub(super) fn exists(leg: Uuid) -> String {

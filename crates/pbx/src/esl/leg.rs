@@ -58,14 +58,14 @@ pub(super) enum Join {
     Talking { with: Uuid },
     /// A callee whose conversation with that agent is over, and nothing is known yet of where it went.
     Parted { from: Uuid },
-    /// A callee who is with somebody that is none of our agents, or on the way there.
-    Elsewhere,
+    /// A callee who is with somebody that is none of our agents, or on the way there; whether nobody was there when last asked.
+    Elsewhere { missed: bool },
 }
 
 impl Join {
     pub(super) const fn with(self) -> Option<Uuid> {
         match self {
-            Self::Alone | Self::Parted { .. } | Self::Elsewhere => None,
+            Self::Alone | Self::Parted { .. } | Self::Elsewhere { .. } => None,
             Self::Wanted { with } | Self::Asked { with, .. } | Self::Talking { with } => Some(with),
         }
     }
@@ -111,6 +111,10 @@ pub(super) struct Leg {
     pub(super) join: Join,
     /// Whether its phone has asked for a transfer.
     pub(super) transfers: bool,
+    /// Until then, a callee that is not parked any more has not been moved: a join of ours may have begun and come to nothing.
+    pub(super) settles_until: Option<Instant>,
+    /// Whether it was said that its agent has left it: it takes no callee until it ends.
+    pub(super) left: bool,
     pub(super) on_hold: bool,
     pub(super) audio: Audio,
     /// What was last said of its phone.
@@ -159,6 +163,8 @@ impl Leg {
             message: Message::No,
             join: Join::Alone,
             transfers: false,
+            settles_until: None,
+            left: false,
             on_hold: false,
             audio: Audio::default(),
             trouble_told: None,

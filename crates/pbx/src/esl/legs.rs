@@ -3,8 +3,9 @@
 //!
 //! Measured on 1.11, and nowhere in the manuals:
 //! - A leg can be joined only once it is parked: between its answer and that, the originate still works on it.
-//! - `uuid_bridge` says `+OK` before anything happened; `CHANNEL_BRIDGE` comes 40 to 60 ms later. If one side is gone by
-//!   then, the other is parked.
+//! - `uuid_bridge` says `+OK` before anything happened; `CHANNEL_BRIDGE` comes 40 to 60 ms later. If the second of the two is gone by
+//!   then, the first is parked; if the first is, the second stays in `CS_RESET` or `CS_SOFT_EXECUTE`: nobody reads its audio, and it is
+//!   sent none.
 //! - The survivor's `CHANNEL_PARK` comes before the other's `CHANNEL_HANGUP_COMPLETE`.
 //! - `uuid_kill` of a leg whose originate is not under way yet says that there is none; it appears afterwards.
 //! - Our own ring timeout has `sip_invite_failure_status` 487, from our CANCEL, but no `sip_term_status`.
@@ -36,6 +37,8 @@ const END_LATE_MAX: Duration = Duration::from_secs(1);
 const CREATE_LATE_MAX: Duration = Duration::from_millis(300);
 /// The same where the job's words mean that there must have been a channel.
 const END_AFTER_JOB_MAX: Duration = Duration::from_secs(2);
+/// How long the switch may take to begin with a join. A leg that is told to park before then is joined after all, and stays so.
+const JOIN_BEGINS_MAX: Duration = Duration::from_millis(300);
 /// How long the switch may take to join two parked legs.
 const JOIN_WAIT_MAX: Duration = Duration::from_secs(3);
 
@@ -52,6 +55,8 @@ pub(super) struct Legs {
     joins: BTreeMap<(Instant, Uuid), ()>,
     /// Agents who are with nobody, and when they must have been parked.
     unparked: VecDeque<(Instant, Uuid)>,
+    /// Agents whose callee has ended before the two were joined, and when to see what the switch has made of them.
+    left_behind: VecDeque<(Instant, Uuid)>,
     asking: phones::Asking,
     pub(super) recordings: Recordings,
     pub(super) out: Out,
@@ -67,6 +72,7 @@ impl Legs {
             not_placed: Vec::new(),
             joins: BTreeMap::new(),
             unparked: VecDeque::new(),
+            left_behind: VecDeque::new(),
             asking: phones::Asking::default(),
             recordings: Recordings::default(),
             out: Out::default(),
@@ -200,6 +206,7 @@ impl Legs {
         self.not_placed.clear();
         self.joins.clear();
         self.unparked.clear();
+        self.left_behind.clear();
         self.asking = phones::Asking::default();
     }
 
@@ -228,7 +235,7 @@ impl Legs {
             Said::EarlyMedia(id) => self.progressed(id, Progress::EarlyMedia),
             Said::Answered(id) => self.answered(id),
             Said::Parked(id, transfers) => self.parked(id, transfers, now),
-            Said::Unparked(id) => self.unparked(id),
+            Said::Unparked(id) => self.unparked(id, now),
             Said::Bridged(a, b) => self.bridged(a, b, now),
             Said::Unbridged(a, b) => self.unbridged(a, b),
             Said::OnHold(id, on_hold) => self.held(id, on_hold, now),
@@ -377,7 +384,10 @@ impl Legs {
                 Side::Agent => (with, id, ConnectFault::AgentGone),
             };
             if unjoined {
-                self.connect_failed(callee, agent, fault);
+                if leg.side == Side::Callee && matches!(leg.join, Join::Asked { .. }) {
+                    self.left_behind.push_back((now + JOIN_BEGINS_MAX, agent));
+                }
+                self.connect_failed(callee, agent, fault, now);
             } else if leg.side == Side::Agent {
                 self.part(callee, agent);
             } else {
@@ -418,14 +428,16 @@ impl Legs {
             self.vanished(id, now);
         }
         self.tick_unparked(now);
+        self.tick_left_behind(now);
         self.tick_phones(now);
+        self.tick_elsewhere(now);
         while let Some(((until, callee), ())) = self.joins.first_key_value()
             && *until <= now
         {
             let callee = *callee;
             self.joins.pop_first();
             if let Some(agent) = self.legs.get(&callee).and_then(|leg| leg.join.with()) {
-                self.connect_failed(callee, agent, ConnectFault::Refused);
+                self.connect_failed(callee, agent, ConnectFault::Refused, now);
             }
         }
     }
@@ -465,7 +477,7 @@ impl Legs {
                     _ => ConnectFault::CalleeGone,
                 };
                 if waiting {
-                    self.connect_failed(leg.0, agent_leg.0, fault);
+                    self.connect_failed(leg.0, agent_leg.0, fault, now);
                 }
                 return true;
             }
@@ -495,6 +507,18 @@ impl Legs {
             }
             Then::Counted => {
                 self.counted(reply, now);
+                return true;
+            }
+            Then::Looked(callee) => {
+                self.looked(callee, reply);
+                return true;
+            }
+            Then::Settled(callee) => {
+                self.settled(callee, reply, now);
+                return true;
+            }
+            Then::LeftBehind(agent) => {
+                self.left_behind(agent, reply, now);
                 return true;
             }
             Then::Announced(name) => self.recordings.announced(&name, fine, reply, &mut self.out),

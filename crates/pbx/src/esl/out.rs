@@ -23,6 +23,12 @@ pub(super) enum Then {
     Described(Uuid),
     /// How many packets have come from some agents' phones.
     Counted,
+    /// Whom this transferred callee is with.
+    Looked(Uuid),
+    /// What this callee's leg does, whose agent was gone before the two were joined.
+    Settled(Uuid),
+    /// What this agent's leg does, whose callee has ended before the two were joined.
+    LeftBehind(Uuid),
     Recorded(String),
     /// The outcome changes nothing here.
     Nothing,

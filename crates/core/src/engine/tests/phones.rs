@@ -75,6 +75,59 @@ fn a_transferred_callee_is_left_alone_and_its_agent_gets_nobody_before_the_phone
     assert_eq!(rig.outcomes(), [Outcome::Answered]);
 }
 
+/// The driver says first that the callee was transferred. Without wrap-up its agent is free until the next event.
+#[test]
+fn a_callee_given_to_an_agent_whose_phone_has_just_left_goes_to_the_next_agent() {
+    let mut config = config_of(Mode::Progressive);
+    config.settings.agents.wrap_up_ms = 0;
+    let mut rig = Rig::from(config, Recovered::default());
+    rig.tell(Input::SetActive(true));
+    rig.event(PbxEvent::Resynchronised(Snapshot::default()));
+    for n in 1..=2 {
+        rig.log_in(n);
+        let leg = rig.agent_leg(n);
+        rig.event(PbxEvent::AgentReady { leg });
+    }
+    let [first, second] = rig.legs()[..] else {
+        panic!("two calls are launched");
+    };
+    let (transfers, moved) = (rig.agent_leg(1), rig.agent_leg(2));
+    rig.event(PbxEvent::Answered { leg: first });
+    let agent_leg = transfers;
+    rig.event(PbxEvent::Connected {
+        leg: first,
+        agent_leg,
+    });
+    // The second callee waits.
+    rig.event(PbxEvent::Answered { leg: second });
+    let how = Departure::Moved;
+    rig.event(PbxEvent::AgentLeft { leg: moved, how });
+    assert_eq!(rig.engine.waiting.len(), 1);
+    rig.event(PbxEvent::Transferred { leg: first });
+    let given = PbxCommand::Connect {
+        leg: second,
+        agent_leg,
+    };
+    assert_eq!(rig.last(), &given);
+    let how = Departure::Transferred;
+    rig.event(PbxEvent::AgentLeft { leg: transfers, how });
+    rig.event(PbxEvent::ConnectFailed {
+        leg: second,
+        agent_leg,
+        fault: ConnectFault::AgentGone,
+    });
+    assert_eq!(rig.engine.waiting.len(), 1);
+    rig.log_in(3);
+    let leg = rig.agent_leg(3);
+    rig.event(PbxEvent::AgentReady { leg });
+    let given = PbxCommand::Connect {
+        leg: second,
+        agent_leg: leg,
+    };
+    assert!(rig.commands().any(|command| *command == given));
+    assert!(!hangs_up(&rig, first) && !hangs_up(&rig, second));
+}
+
 #[test]
 fn a_transfer_that_comes_to_nothing_leaves_nobody_waiting_alone() {
     let mut rig = Rig::at_work(1);

@@ -19,11 +19,12 @@ impl Legs {
             leg.join = Join::Alone;
             leg.parked = false;
             leg.far_half = FarHalf::Unknown;
+            leg.settles_until = None;
         }
         self.unparked.clear();
         for (id, found) in found {
             if found.side == Side::Agent && found.elsewhere {
-                self.taken_away_unseen(*id);
+                self.taken_away_unseen(*id, now);
                 continue;
             }
             let leg = self.legs.entry(*id).or_insert_with(|| Leg::new(found.side));
@@ -35,7 +36,8 @@ impl Legs {
             leg.trouble_told = found.trouble();
             leg.audio.begins(leg.parked, now);
             if found.elsewhere {
-                leg.join = Join::Elsewhere;
+                leg.join = Join::Elsewhere { missed: false };
+                self.out.ask(Then::Nothing, command::hold_once_left(*id));
             } else if let Some(with) = found.with {
                 leg.join = Join::Talking { with };
             }
@@ -69,8 +71,8 @@ impl Legs {
     }
 
     /// An operator has moved this agent's leg while nobody looked.
-    fn taken_away_unseen(&mut self, agent: Uuid) {
+    fn taken_away_unseen(&mut self, agent: Uuid, now: Instant) {
         self.legs.entry(agent).or_insert_with(|| Leg::new(Side::Agent));
-        self.taken_away(agent);
+        self.taken_away(agent, now);
     }
 }

@@ -1,6 +1,7 @@
 //! Callees and agents joined, and told so once they talk.
 
-use super::{JOIN_WAIT_MAX, Legs};
+use super::moves::PARK_WAIT_MAX;
+use super::{JOIN_BEGINS_MAX, JOIN_WAIT_MAX, Legs};
 use crate::esl::command;
 use crate::esl::leg::{Join, Leg, Side};
 use crate::esl::out::Then;
@@ -15,11 +16,11 @@ impl Legs {
         let agent = self
             .legs
             .get(&agent_leg.0)
-            .map(|agent| (agent.answered(), agent.join.with()));
+            .map(|agent| (agent.answered() && !agent.left, agent.join.with()));
         let callee = callee.filter(|_| {
             self.legs
                 .get(&leg.0)
-                .is_some_and(|leg| leg.join != Join::Elsewhere)
+                .is_some_and(|leg| !matches!(leg.join, Join::Elsewhere { .. }))
         });
         let fault = match (callee, agent) {
             (_, None | Some((false, _))) => Some(ConnectFault::AgentGone),
@@ -88,7 +89,57 @@ impl Legs {
         }
     }
 
-    pub(super) fn connect_failed(&mut self, callee: Uuid, agent: Uuid, fault: ConnectFault) {
+    fn is_alone(&self, agent: Uuid) -> bool {
+        self.legs.get(&agent).is_some_and(|leg| leg.join == Join::Alone)
+    }
+
+    pub(super) fn tick_left_behind(&mut self, now: Instant) {
+        while let Some((due, agent)) = self.left_behind.front().copied()
+            && due <= now
+        {
+            self.left_behind.pop_front();
+            if self.is_alone(agent) {
+                self.out.ask(Then::LeftBehind(agent), command::whom_with(agent));
+            }
+        }
+    }
+
+    /// Parks an agent's leg that the switch has left between two conversations, unless the next one has begun.
+    pub(super) fn left_behind(&mut self, agent: Uuid, printed: &str, now: Instant) {
+        if self.is_alone(agent) && command::is_between(printed) {
+            self.out.ask(Then::Nothing, command::park(agent));
+            self.left_behind.push_back((now + JOIN_BEGINS_MAX, agent));
+        }
+    }
+
+    /// The switch may have begun to join this callee with an agent who is gone: then it parks it again, else it is parked still.
+    fn settle(&mut self, callee: Uuid, now: Instant) {
+        if let Some(leg) = self.legs.get_mut(&callee) {
+            leg.parked = false;
+            leg.settles_until = Some(now + PARK_WAIT_MAX);
+            self.out.ask(Then::Settled(callee), command::whom_with(callee));
+            self.must_be_parked(callee, now);
+        }
+    }
+
+    pub(super) fn settled(&mut self, callee: Uuid, printed: &str, now: Instant) {
+        if let Some(leg) = self.legs.get_mut(&callee)
+            && leg.settles_until.is_some()
+            && !leg.parked
+            && command::is_parked(printed)
+        {
+            leg.parked = true;
+            if let Join::Wanted { with } = leg.join {
+                self.join_if_parked(callee, with, now);
+            }
+        }
+    }
+
+    pub(super) fn connect_failed(&mut self, callee: Uuid, agent: Uuid, fault: ConnectFault, now: Instant) {
+        let asked = self.legs.get(&callee).map(|leg| leg.join);
+        if matches!(asked, Some(Join::Asked { with, .. }) if with == agent) {
+            self.settle(callee, now);
+        }
         self.part(callee, agent);
         self.out.events.push_back(PbxEvent::ConnectFailed {
             leg: LegId(callee),
@@ -111,7 +162,7 @@ impl Legs {
                     self.transferred(with);
                 }
             }
-            Join::Alone | Join::Asked { .. } | Join::Parted { .. } | Join::Elsewhere => {}
+            Join::Alone | Join::Asked { .. } | Join::Parted { .. } | Join::Elsewhere { .. } => {}
         }
     }
 
@@ -128,32 +179,31 @@ impl Legs {
                 for (id, side) in [(a, one), (b, other)] {
                     match side {
                         Some(Side::Callee) => self.transferred(id),
-                        Some(Side::Agent) => self.taken_away(id),
+                        Some(Side::Agent) => self.taken_away(id, now),
                         None => {}
                     }
                 }
                 return;
             }
         };
-        let asked = match self.legs.get(&callee).map(|leg| leg.join) {
+        match self.legs.get(&callee).map(|leg| leg.join) {
             Some(Join::Asked { with, until }) if with == agent => {
                 self.joins.remove(&(until, callee));
-                true
+                self.out.events.push_back(PbxEvent::Connected {
+                    leg: LegId(callee),
+                    agent_leg: AgentLegId(agent),
+                });
             }
-            _ => false,
-        };
+            Some(Join::Talking { with }) if with == agent => {}
+            // By an operator.
+            _ => self.out.ask(Then::Nothing, command::hold_once_left(callee)),
+        }
         for (one, other) in [(callee, agent), (agent, callee)] {
             if let Some(one) = self.legs.get_mut(&one) {
                 one.join = Join::Talking { with: other };
                 one.parked = false;
                 one.audio.begins(false, now);
             }
-        }
-        if asked {
-            self.out.events.push_back(PbxEvent::Connected {
-                leg: LegId(callee),
-                agent_leg: AgentLegId(agent),
-            });
         }
     }
 }

@@ -6,14 +6,21 @@
 //! - Where the agent's leg was moved, or has ended, the callee is parked; the agent's end may come after that. Where another phone took the callee, the agent's leg ends as
 //!   `PICKED_OFF`, before the callee's `CHANNEL_UNBRIDGE` or after it.
 //! - Whoever joins a leg of ours from his own channel is the first of the two, so that we do not hear of the join.
-//! - Once a transferred callee's conversation is over, the callee is parked.
+//! - Once a transferred callee's conversation is over, the callee is parked. But if the other one is gone before the two are joined, the
+//!   callee stays in `CS_SOFT_EXECUTE` or `CS_EXCHANGE_MEDIA` with nobody, and no event tells. So it is asked for now and then.
 
 use super::Legs;
+use super::phones::is_due;
+use crate::esl::command;
 use crate::esl::leg::{Join, Leg, Message, Side};
+use crate::esl::out::Then;
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{ConnectFault, Departure, EndedBy, LegEnd, PbxEvent};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
+
+/// How often it is asked whom transferred callees are with.
+const LOOKED_EVERY: Duration = Duration::from_secs(2);
 
 /// How long the switch may take to park an agent's leg that is alone, or to tell of its end.
 pub(super) const PARK_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -39,7 +46,7 @@ impl Legs {
     }
 
     /// It was parked, and is not any more.
-    pub(super) fn unparked(&mut self, id: Uuid) {
+    pub(super) fn unparked(&mut self, id: Uuid, now: Instant) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         // Our own joins, of which CHANNEL_BRIDGE tells.
         if !leg.parked || matches!(leg.join, Join::Asked { .. }) {
@@ -47,8 +54,11 @@ impl Legs {
         }
         leg.parked = false;
         match leg.side {
+            Side::Callee if leg.settles_until.is_some_and(|until| until > now) => {
+                self.must_be_parked(id, now)
+            }
             Side::Callee => self.transferred(id),
-            Side::Agent => self.taken_away(id),
+            Side::Agent => self.taken_away(id, now),
         }
     }
 
@@ -57,14 +67,14 @@ impl Legs {
         let Some(leg) = self.legs.get_mut(&callee) else {
             return;
         };
-        if leg.side != Side::Callee || !leg.answered() || leg.join == Join::Elsewhere {
+        if leg.side != Side::Callee || !leg.answered() || matches!(leg.join, Join::Elsewhere { .. }) {
             return;
         }
-        let join = std::mem::replace(&mut leg.join, Join::Elsewhere);
+        let join = std::mem::replace(&mut leg.join, Join::Elsewhere { missed: false });
         leg.parked = false;
         leg.message = Message::No;
         let agent = match join {
-            Join::Alone | Join::Elsewhere => None,
+            Join::Alone | Join::Elsewhere { .. } => None,
             Join::Asked { with, until } => {
                 self.joins.remove(&(until, callee));
                 Some(with)
@@ -72,6 +82,8 @@ impl Legs {
             Join::Wanted { with } | Join::Talking { with } => Some(with),
             Join::Parted { from } => Some(from),
         };
+        // It may have been parked on the way, and `park` has forgotten it.
+        self.out.ask(Then::Nothing, command::hold_once_left(callee));
         self.recordings.callee_moved(LegId(callee), &mut self.out);
         self.out
             .events
@@ -88,6 +100,9 @@ impl Legs {
     }
 
     fn left(&mut self, agent: Uuid, how: Departure) {
+        if let Some(leg) = self.legs.get_mut(&agent) {
+            leg.left = true;
+        }
         let leg = AgentLegId(agent);
         self.out.events.push_back(PbxEvent::AgentLeft { leg, how });
     }
@@ -109,17 +124,17 @@ impl Legs {
 
     /// An operator has moved this agent's leg: it is nothing of ours any more. Should it be parked again, it is hung up as any
     /// channel of ours that nobody knows.
-    pub(super) fn taken_away(&mut self, agent: Uuid) {
+    pub(super) fn taken_away(&mut self, agent: Uuid, now: Instant) {
         let Some(leg) = self.legs.remove(&agent) else {
             return;
         };
         self.ended.insert(agent);
         match leg.join {
             Join::Wanted { with } | Join::Asked { with, .. } => {
-                self.connect_failed(with, agent, ConnectFault::AgentGone);
+                self.connect_failed(with, agent, ConnectFault::AgentGone, now);
             }
             Join::Talking { with } => self.part(with, agent),
-            Join::Alone | Join::Parted { .. } | Join::Elsewhere => {}
+            Join::Alone | Join::Parted { .. } | Join::Elsewhere { .. } => {}
         }
         self.recordings.agent_left(AgentLegId(agent), &mut self.out);
         let end = LegEnd {
@@ -151,8 +166,35 @@ impl Legs {
                     None => self.set_alone(callee),
                 }
             }
-            Join::Elsewhere => self.alone(callee),
+            Join::Elsewhere { .. } => self.alone(callee),
             Join::Alone | Join::Asked { .. } => {}
+        }
+    }
+
+    /// Asks whom transferred callees are with.
+    pub(super) fn tick_elsewhere(&mut self, now: Instant) {
+        let asking = &mut self.asking;
+        if asking.looking > 0 || !is_due(&mut asking.look_at, LOOKED_EVERY, now) {
+            return;
+        }
+        for (id, leg) in &self.legs {
+            if matches!(leg.join, Join::Elsewhere { .. }) {
+                asking.looking += 1;
+                self.out.ask(Then::Looked(*id), command::whom_with(*id));
+            }
+        }
+    }
+
+    /// What [`command::whom_with`] printed. Once may be the moment between two conversations.
+    pub(super) fn looked(&mut self, callee: Uuid, printed: &str) {
+        self.asking.looking = self.asking.looking.saturating_sub(1);
+        if let Some(leg) = self.legs.get_mut(&callee)
+            && let Join::Elsewhere { missed } = &mut leg.join
+        {
+            let nobody = command::is_with_nobody(printed);
+            if std::mem::replace(missed, nobody) && nobody {
+                self.alone(callee);
+            }
         }
     }
 
@@ -183,14 +225,13 @@ impl Legs {
             self.unparked.pop_front();
             let talks = |leg: &Leg| match leg.join {
                 Join::Talking { with } | Join::Asked { with, .. } => self.legs.contains_key(&with),
-                Join::Alone | Join::Wanted { .. } | Join::Parted { .. } | Join::Elsewhere => false,
+                Join::Alone | Join::Wanted { .. } | Join::Parted { .. } | Join::Elsewhere { .. } => false,
             };
-            if self
-                .legs
-                .get(&agent)
-                .is_some_and(|leg| !leg.parked && !talks(leg))
-            {
-                self.taken_away(agent);
+            match self.legs.get(&agent) {
+                Some(leg) if leg.parked || talks(leg) => {}
+                Some(leg) if leg.side == Side::Callee => self.transferred(agent),
+                Some(_) => self.taken_away(agent, now),
+                None => {}
             }
         }
     }

@@ -20,16 +20,19 @@ const COUNTED_EVERY: Duration = Duration::from_secs(3);
 /// Phones in one command.
 const COUNTED_AT_ONCE: usize = 16;
 
-/// When phones are asked for next.
+/// When phones and transferred callees are asked for next.
 #[derive(Debug, Default)]
 pub(super) struct Asking {
     hold_at: Option<Instant>,
     count_at: Option<Instant>,
     /// Counts that are not answered yet; none is asked for meanwhile.
     counting: usize,
+    pub(super) look_at: Option<Instant>,
+    /// The same for transferred callees.
+    pub(super) looking: usize,
 }
 
-fn is_due(at: &mut Option<Instant>, every: Duration, now: Instant) -> bool {
+pub(super) fn is_due(at: &mut Option<Instant>, every: Duration, now: Instant) -> bool {
     let due = at.is_none_or(|at| at <= now);
     if due {
         *at = Some(now + every);

@@ -234,3 +234,130 @@ fn a_phone_that_sends_no_more_is_told() {
     assert_eq!(count(&mut bench, 250), [told(Some(LegTrouble::NoAudio))]);
     assert_eq!(count(&mut bench, 260), [told(None)]);
 }
+
+#[test]
+fn a_transferred_callee_whom_nobody_has_is_alone_once_two_looks_say_so() {
+    let mut bench = Bench::new();
+    bench.ready();
+    bench.said(Said::Unparked(CALLEE.0));
+    assert_eq!(bench.heard(), [PbxEvent::Transferred { leg: CALLEE }]);
+    // It is to be held once it is left again.
+    assert_eq!(bench.asked(), [Then::Nothing]);
+    let mut looks = ["CS_RESET false", "CS_EXECUTE false", "CS_SOFT_EXECUTE true"].to_vec();
+    // In a conversation whose audio passes the PBX by, and gone: its end follows.
+    looks.extend(["CS_HIBERNATE false", " false", "CS_SOFT_EXECUTE false"]);
+    for printed in looks {
+        bench.tick_after(Duration::from_secs(2));
+        assert_eq!(bench.asked(), [Then::Looked(CALLEE.0)]);
+        bench.tick_after(Duration::from_secs(2));
+        assert_eq!(bench.asked(), [], "one at a time");
+        bench.legs.replied(Then::Looked(CALLEE.0), printed, bench.now);
+        assert_eq!(bench.heard(), [], "{printed}");
+    }
+    bench
+        .legs
+        .replied(Then::Looked(CALLEE.0), "CS_EXCHANGE_MEDIA false", bench.now);
+    assert_eq!(bench.heard(), [PbxEvent::CalleeAlone { leg: CALLEE }]);
+}
+
+#[test]
+fn an_agent_left_between_two_conversations_is_parked_unless_the_next_has_begun() {
+    for (printed, parks) in [
+        ("CS_SOFT_EXECUTE false", true),
+        ("CS_RESET true", true),
+        ("CS_PARK false", false),
+        ("CS_EXECUTE false", false),
+        ("", false),
+    ] {
+        let mut bench = Bench::new();
+        bench.ready();
+        bench.connect();
+        bench.ended(CALLEE.0, facts("NORMAL_CLEARING", 16, Some(200)));
+        bench.asked();
+        bench.tick_after(JOIN_BEGINS_MAX);
+        assert_eq!(bench.asked(), [Then::LeftBehind(AGENT.0)]);
+        bench.legs.replied(Then::LeftBehind(AGENT.0), printed, bench.now);
+        let asked = bench.asked();
+        assert_eq!(asked.len(), usize::from(parks), "{printed}: {asked:?}");
+        // Until it is.
+        bench.tick_after(JOIN_BEGINS_MAX);
+        assert_eq!(bench.asked().len(), usize::from(parks));
+    }
+}
+
+#[test]
+fn an_agent_who_was_said_to_have_left_is_given_nobody_though_the_leg_is_parked() {
+    let mut bench = Bench::new();
+    bench.ready();
+    bench.connect();
+    bench.said(Said::Bridged(CALLEE.0, AGENT.0));
+    bench.said(Said::Parked(AGENT.0, true));
+    bench.said(Said::Unbridged(CALLEE.0, AGENT.0));
+    let how = Departure::Transferred;
+    assert_eq!(
+        bench.heard().last(),
+        Some(&PbxEvent::AgentLeft { leg: AGENT, how })
+    );
+    bench.asked();
+    // With no wrap-up the engine offers it the next one before it has read so.
+    let leg = LegId(Uuid::from_u128(3));
+    bench.legs.command(
+        PbxCommand::Connect {
+            leg,
+            agent_leg: AGENT,
+        },
+        bench.now,
+    );
+    let fault = ConnectFault::AgentGone;
+    let failed = PbxEvent::ConnectFailed {
+        leg,
+        agent_leg: AGENT,
+        fault,
+    };
+    assert_eq!(bench.heard(), [failed]);
+    assert_eq!(bench.asked(), []);
+}
+
+#[test]
+fn a_callee_whose_agent_is_gone_before_the_two_are_joined_is_joined_with_the_next_once_parked() {
+    let next = Uuid::from_u128(5);
+    // What the PBX says, and how often it must say so: it had begun to join them, or not.
+    let begun = vec![Said::Unparked(CALLEE.0), Said::Parked(CALLEE.0, false)];
+    for (printed, said) in [("CS_RESET true", begun), ("CS_PARK false", Vec::new())] {
+        let mut bench = Bench::new();
+        bench.ready();
+        bench.connect();
+        bench.ended(AGENT.0, facts("NORMAL_CLEARING", 16, Some(200)));
+        let heard = bench.heard();
+        assert!(heard.contains(&failed(ConnectFault::AgentGone)), "{heard:?}");
+        for said in [
+            Said::Created(next),
+            Said::Answered(next),
+            Said::Parked(next, false),
+        ] {
+            bench
+                .legs
+                .legs
+                .entry(next)
+                .or_insert_with(|| Leg::new(Side::Agent));
+            bench.said(said);
+        }
+        bench.asked();
+        bench.legs.command(
+            PbxCommand::Connect {
+                leg: CALLEE,
+                agent_leg: AgentLegId(next),
+            },
+            bench.now,
+        );
+        assert_eq!(bench.asked(), [], "nobody knows yet whether it is parked");
+        bench.legs.replied(Then::Settled(CALLEE.0), printed, bench.now);
+        said.into_iter().for_each(|said| bench.said(said));
+        let joined = Then::Joined(CALLEE, AgentLegId(next));
+        assert!(bench.asked().contains(&joined), "{printed}");
+        bench.said(Said::Bridged(CALLEE.0, next));
+        bench.tick_after(moves::PARK_WAIT_MAX);
+        let moved = PbxEvent::Transferred { leg: CALLEE };
+        assert!(!bench.heard().contains(&moved), "{printed}");
+    }
+}
