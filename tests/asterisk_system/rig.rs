@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -22,17 +23,16 @@ pub(crate) fn full() -> bool {
 /// By what a test draws: `PACELINE_SEED` where it is set. Else always the same, or another each time where the full bars are
 /// asked for.
 pub(crate) fn seed() -> u64 {
-    let given = std::env::var("PACELINE_SEED").ok();
-    let seed = given.map(|seed| seed.parse().expect("PACELINE_SEED is a number"));
-    let seed = seed.unwrap_or_else(|| {
-        if full() {
-            rand::random_range(0..1_000_000)
-        } else {
-            1
-        }
-    });
-    println!("PACELINE_SEED={seed}");
-    seed
+    static SEED: OnceLock<u64> = OnceLock::new();
+    *SEED.get_or_init(|| {
+        let seed = match std::env::var("PACELINE_SEED") {
+            Ok(given) => given.parse().expect("PACELINE_SEED is a number"),
+            Err(_) if full() => rand::random_range(0..1_000_000),
+            Err(_) => 1,
+        };
+        println!("PACELINE_SEED={seed}");
+        seed
+    })
 }
 
 /// Waits for a condition, polling; panics with what it waited for once the limit has passed.

@@ -195,11 +195,13 @@ pub(crate) enum Phone {
         recalls: u8,
         give_up_at: Mono,
     },
-    /// The leg is up in its bridge. With a trouble, the agent cannot hear a callee.
+    /// The leg is up in its bridge. With a trouble, the agent cannot hear a callee. By `gone_by` the PBX has ended it, because
+    /// every leg has a time limit there.
     Held {
         leg: AgentLegId,
         recalls: u8,
         since: Mono,
+        gone_by: Mono,
         trouble: Option<LegTrouble>,
     },
     /// A hang-up was requested and is not confirmed yet. It is requested again at `ask_again_at`.
@@ -351,7 +353,7 @@ impl Agent {
             Phone::Calling { give_up_at, .. } => Some(give_up_at),
             Phone::Leaving { ask_again_at, .. } => Some(ask_again_at),
             Phone::Gone { recall_at, .. } => recall_at,
-            Phone::Held { .. } => None,
+            Phone::Held { gone_by, .. } => Some(gone_by),
         };
         let work = match self.work {
             Work::WrapUp { until, .. } => Some(until),

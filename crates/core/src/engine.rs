@@ -248,9 +248,13 @@ impl Engine {
 
     /// Whoever became free serves those who wait before anybody else is called.
     fn move_on(&mut self, now: Now) {
-        self.serve_waiting(now);
-        if std::mem::take(&mut self.look_for_stranded) {
+        let look = std::mem::take(&mut self.look_for_stranded);
+        if look {
+            // Frees agents of calls that rang.
             self.take_back_stranded(now);
+        }
+        self.serve_waiting(now);
+        if look {
             self.release_phones(now);
         }
         self.settle_doubts(now);

@@ -1,6 +1,8 @@
-//! Searches for worlds that break a promise: `cargo run -p paceline-sim --example hunt -- FIRST COUNT [TRACE_LINES]`.
+//! Searches for worlds that break a promise: `cargo run --release -p paceline-sim --example hunt -- FIRST COUNT
+//! [TRACE_LINES [TROUBLES]]`.
 //!
-//! It runs the worlds of `COUNT` seeds. It reduces each failure to the troubles that cause it, and prints it.
+//! It runs the worlds of `COUNT` seeds, each with the troubles that its seed draws, or with those whose bits are given. It
+//! reduces each failure to the troubles that cause it, and prints it.
 
 use paceline_sim::world::{Report, Trouble, WorldOptions, run, run_quickly};
 use std::process::ExitCode;
@@ -8,18 +10,23 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).map(|a| a.parse::<u64>());
     let (Some(Ok(first)), Some(Ok(count))) = (arguments.next(), arguments.next()) else {
-        eprintln!("usage: hunt FIRST_SEED COUNT [STORY_LINES]");
+        eprintln!("usage: hunt FIRST_SEED COUNT [STORY_LINES [TROUBLES]]");
         return ExitCode::FAILURE;
     };
     let lines = arguments.next().and_then(Result::ok).unwrap_or(60) as usize;
+    let bits = arguments
+        .next()
+        .and_then(Result::ok)
+        .and_then(|bits| u32::try_from(bits).ok());
     let (mut failed, mut total) = (0, Report::default());
     for seed in first..first.saturating_add(count) {
-        match run_quickly(&WorldOptions::troubled(seed)) {
+        let troubles = bits.map_or_else(|| WorldOptions::troubles_of(seed), Trouble::set);
+        match run_quickly(&WorldOptions::with(seed, &troubles)) {
             Ok(report) => add(&mut total, &report),
             Err(failure) => {
                 failed += 1;
                 println!("seed {seed}: {}", failure.reason);
-                tell(seed, &failure.reason, lines);
+                tell(seed, troubles, &failure.reason, lines);
             }
         }
     }
@@ -53,8 +60,7 @@ fn kind(reason: &str) -> String {
 }
 
 /// Removes troubles one by one while the world still fails in the same way, then prints the trace.
-fn tell(seed: u64, reason: &str, lines: usize) {
-    let mut troubles = WorldOptions::troubles_of(seed);
+fn tell(seed: u64, mut troubles: Vec<Trouble>, reason: &str, lines: usize) {
     let fails = |troubles: &[Trouble]| {
         run_quickly(&WorldOptions::with(seed, troubles))
             .err()

@@ -107,6 +107,11 @@ impl Link {
         self.transit.first_key_value().map(|((at, _), _)| *at)
     }
 
+    /// When the last message on its way arrives.
+    pub(crate) fn last_arrival(&self) -> Option<Mono> {
+        self.transit.last_key_value().map(|((at, _), _)| *at)
+    }
+
     /// Delivers the next message. Returns it if it is a command for the PBX.
     pub(crate) fn arrive(&mut self) -> Option<PbxCommand> {
         let ((at, _), transit) = self.transit.pop_first()?;

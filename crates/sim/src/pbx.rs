@@ -5,7 +5,7 @@
 //! [`SimPbx::next_event`]s. Even if it is called late, everything happens in order at its own time.
 
 use crate::callee::{Callee, CalleePhase};
-use crate::config::{Faults, SimConfig};
+use crate::config::{Faults, Phones, SimConfig};
 use crate::link::Link;
 use crate::phone::{Answer, Phone, PhonePhase};
 use crate::truth::{TrueEnd, Truth, Violation};
@@ -171,6 +171,16 @@ impl SimPbx {
     /// Changes the faults from now on. Messages on their way are not changed.
     pub fn set_faults(&mut self, faults: Faults) {
         self.link.faults = faults;
+    }
+
+    /// When the last message on its way arrives.
+    pub(crate) fn last_arrival(&self) -> Option<Mono> {
+        self.link.last_arrival()
+    }
+
+    /// Changes what the agents' phones do from their next choice on.
+    pub fn set_phones(&mut self, phones: Phones) {
+        self.config.phones = phones;
     }
 
     /// Cuts the link. Events on their way, and events until it is restored, are lost. Callees and agents who answer

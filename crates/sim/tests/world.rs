@@ -1,12 +1,23 @@
-//! Whole worlds with troubles keep every promise. A failure prints its options, the seed and the end of its trace. `cargo
-//! run -p paceline-sim --example hunt -- SEED 1` reduces it to the troubles that cause it.
+//! Whole worlds with troubles keep every promise. A failure prints the command that runs it again: the example `hunt`
+//! reduces it to the troubles that cause it and prints its trace. Its seed is then added to [`ONCE_FAILED`].
 
 use paceline_core::outcome::Outcome;
 use paceline_sim::world::{Failure, Report, Trouble, WorldOptions, run, run_quickly};
 use proptest::prelude::*;
 
 /// Seeds of worlds that once failed.
-const ONCE_FAILED: [u64; 0] = [];
+const ONCE_FAILED: [u64; 9] = [
+    // A callee waited although maintenance had freed an agent.
+    1_000_607, 1_007_080, 1_008_427, 1_008_471,
+    // A transfer crossed the command that connects the callee to the next agent, who then got a second callee.
+    1_003_281,
+    // After a crash an agent got a second callee before the first had left the bridge.
+    1_007_551, // The end of a leg on hold was missed.
+    1_032_086, 1_034_205, // An event was late for longer than the end was waited for.
+    1_032_361,
+];
+/// Seeds with troubles that do not come from the seed.
+const ONCE_FAILED_WITH: [(u64, u32); 1] = [(1_535_116_173_784_895_222, 196_535_635)];
 
 fn told(result: Result<Report, Box<Failure>>) -> Report {
     result.unwrap_or_else(|failure| unreachable!("{failure}"))
@@ -36,6 +47,9 @@ fn worlds_that_once_failed_break_no_promise() {
     for seed in ONCE_FAILED {
         told(run(&WorldOptions::troubled(seed)));
     }
+    for (seed, troubles) in ONCE_FAILED_WITH {
+        told(run(&WorldOptions::with(seed, &Trouble::set(troubles))));
+    }
 }
 
 #[test]
@@ -61,9 +75,10 @@ proptest! {
 
     #[test]
     fn no_combination_of_troubles_breaks_a_promise(seed in any::<u64>(), troubles in 0_u32..1 << Trouble::ALL.len()) {
-        let troubles = Trouble::set(troubles);
-        if let Err(failure) = run_quickly(&WorldOptions::with(seed, &troubles)) {
-            return Err(TestCaseError::fail(format!("{} with {troubles:?}", failure.reason)));
+        let options = WorldOptions::with(seed, &Trouble::set(troubles));
+        if let Err(failure) = run_quickly(&options) {
+            let again = format!("cargo run --release -p paceline-sim --example hunt -- {seed} 1 60 {troubles}");
+            return Err(TestCaseError::fail(format!("{}; {again}", failure.reason)));
         }
     }
 }

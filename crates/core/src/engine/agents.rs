@@ -201,6 +201,29 @@ impl Engine {
             Phone::Gone {
                 recall_at: Some(at), ..
             } if at <= now.mono => self.recall_phone(now, id),
+            // The end of the leg was missed. A call would show that, but an agent on hold gets none.
+            Phone::Held { gone_by, .. }
+                if gone_by <= now.mono && link_up && agent.work.attempt().is_none() =>
+            {
+                self.drop_phone(now, id, AgentReason::PhoneLost)
+            }
+            Phone::Held {
+                leg,
+                recalls,
+                since,
+                gone_by,
+                trouble,
+            } if gone_by <= now.mono => {
+                let gone_by = now.mono + SILENCE_MARGIN;
+                let phone = Phone::Held {
+                    leg,
+                    recalls,
+                    since,
+                    gone_by,
+                    trouble,
+                };
+                self.set_phone(now, id, phone);
+            }
             Phone::Gone { .. } | Phone::Calling { .. } | Phone::Held { .. } | Phone::Leaving { .. } => {}
         }
         if let Some(Work::WrapUp { until, .. }) = self.agents.get(&id).map(|a| a.work)

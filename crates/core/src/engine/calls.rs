@@ -500,7 +500,13 @@ impl Engine {
             breaker.heard();
         }
         self.rearm(call.state.deadline(), None, Timer::Call(attempt));
-        let Some(agent) = call.state.agent() else { return };
+        if let Some(agent) = call.state.agent() {
+            self.let_go(now, agent, attempt);
+        }
+    }
+
+    /// The call is over for this agent.
+    pub(super) fn let_go(&mut self, now: Now, agent: AgentId, attempt: AttemptId) {
         match self.agents.get(&agent).map(|a| a.work) {
             Some(Work::OnCall { attempt: theirs }) if theirs == attempt => {
                 self.wrap_up(now, agent, attempt, AgentReason::CallEnded);

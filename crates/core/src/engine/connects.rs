@@ -220,7 +220,11 @@ impl Engine {
         self.set_call(attempt, CallState::Transferred { connected, silent_at });
         match agent {
             Some(agent) if connected => self.wrap_up(now, agent, attempt, AgentReason::CallTransferred),
-            Some(agent) => self.free_agent(now, agent, attempt),
+            Some(agent) => {
+                // An earlier agent transferred it, and the event crossed our order: whether that is carried out is unknown.
+                self.free_agent(now, agent, attempt);
+                self.drop_phone(now, agent, AgentReason::PbxUnclear);
+            }
             None => {}
         }
     }

@@ -330,7 +330,7 @@ impl Engine {
         match state {
             // Not dialed yet: its absence means nothing.
             CallState::Preparing { .. } => {}
-            CallState::Ending { why, .. } => self.end(now, attempt, why),
+            CallState::Ending { why, .. } => self.end_as_seen(now, attempt, why, joined),
             // Whether the message still plays is not known any more; nobody is left in silence for it.
             CallState::Message { .. } => self.message_over(now, attempt, MessageResult::CutShort),
             _ if channel.is_none() => self.ask_after(now, attempt),
@@ -370,7 +370,7 @@ impl Engine {
             }
             CallState::Connected { agent, .. } => {
                 if joined != Some(agent) {
-                    self.end(now, attempt, Why::AgentLost);
+                    self.end_as_seen(now, attempt, Why::AgentLost, joined);
                 }
             }
             CallState::Transferred { .. } => self.transferred_alone(now, attempt, joined),
@@ -422,7 +422,7 @@ impl Engine {
             }
             // In somebody else's bridge, who is busy with another call by our books: nobody is given two calls.
             (CallState::Waiting { .. } | CallState::Connecting { .. }, Some(_)) => {
-                self.end(now, attempt, Why::Limit)
+                self.end_as_seen(now, attempt, Why::Limit, joined)
             }
             (CallState::Waiting { limit_at, .. }, None) => {
                 let look_at = look_at(now, limit_at);
@@ -451,6 +451,33 @@ impl Engine {
                 _,
             ) => {}
         }
+    }
+
+    /// Hangs up a callee. The agent in whose bridge it was seen gets nobody else before its end is confirmed.
+    fn end_as_seen(&mut self, now: Now, attempt: AttemptId, why: Why, joined: Option<AgentId>) {
+        self.end(now, attempt, why);
+        let Some(seen) = joined.filter(|agent| self.is_idle(*agent)) else {
+            return;
+        };
+        let Some(CallState::Ending {
+            agent,
+            why,
+            ask_again_at,
+        }) = self.state_of(attempt)
+        else {
+            return;
+        };
+        if let Some(kept) = agent {
+            self.let_go(now, kept, attempt);
+        }
+        let work = Work::Reserved { attempt };
+        self.set_work(now, seen, work, AgentReason::CallLaunched);
+        let state = CallState::Ending {
+            agent: Some(seen),
+            why,
+            ask_again_at,
+        };
+        self.set_call(attempt, state);
     }
 
     /// Somebody who is none of our agents talks with this callee.

@@ -30,6 +30,7 @@ impl Engine {
         }
         match self.agents.get(&id).map(|a| a.phone) {
             Some(Phone::Calling { recalls, .. }) => {
+                let gone_by = now.mono + self.config.settings.agents.leg_duration_max() + SILENCE_MARGIN;
                 self.set_phone(
                     now,
                     id,
@@ -37,6 +38,7 @@ impl Engine {
                         leg,
                         recalls,
                         since: now.mono,
+                        gone_by,
                         trouble: None,
                     },
                 );
@@ -218,6 +220,7 @@ impl Engine {
             Phone::Held {
                 recalls,
                 since,
+                gone_by,
                 trouble,
                 ..
             },
@@ -234,6 +237,7 @@ impl Engine {
             leg,
             recalls,
             since,
+            gone_by,
             trouble: news,
         };
         self.set_phone(now, id, phone);

@@ -3,7 +3,7 @@
 use super::store::ContactState;
 use super::{Happening, Wish, World};
 use crate::callee::Behaviour;
-use crate::config::Faults;
+use crate::config::{Faults, Phones};
 use crate::random::Spread;
 use crate::truth::{LegTruth, TrueEnd};
 use paceline_core::agent::AgentState;
@@ -35,9 +35,12 @@ impl World {
             self.channels_match()?;
             self.bridges_match()?;
         }
+        // An event that was late holds up all that comes after it from its leg.
+        let late = self.pbxes.iter().filter_map(|s| s.sim.last_arrival()).max();
+        self.run_until(late.unwrap_or_default())?;
         let limit = self.now + DONE_WITHIN;
         self.wait_for(limit, "contacts are left", World::all_contacts_done)?;
-        // If phones drop all the time and are called again after seconds, it takes a while until all are held at once.
+        self.calm_phones();
         let limit = self.now + self.longest_call() + 20 * MINUTE;
         self.wait_for(limit, "calls or agents are stuck", World::all_agents_free)?;
         self.all_attempts_ended()?;
@@ -58,7 +61,6 @@ impl World {
             "contacts are left after the last start",
             World::all_contacts_done,
         )?;
-        // If phones drop all the time and are called again after seconds, it takes a while until all are held at once.
         let limit = self.now + self.longest_call() + 20 * MINUTE;
         self.wait_for(
             limit,
@@ -120,6 +122,13 @@ impl World {
             self.start()?;
         }
         self.settle()
+    }
+
+    /// Phones that drop all the time may never be held all at once.
+    fn calm_phones(&mut self) {
+        for pbx in &mut self.pbxes {
+            pbx.sim.set_phones(Phones::default());
+        }
     }
 
     /// The longest time that a call may take, from the launch to the end of wrap-up, with all timeouts.

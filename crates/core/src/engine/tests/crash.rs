@@ -244,6 +244,32 @@ fn who_talks_is_settled_before_anybody_is_given_an_agent() {
 }
 
 #[test]
+fn an_agent_in_whose_bridge_a_callee_is_hung_up_is_free_once_that_is_confirmed() {
+    let answered = Some(Wall(1_800_000_000_000));
+    let abandoned = OpenAttempt {
+        abandoned_at: answered,
+        ..open_attempt(1, None, answered)
+    };
+    let mut rig = Rig::from(
+        config(),
+        Recovered {
+            attempts: vec![abandoned],
+            agents: vec![open_agent(1), open_agent(2)],
+            ..Recovered::default()
+        },
+    );
+    let there = up(Some(agent_leg_of(1)), Some(Duration::from_secs(9)));
+    rig.event(snapshot(&[(1, there)]));
+    let leg = leg_of(1);
+    assert!(rig.commands().any(|c| c == &PbxCommand::HangUp { leg }));
+    let states = |rig: &Rig| [1, 2].map(|n| rig.state(n));
+    assert_eq!(states(&rig), [AgentState::Reserved, AgentState::Available]);
+    let end = end(EndedBy::Us, true);
+    rig.event(PbxEvent::Ended { leg, end });
+    assert_eq!(states(&rig), [AgentState::Available; 2]);
+}
+
+#[test]
 fn an_answer_that_was_not_served_before_the_crash_ends_as_abandoned_once_its_limit_is_over() {
     let answered_at = Wall(1_800_000_000_000 - 20_000);
     let recovered = || Recovered {

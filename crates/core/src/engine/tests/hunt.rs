@@ -2,6 +2,8 @@
 //! give one agent two calls.
 
 use super::*;
+use proptest::test_runner::RngSeed;
+use std::hash::{BuildHasher as _, RandomState};
 
 /// One move of the hunt. Indices pick among whatever exists by then.
 #[derive(Clone, Debug)]
@@ -554,7 +556,25 @@ impl Hunt {
     }
 }
 
+/// Says how to run this hunt again; a failed one leaves its moves as a test in one of the files beside this one.
+fn told() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    let seed = match config.rng_seed {
+        RngSeed::Fixed(seed) => seed,
+        RngSeed::Random => RandomState::new().hash_one(0),
+    };
+    println!(
+        "PROPTEST_RNG_SEED={seed} PROPTEST_CASES={} cargo nextest run -p paceline-core no_sequence_of_events",
+        config.cases
+    );
+    ProptestConfig {
+        rng_seed: RngSeed::Fixed(seed),
+        ..config
+    }
+}
+
 proptest! {
+    #![proptest_config(told())]
 
     #[test]
     fn no_sequence_of_events_strands_a_call_or_an_agent(

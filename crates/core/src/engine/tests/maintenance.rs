@@ -247,3 +247,22 @@ fn another_pbx_of_the_campaign_goes_on_as_before() {
     assert_eq!((rig.state(1), rig.legs().len()), (AgentState::Reserved, 2));
     assert!(!rig.engine.live(rig.now).idle.contains(&Idle::PbxMaintenance));
 }
+
+#[test]
+fn a_callee_who_waits_gets_the_agent_whose_call_the_maintenance_took_back() {
+    let mut rig = Rig::at_work(2);
+    let (leg, dialed) = (rig.legs()[0], rig.legs()[1]);
+    let agent_leg = rig.agent_leg(1);
+    rig.event(PbxEvent::Answered { leg });
+    rig.event(PbxEvent::ConnectFailed {
+        leg,
+        agent_leg,
+        fault: ConnectFault::Refused,
+    });
+    assert_eq!(rig.engine.waiting.len(), 1);
+    maintain(&mut rig, true);
+    assert!(hung_up(&rig, dialed));
+    let agent_leg = rig.agent_leg(2);
+    let connect = PbxCommand::Connect { leg, agent_leg };
+    assert!(rig.commands().any(|c| c == &connect));
+}

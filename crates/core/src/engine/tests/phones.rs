@@ -187,6 +187,33 @@ fn a_callee_whose_agent_was_moved_away_is_not_left_in_the_bridge() {
     );
 }
 
+/// Whether the second agent was joined to the callee whom the first one transferred, nobody knows.
+#[test]
+fn a_transfer_that_crosses_the_order_for_the_next_agent_leaves_that_agent_no_second_callee() {
+    let mut rig = Rig::at_work(1);
+    let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
+    rig.event(PbxEvent::Answered { leg });
+    rig.event(PbxEvent::AgentLeft {
+        leg: agent_leg,
+        how: Departure::Transferred,
+    });
+    rig.log_in(2);
+    let second = rig.agent_leg(2);
+    rig.event(PbxEvent::AgentReady { leg: second });
+    let connect = PbxCommand::Connect {
+        leg,
+        agent_leg: second,
+    };
+    assert_eq!(rig.last(), &connect);
+    rig.event(PbxEvent::Transferred { leg });
+    assert_eq!(reason(&rig, 2), AgentReason::PbxUnclear);
+    assert!(
+        rig.commands()
+            .any(|c| c == &PbxCommand::HangUpAgent { leg: second })
+    );
+    assert_eq!(rig.legs().len(), 1, "nobody else is called for a leg that goes");
+}
+
 #[test]
 fn a_phone_on_hold_is_not_free_and_is_again_once_it_listens() {
     let mut rig = Rig::at_work(1);
@@ -206,6 +233,24 @@ fn a_phone_on_hold_is_not_free_and_is_again_once_it_listens() {
     trouble(&mut rig, agent_leg, None);
     assert_eq!(rig.state(1), AgentState::Reserved);
     assert_eq!(rig.legs().len(), 2);
+}
+
+/// An agent on hold is given no call that would show that the leg is gone.
+#[test]
+fn an_agent_on_hold_whose_legs_end_was_missed_is_called_again_after_the_legs_time_limit() {
+    let mut rig = Rig::at_work(1);
+    let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
+    trouble(&mut rig, agent_leg, Some(LegTrouble::OnHold));
+    let end = end(EndedBy::Us, false);
+    rig.event(PbxEvent::Ended { leg, end });
+    let released = |rig: &Rig| {
+        rig.commands()
+            .any(|c| c == &PbxCommand::HangUpAgent { leg: agent_leg })
+    };
+    rig.wait(Duration::from_secs(36_000));
+    assert!(!released(&rig), "it may be alive");
+    rig.wait(Duration::from_secs(60));
+    assert!(released(&rig));
 }
 
 #[test]
