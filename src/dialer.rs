@@ -130,6 +130,8 @@ enum Told {
     TaskStopped { task: TaskId, hang_up: bool },
     /// A PBX is in maintenance, or is no more.
     Maintenance { pbx: PbxName, on: bool },
+    /// The system's clock has jumped and is not believed, or is believed again.
+    ClockDoubted(bool),
     /// By or for an agent.
     Agent {
         agent: AgentId,
@@ -237,9 +239,7 @@ impl Dialer {
             let task = tokio::spawn(link::run(dialer.0.clone(), pbx, events));
             dialer.0.state().links.push(task);
         }
-        let clock = tokio::spawn(lag::show_doubt(dialer.0.clock, dialer.0.metrics.clock_doubted()));
-        dialer.0.state().links.push(clock);
-        let lag = tokio::spawn(lag::count(dialer.0.metrics.dialer_lag()));
+        let lag = tokio::spawn(lag::watch(dialer.0.clone()));
         dialer.0.state().links.push(lag);
         Ok(dialer)
     }
@@ -314,6 +314,9 @@ impl Dialer {
         let mut state = self.0.state();
         if self.0.stopping.load(Ordering::Acquire) {
             return Ok(());
+        }
+        if self.0.clock.is_doubted() {
+            let _ = inputs.try_send(Told::ClockDoubted(true));
         }
         for pbx in state.maintained.keys() {
             let pbx = pbx.clone();
@@ -477,11 +480,7 @@ impl Inner {
             if matches!(stamped.event, PbxEvent::Resynchronised(_)) {
                 state.links_up.push(pbx.clone());
             }
-            state
-                .campaigns
-                .values()
-                .map(|running| running.inputs.clone())
-                .collect()
+            state.all_inputs()
         };
         for inputs in all {
             let stamped = Stamped {
@@ -546,7 +545,20 @@ impl crate::api::control::Dialer for Dialer {
     }
 }
 
+impl State {
+    fn all_inputs(&self) -> Vec<mpsc::Sender<Told>> {
+        self.campaigns
+            .values()
+            .map(|running| running.inputs.clone())
+            .collect()
+    }
+}
+
 impl Inner {
+    fn all_inputs(&self) -> Vec<mpsc::Sender<Told>> {
+        self.state().all_inputs()
+    }
+
     /// Whether calls may be launched. Without settings that can be used none are; calls that are up go on.
     fn is_active(&self, campaign: &DialCampaign, metrics: &CampaignMetrics) -> bool {
         metrics.settings_unusable.set(i64::from(campaign.fault.is_some()));

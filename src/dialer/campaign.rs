@@ -44,8 +44,6 @@ pub(super) struct Task {
     id: CampaignId,
     name: String,
     engine: Engine,
-    /// As the engine was told.
-    clock_doubted: bool,
     hours: Arc<CallingHours>,
     ring_timeout: Duration,
     /// Where events of this campaign's legs are sent: its own queue.
@@ -135,7 +133,6 @@ impl Task {
             id,
             name,
             engine,
-            clock_doubted: false,
             hours,
             ring_timeout,
             inputs,
@@ -164,7 +161,6 @@ impl Task {
         let mut changed = true;
         self.carry_out().await;
         while !self.engine.is_drained() {
-            self.look_at_clock().await;
             let wake = self.engine.poll_timeout().map_or_else(
                 || tokio::time::Instant::now() + NEVER,
                 |at| self.dialer.clock.instant_of(at),
@@ -186,20 +182,11 @@ impl Task {
         self.draw();
     }
 
-    /// Tells the engine whether the wall clock can be trusted, where that has changed.
-    async fn look_at_clock(&mut self) {
-        let doubted = self.dialer.clock.is_doubted();
-        if doubted != self.clock_doubted {
-            self.clock_doubted = doubted;
-            self.feed(Input::ClockDoubted(doubted));
-            self.carry_out().await;
-        }
-    }
-
     fn take(&mut self, told: Told) {
         match told {
             Told::Event { pbx, stamped } => self.event(pbx, stamped),
             Told::Settings(campaign) => self.settings(*campaign),
+            Told::ClockDoubted(doubted) => self.feed(Input::ClockDoubted(doubted)),
             Told::WorkAdded => self.feed(Input::WorkAdded),
             Told::Maintenance { pbx, on } => self.feed(Input::Maintenance { pbx, on }),
             Told::TaskStopped { task, hang_up } => self.feed(Input::TaskStopped { task, hang_up }),

@@ -19,12 +19,7 @@ impl Inner {
                 .map(|pbx| (pbx.clone(), true))
                 .chain(ended.map(|pbx| (pbx.clone(), false)))
                 .collect();
-            let campaigns: Vec<_> = state
-                .campaigns
-                .values()
-                .map(|running| running.inputs.clone())
-                .collect();
-            (changed, campaigns)
+            (changed, state.all_inputs())
         };
         for (pbx, on) in changed {
             self.metrics.maintained(&pbx, on);

@@ -4,7 +4,7 @@
 use super::Job;
 use crate::api::control::Dialer;
 use crate::clock::Clock;
-use crate::store::{Store, StoreError};
+use crate::store::{RunningTasks, Store, StoreError};
 use futures_util::future::BoxFuture;
 use paceline_core::campaign::TaskState;
 use paceline_core::ids::{CampaignId, TaskId};
@@ -34,11 +34,11 @@ impl Tasks {
     }
 
     async fn look(&mut self) -> Result<u64, StoreError> {
-        let started = self.store.start_due_tasks(self.clock.now().wall).await?;
+        let RunningTasks { running, started } = self.store.start_due_tasks(self.clock.now().wall).await?;
         for (campaign, task) in &started {
             self.dialer.task_changed(*campaign, *task).await;
         }
-        let run: BTreeSet<_> = self.store.running_tasks().await?.into_iter().collect();
+        let run: BTreeSet<_> = running.into_iter().collect();
         for (campaign, task) in self.ran.difference(&run) {
             // Whoever paused or cancelled one has told the dialer.
             if self.store.task_state(*task).await? == Some(TaskState::Completed) {

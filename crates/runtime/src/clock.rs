@@ -5,7 +5,8 @@
 //! taken over.
 
 use paceline_core::time::{Mono, Now, Wall};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tracing::{error, info, warn};
 
@@ -15,14 +16,20 @@ const STEP_MAX: Duration = Duration::from_secs(60);
 /// would be called at wrong hours from then on.
 const BELIEVED_AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// What is believed of the system's clock: one for the process, as it has one system.
-static SYSTEM: LazyLock<(Instant, Mutex<Belief>)> = LazyLock::new(|| {
-    let belief = Belief {
-        offset_ms: shown().0,
-        doubted: None,
-    };
-    (Instant::now(), Mutex::new(belief))
+/// What is believed of the system's clock: one for the process, as it has one system. A [`ClockWatch`] writes it.
+static BELIEVED: LazyLock<Believed> = LazyLock::new(|| Believed {
+    began: Instant::now(),
+    offset_ms: AtomicI64::new(shown().0),
+    doubted: AtomicBool::new(false),
 });
+
+struct Believed {
+    began: Instant,
+    /// The wall's time when it began.
+    offset_ms: AtomicI64,
+    /// Whether the system's clock shows another time at present.
+    doubted: AtomicBool,
+}
 
 /// How the wall's time follows from the monotonic time since the start.
 #[derive(Debug)]
@@ -34,16 +41,9 @@ struct Belief {
 }
 
 impl Belief {
-    fn system() -> (Duration, MutexGuard<'static, Self>) {
-        let (began, belief) = &*SYSTEM;
-        let belief = belief.lock().unwrap_or_else(PoisonError::into_inner);
-        (began.elapsed(), belief)
-    }
-
-    /// The time to go by, `elapsed` after the start, where the system's clock shows this.
-    fn wall(&mut self, elapsed: Duration, shown: Wall) -> Wall {
-        let elapsed_ms = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
-        let offset_ms = shown.0.saturating_sub(elapsed_ms);
+    /// The system's clock shows this, `elapsed` after the start.
+    fn look(&mut self, elapsed: Duration, shown: Wall) {
+        let offset_ms = shown.0.saturating_sub(ms(elapsed));
         let near = |other: i64| Duration::from_millis(other.abs_diff(offset_ms)) <= STEP_MAX;
         match self.doubted {
             _ if near(self.offset_ms) => {
@@ -71,14 +71,31 @@ impl Belief {
                 self.doubted = Some((offset_ms, elapsed));
             }
         }
-        Wall(self.offset_ms.saturating_add(elapsed_ms))
     }
+}
+
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// What the system's clock shows.
 fn shown() -> Wall {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Wall(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    Wall(ms(since_epoch))
+}
+
+/// Looks at the system's clock for the whole process: until somebody does, and in between, our own time goes on.
+#[derive(Debug)]
+pub struct ClockWatch(Option<Belief>);
+
+impl ClockWatch {
+    /// Follows small changes of the system's clock at once, and jumps once they have lasted. To be called several times a second.
+    pub fn look(&mut self) {
+        let Some(belief) = &mut self.0 else { return };
+        belief.look(BELIEVED.began.elapsed(), shown());
+        BELIEVED.offset_ms.store(belief.offset_ms, Relaxed);
+        BELIEVED.doubted.store(belief.doubted.is_some(), Relaxed);
+    }
 }
 
 /// Real time, or real time multiplied.
@@ -104,22 +121,31 @@ impl Clock {
         }
     }
 
-    /// Both clocks at this moment. At real speed, `wall` follows small changes of the system's clock at once, and jumps once
-    /// they have lasted.
+    /// Both clocks at this moment. At real speed, `wall` is what the [`ClockWatch`] believes.
     pub fn now(&self) -> Now {
-        let mono = Mono::START + self.started.elapsed().mul_f64(self.speed);
+        let at = Instant::now();
+        let mono = Mono::START + at.duration_since(self.started).mul_f64(self.speed);
         let wall = if self.speed == 1.0 {
-            let (elapsed, mut belief) = Belief::system();
-            belief.wall(elapsed, shown())
+            let elapsed = at.duration_since(BELIEVED.began);
+            Wall(BELIEVED.offset_ms.load(Relaxed).saturating_add(ms(elapsed)))
         } else {
             Wall(self.started_wall_ms).plus(mono.since(Mono::START))
         };
         Now { mono, wall }
     }
 
-    /// Whether the system's clock has jumped, and it is not known yet whether that is right. As of the last [`Clock::now`].
+    /// Who is to look at the system's clock for this one. One that runs faster is its own.
+    pub fn watch(&self) -> ClockWatch {
+        let real = self.speed == 1.0;
+        ClockWatch(real.then(|| Belief {
+            offset_ms: BELIEVED.offset_ms.load(Relaxed),
+            doubted: None,
+        }))
+    }
+
+    /// Whether the system's clock has jumped, and it is not known yet whether that is right. As of the last [`ClockWatch::look`].
     pub fn is_doubted(&self) -> bool {
-        self.speed == 1.0 && Belief::system().1.doubted.is_some()
+        self.speed == 1.0 && BELIEVED.doubted.load(Relaxed)
     }
 
     /// The runtime's instant at which this clock will show `at`.
@@ -148,8 +174,8 @@ mod tests {
     /// What is believed, from the start, while the system's clock is off by so much.
     fn believed(belief: &mut Belief, at_s: u64, off_ms: i64) -> (i64, bool) {
         let at_ms = i64::try_from(at_s * 1_000).unwrap();
-        let wall = belief.wall(Duration::from_secs(at_s), Wall(START_MS + at_ms + off_ms));
-        (wall.0 - START_MS - at_ms, belief.doubted.is_some())
+        belief.look(Duration::from_secs(at_s), Wall(START_MS + at_ms + off_ms));
+        (belief.offset_ms - START_MS, belief.doubted.is_some())
     }
 
     fn belief() -> Belief {

@@ -56,8 +56,8 @@ pub use metrics::{GateLabels, StoreMetrics};
 pub use recordings::{RecordingRow, RecordingState};
 pub use retention::Expiring;
 pub use tasks::{
-    ContactState, ContactTaskRow, NewTask, NewTaskContacts, Requeued, TaskContactRow, TaskFilter,
-    TaskProgress, TaskRow, TaskWait,
+    ContactState, ContactTaskRow, NewTask, NewTaskContacts, Requeued, RunningTasks, TaskContactRow,
+    TaskFilter, TaskProgress, TaskRow, TaskWait,
 };
 pub use trunks::{NewTrunk, TrunkFault, TrunkRow, WayOut};
 pub use writer::{PendingPrepare, Writer, WriterStats};

@@ -159,6 +159,18 @@ pub struct ContactTaskRow {
     pub last_outcome: Option<Outcome>,
 }
 
+/// Which tasks run, each with its campaign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningTasks {
+    /// All of them.
+    pub running: Vec<(CampaignId, TaskId)>,
+    /// Those that have just been started.
+    pub started: Vec<(CampaignId, TaskId)>,
+}
+
+/// Tasks started in one transaction.
+const STARTED_MAX: usize = 1_000;
+
 const COLUMNS: &str = "SELECT id, campaign_id, list_id, name, state, start_at_ms, retries_max, created_at_ms \
     FROM tasks WHERE 1 = 1";
 
@@ -251,33 +263,37 @@ impl Store {
         .await
     }
 
-    /// Runs the scheduled tasks whose start time has come, up to 1,000 of them, and says which.
-    pub async fn start_due_tasks(&self, now: Wall) -> Result<Vec<(CampaignId, TaskId)>, StoreError> {
+    /// Runs the scheduled tasks whose start time has come, up to 1,000 of them.
+    pub async fn start_due_tasks(&self, now: Wall) -> Result<RunningTasks, StoreError> {
         const DOING: &str = "start scheduled tasks";
-        let due = "SELECT campaign_id, id FROM tasks WHERE state = 'scheduled' AND start_at_ms <= $1 \
-            ORDER BY start_at_ms LIMIT 1000";
+        let read = "SELECT campaign_id, id, state FROM tasks WHERE state = 'running' \
+            OR (state = 'scheduled' AND start_at_ms <= $1)";
         let start = "UPDATE tasks SET state = 'running' WHERE id = $1 AND state = 'scheduled'";
-        let due = self.read_all(DOING, due, args![now.0], task_of_campaign).await?;
+        let read_row = |row: &Row| {
+            let task = (CampaignId(row.get(0)?), TaskId(row.get(1)?));
+            Ok((task, row.word::<TaskState>(2)?))
+        };
+        let rows = self.read_all(DOING, read, args![now.0], read_row).await?;
+        let (due, others): (Vec<_>, Vec<_>) = rows
+            .into_iter()
+            .partition(|(_, state)| *state == TaskState::Scheduled);
+        let mut running: Vec<_> = others.into_iter().map(|(task, _)| task).collect();
         if due.is_empty() {
-            return Ok(due);
+            let started = Vec::new();
+            return Ok(RunningTasks { running, started });
         }
-        self.write(DOING, async |tx| {
-            let mut started = Vec::with_capacity(due.len());
-            for (campaign, task) in due {
+        let started = self.write(DOING, async |tx| {
+            let mut started = Vec::new();
+            for ((campaign, task), _) in due.into_iter().take(STARTED_MAX) {
                 if tx.run(start, args![task.0]).await? > 0 {
                     started.push((campaign, task));
                 }
             }
             Ok(started)
-        })
-        .await
-    }
-
-    /// The tasks that run.
-    pub async fn running_tasks(&self) -> Result<Vec<(CampaignId, TaskId)>, StoreError> {
-        let sql = "SELECT campaign_id, id FROM tasks WHERE state = 'running'";
-        self.read_all("read which tasks run", sql, &[], task_of_campaign)
-            .await
+        });
+        let started = started.await?;
+        running.extend(&started);
+        Ok(RunningTasks { running, started })
     }
 
     /// Runs a scheduled task from `now` instead of at its start time; whether it was scheduled. One that is being prepared runs once
@@ -474,10 +490,6 @@ fn wait(row: &Row) -> Result<TaskWait, DbError> {
         until: Wall(row.get(1)?),
         reasons: decisions::reasons(&row.get::<String>(2)?)?,
     })
-}
-
-fn task_of_campaign(row: &Row) -> Result<(CampaignId, TaskId), DbError> {
-    Ok((CampaignId(row.get(0)?), TaskId(row.get(1)?)))
 }
 
 fn task(row: &Row) -> Result<TaskRow, DbError> {

@@ -38,7 +38,7 @@ const QUEUE_SIZE: usize = 65_536;
 /// Items in one transaction: so many that what has gathered in an outage is stored within seconds, on a slow disk too.
 const BATCH_SIZE_MAX: usize = 1024;
 /// An attempt is written at once, but not sooner than this after the last commit: what comes meanwhile shares the next.
-const PREPARE_GAP: Duration = Duration::from_millis(150);
+const PREPARE_GAP: Duration = Duration::from_millis(200);
 /// Changes alone wait this long for company.
 const CHANGE_DELAY: Duration = Duration::from_millis(200);
 /// An attempt not stored by then is answered [`Prepared::Failed`] and never stored.

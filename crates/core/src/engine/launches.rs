@@ -20,8 +20,6 @@ pub(super) const STORE_TROUBLE_HOLD: Duration = Duration::from_secs(1);
 const REFILL_EVERY_MAX: Duration = Duration::from_secs(30);
 /// And at most this often.
 const REFILL_EVERY_MIN: Duration = Duration::from_millis(200);
-/// A clock in doubt is asked again at least this often: whoever runs the engine looks at it when woken.
-const CLOCK_LOOKED_AT: Duration = Duration::from_secs(1);
 /// The hopper holds at least this many, so that one agent's calls need no query each.
 const HOPPER_SIZE_MIN: usize = 10;
 /// Contacts leased ahead, at most: each holds its number's lock.
@@ -37,9 +35,8 @@ impl Engine {
     /// Launches what may be launched, and asks for more contacts when the hopper runs low.
     pub(super) fn launch(&mut self, now: Now) {
         self.return_unused(now);
-        if self.clock_doubted {
-            self.timers.insert((now.mono + CLOCK_LOOKED_AT, Timer::Launch));
-        } else if self.active && !self.draining && !self.hopper.is_empty() && self.hold_until <= now.mono {
+        let may = self.active && !self.draining && !self.clock_doubted;
+        if may && !self.hopper.is_empty() && self.hold_until <= now.mono {
             match self.config.settings.pacing.mode {
                 Mode::Progressive => {
                     let room = self.contacts_at_hand();

@@ -12,9 +12,11 @@ use super::wire::{Http, HttpError, Socket};
 use crate::Stamped;
 use crate::pbx_clock::PbxClock;
 use futures_util::{Sink as _, Stream as _};
+use memchr::memmem::Finder;
 use std::error::Error as _;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -312,12 +314,11 @@ impl<'a> Session<'a> {
 
 /// When Asterisk says that an event happened, in Unix milliseconds; it writes `"timestamp":"2026-11-28T04:06:27.123+0000"`.
 fn written_at_ms(frame: &[u8]) -> Option<i64> {
-    const KEY: &[u8] = b"\"timestamp\":\"";
-    let begin = memchr::memmem::find(frame, KEY)?.checked_add(KEY.len())?;
+    static KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"timestamp\":\""));
+    let begin = KEY.find(frame)?.checked_add(KEY.needle().len())?;
     let rest = frame.get(begin..)?;
     let text = std::str::from_utf8(rest.get(..memchr::memchr(b'"', rest)?)?).ok()?;
-    let time = jiff::fmt::strtime::parse("%Y-%m-%dT%H:%M:%S%.f%z", text).ok()?;
-    Some(time.to_timestamp().ok()?.as_millisecond())
+    Some(text.parse::<jiff::Timestamp>().ok()?.as_millisecond())
 }
 
 #[cfg(test)]

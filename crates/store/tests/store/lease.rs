@@ -11,7 +11,7 @@ use paceline_core::ids::{AgentLegId, ContactId, PbxName, TaskId};
 use paceline_core::input::Prepared;
 use paceline_core::outcome::Outcome;
 use paceline_core::time::Wall;
-use paceline_store::{ContactState, NewContact, NewTaskContacts};
+use paceline_store::{ContactState, NewContact, NewTaskContacts, RunningTasks};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) async fn contacts_are_leased_in_due_order(db: &Db) {
@@ -44,12 +44,14 @@ pub(crate) async fn a_scheduled_task_runs_from_its_start_time(db: &Db) {
     let task = campaign
         .task_with(TaskState::Scheduled, later(60), contacts)
         .await;
-    assert_eq!(db.store.start_due_tasks(later(59)).await.unwrap(), []);
+    let started_at = async |now| db.store.start_due_tasks(now).await.unwrap();
+    assert_eq!(started_at(later(59)).await.running, []);
     assert_eq!(campaign.lease(10, later(60)).await.leads.len(), 0);
-    let started = [(campaign.id, task.id)];
-    assert_eq!(db.store.start_due_tasks(later(60)).await.unwrap(), started);
-    assert_eq!(db.store.start_due_tasks(later(60)).await.unwrap(), []);
-    assert_eq!(db.store.running_tasks().await.unwrap(), started);
+    let tasks = vec![(campaign.id, task.id)];
+    for started in [tasks.clone(), Vec::new()] {
+        let running = tasks.clone();
+        assert_eq!(started_at(later(60)).await, RunningTasks { running, started });
+    }
     assert_eq!(campaign.lease(10, later(60)).await.leads.len(), 1);
 }
 
@@ -124,7 +126,10 @@ pub(crate) async fn a_campaign_that_is_not_active_leases_nothing(db: &Db) {
             .await
             .unwrap()
     );
-    assert_eq!(db.store.start_due_tasks(later(61)).await.unwrap().len(), 1);
+    assert_eq!(
+        db.store.start_due_tasks(later(61)).await.unwrap().started.len(),
+        1
+    );
     let none = campaign.lease(10, later(61)).await;
     assert_eq!((none.leads.len(), none.next_due), (0, None));
     assert!(
