@@ -8,10 +8,10 @@ use paceline::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Store, Store
 use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
-use paceline_core::campaign::{CampaignState, TaskState};
+use paceline_core::campaign::{CampaignConfig, CampaignState, TaskState};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::dial::{Extension, TrunkTemplate};
-use paceline_core::ids::{AgentId, AttemptId, CampaignId, LegId, PbxName, TrunkId};
+use paceline_core::ids::{AgentId, AttemptId, LegId, PbxName, TrunkId};
 use paceline_core::input::{Lead, Prepared};
 use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
@@ -49,9 +49,8 @@ fn main() -> Result<(), Failure> {
 struct Bench {
     store: Store,
     writer: Writer,
-    campaign: CampaignId,
+    campaign: Arc<CampaignConfig>,
     trunk: TrunkId,
-    hours: Arc<CallingHours>,
     prepared_us: AtomicU64,
     refused: AtomicU64,
 }
@@ -75,7 +74,13 @@ async fn measure(rate: u64) -> Result<(), Failure> {
             let at = Instant::now();
             let leased = bench
                 .store
-                .lease(bench.campaign, &bench.hours, RING, LEASE_SIZE, now())
+                .lease(
+                    bench.campaign.id,
+                    &bench.campaign.settings.hours,
+                    RING,
+                    LEASE_SIZE,
+                    now(),
+                )
                 .await?;
             leases += at.elapsed();
             leads = leased.leads;
@@ -162,9 +167,15 @@ async fn open(url: &str, rate: u64) -> Result<Bench, Failure> {
     Ok(Bench {
         writer: store.writer(),
         store,
-        campaign,
+        campaign: Arc::new(CampaignConfig {
+            id: campaign,
+            settings: CampaignSettings {
+                hours: CallingHours::always(),
+                ..CampaignSettings::default()
+            },
+            trunks: Vec::new(),
+        }),
         trunk,
-        hours: Arc::new(CallingHours::always()),
         prepared_us: AtomicU64::new(0),
         refused: AtomicU64::new(0),
     })
@@ -174,7 +185,7 @@ async fn call(bench: Arc<Bench>, lead: Lead, n: u64) {
     let (attempt, leg) = (AttemptId(uuid::Uuid::now_v7()), LegId(uuid::Uuid::new_v4()));
     let (task, contact) = (lead.task, lead.contact);
     let agent = AgentId(i64::try_from(n % AGENTS).unwrap_or(0) + 1);
-    let change = |change| bench.writer.change(bench.campaign, change);
+    let change = |change| bench.writer.change(bench.campaign.id, change);
     let agent_is = |state| Change::Agent {
         agent,
         state,
@@ -195,11 +206,7 @@ async fn call(bench: Arc<Bench>, lead: Lead, n: u64) {
     };
     change(agent_is(AgentState::Reserved)).await;
     let asked = Instant::now();
-    let prepared = bench
-        .writer
-        .prepare(new, bench.campaign, Arc::clone(&bench.hours))
-        .await
-        .await;
+    let prepared = bench.writer.prepare(new, Arc::clone(&bench.campaign)).await.await;
     bench.prepared_us.fetch_add(
         u64::try_from(asked.elapsed().as_micros()).unwrap_or(0),
         Ordering::Relaxed,

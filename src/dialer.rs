@@ -31,7 +31,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
-mod alarm;
 mod campaign;
 mod changes;
 mod decisions;

@@ -1,10 +1,8 @@
 //! The loop around one engine: feeds it, carries out its commands, shows what it looks like.
 
-use super::alarm::Alarm;
 use super::decisions::Decisions;
 use super::{Chain, Inner, Told, tell, trunks};
 use crate::api::control::AgentRefusal;
-use crate::doctor::sounds::name_of;
 use crate::metrics::{CampaignMetrics, QueueMetrics, TrunkMetrics};
 use crate::pbx::{Stamped, refusal};
 use crate::store::{DialCampaign, Leased, StoreError};
@@ -13,7 +11,6 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::campaign::CampaignConfig;
-use paceline_core::campaign::hours::CallingHours;
 use paceline_core::command::{Change, Command, NewAttempt};
 use paceline_core::engine::{Engine, EngineError};
 use paceline_core::event::What;
@@ -21,9 +18,8 @@ use paceline_core::ids::{
     AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId,
 };
 use paceline_core::input::{AgentRequest, Input, Prepared, Recovered};
-use paceline_core::live::{LiveCampaign, Warning};
-use paceline_core::outcome::MessageResult;
-use paceline_core::pbx::{PbxCommand, PbxEvent, Sound};
+use paceline_core::live::LiveCampaign;
+use paceline_core::pbx::{PbxCommand, PbxEvent};
 use paceline_core::time::Mono;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -44,8 +40,6 @@ pub(super) struct Task {
     id: CampaignId,
     name: String,
     engine: Engine,
-    hours: Arc<CallingHours>,
-    ring_timeout: Duration,
     /// Where events of this campaign's legs are sent: its own queue.
     inputs: mpsc::Sender<Told>,
     /// Requests to the store that are not answered yet.
@@ -61,9 +55,6 @@ pub(super) struct Task {
     timings: HashMap<LegId, Timing>,
     stale_shown: u64,
     held_told: BTreeSet<TrunkId>,
-    abandon_message: Option<Sound>,
-    message_alarm: Alarm,
-    recording_alarm: Alarm,
     /// The answer that is being handled, and when it was read.
     answer: Option<(LegId, Instant)>,
     decisions: Decisions,
@@ -111,14 +102,11 @@ impl Task {
             .collect();
         let usable = trunks::usable(&dialer, &campaign);
         let (id, name) = (campaign.id, campaign.name);
-        let hours = Arc::new(campaign.settings.hours.clone());
         let config = CampaignConfig {
             id,
             settings: campaign.settings,
             trunks: usable,
         };
-        let ring_timeout = config.settings.dialing.ring_timeout();
-        let abandon_message = config.settings.answering.abandon_message.clone();
         let mut engine = Engine::new(config, rand::random(), recovered, now);
         let (legs, agent_legs) = engine.owned_legs();
         for leg in legs.map(|leg| leg.0).chain(agent_legs.map(|leg| leg.0)) {
@@ -133,8 +121,6 @@ impl Task {
             id,
             name,
             engine,
-            hours,
-            ring_timeout,
             inputs,
             asked: FuturesUnordered::new(),
             own_events: Vec::new(),
@@ -146,9 +132,6 @@ impl Task {
             timings,
             stale_shown: 0,
             held_told: BTreeSet::new(),
-            abandon_message,
-            message_alarm: Alarm::default(),
-            recording_alarm: Alarm::default(),
             answer: None,
             decisions,
         }
@@ -262,7 +245,6 @@ impl Task {
 
     fn settings(&mut self, campaign: DialCampaign) {
         let active = self.dialer.is_active(&campaign, &self.metrics);
-        self.hours = Arc::new(campaign.settings.hours.clone());
         for trunk in &campaign.trunks {
             self.trunks
                 .entry(trunk.id)
@@ -274,9 +256,6 @@ impl Task {
             settings: campaign.settings,
             trunks: usable,
         };
-        self.ring_timeout = config.settings.dialing.ring_timeout();
-        self.abandon_message
-            .clone_from(&config.settings.answering.abandon_message);
         self.engine.configure(self.dialer.clock.now(), config);
         self.feed(Input::SetActive(active));
         // Other hours, or a pause and an activation that were heard of together, may have made contacts due.
@@ -375,26 +354,6 @@ impl Task {
         }
     }
 
-    /// Counts messages, and tells people of messages and recordings that fail again and again.
-    fn alarm(&mut self, change: &Change) {
-        let (now, name) = (Instant::now(), &self.name);
-        if let Change::Messaged { fate, .. } = change {
-            self.metrics.messaged(*fate);
-            if *fate == MessageResult::Failed
-                && let Some(times) = self.message_alarm.failed(now)
-            {
-                let sound = self.abandon_message.as_ref().map_or("", name_of);
-                warn!(campaign.name = %name, sound, times, "the abandon message `{sound}` of campaign `{name}` could not be played ({times} since the last warning): abandoned callees hear nothing; `paceline doctor` tells whether the PBX has it");
-            }
-        }
-        if let Change::RecordingEnded { result: Err(_), .. } = change
-            && self.engine.warnings().contains(&Warning::RecordingsFailed)
-            && let Some(times) = self.recording_alarm.failed(now)
-        {
-            warn!(campaign.name = %name, times, "recordings of campaign `{name}` come to nothing ({times} since the last warning): GET /api/v1/recordings tells what the PBX said");
-        }
-    }
-
     async fn store(&mut self, change: Change) {
         if let Change::Ended { leg, outcome, .. } = &change
             && let Some(timing) = self.timings.remove(leg)
@@ -408,7 +367,9 @@ impl Task {
                     .observe(self.dialer.clock.now().mono.since(connected));
             }
         }
-        self.alarm(&change);
+        if let Change::Messaged { fate, .. } = &change {
+            self.metrics.messaged(*fate);
+        }
         if let Change::Agent {
             agent,
             state: AgentState::Offline,
@@ -446,7 +407,11 @@ impl Task {
             connected: None,
         };
         self.timings.insert(new.leg, timing);
-        let pending = self.dialer.writer.prepare(new, self.id, self.hours.clone()).await;
+        let pending = self
+            .dialer
+            .writer
+            .prepare(new, Arc::clone(self.engine.config()))
+            .await;
         self.asked.push(Box::pin(async move {
             Input::Prepared {
                 attempt,
@@ -456,15 +421,15 @@ impl Task {
     }
 
     fn refill(&mut self, limit: usize) {
-        let (dialer, id, hours, margin) = (
-            self.dialer.clone(),
-            self.id,
-            self.hours.clone(),
-            self.ring_timeout,
-        );
+        let (dialer, campaign) = (self.dialer.clone(), Arc::clone(self.engine.config()));
         let (name, inputs) = (self.name.clone(), self.inputs.clone());
         self.asked.push(Box::pin(async move {
-            match dialer.store.lease(id, &hours, margin, limit, dialer.clock.now().wall).await {
+            let (hours, margin) = (
+                &campaign.settings.hours,
+                campaign.settings.dialing.ring_timeout(),
+            );
+            let now = dialer.clock.now().wall;
+            match dialer.store.lease(campaign.id, hours, margin, limit, now).await {
                 Ok(Leased { leads, next_due, .. }) => Input::Leads { leads, next_due },
                 Err(err) => {
                     warn!(campaign.name = %name, error = %Chain(&err), "no contacts could be leased for `{name}`; trying again");
@@ -507,6 +472,7 @@ impl Task {
         self.stale_shown = stale;
         self.tell_held(&live.trunks_held);
         self.tell_refusals(&live);
+        self.tell_warnings(&live);
         self.show.send_replace(Arc::new(live));
     }
 
@@ -520,6 +486,20 @@ impl Task {
         }
         for pbx in shown.full.iter().filter(|pbx| !live.full.contains(pbx)) {
             info!(pbx.name = %pbx, campaign.name = %self.name, "`{pbx}` takes calls again");
+        }
+    }
+
+    /// Tells of what is not as it should be, once it begins, and of its end.
+    fn tell_warnings(&self, live: &LiveCampaign) {
+        let (name, shown) = (&self.name, self.show.borrow());
+        for warning in live.warnings.iter().filter(|w| !shown.warnings.contains(w)) {
+            if let Some((alarm, text)) = tell::warning(*warning, name) {
+                warn!(campaign.name = %name, "{text}");
+                self.show_event(What::Alarm { alarm, text });
+            }
+        }
+        for warning in shown.warnings.iter().filter(|w| !live.warnings.contains(w)) {
+            info!(campaign.name = %name, %warning, "what was warned of in campaign `{name}` is over: {warning}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::event::{AlarmKind, CallProgress, What};
-use paceline_core::outcome::MessageResult;
+use paceline_core::live::Warning;
 use paceline_core::time::Wall;
 
 /// A stored attempt that is dialed now.
@@ -42,22 +42,7 @@ pub(super) fn change(change: &Change) -> Option<(Wall, What)> {
             };
             (*attempt, *at, progress)
         }
-        Change::Messaged {
-            attempt,
-            fate: MessageResult::Failed,
-            at,
-        } => {
-            let text = format!(
-                "The PBX could not play the message for the abandoned callee of attempt {attempt}. \
-                 `paceline doctor` tells whether the sound is there."
-            );
-            let alarm = AlarmKind::MessageFailed;
-            return Some((*at, What::Alarm { alarm, text }));
-        }
-        Change::Messaged {
-            fate: MessageResult::Whole | MessageResult::CutShort,
-            ..
-        }
+        Change::Messaged { .. }
         | Change::Agent { .. }
         | Change::Learnt { .. }
         | Change::RecordingAsked { .. }
@@ -65,4 +50,24 @@ pub(super) fn change(change: &Change) -> Option<(Wall, What)> {
         | Change::RecordingEnded { .. } => return None,
     };
     Some((at, What::Call { attempt, progress }))
+}
+
+/// An engine's warning as an alarm, with a sentence for people; `None`: no engine gives it.
+pub(super) fn warning(warning: Warning, campaign: &str) -> Option<(AlarmKind, String)> {
+    match warning {
+        Warning::MessageFailed => {
+            let text = format!(
+                "The PBX could not play the abandon message of campaign `{campaign}`: abandoned callees hear nothing. `paceline doctor` \
+                 tells whether the PBX has the sound."
+            );
+            Some((AlarmKind::MessageFailed, text))
+        }
+        Warning::RecordingsFailed => {
+            let text = format!(
+                "Several recordings in a row of campaign `{campaign}` have failed. GET /api/v1/recordings tells what the PBX said."
+            );
+            Some((AlarmKind::RecordingsFailed, text))
+        }
+        Warning::SoundUnchecked => None,
+    }
 }

@@ -2,7 +2,9 @@
 
 use super::harness::Api;
 use insta::assert_snapshot;
+use paceline_core::campaign::CampaignConfig;
 use paceline_core::campaign::hours::CallingHours;
+use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::ids::{AttemptId, CampaignId, LegId, PbxName, TrunkId};
 use paceline_core::outcome::Outcome;
@@ -20,12 +22,24 @@ async fn with_finished_task(api: &Api, outcomes: &[Outcome]) {
     let pool: Vec<String> = (0..outcomes.len()).map(|n| format!("20255501{n:02}")).collect();
     let task = json!({"name": "week 47", "number_pool": pool});
     api.post("/api/v1/tasks", task).await.expect(201);
-    let (campaign, hours) = (CampaignId(1), CallingHours::always());
+    let campaign = Arc::new(CampaignConfig {
+        id: CampaignId(1),
+        settings: CampaignSettings {
+            hours: CallingHours::always(),
+            ..CampaignSettings::default()
+        },
+        trunks: Vec::new(),
+    });
     let now = paceline::clock::Clock::real().now().wall;
     let (ring, most) = (Duration::from_secs(25), outcomes.len());
-    let leased = api.store.lease(campaign, &hours, ring, most, now).await.unwrap();
+    let hours = &campaign.settings.hours;
+    let leased = api
+        .store
+        .lease(campaign.id, hours, ring, most, now)
+        .await
+        .unwrap();
     assert_eq!(leased.leads.len(), outcomes.len());
-    let (writer, hours) = (api.store.writer(), Arc::new(hours));
+    let writer = api.store.writer();
     for (lead, outcome) in leased.leads.into_iter().zip(outcomes) {
         let new = NewAttempt {
             attempt: AttemptId(Uuid::now_v7()),
@@ -36,10 +50,7 @@ async fn with_finished_task(api: &Api, outcomes: &[Outcome]) {
             created_at: now,
             ring_timeout: ring,
         };
-        writer
-            .prepare(new.clone(), campaign, Arc::clone(&hours))
-            .await
-            .await;
+        writer.prepare(new.clone(), Arc::clone(&campaign)).await.await;
         let ended = Change::Ended {
             attempt: new.attempt,
             leg: new.leg,
@@ -51,7 +62,7 @@ async fn with_finished_task(api: &Api, outcomes: &[Outcome]) {
             retry_at: None,
             spends_try: true,
         };
-        writer.change(campaign, ended).await;
+        writer.change(campaign.id, ended).await;
     }
     writer.flush().await;
     let until = tokio::time::Instant::now() + Duration::from_secs(10);

@@ -35,8 +35,12 @@ async fn a_message_that_goes_away_is_told_of<S: Site>(
         "{metrics}"
     );
     let log = system.log();
-    let told = log.matches("the abandon message `message` of campaign `message` could not be played");
-    assert_eq!(told.count(), 1, "the second waits for its minute: {log}");
+    let told = log.matches("could not play the abandon message of campaign `message`");
+    assert_eq!(
+        told.count(),
+        1,
+        "of the second there is nothing new to tell: {log}"
+    );
     system.finish(&ids).await;
 }
 

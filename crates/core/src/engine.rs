@@ -20,6 +20,7 @@ use crate::time::{Mono, Now};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 mod agents;
@@ -51,7 +52,7 @@ const CATCH_UP: Duration = Duration::from_millis(200);
 /// The engine of one campaign. See the module for its contract.
 #[derive(Debug)]
 pub struct Engine {
-    config: CampaignConfig,
+    config: Arc<CampaignConfig>,
     rng: ChaCha8Rng,
     active: bool,
     draining: bool,
@@ -153,7 +154,7 @@ impl Engine {
     /// switch is resynchronised. `seed` decides its ids.
     pub fn new(config: CampaignConfig, seed: u64, mut recovered: crate::input::Recovered, now: Now) -> Self {
         let mut engine = Self {
-            config,
+            config: Arc::new(config),
             rng: ChaCha8Rng::seed_from_u64(seed),
             active: false,
             draining: false,
@@ -200,9 +201,14 @@ impl Engine {
         let used =
             |id: &TrunkId| trunks.iter().any(|t| t.id == *id) || calls.values().any(|c| c.trunk == *id);
         self.breakers.retain(|id, _| used(id));
-        self.config = config;
+        self.config = Arc::new(config);
         self.configure_pacing();
         self.move_on(now);
+    }
+
+    /// What it goes by at present.
+    pub fn config(&self) -> &Arc<CampaignConfig> {
+        &self.config
     }
 
     /// Takes one input.

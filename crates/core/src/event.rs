@@ -48,8 +48,10 @@ words! {
     AlarmKind {
         /// A campaign's settings in the store cannot be used: nothing is dialed for it.
         SettingsUnusable = "settings_unusable",
-        /// The PBX could not play the message for an abandoned callee.
+        /// A PBX could not play the message for an abandoned callee. Told once, until one is played again.
         MessageFailed = "message_failed",
+        /// Several recordings in a row came to nothing.
+        RecordingsFailed = "recordings_failed",
     }
 }
 

@@ -9,7 +9,7 @@ use super::writer::statements;
 use super::{AttemptFilter, NewTask, NewTaskContacts, NewTrunk, Store, campaigns, dial, lease, tasks};
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
-use paceline_core::campaign::{CampaignState, TaskState};
+use paceline_core::campaign::{CampaignConfig, CampaignState, TaskState};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::dial::TrunkTemplate;
 use paceline_core::ids::{AgentId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId};
@@ -340,9 +340,17 @@ async fn a_full_disk_delays_changes_and_loses_none() {
         idempotency: None,
     };
     store.create_tasks(&[task], Wall(0)).await.unwrap();
-    let (hours, ring) = (CallingHours::always(), Duration::from_secs(25));
+    let ring = Duration::from_secs(25);
+    let campaign = Arc::new(CampaignConfig {
+        id: campaign,
+        settings: CampaignSettings {
+            hours: CallingHours::always(),
+            ..CampaignSettings::default()
+        },
+        trunks: Vec::new(),
+    });
     let leads = store
-        .lease(campaign, &hours, ring, 60, Wall(1))
+        .lease(campaign.id, &campaign.settings.hours, ring, 60, Wall(1))
         .await
         .unwrap()
         .leads;
@@ -355,7 +363,6 @@ async fn a_full_disk_delays_changes_and_loses_none() {
     )
     .await;
     let writer = store.writer();
-    let hours = Arc::new(hours);
     let mut attempts = Vec::new();
     for lead in leads {
         let new = NewAttempt {
@@ -368,10 +375,7 @@ async fn a_full_disk_delays_changes_and_loses_none() {
             ring_timeout: ring,
         };
         assert_eq!(
-            writer
-                .prepare(new.clone(), campaign, Arc::clone(&hours))
-                .await
-                .await,
+            writer.prepare(new.clone(), Arc::clone(&campaign)).await.await,
             Prepared::Allowed
         );
         attempts.push(new);
@@ -393,7 +397,7 @@ async fn a_full_disk_delays_changes_and_loses_none() {
             retry_at: None,
             spends_try: true,
         };
-        writer.change(campaign, change).await;
+        writer.change(campaign.id, change).await;
     }
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     while !writer.stats().failing {

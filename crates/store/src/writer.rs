@@ -17,7 +17,7 @@ use super::Store;
 use super::error::DbError;
 use apply::Failure;
 use batch::{Batch, Entry};
-use paceline_core::campaign::hours::CallingHours;
+use paceline_core::campaign::CampaignConfig;
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::ids::{AttemptId, CampaignId, LegId, TaskId};
 use paceline_core::input::Prepared;
@@ -152,18 +152,12 @@ impl Store {
 impl Writer {
     /// Queues an attempt to be stored with its leg and its decision, if the gate allows it again. Waits while the queue
     /// is full. The future it gives tells what came of it; dropping that takes the attempt back where there is time.
-    pub async fn prepare(
-        &self,
-        attempt: NewAttempt,
-        campaign: CampaignId,
-        hours: Arc<CallingHours>,
-    ) -> PendingPrepare {
+    pub async fn prepare(&self, attempt: NewAttempt, campaign: Arc<CampaignConfig>) -> PendingPrepare {
         let deadline = Instant::now() + PREPARE_TIMEOUT;
         let (claim, pending) = claim::pair(deadline);
         let entry = Entry::Prepare(Box::new(batch::Prepare {
             attempt,
             campaign,
-            hours,
             queued_at: Instant::now(),
             claim,
         }));

@@ -73,7 +73,9 @@ impl Engine {
     }
 
     pub(super) fn note_message(&mut self, attempt: AttemptId, fate: MessageResult, at: Wall) {
-        self.failures.message_ended(fate);
+        if let Some(call) = self.calls.get(&attempt) {
+            self.failures.message_ended(&call.pbx, fate);
+        }
         self.store(Change::Messaged { attempt, fate, at });
     }
 }

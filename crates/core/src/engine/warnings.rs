@@ -2,26 +2,32 @@
 
 use super::Engine;
 use crate::campaign::CampaignConfig;
+use crate::ids::PbxName;
 use crate::live::Warning;
 use crate::outcome::MessageResult;
+use std::collections::BTreeSet;
 
 /// One recording fails where its callee hangs up at that moment. So many in a row have another reason.
 const RECORDINGS_FAILED_MIN: u32 = 5;
 
 /// What failed last.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Failures {
-    /// The PBX could not play the last abandon message.
-    message: bool,
+    /// PBXes that could not play the last abandon message. Each by itself: one may have the sound and another not.
+    messages: BTreeSet<PbxName>,
     /// Recordings in a row that came to nothing.
     recordings: u32,
 }
 
 impl Failures {
-    pub(super) fn message_ended(&mut self, fate: MessageResult) {
+    pub(super) fn message_ended(&mut self, pbx: &PbxName, fate: MessageResult) {
         match fate {
-            MessageResult::Whole => self.message = false,
-            MessageResult::Failed => self.message = true,
+            MessageResult::Whole => {
+                self.messages.remove(pbx);
+            }
+            MessageResult::Failed => {
+                self.messages.insert(pbx.clone());
+            }
             // Whether any of it was heard is not known.
             MessageResult::CutShort => {}
         }
@@ -37,9 +43,11 @@ impl Failures {
 
     /// Other settings are given the benefit of the doubt.
     pub(super) fn configured(&mut self, old: &CampaignConfig, new: &CampaignConfig) {
+        let used = |pbx: &PbxName| new.trunks.iter().any(|trunk| &trunk.pbx == pbx);
+        self.messages.retain(used);
         let (old, new) = (&old.settings, &new.settings);
         if old.answering.abandon_message != new.answering.abandon_message {
-            self.message = false;
+            self.messages.clear();
         }
         if old.recording != new.recording {
             self.recordings = 0;
@@ -49,12 +57,37 @@ impl Failures {
 
 impl Engine {
     /// What is not as it should be, though calls go on.
-    pub fn warnings(&self) -> Vec<Warning> {
-        let message = self.failures.message.then_some(Warning::MessageFailed);
+    pub(super) fn warnings(&self) -> Vec<Warning> {
+        let messages = !self.failures.messages.is_empty();
+        let message = messages.then_some(Warning::MessageFailed);
         let recordings = self.failures.recordings >= RECORDINGS_FAILED_MIN;
         message
             .into_iter()
             .chain(recordings.then_some(Warning::RecordingsFailed))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_one_pbx_has_does_not_hide_that_another_has_not() {
+        let [with, without] = ["with", "without"].map(PbxName::new);
+        let mut failures = Failures::default();
+        for pbx in [&without, &with, &without, &with] {
+            let fate = if pbx == &with {
+                MessageResult::Whole
+            } else {
+                MessageResult::Failed
+            };
+            failures.message_ended(pbx, fate);
+            assert!(!failures.messages.is_empty());
+        }
+        failures.message_ended(&without, MessageResult::CutShort);
+        assert!(!failures.messages.is_empty(), "nothing is known of that one");
+        failures.message_ended(&without, MessageResult::Whole);
+        assert!(failures.messages.is_empty());
     }
 }

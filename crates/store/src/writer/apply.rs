@@ -290,7 +290,12 @@ impl<'a> Plan<'a> {
             answer(Prepared::Refused);
             return self.settle(task, contact, "ready", now, None);
         }
-        let decision = gate::decide(&prepare.hours, &facts.gate, now, new.ring_timeout);
+        let decision = gate::decide(
+            &prepare.campaign.settings.hours,
+            &facts.gate,
+            now,
+            new.ring_timeout,
+        );
         let verdict = decision.verdict;
         answer(if verdict == GateVerdict::Allow {
             Prepared::Allowed
@@ -318,7 +323,7 @@ impl<'a> Plan<'a> {
         let lead = &new.lead;
         self.attempts.extend_from_slice(args![
             new.attempt.0,
-            prepare.campaign.0,
+            prepare.campaign.id.0,
             lead.task.0,
             lead.contact.0,
             lead.number.expose(),

@@ -2,7 +2,7 @@
 
 use super::claim::Claim;
 use paceline_core::agent::{AgentReason, AgentState, Wants};
-use paceline_core::campaign::hours::CallingHours;
+use paceline_core::campaign::CampaignConfig;
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId};
 use paceline_core::outcome::{MessageResult, Outcome};
@@ -27,8 +27,7 @@ pub(super) enum Entry {
 #[derive(Debug)]
 pub(super) struct Prepare {
     pub(super) attempt: NewAttempt,
-    pub(super) campaign: CampaignId,
-    pub(super) hours: Arc<CallingHours>,
+    pub(super) campaign: Arc<CampaignConfig>,
     pub(super) queued_at: Instant,
     pub(super) claim: Claim,
 }

@@ -9,7 +9,6 @@ use paceline_core::pacing::rules::{
 };
 use paceline_core::time::Wall;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 const LIMITS_MS: [u32; 2] = [2_000, 5_000];
@@ -132,8 +131,7 @@ async fn stored(db: &Db, campaign: &crate::support::Campaign<'_>, cases: &[Case]
     let mut asked = Vec::new();
     for lead in &leads {
         let new = campaign.new_attempt(lead, NOW);
-        let hours = Arc::new(campaign.hours.clone());
-        asked.push((new.clone(), writer.prepare(new, campaign.id, hours).await));
+        asked.push((new.clone(), writer.prepare(new, campaign.config()).await));
     }
     for ((n, case), (new, prepared)) in (0..).zip(cases).zip(asked) {
         // Some in each of several quarters of an hour.

@@ -2,7 +2,6 @@
 
 use crate::support::{Db, NOW, later, numbers, until};
 use paceline_core::agent::{AgentReason, AgentState, Wants};
-use paceline_core::campaign::hours::CallingHours;
 use paceline_core::command::Change;
 use paceline_core::input::Prepared;
 use paceline_core::outcome::Outcome;
@@ -78,9 +77,7 @@ async fn every_promise_is_kept(db: &Db, writer_store: Store, trouble: impl Futur
         let mut calls = tokio::task::JoinSet::new();
         for lead in &leads {
             let new = campaign.new_attempt(lead, NOW);
-            let pending = writer
-                .prepare(new.clone(), campaign.id, Arc::new(CallingHours::always()))
-                .await;
+            let pending = writer.prepare(new.clone(), campaign.config()).await;
             let (writer, promises, id) = (writer.clone(), Arc::clone(&promises), campaign.id);
             calls.spawn(async move {
                 match pending.await {

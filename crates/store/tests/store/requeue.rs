@@ -36,11 +36,8 @@ async fn finished(campaign: &Campaign<'_>, writer: &Writer, lasts: &[LastAttempt
     let leased = campaign.lease(lasts.len(), NOW).await;
     let mut prepares = Vec::new();
     for lead in &leased.leads {
-        let (new, hours) = (
-            campaign.new_attempt(lead, later(1)),
-            Arc::new(campaign.hours.clone()),
-        );
-        prepares.push((new.clone(), writer.prepare(new, campaign.id, hours).await));
+        let new = campaign.new_attempt(lead, later(1));
+        prepares.push((new.clone(), writer.prepare(new, campaign.config()).await));
     }
     for ((new, prepared), last) in prepares.into_iter().zip(lasts) {
         assert_eq!(prepared.await, Prepared::Allowed);

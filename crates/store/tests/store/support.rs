@@ -2,7 +2,7 @@
 
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
-use paceline_core::campaign::{CampaignState, TaskState};
+use paceline_core::campaign::{CampaignConfig, CampaignState, TaskState};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::dial::{Extension, TrunkTemplate};
 use paceline_core::ids::{AgentId, AttemptId, CampaignId, LegId, PbxName, TrunkId};
@@ -276,6 +276,17 @@ impl Campaign<'_> {
             .unwrap()
     }
 
+    pub(crate) fn config(&self) -> Arc<CampaignConfig> {
+        Arc::new(CampaignConfig {
+            id: self.id,
+            settings: CampaignSettings {
+                hours: self.hours.clone(),
+                ..CampaignSettings::default()
+            },
+            trunks: Vec::new(),
+        })
+    }
+
     pub(crate) fn new_attempt(&self, lead: &Lead, at: Wall) -> NewAttempt {
         NewAttempt {
             attempt: AttemptId(self.db.uuid()),
@@ -291,8 +302,7 @@ impl Campaign<'_> {
     /// Asks for an attempt and waits for the answer.
     pub(crate) async fn prepare(&self, writer: &Writer, lead: &Lead, at: Wall) -> (NewAttempt, Prepared) {
         let new = self.new_attempt(lead, at);
-        let hours = Arc::new(self.hours.clone());
-        let pending = writer.prepare(new.clone(), self.id, hours).await;
+        let pending = writer.prepare(new.clone(), self.config()).await;
         (new, pending.await)
     }
 

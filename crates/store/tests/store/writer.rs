@@ -12,7 +12,6 @@ use paceline_core::outcome::Outcome;
 use paceline_core::pacing::Learnt;
 use paceline_core::pbx::{Progress, RecordingName};
 use paceline_store::{AttemptFilter, CallRecord, ContactState, RecordingState};
-use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) async fn an_attempt_is_stored_whole_before_the_answer(db: &Db) {
@@ -161,13 +160,12 @@ pub(crate) async fn a_contact_with_an_open_attempt_is_not_called_twice(db: &Db) 
     campaign.task(&numbers(1)).await;
     let lead = campaign.lease(1, NOW).await.leads.remove(0);
     let writer = db.store.writer();
-    let hours = Arc::new(CallingHours::always());
     // Both in one batch, and one more after it.
     let first = writer
-        .prepare(campaign.new_attempt(&lead, NOW), campaign.id, Arc::clone(&hours))
+        .prepare(campaign.new_attempt(&lead, NOW), campaign.config())
         .await;
     let second = writer
-        .prepare(campaign.new_attempt(&lead, NOW), campaign.id, hours)
+        .prepare(campaign.new_attempt(&lead, NOW), campaign.config())
         .await;
     assert_eq!(
         (first.await, second.await),
@@ -504,8 +502,7 @@ pub(crate) async fn an_attempt_that_can_never_be_stored_gives_its_contact_back(d
     let (first, _) = campaign.prepare(&writer, &leads[0], NOW).await;
     let mut same = campaign.new_attempt(&leads[1], NOW);
     same.attempt = first.attempt;
-    let hours = Arc::new(CallingHours::always());
-    let pending = writer.prepare(same, campaign.id, hours).await;
+    let pending = writer.prepare(same, campaign.config()).await;
     assert_eq!(pending.await, Prepared::Failed);
     writer.flush().await;
     assert_eq!(campaign.lease(2, later(1)).await.leads.len(), 1);
@@ -529,12 +526,9 @@ pub(crate) async fn a_change_that_can_never_be_stored_holds_up_nothing(db: &Db) 
     writer
         .change(campaign.id, ended(&first, Outcome::Busy, later(1), None))
         .await;
-    let pending = writer.prepare(
-        campaign.new_attempt(&leads[1], NOW),
-        campaign.id,
-        Arc::new(CallingHours::always()),
-    );
-    let pending = pending.await;
+    let pending = writer
+        .prepare(campaign.new_attempt(&leads[1], NOW), campaign.config())
+        .await;
     writer.change(campaign.id, orphan("two")).await;
     assert_eq!(pending.await, Prepared::Allowed);
     writer.flush().await;
@@ -554,13 +548,8 @@ pub(crate) async fn an_attempt_given_up_is_not_stored_and_its_contact_comes_back
     let leased = campaign.lease(2, NOW).await;
     let writer = db.store.writer();
     let blocked = db.block_writing().await;
-    let hours = Arc::new(CallingHours::always());
     let first = writer
-        .prepare(
-            campaign.new_attempt(&leased.leads[0], NOW),
-            campaign.id,
-            Arc::clone(&hours),
-        )
+        .prepare(campaign.new_attempt(&leased.leads[0], NOW), campaign.config())
         .await;
     let asked = std::time::Instant::now();
     if db.is_sqlite() {
@@ -570,7 +559,7 @@ pub(crate) async fn an_attempt_given_up_is_not_stored_and_its_contact_comes_back
     // Nobody waits for this one.
     drop(
         writer
-            .prepare(campaign.new_attempt(&leased.leads[1], NOW), campaign.id, hours)
+            .prepare(campaign.new_attempt(&leased.leads[1], NOW), campaign.config())
             .await,
     );
     drop(blocked);
