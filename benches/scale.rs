@@ -186,14 +186,18 @@ async fn give_work(store: &Store, direct: &sqlx::SqlitePool, campaign: CampaignI
         .unwrap()
         .0
         .id;
-    let insert = "INSERT INTO contacts (list_id, number) WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n \
+    let insert = "INSERT INTO contacts (list_id, name) WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n \
         WHERE i < $2 - 1) SELECT $1, '+1' || ($1 * 10000000 + i) FROM n";
-    sqlx::query(insert)
-        .bind(list.0)
-        .bind(contacts)
-        .execute(direct)
-        .await
-        .unwrap();
+    let numbers = "INSERT INTO contact_numbers (contact_id, position, list_id, number) \
+        SELECT id, 0, list_id, name FROM contacts WHERE list_id = $1";
+    for (sql, more) in [(insert, Some(contacts)), (numbers, None)] {
+        let query = sqlx::query(sql).bind(list.0);
+        let query = match more {
+            Some(contacts) => query.bind(contacts),
+            None => query,
+        };
+        query.execute(direct).await.unwrap();
+    }
     let task = NewTask {
         campaign,
         name: "task".into(),

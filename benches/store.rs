@@ -151,7 +151,7 @@ async fn open(url: &str, rate: u64) -> Result<Bench, Failure> {
     // A list far larger than what is dialed, as in life.
     let count = (rate * 20).max(50_000);
     let numbers = (0..count)
-        .map(|n| E164::new(&format!("+1202555{n:07}")))
+        .map(|n| E164::new(&format!("+1202555{n:07}")).map(Into::into))
         .collect::<Result<_, _>>()?;
     let task = NewTask {
         campaign,

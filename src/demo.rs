@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, PbxConfig, PbxKind, StoreConfig};
 use crate::import::{self, ContactFile};
-use crate::store::{ImportInto, NewAgent, NewTask, NewTaskContacts, NewTrunk, Role};
+use crate::store::{ContactFilter, ImportInto, NewAgent, NewTask, NewTaskContacts, NewTrunk, Role};
 use anyhow::{Context as _, bail};
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
@@ -106,11 +106,12 @@ impl Demo {
             .list_id
             .context("the shipped contacts could not be imported")?;
         let unwilling: Vec<_> = store
-            .contacts(list, None, i64::MAX)
+            .contacts(list, &ContactFilter::default(), None, i64::MAX)
             .await?
             .into_iter()
             .step_by(DNC_EVERY)
-            .map(|contact| contact.number)
+            .flat_map(|row| row.contact.numbers)
+            .map(|number| number.number)
             .collect();
         store.add_dnc(&unwilling, "asked not to be called", now()).await?;
 

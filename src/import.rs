@@ -16,7 +16,7 @@ mod weigh;
 
 pub use error::ImportError;
 pub use file::{ContactFile, Settings, Shape};
-pub use header::{Column, ColumnRef, Columns, Mapping, NotAColumn};
+pub use header::{Column, ColumnRef, Columns, Field, Mapping, NotAColumn};
 
 use crate::clock::Clock;
 use crate::store::{
@@ -52,19 +52,21 @@ pub struct Report {
     pub rows: u64,
     /// Contacts that are new in the list.
     pub imported: u64,
-    /// Rows whose number came before in the file; they fill what the earlier row left blank.
+    /// Rows of a contact that came before in the file; they fill what the earlier row left blank.
     pub duplicates: u64,
-    /// Rows whose number was in the list before the import; they fill what was left blank there.
+    /// Rows of a contact that was in the list before the import; they fill what was left blank there.
     pub listed: u64,
     /// Contacts of the list to which such rows add something.
     pub filled: u64,
+    /// Further numbers that were left out, as another contact of the list has them.
+    pub numbers_left_out: u64,
     /// Rows that could not be taken.
     pub rejected: u64,
     /// The same, by reason.
     pub reasons: BTreeMap<String, u64>,
     /// Cells that were repaired, by what was, and rows that were left out as nothing stands in them.
     pub repairs: BTreeMap<String, u64>,
-    /// Rows that were taken, by the country and the kind of the number to call.
+    /// Rows that have a number, by the country and the kind of the first.
     pub numbers: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
@@ -242,8 +244,11 @@ impl Job {
             for rejected in &staged.rejects {
                 watch(Seen::Rejected(rejected));
             }
-            if !self.staging.stage(staged, clock.now().wall).await? {
+            let Some(unclear) = self.staging.stage(staged, clock.now().wall).await? else {
                 return Ok(Taken::Away);
+            };
+            for rejected in &unclear {
+                watch(Seen::Rejected(rejected));
             }
             watch(Seen::SoFar(progress));
         }
@@ -302,7 +307,7 @@ pub async fn run(
     }
 }
 
-/// Lets everybody see what an import has staged, and fills in what it adds to contacts that its list had before; false
+/// Lets everybody see what an import has staged, and fills in what its later rows add to contacts; false
 /// where not all of it was staged.
 pub async fn publish(store: &Store, id: ImportId, clock: Clock) -> Result<bool, StoreError> {
     let published = store.publish_import(id, clock.now().wall).await?;
@@ -341,6 +346,7 @@ pub async fn report(store: &Store, id: ImportId) -> Result<Report, ImportError> 
         duplicates: row.rows_read.saturating_sub(others),
         listed: row.listed,
         filled: row.filled.unwrap_or(0),
+        numbers_left_out: row.numbers_left,
         rejected: row.rejected,
         reasons: store.import_reasons(id).await.map_err(ImportError::Store)?,
         repairs: serde_json::from_str(&row.repairs).unwrap_or_default(),
@@ -404,7 +410,7 @@ fn read_rows(
         }
         match checker.entry(line, &entry) {
             Ok(contact) => {
-                bytes += contact.attributes.len() + contact.name.as_ref().map_or(0, String::len);
+                bytes += contact.attributes.len() + contact.contact.name.as_ref().map_or(0, String::len);
                 batch.contacts.push(contact);
             }
             Err(reject) => batch.rejects.push(reject),

@@ -7,6 +7,7 @@ mod clean;
 mod tests;
 
 use clean::clean;
+use paceline_core::contact::NumberKind;
 use paceline_core::number::E164;
 use rlibphonenumber::{
     NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumber, PhoneNumberFormat, PhoneNumberType, Region,
@@ -69,7 +70,7 @@ pub enum NumberError {
     #[error("a number with a fraction, as a spreadsheet writes quantities")]
     Fraction,
     /// Two numbers where one should be.
-    #[error("two numbers in one cell: keep one, or give the other a column of its own")]
+    #[error("two numbers in one cell that cannot be told apart: write each in full, with `;` between them")]
     Several,
     /// A number behind a number.
     #[error("has an extension, which cannot be dialed")]
@@ -166,52 +167,6 @@ impl fmt::Display for Country {
 impl fmt::Debug for Country {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-/// What kind of line a number has, by its number plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum NumberKind {
-    /// A landline.
-    Fixed,
-    /// A mobile phone.
-    Mobile,
-    /// Either: some plans do not tell.
-    FixedOrMobile,
-    /// Free for whoever calls.
-    TollFree,
-    /// Dear for whoever calls.
-    PremiumRate,
-    /// The cost is shared.
-    SharedCost,
-    /// Voice over IP.
-    Voip,
-    /// Follows a person.
-    Personal,
-    /// A pager.
-    Pager,
-    /// One number for many offices.
-    Uan,
-    /// A voice mailbox.
-    Voicemail,
-}
-
-impl NumberKind {
-    /// As counted and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Fixed => "fixed",
-            Self::Mobile => "mobile",
-            Self::FixedOrMobile => "fixed_or_mobile",
-            Self::TollFree => "toll_free",
-            Self::PremiumRate => "premium_rate",
-            Self::SharedCost => "shared_cost",
-            Self::Voip => "voip",
-            Self::Personal => "personal",
-            Self::Pager => "pager",
-            Self::Uan => "uan",
-            Self::Voicemail => "voicemail",
-        }
     }
 }
 

@@ -133,13 +133,15 @@ async fn rig_at(speed: f64, mode: Mode, contacts: i64, agents: i64, config: SimC
     .await;
     for n in 0..contacts {
         let number = format!("+1{}55501{:02}", 200 + n / 100, n % 100);
-        sqlx::query("INSERT INTO contacts (id, list_id, number) VALUES ($1, 1, $2)")
+        sqlx::query("INSERT INTO contacts (id, list_id, name) VALUES ($1, 1, $2)")
             .bind(n + 1)
             .bind(number)
             .execute(&rows)
             .await
             .expect("a contact");
     }
+    run("INSERT INTO contact_numbers (contact_id, position, list_id, number) SELECT id, 0, list_id, name FROM contacts", "")
+        .await;
     run("INSERT INTO task_contacts (task_id, contact_id, bucket_id, state, due_at_ms) SELECT 1, id, 1, 'ready', 0 FROM contacts", "")
         .await;
     for n in 1..=agents {

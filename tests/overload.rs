@@ -145,7 +145,7 @@ impl Centre {
             state: TaskState::Running,
             start_at: now,
             retries_max: 0,
-            contacts: NewTaskContacts::Numbers((0..scale.contacts).map(number).collect()),
+            contacts: NewTaskContacts::Numbers((0..scale.contacts).map(|n| number(n).into()).collect()),
             idempotency: None,
         };
         store.create_tasks(&[task], now).await.unwrap();

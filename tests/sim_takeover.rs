@@ -70,7 +70,7 @@ async fn fill(rows: &SqlitePool) {
         sqlx::query(sql).bind(&settings).execute(rows).await.expect(sql);
     }
     for n in 0..CONTACTS {
-        let sql = "INSERT INTO contacts (id, list_id, number) VALUES ($1, 1, $2)";
+        let sql = "INSERT INTO contacts (id, list_id, name) VALUES ($1, 1, $2)";
         sqlx::query(sql)
             .bind(n + 1)
             .bind(number(n))
@@ -78,6 +78,8 @@ async fn fill(rows: &SqlitePool) {
             .await
             .expect("a contact");
     }
+    let sql = "INSERT INTO contact_numbers (contact_id, position, list_id, number) SELECT id, 0, list_id, name FROM contacts";
+    sqlx::query(sql).execute(rows).await.expect(sql);
     let sql = "INSERT INTO task_contacts (task_id, contact_id, bucket_id, state, due_at_ms) SELECT 1, id, 1, 'ready', 0 FROM contacts";
     sqlx::query(sql).execute(rows).await.expect(sql);
     for n in 1..=AGENTS {

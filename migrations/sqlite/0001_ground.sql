@@ -94,9 +94,10 @@ CREATE TABLE imports (
   done_permille    BIGINT  NOT NULL DEFAULT 0,
   rows_read        BIGINT  NOT NULL DEFAULT 0,
   rejected         BIGINT  NOT NULL DEFAULT 0,
-  listed           BIGINT  NOT NULL DEFAULT 0, -- rows whose number was in the list before
+  listed           BIGINT  NOT NULL DEFAULT 0, -- rows of contacts that were in the list before
+  numbers_left     BIGINT  NOT NULL DEFAULT 0, -- further numbers that were left out, as another contact of the list has them
   imported         BIGINT,                    -- contacts; counted when all is staged
-  filled           BIGINT,                    -- contacts that the list had and that gain something; counted likewise
+  filled           BIGINT,                    -- contacts that the list had before and that gain something; counted likewise
   repairs          TEXT    NOT NULL DEFAULT '{}', -- JSON: how many cells, by what was repaired
   numbers          TEXT    NOT NULL DEFAULT '{}', -- JSON: how many rows were taken, by country and kind of their number
   failure          TEXT,                      -- why it failed, without personal data
@@ -116,33 +117,67 @@ CREATE TABLE import_rejects (
   PRIMARY KEY (import_id, line)
 ) WITHOUT ROWID;
 
+-- Without the numbers and the tags, of which a contact may have several.
 CREATE TABLE contacts (
-  id          INTEGER PRIMARY KEY,
-  list_id     BIGINT NOT NULL, -- of contact_lists, and of imports below; references would cost an import a look-up a row
-  import_id   BIGINT NOT NULL DEFAULT 0, -- 0: not from a file
-  number      TEXT   NOT NULL,
-  name        TEXT,
-  time_zone   TEXT,
-  attributes  TEXT   NOT NULL DEFAULT '{}', -- JSON object of strings
-  further_numbers  TEXT,                    -- JSON: other numbers of theirs, with what each was called; they are not dialed yet
-  -- In this order it also finds a number in every list.
-  CONSTRAINT contact_number_once_per_list UNIQUE (number, list_id)
+  id           INTEGER PRIMARY KEY,
+  list_id      BIGINT NOT NULL, -- of contact_lists, and of imports below; references would cost an import a look-up a row
+  import_id    BIGINT NOT NULL DEFAULT 0, -- 0: not from a file
+  external_id  TEXT,
+  name         TEXT,
+  time_zone    TEXT,
+  tier         BIGINT,                      -- 1, which is called first, to 9
+  language     TEXT,                        -- BCP 47
+  country      TEXT,                        -- ISO 3166-1 alpha-2
+  state        TEXT,
+  postal_code  TEXT,
+  consents     TEXT,                        -- JSON list; the gate reads all of a contact's at once
+  attributes   TEXT   NOT NULL DEFAULT '{}' -- JSON object of strings
 );
 CREATE INDEX contacts_by_list ON contacts (list_id, id, import_id);
+CREATE UNIQUE INDEX contacts_by_external_id ON contacts (list_id, external_id) WHERE external_id IS NOT NULL;
 
--- What an import adds to contacts that its list had before: filled in once it is published, and then gone from here.
-CREATE TABLE import_fills (
-  import_id   BIGINT NOT NULL REFERENCES imports (id),
+-- A contact has at least one, and they are dialed in the order of their positions. The contact's import_id counts too: a
+-- number that an import adds to a contact of before is in here from the start, and seen with that import.
+CREATE TABLE contact_numbers (
   contact_id  BIGINT NOT NULL,
-  name        TEXT,
-  time_zone   TEXT,
-  attributes  TEXT   NOT NULL,                -- JSON object of strings
-  further_numbers  TEXT,
-  PRIMARY KEY (import_id, contact_id)
+  position    BIGINT NOT NULL,
+  list_id     BIGINT NOT NULL,              -- the contact's
+  import_id   BIGINT NOT NULL DEFAULT 0,
+  number      TEXT NOT NULL,
+  kind        TEXT,                         -- by the number plan; none where nobody asked it
+  label       TEXT,                         -- what the file or system that it is from calls it
+  PRIMARY KEY (contact_id, position),
+  -- In this order it also finds a number in every list.
+  CONSTRAINT contact_number_once_per_list UNIQUE (number, list_id)
 ) WITHOUT ROWID;
 
--- Contacts that may be seen and called: all but those of imports that are not published.
-CREATE VIEW seen_contacts AS SELECT id, list_id, number, name, time_zone, attributes, further_numbers FROM contacts
+CREATE TABLE contact_tags (
+  contact_id  BIGINT NOT NULL,
+  tag         TEXT NOT NULL,
+  list_id     BIGINT NOT NULL,              -- the contact's
+  PRIMARY KEY (contact_id, tag)
+) WITHOUT ROWID;
+CREATE INDEX contact_tags_by_tag ON contact_tags (list_id, tag, contact_id);
+
+-- What rows of an import add to contacts that its list had before, or that an earlier row made: filled in once the import is
+-- published, and then gone from here. Their numbers are in contact_numbers already.
+CREATE TABLE import_fills (
+  import_id    BIGINT NOT NULL REFERENCES imports (id),
+  contact_id   BIGINT NOT NULL,
+  list_id      BIGINT NOT NULL,             -- the contact's
+  external_id  TEXT,
+  time_zone    TEXT,
+  contact      TEXT   NOT NULL,             -- JSON: all of it
+  attributes   TEXT   NOT NULL,             -- JSON object of strings
+  PRIMARY KEY (import_id, contact_id)
+) WITHOUT ROWID;
+CREATE INDEX import_fills_by_external_id ON import_fills (list_id, external_id) WHERE external_id IS NOT NULL;
+
+-- Contacts and numbers that may be seen and called: all but those of imports that are not published.
+CREATE VIEW seen_contacts AS SELECT id, list_id, external_id, name, time_zone, tier, language, country, state, postal_code, consents,
+    attributes FROM contacts
+  WHERE import_id NOT IN (SELECT id FROM imports WHERE state IN ('running', 'stopped', 'staged', 'clearing'));
+CREATE VIEW seen_numbers AS SELECT contact_id, position, list_id, number, kind, label FROM contact_numbers
   WHERE import_id NOT IN (SELECT id FROM imports WHERE state IN ('running', 'stopped', 'staged', 'clearing'));
 
 CREATE TABLE tasks (

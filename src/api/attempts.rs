@@ -11,6 +11,7 @@ use super::{ApiState, Caller, agents};
 use crate::store::{AttemptFilter, AttemptRow, LegRow};
 use axum::Json as Body;
 use axum::extract::State;
+use paceline_core::contact::NumberKind;
 use paceline_core::ids::{AgentId, AttemptId, CampaignId, ContactId, TaskId};
 use paceline_core::outcome::{MessageResult, Outcome};
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,14 @@ pub(super) struct Attempt {
     /// In E.164; all but the last two digits masked, unless the key may see numbers.
     #[schema(example = "+*********23")]
     number: String,
+    /// Which of the contact's numbers that is, from 1 in their order; null where the contact has it no more.
+    #[schema(example = 1)]
+    number_place: Option<u32>,
+    /// What kind of line it is.
+    number_kind: Option<NumberKind>,
+    /// What it was called where it is from.
+    #[schema(example = "Home Phone")]
+    number_label: Option<String>,
     /// 1 for the contact's first attempt in the task.
     #[schema(example = 1)]
     ordinal: u32,
@@ -70,6 +79,9 @@ impl Attempt {
             task_id: row.task.0,
             contact_id: row.contact.0,
             number: caller.show(&row.number),
+            number_place: row.number_place,
+            number_kind: row.number_kind,
+            number_label: row.number_label,
             ordinal: row.ordinal,
             created_at: Utc(row.created_at),
             answered_at: row.answered_at.map(Utc),

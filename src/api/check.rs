@@ -2,7 +2,7 @@
 
 use super::ApiState;
 use super::problem::{ApiResult, Fault, Problem};
-use crate::numbers::{self, NumberError};
+use crate::numbers::{self, NumberError, Numbered, Plan, Written};
 use paceline_core::ids::PbxName;
 use paceline_core::number::E164;
 
@@ -35,6 +35,11 @@ impl Faults {
         }
     }
 
+    /// How many are noted.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Passes if nothing was noted.
     pub(super) fn none(self) -> ApiResult<()> {
         self.none_or("Nothing was changed. Correct what `errors` names and send again.")
@@ -65,14 +70,15 @@ pub(super) fn number(state: &ApiState, text: &str) -> Result<E164, NumberError> 
     numbers::normalise(text, state.default_region.as_deref())
 }
 
-/// The numbers in E.164, in their order, read in the default region.
+/// The numbers, in their order, read in the default region.
 pub(super) async fn numbers(
     state: &ApiState,
     texts: Vec<String>,
-) -> ApiResult<Vec<Result<E164, NumberError>>> {
+) -> ApiResult<Vec<Result<Numbered, NumberError>>> {
     let region = state.default_region.clone();
     aside(move || {
-        let read = |text: &String| numbers::normalise(text, region.as_deref());
+        let plan = Plan::new(region.as_deref(), Written::Unsaid);
+        let read = |text: &String| plan.and_then(|plan| numbers::read(text, &plan));
         texts.iter().map(read).collect()
     })
     .await

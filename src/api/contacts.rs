@@ -1,21 +1,26 @@
 //! Contact lists and contacts; and why a contact was or was not dialed, which [`why`] puts together.
 
+mod model;
 pub(super) mod why;
 
-use super::check::{self, Faults, NUMBERS_MAX};
+pub(super) use model::Contact;
+
+use super::check::Faults;
 use super::extract::{Id, Json, Query};
 use super::page::{Page, PageQuery, Window};
-use super::problem::{ApiResult, Problem};
+use super::problem::{ApiResult, Fault, Kind, Problem};
 use super::words::Utc;
 use super::{ApiState, Caller};
-use crate::store::{ContactListRow, ContactRow, NewContact};
+use crate::store::{Added, ContactFilter, ContactListRow, ContactRow};
 use axum::Json as Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use model::{ContactInput, check_contacts};
+use paceline_core::contact::{ExternalId, Tag, ValueError};
 use paceline_core::ids::{ContactId, ContactListId};
-use paceline_core::zone;
+use paceline_core::mask::mask_numbers;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
 
 /// A list of contacts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -40,62 +45,6 @@ pub(super) struct ContactListDetail {
     contacts: u64,
 }
 
-/// Somebody to call.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct Contact {
-    /// Its id.
-    #[schema(example = 1234)]
-    id: i64,
-    /// The list that it is in.
-    #[schema(example = 7)]
-    contact_list_id: i64,
-    /// In E.164; all but the last two digits masked, unless the key may see numbers.
-    #[schema(example = "+*********23")]
-    number: String,
-    /// What the contact is called.
-    #[schema(example = "A. Example")]
-    name: Option<String>,
-    /// IANA time zone that the contact's calling hours are in; the campaign's where null.
-    #[schema(example = "America/New_York")]
-    time_zone: Option<String>,
-    /// Anything else that is known.
-    #[schema(example = json!({"plan": "gold"}))]
-    attributes: BTreeMap<String, String>,
-    /// Their other numbers, from an import's other telephone columns. They are kept and not dialed.
-    further_numbers: Vec<FurtherNumber>,
-}
-
-/// Another number of a contact.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct FurtherNumber {
-    /// In E.164; masked as the contact's number is.
-    #[schema(example = "+*********24")]
-    number: String,
-    /// What it was called in the file that it is from.
-    #[schema(example = "Home Phone")]
-    label: String,
-}
-
-impl Contact {
-    /// As this caller may see it.
-    pub(super) fn new(row: ContactRow, caller: Caller) -> Self {
-        Self {
-            id: row.id.0,
-            contact_list_id: row.list.0,
-            number: caller.show(&row.number),
-            name: row.name,
-            time_zone: row.time_zone,
-            attributes: row.attributes,
-            further_numbers: (row.further_numbers.into_iter())
-                .map(|further| FurtherNumber {
-                    number: caller.show(&further.number),
-                    label: further.label,
-                })
-                .collect(),
-        }
-    }
-}
-
 impl From<ContactListRow> for ContactList {
     fn from(row: ContactListRow) -> Self {
         Self {
@@ -104,27 +53,6 @@ impl From<ContactListRow> for ContactList {
             created_at: Utc(row.created_at),
         }
     }
-}
-
-/// A contact to be added.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ContactInput {
-    /// As people write it; without a country code it is read in the configured default region.
-    #[schema(example = "+1 202 555 0123")]
-    number: String,
-    /// What the contact is called.
-    #[serde(default)]
-    #[schema(example = "A. Example")]
-    name: Option<String>,
-    /// IANA time zone of the place where the contact is; the campaign's if left out.
-    #[serde(default)]
-    #[schema(example = "America/New_York")]
-    time_zone: Option<String>,
-    /// Anything else that is known: up to 64 texts of up to 2,000 characters, by name.
-    #[serde(default)]
-    #[schema(example = json!({"plan": "gold"}))]
-    attributes: BTreeMap<String, String>,
 }
 
 /// A contact list to be created.
@@ -143,7 +71,8 @@ pub(super) struct CreateContactList {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AddContacts {
-    /// 1 to 10,000 contacts. A number that the list has already, or that comes twice, is not added again.
+    /// 1 to 10,000 contacts with up to 20,000 numbers. One whose first number or external id the list has already, or that comes
+    /// twice, is not added again.
     contacts: Vec<ContactInput>,
 }
 
@@ -153,9 +82,65 @@ pub(super) struct AddedContacts {
     /// Contacts that are new in the list.
     #[schema(example = 998)]
     added: u64,
-    /// Contacts whose number was in the list already, or came twice.
+    /// Contacts whose first number or external id was in the list already, or came twice.
     #[schema(example = 2)]
     duplicates: u64,
+    /// Further numbers of new contacts that were left out, as another contact of the list has them.
+    #[schema(example = 0)]
+    numbers_left_out: u64,
+}
+
+impl AddedContacts {
+    fn new(added: Added, given: usize) -> Self {
+        Self {
+            added: added.contacts,
+            duplicates: (given as u64).saturating_sub(added.contacts),
+            numbers_left_out: added.numbers_left,
+        }
+    }
+}
+
+/// Which contacts of a list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListContacts {
+    /// Only the one with this external id.
+    external_id: Option<String>,
+    /// Only those with this tag.
+    tag: Option<String>,
+    /// Items on a page, 1 to 200; 50 if left out.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+    /// Where to go on: `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+impl ListContacts {
+    fn filter(&self, caller: Caller) -> ApiResult<ContactFilter> {
+        // Who asks for a number and finds somebody knows whose it is.
+        let is_number = |text: &&String| matches!(mask_numbers(text), Cow::Owned(_));
+        if [&self.external_id, &self.tag]
+            .into_iter()
+            .flatten()
+            .any(|text| is_number(&text))
+        {
+            caller.must_see_numbers()?;
+        }
+        let fault = |name: &str, error: ValueError| {
+            Problem::new(
+                Kind::BadParameter,
+                "Correct the parameter that `errors` names, or leave it out.",
+            )
+            .with_errors(vec![Fault::parameter(name, error.to_string())])
+        };
+        let external_id = self.external_id.as_deref().map(ExternalId::new).transpose();
+        let tag = self.tag.as_deref().map(Tag::new).transpose();
+        Ok(ContactFilter {
+            external_id: external_id.map_err(|error| fault("external_id", error))?,
+            tag: tag.map_err(|error| fault("tag", error))?,
+        })
+    }
 }
 
 /// A contact list that was created.
@@ -202,10 +187,7 @@ pub(super) async fn create_list(
         .await?;
     let created = CreatedContactList {
         list: row.into(),
-        contacts: AddedContacts {
-            added,
-            duplicates: (given as u64).saturating_sub(added),
-        },
+        contacts: AddedContacts::new(added, given),
     };
     Ok((StatusCode::CREATED, Body(created)))
 }
@@ -228,19 +210,20 @@ pub(super) async fn get_list(
 
 /// List the contacts of a list.
 #[utoipa::path(get, path = "/contact-lists/{id}/contacts", operation_id = "list_contacts", tag = "contacts",
-    params(("id" = i64, Path, description = "The contact list"), PageQuery),
+    params(("id" = i64, Path, description = "The contact list"), ListContacts),
     responses((status = 200, body = Page<Contact>), (status = 404, description = "No such contact list")))]
 pub(super) async fn in_list(
     State(state): State<ApiState>,
     caller: Caller,
     Id(id): Id<i64>,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<ListContacts>,
 ) -> ApiResult<Body<Page<Contact>>> {
+    let filter = query.filter(caller)?;
     let window = Window::new("contacts", query.limit, query.cursor.as_deref())?;
     let list = find_list(&state, id).await?.id;
     let rows = state
         .store
-        .contacts(list, window.after.map(ContactId), window.fetch())
+        .contacts(list, &filter, window.after.map(ContactId), window.fetch())
         .await?;
     Ok(Body(window.page(
         rows,
@@ -271,10 +254,7 @@ pub(super) async fn add(
     faults.none()?;
     let list = find_list(&state, id).await?.id;
     let added = state.store.add_contacts(list, &contacts).await?;
-    Ok(Body(AddedContacts {
-        added,
-        duplicates: (given as u64).saturating_sub(added),
-    }))
+    Ok(Body(AddedContacts::new(added, given)))
 }
 
 /// Get a contact.
@@ -303,57 +283,4 @@ async fn find_list(state: &ApiState, id: i64) -> ApiResult<ContactListRow> {
         .contact_list(ContactListId(id))
         .await?
         .ok_or_else(|| Problem::no("contact list", id))
-}
-
-/// The contacts to store, each number once.
-async fn check_contacts(
-    state: &ApiState,
-    mut inputs: Vec<ContactInput>,
-    faults: &mut Faults,
-) -> ApiResult<Vec<NewContact>> {
-    if inputs.len() > NUMBERS_MAX {
-        faults.add(
-            "/contacts",
-            format!("more than {NUMBERS_MAX} contacts in one request: send several, or import a file"),
-        );
-        return Ok(Vec::new());
-    }
-    let texts = inputs
-        .iter_mut()
-        .map(|input| std::mem::take(&mut input.number))
-        .collect();
-    let numbers = check::numbers(state, texts).await?;
-    let (mut contacts, mut seen) = (Vec::with_capacity(inputs.len()), BTreeSet::new());
-    for (n, (input, number)) in inputs.into_iter().zip(numbers).enumerate() {
-        check_contact(n, &input, faults);
-        let number = faults.take(format!("/contacts/{n}/number"), number);
-        if let Some(number) = number.filter(|number| seen.insert(number.clone())) {
-            contacts.push(NewContact {
-                number,
-                name: input.name,
-                time_zone: input.time_zone,
-                attributes: input.attributes,
-            });
-        }
-    }
-    Ok(contacts)
-}
-
-fn check_contact(n: usize, input: &ContactInput, faults: &mut Faults) {
-    let at = |field: &str| format!("/contacts/{n}/{field}");
-    if let Some(name) = &input.name {
-        faults.name(at("name"), name);
-    }
-    let zone = input.time_zone.as_deref();
-    if let Some(Err(error)) = zone.map(zone::of_place) {
-        faults.add(at("time_zone"), error.to_string());
-    }
-    let fits =
-        |(key, value): (&String, &String)| (1..=100).contains(&key.len()) && value.chars().count() <= 2000;
-    if input.attributes.len() > 64 || !input.attributes.iter().all(fits) {
-        faults.add(
-            at("attributes"),
-            "up to 64 attributes, names of 1 to 100 bytes, texts of up to 2,000 characters",
-        );
-    }
 }

@@ -195,6 +195,7 @@ async fn check_numbers(
     }
     let read = check::numbers(state, texts).await?.into_iter().enumerate();
     Ok(read
-        .filter_map(|(n, number)| faults.take(format!("/numbers/{n}"), number))
+        .filter_map(|(n, read)| faults.take(format!("/numbers/{n}"), read))
+        .map(|read| read.number)
         .collect())
 }

@@ -58,31 +58,34 @@ pub(super) struct Import {
     /// Contacts that are new in the list; null before all are staged.
     #[schema(example = 990)]
     imported: Option<u64>,
-    /// Rows whose number came before in the file, and which filled what the earlier row left blank; null before all are
+    /// Rows of a contact that came before in the file, and which filled what the earlier row left blank; null before all are
     /// staged.
     #[schema(example = 4)]
     duplicates: Option<u64>,
-    /// Rows whose number was in the list already; they fill what was left blank there, and replace nothing.
+    /// Rows of a contact that was in the list already; they fill what was left blank there, and replace nothing.
     #[schema(example = 0)]
     already_listed: u64,
     /// Contacts of the list to which such rows add something; null before all are staged.
     #[schema(example = 0)]
     filled: Option<u64>,
+    /// Further numbers that were left out, as another contact of the list has them.
+    #[schema(example = 0)]
+    numbers_left_out: u64,
     /// Rows that could not be taken.
     #[schema(example = 6)]
     rejected: u64,
     /// What was repaired or left out, and how often.
     #[schema(example = json!({"repaired: `tel:` taken off": 12}))]
     repairs: BTreeMap<String, u64>,
-    /// How many rows were taken, by the country of the number to call (ISO 3166-1; `001` for none) and its kind: `fixed`, `mobile`,
+    /// How many rows have a number that can be taken, by the country of the first (ISO 3166-1; `001` for none) and its kind: `fixed`, `mobile`,
     /// `fixed_or_mobile` where number plans do not tell, `toll_free`, `premium_rate`, `shared_cost`, `voip`, `personal`, `pager`,
     /// `uan`, `voicemail`.
     #[schema(example = json!({"US": {"fixed_or_mobile": 994}}))]
     numbers: BTreeMap<String, BTreeMap<String, u64>>,
     /// What was found in the file: format, encoding, separator, sheet, header line, and what each column is taken for.
     #[schema(value_type = Object, example = json!({"format": "csv", "encoding": "UTF-8", "separator": ",", "header_line": 1,
-        "columns": {"numbers": [{"header": "Phone"}], "countries": [], "area_code": null, "name": {"header": "Name"},
-            "time_zone": null, "attributes": [], "ignored": []}}))]
+        "columns": {"numbers": [{"header": "Phone"}], "countries": [], "name": {"header": "Name"}, "tags": {"header": "Tags"},
+            "attributes": [], "ignored": []}}))]
     file: serde_json::Value,
     /// Why it failed.
     failure: Option<String>,
@@ -146,10 +149,10 @@ pub(super) struct ImportQuery {
     countries: Option<String>,
     /// `true`: premium-rate numbers are taken too, which cost whoever calls them.
     premium_rate: Option<bool>,
-    /// The column of the number: its header, or `#2` for the second column. Several are separated by commas: the first in which
-    /// a number stands is called, the others are kept.
+    /// The column of the number: its header, or `#2` for the second column. Several are separated by commas, and dialed in that
+    /// order.
     number_column: Option<String>,
-    /// The column of the number's country: two letters, a name or a calling code.
+    /// The column of the contact's and its numbers' country: two letters, a name or a calling code.
     country_column: Option<String>,
     /// The column of the number's area code.
     area_code_column: Option<String>,
@@ -157,6 +160,28 @@ pub(super) struct ImportQuery {
     name_column: Option<String>,
     /// The column of the IANA time zone.
     time_zone_column: Option<String>,
+    /// The column of the contact's id in another system. Rows with the same one become one contact.
+    external_id_column: Option<String>,
+    /// The column of tags, separated by `;`, `,` or `|`.
+    tags_column: Option<String>,
+    /// The column of the tier: 1 to 9, or A to I.
+    tier_column: Option<String>,
+    /// The column of the language (BCP 47).
+    language_column: Option<String>,
+    /// The column of the state or province.
+    state_column: Option<String>,
+    /// The column of the postal code.
+    postal_code_column: Option<String>,
+    /// The column of a consent's kind: `express`, `express_written` or `contract`.
+    consent_column: Option<String>,
+    /// The column of what the consent is for: `marketing`, `debt` or `service`.
+    consent_scope_column: Option<String>,
+    /// The column of when it was given: RFC 3339, or a day such as 2026-03-31.
+    consent_granted_at_column: Option<String>,
+    /// The column of when it ends, likewise.
+    consent_expires_at_column: Option<String>,
+    /// The column of where it can be proved.
+    consent_proof_column: Option<String>,
     /// Columns to leave out, separated by commas.
     ignore_columns: Option<String>,
 }
@@ -368,6 +393,7 @@ fn show(state: &ApiState, row: ImportRow) -> Import {
         duplicates: row.imported.map(|n| row.rows_read.saturating_sub(others(n))),
         already_listed: row.listed,
         filled: row.filled,
+        numbers_left_out: row.numbers_left,
         rejected: row.rejected,
         repairs: serde_json::from_str(&row.repairs).unwrap_or_default(),
         numbers: serde_json::from_str(&row.numbers).unwrap_or_default(),
@@ -407,6 +433,17 @@ fn settings(state: &ApiState, query: ImportQuery) -> ApiResult<Settings> {
         ("area_code", query.area_code_column.as_deref()),
         ("name", query.name_column.as_deref()),
         ("time_zone", query.time_zone_column.as_deref()),
+        ("external_id", query.external_id_column.as_deref()),
+        ("tags", query.tags_column.as_deref()),
+        ("tier", query.tier_column.as_deref()),
+        ("language", query.language_column.as_deref()),
+        ("state", query.state_column.as_deref()),
+        ("postal_code", query.postal_code_column.as_deref()),
+        ("consent", query.consent_column.as_deref()),
+        ("consent_scope", query.consent_scope_column.as_deref()),
+        ("consent_granted_at", query.consent_granted_at_column.as_deref()),
+        ("consent_expires_at", query.consent_expires_at_column.as_deref()),
+        ("consent_proof", query.consent_proof_column.as_deref()),
     ];
     let said = said
         .into_iter()

@@ -40,8 +40,9 @@ pub(super) struct ImportArgs {
     /// Where numbers without a country code are, such as US [default: the configuration's default_region].
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
-    /// What a column means: FIELD is number, country, area_code, name, time_zone or ignore; COLUMN is a header, or #2 for the
-    /// second column. Of several columns of numbers, --column number=Mobile,Office, the first that is filled is called.
+    /// What a column means: FIELD is number, country, area_code, name, time_zone, external_id, tags, tier, language, state,
+    /// postal_code, consent, consent_scope, consent_granted_at, consent_expires_at, consent_proof or ignore; COLUMN is a header, or
+    /// #2 for the second column. Numbers may be in several, --column number=Mobile,Office, and are dialed in that order.
     #[arg(long, value_name = "FIELD=COLUMN")]
     column: Vec<String>,
     /// How numbers without a + are written: as in their region, or with their country code. Asked for where both could be.
@@ -403,6 +404,7 @@ fn summary_text(report: &Report, elapsed: Duration) -> String {
         duplicates,
         listed,
         filled,
+        numbers_left_out,
         rejected,
         reasons,
         repairs,
@@ -422,6 +424,11 @@ fn summary_text(report: &Report, elapsed: Duration) -> String {
     }
     for (what, count) in repairs {
         text.push_str(&format!("  {count} {what}\n"));
+    }
+    if *numbers_left_out > 0 {
+        text.push_str(&format!(
+            "  {numbers_left_out} left out: a further number that another contact of the list has\n"
+        ));
     }
     for (country, kinds) in numbers {
         let kinds = kinds

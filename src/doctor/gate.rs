@@ -53,7 +53,7 @@ pub(super) async fn refusal(
             let stated = contacts
                 .map_err(DoctorError::Store)?
                 .into_iter()
-                .filter_map(|c| c.time_zone);
+                .filter_map(|c| c.contact.time_zone);
             let stated: Vec<_> = stated.collect();
             if stated.is_empty() {
                 of_country(number).into_iter().collect()
@@ -105,6 +105,7 @@ fn of_country(number: &E164) -> Option<String> {
 mod tests {
     use super::*;
     use crate::store::{NewContact, StoreMetrics};
+    use paceline_core::contact::Contact;
     use paceline_core::zone;
 
     fn at(text: &str) -> Wall {
@@ -140,10 +141,12 @@ mod tests {
         assert!(ask(&berlin, None, night_in_york).await.is_some());
 
         let contact = NewContact {
-            number: york.clone(),
-            name: None,
-            time_zone: Some("America/New_York".into()),
-            attributes: Default::default(),
+            contact: Contact {
+                numbers: vec![york.clone().into()],
+                time_zone: Some("America/New_York".into()),
+                ..Contact::default()
+            },
+            ..NewContact::default()
         };
         store
             .create_contact_list("l", &[contact], noon_in_york)

@@ -1,6 +1,7 @@
 //! A row of a contact file becomes a contact, or a word on why not. In: [`Cells`] and what the columns mean. Out: a
 //! [`StagedContact`] or a [`StagedReject`]; what was repaired is counted. Knows no file and no store.
 
+mod fields;
 mod numbers;
 
 use super::cells::{Cells, Kind};
@@ -9,12 +10,14 @@ use super::header::{Column, Columns};
 use crate::numbers::{NumberError, Numbered, Plan};
 use crate::store::{StagedContact, StagedReject};
 use numbers::Allowed;
-use paceline_core::zone;
+use paceline_core::contact::{Contact, Label};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Longest cell that is kept.
 const CELL_CHARS_MAX: usize = 1000;
+/// As much of a header as names a number.
+const LABEL_CHARS: usize = 100;
 
 /// Checks rows, one after the other.
 pub(super) struct Checker<'a> {
@@ -23,11 +26,15 @@ pub(super) struct Checker<'a> {
     keys: Vec<String>,
     /// Columns in which nothing may stand.
     nameless: Vec<usize>,
+    /// What numbers are called, in the order of their columns; none where there is one such column.
+    labels: Vec<Option<Label>>,
     plan: Plan,
     allowed: Allowed,
     encoding: &'a str,
     /// The last time zone that was found to exist: most rows repeat it.
     zone_known: String,
+    /// What stands in this row's fields and cannot be read, by header: kept as attributes.
+    unread: Vec<(String, String)>,
     /// How many cells were repaired, by what was.
     pub(super) repairs: BTreeMap<Cow<'static, str>, u64>,
     /// How many numbers there are to call, by country and kind.
@@ -55,10 +62,12 @@ impl<'a> Checker<'a> {
             columns,
             keys: columns.attributes.iter().map(key).collect(),
             nameless: (0..columns.width).filter(|n| columns.is_nameless(*n)).collect(),
+            labels: labels(columns),
             plan,
             allowed: Allowed::new(settings, &plan),
             encoding,
             zone_known: String::new(),
+            unread: Vec::new(),
             repairs: repairs
                 .into_iter()
                 .map(|(what, count)| (Cow::Owned(what), count))
@@ -80,38 +89,32 @@ impl<'a> Checker<'a> {
     }
 
     fn row(&mut self, line: u64, cells: &Cells) -> Result<StagedContact, StagedReject> {
-        self.contact(cells)
+        self.contact(line, cells)
             .map_err(|(field, reason)| StagedReject { line, field, reason })
     }
 
-    fn contact(&mut self, cells: &Cells) -> Result<StagedContact, Fault> {
-        let columns = self.columns;
+    fn contact(&mut self, line: u64, cells: &Cells) -> Result<StagedContact, Fault> {
         self.fits(cells)?;
+        self.unread.clear();
         if cells.escaped {
             self.repaired("repaired: quotation marks escaped with a backslash");
         }
-        let (called, further) = self.numbers(cells)?;
-        if let Some(repair) = called.repair {
+        let (first, numbers, country) = self.numbers(cells)?;
+        if let Some(repair) = first.repair {
             self.repaired(repair.as_str());
         }
-        let name = match &columns.name {
-            Some(column) => Some(self.text(cells, column)?).filter(|name| !name.is_empty()),
-            None => None,
+        let mut contact = Contact {
+            numbers,
+            ..Contact::default()
         };
-        let time_zone = match &columns.time_zone {
-            Some(column) => self.zone(cells, column)?,
-            None => None,
-        };
+        contact.address.country = country;
+        self.fields(cells, &mut contact)?;
         let attributes = self.attributes(cells)?;
-        self.count(&called);
+        self.count(&first);
         Ok(StagedContact {
-            number: called.number,
-            name: name.map(Cow::into_owned),
-            time_zone,
+            line,
+            contact,
             attributes,
-            further_numbers: (!further.is_empty())
-                .then(|| serde_json::to_string(&further).ok())
-                .flatten(),
         })
     }
 
@@ -142,20 +145,6 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    fn zone(&mut self, cells: &Cells, column: &Column) -> Result<Option<String>, Fault> {
-        let zone = self.text(cells, column)?;
-        if zone.is_empty() {
-            return Ok(None);
-        }
-        if *zone != self.zone_known {
-            if let Err(error) = zone::of_place(&zone) {
-                return Err((Some(column.header.clone()), error.to_string()));
-            }
-            self.zone_known = zone.clone().into_owned();
-        }
-        Ok(Some(zone.into_owned()))
-    }
-
     /// A JSON object, written by hand: most rows have the same names in the same order.
     fn attributes(&mut self, cells: &Cells) -> Result<String, Fault> {
         let columns = self.columns;
@@ -168,17 +157,13 @@ impl<'a> Checker<'a> {
             if value.is_empty() {
                 continue;
             }
-            if json.len() > 1 {
-                json.push(',');
-            }
-            json.push_str(self.keys.get(n).map_or("\"\"", String::as_str));
-            json.push(':');
-            if value.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
-                json.push('"');
-                json.push_str(&value);
-                json.push('"');
-            } else {
-                json.push_str(&serde_json::to_string(&*value).unwrap_or_else(|_| "\"\"".to_owned()));
+            let key = self.keys.get(n).map_or("\"\"", String::as_str);
+            add(&mut json, key, &value);
+        }
+        for (header, value) in &self.unread {
+            // A column that is an attribute too has it already.
+            if !columns.attributes.iter().any(|column| column.header == *header) {
+                add(&mut json, &quoted(header), value);
             }
         }
         json.push('}');
@@ -219,14 +204,42 @@ impl<'a> Checker<'a> {
         Ok(text)
     }
 
-    fn count(&mut self, called: &Numbered) {
-        let kinds = self.numbers.entry(called.country.to_string()).or_default();
-        *kinds.entry(called.kind.as_str().to_owned()).or_default() += 1;
+    fn count(&mut self, first: &Numbered) {
+        let kinds = self.numbers.entry(first.country.to_string()).or_default();
+        *kinds.entry(first.kind.as_str().to_owned()).or_default() += 1;
     }
 
     fn repaired(&mut self, what: &'static str) {
         *self.repairs.entry(Cow::Borrowed(what)).or_default() += 1;
     }
+}
+
+/// Adds a field to a JSON object.
+fn add(json: &mut String, key: &str, value: &str) {
+    if json.len() > 1 {
+        json.push(',');
+    }
+    json.push_str(key);
+    json.push(':');
+    if value.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
+        json.push('"');
+        json.push_str(value);
+        json.push('"');
+    } else {
+        json.push_str(&quoted(value));
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
+}
+
+fn labels(columns: &Columns) -> Vec<Option<Label>> {
+    if columns.numbers.len() < 2 {
+        return Vec::new();
+    }
+    let label = |c: &Column| Label::new(&c.header.chars().take(LABEL_CHARS).collect::<String>()).ok();
+    columns.numbers.iter().map(label).collect()
 }
 
 fn too_long() -> String {

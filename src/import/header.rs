@@ -5,6 +5,7 @@ mod words;
 
 use super::ImportError;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use words::{Meaning, meaning};
 
 /// Most columns a file may have.
@@ -15,16 +16,13 @@ const HEADER_BYTES_MAX: usize = 1000;
 /// What the columns mean.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Columns {
-    /// Where numbers are: the first that a contact has is called, the others are kept as further ones.
+    /// Where numbers are, in the order in which they are dialed.
     pub numbers: Vec<Column>,
-    /// Where their country is.
+    /// Where their country is, which is the contact's too.
     pub countries: Vec<Column>,
-    /// Where their area code is.
-    pub area_code: Option<Column>,
-    /// Where the contact's name is.
-    pub name: Option<Column>,
-    /// Where the contact's IANA time zone is.
-    pub time_zone: Option<Column>,
+    /// Where else something is that is understood.
+    #[serde(flatten)]
+    pub fields: BTreeMap<Field, Column>,
     /// All others, kept under their header; those of the country and the area code too.
     pub attributes: Vec<Column>,
     /// Those that are left out because somebody said so.
@@ -32,6 +30,79 @@ pub struct Columns {
     /// How many columns the header has; those without a name must be empty.
     #[serde(skip)]
     pub width: usize,
+}
+
+/// What one column can hold of a contact, beside its numbers and their country.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Field {
+    /// The area code of the numbers.
+    AreaCode,
+    /// What to call the contact.
+    Name,
+    /// Its IANA time zone.
+    TimeZone,
+    /// Its id in the system that it is from.
+    ExternalId,
+    /// Words by which it is found, separated by `;`, `,` or `|`.
+    Tags,
+    /// 1 to 9, or A to I.
+    Tier,
+    /// BCP 47.
+    Language,
+    /// State or province.
+    State,
+    /// As the post writes it.
+    PostalCode,
+    /// The kind of a consent.
+    Consent,
+    /// What the consent is for.
+    ConsentScope,
+    /// When it was given.
+    ConsentGrantedAt,
+    /// When it ends.
+    ConsentExpiresAt,
+    /// Where it can be proved.
+    ConsentProof,
+}
+
+impl Field {
+    const ALL: [Self; 14] = [
+        Self::AreaCode,
+        Self::Name,
+        Self::TimeZone,
+        Self::ExternalId,
+        Self::Tags,
+        Self::Tier,
+        Self::Language,
+        Self::State,
+        Self::PostalCode,
+        Self::Consent,
+        Self::ConsentScope,
+        Self::ConsentGrantedAt,
+        Self::ConsentExpiresAt,
+        Self::ConsentProof,
+    ];
+
+    /// As whoever maps columns writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AreaCode => "area_code",
+            Self::Name => "name",
+            Self::TimeZone => "time_zone",
+            Self::ExternalId => "external_id",
+            Self::Tags => "tags",
+            Self::Tier => "tier",
+            Self::Language => "language",
+            Self::State => "state",
+            Self::PostalCode => "postal_code",
+            Self::Consent => "consent",
+            Self::ConsentScope => "consent_scope",
+            Self::ConsentGrantedAt => "consent_granted_at",
+            Self::ConsentExpiresAt => "consent_expires_at",
+            Self::ConsentProof => "consent_proof",
+        }
+    }
 }
 
 /// One column.
@@ -50,16 +121,12 @@ pub struct Column {
 /// What somebody has said of the columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mapping {
-    /// Where numbers are: a column, or several, separated by commas, the one to call first.
+    /// Where numbers are: a column, or several, separated by commas, the one to dial first.
     pub number: Option<ColumnRef>,
     /// Where their country is.
     pub country: Option<ColumnRef>,
-    /// Where their area code is.
-    pub area_code: Option<ColumnRef>,
-    /// Where the name is.
-    pub name: Option<ColumnRef>,
-    /// Where the time zone is.
-    pub time_zone: Option<ColumnRef>,
+    /// Where the others are.
+    pub fields: BTreeMap<Field, ColumnRef>,
     /// What is left out.
     pub ignore: Vec<ColumnRef>,
     /// That the first line is a contact already.
@@ -73,7 +140,8 @@ pub struct ColumnRef(String);
 /// The text is no `FIELD=COLUMN`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "write FIELD=COLUMN: FIELD is number, country, area_code, name, time_zone or ignore; COLUMN is a header, or #2 for the second \
+    "write FIELD=COLUMN: FIELD is number, country, area_code, name, time_zone, external_id, tags, tier, language, state, postal_code, \
+     consent, consent_scope, consent_granted_at, consent_expires_at, consent_proof or ignore; COLUMN is a header, or #2 for the second \
      column; numbers may be in several: number=Mobile,Office"
 )]
 pub struct NotAColumn;
@@ -95,11 +163,11 @@ impl Mapping {
         match field.trim() {
             "number" => self.number = Some(column),
             "country" => self.country = Some(column),
-            "area_code" => self.area_code = Some(column),
-            "name" => self.name = Some(column),
-            "time_zone" => self.time_zone = Some(column),
             "ignore" => self.ignore.push(column),
-            _ => return Err(NotAColumn),
+            other => {
+                let field = Field::ALL.into_iter().find(|field| field.as_str() == other);
+                self.fields.insert(field.ok_or(NotAColumn)?, column);
+            }
         }
         Ok(())
     }
@@ -146,7 +214,7 @@ pub(super) fn names_number(cells: &[String]) -> bool {
 }
 
 impl Columns {
-    /// Every column finds its place; of several that could be the name or the time zone the leftmost wins.
+    /// Every column finds its place; of several that could be the same field the leftmost wins.
     pub(super) fn guess(header: &[String], mapping: &Mapping) -> Result<Self, ImportError> {
         check_size(header)?;
         let said = |column: &Option<ColumnRef>| column.as_ref().map(|c| c.place(header)).transpose();
@@ -161,15 +229,18 @@ impl Columns {
             .map(|c| c.place(header))
             .collect::<Result<Vec<_>, _>>()?;
         let mut countries: Vec<usize> = said(&mapping.country)?.into_iter().collect();
-        let mut area_code = said(&mapping.area_code)?;
-        let (mut name, mut time_zone) = (said(&mapping.name)?, said(&mapping.time_zone)?);
+        let fields = mapping
+            .fields
+            .iter()
+            .map(|(field, c)| Ok((*field, c.place(header)?)));
+        let mut fields = fields.collect::<Result<BTreeMap<Field, usize>, ImportError>>()?;
         let (numbers_said, country_said) = (!numbers.is_empty(), !countries.is_empty());
         let meanings: Vec<_> = header.iter().map(|cell| meaning(&fold(cell))).collect();
         let sure = meanings
             .iter()
             .any(|m| matches!(m, Meaning::Number | Meaning::International));
         for (index, meaning) in meanings.iter().enumerate() {
-            let said = [area_code, name, time_zone].contains(&Some(index))
+            let said = fields.values().any(|place| *place == index)
                 || [&ignored, &numbers, &countries]
                     .iter()
                     .any(|all| all.contains(&index));
@@ -178,9 +249,9 @@ impl Columns {
                 Meaning::Number | Meaning::International if !numbers_said => numbers.push(index),
                 Meaning::NumberPerhaps if !numbers_said && !sure => numbers.push(index),
                 Meaning::Country if !country_said => countries.push(index),
-                Meaning::AreaCode => area_code = area_code.or(Some(index)),
-                Meaning::Name => name = name.or(Some(index)),
-                Meaning::TimeZone => time_zone = time_zone.or(Some(index)),
+                Meaning::Field(field) => {
+                    fields.entry(*field).or_insert(index);
+                }
                 Meaning::Number
                 | Meaning::International
                 | Meaning::NumberPerhaps
@@ -197,27 +268,21 @@ impl Columns {
             header: (header.get(index)).map_or_else(String::new, |cell| cell.trim().to_owned()),
             international: meanings.get(index) == Some(&Meaning::International),
         };
-        let mut attributes: Vec<Column> = Vec::new();
-        let used =
-            |n: &usize| [name, time_zone].contains(&Some(*n)) || numbers.contains(n) || ignored.contains(n);
-        for index in (0..header.len()).filter(|n| !used(n)) {
-            let column = column(index);
-            if attributes.iter().any(|a| a.header == column.header) && !column.header.is_empty() {
-                return Err(ImportError::TwoColumnsOfOneName {
-                    header: column.header,
-                    place: index + 1,
-                });
-            }
-            if !column.header.is_empty() {
-                attributes.push(column);
-            }
-        }
+        // The area code is of use to people too.
+        let is_field = |n: &usize| {
+            fields
+                .iter()
+                .any(|(field, place)| place == n && *field != Field::AreaCode)
+        };
+        let used = |n: &usize| is_field(n) || numbers.contains(n) || ignored.contains(n);
+        let attributes = attributes((0..header.len()).filter(|n| !used(n)).map(column))?;
         Ok(Self {
             numbers: numbers.into_iter().map(column).collect(),
             countries: countries.into_iter().map(column).collect(),
-            area_code: area_code.map(column),
-            name: name.map(column),
-            time_zone: time_zone.map(column),
+            fields: fields
+                .into_iter()
+                .map(|(field, index)| (field, column(index)))
+                .collect(),
             attributes,
             ignored: ignored.into_iter().map(column).collect(),
             width: header.len(),
@@ -226,15 +291,19 @@ impl Columns {
 
     /// Whether nothing may stand in a column: it has no name, and nobody said what it is.
     pub(super) fn is_nameless(&self, index: usize) -> bool {
-        let known = [&self.area_code, &self.name, &self.time_zone];
-        let known = known
-            .into_iter()
-            .flatten()
+        let known = self
+            .fields
+            .values()
             .chain(&self.numbers)
             .chain(&self.countries)
             .chain(&self.attributes)
             .chain(&self.ignored);
         !known.into_iter().any(|column| column.index == index)
+    }
+
+    /// Where a field is.
+    pub fn field(&self, field: Field) -> Option<&Column> {
+        self.fields.get(&field)
     }
 
     /// One line for people: `number from "Phone", attributes from "City"`.
@@ -251,20 +320,20 @@ impl Columns {
         let mut parts = vec![format!("number from {}", all(&self.numbers))];
         if self.numbers.len() > 1 {
             parts = vec![format!(
-                "number from the first that is filled of {}",
+                "numbers, dialed in this order, from {}",
                 all(&self.numbers)
             )];
         }
         if !self.countries.is_empty() {
             parts.push(format!("country from {}", all(&self.countries)));
         }
-        parts.extend((self.area_code.as_ref()).map(|c| format!("area code from {}", quoted(c))));
-        parts.extend(self.name.as_ref().map(|c| format!("name from {}", quoted(c))));
-        parts.extend(
-            self.time_zone
-                .as_ref()
-                .map(|c| format!("time zone from {}", quoted(c))),
-        );
+        for (field, column) in &self.fields {
+            parts.push(format!(
+                "{} from {}",
+                field.as_str().replace('_', " "),
+                quoted(column)
+            ));
+        }
         if !self.attributes.is_empty() {
             parts.push(format!("attributes from {}", all(&self.attributes)));
         }
@@ -273,6 +342,21 @@ impl Columns {
         }
         parts.join("; ")
     }
+}
+
+/// Columns whose names are kept with each contact, so that no two may have the same; those without one are none.
+fn attributes(columns: impl Iterator<Item = Column>) -> Result<Vec<Column>, ImportError> {
+    let mut attributes: Vec<Column> = Vec::new();
+    for column in columns.filter(|column| !column.header.is_empty()) {
+        if attributes.iter().any(|a| a.header == column.header) {
+            return Err(ImportError::TwoColumnsOfOneName {
+                place: column.index + 1,
+                header: column.header,
+            });
+        }
+        attributes.push(column);
+    }
+    Ok(attributes)
 }
 
 fn check_size(header: &[String]) -> Result<(), ImportError> {
@@ -344,7 +428,7 @@ mod tests {
             ),
             (
                 "TZ,mobile,phone",
-                "number from the first that is filled of `mobile`, `phone`; time zone from `TZ`",
+                "numbers, dialed in this order, from `mobile`, `phone`; time zone from `TZ`",
             ),
             ("姓名,手机号码", "number from `手机号码`; name from `姓名`"),
             (
@@ -366,11 +450,11 @@ mod tests {
             ),
             (
                 "Phone (mobile) *,Phone 2",
-                "number from the first that is filled of `Phone (mobile) *`, `Phone 2`",
+                "numbers, dialed in this order, from `Phone (mobile) *`, `Phone 2`",
             ),
             (
                 "Office Phone,Mobile,Home Phone,Fax,Phone Type,No. of phones",
-                "number from the first that is filled of `Office Phone`, `Mobile`, `Home Phone`; attributes from `Fax`, \
+                "numbers, dialed in this order, from `Office Phone`, `Mobile`, `Home Phone`; attributes from `Fax`, \
                  `Phone Type`, `No. of phones`",
             ),
             (
@@ -393,6 +477,17 @@ mod tests {
                 "Vorwahl,Rufnummer,Vorwahl Land",
                 "number from `Rufnummer`; country from `Vorwahl Land`; area code from `Vorwahl`; attributes from `Vorwahl`, \
                  `Vorwahl Land`",
+            ),
+            (
+                "Contact ID,Phone,Tags,Priority,Sprache,State,PLZ,Consent,Consent date,Customer No,ID",
+                "number from `Phone`; external id from `Contact ID`; tags from `Tags`; tier from `Priority`; language from `Sprache`; \
+                 state from `State`; postal code from `PLZ`; consent from `Consent`; consent granted at from `Consent date`; \
+                 attributes from `Customer No`, `ID`",
+            ),
+            (
+                "客户姓名,手机号码,标签,客户等级,省份,邮编",
+                "number from `手机号码`; name from `客户姓名`; tags from `标签`; tier from `客户等级`; state from `省份`; postal code \
+                 from `邮编`",
             ),
             ("氏名,電話番号", "number from `電話番号`; name from `氏名`"),
         ] {
@@ -419,7 +514,7 @@ mod tests {
             )
             .unwrap()
             .describe(),
-            "number from the first that is filled of `Mobile`, `Office Phone`; country from `x`; attributes from `Home Phone`, `x`"
+            "numbers, dialed in this order, from `Mobile`, `Office Phone`; country from `x`; attributes from `Home Phone`, `x`"
         );
         assert_eq!(
             guess("Country,Phone", &["ignore=Country"]).unwrap().describe(),
@@ -429,6 +524,11 @@ mod tests {
             guess("a,b", &["number=c"]),
             Err(ImportError::NoSuchColumn { .. })
         ));
+        let external = guess("phone,Kundennummer", &["external_id=Kundennummer"]).unwrap();
+        assert_eq!(
+            external.describe(),
+            "number from `phone`; external id from `Kundennummer`"
+        );
         assert!(Mapping::default().add("colour=x").is_err());
     }
 

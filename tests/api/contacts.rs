@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 fn two() -> Value {
     json!([
-        {"number": "+1 202 555 0123", "name": "A. Example", "time_zone": "America/New_York", "attributes": {"plan": "gold"}},
-        {"number": "2025550124"},
+        {"numbers": [{"number": "+1 202 555 0123"}], "name": "A. Example", "time_zone": "America/New_York", "attributes": {"plan": "gold"}},
+        {"numbers": [{"number": "2025550124"}]},
     ])
 }
 
@@ -20,16 +20,17 @@ async fn a_list_is_created_with_contacts_and_grows() {
       "name": "renewals",
       "created_at": "[now]",
       "added": 2,
-      "duplicates": 0
+      "duplicates": 0,
+      "numbers_left_out": 0
     }
     "#);
-    let more =
-        json!({"contacts": [{"number": "2025550124"}, {"number": "2025550125"}, {"number": "+12025550125"}]});
+    let more = json!({"contacts": [{"numbers": [{"number": "2025550124"}]}, {"numbers": [{"number": "2025550125"}]}, {"numbers": [{"number": "+12025550125"}]}]});
     assert_snapshot!(api.post("/api/v1/contact-lists/1/contacts", more).await, @r#"
     200 OK
     {
       "added": 1,
-      "duplicates": 2
+      "duplicates": 2,
+      "numbers_left_out": 0
     }
     "#);
     assert_snapshot!(api.get("/api/v1/contact-lists/1").await, @r#"
@@ -48,13 +49,28 @@ async fn a_list_is_created_with_contacts_and_grows() {
         {
           "id": 1,
           "contact_list_id": 1,
-          "number": "+12025550123",
+          "numbers": [
+            {
+              "number": "+12025550123",
+              "kind": "fixed_or_mobile",
+              "label": null
+            }
+          ],
+          "external_id": null,
           "name": "A. Example",
           "time_zone": "America/New_York",
+          "language": null,
+          "tier": null,
+          "address": {
+            "country": null,
+            "state": null,
+            "postal_code": null
+          },
+          "tags": [],
+          "consents": [],
           "attributes": {
             "plan": "gold"
-          },
-          "further_numbers": []
+          }
         }
       ],
       "next_cursor": "Y29udGFjdHM6MQ"
@@ -65,11 +81,26 @@ async fn a_list_is_created_with_contacts_and_grows() {
     {
       "id": 2,
       "contact_list_id": 1,
-      "number": "+*********24",
+      "numbers": [
+        {
+          "number": "+*********24",
+          "kind": "fixed_or_mobile",
+          "label": null
+        }
+      ],
+      "external_id": null,
       "name": null,
       "time_zone": null,
-      "attributes": {},
-      "further_numbers": []
+      "language": null,
+      "tier": null,
+      "address": {
+        "country": null,
+        "state": null,
+        "postal_code": null
+      },
+      "tags": [],
+      "consents": [],
+      "attributes": {}
     }
     "#);
     assert_snapshot!(api.get("/api/v1/contacts/9").await, @r#"
@@ -105,10 +136,10 @@ async fn a_list_is_created_with_contacts_and_grows() {
 async fn every_bad_contact_is_named_and_none_is_added() {
     let api = Api::new().await;
     let list = json!({"name": "renewals", "contacts": [
-        {"number": "2025550123"},
-        {"number": "12"},
-        {"number": "2025550124", "time_zone": "New York"},
-        {"number": "2025550125", "name": "", "attributes": {"": "x"}},
+        {"numbers": [{"number": "2025550123"}]},
+        {"numbers": [{"number": "12"}]},
+        {"numbers": [{"number": "2025550124"}], "time_zone": "New York"},
+        {"numbers": [{"number": "2025550125"}], "name": "", "attributes": {"": "x"}},
     ]});
     assert_snapshot!(api.post("/api/v1/contact-lists", list).await, @r##"
     422 Unprocessable Entity
@@ -119,7 +150,7 @@ async fn every_bad_contact_is_named_and_none_is_added() {
       "detail": "Nothing was changed. Correct what `errors` names and send again.",
       "errors": [
         {
-          "pointer": "#/contacts/1/number",
+          "pointer": "#/contacts/1/numbers/0/number",
           "detail": "too short for its country"
         },
         {
@@ -229,13 +260,29 @@ async fn why_tells_a_contacts_whole_story() {
       "contact": {
         "id": 1,
         "contact_list_id": 1,
-        "number": "+12025550123",
+        "numbers": [
+          {
+            "number": "+12025550123",
+            "kind": "fixed_or_mobile",
+            "label": null
+          }
+        ],
+        "external_id": null,
         "name": null,
         "time_zone": null,
-        "attributes": {},
-        "further_numbers": []
+        "language": null,
+        "tier": null,
+        "address": {
+          "country": null,
+          "state": null,
+          "postal_code": null
+        },
+        "tags": [],
+        "consents": [],
+        "attributes": {}
       },
       "on_do_not_call_list": false,
+      "numbers_on_do_not_call_list": [],
       "tasks": [
         {
           "task_id": 1,
@@ -291,6 +338,9 @@ async fn why_tells_a_contacts_whole_story() {
           "task_id": 1,
           "contact_id": 1,
           "number": "+12025550123",
+          "number_place": 1,
+          "number_kind": "fixed_or_mobile",
+          "number_label": null,
           "ordinal": 1,
           "created_at": "2025-11-20T00:53:20.000Z",
           "answered_at": null,
@@ -323,7 +373,7 @@ async fn why_tells_a_contacts_whole_story() {
     )
     .await
     .expect(200);
-    assert_snapshot!(explained(5).await, @"will be refused: the number is on the do-not-call list");
+    assert_snapshot!(explained(5).await, @"will be refused: all of its numbers are on the do-not-call list");
     api.delete("/api/v1/dnc/1").await.expect(204);
     api.post("/api/v1/campaigns/1/pause", Value::Null)
         .await
@@ -334,5 +384,148 @@ async fn why_tells_a_contacts_whole_story() {
     assert_eq!(
         api.get("/api/v1/contacts/9/why").await.problem(),
         (404, "not-found".into())
+    );
+}
+
+#[tokio::test]
+async fn all_that_is_known_of_a_contact_is_taken_shown_and_found() {
+    let api = Api::new().await;
+    let contact = json!({
+        "numbers": [{"number": "+1 202 555 0123", "label": "Mobile"}, {"number": "(202) 555-0124", "label": "Home"}],
+        "external_id": "crm-1", "name": "A. Example", "language": "ES-mx", "tier": 2,
+        "address": {"country": "US", "state": "NY", "postal_code": "10001"}, "tags": ["vip", "renewal", "vip"],
+        "consents": [{"kind": "express_written", "scope": "marketing", "granted_at": "2026-01-01T00:00:00+01:00",
+            "expires_at": "2027-01-01T00:00:00Z", "proof": "form 12"}],
+    });
+    let list = json!({"name": "renewals", "contacts": [contact, {"numbers": [{"number": "2025550125"}]}]});
+    api.post("/api/v1/contact-lists", list).await.expect(201);
+    let shown = api.get("/api/v1/contacts/1").await;
+    assert_snapshot!(shown, @r#"
+    200 OK
+    {
+      "id": 1,
+      "contact_list_id": 1,
+      "numbers": [
+        {
+          "number": "+12025550123",
+          "kind": "fixed_or_mobile",
+          "label": "Mobile"
+        },
+        {
+          "number": "+12025550124",
+          "kind": "fixed_or_mobile",
+          "label": "Home"
+        }
+      ],
+      "external_id": "crm-1",
+      "name": "A. Example",
+      "time_zone": null,
+      "language": "es-MX",
+      "tier": 2,
+      "address": {
+        "country": "US",
+        "state": "NY",
+        "postal_code": "10001"
+      },
+      "tags": [
+        "renewal",
+        "vip"
+      ],
+      "consents": [
+        {
+          "kind": "express_written",
+          "scope": "marketing",
+          "granted_at": "2025-12-31T23:00:00.000Z",
+          "expires_at": "2027-01-01T00:00:00.000Z",
+          "proof": "form 12"
+        }
+      ],
+      "attributes": {}
+    }
+    "#);
+    for (query, found) in [
+        ("external_id=crm-1", 1),
+        ("tag=vip", 1),
+        ("tag=vip&external_id=crm-1", 1),
+        ("external_id=crm-2", 0),
+        ("tag=new", 0),
+    ] {
+        let page = api
+            .get(&format!("/api/v1/contact-lists/1/contacts?{query}"))
+            .await
+            .expect(200);
+        assert_eq!(page["items"].as_array().unwrap().len(), found, "{query}");
+    }
+    for number in ["2025550123", "2025550124"] {
+        let found = api
+            .post("/api/v1/contacts/search", json!({"number": number}))
+            .await
+            .expect(200);
+        assert_eq!(found["items"][0]["id"], 1, "by each of its numbers");
+    }
+    // One of its numbers alone is listed, then both.
+    for (number, listed, all) in [
+        ("2025550124", json!([2]), false),
+        ("2025550123", json!([1, 2]), true),
+    ] {
+        api.post("/api/v1/dnc", json!({"numbers": [number], "reason": "asked"}))
+            .await
+            .expect(200);
+        let why = api.get("/api/v1/contacts/1/why").await.expect(200);
+        assert_eq!(why["numbers_on_do_not_call_list"], listed);
+        assert_eq!(why["on_do_not_call_list"], all);
+    }
+}
+
+#[tokio::test]
+async fn every_field_of_a_contact_that_cannot_be_taken_is_named() {
+    let api = Api::new().await;
+    let consent = json!({"kind": "express", "scope": "debt", "granted_at": "2026-01-02T00:00:00Z", "expires_at": "2026-01-01T00:00:00Z"});
+    let contacts = json!([
+        {"numbers": []},
+        {"numbers": [{"number": "2025550123", "label": ""}, {"number": "12"}], "external_id": " ", "language": "English",
+            "tier": 10, "address": {"country": "UK", "state": "", "postal_code": "x".repeat(21)}, "tags": ["a\nb"]},
+        {"numbers": [{"number": "2025550124"}, {"number": "+12025550124"}]},
+        {"numbers": [{"number": "2025550125"}], "consents": [consent]},
+    ]);
+    let answer = api
+        .post(
+            "/api/v1/contact-lists",
+            json!({"name": "x", "contacts": contacts}),
+        )
+        .await
+        .expect(422);
+    let pointers: Vec<_> = answer["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| {
+            error["pointer"]
+                .as_str()
+                .unwrap()
+                .trim_start_matches("#/contacts/")
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(
+        pointers,
+        [
+            "0/numbers",
+            "1/numbers/0/label",
+            "1/numbers/1/number",
+            "1/external_id",
+            "1/language",
+            "1/tier",
+            "1/address/country",
+            "1/address/state",
+            "1/address/postal_code",
+            "1/tags/0",
+            "2/numbers",
+            "3/consents",
+        ]
+    );
+    assert_eq!(
+        api.get("/api/v1/contact-lists").await.expect(200)["items"],
+        json!([])
     );
 }

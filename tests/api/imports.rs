@@ -170,8 +170,11 @@ async fn foreign_and_dear_numbers_are_taken_where_they_are_asked_for_and_others_
         .await
         .expect(200);
     assert_eq!(
-        masked["items"][1]["further_numbers"],
-        json!([{"number": "+*********24", "label": "Home Phone"}])
+        masked["items"][1]["numbers"],
+        json!([
+            {"number": "+*********23", "kind": "fixed_or_mobile", "label": "Mobile"},
+            {"number": "+*********24", "kind": "fixed_or_mobile", "label": "Home Phone"},
+        ])
     );
     let bad = send(&api, "/api/v1/imports?list=x&numbers=both", file).await;
     assert_eq!(bad.problem(), (400, "bad-parameter".into()));

@@ -12,11 +12,11 @@ use paceline::jobs::retention::Retention;
 use paceline::jobs::tasks::Tasks;
 use paceline::jobs::{Job as _, Jobs};
 use paceline::store::NewContact;
+use paceline_core::contact::Contact;
 use paceline_core::live::JobState;
 use paceline_core::number::E164;
 use paceline_core::time::Wall;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use tower::ServiceExt as _;
 
 #[tokio::test]
@@ -51,10 +51,11 @@ async fn a_large_task_is_answered_at_once_and_prepared_beside_the_calls() {
     let api = Api::ready().await;
     let contacts: Vec<NewContact> = (0..2_500)
         .map(|n| NewContact {
-            number: E164::new(&format!("+1202555{n:04}")).unwrap(),
-            name: None,
-            time_zone: None,
-            attributes: BTreeMap::new(),
+            contact: Contact {
+                numbers: vec![E164::new(&format!("+1202555{n:04}")).unwrap().into()],
+                ..Contact::default()
+            },
+            ..NewContact::default()
         })
         .collect();
     let (list, _) = api

@@ -22,7 +22,11 @@ async fn with_numbers_everywhere() -> Api {
         json!({"name": "about +12025550123", "trunk_ids": [1]}),
     )
     .await;
-    let contact = json!({"number": "+12025550123", "name": "Acme (202) 555 0123",
+    let contact = json!({"numbers": [{"number": "+12025550123", "label": "not 2025550134"}, {"number": "+12025550135"}],
+        "name": "Acme (202) 555 0123", "external_id": "12025550123", "language": "en", "tier": 3,
+        "address": {"country": "US", "state": "2025550123", "postal_code": "202 555 0134"}, "tags": ["202-555-0134", "vip"],
+        "consents": [{"kind": "express", "scope": "service", "granted_at": "2026-01-01T00:00:00Z",
+            "proof": "recorded on +1 202 555 0123"}],
         "attributes": {"Home Phone": "202.555.0123", "2025550134": "x", "note": "ring\u{a0}202\u{2011}555\u{2011}0134, not\t20\u{200b}25550123"}});
     post(
         "/api/v1/contact-lists",
@@ -149,6 +153,15 @@ async fn a_key_that_may_see_numbers_sees_them_as_they_are_written() {
     let shown: Map<String, Value> = masked["attributes"].as_object().unwrap().clone();
     assert_eq!(shown["Home Phone"], "***.***.**23");
     assert_eq!(shown["********34"], "x");
+    let numbers = json!([
+        {"number": "+*********23", "kind": "fixed_or_mobile", "label": "not ********34"},
+        {"number": "+*********35", "kind": "fixed_or_mobile", "label": null},
+    ]);
+    assert_eq!(masked["numbers"], numbers);
+    assert_eq!(masked["external_id"], "*********23");
+    assert_eq!(masked["tags"], json!(["***-***-**34", "vip"]));
+    assert_eq!(masked["consents"][0]["proof"], "recorded on +* *** *** **23");
+    assert_eq!(masked["consents"][0]["granted_at"], "2026-01-01T00:00:00.000Z");
 }
 
 #[tokio::test]
@@ -165,6 +178,11 @@ async fn a_masked_key_cannot_find_numbers_out_by_writing() {
     ] {
         let reply = api.ask("POST", path, &api.write, &body).await;
         assert_eq!(reply.problem(), (403, "forbidden".to_owned()), "{path}");
+    }
+    for query in ["external_id=12025550123", "tag=202-555-0134"] {
+        let path = format!("/api/v1/contact-lists/1/contacts?{query}");
+        let reply = api.ask("GET", &path, &api.write, &Value::Null).await;
+        assert_eq!(reply.problem(), (403, "forbidden".to_owned()), "{query}");
     }
     // Somebody who asks not to be called again is put on the list by whoever hears it.
     let one = json!({"numbers": ["+12025550123"], "reason": "asked in a call"});

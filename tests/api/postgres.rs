@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 async fn the_same_requests_are_answered_the_same_over_postgresql() {
     let api = Api::on_postgres().await;
     api.make_ready().await;
-    let list =
-        json!({"name": "renewals", "contacts": [{"number": "2025550123", "attributes": {"plan": "gold"}}]});
+    let list = json!({"name": "renewals", "contacts": [{"numbers": [{"number": "2025550123"}], "attributes": {"plan": "gold"}}]});
     assert_eq!(
         api.post("/api/v1/contact-lists", list).await.expect(201)["added"],
         1

@@ -57,7 +57,7 @@ impl MakeWriter<'_> for Log {
 async fn no_number_no_name_and_no_key_gets_into_the_log() {
     let api = Api::ready().await;
     let (log, _guard) = Log::start();
-    let list = json!({"name": "renewals", "contacts": [{"number": "2025550123", "name": "Quillfeather"}]});
+    let list = json!({"name": "renewals", "contacts": [{"numbers": [{"number": "2025550123"}], "name": "Quillfeather"}]});
     api.post("/api/v1/contact-lists", list).await.expect(201);
     api.post(
         "/api/v1/tasks",

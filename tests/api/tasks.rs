@@ -58,11 +58,26 @@ async fn a_number_pool_is_all_that_a_task_needs() {
           "contact": {
             "id": 1,
             "contact_list_id": 1,
-            "number": "+*********23",
+            "numbers": [
+              {
+                "number": "+*********23",
+                "kind": "fixed_or_mobile",
+                "label": null
+              }
+            ],
+            "external_id": null,
             "name": null,
             "time_zone": null,
-            "attributes": {},
-            "further_numbers": []
+            "language": null,
+            "tier": null,
+            "address": {
+              "country": null,
+              "state": null,
+              "postal_code": null
+            },
+            "tags": [],
+            "consents": [],
+            "attributes": {}
           },
           "state": "ready",
           "due_at": "[now]",
@@ -338,7 +353,7 @@ async fn a_task_that_names_no_campaign_is_of_the_default_one_which_is_made_for_t
 #[tokio::test]
 async fn a_contact_list_can_be_dialed_instead() {
     let api = Api::ready().await;
-    let list = json!({"name": "renewals", "contacts": [{"number": "2025550123"}, {"number": "2025550124"}]});
+    let list = json!({"name": "renewals", "contacts": [{"numbers": [{"number": "2025550123"}]}, {"numbers": [{"number": "2025550124"}]}]});
     api.post("/api/v1/contact-lists", list).await.expect(201);
     let task = json!({"name": "t", "contact_list_id": 1, "campaign_id": 1});
     let created = api.post("/api/v1/tasks", task).await.expect(201);

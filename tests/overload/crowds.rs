@@ -167,10 +167,15 @@ impl Floor {
         };
         let (last, first) = (count - 1, id * 10_000_000);
         let sql = format!(
-            "INSERT INTO contacts (list_id, number, time_zone) WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n \
+            "INSERT INTO contacts (list_id, name, time_zone) WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n \
              WHERE i < {last}) SELECT {id}, '+1' || ({first} + i), {zone} FROM n"
         );
         self.db.run(&sql).await;
+        let numbers = format!(
+            "INSERT INTO contact_numbers (contact_id, position, list_id, number) SELECT id, 0, list_id, name FROM contacts \
+             WHERE list_id = {id}"
+        );
+        self.db.run(&numbers).await;
         list
     }
 

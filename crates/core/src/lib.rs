@@ -10,6 +10,7 @@ mod breaker;
 pub mod call;
 pub mod campaign;
 pub mod command;
+pub mod contact;
 pub mod dial;
 pub mod engine;
 pub mod event;

@@ -5,6 +5,7 @@ use super::db::{Arg, Row, args};
 use super::error::{DbError, StoreError};
 use super::select::Select;
 use super::{dnc, query};
+use paceline_core::contact::NumberKind;
 use paceline_core::ids::{AgentId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use paceline_core::number::E164;
 use paceline_core::outcome::{MessageResult, Outcome};
@@ -25,6 +26,12 @@ pub struct AttemptRow {
     pub contact: ContactId,
     /// At which number.
     pub number: E164,
+    /// Which of the contact's numbers that is, from 1 in their order; none where the contact has it no more.
+    pub number_place: Option<u32>,
+    /// What kind of line it is.
+    pub number_kind: Option<NumberKind>,
+    /// What it was called where it is from.
+    pub number_label: Option<String>,
     /// 1 for the contact's first attempt in the task.
     pub ordinal: u32,
     /// When it was stored, just before it was dialed.
@@ -120,8 +127,10 @@ pub struct AttemptFilter {
     pub created_until: Option<Wall>,
 }
 
-const COLUMNS: &str = "SELECT id, campaign_id, task_id, contact_id, number, ordinal, created_at_ms, answered_at_ms, \
-    connected_at_ms, abandoned_at_ms, agent_id, ended_at_ms, outcome, disposition, message, message_at_ms FROM attempts WHERE 1 = 1";
+const COLUMNS: &str = "SELECT a.id, a.campaign_id, a.task_id, a.contact_id, a.number, a.ordinal, a.created_at_ms, a.answered_at_ms, \
+    a.connected_at_ms, a.abandoned_at_ms, a.agent_id, a.ended_at_ms, a.outcome, a.disposition, a.message, a.message_at_ms, \
+    (SELECT count(*) FROM contact_numbers cm WHERE cm.contact_id = cn.contact_id AND cm.position <= cn.position), cn.kind, cn.label \
+    FROM attempts a LEFT JOIN contact_numbers cn ON cn.contact_id = a.contact_id AND cn.number = a.number WHERE 1 = 1";
 
 impl Store {
     /// Attempts, the newest first.
@@ -158,7 +167,7 @@ impl Store {
 
     /// One attempt.
     pub async fn attempt(&self, id: AttemptId) -> Result<Option<AttemptRow>, StoreError> {
-        let (sql, args) = Select::new(COLUMNS).and("id =", Some(id.0)).order("id", 1);
+        let (sql, args) = Select::new(COLUMNS).and("a.id =", Some(id.0)).order("a.id", 1);
         Ok(self.read_all("read an attempt", sql, &args, attempt).await?.pop())
     }
 
@@ -201,24 +210,26 @@ impl Store {
         now: Wall,
     ) -> Result<Option<AttemptRow>, StoreError> {
         const DOING: &str = "set an attempt's disposition";
-        let update = "UPDATE attempts SET disposition = $2 WHERE id = $1 RETURNING id, campaign_id, task_id, contact_id, \
-            number, ordinal, created_at_ms, answered_at_ms, connected_at_ms, abandoned_at_ms, agent_id, ended_at_ms, \
-            outcome, disposition, message, message_at_ms";
-        let row = self
+        let update = "UPDATE attempts SET disposition = $2 WHERE id = $1 RETURNING number";
+        let is_there = self
             .write(DOING, async |tx| {
                 let Some(row) = tx.rows(update, args![id.0, disposition]).await?.pop() else {
-                    return Ok(None);
+                    return Ok(false);
                 };
                 if disposition == "dnc" {
-                    dnc::insert(tx, &[row.number(4)?], "an agent's disposition", now).await?;
+                    dnc::insert(tx, &[row.number(0)?], "an agent's disposition", now).await?;
                 }
-                Ok(Some(row))
+                Ok(true)
             })
             .await?;
         if disposition == "dnc" {
             self.pools.sync().await.map_err(query(DOING))?;
         }
-        row.map(|row| attempt(&row)).transpose().map_err(query(DOING))
+        if is_there {
+            self.attempt(id).await
+        } else {
+            Ok(None)
+        }
     }
 }
 
@@ -276,30 +287,30 @@ pub(super) fn select_attempts<'a>(
     let by = |of, column, expression| if driver == Some(of) { column } else { expression };
     Select::new(COLUMNS)
         .and(
-            by(Driver::Campaign, "campaign_id =", "+campaign_id ="),
+            by(Driver::Campaign, "a.campaign_id =", "+a.campaign_id ="),
             filter.campaign.map(|id| id.0),
         )
         .and(
-            by(Driver::Task, "task_id =", "+task_id ="),
+            by(Driver::Task, "a.task_id =", "+a.task_id ="),
             filter.task.map(|id| id.0),
         )
-        .and("contact_id =", filter.contact.map(|id| id.0))
+        .and("a.contact_id =", filter.contact.map(|id| id.0))
         .and(
-            by(Driver::Agent, "agent_id =", "+agent_id ="),
+            by(Driver::Agent, "a.agent_id =", "+a.agent_id ="),
             filter.agent.map(|id| id.0),
         )
         .and(
-            by(Driver::Outcome, "outcome =", "outcome || '' ="),
+            by(Driver::Outcome, "a.outcome =", "a.outcome || '' ="),
             filter.outcome.map(Outcome::as_str),
         )
         .and(
-            by(Driver::Disposition, "disposition =", "disposition || '' ="),
+            by(Driver::Disposition, "a.disposition =", "a.disposition || '' ="),
             filter.disposition.as_deref(),
         )
-        .and("id >=", filter.created_from.map(first_id_at))
-        .and("id <", filter.created_until.map(first_id_at))
-        .and("id <", after.map(|id| id.0))
-        .order("id DESC", limit)
+        .and("a.id >=", filter.created_from.map(first_id_at))
+        .and("a.id <", filter.created_until.map(first_id_at))
+        .and("a.id <", after.map(|id| id.0))
+        .order("a.id DESC", limit)
 }
 
 /// An attempt's id is a UUIDv7, which begins with its time: no attempt created at or after `at` has a smaller one.
@@ -340,6 +351,9 @@ fn attempt(row: &Row) -> Result<AttemptRow, DbError> {
         disposition: row.get(13)?,
         message: row.maybe_word(14)?,
         message_at: at(15)?,
+        number_place: Some(row.count(16)?).filter(|place| *place > 0),
+        number_kind: row.maybe_word(17)?,
+        number_label: row.get(18)?,
     })
 }
 

@@ -1,36 +1,48 @@
 //! Contact lists and the people in them.
 
-use super::Store;
+pub(super) mod book;
+pub(super) mod insert;
+pub(super) mod rows;
+
 use super::db::{Arg, Row, Tx, args};
 use super::error::{DbError, StoreError};
 use super::many::Many;
 use super::select::Select;
+use super::{Store, query};
+use book::{Book, Owner, lock_list};
+use paceline_core::contact::merge::Belongs;
+use paceline_core::contact::{Contact, ContactNumber, ExternalId, Tag};
 use paceline_core::ids::{ContactId, ContactListId};
 use paceline_core::number::E164;
 use paceline_core::time::Wall;
-use serde::{Deserialize, Serialize};
+use rows::{contact, contact_columns};
 use std::collections::BTreeMap;
 
 /// A contact to be stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewContact {
-    /// Where to reach them.
-    pub number: E164,
-    /// What to call them.
-    pub name: Option<String>,
-    /// Their IANA time zone, known to exist.
-    pub time_zone: Option<String>,
+    /// Checked by [`Contact::check`].
+    pub contact: Contact,
     /// Everything else, by name.
     pub attributes: BTreeMap<String, String>,
 }
 
-/// Another number of a contact, kept and not dialed yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FurtherNumber {
-    /// Where to reach them too.
-    pub number: E164,
-    /// What it was called, such as `Home Phone`.
-    pub label: String,
+/// What became of contacts that were to be added to a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Added {
+    /// Contacts that are new in the list.
+    pub contacts: u64,
+    /// Further numbers of theirs that were left out, as another contact of the list has them.
+    pub numbers_left: u64,
+}
+
+/// Which contacts of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContactFilter {
+    /// Only that with this external id.
+    pub external_id: Option<ExternalId>,
+    /// Only those with this tag.
+    pub tag: Option<Tag>,
 }
 
 /// A contact list.
@@ -51,43 +63,56 @@ pub struct ContactRow {
     pub id: ContactId,
     /// In which list.
     pub list: ContactListId,
-    /// Where to reach them.
-    pub number: E164,
-    /// What to call them.
-    pub name: Option<String>,
-    /// Their IANA time zone; `None`: their campaign's.
-    pub time_zone: Option<String>,
+    /// What decides over its calls.
+    pub contact: Contact,
     /// Everything else, by name.
     pub attributes: BTreeMap<String, String>,
-    /// Their other numbers, in the order in which they were given.
-    pub further_numbers: Vec<FurtherNumber>,
 }
 
-static INSERT: Many = Many::new(
-    5,
-    "INSERT INTO contacts (list_id, number, name, time_zone, attributes) VALUES {rows} \
-     ON CONFLICT (number, list_id) DO NOTHING",
-);
-
 /// Takes numbers from imports that have staged but not published them, as those may come to nothing.
-static UNSTAGE: Many = Many::new(
+static UNSTAGE_NUMBERS: Many = Many::new(
     2,
-    "DELETE FROM contacts WHERE (number, list_id) IN (VALUES {rows}) \
-     AND import_id IN (SELECT id FROM imports WHERE state IN ('running', 'stopped', 'staged', 'clearing'))",
+    "DELETE FROM contact_numbers WHERE (number, list_id) IN (VALUES {rows}) AND import_id IN (SELECT id FROM imports \
+       WHERE state IN ('running', 'stopped', 'staged', 'clearing')) RETURNING contact_id",
+);
+static UNSTAGE_EXTERNAL_IDS: Many = Many::new(
+    2,
+    "UPDATE contacts SET external_id = NULL WHERE (external_id, list_id) IN (VALUES {rows}) AND import_id IN \
+       (SELECT id FROM imports WHERE state IN ('running', 'stopped', 'staged', 'clearing'))",
+);
+/// A contact without a number is none.
+static UNSTAGE_CONTACTS: Many = Many::new(
+    1,
+    "DELETE FROM contacts WHERE id IN (VALUES {rows}) \
+       AND NOT EXISTS (SELECT 1 FROM contact_numbers n WHERE n.contact_id = contacts.id)",
+);
+static UNSTAGE_TAGS: Many = Many::new(
+    1,
+    "DELETE FROM contact_tags WHERE contact_id IN (VALUES {rows}) \
+       AND NOT EXISTS (SELECT 1 FROM contacts c WHERE c.id = contact_tags.contact_id)",
 );
 
 const LISTS: &str = "SELECT id, name, created_at_ms FROM contact_lists WHERE NOT importing";
-const CONTACTS: &str =
-    "SELECT id, list_id, number, name, time_zone, attributes, further_numbers FROM seen_contacts WHERE 1 = 1";
+const CONTACTS: &str = concat!("SELECT ", contact_columns!(), " FROM seen_contacts c WHERE 1 = 1");
+const WITH_TAG: &str = concat!(
+    "SELECT ",
+    contact_columns!(),
+    " FROM contact_tags t JOIN seen_contacts c ON c.id = t.contact_id WHERE 1 = 1"
+);
+const WITH_NUMBER: &str = concat!(
+    "SELECT ",
+    contact_columns!(),
+    " FROM seen_numbers n JOIN seen_contacts c ON c.id = n.contact_id WHERE n.number = $1 ORDER BY c.id DESC LIMIT $2"
+);
 
 impl Store {
-    /// Stores a list with its first contacts, all or none. Also tells how many were stored: a number counts once.
+    /// Stores a list with its first contacts, all or none; see [`Store::add_contacts`].
     pub async fn create_contact_list(
         &self,
         name: &str,
         contacts: &[NewContact],
         now: Wall,
-    ) -> Result<(ContactListRow, u64), StoreError> {
+    ) -> Result<(ContactListRow, Added), StoreError> {
         self.write("create a contact list", async |tx| {
             let list = insert_list(tx, name, false, now).await?;
             let added = insert_contacts(tx, list.id, contacts).await?;
@@ -96,31 +121,25 @@ impl Store {
         .await
     }
 
-    /// Adds contacts to a list, all or none; how many of them were new in it. Tasks made from it before do not get them.
+    /// Adds contacts to a list, all or none. One whose first number or external id the list has, or that comes twice, is not
+    /// new in it and is left out. Tasks made from the list before do not get the others.
     pub async fn add_contacts(
         &self,
         list: ContactListId,
         contacts: &[NewContact],
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Added, StoreError> {
         self.write("add contacts", async |tx| {
             let there = "SELECT 1 FROM contact_lists WHERE id = $1 AND NOT importing";
             if tx.rows(there, args![list.0]).await?.is_empty() {
                 return Err(StoreError::NoList.into());
             }
+            lock_list(tx, list).await?;
             let unseen = "SELECT 1 FROM imports WHERE list_id = $1 \
                 AND state IN ('running', 'stopped', 'staged', 'clearing') LIMIT 1";
-            // This waits for a staging transaction that has one of them, so what is staged is looked at after it.
-            let mut added = insert_contacts(tx, list, contacts).await?;
             if !tx.rows(unseen, args![list.0]).await?.is_empty() {
-                let numbers = contacts
-                    .iter()
-                    .flat_map(|c| [Arg::from(c.number.expose()), Arg::from(list.0)]);
-                let numbers: Vec<_> = numbers.collect();
-                while UNSTAGE.run(tx, &numbers).await? > 0 {
-                    added += insert_contacts(tx, list, contacts).await?;
-                }
+                unstage(tx, list, contacts).await?;
             }
-            Ok(added)
+            Ok(insert_contacts(tx, list, contacts).await?)
         })
         .await
     }
@@ -168,37 +187,65 @@ impl Store {
     pub async fn contacts(
         &self,
         list: ContactListId,
+        filter: &ContactFilter,
         after: Option<ContactId>,
         limit: i64,
     ) -> Result<Vec<ContactRow>, StoreError> {
-        let (sql, args) = Select::new(CONTACTS)
-            .and("list_id =", Some(list.0))
-            .and("id >", after.map(|id| id.0))
-            .order("id", limit);
-        self.read_all("list contacts", sql, &args, |row| contact(row, 0))
-            .await
+        const DOING: &str = "list contacts";
+        let external_id = filter.external_id.as_ref().map(ExternalId::as_str);
+        let rows = match &filter.tag {
+            Some(tag) => {
+                let (sql, args) = Select::new(WITH_TAG)
+                    .and("t.list_id =", Some(list.0))
+                    .and("t.tag =", Some(tag.as_str()))
+                    .and("t.contact_id >", after.map(|id| id.0))
+                    .and("c.external_id =", external_id)
+                    .order("t.contact_id", limit);
+                self.read_all(DOING, sql, &args, |row| contact(row, 0)).await?
+            }
+            None => {
+                let (sql, args) = Select::new(CONTACTS)
+                    .and("c.list_id =", Some(list.0))
+                    .and("c.external_id =", external_id)
+                    .and("c.id >", after.map(|id| id.0))
+                    .order("c.id", limit);
+                self.read_all(DOING, sql, &args, |row| contact(row, 0)).await?
+            }
+        };
+        self.complete(DOING, rows).await
     }
 
     /// One contact.
     pub async fn contact(&self, id: ContactId) -> Result<Option<ContactRow>, StoreError> {
-        let (sql, args) = Select::new(CONTACTS).and("id =", Some(id.0)).order("id", 1);
-        Ok(self
-            .read_all("read a contact", sql, &args, |row| contact(row, 0))
-            .await?
-            .pop())
+        const DOING: &str = "read a contact";
+        let (sql, args) = Select::new(CONTACTS).and("c.id =", Some(id.0)).order("c.id", 1);
+        let rows = self.read_all(DOING, sql, &args, |row| contact(row, 0)).await?;
+        Ok(self.complete(DOING, rows).await?.pop())
     }
 
-    /// The contacts with this number, the newest first.
+    /// The contacts that have this number, the newest first.
     pub async fn contacts_with_number(
         &self,
         number: &E164,
         limit: i64,
     ) -> Result<Vec<ContactRow>, StoreError> {
-        let (sql, args) = Select::new(CONTACTS)
-            .and("number =", Some(number.expose()))
-            .order("id DESC", limit);
-        self.read_all("find contacts", sql, &args, |row| contact(row, 0))
+        const DOING: &str = "find contacts";
+        let args = args![number.expose(), limit];
+        let rows = self
+            .read_all(DOING, WITH_NUMBER, args, |row| contact(row, 0))
+            .await?;
+        self.complete(DOING, rows).await
+    }
+
+    async fn complete(
+        &self,
+        doing: &'static str,
+        mut contacts: Vec<ContactRow>,
+    ) -> Result<Vec<ContactRow>, StoreError> {
+        rows::complete(&self.pools, contacts.iter_mut().collect())
             .await
+            .map_err(query(doing))?;
+        Ok(contacts)
     }
 }
 
@@ -218,37 +265,68 @@ pub(super) async fn insert_list(
     })
 }
 
-async fn insert_contacts(tx: &mut Tx, list: ContactListId, contacts: &[NewContact]) -> Result<u64, DbError> {
-    let attributes = contacts
-        .iter()
-        .map(|contact| serde_json::to_string(&contact.attributes));
-    let attributes = attributes
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| DbError::decode("attribute"))?;
-    let mut rows = Vec::with_capacity(contacts.len() * 5);
-    for (contact, attributes) in contacts.iter().zip(&attributes) {
-        rows.extend_from_slice(args![
-            list.0,
-            contact.number.expose(),
-            contact.name.as_deref(),
-            contact.time_zone.as_deref(),
-            attributes,
-        ]);
+/// Those of the contacts that are new in the list. It is locked, or nobody else's yet.
+async fn insert_contacts(
+    tx: &mut Tx,
+    list: ContactListId,
+    contacts: &[NewContact],
+) -> Result<Added, DbError> {
+    let mut book = Book::read(tx, list, None, contacts.iter().map(|c| &c.contact)).await?;
+    let (mut new, mut added) = (Vec::with_capacity(contacts.len()), Added::default());
+    for NewContact { contact, attributes } in contacts {
+        match book.whose(contact) {
+            Belongs::Nobody => {}
+            Belongs::To(_) | Belongs::Unclear(_) => continue,
+        }
+        let mut contact = contact.clone();
+        added.numbers_left += book.claim(Owner::New(new.len()), &mut contact) as u64;
+        let attributes = serde_json::to_string(attributes).map_err(|_| DbError::decode("attribute"))?;
+        new.push((contact, attributes));
     }
-    INSERT.run(tx, &rows).await
+    added.contacts = new.len() as u64;
+    let rows: Vec<_> = new
+        .iter()
+        .map(|(contact, attributes)| (contact, attributes.as_str()))
+        .collect();
+    insert::insert(tx, list, None, &rows).await?;
+    Ok(added)
 }
 
-/// Stores contacts of which only the number is known; how many of them were new in the list.
+/// Takes from unpublished imports what these contacts have.
+async fn unstage(tx: &mut Tx, list: ContactListId, contacts: &[NewContact]) -> Result<(), DbError> {
+    let key = |value| [Arg::from(value), Arg::from(list.0)];
+    let contacts = || contacts.iter().map(|c| &c.contact);
+    let ids = contacts().filter_map(|c| c.external_id.as_ref());
+    let ids: Vec<Arg<'_>> = ids.flat_map(|id| key(id.as_str())).collect();
+    UNSTAGE_EXTERNAL_IDS.run(tx, &ids).await?;
+    let numbers = contacts().flat_map(|c| &c.numbers);
+    let numbers: Vec<Arg<'_>> = numbers.flat_map(|n| key(n.number.expose())).collect();
+    let left = UNSTAGE_NUMBERS.rows(tx, &numbers).await?;
+    let left = left
+        .iter()
+        .map(|row| row.get::<i64>(0))
+        .collect::<Result<Vec<_>, _>>()?;
+    let left: Vec<Arg<'_>> = left.into_iter().map(Arg::from).collect();
+    UNSTAGE_CONTACTS.run(tx, &left).await?;
+    UNSTAGE_TAGS.run(tx, &left).await?;
+    Ok(())
+}
+
+/// Stores contacts of whom only the number is known.
 pub(super) async fn insert_numbers(
     tx: &mut Tx,
     list: ContactListId,
-    numbers: &[E164],
-) -> Result<u64, DbError> {
-    let mut rows = Vec::with_capacity(numbers.len() * 5);
-    for number in numbers {
-        rows.extend_from_slice(args![list.0, number.expose(), None::<&str>, None::<&str>, "{}"]);
-    }
-    INSERT.run(tx, &rows).await
+    numbers: &[ContactNumber],
+) -> Result<(), DbError> {
+    let contacts = numbers.iter().map(|number| NewContact {
+        contact: Contact {
+            numbers: vec![number.clone()],
+            ..Contact::default()
+        },
+        attributes: BTreeMap::new(),
+    });
+    let contacts: Vec<_> = contacts.collect();
+    insert_contacts(tx, list, &contacts).await.map(drop)
 }
 
 fn list(row: &Row) -> Result<ContactListRow, DbError> {
@@ -256,23 +334,5 @@ fn list(row: &Row) -> Result<ContactListRow, DbError> {
         id: ContactListId(row.get(0)?),
         name: row.get(1)?,
         created_at: Wall(row.get(2)?),
-    })
-}
-
-/// Reads a contact from seven columns, the first of which is `column`.
-pub(super) fn contact(row: &Row, column: usize) -> Result<ContactRow, DbError> {
-    let attributes = row.get::<String>(column + 5)?;
-    let further = row.get::<Option<String>>(column + 6)?;
-    Ok(ContactRow {
-        id: ContactId(row.get(column)?),
-        list: ContactListId(row.get(column + 1)?),
-        number: row.number(column + 2)?,
-        name: row.get(column + 3)?,
-        time_zone: row.get(column + 4)?,
-        attributes: serde_json::from_str(&attributes).map_err(|_| DbError::decode("attribute"))?,
-        further_numbers: match further {
-            Some(further) => serde_json::from_str(&further).map_err(|_| DbError::decode("further number"))?,
-            None => Vec::new(),
-        },
     })
 }

@@ -449,7 +449,7 @@ impl From<CommitError> for DbError {
 }
 
 macro_rules! arguments {
-    ($name:ident, $arguments:ty, $columns:expr) => {
+    ($name:ident, $arguments:ty, $texts:expr, $ints:expr) => {
         fn $name(args: &[Arg<'_>]) -> Result<$arguments, DbError> {
             let mut out = <$arguments>::default();
             out.reserve(args.len(), args.len() * 8);
@@ -460,7 +460,8 @@ macro_rules! arguments {
                     Arg::Id(value) => out.add(*value),
                     Arg::Bytes(value) => out.add(*value),
                     Arg::Flag(value) => out.add(*value),
-                    Arg::Texts(value) => $columns(&mut out, value),
+                    Arg::Texts(value) => $texts(&mut out, value),
+                    Arg::Ints(value) => $ints(&mut out, value),
                 }
                 .map_err(|_| DbError::new(DbErrorKind::Value, "a value could not be encoded"))?;
             }
@@ -468,13 +469,17 @@ macro_rules! arguments {
         }
     };
 }
-arguments!(sqlite_arguments, SqliteArguments, |_: &mut _, _: &_| Err(
-    "SQLite has no arrays".into()
-));
+arguments!(
+    sqlite_arguments,
+    SqliteArguments,
+    |_: &mut _, _: &_| Err("SQLite has no arrays".into()),
+    |_: &mut _, _: &_| Err("SQLite has no arrays".into())
+);
 arguments!(
     postgres_arguments,
     PgArguments,
-    |out: &mut PgArguments, texts: &[Option<&str>]| out.add(texts.to_vec())
+    |out: &mut PgArguments, texts: &[Option<&str>]| out.add(texts.to_vec()),
+    |out: &mut PgArguments, ints: &[Option<i64>]| out.add(ints.to_vec())
 );
 
 impl Row {

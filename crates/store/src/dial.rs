@@ -137,7 +137,7 @@ pub(super) static MAKE_READY: Many = Many::new(
 pub(super) static FREE_NUMBERS: Many = Many::new(
     2,
     "WITH v(task_id, contact_id) AS (VALUES {rows}) \
-     DELETE FROM number_leases WHERE number IN (SELECT c.number FROM v JOIN contacts c ON c.id = v.contact_id) \
+     DELETE FROM number_leases WHERE number IN (SELECT cn.number FROM v JOIN contact_numbers cn ON cn.contact_id = v.contact_id) \
        AND EXISTS (SELECT 1 FROM v WHERE v.task_id = number_leases.task_id \
          AND v.contact_id = number_leases.contact_id) \
        AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.contact_id = number_leases.contact_id \

@@ -94,8 +94,10 @@ pub struct ImportRow {
     pub rows_read: u64,
     /// Rows that could not be taken.
     pub rejected: u64,
-    /// Rows whose number was in the list before.
+    /// Rows of contacts that were in the list before.
     pub listed: u64,
+    /// Further numbers that were left out, as another contact of the list has them.
+    pub numbers_left: u64,
     /// Contacts staged or published; none before all are staged.
     pub imported: Option<u64>,
     /// Contacts of the list that such rows add something to; none before all are staged.
@@ -113,7 +115,8 @@ pub struct ImportRow {
 }
 
 const COLUMNS: &str = "SELECT id, list_id, makes_list, state, alive_at_ms, file_sha256, settings, shape, done_permille, \
-    rows_read, rejected, listed, imported, filled, repairs, numbers, failure, created_at_ms, published_at_ms FROM imports WHERE 1 = 1";
+    rows_read, rejected, listed, imported, filled, repairs, numbers, failure, created_at_ms, published_at_ms, numbers_left \
+    FROM imports WHERE 1 = 1";
 
 impl Store {
     /// Begins an import, for which a list is made where it needs one. [`StoreError::NoList`]; [`StoreError::ListBusy`], as
@@ -257,7 +260,13 @@ impl Store {
             return Ok(());
         };
         let window = "SELECT max(id) FROM (SELECT id FROM contacts WHERE list_id = $1 AND id > $2 ORDER BY id LIMIT $3) w";
-        let delete = "DELETE FROM contacts WHERE list_id = $1 AND id > $2 AND id <= $3 AND import_id = $4";
+        let delete = [
+            "DELETE FROM contact_tags WHERE list_id = $1 AND contact_id > $2 AND contact_id <= $3 \
+               AND EXISTS (SELECT 1 FROM contacts c WHERE c.id = contact_tags.contact_id AND c.import_id = $4)",
+            // Also those that it adds to contacts of before.
+            "DELETE FROM contact_numbers WHERE list_id = $1 AND contact_id > $2 AND contact_id <= $3 AND import_id = $4",
+            "DELETE FROM contacts WHERE list_id = $1 AND id > $2 AND id <= $3 AND import_id = $4",
+        ];
         let mut after = 0;
         loop {
             let last = self
@@ -268,8 +277,13 @@ impl Store {
             let Some(last) = last.into_iter().flatten().next() else {
                 break;
             };
-            self.changes(DOING, delete, args![list.0, after, last, id.0])
-                .await?;
+            self.write(DOING, async |tx| {
+                for sql in delete {
+                    tx.run(sql, args![list.0, after, last, id.0]).await?;
+                }
+                Ok(())
+            })
+            .await?;
             after = last;
         }
         self.forget_fills(id).await?;
@@ -386,6 +400,7 @@ fn import(row: &Row) -> Result<ImportRow, DbError> {
         failure: row.get(16)?,
         created_at: Wall(row.get(17)?),
         published_at: row.get::<Option<i64>>(18)?.map(Wall),
+        numbers_left: row.size(19)?,
     })
 }
 

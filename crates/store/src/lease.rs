@@ -97,14 +97,34 @@ pub(super) fn due_tasks(dialect: Dialect) -> &'static str {
     }
 }
 
+/// The position of a contact's first number that may be seen and that is so.
+macro_rules! first_number {
+    ($and:literal) => {
+        concat!(
+            "(SELECT min(cm.position) FROM contact_numbers cm WHERE cm.contact_id = tc.contact_id ",
+            "AND NOT EXISTS (SELECT 1 FROM imports i WHERE i.id = cm.import_id ",
+            "AND i.state IN ('running', 'stopped', 'staged', 'clearing')) ",
+            $and,
+            ")"
+        )
+    };
+}
+
+/// Each with the number to dial: the first that is not on the do-not-call list; where all are, the first. The gate's rules of
+/// time look at the contact's zone, whichever of its numbers is dialed, so that a contact is in one bucket.
 pub(super) fn due_contacts(dialect: Dialect) -> &'static str {
     macro_rules! sql {
         ($lock:literal) => {
             concat!(
-                "SELECT tc.contact_id, tc.due_at_ms, tc.attempts_made, tc.tries_made, c.number, c.time_zone, ",
-                "EXISTS (SELECT 1 FROM dnc d WHERE d.number = c.number), ",
-                "EXISTS (SELECT 1 FROM number_leases n WHERE n.number = c.number) ",
+                "SELECT tc.contact_id, tc.due_at_ms, tc.attempts_made, tc.tries_made, cn.number, c.time_zone, ",
+                "EXISTS (SELECT 1 FROM dnc d WHERE d.number = cn.number), ",
+                "EXISTS (SELECT 1 FROM number_leases n WHERE n.number = cn.number) ",
                 "FROM task_contacts tc JOIN contacts c ON c.id = tc.contact_id ",
+                "JOIN contact_numbers cn ON cn.contact_id = tc.contact_id AND cn.position = coalesce(",
+                first_number!("AND NOT EXISTS (SELECT 1 FROM dnc d WHERE d.number = cm.number)"),
+                ", ",
+                first_number!(""),
+                ") ",
                 "WHERE tc.bucket_id = $1 AND tc.state = 'ready' AND tc.due_at_ms <= $2 ",
                 "ORDER BY tc.due_at_ms, tc.contact_id LIMIT $3",
                 $lock

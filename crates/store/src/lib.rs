@@ -41,7 +41,7 @@ pub use api_keys::{ApiKeyRow, NewApiKey, Role, UnknownRole};
 pub use attempts::{AttemptFilter, AttemptRow, CallRecord, LegRow};
 pub use audit::{AuditEntry, AuditRow};
 pub use campaigns::{Archiving, CampaignRow, CampaignWork};
-pub use contacts::{ContactListRow, ContactRow, FurtherNumber, NewContact};
+pub use contacts::{Added, ContactFilter, ContactListRow, ContactRow, NewContact};
 pub use decisions::DecisionRow;
 pub use dial::{DialCampaign, Recovery, StoredAgent};
 pub use dnc::DncRow;

@@ -1,6 +1,6 @@
 //! Statements over many rows at once: one text per row count out of a fixed few, so that each is prepared once.
 
-use super::db::{Arg, Dialect, Row, Tx};
+use super::db::{Arg, Dialect, Pools, Row, Tx};
 use super::error::DbError;
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -52,6 +52,19 @@ impl Many {
         for part in self.parts(args) {
             rows.extend(
                 tx.rows(self.sql(tx.dialect(), part.len() / self.columns), part)
+                    .await?,
+            );
+        }
+        Ok(rows)
+    }
+
+    /// The rows that it gives as of the last commit, outside any transaction.
+    pub(crate) async fn read(&'static self, pools: &Pools, args: &[Arg<'_>]) -> Result<Vec<Row>, DbError> {
+        let mut rows = Vec::new();
+        for part in self.parts(args) {
+            rows.extend(
+                pools
+                    .rows(self.sql(pools.dialect(), part.len() / self.columns), part)
                     .await?,
             );
         }

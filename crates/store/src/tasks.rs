@@ -7,16 +7,17 @@ mod requeue;
 pub(super) use requeue::QUEUE;
 pub use requeue::Requeued;
 
-use super::contacts::{ContactRow, contact, insert_list, insert_numbers};
+use super::contacts::rows::{self, CONTACT_COLUMNS, contact, contact_columns};
+use super::contacts::{ContactRow, insert_list, insert_numbers};
 use super::db::{Row, Tx, args};
 use super::error::{DbError, Stop, StoreError};
 use super::lease::NEVER;
 use super::select::Select;
-use super::{Store, decisions};
+use super::{Store, decisions, query};
 use paceline_core::campaign::{CampaignState, TaskState};
+use paceline_core::contact::ContactNumber;
 use paceline_core::gate::GateReason;
 use paceline_core::ids::{CampaignId, ContactId, ContactListId, TaskId};
-use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
 use paceline_core::time::Wall;
 use std::collections::BTreeMap;
@@ -47,7 +48,7 @@ pub enum NewTaskContacts {
     /// Everybody who is in this list now.
     List(ContactListId),
     /// These, for whom a list of the task's name is made.
-    Numbers(Vec<E164>),
+    Numbers(Vec<ContactNumber>),
 }
 
 /// A task.
@@ -357,27 +358,33 @@ impl Store {
         after: Option<i64>,
         limit: i64,
     ) -> Result<Vec<TaskContactRow>, StoreError> {
-        let (sql, args) = Select::new(
-            concat!(
-                "SELECT c.id, c.list_id, c.number, c.name, c.time_zone, c.attributes, c.further_numbers, tc.state, ",
-                due_at!(),
-                ", tc.attempts_made, tc.last_outcome FROM task_contacts tc JOIN contacts c ON c.id = tc.contact_id ",
-                "JOIN task_buckets b ON b.id = tc.bucket_id WHERE 1 = 1"
-            ),
-        )
+        const DOING: &str = "list a task's contacts";
+        let (sql, args) = Select::new(concat!(
+            "SELECT ",
+            contact_columns!(),
+            ", tc.state, ",
+            due_at!(),
+            ", tc.attempts_made, tc.last_outcome FROM task_contacts tc JOIN contacts c ON c.id = tc.contact_id ",
+            "JOIN task_buckets b ON b.id = tc.bucket_id WHERE 1 = 1"
+        ))
         .and("tc.task_id =", Some(id.0))
         .and("tc.contact_id >", after)
         .order("tc.contact_id", limit);
         let read = |row: &Row| {
             Ok(TaskContactRow {
                 contact: contact(row, 0)?,
-                state: row.word(7)?,
-                due_at: Wall(row.get(8)?),
-                attempts_made: row.count(9)?,
-                last_outcome: row.maybe_word(10)?,
+                state: row.word(CONTACT_COLUMNS)?,
+                due_at: Wall(row.get(CONTACT_COLUMNS + 1)?),
+                attempts_made: row.count(CONTACT_COLUMNS + 2)?,
+                last_outcome: row.maybe_word(CONTACT_COLUMNS + 3)?,
             })
         };
-        self.read_all("list a task's contacts", sql, &args, read).await
+        let mut found = self.read_all(DOING, sql, &args, read).await?;
+        let contacts = found.iter_mut().map(|row| &mut row.contact).collect();
+        rows::complete(&self.pools, contacts)
+            .await
+            .map_err(query(DOING))?;
+        Ok(found)
     }
 
     /// A contact's place in each of its tasks, the newest first.

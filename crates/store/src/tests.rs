@@ -328,7 +328,7 @@ async fn a_full_disk_delays_changes_and_loses_none() {
     let moved = store.move_campaign(campaign, &draft, CampaignState::Active);
     assert!(moved.await.unwrap());
     let numbers: Vec<_> = (100..160)
-        .map(|n| E164::new(&format!("+12025550{n}")).unwrap())
+        .map(|n| E164::new(&format!("+12025550{n}")).unwrap().into())
         .collect();
     let task = NewTask {
         campaign,

@@ -8,6 +8,9 @@ mod admin;
 #[path = "store/answers.rs"]
 mod answers;
 #[cfg(test)]
+#[path = "store/contacts.rs"]
+mod contacts;
+#[cfg(test)]
 #[path = "store/faults.rs"]
 mod faults;
 #[cfg(test)]
@@ -96,13 +99,21 @@ contract! {
         of_imports_into_one_list_that_begin_at_once_one_begins
         what_an_import_adds_to_a_listed_contact_is_seen_after_it_is_published
         rows_of_one_number_become_one_contact
-        further_numbers_are_kept_and_fill_a_blank
         an_interrupted_import_goes_on_with_another_worker
         calls_are_prepared_while_an_import_is_staged;
     retention:
         decisions_expire_in_slices_the_oldest_first
         the_audit_expires_refused_or_not
         rejected_rows_expire_once_their_import_is_over;
+    contacts:
+        all_that_is_known_of_a_contact_is_kept
+        an_import_keeps_all_that_is_known_of_a_contact
+        a_contact_is_known_by_its_external_id_or_its_first_number
+        rows_of_a_contact_add_to_it_and_a_row_of_two_contacts_is_refused
+        numbers_that_an_import_adds_are_seen_and_dialed_once_it_is_published
+        what_is_added_by_hand_is_taken_from_an_import_that_is_only_staged
+        the_first_number_that_may_be_called_is_dialed
+        a_number_listed_since_the_lease_leaves_the_contacts_others;
     tasks:
         a_task_from_numbers_makes_its_list_and_contacts
         a_large_task_is_taken_in_slices_and_not_dialed_before_it_is_whole

@@ -91,8 +91,11 @@ pub(crate) struct ContactTask {
 pub(crate) struct Why {
     /// Who.
     contact: Contact,
-    /// Whether the number is on the do-not-call list now.
+    /// Whether all of its numbers are on the do-not-call list now.
     on_do_not_call_list: bool,
+    /// Which of its numbers are, from 1 in their order.
+    #[schema(example = json!([2]))]
+    numbers_on_do_not_call_list: Vec<usize>,
     /// Its place in each task, the newest first.
     tasks: Vec<ContactTask>,
     /// The gate's decisions, the newest first, 100 at most.
@@ -113,7 +116,13 @@ pub(crate) async fn why(
     Id(id): Id<i64>,
 ) -> ApiResult<Body<Why>> {
     let contact = find(&state, id).await?;
-    let on_list = state.store.dnc_entry(&contact.number).await?.is_some();
+    let mut listed = Vec::new();
+    for (n, number) in (1..).zip(&contact.contact.numbers) {
+        if state.store.dnc_entry(&number.number).await?.is_some() {
+            listed.push(n);
+        }
+    }
+    let on_list = listed.len() == contact.contact.numbers.len();
     let tasks = state.store.tasks_of_contact(contact.id, SHOWN_MAX).await?;
     let decisions = state.store.decisions_of_contact(contact.id, SHOWN_MAX).await?;
     let attempts = state.store.attempts_of_contact(contact.id, SHOWN_MAX).await?;
@@ -124,6 +133,7 @@ pub(crate) async fn why(
     };
     Ok(Body(Why {
         on_do_not_call_list: on_list,
+        numbers_on_do_not_call_list: listed,
         tasks: tasks.into_iter().map(explain).collect(),
         decisions: decisions.iter().cloned().map(Decision::from).collect(),
         attempts: attempts
@@ -175,7 +185,7 @@ fn explanation(row: &ContactTaskRow, last: Option<&DecisionRow>, on_list: bool, 
         }
         (ContactState::Done, _, None) => "finished without an attempt".to_owned(),
         (ContactState::Ready, _, _) if on_list => {
-            "will be refused: the number is on the do-not-call list".to_owned()
+            "will be refused: all of its numbers are on the do-not-call list".to_owned()
         }
         (ContactState::Ready, _, _) if row.task_state != TaskState::Running => {
             format!("waits: its task is {}", row.task_state)
@@ -218,7 +228,7 @@ pub(crate) struct SearchContacts {
 /// Contacts with a number.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct FoundContacts {
-    /// The contacts, one for each list that the number is in; the newest 200.
+    /// The contacts that have it, one for each list that it is in; the newest 200.
     items: Vec<Contact>,
 }
 

@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
+use paceline_core::contact::ContactNumber;
 use paceline_core::ids::{CampaignId, ContactListId, TrunkId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -289,7 +290,11 @@ impl Plan {
         let (mut numbers, mut seen, mut duplicates) = (Vec::with_capacity(count), BTreeSet::new(), 0);
         for (n, number) in check::numbers(state, pool).await?.into_iter().enumerate() {
             match self.faults.take(format!("{path}/number_pool/{n}"), number) {
-                Some(number) if seen.insert(number.clone()) => numbers.push(number),
+                Some(read) if seen.insert(read.number.clone()) => numbers.push(ContactNumber {
+                    number: read.number,
+                    kind: Some(read.kind),
+                    label: None,
+                }),
                 Some(_) => duplicates += 1,
                 None => self.numbers_bad += 1,
             }

@@ -1,13 +1,13 @@
-//! The numbers of a row: which is called, which are kept, and which are not wanted. In: [`Cells`] and what the columns mean.
-//! Out: a [`Numbered`] to call and [`FurtherNumber`]s, or why the row has none.
+//! The numbers of a row: in which order they are dialed, and which are not wanted. In: [`Cells`] and what the columns mean.
+//! Out: the first as [`Numbered`] and all as [`ContactNumber`]s, or why the row has none.
 
 use super::{Checker, Fault};
 use crate::import::cells::{Cells, Kind};
 use crate::import::country::country;
 use crate::import::file::Settings;
-use crate::import::header::Column;
-use crate::numbers::{self, Country, NumberError, NumberKind, Numbered, Plan, Written};
-use crate::store::FurtherNumber;
+use crate::import::header::{Column, Field};
+use crate::numbers::{self, Country, NumberError, Numbered, Plan, Written};
+use paceline_core::contact::{ContactNumber, CountryCode, NUMBERS_MAX, NumberKind};
 
 /// Which numbers are taken.
 pub(super) struct Allowed {
@@ -53,40 +53,46 @@ impl Allowed {
 }
 
 impl Checker<'_> {
-    /// The number to call, which is that of the first telephone column in which one stands, and all others.
-    pub(super) fn numbers(&mut self, cells: &Cells) -> Result<(Numbered, Vec<FurtherNumber>), Fault> {
-        let stated = self.country(cells)?;
-        let (mut called, mut further) = (None::<Numbered>, Vec::<FurtherNumber>::new());
+    /// The first number to dial, which is that of the first telephone column in which one stands, all numbers, and the country
+    /// that the row names.
+    pub(super) fn numbers(
+        &mut self,
+        cells: &Cells,
+    ) -> Result<(Numbered, Vec<ContactNumber>, Option<CountryCode>), Fault> {
+        let (stated, named) = self.country(cells)?;
+        let (mut first, mut all) = (None::<Numbered>, Vec::<ContactNumber>::new());
         let (mut fault, mut unusable) = (None, false);
-        for column in &self.columns.numbers {
-            match (self.number(cells, column, stated), &called) {
-                (Ok(None), _) => {}
-                (Ok(Some(number)), None) => called = Some(number),
-                (Ok(Some(number)), Some(first)) => {
-                    let known =
-                        first.number == number.number || further.iter().any(|f| f.number == number.number);
-                    if !known {
-                        further.push(FurtherNumber {
-                            number: number.number,
-                            label: column.header.clone(),
-                        });
+        let columns = self.columns;
+        for (n, column) in columns.numbers.iter().enumerate() {
+            for read in self.numbers_in(cells, column, stated) {
+                match read {
+                    Ok(read) => {
+                        let known = all.iter().any(|n| n.number == read.number);
+                        if !known && all.len() < NUMBERS_MAX {
+                            all.push(ContactNumber {
+                                number: read.number.clone(),
+                                kind: Some(read.kind),
+                                label: self.labels.get(n).cloned().flatten(),
+                            });
+                        }
+                        first.get_or_insert(read);
                     }
-                }
-                (Err(reason), _) => {
-                    unusable = true;
-                    fault = fault.or_else(|| Some((Some(column.header.clone()), reason)));
+                    Err(reason) => {
+                        unusable = true;
+                        fault = fault.or_else(|| Some((Some(column.header.clone()), reason)));
+                    }
                 }
             }
         }
-        match called {
-            Some(called) => {
+        match first {
+            Some(first) => {
                 if unusable {
                     self.repaired("left out: a number that cannot be taken, of a contact that has another");
                 }
-                Ok((called, further))
+                Ok((first, all, named))
             }
             None => Err(fault.unwrap_or_else(|| {
-                let first = self.columns.numbers.first();
+                let first = columns.numbers.first();
                 (first.map(|c| c.header.clone()), NumberError::Empty.to_string())
             })),
         }
@@ -97,20 +103,24 @@ impl Checker<'_> {
         &mut self,
         cells: &Cells,
     ) -> Option<(usize, Result<Numbered, NumberError>)> {
-        let stated = self.country(cells).ok()?;
+        let (stated, _) = self.country(cells).ok()?;
         for (n, column) in self.columns.numbers.iter().enumerate() {
             let text = self.text(cells, column).ok()?;
             if !text.is_empty() {
-                return Some((n, numbers::read(&text, &self.plan_of(column, stated))));
+                let parts = several(&text);
+                let first = parts.as_ref().and_then(|parts| parts.first()).copied();
+                let plan = self.plan_of(column, stated);
+                return Some((n, numbers::read(first.unwrap_or(&text), &plan)));
             }
         }
         None
     }
 
-    /// The country that the row states for its numbers.
-    fn country(&mut self, cells: &Cells) -> Result<Option<Country>, Fault> {
-        let mut stated: Option<Country> = None;
-        let area_code = self.columns.area_code.as_ref();
+    /// The country that the row states for its numbers, and the one that it names by letters, not by a calling code, which
+    /// several may share.
+    fn country(&mut self, cells: &Cells) -> Result<(Option<Country>, Option<CountryCode>), Fault> {
+        let (mut stated, mut named) = (None::<Country>, None);
+        let area_code = self.columns.field(Field::AreaCode);
         for column in self.columns.countries.iter().chain(area_code) {
             let text = self.text(cells, column)?;
             let is_area = Some(column) == area_code && !is_country_code(&text);
@@ -122,16 +132,20 @@ impl Checker<'_> {
                 at("not a country that is known: write two letters (ISO 3166-1) such as US or a calling code such as +1, or leave \
                     the column out (`--column ignore=…`; in the API `ignore_columns`)")
             })?;
+            let is_name = text.contains(char::is_alphabetic);
+            if is_name && named.is_none() {
+                named = CountryCode::new(&found.to_string()).ok();
+            }
             match stated {
                 Some(before) if before.calling_code() != found.calling_code() => {
                     return Err(at("another country than a column before it says"));
                 }
                 // A name tells more than a calling code that several countries share.
-                Some(_) if !text.contains(char::is_alphabetic) => {}
+                Some(_) if !is_name => {}
                 Some(_) | None => stated = Some(found),
             }
         }
-        Ok(stated)
+        Ok((stated, named))
     }
 
     fn plan_of(&self, column: &Column, stated: Option<Country>) -> Plan {
@@ -146,42 +160,92 @@ impl Checker<'_> {
         }
     }
 
-    /// The number in a column; none where nothing stands there.
-    fn number(
+    /// The numbers in a column; none where nothing stands there.
+    fn numbers_in(
         &mut self,
         cells: &Cells,
         column: &Column,
         stated: Option<Country>,
-    ) -> Result<Option<Numbered>, String> {
+    ) -> Vec<Result<Numbered, String>> {
+        let refused = |reason: String| vec![Err(reason)];
         match cells.kind(column.index) {
             Kind::Text => {}
-            Kind::Rounded => return Err(NumberError::Scientific.to_string()),
+            Kind::Rounded => return refused(NumberError::Scientific.to_string()),
             Kind::Date => {
                 let reason =
                     "the spreadsheet takes it for a date: format the column as text and type it again";
-                return Err(reason.to_owned());
+                return refused(reason.to_owned());
             }
-            Kind::Fault => return Err("shows an error of the spreadsheet, such as #N/A".to_owned()),
+            Kind::Fault => return refused("shows an error of the spreadsheet, such as #N/A".to_owned()),
         }
-        let text = self.text(cells, column).map_err(|(_, reason)| reason)?;
+        let text = match self.text(cells, column) {
+            Ok(text) => text,
+            Err((_, reason)) => return refused(reason),
+        };
         if text.is_empty() {
-            return Ok(None);
+            return Vec::new();
         }
-        let plan = self.plan_of(column, stated);
-        let area_code = match &self.columns.area_code {
-            Some(column) => self.text(cells, column).map_err(|(_, reason)| reason)?,
+        let area_code = match self.columns.field(Field::AreaCode) {
+            Some(column) => match self.text(cells, column) {
+                Ok(text) => text,
+                Err((_, reason)) => return refused(reason),
+            },
             None => "".into(),
         };
-        let read = if area_code.is_empty() || is_country_code(&area_code) || text.starts_with('+') {
-            numbers::read(&text, &plan)
-        } else {
-            with_area_code(&area_code, &text, &plan)
+        let plan = self.plan_of(column, stated);
+        let read = |text: &str| {
+            if area_code.is_empty() || is_country_code(&area_code) || text.starts_with('+') {
+                numbers::read(text, &plan)
+            } else {
+                with_area_code(&area_code, text, &plan)
+            }
         };
-        let number = read.map_err(|err| reason(err, &text, &plan))?;
-        match self.allowed.refuses(&number, stated) {
-            Some(why) => Err(why),
-            None => Ok(Some(number)),
+        let each = |text: &str| {
+            let read = read(text).map_err(|err| reason(err, text, &plan))?;
+            match self.allowed.refuses(&read, stated) {
+                Some(why) => Err(why),
+                None => Ok(read),
+            }
+        };
+        match several(&text) {
+            Some(parts) => parts.into_iter().map(each).collect(),
+            None => vec![each(&text)],
         }
+    }
+}
+
+/// The numbers of a cell with several, each of them whole and written like the first: `030 23125012; 030 23125013`. None where it
+/// is one number, or where a part could be the end of the number before it, as in `030 23125012/13`: that is for people to say.
+fn several(text: &str) -> Option<Vec<&str>> {
+    const SEPARATORS: [&[char]; 4] = [&[';', '；'], &['|'], &[',', '，', '、'], &['/', '／']];
+    const DIGITS_MIN: usize = 7;
+    let whole = |part: &&str| part.chars().filter(|c| c.is_numeric()).count() >= DIGITS_MIN;
+    SEPARATORS.into_iter().find_map(|separators| {
+        let parts = text.split(separators).map(str::trim);
+        let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+        let first = how_written(parts.first()?);
+        let fits = (2..=NUMBERS_MAX).contains(&parts.len());
+        let alike = parts.iter().all(|part| how_written(part) == first);
+        (fits && alike && parts.iter().all(whole)).then_some(parts)
+    })
+}
+
+/// With its country code, from its trunk prefix on, or so many digits.
+#[derive(PartialEq, Eq)]
+enum HowWritten {
+    International,
+    TrunkPrefix,
+    Digits(usize),
+}
+
+fn how_written(number: &str) -> HowWritten {
+    let mut digits = number.chars().filter(|c| c.is_numeric()).peekable();
+    if number.starts_with(['+', '＋']) || number.starts_with("00") {
+        HowWritten::International
+    } else if digits.peek().is_some_and(|c| matches!(c, '0' | '０')) {
+        HowWritten::TrunkPrefix
+    } else {
+        HowWritten::Digits(digits.count())
     }
 }
 
@@ -226,5 +290,42 @@ fn reason(err: NumberError, text: &str, plan: &Plan) -> String {
             "{err}; or say how all are written (`--numbers national` or `--numbers international`; in the API `numbers`)"
         ),
         _ => err.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_holds_several_numbers_only_where_each_is_whole_and_written_alike() {
+        for (text, parts) in [
+            ("2025550123;2025550124", vec!["2025550123", "2025550124"]),
+            (
+                "(202) 555-0123 / (202) 555-0124",
+                vec!["(202) 555-0123", "(202) 555-0124"],
+            ),
+            ("030 23125012, 030 23125013", vec!["030 23125012", "030 23125013"]),
+            ("089/123456 | 089/123457", vec!["089/123456", "089/123457"]),
+            (
+                "+12025550123|0014792025550",
+                vec!["+12025550123", "0014792025550"],
+            ),
+            ("13800000001、13800000002", vec!["13800000001", "13800000002"]),
+        ] {
+            assert_eq!(several(text), Some(parts), "{text}");
+        }
+        for text in [
+            "030 23125012/13",
+            "030/23125015",
+            "030 23125012, 23125013",
+            "2025550123/5550124",
+            "12/34/56/78/90",
+            "+12025550123",
+            "2025550123 2025550124",
+            ";",
+        ] {
+            assert_eq!(several(text), None, "{text}");
+        }
     }
 }

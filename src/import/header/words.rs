@@ -1,5 +1,7 @@
 //! How people call the columns of a contact list. In: a header after [`super::fold`]. Out: what it may mean.
 
+use super::Field;
+
 /// Names that mean the number; whole names only, so that `phone_type` is an attribute.
 #[rustfmt::skip]
 const NUMBER: &[&str] = &[
@@ -80,6 +82,55 @@ const TIME_ZONE: &[&str] = &[
     "часовой_пояс", "时区", "時區",
 ];
 
+/// Only names that can mean nothing but one contact: several people may have one customer number, and would become one contact.
+#[rustfmt::skip]
+const EXTERNAL_ID: &[&str] = &[
+    "external_id", "externalid", "ext_id", "contact_id", "contactid", "lead_id", "leadid", "person_id", "crm_id", "kontakt_id",
+    "id_contact", "id_contacto", "id_contato", "id_contatto", "外部编号", "联系人编号", "联系人_id",
+];
+#[rustfmt::skip]
+const TAGS: &[&str] = &[
+    "tags", "tag", "contact_tags", "schlagworte", "schlagworter", "etiquettes", "etiquetas", "etichette", "etykiety", "etiketler",
+    "теги", "метки", "标签", "標籤", "タグ", "태그",
+];
+#[rustfmt::skip]
+const TIER: &[&str] = &[
+    "tier", "priority", "prio", "prioritat", "priorite", "prioridad", "prioridade", "priorita", "priorytet", "oncelik", "приоритет",
+    "优先级", "客户等级", "等级", "優先級", "優先度", "우선순위",
+];
+#[rustfmt::skip]
+const LANGUAGE: &[&str] = &[
+    "language", "language_code", "lang", "locale", "preferred_language", "sprache", "langue", "idioma", "lingua", "taal", "jezyk", "dil",
+    "sprak", "язык", "语言", "語言", "言語", "언어", "اللغة",
+];
+#[rustfmt::skip]
+const STATE: &[&str] = &[
+    "state", "state_province", "state_code", "province", "bundesland", "kanton", "etat", "departement", "estado", "provincia",
+    "provincie", "wojewodztwo", "область", "регион", "省", "省份", "都道府県",
+];
+#[rustfmt::skip]
+const POSTAL_CODE: &[&str] = &[
+    "postal_code", "postalcode", "postcode", "post_code", "zip", "zip_code", "zipcode", "zip_postal_code", "plz", "postleitzahl",
+    "code_postal", "codigo_postal", "cap", "kod_pocztowy", "posta_kodu", "postnummer", "postnr", "индекс", "почтовый_индекс", "邮编",
+    "邮政编码", "郵遞區號", "郵便番号", "우편번호", "الرمز_البريدي",
+];
+const CONSENT: &[&str] = &["consent", "consent_kind", "consent_type"];
+const CONSENT_SCOPE: &[&str] = &["consent_scope", "consent_purpose", "consent_for"];
+const CONSENT_GRANTED_AT: &[&str] = &[
+    "consent_granted_at",
+    "consent_at",
+    "consent_date",
+    "consent_granted",
+    "consent_given",
+];
+const CONSENT_EXPIRES_AT: &[&str] = &[
+    "consent_expires_at",
+    "consent_expires",
+    "consent_expiry",
+    "consent_until",
+];
+const CONSENT_PROOF: &[&str] = &["consent_proof", "consent_evidence", "consent_source"];
+
 /// What a column is called after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
@@ -87,9 +138,7 @@ pub(super) enum Meaning {
     NumberPerhaps,
     International,
     Country,
-    AreaCode,
-    Name,
-    TimeZone,
+    Field(Field),
     Other,
 }
 
@@ -101,9 +150,20 @@ pub(super) fn meaning(folded: &str) -> Meaning {
         (NUMBER, Meaning::Number),
         (NUMBER_PERHAPS, Meaning::NumberPerhaps),
         (COUNTRY, Meaning::Country),
-        (AREA_CODE, Meaning::AreaCode),
-        (NAME, Meaning::Name),
-        (TIME_ZONE, Meaning::TimeZone),
+        (AREA_CODE, Meaning::Field(Field::AreaCode)),
+        (NAME, Meaning::Field(Field::Name)),
+        (TIME_ZONE, Meaning::Field(Field::TimeZone)),
+        (EXTERNAL_ID, Meaning::Field(Field::ExternalId)),
+        (TAGS, Meaning::Field(Field::Tags)),
+        (TIER, Meaning::Field(Field::Tier)),
+        (LANGUAGE, Meaning::Field(Field::Language)),
+        (STATE, Meaning::Field(Field::State)),
+        (POSTAL_CODE, Meaning::Field(Field::PostalCode)),
+        (CONSENT, Meaning::Field(Field::Consent)),
+        (CONSENT_SCOPE, Meaning::Field(Field::ConsentScope)),
+        (CONSENT_GRANTED_AT, Meaning::Field(Field::ConsentGrantedAt)),
+        (CONSENT_EXPIRES_AT, Meaning::Field(Field::ConsentExpiresAt)),
+        (CONSENT_PROOF, Meaning::Field(Field::ConsentProof)),
     ];
     match known.into_iter().find(|(names, _)| any(names)) {
         Some((_, meaning)) => meaning,

@@ -12,6 +12,8 @@ pub(crate) enum Arg<'a> {
     Flag(bool),
     /// A whole column; PostgreSQL only.
     Texts(&'a [Option<&'a str>]),
+    /// Another one.
+    Ints(&'a [Option<i64>]),
 }
 
 impl From<i64> for Arg<'_> {
@@ -71,6 +73,12 @@ impl<'a> From<Option<&'a [u8]>> for Arg<'a> {
 impl<'a> From<&'a [Option<&'a str>]> for Arg<'a> {
     fn from(value: &'a [Option<&'a str>]) -> Self {
         Self::Texts(value)
+    }
+}
+
+impl<'a> From<&'a [Option<i64>]> for Arg<'a> {
+    fn from(value: &'a [Option<i64>]) -> Self {
+        Self::Ints(value)
     }
 }
 

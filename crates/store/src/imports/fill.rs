@@ -1,47 +1,48 @@
-//! Rows of a file whose number is in the list already: what they add to a contact is staged beside it, and filled in once
-//! the import is published, in short transactions. What a contact has is never replaced.
+//! Rows of a file whose contact is stored already: what they add to it is staged beside it, and filled in once the import is
+//! published, in short transactions. What a contact has is never replaced.
 
-use super::{CLEAR_ROWS, Store};
-use crate::db::{Arg, Dialect, Tx, args};
-use crate::error::{DbError, StoreError};
-use crate::imports::StagedContact;
+use super::{CLEAR_ROWS, StagedContact, Store};
+use crate::contacts::ContactRow;
+use crate::contacts::book::lock_list;
+use crate::contacts::insert::{columns, consents, insert_numbers, insert_tags};
+use crate::contacts::rows::whole;
+use crate::db::{Arg, Row, Tx, args};
+use crate::error::{DbError, Stop, StoreError};
 use crate::many::Many;
-use paceline_core::ids::{ContactListId, ImportId};
+use paceline_core::contact::Contact;
+use paceline_core::contact::merge::fill_attributes;
+use paceline_core::ids::{ContactId, ContactListId, ImportId};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// With a row's import, list, number, name, time zone, attributes and further numbers.
-static SQLITE: Many = Many::new(
-    7,
-    "INSERT INTO import_fills AS f (import_id, contact_id, name, time_zone, attributes, further_numbers) \
-     SELECT v.column1, c.id, v.column4, v.column5, v.column6, v.column7 FROM (VALUES {rows}) AS v \
-       JOIN contacts c ON c.number = v.column3 AND c.list_id = v.column2 AND c.import_id <> v.column1 \
-     WHERE (c.name IS NULL AND v.column4 IS NOT NULL) OR (c.time_zone IS NULL AND v.column5 IS NOT NULL) \
-       OR (c.further_numbers IS NULL AND v.column7 IS NOT NULL) \
-       OR EXISTS (SELECT 1 FROM json_each(v.column6) WHERE key NOT IN (SELECT key FROM json_each(c.attributes))) \
-     ON CONFLICT (import_id, contact_id) DO UPDATE SET name = coalesce(f.name, excluded.name), \
-       time_zone = coalesce(f.time_zone, excluded.time_zone), attributes = json_patch(excluded.attributes, f.attributes), \
-       further_numbers = coalesce(f.further_numbers, excluded.further_numbers)",
+static FILLS: Many = Many::new(
+    2,
+    "WITH v(import_id, contact_id) AS (VALUES {rows}) SELECT f.contact_id, f.contact, f.attributes FROM v \
+     JOIN import_fills f ON f.import_id = v.import_id AND f.contact_id = v.contact_id",
 );
-static POSTGRES: Many = Many::new(
+static STAGE: Many = Many::new(
     7,
-    "INSERT INTO import_fills AS f (import_id, contact_id, name, time_zone, attributes, further_numbers) \
-     SELECT v.column1, c.id, v.column4, v.column5, v.column6, v.column7 FROM (VALUES {rows}) AS v \
-       JOIN contacts c ON c.number = v.column3 AND c.list_id = v.column2 AND c.import_id <> v.column1 \
-     WHERE (c.name IS NULL AND v.column4 IS NOT NULL) OR (c.time_zone IS NULL AND v.column5 IS NOT NULL) \
-       OR (c.further_numbers IS NULL AND v.column7 IS NOT NULL) \
-       OR NOT c.attributes::jsonb ?& ARRAY(SELECT jsonb_object_keys(v.column6::jsonb)) \
-     ON CONFLICT (import_id, contact_id) DO UPDATE SET name = coalesce(f.name, excluded.name), \
-       time_zone = coalesce(f.time_zone, excluded.time_zone), attributes = (excluded.attributes::jsonb || f.attributes::jsonb)::text, \
-       further_numbers = coalesce(f.further_numbers, excluded.further_numbers)",
+    "INSERT INTO import_fills (import_id, contact_id, list_id, external_id, time_zone, contact, attributes) VALUES {rows} \
+     ON CONFLICT (import_id, contact_id) DO UPDATE SET external_id = excluded.external_id, time_zone = excluded.time_zone, \
+       contact = excluded.contact, attributes = excluded.attributes",
 );
-const FILL_SQLITE: &str = "UPDATE contacts SET name = coalesce(contacts.name, f.name), \
-      time_zone = coalesce(contacts.time_zone, f.time_zone), attributes = json_patch(f.attributes, contacts.attributes), \
-      further_numbers = coalesce(contacts.further_numbers, f.further_numbers) \
-    FROM import_fills f WHERE f.import_id = $1 AND f.contact_id > $2 AND f.contact_id <= $3 AND contacts.id = f.contact_id";
-const FILL_POSTGRES: &str = "UPDATE contacts SET name = coalesce(contacts.name, f.name), \
-      time_zone = coalesce(contacts.time_zone, f.time_zone), \
-      attributes = (f.attributes::jsonb || contacts.attributes::jsonb)::text, \
-      further_numbers = coalesce(contacts.further_numbers, f.further_numbers) \
-    FROM import_fills f WHERE f.import_id = $1 AND f.contact_id > $2 AND f.contact_id <= $3 AND contacts.id = f.contact_id";
+static MADE_BY: Many = Many::new(
+    1,
+    "WITH v(id) AS (VALUES {rows}) SELECT c.id, c.import_id FROM v JOIN contacts c ON c.id = v.id",
+);
+static EXTERNAL_IDS: Many = Many::new(
+    2,
+    "WITH v(list_id, external_id) AS (VALUES {rows}) SELECT c.external_id FROM v \
+     JOIN contacts c ON c.list_id = v.list_id AND c.external_id = v.external_id",
+);
+static FILL: Many = Many::new(
+    11,
+    "WITH v(id, external_id, name, time_zone, tier, language, country, state, postal_code, consents, attributes) AS (VALUES {rows}) \
+     UPDATE contacts SET external_id = v.external_id, name = v.name, time_zone = v.time_zone, tier = v.tier, \
+       language = v.language, country = v.country, state = v.state, postal_code = v.postal_code, consents = v.consents, \
+       attributes = v.attributes FROM v WHERE contacts.id = v.id",
+);
+const SLICE: &str = "SELECT contact_id, contact, attributes FROM import_fills \
+    WHERE import_id = $1 AND contact_id > $2 AND contact_id <= $3 ORDER BY contact_id";
 /// Contacts whose zone is filled in wait with those of that zone from then on. Tasks first, as every transaction locks them
 /// first.
 const LOOK_AT_TASKS: &str = "UPDATE tasks SET next_due_at_ms = created_at_ms WHERE id IN (SELECT tc.task_id FROM import_fills f \
@@ -59,60 +60,158 @@ const MOVE_CONTACTS: &str = "UPDATE task_contacts SET bucket_id = b.id FROM impo
       AND task_contacts.task_id = t.id AND task_contacts.contact_id = c.id";
 const FORGET: &str = "DELETE FROM import_fills WHERE import_id = $1 AND contact_id > $2 AND contact_id <= $3";
 
-/// Stages what these rows add to contacts of the list that were there before the import.
-pub(super) async fn stage<'a>(
+/// What an import adds to one contact.
+#[derive(Default)]
+struct Fill {
+    contact: Contact,
+    attributes: BTreeMap<String, String>,
+}
+
+impl Fill {
+    /// From a row whose columns are the contact's id, the contact and the attributes, as JSON.
+    fn read(row: &Row) -> Result<(ContactId, Self), DbError> {
+        let contact = serde_json::from_str(&row.get::<String>(1)?);
+        Ok((
+            ContactId(row.get(0)?),
+            Self {
+                contact: contact.map_err(|_| DbError::decode("contact"))?,
+                attributes: read_attributes(&row.get::<String>(2)?)?,
+            },
+        ))
+    }
+
+    /// Fills what is blank in it; whether anything was.
+    fn add(&mut self, later: &Fill) -> bool {
+        self.contact.fill(&later.contact) | fill_attributes(&mut self.attributes, &later.attributes)
+    }
+}
+
+impl From<ContactRow> for Fill {
+    fn from(row: ContactRow) -> Self {
+        Self {
+            contact: row.contact,
+            attributes: row.attributes,
+        }
+    }
+}
+
+/// Stages what rows add to contacts that are stored; how many of the rows are of contacts that were there before the import.
+/// Numbers go to the contact at once, where they are seen once the import is published.
+pub(super) async fn stage(
     tx: &mut Tx,
     import: ImportId,
     list: ContactListId,
-    contacts: impl Iterator<Item = &'a StagedContact>,
-) -> Result<(), DbError> {
-    let rows: Vec<Arg<'_>> = contacts
-        .flat_map(|contact| {
-            [
-                Arg::from(import.0),
-                Arg::from(list.0),
-                Arg::from(contact.number.expose()),
-                Arg::from(contact.name.as_deref()),
-                Arg::from(contact.time_zone.as_deref()),
-                Arg::from(&contact.attributes),
-                Arg::from(contact.further_numbers.as_deref()),
-            ]
-        })
+    rows: BTreeMap<ContactId, Vec<StagedContact>>,
+) -> Result<usize, DbError> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let ids: Vec<ContactId> = rows.keys().copied().collect();
+    let listed = count_listed(tx, import, &ids, &rows).await?;
+    let mut stored = whole(tx, &ids).await?;
+    let mut fills = staged_fills(tx, import, &ids).await?;
+    let (mut changed, mut numbers) = (Vec::new(), Vec::new());
+    for (id, rows) in &rows {
+        let Some((row, mut position)) = stored.remove(id) else {
+            continue;
+        };
+        let had = row.contact.numbers.len();
+        let mut whole = Fill::from(row);
+        let mut fill = fills.remove(id).unwrap_or_default();
+        whole.add(&fill);
+        let mut gained = false;
+        for row in rows {
+            let mut later = Fill {
+                contact: row.contact.clone(),
+                attributes: read_attributes(&row.attributes)?,
+            };
+            if whole.add(&later) {
+                gained = true;
+                later.contact.numbers.clear();
+                fill.add(&later);
+            }
+        }
+        for number in whole.contact.numbers.into_iter().skip(had) {
+            numbers.push((*id, position, number));
+            position = position.saturating_add(1);
+        }
+        if gained {
+            let text = serde_json::to_string(&fill.contact).map_err(|_| DbError::decode("contact"))?;
+            let attributes =
+                serde_json::to_string(&fill.attributes).map_err(|_| DbError::decode("attribute"))?;
+            changed.push((*id, fill.contact, text, attributes));
+        }
+    }
+    let mut numbers: Vec<_> = numbers
+        .iter()
+        .map(|(id, position, n)| (*id, *position, n))
         .collect();
-    let statement = match tx.dialect() {
-        Dialect::Sqlite => &SQLITE,
-        Dialect::Postgres => &POSTGRES,
-    };
-    statement.run(tx, &rows).await.map(drop)
+    insert_numbers(tx, list, import.0, &mut numbers).await?;
+    let mut values = Vec::with_capacity(changed.len() * 7);
+    for (id, contact, text, attributes) in &changed {
+        values.extend_from_slice(args![
+            import.0,
+            id.0,
+            list.0,
+            contact.external_id.as_ref().map(|id| id.as_str()),
+            contact.time_zone.as_deref(),
+            text,
+            attributes,
+        ]);
+    }
+    STAGE.run(tx, &values).await?;
+    Ok(listed)
+}
+
+async fn count_listed(
+    tx: &mut Tx,
+    import: ImportId,
+    ids: &[ContactId],
+    rows: &BTreeMap<ContactId, Vec<StagedContact>>,
+) -> Result<usize, DbError> {
+    let ids: Vec<Arg<'_>> = ids.iter().map(|id| Arg::from(id.0)).collect();
+    let mut listed = 0;
+    for row in MADE_BY.rows(tx, &ids).await? {
+        if row.get::<i64>(1)? != import.0 {
+            listed += rows.get(&ContactId(row.get(0)?)).map_or(0, Vec::len);
+        }
+    }
+    Ok(listed)
+}
+
+async fn staged_fills(
+    tx: &mut Tx,
+    import: ImportId,
+    ids: &[ContactId],
+) -> Result<BTreeMap<ContactId, Fill>, DbError> {
+    let keys: Vec<Arg<'_>> = ids
+        .iter()
+        .flat_map(|id| [Arg::from(import.0), Arg::from(id.0)])
+        .collect();
+    let rows = FILLS.rows(tx, &keys).await?;
+    rows.iter().map(Fill::read).collect()
 }
 
 impl Store {
-    /// Fills in, bit by bit, what a published import adds to contacts that were in its list before; nothing where it is not
-    /// published, or that is done. A crash in between is made good by [`Store::fill_published_imports`].
+    /// Fills in, bit by bit, what a published import adds to contacts; nothing where it is not published, or that is done. A
+    /// crash in between is made good by [`Store::fill_published_imports`].
     pub async fn finish_publishing(&self, id: ImportId) -> Result<(), StoreError> {
         const DOING: &str = "fill in what an import adds to contacts in its list";
-        let window = "SELECT max(contact_id) FROM (SELECT f.contact_id FROM import_fills f JOIN imports i ON i.id = f.import_id \
+        let window = "SELECT max(contact_id), max(list_id) FROM (SELECT f.contact_id, f.list_id FROM import_fills f \
+              JOIN imports i ON i.id = f.import_id \
               WHERE f.import_id = $1 AND i.state = 'published' AND f.contact_id > $2 ORDER BY f.contact_id LIMIT $3) w";
         let mut after = 0;
         loop {
             let last = self
                 .read_all(DOING, window, args![id.0, after, CLEAR_ROWS], |row| {
-                    row.get::<Option<i64>>(0)
+                    Ok(row.get::<Option<i64>>(0)?.zip(row.get::<Option<i64>>(1)?))
                 })
                 .await?;
-            let Some(last) = last.into_iter().flatten().next() else {
+            let Some((last, list)) = last.into_iter().flatten().next() else {
                 return Ok(());
             };
             self.write(DOING, async |tx| {
-                let fill = match tx.dialect() {
-                    Dialect::Sqlite => FILL_SQLITE,
-                    Dialect::Postgres => FILL_POSTGRES,
-                };
-                for sql in [LOOK_AT_TASKS, MAKE_BUCKETS, MOVE_CONTACTS, fill] {
-                    tx.run(sql, args![id.0, after, last]).await?;
-                }
-                tx.run(FORGET, args![id.0, after, last]).await?;
-                Ok(())
+                fill_slice(tx, id, ContactListId(list), (after, last)).await
             })
             .await?;
             after = last;
@@ -127,4 +226,70 @@ impl Store {
         while self.changes(DOING, some, args![id.0, CLEAR_ROWS]).await? {}
         Ok(())
     }
+}
+
+/// Fills the contacts after the first of these ids, up to the second.
+async fn fill_slice(
+    tx: &mut Tx,
+    id: ImportId,
+    list: ContactListId,
+    (after, last): (i64, i64),
+) -> Result<(), Stop> {
+    lock_list(tx, list).await?;
+    for sql in [LOOK_AT_TASKS, MAKE_BUCKETS, MOVE_CONTACTS] {
+        tx.run(sql, args![id.0, after, last]).await?;
+    }
+    let rows = tx.rows(SLICE, args![id.0, after, last]).await?;
+    let fills = rows.iter().map(Fill::read).collect::<Result<Vec<_>, _>>()?;
+    let ids: Vec<ContactId> = fills.iter().map(|(id, _)| *id).collect();
+    let mut taken = taken_external_ids(tx, list, &fills).await?;
+    let mut stored = whole(tx, &ids).await?;
+    let mut filled = Vec::with_capacity(fills.len());
+    for (id, mut fill) in fills {
+        let Some((row, _)) = stored.remove(&id) else {
+            continue;
+        };
+        // Somebody may have added a contact with it since the import was staged.
+        if let Some(external_id) = &fill.contact.external_id
+            && !taken.insert(external_id.as_str().to_owned())
+        {
+            fill.contact.external_id = None;
+        }
+        let mut whole = Fill::from(row);
+        whole.add(&fill);
+        let attributes =
+            serde_json::to_string(&whole.attributes).map_err(|_| DbError::decode("attribute"))?;
+        filled.push((id, consents(&whole.contact)?, attributes, whole.contact));
+    }
+    let mut values = Vec::with_capacity(filled.len() * 11);
+    for (id, consents, attributes, contact) in &filled {
+        values.push(Arg::from(id.0));
+        values.extend_from_slice(&columns(contact));
+        values.extend_from_slice(args![consents.as_deref(), attributes]);
+    }
+    FILL.run(tx, &values).await?;
+    let tags = filled.iter().map(|(id, _, _, contact)| (*id, contact));
+    insert_tags(tx, list, tags).await?;
+    tx.run(FORGET, args![id.0, after, last]).await?;
+    Ok(())
+}
+
+/// Those of the external ids to be filled in that contacts of the list have.
+async fn taken_external_ids(
+    tx: &mut Tx,
+    list: ContactListId,
+    fills: &[(ContactId, Fill)],
+) -> Result<BTreeSet<String>, DbError> {
+    let ids = fills
+        .iter()
+        .filter_map(|(_, fill)| fill.contact.external_id.as_ref());
+    let keys: Vec<Arg<'_>> = ids
+        .flat_map(|id| [Arg::from(list.0), Arg::from(id.as_str())])
+        .collect();
+    let rows = EXTERNAL_IDS.rows(tx, &keys).await?;
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+fn read_attributes(text: &str) -> Result<BTreeMap<String, String>, DbError> {
+    serde_json::from_str(text).map_err(|_| DbError::decode("attribute"))
 }

@@ -2,12 +2,16 @@
 
 use super::fill;
 use crate::Store;
-use crate::db::{Arg, Dialect, Tx, args};
+use crate::contacts::book::{Book, Owner, lock_list};
+use crate::contacts::insert::insert;
+use crate::db::{Arg, Tx, args};
 use crate::error::{DbError, Stop, StoreError};
 use crate::many::Many;
-use paceline_core::ids::{ContactListId, ImportId};
-use paceline_core::number::E164;
+use paceline_core::contact::Contact;
+use paceline_core::contact::merge::{Belongs, fill_attributes};
+use paceline_core::ids::{ContactId, ContactListId, ImportId};
 use paceline_core::time::Wall;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -26,18 +30,14 @@ const CHECKPOINT_EVERY: u32 = 8;
 const CHECKPOINT_BUSY_EVERY: u32 = 4;
 
 /// A checked contact.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StagedContact {
-    /// Where to reach them.
-    pub number: E164,
-    /// What to call them.
-    pub name: Option<String>,
-    /// Their IANA time zone, known to exist.
-    pub time_zone: Option<String>,
+    /// Where its row begins, from 1.
+    pub line: u64,
+    /// Checked by [`Contact::check`].
+    pub contact: Contact,
     /// Everything else: a JSON object of texts.
     pub attributes: String,
-    /// Their other numbers: JSON of a list of [`FurtherNumber`](crate::FurtherNumber).
-    pub further_numbers: Option<String>,
 }
 
 /// A row that could not be taken, without what stands in it.
@@ -82,32 +82,13 @@ pub struct Staging {
     longest_us: Arc<AtomicU64>,
 }
 
-/// A row whose number this import has staged already fills what that left blank; of one whose number was in the list before,
-/// see [`fill`].
-static SQLITE: Many = Many::new(
-    8,
-    "INSERT INTO contacts AS c (id, list_id, import_id, number, name, time_zone, attributes, further_numbers) VALUES {rows} \
-     ON CONFLICT (number, list_id) DO UPDATE SET name = coalesce(c.name, excluded.name), \
-       time_zone = coalesce(c.time_zone, excluded.time_zone), attributes = json_patch(excluded.attributes, c.attributes), \
-       further_numbers = coalesce(c.further_numbers, excluded.further_numbers) \
-     WHERE c.import_id = excluded.import_id",
-);
-const POSTGRES: &str = "INSERT INTO contacts AS c (list_id, import_id, number, name, time_zone, attributes, further_numbers) \
-    SELECT $1, $2, u.number, u.name, u.time_zone, u.attributes, u.further_numbers \
-    FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[]) \
-      WITH ORDINALITY AS u (number, name, time_zone, attributes, further_numbers, n) \
-    ORDER BY u.n \
-    ON CONFLICT (number, list_id) DO UPDATE SET name = coalesce(c.name, excluded.name), \
-      time_zone = coalesce(c.time_zone, excluded.time_zone), \
-      attributes = (excluded.attributes::jsonb || c.attributes::jsonb)::text, \
-      further_numbers = coalesce(c.further_numbers, excluded.further_numbers) \
-    WHERE c.import_id = excluded.import_id";
 static REJECTS: Many = Many::new(
     4,
     "INSERT INTO import_rejects (import_id, line, field, reason) VALUES {rows} ON CONFLICT (import_id, line) DO NOTHING",
 );
 const PROGRESS: &str = "UPDATE imports SET alive_at_ms = $3, rows_read = $4, rejected = rejected + $5, listed = listed + $6, \
-      done_permille = $7, repairs = $8, numbers = $9 WHERE id = $1 AND worker = $2 AND state = 'running'";
+      numbers_left = numbers_left + $7, done_permille = $8, repairs = $9, numbers = $10 \
+    WHERE id = $1 AND worker = $2 AND state = 'running'";
 
 impl Staging {
     pub(super) fn new(store: &Store, id: ImportId, list: ContactListId, worker: Uuid) -> Self {
@@ -138,17 +119,22 @@ impl Staging {
         Arc::clone(&self.longest_us)
     }
 
-    /// Stores rows with what is known of the import then, in one transaction; false where the import is not this
-    /// worker's any more: somebody has stopped or cancelled it. While a campaign is active, a pause as long as the
-    /// transaction follows, as another process gets at SQLite's one lock in pauses only.
-    pub async fn stage(&mut self, mut staged: Staged, now: Wall) -> Result<bool, StoreError> {
-        let order = merge(&mut staged.contacts);
+    /// Stores rows with what is known of the import then, in one transaction; gives back those that could not be taken after
+    /// all, as nobody can say whose they are. None where the import is not this worker's any more: somebody has stopped or
+    /// cancelled it. While a campaign is active, a pause as long as the transaction follows, as another process gets at
+    /// SQLite's one lock in pauses only.
+    pub async fn stage(
+        &mut self,
+        staged: Staged,
+        now: Wall,
+    ) -> Result<Option<Vec<StagedReject>>, StoreError> {
+        let rows = staged.contacts.len() + staged.rejects.len();
         let started = Instant::now();
-        let ours = self.store(&staged, &order, now).await;
+        let stored = self.store(staged, now).await;
         let took = started.elapsed();
-        let ours = match ours {
-            Ok(()) => true,
-            Err(Stop::Refused(StoreError::NoImport)) => false,
+        let rejects = match stored {
+            Ok(rejects) => Some(rejects),
+            Err(Stop::Refused(StoreError::NoImport)) => None,
             Err(Stop::Refused(error)) => return Err(error),
             Err(Stop::Db(source)) => {
                 return Err(StoreError::Query {
@@ -160,15 +146,16 @@ impl Staging {
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.longest_us.fetch_max(took_us, Ordering::Relaxed);
         self.make_room(took).await?;
-        self.adapt(staged.contacts.len() + staged.rejects.len(), took);
-        Ok(ours)
+        self.adapt(rows, took);
+        Ok(rejects)
     }
 
     /// Tells that everything is stored; false where the import is not this worker's any more.
     pub async fn finish(self, now: Wall) -> Result<bool, StoreError> {
         // Counted before, so that the transaction stays short; nobody else stages contacts of this import.
         let counted = "SELECT (SELECT count(*) FROM contacts WHERE list_id = $1 AND import_id = $2), \
-              (SELECT count(*) FROM import_fills WHERE import_id = $2)";
+              (SELECT count(*) FROM import_fills f JOIN contacts c ON c.id = f.contact_id \
+                WHERE f.import_id = $2 AND c.import_id <> $2)";
         let args = args![self.list.0, self.id.0];
         let counted = self
             .store
@@ -192,52 +179,13 @@ impl Staging {
         self.store.changes("stop an import", stop, args).await.map(drop)
     }
 
-    async fn store(&self, staged: &Staged, order: &[usize], now: Wall) -> Result<(), Stop> {
+    async fn store(&self, staged: Staged, now: Wall) -> Result<Vec<StagedReject>, Stop> {
         let mut tx = self.store.pools.begin_bulk().await?;
-        let done = async {
-            let taken = match tx.dialect() {
-                Dialect::Sqlite => self.store_in_sqlite(&mut tx, &staged.contacts, order).await?,
-                Dialect::Postgres => self.store_in_postgres(&mut tx, &staged.contacts, order).await?,
-            };
-            let rejects: Vec<Arg<'_>> = staged
-                .rejects
-                .iter()
-                .flat_map(|r| {
-                    let line = i64::try_from(r.line).unwrap_or(i64::MAX);
-                    [
-                        Arg::from(self.id.0),
-                        Arg::from(line),
-                        Arg::from(r.field.as_deref()),
-                        Arg::from(&r.reason),
-                    ]
-                })
-                .collect();
-            REJECTS.run(&mut tx, &rejects).await?;
-            let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-            let listed = order.len().saturating_sub(usize::try_from(taken).unwrap_or(0));
-            if listed > 0 {
-                let contacts = order.iter().filter_map(|n| staged.contacts.get(*n));
-                fill::stage(&mut tx, self.id, self.list, contacts).await?;
+        match self.store_in(&mut tx, staged, now).await {
+            Ok(rejects) => {
+                tx.commit().await.map_err(DbError::from)?;
+                Ok(rejects)
             }
-            let progress = args![
-                self.id.0,
-                self.worker,
-                now.0,
-                i64::try_from(staged.rows_read).unwrap_or(i64::MAX),
-                count(staged.rejects.len()),
-                count(listed),
-                i64::from(staged.done_permille),
-                &staged.repairs,
-                &staged.numbers,
-            ];
-            if tx.run(PROGRESS, progress).await? == 0 {
-                return Err(Stop::from(StoreError::NoImport));
-            }
-            Ok(())
-        }
-        .await;
-        match done {
-            Ok(()) => Ok(tx.commit().await.map_err(DbError::from)?),
             Err(stop) => {
                 // Where even that fails, the connection goes with the transaction.
                 tx.rollback().await.ok();
@@ -246,66 +194,53 @@ impl Staging {
         }
     }
 
-    /// In the order of the numbers, so that the index is walked once; the ids keep the order of the file.
-    async fn store_in_sqlite(
-        &self,
-        tx: &mut Tx,
-        contacts: &[StagedContact],
-        order: &[usize],
-    ) -> Result<u64, DbError> {
-        let last = tx.rows("SELECT max(id) FROM contacts", &[]).await?;
-        let last = last
-            .first()
-            .and_then(|row| row.get::<Option<i64>>(0).transpose())
-            .transpose()?;
-        let first_id = last.unwrap_or(0).saturating_add(1);
-        let mut rows = Vec::with_capacity(contacts.len() * 8);
-        for index in order {
-            let Some(contact) = contacts.get(*index) else {
-                continue;
-            };
-            let id = first_id.saturating_add(i64::try_from(*index).unwrap_or(i64::MAX));
-            rows.extend_from_slice(args![
-                id,
-                self.list.0,
-                self.id.0,
-                contact.number.expose(),
-                contact.name.as_deref(),
-                contact.time_zone.as_deref(),
-                &contact.attributes,
-                contact.further_numbers.as_deref(),
-            ]);
-        }
-        SQLITE.run(tx, &rows).await
-    }
-
-    async fn store_in_postgres(
-        &self,
-        tx: &mut Tx,
-        contacts: &[StagedContact],
-        order: &[usize],
-    ) -> Result<u64, DbError> {
-        if order.is_empty() {
-            return Ok(0);
-        }
-        let mut in_file = order.to_vec();
-        in_file.sort_unstable();
-        let contacts: Vec<_> = in_file.iter().filter_map(|n| contacts.get(*n)).collect();
-        let numbers: Vec<_> = contacts.iter().map(|c| Some(c.number.expose())).collect();
-        let names: Vec<_> = contacts.iter().map(|c| c.name.as_deref()).collect();
-        let zones: Vec<_> = contacts.iter().map(|c| c.time_zone.as_deref()).collect();
-        let attributes: Vec<_> = contacts.iter().map(|c| Some(c.attributes.as_str())).collect();
-        let further: Vec<_> = contacts.iter().map(|c| c.further_numbers.as_deref()).collect();
-        let args = args![
-            self.list.0,
+    async fn store_in(&self, tx: &mut Tx, mut staged: Staged, now: Wall) -> Result<Vec<StagedReject>, Stop> {
+        // A list whose import was cleared is gone.
+        lock_list(tx, self.list).await.map_err(|stop| match stop {
+            Stop::Refused(_) => StoreError::NoImport.into(),
+            Stop::Db(error) => Stop::Db(error),
+        })?;
+        let contacts = std::mem::take(&mut staged.contacts);
+        let all = contacts.iter().map(|row| &row.contact);
+        let mut book = Book::read(tx, self.list, Some(self.id), all).await?;
+        let sorted = sort(contacts, &mut book);
+        let new: Vec<_> = sorted
+            .new
+            .iter()
+            .map(|row| (&row.contact, row.attributes.as_str()))
+            .collect();
+        insert(tx, self.list, Some(self.id), &new).await?;
+        let listed = fill::stage(tx, self.id, self.list, sorted.fills).await?;
+        let rejects = staged.rejects.iter().chain(&sorted.rejects);
+        let rejects: Vec<Arg<'_>> = rejects
+            .flat_map(|r| {
+                let line = i64::try_from(r.line).unwrap_or(i64::MAX);
+                [
+                    Arg::from(self.id.0),
+                    Arg::from(line),
+                    Arg::from(r.field.as_deref()),
+                    Arg::from(&r.reason),
+                ]
+            })
+            .collect();
+        REJECTS.run(tx, &rejects).await?;
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let progress = args![
             self.id.0,
-            numbers.as_slice(),
-            names.as_slice(),
-            zones.as_slice(),
-            attributes.as_slice(),
-            further.as_slice(),
+            self.worker,
+            now.0,
+            i64::try_from(staged.rows_read).unwrap_or(i64::MAX),
+            count(staged.rejects.len() + sorted.rejects.len()),
+            count(listed),
+            count(sorted.numbers_left),
+            i64::from(staged.done_permille),
+            &staged.repairs,
+            &staged.numbers,
         ];
-        tx.run(POSTGRES, args).await
+        if tx.run(PROGRESS, progress).await? == 0 {
+            return Err(Stop::from(StoreError::NoImport));
+        }
+        Ok(sorted.rejects)
     }
 
     /// As many rows next time as would have taken what is aimed at, but not suddenly.
@@ -356,49 +291,56 @@ impl Store {
     }
 }
 
-/// Which contacts to store, in the order of their numbers: each number once, later rows filling what the first left
-/// blank. A statement cannot meet a row twice.
-fn merge(contacts: &mut [StagedContact]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..contacts.len()).collect();
-    order.sort_by(|a, b| {
-        let number = |n: &usize| contacts.get(*n).map(|c| &c.number);
-        number(a).cmp(&number(b))
-    });
-    let mut first: Option<usize> = None;
-    order.retain(|n| {
-        let same = match (first, contacts.get(*n)) {
-            (Some(first), Some(this)) => contacts.get(first).is_some_and(|f| f.number == this.number),
-            _ => false,
-        };
-        if !same {
-            first = Some(*n);
-            return true;
-        }
-        let later = contacts.get(*n).cloned();
-        if let (Some(first), Some(later)) = (first.and_then(|n| contacts.get_mut(n)), later) {
-            fill(first, &later);
-        }
-        false
-    });
-    order
+/// Rows by what becomes of them.
+#[derive(Default)]
+struct Sorted {
+    /// Contacts that the list does not have, with what later rows of theirs add.
+    new: Vec<StagedContact>,
+    /// What rows add to contacts that are stored.
+    fills: BTreeMap<ContactId, Vec<StagedContact>>,
+    rejects: Vec<StagedReject>,
+    /// Numbers left out, as another contact has them.
+    numbers_left: usize,
 }
 
-fn fill(first: &mut StagedContact, later: &StagedContact) {
-    if first.name.is_none() {
-        first.name.clone_from(&later.name);
-    }
-    if first.time_zone.is_none() {
-        first.time_zone.clone_from(&later.time_zone);
-    }
-    if first.further_numbers.is_none() {
-        first.further_numbers.clone_from(&later.further_numbers);
-    }
-    type Object = serde_json::Map<String, serde_json::Value>;
-    let read = |text: &str| serde_json::from_str::<Object>(text);
-    if let (Ok(mut all), Ok(later)) = (read(&first.attributes), read(&later.attributes)) {
-        for (key, value) in later {
-            all.entry(key).or_insert(value);
+fn sort(rows: Vec<StagedContact>, book: &mut Book) -> Sorted {
+    let mut sorted = Sorted {
+        new: Vec::with_capacity(rows.len()),
+        ..Sorted::default()
+    };
+    for mut row in rows {
+        let owner = match book.whose(&row.contact) {
+            Belongs::Nobody => Owner::New(sorted.new.len()),
+            Belongs::To(owner) => owner,
+            Belongs::Unclear(why) => {
+                sorted.rejects.push(StagedReject {
+                    line: row.line,
+                    field: None,
+                    reason: why.to_string(),
+                });
+                continue;
+            }
+        };
+        sorted.numbers_left += book.claim(owner, &mut row.contact);
+        match owner {
+            Owner::Stored(id) => sorted.fills.entry(id).or_default().push(row),
+            Owner::New(place) => match sorted.new.get_mut(place) {
+                Some(first) => fill_in(first, &row),
+                None => sorted.new.push(row),
+            },
         }
-        first.attributes = serde_json::Value::Object(all).to_string();
+    }
+    sorted
+}
+
+fn fill_in(first: &mut StagedContact, later: &StagedContact) {
+    first.contact.fill(&later.contact);
+    type Attributes = BTreeMap<String, String>;
+    let read = |text: &str| serde_json::from_str::<Attributes>(text);
+    if let (Ok(mut all), Ok(later)) = (read(&first.attributes), read(&later.attributes))
+        && fill_attributes(&mut all, &later)
+        && let Ok(text) = serde_json::to_string(&all)
+    {
+        first.attributes = text;
     }
 }

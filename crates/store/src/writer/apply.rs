@@ -45,14 +45,22 @@ struct Facts {
     /// And its campaign is active.
     task_runs: bool,
     gate: GateFacts,
+    /// Not on the do-not-call list, where the one to be dialed is.
+    has_other_number: bool,
 }
 
+/// Of the number that was leased; and whether the contact has another that may be dialed where this one may not.
 static FACTS: Many = Many::locking(
-    2,
-    "WITH v(task_id, contact_id) AS (VALUES {rows}) \
+    3,
+    "WITH v(task_id, contact_id, number) AS (VALUES {rows}) \
      SELECT tc.task_id, tc.contact_id, tc.attempts_made, tc.state = 'leased' AND NOT EXISTS (SELECT 1 FROM attempts a \
          WHERE a.contact_id = tc.contact_id AND a.task_id = tc.task_id AND a.ended_at_ms IS NULL), \
-       t.state = 'running' AND ca.state = 'active', c.time_zone, EXISTS (SELECT 1 FROM dnc d WHERE d.number = c.number) \
+       t.state = 'running' AND ca.state = 'active', c.time_zone, \
+       EXISTS (SELECT 1 FROM dnc d WHERE d.number = v.number), \
+       EXISTS (SELECT 1 FROM dnc d JOIN contact_numbers cn ON cn.contact_id = v.contact_id AND cn.number <> v.number \
+         WHERE d.number = v.number AND NOT EXISTS (SELECT 1 FROM dnc o WHERE o.number = cn.number) \
+           AND NOT EXISTS (SELECT 1 FROM imports i WHERE i.id = cn.import_id \
+             AND i.state IN ('running', 'stopped', 'staged', 'clearing'))) \
      FROM v JOIN task_contacts tc ON tc.task_id = v.task_id AND tc.contact_id = v.contact_id \
        JOIN tasks t ON t.id = tc.task_id JOIN campaigns ca ON ca.id = t.campaign_id \
        JOIN contacts c ON c.id = tc.contact_id",
@@ -240,9 +248,10 @@ struct Plan<'a> {
 
 async fn plan<'a>(tx: &mut Tx, prepares: &[&'a Prepare]) -> Result<Plan<'a>, DbError> {
     let mut plan = Plan::default();
-    let mut keys = Vec::with_capacity(prepares.len() * 2);
+    let mut keys = Vec::with_capacity(prepares.len() * 3);
     for prepare in prepares {
-        keys.extend_from_slice(args![prepare.attempt.lead.task.0, prepare.attempt.lead.contact.0]);
+        let lead = &prepare.attempt.lead;
+        keys.extend_from_slice(args![lead.task.0, lead.contact.0, lead.number.expose()]);
     }
     let mut facts = BTreeMap::new();
     for row in FACTS.rows(tx, &keys).await? {
@@ -265,6 +274,7 @@ fn read_facts(row: &Row) -> Result<Facts, DbError> {
             time_zone: row.get(5)?,
             dnc: row.get(6)?,
         },
+        has_other_number: row.get(7)?,
     })
 }
 
@@ -314,6 +324,8 @@ impl<'a> Plan<'a> {
             GateVerdict::Allow => self.start(prepare, facts.attempts_made.saturating_add(1)),
             // Its bucket waits, once the next lease has asked.
             GateVerdict::Defer { .. } => self.settle(task, contact, "ready", now, None),
+            // The next lease takes that one.
+            GateVerdict::Deny if facts.has_other_number => self.settle(task, contact, "ready", now, None),
             GateVerdict::Deny => self.settle(task, contact, "done", now, Some(Outcome::Blocked)),
         }
     }
@@ -519,7 +531,7 @@ fn ended_by(by: EndedBy) -> &'static str {
 #[cfg(test)]
 pub(crate) fn statements() -> Vec<(&'static Many, &'static str)> {
     vec![
-        (&FACTS, "ii"),
+        (&FACTS, "iit"),
         (&SETTLE_ENDED, "uiititi"),
         (&FREE_ENDED, "u"),
         (&UPDATE_ATTEMPTS, "uiiiiitti"),

@@ -5,10 +5,14 @@ use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::CampaignState;
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::command::Change;
+use paceline_core::contact::Contact;
 use paceline_core::dial::{Extension, TrunkTemplate};
 use paceline_core::ids::{AgentId, CampaignId, ContactListId, PbxName, TrunkId};
+use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
-use paceline_store::{Archiving, Deleted, NewAgent, NewApiKey, NewContact, NewTrunk, Role, StoreError};
+use paceline_store::{
+    Archiving, ContactFilter, Deleted, NewAgent, NewApiKey, NewContact, NewTrunk, Role, StoreError,
+};
 use std::collections::BTreeMap;
 use std::error::Error;
 
@@ -328,25 +332,36 @@ pub(crate) async fn lists_are_paged_by_their_keys(db: &Db) {
         .create_contact_list("l", &contacts(5), NOW)
         .await
         .unwrap();
-    assert_eq!(added, 5);
-    let page = db.store.contacts(list.id, None, 3).await.unwrap();
-    let rest = db.store.contacts(list.id, Some(page[2].id), 3).await.unwrap();
+    assert_eq!(added.contacts, 5);
+    let all = ContactFilter::default();
+    let page = db.store.contacts(list.id, &all, None, 3).await.unwrap();
+    let rest = db
+        .store
+        .contacts(list.id, &all, Some(page[2].id), 3)
+        .await
+        .unwrap();
     assert_eq!((page.len(), rest.len()), (3, 2));
     assert_eq!(
         db.store.contact(rest[1].id).await.unwrap().as_ref(),
         Some(&rest[1])
     );
     assert_eq!(
-        (rest[1].number.clone(), rest[1].attributes["plan"].as_str()),
+        (
+            rest[1].contact.numbers[0].number.clone(),
+            rest[1].attributes["plan"].as_str()
+        ),
         (number(4), "gold")
     );
 }
 
 pub(crate) fn contacts(count: u32) -> Vec<NewContact> {
-    let contact = |number| NewContact {
-        number,
-        name: Some("A. Example".into()),
-        time_zone: Some("Europe/Berlin".into()),
+    let contact = |number: E164| NewContact {
+        contact: Contact {
+            numbers: vec![number.into()],
+            name: Some("A. Example".into()),
+            time_zone: Some("Europe/Berlin".into()),
+            ..Contact::default()
+        },
         attributes: BTreeMap::from([("plan".to_owned(), "gold".to_owned())]),
     };
     numbers(count).into_iter().map(contact).collect()
@@ -355,8 +370,12 @@ pub(crate) fn contacts(count: u32) -> Vec<NewContact> {
 pub(crate) async fn a_list_counts_a_number_once(db: &Db) {
     let doubled = [contacts(3), contacts(2)].concat();
     let (list, added) = db.store.create_contact_list("l", &doubled, NOW).await.unwrap();
-    assert_eq!((added, db.store.count_contacts(list.id).await.unwrap()), (3, 3));
-    assert_eq!(db.store.add_contacts(list.id, &contacts(700)).await.unwrap(), 697);
+    assert_eq!(
+        (added.contacts, db.store.count_contacts(list.id).await.unwrap()),
+        (3, 3)
+    );
+    let added = db.store.add_contacts(list.id, &contacts(700)).await.unwrap();
+    assert_eq!(added.contacts, 697);
     let none = db.store.add_contacts(ContactListId(99), &contacts(1)).await;
     assert!(matches!(none, Err(StoreError::NoList)), "{none:?}");
     assert_eq!(db.store.contact_lists(None, 10).await.unwrap(), [list]);
@@ -366,7 +385,7 @@ pub(crate) async fn an_error_never_repeats_a_value(db: &Db) {
     // Past the types, a row that no reading understands; and one that the database itself refuses.
     let campaign = db.campaign("c").await;
     let task = campaign.task(&[number(42)]).await;
-    db.run("UPDATE contacts SET number = 'secret-42'").await;
+    db.run("UPDATE contact_numbers SET number = 'secret-42'").await;
     let error = db.store.task_contacts(task.id, None, 10).await.unwrap_err();
     let mut told = format!("{error} {error:?}");
     let mut source = error.source();
@@ -382,5 +401,5 @@ pub(crate) async fn an_error_never_repeats_a_value(db: &Db) {
     if !db.is_sqlite() {
         assert!(told.contains("SQLSTATE 22021"), "{told}");
     }
-    db.run("UPDATE contacts SET number = '+12025550142'").await;
+    db.run("UPDATE contact_numbers SET number = '+12025550142'").await;
 }

@@ -3,17 +3,17 @@
 use crate::admin::contacts;
 use crate::support::{Db, NOW, later, number, numbers};
 use paceline_core::campaign::TaskState;
+use paceline_core::contact::Contact;
 use paceline_core::input::Prepared;
 use paceline_store::{
-    FurtherNumber, ImportInto, ImportState, NewContact, NewImport, Staged, StagedContact, StagedReject,
-    StoreError,
+    ContactFilter, ImportInto, ImportState, NewImport, Staged, StagedContact, StagedReject, StoreError,
 };
 
-fn new_list() -> ImportInto {
+pub(crate) fn new_list() -> ImportInto {
     ImportInto::NewList("file".into())
 }
 
-fn file(into: &ImportInto) -> NewImport<'_> {
+pub(crate) fn file(into: &ImportInto) -> NewImport<'_> {
     NewImport {
         into,
         file_sha256: &[7; 32],
@@ -23,13 +23,15 @@ fn file(into: &ImportInto) -> NewImport<'_> {
 }
 
 /// Rows of a file: `count` contacts from number `first` on, named so.
-fn staged(first: u32, count: u32, name: Option<&str>, attributes: &str) -> Staged {
+pub(crate) fn staged(first: u32, count: u32, name: Option<&str>, attributes: &str) -> Staged {
     let contact = |n| StagedContact {
-        number: number(n),
-        name: name.map(str::to_owned),
-        time_zone: None,
+        line: u64::from(n) + 2,
+        contact: Contact {
+            numbers: vec![number(n).into()],
+            name: name.map(str::to_owned),
+            ..Contact::default()
+        },
         attributes: attributes.into(),
-        further_numbers: None,
     };
     Staged {
         contacts: (first..first + count).map(contact).collect(),
@@ -44,7 +46,8 @@ pub(crate) async fn an_import_is_seen_when_it_is_published_and_not_before(db: &D
     let campaign = db.campaign("c").await;
     let (row, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
     for first in [0, 2000] {
-        assert!(staging.stage(staged(first, 2500, None, "{}"), NOW).await.unwrap());
+        let done = staging.stage(staged(first, 2500, None, "{}"), NOW).await.unwrap();
+        assert_eq!(done, Some(Vec::new()));
     }
     let list = row.list.unwrap();
     let unseen = async || {
@@ -77,8 +80,15 @@ pub(crate) async fn an_import_is_seen_when_it_is_published_and_not_before(db: &D
     let task = paceline_store::NewTaskContacts::List(list);
     let task = campaign.task_with(TaskState::Running, NOW, task).await;
     assert_eq!(db.store.task_progress(task.id).await.unwrap().ready, 4500);
-    let in_order = db.store.contacts(list, None, 4500).await.unwrap();
-    let in_order: Vec<_> = in_order.into_iter().map(|c| c.number).collect();
+    let in_order = db
+        .store
+        .contacts(list, &ContactFilter::default(), None, 4500)
+        .await
+        .unwrap();
+    let in_order: Vec<_> = in_order
+        .into_iter()
+        .map(|row| row.contact.numbers[0].number.clone())
+        .collect();
     assert_eq!(in_order, numbers(4500), "in the order of the file");
 }
 
@@ -86,10 +96,8 @@ pub(crate) async fn a_cancelled_import_leaves_nothing(db: &Db) {
     let (row, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
     staging.stage(staged(0, 2500, None, "{}"), NOW).await.unwrap();
     assert!(db.store.clear_import(row.id, None).await.unwrap());
-    assert!(
-        !staging.stage(staged(2500, 10, None, "{}"), NOW).await.unwrap(),
-        "its worker stages nothing more"
-    );
+    let more = staging.stage(staged(2500, 10, None, "{}"), NOW).await.unwrap();
+    assert_eq!(more, None, "its worker stages nothing more");
     let row = db.store.import(row.id).await.unwrap().unwrap();
     assert_eq!((row.state, row.list), (ImportState::Cancelled, None));
     for table in ["contacts", "contact_lists"] {
@@ -123,11 +131,10 @@ pub(crate) async fn an_import_into_a_list_fills_blanks_of_who_is_in_it_and_repla
         .unwrap();
     assert_eq!(db.store.count_contacts(list.id).await.unwrap(), 100);
     // A number that is only staged can be added, as the import may come to nothing.
-    let added = [NewContact {
-        name: Some("added".into()),
-        ..contacts(150).pop().unwrap()
-    }];
-    assert_eq!(db.store.add_contacts(list.id, &added).await.unwrap(), 1);
+    let mut added = contacts(150).pop().unwrap();
+    added.contact.name = Some("added".into());
+    let added = db.store.add_contacts(list.id, &[added]).await.unwrap();
+    assert_eq!(added.contacts, 1);
     assert!(staging.finish(NOW).await.unwrap());
     assert!(db.store.publish_import(row.id, NOW).await.unwrap());
     assert_eq!(db.store.count_contacts(list.id).await.unwrap(), 150);
@@ -136,7 +143,7 @@ pub(crate) async fn an_import_into_a_list_fills_blanks_of_who_is_in_it_and_repla
     for (n, name) in [(99, Some("A. Example")), (100, Some("new")), (149, Some("added"))] {
         let found = db.store.contacts_with_number(&number(n), 2).await.unwrap();
         assert_eq!(found.len(), 1);
-        assert_eq!(found.first().unwrap().name.as_deref(), name, "{n}");
+        assert_eq!(found.first().unwrap().contact.name.as_deref(), name, "{n}");
     }
     let (row, mut staging) = db.store.begin_import(&file(&into), NOW).await.unwrap();
     let second = db.store.begin_import(&file(&into), NOW).await;
@@ -199,20 +206,26 @@ pub(crate) async fn what_an_import_adds_to_a_listed_contact_is_seen_after_it_is_
     let mut rows = staged(0, 2, Some("later"), r#"{"b":"3","c":"3"}"#);
     rows.contacts
         .iter_mut()
-        .for_each(|c| c.time_zone = Some("Europe/Madrid".into()));
+        .for_each(|row| row.contact.time_zone = Some("Europe/Madrid".into()));
     staging.stage(rows, NOW).await.unwrap();
     staging.finish(NOW).await.unwrap();
     let told = async || -> Vec<String> {
-        let all = db.store.contacts(list, None, 10).await.unwrap().into_iter();
-        all.map(|c| {
-            format!(
-                "{} {:?} {:?}",
-                c.name.unwrap_or_default(),
-                c.time_zone,
-                c.attributes
-            )
-        })
-        .collect()
+        let all = db
+            .store
+            .contacts(list, &ContactFilter::default(), None, 10)
+            .await
+            .unwrap();
+        all.into_iter()
+            .map(|row| {
+                let c = row.contact;
+                format!(
+                    "{} {:?} {:?}",
+                    c.name.unwrap_or_default(),
+                    c.time_zone,
+                    row.attributes
+                )
+            })
+            .collect()
     };
     let before = told().await;
     assert!(db.store.publish_import(row.id, NOW).await.unwrap());
@@ -243,13 +256,14 @@ pub(crate) async fn rows_of_one_number_become_one_contact(db: &Db) {
     staging.stage(again, NOW).await.unwrap();
     staging.finish(NOW).await.unwrap();
     db.store.publish_import(row.id, NOW).await.unwrap();
+    db.store.finish_publishing(row.id).await.unwrap();
     let told: Vec<_> = db
         .store
-        .contacts(row.list.unwrap(), None, 10)
+        .contacts(row.list.unwrap(), &ContactFilter::default(), None, 10)
         .await
         .unwrap()
         .into_iter()
-        .map(|c| format!("{} {:?}", c.name.unwrap_or_default(), c.attributes))
+        .map(|row| format!("{} {:?}", row.contact.name.unwrap_or_default(), row.attributes))
         .collect();
     assert_eq!(
         told,
@@ -259,44 +273,6 @@ pub(crate) async fn rows_of_one_number_become_one_contact(db: &Db) {
             r#"later {"b": "3", "c": "3"}"#,
         ]
     );
-}
-
-pub(crate) async fn further_numbers_are_kept_and_fill_a_blank(db: &Db) {
-    let further = |n: u32| {
-        let kept = FurtherNumber {
-            number: number(n),
-            label: "Home Phone".into(),
-        };
-        serde_json::to_string(&[kept]).unwrap()
-    };
-    let (row, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
-    let mut rows = staged(0, 2, None, "{}");
-    rows.contacts[0].further_numbers = Some(further(10));
-    staging.stage(rows, NOW).await.unwrap();
-    // In the same file, and in another transaction.
-    let mut rows = staged(0, 2, None, "{}");
-    rows.contacts[0].further_numbers = Some(further(11));
-    staging.stage(rows, NOW).await.unwrap();
-    staging.finish(NOW).await.unwrap();
-    db.store.publish_import(row.id, NOW).await.unwrap();
-    let list = row.list.unwrap();
-    // Into the list, later.
-    let into = ImportInto::List(list);
-    let (row, mut staging) = db.store.begin_import(&file(&into), NOW).await.unwrap();
-    let mut rows = staged(0, 2, None, "{}");
-    rows.contacts[0].further_numbers = Some(further(12));
-    rows.contacts[1].further_numbers = Some(further(13));
-    staging.stage(rows, NOW).await.unwrap();
-    staging.finish(NOW).await.unwrap();
-    db.store.publish_import(row.id, NOW).await.unwrap();
-    db.store.finish_publishing(row.id).await.unwrap();
-    let kept: Vec<_> = db.store.contacts(list, None, 10).await.unwrap();
-    let kept: Vec<_> = kept.into_iter().map(|c| c.further_numbers).collect();
-    assert_eq!(
-        kept.iter().map(|all| &all[0].number).collect::<Vec<_>>(),
-        [&number(10), &number(13)]
-    );
-    assert_eq!(kept[0][0].label, "Home Phone");
 }
 
 pub(crate) async fn an_interrupted_import_goes_on_with_another_worker(db: &Db) {
@@ -314,20 +290,19 @@ pub(crate) async fn an_interrupted_import_goes_on_with_another_worker(db: &Db) {
     );
     let (again, mut second) = db.store.resume_import(row.id, later(61)).await.unwrap().unwrap();
     assert_eq!((again.rows_read, again.rejected), (100, 1));
-    assert!(!first.stage(staged(100, 10, None, "{}"), later(62)).await.unwrap());
-    assert!(
-        second
-            .stage(staged(100, 100, None, "{}"), later(62))
-            .await
-            .unwrap()
-    );
+    let gone = first.stage(staged(100, 10, None, "{}"), later(62)).await.unwrap();
+    assert_eq!(gone, None);
+    let done = second
+        .stage(staged(100, 100, None, "{}"), later(62))
+        .await
+        .unwrap();
+    assert!(done.is_some());
     assert!(db.store.stop_import(row.id).await.unwrap());
-    assert!(
-        !second
-            .stage(staged(200, 10, None, "{}"), later(63))
-            .await
-            .unwrap()
-    );
+    let gone = second
+        .stage(staged(200, 10, None, "{}"), later(63))
+        .await
+        .unwrap();
+    assert_eq!(gone, None);
     let (_, third) = db.store.resume_import(row.id, later(64)).await.unwrap().unwrap();
     assert!(third.finish(later(64)).await.unwrap());
     let row = db.store.import(row.id).await.unwrap().unwrap();
@@ -358,7 +333,7 @@ pub(crate) async fn calls_are_prepared_while_an_import_is_staged(db: &Db) {
     let stage = async {
         for n in 1..=20 {
             let rows = staged(n * 1_000, 1_000, Some("staged"), "{}");
-            assert!(staging.stage(rows, NOW).await.unwrap());
+            assert!(staging.stage(rows, NOW).await.unwrap().is_some());
         }
         assert!(staging.finish(NOW).await.unwrap());
     };

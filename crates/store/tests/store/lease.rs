@@ -6,6 +6,7 @@ use paceline_core::campaign::hours::{CallingHours, CallingWindow};
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::command::Change;
+use paceline_core::contact::Contact;
 use paceline_core::gate::{GateReason, GateStage, GateVerdict};
 use paceline_core::ids::{AgentLegId, ContactId, PbxName, TaskId};
 use paceline_core::input::Prepared;
@@ -40,7 +41,7 @@ pub(crate) async fn contacts_are_leased_in_due_order(db: &Db) {
 
 pub(crate) async fn a_scheduled_task_runs_from_its_start_time(db: &Db) {
     let campaign = db.campaign("c").await;
-    let contacts = NewTaskContacts::Numbers(numbers(1));
+    let contacts = NewTaskContacts::Numbers(vec![number(0).into()]);
     let task = campaign
         .task_with(TaskState::Scheduled, later(60), contacts)
         .await;
@@ -57,7 +58,7 @@ pub(crate) async fn a_scheduled_task_runs_from_its_start_time(db: &Db) {
 
 pub(crate) async fn a_task_started_before_its_time_has_its_contacts_due(db: &Db) {
     let campaign = db.campaign("c").await;
-    let contacts = NewTaskContacts::Numbers(numbers(1));
+    let contacts = NewTaskContacts::Numbers(vec![number(0).into()]);
     let task = campaign
         .task_with(TaskState::Scheduled, later(3600), contacts)
         .await;
@@ -116,7 +117,7 @@ pub(crate) async fn a_campaign_that_is_not_active_leases_nothing(db: &Db) {
         .task_with(
             TaskState::Scheduled,
             later(60),
-            NewTaskContacts::Numbers(vec![number(1)]),
+            NewTaskContacts::Numbers(vec![number(1).into()]),
         )
         .await;
     let (active, paused) = (CampaignState::Active, CampaignState::Paused);
@@ -219,22 +220,16 @@ pub(crate) async fn other_hours_free_contacts_that_waited_for_the_old_ones(db: &
 pub(crate) async fn contacts_outside_their_hours_wait_for_the_next_opening(db: &Db) {
     let mut campaign = db.campaign("c").await;
     campaign.hours = mornings("Atlantic/Reykjavik"); // and it is 15:00
-    let here = NewContact {
-        number: number(1),
-        name: None,
-        time_zone: None,
-        attributes: BTreeMap::new(),
+    let contact = |n, zone: Option<&str>| NewContact {
+        contact: Contact {
+            numbers: vec![number(n).into()],
+            time_zone: zone.map(str::to_owned),
+            ..Contact::default()
+        },
+        ..NewContact::default()
     };
-    let there = NewContact {
-        number: number(2),
-        time_zone: Some("America/New_York".into()),
-        ..here.clone()
-    };
-    let lost = NewContact {
-        number: number(3),
-        time_zone: Some("Nowhere/Land".into()),
-        ..here.clone()
-    };
+    let (here, there) = (contact(1, None), contact(2, Some("America/New_York")));
+    let lost = contact(3, Some("Nowhere/Land"));
     let (list, _) = db
         .store
         .create_contact_list("l", &[here, there, lost], NOW)
@@ -466,11 +461,13 @@ async fn half_asleep(
     awake: u32,
 ) -> (TaskId, Vec<ContactId>) {
     let contact = |n: u32| NewContact {
-        number: number(n),
-        name: None,
-        // Where it is midnight, and ten o'clock.
-        time_zone: (n < asleep).then(|| "Asia/Tokyo".to_owned()),
-        attributes: BTreeMap::new(),
+        contact: Contact {
+            numbers: vec![number(n).into()],
+            // Where it is midnight, and ten o'clock.
+            time_zone: (n < asleep).then(|| "Asia/Tokyo".to_owned()),
+            ..Contact::default()
+        },
+        ..NewContact::default()
     };
     let contacts: Vec<_> = (0..asleep + awake).map(contact).collect();
     let (list, _) = db.store.create_contact_list("l", &contacts, NOW).await.unwrap();

@@ -268,15 +268,18 @@ pub(crate) async fn a_hundred_thousand_contacts_are_queued_bit_by_bit_beside_dia
     };
     for sql in [
         format!(
-            "INSERT INTO contacts (list_id, number) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MANY}) \
+            "INSERT INTO contacts (list_id, name) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MANY}) \
              SELECT 1, '+1999' || (1000000 + i) FROM n"
         ),
+        "INSERT INTO contact_numbers (contact_id, position, list_id, number) SELECT id, 0, 1, name FROM contacts \
+         WHERE name LIKE '+1999%'"
+            .to_owned(),
         "INSERT INTO task_contacts (task_id, contact_id, bucket_id, state, due_at_ms, attempts_made, tries_made, last_outcome) \
-         SELECT 1, c.id, (SELECT id FROM task_buckets), 'done', 0, 1, 1, 'failed' FROM contacts c WHERE c.number LIKE '+1999%'"
+         SELECT 1, c.id, (SELECT id FROM task_buckets), 'done', 0, 1, 1, 'failed' FROM contacts c WHERE c.name LIKE '+1999%'"
             .to_owned(),
         format!(
             "INSERT INTO attempts (id, campaign_id, task_id, contact_id, number, ordinal, created_at_ms, ended_at_ms, outcome) \
-             SELECT {uuid}, 1, 1, c.id, c.number, 1, 0, 1, 'failed' FROM contacts c WHERE c.number LIKE '+1999%'"
+             SELECT {uuid}, 1, 1, c.id, c.name, 1, 0, 1, 'failed' FROM contacts c WHERE c.name LIKE '+1999%'"
         ),
         format!(
             "INSERT INTO legs (attempt_id, id, pbx, trunk_id, created_at_ms, ended_at_ms, ended_by) \

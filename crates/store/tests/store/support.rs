@@ -155,10 +155,20 @@ impl Db {
             (
                 "a contact is leased exactly while its number is held for it",
                 "SELECT (SELECT count(*) FROM task_contacts tc JOIN contacts c ON c.id = tc.contact_id \
-                   WHERE (tc.state = 'leased') <> EXISTS (SELECT 1 FROM number_leases n WHERE n.task_id = tc.task_id \
-                     AND n.contact_id = tc.contact_id AND n.number = c.number)) \
+                   WHERE (CASE WHEN tc.state = 'leased' THEN 1 ELSE 0 END) <> (SELECT count(*) FROM number_leases n \
+                     JOIN contact_numbers cn ON cn.contact_id = n.contact_id AND cn.number = n.number \
+                     WHERE n.task_id = tc.task_id AND n.contact_id = tc.contact_id)) \
                  + (SELECT count(*) FROM number_leases n WHERE NOT EXISTS (SELECT 1 FROM task_contacts tc \
                      WHERE tc.task_id = n.task_id AND tc.contact_id = n.contact_id))",
+            ),
+            (
+                "every contact has a number, and all that is stored of one is in one list",
+                "SELECT (SELECT count(*) FROM contacts c WHERE NOT EXISTS (SELECT 1 FROM contact_numbers n \
+                     WHERE n.contact_id = c.id)) \
+                 + (SELECT count(*) FROM contact_numbers n LEFT JOIN contacts c ON c.id = n.contact_id \
+                     WHERE c.id IS NULL OR c.list_id <> n.list_id) \
+                 + (SELECT count(*) FROM contact_tags t LEFT JOIN contacts c ON c.id = t.contact_id \
+                     WHERE c.id IS NULL OR c.list_id <> t.list_id)",
             ),
             (
                 "an open attempt holds its contact's number",
@@ -242,7 +252,7 @@ impl Campaign<'_> {
         self.task_with(
             TaskState::Running,
             NOW,
-            NewTaskContacts::Numbers(numbers.to_vec()),
+            NewTaskContacts::Numbers(numbers.iter().cloned().map(Into::into).collect()),
         )
         .await
     }

@@ -13,7 +13,7 @@ fn new(campaign: CampaignId, numbers: &[E164]) -> NewTask {
         state: TaskState::Scheduled,
         start_at: later(60),
         retries_max: 3,
-        contacts: NewTaskContacts::Numbers(numbers.to_vec()),
+        contacts: NewTaskContacts::Numbers(numbers.iter().cloned().map(Into::into).collect()),
         idempotency: None,
     }
 }
@@ -40,7 +40,7 @@ pub(crate) async fn a_task_from_numbers_makes_its_list_and_contacts(db: &Db) {
     let rows = db.store.task_contacts(row.id, None, 10).await.unwrap();
     assert_eq!(
         rows.iter()
-            .map(|row| row.contact.number.clone())
+            .map(|row| row.contact.contact.numbers[0].number.clone())
             .collect::<Vec<_>>(),
         numbers(3)
     );

@@ -1,0 +1,268 @@
+//! A second record of a contact that a list has: whose it is, and what it adds. Used by imports and by the API alike.
+//!
+//! A record is known by its external id, where it has one, and by its first number. Its other numbers tell nothing: many
+//! people give the number of their office. A record fills what is blank and replaces nothing, so the first one wins.
+
+use super::{CONSENTS_MAX, Contact, ExternalId, NUMBERS_MAX, TAGS_MAX};
+use std::collections::BTreeMap;
+
+/// Whose record it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Belongs<C> {
+    /// A contact's that the list does not have.
+    Nobody,
+    /// This contact's.
+    To(C),
+    /// Nobody can say, so it is not taken.
+    Unclear(Unclear),
+}
+
+/// Why nobody can say whose a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unclear {
+    /// By its number it is one contact's, by its external id another's.
+    #[error(
+        "its number is that of one contact of the list, and its external id is that of another: correct one of them, here or there"
+    )]
+    TwoContacts,
+    /// The contact with its number has an external id, and not this one.
+    #[error(
+        "its number is that of a contact of the list that has another external id: a number can be called for one contact only"
+    )]
+    OtherExternalId,
+}
+
+/// Whose a record with this external id is, where `by_external_id` is the contact that has it, and `by_number` the one that has
+/// its first number, with that contact's external id.
+pub fn belongs<C: PartialEq>(
+    external_id: Option<&ExternalId>,
+    by_external_id: Option<C>,
+    by_number: Option<(C, Option<&ExternalId>)>,
+) -> Belongs<C> {
+    match (by_external_id, by_number) {
+        (None, None) => Belongs::Nobody,
+        (Some(contact), None) => Belongs::To(contact),
+        (Some(one), Some((other, _))) if one == other => Belongs::To(one),
+        (Some(_), Some(_)) => Belongs::Unclear(Unclear::TwoContacts),
+        (None, Some((_, Some(has)))) if external_id.is_some_and(|id| id != has) => {
+            Belongs::Unclear(Unclear::OtherExternalId)
+        }
+        (None, Some((contact, _))) => Belongs::To(contact),
+    }
+}
+
+impl Contact {
+    /// Fills what is blank here with what a later record of the same contact has; whether there was anything. Numbers, tags and
+    /// consents that are new are added behind the others, up to their maximum. Of an address nothing is taken from one that
+    /// differs: a postal code of another place would be worse than none.
+    pub fn fill(&mut self, later: &Contact) -> bool {
+        let mut gained = blank(&mut self.external_id, &later.external_id);
+        gained |= blank(&mut self.name, &later.name);
+        gained |= blank(&mut self.time_zone, &later.time_zone);
+        gained |= blank(&mut self.language, &later.language);
+        gained |= blank(&mut self.tier, &later.tier);
+        let (here, there) = (&mut self.address, &later.address);
+        if agree(&here.country, &there.country)
+            && agree(&here.state, &there.state)
+            && agree(&here.postal_code, &there.postal_code)
+        {
+            gained |= blank(&mut here.country, &there.country);
+            gained |= blank(&mut here.state, &there.state);
+            gained |= blank(&mut here.postal_code, &there.postal_code);
+        }
+        for number in &later.numbers {
+            if self.numbers.len() < NUMBERS_MAX && !self.numbers.iter().any(|n| n.number == number.number) {
+                self.numbers.push(number.clone());
+                gained = true;
+            }
+        }
+        for tag in &later.tags {
+            if self.tags.len() < TAGS_MAX && !self.tags.contains(tag) {
+                gained |= self.tags.insert(tag.clone());
+            }
+        }
+        for consent in &later.consents {
+            if self.consents.len() < CONSENTS_MAX && !self.consents.contains(consent) {
+                self.consents.push(consent.clone());
+                gained = true;
+            }
+        }
+        gained
+    }
+}
+
+/// Adds attributes that are not there; whether there were any.
+pub fn fill_attributes(here: &mut BTreeMap<String, String>, later: &BTreeMap<String, String>) -> bool {
+    let before = here.len();
+    for (name, value) in later {
+        here.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    here.len() > before
+}
+
+fn blank<T: Clone>(here: &mut Option<T>, there: &Option<T>) -> bool {
+    if here.is_some() || there.is_none() {
+        return false;
+    }
+    here.clone_from(there);
+    true
+}
+
+fn agree<T: PartialEq>(here: &Option<T>, there: &Option<T>) -> bool {
+    here.is_none() || there.is_none() || here == there
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Address, Consent, ConsentKind, ConsentScope, ContactNumber, CountryCode, Tag, Tier};
+    use super::*;
+    use crate::number::E164;
+    use crate::time::Wall;
+    use proptest::prelude::*;
+
+    fn id(text: &str) -> ExternalId {
+        ExternalId::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_record_belongs_to_the_contact_with_its_external_id_or_its_first_number() {
+        let x = id("x");
+        assert_eq!(belongs::<u8>(None, None, None), Belongs::Nobody);
+        assert_eq!(belongs(Some(&x), Some(1), None), Belongs::To(1));
+        assert_eq!(belongs(Some(&x), Some(1), Some((1, Some(&x)))), Belongs::To(1));
+        assert_eq!(belongs(Some(&x), None, Some((1, None))), Belongs::To(1));
+        assert_eq!(belongs(None, None, Some((1, Some(&x)))), Belongs::To(1));
+    }
+
+    #[test]
+    fn a_record_of_two_contacts_is_nobodys() {
+        let (x, y) = (id("x"), id("y"));
+        assert_eq!(
+            belongs(Some(&x), Some(1), Some((2, None))),
+            Belongs::Unclear(Unclear::TwoContacts)
+        );
+        assert_eq!(
+            belongs(Some(&x), None, Some((2, Some(&y)))),
+            Belongs::Unclear(Unclear::OtherExternalId)
+        );
+    }
+
+    #[test]
+    fn an_address_is_never_made_of_two() {
+        let mut here = Contact::default();
+        here.address.country = CountryCode::new("US").ok();
+        let address = Address {
+            country: CountryCode::new("CA").ok(),
+            state: crate::contact::State::new("ON").ok(),
+            postal_code: None,
+        };
+        let mut there = Contact {
+            address,
+            ..Contact::default()
+        };
+        assert!(!here.fill(&there));
+        there.address.country = None;
+        assert!(here.fill(&there));
+        assert_eq!(here.address.state, there.address.state);
+    }
+
+    fn contact() -> impl Strategy<Value = Contact> {
+        let number =
+            (0_u8..14).prop_map(|n| ContactNumber::from(E164::new(&format!("+120255501{n:02}")).unwrap()));
+        let numbers = prop::collection::vec(number, 0..14).prop_map(|mut all| {
+            let mut seen = std::collections::BTreeSet::new();
+            all.retain(|n| seen.insert(n.number.clone()));
+            all.truncate(NUMBERS_MAX);
+            all
+        });
+        let tags =
+            prop::collection::btree_set((0_u8..60).prop_map(|n| Tag::new(&n.to_string()).unwrap()), 0..40);
+        let consent = (0_i64..30).prop_map(|at| Consent {
+            kind: ConsentKind::Express,
+            scope: ConsentScope::Marketing,
+            granted_at: Wall(at),
+            expires_at: None,
+            proof: None,
+        });
+        let consents = prop::collection::vec(consent, 0..15).prop_map(|mut all| {
+            all.dedup();
+            all
+        });
+        let country = prop::option::of(prop::sample::select(vec!["US", "CA"]));
+        let state = prop::option::of(prop::sample::select(vec!["NY", "ON"]));
+        let tier = prop::option::of(1_i64..=9);
+        (
+            numbers,
+            tags,
+            consents,
+            country,
+            state,
+            tier,
+            prop::option::of("[a-c]"),
+            prop::option::of("[a-c]"),
+        )
+            .prop_map(
+                |(numbers, tags, consents, country, state, tier, name, external)| Contact {
+                    numbers,
+                    external_id: external.map(|text| id(&text)),
+                    name,
+                    tier: tier.map(|n| Tier::new(n).unwrap()),
+                    address: Address {
+                        country: country.map(|c| CountryCode::new(c).unwrap()),
+                        state: state.map(|s| crate::contact::State::new(s).unwrap()),
+                        postal_code: None,
+                    },
+                    tags,
+                    consents,
+                    ..Contact::default()
+                },
+            )
+    }
+
+    proptest! {
+        #[test]
+        fn filling_replaces_nothing_stays_in_bounds_and_is_done_once(first in contact(), later in contact()) {
+            let mut filled = first.clone();
+            let gained = filled.fill(&later);
+            prop_assert_eq!(gained, filled != first);
+            // What the first record has stays, and stays in front.
+            prop_assert_eq!(&filled.numbers[..first.numbers.len()], &first.numbers[..]);
+            prop_assert_eq!(&filled.consents[..first.consents.len()], &first.consents[..]);
+            prop_assert!(filled.tags.is_superset(&first.tags));
+            prop_assert!(first.name.is_none() || first.name == filled.name);
+            prop_assert!(first.external_id.is_none() || first.external_id == filled.external_id);
+            prop_assert!(first.tier.is_none() || first.tier == filled.tier);
+            prop_assert!(first.address.country.is_none() || first.address.country == filled.address.country);
+            prop_assert!(filled.numbers.len() <= NUMBERS_MAX && filled.tags.len() <= TAGS_MAX && filled.consents.len() <= CONSENTS_MAX);
+            prop_assert!(filled.numbers.is_empty() || filled.check().is_ok());
+            // Once more changes nothing: an import that is done again after a crash fills the same.
+            let once = filled.clone();
+            prop_assert!(!filled.fill(&later) && filled == once);
+        }
+
+        #[test]
+        fn filling_from_two_records_in_turn_is_filling_from_both_together(mut first in contact(), mut second in contact(), mut third in contact()) {
+            // Where a list is full, or addresses differ, the order decides.
+            for contact in [&mut first, &mut second, &mut third] {
+                contact.numbers.truncate(3);
+                contact.consents.truncate(6);
+                contact.tags = std::mem::take(&mut contact.tags).into_iter().take(16).collect();
+                contact.address = Address::default();
+            }
+            let mut in_turn = first.clone();
+            in_turn.fill(&second);
+            in_turn.fill(&third);
+            let mut both = second;
+            both.fill(&third);
+            let mut together = first;
+            together.fill(&both);
+            prop_assert_eq!(in_turn, together);
+        }
+
+        #[test]
+        fn a_contact_survives_being_stored(contact in contact()) {
+            let text = serde_json::to_string(&contact).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Contact>(&text).unwrap(), contact);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Whose the contacts are that come into a list: which of its contacts have their numbers and external ids. What follows from
+//! that is [`paceline_core::contact::merge`]'s.
+
+use crate::db::{Arg, Tx, args};
+use crate::error::{DbError, Stop, StoreError};
+use crate::many::Many;
+use paceline_core::contact::merge::{Belongs, belongs};
+use paceline_core::contact::{Contact, ExternalId};
+use paceline_core::ids::{ContactId, ContactListId, ImportId};
+use paceline_core::number::E164;
+use std::collections::HashMap;
+
+/// A contact of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Owner {
+    /// One of those that come in, by its place among them.
+    New(usize),
+    /// One that is stored.
+    Stored(ContactId),
+}
+
+/// What of a list's contacts matters to those that come in.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    numbers: HashMap<E164, Owner>,
+    external_ids: HashMap<ExternalId, Owner>,
+    ids_of: HashMap<Owner, ExternalId>,
+}
+
+/// Numbers of contacts that are seen, or of this import.
+static NUMBERS: Many = Many::new(
+    3,
+    "WITH v(import_id, list_id, number) AS (VALUES {rows}) \
+     SELECT n.number, n.contact_id, coalesce(c.external_id, f.external_id) \
+     FROM v JOIN contact_numbers n ON n.number = v.number AND n.list_id = v.list_id \
+       JOIN contacts c ON c.id = n.contact_id \
+       LEFT JOIN import_fills f ON f.import_id = v.import_id AND f.contact_id = n.contact_id \
+     WHERE n.import_id = v.import_id OR NOT EXISTS (SELECT 1 FROM imports i WHERE i.id = n.import_id \
+       AND i.state IN ('running', 'stopped', 'staged', 'clearing'))",
+);
+
+/// Also those that an import fills in once it is published.
+static EXTERNAL_IDS: Many = Many::new(
+    3,
+    "WITH v(import_id, list_id, external_id) AS (VALUES {rows}) \
+     SELECT v.external_id, c.id FROM v JOIN contacts c ON c.list_id = v.list_id AND c.external_id = v.external_id \
+       WHERE c.import_id = v.import_id OR NOT EXISTS (SELECT 1 FROM imports i WHERE i.id = c.import_id \
+         AND i.state IN ('running', 'stopped', 'staged', 'clearing')) \
+     UNION ALL SELECT v.external_id, f.contact_id FROM v JOIN import_fills f ON f.list_id = v.list_id \
+       AND f.external_id = v.external_id AND f.import_id = v.import_id",
+);
+
+/// Keeps all others from adding to a list until the transaction ends, as who adds looks first at what is there.
+pub(crate) async fn lock_list(tx: &mut Tx, list: ContactListId) -> Result<(), Stop> {
+    let lock = "UPDATE contact_lists SET name = name WHERE id = $1";
+    match tx.run(lock, args![list.0]).await? {
+        0 => Err(StoreError::NoList.into()),
+        _ => Ok(()),
+    }
+}
+
+impl Book {
+    /// What matters to these contacts. The list is locked.
+    pub(crate) async fn read<'a>(
+        tx: &mut Tx,
+        list: ContactListId,
+        import: Option<ImportId>,
+        contacts: impl Iterator<Item = &'a Contact> + Clone,
+    ) -> Result<Self, DbError> {
+        let import = import.map_or(0, |import| import.0);
+        let mut book = Self::default();
+        let mut numbers: Vec<&str> = contacts
+            .clone()
+            .flat_map(|c| c.numbers.iter().map(|n| n.number.expose()))
+            .collect();
+        // In their order, so that the index is walked once.
+        numbers.sort_unstable();
+        numbers.dedup();
+        let keys = |values: Vec<&'a str>| -> Vec<Arg<'a>> {
+            let row = |value| [Arg::from(import), Arg::from(list.0), Arg::from(value)];
+            values.into_iter().flat_map(row).collect()
+        };
+        for row in NUMBERS.rows(tx, &keys(numbers)).await? {
+            let owner = Owner::Stored(ContactId(row.get(1)?));
+            if let Some(id) = row.get::<Option<String>>(2)? {
+                book.ids_of.insert(owner, read_id(&id)?);
+            }
+            book.numbers.insert(row.number(0)?, owner);
+        }
+        let ids: Vec<&str> = contacts
+            .filter_map(|c| c.external_id.as_ref().map(ExternalId::as_str))
+            .collect();
+        for row in EXTERNAL_IDS.rows(tx, &keys(ids)).await? {
+            let owner = Owner::Stored(ContactId(row.get(1)?));
+            let id = read_id(&row.get::<String>(0)?)?;
+            book.ids_of.insert(owner, id.clone());
+            book.external_ids.insert(id, owner);
+        }
+        Ok(book)
+    }
+
+    /// Whose a contact's record is.
+    pub(crate) fn whose(&self, contact: &Contact) -> Belongs<Owner> {
+        let id = contact.external_id.as_ref();
+        let by_id = id.and_then(|id| self.external_ids.get(id)).copied();
+        let first = contact.numbers.first();
+        let by_number = first.and_then(|n| self.numbers.get(&n.number)).copied();
+        belongs(id, by_id, by_number.map(|owner| (owner, self.ids_of.get(&owner))))
+    }
+
+    /// Notes that a contact's numbers and external id are `owner`'s now. Numbers that are another's are taken out of it; how
+    /// many.
+    pub(crate) fn claim(&mut self, owner: Owner, contact: &mut Contact) -> usize {
+        let before = contact.numbers.len();
+        contact
+            .numbers
+            .retain(|n| *self.numbers.entry(n.number.clone()).or_insert(owner) == owner);
+        if let Some(id) = &contact.external_id
+            && !self.ids_of.contains_key(&owner)
+        {
+            self.external_ids.insert(id.clone(), owner);
+            self.ids_of.insert(owner, id.clone());
+        }
+        before - contact.numbers.len()
+    }
+}
+
+fn read_id(text: &str) -> Result<ExternalId, DbError> {
+    ExternalId::new(text).map_err(|_| DbError::decode("external id"))
+}

@@ -1,0 +1,148 @@
+//! Contacts out of their tables.
+
+use super::ContactRow;
+use crate::db::{Arg, Pools, Row, Tx};
+use crate::error::DbError;
+use crate::many::Many;
+use paceline_core::contact::{Address, Contact, ContactNumber, CountryCode, ExternalId, Label, Language};
+use paceline_core::contact::{PostalCode, State, Tag, Tier};
+use paceline_core::ids::{ContactId, ContactListId};
+use std::collections::BTreeMap;
+
+/// Columns of a contact, of `c`, for [`contact`].
+macro_rules! contact_columns {
+    () => {
+        "c.id, c.list_id, c.external_id, c.name, c.time_zone, c.tier, c.language, c.country, c.state, c.postal_code, c.consents, \
+         c.attributes"
+    };
+}
+pub(crate) use contact_columns;
+
+/// How many they are.
+pub(crate) const CONTACT_COLUMNS: usize = 12;
+
+static SEEN_NUMBERS: Many = Many::new(
+    1,
+    "WITH v(id) AS (VALUES {rows}) SELECT n.contact_id, n.number, n.kind, n.label FROM v JOIN seen_numbers n ON n.contact_id = v.id \
+     ORDER BY n.contact_id, n.position",
+);
+static ALL_NUMBERS: Many = Many::new(
+    1,
+    "WITH v(id) AS (VALUES {rows}) SELECT n.contact_id, n.number, n.kind, n.label, n.position FROM v \
+       JOIN contact_numbers n ON n.contact_id = v.id ORDER BY n.contact_id, n.position",
+);
+static TAGS: Many = Many::new(
+    1,
+    "WITH v(id) AS (VALUES {rows}) SELECT t.contact_id, t.tag FROM v JOIN contact_tags t ON t.contact_id = v.id",
+);
+static CONTACTS: Many = Many::new(
+    1,
+    concat!(
+        "WITH v(id) AS (VALUES {rows}) SELECT ",
+        contact_columns!(),
+        " FROM v JOIN contacts c ON c.id = v.id"
+    ),
+);
+
+/// Reads a contact from [`contact_columns`], the first of which is `column`; without its numbers and tags, which
+/// [`complete`] adds.
+pub(crate) fn contact(row: &Row, column: usize) -> Result<ContactRow, DbError> {
+    fn value<T, E>(
+        row: &Row,
+        column: usize,
+        what: &'static str,
+        read: fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, DbError> {
+        let text = row.get::<Option<String>>(column)?;
+        text.map(|text| read(&text).map_err(|_| DbError::decode(what)))
+            .transpose()
+    }
+    let tier = row.get::<Option<i64>>(column + 5)?;
+    let consents = row.get::<Option<String>>(column + 10)?;
+    let attributes = row.get::<String>(column + 11)?;
+    Ok(ContactRow {
+        id: ContactId(row.get(column)?),
+        list: ContactListId(row.get(column + 1)?),
+        contact: Contact {
+            numbers: Vec::new(),
+            external_id: value(row, column + 2, "external id", ExternalId::new)?,
+            name: row.get(column + 3)?,
+            time_zone: row.get(column + 4)?,
+            tier: tier
+                .map(|tier| Tier::new(tier).map_err(|_| DbError::decode("tier")))
+                .transpose()?,
+            language: value(row, column + 6, "language", Language::new)?,
+            address: Address {
+                country: value(row, column + 7, "country", CountryCode::new)?,
+                state: value(row, column + 8, "state", State::new)?,
+                postal_code: value(row, column + 9, "postal code", PostalCode::new)?,
+            },
+            tags: std::collections::BTreeSet::new(),
+            consents: match consents {
+                Some(text) => serde_json::from_str(&text).map_err(|_| DbError::decode("consent"))?,
+                None => Vec::new(),
+            },
+        },
+        attributes: serde_json::from_str(&attributes).map_err(|_| DbError::decode("attribute"))?,
+    })
+}
+
+/// Adds the numbers that may be seen, and the tags.
+pub(crate) async fn complete(pools: &Pools, contacts: Vec<&mut ContactRow>) -> Result<(), DbError> {
+    let ids: Vec<Arg<'_>> = contacts.iter().map(|c| Arg::from(c.id.0)).collect();
+    let numbers = SEEN_NUMBERS.read(pools, &ids).await?;
+    let tags = TAGS.read(pools, &ids).await?;
+    add(contacts, &numbers, &tags)
+}
+
+/// These contacts with all that is stored of them, seen or not, and the first position after their numbers.
+pub(crate) async fn whole(
+    tx: &mut Tx,
+    ids: &[ContactId],
+) -> Result<BTreeMap<ContactId, (ContactRow, i64)>, DbError> {
+    let ids: Vec<Arg<'_>> = ids.iter().map(|id| Arg::from(id.0)).collect();
+    let rows = CONTACTS.rows(tx, &ids).await?;
+    let mut contacts = rows
+        .iter()
+        .map(|row| contact(row, 0))
+        .collect::<Result<Vec<_>, _>>()?;
+    let numbers = ALL_NUMBERS.rows(tx, &ids).await?;
+    let tags = TAGS.rows(tx, &ids).await?;
+    add(contacts.iter_mut().collect(), &numbers, &tags)?;
+    let mut after = BTreeMap::<ContactId, i64>::new();
+    for row in &numbers {
+        after.insert(ContactId(row.get(0)?), row.get::<i64>(4)?.saturating_add(1));
+    }
+    let contacts = contacts.into_iter();
+    Ok(contacts
+        .map(|c| (c.id, (after.get(&c.id).copied().unwrap_or(0), c)))
+        .map(|(id, (after, c))| (id, (c, after)))
+        .collect())
+}
+
+fn add(contacts: Vec<&mut ContactRow>, numbers: &[Row], tags: &[Row]) -> Result<(), DbError> {
+    let mut by_id: BTreeMap<ContactId, &mut Contact> = contacts
+        .into_iter()
+        .map(|row| (row.id, &mut row.contact))
+        .collect();
+    for row in numbers {
+        let label = row.get::<Option<String>>(3)?;
+        let number = ContactNumber {
+            number: row.number(1)?,
+            kind: row.maybe_word(2)?,
+            label: label
+                .map(|label| Label::new(&label).map_err(|_| DbError::decode("label")))
+                .transpose()?,
+        };
+        if let Some(contact) = by_id.get_mut(&ContactId(row.get(0)?)) {
+            contact.numbers.push(number);
+        }
+    }
+    for row in tags {
+        let tag = Tag::new(&row.get::<String>(1)?).map_err(|_| DbError::decode("tag"))?;
+        if let Some(contact) = by_id.get_mut(&ContactId(row.get(0)?)) {
+            contact.tags.insert(tag);
+        }
+    }
+    Ok(())
+}
