@@ -218,7 +218,7 @@ impl Dialer {
         let closed = dialer.0.store.close_recordings(now).await;
         let closed = closed.map_err(StartError::Recordings)?;
         if closed > 0 {
-            info!("{closed} recordings of the last run, whose end nobody heard of, count as failed");
+            info!("{closed} recordings of the last run have no known end and count as failed");
         }
         let maintained = dialer.0.store.maintained().await;
         dialer
@@ -256,7 +256,7 @@ impl Dialer {
                 campaign.name = %campaign.name,
                 attempts = recovery.attempts.len(),
                 agents = recovery.agents.len(),
-                "taking over what the last run left open in `{}`", campaign.name
+                "taking over the calls and agents of the last run in `{}`", campaign.name
             );
         }
         let recovery = self.settle_stranded(campaign.id, recovery, now.wall).await;

@@ -1,7 +1,6 @@
-//! What stands between Paceline and a PBX. In: the configuration, and the trunks and agents of the store. Out: a [`Report`]
-//! that lists what was found and names what is missing or wrongly set, and what to write instead. Changes nothing on the
-//! PBX. Start at [`examine`]; a switch's facts are gathered by [`ari`] (with [`ami`] for queues) or [`esl`], and judged by
-//! [`judge`].
+//! Checks the PBXes. Input: the configuration, and the trunks and agents of the store. Output: a [`Report`] with everything
+//! that was found, what is missing or wrong, and what to write instead. It changes nothing on a PBX. Start at [`examine`].
+//! [`ari`] (with [`ami`] for queues) and [`esl`] collect the facts of a PBX, and [`judge`] makes findings of them.
 
 mod ami;
 mod ari;
@@ -25,107 +24,107 @@ use paceline_core::ids::{PbxName, TrunkId};
 use paceline_core::pbx::Sound;
 use serde::Serialize;
 
-/// Rows looked at of each kind.
+/// Maximum number of rows of each kind that are checked.
 const ROWS_MAX: i64 = 1_000;
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Grade {
-    /// As it should be.
+    /// Correct.
     Fine,
-    /// Calls work; somebody should look.
+    /// Calls work, but the operator should check this.
     Warning,
     /// Calls cannot work.
     #[default]
     Fault,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How much it matters.
+    /// The severity.
     pub grade: Grade,
-    /// What was looked at: `trunk carrier`.
+    /// What was checked, such as `trunk carrier`.
     pub about: String,
     /// What was found.
     pub found: String,
-    /// What to do, where something is to be done.
+    /// What to do. Absent if nothing is to be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cure: Option<String>,
 }
 
-/// A trunk or an agent, and where its calls go.
+/// A trunk or an agent, and its dial string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     /// `trunk carrier` or `agent anna`.
     pub(crate) about: String,
-    /// The dial string, its placeholder still in it for trunks.
+    /// The dial string; for a trunk with its placeholder.
     pub(crate) dial: String,
     pub(crate) is_trunk: bool,
-    /// Whether callees are shown a number that Paceline names. An agent's phone needs none.
+    /// True if Paceline sets the number shown to the callee. An agent's phone needs none.
     pub(crate) has_caller_id: bool,
 }
 
-/// An endpoint of the switch.
+/// An endpoint of the PBX.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Endpoint {
-    /// `PJSIP/carrier`.
+    /// Its name, such as `PJSIP/carrier`.
     pub name: String,
-    /// `online`, `offline`, `unknown`.
+    /// `online`, `offline` or `unknown`.
     pub state: String,
-    /// Codecs in order of preference, where the switch tells.
+    /// Codecs in order of preference, if the PBX lists them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub codecs: Vec<String>,
-    /// Calls on it now.
+    /// Number of present calls.
     pub channels: usize,
-    /// Whether a trunk of ours leads to it.
+    /// True if one of Paceline's trunks uses it.
     pub is_trunk: bool,
-    /// Of agents' phones, where the switch tells.
+    /// For agents' phones: how the PBX notices a dead phone. `None` if the PBX does not show it.
     #[serde(skip)]
     pub(crate) watch: Option<Watch>,
 }
 
-/// What a PBX does by itself about a phone that has lost its power or its network.
+/// What a PBX does about a phone that has lost its power or its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Watch {
-    /// Whether it asks the phone now and then, or has no need to.
+    /// True if the PBX checks the phone regularly, or does not need to.
     pub(crate) asks: bool,
-    /// Whether it ends a leg to a phone that sends no audio any more.
+    /// True if the PBX ends the leg of a phone that sends no audio any more.
     pub(crate) ends_silent: bool,
 }
 
-/// A queue of the switch's own.
+/// A queue of the PBX.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Queue {
-    /// Its name: `sales`, `sales@example.com`.
+    /// Its name, such as `sales` or `sales@example.com`.
     pub name: String,
-    /// Who takes its calls.
+    /// The members, who take its calls.
     pub members: Vec<Member>,
 }
 
-/// Somebody who takes a queue's calls.
+/// A member of a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Member {
-    /// The switch's name for them.
+    /// The name on the PBX.
     pub name: String,
-    /// Where their calls go: a dial string.
+    /// The dial string of the member.
     pub interface: String,
-    /// In the switch's words: `not in use`, `Available`.
+    /// The state as the PBX names it, such as `not in use` or `Available`.
     pub state: String,
-    /// Whether the queue passes them over.
+    /// True if the queue sends the member no calls.
     pub paused: bool,
-    /// Whether the switch says that there is no such device.
+    /// True if the PBX reports that the device does not exist.
     #[serde(skip)]
     pub(crate) invalid: bool,
 }
 
-/// What is to be recorded and played on a PBX.
+/// The recordings and sounds that campaigns need on a PBX.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Records {
-    /// Whether any campaign records.
+    /// True if a campaign records.
     pub(crate) any: bool,
-    /// What callees are to hear, and what says so: ``campaign spring: `answering/abandon_message` ``.
+    /// Sounds for callees, each with the setting that names it: ``campaign spring: `answering/abandon_message` ``.
     pub(crate) sounds: Vec<(String, Sound)>,
 }
 
@@ -135,72 +134,72 @@ impl Records {
     }
 }
 
-/// What was found at one switch.
+/// The report about one PBX.
 #[derive(Clone, Debug, Serialize)]
 pub struct PbxReport {
-    /// Its name.
+    /// The PBX's name.
     pub pbx: PbxName,
     /// `ari`, `esl` or `sim`.
     pub kind: &'static str,
-    /// Its version.
+    /// The PBX's version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Calls that it takes at once, where that is limited.
+    /// Maximum number of channels, if it is limited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels_max: Option<u64>,
-    /// Channels that it makes in a second, where that is limited.
+    /// Maximum number of new channels per second, if it is limited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels_per_second_max: Option<u64>,
-    /// Its endpoints.
+    /// The endpoints.
     pub endpoints: Vec<Endpoint>,
-    /// Its queues, where it tells.
+    /// The queues, if the PBX lists them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queues: Option<Vec<Queue>>,
-    /// What was looked at.
+    /// The findings.
     pub findings: Vec<Finding>,
 }
 
-/// What was found everywhere.
+/// The report about all PBXes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// What concerns no PBX, or one that is not configured.
+    /// Findings about no PBX, or about one that is not configured.
     pub findings: Vec<Finding>,
-    /// PBX by PBX.
+    /// The reports of the PBXes.
     pub pbxes: Vec<PbxReport>,
-    /// The test call, if one was asked for.
+    /// The test call, if one was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
 }
 
-/// The examination could not be made.
+/// The check could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum DoctorError {
-    /// The store.
+    /// The store cannot be read.
     #[error("cannot read trunks and agents from the store")]
     Store(#[source] StoreError),
-    /// No such trunk.
+    /// The trunk of the test call does not exist.
     #[error("there is no trunk `{trunk}`; there are `{trunks}`")]
     NoTrunk {
-        /// What was asked for.
+        /// The requested trunk.
         trunk: String,
-        /// What there is.
+        /// The existing trunks.
         trunks: String,
     },
-    /// Nothing may be dialed over it.
+    /// The trunk may not be used.
     #[error("no test call can be placed over trunk `{trunk}`")]
     Unusable {
-        /// Which.
+        /// The trunk.
         trunk: String,
-        /// Why not.
+        /// The reason.
         #[source]
         source: TrunkFault,
     },
-    /// Its switch cannot be called over.
+    /// The PBX of the trunk cannot place the call.
     #[error("a test call needs a real PBX that is configured: trunk `{trunk}` is on `{pbx}`")]
     NoPbx {
-        /// Which trunk.
+        /// The trunk.
         trunk: String,
-        /// Its switch.
+        /// The PBX.
         pbx: PbxName,
     },
 }
@@ -222,7 +221,7 @@ impl Finding {
 }
 
 impl Report {
-    /// Whether calls can work everywhere, as far as was seen.
+    /// True if no check found that calls cannot work.
     pub fn is_healthy(&self) -> bool {
         let faults = self.pbxes.iter().flat_map(|pbx| &pbx.findings);
         faults
@@ -232,7 +231,7 @@ impl Report {
     }
 }
 
-/// Looks at every configured switch, and places the call that is asked for.
+/// Checks every configured PBX, and places the requested test call.
 pub async fn examine(config: &Config, store: &Store, call: Option<CallPlan>) -> Result<Report, DoctorError> {
     let trunks = store.trunks(None, ROWS_MAX).await.map_err(DoctorError::Store)?;
     let agents = store.agents(None, ROWS_MAX).await.map_err(DoctorError::Store)?;
@@ -257,7 +256,7 @@ pub async fn examine(config: &Config, store: &Store, call: Option<CallPlan>) -> 
     })
 }
 
-/// What the campaigns that dial over this PBX record and play there.
+/// What the campaigns with a trunk on this PBX record and play there.
 fn records(pbx: &PbxConfig, trunks: &[TrunkRow], campaigns: &[CampaignRow]) -> Records {
     let here = |id: &TrunkId| {
         trunks
@@ -279,7 +278,7 @@ fn records(pbx: &PbxConfig, trunks: &[TrunkRow], campaigns: &[CampaignRow]) -> R
     records
 }
 
-/// What is wrong without regard to any configured PBX.
+/// Findings that concern no configured PBX.
 fn elsewhere(
     config: &Config,
     trunks: &[TrunkRow],
@@ -318,7 +317,7 @@ fn elsewhere(
     trunks.chain(agents).chain(campaigns).collect()
 }
 
-/// The trunks and agents of a PBX, and what is said of those that cannot be dialed as they are stored.
+/// The trunks and agents of a PBX, and findings about those whose dial string cannot be used.
 fn wanted(pbx: &PbxConfig, trunks: &[TrunkRow], agents: &[AgentRow]) -> (Vec<Wanted>, Vec<Finding>) {
     let (mut wanted, mut unusable) = (Vec::new(), Vec::new());
     for trunk in trunks.iter().filter(|trunk| trunk.pbx == pbx.name) {

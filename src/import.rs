@@ -201,7 +201,7 @@ impl Job {
             (Ok(Taken::Away), _) => Ok(Ended::TakenAway),
             (Err(err), _) => {
                 if let Err(error) = self.staging.stop().await {
-                    tracing::warn!(error = %error, "import {id} cannot be marked as stopped; it counts as such in a minute");
+                    tracing::warn!(error = %error, "import {id} cannot be marked as stopped now; in a minute it counts as stopped");
                 }
                 Err(ImportError::Store(err))
             }

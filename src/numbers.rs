@@ -1,6 +1,7 @@
-//! From what people write to E.164. In: a text, and what is known of how it is written ([`Plan`]). Out: a [`Numbered`], or
-//! why not. A text that can be read as two numbers is read as neither: one of them is somebody else's. Neither errors nor
-//! logs repeat the text, as it may be personal data. Number plans: `rlibphonenumber`. Start at [`read`].
+//! Converts written telephone numbers to E.164. Input: a text, and how numbers are written there ([`Plan`]). Output: a
+//! [`Numbered`], or the reason why not. A text that can be read as two numbers is refused, because one of them is another
+//! person's. Errors and logs never repeat the text, because it may be personal data. The number plans are those of
+//! `rlibphonenumber`. Start at [`read`].
 
 mod clean;
 #[cfg(test)]
@@ -17,48 +18,48 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Why a text is not a number that can be called.
+/// The reason why a text is not a number that can be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum NumberError {
-    /// Nothing there.
+    /// The text is empty.
     #[error("empty")]
     Empty,
-    /// A region that no number plan is known for.
+    /// There is no number plan for this region.
     #[error("unknown default region: write two letters (ISO 3166-1) such as US")]
     UnknownRegion,
-    /// A national number, and no region to read it in.
+    /// A national number without a region.
     #[error("no country code: write the number with + and its country code, or set a default region")]
     NoCountry,
     /// No country has this code.
     #[error("unknown country code")]
     UnknownCountry,
-    /// It can be read in two ways.
+    /// The text can be read as two numbers.
     #[error(
         "could be national, a number in {home}, or international, a number in {abroad}: write it with + and its country code"
     )]
     Ambiguous {
-        /// Where it is, if it is a national number.
+        /// The country, if it is a national number.
         home: Country,
-        /// Where it is, if it is an international one.
+        /// The country, if it is an international number.
         abroad: Country,
     },
-    /// An international number without its `+`, in a place for national ones.
+    /// An international number without its `+` where national numbers are expected.
     #[error(
         "no number in its region, but one in {abroad} if a + is missing: write it with + and its country code"
     )]
     PlusMissing {
-        /// Where it would be.
+        /// The country of the international number.
         abroad: Country,
     },
-    /// What is said of its country is not so.
+    /// The number is not in the stated country.
     #[error("a number in {is}, but its country is given as {said}: correct one of them")]
     OtherCountry {
-        /// The number's.
+        /// The country of the number.
         is: Country,
-        /// The one given.
+        /// The stated country.
         said: Country,
     },
-    /// `+39 (0)31…`: in Italy it belongs to some numbers, and not to others.
+    /// `+39 (0)31…`: in Italy the zero belongs to some numbers and not to others.
     #[error("the number differs with and without the zero in parentheses: write it as it is dialed")]
     OptionalZero,
     /// `1.2025550123E+10`: digits are lost.
@@ -72,28 +73,28 @@ pub enum NumberError {
     /// Two numbers where one should be.
     #[error("two numbers in one cell that cannot be told apart: write each in full, with `;` between them")]
     Several,
-    /// A number behind a number.
+    /// A number with an extension.
     #[error("has an extension, which cannot be dialed")]
     Extension,
-    /// Words, or digits spelled as letters.
+    /// Words, or digits written as letters.
     #[error("contains letters")]
     Letters,
     /// Anything else.
     #[error("not a telephone number")]
     NotANumber,
-    /// Fewer digits than its country has.
+    /// Fewer digits than the numbers of its country.
     #[error("too short for its country")]
     TooShort,
-    /// More digits than its country has.
+    /// More digits than the numbers of its country.
     #[error("too long for its country")]
     TooLong,
-    /// The length is fine, the range is not in use.
+    /// The length is right, but the range is not in use.
     #[error("no such number range in its country")]
     NotAssigned,
 }
 
 impl NumberError {
-    /// Whether it is a number, and only not known which.
+    /// True if the text is a number, but it is not known which one.
     pub fn is_doubt(self) -> bool {
         matches!(
             self,
@@ -102,7 +103,7 @@ impl NumberError {
     }
 }
 
-/// What was done to a text to make a number of it, beyond dropping spaces and punctuation.
+/// A repair of a text beyond removing spaces and punctuation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repair {
     /// `1.2025550123E10`.
@@ -122,7 +123,7 @@ pub enum Repair {
 }
 
 impl Repair {
-    /// In words.
+    /// The repair as text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Scientific => "repaired: scientific notation written out, no digit was lost",
@@ -136,23 +137,23 @@ impl Repair {
     }
 }
 
-/// A country (ISO 3166-1), or `001` for numbers that belong to none.
+/// A country (ISO 3166-1), or `001` for numbers without a country.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Country(Region);
 
 impl Country {
-    /// By two letters, in capitals; none where no number plan is known.
+    /// The country with these two capital letters. `None` if it has no number plan.
     pub fn new(code: &str) -> Option<Self> {
         region(code).map(Self)
     }
 
-    /// The main country with this calling code: the US for 1.
+    /// The main country with this calling code; the US for 1.
     pub fn of_calling_code(code: i32) -> Option<Self> {
         let region = PHONE_NUMBER_UTIL.get_region_for_country_code(code)?;
         (region != Region::World).then_some(Self(region))
     }
 
-    /// Its calling code: 1 for the US and Canada.
+    /// Its calling code; 1 for the US and Canada.
     pub fn calling_code(self) -> Option<i32> {
         PHONE_NUMBER_UTIL.get_country_code_for_region(self.0)
     }
@@ -174,16 +175,16 @@ impl fmt::Debug for Country {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Written {
-    /// Nobody has said: what can be read in two ways is refused.
+    /// Not stated: a text that can be read in two ways is refused.
     #[default]
     Unsaid,
-    /// As in the region.
+    /// As a number of the region.
     National,
-    /// With their country code.
+    /// With a country code.
     International,
 }
 
-/// The text is none of the ways.
+/// The word is not a way of writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write `national` or `international`")]
 pub struct NotAWay;
@@ -199,17 +200,17 @@ impl FromStr for Written {
     }
 }
 
-/// What is known of how numbers are written.
+/// How numbers are written in a place.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plan {
     region: Option<Region>,
-    /// Whether the region is stated for this very number.
+    /// True if the region is stated for this number, and not only as a default.
     stated: bool,
     written: Written,
 }
 
 impl Plan {
-    /// Numbers without a country code are those of a region, if there is one.
+    /// Numbers without a country code are numbers of this region, if there is one.
     pub fn new(default_region: Option<&str>, written: Written) -> Result<Self, NumberError> {
         let region = default_region.map(|code| region(code).ok_or(NumberError::UnknownRegion));
         Ok(Self {
@@ -219,7 +220,7 @@ impl Plan {
         })
     }
 
-    /// The number is one of this country, however it is written.
+    /// The number is one of this country in any notation.
     #[must_use]
     pub fn in_country(self, country: Country) -> Self {
         Self {
@@ -229,7 +230,7 @@ impl Plan {
         }
     }
 
-    /// The same for numbers with their country code.
+    /// The same for numbers with a country code.
     #[must_use]
     pub fn international(self) -> Self {
         Self {
@@ -238,38 +239,38 @@ impl Plan {
         }
     }
 
-    /// How its numbers are written.
+    /// How digits without a `+` are read.
     pub fn written(&self) -> Written {
         self.written
     }
 
-    /// Where national numbers are.
+    /// The region of national numbers.
     pub fn country(&self) -> Option<Country> {
         self.region.map(Country)
     }
 }
 
-/// A number that can be called, and what its plan says of it.
+/// A number that can be called, with the data of its plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbered {
     /// The number.
     pub number: E164,
-    /// Where it is.
+    /// Its country.
     pub country: Country,
-    /// What it is.
+    /// Its kind.
     pub kind: NumberKind,
-    /// What had to be repaired.
+    /// The repair, if one was needed.
     pub repair: Option<Repair>,
 }
 
-/// Whether a number plan is known for this region: two capital letters (ISO 3166-1) such as `US`.
+/// True if there is a number plan for this region: two capital letters (ISO 3166-1) such as `US`.
 pub fn is_region(text: &str) -> bool {
     region(text).is_some()
 }
 
-/// Loads the number plans, which takes a tenth of a second and would otherwise fall to the first number read.
+/// Loads the number plans. It takes a tenth of a second, which the first number would otherwise cost.
 pub fn load_plans() {
-    // Whatever it is read as: reading it is what loads.
+    // The result does not matter; reading a number loads the plans.
     let _ = normalise("+12025550123", None);
 }
 
@@ -284,7 +285,7 @@ fn region(text: &str) -> Option<Region> {
         .map(|_| region)
 }
 
-/// Reads a number as people and spreadsheets write it. `default_region` is for numbers without a country code.
+/// Reads a number as people and spreadsheets write it. `default_region` is the region of numbers without a country code.
 ///
 /// ```
 /// use paceline::numbers::{NumberError, normalise};
@@ -299,8 +300,8 @@ pub fn normalise(text: &str, default_region: Option<&str>) -> Result<E164, Numbe
     read(text, &plan).map(|numbered| numbered.number)
 }
 
-/// Reads a number as people and spreadsheets write it. Stray punctuation, spaces and a trailing `.0` are dropped; the
-/// number plan of its country must know the result.
+/// Reads a number as people and spreadsheets write it. Punctuation, spaces and a trailing `.0` are ignored. The number plan
+/// of its country must know the result.
 pub fn read(text: &str, plan: &Plan) -> Result<Numbered, NumberError> {
     let (digits, repair) = clean(text)?;
     if repair != Some(Repair::Fraction)
@@ -338,7 +339,7 @@ pub fn read(text: &str, plan: &Plan) -> Result<Numbered, NumberError> {
     })
 }
 
-/// A number as its plan knows it.
+/// A number with the data of its plan.
 struct Known {
     number: PhoneNumber,
     e164: E164,
@@ -346,7 +347,7 @@ struct Known {
     kind: NumberKind,
 }
 
-/// The one number that these digits can be.
+/// The only number that these digits can be.
 fn choose(digits: &str, text: &str, plan: &Plan) -> Result<(Known, Option<Repair>), NumberError> {
     if digits.starts_with('+') {
         return Ok((known(digits, None)?, None));
@@ -367,14 +368,14 @@ fn choose(digits: &str, text: &str, plan: &Plan) -> Result<(Known, Option<Repair
         return match (home, with_plus(rest)) {
             (Ok(home), Some(abroad)) if home.e164 != abroad.e164 => Err(either(&home, &abroad)),
             (Ok(home), _) => Ok((home, None)),
-            // What is no number at home and is one with `+` was written for somewhere else.
+            // Digits that are not a number of the region, but a number with a `+`, were written for another country.
             (Err(_), Some(abroad)) => Ok((abroad, Some(Repair::Prefix))),
             (Err(error), None) => Err(error),
         };
     }
     let without_plus = plan.written == Written::Unsaid && plan.region.is_some() && !digits.starts_with('0');
     let abroad = if without_plus { with_plus(digits) } else { None };
-    // Where the country is stated, a number of another is none that could be meant.
+    // If the country is stated, a number of another country cannot be meant.
     let abroad = abroad.filter(|abroad| {
         let of_region = plan.country().and_then(Country::calling_code);
         !plan.stated || of_region == Some(abroad.number.country_code)
@@ -401,7 +402,7 @@ fn either(home: &Known, abroad: &Known) -> NumberError {
     }
 }
 
-/// `(479) 555-0123` is written as in the US, and not as a Norwegian number is abroad.
+/// True if the text is written as in the US, `(479) 555-0123`, and not like a Norwegian number with its country code.
 fn is_grouped_as_at_home(home: &Known, abroad: &Known, text: &str) -> bool {
     let groups = |text: &str| -> Vec<usize> {
         let groups = text.split(|c: char| !c.is_ascii_digit()).map(str::len);
@@ -414,14 +415,14 @@ fn is_grouped_as_at_home(home: &Known, abroad: &Known, text: &str) -> bool {
         && written != groups(&abroad.format_as(PhoneNumberFormat::International))
 }
 
-/// `+44 (0)20…` is dialed without the zero, in most countries.
+/// In most countries `+44 (0)20…` is dialed without the zero.
 fn without_optional_zero(text: &str) -> Option<String> {
     let (before, rest) = text.split_once(['(', '（'])?;
     let (inside, after) = rest.split_once([')', '）'])?;
     matches!(inside.trim(), "0" | "０").then(|| format!("{before}{after}"))
 }
 
-/// A whole number followed by fewer digits: `030 23125012/13` is two numbers, and `030/23125015` is one.
+/// True for a complete number followed by fewer digits: `030 23125012/13` is two numbers, `030/23125015` is one.
 fn second_number(text: &str, plan: &Plan) -> Option<NumberError> {
     const DIGITS_MIN: usize = 4;
     let count = |text: &str| text.chars().filter(|c| clean::digit(*c).is_some()).count();
@@ -457,7 +458,7 @@ fn known(digits: &str, region: Option<Region>) -> Result<Known, NumberError> {
         })?;
     match number.is_possible_with_reason() {
         Ok(NumberLengthType::IsPossible) => {}
-        // Without its area code it can only be dialed from next door.
+        // Without its area code it can only be dialed within the same area.
         Ok(NumberLengthType::IsPossibleLocalOnly) => return Err(NumberError::TooShort),
         Err(ValidationError::InvalidCountryCode) => return Err(NumberError::UnknownCountry),
         Err(ValidationError::TooLong) => return Err(NumberError::TooLong),

@@ -350,7 +350,7 @@ pub(super) async fn end_wrap_up(state: &ApiState, campaign: CampaignId, agent: A
     }
     // Wrap-up ends by itself, so a refusal costs a few seconds and is no reason to fail the request.
     if let Err(refusal) = state.dialer.agent(campaign, agent, AgentRequest::EndWrapUp).await {
-        warn!(agent.id = %agent, error = %refusal, "wrap-up of agent {agent} goes on after the disposition");
+        warn!(agent.id = %agent, error = %refusal, "the disposition of agent {agent} is stored, but its wrap-up goes on");
     }
 }
 

@@ -78,7 +78,10 @@ impl Trail {
                 Ok(()) => return,
                 Err(error) => {
                     let error = format!("{:#}", anyhow::Error::from(error));
-                    warn!(error, "the store takes no audit; it is tried again until it does");
+                    warn!(
+                        error,
+                        "the store cannot write the audit; it is repeated until it succeeds"
+                    );
                 }
             }
         }
@@ -90,7 +93,7 @@ impl Trail {
                 request.id = %entry.request,
                 api_key.id = entry.key,
                 http.status = entry.status,
-                "{method} {route} is missing in the audit: the store has taken none for too long"
+                "{method} {route} is missing in the audit, because the store could not write it for too long"
             );
             return;
         }

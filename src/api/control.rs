@@ -58,7 +58,7 @@ pub enum AgentRefusal {
     #[error("the campaign is not running: activate it first")]
     NotRunning,
     /// The process is about to stop.
-    #[error("Paceline is stopping: try again once it is back")]
+    #[error("Paceline is stopping: try again after its restart")]
     Stopping,
     /// The engine's queue is full.
     #[error("the campaign's engine is busy: try again in a second")]

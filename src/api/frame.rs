@@ -157,7 +157,10 @@ fn report(problem: &Problem, id: &str) {
         .unwrap_or_default();
     match problem.kind() {
         Kind::Internal => error!(error = cause, "request {id} failed"),
-        Kind::Unavailable => warn!(error = cause, "request {id} could not be served now"),
+        Kind::Unavailable => warn!(
+            error = cause,
+            "request {id} could not be served now; the client may repeat it"
+        ),
         _ => {}
     }
 }

@@ -555,7 +555,10 @@ async fn start(
         };
         if let Err(error) = ended {
             let error = anyhow::Error::from(error);
-            tracing::warn!(error = format!("{error:#}"), "import {id} did not get to its end");
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "import {id} ended early; resume it with the same file"
+            );
         }
         drop(permit);
     });

@@ -39,9 +39,7 @@ pub enum KeyError {
     )]
     Name,
     /// A role without the agent that it needs, or the other way round.
-    #[error(
-        "a key with the role `agent` acts for one agent, which must be named; keys with other roles name none"
-    )]
+    #[error("a key with the role `agent` needs the id of its agent; keys with other roles must have none")]
     Agent,
     /// There is no such agent.
     #[error("there is no agent {0}; GET /api/v1/agents lists them")]
@@ -50,7 +48,7 @@ pub enum KeyError {
     #[error("another key has this name: choose a new one")]
     NameTaken,
     /// The operating system gave no random numbers.
-    #[error("the operating system gives no random numbers")]
+    #[error("the operating system provides no random numbers")]
     Randomness,
     /// The store.
     #[error("store the key")]

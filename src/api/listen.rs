@@ -80,7 +80,7 @@ async fn serve_within(listener: TcpListener, routes: Routes, queue: QueueMetrics
         let (socket, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(error = %error, "cannot accept a connection to the API; trying again");
+                tracing::warn!(error = %error, "cannot accept a connection to the API; trying again; check the limit of open files");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

@@ -197,7 +197,7 @@ impl Task {
     fn feed(&mut self, input: Input) {
         if let Err(err) = self.engine.handle(self.dialer.clock.now(), input) {
             self.metrics.illegal.inc();
-            error!(campaign.name = %self.name, error = %err, "campaign `{}` was told something that it cannot follow", self.name);
+            error!(campaign.name = %self.name, error = %err, "campaign `{}` got an input that is not allowed in its state; report this as a bug", self.name);
         }
     }
 
@@ -480,12 +480,12 @@ impl Task {
     fn tell_refusals(&self, live: &LiveCampaign) {
         let shown = self.show.borrow();
         for pbx in live.full.iter().filter(|pbx| !shown.full.contains(pbx)) {
-            warn!(pbx.name = %pbx, campaign.name = %self.name, "`{pbx}` refuses new calls, and is tried by one at a time: it has no room, is \
+            warn!(pbx.name = %pbx, campaign.name = %self.name, "`{pbx}` refuses new calls, so only one at a time is sent: it has no free channel, is \
                 paused, or shuts down gracefully. Held legs of agents keep it from restarting: POST /api/v1/pbxes/{pbx}/maintenance \
                 releases them");
         }
         for pbx in shown.full.iter().filter(|pbx| !live.full.contains(pbx)) {
-            info!(pbx.name = %pbx, campaign.name = %self.name, "`{pbx}` takes calls again");
+            info!(pbx.name = %pbx, campaign.name = %self.name, "`{pbx}` accepts calls again");
         }
     }
 

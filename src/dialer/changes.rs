@@ -35,7 +35,7 @@ pub(super) struct Changes {
 
 #[derive(Debug, thiserror::Error)]
 enum TellError {
-    #[error("read what has changed")]
+    #[error("cannot read the changes in the store")]
     Read(#[source] StoreError),
     #[error("start the campaign")]
     Start(#[source] StartError),
@@ -101,7 +101,7 @@ impl Dialer {
                 return;
             }
             let id = what.campaign().map(tracing::field::display);
-            warn!(campaign.id = id, error = %Chain(&err), "what has changed in the store has not reached the engines yet; trying again");
+            warn!(campaign.id = id, error = %Chain(&err), "changes in the store could not be read yet; trying again");
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(READ_RETRY_MAX);
         }

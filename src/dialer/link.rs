@@ -68,7 +68,7 @@ pub(super) async fn run(dialer: Arc<Inner>, pbx: PbxName, mut events: mpsc::Rece
                     info!(pbx.name = %pbx, channels = snapshot.channels.len(), "`{pbx}` is connected and resynchronised");
                     hang_up_strays(&dialer, &pbx, snapshot).await;
                 } else {
-                    warn!(pbx.name = %pbx, "the link to `{pbx}` is down: nothing is launched there until it is back");
+                    warn!(pbx.name = %pbx, "the link to `{pbx}` is down: nothing is launched there until it is up again");
                 }
                 dialer.tell_all(&pbx, stamped).await;
             }
@@ -102,7 +102,7 @@ async fn hang_up_strays(dialer: &Inner, pbx: &PbxName, snapshot: &Snapshot) {
         if !channel.in_our_app || dialer.routes.owner(*id).is_some() {
             continue;
         }
-        warn!(pbx.name = %pbx, leg.id = %id, "leg {id} on `{pbx}` is in our application and nobody's by our books: hanging it up");
+        warn!(pbx.name = %pbx, leg.id = %id, "leg {id} on `{pbx}` is a stray (no attempt or agent has it): hanging it up");
         let command = if channel.bridge == Some(AgentLegId(*id)) {
             PbxCommand::HangUpAgent { leg: AgentLegId(*id) }
         } else {

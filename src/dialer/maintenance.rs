@@ -26,10 +26,10 @@ impl Inner {
             let what = What::Maintenance { pbx: pbx.clone(), on };
             self.events.tell(self.clock.now().wall, None, what);
             if on {
-                info!(pbx.name = %pbx, "`{pbx}` is in maintenance: nothing is launched there, what rings is taken back, conversations go \
+                info!(pbx.name = %pbx, "`{pbx}` is in maintenance: nothing is launched there, ringing calls are cancelled, conversations go \
                     on, and agents' legs are released; DELETE /api/v1/pbxes/{pbx}/maintenance ends it");
             } else {
-                info!(pbx.name = %pbx, "the maintenance of `{pbx}` is over: its agents' phones are called again");
+                info!(pbx.name = %pbx, "the maintenance of `{pbx}` has ended: its agents' phones are called again");
             }
             for inputs in &campaigns {
                 // A campaign that has stopped needs no telling.

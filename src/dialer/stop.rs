@@ -68,13 +68,13 @@ impl Dialer {
             () = hung_up => false,
         };
         if !all_ended {
-            error!("a PBX does not confirm hang-ups; its own time limits end what is still up there");
+            error!("a PBX does not confirm hang-ups; its own time limits will end the remaining calls");
             return self.stop().await;
         }
         let ended = std::mem::take(&mut self.0.state().campaigns);
         for campaign in ended.into_values() {
             if let Err(err) = campaign.task.await {
-                error!(error = %err, "a campaign's task died; its calls are taken over at the next start");
+                error!(error = %err, "the task of a campaign failed; the next start takes its calls over; report this as a bug");
             }
         }
         self.stop().await;
@@ -113,7 +113,7 @@ impl Dialer {
             .is_err()
         {
             error!(
-                "the store takes nothing: the last changes are lost, and read back from the switches at the next start"
+                "the store cannot write: the last changes are lost, and the next start resynchronises with the PBXes"
             );
         }
     }

@@ -23,10 +23,10 @@ impl Dialer {
         let before = (all.attempts.len(), all.agents.len());
         for lost in all.attempts.extract_if(.., |open| !known.contains_key(&open.pbx)) {
             let (attempt, pbx) = (lost.attempt, lost.pbx);
-            warn!(attempt.id = %attempt, pbx.name = %pbx, "attempt {attempt} was on `{pbx}`, which is not configured any more: its outcome is unknown");
+            warn!(attempt.id = %attempt, pbx.name = %pbx, "attempt {attempt} was on `{pbx}`, which is no longer configured: its outcome is unknown");
             let end = LegEnd {
                 by: EndedBy::Vanished,
-                detail: format!("`{pbx}` is not configured any more"),
+                detail: format!("`{pbx}` is no longer configured"),
                 ..LegEnd::default()
             };
             let change = Change::Ended {
@@ -44,7 +44,7 @@ impl Dialer {
         }
         for lost in all.agents.extract_if(.., |agent| !known.contains_key(&agent.pbx)) {
             let (agent, pbx) = (lost.agent, lost.pbx);
-            warn!(agent.id = %agent, pbx.name = %pbx, "agent {agent} was logged in on `{pbx}`, which is not configured any more, and is offline now");
+            warn!(agent.id = %agent, pbx.name = %pbx, "agent {agent} was logged in on `{pbx}`, which is no longer configured, and is now offline");
             let change = Change::Agent {
                 agent,
                 state: AgentState::Offline,

@@ -1,5 +1,5 @@
-//! Asterisk's queues, which ARI cannot list, read from its manager interface (AMI). In: how that is reached. Out: queues
-//! with their members. One connection, two actions: login and `QueueStatus`.
+//! Lists Asterisk's queues, which ARI cannot list, through its manager interface (AMI). Input: the connection. Output:
+//! queues with their members. It opens one connection and sends two actions: login and `QueueStatus`.
 
 use super::{Member, Queue};
 use crate::config::AmiConfig;
@@ -10,10 +10,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt as _, AsyncWriteExt as _, BufReade
 use tokio::net::TcpStream;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The most that is read: some 50,000 members.
+/// Maximum number of bytes that are read; enough for 50,000 members.
 const BYTES_MAX: u64 = 16 << 20;
 
-/// Why they cannot be listed.
+/// The reason why the queues cannot be listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AmiError {
     #[error("nothing answers at the `address` of [pbx.ami]")]
@@ -81,7 +81,7 @@ async fn ask(config: &AmiConfig) -> Result<Vec<Queue>, AmiError> {
             _ => {}
         }
     }
-    // It would close the connection anyway.
+    // Asterisk would close the connection anyway.
     drop(writing.write_all(b"Action: Logoff\r\n\r\n").await);
     Ok(queues)
 }
@@ -90,7 +90,7 @@ fn member(message: &Message) -> Member {
     let status = said(message, "Status");
     Member {
         name: said(message, "Name").to_owned(),
-        // Before 12 it was `Location`.
+        // Before version 12 the field was `Location`.
         interface: Some(said(message, "Interface"))
             .filter(|interface| !interface.is_empty())
             .unwrap_or(said(message, "Location"))
@@ -116,7 +116,7 @@ fn said<'m>(message: &'m Message, key: &str) -> &'m str {
     message.get(key).map_or("", String::as_str)
 }
 
-/// The next answer; events may come before it.
+/// The next response. Events may come before it.
 async fn response(lines: &mut (impl AsyncBufReadExt + Unpin)) -> Result<Message, AmiError> {
     loop {
         let message = message(lines).await?;

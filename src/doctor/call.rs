@@ -1,6 +1,6 @@
-//! One test call over one trunk, and what was seen of it. In: a trunk and a number. Out: [`Call`]. The call is nobody else's,
-//! so that a running Paceline is not disturbed, and has a time limit on the switch. What it means is said here for all
-//! switches; how it is placed is [`ari`]'s and [`esl`]'s.
+//! One test call over one trunk. Input: a trunk and a number. Output: [`Call`]. The call belongs to no campaign, so it does
+//! not disturb a running Paceline, and it has a time limit on the PBX. The interpretation is the same for all PBXes and is
+//! here; [`ari`] and [`esl`] place the call.
 
 mod ari;
 mod esl;
@@ -15,40 +15,39 @@ use paceline_core::pbx::CallerId;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
-/// How long the phone may ring.
+/// Maximum ring time.
 pub(super) const RING_S: u64 = 30;
-/// How long an answered call is listened to; statistics of its media come after five seconds.
+/// How long an answered call is observed. Statistics of its media come after five seconds.
 const LISTEN: Duration = Duration::from_secs(6);
-/// Nothing outlives this, even if we die.
+/// The PBX ends the call after this time, even if Paceline dies.
 const LIMIT_S: u64 = 60;
 
-/// A call to be placed.
+/// The test call to place.
 #[derive(Clone, Debug)]
 pub struct CallPlan {
-    /// Over which trunk.
+    /// The trunk.
     pub trunk: String,
-    /// To whom.
+    /// The called number.
     pub number: E164,
-    /// From which number; the trunk's if left out.
+    /// The caller id. `None`: that of the trunk.
     pub caller_id: Option<CallerId>,
-    /// Whether it keeps to the do-not-call list and to hours.
+    /// Whether the do-not-call list and the calling hours apply.
     pub gate: AskGate,
 }
 
-/// What was seen of a call.
+/// The result of a test call.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Call {
-    /// Fine: it was answered, and audio came where that could be counted. A warning: the trunk works as far as that, and nobody
-    /// was heard.
+    /// Fine: it was answered, and audio arrived if it could be counted. Warning: the trunk works, but no audio arrived.
     pub grade: Grade,
-    /// What happened, in order, with seconds since the start.
+    /// The events in order, with seconds since the start.
     pub seen: Vec<String>,
-    /// What it means, and what to do.
+    /// What the result means, and what to do.
     pub verdict: String,
 }
 
 impl Call {
-    /// The gate has refused it.
+    /// The gate refused the call.
     pub(super) fn not_placed(why: &str) -> Self {
         Self::default().ends(format!(
             "not placed: {why}. To call a phone of your own all the same, add `--without-gate`"
@@ -66,7 +65,7 @@ impl Call {
     }
 }
 
-/// What to do about a trunk, in a switch's own words.
+/// What to do about a trunk, for each kind of PBX.
 struct Cures {
     credentials: &'static str,
     codecs: &'static str,
@@ -74,7 +73,7 @@ struct Cures {
     media: &'static str,
 }
 
-/// What an answered call's packets of audio say; `None`: they cannot be counted.
+/// The finding from the audio packets of an answered call. `None`: they cannot be counted.
 fn heard(mut call: Call, started: Instant, received: Option<u64>, cures: &Cures) -> Call {
     let Some(received) = received else {
         call.saw(
@@ -93,7 +92,7 @@ fn heard(mut call: Call, started: Instant, received: Option<u64>, cures: &Cures)
     }
 }
 
-/// What an answered call says that its callee ended before its audio could be counted.
+/// The finding for an answered call that the callee ended before its audio could be counted.
 fn hung_up_early(mut call: Call) -> Call {
     call.grade = Grade::Fine;
     call.ends(
@@ -101,7 +100,7 @@ fn hung_up_early(mut call: Call) -> Call {
     )
 }
 
-/// What an unanswered call's end says of the trunk.
+/// The finding for a call that was not answered.
 fn meant(mut call: Call, cause: u64, sip: Option<u64>, cures: &Cures) -> Call {
     if matches!(
         (sip, cause),

@@ -1,5 +1,5 @@
-//! May the test call be placed? It rings somebody's phone as any other call does, so the do-not-call list and the hours count
-//! for it too. In: the number, and where its phone is. Out: why not, or nothing.
+//! Checks whether the test call may be placed. It makes a phone ring like any other call, so the do-not-call list and the
+//! calling hours apply too. Input: the number, and the zone of its phone. Output: the reason against it, if there is one.
 
 use super::DoctorError;
 use crate::numbers::{self, Plan};
@@ -12,15 +12,15 @@ use paceline_core::number::E164;
 use paceline_core::time::Wall;
 use std::time::Duration;
 
-/// What a test call has to do with the gate.
+/// Whether the gate is asked for a test call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AskGate {
-    /// It is asked, with the IANA zone that the phone is in, where that is stated.
+    /// It is asked. The IANA zone of the phone is given, if the user has stated it.
     Asked {
-        /// Else it is that of the contacts with this number, or of its country where that has one zone only.
+        /// Else the zone is that of the contacts with this number, or that of its country if the country has only one zone.
         time_zone: Option<String>,
     },
-    /// Somebody said not to ask: it is a phone of theirs.
+    /// The user has said not to ask, because it is the user's own phone.
     NotAsked,
 }
 
@@ -34,7 +34,7 @@ const ONE_ZONE: &str = "\
     SG Asia/Singapore,SI Europe/Ljubljana,SK Europe/Bratislava,TH Asia/Bangkok,TR Europe/Istanbul,TW Asia/Taipei,\
     VN Asia/Ho_Chi_Minh,ZA Africa/Johannesburg";
 
-/// Why the call may not be placed now. The hours are those that a new campaign has.
+/// The reason why the call may not be placed now. The calling hours are those of a new campaign.
 pub(super) async fn refusal(
     store: &Store,
     number: &E164,
@@ -90,7 +90,7 @@ pub(super) async fn refusal(
     Ok(None)
 }
 
-/// The zone of a number whose country has one only.
+/// The zone of a number whose country has only one.
 fn of_country(number: &E164) -> Option<String> {
     let country = numbers::read(number.expose(), &Plan::default())
         .ok()?

@@ -1,5 +1,5 @@
-//! What a switch's facts mean for calls, and what to write where they are wrong. Pure: in facts, out findings, the worst
-//! first. Each make of switch has a file; what both have is here.
+//! Makes findings of a PBX's facts: what they mean for calls, and what to write if they are wrong. Input: facts. Output:
+//! findings, the worst first. Asterisk and FreeSWITCH have a file each; the common part is here.
 
 mod asterisk;
 mod freeswitch;
@@ -10,7 +10,7 @@ pub(super) use freeswitch::freeswitch;
 use super::sounds::{Presence, name_of};
 use super::{Endpoint, Finding, Grade, Member, Queue, Records, Wanted, Watch};
 
-/// A certificate, a calling hour or a recording's time is wrong by then.
+/// With a greater difference of the clocks, certificates, calling hours and times of recordings become wrong.
 const CLOCK_SKEW_S_MAX: i64 = 5;
 
 fn fine(about: impl Into<String>, found: impl Into<String>) -> Finding {
@@ -45,7 +45,7 @@ fn clock(ahead_s: Option<i64>) -> Option<Finding> {
     ))
 }
 
-/// What callees are to hear. `cure` says what to do where a sound of that name is missing.
+/// Checks the sounds for callees. `cure` says what to do if a sound of that name is missing.
 fn sounds(presences: &[Presence], records: &Records, cure: fn(&str) -> String) -> Vec<Finding> {
     let mut findings = Vec::new();
     for ((about, sound), presence) in records.sounds.iter().zip(presences) {
@@ -78,7 +78,7 @@ fn no_trunk(wanted: &[Wanted], example: &str) -> Option<Finding> {
     })
 }
 
-/// Trunks whose callees see what the PBX shows by itself.
+/// Checks for trunks without a caller id.
 fn no_caller_id(wanted: &[Wanted]) -> Vec<Finding> {
     let bare = wanted
         .iter()
@@ -90,7 +90,7 @@ fn no_caller_id(wanted: &[Wanted]) -> Vec<Finding> {
     bare.map(say).collect()
 }
 
-/// Whether the switch takes enough channels. Each agent's line is one, and each call that is put through another.
+/// Checks the maximum number of channels. Each agent's held leg is one channel, and each connected call is another.
 fn room(max: u64, now: u64, wanted: &[Wanted], cure: &str) -> Finding {
     let agents = wanted.iter().filter(|wanted| !wanted.is_trunk).count();
     let needed = u64::try_from(agents).unwrap_or(u64::MAX).max(1).saturating_mul(2);
@@ -110,15 +110,15 @@ fn room(max: u64, now: u64, wanted: &[Wanted], cure: &str) -> Finding {
     }
 }
 
-/// Agents' phones by what the PBX does about one that is dead.
+/// Agents' phones, grouped by what the PBX does about a dead one.
 #[derive(Default)]
 struct Phones {
     watched: usize,
-    /// Those that it does not ask whether they are there.
+    /// Phones that the PBX does not check.
     unasked: Vec<String>,
-    /// Those whose legs it keeps though they send no audio any more.
+    /// Phones whose leg the PBX keeps even if they send no audio any more.
     kept: Vec<String>,
-    /// Those of which it does not tell.
+    /// Phones of which the PBX does not show it.
     untold: Vec<String>,
 }
 
@@ -139,8 +139,8 @@ impl Phones {
         phones
     }
 
-    /// `found` and `cure` are told of those that are not asked, then of those that are kept; `hint` of those of which it
-    /// does not tell.
+    /// `found` and `cure` are the texts for the phones that are not checked, then for those whose leg is kept. `hint` is
+    /// the text for those of which the PBX does not show it.
     fn findings(&self, unasked: (&str, &str), kept: (&str, &str), hint: &str) -> Vec<Finding> {
         let about = "agents' phones";
         let mut findings = Vec::new();
@@ -159,7 +159,7 @@ impl Phones {
     }
 }
 
-/// The first of them, and how many more.
+/// The first of them, and how many more there are.
 fn some_of(names: &[String]) -> Option<String> {
     let (first, more) = names.split_first()?;
     Some(match more.len() {
@@ -168,7 +168,7 @@ fn some_of(names: &[String]) -> Option<String> {
     })
 }
 
-/// A cure that ends with the dial string, and the nearest names that there are.
+/// Adds to a cure the dial string and the most similar existing names.
 fn or_nearest(mut cure: String, wanted: &Wanted, name: &str, endpoints: &[Endpoint]) -> String {
     const NEAREST: usize = 3;
     let mut near: Vec<_> = endpoints
@@ -193,11 +193,11 @@ fn or_nearest(mut cure: String, wanted: &Wanted, name: &str, endpoints: &[Endpoi
 struct Apart {
     about: String,
     found: String,
-    /// One of theirs that the switch cannot translate.
+    /// A codec that the PBX cannot translate.
     lacks: Option<String>,
 }
 
-/// Every trunk against every agent: what they do not share must be translated for each call.
+/// Compares every trunk with every agent. Without a common codec each call must be translated.
 fn apart<'c>(
     wanted: &[Wanted],
     offered: impl Fn(&Wanted) -> Option<&'c [String]>,
@@ -236,8 +236,8 @@ fn apart<'c>(
     all
 }
 
-/// Queues of the switch's own. What is wrong with one stops no call of ours, so it is never a fault. `wrong` says where a
-/// member's calls go that cannot arrive, and what to do.
+/// Checks the queues of the PBX. A wrong queue affects no call of Paceline, so it is never a fault. `wrong` returns where
+/// the calls to a member go if they cannot arrive, and what to do.
 fn queues(queues: &[Queue], none: &str, wrong: impl Fn(&Member) -> Option<(String, String)>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for queue in queues {

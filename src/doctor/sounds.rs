@@ -1,5 +1,5 @@
-//! Whether a PBX has the sounds that campaigns name. In: how it is reached, and the sounds. Out: a [`Presence`] of each. Only asks.
-//! The API asks when a campaign is or becomes active, `paceline doctor` whenever it runs.
+//! Checks whether a PBX has the sounds of the campaigns. Input: the connection of the PBX, and the sounds. Output: a
+//! [`Presence`] for each. The API checks when a campaign is or becomes active; `paceline doctor` checks always.
 
 use super::ari::Ari;
 use super::esl::Esl;
@@ -7,21 +7,21 @@ use crate::config::{PbxConfig, PbxKind};
 use paceline_core::pbx::Sound;
 use std::time::Duration;
 
-/// A PBX that does not answer within this is not waited for.
+/// Maximum time to wait for the PBX.
 const WAIT_MAX: Duration = Duration::from_secs(4);
 
 /// Whether a PBX has a sound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// It has.
+    /// The PBX has it.
     There,
-    /// It has not.
+    /// The PBX does not have it.
     Missing,
-    /// It cannot be asked, and why.
+    /// The PBX could not be asked; with the reason.
     Unknown(String),
 }
 
-/// Asks for each of the sounds, for four seconds at most.
+/// Checks each of the sounds, for four seconds at most.
 pub async fn presence(pbx: &PbxConfig, sounds: &[Sound]) -> Vec<Presence> {
     let all = |presence: Presence| vec![presence; sounds.len()];
     let asked = async {
@@ -33,7 +33,7 @@ pub async fn presence(pbx: &PbxConfig, sounds: &[Sound]) -> Vec<Presence> {
             (PbxKind::Ari { .. }, None) => {
                 all(Presence::Unknown("this machine trusts no certificate".to_owned()))
             }
-            // The simulated one plays anything.
+            // The simulated PBX plays every sound.
             (PbxKind::Esl { .. } | PbxKind::Sim { .. }, None) => all(Presence::There),
         }
     };
@@ -43,7 +43,7 @@ pub async fn presence(pbx: &PbxConfig, sounds: &[Sound]) -> Vec<Presence> {
         .unwrap_or_else(|_| all(slow()))
 }
 
-/// What to do where a PBX has not the sound.
+/// What to do if a PBX does not have the sound.
 pub fn cure(kind: &PbxKind, sound: &Sound) -> String {
     let name = name_of(sound);
     match kind {
@@ -63,7 +63,7 @@ pub(super) fn on_freeswitch(name: &str) -> String {
     format!("put the file {name}.wav below `sounds_dir` (`global_getvar sounds_dir` in fs_cli shows where)")
 }
 
-/// As people know it: without its `sound:`.
+/// The name without its `sound:`.
 pub fn name_of(sound: &Sound) -> &str {
     let text = sound.as_str();
     text.strip_prefix("sound:").unwrap_or(text)

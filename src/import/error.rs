@@ -27,9 +27,7 @@ pub enum ImportError {
         instead: &'static str,
     },
     /// A spreadsheet that would fill the memory.
-    #[error(
-        "the spreadsheet unpacks to more than any contact list needs ({what}): if it is honest, save it as CSV UTF-8"
-    )]
+    #[error("the spreadsheet is too large when unpacked ({what}): save it as CSV UTF-8")]
     Bomb {
         /// Of what there is too much.
         what: &'static str,
@@ -120,7 +118,7 @@ pub enum ImportError {
     Region(#[source] NumberError),
     /// A country that no number plan is known for.
     #[error(
-        "`{country}` is no country: write two letters (ISO 3166-1) such as US, several separated by commas, or `any`"
+        "`{country}` is not a country: write two letters (ISO 3166-1) such as US, several separated by commas, or `any`"
     )]
     NoSuchCountry {
         /// What was written.
@@ -145,21 +143,19 @@ pub enum ImportError {
         region: String,
     },
     /// What is kept with the import.
-    #[error("what was found in the file cannot be kept")]
+    #[error("the findings about the file cannot be stored")]
     Settings(#[source] serde_json::Error),
     /// It was begun with another.
-    #[error("this is not the file that the import was begun with: give that one, or begin anew")]
+    #[error("this is not the file of the stopped import: use the same file, or start a new import")]
     OtherFile,
     /// It runs, or is over.
-    #[error("the import is not stopped, so it cannot be resumed: look at its state")]
+    #[error("only a stopped import can be resumed: check its state")]
     NotStopped,
     /// The store failed.
-    #[error("the store did not take the contacts; nothing of them is seen")]
+    #[error("the store could not write the contacts; none of them is visible; try again")]
     Store(#[source] StoreError),
     /// The reading thread is gone.
-    #[error(
-        "reading the file ended unexpectedly: it may be damaged in a way that is not known yet; save it again as CSV UTF-8"
-    )]
+    #[error("the file could not be read to its end and may be damaged: save it again as CSV UTF-8")]
     Gone,
 }
 

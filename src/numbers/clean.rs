@@ -1,9 +1,9 @@
-//! What people and spreadsheets put around a number's digits, taken off. In: a text. Out: digits with at most one `+` in
-//! front, and what had to be repaired. Knows no number plan.
+//! Removes what people and spreadsheets write around the digits of a number. Input: a text. Output: digits with at most one
+//! `+` in front, and the repair if there was one. It knows no number plan.
 
 use super::{NumberError, Repair};
 
-/// Longest text that is looked at; E.164 with every usual kind of punctuation is far below.
+/// Maximum length of a text in bytes. E.164 with all usual punctuation is much shorter.
 const TEXT_BYTES_MAX: usize = 64;
 
 /// Digits with at most one `+` in front.
@@ -54,7 +54,7 @@ pub(super) fn clean(text: &str) -> Result<(String, Option<Repair>), NumberError>
                 repair = Some(Repair::Invisible);
             }
             _ if is_punctuation(c) => {}
-            // Else a second number, a feature code, a dialling pause or a doubt: guessing would call somebody else.
+            // This may be a second number, a feature code or a dialling pause. A guess would call another person.
             _ => {
                 cleaned.push(digit(c).ok_or(NumberError::NotANumber)?);
                 repair = Some(Repair::Digits);
@@ -67,7 +67,7 @@ pub(super) fn clean(text: &str) -> Result<(String, Option<Repair>), NumberError>
     }
 }
 
-/// What people put between digits and mean nothing by.
+/// Characters that people write between digits without a meaning.
 fn is_punctuation(c: char) -> bool {
     c.is_whitespace()
         || matches!(
@@ -99,7 +99,7 @@ fn is_punctuation(c: char) -> bool {
         )
 }
 
-/// A decimal digit of any script that is used in telephone numbers, as an ASCII digit.
+/// The ASCII digit of a decimal digit of any script that is used in telephone numbers.
 pub(super) fn digit(c: char) -> Option<char> {
     #[rustfmt::skip]
     const ZEROS: [u32; 22] = [
@@ -112,7 +112,7 @@ pub(super) fn digit(c: char) -> Option<char> {
     char::from_digit(value, 10)
 }
 
-/// What a spreadsheet makes of a number that it takes for a quantity: `2025550123.0`, or `2025550123,00`.
+/// Detects what a spreadsheet makes of a number that it takes for a quantity: `2025550123.0` or `2025550123,00`.
 fn without_fraction(text: &str) -> Result<Option<&str>, NumberError> {
     let Some((whole, fraction)) = text.rsplit_once(['.', ',']) else {
         return Ok(None);

@@ -17,7 +17,7 @@ pub struct DialString(String);
 
 /// Not a [`DialString`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a dial string of any form that a PBX is given")]
+#[error("not one of the allowed dial strings: see `dial` in the documentation of trunks")]
 pub struct DialStringError;
 
 impl DialString {
@@ -143,7 +143,7 @@ pub struct Sound(String);
 /// Not a [`Sound`]. What else switches can be told to play (scripts, addresses, whole applications) is not wanted here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a sound is `sound:` and its name or path on the switch without its ending, such as sound:custom/sorry: letters, digits, \
+    "a sound is `sound:` and its name or path on the PBX without its ending, such as sound:custom/sorry: letters, digits, \
      `-`, `_`, `.` and `/`, at most 200 of them, no part of it empty, `.` or `..`"
 )]
 pub struct SoundError;

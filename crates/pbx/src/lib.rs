@@ -52,7 +52,7 @@ fn mark(app: &str, installation: Uuid) -> String {
 }
 
 /// Why a driver without a link refuses.
-const NO_LINK: &str = "no link to the switch";
+const NO_LINK: &str = "no link to the PBX";
 
 /// What comes of a command that a switch was not even told, in words free of personal data. Nothing for those that end
 /// something: they are asked again.

@@ -48,14 +48,14 @@ impl Belief {
         match self.doubted {
             _ if near(self.offset_ms) => {
                 if self.doubted.take().is_some() {
-                    info!("the system's clock is right again");
+                    info!("the system clock is right again, and launching resumes");
                 }
                 self.offset_ms = offset_ms;
             }
             Some((doubted_ms, since)) if near(doubted_ms) => {
                 if elapsed.saturating_sub(since) >= BELIEVED_AFTER {
                     warn!(
-                        "the system's clock still shows the other time, which is taken as right from now on"
+                        "the system clock still shows the new time, so it is accepted as right from now on"
                     );
                     (self.offset_ms, self.doubted) = (offset_ms, None);
                 }
@@ -64,7 +64,7 @@ impl Belief {
                 let by_s = offset_ms.saturating_sub(self.offset_ms) / 1_000;
                 error!(
                     by_s,
-                    "the system's clock has jumped by {by_s} s: nothing is launched while it is in doubt, for {} s at most; check \
+                    "the system clock has jumped by {by_s} s: nothing is launched until it is right or {} s have passed; check \
                      the machine's time service",
                     BELIEVED_AFTER.as_secs()
                 );

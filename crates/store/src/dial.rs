@@ -403,7 +403,7 @@ fn readable<T>(
         match read(row) {
             Ok(value) => all.push(value),
             Err(err) if err.kind == DbErrorKind::Decode => {
-                error!(error = %err, "{what} that the last run left cannot be read, and is left alone");
+                error!(error = %err, "{what} of the last run cannot be read and is ignored");
             }
             Err(err) => return Err(err),
         }

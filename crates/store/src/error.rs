@@ -10,18 +10,16 @@ pub enum StoreError {
     #[error("the database must be `sqlite:PATH` or `postgres://USER@HOST/DATABASE`")]
     Url,
     /// The database could not be opened.
-    #[error("cannot open the database; check that its place exists, is reachable, and lets this user in")]
+    #[error("cannot open the database; check that it exists, can be reached, and accepts this user")]
     Open(#[source] DbError),
     /// The schema could not be brought up to date.
-    #[error(
-        "cannot bring the database's schema up to date; restore the backup or run the version that wrote it"
-    )]
+    #[error("cannot update the schema of the database; restore the backup, or run the version that wrote it")]
     Migrate(#[source] DbError),
     /// The dialer's view of the campaigns.
     #[error("cannot read campaigns to dial")]
     DialCampaigns(#[source] DbError),
     /// Taking up what a former run left.
-    #[error("cannot take up what a former run left open in campaign {campaign}")]
+    #[error("cannot read what the last run left open in campaign {campaign}")]
     Recover {
         /// Which.
         campaign: CampaignId,
@@ -53,10 +51,10 @@ pub enum StoreError {
         source: DbError,
     },
     /// Another row has this name, extension or the like.
-    #[error("there is one with this name already; choose another")]
+    #[error("this name is already in use; choose another")]
     Taken,
     /// One of the trunks named does not exist, or is named twice.
-    #[error("trunk {index} in the list does not exist, or comes twice; correct or remove it")]
+    #[error("trunk {index} of the list does not exist or is listed twice; correct or remove it")]
     NoTrunk {
         /// Which, counted from 0.
         index: usize,
@@ -77,13 +75,13 @@ pub enum StoreError {
     #[error("there is no such contact list; create it first")]
     NoList,
     /// Another import into the list is not over.
-    #[error("import {import} into the same list is not over; publish, resume or cancel it first")]
+    #[error("import {import} into the same list has not ended; publish, resume or cancel it first")]
     ListBusy {
         /// Which.
         import: ImportId,
     },
     /// The import does not exist, or is not this worker's any more.
-    #[error("there is no such import; begin one")]
+    #[error("there is no such import; start one")]
     NoImport,
 }
 

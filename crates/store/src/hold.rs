@@ -41,7 +41,7 @@ pub struct Hold {
 pub enum HoldError {
     /// By another process.
     #[error(
-        "another Paceline serves this store: {holder}; stop that one first, or give this one a store of its own with `url` under \
+        "another Paceline serves this store: {holder}; stop it first, or give this one its own store with `url` under \
          [store]"
     )]
     Held {
@@ -58,7 +58,7 @@ pub enum HoldError {
         source: std::io::Error,
     },
     /// The database.
-    #[error("cannot ask whether another Paceline serves this store")]
+    #[error("cannot check whether another Paceline serves this store; check the database")]
     Store(#[source] StoreError),
 }
 
@@ -209,7 +209,7 @@ async fn keep(mut session: PgConnection, options: PgConnectOptions, tell: watch:
         if let Ok(Ok(())) = timeout(ANSWER_MAX, session.ping()).await {
             continue;
         }
-        warn!("the connection that keeps this store ours is lost; it is made again");
+        warn!("the connection with the lock on this store is lost; connecting again");
         session = loop {
             let again = async {
                 let mut session = PgConnection::connect_with(&options).await?;
@@ -224,7 +224,9 @@ async fn keep(mut session: PgConnection, options: PgConnectOptions, tell: watch:
             match timeout(ANSWER_MAX, again).await {
                 Ok(Ok((session, None))) => break session,
                 Ok(Ok((_, Some(holder)))) => {
-                    error!("another Paceline has taken this store meanwhile: {holder}");
+                    error!(
+                        "another Paceline has taken this store meanwhile: {holder}; this process stops using it"
+                    );
                     tell.send_replace(Some(holder));
                     return;
                 }

@@ -58,7 +58,7 @@ async fn run(log: PathBuf, committed: Arc<Notify>) {
             Err(error) if !failing => {
                 failing = true;
                 let error = error.kind();
-                tracing::warn!(%error, "the database's log cannot be synced; a power cut would take back recent calls");
+                tracing::warn!(%error, "the database's log cannot be written to the disk, so a power failure would lose recent calls; check the disk");
             }
             Err(_) => {}
         }

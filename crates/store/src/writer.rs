@@ -110,7 +110,7 @@ impl Counters {
     fn note_trouble(&self, error: &dyn std::fmt::Display) {
         if !self.failing.swap(true, Ordering::Relaxed) {
             self.failing_shown.set(1);
-            tracing::warn!(%error, "the store cannot write; changes are kept and tried again, and nothing is launched");
+            tracing::warn!(%error, "the store cannot write; changes are kept and repeated, and nothing is launched; check the database and the disk");
         }
     }
 }
@@ -204,7 +204,7 @@ impl Writer {
         };
         if self.queue.send(item).await.is_err() {
             tracing::error!(
-                "the store's writer is gone; a change is lost and will be reconciled at the next start"
+                "the store's writer has stopped; a change is lost, and the next start settles its attempt; restart Paceline"
             );
         }
     }
@@ -471,7 +471,7 @@ impl Task {
     fn note_success(&self) {
         if self.counters.failing.swap(false, Ordering::Relaxed) {
             self.counters.failing_shown.set(0);
-            tracing::info!("the store takes changes again");
+            tracing::info!("the store can write again, and launching resumes");
         }
     }
 

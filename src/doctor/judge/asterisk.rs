@@ -1,4 +1,4 @@
-//! What an Asterisk's facts mean for calls, and what to write where they are wrong. Pure. Measured on 22.10 and 16.28.
+//! Makes findings of an Asterisk's facts. Measured on 22.10 and 16.28.
 
 use super::{clock, fault, fine, warning};
 use crate::doctor::ami::AmiError;
@@ -6,11 +6,11 @@ use crate::doctor::ari::{Ari, Facts, Reach, SESSIONS_WANTED, endpoint_of, is_lis
 use crate::doctor::sounds::on_asterisk;
 use crate::doctor::{Endpoint, Finding, Grade, Records, Wanted, Watch};
 
-/// The oldest that is tested against.
+/// The oldest version that is tested.
 const MAJOR_MIN: u32 = 16;
-/// The oldest that still gets fixes.
+/// The oldest version that still gets fixes.
 const MAJOR_CURRENT: u32 = 22;
-/// What no call works without, and what it is for.
+/// Modules that every call needs, and what each is for.
 const MODULES: [(&str, &str); 12] = [
     ("res_stasis.so", "ARI applications"),
     ("res_ari_events.so", "the event stream"),
@@ -26,7 +26,7 @@ const MODULES: [(&str, &str); 12] = [
     ("chan_bridge_media.so", "announcements and music to a bridge"),
 ];
 
-/// Judges; the worst first.
+/// All findings, the worst first.
 pub(in crate::doctor) fn asterisk(
     facts: &Facts,
     ari: &Ari,
@@ -233,7 +233,7 @@ fn missing(wanted: &Wanted, name: &str, facts: &Facts) -> Finding {
     ))
 }
 
-/// What trunk and agent do not share must be translated for each call.
+/// Without a common codec each call must be translated.
 fn codecs(wanted: &[Wanted], facts: &Facts) -> Vec<Finding> {
     let offered = |wanted: &Wanted| {
         let name = endpoint_of(&wanted.dial)?;
@@ -259,7 +259,7 @@ fn codecs(wanted: &[Wanted], facts: &Facts) -> Vec<Finding> {
         .collect()
 }
 
-/// Whether Asterisk notices an agent's phone that is dead. Those that do not exist are told of elsewhere.
+/// Checks whether Asterisk notices an agent's dead phone. Phones that do not exist are reported elsewhere.
 fn phones(wanted: &[Wanted], facts: &Facts) -> Vec<Finding> {
     let watch = |agent: &Wanted| -> Option<Option<Watch>> {
         let Some(name) = endpoint_of(&agent.dial).filter(|name| is_listed(name)) else {

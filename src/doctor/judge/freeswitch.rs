@@ -1,5 +1,5 @@
-//! What a FreeSWITCH's facts mean for calls, and what to write where they are wrong. Pure. Measured on 1.11.3-dev; what its
-//! Event Socket should be like is read from `freeswitch-conf/existing`.
+//! Makes findings of a FreeSWITCH's facts. Measured on 1.11.3-dev. The required settings of the Event Socket are read from
+//! `freeswitch-conf/existing`.
 
 use super::{clock, fault, fine, warning};
 use crate::doctor::esl::{Facts, Folder, Reach, Room, SocketSettings, Target, parameters, target_of};
@@ -7,16 +7,16 @@ use crate::doctor::sounds::on_freeswitch;
 use crate::doctor::{Finding, Grade, Records, Wanted, Watch};
 use std::net::IpAddr;
 
-/// The smallest configuration that Paceline asks for.
+/// The smallest configuration that Paceline needs.
 const EXISTING: &str = include_str!("../../../freeswitch-conf/existing/event_socket.conf.xml");
-/// The oldest that still gets fixes.
+/// The oldest version that still gets fixes.
 const CURRENT: (u32, u32) = (1, 10);
-/// Older than this, nobody has seen it work.
+/// Paceline was never tested with an older version.
 const OLDEST: (u32, u32) = (1, 6);
-/// Fewer new channels a second than this are felt.
+/// With fewer new channels per second calls are delayed.
 const PER_SECOND_MIN: u64 = 10;
 
-/// Judges; the worst first.
+/// All findings, the worst first.
 pub(in crate::doctor) fn freeswitch(
     facts: &Facts,
     address: &str,
@@ -99,7 +99,7 @@ fn version(version: &str) -> Finding {
     }
 }
 
-/// Against the smallest configuration that is needed.
+/// Compares event_socket.conf with the smallest configuration.
 fn event_socket(settings: Option<&SocketSettings>) -> Finding {
     let about = "event_socket.conf";
     let Some(settings) = settings else {
@@ -194,7 +194,7 @@ fn paused(paused: bool) -> Finding {
 }
 
 fn per_second(room: Room) -> Finding {
-    // Measured: the last one is refused.
+    // Measured: FreeSWITCH refuses the last one.
     let made = room.per_second_max.saturating_sub(1);
     let found = format!("FreeSWITCH creates up to {made} channels per second");
     let cure = "in switch.conf.xml raise `sessions-per-second`; until the restart `fsctl sps N` does";
@@ -292,7 +292,7 @@ fn endpoint(wanted: &Wanted, facts: &Facts) -> Finding {
     }
 }
 
-/// Whether FreeSWITCH notices an agent's phone that is dead. Those that do not exist are told of elsewhere.
+/// Checks whether FreeSWITCH notices an agent's dead phone. Phones that do not exist are reported elsewhere.
 fn phones(wanted: &[Wanted], facts: &Facts) -> Vec<Finding> {
     let watch = |agent: &Wanted| -> Option<Option<Watch>> {
         let Some(name) = facts.endpoint_name(&agent.dial) else {
@@ -323,7 +323,7 @@ fn phones(wanted: &[Wanted], facts: &Facts) -> Vec<Finding> {
     )
 }
 
-/// What a profile offers and the switch has not loaded is not offered; what trunk and agent do not share is translated.
+/// A profile offers only codecs that FreeSWITCH has loaded. Without a common codec each call must be translated.
 fn codecs(wanted: &[Wanted], facts: &Facts) -> Vec<Finding> {
     let offered = |wanted: &Wanted| {
         let name = facts.endpoint_name(&wanted.dial)?;
@@ -356,7 +356,7 @@ fn codecs(wanted: &[Wanted], facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-/// The switch names codecs in words of its own: `G.711 ulaw`, `G.722`, `OPUS (STANDARD)`.
+/// FreeSWITCH has its own names of codecs: `G.711 ulaw`, `G.722`, `OPUS (STANDARD)`.
 fn is_loaded(codec: &str, loaded: &[String]) -> bool {
     let plain = |text: &str| -> String {
         let chars = text.chars().filter(char::is_ascii_alphanumeric);

@@ -140,7 +140,7 @@ pub struct Cause {
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// Not JSON, or a field has the wrong type.
-    #[error("a frame of the event stream is not readable; report it with the version of Asterisk")]
+    #[error("a frame of the event stream cannot be read; report it with the version of Asterisk")]
     Json(#[source] serde_json::Error),
     /// An event lacks a field without which it says nothing.
     #[error("an event of the event stream lacks its `{0}`; report it with the version of Asterisk")]

@@ -46,13 +46,13 @@ enum ConnectError {
     #[error(transparent)]
     Wire(#[from] WireError),
     #[error(
-        "its application `{app}` is in use by another program, which would be cut off; stop that one, or give this Paceline an \
+        "another program uses the application `{app}` and would lose its events; stop that program, or give this Paceline an \
          `app` of its own in paceline.toml"
     )]
     Taken { app: String },
-    #[error("the switch closed its event stream while its state was read; check its log")]
+    #[error("the PBX closed its event stream during the resynchronisation; check its log")]
     Closed,
-    #[error("more events than we can keep arrived while the switch's state was read; check its load")]
+    #[error("too many events arrived during the resynchronisation; check the load of the PBX")]
     Flood,
 }
 
@@ -118,7 +118,7 @@ impl Driver {
         let http = match Http::new(config) {
             Ok(http) => http,
             Err(err) => {
-                tracing::error!(pbx.name = %config.name, "switch `{}` cannot be used: {err}", config.name);
+                tracing::error!(pbx.name = %config.name, "PBX `{}` cannot be used: {err}", config.name);
                 return self.refuse_all().await;
             }
         };
@@ -140,7 +140,7 @@ impl Driver {
                     // Again now and then, and less and less often.
                     if failures.is_power_of_two() {
                         warn!(pbx.name = %config.name, cause = err.source().map(tracing::field::display),
-                              "no link to switch `{}`: {err}; trying again until there is one", config.name);
+                              "cannot connect to PBX `{}`: {err}; connecting again until it succeeds", config.name);
                     }
                     if let Err(stopped) = self.tell_lost().await {
                         return stopped;
@@ -185,7 +185,7 @@ impl Driver {
         } = connected;
         let name = &config.name;
         info!(pbx.name = %name, pbx.version = %self.version, over_socket, channels = survey.found.len(),
-              "linked to switch `{name}`, Asterisk {}", self.version);
+              "connected to PBX `{name}`, Asterisk {}", self.version);
         self.ports.stats.connects.fetch_add(1, Relaxed);
         self.ports.stats.set_version(&self.version);
         self.repair(config, &mut survey, recordings);
@@ -204,7 +204,7 @@ impl Driver {
         };
         self.ports.stats.losses.fetch_add(1, Relaxed);
         warn!(pbx.name = %name, cause = lost.source().map(tracing::field::display),
-              "lost the link to switch `{name}`: {lost}; calls there go on, none are launched until it is back");
+              "lost the link to PBX `{name}`: {lost}; calls there go on, but no call is launched until it is up again");
         let dropped = self.legs.unlinked(Instant::now());
         self.ports.stats.dropped.fetch_add(dropped, Relaxed);
         // A stream that breaks or is closed has told all before that; one that falls silent has not.

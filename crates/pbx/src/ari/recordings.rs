@@ -229,7 +229,7 @@ impl Recordings {
 
     pub(super) fn failed(&mut self, name: &str, cause: Option<&str>, out: &mut Out) {
         self.by_name.remove(name);
-        fail(name, cause.unwrap_or("the switch does not say why"), out);
+        fail(name, cause.unwrap_or("the PBX gave no reason"), out);
     }
 
     // --- after a gap ------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ impl Recordings {
         for (name, key, stage, stop_asked) in names {
             if stop_asked || stage == Stage::Announcing {
                 // Whether the announcement was heard to its end is not known any more.
-                self.end(&name, "the link to the switch broke during the announcement", out);
+                self.end(&name, "the link to the PBX broke during the announcement", out);
             }
             if stage != Stage::Announcing {
                 let request = rest::live_recording(&name);

@@ -44,17 +44,17 @@ pub(super) enum End {
 pub(super) enum Lost {
     #[error("the event stream broke; check that Asterisk runs")]
     Broken(#[source] Box<SocketError>),
-    #[error("the switch closed the event stream; check whether it was restarted")]
+    #[error("the PBX closed the event stream; check whether it was restarted")]
     Closed,
-    #[error("nothing was heard from it for seconds; check that Asterisk runs and can be reached")]
+    #[error("the PBX has sent nothing for seconds; check that Asterisk runs and can be reached")]
     Silent,
-    #[error("it left a request without a reply; check its load")]
+    #[error("the PBX did not reply to a request; check its load")]
     NoReply,
-    #[error("a request over HTTP failed; check its load and http.conf's sessionlimit")]
+    #[error("an HTTP request failed; check the load of the PBX and `sessionlimit` in http.conf")]
     Http(#[source] HttpError),
-    #[error("our own queue of events is full, so we let go; check this machine's load")]
+    #[error("Paceline's queue of events is full, so it closes the link; check this machine's load")]
     Congested,
-    #[error("another ARI client uses our application's name; give every client a name of its own")]
+    #[error("another ARI client uses the same application name; give each client its own name")]
     Replaced,
 }
 
@@ -241,7 +241,7 @@ impl<'a> Session<'a> {
                 // One is worth knowing of; a thousand would only hide the rest of the log.
                 if !std::mem::replace(&mut self.warned_of_frame, true) {
                     warn!(pbx.name = %self.ports.name, cause = err.source().map(tracing::field::display),
-                          "switch `{}`: {err}", self.ports.name);
+                          "PBX `{}`: {err}", self.ports.name);
                 }
             }
         }

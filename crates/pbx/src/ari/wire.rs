@@ -36,26 +36,24 @@ const UNSENT_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
     /// The URL in the configuration.
-    #[error("the switch's url is not an http or https URL; write it like http://127.0.0.1:8088")]
+    #[error("the url of the PBX is not an http or https URL; write it like http://127.0.0.1:8088")]
     Url,
     /// Whom to trust.
     #[error("cannot set up TLS; check `ca_file`, or this machine's own certificates")]
     Tls(#[source] rustls::Error),
     /// The HTTP client.
-    #[error("cannot make an HTTP client; check this machine's TLS set-up")]
+    #[error("cannot create an HTTP client; check this machine's TLS set-up")]
     Client(#[source] reqwest::Error),
     /// No HTTP answer.
     #[error(
-        "no answer from the switch's HTTP server; check that Asterisk runs and that http.conf has enabled=yes"
+        "the HTTP server of the PBX does not answer; check that Asterisk runs and that http.conf has enabled=yes"
     )]
     Http(#[source] HttpError),
     /// 401 or 403.
-    #[error("the switch refuses our ARI user; check username, password and read_only in ari.conf")]
+    #[error("the PBX refuses the ARI user; check username, password and read_only in ari.conf")]
     Unauthorised,
     /// Any other refusal.
-    #[error(
-        "the switch refused `{asked}` with status {status}; check that res_ari and its modules are loaded"
-    )]
+    #[error("the PBX refused `{asked}` with status {status}; check that res_ari and its modules are loaded")]
     Refused {
         /// What for.
         asked: &'static str,
@@ -64,14 +62,14 @@ pub(super) enum WireError {
     },
     /// The WebSocket.
     #[error(
-        "cannot open the switch's event stream; check that res_http_websocket and res_ari_events are loaded"
+        "cannot open the event stream of the PBX; check that res_http_websocket and res_ari_events are loaded"
     )]
     Socket(#[source] Box<tokio_tungstenite::tungstenite::Error>),
     /// Opening took too long.
-    #[error("the switch does not answer in time; check its load")]
+    #[error("the PBX does not answer in time; check its load")]
     Slow,
     /// A reply that is not JSON as expected.
-    #[error("the switch's reply to `{asked}` is not readable; report it with the version of Asterisk")]
+    #[error("the reply of the PBX to `{asked}` cannot be read; report it with the version of Asterisk")]
     Reply {
         /// What for.
         asked: &'static str,
@@ -88,7 +86,7 @@ pub(super) enum HttpError {
     #[error("the connection failed; check that Asterisk runs and can be reached")]
     Broken(#[source] reqwest::Error),
     /// A reply that cannot be meant seriously.
-    #[error("the reply is longer than {BODY_BYTES_MAX} bytes; check what listens at the switch's url")]
+    #[error("the reply is longer than {BODY_BYTES_MAX} bytes; check that `url` is the URL of the PBX")]
     TooLong,
 }
 

@@ -133,7 +133,7 @@ impl Driver {
                     // Again now and then, and less and less often.
                     if failures.is_power_of_two() {
                         warn!(pbx.name = %name, cause = err.source().map(tracing::field::display),
-                              "no link to switch `{name}`: {err}; trying again until there is one");
+                              "cannot connect to PBX `{name}`: {err}; connecting again until it succeeds");
                     }
                     if let Err(stopped) = self.tell_lost().await {
                         return stopped;
@@ -161,7 +161,7 @@ impl Driver {
     async fn serve(&mut self, config: &EslConfig, connected: Connected) -> Result<Lost, Stopped> {
         let name = &config.name;
         info!(pbx.name = %name, pbx.version = %connected.version, channels = connected.survey.found.len(),
-              "linked to switch `{name}`, FreeSWITCH {}", connected.version);
+              "connected to PBX `{name}`, FreeSWITCH {}", connected.version);
         self.ports.stats.connects.fetch_add(1, Relaxed);
         self.legs.set_folders(connected.folders);
         self.legs.adopt(&connected.survey.found, Instant::now());
@@ -194,7 +194,7 @@ impl Driver {
         };
         self.ports.stats.losses.fetch_add(1, Relaxed);
         warn!(pbx.name = %name, cause = lost.source().map(tracing::field::display),
-              "lost the link to switch `{name}`: {lost}; calls there go on, none are launched until it is back");
+              "lost the link to PBX `{name}`: {lost}; calls there go on, but no call is launched until it is up again");
         self.legs.unlinked(Instant::now());
         self.tell_lost().await?;
         Ok(lost)

@@ -41,7 +41,7 @@ pub(super) enum What {
 pub(super) enum Deaf {
     #[error(transparent)]
     Wire(#[from] WireError),
-    #[error("our own queue of events is full, so we let go; check this machine's load")]
+    #[error("Paceline's queue of events is full, so it closes the link; check this machine's load")]
     Congested,
     #[error("nobody listens any more")]
     Stopped,

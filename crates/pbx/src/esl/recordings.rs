@@ -315,7 +315,7 @@ impl Recordings {
             };
             match recording.stage {
                 Stage::Looking { .. } | Stage::Announcing | Stage::Clearing => {
-                    self.end(&name, "the link to the switch broke during the announcement", out);
+                    self.end(&name, "the link to the PBX broke during the announcement", out);
                 }
                 // The command or its event may have been lost: only a stop makes sure.
                 Stage::Starting | Stage::Stopping => {

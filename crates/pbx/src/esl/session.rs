@@ -42,19 +42,19 @@ pub(super) enum End {
 /// Why a link was lost.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
-    #[error("a connection to the switch failed")]
+    #[error("a connection to the PBX failed")]
     Deaf(#[source] Deaf),
     #[error("a command could not be sent; check that FreeSWITCH runs")]
     Write(#[source] std::io::Error),
-    #[error("the switch does not take our commands; check its load")]
+    #[error("the PBX does not read commands; check its load")]
     Stuck,
-    #[error("nothing was heard from it for seconds; check that FreeSWITCH runs and can be reached")]
+    #[error("the PBX has sent nothing for seconds; check that FreeSWITCH runs and can be reached")]
     Silent,
-    #[error("it left a command without a reply; check its load")]
+    #[error("the PBX did not reply to a command; check its load")]
     NoReply,
-    #[error("our own queue of events is full, so we let go; check this machine's load")]
+    #[error("Paceline's queue of events is full, so it closes the link; check this machine's load")]
     Congested,
-    #[error("another Paceline drives the channels marked as ours; give every one an `app` of its own")]
+    #[error("another Paceline uses the same `app`; give each Paceline its own `app`")]
     Replaced,
 }
 

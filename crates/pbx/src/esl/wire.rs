@@ -20,35 +20,37 @@ const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
 pub enum WireError {
     /// No TCP connection.
     #[error(
-        "no connection to the switch's Event Socket; check that FreeSWITCH runs and has mod_event_socket loaded"
+        "cannot connect to the Event Socket of the PBX; check that FreeSWITCH runs with mod_event_socket"
     )]
     Connect(#[source] std::io::Error),
     /// It broke.
-    #[error("the connection to the switch's Event Socket broke; check whether FreeSWITCH was restarted")]
+    #[error("the connection to the Event Socket of the PBX broke; check whether FreeSWITCH was restarted")]
     Broken(#[source] std::io::Error),
     /// It was closed.
-    #[error("the switch closed the connection to its Event Socket; check whether FreeSWITCH was restarted")]
+    #[error("the PBX closed the connection to its Event Socket; check whether FreeSWITCH was restarted")]
     Closed,
     /// No answer.
-    #[error("the switch's Event Socket does not answer in time; check FreeSWITCH's load")]
+    #[error("the Event Socket of the PBX does not answer in time; check FreeSWITCH's load")]
     Slow,
     /// `text/rude-rejection`.
     #[error(
-        "the switch's access list refuses us; add this machine to apply-inbound-acl of event_socket.conf"
+        "the access list of the PBX refuses this machine; add it to apply-inbound-acl of event_socket.conf"
     )]
     Rejected,
     /// `-ERR invalid`.
-    #[error("the switch refuses our password; compare it with event_socket.conf")]
+    #[error("the PBX refuses the password; compare it with event_socket.conf")]
     Password,
     /// A password with a line's end in it.
-    #[error("the Event Socket's password holds a control character, which cannot be sent; choose another")]
+    #[error(
+        "the Event Socket's password contains a control character, which cannot be sent; choose another password"
+    )]
     PasswordUnsendable,
     /// Not an Event Socket.
-    #[error("what the switch sends is not an Event Socket's; check the port")]
+    #[error("the server is not an Event Socket; check the port")]
     Codec(#[source] CodecError),
     /// Another installation is there.
     #[error(
-        "another Paceline drives the channels marked `{app}`, and would be cut off; stop that one, or give this one an `app` of \
+        "another Paceline uses the `app` `{app}` and would lose its calls; stop it, or give this one an `app` of \
          its own in paceline.toml"
     )]
     Taken {
@@ -56,13 +58,13 @@ pub enum WireError {
         app: String,
     },
     /// `-ERR` to a command that must succeed.
-    #[error("the switch refused `{asked}`; check that mod_commands is loaded and that this user may use it")]
+    #[error("the PBX refused `{asked}`; check that mod_commands is loaded and that this user may use it")]
     Refused {
         /// What for.
         asked: &'static str,
     },
     /// A reply that is not as expected.
-    #[error("the switch's reply to `{asked}` is not readable; report it with the version of FreeSWITCH")]
+    #[error("the reply of the PBX to `{asked}` cannot be read; report it with the version of FreeSWITCH")]
     Reply {
         /// What for.
         asked: &'static str,

@@ -236,7 +236,7 @@ fn make_private(file: &Path) -> Result<(), StoreError> {
             {
                 let file = Path::new(&name).display();
                 tracing::warn!(
-                    "others on this machine can read `{file}`, which holds personal data: run `chmod 600 {file}` as its owner"
+                    "other users of this machine can read `{file}`, which contains personal data: run `chmod 600 {file}` as its owner"
                 );
             }
         }
