@@ -296,7 +296,7 @@ async fn a_clock_that_is_wrong_is_told() {
         &["PJSIP/{number}@carrier"],
     )
     .await;
-    let (told, seconds) = without_number(&office.complaints(), "the switch is ");
+    let (told, seconds) = without_number(&office.complaints(), "the PBX's clock is ");
     assert!((364 * 86_400..=367 * 86_400).contains(&seconds), "{told}");
     insta::assert_snapshot!(told, @"
     exit 0
@@ -457,7 +457,7 @@ async fn a_busy_callee_is_no_fault_of_its_trunk_and_trunks_are_shown_before_the_
     // Asterisk has trunks, and Paceline knows of none.
     let (told, _) = text(&office_at(&lab.asterisk, &[]).await, &[]);
     assert!(
-        told.contains("trunks: Paceline has none on this PBX yet"),
+        told.contains("trunks: Paceline has no trunk on this PBX yet"),
         "{told}"
     );
     let office = office_at(&lab.asterisk, &["PJSIP/{number}@carrier"]).await;

@@ -384,7 +384,7 @@ async fn a_clock_and_a_version_that_are_old_are_told() {
         }
     });
     let office = office_of(&format!("127.0.0.1:{port}"), freeswitch.password(), &[TRUNK]).await;
-    let (told, seconds) = without_number(&office.complaints(), "the switch is ");
+    let (told, seconds) = without_number(&office.complaints(), "the PBX's clock is ");
     assert!(seconds > 100_000_000);
     insta::assert_snapshot!(told, @"
     exit 1
