@@ -1,4 +1,4 @@
-//! What Paceline costs beside its switch: CPU seconds per call of both, in one run, and how long an answered call waits
+//! What Paceline costs beside its PBX: CPU seconds per call of both, in one run, and how long an answered call waits
 //! for its agent. No media, SQLite, gate and metrics on.
 //!
 //! Run by `scripts/bench`. Arguments: `--agents N` (150), `--calls N` (3000), `--asterisk 22|16` (22), `--freeswitch`,
@@ -64,7 +64,7 @@ async fn measure<S: Site>(system: System<S>, name: &str, (pbx, dial): (&str, &st
     system.wait_for_agents(campaign, ids.len()).await;
     let numbers: Vec<String> = (0..calls).map(|n| Behaviour::TalksBriefly.number(n)).collect();
 
-    // What it costs the switch to hold the agents' legs alone, so that it can be told from what its calls cost.
+    // What it costs the PBX to hold the agents' legs alone, so that it can be told from what its calls cost.
     let held_from = (system.lab.cpu_seconds(), Instant::now());
     tokio::time::sleep(Duration::from_secs(5)).await;
     let holding = (system.lab.cpu_seconds() - held_from.0) / held_from.1.elapsed().as_secs_f64();
@@ -111,7 +111,7 @@ async fn measure<S: Site>(system: System<S>, name: &str, (pbx, dial): (&str, &st
         ),
         (
             "paceline_answer_to_connected_seconds",
-            "answer read -> connected, the switch's part included",
+            "answer read -> connected, the PBX's part included",
         ),
     ] {
         println!("{what}: {}", quantiles(&metrics, metric));

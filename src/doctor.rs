@@ -446,6 +446,6 @@ async fn examine_one(config: &Config, pbx: &PbxConfig, wanted: &[Wanted], record
             ..report("esl", findings)
         };
     }
-    let nothing = Finding::new(Grade::Fine, "simulated switch", "has nothing that could be wrong");
+    let nothing = Finding::new(Grade::Fine, "simulated PBX", "has nothing that could be wrong");
     report("sim", vec![nothing])
 }

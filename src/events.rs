@@ -21,11 +21,11 @@ pub const KEPT: usize = 16_384;
 pub struct Event {
     /// Its place in the stream.
     pub id: EventId,
-    /// When.
+    /// Time, Unix time in milliseconds.
     pub at: Wall,
     /// In which campaign; `None`: in all of them.
     pub campaign: Option<CampaignId>,
-    /// What.
+    /// The event.
     pub what: What,
 }
 

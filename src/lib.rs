@@ -1,6 +1,6 @@
 //! Paceline: the control plane that dials out over a PBX that you already run.
 //!
-//! This library is the shell around [`paceline_core`]: it talks to switches ([`pbx`]), keeps state ([`store`]), feeds
+//! This library is the shell around [`paceline_core`]: it talks to PBXes ([`pbx`]), keeps state ([`store`]), feeds
 //! one engine per campaign ([`dialer`]), and serves people and programs ([`api`], [`cli`], [`metrics`]).
 
 pub mod api;

@@ -28,7 +28,7 @@ async fn office_at(freeswitch: &FreeSwitch, trunks: &[&str]) -> Office {
     office_of(&freeswitch.address(), freeswitch.password(), trunks).await
 }
 
-/// A switch whose configuration has each first text replaced by the second.
+/// A PBX whose configuration has each first text replaced by the second.
 fn freeswitch(what: &str, changes: &[(&str, &str)]) -> Option<FreeSwitch> {
     FreeSwitch::program_or_skip(what)?;
     let mut freeswitch = FreeSwitch::start(&FreeSwitchOptions {
@@ -170,7 +170,7 @@ async fn no_server_a_wrong_port_a_wrong_password_and_an_access_list_are_told_apa
     insta::assert_snapshot!(complaints, @"
     exit 1
       FAULT Event Socket: the access list at 127.0.0.1:PORT refuses this machine
-            cure: in event_socket.conf.xml name a list with this machine's address in `apply-inbound-acl` (for the switch's own machine `loopback.auto`); then `reloadacl` and `reload mod_event_socket`
+            cure: in event_socket.conf.xml name a list with this machine's address in `apply-inbound-acl` (for the PBX's own machine `loopback.auto`); then `reloadacl` and `reload mod_event_socket`
     ");
 }
 
@@ -301,7 +301,7 @@ async fn an_event_socket_that_is_open_to_all_and_recordings_that_cannot_be_writt
     let folder = freeswitch.recordings_dir();
     std::fs::remove_dir(&folder).unwrap();
     let office = office_at(&freeswitch, &[TRUNK]).await;
-    // A missing folder is made by the switch itself.
+    // A missing folder is made by the PBX itself.
     insta::assert_snapshot!(office.complaints(), @r#"
     exit 0
       look  event_socket.conf: has the well-known default password; has no `apply-inbound-acl`

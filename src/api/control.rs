@@ -1,5 +1,5 @@
 //! What the API asks of the dialer. [`Dialer`] is implemented by the running process, and by a fake in the API's tests;
-//! the API knows nothing else of engines and switches.
+//! the API knows nothing else of engines and PBXes.
 
 use crate::events::Events;
 use futures_util::future::BoxFuture;
@@ -44,7 +44,7 @@ pub trait Dialer: Send + Sync {
     /// Which PBXes are in maintenance has changed in the store.
     fn maintenance_changed(&self) -> BoxFuture<'_, ()>;
 
-    /// Every configured switch, by name.
+    /// Every configured PBX, by name.
     fn pbxes(&self) -> Vec<PbxStatus>;
 
     /// What happens, as it happens.
@@ -71,7 +71,7 @@ pub enum AgentRefusal {
     Engine(#[from] paceline_core::engine::EngineError),
 }
 
-/// One configured switch.
+/// One configured PBX.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PbxStatus {
     /// As configured.

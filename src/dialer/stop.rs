@@ -98,7 +98,7 @@ impl Dialer {
         }
     }
 
-    /// Stops at once and stores what is known. Calls stay up on the switches, and are taken over at the next start.
+    /// Stops at once and stores what is known. Calls stay up on the PBXes, and are taken over at the next start.
     pub async fn stop(&self) {
         self.0.stopping.store(true, Ordering::Release);
         let mut state = std::mem::take(&mut *self.0.state());

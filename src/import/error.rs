@@ -11,7 +11,7 @@ pub enum ImportError {
     Read {
         /// How far reading came.
         line: Option<u64>,
-        /// Why not.
+        /// The cause.
         #[source]
         err: std::io::Error,
     },
@@ -110,7 +110,7 @@ pub enum ImportError {
     /// Too long.
     #[error("line {line} is longer than 1 MiB: is this a list with one contact a line?")]
     LineTooLong {
-        /// Which.
+        /// Line number, from 1.
         line: u64,
     },
     /// No such region.
@@ -131,7 +131,7 @@ pub enum ImportError {
          `--numbers international` (in the API `numbers=…`)"
     )]
     HowWritten {
-        /// Which.
+        /// The column's header.
         column: String,
         /// Numbers looked at.
         all: u64,

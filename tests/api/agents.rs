@@ -249,7 +249,10 @@ async fn an_agents_key_acts_for_that_agent_only() {
         api.post("/api/v1/agents", agent).await.expect(201);
     }
     for (body, field) in [
-        (json!({"name": "desk", "role": "agent"}), "needs the id of its agent"),
+        (
+            json!({"name": "desk", "role": "agent"}),
+            "needs the id of its agent",
+        ),
         (
             json!({"name": "desk", "role": "read", "agent_id": 1}),
             "needs the id of its agent",

@@ -1,11 +1,11 @@
-//! Labs whose switch can be broken, and whose link can be cut.
+//! Labs whose PBX can be broken, and whose link can be cut.
 
 use crate::proxy::Proxy;
 use crate::rig::Site;
 use paceline_lab::{Audio, FreeSwitchLab, FreeSwitchOptions, Lab, LabOptions, Phones, SeenCall, Version};
 use std::time::Duration;
 
-/// A lab whose switch can be broken.
+/// A lab whose PBX can be broken.
 pub(crate) trait Breakable: Site {
     const MAKE: &str;
     /// Its name in Paceline's configuration.
@@ -111,7 +111,7 @@ impl Breakable for FreeSwitchLab {
     }
 }
 
-/// A lab whose switch is reached through a proxy.
+/// A lab whose PBX is reached through a proxy.
 pub(crate) struct Cuttable<L> {
     pub(crate) lab: L,
     pub(crate) proxy: Proxy,

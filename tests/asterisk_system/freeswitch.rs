@@ -1,4 +1,4 @@
-//! The same beside a real FreeSWITCH, and beside both switches in one campaign.
+//! The same beside a real FreeSWITCH, and beside both PBXes in one campaign.
 
 use crate::mixed::{check_audio, check_outcomes, mixed_numbers};
 use crate::rig::{Attempt, System, full, wait_for};
@@ -89,7 +89,7 @@ async fn conversations_on_freeswitch_are_recorded_after_the_announcement() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_campaign_over_both_switches_goes_on_over_the_other_when_one_is_killed() {
-    if FreeSwitch::program_or_skip("both switches in one campaign").is_none() {
+    if FreeSwitch::program_or_skip("both PBXes in one campaign").is_none() {
         return;
     }
     let (count, agents) = if full() { (400, 20) } else { (100, 6) };
@@ -138,7 +138,7 @@ async fn one_campaign_over_both_switches_goes_on_over_the_other_when_one_is_kill
     .await;
     let went_on = system.lab.0.carrier.calls().len() - on_asterisk;
     system.lab.1.freeswitch.restart().expect("it starts again");
-    // Not until the task is completed: what was not dialed because its switch was gone is due again in half an hour.
+    // Not until the task is completed: what was not dialed because its PBX was gone is due again in half an hour.
     let attempts = wait_for(
         "every attempt to have ended",
         Duration::from_secs(60),
@@ -173,13 +173,13 @@ async fn one_campaign_over_both_switches_goes_on_over_the_other_when_one_is_kill
         let outcome = attempts[number][0].outcome.as_deref().unwrap_or("none");
         match outcome {
             _ if outcome == behaviour.expected_outcome() => exact += 1,
-            // What the killed switch was at.
+            // What the killed PBX was at.
             "unknown" | "failed" | "abandoned" | "answered" | "cancelled" => touched += 1,
             other => panic!("{behaviour:?} ended as {other}"),
         }
     }
     println!(
-        "{count} contacts over both switches, one killed after {on_freeswitch} calls there and {on_asterisk} here: {exact} exact, \
+        "{count} contacts over both PBXes, one killed after {on_freeswitch} calls there and {on_asterisk} here: {exact} exact, \
          {touched} touched, {went_on} more calls over the other, all over {:?} later",
         killed_at.elapsed()
     );
@@ -189,7 +189,7 @@ async fn one_campaign_over_both_switches_goes_on_over_the_other_when_one_is_kill
     // It comes back, and is used again.
     system.lab.1.freeswitch.restart().expect("it starts again");
     wait_for(
-        "both switches to be connected",
+        "both PBXes to be connected",
         Duration::from_secs(30),
         async || {
             let live = system.api.try_get("/live").await?;
@@ -201,7 +201,7 @@ async fn one_campaign_over_both_switches_goes_on_over_the_other_when_one_is_kill
     system.finish(&ids).await;
 }
 
-/// Our process stops reading while calls go on: the switch must not care.
+/// Our process stops reading while calls go on: the PBX must not care.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_paceline_leaves_the_switch_working_for_others() {
     if FreeSwitch::program_or_skip("SIGSTOP beside FreeSWITCH").is_none() {
@@ -239,7 +239,7 @@ async fn a_stopped_paceline_leaves_the_switch_working_for_others() {
             })
             .collect();
         let asked_at = Instant::now();
-        let replies = freeswitch.apis(&commands).expect("the switch answers others");
+        let replies = freeswitch.apis(&commands).expect("the PBX answers others");
         slowest = slowest.max(asked_at.elapsed());
         assert!(
             replies.iter().all(|reply| reply.starts_with("+OK")),

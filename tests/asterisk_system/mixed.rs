@@ -137,7 +137,7 @@ fn check_agents(attempts: &BTreeMap<String, Vec<Attempt>>, heard: &MediaReport) 
 
 async fn mixed(version: Version, dial: &str) {
     let count = if full() { 500 } else { 60 };
-    // A call through the dialplan costs the switch twice as much, and it shares two cores with carrier and phones.
+    // A call through the dialplan costs the PBX twice as much, and it shares two cores with carrier and phones.
     let agents = match (full(), dial.starts_with("Local/")) {
         (true, false) => 50,
         (true, true) => 20,

@@ -1,4 +1,4 @@
-//! A predictive campaign on real switches, with callees drawn from a scenario: what the carrier, the agents' phones and
+//! A predictive campaign on real PBXes, with callees drawn from a scenario: what the carrier, the agents' phones and
 //! Paceline's own records say of it, beside what the simulator foretells for the same callees.
 
 use crate::rig::{Api, Site, System, full, seed, wait_for};
@@ -30,7 +30,7 @@ struct Plan {
     seed: u64,
     agents: u32,
     calls: u32,
-    /// The mean of the scenario's, by which a switch's ring timeout begins earlier than the scenario's.
+    /// The mean of the scenario's, by which a PBX's ring timeout begins earlier than the scenario's.
     setup: Duration,
 }
 

@@ -43,7 +43,7 @@ async fn shows(system: &System<FreeSwitchLab>, campaign: i64, id: i64, state: &s
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_whose_phone_cannot_be_called_is_paused_with_the_reason_on_freeswitch() {
-    // The sixth is unknown to the switch.
+    // The sixth is unknown to the PBX.
     let Some(lab) = freeswitch(5, Audio::None) else {
         return;
     };

@@ -1,4 +1,4 @@
-//! Paceline is gone for good: the switch's own limits end every call, talking or ringing, and every agent's leg. When
+//! Paceline is gone for good: the PBX's own limits end every call, talking or ringing, and every agent's leg. When
 //! it comes back after all, it settles its books and calls nobody again.
 
 use crate::rig::{Attempt, Site, System, wait_for};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const RING_MS: u64 = 8_000;
 const CALL_MS: u64 = 10_000;
 const AGENT_LEG_MS: u64 = 30_000;
-/// The switch counts whole seconds, and hanging up takes a moment.
+/// The PBX counts whole seconds, and hanging up takes a moment.
 const SLACK: Duration = Duration::from_secs(3);
 
 /// A way out, and how many callees talk and how many ring over it.
@@ -131,7 +131,7 @@ async fn stopped_for_good_during_twenty_conversations_the_switch_clears_every_le
     system.finish(&ids).await;
 }
 
-/// Who rings and who talks is ended by the switch in time.
+/// Who rings and who talks is ended by the PBX in time.
 async fn are_cleared(system: &System<Lab>, talks: u32, rings: u32, killed_at: Instant) {
     let over = |behaviour, end| {
         let calls = system.lab.calls();
@@ -144,7 +144,7 @@ async fn are_cleared(system: &System<Lab>, talks: u32, rings: u32, killed_at: In
     })
     .await;
     let rang = killed_at.elapsed();
-    // The switch counts from the originate, so that it may have rung as long as it may ring.
+    // The PBX counts from the originate, so that it may have rung as long as it may ring.
     let talking_until =
         (Duration::from_millis(RING_MS + CALL_MS) + SLACK).saturating_sub(killed_at.elapsed());
     wait_for("the talking calls to be cleared", talking_until, async || {

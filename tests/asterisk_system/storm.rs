@@ -1,4 +1,4 @@
-//! Everything around Paceline breaks, and it itself, while it calls mixed contacts: killed, its link cut, its switch,
+//! Everything around Paceline breaks, and it itself, while it calls mixed contacts: killed, its link cut, its PBX,
 //! its database and its disk gone, one after the other and sometimes two at once. Which, when and for how long is drawn
 //! from a seed, `PACELINE_SEED` where that is set.
 
@@ -23,11 +23,11 @@ use std::time::Duration;
 enum Fault {
     /// Paceline is killed with -9, and started again by its supervisor.
     Kill,
-    /// Every connection to the switch is cut, and none can be made for a while.
+    /// Every connection to the PBX is cut, and none can be made for a while.
     Cut,
-    /// The switch is killed with -9, and started again.
+    /// The PBX is killed with -9, and started again.
     Switch,
-    /// The switch stands still, and goes on: after less or more time than its link may be silent.
+    /// The PBX stands still, and goes on: after less or more time than its link may be silent.
     Freeze,
     /// The database server is killed with -9, and started again.
     DatabaseKilled,
@@ -50,7 +50,7 @@ impl Fault {
         }
     }
 
-    /// Whether both can be at once: a dead switch does not stand still.
+    /// Whether both can be at once: a dead PBX does not stand still.
     fn goes_with(self, other: Self) -> bool {
         let both = [self, other];
         self != other && !(both.contains(&Self::Switch) && both.contains(&Self::Freeze))
@@ -295,7 +295,7 @@ fn note_stalls() -> (Arc<Mutex<Vec<Gap>>>, tokio::task::JoinHandle<()>) {
     (gaps, watching)
 }
 
-/// How often Paceline is killed, its link cut and the switch killed where the full bars are asked for.
+/// How often Paceline is killed, its link cut and the PBX killed where the full bars are asked for.
 const FULL: [usize; 3] = [20, 20, 3];
 
 /// A storm over so many agents in that mode; `short` is what [`FULL`] is where the full bars are not asked for. What can happen
@@ -416,7 +416,7 @@ async fn storm_over<L: Breakable>(ground: Ground, lab: L, mode: &str, agents: u3
     );
 }
 
-/// Of all calls none is left at the carrier, and on the switch each agent has one leg and nobody else has any.
+/// Of all calls none is left at the carrier, and on the PBX each agent has one leg and nobody else has any.
 async fn check_lines<L: Breakable>(system: &System<Cuttable<L>>, agents: u32) {
     wait_for(
         "every callee to have hung up",

@@ -1,4 +1,4 @@
-//! A Paceline that is configured for a switch, with trunks and agents, and what `paceline doctor` says of it.
+//! A Paceline that is configured for a PBX, with trunks and agents, and what `paceline doctor` says of it.
 
 use paceline::store::{NewAgent, NewTrunk, Store, StoreMetrics};
 use paceline_core::campaign::settings::CampaignSettings;
@@ -141,7 +141,7 @@ pub(crate) fn without_number(text: &str, before: &str) -> (String, i64) {
     (text.replace(&number, "N"), number.parse().unwrap())
 }
 
-/// A port that leads to the switch, whose words go through `falsify`.
+/// A port that leads to the PBX, whose words go through `falsify`.
 pub(crate) fn through(to: u16, falsify: fn(&mut Vec<u8>)) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -36,7 +36,7 @@ pub enum LabError {
     File {
         /// What was being done, such as "write".
         doing: &'static str,
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
         /// What the system said.
         #[source]

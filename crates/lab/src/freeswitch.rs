@@ -1,6 +1,6 @@
 //! A real FreeSWITCH in a temporary folder. Start at [`FreeSwitch::start`].
 //!
-//! In: how many agents, where the carrier and the phones listen. Out: a running switch with an Event Socket, a gateway
+//! In: how many agents, where the carrier and the phones listen. Out: a running PBX with an Event Socket, a gateway
 //! `carrier`, a gateway `dead`, users `agent-1` to `agent-N` and a context `from-internal`. Its configuration is the one
 //! in `freeswitch-conf/lab`, which users can start too.
 //!

@@ -139,7 +139,7 @@ async fn only_the_callee_can_answer(version: Version) {
             legs.push((context, behaviour, leg));
         }
     }
-    // The switch's own ring timeout ends with the dialplan's answer.
+    // The PBX's own ring timeout ends with the dialplan's answer.
     let dial = format!("Local/{}@before", Behaviour::Rings.number(3));
     let unanswered = rig
         .driver
@@ -308,12 +308,12 @@ async fn who_is_moved_by_an_operator_is_no_agent_and_no_callee_of_ours_on_asteri
 async fn a_call_to_an_agent_that_a_colleague_picks_up_is_no_agent() {
     for kind in [Kind::Asterisk22, Kind::Asterisk16] {
         let mut rig = Rig::start(kind).await;
-        // So that the phones know the switch.
+        // So that the phones know the PBX.
         rig.driver.agent(3).await;
         rig.switch.phone(1, PhoneBehaviour::Rings);
         let leg = rig.driver.call_agent(1).await;
         rig.driver.hears(PbxEvent::AgentRinging { leg }).await;
-        rig.switch.phones().dial(2, "*8").expect("the switch is there");
+        rig.switch.phones().dial(2, "*8").expect("the PBX is there");
         rig.driver
             .hears(PbxEvent::AgentLeft {
                 leg,

@@ -42,7 +42,7 @@ pub struct NewApiKey<'a> {
     pub agent: Option<AgentId>,
     /// Whether it is shown numbers in full.
     pub sees_numbers: bool,
-    /// When.
+    /// Time of creation.
     pub created_at: Wall,
 }
 

@@ -10,7 +10,7 @@ use paceline_core::time::Wall;
 /// A decision of the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecisionRow {
-    /// When.
+    /// Time, Unix time in milliseconds.
     pub at: Wall,
     /// For which task.
     pub task: TaskId,

@@ -15,9 +15,9 @@ pub struct DncRow {
     pub id: i64,
     /// The number.
     pub number: E164,
-    /// Why.
+    /// The reason for the entry.
     pub reason: String,
-    /// Since when.
+    /// Time when it was added.
     pub added_at: Wall,
 }
 

@@ -21,20 +21,20 @@ pub enum StoreError {
     /// Taking up what a former run left.
     #[error("cannot read what the last run left open in campaign {campaign}")]
     Recover {
-        /// Which.
+        /// The campaign.
         campaign: CampaignId,
-        /// Why.
+        /// The cause.
         #[source]
         source: DbError,
     },
     /// Leasing contacts.
     #[error("cannot lease contacts of campaign {campaign}")]
     Lease {
-        /// Which.
+        /// The campaign.
         campaign: CampaignId,
         /// Contacts that may be leased all the same, since the commit's end was not seen: to be given back.
         in_doubt: Vec<(TaskId, ContactId)>,
-        /// Why.
+        /// The cause.
         #[source]
         source: DbError,
     },
@@ -46,7 +46,7 @@ pub enum StoreError {
     Query {
         /// What was being done: `list tasks`.
         doing: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: DbError,
     },
@@ -77,7 +77,7 @@ pub enum StoreError {
     /// Another import into the list is not over.
     #[error("import {import} into the same list has not ended; publish, resume or cancel it first")]
     ListBusy {
-        /// Which.
+        /// The import.
         import: ImportId,
     },
     /// The import does not exist, or is not this worker's any more.

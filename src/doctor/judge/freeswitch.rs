@@ -57,7 +57,7 @@ fn reach(reach: Reach, address: &str) -> Finding {
              as the `address` of paceline.toml has them; then `reload mod_event_socket`",
         ),
         Reach::Rejected => fault(about, format!("the access list at {address} refuses this machine")).cure(
-            "in event_socket.conf.xml name a list with this machine's address in `apply-inbound-acl` (for the switch's own \
+            "in event_socket.conf.xml name a list with this machine's address in `apply-inbound-acl` (for the PBX's own \
              machine `loopback.auto`); then `reloadacl` and `reload mod_event_socket`",
         ),
         Reach::BadPassword => fault(about, format!("the password is refused at {address}")).cure(

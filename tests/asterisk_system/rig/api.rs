@@ -66,7 +66,7 @@ impl Api {
         Some(reply)
     }
 
-    /// Whether it answers and says that every switch is connected.
+    /// Whether it answers and says that every PBX is connected.
     pub(crate) async fn is_connected(&self) -> bool {
         let Some(live) = self.try_get("/live").await else {
             return false;

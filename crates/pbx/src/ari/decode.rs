@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// Something that the switch said, reduced to what the driver uses.
+/// Something that the PBX said, reduced to what the driver uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A dial attempt moved on. Asterisk tells the caller where the dialplan dials, nothing where we originate.
@@ -21,7 +21,7 @@ pub enum Event<'a> {
     },
     /// A channel entered our application, with the first of its arguments.
     StasisStart {
-        /// Which.
+        /// The channel's id.
         channel: Cow<'a, str>,
         /// What kind of channel and on which endpoint: `PJSIP/desk-1-0000002a`.
         name: Option<Cow<'a, str>>,
@@ -41,12 +41,12 @@ pub enum Event<'a> {
     },
     /// A phone put a channel on hold, or took it off.
     Hold {
-        /// Which.
+        /// The channel's id.
         channel: Cow<'a, str>,
         /// On.
         on: bool,
     },
-    /// Whether the switch can reach an endpoint.
+    /// Whether the PBX can reach an endpoint.
     Endpoint {
         /// Its technology and name: `PJSIP/desk-1`.
         endpoint: String,
@@ -55,21 +55,21 @@ pub enum Event<'a> {
     },
     /// Somebody, or the far end, wants a channel to end.
     HangupRequest {
-        /// Which.
+        /// The channel's id.
         channel: Cow<'a, str>,
-        /// Why.
+        /// The hang-up cause.
         cause: Cause,
     },
     /// A channel is gone.
     Destroyed {
-        /// Which.
+        /// The channel's id.
         channel: Cow<'a, str>,
-        /// Why.
+        /// The hang-up cause.
         cause: Cause,
     },
     /// A sound was played to its end, or could not be.
     PlaybackFinished {
-        /// Which.
+        /// The playback's id.
         playback: Cow<'a, str>,
         /// Whether it was heard.
         played: bool,
@@ -90,7 +90,7 @@ pub enum Event<'a> {
     RecordingFailed {
         /// Its name.
         recording: Cow<'a, str>,
-        /// In the switch's words.
+        /// In the PBX's words.
         cause: Option<Cow<'a, str>>,
     },
     /// Another client took our application.

@@ -1,4 +1,4 @@
-//! What the state machines want done: requests for the switch, events for everybody else. Plain data.
+//! What the state machines want done: requests for the PBX, events for everybody else. Plain data.
 
 use super::rest::Request;
 use paceline_core::ids::{AgentLegId, LegId};

@@ -140,7 +140,7 @@ pub(super) const SIDE_VARIABLE: &str = "PACELINE_SIDE";
 /// The variable of an agent's leg that tells which recording was last begun in its bridge.
 pub(super) const RECORDING_VARIABLE: &str = "PACELINE_RECORDING";
 
-/// The variable of an agent's leg that tells that its phone has put it on hold; the switch itself does not show it.
+/// The variable of an agent's leg that tells that its phone has put it on hold; the PBX itself does not show it.
 pub(super) const HOLD_VARIABLE: &str = "PACELINE_HOLD";
 
 /// An endpoint, `PJSIP/desk-1`, as the source of events.
@@ -158,7 +158,7 @@ pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
     let dial = place.dial.expose();
     escape(&mut path, dial);
     if goes_through_dialplan(place.dial) {
-        // Without `n` the switch replaces the leg by the trunk's channel once answered, and the leg's id is lost.
+        // Without `n` the PBX replaces the leg by the trunk's channel once answered, and the leg's id is lost.
         if !dial.ends_with("/n") {
             path.push_str("%2Fn");
         }
@@ -182,7 +182,7 @@ pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
         escape(&mut path, caller_id.as_str());
     }
     Request {
-        // The switch keeps this limit by itself, bridged or not, with or without a client (measured on 16 and 22).
+        // The PBX keeps this limit by itself, bridged or not, with or without a client (measured on 16 and 22).
         body: Some(format!(
             r#"{{"variables":{{"TIMEOUT(absolute)":"{}","{SIDE_VARIABLE}":{}}}}}"#,
             seconds(place.duration_max).max(1),
@@ -417,7 +417,7 @@ pub(super) fn bridges() -> Request {
     Request::new(Method::Get, "bridges".to_owned())
 }
 
-/// What the switch says about a refusal, free of personal data: its own words unless they could hold a number or a
+/// What the PBX says about a refusal, free of personal data: its own words unless they could hold a number or a
 /// dial string. `body` is JSON, or a JSON string with JSON in it as replies on the event stream have it.
 pub(super) fn words(status: u16, body: &[u8]) -> String {
     #[derive(serde::Deserialize)]

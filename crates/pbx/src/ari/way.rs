@@ -117,7 +117,7 @@ impl SocketWay {
 
 type HttpDone = (Uuid, bool, Then, Result<HttpReply, HttpError>);
 
-/// Requests over HTTP: several at once, but one at a time for each leg. One for the nil leg concerns the whole switch:
+/// Requests over HTTP: several at once, but one at a time for each leg. One for the nil leg concerns the whole PBX:
 /// nothing passes it.
 pub(super) struct HttpWay {
     http: Http,
@@ -181,7 +181,7 @@ impl HttpWay {
     }
 }
 
-/// The first request whose leg has none running, unless one for the whole switch runs or comes before it.
+/// The first request whose leg has none running, unless one for the whole PBX runs or comes before it.
 fn first_free(waiting: &VecDeque<Ask>, busy: &HashSet<Uuid>) -> Option<usize> {
     if busy.contains(&Uuid::nil()) {
         return None;

@@ -1,4 +1,4 @@
-//! The two ways to the switch: its WebSocket and its HTTP server. In: configuration, requests. Out: frames, replies.
+//! The two ways to the PBX: its WebSocket and its HTTP server. In: configuration, requests. Out: frames, replies.
 //! Decides nothing and knows no leg.
 
 use super::AriConfig;
@@ -20,7 +20,7 @@ use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<InTurns<TcpStream>>>;
 
 /// Longest wait for a connection, and for any reply. A request without a reply is not assumed to have failed: the link
-/// is dropped and the switch's state read.
+/// is dropped and the PBX's state read.
 pub(super) const REPLY_WAIT_MAX: Duration = Duration::from_secs(10);
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
 /// Asterisk drops idle connections after 15 s, and a request sent at that moment would be lost.
@@ -29,10 +29,10 @@ const HTTP_IDLE_MAX: Duration = Duration::from_secs(5);
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// A list of 20,000 channels is 14 MB.
 const BODY_BYTES_MAX: usize = 32 << 20;
-/// What may wait in us while the switch does not read.
+/// What may wait in us while the PBX does not read.
 const UNSENT_BYTES_MAX: usize = 1 << 20;
 
-/// Why the switch could not be reached or asked.
+/// Why the PBX could not be reached or asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
     /// The URL in the configuration.
@@ -55,7 +55,7 @@ pub(super) enum WireError {
     /// Any other refusal.
     #[error("the PBX refused `{asked}` with status {status}; check that res_ari and its modules are loaded")]
     Refused {
-        /// What for.
+        /// The request or command.
         asked: &'static str,
         /// HTTP status.
         status: u16,
@@ -71,9 +71,9 @@ pub(super) enum WireError {
     /// A reply that is not JSON as expected.
     #[error("the reply of the PBX to `{asked}` cannot be read; report it with the version of Asterisk")]
     Reply {
-        /// What for.
+        /// The request or command.
         asked: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         err: serde_json::Error,
     },
@@ -90,7 +90,7 @@ pub(super) enum HttpError {
     TooLong,
 }
 
-/// The switch's HTTP server.
+/// The PBX's HTTP server.
 #[derive(Clone)]
 pub(super) struct Http {
     client: reqwest::Client,

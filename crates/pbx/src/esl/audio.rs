@@ -1,7 +1,7 @@
 //! Whether a phone sends audio. In: how many packets came from it, asked now and then. Pure.
 //!
 //! A phone that sends nothing for a while was switched off, or lost its network, and nobody tells: SIP has no word for it. Only one
-//! that has sent before is missed: there are phones that send when somebody speaks, and conversations whose audio passes the switch by.
+//! that has sent before is missed: there are phones that send when somebody speaks, and conversations whose audio passes the PBX by.
 
 use std::time::{Duration, Instant};
 

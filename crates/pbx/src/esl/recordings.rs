@@ -1,8 +1,8 @@
-//! Recordings of conversations: a pure state machine beside that of the legs. In: commands, what the switch said,
+//! Recordings of conversations: a pure state machine beside that of the legs. In: commands, what the PBX said,
 //! replies. Out: commands and events. The rule it keeps: nothing is recorded before the announcement was heard to its
 //! end, and nothing after the callee left.
 //!
-//! The callee's channel is recorded, both directions of it, so the switch itself ends a recording with its callee.
+//! The callee's channel is recorded, both directions of it, so the PBX itself ends a recording with its callee.
 
 use super::command;
 use super::out::{Out, Then};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Recordings at once, far more than agents on one switch.
+/// Recordings at once, far more than agents on one PBX.
 const RECORDINGS_MAX: usize = 4096;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ enum Stage {
     Clearing,
     /// Asked for.
     Starting,
-    /// The switch says that it runs.
+    /// The PBX says that it runs.
     Running,
     /// Asked to stop.
     Stopping,
@@ -42,7 +42,7 @@ struct Recording {
     stop_asked: bool,
 }
 
-/// The switch's own folders.
+/// The PBX's own folders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Folders {
     pub(super) recordings: String,
@@ -194,7 +194,7 @@ impl Recordings {
         }
     }
 
-    // --- what the switch says ---------------------------------------------------------------------------------
+    // --- what the PBX says ---------------------------------------------------------------------------------
 
     /// Whether a file that was asked for is there: the announcement's must be, the recording's must not.
     pub(super) fn announcement_found(&mut self, name: &str, found: bool, out: &mut Out) {

@@ -1,4 +1,4 @@
-//! Events of the switch as owned values, small enough to be queued by the ten thousand. In: a decoded event.
+//! Events of the PBX as owned values, small enough to be queued by the ten thousand. In: a decoded event.
 //! Out: [`Said`], or nothing where it is of no use to us. Pure.
 
 use super::leg::{NO_ROOM, Side};
@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// The longest cause or file name that is kept.
 const TEXT_BYTES_MAX: usize = 256;
 
-/// Something that the switch said of a channel of ours, or of a job.
+/// Something that the PBX said of a channel of ours, or of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Said {
     Created(Uuid),
@@ -28,9 +28,9 @@ pub(super) enum Said {
     Ended(Uuid, Box<Facts>),
     /// The far half of this leg's loopback is there.
     FarHalf(Uuid),
-    /// The far half of this leg's loopback found no room on the switch for a trunk's channel.
+    /// The far half of this leg's loopback found no room on the PBX for a trunk's channel.
     FarHalfFull(Uuid),
-    /// An originate failed, with the switch's word for why.
+    /// An originate failed, with the PBX's word for why.
     NotPlaced(Uuid, String),
     /// What a job printed that is no originate's.
     Printed(Uuid, String),
@@ -149,7 +149,7 @@ pub(super) fn on_hold(sdp: &str) -> bool {
     audio.or(session).unwrap_or(false)
 }
 
-/// When that happened by the switch's clock, ms since 1970.
+/// When that happened by the PBX's clock, ms since 1970.
 pub(super) fn at_ms(event: &Event<'_>) -> Option<i64> {
     let answered = Some(event.answered_at).filter(|_| event.kind == EventKind::Answer);
     let us = answered

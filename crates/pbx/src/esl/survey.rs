@@ -1,4 +1,4 @@
-//! What lives on the switch after a gap. In: the switch's list of channels, then each channel's dump. Out: a [`Survey`]
+//! What lives on the PBX after a gap. In: the PBX's list of channels, then each channel's dump. Out: a [`Survey`]
 //! for the state machine, and the [`Snapshot`] for everybody else. Pure.
 //!
 //! The list comes from a database that lags behind the channels, so it only says whom to ask; the dump is the truth.
@@ -26,7 +26,7 @@ struct Row {
     direction: String,
 }
 
-/// All that concerns us on the switch.
+/// All that concerns us on the PBX.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub(super) snapshot: Snapshot,
@@ -34,7 +34,7 @@ pub(super) struct Survey {
     pub(super) found: HashMap<Uuid, Found>,
 }
 
-/// The channels to ask for: those of the list that somebody on the switch placed, and those we know of.
+/// The channels to ask for: those of the list that somebody on the PBX placed, and those we know of.
 pub(super) fn candidates(list: &[u8], known: &HashSet<Uuid>) -> Result<BTreeSet<Uuid>, serde_json::Error> {
     let channels: Channels = serde_json::from_slice(list)?;
     Ok(channels
@@ -49,14 +49,14 @@ pub(super) fn candidates(list: &[u8], known: &HashSet<Uuid>) -> Result<BTreeSet<
 /// What a channel of ours may be at in the dialplan while it is kept for us, besides nothing yet.
 const KEEPING: [&[u8]; 4] = [b"", b"park", b"set", b"playback"];
 
-/// How long ago it was answered, by the switch's clock alone.
+/// How long ago it was answered, by the PBX's clock alone.
 fn up_for(event: &Event<'_>) -> Option<Duration> {
     let us = event.at.number()?.checked_sub(event.answered_at.number()?)?;
     Some(Duration::from_micros(us))
 }
 
 impl Survey {
-    /// Takes in what the switch says of one channel, which may be that there is none.
+    /// Takes in what the PBX says of one channel, which may be that there is none.
     pub(super) fn dump(&mut self, dump: &[u8], app: &str) {
         let event = Event::decode(dump);
         let Some(id) = uuid(event.channel) else { return };

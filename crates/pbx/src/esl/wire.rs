@@ -11,11 +11,11 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 /// Longest wait for any reply. A command without a reply is not assumed to have failed: the link is dropped and the
-/// switch's state read.
+/// PBX's state read.
 pub(super) const REPLY_WAIT_MAX: Duration = Duration::from_secs(10);
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
 
-/// Why the switch could not be reached or asked.
+/// Why the PBX could not be reached or asked.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// No TCP connection.
@@ -60,15 +60,15 @@ pub enum WireError {
     /// `-ERR` to a command that must succeed.
     #[error("the PBX refused `{asked}`; check that mod_commands is loaded and that this user may use it")]
     Refused {
-        /// What for.
+        /// The request or command.
         asked: &'static str,
     },
     /// A reply that is not as expected.
     #[error("the reply of the PBX to `{asked}` cannot be read; report it with the version of FreeSWITCH")]
     Reply {
-        /// What for.
+        /// The request or command.
         asked: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         err: serde_json::Error,
     },
@@ -191,7 +191,7 @@ impl Connection {
 
     /// Sends a command; its reply is the next but for those that are still to come.
     pub(super) async fn send(&mut self, command: &str) -> Result<(), WireError> {
-        // One write: a command of which half has arrived stops this connection on the switch.
+        // One write: a command of which half has arrived stops this connection on the PBX.
         let text = format!("{command}\n\n");
         match timeout(REPLY_WAIT_MAX, self.writing.write_all(text.as_bytes())).await {
             Err(_) => Err(WireError::Slow),

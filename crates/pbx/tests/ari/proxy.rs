@@ -1,4 +1,4 @@
-//! A TCP proxy that can be cut, or hold back what the switch says, to stand between a driver and its switch.
+//! A TCP proxy that can be cut, or hold back what the PBX says, to stand between a driver and its PBX.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
-    /// What the switch says waits.
+    /// What the PBX says waits.
     Held,
     Cut,
 }
@@ -53,7 +53,7 @@ impl Proxy {
         self.state.send_replace(State::Cut);
     }
 
-    /// From now on nothing of what the switch says arrives, until [`Self::mend`].
+    /// From now on nothing of what the PBX says arrives, until [`Self::mend`].
     pub(crate) fn hold(&self) {
         self.state.send_replace(State::Held);
     }

@@ -156,7 +156,7 @@ async fn a_frozen_switch_is_noticed_and_its_late_originates_are_undone(kind: Kin
     rig.driver.answered(leg).await;
     rig.switch.freeze();
     let frozen_at = Instant::now();
-    // These reach the switch's socket, and it will act on them when it wakes.
+    // These reach the PBX's socket, and it will act on them when it wakes.
     let mut ghosts = Vec::new();
     for nth in 0..5 {
         ghosts.push(rig.call(&Behaviour::Talks.number(nth)).await);

@@ -1,6 +1,6 @@
-//! What every switch's driver does alike: the same scenarios, with the same commands, events and outcomes, on real
+//! What every PBX's driver does alike: the same scenarios, with the same commands, events and outcomes, on real
 //! Asterisk 22 and 16 and on a real FreeSWITCH, with SIPp as the trunk and simulated phones, on what plays a FreeSWITCH, and
-//! on the simulated switch.
+//! on the simulated PBX.
 //!
 //! Where there is no FreeSWITCH its part is skipped, and says so on stderr; its double is there everywhere.
 
@@ -23,8 +23,8 @@ mod proxy;
 mod recordings;
 mod rig;
 
-/// Makes a test of each scenario on each switch. Those after `over a socket` need one to talk through, or a switch that looks
-/// for its sounds, those after `over the Event Socket` are a FreeSWITCH's, those after `with routes` a dialplan, and those after `for real` a switch's disk, sound or process.
+/// Makes a test of each scenario on each PBX. Those after `over a socket` need one to talk through, or a PBX that looks
+/// for its sounds, those after `over the Event Socket` are a FreeSWITCH's, those after `with routes` a dialplan, and those after `for real` a PBX's disk, sound or process.
 macro_rules! on_every_switch {
     ($($scenario:ident)* ; over a socket : $($socket:ident)* ; over the Event Socket : $($esl:ident)* ; with routes : $($routed:ident)* ; for real : $($real:ident)*) => {
         mod on_asterisk_22 {

@@ -69,10 +69,7 @@ async fn a_transferred_callee_talks_on_with_the_colleague_until_it_hangs_up(kind
 async fn a_callee_is_transferred_to_whom_the_agent_has_asked_first(kind: Kind) {
     let mut rig = Rig::start_with(kind, Audio::Tones).await;
     let (leg, agent_leg) = talking(&mut rig).await;
-    rig.switch
-        .phones()
-        .dial(1, "agent-2")
-        .expect("the switch is there");
+    rig.switch.phones().dial(1, "agent-2").expect("the PBX is there");
     until("the colleague answers", || rig.switch.phones().has_own_call(1)).await;
     rig.switch
         .phones()

@@ -1,4 +1,4 @@
-//! Conversations recorded on the switch.
+//! Conversations recorded on the PBX.
 
 use crate::on_every_switch;
 use crate::rig::{Kind, Rig, until};
