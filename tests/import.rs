@@ -269,7 +269,7 @@ async fn what_could_be_two_numbers_is_asked_and_done_as_answered() {
         "{told}"
     );
     let (told, _) = imported(&["de-msisdn.csv", "--countries", "DE,XX"]).await;
-    assert!(told.contains("`XX` is no country"), "{told}");
+    assert!(told.contains("`XX` is not a country"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -345,7 +345,7 @@ mod tests {
           attempts  5 = 3 answered + 2 no answer
           answered  3 = 2 connected with an agent + 1 hung up first
           agents    20, talking or wrapping up 62 % of the time
-          Paceline  adds, from an answer to the command that connects, at most 0.5 ms to half and 1 ms to 99 % of calls
+          Paceline  sends the connect command after an answer within 0.5 ms for half of the calls and within 1 ms for 99 %
         ");
     }
 
