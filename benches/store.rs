@@ -242,7 +242,18 @@ async fn call(bench: Arc<Bench>, lead: Lead, n: u64) {
         tokio::time::sleep(TALK).await;
     }
     let retry_at = (!answered && n.is_multiple_of(2)).then(|| now().plus(Duration::from_secs(1800)));
-    change(Change::Ended {
+    let ended_at = now();
+    change(Change::LegEnded {
+        attempt,
+        leg,
+        end: LegEnd {
+            q850: Some(16),
+            ..LegEnd::default()
+        },
+        at: ended_at,
+    })
+    .await;
+    change(Change::AttemptEnded {
         attempt,
         leg,
         task,
@@ -252,11 +263,7 @@ async fn call(bench: Arc<Bench>, lead: Lead, n: u64) {
         } else {
             Outcome::NoAnswer
         },
-        end: LegEnd {
-            q850: Some(16),
-            ..LegEnd::default()
-        },
-        at: now(),
+        at: ended_at,
         retry_at,
         spends_try: true,
     })

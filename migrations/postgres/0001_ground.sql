@@ -288,11 +288,11 @@ CREATE TABLE legs (
   pbx             TEXT   NOT NULL,
   trunk_id        BIGINT NOT NULL,
   created_at_ms   BIGINT NOT NULL,
-  progress        TEXT   CONSTRAINT leg_progress CHECK (progress IN ('ringing', 'early_media')), -- the first sign
+  progress        TEXT,                        -- the first sign of life: a `Progress` of the core
   progress_at_ms  BIGINT,
   answered_at_ms  BIGINT,
   ended_at_ms     BIGINT,
-  ended_by        TEXT   CONSTRAINT leg_ended_by CHECK (ended_by IN ('network', 'ring_timeout', 'us', 'refused', 'pbx_stopped', 'vanished')),
+  ended_by        TEXT,                        -- an `EndedBy` of the core
   q850            BIGINT,
   sip             BIGINT,
   detail          TEXT,

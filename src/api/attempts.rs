@@ -14,6 +14,7 @@ use axum::extract::State;
 use paceline_core::contact::NumberKind;
 use paceline_core::ids::{AgentId, AttemptId, CampaignId, ContactId, TaskId};
 use paceline_core::outcome::{MessageResult, Outcome};
+use paceline_core::pbx::{EndedBy, Progress};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -110,18 +111,16 @@ pub(super) struct Leg {
     trunk_id: i64,
     /// When it was stored, just before it was dialed.
     created_at: Utc,
-    /// The first sign of life before an answer: `ringing` or `early_media`.
-    #[schema(example = "ringing")]
-    progress: Option<String>,
+    /// The first sign of life before an answer.
+    progress: Option<Progress>,
     /// When that was.
     progress_at: Option<Utc>,
     /// When it was answered.
     answered_at: Option<Utc>,
     /// When it was over.
     ended_at: Option<Utc>,
-    /// Who or what ended it: `network`, `ring_timeout`, `us`, `refused`, `pbx_stopped` or `vanished`.
-    #[schema(example = "network")]
-    ended_by: Option<String>,
+    /// Who or what ended it. A leg can end before its attempt: while `outcome` is null, the trunk is being judged by other legs.
+    ended_by: Option<EndedBy>,
     /// Q.850 cause, where the PBX gave one.
     #[schema(example = 16)]
     q850: Option<u16>,

@@ -355,7 +355,7 @@ impl Task {
     }
 
     async fn store(&mut self, change: Change) {
-        if let Change::Ended { leg, outcome, .. } = &change
+        if let Change::AttemptEnded { leg, outcome, .. } = &change
             && let Some(timing) = self.timings.remove(leg)
         {
             if let Some(trunk) = self.trunks.get(&timing.trunk) {

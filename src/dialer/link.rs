@@ -43,7 +43,7 @@ fn about(event: &PbxEvent) -> About {
         PbxEvent::AgentTrouble { leg: id, .. } => leg(id.0, false, None),
         PbxEvent::Transferred { leg: id } => leg(id.0, false, None),
         PbxEvent::ConnectFailed { leg: id, .. } | PbxEvent::Played { leg: id, .. } => leg(id.0, false, None),
-        PbxEvent::Ended { leg: id, .. } => leg(id.0, true, None),
+        PbxEvent::LegEnded { leg: id, .. } => leg(id.0, true, None),
         PbxEvent::AgentEnded { leg: id, .. } => leg(id.0, true, None),
         PbxEvent::RecordingStarted { recording: name }
         | PbxEvent::RecordingEnded { recording: name, .. }

@@ -6,6 +6,7 @@ use crate::store::Recovery;
 use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::command::Change;
 use paceline_core::ids::CampaignId;
+use paceline_core::input::OpenAttempt;
 use paceline_core::outcome::Outcome;
 use paceline_core::pbx::{EndedBy, LegEnd};
 use paceline_core::time::Wall;
@@ -21,7 +22,9 @@ impl Dialer {
     ) -> Recovery {
         let known = &self.0.switches;
         let before = (all.attempts.len(), all.agents.len());
-        for lost in all.attempts.extract_if(.., |open| !known.contains_key(&open.pbx)) {
+        // Where the end of the leg is stored, the engine settles the attempt without its PBX.
+        let is_lost = |open: &mut OpenAttempt| !known.contains_key(&open.pbx) && open.leg_end.is_none();
+        for lost in all.attempts.extract_if(.., is_lost) {
             let (attempt, pbx) = (lost.attempt, lost.pbx);
             warn!(attempt.id = %attempt, pbx.name = %pbx, "attempt {attempt} was on `{pbx}`, which is no longer configured: its outcome is unknown");
             let end = LegEnd {
@@ -29,18 +32,25 @@ impl Dialer {
                 detail: format!("`{pbx}` is no longer configured"),
                 ..LegEnd::default()
             };
-            let change = Change::Ended {
+            let leg = lost.leg;
+            let leg_ended = Change::LegEnded {
                 attempt,
-                leg: lost.leg,
+                leg,
+                end,
+                at: now,
+            };
+            let ended = Change::AttemptEnded {
+                attempt,
+                leg,
                 task: lost.lead.task,
                 contact: lost.lead.contact,
                 outcome: Outcome::Unknown,
-                end,
                 at: now,
                 retry_at: None,
-                spends_try: true,
+                spends_try: false,
             };
-            self.0.writer.change(campaign, change).await;
+            self.0.writer.change(campaign, leg_ended).await;
+            self.0.writer.change(campaign, ended).await;
         }
         for lost in all.agents.extract_if(.., |agent| !known.contains_key(&agent.pbx)) {
             let (agent, pbx) = (lost.agent, lost.pbx);

@@ -26,7 +26,7 @@ pub(super) fn change(change: &Change) -> Option<(Wall, What)> {
         Change::Connected { attempt, agent, at } => {
             (*attempt, *at, CallProgress::Connected { agent: *agent })
         }
-        Change::Ended {
+        Change::AttemptEnded {
             attempt,
             task,
             contact,
@@ -43,6 +43,7 @@ pub(super) fn change(change: &Change) -> Option<(Wall, What)> {
             (*attempt, *at, progress)
         }
         Change::Messaged { .. }
+        | Change::LegEnded { .. }
         | Change::Agent { .. }
         | Change::Learnt { .. }
         | Change::RecordingAsked { .. }

@@ -8,7 +8,6 @@ use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::ids::{AttemptId, CampaignId, LegId, PbxName, TrunkId};
 use paceline_core::outcome::Outcome;
-use paceline_core::pbx::LegEnd;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,13 +50,12 @@ async fn with_finished_task(api: &Api, outcomes: &[Outcome]) {
             ring_timeout: ring,
         };
         writer.prepare(new.clone(), Arc::clone(&campaign)).await.await;
-        let ended = Change::Ended {
+        let ended = Change::AttemptEnded {
             attempt: new.attempt,
             leg: new.leg,
             task: new.lead.task,
             contact: new.lead.contact,
             outcome: *outcome,
-            end: LegEnd::default(),
             at: now.plus(Duration::from_secs(1)),
             retry_at: None,
             spends_try: true,

@@ -13,16 +13,11 @@ use std::time::Duration;
 pub(crate) struct Gap {
     from: Timestamp,
     until: Timestamp,
-    is_killed: bool,
     is_mute: bool,
 }
 
 /// Changes wait so long to be stored, and are lost with the process.
 const UNSTORED: Duration = Duration::from_millis(500);
-/// A refusal at once is held back so long, until it is known whether its trunk refuses every number.
-const HELD_BACK: Duration = Duration::from_secs(5);
-/// A refusal within this is one at once.
-const AT_ONCE: Duration = Duration::from_millis(500);
 /// The carrier is seen, and Paceline asked whether it is up again, no more exactly than this.
 const BLUR: Duration = Duration::from_millis(200);
 /// What came out when the switch was read is acted upon within this.
@@ -36,14 +31,8 @@ impl Gap {
         Self {
             from: from - lost - BLUR,
             until: until + BLUR,
-            is_killed,
             is_mute,
         }
-    }
-
-    /// Whether the process was killed while it held an end of that time back, to see whether it was the trunk's doing.
-    fn loses_what_was_held_back(&self, ended: Timestamp) -> bool {
-        self.is_killed && (self.from - HELD_BACK..=self.until).contains(&ended)
     }
 
     /// Whether what happened between these times went unseen, or was found out when the PBX was read.
@@ -173,7 +162,7 @@ impl Seen {
         let is_excused = match outcome {
             // It ended unseen, or nobody can say whether it was ever dialed.
             "unknown" => match call {
-                Some(call) => ended_in(call, last, gaps) || lost_while_held_back(call, gaps),
+                Some(call) => ended_in(call, last, gaps),
                 None => gaps.iter().any(|gap| gap.holds(last.created_at)),
             },
             // It was never dialed, or it rang and no agent was there any more.
@@ -201,18 +190,6 @@ fn ended_in(call: &SeenCall, attempt: &Attempt, gaps: &[Gap]) -> bool {
         (_, Some(ended)) => gaps.iter().any(|gap| gap.holds(at(ended))),
         (_, None) => false,
     }
-}
-
-/// Whether the call was refused at once, and the process killed while that was held back.
-fn lost_while_held_back(call: &SeenCall, gaps: &[Gap]) -> bool {
-    let Some(ended_at_ms) = call.ended_at_ms else {
-        return false;
-    };
-    let at_once = Duration::from_millis(ended_at_ms.saturating_sub(call.at_ms)) <= AT_ONCE;
-    let ended = at(ended_at_ms);
-    call.end == Some(CallEnd::Refused)
-        && at_once
-        && gaps.iter().any(|gap| gap.loses_what_was_held_back(ended))
 }
 
 pub(crate) fn at(ms: u64) -> Timestamp {

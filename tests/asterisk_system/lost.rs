@@ -1,4 +1,5 @@
 //! Calls whose end nobody saw: the PBX or Paceline died with them. They spend no try, and are called again when somebody asks.
+//! And calls whose end was seen just before.
 
 use crate::breakable::asterisk;
 use crate::rig::{System, wait_for};
@@ -63,6 +64,40 @@ async fn a_call_that_never_left_is_queued_again_and_called_once() {
         .collect();
     called.sort();
     assert_eq!(called, numbers, "each was called once");
+    system.finish(&ids).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_refused_at_once_keep_their_outcome_when_paceline_is_killed_while_it_judges_the_trunk() {
+    let mut system = System::start_at(asterisk(Version::V22, 2), None).await;
+    let campaign = system
+        .campaign("judged", "PJSIP/{number}@carrier", json!({}))
+        .await;
+    let ids = system.agents(campaign, 1, 2).await;
+    system.wait_for_agents(campaign, 2).await;
+    let numbers: Vec<String> = (0..2).map(|n| Behaviour::NotFound.number(n)).collect();
+    let task = system.task(campaign, "judged", &numbers, 0).await;
+    wait_for(
+        "the ends of both legs, and no outcome",
+        Duration::from_secs(10),
+        async || {
+            let attempts = system.api.all(&format!("/attempts?task_id={task}")).await;
+            let mut legs = Vec::new();
+            for attempt in &attempts {
+                assert_eq!(attempt["outcome"], Value::Null, "the trunk is not judged yet");
+                let id = attempt["id"].as_str()?;
+                legs.push(system.api.get(&format!("/attempts/{id}")).await["legs"][0].clone());
+            }
+            (legs.len() == 2 && legs.iter().all(|leg| leg["sip"] == 404)).then_some(())
+        },
+    )
+    .await;
+    system.kill();
+    system.launch().await;
+    let attempts = ended(&system, task, 2).await;
+    assert_eq!(outcomes(&attempts), ["invalid", "invalid"]);
+    system.wait_until_completed(task, Duration::from_secs(10)).await;
+    assert_eq!(system.lab.carrier.calls().len(), 2, "each was called once");
     system.finish(&ids).await;
 }
 

@@ -76,7 +76,7 @@ pub struct NewAttempt {
 /// A change of state to be stored.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// The leg rings, or sends early media. Stored with the leg's answer or end.
+    /// A leg rings, or sends early media. Stored with the leg's answer or end.
     LegProgressed {
         /// Of which attempt.
         attempt: AttemptId,
@@ -121,25 +121,34 @@ pub enum Change {
         /// When the switch was asked to play it.
         at: Wall,
     },
-    /// The attempt and its leg are over: its outcome, and what becomes of the contact, whose number is free again.
-    Ended {
-        /// Which attempt.
+    /// A leg ended. Its attempt may live on: it ends by [`Change::AttemptEnded`].
+    LegEnded {
+        /// Of which attempt.
         attempt: AttemptId,
-        /// Its leg.
+        /// Its id.
         leg: LegId,
-        /// For which task.
-        task: TaskId,
-        /// Whom.
-        contact: ContactId,
-        /// What the line did.
-        outcome: Outcome,
-        /// How the leg ended, raw.
+        /// How, raw.
         end: LegEnd,
         /// When.
         at: Wall,
+    },
+    /// The attempt has its outcome. Its number is free again.
+    AttemptEnded {
+        /// Its id.
+        attempt: AttemptId,
+        /// Its last leg, whose end is stored.
+        leg: LegId,
+        /// For which task.
+        task: TaskId,
+        /// At which contact.
+        contact: ContactId,
+        /// What the line did.
+        outcome: Outcome,
+        /// When its last leg ended.
+        at: Wall,
         /// When the contact is due again; `None`: done.
         retry_at: Option<Wall>,
-        /// Whether it counts against the task's `max_retries`.
+        /// Whether it counts against the task's `retries_max`.
         spends_try: bool,
     },
     /// An agent's state as shown and as needed after a crash.

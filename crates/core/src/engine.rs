@@ -1,15 +1,16 @@
-//! The engine of one campaign: what to launch, whom to connect, what each attempt came to.
+//! The engine of one campaign: what to launch, whom to connect, which outcome each attempt has.
 //!
 //! In: [`Input`]s and the time. Out: [`Command`]s, and when to wake it. Knows no database, no socket, no clock. Whatever
 //! comes late, twice, out of order or not at all, it strands no call and no agent, and gives no agent two calls.
-//! Start at [`Engine::handle`]. Calls move in `engine/calls.rs` and `engine/connects.rs`, agents in `engine/agents.rs` and
-//! `engine/phones.rs`, links and crashes in `engine/links.rs`, launches and the hopper in `engine/launches.rs`, pacing ahead of agents in
-//! `engine/pace.rs`; a PBX that takes no calls in `engine/full.rs`, one in maintenance in `engine/maintenance.rs`; the message to an
-//! abandoned callee is `engine/message.rs`.
+//! Start at [`Engine::handle`]. Attempts move in `engine/attempts.rs` and `engine/connects.rs`, trunks are judged by ended legs in
+//! `engine/trunks.rs`, agents are in `engine/agents.rs` and `engine/phones.rs`, lost links and crashes in `engine/links.rs` and
+//! `engine/adopt.rs`, launches and the hopper in `engine/launches.rs`, pacing ahead of agents in `engine/pace.rs`, a PBX that takes
+//! no calls in `engine/full.rs`, one in maintenance in `engine/maintenance.rs`, the message to an abandoned callee in
+//! `engine/message.rs`.
 
 use crate::agent::{Agent, Phone, Work};
+use crate::attempt::{Attempt, AttemptState, Judged};
 use crate::breaker::Breaker;
-use crate::call::{Call, CallState};
 use crate::campaign::CampaignConfig;
 use crate::command::Command;
 use crate::ids::{AgentId, AgentLegId, AttemptId, LegId, PbxName, TrunkId};
@@ -23,8 +24,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+mod adopt;
 mod agents;
-mod calls;
+mod attempts;
 mod connects;
 mod full;
 mod idle;
@@ -60,9 +62,9 @@ pub struct Engine {
     clock_doubted: bool,
     /// Switches whose event stream stands and is resynchronised.
     links_up: BTreeSet<PbxName>,
-    calls: BTreeMap<AttemptId, Call>,
+    attempts: BTreeMap<AttemptId, Attempt>,
     legs: BTreeMap<LegId, AttemptId>,
-    /// Calls in [`CallState::Waiting`].
+    /// Attempts in [`AttemptState::Waiting`].
     waiting: BTreeSet<AttemptId>,
     agents: BTreeMap<AgentId, Agent>,
     agent_legs: BTreeMap<AgentLegId, AgentId>,
@@ -93,8 +95,8 @@ pub struct Engine {
     pacing: pace::Pacing,
     /// Trunks over which something was launched.
     breakers: BTreeMap<TrunkId, Breaker>,
-    /// Ends that may have been the trunk's doing: stored once that is known.
-    doubts: Vec<trunks::Doubt>,
+    /// Attempts whose legs have ended, and that have no outcome before their trunks are judged.
+    judged: Vec<Judged>,
     /// An agent has changed, or a PBX is in maintenance: there may be calls that nobody can take, and legs that nobody needs.
     look_for_stranded: bool,
     failures: warnings::Failures,
@@ -123,7 +125,7 @@ enum Refill {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
-    Call(AttemptId),
+    Attempt(AttemptId),
     Agent(AgentId),
     Launch,
     Hopper,
@@ -160,7 +162,7 @@ impl Engine {
             draining: false,
             clock_doubted: false,
             links_up: BTreeSet::new(),
-            calls: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             legs: BTreeMap::new(),
             waiting: BTreeSet::new(),
             agents: BTreeMap::new(),
@@ -185,7 +187,7 @@ impl Engine {
                 now,
             ),
             breakers: BTreeMap::new(),
-            doubts: Vec::new(),
+            judged: Vec::new(),
             look_for_stranded: false,
             failures: warnings::Failures::default(),
             surplus_at: None,
@@ -243,7 +245,7 @@ impl Engine {
         while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= now.mono) {
             self.timers.remove(&(at, timer));
             match timer {
-                Timer::Call(attempt) => self.call_due(now, attempt),
+                Timer::Attempt(attempt) => self.attempt_due(now, attempt),
                 Timer::Agent(agent) => self.agent_due(now, agent),
                 Timer::Launch => self.look_for_stranded = true,
                 Timer::Hopper => {}
@@ -263,7 +265,7 @@ impl Engine {
         if look {
             self.release_phones(now);
         }
-        self.settle_doubts(now);
+        self.settle_judged(now);
         self.tell_pacers(now);
         self.take_back_surplus(now);
         self.launch(now);
@@ -285,8 +287,8 @@ impl Engine {
         for phase in CallPhase::ALL {
             live.calls.insert(*phase, 0);
         }
-        for call in self.calls.values() {
-            *live.calls.entry(call.state.phase()).or_default() += 1;
+        for open in self.attempts.values() {
+            *live.calls.entry(open.state.phase()).or_default() += 1;
         }
         for agent in self.agents.values() {
             *live.agents_by_state.entry(agent.state()).or_default() += 1;
@@ -324,7 +326,7 @@ impl Engine {
     pub fn check(&self) -> Result<(), String> {
         for agent in self.agents.values() {
             if let Work::Reserved { attempt } | Work::OnCall { attempt } = agent.work {
-                let named = self.calls.get(&attempt).and_then(|call| call.state.agent());
+                let named = self.attempts.get(&attempt).and_then(|open| open.state.agent());
                 if named != Some(agent.id) {
                     return Err(format!(
                         "agent {} is tied to attempt {attempt}, which names {named:?}",
@@ -337,9 +339,9 @@ impl Engine {
                 && !matches!(agent.phone, Phone::Held { .. })
                 && self.links_up.contains(&agent.pbx)
                 && self
-                    .calls
+                    .attempts
                     .get(&attempt)
-                    .is_some_and(|call| matches!(call.state, CallState::Connected { .. }))
+                    .is_some_and(|open| matches!(open.state, AttemptState::Connected { .. }))
             {
                 return Err(format!(
                     "attempt {attempt} is connected with agent {}, whose leg is not in its bridge",
@@ -354,50 +356,60 @@ impl Engine {
                 return Err(format!("the leg of agent {} is not known as such", agent.id));
             }
         }
-        for call in self.calls.values() {
-            if let Some(id) = call.state.agent() {
+        for open in self.attempts.values() {
+            if let Some(id) = open.state.agent() {
                 let tied = self.agents.get(&id).map(|agent| agent.work);
                 let theirs = tied.and_then(Work::attempt);
-                if theirs != Some(call.attempt) || matches!(tied, Some(Work::WrapUp { .. })) {
+                if theirs != Some(open.id) || matches!(tied, Some(Work::WrapUp { .. })) {
                     return Err(format!(
                         "attempt {} names agent {id}, who is in {tied:?}",
-                        call.attempt
+                        open.id
                     ));
                 }
             }
-            if self.legs.get(&call.leg) != Some(&call.attempt) {
-                return Err(format!(
-                    "the leg of attempt {} is not known as such",
-                    call.attempt
-                ));
+            if self.legs.get(&open.leg.id) != Some(&open.id) {
+                return Err(format!("the leg of attempt {} is not known as such", open.id));
             }
         }
         let free = self.agents.values().filter_map(|a| Some((a.free_since()?, a.id)));
         if free.collect::<BTreeSet<_>>() != self.free {
             return Err(format!("not the free agents: {:?}", self.free));
         }
-        let waits = |call: &&Call| matches!(call.state, CallState::Waiting { .. });
+        let waits = |open: &&Attempt| matches!(open.state, AttemptState::Waiting { .. });
         if self
-            .calls
+            .attempts
             .values()
             .filter(waits)
-            .map(|call| call.attempt)
+            .map(|open| open.id)
             .ne(self.waiting.iter().copied())
         {
-            return Err(format!("not the waiting calls: {:?}", self.waiting));
+            return Err(format!("not the waiting attempts: {:?}", self.waiting));
         }
-        if let Some(call) = self
-            .calls
+        if let Some(open) = self
+            .attempts
             .values()
             .filter(
-                |call| matches!(call.state, CallState::Waiting { limit_at, look_at } if look_at <= limit_at),
+                |open| matches!(open.state, AttemptState::Waiting { limit_at, look_at } if look_at <= limit_at),
             )
-            .find(|call| self.longest_free(&call.pbx).is_some())
+            .find(|open| self.longest_free(&open.leg.pbx).is_some())
         {
-            return Err(format!("attempt {} waits while an agent is free", call.attempt));
+            return Err(format!("attempt {} waits while an agent is free", open.id));
         }
-        if self.legs.len() != self.calls.len() {
-            return Err(format!("{} legs for {} calls", self.legs.len(), self.calls.len()));
+        if let Some(judged) = self.judged.iter().find(|judged| {
+            let ended = &judged.ended;
+            self.attempts.contains_key(&ended.attempt) || self.legs.contains_key(&ended.leg)
+        }) {
+            return Err(format!(
+                "attempt {} is judged, and has a leg",
+                judged.ended.attempt
+            ));
+        }
+        if self.legs.len() != self.attempts.len() {
+            return Err(format!(
+                "{} legs for {} attempts",
+                self.legs.len(),
+                self.attempts.len()
+            ));
         }
         Ok(())
     }
@@ -435,7 +447,7 @@ impl Engine {
             Input::TaskStopped { task, hang_up } => {
                 self.return_hopper(|lead| lead.task == task);
                 if hang_up {
-                    self.take_back_where(now, |call| call.lead.task == task);
+                    self.take_back_where(now, |open| open.lead.task == task);
                 }
                 Ok(())
             }

@@ -6,7 +6,7 @@ use crate::ids::{AgentId, AgentLegId, AttemptId, ContactId, LegId, PbxName, Task
 use crate::number::E164;
 use crate::pacing::Learnt;
 use crate::pacing::rules::Answers;
-use crate::pbx::PbxEvent;
+use crate::pbx::{LegEnd, PbxEvent};
 use crate::time::Wall;
 use std::time::Duration;
 
@@ -155,21 +155,23 @@ pub struct Recovered {
 /// An attempt that a former run left open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenAttempt {
-    /// Which.
+    /// Its id.
     pub attempt: AttemptId,
     /// Its newest leg.
     pub leg: LegId,
-    /// The switch that the leg was placed on.
+    /// The PBX that the leg was placed on.
     pub pbx: PbxName,
     /// The trunk that the leg was placed over.
     pub trunk: TrunkId,
-    /// Whom.
+    /// When and how that leg ended, if that was seen: the attempt waited for its trunk to be judged.
+    pub leg_end: Option<(Wall, LegEnd)>,
+    /// The contact that it is to reach.
     pub lead: Lead,
     /// When it was stored.
     pub created_at: Wall,
     /// When it was answered, if that was seen.
     pub answered_at: Option<Wall>,
-    /// When its person was given up, if so.
+    /// When its callee was given up as abandoned, if so.
     pub abandoned_at: Option<Wall>,
     /// When and to whom it was connected, if that was seen.
     pub connected: Option<(Wall, AgentId)>,

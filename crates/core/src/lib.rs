@@ -6,8 +6,8 @@
 //! at [`gate`] for whether a number may be called now.
 
 pub mod agent;
+mod attempt;
 mod breaker;
-pub mod call;
 pub mod campaign;
 pub mod command;
 pub mod contact;

@@ -5,6 +5,7 @@
 
 use crate::dial::is_dial_string;
 use crate::ids::{AgentLegId, LegId};
+use crate::words::words;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -192,7 +193,7 @@ impl From<Sound> for String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PbxCommand {
     /// Place the callee's leg. Comes back as [`PbxEvent::Progress`], [`PbxEvent::Answered`] and, always,
-    /// [`PbxEvent::Ended`].
+    /// [`PbxEvent::LegEnded`].
     CallContact {
         /// Its id on the switch.
         leg: LegId,
@@ -219,13 +220,12 @@ pub enum PbxCommand {
         /// The switch itself ends the leg after this.
         duration_max: Duration,
     },
-    /// Move the callee's leg into the agent's bridge. Comes back as [`PbxEvent::Connected`] or
-    /// [`PbxEvent::ConnectFailed`].
+    /// Connect an answered callee. Comes back as [`PbxEvent::Connected`] or [`PbxEvent::ConnectFailed`].
     Connect {
-        /// The answered callee.
+        /// The callee's leg.
         leg: LegId,
-        /// The held agent.
-        agent_leg: AgentLegId,
+        /// With whom.
+        to: Destination,
     },
     /// Play a sound to an answered callee who is with nobody. Comes back as [`PbxEvent::Played`], or as the leg's end.
     Play {
@@ -234,7 +234,7 @@ pub enum PbxCommand {
         /// What.
         sound: Sound,
     },
-    /// End a callee's leg. Comes back as [`PbxEvent::Ended`], also where the leg was gone already.
+    /// End a callee's leg. Comes back as [`PbxEvent::LegEnded`], also where the leg was gone already.
     HangUp {
         /// Which.
         leg: LegId,
@@ -264,7 +264,14 @@ pub enum PbxCommand {
     },
 }
 
-/// Something that happened on a switch. Events can come late, twice, or not at all.
+/// Where an answered callee goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// The bridge in which this agent's leg is held: one request to the PBX moves the callee there.
+    HeldLeg(AgentLegId),
+}
+
+/// Something that happened on a PBX. Events can come late, twice, or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PbxEvent {
     /// The event stream broke: nothing is known until the next [`PbxEvent::Resynchronised`].
@@ -306,9 +313,9 @@ pub enum PbxEvent {
         /// Whether all of it was played; else it could not be, or was broken off.
         whole: bool,
     },
-    /// The callee's leg is gone.
-    Ended {
-        /// Which leg.
+    /// A callee's leg ended. What that makes of its attempt, the engine decides.
+    LegEnded {
+        /// Its id.
         leg: LegId,
         /// How.
         end: LegEnd,
@@ -399,13 +406,14 @@ pub enum LegTrouble {
     NoAudio,
 }
 
-/// Signs of life before an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// The far end rings (SIP 180).
-    Ringing,
-    /// Early media flows (SIP 183).
-    EarlyMedia,
+words! {
+    /// Signs of life before an answer.
+    Progress {
+        /// The far end rings (SIP 180).
+        Ringing = "ringing",
+        /// Early media flows (SIP 183).
+        EarlyMedia = "early_media",
+    }
 }
 
 /// Why a callee could not be connected.
@@ -447,28 +455,30 @@ impl LegEnd {
     }
 }
 
-/// Who or what ended a leg.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EndedBy {
-    /// The network or the far end.
-    #[default]
-    Network,
-    /// Our own ring timeout, kept by the switch.
-    RingTimeout,
-    /// A hang-up that we asked for.
-    Us,
-    /// The switch refused to place the leg at all (unknown endpoint, no contact, rate limit), or was not asked any more:
-    /// nothing was dialed.
-    Refused,
-    /// The switch itself has no room or no time for a leg, or was told to take none: nothing was dialed, and neither the
-    /// trunk nor the contact is to blame.
-    NoRoom,
-    /// The PBX itself ended the leg, because it stops or restarts: nobody at the far end did.
-    Stopped,
-    /// The leg was missing when the link came back: nobody saw its end.
-    Vanished,
-    /// It lives, outside our application, where an operator or the far end has put it: it is nothing of ours any more.
-    TakenAway,
+words! {
+    /// Who or what ended a leg.
+    #[derive(Default)]
+    EndedBy {
+        /// The network or the far end.
+        #[default]
+        Network = "network",
+        /// Our own ring timeout, kept by the PBX.
+        RingTimeout = "ring_timeout",
+        /// A hang-up that we asked for.
+        Us = "us",
+        /// The PBX refused to place the leg at all (unknown endpoint, no contact, rate limit), or was not asked any more:
+        /// nothing was dialed.
+        Refused = "refused",
+        /// The PBX itself has no room or no time for a leg, or was told to take none: nothing was dialed, and neither the
+        /// trunk nor the contact is to blame.
+        NoRoom = "no_room",
+        /// The PBX itself ended the leg, because it stops or restarts: nobody at the far end did.
+        Stopped = "pbx_stopped",
+        /// The leg was missing when the link came back: nobody saw its end.
+        Vanished = "vanished",
+        /// It lives, outside our application, where an operator or the far end has put it: it is nothing of ours any more.
+        TakenAway = "taken_away",
+    }
 }
 
 /// All that lives on a switch and concerns us, read after a gap.

@@ -4,7 +4,7 @@
 //! [`PbxEvent::LinkLost`] at once when the stream of events breaks, [`PbxEvent::Resynchronised`] when it stands again,
 //! with all that lives on the switch. The first event of every driver is one of these two.
 
-use paceline_core::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent};
+use paceline_core::pbx::{ConnectFault, Destination, EndedBy, LegEnd, PbxCommand, PbxEvent};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -63,7 +63,7 @@ pub fn refusal(command: &PbxCommand, why: &str) -> Option<PbxEvent> {
         ..LegEnd::default()
     };
     match command {
-        PbxCommand::CallContact { leg, .. } => Some(PbxEvent::Ended {
+        PbxCommand::CallContact { leg, .. } => Some(PbxEvent::LegEnded {
             leg: *leg,
             end: end(),
         }),
@@ -71,7 +71,10 @@ pub fn refusal(command: &PbxCommand, why: &str) -> Option<PbxEvent> {
             leg: *leg,
             end: end(),
         }),
-        PbxCommand::Connect { leg, agent_leg } => Some(PbxEvent::ConnectFailed {
+        PbxCommand::Connect {
+            leg,
+            to: Destination::HeldLeg(agent_leg),
+        } => Some(PbxEvent::ConnectFailed {
             leg: *leg,
             agent_leg: *agent_leg,
             fault: ConnectFault::Refused,

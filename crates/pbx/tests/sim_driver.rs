@@ -7,7 +7,7 @@
 
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::outcome::Outcome;
-use paceline_core::pbx::{DialString, PbxCommand, PbxEvent};
+use paceline_core::pbx::{Destination, DialString, PbxCommand, PbxEvent};
 use paceline_core::verdict;
 use paceline_pbx::{EVENTS_WAITING_MAX, PbxHandle, sim};
 use paceline_runtime::clock::Clock;
@@ -74,7 +74,10 @@ async fn a_call_is_answered_connected_and_ends() {
     let leg = LegId(Uuid::from_u128(1));
     handle
         .commands
-        .send(PbxCommand::Connect { leg, agent_leg })
+        .send(PbxCommand::Connect {
+            leg,
+            to: Destination::HeldLeg(agent_leg),
+        })
         .await
         .unwrap();
     assert_eq!(next(&mut handle).await, PbxEvent::Connected { leg, agent_leg });
@@ -86,7 +89,7 @@ async fn a_call_is_answered_connected_and_ends() {
     };
     assert_eq!(snapshot.channels.len(), 2);
     handle.commands.send(PbxCommand::HangUp { leg }).await.unwrap();
-    assert!(matches!(next(&mut handle).await, PbxEvent::Ended { .. }));
+    assert!(matches!(next(&mut handle).await, PbxEvent::LegEnded { .. }));
     assert_eq!(control.channels(), 1);
     assert_eq!(control.truth(|t| t.violations().len()), 0);
     assert_eq!(
@@ -120,7 +123,7 @@ async fn events_that_nobody_reads_break_the_link_and_it_resynchronises() {
     let mut resynchronised = 0;
     while resynchronised < 2 {
         match next(&mut handle).await {
-            PbxEvent::Ended { end, .. } => {
+            PbxEvent::LegEnded { end, .. } => {
                 assert_eq!(verdict::unanswered(&end), Outcome::Busy);
                 busy += 1;
             }

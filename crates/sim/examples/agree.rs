@@ -153,7 +153,7 @@ impl Day {
                 Command::Store(Change::Connected { attempt, .. }) => {
                     self.talks.insert(attempt, self.now);
                 }
-                Command::Store(Change::Ended { attempt, outcome, .. }) => {
+                Command::Store(Change::AttemptEnded { attempt, outcome, .. }) => {
                     self.sum.abandoned += u32::from(outcome == Outcome::Abandoned);
                     self.sum.live += u32::from(outcome == Outcome::Abandoned);
                     if let Some(since) = self.talks.remove(&attempt) {

@@ -8,7 +8,7 @@ use crate::config::{Faults, SimConfig};
 use crate::pbx::REPLY_TIMEOUT;
 use crate::random::{ChaCha8Rng, Spread, happens, stream};
 use paceline_core::ids::{AgentLegId, LegId};
-use paceline_core::pbx::{ConnectFault, EndedBy, LegEnd, PbxCommand, PbxEvent, Snapshot};
+use paceline_core::pbx::{ConnectFault, Destination, EndedBy, LegEnd, PbxCommand, PbxEvent, Snapshot};
 use paceline_core::time::Mono;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -236,7 +236,7 @@ impl Link {
         self.ready.push_back(PbxEvent::Resynchronised(snapshot));
         let mut hang_ups = std::mem::take(&mut self.hang_ups);
         for event in std::mem::take(&mut self.unseen) {
-            if let PbxEvent::Ended { leg: LegId(leg), .. }
+            if let PbxEvent::LegEnded { leg: LegId(leg), .. }
             | PbxEvent::AgentEnded {
                 leg: AgentLegId(leg), ..
             } = &event
@@ -295,7 +295,7 @@ impl Link {
             ..LegEnd::default()
         };
         let unseen = match event {
-            PbxEvent::Ended { leg, .. } => PbxEvent::Ended { leg, end },
+            PbxEvent::LegEnded { leg, .. } => PbxEvent::LegEnded { leg, end },
             PbxEvent::AgentEnded { leg, .. } => PbxEvent::AgentEnded { leg, end },
             _ => return,
         };
@@ -323,7 +323,7 @@ impl Link {
             ..LegEnd::default()
         };
         let event = match command {
-            PbxCommand::CallContact { leg, .. } => PbxEvent::Ended {
+            PbxCommand::CallContact { leg, .. } => PbxEvent::LegEnded {
                 leg: *leg,
                 end: end(),
             },
@@ -331,7 +331,10 @@ impl Link {
                 leg: *leg,
                 end: end(),
             },
-            PbxCommand::Connect { leg, agent_leg } => PbxEvent::ConnectFailed {
+            PbxCommand::Connect {
+                leg,
+                to: Destination::HeldLeg(agent_leg),
+            } => PbxEvent::ConnectFailed {
                 leg: *leg,
                 agent_leg: *agent_leg,
                 fault: ConnectFault::Refused,

@@ -11,7 +11,7 @@ use crate::phone::{Answer, Phone, PhonePhase};
 use crate::truth::{TrueEnd, Truth, Violation};
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{
-    ChannelPhase, ChannelState, EndedBy, LegEnd, PbxCommand, PbxEvent, RecordingName, Snapshot,
+    ChannelPhase, ChannelState, Destination, EndedBy, LegEnd, PbxCommand, PbxEvent, RecordingName, Snapshot,
 };
 use paceline_core::time::Mono;
 use std::collections::{BTreeMap, BTreeSet};
@@ -212,7 +212,7 @@ impl SimPbx {
         self.link.cut(self.now, Duration::ZERO);
         for leg in std::mem::take(&mut self.callees).into_keys() {
             self.truth.end_leg(leg, self.now, TrueEnd::Restart);
-            self.report(leg.0, PbxEvent::Ended { leg, end: gone() });
+            self.report(leg.0, PbxEvent::LegEnded { leg, end: gone() });
         }
         for leg in std::mem::take(&mut self.phones).into_keys() {
             self.truth.end_agent_leg(leg, self.now, TrueEnd::Restart);
@@ -380,9 +380,12 @@ impl SimPbx {
             } => {
                 self.call_agent(leg, &dial, ring_timeout, duration_max);
             }
-            PbxCommand::Connect { leg, agent_leg } => self.connect(leg, agent_leg),
+            PbxCommand::Connect {
+                leg,
+                to: Destination::HeldLeg(agent_leg),
+            } => self.connect(leg, agent_leg),
             PbxCommand::Play { leg, sound: _ } => self.play(leg),
-            PbxCommand::HangUp { leg } => self.hang_up(leg.0, PbxEvent::Ended { leg, end: gone() }),
+            PbxCommand::HangUp { leg } => self.hang_up(leg.0, PbxEvent::LegEnded { leg, end: gone() }),
             PbxCommand::HangUpAgent { leg } => self.hang_up(leg.0, PbxEvent::AgentEnded { leg, end: gone() }),
             PbxCommand::Record {
                 leg,

@@ -8,7 +8,8 @@
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::outcome::Outcome;
 use paceline_core::pbx::{
-    ChannelPhase, ConnectFault, DialString, EndedBy, PbxCommand, PbxEvent, RecordingName, Snapshot,
+    ChannelPhase, ConnectFault, Destination, DialString, EndedBy, PbxCommand, PbxEvent, RecordingName,
+    Snapshot,
 };
 use paceline_core::time::Mono;
 use paceline_core::verdict;
@@ -134,7 +135,7 @@ fn scripted_numbers_end_as_a_carrier_would_report_them() {
         let mut rig = Rig::new(scripted());
         rig.send(call(1, digits));
         rig.run(Duration::from_secs(60));
-        let Some(PbxEvent::Ended { end, .. }) = rig.events.last() else {
+        let Some(PbxEvent::LegEnded { end, .. }) = rig.events.last() else {
             panic!("{:?}", rig.events)
         };
         assert_eq!(verdict::unanswered(end), outcome, "{digits}: {end:?}");
@@ -152,7 +153,7 @@ fn the_ring_timeout_ends_a_call_over_a_dead_trunk() {
     }
     rig.send(command);
     rig.run(short + Duration::from_millis(10));
-    let Some(PbxEvent::Ended { end, .. }) = rig.events.last() else {
+    let Some(PbxEvent::LegEnded { end, .. }) = rig.events.last() else {
         panic!("{:?}", rig.events)
     };
     assert_eq!((end.by, end.progressed), (EndedBy::RingTimeout, false));
@@ -164,7 +165,7 @@ fn a_connected_call_is_recorded_and_ends_with_the_callee() {
     let recording = RecordingName::new("r").unwrap();
     rig.send(PbxCommand::Connect {
         leg: leg(1),
-        agent_leg: agent_leg(1),
+        to: Destination::HeldLeg(agent_leg(1)),
     });
     rig.send(PbxCommand::Record {
         leg: leg(1),
@@ -192,7 +193,7 @@ fn a_connected_call_is_recorded_and_ends_with_the_callee() {
             recording: ended,
             duration: Some(duration),
         },
-        PbxEvent::Ended { end, .. },
+        PbxEvent::LegEnded { end, .. },
     ] = &events[..]
     else {
         panic!("{events:?}")
@@ -211,7 +212,7 @@ fn an_agent_who_hangs_up_leaves_the_callee_alone_on_the_pbx() {
     let mut rig = Rig::with_agent_and_callee(scripted(), 40);
     rig.send(PbxCommand::Connect {
         leg: leg(1),
-        agent_leg: agent_leg(1),
+        to: Destination::HeldLeg(agent_leg(1)),
     });
     rig.run(Duration::from_secs(1));
     rig.send(PbxCommand::HangUpAgent { leg: agent_leg(1) });
@@ -221,11 +222,11 @@ fn an_agent_who_hangs_up_leaves_the_callee_alone_on_the_pbx() {
     assert_eq!(rig.sim_pbx.channels(), 1);
     rig.send(PbxCommand::HangUp { leg: leg(1) });
     rig.run(Duration::from_secs(1));
-    assert!(matches!(rig.take()[..], [PbxEvent::Ended { .. }]));
+    assert!(matches!(rig.take()[..], [PbxEvent::LegEnded { .. }]));
     rig.send(PbxCommand::HangUp { leg: leg(1) });
     rig.run(Duration::from_secs(1));
     assert!(
-        matches!(rig.take()[..], [PbxEvent::Ended { .. }]),
+        matches!(rig.take()[..], [PbxEvent::LegEnded { .. }]),
         "a hang-up of an ended leg is answered too"
     );
 }
@@ -235,11 +236,11 @@ fn a_failed_connect_tells_which_leg_caused_it() {
     let mut rig = Rig::with_agent_and_callee(scripted(), 40);
     rig.send(PbxCommand::Connect {
         leg: leg(1),
-        agent_leg: agent_leg(9),
+        to: Destination::HeldLeg(agent_leg(9)),
     });
     rig.send(PbxCommand::Connect {
         leg: leg(9),
-        agent_leg: agent_leg(1),
+        to: Destination::HeldLeg(agent_leg(1)),
     });
     rig.run(Duration::from_secs(1));
     let faults: Vec<ConnectFault> = rig
@@ -263,12 +264,12 @@ fn commands_that_no_engine_may_send_are_recorded() {
     rig.run(Duration::from_secs(2));
     rig.send(PbxCommand::Connect {
         leg: leg(1),
-        agent_leg: agent_leg(1),
+        to: Destination::HeldLeg(agent_leg(1)),
     });
     rig.run(Duration::from_secs(1));
     rig.send(PbxCommand::Connect {
         leg: leg(2),
-        agent_leg: agent_leg(1),
+        to: Destination::HeldLeg(agent_leg(1)),
     });
     rig.run(Duration::from_secs(1));
     let taken = Violation::AgentTaken {
@@ -287,7 +288,7 @@ fn while_the_link_is_down_answers_are_hung_up_and_conversations_go_on() {
     let mut rig = Rig::with_agent_and_callee(scripted(), 40);
     rig.send(PbxCommand::Connect {
         leg: leg(1),
-        agent_leg: agent_leg(1),
+        to: Destination::HeldLeg(agent_leg(1)),
     });
     rig.send(call(2, 41));
     rig.run(Duration::from_millis(100));
@@ -302,7 +303,7 @@ fn while_the_link_is_down_answers_are_hung_up_and_conversations_go_on() {
     rig.send(call(3, 41));
     rig.run(Duration::from_millis(1));
     assert!(
-        matches!(&rig.take()[..], [PbxEvent::Ended { end, .. }] if end.by == EndedBy::Refused),
+        matches!(&rig.take()[..], [PbxEvent::LegEnded { end, .. }] if end.by == EndedBy::Refused),
         "nothing is dialed while the link is down"
     );
     rig.sim_pbx.restore_link(rig.now);
@@ -328,7 +329,7 @@ fn a_restart_ends_every_channel_and_the_pbx_is_empty_afterwards() {
         [PbxEvent::LinkLost, PbxEvent::Resynchronised(Snapshot::default())]
     );
     rig.run(Duration::from_secs(1));
-    let vanished = |e: &PbxEvent| matches!(e, PbxEvent::Ended { end, .. } | PbxEvent::AgentEnded { end, .. } if end.by == EndedBy::Vanished);
+    let vanished = |e: &PbxEvent| matches!(e, PbxEvent::LegEnded { end, .. } | PbxEvent::AgentEnded { end, .. } if end.by == EndedBy::Vanished);
     let events = rig.take();
     assert!(
         events.len() == 2 && events.iter().all(vanished),
@@ -338,7 +339,7 @@ fn a_restart_ends_every_channel_and_the_pbx_is_empty_afterwards() {
     rig.send(call(2, 70));
     rig.run(Duration::from_secs(1));
     assert!(
-        matches!(rig.take()[..], [PbxEvent::Ended { .. }]),
+        matches!(rig.take()[..], [PbxEvent::LegEnded { .. }]),
         "the PBX works again"
     );
 }
@@ -436,7 +437,7 @@ fn faults_lose_repeat_and_refuse_as_configured() {
         let ended = rig
             .take()
             .iter()
-            .filter(|e| matches!(e, PbxEvent::Ended { .. }))
+            .filter(|e| matches!(e, PbxEvent::LegEnded { .. }))
             .count();
         (
             ended,

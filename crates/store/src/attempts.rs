@@ -9,6 +9,7 @@ use paceline_core::contact::NumberKind;
 use paceline_core::ids::{AgentId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use paceline_core::number::E164;
 use paceline_core::outcome::{MessageResult, Outcome};
+use paceline_core::pbx::{EndedBy, Progress};
 use paceline_core::time::Wall;
 use sqlx::SqlSafeStr;
 use uuid::Uuid;
@@ -67,16 +68,16 @@ pub struct LegRow {
     pub trunk: TrunkId,
     /// When it was stored, just before it was dialed.
     pub created_at: Wall,
-    /// The first sign of life before an answer: `ringing` or `early_media`.
-    pub progress: Option<String>,
+    /// The first sign of life before an answer.
+    pub progress: Option<Progress>,
     /// When that was.
     pub progress_at: Option<Wall>,
     /// When it was answered.
     pub answered_at: Option<Wall>,
     /// When it was over.
     pub ended_at: Option<Wall>,
-    /// Who or what ended it: `network`, `ring_timeout`, `us`, `refused` or `vanished`.
-    pub ended_by: Option<String>,
+    /// Who or what ended it.
+    pub ended_by: Option<EndedBy>,
     /// Q.850 cause, where the PBX gave one.
     pub q850: Option<u16>,
     /// Final SIP status, where the PBX gave one.
@@ -357,25 +358,27 @@ fn attempt(row: &Row) -> Result<AttemptRow, DbError> {
     })
 }
 
+/// A Q.850 cause or a SIP status.
+pub(super) fn code(row: &Row, column: usize) -> Result<Option<u16>, DbError> {
+    let code = row.get::<Option<i64>>(column)?;
+    code.map(|code| u16::try_from(code).map_err(|_| DbError::decode("cause")))
+        .transpose()
+}
+
 fn leg(row: &Row) -> Result<LegRow, DbError> {
     let at = |column| Ok::<_, DbError>(row.get::<Option<i64>>(column)?.map(Wall));
-    let code = |column| {
-        let code = row.get::<Option<i64>>(column)?;
-        code.map(|code| u16::try_from(code).map_err(|_| DbError::decode("cause")))
-            .transpose()
-    };
     Ok(LegRow {
         id: LegId(row.get(0)?),
         pbx: PbxName::new(&row.get::<String>(1)?),
         trunk: TrunkId(row.get(2)?),
         created_at: Wall(row.get(3)?),
-        progress: row.get(4)?,
+        progress: row.maybe_word(4)?,
         progress_at: at(5)?,
         answered_at: at(6)?,
         ended_at: at(7)?,
-        ended_by: row.get(8)?,
-        q850: code(9)?,
-        sip: code(10)?,
+        ended_by: row.maybe_word(8)?,
+        q850: code(row, 9)?,
+        sip: code(row, 10)?,
         detail: row.get(11)?,
     })
 }

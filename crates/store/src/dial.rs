@@ -1,6 +1,7 @@
 //! What the dialer asks when it starts: the campaigns to dial, and what a former run left open in each.
 
 use super::Store;
+use super::attempts::code;
 use super::campaigns::read_settings;
 use super::db::{Arg, Dialect, Row, Tx, args};
 use super::error::{DbError, DbErrorKind, StoreError};
@@ -15,6 +16,7 @@ use paceline_core::ids::{
 };
 use paceline_core::input::{Lead, OpenAttempt};
 use paceline_core::pacing::rules::{self, AbandonRule, Answers, Tally};
+use paceline_core::pbx::{EndedBy, LegEnd, Progress};
 use paceline_core::time::Wall;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -84,7 +86,7 @@ const TRUNKS: &str = "SELECT ct.campaign_id, t.id, t.pbx, t.dial, t.caller_id, t
 /// is the one that lives.
 pub(super) const OPEN_ATTEMPTS: &str = "SELECT a.id, l.id, l.pbx, l.trunk_id, a.contact_id, a.task_id, a.number, \
         a.ordinal, t.retries_max, a.created_at_ms, a.answered_at_ms, a.connected_at_ms, a.agent_id, tc.tries_made, \
-        a.abandoned_at_ms \
+        a.abandoned_at_ms, l.ended_at_ms, l.ended_by, l.q850, l.sip, l.progress, l.answered_at_ms, l.detail \
     FROM number_leases n JOIN tasks t ON t.id = n.task_id \
       JOIN task_contacts tc ON tc.task_id = n.task_id AND tc.contact_id = n.contact_id \
       JOIN attempts a ON a.contact_id = n.contact_id AND a.task_id = n.task_id \
@@ -419,6 +421,7 @@ fn open_attempt(row: &Row) -> Result<OpenAttempt, DbError> {
         leg: LegId(row.get(1)?),
         pbx: PbxName::new(&row.get::<String>(2)?),
         trunk: TrunkId(row.get(3)?),
+        leg_end: leg_end(row)?,
         lead: Lead {
             contact: ContactId(row.get(4)?),
             task: TaskId(row.get(5)?),
@@ -432,6 +435,21 @@ fn open_attempt(row: &Row) -> Result<OpenAttempt, DbError> {
         abandoned_at: row.get::<Option<i64>>(14)?.map(Wall),
         connected: connected_at.zip(agent),
     })
+}
+
+/// How an open attempt's newest leg ended, if it did.
+fn leg_end(row: &Row) -> Result<Option<(Wall, LegEnd)>, DbError> {
+    let ended = row.get::<Option<i64>>(15)?.zip(row.maybe_word::<EndedBy>(16)?);
+    let Some((at, by)) = ended else { return Ok(None) };
+    let end = LegEnd {
+        by,
+        q850: code(row, 17)?,
+        sip: code(row, 18)?,
+        progressed: row.maybe_word::<Progress>(19)?.is_some(),
+        answered: row.get::<Option<i64>>(20)?.is_some(),
+        detail: row.get::<Option<String>>(21)?.unwrap_or_default(),
+    };
+    Ok(Some((Wall(at), end)))
 }
 
 fn answers_of(row: &Row, limit_ms: u32) -> Result<Answers, DbError> {

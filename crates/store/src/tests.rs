@@ -383,21 +383,27 @@ async fn a_full_disk_delays_changes_and_loses_none() {
     // Not a page more than there are.
     pages_max.store(1, Ordering::Relaxed);
     for new in &attempts {
-        let change = Change::Ended {
+        let leg_ended = Change::LegEnded {
             attempt: new.attempt,
             leg: new.leg,
-            task: new.lead.task,
-            contact: new.lead.contact,
-            outcome: Outcome::Failed,
             end: LegEnd {
                 detail: "x".repeat(4000),
                 ..LegEnd::default()
             },
             at: Wall(3),
+        };
+        let ended = Change::AttemptEnded {
+            attempt: new.attempt,
+            leg: new.leg,
+            task: new.lead.task,
+            contact: new.lead.contact,
+            outcome: Outcome::Failed,
+            at: Wall(3),
             retry_at: None,
             spends_try: true,
         };
-        writer.change(campaign.id, change).await;
+        writer.change(campaign.id, leg_ended).await;
+        writer.change(campaign.id, ended).await;
     }
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     while !writer.stats().failing {

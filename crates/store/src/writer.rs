@@ -310,7 +310,7 @@ impl Task {
                     self.progress.entry(leg).or_insert(entry);
                     return;
                 }
-                Change::Answered { leg, .. } | Change::Ended { leg, .. } => {
+                Change::Answered { leg, .. } | Change::LegEnded { leg, .. } => {
                     entries.extend(self.progress.remove(&leg));
                 }
                 _ => {}

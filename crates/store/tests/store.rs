@@ -141,7 +141,8 @@ contract! {
         contacts_given_back_are_due_at_once
         concurrent_leases_never_share_a_contact
         recovery_gives_back_what_has_no_open_attempt
-        recovery_tells_open_attempts_and_agents;
+        recovery_tells_open_attempts_and_agents
+        recovery_tells_how_the_leg_of_an_open_attempt_ended;
     writer:
         an_attempt_is_stored_whole_before_the_answer
         a_number_listed_since_the_lease_is_refused

@@ -2,7 +2,7 @@
 
 use super::{ASK_AGAIN, Engine, EngineError, SILENCE_MARGIN, Timer};
 use crate::agent::{Agent, AgentReason, AgentState, Phone, Wants, Work};
-use crate::call::Why;
+use crate::attempt::Why;
 use crate::command::{Change, Command};
 use crate::ids::{AgentId, AttemptId, PbxName};
 use crate::input::{AgentRequest, Asker};

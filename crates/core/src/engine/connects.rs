@@ -2,12 +2,12 @@
 
 use super::{Engine, SILENCE_MARGIN};
 use crate::agent::{AgentReason, Phone, Work};
-use crate::call::{CallState, Why};
+use crate::attempt::{AttemptState, Why};
 use crate::campaign::recording::RecordingSettings;
 use crate::command::Change;
 use crate::ids::{AgentId, AgentLegId, AttemptId, LegId};
 use crate::outcome::MessageResult;
-use crate::pbx::{ConnectFault, PbxCommand, RecordingName};
+use crate::pbx::{ConnectFault, Destination, PbxCommand, RecordingName};
 use crate::time::Now;
 
 impl Engine {
@@ -24,7 +24,7 @@ impl Engine {
 
     /// Whether nobody is to take this person any more.
     fn is_past_limit(&self, now: Now, attempt: AttemptId) -> bool {
-        matches!(self.state_of(attempt), Some(CallState::Waiting { limit_at, .. }) if limit_at <= now.mono)
+        matches!(self.state_of(attempt), Some(AttemptState::Waiting { limit_at, .. }) if limit_at <= now.mono)
     }
 
     /// Gives every waiting callee an agent, as far as there are any; the longest waiting first, and none past the limit.
@@ -34,11 +34,11 @@ impl Engine {
             .waiting
             .iter()
             .filter(in_time)
-            .filter_map(|attempt| Some((self.calls.get(attempt)?.state.deadline(), *attempt)))
+            .filter_map(|attempt| Some((self.attempts.get(attempt)?.state.deadline(), *attempt)))
             .collect();
         waiting.sort_unstable();
         for (_, attempt) in waiting {
-            let pbx = self.calls.get(&attempt).map(|call| call.pbx.clone());
+            let pbx = self.attempts.get(&attempt).map(|open| open.leg.pbx.clone());
             if let Some(agent) = pbx.and_then(|pbx| self.longest_free(&pbx)) {
                 self.connect(now, attempt, agent);
             }
@@ -46,16 +46,16 @@ impl Engine {
     }
 
     fn connect(&mut self, now: Now, attempt: AttemptId, agent: AgentId) {
-        let Some((leg, pbx, limit_at)) = self.calls.get(&attempt).and_then(|call| match call.state {
-            CallState::Waiting { limit_at, .. } => Some((call.leg, call.pbx.clone(), limit_at)),
-            CallState::Preparing { .. }
-            | CallState::Dialing { .. }
-            | CallState::Ringing { .. }
-            | CallState::Connecting { .. }
-            | CallState::Message { .. }
-            | CallState::Connected { .. }
-            | CallState::Transferred { .. }
-            | CallState::Ending { .. } => None,
+        let Some((leg, pbx, limit_at)) = self.attempts.get(&attempt).and_then(|open| match open.state {
+            AttemptState::Waiting { limit_at, .. } => Some((open.leg.id, open.leg.pbx.clone(), limit_at)),
+            AttemptState::Preparing { .. }
+            | AttemptState::Dialing { .. }
+            | AttemptState::Ringing { .. }
+            | AttemptState::Connecting { .. }
+            | AttemptState::Message { .. }
+            | AttemptState::Connected { .. }
+            | AttemptState::Transferred { .. }
+            | AttemptState::Ending { .. } => None,
         }) else {
             return;
         };
@@ -64,13 +64,19 @@ impl Engine {
         };
         self.set_work(now, agent, Work::Reserved { attempt }, AgentReason::CallLaunched);
         let look_at = limit_at;
-        let state = CallState::Connecting {
+        let state = AttemptState::Connecting {
             agent,
             limit_at,
             look_at,
         };
-        self.set_call(attempt, state);
-        self.tell(&pbx, PbxCommand::Connect { leg, agent_leg });
+        self.set_state(attempt, state);
+        self.tell(
+            &pbx,
+            PbxCommand::Connect {
+                leg,
+                to: Destination::HeldLeg(agent_leg),
+            },
+        );
     }
 
     pub(super) fn connected(&mut self, now: Now, then: Now, leg: LegId, agent_leg: AgentLegId) {
@@ -78,19 +84,21 @@ impl Engine {
             return;
         };
         match self.state_of(attempt) {
-            Some(CallState::Connecting { agent, .. }) if self.agent_legs.get(&agent_leg) == Some(&agent) => {
+            Some(AttemptState::Connecting { agent, .. })
+                if self.agent_legs.get(&agent_leg) == Some(&agent) =>
+            {
                 self.talk(now, then, attempt, agent);
             }
             Some(
-                CallState::Preparing { .. }
-                | CallState::Dialing { .. }
-                | CallState::Ringing { .. }
-                | CallState::Waiting { .. }
-                | CallState::Connecting { .. }
-                | CallState::Message { .. }
-                | CallState::Connected { .. }
-                | CallState::Transferred { .. }
-                | CallState::Ending { .. },
+                AttemptState::Preparing { .. }
+                | AttemptState::Dialing { .. }
+                | AttemptState::Ringing { .. }
+                | AttemptState::Waiting { .. }
+                | AttemptState::Connecting { .. }
+                | AttemptState::Message { .. }
+                | AttemptState::Connected { .. }
+                | AttemptState::Transferred { .. }
+                | AttemptState::Ending { .. },
             )
             | None => self.counts.stale += 1,
         }
@@ -98,16 +106,16 @@ impl Engine {
 
     /// Callee and agent are in one bridge, since `then`.
     pub(super) fn talk(&mut self, now: Now, then: Now, attempt: AttemptId, agent: AgentId) {
-        let Some(call) = self.calls.get_mut(&attempt) else {
+        let Some(open) = self.attempts.get_mut(&attempt) else {
             return;
         };
-        let (leg, pbx, at) = (call.leg, call.pbx.clone(), call.wall_at(then));
-        call.connected_at = Some(at);
+        let (leg, pbx, at) = (open.leg.id, open.leg.pbx.clone(), open.wall_at(then));
+        open.connected_at = Some(at);
         let silent_at = now.mono
             + self.config.settings.dialing.ring_timeout()
             + self.config.settings.dialing.call_duration_max()
             + SILENCE_MARGIN;
-        self.set_call(attempt, CallState::Connected { agent, silent_at });
+        self.set_state(attempt, AttemptState::Connected { agent, silent_at });
         self.set_work(now, agent, Work::OnCall { attempt }, AgentReason::CallConnected);
         self.phone_proved(agent);
         self.store(Change::Connected { attempt, agent, at });
@@ -152,31 +160,31 @@ impl Engine {
         };
         match (self.state_of(attempt), fault) {
             (
-                Some(CallState::Connecting { agent, limit_at, .. }),
+                Some(AttemptState::Connecting { agent, limit_at, .. }),
                 ConnectFault::AgentGone | ConnectFault::Refused,
             ) if self.agent_legs.get(&agent_leg) == Some(&agent) => {
                 // Whether the two were joined is unknown: the agent's leg goes, so that it cannot be given two calls.
                 let look_at = limit_at;
-                self.set_call(attempt, CallState::Waiting { limit_at, look_at });
+                self.set_state(attempt, AttemptState::Waiting { limit_at, look_at });
                 self.free_agent(now, agent, attempt);
                 self.drop_phone(now, agent, AgentReason::PbxUnclear);
             }
-            (Some(CallState::Connecting { agent, .. }), ConnectFault::CalleeGone)
+            (Some(AttemptState::Connecting { agent, .. }), ConnectFault::CalleeGone)
                 if self.agent_legs.get(&agent_leg) == Some(&agent) =>
             {
                 self.end(now, attempt, Why::CalleeGone { since: then });
             }
             (
                 Some(
-                    CallState::Preparing { .. }
-                    | CallState::Dialing { .. }
-                    | CallState::Ringing { .. }
-                    | CallState::Waiting { .. }
-                    | CallState::Connecting { .. }
-                    | CallState::Message { .. }
-                    | CallState::Connected { .. }
-                    | CallState::Transferred { .. }
-                    | CallState::Ending { .. },
+                    AttemptState::Preparing { .. }
+                    | AttemptState::Dialing { .. }
+                    | AttemptState::Ringing { .. }
+                    | AttemptState::Waiting { .. }
+                    | AttemptState::Connecting { .. }
+                    | AttemptState::Message { .. }
+                    | AttemptState::Connected { .. }
+                    | AttemptState::Transferred { .. }
+                    | AttemptState::Ending { .. },
                 )
                 | None,
                 _,
@@ -194,18 +202,18 @@ impl Engine {
             return;
         };
         let (agent, connected) = match state {
-            CallState::Connected { agent, .. } => (Some(agent), true),
-            CallState::Connecting { agent, .. } => (Some(agent), false),
-            CallState::Waiting { .. } => (None, false),
-            CallState::Message { asked_at, .. } => {
+            AttemptState::Connected { agent, .. } => (Some(agent), true),
+            AttemptState::Connecting { agent, .. } => (Some(agent), false),
+            AttemptState::Waiting { .. } => (None, false),
+            AttemptState::Message { asked_at, .. } => {
                 self.note_message(attempt, MessageResult::CutShort, asked_at);
                 (None, false)
             }
-            CallState::Preparing { .. }
-            | CallState::Dialing { .. }
-            | CallState::Ringing { .. }
-            | CallState::Transferred { .. }
-            | CallState::Ending { .. } => {
+            AttemptState::Preparing { .. }
+            | AttemptState::Dialing { .. }
+            | AttemptState::Ringing { .. }
+            | AttemptState::Transferred { .. }
+            | AttemptState::Ending { .. } => {
                 self.counts.stale += 1;
                 return;
             }
@@ -217,7 +225,7 @@ impl Engine {
             + self.config.settings.dialing.ring_timeout()
             + self.config.settings.dialing.call_duration_max()
             + SILENCE_MARGIN;
-        self.set_call(attempt, CallState::Transferred { connected, silent_at });
+        self.set_state(attempt, AttemptState::Transferred { connected, silent_at });
         match agent {
             Some(agent) if connected => self.wrap_up(now, agent, attempt, AgentReason::CallTransferred),
             Some(agent) => {
@@ -235,19 +243,19 @@ impl Engine {
             return;
         };
         match self.state_of(attempt) {
-            Some(CallState::Transferred { connected, .. }) => {
+            Some(AttemptState::Transferred { connected, .. }) => {
                 let why = if connected { Why::AgentLost } else { Why::Limit };
                 self.end(now, attempt, why);
             }
             Some(
-                CallState::Preparing { .. }
-                | CallState::Dialing { .. }
-                | CallState::Ringing { .. }
-                | CallState::Waiting { .. }
-                | CallState::Connecting { .. }
-                | CallState::Message { .. }
-                | CallState::Connected { .. }
-                | CallState::Ending { .. },
+                AttemptState::Preparing { .. }
+                | AttemptState::Dialing { .. }
+                | AttemptState::Ringing { .. }
+                | AttemptState::Waiting { .. }
+                | AttemptState::Connecting { .. }
+                | AttemptState::Message { .. }
+                | AttemptState::Connected { .. }
+                | AttemptState::Ending { .. },
             )
             | None => self.counts.stale += 1,
         }

@@ -3,7 +3,7 @@
 
 use super::{Engine, Timer};
 use crate::agent::{AgentReason, Phone};
-use crate::ids::{AgentId, AgentLegId, AttemptId, PbxName};
+use crate::ids::{AgentId, AgentLegId, LegId, PbxName};
 use crate::time::{Mono, Now};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(super) struct Full {
 /// A leg that tries a PBX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Probe {
-    Call(AttemptId),
+    Callee(LegId),
     Phone(AgentLegId),
 }
 

@@ -4,7 +4,7 @@
 use super::full::Probe;
 use super::{Engine, Refill, Timer};
 use crate::agent::{Agent, AgentReason, AgentState, Work};
-use crate::call::{Call, CallState};
+use crate::attempt::{Attempt, AttemptState, Leg};
 use crate::campaign::Mode;
 use crate::command::{Command, NewAttempt};
 use crate::ids::{AgentId, AttemptId, LegId, PbxName, TrunkId};
@@ -64,16 +64,16 @@ impl Engine {
             return free;
         }
         let mut ahead: BTreeMap<&PbxName, usize> = BTreeMap::new();
-        for call in self.calls.values() {
+        for open in self.attempts.values() {
             if matches!(
-                call.state,
-                CallState::Preparing {
+                open.state,
+                AttemptState::Preparing {
                     agent: None,
                     wanted: true
-                } | CallState::Dialing { agent: None, .. }
-                    | CallState::Ringing { agent: None, .. }
+                } | AttemptState::Dialing { agent: None, .. }
+                    | AttemptState::Ringing { agent: None, .. }
             ) {
-                *ahead.entry(&call.pbx).or_default() += 1;
+                *ahead.entry(&open.leg.pbx).or_default() += 1;
             }
         }
         free.retain(|id| {
@@ -95,8 +95,8 @@ impl Engine {
         if !self.store_fails {
             return self.hopper.len();
         }
-        let preparing = |call: &Call| matches!(call.state, CallState::Preparing { .. });
-        usize::from(!self.calls.values().any(preparing)).min(self.hopper.len())
+        let preparing = |open: &Attempt| matches!(open.state, AttemptState::Preparing { .. });
+        usize::from(!self.attempts.values().any(preparing)).min(self.hopper.len())
     }
 
     /// Launches one call and keeps this agent for it. False once the hopper is empty.
@@ -137,22 +137,24 @@ impl Engine {
         let random = self.rng.random();
         let attempt = AttemptId(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid());
         let leg = LegId(uuid::Builder::from_random_bytes(self.rng.random()).into_uuid());
-        self.probes_if_full(now, &pbx, Probe::Call(attempt));
-        let state = CallState::Preparing { agent, wanted: true };
+        self.probes_if_full(now, &pbx, Probe::Callee(leg));
+        let state = AttemptState::Preparing { agent, wanted: true };
         self.legs.insert(leg, attempt);
-        self.calls.insert(
+        self.attempts.insert(
             attempt,
-            Call {
-                attempt,
-                leg,
-                pbx: pbx.clone(),
-                trunk,
+            Attempt {
+                id: attempt,
                 lead: lead.clone(),
-                launched_at: now.mono,
+                leg: Leg {
+                    id: leg,
+                    pbx: pbx.clone(),
+                    trunk,
+                    launched_at: now.mono,
+                    rang_at: None,
+                },
                 answered: None,
                 connected_at: None,
                 abandoned_at: None,
-                rang_at: None,
                 state,
             },
         );

@@ -4,7 +4,7 @@
 
 use super::Engine;
 use crate::agent::{AgentReason, Phone, Work};
-use crate::call::CallState;
+use crate::attempt::AttemptState;
 use crate::ids::{AgentId, PbxName};
 use crate::time::Now;
 
@@ -32,19 +32,19 @@ impl Engine {
     pub(super) fn release_phones(&mut self, now: Now) {
         let maintained: Vec<PbxName> = self.maintained.intersection(&self.links_up).cloned().collect();
         for pbx in maintained {
-            let may_need = self.calls.values().any(|call| {
-                let needs = match call.state {
-                    CallState::Preparing { wanted, .. } => wanted,
-                    CallState::Dialing { .. }
-                    | CallState::Ringing { .. }
-                    | CallState::Waiting { .. }
-                    | CallState::Connecting { .. } => true,
-                    CallState::Message { .. }
-                    | CallState::Connected { .. }
-                    | CallState::Transferred { .. }
-                    | CallState::Ending { .. } => false,
+            let may_need = self.attempts.values().any(|open| {
+                let needs = match open.state {
+                    AttemptState::Preparing { wanted, .. } => wanted,
+                    AttemptState::Dialing { .. }
+                    | AttemptState::Ringing { .. }
+                    | AttemptState::Waiting { .. }
+                    | AttemptState::Connecting { .. } => true,
+                    AttemptState::Message { .. }
+                    | AttemptState::Connected { .. }
+                    | AttemptState::Transferred { .. }
+                    | AttemptState::Ending { .. } => false,
                 };
-                call.pbx == pbx && needs
+                open.leg.pbx == pbx && needs
             });
             if may_need {
                 continue;

@@ -2,7 +2,7 @@
 //! callee is abandoned, whatever happens: it gets no agent any more, and it is counted once.
 
 use super::Engine;
-use crate::call::{CallState, Why};
+use crate::attempt::{AttemptState, Why};
 use crate::command::Change;
 use crate::ids::{AttemptId, LegId};
 use crate::outcome::MessageResult;
@@ -22,16 +22,20 @@ impl Engine {
         let Some(sound) = self.config.settings.answering.abandon_message.clone() else {
             return self.end(now, attempt, Why::Limit);
         };
-        let Some((leg, pbx)) = self.calls.get(&attempt).map(|call| (call.leg, call.pbx.clone())) else {
+        let Some((leg, pbx)) = self
+            .attempts
+            .get(&attempt)
+            .map(|open| (open.leg.id, open.leg.pbx.clone()))
+        else {
             return;
         };
         self.give_up(now, attempt);
-        let state = CallState::Message {
+        let state = AttemptState::Message {
             asked_at: now.wall,
             until: now.mono + MESSAGE_MAX,
             broken: false,
         };
-        self.set_call(attempt, state);
+        self.set_state(attempt, state);
         self.tell(&pbx, PbxCommand::Play { leg, sound });
     }
 
@@ -41,24 +45,26 @@ impl Engine {
             return;
         };
         match self.state_of(attempt) {
-            Some(CallState::Message { .. }) if whole => self.message_over(now, attempt, MessageResult::Whole),
-            Some(CallState::Message { asked_at, .. }) => {
-                let state = CallState::Message {
+            Some(AttemptState::Message { .. }) if whole => {
+                self.message_over(now, attempt, MessageResult::Whole)
+            }
+            Some(AttemptState::Message { asked_at, .. }) => {
+                let state = AttemptState::Message {
                     asked_at,
                     until: now.mono + END_LATE_MAX,
                     broken: true,
                 };
-                self.set_call(attempt, state);
+                self.set_state(attempt, state);
             }
             Some(
-                CallState::Preparing { .. }
-                | CallState::Dialing { .. }
-                | CallState::Ringing { .. }
-                | CallState::Waiting { .. }
-                | CallState::Connecting { .. }
-                | CallState::Connected { .. }
-                | CallState::Transferred { .. }
-                | CallState::Ending { .. },
+                AttemptState::Preparing { .. }
+                | AttemptState::Dialing { .. }
+                | AttemptState::Ringing { .. }
+                | AttemptState::Waiting { .. }
+                | AttemptState::Connecting { .. }
+                | AttemptState::Connected { .. }
+                | AttemptState::Transferred { .. }
+                | AttemptState::Ending { .. },
             )
             | None => self.counts.stale += 1,
         }
@@ -66,7 +72,7 @@ impl Engine {
 
     /// The message is over, or is not waited for any longer.
     pub(super) fn message_over(&mut self, now: Now, attempt: AttemptId, fate: MessageResult) {
-        if let Some(CallState::Message { asked_at, .. }) = self.state_of(attempt) {
+        if let Some(AttemptState::Message { asked_at, .. }) = self.state_of(attempt) {
             self.note_message(attempt, fate, asked_at);
             self.end(now, attempt, Why::Limit);
         }

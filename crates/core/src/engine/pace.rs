@@ -3,7 +3,7 @@
 
 use super::{Engine, Timer};
 use crate::agent::AgentState;
-use crate::call::{Call, CallState, Why};
+use crate::attempt::{Attempt, AttemptState, Why};
 use crate::campaign::Mode;
 use crate::command::{Change, Command};
 use crate::ids::{AgentId, AttemptId, PbxName};
@@ -83,32 +83,32 @@ impl Engine {
     }
 
     /// A call is in another state.
-    pub(super) fn pace_call(&mut self, attempt: AttemptId, state: CallState) {
+    pub(super) fn pace_attempt(&mut self, attempt: AttemptId, state: AttemptState) {
         let step = match state {
-            CallState::Dialing { .. } => CallStep::Dialing {
+            AttemptState::Dialing { .. } => CallStep::Dialing {
                 answer_probability: None,
             },
-            CallState::Ringing { .. } => CallStep::Ringing,
+            AttemptState::Ringing { .. } => CallStep::Ringing,
             // Until answers are judged, every answer is a person.
-            CallState::Waiting { .. } => CallStep::Person,
-            CallState::Connected { .. } => CallStep::Connected(Waits::default()),
-            CallState::Message { .. }
-            | CallState::Transferred { connected: false, .. }
-            | CallState::Ending {
+            AttemptState::Waiting { .. } => CallStep::Person,
+            AttemptState::Connected { .. } => CallStep::Connected(Waits::default()),
+            AttemptState::Message { .. }
+            | AttemptState::Transferred { connected: false, .. }
+            | AttemptState::Ending {
                 why: Why::Limit | Why::TakenBackAnswered,
                 ..
             } => CallStep::Abandoned,
             // Who answers all the same is given up.
-            CallState::Ending {
+            AttemptState::Ending {
                 why: Why::TakenBack, ..
             } => CallStep::Ended {
                 outcome: Some(Outcome::Cancelled),
                 waits: Waits::default(),
             },
-            CallState::Preparing { .. }
-            | CallState::Connecting { .. }
-            | CallState::Transferred { connected: true, .. }
-            | CallState::Ending { .. } => return,
+            AttemptState::Preparing { .. }
+            | AttemptState::Connecting { .. }
+            | AttemptState::Transferred { connected: true, .. }
+            | AttemptState::Ending { .. } => return,
         };
         self.pace_step(attempt, step);
     }
@@ -126,26 +126,26 @@ impl Engine {
     }
 
     fn pace_step(&mut self, attempt: AttemptId, step: CallStep) {
-        if let Some(call) = self.calls.get(&attempt) {
+        if let Some(open) = self.attempts.get(&attempt) {
             let news = News::Call(CallKey(attempt.0.as_u128()), step);
-            self.pacing.news.push((call.pbx.clone(), news));
+            self.pacing.news.push((open.leg.pbx.clone(), news));
         }
     }
 
     /// What is decided about an answer, once for each: an agent was there, it was given up, or it ended so without either.
     /// It is what its row says, as a later run reads it.
     pub(super) fn count_answer(&mut self, attempt: AttemptId, ended: Option<(Wall, Outcome)>) {
-        let Some(call) = self.calls.get(&attempt) else {
+        let Some(open) = self.attempts.get(&attempt) else {
             return;
         };
-        let counted_before = ended.is_some() && (call.connected_at.is_some() || call.abandoned_at.is_some());
+        let counted_before = ended.is_some() && (open.connected_at.is_some() || open.abandoned_at.is_some());
         if counted_before {
             return;
         }
-        let row = call.answer_row(ended);
+        let row = open.answer_row(ended);
         if let Some((row, fate)) = row.and_then(|row| Some((row, row.result()?))) {
             let news = News::Answer(row.answered_at, fate);
-            self.pacing.news.push((call.pbx.clone(), news));
+            self.pacing.news.push((open.leg.pbx.clone(), news));
         }
     }
 
@@ -265,8 +265,9 @@ impl Engine {
                     .room(now.mono),
             ),
         };
-        let preparing = |call: &&Call| call.pbx == pbx && matches!(call.state, CallState::Preparing { .. });
-        let storing = u32::try_from(self.calls.values().filter(preparing).count()).ok();
+        let preparing =
+            |open: &&Attempt| open.leg.pbx == pbx && matches!(open.state, AttemptState::Preparing { .. });
+        let storing = u32::try_from(self.attempts.values().filter(preparing).count()).ok();
         let contacts = Some(u32::try_from(self.contacts_at_hand()).unwrap_or(u32::MAX));
         let Some(pacer) = self.pacing.pacers.get_mut(&pbx) else {
             return;

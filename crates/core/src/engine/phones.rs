@@ -3,7 +3,7 @@
 use super::full::Probe;
 use super::{ASK_AGAIN, Engine, SILENCE_MARGIN};
 use crate::agent::{Agent, AgentReason, Phone, Wants, Work};
-use crate::call::CallState;
+use crate::attempt::AttemptState;
 use crate::ids::{AgentId, AgentLegId};
 use crate::outcome::Outcome;
 use crate::pbx::{Departure, EndedBy, LegEnd, LegTrouble, PbxCommand};
@@ -246,7 +246,7 @@ impl Engine {
         };
         if let Work::Reserved { attempt } = work {
             // Whether a callee is on the way into this bridge is not known: nobody may be left there.
-            if let Some(CallState::Connecting { .. }) = self.state_of(attempt) {
+            if let Some(AttemptState::Connecting { .. }) = self.state_of(attempt) {
                 self.drop_phone(now, id, trouble.into());
             }
             self.release_call(now, id);
@@ -280,7 +280,7 @@ impl Engine {
     fn release_call(&mut self, now: Now, id: AgentId) {
         match self.agents.get(&id).map(|a| a.work) {
             Some(Work::Reserved { attempt } | Work::OnCall { attempt }) => {
-                self.call_lost_its_agent(now, attempt)
+                self.attempt_lost_its_agent(now, attempt)
             }
             Some(Work::Idle { .. } | Work::WrapUp { .. }) | None => {}
         }

@@ -2,21 +2,21 @@
 
 use super::Engine;
 use crate::agent::AgentReason;
-use crate::call::{CallState, Why};
+use crate::attempt::{AttemptState, Why};
 use crate::ids::{AgentId, AttemptId};
 use crate::time::Now;
 
 impl Engine {
     /// Whether a drained engine has nothing left to wait for.
     pub fn is_drained(&self) -> bool {
-        self.draining && self.calls.is_empty() && self.agents.is_empty() && self.doubts.is_empty()
+        self.draining && self.attempts.is_empty() && self.agents.is_empty() && self.judged.is_empty()
     }
 
     /// Whether a restart now would strand nobody: every call that is up is a conversation.
     pub fn is_settled(&self) -> bool {
         self.draining
-            && self.doubts.is_empty()
-            && self.calls.values().all(|call| call.state.is_conversation())
+            && self.judged.is_empty()
+            && self.attempts.values().all(|open| open.state.is_conversation())
     }
 
     /// Launches nothing more and takes back what rings.
@@ -37,23 +37,23 @@ impl Engine {
     /// Ends every call, whatever it is in.
     pub(super) fn hang_up_all(&mut self, now: Now) {
         self.take_back_where(now, |_| true);
-        let attempts: Vec<AttemptId> = self.calls.keys().copied().collect();
+        let attempts: Vec<AttemptId> = self.attempts.keys().copied().collect();
         for attempt in attempts {
             match self.state_of(attempt) {
-                Some(CallState::Connected { .. } | CallState::Transferred { connected: true, .. }) => {
+                Some(AttemptState::Connected { .. } | AttemptState::Transferred { connected: true, .. }) => {
                     self.end(now, attempt, Why::AgentHungUp)
                 }
                 Some(
-                    CallState::Waiting { .. }
-                    | CallState::Connecting { .. }
-                    | CallState::Message { .. }
-                    | CallState::Transferred { connected: false, .. },
+                    AttemptState::Waiting { .. }
+                    | AttemptState::Connecting { .. }
+                    | AttemptState::Message { .. }
+                    | AttemptState::Transferred { connected: false, .. },
                 ) => self.end(now, attempt, Why::Limit),
                 Some(
-                    CallState::Preparing { .. }
-                    | CallState::Dialing { .. }
-                    | CallState::Ringing { .. }
-                    | CallState::Ending { .. },
+                    AttemptState::Preparing { .. }
+                    | AttemptState::Dialing { .. }
+                    | AttemptState::Ringing { .. }
+                    | AttemptState::Ending { .. },
                 )
                 | None => {}
             }

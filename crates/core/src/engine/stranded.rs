@@ -3,7 +3,7 @@
 
 use super::{Engine, Timer};
 use crate::agent::{Phone, Wants};
-use crate::call::{Call, CallState, Why};
+use crate::attempt::{Attempt, AttemptState, Why};
 use crate::campaign::Mode;
 use crate::ids::{AttemptId, PbxName};
 use crate::pacing::CallKey;
@@ -23,16 +23,16 @@ impl Engine {
     /// Takes back what nobody can take any more, and all that rings on a PBX in maintenance. A phone that rings is let ring for as
     /// long as the rules ask.
     pub(super) fn take_back_stranded(&mut self, now: Now) {
-        let unanswered = |state: CallState| {
+        let unanswered = |state: AttemptState| {
             matches!(
                 state,
-                CallState::Preparing { wanted: true, .. }
-                    | CallState::Dialing { .. }
-                    | CallState::Ringing { .. }
+                AttemptState::Preparing { wanted: true, .. }
+                    | AttemptState::Dialing { .. }
+                    | AttemptState::Ringing { .. }
             )
         };
-        let calls = self.calls.values().filter(|call| unanswered(call.state));
-        let pbxes: BTreeSet<&PbxName> = calls.clone().map(|call| &call.pbx).collect();
+        let open = self.attempts.values().filter(|open| unanswered(open.state));
+        let pbxes: BTreeSet<&PbxName> = open.clone().map(|open| &open.leg.pbx).collect();
         let left: BTreeSet<PbxName> = pbxes
             .into_iter()
             .filter(|pbx| self.links_up.contains(*pbx) && (self.is_maintained(pbx) || !self.has_agent(pbx)))
@@ -42,29 +42,29 @@ impl Engine {
             return;
         }
         let ring_min = self.ring_min();
-        let stranded: Vec<(AttemptId, CallState, Option<Mono>)> = calls
-            .filter(|call| left.contains(&call.pbx))
-            .filter(|call| call.state.agent().is_none() || self.is_maintained(&call.pbx))
-            .map(|call| (call.attempt, call.state, call.rang_at))
+        let stranded: Vec<(AttemptId, AttemptState, Option<Mono>)> = open
+            .filter(|open| left.contains(&open.leg.pbx))
+            .filter(|open| open.state.agent().is_none() || self.is_maintained(&open.leg.pbx))
+            .map(|open| (open.id, open.state, open.leg.rang_at))
             .collect();
         for (attempt, state, rang_at) in stranded {
             let due = rang_at.map_or(now.mono, |at| at + ring_min);
             match state {
-                CallState::Preparing { agent, .. } => {
-                    self.set_call(attempt, CallState::Preparing { agent, wanted: false });
+                AttemptState::Preparing { agent, .. } => {
+                    self.set_state(attempt, AttemptState::Preparing { agent, wanted: false });
                 }
-                CallState::Ringing { .. } if due > now.mono => {
+                AttemptState::Ringing { .. } if due > now.mono => {
                     self.timers.insert((due, Timer::Launch));
                 }
-                CallState::Dialing { .. } | CallState::Ringing { .. } => {
+                AttemptState::Dialing { .. } | AttemptState::Ringing { .. } => {
                     self.end(now, attempt, Why::TakenBack)
                 }
-                CallState::Waiting { .. }
-                | CallState::Connecting { .. }
-                | CallState::Message { .. }
-                | CallState::Connected { .. }
-                | CallState::Transferred { .. }
-                | CallState::Ending { .. } => {}
+                AttemptState::Waiting { .. }
+                | AttemptState::Connecting { .. }
+                | AttemptState::Message { .. }
+                | AttemptState::Connected { .. }
+                | AttemptState::Transferred { .. }
+                | AttemptState::Ending { .. } => {}
             }
         }
     }
@@ -94,31 +94,31 @@ impl Engine {
     fn take_back_surplus_on(&mut self, now: Now, pbx: &PbxName) {
         let ring_min = self.ring_min();
         let (mut may_go, mut storing) = (Vec::new(), Vec::new());
-        for call in self.calls.values().filter(|call| &call.pbx == pbx) {
-            match call.state {
-                CallState::Preparing {
+        for open in self.attempts.values().filter(|open| &open.leg.pbx == pbx) {
+            match open.state {
+                AttemptState::Preparing {
                     agent: None,
                     wanted: true,
-                } => storing.push(call.attempt),
-                CallState::Ringing { agent: None, .. } => {
-                    let due = call.rang_at.map_or(now.mono, |at| at + ring_min);
+                } => storing.push(open.id),
+                AttemptState::Ringing { agent: None, .. } => {
+                    let due = open.leg.rang_at.map_or(now.mono, |at| at + ring_min);
                     if due <= now.mono {
-                        may_go.push((0, call.launched_at, call.attempt));
+                        may_go.push((0, open.leg.launched_at, open.id));
                     } else if self.surplus_at.is_none_or(|at| due < at) {
                         self.surplus_at = Some(due);
                         self.timers.insert((due, Timer::Launch));
                     }
                 }
-                CallState::Dialing { agent: None, .. } => may_go.push((1, call.launched_at, call.attempt)),
-                CallState::Preparing { .. }
-                | CallState::Dialing { .. }
-                | CallState::Ringing { .. }
-                | CallState::Waiting { .. }
-                | CallState::Connecting { .. }
-                | CallState::Message { .. }
-                | CallState::Connected { .. }
-                | CallState::Transferred { .. }
-                | CallState::Ending { .. } => {}
+                AttemptState::Dialing { agent: None, .. } => may_go.push((1, open.leg.launched_at, open.id)),
+                AttemptState::Preparing { .. }
+                | AttemptState::Dialing { .. }
+                | AttemptState::Ringing { .. }
+                | AttemptState::Waiting { .. }
+                | AttemptState::Connecting { .. }
+                | AttemptState::Message { .. }
+                | AttemptState::Connected { .. }
+                | AttemptState::Transferred { .. }
+                | AttemptState::Ending { .. } => {}
             }
         }
         // Who rings longest is kept first.
@@ -136,12 +136,12 @@ impl Engine {
     }
 
     /// Takes back calls that nobody answered yet.
-    pub(super) fn take_back_where(&mut self, now: Now, which: impl Fn(&Call) -> bool) {
+    pub(super) fn take_back_where(&mut self, now: Now, which: impl Fn(&Attempt) -> bool) {
         let attempts: Vec<AttemptId> = self
-            .calls
+            .attempts
             .values()
             .filter(|c| which(c))
-            .map(|c| c.attempt)
+            .map(|open| open.id)
             .collect();
         for attempt in attempts {
             self.take_back(now, attempt);
@@ -151,19 +151,19 @@ impl Engine {
     /// Takes back a call, unless somebody has answered it.
     pub(super) fn take_back(&mut self, now: Now, attempt: AttemptId) {
         match self.state_of(attempt) {
-            Some(CallState::Preparing { agent, .. }) => {
-                self.set_call(attempt, CallState::Preparing { agent, wanted: false });
+            Some(AttemptState::Preparing { agent, .. }) => {
+                self.set_state(attempt, AttemptState::Preparing { agent, wanted: false });
             }
-            Some(CallState::Dialing { .. } | CallState::Ringing { .. }) => {
+            Some(AttemptState::Dialing { .. } | AttemptState::Ringing { .. }) => {
                 self.end(now, attempt, Why::TakenBack)
             }
             Some(
-                CallState::Waiting { .. }
-                | CallState::Connecting { .. }
-                | CallState::Message { .. }
-                | CallState::Connected { .. }
-                | CallState::Transferred { .. }
-                | CallState::Ending { .. },
+                AttemptState::Waiting { .. }
+                | AttemptState::Connecting { .. }
+                | AttemptState::Message { .. }
+                | AttemptState::Connected { .. }
+                | AttemptState::Transferred { .. }
+                | AttemptState::Ending { .. },
             )
             | None => {}
         }

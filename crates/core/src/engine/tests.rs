@@ -14,8 +14,8 @@ use crate::live::Idle;
 use crate::number::E164;
 use crate::pacing::rules::{AbandonRule, AbandonWindow, AnswerResult, AnswerRow, Answers};
 use crate::pbx::{
-    ChannelPhase, ChannelState, ConnectFault, Departure, EndedBy, LegEnd, LegTrouble, PbxCommand, PbxEvent,
-    Progress, Snapshot, Sound,
+    ChannelPhase, ChannelState, ConnectFault, Departure, Destination, EndedBy, LegEnd, LegTrouble,
+    PbxCommand, PbxEvent, Progress, Snapshot, Sound,
 };
 use crate::time::Wall;
 use proptest::prelude::*;
@@ -45,10 +45,16 @@ fn an_answered_call_reaches_the_agent_kept_for_it_and_the_next_one_follows_wrap_
     });
     rig.event(PbxEvent::Answered { leg });
     let agent_leg = rig.agent_leg(1);
-    assert_eq!(rig.last(), &PbxCommand::Connect { leg, agent_leg });
+    assert_eq!(
+        rig.last(),
+        &PbxCommand::Connect {
+            leg,
+            to: Destination::HeldLeg(agent_leg)
+        }
+    );
     rig.event(PbxEvent::Connected { leg, agent_leg });
     assert_eq!(rig.state(1), AgentState::OnCall);
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Network, true),
     });
@@ -67,7 +73,7 @@ fn progressive_launches_one_call_for_each_free_agent_and_no_more() {
     assert_eq!(rig.legs().len(), 3);
     rig.ask(1, AgentRequest::Pause);
     let leg = rig.legs()[0];
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: LegEnd {
             sip: Some(486),
@@ -101,7 +107,7 @@ fn an_answer_to_a_call_launched_ahead_gets_whoever_is_free_or_is_abandoned_and_c
         rig.event(PbxEvent::Connected { leg, agent_leg });
     }
     rig.wait(Duration::from_millis(2_100));
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg: legs[2],
         end: end(EndedBy::Us, true),
     });
@@ -181,7 +187,7 @@ fn a_callee_without_an_agent_is_abandoned_at_the_limit() {
     assert!(!rig.commands().any(|c| c == &PbxCommand::HangUp { leg }));
     rig.wait(Duration::from_millis(1));
     assert!(rig.commands().any(|c| c == &PbxCommand::HangUp { leg }));
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Us, true),
     });
@@ -198,7 +204,7 @@ fn an_agent_whose_phone_drops_while_it_rings_is_replaced_or_the_call_is_taken_ba
         end: end(EndedBy::Network, true),
     });
     assert!(rig.commands().any(|c| c == &PbxCommand::HangUp { leg: first }));
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg: first,
         end: end(EndedBy::Us, false),
     });
@@ -264,7 +270,7 @@ fn a_trunk_that_refuses_everything_costs_a_probe_now_and_then_and_no_contact() {
     let until = rig.now.mono + Duration::from_secs(60);
     while rig.now.mono < until {
         if let Some(leg) = rig.legs().last().copied() {
-            rig.event(PbxEvent::Ended {
+            rig.event(PbxEvent::LegEnded {
                 leg,
                 end: end(EndedBy::Refused, false),
             });
@@ -283,7 +289,7 @@ fn a_trunk_that_refuses_everything_costs_a_probe_now_and_then_and_no_contact() {
             .contains(&crate::live::Idle::TrunkFailing)
     );
     let spent = rig.said.iter().filter(|c| {
-        matches!(c, Command::Store(Change::Ended { spends_try, retry_at, .. }) if *spends_try || retry_at.is_none())
+        matches!(c, Command::Store(Change::AttemptEnded { spends_try, retry_at, .. }) if *spends_try || retry_at.is_none())
     });
     assert_eq!(spent.count(), 0);
 }
@@ -337,7 +343,7 @@ fn a_hang_up_that_nobody_confirms_is_asked_again() {
     assert_eq!(asked(&rig), 1);
     rig.wait(Duration::from_secs(11));
     assert_eq!(asked(&rig), 3);
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Vanished, false),
     });
@@ -353,7 +359,7 @@ fn an_answer_that_races_a_taken_back_call_is_an_abandon() {
         hang_up: true,
     });
     rig.event(PbxEvent::Answered { leg });
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Us, true),
     });
@@ -392,7 +398,7 @@ fn nothing_is_launched_on_a_lost_link_and_the_snapshot_settles_what_vanished() {
     );
     rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
     assert!(rig.commands().any(|c| c == &PbxCommand::HangUp { leg: gone }));
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg: gone,
         end: end(EndedBy::Vanished, false),
     });
@@ -442,7 +448,7 @@ fn an_agent_can_end_the_conversation_and_keeps_the_phone() {
     rig.event(PbxEvent::Connected { leg, agent_leg });
     rig.tell(hang_up);
     assert_eq!(rig.last(), &PbxCommand::HangUp { leg });
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Us, true),
     });
@@ -464,7 +470,7 @@ fn whoever_becomes_free_serves_those_who_wait_before_anybody_is_called() {
         agent_leg: first,
         fault: ConnectFault::AgentGone,
     });
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg: busy,
         end: end(EndedBy::Network, false),
     });
@@ -473,7 +479,7 @@ fn whoever_becomes_free_serves_those_who_wait_before_anybody_is_called() {
         rig.last(),
         &PbxCommand::Connect {
             leg: waits,
-            agent_leg
+            to: Destination::HeldLeg(agent_leg)
         }
     );
 }
@@ -552,7 +558,7 @@ fn contacts_that_nobody_dials_go_back_and_are_asked_for_again_once_somebody_is_f
     let asked = refills(&rig);
     rig.wait(Duration::from_secs(1200));
     assert_eq!(refills(&rig), asked, "a long conversation leases nothing");
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Network, true),
     });
@@ -565,13 +571,13 @@ fn a_campaign_whose_agents_left_or_paused_holds_no_contacts() {
     for request in [AgentRequest::LogOut { by: Asker::Agent }, AgentRequest::Pause] {
         let mut rig = Rig::at_work(1);
         let leg = rig.leg();
-        rig.event(PbxEvent::Ended {
+        rig.event(PbxEvent::LegEnded {
             leg,
             end: end(EndedBy::Network, false),
         });
         rig.ask(1, request);
         for leg in rig.legs() {
-            rig.event(PbxEvent::Ended {
+            rig.event(PbxEvent::LegEnded {
                 leg,
                 end: end(EndedBy::Us, false),
             });

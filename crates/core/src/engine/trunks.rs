@@ -1,55 +1,47 @@
-//! What ends of calls say of their trunk, and what its trouble means for contacts that it met.
+//! What the ends of legs say of their trunk, and what its trouble means for the attempts that it met.
 
 use super::{Engine, Timer};
+use crate::attempt::{Attempt, AttemptState, Ended, Judged};
 use crate::breaker::{AT_ONCE, Blame, TrunkEnd};
-use crate::call::{Call, CallState};
 use crate::command::Change;
 use crate::ids::TrunkId;
 use crate::outcome::Outcome;
 use crate::pbx::LegEnd;
-use crate::retry::RETRY_DELAY;
+use crate::retry;
 use crate::time::{Mono, Now};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long an end is held back at most, until it is known whether it was the trunk's doing.
-const DOUBT_MAX: Duration = Duration::from_secs(5);
-
-/// The end of an attempt that may have been its trunk's doing.
-#[derive(Debug)]
-pub(super) struct Doubt {
-    trunk: TrunkId,
-    until: Mono,
-    change: Change,
-}
+/// How long an attempt waits at most, until it is known whether its leg's end was the trunk's doing.
+const JUDGED_MAX: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// Judges the end of a call by its trunk.
+    /// What the end of this attempt's leg says of its trunk.
     pub(super) fn judge_trunk(
         &mut self,
         now: Now,
         then: Now,
-        call: &Call,
+        open: &Attempt,
         outcome: Outcome,
         end: &LegEnd,
     ) -> Blame {
-        let (trunk, this) = (call.trunk, call.attempt);
+        let (trunk, this) = (open.leg.trunk, open.id);
         let of = TrunkEnd {
             outcome,
             end,
-            dialed_at: call.launched_at,
-            at_once: then.mono.since(call.launched_at) <= AT_ONCE,
+            dialed_at: open.leg.launched_at,
+            at_once: then.mono.since(open.leg.launched_at) <= AT_ONCE,
         };
-        let calls = &self.calls;
+        let attempts = &self.attempts;
         let lives_on = |began: Mono| {
-            calls.values().any(|other| {
-                other.trunk == trunk
-                    && other.attempt != this
-                    && other.launched_at >= began
-                    && now.mono.since(other.launched_at) > AT_ONCE
+            attempts.values().any(|other| {
+                other.leg.trunk == trunk
+                    && other.id != this
+                    && other.leg.launched_at >= began
+                    && now.mono.since(other.leg.launched_at) > AT_ONCE
                     && !matches!(
                         other.state,
-                        CallState::Preparing { .. } | CallState::Ending { .. }
+                        AttemptState::Preparing { .. } | AttemptState::Ending { .. }
                     )
             })
         };
@@ -57,28 +49,28 @@ impl Engine {
         breaker.ended(now.mono, of, lives_on)
     }
 
-    /// Stores the end of an attempt, or holds it back while it is not known whose doing it was.
-    pub(super) fn store_end(&mut self, now: Now, trunk: TrunkId, blame: Blame, change: Change) {
+    /// Ends an attempt whose last leg has ended, or keeps it while its trunk is judged.
+    pub(super) fn end_attempt(&mut self, now: Now, trunk: TrunkId, blame: Blame, ended: Ended) {
         match blame {
             Blame::Doubted if !self.draining => {
-                let until = now.mono + DOUBT_MAX;
+                let until = now.mono + JUDGED_MAX;
                 self.timers.insert((until, Timer::Launch));
-                self.doubts.push(Doubt { trunk, until, change });
+                self.judged.push(Judged { trunk, until, ended });
             }
-            Blame::Doubted | Blame::Unclear => self.store_outcome(change),
+            Blame::Doubted | Blame::Unclear => self.store_outcome(now, ended),
             Blame::Works => {
-                self.trust(trunk);
-                self.store_outcome(change);
+                self.trust(now, trunk);
+                self.store_outcome(now, ended);
             }
             Blame::Trunk => {
-                let all = std::mem::take(&mut self.doubts);
-                let (theirs, others): (Vec<Doubt>, Vec<Doubt>) =
-                    all.into_iter().partition(|d| d.trunk == trunk);
-                self.doubts = others;
-                for doubt in theirs {
-                    self.store_outcome(by_trunk(now, doubt.change));
+                for judged in self
+                    .judged
+                    .extract_if(.., |judged| judged.trunk == trunk)
+                    .collect::<Vec<_>>()
+                {
+                    self.store_outcome(now, by_trunk(judged.ended));
                 }
-                self.store_outcome(by_trunk(now, change));
+                self.store_outcome(now, by_trunk(ended));
             }
         }
     }
@@ -90,59 +82,61 @@ impl Engine {
     }
 
     /// The trunk works: what it said of numbers is so.
-    pub(super) fn trust(&mut self, trunk: TrunkId) {
-        self.store_doubts(|doubt| doubt.trunk == trunk);
+    pub(super) fn trust(&mut self, now: Now, trunk: TrunkId) {
+        self.end_judged(now, |judged| judged.trunk == trunk);
     }
 
-    /// Stores what was held back for long enough, and all of it before a stop.
-    pub(super) fn settle_doubts(&mut self, now: Now) {
-        if !self.doubts.is_empty() {
+    /// Ends attempts that were judged for long enough, and all of them before a stop.
+    pub(super) fn settle_judged(&mut self, now: Now) {
+        if !self.judged.is_empty() {
             let draining = self.draining;
-            self.store_doubts(|doubt| draining || doubt.until <= now.mono);
+            self.end_judged(now, |judged| draining || judged.until <= now.mono);
         }
     }
 
-    fn store_doubts(&mut self, which: impl Fn(&Doubt) -> bool) {
-        let all = std::mem::take(&mut self.doubts);
-        let (settled, others): (Vec<Doubt>, Vec<Doubt>) = all.into_iter().partition(which);
-        self.doubts = others;
-        for doubt in settled {
-            self.store_outcome(doubt.change);
+    fn end_judged(&mut self, now: Now, which: impl Fn(&Judged) -> bool) {
+        for judged in self
+            .judged
+            .extract_if(.., |judged| which(judged))
+            .collect::<Vec<_>>()
+        {
+            self.store_outcome(now, judged.ended);
         }
     }
 
-    fn store_outcome(&mut self, change: Change) {
-        if let Change::Ended { outcome, .. } = &change {
-            *self.counts.outcomes.entry(*outcome).or_default() += 1;
-        }
-        self.store(change);
+    /// The attempt has its outcome, and its contact what follows from that.
+    fn store_outcome(&mut self, now: Now, ended: Ended) {
+        let next = retry::after(ended.outcome, ended.by, &ended.lead);
+        *self.counts.outcomes.entry(ended.outcome).or_default() += 1;
+        self.store(Change::AttemptEnded {
+            attempt: ended.attempt,
+            leg: ended.leg,
+            task: ended.lead.task,
+            contact: ended.lead.contact,
+            outcome: ended.outcome,
+            at: ended.at,
+            retry_at: next.wait.map(|wait| now.wall.plus(wait)),
+            spends_try: next.spends_try,
+        });
     }
 }
 
-/// The same end as the trunk's doing: it spends no try, and the contact is called again.
-fn by_trunk(now: Now, change: Change) -> Change {
-    match change {
-        Change::Ended {
-            attempt,
-            leg,
-            task,
-            contact,
-            outcome: Outcome::Invalid | Outcome::Busy | Outcome::NoAnswer | Outcome::Rejected,
-            end,
-            at,
-            retry_at: _,
-            spends_try: _,
-        } => Change::Ended {
-            attempt,
-            leg,
-            task,
-            contact,
+/// The same end as the trunk's doing: whatever was said of the number, the trunk did not carry the call.
+fn by_trunk(ended: Ended) -> Ended {
+    match ended.outcome {
+        Outcome::Invalid | Outcome::Busy | Outcome::NoAnswer | Outcome::Rejected => Ended {
             outcome: Outcome::Congestion,
-            end,
-            at,
-            retry_at: Some(now.wall.plus(RETRY_DELAY)),
-            spends_try: false,
+            ..ended
         },
-        other => other,
+        Outcome::Answered
+        | Outcome::Machine
+        | Outcome::Congestion
+        | Outcome::Failed
+        | Outcome::Fax
+        | Outcome::Screened
+        | Outcome::Abandoned
+        | Outcome::Cancelled
+        | Outcome::Blocked
+        | Outcome::Unknown => ended,
     }
 }

@@ -17,7 +17,7 @@ use super::rest::{self, Placement};
 use crate::ended::EndedLegs;
 use crate::{NO_LINK, refusal};
 use paceline_core::ids::{AgentLegId, LegId};
-use paceline_core::pbx::{EndedBy, LegEnd, PbxCommand, PbxEvent, Progress};
+use paceline_core::pbx::{Destination, EndedBy, LegEnd, PbxCommand, PbxEvent, Progress};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -131,7 +131,10 @@ impl Legs {
                 };
                 self.place(side, &placement, now);
             }
-            PbxCommand::Connect { leg, agent_leg } => self.connect(leg, agent_leg, now),
+            PbxCommand::Connect {
+                leg,
+                to: Destination::HeldLeg(agent_leg),
+            } => self.connect(leg, agent_leg, now),
             PbxCommand::Play { leg, sound } => self.play(leg, &sound),
             PbxCommand::HangUp { leg } => self.hang_up(Side::Callee, leg.0),
             PbxCommand::HangUpAgent { leg } => self.hang_up_agent(leg.0, now),
@@ -229,7 +232,7 @@ impl Legs {
         let before = self.out.events.len();
         self.out
             .events
-            .retain(|event| matches!(event, PbxEvent::Ended { .. } | PbxEvent::AgentEnded { .. }));
+            .retain(|event| matches!(event, PbxEvent::LegEnded { .. } | PbxEvent::AgentEnded { .. }));
         (before - self.out.events.len()) as u64
     }
 
@@ -464,7 +467,9 @@ impl Legs {
         match leg.side {
             Side::Callee => {
                 self.recordings.callee_left(LegId(id), &mut self.out);
-                self.out.events.push_back(PbxEvent::Ended { leg: LegId(id), end });
+                self.out
+                    .events
+                    .push_back(PbxEvent::LegEnded { leg: LegId(id), end });
             }
             Side::Agent => {
                 if let Some(callee) = leg.with.and_then(|callee| self.legs.get_mut(&callee)) {

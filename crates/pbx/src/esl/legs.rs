@@ -18,7 +18,7 @@ use super::said::{Facts, Said};
 use crate::ended::EndedLegs;
 use crate::{NO_LINK, refusal};
 use paceline_core::ids::{AgentLegId, LegId};
-use paceline_core::pbx::{ConnectFault, LegEnd, PbxCommand, PbxEvent, Progress};
+use paceline_core::pbx::{ConnectFault, Destination, LegEnd, PbxCommand, PbxEvent, Progress};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -122,7 +122,10 @@ impl Legs {
                 },
                 now,
             ),
-            PbxCommand::Connect { leg, agent_leg } => self.connect(leg, agent_leg, now),
+            PbxCommand::Connect {
+                leg,
+                to: Destination::HeldLeg(agent_leg),
+            } => self.connect(leg, agent_leg, now),
             PbxCommand::Play { leg, sound } => self.play(leg, &sound),
             PbxCommand::HangUp { leg } => self.hang_up(Side::Callee, leg.0),
             PbxCommand::HangUpAgent { leg } => self.hang_up(Side::Agent, leg.0),
@@ -201,7 +204,8 @@ impl Legs {
             }
         }
         // Ends must be told, or they would be asked for without end.
-        let is_end = |event: &PbxEvent| matches!(event, PbxEvent::Ended { .. } | PbxEvent::AgentEnded { .. });
+        let is_end =
+            |event: &PbxEvent| matches!(event, PbxEvent::LegEnded { .. } | PbxEvent::AgentEnded { .. });
         self.out.events.retain(is_end);
         self.not_placed.clear();
         self.joins.clear();
@@ -398,7 +402,9 @@ impl Legs {
         match leg.side {
             Side::Callee => {
                 self.recordings.callee_left(LegId(id), &mut self.out);
-                self.out.events.push_back(PbxEvent::Ended { leg: LegId(id), end });
+                self.out
+                    .events
+                    .push_back(PbxEvent::LegEnded { leg: LegId(id), end });
             }
             Side::Agent => {
                 self.recordings.agent_left(AgentLegId(id), &mut self.out);

@@ -3,7 +3,7 @@
 use super::{freeswitch, talking};
 use crate::rig::{Kind, Rig, until};
 use paceline_core::ids::{AgentLegId, LegId};
-use paceline_core::pbx::{Departure, EndedBy, PbxCommand, PbxEvent};
+use paceline_core::pbx::{Departure, Destination, EndedBy, PbxCommand, PbxEvent};
 use paceline_lab::{Behaviour, FreeSwitch, Hold};
 use std::time::Duration;
 use uuid::Uuid;
@@ -193,7 +193,12 @@ async fn an_agent_whose_callee_is_gone_before_the_two_are_joined_is_parked_again
         let leg = rig.call(&Behaviour::Talks.number(nth)).await;
         rig.driver.answered(leg).await;
         let agent_leg = agent;
-        rig.driver.tell(PbxCommand::Connect { leg, agent_leg }).await;
+        rig.driver
+            .tell(PbxCommand::Connect {
+                leg,
+                to: Destination::HeldLeg(agent_leg),
+            })
+            .await;
         rig.driver.tell(PbxCommand::HangUp { leg }).await;
         rig.driver.ended(leg).await;
         let parked = || matches!(doing(&rig, agent.0).as_str(), "CS_PARK" | "CS_EXECUTE");
@@ -243,7 +248,12 @@ async fn a_callee_whose_agent_hangs_up_while_the_two_are_joined_goes_to_the_next
         let leg = rig.call(&Behaviour::Talks.number(1)).await;
         rig.driver.answered(leg).await;
         let agent_leg = agent;
-        rig.driver.tell(PbxCommand::Connect { leg, agent_leg }).await;
+        rig.driver
+            .tell(PbxCommand::Connect {
+                leg,
+                to: Destination::HeldLeg(agent_leg),
+            })
+            .await;
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
         rig.switch.phone_hangs_up(1);
         rig.driver.agent_ended(agent).await;

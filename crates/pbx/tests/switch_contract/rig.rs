@@ -3,7 +3,9 @@
 use crate::double::{self, Double};
 use crate::proxy::Proxy;
 use paceline_core::ids::{AgentLegId, LegId, PbxName};
-use paceline_core::pbx::{CallerId, ConnectFault, DialString, LegEnd, PbxCommand, PbxEvent, Snapshot};
+use paceline_core::pbx::{
+    CallerId, ConnectFault, Destination, DialString, LegEnd, PbxCommand, PbxEvent, Snapshot,
+};
 use paceline_lab::{
     Audio, Carrier, FreeSwitchLab, FreeSwitchOptions, Lab, LabError, LabOptions, PhoneBehaviour, Phones,
     Version,
@@ -498,7 +500,7 @@ impl Driver {
 
     pub(crate) async fn ended(&mut self, leg: LegId) -> LegEnd {
         self.wait(&format!("end of {leg}"), |event| match event {
-            PbxEvent::Ended { leg: of, end } if *of == leg => Some(end.clone()),
+            PbxEvent::LegEnded { leg: of, end } if *of == leg => Some(end.clone()),
             _ => None,
         })
         .await
@@ -551,13 +553,21 @@ impl Driver {
 
     /// Puts an answered callee through.
     pub(crate) async fn connect(&mut self, leg: LegId, agent_leg: AgentLegId) {
-        self.tell(PbxCommand::Connect { leg, agent_leg }).await;
+        self.tell(PbxCommand::Connect {
+            leg,
+            to: Destination::HeldLeg(agent_leg),
+        })
+        .await;
         self.hears(PbxEvent::Connected { leg, agent_leg }).await;
     }
 
     /// Tries to, and says why it could not.
     pub(crate) async fn fault(&mut self, leg: LegId, agent_leg: AgentLegId) -> ConnectFault {
-        self.tell(PbxCommand::Connect { leg, agent_leg }).await;
+        self.tell(PbxCommand::Connect {
+            leg,
+            to: Destination::HeldLeg(agent_leg),
+        })
+        .await;
         self.wait("ConnectFailed", |event| match event {
             PbxEvent::ConnectFailed {
                 leg: callee,

@@ -18,7 +18,7 @@ impl SimPbx {
         if !self.has_room(leg.0) {
             return self.report(
                 leg.0,
-                PbxEvent::Ended {
+                PbxEvent::LegEnded {
                     leg,
                     end: self.not_placed(),
                 },
@@ -45,7 +45,7 @@ impl SimPbx {
             self.truth.end_leg(leg, self.now, TrueEnd::NotPlaced);
             return self.report(
                 leg.0,
-                PbxEvent::Ended {
+                PbxEvent::LegEnded {
                     leg,
                     end: self.not_placed(),
                 },
@@ -156,7 +156,7 @@ impl SimPbx {
             answered,
             detail: String::new(),
         };
-        self.report(leg.0, PbxEvent::Ended { leg, end });
+        self.report(leg.0, PbxEvent::LegEnded { leg, end });
     }
 
     fn no_longer_alone(&mut self, leg: LegId, phase: CalleePhase) {

@@ -312,7 +312,7 @@ impl World {
             | PbxEvent::Played { leg, .. }
             | PbxEvent::Transferred { leg }
             | PbxEvent::CalleeAlone { leg }
-            | PbxEvent::Ended { leg, .. } => self.legs.get(leg),
+            | PbxEvent::LegEnded { leg, .. } => self.legs.get(leg),
             PbxEvent::AgentRinging { leg }
             | PbxEvent::AgentReady { leg }
             | PbxEvent::AgentLeft { leg, .. }

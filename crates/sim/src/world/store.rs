@@ -9,7 +9,7 @@ use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
 use paceline_core::pacing::Learnt;
 use paceline_core::pacing::rules::{AbandonRule, AnswerRow, Answers};
-use paceline_core::pbx::RecordingName;
+use paceline_core::pbx::{LegEnd, RecordingName};
 use paceline_core::time::Wall;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -65,6 +65,7 @@ pub(crate) struct Attempt {
     connected: Option<(Wall, AgentId)>,
     abandoned_at: Option<Wall>,
     messaged_at: Option<Wall>,
+    leg_end: Option<(Wall, LegEnd)>,
     ended_at: Option<Wall>,
     pub(crate) outcome: Option<Outcome>,
 }
@@ -200,6 +201,7 @@ impl Store {
             connected: None,
             abandoned_at: None,
             messaged_at: None,
+            leg_end: None,
             ended_at: None,
             outcome: None,
         };
@@ -245,7 +247,22 @@ impl Store {
                     None => Ok(()),
                 }
             }
-            Change::Ended {
+            Change::LegEnded {
+                attempt,
+                leg,
+                end,
+                at,
+            } => {
+                let open = self.open(attempt)?;
+                if open.new.leg != leg {
+                    return Err(format!("leg {leg} ends as another attempt's"));
+                }
+                match open.leg_end.replace((at, end)) {
+                    Some(_) => Err(format!("leg {leg} ends twice")),
+                    None => Ok(()),
+                }
+            }
+            Change::AttemptEnded {
                 attempt,
                 leg,
                 task,
@@ -254,9 +271,11 @@ impl Store {
                 retry_at,
                 spends_try,
                 at,
-                ..
             } => {
                 let open = self.open(attempt)?;
+                if open.leg_end.is_none() {
+                    return Err(format!("attempt {attempt} ends before its leg"));
+                }
                 if open.new.leg != leg || (open.new.lead.task, open.new.lead.contact) != (task, contact) {
                     return Err(format!("attempt {attempt} ends with another contact"));
                 }
@@ -424,6 +443,7 @@ impl Attempt {
             leg: self.new.leg,
             pbx: self.new.pbx.clone(),
             trunk: self.new.trunk,
+            leg_end: self.leg_end.clone(),
             lead: self.new.lead.clone(),
             created_at: self.new.created_at,
             answered_at: self.answered_at,

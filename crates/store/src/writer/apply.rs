@@ -13,7 +13,6 @@ use paceline_core::gate::{self, GateFacts, GateStage, GateVerdict};
 use paceline_core::ids::{AttemptId, ContactId, TaskId};
 use paceline_core::input::Prepared;
 use paceline_core::outcome::Outcome;
-use paceline_core::pbx::{EndedBy, Progress};
 use paceline_core::time::Wall;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -422,11 +421,11 @@ async fn update_legs(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError> {
         rows.extend_from_slice(args![
             attempt.0,
             id.0,
-            change.progress.map(|(kind, _)| progress(kind)),
+            change.progress.map(|(kind, _)| kind.as_str()),
             change.progress.map(|(_, at)| at.0),
             change.answered_at.map(|at| at.0),
             change.ended.map(|(_, at)| at.0),
-            end.map(|end| ended_by(end.by)),
+            end.map(|end| end.by.as_str()),
             end.and_then(|end| end.q850).map(i64::from),
             end.and_then(|end| end.sip).map(i64::from),
             detail,
@@ -505,26 +504,6 @@ async fn keep_learnt(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError> {
     }
     KEEP_LEARNT.run(tx, &rows).await?;
     Ok(())
-}
-
-fn progress(kind: Progress) -> &'static str {
-    match kind {
-        Progress::Ringing => "ringing",
-        Progress::EarlyMedia => "early_media",
-    }
-}
-
-fn ended_by(by: EndedBy) -> &'static str {
-    match by {
-        EndedBy::Network => "network",
-        EndedBy::RingTimeout => "ring_timeout",
-        EndedBy::Us => "us",
-        // The leg's detail tells them apart.
-        EndedBy::Refused | EndedBy::NoRoom => "refused",
-        EndedBy::Stopped => "pbx_stopped",
-        // An agent's leg alone is taken away, and is not stored.
-        EndedBy::Vanished | EndedBy::TakenAway => "vanished",
-    }
 }
 
 /// The statements of a batch that find rows, with the types of their columns, for a look at their plans.

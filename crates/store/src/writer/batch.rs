@@ -144,13 +144,24 @@ impl<'a> Batch<'a> {
             Change::Messaged { attempt, fate, at } => {
                 self.attempts.entry(*attempt).or_default().message = Some((*at, *fate));
             }
-            Change::Ended {
+            Change::LegEnded {
                 attempt,
                 leg,
+                end,
+                at,
+            } => {
+                self.legs
+                    .entry((*attempt, *leg))
+                    .or_default()
+                    .ended
+                    .get_or_insert((end, *at));
+            }
+            Change::AttemptEnded {
+                attempt,
+                leg: _,
                 task,
                 contact,
                 outcome,
-                end,
                 at,
                 retry_at,
                 spends_try,
@@ -160,11 +171,6 @@ impl<'a> Batch<'a> {
                     .or_default()
                     .ended
                     .get_or_insert((*at, *outcome));
-                self.legs
-                    .entry((*attempt, *leg))
-                    .or_default()
-                    .ended
-                    .get_or_insert((end, *at));
                 self.ended.push(Ended {
                     attempt: *attempt,
                     task: *task,
@@ -250,7 +256,8 @@ pub(super) fn kind(change: &Change) -> &'static str {
         Change::Abandoned { .. } => "abandoned",
         Change::Connected { .. } => "connected",
         Change::Messaged { .. } => "messaged",
-        Change::Ended { .. } => "ended",
+        Change::LegEnded { .. } => "leg_ended",
+        Change::AttemptEnded { .. } => "attempt_ended",
         Change::Agent { .. } => "agent",
         Change::Learnt { .. } => "learnt",
         Change::RecordingAsked { .. } => "recording_asked",

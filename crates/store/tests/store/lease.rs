@@ -1,6 +1,6 @@
 //! Leasing, giving back, recovery.
 
-use crate::support::{Db, NOW, RING, found, later, number, numbers};
+use crate::support::{Db, NOW, RING, found, later, number, numbers, until};
 use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::hours::{CallingHours, CallingWindow};
 use paceline_core::campaign::settings::CampaignSettings;
@@ -11,6 +11,7 @@ use paceline_core::gate::{GateReason, GateStage, GateVerdict};
 use paceline_core::ids::{AgentLegId, ContactId, PbxName, TaskId};
 use paceline_core::input::Prepared;
 use paceline_core::outcome::Outcome;
+use paceline_core::pbx::{EndedBy, LegEnd, Progress};
 use paceline_core::time::Wall;
 use paceline_store::{ContactState, NewContact, NewTaskContacts, RunningTasks};
 use std::collections::{BTreeMap, BTreeSet};
@@ -451,6 +452,48 @@ pub(crate) async fn recovery_tells_open_attempts_and_agents(db: &Db) {
         (agent.leg, agent.wants, agent.state),
         (Some(held), Wants::LogOut, AgentState::OnCall)
     );
+}
+
+pub(crate) async fn recovery_tells_how_the_leg_of_an_open_attempt_ended(db: &Db) {
+    let campaign = db.campaign("c").await;
+    campaign.task(&numbers(1)).await;
+    let lead = campaign.lease(1, NOW).await.leads.remove(0);
+    let writer = db.store.writer();
+    let (new, _) = campaign.prepare(&writer, &lead, later(1)).await;
+    let (attempt, leg) = (new.attempt, new.leg);
+    let end = LegEnd {
+        by: EndedBy::NoRoom,
+        q850: Some(34),
+        sip: Some(503),
+        progressed: true,
+        answered: false,
+        detail: "no circuit".to_owned(),
+    };
+    for change in [
+        Change::LegProgressed {
+            attempt,
+            leg,
+            kind: Progress::Ringing,
+            at: later(2),
+        },
+        Change::LegEnded {
+            attempt,
+            leg,
+            end: end.clone(),
+            at: later(3),
+        },
+    ] {
+        writer.change(campaign.id, change).await;
+    }
+    // The sign of life goes with the end, and is not put by any longer.
+    let stored = async || db.store.legs_of_attempt(attempt).await.unwrap().remove(0);
+    until("the leg's end is stored", async || {
+        stored().await.ended_at.is_some()
+    })
+    .await;
+    assert_eq!(stored().await.progress, Some(Progress::Ringing));
+    let recovered = db.store.recover(campaign.id, later(10)).await.unwrap();
+    assert_eq!(recovered.attempts[0].leg_end, Some((later(3), end)));
 }
 
 /// Contacts of one task: so many who are asleep, so many in the campaign's own zone.

@@ -324,23 +324,32 @@ impl Campaign<'_> {
         at: Wall,
         retry: Option<Wall>,
     ) {
+        writer.change(self.id, leg_ended(of, at)).await;
         writer.change(self.id, ended(of, outcome, at, retry)).await;
     }
 }
 
-pub(crate) fn ended(of: &NewAttempt, outcome: Outcome, at: Wall, retry_at: Option<Wall>) -> Change {
-    Change::Ended {
+pub(crate) fn leg_ended(of: &NewAttempt, at: Wall) -> Change {
+    Change::LegEnded {
         attempt: of.attempt,
         leg: of.leg,
-        task: of.lead.task,
-        contact: of.lead.contact,
-        outcome,
         end: LegEnd {
             q850: Some(16),
             sip: Some(200),
             detail: "Normal Clearing".into(),
             ..LegEnd::default()
         },
+        at,
+    }
+}
+
+pub(crate) fn ended(of: &NewAttempt, outcome: Outcome, at: Wall, retry_at: Option<Wall>) -> Change {
+    Change::AttemptEnded {
+        attempt: of.attempt,
+        leg: of.leg,
+        task: of.lead.task,
+        contact: of.lead.contact,
+        outcome,
         at,
         retry_at,
         spends_try: true,

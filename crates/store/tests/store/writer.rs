@@ -1,6 +1,6 @@
 //! Attempts and changes on their way into the tables.
 
-use crate::support::{Db, NOW, ended, found, later, number, numbers, until};
+use crate::support::{Db, NOW, ended, found, later, leg_ended, number, numbers, until};
 use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::hours::{CallingHours, CallingWindow};
 use paceline_core::campaign::{CampaignState, TaskState};
@@ -10,7 +10,7 @@ use paceline_core::ids::{AgentId, AgentLegId, AttemptId, PbxName};
 use paceline_core::input::Prepared;
 use paceline_core::outcome::Outcome;
 use paceline_core::pacing::Learnt;
-use paceline_core::pbx::{Progress, RecordingName};
+use paceline_core::pbx::{EndedBy, Progress, RecordingName};
 use paceline_store::{AttemptFilter, CallRecord, ContactState, RecordingState};
 use std::time::Duration;
 
@@ -233,6 +233,7 @@ pub(crate) async fn the_life_of_a_call_is_stored(db: &Db) {
             at: later(5),
         },
         state(AgentState::OnCall, later(5)),
+        leg_ended(&new, later(30)),
         ended(&new, Outcome::Answered, later(30), None),
         state(AgentState::WrapUp, later(30)),
     ] {
@@ -250,13 +251,13 @@ pub(crate) async fn the_life_of_a_call_is_stored(db: &Db) {
     );
     let leg = &db.store.legs_of_attempt(attempt).await.unwrap()[0];
     assert_eq!(
-        (leg.progress.as_deref(), leg.progress_at),
-        (Some("early_media"), Some(later(2))),
+        (leg.progress, leg.progress_at),
+        (Some(Progress::EarlyMedia), Some(later(2))),
         "the first sign"
     );
     assert_eq!(
-        (leg.answered_at, leg.ended_at, leg.ended_by.as_deref()),
-        (Some(later(4)), Some(later(30)), Some("network"))
+        (leg.answered_at, leg.ended_at, leg.ended_by),
+        (Some(later(4)), Some(later(30)), Some(EndedBy::Network))
     );
     assert_eq!(
         (leg.q850, leg.sip, leg.detail.as_deref()),

@@ -12,6 +12,7 @@ pub(super) fn open_attempt(
         leg: LegId(uuid::Uuid::from_u128(2000 + n)),
         pbx: pbx(),
         trunk: TrunkId(1),
+        leg_end: None,
         lead: lead(n as i64),
         created_at: Wall(1_800_000_000_000),
         answered_at,
@@ -151,7 +152,7 @@ fn who_asked_to_go_home_during_a_call_goes_after_it_though_we_crashed_meanwhile(
         [&let_go(2)],
         "the other talks"
     );
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg: LegId(uuid::Uuid::from_u128(2001)),
         end: LegEnd::default(),
     });
@@ -181,7 +182,7 @@ fn a_ringing_call_found_in_a_strangers_bridge_is_ended_and_frees_the_agent_kept_
     rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
     assert!(rig.commands().any(|c| *c == PbxCommand::HangUp { leg }));
     assert_ne!(rig.leg(), leg, "the agent has the next call");
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Us, true),
     });
@@ -265,7 +266,7 @@ fn an_agent_in_whose_bridge_a_callee_is_hung_up_is_free_once_that_is_confirmed()
     let states = |rig: &Rig| [1, 2].map(|n| rig.state(n));
     assert_eq!(states(&rig), [AgentState::Reserved, AgentState::Available]);
     let end = end(EndedBy::Us, true);
-    rig.event(PbxEvent::Ended { leg, end });
+    rig.event(PbxEvent::LegEnded { leg, end });
     assert_eq!(states(&rig), [AgentState::Available; 2]);
 }
 
@@ -289,7 +290,7 @@ fn an_answer_that_was_not_served_before_the_crash_ends_as_abandoned_once_its_lim
         story(&mut rig);
         rig.wait(Duration::from_secs(1));
         assert!(!rig.commands().any(|c| matches!(c, PbxCommand::Connect { .. })));
-        rig.event(PbxEvent::Ended {
+        rig.event(PbxEvent::LegEnded {
             leg: leg_of(1),
             end: end(EndedBy::Vanished, false),
         });
@@ -303,7 +304,7 @@ fn an_answer_that_was_not_served_before_the_crash_ends_as_abandoned_once_its_lim
         rig.event(snapshot(&[(1, up(None, up_for))]));
         rig.wait(Duration::from_secs(1));
         assert!(!rig.commands().any(|c| matches!(c, PbxCommand::Connect { .. })));
-        rig.event(PbxEvent::Ended {
+        rig.event(PbxEvent::LegEnded {
             leg: leg_of(1),
             end: end(EndedBy::Us, true),
         });
@@ -328,7 +329,7 @@ fn who_hung_up_before_the_limit_while_we_were_away_is_in_neither_term() {
     rig.event(snapshot(&[]));
     // The driver looks for a second whether the end is only late.
     rig.wait(Duration::from_secs(1));
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg: leg_of(1),
         end: end(EndedBy::Vanished, false),
     });
@@ -352,19 +353,19 @@ fn however_often_we_crash_the_account_is_what_the_attempts_say() {
     rig.wait(Duration::from_millis(2_100));
     assert_eq!(rig.checked_account(), (3.0, 1.0));
     let rows = Rows::of(&rig.said);
-    let mut open: Vec<OpenAttempt> = Vec::new();
-    for (n, call) in rig
+    let mut attempts: Vec<OpenAttempt> = Vec::new();
+    for (n, open) in rig
         .engine
-        .calls
+        .attempts
         .values()
         .filter(|c| c.connected_at.is_some())
         .enumerate()
     {
-        open.push(OpenAttempt {
-            attempt: call.attempt,
+        attempts.push(OpenAttempt {
+            attempt: open.id,
             leg: leg_of(n as u128 + 1),
-            answered_at: call.answered.map(|a| a.wall),
-            connected: call.connected_at.map(|at| (at, AgentId(n as i64 + 1))),
+            answered_at: open.answered.map(|a| a.wall),
+            connected: open.connected_at.map(|at| (at, AgentId(n as i64 + 1))),
             ..open_attempt(0, None, None)
         });
     }
@@ -372,7 +373,7 @@ fn however_often_we_crash_the_account_is_what_the_attempts_say() {
         let mut again = Rig::from(
             config_of(Mode::Power),
             Recovered {
-                attempts: open.clone(),
+                attempts: attempts.clone(),
                 agents: vec![open_agent(1), open_agent(2)],
                 answers: rows.answers(&rule),
                 ..Recovered::default()
@@ -417,7 +418,7 @@ fn a_conversation_is_not_cut_because_the_agent_had_transferred_another_callee_be
     }));
     let leg = LegId(uuid::Uuid::from_u128(2002));
     assert!(rig.commands().all(|c| *c != PbxCommand::HangUp { leg }));
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg: LegId(uuid::Uuid::from_u128(2001)),
         end: end(EndedBy::Vanished, true),
     });
@@ -444,4 +445,90 @@ fn an_answer_that_a_lost_link_hid_is_joined_once() {
     rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
     let joins = rig.commands().filter(|c| matches!(c, PbxCommand::Connect { .. }));
     assert_eq!(joins.count(), 1);
+}
+
+fn refused(by: EndedBy, sip: u16) -> LegEnd {
+    LegEnd {
+        by,
+        sip: Some(sip),
+        ..LegEnd::default()
+    }
+}
+
+/// `count` attempts whose legs ended so, all of them before Paceline died.
+fn with_ended_legs(count: u128, end: &LegEnd) -> Rig {
+    let ended_at = Wall(1_800_000_000_000 - 800);
+    let attempt = |n| OpenAttempt {
+        created_at: Wall(1_800_000_000_000 - 3_000),
+        leg_end: Some((ended_at, end.clone())),
+        ..open_attempt(n, None, None)
+    };
+    let attempts = (1..=count).map(attempt).collect();
+    let mut rig = Rig::from(
+        config(),
+        Recovered {
+            attempts,
+            ..Recovered::default()
+        },
+    );
+    rig.settle();
+    rig.wait(Duration::from_secs(6));
+    let at = rig.said.iter().filter_map(|c| match c {
+        Command::Store(Change::AttemptEnded { at, .. }) => Some(*at),
+        _ => None,
+    });
+    assert!(at.clone().all(|at| at == ended_at), "each ended with its leg");
+    assert!(
+        !rig.said
+            .iter()
+            .any(|c| matches!(c, Command::Store(Change::LegEnded { .. }))),
+        "stored before"
+    );
+    assert_eq!(rig.commands().count(), 0, "the PBX is not asked");
+    rig
+}
+
+#[test]
+fn whose_leg_had_ended_before_the_crash_has_the_outcome_of_that_end_without_a_look_at_the_pbx() {
+    for (end, outcome, spends) in [
+        (refused(EndedBy::Network, 404), Outcome::Invalid, true),
+        (refused(EndedBy::Network, 486), Outcome::Busy, true),
+        (refused(EndedBy::NoRoom, 503), Outcome::Cancelled, false),
+        (refused(EndedBy::Refused, 503), Outcome::Failed, false),
+    ] {
+        let rig = with_ended_legs(1, &end);
+        assert_eq!(rig.outcomes(), [outcome]);
+        let spent = rig
+            .said
+            .iter()
+            .any(|c| matches!(c, Command::Store(Change::AttemptEnded { spends_try: true, .. })));
+        assert_eq!(spent, spends, "{end:?}");
+    }
+}
+
+#[test]
+fn legs_that_ended_alike_before_the_crash_are_judged_together_after_it() {
+    let rig = with_ended_legs(20, &refused(EndedBy::Network, 404));
+    assert_eq!(rig.outcomes(), [Outcome::Congestion; 20]);
+    assert_eq!(rig.engine.trunks_held().len(), 1);
+}
+
+#[test]
+fn a_conversation_whose_leg_had_ended_before_the_crash_was_one() {
+    let at = Wall(1_800_000_000_000 - 60_000);
+    let open = OpenAttempt {
+        created_at: at,
+        leg_end: Some((Wall(1_800_000_000_000 - 500), end(EndedBy::Network, true))),
+        ..open_attempt(1, Some((at, AgentId(1))), Some(at))
+    };
+    let recovered = Recovered {
+        attempts: vec![open],
+        agents: vec![open_agent(1)],
+        ..Recovered::default()
+    };
+    let mut rig = Rig::from(config(), recovered);
+    rig.settle();
+    assert_eq!(rig.outcomes(), [Outcome::Answered]);
+    rig.event(snapshot(&[]));
+    assert!(!rig.commands().any(|c| matches!(c, PbxCommand::HangUp { .. })));
 }

@@ -11,7 +11,7 @@ fn a_full_switch_is_probed_by_one_call_ever_less_often_and_no_contact_pays_for_i
         let first = rig.legs();
         for leg in &first {
             let (leg, end) = (*leg, end(EndedBy::NoRoom, false));
-            rig.event(PbxEvent::Ended { leg, end });
+            rig.event(PbxEvent::LegEnded { leg, end });
         }
         let mut legs = first.len();
         assert!(legs >= 2, "{mode:?}");
@@ -24,7 +24,7 @@ fn a_full_switch_is_probed_by_one_call_ever_less_often_and_no_contact_pays_for_i
             legs += 1;
             assert_eq!(rig.legs().len(), legs, "{mode:?}");
             let (leg, end) = (rig.leg(), end(EndedBy::NoRoom, false));
-            rig.event(PbxEvent::Ended { leg, end });
+            rig.event(PbxEvent::LegEnded { leg, end });
         }
         assert_eq!(rig.outcomes(), vec![Outcome::Cancelled; legs]);
         // The next one rings: there was room for it, and so for the others.
@@ -43,7 +43,7 @@ fn a_call_from_before_does_not_say_that_a_full_switch_has_room_again() {
         panic!("two calls");
     };
     let no_room = end(EndedBy::NoRoom, false);
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg: first,
         end: no_room,
     });
@@ -51,7 +51,7 @@ fn a_call_from_before_does_not_say_that_a_full_switch_has_room_again() {
         sip: Some(486),
         ..LegEnd::default()
     };
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg: second,
         end: busy,
     });
@@ -84,16 +84,16 @@ fn calls_that_a_stopping_pbx_ends_spend_no_try_and_nothing_more_is_launched_ther
         leg: talking,
         agent_leg,
     });
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg: ringing,
         end: stopped(false),
     });
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg: talking,
         end: stopped(true),
     });
     let ended = rig.said.iter().filter_map(|c| match c {
-        Command::Store(Change::Ended {
+        Command::Store(Change::AttemptEnded {
             outcome,
             spends_try,
             retry_at,
@@ -164,11 +164,11 @@ fn a_pbx_that_has_restarted_is_tried_at_once() {
     let mut rig = Rig::at_work(1);
     for wait_s in [1, 2, 4, 8, 16] {
         let (leg, end) = (rig.leg(), end(EndedBy::NoRoom, false));
-        rig.event(PbxEvent::Ended { leg, end });
+        rig.event(PbxEvent::LegEnded { leg, end });
         rig.wait(Duration::from_secs(wait_s));
     }
     let (leg, end) = (rig.leg(), end(EndedBy::NoRoom, false));
-    rig.event(PbxEvent::Ended { leg, end });
+    rig.event(PbxEvent::LegEnded { leg, end });
     let (agent_leg, launched) = (rig.agent_leg(1), rig.legs().len());
     rig.event(PbxEvent::AgentEnded {
         leg: agent_leg,

@@ -5,6 +5,8 @@ use super::*;
 use proptest::test_runner::RngSeed;
 use std::hash::{BuildHasher as _, RandomState};
 
+mod recovery;
+
 /// One move of the hunt. Indices pick among whatever exists by then.
 #[derive(Clone, Debug)]
 enum Move {
@@ -20,12 +22,13 @@ enum Move {
     TaskStopped(bool),
     Mode(Mode),
     Maintenance(bool),
-    Crash,
+    /// Whether the newest outcome was not stored yet, while the leg's end was.
+    Crash(bool),
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = prop_oneof![
-        12 => (any::<usize>(), 0..14u8, prop_oneof![3 => Just(0), 1 => 0..40_000u64])
+        12 => (any::<usize>(), 0..16u8, prop_oneof![3 => Just(0), 1 => 0..40_000u64])
             .prop_map(|(i, k, ago_ms)| Move::Event(i, k, ago_ms)),
         8 => (any::<usize>(), 0..11u8).prop_map(|(i, k)| Move::AgentEvent(i, k)),
         4 => (1..4i64, 0..6u8).prop_map(|(n, k)| Move::Ask(n, k)),
@@ -37,7 +40,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => any::<bool>().prop_map(Move::TaskStopped),
         1 => proptest::sample::select(Mode::ALL).prop_map(Move::Mode),
         1 => any::<bool>().prop_map(Move::Maintenance),
-        1 => Just(Move::Crash),
+        1 => any::<bool>().prop_map(Move::Crash),
     ];
     proptest::collection::vec(one, 1..120)
 }
@@ -52,7 +55,11 @@ struct Hunt {
     /// By attempt: how often it was dialed, and whether it was stored as allowed and as ended.
     dialed: BTreeMap<LegId, u32>,
     allowed: BTreeSet<LegId>,
+    stored: BTreeMap<AttemptId, crate::command::NewAttempt>,
+    leg_ends: BTreeMap<LegId, (Wall, LegEnd)>,
     ended: BTreeMap<AttemptId, u32>,
+    /// Since the last crash.
+    last_ended: Option<AttemptId>,
     /// Who was to hear the message, since the last crash.
     messaged: BTreeSet<LegId>,
     /// Agents' legs that are known to be out of their bridges, since the last crash.
@@ -81,7 +88,10 @@ impl Hunt {
             refills: 0,
             dialed: BTreeMap::new(),
             allowed: BTreeSet::new(),
+            stored: BTreeMap::new(),
+            leg_ends: BTreeMap::new(),
             ended: BTreeMap::new(),
+            last_ended: None,
             messaged: BTreeSet::new(),
             left: BTreeSet::new(),
             sent: BTreeMap::new(),
@@ -122,7 +132,15 @@ impl Hunt {
                     command: PbxCommand::CallAgent { leg, .. },
                     ..
                 } => self.agent_legs.push(leg),
-                Command::Store(Change::Ended { attempt, .. }) => {
+                Command::Store(Change::LegEnded { leg, end, at, .. }) => {
+                    assert_eq!(self.leg_ends.insert(leg, (at, end)), None, "a leg ended twice");
+                }
+                Command::Store(Change::AttemptEnded { attempt, leg, .. }) => {
+                    assert!(
+                        self.leg_ends.contains_key(&leg),
+                        "an outcome before the leg's end"
+                    );
+                    self.last_ended = Some(attempt);
                     let times = self.ended.entry(attempt).or_default();
                     *times += 1;
                     assert_eq!(*times, 1, "ended twice");
@@ -132,7 +150,11 @@ impl Hunt {
                     ..
                 } => assert!(self.messaged.insert(leg), "heard the message twice"),
                 Command::Pbx {
-                    command: PbxCommand::Connect { leg, agent_leg },
+                    command:
+                        PbxCommand::Connect {
+                            leg,
+                            to: Destination::HeldLeg(agent_leg),
+                        },
                     ..
                 } => {
                     assert!(!self.messaged.contains(&leg), "connected after the message");
@@ -183,15 +205,15 @@ impl Hunt {
     /// Nobody waits for an agent past the limit while the PBX can be told what to do.
     fn check_waits(&self) {
         let now = self.rig.now.mono;
-        for call in self.rig.engine.calls.values() {
-            if let CallState::Waiting { limit_at, look_at }
-            | CallState::Connecting {
+        for open in self.rig.engine.attempts.values() {
+            if let AttemptState::Waiting { limit_at, look_at }
+            | AttemptState::Connecting {
                 limit_at, look_at, ..
-            } = call.state
-                && self.rig.engine.links_up.contains(&call.pbx)
+            } = open.state
+                && self.rig.engine.links_up.contains(&open.leg.pbx)
             {
-                assert!(limit_at >= now || look_at >= now, "waits for nothing: {call:?}");
-                assert!(look_at.since(limit_at) <= Duration::from_secs(60), "{call:?}");
+                assert!(limit_at >= now || look_at >= now, "waits for nothing: {open:?}");
+                assert!(look_at.since(limit_at) <= Duration::from_secs(60), "{open:?}");
             }
         }
     }
@@ -236,7 +258,7 @@ impl Hunt {
                 };
                 let agent_leg = pick(i / 7, self.agent_legs.len()).map(|i| self.agent_legs[i]);
                 let joined = agent_leg.unwrap_or(AgentLegId(leg.0));
-                if matches!(kind, 6 | 7 | 10) {
+                if matches!(kind, 6 | 7 | 10 | 14 | 15) {
                     self.sent.remove(&leg);
                 }
                 let event = match kind {
@@ -259,11 +281,11 @@ impl Hunt {
                         agent_leg: joined,
                         fault: ConnectFault::CalleeGone,
                     },
-                    6 => PbxEvent::Ended {
+                    6 => PbxEvent::LegEnded {
                         leg,
                         end: end(EndedBy::Network, i % 2 == 0),
                     },
-                    7 => PbxEvent::Ended {
+                    7 => PbxEvent::LegEnded {
                         leg,
                         end: end(EndedBy::Us, i % 2 == 0),
                     },
@@ -272,13 +294,21 @@ impl Hunt {
                         whole: kind == 8,
                     },
                     10 => PbxEvent::Transferred { leg },
-                    12 => PbxEvent::Ended {
+                    12 => PbxEvent::LegEnded {
                         leg,
                         end: end(EndedBy::NoRoom, false),
                     },
-                    13 => PbxEvent::Ended {
+                    13 => PbxEvent::LegEnded {
                         leg,
                         end: end(EndedBy::Stopped, i % 2 == 0),
+                    },
+                    // May be the trunk's doing: judged, where it comes at once.
+                    14 | 15 => PbxEvent::LegEnded {
+                        leg,
+                        end: LegEnd {
+                            sip: Some(404),
+                            ..LegEnd::default()
+                        },
                     },
                     _ => PbxEvent::CalleeAlone { leg },
                 };
@@ -370,7 +400,7 @@ impl Hunt {
                 self.maintained = on;
                 self.rig.tell(Input::Maintenance { pbx: pbx(), on });
             }
-            Move::Crash => self.crash(),
+            Move::Crash(half) => self.crash(half),
         }
     }
 
@@ -397,101 +427,13 @@ impl Hunt {
             };
             if result == Prepared::Allowed {
                 self.allowed.insert(new.leg);
+                self.stored.insert(new.attempt, new.clone());
             }
             self.rig.tell(Input::Prepared {
                 attempt: new.attempt,
                 result,
             });
         }
-    }
-
-    /// Any half of what was ever dialed, in any shape that a switch could be in.
-    fn snapshot(&self, seed: u64) -> BTreeMap<uuid::Uuid, ChannelState> {
-        let mut channels = BTreeMap::new();
-        let bit = |n: usize| seed.rotate_right(u32::try_from(n % 64).unwrap()) & 1 == 1;
-        for (n, leg) in self.agent_legs.iter().enumerate().filter(|(n, _)| bit(*n)) {
-            let bridge = bit(n + 3).then_some(*leg);
-            channels.insert(
-                leg.0,
-                ChannelState {
-                    phase: ChannelPhase::Up,
-                    bridge,
-                    in_our_app: true,
-                    up_for: None,
-                    trouble: bit(n + 11).then_some(LegTrouble::OnHold),
-                    with_others: false,
-                },
-            );
-        }
-        for (n, leg) in self.legs.iter().enumerate().filter(|(n, _)| bit(n + 17)) {
-            let bridge = if bit(n + 5) {
-                self.agent_legs.get(n % self.agent_legs.len().max(1)).copied()
-            } else {
-                None
-            };
-            let phase = if bit(n + 29) || bridge.is_some() {
-                ChannelPhase::Up
-            } else {
-                ChannelPhase::Ringing
-            };
-            channels.insert(
-                leg.0,
-                ChannelState {
-                    phase,
-                    bridge,
-                    in_our_app: true,
-                    up_for: None,
-                    trouble: None,
-                    with_others: bit(n + 41),
-                },
-            );
-        }
-        channels
-    }
-
-    /// The process dies; the next one starts from what was stored.
-    fn crash(&mut self) {
-        let engine = &self.rig.engine;
-        let calls = engine.calls.values().filter(|c| self.allowed.contains(&c.leg));
-        let attempts = calls.map(|c| OpenAttempt {
-            attempt: c.attempt,
-            leg: c.leg,
-            pbx: c.pbx.clone(),
-            trunk: c.trunk,
-            lead: c.lead.clone(),
-            created_at: self.rig.now.wall,
-            answered_at: c.answered.map(|now| now.wall),
-            abandoned_at: c.abandoned_at,
-            connected: self.connected.get(&c.attempt).copied(),
-        });
-        let attempts = attempts.collect();
-        let agents = engine.agents.values().map(|a| OpenAgent {
-            agent: a.id,
-            pbx: a.pbx.clone(),
-            template: a.template.clone(),
-            extension: a.extension.clone(),
-            leg: a.phone.leg(),
-            wants: a.wants,
-        });
-        let agents = agents.collect();
-        self.prepares.clear();
-        self.refills = 0;
-        self.crashes += 1;
-        self.messaged.clear();
-        self.left.clear();
-        self.sent.clear();
-        let seed = 100 + self.crashes;
-        let recovered = Recovered {
-            attempts,
-            agents,
-            learnt: self.learnt.clone().into_iter().collect(),
-            answers: self.rows.answers(self.rule()),
-        };
-        self.rig.engine = Engine::new(self.config.clone(), seed, recovered, self.rig.now);
-        self.rig.settle();
-        let on = self.maintained;
-        self.rig.tell(Input::Maintenance { pbx: pbx(), on });
-        self.rig.tell(Input::SetActive(true));
     }
 
     /// Everything is honest from here on: every request is answered, every leg dies. Nothing may be left.
@@ -514,7 +456,7 @@ impl Hunt {
                 match command {
                     PbxCommand::HangUp { leg } => {
                         self.sent.remove(&leg);
-                        self.rig.event(PbxEvent::Ended {
+                        self.rig.event(PbxEvent::LegEnded {
                             leg,
                             end: end(EndedBy::Vanished, false),
                         });

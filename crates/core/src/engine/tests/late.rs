@@ -41,7 +41,7 @@ fn whose_answer_is_heard_past_the_limit_gets_the_message_and_no_agent() {
             .iter()
             .any(|c| matches!(c, Command::Store(Change::Answered { at, .. }) if *at == answered_at))
     );
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Network, true),
     });
@@ -54,7 +54,7 @@ fn who_had_hung_up_in_time_before_the_answer_was_heard_counts_in_neither_term() 
     let (mut rig, leg) = at_work(message());
     rig.late_event(Duration::from_secs(8), PbxEvent::Answered { leg });
     let end = end(EndedBy::Network, true);
-    rig.late_event(Duration::from_millis(6_500), PbxEvent::Ended { leg, end });
+    rig.late_event(Duration::from_millis(6_500), PbxEvent::LegEnded { leg, end });
     assert_eq!(rig.outcomes(), [Outcome::Answered]);
     assert_eq!(rig.checked_account(), (0.0, 0.0));
 }
@@ -64,7 +64,7 @@ fn who_hangs_up_past_the_limit_was_abandoned() {
     let (mut rig, leg) = at_work(config());
     rig.late_event(Duration::from_secs(8), PbxEvent::Answered { leg });
     let end = end(EndedBy::Network, true);
-    rig.late_event(Duration::from_millis(5_500), PbxEvent::Ended { leg, end });
+    rig.late_event(Duration::from_millis(5_500), PbxEvent::LegEnded { leg, end });
     assert_eq!(rig.outcomes(), [Outcome::Abandoned]);
     assert_eq!(rig.checked_account(), (1.0, 1.0));
 }
@@ -111,7 +111,7 @@ fn nobody_who_is_past_the_limit_when_the_link_is_back_is_given_an_agent() {
         rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
         rig.wait(LIMIT);
         assert_eq!(connects(&rig), before);
-        rig.event(PbxEvent::Ended {
+        rig.event(PbxEvent::LegEnded {
             leg,
             end: end(EndedBy::Us, true),
         });

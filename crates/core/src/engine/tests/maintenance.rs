@@ -21,7 +21,7 @@ fn shown(rig: &Rig, n: i64) -> (AgentState, AgentReason) {
 
 fn ends(rig: &mut Rig, leg: LegId, by: EndedBy, answered: bool) {
     let end = end(by, answered);
-    rig.event(PbxEvent::Ended { leg, end });
+    rig.event(PbxEvent::LegEnded { leg, end });
 }
 
 fn phone_ends(rig: &mut Rig, leg: AgentLegId) {
@@ -106,7 +106,13 @@ fn who_answers_before_being_taken_back_gets_the_agent() {
     rig.wait(Duration::from_secs(10));
     rig.event(PbxEvent::Answered { leg: ringing });
     let leg = ringing;
-    assert_eq!(rig.last(), &PbxCommand::Connect { leg, agent_leg });
+    assert_eq!(
+        rig.last(),
+        &PbxCommand::Connect {
+            leg,
+            to: Destination::HeldLeg(agent_leg)
+        }
+    );
     rig.event(PbxEvent::Connected { leg, agent_leg });
     rig.wait(Duration::from_secs(60));
     assert!(!hung_up(&rig, ringing) && !released(&rig, agent_leg));
@@ -163,6 +169,7 @@ fn a_pbx_that_restarts_in_maintenance_or_paceline_with_it_finds_all_as_it_was() 
         leg,
         pbx: pbx(),
         trunk: TrunkId(1),
+        leg_end: None,
         lead: lead(1),
         created_at: rig.now.wall,
         answered_at: connected,
@@ -263,6 +270,9 @@ fn a_callee_who_waits_gets_the_agent_whose_call_the_maintenance_took_back() {
     maintain(&mut rig, true);
     assert!(hung_up(&rig, dialed));
     let agent_leg = rig.agent_leg(2);
-    let connect = PbxCommand::Connect { leg, agent_leg };
+    let connect = PbxCommand::Connect {
+        leg,
+        to: Destination::HeldLeg(agent_leg),
+    };
     assert!(rig.commands().any(|c| c == &connect));
 }

@@ -64,12 +64,12 @@ fn an_abandoned_person_hears_the_message_to_its_end_and_is_hung_up() {
     rig.wait(Duration::from_secs(20));
     assert!(!hung_up(&rig, leg));
     assert!(!rig.commands().any(
-        |c| matches!(c, PbxCommand::Connect { leg: of, agent_leg: with } if (*of, *with) == (leg, agent_leg))
+        |c| matches!(c, PbxCommand::Connect { leg: of, to: Destination::HeldLeg(with) } if (*of, *with) == (leg, agent_leg))
     ));
     rig.event(PbxEvent::Played { leg, whole: true });
     assert!(hung_up(&rig, leg));
     rig.event(PbxEvent::Played { leg, whole: false });
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Us, true),
     });
@@ -133,7 +133,7 @@ fn messages_and_recordings_that_fail_are_warned_of_until_they_go_well_or_are_set
 fn whoever_hangs_up_during_the_message_was_abandoned() {
     let (mut rig, leg) = rig_with_an_abandoned_person();
     rig.event(PbxEvent::Played { leg, whole: false });
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Network, true),
     });
@@ -160,7 +160,7 @@ fn after_a_lost_link_nobody_is_left_in_silence_behind_a_message() {
     let channels = BTreeMap::from([(leg.0, up)]);
     rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
     assert!(hung_up(&rig, leg));
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Us, true),
     });
@@ -207,7 +207,7 @@ fn after_a_crash_whoever_had_waited_too_long_is_given_to_nobody() {
             PbxCommand::Play { leg, sound }
         };
         assert_eq!(rig.commands().collect::<Vec<_>>(), [&expected]);
-        rig.event(PbxEvent::Ended {
+        rig.event(PbxEvent::LegEnded {
             leg,
             end: end(EndedBy::Us, true),
         });

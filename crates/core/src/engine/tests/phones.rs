@@ -67,7 +67,7 @@ fn a_transferred_callee_is_left_alone_and_its_agent_gets_nobody_before_the_phone
     assert_eq!(rig.state(1), AgentState::Reserved);
     let live = rig.engine.live(rig.now);
     assert_eq!(live.calls[&CallPhase::Transferred], 1);
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Network, true),
     });
@@ -106,7 +106,7 @@ fn a_callee_given_to_an_agent_whose_phone_has_just_left_goes_to_the_next_agent()
     rig.event(PbxEvent::Transferred { leg: first });
     let given = PbxCommand::Connect {
         leg: second,
-        agent_leg,
+        to: Destination::HeldLeg(agent_leg),
     };
     assert_eq!(rig.last(), &given);
     let how = Departure::Transferred;
@@ -122,7 +122,7 @@ fn a_callee_given_to_an_agent_whose_phone_has_just_left_goes_to_the_next_agent()
     rig.event(PbxEvent::AgentReady { leg });
     let given = PbxCommand::Connect {
         leg: second,
-        agent_leg: leg,
+        to: Destination::HeldLeg(leg),
     };
     assert!(rig.commands().any(|command| *command == given));
     assert!(!hangs_up(&rig, first) && !hangs_up(&rig, second));
@@ -139,7 +139,7 @@ fn a_transfer_that_comes_to_nothing_leaves_nobody_waiting_alone() {
     });
     rig.event(PbxEvent::CalleeAlone { leg });
     assert!(hangs_up(&rig, leg));
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Us, true),
     });
@@ -158,7 +158,13 @@ fn a_callee_whose_agent_was_moved_away_is_not_left_in_the_bridge() {
     // On the way to a bridge that its agent has left, the callee goes to somebody else.
     let (leg, agent_leg) = (rig.leg(), rig.agent_leg(2));
     rig.event(PbxEvent::Answered { leg });
-    assert_eq!(rig.last(), &PbxCommand::Connect { leg, agent_leg });
+    assert_eq!(
+        rig.last(),
+        &PbxCommand::Connect {
+            leg,
+            to: Destination::HeldLeg(agent_leg)
+        }
+    );
     rig.log_in(3);
     let third = rig.agent_leg(3);
     rig.event(PbxEvent::AgentReady { leg: third });
@@ -170,14 +176,14 @@ fn a_callee_whose_agent_was_moved_away_is_not_left_in_the_bridge() {
     assert_eq!(rig.engine.waiting.len(), 1);
     // The third agent's own call has ended.
     let third_call = rig.leg();
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg: third_call,
         end: end(EndedBy::Network, false),
     });
     assert!(rig.commands().any(|c| {
         c == &PbxCommand::Connect {
             leg,
-            agent_leg: third,
+            to: Destination::HeldLeg(third),
         }
     }));
     assert!(
@@ -202,7 +208,7 @@ fn a_transfer_that_crosses_the_order_for_the_next_agent_leaves_that_agent_no_sec
     rig.event(PbxEvent::AgentReady { leg: second });
     let connect = PbxCommand::Connect {
         leg,
-        agent_leg: second,
+        to: Destination::HeldLeg(second),
     };
     assert_eq!(rig.last(), &connect);
     rig.event(PbxEvent::Transferred { leg });
@@ -224,7 +230,7 @@ fn a_phone_on_hold_is_not_free_and_is_again_once_it_listens() {
         (rig.state(1), reason(&rig, 1)),
         (AgentState::Paused, AgentReason::PhoneOnHold)
     );
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Us, false),
     });
@@ -242,7 +248,7 @@ fn an_agent_on_hold_whose_legs_end_was_missed_is_called_again_after_the_legs_tim
     let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
     trouble(&mut rig, agent_leg, Some(LegTrouble::OnHold));
     let end = end(EndedBy::Us, false);
-    rig.event(PbxEvent::Ended { leg, end });
+    rig.event(PbxEvent::LegEnded { leg, end });
     let released = |rig: &Rig| {
         rig.commands()
             .any(|c| c == &PbxCommand::HangUpAgent { leg: agent_leg })
@@ -266,7 +272,7 @@ fn hold_in_a_conversation_is_shown_and_changes_nothing_until_it_is_over() {
         trouble(&mut rig, agent_leg, news);
         assert_eq!((rig.state(1), reason(&rig, 1)), (AgentState::OnCall, shown));
     }
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Network, true),
     });
@@ -290,7 +296,7 @@ fn a_phone_that_cannot_be_reached_or_heard_is_called_again_but_no_conversation_i
             (AgentState::OnCall, AgentReason::from(deaf))
         );
         assert!(!hangs_up(&rig, leg));
-        rig.event(PbxEvent::Ended {
+        rig.event(PbxEvent::LegEnded {
             leg,
             end: end(EndedBy::Network, true),
         });
@@ -411,6 +417,7 @@ fn of_two_conversations_that_a_former_run_left_with_one_agent_the_one_in_the_bri
         leg,
         pbx: pbx(),
         trunk: TrunkId(1),
+        leg_end: None,
         lead: lead(1),
         created_at: before.now.wall,
         answered_at: Some(before.now.wall),

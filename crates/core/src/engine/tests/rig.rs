@@ -229,7 +229,7 @@ impl Rig {
 
     pub(super) fn outcomes(&self) -> Vec<Outcome> {
         let ended = self.said.iter().filter_map(|c| match c {
-            Command::Store(Change::Ended { outcome, .. }) => Some(*outcome),
+            Command::Store(Change::AttemptEnded { outcome, .. }) => Some(*outcome),
             _ => None,
         });
         ended.collect()
@@ -262,10 +262,11 @@ impl Rows {
             Change::Connected { attempt, at, .. } => {
                 self.0.entry(*attempt).or_default().connected_at = Some(*at);
             }
-            Change::Ended {
+            Change::AttemptEnded {
                 attempt, at, outcome, ..
             } => self.0.entry(*attempt).or_default().ended = Some((*at, *outcome)),
             Change::LegProgressed { .. }
+            | Change::LegEnded { .. }
             | Change::Messaged { .. }
             | Change::Agent { .. }
             | Change::Learnt { .. }
@@ -283,6 +284,18 @@ impl Rows {
             }
         }
         rows
+    }
+
+    /// What the row of an answered attempt says.
+    pub(super) fn answer(&self, attempt: AttemptId) -> Option<&AnswerRow> {
+        self.0.get(&attempt).filter(|_| self.1.contains(&attempt))
+    }
+
+    /// Its outcome was not stored after all.
+    pub(super) fn reopen(&mut self, attempt: AttemptId) {
+        if let Some(row) = self.0.get_mut(&attempt) {
+            row.ended = None;
+        }
     }
 
     fn fates(&self) -> impl Iterator<Item = (Wall, AnswerResult)> + '_ {

@@ -16,7 +16,7 @@ fn storm(rig: &mut Rig, code: u16, secs: u64) -> usize {
         rig.wait(Duration::from_millis(100));
         for leg in rig.legs().split_off(ended) {
             ended += 1;
-            rig.event(PbxEvent::Ended { leg, end: sip(code) });
+            rig.event(PbxEvent::LegEnded { leg, end: sip(code) });
         }
         if before_hold.is_none() && rig.engine.live(rig.now).idle.contains(&Idle::TrunkFailing) {
             before_hold = Some(ended);
@@ -38,7 +38,7 @@ fn a_trunk_that_is_taken_from_the_campaign_is_not_held_any_more() {
 
 fn spent(rig: &Rig) -> usize {
     let ends = rig.said.iter().filter(|c| {
-        matches!(c, Command::Store(Change::Ended { spends_try, retry_at, .. }) if *spends_try || retry_at.is_none())
+        matches!(c, Command::Store(Change::AttemptEnded { spends_try, retry_at, .. }) if *spends_try || retry_at.is_none())
     });
     ends.count()
 }
@@ -77,9 +77,9 @@ fn wrong_numbers_in_an_honest_list_are_done_and_hold_no_trunk() {
                     leg,
                     kind: Progress::Ringing,
                 });
-                rig.event(PbxEvent::Ended { leg, end: sip(480) });
+                rig.event(PbxEvent::LegEnded { leg, end: sip(480) });
             } else {
-                rig.event(PbxEvent::Ended { leg, end: sip(404) });
+                rig.event(PbxEvent::LegEnded { leg, end: sip(404) });
             }
         }
     }
@@ -94,7 +94,7 @@ fn one_wrong_number_is_done_after_a_moment_though_nobody_else_is_called() {
     let mut rig = Rig::at_work(1);
     let leg = rig.leg();
     rig.ask(1, AgentRequest::Pause);
-    rig.event(PbxEvent::Ended { leg, end: sip(404) });
+    rig.event(PbxEvent::LegEnded { leg, end: sip(404) });
     assert_eq!(rig.outcomes(), []);
     rig.wait(Duration::from_secs(5));
     assert_eq!(rig.outcomes(), [Outcome::Invalid]);
@@ -128,7 +128,7 @@ fn calls_that_nobody_can_take_any_more_are_taken_back_as_soon_as_they_have_rung_
         rig.ask(2, request.clone());
         assert_eq!(hung_up(&rig), legs[1..], "what has not rung yet, at once");
         for leg in &legs[1..] {
-            rig.event(PbxEvent::Ended {
+            rig.event(PbxEvent::LegEnded {
                 leg: *leg,
                 end: end(EndedBy::Us, false),
             });
@@ -153,7 +153,7 @@ fn calls_launched_ahead_are_for_the_free_agents_of_a_campaign_that_is_progressiv
             progressed: true,
             ..sip(486)
         };
-        rig.event(PbxEvent::Ended { leg, end });
+        rig.event(PbxEvent::LegEnded { leg, end });
     }
     assert_eq!(rig.legs().len(), 7, "three calls are left for four agents");
 }

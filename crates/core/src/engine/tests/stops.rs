@@ -22,7 +22,7 @@ fn drain_takes_back_what_rings_and_lets_talking_calls_go_on() {
     });
     rig.tell(Input::Drain);
     assert!(rig.commands().any(|c| c == &PbxCommand::HangUp { leg: ringing }));
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg: ringing,
         end: end(EndedBy::Us, false),
     });
@@ -36,7 +36,7 @@ fn drain_takes_back_what_rings_and_lets_talking_calls_go_on() {
         (AgentState::OnCall, AgentState::Offline)
     );
     assert!(!rig.engine.is_drained());
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg: talking,
         end: end(EndedBy::Network, true),
     });
@@ -63,7 +63,7 @@ fn an_agent_who_is_offline_has_the_reason_of_its_log_out() {
         let mut rig = Rig::at_work(1);
         let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
         rig.tell(input);
-        rig.event(PbxEvent::Ended {
+        rig.event(PbxEvent::LegEnded {
             leg,
             end: end(EndedBy::Us, false),
         });
@@ -101,7 +101,7 @@ fn a_stop_takes_back_what_rings_and_leaves_agents_and_conversations_up() {
     rig.tell(Input::Stop);
     assert!(rig.commands().any(|c| c == &PbxCommand::HangUp { leg: ringing }));
     assert!(!rig.engine.is_settled());
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg: ringing,
         end: end(EndedBy::Us, false),
     });
@@ -130,7 +130,7 @@ fn a_drain_whose_deadline_has_passed_hangs_up_what_is_left() {
     rig.tell(Input::Drain);
     rig.tell(Input::HangUpAll);
     assert!(rig.commands().any(|c| c == &PbxCommand::HangUp { leg: talking }));
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg: talking,
         end: end(EndedBy::Us, true),
     });
@@ -153,7 +153,7 @@ fn while_the_clock_is_in_doubt_nothing_is_launched_and_what_is_up_goes_on() {
     assert!(rig.said.iter().any(|c| matches!(c, Command::Return { .. })));
     rig.event(PbxEvent::Answered { leg });
     rig.event(PbxEvent::Connected { leg, agent_leg });
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Network, true),
     });
@@ -166,7 +166,7 @@ fn while_the_clock_is_in_doubt_nothing_is_launched_and_what_is_up_goes_on() {
     // Allowed by a clock that is in doubt since.
     rig.store_answers = false;
     let leg = rig.leg();
-    rig.event(PbxEvent::Ended {
+    rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Network, false),
     });

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ari::leg::Found;
-use paceline_core::pbx::{ConnectFault, DialString};
+use paceline_core::pbx::{ConnectFault, Destination, DialString};
 use std::borrow::Cow;
 
 mod closed;
@@ -152,7 +152,7 @@ fn cause(q850: u16) -> Cause {
 
 fn end_of(events: &[PbxEvent]) -> &LegEnd {
     match events {
-        [PbxEvent::Ended { end, .. } | PbxEvent::AgentEnded { end, .. }] => end,
+        [PbxEvent::LegEnded { end, .. } | PbxEvent::AgentEnded { end, .. }] => end,
         other => panic!("one end, not {other:?}"),
     }
 }
@@ -173,7 +173,7 @@ fn an_agent_who_hears_nothing_for_long_gets_silence_until_a_callee_comes() {
     script.legs.command(
         PbxCommand::Connect {
             leg,
-            agent_leg: agent,
+            to: Destination::HeldLeg(agent),
         },
         script.now,
     );
@@ -349,7 +349,7 @@ fn a_connect_to_somebody_who_left_says_who() {
         script.legs.command(
             PbxCommand::Connect {
                 leg,
-                agent_leg: agent,
+                to: Destination::HeldLeg(agent),
             },
             script.now,
         );
@@ -427,7 +427,7 @@ fn after_a_gap_agents_are_put_back_and_what_is_gone_has_a_second_to_say_why() {
     script.pass(Duration::from_millis(1100));
     let said = script.said();
     assert_eq!(end_of(&said).by, EndedBy::Vanished);
-    assert!(matches!(said.first(), Some(PbxEvent::Ended { leg, .. }) if *leg == gone));
+    assert!(matches!(said.first(), Some(PbxEvent::LegEnded { leg, .. }) if *leg == gone));
 }
 
 #[test]
@@ -501,7 +501,7 @@ fn one_phone_of_several_that_is_busy_does_not_end_the_ringing() {
     let said = script.said();
     assert!(matches!(
         said.last(),
-        Some(PbxEvent::Ended { end, .. }) if end.by == EndedBy::RingTimeout && end.progressed
+        Some(PbxEvent::LegEnded { end, .. }) if end.by == EndedBy::RingTimeout && end.progressed
     ));
 }
 
@@ -563,7 +563,7 @@ fn an_end_that_could_not_be_handed_on_is_said_after_the_gap() {
     let ends: Vec<_> = said
         .iter()
         .filter_map(|event| match event {
-            PbxEvent::Ended { leg, end } => Some((leg.0, end.by, end.q850)),
+            PbxEvent::LegEnded { leg, end } => Some((leg.0, end.by, end.q850)),
             _ => None,
         })
         .collect();

@@ -1,7 +1,7 @@
 use super::*;
 use crate::esl::leg::Found;
 use paceline_core::pbx::DialString;
-use paceline_core::pbx::{EndedBy, Sound};
+use paceline_core::pbx::{Destination, EndedBy, Sound};
 
 mod phones;
 
@@ -81,7 +81,7 @@ impl Bench {
     fn connect(&mut self) {
         let command = PbxCommand::Connect {
             leg: CALLEE,
-            agent_leg: AGENT,
+            to: Destination::HeldLeg(AGENT),
         };
         self.legs.command(command, self.now);
     }
@@ -97,7 +97,7 @@ impl Bench {
 
     fn end(&mut self) -> LegEnd {
         match self.heard().pop() {
-            Some(PbxEvent::Ended { leg: CALLEE, end }) => end,
+            Some(PbxEvent::LegEnded { leg: CALLEE, end }) => end,
             other => panic!("no end but {other:?}"),
         }
     }
@@ -234,7 +234,7 @@ fn a_hang_up_that_comes_before_the_channel_is_asked_again_when_it_appears() {
     bench.tick_after(END_LATE_MAX);
     assert!(matches!(
         bench.heard()[..],
-        [PbxEvent::Ended { leg, end: LegEnd { by: EndedBy::Vanished, .. } }] if leg == unseen
+        [PbxEvent::LegEnded { leg, end: LegEnd { by: EndedBy::Vanished, .. } }] if leg == unseen
     ));
 }
 
@@ -423,7 +423,10 @@ fn an_end_that_could_not_be_told_before_the_link_broke_is_told_after() {
     bench.said(Said::Ringing(CALLEE.0));
     bench.ended(CALLEE.0, facts("USER_BUSY", 17, Some(486)));
     bench.legs.unlinked(bench.now);
-    assert!(matches!(bench.heard()[..], [PbxEvent::Ended { leg: CALLEE, .. }]));
+    assert!(matches!(
+        bench.heard()[..],
+        [PbxEvent::LegEnded { leg: CALLEE, .. }]
+    ));
 }
 
 #[test]
@@ -551,7 +554,7 @@ fn an_agent_whose_callee_has_ended_is_joined_with_the_next_once_parked() {
     }
     let connect = PbxCommand::Connect {
         leg: next,
-        agent_leg: AGENT,
+        to: Destination::HeldLeg(AGENT),
     };
     bench.heard();
     bench.asked();

@@ -80,7 +80,7 @@ fn events_that_find_no_room_are_kept_in_their_order() {
         events: events_out,
         stats: Arc::default(),
     };
-    let ended = |nth| PbxEvent::Ended {
+    let ended = |nth| PbxEvent::LegEnded {
         leg: LegId(Uuid::from_u128(nth)),
         end: LegEnd::default(),
     };

@@ -10,7 +10,7 @@ impl Script {
     fn end_of(&mut self, of: LegId) -> LegEnd {
         let said = self.said();
         match &said[..] {
-            [PbxEvent::Ended { leg, end }] if *leg == of => end.clone(),
+            [PbxEvent::LegEnded { leg, end }] if *leg == of => end.clone(),
             other => panic!("{other:?}"),
         }
     }
@@ -105,7 +105,7 @@ fn a_link_that_breaks_before_it_is_known_whether_the_pbx_takes_calls_says_that_i
         .said()
         .into_iter()
         .map(|event| match event {
-            PbxEvent::Ended { leg, end } => (leg, end.by),
+            PbxEvent::LegEnded { leg, end } => (leg, end.by),
             other => panic!("{other:?}"),
         })
         .collect();

@@ -1,14 +1,14 @@
 //! Rules of phones that act by themselves, where a real switch would take too long or be too seldom wrong.
 
 use super::*;
-use paceline_core::pbx::{Departure, LegTrouble};
+use paceline_core::pbx::{Departure, Destination, LegTrouble};
 
 impl Script {
     fn connected(&mut self, agent: AgentLegId) -> LegId {
         let leg = self.answered();
         let command = PbxCommand::Connect {
             leg,
-            agent_leg: agent,
+            to: Destination::HeldLeg(agent),
         };
         self.legs.command(command, self.now);
         self.reply(Then::Connected(leg, agent), 204);
@@ -100,7 +100,7 @@ fn nobody_is_connected_while_the_agents_leg_is_out_of_its_bridge_and_it_is_asked
     let leg = script.answered();
     let command = PbxCommand::Connect {
         leg,
-        agent_leg: agent,
+        to: Destination::HeldLeg(agent),
     };
     script.legs.command(command, script.now);
     script.reply(Then::Connected(leg, agent), 204);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::esl::said::said;
-use paceline_core::pbx::{Departure, LegTrouble};
+use paceline_core::pbx::{Departure, Destination, LegTrouble};
 
 /// What becomes of a conversation that somebody else ends, and what the engine is told of it.
 #[test]
@@ -304,7 +304,7 @@ fn an_agent_who_was_said_to_have_left_is_given_nobody_though_the_leg_is_parked()
     bench.legs.command(
         PbxCommand::Connect {
             leg,
-            agent_leg: AGENT,
+            to: Destination::HeldLeg(AGENT),
         },
         bench.now,
     );
@@ -346,7 +346,7 @@ fn a_callee_whose_agent_is_gone_before_the_two_are_joined_is_joined_with_the_nex
         bench.legs.command(
             PbxCommand::Connect {
                 leg: CALLEE,
-                agent_leg: AgentLegId(next),
+                to: Destination::HeldLeg(AgentLegId(next)),
             },
             bench.now,
         );

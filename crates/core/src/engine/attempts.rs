@@ -1,15 +1,14 @@
-//! How an attempt moves: from dialed to answered, ended. How it is connected is `engine/connects.rs`.
+//! How an attempt moves with its leg: dialed, answered, ended. How it is connected is `engine/connects.rs`.
 
 use super::full::Probe;
 use super::{ASK_AGAIN, CATCH_UP, Engine, EngineError, SILENCE_MARGIN, Timer};
 use crate::agent::{AgentReason, Work};
-use crate::call::{CallState, Why};
+use crate::attempt::{AttemptState, Ended, Leg, Why};
 use crate::command::Change;
 use crate::ids::{AgentId, AttemptId, LegId};
 use crate::input::Prepared;
 use crate::outcome::{MessageResult, Outcome};
 use crate::pbx::{EndedBy, LegEnd, PbxCommand, Progress};
-use crate::retry;
 use crate::time::{Mono, Now, Wall};
 use std::time::Duration;
 
@@ -26,10 +25,10 @@ impl Engine {
         attempt: AttemptId,
         result: Prepared,
     ) -> Result<(), EngineError> {
-        let Some(call) = self.calls.get(&attempt) else {
+        let Some(open) = self.attempts.get(&attempt) else {
             return Err(EngineError::NotAsked(attempt));
         };
-        let CallState::Preparing { agent, wanted } = call.state else {
+        let AttemptState::Preparing { agent, wanted } = open.state else {
             return Err(EngineError::NotAsked(attempt));
         };
         self.store_fails = result == Prepared::Failed;
@@ -39,9 +38,9 @@ impl Engine {
                 if wanted
                     && self.active
                     && !self.clock_doubted
-                    && now.mono.since(call.launched_at) <= PREPARED_MAX
-                    && self.links_up.contains(&call.pbx)
-                    && !self.is_maintained(&call.pbx) =>
+                    && now.mono.since(open.leg.launched_at) <= PREPARED_MAX
+                    && self.links_up.contains(&open.leg.pbx)
+                    && !self.is_maintained(&open.leg.pbx) =>
             {
                 self.dial(now, attempt, agent)
             }
@@ -51,7 +50,7 @@ impl Engine {
                     detail: "not dialed: nobody needed it any more, or the link was lost".to_owned(),
                     ..LegEnd::default()
                 };
-                self.settle(now, now, attempt, Outcome::Cancelled, end);
+                self.leg_over(now, now, attempt, Outcome::Cancelled, end);
             }
             Prepared::Refused => self.forget(now, attempt),
             Prepared::Failed => {
@@ -64,32 +63,32 @@ impl Engine {
 
     fn dial(&mut self, now: Now, attempt: AttemptId, agent: Option<AgentId>) {
         let silent_at = now.mono + self.config.settings.dialing.ring_timeout() + SILENCE_MARGIN;
-        let Some(call) = self.calls.get(&attempt) else {
+        let Some(open) = self.attempts.get(&attempt) else {
             return;
         };
-        let Some(trunk) = self.config.trunks.iter().find(|t| t.id == call.trunk) else {
+        let Some(trunk) = self.config.trunks.iter().find(|t| t.id == open.leg.trunk) else {
             let detail = "the trunk was removed from the campaign".to_owned();
             let end = LegEnd {
                 by: EndedBy::Refused,
                 detail,
                 ..LegEnd::default()
             };
-            return self.settle(now, now, attempt, Outcome::Failed, end);
+            return self.leg_over(now, now, attempt, Outcome::Failed, end);
         };
         let command = PbxCommand::CallContact {
-            leg: call.leg,
-            dial: trunk.dial.render(&call.lead.number),
+            leg: open.leg.id,
+            dial: trunk.dial.render(&open.lead.number),
             caller_id: trunk.caller_id.clone(),
             ring_timeout: self.config.settings.dialing.ring_timeout(),
             duration_max: self.config.settings.dialing.ring_timeout()
                 + self.config.settings.dialing.call_duration_max(),
         };
-        let pbx = call.pbx.clone();
-        if let Some(call) = self.calls.get_mut(&attempt) {
-            call.launched_at = now.mono;
+        let pbx = open.leg.pbx.clone();
+        if let Some(open) = self.attempts.get_mut(&attempt) {
+            open.leg.launched_at = now.mono;
         }
         self.counts.launched += 1;
-        self.set_call(attempt, CallState::Dialing { agent, silent_at });
+        self.set_state(attempt, AttemptState::Dialing { agent, silent_at });
         self.tell(&pbx, command);
     }
 
@@ -99,11 +98,11 @@ impl Engine {
         };
         self.leg_lives(now, attempt);
         match self.state_of(attempt) {
-            Some(CallState::Dialing { agent, silent_at }) => {
-                if let Some(call) = self.calls.get_mut(&attempt) {
-                    call.rang_at = Some(now.mono);
+            Some(AttemptState::Dialing { agent, silent_at }) => {
+                if let Some(open) = self.attempts.get_mut(&attempt) {
+                    open.leg.rang_at = Some(now.mono);
                 }
-                self.set_call(attempt, CallState::Ringing { agent, silent_at });
+                self.set_state(attempt, AttemptState::Ringing { agent, silent_at });
                 self.store(Change::LegProgressed {
                     attempt,
                     leg,
@@ -113,14 +112,14 @@ impl Engine {
             }
             // A second sign of life, or one overtaken by what it led to.
             Some(
-                CallState::Preparing { .. }
-                | CallState::Ringing { .. }
-                | CallState::Waiting { .. }
-                | CallState::Connecting { .. }
-                | CallState::Message { .. }
-                | CallState::Connected { .. }
-                | CallState::Transferred { .. }
-                | CallState::Ending { .. },
+                AttemptState::Preparing { .. }
+                | AttemptState::Ringing { .. }
+                | AttemptState::Waiting { .. }
+                | AttemptState::Connecting { .. }
+                | AttemptState::Message { .. }
+                | AttemptState::Connected { .. }
+                | AttemptState::Transferred { .. }
+                | AttemptState::Ending { .. },
             )
             | None => self.counts.stale += 1,
         }
@@ -132,20 +131,20 @@ impl Engine {
             return;
         };
         match self.state_of(attempt) {
-            Some(CallState::Dialing { agent, .. } | CallState::Ringing { agent, .. }) => {
+            Some(AttemptState::Dialing { agent, .. } | AttemptState::Ringing { agent, .. }) => {
                 self.person_waits(now, then, attempt);
                 self.serve(now, attempt, agent);
             }
-            Some(CallState::Ending {
+            Some(AttemptState::Ending {
                 agent,
                 why: Why::TakenBack | Why::SilentUnanswered | Why::Missing,
                 ask_again_at,
             }) => {
                 self.note_answer(then, attempt);
                 self.give_up(now, attempt);
-                self.set_call(
+                self.set_state(
                     attempt,
-                    CallState::Ending {
+                    AttemptState::Ending {
                         agent,
                         why: Why::TakenBackAnswered,
                         ask_again_at,
@@ -153,13 +152,13 @@ impl Engine {
                 );
             }
             Some(
-                CallState::Preparing { .. }
-                | CallState::Waiting { .. }
-                | CallState::Connecting { .. }
-                | CallState::Message { .. }
-                | CallState::Connected { .. }
-                | CallState::Transferred { .. }
-                | CallState::Ending { .. },
+                AttemptState::Preparing { .. }
+                | AttemptState::Waiting { .. }
+                | AttemptState::Connecting { .. }
+                | AttemptState::Message { .. }
+                | AttemptState::Connected { .. }
+                | AttemptState::Transferred { .. }
+                | AttemptState::Ending { .. },
             )
             | None => self.counts.stale += 1,
         }
@@ -167,15 +166,21 @@ impl Engine {
 
     /// A sign of life: the PBX had room for the leg, and its trunk works.
     fn leg_lives(&mut self, now: Now, attempt: AttemptId) {
-        let Some(call) = self.calls.get(&attempt) else {
+        let Some(open) = self.attempts.get(&attempt) else {
             return;
         };
-        let (trunk, dialed_at, pbx) = (call.trunk, call.launched_at, call.pbx.clone());
-        self.switch_had_room(now, &pbx, Probe::Call(attempt), true);
+        let Leg {
+            id,
+            pbx,
+            trunk,
+            launched_at,
+            ..
+        } = open.leg.clone();
+        self.switch_had_room(now, &pbx, Probe::Callee(id), true);
         if let Some(breaker) = self.breakers.get_mut(&trunk)
-            && breaker.lives(dialed_at)
+            && breaker.lives(launched_at)
         {
-            self.trust(trunk);
+            self.trust(now, trunk);
         }
     }
 
@@ -187,16 +192,16 @@ impl Engine {
         };
         let limit_at = answered.mono + self.config.settings.answering.connect_limit();
         let look_at = look_at(now, limit_at);
-        self.set_call(attempt, CallState::Waiting { limit_at, look_at });
+        self.set_state(attempt, AttemptState::Waiting { limit_at, look_at });
     }
 
     /// Keeps when it was answered, which is after it was asked for.
     fn note_answer(&mut self, then: Now, attempt: AttemptId) -> Option<Now> {
-        let call = self.calls.get_mut(&attempt)?;
-        let answered = *call
+        let open = self.attempts.get_mut(&attempt)?;
+        let answered = *open
             .answered
-            .get_or_insert(then.no_earlier_than(call.launched_at));
-        let leg = call.leg;
+            .get_or_insert(then.no_earlier_than(open.leg.launched_at));
+        let leg = open.leg.id;
         self.store(Change::Answered {
             attempt,
             leg,
@@ -207,97 +212,97 @@ impl Engine {
 
     /// The person is abandoned from now on, unless an agent was there.
     pub(super) fn give_up(&mut self, now: Now, attempt: AttemptId) {
-        let Some(call) = self.calls.get_mut(&attempt) else {
+        let Some(open) = self.attempts.get_mut(&attempt) else {
             return;
         };
-        if call.answered.is_none() || call.connected_at.is_some() || call.abandoned_at.is_some() {
+        if open.answered.is_none() || open.connected_at.is_some() || open.abandoned_at.is_some() {
             return;
         }
-        let at = call.wall_at(now);
-        call.abandoned_at = Some(at);
+        let at = open.wall_at(now);
+        open.abandoned_at = Some(at);
         self.store(Change::Abandoned { attempt, at });
         self.count_answer(attempt, None);
     }
 
-    /// `then`: when it ended, by the PBX's own time.
-    pub(super) fn ended(&mut self, now: Now, then: Now, leg: LegId, end: LegEnd) {
+    /// `then`: when the leg ended, by the PBX's own time.
+    pub(super) fn leg_ended(&mut self, now: Now, then: Now, leg: LegId, end: LegEnd) {
         let Some(attempt) = self.attempt_of(leg) else {
             return;
         };
-        let Some(state) = self.state_of(attempt) else {
+        let Some(open) = self.attempts.get(&attempt) else {
             return;
         };
-        if matches!(state, CallState::Preparing { .. }) {
+        let (state, pbx) = (open.state, open.leg.pbx.clone());
+        if matches!(state, AttemptState::Preparing { .. }) {
             self.counts.stale += 1;
             return;
         }
-        if let (Some(taken), Some(pbx)) = (end.was_taken(), self.calls.get(&attempt).map(|c| c.pbx.clone())) {
-            self.switch_had_room(now, &pbx, Probe::Call(attempt), taken);
+        if let Some(taken) = end.was_taken() {
+            self.switch_had_room(now, &pbx, Probe::Callee(leg), taken);
         }
-        if let CallState::Message { asked_at, .. } = state {
+        if let AttemptState::Message { asked_at, .. } = state {
             self.note_message(attempt, MessageResult::CutShort, asked_at);
         }
-        let outcome = state.outcome(&end);
-        self.settle(now, then, attempt, outcome, end);
+        self.leg_over(now, then, attempt, state.outcome(&end), end);
     }
 
-    /// The agent of this call lost the phone.
-    pub(super) fn call_lost_its_agent(&mut self, now: Now, attempt: AttemptId) {
-        let Some(call) = self.calls.get(&attempt) else {
+    /// The agent of this attempt lost the phone.
+    pub(super) fn attempt_lost_its_agent(&mut self, now: Now, attempt: AttemptId) {
+        let Some(open) = self.attempts.get(&attempt) else {
             return;
         };
-        let pbx = call.pbx.clone();
-        match call.state {
-            CallState::Preparing {
+        let pbx = open.leg.pbx.clone();
+        match open.state {
+            AttemptState::Preparing {
                 agent: Some(agent),
                 wanted: true,
             } => {
                 let other = self.replacement(now, agent, attempt, &pbx);
-                let state = CallState::Preparing {
+                let state = AttemptState::Preparing {
                     agent: other.or(Some(agent)),
                     wanted: other.is_some(),
                 };
-                self.set_call(attempt, state);
+                self.set_state(attempt, state);
             }
-            CallState::Dialing {
+            AttemptState::Dialing {
                 agent: Some(agent),
                 silent_at,
             } => match self.replacement(now, agent, attempt, &pbx) {
-                Some(other) => self.set_call(
+                Some(other) => self.set_state(
                     attempt,
-                    CallState::Dialing {
+                    AttemptState::Dialing {
                         agent: Some(other),
                         silent_at,
                     },
                 ),
                 None => self.end(now, attempt, Why::TakenBack),
             },
-            CallState::Ringing {
+            AttemptState::Ringing {
                 agent: Some(agent),
                 silent_at,
             } => match self.replacement(now, agent, attempt, &pbx) {
-                Some(other) => self.set_call(
+                Some(other) => self.set_state(
                     attempt,
-                    CallState::Ringing {
+                    AttemptState::Ringing {
                         agent: Some(other),
                         silent_at,
                     },
                 ),
                 None => self.end(now, attempt, Why::TakenBack),
             },
-            CallState::Connecting { agent, limit_at, .. } => {
+            AttemptState::Connecting { agent, limit_at, .. } => {
                 let look_at = limit_at;
-                self.set_call(attempt, CallState::Waiting { limit_at, look_at });
+                self.set_state(attempt, AttemptState::Waiting { limit_at, look_at });
                 self.free_agent(now, agent, attempt);
             }
-            CallState::Connected { .. } => self.end(now, attempt, Why::AgentLost),
-            CallState::Preparing { .. }
-            | CallState::Dialing { agent: None, .. }
-            | CallState::Ringing { agent: None, .. }
-            | CallState::Waiting { .. }
-            | CallState::Message { .. }
-            | CallState::Transferred { .. }
-            | CallState::Ending { .. } => {}
+            AttemptState::Connected { .. } => self.end(now, attempt, Why::AgentLost),
+            AttemptState::Preparing { .. }
+            | AttemptState::Dialing { agent: None, .. }
+            | AttemptState::Ringing { agent: None, .. }
+            | AttemptState::Waiting { .. }
+            | AttemptState::Message { .. }
+            | AttemptState::Transferred { .. }
+            | AttemptState::Ending { .. } => {}
         }
     }
 
@@ -317,10 +322,10 @@ impl Engine {
 
     /// Asks the switch to end a call. An agent for whom the switch was never asked to join is free at once.
     pub(super) fn end(&mut self, now: Now, attempt: AttemptId, why: Why) {
-        let Some(call) = self.calls.get(&attempt) else {
+        let Some(open) = self.attempts.get(&attempt) else {
             return;
         };
-        let (leg, pbx, state) = (call.leg, call.pbx.clone(), call.state);
+        let (leg, pbx, state) = (open.leg.id, open.leg.pbx.clone(), open.state);
         match why {
             Why::Limit | Why::TakenBackAnswered => self.give_up(now, attempt),
             Why::TakenBack
@@ -332,22 +337,24 @@ impl Engine {
             | Why::SilentConnected => {}
         }
         let agent = match state {
-            CallState::Connecting { agent, .. } | CallState::Connected { agent, .. } => Some(agent),
-            CallState::Ending { agent, .. } => agent,
-            CallState::Preparing { agent, .. }
-            | CallState::Dialing { agent, .. }
-            | CallState::Ringing { agent, .. } => {
+            AttemptState::Connecting { agent, .. } | AttemptState::Connected { agent, .. } => Some(agent),
+            AttemptState::Ending { agent, .. } => agent,
+            AttemptState::Preparing { agent, .. }
+            | AttemptState::Dialing { agent, .. }
+            | AttemptState::Ringing { agent, .. } => {
                 if let Some(agent) = agent {
                     self.free_agent(now, agent, attempt);
                 }
                 None
             }
-            CallState::Waiting { .. } | CallState::Message { .. } | CallState::Transferred { .. } => None,
+            AttemptState::Waiting { .. }
+            | AttemptState::Message { .. }
+            | AttemptState::Transferred { .. } => None,
         };
         let ask_again_at = now.mono + ASK_AGAIN;
-        self.set_call(
+        self.set_state(
             attempt,
-            CallState::Ending {
+            AttemptState::Ending {
                 agent,
                 why,
                 ask_again_at,
@@ -356,60 +363,64 @@ impl Engine {
         self.tell(&pbx, PbxCommand::HangUp { leg });
     }
 
-    pub(super) fn call_due(&mut self, now: Now, attempt: AttemptId) {
-        let Some(call) = self.calls.get(&attempt) else {
+    pub(super) fn attempt_due(&mut self, now: Now, attempt: AttemptId) {
+        let Some(open) = self.attempts.get(&attempt) else {
             return;
         };
-        let due = call.state.deadline().is_some_and(|at| at <= now.mono);
-        let link_up = self.links_up.contains(&call.pbx);
+        let due = open.state.deadline().is_some_and(|at| at <= now.mono);
+        let link_up = self.links_up.contains(&open.leg.pbx);
         // While the link is down silence means nothing; the next snapshot will tell.
         let silent_at = now.mono + SILENCE_MARGIN;
-        match call.state {
+        match open.state {
             _ if !due => {}
-            CallState::Preparing { .. } => {}
-            CallState::Dialing { .. } | CallState::Ringing { .. } if link_up => {
+            AttemptState::Preparing { .. } => {}
+            AttemptState::Dialing { .. } | AttemptState::Ringing { .. } if link_up => {
                 self.end(now, attempt, Why::SilentUnanswered);
             }
-            CallState::Dialing { agent, .. } => {
-                self.set_call(attempt, CallState::Dialing { agent, silent_at })
+            AttemptState::Dialing { agent, .. } => {
+                self.set_state(attempt, AttemptState::Dialing { agent, silent_at })
             }
-            CallState::Ringing { agent, .. } => {
-                self.set_call(attempt, CallState::Ringing { agent, silent_at })
+            AttemptState::Ringing { agent, .. } => {
+                self.set_state(attempt, AttemptState::Ringing { agent, silent_at })
             }
-            CallState::Waiting { .. } if link_up => self.abandon(now, attempt),
+            AttemptState::Waiting { .. } if link_up => self.abandon(now, attempt),
             // Whether the two are joined by now is not known: nothing is played to both.
-            CallState::Connecting { .. } if link_up => self.end(now, attempt, Why::Limit),
-            CallState::Message { broken: true, .. } => self.message_over(now, attempt, MessageResult::Failed),
-            CallState::Message { .. } => self.message_over(now, attempt, MessageResult::CutShort),
-            // They may be talking by now: the next snapshot tells, and nobody can be hung up on before it.
-            CallState::Waiting { limit_at, .. } => {
-                let look_at = now.mono + LINK_DOWN_WAIT;
-                self.set_call(attempt, CallState::Waiting { limit_at, look_at })
+            AttemptState::Connecting { .. } if link_up => self.end(now, attempt, Why::Limit),
+            AttemptState::Message { broken: true, .. } => {
+                self.message_over(now, attempt, MessageResult::Failed)
             }
-            CallState::Connecting { agent, limit_at, .. } => {
+            AttemptState::Message { .. } => self.message_over(now, attempt, MessageResult::CutShort),
+            // They may be talking by now: the next snapshot tells, and nobody can be hung up on before it.
+            AttemptState::Waiting { limit_at, .. } => {
                 let look_at = now.mono + LINK_DOWN_WAIT;
-                let state = CallState::Connecting {
+                self.set_state(attempt, AttemptState::Waiting { limit_at, look_at })
+            }
+            AttemptState::Connecting { agent, limit_at, .. } => {
+                let look_at = now.mono + LINK_DOWN_WAIT;
+                let state = AttemptState::Connecting {
                     agent,
                     limit_at,
                     look_at,
                 };
-                self.set_call(attempt, state)
+                self.set_state(attempt, state)
             }
-            CallState::Connected { .. } | CallState::Transferred { connected: true, .. } if link_up => {
+            AttemptState::Connected { .. } | AttemptState::Transferred { connected: true, .. } if link_up => {
                 self.end(now, attempt, Why::SilentConnected)
             }
-            CallState::Transferred { connected: false, .. } if link_up => self.end(now, attempt, Why::Limit),
-            CallState::Transferred { connected, .. } => {
-                self.set_call(attempt, CallState::Transferred { connected, silent_at })
+            AttemptState::Transferred { connected: false, .. } if link_up => {
+                self.end(now, attempt, Why::Limit)
             }
-            CallState::Connected { agent, .. } => {
-                self.set_call(attempt, CallState::Connected { agent, silent_at })
+            AttemptState::Transferred { connected, .. } => {
+                self.set_state(attempt, AttemptState::Transferred { connected, silent_at })
             }
-            CallState::Ending { agent, why, .. } => {
-                let (leg, pbx) = (call.leg, call.pbx.clone());
-                self.set_call(
+            AttemptState::Connected { agent, .. } => {
+                self.set_state(attempt, AttemptState::Connected { agent, silent_at })
+            }
+            AttemptState::Ending { agent, why, .. } => {
+                let (leg, pbx) = (open.leg.id, open.leg.pbx.clone());
+                self.set_state(
                     attempt,
-                    CallState::Ending {
+                    AttemptState::Ending {
                         agent,
                         why,
                         ask_again_at: now.mono + ASK_AGAIN,
@@ -423,11 +434,11 @@ impl Engine {
     }
 
     /// What has come of an answer without an agent: past the limit it is abandoned, whoever ended it.
-    fn unconnected(&self, attempt: AttemptId, outcome: Outcome, ended_at: Wall) -> Outcome {
-        let Some(call) = self.calls.get(&attempt) else {
+    pub(super) fn unconnected(&self, attempt: AttemptId, outcome: Outcome, ended_at: Wall) -> Outcome {
+        let Some(open) = self.attempts.get(&attempt) else {
             return outcome;
         };
-        match (call.answered, call.connected_at, call.abandoned_at) {
+        match (open.answered, open.connected_at, open.abandoned_at) {
             (None, _, _) | (_, Some(_), _) => outcome,
             (Some(_), None, Some(_)) => Outcome::Abandoned,
             (Some(answered), None, None)
@@ -439,73 +450,87 @@ impl Engine {
         }
     }
 
-    /// The attempt is over, since `then`: stores its end and lets its agent go.
-    fn settle(&mut self, now: Now, then: Now, attempt: AttemptId, outcome: Outcome, end: LegEnd) {
-        let Some(state) = self.state_of(attempt) else {
+    /// The attempt's leg is over, since `then`: its end is stored at once, so that a crash cannot lose it.
+    fn leg_over(&mut self, now: Now, then: Now, attempt: AttemptId, outcome: Outcome, end: LegEnd) {
+        let Some(open) = self.attempts.get(&attempt) else {
             return;
         };
         let lost_unseen = matches!(outcome, Outcome::Abandoned | Outcome::Unknown) && end.answered;
-        if lost_unseen && self.calls.get(&attempt).is_some_and(|c| c.answered.is_none()) {
+        let (leg, state, is_unanswered) = (open.leg.id, open.state, open.answered.is_none());
+        if lost_unseen && is_unanswered {
             // Nobody saw when: its end is all that is known.
             self.note_answer(then, attempt);
         }
         let then = match state {
-            CallState::Ending {
+            AttemptState::Ending {
                 why: Why::CalleeGone { since },
                 ..
             } if since.mono < then.mono => since,
             _ => then,
         };
-        let Some(call) = self.calls.get(&attempt) else {
+        let Some(open) = self.attempts.get(&attempt) else {
             return;
         };
-        let at = call.wall_at(then);
-        let outcome = self.unconnected(attempt, outcome, at);
-        self.count_answer(attempt, Some((at, outcome)));
-        let Some(call) = self.calls.get(&attempt) else {
-            return;
-        };
-        let next = retry::after(outcome, end.by, &call.lead);
-        let trunk = call.trunk;
-        let call = call.clone();
-        let blame = self.judge_trunk(now, then, &call, outcome, &end);
-        let change = Change::Ended {
+        let at = open.wall_at(then);
+        let change = Change::LegEnded {
             attempt,
-            leg: call.leg,
-            task: call.lead.task,
-            contact: call.lead.contact,
-            outcome,
-            end,
+            leg,
+            end: end.clone(),
             at,
-            retry_at: next.wait.map(|wait| now.wall.plus(wait)),
-            spends_try: next.spends_try,
         };
+        self.store(change);
+        let outcome = self.unconnected(attempt, outcome, at);
         self.pace_ended(attempt, outcome);
-        self.store_end(now, trunk, blame, change);
+        self.after_leg(now, Now { wall: at, ..then }, attempt, outcome, &end);
+    }
+
+    /// What follows the end of a leg, which is stored: the attempt is over, at once or once its trunk is judged.
+    pub(super) fn after_leg(
+        &mut self,
+        now: Now,
+        then: Now,
+        attempt: AttemptId,
+        outcome: Outcome,
+        end: &LegEnd,
+    ) {
+        self.count_answer(attempt, Some((then.wall, outcome)));
+        let Some(open) = self.attempts.get(&attempt).cloned() else {
+            return;
+        };
+        let blame = self.judge_trunk(now, then, &open, outcome, end);
+        let ended = Ended {
+            attempt,
+            lead: open.lead,
+            leg: open.leg.id,
+            by: end.by,
+            outcome,
+            at: then.wall,
+        };
+        self.end_attempt(now, open.leg.trunk, blame, ended);
         self.forget(now, attempt);
     }
 
     fn forget(&mut self, now: Now, attempt: AttemptId) {
-        let Some(call) = self.calls.remove(&attempt) else {
+        let Some(open) = self.attempts.remove(&attempt) else {
             return;
         };
-        self.look_for_stranded |= self.is_maintained(&call.pbx);
-        self.legs.remove(&call.leg);
+        self.look_for_stranded |= self.is_maintained(&open.leg.pbx);
+        self.legs.remove(&open.leg.id);
         self.waiting.remove(&attempt);
         if let Some(breaker) = self
             .breakers
-            .get_mut(&call.trunk)
-            .filter(|_| is_unheard(call.state))
+            .get_mut(&open.leg.trunk)
+            .filter(|_| is_unheard(open.state))
         {
             breaker.heard();
         }
-        self.rearm(call.state.deadline(), None, Timer::Call(attempt));
-        if let Some(agent) = call.state.agent() {
+        self.rearm(open.state.deadline(), None, Timer::Attempt(attempt));
+        if let Some(agent) = open.state.agent() {
             self.let_go(now, agent, attempt);
         }
     }
 
-    /// The call is over for this agent.
+    /// The attempt is over for this agent.
     pub(super) fn let_go(&mut self, now: Now, agent: AgentId, attempt: AttemptId) {
         match self.agents.get(&agent).map(|a| a.work) {
             Some(Work::OnCall { attempt: theirs }) if theirs == attempt => {
@@ -523,29 +548,29 @@ impl Engine {
         self.agent_due(now, agent);
     }
 
-    pub(super) fn set_call(&mut self, attempt: AttemptId, state: CallState) {
-        let Some(call) = self.calls.get_mut(&attempt) else {
+    pub(super) fn set_state(&mut self, attempt: AttemptId, state: AttemptState) {
+        let Some(open) = self.attempts.get_mut(&attempt) else {
             return;
         };
-        let before = std::mem::replace(&mut call.state, state);
-        self.look_for_stranded |= self.maintained.contains(&call.pbx);
-        if let Some(breaker) = self.breakers.get_mut(&call.trunk)
+        let before = std::mem::replace(&mut open.state, state);
+        self.look_for_stranded |= self.maintained.contains(&open.leg.pbx);
+        if let Some(breaker) = self.breakers.get_mut(&open.leg.trunk)
             && is_unheard(before)
             && !is_unheard(state)
         {
             breaker.heard();
         }
-        self.pace_call(attempt, state);
-        if matches!(state, CallState::Waiting { .. }) {
+        self.pace_attempt(attempt, state);
+        if matches!(state, AttemptState::Waiting { .. }) {
             self.waiting.insert(attempt);
         } else {
             self.waiting.remove(&attempt);
         }
-        self.rearm(before.deadline(), state.deadline(), Timer::Call(attempt));
+        self.rearm(before.deadline(), state.deadline(), Timer::Attempt(attempt));
     }
 
-    pub(super) fn state_of(&self, attempt: AttemptId) -> Option<CallState> {
-        self.calls.get(&attempt).map(|call| call.state)
+    pub(super) fn state_of(&self, attempt: AttemptId) -> Option<AttemptState> {
+        self.attempts.get(&attempt).map(|open| open.state)
     }
 
     pub(super) fn attempt_of(&mut self, leg: LegId) -> Option<AttemptId> {
@@ -567,6 +592,9 @@ pub(super) fn look_at(now: Now, limit_at: Mono) -> Mono {
 }
 
 /// Whether nothing has been heard of a call yet.
-fn is_unheard(state: CallState) -> bool {
-    matches!(state, CallState::Preparing { .. } | CallState::Dialing { .. })
+fn is_unheard(state: AttemptState) -> bool {
+    matches!(
+        state,
+        AttemptState::Preparing { .. } | AttemptState::Dialing { .. }
+    )
 }
