@@ -196,15 +196,17 @@ impl Engine {
         engine
     }
 
-    /// Takes new settings. Calls that are up keep what they were launched with.
+    /// Takes new settings. Attempts that are open keep what they were launched with.
     pub fn configure(&mut self, now: Now, config: CampaignConfig) {
         self.failures.configured(&self.config, &config);
-        let (trunks, calls) = (&config.trunks, &self.calls);
-        let used =
-            |id: &TrunkId| trunks.iter().any(|t| t.id == *id) || calls.values().any(|c| c.trunk == *id);
+        let (trunks, attempts) = (&config.trunks, &self.attempts);
+        let used = |id: &TrunkId| {
+            trunks.iter().any(|t| t.id == *id) || attempts.values().any(|a| a.leg.trunk == *id)
+        };
         self.breakers.retain(|id, _| used(id));
         self.config = Arc::new(config);
         self.configure_pacing();
+        self.look_for_stranded = true;
         self.move_on(now);
     }
 
@@ -256,13 +258,11 @@ impl Engine {
 
     /// Whoever became free serves those who wait before anybody else is called.
     fn move_on(&mut self, now: Now) {
-        let look = std::mem::take(&mut self.look_for_stranded);
-        if look {
-            // Frees agents of calls that rang.
-            self.take_back_stranded(now);
-        }
         self.serve_waiting(now);
-        if look {
+        if std::mem::take(&mut self.look_for_stranded) {
+            self.take_back_stranded(now);
+            // What was taken back may have freed agents.
+            self.serve_waiting(now);
             self.release_phones(now);
         }
         self.settle_judged(now);

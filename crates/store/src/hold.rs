@@ -192,7 +192,8 @@ async fn lock(session: &mut PgConnection) -> Result<bool, sqlx::Error> {
 /// Its application's name says it.
 async fn holder(session: &mut PgConnection) -> Result<String, sqlx::Error> {
     let who = "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
-        WHERE l.locktype = 'advisory' AND l.classid = 1885430629 AND l.granted \
+        WHERE l.locktype = 'advisory' AND l.classid = 1885430629 AND l.objsubid = 2 AND l.granted \
+          AND l.objid::bigint = hashtext(current_schema())::bigint & 4294967295 \
           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1";
     let row = sqlx::query(who).fetch_optional(session).await?;
     let name: Option<String> = row.map(|row| row.try_get(0)).transpose()?;

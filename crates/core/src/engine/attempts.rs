@@ -251,52 +251,43 @@ impl Engine {
         let Some(open) = self.attempts.get(&attempt) else {
             return;
         };
-        let pbx = open.leg.pbx.clone();
         match open.state {
             AttemptState::Preparing {
                 agent: Some(agent),
-                wanted: true,
-            } => {
-                let other = self.replacement(now, agent, attempt, &pbx);
-                let state = AttemptState::Preparing {
-                    agent: other.or(Some(agent)),
-                    wanted: other.is_some(),
-                };
-                self.set_state(attempt, state);
-            }
+                wanted,
+            } => self.let_agent_go(
+                now,
+                attempt,
+                agent,
+                AttemptState::Preparing { agent: None, wanted },
+            ),
             AttemptState::Dialing {
                 agent: Some(agent),
                 silent_at,
-            } => match self.replacement(now, agent, attempt, &pbx) {
-                Some(other) => self.set_state(
-                    attempt,
-                    AttemptState::Dialing {
-                        agent: Some(other),
-                        silent_at,
-                    },
-                ),
-                None => self.end(now, attempt, Why::TakenBack),
-            },
+            } => {
+                let state = AttemptState::Dialing {
+                    agent: None,
+                    silent_at,
+                };
+                self.let_agent_go(now, attempt, agent, state)
+            }
             AttemptState::Ringing {
                 agent: Some(agent),
                 silent_at,
-            } => match self.replacement(now, agent, attempt, &pbx) {
-                Some(other) => self.set_state(
-                    attempt,
-                    AttemptState::Ringing {
-                        agent: Some(other),
-                        silent_at,
-                    },
-                ),
-                None => self.end(now, attempt, Why::TakenBack),
-            },
+            } => {
+                let state = AttemptState::Ringing {
+                    agent: None,
+                    silent_at,
+                };
+                self.let_agent_go(now, attempt, agent, state)
+            }
             AttemptState::Connecting { agent, limit_at, .. } => {
                 let look_at = limit_at;
                 self.set_state(attempt, AttemptState::Waiting { limit_at, look_at });
                 self.free_agent(now, agent, attempt);
             }
             AttemptState::Connected { .. } => self.end(now, attempt, Why::AgentLost),
-            AttemptState::Preparing { .. }
+            AttemptState::Preparing { agent: None, .. }
             | AttemptState::Dialing { agent: None, .. }
             | AttemptState::Ringing { agent: None, .. }
             | AttemptState::Waiting { .. }
@@ -306,18 +297,12 @@ impl Engine {
         }
     }
 
-    /// Frees an agent who cannot serve this call, and reserves another one who can.
-    fn replacement(
-        &mut self,
-        now: Now,
-        agent: AgentId,
-        attempt: AttemptId,
-        pbx: &crate::ids::PbxName,
-    ) -> Option<AgentId> {
-        let other = self.longest_free(pbx)?;
+    /// Frees an agent who cannot serve this attempt. Another one is kept for it, or it is taken back, once all that happened at
+    /// this moment is known (`engine/stranded.rs`).
+    fn let_agent_go(&mut self, now: Now, attempt: AttemptId, agent: AgentId, state: AttemptState) {
+        self.set_state(attempt, state);
         self.free_agent(now, agent, attempt);
-        self.set_work(now, other, Work::Reserved { attempt }, AgentReason::CallLaunched);
-        Some(other)
+        self.look_for_stranded = true;
     }
 
     /// Asks the switch to end a call. An agent for whom the switch was never asked to join is free at once.

@@ -11,7 +11,7 @@ use crate::ids::{AgentId, AttemptId, LegId, PbxName, TrunkId};
 use crate::input::Lead;
 use crate::time::{Mono, Now, Wall};
 use rand::RngExt;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// After a failure of the store, nothing is launched or leased for this long.
@@ -40,7 +40,7 @@ impl Engine {
             match self.config.settings.pacing.mode {
                 Mode::Progressive => {
                     let room = self.contacts_at_hand();
-                    for agent in self.agents_to_serve().into_iter().take(room) {
+                    for agent in self.free_agents().into_iter().take(room) {
                         if !self.launch_for(now, agent) {
                             break;
                         }
@@ -55,38 +55,6 @@ impl Engine {
             self.rearm(self.hopper_due, due, Timer::Hopper);
             self.hopper_due = due;
         }
-    }
-
-    /// Free agents for whom no call is up. One that was launched ahead, in another mode or before a crash, is for one of them.
-    fn agents_to_serve(&self) -> Vec<AgentId> {
-        let mut free = self.free_agents();
-        if free.is_empty() {
-            return free;
-        }
-        let mut ahead: BTreeMap<&PbxName, usize> = BTreeMap::new();
-        for open in self.attempts.values() {
-            if matches!(
-                open.state,
-                AttemptState::Preparing {
-                    agent: None,
-                    wanted: true
-                } | AttemptState::Dialing { agent: None, .. }
-                    | AttemptState::Ringing { agent: None, .. }
-            ) {
-                *ahead.entry(&open.leg.pbx).or_default() += 1;
-            }
-        }
-        free.retain(|id| {
-            let pbx = self.agents.get(id).map(|agent| &agent.pbx);
-            match pbx.and_then(|pbx| ahead.get_mut(pbx)) {
-                Some(calls) if *calls > 0 => {
-                    *calls -= 1;
-                    false
-                }
-                _ => true,
-            }
-        });
-        free
     }
 
     /// Contacts that may be launched now. A store whose last answer was that it cannot is asked for one attempt at a time,

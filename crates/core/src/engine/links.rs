@@ -243,14 +243,11 @@ impl Engine {
                 }
                 self.join_as_seen(now, attempt, joined);
             }
-            AttemptState::Dialing { agent, .. } | AttemptState::Ringing { agent, .. } => {
+            AttemptState::Dialing { .. } | AttemptState::Ringing { .. } => {
                 if channel.is_some_and(|c| c.phase == ChannelPhase::Ringing)
                     && matches!(state, AttemptState::Dialing { .. })
                 {
                     self.progressed(now, leg, Progress::Ringing);
-                }
-                if agent.is_none() {
-                    self.adopt_unanswered(now, attempt);
                 }
             }
             AttemptState::Waiting { .. } | AttemptState::Connecting { .. } => {
@@ -427,51 +424,6 @@ impl Engine {
                 to: Destination::HeldLeg(agent_leg),
             },
         );
-    }
-
-    /// A call of a former run still rings: it gets a free agent, or it is taken back before it can be abandoned.
-    fn adopt_unanswered(&mut self, now: Now, attempt: AttemptId) {
-        let Some((pbx, state)) = self
-            .attempts
-            .get(&attempt)
-            .map(|open| (open.leg.pbx.clone(), open.state))
-        else {
-            return;
-        };
-        if self.is_paced_ahead(&pbx) {
-            return;
-        }
-        let Some(agent) = self.longest_free(&pbx) else {
-            return self.end(now, attempt, Why::TakenBack);
-        };
-        self.set_work(now, agent, Work::Reserved { attempt }, AgentReason::CallLaunched);
-        match state {
-            AttemptState::Dialing { silent_at, .. } => {
-                self.set_state(
-                    attempt,
-                    AttemptState::Dialing {
-                        agent: Some(agent),
-                        silent_at,
-                    },
-                );
-            }
-            AttemptState::Ringing { silent_at, .. } => {
-                self.set_state(
-                    attempt,
-                    AttemptState::Ringing {
-                        agent: Some(agent),
-                        silent_at,
-                    },
-                );
-            }
-            AttemptState::Preparing { .. }
-            | AttemptState::Waiting { .. }
-            | AttemptState::Connecting { .. }
-            | AttemptState::Message { .. }
-            | AttemptState::Connected { .. }
-            | AttemptState::Transferred { .. }
-            | AttemptState::Ending { .. } => {}
-        }
     }
 }
 

@@ -79,8 +79,8 @@ impl Engine {
     }
 
     pub(super) fn note_message(&mut self, attempt: AttemptId, fate: MessageResult, at: Wall) {
-        if let Some(call) = self.calls.get(&attempt) {
-            self.failures.message_ended(&call.pbx, fate);
+        if let Some(open) = self.attempts.get(&attempt) {
+            self.failures.message_ended(&open.leg.pbx, fate);
         }
         self.store(Change::Messaged { attempt, fate, at });
     }

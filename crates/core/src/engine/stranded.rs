@@ -2,12 +2,12 @@
 //! maintenance.
 
 use super::{Engine, Timer};
-use crate::agent::{Phone, Wants};
+use crate::agent::{AgentReason, Phone, Wants, Work};
 use crate::attempt::{Attempt, AttemptState, Why};
 use crate::campaign::Mode;
-use crate::ids::{AttemptId, PbxName};
+use crate::ids::{AgentId, AttemptId, PbxName};
 use crate::pacing::CallKey;
-use crate::time::{Mono, Now};
+use crate::time::Now;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -20,8 +20,9 @@ impl Engine {
             .any(|a| &a.pbx == pbx && a.wants == Wants::Calls && serves(a.phone))
     }
 
-    /// Takes back what nobody can take any more, and all that rings on a PBX in maintenance. A phone that rings is let ring for as
-    /// long as the rules ask.
+    /// What becomes of unanswered attempts for which no agent is kept though one should be, or whose PBX is in maintenance: a free
+    /// agent is kept for them, or they are taken back. A phone that rings is let ring for as long as the rules ask, even if nobody
+    /// is there to take the call: hung up earlier, it counts as a call that was given no time.
     pub(super) fn take_back_stranded(&mut self, now: Now) {
         let unanswered = |state: AttemptState| {
             matches!(
@@ -35,39 +36,80 @@ impl Engine {
         let pbxes: BTreeSet<&PbxName> = open.clone().map(|open| &open.leg.pbx).collect();
         let left: BTreeSet<PbxName> = pbxes
             .into_iter()
-            .filter(|pbx| self.links_up.contains(*pbx) && (self.is_maintained(pbx) || !self.has_agent(pbx)))
+            .filter(|pbx| {
+                self.links_up.contains(*pbx) && (self.is_maintained(pbx) || !self.is_paced_ahead(pbx))
+            })
             .cloned()
             .collect();
         if left.is_empty() {
             return;
         }
-        let ring_min = self.ring_min();
-        let stranded: Vec<(AttemptId, AttemptState, Option<Mono>)> = open
+        let stranded: Vec<Attempt> = open
             .filter(|open| left.contains(&open.leg.pbx))
             .filter(|open| open.state.agent().is_none() || self.is_maintained(&open.leg.pbx))
-            .map(|open| (open.id, open.state, open.leg.rang_at))
+            .cloned()
             .collect();
-        for (attempt, state, rang_at) in stranded {
-            let due = rang_at.map_or(now.mono, |at| at + ring_min);
-            match state {
-                AttemptState::Preparing { agent, .. } => {
-                    self.set_state(attempt, AttemptState::Preparing { agent, wanted: false });
-                }
-                AttemptState::Ringing { .. } if due > now.mono => {
-                    self.timers.insert((due, Timer::Launch));
-                }
-                AttemptState::Dialing { .. } | AttemptState::Ringing { .. } => {
-                    self.end(now, attempt, Why::TakenBack)
-                }
+        let ring_min = self.ring_min();
+        for open in stranded {
+            let other = self.longest_free(&open.leg.pbx);
+            match other.filter(|_| !self.is_maintained(&open.leg.pbx)) {
+                Some(agent) => self.keep_agent(now, open.id, agent),
+                None => self.take_back_in_time(now, &open, ring_min),
+            }
+        }
+    }
+
+    fn take_back_in_time(&mut self, now: Now, open: &Attempt, ring_min: Duration) {
+        let due = open.leg.rang_at.map_or(now.mono, |at| at + ring_min);
+        match open.state {
+            AttemptState::Preparing { agent, .. } => {
+                self.set_state(open.id, AttemptState::Preparing { agent, wanted: false });
+            }
+            AttemptState::Ringing { .. } if due > now.mono => {
+                self.timers.insert((due, Timer::Launch));
+            }
+            AttemptState::Dialing { .. } | AttemptState::Ringing { .. } => {
+                self.end(now, open.id, Why::TakenBack)
+            }
+            AttemptState::Waiting { .. }
+            | AttemptState::Connecting { .. }
+            | AttemptState::Message { .. }
+            | AttemptState::Connected { .. }
+            | AttemptState::Transferred { .. }
+            | AttemptState::Ending { .. } => {}
+        }
+    }
+
+    /// Keeps this agent for an attempt that nobody has answered yet.
+    fn keep_agent(&mut self, now: Now, attempt: AttemptId, agent: AgentId) {
+        let agent_kept = Some(agent);
+        let state = match self.state_of(attempt) {
+            Some(AttemptState::Preparing { .. }) => AttemptState::Preparing {
+                agent: agent_kept,
+                wanted: true,
+            },
+            Some(AttemptState::Dialing { silent_at, .. }) => AttemptState::Dialing {
+                agent: agent_kept,
+                silent_at,
+            },
+            Some(AttemptState::Ringing { silent_at, .. }) => AttemptState::Ringing {
+                agent: agent_kept,
+                silent_at,
+            },
+            Some(
                 AttemptState::Waiting { .. }
                 | AttemptState::Connecting { .. }
                 | AttemptState::Message { .. }
                 | AttemptState::Connected { .. }
                 | AttemptState::Transferred { .. }
-                | AttemptState::Ending { .. } => {}
-            }
-        }
+                | AttemptState::Ending { .. },
+            )
+            | None => return,
+        };
+        self.set_work(now, agent, Work::Reserved { attempt }, AgentReason::CallLaunched);
+        self.set_state(attempt, state);
     }
+
     /// How long the rules ask a phone to be let ring.
     fn ring_min(&self) -> Duration {
         let rules = self.config.settings.pacing.abandon_rules.iter();

@@ -35,6 +35,27 @@ async fn of_two_on_postgresql_the_second_is_told_who_the_first_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_holds_another_schema_of_the_database_is_not_taken_for_the_holder() {
+    let server = server().await;
+    let other = format!("{}?options=-csearch_path%3Dother", server.url());
+    let pool = sqlx::PgPool::connect(&server.url()).await.unwrap();
+    sqlx::query("CREATE SCHEMA other").execute(&pool).await.unwrap();
+    // The one below is this process, too: another name tells them apart.
+    let rename = "SELECT set_config('application_name', 'paceline: host elsewhere', false), \
+        pg_advisory_lock(1885430629, hashtext('other'))";
+    let mut elsewhere = pool.acquire().await.unwrap();
+    sqlx::query(rename).execute(&mut *elsewhere).await.unwrap();
+    let _ours = Hold::take(&server.url()).await.unwrap();
+    for (url, is_elsewhere) in [(server.url(), false), (other, true)] {
+        let refused = Hold::take(&url).await;
+        let Err(HoldError::Held { holder }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(holder == "host elsewhere", is_elsewhere, "{holder}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_session_is_made_again_and_who_was_faster_is_told() {
     let server = server().await;
     let url = server.url();

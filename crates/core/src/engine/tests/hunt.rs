@@ -258,7 +258,11 @@ impl Hunt {
                 };
                 let agent_leg = pick(i / 7, self.agent_legs.len()).map(|i| self.agent_legs[i]);
                 let joined = agent_leg.unwrap_or(AgentLegId(leg.0));
-                if matches!(kind, 6 | 7 | 10 | 14 | 15) {
+                // Who is transferred on the way to an agent may still come there.
+                let attempt = self.rig.engine.legs.get(&leg);
+                let open = attempt.and_then(|attempt| self.rig.engine.attempts.get(attempt));
+                let joins = open.is_some_and(|open| matches!(open.state, AttemptState::Connecting { .. }));
+                if matches!(kind, 6 | 7 | 14 | 15) || kind == 10 && !joins {
                     self.sent.remove(&leg);
                 }
                 let event = match kind {

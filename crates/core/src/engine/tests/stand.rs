@@ -25,6 +25,18 @@ fn storm(rig: &mut Rig, code: u16, secs: u64) -> usize {
     before_hold.expect("the trunk is held")
 }
 
+fn is_hung_up(rig: &Rig, leg: LegId) -> bool {
+    rig.commands().any(|c| c == &PbxCommand::HangUp { leg })
+}
+
+/// Legs that were to end, in the order in which they were dialed.
+fn hung_up(rig: &Rig) -> Vec<LegId> {
+    rig.legs()
+        .into_iter()
+        .filter(|leg| is_hung_up(rig, *leg))
+        .collect()
+}
+
 #[test]
 fn a_trunk_that_is_taken_from_the_campaign_is_not_held_any_more() {
     let mut rig = Rig::at_work(5);
@@ -119,10 +131,6 @@ fn calls_that_nobody_can_take_any_more_are_taken_back_as_soon_as_they_have_rung_
             kind: Progress::Ringing,
         });
         rig.wait(Duration::from_secs(5));
-        let hung_up = |rig: &Rig| -> Vec<LegId> {
-            let asked = |leg: &LegId| rig.commands().any(|c| c == &PbxCommand::HangUp { leg: *leg });
-            rig.legs().into_iter().filter(asked).collect()
-        };
         rig.ask(1, request.clone());
         assert_eq!(hung_up(&rig), [], "the other agent is there");
         rig.ask(2, request.clone());
@@ -148,14 +156,96 @@ fn calls_launched_ahead_are_for_the_free_agents_of_a_campaign_that_is_progressiv
     rig.engine.configure(rig.now, config());
     rig.wait(Duration::from_secs(3));
     assert_eq!(rig.legs().len(), 6, "four free agents, six calls");
-    for leg in rig.legs().into_iter().take(3) {
+    let (gone, kept): (Vec<LegId>, Vec<LegId>) = rig
+        .legs()
+        .into_iter()
+        .partition(|leg| hung_up(&rig).contains(leg));
+    assert_eq!(
+        (gone.len(), kept.len()),
+        (2, 4),
+        "two too many, that do not ring yet"
+    );
+    for leg in kept.into_iter().take(3) {
         let end = LegEnd {
             progressed: true,
             ..sip(486)
         };
         rig.event(PbxEvent::LegEnded { leg, end });
     }
-    assert_eq!(rig.legs().len(), 7, "three calls are left for four agents");
+    assert_eq!(rig.legs().len(), 9, "one call for each of three free agents");
+}
+
+/// A progressive campaign whose rules ask for 15 s of ringing, and agent 1's call rings.
+fn rings_for_one_agent() -> Rig {
+    let mut config = config();
+    config.settings.pacing.abandon_rules[0].ring_ms_min = 15_000;
+    let mut rig = Rig::from(config, Recovered::default());
+    rig.tell(Input::SetActive(true));
+    rig.event(PbxEvent::Resynchronised(Snapshot::default()));
+    rig.log_in(1);
+    let leg = rig.agent_leg(1);
+    rig.event(PbxEvent::AgentReady { leg });
+    let (leg, kind) = (rig.leg(), Progress::Ringing);
+    rig.event(PbxEvent::Progress { leg, kind });
+    rig
+}
+
+#[test]
+fn a_phone_whose_agent_is_lost_is_let_ring_for_as_long_as_the_rules_ask() {
+    let mut rig = rings_for_one_agent();
+    let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
+    rig.wait(Duration::from_secs(1));
+    let end = end(EndedBy::Network, true);
+    rig.event(PbxEvent::AgentEnded { leg: agent_leg, end });
+    rig.ask(1, AgentRequest::Pause);
+    rig.wait(Duration::from_millis(13_900));
+    assert_eq!(hung_up(&rig), [], "it rings for 14.9 s");
+    rig.wait(Duration::from_millis(200));
+    assert_eq!(hung_up(&rig), [leg]);
+}
+
+#[test]
+fn whoever_is_free_next_is_kept_for_a_phone_that_rings_for_a_lost_agent() {
+    let mut rig = rings_for_one_agent();
+    let (leg, lost) = (rig.leg(), rig.agent_leg(1));
+    let end = end(EndedBy::Network, true);
+    rig.event(PbxEvent::AgentEnded { leg: lost, end });
+    rig.wait(Duration::from_secs(5));
+    rig.log_in(2);
+    let agent_leg = rig.agent_leg(2);
+    rig.event(PbxEvent::AgentReady { leg: agent_leg });
+    assert_eq!(rig.state(2), AgentState::Reserved);
+    assert_eq!(rig.legs(), [leg], "nobody else is called for this agent");
+    rig.event(PbxEvent::Answered { leg });
+    let to = Destination::HeldLeg(agent_leg);
+    assert_eq!(rig.last(), &PbxCommand::Connect { leg, to });
+}
+
+#[test]
+fn a_phone_that_rings_after_a_crash_with_no_agent_left_is_let_ring_for_as_long_as_the_rules_ask() {
+    let mut config = config();
+    config.settings.pacing.abandon_rules[0].ring_ms_min = 15_000;
+    let open = crash::open_attempt(1, None, None);
+    let leg = open.leg;
+    let recovered = Recovered {
+        attempts: vec![open],
+        ..Recovered::default()
+    };
+    let mut rig = Rig::from(config, recovered);
+    let rings = ChannelState {
+        phase: ChannelPhase::Ringing,
+        bridge: None,
+        in_our_app: true,
+        up_for: None,
+        trouble: None,
+        with_others: false,
+    };
+    let channels = BTreeMap::from([(leg.0, rings)]);
+    rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
+    rig.wait(Duration::from_millis(14_900));
+    assert!(!is_hung_up(&rig, leg));
+    rig.wait(Duration::from_millis(200));
+    assert!(is_hung_up(&rig, leg));
 }
 
 #[test]
