@@ -1,8 +1,8 @@
-//! The shell around the engines: one task a campaign feeds its engine and carries out its commands; one task a switch
+//! The shell around the engines: one task a campaign feeds its engine and carries out its commands; one task a PBX
 //! hands events to the campaign that owns the leg. Nothing is decided here.
 //!
 //! Start at [`Dialer::start`]. `dialer/campaign.rs` is the loop around one engine, `dialer/link.rs` the reading end of
-//! one switch, `dialer/routes.rs` who owns which leg, `dialer/changes.rs` how what has changed in the store gets there.
+//! one PBX, `dialer/routes.rs` who owns which leg, `dialer/changes.rs` how what has changed in the store gets there.
 
 use crate::api::control::{AgentRefusal, PbxStatus};
 use crate::clock::Clock;
@@ -43,12 +43,12 @@ mod stranded;
 mod tell;
 mod trunks;
 
-/// Inputs that may wait for one campaign's engine; past that the switch's events wait too.
+/// Inputs that may wait for one campaign's engine; past that the PBX's events wait too.
 const INPUTS_WAITING_MAX: usize = 8192;
 /// An engine that does not take an agent's request within this is busy.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A configured switch with its running driver.
+/// A configured PBX with its running driver.
 #[derive(Debug)]
 pub struct Switch {
     /// As configured.
@@ -87,7 +87,7 @@ struct Inner {
     drain_until: watch::Sender<Option<tokio::time::Instant>>,
 }
 
-/// What a campaign needs of a switch.
+/// What a campaign needs of a PBX.
 #[derive(Debug)]
 struct SwitchFace {
     kind: &'static str,
@@ -101,7 +101,7 @@ struct SwitchFace {
 struct State {
     /// Until their tasks end.
     campaigns: BTreeMap<CampaignId, Running>,
-    /// Switches that are resynchronised, for campaigns that start later.
+    /// PBXes that are resynchronised, for campaigns that start later.
     links_up: Vec<PbxName>,
     /// PBXes in maintenance, and since when.
     maintained: BTreeMap<PbxName, Wall>,
@@ -119,7 +119,7 @@ struct Running {
 /// What a campaign's task is told.
 #[derive(Debug)]
 enum Told {
-    /// By a switch.
+    /// By a PBX.
     Event { pbx: PbxName, stamped: Stamped },
     /// Settings, trunks or state have changed.
     Settings(Box<DialCampaign>),
@@ -162,14 +162,14 @@ pub enum StartError {
     Recover {
         /// Its name.
         campaign: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: StoreError,
     },
 }
 
 impl Dialer {
-    /// Takes over what a former run left open, then starts listening to the switches.
+    /// Takes over what a former run left open, then starts listening to the PBXes.
     pub async fn start(
         store: Store,
         writer: Writer,
@@ -418,7 +418,7 @@ impl Dialer {
         running.map_or_else(Vec::new, |running| running.decisions.latest(limit))
     }
 
-    /// Every configured switch, by name.
+    /// Every configured PBX, by name.
     pub fn pbxes(&self) -> Vec<PbxStatus> {
         let state = self.0.state();
         let refuses = |pbx: &PbxName| {

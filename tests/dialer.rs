@@ -1,4 +1,4 @@
-//! The dialer over a real store and the simulated switch, in accelerated time: from logged-in agents to a completed task.
+//! The dialer over a real store and the simulated PBX, in accelerated time: from logged-in agents to a completed task.
 
 #![allow(
     clippy::unwrap_used,
@@ -219,7 +219,7 @@ async fn every_contact_of_a_task_is_dialed_once_and_ends_with_an_outcome() {
     // A contact whom the trunk did not carry is due again in half an hour.
     let rig = rig_at(4.0 * SPEED, Mode::Progressive, 200, 10, SimConfig::default()).await;
     rig.wait_until(DONE, 200).await;
-    // Which the switch would not place, or the trunk did not carry: these spend no try.
+    // Which the PBX would not place, or the trunk did not carry: these spend no try.
     let refused = rig
         .count(
             "SELECT count(*) FROM attempts a JOIN legs l ON l.attempt_id = a.id \

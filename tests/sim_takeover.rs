@@ -1,5 +1,5 @@
-//! Paceline dies without a word, again and again, with the switch's link cut in between; each next run takes over from
-//! the store and the switch, and nothing is lost or dialed twice. Real dialer, real store, simulated switch that lives on.
+//! Paceline dies without a word, again and again, with the PBX's link cut in between; each next run takes over from
+//! the store and the PBX, and nothing is lost or dialed twice. Real dialer, real store, simulated PBX that lives on.
 
 #![allow(
     clippy::unwrap_used,
@@ -206,7 +206,7 @@ fn a_paceline_that_dies_again_and_again_loses_nothing_and_dials_nothing_twice() 
         // Kills every task where it stands.
         run.shutdown_background();
     }
-    let control = control.expect("a switch");
+    let control = control.expect("a PBX");
     watching.block_on(async {
         let dialer = start(&url, clock, control.attach()).await;
         work_until(&dialer, &rows, CONTACTS).await;
@@ -287,7 +287,7 @@ fn a_call_stored_and_never_asked_for_spends_no_try_and_is_called_when_somebody_a
         for contact in lost {
             let sql = "SELECT attempts_made FROM task_contacts WHERE contact_id = $1";
             let made: i64 = sqlx::query(sql).bind(contact).fetch_one(&rows).await.expect(sql).get(0);
-            // One that the switch would not place is asked for again.
+            // One that the PBX would not place is asked for again.
             assert!(made >= 2 && times(contact) < made as u64, "{contact}: {made}");
         }
     });
@@ -357,7 +357,7 @@ async fn wait_for(rows: &SqlitePool, sql: &'static str, value: i64) {
     }
 }
 
-/// What the store says against what the switch did.
+/// What the store says against what the PBX did.
 async fn compare_with_truth(rows: &SqlitePool, control: &SimControl) {
     assert_eq!(control.truth(|t| t.violations().to_vec()), []);
     let sql = "SELECT l.id, a.outcome, a.connected_at_ms IS NOT NULL FROM legs l JOIN attempts a ON a.id = l.attempt_id";
@@ -369,7 +369,7 @@ async fn compare_with_truth(rows: &SqlitePool, control: &SimControl) {
     let dialed = control.truth(|t| t.legs().clone());
     let mut connected = 0;
     for (leg, truth) in &dialed {
-        let (outcome, was_connected) = stored.get(leg).expect("every leg on the switch is stored");
+        let (outcome, was_connected) = stored.get(leg).expect("every leg on the PBX is stored");
         let answered = truth.answered_at.is_some();
         match outcome.as_str() {
             "answered" | "abandoned" => assert!(answered, "{leg} {outcome}: {truth:?}"),

@@ -21,36 +21,36 @@ use paceline_core::input::{AgentRequest, Asker};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-/// Somebody who talks with contacts.
+/// A person who talks with callees.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Agent {
-    /// The id.
+    /// The agent's id.
     #[schema(example = 3)]
     id: i64,
-    /// What the agent is called.
+    /// The agent's name.
     #[schema(example = "agent-3")]
     name: String,
-    /// The configured PBX that the agent's phone is on.
+    /// The configured PBX of the agent's phone.
     #[schema(example = "pbx1")]
     pbx: String,
-    /// Which phone: `{extension}` of that PBX's agent template.
+    /// The extension of the phone; it replaces `{extension}` in the PBX's `agent_dial`.
     #[schema(example = "203")]
     extension: String,
-    /// What the agent does at the moment.
+    /// The present state of the agent.
     state: AgentState,
-    /// Why.
+    /// The reason of this state.
     state_reason: AgentReason,
-    /// Since when.
+    /// Start of this state.
     state_since: Utc,
-    /// Where the agent is logged in; null where offline.
+    /// The campaign that the agent is logged in to. Null if the agent is offline.
     #[schema(example = 1)]
     campaign_id: Option<i64>,
-    /// What the agent has asked for, once the present call is over.
+    /// What the agent has asked for after the present call.
     wants: Wants,
 }
 
 impl Agent {
-    /// The row follows what happens by a moment, so what the dialer knows of the agent comes first.
+    /// The row follows an event a moment later, so what the dialer knows about the agent has priority.
     fn new(state: &ApiState, row: AgentRow) -> Self {
         let campaign = state.dialer.campaign_of(row.id);
         let live = campaign.and_then(|campaign| state.dialer.live(campaign));
@@ -73,17 +73,17 @@ impl Agent {
     }
 }
 
-/// An agent to be stored.
+/// The data of an agent.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AgentInput {
-    /// What to call the agent; once only. 1 to 200 characters.
+    /// The agent's name, unique; 1 to 200 characters.
     #[schema(example = "agent-3")]
     name: String,
-    /// The configured PBX that the agent's phone is on.
+    /// The configured PBX of the agent's phone.
     #[schema(example = "pbx1")]
     pbx: String,
-    /// Which phone: 1 to 64 letters, digits, `-`, `_` or `.`; once only on a PBX.
+    /// The extension of the phone: 1 to 64 letters, digits, `-`, `_` or `.`; unique on its PBX.
     #[schema(example = "203")]
     extension: String,
 }
@@ -106,11 +106,11 @@ impl AgentInput {
     }
 }
 
-/// Where to work.
+/// The campaign to log in to.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogIn {
-    /// The campaign to take calls of.
+    /// The id of the campaign whose calls the agent takes.
     #[schema(example = 1)]
     campaign_id: i64,
 }
@@ -160,7 +160,7 @@ pub(super) async fn get(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiRe
 
 /// Replace an agent.
 ///
-/// Only while offline, as the phone is in use otherwise.
+/// Only while the agent is offline, because the phone is in use otherwise.
 #[utoipa::path(put, path = "/agents/{id}", operation_id = "replace_agent", tag = "agents", request_body = AgentInput,
     params(("id" = i64, Path, description = "The agent")),
     responses((status = 200, body = Agent), (status = 404, description = "No such agent"),
@@ -183,7 +183,7 @@ pub(super) async fn put(
 
 /// Delete an agent.
 ///
-/// Only while offline. Records of conversations keep the id.
+/// Only while the agent is offline. Records of conversations keep the agent's id.
 #[utoipa::path(delete, path = "/agents/{id}", operation_id = "delete_agent", tag = "agents",
     params(("id" = i64, Path, description = "The agent")),
     responses((status = 204, description = "It is gone"), (status = 404, description = "No such agent"),
@@ -199,8 +199,8 @@ pub(super) async fn delete(State(state): State<ApiState>, Id(id): Id<i64>) -> Ap
 
 /// Log an agent in.
 ///
-/// The agent's phone rings; once it is answered it is held, and calls are connected to it at once. The answer comes as
-/// soon as the campaign has the request; the agent's `state` tells what became of it.
+/// The agent's phone rings. Once answered it is held, and calls are connected to it at once. The response comes as soon as
+/// the campaign has the request; the agent's `state` shows the result.
 #[utoipa::path(post, path = "/agents/{id}/log-in", operation_id = "log_agent_in", tag = "agents", request_body = LogIn,
     params(("id" = i64, Path, description = "The agent")),
     responses((status = 202, body = Agent), (status = 404, description = "No such agent"),
@@ -251,7 +251,7 @@ pub(super) async fn log_in(
 
 /// Log an agent out.
 ///
-/// During a call: after it.
+/// During a call the agent is logged out after it.
 #[utoipa::path(post, path = "/agents/{id}/log-out", operation_id = "log_agent_out", tag = "agents",
     params(("id" = i64, Path, description = "The agent")),
     responses((status = 202, body = Agent), (status = 404, description = "No such agent"),
@@ -270,7 +270,7 @@ pub(super) async fn log_out(
 
 /// Make an agent ready.
 ///
-/// Takes calls from now on; ends wrap-up and a pause.
+/// The agent takes calls from now on. This ends wrap-up and a pause.
 #[utoipa::path(post, path = "/agents/{id}/ready", operation_id = "make_agent_ready", tag = "agents",
     params(("id" = i64, Path, description = "The agent")),
     responses((status = 202, body = Agent), (status = 404, description = "No such agent"),
@@ -285,7 +285,7 @@ pub(super) async fn ready(
 
 /// Pause an agent.
 ///
-/// Takes no calls until ready again. During a call: after it.
+/// The agent takes no calls until it is ready again. During a call the pause begins after it.
 #[utoipa::path(post, path = "/agents/{id}/pause", operation_id = "pause_agent", tag = "agents",
     params(("id" = i64, Path, description = "The agent")),
     responses((status = 202, body = Agent), (status = 404, description = "No such agent"),
@@ -300,7 +300,7 @@ pub(super) async fn pause(
 
 /// Give a disposition for an agent's present or last conversation.
 ///
-/// Ends the wrap-up after it.
+/// This ends the agent's wrap-up after the conversation.
 #[utoipa::path(post, path = "/agents/{id}/disposition", operation_id = "dispose_of_conversation", tag = "agents",
     request_body = SetDisposition, params(("id" = i64, Path, description = "The agent")),
     responses((status = 200, body = Attempt), (status = 404, description = "No such agent"),
@@ -327,7 +327,7 @@ pub(super) async fn disposition(
     Ok(Body(Attempt::new(row, caller)))
 }
 
-/// The attempt that the agent talks with, or wraps up.
+/// The attempt of the agent's present conversation or wrap-up.
 fn present_conversation(state: &ApiState, agent: AgentId) -> Option<AttemptId> {
     let live = state.dialer.live(state.dialer.campaign_of(agent)?)?;
     let live = live.agents.iter().find(|live| live.agent == agent)?;
@@ -335,7 +335,7 @@ fn present_conversation(state: &ApiState, agent: AgentId) -> Option<AttemptId> {
     live.attempt.filter(|_| talks)
 }
 
-/// Ends the agent's wrap-up after this attempt, if that is what the agent is in.
+/// Ends the agent's wrap-up, if it is the one after this attempt.
 pub(super) async fn end_wrap_up(state: &ApiState, campaign: CampaignId, agent: AgentId, attempt: AttemptId) {
     let live = state.dialer.live(campaign);
     let wraps_up = live.is_some_and(|live| {
@@ -356,7 +356,7 @@ pub(super) async fn end_wrap_up(state: &ApiState, campaign: CampaignId, agent: A
 
 /// End an agent's conversation.
 ///
-/// The contact is hung up; the agent's own phone stays on the line, in wrap-up.
+/// The callee is hung up. The agent's own phone stays on the line, in wrap-up.
 #[utoipa::path(post, path = "/agents/{id}/hang-up", operation_id = "hang_up_for_agent", tag = "agents",
     params(("id" = i64, Path, description = "The agent")),
     responses((status = 202, body = Agent), (status = 404, description = "No such agent"),

@@ -18,20 +18,20 @@ pub(super) struct ApiKey {
     /// Its id, which is also a part of the key.
     #[schema(example = 2)]
     id: i64,
-    /// Who or what it is for.
+    /// The name of the key.
     #[schema(example = "crm")]
     name: String,
-    /// What it may do.
+    /// The rights of the key.
     role: Role,
-    /// The one agent that a key with the role `agent` acts for; null with other roles.
+    /// The agent of a key with the role `agent`. Null with other roles.
     #[schema(example = json!(null))]
     agent_id: Option<i64>,
-    /// Whether it is shown telephone numbers in full.
+    /// True if the key sees telephone numbers in full.
     #[schema(example = false)]
     sees_numbers: bool,
-    /// When it was made.
+    /// Time of creation.
     created_at: Utc,
-    /// Since when it is of no use; null where it can be used.
+    /// Time when the key was revoked. Null if it is valid.
     #[schema(example = json!(null))]
     revoked_at: Option<Utc>,
 }
@@ -50,31 +50,31 @@ impl From<ApiKeyRow> for ApiKey {
     }
 }
 
-/// A key to be made.
+/// The data of a new key.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateApiKey {
-    /// Who or what it is for; once only. 1 to 200 characters.
+    /// The name of the key, unique; 1 to 200 characters.
     #[schema(example = "crm")]
     name: String,
-    /// What it may do.
+    /// The rights of the key.
     role: Role,
-    /// The one agent that it acts for. With the role `agent`, and only then.
+    /// The agent of the key. Required with the role `agent`, not allowed with others.
     #[serde(default)]
     #[schema(example = json!(null))]
     agent_id: Option<i64>,
-    /// Whether it is shown telephone numbers in full.
+    /// True: the key sees telephone numbers in full.
     #[serde(default)]
     #[schema(example = false, default = false)]
     sees_numbers: bool,
 }
 
-/// A key that was made.
+/// A new key.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct CreatedApiKey {
     #[serde(flatten)]
     row: ApiKey,
-    /// The key itself. It is shown this once and cannot be read again.
+    /// The key itself. It is shown only in this response and cannot be read again.
     #[schema(example = "pl_2_KioqKioqKioqKioqKioqKioqKioqKioqKioqKioqKio")]
     key: String,
 }
@@ -93,8 +93,8 @@ pub(super) async fn list(
 
 /// Create an API key.
 ///
-/// The answer has the key, this once. Nothing is kept of it but a salted hash. A key that sees numbers is made by one
-/// that does, or by `paceline key create`.
+/// Only this response contains the key. Paceline stores only a salted hash of it. A key that sees numbers can be created
+/// only with a key that sees numbers, or by `paceline key create`.
 #[utoipa::path(post, path = "/api-keys", operation_id = "create_api_key", tag = "API keys", request_body = CreateApiKey,
     responses((status = 201, body = CreatedApiKey)))]
 pub(super) async fn create(
@@ -129,7 +129,7 @@ pub(super) async fn create(
 
 /// Revoke an API key.
 ///
-/// For good and at once, the key of this very request too. Doing it again changes nothing.
+/// The key is revoked at once and for ever, also if it is the key of this request. A second request changes nothing.
 #[utoipa::path(delete, path = "/api-keys/{id}", operation_id = "revoke_api_key", tag = "API keys",
     params(("id" = i64, Path, description = "The key")),
     responses((status = 204, description = "It is of no use any more"), (status = 404, description = "No such key")))]

@@ -22,39 +22,39 @@ pub(super) struct Campaign {
     /// Its id.
     #[schema(example = 1)]
     id: i64,
-    /// What it is called. A task that names no campaign runs under the one called `default`.
+    /// The campaign's name. A task without a campaign runs under the one named `default`.
     #[schema(example = "default")]
     name: String,
-    /// Where it is in its life. Only an active campaign dials.
+    /// The state. Only an active campaign dials.
     state: CampaignState,
     /// Its settings.
     settings: CampaignSettings,
-    /// Why nothing is dialed for it whatever its state: its settings in the store cannot be read, and the defaults are shown.
-    /// Mended by PUT /api/v1/campaigns/{id}/settings.
+    /// Why nothing is dialed, whatever the state: the settings in the store cannot be read, so the defaults are shown. PUT
+    /// /api/v1/campaigns/{id}/settings repairs it.
     fault: Option<String>,
-    /// Its trunks, the preferred one first.
+    /// The campaign's trunks, the preferred one first.
     #[schema(example = json!([1]))]
     trunk_ids: Vec<i64>,
-    /// When it was created.
+    /// Time of creation.
     created_at: Utc,
-    /// What could not be made sure of when it was activated, or changed while it was active; left out where there is nothing. What
-    /// shows later is in GET /api/v1/campaigns/{id}/live.
+    /// What could not be checked when the campaign was activated, or changed while it was active. Missing if everything was
+    /// checked. Later warnings are in GET /api/v1/campaigns/{id}/live.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     warnings: Vec<ExplainedWarning>,
 }
 
-/// A campaign to be created, as a draft.
+/// The data of a new campaign. It is created as a draft.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateCampaign {
-    /// What to call it; once only. 1 to 200 characters.
+    /// The campaign's name, unique; 1 to 200 characters.
     #[schema(example = "autumn renewals")]
     name: String,
-    /// Its settings. What is left out takes its default.
+    /// The settings. Missing ones take their default.
     #[serde(default)]
     settings: CampaignSettings,
-    /// Its trunks, the preferred one first; more can be set later.
+    /// The campaign's trunks, the preferred one first. They can be changed later.
     #[serde(default)]
     #[schema(example = json!([1]))]
     trunk_ids: Vec<i64>,
@@ -64,13 +64,13 @@ pub(super) struct CreateCampaign {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SetTrunks {
-    /// The trunks, the preferred one first. Calls are launched on the PBX of the agent they are for, so each PBX with
-    /// agents needs one.
+    /// The trunks, the preferred one first. A call is launched on the PBX of its agent, so each PBX with agents needs a
+    /// trunk.
     #[schema(example = json!([1, 2]))]
     trunk_ids: Vec<i64>,
 }
 
-/// Trunks of one campaign at most.
+/// Maximum number of trunks of a campaign.
 const TRUNKS_MAX: usize = 100;
 
 impl From<CampaignRow> for Campaign {
@@ -102,8 +102,8 @@ pub(super) async fn list(
 
 /// Create a campaign.
 ///
-/// It starts as a draft: activate it once its trunks and the time zone of its hours are set. `{"name": "…"}` is enough here;
-/// every other setting has a default.
+/// The campaign starts as a draft. Activate it after setting its trunks and the time zone of its calling hours. `{"name":
+/// "…"}` is enough here; every other setting has a default.
 #[utoipa::path(post, path = "/campaigns", operation_id = "create_campaign", tag = "campaigns",
     request_body = CreateCampaign, responses((status = 201, body = Campaign)))]
 pub(super) async fn create(
@@ -137,9 +137,9 @@ pub(super) async fn get(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiRe
 
 /// Replace a campaign's settings.
 ///
-/// All of them: what is left out takes its default. Calls that are up keep the settings that they were launched with.
-/// With other calling hours, contacts that had to wait for the old ones are looked at again at once. Those of an active
-/// campaign must name a time zone, and sounds that its PBXs have.
+/// Replaces all settings; missing ones take their default. Calls that are up keep their settings. If the calling hours
+/// change, contacts that waited for the old ones are checked again at once. The settings of an active campaign must have a
+/// time zone, and only sounds that its PBXes have.
 #[utoipa::path(put, path = "/campaigns/{id}/settings", operation_id = "replace_campaign_settings", tag = "campaigns",
     request_body = CampaignSettings, params(("id" = i64, Path, description = "The campaign")),
     responses((status = 200, body = Campaign), (status = 404, description = "No such campaign"),
@@ -207,9 +207,9 @@ pub(super) async fn put_trunks(
 
 /// Activate a campaign.
 ///
-/// From now on its running tasks are dialed, as agents become free. A draft or paused campaign can be activated, if it
-/// has a trunk, its hours name a time zone, and the PBXs of its trunks have the sounds that its settings name. A PBX that
-/// cannot be asked within four seconds is told of in `warnings`. Doing it again changes nothing.
+/// From now on its running tasks are dialed. A draft or paused campaign can be activated if it has a trunk, its calling
+/// hours have a time zone, and the PBXes of its trunks have the sounds of its settings. If a PBX does not answer within
+/// four seconds, `warnings` says so. A second request changes nothing.
 #[utoipa::path(post, path = "/campaigns/{id}/activate", operation_id = "activate_campaign", tag = "campaigns",
     params(("id" = i64, Path, description = "The campaign")),
     responses((status = 200, body = Campaign), (status = 404, description = "No such campaign"),
@@ -255,7 +255,7 @@ pub(super) async fn activate(State(state): State<ApiState>, Id(id): Id<i64>) -> 
 
 /// Pause a campaign.
 ///
-/// Launches nothing more; calls that are up go on, agents stay logged in. Doing it again changes nothing.
+/// Nothing more is launched. Calls that are up go on, and agents stay logged in. A second request changes nothing.
 #[utoipa::path(post, path = "/campaigns/{id}/pause", operation_id = "pause_campaign", tag = "campaigns",
     params(("id" = i64, Path, description = "The campaign")),
     responses((status = 200, body = Campaign), (status = 404, description = "No such campaign"),
@@ -266,8 +266,8 @@ pub(super) async fn pause(State(state): State<ApiState>, Id(id): Id<i64>) -> Api
 
 /// Archive a campaign.
 ///
-/// For good: it is kept for its records and dials no more. An active campaign must be paused first, its calls must be
-/// over and its agents logged out. Doing it again changes nothing.
+/// This is final: the campaign is kept for its records and dials no more. An active campaign must be paused first, its
+/// calls must have ended and its agents must be logged out. A second request changes nothing.
 #[utoipa::path(post, path = "/campaigns/{id}/archive", operation_id = "archive_campaign", tag = "campaigns",
     params(("id" = i64, Path, description = "The campaign")),
     responses((status = 200, body = Campaign), (status = 404, description = "No such campaign"),
@@ -290,7 +290,7 @@ pub(super) async fn archive(State(state): State<ApiState>, Id(id): Id<i64>) -> A
     is_now(&state, id, moved, &from, CampaignState::Archived).await
 }
 
-/// The dialer is told whatever came of it: after a failure, doing it again must do.
+/// The dialer is notified in any case, so that a repeated request has an effect after a failure.
 async fn move_to(
     state: &ApiState,
     id: i64,

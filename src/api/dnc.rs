@@ -19,13 +19,13 @@ pub(super) struct DncEntry {
     /// Its id.
     #[schema(example = 12)]
     id: i64,
-    /// In E.164; all but the last two digits masked, unless the key may see numbers.
+    /// The number in E.164. All but the last two digits are masked, unless the key may see numbers.
     #[schema(example = "+*********23")]
     number: String,
-    /// Why it is on the list.
+    /// The reason for the entry.
     #[schema(example = "asked by letter")]
     reason: String,
-    /// Since when.
+    /// Time of the entry.
     added_at: Utc,
 }
 
@@ -40,56 +40,56 @@ impl DncEntry {
     }
 }
 
-/// Numbers to put on the list.
+/// Numbers to add to the list.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AddToDnc {
-    /// 1 to 10,000 numbers, as people write them.
+    /// 1 to 10,000 numbers in any usual notation.
     #[schema(example = json!(["+12025550123"]), max_items = 10000)]
     numbers: Vec<String>,
-    /// Why, for the record. 1 to 200 characters. Kept from the first time where a number is on the list already.
+    /// The reason, 1 to 200 characters. If a number is already on the list, its first reason is kept.
     #[schema(example = "asked by letter")]
     reason: String,
 }
 
-/// What became of them.
+/// The result.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct AddedToDnc {
-    /// Numbers that are new on the list.
+    /// Number of new entries.
     #[schema(example = 1)]
     added: u64,
-    /// Numbers that were on it already, or came twice.
+    /// Number of numbers that were already on the list, or that came twice.
     #[schema(example = 0)]
     duplicates: u64,
 }
 
-/// Numbers to look up.
+/// Numbers to check.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CheckDnc {
-    /// 1 to 1,000 numbers, as people write them.
+    /// 1 to 1,000 numbers in any usual notation.
     #[schema(example = json!(["+12025550123"]), max_items = 1000)]
     numbers: Vec<String>,
 }
 
-/// Whether one number is on the list.
+/// The result for one number.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct DncAnswer {
-    /// Whether it must not be called.
+    /// True if the number must not be called.
     #[schema(example = true)]
     listed: bool,
-    /// Its entry, where it is on the list.
+    /// The entry of the number, if it is on the list.
     entry: Option<DncEntry>,
 }
 
-/// Whether numbers are on the list.
+/// The results of a check.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct DncAnswers {
-    /// One answer for each number, in the order of the request.
+    /// One result for each number, in the order of the request.
     items: Vec<DncAnswer>,
 }
 
-/// Numbers looked up in one request at most.
+/// Maximum number of numbers in one request.
 const CHECKED_MAX: usize = 1_000;
 
 /// List the do-not-call list, the newest first.
@@ -111,10 +111,10 @@ pub(super) async fn list(
 
 /// Put numbers on the do-not-call list.
 ///
-/// Effective at once in every campaign: the list is asked again just before each call. If one number cannot be read,
-/// every such number is named in `errors` by its place, and none is added. `duplicates` tells any key that may write
-/// whether a number was on the list. More than one number in a request only with a key that may see numbers: whoever lists
-/// many and looks which contacts are held back finds out their numbers.
+/// It has an effect at once in every campaign, because the list is checked again just before each call. If a number cannot
+/// be read, `errors` lists all such numbers by their place, and none is added. `duplicates` shows to any key with write
+/// access whether a number was on the list. More than one number in a request needs a key that may see numbers: otherwise
+/// one could list many numbers and see from the contacts that wait which numbers exist.
 #[utoipa::path(post, path = "/dnc", operation_id = "add_to_dnc", tag = "do not call", request_body = AddToDnc,
     responses((status = 200, body = AddedToDnc)))]
 pub(super) async fn add(
@@ -141,7 +141,8 @@ pub(super) async fn add(
 
 /// Take a number off the do-not-call list.
 ///
-/// By its entry's id, so that no number gets into a log on its way. POST /api/v1/dnc/check finds the entry of a number.
+/// The entry is named by its id, so that no number gets into a log on its way. POST /api/v1/dnc/check finds the entry of a
+/// number.
 #[utoipa::path(delete, path = "/dnc/{id}", operation_id = "remove_from_dnc", tag = "do not call",
     params(("id" = i64, Path, description = "The entry")),
     responses((status = 204, description = "It is off the list"), (status = 404, description = "No such entry")))]
@@ -155,8 +156,8 @@ pub(super) async fn remove(State(state): State<ApiState>, Id(id): Id<i64>) -> Ap
 
 /// Check whether numbers are on the do-not-call list.
 ///
-/// A POST, so that no number gets into a log on its way. Only with a key that may see numbers: whoever tries enough of
-/// them finds out which number an entry has.
+/// It is a POST, so that no number gets into a log on its way. It needs a key that may see numbers, because trying many
+/// numbers would reveal the number of an entry.
 #[utoipa::path(post, path = "/dnc/check", operation_id = "check_dnc", tag = "do not call", request_body = CheckDnc,
     responses((status = 200, body = DncAnswers)))]
 pub(super) async fn check(

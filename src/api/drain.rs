@@ -10,14 +10,14 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// How long conversations may go on, in seconds.
+/// Default time for conversations to end, in seconds.
 const DRAIN_S: std::ops::RangeInclusive<u64> = 1..=86_400;
 
-/// How long a drain may last.
+/// The limit of a drain.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Drain {
-    /// Conversations may go on so long, in seconds, 1 to 86,400. What is still up then is hung up.
+    /// Time for conversations to end, in seconds, 1 to 86,400. Calls that are still up then are hung up.
     #[schema(example = 600, minimum = 1, maximum = 86400)]
     deadline_s: u64,
 }
@@ -25,7 +25,7 @@ pub(super) struct Drain {
 /// A drain that has begun.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Draining {
-    /// What is up then is hung up.
+    /// Time when the remaining calls are hung up.
     deadline_at: Utc,
 }
 

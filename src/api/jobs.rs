@@ -11,32 +11,32 @@ use serde::Serialize;
 /// All jobs.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Jobs {
-    /// By name.
+    /// All jobs, by name.
     jobs: Vec<Job>,
 }
 
-/// A job beside the calls.
+/// A background job.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Job {
-    /// What it is called.
+    /// The job's name.
     #[schema(example = "tasks")]
     name: String,
-    /// What it does at present.
+    /// The present state.
     state: JobState,
-    /// When its last successful turn ended.
+    /// End of the last successful run.
     succeeded_at: Option<Utc>,
-    /// Things done since Paceline was started, such as tasks that were started.
+    /// Number of items done since the start of Paceline, such as started tasks.
     #[schema(example = 3)]
     done: u64,
-    /// Turns in a row that failed.
+    /// Number of failed runs in a row.
     #[schema(example = 0)]
     failures: u32,
-    /// Why the last turn failed, if it did.
+    /// Error of the last run, if it failed.
     #[schema(example = json!(null))]
     error: Option<String>,
 }
 
-/// See the jobs beside the calls.
+/// See the background jobs.
 ///
 /// `tasks` starts scheduled tasks and counts them; `preparing` takes the contacts of large tasks from their lists, and counts contacts; `filling` adds to contacts that a list had what a published import brings for
 /// them, and counts imports; `clearing` deletes contacts of cancelled imports, and counts imports; `retention` deletes rows that are

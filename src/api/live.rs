@@ -20,10 +20,10 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// Everything at this moment.
+/// The present state of everything.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Live {
-    /// When this was.
+    /// Time of this state.
     at: Utc,
     /// Every campaign that is not archived.
     campaigns: Vec<CampaignLive>,
@@ -31,41 +31,41 @@ pub(super) struct Live {
     pbxes: Vec<Pbx>,
 }
 
-/// One campaign at this moment.
+/// The present state of a campaign.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct CampaignLive {
-    /// Which.
+    /// The campaign's id.
     #[schema(example = 1)]
     campaign_id: i64,
-    /// What it is called.
+    /// The campaign's name.
     #[schema(example = "default")]
     name: String,
-    /// Where it is in its life.
+    /// The campaign's state.
     state: CampaignState,
-    /// Live calls by phase.
+    /// Present calls by phase.
     #[schema(example = json!({"ringing": 2, "connected": 5}))]
     calls: BTreeMap<CallPhase, usize>,
     /// Logged-in agents by state.
     #[schema(example = json!({"available": 1, "on_call": 5}))]
     agents_by_state: BTreeMap<AgentState, usize>,
-    /// Each agent who is logged in.
+    /// All logged-in agents.
     agents: Vec<AgentLive>,
     /// Contacts in the hopper, ready to be dialed.
     #[schema(example = 40)]
     hopper: usize,
     /// The latest pacing decision on each PBX, in the modes `predictive` and `power`.
     pacing: Vec<PacingDecision>,
-    /// What each abandon rule has counted in its window; empty while the campaign has no rules or does not run.
+    /// The counters of each abandon rule in its window. Empty if the campaign has no rules or does not run.
     abandon: Vec<AbandonAccount>,
-    /// What its tasks have to do.
+    /// The work of its tasks.
     work: Work,
-    /// Why nothing more is being dialed, most important first; empty while calls are launched.
+    /// The reasons why nothing more is dialed, most important first. Empty while calls are launched.
     idle: Vec<IdleReason>,
-    /// What is not as it should be, though calls go on.
+    /// Warnings about calls that go on.
     warnings: Vec<ExplainedWarning>,
 }
 
-/// What an abandon rule has counted in its window.
+/// The counters of an abandon rule in its window.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct AbandonAccount {
     /// The rule's name, as in the campaign's settings.
@@ -74,62 +74,62 @@ pub(super) struct AbandonAccount {
     /// Live answers, as the rule counts them.
     #[schema(example = 412.0)]
     live_answers: f64,
-    /// Of them abandoned.
+    /// Abandoned calls among `live`.
     #[schema(example = 9.0)]
     abandoned: f64,
-    /// Abandoned over live answers; null before the first live answer.
+    /// Abandoned calls divided by live answers, 0 to 1. Null before the first live answer.
     #[schema(example = 0.0218)]
     abandon_ratio: Option<f64>,
 }
 
-/// One agent at this moment.
+/// The present state of an agent.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct AgentLive {
-    /// Who.
+    /// The agent's id.
     #[schema(example = 3)]
     agent_id: i64,
-    /// In which state.
+    /// The agent's state.
     state: AgentState,
-    /// Why.
+    /// The reason of this state.
     reason: AgentReason,
-    /// Since when.
+    /// Start of this state.
     since: Utc,
-    /// On which PBX.
+    /// The PBX of the agent's phone.
     #[schema(example = "pbx1")]
     pbx: String,
-    /// The agent's channel there.
+    /// The channel of the agent on that PBX.
     leg_id: Option<Uuid>,
-    /// The call that the agent is kept for, talks in, or has just had.
+    /// The agent's call: reserved, in conversation, or just ended.
     attempt_id: Option<Uuid>,
 }
 
-/// What a campaign's tasks have to do.
+/// The work of a campaign's tasks.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Work {
-    /// Tasks whose contacts are still being taken from their lists.
+    /// Number of tasks whose contacts are still being read from their lists.
     #[schema(example = 0)]
     preparing_tasks: u64,
-    /// Tasks that run.
+    /// Number of running tasks.
     #[schema(example = 1)]
     running_tasks: u64,
-    /// Tasks that wait for their start time.
+    /// Number of tasks that wait for their start time.
     #[schema(example = 0)]
     scheduled_tasks: u64,
-    /// Tasks that are paused.
+    /// Number of paused tasks.
     #[schema(example = 0)]
     paused_tasks: u64,
-    /// When the next scheduled task starts.
+    /// Start time of the next scheduled task.
     next_start_at: Option<Utc>,
-    /// When the next contact of a running task is due, as far as is known: it may turn out to be later.
+    /// Earliest time when the next contact of a running task is due. It may be later.
     next_due_at: Option<Utc>,
-    /// Tasks that run and have contacts whom the gate has put off, such as by the calling hours.
+    /// Number of running tasks with contacts that the gate has deferred, for example because of the calling hours.
     #[schema(example = 0)]
     deferred_tasks: u64,
-    /// Until when the first of these contacts are put off.
+    /// Time when the first of these contacts may be called.
     deferred_until: Option<Utc>,
 }
 
-/// A reason for not dialing, and what to do.
+/// A reason why nothing is dialed, with what to do.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct IdleReason {
     /// The reason.
@@ -141,7 +141,7 @@ pub(super) struct IdleReason {
 
 /// See everything at this moment.
 ///
-/// Calls, agents, hoppers, PBX links, and for each campaign why nothing more is being dialed.
+/// Calls, agents, hoppers, links to PBXes, and for each campaign the reasons why nothing more is dialed.
 #[utoipa::path(get, path = "/live", operation_id = "get_live", tag = "live", responses((status = 200, body = Live)))]
 pub(super) async fn all(State(state): State<ApiState>) -> ApiResult<Body<Live>> {
     let mut campaigns = Vec::new();

@@ -11,9 +11,9 @@ use paceline_core::live::Decision;
 use paceline_core::pacing::{EffectiveMode, Fallback, LaunchLimit};
 use serde::{Deserialize, Serialize};
 
-/// Decisions shown unless asked otherwise.
+/// Number of decisions shown by default.
 const LIMIT_DEFAULT: usize = 100;
-/// An hour of them, on one PBX, if each launched something.
+/// The decisions of one hour on one PBX, if each launched something.
 const LIMIT_MAX: usize = 18_000;
 
 /// Pacing decisions.
@@ -23,17 +23,17 @@ pub(super) struct PacingDecisions {
     decisions: Vec<PacingDecision>,
 }
 
-/// How many calls to launch, or several times in a row none for the same reason.
+/// A decision how many calls to launch. Consecutive decisions without a launch and with the same reason are one.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct PacingDecision {
-    /// On which PBX.
+    /// The PBX.
     #[schema(example = "pbx1")]
     pbx: String,
-    /// When the first of them was made.
+    /// Time of the first of these decisions.
     since: Utc,
-    /// When the last of them was made; the rest tells of this one.
+    /// Time of the last of these decisions. The other fields describe this one.
     at: Utc,
-    /// How many they are.
+    /// Number of these decisions.
     #[schema(example = 1)]
     ticks: u32,
     /// Calls launched.
@@ -42,46 +42,46 @@ pub(super) struct PacingDecision {
     /// Calls that agents and the abandon budget allow.
     #[schema(example = 5)]
     wanted: u32,
-    /// What kept one more from being launched.
+    /// Why no further call was launched.
     limit: LaunchLimit,
-    /// How it was decided.
+    /// The mode that was used.
     mode: EffectiveMode,
-    /// Why that is not the campaign's own mode, where it is not.
+    /// Why it is not the campaign's mode. Missing if it is.
     fallback: Option<Fallback>,
     /// Probability that the next callee finds no agent, 0 to 1.
     #[schema(example = 0.031)]
     risk_ratio: f64,
-    /// The most of it that the abandon budget allows.
+    /// Highest value of `risk` that the abandon budget allows, 0 to 1.
     #[schema(example = 0.028)]
     risk_allowed_ratio: f64,
     /// Expected ratio of abandoned calls to live answers of the calls in flight, 0 to 1.
     #[schema(example = 0.021)]
     expected_abandon_ratio: f64,
-    /// The abandon rule that allows least.
+    /// The abandon rule that allows the least.
     #[schema(example = "us-federal (day)")]
     rule: Option<String>,
-    /// Live answers in its window.
+    /// Live answers in the rule's window.
     #[schema(example = 412.0)]
     live_answers: f64,
-    /// Of them abandoned.
+    /// Abandoned calls in the rule's window.
     #[schema(example = 9.0)]
     abandoned: f64,
-    /// How many more may be; negative: overdrawn.
+    /// Number of calls that the rule still allows to be abandoned. Negative: too many were abandoned.
     #[schema(example = 3.8)]
     budget_left: f64,
-    /// Agents who are counted on.
+    /// Agents who are available, in a call or in wrap-up, and not about to log out.
     #[schema(example = 20)]
     agents: u32,
-    /// Of them free.
+    /// How many of them are available.
     #[schema(example = 2)]
     agents_free: u32,
-    /// Calls asked for, dialing, ringing or waiting for an agent.
+    /// Calls requested, dialing, ringing or waiting for an agent.
     #[schema(example = 17)]
     in_flight: u32,
     /// Probability that a call launched then reaches a person.
     #[schema(example = 0.24)]
     answer_probability: f64,
-    /// All of it in words.
+    /// The decision as a sentence.
     #[schema(example = "launch 3 of 5 wanted: trunk channels are used up")]
     why: String,
 }
@@ -121,20 +121,20 @@ impl From<Decision> for PacingDecision {
     }
 }
 
-/// What to show.
+/// The query.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct DecisionsQuery {
-    /// How many, 1 to 18,000; 100 if left out.
+    /// Maximum number of decisions, 1 to 18,000; default 100.
     #[param(minimum = 1, maximum = 18000, default = 100)]
     limit: Option<usize>,
 }
 
 /// See the pacing decisions of the last hour.
 ///
-/// In the modes `predictive` and `power` it is decided five times a second how many calls to launch. Kept in memory, for
-/// an hour.
+/// In the modes `predictive` and `power` the number of calls to launch is decided five times a second. The decisions of the
+/// last hour are kept in memory.
 #[utoipa::path(get, path = "/campaigns/{id}/pacing", operation_id = "list_pacing_decisions", tag = "live",
     params(("id" = i64, Path, description = "The campaign"), DecisionsQuery),
     responses((status = 200, body = PacingDecisions), (status = 404, description = "No such campaign")))]

@@ -18,27 +18,27 @@ pub(super) struct Recording {
     /// Its name on the PBX, without extension.
     #[schema(example = "0198a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")]
     name: String,
-    /// The attempt that it belongs to.
+    /// The attempt of the conversation.
     attempt_id: Uuid,
-    /// The agent who talks.
+    /// The agent of the conversation.
     #[schema(example = 3)]
     agent_id: i64,
     /// The PBX that has the file.
     #[schema(example = "pbx1")]
     pbx: String,
-    /// `asked`, `running`, `complete` or `failed`.
+    /// `asked`: requested from the PBX; `running`; `complete`; `failed`.
     #[schema(example = "complete")]
     state: String,
-    /// When it was asked for.
+    /// Time of the request.
     asked_at: Utc,
-    /// When it began.
+    /// Time of the start.
     started_at: Option<Utc>,
-    /// When it was over, or had failed.
+    /// Time of the end, or of the failure.
     ended_at: Option<Utc>,
-    /// How long it is, where the PBX tells.
+    /// Length, if the PBX reports it.
     #[schema(example = 61000)]
     duration_ms: Option<u64>,
-    /// Why it could not be made, in the PBX's words.
+    /// The PBX's reason for a failure.
     #[schema(example = json!(null))]
     failure: Option<String>,
 }
@@ -60,17 +60,17 @@ impl From<RecordingRow> for Recording {
     }
 }
 
-/// Which recordings.
+/// The query.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListRecordings {
-    /// Only of this attempt.
+    /// Only recordings of this attempt.
     attempt_id: Option<Uuid>,
-    /// Items on a page, 1 to 200; 50 if left out.
+    /// Items on a page, 1 to 200; default 50.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
-    /// Where to go on: `next_cursor` of the page before.
+    /// Start of the page: `next_cursor` of the page before.
     cursor: Option<String>,
 }
 

@@ -16,7 +16,7 @@ use tracing::warn;
 /// Something that is not as it should be though calls go on.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct ExplainedWarning {
-    /// What.
+    /// The warning.
     pub(super) warning: live::Warning,
     /// What it means here, and what to do.
     #[schema(

@@ -28,23 +28,23 @@ pub(super) struct Task {
     /// Its id.
     #[schema(example = 42)]
     id: i64,
-    /// What it is called.
+    /// The task's name.
     #[schema(example = "renewals, week 47")]
     name: String,
-    /// Where it is in its life.
+    /// The state.
     state: TaskState,
-    /// The campaign that it runs under.
+    /// The campaign of the task.
     #[schema(example = 1)]
     campaign_id: i64,
-    /// Its contacts.
+    /// Number of its contacts.
     #[schema(example = 7)]
     contact_list_id: i64,
-    /// When it starts, or started.
+    /// Start time, planned or actual.
     start_time: Utc,
-    /// Attempts at a contact after the first one, at most.
+    /// Maximum number of retries for a contact.
     #[schema(example = 3)]
     max_retries: u32,
-    /// When it was created.
+    /// Time of creation.
     created_at: Utc,
 }
 
@@ -63,65 +63,65 @@ impl From<&TaskRow> for Task {
     }
 }
 
-/// A task, and how far it is.
+/// A task with its progress.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct TaskDetail {
     #[serde(flatten)]
     task: Task,
-    /// How far it is.
+    /// The progress.
     progress: TaskProgress,
 }
 
-/// How far a task is.
+/// The progress of a task.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct TaskProgress {
-    /// Contacts in all; while it is being prepared, those that are taken from its list so far.
+    /// Number of contacts; while the task is being prepared, those read from its list so far.
     #[schema(example = 1000)]
     contacts: u64,
-    /// Waiting to be dialed, now or later.
+    /// Contacts waiting to be dialed, now or later.
     #[schema(example = 412)]
     ready: u64,
-    /// Taken up by the dialer: about to be dialed, or in a call.
+    /// Contacts leased by the dialer: about to be dialed, or in a call.
     #[schema(example = 8)]
     leased: u64,
-    /// Finished: reached, refused by the gate for good, or out of retries.
+    /// Finished contacts: reached, denied by the gate, or out of retries.
     #[schema(example = 580)]
     done: u64,
-    /// When the next waiting contact is due; null where none waits.
+    /// Time when the next waiting contact is due. Null if none waits.
     next_due_at: Option<Utc>,
-    /// Contacts by the outcome of their last attempt; those never tried are not in it.
+    /// Number of contacts by the outcome of their last attempt, without those never tried.
     #[schema(example = json!({"answered": 512, "no_answer": 60, "invalid": 8}))]
     last_outcomes: BTreeMap<Outcome, u64>,
-    /// Whom the gate has put off at present, the first to be called first.
+    /// Contacts that the gate has deferred, the earliest first.
     waits: Vec<Wait>,
 }
 
-/// Contacts of a task whom the gate has put off together.
+/// Contacts of a task that the gate has deferred together.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Wait {
-    /// Those of this time zone of their own; null: those who have none.
+    /// The time zone of these contacts. Null: they have none.
     #[schema(example = "America/New_York")]
     time_zone: Option<String>,
-    /// Until when.
+    /// End of the wait.
     until: Utc,
-    /// Why, most important first.
+    /// The reasons, most important first.
     reasons: Vec<GateReason>,
 }
 
-/// A contact within a task.
+/// A contact in a task.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct TaskContact {
-    /// Who.
+    /// The contact.
     contact: Contact,
     /// `ready`: waits. `leased`: about to be dialed, or in a call. `done`: finished.
     #[schema(example = "ready")]
     state: String,
-    /// When it may be dialed next.
+    /// Earliest time of the next attempt.
     due_at: Utc,
-    /// Attempts made so far.
+    /// Number of attempts so far.
     #[schema(example = 1)]
     attempts_made: u32,
-    /// What the last of them came to.
+    /// Outcome of the last attempt.
     last_outcome: Option<Outcome>,
 }
 
@@ -137,35 +137,35 @@ impl TaskContact {
     }
 }
 
-/// Which tasks.
+/// The query.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListTasks {
-    /// Only of this campaign.
+    /// Only tasks of this campaign.
     campaign_id: Option<i64>,
-    /// Only in this state.
+    /// Only tasks in this state.
     state: Option<TaskState>,
-    /// Only created at or after this moment.
+    /// Only tasks created at or after this time.
     created_from: Option<Utc>,
-    /// Only created before this moment.
+    /// Only tasks created before this time.
     created_until: Option<Utc>,
-    /// Items on a page, 1 to 200; 50 if left out.
+    /// Items on a page, 1 to 200; default 50.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
-    /// Where to go on: `next_cursor` of the page before.
+    /// Start of the page: `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
-/// Which of a task's contacts.
+/// The query.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListTaskContacts {
-    /// Items on a page, 1 to 200; 50 if left out.
+    /// Items on a page, 1 to 200; default 50.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
-    /// Where to go on: `next_cursor` of the page before.
+    /// Start of the page: `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
@@ -223,7 +223,8 @@ pub(super) async fn contacts(
 
 /// Start a scheduled task now.
 ///
-/// Instead of at its start time; one that is being prepared starts once it is. Doing it again changes nothing.
+/// The task starts now instead of at its start time; if it is still being prepared, it starts afterwards. A second request
+/// changes nothing.
 #[utoipa::path(post, path = "/tasks/{id}/start", operation_id = "start_task", tag = "tasks",
     params(("id" = i64, Path, description = "The task")),
     responses((status = 200, body = TaskDetail), (status = 404, description = "No such task"),
@@ -238,7 +239,7 @@ pub(super) async fn start(State(state): State<ApiState>, Id(id): Id<i64>) -> Api
 
 /// Pause a task.
 ///
-/// Its contacts are not dialed until it is resumed; calls that are up go on. Doing it again changes nothing.
+/// Its contacts are not dialed until it is resumed; calls that are up go on. A second request changes nothing.
 #[utoipa::path(post, path = "/tasks/{id}/pause", operation_id = "pause_task", tag = "tasks",
     params(("id" = i64, Path, description = "The task")),
     responses((status = 200, body = TaskDetail), (status = 404, description = "No such task"),
@@ -255,7 +256,7 @@ pub(super) async fn pause(State(state): State<ApiState>, Id(id): Id<i64>) -> Api
 
 /// Resume a paused task.
 ///
-/// It waits for its start time where that is still to come. Doing it again changes nothing.
+/// If its start time is still to come, it waits for it. A second request changes nothing.
 #[utoipa::path(post, path = "/tasks/{id}/resume", operation_id = "resume_task", tag = "tasks",
     params(("id" = i64, Path, description = "The task")),
     responses((status = 200, body = TaskDetail), (status = 404, description = "No such task"),
@@ -272,8 +273,8 @@ pub(super) async fn resume(State(state): State<ApiState>, Id(id): Id<i64>) -> Ap
 
 /// Cancel a task.
 ///
-/// For good. Contacts not yet dialed stay so, calls that nobody has answered yet are taken back, conversations go on.
-/// Doing it again changes nothing.
+/// This is final. Contacts that were not dialed yet are not dialed any more, unanswered calls are cancelled, and
+/// conversations go on. A second request changes nothing.
 #[utoipa::path(post, path = "/tasks/{id}/cancel", operation_id = "cancel_task", tag = "tasks",
     params(("id" = i64, Path, description = "The task")),
     responses((status = 200, body = TaskDetail), (status = 404, description = "No such task"),
@@ -288,8 +289,7 @@ pub(super) async fn cancel(State(state): State<ApiState>, Id(id): Id<i64>) -> Ap
     move_to(&state, id, &from, TaskState::Cancelled).await
 }
 
-/// A task that runs again is looked at anew, as its contacts may have been settled meanwhile: the store lowers its
-/// `next_due_at_ms`.
+/// Contacts of a resumed task may have changed meanwhile, so it is checked again: the store lowers its `next_due_at_ms`.
 async fn move_to(
     state: &ApiState,
     id: i64,

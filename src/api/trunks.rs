@@ -14,46 +14,46 @@ use paceline_core::ids::TrunkId;
 use paceline_core::pbx::CallerId;
 use serde::{Deserialize, Serialize};
 
-/// A way out to the public network.
+/// A way to the public network.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Trunk {
     /// Its id.
     #[schema(example = 1)]
     id: i64,
-    /// What it is called, in metrics too.
+    /// The trunk's name, also in metrics.
     #[schema(example = "carrier-a")]
     name: String,
-    /// The configured PBX that has it.
+    /// The configured PBX of this trunk.
     #[schema(example = "pbx1")]
     pbx: String,
-    /// How it dials: `{number}` is E.164 with its `+`, `{digits}` the same without.
+    /// Template of the dial string: `{number}` is E.164 with its `+`, `{digits}` the same without.
     #[schema(example = "PJSIP/{number}@carrier-a")]
     dial: String,
     /// The number shown to callees.
     #[schema(example = "+12025550100")]
     caller_id: Option<String>,
-    /// Why nothing is dialed over it, as it is stored or as its PBX is configured; null while it can be used.
+    /// Why the trunk cannot be used, as it is stored or as its PBX is configured. Null if it can be used.
     #[schema(example = json!(null))]
     fault: Option<String>,
 }
 
-/// A trunk to be stored.
+/// The data of a trunk.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TrunkInput {
-    /// What to call it; once only. 1 to 200 characters.
+    /// The trunk's name, unique; 1 to 200 characters.
     #[schema(example = "carrier-a")]
     name: String,
-    /// A configured PBX.
+    /// The name of a configured PBX.
     #[schema(example = "pbx1")]
     pbx: String,
-    /// How it dials. Exactly one of `{number}` (E.164 with `+`) and `{digits}` (without) must appear, in one of these forms:
-    /// `PJSIP/{number}@ENDPOINT`, `Local/{digits}@CONTEXT/n`, `sofia/gateway/GATEWAY/{number}`,
-    /// `loopback/{number}/CONTEXT`, `user/{digits}@DOMAIN`. A prefix of digits may stand before the number. Which endpoints,
-    /// gateways and contexts may be named: `dial_allowed` of the PBX in paceline.toml.
+    /// Template of the dial string. It must contain exactly one of `{number}` (E.164 with `+`) and `{digits}` (without), in
+    /// one of these forms: `PJSIP/{number}@ENDPOINT`, `Local/{digits}@CONTEXT/n`, `sofia/gateway/GATEWAY/{number}`,
+    /// `loopback/{number}/CONTEXT`, `user/{digits}@DOMAIN`. Digits may precede the number. `dial_allowed` of the PBX in
+    /// paceline.toml can limit the endpoints, gateways and contexts.
     #[schema(example = "PJSIP/{number}@carrier-a")]
     dial: String,
-    /// The number shown to callees, as the PBX takes it: up to 64 letters, digits, `+*#-_.`.
+    /// The number shown to callees, in the form that the PBX takes: up to 64 letters, digits, `+*#-_.`.
     #[schema(example = "+12025550100")]
     caller_id: Option<String>,
 }
@@ -123,7 +123,7 @@ pub(super) async fn list(
 
 /// Create a trunk.
 ///
-/// It is dialed over once a campaign has it: `PUT /api/v1/campaigns/{id}/trunks`.
+/// It is used once a campaign has it: `PUT /api/v1/campaigns/{id}/trunks`.
 #[utoipa::path(post, path = "/trunks", operation_id = "create_trunk", tag = "trunks", request_body = TrunkInput,
     responses((status = 201, body = Trunk)))]
 pub(super) async fn create(
@@ -147,7 +147,7 @@ pub(super) async fn get(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiRe
 
 /// Replace a trunk.
 ///
-/// Calls that are up stay as they are; the next ones are dialed the new way.
+/// Calls that are up are not changed; the next ones use the new data.
 #[utoipa::path(put, path = "/trunks/{id}", operation_id = "replace_trunk", tag = "trunks", request_body = TrunkInput,
     params(("id" = i64, Path, description = "The trunk")),
     responses((status = 200, body = Trunk), (status = 404, description = "No such trunk")))]

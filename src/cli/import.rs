@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 /// Longest name, in characters; the API has the same.
 const NAME_CHARS_MAX: usize = 200;
-/// How often programs are told how far it is.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+/// Interval of the JSON lines with the progress.
+const WRITE_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
 #[group(skip)]
@@ -150,11 +150,11 @@ async fn import(config: &Config, store: &Store, args: &ImportArgs, screen: &Scre
     let id = job.row().id;
     let rows_before = job.row().rows_read;
     let is_sheet = args.file.as_deref().is_some_and(is_sheet);
-    let mut told = Told::new(args.json, is_sheet, rows_before, screen);
+    let mut display = ImportDisplay::new(args.json, is_sheet, rows_before, screen);
     let ended = job
-        .run(clock, |seen| told.take(seen), async { signals.next().await })
+        .run(clock, |seen| display.take(seen), async { signals.next().await })
         .await;
-    told.line.finish_and_clear();
+    display.line.finish_and_clear();
     let ended = match ended {
         Err(error @ ImportError::Store(_)) => {
             let file = path.display();
@@ -166,7 +166,7 @@ async fn import(config: &Config, store: &Store, args: &ImportArgs, screen: &Scre
         }
         ended => ended.with_context(cannot)?,
     };
-    let elapsed = told.started.elapsed();
+    let elapsed = display.started.elapsed();
     match ended {
         Ended::Staged(report) if args.stage => {
             summary(&report, elapsed, args.json, "staged")?;
@@ -214,7 +214,7 @@ async fn import(config: &Config, store: &Store, args: &ImportArgs, screen: &Scre
         }
         Ended::TakenAway => anyhow::bail!("import {id} was stopped or cancelled by somebody else"),
     }
-    told.broken?;
+    display.broken?;
     Ok(())
 }
 
@@ -267,20 +267,20 @@ fn into(args: &ImportArgs) -> anyhow::Result<ImportInto> {
     Ok(ImportInto::NewList(name))
 }
 
-/// What is told while the file is read.
-struct Told<'a> {
+/// The progress display while the file is read.
+struct ImportDisplay<'a> {
     json: bool,
     is_sheet: bool,
     rows_before: u64,
     screen: &'a Screen,
     line: indicatif::ProgressBar,
     started: Instant,
-    told_at: Instant,
+    written_at: Instant,
     /// The first failure is kept; the import goes on, as its list matters more than its report.
     broken: std::io::Result<()>,
 }
 
-impl<'a> Told<'a> {
+impl<'a> ImportDisplay<'a> {
     fn new(json: bool, is_sheet: bool, rows_before: u64, screen: &'a Screen) -> Self {
         let now = Instant::now();
         Self {
@@ -290,7 +290,7 @@ impl<'a> Told<'a> {
             screen,
             line: screen.line(),
             started: now,
-            told_at: now,
+            written_at: now,
             broken: Ok(()),
         }
     }
@@ -314,8 +314,8 @@ impl<'a> Told<'a> {
                 let percent = progress.done_permille / 10;
                 self.line
                     .set_message(format!("{percent} % · {} rows, {rate}/s", progress.rows));
-                if self.json && self.told_at.elapsed() >= TELL_EVERY {
-                    self.told_at = Instant::now();
+                if self.json && self.written_at.elapsed() >= WRITE_EVERY {
+                    self.written_at = Instant::now();
                     self.say(&format!(
                         "{}\n",
                         json!({"progress": progress, "rows_per_second": rate})

@@ -1,4 +1,4 @@
-//! Persons whom no agent takes in time, on real switches: what the callees hear of it, and what is told of them afterwards.
+//! Persons whom no agent takes in time, on real PBXes: what the callees hear of it, and what is told of them afterwards.
 
 use crate::rig::{Site, System};
 use paceline_lab::{

@@ -47,7 +47,7 @@ pub(crate) async fn wait_for<T>(what: &str, limit: Duration, mut probe: impl Asy
     }
 }
 
-/// The switches beside Paceline, and the carriers behind them.
+/// The PBXes beside Paceline, and the carriers behind them.
 pub(crate) trait Site {
     /// Its part of the configuration file: names, addresses, and `PACELINE_TEST_…_PASSWORD` for each password.
     fn sections(&self) -> String;
@@ -57,7 +57,7 @@ pub(crate) trait Site {
     fn channels_after(&self, limit: Duration) -> Vec<String>;
     /// What the carriers saw.
     fn calls(&self) -> Vec<SeenCall>;
-    /// User and system CPU seconds of the switches so far.
+    /// User and system CPU seconds of the PBXes so far.
     fn cpu_seconds(&self) -> f64;
 }
 
@@ -182,7 +182,7 @@ impl System {
 }
 
 impl<S: Site> System<S> {
-    /// Beside switches that run.
+    /// Beside PBXes that run.
     pub(crate) async fn start_at(lab: S, store_url: Option<String>) -> Self {
         Self::start_inside(lab, store_url, Vec::new()).await
     }
@@ -267,12 +267,12 @@ impl<S: Site> System<S> {
         made["key"].as_str().expect("a key").to_owned()
     }
 
-    /// Starts the process and waits until its API answers and the switch is connected.
+    /// Starts the process and waits until its API answers and the PBX is connected.
     pub(crate) async fn launch(&mut self) {
         self.spawn();
         let api = self.api.clone();
         wait_for(
-            "the API to answer and the switch to be connected",
+            "the API to answer and the PBX to be connected",
             Duration::from_secs(30),
             async || api.is_connected().await.then_some(()),
         )
@@ -376,7 +376,7 @@ impl<S: Site> System<S> {
         self.campaign_over(name, &[("main", dial)], settings).await
     }
 
-    /// The same over a trunk on each of several switches.
+    /// The same over a trunk on each of several PBXes.
     pub(crate) async fn campaign_over(&self, name: &str, trunks: &[(&str, &str)], settings: Value) -> i64 {
         let mut trunk_ids = Vec::new();
         for (pbx, dial) in trunks {
@@ -413,7 +413,7 @@ impl<S: Site> System<S> {
         self.agents_at("main", campaign, first, count).await
     }
 
-    /// The same on another switch.
+    /// The same on another PBX.
     pub(crate) async fn agents_at(&self, pbx: &str, campaign: i64, first: u32, count: u32) -> Vec<i64> {
         let mut ids = Vec::new();
         for n in first..first + count {
@@ -435,7 +435,7 @@ impl<S: Site> System<S> {
         ids
     }
 
-    /// Waits until so many agents of the campaign are held by the switch.
+    /// Waits until so many agents of the campaign are held by the PBX.
     pub(crate) async fn wait_for_agents(&self, campaign: i64, count: usize) {
         wait_for("the agents to be held", Duration::from_secs(30), async || {
             let live = self.api.get(&format!("/campaigns/{campaign}/live")).await;
@@ -533,18 +533,18 @@ impl<S: Site> System<S> {
         })
     }
 
-    /// Logs every agent out and checks that nothing of ours is left on the switch, and that nothing complained.
+    /// Logs every agent out and checks that nothing of ours is left on the PBX, and that nothing complained.
     pub(crate) async fn finish(mut self, agents: &[i64]) {
         self.wind_up(agents).await;
     }
 
-    /// The same; the process has ended then, and the store and the switch are still there.
+    /// The same; the process has ended then, and the store and the PBX are still there.
     pub(crate) async fn wind_up(&mut self, agents: &[i64]) {
         for id in agents {
             self.api.post(&format!("/agents/{id}/log-out"), json!({})).await;
         }
         let left = self.lab.channels_after(Duration::from_secs(15));
-        assert_eq!(left, Vec::<String>::new(), "channels are left on the switch");
+        assert_eq!(left, Vec::<String>::new(), "channels are left on the PBX");
         self.terminate(Duration::from_secs(20)).await;
         let log = self.log();
         let trouble: Vec<&str> = log.lines().filter(|l| l.contains("ERROR")).collect();

@@ -121,7 +121,7 @@ pub struct Address {
 pub struct Consent {
     /// How it was given.
     pub kind: ConsentKind,
-    /// What for.
+    /// The purpose that the contact agreed to.
     pub scope: ConsentScope,
     /// When it was given. It says nothing of calls before.
     pub granted_at: Wall,

@@ -64,7 +64,7 @@ pub enum CallProgress {
         trunk: TrunkId,
         /// Of which task.
         task: TaskId,
-        /// Whom.
+        /// The contact.
         contact: ContactId,
     },
     /// [`CallStep::Ringing`].
@@ -82,7 +82,7 @@ pub enum CallProgress {
     Ended {
         /// Of which task.
         task: TaskId,
-        /// Whom.
+        /// The contact.
         contact: ContactId,
         /// How it came out.
         outcome: Outcome,
@@ -115,44 +115,44 @@ pub enum What {
     },
     /// An agent is in another state, or in the same for another reason.
     Agent {
-        /// Who.
+        /// The agent's id.
         agent: AgentId,
         /// Now.
         state: AgentState,
-        /// Why.
+        /// The reason of this state.
         reason: AgentReason,
     },
     /// A task is in another state.
     Task {
-        /// Which.
+        /// The task.
         task: TaskId,
         /// Now.
         state: TaskState,
     },
     /// A trunk takes calls no more, or takes them again.
     Trunk {
-        /// Which.
+        /// The trunk.
         trunk: TrunkId,
         /// Whether launches over it are held.
         held: bool,
     },
     /// The link to a PBX is up or down.
     Pbx {
-        /// Which.
+        /// The PBX.
         pbx: PbxName,
         /// Whether it is up and what lives there is known.
         connected: bool,
     },
     /// The maintenance of a PBX began or ended.
     Maintenance {
-        /// Which.
+        /// The PBX.
         pbx: PbxName,
         /// Whether it is in maintenance now.
         on: bool,
     },
     /// Something needs a person.
     Alarm {
-        /// What.
+        /// The kind of alarm.
         alarm: AlarmKind,
         /// A sentence for people.
         text: String,

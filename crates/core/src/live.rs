@@ -43,15 +43,15 @@ words! {
         NoFreeAgent = "no_free_agent",
         /// No contact is due.
         NoContacts = "no_contacts",
-        /// A free agent's switch is not reachable or not yet resynchronised.
+        /// A free agent's PBX is not reachable or not yet resynchronised.
         PbxDown = "pbx_down",
         /// An agent's PBX is in maintenance.
         PbxMaintenance = "pbx_maintenance",
         /// An agent's PBX refused a call a moment ago: it has no room, is paused, or shuts down gracefully.
         SwitchFull = "switch_full",
-        /// No trunk of the campaign is on a free agent's switch.
+        /// No trunk of the campaign is on a free agent's PBX.
         NoTrunk = "no_trunk",
-        /// Every trunk of a free agent's switch takes no calls at present; one is tried now and then.
+        /// Every trunk of a free agent's PBX takes no calls at present; one is tried now and then.
         TrunkFailing = "trunk_failing",
         /// So many calls over every trunk have given no sign of life yet that no more go out before one does.
         TrunkSilent = "trunk_silent",
@@ -105,7 +105,7 @@ pub struct LiveCampaign {
     pub trunks_held: BTreeSet<TrunkId>,
     /// Contacts in the hopper.
     pub hopper: usize,
-    /// The latest pacing decision on each switch, where calls are launched ahead of agents.
+    /// The latest pacing decision on each PBX, where calls are launched ahead of agents.
     pub pacing: Vec<Decision>,
     /// What each abandon rule has counted in its window.
     pub abandon: Vec<RuleAccount>,
@@ -122,7 +122,7 @@ pub struct LiveCampaign {
 /// A pacing decision, or several in a row that launched nothing for the same reason.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Decision {
-    /// On which switch.
+    /// On which PBX.
     pub pbx: PbxName,
     /// When the first of them was made.
     pub since_ms: Wall,
@@ -137,15 +137,15 @@ pub struct Decision {
 /// One agent at this moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LiveAgent {
-    /// Who.
+    /// The agent's id.
     pub agent: AgentId,
     /// In which state.
     pub state: AgentState,
-    /// Why.
+    /// The reason of this state.
     pub reason: AgentReason,
-    /// Since when.
+    /// Start of this state, Unix time in milliseconds.
     pub since_ms: Wall,
-    /// On which switch.
+    /// On which PBX.
     pub pbx: PbxName,
     /// The agent's leg there.
     pub leg: Option<AgentLegId>,

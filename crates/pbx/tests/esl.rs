@@ -92,7 +92,7 @@ async fn no_value_ends_or_extends_another_in_the_real_parsers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_switch_that_fills_up_behind_a_dialplan_is_no_fault_either() {
-    if FreeSwitch::program_or_skip("a full switch behind a dialplan").is_none() {
+    if FreeSwitch::program_or_skip("a full PBX behind a dialplan").is_none() {
         return;
     }
     let lab = FreeSwitchLab::start(Audio::None, FreeSwitchOptions::default()).expect("the lab starts");
@@ -114,7 +114,7 @@ async fn a_switch_that_fills_up_behind_a_dialplan_is_no_fault_either() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_or_full_switch_is_no_fault_of_the_trunk_or_the_contact() {
-    if FreeSwitch::program_or_skip("a full switch").is_none() {
+    if FreeSwitch::program_or_skip("a full PBX").is_none() {
         return;
     }
     let lab = FreeSwitchLab::start(
@@ -287,7 +287,7 @@ async fn what_an_operator_does_to_a_leg_is_heard() {
     assert!(snapshot.channels[&waiting.0].with_others, "{snapshot:?}");
     assert_eq!(snapshot.channels[&next.0].bridge, Some(other));
     assert_eq!(rig.driver.agent_ended(agent).await.by, EndedBy::TakenAway);
-    // The switch holds only whom an agent of ours has left.
+    // The PBX holds only whom an agent of ours has left.
     rig.switch.phone_hangs_up(6);
     assert_eq!(rig.driver.ended(waiting).await.by, EndedBy::Network);
     rig.driver.tell(PbxCommand::HangUp { leg: next }).await;
@@ -329,15 +329,13 @@ async fn a_call_to_an_agent_that_a_colleague_picks_up_is_no_agent() {
         return;
     }
     let mut rig = Rig::start(Kind::FreeSwitch).await;
-    // So that the phones know the switch.
+    // So that the phones know the PBX.
     rig.driver.agent(3).await;
     rig.switch.phone(1, PhoneBehaviour::Rings);
     let ringing = rig.driver.call_agent(1).await;
     rig.driver.hears(PbxEvent::AgentRinging { leg: ringing }).await;
     let phones = rig.switch.phones();
-    phones
-        .dial(2, &format!("*8{ringing}"))
-        .expect("the switch is there");
+    phones.dial(2, &format!("*8{ringing}")).expect("the PBX is there");
     let how = Departure::PickedUp;
     rig.driver.hears(PbxEvent::AgentLeft { leg: ringing, how }).await;
     rig.driver.agent_ended(ringing).await;

@@ -23,7 +23,7 @@ pub struct NewAgent {
 /// An agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentRow {
-    /// Who.
+    /// The agent's id.
     pub id: AgentId,
     /// What to call the agent.
     pub name: String,
@@ -35,7 +35,7 @@ pub struct AgentRow {
     pub state: AgentState,
     /// Why, when last stored.
     pub reason: AgentReason,
-    /// Since when.
+    /// Start of this state, Unix time in milliseconds.
     pub state_at: Wall,
     /// Where logged in; `None` where offline.
     pub campaign: Option<CampaignId>,

@@ -235,7 +235,7 @@ impl Store {
         .await
     }
 
-    /// What pacing has learnt for a campaign, on each switch. What cannot be read is left out: it is learnt again.
+    /// What pacing has learnt for a campaign, on each PBX. What cannot be read is left out: it is learnt again.
     pub async fn pacing_learnt(&self, id: CampaignId) -> Result<Vec<(PbxName, Learnt)>, StoreError> {
         let sql = "SELECT pbx, learnt FROM pacing_learnt WHERE campaign_id = $1";
         let rows = self

@@ -59,7 +59,7 @@ pub struct ContactListRow {
 /// A contact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContactRow {
-    /// Who.
+    /// The contact's id.
     pub id: ContactId,
     /// In which list.
     pub list: ContactListId,

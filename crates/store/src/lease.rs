@@ -193,8 +193,8 @@ struct Due {
     held: bool,
 }
 
-/// What becomes of a due contact.
-enum Fate {
+/// The result of leasing a due contact.
+enum LeaseResult {
     Leased,
     Deferred(Wall),
     Denied,
@@ -427,52 +427,54 @@ impl Lease<'_> {
 
     /// Decides over due contacts in order until `wanted` are leased; how many were, and how many were looked at.
     async fn settle(&mut self, tx: &mut Tx, due: Vec<Due>, wanted: usize) -> Result<(usize, usize), DbError> {
-        let mut fates = Vec::with_capacity(due.len());
+        let mut results = Vec::with_capacity(due.len());
         let mut allowed = 0;
         for due in due {
             if allowed == wanted || self.settled_left == 0 {
                 break;
             }
-            let (fate, decision) = self.decide(&due);
-            match fate {
-                Fate::Leased => allowed += 1,
-                Fate::Deferred(_) | Fate::Denied | Fate::Locked => self.settled_left -= 1,
+            let (result, decision) = self.decide(&due);
+            match result {
+                LeaseResult::Leased => allowed += 1,
+                LeaseResult::Deferred(_) | LeaseResult::Denied | LeaseResult::Locked => {
+                    self.settled_left -= 1
+                }
             }
-            fates.push((due, fate, decision));
+            results.push((due, result, decision));
         }
-        let looked_at = fates.len();
-        let taken = self.take_numbers(tx, &fates).await?;
-        for (due, fate, _) in &mut fates {
-            if matches!(fate, Fate::Leased) && !taken.contains(&due.lead.contact) {
-                *fate = Fate::Locked;
+        let looked_at = results.len();
+        let taken = self.take_numbers(tx, &results).await?;
+        for (due, result, _) in &mut results {
+            if matches!(result, LeaseResult::Leased) && !taken.contains(&due.lead.contact) {
+                *result = LeaseResult::Locked;
             }
         }
-        self.store_fates(tx, fates).await?;
+        self.store_results(tx, results).await?;
         Ok((taken.len(), looked_at))
     }
 
-    fn decide(&self, due: &Due) -> (Fate, Option<GateDecision>) {
+    fn decide(&self, due: &Due) -> (LeaseResult, Option<GateDecision>) {
         if due.held {
-            return (Fate::Locked, None);
+            return (LeaseResult::Locked, None);
         }
         let decision = gate::decide(self.hours, &due.facts, self.now, self.margin);
-        let fate = match decision.verdict {
-            GateVerdict::Allow => Fate::Leased,
-            GateVerdict::Defer { until_ms } => Fate::Deferred(until_ms),
-            GateVerdict::Deny => Fate::Denied,
+        let result = match decision.verdict {
+            GateVerdict::Allow => LeaseResult::Leased,
+            GateVerdict::Defer { until_ms } => LeaseResult::Deferred(until_ms),
+            GateVerdict::Deny => LeaseResult::Denied,
         };
-        (fate, Some(decision))
+        (result, Some(decision))
     }
 
     /// The contacts whose numbers are now held for them.
     async fn take_numbers(
         &self,
         tx: &mut Tx,
-        fates: &[(Due, Fate, Option<GateDecision>)],
+        results: &[(Due, LeaseResult, Option<GateDecision>)],
     ) -> Result<BTreeSet<ContactId>, DbError> {
-        let mut leads: Vec<&Lead> = fates
+        let mut leads: Vec<&Lead> = results
             .iter()
-            .filter(|(_, fate, _)| matches!(fate, Fate::Leased))
+            .filter(|(_, result, _)| matches!(result, LeaseResult::Leased))
             .map(|(due, _, _)| &due.lead)
             .collect();
         // In one order everywhere, so that two nodes never wait for each other's numbers.
@@ -490,23 +492,25 @@ impl Lease<'_> {
         taken.iter().map(|row| Ok(ContactId(row.get(0)?))).collect()
     }
 
-    async fn store_fates(
+    async fn store_results(
         &mut self,
         tx: &mut Tx,
-        fates: Vec<(Due, Fate, Option<GateDecision>)>,
+        results: Vec<(Due, LeaseResult, Option<GateDecision>)>,
     ) -> Result<(), DbError> {
-        let mut rows = Vec::with_capacity(fates.len() * 5);
-        for (due, fate, decision) in fates {
-            let (state, due_at_ms, outcome) = match fate {
-                Fate::Leased => ("leased", due.due_at_ms, None),
-                Fate::Deferred(until) => ("ready", until.0, None),
-                Fate::Denied => ("done", due.due_at_ms, Some(Outcome::Blocked.as_str())),
-                Fate::Locked => ("ready", self.now.plus(LOCKED_RETRY).0, None),
+        let mut rows = Vec::with_capacity(results.len() * 5);
+        for (due, result, decision) in results {
+            let (state, due_at_ms, outcome) = match result {
+                LeaseResult::Leased => ("leased", due.due_at_ms, None),
+                LeaseResult::Deferred(until) => ("ready", until.0, None),
+                LeaseResult::Denied => ("done", due.due_at_ms, Some(Outcome::Blocked.as_str())),
+                LeaseResult::Locked => ("ready", self.now.plus(LOCKED_RETRY).0, None),
             };
             let (task, contact) = (due.lead.task, due.lead.contact);
             rows.extend_from_slice(args![task.0, contact.0, state, due_at_ms, outcome]);
             // A number that turned out to be held was not asked for to any purpose.
-            if let (Fate::Leased | Fate::Deferred(_) | Fate::Denied, Some(decision)) = (&fate, decision) {
+            if let (LeaseResult::Leased | LeaseResult::Deferred(_) | LeaseResult::Denied, Some(decision)) =
+                (&result, decision)
+            {
                 self.decisions.push(Decided {
                     at: self.now,
                     task,
@@ -516,11 +520,11 @@ impl Lease<'_> {
                     decision,
                 });
             }
-            match fate {
-                Fate::Leased => self.leased.leads.push(due.lead),
-                Fate::Deferred(_) => self.leased.deferred += 1,
-                Fate::Denied => self.leased.denied += 1,
-                Fate::Locked => self.leased.locked += 1,
+            match result {
+                LeaseResult::Leased => self.leased.leads.push(due.lead),
+                LeaseResult::Deferred(_) => self.leased.deferred += 1,
+                LeaseResult::Denied => self.leased.denied += 1,
+                LeaseResult::Locked => self.leased.locked += 1,
             }
         }
         SETTLE.run(tx, &rows).await?;

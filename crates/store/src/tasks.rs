@@ -107,7 +107,7 @@ pub struct TaskProgress {
 pub struct TaskWait {
     /// Those of this time zone of their own, or those who have none.
     pub time_zone: Option<String>,
-    /// Until when.
+    /// End of the wait, Unix time in milliseconds.
     pub until: Wall,
     /// Why, most important first.
     pub reasons: Vec<GateReason>,
@@ -127,7 +127,7 @@ pub enum ContactState {
 /// A contact within a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskContactRow {
-    /// Who.
+    /// The contact.
     pub contact: ContactRow,
     /// Where it is.
     pub state: ContactState,

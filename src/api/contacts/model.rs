@@ -89,7 +89,7 @@ pub(in crate::api) struct Address {
 pub(in crate::api) struct Consent {
     /// How it was given.
     kind: ConsentKind,
-    /// What for.
+    /// The purpose that the contact agreed to.
     scope: ConsentScope,
     /// When it was given; calls before that have none.
     granted_at: Utc,

@@ -23,7 +23,7 @@ const SHOWN_MAX: i64 = 100;
 /// A decision of the gate, as stored before each call and each refusal.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Decision {
-    /// When.
+    /// Time.
     at: Utc,
     /// For which task.
     #[schema(example = 42)]
@@ -89,7 +89,7 @@ pub(crate) struct ContactTask {
 /// Why a contact was or was not dialed.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Why {
-    /// Who.
+    /// The contact.
     contact: Contact,
     /// Whether all of its numbers are on the do-not-call list now.
     on_do_not_call_list: bool,

@@ -305,7 +305,7 @@ impl Engine {
         self.look_for_stranded = true;
     }
 
-    /// Asks the switch to end a call. An agent for whom the switch was never asked to join is free at once.
+    /// Asks the PBX to end a call. An agent for whom the PBX was never asked to join is free at once.
     pub(super) fn end(&mut self, now: Now, attempt: AttemptId, why: Why) {
         let Some(open) = self.attempts.get(&attempt) else {
             return;

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 /// Whoever is left by the other is held, not hung up.
 const HELD: [(&str, &str); 2] = [("park_after_bridge", "true"), ("hangup_after_bridge", "false")];
-/// How long the switch itself holds a callee with whom nobody talks, in seconds, and what it ends it for. Longer than the longest
-/// connect limit, after which we end it, or play it a message that the switch plays to its end; it counts seconds that begin.
+/// How long the PBX itself holds a callee with whom nobody talks, in seconds, and what it ends it for. Longer than the longest
+/// connect limit, after which we end it, or play it a message that the PBX plays to its end; it counts seconds that begin.
 const UNTAKEN: (&str, &str) = ("park_timeout", "13:ALLOTTED_TIMEOUT");
 
 /// What a leg needs in order to be placed.
@@ -22,7 +22,7 @@ pub(super) struct Placement<'a> {
     pub(super) duration_max: Duration,
 }
 
-/// Whether that goes through the switch's own dialplan, as two channels back to back.
+/// Whether that goes through the PBX's own dialplan, as two channels back to back.
 pub(super) fn is_loopback(dial: &DialString) -> bool {
     dial.expose().starts_with("loopback/")
 }
@@ -215,12 +215,12 @@ pub(super) fn stop_playing(leg: Uuid) -> String {
     format!("api uuid_break {leg} all")
 }
 
-/// Asks who drives the channels marked with `app`, as a job: the switch writes the time into its event, and shows that it lives.
+/// Asks who drives the channels marked with `app`, as a job: the PBX writes the time into its event, and shows that it lives.
 pub(super) fn ping(app: &str, job: Uuid) -> String {
     format!("bgapi global_getvar {}\nJob-UUID: {job}", owner_variable(app))
 }
 
-/// The variable of the switch that says who drives the channels marked with `app`.
+/// The variable of the PBX that says who drives the channels marked with `app`.
 pub(super) fn owner_variable(app: &str) -> String {
     format!("paceline_owner_{app}")
 }

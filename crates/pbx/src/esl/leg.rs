@@ -35,11 +35,11 @@ impl Side {
 /// How far a leg is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
-    /// To be placed, or the switch has not made a channel of it yet.
+    /// To be placed, or the PBX has not made a channel of it yet.
     Asked,
     /// There is a channel; nobody answered.
     Dialing,
-    /// Answered; the switch has not parked it yet, and would take it amiss to be joined.
+    /// Answered; the PBX has not parked it yet, and would take it amiss to be joined.
     Answered,
     /// Parked, or was: it can be joined.
     Held,
@@ -52,7 +52,7 @@ pub(super) enum Join {
     Alone,
     /// Wanted, as soon as both are parked.
     Wanted { with: Uuid },
-    /// Asked for; the switch must say that they talk before then.
+    /// Asked for; the PBX must say that they talk before then.
     Asked { with: Uuid, until: Instant },
     /// They talk.
     Talking { with: Uuid },
@@ -85,7 +85,7 @@ pub(super) enum Message {
     Playing,
 }
 
-/// The far half of a leg's loopback, which the switch may have no room for though it had for the leg.
+/// The far half of a leg's loopback, which the PBX may have no room for though it had for the leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FarHalf {
     /// There is none, or nobody watched.
@@ -121,7 +121,7 @@ pub(super) struct Leg {
     pub(super) trouble_told: Option<LegTrouble>,
 }
 
-/// What the switch says where it, and nobody else, has no room or no time for a leg, or is told to take none.
+/// What the PBX says where it, and nobody else, has no room or no time for a leg, or is told to take none.
 pub(super) const NO_ROOM: &str = "DESTINATION_OUT_OF_ORDER";
 /// What FreeSWITCH calls the end of every leg when it stops.
 const STOPPED: &str = "SYSTEM_SHUTDOWN";
@@ -132,7 +132,7 @@ const GATEWAY_DOWN: &str = "GATEWAY_DOWN";
 /// Why it ends a leg from which no audio comes any more.
 const MEDIA_TIMEOUT: &str = "MEDIA_TIMEOUT";
 
-/// The Q.850 number of a word that the switch says only after a far end, or the wait for one: there was a channel, and its
+/// The Q.850 number of a word that the PBX says only after a far end, or the wait for one: there was a channel, and its
 /// own events are late, or were lost with a link.
 pub(super) fn far_ends_cause(words: &str) -> Option<u16> {
     Some(match words {
@@ -222,7 +222,7 @@ impl Leg {
         LegEnd {
             by,
             q850: match facts.cause.as_str() {
-                // The switch says 16 besides, as if somebody had hung up (measured on 1.11).
+                // The PBX says 16 besides, as if somebody had hung up (measured on 1.11).
                 MEDIA_TIMEOUT => Some(44),
                 _ => facts.q850,
             },
@@ -233,7 +233,7 @@ impl Leg {
         }
     }
 
-    /// The end of a leg that never became a channel, with the switch's word for why.
+    /// The end of a leg that never became a channel, with the PBX's word for why.
     pub(super) fn never_placed(&self, words: &str) -> LegEnd {
         let (by, q850) = match words {
             "NO_ANSWER" => (EndedBy::RingTimeout, Some(19)),
@@ -247,7 +247,7 @@ impl Leg {
         LegEnd {
             by,
             q850,
-            // The switch repeats what it could not dial.
+            // The PBX repeats what it could not dial.
             detail: mask_numbers(words).into_owned(),
             ..LegEnd::default()
         }
@@ -264,7 +264,7 @@ impl Leg {
     }
 }
 
-/// A channel of ours found on the switch after a gap.
+/// A channel of ours found on the PBX after a gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) side: Side,
@@ -273,7 +273,7 @@ pub(super) struct Found {
     pub(super) early_media: bool,
     /// Whom it talks with.
     pub(super) with: Option<Uuid>,
-    /// Whether it is with somebody who is no leg of ours, or in the switch's dialplan.
+    /// Whether it is with somebody who is no leg of ours, or in the PBX's dialplan.
     pub(super) elsewhere: bool,
     pub(super) on_hold: bool,
     /// The recording that it was last told to make.

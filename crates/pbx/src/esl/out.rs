@@ -1,4 +1,4 @@
-//! What the state machines want done: commands for the switch, events for everybody else. Plain data.
+//! What the state machines want done: commands for the PBX, events for everybody else. Plain data.
 
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::PbxEvent;

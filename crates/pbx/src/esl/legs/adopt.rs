@@ -1,4 +1,4 @@
-//! Taking over what lives on the switch after a gap in its events.
+//! Taking over what lives on the PBX after a gap in its events.
 
 use super::{END_LATE_MAX, Legs};
 use crate::esl::command;
@@ -10,7 +10,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 impl Legs {
-    /// Takes over what was found on the switch: every channel of ours.
+    /// Takes over what was found on the PBX: every channel of ours.
     pub(in crate::esl) fn adopt(&mut self, found: &HashMap<Uuid, Found>, now: Instant) {
         self.missing.clear();
         self.not_placed.clear();
