@@ -10,6 +10,8 @@ use paceline_core::pbx::{ConnectFault, PbxEvent};
 use std::time::Instant;
 use uuid::Uuid;
 
+struct Parked(bool);
+
 impl Legs {
     pub(super) fn connect(&mut self, leg: LegId, agent_leg: AgentLegId, now: Instant) {
         let callee = self.legs.get(&leg.0).map(Leg::answered);
@@ -67,15 +69,19 @@ impl Legs {
         );
     }
 
+    /// Of a callee whose conversation with this agent is over, and nothing more is known: whether it has been parked since.
+    fn parted(&self, callee: Uuid, agent: Uuid) -> Option<Parked> {
+        let leg = self.legs.get(&callee)?;
+        (leg.join == Join::Parted { from: agent }).then_some(Parked(leg.parked))
+    }
+
     /// The callee and the agent are not joined, and nobody waits for it any more.
     pub(super) fn part(&mut self, callee: Uuid, agent: Uuid) {
-        if self
-            .legs
-            .get(&callee)
-            .is_some_and(|leg| leg.join == Join::Parted { from: agent })
-        {
+        match self.parted(callee, agent) {
+            Some(Parked(true)) => self.set_alone(callee),
             // It was not parked since their conversation ended, so somebody else has it.
-            self.transferred(callee);
+            Some(Parked(false)) => self.transferred(callee),
+            None => {}
         }
         for (one, other) in [(callee, agent), (agent, callee)] {
             if let Some(one) = self.legs.get_mut(&one)
@@ -157,9 +163,11 @@ impl Legs {
                     leg.join = Join::Alone;
                 }
                 self.out.ask(Then::Nothing, command::forget_history(agent));
-                let parted = Join::Parted { from: agent };
-                if self.legs.get(&with).is_some_and(|callee| callee.join == parted) {
+                if let Some(Parked(parked)) = self.parted(with, agent) {
                     self.transferred(with);
+                    if parked {
+                        self.alone(with);
+                    }
                 }
             }
             Join::Alone | Join::Asked { .. } | Join::Parted { .. } | Join::Elsewhere { .. } => {}

@@ -158,9 +158,11 @@ impl Legs {
                         self.transferred(callee);
                         self.alone(callee);
                     }
+                    // The agent's leg was moved, or ends, or an operator parks it too: what comes next says which.
                     Some(false) => {
-                        self.set_alone(callee);
-                        self.set_alone(agent);
+                        if let Some(leg) = self.legs.get_mut(&callee) {
+                            leg.join = Join::Parted { from: agent };
+                        }
                         self.must_be_parked(agent, now);
                     }
                     None => self.set_alone(callee),
@@ -199,14 +201,14 @@ impl Legs {
     }
 
     /// A transferred callee has nobody any more.
-    fn alone(&mut self, callee: Uuid) {
+    pub(super) fn alone(&mut self, callee: Uuid) {
         self.set_alone(callee);
         self.out
             .events
             .push_back(PbxEvent::CalleeAlone { leg: LegId(callee) });
     }
 
-    fn set_alone(&mut self, id: Uuid) {
+    pub(super) fn set_alone(&mut self, id: Uuid) {
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.join = Join::Alone;
         }
@@ -223,8 +225,11 @@ impl Legs {
             && due <= now
         {
             self.unparked.pop_front();
+            let parted = Join::Parted { from: agent };
             let talks = |leg: &Leg| match leg.join {
-                Join::Talking { with } | Join::Asked { with, .. } => self.legs.contains_key(&with),
+                Join::Talking { with } | Join::Asked { with, .. } => {
+                    self.legs.get(&with).is_some_and(|other| other.join != parted)
+                }
                 Join::Alone | Join::Wanted { .. } | Join::Parted { .. } | Join::Elsewhere { .. } => false,
             };
             match self.legs.get(&agent) {

@@ -53,6 +53,11 @@ fn whoever_moves_by_itself_is_told_apart() {
             vec![parked(agent), unbridged.clone(), parked(callee)],
             vec![transferred.clone(), alone.clone()],
         ),
+        (
+            "the same, and the callee first",
+            vec![unbridged.clone(), parked(callee), parked(agent)],
+            vec![transferred.clone(), alone.clone()],
+        ),
     ] {
         let mut bench = Bench::new();
         bench.ready();
