@@ -202,6 +202,7 @@ pub struct CampaignMetrics {
 /// The outcomes of one campaign's attempts over one trunk.
 #[derive(Clone, Debug)]
 pub struct TrunkMetrics {
+    name: String,
     outcomes: Vec<(Outcome, Counter)>,
 }
 
@@ -327,25 +328,39 @@ impl Metrics {
         }
     }
 
+    /// Removes the series of a trunk that its campaign does not use any more. Its counters stay in [`Metrics::glance`].
+    pub fn forget_trunk(&self, campaign: &str, trunk: &TrunkMetrics) {
+        let campaigns = lock(&self.0.campaigns);
+        let gone = campaigns
+            .get(campaign)
+            .and_then(|of| lock(&of.trunks).remove(&trunk.name));
+        if let Some(gone) = gone {
+            self.trunk_is_over(campaign, &gone);
+        }
+    }
+
+    fn trunk_is_over(&self, campaign: &str, trunk: &TrunkMetrics) {
+        let mut over = lock(&self.0.over);
+        for (outcome, counter) in &trunk.outcomes {
+            *over.outcomes.entry(*outcome).or_default() += counter.get();
+            self.0.outcomes.remove(&OutcomeLabels {
+                campaign: campaign.to_owned(),
+                trunk: label(&trunk.name),
+                outcome: outcome.as_str(),
+            });
+        }
+    }
+
     /// Removes the series of an ended campaign. Its counters stay in [`Metrics::glance`].
     pub fn forget(&self, name: &str) {
         let Some(gone) = lock(&self.0.campaigns).remove(name) else {
             return;
         };
-        let mut over = lock(&self.0.over);
-        over.attempts += gone.attempts.get();
+        lock(&self.0.over).attempts += gone.attempts.get();
         let inner = &self.0;
-        for (trunk, metrics) in lock(&gone.trunks).iter() {
-            for (outcome, counter) in &metrics.outcomes {
-                *over.outcomes.entry(*outcome).or_default() += counter.get();
-                inner.outcomes.remove(&OutcomeLabels {
-                    campaign: gone.name.clone(),
-                    trunk: label(trunk),
-                    outcome: outcome.as_str(),
-                });
-            }
+        for trunk in lock(&gone.trunks).values() {
+            self.trunk_is_over(name, trunk);
         }
-        drop(over);
         for (phase, _) in &gone.calls {
             inner.calls.remove(&PhaseLabels {
                 campaign: gone.name.clone(),
@@ -511,6 +526,7 @@ impl CampaignMetrics {
             (*outcome, self.outcomes.get_or_create_owned(&labels))
         };
         TrunkMetrics {
+            name: name.to_owned(),
             outcomes: Outcome::ALL.iter().map(counter).collect(),
         }
     }

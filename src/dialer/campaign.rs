@@ -250,6 +250,11 @@ impl Task {
                 .entry(trunk.id)
                 .or_insert_with(|| self.metrics.trunk(&trunk.name));
         }
+        let (trunks, timings) = (&campaign.trunks, &self.timings);
+        let used = |id| trunks.iter().any(|t| t.id == id) || timings.values().any(|t| t.trunk == id);
+        for (_, gone) in self.trunks.extract_if(|id, _| !used(*id)) {
+            self.dialer.metrics.forget_trunk(&self.name, &gone);
+        }
         let usable = trunks::usable(&self.dialer, &campaign);
         let config = CampaignConfig {
             id: campaign.id,

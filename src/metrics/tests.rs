@@ -91,6 +91,23 @@ fn a_glance_adds_up_all_campaigns_and_leaves_zeros_out() {
 }
 
 #[test]
+fn a_trunk_that_a_campaign_does_not_use_is_shown_no_more_and_still_counts_at_a_glance() {
+    let metrics = Metrics::new();
+    let campaign = metrics.campaign("spring");
+    let (gone, stays) = (campaign.trunk("old"), campaign.trunk("new"));
+    gone.ended(Outcome::Answered);
+    stays.ended(Outcome::Answered);
+    let before = metrics.glance();
+    metrics.forget_trunk("spring", &gone);
+    assert_eq!(metrics.glance(), before);
+    let page = metrics.render();
+    assert!(
+        page.contains("trunk=\"new\"") && !page.contains("trunk=\"old\""),
+        "{page}"
+    );
+}
+
+#[test]
 fn a_campaign_that_is_over_is_shown_no_more_and_still_counts_at_a_glance() {
     let metrics = busy();
     let before = metrics.glance();
