@@ -124,6 +124,12 @@ impl SimPbx {
         &self.truth
     }
 
+    /// Whether this agent's leg was there and has ended.
+    pub(crate) fn has_ended(&self, leg: AgentLegId) -> bool {
+        let truth = self.truth.agent_legs.get(&leg);
+        truth.is_some_and(|truth| truth.ended.is_some())
+    }
+
     /// Number of Paceline's channels on the PBX.
     pub fn channels(&self) -> usize {
         self.callees.len() + self.phones.len()

@@ -6,7 +6,7 @@ use crate::callee::Behaviour;
 use crate::config::{Faults, Phones};
 use crate::random::Spread;
 use crate::truth::{LegTruth, TrueEnd};
-use paceline_core::agent::AgentState;
+use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::input::Input;
 use paceline_core::outcome::Outcome;
 use paceline_core::pacing::rules::{AbandonRule, AbandonWindow};
@@ -240,11 +240,27 @@ impl World {
         }
         for person in 0..self.people.len() {
             let state = self.state_of(person);
-            if state != Some(AgentState::Available) {
+            if state != Some(AgentState::Available) && !self.ended_on_hold_unheard(person) {
                 return Err(format!("agent {person} wants calls and is {state:?}"));
             }
         }
         Ok(())
+    }
+
+    /// Whether the event that told the end of this agent's leg was lost while the leg was on hold. An agent on hold gets no
+    /// call, so that only the leg's time limit shows it.
+    fn ended_on_hold_unheard(&self, person: usize) -> bool {
+        let Some(person) = self.people.get(person) else {
+            return false;
+        };
+        let engine = self.process.as_ref().and_then(|p| p.engines.get(person.campaign));
+        let live = engine.map(|e| e.live(self.now())).unwrap_or_default();
+        let agent = live.agents.iter().find(|a| a.agent == person.agent);
+        let held = agent.filter(|a| a.reason == AgentReason::PhoneOnHold);
+        let Some(leg) = held.and_then(|a| a.leg) else {
+            return false;
+        };
+        self.pbxes.iter().any(|pbx| pbx.sim.has_ended(leg))
     }
 
     fn all_attempts_ended(&self) -> Result<(), String> {
@@ -399,7 +415,10 @@ fn plausible(outcome: Outcome, truth: Option<&LegTruth>) -> bool {
 /// The only outcome that a leg may have if no event or command was lost. `None` if two of them crossed.
 fn certain(truth: &LegTruth) -> Option<Outcome> {
     let (ended_at, end) = truth.ended?;
-    let met = truth.connected.last().map(|(at, _)| ended_at.since(*at));
+    let met = truth.connected.last().map(|(at, _)| {
+        let alone = truth.alone.iter().map(|(from, _)| *from).find(|from| from >= at);
+        alone.unwrap_or(ended_at).since(*at)
+    });
     let waited = truth.alone.last().map(|(from, until)| until.since(*from));
     Some(match end {
         TrueEnd::NotPlaced => Outcome::Failed,
