@@ -265,7 +265,7 @@ fn explanation_of(reason: Idle, row: &CampaignRow, work: &CampaignWork) -> Strin
         Idle::PbxDown => "The PBX of the free agents is not reachable or not yet resynchronised; see `pbxes` of GET /api/v1/live. \
             Paceline reconnects by itself; `paceline doctor` tells what is wrong."
             .to_owned(),
-        Idle::SwitchFull => "The PBX of the agents refuses new calls: it has no room (a limit of sessions, or of sessions a second), is \
+        Idle::PbxFull => "The PBX of the agents refuses new calls: it has no room (a limit of sessions, or of sessions a second), is \
              paused, or shuts down gracefully. It is tried again within half a minute. Is it to restart? Held legs of agents keep it \
              from that: POST /api/v1/pbxes/{name}/maintenance releases them."
             .to_owned(),

@@ -44,7 +44,7 @@ pub(super) struct Task {
     inputs: mpsc::Sender<Told>,
     /// Requests to the store that are not answered yet.
     asked: FuturesUnordered<BoxFuture<'static, Input>>,
-    /// Events that we made ourselves because a switch's queue was full.
+    /// Events that we made ourselves because a PBX's queue was full.
     own_events: Vec<(PbxName, PbxEvent)>,
     show: watch::Sender<Arc<LiveCampaign>>,
     metrics: CampaignMetrics,
@@ -343,7 +343,7 @@ impl Task {
         self.held_told.clone_from(held);
     }
 
-    /// A switch that takes no more commands, or is not configured: nothing was dialed, nobody was joined. Hang-ups are
+    /// A PBX that takes no more commands, or is not configured: nothing was dialed, nobody was joined. Hang-ups are
     /// asked again by the engine.
     fn not_told(&mut self, pbx: PbxName, command: PbxCommand) {
         self.pbx_queue.dropped.inc();
@@ -354,7 +354,7 @@ impl Task {
         {
             self.dialer.routes.ended(*leg);
         }
-        if let Some(event) = refusal(&command, "no room in the queue to the switch") {
+        if let Some(event) = refusal(&command, "no room in the queue to the PBX") {
             self.own_events.push((pbx, event));
         }
     }

@@ -1,4 +1,4 @@
-//! The reading end of one switch: each event goes to the campaign that owns the leg. A leg that is ours by the switch's
+//! The reading end of one PBX: each event goes to the campaign that owns the leg. A leg that is ours by the PBX's
 //! word and nobody's by our books is a stray, and is hung up.
 
 use super::{Inner, Told};
@@ -51,7 +51,7 @@ fn about(event: &PbxEvent) -> About {
     }
 }
 
-/// Reads one switch until its driver stops.
+/// Reads one PBX until its driver stops.
 pub(super) async fn run(dialer: Arc<Inner>, pbx: PbxName, mut events: mpsc::Receiver<Stamped>) {
     let queue = dialer.metrics.queue("pbx_events");
     while let Some(stamped) = events.recv().await {

@@ -1,4 +1,4 @@
-//! What a former run left on switches that are not configured any more. Nobody will ever tell how those calls ended, so they
+//! What a former run left on PBXes that are not configured any more. Nobody will ever tell how those calls ended, so they
 //! end here as `unknown`, which is not dialed again, and their agents are offline.
 
 use super::Dialer;

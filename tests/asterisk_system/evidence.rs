@@ -20,7 +20,7 @@ pub(crate) struct Gap {
 const UNSTORED: Duration = Duration::from_millis(500);
 /// The carrier is seen, and Paceline asked whether it is up again, no more exactly than this.
 const BLUR: Duration = Duration::from_millis(200);
-/// What came out when the switch was read is acted upon within this.
+/// What came out when the PBX was read is acted upon within this.
 const READ_BACK: Duration = Duration::from_millis(1_500);
 
 impl Gap {
@@ -133,7 +133,7 @@ impl Seen {
         }
         let met = |attempt: &Attempt| gaps.iter().any(|gap| gap.meets(attempt));
         for attempt in before {
-            // Not placed: the switch refused it, or the link was lost before it was asked. Whether the carrier was ever
+            // Not placed: the PBX refused it, or the link was lost before it was asked. Whether the carrier was ever
             // called twice has been looked at.
             if !matches!(attempt.outcome.as_deref(), Some("failed" | "cancelled")) || !met(attempt) {
                 return Err("was tried again".to_owned());
@@ -183,7 +183,7 @@ impl Seen {
     }
 }
 
-/// Whether the call ended in a gap. When the switch gave up on one that never replied the carrier cannot say.
+/// Whether the call ended in a gap. When the PBX gave up on one that never replied the carrier cannot say.
 fn ended_in(call: &SeenCall, attempt: &Attempt, gaps: &[Gap]) -> bool {
     match (call.end, call.ended_at_ms) {
         (Some(CallEnd::Ignored), _) => gaps.iter().any(|gap| gap.meets(attempt)),

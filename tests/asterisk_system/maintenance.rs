@@ -117,7 +117,7 @@ async fn restarts_gracefully(version: Version) {
     wait_for("the refusals to be told", SOON, async || {
         let live = system.live_of(campaign).await?;
         let idle = live["idle"].as_array()?.iter();
-        let told = idle.filter(|why| why["reason"] == "switch_full").count() == 1;
+        let told = idle.filter(|why| why["reason"] == "pbx_full").count() == 1;
         (told && system.pbx().await?["refuses_calls"] == true).then_some(())
     })
     .await;

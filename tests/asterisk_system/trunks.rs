@@ -189,7 +189,7 @@ async fn a_freeswitch_without_room_is_probed_by_one_call_at_a_time() {
     assert_eq!(told["progress"]["done"], 0, "{told}");
     assert!(system.lab.carrier.calls().is_empty());
     let live = system.api.get(&format!("/campaigns/{campaign}/live")).await;
-    assert!(live["idle"].to_string().contains("switch_full"), "{live}");
+    assert!(live["idle"].to_string().contains("pbx_full"), "{live}");
     // With room again all goes on, as those who were not dialed are due in a minute at the latest.
     limit(2_000);
     wait_for("a conversation", Duration::from_secs(60), async || {

@@ -1,4 +1,4 @@
-//! What an engine wants done. The shell carries it out and has no choices left.
+//! The commands of an engine. The shell executes them and decides nothing.
 
 use crate::agent::{AgentReason, AgentState, Wants};
 use crate::ids::{AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
@@ -9,203 +9,203 @@ use crate::pbx::{LegEnd, PbxCommand, Progress, RecordingName};
 use crate::time::Wall;
 use std::time::Duration;
 
-/// One thing to do. Commands are carried out in order; a [`Command::Store`] is written before any later
-/// [`Command::Prepare`] is answered, though not before later [`Command::Pbx`] are sent.
+/// One command. Commands are executed in order. A [`Command::Store`] is written before a later [`Command::Prepare`] is
+/// answered, but not before later [`Command::Pbx`] are sent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Lease up to `limit` due contacts of this campaign's running tasks, asking the gate for each; feed back
+    /// Lease up to `limit` due contacts of this campaign's running tasks, and ask the gate for each. The reply is
     /// [`crate::input::Input::Leads`] or [`crate::input::Input::RefillFailed`].
     Refill {
-        /// How many, at least 1.
+        /// Maximum number of contacts, at least 1.
         limit: usize,
     },
-    /// Give these leased contacts back untouched: due now, no attempt made.
+    /// Give these leased contacts back: they are due now, and no attempt was made.
     Return {
-        /// Which.
+        /// The contacts, each with its task.
         contacts: Vec<(TaskId, ContactId)>,
     },
-    /// Ask the gate again and, where it allows, store attempt, leg and decision in one transaction; feed back
+    /// Ask the gate again. If it allows the call, store attempt, leg and decision in one transaction. The reply is
     /// [`crate::input::Input::Prepared`].
     Prepare(NewAttempt),
-    /// Store a change. Batched and in order; nothing is fed back.
+    /// Store a change. Changes are written in order and in batches. There is no reply.
     Store(Change),
-    /// Show that an agent is in another state, or in the same for another reason. Nothing is fed back.
+    /// Show a new state or reason of an agent. There is no reply.
     AgentIs {
-        /// Who.
+        /// The agent's id.
         agent: AgentId,
-        /// In which state.
+        /// The new state.
         state: AgentState,
-        /// Why.
+        /// The reason of this state.
         reason: AgentReason,
     },
-    /// Show and keep how many calls it was decided to launch on a switch, and why. Nothing is fed back.
+    /// Show and keep a pacing decision. There is no reply.
     Paced {
-        /// On which.
+        /// The PBX.
         pbx: PbxName,
-        /// What was decided.
+        /// The decision.
         report: Box<PacingReport>,
     },
-    /// Tell a switch.
+    /// Send a command to a PBX.
     Pbx {
-        /// Which.
+        /// The PBX.
         pbx: PbxName,
-        /// What.
+        /// The command.
         command: PbxCommand,
     },
 }
 
-/// An attempt and its first leg, to be stored before it is dialed.
+/// An attempt and its first leg, to be stored before dialing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAttempt {
     /// The attempt's id.
     pub attempt: AttemptId,
     /// Its leg's id.
     pub leg: LegId,
-    /// The switch to dial on.
+    /// The PBX to dial on.
     pub pbx: PbxName,
     /// The trunk to dial over.
     pub trunk: TrunkId,
-    /// Whom.
+    /// The contact and its number.
     pub lead: Lead,
-    /// When it was decided.
+    /// Time of the launch.
     pub created_at: Wall,
-    /// How long it may ring: the gate's margin.
+    /// Ring timeout; the gate must allow the whole time.
     pub ring_timeout: Duration,
 }
 
-/// A change of state to be stored.
+/// A change to be stored.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// A leg rings, or sends early media. Stored with the leg's answer or end.
+    /// A leg rings or sends early media. It is stored with the leg's answer or end.
     LegProgressed {
-        /// Of which attempt.
+        /// The leg's attempt.
         attempt: AttemptId,
-        /// Which.
+        /// The leg.
         leg: LegId,
-        /// Which of the two.
+        /// Ringing or early media.
         kind: Progress,
-        /// When.
+        /// Time, Unix time in milliseconds.
         at: Wall,
     },
     /// The callee answered.
     Answered {
-        /// Which attempt.
+        /// The attempt.
         attempt: AttemptId,
-        /// By which leg.
+        /// The answered leg.
         leg: LegId,
-        /// When.
+        /// Time, Unix time in milliseconds.
         at: Wall,
     },
-    /// A person is given up, whom no agent took in time: abandoned from now on, whatever comes.
+    /// The callee found no agent in time. From now on the attempt is abandoned, whatever follows.
     Abandoned {
-        /// Which attempt.
+        /// The attempt.
         attempt: AttemptId,
-        /// When.
+        /// Time, Unix time in milliseconds.
         at: Wall,
     },
     /// Callee and agent are in one bridge.
     Connected {
-        /// Which attempt.
+        /// The attempt.
         attempt: AttemptId,
-        /// With whom.
+        /// The agent.
         agent: AgentId,
-        /// When.
+        /// Time, Unix time in milliseconds.
         at: Wall,
     },
-    /// A message was played to a person whom no agent took in time.
+    /// A message to an abandoned callee has ended.
     Messaged {
-        /// Which attempt.
+        /// The attempt.
         attempt: AttemptId,
-        /// What became of it.
+        /// The result.
         fate: MessageResult,
-        /// When the switch was asked to play it.
+        /// Time when the PBX was asked to play it.
         at: Wall,
     },
-    /// A leg ended. Its attempt may live on: it ends by [`Change::AttemptEnded`].
+    /// A leg ended. Its attempt may go on; it ends with [`Change::AttemptEnded`].
     LegEnded {
-        /// Of which attempt.
+        /// The leg's attempt.
         attempt: AttemptId,
-        /// Its id.
+        /// The leg.
         leg: LegId,
-        /// How, raw.
+        /// How it ended, as the PBX reported it.
         end: LegEnd,
-        /// When.
+        /// Time, Unix time in milliseconds.
         at: Wall,
     },
-    /// The attempt has its outcome. Its number is free again.
+    /// The attempt has its outcome, and its number is released.
     AttemptEnded {
-        /// Its id.
+        /// The attempt.
         attempt: AttemptId,
         /// Its last leg, whose end is stored.
         leg: LegId,
-        /// For which task.
+        /// The contact's task.
         task: TaskId,
-        /// At which contact.
+        /// The contact.
         contact: ContactId,
-        /// What the line did.
+        /// The outcome.
         outcome: Outcome,
-        /// When its last leg ended.
+        /// Time when its last leg ended.
         at: Wall,
-        /// When the contact is due again; `None`: done.
+        /// Time when the contact is due again. `None`: it is done.
         retry_at: Option<Wall>,
-        /// Whether it counts against the task's `retries_max`.
+        /// True if the attempt counts against the task's `retries_max`.
         spends_try: bool,
     },
-    /// An agent's state as shown and as needed after a crash.
+    /// An agent's state, as shown, and as needed after a crash.
     Agent {
-        /// Who.
+        /// The agent's id.
         agent: AgentId,
-        /// Now.
+        /// The new state.
         state: AgentState,
-        /// The switch of the agent's phone, unless offline.
+        /// The PBX of the agent's phone. `None` if offline.
         pbx: Option<PbxName>,
-        /// The ringing or held leg, if any.
+        /// The ringing or held leg, if there is one.
         leg: Option<AgentLegId>,
-        /// What the agent wants once free.
+        /// What the agent wants after the present call.
         wants: Wants,
         /// The reason of the state.
         reason: AgentReason,
-        /// When.
+        /// Time, Unix time in milliseconds.
         at: Wall,
     },
-    /// What pacing has learnt of how calls on a switch go, in place of what was stored before.
+    /// The learnt pacing rates of a PBX. They replace the stored ones.
     Learnt {
-        /// For which campaign.
+        /// The campaign.
         campaign: CampaignId,
-        /// On which switch.
+        /// The PBX.
         pbx: PbxName,
-        /// What.
+        /// The learnt pacing rates.
         learnt: Box<Learnt>,
-        /// When.
+        /// Time, Unix time in milliseconds.
         at: Wall,
     },
-    /// A recording was asked for.
+    /// A recording was requested.
     RecordingAsked {
-        /// Its name on the switch.
+        /// The name on the PBX.
         recording: RecordingName,
-        /// Of which attempt.
+        /// The recorded attempt.
         attempt: AttemptId,
-        /// With whom.
+        /// The agent.
         agent: AgentId,
-        /// On which switch.
+        /// The PBX.
         pbx: PbxName,
-        /// When.
+        /// Time, Unix time in milliseconds.
         at: Wall,
     },
-    /// It runs.
+    /// A recording started.
     RecordingStarted {
-        /// Which.
+        /// The recording.
         recording: RecordingName,
-        /// When.
+        /// Time, Unix time in milliseconds.
         at: Wall,
     },
-    /// It is complete, or could not be made.
+    /// A recording ended or failed.
     RecordingEnded {
-        /// Which.
+        /// The recording.
         recording: RecordingName,
-        /// How long, where the switch tells; or why not, in the switch's words.
+        /// Length if the PBX reports it, or the PBX's reason for the failure.
         result: Result<Option<Duration>, String>,
-        /// When.
+        /// Time, Unix time in milliseconds.
         at: Wall,
     },
 }

@@ -4,7 +4,7 @@
 //! comes late, twice, out of order or not at all, it strands no call and no agent, and gives no agent two calls.
 //! Start at [`Engine::handle`]. Attempts move in `engine/attempts.rs` and `engine/connects.rs`, trunks are judged by ended legs in
 //! `engine/trunks.rs`, agents are in `engine/agents.rs` and `engine/phones.rs`, lost links and crashes in `engine/links.rs` and
-//! `engine/adopt.rs`, launches and the hopper in `engine/launches.rs`, pacing ahead of agents in `engine/pace.rs`, a PBX that takes
+//! `engine/adopt.rs`, launches and the hopper in `engine/launches.rs`, pacing ahead of agents in `engine/pacing.rs`, a PBX that takes
 //! no calls in `engine/full.rs`, one in maintenance in `engine/maintenance.rs`, the message to an abandoned callee in
 //! `engine/message.rs`.
 
@@ -34,7 +34,7 @@ mod launches;
 mod links;
 mod maintenance;
 mod message;
-mod pace;
+mod pacing;
 mod phones;
 mod stops;
 mod stranded;
@@ -60,7 +60,7 @@ pub struct Engine {
     draining: bool,
     /// The wall clock has jumped: no calling hours can be kept by it.
     clock_doubted: bool,
-    /// Switches whose event stream stands and is resynchronised.
+    /// PBXes whose event stream stands and is resynchronised.
     links_up: BTreeSet<PbxName>,
     attempts: BTreeMap<AttemptId, Attempt>,
     legs: BTreeMap<LegId, AttemptId>,
@@ -88,11 +88,11 @@ pub struct Engine {
     timers: BTreeSet<(Mono, Timer)>,
     /// We stood still: timers wait until then.
     catching_up: Option<Mono>,
-    /// When the link to a switch was lost, until it is resynchronised.
+    /// When the link to a PBX was lost, until it is resynchronised.
     lost_at: BTreeMap<PbxName, Mono>,
     commands: VecDeque<Command>,
     counts: Counts,
-    pacing: pace::Pacing,
+    pacing: pacing::Pacing,
     /// Trunks over which something was launched.
     breakers: BTreeMap<TrunkId, Breaker>,
     /// Attempts whose legs have ended, and that have no outcome before their trunks are judged.
@@ -152,8 +152,8 @@ pub enum EngineError {
 }
 
 impl Engine {
-    /// An engine that launches nothing until told [`Input::SetActive`], and touches nothing on a switch until that
-    /// switch is resynchronised. `seed` decides its ids.
+    /// An engine that launches nothing until told [`Input::SetActive`], and touches nothing on a PBX until that
+    /// PBX is resynchronised. `seed` decides its ids.
     pub fn new(config: CampaignConfig, seed: u64, mut recovered: crate::input::Recovered, now: Now) -> Self {
         let mut engine = Self {
             config: Arc::new(config),
@@ -181,7 +181,7 @@ impl Engine {
             lost_at: BTreeMap::new(),
             commands: VecDeque::new(),
             counts: Counts::default(),
-            pacing: pace::Pacing::new(
+            pacing: pacing::Pacing::new(
                 recovered.learnt.drain(..),
                 std::mem::take(&mut recovered.answers),
                 now,
@@ -266,7 +266,7 @@ impl Engine {
             self.release_phones(now);
         }
         self.settle_judged(now);
-        self.tell_pacers(now);
+        self.tell_controllers(now);
         self.take_back_surplus(now);
         self.launch(now);
     }

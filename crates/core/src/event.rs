@@ -1,5 +1,4 @@
-//! What happens, in the words of those who follow it: programs that listen to the API, and people who look at it. No telephone
-//! number is in it.
+//! Events for programs that use the API, and for people. They contain no telephone number.
 
 use crate::agent::{AgentReason, AgentState};
 use crate::campaign::TaskState;
@@ -8,61 +7,61 @@ use crate::outcome::Outcome;
 use crate::words::words;
 
 words! {
-    /// What an event is about.
+    /// The subject of an event.
     EventKind {
-        /// A call has come further, or is over.
+        /// A call has reached a further step.
         Call = "call",
-        /// An agent is in another state.
+        /// An agent has another state.
         Agent = "agent",
-        /// A task is in another state.
+        /// A task has another state.
         Task = "task",
-        /// A trunk takes calls no more, or takes them again.
+        /// Launches over a trunk stop or resume.
         Trunk = "trunk",
         /// The link to a PBX is up or down, or its maintenance began or ended.
         Pbx = "pbx",
-        /// Something needs a person.
+        /// Something needs the operator.
         Alarm = "alarm",
     }
 }
 
 words! {
-    /// How far a call has come.
+    /// A step of a call.
     CallStep {
-        /// The PBX was told to dial.
+        /// The PBX was asked to dial.
         Dialing = "dialing",
-        /// The callee's phone rings, or the network sends sounds of its own.
+        /// The callee's phone rings, or the network sends early media.
         Ringing = "ringing",
-        /// The callee has answered.
+        /// The callee answered.
         Answered = "answered",
         /// Callee and agent hear each other.
         Connected = "connected",
-        /// No agent came in time.
+        /// No agent was connected in time.
         Abandoned = "abandoned",
-        /// It is over.
+        /// The call ended.
         Ended = "ended",
     }
 }
 
 words! {
-    /// What needs a person.
+    /// What needs the operator.
     AlarmKind {
         /// A campaign's settings in the store cannot be used: nothing is dialed for it.
         SettingsUnusable = "settings_unusable",
-        /// A PBX could not play the message for an abandoned callee. Told once, until one is played again.
+        /// A PBX could not play the message for an abandoned callee. It is reported once, until one is played again.
         MessageFailed = "message_failed",
-        /// Several recordings in a row came to nothing.
+        /// Several recordings in a row failed.
         RecordingsFailed = "recordings_failed",
     }
 }
 
-/// How far a call has come, and what is known at that step.
+/// A step of a call, with what is known then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallProgress {
     /// [`CallStep::Dialing`].
     Dialing {
-        /// Over which trunk.
+        /// The trunk.
         trunk: TrunkId,
-        /// Of which task.
+        /// The task.
         task: TaskId,
         /// The contact.
         contact: ContactId,
@@ -73,24 +72,24 @@ pub enum CallProgress {
     Answered,
     /// [`CallStep::Connected`].
     Connected {
-        /// With whom.
+        /// The agent.
         agent: AgentId,
     },
     /// [`CallStep::Abandoned`].
     Abandoned,
     /// [`CallStep::Ended`].
     Ended {
-        /// Of which task.
+        /// The task.
         task: TaskId,
         /// The contact.
         contact: ContactId,
-        /// How it came out.
+        /// The outcome.
         outcome: Outcome,
     },
 }
 
 impl CallProgress {
-    /// The step alone.
+    /// The step without its data.
     pub fn step(self) -> CallStep {
         match self {
             CallProgress::Dialing { .. } => CallStep::Dialing,
@@ -103,64 +102,64 @@ impl CallProgress {
     }
 }
 
-/// What has happened.
+/// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// A call has come further.
+    /// A call has reached a further step.
     Call {
-        /// Which attempt.
+        /// The attempt.
         attempt: AttemptId,
-        /// How far, and what is known at that step.
+        /// The step, with its data.
         progress: CallProgress,
     },
-    /// An agent is in another state, or in the same for another reason.
+    /// An agent has another state or reason.
     Agent {
         /// The agent's id.
         agent: AgentId,
-        /// Now.
+        /// The new state.
         state: AgentState,
         /// The reason of this state.
         reason: AgentReason,
     },
-    /// A task is in another state.
+    /// A task has another state.
     Task {
         /// The task.
         task: TaskId,
-        /// Now.
+        /// The new state.
         state: TaskState,
     },
-    /// A trunk takes calls no more, or takes them again.
+    /// Launches over a trunk stop or resume.
     Trunk {
         /// The trunk.
         trunk: TrunkId,
-        /// Whether launches over it are held.
+        /// True: launches over it are stopped.
         held: bool,
     },
     /// The link to a PBX is up or down.
     Pbx {
         /// The PBX.
         pbx: PbxName,
-        /// Whether it is up and what lives there is known.
+        /// True: the link is up and resynchronised.
         connected: bool,
     },
     /// The maintenance of a PBX began or ended.
     Maintenance {
         /// The PBX.
         pbx: PbxName,
-        /// Whether it is in maintenance now.
+        /// True: it is in maintenance.
         on: bool,
     },
-    /// Something needs a person.
+    /// Something needs the operator.
     Alarm {
         /// The kind of alarm.
         alarm: AlarmKind,
-        /// A sentence for people.
+        /// The alarm as a sentence.
         text: String,
     },
 }
 
 impl What {
-    /// What it is about.
+    /// The subject of the event.
     pub fn kind(&self) -> EventKind {
         match self {
             What::Call { .. } => EventKind::Call,

@@ -1,4 +1,4 @@
-//! What an engine is told.
+//! The inputs of an engine.
 
 use crate::agent::Wants;
 use crate::dial::{AgentTemplate, Extension};
@@ -10,67 +10,69 @@ use crate::pbx::{LegEnd, PbxEvent};
 use crate::time::Wall;
 use std::time::Duration;
 
-/// One thing that an engine is told. See each variant for who says it.
+/// One input. Each variant says where it comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// The campaign may launch calls, or may not. Talking calls go on either way. An engine starts paused.
+    /// Whether the campaign may launch calls. Conversations go on in any case. An engine starts paused.
     SetActive(bool),
-    /// The process is about to end and to start again: launch nothing, return the hopper, take back calls that nobody answered
-    /// yet. Agents stay logged in and conversations go on, on the PBX, until the next start takes them over.
+    /// The process will stop and start again: launch nothing, return the hopper, cancel unanswered calls. Agents stay
+    /// logged in and conversations go on, on the PBX, until the next start takes them over.
     Stop,
-    /// The process is about to end for good: as `Stop`, and agents are logged out after their conversations.
+    /// The process will stop for good: like `Stop`, and agents are logged out after their conversations.
     Drain,
-    /// The deadline of `Drain` has passed: hang up whatever is still up. Said again until nothing is left.
+    /// The deadline of `Drain` has passed: hang up all calls. It is repeated until none is left.
     HangUpAll,
-    /// The wall clock has jumped and is not trusted, or is trusted again: launch nothing meanwhile. What is up goes on.
+    /// The wall clock has jumped and is not trusted, or is trusted again. Meanwhile nothing is launched; calls that are up
+    /// go on.
     ClockDoubted(bool),
-    /// A task was paused or cancelled: return its contacts. `hang_up` also takes back its calls that nobody answered yet.
+    /// A task was paused or cancelled: return its contacts. With `hang_up`, also cancel its unanswered calls.
     TaskStopped {
-        /// Which.
+        /// The task.
         task: TaskId,
-        /// Cancelled, not paused.
+        /// True: cancelled. False: paused.
         hang_up: bool,
     },
-    /// A PBX is in maintenance, or is no more: nothing is placed there, what rings is taken back, conversations go on, and agents'
-    /// legs are released once no call can need them. An engine is told before the PBX's first snapshot.
+    /// The maintenance of a PBX begins or ends. During it nothing is placed there, ringing calls are cancelled,
+    /// conversations go on, and agents' legs are ended once no call can need them. An engine gets it before the PBX's first
+    /// snapshot.
     Maintenance {
-        /// Which.
+        /// The PBX.
         pbx: PbxName,
-        /// In maintenance.
+        /// True: in maintenance.
         on: bool,
     },
-    /// A task was started or resumed, or contacts were added: an empty hopper is worth another try now.
+    /// A task was started or resumed, or contacts were added. An empty hopper should be refilled now.
     WorkAdded,
-    /// Answers [`crate::command::Command::Refill`].
+    /// The reply to [`crate::command::Command::Refill`].
     Leads {
-        /// Leased and allowed; fewer than asked for means there are no more that are due.
+        /// Leased contacts that the gate allows. Fewer than requested means that no more are due.
         leads: Vec<Lead>,
-        /// When the next contact becomes due, as far as is known.
+        /// Earliest time when the next contact is due, if it is known.
         next_due: Option<Wall>,
     },
-    /// Answers [`crate::command::Command::Refill`]: the store could not be asked.
+    /// The reply to [`crate::command::Command::Refill`] if the store failed.
     RefillFailed,
-    /// Answers [`crate::command::Command::Prepare`]: whether the attempt, its leg and an `allow` decision are stored.
+    /// The reply to [`crate::command::Command::Prepare`]: whether the attempt, its leg and an `allow` decision are stored.
     Prepared {
-        /// Which.
+        /// The attempt.
         attempt: AttemptId,
-        /// What the second asking of the gate, and the store, made of it.
+        /// The result of the gate's second check and of the store.
         result: Prepared,
     },
-    /// What an agent, or somebody for them, asks.
+    /// A request of an agent, or of somebody for the agent.
     Agent {
-        /// Who.
+        /// The agent's id.
         agent: AgentId,
-        /// What.
+        /// The agent's request.
         request: AgentRequest,
     },
-    /// Something happened on a switch.
+    /// An event of a PBX.
     Pbx {
-        /// Which.
+        /// The PBX.
         pbx: PbxName,
-        /// How long ago it happened, by the PBX's own time; for a snapshot, how long ago it was read.
+        /// Age of the event by the PBX's own time. For a snapshot: how long ago it was read.
         ago: Duration,
-        /// What.
+        /// The event.
         event: PbxEvent,
     },
 }
@@ -78,84 +80,85 @@ pub enum Input {
 /// A contact leased into the hopper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lead {
-    /// Who.
+    /// The contact.
     pub contact: ContactId,
-    /// For which task.
+    /// The contact's task.
     pub task: TaskId,
-    /// At which number.
+    /// The number to call.
     pub number: E164,
-    /// Attempts made before, also such as never reached the network.
+    /// Number of attempts before, including those that never reached the network.
     pub attempts_made: u32,
-    /// Those of them that count against `retries_max`.
+    /// Number of attempts that count against `retries_max`.
     pub tries_made: u32,
-    /// The task's own maximum of further tries after the first.
+    /// Maximum number of retries of the task.
     pub retries_max: u32,
 }
 
-/// Whether a call may be originated.
+/// The result of preparing a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prepared {
-    /// Stored and allowed.
+    /// The attempt is stored and allowed.
     Allowed,
-    /// The gate says no or not now, or the task is not running any more. The store has settled the contact; nothing else is stored.
+    /// The gate denied or deferred the call, or the task is not running any more. The store has settled the contact;
+    /// nothing else is stored.
     Refused,
-    /// The store failed: nothing is stored or will be, and the contact is given back once the store is well.
+    /// The store failed: nothing is stored. The contact is given back once the store works.
     Failed,
 }
 
-/// What an agent, or somebody for them, asks.
+/// A request of an agent, or of somebody for the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AgentRequest {
-    /// Come to work in this campaign: the agent's phone is called, and held once answered.
+    /// Log in to this campaign: the phone is called, and held once answered.
     LogIn {
-        /// The switch that the phone is on.
+        /// The PBX of the phone.
         pbx: PbxName,
-        /// How phones are reached there.
+        /// The template of the phone's dial string.
         template: AgentTemplate,
-        /// Which phone.
+        /// The extension of the phone.
         extension: Extension,
     },
-    /// Go home. During a call: after it.
+    /// Log out. During a call: after it.
     LogOut {
-        /// Who asks.
+        /// Who requests it.
         by: Asker,
     },
-    /// Take calls; ends wrap-up and a pause.
+    /// Take calls. This ends wrap-up and a pause.
     Ready,
     /// Take no calls. During a call: after it.
     Pause,
-    /// Be done with the last conversation; changes nothing else.
+    /// End the wrap-up of the last conversation; change nothing else.
     EndWrapUp,
-    /// End the conversation; the agent's own leg stays.
+    /// End the conversation. The agent's own leg stays up.
     HangUp,
 }
 
-/// Who asks something of an agent.
+/// Who sends a request for an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
     /// The agent.
     Agent,
-    /// Somebody else who may.
+    /// Another authorised person.
     Supervisor,
 }
 
-/// What the store knows of a campaign when its engine starts: everything that a former run left open.
+/// What the store knows about a campaign when its engine starts: everything that the last run left open.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recovered {
     /// Attempts without an outcome.
     pub attempts: Vec<OpenAttempt>,
     /// Agents that were not offline.
     pub agents: Vec<OpenAgent>,
-    /// What pacing had learnt on each switch.
+    /// The learnt pacing rates of each PBX.
     pub learnt: Vec<(PbxName, Learnt)>,
-    /// Answers that have ended, as the attempts tell them.
+    /// The ended answers, counted from the attempts.
     pub answers: Vec<Answers>,
 }
 
-/// An attempt that a former run left open.
+/// An attempt that the last run left open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenAttempt {
-    /// Its id.
+    /// The attempt.
     pub attempt: AttemptId,
     /// Its newest leg.
     pub leg: LegId,
@@ -163,33 +166,33 @@ pub struct OpenAttempt {
     pub pbx: PbxName,
     /// The trunk that the leg was placed over.
     pub trunk: TrunkId,
-    /// When and how that leg ended, if that was seen: the attempt waited for its trunk to be judged.
+    /// Time and kind of the end of that leg, if it was seen: the attempt waits until its trunk is judged.
     pub leg_end: Option<(Wall, LegEnd)>,
-    /// The contact that it is to reach.
+    /// The contact.
     pub lead: Lead,
-    /// When it was stored.
+    /// Time when it was stored.
     pub created_at: Wall,
-    /// When it was answered, if that was seen.
+    /// Time of the answer, if it was seen.
     pub answered_at: Option<Wall>,
-    /// When its callee was given up as abandoned, if so.
+    /// Time when the callee was abandoned, if so.
     pub abandoned_at: Option<Wall>,
-    /// When and to whom it was connected, if that was seen.
+    /// Time and agent of the connection, if it was seen.
     pub connected: Option<(Wall, AgentId)>,
 }
 
-/// An agent that a former run left logged in.
+/// An agent that the last run left logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenAgent {
-    /// Who.
+    /// The agent's id.
     pub agent: AgentId,
-    /// The switch that the phone is on.
+    /// The PBX of the phone.
     pub pbx: PbxName,
-    /// How phones are reached there.
+    /// The template of the phone's dial string.
     pub template: AgentTemplate,
-    /// Which phone.
+    /// The extension of the phone.
     pub extension: Extension,
     /// The held or ringing leg.
     pub leg: Option<AgentLegId>,
-    /// What the agent had asked for.
+    /// What the agent had requested last.
     pub wants: Wants,
 }

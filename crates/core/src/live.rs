@@ -48,7 +48,7 @@ words! {
         /// An agent's PBX is in maintenance.
         PbxMaintenance = "pbx_maintenance",
         /// An agent's PBX refused a call a moment ago: it has no room, is paused, or shuts down gracefully.
-        SwitchFull = "switch_full",
+        PbxFull = "pbx_full",
         /// No trunk of the campaign is on a free agent's PBX.
         NoTrunk = "no_trunk",
         /// Every trunk of a free agent's PBX takes no calls at present; one is tried now and then.

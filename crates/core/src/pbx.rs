@@ -1,7 +1,7 @@
-//! The words spoken with a switch: commands out, events in. Every driver, real or simulated, speaks just these.
+//! The words spoken with a PBX: commands out, events in. Every driver, real or simulated, speaks just these.
 //!
 //! An agent's leg is held in a bridge of its own whose id is made of the leg's UUID; connecting a callee moves the callee's
-//! leg into that bridge in one step. So after a crash the switch itself says who talks with whom.
+//! leg into that bridge in one step. So after a crash the PBX itself says who talks with whom.
 
 use crate::dial::is_dial_string;
 use crate::ids::{AgentLegId, LegId};
@@ -135,13 +135,13 @@ impl RecordingName {
     }
 }
 
-/// A sound on the switch's own disk: `sound:` and its name or path, without its ending, as Asterisk writes it. On FreeSWITCH
-/// it is that `.wav` file, below the switch's `sounds_dir` unless the path begins with `/`.
+/// A sound on the PBX's own disk: `sound:` and its name or path, without its ending, as Asterisk writes it. On FreeSWITCH
+/// it is that `.wav` file, below the PBX's `sounds_dir` unless the path begins with `/`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Sound(String);
 
-/// Not a [`Sound`]. What else switches can be told to play (scripts, addresses, whole applications) is not wanted here.
+/// Not a [`Sound`]. What else PBXes can be told to play (scripts, addresses, whole applications) is not wanted here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a sound is `sound:` and its name or path on the PBX without its ending, such as sound:custom/sorry: letters, digits, \
@@ -195,29 +195,29 @@ pub enum PbxCommand {
     /// Place the callee's leg. Comes back as [`PbxEvent::Progress`], [`PbxEvent::Answered`] and, always,
     /// [`PbxEvent::LegEnded`].
     CallContact {
-        /// Its id on the switch.
+        /// Its id on the PBX.
         leg: LegId,
         /// What to dial.
         dial: DialString,
         /// The number to show.
         caller_id: Option<CallerId>,
-        /// The switch gives up ringing after this.
+        /// The PBX gives up ringing after this.
         ring_timeout: Duration,
-        /// The switch itself ends the leg after this, whatever becomes of us.
+        /// The PBX itself ends the leg after this, whatever becomes of us.
         duration_max: Duration,
     },
     /// Place an agent's leg and hold it in its bridge. Comes back as [`PbxEvent::AgentReady`] once held and, always,
     /// [`PbxEvent::AgentEnded`].
     CallAgent {
-        /// Its id on the switch, and its bridge's.
+        /// Its id on the PBX, and its bridge's.
         leg: AgentLegId,
         /// What to dial.
         dial: DialString,
         /// The number to show.
         caller_id: Option<CallerId>,
-        /// The switch gives up ringing after this.
+        /// The PBX gives up ringing after this.
         ring_timeout: Duration,
-        /// The switch itself ends the leg after this.
+        /// The PBX itself ends the leg after this.
         duration_max: Duration,
     },
     /// Connect an answered callee. Comes back as [`PbxEvent::Connected`] or [`PbxEvent::ConnectFailed`].
@@ -231,17 +231,17 @@ pub enum PbxCommand {
     Play {
         /// The answered callee.
         leg: LegId,
-        /// What.
+        /// The sound.
         sound: Sound,
     },
     /// End a callee's leg. Comes back as [`PbxEvent::LegEnded`], also where the leg was gone already.
     HangUp {
-        /// Which.
+        /// The leg.
         leg: LegId,
     },
     /// End an agent's leg. Comes back as [`PbxEvent::AgentEnded`], also where the leg was gone already.
     HangUpAgent {
-        /// Which.
+        /// The agent's held leg.
         leg: AgentLegId,
     },
     /// Record the conversation in the agent's bridge, after playing the announcement to both if there is one.
@@ -259,7 +259,7 @@ pub enum PbxCommand {
     },
     /// Stop a recording before the call ends. Comes back as [`PbxEvent::RecordingEnded`].
     StopRecording {
-        /// Which.
+        /// The recording.
         recording: RecordingName,
     },
 }
@@ -276,7 +276,7 @@ pub enum Destination {
 pub enum PbxEvent {
     /// The event stream broke: nothing is known until the next [`PbxEvent::Resynchronised`].
     LinkLost,
-    /// The event stream stands again, and this is all that lives on the switch. Events follow from here without gap.
+    /// The event stream stands again, and this is all that lives on the PBX. Events follow from here without gap.
     Resynchronised(Snapshot),
     /// The callee's side shows life before an answer.
     Progress {
@@ -303,7 +303,7 @@ pub enum PbxEvent {
         leg: LegId,
         /// With which agent.
         agent_leg: AgentLegId,
-        /// Whose fault, as far as the switch tells.
+        /// Whose fault, as far as the PBX tells.
         fault: ConnectFault,
     },
     /// The sound that was asked for is over.
@@ -317,7 +317,7 @@ pub enum PbxEvent {
     LegEnded {
         /// Its id.
         leg: LegId,
-        /// How.
+        /// How the leg ended.
         end: LegEnd,
     },
     /// The agent's leg rings.
@@ -334,14 +334,14 @@ pub enum PbxEvent {
     AgentEnded {
         /// Which leg.
         leg: AgentLegId,
-        /// How.
+        /// How the leg ended.
         end: LegEnd,
     },
     /// The agent's leg is not in its bridge any more, or never came there, and we did not move it. The leg itself may live.
     AgentLeft {
         /// Which leg.
         leg: AgentLegId,
-        /// How.
+        /// How it left.
         how: Departure,
     },
     /// The agent's leg is in its bridge, and its phone does not listen; `None`: it does again. After
@@ -365,21 +365,21 @@ pub enum PbxEvent {
     },
     /// A recording runs.
     RecordingStarted {
-        /// Which.
+        /// The recording.
         recording: RecordingName,
     },
-    /// A recording is complete on the switch's disk.
+    /// A recording is complete on the PBX's disk.
     RecordingEnded {
-        /// Which.
+        /// The recording.
         recording: RecordingName,
-        /// How long it is, where the switch tells.
+        /// How long it is, where the PBX tells.
         duration: Option<Duration>,
     },
     /// A recording could not be made.
     RecordingFailed {
-        /// Which.
+        /// The recording.
         recording: RecordingName,
-        /// In the switch's words, free of personal data.
+        /// In the PBX's words, free of personal data.
         reason: String,
     },
 }
@@ -400,7 +400,7 @@ pub enum Departure {
 pub enum LegTrouble {
     /// The phone has put the leg on hold.
     OnHold,
-    /// The switch cannot reach the phone.
+    /// The PBX cannot reach the phone.
     Unreachable,
     /// The phone sends no audio any more.
     NoAudio,
@@ -423,7 +423,7 @@ pub enum ConnectFault {
     CalleeGone,
     /// The agent's leg or bridge is gone; its end follows or has come.
     AgentGone,
-    /// The switch refused or did not reply.
+    /// The PBX refused or did not reply.
     Refused,
 }
 
@@ -432,15 +432,15 @@ pub enum ConnectFault {
 pub struct LegEnd {
     /// Who or what ended it.
     pub by: EndedBy,
-    /// Q.850 cause, where the switch gave one.
+    /// Q.850 cause, where the PBX gave one.
     pub q850: Option<u16>,
-    /// Final SIP status code, where the switch gave one.
+    /// Final SIP status code, where the PBX gave one.
     pub sip: Option<u16>,
     /// Whether ringing or early media was seen on this leg.
     pub progressed: bool,
     /// Whether this leg was answered.
     pub answered: bool,
-    /// The switch's own words (`Allocation failed`), free of personal data; empty where there are none.
+    /// The PBX's own words (`Allocation failed`), free of personal data; empty where there are none.
     pub detail: String,
 }
 
@@ -481,7 +481,7 @@ words! {
     }
 }
 
-/// All that lives on a switch and concerns us, read after a gap.
+/// All that lives on a PBX and concerns us, read after a gap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Every channel whose id is a UUID, by that UUID: callees and agents alike.
@@ -504,7 +504,7 @@ pub struct ChannelState {
     pub phase: ChannelPhase,
     /// The agent's bridge that it is in, be it the agent's own leg or a connected callee.
     pub bridge: Option<AgentLegId>,
-    /// Whether it is in our application on the switch, so that nobody else owns it.
+    /// Whether it is in our application on the PBX, so that nobody else owns it.
     pub in_our_app: bool,
     /// How long ago it was answered, by the PBX's own time; none where it is not answered or the PBX cannot tell.
     pub up_for: Option<Duration>,

@@ -1,4 +1,4 @@
-//! The simulated switch behind the same handle as real ones, in accelerated time.
+//! The simulated PBX behind the same handle as real ones, in accelerated time.
 
 #![allow(
     clippy::unwrap_used,

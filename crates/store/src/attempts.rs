@@ -53,7 +53,7 @@ pub struct AttemptRow {
     pub disposition: Option<String>,
     /// What an abandoned person heard of the campaign's message.
     pub message: Option<MessageResult>,
-    /// When the switch was asked to play it.
+    /// When the PBX was asked to play it.
     pub message_at: Option<Wall>,
 }
 
@@ -89,7 +89,7 @@ pub struct LegRow {
 /// What a simulation needs to know of an ended attempt: when things happened, and to nobody in particular.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallRecord {
-    /// Which.
+    /// The attempt.
     pub attempt: AttemptId,
     /// When it was dialed.
     pub created_at: Wall,

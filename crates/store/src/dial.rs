@@ -56,9 +56,9 @@ pub struct Recovery {
 /// An agent that a former run left logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAgent {
-    /// Who.
+    /// The agent's id.
     pub agent: AgentId,
-    /// The switch that the phone is on.
+    /// The PBX that the phone is on.
     pub pbx: PbxName,
     /// Which phone.
     pub extension: Extension,

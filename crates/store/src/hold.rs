@@ -51,9 +51,9 @@ pub enum HoldError {
     /// The file beside SQLite's database.
     #[error("cannot lock the file `{file}`; make its folder writable")]
     File {
-        /// Which.
+        /// The file.
         file: String,
-        /// Why not.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },

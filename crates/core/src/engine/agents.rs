@@ -253,7 +253,7 @@ impl Engine {
         }
     }
 
-    /// The agent on this switch who has been free longest.
+    /// The agent on this PBX who has been free longest.
     pub(super) fn longest_free(&self, pbx: &PbxName) -> Option<AgentId> {
         if !self.links_up.contains(pbx) {
             return None;
@@ -262,7 +262,7 @@ impl Engine {
         self.free.iter().map(|(_, id)| *id).find(here)
     }
 
-    /// Every free agent whose switch is up, the longest free first.
+    /// Every free agent whose PBX is up, the longest free first.
     pub(super) fn free_agents(&self) -> Vec<AgentId> {
         let up = |id: &AgentId| {
             self.agents

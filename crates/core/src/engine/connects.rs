@@ -1,4 +1,4 @@
-//! How callee and agent come together: whoever waits gets whoever is free, and what the switch makes of it.
+//! How callee and agent come together: whoever waits gets whoever is free, and what the PBX makes of it.
 
 use super::{Engine, SILENCE_MARGIN};
 use crate::agent::{AgentReason, Phone, Work};

@@ -32,7 +32,7 @@ impl Engine {
         let maintained = self.agents.values().any(|a| self.is_maintained(&a.pbx));
         blocked(maintained, Idle::PbxMaintenance);
         let full = self.agents.values().any(|a| self.is_full(now, &a.pbx));
-        blocked(full, Idle::SwitchFull);
+        blocked(full, Idle::PbxFull);
         blocked(!self.agents.is_empty() && ready.is_empty(), Idle::NoFreeAgent);
         blocked(
             ready.iter().any(|a| !self.links_up.contains(&a.pbx)),

@@ -1,5 +1,5 @@
 //! When to launch, and the hopper that feeds it. Progressive: one call for each agent who is free, kept for it. The other
-//! modes launch ahead of free agents (`engine/pace.rs`), and an answer gets whoever has been free longest.
+//! modes launch ahead of free agents (`engine/pacing.rs`), and an answer gets whoever has been free longest.
 
 use super::full::Probe;
 use super::{Engine, Refill, Timer};
@@ -138,7 +138,7 @@ impl Engine {
         Some(attempt)
     }
 
-    /// The first trunk on this switch that takes calls. Where all are held, the engine is woken for the next probe.
+    /// The first trunk on this PBX that takes calls. Where all are held, the engine is woken for the next probe.
     pub(super) fn open_trunk(&mut self, now: Now, pbx: &PbxName) -> Option<TrunkId> {
         let here = || self.config.trunks.iter().filter(|t| &t.pbx == pbx);
         let allows = |id: &TrunkId| self.breakers.get(id).is_none_or(|b| b.room(now.mono) > 0);

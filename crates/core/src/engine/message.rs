@@ -39,7 +39,7 @@ impl Engine {
         self.tell(&pbx, PbxCommand::Play { leg, sound });
     }
 
-    /// The switch says that it has played something.
+    /// The PBX says that it has played something.
     pub(super) fn played(&mut self, now: Now, leg: LegId, whole: bool) {
         let Some(attempt) = self.attempt_of(leg) else {
             return;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// How often a phone that was lost or did not answer is called again before its agent is paused.
 const RECALLS_MAX: u8 = 2;
-/// The same for a phone that the switch could not reach at all: phones take minutes to register after a switch's restart.
+/// The same for a phone that the PBX could not reach at all: phones take minutes to register after a PBX's restart.
 const RECALLS_UNREACHED_MAX: u8 = 14;
 /// Before the first call again, unless the phone had proved to be of use; doubles up to the other.
 const RECALL_WAIT_MIN: Duration = Duration::from_secs(2);
@@ -286,7 +286,7 @@ impl Engine {
         }
     }
 
-    /// Asks the switch to end the agent's leg.
+    /// Asks the PBX to end the agent's leg.
     pub(super) fn drop_phone(&mut self, now: Now, id: AgentId, why: AgentReason) {
         let Some(agent) = self.agents.get_mut(&id) else {
             return;
@@ -324,7 +324,7 @@ impl Engine {
     }
 }
 
-/// Whether the switch never reached the phone.
+/// Whether the PBX never reached the phone.
 fn unreached(end: &LegEnd) -> bool {
     !end.progressed
         && !end.answered

@@ -1,4 +1,4 @@
-//! What the driver knows of every leg: a pure state machine. In: commands, what the switch said, replies, a survey.
+//! What the driver knows of every leg: a pure state machine. In: commands, what the PBX said, replies, a survey.
 //! Out, through [`Out`]: commands to send and events to hand on. Touches no socket; is told the time.
 //!
 //! Measured on 1.11, and nowhere in the manuals:
@@ -31,15 +31,15 @@ mod phones;
 #[cfg(test)]
 mod tests;
 
-/// How long the end of a leg that the switch no longer knows may still be on its way to us.
+/// How long the end of a leg that the PBX no longer knows may still be on its way to us.
 const END_LATE_MAX: Duration = Duration::from_secs(1);
 /// How long a channel's own events may come after the job that says that its originate failed.
 const CREATE_LATE_MAX: Duration = Duration::from_millis(300);
 /// The same where the job's words mean that there must have been a channel.
 const END_AFTER_JOB_MAX: Duration = Duration::from_secs(2);
-/// How long the switch may take to begin with a join. A leg that is told to park before then is joined after all, and stays so.
+/// How long the PBX may take to begin with a join. A leg that is told to park before then is joined after all, and stays so.
 const JOIN_BEGINS_MAX: Duration = Duration::from_millis(300);
-/// How long the switch may take to join two parked legs.
+/// How long the PBX may take to join two parked legs.
 const JOIN_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// Everything that the driver knows.
@@ -47,15 +47,15 @@ pub(super) struct Legs {
     app: String,
     legs: HashMap<Uuid, Leg>,
     ended: EndedLegs,
-    /// Legs that the switch does not know though nobody saw their end, and when to stop waiting for it.
+    /// Legs that the PBX does not know though nobody saw their end, and when to stop waiting for it.
     missing: VecDeque<(Instant, Uuid)>,
-    /// Legs whose originate failed with no channel seen, the switch's word for why, and when to believe it.
+    /// Legs whose originate failed with no channel seen, the PBX's word for why, and when to believe it.
     not_placed: Vec<(Instant, Uuid, String)>,
-    /// Joins that the switch has not confirmed yet: callees, by their time limit.
+    /// Joins that the PBX has not confirmed yet: callees, by their time limit.
     joins: BTreeMap<(Instant, Uuid), ()>,
     /// Agents who are with nobody, and when they must have been parked.
     unparked: VecDeque<(Instant, Uuid)>,
-    /// Agents whose callee has ended before the two were joined, and when to see what the switch has made of them.
+    /// Agents whose callee has ended before the two were joined, and when to see what the PBX has made of them.
     left_behind: VecDeque<(Instant, Uuid)>,
     asking: phones::Asking,
     pub(super) recordings: Recordings,
@@ -79,7 +79,7 @@ impl Legs {
         }
     }
 
-    /// The switch's folders, read anew with every link.
+    /// The PBX's folders, read anew with every link.
     pub(super) fn set_folders(&mut self, folders: Folders) {
         self.recordings.folders = folders;
     }
@@ -149,7 +149,7 @@ impl Legs {
         }
     }
 
-    /// A command that came while the link is down: what needs the switch is refused, a hang-up is kept in mind.
+    /// A command that came while the link is down: what needs the PBX is refused, a hang-up is kept in mind.
     pub(super) fn command_unlinked(&mut self, command: PbxCommand) {
         match command {
             PbxCommand::HangUp { leg: LegId(leg) } | PbxCommand::HangUpAgent { leg: AgentLegId(leg) } => {
@@ -230,7 +230,7 @@ impl Legs {
         self.out.ask(Then::HungUp(id), command::hang_up(id));
     }
 
-    // --- what the switch says ---------------------------------------------------------------------------------
+    // --- what the PBX says ---------------------------------------------------------------------------------
 
     pub(super) fn said(&mut self, said: Said, now: Instant) {
         match said {
@@ -459,7 +459,7 @@ impl Legs {
 
     // --- replies ----------------------------------------------------------------------------------------------
 
-    /// What the switch made of a command: `+OK …`, `-ERR …`, or what was asked for. False: it refused something that it
+    /// What the PBX made of a command: `+OK …`, `-ERR …`, or what was asked for. False: it refused something that it
     /// should not have refused.
     pub(super) fn replied(&mut self, then: Then, reply: &str, now: Instant) -> bool {
         let fine = !reply.starts_with('-');

@@ -39,7 +39,7 @@ fn variable(rig: &Rig, leg: Uuid, name: &str) -> String {
     freeswitch(rig).api(&asked).expect("it answers")
 }
 
-/// What the switch does with a leg now.
+/// What the PBX does with a leg now.
 fn doing(rig: &Rig, leg: Uuid) -> String {
     let asked = format!("eval uuid:{leg} ${{channel-state}}");
     freeswitch(rig).api(&asked).expect("it answers")
@@ -68,9 +68,7 @@ async fn a_callee_picked_up_from_its_agent_is_alone_once_the_colleague_hangs_up(
     let (leg, agent) = talking(&mut rig).await;
     let pick_up = |rig: &Rig, phone| {
         let phones = rig.switch.phones();
-        phones
-            .dial(phone, &format!("*8{leg}"))
-            .expect("the switch is there");
+        phones.dial(phone, &format!("*8{leg}")).expect("the PBX is there");
     };
     pick_up(&rig, COLLEAGUE);
     rig.driver.hears(PbxEvent::Transferred { leg }).await;
@@ -105,7 +103,7 @@ async fn an_agent_picked_up_from_its_callee_leaves_neither_alone() {
     let phones = rig.switch.phones();
     phones
         .dial(COLLEAGUE, &format!("*8{agent}"))
-        .expect("the switch is there");
+        .expect("the PBX is there");
     // The PBX throws the callee out.
     assert_eq!(rig.driver.ended(leg).await.by, EndedBy::Network);
     assert_eq!(rig.driver.agent_ended(agent).await.by, EndedBy::TakenAway);
@@ -157,7 +155,7 @@ async fn a_transferred_callee_found_after_a_crash_is_alone_once_the_colleague_ha
     let phones = rig.switch.phones();
     phones
         .dial(COLLEAGUE, &format!("*8{leg}"))
-        .expect("the switch is there");
+        .expect("the PBX is there");
     until("the agent's phone is free", || !rig.switch.is_on_call(1)).await;
     way.mend();
     let snapshot = rig.driver.resynchronised().await;
@@ -228,7 +226,7 @@ async fn whom_an_agents_leg_leaves_is_there_for_another_agent_or_ends() {
     let phones = rig.switch.phones();
     phones.hold(1, Some(Hold::SendOnly)).expect("it is on a call");
     let on_hold = || variable(&rig, agent.0, "switch_r_sdp").contains("sendonly");
-    until("the switch knows of the hold", on_hold).await;
+    until("the PBX knows of the hold", on_hold).await;
     rig.switch.phone_hangs_up(1);
     rig.driver.agent_ended(agent).await;
     assert_eq!(rig.driver.ended(leg).await.by, EndedBy::Network);

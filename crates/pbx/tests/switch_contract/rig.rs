@@ -1,4 +1,4 @@
-//! A switch of any make, a driver on it, and everything that the driver said so far.
+//! A PBX of any make, a driver on it, and everything that the driver said so far.
 
 use crate::double::{self, Double};
 use crate::proxy::Proxy;
@@ -25,7 +25,7 @@ use uuid::Uuid;
 /// Longer than anything takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Which switch.
+/// Which PBX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Asterisk22,
@@ -33,11 +33,11 @@ pub(crate) enum Kind {
     FreeSwitch,
     /// What plays a FreeSWITCH where there is none.
     Double,
-    /// The simulated switch, which has no sound, and no socket that a driver talks through.
+    /// The simulated PBX, which has no sound, and no socket that a driver talks through.
     Sim,
 }
 
-/// A running switch with its carrier and phones.
+/// A running PBX with its carrier and phones.
 pub(crate) enum Pbx {
     Asterisk(Lab),
     FreeSwitch(FreeSwitchLab),
@@ -45,13 +45,13 @@ pub(crate) enum Pbx {
     Sim(SimControl),
 }
 
-/// What lies between a driver and its switch, and can be cut.
+/// What lies between a driver and its PBX, and can be cut.
 pub(crate) enum Way {
     Proxy(Proxy),
     Sim(SimControl),
 }
 
-/// A switch with a driver.
+/// A PBX with a driver.
 pub(crate) struct Rig {
     pub(crate) switch: Pbx,
     pub(crate) driver: Driver,
@@ -162,7 +162,7 @@ impl Pbx {
         (way, driver)
     }
 
-    /// A driver that connects to that port, be it the switch's or a proxy's.
+    /// A driver that connects to that port, be it the PBX's or a proxy's.
     pub(crate) fn spawn(&self, port: u16) -> Driver {
         self.spawn_with(port, None)
     }
@@ -362,7 +362,7 @@ fn sim_phone(agent: u32) -> String {
     format!("{PJSIP_PHONE}{agent}")
 }
 
-/// A switch whose callees do what the lab's carrier does, and whose phones are as quick as the lab's.
+/// A PBX whose callees do what the lab's carrier does, and whose phones are as quick as the lab's.
 fn simulated() -> SimControl {
     let quick = Duration::from_millis(50);
     let config = SimConfig {
@@ -410,7 +410,7 @@ impl Rig {
         self.call_for(number, Duration::from_secs(3)).await
     }
 
-    /// Calls a number over the routes of an office, where the switch has any.
+    /// Calls a number over the routes of an office, where the PBX has any.
     pub(crate) async fn call_routed(&self, number: &str) -> LegId {
         let dial = self.switch.dial_routed(number);
         self.driver

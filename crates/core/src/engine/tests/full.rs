@@ -16,7 +16,7 @@ fn a_full_switch_is_probed_by_one_call_ever_less_often_and_no_contact_pays_for_i
         let mut legs = first.len();
         assert!(legs >= 2, "{mode:?}");
         for wait_s in [1, 2, 4] {
-            assert_eq!(rig.engine.live(rig.now).idle, [Idle::SwitchFull], "{mode:?}");
+            assert_eq!(rig.engine.live(rig.now).idle, [Idle::PbxFull], "{mode:?}");
             rig.wait(Duration::from_millis(wait_s * 1000 - 1));
             assert_eq!(rig.legs().len(), legs, "{mode:?}");
             // Its fate decides, however long that takes.
@@ -55,7 +55,7 @@ fn a_call_from_before_does_not_say_that_a_full_switch_has_room_again() {
         leg: second,
         end: busy,
     });
-    assert_eq!(rig.engine.live(rig.now).idle, [Idle::SwitchFull]);
+    assert_eq!(rig.engine.live(rig.now).idle, [Idle::PbxFull]);
     assert_eq!(rig.legs().len(), 2);
 }
 
@@ -130,10 +130,7 @@ fn phones_that_a_pbx_refuses_are_tried_by_one_however_long_and_all_are_called_on
     for n in 1..=5 {
         assert_eq!(shown(&rig, n), (AgentState::Paused, AgentReason::PbxFull));
     }
-    assert_eq!(
-        rig.engine.live(rig.now).idle,
-        [Idle::SwitchFull, Idle::NoFreeAgent]
-    );
+    assert_eq!(rig.engine.live(rig.now).idle, [Idle::PbxFull, Idle::NoFreeAgent]);
     let mut refused = 0;
     for _ in 0..3600 {
         rig.wait(Duration::from_secs(1));

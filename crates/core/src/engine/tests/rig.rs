@@ -1,4 +1,4 @@
-//! An engine whose store and switch answer at once, for tests that say what happens to it.
+//! An engine whose store and PBX answer at once, for tests that say what happens to it.
 
 use super::*;
 
@@ -236,7 +236,7 @@ impl Rig {
     }
 
     pub(super) fn last(&self) -> &PbxCommand {
-        self.commands().last().expect("something was said to the switch")
+        self.commands().last().expect("something was said to the PBX")
     }
 }
 

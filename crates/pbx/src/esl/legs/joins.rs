@@ -110,7 +110,7 @@ impl Legs {
         }
     }
 
-    /// Parks an agent's leg that the switch has left between two conversations, unless the next one has begun.
+    /// Parks an agent's leg that the PBX has left between two conversations, unless the next one has begun.
     pub(super) fn left_behind(&mut self, agent: Uuid, printed: &str, now: Instant) {
         if self.is_alone(agent) && command::is_between(printed) {
             self.out.ask(Then::Nothing, command::park(agent));
@@ -118,7 +118,7 @@ impl Legs {
         }
     }
 
-    /// The switch may have begun to join this callee with an agent who is gone: then it parks it again, else it is parked still.
+    /// The PBX may have begun to join this callee with an agent who is gone: then it parks it again, else it is parked still.
     fn settle(&mut self, callee: Uuid, now: Instant) {
         if let Some(leg) = self.legs.get_mut(&callee) {
             leg.parked = false;

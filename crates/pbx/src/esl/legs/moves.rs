@@ -22,7 +22,7 @@ use uuid::Uuid;
 /// How often it is asked whom transferred callees are with.
 const LOOKED_EVERY: Duration = Duration::from_secs(2);
 
-/// How long the switch may take to park an agent's leg that is alone, or to tell of its end.
+/// How long the PBX may take to park an agent's leg that is alone, or to tell of its end.
 pub(super) const PARK_WAIT_MAX: Duration = Duration::from_secs(1);
 
 impl Legs {

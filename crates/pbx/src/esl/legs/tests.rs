@@ -303,7 +303,7 @@ fn a_join_that_comes_to_nothing_says_whose_fault_it_was() {
     bench.connect();
     assert_eq!(bench.heard(), [failed(ConnectFault::CalleeGone)]);
 
-    // Either side goes while the switch joins them.
+    // Either side goes while the PBX joins them.
     for (gone, fault) in [
         (CALLEE.0, ConnectFault::CalleeGone),
         (AGENT.0, ConnectFault::AgentGone),
@@ -314,7 +314,7 @@ fn a_join_that_comes_to_nothing_says_whose_fault_it_was() {
         bench.ended(gone, facts("NORMAL_CLEARING", 16, None));
         assert_eq!(bench.heard()[0], failed(fault));
     }
-    // The switch knows one of them no more, and says which when asked.
+    // The PBX knows one of them no more, and says which when asked.
     for (exists, fault) in [
         ("true", ConnectFault::AgentGone),
         ("false", ConnectFault::CalleeGone),

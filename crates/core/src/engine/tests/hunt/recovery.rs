@@ -3,7 +3,7 @@
 use super::*;
 
 impl Hunt {
-    /// Any half of what was ever dialed, in any shape that a switch could be in.
+    /// Any half of what was ever dialed, in any shape that a PBX could be in.
     pub(super) fn snapshot(&self, seed: u64) -> BTreeMap<uuid::Uuid, ChannelState> {
         let mut channels = BTreeMap::new();
         let bit = |n: usize| seed.rotate_right(u32::try_from(n % 64).unwrap()) & 1 == 1;

@@ -161,7 +161,7 @@ fn an_agent_who_is_not_parked_once_the_callee_is_gone_was_taken_away() {
     assert_eq!((bench.asked(), bench.heard()), (vec![Then::Nothing], vec![]));
 }
 
-/// The events as the switch sends them, where it tells of the park and where it does not.
+/// The events as the PBX sends them, where it tells of the park and where it does not.
 #[test]
 fn a_phone_that_rings_and_is_picked_up_by_a_colleague_is_never_ready() {
     for park_told in [true, false] {

@@ -1,5 +1,6 @@
-//! Launching ahead of free agents: one controller for each switch is told what happens to its calls and agents, and is
-//! asked five times a second how many calls to launch. Every mode teaches it; only `predictive` and `power` ask it.
+//! Launches ahead of free agents. Each PBX has one pacing controller. It gets the events of its calls and agents, and
+//! decides five times a second how many calls to launch. It learns in every mode, but only `predictive` and `power` use its
+//! decisions.
 
 use super::{Engine, Timer};
 use crate::agent::AgentState;
@@ -15,29 +16,29 @@ use crate::time::{Mono, Now, Wall};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How often it is decided.
+/// Interval of the decisions.
 const TICK: Duration = Duration::from_millis(200);
-/// How often what was learnt is stored.
+/// Interval at which the learnt rates are stored.
 const KEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// The controllers, and what they have not been told yet.
+/// The pacing controllers, and the events that they have not got yet.
 #[derive(Debug)]
 pub(super) struct Pacing {
-    pacers: BTreeMap<PbxName, PacingController>,
+    controllers: BTreeMap<PbxName, PacingController>,
     latest: BTreeMap<PbxName, Decision>,
     recovered: BTreeMap<PbxName, Learnt>,
-    /// For the first controller; the others share its account.
+    /// The stored answers, for the first controller. The others copy its counters.
     answers: Vec<Answers>,
-    news: Vec<(PbxName, News)>,
+    pending: Vec<(PbxName, PacingEvent)>,
     next_tick: Mono,
     next_keep: Mono,
 }
 
 #[derive(Debug)]
-enum News {
+enum PacingEvent {
     Agent(AgentKey, AgentStep, bool),
     Call(CallKey, CallStep),
-    /// Somebody who answered then has had this fate.
+    /// A callee who answered at this time had this result.
     Answer(Wall, AnswerResult),
 }
 
@@ -48,48 +49,48 @@ impl Pacing {
         now: Now,
     ) -> Self {
         Self {
-            pacers: BTreeMap::new(),
+            controllers: BTreeMap::new(),
             latest: BTreeMap::new(),
             recovered: learnt.collect(),
             answers,
-            news: Vec::new(),
+            pending: Vec::new(),
             next_tick: now.mono,
             next_keep: now.mono + KEEP_EVERY,
         }
     }
 
-    /// As [`PacingController::surplus`]; none where nothing is known of this PBX.
+    /// See [`PacingController::surplus`]. 0 if there is no controller for this PBX.
     pub(super) fn surplus(&mut self, now: Now, pbx: &PbxName, may_go: &[CallKey], storing: usize) -> usize {
-        let pacer = self.pacers.get_mut(pbx);
-        pacer.map_or(0, |pacer| pacer.surplus(now, may_go, storing))
+        let controller = self.controllers.get_mut(pbx);
+        controller.map_or(0, |controller| controller.surplus(now, may_go, storing))
     }
 }
 
 impl Engine {
-    /// An agent's state, or wish to go, has changed.
+    /// Reports a change of an agent's state, or a request to log out.
     pub(super) fn pace_agent(&mut self, id: AgentId, state: AgentState, leaving: bool) {
         let step = match state {
             AgentState::Offline => AgentStep::Offline,
-            // An agent kept for a call is free for it: the call itself is counted.
+            // An agent reserved for a call counts as available, because the call itself is counted.
             AgentState::Available | AgentState::Reserved => AgentStep::Available,
             AgentState::OnCall => AgentStep::OnCall,
             AgentState::WrapUp => AgentStep::WrapUp,
             AgentState::Ringing | AgentState::Paused => AgentStep::Paused,
         };
         if let Some(agent) = self.agents.get(&id) {
-            let news = News::Agent(AgentKey(agent_key(id)), step, leaving);
-            self.pacing.news.push((agent.pbx.clone(), news));
+            let event = PacingEvent::Agent(AgentKey(agent_key(id)), step, leaving);
+            self.pacing.pending.push((agent.pbx.clone(), event));
         }
     }
 
-    /// A call is in another state.
+    /// Reports a change of a call's state.
     pub(super) fn pace_attempt(&mut self, attempt: AttemptId, state: AttemptState) {
         let step = match state {
             AttemptState::Dialing { .. } => CallStep::Dialing {
                 answer_probability: None,
             },
             AttemptState::Ringing { .. } => CallStep::Ringing,
-            // Until answers are judged, every answer is a person.
+            // Without answering-machine detection every answer counts as a person.
             AttemptState::Waiting { .. } => CallStep::Person,
             AttemptState::Connected { .. } => CallStep::Connected(Waits::default()),
             AttemptState::Message { .. }
@@ -98,7 +99,7 @@ impl Engine {
                 why: Why::Limit | Why::TakenBackAnswered,
                 ..
             } => CallStep::Abandoned,
-            // Who answers all the same is given up.
+            // A callee who answers after the cancellation is abandoned.
             AttemptState::Ending {
                 why: Why::TakenBack, ..
             } => CallStep::Ended {
@@ -113,7 +114,7 @@ impl Engine {
         self.pace_step(attempt, step);
     }
 
-    /// A call is over.
+    /// Reports the end of a call.
     pub(super) fn pace_ended(&mut self, attempt: AttemptId, outcome: Outcome) {
         let step = match outcome {
             Outcome::Abandoned => CallStep::Abandoned,
@@ -127,13 +128,13 @@ impl Engine {
 
     fn pace_step(&mut self, attempt: AttemptId, step: CallStep) {
         if let Some(open) = self.attempts.get(&attempt) {
-            let news = News::Call(CallKey(attempt.0.as_u128()), step);
-            self.pacing.news.push((open.leg.pbx.clone(), news));
+            let event = PacingEvent::Call(CallKey(attempt.0.as_u128()), step);
+            self.pacing.pending.push((open.leg.pbx.clone(), event));
         }
     }
 
-    /// What is decided about an answer, once for each: an agent was there, it was given up, or it ended so without either.
-    /// It is what its row says, as a later run reads it.
+    /// Counts an answer, once: an agent was connected, the call was given up, or it ended without either. The attempt's row
+    /// says the same, so a later run counts it in the same way.
     pub(super) fn count_answer(&mut self, attempt: AttemptId, ended: Option<(Wall, Outcome)>) {
         let Some(open) = self.attempts.get(&attempt) else {
             return;
@@ -144,34 +145,34 @@ impl Engine {
         }
         let row = open.answer_row(ended);
         if let Some((row, fate)) = row.and_then(|row| Some((row, row.result()?))) {
-            let news = News::Answer(row.answered_at, fate);
-            self.pacing.news.push((open.leg.pbx.clone(), news));
+            let event = PacingEvent::Answer(row.answered_at, fate);
+            self.pacing.pending.push((open.leg.pbx.clone(), event));
         }
     }
 
-    /// Tells each switch's controller what happened there, and all of them how answers ended: the abandon rules hold for the
+    /// Gives the events of each PBX to its controller. Answers go to all controllers, because an abandon rule holds for the
     /// campaign as a whole.
-    pub(super) fn tell_pacers(&mut self, now: Now) {
-        for (pbx, news) in std::mem::take(&mut self.pacing.news) {
-            if !self.pacing.pacers.contains_key(&pbx) {
-                let pacer = self.new_pacer(&pbx);
-                self.pacing.pacers.insert(pbx.clone(), pacer);
+    pub(super) fn tell_controllers(&mut self, now: Now) {
+        for (pbx, event) in std::mem::take(&mut self.pacing.pending) {
+            if !self.pacing.controllers.contains_key(&pbx) {
+                let controller = self.new_controller(&pbx);
+                self.pacing.controllers.insert(pbx.clone(), controller);
             }
-            let Some(pacer) = self.pacing.pacers.get_mut(&pbx) else {
+            let Some(controller) = self.pacing.controllers.get_mut(&pbx) else {
                 continue;
             };
-            match news {
-                News::Agent(agent, step, leaving) => {
-                    pacer.agent(now.mono, agent, step);
-                    pacer.agent_leaves(agent, leaving.then_some(now.mono));
+            match event {
+                PacingEvent::Agent(agent, step, leaving) => {
+                    controller.agent(now.mono, agent, step);
+                    controller.agent_leaves(agent, leaving.then_some(now.mono));
                 }
-                News::Call(call, step) => {
-                    // Whether it counts is told apart.
-                    let _ = pacer.observe(now, call, step);
+                PacingEvent::Call(call, step) => {
+                    // The answer is counted by a separate event.
+                    let _ = controller.observe(now, call, step);
                 }
-                News::Answer(answered_at, fate) => {
-                    for pacer in self.pacing.pacers.values_mut() {
-                        pacer.count(now, answered_at, fate);
+                PacingEvent::Answer(answered_at, fate) => {
+                    for controller in self.pacing.controllers.values_mut() {
+                        controller.count(now, answered_at, fate);
                     }
                 }
             }
@@ -181,37 +182,37 @@ impl Engine {
         }
     }
 
-    fn new_pacer(&mut self, pbx: &PbxName) -> PacingController {
+    fn new_controller(&mut self, pbx: &PbxName) -> PacingController {
         let learnt = self.pacing.recovered.remove(pbx);
-        let mut pacer = PacingController::new(self.config.pacing_config(), learnt.as_ref());
-        match self.pacing.pacers.values().next() {
-            Some(other) => pacer.share_account(other),
-            None => pacer.recall(&std::mem::take(&mut self.pacing.answers)),
+        let mut controller = PacingController::new(self.config.pacing_config(), learnt.as_ref());
+        match self.pacing.controllers.values().next() {
+            Some(other) => controller.share_account(other),
+            None => controller.recall(&std::mem::take(&mut self.pacing.answers)),
         }
-        pacer
+        controller
     }
 
-    /// What each abandon rule has counted.
+    /// The counters of each abandon rule.
     pub(super) fn accounts(&self, now: Now) -> Vec<RuleAccount> {
-        match self.pacing.pacers.values().next() {
-            Some(pacer) => pacer.accounts(now),
+        match self.pacing.controllers.values().next() {
+            Some(controller) => controller.accounts(now),
             None => {
-                let mut pacer = PacingController::new(self.config.pacing_config(), None);
-                pacer.recall(&self.pacing.answers);
-                pacer.accounts(now)
+                let mut controller = PacingController::new(self.config.pacing_config(), None);
+                controller.recall(&self.pacing.answers);
+                controller.accounts(now)
             }
         }
     }
 
-    /// Stores what was learnt.
+    /// Stores the learnt rates.
     pub(super) fn keep_learnt(&mut self, now: Now) {
         self.pacing.next_keep = now.mono + KEEP_EVERY;
-        for (pbx, pacer) in &mut self.pacing.pacers {
-            if pacer.take_unsaved() {
+        for (pbx, controller) in &mut self.pacing.controllers {
+            if controller.take_unsaved() {
                 self.commands.push_back(Command::Store(Change::Learnt {
                     campaign: self.config.id,
                     pbx: pbx.clone(),
-                    learnt: Box::new(pacer.learnt()),
+                    learnt: Box::new(controller.learnt()),
                     at: now.wall,
                 }));
             }
@@ -220,15 +221,15 @@ impl Engine {
 
     pub(super) fn configure_pacing(&mut self) {
         let settings = self.config.pacing_config();
-        for pacer in self.pacing.pacers.values_mut() {
-            pacer.configure(settings.clone());
+        for controller in self.pacing.controllers.values_mut() {
+            controller.configure(settings.clone());
         }
         if self.config.settings.pacing.mode == Mode::Progressive {
             self.pacing.latest.clear();
         }
     }
 
-    /// Asks each switch's controller, if it is time, and launches what it says.
+    /// Asks the controller of each PBX, if it is time, and launches the calls that it decides.
     pub(super) fn pace(&mut self, now: Now) {
         if self.agents.is_empty() {
             self.pacing.latest.clear();
@@ -238,9 +239,15 @@ impl Engine {
         if due {
             self.pacing.next_tick = now.mono + TICK;
         }
-        // A switch that has come up is not kept waiting.
+        // A PBX that has just connected gets a decision at once.
         let undecided = |pbx: &&PbxName| due || !self.pacing.latest.contains_key(*pbx);
-        let pbxes: Vec<PbxName> = self.pacing.pacers.keys().filter(undecided).cloned().collect();
+        let pbxes: Vec<PbxName> = self
+            .pacing
+            .controllers
+            .keys()
+            .filter(undecided)
+            .cloned()
+            .collect();
         for pbx in pbxes {
             self.pace_on(now, pbx);
         }
@@ -269,7 +276,7 @@ impl Engine {
             |open: &&Attempt| open.leg.pbx == pbx && matches!(open.state, AttemptState::Preparing { .. });
         let storing = u32::try_from(self.attempts.values().filter(preparing).count()).ok();
         let contacts = Some(u32::try_from(self.contacts_at_hand()).unwrap_or(u32::MAX));
-        let Some(pacer) = self.pacing.pacers.get_mut(&pbx) else {
+        let Some(controller) = self.pacing.controllers.get_mut(&pbx) else {
             return;
         };
         let room = Room {
@@ -277,7 +284,7 @@ impl Engine {
             contacts,
             storing,
         };
-        let report = pacer.tick(now, room);
+        let report = controller.tick(now, room);
         if let Some(trunk) = trunk {
             for _ in 0..report.launch {
                 self.launch_over(now, pbx.clone(), trunk, None);
@@ -295,7 +302,7 @@ impl Engine {
         self.commands.push_back(Command::Paced { pbx, report });
     }
 
-    /// Whether calls on this switch need no agent kept for them: an agent who may take them is there.
+    /// True if calls on this PBX need no reserved agent, because an agent who can take them is logged in.
     pub(super) fn is_paced_ahead(&self, pbx: &PbxName) -> bool {
         self.config.settings.pacing.mode != Mode::Progressive && self.has_agent(pbx)
     }
