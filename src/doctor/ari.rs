@@ -5,19 +5,15 @@ use super::ami::{self, AmiError};
 use super::sounds::{Presence, name_of};
 use super::{Endpoint, Queue, Records, Wanted, Watch};
 use crate::config::{AmiConfig, PbxKind};
-use crate::pbx::ari::escape;
-use crate::pbx::ari::tls::client_config;
+use crate::pbx::ari::{AriConfig, Client, HttpError, Method, Reply, Request, escape};
 use jiff::fmt::rfc2822::DateTimeParser;
+use paceline_core::ids::PbxName;
 use paceline_core::pbx::Sound;
-use reqwest::{Client, Method, StatusCode, Url};
-use rustls::ClientConfig;
-use secrecy::{ExposeSecret as _, SecretString};
+use reqwest::Url;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -35,13 +31,9 @@ const LANGUAGE_USUAL: &str = "en";
 
 /// How an Asterisk is reached.
 pub(super) struct Ari {
-    pub(super) url: String,
-    pub(super) username: String,
-    pub(super) password: SecretString,
-    pub(super) app: String,
-    pub(super) tls: Arc<ClientConfig>,
-    ami: Option<AmiConfig>,
+    pub(super) config: AriConfig,
     client: Client,
+    ami: Option<AmiConfig>,
 }
 
 /// Whether anything can be asked at all.
@@ -156,13 +148,6 @@ struct ListedFormat {
     language: String,
 }
 
-/// A reply.
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    date: Option<jiff::Timestamp>,
-    pub(super) body: Vec<u8>,
-}
-
 impl Ari {
     /// None where it is another kind of switch, or this machine trusts nobody.
     pub(super) fn of(kind: &PbxKind) -> Option<Self> {
@@ -177,48 +162,39 @@ impl Ari {
         else {
             return None;
         };
-        // Fails where the driver has installed it already.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let tls = client_config(authorities).ok()?;
-        Some(Self {
+        let config = AriConfig {
+            // For the log of a driver, and its mark; a doctor drives nothing.
+            name: PbxName::new("doctor"),
+            installation: uuid::Uuid::nil(),
             url: url.trim_end_matches('/').to_owned(),
             username: username.clone(),
             password: password.clone(),
             app: app.clone(),
+            authorities: authorities.clone(),
+        };
+        Some(Self {
+            client: Client::new(&config).ok()?,
+            config,
             ami: ami.clone(),
-            client: Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .timeout(TIMEOUT)
-                .build()
-                .ok()?,
-            tls: Arc::new(tls),
         })
     }
 
-    /// A request below `/ari`.
+    /// A request below `/ari/`.
     pub(super) async fn ask(
         &self,
         method: Method,
         path: &str,
         body: Option<serde_json::Value>,
-    ) -> Result<Reply, reqwest::Error> {
-        let url = format!("{}/ari{path}", self.url);
-        let mut request = self.client.request(method, url);
-        request = request.basic_auth(&self.username, Some(self.password.expose_secret()));
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let reply = request.send().await?;
-        let date = reply.headers().get("date").and_then(|date| date.to_str().ok());
-        Ok(Reply {
-            status: reply.status(),
-            date: date.and_then(|date| DATE.parse_timestamp(date).ok()),
-            body: reply.bytes().await?.to_vec(),
-        })
+    ) -> Result<Reply, HttpError> {
+        let request = Request {
+            body: body.map(|body| body.to_string()),
+            ..Request::new(method, path)
+        };
+        self.client.send(request).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
-        let reply = self.ask(Method::GET, path, None).await.ok()?;
+        let reply = self.ask(Method::Get, path, None).await.ok()?;
         serde_json::from_slice(&reply.body).ok()
     }
 
@@ -239,14 +215,14 @@ impl Ari {
             sounds: Vec::new(),
             queues: None,
         };
-        let reply = match self.ask(Method::GET, "/asterisk/info", None).await {
+        let reply = match self.ask(Method::Get, "asterisk/info", None).await {
             Ok(reply) => reply,
             Err(err) => {
                 facts.reach = unreached(&err);
                 return facts;
             }
         };
-        facts.reach = match (reply.status.as_u16(), serde_json::from_slice::<Info>(&reply.body)) {
+        facts.reach = match (reply.status, serde_json::from_slice::<Info>(&reply.body)) {
             (200, Ok(info)) => {
                 facts.version = Some(info.system.version);
                 facts.channels_max = info.config.max_channels.filter(|max| *max > 0);
@@ -260,20 +236,21 @@ impl Ari {
             return facts;
         }
         let ahead = |date: jiff::Timestamp| date.as_second() - jiff::Timestamp::now().as_second();
-        facts.clock_ahead_s = reply.date.map(ahead);
-        let nobody = format!("/channels/{}", uuid::Uuid::new_v4());
-        let deleted = self.ask(Method::DELETE, &nobody, None).await;
-        facts.may_write = deleted.is_ok_and(|reply| reply.status != StatusCode::FORBIDDEN);
-        let apps: Vec<Application> = self.get("/applications").await.unwrap_or_default();
-        facts.app_taken = apps.iter().any(|app| app.name == self.app);
-        facts.paceline_runs = facts.app_taken && self.is_paceline_at(listen).await;
-        let modules: Option<Vec<Module>> = self.get("/asterisk/modules").await;
+        let date = reply.date.as_ref().and_then(|date| date.to_str().ok());
+        facts.clock_ahead_s = date.and_then(|date| DATE.parse_timestamp(date).ok()).map(ahead);
+        let nobody = format!("channels/{}", uuid::Uuid::new_v4());
+        let deleted = self.ask(Method::Delete, &nobody, None).await;
+        facts.may_write = deleted.is_ok_and(|reply| reply.status != 403);
+        let apps: Vec<Application> = self.get("applications").await.unwrap_or_default();
+        facts.app_taken = apps.iter().any(|app| app.name == self.config.app);
+        facts.paceline_runs = facts.app_taken && is_paceline_at(listen).await;
+        let modules: Option<Vec<Module>> = self.get("asterisk/modules").await;
         facts.modules = modules.map(|modules| {
             let running = modules.into_iter().filter(|module| module.status == "Running");
             running.map(|module| module.name).collect()
         });
-        let recordings = self.ask(Method::GET, "/recordings/stored", None).await;
-        facts.recordings = recordings.is_ok_and(|reply| reply.status == StatusCode::OK);
+        let recordings = self.ask(Method::Get, "recordings/stored", None).await;
+        facts.recordings = recordings.is_ok_and(|reply| reply.status == 200);
         facts.endpoints = self.endpoints(wanted).await;
         facts.sounds = self.presence(&records.to_play()).await;
         facts.sessions = self.sessions().await;
@@ -285,7 +262,7 @@ impl Ari {
 
     /// Of each sound whether it is there.
     pub(super) async fn presence(&self, sounds: &[Sound]) -> Vec<Presence> {
-        let configured: Option<Configured> = self.get("/asterisk/info?only=config").await;
+        let configured: Option<Configured> = self.get("asterisk/info?only=config").await;
         let language = configured.and_then(|configured| configured.config.default_language);
         let language = language.filter(|language| !language.is_empty());
         let language = language.as_deref().unwrap_or(LANGUAGE_USUAL);
@@ -343,11 +320,11 @@ impl Ari {
 
     /// It looks into its folders each time: what is new is listed at once (measured on 22.10 and 16.28).
     async fn listed(&self, name: &str) -> Result<Option<ListedSound>, String> {
-        let mut path = "/sounds/".to_owned();
+        let mut path = "sounds/".to_owned();
         escape(&mut path, name);
-        let reply = self.ask(Method::GET, &path, None).await;
-        let reply = reply.map_err(|_| format!("nothing answers at {}", self.url))?;
-        match reply.status.as_u16() {
+        let reply = self.ask(Method::Get, &path, None).await;
+        let reply = reply.map_err(|_| format!("nothing answers at {}", self.config.url))?;
+        match reply.status {
             200 => serde_json::from_slice(&reply.body)
                 .map(Some)
                 .map_err(|_| "Asterisk's answer cannot be read".to_owned()),
@@ -358,13 +335,8 @@ impl Ari {
         }
     }
 
-    async fn is_paceline_at(&self, listen: SocketAddr) -> bool {
-        let reply = self.client.get(format!("http://{listen}/healthz")).send().await;
-        reply.is_ok_and(|reply| reply.status() == StatusCode::OK)
-    }
-
     async fn endpoints(&self, wanted: &[Wanted]) -> Vec<Endpoint> {
-        let raw: Vec<RawEndpoint> = self.get("/endpoints").await.unwrap_or_default();
+        let raw: Vec<RawEndpoint> = self.get("endpoints").await.unwrap_or_default();
         let mut asked = 0;
         let mut endpoints = Vec::with_capacity(raw.len());
         for raw in raw {
@@ -397,7 +369,7 @@ impl Ari {
 
     /// How something of PJSIP's is configured, whether pjsip.conf or a database says so (measured on 22.10 and 16.28).
     async fn settings(&self, kind: &str, name: &str) -> Option<BTreeMap<String, String>> {
-        let mut path = format!("/asterisk/config/dynamic/res_pjsip/{kind}/");
+        let mut path = format!("asterisk/config/dynamic/res_pjsip/{kind}/");
         escape(&mut path, name);
         let attributes: Vec<Attribute> = self.get(&path).await?;
         Some(attributes.into_iter().map(|a| (a.attribute, a.value)).collect())
@@ -417,7 +389,7 @@ impl Ari {
 
     /// How many connections are served at once: those over the limit are closed without an answer.
     async fn sessions(&self) -> usize {
-        let Some((host, port)) = Url::parse(&self.url)
+        let Some((host, port)) = Url::parse(&self.config.url)
             .ok()
             .filter(|url| url.scheme() == "http")
             .and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default()?)))
@@ -486,23 +458,23 @@ pub(super) fn is_listed(endpoint: &str) -> bool {
 }
 
 /// Why there was no answer at all.
-fn unreached(err: &reqwest::Error) -> Reach {
-    let mut cause = err.source();
-    while let Some(err) = cause {
-        match err.downcast_ref() {
-            Some(rustls::Error::InvalidCertificate(_)) => return Reach::Untrusted,
-            Some(_) => return Reach::NotTls,
-            None => {}
-        }
-        // Such an error's source is its content's, not its content.
-        let content = err
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        cause = content
-            .map(|err| err as &(dyn std::error::Error + 'static))
-            .or_else(|| err.source());
+fn unreached(err: &HttpError) -> Reach {
+    match err {
+        HttpError::Broken(_) => Reach::NoServer,
+        HttpError::Untrusted(_) => Reach::Untrusted,
+        HttpError::NotTls(_) => Reach::NotTls,
+        HttpError::TooLong => Reach::NoAri(200),
     }
-    Reach::NoServer
+}
+
+/// Whether a Paceline serves its API there.
+async fn is_paceline_at(listen: SocketAddr) -> bool {
+    let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build();
+    let Ok(client) = client else {
+        return false;
+    };
+    let reply = client.get(format!("http://{listen}/healthz")).send().await;
+    reply.is_ok_and(|reply| reply.status().as_u16() == 200)
 }
 
 #[cfg(test)]
@@ -563,7 +535,7 @@ mod tests {
             }
         });
         let mut ari = ari(port, Vec::new());
-        ari.url = format!("http://[::1]:{port}");
+        ari.config.url = format!("http://[::1]:{port}");
         assert_eq!(ari.sessions().await, SESSIONS_WANTED);
     }
 

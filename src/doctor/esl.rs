@@ -8,7 +8,7 @@ pub(super) use said::{Target, parameters, target_of};
 use super::sounds::Presence;
 use super::{Endpoint, Member, Queue, Records, Wanted, Watch};
 use crate::config::{PbxConfig, PbxKind};
-use crate::pbx::esl::{Connection, EslConfig, WireError, sound_file};
+use crate::pbx::esl::{Connection, ConnectionError, EslConfig, sound_file};
 use paceline_core::pbx::Sound;
 use paceline_esl::argument;
 use said::{
@@ -173,7 +173,7 @@ impl Esl {
         &self.config.address
     }
 
-    pub(super) async fn connect(&self) -> Result<Connection, WireError> {
+    pub(super) async fn connect(&self) -> Result<Connection, ConnectionError> {
         Connection::open(&self.config).await
     }
 
@@ -183,7 +183,7 @@ impl Esl {
             let connection = self.connect().await?;
             Asking { connection }.sounds(sounds).await
         };
-        let told: Result<_, WireError> = asked.await;
+        let told: Result<_, ConnectionError> = asked.await;
         told.unwrap_or_else(|err| vec![Presence::Unknown(err.to_string()); sounds.len()])
     }
 
@@ -233,18 +233,18 @@ impl Profiles {
     }
 }
 
-fn reach(err: &WireError) -> Reach {
+fn reach(err: &ConnectionError) -> Reach {
     match err {
-        WireError::Connect(_) => Reach::NoServer,
-        WireError::Rejected => Reach::Rejected,
-        WireError::Password | WireError::PasswordUnsendable => Reach::BadPassword,
-        WireError::Codec(_) => Reach::NotEventSocket,
-        WireError::Broken(_)
-        | WireError::Closed
-        | WireError::Slow
-        | WireError::Taken { .. }
-        | WireError::Refused { .. }
-        | WireError::Reply { .. } => Reach::Mute,
+        ConnectionError::Connect(_) => Reach::NoServer,
+        ConnectionError::Rejected => Reach::Rejected,
+        ConnectionError::Password | ConnectionError::PasswordUnsendable => Reach::BadPassword,
+        ConnectionError::Codec(_) => Reach::NotEventSocket,
+        ConnectionError::Broken(_)
+        | ConnectionError::Closed
+        | ConnectionError::Slow
+        | ConnectionError::Taken { .. }
+        | ConnectionError::Refused { .. }
+        | ConnectionError::Reply { .. } => Reach::Mute,
     }
 }
 
@@ -254,7 +254,7 @@ struct Asking {
 
 impl Asking {
     /// What a command prints; `None` where it is refused.
-    async fn ask(&mut self, command: &str) -> Result<Option<String>, WireError> {
+    async fn ask(&mut self, command: &str) -> Result<Option<String>, ConnectionError> {
         let reply = self.connection.ask(&format!("api {command}")).await?;
         let text = String::from_utf8_lossy(&reply).trim().to_owned();
         Ok((!text.starts_with("-ERR") && !text.starts_with("-USAGE")).then_some(text))
@@ -266,7 +266,7 @@ impl Asking {
         wanted: &[Wanted],
         records: &Records,
         facts: &mut Facts,
-    ) -> Result<(), WireError> {
+    ) -> Result<(), ConnectionError> {
         let Some(version) = self.ask("version").await? else {
             facts.reach = Reach::NoCommands;
             return Ok(());
@@ -302,7 +302,7 @@ impl Asking {
         self.endpoints(wanted, facts).await
     }
 
-    async fn sounds(&mut self, sounds: &[Sound]) -> Result<Vec<Presence>, WireError> {
+    async fn sounds(&mut self, sounds: &[Sound]) -> Result<Vec<Presence>, ConnectionError> {
         if sounds.is_empty() {
             return Ok(Vec::new());
         }
@@ -324,7 +324,7 @@ impl Asking {
     }
 
     /// A folder that is missing is made with the first recording, so what counts is the nearest that there is.
-    async fn recordings(&mut self, directory: String) -> Result<Folder, WireError> {
+    async fn recordings(&mut self, directory: String) -> Result<Folder, ConnectionError> {
         let plain = !directory.is_empty()
             && directory
                 .bytes()
@@ -347,7 +347,7 @@ impl Asking {
         })
     }
 
-    async fn endpoints(&mut self, wanted: &[Wanted], facts: &mut Facts) -> Result<(), WireError> {
+    async fn endpoints(&mut self, wanted: &[Wanted], facts: &mut Facts) -> Result<(), ConnectionError> {
         let status = self.ask("sofia status").await?.unwrap_or_default();
         let mut codecs = BTreeMap::new();
         let mut gateways = Vec::new();
@@ -449,7 +449,7 @@ impl Asking {
         user: &str,
         domain: &str,
         profiles: &Profiles,
-    ) -> Result<Option<Endpoint>, WireError> {
+    ) -> Result<Option<Endpoint>, ConnectionError> {
         if argument(user).is_err() || argument(domain).is_err() {
             return Ok(None);
         }
@@ -488,7 +488,7 @@ impl Asking {
         }))
     }
 
-    async fn queues(&mut self) -> Result<Vec<Queue>, WireError> {
+    async fn queues(&mut self) -> Result<Vec<Queue>, ConnectionError> {
         let queues = self
             .ask("callcenter_config queue list")
             .await?

@@ -6,8 +6,8 @@
 //!
 //! - [`decode`]: frames to values;
 //! - `leg`, `legs`, `recordings`: what is known of each leg, as pure state machines;
-//! - `rest`: requests as values; `survey`: what lives on the switch after a gap;
-//! - `wire`, `way`, `session`, `link`: sockets, time and queues around these.
+//! - `requests`: requests as values; `outbox`: what the state machines want done; `survey`: what lives on the PBX after a gap;
+//! - `client`, `request_queue`, `session`, `link`: sockets, time and queues around these.
 //!
 //! Needs on the switch: an ARI user that is not read-only. Nothing in the dialplan.
 //!
@@ -16,30 +16,30 @@
 //! Measured limits: Asterisk 16 looks at a waiting channel's commands only when its next RTP packet comes, so a connect
 //! takes up to 20 ms there (200 ms if the callee sends nothing); 22 takes 1 ms. Asterisk 16 gives no SIP status.
 
-use crate::{COMMANDS_WAITING_MAX, EVENTS_WAITING_MAX, LinkStats, PbxHandle};
+use crate::PbxHandle;
+use crate::driver::{self, Ports};
 use paceline_core::ids::PbxName;
 use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
-use std::sync::Arc;
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
+mod client;
 pub mod decode;
+mod fair_stream;
 mod held;
 mod leg;
 mod legs;
 mod link;
-mod out;
+mod outbox;
 mod recordings;
-mod rest;
+mod request_queue;
+mod requests;
 mod session;
 mod survey;
-pub mod tls;
-mod turns;
-mod way;
-mod wire;
+mod tls;
 
-pub use rest::escape;
+pub use client::{Client, ClientError, EventStream, HttpError, Reply};
+pub use requests::{Method, Request, escape};
 
 /// How to reach one Asterisk.
 #[derive(Clone, Debug)]
@@ -67,13 +67,7 @@ impl AriConfig {
 
 /// Starts a driver on the current tokio runtime. It connects, and reconnects, until the handle is dropped.
 pub fn spawn(config: AriConfig) -> PbxHandle {
-    let (commands, commands_in) = mpsc::channel(COMMANDS_WAITING_MAX);
-    let (events_out, events) = mpsc::channel(EVENTS_WAITING_MAX);
-    let stats = Arc::new(LinkStats::default());
-    tokio::spawn(link::run(config, commands_in, events_out, Arc::clone(&stats)));
-    PbxHandle {
-        commands,
-        events,
-        stats,
-    }
+    let (ports, handle) = Ports::open();
+    tokio::spawn(driver::run(link::AriLink::new(config), ports));
+    handle
 }

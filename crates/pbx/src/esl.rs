@@ -8,7 +8,7 @@
 //!
 //! - `leg`, `legs`, `audio`, `recordings`: what is known of each leg, as pure state machines;
 //! - `said`: events as values; `command`: commands as text; `survey`: what lives on the switch after a gap;
-//! - `wire`, `reader`, `session`, `link`: sockets, time and queues around these. The codec is `paceline-esl`.
+//! - `connection`, `reader`, `session`, `link`: sockets, time and queues around these. The codec is `paceline-esl`.
 //!
 //! Needs on the switch: the Event Socket with a password, an access list that lets us in, mod_commands and mod_dptools.
 //! Nothing in the dialplan.
@@ -16,15 +16,15 @@
 //! A leg is placed with its UUID as the channel's, answered into `park`, and joined to its agent's leg by `uuid_bridge`.
 //! Both sides have `park_after_bridge`, so each outlives the other. A parked agent is sent silence.
 
-use crate::{COMMANDS_WAITING_MAX, EVENTS_WAITING_MAX, LinkStats, PbxHandle};
+use crate::PbxHandle;
+use crate::driver::{self, Ports};
 use paceline_core::ids::PbxName;
 use secrecy::SecretString;
-use std::sync::Arc;
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
 mod audio;
 mod command;
+mod connection;
 mod leg;
 mod legs;
 mod link;
@@ -34,10 +34,9 @@ mod recordings;
 mod said;
 mod session;
 mod survey;
-mod wire;
 
 pub use command::sound_file;
-pub use wire::{Connection, Reading, WireError};
+pub use connection::{Connection, ConnectionError, Reading};
 
 /// How to reach one FreeSWITCH.
 #[derive(Clone, Debug)]
@@ -62,13 +61,7 @@ impl EslConfig {
 
 /// Starts a driver on the current tokio runtime. It connects, and reconnects, until the handle is dropped.
 pub fn spawn(config: EslConfig) -> PbxHandle {
-    let (commands, commands_in) = mpsc::channel(COMMANDS_WAITING_MAX);
-    let (events_out, events) = mpsc::channel(EVENTS_WAITING_MAX);
-    let stats = Arc::new(LinkStats::default());
-    tokio::spawn(link::run(config, commands_in, events_out, Arc::clone(&stats)));
-    PbxHandle {
-        commands,
-        events,
-        stats,
-    }
+    let (ports, handle) = Ports::open();
+    tokio::spawn(driver::run(link::EslLink::new(config), ports));
+    handle
 }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 pub mod ari;
+mod driver;
 mod ended;
 pub mod esl;
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! In: the commands of a [`PbxHandle`], and what [`SimControl`] breaks. Out: its events. The switch itself, and all
 //! that is random, is [`paceline_sim::SimPbx`].
 
-use super::{COMMANDS_WAITING_MAX, EVENTS_WAITING_MAX, LinkStats, NO_LINK, PbxHandle, Stamped, refusal};
+use super::driver::Ports;
+use super::{EVENTS_WAITING_MAX, LinkStats, NO_LINK, PbxHandle, Stamped, refusal};
 use paceline_core::ids::AgentLegId;
 use paceline_core::pbx::{PbxCommand, PbxEvent};
 use paceline_core::time::Mono;
@@ -61,22 +62,23 @@ impl SimControl {
     }
 
     fn drive(&self) -> PbxHandle {
-        let (command_sender, commands) = mpsc::channel(COMMANDS_WAITING_MAX);
-        let (events, event_receiver) = mpsc::channel(EVENTS_WAITING_MAX);
-        let stats = Arc::new(LinkStats::default());
+        let (
+            Ports {
+                commands,
+                events,
+                stats,
+            },
+            handle,
+        ) = Ports::open();
         let driver = Driver {
             control: self.clone(),
             number: self.driver.load(Acquire),
             events,
-            stats: stats.clone(),
+            stats,
             overflowed: false,
         };
         tokio::spawn(driver.run(commands));
-        PbxHandle {
-            commands: command_sender,
-            events: event_receiver,
-            stats,
-        }
+        handle
     }
 
     /// Changes what goes wrong from now on.

@@ -1,17 +1,13 @@
 //! A test call over an Asterisk, in a Stasis application of its own.
 
 use super::{Call, CallPlan, Cures, LIMIT_S, LISTEN, RING_S, heard, hung_up_early, meant};
-use crate::doctor::ari::{Ari, Reply};
+use crate::doctor::ari::Ari;
+use crate::pbx::ari::{AriConfig, Client, ClientError, EventStream, Method, Reply};
 use crate::store::WayOut;
 use futures_util::StreamExt as _;
-use reqwest::{Method, StatusCode};
-use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio_tungstenite::Connector;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
 const CURES: Cures = Cures {
@@ -36,16 +32,11 @@ pub(in crate::doctor) async fn place(ari: &Ari, way: &WayOut, plan: &CallPlan) -
         "endpoint": way.dial.render(&plan.number).expose(), "app": app, "timeout": RING_S, "callerId": caller_id,
         "variables": {"TIMEOUT(absolute)": LIMIT_S.to_string()},
     });
-    let placed = ari
-        .ask(Method::POST, &format!("/channels/{id}"), Some(body))
-        .await;
+    let placed = ari.ask(Method::Post, &format!("channels/{id}"), Some(body)).await;
     match placed {
-        Ok(Reply { status, .. }) if status == StatusCode::OK => call.saw(started, "placed"),
+        Ok(Reply { status: 200, .. }) => call.saw(started, "placed"),
         Ok(Reply { status, .. }) => {
-            call.saw(
-                started,
-                format!("refused by Asterisk with HTTP {}", status.as_u16()),
-            );
+            call.saw(started, format!("refused by Asterisk with HTTP {status}"));
             return call.ends(
                 "Asterisk cannot place it: the endpoint does not exist, has no contact, or is offline; `pjsip show endpoints` tells",
             );
@@ -102,39 +93,29 @@ pub(in crate::doctor) async fn place(ari: &Ari, way: &WayOut, plan: &CallPlan) -
         call.ends("nobody answered within half a minute")
     };
     // The time limit on the switch ends it where this does not get through.
-    drop(ari.ask(Method::DELETE, &format!("/channels/{id}"), None).await);
+    drop(ari.ask(Method::Delete, &format!("channels/{id}"), None).await);
     drop(socket.close(None).await);
     call
 }
 
 /// Packets of audio received; `None` where they cannot be counted.
 async fn packets(ari: &Ari, id: Uuid) -> Option<u64> {
-    let path = format!("/channels/{id}/rtp_statistics");
-    let reply = ari.ask(Method::GET, &path, None).await.ok()?;
-    if reply.status != StatusCode::OK {
+    let path = format!("channels/{id}/rtp_statistics");
+    let reply = ari.ask(Method::Get, &path, None).await.ok()?;
+    if reply.status != 200 {
         return None;
     }
     let statistics: Value = serde_json::from_slice(&reply.body).ok()?;
     Some(statistics.get("rxcount").and_then(Value::as_u64).unwrap_or(0))
 }
 
-type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
-
-async fn connect(ari: &Ari, app: &str) -> Result<Socket, Error> {
-    use base64::Engine as _;
-    let url = ari.url.replacen("http", "ws", 1);
-    let url = format!("{url}/ari/events?app={app}");
-    let mut request = url.into_client_request()?;
-    let credentials = format!("{}:{}", ari.username, ari.password.expose_secret());
-    let credentials = base64::engine::general_purpose::STANDARD.encode(credentials);
-    let header = format!("Basic {credentials}").parse();
-    let header = header.map_err(|_| Error::Io(std::io::ErrorKind::InvalidInput.into()))?;
-    request.headers_mut().insert("authorization", header);
-    let tls = Connector::Rustls(Arc::clone(&ari.tls));
-    let connected = tokio_tungstenite::connect_async_tls_with_config(request, None, true, Some(tls));
-    let connected = tokio::time::timeout(Duration::from_secs(5), connected).await;
-    let (socket, _) = connected.map_err(|_| Error::Io(std::io::ErrorKind::TimedOut.into()))??;
-    Ok(socket)
+/// The event stream of an application of its own.
+async fn connect(ari: &Ari, app: &str) -> Result<EventStream, ClientError> {
+    let config = AriConfig {
+        app: app.to_owned(),
+        ..ari.config.clone()
+    };
+    Client::new(&config)?.open().await
 }
 
 #[cfg(test)]
@@ -156,7 +137,7 @@ mod tests {
         };
         let answer = connect(&Ari::of(&kind).unwrap(), "app").await;
         assert!(
-            matches!(answer, Err(Error::Http(_))),
+            matches!(answer, Err(ClientError::Unauthorised)),
             "it is believed, and does not let us in"
         );
     }

@@ -2,7 +2,7 @@
 
 use super::{Call, CallPlan, Cures, LIMIT_S, LISTEN, RING_S, heard, hung_up_early, meant};
 use crate::doctor::esl::Esl;
-use crate::pbx::esl::{Connection, WireError};
+use crate::pbx::esl::{Connection, ConnectionError};
 use crate::store::WayOut;
 use paceline_esl::{Event, EventKind, Frame, Value, originate};
 use std::time::{Duration, Instant};
@@ -124,7 +124,7 @@ fn refused(words: &str) -> &'static str {
 }
 
 /// One connection for what happens to the call, one for commands.
-async fn open(esl: &Esl, id: Uuid) -> Result<(Connection, Connection), WireError> {
+async fn open(esl: &Esl, id: Uuid) -> Result<(Connection, Connection), ConnectionError> {
     let mut events = esl.connect().await?;
     for filter in ["Unique-ID", "Job-UUID"] {
         events.demand("filter", &format!("filter {filter} {id}")).await?;
@@ -157,16 +157,16 @@ fn placement(way: &WayOut, plan: &CallPlan, id: Uuid) -> Option<String> {
     Some(format!("bgapi {originate}\nJob-UUID: {leg}"))
 }
 
-async fn next(events: &mut Connection, id: Uuid) -> Result<Heard, WireError> {
+async fn next(events: &mut Connection, id: Uuid) -> Result<Heard, ConnectionError> {
     loop {
-        while let Some(frame) = events.reading.decoder.next().map_err(WireError::Codec)? {
+        while let Some(frame) = events.reading.decoder.next().map_err(ConnectionError::Codec)? {
             match frame {
                 Frame::Event(body) => {
                     if let Some(heard) = understood(&Event::decode(body), &id.to_string()) {
                         return Ok(heard);
                     }
                 }
-                Frame::Disconnect => return Err(WireError::Closed),
+                Frame::Disconnect => return Err(ConnectionError::Closed),
                 _ => {}
             }
         }
@@ -195,7 +195,7 @@ fn understood(event: &Event<'_>, id: &str) -> Option<Heard> {
 }
 
 /// Packets of audio received; `None` where they cannot be counted.
-async fn packets(commands: &mut Connection, id: Uuid) -> Result<Option<u64>, WireError> {
+async fn packets(commands: &mut Connection, id: Uuid) -> Result<Option<u64>, ConnectionError> {
     commands.ask(&format!("api uuid_set_media_stats {id}")).await?;
     let variable = "rtp_audio_in_media_packet_count";
     let counted = commands.ask(&format!("api uuid_getvar {id} {variable}")).await?;

@@ -62,8 +62,8 @@ pub(in crate::doctor) fn asterisk(
 }
 
 fn reach(reach: &Reach, ari: &Ari) -> Finding {
-    let url = &ari.url;
-    let user = &ari.username;
+    let url = &ari.config.url;
+    let user = &ari.config.username;
     match reach {
         Reach::Open => fine("ARI", format!("answers at {url}")),
         Reach::NoServer => fault("ARI", format!("nothing answers at {url}")).cure(
@@ -91,7 +91,7 @@ fn reach(reach: &Reach, ari: &Ari) -> Finding {
 }
 
 fn user(facts: &Facts, ari: &Ari) -> Finding {
-    let user = &ari.username;
+    let user = &ari.config.username;
     if facts.may_write {
         fine("ARI user", format!("`{user}` may place calls"))
     } else {
@@ -128,7 +128,7 @@ fn version(version: &str) -> Finding {
 }
 
 fn application(facts: &Facts, ari: &Ari) -> Finding {
-    let app = &ari.app;
+    let app = &ari.config.app;
     match (facts.app_taken, facts.paceline_runs) {
         (false, _) => fine("application", format!("`{app}` is free")),
         (true, true) => fine(

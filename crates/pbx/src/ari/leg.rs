@@ -35,28 +35,72 @@ impl Side {
 pub(super) enum Stage {
     /// Placed; nobody answered.
     Dialing,
+    /// The PBX said how the dialing came out: the leg enters our application or ends, and its end is not our ring timeout.
+    DialOver,
     /// The dialplan answered, and no trunk did: an announcement, perhaps.
     DialplanOnly,
-    /// Answered. An agent's leg is being put into its bridge.
+    /// Answered. An agent's leg is outside its bridge: on its way into it, or it has come out.
     Answered,
     /// An agent's leg in its bridge.
     Held,
+    /// An agent's leg that somebody has taken out of our application.
+    Moved,
+}
+
+/// Whom somebody on a leg can talk with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum With {
+    Nobody,
+    /// A callee's agent, an agent's callee.
+    Leg(Uuid),
+    /// A callee's transfer target: in the bridge of this agent's leg, or outside our application.
+    Others(Option<Uuid>),
+}
+
+impl With {
+    /// Of a callee, the agent whose bridge it is in.
+    pub(super) const fn bridge(self) -> Option<Uuid> {
+        match self {
+            Self::Leg(agent) => Some(agent),
+            Self::Others(bridge) => bridge,
+            Self::Nobody => None,
+        }
+    }
+
+    /// Of a callee whose agent has transferred it: it stays in the bridge.
+    pub(super) const fn transferred(self) -> Self {
+        Self::Others(self.bridge())
+    }
+}
+
+/// Whether a trunk has answered a leg that goes through the dialplan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trunk {
+    /// No. The PBX keeps our ring timeout only until the dialplan answers; from then on we do, where it is known.
+    Awaited {
+        ring_until: Option<Instant>,
+    },
+    /// Our ring timeout is over.
+    GivenUp,
+    Answered,
+}
+
+impl Default for Trunk {
+    fn default() -> Self {
+        Self::Awaited { ring_until: None }
+    }
 }
 
 /// What is known of the trunk behind a leg that goes through the dialplan.
 #[derive(Debug, Default)]
 pub(super) struct Behind {
-    pub(super) answered: bool,
+    pub(super) trunk: Trunk,
     /// Trunks, or phones, that are being dialed now.
     pub(super) dialing: usize,
     /// The newest cause that a trunk's channel gave.
     pub(super) cause: Cause,
     /// What the last one said that refused.
     pub(super) failed: Option<Cause>,
-    /// The switch keeps our ring timeout only until the dialplan answers; from then on we do.
-    pub(super) ring_until: Option<Instant>,
-    /// We did.
-    pub(super) gave_up: bool,
 }
 
 impl Behind {
@@ -72,16 +116,11 @@ pub(super) struct Leg {
     pub(super) stage: Stage,
     pub(super) rang: bool,
     pub(super) early_media: bool,
-    /// The switch said how the dialing came out, so that its own end is not our ring timeout.
-    pub(super) dial_over: bool,
     pub(super) hang_up_asked: bool,
     pub(super) behind: Option<Box<Behind>>,
-    /// A callee's agent, an agent's callee, while they are connected.
-    pub(super) with: Option<Uuid>,
+    pub(super) with: With,
     /// What an agent alone in its bridge is sent.
     pub(super) quiet: Quiet,
-    /// A callee who is with somebody that is no agent of ours.
-    pub(super) transferred: bool,
     /// It has ended so, if the PBX takes new calls: that is being asked.
     pub(super) ending: Option<LegEnd>,
     /// An agent's phone.
@@ -100,8 +139,6 @@ pub(super) struct Phone {
     pub(super) callee_at: Option<Instant>,
     /// The trouble that was last said.
     pub(super) told: Option<LegTrouble>,
-    /// Somebody has taken the leg out of our application.
-    pub(super) moved: bool,
 }
 
 /// How much audio passes through an agent's leg.
@@ -209,32 +246,37 @@ impl Leg {
             stage: Stage::Dialing,
             rang: false,
             early_media: false,
-            dial_over: false,
             hang_up_asked: false,
             behind: through_dialplan.then(Box::default),
-            with: None,
+            with: With::Nobody,
             quiet: Quiet::No,
-            transferred: false,
             ending: None,
             phone: Phone::default(),
         }
     }
 
     pub(super) fn answered(&self) -> bool {
-        matches!(self.stage, Stage::Answered | Stage::Held)
+        match self.stage {
+            Stage::Dialing | Stage::DialOver | Stage::DialplanOnly => false,
+            Stage::Answered | Stage::Held | Stage::Moved => true,
+        }
     }
 
     pub(super) fn end(&self, cause: Cause) -> LegEnd {
         // A cause of its own means that the far end was faster than our hang-up.
-        let ours = self.hang_up_asked
-            && (self.answered() || !self.dial_over || matches!(cause.q850, None | Some(16)));
+        let dialing = self.stage == Stage::Dialing;
+        let ours =
+            self.hang_up_asked && (self.answered() || dialing || matches!(cause.q850, None | Some(16)));
         let refusal = self.behind.as_ref().and_then(|behind| behind.refusal());
-        let gave_up = self.behind.as_ref().is_some_and(|behind| behind.gave_up);
+        let gave_up = self
+            .behind
+            .as_ref()
+            .is_some_and(|behind| behind.trunk == Trunk::GivenUp);
         let (by, cause) = match refusal {
             Some(trunk) if !self.answered() => (EndedBy::Network, trunk),
             _ if gave_up && !self.answered() => (EndedBy::RingTimeout, cause),
             _ if ours => (EndedBy::Us, cause),
-            _ if self.dial_over || self.answered() => (EndedBy::Network, cause),
+            _ if !dialing => (EndedBy::Network, cause),
             _ => (EndedBy::RingTimeout, cause),
         };
         LegEnd {

@@ -1,5 +1,5 @@
 //! What the driver knows of every leg: a pure state machine. In: commands, decoded events, replies, a snapshot.
-//! Out, through [`Out`]: requests to send and events to hand on. Touches no socket; is told the time.
+//! Out, through [`Outbox`]: requests to send and events to hand on. Touches no socket; is told the time.
 //!
 //! Measured on 22.10 and 16.28, and nowhere in the manuals:
 //! - Where we originate, a failure raises a last `Dial` before `ChannelDestroyed`; our own ring timeout does not.
@@ -10,10 +10,10 @@
 //!   the trunk's own `ChannelHangupRequest`.
 
 use super::decode::{Cause, DialStatus, Event};
-use super::leg::{Behind, Leg, Quiet, Side, Stage, endpoint_of};
-use super::out::{Out, Then};
+use super::leg::{Leg, Quiet, Side, Stage, Trunk, With, endpoint_of};
+use super::outbox::{Outbox, Purpose};
 use super::recordings::Recordings;
-use super::rest::{self, Placement};
+use super::requests::{self, Placement};
 use crate::ended::EndedLegs;
 use crate::{NO_LINK, refusal};
 use paceline_core::ids::{AgentLegId, LegId};
@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 mod adopt;
+mod behind;
 mod closed;
 mod connects;
 mod message;
@@ -69,7 +70,7 @@ pub(super) struct Legs {
     /// The PBX is asked whether it takes new calls.
     trying: bool,
     pub(super) recordings: Recordings,
-    pub(super) out: Out,
+    pub(super) out: Outbox,
 }
 
 fn uuid(id: &str) -> Option<Uuid> {
@@ -92,7 +93,7 @@ impl Legs {
             trunks_watched: false,
             trying: false,
             recordings: Recordings::new(mark.clone()),
-            out: Out::default(),
+            out: Outbox::default(),
             app,
             mark,
         }
@@ -177,17 +178,20 @@ impl Legs {
     }
 
     fn place(&mut self, side: Side, placement: &Placement<'_>, now: Instant) {
-        let through_dialplan = rest::goes_through_dialplan(placement.dial);
+        let through_dialplan = requests::goes_through_dialplan(placement.dial);
         if through_dialplan {
             self.watch_trunks();
         }
         let mut leg = Leg::new(side, through_dialplan);
         if let Some(behind) = leg.behind.as_deref_mut() {
-            behind.ring_until = Some(now + placement.ring_timeout);
+            behind.trunk = Trunk::Awaited {
+                ring_until: Some(now + placement.ring_timeout),
+            };
         }
         self.legs.insert(placement.leg, leg);
-        let request = rest::originate(&self.app, placement);
-        self.out.ask(placement.leg, Then::Placed(placement.leg), request);
+        let request = requests::originate(&self.app, placement);
+        self.out
+            .ask(placement.leg, Purpose::Placed(placement.leg), request);
     }
 
     /// Has the switch tell us about all channels of its SIP endpoints, so that trunks' causes are seen. On demand only:
@@ -197,16 +201,22 @@ impl Legs {
             return;
         }
         self.trunks_watched = true;
-        self.out
-            .ask(Uuid::nil(), Then::Watched, rest::event_filter(&self.app, true));
         self.out.ask(
             Uuid::nil(),
-            Then::Watched,
-            rest::subscribe(&self.app, "endpoint:PJSIP"),
+            Purpose::Watched,
+            requests::event_filter(&self.app, true),
+        );
+        self.out.ask(
+            Uuid::nil(),
+            Purpose::Watched,
+            requests::subscribe(&self.app, "endpoint:PJSIP"),
         );
         for technology in ["endpoint:SIP", "endpoint:IAX2"] {
-            self.out
-                .ask(Uuid::nil(), Then::Nothing, rest::subscribe(&self.app, technology));
+            self.out.ask(
+                Uuid::nil(),
+                Purpose::Nothing,
+                requests::subscribe(&self.app, technology),
+            );
         }
     }
 
@@ -219,7 +229,7 @@ impl Legs {
     /// on, ends are kept, since they are said only once; the snapshot to come tells the rest. How many events were dropped.
     pub(super) fn unlinked(&mut self, now: Instant) -> u64 {
         for ask in std::mem::take(&mut self.out.asks) {
-            if let Then::Placed(leg) = ask.then {
+            if let Purpose::Placed(leg) = ask.purpose {
                 let end = LegEnd {
                     by: EndedBy::Refused,
                     detail: "the link broke before it was asked for".to_owned(),
@@ -245,15 +255,15 @@ impl Legs {
             .or_insert_with(|| Leg::new(side, false))
             .hang_up_asked = true;
         self.out
-            .ask(leg, Then::HungUp(leg), rest::hang_up(&leg.to_string()));
+            .ask(leg, Purpose::HungUp(leg), requests::hang_up(&leg.to_string()));
     }
 
     /// Shows other installations that this one lives.
     pub(super) fn show_life(&mut self) {
         let now = Uuid::now_v7().to_string();
-        let request = rest::tell(&self.app, rest::Told::Alive, &now);
+        let request = requests::tell(&self.app, requests::OwnerVariable::Alive, &now);
         // Behind no leg's requests, and before none.
-        self.out.ask(Uuid::max(), Then::Nothing, request);
+        self.out.ask(Uuid::max(), Purpose::Nothing, request);
     }
 
     // --- events -----------------------------------------------------------------------------------------------
@@ -296,7 +306,7 @@ impl Legs {
                     self.trunks.remove(&**channel);
                 }
             },
-            Event::PlaybackFinished { playback, played } => match rest::message_of(playback) {
+            Event::PlaybackFinished { playback, played } => match requests::message_of(playback) {
                 Some(leg) => self.played(leg, *played),
                 None => self
                     .recordings
@@ -314,14 +324,9 @@ impl Legs {
         }
     }
 
-    fn behind(&mut self, trunk: &str) -> Option<&mut Behind> {
-        let leg = self.trunks.get(trunk)?;
-        self.legs.get_mut(leg)?.behind.as_deref_mut()
-    }
-
     fn dial(&mut self, caller: Option<&str>, peer: &str, status: DialStatus) {
         if let Some(half) = caller {
-            if let Some(leg) = uuid(half).map(rest::far_half) {
+            if let Some(leg) = uuid(half).map(requests::far_half) {
                 self.dial_behind(leg, peer, status);
             }
             return;
@@ -332,50 +337,18 @@ impl Legs {
             // phones it may also be somebody else's.
             let hears_others = self.trunks_watched || !self.endpoints_watched.is_empty();
             if status == DialStatus::Begun && (self.ended.ids.contains(&id) || !hears_others) {
-                self.out.ask(id, Then::Nothing, rest::hang_up(peer));
+                self.out.ask(id, Purpose::Nothing, requests::hang_up(peer));
             }
             return;
         };
         match status {
-            DialStatus::Answered | DialStatus::Cancelled | DialStatus::Failed => leg.dial_over = true,
+            DialStatus::Answered | DialStatus::Cancelled | DialStatus::Failed
+                if leg.stage == Stage::Dialing =>
+            {
+                leg.stage = Stage::DialOver;
+            }
             DialStatus::Ringing | DialStatus::Progress if leg.behind.is_none() => self.progressed(id, status),
             _ => {}
-        }
-    }
-
-    fn dial_behind(&mut self, id: Uuid, peer: &str, status: DialStatus) {
-        let Some(behind) = self.legs.get_mut(&id).and_then(|leg| leg.behind.as_deref_mut()) else {
-            return;
-        };
-        match status {
-            DialStatus::Begun => {
-                behind.dialing += 1;
-                behind.failed = None;
-                behind.cause = self
-                    .strays
-                    .iter()
-                    .rfind(|(channel, _)| channel == peer)
-                    .map(|(_, cause)| *cause)
-                    .unwrap_or_default();
-                self.trunks.insert(peer.to_owned(), id);
-            }
-            DialStatus::Ringing | DialStatus::Progress => self.progressed(id, status),
-            DialStatus::Answered => {
-                behind.answered = true;
-                behind.dialing = behind.dialing.saturating_sub(1);
-                self.trunks.remove(peer);
-                self.answered_if_proven(id);
-            }
-            DialStatus::Failed => {
-                behind.failed = Some(behind.cause);
-                behind.dialing = behind.dialing.saturating_sub(1);
-                self.trunks.remove(peer);
-            }
-            DialStatus::Cancelled => {
-                behind.dialing = behind.dialing.saturating_sub(1);
-                self.trunks.remove(peer);
-            }
-            DialStatus::Other => {}
         }
     }
 
@@ -385,7 +358,7 @@ impl Legs {
             DialStatus::Ringing => (&mut leg.rang, Progress::Ringing),
             _ => (&mut leg.early_media, Progress::EarlyMedia),
         };
-        if std::mem::replace(seen, true) || leg.stage != Stage::Dialing {
+        if std::mem::replace(seen, true) || !matches!(leg.stage, Stage::Dialing | Stage::DialOver) {
             return;
         }
         self.out.events.extend(match (leg.side, kind) {
@@ -398,14 +371,14 @@ impl Legs {
     /// The leg is in our application, so it is up.
     fn entered(&mut self, id: Uuid, name: Option<&str>) {
         let Some(leg) = self.legs.get_mut(&id) else {
-            self.out.ask(id, Then::Nothing, rest::hang_up(&id.to_string()));
+            self.out
+                .ask(id, Purpose::Nothing, requests::hang_up(&id.to_string()));
             return;
         };
-        leg.dial_over = true;
         if leg.side == Side::Agent {
             leg.phone.endpoint = name.and_then(endpoint_of).map(str::to_owned);
         }
-        if leg.stage == Stage::Dialing {
+        if matches!(leg.stage, Stage::Dialing | Stage::DialOver) {
             leg.stage = Stage::DialplanOnly;
         }
         self.answered_if_proven(id);
@@ -413,7 +386,10 @@ impl Legs {
 
     fn answered_if_proven(&mut self, id: Uuid) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        let proven = leg.behind.as_ref().is_none_or(|behind| behind.answered);
+        let proven = leg
+            .behind
+            .as_ref()
+            .is_none_or(|behind| behind.trunk == Trunk::Answered);
         if !proven || leg.stage != Stage::DialplanOnly {
             return;
         }
@@ -426,11 +402,11 @@ impl Legs {
 
     fn hold(&mut self, agent: Uuid) {
         self.out
-            .ask(agent, Then::Nothing, rest::make_bridge(&self.mark, agent));
+            .ask(agent, Purpose::Nothing, requests::make_bridge(&self.mark, agent));
         self.out.ask(
             agent,
-            Then::Held(agent),
-            rest::add_to_bridge(&self.mark, agent, agent),
+            Purpose::Held(agent),
+            requests::add_to_bridge(&self.mark, agent, agent),
         );
     }
 
@@ -453,15 +429,13 @@ impl Legs {
     fn ended(&mut self, id: Uuid, end: LegEnd, now: Instant) {
         let Some(leg) = self.legs.remove(&id) else { return };
         self.ended.insert(id);
-        if let (Side::Callee, Some(agent)) = (leg.side, leg.with) {
+        if let (Side::Callee, Some(agent)) = (leg.side, leg.with.bridge()) {
             self.parted(id, agent, now);
         }
         if leg.behind.is_some() {
             self.trunks.retain(|_, behind| *behind != id);
         }
-        if leg.transferred
-            && let Some(bridge) = leg.with
-        {
+        if let With::Others(Some(bridge)) = leg.with {
             self.clear_bridge(bridge);
         }
         match leg.side {
@@ -472,14 +446,16 @@ impl Legs {
                     .push_back(PbxEvent::LegEnded { leg: LegId(id), end });
             }
             Side::Agent => {
-                if let Some(callee) = leg.with.and_then(|callee| self.legs.get_mut(&callee)) {
-                    callee.with = None;
+                if let With::Leg(callee) = leg.with
+                    && let Some(callee) = self.legs.get_mut(&callee)
+                {
+                    callee.with = With::Nobody;
                 }
                 self.recordings.agent_left(AgentLegId(id), &mut self.out);
                 // A callee whom its phone has transferred talks on in there.
                 if leg.answered() && !self.has_guests(id) {
                     self.out
-                        .ask(id, Then::Nothing, rest::destroy_bridge(&self.mark, id));
+                        .ask(id, Purpose::Nothing, requests::destroy_bridge(&self.mark, id));
                 }
                 self.out.events.push_back(PbxEvent::AgentEnded {
                     leg: AgentLegId(id),
@@ -504,16 +480,18 @@ impl Legs {
                 && now.duration_since(since) >= UNHEARD_MAX
             {
                 leg.quiet = Quiet::Silence;
-                self.out.ask(*id, Then::Nothing, rest::send_silence(*id));
+                self.out.ask(*id, Purpose::Nothing, requests::send_silence(*id));
             }
             if leg.stage == Stage::DialplanOnly
                 && let Some(behind) = leg.behind.as_deref_mut()
-                && !behind.gave_up
-                && behind.ring_until.is_some_and(|until| until <= now)
+                && let Trunk::Awaited {
+                    ring_until: Some(until),
+                } = behind.trunk
+                && until <= now
             {
-                behind.gave_up = true;
+                behind.trunk = Trunk::GivenUp;
                 self.out
-                    .ask(*id, Then::HungUp(*id), rest::hang_up(&id.to_string()));
+                    .ask(*id, Purpose::HungUp(*id), requests::hang_up(&id.to_string()));
             }
         }
     }
@@ -526,7 +504,8 @@ impl Legs {
             };
             self.ended(id, end, now);
             // In case that it is only late: nobody waits for it now.
-            self.out.ask(id, Then::Nothing, rest::hang_up(&id.to_string()));
+            self.out
+                .ask(id, Purpose::Nothing, requests::hang_up(&id.to_string()));
         }
     }
 
@@ -534,12 +513,12 @@ impl Legs {
 
     /// What the switch made of a request. `words` are its own, free of personal data. False: it refused something that
     /// it should not have refused.
-    pub(super) fn replied(&mut self, then: Then, status: u16, words: &str, now: Instant) -> bool {
+    pub(super) fn replied(&mut self, purpose: Purpose, status: u16, words: &str, now: Instant) -> bool {
         let fine = (200..300).contains(&status);
-        match then {
+        match purpose {
             // 409: it exists already, so its events will come.
-            Then::Placed(_) if fine || status == 409 => {}
-            Then::Placed(leg) => {
+            Purpose::Placed(_) if fine || status == 409 => {}
+            Purpose::Placed(leg) => {
                 let end = LegEnd {
                     by: EndedBy::Refused,
                     detail: words.to_owned(),
@@ -547,33 +526,35 @@ impl Legs {
                 };
                 self.ends_unless_closed(leg, end);
             }
-            Then::Tried => {
+            Purpose::Tried => {
                 self.tried(fine, now);
                 return true;
             }
-            Then::Connected(leg, agent_leg) => self.connected(leg, agent_leg, status, now),
-            Then::Playing(leg) if !fine => self.played(leg.0, false),
-            Then::HungUp(leg) if status == 404 => {
+            Purpose::Connected(leg, agent_leg) => self.connected(leg, agent_leg, status, now),
+            Purpose::Playing(leg) if !fine => self.played(leg.0, false),
+            Purpose::HungUp(leg) if status == 404 => {
                 self.missing.push_back((now + END_LATE_MAX, leg));
                 return true;
             }
-            Then::Held(agent) => self.held(agent, fine, now),
-            Then::Returned(agent) => {
+            Purpose::Held(agent) => self.held(agent, fine, now),
+            Purpose::Returned(agent) => {
                 self.returned(agent, status, now);
                 return true;
             }
-            Then::CalleeOut(leg) => {
+            Purpose::CalleeOut(leg) => {
                 self.callee_out(leg, status);
                 return true;
             }
-            Then::Announced(recording) => self.recordings.announced(&recording, fine, words, &mut self.out),
-            Then::Recorded(recording) => self.recordings.recorded(&recording, fine, words, &mut self.out),
-            Then::RecordingChecked(recording) => {
+            Purpose::Announced(recording) => {
+                self.recordings.announced(&recording, fine, words, &mut self.out)
+            }
+            Purpose::Recorded(recording) => self.recordings.recorded(&recording, fine, words, &mut self.out),
+            Purpose::RecordingChecked(recording) => {
                 self.recordings.checked(&recording, fine, &mut self.out);
                 return true;
             }
-            Then::Nothing | Then::Unsilenced | Then::Packets(_) => return true,
-            Then::HungUp(_) | Then::Playing(_) | Then::Watched => {}
+            Purpose::Nothing | Purpose::Unsilenced | Purpose::Packets(_) => return true,
+            Purpose::HungUp(_) | Purpose::Playing(_) | Purpose::Watched => {}
         }
         fine
     }
@@ -582,12 +563,12 @@ impl Legs {
         let Some(leg) = self.legs.get_mut(&id) else {
             // It ended while the bridge was being made.
             self.out
-                .ask(id, Then::Nothing, rest::destroy_bridge(&self.mark, id));
+                .ask(id, Purpose::Nothing, requests::destroy_bridge(&self.mark, id));
             return;
         };
         if fine {
             leg.stage = Stage::Held;
-            if leg.with.is_none() {
+            if leg.with == With::Nobody {
                 leg.quiet = Quiet::Nothing(now);
             }
             leg.phone.audio.begin(now, COUNT_EVERY);

@@ -2,8 +2,8 @@
 //! Out: requests and events. The rule it keeps: nothing is recorded before the announcement was heard to its end, and
 //! nothing after the callee left.
 
-use super::out::{Out, Then};
-use super::rest;
+use super::outbox::{Outbox, Purpose};
+use super::requests;
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{PbxEvent, RecordingName, Sound};
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ pub(super) struct Recordings {
     by_name: BTreeMap<String, Recording>,
 }
 
-fn fail(recording: &str, reason: &str, out: &mut Out) {
+fn fail(recording: &str, reason: &str, out: &mut Outbox) {
     // Others on the PBX give their recordings names that ours never have.
     if let Ok(recording) = RecordingName::new(recording) {
         let reason = reason.to_owned();
@@ -66,7 +66,7 @@ impl Recordings {
         recording: &RecordingName,
         announcement: Option<&Sound>,
         callee_lives: bool,
-        out: &mut Out,
+        out: &mut Outbox,
     ) {
         let name = recording.as_str().to_owned();
         if !callee_lives {
@@ -78,8 +78,8 @@ impl Recordings {
         let stage = match announcement {
             Some(sound) => {
                 let playback = format!("{PLAYBACK_PREFIX}{name}");
-                let request = rest::play(&self.mark, agent_leg.0, &playback, sound);
-                out.ask(leg.0, Then::Announced(name.clone()), request);
+                let request = requests::play(&self.mark, agent_leg.0, &playback, sound);
+                out.ask(leg.0, Purpose::Announced(name.clone()), request);
                 Stage::Announcing
             }
             None => {
@@ -98,15 +98,15 @@ impl Recordings {
         );
     }
 
-    fn ask_to_record(&self, leg: LegId, agent_leg: AgentLegId, name: &str, out: &mut Out) {
+    fn ask_to_record(&self, leg: LegId, agent_leg: AgentLegId, name: &str, out: &mut Outbox) {
         // Asterisk lists no running recordings; after a crash of ours this tells of it.
-        let mark = rest::set_variable(agent_leg.0, rest::RECORDING_VARIABLE, name);
-        out.ask(leg.0, Then::Nothing, mark);
-        let request = rest::record(&self.mark, agent_leg.0, name);
-        out.ask(leg.0, Then::Recorded(name.to_owned()), request);
+        let mark = requests::set_variable(agent_leg.0, requests::RECORDING_VARIABLE, name);
+        out.ask(leg.0, Purpose::Nothing, mark);
+        let request = requests::record(&self.mark, agent_leg.0, name);
+        out.ask(leg.0, Purpose::Recorded(name.to_owned()), request);
     }
 
-    pub(super) fn stop(&mut self, recording: &RecordingName, out: &mut Out) {
+    pub(super) fn stop(&mut self, recording: &RecordingName, out: &mut Outbox) {
         self.end(recording.as_str(), "stopped before it began", out);
     }
 
@@ -117,27 +117,27 @@ impl Recordings {
         }
     }
 
-    fn end(&mut self, name: &str, reason: &str, out: &mut Out) {
+    fn end(&mut self, name: &str, reason: &str, out: &mut Outbox) {
         let Some(recording) = self.by_name.get_mut(name) else {
             return;
         };
         let key = recording.leg.0;
         match recording.stage {
             Stage::Announcing => {
-                let request = rest::stop_playback(&format!("{PLAYBACK_PREFIX}{name}"));
-                out.ask(key, Then::Nothing, request);
+                let request = requests::stop_playback(&format!("{PLAYBACK_PREFIX}{name}"));
+                out.ask(key, Purpose::Nothing, request);
                 fail(name, reason, out);
                 self.by_name.remove(name);
             }
             Stage::Starting | Stage::Running => {
                 recording.stage = Stage::Stopping;
-                out.ask(key, Then::Nothing, rest::stop_recording(name));
+                out.ask(key, Purpose::Nothing, requests::stop_recording(name));
             }
             Stage::Stopping => {}
         }
     }
 
-    fn end_all(&mut self, of: impl Fn(&Recording) -> bool, reason: &str, out: &mut Out) {
+    fn end_all(&mut self, of: impl Fn(&Recording) -> bool, reason: &str, out: &mut Outbox) {
         if self.by_name.is_empty() {
             return;
         }
@@ -152,7 +152,7 @@ impl Recordings {
         }
     }
 
-    pub(super) fn callee_left(&mut self, leg: LegId, out: &mut Out) {
+    pub(super) fn callee_left(&mut self, leg: LegId, out: &mut Outbox) {
         self.end_all(
             |recording| recording.leg == leg,
             "the callee left during the announcement",
@@ -160,7 +160,7 @@ impl Recordings {
         );
     }
 
-    pub(super) fn agent_left(&mut self, agent_leg: AgentLegId, out: &mut Out) {
+    pub(super) fn agent_left(&mut self, agent_leg: AgentLegId, out: &mut Outbox) {
         self.end_all(
             |recording| recording.agent_leg == agent_leg,
             "the agent left during the announcement",
@@ -170,7 +170,7 @@ impl Recordings {
 
     // --- what the switch says ---------------------------------------------------------------------------------
 
-    pub(super) fn announced(&mut self, name: &str, fine: bool, words: &str, out: &mut Out) {
+    pub(super) fn announced(&mut self, name: &str, fine: bool, words: &str, out: &mut Outbox) {
         let announcing = self
             .by_name
             .get(name)
@@ -181,7 +181,7 @@ impl Recordings {
         }
     }
 
-    pub(super) fn playback_finished(&mut self, playback: &str, played: bool, out: &mut Out) {
+    pub(super) fn playback_finished(&mut self, playback: &str, played: bool, out: &mut Outbox) {
         let Some(name) = playback.strip_prefix(PLAYBACK_PREFIX) else {
             return;
         };
@@ -201,13 +201,13 @@ impl Recordings {
         }
     }
 
-    pub(super) fn recorded(&mut self, name: &str, fine: bool, words: &str, out: &mut Out) {
+    pub(super) fn recorded(&mut self, name: &str, fine: bool, words: &str, out: &mut Outbox) {
         if !fine && self.by_name.remove(name).is_some() {
             fail(name, words, out);
         }
     }
 
-    pub(super) fn started(&mut self, name: &str, out: &mut Out) {
+    pub(super) fn started(&mut self, name: &str, out: &mut Outbox) {
         if let Some(recording) = self.by_name.get_mut(name)
             && recording.stage == Stage::Starting
         {
@@ -218,7 +218,7 @@ impl Recordings {
         }
     }
 
-    pub(super) fn finished(&mut self, name: &str, duration_s: Option<u64>, out: &mut Out) {
+    pub(super) fn finished(&mut self, name: &str, duration_s: Option<u64>, out: &mut Outbox) {
         self.by_name.remove(name);
         if let Ok(recording) = RecordingName::new(name) {
             let duration = duration_s.map(Duration::from_secs);
@@ -227,7 +227,7 @@ impl Recordings {
         }
     }
 
-    pub(super) fn failed(&mut self, name: &str, cause: Option<&str>, out: &mut Out) {
+    pub(super) fn failed(&mut self, name: &str, cause: Option<&str>, out: &mut Outbox) {
         self.by_name.remove(name);
         fail(name, cause.unwrap_or("the PBX gave no reason"), out);
     }
@@ -235,7 +235,7 @@ impl Recordings {
     // --- after a gap ------------------------------------------------------------------------------------------
 
     /// Asks the switch what became of each recording while nobody listened.
-    pub(super) fn check(&mut self, out: &mut Out) {
+    pub(super) fn check(&mut self, out: &mut Outbox) {
         let names: Vec<(String, Uuid, Stage, bool)> = self
             .by_name
             .iter()
@@ -254,13 +254,13 @@ impl Recordings {
                 self.end(&name, "the link to the PBX broke during the announcement", out);
             }
             if stage != Stage::Announcing {
-                let request = rest::live_recording(&name);
-                out.ask(key, Then::RecordingChecked(name), request);
+                let request = requests::live_recording(&name);
+                out.ask(key, Purpose::RecordingChecked(name), request);
             }
         }
     }
 
-    pub(super) fn checked(&mut self, name: &str, lives: bool, out: &mut Out) {
+    pub(super) fn checked(&mut self, name: &str, lives: bool, out: &mut Outbox) {
         if !lives && self.by_name.contains_key(name) {
             self.finished(name, None, out);
         }
@@ -272,7 +272,7 @@ impl Recordings {
         agent_leg: AgentLegId,
         callee: Option<LegId>,
         name: String,
-        out: &mut Out,
+        out: &mut Outbox,
     ) {
         let recording = Recording {
             leg: callee.unwrap_or(LegId(agent_leg.0)),

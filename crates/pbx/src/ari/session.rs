@@ -1,18 +1,18 @@
 //! One link while it stands: carries frames, requests and replies between sockets, queues and the state machine, in
 //! one task and without waiting for any single one of them.
 
+use super::client::{Client, EventStream, HttpError};
 use super::decode::{Event, decode};
 use super::held::HeldBack;
 use super::legs::Legs;
-use super::link::Ports;
-use super::out::Then;
-use super::rest;
-use super::way::{REQUESTS_MAX, Way};
-use super::wire::{Http, HttpError, Socket};
-use crate::Stamped;
+use super::outbox::Purpose;
+use super::request_queue::{REQUESTS_MAX, RequestQueue};
+use super::requests;
+use crate::driver::{Due, Ports, Pulse, Stopped};
 use crate::pbx_clock::PbxClock;
 use futures_util::{Sink as _, Stream as _};
 use memchr::memmem::Finder;
+use paceline_core::ids::PbxName;
 use std::error::Error as _;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -20,16 +20,10 @@ use std::sync::LazyLock;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc::error::TrySendError;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use tracing::warn;
 
-/// Longest silence. A switch that lives answers every ping; one that is short of CPU may take seconds, and to let go of it
-/// would lose the ends of calls besides.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
-const PING_EVERY: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(250);
-const TICK_LATE: Duration = Duration::from_secs(1);
 /// Frames and commands handled before other tasks get their turn.
 const TURN_MAX: usize = 64;
 
@@ -58,23 +52,16 @@ pub(super) enum Lost {
     Replaced,
 }
 
-impl Lost {
-    pub(super) const fn replaced(&self) -> bool {
-        matches!(self, Self::Replaced)
-    }
-}
-
 /// One link while it stands.
 pub(super) struct Session<'a> {
-    socket: Socket,
-    way: Way,
+    socket: EventStream,
+    queue: RequestQueue,
+    name: &'a PbxName,
     legs: &'a mut Legs,
     ports: &'a mut Ports,
     unflushed: bool,
     warned_of_frame: bool,
-    heard_at: Instant,
-    ticked_at: Instant,
-    pinged_at: Instant,
+    pulse: Pulse,
     /// Pings carry how long after this they were sent.
     began_at: Instant,
     /// When the last ping was sent that was answered: what is read after its answer was written after it.
@@ -84,18 +71,23 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// `http`: requests must travel over it.
-    pub(super) fn new(socket: Socket, http: Option<Http>, legs: &'a mut Legs, ports: &'a mut Ports) -> Self {
+    pub(super) fn new(
+        socket: EventStream,
+        http: Option<Client>,
+        name: &'a PbxName,
+        legs: &'a mut Legs,
+        ports: &'a mut Ports,
+    ) -> Self {
         let now = Instant::now();
         Self {
             socket,
-            way: Way::new(http),
+            queue: RequestQueue::new(http),
+            name,
             legs,
             ports,
             unflushed: false,
             warned_of_frame: false,
-            heard_at: now,
-            ticked_at: now,
-            pinged_at: now,
+            pulse: Pulse::new(now),
             began_at: now,
             answered_ping_at: None,
             clock: PbxClock::new(),
@@ -106,11 +98,11 @@ impl<'a> Session<'a> {
     pub(super) async fn run(mut self, buffered: HeldBack) -> (End, Instant) {
         for (read_at, message) in buffered {
             if let Err(end) = self.message(message, read_at) {
-                return (end, self.heard_at);
+                return (end, self.pulse.heard_at);
             }
         }
         if let Err(end) = self.deliver(Instant::now(), Duration::ZERO) {
-            return (end, self.heard_at);
+            return (end, self.pulse.heard_at);
         }
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -125,10 +117,10 @@ impl<'a> Session<'a> {
             }
         })
         .await;
-        self.legs.out.asks.extend(self.way.take_unsent());
+        self.legs.out.asks.extend(self.queue.take_unsent());
         // Asterisk shall see the end at once, not when the socket times out.
         let _ = tokio::time::timeout(Duration::from_millis(100), self.socket.close(None)).await;
-        (end, self.heard_at)
+        (end, self.pulse.heard_at)
     }
 
     fn turn(&mut self, cx: &mut Context<'_>, ticked: bool) -> Result<(), End> {
@@ -143,7 +135,7 @@ impl<'a> Session<'a> {
                     None => return Err(End::Lost(Lost::Closed)),
                 }
             }
-            if self.way.len() < REQUESTS_MAX
+            if self.queue.len() < REQUESTS_MAX
                 && let Poll::Ready(command) = self.ports.commands.poll_recv(cx)
             {
                 idle = false;
@@ -151,12 +143,12 @@ impl<'a> Session<'a> {
                 self.legs.command(command.ok_or(End::Stopped)?, now);
                 self.deliver(now, Duration::ZERO)?;
             }
-            if let Way::Http(way) = &mut self.way
-                && let Poll::Ready((then, reply)) = way.poll_reply(cx)
+            if let RequestQueue::Http(queue) = &mut self.queue
+                && let Poll::Ready((purpose, reply)) = queue.poll_reply(cx)
             {
                 idle = false;
                 let reply = reply.map_err(|err| End::Lost(Lost::Http(err)))?;
-                self.replied(then, reply.status, &reply.body)?;
+                self.replied(purpose, reply.status, &reply.body)?;
             }
             turns -= 1;
             if idle {
@@ -181,31 +173,29 @@ impl<'a> Session<'a> {
 
     fn tick(&mut self) -> Result<(), End> {
         let now = Instant::now();
-        let since_tick = now.duration_since(std::mem::replace(&mut self.ticked_at, now));
-        // A late tick says that we stood still ourselves. What the PBX said meanwhile is read before its silence is judged: the
-        // runtime may not know yet that there is something to read.
-        if since_tick <= TICK_LATE {
-            if now.duration_since(self.heard_at) > SILENCE_MAX {
-                return Err(End::Lost(Lost::Silent));
-            }
-            if let Way::Socket(way) = &self.way
-                && way.overdue(now)
-            {
-                return Err(End::Lost(Lost::NoReply));
-            }
+        let due = self.pulse.tick(now);
+        if let RequestQueue::Socket(queue) = &self.queue
+            && due != Due::Late
+            && queue.overdue(now)
+        {
+            return Err(End::Lost(Lost::NoReply));
         }
-        if now.duration_since(self.pinged_at) >= PING_EVERY {
-            self.pinged_at = now;
-            let sent_ms = u64::try_from(now.duration_since(self.began_at).as_millis()).unwrap_or(u64::MAX);
-            self.write(Message::Ping(sent_ms.to_be_bytes().to_vec().into()))?;
-            self.legs.show_life();
+        match due {
+            Due::Nothing | Due::Late => {}
+            Due::Silent => return Err(End::Lost(Lost::Silent)),
+            Due::Ping => {
+                let sent_ms =
+                    u64::try_from(now.duration_since(self.began_at).as_millis()).unwrap_or(u64::MAX);
+                self.write(Message::Ping(sent_ms.to_be_bytes().to_vec().into()))?;
+                self.legs.show_life();
+            }
         }
         self.legs.tick(now);
         self.deliver(now, Duration::ZERO)
     }
 
     fn message(&mut self, message: Message, read_at: Instant) -> Result<(), End> {
-        self.heard_at = read_at;
+        self.pulse.heard_at = read_at;
         let text = match message {
             Message::Text(text) => text,
             Message::Pong(sent_ms) => {
@@ -226,10 +216,10 @@ impl<'a> Session<'a> {
                 status,
                 body,
             }) => {
-                if let Way::Socket(way) = &mut self.way
-                    && let Some(then) = way.replied(&request_id)
+                if let RequestQueue::Socket(queue) = &mut self.queue
+                    && let Some(purpose) = queue.replied(&request_id)
                 {
-                    return self.replied(then, status, body.unwrap_or_default().as_bytes());
+                    return self.replied(purpose, status, body.unwrap_or_default().as_bytes());
                 }
             }
             Ok(event) => {
@@ -240,8 +230,8 @@ impl<'a> Session<'a> {
             Err(err) => {
                 // One is worth knowing of; a thousand would only hide the rest of the log.
                 if !std::mem::replace(&mut self.warned_of_frame, true) {
-                    warn!(pbx.name = %self.ports.name, cause = err.source().map(tracing::field::display),
-                          "PBX `{}`: {err}", self.ports.name);
+                    warn!(pbx.name = %self.name, cause = err.source().map(tracing::field::display),
+                          "PBX `{}`: {err}", self.name);
                 }
             }
         }
@@ -260,18 +250,18 @@ impl<'a> Session<'a> {
         self.clock.ago(pbx_ms, read_at)
     }
 
-    fn replied(&mut self, then: Then, status: u16, body: &[u8]) -> Result<(), End> {
+    fn replied(&mut self, purpose: Purpose, status: u16, body: &[u8]) -> Result<(), End> {
         let words = if status < 300 {
             String::new()
         } else {
-            rest::words(status, body)
+            requests::words(status, body)
         };
         let now = Instant::now();
-        if let Then::Packets(leg) = then {
-            self.legs.packets(leg, rest::packets(body), now);
+        if let Purpose::Packets(leg) = purpose {
+            self.legs.packets(leg, requests::packets(body), now);
             return self.deliver(now, Duration::ZERO);
         }
-        if !self.legs.replied(then, status, &words, now) {
+        if !self.legs.replied(purpose, status, &words, now) {
             self.ports.stats.commands_failed.fetch_add(1, Relaxed);
         }
         self.deliver(now, Duration::ZERO)
@@ -280,27 +270,22 @@ impl<'a> Session<'a> {
     /// Sends what the state machine wants sent, and hands on what it wants handed on, which happened `ago` before it was read.
     fn deliver(&mut self, read_at: Instant, ago: Duration) -> Result<(), End> {
         while let Some(ask) = self.legs.out.asks.pop_front() {
-            match &mut self.way {
-                Way::Socket(way) => way.push(ask),
-                Way::Http(way) => way.push(ask),
+            match &mut self.queue {
+                RequestQueue::Socket(queue) => queue.push(ask),
+                RequestQueue::Http(queue) => queue.push(ask),
             }
         }
-        while let Way::Socket(way) = &mut self.way
-            && let Some(frame) = way.next_frame(Instant::now())
+        while let RequestQueue::Socket(queue) = &mut self.queue
+            && let Some(frame) = queue.next_frame(Instant::now())
         {
             self.write(Message::text(frame))?;
         }
-        while let Some(event) = self.legs.out.events.pop_front() {
-            match self.ports.events.try_send(Stamped { event, read_at, ago }) {
-                Ok(()) => {}
-                Err(TrySendError::Closed(_)) => return Err(End::Stopped),
-                Err(TrySendError::Full(Stamped { event, .. })) => {
-                    self.legs.out.events.push_front(event);
-                    return Err(End::Lost(Lost::Congested));
-                }
-            }
+        let events = &mut self.legs.out.events;
+        match self.ports.hand_on(events, read_at, ago) {
+            Ok(()) if events.is_empty() => Ok(()),
+            Ok(()) => Err(End::Lost(Lost::Congested)),
+            Err(Stopped) => Err(End::Stopped),
         }
-        Ok(())
     }
 
     /// Puts a message into the socket's buffer, which is bounded.

@@ -2,7 +2,7 @@
 //! application, as JSON. Out: a [`Survey`] for the state machine, and the [`Snapshot`] for everybody else. Pure.
 
 use super::leg::{Found, Side, Stage, endpoint_of};
-use super::rest;
+use super::requests;
 use paceline_core::ids::AgentLegId;
 use paceline_core::pbx::{ChannelPhase, ChannelState, Snapshot};
 use serde::Deserialize;
@@ -86,7 +86,7 @@ pub(super) struct Survey {
     pub(super) on_hold: HashSet<Uuid>,
 }
 
-/// The id of a leg of ours: not a far half, see [`rest::far_half`].
+/// The id of a leg of ours: not a far half, see [`requests::far_half`].
 fn leg_id(id: &str) -> Option<Uuid> {
     (id.len() == 36)
         .then(|| Uuid::try_parse(id).ok())
@@ -126,7 +126,7 @@ pub(super) fn survey(
         .collect();
     let bridge_of: HashMap<&str, Uuid> = bridges
         .iter()
-        .filter_map(|bridge| rest::agent_of(mark, &bridge.id).map(|id| (id, bridge)))
+        .filter_map(|bridge| requests::agent_of(mark, &bridge.id).map(|id| (id, bridge)))
         .flat_map(|(id, bridge)| bridge.channels.iter().map(move |channel| (channel.as_str(), id)))
         .collect();
     let mut survey = Survey {
@@ -182,8 +182,8 @@ pub(super) fn survey(
         }
         let phase = match (stage, channel.state.as_str()) {
             (Stage::Dialing, "Ringing") | (Stage::DialplanOnly, _) => ChannelPhase::Ringing,
-            (Stage::Dialing, _) => ChannelPhase::Dialing,
-            _ => ChannelPhase::Up,
+            (Stage::Dialing | Stage::DialOver, _) => ChannelPhase::Dialing,
+            (Stage::Answered | Stage::Held | Stage::Moved, _) => ChannelPhase::Up,
         };
         survey.snapshot.channels.insert(
             id,
@@ -199,7 +199,7 @@ pub(super) fn survey(
     }
     survey.subscribed = subscribed;
     for bridge in &bridges {
-        let Some(id) = rest::agent_of(mark, &bridge.id) else {
+        let Some(id) = requests::agent_of(mark, &bridge.id) else {
             continue;
         };
         if !application.bridge_ids.contains(&bridge.id) {
@@ -230,7 +230,7 @@ fn offline(endpoint: Endpoint) -> Option<String> {
 fn guests(mark: &str, bridges: &[Bridge], by_id: &HashMap<&str, &Channel>) -> HashMap<String, Uuid> {
     bridges
         .iter()
-        .filter_map(|bridge| rest::agent_of(mark, &bridge.id).map(|id| (id, bridge)))
+        .filter_map(|bridge| requests::agent_of(mark, &bridge.id).map(|id| (id, bridge)))
         .flat_map(|(id, bridge)| bridge.channels.iter().map(move |channel| (channel, id)))
         .filter(|(channel, _)| leg_id(channel).is_none())
         // What plays or records into a bridge is no party to it.
@@ -275,7 +275,7 @@ impl Survey {
 
 /// Whether the dialplan's half of this leg talks to a trunk, and does not play something.
 fn trunk_answered(leg: Uuid, by_id: &HashMap<&str, &Channel>) -> bool {
-    let half = rest::far_half(leg).to_string();
+    let half = requests::far_half(leg).to_string();
     by_id
         .get(half.as_str())
         .is_some_and(|half| half.state == "Up" && half.dialplan.app_name == "Dial")

@@ -6,7 +6,7 @@ use rustls_platform_verifier::BuilderVerifierExt as _;
 use std::sync::Arc;
 
 /// Trusts these authorities only; without any, those that this machine trusts.
-pub fn client_config(authorities: &[CertificateDer<'static>]) -> Result<ClientConfig, rustls::Error> {
+pub(super) fn client_config(authorities: &[CertificateDer<'static>]) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     if authorities.is_empty() {
@@ -25,8 +25,8 @@ mod server;
 #[cfg(test)]
 mod tests {
     use super::super::AriConfig;
-    use super::super::rest::{Method, Request};
-    use super::super::wire::{Http, HttpError, WireError};
+    use super::super::client::{Client, ClientError, HttpError};
+    use super::super::requests::{Method, Request};
     use super::server::server;
     use paceline_core::ids::PbxName;
 
@@ -43,7 +43,7 @@ mod tests {
                 installation: uuid::Uuid::nil(),
                 authorities,
             };
-            Http::new(&config).unwrap()
+            Client::new(&config).unwrap()
         };
         let get = || Request {
             method: Method::Get,
@@ -52,9 +52,9 @@ mod tests {
         };
         let named = http(vec![authority]);
         assert_eq!(named.send(get()).await.unwrap().status, 401);
-        assert!(matches!(named.open().await, Err(WireError::Unauthorised)));
+        assert!(matches!(named.open().await, Err(ClientError::Unauthorised)));
         let unnamed = http(Vec::new());
-        assert!(matches!(unnamed.send(get()).await, Err(HttpError::Broken(_))));
-        assert!(matches!(unnamed.open().await, Err(WireError::Socket(_))));
+        assert!(matches!(unnamed.send(get()).await, Err(HttpError::Untrusted(_))));
+        assert!(matches!(unnamed.open().await, Err(ClientError::Socket(_))));
     }
 }

@@ -1,37 +1,28 @@
-//! The life of one switch's link: connect, resynchronise, carry commands and events, notice its loss, begin again.
-//! In: commands. Out: events. What they mean is `legs`' to say.
+//! The link to one FreeSWITCH: how it is made, and what it carries. What its events mean is `legs`' to say; when it is made again is
+//! `driver`'s.
 
 use super::EslConfig;
 use super::command;
+use super::connection::{Connection, ConnectionError};
 use super::legs::Legs;
 use super::reader::Reader;
 use super::recordings::Folders;
 use super::session::{End, Line, Lost, Session};
 use super::survey::{Survey, candidates};
-use super::wire::{Connection, WireError};
+use crate::driver::{Adopted, Connecting, Link, Loss, OWNER_SILENCE_MAX_S, Ports, Pulse, Stopped};
 use crate::pbx_clock::PbxClock;
-use crate::{LinkStats, Stamped, mark};
+use crate::{LinkStats, mark};
+use paceline_core::ids::PbxName;
 use paceline_core::pbx::{PbxCommand, PbxEvent};
 use std::collections::{HashSet, VecDeque};
-use std::error::Error as _;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::net::tcp::OwnedWriteHalf;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::mpsc::{Receiver, Sender};
-use tracing::{info, warn};
 use uuid::Uuid;
 
 #[cfg(test)]
 mod tests;
 
-const BACKOFF_MIN: Duration = Duration::from_millis(50);
-/// An owner of our channels who shows no life for so long is dead; it does every second.
-const OWNER_SILENCE_MAX_S: u32 = 10;
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// Another client took our channels: two that fight over them would both be useless.
-const BACKOFF_REPLACED: Duration = Duration::from_secs(30);
 /// Channels asked for at once while the switch's state is read.
 const DUMPS_SENT_MAX: usize = 32;
 /// All that we ever make use of. CUSTOM would have to come last: all that follows it is taken for a subclass.
@@ -39,12 +30,8 @@ const EVENTS: &str = "event plain CHANNEL_CREATE CHANNEL_PROGRESS CHANNEL_PROGRE
                       CHANNEL_UNPARK CHANNEL_BRIDGE CHANNEL_UNBRIDGE CHANNEL_HOLD CHANNEL_UNHOLD \
                       CHANNEL_HANGUP_COMPLETE BACKGROUND_JOB RECORD_START RECORD_STOP PLAYBACK_STOP";
 
-/// The stop of the driver: its handle was dropped.
-#[derive(Debug)]
-pub(super) struct Stopped;
-
 /// A link that stands, and what was read over it.
-struct Connected {
+pub(super) struct Linked {
     events: Reader,
     pings: OwnedWriteHalf,
     places: Connection,
@@ -56,181 +43,82 @@ struct Connected {
     ping: (Uuid, Instant),
 }
 
-/// The way out for events, and the way in for commands, with what must be counted.
-pub(super) struct Ports {
-    pub(super) commands: Receiver<PbxCommand>,
-    pub(super) events: Sender<Stamped>,
-    pub(super) stats: Arc<LinkStats>,
-}
-
-impl Ports {
-    /// Hands on as many events as there is room for, which happened so long before they were read. The others stay where they are,
-    /// the oldest first.
-    pub(super) fn hand_on(
-        &self,
-        events: &mut VecDeque<PbxEvent>,
-        read_at: Instant,
-        ago: Duration,
-    ) -> Result<(), Stopped> {
-        while !events.is_empty() {
-            match self.events.try_reserve() {
-                Ok(room) => {
-                    if let Some(event) = events.pop_front() {
-                        room.send(Stamped { event, read_at, ago });
-                    }
-                }
-                Err(TrySendError::Closed(())) => return Err(Stopped),
-                Err(TrySendError::Full(())) => {
-                    self.stats.dropped.fetch_add(1, Relaxed);
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Runs until the handle is dropped.
-pub(super) async fn run(
-    config: EslConfig,
-    commands: Receiver<PbxCommand>,
-    events: Sender<Stamped>,
-    stats: Arc<LinkStats>,
-) {
-    let ports = Ports {
-        commands,
-        events,
-        stats,
-    };
-    let mut driver = Driver {
-        legs: Legs::new(mark(&config.app, config.installation)),
-        ports,
-        told_lost: false,
-    };
-    // Ends only by the handle's end.
-    let Stopped = driver.run(&config).await;
-}
-
-struct Driver {
+/// The link to one FreeSWITCH.
+pub(super) struct EslLink {
+    config: Arc<EslConfig>,
     legs: Legs,
-    ports: Ports,
-    /// Whether the last word on the link was that it is lost.
-    told_lost: bool,
 }
 
-impl Driver {
-    async fn run(&mut self, config: &EslConfig) -> Stopped {
-        let name = &config.name;
-        let mut backoff = BACKOFF_MIN;
-        let mut failures: u32 = 0;
-        loop {
-            let known = self.legs.known();
-            let stats = Arc::clone(&self.ports.stats);
-            match self.unlinked(connect(config, &known, &stats)).await {
-                Err(stopped) => return stopped,
-                Ok(Err(err)) => {
-                    failures = failures.saturating_add(1);
-                    // Again now and then, and less and less often.
-                    if failures.is_power_of_two() {
-                        warn!(pbx.name = %name, cause = err.source().map(tracing::field::display),
-                              "cannot connect to PBX `{name}`: {err}; connecting again until it succeeds");
-                    }
-                    if let Err(stopped) = self.tell_lost().await {
-                        return stopped;
-                    }
-                }
-                Ok(Ok(connected)) => {
-                    failures = 0;
-                    backoff = BACKOFF_MIN;
-                    match self.serve(config, connected).await {
-                        Err(stopped) => return stopped,
-                        Ok(Lost::Replaced) => backoff = BACKOFF_REPLACED,
-                        Ok(_) => {}
-                    }
-                }
-            }
-            let wait = backoff.mul_f64(rand::random_range(0.5..1.0));
-            backoff = (backoff * 2).min(BACKOFF_MAX);
-            if let Err(stopped) = self.unlinked(tokio::time::sleep(wait)).await {
-                return stopped;
-            }
+impl EslLink {
+    pub(super) fn new(config: EslConfig) -> Self {
+        Self {
+            legs: Legs::new(mark(&config.app, config.installation)),
+            config: Arc::new(config),
+        }
+    }
+}
+
+impl Link for EslLink {
+    type Linked = Linked;
+    type ConnectError = ConnectionError;
+    type Lost = Lost;
+    const PRODUCT: &'static str = "FreeSWITCH";
+
+    fn name(&self) -> &PbxName {
+        &self.config.name
+    }
+
+    fn connect(&self, stats: &Arc<LinkStats>) -> Connecting<Self> {
+        let config = Arc::clone(&self.config);
+        let known = self.legs.known();
+        let stats = Arc::clone(stats);
+        Box::pin(async move { connect(&config, &known, &stats).await })
+    }
+
+    fn adopt(&mut self, linked: &mut Linked, _: &LinkStats) -> Adopted {
+        self.legs.set_folders(std::mem::take(&mut linked.folders));
+        self.legs.adopt(&linked.survey.found, Instant::now());
+        Adopted {
+            version: std::mem::take(&mut linked.version),
+            snapshot: std::mem::take(&mut linked.survey.snapshot),
         }
     }
 
-    /// Serves a link that stands until it breaks.
-    async fn serve(&mut self, config: &EslConfig, connected: Connected) -> Result<Lost, Stopped> {
-        let name = &config.name;
-        info!(pbx.name = %name, pbx.version = %connected.version, channels = connected.survey.found.len(),
-              "connected to PBX `{name}`, FreeSWITCH {}", connected.version);
-        self.ports.stats.connects.fetch_add(1, Relaxed);
-        self.legs.set_folders(connected.folders);
-        self.legs.adopt(&connected.survey.found, Instant::now());
-        let stats = &self.ports.stats;
-        let mark = mark(&config.app, config.installation);
-        let places = Line::new(connected.places, &mark, stats);
-        let urgent = Line::new(connected.urgent, &mark, stats);
-        self.tell(PbxEvent::Resynchronised(connected.survey.snapshot))
-            .await?;
-        self.told_lost = false;
-        self.ports.stats.connected.store(true, Relaxed);
+    async fn serve(&mut self, linked: Linked, ports: &mut Ports) -> Result<Loss<Lost>, Stopped> {
+        let mark = mark(&self.config.app, self.config.installation);
+        let places = Line::new(linked.places, &mark, &ports.stats);
+        let urgent = Line::new(linked.urgent, &mark, &ports.stats);
         let session = Session {
-            events: connected.events,
-            pings: connected.pings,
-            ping: connected.ping,
-            owner: connected.owner,
-            app: config.app.clone(),
+            events: linked.events,
+            pings: linked.pings,
+            ping: linked.ping,
+            owner: linked.owner,
+            app: self.config.app.clone(),
             clock: PbxClock::new(),
             places,
             urgent,
             legs: &mut self.legs,
-            ports: &mut self.ports,
-            heard_at: Instant::now(),
+            ports,
+            pulse: Pulse::new(Instant::now()),
         };
-        let end = session.run().await;
-        self.ports.stats.connected.store(false, Relaxed);
-        let lost = match end {
+        let why = match session.run().await {
             End::Stopped => return Err(Stopped),
             End::Lost(lost) => lost,
         };
-        self.ports.stats.losses.fetch_add(1, Relaxed);
-        warn!(pbx.name = %name, cause = lost.source().map(tracing::field::display),
-              "lost the link to PBX `{name}`: {lost}; calls there go on, but no call is launched until it is up again");
         self.legs.unlinked(Instant::now());
-        self.tell_lost().await?;
-        Ok(lost)
+        Ok(Loss {
+            replaced: matches!(why, Lost::Replaced),
+            why,
+            at: Instant::now(),
+        })
     }
 
-    /// Waits for something while there is no link. Commands are answered meanwhile.
-    async fn unlinked<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stopped> {
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return Ok(done),
-                command = self.ports.commands.recv() => self.answer_unlinked(command)?,
-            }
-        }
+    fn command_unlinked(&mut self, command: PbxCommand) {
+        self.legs.command_unlinked(command);
     }
 
-    fn answer_unlinked(&mut self, command: Option<PbxCommand>) -> Result<(), Stopped> {
-        self.legs.command_unlinked(command.ok_or(Stopped)?);
-        // What finds no room stays: one answer a command, so no more than the engines have legs.
-        let events = &mut self.legs.out.events;
-        self.ports.hand_on(events, Instant::now(), Duration::ZERO)
-    }
-
-    /// Hands on an event that must not be lost, however long there is no room for it.
-    async fn tell(&mut self, event: PbxEvent) -> Result<(), Stopped> {
-        let stamped = Stamped::now(event);
-        let events = self.ports.events.clone();
-        self.unlinked(events.send(stamped)).await?.map_err(|_| Stopped)
-    }
-
-    async fn tell_lost(&mut self) -> Result<(), Stopped> {
-        if !std::mem::replace(&mut self.told_lost, true) {
-            self.tell(PbxEvent::LinkLost).await?;
-        }
-        Ok(())
+    fn events(&mut self) -> &mut VecDeque<PbxEvent> {
+        &mut self.legs.out.events
     }
 }
 
@@ -240,14 +128,14 @@ async fn connect(
     config: &EslConfig,
     known: &HashSet<Uuid>,
     stats: &Arc<LinkStats>,
-) -> Result<Connected, WireError> {
+) -> Result<Linked, ConnectionError> {
     let mut events = Connection::open(config).await?;
     let mut urgent = Connection::open(config).await?;
     let places = Connection::open(config).await?;
 
     let mark = mark(&config.app, config.installation);
     if is_taken(&mut urgent, &config.app, &mark).await? {
-        return Err(WireError::Taken {
+        return Err(ConnectionError::Taken {
             app: config.app.clone(),
         });
     }
@@ -292,7 +180,7 @@ async fn connect(
     let asked = "show channels";
     let list = urgent.demand(asked, "api show channels as json").await?;
     let channels: Vec<Uuid> = candidates(&list, known)
-        .map_err(|err| WireError::Reply { asked, err })?
+        .map_err(|err| ConnectionError::Reply { asked, err })?
         .into_iter()
         .collect();
     let mut survey = Survey::default();
@@ -304,7 +192,7 @@ async fn connect(
             survey.dump(&urgent.reply().await?, &mark);
         }
     }
-    Ok(Connected {
+    Ok(Linked {
         events,
         pings,
         places,
@@ -319,7 +207,7 @@ async fn connect(
 
 /// Whether another installation drives channels under our `app`: to take it would cut that one off in the middle of its
 /// calls. It shows that it lives by what it writes with every ping; one that has been silent for so long is dead.
-async fn is_taken(urgent: &mut Connection, app: &str, mark: &str) -> Result<bool, WireError> {
+async fn is_taken(urgent: &mut Connection, app: &str, mark: &str) -> Result<bool, ConnectionError> {
     let owner = format!("api global_getvar {}", command::owner_variable(app));
     let owner = text(urgent.ask(&owner).await?);
     let others = owner

@@ -3,8 +3,8 @@
 //! **Invariant:** a reader waits for its socket and for nothing else. Where its queue is full it lets go of the
 //! connection: a FreeSWITCH whose client does not read can stop working for everybody.
 
+use super::connection::{ConnectionError, Reading};
 use super::said::{Said, at_ms, said};
-use super::wire::{Reading, WireError};
 use crate::LinkStats;
 use paceline_esl::{Event, Frame};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub(super) enum What {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Deaf {
     #[error(transparent)]
-    Wire(#[from] WireError),
+    Wire(#[from] ConnectionError),
     #[error("Paceline's queue of events is full, so it closes the link; check this machine's load")]
     Congested,
     #[error("nobody listens any more")]
@@ -85,7 +85,7 @@ async fn read(
     out: &Sender<Heard>,
 ) -> Result<std::convert::Infallible, Deaf> {
     loop {
-        while let Some(frame) = reading.decoder.next().map_err(WireError::Codec)? {
+        while let Some(frame) = reading.decoder.next().map_err(ConnectionError::Codec)? {
             let mut pbx_ms = None;
             let what = match frame {
                 Frame::Event(body) => {
@@ -101,7 +101,7 @@ async fn read(
                     let start = text.get(..REPLY_BYTES_MAX).unwrap_or(text);
                     What::Reply(String::from_utf8_lossy(start).trim_end().to_owned())
                 }
-                Frame::Disconnect => return Err(WireError::Closed.into()),
+                Frame::Disconnect => return Err(ConnectionError::Closed.into()),
                 Frame::AuthRequest | Frame::Rejected | Frame::Other => What::Life,
             };
             let at = Instant::now();

@@ -2,13 +2,13 @@
 //! one task and without waiting for any single one of them.
 
 use super::command;
+use super::connection::{Connection, REPLY_WAIT_MAX};
 use super::legs::Legs;
-use super::link::{Ports, Stopped};
 use super::out::{Ask, Then};
 use super::reader::{Deaf, Heard, Reader, What};
 use super::said::Said;
-use super::wire::{Connection, REPLY_WAIT_MAX};
 use crate::LinkStats;
+use crate::driver::{Due, Ports, Pulse, Stopped};
 use crate::pbx_clock::PbxClock;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,10 +19,6 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
-/// Longest silence of the events. A switch that lives answers every ping; one that is short of CPU may take seconds, and to
-/// let go of it would lose the ends of calls besides.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
-const PING_EVERY: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
 /// Commands that the switch may have unanswered on one connection. It carries them out one by one.
 const SENT_MAX: usize = 64;
@@ -131,7 +127,8 @@ pub(super) struct Session<'a> {
     pub(super) urgent: Line,
     pub(super) legs: &'a mut Legs,
     pub(super) ports: &'a mut Ports,
-    pub(super) heard_at: Instant,
+    /// Of the events.
+    pub(super) pulse: Pulse,
 }
 
 /// Which of the three connections.
@@ -200,7 +197,7 @@ impl Session<'_> {
         let mut next = Some(first);
         let mut turns = TURN_MAX;
         while let Some(Heard { at, pbx_ms, what }) = next.take() {
-            self.heard_at = at;
+            self.pulse.heard_at = at;
             let ago = pbx_ms.map_or(Duration::ZERO, |pbx_ms| {
                 self.clock.heard(pbx_ms, at);
                 self.clock.ago(pbx_ms, at)
@@ -250,13 +247,14 @@ impl Session<'_> {
     }
 
     async fn tick(&mut self, now: Instant) -> Result<(), End> {
-        if now.duration_since(self.heard_at) > SILENCE_MAX {
+        let due = self.pulse.tick(now);
+        if due == Due::Silent {
             return Err(End::Lost(Lost::Silent));
         }
-        if self.places.overdue(now) || self.urgent.overdue(now) {
+        if due != Due::Late && (self.places.overdue(now) || self.urgent.overdue(now)) {
             return Err(End::Lost(Lost::NoReply));
         }
-        if now.duration_since(self.ping.1) >= PING_EVERY {
+        if due == Due::Ping {
             let job = Uuid::new_v4();
             self.ping = (job, now);
             let life = command::show_life(&self.app, job);

@@ -1,9 +1,9 @@
 //! Taking over what lives on the switch after a gap in its events.
 
 use super::{END_LATE_MAX, Legs};
-use crate::ari::leg::{Found, Leg, Quiet, Side, Stage};
-use crate::ari::out::Then;
-use crate::ari::rest;
+use crate::ari::leg::{Found, Leg, Quiet, Side, Stage, Trunk, With};
+use crate::ari::outbox::Purpose;
+use crate::ari::requests;
 use paceline_core::ids::AgentLegId;
 use paceline_core::pbx::{Departure, PbxEvent};
 use std::collections::HashMap;
@@ -20,7 +20,10 @@ impl Legs {
         self.trunks_watched = trunks_watched;
         self.missing.clear();
         for leg in self.legs.values_mut() {
-            leg.with = None;
+            leg.with = match leg.with {
+                With::Others(_) => With::Others(None),
+                With::Leg(_) | With::Nobody => With::Nobody,
+            };
         }
         for (id, found) in found {
             let leg = self
@@ -28,28 +31,32 @@ impl Legs {
                 .entry(*id)
                 .or_insert_with(|| Leg::new(found.side, found.through_dialplan));
             leg.rang |= found.rang;
-            if found.stage != Stage::Dialing {
-                leg.dial_over = true;
+            leg.stage = match (found.stage, leg.stage) {
+                (Stage::Dialing | Stage::DialOver, known) => known,
                 // What the trunk did was seen then; it cannot be read back now.
-                if !(found.stage == Stage::DialplanOnly && leg.answered()) {
-                    leg.stage = found.stage;
-                }
-            }
+                (Stage::DialplanOnly, known) if leg.answered() => known,
+                (Stage::Answered, Stage::Moved) if !found.in_app => Stage::Moved,
+                (found, _) => found,
+            };
+            let answered = leg.answered();
             if let Some(behind) = leg.behind.as_deref_mut() {
-                behind.ring_until.get_or_insert(now + RING_AFTER_GAP_MAX);
+                behind.trunk = match behind.trunk {
+                    Trunk::Awaited { .. } | Trunk::GivenUp if answered => Trunk::Answered,
+                    Trunk::Awaited { ring_until } => Trunk::Awaited {
+                        ring_until: ring_until.or(Some(now + RING_AFTER_GAP_MAX)),
+                    },
+                    known @ (Trunk::GivenUp | Trunk::Answered) => known,
+                };
             }
-            if leg.answered()
-                && let Some(behind) = leg.behind.as_deref_mut()
-            {
-                behind.answered = true;
+            if leg.side == Side::Callee && found.with_others {
+                leg.with = leg.with.transferred();
             }
-            leg.transferred |= leg.side == Side::Callee && found.with_others;
             let needs_holding = leg.side == Side::Agent && leg.stage == Stage::Answered && found.in_app;
             let hang_up_asked = leg.hang_up_asked;
             self.ended.forget(id);
             if hang_up_asked {
                 self.out
-                    .ask(*id, Then::HungUp(*id), rest::hang_up(&id.to_string()));
+                    .ask(*id, Purpose::HungUp(*id), requests::hang_up(&id.to_string()));
             } else if needs_holding && self.has_guests(*id) {
                 // Its phone has transferred the callee who is in its bridge still.
                 self.out.events.push_back(PbxEvent::AgentLeft {
@@ -78,21 +85,24 @@ impl Legs {
         for (id, found) in found {
             if let (Side::Callee, Some(agent)) = (found.side, found.bridge) {
                 if let Some(callee) = self.legs.get_mut(id) {
-                    callee.with = Some(agent);
+                    callee.with = match callee.with {
+                        With::Others(_) => With::Others(Some(agent)),
+                        With::Leg(_) | With::Nobody => With::Leg(agent),
+                    };
                 }
                 if let Some(agent) = self.legs.get_mut(&agent)
                     && agent.stage == Stage::Held
                 {
-                    agent.with = Some(*id);
+                    agent.with = With::Leg(*id);
                 }
             }
         }
         for (id, leg) in &mut self.legs {
             leg.quiet = match (leg.stage, leg.with) {
-                (Stage::Held, None) => Quiet::Nothing(now),
-                (Stage::Held, Some(_)) => {
+                (Stage::Held, With::Nobody) => Quiet::Nothing(now),
+                (Stage::Held, With::Leg(_) | With::Others(_)) => {
                     // Whether a former run of ours sent silence is not known.
-                    self.out.ask(*id, Then::Nothing, rest::stop_silence(*id));
+                    self.out.ask(*id, Purpose::Nothing, requests::stop_silence(*id));
                     Quiet::No
                 }
                 _ => Quiet::No,

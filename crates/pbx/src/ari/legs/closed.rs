@@ -2,8 +2,8 @@
 //! calls without a cause; one channel that nobody dials tells what it was.
 
 use super::Legs;
-use crate::ari::out::Then;
-use crate::ari::rest;
+use crate::ari::outbox::Purpose;
+use crate::ari::requests;
 use paceline_core::pbx::{EndedBy, LegEnd};
 use std::time::Instant;
 use uuid::Uuid;
@@ -15,8 +15,8 @@ impl Legs {
             leg.ending = Some(end);
             if !std::mem::replace(&mut self.trying, true) {
                 let tries = Uuid::new_v4();
-                let request = rest::try_channel(&self.app, &self.mark, tries);
-                self.out.ask(tries, Then::Tried, request);
+                let request = requests::try_channel(&self.app, &self.mark, tries);
+                self.out.ask(tries, Purpose::Tried, request);
             }
         }
     }

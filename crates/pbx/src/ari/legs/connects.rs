@@ -1,9 +1,9 @@
 //! How callee and agent come together on the switch, and apart.
 
 use super::{Leg, Legs};
-use crate::ari::leg::{Quiet, Stage};
-use crate::ari::out::Then;
-use crate::ari::rest;
+use crate::ari::leg::{Quiet, Stage, With};
+use crate::ari::outbox::Purpose;
+use crate::ari::requests;
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{ConnectFault, PbxEvent};
 use std::time::Instant;
@@ -13,32 +13,35 @@ impl Legs {
     pub(super) fn connect(&mut self, leg: LegId, agent_leg: AgentLegId, now: Instant) {
         self.out.ask(
             leg.0,
-            Then::Connected(leg, agent_leg),
-            rest::add_to_bridge(&self.mark, agent_leg.0, leg.0),
+            Purpose::Connected(leg, agent_leg),
+            requests::add_to_bridge(&self.mark, agent_leg.0, leg.0),
         );
         if let Some(agent) = self.legs.get_mut(&agent_leg.0) {
             if agent.quiet == Quiet::Silence {
-                self.out
-                    .ask(agent_leg.0, Then::Unsilenced, rest::stop_silence(agent_leg.0));
+                self.out.ask(
+                    agent_leg.0,
+                    Purpose::Unsilenced,
+                    requests::stop_silence(agent_leg.0),
+                );
             }
             agent.quiet = Quiet::No;
-            agent.with = Some(leg.0);
+            agent.with = With::Leg(leg.0);
             agent.phone.callee_at = Some(now);
         }
         if let Some(callee) = self.legs.get_mut(&leg.0) {
-            callee.with = Some(agent_leg.0);
+            callee.with = With::Leg(agent_leg.0);
         }
     }
 
     /// The callee left the agent, or never came.
     pub(super) fn parted(&mut self, callee: Uuid, agent: Uuid, now: Instant) {
         if let Some(callee) = self.legs.get_mut(&callee) {
-            callee.with = None;
+            callee.with = With::Nobody;
         }
         if let Some(agent) = self.legs.get_mut(&agent)
-            && agent.with == Some(callee)
+            && agent.with == With::Leg(callee)
         {
-            agent.with = None;
+            agent.with = With::Nobody;
             if agent.quiet != Quiet::Silence {
                 agent.quiet = Quiet::Nothing(now);
             }

@@ -2,8 +2,8 @@
 
 use super::Legs;
 use crate::ari::leg::Side;
-use crate::ari::out::Then;
-use crate::ari::rest;
+use crate::ari::outbox::Purpose;
+use crate::ari::requests;
 use paceline_core::ids::LegId;
 use paceline_core::pbx::{PbxEvent, Sound};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ impl Legs {
         // Of one that is gone, the end has been told.
         if self.legs.contains_key(&leg.0) {
             self.out
-                .ask(leg.0, Then::Playing(leg), rest::play_message(leg.0, sound));
+                .ask(leg.0, Purpose::Playing(leg), requests::play_message(leg.0, sound));
         }
     }
 

@@ -11,9 +11,9 @@
 //! - The switch sends an agent nothing while its callee sends nothing.
 
 use super::{COUNT_EVERY, COUNT_EVERY_SILENCED, Legs, uuid};
-use crate::ari::leg::{Audio, Quiet, Side, Stage};
-use crate::ari::out::Then;
-use crate::ari::rest;
+use crate::ari::leg::{Audio, Quiet, Side, Stage, With};
+use crate::ari::outbox::Purpose;
+use crate::ari::requests;
 use crate::ari::survey::Survey;
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{Departure, EndedBy, LegEnd, LegTrouble, PbxEvent};
@@ -40,18 +40,19 @@ impl Legs {
             Side::Agent => {
                 leg.stage = Stage::Answered;
                 leg.quiet = Quiet::No;
-                let callee = leg.with.take();
-                if let Some(callee) = callee.filter(|callee| self.legs.contains_key(callee)) {
+                if let With::Leg(callee) = std::mem::replace(&mut leg.with, With::Nobody)
+                    && self.legs.contains_key(&callee)
+                {
                     self.guests.insert(channel.to_owned(), id);
                     self.transferred(callee);
                 } else {
                     // Transferred with nobody there: the colleague would wait alone.
-                    self.out.ask(id, Then::Nothing, rest::hang_up(channel));
+                    self.out.ask(id, Purpose::Nothing, requests::hang_up(channel));
                 }
                 // The switch has moved our subscription to that channel, and would not tell this one's end.
                 let source = format!("channel:{id}");
                 self.out
-                    .ask(id, Then::Nothing, rest::subscribe(&self.app, &source));
+                    .ask(id, Purpose::Nothing, requests::subscribe(&self.app, &source));
                 self.out.events.push_back(PbxEvent::AgentLeft {
                     leg: AgentLegId(id),
                     how: Departure::Transferred,
@@ -59,15 +60,16 @@ impl Legs {
             }
             // The callee's own side has transferred our agent: nobody of ours is spoken to any more.
             Side::Callee => {
-                self.out.ask(id, Then::Nothing, rest::hang_up(channel));
-                self.out.ask(id, Then::HungUp(id), rest::hang_up(&id.to_string()));
+                self.out.ask(id, Purpose::Nothing, requests::hang_up(channel));
+                self.out
+                    .ask(id, Purpose::HungUp(id), requests::hang_up(&id.to_string()));
             }
         }
     }
 
     fn transferred(&mut self, callee: Uuid) {
         if let Some(leg) = self.legs.get_mut(&callee) {
-            leg.transferred = true;
+            leg.with = leg.with.transferred();
         }
         self.recordings.callee_left(LegId(callee), &mut self.out);
         self.out
@@ -84,14 +86,13 @@ impl Legs {
             self.picked_up_at = Some(now);
         }
         self.out
-            .ask(Uuid::new_v4(), Then::Nothing, rest::hang_up(channel));
+            .ask(Uuid::new_v4(), Purpose::Nothing, requests::hang_up(channel));
     }
 
     /// The leg is gone, not answered by its own phone: says so if another phone has just picked one up.
     pub(super) fn told_if_picked_up(&mut self, id: Uuid, now: Instant) {
-        let unanswered = |leg: &super::Leg| {
-            leg.side == Side::Agent && leg.stage == Stage::Dialing && !leg.dial_over && !leg.hang_up_asked
-        };
+        let unanswered =
+            |leg: &super::Leg| leg.side == Side::Agent && leg.stage == Stage::Dialing && !leg.hang_up_asked;
         let lately = self
             .picked_up_at
             .is_some_and(|at| now.duration_since(at) <= PICKUP_MAX);
@@ -105,7 +106,7 @@ impl Legs {
     }
 
     pub(super) fn left_bridge(&mut self, bridge: &str, channel: &str, now: Instant) {
-        let Some(bridge) = rest::agent_of(&self.mark, bridge) else {
+        let Some(bridge) = requests::agent_of(&self.mark, bridge) else {
             return;
         };
         let Some(id) = uuid(channel) else {
@@ -115,7 +116,7 @@ impl Legs {
         let unasked = match leg.side {
             Side::Agent => leg.stage == Stage::Held && id == bridge,
             // We may have moved it to another agent.
-            Side::Callee => leg.with == Some(bridge),
+            Side::Callee => leg.with.bridge() == Some(bridge),
         };
         if leg.hang_up_asked || !unasked {
             return;
@@ -134,7 +135,7 @@ impl Legs {
         if self.guests.remove(channel).is_none() || self.has_guests(bridge) {
             return;
         }
-        let callee = |(_, leg): &(&Uuid, &super::Leg)| leg.transferred && leg.with == Some(bridge);
+        let callee = |(_, leg): &(&Uuid, &super::Leg)| leg.with == With::Others(Some(bridge));
         if let Some((callee, _)) = self.legs.iter().find(callee) {
             let leg = LegId(*callee);
             self.out.events.push_back(PbxEvent::CalleeAlone { leg });
@@ -148,10 +149,14 @@ impl Legs {
     /// A transferred callee has left: whoever is there still is alone.
     pub(super) fn clear_bridge(&mut self, bridge: Uuid) {
         for (channel, _) in self.guests.extract_if(|_, of| *of == bridge) {
-            self.out.ask(bridge, Then::Nothing, rest::hang_up(&channel));
+            self.out
+                .ask(bridge, Purpose::Nothing, requests::hang_up(&channel));
         }
-        self.out
-            .ask(bridge, Then::Nothing, rest::destroy_bridge(&self.mark, bridge));
+        self.out.ask(
+            bridge,
+            Purpose::Nothing,
+            requests::destroy_bridge(&self.mark, bridge),
+        );
     }
 
     /// Asks what became of legs that came out of their bridges and have not ended since.
@@ -165,11 +170,12 @@ impl Legs {
             };
             match leg.side {
                 Side::Agent if leg.stage == Stage::Answered => {
-                    let request = rest::add_to_bridge(&self.mark, id, id);
-                    self.out.ask(id, Then::Returned(id), request);
+                    let request = requests::add_to_bridge(&self.mark, id, id);
+                    self.out.ask(id, Purpose::Returned(id), request);
                 }
-                Side::Callee if !leg.transferred => {
-                    self.out.ask(id, Then::CalleeOut(id), rest::stop_silence(id));
+                Side::Callee if !matches!(leg.with, With::Others(_)) => {
+                    self.out
+                        .ask(id, Purpose::CalleeOut(id), requests::stop_silence(id));
                 }
                 Side::Agent | Side::Callee => {}
             }
@@ -210,7 +216,7 @@ impl Legs {
         match status {
             200..300 => {
                 leg.stage = Stage::Held;
-                if leg.with.is_none() {
+                if leg.with == With::Nobody {
                     leg.quiet = Quiet::Nothing(now);
                 }
                 self.tell_trouble(id);
@@ -219,7 +225,9 @@ impl Legs {
             400 => {}
             _ => {
                 // Not in our application, or its bridge is gone.
-                leg.phone.moved = status == 422;
+                if status == 422 {
+                    leg.stage = Stage::Moved;
+                }
                 self.out.events.push_back(PbxEvent::AgentLeft {
                     leg: AgentLegId(id),
                     how: Departure::Moved,
@@ -230,24 +238,24 @@ impl Legs {
 
     /// Whether a callee that came out of its agent's bridge is in our application.
     pub(super) fn callee_out(&mut self, id: Uuid, status: u16) {
-        let Some(leg) = self.legs.get(&id).filter(|leg| leg.with.is_some()) else {
+        let Some(leg) = self.legs.get(&id) else {
             return;
         };
-        match (status, leg.with) {
+        match (status, leg.with.bridge()) {
             (404, _) | (_, None) => {}
             (200..300, Some(agent)) => {
-                let request = rest::add_to_bridge(&self.mark, agent, id);
+                let request = requests::add_to_bridge(&self.mark, agent, id);
                 self.out
-                    .ask(id, Then::Connected(LegId(id), AgentLegId(agent)), request);
+                    .ask(id, Purpose::Connected(LegId(id), AgentLegId(agent)), request);
             }
             (_, Some(agent)) => {
                 if let Some(agent) = self.legs.get_mut(&agent)
-                    && agent.with == Some(id)
+                    && agent.with == With::Leg(id)
                 {
-                    agent.with = None;
+                    agent.with = With::Nobody;
                 }
                 if let Some(callee) = self.legs.get_mut(&id) {
-                    callee.with = None;
+                    callee.with = With::Nobody;
                 }
                 self.transferred(id);
             }
@@ -256,7 +264,7 @@ impl Legs {
 
     /// A leg that somebody has taken out of our application is none of ours to end.
     pub(super) fn hang_up_agent(&mut self, id: Uuid, now: Instant) {
-        if self.legs.get(&id).is_some_and(|leg| leg.phone.moved) {
+        if self.legs.get(&id).is_some_and(|leg| leg.stage == Stage::Moved) {
             let end = LegEnd {
                 by: EndedBy::TakenAway,
                 answered: true,
@@ -279,8 +287,8 @@ impl Legs {
             let value = if on { "1" } else { "" };
             self.out.ask(
                 id,
-                Then::Nothing,
-                rest::set_variable(id, rest::HOLD_VARIABLE, value),
+                Purpose::Nothing,
+                requests::set_variable(id, requests::HOLD_VARIABLE, value),
             );
             self.tell_trouble(id);
         }
@@ -309,9 +317,12 @@ impl Legs {
         if self.trunks_watched || self.endpoints_watched.contains(&endpoint) {
             return;
         }
-        let source = rest::endpoint_source(&endpoint);
-        self.out
-            .ask(Uuid::nil(), Then::Watched, rest::subscribe(&self.app, &source));
+        let source = requests::endpoint_source(&endpoint);
+        self.out.ask(
+            Uuid::nil(),
+            Purpose::Watched,
+            requests::subscribe(&self.app, &source),
+        );
         self.endpoints_watched.insert(endpoint);
     }
 
@@ -336,14 +347,15 @@ impl Legs {
             let due = leg.phone.audio.count_at.is_some_and(|at| at <= now);
             // Through the dialplan there is no RTP to be seen.
             if due && leg.stage == Stage::Held && !leg.hang_up_asked && leg.behind.is_none() {
-                let talks_over_silence = leg.quiet == Quiet::Silence && leg.with.is_some();
+                let talks_over_silence = leg.quiet == Quiet::Silence && leg.with != With::Nobody;
                 let every = if talks_over_silence {
                     COUNT_EVERY_SILENCED
                 } else {
                     COUNT_EVERY
                 };
                 leg.phone.audio.count_at = Some(now + every);
-                self.out.ask(*id, Then::Packets(*id), rest::rtp_statistics(*id));
+                self.out
+                    .ask(*id, Purpose::Packets(*id), requests::rtp_statistics(*id));
             }
         }
     }
@@ -359,16 +371,17 @@ impl Legs {
         let seen = leg.phone.audio.count(now, from_phone, to_phone);
         if leg.phone.on_hold {
             leg.phone.audio.forget_silence();
-        } else if let (Some(seen), Some(_), Some(callee_at)) = (seen, leg.with, leg.phone.callee_at) {
+        } else if let (Some(seen), Some(_), Some(callee_at)) = (seen, leg.with.bridge(), leg.phone.callee_at)
+        {
             match leg.quiet {
                 Quiet::No | Quiet::Nothing(_) if seen.unheard && callee_at <= seen.since => {
                     leg.quiet = Quiet::Silence;
                     leg.phone.audio.count_at = Some(now + COUNT_EVERY_SILENCED);
-                    self.out.ask(id, Then::Nothing, rest::send_silence(id));
+                    self.out.ask(id, Purpose::Nothing, requests::send_silence(id));
                 }
                 Quiet::Silence if seen.doubled => {
                     leg.quiet = Quiet::No;
-                    self.out.ask(id, Then::Unsilenced, rest::stop_silence(id));
+                    self.out.ask(id, Purpose::Unsilenced, requests::stop_silence(id));
                 }
                 Quiet::No | Quiet::Nothing(_) | Quiet::Silence => {}
             }

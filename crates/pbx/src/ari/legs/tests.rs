@@ -22,14 +22,14 @@ impl Script {
     }
 
     /// What the switch was asked since the last time, in order.
-    fn asked(&mut self) -> Vec<(String, Then)> {
+    fn asked(&mut self) -> Vec<(String, Purpose)> {
         self.legs
             .out
             .asks
             .drain(..)
             .map(|ask| {
                 let path = ask.request.path.split('?').next().unwrap_or_default().to_owned();
-                (format!("{} {path}", ask.request.method.as_str()), ask.then)
+                (format!("{} {path}", ask.request.method.as_str()), ask.purpose)
             })
             .collect()
     }
@@ -37,7 +37,7 @@ impl Script {
     /// The same as paths, but for the counting of packets.
     fn paths(&mut self) -> Vec<String> {
         let asked = self.asked().into_iter();
-        let paths = asked.filter(|(_, then)| !matches!(then, Then::Packets(_)));
+        let paths = asked.filter(|(_, purpose)| !matches!(purpose, Purpose::Packets(_)));
         paths.map(|(path, _)| path).collect()
     }
 
@@ -59,7 +59,7 @@ impl Script {
 
     fn behind(&mut self, leg: Uuid, trunk: &'static str, status: DialStatus) {
         self.event(&Event::Dial {
-            caller: Some(rest::far_half(leg).to_string().into()),
+            caller: Some(requests::far_half(leg).to_string().into()),
             peer: trunk.into(),
             status,
         });
@@ -87,8 +87,8 @@ impl Script {
         self.legs.tick(self.now);
     }
 
-    fn reply(&mut self, then: Then, status: u16) -> bool {
-        self.legs.replied(then, status, "Allocation failed", self.now)
+    fn reply(&mut self, purpose: Purpose, status: u16) -> bool {
+        self.legs.replied(purpose, status, "Allocation failed", self.now)
     }
 
     fn call(&mut self, dial: &str) -> LegId {
@@ -135,7 +135,7 @@ impl Script {
                 format!("POST bridges/paceline-{leg}/addChannel"),
             ]
         );
-        self.reply(Then::Held(leg.0), 204);
+        self.reply(Purpose::Held(leg.0), 204);
         assert_eq!(self.said(), [PbxEvent::AgentReady { leg }]);
         // Its endpoint is watched, once.
         self.asked();
@@ -185,7 +185,7 @@ fn an_agent_who_hears_nothing_for_long_gets_silence_until_a_callee_comes() {
             format!("DELETE {silence}"),
         ]
     );
-    script.reply(Then::Connected(leg, agent), 204);
+    script.reply(Purpose::Connected(leg, agent), 204);
     script.pass(Duration::from_secs(60));
     script.destroyed(leg.0, 16);
     assert!(script.paths().is_empty());
@@ -246,7 +246,7 @@ fn a_hang_up_of_what_the_switch_does_not_know_waits_a_moment_for_the_real_end() 
     for real_end_comes in [true, false] {
         let leg = script.answered();
         script.legs.command(PbxCommand::HangUp { leg }, script.now);
-        assert!(script.reply(Then::HungUp(leg.0), 404));
+        assert!(script.reply(Purpose::HungUp(leg.0), 404));
         script.pass(Duration::from_millis(500));
         assert!(script.said().is_empty());
         if real_end_comes {
@@ -353,7 +353,7 @@ fn a_connect_to_somebody_who_left_says_who() {
             },
             script.now,
         );
-        script.reply(Then::Connected(leg, agent), status);
+        script.reply(Purpose::Connected(leg, agent), status);
         assert_eq!(
             script.said(),
             [PbxEvent::ConnectFailed {
@@ -381,7 +381,7 @@ fn an_agent_who_cannot_be_held_is_hung_up() {
     );
     script.start(agent.0);
     script.asked();
-    assert!(!script.reply(Then::Held(agent.0), 500));
+    assert!(!script.reply(Purpose::Held(agent.0), 500));
     assert_eq!(script.paths(), [format!("DELETE channels/{agent}")]);
     script.destroyed(agent.0, 16);
     assert_eq!(end_of(&script.said()).by, EndedBy::Us);

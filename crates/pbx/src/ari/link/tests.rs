@@ -1,4 +1,5 @@
 use super::*;
+use crate::driver;
 use paceline_core::pbx::DialString;
 use paceline_lab::{Asterisk, Options, Version};
 use tokio::sync::mpsc;
@@ -19,7 +20,12 @@ async fn a_full_queue_of_events_breaks_the_link_which_is_made_again_with_a_snaps
     let (commands, commands_in) = mpsc::channel(64);
     let (events_out, mut events) = mpsc::channel(ROOM);
     let stats = Arc::new(LinkStats::default());
-    let driver = tokio::spawn(run(config, commands_in, events_out, Arc::clone(&stats)));
+    let ports = Ports {
+        commands: commands_in,
+        events: events_out,
+        stats: Arc::clone(&stats),
+    };
+    let driver = tokio::spawn(driver::run(AriLink::new(config), ports));
     let first = events.recv().await.unwrap().event;
     assert!(matches!(first, PbxEvent::Resynchronised(_)));
 

@@ -1,12 +1,11 @@
 //! A link against a few lines of a switch.
 
 use super::*;
-use paceline_core::ids::{LegId, PbxName};
-use paceline_core::pbx::LegEnd;
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering::Relaxed;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 /// More than any two sockets hold.
 const FLOOD_BYTES: usize = 48 << 20;
@@ -69,30 +68,4 @@ async fn events_are_read_while_the_switchs_state_is() {
     assert!(connected.is_ok(), "{:?}", connected.err());
     assert!(stats.events_read.load(Relaxed) > 1000);
     switch.abort();
-}
-
-#[test]
-fn events_that_find_no_room_are_kept_in_their_order() {
-    let (_commands, commands_in) = mpsc::channel(1);
-    let (events_out, mut events) = mpsc::channel(2);
-    let ports = Ports {
-        commands: commands_in,
-        events: events_out,
-        stats: Arc::default(),
-    };
-    let ended = |nth| PbxEvent::LegEnded {
-        leg: LegId(Uuid::from_u128(nth)),
-        end: LegEnd::default(),
-    };
-    let mut waiting: VecDeque<PbxEvent> = (0..3).map(ended).collect();
-    let now = Instant::now();
-    assert!(ports.hand_on(&mut waiting, now, Duration::ZERO).is_ok());
-    assert_eq!(waiting, [ended(2)]);
-    assert_eq!(ports.stats.dropped.load(Relaxed), 1);
-    assert_eq!(events.try_recv().unwrap().event, ended(0));
-    assert!(ports.hand_on(&mut waiting, now, Duration::ZERO).is_ok());
-    assert_eq!(waiting, []);
-    drop(events);
-    waiting.push_back(ended(4));
-    assert!(ports.hand_on(&mut waiting, now, Duration::ZERO).is_err());
 }

@@ -17,7 +17,10 @@ impl Script {
 
     /// The PBX was tried, and nothing else asked or said.
     fn tried(&mut self) {
-        assert_eq!(self.asked(), [("POST channels/create".to_owned(), Then::Tried)]);
+        assert_eq!(
+            self.asked(),
+            [("POST channels/create".to_owned(), Purpose::Tried)]
+        );
         assert_eq!(self.said(), []);
     }
 }
@@ -32,16 +35,16 @@ fn a_leg_that_was_not_placed_is_refused_where_the_pbx_takes_others_and_found_no_
         let mut script = Script::new();
         let leg = script.call(CARRIER);
         script.asked();
-        assert!(!script.reply(Then::Placed(leg.0), 500));
+        assert!(!script.reply(Purpose::Placed(leg.0), 500));
         script.tried();
-        script.reply(Then::Tried, status);
+        script.reply(Purpose::Tried, status);
         let end = script.end_of(leg);
         assert_eq!(
             (end.by, end.detail.as_str()),
             (by, "Allocation failed"),
             "{status}"
         );
-        script.reply(Then::Tried, status);
+        script.reply(Purpose::Tried, status);
         script.destroyed(leg.0, 0);
         assert_eq!(script.said(), [], "an end is said once");
     }
@@ -63,7 +66,7 @@ fn an_unanswered_call_that_ends_without_a_cause_was_ended_by_the_pbx_where_that_
             script.tried();
             script.destroyed(leg.0, 0);
             assert_eq!(script.asked(), [], "it is asked once");
-            script.reply(Then::Tried, status);
+            script.reply(Purpose::Tried, status);
             assert_eq!(script.end_of(leg).by, by, "{dial} {status}");
         }
     }
@@ -95,7 +98,7 @@ fn a_link_that_breaks_before_it_is_known_whether_the_pbx_takes_calls_says_that_i
     let mut script = Script::new();
     let (refused, ended) = (script.call(CARRIER), script.call(CARRIER));
     script.asked();
-    script.reply(Then::Placed(refused.0), 500);
+    script.reply(Purpose::Placed(refused.0), 500);
     script.dial(ended.0, DialStatus::Failed);
     script.destroyed(ended.0, 0);
     // One try for all.
@@ -118,7 +121,7 @@ fn the_channel_that_tries_the_pbx_is_hung_up_as_soon_as_it_shows() {
     let mut script = Script::new();
     let leg = script.call(CARRIER);
     script.asked();
-    script.reply(Then::Placed(leg.0), 500);
+    script.reply(Purpose::Placed(leg.0), 500);
     let path = script.legs.out.asks.pop_front().unwrap().request.path;
     let (_, rest) = path.split_once("channelId=").unwrap();
     let tries = Uuid::try_parse(&rest[..36]).unwrap();

@@ -11,7 +11,7 @@ impl Script {
             to: Destination::HeldLeg(agent),
         };
         self.legs.command(command, self.now);
-        self.reply(Then::Connected(leg, agent), 204);
+        self.reply(Purpose::Connected(leg, agent), 204);
         assert_eq!(
             self.said(),
             [PbxEvent::Connected {
@@ -103,7 +103,7 @@ fn nobody_is_connected_while_the_agents_leg_is_out_of_its_bridge_and_it_is_asked
         to: Destination::HeldLeg(agent),
     };
     script.legs.command(command, script.now);
-    script.reply(Then::Connected(leg, agent), 204);
+    script.reply(Purpose::Connected(leg, agent), 204);
     assert!(matches!(
         script.said().as_slice(),
         [PbxEvent::ConnectFailed {
@@ -117,7 +117,7 @@ fn nobody_is_connected_while_the_agents_leg_is_out_of_its_bridge_and_it_is_asked
         script.paths(),
         [format!("POST bridges/paceline-{agent}/addChannel")]
     );
-    script.reply(Then::Returned(agent.0), 204);
+    script.reply(Purpose::Returned(agent.0), 204);
     assert_eq!(script.said(), []);
     script.connected(agent);
 }

@@ -29,10 +29,14 @@ const EVENT_FOR_TRUNKS: &str = "ChannelHangupRequest";
 
 /// A request's method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
+pub enum Method {
+    /// Reads.
     Get,
+    /// Makes or does.
     Post,
+    /// Sets.
     Put,
+    /// Removes.
     Delete,
 }
 
@@ -48,19 +52,21 @@ impl Method {
 }
 
 /// One request. The path holds numbers where a leg is placed, so there is no `Debug`.
-pub(super) struct Request {
-    pub(super) method: Method,
+pub struct Request {
+    /// What is done.
+    pub method: Method,
     /// Below `/ari/`, with its query.
-    pub(super) path: String,
+    pub path: String,
     /// JSON.
-    pub(super) body: Option<String>,
+    pub body: Option<String>,
 }
 
 impl Request {
-    fn new(method: Method, path: String) -> Self {
+    /// Without a body.
+    pub fn new(method: Method, path: impl Into<String>) -> Self {
         Self {
             method,
-            path,
+            path: path.into(),
             body: None,
         }
     }
@@ -370,7 +376,7 @@ pub(super) fn subscribe(app: &str, source: &str) -> Request {
 
 /// What the PBX's variables tell of our application.
 #[derive(Clone, Copy)]
-pub(super) enum Told {
+pub(super) enum OwnerVariable {
     /// Which installation drives it.
     Owner,
     /// Something else every second while that one lives: Asterisk shows no difference between an application that somebody
@@ -378,21 +384,21 @@ pub(super) enum Told {
     Alive,
 }
 
-fn told(app: &str, what: Told) -> String {
+fn told(app: &str, what: OwnerVariable) -> String {
     let name = match what {
-        Told::Owner => "PACELINE_OWNER_",
-        Told::Alive => "PACELINE_ALIVE_",
+        OwnerVariable::Owner => "PACELINE_OWNER_",
+        OwnerVariable::Alive => "PACELINE_ALIVE_",
     };
     let mut path = format!("asterisk/variable?variable={name}");
     escape(&mut path, app);
     path
 }
 
-pub(super) fn read_told(app: &str, what: Told) -> Request {
+pub(super) fn read_told(app: &str, what: OwnerVariable) -> Request {
     Request::new(Method::Get, told(app, what))
 }
 
-pub(super) fn tell(app: &str, what: Told, value: &str) -> Request {
+pub(super) fn tell(app: &str, what: OwnerVariable, value: &str) -> Request {
     let mut path = told(app, what);
     path.push_str("&value=");
     escape(&mut path, value);

@@ -4,8 +4,8 @@
 //! Somebody waits on the line for a connect or a hang-up, so these pass everything else; but no request passes an
 //! earlier one for the same leg.
 
-use super::out::{Ask, Then};
-use super::wire::{Http, HttpError, HttpReply, REPLY_WAIT_MAX};
+use super::client::{Client, HttpError, REPLY_WAIT_MAX, Reply};
+use super::outbox::{Ask, Purpose};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use std::collections::{HashSet, VecDeque};
@@ -33,7 +33,7 @@ struct Waiting {
 
 impl Waiting {
     fn push(&mut self, ask: Ask) {
-        if ask.then.urgent() && !self.unhurried.iter().any(|earlier| earlier.key == ask.key) {
+        if ask.purpose.urgent() && !self.unhurried.iter().any(|earlier| earlier.key == ask.key) {
             self.urgent.push_back(ask);
         } else {
             self.unhurried.push_back(ask);
@@ -54,14 +54,14 @@ impl Waiting {
 /// A request on the event stream whose reply has not come.
 struct Pending {
     id: u64,
-    then: Then,
+    purpose: Purpose,
     sent_at: Instant,
     urgent: bool,
 }
 
 /// Requests on the event stream.
 #[derive(Default)]
-pub(super) struct SocketWay {
+pub(super) struct SocketRequests {
     waiting: Waiting,
     last_id: u64,
     /// In the order sent, in which Asterisk replies.
@@ -69,7 +69,7 @@ pub(super) struct SocketWay {
     unhurried: usize,
 }
 
-impl SocketWay {
+impl SocketRequests {
     pub(super) fn push(&mut self, ask: Ask) {
         self.waiting.push(ask);
     }
@@ -90,7 +90,7 @@ impl SocketWay {
             self.unhurried += usize::from(!urgent);
             self.pending.push_back(Pending {
                 id: self.last_id,
-                then: ask.then,
+                purpose: ask.purpose,
                 sent_at: now,
                 urgent,
             });
@@ -99,12 +99,12 @@ impl SocketWay {
     }
 
     /// What a reply is for; nothing for a reply to no request of this link.
-    pub(super) fn replied(&mut self, request_id: &str) -> Option<Then> {
+    pub(super) fn replied(&mut self, request_id: &str) -> Option<Purpose> {
         let id: u64 = request_id.parse().ok()?;
         let position = self.pending.iter().position(|pending| pending.id == id)?;
         let pending = self.pending.remove(position)?;
         self.unhurried -= usize::from(!pending.urgent);
-        Some(pending.then)
+        Some(pending.purpose)
     }
 
     /// Whether a request has gone without a reply for too long.
@@ -115,20 +115,20 @@ impl SocketWay {
     }
 }
 
-type HttpDone = (Uuid, bool, Then, Result<HttpReply, HttpError>);
+type HttpDone = (Uuid, bool, Purpose, Result<Reply, HttpError>);
 
 /// Requests over HTTP: several at once, but one at a time for each leg. One for the nil leg concerns the whole PBX:
 /// nothing passes it.
-pub(super) struct HttpWay {
-    http: Http,
+pub(super) struct HttpRequests {
+    http: Client,
     waiting: Waiting,
     busy: HashSet<Uuid>,
     unhurried: usize,
     running: FuturesUnordered<Pin<Box<dyn Future<Output = HttpDone> + Send>>>,
 }
 
-impl HttpWay {
-    fn new(http: Http) -> Self {
+impl HttpRequests {
+    fn new(http: Client) -> Self {
         Self {
             http,
             waiting: Waiting::default(),
@@ -155,26 +155,34 @@ impl HttpWay {
                     .and_then(|place| self.waiting.unhurried.remove(place))
                     .map(|ask| (ask, false))
             });
-            let Some((Ask { request, key, then }, urgent)) = next else {
+            let Some((
+                Ask {
+                    request,
+                    key,
+                    purpose,
+                },
+                urgent,
+            )) = next
+            else {
                 return;
             };
             self.busy.insert(key);
             self.unhurried += usize::from(!urgent);
             let http = self.http.clone();
-            self.running.push(Box::pin(
-                async move { (key, urgent, then, http.send(request).await) },
-            ));
+            self.running.push(Box::pin(async move {
+                (key, urgent, purpose, http.send(request).await)
+            }));
         }
     }
 
     /// A reply that has come.
-    pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<(Then, Result<HttpReply, HttpError>)> {
+    pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<(Purpose, Result<Reply, HttpError>)> {
         match self.running.poll_next_unpin(cx) {
-            Poll::Ready(Some((key, urgent, then, reply))) => {
+            Poll::Ready(Some((key, urgent, purpose, reply))) => {
                 self.busy.remove(&key);
                 self.unhurried -= usize::from(!urgent);
                 self.start_some();
-                Poll::Ready((then, reply))
+                Poll::Ready((purpose, reply))
             }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
@@ -198,33 +206,33 @@ fn first_free(waiting: &VecDeque<Ask>, busy: &HashSet<Uuid>) -> Option<usize> {
 }
 
 /// One of the two.
-pub(super) enum Way {
-    Socket(SocketWay),
-    Http(Box<HttpWay>),
+pub(super) enum RequestQueue {
+    Socket(SocketRequests),
+    Http(Box<HttpRequests>),
 }
 
-impl Way {
+impl RequestQueue {
     /// `http`: requests must travel over it.
-    pub(super) fn new(http: Option<Http>) -> Self {
+    pub(super) fn new(http: Option<Client>) -> Self {
         match http {
-            None => Self::Socket(SocketWay::default()),
-            Some(http) => Self::Http(Box::new(HttpWay::new(http))),
+            None => Self::Socket(SocketRequests::default()),
+            Some(http) => Self::Http(Box::new(HttpRequests::new(http))),
         }
     }
 
     /// Takes back what was not sent.
     pub(super) fn take_unsent(&mut self) -> Vec<Ask> {
         match self {
-            Self::Socket(way) => way.waiting.take().collect(),
-            Self::Http(way) => way.waiting.take().collect(),
+            Self::Socket(queue) => queue.waiting.take().collect(),
+            Self::Http(queue) => queue.waiting.take().collect(),
         }
     }
 
     /// Requests sent or waiting.
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Socket(way) => way.pending.len() + way.waiting.len(),
-            Self::Http(way) => way.running.len() + way.waiting.len(),
+            Self::Socket(queue) => queue.pending.len() + queue.waiting.len(),
+            Self::Http(queue) => queue.running.len() + queue.waiting.len(),
         }
     }
 }
@@ -232,75 +240,75 @@ impl Way {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ari::rest;
+    use crate::ari::requests;
     use paceline_core::ids::{AgentLegId, LegId};
 
-    fn ask(key: Uuid, then: Then) -> Ask {
+    fn ask(key: Uuid, purpose: Purpose) -> Ask {
         Ask {
-            request: rest::hang_up(&key.to_string()),
+            request: requests::hang_up(&key.to_string()),
             key,
-            then,
+            purpose,
         }
     }
 
-    fn connect(leg: Uuid) -> Then {
-        Then::Connected(LegId(leg), AgentLegId(Uuid::nil()))
+    fn connect(leg: Uuid) -> Purpose {
+        Purpose::Connected(LegId(leg), AgentLegId(Uuid::nil()))
     }
 
     #[test]
     fn a_connect_passes_a_burst_of_originates_and_a_hang_up_stays_behind_its_own() {
-        let mut way = SocketWay::default();
+        let mut queue = SocketRequests::default();
         let now = Instant::now();
         let legs: Vec<Uuid> = (0..20).map(|_| Uuid::new_v4()).collect();
         for leg in &legs {
-            way.push(ask(*leg, Then::Placed(*leg)));
+            queue.push(ask(*leg, Purpose::Placed(*leg)));
         }
         let mut sent = 0;
-        while way.next_frame(now).is_some() {
+        while queue.next_frame(now).is_some() {
             sent += 1;
         }
         assert_eq!(sent, UNHURRIED_MAX);
         let caller = Uuid::new_v4();
-        way.push(ask(caller, connect(caller)));
+        queue.push(ask(caller, connect(caller)));
         // Its originate has not been sent.
-        way.push(ask(legs[10], Then::HungUp(legs[10])));
+        queue.push(ask(legs[10], Purpose::HungUp(legs[10])));
         // Its originate has, and Asterisk keeps the order.
-        way.push(ask(legs[0], Then::HungUp(legs[0])));
+        queue.push(ask(legs[0], Purpose::HungUp(legs[0])));
         let mut order = Vec::new();
         for reply in 1..=23 {
-            while way.next_frame(now).is_some() {}
-            order.extend(way.replied(&reply.to_string()));
-            assert!(way.replied(&reply.to_string()).is_none());
+            while queue.next_frame(now).is_some() {}
+            order.extend(queue.replied(&reply.to_string()));
+            assert!(queue.replied(&reply.to_string()).is_none());
         }
-        let place = |then: &Then| order.iter().position(|other| other == then);
+        let place = |purpose: &Purpose| order.iter().position(|other| other == purpose);
         assert_eq!(order.len(), 23);
         assert_eq!(place(&connect(caller)), Some(UNHURRIED_MAX));
-        assert_eq!(place(&Then::HungUp(legs[0])), Some(UNHURRIED_MAX + 1));
-        assert!(place(&Then::HungUp(legs[10])) > place(&Then::Placed(legs[10])));
-        assert!(way.replied("nonsense").is_none());
+        assert_eq!(place(&Purpose::HungUp(legs[0])), Some(UNHURRIED_MAX + 1));
+        assert!(place(&Purpose::HungUp(legs[10])) > place(&Purpose::Placed(legs[10])));
+        assert!(queue.replied("nonsense").is_none());
     }
 
     #[test]
     fn a_request_without_a_reply_becomes_overdue() {
-        let mut way = SocketWay::default();
+        let mut queue = SocketRequests::default();
         let now = Instant::now();
-        assert!(!way.overdue(now + REPLY_WAIT_MAX * 2));
-        way.push(ask(Uuid::nil(), Then::Nothing));
-        way.next_frame(now);
-        assert!(!way.overdue(now + REPLY_WAIT_MAX));
-        assert!(way.overdue(now + REPLY_WAIT_MAX * 2));
+        assert!(!queue.overdue(now + REPLY_WAIT_MAX * 2));
+        queue.push(ask(Uuid::nil(), Purpose::Nothing));
+        queue.next_frame(now);
+        assert!(!queue.overdue(now + REPLY_WAIT_MAX));
+        assert!(queue.overdue(now + REPLY_WAIT_MAX * 2));
     }
 
     #[test]
     fn over_http_a_leg_has_one_request_at_a_time_and_the_switch_alone() {
         let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
         let waiting: VecDeque<Ask> = [one, one, Uuid::nil(), two]
-            .map(|key| ask(key, Then::Nothing))
+            .map(|key| ask(key, Purpose::Nothing))
             .into();
         assert_eq!(first_free(&waiting, &HashSet::new()), Some(0));
         assert_eq!(first_free(&waiting, &HashSet::from([one])), None);
         assert_eq!(first_free(&waiting, &HashSet::from([Uuid::nil()])), None);
-        let waiting: VecDeque<Ask> = [one, two].map(|key| ask(key, Then::Nothing)).into();
+        let waiting: VecDeque<Ask> = [one, two].map(|key| ask(key, Purpose::Nothing)).into();
         assert_eq!(first_free(&waiting, &HashSet::from([one])), Some(1));
     }
 }

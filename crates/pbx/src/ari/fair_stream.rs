@@ -7,17 +7,18 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Then others have their turn.
+/// Purpose others have their turn.
 const TURN_MAX: Duration = Duration::from_millis(2);
 
-/// A connection in turns.
-pub(super) struct InTurns<S> {
+/// A connection whose reader lets others have their turn.
+#[derive(Debug)]
+pub struct FairStream<S> {
     stream: S,
     /// Since when there was always something to read.
     busy_since: Option<Instant>,
 }
 
-impl<S> InTurns<S> {
+impl<S> FairStream<S> {
     pub(super) fn new(stream: S) -> Self {
         Self {
             stream,
@@ -26,7 +27,7 @@ impl<S> InTurns<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for InTurns<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for FairStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.busy_since.is_some_and(|since| since.elapsed() >= TURN_MAX) {
@@ -44,7 +45,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for InTurns<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for InTurns<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for FairStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
     }
@@ -108,7 +109,7 @@ mod tests {
     #[tokio::test]
     async fn a_message_of_empty_parts_without_end_leaves_the_thread_to_others() {
         use futures_util::StreamExt as _;
-        let stream = InTurns::new(Endless(false));
+        let stream = FairStream::new(Endless(false));
         let mut socket = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
         let mut others = 0;
         while others < 10 {

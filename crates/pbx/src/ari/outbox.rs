@@ -1,6 +1,6 @@
 //! What the state machines want done: requests for the PBX, events for everybody else. Plain data.
 
-use super::rest::Request;
+use super::requests::Request;
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::PbxEvent;
 use std::collections::VecDeque;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// Why a request was sent, so that its reply finds its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum Purpose {
     Placed(Uuid),
     /// Whether the PBX takes new calls, because a leg was not placed or has ended without a cause.
     Tried,
@@ -33,7 +33,7 @@ pub(super) enum Then {
     Watched,
 }
 
-impl Then {
+impl Purpose {
     /// Whether somebody on the line waits for it.
     pub(super) const fn urgent(&self) -> bool {
         matches!(
@@ -47,18 +47,22 @@ impl Then {
 pub(super) struct Ask {
     pub(super) request: Request,
     pub(super) key: Uuid,
-    pub(super) then: Then,
+    pub(super) purpose: Purpose,
 }
 
 /// What came out: to be drained after every call.
 #[derive(Default)]
-pub(super) struct Out {
+pub(super) struct Outbox {
     pub(super) asks: VecDeque<Ask>,
     pub(super) events: VecDeque<PbxEvent>,
 }
 
-impl Out {
-    pub(super) fn ask(&mut self, key: Uuid, then: Then, request: Request) {
-        self.asks.push_back(Ask { request, key, then });
+impl Outbox {
+    pub(super) fn ask(&mut self, key: Uuid, purpose: Purpose, request: Request) {
+        self.asks.push_back(Ask {
+            request,
+            key,
+            purpose,
+        });
     }
 }

@@ -1,23 +1,26 @@
-//! The two ways to the PBX: its WebSocket and its HTTP server. In: configuration, requests. Out: frames, replies.
-//! Decides nothing and knows no leg.
+//! The client of one Asterisk's ARI: its HTTP server and its event stream. In: configuration, requests. Out: replies, frames.
+//! Decides nothing and knows no leg. The driver and the doctor use it.
 
 use super::AriConfig;
-use super::rest::{Method, Request};
+use super::fair_stream::FairStream;
+use super::requests::{Method, Request};
 use super::tls::client_config;
-use super::turns::InTurns;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret as _;
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use tokio_tungstenite::tungstenite::http::header::{
+    AUTHORIZATION, DATE, HeaderValue, SEC_WEBSOCKET_PROTOCOL,
+};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 
 /// The event stream.
-pub(super) type Socket = WebSocketStream<MaybeTlsStream<InTurns<TcpStream>>>;
+pub type EventStream = WebSocketStream<MaybeTlsStream<FairStream<TcpStream>>>;
 
 /// Longest wait for a connection, and for any reply. A request without a reply is not assumed to have failed: the link
 /// is dropped and the PBX's state read.
@@ -34,7 +37,7 @@ const UNSENT_BYTES_MAX: usize = 1 << 20;
 
 /// Why the PBX could not be reached or asked.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum WireError {
+pub enum ClientError {
     /// The URL in the configuration.
     #[error("the url of the PBX is not an http or https URL; write it like http://127.0.0.1:8088")]
     Url,
@@ -81,18 +84,46 @@ pub(super) enum WireError {
 
 /// Why a request over HTTP has no reply.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HttpError {
+pub enum HttpError {
     /// No reply, or half of one.
     #[error("the connection failed; check that Asterisk runs and can be reached")]
     Broken(#[source] reqwest::Error),
+    /// No certificate that we trust.
+    #[error("its certificate is not one that we trust; name its authority in `ca_file`")]
+    Untrusted(#[source] reqwest::Error),
+    /// What listens does not speak TLS.
+    #[error("it speaks no TLS; write `http` in place of `https` in the PBX's url")]
+    NotTls(#[source] reqwest::Error),
     /// A reply that cannot be meant seriously.
     #[error("the reply is longer than {BODY_BYTES_MAX} bytes; check that `url` is the URL of the PBX")]
     TooLong,
 }
 
-/// The PBX's HTTP server.
+impl From<reqwest::Error> for HttpError {
+    fn from(err: reqwest::Error) -> Self {
+        let err = err.without_url();
+        let mut cause = err.source();
+        while let Some(inner) = cause {
+            match inner.downcast_ref() {
+                Some(rustls::Error::InvalidCertificate(_)) => return Self::Untrusted(err),
+                Some(_) => return Self::NotTls(err),
+                None => {}
+            }
+            // The source of an I/O error is that of its content, not its content.
+            let content = inner
+                .downcast_ref::<std::io::Error>()
+                .and_then(std::io::Error::get_ref);
+            cause = content
+                .map(|content| content as &(dyn std::error::Error + 'static))
+                .or_else(|| inner.source());
+        }
+        Self::Broken(err)
+    }
+}
+
+/// One Asterisk's ARI. Cheap to clone; all clones share their connections.
 #[derive(Clone)]
-pub(super) struct Http {
+pub struct Client {
     client: reqwest::Client,
     /// Ends in `/ari/`.
     base: String,
@@ -101,17 +132,23 @@ pub(super) struct Http {
     tls: Arc<rustls::ClientConfig>,
 }
 
-/// Status and body.
-pub(super) struct HttpReply {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
+/// The answer to a request.
+#[derive(Debug)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// The clock of the PBX when it answered, where it tells: `Sat, 28 Nov 2026 10:00:00 GMT`.
+    pub date: Option<HeaderValue>,
+    /// What it says.
+    pub body: Vec<u8>,
 }
 
-impl Http {
-    pub(super) fn new(config: &AriConfig) -> Result<Self, WireError> {
+impl Client {
+    /// Sets up TLS and the credentials; connects nowhere yet.
+    pub fn new(config: &AriConfig) -> Result<Self, ClientError> {
         // Elsewhere it may have been installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let tls = client_config(&config.authorities).map_err(WireError::Tls)?;
+        let tls = client_config(&config.authorities).map_err(ClientError::Tls)?;
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls.clone())
             .no_proxy()
@@ -122,15 +159,15 @@ impl Http {
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
             .build()
-            .map_err(WireError::Client)?;
+            .map_err(ClientError::Client)?;
         let base = config.url.trim_end_matches('/');
         let base = base.strip_suffix("/ari").unwrap_or(base);
         if !(base.starts_with("http://") || base.starts_with("https://")) {
-            return Err(WireError::Url);
+            return Err(ClientError::Url);
         }
         let credentials = format!("{}:{}", config.username, config.password.expose_secret());
         let mut authorization = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(credentials)))
-            .map_err(|_| WireError::Unauthorised)?;
+            .map_err(|_| ClientError::Unauthorised)?;
         authorization.set_sensitive(true);
         Ok(Self {
             client,
@@ -142,8 +179,7 @@ impl Http {
     }
 
     /// Sends a request; any status is a reply.
-    pub(super) async fn send(&self, request: Request) -> Result<HttpReply, HttpError> {
-        let broken = |err: reqwest::Error| HttpError::Broken(err.without_url());
+    pub async fn send(&self, request: Request) -> Result<Reply, HttpError> {
         let method = match request.method {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
@@ -159,39 +195,40 @@ impl Http {
                 .header(reqwest::header::CONTENT_TYPE, "application/json")
                 .body(body);
         }
-        let mut reply = builder.send().await.map_err(broken)?;
+        let mut reply = builder.send().await?;
         let mut body = Vec::new();
-        while let Some(chunk) = reply.chunk().await.map_err(broken)? {
+        while let Some(chunk) = reply.chunk().await? {
             if body.len() + chunk.len() > BODY_BYTES_MAX {
                 return Err(HttpError::TooLong);
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(HttpReply {
+        Ok(Reply {
             status: reply.status().as_u16(),
+            date: reply.headers_mut().remove(DATE),
             body,
         })
     }
 
     /// Sends a request that must succeed.
-    pub(super) async fn ask(&self, asked: &'static str, request: Request) -> Result<Vec<u8>, WireError> {
-        let reply = self.send(request).await.map_err(WireError::Http)?;
+    pub async fn ask(&self, asked: &'static str, request: Request) -> Result<Vec<u8>, ClientError> {
+        let reply = self.send(request).await.map_err(ClientError::Http)?;
         match reply.status {
             200..300 => Ok(reply.body),
-            401 | 403 => Err(WireError::Unauthorised),
-            status => Err(WireError::Refused { asked, status }),
+            401 | 403 => Err(ClientError::Unauthorised),
+            status => Err(ClientError::Refused { asked, status }),
         }
     }
 
     /// Opens the event stream.
-    pub(super) async fn open(&self) -> Result<Socket, WireError> {
-        let socket_error = |err| WireError::Socket(Box::new(err));
+    pub async fn open(&self) -> Result<EventStream, ClientError> {
+        let socket_error = |err| ClientError::Socket(Box::new(err));
         // http becomes ws, https becomes wss.
         let mut url = format!(
             "ws{}events?app=",
             self.base.strip_prefix("http").unwrap_or_default()
         );
-        super::rest::escape(&mut url, &self.app);
+        super::requests::escape(&mut url, &self.app);
         let mut request = url.into_client_request().map_err(socket_error)?;
         let headers = request.headers_mut();
         headers.insert(AUTHORIZATION, self.authorization.clone());
@@ -214,15 +251,15 @@ impl Http {
         let opening = async {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            let stream = InTurns::new(stream);
+            let stream = FairStream::new(stream);
             tokio_tungstenite::client_async_tls_with_config(request, stream, Some(config), Some(tls)).await
         };
         match tokio::time::timeout(CONNECT_WAIT_MAX, opening).await {
-            Err(_) => Err(WireError::Slow),
+            Err(_) => Err(ClientError::Slow),
             Ok(Err(tokio_tungstenite::tungstenite::Error::Http(reply))) => {
                 Err(match reply.status().as_u16() {
-                    401 | 403 => WireError::Unauthorised,
-                    status => WireError::Refused {
+                    401 | 403 => ClientError::Unauthorised,
+                    status => ClientError::Refused {
                         asked: "the event stream",
                         status,
                     },

@@ -17,7 +17,7 @@ const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// Why the PBX could not be reached or asked.
 #[derive(Debug, thiserror::Error)]
-pub enum WireError {
+pub enum ConnectionError {
     /// No TCP connection.
     #[error(
         "cannot connect to the Event Socket of the PBX; check that FreeSWITCH runs with mod_event_socket"
@@ -92,14 +92,14 @@ pub struct Connection {
 
 impl Reading {
     /// Reads once. What was read is in the decoder.
-    pub async fn fill(&mut self) -> Result<(), WireError> {
+    pub async fn fill(&mut self) -> Result<(), ConnectionError> {
         let read = self
             .socket
             .read(self.decoder.space())
             .await
-            .map_err(WireError::Broken)?;
+            .map_err(ConnectionError::Broken)?;
         if read == 0 {
-            return Err(WireError::Closed);
+            return Err(ConnectionError::Closed);
         }
         self.decoder.filled(read);
         Ok(())
@@ -108,11 +108,11 @@ impl Reading {
     /// Waits for the next frame that `pick` makes a value of; the others are passed over.
     async fn wait_for<T>(
         &mut self,
-        mut pick: impl FnMut(Frame<'_>) -> Result<Option<T>, WireError>,
-    ) -> Result<T, WireError> {
+        mut pick: impl FnMut(Frame<'_>) -> Result<Option<T>, ConnectionError>,
+    ) -> Result<T, ConnectionError> {
         let waiting = async {
             loop {
-                while let Some(frame) = self.decoder.next().map_err(WireError::Codec)? {
+                while let Some(frame) = self.decoder.next().map_err(ConnectionError::Codec)? {
                     if let Some(picked) = pick(frame)? {
                         return Ok(picked);
                     }
@@ -122,30 +122,30 @@ impl Reading {
         };
         timeout(REPLY_WAIT_MAX, waiting)
             .await
-            .unwrap_or(Err(WireError::Slow))
+            .unwrap_or(Err(ConnectionError::Slow))
     }
 }
 
 /// What a frame says in answer to a command.
-fn reply(frame: Frame<'_>) -> Result<Option<Vec<u8>>, WireError> {
+fn reply(frame: Frame<'_>) -> Result<Option<Vec<u8>>, ConnectionError> {
     match frame {
         Frame::Reply(text) | Frame::ApiResponse(text) => Ok(Some(text.to_vec())),
-        Frame::Disconnect => Err(WireError::Closed),
-        Frame::Rejected => Err(WireError::Rejected),
+        Frame::Disconnect => Err(ConnectionError::Closed),
+        Frame::Rejected => Err(ConnectionError::Rejected),
         Frame::AuthRequest | Frame::Event(_) | Frame::Other => Ok(None),
     }
 }
 
 impl Connection {
     /// Connects and gives the password.
-    pub async fn open(config: &EslConfig) -> Result<Self, WireError> {
+    pub async fn open(config: &EslConfig) -> Result<Self, ConnectionError> {
         let connecting = TcpStream::connect(&config.address);
         let socket = match timeout(CONNECT_WAIT_MAX, connecting).await {
-            Err(_) => return Err(WireError::Slow),
-            Ok(socket) => socket.map_err(WireError::Connect)?,
+            Err(_) => return Err(ConnectionError::Slow),
+            Ok(socket) => socket.map_err(ConnectionError::Connect)?,
         };
         // Commands are small and wanted at once; without it they wait for each other.
-        socket.set_nodelay(true).map_err(WireError::Connect)?;
+        socket.set_nodelay(true).map_err(ConnectionError::Connect)?;
         let (socket, writing) = socket.into_split();
         let mut connection = Self {
             reading: Reading {
@@ -163,44 +163,44 @@ impl Connection {
             .await?;
         let password = config.password.expose_secret();
         if password.chars().any(char::is_control) {
-            return Err(WireError::PasswordUnsendable);
+            return Err(ConnectionError::PasswordUnsendable);
         }
         let answer = connection.ask(&format!("auth {password}")).await;
         match answer {
             Ok(answer) if answer.starts_with(b"+OK") => Ok(connection),
             // It says why, then closes, and either may be what we see of it.
-            Ok(_) | Err(WireError::Closed) => Err(WireError::Password),
+            Ok(_) | Err(ConnectionError::Closed) => Err(ConnectionError::Password),
             Err(err) => Err(err),
         }
     }
 
     /// Sends a command and waits for its reply, whatever it says.
-    pub async fn ask(&mut self, command: &str) -> Result<Vec<u8>, WireError> {
+    pub async fn ask(&mut self, command: &str) -> Result<Vec<u8>, ConnectionError> {
         self.send(command).await?;
         self.reply().await
     }
 
     /// Sends a command that must succeed.
-    pub async fn demand(&mut self, asked: &'static str, command: &str) -> Result<Vec<u8>, WireError> {
+    pub async fn demand(&mut self, asked: &'static str, command: &str) -> Result<Vec<u8>, ConnectionError> {
         let reply = self.ask(command).await?;
         if reply.starts_with(b"-") {
-            return Err(WireError::Refused { asked });
+            return Err(ConnectionError::Refused { asked });
         }
         Ok(reply)
     }
 
     /// Sends a command; its reply is the next but for those that are still to come.
-    pub(super) async fn send(&mut self, command: &str) -> Result<(), WireError> {
+    pub(super) async fn send(&mut self, command: &str) -> Result<(), ConnectionError> {
         // One write: a command of which half has arrived stops this connection on the PBX.
         let text = format!("{command}\n\n");
         match timeout(REPLY_WAIT_MAX, self.writing.write_all(text.as_bytes())).await {
-            Err(_) => Err(WireError::Slow),
-            Ok(written) => written.map_err(WireError::Broken),
+            Err(_) => Err(ConnectionError::Slow),
+            Ok(written) => written.map_err(ConnectionError::Broken),
         }
     }
 
     /// Waits for the next reply.
-    pub(super) async fn reply(&mut self) -> Result<Vec<u8>, WireError> {
+    pub(super) async fn reply(&mut self) -> Result<Vec<u8>, ConnectionError> {
         self.reading.wait_for(reply).await
     }
 }
