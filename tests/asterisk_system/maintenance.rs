@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use std::process::Child;
 use std::time::Duration;
 
+mod freeswitch;
+
 const SOON: Duration = Duration::from_secs(20);
 
 /// Tells Asterisk to stop or restart; the command ends with it.

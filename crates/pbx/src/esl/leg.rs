@@ -207,13 +207,14 @@ impl Leg {
             FarHalf::Awaited => facts.q850 == Some(19),
             FarHalf::Unknown | FarHalf::Seen => false,
         };
+        // The PBX that stops ends one leg after the other, so that we may have asked for the end of a callee whose agent went first.
         // A refusal of the far end's means that it was faster than our hang-up.
-        let by = if self.hang_up_asked && (answered || facts.sip.is_none()) {
+        let by = if facts.cause == STOPPED {
+            EndedBy::Stopped
+        } else if self.hang_up_asked && (answered || facts.sip.is_none()) {
             EndedBy::Us
         } else if no_room && !answered && !progressed {
             EndedBy::NoRoom
-        } else if facts.cause == STOPPED {
-            EndedBy::Stopped
         } else if !answered && facts.sip.is_none() && matches!(facts.q850, Some(19)) {
             EndedBy::RingTimeout
         } else {

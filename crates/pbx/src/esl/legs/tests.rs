@@ -190,6 +190,7 @@ fn who_ended_it_is_read_from_cause_and_status() {
         (false, facts("NO_ANSWER", 19, Some(480)), EndedBy::Network),
         (true, facts("NORMAL_CLEARING", 16, None), EndedBy::Us),
         (true, facts("USER_BUSY", 17, Some(486)), EndedBy::Network),
+        (true, facts("SYSTEM_SHUTDOWN", 0, None), EndedBy::Stopped),
         (
             false,
             facts("RECOVERY_ON_TIMER_EXPIRE", 102, Some(408)),
