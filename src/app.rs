@@ -5,7 +5,7 @@ use crate::api::listen::Routes;
 use crate::api::threads::Threads;
 use crate::clock::Clock;
 use crate::config::{Config, PbxKind};
-use crate::dialer::{Dialer, StartError, Switch};
+use crate::dialer::{AttachedPbx, Dialer, StartError};
 use crate::jobs::Jobs;
 use crate::jobs::clearing::Clearing;
 use crate::jobs::filling::Filling;
@@ -108,12 +108,12 @@ impl App {
             source,
         })?;
         let writer = store.writer_in(&clock);
-        let switches = config
+        let pbxes = config
             .pbxes
             .iter()
             .map(|pbx| attach(pbx, installation, clock))
             .collect();
-        let dialer = Dialer::start(store.clone(), writer, clock, metrics.clone(), switches).await?;
+        let dialer = Dialer::start(store.clone(), writer, clock, metrics.clone(), pbxes).await?;
         let jobs = Jobs::new(&metrics, clock);
         let jobs_run = run_jobs(&jobs, &threads, &api_store, &dialer, config, clock);
         let routes = routes(config, &api_store, &dialer, &jobs, &metrics, clock);
@@ -212,7 +212,7 @@ fn run_jobs(
     ]
 }
 
-fn attach(config: &crate::config::PbxConfig, installation: Uuid, clock: Clock) -> Switch {
+fn attach(config: &crate::config::PbxConfig, installation: Uuid, clock: Clock) -> AttachedPbx {
     let (kind, handle) = match &config.kind {
         PbxKind::Ari {
             url,
@@ -252,7 +252,7 @@ fn attach(config: &crate::config::PbxConfig, installation: Uuid, clock: Clock) -
             ("sim", handle)
         }
     };
-    Switch {
+    AttachedPbx {
         name: config.name.clone(),
         kind,
         agent_dial: config.agent_dial.clone(),

@@ -50,7 +50,7 @@ const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A configured PBX with its running driver.
 #[derive(Debug)]
-pub struct Switch {
+pub struct AttachedPbx {
     /// As configured.
     pub name: PbxName,
     /// How it is attached: `ari`, `sim`.
@@ -76,7 +76,7 @@ struct Inner {
     events: Events,
     /// Where engines and drivers run. The API calls from threads of its own, on which none of them may end up.
     home: Handle,
-    switches: BTreeMap<PbxName, SwitchFace>,
+    pbxes: BTreeMap<PbxName, PbxFace>,
     routes: Routes,
     /// Where each logged-in agent works.
     agents: Mutex<BTreeMap<AgentId, CampaignId>>,
@@ -89,7 +89,7 @@ struct Inner {
 
 /// What a campaign needs of a PBX.
 #[derive(Debug)]
-struct SwitchFace {
+struct PbxFace {
     kind: &'static str,
     agent_dial: AgentTemplate,
     dial_allowed: DialRules,
@@ -175,22 +175,22 @@ impl Dialer {
         writer: Writer,
         clock: Clock,
         metrics: Metrics,
-        switches: Vec<Switch>,
+        pbxes: Vec<AttachedPbx>,
     ) -> Result<Self, StartError> {
         let mut faces = BTreeMap::new();
         let mut events = Vec::new();
-        for switch in switches {
-            metrics.watch_link(&switch.name, switch.handle.stats.clone());
-            metrics.maintained(&switch.name, false);
-            events.push((switch.name.clone(), switch.handle.events));
-            let commands = switch.handle.commands;
-            let (kind, agent_dial, stats) = (switch.kind, switch.agent_dial, switch.handle.stats);
+        for pbx in pbxes {
+            metrics.watch_link(&pbx.name, pbx.handle.stats.clone());
+            metrics.maintained(&pbx.name, false);
+            events.push((pbx.name.clone(), pbx.handle.events));
+            let commands = pbx.handle.commands;
+            let (kind, agent_dial, stats) = (pbx.kind, pbx.agent_dial, pbx.handle.stats);
             faces.insert(
-                switch.name,
-                SwitchFace {
+                pbx.name,
+                PbxFace {
                     kind,
                     agent_dial,
-                    dial_allowed: switch.dial_allowed,
+                    dial_allowed: pbx.dial_allowed,
                     commands,
                     stats,
                 },
@@ -205,7 +205,7 @@ impl Dialer {
             metrics,
             events: Events::new(clock.now().wall),
             home: Handle::current(),
-            switches: faces,
+            pbxes: faces,
             routes,
             agents: Mutex::default(),
             state,
@@ -275,7 +275,7 @@ impl Dialer {
         let campaign_is_over = campaign.state == CampaignState::Archived;
         let mut agents = Vec::new();
         for agent in recovery.agents {
-            let Some(face) = self.0.switches.get(&agent.pbx) else {
+            let Some(face) = self.0.pbxes.get(&agent.pbx) else {
                 continue;
             };
             self.0.agents().insert(agent.agent, id);
@@ -425,7 +425,7 @@ impl Dialer {
             let mut campaigns = state.campaigns.values();
             campaigns.any(|running| running.live.borrow().full.contains(pbx))
         };
-        let status = |(name, face): (&PbxName, &SwitchFace)| PbxStatus {
+        let status = |(name, face): (&PbxName, &PbxFace)| PbxStatus {
             name: name.clone(),
             kind: face.kind,
             connected: face.stats.connected.load(Ordering::Acquire),
@@ -435,7 +435,7 @@ impl Dialer {
             agent_dial: face.agent_dial.clone(),
             dial_allowed: face.dial_allowed.clone(),
         };
-        self.0.switches.iter().map(status).collect()
+        self.0.pbxes.iter().map(status).collect()
     }
 
     /// Live calls and logged-in agents over all campaigns: what a graceful stop waits for.

@@ -72,7 +72,7 @@ fn until_phones_are_online(asterisk: &Asterisk) {
 }
 
 #[tokio::test]
-async fn a_switch_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard() {
+async fn a_pbx_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard() {
     let lab = watchful(LabOptions::default());
     let trunks = ["PJSIP/{number}@carrier", "Local/{number}@from-internal/n"];
     let office = office_at(&lab.asterisk, &trunks).await;

@@ -9,7 +9,7 @@
 
 use paceline::api::control::{AgentRefusal, Dialer as _};
 use paceline::clock::Clock;
-use paceline::dialer::{Dialer, Switch};
+use paceline::dialer::{AttachedPbx, Dialer};
 use paceline::events::Next;
 use paceline::metrics::Metrics;
 use paceline::pbx::sim::{self, SimControl};
@@ -49,7 +49,7 @@ async fn dialer(url: &str, clock: Clock) -> (Dialer, SimControl) {
 }
 
 async fn dialer_on(
-    switch: &str,
+    pbx: &str,
     url: &str,
     clock: Clock,
     metrics: Metrics,
@@ -58,8 +58,8 @@ async fn dialer_on(
     let store = Store::open(url, metrics.store()).await.expect("a store");
     let (handle, control) = sim::spawn_seeded(config, 7, clock);
     let agent_dial = AgentTemplate::new("PJSIP/{extension}").expect("a template");
-    let switches = vec![Switch {
-        name: PbxName::new(switch),
+    let pbxes = vec![AttachedPbx {
+        name: PbxName::new(pbx),
         kind: "sim",
         agent_dial,
         dial_allowed: DialRules::any(),
@@ -67,7 +67,7 @@ async fn dialer_on(
     }];
     let writer = store.writer();
     (
-        Dialer::start(store, writer, clock, metrics, switches)
+        Dialer::start(store, writer, clock, metrics, pbxes)
             .await
             .expect("it starts"),
         control,
@@ -333,7 +333,7 @@ async fn a_drained_dialer_leaves_no_open_attempt_and_no_channel() {
 }
 
 #[tokio::test]
-async fn a_cut_link_and_a_restarted_switch_lose_nothing() {
+async fn a_cut_link_and_a_restarted_pbx_lose_nothing() {
     let rig = rig(150, 10).await;
     for fraction in [
         "SELECT count(*) >= 20 FROM task_contacts WHERE state = 'done'",
@@ -479,7 +479,7 @@ async fn while_conversations_are_let_end_agents_are_served_and_shown() {
 }
 
 #[tokio::test]
-async fn a_switch_that_is_not_configured_any_more_strands_no_call_and_no_agent() {
+async fn a_pbx_that_is_not_configured_any_more_strands_no_call_and_no_agent() {
     let rig = rig(100, 5).await;
     let talking_and_over = "SELECT count(CASE WHEN ended_at_ms IS NULL AND connected_at_ms > 0 THEN 1 END) > 0 \
         AND count(ended_at_ms) > 0 FROM attempts";

@@ -57,7 +57,7 @@ fn change(freeswitch: &FreeSwitch, changes: &[(&str, &str)]) {
 const TRUNK: &str = "sofia/gateway/carrier/{number}";
 
 #[tokio::test]
-async fn a_switch_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard() {
+async fn a_pbx_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard() {
     let what = "a_switch_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard";
     if FreeSwitch::program_or_skip(what).is_none() {
         return;
@@ -250,7 +250,7 @@ async fn trunks_agents_and_codecs_that_do_not_meet_are_named() {
 }
 
 #[tokio::test]
-async fn a_switch_that_takes_no_calls_is_found_out() {
+async fn a_pbx_that_takes_no_calls_is_found_out() {
     let what = "a_switch_that_takes_no_calls_is_found_out";
     let Some(freeswitch) = freeswitch(what, &[]) else {
         return;

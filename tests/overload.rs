@@ -10,7 +10,7 @@
 )]
 
 use paceline::clock::Clock;
-use paceline::dialer::{Dialer, Switch};
+use paceline::dialer::{AttachedPbx, Dialer};
 use paceline::metrics::Metrics;
 use paceline::pbx::sim;
 use paceline::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Store};
@@ -167,7 +167,7 @@ impl Centre {
         };
         let (handle, _) = sim::spawn_seeded(config, seed, clock);
         let agent_dial = AgentTemplate::new("PJSIP/{extension}").unwrap();
-        let switch = Switch {
+        let pbx = AttachedPbx {
             name: pbx,
             kind: "sim",
             agent_dial,
@@ -175,7 +175,7 @@ impl Centre {
             handle,
         };
         let writer = store.writer_in(&clock);
-        let dialer = Dialer::start(store.clone(), writer, clock, metrics.clone(), vec![switch])
+        let dialer = Dialer::start(store.clone(), writer, clock, metrics.clone(), vec![pbx])
             .await
             .unwrap();
         let centre = Self {

@@ -9,7 +9,7 @@
 )]
 
 use paceline::clock::Clock;
-use paceline::dialer::{Dialer, Switch};
+use paceline::dialer::{AttachedPbx, Dialer};
 use paceline::metrics::Metrics;
 use paceline::pbx::sim::{self, SimControl};
 use paceline::pbx::{COMMANDS_WAITING_MAX, PbxHandle};
@@ -98,14 +98,14 @@ async fn start(url: &str, clock: Clock, handle: PbxHandle) -> Dialer {
     let store = Store::open(url, metrics.store()).await.expect("a store");
     let writer = store.writer();
     let agent_dial = AgentTemplate::new("PJSIP/{extension}").expect("a template");
-    let switches = vec![Switch {
+    let pbxes = vec![AttachedPbx {
         name: PbxName::new("main"),
         kind: "sim",
         agent_dial,
         dial_allowed: DialRules::any(),
         handle,
     }];
-    Dialer::start(store, writer, clock, metrics, switches)
+    Dialer::start(store, writer, clock, metrics, pbxes)
         .await
         .expect("it starts")
 }

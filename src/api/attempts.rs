@@ -26,7 +26,7 @@ pub(super) struct Attempt {
     /// Under which campaign.
     #[schema(example = 1)]
     campaign_id: i64,
-    /// For which task.
+    /// The task.
     #[schema(example = 42)]
     task_id: i64,
     /// To reach whom.

@@ -313,7 +313,7 @@ impl Task {
             PbxCommand::Connect { leg, .. } => self.answer.filter(|(answered, _)| answered == leg),
             _ => None,
         };
-        let sent = match self.dialer.switches.get(&pbx) {
+        let sent = match self.dialer.pbxes.get(&pbx) {
             Some(face) => face
                 .commands
                 .try_send(command)
@@ -461,7 +461,7 @@ impl Task {
         self.inputs_queue
             .depth
             .set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        let waiting = self.dialer.switches.values().map(|face| {
+        let waiting = self.dialer.pbxes.values().map(|face| {
             face.commands
                 .max_capacity()
                 .saturating_sub(face.commands.capacity())

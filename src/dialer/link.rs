@@ -113,7 +113,7 @@ async fn hang_up_strays(dialer: &Inner, pbx: &PbxName, snapshot: &Snapshot) {
 }
 
 async fn tell(dialer: &Inner, pbx: &PbxName, command: PbxCommand) {
-    if let Some(face) = dialer.switches.get(pbx) {
+    if let Some(face) = dialer.pbxes.get(pbx) {
         // The driver stops only with us.
         let _ = face.commands.send(command).await;
     }

@@ -20,7 +20,7 @@ impl Dialer {
         mut all: Recovery,
         now: Wall,
     ) -> Recovery {
-        let known = &self.0.switches;
+        let known = &self.0.pbxes;
         let before = (all.attempts.len(), all.agents.len());
         // Where the end of the leg is stored, the engine settles the attempt without its PBX.
         let is_lost = |open: &mut OpenAttempt| !known.contains_key(&open.pbx) && open.leg_end.is_none();

@@ -10,7 +10,7 @@ pub(super) fn usable(dialer: &Inner, campaign: &DialCampaign) -> Vec<TrunkConfig
     let mut usable = Vec::with_capacity(campaign.trunks.len());
     for row in &campaign.trunks {
         // On a PBX that is not configured nothing is launched.
-        let Some(face) = dialer.switches.get(&row.pbx) else {
+        let Some(face) = dialer.pbxes.get(&row.pbx) else {
             continue;
         };
         match row.way_out(&face.dial_allowed) {

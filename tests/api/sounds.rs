@@ -150,9 +150,9 @@ async fn a_campaign_whose_message_its_asterisk_has_not_is_refused() {
             agents: 1,
             ..Options::default()
         };
-        let switch = Asterisk::start(version, &options).unwrap();
-        let office = asterisk("office", switch.ari_url(), switch.password());
-        let told = a_sound_must_be_there(office, &switch.sounds_dir(), "ulaw").await;
+        let pbx = Asterisk::start(version, &options).unwrap();
+        let office = asterisk("office", pbx.ari_url(), pbx.password());
+        let told = a_sound_must_be_there(office, &pbx.sounds_dir(), "ulaw").await;
         insta::allow_duplicates! {
             assert_snapshot!(told, @"Campaign 1 cannot be activated: `answering/abandon_message` cannot be played: PBX `office` has no sound `custom/sorry`: put the file below `sounds/en/` in `astdatadir` (see asterisk.conf) as `custom/sorry` with the ending of its format, such as .ulaw or .wav; a file elsewhere is named by its whole path, `sound:/…`, and is not looked for. Or name another sound with PUT /api/v1/campaigns/1/settings.");
         }
@@ -168,13 +168,13 @@ async fn a_campaign_whose_message_its_freeswitch_has_not_is_refused() {
         agents: 1,
         ..FreeSwitchOptions::default()
     };
-    let switch = FreeSwitch::start(&options).unwrap();
+    let freeswitch = FreeSwitch::start(&options).unwrap();
     let kind = PbxKind::Esl {
-        address: switch.address(),
-        password: switch.password().to_owned().into(),
+        address: freeswitch.address(),
+        password: freeswitch.password().to_owned().into(),
         app: "paceline".to_owned(),
     };
     let office = pbx("office", kind, DialRules::asterisk());
-    let told = a_sound_must_be_there(office, &switch.sounds_dir(), "wav").await;
+    let told = a_sound_must_be_there(office, &freeswitch.sounds_dir(), "wav").await;
     assert_snapshot!(told, @"Campaign 1 cannot be activated: `answering/abandon_message` cannot be played: PBX `office` has no sound `custom/sorry`: put the file custom/sorry.wav below `sounds_dir` (`global_getvar sounds_dir` in fs_cli shows where). Or name another sound with PUT /api/v1/campaigns/1/settings.");
 }

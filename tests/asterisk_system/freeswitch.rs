@@ -88,7 +88,7 @@ async fn conversations_on_freeswitch_are_recorded_after_the_announcement() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_campaign_over_both_switches_goes_on_over_the_other_when_one_is_killed() {
+async fn one_campaign_over_both_pbxes_goes_on_over_the_other_when_one_is_killed() {
     if FreeSwitch::program_or_skip("both PBXes in one campaign").is_none() {
         return;
     }
@@ -203,7 +203,7 @@ async fn one_campaign_over_both_switches_goes_on_over_the_other_when_one_is_kill
 
 /// Our process stops reading while calls go on: the PBX must not care.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_paceline_leaves_the_switch_working_for_others() {
+async fn a_stopped_paceline_leaves_the_pbx_working_for_others() {
     if FreeSwitch::program_or_skip("SIGSTOP beside FreeSWITCH").is_none() {
         return;
     }

@@ -37,7 +37,7 @@ const WAYS: [Way; 2] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stopped_for_good_during_twenty_conversations_the_switch_clears_every_leg() {
+async fn stopped_for_good_during_twenty_conversations_the_pbx_clears_every_leg() {
     let talks: u32 = WAYS.iter().map(|way| way.talks).sum();
     let rings: u32 = WAYS.iter().map(|way| way.rings).sum();
     let agents = talks + rings;

@@ -26,7 +26,7 @@ enum Fault {
     /// Every connection to the PBX is cut, and none can be made for a while.
     Cut,
     /// The PBX is killed with -9, and started again.
-    Switch,
+    AttachedPbx,
     /// The PBX stands still, and goes on: after less or more time than its link may be silent.
     Freeze,
     /// The database server is killed with -9, and started again.
@@ -43,7 +43,7 @@ impl Fault {
         match self {
             Self::Kill => 0..1_500,
             Self::Cut => 0..3_000,
-            Self::Switch => 0..2_000,
+            Self::AttachedPbx => 0..2_000,
             Self::Freeze => 5_000..15_000,
             Self::DatabaseKilled | Self::DatabaseStopped => 500..3_000,
             Self::DiskFull => 4_000..8_000,
@@ -53,12 +53,12 @@ impl Fault {
     /// Whether both can be at once: a dead PBX does not stand still.
     fn goes_with(self, other: Self) -> bool {
         let both = [self, other];
-        self != other && !(both.contains(&Self::Switch) && both.contains(&Self::Freeze))
+        self != other && !(both.contains(&Self::AttachedPbx) && both.contains(&Self::Freeze))
     }
 
     /// Whether calls may end unseen by it.
     fn hides_ends(self) -> bool {
-        matches!(self, Self::Kill | Self::Cut | Self::Switch | Self::Freeze)
+        matches!(self, Self::Kill | Self::Cut | Self::AttachedPbx | Self::Freeze)
     }
 }
 
@@ -139,7 +139,7 @@ impl<L: Breakable> Storm<L> {
         match (fault, &mut self.ground) {
             (Fault::Kill, _) => self.system.kill(),
             (Fault::Cut, _) => self.system.lab.proxy.cut(),
-            (Fault::Switch, _) => self.system.lab.lab.crash(),
+            (Fault::AttachedPbx, _) => self.system.lab.lab.crash(),
             (Fault::Freeze, _) => self.system.lab.lab.freeze(),
             (Fault::DatabaseKilled, Ground::Postgres(server)) => server.kill(),
             (Fault::DatabaseStopped, Ground::Postgres(server)) => server.stop().expect("it runs"),
@@ -152,7 +152,7 @@ impl<L: Breakable> Storm<L> {
         match (fault, &mut self.ground) {
             (Fault::Kill, _) => self.system.spawn(),
             (Fault::Cut, _) => self.system.lab.proxy.mend(),
-            (Fault::Switch, _) => self.system.lab.lab.restart(),
+            (Fault::AttachedPbx, _) => self.system.lab.lab.restart(),
             (Fault::Freeze, _) => self.system.lab.lab.thaw(),
             (_, Ground::Postgres(server)) => server.restart().expect("it starts again"),
             (_, Ground::Disk(disk)) => disk.free().expect("it was full"),
@@ -301,9 +301,13 @@ const FULL: [usize; 3] = [20, 20, 3];
 /// A storm over so many agents in that mode; `short` is what [`FULL`] is where the full bars are not asked for. What can happen
 /// to where the store is comes besides.
 async fn storm_over<L: Breakable>(ground: Ground, lab: L, mode: &str, agents: u32, short: [usize; 3]) {
-    let [kills, cuts, switch] = if full() { FULL } else { short };
+    let [kills, cuts, pbx] = if full() { FULL } else { short };
     let contacts = if full() { 500 } else { 60 };
-    let mut faults = vec![(Fault::Kill, kills), (Fault::Cut, cuts), (Fault::Switch, switch)];
+    let mut faults = vec![
+        (Fault::Kill, kills),
+        (Fault::Cut, cuts),
+        (Fault::AttachedPbx, pbx),
+    ];
     faults.extend_from_slice(match ground {
         Ground::Postgres(_) => &[
             (Fault::Freeze, 1),

@@ -3,7 +3,7 @@
 
 use super::{Db, PBX, is_full, runtime, seed};
 use paceline::clock::Clock;
-use paceline::dialer::{Dialer, Switch};
+use paceline::dialer::{AttachedPbx, Dialer};
 use paceline::metrics::Metrics;
 use paceline::pbx::sim;
 use paceline::store::{NewAgent, NewTask, NewTaskContacts, NewTrunk, Store};
@@ -110,7 +110,7 @@ impl Floor {
         let trunk = store.create_trunk(&trunk).await.unwrap().id;
         let clock = Clock::with_speed(SPEED);
         let (handle, _) = sim::spawn_seeded(SimConfig::default(), seed, clock);
-        let switch = Switch {
+        let pbx = AttachedPbx {
             name: PbxName::new(PBX),
             kind: "sim",
             agent_dial: AgentTemplate::new("PJSIP/{extension}").unwrap(),
@@ -118,7 +118,7 @@ impl Floor {
             handle,
         };
         let writer = store.writer_in(&clock);
-        let dialer = Dialer::start(store.clone(), writer, clock, metrics, vec![switch])
+        let dialer = Dialer::start(store.clone(), writer, clock, metrics, vec![pbx])
             .await
             .unwrap();
         Self {

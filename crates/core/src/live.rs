@@ -139,7 +139,7 @@ pub struct Decision {
 pub struct LiveAgent {
     /// The agent's id.
     pub agent: AgentId,
-    /// In which state.
+    /// The state.
     pub state: AgentState,
     /// The reason of this state.
     pub reason: AgentReason,

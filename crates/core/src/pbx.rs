@@ -224,7 +224,7 @@ pub enum PbxCommand {
     Connect {
         /// The callee's leg.
         leg: LegId,
-        /// With whom.
+        /// The agent's held leg.
         to: Destination,
     },
     /// Play a sound to an answered callee who is with nobody. Comes back as [`PbxEvent::Played`], or as the leg's end.

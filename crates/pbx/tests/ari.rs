@@ -10,13 +10,13 @@
 
 // The contract suite uses all of these.
 #[allow(dead_code)]
-#[path = "switch_contract/double.rs"]
+#[path = "pbx_contract/double.rs"]
 mod double;
 #[allow(dead_code)]
 #[path = "ari/proxy.rs"]
 mod proxy;
 #[allow(dead_code)]
-#[path = "switch_contract/rig.rs"]
+#[path = "pbx_contract/rig.rs"]
 mod rig;
 
 use paceline_core::ids::{AgentLegId, PbxName};
@@ -37,13 +37,13 @@ async fn rig_with(version: Version, dialplan: &str) -> Rig {
         append: vec![("extensions.conf".to_owned(), dialplan.to_owned())],
         ..LabOptions::default()
     });
-    let switch = Pbx::Asterisk(lab.expect("the lab starts"));
-    let driver = switch.driver().await;
-    Rig { switch, driver }
+    let pbx = Pbx::Asterisk(lab.expect("the lab starts"));
+    let driver = pbx.driver().await;
+    Rig { pbx, driver }
 }
 
 fn asterisk(rig: &Rig) -> &Asterisk {
-    match &rig.switch {
+    match &rig.pbx {
         Pbx::Asterisk(lab) => &lab.asterisk,
         Pbx::FreeSwitch(_) | Pbx::Double(_) | Pbx::Sim(_) => panic!("this is an Asterisk"),
     }
@@ -65,17 +65,17 @@ async fn an_agents_bridge_comes_and_goes_with_the_agent() {
         let leg = rig.call(&Behaviour::Talks.number(1)).await;
         rig.driver.answered(leg).await;
         rig.driver.connect(leg, hangs_up).await;
-        rig.switch.phone_hangs_up(1);
+        rig.pbx.phone_hangs_up(1);
         rig.driver.agent_ended(hangs_up).await;
         until("the bridge is gone", || {
             !bridges(&rig).contains(&hangs_up.to_string())
         })
         .await;
         // A driver that placed none of them clears up behind the last one too.
-        rig.driver = rig.switch.driver().await;
+        rig.driver = rig.pbx.driver().await;
         rig.driver.tell(PbxCommand::HangUp { leg }).await;
         rig.driver.tell(PbxCommand::HangUpAgent { leg: is_hung_up }).await;
-        rig.switch.settled().await;
+        rig.pbx.settled().await;
         until("no bridge is left", || bridges(&rig) == "[]").await;
     }
 }
@@ -170,7 +170,7 @@ async fn only_the_callee_can_answer(version: Version) {
             ),
         }
     }
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,7 +196,7 @@ exten => _X,1,Dial(PJSIP/agent-${EXTEN},1)
 async fn an_agent_reached_through_the_dialplan_is_ready_only_if_the_phone_answers() {
     for version in [Version::V22, Version::V16] {
         let mut rig = rig_with(version, EXTENSIONS).await;
-        rig.switch.phone(2, PhoneBehaviour::Rings);
+        rig.pbx.phone(2, PhoneBehaviour::Rings);
         let mut legs = Vec::new();
         for extension in 1..=2 {
             let leg = AgentLegId(Uuid::now_v7());
@@ -229,7 +229,7 @@ async fn an_agent_reached_through_the_dialplan_is_ready_only_if_the_phone_answer
         assert!(!rig.driver.said.contains(&PbxEvent::AgentReady { leg: voicemail }));
         rig.driver.tell(PbxCommand::HangUp { leg }).await;
         rig.driver.tell(PbxCommand::HangUpAgent { leg: answers }).await;
-        rig.switch.settled().await;
+        rig.pbx.settled().await;
     }
 }
 
@@ -291,7 +291,7 @@ async fn an_operator_moves_legs(version: Version) {
     }
     rig.driver.ended(leg).await;
     rig.driver.agent_ended(another).await;
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -310,10 +310,10 @@ async fn a_call_to_an_agent_that_a_colleague_picks_up_is_no_agent() {
         let mut rig = Rig::start(kind).await;
         // So that the phones know the PBX.
         rig.driver.agent(3).await;
-        rig.switch.phone(1, PhoneBehaviour::Rings);
+        rig.pbx.phone(1, PhoneBehaviour::Rings);
         let leg = rig.driver.call_agent(1).await;
         rig.driver.hears(PbxEvent::AgentRinging { leg }).await;
-        rig.switch.phones().dial(2, "*8").expect("the PBX is there");
+        rig.pbx.phones().dial(2, "*8").expect("the PBX is there");
         rig.driver
             .hears(PbxEvent::AgentLeft {
                 leg,
@@ -321,7 +321,7 @@ async fn a_call_to_an_agent_that_a_colleague_picks_up_is_no_agent() {
             })
             .await;
         rig.driver.agent_ended(leg).await;
-        until("the colleague is let go", || !rig.switch.is_on_call(2)).await;
+        until("the colleague is let go", || !rig.pbx.is_on_call(2)).await;
         assert!(!rig.driver.said.contains(&PbxEvent::AgentReady { leg }));
     }
 }
@@ -334,9 +334,9 @@ async fn phones_without_power_or_voice(version: Version) {
         qualify_s: 2,
         ..LabOptions::default()
     });
-    let switch = Pbx::Asterisk(lab.expect("the lab starts"));
-    let driver = switch.driver().await;
-    let mut rig = Rig { switch, driver };
+    let pbx = Pbx::Asterisk(lab.expect("the lab starts"));
+    let driver = pbx.driver().await;
+    let mut rig = Rig { pbx, driver };
     let online = |rig: &Rig| {
         let reply = asterisk(rig).ari("GET", "/endpoints/PJSIP/agent-1");
         reply.expect("ARI answers").body.contains("online")
@@ -346,18 +346,18 @@ async fn phones_without_power_or_voice(version: Version) {
     // Half a minute of voice shows that this phone sends always.
     let shown = tokio::time::Instant::now() + Duration::from_secs(26);
     let told = |leg, trouble| PbxEvent::AgentTrouble { leg, trouble };
-    rig.switch.phones().power_off(1);
+    rig.pbx.phones().power_off(1);
     rig.driver.hears(told(dead, Some(LegTrouble::Unreachable))).await;
     rig.driver.tell(PbxCommand::HangUpAgent { leg: dead }).await;
     rig.driver.agent_ended(dead).await;
     // A phone that is away cannot be called; one that is back can.
     let away = rig.driver.call_agent(1).await;
     assert_eq!(rig.driver.agent_ended(away).await.by, EndedBy::Refused);
-    rig.switch.phones().power_on(1);
+    rig.pbx.phones().power_on(1);
     until("the phone is asked again", || online(&rig)).await;
     rig.driver.agent(1).await;
     tokio::time::sleep_until(shown).await;
-    rig.switch.phones().mute(2, true).expect("it is on a call");
+    rig.pbx.phones().mute(2, true).expect("it is on a call");
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
     let silent = told(quiet, Some(LegTrouble::NoAudio));
     while !rig.driver.said.contains(&silent) {
@@ -368,7 +368,7 @@ async fn phones_without_power_or_voice(version: Version) {
             rig.driver.said.push(stamped.event);
         }
     }
-    rig.switch.phones().mute(2, false).expect("it is on a call");
+    rig.pbx.phones().mute(2, false).expect("it is on a call");
     rig.driver.hears(told(quiet, None)).await;
 }
 
@@ -390,15 +390,15 @@ async fn a_leg_ended_for_want_of_audio(version: Version) {
         rtp_timeout_s: 2,
         ..LabOptions::default()
     });
-    let switch = Pbx::Asterisk(lab.expect("the lab starts"));
-    let mut driver = switch.driver().await;
+    let pbx = Pbx::Asterisk(lab.expect("the lab starts"));
+    let mut driver = pbx.driver().await;
     let leg = driver.agent(1).await;
     let end = driver.agent_ended(leg).await;
     assert_eq!(
         (end.by, end.q850, end.answered),
         (EndedBy::Network, Some(44), true)
     );
-    switch.settled().await;
+    pbx.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

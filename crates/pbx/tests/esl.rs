@@ -10,7 +10,7 @@
 
 // The contract suite uses all of these.
 #[allow(dead_code)]
-#[path = "switch_contract/double.rs"]
+#[path = "pbx_contract/double.rs"]
 mod double;
 #[path = "esl/left.rs"]
 mod left;
@@ -18,7 +18,7 @@ mod left;
 #[path = "ari/proxy.rs"]
 mod proxy;
 #[allow(dead_code)]
-#[path = "switch_contract/rig.rs"]
+#[path = "pbx_contract/rig.rs"]
 mod rig;
 
 use paceline_core::ids::{AgentLegId, LegId};
@@ -33,7 +33,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 fn freeswitch(rig: &Rig) -> &FreeSwitch {
-    match &rig.switch {
+    match &rig.pbx {
         Pbx::FreeSwitch(lab) => &lab.freeswitch,
         Pbx::Asterisk(_) | Pbx::Double(_) | Pbx::Sim(_) => panic!("this is a FreeSWITCH"),
     }
@@ -87,33 +87,33 @@ async fn no_value_ends_or_extends_another_in_the_real_parsers() {
         );
         freeswitch.api(&format!("uuid_kill {leg}")).expect("it answers");
     }
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_switch_that_fills_up_behind_a_dialplan_is_no_fault_either() {
+async fn a_pbx_that_fills_up_behind_a_dialplan_is_no_fault_either() {
     if FreeSwitch::program_or_skip("a full PBX behind a dialplan").is_none() {
         return;
     }
     let lab = FreeSwitchLab::start(Audio::None, FreeSwitchOptions::default()).expect("the lab starts");
-    let switch = Pbx::FreeSwitch(lab);
-    let driver = switch.driver().await;
-    let mut rig = Rig { switch, driver };
+    let pbx = Pbx::FreeSwitch(lab);
+    let driver = pbx.driver().await;
+    let mut rig = Rig { pbx, driver };
     // Room for both halves of a loopback, and none for the trunk's channel behind them; then for the first half only.
     for (sessions, cause) in [(2, "DESTINATION_OUT_OF_ORDER"), (1, "NO_ANSWER")] {
         let limit = format!("fsctl max_sessions {sessions}");
         freeswitch(&rig).api(&limit).expect("it answers");
-        let dial = rig.switch.dial_routed(&Behaviour::Talks.number(1));
+        let dial = rig.pbx.dial_routed(&Behaviour::Talks.number(1));
         let (ring_timeout, duration_max) = (Duration::from_secs(2), Duration::from_secs(60));
         let leg = rig.driver.dial(&dial, ring_timeout, duration_max).await;
         let end = rig.driver.ended(leg).await;
         assert_eq!((end.by, end.detail.as_str()), (EndedBy::NoRoom, cause), "{end:?}");
-        rig.switch.settled().await;
+        rig.pbx.settled().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paused_or_full_switch_is_no_fault_of_the_trunk_or_the_contact() {
+async fn a_paused_or_full_pbx_is_no_fault_of_the_trunk_or_the_contact() {
     if FreeSwitch::program_or_skip("a full PBX").is_none() {
         return;
     }
@@ -127,9 +127,9 @@ async fn a_paused_or_full_switch_is_no_fault_of_the_trunk_or_the_contact() {
         },
     )
     .expect("the lab starts");
-    let switch = Pbx::FreeSwitch(lab);
-    let driver = switch.driver().await;
-    let mut rig = Rig { switch, driver };
+    let pbx = Pbx::FreeSwitch(lab);
+    let driver = pbx.driver().await;
+    let mut rig = Rig { pbx, driver };
 
     freeswitch(&rig).api("fsctl pause").expect("it answers");
     let leg = rig.call(&Behaviour::Talks.number(1)).await;
@@ -155,11 +155,11 @@ async fn a_paused_or_full_switch_is_no_fault_of_the_trunk_or_the_contact() {
         }
     }
     assert!(busy > 0 && no_room > 0, "{busy} busy, {no_room} without room");
-    assert_eq!(rig.switch.carrier().calls().len(), busy);
+    assert_eq!(rig.pbx.carrier().calls().len(), busy);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_dialed_is_refused_in_the_switchs_own_words() {
+async fn what_cannot_be_dialed_is_refused_in_the_pbxs_own_words() {
     if FreeSwitch::program_or_skip("what cannot be dialed").is_none() {
         return;
     }
@@ -214,13 +214,13 @@ async fn calls_of_others_are_neither_heard_nor_touched() {
     let heard = rig.driver.handle.stats.events_read.load(Relaxed) - before;
     assert!(heard <= 3, "{heard} events");
 
-    rig.driver = rig.switch.spawn(rig.switch.port());
+    rig.driver = rig.pbx.spawn(rig.pbx.port());
     let snapshot = rig.driver.resynchronised().await;
     assert_eq!(snapshot.channels.len(), 1);
     assert!(!snapshot.channels[&stranger].in_our_app, "{snapshot:?}");
-    assert_eq!(rig.switch.channels(), [stranger.to_string()]);
-    rig.switch.hang_up(stranger);
-    rig.switch.settled().await;
+    assert_eq!(rig.pbx.channels(), [stranger.to_string()]);
+    rig.pbx.hang_up(stranger);
+    rig.pbx.settled().await;
 }
 
 /// An agent on the line with a callee who talks.
@@ -243,11 +243,11 @@ async fn what_an_operator_does_to_a_leg_is_heard() {
     let told = freeswitch(&rig).api(&format!("uuid_transfer {leg} agent-2 XML default"));
     assert!(told.expect("it answers").starts_with("+OK"));
     rig.driver.hears(PbxEvent::Transferred { leg }).await;
-    until("the colleague has the callee", || rig.switch.is_on_call(2)).await;
+    until("the colleague has the callee", || rig.pbx.is_on_call(2)).await;
     let next = rig.call(&Behaviour::Talks.number(2)).await;
     rig.driver.answered(next).await;
     rig.driver.connect(next, agent).await;
-    rig.switch.phone_hangs_up(2);
+    rig.pbx.phone_hangs_up(2);
     rig.driver.hears(PbxEvent::CalleeAlone { leg }).await;
     rig.driver.tell(PbxCommand::HangUp { leg }).await;
     rig.driver.ended(leg).await;
@@ -256,14 +256,14 @@ async fn what_an_operator_does_to_a_leg_is_heard() {
     let moved = freeswitch(&rig).api(&format!("uuid_transfer {next} -bleg agent-2 XML default"));
     assert!(moved.expect("it answers").starts_with("+OK"));
     assert_eq!(rig.driver.agent_ended(agent).await.by, EndedBy::TakenAway);
-    until("the colleague has the agent", || rig.switch.is_on_call(2)).await;
+    until("the colleague has the agent", || rig.pbx.is_on_call(2)).await;
     rig.driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
     let other = rig.driver.agent(3).await;
     rig.driver.connect(next, other).await;
-    assert!(rig.switch.is_on_call(1) && rig.switch.is_on_call(2));
+    assert!(rig.pbx.is_on_call(1) && rig.pbx.is_on_call(2));
     // Once it is over the agent's leg is nobody's.
-    rig.switch.phone_hangs_up(2);
-    until("the agent's phone is free", || !rig.switch.is_on_call(1)).await;
+    rig.pbx.phone_hangs_up(2);
+    until("the agent's phone is free", || !rig.pbx.is_on_call(1)).await;
 
     // An agent who waits is joined with a stranger, and so is a callee who waits.
     let agent = rig.driver.agent(1).await;
@@ -281,20 +281,20 @@ async fn what_an_operator_does_to_a_leg_is_heard() {
     rig.driver.hears(PbxEvent::Transferred { leg: waiting }).await;
 
     // A new driver finds all of them where they are.
-    rig.driver = rig.switch.spawn(rig.switch.port());
+    rig.driver = rig.pbx.spawn(rig.pbx.port());
     let snapshot = rig.driver.resynchronised().await;
     assert!(snapshot.holds(other), "{snapshot:?}");
     assert!(snapshot.channels[&waiting.0].with_others, "{snapshot:?}");
     assert_eq!(snapshot.channels[&next.0].bridge, Some(other));
     assert_eq!(rig.driver.agent_ended(agent).await.by, EndedBy::TakenAway);
     // The PBX holds only whom an agent of ours has left.
-    rig.switch.phone_hangs_up(6);
+    rig.pbx.phone_hangs_up(6);
     assert_eq!(rig.driver.ended(waiting).await.by, EndedBy::Network);
     rig.driver.tell(PbxCommand::HangUp { leg: next }).await;
     rig.driver.ended(next).await;
     rig.driver.tell(PbxCommand::HangUpAgent { leg: other }).await;
-    rig.switch.phone_hangs_up(5);
-    rig.switch.settled().await;
+    rig.pbx.phone_hangs_up(5);
+    rig.pbx.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -312,7 +312,7 @@ async fn whoever_waits_is_found_waiting_by_a_new_driver() {
     for leg in &waiting {
         rig.driver.answered(*leg).await;
     }
-    rig.driver = rig.switch.spawn(rig.switch.port());
+    rig.driver = rig.pbx.spawn(rig.pbx.port());
     rig.driver.resynchronised().await;
     for leg in waiting {
         rig.driver.connect(leg, agent).await;
@@ -320,7 +320,7 @@ async fn whoever_waits_is_found_waiting_by_a_new_driver() {
         rig.driver.ended(leg).await;
     }
     rig.driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,15 +331,15 @@ async fn a_call_to_an_agent_that_a_colleague_picks_up_is_no_agent() {
     let mut rig = Rig::start(Kind::FreeSwitch).await;
     // So that the phones know the PBX.
     rig.driver.agent(3).await;
-    rig.switch.phone(1, PhoneBehaviour::Rings);
+    rig.pbx.phone(1, PhoneBehaviour::Rings);
     let ringing = rig.driver.call_agent(1).await;
     rig.driver.hears(PbxEvent::AgentRinging { leg: ringing }).await;
-    let phones = rig.switch.phones();
+    let phones = rig.pbx.phones();
     phones.dial(2, &format!("*8{ringing}")).expect("the PBX is there");
     let how = Departure::PickedUp;
     rig.driver.hears(PbxEvent::AgentLeft { leg: ringing, how }).await;
     rig.driver.agent_ended(ringing).await;
-    until("the colleague is let go", || !rig.switch.is_on_call(2)).await;
+    until("the colleague is let go", || !rig.pbx.is_on_call(2)).await;
     assert!(!rig.driver.said.contains(&PbxEvent::AgentReady { leg: ringing }));
 }
 
@@ -363,8 +363,8 @@ async fn a_phone_without_power_or_voice_is_told_by_counting() {
         };
         until("its audio was counted twice", counted).await;
     }
-    rig.switch.phones().power_off(1);
-    rig.switch.phones().mute(2, true).expect("it is on a call");
+    rig.pbx.phones().power_off(1);
+    rig.pbx.phones().mute(2, true).expect("it is on a call");
     for agent in [dead, quiet] {
         rig.driver.hears(told(agent, Some(LegTrouble::NoAudio))).await;
     }
@@ -374,9 +374,9 @@ async fn a_phone_without_power_or_voice_is_told_by_counting() {
     let away = rig.driver.call_agent(1).await;
     let end = rig.driver.agent_ended(away).await;
     assert!(!end.progressed && !end.answered, "{end:?}");
-    rig.switch.phones().power_on(1);
+    rig.pbx.phones().power_on(1);
     rig.driver.agent(1).await;
-    rig.switch.phones().mute(2, false).expect("it is on a call");
+    rig.pbx.phones().mute(2, false).expect("it is on a call");
     rig.driver.hears(told(quiet, None)).await;
 }
 
@@ -402,7 +402,7 @@ async fn an_agents_events_do_not_grow_with_every_callee() {
     })
     .await;
     rig.driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -411,7 +411,7 @@ async fn early_media_behind_a_dialplan_is_a_sign_of_life() {
         return;
     }
     let mut rig = Rig::start(Kind::FreeSwitch).await;
-    let dial = rig.switch.dial_routed(&Behaviour::EarlyMedia.number(1));
+    let dial = rig.pbx.dial_routed(&Behaviour::EarlyMedia.number(1));
     let (ring_timeout, duration_max) = (Duration::from_secs(5), Duration::from_secs(60));
     let leg = rig.driver.dial(&dial, ring_timeout, duration_max).await;
     rig.driver.rings(leg).await;
@@ -419,7 +419,7 @@ async fn early_media_behind_a_dialplan_is_a_sign_of_life() {
     rig.driver.tell(PbxCommand::HangUp { leg }).await;
     let end = rig.driver.ended(leg).await;
     assert!(end.answered && end.progressed, "{end:?}");
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -433,13 +433,13 @@ async fn a_leg_that_is_ended_for_want_of_audio_tells_so() {
         ..FreeSwitchOptions::default()
     };
     let lab = FreeSwitchLab::start(Audio::None, options).expect("the lab starts");
-    let switch = Pbx::FreeSwitch(lab);
-    let mut driver = switch.driver().await;
+    let pbx = Pbx::FreeSwitch(lab);
+    let mut driver = pbx.driver().await;
     let leg = driver.agent(1).await;
     let end = driver.agent_ended(leg).await;
     assert_eq!(
         (end.by, end.q850, end.answered),
         (EndedBy::Network, Some(44), true)
     );
-    switch.settled().await;
+    pbx.settled().await;
 }

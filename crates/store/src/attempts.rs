@@ -21,7 +21,7 @@ pub struct AttemptRow {
     pub id: AttemptId,
     /// Under which campaign.
     pub campaign: CampaignId,
-    /// For which task.
+    /// The task.
     pub task: TaskId,
     /// To reach whom.
     pub contact: ContactId,

@@ -12,7 +12,7 @@ use paceline_core::time::Wall;
 pub struct DecisionRow {
     /// Time, Unix time in milliseconds.
     pub at: Wall,
-    /// For which task.
+    /// The task.
     pub task: TaskId,
     /// Over whom.
     pub contact: ContactId,

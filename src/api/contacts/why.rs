@@ -25,7 +25,7 @@ const SHOWN_MAX: i64 = 100;
 pub(crate) struct Decision {
     /// Time.
     at: Utc,
-    /// For which task.
+    /// The task.
     #[schema(example = 42)]
     task_id: i64,
     /// Set where an attempt was made upon it.

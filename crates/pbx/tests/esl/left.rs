@@ -30,7 +30,7 @@ async fn all_end(rig: &mut Rig, leg: LegId, agent: AgentLegId) {
     rig.driver.tell(PbxCommand::HangUp { leg }).await;
     rig.driver.ended(leg).await;
     rig.driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
     rig.driver.said.clear();
 }
 
@@ -47,15 +47,12 @@ fn doing(rig: &Rig, leg: Uuid) -> String {
 
 /// The colleague has the callee, hangs up, and we are told.
 async fn is_left_by(rig: &mut Rig, leg: LegId, phone: u32) {
-    until("the colleague's phone is on a call", || {
-        rig.switch.is_on_call(phone)
-    })
-    .await;
+    until("the colleague's phone is on a call", || rig.pbx.is_on_call(phone)).await;
     let with = |rig: &Rig| Uuid::try_parse(variable(rig, leg.0, "bridge_to").trim()).is_ok();
     until("the two talk", || with(rig)).await;
     let early = rig.driver.said.contains(&PbxEvent::CalleeAlone { leg });
     assert!(!early, "{:?}", rig.driver.said);
-    rig.switch.phone_hangs_up(phone);
+    rig.pbx.phone_hangs_up(phone);
     rig.driver.hears(PbxEvent::CalleeAlone { leg }).await;
 }
 
@@ -67,7 +64,7 @@ async fn a_callee_picked_up_from_its_agent_is_alone_once_the_colleague_hangs_up(
     let mut rig = Rig::start(Kind::FreeSwitch).await;
     let (leg, agent) = talking(&mut rig).await;
     let pick_up = |rig: &Rig, phone| {
-        let phones = rig.switch.phones();
+        let phones = rig.pbx.phones();
         phones.dial(phone, &format!("*8{leg}")).expect("the PBX is there");
     };
     pick_up(&rig, COLLEAGUE);
@@ -75,16 +72,10 @@ async fn a_callee_picked_up_from_its_agent_is_alone_once_the_colleague_hangs_up(
     let how = Departure::PickedUp;
     rig.driver.hears(PbxEvent::AgentLeft { leg: agent, how }).await;
     rig.driver.agent_ended(agent).await;
-    until("the colleague has the callee", || {
-        rig.switch.is_on_call(COLLEAGUE)
-    })
-    .await;
+    until("the colleague has the callee", || rig.pbx.is_on_call(COLLEAGUE)).await;
     // And from the colleague by the next.
     pick_up(&rig, SECOND);
-    until("the first colleague is let go", || {
-        !rig.switch.is_on_call(COLLEAGUE)
-    })
-    .await;
+    until("the first colleague is let go", || !rig.pbx.is_on_call(COLLEAGUE)).await;
     is_left_by(&mut rig, leg, SECOND).await;
     // One whom nobody hangs up then is picked up again.
     pick_up(&rig, COLLEAGUE);
@@ -100,16 +91,16 @@ async fn an_agent_picked_up_from_its_callee_leaves_neither_alone() {
     }
     let mut rig = Rig::start(Kind::FreeSwitch).await;
     let (leg, agent) = talking(&mut rig).await;
-    let phones = rig.switch.phones();
+    let phones = rig.pbx.phones();
     phones
         .dial(COLLEAGUE, &format!("*8{agent}"))
         .expect("the PBX is there");
     // The PBX throws the callee out.
     assert_eq!(rig.driver.ended(leg).await.by, EndedBy::Network);
     assert_eq!(rig.driver.agent_ended(agent).await.by, EndedBy::TakenAway);
-    rig.switch.phone_hangs_up(COLLEAGUE);
-    until("the agent's phone is free", || !rig.switch.is_on_call(1)).await;
-    rig.switch.settled().await;
+    rig.pbx.phone_hangs_up(COLLEAGUE);
+    until("the agent's phone is free", || !rig.pbx.is_on_call(1)).await;
+    rig.pbx.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,15 +139,15 @@ async fn a_transferred_callee_found_after_a_crash_is_alone_once_the_colleague_ha
     }
     let mut rig = Rig::start(Kind::FreeSwitch).await;
     let (leg, agent) = talking(&mut rig).await;
-    let (way, driver) = rig.switch.driver_by_a_way().await;
+    let (way, driver) = rig.pbx.driver_by_a_way().await;
     rig.driver = driver;
     way.cut();
     rig.driver.hears(PbxEvent::LinkLost).await;
-    let phones = rig.switch.phones();
+    let phones = rig.pbx.phones();
     phones
         .dial(COLLEAGUE, &format!("*8{leg}"))
         .expect("the PBX is there");
-    until("the agent's phone is free", || !rig.switch.is_on_call(1)).await;
+    until("the agent's phone is free", || !rig.pbx.is_on_call(1)).await;
     way.mend();
     let snapshot = rig.driver.resynchronised().await;
     assert!(snapshot.channels[&leg.0].with_others, "{snapshot:?}");
@@ -215,7 +206,7 @@ async fn whom_an_agents_leg_leaves_is_there_for_another_agent_or_ends() {
     }
     let mut rig = Rig::start(Kind::FreeSwitch).await;
     let (leg, agent) = talking(&mut rig).await;
-    rig.switch.hang_up(agent.0);
+    rig.pbx.hang_up(agent.0);
     rig.driver.agent_ended(agent).await;
     let other = rig.driver.agent(COLLEAGUE).await;
     rig.driver.connect(leg, other).await;
@@ -223,14 +214,14 @@ async fn whom_an_agents_leg_leaves_is_there_for_another_agent_or_ends() {
 
     // The PBX ends whomever a phone leaves that has put it on hold.
     let (leg, agent) = talking(&mut rig).await;
-    let phones = rig.switch.phones();
+    let phones = rig.pbx.phones();
     phones.hold(1, Some(Hold::SendOnly)).expect("it is on a call");
     let on_hold = || variable(&rig, agent.0, "switch_r_sdp").contains("sendonly");
     until("the PBX knows of the hold", on_hold).await;
-    rig.switch.phone_hangs_up(1);
+    rig.pbx.phone_hangs_up(1);
     rig.driver.agent_ended(agent).await;
     assert_eq!(rig.driver.ended(leg).await.by, EndedBy::Network);
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,7 +244,7 @@ async fn a_callee_whose_agent_hangs_up_while_the_two_are_joined_goes_to_the_next
             })
             .await;
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-        rig.switch.phone_hangs_up(1);
+        rig.pbx.phone_hangs_up(1);
         rig.driver.agent_ended(agent).await;
         rig.driver.connect(leg, next).await;
         let moved = [PbxEvent::Transferred { leg }, PbxEvent::CalleeAlone { leg }];
@@ -267,5 +258,5 @@ async fn a_callee_whose_agent_hangs_up_while_the_two_are_joined_goes_to_the_next
         rig.driver.said.clear();
     }
     rig.driver.tell(PbxCommand::HangUpAgent { leg: next }).await;
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }

@@ -1,6 +1,6 @@
 //! Agents' phones that act by themselves: they transfer their callees, hold, and say nothing.
 
-use crate::on_every_switch;
+use crate::on_every_pbx;
 use crate::rig::{Kind, PATIENCE, Rig, until};
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{ConnectFault, Departure, EndedBy, LegTrouble, PbxCommand, PbxEvent};
@@ -31,86 +31,77 @@ async fn agent_goes(rig: &mut Rig, leg: LegId, agent_leg: AgentLegId) {
     rig.driver.ended(next).await;
     rig.driver.tell(PbxCommand::HangUpAgent { leg: agent_leg }).await;
     rig.driver.agent_ended(agent_leg).await;
-    until("the agent's phone is free", || !rig.switch.is_on_call(1)).await;
+    until("the agent's phone is free", || !rig.pbx.is_on_call(1)).await;
 }
 
 async fn a_transferred_callee_talks_on_with_the_colleague_until_it_hangs_up(kind: Kind) {
     let mut rig = Rig::start_with(kind, Audio::Tones).await;
     let (leg, agent_leg) = talking(&mut rig).await;
     until("the agent hears the callee", || {
-        rig.switch.phones().media_report().flows_heard == 1
+        rig.pbx.phones().media_report().flows_heard == 1
     })
     .await;
-    rig.switch
-        .phones()
-        .transfer(1, "agent-2")
-        .expect("it is on a call");
+    rig.pbx.phones().transfer(1, "agent-2").expect("it is on a call");
     agent_goes(&mut rig, leg, agent_leg).await;
     until("the colleague hears the callee", || {
-        let heard = rig.switch.phones().media_report();
-        rig.switch.is_on_call(2) && heard.flows_heard == 2
+        let heard = rig.pbx.phones().media_report();
+        rig.pbx.is_on_call(2) && heard.flows_heard == 2
     })
     .await;
-    assert!(rig.switch.channels().contains(&leg.to_string()));
+    assert!(rig.pbx.channels().contains(&leg.to_string()));
     // The next agent has a bridge of its own, and its callees do not meet the first one.
     let again = rig.driver.agent(1).await;
     let next = rig.call(&Behaviour::TalksBriefly.number(3)).await;
     rig.driver.answered(next).await;
     rig.driver.connect(next, again).await;
     rig.driver.ended(next).await;
-    rig.switch.hang_up(leg.0);
+    rig.pbx.hang_up(leg.0);
     rig.driver.ended(leg).await;
-    until("the colleague does not stay alone", || !rig.switch.is_on_call(2)).await;
+    until("the colleague does not stay alone", || !rig.pbx.is_on_call(2)).await;
     rig.driver.tell(PbxCommand::HangUpAgent { leg: again }).await;
     rig.driver.agent_ended(again).await;
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 async fn a_callee_is_transferred_to_whom_the_agent_has_asked_first(kind: Kind) {
     let mut rig = Rig::start_with(kind, Audio::Tones).await;
     let (leg, agent_leg) = talking(&mut rig).await;
-    rig.switch.phones().dial(1, "agent-2").expect("the PBX is there");
-    until("the colleague answers", || rig.switch.phones().has_own_call(1)).await;
-    rig.switch
+    rig.pbx.phones().dial(1, "agent-2").expect("the PBX is there");
+    until("the colleague answers", || rig.pbx.phones().has_own_call(1)).await;
+    rig.pbx
         .phones()
         .transfer_to_own_call(1)
         .expect("both calls are up");
     agent_goes(&mut rig, leg, agent_leg).await;
-    until("the colleague has the callee", || rig.switch.is_on_call(2)).await;
+    until("the colleague has the callee", || rig.pbx.is_on_call(2)).await;
     // The colleague hangs up: the callee is alone, and is ended by whoever decides.
-    rig.switch.phone_hangs_up(2);
+    rig.pbx.phone_hangs_up(2);
     rig.driver.hears(PbxEvent::CalleeAlone { leg }).await;
     rig.driver.tell(PbxCommand::HangUp { leg }).await;
     assert_eq!(rig.driver.ended(leg).await.by, EndedBy::Us);
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 async fn a_transfer_that_the_colleague_refuses_leaves_a_callee_who_is_said_to_be_alone(kind: Kind) {
     let mut rig = Rig::start(kind).await;
-    rig.switch.phone(2, PhoneBehaviour::Busy);
+    rig.pbx.phone(2, PhoneBehaviour::Busy);
     let (leg, agent_leg) = talking(&mut rig).await;
-    rig.switch
-        .phones()
-        .transfer(1, "agent-2")
-        .expect("it is on a call");
+    rig.pbx.phones().transfer(1, "agent-2").expect("it is on a call");
     agent_goes(&mut rig, leg, agent_leg).await;
     rig.driver.hears(PbxEvent::CalleeAlone { leg }).await;
     rig.driver.tell(PbxCommand::HangUp { leg }).await;
     rig.driver.ended(leg).await;
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 async fn a_transferred_callee_is_known_as_such_after_a_lost_link(kind: Kind) {
     let mut rig = Rig::start(kind).await;
-    let (way, mut driver) = rig.switch.driver_by_a_way().await;
+    let (way, mut driver) = rig.pbx.driver_by_a_way().await;
     std::mem::swap(&mut rig.driver, &mut driver);
     drop(driver);
     let (leg, agent_leg) = talking(&mut rig).await;
-    rig.switch
-        .phones()
-        .transfer(1, "agent-2")
-        .expect("it is on a call");
-    until("the colleague has the callee", || rig.switch.is_on_call(2)).await;
+    rig.pbx.phones().transfer(1, "agent-2").expect("it is on a call");
+    until("the colleague has the callee", || rig.pbx.is_on_call(2)).await;
     way.cut();
     rig.driver.hears(PbxEvent::LinkLost).await;
     way.mend();
@@ -120,13 +111,13 @@ async fn a_transferred_callee_is_known_as_such_after_a_lost_link(kind: Kind) {
     assert!(callee.with_others, "{snapshot:?}");
     rig.driver.tell(PbxCommand::HangUpAgent { leg: agent_leg }).await;
     rig.driver.agent_ended(agent_leg).await;
-    until("only the agent's phone is free", || !rig.switch.is_on_call(1)).await;
-    assert!(rig.switch.channels().contains(&leg.to_string()));
-    rig.switch.phone_hangs_up(2);
+    until("only the agent's phone is free", || !rig.pbx.is_on_call(1)).await;
+    assert!(rig.pbx.channels().contains(&leg.to_string()));
+    rig.pbx.phone_hangs_up(2);
     rig.driver.hears(PbxEvent::CalleeAlone { leg }).await;
     rig.driver.tell(PbxCommand::HangUp { leg }).await;
     rig.driver.ended(leg).await;
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 async fn a_phone_on_hold_is_told_and_so_is_its_end(kind: Kind) {
@@ -136,7 +127,7 @@ async fn a_phone_on_hold_is_told_and_so_is_its_end(kind: Kind) {
         leg: agent_leg,
         trouble,
     };
-    let hold = |rig: &Rig, hold| rig.switch.phones().hold(1, hold).expect("it is on a call");
+    let hold = |rig: &Rig, hold| rig.pbx.phones().hold(1, hold).expect("it is on a call");
     for way in [Hold::SendOnly, Hold::Inactive, Hold::NoAddress] {
         hold(&rig, Some(way));
         rig.driver.hears(told(Some(LegTrouble::OnHold))).await;
@@ -149,7 +140,7 @@ async fn a_phone_on_hold_is_told_and_so_is_its_end(kind: Kind) {
     hold(&rig, Some(Hold::SendOnly));
     rig.driver.hears(told(Some(LegTrouble::OnHold))).await;
     // Whoever comes after a crash of ours is told too.
-    let mut late = rig.switch.spawn(rig.switch.port());
+    let mut late = rig.pbx.spawn(rig.pbx.port());
     let snapshot = late.resynchronised().await;
     assert_eq!(
         snapshot.channels[&agent_leg.0].trouble,
@@ -163,7 +154,7 @@ async fn a_phone_on_hold_is_told_and_so_is_its_end(kind: Kind) {
     rig.driver.ended(leg).await;
     rig.driver.tell(PbxCommand::HangUpAgent { leg: agent_leg }).await;
     rig.driver.agent_ended(agent_leg).await;
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 async fn an_agent_whose_callee_says_nothing_for_long_is_sent_silence(kind: Kind) {
@@ -172,7 +163,7 @@ async fn an_agent_whose_callee_says_nothing_for_long_is_sent_silence(kind: Kind)
     let (leg, agent_leg) = talking(&mut rig).await;
     // Phones give up a line after 30 s without a packet.
     let deadline = std::time::Instant::now() + PATIENCE + PATIENCE / 2;
-    while rig.switch.phones().media_report().packets_in < 10 {
+    while rig.pbx.phones().media_report().packets_in < 10 {
         assert!(
             std::time::Instant::now() < deadline,
             "the phone hears nothing at all"
@@ -183,10 +174,10 @@ async fn an_agent_whose_callee_says_nothing_for_long_is_sent_silence(kind: Kind)
     rig.driver.ended(leg).await;
     rig.driver.tell(PbxCommand::HangUpAgent { leg: agent_leg }).await;
     rig.driver.agent_ended(agent_leg).await;
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
-on_every_switch! {
+on_every_pbx! {
     ; over a socket:
     ; over the Event Socket:
     ; with routes:

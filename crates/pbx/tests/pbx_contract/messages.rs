@@ -1,6 +1,6 @@
 //! The message to a callee whom no agent took in time.
 
-use crate::on_every_switch;
+use crate::on_every_pbx;
 use crate::rig::{Kind, Rig};
 use paceline_core::ids::LegId;
 use paceline_core::pbx::{EndedBy, PbxCommand, PbxEvent, Sound};
@@ -45,9 +45,9 @@ async fn a_callee_hears_the_whole_message_and_another_leaves_in_the_middle(kind:
         whole: true,
     };
     assert!(!rig.driver.said.contains(&whole));
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 
-    let calls = rig.switch.carrier().calls();
+    let calls = rig.pbx.carrier().calls();
     let of = |number: &String| calls.iter().find(|call| call.number == *number).unwrap();
     assert_eq!(of(&hears).end, Some(CallEnd::CallerHungUp));
     assert_eq!(of(&leaves).end, Some(CallEnd::CalleeHungUp));
@@ -78,7 +78,7 @@ async fn a_message_is_told_to_be_over_and_one_that_we_cut_short_is_not(kind: Kin
         whole: true,
     };
     assert!(!rig.driver.said.contains(&whole), "{:?}", rig.driver.said);
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 async fn a_message_that_is_not_there_or_has_no_callee_is_told_so(kind: Kind) {
@@ -97,10 +97,10 @@ async fn a_message_that_is_not_there_or_has_no_callee_is_told_so(kind: Kind) {
     assert_eq!(rig.driver.ended(nobody).await.by, EndedBy::Vanished);
     let said = |event: &PbxEvent| matches!(event, PbxEvent::Played { .. });
     assert!(!rig.driver.said.iter().any(said), "{:?}", rig.driver.said);
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
-on_every_switch! {
+on_every_pbx! {
     a_message_is_told_to_be_over_and_one_that_we_cut_short_is_not
     ; over a socket:
     a_message_that_is_not_there_or_has_no_callee_is_told_so

@@ -1,6 +1,6 @@
 //! Agents held on the line, and callees put through to them.
 
-use crate::on_every_switch;
+use crate::on_every_pbx;
 use crate::rig::{Kind, Rig};
 use paceline_core::ids::LegId;
 use paceline_core::pbx::{ConnectFault, EndedBy, PbxCommand, PbxEvent};
@@ -23,7 +23,7 @@ async fn agents_are_held_between_calls(kind: Kind) {
         rig.driver.connect(leg, agent_leg).await;
         let end = rig.driver.ended(leg).await;
         assert_eq!((end.by, end.answered), (EndedBy::Network, true), "{end:?}");
-        assert!(rig.switch.is_on_call(1));
+        assert!(rig.pbx.is_on_call(1));
     }
 
     // We end the callee: the same.
@@ -34,11 +34,11 @@ async fn agents_are_held_between_calls(kind: Kind) {
     rig.driver.connect(leg, agent_leg).await;
     rig.driver.tell(PbxCommand::HangUp { leg }).await;
     assert_eq!(rig.driver.ended(leg).await.by, EndedBy::Us);
-    assert!(rig.switch.is_on_call(1));
+    assert!(rig.pbx.is_on_call(1));
 
     // The agent hangs up: the callee stays until told otherwise.
     rig.driver.connect(next, agent_leg).await;
-    rig.switch.phone_hangs_up(1);
+    rig.pbx.phone_hangs_up(1);
     assert_eq!(rig.driver.agent_ended(agent_leg).await.by, EndedBy::Network);
     assert_eq!(rig.driver.fault(next, agent_leg).await, ConnectFault::AgentGone);
     let another = rig.driver.agent(3).await;
@@ -50,19 +50,19 @@ async fn agents_are_held_between_calls(kind: Kind) {
     assert_eq!(rig.driver.fault(next, another).await, ConnectFault::CalleeGone);
     rig.driver.tell(PbxCommand::HangUpAgent { leg: another }).await;
     assert_eq!(rig.driver.agent_ended(another).await.by, EndedBy::Us);
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 async fn an_agent_who_does_not_answer_and_a_hang_up_of_nothing_are_ends_too(kind: Kind) {
     let mut rig = Rig::start(kind).await;
-    rig.switch.phone(3, PhoneBehaviour::Busy);
-    rig.switch.phone(4, PhoneBehaviour::Rings);
+    rig.pbx.phone(3, PhoneBehaviour::Busy);
+    rig.pbx.phone(4, PhoneBehaviour::Rings);
     let busy = rig.driver.call_agent(3).await;
     let ringing = rig.driver.call_agent(4).await;
     // Nobody placed this one.
     let nothing = LegId(Uuid::now_v7());
     rig.driver.tell(PbxCommand::HangUp { leg: nothing }).await;
-    let nowhere = rig.switch.dial_nowhere();
+    let nowhere = rig.pbx.dial_nowhere();
     let unknown = rig
         .driver
         .dial(nowhere, Duration::from_secs(3), Duration::from_secs(60))
@@ -80,7 +80,7 @@ async fn an_agent_who_does_not_answer_and_a_hang_up_of_nothing_are_ends_too(kind
     let end = rig.driver.ended(unknown).await;
     assert_eq!(end.by, EndedBy::Refused, "{end:?}");
     assert!(!end.detail.is_empty());
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 async fn both_sides_hear_each_other(kind: Kind) {
@@ -94,16 +94,16 @@ async fn both_sides_hear_each_other(kind: Kind) {
     }
     rig.driver.tell(PbxCommand::HangUpAgent { leg: agent_leg }).await;
     rig.driver.agent_ended(agent_leg).await;
-    rig.switch.settled().await;
-    let calls = rig.switch.carrier().calls();
+    rig.pbx.settled().await;
+    let calls = rig.pbx.carrier().calls();
     assert!(calls.iter().all(|call| call.heard_agent.is_some()), "{calls:?}");
-    let heard = rig.switch.phones().media_report();
+    let heard = rig.pbx.phones().media_report();
     assert_eq!((heard.flows, heard.flows_heard), (1, 1), "{heard:?}");
     // The first spell may be joined with the second.
     assert!(heard.spells >= 1, "{heard:?}");
 }
 
-on_every_switch! {
+on_every_pbx! {
     agents_are_held_between_calls
     an_agent_who_does_not_answer_and_a_hang_up_of_nothing_are_ends_too
     ; over a socket:

@@ -53,7 +53,7 @@ pub(crate) enum Way {
 
 /// A PBX with a driver.
 pub(crate) struct Rig {
-    pub(crate) switch: Pbx,
+    pub(crate) pbx: Pbx,
     pub(crate) driver: Driver,
 }
 
@@ -400,9 +400,9 @@ impl Rig {
     }
 
     pub(crate) async fn start_with(kind: Kind, audio: Audio) -> Self {
-        let switch = Pbx::start(kind, audio);
-        let driver = switch.driver().await;
-        Self { switch, driver }
+        let pbx = Pbx::start(kind, audio);
+        let driver = pbx.driver().await;
+        Self { pbx, driver }
     }
 
     /// Calls a number directly over the trunk.
@@ -412,14 +412,14 @@ impl Rig {
 
     /// Calls a number over the routes of an office, where the PBX has any.
     pub(crate) async fn call_routed(&self, number: &str) -> LegId {
-        let dial = self.switch.dial_routed(number);
+        let dial = self.pbx.dial_routed(number);
         self.driver
             .dial(&dial, Duration::from_secs(3), Duration::from_secs(60))
             .await
     }
 
     pub(crate) async fn call_for(&self, number: &str, ring_timeout: Duration) -> LegId {
-        let dial = self.switch.dial(number);
+        let dial = self.pbx.dial(number);
         self.driver
             .dial(&dial, ring_timeout, Duration::from_secs(60))
             .await

@@ -1,6 +1,6 @@
 //! Conversations recorded on the PBX.
 
-use crate::on_every_switch;
+use crate::on_every_pbx;
 use crate::rig::{Kind, Rig, until};
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{PbxCommand, PbxEvent, RecordingName, Sound};
@@ -53,7 +53,7 @@ async fn said(rig: &mut Rig, of: &RecordingName) -> Said {
 /// The file's size, 0 where there is none.
 fn size(rig: &Rig, recording: &RecordingName) -> u64 {
     let file = rig
-        .switch
+        .pbx
         .recordings_dir()
         .join(format!("{}.wav", recording.as_str()));
     std::fs::metadata(file).map_or(0, |file| file.len())
@@ -124,13 +124,13 @@ async fn conversations_are_recorded_after_their_announcement(kind: Kind) {
         panic!("a recording that ends says how long it is");
     };
     assert!((1..=10).contains(&duration.as_secs()), "{duration:?}");
-    assert!(rig.switch.is_on_call(1));
+    assert!(rig.pbx.is_on_call(1));
     assert_eq!(size(&rig, &cut_short), 0);
 
     for agent in [first.1, other.1] {
         rig.driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
     }
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 async fn a_dead_drivers_recordings_end_with_their_callees(kind: Kind) {
@@ -144,16 +144,16 @@ async fn a_dead_drivers_recordings_end_with_their_callees(kind: Kind) {
     }
     let (unheard, heard) = (both.remove(0), both.remove(0));
     // One callee leaves while nobody listens: what recorded it must not stay for the next callee.
-    let Rig { switch, driver } = rig;
+    let Rig { pbx, driver } = rig;
     drop(driver);
     let gone = unheard.0.0.0;
-    switch.hang_up(gone);
+    pbx.hang_up(gone);
     until("the callee is gone", || {
-        !switch.channels().contains(&gone.to_string())
+        !pbx.channels().contains(&gone.to_string())
     })
     .await;
-    let driver = switch.driver().await;
-    let mut rig = Rig { switch, driver };
+    let driver = pbx.driver().await;
+    let mut rig = Rig { pbx, driver };
     // A FreeSWITCH records the callee's channel, and has forgotten all of it by now.
     if kind != Kind::FreeSwitch {
         assert!(matches!(said(&mut rig, &unheard.1).await, Said::Ended(_)));
@@ -164,10 +164,10 @@ async fn a_dead_drivers_recordings_end_with_their_callees(kind: Kind) {
     for (_, agent) in [unheard.0, heard.0] {
         rig.driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
     }
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
-on_every_switch! {
+on_every_pbx! {
     ; over a socket:
     ; over the Event Socket:
     ; with routes:

@@ -25,22 +25,22 @@ mod rig;
 
 /// Makes a test of each scenario on each PBX. Those after `over a socket` need one to talk through, or a PBX that looks
 /// for its sounds, those after `over the Event Socket` are a FreeSWITCH's, those after `with routes` a dialplan, and those after `for real` a PBX's disk, sound or process.
-macro_rules! on_every_switch {
+macro_rules! on_every_pbx {
     ($($scenario:ident)* ; over a socket : $($socket:ident)* ; over the Event Socket : $($esl:ident)* ; with routes : $($routed:ident)* ; for real : $($real:ident)*) => {
         mod on_asterisk_22 {
-            $crate::on_every_switch!(Asterisk22 : $($scenario)* $($socket)* $($routed)* $($real)*);
+            $crate::on_every_pbx!(Asterisk22 : $($scenario)* $($socket)* $($routed)* $($real)*);
         }
         mod on_asterisk_16 {
-            $crate::on_every_switch!(Asterisk16 : $($scenario)* $($socket)* $($routed)* $($real)*);
+            $crate::on_every_pbx!(Asterisk16 : $($scenario)* $($socket)* $($routed)* $($real)*);
         }
         mod on_freeswitch {
-            $crate::on_every_switch!(FreeSwitch : $($scenario)* $($socket)* $($esl)* $($routed)* $($real)*);
+            $crate::on_every_pbx!(FreeSwitch : $($scenario)* $($socket)* $($esl)* $($routed)* $($real)*);
         }
         mod on_a_double {
-            $crate::on_every_switch!(Double : $($scenario)* $($socket)* $($esl)*);
+            $crate::on_every_pbx!(Double : $($scenario)* $($socket)* $($esl)*);
         }
         mod on_a_simulation {
-            $crate::on_every_switch!(Sim : $($scenario)* $($routed)*);
+            $crate::on_every_pbx!(Sim : $($scenario)* $($routed)*);
         }
     };
     ($kind:ident : $($scenario:ident)*) => {
@@ -55,4 +55,4 @@ macro_rules! on_every_switch {
         })*
     };
 }
-pub(crate) use on_every_switch;
+pub(crate) use on_every_pbx;

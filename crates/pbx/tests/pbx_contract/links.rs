@@ -1,21 +1,21 @@
 //! The link broken in every way, and the state found again.
 
-use crate::on_every_switch;
+use crate::on_every_pbx;
 use crate::rig::{Kind, Pbx, Rig, Way, until};
 use paceline_core::pbx::{ChannelPhase, ConnectFault, EndedBy, PbxCommand, PbxEvent};
 use paceline_lab::{Audio, Behaviour, PhoneBehaviour};
 use std::time::{Duration, Instant};
 
 async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
-    let switch = Pbx::start(kind, Audio::None);
-    let (way, driver) = switch.driver_by_a_way().await;
-    switch.phone(
+    let pbx = Pbx::start(kind, Audio::None);
+    let (way, driver) = pbx.driver_by_a_way().await;
+    pbx.phone(
         2,
         PhoneBehaviour::Answers {
             after: Duration::from_secs(3),
         },
     );
-    let mut rig = Rig { switch, driver };
+    let mut rig = Rig { pbx, driver };
     let talking_agent = rig.driver.agent(1).await;
     let idle_agent = rig.driver.agent(3).await;
     let ringing_agent = rig.driver.call_agent(2).await;
@@ -38,9 +38,9 @@ async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
     let refused = rig.call(&Behaviour::Talks.number(3)).await;
     assert_eq!(rig.driver.ended(refused).await.by, EndedBy::Refused);
     rig.driver.tell(PbxCommand::HangUp { leg: waiting }).await;
-    rig.switch.hang_up(brief.0);
+    rig.pbx.hang_up(brief.0);
     until("the brief talker is gone", || {
-        !rig.switch.channels().contains(&brief.to_string())
+        !rig.pbx.channels().contains(&brief.to_string())
     })
     .await;
 
@@ -71,7 +71,7 @@ async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
         .hears(PbxEvent::AgentReady { leg: ringing_agent })
         .await;
     rig.driver.connect(later, ringing_agent).await;
-    rig.switch.phone_hangs_up(2);
+    rig.pbx.phone_hangs_up(2);
     let end = rig.driver.agent_ended(ringing_agent).await;
     assert_eq!((end.by, end.answered), (EndedBy::Network, true));
     for leg in [ringing, later] {
@@ -82,12 +82,12 @@ async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
         rig.driver.tell(PbxCommand::HangUpAgent { leg }).await;
         assert_eq!(rig.driver.agent_ended(leg).await.by, EndedBy::Us);
     }
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 async fn a_new_driver_takes_over_what_a_dead_one_left(kind: Kind) {
     let mut rig = Rig::start(kind).await;
-    rig.switch.phone(2, PhoneBehaviour::Rings);
+    rig.pbx.phone(2, PhoneBehaviour::Rings);
     let agent = rig.driver.agent(1).await;
     let ringing_agent = rig.driver.call_agent(2).await;
     let talking = rig.call_routed(&Behaviour::Talks.number(1)).await;
@@ -101,7 +101,7 @@ async fn a_new_driver_takes_over_what_a_dead_one_left(kind: Kind) {
         .hears(PbxEvent::AgentRinging { leg: ringing_agent })
         .await;
 
-    rig.driver = rig.switch.spawn(rig.switch.port());
+    rig.driver = rig.pbx.spawn(rig.pbx.port());
     let snapshot = rig.driver.resynchronised().await;
     let ours = snapshot.channels.values().filter(|channel| channel.in_our_app);
     assert_eq!(ours.count(), 4, "{snapshot:?}");
@@ -109,7 +109,7 @@ async fn a_new_driver_takes_over_what_a_dead_one_left(kind: Kind) {
     assert_eq!(snapshot.channels[&talking.0].phase, ChannelPhase::Up);
 
     // Each end comes as what the leg is, though this driver placed none of them.
-    rig.switch.phone(2, PhoneBehaviour::Declines);
+    rig.pbx.phone(2, PhoneBehaviour::Declines);
     rig.driver.tell(PbxCommand::HangUp { leg: ringing }).await;
     assert_eq!(rig.driver.ended(ringing).await.by, EndedBy::Us);
     let end = rig.driver.agent_ended(ringing_agent).await;
@@ -117,25 +117,25 @@ async fn a_new_driver_takes_over_what_a_dead_one_left(kind: Kind) {
     rig.driver.tell(PbxCommand::HangUp { leg: talking }).await;
     assert!(rig.driver.ended(talking).await.answered);
     // The agent is there for the next callee.
-    assert!(rig.switch.is_on_call(1));
+    assert!(rig.pbx.is_on_call(1));
     let next = rig.call(&Behaviour::Talks.number(2)).await;
     rig.driver.answered(next).await;
     rig.driver.connect(next, agent).await;
     rig.driver.tell(PbxCommand::HangUp { leg: next }).await;
     rig.driver.ended(next).await;
-    rig.switch.phone_hangs_up(1);
+    rig.pbx.phone_hangs_up(1);
     assert_eq!(rig.driver.agent_ended(agent).await.by, EndedBy::Network);
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
-async fn a_killed_and_restarted_switch_is_found_empty_and_used_again(kind: Kind) {
+async fn a_killed_and_restarted_pbx_is_found_empty_and_used_again(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     let agent = rig.driver.agent(1).await;
     let leg = rig.call(&Behaviour::Talks.number(1)).await;
     rig.driver.answered(leg).await;
-    rig.switch.kill();
+    rig.pbx.kill();
     rig.driver.hears(PbxEvent::LinkLost).await;
-    rig.switch.restart();
+    rig.pbx.restart();
     assert!(rig.driver.resynchronised().await.channels.is_empty());
     assert_eq!(rig.driver.ended(leg).await.by, EndedBy::Vanished);
     assert_eq!(rig.driver.agent_ended(agent).await.by, EndedBy::Vanished);
@@ -147,14 +147,14 @@ async fn a_killed_and_restarted_switch_is_found_empty_and_used_again(kind: Kind)
     let agent = rig.driver.agent(1).await;
     rig.driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
     rig.driver.agent_ended(agent).await;
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
-async fn a_frozen_switch_is_noticed_and_its_late_originates_are_undone(kind: Kind) {
+async fn a_frozen_pbx_is_noticed_and_its_late_originates_are_undone(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     let leg = rig.call(&Behaviour::Talks.number(1)).await;
     rig.driver.answered(leg).await;
-    rig.switch.freeze();
+    rig.pbx.freeze();
     let frozen_at = Instant::now();
     // These reach the PBX's socket, and it will act on them when it wakes.
     let mut ghosts = Vec::new();
@@ -167,7 +167,7 @@ async fn a_frozen_switch_is_noticed_and_its_late_originates_are_undone(kind: Kin
     let refused = rig.call(&Behaviour::Talks.number(9)).await;
     assert_eq!(rig.driver.ended(refused).await.by, EndedBy::Refused);
 
-    rig.switch.thaw();
+    rig.pbx.thaw();
     let snapshot = rig.driver.resynchronised().await;
     assert!(snapshot.channels.contains_key(&leg.0), "{snapshot:?}");
     // Each of them was either found, and so is still ours to end, or is ended by the driver when it appears.
@@ -179,19 +179,16 @@ async fn a_frozen_switch_is_noticed_and_its_late_originates_are_undone(kind: Kin
     }
     rig.driver.tell(PbxCommand::HangUp { leg }).await;
     assert!(rig.driver.ended(leg).await.answered);
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 async fn the_first_word_is_the_links_state_whether_it_stands_or_not(kind: Kind) {
-    let switch = Pbx::start(kind, Audio::None);
+    let pbx = Pbx::start(kind, Audio::None);
     let nowhere = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a port")
         .port();
-    for mut driver in [
-        switch.spawn(nowhere),
-        switch.spawn_with(switch.port(), Some("wrong")),
-    ] {
+    for mut driver in [pbx.spawn(nowhere), pbx.spawn_with(pbx.port(), Some("wrong"))] {
         let first = driver.wait("a first word", |event| Some(event.clone())).await;
         assert_eq!(first, PbxEvent::LinkLost);
         // And commands are answered all the same.
@@ -201,10 +198,10 @@ async fn the_first_word_is_the_links_state_whether_it_stands_or_not(kind: Kind) 
 }
 
 async fn a_second_client_cuts_off_the_first(kind: Kind) {
-    let switch = Pbx::start(kind, Audio::None);
-    let mut first = switch.driver().await;
+    let pbx = Pbx::start(kind, Audio::None);
+    let mut first = pbx.driver().await;
     let agent = first.agent(1).await;
-    let mut second = switch.driver().await;
+    let mut second = pbx.driver().await;
     first.hears(PbxEvent::LinkLost).await;
     // Commands are answered all the same.
     let refused = first.call_agent(2).await;
@@ -213,12 +210,12 @@ async fn a_second_client_cuts_off_the_first(kind: Kind) {
     assert_eq!(second.agent_ended(agent).await.by, EndedBy::Us);
 }
 
-async fn the_switch_ends_every_leg_in_time_with_the_driver_gone(kind: Kind) {
+async fn the_pbx_ends_every_leg_in_time_with_the_driver_gone(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     let agent = rig.driver.agent(1).await;
     let mut legs = Vec::new();
     for (nth, dial) in (1..).zip([Pbx::dial, Pbx::dial, Pbx::dial_routed]) {
-        let dial = dial(&rig.switch, &Behaviour::Talks.number(nth));
+        let dial = dial(&rig.pbx, &Behaviour::Talks.number(nth));
         let leg = rig
             .driver
             .dial(&dial, Duration::from_secs(3), Duration::from_secs(4))
@@ -227,19 +224,19 @@ async fn the_switch_ends_every_leg_in_time_with_the_driver_gone(kind: Kind) {
         legs.push(leg);
     }
     rig.driver.connect(legs[1], agent).await;
-    let Rig { switch, driver } = rig;
+    let Rig { pbx, driver } = rig;
     drop(driver);
     until("only the agent is left, whose limit is longer", || {
-        switch.channels() == [agent.to_string()]
+        pbx.channels() == [agent.to_string()]
     })
     .await;
 }
 
 /// Whoever answers while nothing of it reaches us, be it that we stand still or that the link is cut, has waited since then.
 async fn a_late_answer_is_told_with_its_age(kind: Kind) {
-    let switch = Pbx::start(kind, Audio::None);
-    let (way, driver) = switch.driver_by_a_way().await;
-    let mut rig = Rig { switch, driver };
+    let pbx = Pbx::start(kind, Audio::None);
+    let (way, driver) = pbx.driver_by_a_way().await;
+    let mut rig = Rig { pbx, driver };
     let Way::Proxy(proxy) = &way else {
         panic!("there is a socket")
     };
@@ -273,11 +270,11 @@ async fn a_late_answer_is_told_with_its_age(kind: Kind) {
     let age = rig.driver.age_of(PbxEvent::Answered { leg }).await;
     assert!(age < Duration::from_secs(1), "{age:?}");
     rig.driver.tell(PbxCommand::HangUp { leg }).await;
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 /// A dead Paceline leaves nobody in silence: neither who answers then, nor who is left by an agent.
-async fn the_switch_ends_whom_nobody_takes(kind: Kind) {
+async fn the_pbx_ends_whom_nobody_takes(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     let agent = rig.driver.agent(1).await;
     let talking = rig.call(&Behaviour::Talks.number(1)).await;
@@ -289,27 +286,27 @@ async fn the_switch_ends_whom_nobody_takes(kind: Kind) {
     rig.driver.answered(routed).await;
     let ringing = rig.call(&Behaviour::RingsThenTalks.number(4)).await;
     rig.driver.rings(ringing).await;
-    let Rig { switch, driver } = rig;
+    let Rig { pbx, driver } = rig;
     drop(driver);
 
     let untaken = [waiting.0, routed.0, ringing.0].map(|leg| leg.to_string());
     let dead_since = Instant::now();
     until("who is not taken is ended", || {
-        let channels = switch.channels();
+        let channels = pbx.channels();
         !untaken.iter().any(|leg| channels.contains(leg))
     })
     .await;
     assert!(dead_since.elapsed() < Duration::from_secs(16));
     let mut left = [talking.to_string(), agent.to_string()];
-    let mut channels = switch.channels();
+    let mut channels = pbx.channels();
     left.sort_unstable();
     channels.sort_unstable();
     assert_eq!(channels, left, "a conversation goes on, and agents are held");
 
-    switch.phone_hangs_up(1);
+    pbx.phone_hangs_up(1);
     let left_since = Instant::now();
     until("the callee whom the agent left is ended", || {
-        switch.channels().is_empty()
+        pbx.channels().is_empty()
     })
     .await;
     assert!(left_since.elapsed() < Duration::from_secs(16));
@@ -327,23 +324,23 @@ async fn another_installation_takes_nothing_from_the_first(kind: Kind) {
     rig.driver.connect(talking, agent).await;
     rig.driver.rings(ringing).await;
     // While the first is there, the second gets no link.
-    let mut stranger = rig.switch.stranger();
+    let mut stranger = rig.pbx.stranger();
     stranger.hears(PbxEvent::LinkLost).await;
     // Once the first is gone, the second works; whatever it does not own is none of its business.
-    let port = rig.switch.port();
-    let Rig { switch, driver } = rig;
+    let port = rig.pbx.port();
+    let Rig { pbx, driver } = rig;
     assert!(!driver.said.contains(&PbxEvent::LinkLost), "the first is cut off");
     drop(driver);
     let snapshot = stranger.resynchronised().await;
     let ours = snapshot.channels.values().filter(|channel| channel.in_our_app);
     assert_eq!(ours.count(), 0, "{snapshot:?}");
-    assert!(switch.is_on_call(1));
+    assert!(pbx.is_on_call(1));
     for leg in [talking.0, agent.0] {
-        assert!(switch.channels().contains(&leg.to_string()));
+        assert!(pbx.channels().contains(&leg.to_string()));
     }
     // And the first comes back to what it had, once the second has gone.
     drop(stranger);
-    let mut driver = switch.spawn(port);
+    let mut driver = pbx.spawn(port);
     let snapshot = driver.resynchronised().await;
     assert_eq!(snapshot.channels[&talking.0].bridge, Some(agent));
     let ours = snapshot.channels.values().filter(|channel| channel.in_our_app);
@@ -354,22 +351,22 @@ async fn another_installation_takes_nothing_from_the_first(kind: Kind) {
     }
     driver.tell(PbxCommand::HangUpAgent { leg: agent }).await;
     driver.agent_ended(agent).await;
-    switch.settled().await;
+    pbx.settled().await;
 }
 
-on_every_switch! {
+on_every_pbx! {
     a_cut_link_is_made_again_and_the_state_read_back
     a_new_driver_takes_over_what_a_dead_one_left
-    a_killed_and_restarted_switch_is_found_empty_and_used_again
+    a_killed_and_restarted_pbx_is_found_empty_and_used_again
     a_second_client_cuts_off_the_first
-    the_switch_ends_every_leg_in_time_with_the_driver_gone
+    the_pbx_ends_every_leg_in_time_with_the_driver_gone
     ; over a socket:
     the_first_word_is_the_links_state_whether_it_stands_or_not
     another_installation_takes_nothing_from_the_first
     a_late_answer_is_told_with_its_age
     ; over the Event Socket:
-    the_switch_ends_whom_nobody_takes
+    the_pbx_ends_whom_nobody_takes
     ; with routes:
     ; for real:
-    a_frozen_switch_is_noticed_and_its_late_originates_are_undone
+    a_frozen_pbx_is_noticed_and_its_late_originates_are_undone
 }

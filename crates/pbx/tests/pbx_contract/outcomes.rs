@@ -1,6 +1,6 @@
 //! What each behaviour of a callee becomes.
 
-use crate::on_every_switch;
+use crate::on_every_pbx;
 use crate::rig::{Kind, Pbx, Rig};
 use paceline_core::pbx::{EndedBy, PbxCommand, PbxEvent};
 use paceline_core::verdict;
@@ -28,7 +28,7 @@ async fn call_everybody(mut rig: Rig, kind: Kind, dial: fn(&Pbx, &str) -> String
     for (behaviour, ..) in Behaviour::TABLE {
         // A trunk that does not reply gives up after 6.4 s; everything else must come out before.
         let ring_timeout = Duration::from_secs(if behaviour == Behaviour::Silent { 12 } else { 3 });
-        let dial = dial(&rig.switch, &behaviour.number(7));
+        let dial = dial(&rig.pbx, &behaviour.number(7));
         let leg = rig
             .driver
             .dial(&dial, ring_timeout, Duration::from_secs(60))
@@ -70,7 +70,7 @@ async fn call_everybody(mut rig: Rig, kind: Kind, dial: fn(&Pbx, &str) -> String
             assert_eq!(end.sip, behaviour.sip_status(), "{context}");
         }
     }
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 async fn a_call_taken_back_before_its_answer_is_ours_to_have_ended(kind: Kind) {
@@ -79,7 +79,7 @@ async fn a_call_taken_back_before_its_answer_is_ours_to_have_ended(kind: Kind) {
     let mut legs = Vec::new();
     for dial in [Pbx::dial, Pbx::dial_routed] {
         for behaviour in [Behaviour::Rings, Behaviour::Silent] {
-            let dial = dial(&rig.switch, &behaviour.number(1));
+            let dial = dial(&rig.pbx, &behaviour.number(1));
             let leg = rig.driver.dial(&dial, patience, Duration::from_secs(60)).await;
             if behaviour == Behaviour::Rings {
                 rig.driver.rings(leg).await;
@@ -97,7 +97,7 @@ async fn a_call_taken_back_before_its_answer_is_ours_to_have_ended(kind: Kind) {
         assert_eq!((end.by, end.answered), (EndedBy::Us, false), "{kind:?} {end:?}");
         assert!(rang.is_none_or(|rang| rang == end.progressed), "{kind:?} {end:?}");
     }
-    rig.switch.settled().await;
+    rig.pbx.settled().await;
 }
 
 /// No phone rings for less than it was to, whenever in a second it is called: a rule may ask for 15 s.
@@ -112,8 +112,8 @@ async fn a_phone_rings_at_least_as_long_as_it_was_to(kind: Kind) {
     for leg in legs {
         assert_eq!(rig.driver.ended(leg).await.by, EndedBy::RingTimeout);
     }
-    rig.switch.settled().await;
-    let calls = rig.switch.carrier().calls();
+    rig.pbx.settled().await;
+    let calls = rig.pbx.carrier().calls();
     assert_eq!(calls.len(), 5);
     for call in calls {
         // What the carrier is late to notice would make it too long, not too short.
@@ -126,7 +126,7 @@ async fn a_phone_rings_at_least_as_long_as_it_was_to(kind: Kind) {
     }
 }
 
-on_every_switch! {
+on_every_pbx! {
     every_behaviour_is_told_apart
     a_call_taken_back_before_its_answer_is_ours_to_have_ended
     ; over a socket:
