@@ -107,7 +107,10 @@ impl Engine {
                 return true;
             }
             let channel = snapshot.channels.get(&open.leg.id.0);
-            channel.is_some_and(|c| c.with_others || c.bridge.is_some_and(|bridge| snapshot.holds(bridge)))
+            channel.is_some_and(|c| {
+                c.phase == ChannelPhase::Up
+                    && (c.with_others || c.bridge.is_some_and(|bridge| snapshot.holds(bridge)))
+            })
         };
         let here = self.attempts.values().filter(|open| open.leg.pbx == pbx);
         let (mut joined, mut alone): (Vec<&Attempt>, Vec<&Attempt>) = here.partition(|c| is_joined(c));

@@ -528,22 +528,42 @@ proptest! {
         mode in proptest::sample::select(Mode::ALL),
         message: bool,
     ) {
-        let abandon_message = message.then(|| Sound::new("sound:sorry").unwrap());
-        let mut hunt = {
-            let mut config = config_of(mode);
-            config.settings.answering.abandon_message = abandon_message;
-            config.settings.pacing.abandon_rules[0].window = AbandonWindow::Campaign;
-            Hunt::new(config)
-        };
-        hunt.rig.tell(Input::SetActive(true));
-        hunt.rig.event(PbxEvent::Resynchronised(Snapshot::default()));
-        hunt.rig.log_in(1);
-        hunt.rig.log_in(2);
-        hunt.read();
-        for step in steps {
-            hunt.step(step);
-            hunt.read();
-        }
-        hunt.heal();
+        hunt(steps, mode, message);
     }
+}
+
+fn hunt(steps: Vec<Move>, mode: Mode, message: bool) {
+    let abandon_message = message.then(|| Sound::new("sound:sorry").unwrap());
+    let mut hunt = {
+        let mut config = config_of(mode);
+        config.settings.answering.abandon_message = abandon_message;
+        config.settings.pacing.abandon_rules[0].window = AbandonWindow::Campaign;
+        Hunt::new(config)
+    };
+    hunt.rig.tell(Input::SetActive(true));
+    hunt.rig.event(PbxEvent::Resynchronised(Snapshot::default()));
+    hunt.rig.log_in(1);
+    hunt.rig.log_in(2);
+    hunt.read();
+    for step in steps {
+        hunt.step(step);
+        hunt.read();
+    }
+    hunt.heal();
+}
+
+/// A ringing callee that a snapshot calls joined was connected before the agent's leg was found to be gone.
+#[test]
+fn moves_that_once_failed_strand_nobody() {
+    let steps = vec![
+        Move::AgentEvent(0, 8),
+        Move::Resynchronise(0),
+        Move::Ask(2, 0),
+        Move::Resynchronise(13_661_571_971_812_672_364),
+        Move::Store(1),
+        Move::Store(1),
+        Move::Event(0, 1, 0),
+        Move::Resynchronise(1_593_692_972_409_048_128),
+    ];
+    hunt(steps, Mode::Progressive, false);
 }
