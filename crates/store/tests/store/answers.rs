@@ -1,6 +1,6 @@
 //! What the abandon rules count after a restart: the store must say of every answer what the core says of it.
 
-use crate::support::{Db, NOW, ended, numbers};
+use crate::support::{Db, NOW, ended, leg_ended, numbers};
 use paceline_core::command::Change;
 use paceline_core::input::Prepared;
 use paceline_core::outcome::Outcome;
@@ -152,8 +152,12 @@ async fn stored(db: &Db, campaign: &crate::support::Campaign<'_>, cases: &[Case]
         let abandoned = case
             .abandoned_ms
             .map(|ms| Change::Abandoned { attempt, at: at(ms) });
+        let leg_over = case.ended.map(|(ms, _)| leg_ended(&new, at(ms)));
         let over = case.ended.map(|(ms, outcome)| ended(&new, outcome, at(ms), None));
-        for change in [answered, connected, abandoned, over].into_iter().flatten() {
+        for change in [answered, connected, abandoned, leg_over, over]
+            .into_iter()
+            .flatten()
+        {
             writer.change(campaign.id, change).await;
         }
         shown.push((attempt, case.abandoned_ms.map(at)));

@@ -83,6 +83,7 @@ async fn every_promise_is_kept(db: &Db, writer_store: Store, trouble: impl Futur
                 match pending.await {
                     Prepared::Allowed => {
                         promises.lock().unwrap().allowed.insert(new.attempt.0);
+                        writer.change(id, crate::support::leg_ended(&new, later(1))).await;
                         writer
                             .change(id, crate::support::ended(&new, Outcome::Busy, later(1), None))
                             .await;

@@ -1,6 +1,6 @@
 //! Finished contacts, called again because somebody asks for it.
 
-use crate::support::{Campaign, Db, NOW, ended, later, number, numbers, until};
+use crate::support::{Campaign, Db, NOW, ended, later, leg_ended, number, numbers, until};
 use paceline_core::campaign::TaskState;
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::command::Change;
@@ -58,6 +58,7 @@ async fn finished(campaign: &Campaign<'_>, writer: &Writer, lasts: &[LastAttempt
                 .change(campaign.id, Change::Answered { attempt, leg, at })
                 .await;
         }
+        writer.change(campaign.id, leg_ended(&new, later(4))).await;
         writer
             .change(campaign.id, ended(&new, last.outcome, later(4), None))
             .await;
@@ -152,6 +153,7 @@ pub(crate) async fn a_completed_task_runs_again_once_somebody_is_queued(db: &Db)
     let lead = campaign.lease(10, later(60)).await.leads.remove(0);
     assert_eq!((lead.attempts_made, lead.tries_made), (1, 0));
     let (new, _) = campaign.prepare(&writer, &lead, later(61)).await;
+    writer.change(campaign.id, leg_ended(&new, later(62))).await;
     writer
         .change(campaign.id, ended(&new, Outcome::Failed, later(62), None))
         .await;

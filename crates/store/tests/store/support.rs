@@ -215,9 +215,9 @@ impl Db {
                    WHERE t.state = 'completed' AND tc.state <> 'done'",
             ),
             (
-                "an ended leg's attempt has ended",
+                "the legs of an ended attempt have ended",
                 "SELECT count(*) FROM legs l JOIN attempts a ON a.id = l.attempt_id \
-                   WHERE (l.ended_at_ms IS NULL) <> (a.ended_at_ms IS NULL)",
+                   WHERE l.ended_at_ms IS NULL AND a.ended_at_ms IS NOT NULL",
             ),
         ] {
             assert_eq!(self.count(broken).await, 0, "{rule}");

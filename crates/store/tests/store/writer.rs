@@ -524,9 +524,7 @@ pub(crate) async fn a_change_that_can_never_be_stored_holds_up_nothing(db: &Db) 
         at: NOW,
     };
     writer.change(campaign.id, orphan("one")).await;
-    writer
-        .change(campaign.id, ended(&first, Outcome::Busy, later(1), None))
-        .await;
+    campaign.end(&writer, &first, Outcome::Busy, later(1), None).await;
     let pending = writer
         .prepare(campaign.new_attempt(&leads[1], NOW), campaign.config())
         .await;
