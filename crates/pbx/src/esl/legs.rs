@@ -55,6 +55,8 @@ pub(super) struct Legs {
     joins: BTreeMap<(Instant, Uuid), ()>,
     /// Agents who are with nobody, and when they must have been parked.
     unparked: VecDeque<(Instant, Uuid)>,
+    /// Transferred callees who were parked, and when to believe that nobody has them.
+    parked_elsewhere: VecDeque<(Instant, Uuid)>,
     /// Agents whose callee has ended before the two were joined, and when to see what the PBX has made of them.
     left_behind: VecDeque<(Instant, Uuid)>,
     asking: phones::Asking,
@@ -72,6 +74,7 @@ impl Legs {
             not_placed: Vec::new(),
             joins: BTreeMap::new(),
             unparked: VecDeque::new(),
+            parked_elsewhere: VecDeque::new(),
             left_behind: VecDeque::new(),
             asking: phones::Asking::default(),
             recordings: Recordings::default(),
@@ -210,6 +213,7 @@ impl Legs {
         self.not_placed.clear();
         self.joins.clear();
         self.unparked.clear();
+        self.parked_elsewhere.clear();
         self.left_behind.clear();
         self.asking = phones::Asking::default();
     }

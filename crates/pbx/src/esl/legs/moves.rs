@@ -19,6 +19,8 @@ use paceline_core::pbx::{ConnectFault, Departure, EndedBy, LegEnd, PbxEvent};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
+/// How long a pickup may park a transferred callee on its way to the next colleague.
+pub(super) const BRIEF_PARK_MAX: Duration = Duration::from_millis(300);
 /// How often it is asked whom transferred callees are with.
 const LOOKED_EVERY: Duration = Duration::from_secs(2);
 
@@ -54,6 +56,11 @@ impl Legs {
         }
         leg.parked = false;
         match leg.side {
+            // Somebody else has it now.
+            Side::Callee if matches!(leg.join, Join::Elsewhere { .. }) => {
+                self.parked_elsewhere.retain(|(_, callee)| *callee != id);
+                self.out.ask(Then::Nothing, command::hold_once_left(id));
+            }
             Side::Callee if leg.settles_until.is_some_and(|until| until > now) => {
                 self.must_be_parked(id, now)
             }
@@ -168,13 +175,22 @@ impl Legs {
                     None => self.set_alone(callee),
                 }
             }
-            Join::Elsewhere { .. } => self.alone(callee),
+            Join::Elsewhere { .. } => self.parked_elsewhere.push_back((now + BRIEF_PARK_MAX, callee)),
             Join::Alone | Join::Asked { .. } => {}
         }
     }
 
     /// Asks whom transferred callees are with.
     pub(super) fn tick_elsewhere(&mut self, now: Instant) {
+        while let Some((due, callee)) = self.parked_elsewhere.front().copied()
+            && due <= now
+        {
+            self.parked_elsewhere.pop_front();
+            let alone = |leg: &Leg| leg.parked && matches!(leg.join, Join::Elsewhere { .. });
+            if self.legs.get(&callee).is_some_and(alone) {
+                self.alone(callee);
+            }
+        }
         let asking = &mut self.asking;
         if asking.looking > 0 || !is_due(&mut asking.look_at, LOOKED_EVERY, now) {
             return;

@@ -129,6 +129,7 @@ fn a_phone_that_hangs_up_at_once_after_its_transfer_leaves_the_callee_to_the_col
     assert!(matches!(told[2..], [PbxEvent::AgentEnded { .. }]), "{told:?}");
     // The colleague refuses.
     bench.said(Said::Parked(CALLEE.0, false));
+    bench.tick_after(moves::BRIEF_PARK_MAX);
     assert_eq!(bench.heard(), [PbxEvent::CalleeAlone { leg: CALLEE }]);
 }
 
@@ -365,4 +366,23 @@ fn a_callee_whose_agent_is_gone_before_the_two_are_joined_is_joined_with_the_nex
         let moved = PbxEvent::Transferred { leg: CALLEE };
         assert!(!bench.heard().contains(&moved), "{printed}");
     }
+}
+
+#[test]
+fn a_transferred_callee_whom_the_next_colleague_picks_up_is_not_alone_though_it_is_parked_on_the_way() {
+    let mut bench = Bench::new();
+    bench.ready();
+    bench.said(Said::Unparked(CALLEE.0));
+    assert_eq!(bench.heard(), [PbxEvent::Transferred { leg: CALLEE }]);
+    assert_eq!(bench.asked(), [Then::Nothing]);
+    bench.said(Said::Parked(CALLEE.0, false));
+    bench.said(Said::Unparked(CALLEE.0));
+    // It is to be held once it is left again: `park` has forgotten it.
+    assert_eq!(bench.asked(), [Then::Nothing]);
+    bench.tick_after(moves::BRIEF_PARK_MAX / 2);
+    bench.said(Said::Parked(CALLEE.0, false));
+    bench.tick_after(moves::BRIEF_PARK_MAX / 2);
+    assert_eq!(bench.heard(), []);
+    bench.tick_after(moves::BRIEF_PARK_MAX);
+    assert_eq!(bench.heard(), [PbxEvent::CalleeAlone { leg: CALLEE }]);
 }
