@@ -29,7 +29,7 @@ use paceline_esl::originate;
 use paceline_lab::{Audio, Behaviour, FreeSwitch, FreeSwitchLab, FreeSwitchOptions, PhoneBehaviour};
 use rig::{Kind, Pbx, Rig, until};
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 fn freeswitch(rig: &Rig) -> &FreeSwitch {
@@ -200,6 +200,7 @@ async fn calls_of_others_are_neither_heard_nor_touched() {
     }
     let mut rig = Rig::start(Kind::FreeSwitch).await;
     let before = rig.driver.handle.stats.events_read.load(Relaxed);
+    let since = Instant::now();
     let stranger = Uuid::new_v4();
     let number = Behaviour::Talks.number(1);
     let placed = freeswitch(&rig)
@@ -210,9 +211,10 @@ async fn calls_of_others_are_neither_heard_nor_touched() {
     assert!(placed.starts_with("+OK"), "{placed}");
     let leg = rig.call(&Behaviour::Busy.number(1)).await;
     rig.driver.ended(leg).await;
-    // Ours: created, ended, and the job.
+    // Ours: created, ended, the job, and each second a ping's answer, which may come late.
     let heard = rig.driver.handle.stats.events_read.load(Relaxed) - before;
-    assert!(heard <= 3, "{heard} events");
+    let pings = since.elapsed().as_secs() + 2;
+    assert!(heard <= 3 + pings, "{heard} events in {:?}", since.elapsed());
 
     rig.driver = rig.pbx.spawn(rig.pbx.port());
     let snapshot = rig.driver.resynchronised().await;
