@@ -1,4 +1,8 @@
 -- Times are Unix milliseconds (UTC). Numbers are E.164. The SQLite twin of this file says the same in its own types.
+-- Words (states, kinds, reasons) are those of the core's types, which check them. No CHECK here names a word: SQLite can change a
+-- CHECK only by writing the whole table anew.
+-- `owner` and `epoch` are for several nodes on one store: which node drives this row, and in which of its runs. One node is 0, 0.
+-- This file is frozen: it has made databases that hold data. A change of the schema is a new file with its date as its number.
 
 -- One row: whose channels on a PBX are this installation's.
 CREATE TABLE installation (
@@ -11,13 +15,12 @@ CREATE TABLE api_keys (
   name           TEXT    NOT NULL UNIQUE,
   salt           BYTEA   NOT NULL,
   token_hmac     BYTEA   NOT NULL,           -- HMAC-SHA256(salt, token)
-  role           TEXT    NOT NULL CONSTRAINT api_key_role CHECK (role IN ('read', 'agent', 'write')),
+  role           TEXT    NOT NULL,
   -- A key of the role `agent` acts for this agent only. No reference: a deleted agent's key is of no use, and stays listed.
   agent_id       BIGINT,
   sees_numbers   BOOLEAN NOT NULL,
   created_at_ms  BIGINT  NOT NULL,
-  revoked_at_ms  BIGINT,
-  CONSTRAINT agent_iff_role CHECK ((role = 'agent') = (agent_id IS NOT NULL))
+  revoked_at_ms  BIGINT
 );
 
 -- Who asked for a change, and who was refused. Ids of things only, nothing of what was sent, so no personal data.
@@ -54,7 +57,7 @@ CREATE TABLE pbx_maintenance (
 CREATE TABLE campaigns (
   id             BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   name           TEXT   NOT NULL UNIQUE,
-  state          TEXT   NOT NULL CONSTRAINT campaign_state CHECK (state IN ('draft', 'active', 'paused', 'archived')),
+  state          TEXT   NOT NULL,
   settings       TEXT   NOT NULL,            -- JSON, see the API's campaign schema
   created_at_ms  BIGINT NOT NULL
 );
@@ -81,8 +84,7 @@ CREATE TABLE imports (
   id               BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   list_id          BIGINT  REFERENCES contact_lists (id), -- none once its contacts are cleared away
   makes_list       BOOLEAN NOT NULL,
-  state            TEXT    NOT NULL CONSTRAINT import_state
-                   CHECK (state IN ('running', 'stopped', 'staged', 'published', 'clearing', 'cancelled', 'failed')),
+  state            TEXT    NOT NULL,
   worker           UUID,                       -- who reads it; whoever is not named here stages nothing
   alive_at_ms      BIGINT  NOT NULL,          -- the worker's last sign of life
   file_sha256      BYTEA    NOT NULL,          -- it is resumed with the same file only
@@ -99,9 +101,7 @@ CREATE TABLE imports (
   numbers          TEXT    NOT NULL DEFAULT '{}', -- JSON: how many rows were taken, by country and kind of their number
   failure          TEXT,                      -- why it failed, without personal data
   created_at_ms    BIGINT  NOT NULL,
-  published_at_ms  BIGINT,
-  CONSTRAINT published_iff_dated CHECK ((state = 'published') = (published_at_ms IS NOT NULL)),
-  CONSTRAINT worker_while_running CHECK (state <> 'running' OR worker IS NOT NULL)
+  published_at_ms  BIGINT
 );
 -- Those whose contacts nobody may see yet.
 CREATE INDEX imports_unseen ON imports (id) WHERE state IN ('running', 'stopped', 'staged', 'clearing');
@@ -182,16 +182,15 @@ CREATE TABLE tasks (
   campaign_id      BIGINT NOT NULL REFERENCES campaigns (id),
   list_id          BIGINT NOT NULL REFERENCES contact_lists (id),
   name             TEXT   NOT NULL,
-  state            TEXT   NOT NULL CONSTRAINT task_state CHECK (state IN ('preparing', 'scheduled', 'running', 'paused', 'completed', 'cancelled')),
+  state            TEXT   NOT NULL,
   start_at_ms      BIGINT NOT NULL,
-  retries_max      BIGINT NOT NULL CONSTRAINT retries_in_range CHECK (retries_max BETWEEN 0 AND 100),
+  retries_max      BIGINT NOT NULL,
   -- The earliest of its buckets', or earlier. So that a lease looks only at tasks that may have something due.
   next_due_at_ms   BIGINT NOT NULL,
   prepared_to      BIGINT,                    -- while it is prepared: the last contact that was taken from the list
   idempotency_key  TEXT,
   request_hash     BYTEA,
   created_at_ms    BIGINT NOT NULL,
-  CONSTRAINT prepared_to_while_preparing CHECK (state <> 'preparing' OR prepared_to IS NOT NULL),
   CONSTRAINT idempotency_key_once UNIQUE (idempotency_key),
   CONSTRAINT request_hash_iff_key CHECK ((idempotency_key IS NULL) = (request_hash IS NULL))
 );
@@ -224,7 +223,7 @@ CREATE TABLE task_contacts (
   task_id        BIGINT NOT NULL REFERENCES tasks (id),
   contact_id     BIGINT NOT NULL, -- of the task's list; as a reference it would need an index to delete a contact by
   bucket_id      BIGINT NOT NULL, -- of the task
-  state          TEXT   NOT NULL CONSTRAINT task_contact_state CHECK (state IN ('ready', 'leased', 'done')),
+  state          TEXT   NOT NULL,
   due_at_ms      BIGINT NOT NULL,
   attempts_made  BIGINT NOT NULL DEFAULT 0, -- and ended
   tries_made     BIGINT NOT NULL DEFAULT 0, -- of these, such as count against retries_max
@@ -238,7 +237,9 @@ CREATE TABLE number_leases (
   number        TEXT COLLATE "C" NOT NULL PRIMARY KEY,
   task_id       BIGINT NOT NULL,
   contact_id    BIGINT NOT NULL,
-  leased_at_ms  BIGINT NOT NULL
+  leased_at_ms  BIGINT NOT NULL,
+  owner         BIGINT NOT NULL DEFAULT 0,
+  epoch         BIGINT NOT NULL DEFAULT 0
 );
 
 CREATE TABLE dnc (
@@ -263,8 +264,10 @@ CREATE TABLE attempts (
   ended_at_ms      BIGINT,
   outcome          TEXT,
   disposition      TEXT,
-  message          TEXT CONSTRAINT attempt_message CHECK (message IN ('whole', 'cut_short', 'failed')), -- to an abandoned person
-  message_at_ms    BIGINT,                   -- when the switch was asked to play it
+  message          TEXT, -- to an abandoned person
+  message_at_ms    BIGINT,                   -- when the PBX was asked to play it
+  owner            BIGINT NOT NULL DEFAULT 0,
+  epoch            BIGINT NOT NULL DEFAULT 0,
   -- An ended attempt has an outcome; a live one has none.
   CONSTRAINT outcome_iff_ended CHECK ((ended_at_ms IS NULL) = (outcome IS NULL)),
   CONSTRAINT message_iff_played CHECK ((message IS NULL) = (message_at_ms IS NULL)),
@@ -308,12 +311,11 @@ CREATE TABLE gate_decisions (
   contact_id  BIGINT,                        -- none where it is said of all who wait in a bucket
   bucket_id   BIGINT,
   attempt_id  UUID,                          -- set where the asking before an originate said allow
-  stage       TEXT   NOT NULL CONSTRAINT gate_stage CHECK (stage IN ('lease', 'originate')),
-  verdict     TEXT   NOT NULL CONSTRAINT gate_verdict CHECK (verdict IN ('allow', 'defer', 'deny')),
+  stage       TEXT   NOT NULL,
+  verdict     TEXT   NOT NULL,
   reasons     TEXT   NOT NULL,               -- the words, comma-separated
   until_ms    BIGINT,
-  CONSTRAINT contact_or_bucket CHECK ((contact_id IS NULL) <> (bucket_id IS NULL)),
-  CONSTRAINT until_iff_defer CHECK ((verdict = 'defer') = (until_ms IS NOT NULL))
+  CONSTRAINT contact_or_bucket CHECK ((contact_id IS NULL) <> (bucket_id IS NULL))
 );
 CREATE INDEX gate_decisions_by_contact ON gate_decisions (contact_id, id) WHERE contact_id IS NOT NULL;
 CREATE INDEX gate_decisions_by_bucket ON gate_decisions (bucket_id, id) WHERE bucket_id IS NOT NULL;
@@ -323,19 +325,19 @@ CREATE TABLE agents (
   name         TEXT    NOT NULL UNIQUE,
   pbx          TEXT    NOT NULL,
   extension    TEXT    NOT NULL,
-  state        TEXT    NOT NULL DEFAULT 'offline' CONSTRAINT agent_state
-               CHECK (state IN ('offline', 'available', 'reserved', 'ringing', 'on_call', 'wrap_up', 'paused')),
+  state        TEXT    NOT NULL DEFAULT 'offline',
   state_reason TEXT    NOT NULL DEFAULT 'never_logged_in', -- a word of the core
   state_at_ms  BIGINT  NOT NULL,
   campaign_id  BIGINT  REFERENCES campaigns (id), -- where logged in
   leg_id       UUID,                              -- the ringing or held leg
-  wants        TEXT   NOT NULL DEFAULT 'calls' CONSTRAINT agent_wants CHECK (wants IN ('calls', 'pause', 'log_out')),
-  CONSTRAINT extension_once_per_pbx UNIQUE (pbx, extension),
-  CONSTRAINT campaign_iff_logged_in CHECK ((state = 'offline') = (campaign_id IS NULL))
+  wants        TEXT   NOT NULL DEFAULT 'calls',
+  owner        BIGINT NOT NULL DEFAULT 0,
+  epoch        BIGINT NOT NULL DEFAULT 0,
+  CONSTRAINT extension_once_per_pbx UNIQUE (pbx, extension)
 );
 CREATE INDEX agents_logged_in ON agents (campaign_id) WHERE campaign_id IS NOT NULL;
 
--- What pacing has learnt of how calls on a switch go.
+-- What pacing has learnt of how calls on a PBX go.
 CREATE TABLE pacing_learnt (
   campaign_id   BIGINT NOT NULL REFERENCES campaigns (id),
   pbx           TEXT   NOT NULL,
@@ -349,7 +351,7 @@ CREATE TABLE recordings (
   attempt_id     UUID   NOT NULL REFERENCES attempts (id),
   agent_id       BIGINT NOT NULL,
   pbx            TEXT   NOT NULL,
-  state          TEXT   NOT NULL CONSTRAINT recording_state CHECK (state IN ('asked', 'running', 'complete', 'failed')),
+  state          TEXT   NOT NULL,
   asked_at_ms    BIGINT NOT NULL,
   started_at_ms  BIGINT,
   ended_at_ms    BIGINT,

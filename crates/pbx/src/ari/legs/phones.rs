@@ -1,4 +1,4 @@
-//! Agents' phones that act by themselves: transfers, moves by operators, hold, silence, and PBXes that lose them.
+//! Agents' phones that act by themselves: transfers, moves by operators, hold, silence, and switches that lose them.
 //!
 //! Measured on 22.10 and 16.28, alike on both:
 //! - A transfer (REFER, blind or attended) puts a `Local` channel into the bridge in the agent's place: `StasisStart` with
@@ -8,7 +8,7 @@
 //!   arguments.
 //! - An operator's redirect is told by `ChannelLeftBridge` and nothing else that is specific; the leg is then outside our
 //!   application, which answers 409 to whatever is asked of it there.
-//! - The PBX sends an agent nothing while its callee sends nothing.
+//! - The switch sends an agent nothing while its callee sends nothing.
 
 use super::{COUNT_EVERY, COUNT_EVERY_SILENCED, Legs, uuid};
 use crate::ari::leg::{Audio, Quiet, Side, Stage, With};
@@ -49,7 +49,7 @@ impl Legs {
                     // Transferred with nobody there: the colleague would wait alone.
                     self.out.ask(id, Purpose::Nothing, requests::hang_up(channel));
                 }
-                // The PBX has moved our subscription to that channel, and would not tell this one's end.
+                // The switch has moved our subscription to that channel, and would not tell this one's end.
                 let source = format!("channel:{id}");
                 self.out
                     .ask(id, Purpose::Nothing, requests::subscribe(&self.app, &source));
@@ -309,7 +309,7 @@ impl Legs {
         }
     }
 
-    /// Has the PBX tell whether it can reach this agent's phone. A phone keeps its endpoint, so it is asked for once.
+    /// Has the switch tell whether it can reach this agent's phone. A phone keeps its endpoint, so it is asked for once.
     pub(super) fn watch_endpoint(&mut self, id: Uuid) {
         let Some(endpoint) = self.legs.get(&id).and_then(|leg| leg.phone.endpoint.clone()) else {
             return;
