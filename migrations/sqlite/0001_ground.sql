@@ -6,7 +6,7 @@
 -- `owner` and `epoch` are for several nodes on one store: which node drives this row, and in which of its runs. One node is 0, 0.
 -- This file is frozen: it has made databases that hold data. A change of the schema is a new file with its date as its number.
 
--- One row: whose channels on a PBX are this installation's.
+-- One row: the mark that this installation's channels on a PBX carry.
 CREATE TABLE installation (
   one  INTEGER NOT NULL PRIMARY KEY CONSTRAINT installation_once CHECK (one = 1),
   id   BLOB NOT NULL
@@ -25,7 +25,7 @@ CREATE TABLE api_keys (
   revoked_at_ms  BIGINT
 );
 
--- Who asked for a change, and who was refused. Ids of things only, nothing of what was sent, so no personal data.
+-- Every request that changed something or was refused. It holds ids and nothing of what was sent, so no personal data.
 CREATE TABLE audit (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
   at_ms        BIGINT  NOT NULL,
@@ -37,12 +37,12 @@ CREATE TABLE audit (
   object       TEXT,                          -- the id in the path, or of what was made
   status       BIGINT  NOT NULL,
   refused      BOOLEAN NOT NULL,
-  suppressed   BIGINT  NOT NULL DEFAULT 0     -- refusals since the last one here that were too many to store
+  suppressed   BIGINT  NOT NULL DEFAULT 0     -- refusals since the last stored one that were too many to store
 );
 CREATE INDEX audit_by_key ON audit (api_key_id, id);
 CREATE INDEX audit_by_refusal ON audit (refused, id);
 
--- AUTOINCREMENT where rows can be deleted: records keep ids, so an id must never mean another row.
+-- AUTOINCREMENT where rows can be deleted: records keep the id, so it must never be given to another row.
 CREATE TABLE trunks (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
   name       TEXT NOT NULL UNIQUE,
@@ -77,12 +77,12 @@ CREATE INDEX campaign_trunks_by_trunk ON campaign_trunks (trunk_id);
 CREATE TABLE contact_lists (
   id               INTEGER PRIMARY KEY,
   name             TEXT   NOT NULL,
-  -- True until the import that makes it is published: until then nobody sees the list.
+  -- True until the import that makes the list is published; until then the list is not shown.
   importing        BOOLEAN NOT NULL DEFAULT FALSE,
   created_at_ms    BIGINT NOT NULL
 );
 
--- A contact file on its way into a list. Its contacts are seen once it is published, which is this row's update.
+-- An import of a contact file into a list. Its contacts are shown once it is published, which changes this row only.
 CREATE TABLE imports (
   id               INTEGER PRIMARY KEY AUTOINCREMENT,
   list_id          BIGINT  REFERENCES contact_lists (id), -- none once its contacts are cleared away
@@ -106,7 +106,7 @@ CREATE TABLE imports (
   created_at_ms    BIGINT  NOT NULL,
   published_at_ms  BIGINT
 );
--- Those whose contacts nobody may see yet.
+-- Imports whose contacts are not shown yet.
 CREATE INDEX imports_unseen ON imports (id) WHERE state IN ('running', 'stopped', 'staged', 'clearing');
 
 CREATE TABLE import_rejects (
@@ -117,7 +117,7 @@ CREATE TABLE import_rejects (
   PRIMARY KEY (import_id, line)
 ) WITHOUT ROWID;
 
--- Without the numbers and the tags, of which a contact may have several.
+-- A contact may have several numbers and tags; they have tables of their own.
 CREATE TABLE contacts (
   id           INTEGER PRIMARY KEY,
   list_id      BIGINT NOT NULL, -- of contact_lists, and of imports below; references would cost an import a look-up a row
@@ -136,8 +136,8 @@ CREATE TABLE contacts (
 CREATE INDEX contacts_by_list ON contacts (list_id, id, import_id);
 CREATE UNIQUE INDEX contacts_by_external_id ON contacts (list_id, external_id) WHERE external_id IS NOT NULL;
 
--- A contact has at least one, and they are dialed in the order of their positions. The contact's import_id counts too: a
--- number that an import adds to a contact of before is in here from the start, and seen with that import.
+-- A contact has at least one number; they are dialed in the order of `position`. `import_id` is the import that added the
+-- number: it is not shown until that import is published, also where the contact itself is shown.
 CREATE TABLE contact_numbers (
   contact_id  BIGINT NOT NULL,
   position    BIGINT NOT NULL,
@@ -147,7 +147,7 @@ CREATE TABLE contact_numbers (
   kind        TEXT,                         -- by the number plan; none where nobody asked it
   label       TEXT,                         -- what the file or system that it is from calls it
   PRIMARY KEY (contact_id, position),
-  -- In this order it also finds a number in every list.
+  -- This order also serves the search for a number in all lists.
   CONSTRAINT contact_number_once_per_list UNIQUE (number, list_id)
 ) WITHOUT ROWID;
 
@@ -159,8 +159,8 @@ CREATE TABLE contact_tags (
 ) WITHOUT ROWID;
 CREATE INDEX contact_tags_by_tag ON contact_tags (list_id, tag, contact_id);
 
--- What rows of an import add to contacts that its list had before, or that an earlier row made: filled in once the import is
--- published, and then gone from here. Their numbers are in contact_numbers already.
+-- What an import's rows add to contacts that are stored already. It is filled in once the import is published, and then
+-- deleted here. New numbers are in contact_numbers from the start.
 CREATE TABLE import_fills (
   import_id    BIGINT NOT NULL REFERENCES imports (id),
   contact_id   BIGINT NOT NULL,
@@ -188,7 +188,7 @@ CREATE TABLE tasks (
   state            TEXT   NOT NULL,
   start_at_ms      BIGINT NOT NULL,
   retries_max      BIGINT NOT NULL,
-  -- The earliest of its buckets', or earlier. So that a lease looks only at tasks that may have something due.
+  -- Not later than the earliest of its buckets, so that a lease reads only tasks that may have a contact due.
   next_due_at_ms   BIGINT NOT NULL,
   prepared_to      BIGINT,                    -- while it is prepared: the last contact that was taken from the list
   idempotency_key  TEXT,
@@ -204,15 +204,15 @@ CREATE INDEX tasks_preparing ON tasks (id) WHERE state = 'preparing';
 CREATE INDEX tasks_scheduled ON tasks (campaign_id, start_at_ms) WHERE state = 'scheduled';
 CREATE INDEX tasks_paused ON tasks (campaign_id, start_at_ms) WHERE state = 'paused';
 
--- A task's contacts by what the gate's rules of time look at: the time zone. Those of one bucket wait together, as one row,
--- however many they are.
+-- The contacts of a task by time zone, because the gate's rules of time look at nothing else. A wait is stored once for the
+-- whole bucket, however many contacts it has.
 CREATE TABLE task_buckets (
   id              INTEGER PRIMARY KEY,
   task_id         BIGINT NOT NULL REFERENCES tasks (id),
   time_zone       TEXT   NOT NULL,            -- the contacts' own; empty where the campaign's holds
-  -- No ready contact of the bucket can be leased before this: the gate said so, or none is due. It may be too early.
+  -- No ready contact of the bucket can be leased before this. It may be earlier than the true time, never later.
   next_due_at_ms  BIGINT NOT NULL,
-  -- The gate's last word to wait: when it was said, until when, why (the words, comma-separated).
+  -- The gate's last deferral: when it was decided, until when it holds, and its reasons (words, comma-separated).
   waits_from_ms   BIGINT,
   waits_until_ms  BIGINT,
   wait_reasons    TEXT,
@@ -221,21 +221,21 @@ CREATE TABLE task_buckets (
 );
 CREATE INDEX task_buckets_due ON task_buckets (task_id, next_due_at_ms);
 
--- A task's work: one row a contact. A contact is leased exactly while its number is in number_leases.
+-- One row for each contact of a task. A contact is leased exactly while its number is in number_leases.
 CREATE TABLE task_contacts (
   task_id        BIGINT NOT NULL REFERENCES tasks (id),
   contact_id     BIGINT NOT NULL, -- of the task's list; as a reference it would need an index to delete a contact by
   bucket_id      BIGINT NOT NULL, -- of the task
   state          TEXT   NOT NULL,
   due_at_ms      BIGINT NOT NULL,
-  attempts_made  BIGINT NOT NULL DEFAULT 0, -- and ended
-  tries_made     BIGINT NOT NULL DEFAULT 0, -- of these, such as count against retries_max
+  attempts_made  BIGINT NOT NULL DEFAULT 0, -- ended attempts
+  tries_made     BIGINT NOT NULL DEFAULT 0, -- those of them that count against retries_max
   last_outcome   TEXT,
   PRIMARY KEY (task_id, contact_id)
 ) WITHOUT ROWID;
 CREATE INDEX task_contacts_due ON task_contacts (bucket_id, due_at_ms, contact_id) WHERE state = 'ready';
 
--- A number is held by one contact of one task at a time. Few rows: the hoppers, and the calls under way.
+-- The lock on a number: one contact of one task holds it. Few rows: contacts in hoppers, and calls in progress.
 CREATE TABLE number_leases (
   number        TEXT   NOT NULL PRIMARY KEY,
   task_id       BIGINT NOT NULL,
@@ -262,12 +262,12 @@ CREATE TABLE attempts (
   created_at_ms    BIGINT NOT NULL,
   answered_at_ms   BIGINT,
   connected_at_ms  BIGINT,
-  abandoned_at_ms  BIGINT,                   -- when its person was given up; stays, whatever comes
+  abandoned_at_ms  BIGINT,                   -- when the callee was abandoned; it stays, whatever happens later
   agent_id         BIGINT,
   ended_at_ms      BIGINT,
   outcome          TEXT,
   disposition      TEXT,
-  message          TEXT, -- to an abandoned person
+  message          TEXT, -- to an abandoned callee
   message_at_ms    BIGINT,                   -- when the PBX was asked to play it
   owner            BIGINT NOT NULL DEFAULT 0,
   epoch            BIGINT NOT NULL DEFAULT 0,
@@ -276,16 +276,16 @@ CREATE TABLE attempts (
   CONSTRAINT message_iff_played CHECK ((message IS NULL) = (message_at_ms IS NULL)),
   CONSTRAINT abandoned_after_answer CHECK (abandoned_at_ms IS NULL OR (answered_at_ms IS NOT NULL AND connected_at_ms IS NULL)),
   CONSTRAINT agent_iff_connected CHECK ((connected_at_ms IS NULL) = (agent_id IS NULL)),
-  -- In this order it also finds a contact's attempts.
+  -- This order also serves the search for a contact's attempts.
   CONSTRAINT attempt_once_per_ordinal UNIQUE (contact_id, task_id, ordinal)
 ) WITHOUT ROWID;
 CREATE INDEX attempts_by_campaign ON attempts (campaign_id, id);
 CREATE INDEX attempts_by_task ON attempts (task_id, id);
 CREATE INDEX attempts_by_agent ON attempts (agent_id, id) WHERE agent_id IS NOT NULL;
--- What people look for among millions: how an attempt ended, and what the agent said of it. An attempt under way is in neither.
+-- For searches by outcome and by disposition among millions of attempts. An attempt in progress is in neither index.
 CREATE INDEX attempts_by_outcome ON attempts (outcome, id) WHERE outcome IS NOT NULL;
 CREATE INDEX attempts_by_disposition ON attempts (disposition, id) WHERE disposition IS NOT NULL;
--- What the abandon rules count, by when people answered.
+-- Answers by their time, which the abandon rules count.
 CREATE INDEX attempts_answered ON attempts (campaign_id, answered_at_ms) WHERE answered_at_ms IS NOT NULL;
 
 CREATE TABLE legs (
@@ -303,7 +303,7 @@ CREATE TABLE legs (
   sip             BIGINT,
   detail          TEXT,
   CONSTRAINT ended_by_iff_ended CHECK ((ended_at_ms IS NULL) = (ended_by IS NULL)),
-  -- In this order legs grow at one end; by their ids, which are random, they would grow everywhere.
+  -- This order appends new legs at one end; their ids are random and would spread the writes.
   PRIMARY KEY (attempt_id, id)
 ) WITHOUT ROWID;
 
@@ -311,9 +311,9 @@ CREATE TABLE gate_decisions (
   id          INTEGER PRIMARY KEY,
   at_ms       BIGINT NOT NULL,
   task_id     BIGINT NOT NULL,
-  contact_id  BIGINT,                        -- none where it is said of all who wait in a bucket
+  contact_id  BIGINT,                        -- none: the decision holds for all contacts of the bucket
   bucket_id   BIGINT,
-  attempt_id  BLOB,                          -- set where the asking before an originate said allow
+  attempt_id  BLOB,                          -- set on the `allow` just before the originate
   stage       TEXT   NOT NULL,
   verdict     TEXT   NOT NULL,
   reasons     TEXT   NOT NULL,               -- the words, comma-separated
@@ -340,7 +340,7 @@ CREATE TABLE agents (
 );
 CREATE INDEX agents_logged_in ON agents (campaign_id) WHERE campaign_id IS NOT NULL;
 
--- What pacing has learnt of how calls on a PBX go.
+-- What pacing has learnt about calls over one PBX.
 CREATE TABLE pacing_learnt (
   campaign_id   BIGINT NOT NULL REFERENCES campaigns (id),
   pbx           TEXT   NOT NULL,

@@ -38,6 +38,9 @@ mod support;
 #[path = "store/tasks.rs"]
 mod tasks;
 #[cfg(test)]
+#[path = "store/upgrade.rs"]
+mod upgrade;
+#[cfg(test)]
 #[path = "store/writer.rs"]
 mod writer;
 
