@@ -501,7 +501,7 @@ async fn a_pbx_that_is_not_configured_any_more_strands_no_call_and_no_agent() {
     rig.wait_until("SELECT count(*) FROM agents WHERE state <> 'offline'", 0)
         .await;
     let unknown = "SELECT count(*) FROM attempts a JOIN legs l ON l.attempt_id = a.id \
-        WHERE a.outcome = 'unknown' AND l.detail LIKE '%not configured%'";
+        WHERE a.outcome = 'unknown' AND l.detail LIKE '%no longer configured%'";
     assert!(rig.count(unknown).await > 0);
     assert_eq!(next.campaign_of(AgentId(1)), None);
     // Who was connected past the two seconds counts as well, as on a busy machine some are.
