@@ -194,6 +194,34 @@ async fn what_cannot_be_dialed_is_refused_in_the_pbxs_own_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ring_timeout_that_passes_while_the_pbx_stands_still_is_one_all_the_same() {
+    if FreeSwitch::program_or_skip("a ring timeout that it sleeps through").is_none() {
+        return;
+    }
+    let mut rig = Rig::start(Kind::FreeSwitch).await;
+    let leg = rig
+        .driver
+        .dial(
+            &rig.pbx.dial(&Behaviour::Rings.number(1)),
+            Duration::from_secs(2),
+            Duration::from_secs(60),
+        )
+        .await;
+    rig.driver.rings(leg).await;
+    freeswitch(&rig).freeze().expect("it runs");
+    // Two seconds beyond the limit, less than its link may be silent.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    freeswitch(&rig).thaw().expect("it runs");
+    let end = rig.driver.ended(leg).await;
+    assert_eq!(
+        (end.by, end.detail.as_str(), verdict::unanswered(&end)),
+        (EndedBy::RingTimeout, "PROGRESS_TIMEOUT", Outcome::NoAnswer),
+        "{end:?}"
+    );
+    rig.pbx.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_of_others_are_neither_heard_nor_touched() {
     if FreeSwitch::program_or_skip("bystanders").is_none() {
         return;

@@ -131,6 +131,10 @@ const PICKED_UP: &str = "PICKED_OFF";
 const GATEWAY_DOWN: &str = "GATEWAY_DOWN";
 /// Why it ends a leg from which no audio comes any more.
 const MEDIA_TIMEOUT: &str = "MEDIA_TIMEOUT";
+/// What it says besides `NO_ANSWER` where nobody answered in time, whether the far end rang or not. The first: it did not run for
+/// more than a second at the limit, so that it finds the limit exceeded instead of reached. Both: limits of a directory's dial string.
+const PROGRESS_TIMEOUT: &str = "PROGRESS_TIMEOUT";
+const ALLOTTED_TIMEOUT: &str = "ALLOTTED_TIMEOUT";
 
 /// The Q.850 number of a word that the PBX says only after a far end, or the wait for one: there was a channel, and its
 /// own events are late, or were lost with a link.
@@ -139,7 +143,7 @@ pub(super) fn far_ends_cause(words: &str) -> Option<u16> {
         "UNALLOCATED_NUMBER" => 1,
         "USER_BUSY" => 17,
         "NO_USER_RESPONSE" => 18,
-        "NO_ANSWER" => 19,
+        "NO_ANSWER" | PROGRESS_TIMEOUT | ALLOTTED_TIMEOUT => 19,
         "CALL_REJECTED" => 21,
         "NUMBER_CHANGED" => 22,
         "INVALID_NUMBER_FORMAT" => 28,
@@ -207,6 +211,12 @@ impl Leg {
             FarHalf::Awaited => facts.q850 == Some(19),
             FarHalf::Unknown | FarHalf::Seen => false,
         };
+        let q850 = match facts.cause.as_str() {
+            // The PBX says 16 besides these, as if somebody had hung up (measured on 1.11).
+            MEDIA_TIMEOUT => Some(44),
+            PROGRESS_TIMEOUT | ALLOTTED_TIMEOUT if !answered => Some(19),
+            _ => facts.q850,
+        };
         // The PBX that stops ends one leg after the other, so that we may have asked for the end of a callee whose agent went first.
         // A refusal of the far end's means that it was faster than our hang-up.
         let by = if facts.cause == STOPPED {
@@ -215,18 +225,14 @@ impl Leg {
             EndedBy::Us
         } else if no_room && !answered && !progressed {
             EndedBy::NoRoom
-        } else if !answered && facts.sip.is_none() && matches!(facts.q850, Some(19)) {
+        } else if !answered && facts.sip.is_none() && q850 == Some(19) {
             EndedBy::RingTimeout
         } else {
             EndedBy::Network
         };
         LegEnd {
             by,
-            q850: match facts.cause.as_str() {
-                // The PBX says 16 besides, as if somebody had hung up (measured on 1.11).
-                MEDIA_TIMEOUT => Some(44),
-                _ => facts.q850,
-            },
+            q850,
             sip: facts.sip,
             progressed,
             answered,
@@ -237,7 +243,7 @@ impl Leg {
     /// The end of a leg that never became a channel, with the PBX's word for why.
     pub(super) fn never_placed(&self, words: &str) -> LegEnd {
         let (by, q850) = match words {
-            "NO_ANSWER" => (EndedBy::RingTimeout, Some(19)),
+            "NO_ANSWER" | PROGRESS_TIMEOUT | ALLOTTED_TIMEOUT => (EndedBy::RingTimeout, Some(19)),
             _ if far_ends_cause(words).is_some() => (EndedBy::Network, far_ends_cause(words)),
             _ if self.hang_up_asked => (EndedBy::Us, None),
             NO_ROOM => (EndedBy::NoRoom, None),

@@ -155,6 +155,7 @@ fn a_full_switch_is_told_from_a_trunk_that_is_down() {
         // Its channel's own end was lost, or is late.
         ("USER_BUSY", EndedBy::Network, Some(17)),
         ("NO_ANSWER", EndedBy::RingTimeout, Some(19)),
+        ("PROGRESS_TIMEOUT", EndedBy::RingTimeout, Some(19)),
     ] {
         let mut bench = Bench::new();
         bench.call();
@@ -187,6 +188,8 @@ fn an_answer_counts_whatever_the_job_and_our_hang_up_say() {
 fn who_ended_it_is_read_from_cause_and_status() {
     for (hang_up, facts, by) in [
         (false, facts("NO_ANSWER", 19, None), EndedBy::RingTimeout),
+        (false, facts("PROGRESS_TIMEOUT", 16, None), EndedBy::RingTimeout),
+        (false, facts("ALLOTTED_TIMEOUT", 16, None), EndedBy::RingTimeout),
         (false, facts("NO_ANSWER", 19, Some(480)), EndedBy::Network),
         (true, facts("NORMAL_CLEARING", 16, None), EndedBy::Us),
         (true, facts("USER_BUSY", 17, Some(486)), EndedBy::Network),
