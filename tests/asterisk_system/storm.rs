@@ -355,6 +355,9 @@ async fn storm_over<L: Breakable>(ground: Ground, lab: L, mode: &str, agents: u3
         tokio::time::sleep(strike.after).await;
         gaps.extend(storm.strike(strike).await);
     }
+    println!(
+        "  nothing more breaks; contacts whose call was cancelled before it was dialed are due again in a minute"
+    );
     let system = &mut storm.system;
     // Who was not dialed is due again in a minute, which the short form does not wait for; who was taken back, in half an hour.
     wait_for("an end of every attempt", Duration::from_secs(240), async || {
