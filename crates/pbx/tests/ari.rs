@@ -304,26 +304,29 @@ async fn who_is_moved_by_an_operator_is_no_agent_and_no_callee_of_ours_on_asteri
     an_operator_moves_legs(Version::V16).await;
 }
 
+async fn a_colleague_picks_up(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    // So that the phones know the PBX.
+    rig.driver.agent(3).await;
+    rig.pbx.phone(1, PhoneBehaviour::Rings);
+    let leg = rig.driver.call_agent(1).await;
+    rig.driver.hears(PbxEvent::AgentRinging { leg }).await;
+    rig.pbx.phones().dial(2, "*8").expect("the PBX is there");
+    let how = Departure::PickedUp;
+    rig.driver.hears(PbxEvent::AgentLeft { leg, how }).await;
+    rig.driver.agent_ended(leg).await;
+    until("the colleague is let go", || !rig.pbx.is_on_call(2)).await;
+    assert!(!rig.driver.said.contains(&PbxEvent::AgentReady { leg }));
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_to_an_agent_that_a_colleague_picks_up_is_no_agent() {
-    for kind in [Kind::Asterisk22, Kind::Asterisk16] {
-        let mut rig = Rig::start(kind).await;
-        // So that the phones know the PBX.
-        rig.driver.agent(3).await;
-        rig.pbx.phone(1, PhoneBehaviour::Rings);
-        let leg = rig.driver.call_agent(1).await;
-        rig.driver.hears(PbxEvent::AgentRinging { leg }).await;
-        rig.pbx.phones().dial(2, "*8").expect("the PBX is there");
-        rig.driver
-            .hears(PbxEvent::AgentLeft {
-                leg,
-                how: Departure::PickedUp,
-            })
-            .await;
-        rig.driver.agent_ended(leg).await;
-        until("the colleague is let go", || !rig.pbx.is_on_call(2)).await;
-        assert!(!rig.driver.said.contains(&PbxEvent::AgentReady { leg }));
-    }
+async fn a_call_to_an_agent_that_a_colleague_picks_up_is_no_agent_on_asterisk_22() {
+    a_colleague_picks_up(Kind::Asterisk22).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_to_an_agent_that_a_colleague_picks_up_is_no_agent_on_asterisk_16() {
+    a_colleague_picks_up(Kind::Asterisk16).await;
 }
 
 async fn phones_without_power_or_voice(version: Version) {

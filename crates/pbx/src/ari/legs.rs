@@ -61,9 +61,9 @@ pub(super) struct Legs {
     guests: HashMap<String, Uuid>,
     /// Legs that came out of their bridges, and when to see what became of them.
     strayed: VecDeque<(Instant, Uuid)>,
-    /// When another phone last took a call that was meant for an agent's.
-    picked_up_at: Option<Instant>,
-    /// Endpoints whose state the switch tells us.
+    /// Channels that the PBX did not know yet when it was asked to end them, and until when they are asked for again.
+    to_let_go: Vec<(String, Instant)>,
+    /// Endpoints whose state the PBX tells us.
     endpoints_watched: HashSet<String>,
     /// Whether the switch tells us about trunks' channels too.
     trunks_watched: bool,
@@ -88,7 +88,7 @@ impl Legs {
             missing: VecDeque::new(),
             guests: HashMap::new(),
             strayed: VecDeque::new(),
-            picked_up_at: None,
+            to_let_go: Vec::new(),
             endpoints_watched: HashSet::new(),
             trunks_watched: false,
             trying: false,
@@ -300,8 +300,12 @@ impl Legs {
                     self.strays.push_back((channel.to_string(), *cause));
                 }
             }
-            Event::Destroyed { channel, cause } => match uuid(channel) {
-                Some(id) => self.destroyed(id, *cause, now),
+            Event::Destroyed {
+                channel,
+                cause,
+                application,
+            } => match uuid(channel) {
+                Some(id) => self.destroyed(id, *cause, application.as_deref(), now),
                 None => {
                     self.trunks.remove(&**channel);
                 }
@@ -410,7 +414,7 @@ impl Legs {
         );
     }
 
-    fn destroyed(&mut self, id: Uuid, cause: Cause, now: Instant) {
+    fn destroyed(&mut self, id: Uuid, cause: Cause, application: Option<&str>, now: Instant) {
         if let Some(leg) = self.legs.get(&id) {
             let end = leg.end(cause);
             if leg.ending.is_some() {
@@ -421,7 +425,7 @@ impl Legs {
             if causeless && leg.side == Side::Callee && !leg.answered() {
                 return self.ends_unless_closed(id, end);
             }
-            self.told_if_picked_up(id, now);
+            self.told_if_picked_up(id, application);
             self.ended(id, end, now);
         }
     }
@@ -473,6 +477,7 @@ impl Legs {
             self.missing.pop_front();
             self.vanished(id, now);
         }
+        self.let_go_again();
         self.see_strayed(now);
         self.count_packets(now);
         for (id, leg) in &mut self.legs {
@@ -534,6 +539,12 @@ impl Legs {
             Purpose::Playing(leg) if !fine => self.played(leg.0, false),
             Purpose::HungUp(leg) if status == 404 => {
                 self.missing.push_back((now + END_LATE_MAX, leg));
+                return true;
+            }
+            Purpose::LetGo { channel, until } => {
+                if status == 404 && now < until && self.to_let_go.len() < STRAYS_MAX {
+                    self.to_let_go.push((channel, until));
+                }
                 return true;
             }
             Purpose::Held(agent) => self.held(agent, fine, now),

@@ -4,6 +4,7 @@ use super::requests::Request;
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::PbxEvent;
 use std::collections::VecDeque;
+use std::time::Instant;
 use uuid::Uuid;
 
 /// Why a request was sent, so that its reply finds its place.
@@ -15,6 +16,11 @@ pub(super) enum Purpose {
     Connected(LegId, AgentLegId),
     Playing(LegId),
     HungUp(Uuid),
+    /// Another phone's channel is ended, which the PBX may know under its new id only a moment later.
+    LetGo {
+        channel: String,
+        until: Instant,
+    },
     Held(Uuid),
     Announced(String),
     Recorded(String),

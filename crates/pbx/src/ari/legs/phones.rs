@@ -4,8 +4,10 @@
 //! - A transfer (REFER, blind or attended) puts a `Local` channel into the bridge in the agent's place: `StasisStart` with
 //!   `replace_channel`, then `ChannelLeftBridge` of the agent's leg, which stays in our application until its phone says BYE.
 //!   Our subscription goes over to the `Local` channel. The callee stays in the bridge. Whether the colleague takes the call is told by that channel's `ChannelLeftBridge` alone.
-//! - Pickup destroys the agent's leg, cause 16, and brings the other phone's own channel into our application, with our
-//!   arguments.
+//! - Pickup swaps the ids of the agent's leg and of the other phone's own channel. The second comes into our application, with
+//!   our arguments. What is destroyed under the leg's id, cause 16, tells the dialplan application of the other phone's call
+//!   (none), where every leg of ours that ends tells `AppDial2`. Two threads of the PBX tell these two things, in either order.
+//!   A request for the other channel that comes at once may be answered 404: the PBX lists it under its new id a moment later.
 //! - An operator's redirect is told by `ChannelLeftBridge` and nothing else that is specific; the leg is then outside our
 //!   application, which answers 409 to whatever is asked of it there.
 //! - The switch sends an agent nothing while its callee sends nothing.
@@ -24,8 +26,10 @@ use uuid::Uuid;
 const STRAY_WAIT: Duration = Duration::from_millis(200);
 /// Legs that came out of their bridges at once.
 const STRAYED_MAX: usize = 4096;
-/// How long a pickup and the end of the leg that it takes over lie apart at most.
-const PICKUP_MAX: Duration = Duration::from_secs(1);
+/// How long the end of another phone's channel is asked for that the PBX does not know.
+const LET_GO_MAX: Duration = Duration::from_secs(2);
+/// The dialplan application that stands in a channel which a client has originated.
+const ORIGINATED: &str = "AppDial2";
 
 impl Legs {
     /// A channel took another one's place in a bridge of ours.
@@ -79,25 +83,31 @@ impl Legs {
 
     /// A channel of somebody else came into our application with an argument that only we give.
     pub(super) fn picked_up(&mut self, channel: &str, argument: Option<&str>, now: Instant) {
-        let Some(side) = argument.and_then(Side::of) else {
-            return;
-        };
-        if side == Side::Agent {
-            self.picked_up_at = Some(now);
+        if argument.and_then(Side::of).is_some() {
+            self.let_go(channel.to_owned(), now + LET_GO_MAX);
         }
-        self.out
-            .ask(Uuid::new_v4(), Purpose::Nothing, requests::hang_up(channel));
     }
 
-    /// The leg is gone, not answered by its own phone: says so if another phone has just picked one up.
-    pub(super) fn told_if_picked_up(&mut self, id: Uuid, now: Instant) {
-        let unanswered =
-            |leg: &super::Leg| leg.side == Side::Agent && leg.stage == Stage::Dialing && !leg.hang_up_asked;
-        let lately = self
-            .picked_up_at
-            .is_some_and(|at| now.duration_since(at) <= PICKUP_MAX);
-        if lately && self.legs.get(&id).is_some_and(unanswered) {
-            self.picked_up_at = None;
+    fn let_go(&mut self, channel: String, until: Instant) {
+        let request = requests::hang_up(&channel);
+        self.out
+            .ask(Uuid::new_v4(), Purpose::LetGo { channel, until }, request);
+    }
+
+    /// Asks again for the end of channels that the PBX did not know yet.
+    pub(super) fn let_go_again(&mut self) {
+        for (channel, until) in std::mem::take(&mut self.to_let_go) {
+            self.let_go(channel, until);
+        }
+    }
+
+    /// The leg is gone, not answered by its own phone: says so if another phone has picked it up.
+    pub(super) fn told_if_picked_up(&mut self, id: Uuid, application: Option<&str>) {
+        let ringing = |leg: &super::Leg| {
+            leg.side == Side::Agent && leg.stage == Stage::Dialing && leg.rang && !leg.hang_up_asked
+        };
+        let swapped = application.is_some_and(|application| application != ORIGINATED);
+        if swapped && self.legs.get(&id).is_some_and(ringing) {
             self.out.events.push_back(PbxEvent::AgentLeft {
                 leg: AgentLegId(id),
                 how: Departure::PickedUp,

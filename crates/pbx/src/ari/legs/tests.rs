@@ -79,6 +79,7 @@ impl Script {
         self.event(&Event::Destroyed {
             channel: channel.to_string().into(),
             cause: cause(q850),
+            application: Some("AppDial2".into()),
         });
     }
 
@@ -444,6 +445,7 @@ fn ids_of_others_are_passed_over() {
         script.event(&Event::Destroyed {
             channel: Cow::Borrowed(id),
             cause: Cause::default(),
+            application: None,
         });
     }
     assert!(script.paths().is_empty() && script.said().is_empty());
@@ -551,6 +553,7 @@ fn an_end_that_could_not_be_handed_on_is_said_after_the_gap() {
     script.event(&Event::Destroyed {
         channel: over.to_string().into(),
         cause: busy,
+        application: None,
     });
     script.asked();
     script.legs.out.asks.extend(asks);

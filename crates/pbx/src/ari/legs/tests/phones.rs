@@ -40,6 +40,43 @@ impl Script {
         });
     }
 
+    fn rings(&mut self, phone: &str) -> AgentLegId {
+        let leg = AgentLegId(Uuid::now_v7());
+        let command = PbxCommand::CallAgent {
+            leg,
+            dial: DialString::new(phone).unwrap(),
+            caller_id: None,
+            ring_timeout: Duration::from_secs(30),
+            duration_max: Duration::from_secs(3600),
+        };
+        self.legs.command(command, self.now);
+        self.dial(leg.0, DialStatus::Begun);
+        self.dial(leg.0, DialStatus::Ringing);
+        assert_eq!(self.said(), [PbxEvent::AgentRinging { leg }]);
+        self.asked();
+        leg
+    }
+
+    /// The channel of a colleague who has picked up comes into our application.
+    fn colleague(&mut self) {
+        self.event(&Event::StasisStart {
+            channel: "1795865018.2".into(),
+            name: Some("PJSIP/agent-2-00000002".into()),
+            argument: Some("agent".into()),
+            mark: Some("paceline".into()),
+            replaced: None,
+        });
+    }
+
+    /// What is left of a leg that a colleague has picked up.
+    fn destroyed_picked_up(&mut self, leg: AgentLegId) {
+        self.event(&Event::Destroyed {
+            channel: leg.to_string().into(),
+            cause: cause(16),
+            application: Some("".into()),
+        });
+    }
+
     /// Packets from and to the phone after so many seconds, counted every 12.
     fn count(&mut self, agent: AgentLegId, from_phone: u64, to_phone: u64) {
         self.pass(Duration::from_secs(12));
@@ -160,4 +197,67 @@ fn silence_for_an_agent_stops_as_soon_as_the_callee_speaks() {
         script.legs.packets(agent.0, Some((1300, to_phone)), script.now);
         assert_eq!(script.paths(), asked, "{to_phone}");
     }
+}
+
+const COLLEAGUE_ENDS: &str = "DELETE channels/1795865018.2";
+
+#[test]
+fn a_pickup_is_told_whichever_of_its_two_channels_the_pbx_tells_of_first() {
+    for colleague_first in [true, false] {
+        let mut script = Script::new();
+        let leg = script.rings("PJSIP/agent-1");
+        if colleague_first {
+            script.colleague();
+            script.destroyed_picked_up(leg);
+        } else {
+            script.destroyed_picked_up(leg);
+            script.colleague();
+        }
+        let how = Departure::PickedUp;
+        assert!(matches!(
+            script.said().as_slice(),
+            [left, PbxEvent::AgentEnded { leg: ended, end }]
+                if *left == PbxEvent::AgentLeft { leg, how } && *ended == leg && !end.answered
+        ));
+        assert_eq!(script.paths(), [COLLEAGUE_ENDS]);
+    }
+}
+
+#[test]
+fn a_phone_that_rings_too_long_is_not_picked_up_because_another_was() {
+    let mut script = Script::new();
+    let (picked_up, too_long) = (script.rings("PJSIP/agent-1"), script.rings("PJSIP/agent-3"));
+    script.colleague();
+    script.destroyed(too_long.0, 16);
+    assert!(matches!(
+        script.said().as_slice(),
+        [PbxEvent::AgentEnded { leg, end }] if *leg == too_long && end.by == EndedBy::RingTimeout
+    ));
+    script.destroyed_picked_up(picked_up);
+    assert!(matches!(
+        script.said().as_slice(),
+        [PbxEvent::AgentLeft { leg, .. }, PbxEvent::AgentEnded { .. }] if *leg == picked_up
+    ));
+}
+
+#[test]
+fn a_colleague_whom_the_pbx_does_not_list_yet_is_ended_a_moment_later_and_not_asked_for_for_ever() {
+    let mut script = Script::new();
+    script.rings("PJSIP/agent-1");
+    script.colleague();
+    let mut asked = 0;
+    for _ in 0..20 {
+        for (path, purpose) in script.asked() {
+            assert_eq!(path, COLLEAGUE_ENDS);
+            asked += 1;
+            assert!(script.reply(purpose, 404), "no fault of the PBX");
+        }
+        script.pass(Duration::from_millis(250));
+    }
+    assert_eq!(asked, 9, "every 250 ms for two seconds");
+    script.colleague();
+    let (_, purpose) = script.asked().remove(0);
+    script.reply(purpose, 204);
+    script.pass(Duration::from_millis(250));
+    assert_eq!(script.paths(), [""; 0]);
 }
