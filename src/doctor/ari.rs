@@ -61,7 +61,7 @@ pub(super) struct Facts {
     pub(super) reach: Reach,
     pub(super) version: Option<String>,
     pub(super) channels_max: Option<u64>,
-    /// The switch's clock less ours, seconds.
+    /// The PBX's clock less ours, seconds.
     pub(super) clock_ahead_s: Option<i64>,
     pub(super) may_write: bool,
     /// Whether a client has registered our application.
@@ -149,7 +149,7 @@ struct ListedFormat {
 }
 
 impl Ari {
-    /// None where it is another kind of switch, or this machine trusts nobody.
+    /// None where it is another kind of PBX, or this machine trusts nobody.
     pub(super) fn of(kind: &PbxKind) -> Option<Self> {
         let PbxKind::Ari {
             url,

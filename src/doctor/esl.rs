@@ -91,7 +91,7 @@ pub(super) struct SocketSettings {
 pub(super) struct Facts {
     pub(super) reach: Reach,
     pub(super) version: Option<String>,
-    /// The switch's clock less ours, seconds.
+    /// The PBX's clock less ours, seconds.
     pub(super) clock_ahead_s: Option<i64>,
     /// Whether it places no calls, on somebody's order.
     pub(super) paused: bool,
@@ -146,7 +146,7 @@ impl Facts {
 }
 
 impl Esl {
-    /// None where it is another kind of switch.
+    /// None where it is another kind of PBX.
     pub(super) fn of(pbx: &PbxConfig) -> Option<Self> {
         let PbxKind::Esl {
             address,

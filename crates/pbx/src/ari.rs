@@ -1,15 +1,15 @@
-//! Asterisk over ARI. In: [`PbxCommand`](paceline_core::pbx::PbxCommand). Out: events with what the switch said, raw.
+//! Asterisk over ARI. In: [`PbxCommand`](paceline_core::pbx::PbxCommand). Out: events with what the PBX said, raw.
 //!
-//! One task per switch holds one WebSocket. Where Asterisk can (20.14, 21.9, 22.4 and later) requests travel on the
+//! One task per PBX holds one WebSocket. Where Asterisk can (20.14, 21.9, 22.4 and later) requests travel on the
 //! same WebSocket; else over HTTP. After any doubt (no reply, silence, a full queue) the link is dropped, made anew, and
-//! all that lives on the switch is read: that is the only way in which a loss is repaired.
+//! all that lives on the PBX is read: that is the only way in which a loss is repaired.
 //!
 //! - [`decode`]: frames to values;
 //! - `leg`, `legs`, `recordings`: what is known of each leg, as pure state machines;
 //! - `requests`: requests as values; `outbox`: what the state machines want done; `survey`: what lives on the PBX after a gap;
 //! - `client`, `request_queue`, `session`, `link`: sockets, time and queues around these.
 //!
-//! Needs on the switch: an ARI user that is not read-only. Nothing in the dialplan.
+//! Needs on the PBX: an ARI user that is not read-only. Nothing in the dialplan.
 //!
 //! While Paceline is away Asterisk 22 refuses a blind transfer by an agent's phone (503, measured), so that none happens unseen.
 //!
@@ -44,7 +44,7 @@ pub use requests::{Method, Request, escape};
 /// How to reach one Asterisk.
 #[derive(Clone, Debug)]
 pub struct AriConfig {
-    /// The switch's name in our configuration.
+    /// The PBX's name in our configuration.
     pub name: PbxName,
     /// Where its HTTP server is: `http://127.0.0.1:8088`, with its prefix if it has one; a final `/ari` may be left out.
     pub url: String,
@@ -56,7 +56,7 @@ pub struct AriConfig {
     pub app: String,
     /// The installation that drives it: the id in its store.
     pub installation: Uuid,
-    /// Who may vouch for an `https` switch; those that this machine trusts where empty.
+    /// Who may vouch for an `https` PBX; those that this machine trusts where empty.
     pub authorities: Vec<CertificateDer<'static>>,
 }
 

@@ -1,16 +1,16 @@
-//! FreeSWITCH over its Event Socket. In: [`PbxCommand`](paceline_core::pbx::PbxCommand). Out: events with what the switch
+//! FreeSWITCH over its Event Socket. In: [`PbxCommand`](paceline_core::pbx::PbxCommand). Out: events with what the PBX
 //! said, raw.
 //!
-//! Three connections a switch: one for events, one for originates, one for everything that somebody on the line waits
+//! Three connections a PBX: one for events, one for originates, one for everything that somebody on the line waits
 //! for. A FreeSWITCH whose client does not read can freeze for everybody, so a task of its own does nothing but read
 //! the events, and lets go of the connection rather than wait for us. After any doubt the link is dropped, made anew, and
-//! all that lives on the switch is read: that is the only way in which a loss is repaired.
+//! all that lives on the PBX is read: that is the only way in which a loss is repaired.
 //!
 //! - `leg`, `legs`, `audio`, `recordings`: what is known of each leg, as pure state machines;
-//! - `said`: events as values; `command`: commands as text; `survey`: what lives on the switch after a gap;
+//! - `said`: events as values; `command`: commands as text; `survey`: what lives on the PBX after a gap;
 //! - `connection`, `reader`, `session`, `link`: sockets, time and queues around these. The codec is `paceline-esl`.
 //!
-//! Needs on the switch: the Event Socket with a password, an access list that lets us in, mod_commands and mod_dptools.
+//! Needs on the PBX: the Event Socket with a password, an access list that lets us in, mod_commands and mod_dptools.
 //! Nothing in the dialplan.
 //!
 //! A leg is placed with its UUID as the channel's, answered into `park`, and joined to its agent's leg by `uuid_bridge`.
@@ -41,7 +41,7 @@ pub use connection::{Connection, ConnectionError, Reading};
 /// How to reach one FreeSWITCH.
 #[derive(Clone, Debug)]
 pub struct EslConfig {
-    /// The switch's name in our configuration.
+    /// The PBX's name in our configuration.
     pub name: PbxName,
     /// Where its Event Socket is: `127.0.0.1:8021`.
     pub address: String,

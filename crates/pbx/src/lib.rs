@@ -1,8 +1,8 @@
-//! Switches: what every driver has in common. In: [`PbxCommand`]. Out: [`PbxEvent`]. A driver decides nothing.
+//! PBXes: what every driver has in common. In: [`PbxCommand`]. Out: [`PbxEvent`]. A driver decides nothing.
 //!
 //! A driver owns its connections, reconnects with back-off for as long as it lives, and says so in its events:
 //! [`PbxEvent::LinkLost`] at once when the stream of events breaks, [`PbxEvent::Resynchronised`] when it stands again,
-//! with all that lives on the switch. The first event of every driver is one of these two.
+//! with all that lives on the PBX. The first event of every driver is one of these two.
 
 use paceline_core::pbx::{ConnectFault, Destination, EndedBy, LegEnd, PbxCommand, PbxEvent};
 use std::sync::{Mutex, PoisonError};
@@ -19,7 +19,7 @@ mod hostile;
 mod pbx_clock;
 pub mod sim;
 
-/// Commands that may wait for a switch before [`PbxHandle::send`] refuses more.
+/// Commands that may wait for a PBX before [`PbxHandle::send`] refuses more.
 pub const COMMANDS_WAITING_MAX: usize = 4096;
 /// Events that may wait for us before the driver breaks the link itself and resynchronises.
 pub const EVENTS_WAITING_MAX: usize = 16384;
@@ -55,7 +55,7 @@ fn mark(app: &str, installation: Uuid) -> String {
 /// Why a driver without a link refuses.
 const NO_LINK: &str = "no link to the PBX";
 
-/// What comes of a command that a switch was not even told, in words free of personal data. Nothing for those that end
+/// What comes of a command that a PBX was not even told, in words free of personal data. Nothing for those that end
 /// something: they are asked again.
 pub fn refusal(command: &PbxCommand, why: &str) -> Option<PbxEvent> {
     let end = || LegEnd {
@@ -92,7 +92,7 @@ pub fn refusal(command: &PbxCommand, why: &str) -> Option<PbxEvent> {
     }
 }
 
-/// Both ends of a running driver. Dropping it stops the driver; channels on the switch are left as they are.
+/// Both ends of a running driver. Dropping it stops the driver; channels on the PBX are left as they are.
 #[derive(Debug)]
 pub struct PbxHandle {
     /// Where commands go.
@@ -112,18 +112,18 @@ pub struct LinkStats {
     pub connects: std::sync::atomic::AtomicU64,
     /// Times that a connected link was lost.
     pub losses: std::sync::atomic::AtomicU64,
-    /// Events read from the switch, known and unknown.
+    /// Events read from the PBX, known and unknown.
     pub events_read: std::sync::atomic::AtomicU64,
     /// Events and commands that could not be handed on because a queue was full.
     pub dropped: std::sync::atomic::AtomicU64,
-    /// Commands that the switch refused or did not answer in time.
+    /// Commands that the PBX refused or did not answer in time.
     pub commands_failed: std::sync::atomic::AtomicU64,
-    /// The switch's own version when last connected: `22.10.0`.
+    /// The PBX's own version when last connected: `22.10.0`.
     version: Mutex<Option<String>>,
 }
 
 impl LinkStats {
-    /// The switch's own version when last connected, where it tells: `22.10.0`.
+    /// The PBX's own version when last connected, where it tells: `22.10.0`.
     pub fn version(&self) -> Option<String> {
         self.version
             .lock()

@@ -1,6 +1,6 @@
-//! The simulated switch as a driver, in real or accelerated time.
+//! The simulated PBX as a driver, in real or accelerated time.
 //!
-//! In: the commands of a [`PbxHandle`], and what [`SimControl`] breaks. Out: its events. The switch itself, and all
+//! In: the commands of a [`PbxHandle`], and what [`SimControl`] breaks. Out: its events. The PBX itself, and all
 //! that is random, is [`paceline_sim::SimPbx`].
 
 use super::driver::Ports;
@@ -18,18 +18,18 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
-/// Commands taken in one go before the switch runs and its events are handed on.
+/// Commands taken in one go before the PBX runs and its events are handed on.
 const COMMANDS_PER_WAKE_MAX: usize = 64;
 
-/// Starts a switch that differs from run to run. Call it inside a runtime.
+/// Starts a PBX that differs from run to run. Call it inside a runtime.
 pub fn spawn(config: SimConfig, clock: Clock) -> PbxHandle {
     spawn_seeded(config, rand::random(), clock).0
 }
 
-/// Starts a switch that draws from `seed`, and hands out the means to break it and to look inside.
+/// Starts a PBX that draws from `seed`, and hands out the means to break it and to look inside.
 pub fn spawn_seeded(config: SimConfig, seed: u64, clock: Clock) -> (PbxHandle, SimControl) {
     let control = SimControl {
-        switch: Arc::new(Mutex::new(SimPbx::new(config, seed))),
+        sim_pbx: Arc::new(Mutex::new(SimPbx::new(config, seed))),
         changed: Arc::new(Notify::new()),
         driver: Arc::default(),
         clock,
@@ -37,26 +37,26 @@ pub fn spawn_seeded(config: SimConfig, seed: u64, clock: Clock) -> (PbxHandle, S
     (control.drive(), control)
 }
 
-/// Breaks a running simulated switch, heals it, and looks inside.
+/// Breaks a running simulated PBX, heals it, and looks inside.
 #[derive(Clone, Debug)]
 pub struct SimControl {
-    switch: Arc<Mutex<SimPbx>>,
+    sim_pbx: Arc<Mutex<SimPbx>>,
     changed: Arc<Notify>,
-    /// The number of the newest driver. Changes only while the switch is locked.
+    /// The number of the newest driver. Changes only while the PBX is locked.
     driver: Arc<AtomicU64>,
     clock: Clock,
 }
 
 impl SimControl {
-    /// Starts another driver for this switch, as a new process does. One that still runs is cut off for good.
+    /// Starts another driver for this PBX, as a new process does. One that still runs is cut off for good.
     pub fn attach(&self) -> PbxHandle {
-        self.change(|switch, now| {
+        self.change(|sim_pbx, now| {
             self.driver.fetch_add(1, AcqRel);
-            switch.cut_link(now, Duration::ZERO);
-            switch.handle_timeout(now);
-            while switch.next_event().is_some() {}
-            switch.forget_unseen();
-            switch.restore_link(now);
+            sim_pbx.cut_link(now, Duration::ZERO);
+            sim_pbx.handle_timeout(now);
+            while sim_pbx.next_event().is_some() {}
+            sim_pbx.forget_unseen();
+            sim_pbx.restore_link(now);
         });
         self.drive()
     }
@@ -83,25 +83,25 @@ impl SimControl {
 
     /// Changes what goes wrong from now on.
     pub fn set_faults(&self, faults: Faults) {
-        self.change(|switch, _| switch.set_faults(faults));
+        self.change(|sim_pbx, _| sim_pbx.set_faults(faults));
     }
 
     /// Cuts the link, see [`SimPbx::cut_link`].
     pub fn cut_link(&self, notice_after: Duration) {
-        self.change(|switch, now| switch.cut_link(now, notice_after));
+        self.change(|sim_pbx, now| sim_pbx.cut_link(now, notice_after));
     }
 
     /// Restores the link, see [`SimPbx::restore_link`].
     pub fn restore_link(&self) {
-        self.change(|switch, now| switch.restore_link(now));
+        self.change(|sim_pbx, now| sim_pbx.restore_link(now));
     }
 
-    /// Restarts the switch, see [`SimPbx::restart`].
+    /// Restarts the PBX, see [`SimPbx::restart`].
     pub fn restart(&self, takes: Duration) {
-        self.change(|switch, now| switch.restart(now, takes));
+        self.change(|sim_pbx, now| sim_pbx.restart(now, takes));
     }
 
-    /// Channels of ours that live on the switch.
+    /// Channels of ours that live on the PBX.
     pub fn channels(&self) -> usize {
         self.look().channels()
     }
@@ -118,12 +118,12 @@ impl SimControl {
 
     /// What the phone at this dial string does with the next calls, in place of what would be drawn.
     pub fn set_phone(&self, dial: &str, answer: Answer) {
-        self.change(|switch, _| switch.set_phone(dial, answer));
+        self.change(|sim_pbx, _| sim_pbx.set_phone(dial, answer));
     }
 
     /// The far end of this channel hangs up.
     pub fn far_end_hangs_up(&self, channel: Uuid) {
-        self.change(|switch, now| switch.far_end_hangs_up(now, channel));
+        self.change(|sim_pbx, now| sim_pbx.far_end_hangs_up(now, channel));
     }
 
     /// Reads what really happened so far.
@@ -136,23 +136,23 @@ impl SimControl {
         self.changed.notify_one();
     }
 
-    /// The switch as it is now, also where no driver has let its time pass.
+    /// The PBX as it is now, also where no driver has let its time pass.
     fn look(&self) -> MutexGuard<'_, SimPbx> {
-        let mut switch = self.lock();
-        switch.handle_timeout(self.clock.now().mono);
-        switch
+        let mut sim_pbx = self.lock();
+        sim_pbx.handle_timeout(self.clock.now().mono);
+        sim_pbx
     }
 
     fn lock(&self) -> MutexGuard<'_, SimPbx> {
-        // A panic elsewhere leaves the switch between two steps at worst, which is where it always is.
-        self.switch.lock().unwrap_or_else(PoisonError::into_inner)
+        // A panic elsewhere leaves the PBX between two steps at worst, which is where it always is.
+        self.sim_pbx.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Another driver took the switch over.
+/// Another driver took the PBX over.
 struct Replaced;
 
-/// Cuts the link when it stops, however it stops: nobody listens to the switch any more.
+/// Cuts the link when it stops, however it stops: nobody listens to the PBX any more.
 struct Driver {
     control: SimControl,
     number: u64,
@@ -208,27 +208,27 @@ impl Driver {
     /// Carries out commands and whatever is due, hands the events on, and says when to be woken.
     fn step(&mut self, batch: &mut Vec<PbxCommand>) -> Result<Option<tokio::time::Instant>, Replaced> {
         let control = self.control.clone();
-        let mut switch = control.lock();
+        let mut sim_pbx = control.lock();
         if control.driver.load(Acquire) != self.number {
             return Err(Replaced);
         }
         let now = control.clock.now().mono;
         for command in batch.drain(..) {
-            switch.handle(now, command);
+            sim_pbx.handle(now, command);
         }
-        switch.handle_timeout(now);
-        while let Some(event) = switch.next_event() {
+        sim_pbx.handle_timeout(now);
+        while let Some(event) = sim_pbx.next_event() {
             self.stats.events_read.fetch_add(1, Relaxed);
             if self.overflowed || !self.hand_on(Stamped::now(event)) {
                 self.stats.dropped.fetch_add(1, Relaxed);
                 self.overflowed = true;
-                switch.cut_link(now, Duration::ZERO);
+                sim_pbx.cut_link(now, Duration::ZERO);
             }
         }
         self.stats
             .commands_failed
-            .store(switch.truth().commands_lost, Relaxed);
-        Ok(switch.poll_timeout().map(|at| control.clock.instant_of(at)))
+            .store(sim_pbx.truth().commands_lost, Relaxed);
+        Ok(sim_pbx.poll_timeout().map(|at| control.clock.instant_of(at)))
     }
 
     /// Whether there was room for it.
@@ -249,9 +249,9 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.control.change(|switch, now| {
+        self.control.change(|sim_pbx, now| {
             if self.control.driver.load(Acquire) == self.number {
-                switch.cut_link(now, Duration::ZERO);
+                sim_pbx.cut_link(now, Duration::ZERO);
             }
         });
     }

@@ -92,7 +92,7 @@ pub(in crate::doctor) async fn place(ari: &Ari, way: &WayOut, plan: &CallPlan) -
     } else {
         call.ends("nobody answered within half a minute")
     };
-    // The time limit on the switch ends it where this does not get through.
+    // The time limit on the PBX ends it where this does not get through.
     drop(ari.ask(Method::Delete, &format!("channels/{id}"), None).await);
     drop(socket.close(None).await);
     call

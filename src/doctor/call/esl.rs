@@ -97,7 +97,7 @@ pub(in crate::doctor) async fn place(esl: &Esl, way: &WayOut, plan: &CallPlan) -
     } else {
         call.ends("nobody answered within half a minute")
     };
-    // The time limit on the switch ends it where this does not get through.
+    // The time limit on the PBX ends it where this does not get through.
     drop(commands.ask(&format!("api uuid_kill {id}")).await);
     call
 }

@@ -130,7 +130,7 @@ pub(super) struct Leg {
 /// What is known of the phone at the end of an agent's leg.
 #[derive(Debug, Default)]
 pub(super) struct Phone {
-    /// The switch's endpoint: `PJSIP/desk-1`.
+    /// The PBX's endpoint: `PJSIP/desk-1`.
     pub(super) endpoint: Option<String>,
     pub(super) on_hold: bool,
     pub(super) offline: bool,
@@ -290,7 +290,7 @@ impl Leg {
     }
 }
 
-/// A channel of ours found on the switch after a gap.
+/// A channel of ours found on the PBX after a gap.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
     pub(super) side: Side,

@@ -32,7 +32,7 @@ mod phones;
 mod tests;
 
 /// An agent who hears nothing at all for so long gets silence sent. Some phones hang up after 30 s without RTP; and
-/// silence costs the switch 50 packets a second, so agents with much to do are spared it.
+/// silence costs the PBX 50 packets a second, so agents with much to do are spared it.
 const UNHEARD_MAX: Duration = Duration::from_secs(10);
 /// How often the packets from and to an agent's phone are counted. Twice this is the longest that an agent whose callee sends
 /// nothing hears nothing at all.
@@ -41,7 +41,7 @@ const COUNT_EVERY: Duration = Duration::from_secs(12);
 const COUNT_EVERY_SILENCED: Duration = Duration::from_secs(2);
 /// Ends of channels remembered that may turn out to be trunks' of ours, some milliseconds later.
 const STRAYS_MAX: usize = 256;
-/// How long the end of a leg that the switch no longer knows may still be on its way to us.
+/// How long the end of a leg that the PBX no longer knows may still be on its way to us.
 const END_LATE_MAX: Duration = Duration::from_secs(1);
 
 /// Everything that the driver knows.
@@ -55,7 +55,7 @@ pub(super) struct Legs {
     /// What channels of others said at their end, newest last: the dialplan tells that it dials a trunk only after
     /// dialing it, and a refusal can be faster.
     strays: VecDeque<(String, Cause)>,
-    /// Legs that the switch does not know though nobody saw their end, and when to stop waiting for it.
+    /// Legs that the PBX does not know though nobody saw their end, and when to stop waiting for it.
     missing: VecDeque<(Instant, Uuid)>,
     /// Channels of others in agents' bridges, by their ids: whom a phone has transferred its callee to.
     guests: HashMap<String, Uuid>,
@@ -65,7 +65,7 @@ pub(super) struct Legs {
     to_let_go: Vec<(String, Instant)>,
     /// Endpoints whose state the PBX tells us.
     endpoints_watched: HashSet<String>,
-    /// Whether the switch tells us about trunks' channels too.
+    /// Whether the PBX tells us about trunks' channels too.
     trunks_watched: bool,
     /// The PBX is asked whether it takes new calls.
     trying: bool,
@@ -159,7 +159,7 @@ impl Legs {
         }
     }
 
-    /// A command that came while the link is down: what needs the switch is refused, a hang-up is kept in mind.
+    /// A command that came while the link is down: what needs the PBX is refused, a hang-up is kept in mind.
     pub(super) fn command_unlinked(&mut self, command: PbxCommand) {
         match command {
             PbxCommand::HangUp { leg } => self.hang_up_later(Side::Callee, leg.0),
@@ -194,8 +194,8 @@ impl Legs {
             .ask(placement.leg, Purpose::Placed(placement.leg), request);
     }
 
-    /// Has the switch tell us about all channels of its SIP endpoints, so that trunks' causes are seen. On demand only:
-    /// it costs an event more for everything that the switch does.
+    /// Has the PBX tell us about all channels of its SIP endpoints, so that trunks' causes are seen. On demand only:
+    /// it costs an event more for everything that the PBX does.
     fn watch_trunks(&mut self) {
         if self.trunks_watched {
             return;
@@ -516,7 +516,7 @@ impl Legs {
 
     // --- replies ----------------------------------------------------------------------------------------------
 
-    /// What the switch made of a request. `words` are its own, free of personal data. False: it refused something that
+    /// What the PBX made of a request. `words` are its own, free of personal data. False: it refused something that
     /// it should not have refused.
     pub(super) fn replied(&mut self, purpose: Purpose, status: u16, words: &str, now: Instant) -> bool {
         let fine = (200..300).contains(&status);

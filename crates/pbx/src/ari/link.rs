@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
-/// How long a switch that should understand requests on its event stream may take to show it.
+/// How long a PBX that should understand requests on its event stream may take to show it.
 const PROBE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Channel ids in one subscription, so that its URL stays short.
 const SUBSCRIBE_MAX: usize = 20;
@@ -153,7 +153,7 @@ impl AriLink {
         }
     }
 
-    /// Brings the driver's own knowledge, and the switch, in line with what was found.
+    /// Brings the driver's own knowledge, and the PBX, in line with what was found.
     fn repair(&mut self, survey: &mut Survey, recordings: Vec<(Uuid, String)>) {
         let config = &self.config;
         let now = Instant::now();
@@ -264,7 +264,7 @@ impl Gathering {
         }
     }
 
-    /// Whether the switch answers requests on the event stream: older ones ignore them.
+    /// Whether the PBX answers requests on the event stream: older ones ignore them.
     async fn answers_requests(&mut self) -> Result<bool, ConnectError> {
         let Ok(frame) = requests::info().frame(0) else {
             return Ok(false);
@@ -297,7 +297,7 @@ fn is_reply(message: &Message) -> bool {
     matches!(message, Message::Text(text) if matches!(decode(text.as_bytes()), Ok(Event::Reply { status: 200, .. })))
 }
 
-/// Opens the event stream first, and reads the switch's state after, so that no event is lost in between.
+/// Opens the event stream first, and reads the PBX's state after, so that no event is lost in between.
 async fn connect(
     http: &Client,
     ours: Ours<'_>,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Recordings at once, far more than agents on one switch.
+/// Recordings at once, far more than agents on one PBX.
 const RECORDINGS_MAX: usize = 4096;
 /// What the ids of our announcements start with.
 const PLAYBACK_PREFIX: &str = "paceline-";
@@ -21,7 +21,7 @@ enum Stage {
     Announcing,
     /// Asked for.
     Starting,
-    /// The switch says that it runs.
+    /// The PBX says that it runs.
     Running,
     /// Asked to stop.
     Stopping,
@@ -168,7 +168,7 @@ impl Recordings {
         );
     }
 
-    // --- what the switch says ---------------------------------------------------------------------------------
+    // --- what the PBX says ---------------------------------------------------------------------------------
 
     pub(super) fn announced(&mut self, name: &str, fine: bool, words: &str, out: &mut Outbox) {
         let announcing = self
@@ -234,7 +234,7 @@ impl Recordings {
 
     // --- after a gap ------------------------------------------------------------------------------------------
 
-    /// Asks the switch what became of each recording while nobody listened.
+    /// Asks the PBX what became of each recording while nobody listened.
     pub(super) fn check(&mut self, out: &mut Outbox) {
         let names: Vec<(String, Uuid, Stage, bool)> = self
             .by_name

@@ -1,4 +1,4 @@
-//! What lives on the switch after a gap. In: the switch's lists of channels and bridges and its view of our
+//! What lives on the PBX after a gap. In: the PBX's lists of channels and bridges and its view of our
 //! application, as JSON. Out: a [`Survey`] for the state machine, and the [`Snapshot`] for everybody else. Pure.
 
 use super::leg::{Found, Side, Stage, endpoint_of};
@@ -51,12 +51,12 @@ impl Application {
     }
 }
 
-/// Whether our application, as the switch shows it, gets the events of trunks' channels.
+/// Whether our application, as the PBX shows it, gets the events of trunks' channels.
 pub(super) fn trunks_watched(application: &[u8]) -> bool {
     serde_json::from_slice(application).is_ok_and(|application: Application| application.watches_trunks())
 }
 
-/// All that concerns us on the switch.
+/// All that concerns us on the PBX.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub(super) snapshot: Snapshot,
@@ -76,7 +76,7 @@ pub(super) struct Survey {
     pub(super) guests: HashMap<String, Uuid>,
     /// Agents' endpoints, as far as their channels tell.
     pub(super) endpoints: HashMap<Uuid, String>,
-    /// Endpoints that the switch cannot reach.
+    /// Endpoints that the PBX cannot reach.
     pub(super) offline: HashSet<String>,
     /// Endpoints whose state our application is told.
     pub(super) endpoints_watched: HashSet<String>,

@@ -1,4 +1,4 @@
-//! Whom we believe to be the switch: one TLS configuration for its HTTP server and for its event stream.
+//! Whom we believe to be the PBX: one TLS configuration for its HTTP server and for its event stream.
 
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};

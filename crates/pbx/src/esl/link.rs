@@ -23,7 +23,7 @@ use uuid::Uuid;
 #[cfg(test)]
 mod tests;
 
-/// Channels asked for at once while the switch's state is read.
+/// Channels asked for at once while the PBX's state is read.
 const DUMPS_SENT_MAX: usize = 32;
 /// All that we ever make use of. CUSTOM would have to come last: all that follows it is taken for a subclass.
 const EVENTS: &str = "event plain CHANNEL_CREATE CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_ANSWER CHANNEL_PARK \
@@ -122,7 +122,7 @@ impl Link for EslLink {
     }
 }
 
-/// Subscribes first, and reads the switch's state after, so that no event is lost in between: they are read meanwhile, and
+/// Subscribes first, and reads the PBX's state after, so that no event is lost in between: they are read meanwhile, and
 /// wait in the reader's queue.
 async fn connect(
     config: &EslConfig,
@@ -153,7 +153,7 @@ async fn connect(
         events.demand("filter", &filter).await?;
     }
     events.demand("event", EVENTS).await?;
-    // How far the switch's clock is from ours is known before its first word of a leg is made use of.
+    // How far the PBX's clock is from ours is known before its first word of a leg is made use of.
     let ping = (Uuid::new_v4(), Instant::now());
     events.send(&command::ping(&config.app, ping.0)).await?;
     // From here on they are read whatever happens, however long the survey takes.

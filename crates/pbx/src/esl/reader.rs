@@ -14,7 +14,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::JoinHandle;
 
-/// Words of the switch that may wait for us, here and while its state is read.
+/// Words of the PBX that may wait for us, here and while its state is read.
 const HEARD_WAITING_MAX: usize = 65_536;
 /// The longest reply that is kept; all that matters of one stands at its start.
 const REPLY_BYTES_MAX: usize = 4096;
@@ -23,7 +23,7 @@ const REPLY_BYTES_MAX: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Heard {
     pub(super) at: Instant,
-    /// When it happened by the switch's clock, ms since 1970, where it says so.
+    /// When it happened by the PBX's clock, ms since 1970, where it says so.
     pub(super) pbx_ms: Option<i64>,
     pub(super) what: What,
 }
@@ -32,7 +32,7 @@ pub(super) struct Heard {
 pub(super) enum What {
     Said(Said),
     Reply(String),
-    /// Nothing of use, but the switch lives.
+    /// Nothing of use, but the PBX lives.
     Life,
 }
 

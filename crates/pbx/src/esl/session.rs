@@ -20,11 +20,11 @@ use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 const TICK: Duration = Duration::from_millis(100);
-/// Commands that the switch may have unanswered on one connection. It carries them out one by one.
+/// Commands that the PBX may have unanswered on one connection. It carries them out one by one.
 const SENT_MAX: usize = 64;
 /// Commands that may wait here before no more are taken from the dialer.
 const WAITING_MAX: usize = 1024;
-/// Words of the switch handled before anything else gets its turn.
+/// Words of the PBX handled before anything else gets its turn.
 const TURN_MAX: usize = 256;
 /// What one command may wait for room in the socket.
 const WRITE_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -78,7 +78,7 @@ impl Line {
         }
     }
 
-    /// Replies come one by one, so a switch that is short of CPU is slow with the last of many and lives all the same.
+    /// Replies come one by one, so a PBX that is short of CPU is slow with the last of many and lives all the same.
     fn overdue(&self, now: Instant) -> bool {
         self.sent
             .front()
@@ -101,7 +101,7 @@ impl Line {
         if self.text.is_empty() {
             return Ok(());
         }
-        // The switch reads commands one by one, but they are small: there is room unless it is stuck.
+        // The PBX reads commands one by one, but they are small: there is room unless it is stuck.
         let written = tokio::time::timeout(WRITE_WAIT_MAX, self.writing.write_all(&self.text)).await;
         self.text.clear();
         written
@@ -117,7 +117,7 @@ pub(super) struct Session<'a> {
     pub(super) pings: OwnedWriteHalf,
     /// The last ping, and when it was sent.
     pub(super) ping: (Uuid, Instant),
-    /// What the switch answers while we drive the channels marked with [`Self::app`].
+    /// What the PBX answers while we drive the channels marked with [`Self::app`].
     pub(super) owner: String,
     pub(super) app: String,
     pub(super) clock: PbxClock,
@@ -216,7 +216,7 @@ impl Session<'_> {
         Ok(read_at)
     }
 
-    /// The switch has answered a ping.
+    /// The PBX has answered a ping.
     fn ponged(&mut self, job: Uuid, owner: &str, pbx_ms: Option<i64>, at: Instant) -> Result<(), End> {
         let (last, sent_at) = self.ping;
         if job != last {

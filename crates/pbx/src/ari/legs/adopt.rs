@@ -1,4 +1,4 @@
-//! Taking over what lives on the switch after a gap in its events.
+//! Taking over what lives on the PBX after a gap in its events.
 
 use super::{END_LATE_MAX, Legs};
 use crate::ari::leg::{Found, Leg, Quiet, Side, Stage, Trunk, With};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 const RING_AFTER_GAP_MAX: Duration = Duration::from_secs(60);
 
 impl Legs {
-    /// Takes over what was found on the switch: `found` is every channel of ours, `trunks_watched` whether the switch
+    /// Takes over what was found on the PBX: `found` is every channel of ours, `trunks_watched` whether the PBX
     /// still tells us about trunks.
     pub(in crate::ari) fn adopt(&mut self, found: &HashMap<Uuid, Found>, trunks_watched: bool, now: Instant) {
         self.trunks_watched = trunks_watched;

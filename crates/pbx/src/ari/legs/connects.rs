@@ -1,4 +1,4 @@
-//! How callee and agent come together on the switch, and apart.
+//! How callee and agent come together on the PBX, and apart.
 
 use super::{Leg, Legs};
 use crate::ari::leg::{Quiet, Stage, With};

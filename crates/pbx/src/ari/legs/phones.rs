@@ -1,4 +1,4 @@
-//! Agents' phones that act by themselves: transfers, moves by operators, hold, silence, and switches that lose them.
+//! Agents' phones that act by themselves: transfers, moves by operators, hold, silence, and PBXes that lose them.
 //!
 //! Measured on 22.10 and 16.28, alike on both:
 //! - A transfer (REFER, blind or attended) puts a `Local` channel into the bridge in the agent's place: `StasisStart` with
@@ -10,7 +10,7 @@
 //!   A request for the other channel that comes at once may be answered 404: the PBX lists it under its new id a moment later.
 //! - An operator's redirect is told by `ChannelLeftBridge` and nothing else that is specific; the leg is then outside our
 //!   application, which answers 409 to whatever is asked of it there.
-//! - The switch sends an agent nothing while its callee sends nothing.
+//! - The PBX sends an agent nothing while its callee sends nothing.
 
 use super::{COUNT_EVERY, COUNT_EVERY_SILENCED, Legs, uuid};
 use crate::ari::leg::{Audio, Quiet, Side, Stage, With};
@@ -53,7 +53,7 @@ impl Legs {
                     // Transferred with nobody there: the colleague would wait alone.
                     self.out.ask(id, Purpose::Nothing, requests::hang_up(channel));
                 }
-                // The switch has moved our subscription to that channel, and would not tell this one's end.
+                // The PBX has moved our subscription to that channel, and would not tell this one's end.
                 let source = format!("channel:{id}");
                 self.out
                     .ask(id, Purpose::Nothing, requests::subscribe(&self.app, &source));
@@ -319,7 +319,7 @@ impl Legs {
         }
     }
 
-    /// Has the switch tell whether it can reach this agent's phone. A phone keeps its endpoint, so it is asked for once.
+    /// Has the PBX tell whether it can reach this agent's phone. A phone keeps its endpoint, so it is asked for once.
     pub(super) fn watch_endpoint(&mut self, id: Uuid) {
         let Some(endpoint) = self.legs.get(&id).and_then(|leg| leg.phone.endpoint.clone()) else {
             return;

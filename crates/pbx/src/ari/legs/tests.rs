@@ -1,4 +1,4 @@
-//! The rules of legs that real switches break too rarely, or keep too long, to be tested with.
+//! The rules of legs that real PBXes break too rarely, or keep too long, to be tested with.
 
 use super::*;
 use crate::ari::leg::Found;
@@ -21,7 +21,7 @@ impl Script {
         }
     }
 
-    /// What the switch was asked since the last time, in order.
+    /// What the PBX was asked since the last time, in order.
     fn asked(&mut self) -> Vec<(String, Purpose)> {
         self.legs
             .out
@@ -498,7 +498,7 @@ fn one_phone_of_several_that_is_busy_does_not_end_the_ringing() {
     });
     script.behind(leg.0, "1.1", DialStatus::Failed);
     script.behind(leg.0, "1.2", DialStatus::Ringing);
-    // Our ring timeout, kept by the switch.
+    // Our ring timeout, kept by the PBX.
     script.destroyed(leg.0, 19);
     let said = script.said();
     assert!(matches!(

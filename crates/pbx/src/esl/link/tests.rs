@@ -1,4 +1,4 @@
-//! A link against a few lines of a switch.
+//! A link against a few lines of a PBX.
 
 use super::*;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 /// More than any two sockets hold.
 const FLOOD_BYTES: usize = 48 << 20;
 
-/// Answers as a switch would, floods whoever subscribes, and lists its channels only after that.
+/// Answers as a PBX would, floods whoever subscribes, and lists its channels only after that.
 async fn converse(socket: TcpStream, flooded: watch::Sender<bool>) -> std::io::Result<()> {
     let (reading, mut writing) = socket.into_split();
     writing.write_all(b"Content-Type: auth/request\n\n").await?;
@@ -58,7 +58,7 @@ async fn events_are_read_while_the_switchs_state_is() {
         installation: Uuid::nil(),
     };
     let (flooded, _) = watch::channel(false);
-    let switch = tokio::spawn(async move {
+    let pbx = tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             tokio::spawn(converse(socket, flooded.clone()));
         }
@@ -67,5 +67,5 @@ async fn events_are_read_while_the_switchs_state_is() {
     let connected = connect(&config, &HashSet::new(), &stats).await;
     assert!(connected.is_ok(), "{:?}", connected.err());
     assert!(stats.events_read.load(Relaxed) > 1000);
-    switch.abort();
+    pbx.abort();
 }

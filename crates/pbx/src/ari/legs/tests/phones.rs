@@ -1,4 +1,4 @@
-//! Rules of phones that act by themselves, where a real switch would take too long or be too seldom wrong.
+//! Rules of phones that act by themselves, where a real PBX would take too long or be too seldom wrong.
 
 use super::*;
 use paceline_core::pbx::{Departure, Destination, LegTrouble};
