@@ -4,9 +4,9 @@ pub(super) mod book;
 pub(super) mod insert;
 pub(super) mod rows;
 
+use super::bulk_statement::BulkStatement;
 use super::db::{Arg, Row, Tx, args};
 use super::error::{DbError, StoreError};
-use super::many::Many;
 use super::select::Select;
 use super::{Store, query};
 use book::{Book, Owner, lock_list};
@@ -70,23 +70,23 @@ pub struct ContactRow {
 }
 
 /// Takes numbers from imports that have staged but not published them, as those may come to nothing.
-static UNSTAGE_NUMBERS: Many = Many::new(
+static UNSTAGE_NUMBERS: BulkStatement = BulkStatement::new(
     2,
     "DELETE FROM contact_numbers WHERE (number, list_id) IN (VALUES {rows}) AND import_id IN (SELECT id FROM imports \
        WHERE state IN ('running', 'stopped', 'staged', 'clearing')) RETURNING contact_id",
 );
-static UNSTAGE_EXTERNAL_IDS: Many = Many::new(
+static UNSTAGE_EXTERNAL_IDS: BulkStatement = BulkStatement::new(
     2,
     "UPDATE contacts SET external_id = NULL WHERE (external_id, list_id) IN (VALUES {rows}) AND import_id IN \
        (SELECT id FROM imports WHERE state IN ('running', 'stopped', 'staged', 'clearing'))",
 );
 /// A contact without a number is none.
-static UNSTAGE_CONTACTS: Many = Many::new(
+static UNSTAGE_CONTACTS: BulkStatement = BulkStatement::new(
     1,
     "DELETE FROM contacts WHERE id IN (VALUES {rows}) \
        AND NOT EXISTS (SELECT 1 FROM contact_numbers n WHERE n.contact_id = contacts.id)",
 );
-static UNSTAGE_TAGS: Many = Many::new(
+static UNSTAGE_TAGS: BulkStatement = BulkStatement::new(
     1,
     "DELETE FROM contact_tags WHERE contact_id IN (VALUES {rows}) \
        AND NOT EXISTS (SELECT 1 FROM contacts c WHERE c.id = contact_tags.contact_id)",

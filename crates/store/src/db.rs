@@ -1,5 +1,5 @@
-//! The two databases behind one small face: connections, transactions, arguments and rows. Only this file and those below it
-//! know which one it is; queries are text that both take. How they are opened is `open`.
+//! SQLite and PostgreSQL behind one interface: connections, transactions, arguments and rows. Only this file and the
+//! files below it know which database is in use; both accept the same queries. `open` opens them.
 
 mod arg;
 mod open;
@@ -21,27 +21,28 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 const POSTGRES_WRITERS_MAX: u32 = 6;
-/// No page of a list takes this long; a read that does has filters that fit next to nothing of very much.
+/// No page of a list takes this long. A read that takes longer has filters that match almost nothing of a very large
+/// table.
 const BESIDE_READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// Steps of SQLite's between two looks at the clock: well below a millisecond.
+/// SQLite steps between two checks of the clock: much less than a millisecond.
 const STEPS_BETWEEN_LOOKS: i32 = 5_000;
-/// Waiting for SQLite's one writer is normal: an import and the jobs write in slices, and another process may do so.
+/// A wait for SQLite's one writer is normal: an import and the jobs write in slices, and so may another process.
 const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A server answers a `BEGIN` at once. Who hears nothing has a connection that died without notice: its machine lost
-/// power, or the network between is gone.
+/// A server answers `BEGIN` at once. If no answer comes, the connection died without notice: the server's machine
+/// lost power, or the network failed.
 const POSTGRES_BEGIN_TIMEOUT: Duration = Duration::from_secs(3);
-/// The server gives a statement up after a minute, and says so.
+/// The server itself stops a statement after 60 s and reports it. Longer than that, so that its report arrives first.
 const POSTGRES_STATEMENT_TIMEOUT: Duration = Duration::from_secs(65);
-/// A transaction of the dialer's takes milliseconds. One that takes this long has lost its connection without notice.
+/// A transaction of the dialer takes milliseconds. One that takes this long has lost its connection without notice.
 pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) enum Pools {
     Sqlite {
-        /// One connection for the whole process: who waits for it is served in the order of asking.
+        /// One connection for the whole process, so that waiting writers are served in the order of their requests.
         writer: Pool<Sqlite>,
         readers: Pool<Sqlite>,
         log: Arc<LogSync>,
-        /// One connection with room for a large index, while there is an import.
+        /// One connection with a cache for a large index, open only during an import.
         bulk: Pool<Sqlite>,
         beside: Option<Beside<Sqlite>>,
     },
@@ -52,15 +53,16 @@ pub(crate) enum Pools {
     },
 }
 
-/// What those have who must not keep the dialer waiting, however much they ask.
+/// Additional parts of a store that must not delay the dialer, see [`Pools::beside`].
 pub(crate) struct Beside<DB: sqlx::Database> {
-    /// Whose turn it is to wait for a connection that writes, so that no more than one of them is ever before the dialer.
+    /// Limits how many of these users wait for a writing connection at once, so that they do not fill the queue
+    /// before the dialer.
     turns: Arc<Semaphore>,
-    /// For [`Pools::ping`] alone, so that it does not wait behind reads.
+    /// Used only by [`Pools::ping`], so that it does not wait behind reads.
     pulse: Pool<DB>,
 }
 
-/// Which database; for the few statements that must differ.
+/// The database in use, for the few statements that must differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Sqlite,
@@ -72,12 +74,12 @@ enum Conn {
     Postgres(PoolConnection<Postgres>),
 }
 
-/// A transaction. Dropped without a commit or a rollback, it takes its connection with it: whatever state a failure
-/// left that in, nobody meets it again.
+/// A transaction. If it is dropped without a commit or a rollback, it closes its connection, because a failure may
+/// have left that connection in any state.
 pub(crate) struct Tx {
     conn: Option<Conn>,
-    /// SQLite's writing connection, kept from others in this process: who waits for it is served in order of asking,
-    /// and who waits for a lock in the file is not.
+    /// SQLite's writing connection, held during a bulk transaction so that other writers of this process wait for it
+    /// in order. SQLite's own file lock does not keep that order.
     turn: Option<PoolConnection<Sqlite>>,
     beside_turn: Option<OwnedSemaphorePermit>,
 }
@@ -87,17 +89,16 @@ pub(crate) struct Tx {
 pub(crate) enum CommitError {
     /// Nothing is stored.
     NotStored(DbError),
-    /// The connection was lost in the middle: it may be stored, or not.
+    /// The connection was lost during the commit. The transaction may be stored or not.
     Unknown(DbError),
 }
 
-/// A row of a result.
 pub(crate) enum Row {
     Sqlite(SqliteRow),
     Postgres(PgRow),
 }
 
-/// Types that both databases give back.
+/// Types that can be read from both databases.
 pub(crate) trait Stored:
     for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>
 {
@@ -121,7 +122,7 @@ impl Pools {
         }
     }
 
-    /// Closes every connection once it is free; of a store beside another, those that are its own.
+    /// Closes every connection of this store once it is free. A store made by `beside` closes only its own.
     pub(crate) async fn close(&self) {
         match self {
             Self::Sqlite {
@@ -152,7 +153,7 @@ impl Pools {
         }
     }
 
-    /// Asks the database for a sign of life.
+    /// Checks that the database answers.
     pub(crate) async fn ping(&self) -> Result<(), DbError> {
         const PING: &str = "SELECT 1";
         match self {
@@ -168,7 +169,7 @@ impl Pools {
         Ok(())
     }
 
-    /// Waits for one's turn among those beside the dialer.
+    /// Waits for a turn to write, if this store was made by `beside`.
     async fn turn(&self) -> Result<Option<OwnedSemaphorePermit>, DbError> {
         let turns = match self {
             Self::Sqlite { beside, .. } => beside.as_ref().map(|beside| &beside.turns),
@@ -181,10 +182,11 @@ impl Pools {
         turn.map(Some).ok_or_else(busy)
     }
 
-    /// Starts a transaction that writes. In SQLite there is one at a time, in the order of asking.
+    /// Starts a transaction that writes. SQLite has one at a time, in the order of the requests.
     pub(crate) async fn begin(&self) -> Result<Tx, DbError> {
         let mut turn = self.turn().await?;
-        // Connections that a server's restart left dead are found out by their first statement, before anything is done.
+        // A restart of the server leaves dead connections in the pool. The first statement finds them before anything
+        // is done.
         let mut tries_left = match self {
             Self::Sqlite { .. } => 0,
             Self::Postgres { .. } => POSTGRES_WRITERS_MAX,
@@ -210,8 +212,8 @@ impl Pools {
         }
     }
 
-    /// Starts a transaction for many rows, in its turn among those of this process. In SQLite [`Pools::checkpoint`] must
-    /// follow every now and then.
+    /// Starts a transaction for many rows; it waits its turn among the writers of this process. On SQLite, call
+    /// [`Pools::checkpoint`] regularly afterwards.
     pub(crate) async fn begin_bulk(&self) -> Result<Tx, DbError> {
         let Self::Sqlite {
             writer, bulk, log, ..
@@ -230,7 +232,8 @@ impl Pools {
         Ok(tx)
     }
 
-    /// Returns once what was committed outlives a power cut. PostgreSQL answers no commit before that.
+    /// Returns when all commits so far survive a power failure. PostgreSQL needs no action: it confirms a commit only
+    /// then.
     pub(crate) async fn sync(&self) -> Result<(), DbError> {
         if let Self::Sqlite { log, .. } = self {
             let error = |error: std::io::Error| {
@@ -241,7 +244,7 @@ impl Pools {
         Ok(())
     }
 
-    /// Moves what SQLite's log holds into its file, while others write on. Nothing in PostgreSQL.
+    /// Copies SQLite's log into the database file while others continue to write. Does nothing on PostgreSQL.
     pub(crate) async fn checkpoint(&self) -> Result<(), DbError> {
         if let Self::Sqlite { readers, .. } = self {
             readers
@@ -251,7 +254,7 @@ impl Pools {
         Ok(())
     }
 
-    /// Rows as of the last commit, outside any transaction.
+    /// Returns rows as of the last commit, outside any transaction.
     pub(crate) async fn rows(
         &self,
         sql: impl SqlSafeStr + Send,
@@ -285,7 +288,7 @@ impl Pools {
     }
 }
 
-/// What a server answers, if it does in time.
+/// Waits for the server's answer, for `limit` at most.
 async fn heard<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
@@ -326,7 +329,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Runs a statement; the number of rows it changed.
+    /// Runs a statement. Returns the number of changed rows.
     pub(crate) async fn run(
         &mut self,
         sql: impl SqlSafeStr + Send,
@@ -347,7 +350,7 @@ impl Tx {
         })
     }
 
-    /// Runs a statement; the rows it gives.
+    /// Runs a statement. Returns the rows of its result.
     pub(crate) async fn rows(
         &mut self,
         sql: impl SqlSafeStr + Send,
@@ -404,8 +407,8 @@ impl Tx {
                 Ok(())
             }
             Err(error) => {
-                // Only a broken constraint is a sure no: a server that is told to stop says so in place of an answer,
-                // and a disk that failed may have taken the bytes.
+                // Only a broken constraint proves that nothing is stored. A stopping server sends an error in place
+                // of the commit's answer, and a failing disk may still have stored the data.
                 if error.is_passing() {
                     Err(CommitError::Unknown(error))
                 } else {
@@ -422,7 +425,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Gives the connection and the turn back.
+    /// Returns the connection and the turn to the pools.
     fn over(&mut self) {
         self.conn.take();
         self.turn.take();
@@ -483,7 +486,7 @@ arguments!(
 );
 
 impl Row {
-    /// The value of a column, counted from 0.
+    /// The value of a column. The first column is 0.
     pub(crate) fn get<T: Stored>(&self, column: usize) -> Result<T, DbError> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column)?,
@@ -491,31 +494,31 @@ impl Row {
         })
     }
 
-    /// A word of a closed set.
+    /// A column that contains one word of a closed set. Fails with [`DbErrorKind::Decode`] on any other word.
     pub(crate) fn word<T: FromStr>(&self, column: usize) -> Result<T, DbError> {
         self.get::<String>(column)?
             .parse()
             .map_err(|_| DbError::decode("word"))
     }
 
-    /// A word of a closed set, or none.
+    /// As [`Row::word`]; `None` if the column is null.
     pub(crate) fn maybe_word<T: FromStr>(&self, column: usize) -> Result<Option<T>, DbError> {
         let word = self.get::<Option<String>>(column)?;
         word.map(|word| word.parse().map_err(|_| DbError::decode("word")))
             .transpose()
     }
 
-    /// How many, as `count(*)` gives it.
+    /// A count, as `count(*)` returns it. Fails if it is negative.
     pub(crate) fn size(&self, column: usize) -> Result<u64, DbError> {
         u64::try_from(self.get::<i64>(column)?).map_err(|_| DbError::decode("count"))
     }
 
-    /// A number in E.164.
+    /// A telephone number in E.164.
     pub(crate) fn number(&self, column: usize) -> Result<E164, DbError> {
         E164::new(&self.get::<String>(column)?).map_err(|_| DbError::decode("number"))
     }
 
-    /// A count that fits `u32`.
+    /// A count that fits `u32`. Fails if it does not fit.
     pub(crate) fn count(&self, column: usize) -> Result<u32, DbError> {
         u32::try_from(self.get::<i64>(column)?).map_err(|_| DbError::decode("count"))
     }

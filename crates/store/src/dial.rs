@@ -2,10 +2,10 @@
 
 use super::Store;
 use super::attempts::code;
+use super::bulk_statement::BulkStatement;
 use super::campaigns::read_settings;
 use super::db::{Arg, Dialect, Row, Tx, args};
 use super::error::{DbError, DbErrorKind, StoreError};
-use super::many::Many;
 use super::trunks::TrunkRow;
 use paceline_core::agent::{AgentState, Wants};
 use paceline_core::campaign::settings::CampaignSettings;
@@ -127,7 +127,7 @@ const STRAY_LEASES: &str = "SELECT n.task_id, n.contact_id FROM number_leases n 
     ORDER BY n.number";
 
 /// A contact with an open attempt stays leased whatever anybody asks: its call may be ringing.
-pub(super) static MAKE_READY: Many = Many::new(
+pub(super) static MAKE_READY: BulkStatement = BulkStatement::new(
     3,
     "WITH v(task_id, contact_id, due_at_ms) AS (VALUES {rows}) \
      UPDATE task_contacts SET state = 'ready', due_at_ms = v.due_at_ms FROM v \
@@ -136,7 +136,7 @@ pub(super) static MAKE_READY: Many = Many::new(
          WHERE a.contact_id = v.contact_id AND a.task_id = v.task_id AND a.ended_at_ms IS NULL)",
 );
 
-pub(super) static FREE_NUMBERS: Many = Many::new(
+pub(super) static FREE_NUMBERS: BulkStatement = BulkStatement::new(
     2,
     "WITH v(task_id, contact_id) AS (VALUES {rows}) \
      DELETE FROM number_leases WHERE number IN (SELECT cn.number FROM v JOIN contact_numbers cn ON cn.contact_id = v.contact_id) \
@@ -146,14 +146,14 @@ pub(super) static FREE_NUMBERS: Many = Many::new(
          AND a.task_id = number_leases.task_id AND a.ended_at_ms IS NULL)",
 );
 
-pub(super) static LOWER_NEXT_DUE: Many = Many::new(
+pub(super) static LOWER_NEXT_DUE: BulkStatement = BulkStatement::new(
     2,
     "WITH v(task_id, due_at_ms) AS (VALUES {rows}) \
      UPDATE tasks SET next_due_at_ms = v.due_at_ms FROM v \
      WHERE tasks.id = v.task_id AND tasks.next_due_at_ms > v.due_at_ms",
 );
 
-pub(super) static LOWER_BUCKETS: Many = Many::new(
+pub(super) static LOWER_BUCKETS: BulkStatement = BulkStatement::new(
     3,
     "WITH v(task_id, contact_id, due_at_ms) AS (VALUES {rows}) \
      UPDATE task_buckets SET next_due_at_ms = m.due_at_ms FROM \
@@ -164,14 +164,14 @@ pub(super) static LOWER_BUCKETS: Many = Many::new(
 
 /// On PostgreSQL, where a lease on another connection may be raising the same column: without the lock it would not see
 /// what this transaction makes due.
-pub(super) static LOCK_TASKS: Many = Many::locking(
+pub(super) static LOCK_TASKS: BulkStatement = BulkStatement::locking(
     1,
     "WITH v(task_id) AS (VALUES {rows}) SELECT t.id FROM v JOIN tasks t ON t.id = v.task_id ORDER BY t.id",
     " FOR UPDATE OF t",
 );
 
 /// Tasks that nothing more can come of. A contact is leased exactly while its number is. For [`complete_tasks`].
-pub(super) static COMPLETE_TASKS: Many = Many::new(
+pub(super) static COMPLETE_TASKS: BulkStatement = BulkStatement::new(
     1,
     "WITH v(task_id) AS (VALUES {rows}) \
      UPDATE tasks SET state = 'completed' WHERE id IN (SELECT task_id FROM v) AND state = 'running' \

@@ -1,8 +1,8 @@
 //! The do-not-call list.
 
+use super::bulk_statement::BulkStatement;
 use super::db::{Row, Tx, args};
 use super::error::{DbError, StoreError};
-use super::many::Many;
 use super::select::Select;
 use super::{Store, query};
 use paceline_core::number::E164;
@@ -21,7 +21,7 @@ pub struct DncRow {
     pub added_at: Wall,
 }
 
-static INSERT: Many = Many::new(
+static INSERT: BulkStatement = BulkStatement::new(
     3,
     "INSERT INTO dnc (number, reason, added_at_ms) VALUES {rows} ON CONFLICT (number) DO NOTHING",
 );

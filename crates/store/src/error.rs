@@ -1,24 +1,24 @@
-//! What can go wrong in the store, free of personal data: a database's own error may quote values, so only what is
-//! known to quote none is kept of it.
+//! The errors of the store. They contain no personal data: a database's own error may quote values, so an error here
+//! keeps only the parts that are known to contain none.
 
 use paceline_core::ids::{CampaignId, ContactId, ImportId, TaskId};
 
 /// A failing operation of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The URL names no database that we know.
+    /// The URL is not one of SQLite or PostgreSQL.
     #[error("the database must be `sqlite:PATH` or `postgres://USER@HOST/DATABASE`")]
     Url,
     /// The database could not be opened.
     #[error("cannot open the database; check that it exists, can be reached, and accepts this user")]
     Open(#[source] DbError),
-    /// The schema could not be brought up to date.
+    /// The schema could not be updated.
     #[error("cannot update the schema of the database; restore the backup, or run the version that wrote it")]
     Migrate(#[source] DbError),
-    /// The dialer's view of the campaigns.
+    /// Reading the campaigns for the dialer failed.
     #[error("cannot read campaigns to dial")]
     DialCampaigns(#[source] DbError),
-    /// Taking up what a former run left.
+    /// Reading the open attempts and agents of the last run failed.
     #[error("cannot read what the last run left open in campaign {campaign}")]
     Recover {
         /// The campaign.
@@ -27,42 +27,42 @@ pub enum StoreError {
         #[source]
         source: DbError,
     },
-    /// Leasing contacts.
+    /// Leasing contacts failed.
     #[error("cannot lease contacts of campaign {campaign}")]
     Lease {
         /// The campaign.
         campaign: CampaignId,
-        /// Contacts that may be leased all the same, since the commit's end was not seen: to be given back.
+        /// Contacts that may be leased although the commit failed, because its result is unknown. Give them back.
         in_doubt: Vec<(TaskId, ContactId)>,
         /// The cause.
         #[source]
         source: DbError,
     },
-    /// Giving leased contacts back.
+    /// Giving back leased contacts failed.
     #[error("cannot give leased contacts back")]
     GiveBack(#[source] DbError),
-    /// Any other reading or writing.
+    /// Any other read or write failed.
     #[error("cannot {doing}")]
     Query {
-        /// What was being done: `list tasks`.
+        /// The failed operation, for example `list tasks`.
         doing: &'static str,
         /// The cause.
         #[source]
         source: DbError,
     },
-    /// Another row has this name, extension or the like.
+    /// Another row has the same unique value, such as a name or an extension.
     #[error("this name is already in use; choose another")]
     Taken,
-    /// One of the trunks named does not exist, or is named twice.
+    /// A trunk of the list does not exist or is listed twice.
     #[error("trunk {index} of the list does not exist or is listed twice; correct or remove it")]
     NoTrunk {
-        /// Which, counted from 0.
+        /// Its position in the list; the first is 0.
         index: usize,
     },
-    /// A task has nobody to call: there is no such contact list, or nobody is in it.
+    /// The task's contact list does not exist or is empty.
     #[error("the contact list of task {index} does not exist or is empty; add contacts first")]
     EmptyList {
-        /// Which of the tasks, counted from 0.
+        /// The task's position among the requested tasks; the first is 0.
         index: usize,
     },
     /// A task with one of these idempotency keys exists.
@@ -74,23 +74,23 @@ pub enum StoreError {
     /// The contact list does not exist.
     #[error("there is no such contact list; create it first")]
     NoList,
-    /// Another import into the list is not over.
+    /// Another import into the list has not ended.
     #[error("import {import} into the same list has not ended; publish, resume or cancel it first")]
     ListBusy {
-        /// The import.
+        /// The other import.
         import: ImportId,
     },
-    /// The import does not exist, or is not this worker's any more.
+    /// The import does not exist, or another worker has it now.
     #[error("there is no such import; start one")]
     NoImport,
 }
 
-/// Why a transaction stopped.
+/// The reason why a transaction stopped.
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// The database failed.
     Db(DbError),
-    /// What was asked cannot be done.
+    /// The request cannot be carried out.
     Refused(StoreError),
 }
 
@@ -107,7 +107,7 @@ impl From<StoreError> for Stop {
 }
 
 impl Stop {
-    /// A broken unique constraint as what it means.
+    /// Converts a unique violation to `means`, and keeps any other error.
     pub(crate) fn if_unique(error: DbError, means: StoreError) -> Self {
         match error.kind {
             DbErrorKind::Unique => Self::Refused(means),
@@ -116,18 +116,18 @@ impl Stop {
     }
 }
 
-/// What became of a row that was to be deleted.
+/// The result of deleting a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
-    /// It is gone.
+    /// The row is deleted.
     Done,
-    /// There was none.
+    /// The row does not exist.
     Missing,
-    /// It is in use and stays.
+    /// The row is in use and was not deleted.
     InUse,
 }
 
-/// What a database said, without any value it may have quoted.
+/// A database error without the values that it may have quoted.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct DbError {
@@ -135,18 +135,18 @@ pub struct DbError {
     text: String,
 }
 
-/// What to make of it.
+/// The kind of a database error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DbErrorKind {
-    /// A unique constraint was in the way.
+    /// A unique constraint was violated.
     Unique,
-    /// A row is referred to, or refers to none.
+    /// Another row refers to this row, or this row refers to one that does not exist.
     ForeignKey,
-    /// Another constraint, or a value that the column cannot hold: the same statement fails again.
+    /// Another constraint was violated, or a value does not fit its column: the same statement will fail again.
     Value,
-    /// A stored value is not what this version writes.
+    /// A stored value is not one that this version writes.
     Decode,
-    /// Anything that time or a human may mend: connection, lock, disk, permissions.
+    /// Any failure that may end with time or by an operator's action: connection, lock, disk, permissions.
     Passing,
 }
 
@@ -158,7 +158,7 @@ impl DbError {
         }
     }
 
-    /// A stored value that this version does not understand.
+    /// The error for a stored value that this version does not understand.
     pub(crate) fn decode(what: &'static str) -> Self {
         Self::new(
             DbErrorKind::Decode,
@@ -166,7 +166,7 @@ impl DbError {
         )
     }
 
-    /// Whether the same transaction may succeed later.
+    /// True if the same transaction may succeed later.
     pub fn is_passing(&self) -> bool {
         self.kind == DbErrorKind::Passing
     }
@@ -205,15 +205,16 @@ fn from_database(error: &dyn sqlx::error::DatabaseError) -> DbError {
         ErrorKind::NotNullViolation | ErrorKind::CheckViolation | ErrorKind::ExclusionViolation => {
             DbErrorKind::Value
         }
-        // Data exceptions; SQLITE_TOOBIG, SQLITE_CONSTRAINT (any other), SQLITE_MISMATCH, SQLITE_RANGE.
+        // SQLSTATE data exceptions and constraints; SQLITE_TOOBIG, SQLITE_CONSTRAINT (any other), SQLITE_MISMATCH,
+        // SQLITE_RANGE.
         _ if sqlstate && (code.starts_with("22") || code.starts_with("23")) => DbErrorKind::Value,
         _ if !sqlstate && matches!(code.parse::<u32>().map(|c| c & 0xff), Ok(18..=20 | 25)) => {
             DbErrorKind::Value
         }
         _ => DbErrorKind::Passing,
     };
-    // PostgreSQL quotes the offending value in the messages of class 22 and names only constraints in the others'; the
-    // details, which quote too, are left behind.
+    // PostgreSQL quotes the wrong value in messages of class 22. Messages of the other classes name only constraints.
+    // The details also quote values, so they are not kept.
     let text = if sqlstate && code.starts_with("22") {
         format!("a value does not fit its column (SQLSTATE {code})")
     } else if sqlstate {

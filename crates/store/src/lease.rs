@@ -5,10 +5,10 @@
 //! wait, the bucket waits as one row, with one decision in the ledger, and its contacts are not looked at. Tasks take turns.
 
 use super::Store;
+use super::bulk_statement::BulkStatement;
 use super::db::{Arg, CommitError, Dialect, Row, TRANSACTION_TIMEOUT, Tx, args};
 use super::dial::complete_tasks;
 use super::error::{DbError, DbErrorKind, StoreError};
-use super::many::Many;
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::gate::{self, GateDecision, GateFacts, GateStage, GateVerdict};
 use paceline_core::ids::{AttemptId, CampaignId, ContactId, TaskId};
@@ -63,14 +63,14 @@ pub(super) const DUE_BUCKETS: &str = "SELECT id, time_zone, waits_from_ms, waits
     WHERE task_id = $1 AND next_due_at_ms <= $2 ORDER BY next_due_at_ms, id";
 
 /// With [`NEVER`], as a statement over many rows has no other parameter.
-pub(super) static RAISE_BUCKETS: Many = Many::new(
+pub(super) static RAISE_BUCKETS: BulkStatement = BulkStatement::new(
     1,
     "WITH v(id) AS (VALUES {rows}) UPDATE task_buckets SET next_due_at_ms = coalesce((SELECT c.due_at_ms \
        FROM task_contacts c WHERE c.bucket_id = task_buckets.id AND c.state = 'ready' ORDER BY c.due_at_ms LIMIT 1), \
        9223372036854775807) WHERE id IN (SELECT id FROM v)",
 );
 
-pub(super) static DEFER_BUCKETS: Many = Many::new(
+pub(super) static DEFER_BUCKETS: BulkStatement = BulkStatement::new(
     4,
     "WITH v(id, waits_from_ms, waits_until_ms, wait_reasons) AS (VALUES {rows}) \
      UPDATE task_buckets SET next_due_at_ms = v.waits_until_ms, waits_from_ms = v.waits_from_ms, \
@@ -137,13 +137,13 @@ pub(super) fn due_contacts(dialect: Dialect) -> &'static str {
     }
 }
 
-static TAKE_NUMBERS: Many = Many::new(
+static TAKE_NUMBERS: BulkStatement = BulkStatement::new(
     4,
     "INSERT INTO number_leases (number, task_id, contact_id, leased_at_ms) VALUES {rows} \
      ON CONFLICT (number) DO NOTHING RETURNING contact_id",
 );
 
-pub(super) static SETTLE: Many = Many::new(
+pub(super) static SETTLE: BulkStatement = BulkStatement::new(
     5,
     "WITH v(task_id, contact_id, state, due_at_ms, outcome) AS (VALUES {rows}) \
      UPDATE task_contacts SET state = v.state, due_at_ms = v.due_at_ms, \
@@ -151,7 +151,7 @@ pub(super) static SETTLE: Many = Many::new(
      FROM v WHERE task_contacts.task_id = v.task_id AND task_contacts.contact_id = v.contact_id",
 );
 
-static DECISIONS: Many = Many::new(
+static DECISIONS: BulkStatement = BulkStatement::new(
     9,
     "INSERT INTO gate_decisions (at_ms, task_id, contact_id, bucket_id, attempt_id, stage, verdict, reasons, until_ms) \
      VALUES {rows}",

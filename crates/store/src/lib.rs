@@ -1,16 +1,18 @@
-//! Where everything that must survive a crash is kept: SQLite by default, PostgreSQL by URL, with one set of queries.
+//! The store keeps everything that must survive a crash: SQLite by default, PostgreSQL by URL, with one set of
+//! queries.
 //!
-//! In: values of the core. Out: rows, typed. It asks the gate where a decision must be made in the transaction that
-//! stores it, and decides nothing else. The dialer uses [`Store::recover`], [`Store::lease`], [`Store::give_back`] and
-//! the [`Writer`]; all else is for the API, the importer and the command line. Start at [`Store::open`].
+//! In: values of the core. Out: typed rows. The store asks the gate if the decision must be in the same transaction
+//! as its result; it decides nothing else. The dialer uses [`Store::recover`], [`Store::lease`], [`Store::give_back`]
+//! and the [`Writer`]. The API, the importer and the command line use the rest. Start at [`Store::open`].
 //!
-//! Invariants kept here: no attempt without its leg row and its `allow` decision (one transaction); a number is held by
-//! one task at a time (`number_leases`); a contact is leased exactly while its number is held.
+//! Invariants kept here: every attempt has its leg row and its `allow` decision (one transaction); at most one task
+//! holds a number (`number_leases`); a contact is leased exactly while its number is held.
 
 mod agents;
 mod api_keys;
 mod attempts;
 mod audit;
+mod bulk_statement;
 mod campaigns;
 mod contacts;
 mod db;
@@ -23,7 +25,6 @@ mod imports;
 mod installation;
 mod lease;
 mod maintenance;
-mod many;
 mod metrics;
 mod recordings;
 mod retention;
@@ -75,17 +76,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Store {
     pools: Arc<Pools>,
     metrics: StoreMetrics,
-    /// Set by the writer.
+    /// True while the writer cannot write. The writer sets it.
     failing: Arc<AtomicBool>,
-    /// The task of each campaign that was served last by a lease. Forgotten by a restart, which harms nobody.
+    /// For each campaign, the task that the last lease served. It is not stored: after a restart the turns start
+    /// again at the first task.
     turns: Arc<Mutex<BTreeMap<CampaignId, TaskId>>>,
 }
 
 impl Store {
-    /// Opens the database and brings its schema up to date. `url` is `sqlite:PATH`, created if missing, or
-    /// `postgres://USER@HOST/DATABASE`. Gate decisions, commits and the writer's queue are counted in `metrics`.
+    /// Opens the database and updates its schema. `url` is `sqlite:PATH`, created if missing, or
+    /// `postgres://USER@HOST/DATABASE`. `metrics` counts gate decisions, commits and the writer's queue.
     ///
-    /// Fails where the place cannot be opened or its schema is from a newer Paceline.
+    /// Fails if the database cannot be opened or if a newer Paceline wrote its schema.
     pub async fn open(url: &str, metrics: StoreMetrics) -> Result<Self, StoreError> {
         let pools = Pools::open(url).await?;
         Ok(Self {
@@ -96,14 +98,15 @@ impl Store {
         })
     }
 
-    /// Whether the writer's last transaction failed, or the present one takes too long: nothing of the dialer's gets
-    /// through at present.
+    /// True if the writer's last transaction failed or the present one takes too long. Until it recovers, the dialer
+    /// can store nothing.
     pub fn cannot_write(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
     }
 
-    /// The same store for all but the dialer, with connections of its own: however much is asked of it, the dialer does
-    /// not wait longer than for one transaction. Reads that take too long fail. Call it on the runtime that will use it.
+    /// The same store with its own connections, for every user except the dialer. Under any load from these users,
+    /// the dialer waits for at most one of their transactions. Reads that take too long fail. Call it on the runtime
+    /// that will use it.
     pub fn beside(&self) -> Self {
         Self {
             pools: Arc::new(self.pools.beside()),
@@ -111,13 +114,13 @@ impl Store {
         }
     }
 
-    /// Asks the database for a sign of life.
+    /// Checks that the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.pools.ping().await.map_err(query("reach the database"))
     }
 
-    /// Closes every connection once it is free; of a store beside another, its own. SQLite folds its write-ahead log into
-    /// the database file once the last is closed.
+    /// Closes every connection of this store once it is free. A store made by [`Store::beside`] closes only its own.
+    /// SQLite moves its write-ahead log into the database file when the last connection closes.
     pub async fn close(&self) {
         self.pools.close().await;
     }
@@ -136,7 +139,7 @@ impl Store {
         self.pools.rows(sql, args).await.map_err(query(doing))
     }
 
-    /// The rows read into what they stand for.
+    /// Reads rows as of the last commit and converts each with `into`.
     async fn read_all<T>(
         &self,
         doing: &'static str,
@@ -151,7 +154,7 @@ impl Store {
             .map_err(query(doing))
     }
 
-    /// Runs `work` in a transaction, which is committed where it succeeds.
+    /// Runs `work` in a transaction. Commits it if `work` succeeds, and rolls it back otherwise.
     async fn write<T>(
         &self,
         doing: &'static str,
@@ -164,7 +167,7 @@ impl Store {
                 Ok(value)
             }
             Err(stop) => {
-                // Where even that fails, the connection goes with the transaction.
+                // If the rollback fails too, dropping the transaction closes its connection.
                 tx.rollback().await.ok();
                 Err(match stop {
                     Stop::Db(error) => query(doing)(error),

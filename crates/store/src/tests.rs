@@ -1,8 +1,8 @@
 //! What only the inside of the store can be asked: the plans of its hot queries, and a disk that is full.
 
 use super::attempts::select_attempts;
+use super::bulk_statement::BulkStatement;
 use super::db::{Arg, Dialect, Pools, args};
-use super::many::Many;
 use super::metrics::StoreMetrics;
 use super::sync::LogSync;
 use super::writer::statements;
@@ -77,7 +77,7 @@ const SMALL: &str = "number_leases";
 
 /// Statements that run for every call or every few, with the types of what is bound.
 fn hot(dialect: Dialect) -> Vec<(&'static str, Vec<Arg<'static>>)> {
-    let many = |many: &'static Many, types: &str| (many.sql(dialect, 2), values(&types.repeat(2)));
+    let many = |many: &'static BulkStatement, types: &str| (many.sql(dialect, 2), values(&types.repeat(2)));
     let mut all = vec![
         (lease::IS_ACTIVE, values("i")),
         (campaigns::LOOK_AGAIN, values("ii")),

@@ -1,8 +1,8 @@
-//! The dialer's way into the store: one bounded queue, one task that commits what has gathered in one transaction.
+//! The dialer's writer: one bounded queue, and one task that commits the queued items together in one transaction.
 //!
-//! In: attempts to prepare and changes, in order. Out: an answer for each attempt, once it is durable or certainly never
-//! will be. While the database fails, nothing is lost: the batch in hand is tried again for as long as it takes, the
-//! queue fills, and whoever feeds it waits. Start at [`Writer::prepare`]; the loop is [`Task::run`].
+//! In: attempts to prepare and changes, in order. Out: an answer for each attempt, once it is durable or certain
+//! never to be stored. A database failure loses nothing: the writer retries the present batch until it succeeds, the
+//! queue fills, and the senders wait. Start at [`Writer::prepare`]; the loop is [`Task::run`].
 
 mod apply;
 mod batch;
@@ -31,27 +31,29 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-/// Items waiting to be written before those who send more must wait. While the store stands still nothing new is launched,
-/// so what comes is what the calls that are up still have to tell, some ten changes each: room for several thousand of
-/// them, as a campaign that must wait here serves no agents.
+/// Items in the queue before senders must wait. While the store fails, nothing new is launched, so only the calls
+/// that are up still send changes, about ten each. There is room for several thousand such calls, because a campaign
+/// that waits here serves no agents.
 const QUEUE_SIZE: usize = 65_536;
-/// Items in one transaction: so many that what has gathered in an outage is stored within seconds, on a slow disk too.
+/// Items in one transaction. This is large enough to store the items of an outage within seconds, even on a slow
+/// disk.
 const BATCH_SIZE_MAX: usize = 1024;
-/// An attempt is written at once, but not sooner than this after the last commit: what comes meanwhile shares the next.
+/// An attempt is written at once, but not sooner than this after the last commit. Items that arrive in between share
+/// the next transaction.
 const PREPARE_GAP: Duration = Duration::from_millis(200);
-/// Changes alone wait this long for company.
+/// A change waits this long for more items, unless an attempt arrives.
 const CHANGE_DELAY: Duration = Duration::from_millis(200);
-/// An attempt not stored by then is answered [`Prepared::Failed`] and never stored.
+/// An attempt that is not stored within this time is answered [`Prepared::Failed`] and never stored.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Whether tasks are complete is asked this often, of those only that had a contact done.
+/// The interval of the check for complete tasks. It covers only tasks in which a contact is done.
 const COMPLETE_GAP: Duration = Duration::from_secs(1);
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
-/// The store is back soon after its trouble is over.
+/// Short, so that the writer works again soon after the failure ends.
 const RETRY_DELAY_MAX: Duration = Duration::from_millis(500);
-/// A transaction that takes longer than an attempt can wait counts as trouble from then on, not from its end.
+/// A transaction longer than the time limit of an attempt counts as a failure from this moment, before it ends.
 const SLOW_AFTER: Duration = PREPARE_TIMEOUT;
 
-/// Writes the dialer's changes in batches. Cheap to clone; the task behind it ends when the last clone is gone and
+/// Writes the dialer's changes in batches. Cheap to clone. The task behind it ends when the last clone is dropped and
 /// everything is written.
 #[derive(Clone, Debug)]
 pub struct Writer {
@@ -59,22 +61,22 @@ pub struct Writer {
     counters: Arc<Counters>,
 }
 
-/// What the writer has done since it started.
+/// Counts since the writer started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriterStats {
-    /// Times that a sender had to wait for room in the queue.
+    /// Times that a sender waited for room in the queue.
     pub queue_waits: u64,
     /// Transactions committed.
     pub batches: u64,
-    /// Items in them.
+    /// Items in the committed transactions.
     pub items: u64,
-    /// Transactions that failed and were tried again.
+    /// Transactions that failed and were retried.
     pub retries: u64,
-    /// Attempts answered `Failed`.
+    /// Attempts that were answered `Failed`.
     pub prepares_failed: u64,
-    /// Changes that the database can never take and that were dropped; each is logged.
+    /// Changes that were dropped because the database refuses them for good. Each is logged.
     pub changes_dropped: u64,
-    /// Whether the last transaction failed: nothing gets through at present.
+    /// True if the last transaction failed: nothing can be stored at present.
     pub failing: bool,
 }
 
@@ -96,7 +98,7 @@ enum Item {
 }
 
 impl Counters {
-    /// Waits for the store, and says so where that takes too long.
+    /// Waits for the store. Reports trouble if that takes too long.
     async fn watch<T>(&self, asked: impl Future<Output = T>) -> T {
         tokio::pin!(asked);
         tokio::select! {
@@ -116,12 +118,12 @@ impl Counters {
 }
 
 impl Store {
-    /// Starts a writer on the current runtime. One per process: items keep their order only within a writer.
+    /// Starts a writer on the current runtime. Start one per process: items keep their order only within one writer.
     pub fn writer(&self) -> Writer {
         self.writer_in(&Clock::real())
     }
 
-    /// The same in another time: nobody waits longer for company by that clock.
+    /// As [`Store::writer`]; `clock` scales the gap between commits.
     pub fn writer_in(&self, clock: &Clock) -> Writer {
         let (queue, items) = mpsc::channel(QUEUE_SIZE);
         let counters = Arc::new(Counters {
@@ -150,8 +152,9 @@ impl Store {
 }
 
 impl Writer {
-    /// Queues an attempt to be stored with its leg and its decision, if the gate allows it again. Waits while the queue
-    /// is full. The future it gives tells what came of it; dropping that takes the attempt back where there is time.
+    /// Queues an attempt to be stored with its leg and its decision, if the gate allows it again. Waits while the
+    /// queue is full. The returned future gives the result; dropping it cancels the attempt if the writer has not
+    /// claimed it yet.
     pub async fn prepare(&self, attempt: NewAttempt, campaign: Arc<CampaignConfig>) -> PendingPrepare {
         let deadline = Instant::now() + PREPARE_TIMEOUT;
         let (claim, pending) = claim::pair(deadline);
@@ -171,15 +174,15 @@ impl Writer {
             .await;
     }
 
-    /// Returns once everything queued before is stored; for as long as the database fails, it does not return.
+    /// Returns when everything queued before is stored. While the database fails, it does not return.
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
         self.send(Item::Flush(done)).await;
-        // An error means that the task is gone, and with it everything that could be waited for.
+        // On an error the task has ended, and there is nothing left to wait for.
         flushed.await.ok();
     }
 
-    /// What the writer has done so far.
+    /// The counts so far.
     pub fn stats(&self) -> WriterStats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         WriterStats {
@@ -210,16 +213,15 @@ impl Writer {
     }
 }
 
-/// The task that writes.
 struct Task {
     store: Store,
     items: mpsc::Receiver<Item>,
     counters: Arc<Counters>,
     flushes: Vec<oneshot::Sender<()>>,
-    /// First signs of life of legs whose answer or end is still to come: stored with that, since a row written once costs
-    /// half of a row written twice.
+    /// The first progress of each leg whose answer or end is still to come. It is stored together with that, because
+    /// one write of a row costs half of two.
     progress: BTreeMap<LegId, Entry>,
-    /// Tasks that had a contact done since it was last asked whether they are complete.
+    /// Tasks in which a contact was done since the last check for complete tasks.
     touched: BTreeSet<TaskId>,
     completed_at: Instant,
     prepare_gap: Duration,
@@ -256,7 +258,7 @@ impl Task {
             .set(i64::try_from(depth).unwrap_or(i64::MAX));
     }
 
-    /// The next item, asking meanwhile whether tasks are complete.
+    /// Returns the next item. Checks for complete tasks while it waits.
     async fn next(&mut self) -> Option<Item> {
         while !self.touched.is_empty() {
             let ask_at = self.completed_at + COMPLETE_GAP;
@@ -268,7 +270,7 @@ impl Task {
         self.items.recv().await
     }
 
-    /// What shares a transaction with `first`.
+    /// Collects the entries that share a transaction with `first`.
     async fn gather(&mut self, first: Item, last_commit: Instant) -> Vec<Entry> {
         let mut entries = Vec::new();
         let mut write_at = Instant::now() + CHANGE_DELAY;
@@ -301,11 +303,11 @@ impl Task {
         entries
     }
 
-    /// Puts an entry to those about to be written, or by for later.
+    /// Adds an entry to those to be written now, or keeps it for later.
     fn take(&mut self, entry: Entry, entries: &mut Vec<Entry>) {
         if let Entry::Change(_, change) = &entry {
             match **change {
-                // Legs end; should one not, there is still an end to what is put by.
+                // Every leg should end and free its entry. The limit holds if some do not.
                 Change::LegProgressed { leg, .. } if self.progress.len() < QUEUE_SIZE => {
                     self.progress.entry(leg).or_insert(entry);
                     return;
@@ -319,7 +321,8 @@ impl Task {
         entries.push(entry);
     }
 
-    /// Writes all entries, however long it takes. What the database refuses for good is found by halving.
+    /// Writes all entries, however long it takes. If the database refuses a part for good, halving finds the entries
+    /// at fault.
     async fn write(&mut self, entries: Vec<Entry>) {
         let mut parts = VecDeque::from([entries]);
         while let Some(part) = parts.pop_front() {
@@ -340,7 +343,7 @@ impl Task {
         }
     }
 
-    /// Gives up what cannot be stored; what remains to be stored of it.
+    /// Drops entries that cannot be stored. Returns the entries that must be stored in their place.
     fn drop_refused(&self, refused: Refused) -> Vec<Entry> {
         let error = &refused.error;
         let mut back = Vec::new();
@@ -368,7 +371,7 @@ impl Task {
         back
     }
 
-    /// Writes a batch in one transaction, trying until the database takes or refuses it.
+    /// Writes a batch in one transaction. Retries until the database stores or refuses it.
     async fn write_part(&mut self, mut entries: Vec<Entry>) -> Result<(), Refused> {
         let mut delay = RETRY_DELAY_MIN;
         loop {
@@ -393,7 +396,7 @@ impl Task {
     }
 
     async fn try_part(&mut self, entries: &mut [Entry]) -> Tried {
-        // Only what waits for a connection may still be given up, so the claims come after.
+        // An attempt can still be given up while it waits for a connection, so the claims come after it.
         let tx = match self.store.pools.begin().await {
             Ok(tx) => tx,
             Err(error) => return Tried::Failed(error),
@@ -421,7 +424,7 @@ impl Task {
         Tried::Stored(answers)
     }
 
-    /// Claims every attempt that is still wanted; the contacts of the others are to be given back.
+    /// Claims every attempt that is still wanted. Replaces each of the others by giving back its contact.
     fn expire(&self, entries: &mut [Entry]) {
         for entry in entries {
             let Entry::Prepare(prepare) = entry else { continue };
@@ -433,7 +436,7 @@ impl Task {
         }
     }
 
-    /// After a commit whose end nobody saw: whether it took place. Asks until it is told.
+    /// True if a commit with an unknown result took place. Asks until the database answers.
     async fn is_stored(&self, answers: &BTreeMap<AttemptId, apply::Answer>) -> bool {
         let mut delay = RETRY_DELAY_MIN;
         loop {
@@ -494,13 +497,13 @@ impl Task {
                 self.touched.clear();
                 self.note_success();
             }
-            // They stay, and the next try covers them.
+            // The tasks stay in the set, so the next check covers them.
             Err(error) => self.note_failure(&error),
         }
     }
 }
 
-/// Lets go of attempts of which nothing was stored.
+/// Releases the claims of attempts that were not stored.
 fn release(entries: &[Entry]) {
     for entry in entries {
         if let Entry::Prepare(prepare) = entry {
@@ -509,16 +512,16 @@ fn release(entries: &[Entry]) {
     }
 }
 
-/// What came of one transaction.
+/// The result of one transaction.
 enum Tried {
     Stored(BTreeMap<AttemptId, apply::Answer>),
-    /// The database will never take it, for this reason.
+    /// The database will never store it, for this reason.
     Refused(String),
-    /// Nothing is stored, and another try may do.
+    /// Nothing is stored. A retry may succeed.
     Failed(DbError),
 }
 
-/// Entries that the database will never take together.
+/// Entries that the database will never store together.
 struct Refused {
     entries: Vec<Entry>,
     error: String,

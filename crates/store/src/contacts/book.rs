@@ -1,9 +1,9 @@
 //! Whose the contacts are that come into a list: which of its contacts have their numbers and external ids. What follows from
 //! that is [`paceline_core::contact::merge`]'s.
 
+use crate::bulk_statement::BulkStatement;
 use crate::db::{Arg, Tx, args};
 use crate::error::{DbError, Stop, StoreError};
-use crate::many::Many;
 use paceline_core::contact::merge::{Belongs, belongs};
 use paceline_core::contact::{Contact, ExternalId};
 use paceline_core::ids::{ContactId, ContactListId, ImportId};
@@ -28,7 +28,7 @@ pub(crate) struct Book {
 }
 
 /// Numbers of contacts that are seen, or of this import.
-static NUMBERS: Many = Many::new(
+static NUMBERS: BulkStatement = BulkStatement::new(
     3,
     "WITH v(import_id, list_id, number) AS (VALUES {rows}) \
      SELECT n.number, n.contact_id, coalesce(c.external_id, f.external_id) \
@@ -40,7 +40,7 @@ static NUMBERS: Many = Many::new(
 );
 
 /// Also those that an import fills in once it is published.
-static EXTERNAL_IDS: Many = Many::new(
+static EXTERNAL_IDS: BulkStatement = BulkStatement::new(
     3,
     "WITH v(import_id, list_id, external_id) AS (VALUES {rows}) \
      SELECT v.external_id, c.id FROM v JOIN contacts c ON c.list_id = v.list_id AND c.external_id = v.external_id \

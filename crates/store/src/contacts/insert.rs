@@ -1,27 +1,27 @@
 //! Contacts into their tables: the contact, its numbers and its tags. That nobody has them yet was looked up in
 //! [`super::book`].
 
+use crate::bulk_statement::BulkStatement;
 use crate::db::{Arg, Dialect, Tx, args};
 use crate::error::DbError;
-use crate::many::Many;
 use paceline_core::contact::{Contact, ContactNumber, NumberKind, Tier};
 use paceline_core::ids::{ContactId, ContactListId, ImportId};
 
-static CONTACTS: Many = Many::new(
+static CONTACTS: BulkStatement = BulkStatement::new(
     13,
     "INSERT INTO contacts (id, list_id, import_id, external_id, name, time_zone, tier, language, country, state, postal_code, \
        consents, attributes) VALUES {rows}",
 );
 /// Most have no more than this.
-static FEW_COLUMNS: Many = Many::new(
+static FEW_COLUMNS: BulkStatement = BulkStatement::new(
     6,
     "INSERT INTO contacts (id, list_id, import_id, name, time_zone, attributes) VALUES {rows}",
 );
-static NUMBERS: Many = Many::new(
+static NUMBERS: BulkStatement = BulkStatement::new(
     7,
     "INSERT INTO contact_numbers (contact_id, position, list_id, import_id, number, kind, label) VALUES {rows}",
 );
-static TAGS: Many = Many::new(
+static TAGS: BulkStatement = BulkStatement::new(
     3,
     "INSERT INTO contact_tags (contact_id, tag, list_id) VALUES {rows} ON CONFLICT (contact_id, tag) DO NOTHING",
 );

@@ -1,9 +1,9 @@
 //! Contacts out of their tables.
 
 use super::ContactRow;
+use crate::bulk_statement::BulkStatement;
 use crate::db::{Arg, Pools, Row, Tx};
 use crate::error::DbError;
-use crate::many::Many;
 use paceline_core::contact::{Address, Contact, ContactNumber, CountryCode, ExternalId, Label, Language};
 use paceline_core::contact::{PostalCode, State, Tag, Tier};
 use paceline_core::ids::{ContactId, ContactListId};
@@ -21,21 +21,21 @@ pub(crate) use contact_columns;
 /// How many they are.
 pub(crate) const CONTACT_COLUMNS: usize = 12;
 
-static SEEN_NUMBERS: Many = Many::new(
+static SEEN_NUMBERS: BulkStatement = BulkStatement::new(
     1,
     "WITH v(id) AS (VALUES {rows}) SELECT n.contact_id, n.number, n.kind, n.label FROM v JOIN seen_numbers n ON n.contact_id = v.id \
      ORDER BY n.contact_id, n.position",
 );
-static ALL_NUMBERS: Many = Many::new(
+static ALL_NUMBERS: BulkStatement = BulkStatement::new(
     1,
     "WITH v(id) AS (VALUES {rows}) SELECT n.contact_id, n.number, n.kind, n.label, n.position FROM v \
        JOIN contact_numbers n ON n.contact_id = v.id ORDER BY n.contact_id, n.position",
 );
-static TAGS: Many = Many::new(
+static TAGS: BulkStatement = BulkStatement::new(
     1,
     "WITH v(id) AS (VALUES {rows}) SELECT t.contact_id, t.tag FROM v JOIN contact_tags t ON t.contact_id = v.id",
 );
-static CONTACTS: Many = Many::new(
+static CONTACTS: BulkStatement = BulkStatement::new(
     1,
     concat!(
         "WITH v(id) AS (VALUES {rows}) SELECT ",

@@ -1,8 +1,8 @@
-//! Values to bind, and how they are made of what queries have.
+//! Values to bind to a statement, and the conversions to them.
 
 use uuid::Uuid;
 
-/// A value to bind.
+/// A value to bind to a statement.
 #[derive(Clone, Debug)]
 pub(crate) enum Arg<'a> {
     Int(Option<i64>),
@@ -10,9 +10,9 @@ pub(crate) enum Arg<'a> {
     Id(Option<Uuid>),
     Bytes(Option<&'a [u8]>),
     Flag(bool),
-    /// A whole column; PostgreSQL only.
+    /// An array of texts, one per row. PostgreSQL only.
     Texts(&'a [Option<&'a str>]),
-    /// Another one.
+    /// An array of integers, one per row. PostgreSQL only.
     Ints(&'a [Option<i64>]),
 }
 

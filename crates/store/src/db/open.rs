@@ -1,4 +1,4 @@
-//! How a database is opened: which connections there are, for whom, and how long each may take.
+//! Opens the database: the connections, their users and their time limits.
 
 use super::super::error::{DbError, DbErrorKind, StoreError};
 use super::super::sync::LogSync;
@@ -19,25 +19,25 @@ static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres
 /// Readers see the last commit and never wait for a writer. The dialer reads little.
 const SQLITE_READERS_MAX: u32 = 2;
 const POSTGRES_READERS_MAX: u32 = 3;
-/// Of those beside the dialer.
+/// Readers of a store made by [`Pools::beside`].
 const BESIDE_READERS_MAX: u32 = 6;
 const BESIDE_POSTGRES_WRITERS_MAX: u32 = 4;
 const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// The memory of an import's connection is given back this long after its end.
+/// SQLite frees the memory of the import's connection this long after the import ends.
 const BULK_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Of SQLite's log between large transactions.
+/// Size limit of SQLite's log between large transactions.
 pub(crate) const LOG_BYTES_MAX: u64 = 32 * 1024 * 1024;
-/// Every statement we have times every row count it is prepared for.
+/// Room for every statement with every row count that it is prepared for.
 const STATEMENTS_CACHED_MAX: usize = 512;
 
-/// How long SQLite waits for another process.
+/// The time that SQLite waits for a lock of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// `SQLITE_BUSY`, <https://www.sqlite.org/rescode.html>.
 const SQLITE_BUSY: &str = "5";
 
-/// Connects to SQLite. A new database is changed to a write-ahead log by the first connection, and SQLite does not wait by itself while
-/// another process does so.
+/// Connects to SQLite. The first connection switches a new database to a write-ahead log, and SQLite does not wait
+/// while another process does so.
 async fn connect_when_free(
     pool: PoolOptions<Sqlite>,
     options: &SqliteConnectOptions,
@@ -71,7 +71,7 @@ impl Pools {
 
     async fn open_sqlite(url: &str) -> Result<Self, StoreError> {
         let open = |error: sqlx::Error| StoreError::Open(error.into());
-        // A database in memory would be one per connection, and gone after a crash.
+        // Each connection would have its own database in memory, and a crash would lose it.
         if url.contains(":memory:") || url.contains("mode=memory") {
             return Err(StoreError::Url);
         }
@@ -84,10 +84,10 @@ impl Pools {
             .busy_timeout(BUSY_TIMEOUT)
             .statement_cache_capacity(STATEMENTS_CACHED_MAX)
             .pragma("cache_size", "-16384")
-            // Pages written again and again reach the database file less often; the log grows to 16 MB.
+            // Pages that are written repeatedly reach the database file less often; the log grows to 16 MB.
             .pragma("wal_autocheckpoint", "4000")
-            // One large transaction makes the log as large as itself. It is cut to this once it begins anew, which the next
-            // commits bring about.
+            // A large transaction makes the log as large as itself. SQLite cuts the log to this size when it starts
+            // from the beginning again, after the next commits.
             .pragma("journal_size_limit", LOG_BYTES_MAX.to_string())
             .disable_statement_logging();
         make_private(options.get_filename())?;
@@ -95,12 +95,13 @@ impl Pools {
         let writer = connect_when_free(pool.clone().max_connections(1), &options)
             .await
             .map_err(open)?;
-        // Of two processes that make the database the second waits, and finds it made.
+        // If two processes create the database at once, the second waits here and then finds the schema complete.
         let mut alone = writer.begin_with("BEGIN IMMEDIATE").await.map_err(open)?;
         migrated(SQLITE_MIGRATIONS.run_direct(None, &mut *alone, false).await)?;
         alone.commit().await.map_err(open)?;
         let log = Arc::new(LogSync::start(options.get_filename()));
-        // Not checkpointed by itself, as that would make single commits long: whoever writes in bulk does it between them.
+        // No automatic checkpoint, because it would make single commits slow. The bulk writer makes checkpoints
+        // between its transactions.
         let bulk = pool
             .clone()
             .max_connections(1)
@@ -131,7 +132,7 @@ impl Pools {
             .map_err(|_| StoreError::Url)?
             .application_name("paceline")
             .statement_cache_capacity(STATEMENTS_CACHED_MAX)
-            // A transaction of ours takes milliseconds; one that hangs must not hold contacts for ever.
+            // Our transactions take milliseconds. One that hangs must not keep its locks for ever.
             .options([
                 ("statement_timeout", "60s"),
                 ("lock_timeout", "10s"),
@@ -146,7 +147,8 @@ impl Pools {
             .await
             .map_err(open)?;
         migrated(POSTGRES_MIGRATIONS.run(&writers).await)?;
-        // A read has no transaction to begin anew, so its connection is asked first; that costs a round trip.
+        // A write tests its connection with `BEGIN`. A read has no such test, so the pool tests its connection first;
+        // that costs a round trip.
         let readers = pool
             .max_connections(POSTGRES_READERS_MAX)
             .test_before_acquire(true)
@@ -160,9 +162,9 @@ impl Pools {
         })
     }
 
-    /// The same database for those who must not keep the dialer waiting: with connections of their own, reads that end in
-    /// time, and no more than one at once in the queue for SQLite's writer. They are opened when needed, by the calling
-    /// runtime, and belong to it.
+    /// The same database for users that must not delay the dialer. They get their own connections and reads with a
+    /// time limit, and on SQLite only one of them at a time waits for the writer. The connections open when needed
+    /// and belong to the calling runtime.
     pub(crate) fn beside(&self) -> Self {
         match self {
             Self::Sqlite {
@@ -210,8 +212,8 @@ impl Pools {
     }
 }
 
-/// Makes the database file, or takes what is there, for its owner's eyes only, whatever the umask. SQLite gives its log and
-/// shared memory the file's own mode.
+/// Creates the database file, or uses the existing one, with access for its owner only, whatever the umask is. SQLite
+/// gives its log and shared memory the same mode as the file.
 fn make_private(file: &Path) -> Result<(), StoreError> {
     #[cfg(unix)]
     {
@@ -263,7 +265,7 @@ fn migrated(result: Result<(), sqlx::migrate::MigrateError>) -> Result<(), Store
         StoreError::Migrate(match error {
             sqlx::migrate::MigrateError::Execute(error)
             | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => error.into(),
-            // These name versions and tables only.
+            // These messages contain only versions and tables, no personal data.
             other => DbError::new(DbErrorKind::Passing, other.to_string()),
         })
     })

@@ -2,39 +2,39 @@
 //! published, in short transactions. What a contact has is never replaced.
 
 use super::{CLEAR_ROWS, StagedContact, Store};
+use crate::bulk_statement::BulkStatement;
 use crate::contacts::ContactRow;
 use crate::contacts::book::lock_list;
 use crate::contacts::insert::{columns, consents, insert_numbers, insert_tags};
 use crate::contacts::rows::whole;
 use crate::db::{Arg, Row, Tx, args};
 use crate::error::{DbError, Stop, StoreError};
-use crate::many::Many;
 use paceline_core::contact::Contact;
 use paceline_core::contact::merge::fill_attributes;
 use paceline_core::ids::{ContactId, ContactListId, ImportId};
 use std::collections::{BTreeMap, BTreeSet};
 
-static FILLS: Many = Many::new(
+static FILLS: BulkStatement = BulkStatement::new(
     2,
     "WITH v(import_id, contact_id) AS (VALUES {rows}) SELECT f.contact_id, f.contact, f.attributes FROM v \
      JOIN import_fills f ON f.import_id = v.import_id AND f.contact_id = v.contact_id",
 );
-static STAGE: Many = Many::new(
+static STAGE: BulkStatement = BulkStatement::new(
     7,
     "INSERT INTO import_fills (import_id, contact_id, list_id, external_id, time_zone, contact, attributes) VALUES {rows} \
      ON CONFLICT (import_id, contact_id) DO UPDATE SET external_id = excluded.external_id, time_zone = excluded.time_zone, \
        contact = excluded.contact, attributes = excluded.attributes",
 );
-static MADE_BY: Many = Many::new(
+static MADE_BY: BulkStatement = BulkStatement::new(
     1,
     "WITH v(id) AS (VALUES {rows}) SELECT c.id, c.import_id FROM v JOIN contacts c ON c.id = v.id",
 );
-static EXTERNAL_IDS: Many = Many::new(
+static EXTERNAL_IDS: BulkStatement = BulkStatement::new(
     2,
     "WITH v(list_id, external_id) AS (VALUES {rows}) SELECT c.external_id FROM v \
      JOIN contacts c ON c.list_id = v.list_id AND c.external_id = v.external_id",
 );
-static FILL: Many = Many::new(
+static FILL: BulkStatement = BulkStatement::new(
     11,
     "WITH v(id, external_id, name, time_zone, tier, language, country, state, postal_code, consents, attributes) AS (VALUES {rows}) \
      UPDATE contacts SET external_id = v.external_id, name = v.name, time_zone = v.time_zone, tier = v.tier, \

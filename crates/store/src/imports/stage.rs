@@ -2,11 +2,11 @@
 
 use super::fill;
 use crate::Store;
+use crate::bulk_statement::BulkStatement;
 use crate::contacts::book::{Book, Owner, lock_list};
 use crate::contacts::insert::insert;
 use crate::db::{Arg, Tx, args};
 use crate::error::{DbError, Stop, StoreError};
-use crate::many::Many;
 use paceline_core::contact::Contact;
 use paceline_core::contact::merge::{Belongs, fill_attributes};
 use paceline_core::ids::{ContactId, ContactListId, ImportId};
@@ -82,7 +82,7 @@ pub struct Staging {
     longest_us: Arc<AtomicU64>,
 }
 
-static REJECTS: Many = Many::new(
+static REJECTS: BulkStatement = BulkStatement::new(
     4,
     "INSERT INTO import_rejects (import_id, line, field, reason) VALUES {rows} ON CONFLICT (import_id, line) DO NOTHING",
 );

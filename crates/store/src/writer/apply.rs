@@ -1,13 +1,13 @@
-//! A batch as SQL: one statement a table, in one transaction. Everything here may be run again after a commit whose end
-//! was lost, and then changes nothing.
+//! Writes a batch as SQL: one statement per table, in one transaction. If the result of a commit is unknown, the
+//! batch may run again; it then changes nothing.
 
 use super::batch::{Batch, Prepare};
 use crate::Store;
+use crate::bulk_statement::BulkStatement;
 use crate::db::{Arg, CommitError, Row, TRANSACTION_TIMEOUT, Tx, args};
 use crate::dial::{complete_tasks, lower_next_due, make_ready};
 use crate::error::{DbError, DbErrorKind};
 use crate::lease::{Decided, Over, SETTLE, insert_decisions};
-use crate::many::Many;
 use paceline_core::agent::AgentState;
 use paceline_core::gate::{self, GateFacts, GateStage, GateVerdict};
 use paceline_core::ids::{AttemptId, ContactId, TaskId};
@@ -19,16 +19,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How a batch failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// Nothing of it is stored.
+    /// Nothing of the batch is stored.
     NotStored(DbError),
-    /// It may be stored, or not; these are the answers if it is.
+    /// The batch may be stored or not. The answers are valid if it is stored.
     Unknown(DbError, BTreeMap<AttemptId, Answer>),
 }
 
-/// What came of each attempt, and the decisions stored.
+/// The answer for each attempt, and the stored decisions.
 pub(super) type Written = (BTreeMap<AttemptId, Answer>, Vec<Decided>);
 
-/// What came of an attempt.
+/// The result of preparing an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
     pub(super) prepared: Prepared,
@@ -36,20 +36,20 @@ pub(super) struct Answer {
     contact: ContactId,
 }
 
-/// What is known of a contact that is about to be called.
+/// The stored facts about a contact that is about to be called.
 struct Facts {
     attempts_made: i64,
-    /// Leased, and no attempt of it is open.
+    /// The contact is leased and has no open attempt.
     may_start: bool,
-    /// And its campaign is active.
+    /// The task runs and its campaign is active.
     task_runs: bool,
     gate: GateFacts,
-    /// Not on the do-not-call list, where the one to be dialed is.
+    /// The number to dial is on the do-not-call list, and the contact has another number that is not.
     has_other_number: bool,
 }
 
-/// Of the number that was leased; and whether the contact has another that may be dialed where this one may not.
-static FACTS: Many = Many::locking(
+/// Facts about the leased number, and if it may not be dialed, whether the contact has another that may.
+static FACTS: BulkStatement = BulkStatement::locking(
     3,
     "WITH v(task_id, contact_id, number) AS (VALUES {rows}) \
      SELECT tc.task_id, tc.contact_id, tc.attempts_made, tc.state = 'leased' AND NOT EXISTS (SELECT 1 FROM attempts a \
@@ -66,18 +66,18 @@ static FACTS: Many = Many::locking(
     " FOR UPDATE OF tc",
 );
 
-static ATTEMPTS: Many = Many::new(
+static ATTEMPTS: BulkStatement = BulkStatement::new(
     7,
     "INSERT INTO attempts (id, campaign_id, task_id, contact_id, number, ordinal, created_at_ms) VALUES {rows}",
 );
 
-static LEGS: Many = Many::new(
+static LEGS: BulkStatement = BulkStatement::new(
     5,
     "INSERT INTO legs (id, attempt_id, pbx, trunk_id, created_at_ms) VALUES {rows}",
 );
 
-/// Only while the attempt is open: run again after its commit, this must not settle what was leased since.
-static SETTLE_ENDED: Many = Many::new(
+/// Applies only to an open attempt: if the batch runs again after its commit, it must not settle a later lease.
+static SETTLE_ENDED: BulkStatement = BulkStatement::new(
     7,
     "WITH v(attempt_id, task_id, contact_id, state, due_at_ms, outcome, tries) AS (VALUES {rows}) \
      UPDATE task_contacts SET state = v.state, due_at_ms = coalesce(v.due_at_ms, task_contacts.due_at_ms), \
@@ -87,15 +87,15 @@ static SETTLE_ENDED: Many = Many::new(
        AND EXISTS (SELECT 1 FROM attempts a WHERE a.id = v.attempt_id AND a.ended_at_ms IS NULL)",
 );
 
-/// An open attempt holds its own number.
-static FREE_ENDED: Many = Many::new(
+/// The number of an open attempt is always leased for it.
+static FREE_ENDED: BulkStatement = BulkStatement::new(
     1,
     "WITH v(attempt_id) AS (VALUES {rows}) \
      DELETE FROM number_leases WHERE number IN (SELECT a.number FROM v JOIN attempts a ON a.id = v.attempt_id \
        WHERE a.ended_at_ms IS NULL)",
 );
 
-static UPDATE_ATTEMPTS: Many = Many::new(
+static UPDATE_ATTEMPTS: BulkStatement = BulkStatement::new(
     9,
     "WITH v(id, answered_at_ms, connected_at_ms, agent_id, abandoned_at_ms, ended_at_ms, outcome, message, message_at_ms) \
        AS (VALUES {rows}) \
@@ -110,7 +110,7 @@ static UPDATE_ATTEMPTS: Many = Many::new(
      FROM v WHERE attempts.id = v.id",
 );
 
-static UPDATE_LEGS: Many = Many::new(
+static UPDATE_LEGS: BulkStatement = BulkStatement::new(
     10,
     "WITH v(attempt_id, id, progress, progress_at_ms, answered_at_ms, ended_at_ms, ended_by, q850, sip, detail) \
        AS (VALUES {rows}) \
@@ -122,7 +122,7 @@ static UPDATE_LEGS: Many = Many::new(
      FROM v WHERE legs.attempt_id = v.attempt_id AND legs.id = v.id",
 );
 
-static UPDATE_AGENTS: Many = Many::new(
+static UPDATE_AGENTS: BulkStatement = BulkStatement::new(
     8,
     "WITH v(id, state, state_at_ms, pbx, leg_id, campaign_id, wants, state_reason) AS (VALUES {rows}) \
      UPDATE agents SET state = v.state, state_at_ms = v.state_at_ms, pbx = coalesce(v.pbx, agents.pbx), \
@@ -131,19 +131,19 @@ static UPDATE_AGENTS: Many = Many::new(
      FROM v WHERE agents.id = v.id",
 );
 
-static ASK_RECORDINGS: Many = Many::new(
+static ASK_RECORDINGS: BulkStatement = BulkStatement::new(
     6,
     "INSERT INTO recordings (name, attempt_id, agent_id, pbx, state, asked_at_ms) VALUES {rows} \
      ON CONFLICT (name) DO NOTHING",
 );
 
-static KEEP_LEARNT: Many = Many::new(
+static KEEP_LEARNT: BulkStatement = BulkStatement::new(
     4,
     "INSERT INTO pacing_learnt (campaign_id, pbx, learnt, learnt_at_ms) VALUES {rows} \
      ON CONFLICT (campaign_id, pbx) DO UPDATE SET learnt = excluded.learnt, learnt_at_ms = excluded.learnt_at_ms",
 );
 
-static UPDATE_RECORDINGS: Many = Many::new(
+static UPDATE_RECORDINGS: BulkStatement = BulkStatement::new(
     6,
     "WITH v(name, state, started_at_ms, ended_at_ms, duration_ms, failure) AS (VALUES {rows}) \
      UPDATE recordings SET state = CASE WHEN recordings.ended_at_ms IS NULL THEN v.state ELSE recordings.state END, \
@@ -154,21 +154,21 @@ static UPDATE_RECORDINGS: Many = Many::new(
      FROM v WHERE recordings.name = v.name",
 );
 
-static LOCK_CONTACTS: Many = Many::locking(
+static LOCK_CONTACTS: BulkStatement = BulkStatement::locking(
     2,
     "WITH v(task_id, contact_id) AS (VALUES {rows}) SELECT tc.contact_id FROM v JOIN task_contacts tc \
      ON tc.task_id = v.task_id AND tc.contact_id = v.contact_id",
     " FOR UPDATE OF tc",
 );
 
-static FIND_ATTEMPTS: Many = Many::new(
+static FIND_ATTEMPTS: BulkStatement = BulkStatement::new(
     1,
     "WITH v(id) AS (VALUES {rows}) SELECT a.id FROM v JOIN attempts a ON a.id = v.id",
 );
 
 impl Store {
-    /// Whether the transaction that would have stored these took place. False also where nothing of it can be told by
-    /// its attempts: then it may be run again.
+    /// True if the transaction with these answers was committed. Also false if it stored no attempts, since then it
+    /// can safely run again.
     pub(super) async fn was_stored(&self, answers: &BTreeMap<AttemptId, Answer>) -> Result<bool, DbError> {
         let allowed = || {
             answers
@@ -179,14 +179,14 @@ impl Store {
         let keys = allowed().flat_map(|(_, answer)| [Arg::from(answer.task.0), Arg::from(answer.contact.0)]);
         let keys: Vec<Arg<'_>> = keys.collect();
         let mut tx = self.pools.begin().await?;
-        // The server may still be at it. It holds these rows until it is done, either way.
+        // The server may still be committing. It holds these rows until it ends, so this read waits for it.
         LOCK_CONTACTS.rows(&mut tx, &keys).await?;
         let found = FIND_ATTEMPTS.rows(&mut tx, &ids).await?;
         tx.rollback().await?;
         Ok(!found.is_empty())
     }
 
-    /// Completes those of these tasks that nothing more can come of.
+    /// Completes each of these tasks that has no contact left to call.
     pub(super) async fn complete_tasks(&self, tasks: &BTreeSet<TaskId>) -> Result<(), DbError> {
         let tasks: Vec<Arg<'_>> = tasks.iter().map(|task| Arg::from(task.0)).collect();
         let mut tx = self.pools.begin().await?;
@@ -195,7 +195,7 @@ impl Store {
     }
 }
 
-/// Writes a batch and commits; what came of each of its attempts, and the gate's decisions over them.
+/// Writes and commits a batch. Returns the answer for each attempt, and the gate's decisions.
 pub(super) async fn write(mut tx: Tx, batch: &Batch<'_>) -> Result<Written, Failure> {
     let timeout = || DbError::new(DbErrorKind::Passing, "the transaction took too long");
     let written = tokio::time::timeout(TRANSACTION_TIMEOUT, write_rows(&mut tx, batch));
@@ -233,7 +233,7 @@ async fn write_rows(tx: &mut Tx, batch: &Batch<'_>) -> Result<Written, DbError> 
     Ok((plan.answers, plan.decisions))
 }
 
-/// Rows to write for the attempts of a batch.
+/// The rows to write for the attempts of a batch.
 #[derive(Default)]
 struct Plan<'a> {
     answers: BTreeMap<AttemptId, Answer>,
@@ -257,7 +257,7 @@ async fn plan<'a>(tx: &mut Tx, prepares: &[&'a Prepare]) -> Result<Plan<'a>, DbE
         facts.insert((TaskId(row.get(0)?), ContactId(row.get(1)?)), read_facts(&row)?);
     }
     for prepare in prepares {
-        // Taken, so that a second attempt at the same contact finds nothing.
+        // Removed from the map, so that a second attempt at the same contact finds nothing and is refused.
         let facts = facts.remove(&(prepare.attempt.lead.task, prepare.attempt.lead.contact));
         plan.add(prepare, facts);
     }
@@ -289,11 +289,11 @@ impl<'a> Plan<'a> {
             };
             self.answers.insert(new.attempt, answer);
         };
-        // Not ours to settle where somebody has taken the contact back, or has called it.
+        // The contact was taken back, or has another attempt. Its state belongs to that, so it is not settled here.
         let Some(facts) = facts.filter(|facts| facts.may_start) else {
             return answer(Prepared::Refused);
         };
-        // The time spent in the queue counts against the hours.
+        // Calling hours are checked at the present time, which includes the time in the queue.
         let now = new.created_at.plus(prepare.queued_at.elapsed());
         if !facts.task_runs {
             answer(Prepared::Refused);
@@ -321,9 +321,9 @@ impl<'a> Plan<'a> {
         });
         match verdict {
             GateVerdict::Allow => self.start(prepare, facts.attempts_made.saturating_add(1)),
-            // Its bucket waits, once the next lease has asked.
+            // The next lease asks the gate again and defers the whole bucket.
             GateVerdict::Defer { .. } => self.settle(task, contact, "ready", now, None),
-            // The next lease takes that one.
+            // The next lease takes the contact's other number.
             GateVerdict::Deny if facts.has_other_number => self.settle(task, contact, "ready", now, None),
             GateVerdict::Deny => self.settle(task, contact, "done", now, Some(Outcome::Blocked)),
         }
@@ -493,7 +493,7 @@ async fn update_recordings(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError
 async fn keep_learnt(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError> {
     let mut texts = Vec::with_capacity(batch.learnt.len());
     for ((campaign, pbx), (learnt, at)) in &batch.learnt {
-        // Finite numbers always are JSON.
+        // Serialising finite numbers to JSON cannot fail.
         if let Ok(text) = serde_json::to_string(learnt) {
             texts.push((campaign.0, pbx.as_str(), text, at.0));
         }
@@ -506,9 +506,10 @@ async fn keep_learnt(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError> {
     Ok(())
 }
 
-/// The statements of a batch that find rows, with the types of their columns, for a look at their plans.
+/// The statements of a batch that find rows, with the types of their columns, so that a test can check their query
+/// plans.
 #[cfg(test)]
-pub(crate) fn statements() -> Vec<(&'static Many, &'static str)> {
+pub(crate) fn statements() -> Vec<(&'static BulkStatement, &'static str)> {
     vec![
         (&FACTS, "iit"),
         (&SETTLE_ENDED, "uiititi"),

@@ -1,4 +1,4 @@
-//! What one transaction will write: queued entries, and the same merged row by row. Pure.
+//! The content of one transaction: queued entries, merged row by row. Pure.
 
 use super::claim::Claim;
 use paceline_core::agent::{AgentReason, AgentState, Wants};
@@ -14,12 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Something queued.
+/// A queued entry.
 #[derive(Debug)]
 pub(super) enum Entry {
     Prepare(Box<Prepare>),
     Change(CampaignId, Box<Change>),
-    /// A contact whose attempt was given up: ready again, due then.
+    /// A contact whose attempt was given up. It becomes ready again, due at the given time.
     GiveBack(TaskId, ContactId, Wall),
 }
 
@@ -61,7 +61,7 @@ pub(super) struct LegChange<'a> {
     pub(super) ended: Option<(&'a LegEnd, Wall)>,
 }
 
-/// What becomes of a contact whose attempt ended.
+/// The result for a contact whose attempt ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
     pub(super) attempt: AttemptId,
@@ -91,8 +91,8 @@ pub(super) struct RecordingChange<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Merges entries. Within one batch the order of two rows does not matter, as it is one transaction; of two values
-    /// for one column the later counts, except where the first sign is the one to keep.
+    /// Merges entries. The order of two rows in a batch does not matter, because they share one transaction. Of two
+    /// values for one column the later one counts, except for columns that keep the first.
     pub(super) fn merge(entries: &'a [Entry]) -> Self {
         let mut batch = Self::default();
         for entry in entries {
@@ -239,7 +239,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Tasks that may be complete after this: those with a contact done.
+    /// Tasks that may be complete after this batch: those in which a contact is done.
     pub(super) fn tasks_touched(&self) -> impl Iterator<Item = TaskId> {
         self.ended
             .iter()
@@ -248,7 +248,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// A change's kind, for logs.
+/// The kind of a change, for logs.
 pub(super) fn kind(change: &Change) -> &'static str {
     match change {
         Change::LegProgressed { .. } => "leg_progressed",

@@ -1,5 +1,5 @@
-//! Who may decide over a waiting attempt: the writer, which is about to store it, or the one who asked, whose patience
-//! has ended. Never both, so that an attempt given up is certainly not stored later.
+//! Decides which side may settle a waiting attempt: the writer, which is about to store it, or the sender, whose time
+//! limit has passed. Only one side can, so an attempt that the sender gave up is never stored later.
 
 use paceline_core::input::Prepared;
 use std::future::Future;
@@ -22,14 +22,15 @@ pub(super) struct Claim {
     answer: Option<oneshot::Sender<Prepared>>,
 }
 
-/// What will have come of an attempt. [`Prepared::Failed`] after two seconds means: certainly not stored, and the
-/// contact is given back as soon as the store is well. Only where a commit's end was lost does the answer take as long as
-/// it takes to find out. Dropped, it gives the attempt up.
+/// The future result of preparing an attempt. [`Prepared::Failed`] after two seconds means that the attempt is
+/// certainly not stored; the writer gives the contact back once the store works again. The answer takes longer only
+/// if the attempt is being stored at that moment or the result of its commit is unknown. Dropping this gives the
+/// attempt up.
 #[derive(Debug)]
 pub struct PendingPrepare {
     state: Arc<AtomicU8>,
     answer: oneshot::Receiver<Prepared>,
-    /// `None` once the time is over.
+    /// `None` after the time limit has passed.
     give_up_at: Option<Pin<Box<Sleep>>>,
 }
 
@@ -56,7 +57,8 @@ fn swap(state: &AtomicU8, from: u8, to: u8) -> bool {
 }
 
 impl Claim {
-    /// Takes the decision over the attempt; false if it was given up, or is now because its time is over.
+    /// Claims the attempt for the writer. Returns false if the sender has given it up, or if its time limit has
+    /// passed.
     pub(super) fn claim(&mut self) -> bool {
         if Instant::now() >= self.deadline && swap(&self.state, WAITING, GIVEN_UP) {
             self.send(Prepared::Failed);
@@ -64,19 +66,19 @@ impl Claim {
         swap(&self.state, WAITING, CLAIMED)
     }
 
-    /// Lets go again: nothing was stored.
+    /// Releases the claim because nothing was stored.
     pub(super) fn release(&self) {
         swap(&self.state, CLAIMED, WAITING);
     }
 
-    /// Tells what came of it.
+    /// Sends the result to the sender.
     pub(super) fn answer(mut self, prepared: Prepared) {
         self.send(prepared);
     }
 
     fn send(&mut self, prepared: Prepared) {
         if let Some(answer) = self.answer.take() {
-            // Nobody waits any more: then the attempt, if stored, is found open at the next start.
+            // If the sender no longer waits and the attempt is stored, the next start finds it open.
             answer.send(prepared).ok();
         }
     }
@@ -94,7 +96,7 @@ impl Future for PendingPrepare {
             .as_mut()
             .is_some_and(|at| at.as_mut().poll(cx).is_ready())
         {
-            // Where the writer has it at this moment, the writer sees to the rest.
+            // If the writer has claimed the attempt, the writer will answer.
             self.give_up_at = None;
             if swap(&self.state, WAITING, GIVEN_UP) {
                 return Poll::Ready(Prepared::Failed);

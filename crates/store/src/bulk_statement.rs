@@ -1,25 +1,26 @@
-//! Statements over many rows at once: one text per row count out of a fixed few, so that each is prepared once.
+//! Statements over many rows at once. Each statement has one text per row count, and there are few row counts, so
+//! that the database prepares each text once.
 
 use super::db::{Arg, Dialect, Pools, Row, Tx};
 use super::error::DbError;
 use std::fmt::Write as _;
 use std::sync::OnceLock;
 
-/// Row counts that statements are prepared for, ascending. 256 rows of 12 columns stay far under both databases'
-/// limits of parameters.
+/// Row counts that statements are prepared for, ascending. 256 rows of 12 columns are far below the parameter limits
+/// of both databases.
 const ROW_COUNTS: [usize; 13] = [1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128, 192, 256];
 
-/// A statement with `{rows}` where a list of rows goes, and no other parameter.
-pub(crate) struct Many {
+/// A statement with `{rows}` in place of a list of rows. It has no other parameters.
+pub(crate) struct BulkStatement {
     template: &'static str,
     columns: usize,
-    /// Appended for PostgreSQL, which lets others at the rows that it read unless told not to.
+    /// Appended on PostgreSQL only, which locks the rows that it reads only if the statement says so.
     lock: &'static str,
     sqlite: [OnceLock<String>; ROW_COUNTS.len()],
     postgres: [OnceLock<String>; ROW_COUNTS.len()],
 }
 
-impl Many {
+impl BulkStatement {
     pub(crate) const fn new(columns: usize, template: &'static str) -> Self {
         Self::locking(columns, template, "")
     }
@@ -34,8 +35,8 @@ impl Many {
         }
     }
 
-    /// Runs it for all rows, in as few statements as it takes; the number of rows changed. `args` holds the rows one
-    /// after the other.
+    /// Runs the statement for all rows, in as few parts as possible. Returns the number of changed rows. `args`
+    /// contains the rows one after the other.
     pub(crate) async fn run(&'static self, tx: &mut Tx, args: &[Arg<'_>]) -> Result<u64, DbError> {
         let mut changed = 0;
         for part in self.parts(args) {
@@ -46,7 +47,7 @@ impl Many {
         Ok(changed)
     }
 
-    /// Runs it for all rows, in as few statements as it takes; the rows given.
+    /// Runs the statement for all rows, in as few parts as possible. Returns the rows of the result.
     pub(crate) async fn rows(&'static self, tx: &mut Tx, args: &[Arg<'_>]) -> Result<Vec<Row>, DbError> {
         let mut rows = Vec::new();
         for part in self.parts(args) {
@@ -58,7 +59,7 @@ impl Many {
         Ok(rows)
     }
 
-    /// The rows that it gives as of the last commit, outside any transaction.
+    /// Returns the rows of the result as of the last commit, outside any transaction.
     pub(crate) async fn read(&'static self, pools: &Pools, args: &[Arg<'_>]) -> Result<Vec<Row>, DbError> {
         let mut rows = Vec::new();
         for part in self.parts(args) {
@@ -82,7 +83,7 @@ impl Many {
         })
     }
 
-    /// The text for a row count of [`ROW_COUNTS`]; the next smaller one for any other.
+    /// The text for `rows` rows. If `rows` is not in [`ROW_COUNTS`], the text for the next smaller count.
     pub(crate) fn sql(&'static self, dialect: Dialect, rows: usize) -> &'static str {
         let built = match dialect {
             Dialect::Sqlite => &self.sqlite,
@@ -103,7 +104,7 @@ impl Many {
                 if column > 0 {
                     list.push(',');
                 }
-                // SQLite looks up a named parameter by walking all of them, so it gets nameless ones.
+                // SQLite finds a named parameter by searching all of them, so it gets parameters without names.
                 match dialect {
                     Dialect::Sqlite => list.push('?'),
                     Dialect::Postgres => drop(write!(list, "${}", row * self.columns + column + 1)),
@@ -123,7 +124,7 @@ impl Many {
 mod tests {
     use super::*;
 
-    static PAIRS: Many = Many::new(2, "INSERT INTO t VALUES {rows}");
+    static PAIRS: BulkStatement = BulkStatement::new(2, "INSERT INTO t VALUES {rows}");
 
     #[test]
     fn text_differs_only_in_its_placeholders() {
