@@ -1,4 +1,4 @@
-//! Attempts: every try to reach a number, with its legs, recordings and the decisions before it.
+//! Attempts to reach a number, with their legs, their recordings and the decisions of the gate.
 
 use super::check;
 use super::contacts::why::Decision;
@@ -18,61 +18,61 @@ use paceline_core::pbx::{EndedBy, Progress};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A try to reach a number.
+/// One try to reach one number.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Attempt {
-    /// Its id.
+    /// The attempt's id.
     id: Uuid,
-    /// Under which campaign.
+    /// The campaign's id.
     #[schema(example = 1)]
     campaign_id: i64,
-    /// The task.
+    /// The task's id.
     #[schema(example = 42)]
     task_id: i64,
-    /// To reach whom.
+    /// The contact's id.
     #[schema(example = 1234)]
     contact_id: i64,
-    /// In E.164; all but the last two digits masked, unless the key may see numbers.
+    /// The dialed number in E.164. All digits but the last two are masked, unless the key may see numbers.
     #[schema(example = "+*********23")]
     number: String,
-    /// Which of the contact's numbers that is, from 1 in their order; null where the contact has it no more.
+    /// Place of the number among the contact's numbers, from 1. Null if the contact no longer has it.
     #[schema(example = 1)]
     number_place: Option<u32>,
-    /// What kind of line it is.
+    /// The kind of line of the number. Null if unknown.
     number_kind: Option<NumberKind>,
-    /// What it was called where it is from.
+    /// The number's label in the system or file that it comes from.
     #[schema(example = "Home Phone")]
     number_label: Option<String>,
-    /// 1 for the contact's first attempt in the task.
+    /// Number of the attempt among the contact's attempts in the task, from 1.
     #[schema(example = 1)]
     ordinal: u32,
-    /// When it was stored, just before it was dialed.
+    /// The time when Paceline stored the attempt, just before it dialed.
     created_at: Utc,
-    /// When it was answered.
+    /// The time of the answer. Null if nobody has answered.
     answered_at: Option<Utc>,
-    /// When the callee was connected with the agent.
+    /// The time when the callee was connected with an agent. Null if that did not happen.
     connected_at: Option<Utc>,
-    /// When the callee was given up as abandoned. Null where an agent was there, and where the callee hung up before; then
-    /// `connected_at`, `ended_at` and `outcome` tell the abandon rules what it counts as.
+    /// The time when Paceline gave the call up as abandoned. Null if an agent was connected, and null if the callee
+    /// hung up before that; then the abandon rules count the call by `connected_at`, `ended_at` and `outcome`.
     abandoned_at: Option<Utc>,
-    /// With which agent.
+    /// The agent who was connected. Null if none was.
     #[schema(example = 3)]
     agent_id: Option<i64>,
-    /// When it was over.
+    /// The time of the attempt's end. Null while it goes on.
     ended_at: Option<Utc>,
-    /// What the line did; null while it is going on.
+    /// The outcome of the attempt. Null while it goes on.
     outcome: Option<Outcome>,
-    /// What the agent says of the conversation.
+    /// The agent's result of the conversation. Null if none was set.
     #[schema(example = "success")]
     disposition: Option<String>,
-    /// What a person heard of the campaign's message whom no agent took in time.
+    /// How much of the campaign's message the callee of an abandoned call heard. Null if no message was started.
     message: Option<MessageResult>,
-    /// When the PBX was asked to play it.
+    /// The time when Paceline told the PBX to play the message.
     message_at: Option<Utc>,
 }
 
 impl Attempt {
-    /// As this caller may see it.
+    /// The attempt as this caller may see it: numbers are masked if the key may not see them.
     pub(super) fn new(row: AttemptRow, caller: Caller) -> Self {
         Self {
             id: row.id.0,
@@ -101,33 +101,34 @@ impl Attempt {
 /// One originate of an attempt over one trunk.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Leg {
-    /// Its id, which is the channel's id on the PBX.
+    /// The leg's id, which is also the channel's id on the PBX.
     id: Uuid,
-    /// The PBX.
+    /// The configured name of the PBX.
     #[schema(example = "pbx1")]
     pbx: String,
-    /// The trunk.
+    /// The trunk's id.
     #[schema(example = 1)]
     trunk_id: i64,
-    /// When it was stored, just before it was dialed.
+    /// The time when Paceline stored the leg, just before it dialed.
     created_at: Utc,
-    /// The first sign of life before an answer.
+    /// The first progress before an answer. Null if there was none.
     progress: Option<Progress>,
-    /// When that was.
+    /// The time of that progress.
     progress_at: Option<Utc>,
-    /// When it was answered.
+    /// The time of the answer. Null if nobody has answered.
     answered_at: Option<Utc>,
-    /// When it was over.
+    /// The time of the leg's end. Null while it is up.
     ended_at: Option<Utc>,
-    /// Who or what ended it. A leg can end before its attempt: while `outcome` is null, the trunk is being judged by other legs.
+    /// The party or the cause that ended the leg. A leg can end before its attempt: while the attempt's `outcome` is
+    /// null, Paceline is using other legs to find out whether the trunk failed.
     ended_by: Option<EndedBy>,
-    /// Q.850 cause, where the PBX gave one.
+    /// Q.850 cause of the end. Null if the PBX gave none.
     #[schema(example = 16)]
     q850: Option<u16>,
-    /// Final SIP status, where the PBX gave one.
+    /// Final SIP status. Null if the PBX gave none.
     #[schema(example = json!(null))]
     sip: Option<u16>,
-    /// The PBX's own words.
+    /// The text that the PBX gave. Null if it gave none.
     #[schema(example = json!(null))]
     detail: Option<String>,
 }
@@ -151,53 +152,54 @@ impl From<LegRow> for Leg {
     }
 }
 
-/// An attempt with all that is known of it.
+/// An attempt with its legs, recordings and decisions.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct AttemptDetail {
     #[serde(flatten)]
     attempt: Attempt,
-    /// Its legs, the first one first.
+    /// The attempt's legs, the first one first.
     legs: Vec<Leg>,
-    /// Its recordings.
+    /// The attempt's recordings.
     recordings: Vec<Recording>,
-    /// The gate's decisions that led to it, the newest first.
+    /// The gate's decisions that led to the attempt, the newest first.
     decisions: Vec<Decision>,
 }
 
-/// What the agent says of a conversation.
+/// The disposition of a conversation.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SetDisposition {
-    /// A team's own word: 1 to 40 lower-case letters, digits or `_`. `dnc` also puts the number on the do-not-call list.
+    /// A word that the team chooses: 1 to 40 lower-case letters, digits or `_`. `dnc` also puts the number on the
+    /// do-not-call list.
     #[schema(example = "success")]
     pub(super) disposition: String,
 }
 
-/// Which attempts.
+/// Filters of the list of attempts.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListAttempts {
-    /// Only under this campaign.
+    /// Only attempts of this campaign.
     campaign_id: Option<i64>,
-    /// Only for this task.
+    /// Only attempts of this task.
     task_id: Option<i64>,
-    /// Only to reach this contact.
+    /// Only attempts to reach this contact.
     contact_id: Option<i64>,
-    /// Only with this agent.
+    /// Only attempts that were connected with this agent.
     agent_id: Option<i64>,
-    /// Only with this outcome.
+    /// Only attempts with this outcome.
     outcome: Option<Outcome>,
-    /// Only with this disposition.
+    /// Only attempts with this disposition.
     disposition: Option<String>,
-    /// Only created at or after this moment.
+    /// Only attempts created at or after this time.
     created_from: Option<Utc>,
-    /// Only created before this moment.
+    /// Only attempts created before this time.
     created_until: Option<Utc>,
-    /// Items on a page, 1 to 200; 50 if left out.
+    /// Items on a page, 1 to 200. Default 50.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
-    /// Where to go on: `next_cursor` of the page before.
+    /// The `next_cursor` of the page before. The first page if left out.
     cursor: Option<String>,
 }
 
@@ -266,7 +268,8 @@ pub(super) async fn get(
 
 /// Set an attempt's disposition.
 ///
-/// Only where an agent was connected. Ends the agent's wrap-up, where this is the call that it follows.
+/// Only possible if an agent was connected. It ends the agent's wrap-up if this attempt is the call before that
+/// wrap-up.
 #[utoipa::path(put, path = "/attempts/{id}/disposition", operation_id = "set_attempt_disposition", tag = "attempts",
     request_body = SetDisposition, params(("id" = Uuid, Path, description = "The attempt")),
     responses((status = 200, body = Attempt), (status = 404, description = "No such attempt"),
@@ -285,7 +288,7 @@ pub(super) async fn put_disposition(
     Ok(Body(Attempt::new(row, caller)))
 }
 
-/// Stores what the agent says of it, with all that follows from that.
+/// Stores the disposition. It also ends the agent's wrap-up after this call.
 pub(super) async fn dispose(state: &ApiState, row: AttemptRow, disposition: &str) -> ApiResult<AttemptRow> {
     check::disposition(disposition).map_err(|detail| Problem::field("/disposition", detail))?;
     let Some(agent) = row.agent else {

@@ -1,8 +1,8 @@
-//! Who asked for a change, and who was refused: noted for each request once it is answered, and listed.
+//! The audit: which key changed what, and which requests were refused. Each request is noted after it is answered.
 //!
-//! In: a request's method, route, ids and peer, its key and its status. Out: a row of the store. Nothing of a body or a query
-//! gets here. Changes are noted before their answer leaves; what the store cannot take then is noted once it can. Refusals are
-//! noted up to a rate, and counted beyond it, so that whoever is refused cannot make the store busy.
+//! In: a request's method, route, ids and peer, its key and its status. Out: a row of the store. Nothing of a body or a
+//! query is stored. A change is noted before its answer leaves; if the store fails, the entry is stored later. Refusals
+//! are stored up to a rate and counted beyond it, so that refused requests cannot overload the store.
 
 use super::extract::Query;
 use super::limit::Limiter;
@@ -26,33 +26,33 @@ use std::time::{Duration, Instant};
 use tracing::{error, warn};
 use uuid::Uuid;
 
-/// Refusals stored a second, and as many at once.
+/// Refused requests stored per second, and the size of a burst.
 const REFUSALS_PER_SECOND: u32 = 10;
-/// Entries that wait for the store at most.
+/// Maximum number of entries that wait for the store.
 const LATE_MAX: usize = 10_000;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// The answer to a creation is small; a larger one is not searched for its id.
+/// The answer to a creation is small. Paceline does not search a larger one for its id.
 const CREATED_BYTES_MAX: usize = 1024 * 1024;
 
-/// Where a request came from. Put into it by [`super::listen`].
+/// The address that a request came from. [`super::listen`] sets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// Takes entries to the store.
+/// Writes entries to the store.
 #[derive(Debug)]
 pub(super) struct Trail {
     limiter: Limiter,
-    /// Refusals left out since the last stored one.
+    /// Refusals that were not stored since the last stored one.
     suppressed: AtomicU64,
     late: Mutex<Late>,
     metrics: QueueMetrics,
 }
 
-/// Entries that the store could not take.
+/// Entries that the store could not write yet.
 #[derive(Debug, Default)]
 struct Late {
     entries: VecDeque<AuditEntry>,
-    /// Whether somebody tries to store them.
+    /// True while a task is running that stores them.
     retried: bool,
 }
 
@@ -70,9 +70,9 @@ impl Trail {
         self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores an entry, now or once the store can.
+    /// Stores an entry now, or queues it until the store can write it.
     async fn keep(self: &Arc<Self>, store: &Store, entry: AuditEntry) {
-        // Whoever comes while others wait waits behind them.
+        // An entry must not overtake the ones that wait.
         if self.late().entries.is_empty() {
             match store.add_audit(&entry).await {
                 Ok(()) => return,
@@ -121,7 +121,7 @@ impl Trail {
         }
     }
 
-    /// How many were left out before this one; none where this one is left out as well.
+    /// The number of refusals that were left out before this one. `None` if this one is left out too.
     fn admit(&self) -> Option<u64> {
         if self.limiter.take(0, Instant::now()).is_ok() {
             return Some(self.suppressed.swap(0, Ordering::Relaxed));
@@ -132,7 +132,7 @@ impl Trail {
     }
 }
 
-/// A request, as far as the audit is concerned.
+/// The parts of a request that the audit stores.
 #[derive(Debug)]
 pub(super) struct Asked {
     id: Uuid,
@@ -157,7 +157,7 @@ impl Asked {
         }
     }
 
-    /// Notes the request, if it is of interest.
+    /// Stores the request if it was refused or may have changed something.
     pub(super) async fn answered(
         self,
         state: &ApiState,
@@ -202,7 +202,7 @@ impl Asked {
     }
 }
 
-/// Methods are the client's to invent.
+/// A client can send any word as a method, so unknown ones are not stored.
 fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -213,17 +213,17 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
-/// The id in a path, where it is one: whatever else people put there may be personal.
+/// The id in a path. `None` for any other text there, because it may be personal data.
 fn object(route: &str, path: &str) -> Option<String> {
     let place = route.split('/').position(|part| part.starts_with('{'))?;
     let text = path.split('/').nth(place)?;
-    // Our own numbers are shorter than anybody's telephone number.
+    // Our ids are shorter than any telephone number.
     let is_number = (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     let is_id = is_number || text.parse::<Uuid>().is_ok();
     is_id.then(|| text.to_owned())
 }
 
-/// The PBX that a path names, where there is one of that name.
+/// The PBX that a path names. `None` if no configured PBX has this name.
 fn pbx(state: &ApiState, route: &str, path: &str) -> Option<String> {
     let place = route.split('/').position(|part| part == "{name}")?;
     let name = PbxName::new(path.split('/').nth(place)?);
@@ -231,7 +231,7 @@ fn pbx(state: &ApiState, route: &str, path: &str) -> Option<String> {
     known.then(|| name.as_str().to_owned())
 }
 
-/// The id of what was made, out of the answer that tells it.
+/// The id of a created object, read from the answer.
 async fn created(response: Response<Body>) -> (Response<Body>, Option<String>) {
     #[derive(Deserialize)]
     struct Made {
@@ -255,38 +255,39 @@ async fn created(response: Response<Body>) -> (Response<Body>, Option<String>) {
     (Response::from_parts(parts, Body::from(bytes)), id)
 }
 
-/// One request that changed something, may have, or was refused.
+/// A request that changed something, may have changed something, or was refused.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Audited {
-    /// Its id; later entries have larger ones.
+    /// The entry's id. Later entries have larger ids.
     #[schema(example = 812)]
     id: i64,
-    /// When it was answered.
+    /// The time of the answer.
     at: Utc,
-    /// Under which the log has more.
+    /// The request's id. The log has more under it.
     request_id: Uuid,
-    /// Whose key came with it; null where no valid one did.
+    /// The id of the API key. Null if the request had no valid key.
     #[schema(example = 2)]
     api_key_id: Option<i64>,
-    /// The address that it came from. Behind a proxy that is the proxy's.
+    /// The client's IP address. Behind a proxy it is the proxy's address.
     #[schema(example = "127.0.0.1")]
     peer: Option<String>,
     /// The HTTP method.
     #[schema(example = "PUT")]
     method: String,
-    /// The template of its path.
+    /// The template of the path.
     #[schema(example = "/api/v1/campaigns/{id}/settings")]
     route: String,
-    /// The id in the path, or of what was made; the name of a PBX.
+    /// The id in the path, the id of the created object, or the name of a PBX. Null if there is none.
     #[schema(example = "1")]
     object: Option<String>,
-    /// The HTTP status of the answer. From 500 on it may have changed something, or not.
+    /// The HTTP status of the answer. A request with a status of 500 or more may have changed something.
     #[schema(example = 200)]
     status: u16,
-    /// Whether it was refused: no valid key (401), not allowed to it (403), too many requests (429).
+    /// `true`: the request was refused, because it had no valid key (401), the key does not allow it (403), or there
+    /// were too many requests (429).
     #[schema(example = false)]
     refused: bool,
-    /// Refusals since the one before that were too many to list.
+    /// Number of refusals between the refusal listed before and this one that were too many to store.
     #[schema(example = 0)]
     suppressed: u64,
 }
@@ -309,27 +310,27 @@ impl From<AuditRow> for Audited {
     }
 }
 
-/// Which entries.
+/// Filters of the audit.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListAudit {
-    /// Only this key's.
+    /// Only entries of this API key.
     api_key_id: Option<i64>,
-    /// `true`: only refused requests; `false`: only the others.
+    /// `true`: only refused requests. `false`: only the others.
     refused: Option<bool>,
-    /// Items on a page, 1 to 200; 50 if left out.
+    /// Items on a page, 1 to 200. Default 50.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
-    /// Where to go on: `next_cursor` of the page before.
+    /// The `next_cursor` of the page before. The first page if left out.
     cursor: Option<String>,
 }
 
-/// List who changed what, and who was refused, the newest first.
+/// List changes and refused requests, the newest first.
 ///
-/// Every request that is no mere look is here, with its key and the id of what it was about; nothing of what was sent. So is
-/// every refused one, up to 10 a second; beyond that they are counted in `suppressed`. A refused one is dropped after 100,000 later
-/// entries; any one after `audit_days` of `[retention]` in paceline.toml.
+/// Every request that changed something or may have is here, with its key and the id of its object, and without its
+/// content. Refused requests are here up to 10 a second; more of them are counted in `suppressed`. A refused request is
+/// deleted after 100,000 later entries, and every entry after `audit_days` of `[retention]` in paceline.toml.
 #[utoipa::path(get, path = "/audit", operation_id = "list_audit", tag = "API keys", params(ListAudit),
     responses((status = 200, body = Page<Audited>)))]
 pub(super) async fn list(

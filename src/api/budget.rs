@@ -1,5 +1,5 @@
-//! Memory for bodies: all requests together hold so much at most, whoever sends them. In: how long a body is and how many
-//! values it has. Out: leave to keep it, for as long as its request runs.
+//! Limits the memory for the bodies of all requests together. In: a body's length and the number of its values. Out:
+//! permission to keep it until its request ends.
 //!
 //! A body is charged for its bytes before they are read, and for its values before they are parsed.
 
@@ -8,29 +8,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Smaller bodies are not counted; so few requests run at once that they do not matter.
+/// Smaller bodies are not counted. Only a few requests run at once, so their memory is small.
 pub(super) const SMALL_BYTES_MAX: usize = 64 * 1024;
-/// A body is kept as it came, and what it says is kept again while it is checked, and as it is stored.
+/// A body is in memory three times: as received, as parsed values during the checks, and in the form that is stored.
 const BYTES_PER_BYTE: usize = 3;
 const BYTES_MAX: usize = 96 * 1024 * 1024;
-/// What a value takes beside its text: its place in a list or a map, and the map's own.
+/// Bytes of a parsed value beside its text: its place in a list or map, and the map itself.
 const BYTES_PER_VALUE: usize = 96;
-/// Ten thousand contacts with 64 attributes each have fewer.
+/// 10,000 contacts with 64 attributes each have fewer values.
 const VALUES_MAX: usize = 700_000;
 const VALUES_BYTES_MAX: usize = VALUES_MAX * BYTES_PER_VALUE;
-/// How long a request waits for the memory.
+/// Maximum time that a request waits for memory.
 const PATIENCE: Duration = Duration::from_secs(10);
 const KIB: usize = 1024;
 
-/// The memory. Cheap to clone.
+/// The memory of all requests. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
     bytes: Arc<Semaphore>,
-    /// Of its own: who has read a body never waits for one who has not.
+    /// A separate limit: a request whose body has been read never waits for one whose body has not.
     values: Arc<Semaphore>,
 }
 
-/// What one request holds of it, until it is done.
+/// The memory of one request, held until the request ends.
 #[derive(Clone, Debug)]
 pub(super) struct Charge {
     budget: Budget,
@@ -45,7 +45,7 @@ impl Budget {
         }
     }
 
-    /// For one request.
+    /// A charge for one request, empty at first.
     pub(super) fn charge(&self) -> Charge {
         Charge {
             budget: self.clone(),
@@ -55,7 +55,7 @@ impl Budget {
 }
 
 impl Charge {
-    /// Waits until so many bytes may be read.
+    /// Waits until the body's bytes may be read. Errors with `unavailable` after 10 s.
     pub(super) async fn bytes(&self, bytes: usize) -> Result<(), Problem> {
         if bytes <= SMALL_BYTES_MAX {
             return Ok(());
@@ -64,12 +64,13 @@ impl Charge {
             .await
     }
 
-    /// Waits until this body may be parsed.
+    /// Waits until this body may be parsed. Errors with `unavailable` after 10 s, and with `body-too-large` if it has
+    /// too many values.
     pub(super) async fn values(&self, body: &[u8]) -> Result<(), Problem> {
         if body.len() <= SMALL_BYTES_MAX {
             return Ok(());
         }
-        // No fewer than there are, as each but the first of a list or a map stands behind a comma.
+        // An upper bound: each value but the first of a list or map comes after a comma, and the first after a bracket.
         let values = memchr::memchr3_iter(b',', b'[', b'{', body).count();
         if values > VALUES_MAX {
             return Err(Problem::new(
@@ -81,7 +82,7 @@ impl Charge {
             .await
     }
 
-    /// Gives everything back.
+    /// Frees all memory of the request.
     pub(super) fn release(&self) {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

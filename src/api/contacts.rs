@@ -1,4 +1,4 @@
-//! Contact lists and contacts; and why a contact was or was not dialed, which [`why`] puts together.
+//! Contact lists and contacts. [`why`] explains why a contact was or was not dialed.
 
 mod model;
 pub(super) mod why;
@@ -25,22 +25,22 @@ use std::borrow::Cow;
 /// A list of contacts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct ContactList {
-    /// Its id.
+    /// The list's id.
     #[schema(example = 7)]
     id: i64,
-    /// What it is called.
+    /// The list's name.
     #[schema(example = "customers up for renewal")]
     name: String,
-    /// When it was created.
+    /// The time of creation.
     created_at: Utc,
 }
 
-/// A list of contacts, and how many there are.
+/// A contact list with the number of its contacts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct ContactListDetail {
     #[serde(flatten)]
     list: ContactList,
-    /// Contacts in it.
+    /// Number of contacts in the list.
     #[schema(example = 1000)]
     contacts: u64,
 }
@@ -55,37 +55,38 @@ impl From<ContactListRow> for ContactList {
     }
 }
 
-/// A contact list to be created.
+/// A new contact list.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateContactList {
-    /// What to call it. 1 to 200 characters.
+    /// The list's name, 1 to 200 characters.
     #[schema(example = "customers up for renewal")]
     name: String,
-    /// Its first contacts, up to 10,000; more can be added.
+    /// The first contacts, up to 10,000. More can be added later.
     #[serde(default)]
     contacts: Vec<ContactInput>,
 }
 
-/// Contacts to be added to a list.
+/// New contacts of a list.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AddContacts {
-    /// 1 to 10,000 contacts with up to 20,000 numbers. One whose first number or external id the list has already, or that comes
-    /// twice, is not added again.
+    /// 1 to 10,000 contacts with up to 20,000 numbers. A contact is not added if its first number or its external id is
+    /// in the list already or appears earlier in the request.
     contacts: Vec<ContactInput>,
 }
 
-/// What became of contacts that were to be added.
+/// The result of adding contacts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct AddedContacts {
     /// Contacts that are new in the list.
     #[schema(example = 998)]
     added: u64,
-    /// Contacts whose first number or external id was in the list already, or came twice.
+    /// Contacts that were not added, because their first number or external id was in the list already or appeared
+    /// twice.
     #[schema(example = 2)]
     duplicates: u64,
-    /// Further numbers of new contacts that were left out, as another contact of the list has them.
+    /// Further numbers of new contacts that were left out because another contact of the list has them.
     #[schema(example = 0)]
     numbers_left_out: u64,
 }
@@ -100,25 +101,25 @@ impl AddedContacts {
     }
 }
 
-/// Which contacts of a list.
+/// Filters of a list's contacts.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListContacts {
-    /// Only the one with this external id.
+    /// Only the contact with this external id.
     external_id: Option<String>,
-    /// Only those with this tag.
+    /// Only contacts with this tag.
     tag: Option<String>,
-    /// Items on a page, 1 to 200; 50 if left out.
+    /// Items on a page, 1 to 200. Default 50.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
-    /// Where to go on: `next_cursor` of the page before.
+    /// The `next_cursor` of the page before. The first page if left out.
     cursor: Option<String>,
 }
 
 impl ListContacts {
     fn filter(&self, caller: Caller) -> ApiResult<ContactFilter> {
-        // Who asks for a number and finds somebody knows whose it is.
+        // A caller that searches for a number and finds a contact knows whose number it is.
         let is_number = |text: &&String| matches!(mask_numbers(text), Cow::Owned(_));
         if [&self.external_id, &self.tag]
             .into_iter()
@@ -143,7 +144,7 @@ impl ListContacts {
     }
 }
 
-/// A contact list that was created.
+/// A created contact list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct CreatedContactList {
     #[serde(flatten)]
@@ -169,7 +170,8 @@ pub(super) async fn lists(
 
 /// Create a contact list.
 ///
-/// With its first contacts, or empty. Larger lists are imported from a file, with POST /api/v1/imports or `paceline import`.
+/// The list is created with its first contacts or empty. Import larger lists from a file, with POST /api/v1/imports or
+/// `paceline import`.
 #[utoipa::path(post, path = "/contact-lists", operation_id = "create_contact_list", tag = "contacts",
     request_body = CreateContactList, responses((status = 201, body = CreatedContactList)))]
 pub(super) async fn create_list(
@@ -234,9 +236,9 @@ pub(super) async fn in_list(
 
 /// Add contacts to a list.
 ///
-/// If one cannot be used, every such contact is named in `errors` by its place, and none is added. Tasks that were
-/// created from the list before do not get the new ones. `duplicates` tells any key that may write whether a number was
-/// in the list.
+/// If a contact cannot be used, `errors` names every such contact by its place, and none is added. Tasks that were
+/// created from the list earlier do not get the new contacts. `duplicates` tells any key that may write whether a
+/// number was in the list.
 #[utoipa::path(post, path = "/contact-lists/{id}/contacts", operation_id = "add_contacts", tag = "contacts",
     request_body = AddContacts, params(("id" = i64, Path, description = "The contact list")),
     responses((status = 200, body = AddedContacts), (status = 404, description = "No such contact list")))]

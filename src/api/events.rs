@@ -1,6 +1,6 @@
-//! What happens, as it happens: server-sent events (the WHATWG's HTML standard, section 9.2).
+//! Live events as server-sent events (WHATWG HTML standard, section 9.2).
 //!
-//! In: the stream of [`crate::events`]. Out: one answer without an end for each who follows, of which there are few.
+//! In: the stream of [`crate::events`]. Out: one endless answer for each client that follows it. Few clients do.
 
 use super::ApiState;
 use super::auth::Caller;
@@ -29,23 +29,23 @@ use std::time::Duration;
 use tokio::time::Interval;
 use uuid::Uuid;
 
-/// Streams of one key that are open at once.
+/// Maximum number of open streams of one key.
 const STREAMS_PER_KEY_MAX: usize = 8;
-/// Of all keys together.
+/// Maximum number of open streams of all keys together.
 const STREAMS_MAX: usize = 64;
-/// A comment is sent where nothing happens for so long, so that both ends notice a dead connection.
+/// If no event is sent for this long, Paceline sends a comment, so that both ends notice a dead connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// So often it is looked whether a stream's key is still valid.
+/// Interval between two checks that a stream's key is still valid.
 const KEY_CHECK: Duration = Duration::from_secs(5);
 
-/// Who follows the stream at present.
+/// The open streams, counted by key.
 #[derive(Debug)]
 pub(super) struct Followers {
     open: Mutex<BTreeMap<i64, usize>>,
     queue: QueueMetrics,
 }
 
-/// The place of one who follows, until it is dropped.
+/// One counted stream. Dropping it frees its place.
 #[derive(Debug)]
 struct Place {
     followers: Arc<Followers>,
@@ -86,88 +86,88 @@ impl Drop for Place {
     }
 }
 
-/// Whether an answer is a stream.
+/// True if an answer is an event stream.
 pub(super) fn is_stream(headers: &HeaderMap) -> bool {
     headers
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
-/// What to follow.
+/// Filters of the event stream.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct EventsQuery {
-    /// Kinds of events, divided by commas: `call`, `agent`, `task`, `trunk`, `pbx`, `alarm`. All if left out.
+    /// Kinds of events, separated by commas: `call`, `agent`, `task`, `trunk`, `pbx`, `alarm`. All kinds if left out.
     #[param(example = "call,agent")]
     kind: Option<String>,
-    /// Events of this campaign only, and those of all campaigns together, such as a PBX's.
+    /// Only events of this campaign, and events that concern all campaigns, such as those of a PBX.
     campaign_id: Option<i64>,
 }
 
-/// The data of one event. Fields that its kind has not are left out.
+/// The data of one event. Fields that do not belong to its kind are left out.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct EventData {
-    /// When it happened.
+    /// The time of the event.
     at: Utc,
-    /// What it is about. It is also the name of the server-sent event.
+    /// The kind of event. It is also the name of the server-sent event.
     kind: EventKind,
-    /// In which campaign; left out where it is about all of them.
+    /// The campaign. Left out if the event concerns all campaigns.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 1)]
     campaign_id: Option<i64>,
-    /// `call`: which attempt.
+    /// `call`: the attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt_id: Option<Uuid>,
-    /// `call`: how far it has come.
+    /// `call`: the step that the call has reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<CallStep>,
-    /// `call`, when it is dialed: over which trunk. `trunk`: which.
+    /// `call`, when it is dialed: the trunk that carries it. `trunk`: the trunk.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 1)]
     trunk_id: Option<i64>,
-    /// `call`, when it is dialed or over, and `task`: which task.
+    /// `call`, when it is dialed or ends, and `task`: the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 1)]
     task_id: Option<i64>,
-    /// `call`, when it is dialed or over: whom.
+    /// `call`, when it is dialed or ends: the contact.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 1)]
     contact_id: Option<i64>,
-    /// `call`, when it is connected, and `agent`: which agent.
+    /// `call`, when it is connected, and `agent`: the agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 3)]
     agent_id: Option<i64>,
-    /// `call`, when it is over: how it came out.
+    /// `call`, when it ends: the outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<Outcome>,
-    /// `agent`: the state now.
+    /// `agent`: the new state.
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_state: Option<AgentState>,
-    /// `agent`: why.
+    /// `agent`: the reason for the new state.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<AgentReason>,
-    /// `task`: the state now.
+    /// `task`: the new state.
     #[serde(skip_serializing_if = "Option::is_none")]
     task_state: Option<TaskState>,
-    /// `trunk`: whether launches over it are held, as it takes no calls.
+    /// `trunk`: `true` if Paceline launches no calls over it, because it takes none.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<bool>,
-    /// `pbx`: which.
+    /// `pbx`: the configured name of the PBX.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "pbx1")]
     pbx: Option<String>,
-    /// `pbx`, when the link changes: whether it is up and what lives there is known.
+    /// `pbx`, when the link changes: `true` if the link is up, that is, connected and resynchronised.
     #[serde(skip_serializing_if = "Option::is_none")]
     connected: Option<bool>,
-    /// `pbx`, when its maintenance begins or ends: whether it is in maintenance now.
+    /// `pbx`, when its maintenance begins or ends: `true` if it is in maintenance now.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = true)]
     in_maintenance: Option<bool>,
-    /// `alarm`: what needs a person.
+    /// `alarm`: the kind of problem that needs a person.
     #[serde(skip_serializing_if = "Option::is_none")]
     alarm: Option<AlarmKind>,
-    /// `alarm`: the same as a sentence.
+    /// `alarm`: the problem as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
 }
@@ -248,13 +248,14 @@ impl From<&Event> for EventData {
     }
 }
 
-/// Follow what happens.
+/// Follow live events.
 ///
-/// Server-sent events (`text/event-stream`) without an end: `curl -N`, or an `EventSource` that sends the key. Each has an `id`, the
-/// kind as its `event`, and `data` as below. To go on after a break, send the last `id` as `Last-Event-ID`; the newest 16,384
-/// events are kept. An event named `missed`, whose data is `{}`, says that events between are no longer kept, or that Paceline was started
-/// anew: look at the present state once more. Who reads so slowly that events are lost is told `missed` as the last word and let
-/// go. A key may have 8 streams open; they end when it is revoked.
+/// The answer is an endless stream of server-sent events (`text/event-stream`). Use `curl -N`, or an `EventSource` that
+/// sends the key. Each event has an `id`, its kind as `event`, and `data` as below. To continue after a break, send the
+/// last `id` as `Last-Event-ID`; Paceline keeps the newest 16,384 events. An event named `missed`, with the data `{}`,
+/// says that events in between are no longer kept, or that Paceline was restarted: read the present state again. If a
+/// client reads so slowly that it loses events, Paceline sends `missed` and ends the stream. A key may have 8 open
+/// streams. They end when the key is revoked.
 #[utoipa::path(get, path = "/events", operation_id = "follow_events", tag = "live", params(EventsQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that was read")),
     responses((status = 200, body = EventData, content_type = "text/event-stream")))]
@@ -280,7 +281,7 @@ pub(super) async fn follow(
         kinds,
         campaign: query.campaign_id.map(CampaignId),
         masks: !caller.sees_numbers,
-        // A stream that resumes may begin with what it missed; one that runs must not miss anything.
+        // A resumed stream may begin with `missed`. If a stream that has begun misses events, it ends.
         begun: false,
         over: false,
         store: state.store.clone(),
@@ -294,7 +295,7 @@ pub(super) async fn follow(
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-/// Kinds that were asked for; `None`: all.
+/// The requested kinds. `None` means all.
 fn kinds(asked: Option<&str>) -> ApiResult<Option<BTreeSet<EventKind>>> {
     let Some(asked) = asked else { return Ok(None) };
     let read = asked.split(',').map(|word| word.trim().parse::<EventKind>());
@@ -318,7 +319,7 @@ fn last_id(headers: &HeaderMap) -> ApiResult<Option<EventId>> {
     })
 }
 
-/// One who follows.
+/// The state of one stream.
 struct Follower {
     reader: Reader,
     kinds: Option<BTreeSet<EventKind>>,
@@ -332,7 +333,7 @@ struct Follower {
 }
 
 impl Follower {
-    /// The next event to send; `None` ends the stream.
+    /// The next event to send. `None` ends the stream.
     async fn next(&mut self) -> Option<sse::Event> {
         if self.over {
             return None;
@@ -363,7 +364,7 @@ impl Follower {
         }
     }
 
-    /// A store that cannot be read says nothing of it.
+    /// If the store cannot be read, the key counts as valid.
     async fn key_is_revoked(&self) -> bool {
         let row = self.store.api_key(self.place.key).await;
         row.is_ok_and(|row| row.is_none_or(|row| row.revoked_at.is_some()))

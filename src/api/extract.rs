@@ -1,5 +1,4 @@
-//! Bodies, queries and path parts as typed values, and clear refusals where they are not: the field is named, a value
-//! never repeated.
+//! Reads bodies, queries and path parts as typed values. A refusal names the field and never repeats the value.
 
 use super::budget::{Charge, SMALL_BYTES_MAX};
 use super::problem::{Fault, Kind, Problem};
@@ -20,7 +19,7 @@ pub(super) struct JsonAndBytes<T>(pub T, pub Bytes);
 /// A query string.
 pub(super) struct Query<T>(pub T);
 
-/// The one `{id}` in the path.
+/// The only parameter in the path.
 pub(super) struct Id<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Json<T> {
@@ -48,7 +47,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Js
         let charge =
             charge.ok_or_else(|| Problem::internal(anyhow::anyhow!("a route without guard takes a body")))?;
         let too_large = || Problem::of_status(axum::http::StatusCode::PAYLOAD_TOO_LARGE);
-        // Without a length it may become as long as it may be.
+        // A body without a length may grow to the limit.
         let length = request.body().size_hint().upper();
         let length = length.map_or(BODY_BYTES_MAX, |bytes| {
             usize::try_from(bytes).unwrap_or(usize::MAX)
@@ -108,7 +107,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
         .collect()
 }
 
-/// A reference token of a JSON pointer (RFC 6901, 3).
+/// A reference token of a JSON pointer (RFC 6901, section 3).
 fn escape(key: &str) -> String {
     key.chars()
         .take(100)
@@ -140,7 +139,7 @@ fn explain(path: &str, error: &serde_json::Error) -> Problem {
     )
 }
 
-/// The field's pointer; for some complaints the path has the field already.
+/// The field's pointer. For some errors of serde the path ends with the field already.
 fn within(path: &str, field: &str) -> String {
     let last = format!("/{}", escape(field));
     if path.ends_with(&last) {
@@ -150,8 +149,8 @@ fn within(path: &str, field: &str) -> String {
     }
 }
 
-/// What serde complains of. It has no typed errors for these, and names the field in its message only; the value, which
-/// may be a telephone number, is left out.
+/// An error of serde. It has no typed errors for these cases and names the field in the message only. The value is left
+/// out, because it may be a telephone number.
 enum Complaint<'a> {
     Unknown { field: &'a str, known: &'a str },
     Missing { field: &'a str },
@@ -189,7 +188,7 @@ fn complaint(text: &str) -> Complaint<'_> {
     }
 }
 
-/// Rust's names of types, as others call them.
+/// A plain word for a Rust type.
 fn plain(expected: &str) -> &str {
     match expected {
         "u8" | "u16" | "u32" | "u64" => "a whole number, 0 or more",

@@ -1,5 +1,5 @@
-//! Contact files into contact lists: an upload becomes a job that can be watched, stopped, resumed, published and
-//! cancelled. The file is kept while it is read and not after: whoever resumes sends it again.
+//! Imports of contact files. An upload becomes a job that a client can watch, stop, resume, publish and cancel.
+//! Paceline keeps the file only while it reads it; to resume, the client sends the file again.
 
 use super::check::aside;
 use super::extract::{Id, Query};
@@ -24,78 +24,80 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Bytes of a contact file at most.
+/// Maximum size of a contact file.
 pub(super) const FILE_BYTES_MAX: usize = 1024 * 1024 * 1024;
-/// A file must be there within this.
+/// The whole file must arrive within this time.
 pub(super) const UPLOAD_TIMEOUT: Duration = Duration::from_secs(600);
-/// Imports that run at once.
+/// Maximum number of imports that run at the same time.
 pub(super) const RUNNING_MAX: usize = 2;
 
 /// The import of a contact file.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Import {
-    /// Its id.
+    /// The import's id.
     #[schema(example = 4)]
     id: i64,
-    /// The list that its contacts go to; null once they are deleted with it.
+    /// The list that receives the contacts. Null after the list was deleted together with the import's contacts.
     #[schema(example = 7)]
     contact_list_id: Option<i64>,
-    /// Whether that list is new with it; nobody sees such a list before the import is published.
+    /// `true`: the import creates the list. The list is not visible before the import is published.
     new_list: bool,
-    /// `running`; `stopped`: it can be resumed; `staged`: all is read, nothing is seen; `published`: its contacts are seen;
-    /// `clearing`: they are being deleted; `cancelled`; `failed`: `failure` says why.
+    /// `running`; `stopped`: it can be resumed; `staged`: all rows are read, and no contact is visible yet;
+    /// `published`: the contacts are visible; `clearing`: Paceline is deleting the staged contacts; `cancelled`;
+    /// `failed`: see `failure`.
     #[schema(example = "published")]
     state: String,
-    /// How much of the file is read, from 0 to 1.
+    /// Part of the file that is read, 0 to 1.
     #[schema(example = 1.0)]
     done_ratio: f64,
-    /// Rows read. In the end it is the sum of `imported`, `duplicates`, `already_listed` and `rejected`.
+    /// Rows read, without the header. At the end it is the sum of `imported`, `duplicates`, `already_listed` and
+    /// `rejected`.
     #[schema(example = 1000)]
     rows: u64,
-    /// Rows a second since it began, pauses included.
+    /// Rows per second since the import began, pauses included.
     #[schema(example = 60000)]
     rows_per_second: u64,
-    /// Contacts that are new in the list; null before all are staged.
+    /// Contacts that are new in the list. Null until all rows are staged.
     #[schema(example = 990)]
     imported: Option<u64>,
-    /// Rows of a contact that came before in the file, and which filled what the earlier row left blank; null before all are
-    /// staged.
+    /// Rows of a contact that an earlier row of the file has too. They fill what the earlier row left blank. Null until
+    /// all rows are staged.
     #[schema(example = 4)]
     duplicates: Option<u64>,
-    /// Rows of a contact that was in the list already; they fill what was left blank there, and replace nothing.
+    /// Rows of a contact that was in the list before the import. They fill what is blank there and replace nothing.
     #[schema(example = 0)]
     already_listed: u64,
-    /// Contacts of the list to which such rows add something; null before all are staged.
+    /// Contacts of the list that such rows add something to. Null until all rows are staged.
     #[schema(example = 0)]
     filled: Option<u64>,
-    /// Further numbers that were left out, as another contact of the list has them.
+    /// Further numbers that were left out because another contact of the list has them.
     #[schema(example = 0)]
     numbers_left_out: u64,
-    /// Rows that could not be taken.
+    /// Rows that were rejected.
     #[schema(example = 6)]
     rejected: u64,
-    /// What was repaired or left out, and how often.
+    /// Repairs of cells and rows that were left out, with the count of each.
     #[schema(example = json!({"repaired: `tel:` taken off": 12}))]
     repairs: BTreeMap<String, u64>,
-    /// How many rows have a number that can be taken, by the country of the first (ISO 3166-1; `001` for none) and its kind: `fixed`, `mobile`,
-    /// `fixed_or_mobile` where number plans do not tell, `toll_free`, `premium_rate`, `shared_cost`, `voip`, `personal`, `pager`,
-    /// `uan`, `voicemail`.
+    /// Rows with a usable number, by the country of the first number (ISO 3166-1; `001` for none) and its kind:
+    /// `fixed`, `mobile`, `fixed_or_mobile` if the number plan does not tell them apart, `toll_free`, `premium_rate`,
+    /// `shared_cost`, `voip`, `personal`, `pager`, `uan`, `voicemail`.
     #[schema(example = json!({"US": {"fixed_or_mobile": 994}}))]
     numbers: BTreeMap<String, BTreeMap<String, u64>>,
-    /// What was found in the file: format, encoding, separator, sheet, header line, and what each column is taken for.
+    /// The findings about the file: format, encoding, separator, sheet, header line, and the meaning of each column.
     #[schema(value_type = Object, example = json!({"format": "csv", "encoding": "UTF-8", "separator": ",", "header_line": 1,
         "columns": {"numbers": [{"header": "Phone"}], "countries": [], "name": {"header": "Name"}, "tags": {"header": "Tags"},
             "attributes": [], "ignored": []}}))]
     file: serde_json::Value,
-    /// Why it failed.
+    /// The reason of a failure. Null if the import has not failed.
     failure: Option<String>,
-    /// When it began.
+    /// The time when the import began.
     created_at: Utc,
-    /// When its contacts were first seen.
+    /// The time when the contacts became visible. Null until the import is published.
     published_at: Option<Utc>,
 }
 
-/// An import, and why rows were rejected.
+/// An import with the reasons for rejected rows.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct ImportDetail {
     #[serde(flatten)]
@@ -103,56 +105,57 @@ pub(super) struct ImportDetail {
     /// Rejected rows by reason.
     #[schema(example = json!({"too short for its country (read as a number in US)": 6}))]
     reasons: BTreeMap<String, u64>,
-    /// What to know beside it, such as that another list has the same name.
+    /// Remarks, for example that another list has the same name.
     notes: Vec<String>,
 }
 
-/// A row that could not be taken. What stands in it is not repeated.
+/// A rejected row. It never repeats the row's content.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct RejectedRow {
-    /// The line of the file, or row of the sheet, from 1, the header included.
+    /// The line of the file or the row of the sheet, from 1, the header included.
     #[schema(example = 17)]
     line: u64,
-    /// The header of the column at fault; null where it is the whole row.
+    /// The header of the column with the fault. Null if the fault is in the whole row.
     #[schema(example = "Phone")]
     field: Option<String>,
-    /// Why, and what would do.
+    /// The reason, and what to correct.
     #[schema(example = "too short for its country (read as a number in US)")]
     reason: String,
 }
 
-/// What is said of a file; everything left out is found out.
+/// The parameters of an import. Paceline detects what is left out.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ImportQuery {
-    /// What to call the new contact list. This or `contact_list_id`.
+    /// Name of the new contact list. Give either this or `contact_list_id`.
     list: Option<String>,
-    /// The contact list to add to; rows whose number is in it already fill what is blank there. Only with a key that may see
-    /// numbers: whoever fills a number's contact and reads it back knows that number.
+    /// The contact list to add to. Rows of a number that is already in it fill what is blank there. Needs a key that
+    /// may see numbers: a caller that fills a contact by its number and reads it back learns that number.
     contact_list_id: Option<i64>,
-    /// `true`: the contacts stay unseen until the import is published; else that is done once all are staged.
+    /// `true`: the contacts stay invisible until the import is published. Otherwise it is published as soon as all rows
+    /// are staged.
     stage: Option<bool>,
-    /// How numbers without a country code are read (ISO 3166-1); the configured default region if left out.
+    /// The region of numbers without a country code (ISO 3166-1). The configured default region if left out.
     region: Option<String>,
     /// The file's encoding, such as `windows-1252` or `gb18030`.
     encoding: Option<String>,
-    /// Which sheet of an Excel file; the first if left out.
+    /// The sheet of an Excel file. The first visible sheet if left out.
     sheet: Option<String>,
-    /// `true`: the first line is a contact already.
+    /// `true`: the file has no header; its first line is a contact.
     no_header: Option<bool>,
-    /// How numbers without a `+` are written: `national`, as in their region, or `international`, with their country code. Must
-    /// be said where many could be both.
+    /// The way in which numbers without a `+` are written: `national`, as in their region, or `international`, with
+    /// their country code. Required if many numbers could be both.
     numbers: Option<String>,
-    /// Which countries' numbers are taken (ISO 3166-1), separated by commas, or `any`; the region's, and that which a column of
-    /// countries states, if left out.
+    /// Countries whose numbers are accepted (ISO 3166-1), separated by commas, or `any`. If left out: the region, and
+    /// the country that a country column states for the row.
     countries: Option<String>,
-    /// `true`: premium-rate numbers are taken too, which cost whoever calls them.
+    /// `true`: premium-rate numbers are accepted too. Calls to them cost the caller extra.
     premium_rate: Option<bool>,
-    /// The column of the number: its header, or `#2` for the second column. Several are separated by commas, and dialed in that
-    /// order.
+    /// The column of the number: its header, or `#2` for the second column. Several columns are separated by commas and
+    /// dialed in that order.
     number_column: Option<String>,
-    /// The column of the contact's and its numbers' country: two letters, a name or a calling code.
+    /// The column of the country of the contact and its numbers: two letters, a name or a calling code.
     country_column: Option<String>,
     /// The column of the number's area code.
     area_code_column: Option<String>,
@@ -176,11 +179,11 @@ pub(super) struct ImportQuery {
     consent_column: Option<String>,
     /// The column of what the consent is for: `marketing`, `debt` or `service`.
     consent_scope_column: Option<String>,
-    /// The column of when it was given: RFC 3339, or a day such as 2026-03-31.
+    /// The column of the time when the consent was given: RFC 3339, or a day such as 2026-03-31.
     consent_granted_at_column: Option<String>,
-    /// The column of when it ends, likewise.
+    /// The column of the time when the consent ends, in the same forms.
     consent_expires_at_column: Option<String>,
-    /// The column of where it can be proved.
+    /// The column of the place where the consent can be proved.
     consent_proof_column: Option<String>,
     /// Columns to leave out, separated by commas.
     ignore_columns: Option<String>,
@@ -188,9 +191,9 @@ pub(super) struct ImportQuery {
 
 /// Import a contact file.
 ///
-/// The body is a CSV or Excel (.xlsx) file. It is looked over while you wait: a file that is no contact list is refused with
-/// the reason, and `file` shows what its columns are taken for. Then it is read in the background: ask for the import until
-/// its `state` is `published`, or `staged` where that was wished.
+/// The body is a CSV or Excel (.xlsx) file. Paceline checks it before it answers: it refuses a file that is not a
+/// contact list, with the reason, and `file` in the answer shows the meaning of each column. Then it reads the rows in
+/// the background. Get the import until its `state` is `published`, or `staged` if `stage` was `true`.
 #[utoipa::path(post, path = "/imports", operation_id = "create_import", tag = "imports", params(ImportQuery),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The file, up to 1 GiB."),
     responses((status = 202, body = ImportDetail), (status = 404, description = "No such contact list"),
@@ -215,9 +218,9 @@ pub(super) async fn create(
     start(state, job, publish, permit).await
 }
 
-/// Resume an import that was stopped.
+/// Resume a stopped import.
 ///
-/// The body is the same file once more; it is read on from where the import was stopped.
+/// The body is the same file again. Paceline reads on from the row where the import was stopped.
 #[utoipa::path(post, path = "/imports/{id}/resume", operation_id = "resume_import", tag = "imports",
     params(("id" = i64, Path, description = "The import"), ResumeQuery),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The same file."),
@@ -239,12 +242,12 @@ pub(super) async fn resume(
     start(state, job, !query.stage.unwrap_or(false), permit).await
 }
 
-/// How an import goes on.
+/// The parameters of a resumed import.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ResumeQuery {
-    /// `true`: the contacts stay unseen until the import is published.
+    /// `true`: the contacts stay invisible until the import is published.
     stage: Option<bool>,
 }
 
@@ -271,7 +274,7 @@ pub(super) async fn get(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiRe
     detail(&state, id).await.map(Body)
 }
 
-/// List the rows of an import that could not be taken.
+/// List the rejected rows of an import.
 #[utoipa::path(get, path = "/imports/{id}/rejected-rows", operation_id = "list_rejected_rows", tag = "imports",
     params(("id" = i64, Path, description = "The import"), PageQuery),
     responses((status = 200, body = Page<RejectedRow>), (status = 404, description = "No such import")))]
@@ -294,7 +297,7 @@ pub(super) async fn rejected(
 
 /// Stop a running import.
 ///
-/// What is staged stays, unseen, and the import can be resumed. Doing it again changes nothing.
+/// The staged contacts stay, invisible, and the import can be resumed. A second stop changes nothing.
 #[utoipa::path(post, path = "/imports/{id}/stop", operation_id = "stop_import", tag = "imports",
     params(("id" = i64, Path, description = "The import")),
     responses((status = 200, body = ImportDetail), (status = 404, description = "No such import"),
@@ -305,10 +308,10 @@ pub(super) async fn stop(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiR
     moved_to(&state, id, moved, ImportState::Stopped).await
 }
 
-/// Publish an import that is staged.
+/// Publish a staged import.
 ///
-/// Its contacts are seen from then on, all at once; what its other rows add to contacts that the list had before follows in the
-/// background. Doing it again changes nothing.
+/// All of its contacts become visible at once. What its other rows add to contacts that were in the list before follows
+/// in the background. A second publish changes nothing.
 #[utoipa::path(post, path = "/imports/{id}/publish", operation_id = "publish_import", tag = "imports",
     params(("id" = i64, Path, description = "The import")),
     responses((status = 200, body = ImportDetail), (status = 404, description = "No such import"),
@@ -324,7 +327,7 @@ pub(super) async fn publish(State(state): State<ApiState>, Id(id): Id<i64>) -> A
 
 /// Cancel an import that is not published.
 ///
-/// Everything that it has staged is deleted, in the background. Doing it again changes nothing.
+/// Paceline deletes all staged contacts in the background. A second cancel changes nothing.
 #[utoipa::path(post, path = "/imports/{id}/cancel", operation_id = "cancel_import", tag = "imports",
     params(("id" = i64, Path, description = "The import")),
     responses((status = 200, body = ImportDetail), (status = 404, description = "No such import"),
@@ -341,7 +344,7 @@ pub(super) async fn cancel(State(state): State<ApiState>, Id(id): Id<i64>) -> Ap
     moved_to(&state, id, moved || cancelled, ImportState::Cancelled).await
 }
 
-/// Whether a request sends a file, which takes its time.
+/// True for a request that uploads a file. It gets a longer timeout.
 pub(super) fn is_upload(request: &Request) -> bool {
     let path = request.extensions().get::<MatchedPath>();
     let path = path.map(MatchedPath::as_str).unwrap_or_default();
@@ -490,7 +493,7 @@ fn permit(state: &ApiState) -> ApiResult<OwnedSemaphorePermit> {
     })
 }
 
-/// Takes the body into a file that has no name, and looks it over.
+/// Writes the body to a file without a name, and checks it.
 async fn receive(request: Request, settings: Settings) -> ApiResult<Arc<ContactFile>> {
     let file = tempfile::tempfile().map_err(Problem::internal)?;
     let mut file = tokio::fs::File::from_std(file);
@@ -531,7 +534,7 @@ fn refused(error: ImportError) -> Problem {
     }
 }
 
-/// Lets a job run in the background.
+/// Runs a job in the background.
 async fn start(
     state: ApiState,
     job: Job,

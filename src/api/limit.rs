@@ -1,26 +1,26 @@
-//! What one key may ask, so that there is something left for the others. In: keys and moments. Out: leave to go on, or how
-//! long to wait.
+//! Limits the requests of each key, so that one key cannot block the others. In: keys and times. Out: permission, or
+//! the time to wait.
 //!
-//! How often: a token bucket per key, kept as the one moment at which it will be full again (GCRA). How much at once: a
-//! few requests of each key run, the next ones wait for them, and no more than a few dozen wait.
+//! The rate is limited by a token bucket per key, stored as the time at which the bucket will be full again (GCRA).
+//! Concurrency is limited too: only a few requests of a key run at once, and only a few dozen more may wait.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Requests a second that each key may make, with as many at once.
+/// Requests per second that each key may make, and the size of a burst.
 pub const REQUESTS_PER_SECOND: u32 = 100;
-/// Requests of one key that run at once. Fewer than the store has connections for them.
+/// Maximum number of requests of one key that run at once. It is smaller than the number of the store's connections.
 const RUNNING_PER_KEY_MAX: usize = 4;
-/// Requests of one key that wait for these.
+/// Maximum number of requests of one key that wait for these.
 const WAITING_PER_KEY_MAX: usize = 64;
-/// Of all keys together.
+/// Maximum number of requests of all keys that run at once.
 const RUNNING_MAX: usize = 64;
-/// Keys remembered before those that ask nothing are forgotten; only verified keys are.
+/// Number of keys above which idle keys are forgotten. Only verified keys are counted.
 const KEYS_MAX: usize = 10_000;
 
-/// What is known of all keys.
+/// The state of all keys.
 #[derive(Debug)]
 pub(super) struct Limiter {
     keys: Mutex<HashMap<i64, Key>>,
@@ -33,11 +33,11 @@ pub(super) struct Limiter {
 struct Key {
     full_at: Instant,
     running: Arc<Semaphore>,
-    /// Those that run included.
+    /// Counts running requests too.
     waiting: Arc<Semaphore>,
 }
 
-/// A running request's, until it is dropped.
+/// The permits of a running request. Dropping it frees them.
 #[derive(Debug)]
 pub(super) struct Turn {
     _waiting: OwnedSemaphorePermit,
@@ -46,7 +46,7 @@ pub(super) struct Turn {
 }
 
 impl Limiter {
-    /// Lets each key ask `per_second` times a second (at least once).
+    /// Limits each key to `per_second` requests per second (at least 1).
     pub(super) fn new(per_second: u32) -> Self {
         Self {
             keys: Mutex::default(),
@@ -56,7 +56,7 @@ impl Limiter {
         }
     }
 
-    /// Takes one request from the key's bucket, or says how long to wait for the next.
+    /// Takes one request from the key's bucket. The error is the time until the next one is possible.
     pub(super) fn take(&self, key: i64, now: Instant) -> Result<(), Duration> {
         let mut keys = self.lock();
         let bucket = &mut entry(&mut keys, key, now).full_at;

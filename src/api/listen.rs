@@ -1,8 +1,8 @@
-//! Connections to the API. In: a listener and the routes. Runs until it is dropped, and its connections with it.
+//! Connections to the API. In: a listener and the routes. It runs until it is dropped; then its connections end too.
 //!
-//! Nobody who connects can keep others out: who asks nothing is shown out, who reads too slowly is let go, and where all
-//! places are taken, who has asked nothing for longest makes room. Where all are being answered there are a few places
-//! more for a moment, in which only health is told.
+//! No client can block the others. Paceline closes a connection without a request, and one that reads too slowly. If
+//! all places are taken, the connection that has been idle for the longest time makes room. If all connections are
+//! being answered, a few spare connections can read only the health, for a short time.
 
 mod places;
 mod wire;
@@ -27,31 +27,31 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use wire::{Patient, SLACK_MAX};
 
-/// Half of the files that a process may have open on most machines; PBXes and the store need theirs.
+/// Half of the open files that most machines allow a process. PBXes and the store need the rest.
 const CONNECTIONS_MAX: usize = 512;
-/// Of one address. A proxy before us is one.
+/// Maximum number of connections of one address. A proxy is one address.
 const CONNECTIONS_PER_PEER_MAX: usize = 256;
-/// Connections past these, for health only.
+/// Maximum number of further connections, for health only.
 const SPARE_MAX: usize = 32;
-/// What such a one may take.
+/// Maximum duration of a spare connection.
 const SPARE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The head of a request must be there so long after the connection, or the request before it.
+/// The head of a request must arrive within this time after the connection began or after the request before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
-/// A connection keeps this much at most of what it has read and what is to be sent.
+/// Maximum size of a connection's buffer for received data and for data to send.
 const BUFFER_BYTES_MAX: usize = 32 * 1024;
-/// How long to wait when no connection can be accepted, as when the process has no more file descriptors.
+/// Pause if no connection can be accepted, for example because the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// What can be asked for.
+/// The routes of the API.
 #[derive(Clone, Debug)]
 pub struct Routes {
-    /// Everything.
+    /// All routes.
     pub all: Router,
-    /// What is told when there is no room for more.
+    /// The routes of a spare connection.
     pub health: Router,
 }
 
-/// How patient it is, and how roomy.
+/// The limits of time and number.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     connections: usize,
@@ -98,7 +98,7 @@ async fn serve_within(listener: TcpListener, routes: Routes, queue: QueueMetrics
             let routes = routes.health.clone();
             connections.spawn(async move {
                 let talk = connection(socket, TowerToHyperService::new(routes), limits);
-                // Whether it came to its end is the client's business.
+                // Only the client needs to know whether the answer was complete.
                 tokio::time::timeout(SPARE_TIMEOUT, talk).await.ok();
                 drop(permit);
             });
@@ -108,7 +108,7 @@ async fn serve_within(listener: TcpListener, routes: Routes, queue: QueueMetrics
     }
 }
 
-/// Answers one connection until it ends, or must leave.
+/// Answers one connection until it ends or must make room.
 async fn converse(socket: TcpStream, peer: Peer, routes: Router, place: Arc<Place>, limits: Limits) {
     let inner = TowerToHyperService::new(routes);
     let asked = Arc::clone(&place);
@@ -122,7 +122,7 @@ async fn converse(socket: TcpStream, peer: Peer, routes: Router, place: Arc<Plac
         }
     });
     tokio::select! {
-        // What went wrong with it is its client's business.
+        // An error of the connection concerns only its client.
         () = connection(socket, service, limits) => {}
         () = place.leave.notified() => {}
     }
@@ -143,7 +143,7 @@ where
     connection.await.ok();
 }
 
-/// A body; once it is handed to the socket, its connection may be sent away.
+/// A response body. It is dropped once all of it is handed to the socket; then the connection counts as idle.
 struct Sent {
     body: Body,
     place: Arc<Place>,
@@ -175,7 +175,7 @@ impl Drop for Sent {
     }
 }
 
-/// Counts a connection for as long as it lives.
+/// Counts a connection until it is dropped.
 struct Depth(prometheus_client::metrics::gauge::Gauge);
 
 impl Depth {

@@ -1,8 +1,8 @@
-//! Hides telephone numbers from a key that may not see them: in every text of every answer, whatever the route.
+//! Masks telephone numbers in every answer to a key that may not see them.
 //!
-//! Numbers that we know as such are masked where a handler shows them ([`super::Caller::show`]). People also write them into
-//! names, attributes and reasons, and PBXes into their words; so the whole answer is gone through once more here, just
-//! before it leaves.
+//! Handlers mask the fields that hold numbers ([`super::Caller::show`]). But people also write numbers into names,
+//! attributes and reasons, and a PBX writes them into its texts. So the whole answer is masked again here, just before
+//! it is sent.
 
 use super::problem::Problem;
 use axum::body::{Body, to_bytes};
@@ -13,11 +13,11 @@ use paceline_core::mask::mask_numbers;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
-/// An answer is a page of rows; far above what one holds.
+/// Maximum size of an answer. A page of rows is far smaller.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Fields that we make or that say who asked, and whose digits are no number: they would be of no use masked. Inside
-/// `attributes` nothing is exempt, as people choose those names.
+/// Fields with digits that are not a contact's number: Paceline makes them, or they say who sent the request, and
+/// masked they would be useless. Inside `attributes` no field is exempt, because people choose those names.
 const EXEMPT: [&str; 5] = ["next_cursor", "key", "peer", "caller_id", "extension"];
 
 /// The answer with every number in it masked.
@@ -39,7 +39,7 @@ pub(super) async fn masked(response: Response<Body>) -> Response<Body> {
             parts.headers.remove(CONTENT_LENGTH);
             Response::from_parts(parts, Body::from(bytes))
         }
-        // Rather no answer than one that shows what it must not.
+        // An answer that cannot be masked must not be sent.
         Err(error) => Problem::internal(error).into_response(),
     }
 }
@@ -51,7 +51,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Masks what an answer says: texts, and the names of fields, some of which people choose.
+/// Masks all texts in an answer, and the names of fields, because people choose some of them.
 pub(super) fn mask(value: &mut Value) {
     mask_where(value, |name| EXEMPT.contains(&name));
 }
@@ -79,7 +79,7 @@ fn mask_where(value: &mut Value, exempt: fn(&str) -> bool) {
     }
 }
 
-/// Names that are the same once masked stay apart.
+/// If two names are equal after masking, both fields are kept under different names.
 fn with_masked_names(fields: Map<String, Value>) -> Map<String, Value> {
     let mut masked = Map::new();
     for (name, field) in fields {

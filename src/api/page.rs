@@ -1,5 +1,5 @@
 //! Keyset pagination: `?limit=…&cursor=…` in, `items` and `next_cursor` out. A cursor names its list and the last key
-//! shown, so that rows which come or go between two pages are neither skipped nor shown twice.
+//! shown. So rows that are added or deleted between two pages do not make a page skip or repeat a row.
 
 use super::problem::{ApiResult, Fault, Kind, Problem};
 use base64::Engine as _;
@@ -8,39 +8,40 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// Items on a page where nothing else is asked for.
+/// Default number of items on a page.
 pub(super) const LIMIT_DEFAULT: u32 = 50;
-/// Items on a page at most.
+/// Maximum number of items on a page.
 pub(super) const LIMIT_MAX: u32 = 200;
 
 /// One page of a list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Page<T> {
-    /// The rows.
+    /// The items of this page.
     pub(super) items: Vec<T>,
-    /// Pass it as `cursor` for the next page; null on the last.
+    /// The `cursor` of the next page. Null on the last page.
     #[schema(example = "dGFza3M6NDI")]
     pub(super) next_cursor: Option<String>,
 }
 
-/// Which page is asked for, checked. `K` is the list's key.
+/// The checked limits of a requested page. `K` is the list's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Window<K> {
     list: &'static str,
-    /// The last key of the page before.
+    /// The last key of the page before. `None` for the first page.
     pub(super) after: Option<K>,
     limit: usize,
 }
 
-/// The parameters of a list without filters. Lists with filters repeat both fields, as unknown ones are refused.
+/// The parameters of a list without filters. Lists with filters repeat both fields, because unknown parameters are
+/// refused.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
-    /// Items on a page, 1 to 200; 50 if left out.
+    /// Items on a page, 1 to 200. Default 50.
     #[param(minimum = 1, maximum = 200, default = 50)]
     pub(super) limit: Option<u32>,
-    /// Where to go on: `next_cursor` of the page before.
+    /// The `next_cursor` of the page before. The first page if left out.
     pub(super) cursor: Option<String>,
 }
 
@@ -60,12 +61,12 @@ impl<K: FromStr + Display> Window<K> {
         })
     }
 
-    /// How many rows to ask the store for: one more than fit, to learn whether there is a next page.
+    /// The number of rows to read from the store: one more than the page has, to learn whether there is a next page.
     pub(super) fn fetch(&self) -> i64 {
         i64::try_from(self.limit).unwrap_or(i64::MAX).saturating_add(1)
     }
 
-    /// Cuts the rows to a page. `key` reads a row's key, `item` shows it.
+    /// Cuts the rows to a page. `key` reads a row's key; `item` converts a row to its API form.
     pub(super) fn page<R, T>(
         &self,
         mut rows: Vec<R>,

@@ -13,23 +13,24 @@ use serde::Serialize;
 /// A configured PBX.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Pbx {
-    /// As configured.
+    /// The configured name.
     #[schema(example = "pbx1")]
     name: String,
-    /// How it is attached: `ari`, `esl`, `sim`.
+    /// The kind of connection: `ari`, `esl` or `sim`.
     #[schema(example = "ari")]
     kind: String,
-    /// Whether its event stream stands and is resynchronised; nothing is launched on it otherwise.
+    /// `true`: the link is up, that is, connected and resynchronised. Otherwise Paceline launches no calls on this PBX.
     #[schema(example = true)]
     connected: bool,
-    /// What it calls itself.
+    /// The version that the PBX reports. Null if unknown.
     #[schema(example = "22.10.0")]
     version: Option<String>,
-    /// Since when it is in maintenance: nothing is launched there, and agents' held legs are released once they are idle. Null: it
-    /// is not.
+    /// The time when maintenance began. During maintenance Paceline launches no calls there and releases agents' held
+    /// legs once they are idle. Null if the PBX is not in maintenance.
     maintenance_since: Option<Utc>,
-    /// It refused the last call: it has no room, is paused, or shuts down gracefully (`core restart gracefully`). One call at a time
-    /// tries it, ever less often, up to 30 s apart. Held legs of agents keep it from restarting: put it into maintenance.
+    /// `true`: the PBX refused the last call, because it is full, is paused, or shuts down gracefully (`core restart
+    /// gracefully`). Paceline tests it with one call at a time, at growing intervals of up to 30 s. Held legs of agents
+    /// prevent a graceful restart: put the PBX into maintenance.
     #[schema(example = false)]
     refuses_calls: bool,
 }
@@ -49,10 +50,11 @@ impl From<PbxStatus> for Pbx {
 
 /// Put a PBX into maintenance.
 ///
-/// Nothing more is launched there; what rings is taken back once it has rung for as long as the abandon rules ask; conversations go
-/// on to their end. Agents' held legs are released once they are idle: the agents stay logged in, shown as `paused` with the reason
-/// `pbx_maintenance`. So the PBX is left without any leg of Paceline's and can restart, as `core restart gracefully` does only then.
-/// It lasts until it is ended, also over a restart of Paceline.
+/// Paceline launches no more calls there. It cancels a ringing call once it has rung for as long as the abandon rules
+/// require; conversations go on to their end. Paceline releases agents' held legs once they are idle: the agents stay
+/// logged in, and their state is `paused` with the reason `pbx_maintenance`. Then the PBX has no leg of Paceline and
+/// can restart; `core restart gracefully` waits for that. Maintenance lasts until it is ended, also if Paceline
+/// restarts.
 #[utoipa::path(post, path = "/pbxes/{name}/maintenance", operation_id = "begin_maintenance", tag = "live",
     params(("name" = String, Path, description = "The PBX, as configured")),
     responses((status = 200, body = Pbx), (status = 404, description = "No such PBX")))]
@@ -62,7 +64,7 @@ pub(super) async fn begin(State(state): State<ApiState>, Id(name): Id<String>) -
 
 /// End the maintenance of a PBX.
 ///
-/// The phones of its agents are called again, and dialing goes on.
+/// Paceline calls the phones of its agents again and resumes dialing.
 #[utoipa::path(delete, path = "/pbxes/{name}/maintenance", operation_id = "end_maintenance", tag = "live",
     params(("name" = String, Path, description = "The PBX, as configured")),
     responses((status = 200, body = Pbx), (status = 404, description = "No such PBX")))]

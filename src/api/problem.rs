@@ -1,7 +1,7 @@
-//! Errors as they leave the API: `application/problem+json` (RFC 9457), each with what to do next.
+//! Errors of the API as `application/problem+json` (RFC 9457). Each says what to do next.
 //!
-//! In: a [`Kind`], a detail, the fields at fault. Out: a response. Holds no number, no SQL: causes go to the log only,
-//! once, in [`super::frame`], which also adds the request id.
+//! In: a [`Kind`], a detail, the fields at fault. Out: a response. It holds no telephone number and no SQL.
+//! [`super::frame`] logs the cause once and adds the request id.
 
 use crate::store::StoreError;
 use axum::body::Body;
@@ -11,7 +11,7 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 use std::sync::Arc;
 
-/// What a handler returns.
+/// The result of a handler.
 pub type ApiResult<T> = Result<T, Problem>;
 
 macro_rules! kinds {
@@ -36,57 +36,58 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// The body is not JSON at all. `detail` says where it stops being JSON.
+    /// The body is not JSON. `detail` says where the error is.
     MalformedBody = "malformed-body", BAD_REQUEST, "The body is not well-formed JSON";
-    /// A query parameter or a part of the path cannot be read, or is not known. `errors` names it.
+    /// A query parameter or a part of the path cannot be read or is not known. `errors` names it.
     BadParameter = "bad-parameter", BAD_REQUEST, "A parameter cannot be used";
-    /// The cursor is not one that this list gave out. Start again without `cursor`.
+    /// The cursor is not from this list. Start again without `cursor`.
     BadCursor = "bad-cursor", BAD_REQUEST, "The cursor cannot be used";
-    /// No valid API key came with the request. Send `Authorization: Bearer pl_…`; make a key with `paceline key create`.
+    /// The request had no valid API key. Send `Authorization: Bearer pl_…`; make a key with `paceline key create`.
     Unauthenticated = "unauthenticated", UNAUTHORIZED, "A valid API key is needed";
-    /// The key is valid and its role does not allow this. Use a key with the role that `detail` names.
+    /// The key is valid, but its role does not allow this. Use a key with the role that `detail` names.
     Forbidden = "forbidden", FORBIDDEN, "The key does not allow this";
-    /// There is nothing under this path or id.
+    /// Nothing exists under this path or id.
     NotFound = "not-found", NOT_FOUND, "Not found";
-    /// The path exists and does not take this method; the `Allow` header lists what it takes.
+    /// The path exists but does not take this method. The `Allow` header lists its methods.
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
     /// The body did not arrive in time. Send it again in one piece.
     BodyTimeout = "body-timeout", REQUEST_TIMEOUT, "The body did not arrive in time";
-    /// What is asked does not fit the present state of things. `detail` gives that state and what would be possible.
+    /// The request does not fit the present state. `detail` gives that state and what is possible.
     Conflict = "conflict", CONFLICT, "The request does not fit the present state";
     /// The body is larger than the API takes. Split it, or import a file.
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// The body must be sent as `Content-Type: application/json`.
     UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body must be application/json";
-    /// The body is JSON, and something in it cannot be used. `errors` names every field; nothing was changed.
+    /// The body is JSON, but something in it cannot be used. `errors` names every field; nothing was changed.
     Invalid = "invalid", UNPROCESSABLE_ENTITY, "Something in the request cannot be used";
-    /// This `Idempotency-Key` was used before with another body. Take a fresh key for each new request.
+    /// This `Idempotency-Key` was used before with another body. Use a new key for each new request.
     IdempotencyKeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key belongs to another request";
-    /// The key asks more often than it may. Wait for the seconds that `Retry-After` gives.
+    /// The key sends too many requests. Wait for the seconds that `Retry-After` gives.
     RateLimited = "rate-limited", TOO_MANY_REQUESTS, "Too many requests";
-    /// The fault is ours; the log has it under the problem's `request_id`.
+    /// The fault is in Paceline. The log has it under the problem's `request_id`.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Something went wrong inside Paceline";
-    /// The store, or Paceline itself, has no time for this now. Try again after the seconds that `Retry-After` gives.
+    /// The store or Paceline itself is overloaded. Send the request again after the seconds that `Retry-After` gives.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Not available at the moment";
 }
 
-/// One thing at fault.
+/// One fault in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Fault {
-    /// Where in the body, as a JSON pointer in fragment form (RFC 6901, 6).
+    /// The place in the body, as a JSON pointer in fragment form (RFC 6901, section 6). Left out if the fault is not in
+    /// the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "#/number_pool/3")]
     pub pointer: Option<String>,
-    /// Which parameter or header, where it is not in the body.
+    /// The parameter or header with the fault. Left out if the fault is in the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parameter: Option<String>,
-    /// What is wrong with it and what would do. Never repeats a telephone number.
+    /// The fault, and what to correct. It never repeats a telephone number.
     #[schema(example = "too short to be a telephone number")]
     pub detail: String,
 }
 
 impl Fault {
-    /// At a place in the body; `path` is a JSON pointer without the `#`: `/number_pool/3`.
+    /// A fault in the body. `path` is a JSON pointer without the `#`: `/number_pool/3`.
     pub fn body(path: impl AsRef<str>, detail: impl Into<String>) -> Self {
         Self {
             pointer: Some(format!("#{}", path.as_ref())),
@@ -95,7 +96,7 @@ impl Fault {
         }
     }
 
-    /// In a query parameter, a path parameter or a header.
+    /// A fault in a query parameter, a path parameter or a header.
     pub fn parameter(name: &str, detail: impl Into<String>) -> Self {
         Self {
             pointer: None,
@@ -105,7 +106,7 @@ impl Fault {
     }
 }
 
-/// An error on its way out.
+/// An error before it is sent.
 #[derive(Clone, Debug)]
 pub struct Problem {
     kind: Kind,
@@ -129,15 +130,15 @@ pub struct ProblemBody<'a> {
     /// The HTTP status.
     #[schema(example = 422)]
     status: u16,
-    /// What is wrong this time, and what to do next.
+    /// The error in this case, and what to do next.
     #[schema(
         example = "1 of 3 numbers cannot be dialed; nothing was created. Correct or remove it and send again."
     )]
     detail: &'a str,
-    /// Every field at fault.
+    /// Every fault. Left out if there is none to name.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [Fault],
-    /// Under which the log has more.
+    /// The request's id. The log has more under it.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
 }
@@ -154,7 +155,7 @@ impl Problem {
         }
     }
 
-    /// Nothing under this id. `what` is what it would have been: `campaign`.
+    /// There is no object with this id. `what` is its kind, for example `campaign`.
     pub fn no(what: &str, id: impl std::fmt::Display) -> Self {
         let list = match what {
             "do-not-call entry" => "dnc".to_owned(),
@@ -173,7 +174,7 @@ impl Problem {
         Self::new(Kind::Conflict, detail)
     }
 
-    /// One unusable field; `path` as in [`Fault::body`].
+    /// One field cannot be used. `path` as in [`Fault::body`].
     pub fn field(path: impl AsRef<str>, detail: impl Into<String>) -> Self {
         Self::invalid(
             "Nothing was changed. Correct what `errors` names and send again.",
@@ -181,12 +182,12 @@ impl Problem {
         )
     }
 
-    /// Several unusable fields.
+    /// Several fields cannot be used.
     pub fn invalid(detail: impl Into<String>, errors: Vec<Fault>) -> Self {
         Self::new(Kind::Invalid, detail).with_errors(errors)
     }
 
-    /// A fault of ours. The cause is logged and not shown.
+    /// A fault in Paceline. The cause goes to the log and not to the client.
     pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
         Self {
             cause: Some(Arc::new(cause.into())),
@@ -197,7 +198,7 @@ impl Problem {
         }
     }
 
-    /// No time for this now.
+    /// Paceline is too busy now. The client may send the request again after `retry_after_s` seconds.
     pub fn unavailable(detail: impl Into<String>, retry_after_s: u64) -> Self {
         Self {
             retry_after_s: Some(retry_after_s),
@@ -205,35 +206,35 @@ impl Problem {
         }
     }
 
-    /// Names the fields at fault.
+    /// Adds the fields at fault.
     pub fn with_errors(mut self, errors: Vec<Fault>) -> Self {
         self.errors = errors;
         self
     }
 
-    /// Says how long to wait.
+    /// Adds the time to wait, in seconds.
     pub fn retry_after_s(mut self, seconds: u64) -> Self {
         self.retry_after_s = Some(seconds);
         self
     }
 
-    /// Keeps a cause for the log.
+    /// Adds a cause for the log.
     pub fn caused_by(mut self, cause: impl Into<anyhow::Error>) -> Self {
         self.cause = Some(Arc::new(cause.into()));
         self
     }
 
-    /// What it is.
+    /// The kind of problem.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// What is behind it, for the log only.
+    /// The cause, for the log only.
     pub fn cause(&self) -> Option<&anyhow::Error> {
         self.cause.as_deref()
     }
 
-    /// The problem for a status that some layer answered with by itself.
+    /// The problem for a status that an HTTP layer gave without a problem.
     pub fn of_status(status: StatusCode) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::new(
@@ -255,7 +256,7 @@ impl Problem {
         }
     }
 
-    /// The response, with the id under which the log has more.
+    /// The response, with the request's id for the log.
     pub fn respond(&self, request_id: Option<&str>) -> Response<Body> {
         let body = ProblemBody {
             kind: format!("/problems/{}", self.kind.slug()),

@@ -73,14 +73,14 @@ const RULES: [Rule; 4] = [
 /// Live answers, and abandoned ones among them.
 type Counted = (u32, u32);
 
-/// What an answer is, in any rule's eyes.
+/// The result of an answered call. Every rule counts it in its own way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    /// An agent was there after so many milliseconds.
+enum AnswerResult {
+    /// An agent was connected this many milliseconds after the answer.
     Connected(i64),
-    /// The callee hung up after so many, before that.
+    /// The callee hung up this many milliseconds after the answer, before an agent was connected.
     HungUp(i64),
-    /// Given up, or nobody knows.
+    /// Paceline gave the call up as abandoned, or the end is unknown.
     Abandoned,
 }
 
@@ -109,14 +109,14 @@ impl Rule {
         self.early == Early::Ignored
     }
 
-    fn counts(&self, fate: Fate) -> Counted {
-        match (fate, self.early) {
-            (Fate::Abandoned, _) => (1, 1),
-            (Fate::Connected(ms), _) => (1, u32::from(ms > self.limit_ms)),
-            (Fate::HungUp(ms), _) if ms > self.limit_ms => (1, 1),
-            (Fate::HungUp(_), Early::Ignored) => (0, 0),
-            (Fate::HungUp(_), Early::Live) => (1, 0),
-            (Fate::HungUp(_), Early::Abandoned) => (1, 1),
+    fn counts(&self, result: AnswerResult) -> Counted {
+        match (result, self.early) {
+            (AnswerResult::Abandoned, _) => (1, 1),
+            (AnswerResult::Connected(ms), _) => (1, u32::from(ms > self.limit_ms)),
+            (AnswerResult::HungUp(ms), _) if ms > self.limit_ms => (1, 1),
+            (AnswerResult::HungUp(_), Early::Ignored) => (0, 0),
+            (AnswerResult::HungUp(_), Early::Live) => (1, 0),
+            (AnswerResult::HungUp(_), Early::Abandoned) => (1, 1),
         }
     }
 
@@ -137,20 +137,20 @@ pub(crate) fn rules() -> Value {
     RULES.iter().map(Rule::json).collect()
 }
 
-/// What the attempt's row says of its answer; none where nobody answered, or it has not ended.
-fn told(attempt: &Attempt) -> Option<Fate> {
+/// The result by the attempt's row. `None` if nobody answered or the attempt has not ended.
+fn told(attempt: &Attempt) -> Option<AnswerResult> {
     let answered_at = attempt.answered_at?;
     let waited_ms = |at: Timestamp| at.as_millisecond() - answered_at.as_millisecond();
     if attempt.abandoned_at.is_some() {
-        return Some(Fate::Abandoned);
+        return Some(AnswerResult::Abandoned);
     }
     if let Some(at) = attempt.connected_at {
-        return Some(Fate::Connected(waited_ms(at)));
+        return Some(AnswerResult::Connected(waited_ms(at)));
     }
     match attempt.outcome.as_deref()? {
-        "abandoned" | "unknown" => Some(Fate::Abandoned),
+        "abandoned" | "unknown" => Some(AnswerResult::Abandoned),
         "machine" | "fax" | "screened" => None,
-        _ => Some(Fate::HungUp(waited_ms(attempt.ended_at))),
+        _ => Some(AnswerResult::HungUp(waited_ms(attempt.ended_at))),
     }
 }
 
@@ -204,7 +204,7 @@ pub(crate) async fn check_account<S: Site>(system: &mut System<S>, campaign: i64
             .filter(|a| a.answered_at.is_some_and(|at| at >= since));
         let sum = in_window
             .filter_map(|attempt| told(attempt))
-            .map(|fate| rule.counts(fate))
+            .map(|result| rule.counts(result))
             .fold((0, 0), plus);
         let (least, most) = (heard.least[rule.name], heard.most[rule.name]);
         for (when, accounts) in [("at the end", &before), ("after one more kill", &after)] {
@@ -302,29 +302,32 @@ impl<'a> Answer<'a> {
         })
     }
 
-    /// What it may count as by what the callee heard.
-    fn readings(&self) -> Vec<Fate> {
+    /// The results that are possible by what the callee heard.
+    fn readings(&self) -> Vec<AnswerResult> {
         let mut readings = Vec::new();
-        let mut around = |fate: fn(i64) -> Fate, ms: i64| {
-            readings.push(fate(ms));
+        let mut around = |reading: fn(i64) -> AnswerResult, ms: i64| {
+            readings.push(reading(ms));
             // On both sides of a limit that is too close to call.
             for limit_ms in RULES.map(|rule| rule.limit_ms) {
                 if (ms - limit_ms).abs() <= BLUR_MS {
-                    readings.extend([fate(limit_ms), fate(limit_ms + 1)]);
+                    readings.extend([reading(limit_ms), reading(limit_ms + 1)]);
                 }
             }
         };
         if let Some(after) = self.call.heard_agent {
-            around(Fate::Connected, i64::try_from(after.as_millis()).expect("short"));
+            around(
+                AnswerResult::Connected,
+                i64::try_from(after.as_millis()).expect("short"),
+            );
             return readings;
         }
-        around(Fate::HungUp, self.lasted_ms);
+        around(AnswerResult::HungUp, self.lasted_ms);
         if self.lasted_ms <= AUDIO_SURE_MS {
             // Gone before it could hear an agent, who may just have been there.
-            around(Fate::Connected, self.lasted_ms);
+            around(AnswerResult::Connected, self.lasted_ms);
         }
         if self.lasted_ms + BLUR_MS > RULES[0].limit_ms {
-            readings.push(Fate::Abandoned);
+            readings.push(AnswerResult::Abandoned);
         }
         readings
     }
@@ -335,12 +338,12 @@ impl Heard {
         let told = told(attempt);
         let answer = call.and_then(|call| Answer::of(call, gaps));
         let allowed = match &answer {
-            // Whom the carrier did not answer nobody answered, gap or not.
+            // If the carrier did not answer, nobody did, gap or not.
             None => vec![None],
             Some(answer) => self.allowed(attempt, answer, gaps),
         };
         for rule in &RULES {
-            let counts = |fate: &Option<Fate>| fate.map_or((0, 0), |fate| rule.counts(fate));
+            let counts = |result: &Option<AnswerResult>| result.map_or((0, 0), |result| rule.counts(result));
             let all: Vec<Counted> = allowed.iter().map(counts).collect();
             if !all.contains(&counts(&told)) {
                 self.wrong.push(format!(
@@ -366,16 +369,16 @@ impl Heard {
         }
     }
 
-    fn allowed(&mut self, attempt: &Attempt, answer: &Answer<'_>, gaps: &[Gap]) -> Vec<Option<Fate>> {
+    fn allowed(&mut self, attempt: &Attempt, answer: &Answer<'_>, gaps: &[Gap]) -> Vec<Option<AnswerResult>> {
         let mut allowed: Vec<_> = answer.readings().into_iter().map(Some).collect();
         if answer.is_hidden {
-            // Of what is not known the worst is taken.
-            allowed.push(Some(Fate::Abandoned));
+            // An unknown result counts as the worst one.
+            allowed.push(Some(AnswerResult::Abandoned));
             if gaps
                 .iter()
                 .any(|gap| gap.is_mute() && gap.hides(answer.at, attempt.ended_at))
             {
-                allowed.push(Some(Fate::Connected(0)));
+                allowed.push(Some(AnswerResult::Connected(0)));
             }
             if attempt.outcome.as_deref() == Some("unknown") {
                 // The answer itself went unseen, and the record says that the evidence is lost.

@@ -14,43 +14,43 @@ use paceline_core::zone;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Numbers of all contacts in one request.
+/// Maximum number of telephone numbers in one request.
 const ALL_NUMBERS_MAX: usize = 2 * NUMBERS_MAX;
 
-/// Somebody to call.
+/// A contact.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct Contact {
-    /// Its id.
+    /// The contact's id.
     #[schema(example = 1234)]
     id: i64,
-    /// The list that it is in.
+    /// The id of the contact's list.
     #[schema(example = 7)]
     contact_list_id: i64,
-    /// In the order in which they are dialed: the first that is not on the do-not-call list.
+    /// The contact's numbers in the order of dialing: Paceline dials the first one that is not on the do-not-call list.
     numbers: Vec<Number>,
-    /// Its id in the system that it is from.
+    /// The contact's id in the system that it comes from.
     #[schema(example = "crm-4711")]
     external_id: Option<String>,
-    /// What the contact is called.
+    /// The contact's name.
     #[schema(example = "A. Example")]
     name: Option<String>,
-    /// IANA time zone that the contact's calling hours are in; the campaign's where null.
+    /// IANA time zone of the contact's calling hours. Null: the campaign's time zone.
     #[schema(example = "America/New_York")]
     time_zone: Option<String>,
-    /// What the contact speaks (BCP 47).
+    /// The contact's language (BCP 47).
     #[schema(example = "es-MX")]
     language: Option<String>,
-    /// How important the contact is: 1, the most, to 9.
+    /// The contact's importance, 1 (the highest) to 9.
     #[schema(example = 2)]
     tier: Option<u8>,
-    /// Where the contact lives.
+    /// The contact's address.
     address: Address,
-    /// Words by which contacts are found and chosen.
+    /// Words to find and select contacts by.
     #[schema(example = json!(["renewal", "vip"]))]
     tags: Vec<String>,
-    /// To what the contact agreed.
+    /// The contact's consents.
     consents: Vec<Consent>,
-    /// Anything else that is known.
+    /// Further data, by name.
     #[schema(example = json!({"plan": "gold"}))]
     attributes: BTreeMap<String, String>,
 }
@@ -58,52 +58,52 @@ pub(in crate::api) struct Contact {
 /// A number of a contact.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct Number {
-    /// In E.164; all but the last two digits masked, unless the key may see numbers.
+    /// The number in E.164. All digits but the last two are masked, unless the key may see numbers.
     #[schema(example = "+*********23")]
     number: String,
-    /// What kind of line it is, by the number plan of its country.
+    /// The kind of line, by the number plan of the country.
     kind: Option<NumberKind>,
-    /// What it was called where it is from.
+    /// The number's label in the system or file that it comes from.
     #[schema(example = "Home Phone")]
     label: Option<String>,
 }
 
-/// Where a contact lives.
+/// A contact's address.
 #[derive(Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::api) struct Address {
-    /// ISO 3166-1 alpha-2.
+    /// Country, ISO 3166-1 alpha-2.
     #[schema(example = "US")]
     country: Option<String>,
     /// State or province, up to 60 characters.
     #[schema(example = "NY")]
     state: Option<String>,
-    /// Up to 20 characters.
+    /// Postal code, up to 20 characters.
     #[schema(example = "10001")]
     postal_code: Option<String>,
 }
 
-/// A contact's agreement to be called.
+/// A contact's consent to be called.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct Consent {
-    /// How it was given.
+    /// The kind of consent.
     kind: ConsentKind,
     /// The purpose that the contact agreed to.
     scope: ConsentScope,
-    /// When it was given; calls before that have none.
+    /// The time when the contact gave it. It does not cover calls before that.
     granted_at: Utc,
-    /// When it ends; null: not by itself.
+    /// The time when it ends. Null: no fixed end.
     #[serde(default)]
     expires_at: Option<Utc>,
-    /// Where it can be proved, up to 1,000 characters.
+    /// The place where it can be proved, up to 1,000 characters.
     #[serde(default)]
     #[schema(example = "form 12, signed at the branch")]
     proof: Option<String>,
 }
 
 impl Contact {
-    /// As this caller may see it.
+    /// The contact as this caller may see it: numbers are masked if the key may not see them.
     pub(in crate::api) fn new(row: ContactRow, caller: Caller) -> Self {
         let known = row.contact;
         let number = |n: ContactNumber| Number {
@@ -139,62 +139,62 @@ impl Contact {
     }
 }
 
-/// A contact to be added.
+/// A new contact.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct ContactInput {
-    /// 1 to 10, in the order in which they are to be dialed. The first one tells contacts apart.
+    /// 1 to 10 numbers in the order of dialing. Two contacts with the same first number are the same contact.
     numbers: Vec<NumberInput>,
-    /// Its id in the system that it is from, up to 200 characters; unique within the list.
+    /// The contact's id in the system that it comes from, up to 200 characters, unique within the list.
     #[serde(default)]
     #[schema(example = "crm-4711")]
     external_id: Option<String>,
-    /// What the contact is called.
+    /// The contact's name.
     #[serde(default)]
     #[schema(example = "A. Example")]
     name: Option<String>,
-    /// IANA time zone of the place where the contact is; the campaign's if left out.
+    /// IANA time zone of the contact. The campaign's time zone if left out.
     #[serde(default)]
     #[schema(example = "America/New_York")]
     time_zone: Option<String>,
-    /// What the contact speaks (BCP 47).
+    /// The contact's language (BCP 47).
     #[serde(default)]
     #[schema(example = "es-MX")]
     language: Option<String>,
-    /// How important the contact is: 1, the most, to 9.
+    /// The contact's importance, 1 (the highest) to 9.
     #[serde(default)]
     #[schema(example = 2, minimum = 1, maximum = 9)]
     tier: Option<i64>,
-    /// Where the contact lives.
+    /// The contact's address.
     #[serde(default)]
     address: Address,
-    /// Up to 50 words of up to 60 characters.
+    /// Up to 50 words to find and select contacts by, each up to 60 characters.
     #[serde(default)]
     #[schema(example = json!(["renewal", "vip"]))]
     tags: Vec<String>,
-    /// Up to 20.
+    /// Up to 20 consents.
     #[serde(default)]
     consents: Vec<Consent>,
-    /// Anything else that is known: up to 64 texts of up to 2,000 characters, by name.
+    /// Further data, by name: up to 64 texts of up to 2,000 characters.
     #[serde(default)]
     #[schema(example = json!({"plan": "gold"}))]
     attributes: BTreeMap<String, String>,
 }
 
-/// A number of a contact to be added.
+/// A number of a new contact.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct NumberInput {
-    /// As people write it; without a country code it is read in the configured default region.
+    /// The number in any usual notation. Without a country code it is read in the configured default region.
     #[schema(example = "+1 202 555 0123")]
     number: String,
-    /// What to call it, up to 100 characters.
+    /// The number's label, up to 100 characters.
     #[serde(default)]
     #[schema(example = "Home Phone")]
     label: Option<String>,
 }
 
-/// The contacts to store.
+/// Checks contacts and converts them to the stored form.
 pub(super) async fn check_contacts(
     state: &ApiState,
     mut inputs: Vec<ContactInput>,
@@ -221,7 +221,8 @@ pub(super) async fn check_contacts(
 }
 
 impl ContactInput {
-    /// The contact; none where something of it cannot be used. Takes its numbers from `numbers`.
+    /// The checked contact. `None` if part of it cannot be used; `faults` says why. It takes the contact's numbers from
+    /// `numbers`.
     fn check(
         self,
         at: &str,
@@ -331,7 +332,7 @@ impl Consent {
     }
 }
 
-/// The value, where one was given that can be taken.
+/// The checked value. `None` if it is left out or cannot be used.
 fn optional<I, T, E: std::fmt::Display>(
     faults: &mut Faults,
     path: String,

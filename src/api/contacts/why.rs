@@ -1,4 +1,4 @@
-//! "Why was this number (not) dialed": what the ledger and the attempts tell of a contact, and what will happen next.
+//! The reasons why a contact was or was not dialed, from the stored decisions and attempts, and what will happen next.
 
 use super::super::attempts::Attempt;
 use super::super::check;
@@ -17,27 +17,27 @@ use paceline_core::time::Wall;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Decisions and attempts shown of each contact, the newest.
+/// Maximum number of decisions and of attempts shown for a contact, the newest first.
 const SHOWN_MAX: i64 = 100;
 
-/// A decision of the gate, as stored before each call and each refusal.
+/// A decision of the gate. Paceline stores one before each call, and one for each refusal.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Decision {
-    /// Time.
+    /// The time of the decision.
     at: Utc,
-    /// The task.
+    /// The task's id.
     #[schema(example = 42)]
     task_id: i64,
-    /// Set where an attempt was made upon it.
+    /// The attempt that followed the decision. Null if none did.
     attempt_id: Option<Uuid>,
-    /// At which of the two askings.
+    /// The stage at which the gate decided.
     stage: GateStage,
     /// `allow`, `defer` or `deny`.
     #[schema(example = "defer")]
     verdict: &'static str,
-    /// Why, most important first.
+    /// The reasons, the most important one first.
     reasons: Vec<GateReason>,
-    /// Where deferred: until when.
+    /// `defer`: the time until which the contact is deferred. Otherwise null.
     until: Option<Utc>,
 }
 
@@ -58,30 +58,30 @@ impl From<DecisionRow> for Decision {
     }
 }
 
-/// A contact's place in a task.
+/// A contact's state in a task.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct ContactTask {
-    /// Which task.
+    /// The task's id.
     #[schema(example = 42)]
     task_id: i64,
-    /// Its state.
+    /// The task's state.
     task_state: TaskState,
-    /// Of which campaign.
+    /// The campaign's id.
     #[schema(example = 1)]
     campaign_id: i64,
-    /// Its state.
+    /// The campaign's state.
     campaign_state: CampaignState,
-    /// `ready`: waits. `leased`: about to be dialed, or in a call. `done`: finished.
+    /// The contact's state: `ready` (it waits), `leased` (it is about to be dialed, or in a call) or `done` (finished).
     #[schema(example = "ready")]
     state: &'static str,
-    /// When it may be dialed next.
+    /// The earliest time of the next attempt.
     due_at: Utc,
-    /// Attempts made so far.
+    /// Number of attempts made so far.
     #[schema(example = 1)]
     attempts_made: u32,
-    /// What the last of them came to.
+    /// The outcome of the last attempt. Null if there was none.
     last_outcome: Option<Outcome>,
-    /// What this means, in words.
+    /// The state in words.
     #[schema(example = "waits for its calling hours until 2026-11-20T13:00:00Z")]
     explanation: String,
 }
@@ -91,22 +91,22 @@ pub(crate) struct ContactTask {
 pub(crate) struct Why {
     /// The contact.
     contact: Contact,
-    /// Whether all of its numbers are on the do-not-call list now.
+    /// `true`: all of the contact's numbers are on the do-not-call list now.
     on_do_not_call_list: bool,
-    /// Which of its numbers are, from 1 in their order.
+    /// The places of the contact's numbers that are on the do-not-call list, from 1.
     #[schema(example = json!([2]))]
     numbers_on_do_not_call_list: Vec<usize>,
-    /// Its place in each task, the newest first.
+    /// The contact's state in each task, the newest first, at most 100.
     tasks: Vec<ContactTask>,
-    /// The gate's decisions, the newest first, 100 at most.
+    /// The gate's decisions, the newest first, at most 100.
     decisions: Vec<Decision>,
-    /// Attempts to reach it, the newest first, 100 at most.
+    /// The attempts to reach the contact, the newest first, at most 100.
     attempts: Vec<Attempt>,
 }
 
 /// Explain why a contact was or was not dialed.
 ///
-/// Its place in each task, every decision of the gate with its reasons, and every attempt.
+/// The answer has the contact's state in each task, the decisions of the gate with their reasons, and the attempts.
 #[utoipa::path(get, path = "/contacts/{id}/why", operation_id = "explain_contact", tag = "contacts",
     params(("id" = i64, Path, description = "The contact")),
     responses((status = 200, body = Why), (status = 404, description = "No such contact")))]
@@ -216,25 +216,26 @@ fn explanation(row: &ContactTaskRow, last: Option<&DecisionRow>, on_list: bool, 
     }
 }
 
-/// Whom to look for.
+/// A search for contacts.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SearchContacts {
-    /// The number, as people write it.
+    /// The number in any usual notation.
     #[schema(example = "+12025550123")]
     number: String,
 }
 
-/// Contacts with a number.
+/// The contacts with a number.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct FoundContacts {
-    /// The contacts that have it, one for each list that it is in; the newest 200.
+    /// The newest 200 contacts with the number, at most one of each list.
     items: Vec<Contact>,
 }
 
 /// Find contacts by number.
 ///
-/// A POST, so that the number gets into no log on its way. Needs a key that may see numbers, as it tells whose they are.
+/// The request is a POST, so that the number does not get into the log of a proxy. It needs a key that may see numbers,
+/// because the answer tells whose number it is.
 #[utoipa::path(post, path = "/contacts/search", operation_id = "search_contacts", tag = "contacts",
     request_body = SearchContacts, responses((status = 200, body = FoundContacts)))]
 pub(crate) async fn search(

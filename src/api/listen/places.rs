@@ -1,12 +1,14 @@
-//! Who is connected. In: who comes, who asks, who has been answered. Out: whether there is room, and who must leave to make
-//! it: of the peer that has the most connections, the one that has asked nothing for longest. Opens nothing itself.
+//! The places of connections. In: new connections, requests and answers. Out: a place, or none, and the connection that
+//! must make room: of the peer with the most connections, the one that has been idle for the longest time. It opens no
+//! connections itself.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// Whose connections count together: an address, of IPv6 its network, as one machine has all of it.
+/// A peer whose connections count together: an IPv4 address or an IPv6 network, because one machine can use a whole
+/// network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Machine(u128);
 
@@ -19,7 +21,7 @@ impl From<IpAddr> for Machine {
     }
 }
 
-/// All places.
+/// The places of all connections.
 #[derive(Debug)]
 pub(super) struct Places {
     all: Mutex<All>,
@@ -37,17 +39,17 @@ struct All {
 #[derive(Debug)]
 struct Taken {
     peer: Machine,
-    /// Since which moment it has asked nothing; nothing while it is answered. Moments are counted, not measured.
+    /// Sequence number of the moment when it became idle. `None` while a request is being answered.
     idle_since: Option<u64>,
     leave: Arc<Notify>,
 }
 
-/// One connection's, until it is dropped.
+/// The place of one connection. Dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
     id: u64,
-    /// Told when it must leave.
+    /// Notified when the connection must make room.
     pub(super) leave: Arc<Notify>,
 }
 
@@ -60,7 +62,7 @@ impl Places {
         })
     }
 
-    /// A place, for which another may have to leave; nothing where all are being answered.
+    /// Takes a place; another connection may have to make room. `None` if all connections are being answered.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let peer = Machine::from(address);
         let mut all = self.lock();
@@ -88,13 +90,14 @@ impl Places {
     }
 
     fn lock(&self) -> MutexGuard<'_, All> {
-        // Whole at any moment.
+        // Each change is complete before the lock is released, so a panic leaves no half-done state.
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl All {
-    /// Sends somebody away: of this peer, or of the one with the most connections.
+    /// Closes an idle connection: of this peer if given, otherwise of the peer with the most connections. `None` if no
+    /// connection is idle.
     fn make_room(&mut self, only: Option<Machine>) -> Option<()> {
         let idle = self.taken.iter().filter_map(|(id, taken)| {
             let since = taken.idle_since?;
@@ -122,12 +125,12 @@ impl All {
 }
 
 impl Place {
-    /// It has asked something and is not to be sent away before it has its answer.
+    /// The connection sent a request. It must not make room before it has the answer.
     pub(super) fn asks(&self) {
         self.set_idle(false);
     }
 
-    /// It has its answer.
+    /// The connection has its answer and is idle.
     pub(super) fn is_answered(&self) {
         self.set_idle(true);
     }

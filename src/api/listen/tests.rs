@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 const LONG_BYTES: usize = 16 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server with little patience and little room.
+/// A server with short timeouts and few places.
 struct Server {
     addr: SocketAddr,
     queue: QueueMetrics,
@@ -61,11 +61,11 @@ fn ask(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: p\r\n\r\n")
 }
 
-/// Everything up to the end of the connection.
+/// Reads everything up to the end of the connection.
 async fn read_all(socket: &mut TcpStream) -> Vec<u8> {
     let mut reply = Vec::new();
     let read = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut reply)).await;
-    // A connection may also be ended harshly.
+    // The server may also reset the connection.
     let _ = read.expect("it ends");
     reply
 }
@@ -143,7 +143,7 @@ async fn idle_connections_make_room_and_busy_ones_leave_room_for_health() {
         .connect(&ask("/").replace("Host", "Connection: close\r\nHost"))
         .await;
     let reply = loop {
-        // A connection that is not known to ask yet has made room for the first of these.
+        // A connection whose request has not arrived yet may have made room for the first of these.
         let reply = read_all(&mut asker).await;
         if !reply.ends_with(b"here") {
             break reply;

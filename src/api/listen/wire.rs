@@ -1,7 +1,7 @@
-//! A connection that is let go when its peer takes what is sent too slowly. In: a socket. Out: the same, and an error where
-//! it would be waited for any longer.
+//! Closes a connection if its peer takes data too slowly. In: a socket. Out: the same socket, with an error once the
+//! peer has used up its time.
 //!
-//! Who takes nothing has [`SLACK_MAX`]; who takes [`BYTES_PER_SECOND_MIN`] may go on for as long as it lasts.
+//! A peer that takes nothing has [`SLACK_MAX`]. A peer that takes at least [`BYTES_PER_SECOND_MIN`] is never closed.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,16 +10,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long a peer may take nothing.
+/// Maximum time in which a peer may take nothing.
 pub(super) const SLACK_MAX: Duration = Duration::from_secs(10);
-/// A page of metrics in ten seconds.
+/// At this rate a page of metrics takes about ten seconds.
 const BYTES_PER_SECOND_MIN: u32 = 16 * 1024;
 
-/// A socket, and how long its peer may still keep us waiting.
+/// A socket, and the time that its peer may still let us wait.
 pub(super) struct Patient<S> {
     socket: S,
     slack_max: Duration,
-    /// What is left of it; spent while the peer takes nothing, and earned by taking.
+    /// The time left. Waiting for the peer spends it; each byte that the peer takes adds to it.
     slack: Duration,
     waiting: Option<Waiting>,
 }
@@ -39,7 +39,7 @@ impl<S> Patient<S> {
         }
     }
 
-    /// What the socket said to `bytes` at most that were to be sent, unless it has been waited for long enough.
+    /// Passes on the socket's answer to a write. It fails with `TimedOut` when the peer has used up its time.
     fn hear(&mut self, cx: &mut Context<'_>, said: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(taken)) = &said {
             if let Some(waited) = self.waiting.take() {
@@ -110,7 +110,7 @@ mod tests {
         let mut sending = Patient::new(ours, SLACK_MAX);
         let long = vec![0; 400 * 1024];
         let (sent, ()) = tokio::join!(sending.write_all(&long), async {
-            // Twenty kilobytes a second, for as long as it lasts.
+            // 20 kB per second, which is above the minimum.
             let mut some = [0; 1024];
             for _ in 0..400 {
                 theirs.read_exact(&mut some).await.unwrap();
