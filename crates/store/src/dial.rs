@@ -1,4 +1,5 @@
-//! What the dialer asks when it starts: the campaigns to dial, and what a former run left open in each.
+//! The data that the dialer reads when it starts: the campaigns to dial, and their attempts and agents that the last
+//! run left open.
 
 use super::Store;
 use super::attempts::code;
@@ -22,55 +23,55 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tracing::error;
 
-/// Answers before this are told as one.
+/// Answers older than this are counted together, as one quarter of an hour.
 const QUARTERS_KEPT: Duration = Duration::from_secs(92 * 24 * 3_600);
 
 /// A campaign as the dialer needs it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DialCampaign {
-    /// Its row.
+    /// The campaign's id.
     pub id: CampaignId,
     /// Its name, for logs and metric labels.
     pub name: String,
-    /// Where it is in its life.
+    /// The campaign's state.
     pub state: CampaignState,
-    /// Its settings; the defaults where `fault` says that they cannot be read.
+    /// The campaign's settings; the defaults if `fault` is set.
     pub settings: CampaignSettings,
-    /// Why its settings cannot be read: nothing may be launched.
+    /// The reason why the stored settings cannot be read. While it is set, nothing may be launched.
     pub fault: Option<String>,
-    /// Its trunks in order of preference.
+    /// The campaign's trunks in order of preference.
     pub trunks: Vec<TrunkRow>,
 }
 
-/// Everything that a former run left open in a campaign.
+/// The attempts and agents that the last run left open in a campaign.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
     /// Attempts without an outcome, oldest first.
     pub attempts: Vec<OpenAttempt>,
     /// Agents that were not offline.
     pub agents: Vec<StoredAgent>,
-    /// Leased contacts without an open attempt: they are ready again.
+    /// Leased contacts without an open attempt, which are now ready again.
     pub given_back: u64,
 }
 
-/// An agent that a former run left logged in.
+/// An agent that the last run left logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAgent {
     /// The agent's id.
     pub agent: AgentId,
     /// The PBX that the phone is on.
     pub pbx: PbxName,
-    /// Which phone.
+    /// The phone's extension on the PBX.
     pub extension: Extension,
-    /// The held or ringing leg.
+    /// The held or ringing leg; `None` if there is none.
     pub leg: Option<AgentLegId>,
-    /// What the agent had asked for.
+    /// The agent's last request.
     pub wants: Wants,
-    /// The state when last stored.
+    /// The last stored state.
     pub state: AgentState,
 }
 
-/// An archived one only while something of it is left.
+/// An archived campaign is included only while agents are logged in to it or its contacts hold numbers.
 const CAMPAIGNS: &str = "SELECT id, name, state, settings FROM campaigns WHERE ($1 IS NULL OR id = $1) \
     AND (state <> 'archived' OR EXISTS (SELECT 1 FROM agents WHERE agents.campaign_id = campaigns.id) \
       OR EXISTS (SELECT 1 FROM number_leases n JOIN tasks t ON t.id = n.task_id WHERE t.campaign_id = campaigns.id)) \
@@ -82,8 +83,8 @@ const TRUNKS: &str = "SELECT ct.campaign_id, t.id, t.pbx, t.dial, t.caller_id, t
     FROM campaign_trunks ct JOIN trunks t ON t.id = ct.trunk_id \
     WHERE $1 IS NULL OR ct.campaign_id = $1 ORDER BY ct.campaign_id, ct.position";
 
-/// By way of the numbers held, which are few: an open attempt holds its number. A failover makes a second leg; the newest
-/// is the one that lives.
+/// Found by way of the leased numbers, which are few: an open attempt always holds its number. After a failover an
+/// attempt has several legs; the newest is the one that may be up.
 pub(super) const OPEN_ATTEMPTS: &str = "SELECT a.id, l.id, l.pbx, l.trunk_id, a.contact_id, a.task_id, a.number, \
         a.ordinal, t.retries_max, a.created_at_ms, a.answered_at_ms, a.connected_at_ms, a.agent_id, tc.tries_made, \
         a.abandoned_at_ms, l.ended_at_ms, l.ended_by, l.q850, l.sip, l.progress, l.answered_at_ms, l.detail \
@@ -104,8 +105,8 @@ const LOG_OUT: &str = "UPDATE agents SET state = 'offline', state_at_ms = $2, ca
 
 pub(super) const RUNNING: &str = "SELECT id FROM tasks WHERE campaign_id = $1 AND state = 'running'";
 
-/// How a campaign's answers have ended, by the quarter of an hour in which people answered; the older of them in one. It says
-/// in SQL what `AnswerRow::fate` and `AbandonRule::tally` say.
+/// Counts how a campaign's answers ended, per quarter of an hour of the answer; the oldest are counted together. The
+/// conditions must agree with `AnswerRow::fate` and `AbandonRule::tally`.
 pub(super) const ANSWERS: &str = "SELECT quarter, \
       sum(CASE WHEN fate = 'connected' AND wait_ms <= $4 THEN 1 ELSE 0 END), \
       sum(CASE WHEN fate = 'connected' AND wait_ms > $4 THEN 1 ELSE 0 END), \
@@ -120,13 +121,13 @@ pub(super) const ANSWERS: &str = "SELECT quarter, \
       FROM attempts WHERE campaign_id = $1 AND answered_at_ms >= $2) answers \
     WHERE fate <> 'none' GROUP BY quarter ORDER BY quarter";
 
-/// Leased contacts of a campaign whose attempt, if there was one, is over.
+/// Leased contacts of a campaign without an open attempt.
 const STRAY_LEASES: &str = "SELECT n.task_id, n.contact_id FROM number_leases n JOIN tasks t ON t.id = n.task_id \
     WHERE t.campaign_id = $1 AND NOT EXISTS (SELECT 1 FROM attempts a \
       WHERE a.contact_id = n.contact_id AND a.task_id = n.task_id AND a.ended_at_ms IS NULL) \
     ORDER BY n.number";
 
-/// A contact with an open attempt stays leased whatever anybody asks: its call may be ringing.
+/// A contact with an open attempt stays leased, because its call may be ringing.
 pub(super) static MAKE_READY: BulkStatement = BulkStatement::new(
     3,
     "WITH v(task_id, contact_id, due_at_ms) AS (VALUES {rows}) \
@@ -162,15 +163,16 @@ pub(super) static LOWER_BUCKETS: BulkStatement = BulkStatement::new(
      WHERE task_buckets.id = m.bucket_id AND task_buckets.next_due_at_ms > m.due_at_ms",
 );
 
-/// On PostgreSQL, where a lease on another connection may be raising the same column: without the lock it would not see
-/// what this transaction makes due.
+/// For PostgreSQL: a lease on another connection may be raising the same column, and without this lock it would not
+/// see the contacts that this transaction makes due.
 pub(super) static LOCK_TASKS: BulkStatement = BulkStatement::locking(
     1,
     "WITH v(task_id) AS (VALUES {rows}) SELECT t.id FROM v JOIN tasks t ON t.id = v.task_id ORDER BY t.id",
     " FOR UPDATE OF t",
 );
 
-/// Tasks that nothing more can come of. A contact is leased exactly while its number is. For [`complete_tasks`].
+/// Completes tasks that have no ready and no leased contact. A contact is leased exactly while its number is. Used by
+/// [`complete_tasks`].
 pub(super) static COMPLETE_TASKS: BulkStatement = BulkStatement::new(
     1,
     "WITH v(task_id) AS (VALUES {rows}) \
@@ -181,18 +183,18 @@ pub(super) static COMPLETE_TASKS: BulkStatement = BulkStatement::new(
 );
 
 impl Store {
-    /// Every campaign that is not archived, with its trunks; and archived ones that have numbers or agents still, for which
-    /// a former run was not told.
+    /// Every campaign that is not archived, with its trunks, and every archived one that still has leased numbers or
+    /// logged-in agents. The last run may have stopped before it learnt that such a campaign was archived.
     pub async fn dial_campaigns(&self) -> Result<Vec<DialCampaign>, StoreError> {
         self.read_dial_campaigns(None).await
     }
 
-    /// One campaign, unless it does not exist, or is archived and has no number or agent left.
+    /// One campaign; `None` if it does not exist, or if it is archived and has no leased number or logged-in agent.
     pub async fn dial_campaign(&self, id: CampaignId) -> Result<Option<DialCampaign>, StoreError> {
         Ok(self.read_dial_campaigns(Some(id)).await?.pop())
     }
 
-    /// Where a task is in its life; `None` where there is no such task.
+    /// The state of a task; `None` if the task does not exist.
     pub async fn task_state(&self, id: TaskId) -> Result<Option<TaskState>, StoreError> {
         let read = async {
             let rows = self.pools.rows(TASK_STATE, args![id.0]).await?;
@@ -216,9 +218,9 @@ impl Store {
         read.await.map_err(StoreError::DialCampaigns)
     }
 
-    /// Takes up what a former run of this campaign left: reads its open attempts and logged-in agents, and makes every
-    /// leased contact without an open attempt ready again, due `now`. One transaction. For the start of a campaign's
-    /// dialer only: it would take a running one's hopper away.
+    /// Reads the open attempts and logged-in agents of this campaign, and makes every leased contact without an open
+    /// attempt ready again, due `now`. One transaction. Call it only when the campaign's dialer starts: it would take
+    /// the leased contacts of a running one.
     pub async fn recover(&self, campaign: CampaignId, now: Wall) -> Result<Recovery, StoreError> {
         self.try_recover(campaign, now)
             .await
@@ -243,7 +245,7 @@ impl Store {
         let attempts = tx.rows(OPEN_ATTEMPTS, args![campaign.0]).await?;
         let agents = tx.rows(LOGGED_IN, args![campaign.0]).await?;
         for row in &agents {
-            // Nobody could reach such a phone, nor log it out.
+            // Nothing can call such a phone or log its agent out.
             if Extension::new(&row.get::<String>(2)?).is_err() {
                 tx.run(LOG_OUT, args![row.get::<i64>(0)?, now.0]).await?;
             }
@@ -257,7 +259,7 @@ impl Store {
         Ok(recovery)
     }
 
-    /// How a campaign's answers have ended, as far back as these rules look, for every limit among them.
+    /// How a campaign's answers ended, for each limit of these rules, as far back as the rules look.
     pub async fn answers(
         &self,
         campaign: CampaignId,
@@ -281,8 +283,8 @@ impl Store {
             .map_err(|source| StoreError::Recover { campaign, source })
     }
 
-    /// Makes leased contacts ready again, due `now`, and frees their numbers. One that is not leased, or that has an open
-    /// attempt, is left alone.
+    /// Makes leased contacts ready again, due `now`, and frees their numbers. Does not change a contact that is not
+    /// leased or that has an open attempt.
     pub async fn give_back(&self, contacts: &[(TaskId, ContactId)], now: Wall) -> Result<(), StoreError> {
         if contacts.is_empty() {
             return Ok(());
@@ -300,7 +302,8 @@ impl Store {
     }
 }
 
-/// Makes leased contacts without an open attempt ready, due at the times given, and frees their numbers.
+/// Makes leased contacts without an open attempt ready, due at the given times, and frees their numbers. Returns the
+/// number of contacts made ready.
 pub(super) async fn make_ready(tx: &mut Tx, contacts: &[(TaskId, ContactId, Wall)]) -> Result<u64, DbError> {
     if contacts.is_empty() {
         return Ok(0);
@@ -319,8 +322,8 @@ pub(super) async fn make_ready(tx: &mut Tx, contacts: &[(TaskId, ContactId, Wall
     Ok(made)
 }
 
-/// Completes those of these tasks that nothing more can come of. Their rows are locked first: a statement that waits for a row
-/// does not see what whoever held it has made ready.
+/// Completes each of these tasks that has no contact left to call. On PostgreSQL it locks the rows first: a statement
+/// that waits for a row does not see the contacts that the transaction holding that row has made ready.
 pub(super) async fn complete_tasks(tx: &mut Tx, tasks: &[Arg<'_>]) -> Result<(), DbError> {
     if tx.dialect() == Dialect::Postgres {
         LOCK_TASKS.rows(tx, tasks).await?;
@@ -339,8 +342,8 @@ pub(super) async fn free_numbers(tx: &mut Tx, contacts: &[(TaskId, ContactId)]) 
     Ok(())
 }
 
-/// Notes that these contacts are due at the times given. To be called before the transaction touches a contact or a number:
-/// every transaction locks tasks first, so that none waits for one that waits for it.
+/// Notes that these contacts are due at the given times. Call it before the transaction changes a contact or a
+/// number: every transaction locks tasks first, so that no two wait for each other.
 pub(super) async fn lower_next_due(
     tx: &mut Tx,
     contacts: &[(TaskId, ContactId, Wall)],
@@ -394,7 +397,7 @@ fn trunk(row: &Row) -> Result<(CampaignId, TrunkRow), DbError> {
     Ok((CampaignId(row.get(0)?), trunk))
 }
 
-/// The rows that can be read. The log names the others, which must not stop these.
+/// Converts the rows that can be read. Logs the others, which must not stop the start.
 fn readable<T>(
     what: &'static str,
     rows: &[Row],
@@ -437,7 +440,7 @@ fn open_attempt(row: &Row) -> Result<OpenAttempt, DbError> {
     })
 }
 
-/// How an open attempt's newest leg ended, if it did.
+/// The end of an open attempt's newest leg; `None` if the leg has not ended.
 fn leg_end(row: &Row) -> Result<Option<(Wall, LegEnd)>, DbError> {
     let ended = row.get::<Option<i64>>(15)?.zip(row.maybe_word::<EndedBy>(16)?);
     let Some((at, by)) = ended else { return Ok(None) };

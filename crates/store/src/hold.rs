@@ -1,8 +1,9 @@
-//! One `serve` a store. Two would take each other's calls away on the PBX, and dial numbers twice. In: the store's URL. Out: a
-//! [`Hold`], or who has it. Commands that only read or import do without.
+//! Allows one `serve` per store. Two would hang up each other's calls on the PBX and dial numbers twice. In: the
+//! store's URL. Out: a [`Hold`], or the present holder. Commands that only read or import do not need it.
 //!
-//! SQLite: a lock of the operating system on a file beside the database, which ends with its process. PostgreSQL: an advisory
-//! lock of a session that is kept open; the server ends it with the session, so whether it is still ours is asked all the time.
+//! SQLite: an operating system's lock on a file beside the database, which ends with its process. PostgreSQL: an
+//! advisory lock of a session that stays open. The server frees the lock when the session ends, so the session is
+//! checked regularly.
 
 use super::error::{DbError, StoreError};
 use sqlx::postgres::PgConnectOptions;
@@ -18,51 +19,51 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, warn};
 
-/// A process that was killed just now may have it for a moment longer.
+/// A process that was just killed may hold the lock for a moment longer.
 const PATIENCE: Duration = Duration::from_secs(3);
 const TRY_EVERY: Duration = Duration::from_millis(100);
-/// How often PostgreSQL is asked, and how long it may take to answer.
+/// The interval of the checks of the PostgreSQL session, and the time limit of each.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// "pace", so that other programs in the same database are not met.
+/// The key begins with "pace" in ASCII, so that it differs from the keys of other programs in the same database.
 const LOCK: &str = "1885430629, hashtext(current_schema())";
 
-/// The store is this process's, while this lives.
+/// This process has the store to itself while this value lives.
 #[derive(Debug)]
 pub struct Hold {
-    /// The file's lock ends with it.
+    /// Closing the file frees its lock.
     _file: Option<File>,
     keeper: Option<JoinHandle<()>>,
     taken: watch::Receiver<Option<String>>,
 }
 
-/// The store is another's.
+/// The store could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum HoldError {
-    /// By another process.
+    /// Another process holds the store.
     #[error(
         "another Paceline serves this store: {holder}; stop it first, or give this one its own store with `url` under \
          [store]"
     )]
     Held {
-        /// Its host, process and start.
+        /// Host, process id and start time of the holder.
         holder: String,
     },
-    /// The file beside SQLite's database.
+    /// The lock file beside SQLite's database could not be used.
     #[error("cannot lock the file `{file}`; make its folder writable")]
     File {
-        /// The file.
+        /// The path of the lock file.
         file: String,
         /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// The database.
+    /// The database failed.
     #[error("cannot check whether another Paceline serves this store; check the database")]
     Store(#[source] StoreError),
 }
 
-/// Who we are, for whoever comes second.
+/// Describes this process, for the message of a second process.
 fn ourselves() -> String {
     let host = rustix::system::uname();
     let host: String = host
@@ -77,10 +78,12 @@ fn ourselves() -> String {
 }
 
 impl Hold {
-    /// Takes the store, or says who has it. `url` as for [`super::Store::open`].
+    /// Takes the store for this process. `url` as for [`super::Store::open`]. Waits up to 3 s for another holder to
+    /// end.
     ///
     /// # Errors
-    /// [`HoldError`].
+    ///
+    /// [`HoldError::Held`] with the holder, or the failure of the file or database.
     pub async fn take(url: &str) -> Result<Self, HoldError> {
         if url.starts_with("sqlite:") {
             let options =
@@ -134,7 +137,7 @@ impl Hold {
         let options = options
             // The server cuts a name after 63 bytes.
             .application_name(&format!("paceline: {}", ourselves()))
-            // So that it soon notices that this machine is gone.
+            // With keep-alives the server soon notices that this machine has failed.
             .options([
                 ("tcp_keepalives_idle", "10"),
                 ("tcp_keepalives_interval", "5"),
@@ -159,7 +162,8 @@ impl Hold {
         })
     }
 
-    /// Returns once another has taken the store, which can happen only after a loss of the connection: who.
+    /// Returns the new holder when another process has taken the store. This can happen only after the connection to
+    /// PostgreSQL was lost.
     pub async fn lost(&self) -> String {
         let mut taken = self.taken.clone();
         loop {
@@ -189,7 +193,7 @@ async fn lock(session: &mut PgConnection) -> Result<bool, sqlx::Error> {
         .try_get(0)
 }
 
-/// Its application's name says it.
+/// The holder's application name describes it.
 async fn holder(session: &mut PgConnection) -> Result<String, sqlx::Error> {
     let who = "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
         WHERE l.locktype = 'advisory' AND l.classid = 1885430629 AND l.objsubid = 2 AND l.granted \
@@ -203,7 +207,7 @@ async fn holder(session: &mut PgConnection) -> Result<String, sqlx::Error> {
         .map_or_else(|| "who it is, the server does not tell".to_owned(), str::to_owned))
 }
 
-/// Asks for the session's life, and takes the lock anew where it was lost with the session.
+/// Checks the session regularly. If the session is lost, connects again and takes the lock again.
 async fn keep(mut session: PgConnection, options: PgConnectOptions, tell: watch::Sender<Option<String>>) {
     loop {
         sleep(ASK_EVERY).await;
@@ -231,7 +235,7 @@ async fn keep(mut session: PgConnection, options: PgConnectOptions, tell: watch:
                     tell.send_replace(Some(holder));
                     return;
                 }
-                // The writer says that the database cannot be reached.
+                // The writer reports that the database cannot be reached.
                 Ok(Err(_)) | Err(_) => sleep(ASK_EVERY).await,
             }
         };

@@ -1,10 +1,11 @@
-//! Imports of contact files: the rows that say how far each is, and the staging of its contacts in short transactions.
+//! Imports of contact files: the rows with the progress of each, and the staging of its contacts in short
+//! transactions.
 //!
-//! An import is a state machine: `running` → `staged` → `published`, by way of `stopped` where it is interrupted, or
-//! `clearing` → `cancelled` or `failed`. Its contacts are in their table from the start and are seen once it is
-//! published, so that publishing is one row's update and cancelling disturbs nobody. What it adds to contacts that its list
-//! had before waits in `import_fills` until then. Whoever runs one is its `worker`; a staging transaction of anybody else
-//! stores nothing. Start at [`Store::begin_import`].
+//! An import is a state machine: `running` → `staged` → `published`, with `stopped` if it is interrupted, or
+//! `clearing` → `cancelled` or `failed`. Its contacts are in their table from the start but become visible only when
+//! it is published, so publishing is an update of one row, and cancelling disturbs no other work. Additions to
+//! contacts that the list already had wait in `import_fills` until then. The process that runs an import is its
+//! `worker`; a staging transaction of any other worker stores nothing. Start at [`Store::begin_import`].
 
 mod fill;
 mod stage;
@@ -23,31 +24,31 @@ use std::str::FromStr;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// An import that runs and gave no sign of life for so long has lost its worker.
+/// A running import without progress for this long has lost its worker.
 pub const IMPORT_DEAD_AFTER: Duration = Duration::from_secs(60);
-/// Contacts looked at in one transaction while an import is cleared away or filled in.
+/// Contacts that one transaction looks at when it clears or fills in an import.
 const CLEAR_ROWS: i64 = 1_000;
 
-/// Where an import is in its life.
+/// The state of an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImportState {
-    /// Its file is being read.
+    /// The file is being read.
     Running,
-    /// Interrupted: it can be resumed.
+    /// The import was interrupted and can be resumed.
     Stopped,
-    /// All of it is staged, nothing is seen.
+    /// All contacts are staged and none is visible.
     Staged,
-    /// Its contacts are seen.
+    /// All contacts are visible.
     Published,
-    /// Its contacts are being deleted.
+    /// The staged contacts are being deleted.
     Clearing,
-    /// Somebody did not want it.
+    /// A user cancelled the import.
     Cancelled,
-    /// Its file could not be read to the end.
+    /// The file could not be read to the end.
     Failed,
 }
 
-/// Where contacts go.
+/// The destination of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImportInto {
     /// A new list of this name.
@@ -56,16 +57,16 @@ pub enum ImportInto {
     List(ContactListId),
 }
 
-/// An import to be begun.
+/// An import to begin.
 #[derive(Clone, Debug)]
 pub struct NewImport<'a> {
-    /// Where its contacts go.
+    /// The destination of the contacts.
     pub into: &'a ImportInto,
-    /// Of the whole file.
+    /// SHA-256 of the whole file.
     pub file_sha256: &'a [u8; 32],
-    /// JSON: how the file is to be read.
+    /// JSON: the settings for reading the file.
     pub settings: &'a str,
-    /// JSON: what was found in it.
+    /// JSON: the format found in the file.
     pub shape: &'a str,
 }
 
@@ -74,43 +75,43 @@ pub struct NewImport<'a> {
 pub struct ImportRow {
     /// Its id.
     pub id: ImportId,
-    /// The list that its contacts are in; none once they are cleared away.
+    /// The list of the import's contacts; `None` after a list that this import made was deleted.
     pub list: Option<ContactListId>,
-    /// Whether that list is new with it.
+    /// True if this import made the list.
     pub makes_list: bool,
-    /// Where it is in its life, as stored; see [`ImportRow::state_at`].
+    /// The state as stored; see [`ImportRow::state_at`].
     pub state: ImportState,
-    /// The worker's last sign of life.
+    /// The time of the worker's last progress.
     pub alive_at: Wall,
-    /// Of the whole file.
+    /// SHA-256 of the whole file.
     pub file_sha256: Vec<u8>,
-    /// JSON: how the file is read.
+    /// JSON: the settings for reading the file.
     pub settings: String,
-    /// JSON: what was found in it.
+    /// JSON: the format found in the file.
     pub shape: String,
-    /// How much of the file is read, of 1000.
+    /// The part of the file that is read, in thousandths.
     pub done_permille: u32,
     /// Rows read.
     pub rows_read: u64,
-    /// Rows that could not be taken.
+    /// Rows that were rejected.
     pub rejected: u64,
-    /// Rows of contacts that were in the list before.
+    /// Rows whose contacts were already in the list.
     pub listed: u64,
-    /// Further numbers that were left out, as another contact of the list has them.
+    /// Additional numbers that were left out because another contact of the list has them.
     pub numbers_left: u64,
-    /// Contacts staged or published; none before all are staged.
+    /// Contacts staged or published; `None` before all are staged.
     pub imported: Option<u64>,
-    /// Contacts of the list that such rows add something to; none before all are staged.
+    /// Contacts already in the list to which the file adds something; `None` before all are staged.
     pub filled: Option<u64>,
-    /// JSON: how many cells were repaired, by what was.
+    /// JSON: the number of repaired cells, by kind of repair.
     pub repairs: String,
-    /// JSON: how many rows were taken, by country and kind of their number.
+    /// JSON: the number of accepted rows, by country and kind of their number.
     pub numbers: String,
-    /// Why it failed.
+    /// The reason of a failure.
     pub failure: Option<String>,
-    /// When it began.
+    /// The time when the import began.
     pub created_at: Wall,
-    /// When its contacts were first seen.
+    /// The time of publication; `None` before.
     pub published_at: Option<Wall>,
 }
 
@@ -119,8 +120,9 @@ const COLUMNS: &str = "SELECT id, list_id, makes_list, state, alive_at_ms, file_
     FROM imports WHERE 1 = 1";
 
 impl Store {
-    /// Begins an import, for which a list is made where it needs one. [`StoreError::NoList`]; [`StoreError::ListBusy`], as
-    /// numbers that another import has only staged are neither in the list nor new.
+    /// Begins an import, and makes its list if it needs one. Fails with [`StoreError::NoList`], or with
+    /// [`StoreError::ListBusy`] if another import into the list has not ended: its staged numbers are neither in the
+    /// list nor new.
     pub async fn begin_import(
         &self,
         new: &NewImport<'_>,
@@ -134,7 +136,8 @@ impl Store {
                 let (list, makes_list) = match new.into {
                     ImportInto::NewList(name) => (insert_list(tx, name, true, now).await?.id, true),
                     ImportInto::List(list) => {
-                        // Changes nothing, but whoever begins another must wait for this one's end.
+                        // Changes nothing, but locks the list, so that a second import into it waits for this
+                        // transaction.
                         let hold = "UPDATE contact_lists SET name = name WHERE id = $1 AND NOT importing";
                         if tx.run(hold, args![list.0]).await? == 0 {
                             return Err(Stop::from(StoreError::NoList));
@@ -165,7 +168,7 @@ impl Store {
         Ok((row, Staging::new(self, id, list, worker)))
     }
 
-    /// Takes up an import that was interrupted; none where it is not in a state for that.
+    /// Resumes an interrupted import. `None` if its state does not allow it.
     pub async fn resume_import(
         &self,
         id: ImportId,
@@ -183,14 +186,14 @@ impl Store {
         Ok(Some((row, Staging::new(self, id, list, worker))))
     }
 
-    /// Interrupts a running import, whoever runs it; whether it ran.
+    /// Interrupts a running import of any worker. Returns true if it ran.
     pub async fn stop_import(&self, id: ImportId) -> Result<bool, StoreError> {
         let stop = "UPDATE imports SET state = 'stopped', worker = NULL WHERE id = $1 AND state = 'running'";
         self.changes("stop an import", stop, args![id.0]).await
     }
 
-    /// Lets everybody see what an import has staged; whether all of it was. [`Store::finish_publishing`] adds to the contacts
-    /// that its list had before.
+    /// Makes the contacts of a staged import visible. Returns false if the import was not staged.
+    /// [`Store::finish_publishing`] then adds to the contacts that the list already had.
     pub async fn publish_import(&self, id: ImportId, now: Wall) -> Result<bool, StoreError> {
         let publish =
             "UPDATE imports SET state = 'published', published_at_ms = $2 WHERE id = $1 AND state = 'staged'";
@@ -206,14 +209,16 @@ impl Store {
         .await
     }
 
-    /// Deletes what an import has staged, bit by bit; whether it was in a state for that. With why, where it failed.
+    /// Deletes the contacts that an import has staged, in slices. Returns false if its state did not allow it.
+    /// `failure` is the reason, if the import failed.
     pub async fn clear_import(&self, id: ImportId, failure: Option<&str>) -> Result<bool, StoreError> {
         let clearing = self.begin_clearing(id, failure).await?;
         self.finish_clearing(id).await?;
         Ok(clearing)
     }
 
-    /// Decides that what an import has staged goes; [`Store::finish_clearing`] does it.
+    /// Marks an import for deletion of its staged contacts; [`Store::finish_clearing`] deletes them. Returns false if
+    /// its state does not allow it. `failure` is the reason, if the import failed.
     pub async fn begin_clearing(&self, id: ImportId, failure: Option<&str>) -> Result<bool, StoreError> {
         let clear = "UPDATE imports SET state = 'clearing', worker = NULL, failure = $2 \
             WHERE id = $1 AND state IN ('running', 'stopped', 'staged')";
@@ -221,7 +226,7 @@ impl Store {
             .await
     }
 
-    /// Clears every import that waits for it; how many there were.
+    /// Deletes the staged contacts of every import in the state `clearing`. Returns the number of imports.
     pub async fn clear_cancelled_imports(&self) -> Result<u64, StoreError> {
         let cancelled = "SELECT id FROM imports WHERE state = 'clearing' ORDER BY id";
         let mut cleared = 0;
@@ -235,7 +240,8 @@ impl Store {
         Ok(cleared)
     }
 
-    /// Fills in what every published import still adds to contacts of its list; how many imports there were.
+    /// Completes every published import that still has additions to contacts of its list. Returns the number of
+    /// imports.
     pub async fn fill_published_imports(&self) -> Result<u64, StoreError> {
         let published = "SELECT id FROM imports i WHERE state = 'published' \
             AND EXISTS (SELECT 1 FROM import_fills f WHERE f.import_id = i.id) ORDER BY id";
@@ -250,7 +256,7 @@ impl Store {
         Ok(filled)
     }
 
-    /// Deletes bit by bit what an import has staged that is being cleared; nothing where it is not.
+    /// Deletes the staged contacts of an import in the state `clearing`, in slices. Does nothing in any other state.
     pub async fn finish_clearing(&self, id: ImportId) -> Result<(), StoreError> {
         const DOING: &str = "delete what an import has staged";
         let Some(row) = self.import(id).await? else {
@@ -263,7 +269,7 @@ impl Store {
         let delete = [
             "DELETE FROM contact_tags WHERE list_id = $1 AND contact_id > $2 AND contact_id <= $3 \
                AND EXISTS (SELECT 1 FROM contacts c WHERE c.id = contact_tags.contact_id AND c.import_id = $4)",
-            // Also those that it adds to contacts of before.
+            // This includes numbers added to contacts that the list already had.
             "DELETE FROM contact_numbers WHERE list_id = $1 AND contact_id > $2 AND contact_id <= $3 AND import_id = $4",
             "DELETE FROM contacts WHERE list_id = $1 AND id > $2 AND id <= $3 AND import_id = $4",
         ];
@@ -314,7 +320,7 @@ impl Store {
         Ok(self.read_all("read an import", sql, &args, import).await?.pop())
     }
 
-    /// The rows of an import that could not be taken, in the order of their lines.
+    /// The rejected rows of an import, in the order of their lines.
     pub async fn import_rejects(
         &self,
         id: ImportId,
@@ -335,7 +341,7 @@ impl Store {
         self.read_all("list rejected rows", sql, &args, read).await
     }
 
-    /// How many rows of an import could not be taken, by reason.
+    /// The number of rejected rows of an import, by reason.
     pub async fn import_reasons(&self, id: ImportId) -> Result<BTreeMap<String, u64>, StoreError> {
         let sql = "SELECT reason, count(*) FROM import_rejects WHERE import_id = $1 GROUP BY reason";
         let read = |row: &Row| Ok((row.get(0)?, row.size(1)?));
@@ -345,7 +351,7 @@ impl Store {
         Ok(counts.into_iter().collect())
     }
 
-    /// Whether the statement changed anything.
+    /// Returns true if the statement changed a row.
     async fn changes(
         &self,
         doing: &'static str,
@@ -357,14 +363,14 @@ impl Store {
     }
 }
 
-/// Signs of life from before this mean nothing any more.
+/// A running import whose last progress is before this time has lost its worker. Unix time in milliseconds.
 fn dead_before(now: Wall) -> i64 {
     let after = i64::try_from(IMPORT_DEAD_AFTER.as_millis()).unwrap_or(i64::MAX);
     now.0.saturating_sub(after)
 }
 
 impl ImportRow {
-    /// Its state: one that lost its worker is [`ImportState::Stopped`].
+    /// The state at a given time: a running import that has lost its worker is [`ImportState::Stopped`].
     pub fn state_at(&self, now: Wall) -> ImportState {
         match self.state {
             ImportState::Running if self.alive_at.0 < dead_before(now) => ImportState::Stopped,
@@ -415,7 +421,7 @@ impl ImportState {
         Self::Failed,
     ];
 
-    /// As stored and shown.
+    /// The word that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",

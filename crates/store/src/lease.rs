@@ -1,8 +1,10 @@
-//! Leasing: which contacts come next, may they be called, and is their number free. One transaction, and a bounded
-//! number of contacts looked at, so that a list full of contacts that must wait neither starves nor blocks anybody.
+//! Leasing: chooses the contacts to call next, if the gate allows them and no other task holds their number. One
+//! lease is one transaction that looks at a bounded number of contacts, so contacts that must wait neither starve the
+//! others nor block them.
 //!
-//! Contacts whom the gate judges alike are in one bucket of their task. It is asked for the bucket first: where it says to
-//! wait, the bucket waits as one row, with one decision in the ledger, and its contacts are not looked at. Tasks take turns.
+//! Contacts for which the gate's rules of time give the same answer share one bucket of their task. A lease asks the
+//! gate about the bucket first. If the gate defers it, the whole bucket waits as one row with one decision in the
+//! ledger, and the lease does not look at its contacts. Tasks take turns.
 
 use super::Store;
 use super::bulk_statement::BulkStatement;
@@ -18,51 +20,51 @@ use paceline_core::time::Wall;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// What a lease came to.
+/// The result of a lease.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leased {
-    /// Leased and allowed, in due order within each task.
+    /// Leased contacts that the gate allowed, in due order within each task.
     pub leads: Vec<Lead>,
-    /// When the next contact of a running task may be due, or the next task starts; not after `now` where this lease
-    /// stopped at its bounds and should be asked again.
+    /// The earliest time at which a contact of a running task may be due. Not after `now` if this lease stopped at
+    /// its limits: then lease again. `None` if no contact waits.
     pub next_due: Option<Wall>,
-    /// Contacts that the gate put off, each by itself.
+    /// Contacts that the gate deferred one by one.
     pub deferred: u64,
-    /// Buckets whose contacts the gate put off together.
+    /// Buckets that the gate deferred as a whole.
     pub deferred_buckets: u64,
-    /// Contacts that the gate refused: done, `blocked`.
+    /// Contacts that the gate denied. They are done with the outcome `blocked`.
     pub denied: u64,
-    /// Contacts put off because another contact holds their number.
+    /// Contacts deferred because another contact holds their number.
     pub locked: u64,
 }
 
-/// A contact whose number is held elsewhere is looked at again after this.
+/// A contact whose number is held by another contact is due again after this time.
 const LOCKED_RETRY: Duration = Duration::from_secs(60);
-/// Contacts that one lease may put off or refuse on top of those it leases.
+/// Contacts that one lease may defer or deny in addition to those that it leases.
 const SETTLED_MAX: usize = 512;
-/// Tasks that share one round of a lease.
+/// Tasks in one round of a lease.
 const TASKS_PER_ROUND: i64 = 32;
 const ROUNDS_MAX: usize = 32;
-/// Contacts read at a time, so that few that must wait don't cost a query each.
+/// Contacts read at a time, so that a few contacts that must wait do not cost a query each.
 const PAGE_MIN: usize = 16;
 const PAGE_MAX: usize = 256;
-/// Stands in `next_due_at_ms` for: nothing is ready.
+/// The value of `next_due_at_ms` if no contact is ready.
 pub(super) const NEVER: i64 = i64::MAX;
 
 pub(super) const IS_ACTIVE: &str = "SELECT 1 FROM campaigns WHERE id = $1 AND state = 'active'";
 
-/// When the next contact of a running task may be due ([`NEVER`] where none is ready).
+/// The earliest time at which a contact of a running task may be due; [`NEVER`] if none is ready.
 pub(super) const NEXT_DUE: &str = "SELECT next_due_at_ms FROM tasks WHERE campaign_id = $1 AND state = 'running' ORDER BY next_due_at_ms LIMIT 1";
 
-/// To be run after [`RAISE_BUCKETS`] and [`DEFER_BUCKETS`].
+/// Run it after [`RAISE_BUCKETS`] and [`DEFER_BUCKETS`].
 pub(super) const RAISE_NEXT_DUE: &str = "UPDATE tasks SET next_due_at_ms = coalesce((SELECT min(b.next_due_at_ms) \
       FROM task_buckets b WHERE b.task_id = tasks.id), $2) WHERE id = $1";
 
-/// Those of a task's buckets that may have something due. The task's row is locked.
+/// Buckets of a task that may contain due contacts. The caller holds the lock on the task's row.
 pub(super) const DUE_BUCKETS: &str = "SELECT id, time_zone, waits_from_ms, waits_until_ms, wait_reasons FROM task_buckets \
     WHERE task_id = $1 AND next_due_at_ms <= $2 ORDER BY next_due_at_ms, id";
 
-/// With [`NEVER`], as a statement over many rows has no other parameter.
+/// The number in the text is [`NEVER`], because a statement over many rows has no other parameter.
 pub(super) static RAISE_BUCKETS: BulkStatement = BulkStatement::new(
     1,
     "WITH v(id) AS (VALUES {rows}) UPDATE task_buckets SET next_due_at_ms = coalesce((SELECT c.due_at_ms \
@@ -77,10 +79,11 @@ pub(super) static DEFER_BUCKETS: BulkStatement = BulkStatement::new(
        waits_until_ms = v.waits_until_ms, wait_reasons = v.wait_reasons FROM v WHERE task_buckets.id = v.id",
 );
 
-/// In turn: first those after the one that was served last.
+/// Due tasks, starting with those after the task that was served last.
 ///
-/// On SQLite one transaction writes at a time; PostgreSQL must be told to keep others away from what was read. The
-/// task's row is waited for, since a task passed over would look empty; contacts that somebody else settles are passed.
+/// SQLite allows one writing transaction at a time; on PostgreSQL the statement must lock the rows that it reads. It
+/// waits for a locked task, because a skipped task would look empty. [`due_contacts`] skips locked contacts, because
+/// another transaction is settling them.
 pub(super) fn due_tasks(dialect: Dialect) -> &'static str {
     macro_rules! sql {
         ($lock:literal) => {
@@ -97,7 +100,7 @@ pub(super) fn due_tasks(dialect: Dialect) -> &'static str {
     }
 }
 
-/// The position of a contact's first number that may be seen and that is so.
+/// The position of the contact's first number that is not part of an unpublished import and that meets the condition.
 macro_rules! first_number {
     ($and:literal) => {
         concat!(
@@ -110,8 +113,9 @@ macro_rules! first_number {
     };
 }
 
-/// Each with the number to dial: the first that is not on the do-not-call list; where all are, the first. The gate's rules of
-/// time look at the contact's zone, whichever of its numbers is dialed, so that a contact is in one bucket.
+/// Due contacts with the number to dial: the first number that is not on the do-not-call list, or the first of all if
+/// every number is on it. The rules of time use the contact's time zone whichever number is dialed, so a contact
+/// belongs to one bucket.
 pub(super) fn due_contacts(dialect: Dialect) -> &'static str {
     macro_rules! sql {
         ($lock:literal) => {
@@ -157,35 +161,35 @@ static DECISIONS: BulkStatement = BulkStatement::new(
      VALUES {rows}",
 );
 
-/// A decision on its way into the ledger.
+/// A decision of the gate, to be written to the ledger.
 pub(super) struct Decided {
     pub(super) at: Wall,
     pub(super) task: TaskId,
     pub(super) over: Over,
-    /// Set where an attempt comes of it.
+    /// The attempt that the decision allowed; `None` for every other decision.
     pub(super) attempt: Option<AttemptId>,
     pub(super) stage: GateStage,
     pub(super) decision: GateDecision,
 }
 
-/// Over whom.
+/// The subject of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Over {
     Contact(ContactId),
-    /// All who wait in it.
+    /// All contacts that wait in the bucket.
     Bucket(i64),
 }
 
-/// Contacts of one task that the gate judges alike.
+/// Contacts of one task for which the gate's rules of time give the same answer.
 struct Bucket {
     id: i64,
-    /// The contacts' own, if any.
+    /// The contacts' own time zone; `None` if they have none.
     time_zone: Option<String>,
-    /// The gate's last word to wait: when, until when, why.
+    /// The gate's last deferral: its time, its end and its reasons.
     waits: Option<(Wall, Wall, String)>,
 }
 
-/// A due contact as read.
+/// A due contact as read from the tables.
 struct Due {
     lead: Lead,
     due_at_ms: i64,
@@ -202,8 +206,9 @@ enum LeaseResult {
 }
 
 impl Store {
-    /// Leases up to `limit` due contacts of an active campaign's running tasks, which share the limit. Asks the gate for each contact and stores its answer, and takes the number's
-    /// lock. `margin` is how long a phone may ring.
+    /// Leases up to `limit` due contacts of an active campaign's running tasks, which share the limit. Asks the gate
+    /// about each contact, stores the decision, and locks the number. `margin` is the longest ring time. If the
+    /// campaign is not active, leases nothing.
     pub async fn lease(
         &self,
         campaign: CampaignId,
@@ -268,7 +273,7 @@ struct Lease<'a> {
 
 impl Lease<'_> {
     async fn run(&mut self, tx: &mut Tx, campaign: CampaignId) -> Result<(), DbError> {
-        // Its engine may not know yet that it was paused.
+        // The campaign's engine may not know yet that the campaign was paused.
         if tx.rows(IS_ACTIVE, args![campaign.0]).await?.is_empty() {
             return Ok(());
         }
@@ -296,8 +301,8 @@ impl Lease<'_> {
         self.leased.leads.len() >= self.limit || self.settled_left == 0
     }
 
-    /// Every task gets an equal share of what is left, also of the contacts that may be put off or refused; a later one also
-    /// what earlier ones could not use.
+    /// Gives every task an equal share of the remaining limits, including the limit on deferred and denied contacts.
+    /// Later tasks also get what earlier ones could not use.
     async fn round(&mut self, tx: &mut Tx, tasks: &[Row]) -> Result<(), DbError> {
         let mut empty = Vec::new();
         for (n, row) in tasks.iter().enumerate() {
@@ -321,7 +326,7 @@ impl Lease<'_> {
         complete_tasks(tx, &empty).await
     }
 
-    /// Leases up to `share` contacts of a task; true if it has no more that are due.
+    /// Leases up to `share` contacts of a task. Returns true if the task has no other due contacts.
     async fn lease_of_task(
         &mut self,
         tx: &mut Tx,
@@ -332,7 +337,7 @@ impl Lease<'_> {
         let rows = tx.rows(DUE_BUCKETS, args![task.0, self.now.0]).await?;
         let buckets = rows.iter().map(read_bucket).collect::<Result<Vec<_>, _>>()?;
         let mut open = self.defer_closed(tx, task, buckets).await?;
-        // None of them is always the first.
+        // The first bucket is random, so that no bucket is always served first.
         let first = rand::random_range(0..open.len().max(1));
         open.rotate_left(first);
         let (mut raised, mut wanted, count) = (Vec::new(), share, open.len());
@@ -352,7 +357,7 @@ impl Lease<'_> {
         Ok(raised.len() == count)
     }
 
-    /// Puts off whole buckets whose contacts cannot be called now; the others.
+    /// Defers the buckets whose contacts cannot be called now. Returns the others.
     async fn defer_closed(
         &mut self,
         tx: &mut Tx,
@@ -368,7 +373,8 @@ impl Lease<'_> {
             };
             self.leased.deferred_buckets += 1;
             let why = reasons(&decision);
-            // Looked at again before its time, as somebody may be due in it: nothing new is said.
+            // A bucket can be looked at before its wait ends, because a contact in it may be due. If the gate's
+            // answer is unchanged, no new decision is written.
             match bucket.waits {
                 Some((from, until, said)) if said == why && from <= self.now && self.now < until => {
                     waits.push((bucket.id, from, until, said));
@@ -394,7 +400,7 @@ impl Lease<'_> {
         Ok(open)
     }
 
-    /// Leases up to `share` contacts of a bucket; true if it has no more that are due.
+    /// Leases up to `share` contacts of a bucket. Returns true if the bucket has no other due contacts.
     async fn lease_of_bucket(
         &mut self,
         tx: &mut Tx,
@@ -419,13 +425,14 @@ impl Lease<'_> {
             if looked_at == rows.len() && all_read {
                 return Ok(true);
             }
-            // Where most cannot be leased, fewer statements find those who can.
+            // If most contacts cannot be leased, larger pages need fewer statements.
             page = (page * 2).min(PAGE_MAX);
         }
         Ok(false)
     }
 
-    /// Decides over due contacts in order until `wanted` are leased; how many were, and how many were looked at.
+    /// Decides over due contacts in order until `wanted` are allowed. Returns how many were leased and how many were
+    /// looked at.
     async fn settle(&mut self, tx: &mut Tx, due: Vec<Due>, wanted: usize) -> Result<(usize, usize), DbError> {
         let mut results = Vec::with_capacity(due.len());
         let mut allowed = 0;
@@ -466,7 +473,7 @@ impl Lease<'_> {
         (result, Some(decision))
     }
 
-    /// The contacts whose numbers are now held for them.
+    /// Locks the numbers of the allowed contacts. Returns the contacts whose numbers are now held for them.
     async fn take_numbers(
         &self,
         tx: &mut Tx,
@@ -477,7 +484,7 @@ impl Lease<'_> {
             .filter(|(_, result, _)| matches!(result, LeaseResult::Leased))
             .map(|(due, _, _)| &due.lead)
             .collect();
-        // In one order everywhere, so that two nodes never wait for each other's numbers.
+        // All transactions take numbers in the same order, so that two nodes never wait for each other's numbers.
         leads.sort_by(|a, b| a.number.cmp(&b.number));
         let mut rows = Vec::with_capacity(leads.len() * 4);
         for lead in leads {
@@ -507,7 +514,7 @@ impl Lease<'_> {
             };
             let (task, contact) = (due.lead.task, due.lead.contact);
             rows.extend_from_slice(args![task.0, contact.0, state, due_at_ms, outcome]);
-            // A number that turned out to be held was not asked for to any purpose.
+            // If the number was held, the gate's answer was not used, so it is not written to the ledger.
             if let (LeaseResult::Leased | LeaseResult::Deferred(_) | LeaseResult::Denied, Some(decision)) =
                 (&result, decision)
             {
@@ -566,7 +573,7 @@ fn read_due(row: &Row, task: TaskId, retries_max: u32) -> Result<Due, DbError> {
     })
 }
 
-/// Writes decisions into the ledger.
+/// Writes decisions to the ledger.
 pub(super) async fn insert_decisions(tx: &mut Tx, decisions: &[Decided]) -> Result<(), DbError> {
     let words: Vec<String> = decisions.iter().map(|d| reasons(&d.decision)).collect();
     let mut rows = Vec::with_capacity(decisions.len() * 9);

@@ -1,4 +1,4 @@
-//! Tasks: made whole or not at all, moved between states only where that is allowed, and counted.
+//! Tasks: creation all or none, allowed changes of state, and counts.
 
 mod prepare;
 mod requeue;
@@ -28,26 +28,26 @@ use std::str::FromStr;
 pub struct NewTask {
     /// The campaign that it runs under.
     pub campaign: CampaignId,
-    /// What to call it.
+    /// The task's name.
     pub name: String,
-    /// [`TaskState::Scheduled`], or [`TaskState::Running`] where it starts at once.
+    /// [`TaskState::Scheduled`], or [`TaskState::Running`] if it starts at once.
     pub state: TaskState,
-    /// When it starts.
+    /// The start time.
     pub start_at: Wall,
-    /// Attempts at a contact after the first one, at most 100.
+    /// Retries per contact after the first attempt, at most 100.
     pub retries_max: u32,
-    /// Whom to call.
+    /// The contacts to call.
     pub contacts: NewTaskContacts,
-    /// A key that is used once only, and a hash of the request that came with it.
+    /// The idempotency key, which must be unique, and a hash of its request.
     pub idempotency: Option<(String, [u8; 32])>,
 }
 
-/// Whom a new task calls.
+/// The contacts of a new task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewTaskContacts {
-    /// Everybody who is in this list now.
+    /// All contacts that are in this list now.
     List(ContactListId),
-    /// These, for whom a list of the task's name is made.
+    /// These numbers. A list with the task's name is made for them.
     Numbers(Vec<ContactNumber>),
 }
 
@@ -58,69 +58,69 @@ pub struct TaskRow {
     pub id: TaskId,
     /// The campaign that it runs under.
     pub campaign: CampaignId,
-    /// Its contacts.
+    /// The task's contact list.
     pub list: ContactListId,
-    /// What it is called.
+    /// The task's name.
     pub name: String,
-    /// Where it is in its life.
+    /// The task's state.
     pub state: TaskState,
-    /// When it starts, or started.
+    /// The planned or actual start time.
     pub start_at: Wall,
-    /// Attempts at a contact after the first one, at most.
+    /// Retries per contact after the first attempt, at most 100.
     pub retries_max: u32,
-    /// When it was created.
+    /// The time of creation.
     pub created_at: Wall,
 }
 
-/// Which tasks.
+/// Conditions on tasks; `None` accepts every task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TaskFilter {
-    /// Only of this campaign.
+    /// Only tasks of this campaign.
     pub campaign: Option<CampaignId>,
-    /// Only in this state.
+    /// Only tasks in this state.
     pub state: Option<TaskState>,
-    /// Only created at or after this.
+    /// Only tasks created at or after this time.
     pub created_from: Option<Wall>,
-    /// Only created before this.
+    /// Only tasks created before this time.
     pub created_until: Option<Wall>,
 }
 
-/// How far a task is.
+/// The progress of a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskProgress {
-    /// Contacts that wait, for now or later.
+    /// Contacts that wait to be called, now or later.
     pub ready: u64,
-    /// Contacts that the dialer holds.
+    /// Contacts that the dialer has leased.
     pub leased: u64,
-    /// Contacts that are finished.
+    /// Contacts that are done.
     pub done: u64,
-    /// When the next waiting contact is due.
+    /// The time at which the next waiting contact is due; `None` if none waits.
     pub next_due_at: Option<Wall>,
-    /// Contacts by the outcome of their last attempt; those never tried are in none.
+    /// Contacts by the outcome of their last attempt. A contact without an attempt is not counted.
     pub last_outcomes: BTreeMap<Outcome, u64>,
-    /// Whom the gate last put off, the first to be called first; also where that time has come.
+    /// The buckets that the gate last deferred, the earliest end first. The end may have passed.
     pub waits: Vec<TaskWait>,
 }
 
-/// Contacts of a task whom the gate has put off together.
+/// Contacts of a task that the gate has deferred together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskWait {
-    /// Those of this time zone of their own, or those who have none.
+    /// The time zone that these contacts have; `None` for contacts without one.
     pub time_zone: Option<String>,
     /// End of the wait, Unix time in milliseconds.
     pub until: Wall,
-    /// Why, most important first.
+    /// The reasons, the most important first.
     pub reasons: Vec<GateReason>,
 }
 
-/// Where a contact is within a task.
+/// The state of a contact within a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContactState {
-    /// Waits, for now or later.
+    /// The contact waits to be called, now or later.
     Ready,
-    /// The dialer holds it: about to be dialed, or in a call.
+    /// The dialer holds the contact: it will be dialed soon, or is in a call.
     Leased,
-    /// Finished.
+    /// The contact is done.
     Done,
 }
 
@@ -129,47 +129,47 @@ pub enum ContactState {
 pub struct TaskContactRow {
     /// The contact.
     pub contact: ContactRow,
-    /// Where it is.
+    /// The contact's state within the task.
     pub state: ContactState,
-    /// When it may be dialed next.
+    /// The earliest time of the next attempt.
     pub due_at: Wall,
     /// Attempts made so far.
     pub attempts_made: u32,
-    /// What the last of them came to.
+    /// The outcome of the last attempt; `None` if there was none.
     pub last_outcome: Option<Outcome>,
 }
 
-/// A contact's place in one of its tasks.
+/// A contact's state in one of its tasks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContactTaskRow {
     /// The task.
     pub task: TaskId,
-    /// Where the task is in its life.
+    /// The task's state.
     pub task_state: TaskState,
     /// The task's campaign.
     pub campaign: CampaignId,
-    /// Where that is in its life.
+    /// The campaign's state.
     pub campaign_state: CampaignState,
-    /// Where the contact is within the task.
+    /// The contact's state within the task.
     pub state: ContactState,
-    /// When it may be dialed next.
+    /// The earliest time of the next attempt.
     pub due_at: Wall,
     /// Attempts made so far.
     pub attempts_made: u32,
-    /// What the last of them came to.
+    /// The outcome of the last attempt; `None` if there was none.
     pub last_outcome: Option<Outcome>,
 }
 
-/// Which tasks run, each with its campaign.
+/// The running tasks, each with its campaign.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunningTasks {
-    /// All of them.
+    /// All running tasks.
     pub running: Vec<(CampaignId, TaskId)>,
-    /// Those that have just been started.
+    /// The tasks that this call started.
     pub started: Vec<(CampaignId, TaskId)>,
 }
 
-/// Tasks started in one transaction.
+/// The most tasks that one transaction starts.
 const STARTED_MAX: usize = 1_000;
 
 const COLUMNS: &str = "SELECT id, campaign_id, list_id, name, state, start_at_ms, retries_max, created_at_ms \
@@ -179,7 +179,7 @@ const INSERT: &str = "INSERT INTO tasks (campaign_id, list_id, name, state, star
       idempotency_key, request_hash, created_at_ms) \
     VALUES ($1, $2, $3, $4, $5, $6, $9, $7, $8, $9) RETURNING id";
 
-/// When a contact may be dialed: not before its bucket may.
+/// The earliest time for a contact: its own due time, or the end of its bucket's wait if that is later.
 macro_rules! due_at {
     () => {
         "CASE WHEN tc.state = 'ready' AND b.waits_until_ms > tc.due_at_ms THEN b.waits_until_ms ELSE tc.due_at_ms END"
@@ -195,9 +195,10 @@ const NEXT_DUE_OF_TASK: &str = "SELECT min(CASE WHEN b.waits_until_ms > n.due_at
         AND c.state = 'ready' ORDER BY c.due_at_ms LIMIT 1) AS due_at_ms FROM task_buckets b WHERE b.task_id = $1) n ON n.id = b.id";
 
 impl Store {
-    /// Stores tasks, all or none; each with its number of contacts so far. One of many contacts is [`TaskState::Preparing`] until
-    /// [`Store::prepare_some`] has taken the rest. [`StoreError::IdempotencyKeyTaken`], [`StoreError::EmptyList`],
-    /// [`StoreError::NoCampaign`].
+    /// Stores tasks, all or none. Returns each with the number of contacts that it has so far. A task with many
+    /// contacts is [`TaskState::Preparing`] until [`Store::prepare_some`] has added the others.
+    ///
+    /// Fails with [`StoreError::IdempotencyKeyTaken`], [`StoreError::EmptyList`] or [`StoreError::NoCampaign`].
     pub async fn create_tasks(&self, new: &[NewTask], now: Wall) -> Result<Vec<(TaskRow, u64)>, StoreError> {
         self.write("create tasks", async |tx| {
             let mut created = Vec::with_capacity(new.len());
@@ -210,7 +211,7 @@ impl Store {
         .await
     }
 
-    /// The task that was created with this key, and the hash of the request that came with it.
+    /// The task with this idempotency key, and the hash of the request that created it.
     pub async fn task_by_idempotency_key(
         &self,
         key: &str,
@@ -247,8 +248,9 @@ impl Store {
         Ok(self.read_all("read a task", sql, &args, task).await?.pop())
     }
 
-    /// Moves a task to another state if it is in one of `from`; whether it was. Its leased contacts are the dialer's to
-    /// give back. One that runs again is looked at anew, as what it held may have been settled while it did not run.
+    /// Moves a task to another state if its state is one of `from`. Returns true if it moved. The dialer must give
+    /// back its leased contacts. A task that runs again is checked again at once, because its contacts may have been
+    /// settled while it did not run.
     pub async fn move_task(&self, id: TaskId, from: &[TaskState], to: TaskState) -> Result<bool, StoreError> {
         let moved = "UPDATE tasks SET state = $3, \
               next_due_at_ms = CASE WHEN $3 = 'running' THEN created_at_ms ELSE next_due_at_ms END \
@@ -264,7 +266,7 @@ impl Store {
         .await
     }
 
-    /// Runs the scheduled tasks whose start time has come, up to 1,000 of them.
+    /// Starts the scheduled tasks whose start time has come, up to 1,000 of them. Returns them and all running tasks.
     pub async fn start_due_tasks(&self, now: Wall) -> Result<RunningTasks, StoreError> {
         const DOING: &str = "start scheduled tasks";
         let read = "SELECT campaign_id, id, state FROM tasks WHERE state = 'running' \
@@ -297,8 +299,8 @@ impl Store {
         Ok(RunningTasks { running, started })
     }
 
-    /// Runs a scheduled task from `now` instead of at its start time; whether it was scheduled. One that is being prepared runs once
-    /// it is.
+    /// Starts a scheduled task at `now` instead of its start time. A task in preparation starts when its preparation
+    /// ends. Returns false if the task was in another state.
     pub async fn start_task(&self, id: TaskId, now: Wall) -> Result<bool, StoreError> {
         let start = "UPDATE tasks SET state = CASE WHEN state = 'scheduled' THEN 'running' ELSE state END, start_at_ms = $2 \
              WHERE id = $1 AND state IN ('scheduled', 'preparing')";
@@ -308,7 +310,7 @@ impl Store {
         .await
     }
 
-    /// How far a task is. Counts its contacts, so not for every second.
+    /// The progress of a task. It counts all contacts of the task, so do not call it every second.
     pub async fn task_progress(&self, id: TaskId) -> Result<TaskProgress, StoreError> {
         const DOING: &str = "count a task's contacts";
         let counts = "SELECT state, last_outcome, count(*) FROM task_contacts WHERE task_id = $1 \
@@ -387,13 +389,13 @@ impl Store {
         Ok(found)
     }
 
-    /// A contact's place in each of its tasks, the newest first.
+    /// A contact's state in each of its tasks, the newest task first.
     pub async fn tasks_of_contact(
         &self,
         contact: ContactId,
         limit: i64,
     ) -> Result<Vec<ContactTaskRow>, StoreError> {
-        // By way of the list: a contact is only in tasks made from its list, and that is what has an index.
+        // The query goes by way of the list, which has an index: a contact is only in tasks made from its list.
         let sql = concat!(
             "SELECT t.id, t.state, p.id, p.state, tc.state, ",
             due_at!(),
@@ -419,7 +421,7 @@ impl Store {
     }
 }
 
-/// With so many contacts at most; the rest is taken later.
+/// Stores a task with up to `contacts_max` contacts. The others are added later.
 async fn create_task(
     tx: &mut Tx,
     index: usize,
@@ -513,7 +515,7 @@ fn task(row: &Row) -> Result<TaskRow, DbError> {
 }
 
 impl ContactState {
-    /// As stored and shown.
+    /// The word that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "ready",

@@ -1,5 +1,5 @@
-//! Rows of a file whose contact is stored already: what they add to it is staged beside it, and filled in once the import is
-//! published, in short transactions. What a contact has is never replaced.
+//! Rows of a file whose contact is already stored. Their additions are staged separately and filled in after the
+//! import is published, in short transactions. An existing value is never replaced.
 
 use super::{CLEAR_ROWS, StagedContact, Store};
 use crate::bulk_statement::BulkStatement;
@@ -43,8 +43,8 @@ static FILL: BulkStatement = BulkStatement::new(
 );
 const SLICE: &str = "SELECT contact_id, contact, attributes FROM import_fills \
     WHERE import_id = $1 AND contact_id > $2 AND contact_id <= $3 ORDER BY contact_id";
-/// Contacts whose zone is filled in wait with those of that zone from then on. Tasks first, as every transaction locks them
-/// first.
+/// A contact that gets a time zone moves to the bucket of that zone. This updates the tasks first, because every
+/// transaction locks tasks first.
 const LOOK_AT_TASKS: &str = "UPDATE tasks SET next_due_at_ms = created_at_ms WHERE id IN (SELECT tc.task_id FROM import_fills f \
       JOIN contacts c ON c.id = f.contact_id JOIN tasks t ON t.list_id = c.list_id \
       JOIN task_contacts tc ON tc.task_id = t.id AND tc.contact_id = c.id \
@@ -60,7 +60,7 @@ const MOVE_CONTACTS: &str = "UPDATE task_contacts SET bucket_id = b.id FROM impo
       AND task_contacts.task_id = t.id AND task_contacts.contact_id = c.id";
 const FORGET: &str = "DELETE FROM import_fills WHERE import_id = $1 AND contact_id > $2 AND contact_id <= $3";
 
-/// What an import adds to one contact.
+/// The values that an import adds to one contact.
 #[derive(Default)]
 struct Fill {
     contact: Contact,
@@ -68,7 +68,7 @@ struct Fill {
 }
 
 impl Fill {
-    /// From a row whose columns are the contact's id, the contact and the attributes, as JSON.
+    /// Reads a row of the contact's id, and the contact and its attributes as JSON.
     fn read(row: &Row) -> Result<(ContactId, Self), DbError> {
         let contact = serde_json::from_str(&row.get::<String>(1)?);
         Ok((
@@ -80,7 +80,7 @@ impl Fill {
         ))
     }
 
-    /// Fills what is blank in it; whether anything was.
+    /// Fills the blank fields from `later`. Returns true if that changed anything.
     fn add(&mut self, later: &Fill) -> bool {
         self.contact.fill(&later.contact) | fill_attributes(&mut self.attributes, &later.attributes)
     }
@@ -95,8 +95,8 @@ impl From<ContactRow> for Fill {
     }
 }
 
-/// Stages what rows add to contacts that are stored; how many of the rows are of contacts that were there before the import.
-/// Numbers go to the contact at once, where they are seen once the import is published.
+/// Stages the additions of rows to stored contacts. Returns the number of rows whose contacts existed before the
+/// import. Numbers are stored with the contact at once, and become visible when the import is published.
 pub(super) async fn stage(
     tx: &mut Tx,
     import: ImportId,
@@ -193,8 +193,8 @@ async fn staged_fills(
 }
 
 impl Store {
-    /// Fills in, bit by bit, what a published import adds to contacts; nothing where it is not published, or that is done. A
-    /// crash in between is made good by [`Store::fill_published_imports`].
+    /// Fills in the additions of a published import, in slices. Does nothing if the import is not published or
+    /// already complete. After a crash, [`Store::fill_published_imports`] completes it.
     pub async fn finish_publishing(&self, id: ImportId) -> Result<(), StoreError> {
         const DOING: &str = "fill in what an import adds to contacts in its list";
         let window = "SELECT max(contact_id), max(list_id) FROM (SELECT f.contact_id, f.list_id FROM import_fills f \
@@ -218,7 +218,7 @@ impl Store {
         }
     }
 
-    /// Forgets, bit by bit, what an import would have added to contacts in its list.
+    /// Deletes the additions of an import without using them, in slices.
     pub(super) async fn forget_fills(&self, id: ImportId) -> Result<(), StoreError> {
         const DOING: &str = "forget what an import adds to contacts in its list";
         let some = "DELETE FROM import_fills WHERE import_id = $1 AND contact_id IN \
@@ -228,7 +228,7 @@ impl Store {
     }
 }
 
-/// Fills the contacts after the first of these ids, up to the second.
+/// Fills in the contacts with ids after `after`, up to `last`.
 async fn fill_slice(
     tx: &mut Tx,
     id: ImportId,
@@ -249,7 +249,7 @@ async fn fill_slice(
         let Some((row, _)) = stored.remove(&id) else {
             continue;
         };
-        // Somebody may have added a contact with it since the import was staged.
+        // A user may have added a contact with this external id since the import was staged.
         if let Some(external_id) = &fill.contact.external_id
             && !taken.insert(external_id.as_str().to_owned())
         {
@@ -274,7 +274,7 @@ async fn fill_slice(
     Ok(())
 }
 
-/// Those of the external ids to be filled in that contacts of the list have.
+/// The external ids among these additions that contacts of the list already have.
 async fn taken_external_ids(
     tx: &mut Tx,
     list: ContactListId,

@@ -1,4 +1,4 @@
-//! Contacts of an import on their way into the table, in transactions so short that a running campaign hardly notices.
+//! Stages the contacts of an import in transactions that are so short that a running campaign hardly notices them.
 
 use super::fill;
 use crate::Store;
@@ -17,58 +17,61 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// What a transaction is aimed at beside campaigns: well under the 50 ms that are allowed, as some take twice as long.
+/// The target duration of a transaction while a campaign is active. It is far below the permitted 50 ms, because some
+/// transactions take twice as long.
 const AIM: Duration = Duration::from_millis(18);
 const ROWS_MAX: usize = 4_000;
-/// With nobody to disturb. Each transaction writes the pages of the index that it touches once, so few large ones write less.
+/// The target while no campaign is active. Each transaction writes each changed page of the index once, so a few
+/// large transactions write less than many small ones.
 const AIM_ALONE: Duration = Duration::from_millis(150);
 const ROWS_ALONE_MAX: usize = 16_000;
 const ROWS_MIN: usize = 100;
-/// Without anybody to disturb, SQLite's log is emptied after so many transactions.
+/// While no campaign is active, SQLite's log is copied to the database after this many transactions.
 const CHECKPOINT_EVERY: u32 = 8;
-/// Beside a campaign more often: another process whose commit finds a long log empties it, and its caller waits.
+/// While a campaign is active, more often: otherwise another process whose commit finds a long log copies it and
+/// makes its caller wait.
 const CHECKPOINT_BUSY_EVERY: u32 = 4;
 
 /// A checked contact.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StagedContact {
-    /// Where its row begins, from 1.
+    /// The first line of its row; the first line of the file is 1.
     pub line: u64,
-    /// Checked by [`Contact::check`].
+    /// The contact, checked by [`Contact::check`].
     pub contact: Contact,
-    /// Everything else: a JSON object of texts.
+    /// The other columns: a JSON object of texts.
     pub attributes: String,
 }
 
-/// A row that could not be taken, without what stands in it.
+/// A rejected row, without its content.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct StagedReject {
-    /// Where the row begins, from 1.
+    /// The first line of the row; the first line of the file is 1.
     pub line: u64,
-    /// The header of the column at fault; none where it is the whole row.
+    /// The header of the wrong column; `None` if the whole row is rejected.
     pub field: Option<String>,
-    /// Why, in words.
+    /// The reason.
     pub reason: String,
 }
 
-/// Rows that follow each other, and what is known when all of them are stored.
+/// Consecutive rows, and the progress of the import after they are stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Staged {
-    /// Contacts, in the file's order.
+    /// Contacts, in the order of the file.
     pub contacts: Vec<StagedContact>,
-    /// Rows that could not be taken.
+    /// Rejected rows.
     pub rejects: Vec<StagedReject>,
-    /// Rows read since the beginning, these included.
+    /// Rows read since the beginning, including these.
     pub rows_read: u64,
-    /// How much of the file is read, of 1000.
+    /// The part of the file that is read, in thousandths.
     pub done_permille: u32,
-    /// JSON: cells repaired since the beginning, by what was.
+    /// JSON: cells repaired since the beginning, by kind of repair.
     pub repairs: String,
-    /// JSON: rows taken since the beginning, by country and kind of their number.
+    /// JSON: rows accepted since the beginning, by country and kind of their number.
     pub numbers: String,
 }
 
-/// The right to stage contacts of one import.
+/// The right to stage contacts of one import, which belongs to its worker.
 #[derive(Debug)]
 pub struct Staging {
     store: Store,
@@ -76,7 +79,7 @@ pub struct Staging {
     list: ContactListId,
     worker: Uuid,
     rows: usize,
-    /// Whether a campaign was active after the last transaction.
+    /// True if a campaign was active after the last transaction.
     busy: bool,
     since_checkpoint: u32,
     longest_us: Arc<AtomicU64>,
@@ -104,12 +107,12 @@ impl Staging {
         }
     }
 
-    /// Which import.
+    /// The import's id.
     pub fn id(&self) -> ImportId {
         self.id
     }
 
-    /// How many rows the next transaction should have.
+    /// The wanted number of rows for the next transaction.
     pub fn rows_wanted(&self) -> usize {
         self.rows
     }
@@ -119,10 +122,10 @@ impl Staging {
         Arc::clone(&self.longest_us)
     }
 
-    /// Stores rows with what is known of the import then, in one transaction; gives back those that could not be taken after
-    /// all, as nobody can say whose they are. None where the import is not this worker's any more: somebody has stopped or
-    /// cancelled it. While a campaign is active, a pause as long as the transaction follows, as another process gets at
-    /// SQLite's one lock in pauses only.
+    /// Stores rows and the import's progress in one transaction. Returns the rows that were rejected because it is
+    /// unclear which contact they belong to; `None` if this worker no longer has the import, because a user stopped
+    /// or cancelled it. While a campaign is active, a pause as long as the transaction follows (at most 36 ms),
+    /// because another process gets SQLite's one lock only in pauses.
     pub async fn stage(
         &mut self,
         staged: Staged,
@@ -150,9 +153,9 @@ impl Staging {
         Ok(rejects)
     }
 
-    /// Tells that everything is stored; false where the import is not this worker's any more.
+    /// Notes that all rows are stored. Returns false if this worker no longer has the import.
     pub async fn finish(self, now: Wall) -> Result<bool, StoreError> {
-        // Counted before, so that the transaction stays short; nobody else stages contacts of this import.
+        // Counted before the transaction to keep it short. No other worker stages contacts of this import.
         let counted = "SELECT (SELECT count(*) FROM contacts WHERE list_id = $1 AND import_id = $2), \
               (SELECT count(*) FROM import_fills f JOIN contacts c ON c.id = f.contact_id \
                 WHERE f.import_id = $2 AND c.import_id <> $2)";
@@ -172,7 +175,7 @@ impl Staging {
         Ok(done)
     }
 
-    /// Gives the import up for now; it can be resumed.
+    /// Interrupts the import. It can be resumed.
     pub async fn stop(self) -> Result<(), StoreError> {
         let stop = "UPDATE imports SET state = 'stopped', worker = NULL WHERE id = $1 AND worker = $2 AND state = 'running'";
         let args = args![self.id.0, self.worker];
@@ -187,7 +190,7 @@ impl Staging {
                 Ok(rejects)
             }
             Err(stop) => {
-                // Where even that fails, the connection goes with the transaction.
+                // If the rollback fails too, dropping the transaction closes its connection.
                 tx.rollback().await.ok();
                 Err(stop)
             }
@@ -195,7 +198,7 @@ impl Staging {
     }
 
     async fn store_in(&self, tx: &mut Tx, mut staged: Staged, now: Wall) -> Result<Vec<StagedReject>, Stop> {
-        // A list whose import was cleared is gone.
+        // If the import was cleared, the list that it made no longer exists.
         lock_list(tx, self.list).await.map_err(|stop| match stop {
             Stop::Refused(_) => StoreError::NoImport.into(),
             Stop::Db(error) => Stop::Db(error),
@@ -243,7 +246,7 @@ impl Staging {
         Ok(sorted.rejects)
     }
 
-    /// As many rows next time as would have taken what is aimed at, but not suddenly.
+    /// Sets the rows of the next transaction so that it takes the target time, with limited steps.
     fn adapt(&mut self, rows: usize, took: Duration) {
         let (aim, rows_max) = if self.busy {
             (AIM, ROWS_MAX)
@@ -291,15 +294,15 @@ impl Store {
     }
 }
 
-/// Rows by what becomes of them.
+/// Rows, sorted by what is done with them.
 #[derive(Default)]
 struct Sorted {
-    /// Contacts that the list does not have, with what later rows of theirs add.
+    /// Contacts that the list does not have, merged with the additions of their later rows.
     new: Vec<StagedContact>,
-    /// What rows add to contacts that are stored.
+    /// Rows of stored contacts.
     fills: BTreeMap<ContactId, Vec<StagedContact>>,
     rejects: Vec<StagedReject>,
-    /// Numbers left out, as another contact has them.
+    /// Numbers left out because another contact has them.
     numbers_left: usize,
 }
 

@@ -1,6 +1,6 @@
-//! A task's contacts, taken from its list in short transactions, so that a task of a million contacts holds nobody's writes. The
-//! transaction that creates a task takes the first slice; one whose list has more stays in the state `preparing`, and is not
-//! dialed, until the rest is taken. How far that is stands in the task's row, so a crash loses nothing.
+//! Adds a list's contacts to a task in short transactions, so that a task of a million contacts does not delay other
+//! writers. The transaction that creates the task adds the first slice. If the list has more, the task stays
+//! `preparing`, and is not dialed, until all are added. The task's row stores the progress, so a crash loses nothing.
 
 use crate::Store;
 use crate::db::{Row, Tx, args};
@@ -8,10 +8,10 @@ use crate::error::{DbError, Stop, StoreError};
 use paceline_core::ids::{CampaignId, TaskId};
 use paceline_core::time::Wall;
 
-/// Contacts that one transaction takes: some 10 ms.
+/// Contacts that one transaction adds, which takes about 10 ms.
 pub(super) const SLICE: i64 = 1_000;
 
-/// The last contact of the next slice, and how many it has.
+/// The last contact of the next slice, and the number of contacts in it.
 const LOOK: &str = "SELECT max(id), count(*) FROM (SELECT id FROM seen_contacts WHERE list_id = $1 AND id > $2 \
     ORDER BY id LIMIT $3) slice";
 
@@ -24,7 +24,7 @@ const FILL: &str = "INSERT INTO task_contacts (task_id, contact_id, bucket_id, s
       JOIN task_buckets b ON b.task_id = $1 AND b.time_zone = coalesce(c.time_zone, '') \
     WHERE c.list_id = $3 AND c.id > $4 AND c.id <= $5 ORDER BY c.id";
 
-/// Changes nothing, but holds the task's row, which every transaction locks first.
+/// Changes nothing, but locks the task's row, which every transaction locks first.
 const HOLD: &str = "UPDATE tasks SET prepared_to = prepared_to WHERE id = $1 AND state = 'preparing' \
     RETURNING list_id, prepared_to, created_at_ms";
 
@@ -33,15 +33,15 @@ const GO_ON: &str = "UPDATE tasks SET state = 'preparing', prepared_to = $2 WHER
 const DONE: &str = "UPDATE tasks SET state = CASE WHEN start_at_ms > $2 THEN 'scheduled' ELSE 'running' END, prepared_to = NULL \
     WHERE id = $1";
 
-/// What a transaction has taken.
+/// The result of one transaction.
 pub(super) struct Slice {
     pub(super) contacts: u64,
-    /// The last contact, where there may be more.
+    /// The last contact added, if there may be more; `None` if the list has no more.
     pub(super) more_after: Option<i64>,
 }
 
-/// Takes the next contacts of a list after this one, `limit` at most. They are due from the task's creation on, so that a task
-/// which is started before its time has its contacts due.
+/// Adds up to `limit` contacts of a list after `after`. They are due from the creation of the task, so that they are
+/// due if the task is started early.
 pub(super) async fn take(
     tx: &mut Tx,
     task: i64,
@@ -66,21 +66,21 @@ pub(super) async fn take(
     })
 }
 
-/// Notes that the rest of a new task is still to be taken.
+/// Notes that the rest of a task's contacts are still to be added.
 pub(super) async fn go_on_after(tx: &mut Tx, task: i64, last: i64) -> Result<(), DbError> {
     tx.run(GO_ON, args![task, last]).await.map(drop)
 }
 
 impl Store {
-    /// Tasks whose contacts are not all taken from their lists yet, the oldest first.
+    /// Tasks in preparation, the oldest first.
     pub async fn preparing_tasks(&self) -> Result<Vec<(CampaignId, TaskId)>, StoreError> {
         let sql = "SELECT campaign_id, id FROM tasks WHERE state = 'preparing' ORDER BY id";
         let read = |row: &Row| Ok((CampaignId(row.get(0)?), TaskId(row.get(1)?)));
         self.read_all("find tasks to be prepared", sql, &[], read).await
     }
 
-    /// Takes some more contacts of a task that is being prepared: how many, or `None` where none is left and it is scheduled or
-    /// runs now; or is not being prepared.
+    /// Adds some more contacts to a task in preparation. Returns their number. Returns `None` if all contacts are
+    /// added and the task is now scheduled or running, or if it is not in preparation.
     pub async fn prepare_some(&self, id: TaskId, now: Wall) -> Result<Option<u64>, StoreError> {
         self.write("prepare a task", async |tx| {
             let Some(row) = tx.rows(HOLD, args![id.0]).await?.pop() else {
@@ -102,7 +102,7 @@ impl Store {
         .await
     }
 
-    /// Prepares every task to its end, for those who have no job for it; the state of a task that a job works on is as good.
+    /// Prepares every task completely, for callers that have no job for it. It may run beside the job.
     pub async fn prepare_tasks(&self, now: Wall) -> Result<(), StoreError> {
         for (_, task) in self.preparing_tasks().await? {
             while self.prepare_some(task, now).await?.is_some() {}

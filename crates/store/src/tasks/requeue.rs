@@ -1,5 +1,5 @@
-//! Finished contacts of a task, ready once more: bit by bit in short transactions, so that the dialer goes on beside it. Each of
-//! them leaves a whole task; after a failure, doing it again does the rest.
+//! Makes finished contacts of a task ready again, in short transactions so that the dialer can work in between. Each
+//! transaction leaves the task consistent. After a failure, a second call does the rest.
 
 use super::Store;
 use crate::db::{Arg, Dialect, Row, Tx, args};
@@ -11,14 +11,14 @@ use paceline_core::requeue::Requeue;
 use paceline_core::time::Wall;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What came of queueing contacts again.
+/// The result of queueing contacts again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Requeued {
-    /// So many contacts are ready, by the outcome of their last attempt.
+    /// The number of contacts made ready, by the outcome of their last attempt.
     Done(BTreeMap<Outcome, u64>),
-    /// There is no such task.
+    /// The task does not exist.
     NoTask,
-    /// The task is cancelled, for good.
+    /// The task is cancelled, which is final.
     Cancelled,
     /// The task's campaign is archived.
     Archived,
@@ -26,18 +26,19 @@ pub enum Requeued {
 
 const DOING: &str = "queue a task's contacts again";
 
-/// Contacts that one transaction looks at: some 10 ms where all of them are queued.
+/// Contacts that one transaction looks at: about 10 ms if all of them are queued.
 const SLICE: i64 = 500;
-/// Outcomes that a statement has room for.
+/// The number of outcomes that a statement has parameters for.
 const OUTCOMES: usize = 6;
 
-/// The last contact of the next slice, and how many of it may be queued.
+/// The last contact of the next slice, and how many of its contacts may be queued.
 const LOOK: &str = "SELECT max(contact_id), \
       coalesce(sum(CASE WHEN state = 'done' AND last_outcome IN ($4, $5, $6, $7, $8, $9) THEN 1 ELSE 0 END), 0) \
     FROM (SELECT contact_id, state, last_outcome FROM task_contacts WHERE task_id = $1 AND contact_id > $2 \
       ORDER BY contact_id LIMIT $3) slice";
 
-/// It says in SQL what [`Requeue::takes`] says. A contact whose last word was the gate's has no attempt of that outcome.
+/// The conditions must agree with [`Requeue::takes`]. A contact whose outcome comes from the gate has no attempt with
+/// that outcome.
 pub(crate) const QUEUE: &str = "UPDATE task_contacts SET state = 'ready', due_at_ms = $10, tries_made = 0 \
     WHERE task_id = $1 AND contact_id > $2 AND contact_id <= $3 AND state = 'done' \
       AND last_outcome IN ($4, $5, $6, $7, $8, $9) \
@@ -49,12 +50,12 @@ pub(crate) const QUEUE: &str = "UPDATE task_contacts SET state = 'ready', due_at
 const LOWER_BUCKET: &str =
     "UPDATE task_buckets SET next_due_at_ms = $2 WHERE id = $1 AND next_due_at_ms > $2";
 
-/// A completed task has work again.
+/// A completed task runs again, because it has contacts to call.
 const LOWER_TASK: &str = "UPDATE tasks SET state = CASE WHEN state = 'completed' THEN 'running' ELSE state END, \
       next_due_at_ms = CASE WHEN next_due_at_ms > $2 THEN $2 ELSE next_due_at_ms END \
     WHERE id = $1";
 
-/// On PostgreSQL the task's row is locked, as by every transaction that makes a contact of it due.
+/// On PostgreSQL it locks the task's row, as does every transaction that makes a contact of the task due.
 fn states(dialect: Dialect) -> &'static str {
     macro_rules! sql {
         ($lock:literal) => {
@@ -70,15 +71,15 @@ fn states(dialect: Dialect) -> &'static str {
     }
 }
 
-/// What one transaction did.
+/// The result of one transaction.
 enum Slice {
     Queued(BTreeMap<Outcome, u64>),
     Refused(Requeued),
 }
 
 impl Store {
-    /// Makes finished contacts of a task ready, due `now`, with all their tries before them. Attempts made stay counted. Of a
-    /// completed task, which runs again then.
+    /// Makes finished contacts of a task ready, due `now`, with all their tries before them. Attempts made stay
+    /// counted. A completed task runs again.
     pub async fn requeue(&self, id: TaskId, which: &Requeue, now: Wall) -> Result<Requeued, StoreError> {
         let mut queued = BTreeMap::new();
         let (mut after, mut is_first) = (0, true);
@@ -87,7 +88,7 @@ impl Store {
             let read = |row: &Row| Ok((row.get::<Option<i64>>(0)?, row.size(1)?));
             let seen = self.read_all(DOING, LOOK, &look, read).await?;
             let (last, candidates) = seen.into_iter().next().unwrap_or_default();
-            // The first is asked in any case, whether the task takes it.
+            // The first slice is always written, even if empty, to check the states of the task and campaign.
             if candidates > 0 || is_first {
                 let until = last.unwrap_or(after);
                 match self.requeue_slice(id, which, (after, until), now).await? {
@@ -134,7 +135,7 @@ impl Store {
     }
 }
 
-/// Notes that these contacts are due; how many, by outcome.
+/// Notes that these contacts are due. Returns their number by outcome.
 async fn lower_next_due(
     tx: &mut Tx,
     id: TaskId,
@@ -157,7 +158,7 @@ async fn lower_next_due(
     Ok(queued)
 }
 
-/// Three numbers, then the outcomes, with nothing in the room that is left.
+/// The bound values: three numbers, then the outcomes, then nulls in the unused parameters.
 fn bound(numbers: [i64; 3], which: &Requeue) -> Vec<Arg<'static>> {
     let words = which.outcomes().map(|outcome| Some(outcome.as_str()));
     let words = words.chain(std::iter::repeat(None)).take(OUTCOMES);
