@@ -29,13 +29,13 @@ use uuid::Uuid;
 /// A running Paceline.
 #[derive(Debug)]
 pub struct App {
-    /// The store.
+    /// The store of the dialer. The API and the jobs use their own connections.
     pub store: Store,
-    /// The dialer.
+    /// The dialer with all campaigns.
     pub dialer: Dialer,
-    /// The metrics.
+    /// The metrics of this process.
     pub metrics: Metrics,
-    /// The address of the API.
+    /// The address on which the API listens, with the real port if the configuration says port 0.
     pub addr: SocketAddr,
     api: JoinHandle<()>,
     jobs_run: Vec<JoinHandle<()>>,
@@ -164,7 +164,7 @@ impl App {
         for job in &self.jobs_run {
             job.abort();
         }
-        // Its connections to PostgreSQL run on the API's threads.
+        // The connections of `api_store` to PostgreSQL run on the API's threads, so they must be closed there.
         let closing = self
             .threads
             .handle()

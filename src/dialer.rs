@@ -1,8 +1,9 @@
-//! The shell around the engines: one task a campaign feeds its engine and carries out its commands; one task a PBX
-//! hands events to the campaign that owns the leg. Nothing is decided here.
+//! The shell around the engines. Each campaign has a task that gives inputs to its engine and carries out the engine's
+//! commands. Each PBX has a task that hands each event to the campaign that owns the leg. This module decides nothing.
 //!
-//! Start at [`Dialer::start`]. `dialer/campaign.rs` is the loop around one engine, `dialer/link.rs` the reading end of
-//! one PBX, `dialer/routes.rs` who owns which leg, `dialer/changes.rs` how what has changed in the store gets there.
+//! Start at [`Dialer::start`]. `dialer/campaign.rs` is the loop around one engine, `dialer/link.rs` reads the events of
+//! one PBX, `dialer/routes.rs` maps each leg to its campaign, and `dialer/changes.rs` hands changes in the store to the
+//! engines.
 
 use crate::api::control::{AgentRefusal, PbxStatus};
 use crate::clock::Clock;
@@ -43,27 +44,27 @@ mod stranded;
 mod tell;
 mod trunks;
 
-/// Inputs that may wait for one campaign's engine; past that the PBX's events wait too.
+/// Maximum number of inputs that wait for one campaign's engine. If the queue is full, the senders wait.
 const INPUTS_WAITING_MAX: usize = 8192;
-/// An engine that does not take an agent's request within this is busy.
+/// If an engine does not answer an agent's request within this time, the request fails with [`AgentRefusal::Busy`].
 const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A configured PBX with its running driver.
 #[derive(Debug)]
 pub struct AttachedPbx {
-    /// As configured.
+    /// The name in the configuration.
     pub name: PbxName,
-    /// How it is attached: `ari`, `sim`.
+    /// The driver: `ari`, `esl` or `sim`.
     pub kind: &'static str,
-    /// How agents' phones are reached there.
+    /// The template that makes a dial string from an agent's extension.
     pub agent_dial: AgentTemplate,
-    /// What its trunks may lead to.
+    /// The dial strings that the configuration allows for its trunks.
     pub dial_allowed: DialRules,
-    /// Both ends of the driver.
+    /// The driver's queue of commands, its queue of events, and its counters.
     pub handle: PbxHandle,
 }
 
-/// The running dialer. Cheap to clone.
+/// The running dialer. All clones are the same dialer.
 #[derive(Clone, Debug)]
 pub struct Dialer(Arc<Inner>);
 
@@ -74,20 +75,21 @@ struct Inner {
     clock: Clock,
     metrics: Metrics,
     events: Events,
-    /// Where engines and drivers run. The API calls from threads of its own, on which none of them may end up.
+    /// The runtime of the engines and drivers. The API calls from its own threads, and a task that is spawned there must
+    /// not run there, because slow API requests would delay calls.
     home: Handle,
     pbxes: BTreeMap<PbxName, PbxFace>,
     routes: Routes,
-    /// Where each logged-in agent works.
+    /// The campaign of each logged-in agent.
     agents: Mutex<BTreeMap<AgentId, CampaignId>>,
     state: Mutex<State>,
     changes: Mutex<Changes>,
     stopping: AtomicBool,
-    /// Until when a drain that was asked for may last.
+    /// Deadline of the requested drain. `None` if no drain was requested.
     drain_until: watch::Sender<Option<tokio::time::Instant>>,
 }
 
-/// What a campaign needs of a PBX.
+/// The part of an attached PBX that campaigns use.
 #[derive(Debug)]
 struct PbxFace {
     kind: &'static str,
@@ -99,68 +101,68 @@ struct PbxFace {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Until their tasks end.
+    /// The campaigns whose tasks run.
     campaigns: BTreeMap<CampaignId, Running>,
-    /// PBXes that are resynchronised, for campaigns that start later.
+    /// The PBXes whose links are up. A campaign that starts later gets them as its first inputs.
     links_up: Vec<PbxName>,
-    /// PBXes in maintenance, and since when.
+    /// The PBXes in maintenance, each with the start of its maintenance.
     maintained: BTreeMap<PbxName, Wall>,
     links: Vec<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
 struct Running {
-    inputs: mpsc::Sender<Told>,
+    inputs: mpsc::Sender<CampaignInput>,
     live: watch::Receiver<Arc<LiveCampaign>>,
     decisions: Decisions,
     task: JoinHandle<()>,
 }
 
-/// What a campaign's task is told.
+/// An input of a campaign's task.
 #[derive(Debug)]
-enum Told {
-    /// By a PBX.
+enum CampaignInput {
+    /// An event of a PBX.
     Event { pbx: PbxName, stamped: Stamped },
-    /// Settings, trunks or state have changed.
+    /// The campaign's settings, trunks or state have changed.
     Settings(Box<DialCampaign>),
-    /// Work was added: a task was created, started or resumed.
+    /// A task was created, started or resumed, or contacts were given back.
     WorkAdded,
     /// A task was paused, cancelled or completed.
     TaskStopped { task: TaskId, hang_up: bool },
-    /// A PBX is in maintenance, or is no more.
+    /// The maintenance of a PBX began (`on`) or ended.
     Maintenance { pbx: PbxName, on: bool },
-    /// The system's clock has jumped and is not believed, or is believed again.
+    /// `true`: the system clock has jumped and is not trusted. `false`: it is trusted again.
     ClockDoubted(bool),
-    /// By or for an agent.
+    /// A request for an agent. `reply` gets the engine's answer.
     Agent {
         agent: AgentId,
         request: AgentRequest,
         reply: oneshot::Sender<Result<(), AgentRefusal>>,
     },
-    /// Stop launching; what is up stays up.
+    /// Launch no more calls and cancel ringing ones. Answered calls and held legs stay up.
     Stop,
-    /// Stop launching; end once nothing is left.
+    /// Launch no more calls. The task ends when no call is left and every agent is logged out.
     Drain,
-    /// Hang up whatever is still up.
+    /// Hang up all calls and log out all agents.
     HangUpAll,
 }
 
 /// The dialer could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The campaigns could not be read.
+    /// The store could not read the campaigns.
     #[error("read the campaigns from the store")]
     Campaigns(#[source] StoreError),
-    /// Recordings that a former run left open could not be closed.
+    /// The store could not close the recordings that the last run left open.
     #[error("close recordings that the last run left open")]
     Recordings(#[source] StoreError),
-    /// Which PBXes are in maintenance could not be read.
+    /// The store could not read which PBXes are in maintenance.
     #[error("read which PBXes are in maintenance")]
     Maintenance(#[source] StoreError),
-    /// What a former run left open could not be read.
+    /// The store could not read the campaign's open attempts, its agents or its history.
     #[error("read what the last run left open in campaign `{campaign}`")]
     Recover {
-        /// Its name.
+        /// The campaign's name.
         campaign: String,
         /// The cause.
         #[source]
@@ -169,7 +171,7 @@ pub enum StartError {
 }
 
 impl Dialer {
-    /// Takes over what a former run left open, then starts listening to the PBXes.
+    /// Takes over the calls and agents that the last run left open, then starts to read the PBXes' events.
     pub async fn start(
         store: Store,
         writer: Writer,
@@ -243,7 +245,7 @@ impl Dialer {
         Ok(dialer)
     }
 
-    /// Starts a campaign's engine with whatever a former run left open.
+    /// Starts a campaign's engine with the attempts and agents that the last run left open.
     async fn run_campaign(&self, campaign: DialCampaign) -> Result<(), StartError> {
         let now = self.0.clock.now();
         let recovery = self.0.store.recover(campaign.id, now.wall).await;
@@ -308,23 +310,23 @@ impl Dialer {
         );
         if campaign_is_over {
             // The channel is new and empty.
-            let _ = inputs.try_send(Told::Drain);
+            let _ = inputs.try_send(CampaignInput::Drain);
         }
         let mut state = self.0.state();
         if self.0.stopping.load(Ordering::Acquire) {
             return Ok(());
         }
         if self.0.clock.is_doubted() {
-            let _ = inputs.try_send(Told::ClockDoubted(true));
+            let _ = inputs.try_send(CampaignInput::ClockDoubted(true));
         }
         for pbx in state.maintained.keys() {
             let pbx = pbx.clone();
-            let _ = inputs.try_send(Told::Maintenance { pbx, on: true });
+            let _ = inputs.try_send(CampaignInput::Maintenance { pbx, on: true });
         }
         for pbx in &state.links_up {
             let event = PbxEvent::Resynchronised(Snapshot::default());
             let stamped = Stamped::now(event);
-            let _ = inputs.try_send(Told::Event {
+            let _ = inputs.try_send(CampaignInput::Event {
                 pbx: pbx.clone(),
                 stamped,
             });
@@ -334,7 +336,7 @@ impl Dialer {
             task.run(told).await;
             info!(campaign.name = %name, "campaign `{name}` has stopped");
             inner.state().campaigns.remove(&id);
-            // At the end of the process they are still looked at.
+            // While the process stops, its metrics stay readable until the end.
             if !inner.stopping.load(Ordering::Acquire) {
                 inner.metrics.forget(&name);
             }
@@ -352,7 +354,9 @@ impl Dialer {
         Ok(())
     }
 
-    /// Hands an agent's request to the campaign's engine.
+    /// Hands an agent's request to the campaign's engine, and returns the engine's answer.
+    ///
+    /// After [`AgentRefusal::Busy`], the engine may still carry out the request.
     pub async fn agent(
         &self,
         campaign: CampaignId,
@@ -374,7 +378,7 @@ impl Dialer {
             }
         }
         let (reply, answer) = oneshot::channel();
-        let told = Told::Agent {
+        let told = CampaignInput::Agent {
             agent,
             request,
             reply,
@@ -383,26 +387,26 @@ impl Dialer {
         let never_told = match tokio::time::timeout_at(until, inputs.send(told)).await {
             Ok(Ok(())) => match tokio::time::timeout_at(until, answer).await {
                 Ok(Ok(result)) => return result,
-                // The engine has it still, and keeps the agent.
+                // The request is still in the engine's queue, so the agent stays entered.
                 Err(_) => return Err(AgentRefusal::Busy),
                 Ok(Err(_)) => AgentRefusal::NotRunning,
             },
             Ok(Err(_)) => AgentRefusal::NotRunning,
             Err(_) => AgentRefusal::Busy,
         };
-        // Nobody would ever log this agent out.
+        // The engine never got the request, so no log-out would remove this entry.
         if is_new {
             self.0.agents().remove(&agent);
         }
         Err(never_told)
     }
 
-    /// Where the agent is logged in, if so.
+    /// The campaign that the agent is logged in to. `None` if the agent is logged out.
     pub fn campaign_of(&self, agent: AgentId) -> Option<CampaignId> {
         self.0.agents().get(&agent).copied()
     }
 
-    /// The campaign at this moment; `None` where no engine runs for it.
+    /// The campaign's present state, which is updated at most every 250 ms. `None` if no engine runs for it.
     pub fn live(&self, campaign: CampaignId) -> Option<Arc<LiveCampaign>> {
         self.0
             .state()
@@ -411,7 +415,7 @@ impl Dialer {
             .map(|running| running.live.borrow().clone())
     }
 
-    /// The latest pacing decisions of the campaign, newest first.
+    /// At most `limit` pacing decisions of the campaign, newest first. Empty if no engine runs for it.
     pub fn decisions(&self, campaign: CampaignId, limit: usize) -> Vec<Decision> {
         let state = self.0.state();
         let running = state.campaigns.get(&campaign);
@@ -438,7 +442,7 @@ impl Dialer {
         self.0.pbxes.iter().map(status).collect()
     }
 
-    /// Live calls and logged-in agents over all campaigns: what a graceful stop waits for.
+    /// The numbers of live calls and of logged-in agents in all campaigns. A drain waits until both are 0.
     pub fn busy(&self) -> (usize, usize) {
         let state = self.0.state();
         state
@@ -464,14 +468,14 @@ impl Inner {
         self.agents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn inputs_of(&self, campaign: CampaignId) -> Option<mpsc::Sender<Told>> {
+    fn inputs_of(&self, campaign: CampaignId) -> Option<mpsc::Sender<CampaignInput>> {
         self.state()
             .campaigns
             .get(&campaign)
             .map(|running| running.inputs.clone())
     }
 
-    /// Remembers a link's state for campaigns to come, and hands its event to every campaign that is there.
+    /// Hands a link's event to every running campaign, and keeps the link's state for campaigns that start later.
     async fn tell_all(&self, pbx: &PbxName, stamped: Stamped) {
         let all: Vec<_> = {
             let mut state = self.state();
@@ -488,7 +492,7 @@ impl Inner {
                 ago: stamped.ago,
             };
             let _ = inputs
-                .send(Told::Event {
+                .send(CampaignInput::Event {
                     pbx: pbx.clone(),
                     stamped,
                 })
@@ -545,7 +549,7 @@ impl crate::api::control::Dialer for Dialer {
 }
 
 impl State {
-    fn all_inputs(&self) -> Vec<mpsc::Sender<Told>> {
+    fn all_inputs(&self) -> Vec<mpsc::Sender<CampaignInput>> {
         self.campaigns
             .values()
             .map(|running| running.inputs.clone())
@@ -554,11 +558,11 @@ impl State {
 }
 
 impl Inner {
-    fn all_inputs(&self) -> Vec<mpsc::Sender<Told>> {
+    fn all_inputs(&self) -> Vec<mpsc::Sender<CampaignInput>> {
         self.state().all_inputs()
     }
 
-    /// Whether calls may be launched. Without settings that can be used none are; calls that are up go on.
+    /// Whether the campaign may launch calls. It may not if its settings cannot be used; calls that are up go on.
     fn is_active(&self, campaign: &DialCampaign, metrics: &CampaignMetrics) -> bool {
         metrics.settings_unusable.set(i64::from(campaign.fault.is_some()));
         if let Some(fault) = &campaign.fault {

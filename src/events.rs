@@ -1,8 +1,8 @@
-//! What happens, as it happens: one bounded stream of values for everybody who wants to follow it.
+//! The event stream: one bounded stream of the dialer's events, with any number of readers.
 //!
-//! In: what the dialer does, told by [`Events::tell`], which never waits. Out: [`Reader`], one for each who follows. The newest
-//! [`KEPT`] events are kept, so that a reader can be late or come back; one that is further behind is told so. Nothing of it is
-//! stored, and no telephone number is in it.
+//! In: events from [`Events::tell`], which never waits. Out: one [`Reader`] per client. The stream keeps the newest [`KEPT`]
+//! events, so that a reader can be slow or reconnect. A reader that is further behind gets [`Next::Missed`]. The store does not
+//! keep the stream, and no event contains a telephone number.
 
 use paceline_core::event::What;
 use paceline_core::ids::CampaignId;
@@ -13,30 +13,31 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// Events that are kept: some 30 s of a call centre of 1,000 agents, in about 2 MiB.
+/// Number of events that the stream keeps: about 30 s of a call centre with 1,000 agents, in about 2 MiB.
 pub const KEPT: usize = 16_384;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Its place in the stream.
+    /// The event's position in the stream.
     pub id: EventId,
-    /// Time, Unix time in milliseconds.
+    /// Time of the event, Unix time in milliseconds.
     pub at: Wall,
-    /// In which campaign; `None`: in all of them.
+    /// The campaign of the event. `None` if the event concerns all campaigns.
     pub campaign: Option<CampaignId>,
-    /// The event.
+    /// The event's kind and data.
     pub what: What,
 }
 
-/// The place of an event: which run of the process, and the how-manieth of it from 1. Written `RUN-NUMBER`.
+/// The position of an event: the start of the process (Unix time in milliseconds) and the event's number in this run, from 1.
+/// Written `RUN-NUMBER`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventId {
     run: i64,
     number: u64,
 }
 
-/// Not an [`EventId`].
+/// The text is not an [`EventId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the id of an event is two numbers with a `-` between, as the stream gave it")]
 pub struct EventIdError;
@@ -58,7 +59,7 @@ impl FromStr for EventId {
     }
 }
 
-/// The stream. Cheap to clone.
+/// The event stream. All clones are the same stream.
 #[derive(Clone, Debug)]
 pub struct Events(Arc<Stream>);
 
@@ -66,12 +67,12 @@ pub struct Events(Arc<Stream>);
 struct Stream {
     run: i64,
     kept: Mutex<VecDeque<Arc<Event>>>,
-    /// The number of the newest.
+    /// The number of the newest event, 0 if there is none.
     newest: watch::Sender<u64>,
 }
 
 impl Events {
-    /// An empty stream of a process that starts now.
+    /// Creates an empty stream for a process that starts at `now`.
     pub fn new(now: Wall) -> Self {
         Self(Arc::new(Stream {
             run: now.0,
@@ -80,7 +81,7 @@ impl Events {
         }))
     }
 
-    /// Adds an event. Never waits: the oldest makes room.
+    /// Adds an event. It never waits: if the stream is full, it drops the oldest event.
     pub fn tell(&self, at: Wall, campaign: Option<CampaignId>, what: What) {
         let Stream { run, newest, .. } = &*self.0;
         let mut kept = self.kept();
@@ -95,17 +96,17 @@ impl Events {
             campaign,
             what,
         }));
-        // Under the lock, so that numbers and events stay in step.
+        // This runs under the lock, so that the number and the event change together.
         newest.send_replace(number);
     }
 
-    /// A reader that begins after `last`, or with what comes from now on.
+    /// A reader that begins after the event `last`, or with the next new event if `last` is `None`.
     pub fn read(&self, last: Option<EventId>) -> Reader {
         let newest = self.0.newest.subscribe();
         let now = *newest.borrow();
         let (read, missed) = match last {
             None => (now, false),
-            // Of another run nothing is kept, and a number that is still to come is of no run of ours.
+            // The stream keeps no events of another run. A number above the newest was never given out.
             Some(last) if last.run != self.0.run || last.number > now => (now, true),
             Some(last) => (last.number, false),
         };
@@ -122,16 +123,16 @@ impl Events {
     }
 }
 
-/// What a reader gets next.
+/// The result of [`Reader::next`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// The next event.
     Event(Arc<Event>),
-    /// Events between the last one and the next are no longer kept: look at the present state once more.
+    /// The stream no longer keeps the events that followed the last one. The client must read the present state again.
     Missed,
 }
 
-/// Reads the stream from one place on.
+/// Reads the stream from one position on.
 #[derive(Debug)]
 pub struct Reader {
     events: Events,
@@ -142,7 +143,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Waits for the next event. May be given up and called again.
+    /// Waits for the next event. If the future is dropped, no event is lost.
     pub async fn next(&mut self) -> Next {
         loop {
             if std::mem::take(&mut self.missed) {
@@ -151,14 +152,14 @@ impl Reader {
             match self.kept_next() {
                 Some(Next::Missed) => self.missed = true,
                 Some(event) => return event,
-                // The sender lives as long as `events` does.
+                // The wait cannot fail, because `events` holds the sender.
                 None => drop(self.newest.changed().await),
             }
         }
     }
 
     fn kept_next(&mut self) -> Option<Next> {
-        // Before looking, so that no event that comes meanwhile is slept through.
+        // This comes before the search, so that an event that arrives after the search still wakes the reader.
         self.newest.mark_unchanged();
         let kept = self.events.kept();
         let oldest = kept.front()?.id.number;

@@ -1,7 +1,7 @@
-//! Long and timed work beside the calls: one file per job, each of which reports its state here. Jobs run on the API's threads, so
-//! that none of them delays a call.
+//! Long and periodic work beside the calls. Each job has its own file and reports its state here. Jobs run on the API's threads, so
+//! that no job delays a call.
 //!
-//! In: what a job does in one turn. Out: its turns, made in time, tried again after a failure, and counted.
+//! In: a [`Job`] with the work of one run. Out: its runs at the right times, retries after failures, and a [`JobReport`].
 
 pub mod clearing;
 pub mod filling;
@@ -24,48 +24,48 @@ use tracing::warn;
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// What every job reports. Cheap to clone.
+/// The reports of all jobs. All clones share them.
 #[derive(Clone, Debug)]
 pub struct Jobs(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     reports: Mutex<BTreeMap<&'static str, JobReport>>,
-    /// For each job: rung when there is work before its time.
+    /// The notifier of each job. It wakes the job before its period ends.
     bells: Mutex<BTreeMap<&'static str, Arc<Notify>>>,
     metrics: Metrics,
     clock: Clock,
 }
 
-/// How a job stands.
+/// The state of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobReport {
-    /// What it does at present.
+    /// Working, waiting for its next run, or waiting to retry a failed one.
     pub state: JobState,
-    /// When its last successful turn ended.
+    /// End of the last successful run. `None` if no run has succeeded since the process started.
     pub succeeded_at: Option<Wall>,
-    /// Things done since the process was started, such as tasks that were started.
+    /// Sum of the numbers that [`Job::turn`] returned since the process started.
     pub done: u64,
-    /// Turns in a row that failed.
+    /// Number of failed runs since the last successful one.
     pub failures: u32,
-    /// Why the last turn failed, if it did.
+    /// The error of the last run with its causes. `None` if it succeeded.
     pub error: Option<String>,
 }
 
-/// One job.
+/// Work that is done in runs.
 pub trait Job: Send {
-    /// What it is called in reports and metrics.
+    /// The job's name in reports and metrics.
     fn name(&self) -> &'static str;
 
-    /// How long it waits after a successful turn, unless [`Jobs::wake`] tells of work.
+    /// The time between a successful run and the next one. [`Jobs::wake`] ends the wait early.
     fn period(&self) -> Duration;
 
-    /// Does what is to be done now, and tells how many things it has done.
+    /// Does one run, and returns the number of items that it processed: rows, contacts or tasks, depending on the job.
     fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>>;
 }
 
 impl Jobs {
-    /// No job yet.
+    /// Creates the reports, without any job.
     pub fn new(metrics: &Metrics, clock: Clock) -> Self {
         Self(Arc::new(Shared {
             reports: Mutex::default(),
@@ -75,17 +75,18 @@ impl Jobs {
         }))
     }
 
-    /// The reports of all jobs, by name.
+    /// The reports of all jobs that have begun their first run, by the job's name.
     pub fn reports(&self) -> BTreeMap<&'static str, JobReport> {
         self.held().clone()
     }
 
-    /// Gives this job a turn now, or after its present one. Without it the work waits for the job's period.
+    /// Runs this job now, or again after its present run. Without this call, the work waits until the job's period ends.
     pub fn wake(&self, name: &'static str) {
         self.bell(name).notify_one();
     }
 
-    /// Gives a job its turns, for ever.
+    /// Runs a job again and again, and never returns. A failed run is retried after 1 s. The delay doubles with each failure, up to
+    /// 60 s.
     pub async fn run(self, mut job: impl Job) {
         let (name, period) = (job.name(), job.period());
         let bell = self.bell(name);

@@ -184,7 +184,7 @@ pub struct CampaignMetrics {
     pub answer_to_connect_command: Seconds,
     /// Time from reading the answer until callee and agent are in one bridge.
     pub answer_to_connected: Seconds,
-    /// How long callees' phones rang, answered or not.
+    /// Time from the request to store an attempt to its answer. Unanswered calls are not counted.
     pub ring_duration: Seconds,
     /// Length of conversations.
     pub talk_duration: Seconds,

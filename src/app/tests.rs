@@ -4,7 +4,7 @@ use paceline_core::outcome::Outcome;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, mpsc};
 
-/// As many as the API has threads of either kind.
+/// The number of blocking tasks of each kind. The API has no more threads than this of either kind.
 const THREADS: usize = 16;
 
 #[tokio::test]
@@ -14,7 +14,7 @@ async fn calls_are_dialed_and_answered_while_every_thread_of_the_api_is_blocked(
     let config = demo::config(folder.path(), anywhere, 1, 40.0).unwrap();
     let clock = config.clock();
     let app = Arc::new(App::start(&config, clock).await.unwrap());
-    // From the API's threads, as a request comes: no engine may end up on them.
+    // The demo begins on the API's threads, as a request does. Its engines must not run there.
     let begun = app.clone();
     let begun = app
         .threads
@@ -29,7 +29,7 @@ async fn calls_are_dialed_and_answered_while_every_thread_of_the_api_is_blocked(
         let (blocked, told) = (blocked.clone(), told.clone());
         let block = move || {
             let _ = told.send(n);
-            // Until the other end is dropped.
+            // Blocks until the test drops the sender.
             let _ = blocked.lock().unwrap().recv();
         };
         app.threads.handle().spawn_blocking(block.clone());

@@ -1,7 +1,7 @@
-//! The loop around one engine: feeds it, carries out its commands, shows what it looks like.
+//! The loop around one engine. It gives inputs to the engine, carries out the engine's commands, and shows the engine's state.
 
 use super::decisions::Decisions;
-use super::{Chain, Inner, Told, tell, trunks};
+use super::{CampaignInput, Chain, Inner, tell, trunks};
 use crate::api::control::AgentRefusal;
 use crate::metrics::{CampaignMetrics, QueueMetrics, TrunkMetrics};
 use crate::pbx::{Stamped, refusal};
@@ -27,42 +27,42 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
-/// The live picture is drawn at most this often.
+/// Minimum time between two updates of the shown state.
 const SHOW_EVERY: Duration = Duration::from_millis(250);
 const GIVE_BACK_RETRY_MIN: Duration = Duration::from_millis(100);
 const GIVE_BACK_RETRY_MAX: Duration = Duration::from_secs(10);
-/// Far enough away to stand for never.
+/// The sleep if the engine has no timeout. Any long time works, because each input wakes the task.
 const NEVER: Duration = Duration::from_secs(86_400);
 
-/// One campaign's engine and all that it needs.
+/// One campaign's engine with its queues and metrics.
 pub(super) struct Task {
     dialer: Arc<Inner>,
     id: CampaignId,
     name: String,
     engine: Engine,
-    /// Where events of this campaign's legs are sent: its own queue.
-    inputs: mpsc::Sender<Told>,
-    /// Requests to the store that are not answered yet.
+    /// The sending end of the campaign's own queue, for the routes of its legs.
+    inputs: mpsc::Sender<CampaignInput>,
+    /// Requests to the store that have no answer yet.
     asked: FuturesUnordered<BoxFuture<'static, Input>>,
-    /// Events that we made ourselves because a PBX's queue was full.
+    /// Events that this task made because it could not hand a command to a PBX.
     own_events: Vec<(PbxName, PbxEvent)>,
     show: watch::Sender<Arc<LiveCampaign>>,
     metrics: CampaignMetrics,
     trunks: HashMap<TrunkId, TrunkMetrics>,
     pbx_queue: QueueMetrics,
     inputs_queue: QueueMetrics,
-    /// For durations only; the engine keeps the truth.
+    /// Times of the legs, for metrics only. The engine's records decide.
     timings: HashMap<LegId, Timing>,
     stale_shown: u64,
     held_told: BTreeSet<TrunkId>,
-    /// The answer that is being handled, and when it was read.
+    /// The answered leg of the present input, and the time at which the driver read the answer.
     answer: Option<(LegId, Instant)>,
     decisions: Decisions,
 }
 
 struct Timing {
     attempt: AttemptId,
-    /// Until it is dialed.
+    /// The event that tells of the dialing. `None` once the call is dialed.
     dialing: Option<What>,
     trunk: TrunkId,
     dialed: Mono,
@@ -75,7 +75,7 @@ impl Task {
         dialer: Arc<Inner>,
         campaign: DialCampaign,
         recovered: Recovered,
-        inputs: mpsc::Sender<Told>,
+        inputs: mpsc::Sender<CampaignInput>,
         show: watch::Sender<Arc<LiveCampaign>>,
         decisions: Decisions,
     ) -> Self {
@@ -112,7 +112,7 @@ impl Task {
         for leg in legs.map(|leg| leg.0).chain(agent_legs.map(|leg| leg.0)) {
             dialer.routes.enter(leg, &inputs);
         }
-        // Only an unprepared attempt or an unknown agent is refused; this is neither.
+        // The engine refuses only inputs about attempts and agents, so it accepts this one.
         let _ = engine.handle(now, Input::SetActive(active));
         let pbx_queue = dialer.metrics.queue("pbx_commands");
         let inputs_queue = dialer.metrics.queue("campaign_inputs");
@@ -137,8 +137,8 @@ impl Task {
         }
     }
 
-    /// Runs until drained, or until the dialer stops.
-    pub(super) async fn run(mut self, mut told: mpsc::Receiver<Told>) {
+    /// Runs until the engine is drained, or until the dialer aborts the task.
+    pub(super) async fn run(mut self, mut told: mpsc::Receiver<CampaignInput>) {
         let mut show = tokio::time::interval(SHOW_EVERY);
         show.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut changed = true;
@@ -165,15 +165,15 @@ impl Task {
         self.draw();
     }
 
-    fn take(&mut self, told: Told) {
+    fn take(&mut self, told: CampaignInput) {
         match told {
-            Told::Event { pbx, stamped } => self.event(pbx, stamped),
-            Told::Settings(campaign) => self.settings(*campaign),
-            Told::ClockDoubted(doubted) => self.feed(Input::ClockDoubted(doubted)),
-            Told::WorkAdded => self.feed(Input::WorkAdded),
-            Told::Maintenance { pbx, on } => self.feed(Input::Maintenance { pbx, on }),
-            Told::TaskStopped { task, hang_up } => self.feed(Input::TaskStopped { task, hang_up }),
-            Told::Agent {
+            CampaignInput::Event { pbx, stamped } => self.event(pbx, stamped),
+            CampaignInput::Settings(campaign) => self.settings(*campaign),
+            CampaignInput::ClockDoubted(doubted) => self.feed(Input::ClockDoubted(doubted)),
+            CampaignInput::WorkAdded => self.feed(Input::WorkAdded),
+            CampaignInput::Maintenance { pbx, on } => self.feed(Input::Maintenance { pbx, on }),
+            CampaignInput::TaskStopped { task, hang_up } => self.feed(Input::TaskStopped { task, hang_up }),
+            CampaignInput::Agent {
                 agent,
                 request,
                 reply,
@@ -185,12 +185,12 @@ impl Task {
                 if logs_in && matches!(result, Err(EngineError::Draining)) {
                     self.dialer.agents().remove(&agent);
                 }
-                // Whoever asked may have gone.
+                // The requester may have stopped waiting.
                 let _ = reply.send(result.map_err(AgentRefusal::Engine));
             }
-            Told::Stop => self.feed(Input::Stop),
-            Told::Drain => self.feed(Input::Drain),
-            Told::HangUpAll => self.feed(Input::HangUpAll),
+            CampaignInput::Stop => self.feed(Input::Stop),
+            CampaignInput::Drain => self.feed(Input::Drain),
+            CampaignInput::HangUpAll => self.feed(Input::HangUpAll),
         }
     }
 
@@ -263,7 +263,7 @@ impl Task {
         };
         self.engine.configure(self.dialer.clock.now(), config);
         self.feed(Input::SetActive(active));
-        // Other hours, or a pause and an activation that were heard of together, may have made contacts due.
+        // New calling hours can make contacts due. So can a pause and an activation that arrive as one change.
         self.feed(Input::WorkAdded);
     }
 
@@ -343,8 +343,8 @@ impl Task {
         self.held_told.clone_from(held);
     }
 
-    /// A PBX that takes no more commands, or is not configured: nothing was dialed, nobody was joined. Hang-ups are
-    /// asked again by the engine.
+    /// The PBX's queue is full, or the PBX is not configured, so the command had no effect. The engine gets the event of a
+    /// refused command. Hang-ups have no such event, and the engine sends them again later.
     fn not_told(&mut self, pbx: PbxName, command: PbxCommand) {
         self.pbx_queue.dropped.inc();
         if let PbxCommand::CallContact { leg: LegId(leg), .. }
@@ -481,7 +481,7 @@ impl Task {
         self.show.send_replace(Arc::new(live));
     }
 
-    /// Tells of PBXes that refuse new calls, and of those that take them again.
+    /// Logs each PBX that begins to refuse new calls, and each that accepts them again.
     fn tell_refusals(&self, live: &LiveCampaign) {
         let shown = self.show.borrow();
         for pbx in live.full.iter().filter(|pbx| !shown.full.contains(pbx)) {
@@ -494,7 +494,7 @@ impl Task {
         }
     }
 
-    /// Tells of what is not as it should be, once it begins, and of its end.
+    /// Logs the beginning and the end of each warning, and raises an alarm at the beginning.
     fn tell_warnings(&self, live: &LiveCampaign) {
         let (name, shown) = (&self.name, self.show.borrow());
         for warning in live.warnings.iter().filter(|w| !shown.warnings.contains(w)) {
@@ -509,11 +509,12 @@ impl Task {
     }
 }
 
-/// Gives contacts back, however long the store takes. Should we stop before, the next start does.
+/// Gives contacts back to the store, and retries until the store accepts them. If the process stops first, the next start
+/// gives them back.
 async fn give_back(
     dialer: Arc<Inner>,
     name: String,
-    inputs: mpsc::Sender<Told>,
+    inputs: mpsc::Sender<CampaignInput>,
     contacts: Vec<(TaskId, ContactId)>,
 ) {
     let mut delay = GIVE_BACK_RETRY_MIN;
@@ -522,6 +523,7 @@ async fn give_back(
         tokio::time::sleep(delay).await;
         delay = (delay * 2).min(GIVE_BACK_RETRY_MAX);
     }
-    // A lease asked for meanwhile may have found nothing. A campaign that has stopped needs no telling.
-    let _ = inputs.send(Told::WorkAdded).await;
+    // A lease in the meantime may have found no contacts, so the engine must ask again. If the send fails, the campaign has
+    // stopped.
+    let _ = inputs.send(CampaignInput::WorkAdded).await;
 }

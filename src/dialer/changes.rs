@@ -1,9 +1,10 @@
-//! What has changed in the store and must reach an engine. It is read until it can be read, and for one campaign one
-//! after the other, so that the last word an engine hears is the newest.
+//! Hands changes in the store to the engines. A failed read is retried. The changes of one campaign are read one after the
+//! other, so that the last input that an engine gets is the newest state.
 //!
-//! In: that something has changed. Out: what the campaign's task is told, or a new one. Start at [`Dialer::changed`].
+//! In: the notice that a campaign, a task or the maintenance has changed. Out: an input of the campaign's task, or a new
+//! task. Start at [`Dialer::changed`].
 
-use super::{Chain, Dialer, Inner, REQUEST_PATIENCE, StartError, Told};
+use super::{CampaignInput, Chain, Dialer, Inner, REQUEST_PATIENCE, StartError};
 use crate::store::StoreError;
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::event::What;
@@ -17,16 +18,17 @@ use tracing::warn;
 const READ_RETRY_MIN: Duration = Duration::from_millis(100);
 const READ_RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// Something that has changed in the store.
+/// A change in the store, without the new values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Changed {
     Campaign(CampaignId),
     Task(CampaignId, TaskId),
-    /// Which PBXes are in maintenance.
+    /// The list of PBXes in maintenance.
     Maintenance,
 }
 
-/// What is to be read still, each thing once, and whose turn it is in each campaign, and for all of them.
+/// The changes that are not read yet, each once, and one lock per campaign. The lock under `None` is for changes that
+/// concern all campaigns.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     unread: BTreeSet<Changed>,
@@ -42,7 +44,7 @@ enum TellError {
 }
 
 impl Changed {
-    /// Whose it is; none where it is everybody's.
+    /// The campaign that the change concerns. `None` if it concerns all campaigns.
     fn campaign(self) -> Option<CampaignId> {
         match self {
             Self::Campaign(campaign) | Self::Task(campaign, _) => Some(campaign),
@@ -58,28 +60,31 @@ impl Inner {
 }
 
 impl Dialer {
-    /// The campaign's state, settings or trunks have changed in the store.
+    /// Call this after the campaign's state, settings or trunks have changed in the store. Returns once the engine's queue
+    /// has the change, or after 5 s; then the dialer goes on in the background.
     pub async fn campaign_changed(&self, id: CampaignId) {
         self.changed(Changed::Campaign(id)).await;
     }
 
-    /// A task has changed in the store: a running one may have work, a paused or cancelled one gives back its
-    /// contacts, and a cancelled one also its calls that nobody answered yet.
+    /// Call this after a task has changed in the store. A running task may have work. The engine gives back the contacts of a
+    /// paused, completed or cancelled task, and cancels the unanswered calls of a cancelled one. Returns as
+    /// [`Dialer::campaign_changed`] does.
     pub async fn task_changed(&self, campaign: CampaignId, task: TaskId) {
         self.changed(Changed::Task(campaign, task)).await;
     }
 
-    /// Which PBXes are in maintenance has changed in the store.
+    /// Call this after the list of PBXes in maintenance has changed in the store. Returns as [`Dialer::campaign_changed`]
+    /// does.
     pub async fn maintenance_changed(&self) {
         self.changed(Changed::Maintenance).await;
     }
 
-    /// Returns once the engine has been told, or before where the store cannot be read: then it is tried on.
+    /// Returns once the engine's queue has the change, or after [`REQUEST_PATIENCE`].
     async fn changed(&self, what: Changed) {
         let turn = {
             let mut changes = self.0.changes();
             if !changes.unread.insert(what) {
-                // Whoever waits for the turn has not read it yet.
+                // An earlier call waits for the lock and will read this change too.
                 return;
             }
             Arc::clone(changes.turns.entry(what.campaign()).or_default())
@@ -90,7 +95,7 @@ impl Dialer {
             dialer.0.changes().unread.remove(&what);
             dialer.tell_until_told(what).await;
         });
-        // Either way the task goes on.
+        // After the timeout the spawned task goes on.
         let _ = tokio::time::timeout(REQUEST_PATIENCE, told).await;
     }
 
@@ -107,7 +112,7 @@ impl Dialer {
         }
     }
 
-    /// The task's state, told to those who follow.
+    /// Reads the task's state and sends it to the event stream.
     async fn task_state(&self, campaign: CampaignId, task: TaskId) -> Result<Option<TaskState>, TellError> {
         let state = self.0.store.task_state(task).await.map_err(TellError::Read)?;
         if let Some(state) = state {
@@ -134,21 +139,21 @@ impl Dialer {
                         return self.run_campaign(campaign).await.map_err(TellError::Start);
                     }
                     Some(campaign) if campaign.state != CampaignState::Archived => {
-                        Told::Settings(Box::new(campaign))
+                        CampaignInput::Settings(Box::new(campaign))
                     }
-                    Some(_) | None => Told::Drain,
+                    Some(_) | None => CampaignInput::Drain,
                 }
             }
             Changed::Task(campaign, task) => match self.task_state(campaign, task).await? {
-                Some(TaskState::Running | TaskState::Scheduled) => Told::WorkAdded,
+                Some(TaskState::Running | TaskState::Scheduled) => CampaignInput::WorkAdded,
                 Some(TaskState::Preparing | TaskState::Paused | TaskState::Completed) | None => {
-                    Told::TaskStopped { task, hang_up: false }
+                    CampaignInput::TaskStopped { task, hang_up: false }
                 }
-                Some(TaskState::Cancelled) => Told::TaskStopped { task, hang_up: true },
+                Some(TaskState::Cancelled) => CampaignInput::TaskStopped { task, hang_up: true },
             },
         };
         if let Some(inputs) = running {
-            // A campaign that has stopped meanwhile needs no telling.
+            // If the send fails, the campaign has stopped.
             let _ = inputs.send(told).await;
         }
         Ok(())

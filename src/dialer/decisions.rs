@@ -1,5 +1,5 @@
-//! The pacing decisions of the last hour, for people who ask why. Decisions in a row that launch nothing for the same reason
-//! are kept as one, so that an hour fits in little memory.
+//! The pacing decisions of the last hour, for the API. Consecutive decisions of one PBX that launch nothing for the same
+//! reason are kept as one, so that an hour fits in little memory.
 
 use paceline_core::ids::PbxName;
 use paceline_core::live::Decision;
@@ -9,14 +9,15 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long a decision is kept.
+/// Maximum age of a kept decision.
 const KEPT: Duration = Duration::from_secs(3600);
-/// How many, at most: an hour of five a second.
+/// Maximum number of kept decisions: five per second for an hour.
 const KEPT_MAX: usize = 18_000;
-/// So many PBXs may take turns, and each one's decisions still are kept as one.
+/// Number of newest decisions that are searched for the PBX's last one. With up to this many PBXes, the idle decisions of
+/// each PBX are kept as one.
 const TURNS_MAX: usize = 32;
 
-/// A campaign's decisions. Cheap to clone; all clones see the same.
+/// A campaign's decisions. All clones share one list.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Decisions(Arc<Mutex<VecDeque<Decision>>>);
 
@@ -49,7 +50,7 @@ impl Decisions {
         }
     }
 
-    /// The newest first.
+    /// At most `limit` decisions, newest first.
     pub(super) fn latest(&self, limit: usize) -> Vec<Decision> {
         self.lock().iter().rev().take(limit).cloned().collect()
     }

@@ -1,13 +1,14 @@
-//! How late the dialer's thread is, and whether the system's clock is believed. A moment is waited for, and how long ago it was when
-//! its turn comes is counted: an answered call is late by as much before anything of ours sees it, so that no other metric has it.
+//! Measures the delay of the dialer's thread, and tells the campaigns whether the system clock is trusted. The task sleeps until a
+//! moment and measures how late it wakes. An answered call waits as long before Paceline reads it, and no other metric contains this
+//! delay.
 
-use super::{Inner, Told};
+use super::{CampaignInput, Inner};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const EVERY: Duration = Duration::from_millis(250);
 
-/// Looks until it is dropped.
+/// Runs until the task is aborted.
 pub(super) async fn watch(dialer: Arc<Inner>) {
     let (lag, shown) = (dialer.metrics.dialer_lag(), dialer.metrics.clock_doubted());
     let mut clock = dialer.clock.watch();
@@ -21,8 +22,8 @@ pub(super) async fn watch(dialer: Arc<Inner>) {
         if std::mem::replace(&mut told, doubted) != doubted {
             shown.set(i64::from(doubted));
             for inputs in dialer.all_inputs() {
-                // A campaign that has stopped needs no telling.
-                let _ = inputs.send(Told::ClockDoubted(doubted)).await;
+                // If the send fails, the campaign has stopped.
+                let _ = inputs.send(CampaignInput::ClockDoubted(doubted)).await;
             }
         }
     }

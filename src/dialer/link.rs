@@ -1,7 +1,7 @@
-//! The reading end of one PBX: each event goes to the campaign that owns the leg. A leg that is ours by the PBX's
-//! word and nobody's by our books is a stray, and is hung up.
+//! Reads the events of one PBX and hands each to the campaign that owns the leg. A leg that has our mark on the PBX but no
+//! owner in our records is a stray, and is hung up.
 
-use super::{Inner, Told};
+use super::{CampaignInput, Inner};
 use crate::pbx::Stamped;
 use paceline_core::event::What;
 use paceline_core::ids::{AgentLegId, LegId, PbxName};
@@ -11,17 +11,18 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-/// What an event is about.
+/// The subject of an event.
 enum About {
     /// The whole link.
     Link,
-    /// One leg; `over` where it is the leg's last word, `stray` how to end it should nobody own it and it live.
+    /// One leg. `over`: the event is the end of the leg. `stray`: the command that ends the leg if it has no owner. `None`: an
+    /// event without an owner is only counted.
     Leg {
         id: Uuid,
         over: bool,
         stray: Option<PbxCommand>,
     },
-    /// A recording whose name is not one of ours.
+    /// A recording that has no leg's id as its name, so Paceline did not start it.
     Unknown,
 }
 
@@ -51,7 +52,7 @@ fn about(event: &PbxEvent) -> About {
     }
 }
 
-/// Reads one PBX until its driver stops.
+/// Reads one PBX's events until its driver stops.
 pub(super) async fn run(dialer: Arc<Inner>, pbx: PbxName, mut events: mpsc::Receiver<Stamped>) {
     let queue = dialer.metrics.queue("pbx_events");
     while let Some(stamped) = events.recv().await {
@@ -74,9 +75,9 @@ pub(super) async fn run(dialer: Arc<Inner>, pbx: PbxName, mut events: mpsc::Rece
             }
             About::Leg { id, over, stray } => match (dialer.routes.owner(id), stray) {
                 (Some(owner), _) => {
-                    // A campaign that has stopped has no legs left that matter.
+                    // If the send fails, the campaign has stopped and needs no events.
                     let _ = owner
-                        .send(Told::Event {
+                        .send(CampaignInput::Event {
                             pbx: pbx.clone(),
                             stamped,
                         })
@@ -114,7 +115,7 @@ async fn hang_up_strays(dialer: &Inner, pbx: &PbxName, snapshot: &Snapshot) {
 
 async fn tell(dialer: &Inner, pbx: &PbxName, command: PbxCommand) {
     if let Some(face) = dialer.pbxes.get(pbx) {
-        // The driver stops only with us.
+        // The send fails only if the driver has stopped, and then the process stops too.
         let _ = face.commands.send(command).await;
     }
 }

@@ -1,6 +1,6 @@
-//! Which PBXes are in maintenance, as the store says: told to every campaign, those that start later too.
+//! Tells every campaign which PBXes are in maintenance. A campaign that starts later gets the list at its start.
 
-use super::{Inner, Told};
+use super::{CampaignInput, Inner};
 use paceline_core::event::What;
 use paceline_core::ids::PbxName;
 use paceline_core::time::Wall;
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tracing::info;
 
 impl Inner {
-    /// Tells what has changed.
+    /// Compares the stored list with the last one, and tells campaigns, metrics, log and event stream of each difference.
     pub(super) async fn maintain(&self, stored: BTreeMap<PbxName, Wall>) {
         let (changed, campaigns) = {
             let mut state = self.state();
@@ -32,8 +32,10 @@ impl Inner {
                 info!(pbx.name = %pbx, "the maintenance of `{pbx}` has ended: its agents' phones are called again");
             }
             for inputs in &campaigns {
-                // A campaign that has stopped needs no telling.
-                let _ = inputs.send(Told::Maintenance { pbx: pbx.clone(), on }).await;
+                // If the send fails, the campaign has stopped.
+                let _ = inputs
+                    .send(CampaignInput::Maintenance { pbx: pbx.clone(), on })
+                    .await;
             }
         }
     }

@@ -1,7 +1,7 @@
-//! Who owns which leg. A leg is entered before it is dialed and stays for a while after its end, as a recording's end
-//! comes later.
+//! Maps each leg to the campaign that owns it. A leg is entered before it is dialed. It stays for 120 s after its end,
+//! because the end of its recording arrives later.
 
-use super::Told;
+use super::CampaignInput;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ pub(super) struct Routes(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    owners: HashMap<Uuid, mpsc::Sender<Told>>,
+    owners: HashMap<Uuid, mpsc::Sender<CampaignInput>>,
     ended: VecDeque<(Instant, Uuid)>,
 }
 
@@ -24,15 +24,15 @@ impl Routes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn enter(&self, leg: Uuid, owner: &mpsc::Sender<Told>) {
+    pub(super) fn enter(&self, leg: Uuid, owner: &mpsc::Sender<CampaignInput>) {
         self.table().owners.insert(leg, owner.clone());
     }
 
-    pub(super) fn owner(&self, leg: Uuid) -> Option<mpsc::Sender<Told>> {
+    pub(super) fn owner(&self, leg: Uuid) -> Option<mpsc::Sender<CampaignInput>> {
         self.table().owners.get(&leg).cloned()
     }
 
-    /// The leg ended: its entry goes in a while.
+    /// The leg has ended. A later call of this function, at least [`KEPT_AFTER_END`] from now, removes its entry.
     pub(super) fn ended(&self, leg: Uuid) {
         let mut table = self.table();
         let now = Instant::now();

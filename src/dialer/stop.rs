@@ -1,6 +1,6 @@
-//! How the dialer ends: for a restart, after which agents and conversations are still up; for good; or at once.
+//! The ways to stop the dialer: for a restart, with held legs and conversations left up; after all calls have ended; or at once.
 
-use super::{Dialer, Running, Told};
+use super::{CampaignInput, Dialer, Running};
 use paceline_core::live::LiveCampaign;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,17 +9,17 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::error;
 
-/// How long a stop waits for the store to take the last changes.
+/// Maximum time that a stop waits for the store to write the last changes.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
-/// What is still up after a drain's deadline is hung up so often, until it is gone.
+/// Interval between two hang-ups of the legs that are still up after a drain's deadline.
 const HANG_UP_AGAIN: Duration = Duration::from_secs(1);
-/// And given up after so many times.
+/// Maximum number of those hang-ups. After them the process stops, and the legs may stay up.
 const HANG_UPS_MAX: u32 = 30;
 
 impl Dialer {
-    /// Launches nothing more and takes back what rings. Returns once only conversations are left, or after `patience`.
+    /// Launches no more calls and cancels ringing ones. Returns once only conversations are left, or after `patience`.
     pub async fn settle(&self, patience: Duration) {
-        let running = self.tell_running(|| Told::Stop).await;
+        let running = self.tell_running(|| CampaignInput::Stop).await;
         let settled = async {
             for (_, mut live) in running {
                 let only_talks = |live: &Arc<LiveCampaign>| live.settled;
@@ -29,8 +29,8 @@ impl Dialer {
         let _ = tokio::time::timeout(patience, settled).await;
     }
 
-    /// Notes that a drain is wanted, until then at the latest, and tells how long it may last. A later call may only bring that
-    /// forward.
+    /// Requests a drain that ends within this time, and returns the time left until the deadline. A second request can make
+    /// the deadline earlier, but not later.
     pub(super) fn ask_to_drain(&self, within: Duration) -> Duration {
         let mut until = Instant::now() + within;
         self.0.drain_until.send_modify(|asked| {
@@ -40,26 +40,27 @@ impl Dialer {
         until.saturating_duration_since(Instant::now())
     }
 
-    /// Returns once a drain is wanted.
+    /// Returns once a drain was requested.
     pub async fn drain_asked(&self) {
-        // The other end is our own.
+        // The wait cannot fail, because `self` holds the sender.
         let _ = self.0.drain_until.subscribe().wait_for(Option::is_some).await;
     }
 
-    /// Launches nothing more, takes back what rings, and lets conversations go on; what is up at the deadline, if one was asked
-    /// for, is hung up. Returns once every call is over, every agent is logged out and everything is stored.
+    /// Launches no more calls, cancels ringing ones, and lets conversations go on. If a deadline was requested, hangs up the
+    /// legs that are still up then. Returns once every call has ended, every agent is logged out and all changes are stored,
+    /// or if a PBX does not confirm the hang-ups.
     pub async fn drain(&self) {
-        let running = self.tell_running(|| Told::Drain).await;
+        let running = self.tell_running(|| CampaignInput::Drain).await;
         let ended = async {
             for (_, mut live) in running {
-                // The other end goes with the task.
+                // The task drops the sender when it ends.
                 while live.changed().await.is_ok() {}
             }
         };
         let hung_up = async {
             self.deadline().await;
             for _ in 0..HANG_UPS_MAX {
-                self.tell_running(|| Told::HangUpAll).await;
+                self.tell_running(|| CampaignInput::HangUpAll).await;
                 tokio::time::sleep(HANG_UP_AGAIN).await;
             }
         };
@@ -80,7 +81,7 @@ impl Dialer {
         self.stop().await;
     }
 
-    /// Returns at the deadline of the drain, which may be brought forward meanwhile.
+    /// Returns at the deadline of the drain. A request in the meantime can make it earlier.
     async fn deadline(&self) {
         let mut asked = self.0.drain_until.subscribe();
         loop {
@@ -98,7 +99,8 @@ impl Dialer {
         }
     }
 
-    /// Stops at once and stores what is known. Calls stay up on the PBXes, and are taken over at the next start.
+    /// Stops at once and stores the changes that wait for the store, which takes 10 s at most. Calls stay up on the PBXes,
+    /// and the next start takes them over.
     pub async fn stop(&self) {
         self.0.stopping.store(true, Ordering::Release);
         let mut state = std::mem::take(&mut *self.0.state());
@@ -118,11 +120,12 @@ impl Dialer {
         }
     }
 
-    /// Tells every campaign. They stay where agents and PBXes find them until they have ended.
+    /// Sends an input to every campaign. The campaigns stay registered until they end, so that agents' requests and PBX
+    /// events still reach them.
     async fn tell_running(
         &self,
-        what: impl Fn() -> Told,
-    ) -> Vec<(mpsc::Sender<Told>, watch::Receiver<Arc<LiveCampaign>>)> {
+        what: impl Fn() -> CampaignInput,
+    ) -> Vec<(mpsc::Sender<CampaignInput>, watch::Receiver<Arc<LiveCampaign>>)> {
         self.0.stopping.store(true, Ordering::Release);
         let running: Vec<_> = {
             let state = self.0.state();

@@ -1,5 +1,5 @@
-//! What a former run left on PBXes that are not configured any more. Nobody will ever tell how those calls ended, so they
-//! end here as `unknown`, which is not dialed again, and their agents are offline.
+//! Ends the attempts and logs out the agents that the last run left on PBXes that are no longer configured. No event will
+//! tell how those attempts ended, so their outcome is `unknown`, and their contacts are not retried.
 
 use super::Dialer;
 use crate::store::Recovery;
@@ -13,7 +13,8 @@ use paceline_core::time::Wall;
 use tracing::warn;
 
 impl Dialer {
-    /// Settles what is on unknown PBXes; gives the rest. All is stored once this returns: the abandon account is read next.
+    /// Ends what is open on PBXes that are not configured, and returns the rest. It returns after the store has written these
+    /// changes, because the caller reads the campaign's answers next.
     pub(super) async fn settle_stranded(
         &self,
         campaign: CampaignId,
@@ -22,7 +23,7 @@ impl Dialer {
     ) -> Recovery {
         let known = &self.0.pbxes;
         let before = (all.attempts.len(), all.agents.len());
-        // Where the end of the leg is stored, the engine settles the attempt without its PBX.
+        // If the end of the leg is stored, the engine can end the attempt without its PBX.
         let is_lost = |open: &mut OpenAttempt| !known.contains_key(&open.pbx) && open.leg_end.is_none();
         for lost in all.attempts.extract_if(.., is_lost) {
             let (attempt, pbx) = (lost.attempt, lost.pbx);

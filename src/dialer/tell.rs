@@ -1,11 +1,11 @@
-//! What a campaign's commands and changes are as events for those who follow.
+//! Converts a campaign's commands, changes and warnings to events of the event stream.
 
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::event::{AlarmKind, CallProgress, What};
 use paceline_core::live::Warning;
 use paceline_core::time::Wall;
 
-/// A stored attempt that is dialed now.
+/// The event for an attempt that is dialed now.
 pub(super) fn dialing(new: &NewAttempt) -> What {
     What::Call {
         attempt: new.attempt,
@@ -17,7 +17,7 @@ pub(super) fn dialing(new: &NewAttempt) -> What {
     }
 }
 
-/// What a change tells those who follow, and when it happened; `None`: it is for the store alone.
+/// The event for a change, with the change's time. `None` if the event stream does not show this kind of change.
 pub(super) fn change(change: &Change) -> Option<(Wall, What)> {
     let (attempt, at, progress) = match change {
         Change::LegProgressed { attempt, at, .. } => (*attempt, *at, CallProgress::Ringing),
@@ -53,7 +53,7 @@ pub(super) fn change(change: &Change) -> Option<(Wall, What)> {
     Some((at, What::Call { attempt, progress }))
 }
 
-/// An engine's warning as an alarm, with a sentence for people; `None`: no engine gives it.
+/// The alarm for an engine's warning, with its text. `None` for a warning that no engine raises.
 pub(super) fn warning(warning: Warning, campaign: &str) -> Option<(AlarmKind, String)> {
     match warning {
         Warning::MessageFailed => {

@@ -1,5 +1,5 @@
-//! Which of a campaign's trunks may be dialed over. In: rows as stored, and what each PBX may be given. Out: what the engine
-//! takes; the log names each of the others and why. The API shows the same reason with the trunk.
+//! Selects the trunks of a campaign that may be used. In: the stored trunks, and the dial strings that each PBX allows. Out:
+//! the usable trunks. The log gives the reason for each refused trunk, and the API shows the same reason with the trunk.
 
 use super::Inner;
 use crate::store::DialCampaign;
@@ -9,7 +9,7 @@ use tracing::error;
 pub(super) fn usable(dialer: &Inner, campaign: &DialCampaign) -> Vec<TrunkConfig> {
     let mut usable = Vec::with_capacity(campaign.trunks.len());
     for row in &campaign.trunks {
-        // On a PBX that is not configured nothing is launched.
+        // A trunk of a PBX that is not configured cannot be used.
         let Some(face) = dialer.pbxes.get(&row.pbx) else {
             continue;
         };

@@ -1,12 +1,12 @@
-//! Deletes the contacts of imports that were cancelled or failed. An import of this process wakes the job; what another process or an
-//! earlier run left unfinished is found within a minute.
+//! Deletes the contacts of imports that were cancelled or failed. An import of this process wakes the job. The job finds the imports
+//! of another process or of an earlier run within a minute.
 
 use super::Job;
 use crate::store::{Store, StoreError};
 use futures_util::future::BoxFuture;
 use std::time::Duration;
 
-/// The job.
+/// The job that deletes the contacts of cancelled and failed imports.
 #[derive(Debug)]
 pub struct Clearing {
     /// The store with the imports.

@@ -1,12 +1,12 @@
-//! Adds to contacts that a list had before what a published import brings for them. An import of this process wakes the job; what
-//! another process or an earlier run left unfinished is found within a minute.
+//! Adds the new data of a published import to the contacts that its list already had. An import of this process wakes the job. The
+//! job finds the imports of another process or of an earlier run within a minute.
 
 use super::Job;
 use crate::store::{Store, StoreError};
 use futures_util::future::BoxFuture;
 use std::time::Duration;
 
-/// The job.
+/// The job that adds the data of published imports to older contacts.
 #[derive(Debug)]
 pub struct Filling {
     /// The store with the imports.

@@ -1,5 +1,5 @@
-//! Takes the contacts of new, large tasks from their lists, a slice of each task in turn. After each slice it rests for as long as the
-//! slice took, so that the dialer's writes wait for one slice at most.
+//! Takes the contacts of new, large tasks from their lists, one slice of each task in turn. After each slice the job sleeps for as
+//! long as the slice took, so that the dialer's writes wait for one slice at most.
 
 use super::Job;
 use crate::api::control::Dialer;
@@ -9,13 +9,13 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The job.
+/// The job that prepares new tasks.
 pub struct Preparing {
     /// The store with the tasks.
     pub store: Store,
-    /// Tells whether a task's start time has come.
+    /// The clock that is compared with a task's start time.
     pub clock: Clock,
-    /// Hears of tasks that are prepared.
+    /// The dialer, which is told of each prepared task.
     pub dialer: Arc<dyn Dialer>,
 }
 

@@ -1,6 +1,6 @@
-//! Deletes rows that only people ask for once they are older than the settings under `[retention]` say. Rows of one kind are deleted
-//! some hundred at a time, and after each slice the job rests for as long as the slice took, so that the dialer's writes wait for one
-//! slice at most.
+//! Deletes rows that the dialer does not need, once they are older than the settings under `[retention]` allow. The job deletes a few
+//! hundred rows of one kind at a time. After each slice it sleeps for as long as the slice took, so that the dialer's writes wait for
+//! one slice at most.
 
 use super::Job;
 use crate::clock::Clock;
@@ -13,14 +13,14 @@ use tracing::info;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
-/// The job.
+/// The job that deletes old rows.
 #[derive(Debug)]
 pub struct Retention {
     /// The store with the rows.
     pub store: Store,
-    /// What the age of a row is counted by.
+    /// The clock that gives the age of a row.
     pub clock: Clock,
-    /// How long rows of each kind are kept.
+    /// The number of days that rows of each kind are kept.
     pub keep: RetentionConfig,
 }
 

@@ -1,5 +1,5 @@
-//! Starts scheduled tasks when their time has come, whether or not an agent is there, and tells the dialer of them and of tasks that
-//! are complete.
+//! Starts each scheduled task at its start time, even if no agent is logged in. Tells the dialer of started tasks and of completed
+//! ones.
 
 use super::Job;
 use crate::api::control::Dialer;
@@ -12,17 +12,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The job.
+/// The job that starts scheduled tasks.
 pub struct Tasks {
     store: Store,
     clock: Clock,
     dialer: Arc<dyn Dialer>,
-    /// Those that ran at the last turn.
+    /// The tasks that were running at the job's last run.
     ran: BTreeSet<(CampaignId, TaskId)>,
 }
 
 impl Tasks {
-    /// Over the tasks of this store.
+    /// Creates the job for the tasks of this store.
     pub fn new(store: Store, clock: Clock, dialer: Arc<dyn Dialer>) -> Self {
         let ran = BTreeSet::new();
         Self {
@@ -40,7 +40,7 @@ impl Tasks {
         }
         let run: BTreeSet<_> = running.into_iter().collect();
         for (campaign, task) in self.ran.difference(&run) {
-            // Whoever paused or cancelled one has told the dialer.
+            // The API tells the dialer of paused and cancelled tasks itself.
             if self.store.task_state(*task).await? == Some(TaskState::Completed) {
                 self.dialer.task_changed(*campaign, *task).await;
             }

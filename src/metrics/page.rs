@@ -26,7 +26,7 @@ impl Page {
         }
     }
 
-    /// The present text, or that of a moment ago.
+    /// The text of all metrics, at most [`GAP`] old.
     pub async fn text(&self) -> Bytes {
         let mut last = self.last.lock().await;
         if let Some((_, text)) = last.as_ref().filter(|(at, _)| at.elapsed() < GAP) {
@@ -35,7 +35,7 @@ impl Page {
         let begun = Instant::now();
         let metrics = self.metrics.clone();
         let written = tokio::task::spawn_blocking(move || metrics.render()).await;
-        // It is not written only if the process ends.
+        // The write fails only if the process ends.
         let text = Bytes::from(written.unwrap_or_default());
         *last = Some((begun, text.clone()));
         text

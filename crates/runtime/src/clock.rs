@@ -1,8 +1,8 @@
-//! The one place where the shell reads the time. A demo's clock runs faster than the wall's.
+//! The one place where the shell reads the time. A demo's clock runs faster than real time.
 //!
-//! A system's clock can be set by mistake, by hand or by a bad time server. Callees would be called at night, and retries put
-//! off by years, so a jump is not believed at once: our own time goes on, nothing is launched, and only a jump that lasts is
-//! taken over.
+//! A person or a bad time server can set the system clock to a wrong time. Paceline would then call at night, or delay retries
+//! by years, so it does not trust a jump at once. Its own time goes on and it launches no calls. It accepts the new time only
+//! if the jump lasts.
 
 use paceline_core::time::{Mono, Now, Wall};
 use std::sync::LazyLock;
@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tracing::{error, info, warn};
 
-/// A step of the system's clock beyond this is not believed at once.
+/// A larger step of the system clock is a jump, and is not trusted at once.
 const STEP_MAX: Duration = Duration::from_secs(60);
-/// It is believed once it has lasted for this long, in which people can hear of it and look: where the new time is wrong, callees
-/// would be called at wrong hours from then on.
+/// Paceline accepts a jump that has lasted this long. Until then the operator can correct the clock: if the new time is wrong,
+/// Paceline calls at wrong hours from then on.
 const BELIEVED_AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// What is believed of the system's clock: one for the process, as it has one system. A [`ClockWatch`] writes it.
+/// The trusted time of the whole process. A [`ClockWatch`] writes it.
 static BELIEVED: LazyLock<Believed> = LazyLock::new(|| Believed {
     began: Instant::now(),
     offset_ms: AtomicI64::new(shown().0),
@@ -25,23 +25,23 @@ static BELIEVED: LazyLock<Believed> = LazyLock::new(|| Believed {
 
 struct Believed {
     began: Instant,
-    /// The wall's time when it began.
+    /// The trusted wall time at `began`, Unix time in milliseconds.
     offset_ms: AtomicI64,
-    /// Whether the system's clock shows another time at present.
+    /// Whether the system clock has jumped and is not trusted.
     doubted: AtomicBool,
 }
 
-/// How the wall's time follows from the monotonic time since the start.
+/// The trusted difference between wall time and monotonic time.
 #[derive(Debug)]
 struct Belief {
-    /// The wall's time at the start.
+    /// The trusted wall time at the start, Unix time in milliseconds.
     offset_ms: i64,
-    /// Another one that the system's clock has told, and since when.
+    /// After a jump: the wall time at the start according to the system clock, and the time from the start to the jump.
     doubted: Option<(i64, Duration)>,
 }
 
 impl Belief {
-    /// The system's clock shows this, `elapsed` after the start.
+    /// Compares the trusted time with `shown`, the time of the system clock `elapsed` after the start.
     fn look(&mut self, elapsed: Duration, shown: Wall) {
         let offset_ms = shown.0.saturating_sub(ms(elapsed));
         let near = |other: i64| Duration::from_millis(other.abs_diff(offset_ms)) <= STEP_MAX;
@@ -78,18 +78,19 @@ fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// What the system's clock shows.
+/// The time of the system clock.
 fn shown() -> Wall {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Wall(ms(since_epoch))
 }
 
-/// Looks at the system's clock for the whole process: until somebody does, and in between, our own time goes on.
+/// Reads the system clock for the whole process. Between two reads, Paceline's time follows the monotonic clock.
 #[derive(Debug)]
 pub struct ClockWatch(Option<Belief>);
 
 impl ClockWatch {
-    /// Follows small changes of the system's clock at once, and jumps once they have lasted. To be called several times a second.
+    /// Accepts small changes of the system clock at once, and jumps of more than 60 s after 15 minutes. Call it several times a
+    /// second.
     pub fn look(&mut self) {
         let Some(belief) = &mut self.0 else { return };
         belief.look(BELIEVED.began.elapsed(), shown());
@@ -98,7 +99,7 @@ impl ClockWatch {
     }
 }
 
-/// Real time, or real time multiplied.
+/// Real time, or time that runs faster or slower.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,
@@ -107,12 +108,12 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Real time.
+    /// A clock that runs at real speed.
     pub fn real() -> Self {
         Self::with_speed(1.0)
     }
 
-    /// Time that passes `speed` times as fast as real time, starting at the present; `speed` is clipped to 0.01 to 1000.
+    /// A clock that starts at the present time and runs `speed` times as fast as real time. `speed` is clipped to 0.01 to 1000.
     pub fn with_speed(speed: f64) -> Self {
         Self {
             started: Instant::now(),
@@ -121,7 +122,7 @@ impl Clock {
         }
     }
 
-    /// Both clocks at this moment. At real speed, `wall` is what the [`ClockWatch`] believes.
+    /// The monotonic time and the wall time. At real speed, `wall` is the time that the [`ClockWatch`] trusts.
     pub fn now(&self) -> Now {
         let at = Instant::now();
         let mono = Mono::START + at.duration_since(self.started).mul_f64(self.speed);
@@ -134,7 +135,8 @@ impl Clock {
         Now { mono, wall }
     }
 
-    /// Who is to look at the system's clock for this one. One that runs faster is its own.
+    /// The reader of the system clock for this clock. A clock that does not run at real speed ignores changes of the system
+    /// clock, and its reader does nothing.
     pub fn watch(&self) -> ClockWatch {
         let real = self.speed == 1.0;
         ClockWatch(real.then(|| Belief {
@@ -143,22 +145,22 @@ impl Clock {
         }))
     }
 
-    /// Whether the system's clock has jumped, and it is not known yet whether that is right. As of the last [`ClockWatch::look`].
+    /// Whether the last [`ClockWatch::look`] found that the system clock has jumped and is not trusted yet.
     pub fn is_doubted(&self) -> bool {
         self.speed == 1.0 && BELIEVED.doubted.load(Relaxed)
     }
 
-    /// The runtime's instant at which this clock will show `at`.
+    /// The runtime's instant at which this clock shows `at`.
     pub fn instant_of(&self, at: Mono) -> tokio::time::Instant {
         tokio::time::Instant::from_std(self.started + at.since(Mono::START).div_f64(self.speed))
     }
 
-    /// How much of this clock's time passes in `d` of real time.
+    /// The time that passes on this clock in `d` of real time.
     pub fn passed_in(&self, d: Duration) -> Duration {
         d.mul_f64(self.speed)
     }
 
-    /// How long `d` of this clock takes in real time.
+    /// The real time in which `d` passes on this clock.
     pub fn real_duration(&self, d: Duration) -> Duration {
         d.div_f64(self.speed)
     }
@@ -171,7 +173,7 @@ mod tests {
     const START_MS: i64 = 1_800_000_000_000;
     const YEAR_MS: i64 = 365 * 86_400_000;
 
-    /// What is believed, from the start, while the system's clock is off by so much.
+    /// The trusted offset from the start, and whether the clock is doubted, if the system clock is wrong by `off_ms`.
     fn believed(belief: &mut Belief, at_s: u64, off_ms: i64) -> (i64, bool) {
         let at_ms = i64::try_from(at_s * 1_000).unwrap();
         belief.look(Duration::from_secs(at_s), Wall(START_MS + at_ms + off_ms));
@@ -205,7 +207,7 @@ mod tests {
         assert_eq!(believed(&mut belief, 1, 900), (900, false));
         assert_eq!(believed(&mut belief, 2, -20_000), (-20_000, false));
         assert_eq!(believed(&mut belief, 3, YEAR_MS), (-20_000, true));
-        // Another jump is doubted anew.
+        // A second jump starts a new wait.
         assert_eq!(believed(&mut belief, 100, -YEAR_MS), (-20_000, true));
         assert_eq!(believed(&mut belief, 999, -YEAR_MS), (-20_000, true));
         assert_eq!(believed(&mut belief, 1_000, -YEAR_MS), (-YEAR_MS, false));

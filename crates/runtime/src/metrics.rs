@@ -1,22 +1,22 @@
-//! Handles of metrics, so that hot paths hash no labels. Which metrics there are is decided in the shell.
+//! Handles of metrics, so that hot paths hash no labels. The shell defines and registers the metrics.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use std::time::Duration;
 
-/// One bounded queue.
+/// The metrics of one bounded queue.
 #[derive(Clone, Debug, Default)]
 pub struct QueueMetrics {
-    /// What waits in it now.
+    /// Number of items that wait in the queue.
     pub depth: Gauge,
-    /// What it had no room for, and was lost.
+    /// Number of items that were lost because the queue was full.
     pub dropped: Counter,
-    /// Times that a producer had to wait for room.
+    /// Number of times that a producer waited because the queue was full.
     pub stalls: Counter,
 }
 
-/// A histogram of durations.
+/// A histogram of durations, in seconds.
 #[derive(Clone, Debug)]
 pub struct Seconds(Histogram);
 
@@ -33,7 +33,7 @@ impl From<Histogram> for Seconds {
     }
 }
 
-/// For durations that are usually below a second.
+/// A histogram for durations that are usually below a second. Its buckets go from 0.1 ms to 5 s.
 pub fn sub_second() -> Histogram {
     Histogram::new([
         0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0,

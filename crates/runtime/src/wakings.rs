@@ -1,29 +1,29 @@
-//! A short rest between two wakings of the runtime's thread. In: the clock, and whether somebody waits for the store.
-//! Out: a hook for [`tokio::runtime::Builder::on_thread_park`].
+//! A short sleep between two wake-ups of the runtime's thread. In: the clock, and whether a task waits for the store. Out: a
+//! hook for [`tokio::runtime::Builder::on_thread_park`].
 //!
-//! A PBX tells of a busy minute in thousands of small frames. Being woken for each costs more than handling it, so a
-//! thread that was woken a moment ago lets the next frames gather. One that was idle is woken at once, and so is one that
-//! waits for a statement of the store: a transaction has a dozen of them, and a rest after each would make it last 50 ms
-//! in place of 5.
+//! In a busy minute a PBX sends thousands of small frames. A wake-up costs more than handling one frame, so a thread that
+//! woke up a moment ago sleeps while more frames arrive. A thread that was idle wakes up at once. So does a thread that waits
+//! for a statement of the store: a transaction has about twelve statements, and a sleep after each would make it last 50 ms
+//! instead of 5 ms.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Between two wakings: less than half of what an answered call may wait for us, which is 10 ms.
+/// Minimum time between two wake-ups. It is less than half of the 10 ms that Paceline may add to an answered call.
 pub const REST: Duration = Duration::from_millis(4);
 
 thread_local! {
-    /// Answers that are awaited without a rest, on a thread whose runtime has but one: what the API awaits of the store, on
-    /// threads of its own, is nothing to the dialer's.
+    /// Number of [`Awake`] values on this thread. It is counted per thread, because the API waits for the store on its own
+    /// threads, and that must not keep the dialer's thread awake.
     static AWAITED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// While it lives, the thread that it was made on does not rest.
+/// While this value exists, the thread that created it does not sleep between wake-ups.
 #[derive(Debug)]
 pub struct Awake(());
 
-/// Keeps the thread from resting until the answer is dropped: for waits that end within milliseconds.
+/// Keeps the thread from sleeping between wake-ups until the result is dropped. Use it for waits that end within milliseconds.
 pub fn stay_awake() -> Awake {
     AWAITED.with(|awaited| awaited.set(awaited.get().saturating_add(1)));
     Awake(())
@@ -31,12 +31,13 @@ pub fn stay_awake() -> Awake {
 
 impl Drop for Awake {
     fn drop(&mut self) {
-        // On a runtime of several threads it may have moved to another one; none of those rests.
+        // On a runtime with several threads the value may have moved to another thread. Those threads never sleep this way.
         AWAITED.with(|awaited| awaited.set(awaited.get().saturating_sub(1)));
     }
 }
 
-/// To be called whenever the thread has nothing left to do.
+/// The hook. The runtime calls it each time the thread has nothing to do. If less than [`REST`] has passed since the last call
+/// and no [`Awake`] exists on the thread, it sleeps until [`REST`] has passed.
 pub fn between_wakings() -> impl Fn() + Send + Sync + 'static {
     let started = Instant::now();
     let parked_at_us = AtomicU64::new(0);
