@@ -75,8 +75,8 @@ struct Inner {
     clock: Clock,
     metrics: Metrics,
     events: Events,
-    /// The runtime of the engines and drivers. The API calls from its own threads, and a task that is spawned there must
-    /// not run there, because slow API requests would delay calls.
+    /// The runtime of the engines and drivers. API requests run on other threads. An engine that a request starts must run
+    /// here, because slow requests would delay its calls.
     home: Handle,
     pbxes: BTreeMap<PbxName, PbxFace>,
     routes: Routes,
@@ -141,7 +141,7 @@ enum CampaignInput {
     },
     /// Launch no more calls and cancel ringing ones. Answered calls and held legs stay up.
     Stop,
-    /// Launch no more calls. The task ends when no call is left and every agent is logged out.
+    /// Launch no more calls and cancel ringing ones. The task ends when no call is left and every agent is logged out.
     Drain,
     /// Hang up all calls and log out all agents.
     HangUpAll,

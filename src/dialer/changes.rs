@@ -79,7 +79,8 @@ impl Dialer {
         self.changed(Changed::Maintenance).await;
     }
 
-    /// Returns once the engine's queue has the change, or after [`REQUEST_PATIENCE`].
+    /// Returns once the engine's queue has the change, or after [`REQUEST_PATIENCE`]. Returns at once if the same change is
+    /// already waiting to be read.
     async fn changed(&self, what: Changed) {
         let turn = {
             let mut changes = self.0.changes();
