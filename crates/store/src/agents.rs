@@ -1,4 +1,4 @@
-//! Agents as people keep them. Their states are the dialer's to write, through the [`super::Writer`].
+//! Agents as configured by users. The dialer changes their states, through the [`super::Writer`].
 
 use super::Store;
 use super::db::{Row, args};
@@ -12,11 +12,11 @@ use paceline_core::time::Wall;
 /// An agent to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAgent {
-    /// What to call the agent, once only.
+    /// The agent's name, which is unique.
     pub name: String,
     /// The configured PBX that the phone is on.
     pub pbx: PbxName,
-    /// Which phone, once only on a PBX.
+    /// The phone's extension, which is unique per PBX.
     pub extension: Extension,
 }
 
@@ -25,23 +25,23 @@ pub struct NewAgent {
 pub struct AgentRow {
     /// The agent's id.
     pub id: AgentId,
-    /// What to call the agent.
+    /// The agent's name.
     pub name: String,
     /// The configured PBX that the phone is on.
     pub pbx: PbxName,
-    /// Which phone, as stored: another program may have written what is no [`Extension`].
+    /// The phone's extension as stored. If another program wrote it, it may not be a valid [`Extension`].
     pub extension: String,
-    /// The state when last stored.
+    /// The last stored state.
     pub state: AgentState,
-    /// Why, when last stored.
+    /// The reason of the last stored state.
     pub reason: AgentReason,
     /// Start of this state, Unix time in milliseconds.
     pub state_at: Wall,
-    /// Where logged in; `None` where offline.
+    /// The campaign that the agent is logged in to; `None` if offline.
     pub campaign: Option<CampaignId>,
-    /// The ringing or held leg.
+    /// The ringing or held leg; `None` if there is none.
     pub leg: Option<AgentLegId>,
-    /// What the agent has asked for, once the present call is over.
+    /// The agent's request, which takes effect after the present call.
     pub wants: Wants,
 }
 
@@ -49,7 +49,8 @@ const COLUMNS: &str = "SELECT id, name, pbx, extension, state, state_at_ms, camp
     FROM agents WHERE 1 = 1";
 
 impl Store {
-    /// Stores an agent, offline. [`StoreError::Taken`]: the name, or the extension on this PBX.
+    /// Stores an agent, offline. Fails with [`StoreError::Taken`] if the name, or the extension on this PBX, is in
+    /// use.
     pub async fn create_agent(&self, new: &NewAgent, now: Wall) -> Result<AgentRow, StoreError> {
         let sql = "INSERT INTO agents (name, pbx, extension, state, state_reason, state_at_ms) \
             VALUES ($1, $2, $3, 'offline', $4, $5) RETURNING id";
@@ -98,7 +99,8 @@ impl Store {
         Ok(self.read_all("read an agent", sql, &args, agent).await?.pop())
     }
 
-    /// Replaces an agent; `None` if there is none that is offline. [`StoreError::Taken`] as in [`Store::create_agent`].
+    /// Replaces an agent; `None` if no offline agent has this id. [`StoreError::Taken`] as in
+    /// [`Store::create_agent`].
     pub async fn replace_agent(&self, id: AgentId, new: &NewAgent) -> Result<Option<AgentRow>, StoreError> {
         let sql = "UPDATE agents SET name = $2, pbx = $3, extension = $4 WHERE id = $1 AND state = 'offline'";
         let changed = self
@@ -116,7 +118,7 @@ impl Store {
         }
     }
 
-    /// Deletes an agent that is offline. Records of conversations keep the id.
+    /// Deletes an agent that is offline. Records of calls keep the id.
     pub async fn delete_agent(&self, id: AgentId) -> Result<Deleted, StoreError> {
         self.write("delete an agent", async |tx| {
             let deleted = tx

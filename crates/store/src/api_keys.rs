@@ -1,4 +1,4 @@
-//! API keys. Kept of each is a salted hash only; making and checking it is the API's.
+//! API keys. The store keeps only a salted hash of each. The API makes and checks it.
 
 use super::Store;
 use super::db::{Row, args};
@@ -10,19 +10,19 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// What a key may do; each role includes the ones before it.
+/// The rights of a key. Each role includes the roles before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Look at everything but keys.
+    /// Read everything except keys.
     Read,
-    /// Also log one agent in and out, and give that agent's dispositions.
+    /// Also log one agent in and out, and set the dispositions of that agent's calls.
     Agent,
-    /// Also change everything, keys included.
+    /// Also change everything, including keys.
     Write,
 }
 
-/// The text is none of the roles.
+/// The text is not a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown role: use one of read, agent, write")]
 pub struct UnknownRole;
@@ -30,19 +30,19 @@ pub struct UnknownRole;
 /// A key to be stored.
 #[derive(Clone, Copy, Debug)]
 pub struct NewApiKey<'a> {
-    /// Who or what it is for, once only.
+    /// The name of the key's user or purpose, which is unique.
     pub name: &'a str,
     /// Salt of the hash.
     pub salt: &'a [u8],
     /// HMAC-SHA256 of the secret under the salt.
     pub token_hmac: &'a [u8],
-    /// What it may do.
+    /// The rights of the key.
     pub role: Role,
     /// The one agent that a key of the role `agent` acts for.
     pub agent: Option<AgentId>,
-    /// Whether it is shown numbers in full.
+    /// True if the key may see telephone numbers in full.
     pub sees_numbers: bool,
-    /// Time of creation.
+    /// The time of creation.
     pub created_at: Wall,
 }
 
@@ -51,21 +51,21 @@ pub struct NewApiKey<'a> {
 pub struct ApiKeyRow {
     /// Its id.
     pub id: i64,
-    /// Who or what it is for.
+    /// The name of the key's user or purpose.
     pub name: String,
     /// Salt of the hash.
     pub salt: Vec<u8>,
     /// HMAC-SHA256 of the secret under the salt.
     pub token_hmac: Vec<u8>,
-    /// What it may do.
+    /// The rights of the key.
     pub role: Role,
     /// The one agent that a key of the role `agent` acts for.
     pub agent: Option<AgentId>,
-    /// Whether it is shown numbers in full.
+    /// True if the key may see telephone numbers in full.
     pub sees_numbers: bool,
-    /// When it was created.
+    /// The time of creation.
     pub created_at: Wall,
-    /// When it was revoked.
+    /// The time of revocation; `None` if the key is valid.
     pub revoked_at: Option<Wall>,
 }
 
@@ -73,7 +73,7 @@ const COLUMNS: &str = "SELECT id, name, salt, token_hmac, role, sees_numbers, cr
     FROM api_keys WHERE 1 = 1";
 
 impl Store {
-    /// Stores a key. [`StoreError::Taken`]: the name, be it a revoked key's.
+    /// Stores a key. Fails with [`StoreError::Taken`] if a key has this name, even a revoked one.
     pub async fn create_api_key(&self, new: &NewApiKey<'_>) -> Result<ApiKeyRow, StoreError> {
         let sql = "INSERT INTO api_keys (name, salt, token_hmac, role, sees_numbers, created_at_ms, agent_id) \
             VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id";
@@ -112,19 +112,19 @@ impl Store {
         })
     }
 
-    /// One key, be it revoked.
+    /// One key, even a revoked one.
     pub async fn api_key(&self, id: i64) -> Result<Option<ApiKeyRow>, StoreError> {
         let (sql, args) = Select::new(COLUMNS).and("id =", Some(id)).order("id", 1);
         Ok(self.read_all("read an API key", sql, &args, api_key).await?.pop())
     }
 
-    /// Keys in the order of their ids, revoked ones too.
+    /// Keys in the order of their ids, including revoked ones.
     pub async fn api_keys(&self, after: Option<i64>, limit: i64) -> Result<Vec<ApiKeyRow>, StoreError> {
         let (sql, args) = Select::new(COLUMNS).and("id >", after).order("id", limit);
         self.read_all("list API keys", sql, &args, api_key).await
     }
 
-    /// Revokes a key for good; false if there is none.
+    /// Revokes a key for good. Returns false if the key does not exist.
     pub async fn revoke_api_key(&self, id: i64, now: Wall) -> Result<bool, StoreError> {
         let sql = "UPDATE api_keys SET revoked_at_ms = coalesce(revoked_at_ms, $2) WHERE id = $1";
         self.write("revoke an API key", async |tx| {
@@ -149,7 +149,7 @@ fn api_key(row: &Row) -> Result<ApiKeyRow, DbError> {
 }
 
 impl Role {
-    /// As stored and shown.
+    /// The word that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Role::Read => "read",

@@ -1,4 +1,4 @@
-//! Attempts and their legs, as records. The dialer writes them through the [`super::Writer`].
+//! Records of attempts and their legs. The dialer writes them through the [`super::Writer`].
 
 use super::Store;
 use super::db::{Arg, Row, args};
@@ -19,112 +19,112 @@ use uuid::Uuid;
 pub struct AttemptRow {
     /// Its id.
     pub id: AttemptId,
-    /// Under which campaign.
+    /// The attempt's campaign.
     pub campaign: CampaignId,
-    /// The task.
+    /// The attempt's task.
     pub task: TaskId,
-    /// To reach whom.
+    /// The contact to reach.
     pub contact: ContactId,
-    /// At which number.
+    /// The dialed number.
     pub number: E164,
-    /// Which of the contact's numbers that is, from 1 in their order; none where the contact has it no more.
+    /// The position of the number among the contact's numbers, from 1; `None` if the contact no longer has it.
     pub number_place: Option<u32>,
-    /// What kind of line it is.
+    /// The kind of line, as stored with the contact's number.
     pub number_kind: Option<NumberKind>,
-    /// What it was called where it is from.
+    /// The label from the source of the number.
     pub number_label: Option<String>,
     /// 1 for the contact's first attempt in the task.
     pub ordinal: u32,
-    /// When it was stored, just before it was dialed.
+    /// The time at which it was stored, just before it was dialed.
     pub created_at: Wall,
-    /// When it was answered.
+    /// The time of the answer; `None` before it.
     pub answered_at: Option<Wall>,
-    /// When the callee was connected with the agent.
+    /// The time at which the callee was connected with the agent; `None` before it.
     pub connected_at: Option<Wall>,
-    /// When the callee was given up as abandoned.
+    /// The time at which the call was counted as abandoned; `None` if it was not.
     pub abandoned_at: Option<Wall>,
-    /// With which agent.
+    /// The connected agent; `None` before a connection.
     pub agent: Option<AgentId>,
-    /// When it was over.
+    /// The time at which the attempt ended; `None` before it.
     pub ended_at: Option<Wall>,
-    /// What the line did; `None` while it is going on.
+    /// The result of the attempt; `None` until it ends.
     pub outcome: Option<Outcome>,
-    /// What the agent says of the conversation.
+    /// The agent's result of the conversation; `None` if there is none.
     pub disposition: Option<String>,
-    /// What an abandoned person heard of the campaign's message.
+    /// The result of playing the campaign's message to an abandoned callee; `None` if it was not played.
     pub message: Option<MessageResult>,
-    /// When the PBX was asked to play it.
+    /// The time at which the PBX was asked to play the message.
     pub message_at: Option<Wall>,
 }
 
 /// One originate of an attempt over one trunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegRow {
-    /// Its id, which is the channel's id on the PBX.
+    /// The leg's id, which is the channel's id on the PBX.
     pub id: LegId,
     /// The PBX.
     pub pbx: PbxName,
     /// The trunk.
     pub trunk: TrunkId,
-    /// When it was stored, just before it was dialed.
+    /// The time at which it was stored, just before it was dialed.
     pub created_at: Wall,
-    /// The first sign of life before an answer.
+    /// The first progress before an answer; `None` if the trunk reported none.
     pub progress: Option<Progress>,
-    /// When that was.
+    /// The time of that progress.
     pub progress_at: Option<Wall>,
-    /// When it was answered.
+    /// The time of the answer; `None` before it.
     pub answered_at: Option<Wall>,
-    /// When it was over.
+    /// The time at which the leg ended; `None` before it.
     pub ended_at: Option<Wall>,
-    /// Who or what ended it.
+    /// The party that ended the leg; `None` before the end.
     pub ended_by: Option<EndedBy>,
-    /// Q.850 cause, where the PBX gave one.
+    /// Q.850 cause; `None` if the PBX gave none.
     pub q850: Option<u16>,
-    /// Final SIP status, where the PBX gave one.
+    /// Final SIP status; `None` if the PBX gave none.
     pub sip: Option<u16>,
-    /// The PBX's own words.
+    /// The PBX's own text about the end.
     pub detail: Option<String>,
 }
 
-/// What a simulation needs to know of an ended attempt: when things happened, and to nobody in particular.
+/// The times and the outcome of an ended attempt, for a simulation. Contains no personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallRecord {
     /// The attempt.
     pub attempt: AttemptId,
-    /// When it was dialed.
+    /// The time of dialing.
     pub created_at: Wall,
-    /// When it began to ring, where the trunk showed it.
+    /// The time at which it began to ring; `None` if the trunk did not report it.
     pub rang_at: Option<Wall>,
-    /// When it was answered.
+    /// The time of the answer; `None` if there was none.
     pub answered_at: Option<Wall>,
-    /// When the callee was connected with the agent.
+    /// The time at which the callee was connected with the agent; `None` if it was not.
     pub connected_at: Option<Wall>,
-    /// With which agent.
+    /// The connected agent; `None` if there was none.
     pub agent: Option<AgentId>,
-    /// When it was over.
+    /// The time at which the attempt ended.
     pub ended_at: Wall,
-    /// What the line did.
+    /// The result of the attempt.
     pub outcome: Outcome,
 }
 
-/// Which attempts.
+/// Conditions on attempts; `None` accepts every attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttemptFilter {
-    /// Only under this campaign.
+    /// Only attempts of this campaign.
     pub campaign: Option<CampaignId>,
-    /// Only for this task.
+    /// Only attempts of this task.
     pub task: Option<TaskId>,
-    /// Only to reach this contact.
+    /// Only attempts to reach this contact.
     pub contact: Option<ContactId>,
-    /// Only with this agent.
+    /// Only attempts that were connected with this agent.
     pub agent: Option<AgentId>,
-    /// Only with this outcome.
+    /// Only attempts with this outcome.
     pub outcome: Option<Outcome>,
-    /// Only with this disposition.
+    /// Only attempts with this disposition.
     pub disposition: Option<String>,
-    /// Only created at or after this.
+    /// Only attempts created at or after this time.
     pub created_from: Option<Wall>,
-    /// Only created before this.
+    /// Only attempts created before this time.
     pub created_until: Option<Wall>,
 }
 
@@ -145,7 +145,8 @@ impl Store {
         self.read_all("list attempts", sql, &args, attempt).await
     }
 
-    /// Ended attempts of a campaign created from `from` on and before `until`, the newest `limit` legs of them, newest first.
+    /// Ended attempts of a campaign, created at or after `from` and before `until`, the newest first. Reads the
+    /// newest `limit` legs.
     pub async fn call_records(
         &self,
         campaign: CampaignId,
@@ -161,7 +162,7 @@ impl Store {
             .and("a.id <", until.map(first_id_at))
             .order("a.id DESC, l.created_at_ms DESC", limit);
         let mut records = self.read_all("read call records", sql, &args, record).await?;
-        // Of an attempt that went over several trunks the last leg counts.
+        // If an attempt used several trunks, its last leg counts.
         records.dedup_by_key(|record| record.attempt);
         Ok(records)
     }
@@ -194,7 +195,7 @@ impl Store {
         Ok(self.attempts(&filter, None, 1).await?.pop())
     }
 
-    /// An attempt's legs, the first one first.
+    /// An attempt's legs in the order of their creation.
     pub async fn legs_of_attempt(&self, attempt: AttemptId) -> Result<Vec<LegRow>, StoreError> {
         let sql = "SELECT id, pbx, trunk_id, created_at_ms, progress, progress_at_ms, answered_at_ms, ended_at_ms, \
             ended_by, q850, sip, detail FROM legs WHERE attempt_id = $1 ORDER BY created_at_ms, id";
@@ -202,8 +203,8 @@ impl Store {
             .await
     }
 
-    /// Sets an attempt's disposition; `None` if there is no such attempt. `dnc` also puts the number on the do-not-call
-    /// list, in the same transaction.
+    /// Sets an attempt's disposition; `None` if the attempt does not exist. `dnc` also adds the number to the
+    /// do-not-call list, in the same transaction.
     pub async fn set_disposition(
         &self,
         id: AttemptId,
@@ -234,7 +235,7 @@ impl Store {
     }
 }
 
-/// The condition whose index is read. The others are looked up in the rows that it gives.
+/// The condition whose index the query reads. The query checks the other conditions in the rows found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Driver {
     Contact,
@@ -246,10 +247,10 @@ enum Driver {
 }
 
 impl AttemptFilter {
-    /// The condition that fits the fewest attempts, as far as can be said without counting. SQLite keeps no statistics here and
-    /// would take any of them.
+    /// The condition that probably matches the fewest attempts. SQLite has no statistics here and would choose any of
+    /// them.
     fn driver(&self) -> Option<Driver> {
-        // Most calls end so, and then the newest page is found soon by way of anything.
+        // Most calls end like this, so any other index finds a page of the newest attempts quickly.
         let is_common = |outcome: &Outcome| match outcome {
             Outcome::Answered | Outcome::NoAnswer | Outcome::Busy | Outcome::Machine => true,
             Outcome::Rejected
@@ -278,7 +279,8 @@ impl AttemptFilter {
     }
 }
 
-/// A condition on an expression is served by no index.
+/// Builds the query. A condition on an expression uses no index, so the conditions that could compete with the
+/// driver's are written as expressions.
 pub(super) fn select_attempts<'a>(
     filter: &'a AttemptFilter,
     after: Option<AttemptId>,
@@ -314,7 +316,8 @@ pub(super) fn select_attempts<'a>(
         .order("a.id DESC", limit)
 }
 
-/// An attempt's id is a UUIDv7, which begins with its time: no attempt created at or after `at` has a smaller one.
+/// The smallest id of an attempt created at or after `at`. The id is a UUIDv7, which begins with its time in
+/// milliseconds.
 fn first_id_at(at: Wall) -> Uuid {
     Uuid::from_u128(u128::try_from(at.0).unwrap_or(0) << 80)
 }
@@ -358,7 +361,7 @@ fn attempt(row: &Row) -> Result<AttemptRow, DbError> {
     })
 }
 
-/// A Q.850 cause or a SIP status.
+/// A Q.850 cause or a SIP status; `None` if it is null.
 pub(super) fn code(row: &Row, column: usize) -> Result<Option<u16>, DbError> {
     let code = row.get::<Option<i64>>(column)?;
     code.map(|code| u16::try_from(code).map_err(|_| DbError::decode("cause")))

@@ -1,4 +1,4 @@
-//! Who asked for a change, and who was refused.
+//! The audit: accepted changes and refused requests, with their keys.
 
 use super::Store;
 use super::db::{Row, args};
@@ -7,42 +7,43 @@ use super::select::Select;
 use paceline_core::time::Wall;
 use uuid::Uuid;
 
-/// Refusals older than so many entries are dropped now and then: an attacker must not fill the disk. Changes are kept.
+/// Refusals older than this many entries are deleted regularly, so that an attacker cannot fill the disk. Accepted
+/// changes stay.
 const REFUSALS_WITHIN: i64 = 100_000;
-/// How often, in entries.
+/// The interval of these deletions, in entries.
 const DROP_EVERY: i64 = 1_000;
 
-/// One request.
+/// One audited request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// When it was answered.
+    /// The time of the answer.
     pub at: Wall,
-    /// Under which the log has more.
+    /// The request id, under which the log has more.
     pub request: Uuid,
-    /// Whose key came with it; none where no valid one did.
+    /// The key of the request; `None` if it had no valid key.
     pub key: Option<i64>,
-    /// The address that it came from, where that is known.
+    /// The address of the client, if known.
     pub peer: Option<String>,
-    /// `POST`, `PUT`, `DELETE`; or `GET` where it was refused.
+    /// `POST`, `PUT` or `DELETE`; also `GET` if the request was refused.
     pub method: String,
     /// The template of the path.
     pub route: String,
-    /// The id in the path, or of what was made.
+    /// The id in the path, or the id of the created object.
     pub object: Option<String>,
     /// The HTTP status of the answer.
     pub status: u16,
-    /// Whether it was refused for want of a right, or of patience.
+    /// True if it was refused because the key lacks the right or because of too many requests.
     pub refused: bool,
-    /// Refusals since the last stored one that were too many to store.
+    /// Refusals since the last stored one that were not stored, because there were too many.
     pub suppressed: u64,
 }
 
 /// A stored entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRow {
-    /// Its id; later entries have larger ones.
+    /// The entry's id. Later entries have larger ids.
     pub id: i64,
-    /// What happened.
+    /// The entry.
     pub entry: AuditEntry,
 }
 
@@ -83,7 +84,7 @@ impl Store {
         .await
     }
 
-    /// Entries, the newest first: of one key where one is named, and refused ones or others where `refused` says so.
+    /// Entries, the newest first. `key` and `refused` limit them to one key, and to refused or accepted requests.
     pub async fn audit(
         &self,
         key: Option<i64>,

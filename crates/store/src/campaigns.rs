@@ -17,68 +17,72 @@ use std::collections::BTreeMap;
 pub struct CampaignRow {
     /// Its id.
     pub id: CampaignId,
-    /// Its name, once only.
+    /// The campaign's name, which is unique.
     pub name: String,
-    /// Where it is in its life.
+    /// The campaign's state.
     pub state: CampaignState,
-    /// Its settings; the defaults where `fault` says that they cannot be read.
+    /// The campaign's settings; the defaults if `fault` is set.
     pub settings: CampaignSettings,
-    /// Why its settings cannot be read, so that nothing is dialed until they are saved again.
+    /// The reason why the stored settings cannot be read. While it is set, nothing is dialed; saving the settings
+    /// again clears it.
     pub fault: Option<String>,
-    /// Its trunks in order of preference.
+    /// The campaign's trunks in order of preference.
     pub trunks: Vec<TrunkId>,
-    /// When it was created.
+    /// The time of creation.
     pub created_at: Wall,
 }
 
-/// What came of archiving a campaign.
+/// The result of archiving a campaign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Archiving {
-    /// It is archived.
+    /// The campaign is archived.
     Done,
-    /// It is neither a draft nor paused.
+    /// The campaign is neither a draft nor paused.
     WrongState,
-    /// Calls of it are up, or agents are logged in.
+    /// Calls of the campaign are up, or agents are logged in.
     InUse,
 }
 
-/// What a campaign's tasks have to do.
+/// The open work of a campaign's tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CampaignWork {
-    /// Tasks whose contacts are being taken from their lists.
+    /// Tasks in preparation: their contacts are being added from their lists.
     pub preparing: u64,
-    /// Tasks that run.
+    /// Running tasks.
     pub running: u64,
     /// Tasks that wait for their start time.
     pub scheduled: u64,
-    /// Tasks that are paused.
+    /// Paused tasks.
     pub paused: u64,
-    /// When the next scheduled task starts.
+    /// The earliest start time of a scheduled task; `None` if there is none.
     pub next_start_at: Option<Wall>,
-    /// When the next contact of a running task may be due; it may turn out to be later.
+    /// The earliest time at which a contact of a running task may be due. The real time may be later. `None` if none
+    /// waits.
     pub next_due_at: Option<Wall>,
-    /// Tasks that run and have contacts whom the gate has put off.
+    /// Running tasks with contacts that the gate has deferred.
     pub deferred: u64,
-    /// Until when the first of these.
+    /// The earliest end of these deferrals.
     pub deferred_until: Option<Wall>,
 }
 
 const COLUMNS: &str = "SELECT id, name, state, settings, created_at_ms FROM campaigns WHERE 1 = 1";
 
-/// Buckets whose last word from the gate was to wait: they are asked again. Some rows a task, however many contacts wait.
+/// Makes the deferred buckets due, so that the gate is asked about them again. This changes a few rows per task,
+/// however many contacts wait.
 pub(super) const LOOK_AGAIN: &str = "UPDATE task_buckets SET next_due_at_ms = (SELECT t.created_at_ms FROM tasks t WHERE t.id = task_buckets.task_id), \
       waits_from_ms = NULL, waits_until_ms = NULL, \
       wait_reasons = NULL \
     WHERE task_id IN (SELECT id FROM tasks WHERE campaign_id = $1 AND state IN ('running', 'paused', 'scheduled')) \
       AND waits_until_ms > $2";
 
-/// Before [`LOOK_AGAIN`], as every transaction locks tasks first.
+/// Run before [`LOOK_AGAIN`], because every transaction locks tasks first.
 pub(super) const LOOK_AT_TASKS_AGAIN: &str = "UPDATE tasks SET next_due_at_ms = created_at_ms WHERE campaign_id = $1 \
       AND state IN ('running', 'paused', 'scheduled') \
       AND EXISTS (SELECT 1 FROM task_buckets b WHERE b.task_id = tasks.id AND b.waits_until_ms > $2)";
 
-/// For one campaign, or for each: tasks that run and when the next contact of one may be due; tasks that wait for their
-/// start, and the next of these; tasks that are paused; tasks that run and have contacts whom the gate put off, and until when.
+/// The `WORK` queries count, for one campaign or for each: running tasks and the earliest time of a due contact;
+/// scheduled tasks and their earliest start; tasks in preparation; paused tasks; running tasks with deferred contacts
+/// and the earliest end of a deferral.
 const WORK: &str = "SELECT campaign_id, count(*), min(next_due_at_ms) FROM tasks WHERE state = 'running'";
 const WORK_PREPARING: &str =
     "SELECT campaign_id, count(*), min(start_at_ms) FROM tasks WHERE state = 'preparing'";
@@ -89,7 +93,8 @@ const WORK_WAITING: &str = "SELECT t.campaign_id, count(DISTINCT t.id), min(b.wa
     JOIN task_buckets b ON b.task_id = t.id WHERE t.state = 'running'";
 
 impl Store {
-    /// Stores a campaign as a draft. [`StoreError::Taken`]: the name; [`StoreError::NoTrunk`]: one of the trunks.
+    /// Stores a campaign as a draft. Fails with [`StoreError::Taken`] if the name is in use, and with
+    /// [`StoreError::NoTrunk`] for a wrong trunk.
     pub async fn create_campaign(
         &self,
         name: &str,
@@ -141,7 +146,7 @@ impl Store {
             .pop())
     }
 
-    /// The campaign of this name.
+    /// The campaign with this name; `None` if there is none.
     pub async fn campaign_by_name(&self, name: &str) -> Result<Option<CampaignRow>, StoreError> {
         Ok(self
             .select_campaigns(Select::new(COLUMNS).and("name =", Some(name)), 1)
@@ -153,7 +158,7 @@ impl Store {
         const DOING: &str = "read campaigns";
         let (sql, args) = select.order("id", limit);
         let rows = self.read(DOING, sql, &args).await?;
-        // One query for one campaign, one for all of them: a campaign has few trunks, and there are few campaigns.
+        // One query for one campaign, or one for all: a campaign has few trunks, and there are few campaigns.
         let only = match rows.as_slice() {
             [] => return Ok(Vec::new()),
             [row] => Some(row.get::<i64>(0).map_err(query(DOING))?),
@@ -173,8 +178,8 @@ impl Store {
         read.collect::<Result<_, _>>().map_err(query(DOING))
     }
 
-    /// Replaces a campaign's settings; false if there is no such campaign. Where the hours are others, contacts that the
-    /// gate had put off are due `now`, to be decided anew.
+    /// Replaces a campaign's settings. Returns false if the campaign does not exist. If the calling hours change, the
+    /// gate is asked again about the deferred contacts.
     pub async fn set_campaign_settings(
         &self,
         id: CampaignId,
@@ -199,7 +204,8 @@ impl Store {
         .await
     }
 
-    /// Replaces a campaign's trunks. [`StoreError::NoTrunk`]: one of them; [`StoreError::NoCampaign`].
+    /// Replaces a campaign's trunks. Fails with [`StoreError::NoTrunk`] for a wrong trunk, or with
+    /// [`StoreError::NoCampaign`].
     pub async fn set_campaign_trunks(&self, id: CampaignId, trunks: &[TrunkId]) -> Result<(), StoreError> {
         self.write("change a campaign's trunks", async |tx| {
             if tx
@@ -216,7 +222,7 @@ impl Store {
         .await
     }
 
-    /// Moves a campaign to another state if it is in one of `from`; whether it was.
+    /// Moves a campaign to another state if its state is one of `from`. Returns true if it moved.
     pub async fn move_campaign(
         &self,
         id: CampaignId,
@@ -235,7 +241,8 @@ impl Store {
         .await
     }
 
-    /// What pacing has learnt for a campaign, on each PBX. What cannot be read is left out: it is learnt again.
+    /// The learnt pacing values of a campaign on each PBX. Values that cannot be read are left out, because pacing
+    /// learns them again.
     pub async fn pacing_learnt(&self, id: CampaignId) -> Result<Vec<(PbxName, Learnt)>, StoreError> {
         let sql = "SELECT pbx, learnt FROM pacing_learnt WHERE campaign_id = $1";
         let rows = self
@@ -248,7 +255,7 @@ impl Store {
         Ok(rows.into_iter().filter_map(readable).collect())
     }
 
-    /// Archives a draft or paused campaign that has no call and no agent.
+    /// Archives a draft or paused campaign that has no call and no logged-in agent.
     pub async fn archive_campaign(&self, id: CampaignId) -> Result<Archiving, StoreError> {
         let archive = "UPDATE campaigns SET state = 'archived' WHERE id = $1 AND state IN ('draft', 'paused') \
             AND NOT EXISTS (SELECT 1 FROM agents WHERE agents.campaign_id = $1) \
@@ -270,13 +277,13 @@ impl Store {
         .await
     }
 
-    /// What a campaign's tasks have to do.
+    /// The open work of a campaign's tasks.
     pub async fn campaign_work(&self, id: CampaignId, now: Wall) -> Result<CampaignWork, StoreError> {
         let mut all = self.works(Some(id), now).await?;
         Ok(all.remove(&id).unwrap_or_default())
     }
 
-    /// What the tasks of every campaign have to do; those without any are left out.
+    /// The open work of every campaign's tasks. Campaigns without any are left out.
     pub async fn campaign_works(&self, now: Wall) -> Result<BTreeMap<CampaignId, CampaignWork>, StoreError> {
         self.works(None, now).await
     }
@@ -353,7 +360,7 @@ fn campaign(row: &Row, trunks: &mut BTreeMap<i64, Vec<TrunkId>>) -> Result<Campa
     })
 }
 
-/// The settings of a row, or the defaults and why the row cannot be used.
+/// Reads the settings of a row. If they cannot be used, returns the defaults and the reason.
 pub(super) fn read_settings(row: &str) -> (CampaignSettings, Option<String>) {
     match settings::read(row) {
         Ok(settings) => (settings, None),

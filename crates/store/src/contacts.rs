@@ -1,4 +1,4 @@
-//! Contact lists and the people in them.
+//! Contact lists and their contacts.
 
 pub(super) mod book;
 pub(super) mod insert;
@@ -21,27 +21,27 @@ use std::collections::BTreeMap;
 /// A contact to be stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewContact {
-    /// Checked by [`Contact::check`].
+    /// The contact, checked by [`Contact::check`].
     pub contact: Contact,
-    /// Everything else, by name.
+    /// Additional values by name.
     pub attributes: BTreeMap<String, String>,
 }
 
-/// What became of contacts that were to be added to a list.
+/// The result of adding contacts to a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Added {
     /// Contacts that are new in the list.
     pub contacts: u64,
-    /// Further numbers of theirs that were left out, as another contact of the list has them.
+    /// Numbers of new contacts that were left out because another contact of the list has them.
     pub numbers_left: u64,
 }
 
-/// Which contacts of a list.
+/// Conditions on contacts; `None` accepts every contact.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContactFilter {
-    /// Only that with this external id.
+    /// Only the contact with this external id.
     pub external_id: Option<ExternalId>,
-    /// Only those with this tag.
+    /// Only contacts with this tag.
     pub tag: Option<Tag>,
 }
 
@@ -50,9 +50,9 @@ pub struct ContactFilter {
 pub struct ContactListRow {
     /// Its id.
     pub id: ContactListId,
-    /// What it is called.
+    /// The list's name.
     pub name: String,
-    /// When it was created.
+    /// The time of creation.
     pub created_at: Wall,
 }
 
@@ -61,15 +61,15 @@ pub struct ContactListRow {
 pub struct ContactRow {
     /// The contact's id.
     pub id: ContactId,
-    /// In which list.
+    /// The contact's list.
     pub list: ContactListId,
-    /// What decides over its calls.
+    /// The contact's numbers, time zone and other typed fields.
     pub contact: Contact,
-    /// Everything else, by name.
+    /// Additional values by name.
     pub attributes: BTreeMap<String, String>,
 }
 
-/// Takes numbers from imports that have staged but not published them, as those may come to nothing.
+/// Removes numbers from the staged contacts of unpublished imports, because those imports may be cancelled.
 static UNSTAGE_NUMBERS: BulkStatement = BulkStatement::new(
     2,
     "DELETE FROM contact_numbers WHERE (number, list_id) IN (VALUES {rows}) AND import_id IN (SELECT id FROM imports \
@@ -80,7 +80,7 @@ static UNSTAGE_EXTERNAL_IDS: BulkStatement = BulkStatement::new(
     "UPDATE contacts SET external_id = NULL WHERE (external_id, list_id) IN (VALUES {rows}) AND import_id IN \
        (SELECT id FROM imports WHERE state IN ('running', 'stopped', 'staged', 'clearing'))",
 );
-/// A contact without a number is none.
+/// A contact must have a number.
 static UNSTAGE_CONTACTS: BulkStatement = BulkStatement::new(
     1,
     "DELETE FROM contacts WHERE id IN (VALUES {rows}) \
@@ -106,7 +106,7 @@ const WITH_NUMBER: &str = concat!(
 );
 
 impl Store {
-    /// Stores a list with its first contacts, all or none; see [`Store::add_contacts`].
+    /// Stores a list with its first contacts, all or none. See [`Store::add_contacts`].
     pub async fn create_contact_list(
         &self,
         name: &str,
@@ -121,8 +121,9 @@ impl Store {
         .await
     }
 
-    /// Adds contacts to a list, all or none. One whose first number or external id the list has, or that comes twice, is not
-    /// new in it and is left out. Tasks made from the list before do not get the others.
+    /// Adds contacts to a list, all or none. A contact is left out if the list, or an earlier contact of the request,
+    /// has its first number or its external id. Tasks that were made from the list before do not get the new
+    /// contacts.
     pub async fn add_contacts(
         &self,
         list: ContactListId,
@@ -165,7 +166,7 @@ impl Store {
             .pop())
     }
 
-    /// Lists that were there before this one and are called the same, the newest first, up to ten.
+    /// Up to ten older lists with the same name, the newest first.
     pub async fn lists_of_same_name(&self, list: ContactListId) -> Result<Vec<ContactListId>, StoreError> {
         let sql = "SELECT o.id FROM contact_lists l JOIN contact_lists o ON o.name = l.name AND o.id < l.id \
             WHERE l.id = $1 AND NOT o.importing ORDER BY o.id DESC LIMIT 10";
@@ -174,7 +175,7 @@ impl Store {
             .await
     }
 
-    /// How many contacts a list has.
+    /// The number of visible contacts of a list.
     pub async fn count_contacts(&self, list: ContactListId) -> Result<u64, StoreError> {
         let sql = "SELECT count(*) FROM seen_contacts WHERE list_id = $1";
         let counted = self
@@ -249,7 +250,7 @@ impl Store {
     }
 }
 
-/// Stores an empty list. Nobody sees it while it is `importing`.
+/// Stores an empty list. It is invisible while it is `importing`.
 pub(super) async fn insert_list(
     tx: &mut Tx,
     name: &str,
@@ -265,7 +266,7 @@ pub(super) async fn insert_list(
     })
 }
 
-/// Those of the contacts that are new in the list. It is locked, or nobody else's yet.
+/// Stores those contacts that are new in the list. The caller has locked the list or created it in this transaction.
 async fn insert_contacts(
     tx: &mut Tx,
     list: ContactListId,
@@ -292,7 +293,7 @@ async fn insert_contacts(
     Ok(added)
 }
 
-/// Takes from unpublished imports what these contacts have.
+/// Removes the numbers and external ids of these contacts from unpublished imports.
 async fn unstage(tx: &mut Tx, list: ContactListId, contacts: &[NewContact]) -> Result<(), DbError> {
     let key = |value| [Arg::from(value), Arg::from(list.0)];
     let contacts = || contacts.iter().map(|c| &c.contact);
@@ -312,7 +313,7 @@ async fn unstage(tx: &mut Tx, list: ContactListId, contacts: &[NewContact]) -> R
     Ok(())
 }
 
-/// Stores contacts of whom only the number is known.
+/// Stores contacts that consist of a number only.
 pub(super) async fn insert_numbers(
     tx: &mut Tx,
     list: ContactListId,

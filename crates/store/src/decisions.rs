@@ -14,20 +14,20 @@ pub struct DecisionRow {
     pub at: Wall,
     /// The task.
     pub task: TaskId,
-    /// Over whom.
+    /// The contact that the decision is about.
     pub contact: ContactId,
-    /// The attempt made upon it; only an `allow` just before an originate has one.
+    /// The attempt that the decision allowed. Only an `allow` just before an originate has one.
     pub attempt: Option<AttemptId>,
-    /// At which of the two askings.
+    /// The stage of the decision: the lease, or just before the originate.
     pub stage: GateStage,
-    /// Yes, later, or never.
+    /// Allowed, deferred or denied.
     pub verdict: GateVerdict,
-    /// Why, most important first.
+    /// The reasons, the most important first.
     pub reasons: Vec<GateReason>,
 }
 
-/// Decisions over a contact itself, and those over all who waited in its bucket while it did: after the last word over
-/// itself, only where it still waits.
+/// Decisions about the contact itself, and about its bucket while the contact waited in it. A bucket's decision that
+/// is newer than the contact's own last one counts only while the contact is still ready.
 const OF_CONTACT: &str = "SELECT d.id, d.at_ms, d.task_id, d.attempt_id, d.stage, d.verdict, d.reasons, d.until_ms \
       FROM gate_decisions d WHERE d.contact_id = $1 AND ($2 IS NULL OR d.task_id = $2) \
     UNION ALL \
@@ -39,7 +39,7 @@ const OF_CONTACT: &str = "SELECT d.id, d.at_ms, d.task_id, d.attempt_id, d.stage
     ORDER BY 1 DESC LIMIT $3";
 
 impl Store {
-    /// Decisions over a contact, the newest first.
+    /// Decisions about a contact, the newest first.
     pub async fn decisions_of_contact(
         &self,
         contact: ContactId,
@@ -48,8 +48,8 @@ impl Store {
         self.decisions(contact, None, limit).await
     }
 
-    /// The decisions that led to an attempt, the newest first: the one just before its originate and, in the same task,
-    /// those before it and after the contact's attempt before.
+    /// The decisions that led to an attempt, the newest first: the one just before its originate, and those of the
+    /// same task since the contact's previous attempt.
     pub async fn decisions_of_attempt(
         &self,
         contact: ContactId,
@@ -78,7 +78,7 @@ impl Store {
     }
 }
 
-/// The words of a stored decision.
+/// Parses the reasons of a stored decision. Fails on an unknown word.
 pub(super) fn reasons(stored: &str) -> Result<Vec<GateReason>, DbError> {
     let words = stored.split(',').map(str::parse);
     words

@@ -11,13 +11,13 @@ use paceline_core::time::Wall;
 /// A number that must not be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DncRow {
-    /// Its entry's id.
+    /// The entry's id.
     pub id: i64,
     /// The number.
     pub number: E164,
     /// The reason for the entry.
     pub reason: String,
-    /// Time when it was added.
+    /// The time when it was added.
     pub added_at: Wall,
 }
 
@@ -29,8 +29,8 @@ static INSERT: BulkStatement = BulkStatement::new(
 const COLUMNS: &str = "SELECT id, number, reason, added_at_ms FROM dnc WHERE 1 = 1";
 
 impl Store {
-    /// Puts numbers on the list, all or none; how many were not on it yet. Those that were keep their reason. Once it
-    /// returns, no power cut takes them off.
+    /// Adds numbers to the list, all or none. Returns the number of new entries. Existing entries keep their reason.
+    /// When it returns, a power failure cannot undo it.
     pub async fn add_dnc(&self, numbers: &[E164], reason: &str, now: Wall) -> Result<u64, StoreError> {
         const DOING: &str = "add to the do-not-call list";
         let added = self
@@ -40,7 +40,7 @@ impl Store {
         Ok(added)
     }
 
-    /// Takes a number off the list by its entry's id; false if there is none.
+    /// Removes the entry with this id. Returns false if it does not exist.
     pub async fn remove_dnc(&self, id: i64) -> Result<bool, StoreError> {
         self.write("take off the do-not-call list", async |tx| {
             Ok(tx.run("DELETE FROM dnc WHERE id = $1", args![id]).await? > 0)
@@ -48,13 +48,13 @@ impl Store {
         .await
     }
 
-    /// The list, the newest first.
+    /// Entries, the newest first.
     pub async fn dnc_entries(&self, after: Option<i64>, limit: i64) -> Result<Vec<DncRow>, StoreError> {
         let (sql, args) = Select::new(COLUMNS).and("id <", after).order("id DESC", limit);
         self.read_all("list the do-not-call list", sql, &args, dnc).await
     }
 
-    /// A number's entry, where it is on the list.
+    /// The entry of a number; `None` if the number is not on the list.
     pub async fn dnc_entry(&self, number: &E164) -> Result<Option<DncRow>, StoreError> {
         let (sql, args) = Select::new(COLUMNS)
             .and("number =", Some(number.expose()))
@@ -66,7 +66,7 @@ impl Store {
     }
 }
 
-/// Puts numbers on the list; how many were not on it yet.
+/// Adds numbers to the list. Returns the number of new entries.
 pub(super) async fn insert(tx: &mut Tx, numbers: &[E164], reason: &str, now: Wall) -> Result<u64, DbError> {
     let mut rows = Vec::with_capacity(numbers.len() * 3);
     for number in numbers {

@@ -1,4 +1,4 @@
-//! Which installation this is: a store has one id for its life, and whatever it has on a PBX bears it.
+//! The id of this installation. A store keeps one id for ever, and all its objects on a PBX contain it.
 
 use super::Store;
 use super::db::args;
@@ -6,7 +6,7 @@ use super::error::StoreError;
 use uuid::Uuid;
 
 impl Store {
-    /// The installation's id, made when it is first asked for.
+    /// The installation's id. The first call creates it.
     pub async fn installation(&self) -> Result<Uuid, StoreError> {
         let make = "INSERT INTO installation (one, id) VALUES (1, $1) ON CONFLICT (one) DO NOTHING";
         let read = "SELECT id FROM installation";

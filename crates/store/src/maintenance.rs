@@ -1,4 +1,4 @@
-//! Which PBXes are in maintenance.
+//! PBXes in maintenance.
 
 use super::Store;
 use super::db::args;
@@ -8,7 +8,7 @@ use paceline_core::time::Wall;
 use std::collections::BTreeMap;
 
 impl Store {
-    /// Every PBX in maintenance, and since when.
+    /// Every PBX in maintenance, with the start of the maintenance.
     pub async fn maintained(&self) -> Result<BTreeMap<PbxName, Wall>, StoreError> {
         let sql = "SELECT pbx, since_ms FROM pbx_maintenance";
         let rows = self.read_all("read which PBXes are in maintenance", sql, &[], |row| {
@@ -17,7 +17,7 @@ impl Store {
         Ok(rows.await?.into_iter().collect())
     }
 
-    /// Puts a PBX into maintenance, or ends it. What is so already stays as it is.
+    /// Starts or ends the maintenance of a PBX. A PBX already in maintenance keeps its start time.
     pub async fn maintain(&self, pbx: &PbxName, on: bool, now: Wall) -> Result<(), StoreError> {
         self.write("store that a PBX is in maintenance, or is no more", async |tx| {
             if on {

@@ -1,4 +1,4 @@
-//! What the store counts. The shell hands the handles over when it opens the store, and shows them.
+//! The store's metrics. The shell creates them, passes them in when it opens the store, and publishes them.
 
 use paceline_core::gate::{GateDecision, GateStage};
 use paceline_runtime::metrics::{QueueMetrics, Seconds, sub_second};
@@ -7,20 +7,20 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-/// The store's metrics. Cheap to clone; all clones count into the same.
+/// The store's metrics. Cheap to clone; all clones share the same values.
 #[derive(Clone, Debug)]
 pub struct StoreMetrics {
-    /// The queue of changes that the writer has yet to store.
+    /// The queue of changes that the writer must still store.
     pub changes: QueueMetrics,
-    /// How long the store takes to commit.
+    /// The duration of a commit, in seconds.
     pub commit: Seconds,
     /// 1 while the store cannot write.
     pub failing: Gauge,
-    /// Answers of the gate.
+    /// Decisions of the gate.
     pub decisions: Family<GateLabels, Counter>,
 }
 
-/// Labels of the gate's answers, all of them closed sets of words.
+/// Labels of the gate's decisions. Each has a closed set of values.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct GateLabels {
     stage: &'static str,
@@ -29,7 +29,7 @@ pub struct GateLabels {
 }
 
 impl Default for StoreMetrics {
-    /// Metrics that nobody is shown.
+    /// Metrics that are not published.
     fn default() -> Self {
         Self {
             changes: QueueMetrics::default(),
@@ -41,7 +41,7 @@ impl Default for StoreMetrics {
 }
 
 impl StoreMetrics {
-    /// Counts an answer of the gate under the most important of its reasons, so that sums stay meaningful.
+    /// Counts a decision once, under its most important reason, so that sums over reasons stay correct.
     pub fn count_decision(&self, stage: GateStage, decision: &GateDecision) {
         let labels = GateLabels {
             stage: stage.as_str(),

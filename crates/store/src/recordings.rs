@@ -1,4 +1,4 @@
-//! Recordings, as the dialer noted them. The files stay on the PBX.
+//! Recordings as reported by the dialer. The files stay on the PBX.
 
 use super::Store;
 use super::db::{Row, args};
@@ -12,44 +12,44 @@ use std::str::FromStr;
 /// A recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordingRow {
-    /// Its name on the PBX.
+    /// The recording's name on the PBX.
     pub name: RecordingName,
-    /// Of which attempt.
+    /// The recorded attempt.
     pub attempt: AttemptId,
-    /// With which agent.
+    /// The recorded agent.
     pub agent: AgentId,
-    /// On which PBX.
+    /// The PBX that has the file.
     pub pbx: PbxName,
-    /// How far it is.
+    /// The recording's state.
     pub state: RecordingState,
-    /// When it was asked for.
+    /// The time of the request to the PBX.
     pub asked_at: Wall,
-    /// When it began.
+    /// The start of the recording; `None` before it.
     pub started_at: Option<Wall>,
-    /// When it was complete, or had failed.
+    /// The time at which it completed or failed; `None` before it.
     pub ended_at: Option<Wall>,
-    /// How long it is, where the PBX told.
+    /// The length in milliseconds; `None` if the PBX did not report it.
     pub duration_ms: Option<u64>,
-    /// Why it failed, in the PBX's words.
+    /// The reason of a failure, in the PBX's words.
     pub failure: Option<String>,
 }
 
-/// How far a recording is.
+/// The state of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordingState {
-    /// Asked for.
+    /// The PBX was asked to record.
     Asked,
-    /// Runs.
+    /// The PBX is recording.
     Running,
-    /// On the PBX's disk.
+    /// The file is on the PBX's disk.
     Complete,
-    /// Could not be made.
+    /// The PBX could not record.
     Failed,
 }
 
 impl Store {
-    /// Closes what a former run left asked for or running of attempts that are over, as failed: nobody will hear of its
-    /// end any more. How many. For the start only.
+    /// Marks recordings that the last run left open as failed if their attempts are over, because no event about
+    /// their end will come. Returns their number. Call it at the start only.
     pub async fn close_recordings(&self, now: Wall) -> Result<u64, StoreError> {
         let close = "UPDATE recordings SET state = 'failed', ended_at_ms = $1, \
               failure = 'Paceline stopped before it heard of the end' \
@@ -61,7 +61,7 @@ impl Store {
         .await
     }
 
-    /// Recordings in the order of their names, of one attempt or all.
+    /// Recordings of one attempt or of all, in the order of their names.
     pub async fn recordings(
         &self,
         attempt: Option<AttemptId>,
@@ -96,7 +96,7 @@ fn recording(row: &Row) -> Result<RecordingRow, DbError> {
 }
 
 impl RecordingState {
-    /// As stored and shown.
+    /// The word that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "asked",

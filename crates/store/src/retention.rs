@@ -1,12 +1,13 @@
-//! Rows that grow with every request, every decision and every import, and that only people ask for: deleted in slices once they
-//! are old. Attempts, legs and recordings stay: the abandon rules, the gate and requeueing read them.
+//! Deletes old rows in slices from tables that grow with every request, decision and import, and that serve only
+//! queries by users. Attempts, legs and recordings stay, because the abandon rules, the gate and requeueing read
+//! them.
 
 use super::Store;
 use super::db::args;
 use super::error::StoreError;
 use paceline_core::time::Wall;
 
-/// Rows that are deleted once they are old.
+/// Kinds of rows that are deleted when they are old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiring {
     /// The audit.
@@ -17,10 +18,10 @@ pub enum Expiring {
     ImportRejects,
 }
 
-/// Rows that one transaction looks at: some milliseconds where all of them are deleted.
+/// Rows that one transaction looks at: some milliseconds if all of them are deleted.
 const SLICE: i64 = 250;
 
-// Ids follow time, so the oldest rows are the first by id, and no index by time is needed.
+// Ids grow with time, so the oldest rows have the smallest ids, and no index by time is needed.
 const AUDIT: &str = "DELETE FROM audit WHERE at_ms < $1 \
       AND id <= (SELECT max(id) FROM (SELECT id FROM audit ORDER BY id LIMIT $2) oldest)";
 const DECISIONS: &str = "DELETE FROM gate_decisions WHERE at_ms < $1 \
@@ -34,7 +35,7 @@ impl Expiring {
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::Audit, Self::Decisions, Self::ImportRejects];
 
-    /// The table that the rows are in.
+    /// The table of these rows.
     pub fn table(self) -> &'static str {
         match self {
             Self::Audit => "audit",
@@ -45,7 +46,7 @@ impl Expiring {
 }
 
 impl Store {
-    /// Deletes some of the rows that are from before a time, the oldest first; how many. 0: none is left.
+    /// Deletes a slice of the rows from before a time, the oldest first. Returns their number; 0 if none is left.
     pub async fn delete_expired(&self, kind: Expiring, before: Wall) -> Result<u64, StoreError> {
         const DOING: &str = "delete expired rows";
         let (sql, first) = match kind {

@@ -1,6 +1,6 @@
-//! A campaign's settings as a row keeps them: the settings with the version of their form.
+//! The stored form of a campaign's settings: the settings with the version of this form.
 //!
-//! A later version of Paceline may write them otherwise. It then counts [`VERSION`] up and turns the older forms into its own in
+//! If a later version of Paceline changes the form, it increases [`VERSION`] and converts the older forms in
 //! [`read`], so that no row is lost.
 
 use super::error::{DbError, StoreError};
@@ -23,20 +23,22 @@ struct Read {
     settings: serde_json::Value,
 }
 
-/// The text of a row.
+/// The text to store.
 ///
 /// # Errors
-/// [`StoreError`]: a number in them is no number.
+///
+/// [`StoreError::Query`] if the settings cannot be written as JSON.
 pub fn write(settings: &CampaignSettings) -> Result<String, StoreError> {
     let version = VERSION;
     serde_json::to_string(&Written { version, settings })
         .map_err(|_| query("write a campaign's settings")(DbError::decode("setting")))
 }
 
-/// The settings of a row, or why they cannot be used: one campaign's row must not stop the others.
+/// The settings of a row. An error concerns one campaign and must not stop the others.
 ///
 /// # Errors
-/// A sentence for people. What stands in the row may be personal data, so only where the mistake is is told.
+///
+/// A sentence for users. It gives only the place of the mistake, because the row may contain personal data.
 pub(super) fn read(row: &str) -> Result<CampaignSettings, String> {
     let unreadable = |why: &str| format!("its settings in the store cannot be used ({why}): save them again");
     let stored: Read =
@@ -56,7 +58,7 @@ pub(super) fn read(row: &str) -> Result<CampaignSettings, String> {
     Ok(settings)
 }
 
-/// The beginning of a path, as far as it can only consist of names of settings.
+/// The part of a path that can consist only of names of settings, so that no stored value appears in a message.
 fn names_in(path: &str) -> &str {
     let end = path.find(|c: char| !(c.is_ascii_lowercase() || matches!(c, '_' | '.')));
     path.get(..end.unwrap_or(path.len()))

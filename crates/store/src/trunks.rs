@@ -11,13 +11,13 @@ use paceline_core::pbx::{CallerId, CallerIdError};
 /// A trunk to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTrunk {
-    /// Its name, once only.
+    /// The trunk's name, which is unique.
     pub name: String,
     /// The configured PBX that has it.
     pub pbx: PbxName,
-    /// How it dials.
+    /// The template of its dial string.
     pub dial: TrunkTemplate,
-    /// The number shown to callees.
+    /// The caller id that callees see; `None` if the trunk sets none.
     pub caller_id: Option<CallerId>,
 }
 
@@ -30,40 +30,41 @@ pub struct TrunkRow {
     pub name: String,
     /// The configured PBX that has it.
     pub pbx: PbxName,
-    /// How it dials, as stored: see [`TrunkRow::way_out`].
+    /// Its dial string as stored, not checked; see [`TrunkRow::way_out`].
     pub dial: String,
-    /// The number shown to callees, as stored.
+    /// The caller id that callees see, as stored, not checked.
     pub caller_id: Option<String>,
 }
 
-/// How a trunk dials.
+/// The checked dial string and caller id of a trunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WayOut {
     /// Its dial string.
     pub dial: TrunkTemplate,
-    /// The number shown to callees.
+    /// The caller id that callees see; `None` if the trunk sets none.
     pub caller_id: Option<CallerId>,
 }
 
-/// Nothing can be dialed over a trunk as it is stored: another program, or an earlier version, wrote it.
+/// The trunk cannot be used as stored, because another program or an earlier version wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrunkFault {
-    /// Its dial string.
+    /// The dial string is not valid.
     #[error("its dial string cannot be used: {0}")]
     Dial(TemplateError),
-    /// Its caller id.
+    /// The caller id is not valid.
     #[error("its caller id cannot be used: {0}")]
     CallerId(CallerIdError),
-    /// Where it leads to.
+    /// The dial string leads to a destination that is not allowed.
     #[error("its dial string is not allowed: {0}")]
     NotAllowed(NotAllowed),
 }
 
 impl TrunkRow {
-    /// How it dials, if its PBX may be told so.
+    /// The checked dial string and caller id, if the rules allow them.
     ///
     /// # Errors
-    /// [`TrunkFault`].
+    ///
+    /// [`TrunkFault`] with the part that cannot be used.
     pub fn way_out(&self, rules: &DialRules) -> Result<WayOut, TrunkFault> {
         let dial = TrunkTemplate::new(&self.dial).map_err(TrunkFault::Dial)?;
         let caller_id = self.caller_id.as_deref().map(CallerId::new).transpose();
@@ -74,7 +75,7 @@ impl TrunkRow {
 }
 
 impl Store {
-    /// Stores a trunk. [`StoreError::Taken`]: the name.
+    /// Stores a trunk. Fails with [`StoreError::Taken`] if the name is in use.
     pub async fn create_trunk(&self, new: &NewTrunk) -> Result<TrunkRow, StoreError> {
         let sql = "INSERT INTO trunks (name, pbx, dial, caller_id) VALUES ($1, $2, $3, $4) RETURNING id";
         let id = self
@@ -117,7 +118,7 @@ impl Store {
         self.read_all("read trunks", sql, &args, trunk).await
     }
 
-    /// Replaces a trunk; `None` if there is none. [`StoreError::Taken`]: the name.
+    /// Replaces a trunk; `None` if it does not exist. Fails with [`StoreError::Taken`] if the name is in use.
     pub async fn replace_trunk(&self, id: TrunkId, new: &NewTrunk) -> Result<Option<TrunkRow>, StoreError> {
         let sql = "UPDATE trunks SET name = $2, pbx = $3, dial = $4, caller_id = $5 WHERE id = $1";
         let changed = self
@@ -132,7 +133,7 @@ impl Store {
         Ok((changed > 0).then(|| trunk_row(id, new)))
     }
 
-    /// Deletes a trunk that no campaign has. Records of calls over it keep its id.
+    /// Deletes a trunk that no campaign uses. Records of its calls keep its id.
     pub async fn delete_trunk(&self, id: TrunkId) -> Result<Deleted, StoreError> {
         self.write("delete a trunk", async |tx| {
             match tx.run("DELETE FROM trunks WHERE id = $1", args![id.0]).await {
@@ -145,7 +146,7 @@ impl Store {
         .await
     }
 
-    /// The campaigns that have this trunk.
+    /// The campaigns that use this trunk.
     pub async fn campaigns_of_trunk(&self, id: TrunkId) -> Result<Vec<CampaignId>, StoreError> {
         let sql = "SELECT campaign_id FROM campaign_trunks WHERE trunk_id = $1 ORDER BY campaign_id";
         self.read_all("read a trunk's campaigns", sql, args![id.0], |row| {

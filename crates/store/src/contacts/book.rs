@@ -1,5 +1,5 @@
-//! Whose the contacts are that come into a list: which of its contacts have their numbers and external ids. What follows from
-//! that is [`paceline_core::contact::merge`]'s.
+//! Finds the owners of new contacts' numbers and external ids among the contacts of a list.
+//! [`paceline_core::contact::merge`] decides what follows.
 
 use crate::bulk_statement::BulkStatement;
 use crate::db::{Arg, Tx, args};
@@ -10,16 +10,16 @@ use paceline_core::ids::{ContactId, ContactListId, ImportId};
 use paceline_core::number::E164;
 use std::collections::HashMap;
 
-/// A contact of the list.
+/// The owner of a number or an external id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Owner {
-    /// One of those that come in, by its place among them.
+    /// A new contact, by its position among the new ones.
     New(usize),
-    /// One that is stored.
+    /// A stored contact.
     Stored(ContactId),
 }
 
-/// What of a list's contacts matters to those that come in.
+/// The numbers and external ids of a list that matter for the new contacts.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     numbers: HashMap<E164, Owner>,
@@ -27,7 +27,7 @@ pub(crate) struct Book {
     ids_of: HashMap<Owner, ExternalId>,
 }
 
-/// Numbers of contacts that are seen, or of this import.
+/// Numbers of visible contacts and of this import.
 static NUMBERS: BulkStatement = BulkStatement::new(
     3,
     "WITH v(import_id, list_id, number) AS (VALUES {rows}) \
@@ -39,7 +39,7 @@ static NUMBERS: BulkStatement = BulkStatement::new(
        AND i.state IN ('running', 'stopped', 'staged', 'clearing'))",
 );
 
-/// Also those that an import fills in once it is published.
+/// Includes the external ids that this import fills in when it is published.
 static EXTERNAL_IDS: BulkStatement = BulkStatement::new(
     3,
     "WITH v(import_id, list_id, external_id) AS (VALUES {rows}) \
@@ -50,7 +50,8 @@ static EXTERNAL_IDS: BulkStatement = BulkStatement::new(
        AND f.external_id = v.external_id AND f.import_id = v.import_id",
 );
 
-/// Keeps all others from adding to a list until the transaction ends, as who adds looks first at what is there.
+/// Locks a list until the transaction ends, so that nobody else adds to it after this transaction has read it. Fails
+/// with [`StoreError::NoList`].
 pub(crate) async fn lock_list(tx: &mut Tx, list: ContactListId) -> Result<(), Stop> {
     let lock = "UPDATE contact_lists SET name = name WHERE id = $1";
     match tx.run(lock, args![list.0]).await? {
@@ -60,7 +61,7 @@ pub(crate) async fn lock_list(tx: &mut Tx, list: ContactListId) -> Result<(), St
 }
 
 impl Book {
-    /// What matters to these contacts. The list is locked.
+    /// Reads the entries that matter for these contacts. The caller has locked the list.
     pub(crate) async fn read<'a>(
         tx: &mut Tx,
         list: ContactListId,
@@ -73,7 +74,7 @@ impl Book {
             .clone()
             .flat_map(|c| c.numbers.iter().map(|n| n.number.expose()))
             .collect();
-        // In their order, so that the index is walked once.
+        // Sorted, so that the database walks the index once.
         numbers.sort_unstable();
         numbers.dedup();
         let keys = |values: Vec<&'a str>| -> Vec<Arg<'a>> {
@@ -99,7 +100,7 @@ impl Book {
         Ok(book)
     }
 
-    /// Whose a contact's record is.
+    /// The owner of a contact's record.
     pub(crate) fn whose(&self, contact: &Contact) -> Belongs<Owner> {
         let id = contact.external_id.as_ref();
         let by_id = id.and_then(|id| self.external_ids.get(id)).copied();
@@ -108,8 +109,8 @@ impl Book {
         belongs(id, by_id, by_number.map(|owner| (owner, self.ids_of.get(&owner))))
     }
 
-    /// Notes that a contact's numbers and external id are `owner`'s now. Numbers that are another's are taken out of it; how
-    /// many.
+    /// Registers a contact's numbers and external id for `owner`. Removes the numbers that another owner has from
+    /// `contact`, and returns how many.
     pub(crate) fn claim(&mut self, owner: Owner, contact: &mut Contact) -> usize {
         let before = contact.numbers.len();
         contact

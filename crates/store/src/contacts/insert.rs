@@ -1,5 +1,4 @@
-//! Contacts into their tables: the contact, its numbers and its tags. That nobody has them yet was looked up in
-//! [`super::book`].
+//! Writes contacts with their numbers and tags. [`super::book`] has checked that no other contact has them.
 
 use crate::bulk_statement::BulkStatement;
 use crate::db::{Arg, Dialect, Tx, args};
@@ -12,7 +11,7 @@ static CONTACTS: BulkStatement = BulkStatement::new(
     "INSERT INTO contacts (id, list_id, import_id, external_id, name, time_zone, tier, language, country, state, postal_code, \
        consents, attributes) VALUES {rows}",
 );
-/// Most have no more than this.
+/// Most contacts have no other columns.
 static FEW_COLUMNS: BulkStatement = BulkStatement::new(
     6,
     "INSERT INTO contacts (id, list_id, import_id, name, time_zone, attributes) VALUES {rows}",
@@ -26,7 +25,7 @@ static TAGS: BulkStatement = BulkStatement::new(
     "INSERT INTO contact_tags (contact_id, tag, list_id) VALUES {rows} ON CONFLICT (contact_id, tag) DO NOTHING",
 );
 
-/// PostgreSQL takes whole columns faster than rows.
+/// PostgreSQL inserts arrays of columns faster than rows.
 const CONTACTS_POSTGRES: &str = "INSERT INTO contacts (id, list_id, import_id, external_id, name, time_zone, tier, language, country, \
       state, postal_code, consents, attributes) OVERRIDING SYSTEM VALUE \
     SELECT u.id, $1, $2, u.external_id, u.name, u.time_zone, u.tier, u.language, u.country, u.state, u.postal_code, u.consents, \
@@ -38,7 +37,8 @@ const NUMBERS_POSTGRES: &str = "INSERT INTO contact_numbers (contact_id, positio
     SELECT u.contact_id, u.position, $1, $2, u.number, u.kind, u.label \
     FROM unnest($3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[]) AS u (contact_id, position, number, kind, label)";
 
-/// Stores contacts that the list does not have, in their order, each with its attributes as a JSON object. The list is locked.
+/// Stores contacts that the list does not have, in their order, each with its attributes as a JSON object. The caller
+/// has locked the list.
 pub(crate) async fn insert(
     tx: &mut Tx,
     list: ContactListId,
@@ -81,7 +81,7 @@ pub(crate) async fn insert(
     insert_tags(tx, list, tags).await
 }
 
-/// A contact on its way into its table.
+/// The values of a contact's row.
 struct Row<'a> {
     id: i64,
     contact: &'a Contact,
@@ -100,7 +100,7 @@ impl Row<'_> {
     }
 }
 
-/// Ids that nobody has, ascending.
+/// Unused ids, ascending.
 async fn new_ids(tx: &mut Tx, count: usize) -> Result<Vec<i64>, DbError> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     match tx.dialect() {
@@ -142,7 +142,7 @@ async fn in_rows(tx: &mut Tx, list: ContactListId, import: i64, rows: &[Row<'_>]
     CONTACTS.run(tx, &values).await.map(drop)
 }
 
-/// External id, name, time zone, tier, language, country, state, postal code.
+/// The columns external id, name, time zone, tier, language, country, state and postal code.
 pub(crate) fn columns(c: &Contact) -> [Arg<'_>; 8] {
     [
         Arg::from(c.external_id.as_ref().map(|id| id.as_str())),
@@ -204,7 +204,7 @@ pub(crate) async fn insert_numbers(
     if numbers.is_empty() {
         return Ok(());
     }
-    // In their order, so that the index is walked once.
+    // Sorted, so that the database walks the index once.
     numbers.sort_unstable_by(|(_, _, a), (_, _, b)| a.number.cmp(&b.number));
     let kind = |n: &ContactNumber| n.kind.map(NumberKind::as_str);
     match tx.dialect() {
@@ -246,7 +246,7 @@ pub(crate) async fn insert_numbers(
     }
 }
 
-/// Stores tags of contacts; those that they have stay.
+/// Stores tags of contacts. Existing tags stay.
 pub(crate) async fn insert_tags<'a>(
     tx: &mut Tx,
     list: ContactListId,
@@ -259,7 +259,7 @@ pub(crate) async fn insert_tags<'a>(
     TAGS.run(tx, &rows).await.map(drop)
 }
 
-/// A contact's consents as JSON; none where it has none.
+/// A contact's consents as JSON; `None` if it has none.
 pub(crate) fn consents(contact: &Contact) -> Result<Option<String>, DbError> {
     if contact.consents.is_empty() {
         return Ok(None);

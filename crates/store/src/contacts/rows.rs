@@ -1,4 +1,4 @@
-//! Contacts out of their tables.
+//! Reads contacts from their tables.
 
 use super::ContactRow;
 use crate::bulk_statement::BulkStatement;
@@ -9,7 +9,7 @@ use paceline_core::contact::{PostalCode, State, Tag, Tier};
 use paceline_core::ids::{ContactId, ContactListId};
 use std::collections::BTreeMap;
 
-/// Columns of a contact, of `c`, for [`contact`].
+/// The columns of contact `c` for [`contact`].
 macro_rules! contact_columns {
     () => {
         "c.id, c.list_id, c.external_id, c.name, c.time_zone, c.tier, c.language, c.country, c.state, c.postal_code, c.consents, \
@@ -18,7 +18,7 @@ macro_rules! contact_columns {
 }
 pub(crate) use contact_columns;
 
-/// How many they are.
+/// The number of columns in [`contact_columns`].
 pub(crate) const CONTACT_COLUMNS: usize = 12;
 
 static SEEN_NUMBERS: BulkStatement = BulkStatement::new(
@@ -44,8 +44,7 @@ static CONTACTS: BulkStatement = BulkStatement::new(
     ),
 );
 
-/// Reads a contact from [`contact_columns`], the first of which is `column`; without its numbers and tags, which
-/// [`complete`] adds.
+/// Reads a contact from [`contact_columns`], starting at `column`. [`complete`] adds its numbers and tags.
 pub(crate) fn contact(row: &Row, column: usize) -> Result<ContactRow, DbError> {
     fn value<T, E>(
         row: &Row,
@@ -87,7 +86,7 @@ pub(crate) fn contact(row: &Row, column: usize) -> Result<ContactRow, DbError> {
     })
 }
 
-/// Adds the numbers that may be seen, and the tags.
+/// Adds the visible numbers and the tags to contacts.
 pub(crate) async fn complete(pools: &Pools, contacts: Vec<&mut ContactRow>) -> Result<(), DbError> {
     let ids: Vec<Arg<'_>> = contacts.iter().map(|c| Arg::from(c.id.0)).collect();
     let numbers = SEEN_NUMBERS.read(pools, &ids).await?;
@@ -95,7 +94,8 @@ pub(crate) async fn complete(pools: &Pools, contacts: Vec<&mut ContactRow>) -> R
     add(contacts, &numbers, &tags)
 }
 
-/// These contacts with all that is stored of them, seen or not, and the first position after their numbers.
+/// Reads these contacts completely, with numbers that are not visible yet, and the first free position after their
+/// numbers.
 pub(crate) async fn whole(
     tx: &mut Tx,
     ids: &[ContactId],
