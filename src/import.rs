@@ -1,6 +1,6 @@
-//! Contact files into contact lists. In: a CSV or Excel file. Out: its contacts in the store, seen all at once or not at
-//! all, and a word on each row that was not taken. Start at [`ContactFile::open`], then [`Job::begin`] and [`Job::run`];
-//! the import's states are the store's, see [`crate::store::ImportState`].
+//! Imports contact files into contact lists. In: a CSV or Excel file. Out: its contacts in the store, which become
+//! visible all at once or not at all, and a reason for each rejected row. Start at [`ContactFile::open`], then
+//! [`Job::begin`] and [`Job::run`]. The states of an import are in [`crate::store::ImportState`].
 
 mod cells;
 mod contact;
@@ -32,76 +32,76 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Rows handed to the store's side at once.
+/// Maximum number of rows in a batch for the store.
 const BATCH_ROWS: usize = 500;
-/// And bytes, about: a row may have a megabyte.
+/// Maximum size of a batch, approximately: a single row may have 1 MiB.
 const BATCH_BYTES: usize = 256 * 1024;
-/// Batches stored in one transaction at most.
+/// Maximum number of batches in one transaction.
 const BATCHES_STORED_MAX: usize = 32;
-/// Batches read ahead of the store: memory stays the same however long the file is.
+/// Maximum number of batches read ahead of the store, so that memory does not grow with the file.
 const BATCHES_AHEAD_MAX: usize = 16;
 
-/// What became of a file.
+/// The result of an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The import.
+    /// The import's id.
     pub import_id: i64,
-    /// The list that the contacts are in; none where nothing was imported.
+    /// The list of the contacts. `None` if nothing was imported.
     pub list_id: Option<ContactListId>,
-    /// Rows read, the header not counted: the sum of the next four.
+    /// Rows read, without the header. It is the sum of `imported`, `duplicates`, `listed` and `rejected`.
     pub rows: u64,
     /// Contacts that are new in the list.
     pub imported: u64,
-    /// Rows of a contact that came before in the file; they fill what the earlier row left blank.
+    /// Rows of a contact that an earlier row of the file has too. They fill what the earlier row left blank.
     pub duplicates: u64,
-    /// Rows of a contact that was in the list before the import; they fill what was left blank there.
+    /// Rows of a contact that was in the list before the import. They fill what is blank there.
     pub listed: u64,
-    /// Contacts of the list to which such rows add something.
+    /// Contacts of the list that such rows add something to.
     pub filled: u64,
-    /// Further numbers that were left out, as another contact of the list has them.
+    /// Further numbers that were left out because another contact of the list has them.
     pub numbers_left_out: u64,
-    /// Rows that could not be taken.
+    /// Rows that were rejected.
     pub rejected: u64,
-    /// The same, by reason.
+    /// Rejected rows by reason.
     pub reasons: BTreeMap<String, u64>,
-    /// Cells that were repaired, by what was, and rows that were left out as nothing stands in them.
+    /// Repaired cells by kind of repair, and blank rows that were left out.
     pub repairs: BTreeMap<String, u64>,
-    /// Rows that have a number, by the country and the kind of the first.
+    /// Rows with a usable number, by the country and the kind of the first number.
     pub numbers: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
-/// How far an import is.
+/// The progress of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Progress {
     /// Rows read.
     pub rows: u64,
-    /// How much of the file that is, of 1000.
+    /// Part of the file that is read, 0 to 1000.
     pub done_permille: u32,
 }
 
-/// What is told while a file is being read.
+/// An observation while a file is being read.
 #[derive(Clone, Copy, Debug)]
 pub enum Seen<'a> {
-    /// A row that cannot be taken.
+    /// A rejected row.
     Rejected(&'a StagedReject),
-    /// Stored so far.
+    /// The progress after a transaction.
     SoFar(Progress),
 }
 
-/// How an import ended for now.
+/// The end of a run of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// Everything is staged and can be published.
+    /// All rows are staged, and the import can be published.
     Staged(Report),
-    /// Nothing in the file could be taken, so nothing is left of it.
+    /// No row was accepted, so everything that was staged is deleted.
     Nothing(Report),
-    /// Whoever runs it has had enough; it can be resumed.
+    /// `stop` ended the run. The import can be resumed.
     Stopped,
-    /// Somebody else has stopped or cancelled it.
+    /// Another caller stopped or cancelled the import.
     TakenAway,
 }
 
-/// An import about to run.
+/// An import that is ready to run.
 #[derive(Debug)]
 pub struct Job {
     store: Store,
@@ -111,7 +111,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Begins an import.
+    /// Begins an import. It fails if the store fails.
     pub async fn begin(
         store: &Store,
         file: Arc<ContactFile>,
@@ -136,7 +136,8 @@ impl Job {
         })
     }
 
-    /// Takes up an import that was interrupted, where its last transaction ended.
+    /// Resumes an interrupted import after its last transaction. It fails if the file is another one or the import is
+    /// not stopped.
     pub async fn resume(
         store: &Store,
         file: Arc<ContactFile>,
@@ -160,7 +161,7 @@ impl Job {
         })
     }
 
-    /// The import.
+    /// The import's row in the store.
     pub fn row(&self) -> &ImportRow {
         &self.row
     }
@@ -170,8 +171,8 @@ impl Job {
         self.staging.longest_us()
     }
 
-    /// Reads the file to its end, or until `stop`, and tells `watch` what goes on. Publishing is not its business. Where the
-    /// file cannot be read on, what was staged is deleted; where the store fails, it is left to be resumed.
+    /// Reads the file to its end or until `stop`, and reports to `watch`. It does not publish. If the file cannot be
+    /// read to its end, the staged contacts are deleted; if the store fails, they stay and the import can be resumed.
     pub async fn run(
         mut self,
         clock: Clock,
@@ -277,7 +278,7 @@ impl Job {
     }
 }
 
-/// How reading and storing ended.
+/// The end of reading and storing.
 enum Taken {
     All,
     Stopped,
@@ -307,8 +308,8 @@ pub async fn run(
     }
 }
 
-/// Lets everybody see what an import has staged, and fills in what its later rows add to contacts; false
-/// where not all of it was staged.
+/// Makes the staged contacts of an import visible, and adds what its other rows add to contacts that were in the list
+/// before. False if the import is not staged.
 pub async fn publish(store: &Store, id: ImportId, clock: Clock) -> Result<bool, StoreError> {
     let published = store.publish_import(id, clock.now().wall).await?;
     if published {
@@ -317,7 +318,7 @@ pub async fn publish(store: &Store, id: ImportId, clock: Clock) -> Result<bool, 
     Ok(published)
 }
 
-/// What to tell whoever imports under the name of a list that is there already.
+/// A warning if another list has the same name as the list that the import creates.
 pub async fn same_name(store: &Store, row: &ImportRow) -> Result<Option<String>, StoreError> {
     let (true, Some(list)) = (row.makes_list, row.list) else {
         return Ok(None);
@@ -332,7 +333,7 @@ pub async fn same_name(store: &Store, row: &ImportRow) -> Result<Option<String>,
     }))
 }
 
-/// What an import has come to.
+/// The report on an import.
 pub async fn report(store: &Store, id: ImportId) -> Result<Report, ImportError> {
     let row = store.import(id).await.map_err(ImportError::Store)?;
     let row = row.ok_or(ImportError::Store(StoreError::NoImport))?;
@@ -354,7 +355,8 @@ pub async fn report(store: &Store, id: ImportId) -> Result<Report, ImportError> 
     })
 }
 
-/// Checks every row of a file without storing anything: hands `each` the contact or the rejection, until it has enough.
+/// Checks every row of a file without storing anything. It calls `each` with the contact or the rejection until `each`
+/// breaks.
 pub fn check(
     file: &ContactFile,
     mut each: impl FnMut(Result<StagedContact, StagedReject>) -> ControlFlow<()>,
@@ -364,7 +366,7 @@ pub fn check(
         .map(drop)
 }
 
-/// What an import has counted so far.
+/// The counts of an import so far.
 #[derive(Default)]
 struct Counted {
     repairs: BTreeMap<String, u64>,
@@ -387,7 +389,7 @@ fn checker(file: &ContactFile, counted: Counted) -> Result<Checker<'_>, ImportEr
     Checker::new(&shape.columns, file.settings(), encoding, repairs, numbers).map_err(ImportError::Region)
 }
 
-/// Reads to the end, or to the first failure, or until nobody listens. The first `skip` rows are stored already.
+/// Reads to the end, to the first failure, or until the receiver is closed. The first `skip` rows are already stored.
 fn read_rows(
     file: &ContactFile,
     skip: u64,
@@ -433,7 +435,7 @@ fn read_rows(
     Ok(())
 }
 
-/// Rows a second.
+/// Rows per second.
 pub fn per_second(rows: u64, elapsed: Duration) -> u64 {
     let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
     rows.saturating_mul(1000).checked_div(millis).unwrap_or(0)

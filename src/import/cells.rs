@@ -1,4 +1,4 @@
-//! One row of a contact file as text, in a buffer that is used again for the next.
+//! One row of a contact file as text. The buffer is used again for the next row.
 
 /// The cells of a row.
 #[derive(Clone, Debug, Default)]
@@ -6,25 +6,25 @@ pub(super) struct Cells {
     text: String,
     ends: Vec<usize>,
     kinds: Vec<Kind>,
-    /// Quotation marks in it were escaped with a backslash.
+    /// True if quotation marks in the row were escaped with a backslash.
     pub(super) escaped: bool,
 }
 
-/// What a spreadsheet takes a cell for. Everything in a text file is text.
+/// The type of a cell in a spreadsheet. Every cell of a text file is text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Text, or a number with all of its digits.
     Text,
-    /// A number that has lost digits: spreadsheets keep 15.
+    /// A number that has lost digits, because spreadsheets keep 15.
     Rounded,
     /// A date or a time.
     Date,
-    /// `#N/A` and the like.
+    /// An error value such as `#N/A`.
     Fault,
 }
 
 impl Cells {
-    /// Empties it.
+    /// Removes all cells.
     pub(super) fn clear(&mut self) {
         self.text.clear();
         self.ends.clear();
@@ -32,7 +32,7 @@ impl Cells {
         self.escaped = false;
     }
 
-    /// Adds a cell. Bytes that are no UTF-8 become U+FFFD, which nothing else is read as.
+    /// Adds a cell. Bytes that are not UTF-8 become U+FFFD, which no field accepts.
     pub(super) fn push_bytes(&mut self, bytes: &[u8]) {
         match std::str::from_utf8(bytes) {
             Ok(text) => self.text.push_str(text),
@@ -52,17 +52,17 @@ impl Cells {
         self.kinds.push(kind);
     }
 
-    /// How many there are.
+    /// Number of cells.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// How long all of them are.
+    /// Length of all cells in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.text.len()
     }
 
-    /// A cell, from 0; empty past the last.
+    /// The cell at an index from 0. Empty after the last cell.
     pub(super) fn get(&self, index: usize) -> &str {
         let start = index
             .checked_sub(1)
@@ -74,17 +74,17 @@ impl Cells {
         }
     }
 
-    /// What a cell is.
+    /// The type of a cell.
     pub(super) fn kind(&self, index: usize) -> Kind {
         self.kinds.get(index).copied().unwrap_or(Kind::Text)
     }
 
-    /// All of them.
+    /// All cells.
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
         (0..self.len()).map(|n| self.get(n))
     }
 
-    /// Whether nothing stands in any of them.
+    /// True if all cells are blank.
     pub(super) fn is_blank(&self) -> bool {
         self.text.bytes().all(|b| b.is_ascii_whitespace()) || self.text.trim().is_empty()
     }

@@ -1,5 +1,6 @@
-//! A row of a contact file becomes a contact, or a word on why not. In: [`Cells`] and what the columns mean. Out: a
-//! [`StagedContact`] or a [`StagedReject`]; what was repaired is counted. Knows no file and no store.
+//! Converts a row of a contact file to a contact. In: [`Cells`] and the meaning of the columns. Out: a
+//! [`StagedContact`], or a [`StagedReject`] with the reason; repairs are counted. It does not use the file or the
+//! store.
 
 mod fields;
 mod numbers;
@@ -14,41 +15,41 @@ use paceline_core::contact::{Contact, Label};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Longest cell that is kept.
+/// Maximum length of a cell in characters.
 const CELL_CHARS_MAX: usize = 1000;
-/// As much of a header as names a number.
+/// Maximum length of a number's label, which is the start of the column's header, in characters.
 const LABEL_CHARS: usize = 100;
 
-/// Checks rows, one after the other.
+/// Checks the rows of a file, one after the other.
 pub(super) struct Checker<'a> {
     columns: &'a Columns,
     /// The attributes' names as JSON, in the columns' order.
     keys: Vec<String>,
-    /// Columns in which nothing may stand.
+    /// Columns that must be blank.
     nameless: Vec<usize>,
-    /// What numbers are called, in the order of their columns; none where there is one such column.
+    /// The labels of numbers, in the order of their columns. `None` if there is only one such column.
     labels: Vec<Option<Label>>,
     plan: Plan,
     allowed: Allowed,
     encoding: &'a str,
-    /// The last time zone that was found to exist: most rows repeat it.
+    /// The last valid time zone. Most rows repeat it, so it is not checked again.
     zone_known: String,
-    /// What stands in this row's fields and cannot be read, by header: kept as attributes.
+    /// Fields of this row that cannot be read, by header. They are kept as attributes.
     unread: Vec<(String, String)>,
-    /// How many cells were repaired, by what was.
+    /// Number of repaired cells by kind of repair.
     pub(super) repairs: BTreeMap<Cow<'static, str>, u64>,
-    /// How many numbers there are to call, by country and kind.
+    /// Number of rows by the country and kind of their first number.
     pub(super) numbers: Counts,
 }
 
-/// Numbers by country and kind.
+/// Counts by country and kind of number.
 pub(super) type Counts = BTreeMap<String, BTreeMap<String, u64>>;
 
-/// A column and why it cannot be taken.
+/// The column with a fault, and the reason.
 type Fault = (Option<String>, String);
 
 impl<'a> Checker<'a> {
-    /// `encoding` is for people; what was counted before goes on.
+    /// `encoding` is for messages. Counting continues from the given counts.
     pub(super) fn new(
         columns: &'a Columns,
         settings: &Settings,
@@ -76,7 +77,7 @@ impl<'a> Checker<'a> {
         })
     }
 
-    /// What stands in this line.
+    /// The contact of a line, or its rejection.
     pub(super) fn entry(&mut self, line: u64, entry: &Entry<'_>) -> Result<StagedContact, StagedReject> {
         match entry {
             Entry::Row(cells) => self.row(line, cells),
@@ -118,7 +119,7 @@ impl<'a> Checker<'a> {
         })
     }
 
-    /// Whether every cell has a column with a name.
+    /// Fails if a cell has no column, or its column has no name.
     fn fits(&self, cells: &Cells) -> Result<(), Fault> {
         let width = self.columns.width;
         // Spreadsheets write empty cells far to the right.
@@ -145,7 +146,8 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// A JSON object, written by hand: most rows have the same names in the same order.
+    /// The attributes as a JSON object. It is built by hand because most rows have the same names in the same order,
+    /// which is faster.
     fn attributes(&mut self, cells: &Cells) -> Result<String, Fault> {
         let columns = self.columns;
         let mut json = String::from("{");
@@ -161,7 +163,7 @@ impl<'a> Checker<'a> {
             add(&mut json, key, &value);
         }
         for (header, value) in &self.unread {
-            // A column that is an attribute too has it already.
+            // A column that is also an attribute is in the object already.
             if !columns.attributes.iter().any(|column| column.header == *header) {
                 add(&mut json, &quoted(header), value);
             }
@@ -170,7 +172,7 @@ impl<'a> Checker<'a> {
         Ok(json)
     }
 
-    /// A cell without the space around it and without what nobody can see.
+    /// A cell without surrounding spaces and invisible characters.
     fn text<'c>(&mut self, cells: &'c Cells, column: &Column) -> Result<Cow<'c, str>, Fault> {
         let at = |reason: String| (Some(column.header.clone()), reason);
         let text = cells.get(column.index).trim();
@@ -246,14 +248,14 @@ fn too_long() -> String {
     format!("longer than {CELL_CHARS_MAX} characters")
 }
 
-/// Without what nobody can see.
+/// The text without invisible characters.
 pub(super) fn visible(cell: &str) -> String {
     cell.chars()
         .filter(|c| !is_invisible(*c) || c.is_whitespace())
         .collect()
 }
 
-/// Control characters, and marks of width or direction that come along when text is copied.
+/// Control characters, and marks of width or direction that are copied together with text.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{ad}')

@@ -1,4 +1,4 @@
-//! What people write in a column of countries: two letters, three letters, a name, a calling code. In: a cell. Out: a
+//! Reads a cell of a country column: two letters, three letters, a name or a calling code. In: a cell. Out: a
 //! [`Country`].
 
 use super::header::without_accent;
@@ -11,7 +11,7 @@ pub(super) fn country(cell: &str) -> Option<Country> {
         .strip_prefix('+')
         .or_else(|| cell.strip_prefix("00"))
         .unwrap_or(cell);
-    // As a spreadsheet writes a number.
+    // Spreadsheets write a number with `.0`.
     let code = code.strip_suffix(".0").unwrap_or(code).trim();
     if (1..=3).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_digit()) {
         return Country::of_calling_code(code.parse().ok()?);
@@ -31,7 +31,7 @@ pub(super) fn country(cell: &str) -> Option<Country> {
     }
 }
 
-/// Two letters; then, without spaces and accents, three letters and names in English and in the country's own language.
+/// Two letters, then three letters and names in English and in the country's own language, without spaces and accents.
 #[rustfmt::skip]
 const COUNTRIES: &[(&str, &str)] = &[
     ("ae", "are|uae|unitedarabemirates|الامارات|الإمارات"), ("ar", "arg|argentina"), ("at", "aut|austria|osterreich|oesterreich"),

@@ -1,4 +1,4 @@
-//! Why a file cannot be imported, and what to do about it. Nothing of such a file is kept.
+//! The reasons why a file cannot be imported, and what to do. Nothing of such a file stays in the store.
 
 use crate::numbers::NumberError;
 use crate::store::StoreError;
@@ -6,125 +6,125 @@ use crate::store::StoreError;
 /// A file that cannot be imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The file cannot be opened or read on.
+    /// The file cannot be opened, or reading failed.
     #[error("cannot read the file{}", .line.map(|n| format!(" on from line {n}")).unwrap_or_default())]
     Read {
-        /// How far reading came.
+        /// The line that was reached, from 1. `None` if it is not known.
         line: Option<u64>,
         /// The cause.
         #[source]
         err: std::io::Error,
     },
-    /// Nothing in it.
+    /// The file is empty.
     #[error("the file is empty: its first line must name the columns, one of them `number`")]
     Empty,
-    /// Something else.
+    /// The file is of another kind, for example a PDF.
     #[error("the file is {what}: {instead}")]
     OtherKind {
-        /// What it is.
+        /// The kind of file.
         what: &'static str,
-        /// What to do.
+        /// What to do instead.
         instead: &'static str,
     },
-    /// A spreadsheet that would fill the memory.
+    /// The spreadsheet would use too much memory or is too large when unpacked.
     #[error("the spreadsheet is too large when unpacked ({what}): save it as CSV UTF-8")]
     Bomb {
-        /// Of what there is too much.
+        /// The part that is too large.
         what: &'static str,
     },
-    /// A spreadsheet that breaks its own rules.
+    /// The spreadsheet does not follow its file format.
     #[error("the spreadsheet is damaged: open it and save it again, or save it as CSV UTF-8")]
     DamagedSheet,
-    /// There is another.
+    /// There is no sheet with the given name.
     #[error("there is no sheet of that name; there are `{sheets}`")]
     NoSheet {
-        /// Those that there are.
+        /// The sheets that exist.
         sheets: String,
     },
-    /// Unknown label.
+    /// The encoding has no known name.
     #[error("unknown encoding: use a name such as utf-8, windows-1252, gb18030, shift_jis, utf-16le")]
     NoSuchEncoding,
-    /// A line of numbers where names should be.
+    /// The header line has a telephone number.
     #[error(
         "line {line} should name the columns, but has a telephone number in column {column}: put a line above it that names \
          them, or say that there is none (`--no-header`; in the API `no_header=true`)"
     )]
     NoHeader {
-        /// Where the header should be.
+        /// The line, from 1.
         line: u64,
-        /// Where the number is, from 1.
+        /// The column of the number, from 1.
         column: usize,
     },
-    /// No column can be the number.
+    /// No header names a column of numbers, and no column has numbers in most rows.
     #[error(
         "no column is called `number`, `phone` or the like, and none has telephone numbers in most rows: say which it is \
          (`--column number=HEADER`; in the API `number_column=HEADER`), or check that this is the right file"
     )]
     NoNumberColumn,
-    /// One looks like it.
+    /// A column has numbers, but its header does not say so.
     #[error(
         "no column is called `number`, `phone` or the like. Column {column}, `{header}`, has telephone numbers: if they are \
          the ones to call, say so (`--column number=#{column}`; in the API `number_column=#{column}`)"
     )]
     NumberColumnUnnamed {
-        /// From 1.
+        /// The column, from 1.
         column: usize,
-        /// What it is called.
+        /// The column's header.
         header: String,
     },
-    /// Named, and not there.
+    /// The user named a column that does not exist.
     #[error("there is no column `{column}`; there are `{columns}`")]
     NoSuchColumn {
-        /// What was asked for.
+        /// The column that the user named.
         column: String,
-        /// What there is.
+        /// The columns that exist.
         columns: String,
     },
-    /// One would overwrite the other.
+    /// Two attributes have the same header, so one would overwrite the other.
     #[error(
         "two columns are called `{header}`: rename one, or leave one out (`--column ignore=#{place}`; in the API \
          `ignore_columns=#{place}`)"
     )]
     TwoColumnsOfOneName {
-        /// Their name.
+        /// The header.
         header: String,
-        /// Where the second is, from 1.
+        /// The second column, from 1.
         place: usize,
     },
-    /// Too wide.
+    /// The file has too many columns.
     #[error("{columns} columns; at most {max} can be imported: take out what calls do not need")]
     TooManyColumns {
-        /// How many there are.
+        /// Number of columns in the file.
         columns: usize,
-        /// How many there may be.
+        /// Maximum number of columns.
         max: usize,
     },
-    /// Its name is no name.
+    /// A column's header is too long.
     #[error("the name of column {column} is longer than {max} bytes: is the header in that line? Shorten it")]
     HeaderTooLong {
-        /// Which, from 1.
+        /// The column, from 1.
         column: usize,
-        /// How long it may be.
+        /// Maximum length in bytes.
         max: usize,
     },
-    /// Too long.
+    /// A line is too long.
     #[error("line {line} is longer than 1 MiB: is this a list with one contact a line?")]
     LineTooLong {
         /// Line number, from 1.
         line: u64,
     },
-    /// No such region.
+    /// There is no number plan for the default region.
     #[error("the default region cannot be used")]
     Region(#[source] NumberError),
-    /// A country that no number plan is known for.
+    /// There is no number plan for a country of the `countries` option.
     #[error(
         "`{country}` is not a country: write two letters (ISO 3166-1) such as US, several separated by commas, or `any`"
     )]
     NoSuchCountry {
-        /// What was written.
+        /// The text that the user gave.
         country: String,
     },
-    /// Its numbers can be read in two ways.
+    /// Many numbers of a column can be read in two ways.
     #[error(
         "column `{column}`: of its first {all} numbers, {either} can be read as national numbers in {region} and as international \
          ones without their +, and {plus_missing} only as international ones. Say which they are: `--numbers national` or \
@@ -133,34 +133,34 @@ pub enum ImportError {
     HowWritten {
         /// The column's header.
         column: String,
-        /// Numbers looked at.
+        /// Number of numbers that were examined.
         all: u64,
-        /// Those that can be both.
+        /// Number of those that can be read in both ways.
         either: u64,
-        /// Those that can only be numbers of elsewhere.
+        /// Number of those that can only be international numbers.
         plus_missing: u64,
-        /// Where national numbers would be.
+        /// The region of national numbers.
         region: String,
     },
-    /// What is kept with the import.
+    /// The settings or the findings cannot be converted to JSON.
     #[error("the findings about the file cannot be stored")]
     Settings(#[source] serde_json::Error),
-    /// It was begun with another.
+    /// The import was begun with another file.
     #[error("this is not the file of the stopped import: use the same file, or start a new import")]
     OtherFile,
-    /// It runs, or is over.
+    /// The import is not stopped.
     #[error("only a stopped import can be resumed: check its state")]
     NotStopped,
     /// The store failed.
     #[error("the store could not write the contacts; none of them is visible; try again")]
     Store(#[source] StoreError),
-    /// The reading thread is gone.
+    /// The reading thread panicked.
     #[error("the file could not be read to its end and may be damaged: save it again as CSV UTF-8")]
     Gone,
 }
 
 impl ImportError {
-    /// Whether the fault is the file's, or of what was said of it.
+    /// True if the fault is in the file or in the settings, and not in the store or in Paceline.
     pub fn is_of_file(&self) -> bool {
         !matches!(self, Self::Store(_) | Self::Settings(_) | Self::Gone)
     }

@@ -1,5 +1,5 @@
-//! A contact file that was looked over and can be imported: what kind it is, where its header is, what its columns mean.
-//! In: a path and what somebody said of it. Out: a [`ContactFile`], which is read as often as needed.
+//! A checked contact file: its kind, its header, and the meaning of its columns. In: a file and the user's settings.
+//! Out: a [`ContactFile`], whose rows can be read several times.
 
 use super::ImportError;
 use super::cells::Cells;
@@ -15,65 +15,67 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::ops::ControlFlow;
 
-/// How far down the header is looked for.
+/// The header must be within this number of rows.
 const HEADER_WITHIN_ROWS: usize = 50;
-/// Rows by which it is judged how numbers are written, or fewer of so many bytes.
+/// The first rows, by which Paceline judges how numbers are written: at most this number of rows and of bytes.
 const FIRST_ROWS: usize = 500;
 const FIRST_BYTES: usize = 4 * 1024 * 1024;
-/// Where so many of them, and one in so many, can be read in two ways, somebody is asked.
+/// If at least `UNCLEAR_MIN` of them, and at least one in `UNCLEAR_ONE_IN`, can be read in two ways, the user must
+/// state how they are written.
 const UNCLEAR_MIN: u64 = 3;
 const UNCLEAR_ONE_IN: u64 = 20;
 
-/// What somebody says of a file. Kept with the import, which is resumed with the same.
+/// The user's settings for a file. They are stored with the import, and a resumed import uses the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// How numbers without a country code are read (ISO 3166-1).
+    /// Region of numbers without a country code (ISO 3166-1).
     pub region: Option<String>,
-    /// Its encoding, by a name as on the web; guessed if left out.
+    /// The encoding, by its name on the web. Guessed if `None`.
     pub encoding: Option<String>,
-    /// Which sheet of a spreadsheet; the first if left out.
+    /// The sheet of a spreadsheet. The first visible one if `None`.
     pub sheet: Option<String>,
-    /// What its columns mean; guessed where nothing is said.
+    /// The meaning of columns. Guessed for columns that it does not name.
     pub mapping: Mapping,
-    /// How numbers without a `+` are written.
+    /// Notation of numbers without a `+`.
     pub numbers: Written,
-    /// Which countries' numbers are taken (ISO 3166-1), or [`Settings::ANY_COUNTRY`]; the region's if left out.
+    /// Countries whose numbers are accepted (ISO 3166-1), or [`Settings::ANY_COUNTRY`]. The region, and a country that
+    /// the row states, if `None`.
     pub countries: Option<Vec<String>>,
-    /// Whether premium-rate numbers are taken.
+    /// True if premium-rate numbers are accepted.
     pub premium_rate: bool,
 }
 
 impl Settings {
-    /// Stands for all countries.
+    /// The word for all countries.
     pub const ANY_COUNTRY: &'static str = "any";
 }
 
-/// What was found in a file, for people.
+/// The findings about a file, for the user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Shape {
     /// `csv` or `xlsx`.
     pub format: &'static str,
-    /// How a text's bytes are read.
+    /// The encoding of a text file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<&'static str>,
-    /// Whether that is a guess.
+    /// True if the encoding is a guess.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub encoding_guessed: bool,
-    /// What separates a text's cells.
+    /// The separator of a text file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub separator: Option<char>,
-    /// Which sheet is read.
+    /// The sheet that is read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sheet: Option<String>,
-    /// Which are not.
+    /// The sheets that are not read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub other_sheets: Vec<String>,
-    /// Where the header is; none where it was said that there is none.
+    /// The line of the header, from 1. `None` if the user said that there is none.
     pub header_line: Option<u64>,
-    /// Rows above the header, which are left out.
+    /// Number of rows above the header, which are left out.
     #[serde(skip_serializing_if = "is_zero")]
     pub rows_above_header: u64,
-    /// What the columns mean.
+    /// The meaning of the columns.
     pub columns: Columns,
 }
 
@@ -90,7 +92,7 @@ pub struct ContactFile {
     shape: Shape,
 }
 
-/// How the first numbers of a column can be read.
+/// The ways in which the first numbers of a column can be read, with the count of each.
 #[derive(Clone, Copy, Default)]
 struct Looks {
     clear: u64,
@@ -98,15 +100,15 @@ struct Looks {
     plus_missing: u64,
 }
 
-/// A row as it stands in the file.
+/// A row of the file.
 pub(super) enum Entry<'a> {
     Row(&'a Cells),
-    /// Text with a quotation mark that is never closed.
+    /// A line with a quotation mark that is never closed.
     Unclosed,
 }
 
 impl ContactFile {
-    /// Looks a file over. Reads all of it once, so not where anything waits.
+    /// Checks a file. It reads the whole file once, so do not call it from an async task.
     pub fn open(file: File, settings: Settings) -> Result<Self, ImportError> {
         if settings
             .region
@@ -197,8 +199,8 @@ impl ContactFile {
         Ok(opened)
     }
 
-    /// A column of international numbers without their `+` looks like one of national numbers of another place: where many
-    /// of a column's first numbers can be read in two ways, somebody must say how they are written.
+    /// A column of international numbers without `+` looks like one of national numbers of another country. If many of
+    /// a column's first numbers can be read in two ways, the user must state how they are written.
     fn ask_how_numbers_are_written(&self, first: &[(u64, Cells)]) -> Result<(), ImportError> {
         if self.settings.numbers != Written::Unsaid {
             return Ok(());
@@ -237,23 +239,23 @@ impl ContactFile {
         Ok(())
     }
 
-    /// What was found in it.
+    /// The findings about the file.
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
 
-    /// What was said of it.
+    /// The user's settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The hash of all of it.
+    /// SHA-256 of the whole file.
     pub fn sha256(&self) -> &[u8; 32] {
         &self.looked.sha256
     }
 
-    /// Hands every row under the header to `each`, with its line and how much of the file that is, of 1000, until it has
-    /// enough; rows with nothing in them are counted in what is given back.
+    /// Calls `each` for every row below the header, with its line and the part of the file that is read (0 to 1000),
+    /// until `each` breaks. Returns the number of blank rows.
     pub(super) fn rows(
         &self,
         mut each: impl FnMut(u64, u32, Entry<'_>) -> ControlFlow<()>,
@@ -310,7 +312,7 @@ impl ContactFile {
     }
 }
 
-/// The file from its beginning. One after the other only: all share one place in the file.
+/// The file from its beginning. Use only one reader at a time: all readers share one file position.
 fn from_start(mut file: &File) -> Result<impl Read + Seek, ImportError> {
     file.rewind()
         .map_err(|err| ImportError::Read { line: None, err })?;
@@ -319,7 +321,7 @@ fn from_start(mut file: &File) -> Result<impl Read + Seek, ImportError> {
 
 type Line = (u64, Vec<String>);
 
-/// Where the header is, how many rows are above it, and what it means.
+/// The line of the header, the number of rows above it, and the meaning of its columns.
 fn find_header(
     first: &[Line],
     width: usize,
@@ -347,7 +349,7 @@ fn find_header(
     {
         return Ok((Some(*line), above as u64, Columns::guess(cells, mapping)?));
     }
-    // Else the first contact would be lost as a header, and its number repeated as a column's name.
+    // Otherwise the first contact would be lost as a header, and a message would repeat its number as a column's name.
     if let Some(index) = cells.iter().position(|cell| is_number(cell, region)) {
         return Err(ImportError::NoHeader {
             line: *line,
@@ -355,7 +357,7 @@ fn find_header(
         });
     }
     if mapping.number.is_some() {
-        // By its place, or a name that is nowhere, which is then said.
+        // The user named the column by its place, or by a header that does not exist; the second gives an error.
         return Ok((Some(*line), 0, Columns::guess(cells, mapping)?));
     }
     match looks_like_numbers(first.get(1..).unwrap_or_default(), region) {
@@ -367,8 +369,9 @@ fn find_header(
     }
 }
 
-/// Whether a row is the header: one of its cells is what somebody has named, or is known to mean the number where none of
-/// them is a number. `mobile` may also say of what kind a contact's number is.
+/// True for a header row: one of its cells is the header that the user named. If the user named none: one of its cells
+/// is a known name for numbers, and no cell is a number. `mobile` is such a name, but it may also be the kind of a
+/// contact's number.
 fn is_header(cells: &[String], mapping: &Mapping, region: Option<&str>) -> bool {
     match mapping.number_is_named(cells) {
         Some(named) => named,
@@ -385,14 +388,14 @@ fn is_number(cell: &str, region: Option<&str>) -> bool {
     }
 }
 
-/// The column that has numbers in most of its rows.
+/// The column with numbers in most rows.
 fn looks_like_numbers(rows: &[Line], region: Option<&str>) -> Option<usize> {
     let width = rows.iter().map(|(_, cells)| cells.len()).max()?;
     let numbers = |index: usize| {
         let cells = rows.iter().filter_map(|(_, cells)| cells.get(index));
         cells.filter(|cell| is_number(cell, region)).count()
     };
-    // The leftmost of equals.
+    // The leftmost of equal columns.
     let best = (0..width).rev().max_by_key(|index| numbers(*index))?;
     (numbers(best) * 2 > rows.len()).then_some(best)
 }

@@ -1,6 +1,6 @@
-//! Numbers of a spreadsheet as their number format shows them: with `"+"0`, 491713920012 is shown as +491713920012, which is
-//! what was meant. In: a format's code and a whole number. Out: a text, or nothing where the format shows no more than digits
-//! or is one for other things than whole numbers.
+//! Formats whole numbers of a spreadsheet by their number format. With the format `"+"0`, a spreadsheet shows
+//! 491713920012 as +491713920012, and the `+` is part of the number. In: a format code and a whole number. Out: a text,
+//! or nothing if the format shows only digits or is not for whole numbers.
 
 /// A format for whole numbers that shows more than their digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,13 +9,13 @@ pub(super) struct Shown(Vec<Part>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Literal(char),
-    /// `0`: a digit, or 0 where there is none.
+    /// `0`: a digit, or 0 if there is none.
     Digit,
-    /// `#` or `?`: a digit, where there is one.
+    /// `#` or `?`: a digit, if there is one.
     DigitIfAny,
 }
 
-/// Longest format that is looked at.
+/// Maximum number of parts in a format.
 const PARTS_MAX: usize = 64;
 
 impl Shown {
@@ -25,25 +25,25 @@ impl Shown {
         let mut chars = code.chars();
         while let Some(c) = chars.next() {
             match c {
-                // What follows is for negative numbers.
+                // The next section is for negative numbers.
                 ';' => break,
                 '"' => parts.extend(chars.by_ref().take_while(|c| *c != '"').map(Part::Literal)),
                 '\\' => parts.push(Part::Literal(chars.next()?)),
-                // Space as wide as a character; fill.
+                // A space as wide as the next character, or a fill with it.
                 '_' | '*' => {
                     chars.next();
                 }
                 '0' => parts.push(Part::Digit),
                 '#' | '?' => parts.push(Part::DigitIfAny),
                 '+' | '-' | '(' | ')' | ' ' | ':' => parts.push(Part::Literal(c)),
-                // Currencies and languages, `[$-409]`; conditions and colours change what is shown.
+                // `[$-409]` is a language. Conditions and colours change what is shown.
                 '[' => {
                     let inside: String = chars.by_ref().take_while(|c| *c != ']').collect();
                     if !inside.starts_with("$-") {
                         return None;
                     }
                 }
-                // A quantity, a date, a text.
+                // Formats of quantities, dates and texts.
                 _ => return None,
             }
             if parts.len() > PARTS_MAX {
@@ -58,7 +58,7 @@ impl Shown {
         (digits > 0 && (digits < parts.len() || zeros > 1)).then_some(Self(parts))
     }
 
-    /// A whole number as it is shown.
+    /// The text that the spreadsheet shows for a whole number.
     pub(super) fn show(&self, number: u64) -> String {
         let text = number.to_string();
         let mut left = text.bytes().rev();

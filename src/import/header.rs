@@ -1,5 +1,5 @@
-//! What each column of a contact file means: guessed from the header, or as somebody has said. In: the header's cells
-//! and a [`Mapping`]. Out: [`Columns`], which are shown to whoever imports, or why the file cannot be read.
+//! The meaning of each column of a contact file: guessed from the header, or as the user states it. In: the header's
+//! cells and a [`Mapping`]. Out: [`Columns`], which are shown to the user, or the reason why the file cannot be read.
 
 mod words;
 
@@ -8,61 +8,62 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use words::{Meaning, meaning};
 
-/// Most columns a file may have.
+/// Maximum number of columns in a file.
 const COLUMNS_MAX: usize = 200;
-/// Longest name of a column: it is kept with each contact, and with each row that is rejected for it.
+/// Maximum length of a column's name in bytes. The name is stored with each contact, and with each row that is rejected
+/// for this column.
 const HEADER_BYTES_MAX: usize = 1000;
 
-/// What the columns mean.
+/// The meaning of the columns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Columns {
-    /// Where numbers are, in the order in which they are dialed.
+    /// The columns of numbers, in the order of dialing.
     pub numbers: Vec<Column>,
-    /// Where their country is, which is the contact's too.
+    /// The columns of the numbers' country, which is also the contact's.
     pub countries: Vec<Column>,
-    /// Where else something is that is understood.
+    /// The columns of other known fields.
     #[serde(flatten)]
     pub fields: BTreeMap<Field, Column>,
-    /// All others, kept under their header; those of the country and the area code too.
+    /// All other columns, kept under their header. The columns of the country and the area code are kept too.
     pub attributes: Vec<Column>,
-    /// Those that are left out because somebody said so.
+    /// Columns that the user left out.
     pub ignored: Vec<Column>,
-    /// How many columns the header has; those without a name must be empty.
+    /// Number of columns in the header. A column without a name must be blank.
     #[serde(skip)]
     pub width: usize,
 }
 
-/// What one column can hold of a contact, beside its numbers and their country.
+/// A field of a contact that a column can hold, beside its numbers and their country.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Field {
     /// The area code of the numbers.
     AreaCode,
-    /// What to call the contact.
+    /// The contact's name.
     Name,
-    /// Its IANA time zone.
+    /// The contact's IANA time zone.
     TimeZone,
-    /// Its id in the system that it is from.
+    /// The contact's id in the system that it comes from.
     ExternalId,
-    /// Words by which it is found, separated by `;`, `,` or `|`.
+    /// Words to find and select contacts by, separated by `;`, `,` or `|`.
     Tags,
-    /// 1 to 9, or A to I.
+    /// The tier, 1 to 9 or A to I.
     Tier,
-    /// BCP 47.
+    /// The language (BCP 47).
     Language,
     /// State or province.
     State,
-    /// As the post writes it.
+    /// The postal code.
     PostalCode,
     /// The kind of a consent.
     Consent,
-    /// What the consent is for.
+    /// The purpose of the consent.
     ConsentScope,
-    /// When it was given.
+    /// The time when the consent was given.
     ConsentGrantedAt,
-    /// When it ends.
+    /// The time when the consent ends.
     ConsentExpiresAt,
-    /// Where it can be proved.
+    /// The place where the consent can be proved.
     ConsentProof,
 }
 
@@ -84,7 +85,7 @@ impl Field {
         Self::ConsentProof,
     ];
 
-    /// As whoever maps columns writes it.
+    /// The word for the field in a mapping.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AreaCode => "area_code",
@@ -108,28 +109,28 @@ impl Field {
 /// One column.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Column {
-    /// From 0.
+    /// Index of the column, from 0.
     #[serde(skip)]
     pub index: usize,
-    /// As in the header line.
+    /// The text in the header line.
     pub header: String,
-    /// It is called after numbers with their country code.
+    /// True if the name means numbers with their country code.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub international: bool,
 }
 
-/// What somebody has said of the columns.
+/// The user's statements about the columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mapping {
-    /// Where numbers are: a column, or several, separated by commas, the one to dial first.
+    /// The column of numbers, or several columns separated by commas, in the order of dialing.
     pub number: Option<ColumnRef>,
-    /// Where their country is.
+    /// The column of the numbers' country.
     pub country: Option<ColumnRef>,
-    /// Where the others are.
+    /// The columns of the other fields.
     pub fields: BTreeMap<Field, ColumnRef>,
-    /// What is left out.
+    /// The columns to leave out.
     pub ignore: Vec<ColumnRef>,
-    /// That the first line is a contact already.
+    /// True if the first line is a contact.
     pub no_header: bool,
 }
 
@@ -137,7 +138,7 @@ pub struct Mapping {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColumnRef(String);
 
-/// The text is no `FIELD=COLUMN`.
+/// The text is not `FIELD=COLUMN`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "write FIELD=COLUMN: FIELD is number, country, area_code, name, time_zone, external_id, tags, tier, language, state, postal_code, \
@@ -147,13 +148,13 @@ pub struct ColumnRef(String);
 pub struct NotAColumn;
 
 impl Mapping {
-    /// Whether one of these cells is the header that somebody has named for the number; none where nobody has.
+    /// True if one of these cells is the header that the user named for the number. `None` if the user named none.
     pub(super) fn number_is_named(&self, cells: &[String]) -> Option<bool> {
         let named = self.number.as_ref().filter(|column| !column.0.starts_with('#'));
         named.map(|column| column.parts(cells).iter().any(|part| part.find(cells).is_some()))
     }
 
-    /// Takes in `FIELD=COLUMN`.
+    /// Adds a statement `FIELD=COLUMN`.
     pub fn add(&mut self, text: &str) -> Result<(), NotAColumn> {
         let (field, column) = text.split_once('=').ok_or(NotAColumn)?;
         if column.trim().is_empty() {
@@ -174,7 +175,7 @@ impl Mapping {
 }
 
 impl ColumnRef {
-    /// Several columns, where no header is what was written.
+    /// The columns of a text with commas, unless the whole text is a header.
     fn parts(&self, header: &[String]) -> Vec<Self> {
         if self.find(header).is_some() {
             return vec![self.clone()];
@@ -183,7 +184,7 @@ impl ColumnRef {
         parts.map(|part| Self(part.to_owned())).collect()
     }
 
-    /// Its place in a header, from 0.
+    /// Index of the column in a header, from 0.
     fn find(&self, header: &[String]) -> Option<usize> {
         let exact = header.iter().position(|cell| cell.trim() == self.0);
         let by_place = || {
@@ -202,7 +203,7 @@ impl ColumnRef {
     }
 }
 
-/// Whether one of these cells is known to mean the number.
+/// True if one of these cells is a known name for numbers.
 pub(super) fn names_number(cells: &[String]) -> bool {
     let known = |cell: &String| {
         matches!(
@@ -214,7 +215,7 @@ pub(super) fn names_number(cells: &[String]) -> bool {
 }
 
 impl Columns {
-    /// Every column finds its place; of several that could be the same field the leftmost wins.
+    /// Finds the meaning of every column. If several columns could be the same field, the leftmost one is used.
     pub(super) fn guess(header: &[String], mapping: &Mapping) -> Result<Self, ImportError> {
         check_size(header)?;
         let said = |column: &Option<ColumnRef>| column.as_ref().map(|c| c.place(header)).transpose();
@@ -259,7 +260,7 @@ impl Columns {
                 | Meaning::Other => {}
             }
         }
-        // The header is not repeated: in a file without one, it would be the first contact.
+        // The message does not repeat the header: in a file without a header it would be the first contact.
         if numbers.is_empty() {
             return Err(ImportError::NoNumberColumn);
         }
@@ -268,7 +269,7 @@ impl Columns {
             header: (header.get(index)).map_or_else(String::new, |cell| cell.trim().to_owned()),
             international: meanings.get(index) == Some(&Meaning::International),
         };
-        // The area code is of use to people too.
+        // The area code is also kept as an attribute, because people use it.
         let is_field = |n: &usize| {
             fields
                 .iter()
@@ -289,7 +290,7 @@ impl Columns {
         })
     }
 
-    /// Whether nothing may stand in a column: it has no name, and nobody said what it is.
+    /// True if a column must be blank, because it has no name and no stated meaning.
     pub(super) fn is_nameless(&self, index: usize) -> bool {
         let known = self
             .fields
@@ -301,12 +302,12 @@ impl Columns {
         !known.into_iter().any(|column| column.index == index)
     }
 
-    /// Where a field is.
+    /// The column of a field.
     pub fn field(&self, field: Field) -> Option<&Column> {
         self.fields.get(&field)
     }
 
-    /// One line for people: `number from "Phone", attributes from "City"`.
+    /// One line for the user: `number from "Phone", attributes from "City"`.
     pub fn describe(&self) -> String {
         let quoted = |c: &Column| {
             if c.header.is_empty() {
@@ -344,7 +345,8 @@ impl Columns {
     }
 }
 
-/// Columns whose names are kept with each contact, so that no two may have the same; those without one are none.
+/// The columns that are kept as attributes. Their names are stored with each contact, so no two may be equal. Columns
+/// without a name are left out.
 fn attributes(columns: impl Iterator<Item = Column>) -> Result<Vec<Column>, ImportError> {
     let mut attributes: Vec<Column> = Vec::new();
     for column in columns.filter(|column| !column.header.is_empty()) {
@@ -375,7 +377,7 @@ fn check_size(header: &[String]) -> Result<(), ImportError> {
     }
 }
 
-/// `" Télé-Phone (home) *"` is `tele_phone`.
+/// The plain form of a header: `" Télé-Phone (home) *"` becomes `tele_phone`.
 pub(super) fn fold(header: &str) -> String {
     let plain = header.split(['(', '（', '[']).next().unwrap_or(header);
     let words = plain
@@ -383,11 +385,11 @@ pub(super) fn fold(header: &str) -> String {
         .filter(|w| !w.is_empty());
     let folded = words.collect::<Vec<_>>().join("_").to_lowercase();
     let folded: String = folded.chars().map(without_accent).collect();
-    // `Phone 1`.
+    // `Phone 1` means the same as `Phone`.
     folded.strip_suffix("_1").map(str::to_owned).unwrap_or(folded)
 }
 
-/// `é` is `e`.
+/// The letter without its accent: `é` becomes `e`.
 pub(super) fn without_accent(c: char) -> char {
     match c {
         'à' | 'á' | 'â' | 'ã' | 'ä' | 'å' | 'ą' => 'a',

@@ -1,5 +1,5 @@
-//! What a file is, found out by reading it through once: its kind, its encoding, and a hash to know it again by. In: a
-//! file. Out: [`Looked`], or a word on what else it is.
+//! Reads a file once to detect its kind and its encoding and to compute a hash that identifies it. In: a file. Out:
+//! [`Looked`], or an error that names the other kind of file.
 
 use super::ImportError;
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
@@ -8,35 +8,35 @@ use sha2::{Digest as _, Sha256};
 use std::io::Read;
 
 const BLOCK_BYTES: usize = 256 * 1024;
-/// How much text that is no UTF-8 is enough to tell its encoding.
+/// Approximate number of bytes that are used to guess the encoding of text that is not UTF-8.
 const TELLING_BYTES: usize = 1024 * 1024;
 
-/// What a file is.
+/// The findings about a file.
 #[derive(Clone, Debug)]
 pub(super) struct Looked {
-    /// Its kind.
+    /// The kind of file.
     pub(super) kind: FileKind,
-    /// Of all of it.
+    /// SHA-256 of the whole file.
     pub(super) sha256: [u8; 32],
-    /// How long it is.
+    /// Length of the file in bytes.
     pub(super) bytes: u64,
 }
 
-/// What can be read.
+/// The kinds of files that can be imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileKind {
     /// Text with separators.
     Text {
-        /// How its bytes are read.
+        /// The encoding.
         encoding: &'static Encoding,
-        /// Whether that is a guess: nothing in the file says it.
+        /// True if the encoding is a guess, because nothing in the file states it.
         guessed: bool,
     },
     /// A spreadsheet.
     Xlsx,
 }
 
-/// Reads it through. An encoding may be known beforehand; the region is a hint at it.
+/// Reads the whole file. A given encoding is used as it is; the region helps to guess.
 pub(super) fn look(
     mut file: impl Read,
     encoding: Option<&'static Encoding>,
@@ -91,7 +91,7 @@ fn fill(file: &mut impl Read, block: &mut [u8]) -> std::io::Result<usize> {
     Ok(filled)
 }
 
-/// What the first bytes say for sure; none where it is text of some kind.
+/// The kind of file that the first bytes prove. `None` for text.
 fn by_first_bytes(head: &[u8], encoding: Option<&'static Encoding>) -> Result<Option<FileKind>, ImportError> {
     let other = |what, instead| Err(ImportError::OtherKind { what, instead });
     let text = |encoding| FileKind::Text {
@@ -155,18 +155,18 @@ fn by_first_bytes(head: &[u8], encoding: Option<&'static Encoding>) -> Result<Op
     let nul = |odd: usize| sample.iter().skip(odd).step_by(2).filter(|b| **b == 0).count();
     match (nul(0), nul(1)) {
         (0, 0) => Ok(None),
-        // Half of the bytes of Latin text in UTF-16 are zero, always the same half.
+        // In UTF-16, half of the bytes of Latin text are zero: always the even ones or always the odd ones.
         (even, odd) if odd > 4 * even && odd >= sample.len() / 4 => Ok(Some(text(UTF_16LE))),
         (even, odd) if even > 4 * odd && even >= sample.len() / 4 => Ok(Some(text(UTF_16BE))),
         _ => other("no text", EXPORT),
     }
 }
 
-/// Tells UTF-8 from everything else.
+/// Detects whether a text is UTF-8.
 struct Looking {
     detector: EncodingDetector,
     fed: usize,
-    /// The beginning of a character that a block ends in.
+    /// The bytes of a character that is cut by the end of a block.
     carry: Vec<u8>,
     good: u64,
     bad: u64,
@@ -195,7 +195,7 @@ impl Looking {
         }
         let mut all = std::mem::take(&mut self.carry);
         all.extend_from_slice(block);
-        // A character cut by the block's end is looked at with the next block.
+        // A character that is cut by the block's end is read with the next block.
         let whole = all.len() - cut(&all);
         let (now, later) = all.split_at_checked(whole).unwrap_or((&all, &[]));
         for chunk in now.utf8_chunks() {
@@ -208,7 +208,7 @@ impl Looking {
     fn text(mut self, region: Option<&str>) -> FileKind {
         self.bad += u64::from(!self.carry.is_empty());
         if self.bad.saturating_mul(10) <= self.good {
-            // A few broken characters in much UTF-8: their rows are rejected.
+            // A few broken characters in a text that is mostly UTF-8: their rows are rejected.
             return FileKind::Text {
                 encoding: UTF_8,
                 guessed: false,
@@ -220,14 +220,14 @@ impl Looking {
             .detector
             .guess(country.as_deref().map(str::as_bytes), Utf8Detection::Deny);
         FileKind::Text {
-            // It has all of GBK, and more.
+            // GB18030 includes all of GBK.
             encoding: if guess == GBK { GB18030 } else { guess },
             guessed: true,
         }
     }
 }
 
-/// How many of the last bytes begin a character that goes on.
+/// Number of bytes at the end that begin an incomplete character.
 fn cut(bytes: &[u8]) -> usize {
     let back = bytes.iter().rev().take(3);
     for (n, byte) in back.enumerate() {

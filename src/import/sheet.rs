@@ -1,5 +1,5 @@
-//! Rows of a spreadsheet (.xlsx), streamed; only its table of shared texts is held in memory. In: a file. Out: [`Cells`],
-//! row by row. What it would unpack to is measured first, so that a zip bomb is refused and not unpacked.
+//! Reads the rows of a spreadsheet (.xlsx) as a stream. Only its table of shared texts is held in memory. In: a file.
+//! Out: [`Cells`], row by row. The unpacked size is measured first, so that a zip bomb is refused.
 
 use super::ImportError;
 use super::cells::{Cells, Kind};
@@ -12,12 +12,12 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use zip::ZipArchive;
 
-/// Of everything that is held in memory. A million rows with three texts each take about 200 MiB.
+/// Maximum memory that a spreadsheet may hold. A million rows with three texts each take about 200 MiB.
 const HELD_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// From here on, one is read at a time.
+/// Only one spreadsheet that holds more than this is read at a time.
 const LARGE_BYTES: u64 = 32 * 1024 * 1024;
 static LARGE: Mutex<()> = Mutex::new(());
-/// Parts that are kept, wherever they are.
+/// Parts that the reader keeps in memory, in whichever folder they are.
 const KEPT: [&str; 5] = [
     "sharedstrings.xml",
     "styles.xml",
@@ -25,11 +25,12 @@ const KEPT: [&str; 5] = [
     "theme1.xml",
     ".rels",
 ];
-/// Of one sheet, unpacked. The largest that a spreadsheet program writes, 1,048,576 rows of some 50 columns.
+/// Maximum unpacked size of one sheet. It is the largest that a spreadsheet program writes: 1,048,576 rows of some 50
+/// columns.
 const SHEET_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 const PARTS_MAX: usize = 10_000;
 
-/// Which sheet is read, and which are not.
+/// The sheet that is read, and the sheets that are not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sheets {
     pub(super) chosen: String,
@@ -39,13 +40,14 @@ pub(super) struct Sheets {
 /// A spreadsheet being read.
 pub(super) struct SheetRows<R: Read + Seek> {
     book: Xlsx<BufReader<R>>,
-    /// Others wait for it.
+    /// Other large spreadsheets wait for this lock.
     _large: Option<MutexGuard<'static, ()>>,
     pub(super) sheets: Sheets,
 }
 
 impl<R: Read + Seek> SheetRows<R> {
-    /// Measures it, and opens it. The sheet is the one of this name, else the first that is not hidden.
+    /// Measures the spreadsheet and opens it. It reads the sheet with the given name, otherwise the first one that is
+    /// not hidden.
     pub(super) fn open(mut file: R, sheet: Option<&str>) -> Result<Self, ImportError> {
         let held = measure(&mut file, HELD_BYTES_MAX)?;
         let large = (held > LARGE_BYTES).then(|| LARGE.lock().unwrap_or_else(PoisonError::into_inner));
@@ -74,7 +76,8 @@ impl<R: Read + Seek> SheetRows<R> {
         })
     }
 
-    /// Hands every row to `each`, with its number and how much of the sheet that is, of 1000; until it has enough.
+    /// Calls `each` for every row, with its number and the part of the sheet that is read (0 to 1000), until `each`
+    /// breaks.
     pub(super) fn rows(
         &mut self,
         each: impl FnMut(u64, u32, &Cells) -> ControlFlow<()>,
@@ -85,7 +88,7 @@ impl<R: Read + Seek> SheetRows<R> {
     fn read(&mut self, mut each: impl FnMut(u64, u32, &Cells) -> ControlFlow<()>) -> Result<(), ImportError> {
         let mut reader = match self.book.worksheet_cells_reader(&self.sheets.chosen) {
             Ok(reader) => reader,
-            // An empty sheet may have no rows' element at all.
+            // An empty sheet may have no element for rows.
             Err(XlsxError::XmlEof(_)) => return Ok(()),
             Err(err) => return Err(damaged(err)),
         };
@@ -95,7 +98,7 @@ impl<R: Read + Seek> SheetRows<R> {
             let part = u64::from(row).saturating_mul(1000).checked_div(rows);
             u32::try_from(part.unwrap_or(0).min(1000)).unwrap_or(1000)
         };
-        // Which styles show more of a whole number than its digits; few do.
+        // The styles that show more of a whole number than its digits. Few do.
         let code = |style: &calamine::Style| Shown::new(&style.number_format.as_ref()?.format_code);
         let shown: Vec<Option<Shown>> = reader.styles().iter().map(code).collect();
         while let Some((cell, style)) = reader.next_cell_with_style_id().map_err(damaged)? {
@@ -121,7 +124,7 @@ impl<R: Read + Seek> SheetRows<R> {
                 cell.get_value(),
                 shown.get(style).and_then(Option::as_ref),
             );
-            // One shared text may stand in every cell.
+            // A shared text takes little space in the file, but it may be in every cell.
             if cells.bytes() > LINE_BYTES_MAX {
                 return Err(ImportError::LineTooLong {
                     line: u64::from(at) + 1,
@@ -129,18 +132,18 @@ impl<R: Read + Seek> SheetRows<R> {
             }
         }
         if let Some(row) = row {
-            // It was the last, so whether it was enough does not matter.
+            // This is the last row, so the answer does not matter.
             let _ = each(u64::from(row) + 1, 1000, &cells);
         }
         Ok(())
     }
 }
 
-/// As many as a spreadsheet program has.
+/// Maximum number of columns in a spreadsheet program.
 const COLUMNS_MAX: usize = 16_384;
 
 fn push(cells: &mut Cells, value: &DataRef<'_>, shown: Option<&Shown>) {
-    /// Up to here every whole number has all of its digits: spreadsheets keep 15.
+    /// Below this, every whole number has all of its digits, because spreadsheets keep 15.
     const EXACT_MAX: f64 = 1e15;
     match value {
         DataRef::String(text) => cells.push(text, Kind::Text),
@@ -150,7 +153,7 @@ fn push(cells: &mut Cells, value: &DataRef<'_>, shown: Option<&Shown>) {
             _ => cells.push(&n.to_string(), Kind::Text),
         },
         DataRef::Float(n) if n.abs() >= EXACT_MAX => cells.push(&n.to_string(), Kind::Rounded),
-        // It is written without a fraction where it has none.
+        // A number without a fraction is written without one.
         DataRef::Float(n) => {
             let text = n.to_string();
             match (shown, text.parse()) {
@@ -174,7 +177,8 @@ fn push(cells: &mut Cells, value: &DataRef<'_>, shown: Option<&Shown>) {
     }
 }
 
-/// What it takes of memory, by unpacking it without keeping anything: what an archive says of itself may be a lie.
+/// Bytes of memory that the spreadsheet will take. They are measured by unpacking it without keeping anything, because
+/// the sizes that an archive states may be false.
 fn measure(file: &mut (impl Read + Seek), held_bytes_max: u64) -> Result<u64, ImportError> {
     let bomb = |what| Err(ImportError::Bomb { what });
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|_| ImportError::DamagedSheet)?;
@@ -193,11 +197,11 @@ fn measure(file: &mut (impl Read + Seek), held_bytes_max: u64) -> Result<u64, Im
             .name()
             .map_err(|_| ImportError::DamagedSheet)?
             .to_ascii_lowercase();
-        // Pictures and the like are never opened.
+        // Pictures and similar parts are never opened.
         if !name.ends_with(".xml") && !name.ends_with(".rels") {
             continue;
         }
-        // Where the archive says that it is, any part may be a workbook.
+        // The archive can declare any part to be a workbook, so parts of these names are never measured as a sheet.
         let sheet = name.contains("/worksheets/") && !KEPT.iter().any(|kept| name.ends_with(kept));
         let (mut part_weight, mut bytes, mut first) = (weigh::Part::default(), 0_u64, true);
         loop {
@@ -232,7 +236,7 @@ fn has_workbook<R: Read + Seek>(archive: &ZipArchive<R>) -> bool {
         .any(|name| name.is_ok_and(|name| name.to_ascii_lowercase().ends_with("workbook.xml")))
 }
 
-/// Whether the number of shared texts, for which memory is kept ready, is one that can be.
+/// True if the stated number of shared texts is plausible. The reader reserves memory for that number.
 fn honest_count(head: &[u8]) -> bool {
     const TEXTS_MAX: u64 = 20_000_000;
     let head = head.get(..4096).unwrap_or(head);
@@ -248,7 +252,7 @@ fn honest_count(head: &[u8]) -> bool {
     counts.into_iter().all(|count| count <= TEXTS_MAX)
 }
 
-/// The reader of spreadsheets may panic over what no spreadsheet program writes.
+/// The reader of spreadsheets may panic if a file has content that no spreadsheet program writes.
 fn contained<T>(work: impl FnOnce() -> Result<T, ImportError>) -> Result<T, ImportError> {
     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
     done.unwrap_or(Err(ImportError::DamagedSheet))
@@ -261,7 +265,7 @@ fn damaged(err: XlsxError) -> ImportError {
             what: "a spreadsheet with a password",
             instead: "save it without one",
         },
-        // Whatever else is said may quote a cell.
+        // Any other message may quote a cell.
         _ => ImportError::DamagedSheet,
     }
 }

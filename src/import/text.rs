@@ -1,5 +1,5 @@
-//! Rows of a text file with separators, read in constant memory. In: bytes and how they are encoded. Out: [`Cells`], row
-//! by row. A quotation mark that is never closed spoils its own line only.
+//! Reads the rows of a text file with separators in constant memory. In: bytes and their encoding. Out: [`Cells`], row
+//! by row. A quotation mark that is never closed spoils only its own line.
 
 mod split;
 
@@ -11,35 +11,36 @@ use std::cell::Cell;
 use std::io::Read;
 use std::rc::Rc;
 
-/// The longest line that is read.
+/// Maximum length of a line in bytes.
 pub(super) const LINE_BYTES_MAX: usize = 1024 * 1024;
-/// A cell in quotation marks may go over so many lines, such as an address; past that, its mark was never closed.
+/// Maximum number of lines of a cell in quotation marks, such as an address. A longer cell has a mark that was never
+/// closed.
 const CELL_LINES_MAX: usize = 50;
 const CELL_BYTES_MAX: usize = 64 * 1024;
 const BLOCK_BYTES: usize = 64 * 1024;
 
-/// What was read.
+/// The kind of row that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// A row that begins in this line.
+    /// A row, with the line in which it begins.
     Row { line: u64 },
-    /// A line in which a quotation mark is opened and never closed.
+    /// A line with a quotation mark that is never closed.
     Unclosed { line: u64 },
 }
 
 /// A text file being read.
 pub(super) struct TextRows<R> {
     input: Decoded<R>,
-    /// What is read but not given out, from `start`.
+    /// Bytes that are read. Those from `start` are not used yet.
     buffer: Vec<u8>,
     start: usize,
     ended: bool,
     separator: u8,
-    /// `\r` in files of old Macintoshes, else `\n`.
+    /// `\r` in files of old Macintosh systems, otherwise `\n`.
     line_end: u8,
-    /// How many cells a row has, once that is known.
+    /// Number of cells in a row, once it is known.
     pub(super) width: Option<usize>,
-    /// Whether quotation marks were escaped with a backslash so far, as MySQL and PHP do.
+    /// True if an earlier row escaped quotation marks with a backslash, as MySQL and PHP do.
     escaped: bool,
     line: u64,
 }
@@ -64,7 +65,7 @@ impl<R: Read> TextRows<R> {
         }
         rows.separator = match separator_line(head) {
             Some((separator, length)) => {
-                // Excel's own way to say it.
+                // Excel states the separator in the first line.
                 rows.start = length;
                 rows.line = 2;
                 separator
@@ -74,17 +75,17 @@ impl<R: Read> TextRows<R> {
         Ok(rows)
     }
 
-    /// What separates the cells.
+    /// The separator of cells.
     pub(super) fn separator(&self) -> u8 {
         self.separator
     }
 
-    /// How many bytes of the file were read.
+    /// Number of bytes of the file that were read.
     pub(super) fn position(&self) -> Rc<Cell<u64>> {
         Rc::clone(&self.input.position)
     }
 
-    /// The next row into `cells`; none at the end. Lines with nothing in them are passed over.
+    /// Reads the next row into `cells`. `None` at the end. It skips blank lines.
     pub(super) fn next(&mut self, cells: &mut Cells) -> Result<Option<Found>, ImportError> {
         if self.start >= BLOCK_BYTES {
             self.buffer.drain(..self.start);
@@ -109,14 +110,15 @@ impl<R: Read> TextRows<R> {
         }
     }
 
-    /// A row with quotation marks, which may go over several lines.
+    /// Reads a row with quotation marks, which may have several lines.
     fn quoted(&mut self, first_length: usize, cells: &mut Cells) -> Result<Found, ImportError> {
         let line = self.line;
         let (mut length, mut lines) = (first_length, 1);
         loop {
             let text = self.slice(self.start, length);
             let (closed, escaped) = split_marked(text, self.separator, self.width, self.escaped, cells);
-            // Over several lines a mark in the middle, or another number of cells, says that the first was a stray one.
+            // In a row of several lines, a mark in the middle of a cell or a wrong number of cells shows that the first
+            // mark was a stray one.
             let fine = match closed {
                 Quoted::Neat => lines == 1 || self.width.is_none_or(|width| cells.len() == width),
                 Quoted::Untidy => lines == 1,
@@ -141,7 +143,7 @@ impl<R: Read> TextRows<R> {
         }
     }
 
-    /// How long the line that begins at `at` is, without its end; none past the end of the file.
+    /// Length of the line that begins at `at`, without its end. `None` after the end of the file.
     fn line_length(&mut self, at: usize) -> Result<Option<usize>, ImportError> {
         let mut searched = at;
         loop {
@@ -166,13 +168,13 @@ impl<R: Read> TextRows<R> {
         text.strip_suffix(b"\r").unwrap_or(text)
     }
 
-    /// Gives out lines, with the end of the last.
+    /// Marks lines as used, with the end of the last one.
     fn take(&mut self, length: usize, lines: usize) {
         self.start = (self.start + length + 1).min(self.buffer.len());
         self.line = self.line.saturating_add(lines as u64);
     }
 
-    /// Reads on, behind what is there.
+    /// Reads more bytes and appends them to the buffer.
     fn more(&mut self) -> Result<(), ImportError> {
         let line = Some(self.line);
         let read = self.input.read_into(&mut self.buffer);
@@ -183,7 +185,7 @@ impl<R: Read> TextRows<R> {
     }
 }
 
-/// `sep=;` in the first line, and where the second begins.
+/// The separator of a first line such as `sep=;`, and the position of the second line.
 fn separator_line(head: &[u8]) -> Option<(u8, usize)> {
     let (name, rest) = head.split_at_checked(4)?;
     let (separator, rest) = rest.split_first()?;
@@ -221,10 +223,10 @@ fn guess_separator(head: &[u8], line_end: u8) -> u8 {
     best.2
 }
 
-/// Bytes of a file as UTF-8. What is no text in its encoding becomes U+FFFD; UTF-8 is handed on as it is.
+/// Bytes of a file as UTF-8. Bytes that are not text in their encoding become U+FFFD. UTF-8 is passed on unchanged.
 struct Decoded<R> {
     input: R,
-    /// None: it is UTF-8.
+    /// `None` for UTF-8.
     decoder: Option<Decoder>,
     block: Vec<u8>,
     begun: bool,
@@ -242,7 +244,7 @@ impl<R: Read> Decoded<R> {
         }
     }
 
-    /// Appends what comes next; how much that was, nothing at the end.
+    /// Appends the next bytes. Returns their number, 0 at the end.
     fn read_into(&mut self, buffer: &mut Vec<u8>) -> std::io::Result<usize> {
         let had = buffer.len();
         while buffer.len() == had {
@@ -265,7 +267,7 @@ impl<R: Read> Decoded<R> {
             };
             decode(decoder, block, read == 0, buffer);
             if read == 0 {
-                // Asked again after its end, a decoder would panic.
+                // A decoder panics if it is used again after its end.
                 self.decoder = None;
                 break;
             }
@@ -351,7 +353,7 @@ mod tests {
                 "6: |4|"
             ]
         );
-        // By the rules, a backslash is a character like any other.
+        // In RFC 4180 a backslash is a character like any other.
         let file = b"path,x\n\"C:\\new\\\",1\n\"D:\\\",\"2\"\n";
         assert_eq!(read(file, Some(2)), ["1: path|x", "2: C:\\new\\|1", "3: D:\\|2"]);
     }

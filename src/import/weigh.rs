@@ -1,55 +1,58 @@
-//! What a part of a spreadsheet would take of memory once it is read. In: its XML, block by block, however it is cut. Out: a
-//! weight, or why it cannot be read. Keeps nothing but a tag's name, and believes nothing that the part says of itself.
+//! Estimates the memory that a part of a spreadsheet will take. In: its XML in blocks that may be cut anywhere. Out:
+//! the memory in bytes, or the reason why it cannot be read. It keeps only a tag's name, and it trusts no size that the
+//! part states.
 //!
-//! The reader of spreadsheets keeps shared texts, sheets' names and relations, and a whole style with fonts, fills, borders and
-//! its format's text for each `xf`, so that a small part can become very much. Of a sheet it keeps one cell.
+//! The reader of spreadsheets keeps shared texts, sheet names and relations. For each `xf` it keeps a whole style with
+//! fonts, fills, borders and the format's text, so a small part can take much memory. Of a sheet it keeps one cell at a
+//! time.
 
-/// The longest text between two tags, the longest tag, and the longest cell: 32,767 characters at most are written.
+/// Maximum length of a text between two tags, of a tag, and of a cell. Spreadsheet programs write at most 32,767
+/// characters in a cell.
 const STRETCH_BYTES_MAX: u64 = 1024 * 1024;
-/// No tag that matters has a longer name.
+/// Number of bytes that are kept of a tag's name. The names of relevant tags are shorter.
 const NAME_BYTES_MAX: usize = 64;
-/// A text, beside its characters.
+/// Memory of a text without its characters.
 const TEXT_BYTES: u64 = 48;
-/// A font, a border, a sheet, a relation.
+/// Memory of a font, a border, a sheet or a relation.
 const ENTRY_BYTES: u64 = 256;
-/// A style, beside its texts.
+/// Memory of a style without its texts.
 const STYLE_BYTES: u64 = 640;
-/// Texts that it repeats: its font's name and its format.
+/// Number of texts in a style: the font's name and the format.
 const STYLE_TEXTS: u64 = 2;
 
-/// Why a part cannot be read.
+/// The reason why a part cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TooMuch {
-    /// A text, a tag or a cell without end.
+    /// A text, a tag or a cell is too long.
     Stretch,
 }
 
-/// Where in the XML we are.
+/// The position in the XML.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     #[default]
     Text,
-    /// Behind `<`.
+    /// After `<`.
     Name,
-    /// Behind the name; within a quoted value, by which mark.
+    /// After the name. In a quoted value: the quotation mark.
     Tag(Option<u8>),
-    /// Until these end it.
+    /// In content that ends with these bytes.
     Skip(&'static [u8]),
 }
 
-/// A part being weighed.
+/// The state while a part is measured.
 #[derive(Debug, Default)]
 pub(super) struct Part {
     state: State,
     name: Vec<u8>,
-    /// Whether the tag closes: its name began with `/`.
+    /// True for a closing tag: its name began with `/`.
     closes: bool,
-    /// The last bytes of what is skipped.
+    /// The last bytes of skipped content.
     last: [u8; 3],
-    /// Since the last `<` or `>`.
+    /// Number of bytes since the last `<` or `>`.
     stretch: u64,
     stretch_max: u64,
-    /// Since the cell began, within one.
+    /// Number of bytes since the cell began. `None` outside of a cell.
     cell: Option<u64>,
     text: u64,
     texts: u64,
@@ -58,11 +61,11 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Reads on.
+    /// Reads the next block.
     pub(super) fn feed(&mut self, block: &[u8]) -> Result<(), TooMuch> {
         let mut rest = block;
         while let Some((byte, after)) = rest.split_first() {
-            // Most of it is the inside of texts and tags.
+            // Most bytes are inside texts and tags, so they are skipped at once.
             let ahead = match self.state {
                 State::Text => memchr::memchr(b'<', rest),
                 State::Tag(None) => memchr::memchr3(b'>', b'"', b'\'', rest),
@@ -114,7 +117,7 @@ impl Part {
                 State::Tag(None)
             }
             (State::Name, _) => {
-                // Of a longer one, the end: its prefix may be of any length.
+                // A longer name keeps its end, because its prefix may have any length.
                 if self.name.len() == NAME_BYTES_MAX {
                     self.name.remove(0);
                 }
@@ -129,7 +132,7 @@ impl Part {
                 if let Some(last) = self.last.last_mut() {
                     *last = byte;
                 }
-                // Nothing that is skipped is kept, but in `<![CDATA[`, which is text.
+                // The reader keeps no skipped content, except in `<![CDATA[`, which is text.
                 if self.last.ends_with(end) {
                     self.text_begins()
                 } else {
@@ -145,7 +148,7 @@ impl Part {
         State::Text
     }
 
-    /// What begins like a tag and is none.
+    /// The state after a tag's first bytes: comments, CDATA and processing instructions are not tags.
     fn not_a_tag(&mut self) -> State {
         let end: &[u8] = match self.name.as_slice() {
             b"!--" => b"-->",
@@ -173,7 +176,7 @@ impl Part {
         self.text_begins()
     }
 
-    /// Bytes of memory at most. Of a sheet that holds nothing but cells: none.
+    /// Maximum memory in bytes. 0 for a sheet with only cells.
     pub(super) fn weight(&self, is_sheet: bool) -> u64 {
         let style = STYLE_BYTES.saturating_add(self.stretch_max.saturating_mul(STYLE_TEXTS));
         let kept = self

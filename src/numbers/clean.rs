@@ -139,7 +139,7 @@ fn written_out(text: &str) -> Option<String> {
         .then(|| format!("{whole}{fraction}"))
 }
 
-/// Whether numbers stand on both sides of what separates things.
+/// True if numbers are on both sides of a separator.
 fn is_several(text: &str) -> bool {
     const DIGITS_MIN: usize = 7;
     let digits = |t: &str| t.chars().filter(|c| digit(*c).is_some()).count();

@@ -95,7 +95,7 @@ fn what_can_be_read_in_two_ways_is_not_read() {
         ("442079460123", "DE", either("DE", "GB")),
         ("442079460123", "US", missing("GB")),
         ("13802558000", "CN", either("CN", "US")),
-        // Written as at home, and not as abroad.
+        // Written as in the own country, and not as from abroad.
         ("(479) 555-0123", "US", Ok("+14795550123")),
         ("479-555-0123", "US", Ok("+14795550123")),
         ("138 0255 8000", "CN", Ok("+8613802558000")),
@@ -199,7 +199,7 @@ impl fmt::Debug for Known {
     }
 }
 
-/// Numbers of every country and kind, as the number plans' own examples with other last digits.
+/// Numbers of every country and kind: the examples of the number plans with other last digits.
 fn examples() -> impl Strategy<Value = Known> {
     let regions: Vec<Region> = PHONE_NUMBER_UTIL.get_supported_regions().collect();
     let kinds = [
@@ -223,7 +223,7 @@ fn examples() -> impl Strategy<Value = Known> {
     })
 }
 
-/// The ways in which a number of this country is written there and abroad; national ones first.
+/// The notations of a number in its country and abroad, the national ones first.
 fn styles(number: &Known) -> Vec<(bool, String)> {
     let of = |format| number.number.format_as(format).into_owned();
     let (national, international) = (
@@ -302,7 +302,7 @@ proptest! {
         number in examples(), at in proptest::sample::select(PHONE_NUMBER_UTIL.get_supported_regions().collect::<Vec<_>>())
     ) {
         for (is_national, text) in styles(&number) {
-            // A national number says nothing abroad.
+            // A national number cannot be read in another country.
             let regions = if is_national { vec![number.country.0] } else { vec![number.country.0, at] };
             for region in regions {
                 let plan = Plan { region: Some(region), stated: false, written: Written::Unsaid };

@@ -1,5 +1,6 @@
-//! What a row says of its contact beside numbers, name and attributes. What cannot be read is no reason to lose the contact: it is
-//! kept as an attribute, and counted. In: [`Cells`] and what the columns mean. Out: the fields of a [`Contact`].
+//! Reads the fields of a row other than numbers and attributes. A field that cannot be read does not reject the
+//! contact: it is kept as an attribute and counted. Exceptions are the external id and the time zone: if they cannot be
+//! read, the row is rejected. In: [`Cells`] and the meaning of the columns. Out: the fields of a [`Contact`].
 
 use super::{Checker, Fault};
 use crate::import::cells::Cells;
@@ -15,7 +16,7 @@ use paceline_core::zone;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// How far behind UTC, and before it, a day is anywhere on Earth.
+/// The places with the latest and the earliest local time: UTC-12 and UTC+14.
 const LAST_PLACE: SignedDuration = SignedDuration::from_hours(12);
 const FIRST_PLACE: SignedDuration = SignedDuration::from_hours(14);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -35,7 +36,7 @@ impl Checker<'_> {
         if let Some(column) = columns.field(Field::ExternalId) {
             let text = self.text(cells, column)?;
             if !text.is_empty() {
-                // Without it the row could become a second contact.
+                // Without an external id the row could become a second contact.
                 let at = |error: paceline_core::contact::ValueError| {
                     (Some(column.header.clone()), error.to_string())
                 };
@@ -77,7 +78,7 @@ impl Checker<'_> {
         Ok(Some(zone.into_owned()))
     }
 
-    /// What stands in a field, where it can be read; else it is kept as an attribute, which `what` tells.
+    /// The value of a field. If it cannot be read, it is kept as an attribute, and `what` is counted as the repair.
     fn or_attribute<T>(
         &mut self,
         cells: &Cells,
@@ -104,7 +105,7 @@ impl Checker<'_> {
         self.repaired(what);
     }
 
-    /// A consent needs its kind, what it is for, and when it was given.
+    /// The consent. It needs its kind, its scope and the time when it was given.
     fn consent(&mut self, cells: &Cells) -> Result<Option<Consent>, Fault> {
         const PARTS: [Field; 5] = [
             Field::Consent,
@@ -154,7 +155,7 @@ impl Checker<'_> {
     }
 }
 
-/// None where it is there and cannot be read.
+/// The outer `None` means that the text cannot be read; the inner one that it is blank.
 fn optional<T>(text: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<Option<T>> {
     if text.is_empty() {
         return Some(None);
@@ -166,7 +167,7 @@ fn word<T: std::str::FromStr>(text: &str) -> Option<T> {
     text.to_lowercase().replace([' ', '-'], "_").parse().ok()
 }
 
-/// `vip; renewal, 2026 | new`.
+/// The tags of a text such as `vip; renewal, 2026 | new`.
 fn tags(text: &str) -> Option<BTreeSet<Tag>> {
     let mut tags = BTreeSet::new();
     for tag in text.split([';', ',', '|', '；', '，', '、', '\n']) {
@@ -177,8 +178,8 @@ fn tags(text: &str) -> Option<BTreeSet<Tag>> {
     (tags.len() <= TAGS_MAX).then_some(tags)
 }
 
-/// A moment with its offset; or a day, or a time of a day without offset, which is moved by `by`: nobody knows where it was
-/// written, and a consent must hold at every place.
+/// A time with its offset, or midnight UTC of a day moved by `by`. A day or a time without an offset may be of any time
+/// zone, and the consent must hold in all of them.
 fn moment(text: &str, by: SignedDuration) -> Option<Wall> {
     let wall = |at: Timestamp| Wall(at.as_millisecond());
     if let Ok(at) = text.parse::<Timestamp>() {

@@ -1,5 +1,5 @@
-//! The numbers of a row: in which order they are dialed, and which are not wanted. In: [`Cells`] and what the columns mean.
-//! Out: the first as [`Numbered`] and all as [`ContactNumber`]s, or why the row has none.
+//! Reads the numbers of a row in the order of dialing, and refuses unwanted ones. In: [`Cells`] and the meaning of the
+//! columns. Out: the first number as [`Numbered`] and all as [`ContactNumber`]s, or the reason why the row has none.
 
 use super::{Checker, Fault};
 use crate::import::cells::{Cells, Kind};
@@ -9,11 +9,11 @@ use crate::import::header::{Column, Field};
 use crate::numbers::{self, Country, NumberError, Numbered, Plan, Written};
 use paceline_core::contact::{ContactNumber, CountryCode, NUMBERS_MAX, NumberKind};
 
-/// Which numbers are taken.
+/// The numbers that are accepted.
 pub(super) struct Allowed {
-    /// None: those of every country.
+    /// `None`: the numbers of every country.
     countries: Option<Vec<Country>>,
-    /// Whether somebody named them; else a row whose country is stated may have a number there.
+    /// True if the user named the countries. Otherwise a row that states a country may have a number there.
     named: bool,
     premium_rate: bool,
 }
@@ -31,7 +31,7 @@ impl Allowed {
         }
     }
 
-    /// Why not, with what takes it.
+    /// The reason for a refusal, with the option that accepts the number. `None` if the number is accepted.
     fn refuses(&self, number: &Numbered, stated: Option<Country>) -> Option<String> {
         if number.kind == NumberKind::PremiumRate && !self.premium_rate {
             let why = "a premium-rate number, which costs whoever calls it: to take them, say so (`--premium-rate`; in the API \
@@ -53,8 +53,8 @@ impl Allowed {
 }
 
 impl Checker<'_> {
-    /// The first number to dial, which is that of the first telephone column in which one stands, all numbers, and the country
-    /// that the row names.
+    /// The number to dial first, from the first number column that is not blank; all numbers; and the country that the
+    /// row names.
     pub(super) fn numbers(
         &mut self,
         cells: &Cells,
@@ -98,7 +98,8 @@ impl Checker<'_> {
         }
     }
 
-    /// How the number to call is written, where nothing but the row itself tells: for a look at many rows.
+    /// The first number of a row, read only by what the row itself states. It serves to judge how a file's numbers are
+    /// written.
     pub(in crate::import) fn written(
         &mut self,
         cells: &Cells,
@@ -116,8 +117,8 @@ impl Checker<'_> {
         None
     }
 
-    /// The country that the row states for its numbers, and the one that it names by letters, not by a calling code, which
-    /// several may share.
+    /// The country that the row states for its numbers, and the country that it names by letters. A calling code names
+    /// no country, because several countries may share it.
     fn country(&mut self, cells: &Cells) -> Result<(Option<Country>, Option<CountryCode>), Fault> {
         let (mut stated, mut named) = (None::<Country>, None);
         let area_code = self.columns.field(Field::AreaCode);
@@ -140,7 +141,7 @@ impl Checker<'_> {
                 Some(before) if before.calling_code() != found.calling_code() => {
                     return Err(at("another country than a column before it says"));
                 }
-                // A name tells more than a calling code that several countries share.
+                // A name is more exact than a calling code that several countries share.
                 Some(_) if !is_name => {}
                 Some(_) | None => stated = Some(found),
             }
@@ -160,7 +161,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The numbers in a column; none where nothing stands there.
+    /// The numbers in a column. Empty if the cell is blank.
     fn numbers_in(
         &mut self,
         cells: &Cells,
@@ -214,8 +215,9 @@ impl Checker<'_> {
     }
 }
 
-/// The numbers of a cell with several, each of them whole and written like the first: `030 23125012; 030 23125013`. None where it
-/// is one number, or where a part could be the end of the number before it, as in `030 23125012/13`: that is for people to say.
+/// The numbers of a cell with several complete numbers that are written in the same way: `030 23125012; 030 23125013`.
+/// `None` if the cell has one number, or if a part could be the end of the number before it, as in `030 23125012/13`:
+/// only the user can decide that.
 fn several(text: &str) -> Option<Vec<&str>> {
     const SEPARATORS: [&[char]; 4] = [&[';', '；'], &['|'], &[',', '，', '、'], &['/', '／']];
     const DIGITS_MIN: usize = 7;
@@ -230,7 +232,7 @@ fn several(text: &str) -> Option<Vec<&str>> {
     })
 }
 
-/// With its country code, from its trunk prefix on, or so many digits.
+/// The notation of a number: with its country code, with its trunk prefix, or only a count of digits.
 #[derive(PartialEq, Eq)]
 enum HowWritten {
     International,
@@ -249,18 +251,18 @@ fn how_written(number: &str) -> HowWritten {
     }
 }
 
-/// `+49` or `0049` in a column for area codes.
+/// True for `+49` or `0049`, which some lists have in the column of area codes.
 fn is_country_code(text: &str) -> bool {
     text.starts_with('+') || text.starts_with("00")
 }
 
-/// A number whose area code stands in a column of its own, and perhaps in the number as well.
+/// A number with its area code in another column, and perhaps in the number as well.
 fn with_area_code(area_code: &str, text: &str, plan: &Plan) -> Result<Numbered, NumberError> {
     let joined = numbers::read(&format!("{area_code} {text}"), plan);
     let alone = numbers::read(text, plan);
     let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
     let (area, number) = (digits(area_code), digits(text));
-    // Dialed from afar a number begins with its area code, where there is a 0 before that with it.
+    // A number that is dialed from another area begins with its area code, including the 0 if there is one.
     let is_whole = number.starts_with(&area) && area.starts_with('0');
     let is_local = !number.starts_with('0') && !number.starts_with(area.trim_start_matches('0'));
     match (joined, alone) {
@@ -277,7 +279,7 @@ fn with_area_code(area_code: &str, text: &str, plan: &Plan) -> Result<Numbered, 
     }
 }
 
-/// With the region, where that is what may be wrong, and with what can be said of all numbers.
+/// The reason of an error, with the region if the region may be wrong, and with advice that applies to all numbers.
 fn reason(err: NumberError, text: &str, plan: &Plan) -> String {
     use NumberError::{Ambiguous, NotAssigned, PlusMissing, TooLong, TooShort};
     match (err, plan.country()) {

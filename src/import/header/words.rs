@@ -1,8 +1,8 @@
-//! How people call the columns of a contact list. In: a header after [`super::fold`]. Out: what it may mean.
+//! Usual names of the columns of a contact list. In: a header after [`super::fold`]. Out: its possible meaning.
 
 use super::Field;
 
-/// Names that mean the number; whole names only, so that `phone_type` is an attribute.
+/// Names of columns of numbers. Only whole names count, so that `phone_type` is an attribute.
 #[rustfmt::skip]
 const NUMBER: &[&str] = &[
     "phone", "phone_number", "phonenumber", "phone_no", "phone_num", "contact_number",
@@ -28,9 +28,9 @@ const NUMBER: &[&str] = &[
     "电话", "电话号码", "手机", "手机号", "手机号码", "联系电话", "移动电话", "電話", "電話號碼", "手機", "手機號碼", "行動電話", "電話番号", "携帯",
     "携帯電話", "携帯番号", "전화번호", "휴대폰", "휴대폰번호", "연락처", "هاتف", "رقم_الهاتف", "الجوال", "رقم_الجوال",
 ];
-/// Names that mean it where no other column does: a number may also be that of a customer.
+/// Names that mean the telephone number only if no other column does: a "number" may also be a customer number.
 const NUMBER_PERHAPS: &[&str] = &["number", "nummer", "numero", "numer", "номер", "号码"];
-/// Names that mean a number with its country code.
+/// Names of columns of numbers with their country code.
 const INTERNATIONAL: &[&str] = &[
     "msisdn",
     "e164",
@@ -39,7 +39,8 @@ const INTERNATIONAL: &[&str] = &[
     "msisdn_number",
     "international_number",
 ];
-/// `Office Phone`, `Telefon privat`, `phone2`: one of the first, and nothing but these.
+/// A header such as `Office Phone`, `Telefon privat` or `phone2` has at least one of these words, and otherwise only
+/// `PHONE_QUALIFIERS`.
 #[rustfmt::skip]
 const PHONE_WORDS: &[&str] = &[
     "phone", "phonenumber", "telephone", "tel", "mobile", "cell", "cellphone", "telefon", "telefonnummer", "rufnummer", "handy",
@@ -82,7 +83,7 @@ const TIME_ZONE: &[&str] = &[
     "часовой_пояс", "时区", "時區",
 ];
 
-/// Only names that can mean nothing but one contact: several people may have one customer number, and would become one contact.
+/// Only names that mean one contact: several contacts may have the same customer number, and would be merged.
 #[rustfmt::skip]
 const EXTERNAL_ID: &[&str] = &[
     "external_id", "externalid", "ext_id", "contact_id", "contactid", "lead_id", "leadid", "person_id", "crm_id", "kontakt_id",
@@ -131,7 +132,7 @@ const CONSENT_EXPIRES_AT: &[&str] = &[
 ];
 const CONSENT_PROOF: &[&str] = &["consent_proof", "consent_evidence", "consent_source"];
 
-/// What a column is called after.
+/// The possible meaning of a column's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     Number,
@@ -142,7 +143,7 @@ pub(super) enum Meaning {
     Other,
 }
 
-/// What a folded header means.
+/// The meaning of a folded header.
 pub(super) fn meaning(folded: &str) -> Meaning {
     let any = |names: &[&str]| names.contains(&folded);
     let known = [

@@ -1,9 +1,9 @@
-//! A line of text into cells. In: bytes, which may be several lines where a cell goes over them. Out: [`Cells`], and whether
-//! their quotation marks make sense.
+//! Splits a line of text into cells. In: bytes, which may be several lines if a cell has several. Out: [`Cells`], and
+//! whether their quotation marks are well-formed.
 
 use super::super::cells::Cells;
 
-/// Cells without quotation marks.
+/// Splits a line without quotation marks.
 pub(super) fn split_plain(text: &[u8], separator: u8, cells: &mut Cells) {
     cells.clear();
     let mut start = 0;
@@ -14,7 +14,7 @@ pub(super) fn split_plain(text: &[u8], separator: u8, cells: &mut Cells) {
     cells.push_bytes(unless_null(text.get(start..).unwrap_or_default()));
 }
 
-/// `\N` stands for nothing in exports of databases.
+/// Exports of databases write `\N` for a null value.
 fn unless_null(cell: &[u8]) -> &[u8] {
     if cell == b"\\N" { b"" } else { cell }
 }
@@ -23,8 +23,9 @@ pub(super) fn has_backslash(text: &[u8]) -> bool {
     memchr::memchr(b'\\', text).is_some()
 }
 
-/// Cells in quotation marks, by the rules (RFC 4180), or with marks escaped by a backslash where only that makes sense of the
-/// row, or made sense of one before (`escaped`). Also tells which.
+/// Splits a line with quotation marks by RFC 4180. If only escaping by a backslash gives well-formed cells, or an
+/// earlier row was escaped in that way (`escaped`), it uses that. Returns the end of the row, and `escaped` for the
+/// next row.
 pub(super) fn split_marked(
     text: &[u8],
     separator: u8,
@@ -44,14 +45,14 @@ pub(super) fn split_marked(
     let fitted = fits(cells);
     match split_escaped(text, separator, cells) {
         Quoted::Neat if fits(cells) => return (Quoted::Neat, true),
-        // It goes on in the next line.
+        // The row continues in the next line.
         Quoted::Open if escaped || !fitted => return (Quoted::Open, escaped),
         Quoted::Neat | Quoted::Untidy | Quoted::Open => {}
     }
     (split_quoted(text, separator, cells), escaped)
 }
 
-/// Cells with backslashes that take from what follows them its meaning.
+/// Splits a line in which a backslash removes the meaning of the next character.
 fn split_escaped(text: &[u8], separator: u8, cells: &mut Cells) -> Quoted {
     cells.clear();
     let (mut ended, mut cell) = (Quoted::Neat, Vec::new());
@@ -96,18 +97,18 @@ fn split_escaped(text: &[u8], separator: u8, cells: &mut Cells) -> Quoted {
     }
 }
 
-/// How a row with quotation marks ended.
+/// The end of a row with quotation marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quoted {
-    /// As the rules say (RFC 4180, 2).
+    /// Well-formed (RFC 4180, section 2).
     Neat,
-    /// With text behind a closing mark, which is kept.
+    /// With text after a closing mark. The text is kept.
     Untidy,
     /// In a cell whose mark is still open.
     Open,
 }
 
-/// Cells, some of them in quotation marks. A mark within a cell that does not begin with one is text.
+/// Splits a line with quotation marks by RFC 4180. A mark in a cell that does not begin with one is text.
 pub(super) fn split_quoted(text: &[u8], separator: u8, cells: &mut Cells) -> Quoted {
     cells.clear();
     let (mut rest, mut ended) = (text, Quoted::Neat);
