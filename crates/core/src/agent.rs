@@ -215,7 +215,7 @@ pub(crate) enum Phone {
 /// The agent's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// No call since then.
+    /// Free of calls since this time.
     Idle { since: Mono },
     /// Reserved for a call that is not connected yet.
     Reserved { attempt: AttemptId },

@@ -1,4 +1,4 @@
-//! The life of one attempt, from the decision to call a number to its outcome, and of the leg that it is tried over.
+//! The states of an attempt, from the decision to call a number to its outcome, and of its leg.
 
 use crate::ids::{AgentId, AttemptId, LegId, PbxName, TrunkId};
 use crate::input::Lead;
@@ -9,19 +9,18 @@ use crate::pbx::{EndedBy, LegEnd};
 use crate::time::{Mono, Now, Wall};
 use crate::verdict;
 
-/// An attempt without an outcome, as the engine keeps it while it has a leg. Once its leg has ended, it has an outcome at
-/// once, or is a [`Judged`] one.
+/// An attempt while it has a leg. Once the leg has ended, the attempt has its outcome, or it becomes a [`Judged`].
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     pub(crate) id: AttemptId,
     pub(crate) lead: Lead,
-    /// The leg that is to be dialed, or is up. Legs that have ended are in the store.
+    /// The leg that will be dialed or is up. Legs that have ended are only in the store.
     pub(crate) leg: Leg,
-    /// When the callee answered, by the PBX's own time.
+    /// When the callee answered: the time of the answer at the PBX, not the arrival of its event.
     pub(crate) answered: Option<Now>,
-    /// When an agent was there.
+    /// When an agent was connected.
     pub(crate) connected_at: Option<Wall>,
-    /// When the callee was given up: abandoned from then on, whatever comes.
+    /// When the callee was abandoned. It stays abandoned, whatever follows.
     pub(crate) abandoned_at: Option<Wall>,
     pub(crate) state: AttemptState,
 }
@@ -29,48 +28,51 @@ pub(crate) struct Attempt {
 /// One originate of an attempt over one trunk.
 #[derive(Clone, Debug)]
 pub(crate) struct Leg {
-    /// Its channel's id on the PBX.
+    /// The id of the channel on the PBX.
     pub(crate) id: LegId,
     pub(crate) pbx: PbxName,
     pub(crate) trunk: TrunkId,
-    /// When it was asked for, then when it was dialed; or when it was adopted.
+    /// When the leg was created, and from the dialing on, when it was dialed. For a leg of a former run: when the attempt
+    /// was created, or when the leg ended if that is stored.
     pub(crate) launched_at: Mono,
-    /// When it began to ring, or was first seen to.
+    /// When the leg made progress first, or when a snapshot first showed it ringing.
     pub(crate) rang_at: Option<Mono>,
 }
 
-/// An attempt whose leg has ended, and whose outcome depends on whether its trunk works: not known before other legs over
-/// that trunk have shown it.
+/// An attempt whose leg has ended and whose outcome is still open: the trunk may have caused that end. Other legs over the
+/// trunk will show whether it works.
 #[derive(Debug)]
 pub(crate) struct Judged {
     pub(crate) trunk: TrunkId,
-    /// Then the end of the leg is taken as it is.
+    /// If the trunk is not judged by this time, the outcome is the one that the leg's end gives.
     pub(crate) until: Mono,
     pub(crate) ended: Ended,
 }
 
-/// An attempt whose last leg has ended, and what that end alone makes of it.
+/// An attempt whose last leg has ended, with the outcome that this end alone gives.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) attempt: AttemptId,
     pub(crate) lead: Lead,
     /// Its last leg.
     pub(crate) leg: LegId,
-    /// Who or what ended that.
+    /// The cause of the leg's end.
     pub(crate) by: EndedBy,
     pub(crate) outcome: Outcome,
     pub(crate) at: Wall,
 }
 
 impl Attempt {
-    /// A moment's wall time. After an answer it is counted from there, so that a clock that jumps makes no wait.
+    /// The wall time of `then`. After the answer it is the answer's wall time plus the monotonic time since, so that a jump
+    /// of the wall clock does not change how long the callee waited.
     pub(crate) fn wall_at(&self, then: Now) -> Wall {
         self.answered.map_or(then.wall, |answered| {
             answered.wall.plus(then.mono.since(answered.mono))
         })
     }
 
-    /// What its row says of its answer, and once it is over, of its end.
+    /// The fields of the attempt's row that decide whether its answer counts as abandoned. `None` without an answer.
+    /// `ended` is `None` until the attempt is over.
     pub(crate) fn answer_row(&self, ended: Option<(Wall, Outcome)>) -> Option<AnswerRow> {
         Some(AnswerRow {
             answered_at: self.answered?.wall,
@@ -81,37 +83,40 @@ impl Attempt {
     }
 }
 
-/// Where an attempt with a leg is. An agent named here is `reserved` or `on_call` for it, and for nothing else.
+/// The state of an attempt that has a leg. An agent named here is `reserved` or `on_call` for this attempt and for no
+/// other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AttemptState {
-    /// Being stored; nothing is dialed. `wanted` is false once nobody needs it any more.
+    /// The store is writing the attempt; nothing is dialed yet. `wanted` is false once the call was cancelled.
     Preparing { agent: Option<AgentId>, wanted: bool },
-    /// The leg was dialed or adopted. Past `silent_at` the PBX must have told us its end; we ask.
+    /// The leg was dialed, or was taken over from a former run. If the engine still has no answer and no end at
+    /// `silent_at`, it asks the PBX to end the leg.
     Dialing { agent: Option<AgentId>, silent_at: Mono },
-    /// As `Dialing`, with a sign of life.
+    /// As `Dialing`, after the first progress event.
     Ringing { agent: Option<AgentId>, silent_at: Mono },
-    /// The callee has answered and has no agent yet; past `limit_at` it gets none. Looked at again at `look_at`, which is later
-    /// while it is not known what the PBX has done meanwhile.
+    /// The callee has answered and has no agent yet. After `limit_at` it gets none. The engine acts at `look_at`, which is
+    /// later than the limit while events of the PBX may still be unread.
     Waiting { limit_at: Mono, look_at: Mono },
-    /// The PBX was asked to connect the two.
+    /// The PBX was asked to connect the callee to this agent.
     Connecting {
         agent: AgentId,
         limit_at: Mono,
         look_at: Mono,
     },
-    /// Abandoned: hears the campaign's message, asked for at `asked_at`, and is hung up after it, at `until` at the latest.
-    /// `broken`: the PBX stopped playing it before its end.
+    /// The callee is abandoned and hears the campaign's message, requested at `asked_at`. The call is ended after the
+    /// message, at `until` at the latest. `broken`: the PBX stopped playing before the end of the message.
     Message {
         asked_at: Wall,
         until: Mono,
         broken: bool,
     },
-    /// Callee and agent talk. Past `silent_at` the PBX must have ended the leg; we ask.
+    /// Callee and agent talk. If the engine still has no end at `silent_at`, it asks the PBX to end the leg.
     Connected { agent: AgentId, silent_at: Mono },
-    /// Somebody who is none of our agents has the callee: left alone until it ends by itself. `connected`: an agent of ours
-    /// had talked with it. Past `silent_at` the PBX must have ended the leg; we ask.
+    /// The callee was transferred to a party that is not one of our agents. The call is left alone until it ends.
+    /// `connected`: an agent of ours had been connected before. If the engine still has no end at `silent_at`, it asks the
+    /// PBX to end the leg.
     Transferred { connected: bool, silent_at: Mono },
-    /// The PBX was asked to end the leg, and is asked again at `ask_again_at` until it confirms.
+    /// The PBX was asked to end the leg. It is asked again at `ask_again_at`, until it confirms the end.
     Ending {
         agent: Option<AgentId>,
         why: Why,
@@ -119,26 +124,26 @@ pub(crate) enum AttemptState {
     },
 }
 
-/// Why we ended a leg, or ask for its end.
+/// Why the engine ended a leg, or asked the PBX to end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// Nobody needs the attempt any more; the leg was not answered when we asked.
+    /// The engine cancelled the call before an answer.
     TakenBack,
-    /// As `TakenBack`, but the answer came first.
+    /// The engine asked the PBX to end an unanswered leg, but the callee answered first: an abandoned call.
     TakenBackAnswered,
-    /// Nobody came within the limit.
+    /// The callee is abandoned: no agent was connected within the limit.
     Limit,
-    /// The conversation was on, and its agent ended it.
+    /// The agent ended the conversation, or [`crate::input::Input::HangUpAll`] did.
     AgentHungUp,
-    /// The conversation was on, and its agent is gone.
+    /// The agent, or the party to which the callee was transferred, is gone from the conversation.
     AgentLost,
-    /// The callee is said to be gone, since then at the latest, after the answer and before an agent was there.
+    /// The callee was gone after the answer and before an agent was connected, at `since` at the latest.
     CalleeGone { since: Now },
-    /// The leg's end should have come long ago, before any answer.
+    /// The leg was not answered, and the event of its end is overdue.
     SilentUnanswered,
-    /// The PBX did not know the leg when its link came back, and nobody had answered it.
+    /// The leg was not answered, and it is missing from the PBX's snapshot.
     Missing,
-    /// The leg's end should have come long ago, from a conversation.
+    /// The leg was in a conversation, and the event of its end is overdue or was lost.
     SilentConnected,
 }
 
@@ -156,7 +161,7 @@ impl AttemptState {
         }
     }
 
-    /// Whether the callee talks with somebody.
+    /// True if the callee talks with an agent or with the party to which it was transferred.
     pub(crate) fn is_conversation(&self) -> bool {
         match self {
             AttemptState::Connected { .. } | AttemptState::Transferred { .. } => true,
@@ -183,7 +188,7 @@ impl AttemptState {
         }
     }
 
-    /// When this state wants to be looked at again.
+    /// When the engine must act if nothing else happens. `None`: never.
     pub(crate) fn deadline(&self) -> Option<Mono> {
         match *self {
             AttemptState::Preparing { .. } => None,
@@ -197,19 +202,19 @@ impl AttemptState {
         }
     }
 
-    /// The attempt's outcome, were its leg to end so in this state.
+    /// The outcome of the attempt if its leg ends in this state.
     pub(crate) fn outcome(&self, end: &LegEnd) -> Outcome {
         match *self {
             AttemptState::Preparing { .. } => Outcome::Cancelled,
             AttemptState::Dialing { .. } | AttemptState::Ringing { .. } => {
-                // Answered unseen: a person may have met silence.
+                // The engine missed the answer: the callee may have heard only silence.
                 if end.answered {
                     Outcome::Unknown
                 } else {
                     verdict::unanswered(end)
                 }
             }
-            // Past the limit the engine makes `abandoned` of it.
+            // If the limit has passed, the engine changes this to `abandoned`.
             AttemptState::Waiting { .. } | AttemptState::Connecting { .. } => Outcome::Answered,
             AttemptState::Message { .. } | AttemptState::Transferred { connected: false, .. } => {
                 Outcome::Abandoned
@@ -232,7 +237,7 @@ impl Why {
                 Outcome::Answered
             }
             Why::SilentUnanswered | Why::Missing if end.answered => Outcome::Unknown,
-            // Ended by us: the PBX had it after all, an originate that was late, and nobody was there any more.
+            // If we ended it, the PBX carried out the originate late, when the call was not needed any more.
             Why::Missing => verdict::unanswered(end),
             Why::SilentUnanswered => match end.by {
                 EndedBy::Us => Outcome::NoAnswer,

@@ -1,12 +1,14 @@
-//! The engine of one campaign: what to launch, whom to connect, which outcome each attempt has.
+//! The engine of one campaign. It decides what to launch, which agent gets which callee, and the outcome of each attempt.
 //!
-//! In: [`Input`]s and the time. Out: [`Command`]s, and when to wake it. Knows no database, no socket, no clock. Whatever
-//! comes late, twice, out of order or not at all, it strands no call and no agent, and gives no agent two calls.
-//! Start at [`Engine::handle`]. Attempts move in `engine/attempts.rs` and `engine/connects.rs`, trunks are judged by ended legs in
-//! `engine/trunks.rs`, agents are in `engine/agents.rs` and `engine/phones.rs`, lost links and crashes in `engine/links.rs` and
-//! `engine/adopt.rs`, launches and the hopper in `engine/launches.rs`, pacing ahead of agents in `engine/pacing.rs`, a PBX that takes
-//! no calls in `engine/full.rs`, one in maintenance in `engine/maintenance.rs`, the message to an abandoned callee in
-//! `engine/message.rs`.
+//! It takes [`Input`]s and the time, and gives [`Command`]s and the time of its next timer. It knows no database, no socket
+//! and no clock. If events are late, duplicated, out of order or missing, it still strands no call and no agent, and gives
+//! no agent two calls.
+//!
+//! Start at [`Engine::handle`]. Attempts are in `engine/attempts.rs` and `engine/connects.rs`, trunk failures in
+//! `engine/trunks.rs`, agents in `engine/agents.rs` and `engine/phones.rs`, lost links and crashes in `engine/links.rs` and
+//! `engine/adopt.rs`, launches and the hopper in `engine/launches.rs`, pacing ahead of agents in `engine/pacing.rs`, a PBX
+//! that takes no calls in `engine/full.rs`, a PBX in maintenance in `engine/maintenance.rs`, the message to an abandoned
+//! callee in `engine/message.rs`.
 
 use crate::agent::{Agent, Phone, Work};
 use crate::attempt::{Attempt, AttemptState, Judged};
@@ -43,24 +45,24 @@ mod warnings;
 
 /// If no event confirms a hang-up within this time, it is sent again.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
-/// If a leg's end is overdue by this much, the PBX is asked about it.
+/// If the event of a leg's end is overdue by this much, the engine asks the PBX to end the leg.
 const SILENCE_MARGIN: Duration = Duration::from_secs(10);
 
 /// If a timer is this late, the process was stopped or frozen.
 const STOOD_STILL: Duration = Duration::from_millis(500);
-/// After that, events of the PBX are read for this long before timers count.
+/// After such a stop, the engine reads events of the PBX for this long before it handles timers.
 const CATCH_UP: Duration = Duration::from_millis(200);
 
-/// The engine of one campaign. See the module for its contract.
+/// The engine of one campaign. The module documentation says what it guarantees.
 #[derive(Debug)]
 pub struct Engine {
     config: Arc<CampaignConfig>,
     rng: ChaCha8Rng,
     active: bool,
     draining: bool,
-    /// The wall clock has jumped: no calling hours can be kept by it.
+    /// The wall clock may be wrong because it jumped, so calling hours cannot be checked.
     clock_doubted: bool,
-    /// PBXes whose event stream stands and is resynchronised.
+    /// PBXes whose link is up.
     links_up: BTreeSet<PbxName>,
     attempts: BTreeMap<AttemptId, Attempt>,
     legs: BTreeMap<LegId, AttemptId>,
@@ -68,46 +70,47 @@ pub struct Engine {
     waiting: BTreeSet<AttemptId>,
     agents: BTreeMap<AgentId, Agent>,
     agent_legs: BTreeMap<AgentLegId, AgentId>,
-    /// Agents who are held and free, the longest free first.
+    /// Free agents whose leg is held, the longest free first.
     free: BTreeSet<(Mono, AgentId)>,
-    /// Each with the time of its lease, the oldest first.
+    /// Contacts that may be dialed, each with the time of its lease, the oldest first.
     hopper: VecDeque<(Mono, Lead)>,
-    /// Nobody used what was leased last.
+    /// The last contacts were returned unused.
     hopper_unused: bool,
-    /// When the oldest of them goes back: armed as [`Timer::Hopper`].
+    /// When the oldest contact in the hopper must be returned. Armed as [`Timer::Hopper`].
     hopper_due: Option<Mono>,
     refill: Refill,
-    /// Nothing is launched before this: the store had trouble.
+    /// Nothing is launched before this time, because the store failed.
     hold_until: Mono,
-    /// The store's last answer was that it cannot.
+    /// The last request to the store failed.
     store_fails: bool,
     /// PBXes that refused the last leg.
     full: BTreeMap<PbxName, full::Full>,
     /// PBXes in maintenance.
     maintained: BTreeSet<PbxName>,
     timers: BTreeSet<(Mono, Timer)>,
-    /// We stood still: timers wait until then.
+    /// The process was stopped or frozen: timers wait until this time.
     catching_up: Option<Mono>,
     /// When the link to a PBX was lost, until it is resynchronised.
     lost_at: BTreeMap<PbxName, Mono>,
     commands: VecDeque<Command>,
     counts: Counts,
     pacing: pacing::Pacing,
-    /// Trunks over which something was launched.
+    /// The breakers of the trunks over which calls were launched.
     breakers: BTreeMap<TrunkId, Breaker>,
-    /// Attempts whose legs have ended, and that have no outcome before their trunks are judged.
+    /// Attempts whose leg has ended and whose outcome waits until their trunk is judged.
     judged: Vec<Judged>,
-    /// An agent has changed, or a PBX is in maintenance: there may be calls that nobody can take, and legs that nobody needs.
+    /// An agent has changed, or a PBX is in maintenance: look for calls that no agent can take, and for agents' legs that
+    /// no call needs.
     look_for_stranded: bool,
     failures: warnings::Failures,
-    /// An agent has left: when to look for calls that are too many.
+    /// When to look for more calls than the remaining agents can take. Set when an agent stops taking calls.
     surplus_at: Option<Mono>,
 }
 
-/// What the engine counts of its inputs and results.
+/// Counters of the engine since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Events that came late, twice, or for legs that are no longer ours.
+    /// Late events, duplicate events, and events of legs that are not ours.
     pub stale: u64,
     /// Attempts sent to be dialed.
     pub launched: u64,
@@ -117,9 +120,9 @@ pub struct Counts {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refill {
-    /// The store is being asked.
+    /// The store was asked and has not answered yet.
     Asked,
-    /// It may be asked from then on.
+    /// The store may be asked from this time on.
     From(Mono),
 }
 
@@ -131,7 +134,7 @@ enum Timer {
     Hopper,
 }
 
-/// An input that makes no sense where the engine stands. The engine's state is as before.
+/// The engine cannot accept this input in its present state. The input has no effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// The agent is not logged in here.
@@ -140,20 +143,20 @@ pub enum EngineError {
     /// The agent is logged in with another phone.
     #[error("agent {0} is logged in with another phone: log the agent out first")]
     OtherPhone(AgentId),
-    /// There is no conversation to end.
+    /// The agent is in no conversation that could be ended.
     #[error("agent {0} is not on a call")]
     NotOnCall(AgentId),
-    /// The process is about to stop.
+    /// The process is stopping, so no agent can log in or ask for calls.
     #[error("Paceline is stopping: log in again once it runs")]
     Draining,
-    /// The shell broke the contract.
+    /// A fault in the shell: it answered a [`Command::Prepare`] that is not open.
     #[error("attempt {0} was answered as prepared without having been asked for")]
     NotAsked(AttemptId),
 }
 
 impl Engine {
-    /// An engine that launches nothing until told [`Input::SetActive`], and touches nothing on a PBX until that
-    /// PBX is resynchronised. `seed` decides its ids.
+    /// A new engine. It launches nothing before [`Input::SetActive`], and dials nothing through a PBX before that PBX is
+    /// resynchronised. `seed` decides the ids of its attempts and legs.
     pub fn new(config: CampaignConfig, seed: u64, mut recovered: crate::input::Recovered, now: Now) -> Self {
         let mut engine = Self {
             config: Arc::new(config),
@@ -196,7 +199,7 @@ impl Engine {
         engine
     }
 
-    /// Takes new settings. Attempts that are open keep what they were launched with.
+    /// Replaces the settings. A leg that was dialed keeps its ring timeout and its maximum duration.
     pub fn configure(&mut self, now: Now, config: CampaignConfig) {
         self.failures.configured(&self.config, &config);
         let (trunks, attempts) = (&config.trunks, &self.attempts);
@@ -210,30 +213,30 @@ impl Engine {
         self.move_on(now);
     }
 
-    /// What it goes by at present.
+    /// The present settings.
     pub fn config(&self) -> &Arc<CampaignConfig> {
         &self.config
     }
 
-    /// Takes one input.
+    /// Handles one input. After an error, the input has had no effect.
     pub fn handle(&mut self, now: Now, input: Input) -> Result<(), EngineError> {
         let result = self.take(now, input);
         self.move_on(now);
         result
     }
 
-    /// The next thing to do, oldest first.
+    /// Takes the oldest command that the shell has not got yet. `None` if there is none.
     pub fn next_command(&mut self) -> Option<Command> {
         self.commands.pop_front()
     }
 
-    /// When [`Engine::handle_timeout`] wants to be called. Only looks.
+    /// When the shell must call [`Engine::handle_timeout`]. `None` if no timer is armed.
     pub fn poll_timeout(&self) -> Option<Mono> {
         let first = self.timers.first().map(|(at, _)| *at)?;
         Some(self.catching_up.map_or(first, |until| first.max(until)))
     }
 
-    /// Wakes whatever is due.
+    /// Handles every timer that is due.
     pub fn handle_timeout(&mut self, now: Now) {
         let late = self.timers.first().map(|(at, _)| now.mono.since(*at));
         match self.catching_up {
@@ -256,12 +259,12 @@ impl Engine {
         self.move_on(now);
     }
 
-    /// Whoever became free serves those who wait before anybody else is called.
+    /// Free agents get the waiting callees first; only then are new calls launched.
     fn move_on(&mut self, now: Now) {
         self.serve_waiting(now);
         if std::mem::take(&mut self.look_for_stranded) {
             self.take_back_stranded(now);
-            // What was taken back may have freed agents.
+            // A cancelled call may have freed its agent.
             self.serve_waiting(now);
             self.release_phones(now);
         }
@@ -271,12 +274,12 @@ impl Engine {
         self.launch(now);
     }
 
-    /// What it counted so far.
+    /// The counters.
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// Everything live, for metrics and the API.
+    /// The present state of the calls and agents, for metrics and the API.
     pub fn live(&self, now: Now) -> LiveCampaign {
         let mut live = LiveCampaign {
             active: self.active,
@@ -311,7 +314,7 @@ impl Engine {
         live
     }
 
-    /// Legs that this engine still answers for: callees' and agents'.
+    /// The legs that this engine controls: those of callees, then those of agents.
     pub fn owned_legs(
         &self,
     ) -> (
@@ -321,8 +324,8 @@ impl Engine {
         (self.legs.keys().copied(), self.agent_legs.keys().copied())
     }
 
-    /// Names the first broken promise between calls and agents, for simulators and tests: an agent is tied to one call at
-    /// most, and that call names the agent.
+    /// Checks for simulators and tests that calls and agents fit together: an agent is tied to at most one call, and that
+    /// call names the agent. The error describes the first violation.
     pub fn check(&self) -> Result<(), String> {
         for agent in self.agents.values() {
             if let Work::Reserved { attempt } | Work::OnCall { attempt } = agent.work {
@@ -334,7 +337,7 @@ impl Engine {
                     ));
                 }
             }
-            // Before the first snapshot nothing is known of what a former run left.
+            // Before the first snapshot, the state of legs of a former run is unknown.
             if let Work::OnCall { attempt } = agent.work
                 && !matches!(agent.phone, Phone::Held { .. })
                 && self.links_up.contains(&agent.pbx)

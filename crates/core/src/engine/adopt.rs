@@ -1,5 +1,5 @@
-//! What a former run left open, as the store tells it: agents and attempts are taken over when the engine starts. What became of
-//! those whose legs may live, the first snapshot of each PBX says (`engine/links.rs`).
+//! Takes over the agents and attempts that a former run left open, as the store reports them at the start. If their legs
+//! may still be up, the first snapshot of each PBX shows what happened to them (`engine/links.rs`).
 
 use super::attempts::look_at;
 use super::{Engine, SILENCE_MARGIN, Timer};
@@ -13,7 +13,8 @@ impl Engine {
         for open in recovered.agents {
             self.adopt_agent(now, open);
         }
-        // An agent may have transferred one callee and talk with the next: the newest is the agent's own.
+        // An agent may have transferred one callee and talk with the next. The newest call is the agent's own, so it comes
+        // first.
         recovered
             .attempts
             .sort_by_key(|open| std::cmp::Reverse(open.connected.map(|(at, _)| at)));
@@ -28,7 +29,7 @@ impl Engine {
     }
 
     fn adopt_agent(&mut self, now: Now, open: OpenAgent) {
-        // Not known to be held before the snapshot says so.
+        // Only the snapshot shows whether the leg is held.
         let give_up_at = now.mono + self.config.settings.agents.ring_timeout() + SILENCE_MARGIN;
         let phone = match open.leg {
             Some(leg) => Phone::Calling {
@@ -51,7 +52,7 @@ impl Engine {
             wants: open.wants,
             since: now.wall,
             why_phone: AgentReason::TakenOver,
-            // Who asked for it was not stored.
+            // The store does not keep who asked for it.
             why_wants: match open.wants {
                 Wants::LogOut => AgentReason::LoggedOut,
                 Wants::Calls | Wants::Pause => AgentReason::TakenOver,
@@ -77,18 +78,19 @@ impl Engine {
                     silent_at: talk_until,
                 }
             }
-            // The agent has had another one since: this one was transferred, or nobody saw its end.
+            // The agent has another, newer call. This one was transferred, or its end was missed.
             (Some(_), _) => AttemptState::Transferred {
                 connected: true,
                 silent_at: talk_until,
             },
-            // Hears the message of the former run, or had to.
+            // The former run abandoned this callee, and it may have heard the message. It gets no second one and is hung
+            // up.
             (None, Some(_)) if open.abandoned_at.is_some() => AttemptState::Ending {
                 agent: None,
                 why: Why::Limit,
                 ask_again_at: now.mono,
             },
-            // Past its limit or not, the first snapshot says what has come of it.
+            // Even if the limit has passed, the first snapshot decides: an agent may have been connected.
             (None, Some(answered)) => {
                 let limit_at = answered.mono + self.config.settings.answering.connect_limit();
                 AttemptState::Waiting {
@@ -105,7 +107,8 @@ impl Engine {
             id: open.leg,
             pbx: open.pbx.clone(),
             trunk: open.trunk,
-            // Only an end that came at once was still being judged when the former run died.
+            // Only the trunk's judgement keeps an attempt open after its leg's end, and only a leg that ended at once is
+            // judged. So the time of its end is near enough.
             launched_at: match &open.leg_end {
                 Some((ended_at, _)) => then(now, *ended_at).mono,
                 None => then(now, open.created_at).mono,
@@ -134,12 +137,12 @@ impl Engine {
         }
     }
 
-    /// Attempts whose legs the former run saw the end of: they get their outcomes by the rules that it had, and the PBX is not
+    /// Attempts whose legs had ended in the former run. Their outcomes follow the same rules as there, and the PBX is not
     /// asked about them.
     fn settle_ended(&mut self, now: Now, mut ended: Vec<OpenAttempt>) {
         ended.sort_by_key(|open| (open.leg_end.as_ref().map(|(at, _)| *at), open.attempt));
         for open in ended {
-            // One at a time: a leg that ended later must not look as if it lived on.
+            // One at a time: otherwise the other legs, which have ended too, would look as if they were up.
             self.adopt_attempt(now, &open);
             let attempt = open.attempt;
             if let (Some(state), Some((at, end))) = (self.state_of(attempt), open.leg_end) {
@@ -150,7 +153,7 @@ impl Engine {
     }
 }
 
-/// Both clocks as they stood at a time that is in the store.
+/// Both clocks at a wall time from the store.
 fn then(now: Now, at: Wall) -> Now {
     Now {
         mono: now.before(now.wall.since(at)).mono,

@@ -1,4 +1,4 @@
-//! How an agent moves: logging in, work, wrap-up, going home. The leg to the agent's phone is `engine/phones.rs`.
+//! An agent's steps: log in, take calls, wrap up, log out. The leg to the agent's phone is in `engine/phones.rs`.
 
 use super::{ASK_AGAIN, Engine, EngineError, SILENCE_MARGIN, Timer};
 use crate::agent::{Agent, AgentReason, AgentState, Phone, Wants, Work};
@@ -121,7 +121,7 @@ impl Engine {
         }
     }
 
-    /// An agent who wants to go home and has nothing left to do goes.
+    /// Logs the agent out if the agent asked for it and has no call and no wrap-up. A leg to the phone is ended first.
     pub(super) fn leave_if_due(&mut self, now: Now, id: AgentId) {
         let Some(agent) = self.agents.get(&id) else { return };
         if agent.wants != Wants::LogOut || !matches!(agent.work, Work::Idle { .. }) {
@@ -162,7 +162,7 @@ impl Engine {
             Phone::Calling { give_up_at, .. } if give_up_at <= now.mono && link_up => {
                 self.drop_phone(now, id, AgentReason::PhoneNoAnswer)
             }
-            // While the link is down silence means nothing; the next snapshot will tell.
+            // While the link is down, a missing event proves nothing. The next snapshot decides.
             Phone::Calling {
                 leg,
                 recalls,
@@ -201,7 +201,7 @@ impl Engine {
             Phone::Gone {
                 recall_at: Some(at), ..
             } if at <= now.mono => self.recall_phone(now, id),
-            // The end of the leg was missed. A call would show that, but an agent on hold gets none.
+            // The event of the leg's end was missed. A call would show that, but an agent on hold gets no call.
             Phone::Held { gone_by, .. }
                 if gone_by <= now.mono && link_up && agent.work.attempt().is_none() =>
             {
@@ -234,7 +234,7 @@ impl Engine {
         }
     }
 
-    /// Lets go of an agent who is kept for this call, if so.
+    /// Frees an agent who is reserved for this attempt or in a call with it. No wrap-up follows.
     pub(super) fn free_agent(&mut self, now: Now, id: AgentId, attempt: AttemptId) {
         match self.agents.get(&id).map(|a| a.work) {
             Some(Work::Reserved { attempt: theirs } | Work::OnCall { attempt: theirs })
@@ -253,7 +253,7 @@ impl Engine {
         }
     }
 
-    /// The agent on this PBX who has been free longest.
+    /// The agent on this PBX who has been free longest. `None` if none is free or the link is down.
     pub(super) fn longest_free(&self, pbx: &PbxName) -> Option<AgentId> {
         if !self.links_up.contains(pbx) {
             return None;
@@ -303,8 +303,8 @@ impl Engine {
         self.change_agent(now, id, why, |agent| agent.phone = phone);
     }
 
-    /// The one place where an agent changes: keeps timers and the time of the last change true, and stores what is
-    /// needed after a crash (the leg, what the agent asked for) when that changed.
+    /// The only place that changes an agent. It updates the timers and the time of the last change. If the leg or the
+    /// agent's request changed, it stores them, because they are needed after a crash.
     pub(super) fn change_agent(
         &mut self,
         now: Now,

@@ -1,4 +1,4 @@
-//! How an attempt moves with its leg: dialed, answered, ended. How it is connected is `engine/connects.rs`.
+//! The steps of an attempt and its leg: dialed, answered, ended. `engine/connects.rs` connects it to an agent.
 
 use super::full::Probe;
 use super::{ASK_AGAIN, CATCH_UP, Engine, EngineError, SILENCE_MARGIN, Timer};
@@ -12,10 +12,10 @@ use crate::pbx::{EndedBy, LegEnd, PbxCommand, Progress};
 use crate::time::{Mono, Now, Wall};
 use std::time::Duration;
 
-/// How long the store's word that a call is allowed holds good.
+/// The store's answer that a call is allowed is valid for this long.
 const PREPARED_MAX: Duration = Duration::from_secs(120);
 
-/// While the link is down, an answered call that is over its limit is looked at again after this.
+/// While the link is down, the engine looks at an answered call past its limit at this interval.
 const LINK_DOWN_WAIT: Duration = Duration::from_secs(1);
 
 impl Engine {
@@ -33,7 +33,7 @@ impl Engine {
         };
         self.store_fails = result == Prepared::Failed;
         match result {
-            // Nothing is dialed on a word given long ago: the hours may have ended since.
+            // An old permission is not used: the calling hours may have ended since.
             Prepared::Allowed
                 if wanted
                     && self.active
@@ -110,7 +110,7 @@ impl Engine {
                     at: now.wall,
                 });
             }
-            // A second sign of life, or one overtaken by what it led to.
+            // A duplicate event, or a late one.
             Some(
                 AttemptState::Preparing { .. }
                 | AttemptState::Ringing { .. }
@@ -125,7 +125,7 @@ impl Engine {
         }
     }
 
-    /// `then`: when it was answered, by the PBX's own time.
+    /// `then`: when the PBX saw the answer. Its event may have arrived later.
     pub(super) fn answered(&mut self, now: Now, then: Now, leg: LegId) {
         let Some(attempt) = self.attempt_of(leg) else {
             return;
@@ -164,7 +164,7 @@ impl Engine {
         }
     }
 
-    /// A sign of life: the PBX had room for the leg, and its trunk works.
+    /// The leg rings or is answered, so the PBX had room for it and its trunk works.
     fn leg_lives(&mut self, now: Now, attempt: AttemptId) {
         let Some(open) = self.attempts.get(&attempt) else {
             return;
@@ -184,7 +184,7 @@ impl Engine {
         }
     }
 
-    /// A person answered at `then`, which may be long ago.
+    /// The callee answered at `then`, which may be long ago, and has no agent yet.
     pub(super) fn person_waits(&mut self, now: Now, then: Now, attempt: AttemptId) {
         self.leg_lives(now, attempt);
         let Some(answered) = self.note_answer(then, attempt) else {
@@ -195,7 +195,7 @@ impl Engine {
         self.set_state(attempt, AttemptState::Waiting { limit_at, look_at });
     }
 
-    /// Keeps when it was answered, which is after it was asked for.
+    /// Stores when the callee answered. The first answer counts, and it is never earlier than the launch.
     fn note_answer(&mut self, then: Now, attempt: AttemptId) -> Option<Now> {
         let open = self.attempts.get_mut(&attempt)?;
         let answered = *open
@@ -210,7 +210,7 @@ impl Engine {
         Some(answered)
     }
 
-    /// The person is abandoned from now on, unless an agent was there.
+    /// Marks an answered callee as abandoned from now on, unless an agent was connected.
     pub(super) fn give_up(&mut self, now: Now, attempt: AttemptId) {
         let Some(open) = self.attempts.get_mut(&attempt) else {
             return;
@@ -224,7 +224,7 @@ impl Engine {
         self.count_answer(attempt, None);
     }
 
-    /// `then`: when the leg ended, by the PBX's own time.
+    /// `then`: when the PBX saw the end. Its event may have arrived later.
     pub(super) fn leg_ended(&mut self, now: Now, then: Now, leg: LegId, end: LegEnd) {
         let Some(attempt) = self.attempt_of(leg) else {
             return;
@@ -246,7 +246,7 @@ impl Engine {
         self.leg_over(now, then, attempt, state.outcome(&end), end);
     }
 
-    /// The agent of this attempt lost the phone.
+    /// The agent of this attempt cannot take the call any more, because the phone's leg was lost or has a trouble.
     pub(super) fn attempt_lost_its_agent(&mut self, now: Now, attempt: AttemptId) {
         let Some(open) = self.attempts.get(&attempt) else {
             return;
@@ -297,15 +297,16 @@ impl Engine {
         }
     }
 
-    /// Frees an agent who cannot serve this attempt. Another one is kept for it, or it is taken back, once all that happened at
-    /// this moment is known (`engine/stranded.rs`).
+    /// Frees an agent who cannot serve this attempt. Once the present input is handled, `engine/stranded.rs` reserves
+    /// another agent for the attempt or cancels it.
     fn let_agent_go(&mut self, now: Now, attempt: AttemptId, agent: AgentId, state: AttemptState) {
         self.set_state(attempt, state);
         self.free_agent(now, agent, attempt);
         self.look_for_stranded = true;
     }
 
-    /// Asks the PBX to end a call. An agent for whom the PBX was never asked to join is free at once.
+    /// Asks the PBX to end the leg. An agent is freed at once if the PBX was not asked to connect the two. Otherwise the
+    /// agent is kept until the end is confirmed.
     pub(super) fn end(&mut self, now: Now, attempt: AttemptId, why: Why) {
         let Some(open) = self.attempts.get(&attempt) else {
             return;
@@ -354,7 +355,7 @@ impl Engine {
         };
         let due = open.state.deadline().is_some_and(|at| at <= now.mono);
         let link_up = self.links_up.contains(&open.leg.pbx);
-        // While the link is down silence means nothing; the next snapshot will tell.
+        // While the link is down, a missing event proves nothing. The next snapshot decides.
         let silent_at = now.mono + SILENCE_MARGIN;
         match open.state {
             _ if !due => {}
@@ -369,13 +370,14 @@ impl Engine {
                 self.set_state(attempt, AttemptState::Ringing { agent, silent_at })
             }
             AttemptState::Waiting { .. } if link_up => self.abandon(now, attempt),
-            // Whether the two are joined by now is not known: nothing is played to both.
+            // Callee and agent may be connected by now, and the message must not be played to both.
             AttemptState::Connecting { .. } if link_up => self.end(now, attempt, Why::Limit),
             AttemptState::Message { broken: true, .. } => {
                 self.message_over(now, attempt, MessageResult::Failed)
             }
             AttemptState::Message { .. } => self.message_over(now, attempt, MessageResult::CutShort),
-            // They may be talking by now: the next snapshot tells, and nobody can be hung up on before it.
+            // Callee and agent may be talking by now. The next snapshot decides; before it, a hang-up could not be sent
+            // anyway.
             AttemptState::Waiting { limit_at, .. } => {
                 let look_at = now.mono + LINK_DOWN_WAIT;
                 self.set_state(attempt, AttemptState::Waiting { limit_at, look_at })
@@ -418,7 +420,8 @@ impl Engine {
         }
     }
 
-    /// What has come of an answer without an agent: past the limit it is abandoned, whoever ended it.
+    /// The outcome of the attempt if `outcome` is what its state gives. An answered attempt without an agent is abandoned
+    /// if it ended past the limit, whatever ended it.
     pub(super) fn unconnected(&self, attempt: AttemptId, outcome: Outcome, ended_at: Wall) -> Outcome {
         let Some(open) = self.attempts.get(&attempt) else {
             return outcome;
@@ -435,7 +438,7 @@ impl Engine {
         }
     }
 
-    /// The attempt's leg is over, since `then`: its end is stored at once, so that a crash cannot lose it.
+    /// The attempt's leg ended at `then`. The end is stored at once, so that a crash cannot lose it.
     fn leg_over(&mut self, now: Now, then: Now, attempt: AttemptId, outcome: Outcome, end: LegEnd) {
         let Some(open) = self.attempts.get(&attempt) else {
             return;
@@ -443,7 +446,7 @@ impl Engine {
         let lost_unseen = matches!(outcome, Outcome::Abandoned | Outcome::Unknown) && end.answered;
         let (leg, state, is_unanswered) = (open.leg.id, open.state, open.answered.is_none());
         if lost_unseen && is_unanswered {
-            // Nobody saw when: its end is all that is known.
+            // The answer was missed, so only the time of the end is known.
             self.note_answer(then, attempt);
         }
         let then = match state {
@@ -469,7 +472,7 @@ impl Engine {
         self.after_leg(now, Now { wall: at, ..then }, attempt, outcome, &end);
     }
 
-    /// What follows the end of a leg, which is stored: the attempt is over, at once or once its trunk is judged.
+    /// Handles a leg whose end is stored: the attempt ends now, or once its trunk is judged.
     pub(super) fn after_leg(
         &mut self,
         now: Now,
@@ -515,7 +518,7 @@ impl Engine {
         }
     }
 
-    /// The attempt is over for this agent.
+    /// Releases the agent from this attempt. Wrap-up follows only if the agent was in a call.
     pub(super) fn let_go(&mut self, now: Now, agent: AgentId, attempt: AttemptId) {
         match self.agents.get(&agent).map(|a| a.work) {
             Some(Work::OnCall { attempt: theirs }) if theirs == attempt => {
@@ -525,7 +528,7 @@ impl Engine {
         }
     }
 
-    /// The conversation is over for this agent.
+    /// Ends the conversation for this agent and starts the wrap-up.
     pub(super) fn wrap_up(&mut self, now: Now, agent: AgentId, attempt: AttemptId, why: AgentReason) {
         let until = now.mono + self.config.settings.agents.wrap_up();
         self.set_work(now, agent, Work::WrapUp { attempt, until }, why);
@@ -567,7 +570,8 @@ impl Engine {
     }
 }
 
-/// When to look at somebody who waits. Past the limit not at once: what has come of it may be in the next events.
+/// When to look at a waiting callee. If the limit has passed, a little later than now: the next events may show that the
+/// callee was connected or has hung up.
 pub(super) fn look_at(now: Now, limit_at: Mono) -> Mono {
     if limit_at <= now.mono {
         now.mono + CATCH_UP
@@ -576,7 +580,7 @@ pub(super) fn look_at(now: Now, limit_at: Mono) -> Mono {
     }
 }
 
-/// Whether nothing has been heard of a call yet.
+/// True if no event of the leg has arrived yet.
 fn is_unheard(state: AttemptState) -> bool {
     matches!(
         state,

@@ -1,4 +1,4 @@
-//! How callee and agent come together: whoever waits gets whoever is free, and what the PBX makes of it.
+//! Connects callees to agents: waiting callees get free agents, and the PBX reports the result.
 
 use super::{Engine, SILENCE_MARGIN};
 use crate::agent::{AgentReason, Phone, Work};
@@ -11,7 +11,7 @@ use crate::pbx::{ConnectFault, Destination, PbxCommand, RecordingName};
 use crate::time::Now;
 
 impl Engine {
-    /// Connects a waiting callee to the agent kept for it, or lets go of an agent who cannot serve it.
+    /// Connects a waiting callee to the agent reserved for it. If that agent cannot take it, the agent is freed.
     pub(super) fn serve(&mut self, now: Now, attempt: AttemptId, kept: Option<AgentId>) {
         match kept {
             Some(agent) if self.listens(agent) && !self.is_past_limit(now, attempt) => {
@@ -22,12 +22,12 @@ impl Engine {
         }
     }
 
-    /// Whether nobody is to take this person any more.
+    /// True if the callee waits and the limit has passed, so that it gets no agent any more.
     fn is_past_limit(&self, now: Now, attempt: AttemptId) -> bool {
         matches!(self.state_of(attempt), Some(AttemptState::Waiting { limit_at, .. }) if limit_at <= now.mono)
     }
 
-    /// Gives every waiting callee an agent, as far as there are any; the longest waiting first, and none past the limit.
+    /// Gives free agents to the waiting callees, the longest waiting first. A callee past the limit gets none.
     pub(super) fn serve_waiting(&mut self, now: Now) {
         let in_time = |attempt: &&AttemptId| !self.is_past_limit(now, **attempt);
         let mut waiting: Vec<_> = self
@@ -104,7 +104,7 @@ impl Engine {
         }
     }
 
-    /// Callee and agent are in one bridge, since `then`.
+    /// Callee and agent have been in one bridge since `then`.
     pub(super) fn talk(&mut self, now: Now, then: Now, attempt: AttemptId, agent: AgentId) {
         let Some(open) = self.attempts.get_mut(&attempt) else {
             return;
@@ -163,7 +163,7 @@ impl Engine {
                 Some(AttemptState::Connecting { agent, limit_at, .. }),
                 ConnectFault::AgentGone | ConnectFault::Refused,
             ) if self.agent_legs.get(&agent_leg) == Some(&agent) => {
-                // Whether the two were joined is unknown: the agent's leg goes, so that it cannot be given two calls.
+                // The PBX may have connected the two. The agent's leg is ended, so that the agent cannot get two calls.
                 let look_at = limit_at;
                 self.set_state(attempt, AttemptState::Waiting { limit_at, look_at });
                 self.free_agent(now, agent, attempt);
@@ -192,8 +192,8 @@ impl Engine {
         }
     }
 
-    /// Somebody who is none of our agents has the callee: the agent's part is over, and the callee is left alone until it ends
-    /// by itself. Whoever had not talked with an agent of ours before counts as abandoned.
+    /// The callee was transferred to a party that is not one of our agents. The agent's part is over, and the call is left
+    /// alone until it ends. If no agent of ours had been connected, the callee counts as abandoned.
     pub(super) fn transferred(&mut self, now: Now, leg: LegId) {
         let Some(attempt) = self.attempt_of(leg) else {
             return;
@@ -229,7 +229,8 @@ impl Engine {
         match agent {
             Some(agent) if connected => self.wrap_up(now, agent, attempt, AgentReason::CallTransferred),
             Some(agent) => {
-                // An earlier agent transferred it, and the event crossed our order: whether that is carried out is unknown.
+                // An earlier agent transferred the callee, and our connect command crossed that event. The PBX may have
+                // carried it out.
                 self.free_agent(now, agent, attempt);
                 self.drop_phone(now, agent, AgentReason::PbxUnclear);
             }
@@ -237,7 +238,7 @@ impl Engine {
         }
     }
 
-    /// Whoever had taken a transferred callee is gone.
+    /// The party to which the callee was transferred is gone.
     pub(super) fn callee_alone(&mut self, now: Now, leg: LegId) {
         let Some(attempt) = self.attempt_of(leg) else {
             return;

@@ -1,5 +1,5 @@
-//! A PBX that takes no calls now: it has no room, is paused, or shuts down gracefully. Nothing is placed there but one probe at a
-//! time, a call or an agent's phone, ever less often, until one shows life.
+//! A PBX that takes no calls now: it has no room, is paused, or shuts down gracefully. The engine sends it one probe at a
+//! time, a call or an agent's phone, and waits longer after each refusal, until the PBX accepts one.
 
 use super::{Engine, Timer};
 use crate::agent::{AgentReason, Phone};
@@ -7,21 +7,21 @@ use crate::ids::{AgentId, AgentLegId, LegId, PbxName};
 use crate::time::{Mono, Now};
 use std::time::Duration;
 
-/// A PBX that takes no calls is tried again after this long, and half as often each time that it refuses.
+/// The wait after the first refusal. It doubles after each refused probe, up to `FULL_HOLD_MAX`.
 const FULL_HOLD_MIN: Duration = Duration::from_secs(1);
 const FULL_HOLD_MAX: Duration = Duration::from_secs(30);
 
 /// A PBX that refused a leg.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Full {
-    /// Nothing is placed there before.
+    /// No leg is placed there before this time.
     until: Mono,
     wait: Duration,
-    /// The one leg that tries whether it takes calls again.
+    /// The one leg that tests whether the PBX takes calls again.
     probe: Option<Probe>,
 }
 
-/// A leg that tries a PBX.
+/// A leg that tests a PBX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Probe {
     Callee(LegId),
@@ -29,12 +29,12 @@ pub(super) enum Probe {
 }
 
 impl Engine {
-    /// Takes in what a leg says about its PBX: whether it was taken.
+    /// Handles what a leg shows about its PBX: `had_room` is true if the PBX accepted the leg.
     pub(super) fn switch_had_room(&mut self, now: Now, pbx: &PbxName, leg: Probe, had_room: bool) {
         let wait = match self.full.get(pbx) {
             None if had_room => return,
             None => FULL_HOLD_MIN,
-            // Another of the same burst, or an older leg that is over only now, says nothing new.
+            // Only the probe shows something new. Other legs are of the same burst, or older.
             Some(full) if full.probe != Some(leg) => return,
             Some(_) if had_room => {
                 self.full.remove(pbx);
@@ -49,8 +49,8 @@ impl Engine {
         self.timers.insert((until, Timer::Launch));
     }
 
-    /// A leg is placed. On a PBX that refused the last one it is the probe, and no other goes before the probe's fate is known.
-    /// One that was never dialed, or gives no sign, holds the others for one wait.
+    /// A leg is placed. If the PBX refused the last leg, this one is the probe, and other legs wait for its result. If the
+    /// probe is never dialed or gives no event, they wait for `wait`.
     pub(super) fn probes_if_full(&mut self, now: Now, pbx: &PbxName, leg: Probe) {
         if let Some(full) = self.full.get_mut(pbx) {
             full.probe = Some(leg);
@@ -59,7 +59,7 @@ impl Engine {
         }
     }
 
-    /// The link to the PBX stands again. It may have restarted, so it is tried at once.
+    /// The link to the PBX is up again. The PBX may have restarted, so the next leg need not wait.
     pub(super) fn try_full_again(&mut self, now: Now, pbx: &PbxName) {
         if let Some(full) = self.full.get_mut(pbx) {
             let (until, wait) = (now.mono, FULL_HOLD_MIN);
@@ -68,7 +68,7 @@ impl Engine {
         }
     }
 
-    /// Phones that the PBX refused to call are called now.
+    /// Calls now the phones whose calls the PBX refused.
     fn recall_refused(&mut self, now: Now, pbx: &PbxName) {
         let refused = self.agents.values().filter(|agent| {
             let gone = matches!(
@@ -87,12 +87,12 @@ impl Engine {
         }
     }
 
-    /// Whether this PBX refused the last leg: it gets one at a time.
+    /// True if this PBX refused the last leg, so that it gets one leg at a time.
     pub(super) fn was_full(&self, pbx: &PbxName) -> bool {
         self.full.contains_key(pbx)
     }
 
-    /// Until when nothing is placed on this PBX, if it refused the last leg.
+    /// Until when no leg is placed on this PBX. `None` if one may be placed now.
     pub(super) fn full_until(&self, now: Now, pbx: &PbxName) -> Option<Mono> {
         self.full
             .get(pbx)

@@ -1,4 +1,4 @@
-//! Why nothing is launched: whoever looks at a campaign that stands still finds at least one reason.
+//! Why a campaign launches nothing, for the operator who looks at it.
 
 use super::{Engine, Refill};
 use crate::agent::{Agent, Phone, Wants};
@@ -8,7 +8,7 @@ use crate::live::Idle;
 use crate::time::Now;
 
 impl Engine {
-    /// Why nothing more is being launched, most important first.
+    /// The reasons why nothing more is launched, the most important first.
     pub(super) fn idle(&self, now: Now) -> Vec<Idle> {
         let mut why = Vec::new();
         let mut blocked = |is: bool, reason| {
@@ -19,7 +19,7 @@ impl Engine {
         let progressive = self.config.settings.pacing.mode == Mode::Progressive;
         let counts = |a: &&Agent| match self.config.settings.pacing.mode {
             Mode::Progressive => a.free_since().is_some(),
-            // Calls are launched for those who talk as well.
+            // These modes also launch calls for agents who are still in a call.
             Mode::Predictive | Mode::Power => {
                 a.wants == Wants::Calls && matches!(a.phone, Phone::Held { trouble: None, .. })
             }

@@ -1,5 +1,6 @@
-//! When to launch, and the hopper that feeds it. Progressive: one call for each agent who is free, kept for it. The other
-//! modes launch ahead of free agents (`engine/pacing.rs`), and an answer gets whoever has been free longest.
+//! When to launch calls, and the hopper of contacts for them. In progressive mode, each free agent gets one call and is
+//! reserved for it. The other modes launch ahead of free agents (`engine/pacing.rs`), and an answered call gets the agent
+//! who has been free longest.
 
 use super::full::Probe;
 use super::{Engine, Refill, Timer};
@@ -16,23 +17,23 @@ use std::time::Duration;
 
 /// After a failure of the store, nothing is launched or leased for this long.
 pub(super) const STORE_TROUBLE_HOLD: Duration = Duration::from_secs(1);
-/// An empty hopper asks again at least this often.
+/// If the store had no contacts, it is asked again after this time at the latest.
 const REFILL_EVERY_MAX: Duration = Duration::from_secs(30);
-/// And at most this often.
+/// If the store had no contacts, it is asked again after this time at the earliest.
 const REFILL_EVERY_MIN: Duration = Duration::from_millis(200);
-/// The hopper holds at least this many, so that one agent's calls need no query each.
+/// Smallest target size of the hopper, so that one agent's calls do not need a query each.
 const HOPPER_SIZE_MIN: usize = 10;
-/// Contacts leased ahead, at most: each holds its number's lock.
+/// Largest target size of the hopper: each leased contact locks its number.
 const HOPPER_SIZE_MAX: usize = 400;
-/// A contact that is not dialed within this goes back, so that its number is free for others.
+/// A contact that is not dialed within this time is returned, so that others can use its number.
 const LEASE_MAX: Duration = Duration::from_secs(90);
-/// Contacts in the hopper for each agent.
+/// Contacts in the hopper for each agent in progressive mode.
 const HOPPER_PER_AGENT: usize = 2;
-/// The same where calls are launched ahead: as many as a burst may take before the store has answered.
+/// The same in the modes that launch ahead: a burst may use this many before the store answers.
 const HOPPER_PER_AGENT_AHEAD: usize = 6;
 
 impl Engine {
-    /// Launches what may be launched, and asks for more contacts when the hopper runs low.
+    /// Launches the calls that may be launched, and asks the store for contacts when the hopper runs low.
     pub(super) fn launch(&mut self, now: Now) {
         self.return_unused(now);
         let may = self.active && !self.draining && !self.clock_doubted;
@@ -57,8 +58,8 @@ impl Engine {
         }
     }
 
-    /// Contacts that may be launched now. A store whose last answer was that it cannot is asked for one attempt at a time,
-    /// until it can: the rest would only wait there, and be given up.
+    /// The number of contacts that may be launched now. After a failure, the store gets one attempt at a time until it
+    /// succeeds: more would only wait there and be given up.
     pub(super) fn contacts_at_hand(&self) -> usize {
         if !self.store_fails {
             return self.hopper.len();
@@ -67,7 +68,7 @@ impl Engine {
         usize::from(!self.attempts.values().any(preparing)).min(self.hopper.len())
     }
 
-    /// Launches one call and keeps this agent for it. False once the hopper is empty.
+    /// Launches one call and reserves this agent for it. False if the hopper is empty.
     fn launch_for(&mut self, now: Now, id: AgentId) -> bool {
         let Some(agent) = self.agents.get(&id) else {
             return true;
@@ -88,7 +89,7 @@ impl Engine {
         }
     }
 
-    /// Launches one call, for the agent who is kept for it if there is one. None once the hopper is empty.
+    /// Launches one call, for `agent` if one is reserved. `None` if the hopper is empty.
     pub(super) fn launch_over(
         &mut self,
         now: Now,
@@ -138,7 +139,7 @@ impl Engine {
         Some(attempt)
     }
 
-    /// The first trunk on this PBX that takes calls. Where all are held, the engine is woken for the next probe.
+    /// The first trunk on this PBX that takes calls. If all are held, a timer wakes the engine for the next probe.
     pub(super) fn open_trunk(&mut self, now: Now, pbx: &PbxName) -> Option<TrunkId> {
         let here = || self.config.trunks.iter().filter(|t| &t.pbx == pbx);
         let allows = |id: &TrunkId| self.breakers.get(id).is_none_or(|b| b.room(now.mono) > 0);
@@ -151,7 +152,7 @@ impl Engine {
         open
     }
 
-    /// Whether this trunk failed so often that it gets one call at a time.
+    /// True if this trunk failed so often that it gets one call at a time.
     pub(super) fn is_probed(&self, trunk: TrunkId) -> bool {
         self.breakers.get(&trunk).is_some_and(|b| b.probe_at().is_some())
     }
@@ -183,14 +184,14 @@ impl Engine {
         });
     }
 
-    /// Whether contacts that are leased now would be dialed soon: somebody works here and, where the last ones were of no use,
-    /// somebody is free.
+    /// True if contacts leased now would be dialed soon: an agent works here and, if the last contacts were returned
+    /// unused, an agent is free.
     fn uses_contacts(&self) -> bool {
         let works = |agent: &Agent| agent.state() != AgentState::Paused && !self.is_maintained(&agent.pbx);
         self.agents.values().any(works) && !(self.hopper_unused && self.free_agents().is_empty())
     }
 
-    /// What nobody has dialed for long, or nobody is there to dial for, goes back.
+    /// Returns contacts whose lease is too old, and all contacts if no agent is logged in.
     fn return_unused(&mut self, now: Now) {
         let is_old = |leased_at: Mono| now.mono.since(leased_at) >= LEASE_MAX;
         if self.agents.is_empty() {
@@ -208,7 +209,7 @@ impl Engine {
         }
     }
 
-    /// Gives the store a moment.
+    /// Stops launches for [`STORE_TROUBLE_HOLD`] after a failure of the store.
     pub(super) fn store_failed(&mut self, now: Now) {
         self.store_fails = true;
         self.hold_until = now.mono + STORE_TROUBLE_HOLD;
@@ -216,7 +217,7 @@ impl Engine {
     }
 
     pub(super) fn leads_arrived(&mut self, now: Now, leads: Vec<Lead>, next_due: Option<Wall>) {
-        // With some, there may be more at once; with none, when the next is due.
+        // If contacts came, there may be more now. If none came, ask when the next one is due.
         self.refill = Refill::From(if leads.is_empty() {
             let until_due = next_due.map_or(REFILL_EVERY_MAX, |at| {
                 Duration::from_millis(u64::try_from(at.0.saturating_sub(now.wall.0)).unwrap_or(0))

@@ -1,5 +1,6 @@
-//! What a lost link, a restart of the PBX or a crash of our own left behind: adopt what lives, ask after what is missing. Until a
-//! PBX is resynchronised nothing is launched there. What the store knows is taken over in `engine/adopt.rs`.
+//! Lost links, restarts of the PBX and crashes of Paceline: the engine compares the PBX's channels with its own records. It
+//! keeps the legs that are up and asks for the end of the missing ones. Nothing is launched on a PBX that is not
+//! resynchronised. `engine/adopt.rs` takes over what the store knows.
 
 use super::attempts::look_at;
 use super::full::Probe;
@@ -33,7 +34,7 @@ impl Engine {
             } => self.connect_failed(now, then, leg, agent_leg, fault),
             PbxEvent::Played { leg, whole } => self.played(now, leg, whole),
             PbxEvent::LegEnded { leg, end } => self.leg_ended(now, then, leg, end),
-            // The agent's state is `ringing` from the moment that the phone is called.
+            // The agent is `ringing` since the phone was called. New is only that the PBX had room.
             PbxEvent::AgentRinging { leg } => self.switch_had_room(now, &pbx, Probe::Phone(leg), true),
             PbxEvent::AgentReady { leg } => {
                 self.agent_ready(now, leg);
@@ -80,9 +81,9 @@ impl Engine {
             .is_some_and(|a| matches!(a.work, Work::Idle { .. } | Work::WrapUp { .. }))
     }
 
-    /// Holds what we believe against what lives. Also right when nothing was lost.
+    /// Compares our records with the PBX's channels. It is correct too if no event was lost.
     ///
-    /// Those who are joined are settled first: until then an agent who talks looks free, and would be given somebody else.
+    /// Connected callees come first: before that, an agent in a conversation looks free and would get a second callee.
     fn resynchronise(&mut self, now: Now, ago: Duration, pbx: PbxName, snapshot: &Snapshot) {
         self.links_up.insert(pbx.clone());
         self.look_for_stranded = true;
@@ -101,7 +102,8 @@ impl Engine {
         for id in held {
             self.resynchronise_agent(now, id, snapshot);
         }
-        // Who talks by our books and is with nobody frees the agent for another callee in that bridge.
+        // A callee who is connected by our records and alone on the PBX comes first too: its end frees the agent for
+        // another callee in that bridge.
         let is_joined = |open: &Attempt| {
             if matches!(open.state, AttemptState::Connected { .. }) {
                 return true;
@@ -128,7 +130,7 @@ impl Engine {
         for attempt in alone {
             self.resynchronise_attempt(now, ago, lost_at, attempt, snapshot);
         }
-        // Who asked to go home during a call that a former run did not see the end of.
+        // The agent may have asked to log out during a call whose end Paceline missed.
         for id in agents {
             self.leave_if_due(now, id);
         }
@@ -140,7 +142,7 @@ impl Engine {
         };
         let Some(leg) = phone.leg() else {
             self.recall_phone_now(now, id);
-            // One that is not to be called any more pauses its agent.
+            // If the phone is not to be called again, this pauses its agent.
             return self.recall_phone(now, id);
         };
         let channel = snapshot.channels.get(&leg.0);
@@ -152,7 +154,7 @@ impl Engine {
         }
         let held = channel.map(|_| snapshot.holds(leg));
         match (phone, held) {
-            // Held, but not in its bridge: the driver mends that and says when it is ready.
+            // The leg is up, but not in its bridge. The driver repairs that and then reports the leg as ready.
             (Phone::Held { recalls, .. }, Some(false)) => {
                 let give_up_at = now.mono + self.config.settings.agents.ring_timeout() + SILENCE_MARGIN;
                 self.set_phone(
@@ -172,14 +174,14 @@ impl Engine {
             (Phone::Held { .. }, Some(true)) => {
                 self.agent_troubled(now, leg, channel.and_then(|channel| channel.trouble));
             }
-            // Asked, not assumed: the driver knows whether it ever was.
+            // A hang-up is sent even for a missing leg: the driver knows whether it ever existed, and reports its end.
             (Phone::Held { .. } | Phone::Calling { .. } | Phone::Leaving { .. }, None)
             | (Phone::Leaving { .. }, Some(_)) => self.drop_phone(now, id, AgentReason::PhoneLost),
             (Phone::Calling { .. }, Some(false)) | (Phone::Gone { .. }, _) => {}
         }
     }
 
-    /// `lost_at`: when the link was lost, if this run had one.
+    /// `lost_at`: when the link was lost. `None` if this run had no link before.
     fn resynchronise_attempt(
         &mut self,
         now: Now,
@@ -193,7 +195,7 @@ impl Engine {
         };
         let (leg, state) = (open.leg.id, open.state);
         let channel = snapshot.channels.get(&leg.0).copied();
-        // A bridge that the agent's own leg is not in joins nobody with an agent.
+        // A callee is with an agent only if the agent's own leg is in that bridge.
         let joined = channel
             .and_then(|c| c.bridge)
             .filter(|bridge| snapshot.holds(*bridge))
@@ -201,7 +203,8 @@ impl Engine {
             .filter(|agent| self.is_held(*agent));
         let with_others = channel.is_some_and(|c| c.with_others) && joined.is_none();
         let up = channel.is_some_and(|c| c.phase == ChannelPhase::Up);
-        // Where the PBX cannot tell since when it is up, the worst is taken: since we last knew that it was not.
+        // If the PBX cannot tell how long the leg has been up, the longest possible time is assumed: since the loss of the
+        // link, or since the launch if that was later.
         let up_for = channel.and_then(|c| c.up_for).map_or_else(
             || {
                 now.mono
@@ -219,13 +222,13 @@ impl Engine {
             return self.found_with_others(now, up_since, attempt);
         }
         match state {
-            // Not dialed yet: its absence means nothing.
+            // The leg was not dialed yet, so its absence proves nothing.
             AttemptState::Preparing { .. } => {}
             AttemptState::Ending { why, .. } => self.end_as_seen(now, attempt, why, joined),
-            // Whether the message still plays is not known any more; nobody is left in silence for it.
+            // The message may have ended during the gap. The call is ended, so that the callee does not hear silence.
             AttemptState::Message { .. } => self.message_over(now, attempt, MessageResult::CutShort),
             _ if channel.is_none() => self.ask_after(now, attempt),
-            // Joined to an agent's leg that is being hung up, or that no book knows.
+            // The callee is in the bridge of an agent's leg that is being hung up, or that no record knows.
             AttemptState::Waiting { .. } | AttemptState::Connecting { .. } if with_a_stranger => {
                 self.end(now, attempt, Why::Limit)
             }
@@ -265,7 +268,8 @@ impl Engine {
         }
     }
 
-    /// The leg is missing. Its end comes from the driver, with what the driver knows of it; the agent stays tied until then.
+    /// The leg is missing from the snapshot. The hang-up makes the driver report its end with what it knows. Until then the
+    /// agent stays tied to the attempt.
     fn ask_after(&mut self, now: Now, attempt: AttemptId) {
         let Some(open) = self.attempts.get(&attempt) else {
             return;
@@ -294,12 +298,13 @@ impl Engine {
         self.tell(&pbx, crate::pbx::PbxCommand::HangUp { leg });
     }
 
-    /// An answered callee is in this agent's bridge, whatever we had asked for.
+    /// Follows the snapshot for an answered callee: it is in the bridge of the agent `joined`, or in no agent's bridge,
+    /// whatever we had asked for.
     fn join_as_seen(&mut self, now: Now, attempt: AttemptId, joined: Option<AgentId>) {
         let Some(state) = self.state_of(attempt) else {
             return;
         };
-        // Nobody is given an agent past the limit, so they were joined by then at the latest.
+        // No callee gets an agent after the limit, so the two were connected by the limit at the latest.
         let by = |limit_at: Mono| now.before(now.mono.since(limit_at));
         match (state, joined) {
             (AttemptState::Connecting { agent, limit_at, .. }, Some(seen)) if seen == agent => {
@@ -308,7 +313,7 @@ impl Engine {
             (AttemptState::Waiting { limit_at, .. }, Some(seen)) if self.is_idle(seen) => {
                 self.talk(now, by(limit_at), attempt, seen)
             }
-            // In somebody else's bridge, who is busy with another call by our books: nobody is given two calls.
+            // The callee is in the bridge of an agent who, by our records, has another call. No agent gets two calls.
             (AttemptState::Waiting { .. } | AttemptState::Connecting { .. }, Some(_)) => {
                 self.end_as_seen(now, attempt, Why::Limit, joined)
             }
@@ -319,7 +324,7 @@ impl Engine {
             (AttemptState::Connecting { limit_at, .. }, None) if limit_at <= now.mono => {
                 self.end(now, attempt, Why::Limit)
             }
-            // Asked to join and not joined: the request was lost with the link, so it is made again.
+            // The connect command was lost with the link, so it is sent again.
             (AttemptState::Connecting { agent, .. }, None) if self.listens(agent) => {
                 self.connect_again(attempt, agent)
             }
@@ -341,7 +346,8 @@ impl Engine {
         }
     }
 
-    /// Hangs up a callee. The agent in whose bridge it was seen gets nobody else before its end is confirmed.
+    /// Hangs up a callee. If the snapshot shows it in an agent's bridge, that agent gets no other callee before the end is
+    /// confirmed.
     fn end_as_seen(&mut self, now: Now, attempt: AttemptId, why: Why, joined: Option<AgentId>) {
         self.end(now, attempt, why);
         let Some(seen) = joined.filter(|agent| self.is_idle(*agent)) else {
@@ -368,7 +374,7 @@ impl Engine {
         self.set_state(attempt, state);
     }
 
-    /// Somebody who is none of our agents talks with this callee.
+    /// A party that is not one of our agents talks with this callee.
     fn found_with_others(&mut self, now: Now, up_since: Now, attempt: AttemptId) {
         let Some(open) = self.attempts.get(&attempt) else {
             return;
@@ -376,9 +382,9 @@ impl Engine {
         let (leg, state) = (open.leg.id, open.state);
         match state {
             AttemptState::Preparing { .. } | AttemptState::Transferred { .. } => {}
-            // What we had asked for may have been lost with the link.
+            // The hang-up may have been lost with the link, so it is sent again.
             AttemptState::Ending { why, .. } => self.end(now, attempt, why),
-            // Answered unseen.
+            // The answer was missed.
             AttemptState::Dialing { agent, .. } | AttemptState::Ringing { agent, .. } => {
                 if let Some(kept) = agent {
                     self.free_agent(now, kept, attempt);
@@ -393,10 +399,10 @@ impl Engine {
         }
     }
 
-    /// Nobody has this callee whom we thought to be transferred, or an agent of ours does.
+    /// By our records the callee was transferred. The snapshot shows it alone, or with an agent of ours.
     fn transferred_alone(&mut self, now: Now, attempt: AttemptId, joined: Option<AgentId>) {
         match joined {
-            // Found by a former run's books: the agent had two calls there, and this is the one that is on.
+            // By the records of a former run the agent had two calls, and this is the one that is still up.
             Some(agent) if self.is_untied(agent) => {
                 let silent_at = now.mono
                     + self.config.settings.dialing.ring_timeout()
@@ -430,7 +436,7 @@ impl Engine {
     }
 }
 
-/// In which order attempts are held against a snapshot: those who talk, by our books, first.
+/// The order in which attempts are compared with a snapshot. Those that are connected by our records come first.
 fn settled_as(state: AttemptState) -> u8 {
     match state {
         AttemptState::Connected { .. } => 0,

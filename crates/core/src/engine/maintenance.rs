@@ -1,6 +1,6 @@
-//! Maintenance of a PBX: nothing is placed there, what rings is taken back, and conversations go on to their end. Agents' held legs
-//! are released once no call can need them, so that the PBX is left without any leg of ours and can restart. Agents stay logged
-//! in, and their phones are called again when the maintenance ends.
+//! Maintenance of a PBX. Nothing is launched there, ringing calls are cancelled, and conversations go on to their end. The
+//! held legs of agents are ended once no call can need them. Then no leg of ours is left, and the PBX can restart. Agents
+//! stay logged in, and their phones are called again when the maintenance ends.
 
 use super::Engine;
 use crate::agent::{AgentReason, Phone, Work};
@@ -13,7 +13,7 @@ impl Engine {
         self.look_for_stranded = true;
         if on {
             self.maintained.insert(pbx);
-            // Whoever works on another PBX leases afresh.
+            // Agents on other PBXes get newly leased contacts.
             self.return_hopper(|_| true);
         } else if self.maintained.remove(&pbx) {
             let here = self.agents.values().filter(|agent| agent.pbx == pbx);
@@ -28,7 +28,8 @@ impl Engine {
         self.maintained.contains(pbx)
     }
 
-    /// Releases the legs of agents whom no call can need any more. Before the first snapshot it is not known who talks.
+    /// Ends the legs of agents that no call can need any more. Before the first snapshot it is unknown who is in a
+    /// conversation, so the engine waits for it.
     pub(super) fn release_phones(&mut self, now: Now) {
         let maintained: Vec<PbxName> = self.maintained.intersection(&self.links_up).cloned().collect();
         for pbx in maintained {

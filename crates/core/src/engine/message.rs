@@ -1,5 +1,5 @@
-//! The message for an abandoned callee, if the campaign has one, and the hang-up after it. From the start of the message on the
-//! callee is abandoned, whatever happens: it gets no agent any more, and it is counted once.
+//! The message for an abandoned callee, if the campaign has one, and the hang-up after it. The callee is abandoned from the
+//! start of the message, whatever follows: it gets no agent any more and is counted once.
 
 use super::Engine;
 use crate::attempt::{AttemptState, Why};
@@ -10,14 +10,15 @@ use crate::pbx::PbxCommand;
 use crate::time::{Now, Wall};
 use std::time::Duration;
 
-/// Longer than any message. If the PBX has not reported its end by then, the call is hung up.
+/// Time limit for the message. If the PBX has not reported its end by then, the engine ends the call.
 const MESSAGE_MAX: Duration = Duration::from_secs(60);
 
-/// When a callee hangs up, the PBX may report the broken message before the hang-up, by this much at most.
+/// If a callee hangs up during the message, the PBX may report the broken message before the hang-up. The engine waits this
+/// long for the hang-up.
 const END_LATE_MAX: Duration = Duration::from_millis(50);
 
 impl Engine {
-    /// The connect limit of a waiting callee has passed.
+    /// The connect limit of a waiting callee has passed: plays the message, or hangs up if there is none.
     pub(super) fn abandon(&mut self, now: Now, attempt: AttemptId) {
         let Some(sound) = self.config.settings.answering.abandon_message.clone() else {
             return self.end(now, attempt, Why::Limit);
@@ -39,7 +40,7 @@ impl Engine {
         self.tell(&pbx, PbxCommand::Play { leg, sound });
     }
 
-    /// The PBX says that it has played something.
+    /// The PBX has stopped playing the message. `whole`: it played all of it.
     pub(super) fn played(&mut self, now: Now, leg: LegId, whole: bool) {
         let Some(attempt) = self.attempt_of(leg) else {
             return;
@@ -70,7 +71,7 @@ impl Engine {
         }
     }
 
-    /// The message is over, or is not waited for any longer.
+    /// The message is over, or the engine waits no longer for its end. The call is ended.
     pub(super) fn message_over(&mut self, now: Now, attempt: AttemptId, fate: MessageResult) {
         if let Some(AttemptState::Message { asked_at, .. }) = self.state_of(attempt) {
             self.note_message(attempt, fate, asked_at);

@@ -1,4 +1,4 @@
-//! The held leg to an agent's phone: its recalls, and what the phone does by itself.
+//! The held leg to an agent's phone: when the phone is called again, and what the phone does by itself.
 
 use super::full::Probe;
 use super::{ASK_AGAIN, Engine, SILENCE_MARGIN};
@@ -12,14 +12,15 @@ use crate::verdict;
 use rand::RngExt;
 use std::time::Duration;
 
-/// How often a phone that was lost or did not answer is called again before its agent is paused.
+/// A phone that was lost or did not answer is called again this many times before its agent is paused.
 const RECALLS_MAX: u8 = 2;
-/// The same for a phone that the PBX could not reach at all: phones take minutes to register after a PBX's restart.
+/// The same for a phone that the PBX could not reach: phones take minutes to register after the PBX restarts.
 const RECALLS_UNREACHED_MAX: u8 = 14;
-/// Before the first call again, unless the phone had proved to be of use; doubles up to the other.
+/// Wait before the first repeated call. It doubles with each further one, up to `RECALL_WAIT_MAX`. A phone that has proved
+/// to work is called again without a wait.
 const RECALL_WAIT_MIN: Duration = Duration::from_secs(2);
 const RECALL_WAIT_MAX: Duration = Duration::from_secs(30);
-/// A phone held this long has proved to be of use.
+/// A phone whose leg was held this long has proved to work.
 const PROVED_AFTER: Duration = Duration::from_secs(60);
 
 impl Engine {
@@ -64,12 +65,12 @@ impl Engine {
         };
         let recalls = match (agent.phone, end.by) {
             _ if maintained => 0,
-            // It is no fault of the phone that the PBX takes no calls.
+            // That the PBX takes no calls is no failure of the phone.
             (Phone::Calling { recalls, .. }, EndedBy::NoRoom) => recalls.saturating_sub(1),
             (phone, _) => recalls_kept(now, phone),
         };
         match agent.phone {
-            // What it was asked to end for says more than its end.
+            // The reason for our hang-up says more than the end.
             Phone::Leaving { .. } => {}
             Phone::Held { .. } => agent.why_phone = held_ended(end),
             Phone::Gone { .. } | Phone::Calling { .. } => agent.why_phone = unheld_ended(end),
@@ -88,14 +89,15 @@ impl Engine {
         self.lost_phone(now, id);
     }
 
-    /// What an agent kept for a call means to it once the phone is gone; then calls the phone again, or pauses the agent.
+    /// The phone's leg is gone. Releases the agent's call, then calls the phone again, pauses the agent, or logs the agent
+    /// out.
     fn lost_phone(&mut self, now: Now, id: AgentId) {
         self.release_call(now, id);
         self.leave_if_due(now, id);
         self.recall_phone(now, id);
     }
 
-    /// Calls a phone that is gone, if it is time and it still may be.
+    /// Calls a phone that has no leg, if it is time and if it may be called again. Otherwise waits, or pauses the agent.
     pub(super) fn recall_phone(&mut self, now: Now, id: AgentId) {
         let Some(agent) = self.agents.get(&id) else { return };
         let Phone::Gone { recalls, recall_at } = agent.phone else {
@@ -108,7 +110,7 @@ impl Engine {
             return;
         };
         if agent.wants == Wants::LogOut {
-            // Should the agent stay after all, the phone is called afresh.
+            // If the agent asks to stay, that request calls the phone.
             let recall_at = None;
             return self.set_phone(now, id, Phone::Gone { recalls, recall_at });
         }
@@ -116,11 +118,11 @@ impl Engine {
             return;
         }
         if self.is_maintained(&agent.pbx) {
-            // The end of the maintenance calls it, if it comes first.
+            // If the maintenance ends before that, its end calls the phone.
             return self.put_off_recall(now, id, AgentReason::PbxMaintenance, now.mono + SILENCE_MARGIN);
         }
         if !self.links_up.contains(&agent.pbx) {
-            // The next snapshot calls it, if it comes first.
+            // If a snapshot arrives before that, it calls the phone.
             let recall_at = Some(now.mono + SILENCE_MARGIN);
             return self.set_phone(now, id, Phone::Gone { recalls, recall_at });
         }
@@ -161,7 +163,7 @@ impl Engine {
         }
     }
 
-    /// Calls a phone that is to be called again at once, whatever it waited for.
+    /// Calls a phone at once that is waiting for its next call.
     pub(super) fn recall_phone_now(&mut self, now: Now, id: AgentId) {
         if let Some(Phone::Gone {
             recalls,
@@ -174,7 +176,7 @@ impl Engine {
         }
     }
 
-    /// Somebody asked for this phone: earlier failures no longer count.
+    /// Calls the phone because a request needs it. Earlier failures no longer count.
     pub(super) fn call_phone_afresh(&mut self, now: Now, id: AgentId, why: AgentReason) {
         if let Some(agent) = self.agents.get_mut(&id)
             && matches!(agent.phone, Phone::Gone { .. })
@@ -196,7 +198,7 @@ impl Engine {
         }
     }
 
-    /// The leg came out of its bridge: whoever is in there is given to others, and the leg is renewed.
+    /// The agent's leg left its bridge. The engine releases the agent's call, ends the leg and calls the phone again.
     pub(super) fn agent_left(&mut self, now: Now, leg: AgentLegId, how: Departure) {
         let Some(id) = self.agent_of(leg) else { return };
         match self.agents.get(&id).map(|a| a.phone) {
@@ -204,13 +206,14 @@ impl Engine {
                 self.drop_phone(now, id, how.into());
                 self.release_call(now, id);
             }
-            // It is being ended already.
+            // The leg has ended, or its end was requested already.
             Some(Phone::Gone { .. } | Phone::Leaving { .. }) | None => self.counts.stale += 1,
         }
     }
 
-    /// Whether the phone listens. On hold it waits to be taken off; with any other trouble the leg is renewed, once no
-    /// conversation is on: to end one is the callee's to decide.
+    /// Handles a change of the phone's trouble; `None`: it is over. If the phone is on hold, the engine waits. With any
+    /// other trouble it ends the leg and calls the phone again, but not during a conversation, because only the callee
+    /// should end that.
     pub(super) fn agent_troubled(&mut self, now: Now, leg: AgentLegId, news: Option<LegTrouble>) {
         let Some(id) = self.agent_of(leg) else { return };
         let Some(Agent { phone, work, .. }) = self.agents.get(&id) else {
@@ -245,7 +248,7 @@ impl Engine {
             return self.restart_idle(now, id, AgentReason::PhoneBack);
         };
         if let Work::Reserved { attempt } = work {
-            // Whether a callee is on the way into this bridge is not known: nobody may be left there.
+            // The PBX may already be moving a callee into this bridge, and the callee must not stay there alone.
             if let Some(AttemptState::Connecting { .. }) = self.state_of(attempt) {
                 self.drop_phone(now, id, trouble.into());
             }
@@ -254,7 +257,8 @@ impl Engine {
         self.renew_if_deaf(now, id);
     }
 
-    /// Renews a leg whose phone cannot listen and does not say that it will.
+    /// Ends the leg of a phone that cannot be heard or reached, so that the phone is called again. A phone on hold keeps
+    /// its leg, and so does an agent in a conversation.
     pub(super) fn renew_if_deaf(&mut self, now: Now, id: AgentId) {
         let Some(agent) = self.agents.get(&id) else { return };
         match (agent.phone, agent.work) {
@@ -276,7 +280,7 @@ impl Engine {
         }
     }
 
-    /// The call that the agent is kept for or talks in goes on without the agent.
+    /// Takes the agent out of the call that the agent is reserved for or talks in.
     fn release_call(&mut self, now: Now, id: AgentId) {
         match self.agents.get(&id).map(|a| a.work) {
             Some(Work::Reserved { attempt } | Work::OnCall { attempt }) => {
@@ -308,7 +312,7 @@ impl Engine {
         self.tell(&pbx, PbxCommand::HangUpAgent { leg });
     }
 
-    /// The phone has become of use. The agent counts as free from now on.
+    /// The phone can be used now. An idle agent counts as free from now on.
     fn restart_idle(&mut self, now: Now, id: AgentId, why: AgentReason) {
         if let Some(Work::Idle { .. }) = self.agents.get(&id).map(|a| a.work) {
             self.set_work(now, id, Work::Idle { since: now.mono }, why);
@@ -324,7 +328,7 @@ impl Engine {
     }
 }
 
-/// Whether the PBX never reached the phone.
+/// True if the PBX never reached the phone.
 fn unreached(end: &LegEnd) -> bool {
     !end.progressed
         && !end.answered
@@ -335,13 +339,13 @@ fn unreached(end: &LegEnd) -> bool {
         }
 }
 
-/// Whether the PBX ended the leg because no audio came from the phone: Asterisk's `rtp_timeout` gives 44 (measured on 22.10 and
-/// 16.28), and the FreeSWITCH driver the same for `media_timeout`.
+/// True if the PBX ended the leg because no audio came from the phone: Asterisk's `rtp_timeout` gives cause 44 (measured on
+/// 22.10 and 16.28), and the FreeSWITCH driver reports the same for `media_timeout`.
 fn was_silent(end: &LegEnd) -> bool {
     end.answered && end.q850 == Some(44)
 }
 
-/// The calls made to this phone since it last proved to be of use.
+/// The number of calls to this phone since it last proved to work.
 fn recalls_kept(now: Now, phone: Phone) -> u8 {
     match phone {
         Phone::Held { since, .. } if now.mono.since(since) >= PROVED_AFTER => 0,
@@ -351,7 +355,7 @@ fn recalls_kept(now: Now, phone: Phone) -> u8 {
     }
 }
 
-/// Why a held phone is gone.
+/// The reason to show after a held leg ended.
 fn held_ended(end: &LegEnd) -> AgentReason {
     match end.by {
         EndedBy::Network if was_silent(end) => AgentReason::PhoneNoAudio,
@@ -364,7 +368,7 @@ fn held_ended(end: &LegEnd) -> AgentReason {
     }
 }
 
-/// Why a phone that was called is not held.
+/// The reason to show after a call to the phone ended before the leg was held.
 fn unheld_ended(end: &LegEnd) -> AgentReason {
     match end.by {
         EndedBy::Vanished => AgentReason::PhoneLost,

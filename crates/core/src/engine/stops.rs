@@ -1,4 +1,4 @@
-//! How an engine ends: it launches nothing more, takes back what rings, and lets conversations go on or hangs them up.
+//! How an engine stops: it launches nothing more, cancels unanswered calls, and lets conversations go on or hangs them up.
 
 use super::Engine;
 use crate::agent::AgentReason;
@@ -7,19 +7,19 @@ use crate::ids::{AgentId, AttemptId};
 use crate::time::Now;
 
 impl Engine {
-    /// Whether a drained engine has nothing left to wait for.
+    /// True if a stopping engine has no attempt and no agent left.
     pub fn is_drained(&self) -> bool {
         self.draining && self.attempts.is_empty() && self.agents.is_empty() && self.judged.is_empty()
     }
 
-    /// Whether a restart now would strand nobody: every call that is up is a conversation.
+    /// True if the engine is stopping and every open call is a conversation: a restart now strands no callee.
     pub fn is_settled(&self) -> bool {
         self.draining
             && self.judged.is_empty()
             && self.attempts.values().all(|open| open.state.is_conversation())
     }
 
-    /// Launches nothing more and takes back what rings.
+    /// Stops launching and cancels unanswered calls.
     pub(super) fn stop(&mut self, now: Now) {
         self.draining = true;
         self.keep_learnt(now);
@@ -34,7 +34,7 @@ impl Engine {
         }
     }
 
-    /// Ends every call, whatever it is in.
+    /// Ends every call, conversations too.
     pub(super) fn hang_up_all(&mut self, now: Now) {
         self.take_back_where(now, |_| true);
         let attempts: Vec<AttemptId> = self.attempts.keys().copied().collect();

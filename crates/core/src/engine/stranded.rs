@@ -1,5 +1,4 @@
-//! Calls that nobody is to take: launched ahead of agents who have left, too few of whom are still there; or on a PBX in
-//! maintenance.
+//! Unanswered calls that no agent can take: too many agents have left since the launch, or the PBX is in maintenance.
 
 use super::{Engine, Timer};
 use crate::agent::{AgentReason, Phone, Wants, Work};
@@ -12,7 +11,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 impl Engine {
-    /// Whether an agent is on this PBX who takes calls, now or after the present one.
+    /// True if an agent on this PBX takes calls, now or after the present call.
     pub(super) fn has_agent(&self, pbx: &PbxName) -> bool {
         let serves = |phone: Phone| matches!(phone, Phone::Held { trouble: None, .. });
         self.agents
@@ -20,9 +19,9 @@ impl Engine {
             .any(|a| &a.pbx == pbx && a.wants == Wants::Calls && serves(a.phone))
     }
 
-    /// What becomes of unanswered attempts for which no agent is kept though one should be, or whose PBX is in maintenance: a free
-    /// agent is kept for them, or they are taken back. A phone that rings is let ring for as long as the rules ask, even if nobody
-    /// is there to take the call: hung up earlier, it counts as a call that was given no time.
+    /// Handles unanswered attempts that need a reserved agent and have none, and those on a PBX in maintenance. They get a
+    /// free agent, or they are cancelled. A ringing phone is left ringing for the minimum time of the abandon rules, even
+    /// if no agent can take the call: the rules allow no earlier hang-up.
     pub(super) fn take_back_stranded(&mut self, now: Now) {
         let unanswered = |state: AttemptState| {
             matches!(
@@ -80,7 +79,7 @@ impl Engine {
         }
     }
 
-    /// Keeps this agent for an attempt that nobody has answered yet.
+    /// Reserves this agent for an unanswered attempt.
     fn keep_agent(&mut self, now: Now, attempt: AttemptId, agent: AgentId) {
         let agent_kept = Some(agent);
         let state = match self.state_of(attempt) {
@@ -110,20 +109,20 @@ impl Engine {
         self.set_state(attempt, state);
     }
 
-    /// How long the rules ask a phone to be let ring.
+    /// The minimum ring time of the abandon rules; zero without rules.
     fn ring_min(&self) -> Duration {
         let rules = self.config.settings.pacing.abandon_rules.iter();
         let ring_ms_min = rules.map(|rule| rule.ring_ms_min).max().unwrap_or(0);
         Duration::from_millis(ring_ms_min.into())
     }
 
-    /// Takes back what is too many for the agents who are left, once some have left.
+    /// Cancels the calls that are too many for the remaining agents, after an agent has stopped taking calls.
     pub(super) fn take_back_surplus(&mut self, now: Now) {
         if self.surplus_at.is_none_or(|at| at > now.mono) {
             return;
         }
         self.surplus_at = None;
-        // In the other modes the campaign itself says how many calls an agent has.
+        // In the other modes the settings give the number of calls for each agent.
         if self.config.settings.pacing.mode != Mode::Predictive {
             return;
         }
@@ -163,7 +162,7 @@ impl Engine {
                 | AttemptState::Ending { .. } => {}
             }
         }
-        // Who rings longest is kept first.
+        // Calls are cancelled from the end of this list, so the oldest ringing call is cancelled last.
         may_go.sort_unstable();
         let keys: Vec<CallKey> = may_go
             .iter()
@@ -177,7 +176,7 @@ impl Engine {
         }
     }
 
-    /// Takes back calls that nobody answered yet.
+    /// Cancels the unanswered calls that `which` selects.
     pub(super) fn take_back_where(&mut self, now: Now, which: impl Fn(&Attempt) -> bool) {
         let attempts: Vec<AttemptId> = self
             .attempts
@@ -190,7 +189,7 @@ impl Engine {
         }
     }
 
-    /// Takes back a call, unless somebody has answered it.
+    /// Cancels a call, unless the callee has answered.
     pub(super) fn take_back(&mut self, now: Now, attempt: AttemptId) {
         match self.state_of(attempt) {
             Some(AttemptState::Preparing { agent, .. }) => {

@@ -1,4 +1,4 @@
-//! Stories of single calls.
+//! Tests of single calls.
 
 use super::*;
 use crate::agent::{AgentState, Wants};

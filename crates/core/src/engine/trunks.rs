@@ -1,4 +1,4 @@
-//! What the ends of legs say of their trunk, and what its trouble means for the attempts that it met.
+//! What the end of a leg shows about its trunk, and what a trunk failure changes for the attempts over it.
 
 use super::{Engine, Timer};
 use crate::attempt::{Attempt, AttemptState, Ended, Judged};
@@ -12,11 +12,11 @@ use crate::time::{Mono, Now};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long an attempt waits at most, until it is known whether its leg's end was the trunk's doing.
+/// An attempt waits at most this long for the decision whether its trunk caused the end of its leg.
 const JUDGED_MAX: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// What the end of this attempt's leg says of its trunk.
+    /// Reports the end of the attempt's leg to the trunk's breaker. Returns what the end shows about the trunk.
     pub(super) fn judge_trunk(
         &mut self,
         now: Now,
@@ -49,7 +49,7 @@ impl Engine {
         breaker.ended(now.mono, of, lives_on)
     }
 
-    /// Ends an attempt whose last leg has ended, or keeps it while its trunk is judged.
+    /// Ends an attempt whose last leg has ended, or keeps it until its trunk is judged.
     pub(super) fn end_attempt(&mut self, now: Now, trunk: TrunkId, blame: Blame, ended: Ended) {
         match blame {
             Blame::Doubted if !self.draining => {
@@ -75,18 +75,18 @@ impl Engine {
         }
     }
 
-    /// Trunks over which launches are held.
+    /// The trunks over which launches are held.
     pub(super) fn trunks_held(&self) -> BTreeSet<TrunkId> {
         let held = self.breakers.iter().filter(|(_, b)| b.probe_at().is_some());
         held.map(|(trunk, _)| *trunk).collect()
     }
 
-    /// The trunk works: what it said of numbers is so.
+    /// The trunk works, so the attempts that waited for it end with the outcomes that their legs gave.
     pub(super) fn trust(&mut self, now: Now, trunk: TrunkId) {
         self.end_judged(now, |judged| judged.trunk == trunk);
     }
 
-    /// Ends attempts that were judged for long enough, and all of them before a stop.
+    /// Ends the attempts that have waited long enough, and all of them if the engine is stopping.
     pub(super) fn settle_judged(&mut self, now: Now) {
         if !self.judged.is_empty() {
             let draining = self.draining;
@@ -104,7 +104,7 @@ impl Engine {
         }
     }
 
-    /// The attempt has its outcome, and its contact what follows from that.
+    /// Stores the outcome of the attempt, and when its contact may be called again.
     fn store_outcome(&mut self, now: Now, ended: Ended) {
         let next = retry::after(ended.outcome, ended.by, &ended.lead);
         *self.counts.outcomes.entry(ended.outcome).or_default() += 1;
@@ -121,7 +121,8 @@ impl Engine {
     }
 }
 
-/// The same end as the trunk's doing: whatever was said of the number, the trunk did not carry the call.
+/// The end of an attempt after a trunk failure: the trunk did not carry the call, so its answer about the number does not
+/// count.
 fn by_trunk(ended: Ended) -> Ended {
     match ended.outcome {
         Outcome::Invalid | Outcome::Busy | Outcome::NoAnswer | Outcome::Rejected => Ended {

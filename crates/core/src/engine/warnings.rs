@@ -1,4 +1,4 @@
-//! What fails again and again though calls go on, until it goes well again.
+//! Warnings: failures of messages and recordings that do not stop the calls. A warning stays until the next success.
 
 use super::Engine;
 use crate::campaign::CampaignConfig;
@@ -7,15 +7,16 @@ use crate::live::Warning;
 use crate::outcome::MessageResult;
 use std::collections::BTreeSet;
 
-/// One recording fails where its callee hangs up at that moment. So many in a row have another reason.
+/// A single recording can fail because the callee hangs up at that moment. This many failures in a row have another cause.
 const RECORDINGS_FAILED_MIN: u32 = 5;
 
-/// What failed last.
+/// The latest failures.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Failures {
-    /// PBXes that could not play the last abandon message. Each by itself: one may have the sound and another not.
+    /// PBXes that could not play their last abandon message. Each PBX is counted by itself, because one may have the sound
+    /// and another not.
     messages: BTreeSet<PbxName>,
-    /// Recordings in a row that came to nothing.
+    /// Number of recordings in a row that failed.
     recordings: u32,
 }
 
@@ -28,7 +29,7 @@ impl Failures {
             MessageResult::Failed => {
                 self.messages.insert(pbx.clone());
             }
-            // Whether any of it was heard is not known.
+            // A message that was cut short shows neither a success nor a failure.
             MessageResult::CutShort => {}
         }
     }
@@ -41,7 +42,7 @@ impl Failures {
         };
     }
 
-    /// Other settings are given the benefit of the doubt.
+    /// Forgets failures that the new settings may have corrected.
     pub(super) fn configured(&mut self, old: &CampaignConfig, new: &CampaignConfig) {
         let used = |pbx: &PbxName| new.trunks.iter().any(|trunk| &trunk.pbx == pbx);
         self.messages.retain(used);
@@ -56,7 +57,7 @@ impl Failures {
 }
 
 impl Engine {
-    /// What is not as it should be, though calls go on.
+    /// The present warnings.
     pub(super) fn warnings(&self) -> Vec<Warning> {
         let messages = !self.failures.messages.is_empty();
         let message = messages.then_some(Warning::MessageFailed);

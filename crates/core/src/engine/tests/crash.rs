@@ -1,4 +1,4 @@
-//! Stories of what a crash left behind.
+//! Tests of the start after a crash.
 
 use super::*;
 
@@ -34,7 +34,7 @@ pub(super) fn open_agent(n: i64) -> OpenAgent {
 
 #[test]
 fn after_a_crash_a_conversation_goes_on_with_the_agent_whose_bridge_it_is_in() {
-    // 1: stored as connected. 2: the crash came before even the answer was stored.
+    // Attempt 1 was stored as connected. Attempt 2: the crash came before its answer was stored.
     let connected = Some((Wall(1_800_000_000_000), AgentId(1)));
     let attempts = vec![
         open_attempt(1, connected, connected.map(|c| c.0)),
@@ -190,7 +190,7 @@ fn a_ringing_call_found_in_a_strangers_bridge_is_ended_and_frees_the_agent_kept_
     assert_eq!(rig.checked_account(), (1.0, 1.0));
 }
 
-/// A channel that is up, in this bridge, answered so long ago.
+/// A channel that is up in this bridge, and was answered this long ago.
 fn up(bridge: Option<AgentLegId>, up_for: Option<Duration>) -> ChannelState {
     ChannelState {
         phase: ChannelPhase::Up,
@@ -210,7 +210,7 @@ fn agent_leg_of(n: u128) -> AgentLegId {
     AgentLegId(uuid::Uuid::from_u128(3000 + n))
 }
 
-/// Agents 1 and 2 in their bridges, and these callees.
+/// A snapshot with agents 1 and 2 in their bridges, and these callees.
 fn snapshot(callees: &[(u128, ChannelState)]) -> PbxEvent {
     let agents = [1, 2].map(|n| (agent_leg_of(n).0, up(Some(agent_leg_of(n)), None)));
     let callees = callees.iter().map(|(n, channel)| (leg_of(*n).0, *channel));
@@ -281,7 +281,8 @@ fn an_answer_that_was_not_served_before_the_crash_ends_as_abandoned_once_its_lim
         agents: vec![open_agent(1), open_agent(2)],
         ..Recovered::default()
     };
-    // It is gone; it waits still; it waits with nothing stored of its answer, and the PBX tells since when or not.
+    // First with a stored answer: the callee is gone, or it still waits. Then without one: the PBX can tell how long the
+    // leg has been up, or cannot.
     let gone = |rig: &mut Rig| rig.event(snapshot(&[]));
     let waits = |rig: &mut Rig| rig.event(snapshot(&[(1, up(None, None))]));
     let stories: [&dyn Fn(&mut Rig); 2] = [&gone, &waits];
@@ -327,7 +328,7 @@ fn who_hung_up_before_the_limit_while_we_were_away_is_in_neither_term() {
         },
     );
     rig.event(snapshot(&[]));
-    // The driver looks for a second whether the end is only late.
+    // The driver waits one second in case the event of the end is only late.
     rig.wait(Duration::from_secs(1));
     rig.event(PbxEvent::LegEnded {
         leg: leg_of(1),
@@ -401,7 +402,7 @@ fn up_in(bridge: u128) -> ChannelState {
 #[test]
 fn a_conversation_is_not_cut_because_the_agent_had_transferred_another_callee_before_the_restart() {
     let at = |ms: i64| Wall(1_800_000_000_000 + ms);
-    // 1 was transferred, and ended while we were away; 2 talks with the agent.
+    // Attempt 1 was transferred, and ended while Paceline was down. Attempt 2 talks with the agent.
     let attempts = vec![
         open_attempt(1, Some((at(0), AgentId(1))), Some(at(0))),
         open_attempt(2, Some((at(60_000), AgentId(1))), Some(at(60_000))),
@@ -455,7 +456,7 @@ fn refused(by: EndedBy, sip: u16) -> LegEnd {
     }
 }
 
-/// `count` attempts whose legs ended so, all of them before Paceline died.
+/// A rig with `count` attempts whose legs ended with `end` before Paceline crashed.
 fn with_ended_legs(count: u128, end: &LegEnd) -> Rig {
     let ended_at = Wall(1_800_000_000_000 - 800);
     let attempt = |n| OpenAttempt {

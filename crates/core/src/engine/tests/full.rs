@@ -19,7 +19,7 @@ fn a_full_switch_is_probed_by_one_call_ever_less_often_and_no_contact_pays_for_i
             assert_eq!(rig.engine.live(rig.now).idle, [Idle::PbxFull], "{mode:?}");
             rig.wait(Duration::from_millis(wait_s * 1000 - 1));
             assert_eq!(rig.legs().len(), legs, "{mode:?}");
-            // Its fate decides, however long that takes.
+            // Only the probe's result, or another wait, lets the next leg go.
             rig.wait(Duration::from_millis(301));
             legs += 1;
             assert_eq!(rig.legs().len(), legs, "{mode:?}");
@@ -27,7 +27,7 @@ fn a_full_switch_is_probed_by_one_call_ever_less_often_and_no_contact_pays_for_i
             rig.event(PbxEvent::LegEnded { leg, end });
         }
         assert_eq!(rig.outcomes(), vec![Outcome::Cancelled; legs]);
-        // The next one rings: there was room for it, and so for the others.
+        // The next one rings: the PBX had room for it, so it has room for others.
         rig.wait(Duration::from_millis(8_300));
         let (leg, kind) = (rig.leg(), Progress::Ringing);
         rig.event(PbxEvent::Progress { leg, kind });
@@ -59,7 +59,7 @@ fn a_call_from_before_does_not_say_that_a_full_switch_has_room_again() {
     assert_eq!(rig.legs().len(), 2);
 }
 
-/// What a PBX says that ends everything because it stops.
+/// The end of a leg on a PBX that stops.
 fn stopped(answered: bool) -> LegEnd {
     end(EndedBy::Stopped, answered)
 }
@@ -147,7 +147,7 @@ fn phones_that_a_pbx_refuses_are_tried_by_one_however_long_and_all_are_called_on
     for n in 1..=5 {
         assert_eq!(rig.state(n), AgentState::Ringing, "{n}");
     }
-    // Its refusals were no fault of the phone: it may still fail as often as any other.
+    // The refusals of the PBX do not count against the phone: it may still fail as often as any other.
     let leg = rig.agent_leg(1);
     rig.event(PbxEvent::AgentEnded {
         leg,

@@ -1,5 +1,5 @@
-//! No sequence of events, in any order, with any duplicates or losses, makes the engine panic, strand a call or an agent, or
-//! give one agent two calls.
+//! Random sequences of events, in any order, with duplicates and losses: none of them makes the engine panic, strand a call
+//! or an agent, or give one agent two calls.
 
 use super::*;
 use proptest::test_runner::RngSeed;
@@ -7,10 +7,10 @@ use std::hash::{BuildHasher as _, RandomState};
 
 mod recovery;
 
-/// One move of the hunt. Indices pick among whatever exists by then.
+/// One random step. An index selects among the legs that exist at that time.
 #[derive(Clone, Debug)]
 enum Move {
-    /// What, of which leg, and how many milliseconds ago.
+    /// The index of the leg, the kind of event, and how many milliseconds ago it happened.
     Event(usize, u8, u64),
     AgentEvent(usize, u8),
     Ask(i64, u8),
@@ -22,7 +22,7 @@ enum Move {
     TaskStopped(bool),
     Mode(Mode),
     Maintenance(bool),
-    /// Whether the newest outcome was not stored yet, while the leg's end was.
+    /// True if the newest outcome was not stored before the crash, although the leg's end was.
     Crash(bool),
 }
 
@@ -45,28 +45,28 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     proptest::collection::vec(one, 1..120)
 }
 
-/// The hunt's world: every leg that was ever asked for, and requests to the store that wait for an answer.
+/// The state of one random run: every leg that was requested, and the store requests that wait for an answer.
 struct Hunt {
     rig: Rig,
     legs: Vec<LegId>,
     agent_legs: Vec<AgentLegId>,
     prepares: Vec<crate::command::NewAttempt>,
     refills: usize,
-    /// By attempt: how often it was dialed, and whether it was stored as allowed and as ended.
+    /// How often each leg was dialed, and below, what was stored of its attempt.
     dialed: BTreeMap<LegId, u32>,
     allowed: BTreeSet<LegId>,
     stored: BTreeMap<AttemptId, crate::command::NewAttempt>,
     leg_ends: BTreeMap<LegId, (Wall, LegEnd)>,
     ended: BTreeMap<AttemptId, u32>,
-    /// Since the last crash.
+    /// The attempt that ended last since the last crash.
     last_ended: Option<AttemptId>,
-    /// Who was to hear the message, since the last crash.
+    /// The legs for which a message was requested since the last crash.
     messaged: BTreeSet<LegId>,
-    /// Agents' legs that are known to be out of their bridges, since the last crash.
+    /// The agents' legs that left their bridges since the last crash.
     left: BTreeSet<AgentLegId>,
-    /// Where each callee was sent that may still be there, since the last crash.
+    /// For each callee who may still be there: the agent's leg to which it was sent, since the last crash.
     sent: BTreeMap<LegId, AgentLegId>,
-    /// What the engine was told last, and was told when it had carried out all that went before.
+    /// Whether the PBX is in maintenance. The engine was told so after all earlier commands were carried out.
     maintained: bool,
     read: usize,
     crashes: u64,
@@ -184,7 +184,7 @@ impl Hunt {
         self.check_account();
     }
 
-    /// On a PBX in maintenance nothing is placed.
+    /// No leg is placed on a PBX in maintenance.
     fn check_maintenance(&self, command: &Command) {
         let places = matches!(
             command,
@@ -197,12 +197,12 @@ impl Hunt {
         assert!(!(places && self.maintained), "placed in maintenance: {command:?}");
     }
 
-    /// What is counted is what the attempts say, at any moment.
+    /// At any moment, the counters agree with the rows of the attempts.
     fn check_account(&self) {
         assert_eq!(self.rig.account(), self.rows.account(self.rule()));
     }
 
-    /// Nobody waits for an agent past the limit while the PBX can be told what to do.
+    /// No callee waits for an agent past the limit while the link is up.
     fn check_waits(&self) {
         let now = self.rig.now.mono;
         for open in self.rig.engine.attempts.values() {
@@ -222,7 +222,7 @@ impl Hunt {
         &self.config.settings.pacing.abandon_rules[0]
     }
 
-    /// Whether an agent's leg that the engine knows is in its bridge, as far as was told, and its phone listens.
+    /// True if the engine knows this agent's leg as held, and its phone has no trouble.
     fn listens(&self, leg: AgentLegId) -> bool {
         let agent = self.rig.engine.agent_legs.get(&leg);
         agent.is_some_and(|agent| {
@@ -231,7 +231,7 @@ impl Hunt {
         })
     }
 
-    /// A campaign that launches nothing for ten seconds says why.
+    /// A campaign that launches nothing for ten seconds gives a reason.
     fn wait(&mut self, ms: u64) {
         let before = self.rig.said.len();
         self.rig.wait(Duration::from_millis(ms));
@@ -258,7 +258,7 @@ impl Hunt {
                 };
                 let agent_leg = pick(i / 7, self.agent_legs.len()).map(|i| self.agent_legs[i]);
                 let joined = agent_leg.unwrap_or(AgentLegId(leg.0));
-                // Who is transferred on the way to an agent may still come there.
+                // A callee who is transferred while the PBX connects it may still reach the agent.
                 let attempt = self.rig.engine.legs.get(&leg);
                 let open = attempt.and_then(|attempt| self.rig.engine.attempts.get(attempt));
                 let joins = open.is_some_and(|open| matches!(open.state, AttemptState::Connecting { .. }));
@@ -306,7 +306,7 @@ impl Hunt {
                         leg,
                         end: end(EndedBy::Stopped, i % 2 == 0),
                     },
-                    // May be the trunk's doing: judged, where it comes at once.
+                    // The trunk may have caused this end, so it is judged if it comes at once.
                     14 | 15 => PbxEvent::LegEnded {
                         leg,
                         end: LegEnd {
@@ -440,7 +440,7 @@ impl Hunt {
         }
     }
 
-    /// Everything is honest from here on: every request is answered, every leg dies. Nothing may be left.
+    /// From here on the store answers every request and the PBX ends every leg. Then nothing may be left.
     fn heal(mut self) {
         self.answer_store(1);
         self.read();
@@ -502,7 +502,7 @@ impl Hunt {
     }
 }
 
-/// Says how to run this hunt again; a failed one leaves its moves as a test in one of the files beside this one.
+/// Prints how to repeat this run. Keep the steps of a failed run as a test in one of the files beside this one.
 fn told() -> ProptestConfig {
     let config = ProptestConfig::default();
     let seed = match config.rng_seed {
@@ -552,7 +552,7 @@ fn hunt(steps: Vec<Move>, mode: Mode, message: bool) {
     hunt.heal();
 }
 
-/// A ringing callee that a snapshot calls joined was connected before the agent's leg was found to be gone.
+/// A snapshot shows a ringing callee in an agent's bridge. It was connected before the agent's leg was found to be gone.
 #[test]
 fn moves_that_once_failed_strand_nobody() {
     let steps = vec![

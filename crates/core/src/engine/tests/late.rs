@@ -1,4 +1,4 @@
-//! Stories of what is heard late: the limit counts from when the PBX says that somebody answered.
+//! Tests of late events: the connect limit counts from the time of the answer at the PBX.
 
 use super::*;
 
@@ -75,7 +75,7 @@ fn a_conversation_that_began_in_time_is_in_time_however_late_it_is_heard_of() {
     let agent_leg = rig.agent_leg(1);
     rig.event(PbxEvent::Answered { leg });
     assert_eq!(connects(&rig), 1);
-    // The process stands still: the timer is first, and what the PBX said meanwhile is only read.
+    // The process was frozen. The timer is handled first, and the PBX's events are still unread.
     rig.advance_to(rig.now.mono + Duration::from_secs(20));
     rig.engine.handle_timeout(rig.now);
     rig.settle();
@@ -116,7 +116,7 @@ fn nobody_who_is_past_the_limit_when_the_link_is_back_is_given_an_agent() {
             end: end(EndedBy::Us, true),
         });
         assert_eq!(rig.outcomes()[0], outcome);
-        // Joined before the link broke, so in time.
+        // If they are in one bridge, they were connected in time, before the link was lost.
         let abandoned = if bridged { 0.0 } else { 1.0 };
         assert_eq!(rig.checked_account(), (1.0, abandoned));
     }
@@ -138,7 +138,7 @@ fn an_answer_is_never_before_its_call_and_a_clock_that_jumps_makes_no_wait() {
     let (mut rig, leg) = at_work(config());
     let agent_leg = rig.agent_leg(1);
     rig.event(PbxEvent::Answered { leg });
-    // Beyond the limit, within the rules' windows.
+    // The clock jumps by more than the connect limit and by less than the period of the rule.
     rig.now.wall = rig.now.wall.plus(Duration::from_secs(3_600));
     rig.event(PbxEvent::Connected { leg, agent_leg });
     assert_eq!(rig.checked_account(), (1.0, 0.0));

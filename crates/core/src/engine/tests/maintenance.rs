@@ -1,4 +1,4 @@
-//! A PBX in maintenance: it is left without any leg of ours, and all comes back when the maintenance ends.
+//! A PBX in maintenance: no leg of ours is left on it, and the agents' phones are called when the maintenance ends.
 
 use super::*;
 use crate::agent::AgentReason;
@@ -34,7 +34,7 @@ fn rings(rig: &mut Rig, leg: LegId) {
     rig.event(PbxEvent::Progress { leg, kind });
 }
 
-/// One agent talks, the other one's callee rings, in a campaign whose rules let phones ring for 15 s.
+/// Agent 1 talks and agent 2's callee rings, in a campaign whose rules ask for 15 s of ringing.
 fn talking_and_ringing() -> (Rig, LegId, LegId) {
     let mut config = config_of(Mode::Progressive);
     config.settings.pacing.abandon_rules[0].ring_ms_min = 15_000;
@@ -79,7 +79,7 @@ fn maintenance_takes_back_what_rings_lets_conversations_end_and_then_releases_ev
     assert_eq!(shown(&rig, 2), (AgentState::Paused, AgentReason::PbxMaintenance));
     assert!(!hung_up(&rig, talking) && !released(&rig, phones[0]));
     ends(&mut rig, talking, EndedBy::Network, true);
-    // Who finishes a call needs no line for it.
+    // The wrap-up needs no held leg.
     assert_eq!(rig.state(1), AgentState::WrapUp);
     assert!(released(&rig, phones[0]));
     phone_ends(&mut rig, phones[0]);
@@ -211,7 +211,7 @@ fn a_pbx_that_restarts_in_maintenance_or_paceline_with_it_finds_all_as_it_was() 
     rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
     assert!(hung_up(&rig, ringing) && !hung_up(&rig, talking));
     assert!(released(&rig, phones[1]) && !released(&rig, phones[0]));
-    // Now the PBX restarts.
+    // The PBX restarts.
     rig.event(PbxEvent::LinkLost);
     rig.event(PbxEvent::Resynchronised(Snapshot::default()));
     ends(&mut rig, ringing, EndedBy::Vanished, false);

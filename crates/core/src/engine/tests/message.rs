@@ -1,4 +1,4 @@
-//! Stories of people whom no agent took in time, in a campaign with a message for them.
+//! Tests of abandoned callees in a campaign with a message for them.
 
 use super::*;
 use crate::outcome::MessageResult;
@@ -13,7 +13,7 @@ fn with_message() -> CampaignConfig {
     config
 }
 
-/// One agent, whose phone drops as the callee answers; two seconds later the message begins.
+/// One agent, whose phone hangs up when the callee answers. Two seconds later the message starts.
 fn rig_with_an_abandoned_person() -> (Rig, LegId) {
     let mut rig = Rig::from(with_message(), Recovered::default());
     rig.tell(Input::SetActive(true));
@@ -58,7 +58,7 @@ fn an_abandoned_person_hears_the_message_to_its_end_and_is_hung_up() {
         rig.engine.live(rig.now).calls[&crate::live::CallPhase::Message],
         1
     );
-    // Somebody is free now, and is not given to him: he has been abandoned.
+    // An agent is free now, but the callee is abandoned and gets no agent.
     let agent_leg = rig.agent_leg(1);
     rig.event(PbxEvent::AgentReady { leg: agent_leg });
     rig.wait(Duration::from_secs(20));
@@ -172,7 +172,7 @@ fn after_a_lost_link_nobody_is_left_in_silence_behind_a_message() {
 
 #[test]
 fn after_a_crash_whoever_had_waited_too_long_is_given_to_nobody() {
-    // Two seconds before the rig's clock begins.
+    // Two seconds before the start of the rig's clock.
     let answered_at = Wall(1_799_999_998_000);
     for given_up in [true, false] {
         let open = OpenAttempt {
@@ -200,7 +200,7 @@ fn after_a_crash_whoever_had_waited_too_long_is_given_to_nobody() {
         rig.wait(Duration::from_secs(1));
         assert_eq!(rig.state(1), AgentState::Available);
         let sound = Sound::new("sound:custom/sorry").unwrap();
-        // The former run has played the message, or had to.
+        // The former run may have played the message, so it is not played again.
         let expected = if given_up {
             PbxCommand::HangUp { leg }
         } else {

@@ -1,4 +1,4 @@
-//! Agents' phones that act by themselves: they transfer, hold, vanish and refuse.
+//! Agents' phones that act by themselves: they transfer, hold, disappear and refuse calls.
 
 use super::*;
 use crate::agent::AgentReason;
@@ -75,7 +75,7 @@ fn a_transferred_callee_is_left_alone_and_its_agent_gets_nobody_before_the_phone
     assert_eq!(rig.outcomes(), [Outcome::Answered]);
 }
 
-/// The driver says first that the callee was transferred. Without wrap-up its agent is free until the next event.
+/// The driver reports the transfer of the callee first. Without wrap-up, its agent is free until the next event.
 #[test]
 fn a_callee_given_to_an_agent_whose_phone_has_just_left_goes_to_the_next_agent() {
     let mut config = config_of(Mode::Progressive);
@@ -155,7 +155,7 @@ fn a_callee_whose_agent_was_moved_away_is_not_left_in_the_bridge() {
         how: Departure::Moved,
     });
     assert!(hangs_up(&rig, leg));
-    // On the way to a bridge that its agent has left, the callee goes to somebody else.
+    // A callee on the way to a bridge that the agent has left goes to another agent.
     let (leg, agent_leg) = (rig.leg(), rig.agent_leg(2));
     rig.event(PbxEvent::Answered { leg });
     assert_eq!(
@@ -174,7 +174,7 @@ fn a_callee_whose_agent_was_moved_away_is_not_left_in_the_bridge() {
     });
     rig.event(PbxEvent::Connected { leg, agent_leg });
     assert_eq!(rig.engine.waiting.len(), 1);
-    // The third agent's own call has ended.
+    // The call of the third agent has ended.
     let third_call = rig.leg();
     rig.event(PbxEvent::LegEnded {
         leg: third_call,
@@ -193,7 +193,7 @@ fn a_callee_whose_agent_was_moved_away_is_not_left_in_the_bridge() {
     );
 }
 
-/// Whether the second agent was joined to the callee whom the first one transferred, nobody knows.
+/// The PBX may have connected the second agent to the callee whom the first one transferred.
 #[test]
 fn a_transfer_that_crosses_the_order_for_the_next_agent_leaves_that_agent_no_second_callee() {
     let mut rig = Rig::at_work(1);
@@ -241,7 +241,7 @@ fn a_phone_on_hold_is_not_free_and_is_again_once_it_listens() {
     assert_eq!(rig.legs().len(), 2);
 }
 
-/// An agent on hold is given no call that would show that the leg is gone.
+/// An agent on hold gets no call, and only a call would show that the leg is gone.
 #[test]
 fn an_agent_on_hold_whose_legs_end_was_missed_is_called_again_after_the_legs_time_limit() {
     let mut rig = Rig::at_work(1);
@@ -391,7 +391,7 @@ fn a_snapshot_leaves_the_transferred_alone_and_believes_no_bridge_without_its_ag
         let mut rig = Rig::at_work(1);
         let (leg, agent_leg) = connected(&mut rig);
         rig.event(PbxEvent::LinkLost);
-        // The agent's leg is gone; the callee is in its bridge still.
+        // The agent's leg is gone. The callee is still in its bridge.
         let channels = BTreeMap::from([(
             leg.0,
             ChannelState {

@@ -1,4 +1,4 @@
-//! An engine whose store and PBX answer at once, for tests that say what happens to it.
+//! An engine with a store that answers at once, for tests that play the PBX and the agents.
 
 use super::*;
 
@@ -59,12 +59,12 @@ pub(super) fn end(by: EndedBy, answered: bool) -> LegEnd {
     }
 }
 
-/// An engine with its clock, an honest store, and everything it said kept for looking at.
+/// An engine with its clock and store. It keeps every command for the test to read.
 pub(super) struct Rig {
     pub(super) engine: Engine,
     pub(super) now: Now,
     pub(super) contacts: i64,
-    /// Whether the store answers at once.
+    /// If false, the store does not answer until the test does.
     pub(super) store_answers: bool,
     pub(super) said: Vec<Command>,
 }
@@ -85,7 +85,7 @@ impl Rig {
         }
     }
 
-    /// Active, linked, with `agents` held and ready.
+    /// An active campaign whose PBX is up, with this number of agents who are held and ready.
     pub(super) fn at_work(agents: i64) -> Self {
         Self::at_work_in(Mode::Progressive, agents)
     }
@@ -240,7 +240,7 @@ impl Rig {
     }
 }
 
-/// What the changes make of the attempts' rows, as far as answers go: the reference for what is counted.
+/// The answers in the rows of the attempts, built from the stored changes. The engine's counters must agree with them.
 #[derive(Default)]
 pub(super) struct Rows(BTreeMap<AttemptId, AnswerRow>, BTreeSet<AttemptId>);
 
@@ -286,12 +286,12 @@ impl Rows {
         rows
     }
 
-    /// What the row of an answered attempt says.
+    /// The row of an attempt, if it was answered.
     pub(super) fn answer(&self, attempt: AttemptId) -> Option<&AnswerRow> {
         self.0.get(&attempt).filter(|_| self.1.contains(&attempt))
     }
 
-    /// Its outcome was not stored after all.
+    /// Removes the outcome from the row, as if it was not stored.
     pub(super) fn reopen(&mut self, attempt: AttemptId) {
         if let Some(row) = self.0.get_mut(&attempt) {
             row.ended = None;
@@ -303,7 +303,7 @@ impl Rows {
         answered.filter_map(|(_, row)| Some((row.answered_at, row.result()?)))
     }
 
-    /// As the store tells it at a start.
+    /// The answers in the form in which the store gives them at a start.
     pub(super) fn answers(&self, rule: &AbandonRule) -> Vec<Answers> {
         let answers = |(from, fate)| Answers {
             from,
@@ -313,7 +313,7 @@ impl Rows {
         self.fates().map(answers).collect()
     }
 
-    /// Live answers and abandoned ones.
+    /// The numbers of live answers and of abandoned calls.
     pub(super) fn account(&self, rule: &AbandonRule) -> (f64, f64) {
         let weighed = self.fates().map(|(_, fate)| rule.weigh(&rule.tally(fate)));
         weighed.fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
@@ -321,13 +321,13 @@ impl Rows {
 }
 
 impl Rig {
-    /// What the engine has counted for its first rule.
+    /// The engine's own numbers for its first rule: live answers and abandoned calls.
     pub(super) fn account(&self) -> (f64, f64) {
         let account = &self.engine.live(self.now).abandon[0];
         (account.live, account.abandoned)
     }
 
-    /// It is what the rows say, too.
+    /// The same, after a check that the rows agree.
     pub(super) fn checked_account(&self) -> (f64, f64) {
         let rule = AbandonRule::daily(0.03, Duration::from_secs(2));
         assert_eq!(self.account(), Rows::of(&self.said).account(&rule));

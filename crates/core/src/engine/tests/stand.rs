@@ -1,4 +1,5 @@
-//! Campaigns that should stand still: trunks that answer for themselves, agents who are gone, stores that are silent. Each says why.
+//! Campaigns that must launch nothing: the trunk answers by itself, the agents are gone, or the store does not answer. Each
+//! gives its reason.
 
 use super::*;
 
@@ -9,7 +10,8 @@ fn sip(code: u16) -> LegEnd {
     }
 }
 
-/// A carrier answers every call so after 100 ms. Returns how many went out before the trunk was held.
+/// The carrier ends every call with this SIP code after 100 ms. Returns how many calls were launched before the trunk was
+/// held.
 fn storm(rig: &mut Rig, code: u16, secs: u64) -> usize {
     let (mut ended, mut before_hold) = (0, None);
     for _ in 0..secs * 10 {
@@ -29,7 +31,7 @@ fn is_hung_up(rig: &Rig, leg: LegId) -> bool {
     rig.commands().any(|c| c == &PbxCommand::HangUp { leg })
 }
 
-/// Legs that were to end, in the order in which they were dialed.
+/// The legs for which a hang-up was requested, in the order of their dialing.
 fn hung_up(rig: &Rig) -> Vec<LegId> {
     rig.legs()
         .into_iter()
@@ -83,7 +85,7 @@ fn wrong_numbers_in_an_honest_list_are_done_and_hold_no_trunk() {
         rig.wait(Duration::from_millis(100));
         for leg in rig.legs().split_off(ended) {
             ended += 1;
-            // Two of three numbers are wrong; the third rings.
+            // Two of three numbers are wrong. The third rings.
             if ended % 3 == 0 {
                 rig.event(PbxEvent::Progress {
                     leg,
@@ -175,7 +177,7 @@ fn calls_launched_ahead_are_for_the_free_agents_of_a_campaign_that_is_progressiv
     assert_eq!(rig.legs().len(), 9, "one call for each of three free agents");
 }
 
-/// A progressive campaign whose rules ask for 15 s of ringing, and agent 1's call rings.
+/// A progressive campaign whose rules ask for 15 s of ringing. The call of agent 1 rings.
 fn rings_for_one_agent() -> Rig {
     let mut config = config();
     config.settings.pacing.abandon_rules[0].ring_ms_min = 15_000;

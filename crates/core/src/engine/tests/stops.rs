@@ -1,4 +1,4 @@
-//! The process ends: to start again at once, for good, or for good and at a deadline.
+//! The process stops: for a restart, for good, or for good at a deadline.
 
 use super::rig::{Rig, end};
 use crate::agent::{AgentReason, AgentState};
@@ -134,7 +134,7 @@ fn a_drain_whose_deadline_has_passed_hangs_up_what_is_left() {
         leg: talking,
         end: end(EndedBy::Us, true),
     });
-    // Said again until nothing is left: nobody waits for a wrap-up.
+    // The shell repeats it until no leg is left. It also ends a wrap-up.
     rig.tell(Input::HangUpAll);
     assert_eq!(rig.last(), &PbxCommand::HangUpAgent { leg: agent_leg });
     rig.event(PbxEvent::AgentEnded {
@@ -163,7 +163,7 @@ fn while_the_clock_is_in_doubt_nothing_is_launched_and_what_is_up_goes_on() {
     assert_eq!(rig.engine.live(rig.now).idle, [Idle::ClockDoubted]);
     rig.tell(Input::ClockDoubted(false));
     assert_eq!(rig.legs().len(), 2);
-    // Allowed by a clock that is in doubt since.
+    // The store allows the call, and then the clock becomes doubtful.
     rig.store_answers = false;
     let leg = rig.leg();
     rig.event(PbxEvent::LegEnded {

@@ -1,4 +1,4 @@
-//! Agents leave while calls that were launched ahead of them ring.
+//! Agents leave while calls ring that were launched ahead of them.
 
 use super::rig::{Rig, config_of};
 use crate::campaign::Mode;
@@ -6,7 +6,7 @@ use crate::input::{AgentRequest, Input, Recovered};
 use crate::pbx::{PbxCommand, PbxEvent, Progress, Snapshot};
 use std::time::Duration;
 
-/// Twenty agents are free, and twenty phones ring.
+/// Twenty agents are free, and twenty callees' phones ring.
 fn ringing(ring_ms_min: u32) -> Rig {
     let mut config = config_of(Mode::Predictive);
     config.settings.pacing.abandon_rules[0].ring_ms_min = ring_ms_min;

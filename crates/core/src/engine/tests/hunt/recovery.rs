@@ -1,9 +1,9 @@
-//! What the hunted engine finds after a gap: on the PBX, and in the store after a crash.
+//! What the random test gives the engine after a gap: a snapshot of the PBX, and the stored state after a crash.
 
 use super::*;
 
 impl Hunt {
-    /// Any half of what was ever dialed, in any shape that a PBX could be in.
+    /// A random half of the legs that were ever dialed, each in a random state.
     pub(super) fn snapshot(&self, seed: u64) -> BTreeMap<uuid::Uuid, ChannelState> {
         let mut channels = BTreeMap::new();
         let bit = |n: usize| seed.rotate_right(u32::try_from(n % 64).unwrap()) & 1 == 1;
@@ -47,7 +47,7 @@ impl Hunt {
         channels
     }
 
-    /// What is stored of attempts without an outcome.
+    /// The stored rows of attempts without an outcome.
     fn open_attempts(&self) -> Vec<OpenAttempt> {
         let open = self
             .stored
@@ -71,7 +71,7 @@ impl Hunt {
         attempts.collect()
     }
 
-    /// The process dies; the next one starts from what was stored. `half`: all but the newest outcome.
+    /// Crashes the process. The next one starts from the stored state. If `half` is set, the newest outcome was not stored.
     pub(super) fn crash(&mut self, half: bool) {
         if let Some(attempt) = self.last_ended.take().filter(|_| half) {
             self.ended.remove(&attempt);
