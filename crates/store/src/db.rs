@@ -84,7 +84,7 @@ pub(crate) struct Tx {
     beside_turn: Option<OwnedSemaphorePermit>,
 }
 
-/// How a commit failed.
+/// The failure of a commit.
 #[derive(Debug)]
 pub(crate) enum CommitError {
     /// Nothing is stored.

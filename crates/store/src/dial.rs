@@ -106,7 +106,7 @@ const LOG_OUT: &str = "UPDATE agents SET state = 'offline', state_at_ms = $2, ca
 pub(super) const RUNNING: &str = "SELECT id FROM tasks WHERE campaign_id = $1 AND state = 'running'";
 
 /// Counts how a campaign's answers ended, per quarter of an hour of the answer; the oldest are counted together. The
-/// conditions must agree with `AnswerRow::fate` and `AbandonRule::tally`.
+/// conditions must agree with `AnswerRow::result` and `AbandonRule::tally`.
 pub(super) const ANSWERS: &str = "SELECT quarter, \
       sum(CASE WHEN fate = 'connected' AND wait_ms <= $4 THEN 1 ELSE 0 END), \
       sum(CASE WHEN fate = 'connected' AND wait_ms > $4 THEN 1 ELSE 0 END), \
@@ -259,7 +259,8 @@ impl Store {
         Ok(recovery)
     }
 
-    /// How a campaign's answers ended, for each limit of these rules, as far back as the rules look.
+    /// Counts of the ways in which a campaign's answers ended, for each limit of these rules, as far back as the
+    /// rules look.
     pub async fn answers(
         &self,
         campaign: CampaignId,

@@ -1,4 +1,4 @@
-//! What only the inside of the store can be asked: the plans of its hot queries, and a disk that is full.
+//! Tests that need the inside of the store: the plans of its frequent queries, and a full disk.
 
 use super::attempts::select_attempts;
 use super::bulk_statement::BulkStatement;
@@ -40,7 +40,7 @@ async fn the_database_and_its_companions_are_their_owners_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("p.db");
-    // One that an older version, or a copy, has left open to all.
+    // A file that an older version, or a copy, has left readable for all users.
     std::fs::write(&file, "").unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
     let store = Store::open(&format!("sqlite:{}", file.display()), StoreMetrics::default())
@@ -61,7 +61,7 @@ async fn the_database_and_its_companions_are_their_owners_alone() {
     store.close().await;
 }
 
-/// One value of each type named: `i` integer, `t` text, `u` UUID, `b` boolean.
+/// One value per letter of `types`: `i` integer, `t` text, `u` UUID, `b` boolean.
 fn values(types: &str) -> Vec<Arg<'static>> {
     let value = |kind| match kind {
         'i' => Arg::from(1),
@@ -72,12 +72,15 @@ fn values(types: &str) -> Vec<Arg<'static>> {
     types.chars().map(value).collect()
 }
 
-/// Holds the hoppers and the calls under way only, so that scanning it is fine. `n` in the statements.
+/// This table contains only leased contacts and calls in progress, so a scan of it is permitted. Its alias in the
+/// statements is `n`.
 const SMALL: &str = "number_leases";
 
-/// Statements that run for every call or every few, with the types of what is bound.
+/// Statements that run for every call or every few calls, with one value per parameter.
 fn hot(dialect: Dialect) -> Vec<(&'static str, Vec<Arg<'static>>)> {
-    let many = |many: &'static BulkStatement, types: &str| (many.sql(dialect, 2), values(&types.repeat(2)));
+    let bulk = |statement: &'static BulkStatement, types: &str| {
+        (statement.sql(dialect, 2), values(&types.repeat(2)))
+    };
     let mut all = vec![
         (lease::IS_ACTIVE, values("i")),
         (campaigns::LOOK_AGAIN, values("ii")),
@@ -92,19 +95,19 @@ fn hot(dialect: Dialect) -> Vec<(&'static str, Vec<Arg<'static>>)> {
         (dial::RUNNING, values("i")),
         (dial::ANSWERS, values("iiii")),
         (tasks::QUEUE, values("iiittttttib")),
-        many(&lease::RAISE_BUCKETS, "i"),
-        many(&lease::DEFER_BUCKETS, "iiit"),
-        many(&dial::LOWER_BUCKETS, "iii"),
-        many(&lease::SETTLE, "iitit"),
-        many(&dial::MAKE_READY, "iii"),
-        many(&dial::FREE_NUMBERS, "ii"),
-        many(&dial::LOWER_NEXT_DUE, "ii"),
-        many(&dial::COMPLETE_TASKS, "i"),
+        bulk(&lease::RAISE_BUCKETS, "i"),
+        bulk(&lease::DEFER_BUCKETS, "iiit"),
+        bulk(&dial::LOWER_BUCKETS, "iii"),
+        bulk(&lease::SETTLE, "iitit"),
+        bulk(&dial::MAKE_READY, "iii"),
+        bulk(&dial::FREE_NUMBERS, "ii"),
+        bulk(&dial::LOWER_NEXT_DUE, "ii"),
+        bulk(&dial::COMPLETE_TASKS, "i"),
     ];
     all.extend(
         statements()
             .into_iter()
-            .map(|(statement, types)| many(statement, types)),
+            .map(|(statement, types)| bulk(statement, types)),
     );
     all
 }
@@ -132,7 +135,7 @@ async fn no_hot_statement_need_scan_a_table_on_postgres() {
     let store = Store::open(&server.url(), StoreMetrics::default()).await.unwrap();
     for (sql, values) in hot(Dialect::Postgres) {
         let mut tx = store.pools.begin().await.unwrap();
-        // With next to no rows a scan is the right plan; what matters is that there is another one.
+        // With so few rows PostgreSQL would choose a scan. The test checks that an index can serve the query.
         tx.run("SET LOCAL enable_seqscan = off", &[]).await.unwrap();
         let plan = tx.rows(AssertSqlSafe(format!("EXPLAIN {sql}")), &values).await;
         let plan = plan.unwrap_or_else(|error| panic!("{error}\n{sql}"));
@@ -167,7 +170,7 @@ async fn the_answers_that_abandon_rules_count_are_found_by_their_index() {
     tx.rollback().await.unwrap();
 }
 
-/// Each filter of the list of attempts, with the index that must serve it.
+/// The filters of the list of attempts, each with the index that must serve it.
 fn attempt_filters() -> Vec<(AttemptFilter, &'static str)> {
     let all = AttemptFilter::default;
     let (campaign, task) = (Some(CampaignId(1)), Some(TaskId(1)));
@@ -240,7 +243,7 @@ async fn a_list_of_attempts_reads_the_index_that_fits_the_fewest_on_sqlite() {
         let plan = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
         let plan = store.pools.rows(plan, &args).await.unwrap();
         let steps: Vec<String> = plan.iter().map(|step| step.get(3).unwrap()).collect();
-        // SQLite names an index that a constraint made by the table.
+        // SQLite chooses the name of an index that belongs to a constraint.
         let index = index.replace("attempt_once_per_ordinal", "sqlite_autoindex_attempts_2");
         assert!(steps[0].contains(&index), "{filter:?}: {steps:?}");
         let sorts = steps.iter().any(|step| step.contains("TEMP B-TREE"));
@@ -256,7 +259,8 @@ async fn a_list_of_attempts_reads_the_index_that_fits_the_fewest_on_postgres() {
         let (sql, args) = select_attempts(&filter, None, 50);
         let sql = sql.into_sql_str().as_str().to_owned();
         let mut tx = store.pools.begin().await.unwrap();
-        // With next to no rows a scan, or a sort of all, is the right plan; what matters is that there is another one.
+        // With so few rows PostgreSQL would choose a scan or a sort. The test checks that an index can serve the
+        // query.
         for off in [
             "SET LOCAL enable_seqscan = off",
             "SET LOCAL enable_bitmapscan = off",
@@ -274,7 +278,7 @@ async fn a_list_of_attempts_reads_the_index_that_fits_the_fewest_on_postgres() {
     }
 }
 
-/// A store whose database may have so many pages; more is as if the disk were full.
+/// A store with a limit on the database's pages. At the limit SQLite reports a full disk.
 async fn limited(path: &str, pages_max: Arc<AtomicI64>) -> Store {
     let options = SqliteConnectOptions::from_str(path)
         .unwrap()
@@ -380,7 +384,7 @@ async fn a_full_disk_delays_changes_and_loses_none() {
         );
         attempts.push(new);
     }
-    // Not a page more than there are.
+    // The database cannot grow further.
     pages_max.store(1, Ordering::Relaxed);
     for new in &attempts {
         let leg_ended = Change::LegEnded {

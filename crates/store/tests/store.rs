@@ -1,5 +1,5 @@
-//! What both databases must do, case by case: each case runs on SQLite as a test of its own, and all of them run on one
-//! PostgreSQL server. After each, what must always hold is checked in the tables themselves.
+//! The contract of both databases, case by case. Each case is a test of its own on SQLite; on PostgreSQL one server
+//! runs all cases. After each case the invariants are checked in the tables themselves.
 
 #[cfg(test)]
 #[path = "store/admin.rs"]
@@ -64,7 +64,7 @@ macro_rules! contract {
             let server = paceline_lab::Postgres::start().unwrap();
             let mut failed = Vec::new();
             $($(
-                // On a runtime of its own, so that a failure leaves nothing to the next.
+                // Each case gets its own runtime, so that a failed case leaves no tasks to the next.
                 let case = std::thread::scope(|scope| scope.spawn(|| {
                     tokio::runtime::Runtime::new().unwrap().block_on(async {
                         let db = Db::postgres(&server).await;

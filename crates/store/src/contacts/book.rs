@@ -50,7 +50,7 @@ static EXTERNAL_IDS: BulkStatement = BulkStatement::new(
        AND f.external_id = v.external_id AND f.import_id = v.import_id",
 );
 
-/// Locks a list until the transaction ends, so that nobody else adds to it after this transaction has read it. Fails
+/// Locks a list until the transaction ends, so that no other transaction adds to it after this transaction has read it. Fails
 /// with [`StoreError::NoList`].
 pub(crate) async fn lock_list(tx: &mut Tx, list: ContactListId) -> Result<(), Stop> {
     let lock = "UPDATE contact_lists SET name = name WHERE id = $1";

@@ -16,7 +16,7 @@ use paceline_core::outcome::Outcome;
 use paceline_core::time::Wall;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How a batch failed.
+/// The failure of a batch.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// Nothing of the batch is stored.

@@ -1,4 +1,4 @@
-//! Everything else that people keep.
+//! Everything else that users configure.
 
 use crate::support::{Db, NOW, later, number, numbers};
 use paceline_core::agent::{AgentReason, AgentState, Wants};
@@ -382,7 +382,7 @@ pub(crate) async fn a_list_counts_a_number_once(db: &Db) {
 }
 
 pub(crate) async fn an_error_never_repeats_a_value(db: &Db) {
-    // Past the types, a row that no reading understands; and one that the database itself refuses.
+    // First a stored value that cannot be read, then one that the database refuses.
     let campaign = db.campaign("c").await;
     let task = campaign.task(&[number(42)]).await;
     db.run("UPDATE contact_numbers SET number = 'secret-42'").await;

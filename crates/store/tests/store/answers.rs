@@ -1,4 +1,4 @@
-//! What the abandon rules count after a restart: the store must say of every answer what the core says of it.
+//! The counts for the abandon rules after a restart: the store's SQL must agree with the core about every answer.
 
 use crate::support::{Db, NOW, ended, leg_ended, numbers};
 use paceline_core::command::Change;
@@ -12,22 +12,22 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 const LIMITS_MS: [u32; 2] = [2_000, 5_000];
-/// On both sides of each limit, and exactly at it.
+/// Waits below, at and above each limit.
 const WAITS_MS: [u64; 6] = [0, 1_999, 2_000, 2_001, 5_000, 5_001];
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
-/// One attempt: what happens to it, in milliseconds from its answer.
+/// One attempt and its events, in milliseconds after its answer.
 #[derive(Clone, Copy, Debug, Default)]
 struct Case {
     not_answered: bool,
     connected_ms: Option<u64>,
     abandoned_ms: Option<u64>,
     ended: Option<(u64, Outcome)>,
-    /// So long before the others.
+    /// The time by which this answer is earlier than the others.
     earlier: Duration,
 }
 
-/// Every way in which an answer can end, on both sides of every limit.
+/// Every way in which an answered call can end, on both sides of every limit.
 fn cases() -> Vec<Case> {
     let mut cases = vec![Case::default()];
     for outcome in Outcome::ALL {
@@ -67,7 +67,8 @@ fn cases() -> Vec<Case> {
             });
         }
     }
-    // Beyond what a month's rule looks at, and, in two quarters of an hour, beyond what is told by the quarter.
+    // Answers older than the window of a month's rule, and answers in two quarters of an hour that are so old that
+    // they are counted together.
     for earlier in [DAY * 40, DAY * 100, DAY * 101] {
         cases.push(Case {
             ended: Some((6_000, Outcome::Answered)),
@@ -95,7 +96,7 @@ fn add(to: &mut Tally, one: Tally) {
     to.hung_up_late += one.hung_up_late;
 }
 
-/// What the core says of these rows: for each rule's limit by the quarter of an hour, the oldest told as one.
+/// The core's counts for these rows: per rule's limit and quarter of an hour, the oldest together.
 fn told(rows: &[AnswerRow], rules: &[AbandonRule], since: Wall, quarters_from: Wall) -> Vec<Answers> {
     let mut all = Vec::new();
     for rule in rules {
@@ -118,7 +119,7 @@ fn told(rows: &[AnswerRow], rules: &[AbandonRule], since: Wall, quarters_from: W
     all
 }
 
-/// Stores these attempts by the writer, and says what the rows of the answered ones must hold.
+/// Stores these attempts through the writer. Returns the expected rows of the answered ones.
 async fn stored(db: &Db, campaign: &crate::support::Campaign<'_>, cases: &[Case]) -> Vec<AnswerRow> {
     campaign.task(&numbers(u32::try_from(cases.len()).unwrap())).await;
     let leads = campaign.lease(cases.len(), NOW).await.leads;
@@ -127,14 +128,14 @@ async fn stored(db: &Db, campaign: &crate::support::Campaign<'_>, cases: &[Case]
     let mut rows = Vec::new();
     let mut shifts = Vec::new();
     let mut shown = Vec::new();
-    // Asked for together: each alone would wait for a commit of its own.
+    // All attempts are queued before the first answer is awaited; otherwise each would wait for its own commit.
     let mut asked = Vec::new();
     for lead in &leads {
         let new = campaign.new_attempt(lead, NOW);
         asked.push((new.clone(), writer.prepare(new, campaign.config()).await));
     }
     for ((n, case), (new, prepared)) in (0..).zip(cases).zip(asked) {
-        // Some in each of several quarters of an hour.
+        // The answers are spread over several quarters of an hour.
         let answered_at = NOW.plus(Duration::from_secs(20 * n));
         let at = |ms| answered_at.plus(Duration::from_millis(ms));
         assert_eq!(prepared.await, Prepared::Allowed);
@@ -193,7 +194,7 @@ pub(crate) async fn every_answer_is_counted_as_the_rules_say(db: &Db) {
     let campaign = db.campaign("c").await;
     let cases = cases();
     let rows = stored(db, &campaign, &cases).await;
-    // Another campaign's answers are its own.
+    // Answers of another campaign must not be counted.
     let other = db.campaign("other").await;
     let now = NOW.plus(Duration::from_secs(3 * 3_600));
     let quarters_from = now.minus(DAY * 92);

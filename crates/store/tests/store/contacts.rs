@@ -1,4 +1,4 @@
-//! Contacts with several numbers and with an external id: whose a record is, what it adds, and which number is dialed.
+//! Contacts with several numbers and an external id: the owner of a record, its additions, and the number to dial.
 
 use crate::imports::{file, new_list, staged};
 use crate::support::{Campaign, Db, NOW, found, later, number};
@@ -30,7 +30,7 @@ fn new(contact: Contact) -> NewContact {
     }
 }
 
-/// With something in every field.
+/// A contact with a value in every field.
 fn whole() -> Contact {
     let mut contact = contact(&[1, 2], Some("crm-1"));
     contact.numbers[0].kind = Some(NumberKind::Mobile);
@@ -68,7 +68,7 @@ async fn all(db: &Db, list: ContactListId) -> Vec<ContactRow> {
     db.store.contacts(list, &all, None, 100).await.unwrap()
 }
 
-/// A list's contacts, as `name 1,2 external-id`.
+/// The contacts of a list, as `name 1,2 external-id`.
 async fn told(db: &Db, list: ContactListId) -> Vec<String> {
     let tell = |row: ContactRow| {
         let numbers = row.contact.numbers.iter().map(|n| {
@@ -103,7 +103,8 @@ fn rows(contacts: Vec<(Contact, &str)>) -> Staged {
     }
 }
 
-/// Imports rows, each batch in a transaction of its own, and publishes them; the lines that were refused, and why.
+/// Imports rows, each batch in its own transaction, and publishes them. Returns the list and the rejected lines with
+/// their reasons.
 async fn import(db: &Db, into: &ImportInto, batches: Vec<Staged>) -> (ContactListId, Vec<(u64, String)>) {
     let (row, mut staging) = db.store.begin_import(&file(into), NOW).await.unwrap();
     let mut refused = Vec::new();
@@ -113,7 +114,7 @@ async fn import(db: &Db, into: &ImportInto, batches: Vec<Staged>) -> (ContactLis
     }
     assert!(staging.finish(NOW).await.unwrap());
     assert!(db.store.publish_import(row.id, NOW).await.unwrap());
-    // As after a crash.
+    // A start after a crash runs this too.
     db.store.fill_published_imports().await.unwrap();
     (row.list.unwrap(), refused)
 }
@@ -164,7 +165,7 @@ pub(crate) async fn an_import_keeps_all_that_is_known_of_a_contact(db: &Db) {
     };
     let (list, _) = import(db, &new_list(), vec![batch.clone()]).await;
     assert_eq!(all(db, list).await[0].contact, whole());
-    // Into a list where only a number of it is known.
+    // The list has only one number of the contact.
     let list = list_of(db, &[contact(&[1], None)]).await;
     import(db, &ImportInto::List(list), vec![batch]).await;
     let stored = all(db, list).await.remove(0).contact;
@@ -190,7 +191,7 @@ pub(crate) async fn a_contact_is_known_by_its_external_id_or_its_first_number(db
         contact(&[2], Some("x")),
     ];
     assert_eq!(add(&known).await.contacts, 0);
-    // The number of an office is many people's.
+    // Several contacts give the same office number.
     let added = add(&[
         contact(&[3, 1], Some("y")),
         contact(&[4, 1, 5], None),
@@ -345,7 +346,7 @@ pub(crate) async fn the_first_number_that_may_be_called_is_dialed(db: &Db) {
     let writer = db.store.writer();
     let (first, prepared) = campaign.prepare(&writer, &leased.leads[0], NOW).await;
     assert_eq!(prepared, Prepared::Allowed);
-    // Another contact with that number waits, in whichever list.
+    // Another contact with that number waits, even if it is in another list.
     running(db, &campaign, &[contact(&[2, 6], None)]).await;
     assert_eq!(campaign.lease(9, NOW).await.locked, 1);
     campaign
@@ -354,7 +355,7 @@ pub(crate) async fn the_first_number_that_may_be_called_is_dialed(db: &Db) {
     writer.flush().await;
     let attempt = db.store.attempt(first.attempt).await.unwrap().unwrap();
     assert_eq!((attempt.number, attempt.number_place), (number(2), Some(2)));
-    // The retry too.
+    // The retry dials the same number.
     let leased = campaign.lease(9, later(6)).await;
     assert_eq!(found(&leased), [number(2).expose()]);
 }

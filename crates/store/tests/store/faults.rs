@@ -1,4 +1,4 @@
-//! Databases that fail: what was answered stays true, and nothing is lost or stored twice.
+//! Failing databases: every answer of the writer stays true, and nothing is lost or stored twice.
 
 use crate::support::{Db, NOW, later, numbers, until};
 use paceline_core::agent::{AgentReason, AgentState, Wants};
@@ -57,14 +57,14 @@ async fn while_nothing_can_be_written_senders_wait_and_readers_do_not() {
     db.check().await;
 }
 
-/// What was promised to callers, to be held against the tables.
+/// The answers given to the callers, to be compared with the tables.
 #[derive(Default)]
 struct Promises {
     allowed: BTreeSet<uuid::Uuid>,
     failed: BTreeSet<uuid::Uuid>,
 }
 
-/// Dials every contact once while `trouble` goes on, then checks every promise.
+/// Dials every contact once during `trouble`, then checks every answer.
 async fn every_promise_is_kept(db: &Db, writer_store: Store, trouble: impl Future<Output = ()>) {
     const CALLS: u32 = 400;
     let campaign = db.campaign("c").await;
@@ -147,7 +147,7 @@ async fn every_promise_is_kept(db: &Db, writer_store: Store, trouble: impl Futur
 async fn a_postgres_killed_and_restarted_in_mid_batch_loses_and_doubles_nothing() {
     let mut server = paceline_lab::Postgres::start().unwrap();
     let db = Db::postgres(&server).await;
-    // The server is set to forget its last moments in a crash; here it must not.
+    // The test server loses its last commits in a crash; this test needs durable commits.
     let name = db.url.rsplit_once('/').unwrap().1.to_owned();
     db.run(&format!("ALTER DATABASE {name} SET synchronous_commit = on"))
         .await;
@@ -182,7 +182,7 @@ async fn a_connection_lost_during_commit_is_settled_by_looking() {
     cutting.abort();
 }
 
-/// A server that loses power, or the network to it, says nothing any more: its connections stand and answer nothing.
+/// If the server's power or network fails, its connections stay open but answer nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_fall_silent_are_given_up_for_new_ones() {
     let server = paceline_lab::Postgres::start().unwrap();
@@ -221,8 +221,8 @@ async fn connections_that_fall_silent_are_given_up_for_new_ones() {
     passing.abort();
 }
 
-/// Passes bytes on, but of the commits cuts off every third before the server hears of it, and the one after once the
-/// server has answered.
+/// Passes bytes on. Of each three commits it cuts the connection before the server gets the first, and after the
+/// server has answered the second.
 async fn cut_at_commits(proxy: TcpListener, server: u16, commits: Arc<AtomicUsize>) {
     loop {
         let (client, _) = proxy.accept().await.unwrap();
@@ -255,7 +255,7 @@ async fn pass(
                 }
                 server.write_all(bytes).await?;
                 if nth == 1 {
-                    // It has answered; nobody shall hear of it.
+                    // The server has answered, but the client must not get the answer.
                     let _heard = server.read(&mut answer).await?;
                     return Ok(());
                 }
@@ -293,7 +293,7 @@ async fn the_log_is_cut_again_after_a_large_transaction() {
     let db = Db::sqlite().await;
     let log = format!("{}-wal", db.url.strip_prefix("sqlite:").unwrap());
     let log_mb = || std::fs::metadata(&log).unwrap().len() / (1024 * 1024);
-    // 60 MB at once.
+    // One transaction of 60 MB.
     db.run(
         "INSERT INTO dnc (number, reason, added_at_ms) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
          WHERE i < 30000) SELECT i, hex(zeroblob(1000)), 0 FROM n",

@@ -1,4 +1,4 @@
-//! One `serve` a store.
+//! One `serve` per store.
 
 use paceline_lab::Postgres;
 use paceline_store::{Hold, HoldError};
@@ -10,7 +10,7 @@ async fn server() -> Postgres {
         .unwrap()
 }
 
-/// Ends the sessions that hold something, as a server's restart does.
+/// Ends the sessions that hold locks, as a restart of the server does.
 async fn end_sessions(url: &str) {
     let pool = sqlx::PgPool::connect(url).await.unwrap();
     let end =
@@ -40,7 +40,7 @@ async fn who_holds_another_schema_of_the_database_is_not_taken_for_the_holder() 
     let other = format!("{}?options=-csearch_path%3Dother", server.url());
     let pool = sqlx::PgPool::connect(&server.url()).await.unwrap();
     sqlx::query("CREATE SCHEMA other").execute(&pool).await.unwrap();
-    // The one below is this process, too: another name tells them apart.
+    // The session below belongs to this process too; another application name tells them apart.
     let rename = "SELECT set_config('application_name', 'paceline: host elsewhere', false), \
         pg_advisory_lock(1885430629, hashtext('other'))";
     let mut elsewhere = pool.acquire().await.unwrap();
@@ -61,14 +61,14 @@ async fn a_lost_session_is_made_again_and_who_was_faster_is_told() {
     let url = server.url();
     let first = Hold::take(&url).await.unwrap();
     end_sessions(&url).await;
-    // It is faster than the first, which looks every two seconds.
+    // The second takes the lock before the first checks its session, which it does every two seconds.
     let second = Hold::take(&url).await;
     match second {
         Ok(_second) => {
             let by = tokio::time::timeout(Duration::from_secs(60), first.lost()).await;
             assert!(by.unwrap().starts_with("host "));
         }
-        // Or the machine is slow, and the first was back before.
+        // On a slow machine the first may have connected again before.
         Err(HoldError::Held { .. }) => {}
         Err(other) => panic!("{other:?}"),
     }

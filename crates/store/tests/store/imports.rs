@@ -1,4 +1,4 @@
-//! Imports: what they stage is seen all at once or not at all.
+//! Imports: their contacts become visible all at once or not at all.
 
 use crate::admin::contacts;
 use crate::support::{Db, NOW, later, number, numbers};
@@ -22,7 +22,7 @@ pub(crate) fn file(into: &ImportInto) -> NewImport<'_> {
     }
 }
 
-/// Rows of a file: `count` contacts from number `first` on, named so.
+/// Rows of a file: `count` contacts from number `first` on, with this name.
 pub(crate) fn staged(first: u32, count: u32, name: Option<&str>, attributes: &str) -> Staged {
     let contact = |n| StagedContact {
         line: u64::from(n) + 2,
@@ -130,7 +130,7 @@ pub(crate) async fn an_import_into_a_list_fills_blanks_of_who_is_in_it_and_repla
         .await
         .unwrap();
     assert_eq!(db.store.count_contacts(list.id).await.unwrap(), 100);
-    // A number that is only staged can be added, as the import may come to nothing.
+    // A user can add a number that is only staged, because the import may be cancelled.
     let mut added = contacts(150).pop().unwrap();
     added.contact.name = Some("added".into());
     let added = db.store.add_contacts(list.id, &[added]).await.unwrap();
@@ -198,7 +198,7 @@ pub(crate) async fn what_an_import_adds_to_a_listed_contact_is_seen_after_it_is_
         .begin_import(&file(&ImportInto::List(list)), NOW)
         .await
         .unwrap();
-    // In two transactions, as a file's rows of one number may be far apart; the third contact gains nothing.
+    // Two transactions, because rows with one number may be far apart in a file. The third contact gains nothing.
     let mut rows = staged(0, 1, Some("A"), r#"{"a":"2","b":"2"}"#);
     rows.contacts
         .extend(staged(2, 1, Some("Z"), r#"{"a":"2"}"#).contacts);
@@ -230,7 +230,7 @@ pub(crate) async fn what_an_import_adds_to_a_listed_contact_is_seen_after_it_is_
     let before = told().await;
     assert!(db.store.publish_import(row.id, NOW).await.unwrap());
     assert_eq!(told().await, before, "not yet filled in");
-    // As after a crash.
+    // A start after a crash runs this too.
     assert_eq!(db.store.fill_published_imports().await.unwrap(), 1);
     assert_eq!(db.store.fill_published_imports().await.unwrap(), 0);
     assert_eq!(
@@ -339,7 +339,7 @@ pub(crate) async fn calls_are_prepared_while_an_import_is_staged(db: &Db) {
     };
     let call = async {
         for lead in &leads {
-            // One that had to wait for two seconds would be answered `Failed`.
+            // An attempt that waited for two seconds would be answered `Failed`.
             let (_, prepared) = campaign.prepare(&writer, lead, later(1)).await;
             assert_eq!(prepared, Prepared::Allowed);
         }

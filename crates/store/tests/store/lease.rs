@@ -1,4 +1,4 @@
-//! Leasing, giving back, recovery.
+//! Leasing, giving back and recovery.
 
 use crate::support::{Db, NOW, RING, found, later, number, numbers, until};
 use paceline_core::agent::{AgentReason, AgentState, Wants};
@@ -196,7 +196,7 @@ pub(crate) async fn other_hours_free_contacts_that_waited_for_the_old_ones(db: &
     };
     let (mornings, always) = (mornings("Atlantic/Reykjavik"), CallingHours::always());
     set(&mornings, NOW).await;
-    // One is to be tried again later, which is none of the hours' business.
+    // One contact waits for a retry, which does not depend on the hours.
     let writer = db.store.writer();
     let lead = campaign.lease(1, NOW).await.leads.remove(0);
     let (busy, _) = campaign.prepare(&writer, &lead, NOW).await;
@@ -220,7 +220,7 @@ pub(crate) async fn other_hours_free_contacts_that_waited_for_the_old_ones(db: &
 
 pub(crate) async fn contacts_outside_their_hours_wait_for_the_next_opening(db: &Db) {
     let mut campaign = db.campaign("c").await;
-    campaign.hours = mornings("Atlantic/Reykjavik"); // and it is 15:00
+    campaign.hours = mornings("Atlantic/Reykjavik"); // it is 15:00 there
     let contact = |n, zone: Option<&str>| NewContact {
         contact: Contact {
             numbers: vec![number(n).into()],
@@ -485,7 +485,7 @@ pub(crate) async fn recovery_tells_how_the_leg_of_an_open_attempt_ended(db: &Db)
     ] {
         writer.change(campaign.id, change).await;
     }
-    // The sign of life goes with the end, and is not put by any longer.
+    // The progress is stored together with the leg's end, without further waiting.
     let stored = async || db.store.legs_of_attempt(attempt).await.unwrap().remove(0);
     until("the leg's end is stored", async || {
         stored().await.ended_at.is_some()
@@ -496,7 +496,8 @@ pub(crate) async fn recovery_tells_how_the_leg_of_an_open_attempt_ended(db: &Db)
     assert_eq!(recovered.attempts[0].leg_end, Some((later(3), end)));
 }
 
-/// Contacts of one task: so many who are asleep, so many in the campaign's own zone.
+/// Makes a task of `asleep` contacts in a time zone where it is night, and `awake` contacts in the campaign's own
+/// zone.
 async fn half_asleep(
     db: &Db,
     campaign: &crate::support::Campaign<'_>,
@@ -506,7 +507,7 @@ async fn half_asleep(
     let contact = |n: u32| NewContact {
         contact: Contact {
             numbers: vec![number(n).into()],
-            // Where it is midnight, and ten o'clock.
+            // It is midnight in Tokyo, and ten o'clock in the campaign's zone.
             time_zone: (n < asleep).then(|| "Asia/Tokyo".to_owned()),
             ..Contact::default()
         },
@@ -523,7 +524,7 @@ async fn half_asleep(
 
 pub(crate) async fn who_is_asleep_waits_together_and_keeps_nobody_from_being_called(db: &Db) {
     let mut campaign = db.campaign("c").await;
-    campaign.hours = mornings("America/New_York"); // where it is ten o'clock
+    campaign.hours = mornings("America/New_York"); // it is ten o'clock there
     let (task, contacts) = half_asleep(db, &campaign, 2000, 10).await;
     let leased = campaign.lease(10, NOW).await;
     assert_eq!(
@@ -532,7 +533,7 @@ pub(crate) async fn who_is_asleep_waits_together_and_keeps_nobody_from_being_cal
     );
     let all_decisions = "SELECT count(*) FROM gate_decisions WHERE verdict = 'defer'";
     assert_eq!(db.count(all_decisions).await, 1, "one for all of them");
-    // Whose attempt came too late is due at once; those who are asleep are not asked about again.
+    // The returned contacts are due at once. The gate is not asked about the deferred bucket again.
     let back: Vec<_> = leased
         .leads
         .iter()
@@ -544,7 +545,7 @@ pub(crate) async fn who_is_asleep_waits_together_and_keeps_nobody_from_being_cal
     let nine_in_tokyo = later(9 * 3600);
     assert_eq!((last.leads.len(), last.next_due), (0, Some(nine_in_tokyo)));
     assert_eq!(db.count(all_decisions).await, 1);
-    // It is told of the task, and of each of them.
+    // The wait is visible in the task and in each of the contacts.
     let progress = db.store.task_progress(task).await.unwrap();
     let wait = &progress.waits[0];
     assert_eq!(
@@ -578,7 +579,7 @@ pub(crate) async fn who_is_asleep_waits_together_and_keeps_nobody_from_being_cal
     );
     let work = db.store.campaign_work(campaign.id, later(2)).await.unwrap();
     assert_eq!((work.deferred, work.deferred_until), (1, Some(nine_in_tokyo)));
-    // Once they are awake.
+    // In Tokyo the calling hours have begun.
     assert_eq!(campaign.lease(30, nine_in_tokyo).await.leads.len(), 30);
 }
 

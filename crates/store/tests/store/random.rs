@@ -1,5 +1,5 @@
-//! Any order of leases, attempts, ends, returns and restarts: no number is held twice, no contact is lost, no lease is
-//! left behind.
+//! Any order of leases, attempts, ends, returns and restarts: no number is held twice, no contact is lost, and no
+//! lease is left over.
 
 use crate::support::{Campaign, Db, NOW, number};
 use paceline_core::command::NewAttempt;
@@ -159,7 +159,7 @@ impl World<'_> {
         self.hopper.extend(leased.leads);
     }
 
-    /// From any state, every contact is done in the end.
+    /// Brings every contact from any state to its end.
     async fn finish(mut self) {
         let of_this = format!(
             "FROM task_contacts WHERE task_id IN (SELECT id FROM tasks WHERE campaign_id = {})",

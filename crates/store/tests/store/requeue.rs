@@ -1,4 +1,4 @@
-//! Finished contacts, called again because somebody asks for it.
+//! Finished contacts that a user queues again.
 
 use crate::support::{Campaign, Db, NOW, ended, later, leg_ended, number, numbers, until};
 use paceline_core::campaign::TaskState;
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Contacts of the large task; more than a hundred transactions' worth.
+/// Contacts of the large task: more than a hundred transactions.
 const MANY: u32 = 100_000;
 
 const ALL_SIX: [Outcome; 6] = [
@@ -30,7 +30,7 @@ fn again(outcomes: &[Outcome]) -> Requeue {
     Requeue::after(outcomes.iter().copied()).unwrap()
 }
 
-/// A task whose contacts have each had one attempt that came to this.
+/// A task whose contacts each have had one attempt with the given result.
 async fn finished(campaign: &Campaign<'_>, writer: &Writer, lasts: &[LastAttempt]) -> TaskRow {
     let task = campaign.task(&numbers(u32::try_from(lasts.len()).unwrap())).await;
     let leased = campaign.lease(lasts.len(), NOW).await;
@@ -110,7 +110,7 @@ pub(crate) async fn finished_contacts_are_ready_as_their_last_attempt_says(db: &
             }
         }
         assert_eq!(done(db, task, &which).await, expected, "{which:?}");
-        // Who is ready already is not queued once more.
+        // A contact that is already ready is not queued twice.
         assert_eq!(done(db, task, &which).await, BTreeMap::new(), "{which:?}");
         let rows = db.store.task_contacts(task, None, 100).await.unwrap();
         for (n, row) in rows.iter().enumerate() {
@@ -207,7 +207,7 @@ pub(crate) async fn who_is_queued_again_still_has_to_pass_the_gate(db: &Db) {
     let mut mornings = CallingHours::always();
     mornings.windows[0].until_minute = 12 * 60;
     campaign.hours = mornings;
-    // It is 15:00: they wait together, and being queued once more changes nothing in that.
+    // It is 15:00: the contacts wait together, and queueing them again does not change that.
     assert_eq!(campaign.lease(10, later(60)).await.deferred_buckets, 1);
     assert_eq!(done(db, task, &Requeue::unreached()).await.len(), 0);
     let waits = db.store.task_progress(task).await.unwrap().waits;
@@ -218,7 +218,7 @@ pub(crate) async fn who_is_queued_again_still_has_to_pass_the_gate(db: &Db) {
     assert_eq!((leased.leads.len(), leased.denied), (1, 1));
 }
 
-/// A statement that waits for the task's row must not complete the task by what it saw before.
+/// A statement that waits for the task's row must not use the contacts' states from before the wait.
 pub(crate) async fn a_task_is_not_completed_while_contacts_of_it_are_queued(db: &Db) {
     if db.is_sqlite() {
         return; // one transaction writes at a time
@@ -293,7 +293,7 @@ pub(crate) async fn a_hundred_thousand_contacts_are_queued_bit_by_bit_beside_dia
     other.task(&(1..400).map(number).collect::<Vec<_>>()).await;
     let ready = "SELECT count(*) FROM task_contacts WHERE task_id = 1 AND state = 'ready'";
     let already = db.count(ready).await;
-    // It dies in the middle, and nobody is the worse for it.
+    // The job is stopped in the middle. The next one must do the rest.
     let beside = Arc::new(db.store.beside());
     let begin = || {
         let beside = Arc::clone(&beside);
@@ -323,10 +323,10 @@ pub(crate) async fn a_hundred_thousand_contacts_are_queued_bit_by_bit_beside_dia
     println!("{leases} leases meanwhile, the longest in {longest:?}");
     assert_eq!(db.count(ready).await, already + i64::from(MANY));
     assert!((1..u64::from(MANY)).contains(&rest[&Outcome::Failed]), "{rest:?}");
-    // In hundreds of transactions, between any two of which whoever dials has its turn.
+    // The job runs hundreds of transactions, and the dialer can lease between any two of them.
     assert!(leases >= 20, "only {leases} leases meanwhile");
     beside.close().await;
-    // What is looked at after each case takes too long over so many attempts.
+    // The check after each case would take too long over so many attempts.
     for sql in [
         "DELETE FROM legs",
         "DELETE FROM attempts",

@@ -1,4 +1,4 @@
-//! A store on an empty database, with shorthands for what tests do with it, and a way past it into the tables.
+//! A store on an empty database, with shortcuts for the tests, and direct access to the tables.
 
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
@@ -27,7 +27,7 @@ pub(crate) fn later(seconds: u64) -> Wall {
     NOW.plus(Duration::from_secs(seconds))
 }
 
-/// A store, and a connection of one's own to the same database.
+/// A store and a direct connection to the same database.
 pub(crate) struct Db {
     pub(crate) store: Store,
     pub(crate) url: String,
@@ -43,7 +43,7 @@ enum Direct {
 
 impl Db {
     pub(crate) async fn sqlite() -> Self {
-        // In memory where that can be had: these tests wait for a thousand commits.
+        // In memory if possible, because these tests wait for a thousand commits.
         let folder = tempfile::tempdir_in("/dev/shm")
             .or_else(|_| tempfile::tempdir())
             .unwrap();
@@ -59,7 +59,7 @@ impl Db {
         }
     }
 
-    /// A database of its own on a running server.
+    /// A store on a new database of a running server.
     pub(crate) async fn postgres(server: &paceline_lab::Postgres) -> Self {
         let admin = sqlx::PgPool::connect(&server.url()).await.unwrap();
         let name = format!("case_{}", Uuid::new_v4().simple());
@@ -83,7 +83,7 @@ impl Db {
         matches!(self.direct, Direct::Sqlite(_))
     }
 
-    /// One number out of the tables.
+    /// Reads one integer from the tables.
     pub(crate) async fn count(&self, sql: &str) -> i64 {
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
         match &self.direct {
@@ -92,7 +92,7 @@ impl Db {
         }
     }
 
-    /// Runs a statement past the store.
+    /// Runs a statement directly, not through the store.
     pub(crate) async fn run(&self, sql: &str) {
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
         match &self.direct {
@@ -101,7 +101,7 @@ impl Db {
         }
     }
 
-    /// Keeps everybody from writing contacts until the answer is dropped.
+    /// Blocks all writes of contacts until the result is dropped.
     pub(crate) async fn block_writing(&self) -> Blocked {
         match &self.direct {
             Direct::Sqlite(pool) => Blocked::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await.unwrap()),
@@ -116,7 +116,7 @@ impl Db {
         }
     }
 
-    /// A campaign with a trunk, active, and an agent.
+    /// An active campaign with a trunk and an agent.
     pub(crate) async fn campaign(&self, name: &str) -> Campaign<'_> {
         let pbx = PbxName::new("office");
         let trunk = NewTrunk {
@@ -149,7 +149,7 @@ impl Db {
         }
     }
 
-    /// What must hold at any moment between two transactions.
+    /// Checks the invariants that must hold between any two transactions.
     pub(crate) async fn check(&self) {
         for (rule, broken) in [
             (
@@ -237,7 +237,7 @@ pub(crate) enum Blocked {
     Postgres(#[expect(dead_code, reason = "held for its lock")] sqlx::Transaction<'static, sqlx::Postgres>),
 }
 
-/// A campaign and what belongs to it.
+/// A campaign and its objects.
 pub(crate) struct Campaign<'a> {
     db: &'a Db,
     pub(crate) id: CampaignId,
@@ -309,7 +309,7 @@ impl Campaign<'_> {
         }
     }
 
-    /// Asks for an attempt and waits for the answer.
+    /// Prepares an attempt and waits for the answer.
     pub(crate) async fn prepare(&self, writer: &Writer, lead: &Lead, at: Wall) -> (NewAttempt, Prepared) {
         let new = self.new_attempt(lead, at);
         let pending = writer.prepare(new.clone(), self.config()).await;
@@ -356,9 +356,9 @@ pub(crate) fn ended(of: &NewAttempt, outcome: Outcome, at: Wall, retry_at: Optio
     }
 }
 
-/// Fictional numbers, by their last digits.
+/// A fictional number by its last digits.
 pub(crate) fn number(n: u32) -> E164 {
-    // 555-0100 to 555-0199 in as many area codes as it takes.
+    // 555-0100 to 555-0199 in as many area codes as necessary.
     E164::new(&format!("+1{}555{:04}", 201 + n / 100, 100 + n % 100)).unwrap()
 }
 
@@ -374,7 +374,7 @@ pub(crate) fn found(leased: &Leased) -> Vec<String> {
         .collect()
 }
 
-/// Asks again until it is so, for ten seconds.
+/// Repeats the check until it succeeds, for at most ten seconds.
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     while !is_so().await {

@@ -1,4 +1,4 @@
-//! Tasks as people make and move them.
+//! Tasks: creation by users and changes of state.
 
 use crate::support::{Db, NOW, found, later, number, numbers};
 use paceline_core::campaign::{CampaignState, TaskState};
@@ -152,7 +152,7 @@ pub(crate) async fn tasks_are_created_all_or_none(db: &Db) {
     assert!(matches!(taken, Err(StoreError::IdempotencyKeyTaken)), "{taken:?}");
     assert_eq!(db.count("SELECT count(*) FROM tasks").await, 2);
     assert_eq!(db.count("SELECT count(*) FROM contacts").await, 2);
-    // The store is as well as before.
+    // The failed request has left nothing behind.
     assert_eq!(db.store.create_tasks(&[keyed(3)], NOW).await.unwrap().len(), 1);
 }
 

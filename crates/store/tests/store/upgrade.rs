@@ -1,5 +1,5 @@
-//! A database that the first schema made and that holds something in every table: whatever migrations came since, this
-//! version opens it, reads all of it, and its schema is that of a new database.
+//! A database that the first schema made, with rows in every table: after all later migrations, this version opens it
+//! and reads all of it, and its schema equals that of a new database.
 
 use super::support::NOW;
 use paceline_core::contact::ExternalId;
@@ -12,17 +12,17 @@ use std::fmt::Write as _;
 use std::str::FromStr as _;
 
 /// Every table of the first schema with its rows, in an order in which they can be inserted. `{"uuid": hex}` and
-/// `{"bytes": hex}` stand for what JSON has no type for.
+/// `{"bytes": hex}` are values for which JSON has no type.
 const FILLED: &str = include_str!("../data/filled.json");
 
-/// SHA-384 of the first schema. It has made databases that hold data: a change of it stops them from being opened. Write a
-/// migration whose number is its date instead.
+/// SHA-384 of the first schema. Databases with data were made by it, and a change of it prevents Paceline from
+/// opening them. Write a migration whose number is its date instead.
 const FROZEN_SQLITE: &str =
     "6132bacce727a09c009612731fb07567d0923ef5ce896d018ffa583ad3df1b3ba4af7cc49e50fd47e869f217c2c6caf2";
 const FROZEN_POSTGRES: &str =
     "3984c32ddeeb67da6bc80523a8bf4e561678b340389ba9505b90edb50d427d6e0a36007df2caeb1c6faffd9da79d4ecf";
 
-/// The first migration alone, which must not have changed.
+/// The first migration alone. Fails if it was changed.
 fn first(all: &Migrator, frozen: &str) -> Migrator {
     let migrations: Vec<_> = all.iter().filter(|it| it.version == 1).cloned().collect();
     let sum: String = migrations[0]
@@ -42,7 +42,7 @@ fn first(all: &Migrator, frozen: &str) -> Migrator {
     }
 }
 
-/// One INSERT a table.
+/// One INSERT per table.
 fn inserts(postgres: bool) -> Vec<String> {
     let literal = |value: &Value| match value {
         Value::Null => "NULL".to_owned(),
@@ -90,7 +90,7 @@ fn inserts(postgres: bool) -> Vec<String> {
     made
 }
 
-/// All that the store tells of it, and then what a start makes of it.
+/// Everything that the store reads from the database, followed by the recovery at a start.
 async fn everything(store: &Store) -> String {
     let mut all = String::new();
     macro_rules! tell {
@@ -137,7 +137,7 @@ async fn everything(store: &Store) -> String {
         }
     }
     for row in store.campaigns(None, 50).await.unwrap() {
-        // Without the settings, of which more come with time.
+        // Without the other settings, because later versions add some.
         let mode = row.settings.pacing.mode;
         let told = (
             row.id,

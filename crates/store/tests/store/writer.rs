@@ -1,4 +1,4 @@
-//! Attempts and changes on their way into the tables.
+//! Attempts and changes that the writer stores.
 
 use crate::support::{Db, NOW, ended, found, later, leg_ended, number, numbers, until};
 use paceline_core::agent::{AgentReason, AgentState, Wants};
@@ -93,7 +93,7 @@ pub(crate) async fn hours_closed_since_the_lease_put_the_contact_off(db: &Db) {
     let mut campaign = db.campaign("c").await;
     campaign.task(&numbers(1)).await;
     let lead = campaign.lease(1, NOW).await.leads.remove(0);
-    // Open until 15:01, and it is 15:00:40: it would ring beyond that.
+    // Open until 15:01. At 15:00:40 a call could still ring after that.
     let windows = vec![CallingWindow {
         days: (1..=7).collect(),
         from_minute: 0,
@@ -160,7 +160,7 @@ pub(crate) async fn a_contact_with_an_open_attempt_is_not_called_twice(db: &Db) 
     campaign.task(&numbers(1)).await;
     let lead = campaign.lease(1, NOW).await.leads.remove(0);
     let writer = db.store.writer();
-    // Both in one batch, and one more after it.
+    // Both attempts are in one batch, and a third follows.
     let first = writer
         .prepare(campaign.new_attempt(&lead, NOW), campaign.config())
         .await;
@@ -176,7 +176,7 @@ pub(crate) async fn a_contact_with_an_open_attempt_is_not_called_twice(db: &Db) 
         Prepared::Refused
     );
     assert_eq!(db.count("SELECT count(*) FROM attempts").await, 1);
-    // One that nobody leased.
+    // An attempt at a contact that is not leased.
     let returned = [(lead.task, lead.contact)];
     db.run("UPDATE attempts SET ended_at_ms = 1, outcome = 'busy'")
         .await;
@@ -449,7 +449,7 @@ pub(crate) async fn a_task_is_completed_when_every_contact_is_done(db: &Db) {
     campaign
         .end(&writer, &second, Outcome::Answered, later(2), None)
         .await;
-    // By itself, within a second or so.
+    // Without a flush, within about a second.
     until("the task is completed", async || {
         db.store.task(task.id).await.unwrap().unwrap().state == TaskState::Completed
     })
@@ -467,7 +467,7 @@ pub(crate) async fn a_change_said_twice_changes_nothing_more(db: &Db) {
         .await;
     writer.flush().await;
     let again = campaign.lease(1, later(10)).await.leads.remove(0);
-    // As after a commit that went through though nobody heard of it.
+    // The same change again, as after a commit whose answer was lost.
     campaign
         .end(&writer, &new, Outcome::Failed, later(20), None)
         .await;
@@ -555,7 +555,7 @@ pub(crate) async fn an_attempt_given_up_is_not_stored_and_its_contact_comes_back
         assert_eq!(first.await, Prepared::Failed);
         assert!(asked.elapsed() < Duration::from_secs(4));
     }
-    // Nobody waits for this one.
+    // The caller stops waiting for this one.
     drop(
         writer
             .prepare(campaign.new_attempt(&leased.leads[1], NOW), campaign.config())
@@ -568,7 +568,7 @@ pub(crate) async fn an_attempt_given_up_is_not_stored_and_its_contact_comes_back
         assert_eq!(writer.stats().prepares_failed, 2);
         assert_eq!(found(&campaign.lease(2, later(9)).await), found(&leased));
     } else {
-        // The lock stood in the way of a transaction that had begun, which nobody can give up any more.
+        // On PostgreSQL the transaction had already begun, so the first attempt could no longer be given up.
         assert_eq!(writer.stats().prepares_failed, 1);
         assert_eq!(found(&campaign.lease(2, later(9)).await), found(&leased)[1..]);
     }
