@@ -7,6 +7,7 @@ mod requeue;
 pub(super) use requeue::QUEUE;
 pub use requeue::Requeued;
 
+use super::contacts::book::keep_list;
 use super::contacts::rows::{self, CONTACT_COLUMNS, contact, contact_columns};
 use super::contacts::{ContactRow, insert_list, insert_numbers};
 use super::db::{Row, Tx, args};
@@ -435,6 +436,7 @@ async fn create_task(
     }
     let list = match &new.contacts {
         NewTaskContacts::List(list) => {
+            keep_list(tx, *list).await?;
             if tx
                 .rows(
                     "SELECT 1 FROM contact_lists WHERE id = $1 AND NOT importing",

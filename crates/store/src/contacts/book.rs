@@ -2,7 +2,7 @@
 //! [`paceline_core::contact::merge`] decides what follows.
 
 use crate::bulk_statement::BulkStatement;
-use crate::db::{Arg, Tx, args};
+use crate::db::{Arg, Dialect, Tx, args};
 use crate::error::{DbError, Stop, StoreError};
 use paceline_core::contact::merge::{Belongs, belongs};
 use paceline_core::contact::{Contact, ExternalId};
@@ -58,6 +58,17 @@ pub(crate) async fn lock_list(tx: &mut Tx, list: ContactListId) -> Result<(), St
         0 => Err(StoreError::NoList.into()),
         _ => Ok(()),
     }
+}
+
+/// Locks a list for a transaction that adds its contacts to a task. An import that writes time zones into contacts of the list
+/// must wait, so that each contact gets into the bucket of its zone. Call it before the transaction locks the row of a
+/// task, because such an import locks the list first. On SQLite only one transaction writes at a time.
+pub(crate) async fn keep_list(tx: &mut Tx, list: ContactListId) -> Result<(), DbError> {
+    let keep = "SELECT 1 FROM contact_lists WHERE id = $1 FOR SHARE";
+    if tx.dialect() == Dialect::Postgres {
+        tx.rows(keep, args![list.0]).await?;
+    }
+    Ok(())
 }
 
 impl Book {

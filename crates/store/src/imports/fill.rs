@@ -7,7 +7,8 @@ use crate::contacts::ContactRow;
 use crate::contacts::book::lock_list;
 use crate::contacts::insert::{columns, consents, insert_numbers, insert_tags};
 use crate::contacts::rows::whole;
-use crate::db::{Arg, Row, Tx, args};
+use crate::db::{Arg, Dialect, Row, Tx, args};
+use crate::dial::LOCK_TASKS;
 use crate::error::{DbError, Stop, StoreError};
 use paceline_core::contact::Contact;
 use paceline_core::contact::merge::fill_attributes;
@@ -43,12 +44,14 @@ static FILL: BulkStatement = BulkStatement::new(
 );
 const SLICE: &str = "SELECT contact_id, contact, attributes FROM import_fills \
     WHERE import_id = $1 AND contact_id > $2 AND contact_id <= $3 ORDER BY contact_id";
-/// A contact that gets a time zone moves to the bucket of that zone. This updates the tasks first, because every
-/// transaction locks tasks first.
-const LOOK_AT_TASKS: &str = "UPDATE tasks SET next_due_at_ms = created_at_ms WHERE id IN (SELECT tc.task_id FROM import_fills f \
-      JOIN contacts c ON c.id = f.contact_id JOIN tasks t ON t.list_id = c.list_id \
-      JOIN task_contacts tc ON tc.task_id = t.id AND tc.contact_id = c.id \
-    WHERE f.import_id = $1 AND f.contact_id > $2 AND f.contact_id <= $3 AND f.time_zone IS NOT NULL AND c.time_zone IS NULL)";
+/// The tasks of contacts that get a time zone: each of these contacts moves to the bucket of that zone.
+const TASKS: &str = "SELECT DISTINCT tc.task_id FROM import_fills f JOIN contacts c ON c.id = f.contact_id \
+      JOIN tasks t ON t.list_id = c.list_id JOIN task_contacts tc ON tc.task_id = t.id AND tc.contact_id = c.id \
+    WHERE f.import_id = $1 AND f.contact_id > $2 AND f.contact_id <= $3 AND f.time_zone IS NOT NULL AND c.time_zone IS NULL";
+static LOOK_AT_TASKS: BulkStatement = BulkStatement::new(
+    1,
+    "WITH v(id) AS (VALUES {rows}) UPDATE tasks SET next_due_at_ms = created_at_ms WHERE id IN (SELECT id FROM v)",
+);
 const MAKE_BUCKETS: &str = "INSERT INTO task_buckets (task_id, time_zone, next_due_at_ms) \
     SELECT DISTINCT t.id, f.time_zone, t.created_at_ms FROM import_fills f JOIN contacts c ON c.id = f.contact_id \
       JOIN tasks t ON t.list_id = c.list_id JOIN task_contacts tc ON tc.task_id = t.id AND tc.contact_id = c.id \
@@ -236,7 +239,8 @@ async fn fill_slice(
     (after, last): (i64, i64),
 ) -> Result<(), Stop> {
     lock_list(tx, list).await?;
-    for sql in [LOOK_AT_TASKS, MAKE_BUCKETS, MOVE_CONTACTS] {
+    look_at_tasks(tx, id, (after, last)).await?;
+    for sql in [MAKE_BUCKETS, MOVE_CONTACTS] {
         tx.run(sql, args![id.0, after, last]).await?;
     }
     let rows = tx.rows(SLICE, args![id.0, after, last]).await?;
@@ -271,6 +275,18 @@ async fn fill_slice(
     let tags = filled.iter().map(|(id, _, _, contact)| (*id, contact));
     insert_tags(tx, list, tags).await?;
     tx.run(FORGET, args![id.0, after, last]).await?;
+    Ok(())
+}
+
+/// Updates the tasks of contacts that get a time zone. Every transaction locks tasks first, and in the order of their ids.
+async fn look_at_tasks(tx: &mut Tx, id: ImportId, (after, last): (i64, i64)) -> Result<(), DbError> {
+    let tasks = tx.rows(TASKS, args![id.0, after, last]).await?;
+    let tasks = tasks.iter().map(|row| row.get::<i64>(0).map(Arg::from));
+    let tasks = tasks.collect::<Result<Vec<_>, _>>()?;
+    if tx.dialect() == Dialect::Postgres {
+        LOCK_TASKS.rows(tx, &tasks).await?;
+    }
+    LOOK_AT_TASKS.run(tx, &tasks).await?;
     Ok(())
 }
 

@@ -3,9 +3,10 @@
 //! `preparing`, and is not dialed, until all are added. The task's row stores the progress, so a crash loses nothing.
 
 use crate::Store;
+use crate::contacts::book::keep_list;
 use crate::db::{Row, Tx, args};
 use crate::error::{DbError, Stop, StoreError};
-use paceline_core::ids::{CampaignId, TaskId};
+use paceline_core::ids::{CampaignId, ContactListId, TaskId};
 use paceline_core::time::Wall;
 
 /// Contacts that one transaction adds, which takes about 10 ms.
@@ -24,6 +25,8 @@ const FILL: &str = "INSERT INTO task_contacts (task_id, contact_id, bucket_id, s
       JOIN task_buckets b ON b.task_id = $1 AND b.time_zone = coalesce(c.time_zone, '') \
     WHERE c.list_id = $3 AND c.id > $4 AND c.id <= $5 ORDER BY c.id";
 
+const LIST: &str = "SELECT list_id FROM tasks WHERE id = $1 AND state = 'preparing'";
+
 /// Changes nothing, but locks the task's row, which every transaction locks first.
 const HOLD: &str = "UPDATE tasks SET prepared_to = prepared_to WHERE id = $1 AND state = 'preparing' \
     RETURNING list_id, prepared_to, created_at_ms";
@@ -41,7 +44,7 @@ pub(super) struct Slice {
 }
 
 /// Adds up to `limit` contacts of a list after `after`. They are due from the creation of the task, so that they are
-/// due if the task is started early.
+/// due if the task is started early. Call [`keep_list`] before.
 pub(super) async fn take(
     tx: &mut Tx,
     task: i64,
@@ -83,6 +86,10 @@ impl Store {
     /// added and the task is now scheduled or running, or if it is not in preparation.
     pub async fn prepare_some(&self, id: TaskId, now: Wall) -> Result<Option<u64>, StoreError> {
         self.write("prepare a task", async |tx| {
+            let Some(list) = tx.rows(LIST, args![id.0]).await?.pop() else {
+                return Ok(None);
+            };
+            keep_list(tx, ContactListId(list.get(0)?)).await?;
             let Some(row) = tx.rows(HOLD, args![id.0]).await?.pop() else {
                 return Ok(None);
             };

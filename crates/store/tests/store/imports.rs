@@ -5,9 +5,13 @@ use crate::support::{Db, NOW, later, number, numbers};
 use paceline_core::campaign::TaskState;
 use paceline_core::contact::Contact;
 use paceline_core::input::Prepared;
+use paceline_lab::Postgres;
 use paceline_store::{
-    ContactFilter, ImportInto, ImportState, NewImport, Staged, StagedContact, StagedReject, StoreError,
+    ContactFilter, ImportInto, ImportState, NewImport, NewTaskContacts, Staged, StagedContact, StagedReject,
+    StoreError,
 };
+use std::cell::Cell;
+use std::time::Duration;
 
 pub(crate) fn new_list() -> ImportInto {
     ImportInto::NewList("file".into())
@@ -244,6 +248,60 @@ pub(crate) async fn what_an_import_adds_to_a_listed_contact_is_seen_after_it_is_
     let row = db.store.import(row.id).await.unwrap().unwrap();
     assert_eq!((row.listed, row.imported, row.filled), (4, Some(0), Some(2)));
     assert_eq!(db.count("SELECT count(*) FROM import_fills").await, 0);
+}
+
+/// On SQLite one transaction writes at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgresql_a_task_that_is_created_while_an_import_fills_in_zones_has_its_contacts_in_their_buckets()
+ {
+    let server = tokio::task::spawn_blocking(|| Postgres::start().unwrap());
+    let server = server.await.unwrap();
+    let db = Db::postgres(&server).await;
+    let campaign = db.campaign("c").await;
+    let mut nowhere = contacts(1);
+    nowhere.iter_mut().for_each(|new| new.contact.time_zone = None);
+    let list = db.store.create_contact_list("list", &nowhere, NOW).await;
+    let list = list.unwrap().0.id;
+    let into = ImportInto::List(list);
+    let (import, mut staging) = db.store.begin_import(&file(&into), NOW).await.unwrap();
+    let mut rows = staged(0, 1, None, "{}");
+    rows.contacts
+        .iter_mut()
+        .for_each(|row| row.contact.time_zone = Some("Europe/Madrid".into()));
+    staging.stage(rows, NOW).await.unwrap();
+    staging.finish(NOW).await.unwrap();
+    assert!(db.store.publish_import(import.id, NOW).await.unwrap());
+    let pool = sqlx::PgPool::connect(&db.url).await.unwrap();
+    let mut held = pool.begin().await.unwrap();
+    sqlx::query("SELECT 1 FROM contacts FOR UPDATE")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let created = Cell::new(false);
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let look_again = || tokio::time::sleep(Duration::from_millis(5));
+    let filling = async { db.store.finish_publishing(import.id).await.unwrap() };
+    let creating = async {
+        while db.count(waiting).await < 1 {
+            look_again().await;
+        }
+        let contacts = NewTaskContacts::List(list);
+        campaign.task_with(TaskState::Running, NOW, contacts).await;
+        created.set(true);
+    };
+    let letting_go = async {
+        while !created.get() && db.count(waiting).await < 2 {
+            look_again().await;
+        }
+        held.rollback().await.unwrap();
+    };
+    tokio::join!(filling, creating, letting_go);
+    db.check().await;
+    assert_eq!(
+        db.count("SELECT count(*) FROM task_buckets WHERE time_zone = 'Europe/Madrid'")
+            .await,
+        1
+    );
 }
 
 pub(crate) async fn rows_of_one_number_become_one_contact(db: &Db) {
