@@ -111,7 +111,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Begins an import. It fails if the store fails.
+    /// Begins an import. Errors: the list does not exist, another import into it has not ended, or the store fails.
     pub async fn begin(
         store: &Store,
         file: Arc<ContactFile>,

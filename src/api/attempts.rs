@@ -65,7 +65,8 @@ pub(super) struct Attempt {
     /// The agent's result of the conversation. Null if none was set.
     #[schema(example = "success")]
     disposition: Option<String>,
-    /// How much of the campaign's message the callee of an abandoned call heard. Null if no message was started.
+    /// The result of the message that the campaign plays to the callee of an abandoned call. Null if no message has
+    /// ended.
     message: Option<MessageResult>,
     /// The time when Paceline told the PBX to play the message.
     message_at: Option<Utc>,

@@ -148,7 +148,7 @@ pub(super) struct ImportQuery {
     /// their country code. Required if many numbers could be both.
     numbers: Option<String>,
     /// Countries whose numbers are accepted (ISO 3166-1), separated by commas, or `any`. If left out: the region, and
-    /// the country that a country column states for the row.
+    /// the country that a country column states for the row; without a region, every country.
     countries: Option<String>,
     /// `true`: premium-rate numbers are accepted too. Calls to them cost the caller extra.
     premium_rate: Option<bool>,

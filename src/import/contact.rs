@@ -27,7 +27,7 @@ pub(super) struct Checker<'a> {
     keys: Vec<String>,
     /// Columns that must be blank.
     nameless: Vec<usize>,
-    /// The labels of numbers, in the order of their columns. `None` if there is only one such column.
+    /// The labels of numbers, in the order of their columns. Empty if there is only one such column.
     labels: Vec<Option<Label>>,
     plan: Plan,
     allowed: Allowed,

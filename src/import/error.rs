@@ -1,4 +1,5 @@
-//! The reasons why a file cannot be imported, and what to do. Nothing of such a file stays in the store.
+//! The reasons why a file cannot be imported, and what to do. A file that cannot be read to its end leaves nothing in
+//! the store.
 
 use crate::numbers::NumberError;
 use crate::store::StoreError;
@@ -41,7 +42,7 @@ pub enum ImportError {
         /// The sheets that exist.
         sheets: String,
     },
-    /// The encoding has no known name.
+    /// There is no encoding of the given name.
     #[error("unknown encoding: use a name such as utf-8, windows-1252, gb18030, shift_jis, utf-16le")]
     NoSuchEncoding,
     /// The header line has a telephone number.

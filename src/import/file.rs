@@ -38,8 +38,8 @@ pub struct Settings {
     pub mapping: Mapping,
     /// Notation of numbers without a `+`.
     pub numbers: Written,
-    /// Countries whose numbers are accepted (ISO 3166-1), or [`Settings::ANY_COUNTRY`]. The region, and a country that
-    /// the row states, if `None`.
+    /// Countries whose numbers are accepted (ISO 3166-1), or [`Settings::ANY_COUNTRY`]. If `None`: the region, and a
+    /// country that the row states; without a region, every country.
     pub countries: Option<Vec<String>>,
     /// True if premium-rate numbers are accepted.
     pub premium_rate: bool,

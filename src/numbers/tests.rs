@@ -95,7 +95,7 @@ fn what_can_be_read_in_two_ways_is_not_read() {
         ("442079460123", "DE", either("DE", "GB")),
         ("442079460123", "US", missing("GB")),
         ("13802558000", "CN", either("CN", "US")),
-        // Written as in the own country, and not as from abroad.
+        // Written as in its own country, and not as from abroad.
         ("(479) 555-0123", "US", Ok("+14795550123")),
         ("479-555-0123", "US", Ok("+14795550123")),
         ("138 0255 8000", "CN", Ok("+8613802558000")),

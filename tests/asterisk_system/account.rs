@@ -1,7 +1,8 @@
-//! What the abandon rules have counted, against the attempts and against what the carrier heard.
+//! Compares the counts of the abandon rules with the attempts and with the carrier's log.
 //!
-//! The attempts say what each answer counts as, and their sum is the account, exactly. The carrier says what each answer may
-//! count as: one thing, but where a gap hid the call or the callee was gone before the carrier could tell.
+//! The attempts say what each answer counts as, and the counts must equal their sum. The carrier's log says what each
+//! answer may count as. That is one result, unless a gap hid the call or the callee hung up before the carrier could
+//! tell.
 
 use crate::evidence::{Gap, at};
 use crate::rig::{Attempt, Site, System, wait_for};
@@ -154,19 +155,19 @@ fn told(attempt: &Attempt) -> Option<AnswerResult> {
     }
 }
 
-/// What a check of the carrier's log found.
+/// The findings of a check of the carrier's log.
 #[derive(Debug, Default)]
 struct Heard {
-    /// By rule: the least and the most that the carrier's log allows.
+    /// By rule: the smallest and the largest count that the carrier's log allows.
     least: BTreeMap<&'static str, Counted>,
     most: BTreeMap<&'static str, Counted>,
-    /// Answered calls of which the carrier allows one reading.
+    /// Answered calls with one possible result by the carrier's log.
     exact: usize,
-    /// Those of which a gap hid the answer or what came of it.
+    /// Answered calls whose answer or result a gap hid.
     hidden: usize,
-    /// Of these, those whose answer was never seen: their record is `unknown`, and no rule counts them.
+    /// Those of them whose answer Paceline never saw: their record is `unknown`, and no rule counts them.
     unseen: usize,
-    /// Those outside every gap, too short for the carrier to tell or too close to a limit.
+    /// Answered calls outside every gap that were too short for the carrier to tell, or too close to a limit.
     undecided: usize,
     /// Connected callees who heard their agent.
     heard: usize,
@@ -177,8 +178,8 @@ struct Heard {
     wrong: Vec<String>,
 }
 
-/// The account of each rule equals what the attempts say, and agrees with what the carrier heard; the process is killed, and
-/// it still does. Panics with everything that is wrong.
+/// The counts of each rule equal the attempts and agree with the carrier's log, also after the process is killed.
+/// Panics with a list of all differences.
 pub(crate) async fn check_account<S: Site>(system: &mut System<S>, campaign: i64, task: i64, gaps: &[Gap]) {
     let rows = stored(system, task).await;
     let attempts: Vec<&Attempt> = rows.values().flatten().collect();
@@ -241,7 +242,7 @@ pub(crate) async fn check_account<S: Site>(system: &mut System<S>, campaign: i64
     );
 }
 
-/// The attempts, once nothing waits to be stored.
+/// The attempts, after everything is stored.
 async fn stored<S: Site>(system: &System<S>, task: i64) -> BTreeMap<String, Vec<Attempt>> {
     let none = "paceline_queue_depth{queue=\"store_changes\"} 0";
     wait_for("what waits to be stored", Duration::from_secs(30), async || {
@@ -251,7 +252,7 @@ async fn stored<S: Site>(system: &System<S>, task: i64) -> BTreeMap<String, Vec<
     system.attempts(task).await
 }
 
-/// What each rule has counted, as the API tells.
+/// The counts of each rule, as the API reports them.
 async fn counted<S: Site>(system: &System<S>, campaign: i64) -> BTreeMap<String, Counted> {
     let path = format!("/campaigns/{campaign}/live");
     let accounts = wait_for("the accounts", Duration::from_secs(20), async || {
@@ -285,7 +286,7 @@ struct Answer<'a> {
     at: Timestamp,
     /// From the answer to its end.
     lasted_ms: i64,
-    /// Whether Paceline may not have seen the answer, or what came of it.
+    /// True if a gap may have hidden the answer or its result from Paceline.
     is_hidden: bool,
 }
 
@@ -323,7 +324,7 @@ impl<'a> Answer<'a> {
         }
         around(AnswerResult::HungUp, self.lasted_ms);
         if self.lasted_ms <= AUDIO_SURE_MS {
-            // Gone before it could hear an agent, who may just have been there.
+            // The callee hung up before it could hear an agent, but the agent may just have been connected.
             around(AnswerResult::Connected, self.lasted_ms);
         }
         if self.lasted_ms + BLUR_MS > RULES[0].limit_ms {

@@ -98,8 +98,9 @@ impl Checker<'_> {
         }
     }
 
-    /// The first number of a row, read only by what the row itself states. It serves to judge how a file's numbers are
-    /// written.
+    /// The column and the first number of a row, or the reason why that is not a number. It uses no area code and
+    /// refuses no country, because it serves only to judge how a file's numbers are written. `None` if the row has no
+    /// number.
     pub(in crate::import) fn written(
         &mut self,
         cells: &Cells,
