@@ -1,6 +1,5 @@
-//! Leasing: chooses the contacts to call next, if the gate allows them and no other task holds their number. One
-//! lease is one transaction that looks at a bounded number of contacts, so contacts that must wait neither starve the
-//! others nor block them.
+//! Leasing: chooses the contacts to call next, if the gate allows them and their number is free. One lease is one
+//! transaction that looks at a bounded number of contacts, so contacts that must wait neither starve nor block others.
 //!
 //! Contacts for which the gate's rules of time give the same answer share one bucket of their task. A lease asks the
 //! gate about the bucket first. If the gate defers it, the whole bucket waits as one row with one decision in the
@@ -42,7 +41,6 @@ pub struct Leased {
 const LOCKED_RETRY: Duration = Duration::from_secs(60);
 /// Contacts that one lease may defer or deny in addition to those that it leases.
 const SETTLED_MAX: usize = 512;
-/// Tasks in one round of a lease.
 const TASKS_PER_ROUND: i64 = 32;
 const ROUNDS_MAX: usize = 32;
 /// Contacts read at a time, so that a few contacts that must wait do not cost a query each.
@@ -172,7 +170,6 @@ pub(super) struct Decided {
     pub(super) decision: GateDecision,
 }
 
-/// The subject of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Over {
     Contact(ContactId),
@@ -189,7 +186,6 @@ struct Bucket {
     waits: Option<(Wall, Wall, String)>,
 }
 
-/// A due contact as read from the tables.
 struct Due {
     lead: Lead,
     due_at_ms: i64,
@@ -197,7 +193,6 @@ struct Due {
     held: bool,
 }
 
-/// The result of leasing a due contact.
 enum LeaseResult {
     Leased,
     Deferred(Wall),
@@ -251,7 +246,6 @@ impl Store {
         })
     }
 
-    /// Counts stored decisions in the metrics.
     pub(super) fn count_decisions(&self, decisions: &[Decided]) {
         for d in decisions {
             self.metrics.count_decision(d.stage, &d.decision);
@@ -265,7 +259,6 @@ struct Lease<'a> {
     now: Wall,
     limit: usize,
     settled_left: usize,
-    /// The task that was served last.
     served: TaskId,
     decisions: Vec<Decided>,
     leased: Leased,
@@ -573,7 +566,6 @@ fn read_due(row: &Row, task: TaskId, retries_max: u32) -> Result<Due, DbError> {
     })
 }
 
-/// Writes decisions to the ledger.
 pub(super) async fn insert_decisions(tx: &mut Tx, decisions: &[Decided]) -> Result<(), DbError> {
     let words: Vec<String> = decisions.iter().map(|d| reasons(&d.decision)).collect();
     let mut rows = Vec::with_capacity(decisions.len() * 9);
