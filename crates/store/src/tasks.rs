@@ -278,7 +278,7 @@ impl Store {
             Ok((task, row.word::<TaskState>(2)?))
         };
         let rows = self.read_all(DOING, read, args![now.0], read_row).await?;
-        let (due, others): (Vec<_>, Vec<_>) = rows
+        let (mut due, others): (Vec<_>, Vec<_>) = rows
             .into_iter()
             .partition(|(_, state)| *state == TaskState::Scheduled);
         let mut running: Vec<_> = others.into_iter().map(|(task, _)| task).collect();
@@ -286,6 +286,8 @@ impl Store {
             let started = Vec::new();
             return Ok(RunningTasks { running, started });
         }
+        // Every transaction locks tasks in the order of their ids, so that no two wait for each other.
+        due.sort_unstable_by_key(|((_, task), _)| *task);
         let started = self.write(DOING, async |tx| {
             let mut started = Vec::new();
             for ((campaign, task), _) in due.into_iter().take(STARTED_MAX) {
