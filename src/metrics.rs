@@ -298,12 +298,12 @@ impl Metrics {
             };
             (*state, inner.agents.get_or_create_owned(&labels))
         };
-        let message = |fate: &MessageResult| {
+        let message = |result: &MessageResult| {
             let labels = MessageLabels {
                 campaign: name.to_owned(),
-                outcome: fate.as_str(),
+                outcome: result.as_str(),
             };
-            (*fate, inner.messages.get_or_create_owned(&labels))
+            (*result, inner.messages.get_or_create_owned(&labels))
         };
         let seconds = |family: &Family<CampaignLabel, Histogram, Buckets>| {
             Seconds::from(family.get_or_create_owned(&label))
@@ -373,10 +373,10 @@ impl Metrics {
                 state: state.as_str(),
             });
         }
-        for (fate, _) in &gone.messages {
+        for (result, _) in &gone.messages {
             inner.messages.remove(&MessageLabels {
                 campaign: gone.name.clone(),
-                outcome: fate.as_str(),
+                outcome: result.as_str(),
             });
         }
         gone.pacing.forget(inner.links.up().into_keys());
@@ -532,8 +532,8 @@ impl CampaignMetrics {
     }
 
     /// Counts a message to an abandoned callee.
-    pub fn messaged(&self, fate: MessageResult) {
-        if let Some((_, counter)) = self.messages.iter().find(|(f, _)| *f == fate) {
+    pub fn messaged(&self, result: MessageResult) {
+        if let Some((_, counter)) = self.messages.iter().find(|(f, _)| *f == result) {
             counter.inc();
         }
     }

@@ -372,8 +372,8 @@ impl Task {
                     .observe(self.dialer.clock.now().mono.since(connected));
             }
         }
-        if let Change::Messaged { fate, .. } = &change {
-            self.metrics.messaged(*fate);
+        if let Change::Messaged { result, .. } = &change {
+            self.metrics.messaged(*result);
         }
         if let Change::Agent {
             agent,

@@ -117,7 +117,7 @@ pub enum Change {
         /// The attempt.
         attempt: AttemptId,
         /// The result.
-        fate: MessageResult,
+        result: MessageResult,
         /// Time when the PBX was asked to play it.
         at: Wall,
     },

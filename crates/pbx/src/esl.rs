@@ -25,13 +25,13 @@ use uuid::Uuid;
 mod audio;
 mod command;
 mod connection;
+mod esl_event;
 mod leg;
 mod legs;
 mod link;
-mod out;
+mod outbox;
 mod reader;
 mod recordings;
-mod said;
 mod session;
 mod survey;
 

@@ -176,7 +176,7 @@ impl Engine {
             launched_at,
             ..
         } = open.leg.clone();
-        self.switch_had_room(now, &pbx, Probe::Callee(id), true);
+        self.pbx_had_room(now, &pbx, Probe::Callee(id), true);
         if let Some(breaker) = self.breakers.get_mut(&trunk)
             && breaker.lives(launched_at)
         {
@@ -238,7 +238,7 @@ impl Engine {
             return;
         }
         if let Some(taken) = end.was_taken() {
-            self.switch_had_room(now, &pbx, Probe::Callee(leg), taken);
+            self.pbx_had_room(now, &pbx, Probe::Callee(leg), taken);
         }
         if let AttemptState::Message { asked_at, .. } = state {
             self.note_message(attempt, MessageResult::CutShort, asked_at);

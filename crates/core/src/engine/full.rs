@@ -30,7 +30,7 @@ pub(super) enum Probe {
 
 impl Engine {
     /// Handles what a leg shows about its PBX: `had_room` is true if the PBX accepted the leg.
-    pub(super) fn switch_had_room(&mut self, now: Now, pbx: &PbxName, leg: Probe, had_room: bool) {
+    pub(super) fn pbx_had_room(&mut self, now: Now, pbx: &PbxName, leg: Probe, had_room: bool) {
         let wait = match self.full.get(pbx) {
             None if had_room => return,
             None => FULL_HOLD_MIN,

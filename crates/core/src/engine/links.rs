@@ -35,7 +35,7 @@ impl Engine {
             PbxEvent::Played { leg, whole } => self.played(now, leg, whole),
             PbxEvent::LegEnded { leg, end } => self.leg_ended(now, then, leg, end),
             // The agent is `ringing` since the phone was called. New is only that the PBX had room.
-            PbxEvent::AgentRinging { leg } => self.switch_had_room(now, &pbx, Probe::Phone(leg), true),
+            PbxEvent::AgentRinging { leg } => self.pbx_had_room(now, &pbx, Probe::Phone(leg), true),
             PbxEvent::AgentReady { leg } => {
                 self.agent_ready(now, leg);
             }

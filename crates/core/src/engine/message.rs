@@ -72,17 +72,17 @@ impl Engine {
     }
 
     /// The message is over, or the engine waits no longer for its end. The call is ended.
-    pub(super) fn message_over(&mut self, now: Now, attempt: AttemptId, fate: MessageResult) {
+    pub(super) fn message_over(&mut self, now: Now, attempt: AttemptId, result: MessageResult) {
         if let Some(AttemptState::Message { asked_at, .. }) = self.state_of(attempt) {
-            self.note_message(attempt, fate, asked_at);
+            self.note_message(attempt, result, asked_at);
             self.end(now, attempt, Why::Limit);
         }
     }
 
-    pub(super) fn note_message(&mut self, attempt: AttemptId, fate: MessageResult, at: Wall) {
+    pub(super) fn note_message(&mut self, attempt: AttemptId, result: MessageResult, at: Wall) {
         if let Some(open) = self.attempts.get(&attempt) {
-            self.failures.message_ended(&open.leg.pbx, fate);
+            self.failures.message_ended(&open.leg.pbx, result);
         }
-        self.store(Change::Messaged { attempt, fate, at });
+        self.store(Change::Messaged { attempt, result, at });
     }
 }

@@ -144,8 +144,8 @@ impl Engine {
             return;
         }
         let row = open.answer_row(ended);
-        if let Some((row, fate)) = row.and_then(|row| Some((row, row.result()?))) {
-            let event = PacingEvent::Answer(row.answered_at, fate);
+        if let Some((row, result)) = row.and_then(|row| Some((row, row.result()?))) {
+            let event = PacingEvent::Answer(row.answered_at, result);
             self.pacing.pending.push((open.leg.pbx.clone(), event));
         }
     }
@@ -170,9 +170,9 @@ impl Engine {
                     // The answer is counted by a separate event.
                     let _ = controller.observe(now, call, step);
                 }
-                PacingEvent::Answer(answered_at, fate) => {
+                PacingEvent::Answer(answered_at, result) => {
                     for controller in self.pacing.controllers.values_mut() {
-                        controller.count(now, answered_at, fate);
+                        controller.count(now, answered_at, result);
                     }
                 }
             }

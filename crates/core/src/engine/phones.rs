@@ -27,7 +27,7 @@ impl Engine {
     pub(super) fn agent_ready(&mut self, now: Now, leg: AgentLegId) {
         let Some(id) = self.agent_of(leg) else { return };
         if let Some(pbx) = self.agents.get(&id).map(|a| a.pbx.clone()) {
-            self.switch_had_room(now, &pbx, Probe::Phone(leg), true);
+            self.pbx_had_room(now, &pbx, Probe::Phone(leg), true);
         }
         match self.agents.get(&id).map(|a| a.phone) {
             Some(Phone::Calling { recalls, .. }) => {
@@ -57,7 +57,7 @@ impl Engine {
             return;
         };
         if let Some(taken) = end.was_taken() {
-            self.switch_had_room(now, &pbx, Probe::Phone(leg), taken);
+            self.pbx_had_room(now, &pbx, Probe::Phone(leg), taken);
         }
         let maintained = self.is_maintained(&pbx);
         let Some(agent) = self.agents.get_mut(&id) else {
@@ -214,7 +214,7 @@ impl Engine {
     /// Handles a change of the phone's trouble; `None`: it is over. If the phone is on hold, the engine waits. With any
     /// other trouble it ends the leg and calls the phone again, but not during a conversation, because only the callee
     /// should end that.
-    pub(super) fn agent_troubled(&mut self, now: Now, leg: AgentLegId, news: Option<LegTrouble>) {
+    pub(super) fn agent_troubled(&mut self, now: Now, leg: AgentLegId, reported: Option<LegTrouble>) {
         let Some(id) = self.agent_of(leg) else { return };
         let Some(Agent { phone, work, .. }) = self.agents.get(&id) else {
             return;
@@ -233,7 +233,7 @@ impl Engine {
             self.counts.stale += 1;
             return;
         };
-        if trouble == news {
+        if trouble == reported {
             return;
         }
         let phone = Phone::Held {
@@ -241,10 +241,10 @@ impl Engine {
             recalls,
             since,
             gone_by,
-            trouble: news,
+            trouble: reported,
         };
         self.set_phone(now, id, phone);
-        let Some(trouble) = news else {
+        let Some(trouble) = reported else {
             return self.restart_idle(now, id, AgentReason::PhoneBack);
         };
         if let Work::Reserved { attempt } = work {

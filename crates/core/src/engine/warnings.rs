@@ -21,8 +21,8 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    pub(super) fn message_ended(&mut self, pbx: &PbxName, fate: MessageResult) {
-        match fate {
+    pub(super) fn message_ended(&mut self, pbx: &PbxName, result: MessageResult) {
+        match result {
             MessageResult::Whole => {
                 self.messages.remove(pbx);
             }
@@ -78,12 +78,12 @@ mod tests {
         let [with, without] = ["with", "without"].map(PbxName::new);
         let mut failures = Failures::default();
         for pbx in [&without, &with, &without, &with] {
-            let fate = if pbx == &with {
+            let result = if pbx == &with {
                 MessageResult::Whole
             } else {
                 MessageResult::Failed
             };
-            failures.message_ended(pbx, fate);
+            failures.message_ended(pbx, result);
             assert!(!failures.messages.is_empty());
         }
         failures.message_ended(&without, MessageResult::CutShort);

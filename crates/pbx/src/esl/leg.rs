@@ -1,7 +1,7 @@
 //! One leg: what is known of it, and what its end means as raw facts. Pure.
 
 use super::audio::Audio;
-use super::said::Facts;
+use super::esl_event::Facts;
 use paceline_core::mask::mask_numbers;
 use paceline_core::pbx::{Departure, EndedBy, LegEnd, LegTrouble};
 use std::time::Instant;

@@ -11,10 +11,10 @@
 //! - Our own ring timeout has `sip_invite_failure_status` 487, from our CANCEL, but no `sip_term_status`.
 
 use super::command::{self, Placement};
+use super::esl_event::{EslEvent, Facts};
 use super::leg::{FarHalf, Join, Leg, Message, Side, Stage, far_ends_cause};
-use super::out::{Out, Then};
+use super::outbox::{OnReply, Out};
 use super::recordings::{Folders, Recordings};
-use super::said::{Facts, Said};
 use crate::ended::EndedLegs;
 use crate::{NO_LINK, refusal};
 use paceline_core::ids::{AgentLegId, LegId};
@@ -172,14 +172,14 @@ impl Legs {
         }
         self.legs.insert(placement.leg, leg);
         match command::place(&self.app, placement) {
-            Ok(text) => self.out.ask(Then::Placed(placement.leg), text),
+            Ok(text) => self.out.ask(OnReply::Placed(placement.leg), text),
             Err(err) => self.refused(placement.leg, &err.to_string(), now),
         }
     }
 
     /// Whether a command that still waits here is worth sending: an originate is not, once its end was asked for.
-    pub(super) fn still_wanted(&mut self, then: &Then, now: Instant) -> bool {
-        let Then::Placed(id) = then else { return true };
+    pub(super) fn still_wanted(&mut self, then: &OnReply, now: Instant) -> bool {
+        let OnReply::Placed(id) = then else { return true };
         let taken_back = self.legs.get(id).is_none_or(|leg| leg.hang_up_asked);
         if taken_back {
             self.refused(*id, "taken back before it was placed", now);
@@ -202,7 +202,7 @@ impl Legs {
     /// The link broke: what was to be sent is void.
     pub(super) fn unlinked(&mut self, now: Instant) {
         for ask in std::mem::take(&mut self.out.asks) {
-            if let Then::Placed(leg) = ask.then {
+            if let OnReply::Placed(leg) = ask.then {
                 self.refused(leg, "the link broke before it was asked for", now);
             }
         }
@@ -231,31 +231,31 @@ impl Legs {
                 leg
             })
             .hang_up_asked = true;
-        self.out.ask(Then::HungUp(id), command::hang_up(id));
+        self.out.ask(OnReply::HungUp(id), command::hang_up(id));
     }
 
     // --- what the PBX says ---------------------------------------------------------------------------------
 
-    pub(super) fn said(&mut self, said: Said, now: Instant) {
-        match said {
-            Said::Created(id) => self.created(id),
-            Said::Ringing(id) => self.progressed(id, Progress::Ringing),
-            Said::EarlyMedia(id) => self.progressed(id, Progress::EarlyMedia),
-            Said::Answered(id) => self.answered(id),
-            Said::Parked(id, transfers) => self.parked(id, transfers, now),
-            Said::Unparked(id) => self.unparked(id, now),
-            Said::Bridged(a, b) => self.bridged(a, b, now),
-            Said::Unbridged(a, b) => self.unbridged(a, b),
-            Said::OnHold(id, on_hold) => self.held(id, on_hold, now),
-            Said::Ended(id, facts) => self.over(id, &facts, now),
-            Said::FarHalf(id) => self.far_half(id, FarHalf::Seen),
-            Said::FarHalfFull(id) => self.far_half(id, FarHalf::Full),
-            Said::NotPlaced(id, words) => self.not_placed(id, words, now),
+    pub(super) fn event(&mut self, event: EslEvent, now: Instant) {
+        match event {
+            EslEvent::Created(id) => self.created(id),
+            EslEvent::Ringing(id) => self.progressed(id, Progress::Ringing),
+            EslEvent::EarlyMedia(id) => self.progressed(id, Progress::EarlyMedia),
+            EslEvent::Answered(id) => self.answered(id),
+            EslEvent::Parked(id, transfers) => self.parked(id, transfers, now),
+            EslEvent::Unparked(id) => self.unparked(id, now),
+            EslEvent::Bridged(a, b) => self.bridged(a, b, now),
+            EslEvent::Unbridged(a, b) => self.unbridged(a, b),
+            EslEvent::OnHold(id, on_hold) => self.held(id, on_hold, now),
+            EslEvent::Ended(id, facts) => self.over(id, &facts, now),
+            EslEvent::FarHalf(id) => self.far_half(id, FarHalf::Seen),
+            EslEvent::FarHalfFull(id) => self.far_half(id, FarHalf::Full),
+            EslEvent::NotPlaced(id, words) => self.not_placed(id, words, now),
             // No originate's.
-            Said::Printed(..) => {}
-            Said::RecordingStarted(name) => self.recordings.started(&name, &mut self.out),
-            Said::RecordingStopped(name, ms) => self.recordings.stopped(&name, ms, &mut self.out),
-            Said::Played(id, done) => {
+            EslEvent::Printed(..) => {}
+            EslEvent::RecordingStarted(name) => self.recordings.started(&name, &mut self.out),
+            EslEvent::RecordingStopped(name, ms) => self.recordings.stopped(&name, ms, &mut self.out),
+            EslEvent::Played(id, done) => {
                 if !self.message_over(id, done) {
                     self.recordings.played(LegId(id), done, &mut self.out);
                 }
@@ -268,11 +268,11 @@ impl Legs {
             Some(leg) => {
                 leg.stage = leg.stage.max(Stage::Dialing);
                 if leg.hang_up_asked {
-                    self.out.ask(Then::HungUp(id), command::hang_up(id));
+                    self.out.ask(OnReply::HungUp(id), command::hang_up(id));
                 }
             }
             // Nobody waits for it: an originate that was still on its way when its link broke.
-            None => self.out.ask(Then::Nothing, command::hang_up(id)),
+            None => self.out.ask(OnReply::Nothing, command::hang_up(id)),
         }
     }
 
@@ -306,7 +306,7 @@ impl Legs {
 
     fn answered(&mut self, id: Uuid) {
         let Some(leg) = self.legs.get_mut(&id) else {
-            self.out.ask(Then::Nothing, command::hang_up(id));
+            self.out.ask(OnReply::Nothing, command::hang_up(id));
             return;
         };
         if leg.answered() {
@@ -457,7 +457,7 @@ impl Legs {
             let end = leg.vanished();
             self.ended(id, end, now);
             // In case that it is only late: nobody waits for it now.
-            self.out.ask(Then::Nothing, command::hang_up(id));
+            self.out.ask(OnReply::Nothing, command::hang_up(id));
         }
     }
 
@@ -465,19 +465,19 @@ impl Legs {
 
     /// What the PBX made of a command: `+OK …`, `-ERR …`, or what was asked for. False: it refused something that it
     /// should not have refused.
-    pub(super) fn replied(&mut self, then: Then, reply: &str, now: Instant) -> bool {
+    pub(super) fn replied(&mut self, then: OnReply, reply: &str, now: Instant) -> bool {
         let fine = !reply.starts_with('-');
         match then {
-            Then::Placed(leg) if !fine => {
+            OnReply::Placed(leg) if !fine => {
                 let words = reply.trim_start_matches("-ERR").trim();
                 self.refused(leg, words, now);
             }
-            Then::Joined(leg, agent_leg) if !fine => {
+            OnReply::Joined(leg, agent_leg) if !fine => {
                 self.out
-                    .ask(Then::WhichIsGone(leg, agent_leg), command::exists(leg.0));
+                    .ask(OnReply::WhichIsGone(leg, agent_leg), command::exists(leg.0));
                 return true;
             }
-            Then::WhichIsGone(leg, agent_leg) => {
+            OnReply::WhichIsGone(leg, agent_leg) => {
                 let waiting = matches!(
                     self.legs.get(&leg.0).map(|leg| leg.join),
                     Some(Join::Asked { with, .. }) if with == agent_leg.0
@@ -491,7 +491,7 @@ impl Legs {
                 }
                 return true;
             }
-            Then::HungUp(leg) if !fine => {
+            OnReply::HungUp(leg) if !fine => {
                 // Before it was placed it cannot be found; it will be hung up as soon as it appears.
                 let placed = self.legs.get(&leg).is_some_and(|leg| leg.stage != Stage::Asked);
                 if placed && !self.missing.iter().any(|(_, id)| *id == leg) {
@@ -499,42 +499,42 @@ impl Legs {
                 }
                 return true;
             }
-            Then::SoundFound(leg) => {
+            OnReply::SoundFound(leg) => {
                 self.sound_found(leg, reply.trim() == "true");
                 return true;
             }
-            Then::Playing(leg) if !fine => {
+            OnReply::Playing(leg) if !fine => {
                 self.message_over(leg.0, false);
             }
-            Then::AnnouncementFound(name) => {
+            OnReply::AnnouncementFound(name) => {
                 self.recordings
                     .announcement_found(&name, reply.trim() == "true", &mut self.out);
                 return true;
             }
-            Then::Described(leg) => {
+            OnReply::Described(leg) => {
                 self.described(leg, reply, now);
                 return true;
             }
-            Then::Counted => {
+            OnReply::Counted => {
                 self.counted(reply, now);
                 return true;
             }
-            Then::Looked(callee) => {
+            OnReply::Looked(callee) => {
                 self.looked(callee, reply);
                 return true;
             }
-            Then::Settled(callee) => {
+            OnReply::Settled(callee) => {
                 self.settled(callee, reply, now);
                 return true;
             }
-            Then::LeftBehind(agent) => {
+            OnReply::LeftBehind(agent) => {
                 self.left_behind(agent, reply, now);
                 return true;
             }
-            Then::Announced(name) => self.recordings.announced(&name, fine, reply, &mut self.out),
-            Then::Recorded(name) => self.recordings.recorded(&name, fine, reply, &mut self.out),
-            Then::Nothing => return true,
-            Then::Placed(_) | Then::Joined(..) | Then::Playing(_) | Then::HungUp(_) => {}
+            OnReply::Announced(name) => self.recordings.announced(&name, fine, reply, &mut self.out),
+            OnReply::Recorded(name) => self.recordings.recorded(&name, fine, reply, &mut self.out),
+            OnReply::Nothing => return true,
+            OnReply::Placed(_) | OnReply::Joined(..) | OnReply::Playing(_) | OnReply::HungUp(_) => {}
         }
         fine
     }

@@ -4,7 +4,7 @@
 //! connection: a FreeSWITCH whose client does not read can stop working for everybody.
 
 use super::connection::{ConnectionError, Reading};
-use super::said::{Said, at_ms, said};
+use super::esl_event::{EslEvent, at_ms, read_event};
 use crate::LinkStats;
 use paceline_esl::{Event, Frame};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) struct Heard {
 
 #[derive(Debug)]
 pub(super) enum What {
-    Said(Said),
+    EslEvent(EslEvent),
     Reply(String),
     /// Nothing of use, but the PBX lives.
     Life,
@@ -92,8 +92,8 @@ async fn read(
                     stats.events_read.fetch_add(1, Relaxed);
                     let event = Event::decode(body);
                     pbx_ms = at_ms(&event);
-                    match said(&event, app) {
-                        Some(said) => What::Said(said),
+                    match read_event(&event, app) {
+                        Some(event) => What::EslEvent(event),
                         None => What::Life,
                     }
                 }

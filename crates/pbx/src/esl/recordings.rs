@@ -5,7 +5,7 @@
 //! The callee's channel is recorded, both directions of it, so the PBX itself ends a recording with its callee.
 
 use super::command;
-use super::out::{Out, Then};
+use super::outbox::{OnReply, Out};
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::mask::mask_numbers;
 use paceline_core::pbx::{PbxEvent, RecordingName, Sound};
@@ -98,13 +98,16 @@ impl Recordings {
         let stage = match media {
             Some(media) => {
                 out.ask(
-                    Then::AnnouncementFound(name.clone()),
+                    OnReply::AnnouncementFound(name.clone()),
                     command::file_exists(&media),
                 );
                 Stage::Looking { media }
             }
             None => {
-                out.ask(Then::AnnouncementFound(name.clone()), command::file_exists(&path));
+                out.ask(
+                    OnReply::AnnouncementFound(name.clone()),
+                    command::file_exists(&path),
+                );
                 Stage::Clearing
             }
         };
@@ -140,7 +143,7 @@ impl Recordings {
                 if recording.stage == Stage::Announcing {
                     let agent = recording.agent_leg.map(|agent| agent.0);
                     for leg in [Some(recording.leg.0), agent].into_iter().flatten() {
-                        out.ask(Then::Nothing, command::stop_playing(leg));
+                        out.ask(OnReply::Nothing, command::stop_playing(leg));
                     }
                 }
                 fail(name, reason, out);
@@ -149,7 +152,7 @@ impl Recordings {
             Stage::Starting | Stage::Running => {
                 recording.stage = Stage::Stopping;
                 out.ask(
-                    Then::Nothing,
+                    OnReply::Nothing,
                     command::stop_recording(recording.leg.0, &recording.path),
                 );
             }
@@ -204,7 +207,7 @@ impl Recordings {
         match (&recording.stage, found) {
             (Stage::Looking { media }, true) => {
                 out.ask(
-                    Then::Announced(name.to_owned()),
+                    OnReply::Announced(name.to_owned()),
                     command::play_to_both(recording.leg.0, media),
                 );
                 recording.stage = Stage::Announcing;
@@ -220,9 +223,9 @@ impl Recordings {
             (Stage::Clearing, false) => {
                 recording.stage = Stage::Starting;
                 // After a crash of ours this tells of it.
-                out.ask(Then::Nothing, command::mark_recording(recording.leg.0, name));
+                out.ask(OnReply::Nothing, command::mark_recording(recording.leg.0, name));
                 out.ask(
-                    Then::Recorded(name.to_owned()),
+                    OnReply::Recorded(name.to_owned()),
                     command::record(recording.leg.0, &recording.path),
                 );
             }
@@ -250,7 +253,7 @@ impl Recordings {
             if done {
                 recording.stage = Stage::Clearing;
                 out.ask(
-                    Then::AnnouncementFound(name.clone()),
+                    OnReply::AnnouncementFound(name.clone()),
                     command::file_exists(&recording.path),
                 );
             } else {

@@ -3,10 +3,10 @@
 
 use super::command;
 use super::connection::{Connection, REPLY_WAIT_MAX};
+use super::esl_event::EslEvent;
 use super::legs::Legs;
-use super::out::{Ask, Then};
+use super::outbox::{OnReply, Request};
 use super::reader::{Deaf, Heard, Reader, What};
-use super::said::Said;
 use crate::LinkStats;
 use crate::driver::{Due, Ports, Pulse, Stopped};
 use crate::pbx_clock::PbxClock;
@@ -58,8 +58,8 @@ pub(super) enum Lost {
 pub(super) struct Line {
     reader: Reader,
     writing: OwnedWriteHalf,
-    waiting: VecDeque<Ask>,
-    sent: VecDeque<(Instant, Then)>,
+    waiting: VecDeque<Request>,
+    sent: VecDeque<(Instant, OnReply)>,
     replied_at: Instant,
     /// Written together, with one system call.
     text: Vec<u8>,
@@ -89,7 +89,7 @@ impl Line {
     async fn send(&mut self, legs: &mut Legs) -> Result<(), End> {
         let now = Instant::now();
         while self.sent.len() < SENT_MAX
-            && let Some(Ask { command, then }) = self.waiting.pop_front()
+            && let Some(Request { command, then }) = self.waiting.pop_front()
         {
             if !legs.still_wanted(&then, now) {
                 continue;
@@ -203,8 +203,8 @@ impl Session<'_> {
                 self.clock.ago(pbx_ms, at)
             });
             match what {
-                What::Said(Said::Printed(job, owner)) => self.ponged(job, &owner, pbx_ms, at)?,
-                What::Said(said) => self.legs.said(said, at),
+                What::EslEvent(EslEvent::Printed(job, owner)) => self.ponged(job, &owner, pbx_ms, at)?,
+                What::EslEvent(event) => self.legs.event(event, at),
                 What::Reply(_) | What::Life => {}
             }
             self.hand_on(at, ago)?;

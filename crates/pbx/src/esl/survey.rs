@@ -3,8 +3,8 @@
 //!
 //! The list comes from a database that lags behind the channels, so it only says whom to ask; the dump is the truth.
 
+use super::esl_event::{on_hold, our_leg, uuid};
 use super::leg::{Found, Side, Stage};
-use super::said::{on_hold, our_leg, uuid};
 use paceline_core::ids::AgentLegId;
 use paceline_core::pbx::{ChannelPhase, ChannelState, Snapshot};
 use paceline_esl::Event;

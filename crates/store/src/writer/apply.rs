@@ -403,7 +403,7 @@ async fn update_attempts(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError> 
             change.abandoned_at.map(|at| at.0),
             change.ended.map(|(at, _)| at.0),
             change.ended.map(|(_, outcome)| outcome.as_str()),
-            change.message.map(|(_, fate)| fate.as_str()),
+            change.message.map(|(_, result)| result.as_str()),
             change.message.map(|(at, _)| at.0),
         ]);
     }

@@ -141,8 +141,8 @@ impl<'a> Batch<'a> {
             Change::Connected { attempt, agent, at } => {
                 self.attempts.entry(*attempt).or_default().connected = Some((*at, *agent));
             }
-            Change::Messaged { attempt, fate, at } => {
-                self.attempts.entry(*attempt).or_default().message = Some((*at, *fate));
+            Change::Messaged { attempt, result, at } => {
+                self.attempts.entry(*attempt).or_default().message = Some((*at, *result));
             }
             Change::LegEnded {
                 attempt,

@@ -102,13 +102,13 @@ fn told(rows: &[AnswerRow], rules: &[AbandonRule], since: Wall, quarters_from: W
     for rule in rules {
         let mut quarters: BTreeMap<i64, Tally> = BTreeMap::new();
         for row in rows.iter().filter(|row| row.answered_at >= since) {
-            let Some(fate) = row.result() else { continue };
+            let Some(result) = row.result() else { continue };
             let quarter = if row.answered_at < quarters_from {
                 quarters_from.0 / QUARTER_MS - 1
             } else {
                 row.answered_at.0 / QUARTER_MS
             };
-            add(quarters.entry(quarter).or_default(), rule.tally(fate));
+            add(quarters.entry(quarter).or_default(), rule.tally(result));
         }
         all.extend(quarters.into_iter().map(|(quarter, tally)| Answers {
             from: Wall(quarter * QUARTER_MS),

@@ -4,7 +4,7 @@ use super::*;
 use crate::agent::AgentReason;
 
 #[test]
-fn a_full_switch_is_probed_by_one_call_ever_less_often_and_no_contact_pays_for_it() {
+fn a_full_pbx_is_probed_by_one_call_ever_less_often_and_no_contact_pays_for_it() {
     for mode in [Mode::Progressive, Mode::Power] {
         let mut rig = Rig::at_work_in(mode, 2);
         rig.wait(Duration::from_millis(300));
@@ -37,7 +37,7 @@ fn a_full_switch_is_probed_by_one_call_ever_less_often_and_no_contact_pays_for_i
 }
 
 #[test]
-fn a_call_from_before_does_not_say_that_a_full_switch_has_room_again() {
+fn a_call_from_before_does_not_say_that_a_full_pbx_has_room_again() {
     let mut rig = Rig::at_work(2);
     let [first, second] = rig.legs()[..] else {
         panic!("two calls");

@@ -39,12 +39,12 @@ fn rig_with_an_abandoned_person() -> (Rig, LegId) {
     (rig, leg)
 }
 
-fn fates(rig: &Rig) -> Vec<MessageResult> {
-    let fates = rig.said.iter().filter_map(|c| match c {
-        Command::Store(Change::Messaged { fate, .. }) => Some(*fate),
+fn results(rig: &Rig) -> Vec<MessageResult> {
+    let results = rig.said.iter().filter_map(|c| match c {
+        Command::Store(Change::Messaged { result, .. }) => Some(*result),
         _ => None,
     });
-    fates.collect()
+    results.collect()
 }
 
 fn hung_up(rig: &Rig, leg: LegId) -> bool {
@@ -74,7 +74,7 @@ fn an_abandoned_person_hears_the_message_to_its_end_and_is_hung_up() {
         end: end(EndedBy::Us, true),
     });
     assert_eq!(
-        (fates(&rig), rig.outcomes()),
+        (results(&rig), rig.outcomes()),
         (vec![MessageResult::Whole], vec![Outcome::Abandoned])
     );
 }
@@ -85,14 +85,14 @@ fn a_message_that_cannot_be_played_or_never_ends_is_followed_by_the_hang_up_too(
     rig.event(PbxEvent::Played { leg, whole: false });
     rig.wait(Duration::from_millis(50));
     assert!(hung_up(&rig, leg));
-    assert_eq!(fates(&rig), [MessageResult::Failed]);
+    assert_eq!(results(&rig), [MessageResult::Failed]);
 
     let (mut rig, leg) = rig_with_an_abandoned_person();
     rig.wait(Duration::from_secs(59));
     assert!(!hung_up(&rig, leg));
     rig.wait(Duration::from_secs(1));
     assert!(hung_up(&rig, leg));
-    assert_eq!(fates(&rig), [MessageResult::CutShort]);
+    assert_eq!(results(&rig), [MessageResult::CutShort]);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn whoever_hangs_up_during_the_message_was_abandoned() {
         end: end(EndedBy::Network, true),
     });
     assert_eq!(
-        (fates(&rig), rig.outcomes()),
+        (results(&rig), rig.outcomes()),
         (vec![MessageResult::CutShort], vec![Outcome::Abandoned])
     );
     assert!(!hung_up(&rig, leg), "there is nobody to hang up on");
@@ -165,7 +165,7 @@ fn after_a_lost_link_nobody_is_left_in_silence_behind_a_message() {
         end: end(EndedBy::Us, true),
     });
     assert_eq!(
-        (fates(&rig), rig.outcomes()),
+        (results(&rig), rig.outcomes()),
         (vec![MessageResult::CutShort], vec![Outcome::Abandoned])
     );
 }

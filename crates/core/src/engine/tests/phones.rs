@@ -264,12 +264,12 @@ fn hold_in_a_conversation_is_shown_and_changes_nothing_until_it_is_over() {
     let mut rig = Rig::at_work(1);
     let (leg, agent_leg) = connected(&mut rig);
     assert_eq!(reason(&rig, 1), AgentReason::CallConnected);
-    for (news, shown) in [
+    for (reported, shown) in [
         (Some(LegTrouble::OnHold), AgentReason::PhoneOnHold),
         (None, AgentReason::PhoneBack),
         (Some(LegTrouble::OnHold), AgentReason::PhoneOnHold),
     ] {
-        trouble(&mut rig, agent_leg, news);
+        trouble(&mut rig, agent_leg, reported);
         assert_eq!((rig.state(1), reason(&rig, 1)), (AgentState::OnCall, shown));
     }
     rig.event(PbxEvent::LegEnded {

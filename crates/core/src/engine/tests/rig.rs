@@ -298,24 +298,24 @@ impl Rows {
         }
     }
 
-    fn fates(&self) -> impl Iterator<Item = (Wall, AnswerResult)> + '_ {
+    fn results(&self) -> impl Iterator<Item = (Wall, AnswerResult)> + '_ {
         let answered = self.0.iter().filter(|(attempt, _)| self.1.contains(*attempt));
         answered.filter_map(|(_, row)| Some((row.answered_at, row.result()?)))
     }
 
     /// The answers in the form in which the store gives them at a start.
     pub(super) fn answers(&self, rule: &AbandonRule) -> Vec<Answers> {
-        let answers = |(from, fate)| Answers {
+        let answers = |(from, result)| Answers {
             from,
             limit_ms: rule.limit_ms,
-            tally: rule.tally(fate),
+            tally: rule.tally(result),
         };
-        self.fates().map(answers).collect()
+        self.results().map(answers).collect()
     }
 
     /// The numbers of live answers and of abandoned calls.
     pub(super) fn account(&self, rule: &AbandonRule) -> (f64, f64) {
-        let weighed = self.fates().map(|(_, fate)| rule.weigh(&rule.tally(fate)));
+        let weighed = self.results().map(|(_, result)| rule.weigh(&rule.tally(result)));
         weighed.fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 }

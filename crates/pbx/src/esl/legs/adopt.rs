@@ -3,7 +3,7 @@
 use super::{END_LATE_MAX, Legs};
 use crate::esl::command;
 use crate::esl::leg::{FarHalf, Found, Join, Leg, Side, Stage};
-use crate::esl::out::Then;
+use crate::esl::outbox::OnReply;
 use paceline_core::ids::LegId;
 use std::collections::HashMap;
 use std::time::Instant;
@@ -37,13 +37,13 @@ impl Legs {
             leg.audio.begins(leg.parked, now);
             if found.elsewhere {
                 leg.join = Join::Elsewhere { missed: false };
-                self.out.ask(Then::Nothing, command::hold_once_left(*id));
+                self.out.ask(OnReply::Nothing, command::hold_once_left(*id));
             } else if let Some(with) = found.with {
                 leg.join = Join::Talking { with };
             }
             self.ended.forget(id);
             if leg.hang_up_asked {
-                self.out.ask(Then::HungUp(*id), command::hang_up(*id));
+                self.out.ask(OnReply::HungUp(*id), command::hang_up(*id));
             }
             if let (Side::Callee, Some(name)) = (found.side, &found.recording) {
                 self.recordings.adopt(LegId(*id), found.with, name);

@@ -4,7 +4,7 @@ use super::moves::PARK_WAIT_MAX;
 use super::{JOIN_BEGINS_MAX, JOIN_WAIT_MAX, Legs};
 use crate::esl::command;
 use crate::esl::leg::{Join, Leg, Side};
-use crate::esl::out::Then;
+use crate::esl::outbox::OnReply;
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{ConnectFault, PbxEvent};
 use std::time::Instant;
@@ -62,9 +62,9 @@ impl Legs {
             }
         }
         self.joins.insert((until, callee), ());
-        self.out.ask(Then::Nothing, command::hold_once_left(callee));
+        self.out.ask(OnReply::Nothing, command::hold_once_left(callee));
         self.out.ask(
-            Then::Joined(LegId(callee), AgentLegId(agent)),
+            OnReply::Joined(LegId(callee), AgentLegId(agent)),
             command::join(callee, agent),
         );
     }
@@ -105,7 +105,8 @@ impl Legs {
         {
             self.left_behind.pop_front();
             if self.is_alone(agent) {
-                self.out.ask(Then::LeftBehind(agent), command::whom_with(agent));
+                self.out
+                    .ask(OnReply::LeftBehind(agent), command::whom_with(agent));
             }
         }
     }
@@ -113,7 +114,7 @@ impl Legs {
     /// Parks an agent's leg that the PBX has left between two conversations, unless the next one has begun.
     pub(super) fn left_behind(&mut self, agent: Uuid, printed: &str, now: Instant) {
         if self.is_alone(agent) && command::is_between(printed) {
-            self.out.ask(Then::Nothing, command::park(agent));
+            self.out.ask(OnReply::Nothing, command::park(agent));
             self.left_behind.push_back((now + JOIN_BEGINS_MAX, agent));
         }
     }
@@ -123,7 +124,7 @@ impl Legs {
         if let Some(leg) = self.legs.get_mut(&callee) {
             leg.parked = false;
             leg.settles_until = Some(now + PARK_WAIT_MAX);
-            self.out.ask(Then::Settled(callee), command::whom_with(callee));
+            self.out.ask(OnReply::Settled(callee), command::whom_with(callee));
             self.must_be_parked(callee, now);
         }
     }
@@ -162,7 +163,7 @@ impl Legs {
                 if let Some(leg) = self.legs.get_mut(&agent) {
                     leg.join = Join::Alone;
                 }
-                self.out.ask(Then::Nothing, command::forget_history(agent));
+                self.out.ask(OnReply::Nothing, command::forget_history(agent));
                 if let Some(Parked(parked)) = self.parted(with, agent) {
                     self.transferred(with);
                     if parked {
@@ -204,7 +205,7 @@ impl Legs {
             }
             Some(Join::Talking { with }) if with == agent => {}
             // By an operator.
-            _ => self.out.ask(Then::Nothing, command::hold_once_left(callee)),
+            _ => self.out.ask(OnReply::Nothing, command::hold_once_left(callee)),
         }
         for (one, other) in [(callee, agent), (agent, callee)] {
             if let Some(one) = self.legs.get_mut(&one) {

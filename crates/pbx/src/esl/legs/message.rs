@@ -6,7 +6,7 @@
 use super::Legs;
 use crate::esl::command;
 use crate::esl::leg::{Message, Side};
-use crate::esl::out::Then;
+use crate::esl::outbox::OnReply;
 use paceline_core::ids::LegId;
 use paceline_core::pbx::{PbxEvent, Sound};
 use uuid::Uuid;
@@ -20,7 +20,8 @@ impl Legs {
         };
         match path {
             Some(path) => {
-                self.out.ask(Then::SoundFound(leg), command::file_exists(&path));
+                self.out
+                    .ask(OnReply::SoundFound(leg), command::file_exists(&path));
                 callee.message = Message::Looking { path };
             }
             None => self.out.events.push_back(PbxEvent::Played { leg, whole: false }),
@@ -46,7 +47,7 @@ impl Legs {
         if let Some(callee) = self.legs.get_mut(&id).filter(|leg| leg.parked)
             && let Message::Soon { path } = &callee.message
         {
-            self.out.ask(Then::Playing(LegId(id)), command::play(id, path));
+            self.out.ask(OnReply::Playing(LegId(id)), command::play(id, path));
             callee.message = Message::Playing;
         }
     }

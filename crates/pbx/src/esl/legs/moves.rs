@@ -13,7 +13,7 @@ use super::Legs;
 use super::phones::is_due;
 use crate::esl::command;
 use crate::esl::leg::{Join, Leg, Message, Side};
-use crate::esl::out::Then;
+use crate::esl::outbox::OnReply;
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{ConnectFault, Departure, EndedBy, LegEnd, PbxEvent};
 use std::time::{Duration, Instant};
@@ -59,7 +59,7 @@ impl Legs {
             // Somebody else has it now.
             Side::Callee if matches!(leg.join, Join::Elsewhere { .. }) => {
                 self.parked_elsewhere.retain(|(_, callee)| *callee != id);
-                self.out.ask(Then::Nothing, command::hold_once_left(id));
+                self.out.ask(OnReply::Nothing, command::hold_once_left(id));
             }
             Side::Callee if leg.settles_until.is_some_and(|until| until > now) => {
                 self.must_be_parked(id, now)
@@ -90,7 +90,7 @@ impl Legs {
             Join::Parted { from } => Some(from),
         };
         // It may have been parked on the way, and `park` has forgotten it.
-        self.out.ask(Then::Nothing, command::hold_once_left(callee));
+        self.out.ask(OnReply::Nothing, command::hold_once_left(callee));
         self.recordings.callee_moved(LegId(callee), &mut self.out);
         self.out
             .events
@@ -198,7 +198,7 @@ impl Legs {
         for (id, leg) in &self.legs {
             if matches!(leg.join, Join::Elsewhere { .. }) {
                 asking.looking += 1;
-                self.out.ask(Then::Looked(*id), command::whom_with(*id));
+                self.out.ask(OnReply::Looked(*id), command::whom_with(*id));
             }
         }
     }

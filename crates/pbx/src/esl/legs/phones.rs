@@ -5,9 +5,9 @@
 
 use super::Legs;
 use crate::esl::command;
+use crate::esl::esl_event::on_hold;
 use crate::esl::leg::{Leg, Side, Stage};
-use crate::esl::out::Then;
-use crate::esl::said::on_hold;
+use crate::esl::outbox::OnReply;
 use paceline_core::ids::AgentLegId;
 use paceline_core::pbx::PbxEvent;
 use std::time::{Duration, Instant};
@@ -91,13 +91,13 @@ impl Legs {
     pub(super) fn tick_phones(&mut self, now: Instant) {
         if is_due(&mut self.asking.hold_at, HOLD_ASKED_EVERY, now) {
             for id in self.agents(|leg| leg.on_hold) {
-                self.out.ask(Then::Described(id), command::far_description(id));
+                self.out.ask(OnReply::Described(id), command::far_description(id));
             }
         }
         if self.asking.counting == 0 && is_due(&mut self.asking.count_at, COUNTED_EVERY, now) {
             for some in self.agents(|_| true).chunks(COUNTED_AT_ONCE) {
                 self.asking.counting += 1;
-                self.out.ask(Then::Counted, command::count_packets(some));
+                self.out.ask(OnReply::Counted, command::count_packets(some));
             }
         }
     }

@@ -58,19 +58,23 @@ impl Bench {
         self.call();
         self.call_agent();
         for id in [CALLEE.0, AGENT.0] {
-            for said in [Said::Created(id), Said::Answered(id), Said::Parked(id, false)] {
-                self.said(said);
+            for event in [
+                EslEvent::Created(id),
+                EslEvent::Answered(id),
+                EslEvent::Parked(id, false),
+            ] {
+                self.event(event);
             }
         }
         self.heard();
     }
 
-    fn said(&mut self, said: Said) {
-        self.legs.said(said, self.now);
+    fn event(&mut self, event: EslEvent) {
+        self.legs.event(event, self.now);
     }
 
     fn ended(&mut self, id: Uuid, facts: Facts) {
-        self.said(Said::Ended(id, Box::new(facts)));
+        self.event(EslEvent::Ended(id, Box::new(facts)));
     }
 
     fn tick_after(&mut self, wait: Duration) {
@@ -86,9 +90,9 @@ impl Bench {
         self.legs.command(command, self.now);
     }
 
-    fn asked(&mut self) -> Vec<Then> {
+    fn asked(&mut self) -> Vec<OnReply> {
         let asked = self.legs.out.asks.drain(..).map(|ask| ask.then);
-        asked.filter(|then| *then != Then::Counted).collect()
+        asked.filter(|then| *then != OnReply::Counted).collect()
     }
 
     fn heard(&mut self) -> Vec<PbxEvent> {
@@ -124,9 +128,9 @@ fn failed(fault: ConnectFault) -> PbxEvent {
 fn a_jobs_failure_counts_only_if_there_never_was_a_channel() {
     let mut bench = Bench::new();
     bench.call();
-    bench.said(Said::NotPlaced(CALLEE.0, "USER_BUSY".to_owned()));
+    bench.event(EslEvent::NotPlaced(CALLEE.0, "USER_BUSY".to_owned()));
     assert_eq!(bench.heard(), []);
-    bench.said(Said::Created(CALLEE.0));
+    bench.event(EslEvent::Created(CALLEE.0));
     bench.tick_after(Duration::from_secs(1));
     assert_eq!(bench.heard(), []);
     bench.ended(CALLEE.0, facts("USER_BUSY", 17, Some(486)));
@@ -137,7 +141,7 @@ fn a_jobs_failure_counts_only_if_there_never_was_a_channel() {
     );
 
     bench.call();
-    bench.said(Said::NotPlaced(CALLEE.0, "INVALID_GATEWAY".to_owned()));
+    bench.event(EslEvent::NotPlaced(CALLEE.0, "INVALID_GATEWAY".to_owned()));
     bench.tick_after(CREATE_LATE_MAX);
     let end = bench.end();
     assert_eq!(
@@ -147,7 +151,7 @@ fn a_jobs_failure_counts_only_if_there_never_was_a_channel() {
 }
 
 #[test]
-fn a_full_switch_is_told_from_a_trunk_that_is_down() {
+fn a_full_pbx_is_told_from_a_trunk_that_is_down() {
     for (words, by, q850) in [
         ("DESTINATION_OUT_OF_ORDER", EndedBy::NoRoom, None),
         ("GATEWAY_DOWN", EndedBy::Network, Some(38)),
@@ -159,7 +163,7 @@ fn a_full_switch_is_told_from_a_trunk_that_is_down() {
     ] {
         let mut bench = Bench::new();
         bench.call();
-        bench.said(Said::NotPlaced(CALLEE.0, words.to_owned()));
+        bench.event(EslEvent::NotPlaced(CALLEE.0, words.to_owned()));
         bench.tick_after(END_AFTER_JOB_MAX);
         let end = bench.end();
         assert_eq!((end.by, end.q850, end.detail.as_str()), (by, q850, words));
@@ -170,9 +174,9 @@ fn a_full_switch_is_told_from_a_trunk_that_is_down() {
 fn an_answer_counts_whatever_the_job_and_our_hang_up_say() {
     let mut bench = Bench::new();
     bench.call();
-    bench.said(Said::Created(CALLEE.0));
+    bench.event(EslEvent::Created(CALLEE.0));
     bench.legs.command(PbxCommand::HangUp { leg: CALLEE }, bench.now);
-    bench.said(Said::NotPlaced(CALLEE.0, "NORMAL_CLEARING".to_owned()));
+    bench.event(EslEvent::NotPlaced(CALLEE.0, "NORMAL_CLEARING".to_owned()));
     bench.ended(
         CALLEE.0,
         Facts {
@@ -202,7 +206,7 @@ fn who_ended_it_is_read_from_cause_and_status() {
     ] {
         let mut bench = Bench::new();
         bench.call();
-        bench.said(Said::Created(CALLEE.0));
+        bench.event(EslEvent::Created(CALLEE.0));
         if hang_up {
             bench.legs.command(PbxCommand::HangUp { leg: CALLEE }, bench.now);
         }
@@ -217,14 +221,14 @@ fn a_hang_up_that_comes_before_the_channel_is_asked_again_when_it_appears() {
     let mut bench = Bench::new();
     bench.call();
     bench.legs.command(PbxCommand::HangUp { leg: CALLEE }, bench.now);
-    assert_eq!(bench.asked(), [Then::HungUp(CALLEE.0)]);
+    assert_eq!(bench.asked(), [OnReply::HungUp(CALLEE.0)]);
     bench
         .legs
-        .replied(Then::HungUp(CALLEE.0), "-ERR No such channel!", bench.now);
+        .replied(OnReply::HungUp(CALLEE.0), "-ERR No such channel!", bench.now);
     bench.tick_after(END_LATE_MAX * 2);
     assert_eq!(bench.heard(), []);
-    bench.said(Said::Created(CALLEE.0));
-    assert_eq!(bench.asked(), [Then::HungUp(CALLEE.0)]);
+    bench.event(EslEvent::Created(CALLEE.0));
+    assert_eq!(bench.asked(), [OnReply::HungUp(CALLEE.0)]);
     bench.ended(CALLEE.0, facts("NORMAL_CLEARING", 16, None));
     assert_eq!(bench.end().by, EndedBy::Us);
     // One that is gone when it is hung up has ended unseen; one whose end was seen has not.
@@ -234,7 +238,7 @@ fn a_hang_up_that_comes_before_the_channel_is_asked_again_when_it_appears() {
     bench.legs.command(PbxCommand::HangUp { leg: unseen }, bench.now);
     bench
         .legs
-        .replied(Then::HungUp(unseen.0), "-ERR No such channel!", bench.now);
+        .replied(OnReply::HungUp(unseen.0), "-ERR No such channel!", bench.now);
     bench.tick_after(END_LATE_MAX);
     assert!(matches!(
         bench.heard()[..],
@@ -246,7 +250,7 @@ fn a_hang_up_that_comes_before_the_channel_is_asked_again_when_it_appears() {
 fn an_originate_that_was_taken_back_is_not_sent() {
     let mut bench = Bench::new();
     bench.call();
-    let then = Then::Placed(CALLEE.0);
+    let then = OnReply::Placed(CALLEE.0);
     assert!(bench.legs.still_wanted(&then, bench.now));
     bench.legs.command(PbxCommand::HangUp { leg: CALLEE }, bench.now);
     assert!(!bench.legs.still_wanted(&then, bench.now));
@@ -258,12 +262,12 @@ fn a_callee_is_joined_once_both_are_parked_and_connected_once_they_talk() {
     let mut bench = Bench::new();
     bench.call_agent();
     bench.call();
-    for said in [
-        Said::Answered(AGENT.0),
-        Said::Parked(AGENT.0, false),
-        Said::Answered(CALLEE.0),
+    for event in [
+        EslEvent::Answered(AGENT.0),
+        EslEvent::Parked(AGENT.0, false),
+        EslEvent::Answered(CALLEE.0),
     ] {
-        bench.said(said);
+        bench.event(event);
     }
     assert_eq!(
         bench.heard(),
@@ -274,25 +278,27 @@ fn a_callee_is_joined_once_both_are_parked_and_connected_once_they_talk() {
     );
     bench.connect();
     assert_eq!(bench.asked(), []);
-    bench.said(Said::Parked(CALLEE.0, false));
-    assert_eq!(bench.asked(), [Then::Nothing, Then::Joined(CALLEE, AGENT)]);
-    bench.legs.replied(Then::Joined(CALLEE, AGENT), "+OK", bench.now);
+    bench.event(EslEvent::Parked(CALLEE.0, false));
+    assert_eq!(bench.asked(), [OnReply::Nothing, OnReply::Joined(CALLEE, AGENT)]);
+    bench
+        .legs
+        .replied(OnReply::Joined(CALLEE, AGENT), "+OK", bench.now);
     assert_eq!(bench.heard(), []);
-    bench.said(Said::Bridged(CALLEE.0, AGENT.0));
+    bench.event(EslEvent::Bridged(CALLEE.0, AGENT.0));
     let connected = PbxEvent::Connected {
         leg: CALLEE,
         agent_leg: AGENT,
     };
     assert_eq!(bench.heard(), [connected]);
-    bench.said(Said::Bridged(CALLEE.0, AGENT.0));
+    bench.event(EslEvent::Bridged(CALLEE.0, AGENT.0));
     bench.tick_after(JOIN_WAIT_MAX * 2);
     assert_eq!(bench.heard(), []);
 
     // The callee leaves; the next one can be wanted before the agent is parked.
     bench.ended(CALLEE.0, facts("NORMAL_CLEARING", 16, None));
     assert!(bench.end().answered);
-    bench.said(Said::Parked(AGENT.0, false));
-    assert_eq!(bench.asked(), [Then::Nothing]);
+    bench.event(EslEvent::Parked(AGENT.0, false));
+    assert_eq!(bench.asked(), [OnReply::Nothing]);
     assert_eq!(bench.heard(), []);
 }
 
@@ -302,7 +308,7 @@ fn a_join_that_comes_to_nothing_says_whose_fault_it_was() {
     bench.connect();
     assert_eq!(bench.heard(), [failed(ConnectFault::AgentGone)]);
     bench.call_agent();
-    bench.said(Said::Parked(AGENT.0, false));
+    bench.event(EslEvent::Parked(AGENT.0, false));
     bench.heard();
     bench.connect();
     assert_eq!(bench.heard(), [failed(ConnectFault::CalleeGone)]);
@@ -328,18 +334,18 @@ fn a_join_that_comes_to_nothing_says_whose_fault_it_was() {
         bench.connect();
         bench
             .legs
-            .replied(Then::Joined(CALLEE, AGENT), "-ERR Invalid uuid", bench.now);
+            .replied(OnReply::Joined(CALLEE, AGENT), "-ERR Invalid uuid", bench.now);
         assert_eq!(
             bench.asked(),
             [
-                Then::Nothing,
-                Then::Joined(CALLEE, AGENT),
-                Then::WhichIsGone(CALLEE, AGENT)
+                OnReply::Nothing,
+                OnReply::Joined(CALLEE, AGENT),
+                OnReply::WhichIsGone(CALLEE, AGENT)
             ]
         );
         bench
             .legs
-            .replied(Then::WhichIsGone(CALLEE, AGENT), exists, bench.now);
+            .replied(OnReply::WhichIsGone(CALLEE, AGENT), exists, bench.now);
         assert_eq!(bench.heard(), [failed(fault)]);
     }
     // Nothing happens at all.
@@ -354,17 +360,17 @@ fn a_join_that_comes_to_nothing_says_whose_fault_it_was() {
 fn what_nobody_waits_for_is_hung_up() {
     let mut bench = Bench::new();
     let ghost = Uuid::from_u128(7);
-    bench.said(Said::Created(ghost));
-    assert_eq!(bench.asked(), [Then::Nothing]);
-    bench.said(Said::Answered(ghost));
-    assert_eq!(bench.asked(), [Then::Nothing]);
+    bench.event(EslEvent::Created(ghost));
+    assert_eq!(bench.asked(), [OnReply::Nothing]);
+    bench.event(EslEvent::Answered(ghost));
+    assert_eq!(bench.asked(), [OnReply::Nothing]);
     bench.ended(ghost, facts("NORMAL_CLEARING", 16, None));
     assert_eq!((bench.asked(), bench.heard()), (vec![], vec![]));
     // It can be asked for all the same, and is gone.
     bench
         .legs
         .command(PbxCommand::HangUp { leg: LegId(ghost) }, bench.now);
-    assert_eq!(bench.asked(), [Then::HungUp(ghost)]);
+    assert_eq!(bench.asked(), [OnReply::HungUp(ghost)]);
 }
 
 #[test]
@@ -386,7 +392,7 @@ fn after_a_gap_what_lives_is_taken_over_and_what_is_gone_vanishes() {
         recording: None,
     };
     bench.legs.adopt(&HashMap::from([(AGENT.0, found)]), bench.now);
-    assert_eq!(bench.asked(), [Then::HungUp(AGENT.0)]);
+    assert_eq!(bench.asked(), [OnReply::HungUp(AGENT.0)]);
     bench.tick_after(END_LATE_MAX);
     let end = bench.end();
     assert_eq!((end.by, end.answered), (EndedBy::Vanished, true));
@@ -423,8 +429,8 @@ fn an_end_that_a_former_run_did_not_see_is_told_once() {
 fn an_end_that_could_not_be_told_before_the_link_broke_is_told_after() {
     let mut bench = Bench::new();
     bench.call();
-    bench.said(Said::Created(CALLEE.0));
-    bench.said(Said::Ringing(CALLEE.0));
+    bench.event(EslEvent::Created(CALLEE.0));
+    bench.event(EslEvent::Ringing(CALLEE.0));
     bench.ended(CALLEE.0, facts("USER_BUSY", 17, Some(486)));
     bench.legs.unlinked(bench.now);
     assert!(matches!(
@@ -443,25 +449,25 @@ fn a_message_is_played_once_its_file_is_there_and_its_leg_is_parked() {
             .command(PbxCommand::Play { leg: CALLEE, sound }, bench.now);
     };
     let played = |whole| PbxEvent::Played { leg: CALLEE, whole };
-    let looked = Then::SoundFound(CALLEE);
+    let looked = OnReply::SoundFound(CALLEE);
 
     let mut bench = Bench::new();
     bench.call();
-    bench.said(Said::Answered(CALLEE.0));
+    bench.event(EslEvent::Answered(CALLEE.0));
     bench.heard();
     play(&mut bench);
     assert_eq!(bench.asked(), std::slice::from_ref(&looked));
     bench.legs.replied(looked.clone(), "true", bench.now);
     assert_eq!(bench.asked(), [], "not parked yet");
-    bench.said(Said::Parked(CALLEE.0, false));
-    assert_eq!(bench.asked(), [Then::Playing(CALLEE)]);
-    bench.said(Said::Played(CALLEE.0, true));
-    bench.said(Said::Played(CALLEE.0, true));
+    bench.event(EslEvent::Parked(CALLEE.0, false));
+    assert_eq!(bench.asked(), [OnReply::Playing(CALLEE)]);
+    bench.event(EslEvent::Played(CALLEE.0, true));
+    bench.event(EslEvent::Played(CALLEE.0, true));
     assert_eq!(bench.heard(), [played(true)], "said once");
 
     for (then, reply) in [
         (looked.clone(), "false"),
-        (Then::Playing(CALLEE), "-ERR invalid session id"),
+        (OnReply::Playing(CALLEE), "-ERR invalid session id"),
     ] {
         let mut bench = Bench::new();
         bench.ready();
@@ -481,8 +487,8 @@ fn a_message_is_played_once_its_file_is_there_and_its_leg_is_parked() {
 fn a_loopback_whose_far_half_finds_no_room_is_no_fault_of_the_trunk() {
     let full = || facts("DESTINATION_OUT_OF_ORDER", 27, None);
     let silent = || facts("NO_ANSWER", 19, None);
-    let rang = Said::Ringing(CALLEE.0);
-    let (there, no_room) = (Said::FarHalf(CALLEE.0), Said::FarHalfFull(CALLEE.0));
+    let rang = EslEvent::Ringing(CALLEE.0);
+    let (there, no_room) = (EslEvent::FarHalf(CALLEE.0), EslEvent::FarHalfFull(CALLEE.0));
     for (heard, facts, by) in [
         (vec![there.clone(), no_room.clone()], full(), EndedBy::NoRoom),
         // The trunk's far end said so.
@@ -499,16 +505,16 @@ fn a_loopback_whose_far_half_finds_no_room_is_no_fault_of_the_trunk() {
     ] {
         let mut bench = Bench::new();
         bench.call_over("loopback/+12025550123/from-internal");
-        bench.said(Said::Created(CALLEE.0));
+        bench.event(EslEvent::Created(CALLEE.0));
         let context = format!("{heard:?} {facts:?}");
-        heard.into_iter().for_each(|said| bench.said(said));
+        heard.into_iter().for_each(|said| bench.event(said));
         bench.ended(CALLEE.0, facts);
         assert_eq!(bench.end().by, by, "{context}");
     }
     // Whether it came while the link was down is not known.
     let mut bench = Bench::new();
     bench.call_over("loopback/+12025550123/from-internal");
-    bench.said(Said::Created(CALLEE.0));
+    bench.event(EslEvent::Created(CALLEE.0));
     bench.legs.unlinked(bench.now);
     bench.legs.adopt(&HashMap::new(), bench.now);
     bench.ended(CALLEE.0, silent());
@@ -536,9 +542,9 @@ fn an_agent_whose_callee_has_ended_is_joined_with_the_next_once_parked() {
     let mut bench = Bench::new();
     bench.ready();
     bench.connect();
-    bench.said(Said::Bridged(CALLEE.0, AGENT.0));
+    bench.event(EslEvent::Bridged(CALLEE.0, AGENT.0));
     let next = LegId(Uuid::from_u128(3));
-    bench.said(Said::Answered(CALLEE.0));
+    bench.event(EslEvent::Answered(CALLEE.0));
     bench.legs.command(
         PbxCommand::CallContact {
             leg: next,
@@ -549,12 +555,12 @@ fn an_agent_whose_callee_has_ended_is_joined_with_the_next_once_parked() {
         },
         bench.now,
     );
-    for said in [
-        Said::Created(next.0),
-        Said::Answered(next.0),
-        Said::Parked(next.0, false),
+    for event in [
+        EslEvent::Created(next.0),
+        EslEvent::Answered(next.0),
+        EslEvent::Parked(next.0, false),
     ] {
-        bench.said(said);
+        bench.event(event);
     }
     let connect = PbxCommand::Connect {
         leg: next,
@@ -575,6 +581,6 @@ fn an_agent_whose_callee_has_ended_is_joined_with_the_next_once_parked() {
     bench.heard();
     bench.legs.command(connect, bench.now);
     assert_eq!((bench.asked(), bench.heard()), (vec![], vec![]));
-    bench.said(Said::Parked(AGENT.0, false));
-    assert_eq!(bench.asked(), [Then::Nothing, Then::Joined(next, AGENT)]);
+    bench.event(EslEvent::Parked(AGENT.0, false));
+    assert_eq!(bench.asked(), [OnReply::Nothing, OnReply::Joined(next, AGENT)]);
 }

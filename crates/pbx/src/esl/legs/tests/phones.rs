@@ -1,7 +1,7 @@
 //! Phones and operators that act by themselves.
 
 use super::*;
-use crate::esl::said::said;
+use crate::esl::esl_event::read_event;
 use paceline_core::pbx::{Departure, Destination, LegTrouble};
 
 /// What becomes of a conversation that somebody else ends, and what the engine is told of it.
@@ -19,13 +19,17 @@ fn whoever_moves_by_itself_is_told_apart() {
             ..LegEnd::default()
         },
     };
-    let unbridged = Said::Unbridged(callee, agent);
-    let parked = |id| Said::Parked(id, false);
-    let with_other = |id| Said::Bridged(id, Uuid::from_u128(99));
+    let unbridged = EslEvent::Unbridged(callee, agent);
+    let parked = |id| EslEvent::Parked(id, false);
+    let with_other = |id| EslEvent::Bridged(id, Uuid::from_u128(99));
     for (what, heard, told) in [
         (
             "the agent's phone transfers",
-            vec![Said::Parked(agent, true), unbridged.clone(), with_other(callee)],
+            vec![
+                EslEvent::Parked(agent, true),
+                unbridged.clone(),
+                with_other(callee),
+            ],
             vec![transferred.clone(), left(Departure::Transferred)],
         ),
         (
@@ -62,9 +66,9 @@ fn whoever_moves_by_itself_is_told_apart() {
         let mut bench = Bench::new();
         bench.ready();
         bench.connect();
-        bench.said(Said::Bridged(callee, agent));
+        bench.event(EslEvent::Bridged(callee, agent));
         bench.heard();
-        heard.into_iter().for_each(|said| bench.said(said));
+        heard.into_iter().for_each(|said| bench.event(said));
         bench.tick_after(moves::PARK_WAIT_MAX);
         assert_eq!(bench.heard(), told, "{what}");
     }
@@ -72,8 +76,12 @@ fn whoever_moves_by_itself_is_told_apart() {
     let mut bench = Bench::new();
     bench.ready();
     bench.connect();
-    for said in [Said::Bridged(callee, agent), unbridged.clone(), parked(callee)] {
-        bench.said(said);
+    for said in [
+        EslEvent::Bridged(callee, agent),
+        unbridged.clone(),
+        parked(callee),
+    ] {
+        bench.event(said);
     }
     bench.heard();
     bench.ended(agent, facts("NORMAL_CLEARING", 16, Some(200)));
@@ -87,8 +95,8 @@ fn whoever_moves_by_itself_is_told_apart() {
     for (id, told) in [(callee, transferred.clone()), (agent, taken_away.clone())] {
         let mut bench = Bench::new();
         bench.ready();
-        bench.said(Said::Unparked(id));
-        bench.said(with_other(id));
+        bench.event(EslEvent::Unparked(id));
+        bench.event(with_other(id));
         assert_eq!(bench.heard(), [told]);
     }
     // Another phone takes the call, and its CHANNEL_UNBRIDGE comes before the end or after it.
@@ -96,13 +104,13 @@ fn whoever_moves_by_itself_is_told_apart() {
         let mut bench = Bench::new();
         bench.ready();
         bench.connect();
-        bench.said(Said::Bridged(callee, agent));
+        bench.event(EslEvent::Bridged(callee, agent));
         bench.heard();
         if before {
-            bench.said(unbridged.clone());
+            bench.event(unbridged.clone());
         }
         bench.ended(agent, facts("PICKED_OFF", 0, None));
-        bench.said(unbridged.clone());
+        bench.event(unbridged.clone());
         let told = bench.heard();
         assert_eq!(told[..2], [transferred.clone(), left(Departure::PickedUp)]);
         assert!(matches!(told[2..], [PbxEvent::AgentEnded { .. }]), "{told:?}");
@@ -114,21 +122,21 @@ fn a_phone_that_hangs_up_at_once_after_its_transfer_leaves_the_callee_to_the_col
     let mut bench = Bench::new();
     bench.ready();
     bench.connect();
-    bench.said(Said::Bridged(CALLEE.0, AGENT.0));
+    bench.event(EslEvent::Bridged(CALLEE.0, AGENT.0));
     bench.heard();
     let hung_up = Facts {
         transfers: true,
         ..facts("NORMAL_CLEARING", 16, Some(200))
     };
     bench.ended(AGENT.0, hung_up);
-    bench.said(Said::Unbridged(CALLEE.0, AGENT.0));
+    bench.event(EslEvent::Unbridged(CALLEE.0, AGENT.0));
     let how = Departure::Transferred;
     let told = bench.heard();
     let left = PbxEvent::AgentLeft { leg: AGENT, how };
     assert_eq!(told[..2], [PbxEvent::Transferred { leg: CALLEE }, left]);
     assert!(matches!(told[2..], [PbxEvent::AgentEnded { .. }]), "{told:?}");
     // The colleague refuses.
-    bench.said(Said::Parked(CALLEE.0, false));
+    bench.event(EslEvent::Parked(CALLEE.0, false));
     bench.tick_after(moves::BRIEF_PARK_MAX);
     assert_eq!(bench.heard(), [PbxEvent::CalleeAlone { leg: CALLEE }]);
 }
@@ -138,7 +146,7 @@ fn an_agent_who_is_not_parked_once_the_callee_is_gone_was_taken_away() {
     let mut bench = Bench::new();
     bench.ready();
     bench.connect();
-    bench.said(Said::Bridged(CALLEE.0, AGENT.0));
+    bench.event(EslEvent::Bridged(CALLEE.0, AGENT.0));
     bench.ended(CALLEE.0, facts("PICKED_OFF", 0, None));
     bench.heard();
     bench.tick_after(moves::PARK_WAIT_MAX);
@@ -158,8 +166,8 @@ fn an_agent_who_is_not_parked_once_the_callee_is_gone_was_taken_away() {
     );
     // Whoever has it lets it go: it is in the way there.
     bench.asked();
-    bench.said(Said::Parked(AGENT.0, false));
-    assert_eq!((bench.asked(), bench.heard()), (vec![Then::Nothing], vec![]));
+    bench.event(EslEvent::Parked(AGENT.0, false));
+    assert_eq!((bench.asked(), bench.heard()), (vec![OnReply::Nothing], vec![]));
 }
 
 /// The events as the PBX sends them, where it tells of the park and where it does not.
@@ -180,8 +188,8 @@ fn a_phone_that_rings_and_is_picked_up_by_a_colleague_is_never_ready() {
                  variable_paceline_side: agent\n\n",
                 id = AGENT.0
             );
-            if let Some(said) = said(&paceline_esl::Event::decode(text.as_bytes()), "paceline") {
-                bench.said(said);
+            if let Some(said) = read_event(&paceline_esl::Event::decode(text.as_bytes()), "paceline") {
+                bench.event(said);
             }
         }
         let told = bench.heard();
@@ -200,7 +208,7 @@ fn a_phone_on_hold_is_asked_for_until_it_is_not() {
     let told = |trouble| PbxEvent::AgentTrouble { leg: AGENT, trouble };
     let mut bench = Bench::new();
     bench.ready();
-    bench.said(Said::OnHold(AGENT.0, true));
+    bench.event(EslEvent::OnHold(AGENT.0, true));
     assert_eq!(bench.heard(), [told(Some(LegTrouble::OnHold))]);
     for (described, heard) in [
         ("_undef_", vec![]),
@@ -211,14 +219,16 @@ fn a_phone_on_hold_is_asked_for_until_it_is_not() {
         ),
     ] {
         bench.tick_after(Duration::from_secs(1));
-        assert_eq!(bench.asked(), [Then::Described(AGENT.0)]);
-        bench.legs.replied(Then::Described(AGENT.0), described, bench.now);
+        assert_eq!(bench.asked(), [OnReply::Described(AGENT.0)]);
+        bench
+            .legs
+            .replied(OnReply::Described(AGENT.0), described, bench.now);
         assert_eq!(bench.heard(), heard, "{described}");
     }
     bench.tick_after(Duration::from_secs(1));
     assert_eq!((bench.asked(), bench.heard()), (vec![], vec![]));
     // A callee on hold is the callee's affair.
-    bench.said(Said::OnHold(CALLEE.0, true));
+    bench.event(EslEvent::OnHold(CALLEE.0, true));
     assert_eq!(bench.heard(), []);
 }
 
@@ -230,7 +240,7 @@ fn a_phone_that_sends_no_more_is_told() {
     let count = |bench: &mut Bench, packets: u64| {
         bench.tick_after(Duration::from_secs(3));
         let printed = format!("{} +OK:\n{packets};", AGENT.0);
-        bench.legs.replied(Then::Counted, &printed, bench.now);
+        bench.legs.replied(OnReply::Counted, &printed, bench.now);
         bench.heard()
     };
     assert_eq!(count(&mut bench, 100), []);
@@ -245,24 +255,24 @@ fn a_phone_that_sends_no_more_is_told() {
 fn a_transferred_callee_whom_nobody_has_is_alone_once_two_looks_say_so() {
     let mut bench = Bench::new();
     bench.ready();
-    bench.said(Said::Unparked(CALLEE.0));
+    bench.event(EslEvent::Unparked(CALLEE.0));
     assert_eq!(bench.heard(), [PbxEvent::Transferred { leg: CALLEE }]);
     // It is to be held once it is left again.
-    assert_eq!(bench.asked(), [Then::Nothing]);
+    assert_eq!(bench.asked(), [OnReply::Nothing]);
     let mut looks = ["CS_RESET false", "CS_EXECUTE false", "CS_SOFT_EXECUTE true"].to_vec();
     // In a conversation whose audio passes the PBX by, and gone: its end follows.
     looks.extend(["CS_HIBERNATE false", " false", "CS_SOFT_EXECUTE false"]);
     for printed in looks {
         bench.tick_after(Duration::from_secs(2));
-        assert_eq!(bench.asked(), [Then::Looked(CALLEE.0)]);
+        assert_eq!(bench.asked(), [OnReply::Looked(CALLEE.0)]);
         bench.tick_after(Duration::from_secs(2));
         assert_eq!(bench.asked(), [], "one at a time");
-        bench.legs.replied(Then::Looked(CALLEE.0), printed, bench.now);
+        bench.legs.replied(OnReply::Looked(CALLEE.0), printed, bench.now);
         assert_eq!(bench.heard(), [], "{printed}");
     }
     bench
         .legs
-        .replied(Then::Looked(CALLEE.0), "CS_EXCHANGE_MEDIA false", bench.now);
+        .replied(OnReply::Looked(CALLEE.0), "CS_EXCHANGE_MEDIA false", bench.now);
     assert_eq!(bench.heard(), [PbxEvent::CalleeAlone { leg: CALLEE }]);
 }
 
@@ -281,8 +291,10 @@ fn an_agent_left_between_two_conversations_is_parked_unless_the_next_has_begun()
         bench.ended(CALLEE.0, facts("NORMAL_CLEARING", 16, Some(200)));
         bench.asked();
         bench.tick_after(JOIN_BEGINS_MAX);
-        assert_eq!(bench.asked(), [Then::LeftBehind(AGENT.0)]);
-        bench.legs.replied(Then::LeftBehind(AGENT.0), printed, bench.now);
+        assert_eq!(bench.asked(), [OnReply::LeftBehind(AGENT.0)]);
+        bench
+            .legs
+            .replied(OnReply::LeftBehind(AGENT.0), printed, bench.now);
         let asked = bench.asked();
         assert_eq!(asked.len(), usize::from(parks), "{printed}: {asked:?}");
         // Until it is.
@@ -296,9 +308,9 @@ fn an_agent_who_was_said_to_have_left_is_given_nobody_though_the_leg_is_parked()
     let mut bench = Bench::new();
     bench.ready();
     bench.connect();
-    bench.said(Said::Bridged(CALLEE.0, AGENT.0));
-    bench.said(Said::Parked(AGENT.0, true));
-    bench.said(Said::Unbridged(CALLEE.0, AGENT.0));
+    bench.event(EslEvent::Bridged(CALLEE.0, AGENT.0));
+    bench.event(EslEvent::Parked(AGENT.0, true));
+    bench.event(EslEvent::Unbridged(CALLEE.0, AGENT.0));
     let how = Departure::Transferred;
     assert_eq!(
         bench.heard().last(),
@@ -328,7 +340,7 @@ fn an_agent_who_was_said_to_have_left_is_given_nobody_though_the_leg_is_parked()
 fn a_callee_whose_agent_is_gone_before_the_two_are_joined_is_joined_with_the_next_once_parked() {
     let next = Uuid::from_u128(5);
     // What the PBX says, and how often it must say so: it had begun to join them, or not.
-    let begun = vec![Said::Unparked(CALLEE.0), Said::Parked(CALLEE.0, false)];
+    let begun = vec![EslEvent::Unparked(CALLEE.0), EslEvent::Parked(CALLEE.0, false)];
     for (printed, said) in [("CS_RESET true", begun), ("CS_PARK false", Vec::new())] {
         let mut bench = Bench::new();
         bench.ready();
@@ -337,16 +349,16 @@ fn a_callee_whose_agent_is_gone_before_the_two_are_joined_is_joined_with_the_nex
         let heard = bench.heard();
         assert!(heard.contains(&failed(ConnectFault::AgentGone)), "{heard:?}");
         for said in [
-            Said::Created(next),
-            Said::Answered(next),
-            Said::Parked(next, false),
+            EslEvent::Created(next),
+            EslEvent::Answered(next),
+            EslEvent::Parked(next, false),
         ] {
             bench
                 .legs
                 .legs
                 .entry(next)
                 .or_insert_with(|| Leg::new(Side::Agent));
-            bench.said(said);
+            bench.event(said);
         }
         bench.asked();
         bench.legs.command(
@@ -357,11 +369,11 @@ fn a_callee_whose_agent_is_gone_before_the_two_are_joined_is_joined_with_the_nex
             bench.now,
         );
         assert_eq!(bench.asked(), [], "nobody knows yet whether it is parked");
-        bench.legs.replied(Then::Settled(CALLEE.0), printed, bench.now);
-        said.into_iter().for_each(|said| bench.said(said));
-        let joined = Then::Joined(CALLEE, AgentLegId(next));
+        bench.legs.replied(OnReply::Settled(CALLEE.0), printed, bench.now);
+        said.into_iter().for_each(|said| bench.event(said));
+        let joined = OnReply::Joined(CALLEE, AgentLegId(next));
         assert!(bench.asked().contains(&joined), "{printed}");
-        bench.said(Said::Bridged(CALLEE.0, next));
+        bench.event(EslEvent::Bridged(CALLEE.0, next));
         bench.tick_after(moves::PARK_WAIT_MAX);
         let moved = PbxEvent::Transferred { leg: CALLEE };
         assert!(!bench.heard().contains(&moved), "{printed}");
@@ -372,15 +384,15 @@ fn a_callee_whose_agent_is_gone_before_the_two_are_joined_is_joined_with_the_nex
 fn a_transferred_callee_whom_the_next_colleague_picks_up_is_not_alone_though_it_is_parked_on_the_way() {
     let mut bench = Bench::new();
     bench.ready();
-    bench.said(Said::Unparked(CALLEE.0));
+    bench.event(EslEvent::Unparked(CALLEE.0));
     assert_eq!(bench.heard(), [PbxEvent::Transferred { leg: CALLEE }]);
-    assert_eq!(bench.asked(), [Then::Nothing]);
-    bench.said(Said::Parked(CALLEE.0, false));
-    bench.said(Said::Unparked(CALLEE.0));
+    assert_eq!(bench.asked(), [OnReply::Nothing]);
+    bench.event(EslEvent::Parked(CALLEE.0, false));
+    bench.event(EslEvent::Unparked(CALLEE.0));
     // It is to be held once it is left again: `park` has forgotten it.
-    assert_eq!(bench.asked(), [Then::Nothing]);
+    assert_eq!(bench.asked(), [OnReply::Nothing]);
     bench.tick_after(moves::BRIEF_PARK_MAX / 2);
-    bench.said(Said::Parked(CALLEE.0, false));
+    bench.event(EslEvent::Parked(CALLEE.0, false));
     bench.tick_after(moves::BRIEF_PARK_MAX / 2);
     assert_eq!(bench.heard(), []);
     bench.tick_after(moves::BRIEF_PARK_MAX);

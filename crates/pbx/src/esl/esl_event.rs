@@ -1,5 +1,5 @@
 //! Events of the PBX as owned values, small enough to be queued by the ten thousand. In: a decoded event.
-//! Out: [`Said`], or nothing where it is of no use to us. Pure.
+//! Out: [`EslEvent`], or nothing where it is of no use to us. Pure.
 
 use super::leg::{NO_ROOM, Side};
 use paceline_esl::{Event, EventKind};
@@ -10,7 +10,7 @@ const TEXT_BYTES_MAX: usize = 256;
 
 /// Something that the PBX said of a channel of ours, or of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum EslEvent {
     Created(Uuid),
     Ringing(Uuid),
     EarlyMedia(Uuid),
@@ -84,43 +84,45 @@ fn recording(path: paceline_esl::Value<'_>) -> String {
     bounded(name.strip_suffix(".wav").unwrap_or(name))
 }
 
-pub(super) fn said(event: &Event<'_>, app: &str) -> Option<Said> {
+pub(super) fn read_event(event: &Event<'_>, app: &str) -> Option<EslEvent> {
     if event.kind == EventKind::BackgroundJob {
         let job = uuid(event.job)?;
         let words = String::from_utf8_lossy(event.body);
         return match words.trim_end().strip_prefix("-ERR") {
-            Some(words) => Some(Said::NotPlaced(job, bounded(words.trim()))),
+            Some(words) => Some(EslEvent::NotPlaced(job, bounded(words.trim()))),
             // `-USAGE` means that we wrote nonsense.
-            None if words.starts_with('-') => Some(Said::NotPlaced(job, "command not understood".to_owned())),
+            None if words.starts_with('-') => {
+                Some(EslEvent::NotPlaced(job, "command not understood".to_owned()))
+            }
             None if words.starts_with("+OK") => None,
-            None => Some(Said::Printed(job, bounded(words.trim()))),
+            None => Some(EslEvent::Printed(job, bounded(words.trim()))),
         };
     }
     let Some(id) = our_leg(event, app) else {
         return far_half(event, app);
     };
     Some(match event.kind {
-        EventKind::Create => Said::Created(id),
-        EventKind::Progress => Said::Ringing(id),
-        EventKind::ProgressMedia => Said::EarlyMedia(id),
-        EventKind::Answer => Said::Answered(id),
+        EventKind::Create => EslEvent::Created(id),
+        EventKind::Progress => EslEvent::Ringing(id),
+        EventKind::ProgressMedia => EslEvent::EarlyMedia(id),
+        EventKind::Answer => EslEvent::Answered(id),
         EventKind::Park | EventKind::Unpark if is_unanswered(event) => return None,
-        EventKind::Park => Said::Parked(id, !event.transfer.is_empty()),
+        EventKind::Park => EslEvent::Parked(id, !event.transfer.is_empty()),
         // It hangs up: its end follows.
         EventKind::Unpark | EventKind::Unbridge if !event.cause.is_empty() => return None,
-        EventKind::Unpark => Said::Unparked(id),
-        EventKind::Bridge => Said::Bridged(uuid(event.bridge_a)?, uuid(event.bridge_b)?),
-        EventKind::Unbridge => Said::Unbridged(uuid(event.bridge_a)?, uuid(event.bridge_b)?),
+        EventKind::Unpark => EslEvent::Unparked(id),
+        EventKind::Bridge => EslEvent::Bridged(uuid(event.bridge_a)?, uuid(event.bridge_b)?),
+        EventKind::Unbridge => EslEvent::Unbridged(uuid(event.bridge_a)?, uuid(event.bridge_b)?),
         // FreeSWITCH says that a hold ends where the conversation does. The phone knows nothing of that, and is asked.
-        EventKind::Hold | EventKind::Unhold => Said::OnHold(id, on_hold(&event.far_sdp.text())),
-        EventKind::HangupComplete => Said::Ended(id, Box::new(facts(event))),
-        EventKind::RecordStart => Said::RecordingStarted(recording(event.record_path)),
+        EventKind::Hold | EventKind::Unhold => EslEvent::OnHold(id, on_hold(&event.far_sdp.text())),
+        EventKind::HangupComplete => EslEvent::Ended(id, Box::new(facts(event))),
+        EventKind::RecordStart => EslEvent::RecordingStarted(recording(event.record_path)),
         EventKind::RecordStop => {
-            Said::RecordingStopped(recording(event.record_path), event.record_ms.number())
+            EslEvent::RecordingStopped(recording(event.record_path), event.record_ms.number())
         }
         // It also says `done` where the hang-up broke it off.
         EventKind::PlaybackStop => {
-            Said::Played(id, event.playback_status.0 == b"done" && event.cause.0.is_empty())
+            EslEvent::Played(id, event.playback_status.0 == b"done" && event.cause.0.is_empty())
         }
         EventKind::BackgroundJob | EventKind::Heartbeat | EventKind::Other => return None,
     })
@@ -159,15 +161,15 @@ pub(super) fn at_ms(event: &Event<'_>) -> Option<i64> {
 }
 
 /// What the far half of a loopback says.
-fn far_half(event: &Event<'_>, app: &str) -> Option<Said> {
+fn far_half(event: &Event<'_>, app: &str) -> Option<EslEvent> {
     let leg = (event.app.0 == app.as_bytes())
         .then(|| uuid(event.leg))
         .flatten()?;
     match event.kind {
-        EventKind::Create => Some(Said::FarHalf(leg)),
+        EventKind::Create => Some(EslEvent::FarHalf(leg)),
         // A carrier may say so too, but then there was a channel to the carrier.
         EventKind::HangupComplete if event.cause.0 == NO_ROOM.as_bytes() && event.beyond.is_empty() => {
-            Some(Said::FarHalfFull(leg))
+            Some(EslEvent::FarHalfFull(leg))
         }
         _ => None,
     }
@@ -201,11 +203,14 @@ mod tests {
                 "Event-Name: {name}\nUnique-ID: {far}\nHangup-Cause: DESTINATION_OUT_OF_ORDER\n\
                  variable_paceline_app: {app}\nvariable_paceline_leg: {leg}\n{more}\n"
             );
-            said(&Event::decode(text.as_bytes()), "paceline")
+            read_event(&Event::decode(text.as_bytes()), "paceline")
         };
         let ended = "CHANNEL_HANGUP_COMPLETE";
-        assert_eq!(heard("CHANNEL_CREATE", "paceline", ""), Some(Said::FarHalf(leg)));
-        assert_eq!(heard(ended, "paceline", ""), Some(Said::FarHalfFull(leg)));
+        assert_eq!(
+            heard("CHANNEL_CREATE", "paceline", ""),
+            Some(EslEvent::FarHalf(leg))
+        );
+        assert_eq!(heard(ended, "paceline", ""), Some(EslEvent::FarHalfFull(leg)));
         let carrier = "variable_last_bridge_hangup_cause: DESTINATION_OUT_OF_ORDER\n";
         assert_eq!(heard(ended, "paceline", carrier), None);
         assert_eq!(heard(ended, "another", ""), None);
@@ -247,8 +252,8 @@ mod tests {
                  Caller-Channel-Answered-Time: 0\nvariable_paceline_app: paceline\nvariable_paceline_leg: {leg}\n\
                  variable_sip_hangup_disposition: {end}\n\n"
             );
-            match said(&Event::decode(text.as_bytes()), "paceline") {
-                Some(Said::Ended(_, facts)) => facts.answered,
+            match read_event(&Event::decode(text.as_bytes()), "paceline") {
+                Some(EslEvent::Ended(_, facts)) => facts.answered,
                 other => panic!("no end but {other:?}"),
             }
         };

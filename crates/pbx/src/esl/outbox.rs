@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// Why a command was sent, so that its reply finds its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum OnReply {
     Placed(Uuid),
     Joined(LegId, AgentLegId),
     /// A join was refused; this tells which side is missing.
@@ -34,7 +34,7 @@ pub(super) enum Then {
     Nothing,
 }
 
-impl Then {
+impl OnReply {
     /// Whether it goes over the connection for originates.
     pub(super) const fn places(&self) -> bool {
         matches!(self, Self::Placed(_))
@@ -43,20 +43,20 @@ impl Then {
 
 /// A command, and what its reply is for.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) struct Request {
     pub(super) command: String,
-    pub(super) then: Then,
+    pub(super) then: OnReply,
 }
 
 /// What came out: to be drained after every call.
 #[derive(Debug, Default)]
 pub(super) struct Out {
-    pub(super) asks: VecDeque<Ask>,
+    pub(super) asks: VecDeque<Request>,
     pub(super) events: VecDeque<PbxEvent>,
 }
 
 impl Out {
-    pub(super) fn ask(&mut self, then: Then, command: String) {
-        self.asks.push_back(Ask { command, then });
+    pub(super) fn ask(&mut self, then: OnReply, command: String) {
+        self.asks.push_back(Request { command, then });
     }
 }
