@@ -58,7 +58,7 @@ pub(super) struct Legs {
     /// Transferred callees who were parked, and when to believe that nobody has them.
     parked_elsewhere: VecDeque<(Instant, Uuid)>,
     /// Agents whose callee has ended before the two were joined, and when to see what the PBX has made of them.
-    left_behind: VecDeque<(Instant, Uuid)>,
+    left_behind: Vec<(Instant, Uuid)>,
     asking: phones::Asking,
     pub(super) recordings: Recordings,
     pub(super) out: Out,
@@ -75,7 +75,7 @@ impl Legs {
             joins: BTreeMap::new(),
             unparked: VecDeque::new(),
             parked_elsewhere: VecDeque::new(),
-            left_behind: VecDeque::new(),
+            left_behind: Vec::new(),
             asking: phones::Asking::default(),
             recordings: Recordings::default(),
             out: Out::default(),
@@ -393,7 +393,7 @@ impl Legs {
             };
             if unjoined {
                 if leg.side == Side::Callee && matches!(leg.join, Join::Asked { .. }) {
-                    self.left_behind.push_back((now + JOIN_BEGINS_MAX, agent));
+                    self.is_left_behind(agent, now);
                 }
                 self.connect_failed(callee, agent, fault, now);
             } else if leg.side == Side::Agent {

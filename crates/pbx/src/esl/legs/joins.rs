@@ -99,11 +99,19 @@ impl Legs {
         self.legs.get(&agent).is_some_and(|leg| leg.join == Join::Alone)
     }
 
+    /// To be looked at once the PBX should have begun to join it, and, as one that is short of CPU begins later, once it must have.
+    pub(super) fn is_left_behind(&mut self, agent: Uuid, now: Instant) {
+        for wait in [JOIN_BEGINS_MAX, JOIN_WAIT_MAX] {
+            self.left_behind.push((now + wait, agent));
+        }
+    }
+
     pub(super) fn tick_left_behind(&mut self, now: Instant) {
-        while let Some((due, agent)) = self.left_behind.front().copied()
-            && due <= now
+        for (_, agent) in self
+            .left_behind
+            .extract_if(.., |(due, _)| *due <= now)
+            .collect::<Vec<_>>()
         {
-            self.left_behind.pop_front();
             if self.is_alone(agent) {
                 self.out
                     .ask(OnReply::LeftBehind(agent), command::whom_with(agent));
@@ -113,9 +121,10 @@ impl Legs {
 
     /// Parks an agent's leg that the PBX has left between two conversations, unless the next one has begun.
     pub(super) fn left_behind(&mut self, agent: Uuid, printed: &str, now: Instant) {
-        if self.is_alone(agent) && command::is_between(printed) {
+        let is_left = command::is_between(printed) || command::is_with_nobody(printed);
+        if self.is_alone(agent) && is_left {
             self.out.ask(OnReply::Nothing, command::park(agent));
-            self.left_behind.push_back((now + JOIN_BEGINS_MAX, agent));
+            self.left_behind.push((now + JOIN_BEGINS_MAX, agent));
         }
     }
 

@@ -281,6 +281,8 @@ fn an_agent_left_between_two_conversations_is_parked_unless_the_next_has_begun()
     for (printed, parks) in [
         ("CS_SOFT_EXECUTE false", true),
         ("CS_RESET true", true),
+        ("CS_EXCHANGE_MEDIA false", true),
+        ("CS_EXCHANGE_MEDIA true", false),
         ("CS_PARK false", false),
         ("CS_EXECUTE false", false),
         ("", false),
@@ -300,6 +302,9 @@ fn an_agent_left_between_two_conversations_is_parked_unless_the_next_has_begun()
         // Until it is.
         bench.tick_after(JOIN_BEGINS_MAX);
         assert_eq!(bench.asked().len(), usize::from(parks));
+        // And a PBX that is short of CPU may not have begun before.
+        bench.tick_after(JOIN_WAIT_MAX - JOIN_BEGINS_MAX * 2);
+        assert_eq!(bench.asked(), [OnReply::LeftBehind(AGENT.0)], "{printed}");
     }
 }
 
