@@ -58,7 +58,7 @@ pub(super) struct Legs {
     /// Transferred callees who were parked, and when to believe that nobody has them.
     parked_elsewhere: VecDeque<(Instant, Uuid)>,
     /// Agents whose callee has ended before the two were joined, and when to see what the PBX has made of them.
-    left_behind: Vec<(Instant, Uuid)>,
+    left_behind: Vec<(Instant, Uuid, bool)>,
     asking: phones::Asking,
     pub(super) recordings: Recordings,
     pub(super) out: Out,
@@ -400,6 +400,7 @@ impl Legs {
                 self.part(callee, agent);
             } else {
                 // The agent is `Talking` until it is parked again.
+                self.is_left_talking(agent, now);
                 self.must_be_parked(agent, now);
             }
         }
@@ -527,8 +528,8 @@ impl Legs {
                 self.settled(callee, reply, now);
                 return true;
             }
-            OnReply::LeftBehind(agent) => {
-                self.left_behind(agent, reply, now);
+            OnReply::LeftBehind(agent, talked) => {
+                self.left_behind(agent, talked, reply, now);
                 return true;
             }
             OnReply::Announced(name) => self.recordings.announced(&name, fine, reply, &mut self.out),

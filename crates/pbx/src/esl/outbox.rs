@@ -27,8 +27,8 @@ pub(super) enum OnReply {
     Looked(Uuid),
     /// What this callee's leg does, whose agent was gone before the two were joined.
     Settled(Uuid),
-    /// What this agent's leg does, whose callee has ended before the two were joined.
-    LeftBehind(Uuid),
+    /// What this agent's leg does, whose callee has ended before the two were joined; or, if true, just after.
+    LeftBehind(Uuid, bool),
     Recorded(String),
     /// The outcome changes nothing here.
     Nothing,

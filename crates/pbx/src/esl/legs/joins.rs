@@ -95,36 +95,53 @@ impl Legs {
         }
     }
 
-    fn is_alone(&self, agent: Uuid) -> bool {
-        self.legs.get(&agent).is_some_and(|leg| leg.join == Join::Alone)
+    /// Whether the agent's leg has no callee that lives. `talked`: it was told as joined with one, and was not parked since.
+    fn is_alone(&self, agent: Uuid, talked: bool) -> bool {
+        self.legs.get(&agent).is_some_and(|leg| match leg.join {
+            Join::Alone | Join::Wanted { .. } => !talked,
+            Join::Talking { with } => talked && !self.legs.contains_key(&with),
+            Join::Asked { .. } | Join::Parted { .. } | Join::Elsewhere { .. } => false,
+        })
     }
 
     /// To be looked at once the PBX should have begun to join it, and, as one that is short of CPU begins later, once it must have.
     pub(super) fn is_left_behind(&mut self, agent: Uuid, now: Instant) {
         for wait in [JOIN_BEGINS_MAX, JOIN_WAIT_MAX] {
-            self.left_behind.push((now + wait, agent));
+            self.left_behind.push((now + wait, agent, false));
         }
     }
 
+    /// Its callee ended, perhaps while the PBX still joined the two: then it parks nobody, and tells nothing.
+    pub(super) fn is_left_talking(&mut self, agent: Uuid, now: Instant) {
+        self.left_behind.push((now + JOIN_BEGINS_MAX, agent, true));
+    }
+
     pub(super) fn tick_left_behind(&mut self, now: Instant) {
-        for (_, agent) in self
+        for (_, agent, talked) in self
             .left_behind
-            .extract_if(.., |(due, _)| *due <= now)
+            .extract_if(.., |(due, ..)| *due <= now)
             .collect::<Vec<_>>()
         {
-            if self.is_alone(agent) {
+            if self.is_alone(agent, talked) {
                 self.out
-                    .ask(OnReply::LeftBehind(agent), command::whom_with(agent));
+                    .ask(OnReply::LeftBehind(agent, talked), command::whom_with(agent));
             }
         }
     }
 
     /// Parks an agent's leg that the PBX has left between two conversations, unless the next one has begun.
-    pub(super) fn left_behind(&mut self, agent: Uuid, printed: &str, now: Instant) {
+    pub(super) fn left_behind(&mut self, agent: Uuid, talked: bool, printed: &str, now: Instant) {
         let is_left = command::is_between(printed) || command::is_with_nobody(printed);
-        if self.is_alone(agent) && is_left {
+        if !self.is_alone(agent, talked) {
+            return;
+        }
+        if is_left {
             self.out.ask(OnReply::Nothing, command::park(agent));
-            self.left_behind.push((now + JOIN_BEGINS_MAX, agent));
+            self.left_behind.push((now + JOIN_BEGINS_MAX, agent, talked));
+        } else if self.legs.get(&agent).is_some_and(|leg| !leg.parked) {
+            // Somebody else may have it.
+            self.left_behind.push((now + JOIN_BEGINS_MAX, agent, talked));
+            self.must_be_parked(agent, now);
         }
     }
 

@@ -65,6 +65,8 @@ impl Legs {
                 self.must_be_parked(id, now)
             }
             Side::Callee => self.transferred(id),
+            // A join that we asked for begins, though its callee has ended since.
+            Side::Agent if self.left_behind.iter().any(|(_, agent, _)| *agent == id) => {}
             Side::Agent => self.taken_away(id, now),
         }
     }

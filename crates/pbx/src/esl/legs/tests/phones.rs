@@ -293,10 +293,10 @@ fn an_agent_left_between_two_conversations_is_parked_unless_the_next_has_begun()
         bench.ended(CALLEE.0, facts("NORMAL_CLEARING", 16, Some(200)));
         bench.asked();
         bench.tick_after(JOIN_BEGINS_MAX);
-        assert_eq!(bench.asked(), [OnReply::LeftBehind(AGENT.0)]);
+        assert_eq!(bench.asked(), [OnReply::LeftBehind(AGENT.0, false)]);
         bench
             .legs
-            .replied(OnReply::LeftBehind(AGENT.0), printed, bench.now);
+            .replied(OnReply::LeftBehind(AGENT.0, false), printed, bench.now);
         let asked = bench.asked();
         assert_eq!(asked.len(), usize::from(parks), "{printed}: {asked:?}");
         // Until it is.
@@ -304,8 +304,80 @@ fn an_agent_left_between_two_conversations_is_parked_unless_the_next_has_begun()
         assert_eq!(bench.asked().len(), usize::from(parks));
         // And a PBX that is short of CPU may not have begun before.
         bench.tick_after(JOIN_WAIT_MAX - JOIN_BEGINS_MAX * 2);
-        assert_eq!(bench.asked(), [OnReply::LeftBehind(AGENT.0)], "{printed}");
+        assert_eq!(bench.asked(), [OnReply::LeftBehind(AGENT.0, false)], "{printed}");
     }
+}
+
+#[test]
+fn an_agent_whose_callee_ends_just_after_the_join_is_parked_and_kept() {
+    for (printed, parks) in [("CS_RESET false", true), ("CS_PARK false", false)] {
+        let mut bench = Bench::new();
+        bench.ready();
+        bench.connect();
+        bench.event(EslEvent::Bridged(CALLEE.0, AGENT.0));
+        bench.ended(CALLEE.0, facts("NORMAL_CLEARING", 16, Some(200)));
+        bench.heard();
+        bench.asked();
+        bench.tick_after(JOIN_BEGINS_MAX);
+        let looked = OnReply::LeftBehind(AGENT.0, true);
+        assert_eq!(bench.asked(), std::slice::from_ref(&looked));
+        bench.legs.replied(looked, printed, bench.now);
+        assert_eq!(bench.asked().len(), usize::from(parks), "{printed}");
+        bench.event(EslEvent::Parked(AGENT.0, false));
+        bench.tick_after(moves::PARK_WAIT_MAX);
+        assert_eq!(bench.heard(), [], "the leg is the agent's still");
+    }
+    // One that is parked in time costs no question.
+    let mut bench = Bench::new();
+    bench.ready();
+    bench.connect();
+    bench.event(EslEvent::Bridged(CALLEE.0, AGENT.0));
+    bench.ended(CALLEE.0, facts("NORMAL_CLEARING", 16, Some(200)));
+    bench.event(EslEvent::Parked(AGENT.0, false));
+    bench.asked();
+    bench.tick_after(JOIN_BEGINS_MAX);
+    assert_eq!(bench.asked(), []);
+}
+
+#[test]
+fn an_agent_whose_join_begins_after_the_callees_end_is_parked_and_kept() {
+    let mut bench = Bench::new();
+    bench.ready();
+    bench.connect();
+    bench.ended(CALLEE.0, facts("NORMAL_CLEARING", 16, Some(200)));
+    bench.heard();
+    bench.event(EslEvent::Unparked(AGENT.0));
+    bench.asked();
+    bench.tick_after(JOIN_BEGINS_MAX);
+    let looked = OnReply::LeftBehind(AGENT.0, false);
+    assert_eq!(bench.asked(), std::slice::from_ref(&looked));
+    bench.legs.replied(looked, "CS_RESET false", bench.now);
+    assert_eq!(bench.asked(), [OnReply::Nothing], "it is parked");
+    bench.event(EslEvent::Parked(AGENT.0, false));
+    bench.tick_after(JOIN_WAIT_MAX);
+    assert_eq!(bench.heard(), [], "the leg is the agent's still");
+}
+
+#[test]
+fn an_agent_whom_somebody_else_has_after_a_join_that_came_to_nothing_is_taken_away() {
+    let mut bench = Bench::new();
+    bench.ready();
+    bench.connect();
+    bench.ended(CALLEE.0, facts("NORMAL_CLEARING", 16, Some(200)));
+    bench.event(EslEvent::Unparked(AGENT.0));
+    bench.heard();
+    bench.tick_after(JOIN_BEGINS_MAX);
+    let looked = OnReply::LeftBehind(AGENT.0, false);
+    bench.legs.replied(looked, "CS_EXCHANGE_MEDIA true", bench.now);
+    bench.tick_after(moves::PARK_WAIT_MAX);
+    let heard = bench.heard();
+    assert!(
+        matches!(heard[..], [PbxEvent::AgentEnded { leg: AGENT, .. }]),
+        "{heard:?}"
+    );
+    bench.asked();
+    bench.tick_after(JOIN_WAIT_MAX);
+    assert_eq!(bench.asked(), [], "nobody asks for it any more");
 }
 
 #[test]
