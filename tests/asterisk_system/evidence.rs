@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+/// How long after the commit of an attempt its originate has left at the latest.
+const SENT_WITHIN: Duration = Duration::from_millis(50);
+
 /// From when to when ends of calls may have been missed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gap {
@@ -163,7 +166,10 @@ impl Seen {
             // It ended unseen, or nobody can say whether it was ever dialed.
             "unknown" => match call {
                 Some(call) => ended_in(call, last, gaps),
-                None => gaps.iter().any(|gap| gap.holds(last.created_at)),
+                // A gap may begin between the commit and the originate that follows it.
+                None => gaps
+                    .iter()
+                    .any(|gap| gap.holds(last.created_at) || gap.holds(last.created_at + SENT_WITHIN)),
             },
             // It was never dialed, or it rang and no agent was there any more.
             "cancelled" => met(last) && call.is_none_or(|call| call.end == Some(CallEnd::Cancelled)),
