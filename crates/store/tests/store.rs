@@ -8,6 +8,9 @@ mod admin;
 #[path = "store/answers.rs"]
 mod answers;
 #[cfg(test)]
+#[path = "store/asleep.rs"]
+mod asleep;
+#[cfg(test)]
 #[path = "store/contacts.rs"]
 mod contacts;
 #[cfg(test)]
@@ -125,6 +128,9 @@ contract! {
         an_idempotency_key_is_used_once
         a_task_moves_only_from_the_states_named
         a_contacts_place_in_its_tasks_is_told;
+    asleep:
+        who_is_asleep_waits_together_and_keeps_nobody_from_being_called
+        other_hours_are_a_matter_of_a_few_rows;
     lease:
         contacts_are_leased_in_due_order
         a_scheduled_task_runs_from_its_start_time
@@ -137,8 +143,6 @@ contract! {
         other_hours_free_contacts_that_waited_for_the_old_ones
         a_number_on_the_do_not_call_list_is_done_and_blocked
         contacts_that_must_wait_do_not_starve_those_that_need_not
-        who_is_asleep_waits_together_and_keeps_nobody_from_being_called
-        other_hours_are_a_matter_of_a_few_rows
         every_task_has_its_turn
         who_is_refused_takes_no_others_turn
         contacts_given_back_are_due_at_once

@@ -393,14 +393,14 @@ impl Legs {
             };
             if unjoined {
                 if leg.side == Side::Callee && matches!(leg.join, Join::Asked { .. }) {
-                    self.is_left_behind(agent, now);
+                    self.look_after_failed_join(agent, now);
                 }
                 self.connect_failed(callee, agent, fault, now);
             } else if leg.side == Side::Agent {
                 self.part(callee, agent);
             } else {
                 // The agent is `Talking` until it is parked again.
-                self.is_left_talking(agent, now);
+                self.look_after_talk(agent, now);
                 self.must_be_parked(agent, now);
             }
         }

@@ -104,15 +104,16 @@ impl Legs {
         })
     }
 
-    /// To be looked at once the PBX should have begun to join it, and, as one that is short of CPU begins later, once it must have.
-    pub(super) fn is_left_behind(&mut self, agent: Uuid, now: Instant) {
+    /// The callee ended before the join. The agent's leg is looked at when the join should have begun, and, because a PBX that is
+    /// short of CPU begins later, when it must have.
+    pub(super) fn look_after_failed_join(&mut self, agent: Uuid, now: Instant) {
         for wait in [JOIN_BEGINS_MAX, JOIN_WAIT_MAX] {
             self.left_behind.push((now + wait, agent, false));
         }
     }
 
     /// Its callee ended, perhaps while the PBX still joined the two: then it parks nobody, and tells nothing.
-    pub(super) fn is_left_talking(&mut self, agent: Uuid, now: Instant) {
+    pub(super) fn look_after_talk(&mut self, agent: Uuid, now: Instant) {
         self.left_behind.push((now + JOIN_BEGINS_MAX, agent, true));
     }
 
@@ -137,12 +138,13 @@ impl Legs {
         }
         if is_left {
             self.out.ask(OnReply::Nothing, command::park(agent));
-            self.left_behind.push((now + JOIN_BEGINS_MAX, agent, talked));
-        } else if self.legs.get(&agent).is_some_and(|leg| !leg.parked) {
+        } else if self.legs.get(&agent).is_some_and(|leg| leg.parked) {
+            return;
+        } else {
             // Somebody else may have it.
-            self.left_behind.push((now + JOIN_BEGINS_MAX, agent, talked));
             self.must_be_parked(agent, now);
         }
+        self.left_behind.push((now + JOIN_BEGINS_MAX, agent, talked));
     }
 
     /// The PBX may have begun to join this callee with an agent who is gone: then it parks it again, else it is parked still.

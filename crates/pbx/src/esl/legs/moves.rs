@@ -7,7 +7,7 @@
 //!   `PICKED_OFF`, before the callee's `CHANNEL_UNBRIDGE` or after it.
 //! - Whoever joins a leg of ours from his own channel is the first of the two, so that we do not hear of the join.
 //! - Once a transferred callee's conversation is over, the callee is parked. But if the other one is gone before the two are joined, the
-//!   callee stays in `CS_SOFT_EXECUTE` or `CS_EXCHANGE_MEDIA` with nobody, and no event tells. So it is asked for now and then.
+//!   callee stays in `CS_SOFT_EXECUTE` or `CS_EXCHANGE_MEDIA` with nobody, and no event tells. So it is asked for every [`LOOKED_EVERY`].
 
 use super::Legs;
 use super::phones::is_due;
