@@ -10,6 +10,7 @@ pub use text::{
     CountryCode, ExternalId, Label, Language, PostalCode, Proof, State, Tag, Text, Tier, ValueError,
 };
 
+use crate::gate::Purpose;
 use crate::number::E164;
 use crate::time::Wall;
 use crate::words::words;
@@ -63,18 +64,6 @@ words! {
     }
 }
 
-words! {
-    /// What a contact agreed to be called about.
-    ConsentScope {
-        /// Sales and advertising.
-        Marketing = "marketing",
-        /// Money owed.
-        Debt = "debt",
-        /// Appointments, deliveries and the like.
-        Service = "service",
-    }
-}
-
 /// One number of a contact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -122,7 +111,7 @@ pub struct Consent {
     /// How it was given.
     pub kind: ConsentKind,
     /// The purpose that the contact agreed to.
-    pub scope: ConsentScope,
+    pub scope: Purpose,
     /// When it was given. It says nothing of calls before.
     pub granted_at: Wall,
     /// When it ends; none: not by itself.

@@ -58,21 +58,25 @@ const MEANT: [(&str, &str); 7] = [
 /// # Errors
 /// [`ZoneError`].
 pub fn of_place(name: &str) -> Result<TimeZone, ZoneError> {
-    let is = |known: &str| known.eq_ignore_ascii_case(name);
-    let place = match name.split_once('/') {
-        Some((area, _)) => AREAS.iter().any(|known| known.eq_ignore_ascii_case(area)),
-        None => COUNTRIES.iter().any(|known| is(known)),
-    };
     match TimeZone::get(name) {
-        Ok(zone) if place => Ok(zone),
+        Ok(zone) if is_place(name) => Ok(zone),
         Ok(_) => {
-            let meant = MEANT.iter().find(|(known, _)| is(known));
+            let meant = MEANT.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
             Err(ZoneError::NoPlace {
                 example: meant.map_or("one such as America/New_York", |(_, example)| example),
             })
         }
         Err(_) => Err(ZoneError::Unknown),
     }
+}
+
+/// Whether a name is written as that of a place. It may still be the name of no zone.
+pub(crate) fn is_place(name: &str) -> bool {
+    let (known, part): (&[&str], _) = match name.split_once('/') {
+        Some((area, _)) => (&AREAS, area),
+        None => (&COUNTRIES, name),
+    };
+    known.iter().any(|known| known.eq_ignore_ascii_case(part))
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use super::super::words::Utc;
 use crate::numbers::{NumberError, Numbered};
 use crate::store::{ContactRow, NewContact};
 use paceline_core::contact::{
-    self, ConsentKind, ConsentScope, ContactNumber, ExternalId, Label, Language, NumberKind, Tier,
+    self, ConsentKind, ContactNumber, ExternalId, Label, Language, NumberKind, Tier,
 };
+use paceline_core::gate::Purpose;
 use paceline_core::zone;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -90,7 +91,7 @@ pub(in crate::api) struct Consent {
     /// The kind of consent.
     kind: ConsentKind,
     /// The purpose that the contact agreed to.
-    scope: ConsentScope,
+    scope: Purpose,
     /// The time when the contact gave it. It does not cover calls before that.
     granted_at: Utc,
     /// The time when it ends. Null: no fixed end.

@@ -114,8 +114,9 @@ fn agree<T: PartialEq>(here: &Option<T>, there: &Option<T>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Address, Consent, ConsentKind, ConsentScope, ContactNumber, CountryCode, Tag, Tier};
+    use super::super::{Address, Consent, ConsentKind, ContactNumber, CountryCode, Tag, Tier};
     use super::*;
+    use crate::gate::Purpose;
     use crate::number::E164;
     use crate::time::Wall;
     use proptest::prelude::*;
@@ -179,7 +180,7 @@ mod tests {
             prop::collection::btree_set((0_u8..60).prop_map(|n| Tag::new(&n.to_string()).unwrap()), 0..40);
         let consent = (0_i64..30).prop_map(|at| Consent {
             kind: ConsentKind::Express,
-            scope: ConsentScope::Marketing,
+            scope: Purpose::Marketing,
             granted_at: Wall(at),
             expires_at: None,
             proof: None,

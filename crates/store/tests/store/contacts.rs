@@ -4,9 +4,9 @@ use crate::imports::{file, new_list, staged};
 use crate::support::{Campaign, Db, NOW, found, later, number};
 use paceline_core::campaign::TaskState;
 use paceline_core::contact::{
-    Address, Consent, ConsentKind, ConsentScope, Contact, CountryCode, ExternalId, Label, Language,
-    NumberKind, Tag, Tier,
+    Address, Consent, ConsentKind, Contact, CountryCode, ExternalId, Label, Language, NumberKind, Tag, Tier,
 };
+use paceline_core::gate::Purpose;
 use paceline_core::ids::ContactListId;
 use paceline_core::input::Prepared;
 use paceline_core::outcome::Outcome;
@@ -48,7 +48,7 @@ fn whole() -> Contact {
         tags: ["vip", "renewal"].map(|tag| Tag::new(tag).unwrap()).into(),
         consents: vec![Consent {
             kind: ConsentKind::ExpressWritten,
-            scope: ConsentScope::Marketing,
+            scope: Purpose::Marketing,
             granted_at: Wall(1),
             expires_at: Some(Wall(2)),
             proof: None,

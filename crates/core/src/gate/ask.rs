@@ -1,0 +1,154 @@
+//! What the gate is asked, and what it is told about the number, the contact and the past attempts.
+
+use super::{State, Zone};
+use crate::contact::{Consent, ConsentKind, CountryCode, NumberKind};
+use crate::number::E164;
+use crate::outcome::Outcome;
+use crate::time::Wall;
+use crate::words::words;
+use std::time::Duration;
+
+words! {
+    /// What a call is about. Also the scope of a consent.
+    Purpose {
+        /// Sales and advertising.
+        Marketing = "marketing",
+        /// Money owed.
+        Debt = "debt",
+        /// Appointments, deliveries and the like.
+        Service = "service",
+    }
+}
+
+words! {
+    /// Who or what starts a call, and whether an agent is reserved for it.
+    DialingMode {
+        /// More calls than free agents, by a forecast.
+        Predictive = "predictive",
+        /// One call for each free agent, who is reserved for it.
+        Progressive = "progressive",
+        /// A fixed number of calls for each free agent.
+        Power = "power",
+        /// The agent sees the contact first, and is reserved for the call.
+        Preview = "preview",
+        /// No agent: a recording or an artificial voice speaks.
+        Agentless = "agentless",
+        /// The agent dials the number.
+        Manual = "manual",
+    }
+}
+
+/// A call that somebody wants to make.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The time of the originate.
+    pub at: Wall,
+    /// How long the phone may ring. The call must fit the calling hours for that long.
+    pub ring_timeout: Duration,
+    /// What the call is about.
+    pub purpose: Purpose,
+    /// Who or what starts the call.
+    pub mode: DialingMode,
+    /// The campaign, for caps that count by campaign.
+    pub campaign: Option<&'a str>,
+    /// The subject of the call, for caps that count by subject. `None` equals `None`.
+    pub subject: Option<&'a str>,
+    /// The debt that the call is about, for caps that count by debt. `None` equals `None`.
+    pub debt: Option<&'a str>,
+    /// The number that the callee sees. `None`: withheld.
+    pub caller_id: Option<&'a str>,
+    /// The number to call.
+    pub number: &'a E164,
+}
+
+/// Where a number, or an address, may be. All plausible places, never only the most likely one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Places<'a> {
+    /// False if the number plan has no such number. Such a number is denied.
+    pub possible: bool,
+    /// The country of the number plan. A territory such as PR is a country of its own.
+    pub country: Option<CountryCode>,
+    /// By the number plan. A hint: no rule reads it.
+    pub line: Option<NumberKind>,
+    /// All plausible states of the US or provinces of Canada; empty elsewhere.
+    pub states: &'a [State],
+    /// All plausible time zones. Empty: the number is in no zone (toll-free, premium, personal, unassigned), and is denied.
+    pub zones: &'a [Zone],
+}
+
+/// What is known of the contact.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ContactFacts<'a> {
+    /// The contact's own zone. It replaces all other zones.
+    pub time_zone: Option<Zone>,
+    /// The country of the contact's address.
+    pub country: Option<CountryCode>,
+    /// The state or province of the contact's address, in [`Self::country`], or else in the number's country.
+    pub state: Option<State>,
+    /// Tags, for rules that allow only some contacts.
+    pub tags: &'a [&'a str],
+    /// Consents.
+    pub consents: &'a [ConsentFact],
+}
+
+/// A consent, as far as a rule reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsentFact {
+    /// How it was given. `None`: in a way that satisfies no rule.
+    pub kind: Option<ConsentKind>,
+    /// The purpose that the contact agreed to. `None`: none that a call can have.
+    pub scope: Option<Purpose>,
+    /// When it was given. It counts from then on.
+    pub granted_at: Wall,
+    /// When it ends. `None`: never. The phone must stop ringing by then.
+    pub expires_at: Option<Wall>,
+    /// True if there is a proof.
+    pub proven: bool,
+}
+
+impl From<&Consent> for ConsentFact {
+    fn from(consent: &Consent) -> Self {
+        Self {
+            kind: Some(consent.kind),
+            scope: Some(consent.scope),
+            granted_at: consent.granted_at,
+            expires_at: consent.expires_at,
+            proven: consent.proof.is_some(),
+        }
+    }
+}
+
+/// An attempt of the past to reach the contact, by any of its numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct PastAttempt<'a> {
+    /// The time of the originate.
+    pub at: Wall,
+    /// The number that was called.
+    pub number: &'a str,
+    /// The campaign.
+    pub campaign: Option<&'a str>,
+    /// The subject.
+    pub subject: Option<&'a str>,
+    /// The debt.
+    pub debt: Option<&'a str>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What the agent said of it, such as `refused` or `dnc`.
+    pub disposition: Option<&'a str>,
+}
+
+/// All that the gate is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// Where the number may be.
+    pub number: Places<'a>,
+    /// Where the contact's address may be: the places of its state, or else of the whole country. `None` if the contact has
+    /// neither.
+    pub address: Option<Places<'a>>,
+    /// The contact.
+    pub contact: ContactFacts<'a>,
+    /// All attempts to reach the contact, in any order.
+    pub history: &'a [PastAttempt<'a>],
+    /// The names of the suppression lists that hold the number. Any of them denies.
+    pub suppressed: &'a [&'a str],
+}
