@@ -13,13 +13,14 @@ use crate::pbx::{LinkStats, PbxHandle, Stamped};
 use crate::store::{DialCampaign, Store, StoreError, Writer};
 use changes::Changes;
 use decisions::Decisions;
-use futures_util::future::BoxFuture;
+use opt_outs::OptOuts;
 use paceline_core::campaign::CampaignState;
 use paceline_core::dial::{AgentTemplate, DialRules};
 use paceline_core::event::{AlarmKind, What};
 use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
 use paceline_core::input::{AgentRequest, OpenAgent, Recovered};
 use paceline_core::live::{Decision, LiveCampaign};
+use paceline_core::number::E164;
 use paceline_core::pbx::{PbxCommand, PbxEvent, Snapshot};
 use paceline_core::time::Wall;
 use routes::Routes;
@@ -34,10 +35,12 @@ use tracing::{error, info};
 
 mod campaign;
 mod changes;
+mod control;
 mod decisions;
 mod lag;
 mod link;
 mod maintenance;
+mod opt_outs;
 mod routes;
 mod stop;
 mod stranded;
@@ -84,6 +87,7 @@ struct Inner {
     agents: Mutex<BTreeMap<AgentId, CampaignId>>,
     state: Mutex<State>,
     changes: Mutex<Changes>,
+    opt_outs: OptOuts,
     stopping: AtomicBool,
     /// Deadline of the requested drain. `None` if no drain was requested.
     drain_until: watch::Sender<Option<tokio::time::Instant>>,
@@ -129,6 +133,8 @@ enum CampaignInput {
     WorkAdded,
     /// A task was paused, cancelled or completed.
     TaskStopped { task: TaskId, hang_up: bool },
+    /// These numbers of the campaign were put on a do-not-call list.
+    OptedOut { numbers: Vec<E164> },
     /// The maintenance of a PBX began (`on`) or ended.
     Maintenance { pbx: PbxName, on: bool },
     /// `true`: the system clock has jumped and is not trusted. `false`: it is trusted again.
@@ -212,6 +218,7 @@ impl Dialer {
             agents: Mutex::default(),
             state,
             changes: Mutex::default(),
+            opt_outs: OptOuts::default(),
             stopping,
             drain_until: watch::Sender::new(None),
         };
@@ -222,6 +229,8 @@ impl Dialer {
         if closed > 0 {
             info!("{closed} recordings of the last run have no known end and count as failed");
         }
+        let opt_outs = tokio::spawn(opt_outs::watch(dialer.0.clone()));
+        dialer.0.state().links.push(opt_outs);
         let maintained = dialer.0.store.maintained().await;
         dialer
             .0
@@ -351,6 +360,9 @@ impl Dialer {
                 task,
             },
         );
+        drop(state);
+        // The last run may have stopped before it cancelled the calls to a number that was opted out.
+        self.0.opt_outs.notice();
         Ok(())
     }
 
@@ -498,53 +510,6 @@ impl Inner {
                 })
                 .await;
         }
-    }
-}
-
-impl crate::api::control::Dialer for Dialer {
-    fn campaign_changed(&self, campaign: CampaignId) -> BoxFuture<'_, ()> {
-        Box::pin(self.campaign_changed(campaign))
-    }
-
-    fn task_changed(&self, campaign: CampaignId, task: TaskId) -> BoxFuture<'_, ()> {
-        Box::pin(self.task_changed(campaign, task))
-    }
-
-    fn agent(
-        &self,
-        campaign: CampaignId,
-        agent: AgentId,
-        request: AgentRequest,
-    ) -> BoxFuture<'_, Result<(), AgentRefusal>> {
-        Box::pin(self.agent(campaign, agent, request))
-    }
-
-    fn campaign_of(&self, agent: AgentId) -> Option<CampaignId> {
-        self.campaign_of(agent)
-    }
-
-    fn live(&self, campaign: CampaignId) -> Option<Arc<LiveCampaign>> {
-        self.live(campaign)
-    }
-
-    fn decisions(&self, campaign: CampaignId, limit: usize) -> Vec<Decision> {
-        self.decisions(campaign, limit)
-    }
-
-    fn drain(&self, within: Duration) -> Duration {
-        self.ask_to_drain(within)
-    }
-
-    fn maintenance_changed(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.maintenance_changed())
-    }
-
-    fn pbxes(&self) -> Vec<PbxStatus> {
-        self.pbxes()
-    }
-
-    fn events(&self) -> Events {
-        self.0.events.clone()
     }
 }
 

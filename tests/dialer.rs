@@ -32,6 +32,9 @@ use sqlx::sqlite::SqlitePool;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+#[path = "dialer/opt_outs.rs"]
+mod opt_outs;
+
 const SPEED: f64 = 100.0;
 const CAMPAIGN: CampaignId = CampaignId(1);
 

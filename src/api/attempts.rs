@@ -171,7 +171,7 @@ pub(super) struct AttemptDetail {
 #[serde(deny_unknown_fields)]
 pub(super) struct SetDisposition {
     /// A word that the team chooses: 1 to 40 lower-case letters, digits or `_`. `dnc` also puts the number on the
-    /// do-not-call list.
+    /// do-not-call list, which cancels unanswered calls to it in every campaign.
     #[schema(example = "success")]
     pub(super) disposition: String,
 }
@@ -303,6 +303,9 @@ pub(super) async fn dispose(state: &ApiState, row: AttemptRow, disposition: &str
         .set_disposition(row.id, disposition, state.clock.now().wall)
         .await?;
     let row = changed.ok_or_else(|| Problem::no("attempt", row.id))?;
+    if disposition == "dnc" {
+        state.dialer.suppression_changed().await;
+    }
     agents::end_wrap_up(state, row.campaign, agent, row.id).await;
     Ok(row)
 }

@@ -44,6 +44,9 @@ pub trait Dialer: Send + Sync {
     /// Which PBXes are in maintenance has changed in the store.
     fn maintenance_changed(&self) -> BoxFuture<'_, ()>;
 
+    /// A number was put on a do-not-call list, or a suppression list has changed, in the store.
+    fn suppression_changed(&self) -> BoxFuture<'_, ()>;
+
     /// Every configured PBX, by name.
     fn pbxes(&self) -> Vec<PbxStatus>;
 

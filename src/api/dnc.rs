@@ -111,8 +111,8 @@ pub(super) async fn list(
 
 /// Put numbers on the do-not-call list.
 ///
-/// It has an effect at once in every campaign, because the list is checked again just before each call. If a number cannot
-/// be read, `errors` lists all such numbers by their place, and none is added. `duplicates` shows to any key with write
+/// It has an effect at once in every campaign: unanswered calls to these numbers are cancelled, and the list is checked again
+/// just before each call. Conversations go on. If a number cannot be read, `errors` lists all such numbers by their place, and none is added. `duplicates` shows to any key with write
 /// access whether a number was on the list. More than one number in a request needs a key that may see numbers: otherwise
 /// one could list many numbers and see from the contacts that wait which numbers exist.
 #[utoipa::path(post, path = "/dnc", operation_id = "add_to_dnc", tag = "do not call", request_body = AddToDnc,
@@ -133,6 +133,7 @@ pub(super) async fn add(
         .store
         .add_dnc(&numbers, &input.reason, state.clock.now().wall)
         .await?;
+    state.dialer.suppression_changed().await;
     Ok(Body(AddedToDnc {
         added,
         duplicates: (numbers.len() as u64).saturating_sub(added),

@@ -171,6 +171,7 @@ impl Task {
             CampaignInput::Settings(campaign) => self.settings(*campaign),
             CampaignInput::ClockDoubted(doubted) => self.feed(Input::ClockDoubted(doubted)),
             CampaignInput::WorkAdded => self.feed(Input::WorkAdded),
+            CampaignInput::OptedOut { numbers } => self.feed(Input::OptedOut { numbers }),
             CampaignInput::Maintenance { pbx, on } => self.feed(Input::Maintenance { pbx, on }),
             CampaignInput::TaskStopped { task, hang_up } => self.feed(Input::TaskStopped { task, hang_up }),
             CampaignInput::Agent {

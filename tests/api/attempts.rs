@@ -341,6 +341,7 @@ async fn the_disposition_dnc_puts_the_number_on_the_list() {
     api.post("/api/v1/agents/1/disposition", json!({"disposition": "dnc"}))
         .await
         .expect(200);
+    assert!(api.dialer.told().contains(&"suppression changed".to_owned()));
     let check = api
         .post(
             "/api/v1/dnc/check",

@@ -131,6 +131,11 @@ impl Dialer for FakeDialer {
         self.events.get_or_init(|| Events::new(Wall(7))).clone()
     }
 
+    fn suppression_changed(&self) -> BoxFuture<'_, ()> {
+        self.tell("suppression changed".to_owned());
+        Box::pin(async {})
+    }
+
     fn maintenance_changed(&self) -> BoxFuture<'_, ()> {
         self.tell("maintenance changed".to_owned());
         Box::pin(async {

@@ -22,6 +22,8 @@ pub(crate) struct Attempt {
     pub(crate) connected_at: Option<Wall>,
     /// When the callee was abandoned. It stays abandoned, whatever follows.
     pub(crate) abandoned_at: Option<Wall>,
+    /// The number was opted out before the callee answered.
+    pub(crate) opted_out: bool,
     pub(crate) state: AttemptState,
 }
 

@@ -8,7 +8,7 @@
 //! `engine/trunks.rs`, agents in `engine/agents.rs` and `engine/phones.rs`, lost links and crashes in `engine/links.rs` and
 //! `engine/adopt.rs`, launches and the hopper in `engine/launches.rs`, pacing ahead of agents in `engine/pacing.rs`, a PBX
 //! that takes no calls in `engine/full.rs`, a PBX in maintenance in `engine/maintenance.rs`, the message to an abandoned
-//! callee in `engine/message.rs`.
+//! callee in `engine/message.rs`, opt-outs in `engine/opt_outs.rs`.
 
 use crate::agent::{Agent, Phone, Work};
 use crate::attempt::{Attempt, AttemptState, Judged};
@@ -18,6 +18,7 @@ use crate::command::Command;
 use crate::ids::{AgentId, AgentLegId, AttemptId, LegId, PbxName, TrunkId};
 use crate::input::{Input, Lead};
 use crate::live::{CallPhase, LiveAgent, LiveCampaign};
+use crate::number::E164;
 use crate::outcome::Outcome;
 use crate::time::{Mono, Now};
 use rand_chacha::ChaCha8Rng;
@@ -36,6 +37,7 @@ mod launches;
 mod links;
 mod maintenance;
 mod message;
+mod opt_outs;
 mod pacing;
 mod phones;
 mod stops;
@@ -79,6 +81,8 @@ pub struct Engine {
     /// When the oldest contact in the hopper must be returned. Armed as [`Timer::Hopper`].
     hopper_due: Option<Mono>,
     refill: Refill,
+    /// Numbers that were opted out since the store was asked for contacts. Its answer may be older than the opt-out.
+    opted_out: BTreeSet<E164>,
     /// Nothing is launched before this time, because the store failed.
     hold_until: Mono,
     /// The last request to the store failed.
@@ -175,6 +179,7 @@ impl Engine {
             hopper_unused: false,
             hopper_due: None,
             refill: Refill::From(now.mono),
+            opted_out: BTreeSet::new(),
             hold_until: now.mono,
             store_fails: false,
             full: BTreeMap::new(),
@@ -454,6 +459,10 @@ impl Engine {
                 }
                 Ok(())
             }
+            Input::OptedOut { numbers } => {
+                self.stop_calls_to(now, numbers);
+                Ok(())
+            }
             Input::Maintenance { pbx, on } => {
                 self.set_maintenance(now, pbx, on);
                 Ok(())
@@ -471,6 +480,7 @@ impl Engine {
             }
             Input::RefillFailed => {
                 self.refill = Refill::From(now.mono + launches::STORE_TROUBLE_HOLD);
+                self.opted_out.clear();
                 self.store_failed(now);
                 Ok(())
             }

@@ -32,6 +32,12 @@ pub enum Input {
         /// True: cancelled. False: paused.
         hang_up: bool,
     },
+    /// These numbers must not be called any more: return their contacts and cancel their unanswered calls at once, without
+    /// the minimum ring time. Answered calls go on. It is repeated after a restart.
+    OptedOut {
+        /// The numbers.
+        numbers: Vec<E164>,
+    },
     /// The maintenance of a PBX begins or ends. During it nothing is placed there, ringing calls are cancelled,
     /// conversations go on, and agents' legs are ended once no call can need them. An engine gets it before the PBX's first
     /// snapshot.

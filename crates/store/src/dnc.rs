@@ -5,8 +5,10 @@ use super::db::{Row, Tx, args};
 use super::error::{DbError, StoreError};
 use super::select::Select;
 use super::{Store, query};
+use paceline_core::ids::CampaignId;
 use paceline_core::number::E164;
 use paceline_core::time::Wall;
+use std::collections::BTreeMap;
 
 /// A number that must not be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,10 @@ static INSERT: BulkStatement = BulkStatement::new(
     3,
     "INSERT INTO dnc (number, reason, added_at_ms) VALUES {rows} ON CONFLICT (number) DO NOTHING",
 );
+
+/// The leased numbers are few: contacts in hoppers, and calls.
+pub(super) const SUPPRESSED_LEASES: &str = "SELECT t.campaign_id, n.number FROM number_leases n JOIN tasks t ON t.id = n.task_id \
+    WHERE EXISTS (SELECT 1 FROM dnc d WHERE d.number = n.number)";
 
 const COLUMNS: &str = "SELECT id, number, reason, added_at_ms FROM dnc WHERE 1 = 1";
 
@@ -46,6 +52,17 @@ impl Store {
             Ok(tx.run("DELETE FROM dnc WHERE id = $1", args![id]).await? > 0)
         })
         .await
+    }
+
+    /// The numbers that are leased, dialed or in a call although they are on the list, by campaign.
+    pub async fn suppressed_leases(&self) -> Result<BTreeMap<CampaignId, Vec<E164>>, StoreError> {
+        const DOING: &str = "read which leased numbers are on the do-not-call list";
+        let row = |row: &Row| Ok((CampaignId(row.get(0)?), row.number(1)?));
+        let mut leases: BTreeMap<_, Vec<E164>> = BTreeMap::new();
+        for (campaign, number) in self.read_all(DOING, SUPPRESSED_LEASES, &[], row).await? {
+            leases.entry(campaign).or_default().push(number);
+        }
+        Ok(leases)
     }
 
     /// Entries, the newest first.

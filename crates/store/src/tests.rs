@@ -6,7 +6,7 @@ use super::db::{Arg, Dialect, Pools, args};
 use super::metrics::StoreMetrics;
 use super::sync::LogSync;
 use super::writer::statements;
-use super::{AttemptFilter, NewTask, NewTaskContacts, NewTrunk, Store, campaigns, dial, lease, tasks};
+use super::{AttemptFilter, NewTask, NewTaskContacts, NewTrunk, Store, campaigns, dial, dnc, lease, tasks};
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignConfig, CampaignState, TaskState};
@@ -93,6 +93,7 @@ fn hot(dialect: Dialect) -> Vec<(&'static str, Vec<Arg<'static>>)> {
         (dial::OPEN_ATTEMPTS, values("i")),
         (dial::LOGGED_IN, values("i")),
         (dial::RUNNING, values("i")),
+        (dnc::SUPPRESSED_LEASES, values("")),
         (dial::ANSWERS, values("iiii")),
         (tasks::QUEUE, values("iiittttttib")),
         bulk(&lease::RAISE_BUCKETS, "i"),

@@ -129,6 +129,7 @@ impl Engine {
                 answered,
                 connected_at: open.connected.map(|(at, _)| at),
                 abandoned_at: open.abandoned_at,
+                opted_out: false,
                 state,
             },
         );

@@ -15,6 +15,9 @@ use std::time::Duration;
 /// The store's answer that a call is allowed is valid for this long.
 const PREPARED_MAX: Duration = Duration::from_secs(120);
 
+/// The detail of a leg that was cancelled because of an opt-out.
+const OPTED_OUT: &str = "cancelled: the number was put on a do-not-call list";
+
 /// While the link is down, the engine looks at an answered call past its limit at this interval.
 const LINK_DOWN_WAIT: Duration = Duration::from_secs(1);
 
@@ -439,7 +442,7 @@ impl Engine {
     }
 
     /// The attempt's leg ended at `then`. The end is stored at once, so that a crash cannot lose it.
-    fn leg_over(&mut self, now: Now, then: Now, attempt: AttemptId, outcome: Outcome, end: LegEnd) {
+    fn leg_over(&mut self, now: Now, then: Now, attempt: AttemptId, outcome: Outcome, mut end: LegEnd) {
         let Some(open) = self.attempts.get(&attempt) else {
             return;
         };
@@ -460,6 +463,9 @@ impl Engine {
             return;
         };
         let at = open.wall_at(then);
+        if open.opted_out && outcome == Outcome::Cancelled {
+            end.detail = OPTED_OUT.to_owned();
+        }
         let change = Change::LegEnded {
             attempt,
             leg,

@@ -124,6 +124,7 @@ impl Engine {
                 answered: None,
                 connected_at: None,
                 abandoned_at: None,
+                opted_out: false,
                 state,
             },
         );
@@ -227,6 +228,7 @@ impl Engine {
             now.mono
         });
         self.hopper.extend(leads.into_iter().map(|lead| (now.mono, lead)));
+        self.return_opted_out();
         if !self.active || self.draining || self.clock_doubted {
             self.return_hopper(|_| true);
         }

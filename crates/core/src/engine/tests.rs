@@ -26,6 +26,7 @@ mod hunt;
 mod late;
 mod maintenance;
 mod message;
+mod opt_outs;
 mod phones;
 mod rig;
 mod stand;

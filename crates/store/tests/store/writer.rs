@@ -12,6 +12,7 @@ use paceline_core::outcome::Outcome;
 use paceline_core::pacing::Learnt;
 use paceline_core::pbx::{EndedBy, Progress, RecordingName};
 use paceline_store::{AttemptFilter, CallRecord, ContactState, RecordingState};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(crate) async fn an_attempt_is_stored_whole_before_the_answer(db: &Db) {
@@ -61,7 +62,14 @@ pub(crate) async fn a_number_listed_since_the_lease_is_refused(db: &Db) {
     let campaign = db.campaign("c").await;
     let task = campaign.task(&numbers(1)).await;
     let lead = campaign.lease(1, NOW).await.leads.remove(0);
-    db.store.add_dnc(&numbers(1), "asked", NOW).await.unwrap();
+    assert!(db.store.suppressed_leases().await.unwrap().is_empty());
+    db.store.add_dnc(&numbers(2), "asked", NOW).await.unwrap();
+    let leases = db.store.suppressed_leases().await.unwrap();
+    assert_eq!(
+        leases,
+        BTreeMap::from([(campaign.id, numbers(1))]),
+        "only leased numbers"
+    );
     let writer = db.store.writer();
     assert_eq!(
         campaign.prepare(&writer, &lead, later(1)).await.1,

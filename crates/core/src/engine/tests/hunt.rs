@@ -5,6 +5,7 @@ use super::*;
 use proptest::test_runner::RngSeed;
 use std::hash::{BuildHasher as _, RandomState};
 
+mod opt_outs;
 mod recovery;
 
 /// One random step. An index selects among the legs that exist at that time.
@@ -22,6 +23,7 @@ enum Move {
     TaskStopped(bool),
     Mode(Mode),
     Maintenance(bool),
+    OptOut(usize),
     /// True if the newest outcome was not stored before the crash, although the leg's end was.
     Crash(bool),
 }
@@ -40,6 +42,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => any::<bool>().prop_map(Move::TaskStopped),
         1 => proptest::sample::select(Mode::ALL).prop_map(Move::Mode),
         1 => any::<bool>().prop_map(Move::Maintenance),
+        2 => any::<usize>().prop_map(Move::OptOut),
         1 => any::<bool>().prop_map(Move::Crash),
     ];
     proptest::collection::vec(one, 1..120)
@@ -68,6 +71,7 @@ struct Hunt {
     sent: BTreeMap<LegId, AgentLegId>,
     /// Whether the PBX is in maintenance. The engine was told so after all earlier commands were carried out.
     maintained: bool,
+    opt_outs: opt_outs::OptOuts,
     read: usize,
     crashes: u64,
     config: CampaignConfig,
@@ -96,6 +100,7 @@ impl Hunt {
             left: BTreeSet::new(),
             sent: BTreeMap::new(),
             maintained: false,
+            opt_outs: opt_outs::OptOuts::default(),
             read: 0,
             crashes: 0,
             config,
@@ -109,6 +114,7 @@ impl Hunt {
         let fresh: Vec<Command> = self.rig.said.iter().skip(self.read).cloned().collect();
         for command in fresh {
             self.check_maintenance(&command);
+            self.check_not_opted_out(&command);
             if let Command::Store(change) = &command {
                 self.rows.take(change);
                 if let Change::Connected { attempt, agent, at } = change {
@@ -181,6 +187,7 @@ impl Hunt {
             }
         }
         self.read = self.rig.said.len();
+        self.check_opt_outs();
         self.check_account();
     }
 
@@ -404,6 +411,7 @@ impl Hunt {
                 self.maintained = on;
                 self.rig.tell(Input::Maintenance { pbx: pbx(), on });
             }
+            Move::OptOut(i) => self.opt_out(i),
             Move::Crash(half) => self.crash(half),
         }
     }
@@ -411,13 +419,17 @@ impl Hunt {
     fn answer_store(&mut self, kind: u8) {
         if self.refills > 0 {
             self.refills -= 1;
+            let leased_before = self.opt_outs.refill_over();
             let input = if kind == 3 {
                 Input::RefillFailed
             } else {
                 let first = self.rig.contacts + 1;
                 self.rig.contacts += i64::from(kind) * 2;
                 Input::Leads {
-                    leads: (first..=self.rig.contacts).map(lead).collect(),
+                    leads: (first..=self.rig.contacts)
+                        .map(lead)
+                        .filter(|lead| !leased_before.contains(&lead.number))
+                        .collect(),
                     next_due: None,
                 }
             };

@@ -103,6 +103,7 @@ impl Hunt {
         };
         self.rig.engine = Engine::new(self.config.clone(), seed, recovered, self.rig.now);
         self.rig.settle();
+        self.opt_out_again();
         let on = self.maintained;
         self.rig.tell(Input::Maintenance { pbx: pbx(), on });
         self.rig.tell(Input::SetActive(true));

@@ -1,0 +1,58 @@
+//! Numbers that must not be called any more. Their contacts go back to the store, whose gate denies them, and their
+//! unanswered calls are cancelled. Answered calls go on.
+
+use super::{Engine, Refill};
+use crate::attempt::{AttemptState, Why};
+use crate::ids::AttemptId;
+use crate::number::E164;
+use crate::time::Now;
+use std::collections::BTreeSet;
+
+impl Engine {
+    pub(super) fn stop_calls_to(&mut self, now: Now, numbers: Vec<E164>) {
+        let numbers: BTreeSet<E164> = numbers.into_iter().collect();
+        self.return_hopper(|lead| numbers.contains(&lead.number));
+        let to_them = self
+            .attempts
+            .values()
+            .filter(|open| numbers.contains(&open.lead.number));
+        let to_them: Vec<AttemptId> = to_them.map(|open| open.id).collect();
+        for attempt in to_them {
+            self.stop_call(now, attempt);
+        }
+        if self.refill == Refill::Asked {
+            self.opted_out.extend(numbers);
+        }
+    }
+
+    /// The abandon rules want a minimum ring time, but an opt-out goes before it.
+    fn stop_call(&mut self, now: Now, attempt: AttemptId) {
+        let Some(open) = self.attempts.get_mut(&attempt) else {
+            return;
+        };
+        match open.state {
+            AttemptState::Preparing { agent, .. } => {
+                open.opted_out = true;
+                self.set_state(attempt, AttemptState::Preparing { agent, wanted: false });
+            }
+            AttemptState::Dialing { .. } | AttemptState::Ringing { .. } => {
+                open.opted_out = true;
+                self.end(now, attempt, Why::TakenBack);
+            }
+            AttemptState::Waiting { .. }
+            | AttemptState::Connecting { .. }
+            | AttemptState::Message { .. }
+            | AttemptState::Connected { .. }
+            | AttemptState::Transferred { .. }
+            | AttemptState::Ending { .. } => {}
+        }
+    }
+
+    /// The store has answered with contacts: returns those whose number was opted out in the meantime.
+    pub(super) fn return_opted_out(&mut self) {
+        let opted_out = std::mem::take(&mut self.opted_out);
+        if !opted_out.is_empty() {
+            self.return_hopper(|lead| opted_out.contains(&lead.number));
+        }
+    }
+}
