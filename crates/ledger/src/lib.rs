@@ -11,6 +11,7 @@
 mod bundle;
 mod checkpoint;
 mod entry;
+mod export;
 mod hash;
 mod key;
 mod proof;
@@ -22,6 +23,7 @@ mod tree;
 pub use bundle::{Bundle, BundleError, pack};
 pub use checkpoint::{Checkpoint, NoteError, NoteSignature, SignedCheckpoint};
 pub use entry::{Entry, EntryError, Kind, Subject};
+pub use export::ExportLine;
 pub use hash::Hash;
 pub use key::{KeyError, KeyKind, NumberKey, NumberMac, PublicKey, SigningKey};
 pub use proof::{InclusionProof, ProofError};
