@@ -69,7 +69,7 @@ pub(super) struct CampaignLive {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct AbandonAccount {
     /// The rule's name, as in the campaign's settings.
-    #[schema(example = "us-federal")]
+    #[schema(example = "us-ftc")]
     rule: String,
     /// Live answers, as the rule counts them.
     #[schema(example = 412.0)]

@@ -58,7 +58,7 @@ pub(super) struct PacingDecision {
     #[schema(example = 0.021)]
     expected_abandon_ratio: f64,
     /// The abandon rule that allows the least.
-    #[schema(example = "us-federal (day)")]
+    #[schema(example = "us-ftc (day)")]
     rule: Option<String>,
     /// Live answers in the rule's window.
     #[schema(example = 412.0)]

@@ -21,7 +21,7 @@ async fn a_name_is_enough_for_a_campaign() {
           "power_ratio": 1.5,
           "abandon_rules": [
             {
-              "name": "us-federal",
+              "name": "us-ftc",
               "ratio_max": 0.03,
               "window": {
                 "hours": 720
@@ -257,7 +257,7 @@ async fn settings_are_replaced_whole_and_checked() {
           "power_ratio": 1.5,
           "abandon_rules": [
             {
-              "name": "us-federal",
+              "name": "us-ftc",
               "ratio_max": 0.03,
               "window": {
                 "hours": 720
@@ -477,7 +477,7 @@ async fn a_campaign_that_launches_ahead_has_the_message_that_its_rules_require()
       "errors": [
         {
           "pointer": "#/answering/abandon_message",
-          "detail": "must be set: the abandon rule `us-federal` requires that an abandoned callee hears a message. Record one on the PBX, or set `message` of this rule to false if the law does not require it"
+          "detail": "must be set: the abandon rule `us-ftc` requires that an abandoned callee hears a message. Record one on the PBX, or set `message` of this rule to false if the law does not require it"
         }
       ],
       "request_id": "[id]"

@@ -266,7 +266,7 @@ async fn live_state_says_why_nothing_is_dialing() {
         trunks_held: std::collections::BTreeSet::default(),
         hopper: 4,
         pacing: vec![],
-        abandon: [("us-federal", 8.0, 2.0), ("fresh", 0.0, 0.0)]
+        abandon: [("us-ftc", 8.0, 2.0), ("fresh", 0.0, 0.0)]
             .map(|(rule, live, abandoned)| RuleAccount {
                 rule: rule.into(),
                 live,
@@ -309,7 +309,7 @@ async fn live_state_says_why_nothing_is_dialing() {
           "pacing": [],
           "abandon": [
             {
-              "rule": "us-federal",
+              "rule": "us-ftc",
               "live_answers": 8.0,
               "abandoned": 2.0,
               "abandon_ratio": 0.25

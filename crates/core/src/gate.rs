@@ -6,13 +6,28 @@
 //! used. `docs/compliance.md` says how each rule is read. [`hours_only`] is the part that the dialer uses today.
 
 mod ask;
+mod calendar;
 mod decision;
+mod file;
+mod hours;
 mod hours_only;
+mod judge;
+mod policy;
+mod rule;
+mod rulebook;
+mod shipped;
 mod state;
 mod zones;
 
 pub use ask::{Ask, ConsentFact, ContactFacts, DialingMode, Facts, PastAttempt, Places, Purpose};
 pub use decision::{Datum, Decision, Reason, RuleVerdict};
+pub use file::{Day, FileError};
 pub use hours_only::{GateDecision, GateFacts, GateReason, GateStage, GateVerdict, decide, decide_alike};
+pub use policy::{Policy, UnknownProfile};
+pub use rule::{PauseAfter, Per, Rule};
+pub use rulebook::{Chosen, Override, Profile, Rulebook};
 pub use state::State;
 pub use zones::{TIME_ZONE_DATA, Zone, ZoneStretch};
+
+#[cfg(test)]
+mod tests;

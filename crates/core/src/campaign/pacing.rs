@@ -2,7 +2,8 @@
 
 use super::Mode;
 use super::settings::{SettingError, SettingFault};
-use crate::pacing::rules::{AbandonRule, AbandonWindow, PLACES, PlaceRule};
+use crate::gate::Rulebook;
+use crate::pacing::rules::{AbandonRule, AbandonWindow};
 use serde::{Deserialize, Serialize};
 
 /// How many calls are launched, and how many may be abandoned.
@@ -18,12 +19,19 @@ pub struct PacingSettings {
     pub abandon_rules: Vec<AbandonRule>,
 }
 
+/// The abandon rule of the United States' Federal Trade Commission.
+fn ftc() -> Vec<AbandonRule> {
+    let mut rules = Rulebook::shipped().map_or_else(|_| Vec::new(), |book| book.abandon_rules());
+    rules.retain(|rule| rule.name == "us-ftc");
+    rules
+}
+
 impl Default for PacingSettings {
     fn default() -> Self {
         Self {
             mode: Mode::Progressive,
             power_ratio: 1.5,
-            abandon_rules: PLACES.first().map(PlaceRule::rule).into_iter().collect(),
+            abandon_rules: ftc(),
         }
     }
 }

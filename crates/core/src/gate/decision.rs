@@ -94,6 +94,8 @@ pub enum Datum<'p> {
         /// The words of the tags.
         needs: &'p str,
     },
+    /// The suppression lists that hold the number.
+    Lists(&'p [&'p str]),
     /// A sentence that says all.
     Text(&'p str),
 }
@@ -132,6 +134,8 @@ impl fmt::Display for Datum<'_> {
                 write!(f, "the phone rings for {ring_ms} ms; at least {ring_ms_min} ms")
             }
             Datum::Allowlist { needs } => write!(f, "only contacts with one of these tags: {needs}"),
+            Datum::Lists([]) => f.write_str("on no suppression list"),
+            Datum::Lists(names) => write!(f, "on a suppression list: {}", names.join(", ")),
             Datum::Text(text) => f.write_str(text),
         }
     }

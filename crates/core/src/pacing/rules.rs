@@ -1,7 +1,7 @@
 //! Abandon rules as data: what counts as an abandoned call, over which window, and what share is allowed.
 //!
-//! [`PLACES`] lists known legal rules with their source and what is uncertain about each. Let counsel check them. A
-//! campaign has any number of [`AbandonRule`]s, and all hold at the same time. Start at [`AnswerRow::result`].
+//! The legal rules are in the rule files ([`Rulebook::abandon_rules`](crate::gate::Rulebook::abandon_rules)). A campaign has
+//! any number of [`AbandonRule`]s, and all hold at the same time. Start at [`AnswerRow::result`].
 
 use crate::outcome::Outcome;
 use crate::time::Wall;
@@ -52,8 +52,8 @@ pub enum AbandonWindow {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AbandonRule {
-    /// The rule's name in reports, such as `us-federal`.
-    #[cfg_attr(feature = "openapi", schema(example = "us-federal"))]
+    /// The rule's name in reports, such as `us-ftc`.
+    #[cfg_attr(feature = "openapi", schema(example = "us-ftc"))]
     pub name: String,
     /// Highest allowed ratio of abandoned calls to live answers, 0 to 1.
     #[cfg_attr(feature = "openapi", schema(example = 0.03))]
@@ -248,87 +248,5 @@ impl AbandonRule {
         let abandoned = tally.abandoned + tally.connected_late + tally.hung_up_late;
         let live = tally.connected + abandoned + early_live;
         (live as f64, (abandoned + early_abandoned) as f64)
-    }
-}
-
-/// A legal rule of one place.
-#[derive(Clone, Copy, Debug)]
-pub struct PlaceRule {
-    /// The name, as in [`AbandonRule::name`].
-    pub name: &'static str,
-    /// Where the rule applies.
-    pub place: &'static str,
-    /// Highest allowed ratio of abandoned calls to live answers, 0 to 1.
-    pub ratio_max: f64,
-    /// The window of the ratio.
-    pub window: AbandonWindow,
-    /// The moment from which the wait is counted.
-    pub clock: AbandonClock,
-    /// Time from `clock` until an agent must be connected, in milliseconds.
-    pub limit_ms: u32,
-    /// Minimum ring time, in milliseconds. 0: no minimum.
-    pub ring_ms_min: u32,
-    /// Whether an abandoned callee must hear a message.
-    pub message: bool,
-    /// The law or regulation.
-    pub citation: &'static str,
-    /// When and how this row was checked against its source, and what is uncertain.
-    pub verified: &'static str,
-}
-
-/// The known legal rules.
-pub const PLACES: [PlaceRule; 3] = [
-    PlaceRule {
-        name: "us-federal",
-        place: "United States: per campaign, over 30 days",
-        ratio_max: 0.03,
-        window: AbandonWindow::Hours(30 * 24),
-        clock: AbandonClock::GreetingEnd,
-        limit_ms: 2_000,
-        ring_ms_min: 15_000,
-        message: true,
-        citation: "47 CFR 64.1200(a)(6)-(7); 16 CFR 310.4(b)(4)",
-        verified: "from secondary sources, 2026; ring: 15 s or four rings; the message must begin within two seconds of the greeting's end \
-                   and name the seller and a telephone number",
-    },
-    PlaceRule {
-        name: "uk-legacy",
-        place: "United Kingdom: the steps of the former safe harbour; today's target is none at all",
-        ratio_max: 0.03,
-        window: AbandonWindow::Hours(24),
-        clock: AbandonClock::GreetingStart,
-        limit_ms: 2_000,
-        ring_ms_min: 15_000,
-        message: true,
-        citation: "Ofcom, policy on persistent misuse (the 3 % safe harbour lapsed on 1 March 2017)",
-        verified: "from secondary sources, 2026; no recall for 72 hours without an agent kept for it",
-    },
-    PlaceRule {
-        name: "ca-month",
-        place: "Canada: per calendar month",
-        ratio_max: 0.05,
-        window: AbandonWindow::CalendarMonth,
-        clock: AbandonClock::GreetingEnd,
-        limit_ms: 2_000,
-        ring_ms_min: 0,
-        message: false,
-        citation: "CRTC, Unsolicited Telecommunications Rules, Part IV",
-        verified: "unconfirmed, 2026",
-    },
-];
-
-impl PlaceRule {
-    /// The rule as a campaign uses it.
-    pub fn rule(&self) -> AbandonRule {
-        AbandonRule {
-            name: self.name.into(),
-            ratio_max: self.ratio_max,
-            window: self.window,
-            clock: self.clock,
-            limit_ms: self.limit_ms,
-            early_hangup: EarlyHangup::Ignored,
-            ring_ms_min: self.ring_ms_min,
-            message: self.message,
-        }
     }
 }

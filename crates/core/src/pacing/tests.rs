@@ -1,6 +1,6 @@
 //! Tests of the whole controller: any order of events gives decisions within the bounds.
 
-use super::rules::{AnswerResult, PLACES, Waits};
+use super::rules::{AnswerResult, Waits};
 use super::*;
 use crate::outcome::Outcome;
 use proptest::prelude::*;
@@ -356,13 +356,13 @@ fn fewer_calls_are_launched_to_contacts_who_answer_more_often() {
 #[test]
 fn the_strictest_of_several_rules_decides() {
     let mut several = settings(PacingMode::Predictive);
-    several.rules = PLACES.iter().map(|place| place.rule()).collect();
+    several.rules = crate::gate::Rulebook::shipped().unwrap().abandon_rules();
     let mut pacer = PacingController::new(several, None);
     for agent in 0..10 {
         pacer.agent(at(0).mono, AgentKey(agent), AgentStep::Available);
     }
     let report = pacer.tick(at(0), Room::default());
-    assert_eq!(report.rule.as_deref(), Some("us-federal (day)"));
+    assert_eq!(report.rule.as_deref(), Some("us-ftc (day)"));
 }
 
 #[test]

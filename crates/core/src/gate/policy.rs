@@ -1,0 +1,245 @@
+//! Which rules are asked about a call, and the decision made of their answers. Start at [`Policy::decide`].
+
+use super::judge::{Asked, Case};
+use super::rulebook::{Chosen, Profile, Rulebook};
+use super::{Ask, Datum, Decision, Facts, GateVerdict, Reason, RuleVerdict, State, Zone};
+use crate::contact::CountryCode;
+use crate::time::Wall;
+use std::sync::Arc;
+
+/// The rules of a campaign: those of the place of each call, or those of named profiles; and all overlays.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    book: Arc<Rulebook>,
+    /// The named profiles, one bit for each profile of the book. `None`: chosen by place.
+    named: Option<u64>,
+}
+
+/// No profile has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no profile of this name: `paceline gate --list` prints all")]
+pub struct UnknownProfile {
+    /// Its place in the list of names, from 0.
+    pub index: usize,
+}
+
+/// Where the callee may be.
+#[derive(Clone, Copy)]
+pub(super) struct Whereabouts<'a> {
+    pub(super) countries: [Option<CountryCode>; 2],
+    pub(super) states: [&'a [State]; 2],
+    pub(super) zones: [&'a [Zone]; 2],
+}
+
+const PACELINE: &str = "paceline";
+
+impl Policy {
+    /// The rules of the number's place and of the contact's address.
+    pub fn by_place(book: Arc<Rulebook>) -> Self {
+        Self { book, named: None }
+    }
+
+    /// The rules of these profiles, whatever the place. A number or an address in none of their countries is denied.
+    ///
+    /// # Errors
+    /// [`UnknownProfile`].
+    pub fn named<S: AsRef<str>>(book: Arc<Rulebook>, names: &[S]) -> Result<Self, UnknownProfile> {
+        let mut named = 0;
+        for (index, name) in names.iter().enumerate() {
+            let found = book
+                .profiles()
+                .iter()
+                .position(|profile| profile.name == name.as_ref());
+            named |= 1 << found.ok_or(UnknownProfile { index })?;
+        }
+        Ok(Self {
+            book,
+            named: Some(named),
+        })
+    }
+
+    /// All profiles.
+    pub fn book(&self) -> &Rulebook {
+        &self.book
+    }
+
+    /// Decides about a call.
+    ///
+    /// If any rule denies, the call is denied. If all rules allow, it is allowed. Otherwise it waits until the first whole
+    /// second at which all rules, asked then with the same facts, would allow; if there is none within 400 days, it is
+    /// denied.
+    pub fn decide<'a>(&'a self, ask: &'a Ask<'a>, facts: &'a Facts<'a>) -> Decision<'a> {
+        let mut reasons = Vec::with_capacity(24);
+        listed(facts, &mut reasons);
+        let place = Whereabouts::of(facts);
+        if !facts.number.possible {
+            reasons.push(denied("impossible_number", "the number plan has no such number"));
+        } else if !place.known(facts) {
+            reasons.push(denied(
+                "no_zone",
+                "the number, or the address, is in no known time zone",
+            ));
+        } else if let Some(misplaced) = self.misplaced(&place) {
+            reasons.push(misplaced);
+            if self.named.is_some() {
+                return self.judged(ask, facts, place, reasons);
+            }
+        } else {
+            return self.judged(ask, facts, place, reasons);
+        }
+        decision(GateVerdict::Deny, reasons)
+    }
+
+    fn judged<'a>(
+        &'a self,
+        ask: &'a Ask<'a>,
+        facts: &'a Facts<'a>,
+        place: Whereabouts<'a>,
+        mut reasons: Vec<Reason<'a>>,
+    ) -> Decision<'a> {
+        let case = Case::new(ask, facts, place.zones);
+        let mut rules: Vec<Asked> = Vec::with_capacity(24);
+        for (index, profile) in self.book.profiles().iter().enumerate() {
+            if self.chosen(index, profile, &place) {
+                let asked = profile.rules.iter().filter_map(|rule| case.ask(profile, rule));
+                rules.extend(asked);
+            }
+        }
+        reasons.extend(rules.iter().filter_map(|rule| case.reason(rule, ask.at.0)));
+        let said = |verdict| reasons.iter().any(|reason: &Reason| reason.verdict == verdict);
+        if said(RuleVerdict::Deny) {
+            return decision(GateVerdict::Deny, reasons);
+        }
+        if !said(RuleVerdict::Defer) {
+            return decision(GateVerdict::Allow, reasons);
+        }
+        match case.next_allowed(&rules) {
+            Some(at) => decision(GateVerdict::Defer { until_ms: Wall(at) }, reasons),
+            None => {
+                reasons.push(denied(
+                    "never",
+                    "no moment within 400 days is allowed by all rules",
+                ));
+                decision(GateVerdict::Deny, reasons)
+            }
+        }
+    }
+
+    fn chosen(&self, index: usize, profile: &Profile, place: &Whereabouts) -> bool {
+        match (self.named, profile.chosen) {
+            (Some(named), Chosen::ByPlace | Chosen::ByName) => named >> index & 1 == 1,
+            (None, Chosen::ByName) => false,
+            (None, Chosen::ByPlace) | (_, Chosen::Always) => place.is_in(profile),
+        }
+    }
+
+    /// The number or the address is in a country for which there are no rules, or no named ones.
+    fn misplaced(&self, place: &Whereabouts) -> Option<Reason<'static>> {
+        let profiles = self.book.profiles().iter().enumerate();
+        let asked = profiles.filter(|(index, profile)| match self.named {
+            Some(named) => named >> index & 1 == 1,
+            None => profile.chosen == Chosen::ByPlace && profile.states.is_empty(),
+        });
+        let covered = |country: &CountryCode| {
+            asked
+                .clone()
+                .any(|(_, profile)| profile.countries.contains(country))
+        };
+        let [number, address] = &place.countries;
+        if number.as_ref().is_some_and(covered) && address.as_ref().is_none_or(covered) {
+            return None;
+        }
+        Some(match self.named {
+            Some(_) => denied(
+                "other_country",
+                "the number or the address is in none of the countries of the profiles",
+            ),
+            None => denied(
+                "no_profile",
+                "no profile has rules for the country of the number or of the address",
+            ),
+        })
+    }
+}
+
+impl<'a> Whereabouts<'a> {
+    fn of(facts: &'a Facts<'a>) -> Self {
+        let number = &facts.number;
+        let other = facts
+            .contact
+            .country
+            .filter(|country| Some(*country) != number.country);
+        let (states, zones) = match &facts.address {
+            Some(address) if other.is_some() => {
+                ([number.states, address.states], [number.zones, address.zones])
+            }
+            Some(address) if facts.contact.state.is_some() => ([address.states, &[]], [address.zones, &[]]),
+            Some(_) | None => ([number.states, &[]], [number.zones, &[]]),
+        };
+        Self {
+            countries: [number.country, other],
+            states,
+            zones: match &facts.contact.time_zone {
+                Some(own) => [std::slice::from_ref(own), &[]],
+                None => zones,
+            },
+        }
+    }
+
+    /// Whether there is a zone for the number, and for an address in another country.
+    fn known(&self, facts: &Facts) -> bool {
+        let [first, second] = self.zones;
+        let address_known =
+            self.countries[1].is_none() || facts.contact.time_zone.is_some() || !second.is_empty();
+        !facts.number.zones.is_empty() && !first.is_empty() && address_known
+    }
+
+    fn is_in(&self, profile: &Profile) -> bool {
+        let country = |country: &CountryCode| self.countries.contains(&Some(*country));
+        let in_country = profile.countries.is_empty() || profile.countries.iter().any(country);
+        let state = |state: &State| self.states.iter().any(|states| states.contains(state));
+        in_country && (profile.states.is_empty() || profile.states.iter().any(state))
+    }
+}
+
+/// A decision with the reasons that belong to it.
+fn decision(verdict: GateVerdict, mut reasons: Vec<Reason>) -> Decision {
+    if verdict != GateVerdict::Allow {
+        reasons.retain(|reason| reason.verdict != RuleVerdict::Allow);
+    }
+    Decision { verdict, reasons }
+}
+
+fn own<'a>(rule: &'static str, verdict: RuleVerdict, datum: Datum<'a>) -> Reason<'a> {
+    Reason {
+        profile: PACELINE,
+        rule,
+        citation: "",
+        verdict,
+        datum,
+    }
+}
+
+fn denied(rule: &'static str, text: &'static str) -> Reason<'static> {
+    own(rule, RuleVerdict::Deny, Datum::Text(text))
+}
+
+/// What suppression lists and agents say. Asked about every call.
+fn listed<'a>(facts: &'a Facts<'a>, reasons: &mut Vec<Reason<'a>>) {
+    let verdict = |denies: bool| {
+        if denies {
+            RuleVerdict::Deny
+        } else {
+            RuleVerdict::Allow
+        }
+    };
+    let lists = Datum::Lists(facts.suppressed);
+    reasons.push(own("suppressed", verdict(!facts.suppressed.is_empty()), lists));
+    let dnc = facts
+        .history
+        .iter()
+        .filter(|attempt| attempt.disposition == Some("dnc"));
+    let since = dnc.map(|attempt| attempt.at).max();
+    let datum = Datum::Pause { since, span: None };
+    reasons.push(own("dnc_disposition", verdict(since.is_some()), datum));
+}
