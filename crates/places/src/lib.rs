@@ -35,31 +35,32 @@ pub fn of_number(number: &E164) -> Places<'static> {
     let found = TABLE.plans.exact(plan.start, national);
     let line = kind(found);
     let country = plan.country(found);
-    let places = Places {
+    let area = plan.area(national);
+    let of_area = area.and_then(|area| area.country);
+    let nowhere = Places {
         possible: true,
-        country: country.and_then(|country| country.code),
+        country: of_area.or_else(|| country.and_then(|country| country.code)),
         line,
         ..Places::default()
     };
     if is_service(line) {
-        return places;
+        return nowhere;
     }
     let has_area = match line {
         Some(NumberKind::Mobile | NumberKind::Voip) | None => plan.mobile_has_area,
         _ => true,
     };
-    match plan.area(national) {
+    match area {
         Some(area) if has_area => Places {
-            country: area.country.or(places.country),
             states: area.states,
             zones: area.zones,
-            ..places
+            ..nowhere
         },
         // The code is not assigned.
-        None if plan.mobile_has_area => places,
+        None if plan.mobile_has_area => nowhere,
         _ => Places {
             zones: country.map_or(&[], |country| country.number_zones),
-            ..places
+            ..nowhere
         },
     }
 }

@@ -304,6 +304,7 @@ fn numbers_of_services_and_unassigned_codes_are_in_no_zone() {
         );
     }
     assert_eq!(places("+80012345678").country, None);
+    assert_eq!(places("+12422250069").country, Some(country("BS")));
 }
 
 #[test]
