@@ -17,6 +17,7 @@ pub mod esl;
 #[cfg(test)]
 mod hostile;
 mod pbx_clock;
+mod progress;
 pub mod sim;
 
 /// Commands that may wait for a PBX before [`PbxHandle::send`] refuses more.

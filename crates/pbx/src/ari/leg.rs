@@ -1,9 +1,14 @@
 //! One leg: what is known of it, and what its end means as raw facts. Pure.
 
 use super::decode::Cause;
-use paceline_core::pbx::{EndedBy, LegEnd, LegTrouble};
-use std::time::{Duration, Instant};
+use crate::progress::ProgressSeen;
+use paceline_core::pbx::{EndedBy, LegEnd};
+use std::time::Instant;
 use uuid::Uuid;
+
+mod phone;
+
+pub(super) use phone::{Audio, Endpoint, Phone};
 
 /// Whose leg it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,21 +38,36 @@ impl Side {
 /// How far a leg is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Placed; nobody answered.
+    /// Placed, and not answered.
     Dialing,
-    /// The PBX said how the dialing came out: the leg enters our application or ends, and its end is not our ring timeout.
+    /// The PBX has said how the dialing ended. The leg enters our application or ends next, and its end is not our ring timeout.
     DialOver,
-    /// The dialplan answered, and no trunk did: an announcement, perhaps.
+    /// The dialplan has answered, and no trunk has: perhaps an announcement is played.
     DialplanOnly,
-    /// Answered. An agent's leg is outside its bridge: on its way into it, or it has come out.
+    /// Answered. An agent's leg is on its way into its bridge.
     Answered,
     /// An agent's leg in its bridge.
-    Held,
-    /// An agent's leg that somebody has taken out of our application.
+    Held(Sent),
+    /// An agent's leg that has come out of its bridge. It is asked back, and takes no callee until it is in its bridge again.
+    OutOfBridge(Sent),
+    /// An agent's leg whose phone has transferred the call. It ends when the phone hangs up.
+    Transferred,
+    /// An agent's leg that an operator has taken out of our application.
     Moved,
 }
 
-/// Whom somebody on a leg can talk with.
+/// What the PBX sends to the phone of a held agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// The agent is alone, and the PBX has sent nothing since then.
+    Nothing { since: Instant },
+    /// The audio of its callee, who is there since then.
+    Callee { since: Instant },
+    /// Silence. It must stop when a callee speaks, or the phone gets both streams.
+    Silence,
+}
+
+/// The other party of a leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum With {
     Nobody,
@@ -110,133 +130,28 @@ impl Behind {
     }
 }
 
+/// Whether a leg is to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum EndState {
+    /// Nothing is known of an end.
+    Open,
+    /// We have asked the PBX to hang it up, or do so when the link is up again.
+    HangUpRequested,
+    /// It has ended like this if the PBX takes new calls. The driver waits for the answer to that.
+    Unexplained(LegEnd),
+}
+
 #[derive(Debug)]
 pub(super) struct Leg {
     pub(super) side: Side,
     pub(super) stage: Stage,
-    pub(super) rang: bool,
-    pub(super) early_media: bool,
-    pub(super) hang_up_asked: bool,
+    pub(super) progress: ProgressSeen,
+    pub(super) end_state: EndState,
+    /// `None` if the PBX dials the trunk or phone without its dialplan.
     pub(super) behind: Option<Box<Behind>>,
     pub(super) with: With,
-    /// What an agent alone in its bridge is sent.
-    pub(super) quiet: Quiet,
-    /// It has ended so, if the PBX takes new calls: that is being asked.
-    pub(super) ending: Option<LegEnd>,
-    /// An agent's phone.
+    /// Of an agent's leg only.
     pub(super) phone: Phone,
-}
-
-/// What is known of the phone at the end of an agent's leg.
-#[derive(Debug, Default)]
-pub(super) struct Phone {
-    /// The PBX's endpoint: `PJSIP/desk-1`.
-    pub(super) endpoint: Option<String>,
-    pub(super) on_hold: bool,
-    pub(super) offline: bool,
-    pub(super) audio: Audio,
-    /// Since when it has its callee.
-    pub(super) callee_at: Option<Instant>,
-    /// The trouble that was last said.
-    pub(super) told: Option<LegTrouble>,
-}
-
-/// How much audio passes through an agent's leg.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Audio {
-    /// When to count again.
-    pub(super) count_at: Option<Instant>,
-    /// The last count: when, from the phone, to the phone.
-    pub(super) last: Option<(Instant, u64, u64)>,
-    /// What came from the phone in the last interval in which anything did, packets a second, and whether the one before was
-    /// alike: phones that send only while somebody speaks are not steady.
-    rate: f64,
-    steady: bool,
-    /// As `steady`, one interval earlier: the last one with audio may have been cut short.
-    was_steady: bool,
-    /// Counts in a row without a packet from a steady phone.
-    silent: u8,
-}
-
-/// Counts without a packet before a phone that had sent steadily is taken for dead.
-const SILENT_COUNTS_MAX: u8 = 2;
-/// More than one stream's packets a second: silence is sent into speech.
-const TWO_STREAMS: f64 = 55.0;
-
-/// What a count showed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Counted {
-    /// Since when it was counted.
-    pub(super) since: Instant,
-    /// Nothing was sent to the phone.
-    pub(super) unheard: bool,
-    /// More was sent than one stream has.
-    pub(super) doubled: bool,
-}
-
-impl Audio {
-    /// Takes a count. Nothing is said of the first.
-    pub(super) fn count(&mut self, now: Instant, from_phone: u64, to_phone: u64) -> Option<Counted> {
-        let (then, from_before, to_before) = self.last.replace((now, from_phone, to_phone))?;
-        let seconds = now.duration_since(then).as_secs_f64().max(0.001);
-        #[allow(clippy::cast_precision_loss, reason = "counts of packets of some hours")]
-        let rate = |packets: u64, before: u64| packets.saturating_sub(before) as f64 / seconds;
-        let (from, to) = (rate(from_phone, from_before), rate(to_phone, to_before));
-        if from > 0.0 {
-            self.was_steady = self.steady;
-            self.steady = (from - self.rate).abs() <= from * 0.1;
-            self.rate = from;
-            self.silent = 0;
-        } else if self.steady || self.was_steady {
-            self.silent = self.silent.saturating_add(1);
-        }
-        Some(Counted {
-            since: then,
-            unheard: to_phone == to_before,
-            doubled: to > TWO_STREAMS,
-        })
-    }
-
-    /// Counts from now on, when nothing had passed.
-    pub(super) fn begin(&mut self, now: Instant, every: Duration) {
-        self.count_at = Some(now + every);
-        self.last = Some((now, 0, 0));
-    }
-
-    /// A phone on hold may send nothing.
-    pub(super) fn forget_silence(&mut self) {
-        self.silent = 0;
-        self.last = None;
-    }
-
-    pub(super) fn is_dead(&self) -> bool {
-        self.silent >= SILENT_COUNTS_MAX
-    }
-}
-
-impl Phone {
-    pub(super) fn trouble(&self) -> Option<LegTrouble> {
-        if self.offline {
-            Some(LegTrouble::Unreachable)
-        } else if self.on_hold {
-            Some(LegTrouble::OnHold)
-        } else if self.audio.is_dead() {
-            Some(LegTrouble::NoAudio)
-        } else {
-            None
-        }
-    }
-}
-
-/// What an agent is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Quiet {
-    /// What a callee says; or this is no held agent.
-    No,
-    /// Nothing, since then.
-    Nothing(Instant),
-    /// Silence. It must stop when a callee comes, or both are mixed up.
-    Silence,
 }
 
 impl Leg {
@@ -244,13 +159,10 @@ impl Leg {
         Self {
             side,
             stage: Stage::Dialing,
-            rang: false,
-            early_media: false,
-            hang_up_asked: false,
+            progress: ProgressSeen::default(),
+            end_state: EndState::Open,
             behind: through_dialplan.then(Box::default),
             with: With::Nobody,
-            quiet: Quiet::No,
-            ending: None,
             phone: Phone::default(),
         }
     }
@@ -258,15 +170,59 @@ impl Leg {
     pub(super) fn answered(&self) -> bool {
         match self.stage {
             Stage::Dialing | Stage::DialOver | Stage::DialplanOnly => false,
-            Stage::Answered | Stage::Held | Stage::Moved => true,
+            Stage::Answered | Stage::Held(_) | Stage::OutOfBridge(_) | Stage::Transferred | Stage::Moved => {
+                true
+            }
+        }
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.sent_while_held().is_some()
+    }
+
+    /// `None` unless it is an agent's leg in its bridge.
+    pub(super) fn sent_while_held(&self) -> Option<Sent> {
+        match self.stage {
+            Stage::Held(sent) => Some(sent),
+            Stage::Dialing
+            | Stage::DialOver
+            | Stage::DialplanOnly
+            | Stage::Answered
+            | Stage::OutOfBridge(_)
+            | Stage::Transferred
+            | Stage::Moved => None,
+        }
+    }
+
+    /// What is sent to an agent whose leg comes into its bridge now.
+    pub(super) fn sent_from(&self, now: Instant) -> Sent {
+        match self.with {
+            With::Nobody => Sent::Nothing { since: now },
+            With::Leg(_) | With::Others(_) => Sent::Callee { since: now },
+        }
+    }
+
+    /// The agent has no callee any more. Silence goes on.
+    pub(super) fn callee_is_gone(&mut self, now: Instant) {
+        self.with = With::Nobody;
+        if let Stage::Held(sent) | Stage::OutOfBridge(sent) = &mut self.stage
+            && *sent != Sent::Silence
+        {
+            *sent = Sent::Nothing { since: now };
+        }
+    }
+
+    pub(super) fn request_hang_up(&mut self) {
+        if self.end_state == EndState::Open {
+            self.end_state = EndState::HangUpRequested;
         }
     }
 
     pub(super) fn end(&self, cause: Cause) -> LegEnd {
         // A cause of its own means that the far end was faster than our hang-up.
         let dialing = self.stage == Stage::Dialing;
-        let ours =
-            self.hang_up_asked && (self.answered() || dialing || matches!(cause.q850, None | Some(16)));
+        let ours = self.end_state == EndState::HangUpRequested
+            && (self.answered() || dialing || matches!(cause.q850, None | Some(16)));
         let refusal = self.behind.as_ref().and_then(|behind| behind.refusal());
         let gave_up = self
             .behind
@@ -283,29 +239,39 @@ impl Leg {
             by,
             q850: cause.q850,
             sip: cause.sip,
-            progressed: self.rang || self.early_media,
+            progressed: self.progress.is_any(),
             answered: self.answered(),
             detail: String::new(),
         }
     }
 }
 
+/// How far a leg is that was found on the PBX.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FoundStage {
+    Dialing,
+    DialplanOnly,
+    Answered,
+    /// An agent's leg in its bridge.
+    Held,
+}
+
 /// A channel of ours found on the PBX after a gap.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
     pub(super) side: Side,
-    pub(super) stage: Stage,
-    pub(super) rang: bool,
+    pub(super) stage: FoundStage,
+    pub(super) progress: ProgressSeen,
     pub(super) through_dialplan: bool,
-    /// In our application: nobody else took it.
+    /// It is in our application, so nobody has moved it.
     pub(super) in_app: bool,
-    /// The agent's bridge that it is in.
+    /// The agent whose bridge it is in.
     pub(super) bridge: Option<Uuid>,
-    /// Somebody who is no leg of ours is in that bridge, or has it outside our application.
+    /// A party that is no leg of ours is in that bridge, or has it outside our application.
     pub(super) with_others: bool,
 }
 
-/// What kind of endpoint a channel of this name is on: `PJSIP/desk-1` of `PJSIP/desk-1-0000002a`.
+/// The endpoint of a channel, from the channel's name: `PJSIP/desk-1` of `PJSIP/desk-1-0000002a`.
 pub(super) fn endpoint_of(name: &str) -> Option<&str> {
     name.strip_prefix("PJSIP/")?;
     Some(name.rsplit_once('-')?.0)

@@ -10,7 +10,7 @@
 //!   the trunk's own `ChannelHangupRequest`.
 
 use super::decode::{Cause, DialStatus, Event};
-use super::leg::{Leg, Quiet, Side, Stage, Trunk, With, endpoint_of};
+use super::leg::{EndState, Endpoint, Leg, Sent, Side, Stage, Trunk, With, endpoint_of};
 use super::outbox::{Outbox, Purpose};
 use super::recordings::Recordings;
 use super::requests::{self, Placement};
@@ -173,7 +173,7 @@ impl Legs {
     fn hang_up_later(&mut self, side: Side, leg: Uuid) {
         if !self.ended.ids.contains(&leg) {
             let leg = self.legs.entry(leg).or_insert_with(|| Leg::new(side, false));
-            leg.hang_up_asked = true;
+            leg.request_hang_up();
         }
     }
 
@@ -253,7 +253,7 @@ impl Legs {
         self.legs
             .entry(leg)
             .or_insert_with(|| Leg::new(side, false))
-            .hang_up_asked = true;
+            .request_hang_up();
         self.out
             .ask(leg, Purpose::HungUp(leg), requests::hang_up(&leg.to_string()));
     }
@@ -351,18 +351,16 @@ impl Legs {
             {
                 leg.stage = Stage::DialOver;
             }
-            DialStatus::Ringing | DialStatus::Progress if leg.behind.is_none() => self.progressed(id, status),
+            DialStatus::Ringing if leg.behind.is_none() => self.progressed(id, Progress::Ringing),
+            DialStatus::Progress if leg.behind.is_none() => self.progressed(id, Progress::EarlyMedia),
             _ => {}
         }
     }
 
-    fn progressed(&mut self, id: Uuid, status: DialStatus) {
+    fn progressed(&mut self, id: Uuid, kind: Progress) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        let (seen, kind) = match status {
-            DialStatus::Ringing => (&mut leg.rang, Progress::Ringing),
-            _ => (&mut leg.early_media, Progress::EarlyMedia),
-        };
-        if std::mem::replace(seen, true) || !matches!(leg.stage, Stage::Dialing | Stage::DialOver) {
+        let is_new = leg.progress.add(kind);
+        if !is_new || !matches!(leg.stage, Stage::Dialing | Stage::DialOver) {
             return;
         }
         self.out.events.extend(match (leg.side, kind) {
@@ -380,7 +378,8 @@ impl Legs {
             return;
         };
         if leg.side == Side::Agent {
-            leg.phone.endpoint = name.and_then(endpoint_of).map(str::to_owned);
+            let endpoint = name.and_then(endpoint_of).map(str::to_owned);
+            leg.phone.endpoint = endpoint.map_or(Endpoint::Unknown, Endpoint::Online);
         }
         if matches!(leg.stage, Stage::Dialing | Stage::DialOver) {
             leg.stage = Stage::DialplanOnly;
@@ -417,7 +416,7 @@ impl Legs {
     fn destroyed(&mut self, id: Uuid, cause: Cause, application: Option<&str>, now: Instant) {
         if let Some(leg) = self.legs.get(&id) {
             let end = leg.end(cause);
-            if leg.ending.is_some() {
+            if matches!(leg.end_state, EndState::Unexplained(_)) {
                 return;
             }
             // A PBX that stops at once ends all channels without a cause (`core restart now`, measured on 16 and 22).
@@ -481,10 +480,11 @@ impl Legs {
         self.see_strayed(now);
         self.count_packets(now);
         for (id, leg) in &mut self.legs {
-            if let Quiet::Nothing(since) = leg.quiet
+            if let Stage::Held(sent) = &mut leg.stage
+                && let Sent::Nothing { since } = *sent
                 && now.duration_since(since) >= UNHEARD_MAX
             {
-                leg.quiet = Quiet::Silence;
+                *sent = Sent::Silence;
                 self.out.ask(*id, Purpose::Nothing, requests::send_silence(*id));
             }
             if leg.stage == Stage::DialplanOnly
@@ -553,7 +553,7 @@ impl Legs {
                 return true;
             }
             Purpose::CalleeOut(leg) => {
-                self.callee_out(leg, status);
+                self.callee_out(leg, status, now);
                 return true;
             }
             Purpose::Announced(recording) => {
@@ -578,12 +578,9 @@ impl Legs {
             return;
         };
         if fine {
-            leg.stage = Stage::Held;
-            if leg.with == With::Nobody {
-                leg.quiet = Quiet::Nothing(now);
-            }
+            leg.stage = Stage::Held(leg.sent_from(now));
             leg.phone.audio.begin(now, COUNT_EVERY);
-            leg.phone.told = None;
+            leg.phone.reported = None;
             self.out
                 .events
                 .push_back(PbxEvent::AgentReady { leg: AgentLegId(id) });

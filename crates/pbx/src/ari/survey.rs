@@ -1,8 +1,9 @@
 //! What lives on the PBX after a gap. In: the PBX's lists of channels and bridges and its view of our
 //! application, as JSON. Out: a [`Survey`] for the state machine, and the [`Snapshot`] for everybody else. Pure.
 
-use super::leg::{Found, Side, Stage, endpoint_of};
+use super::leg::{Found, FoundStage, Side, endpoint_of};
 use super::requests;
+use crate::progress::ProgressSeen;
 use paceline_core::ids::AgentLegId;
 use paceline_core::pbx::{ChannelPhase, ChannelState, Snapshot};
 use serde::Deserialize;
@@ -142,19 +143,19 @@ pub(super) fn survey(
         let bridge = bridge_of.get(channel.id.as_str()).copied();
         let through_dialplan = channel.name.starts_with("Local/");
         let stage = match channel.state.as_str() {
-            "Up" if bridge == Some(id) => Stage::Held,
+            "Up" if bridge == Some(id) => FoundStage::Held,
             "Up" if through_dialplan && bridge.is_none() && !trunk_answered(id, &by_id) => {
-                Stage::DialplanOnly
+                FoundStage::DialplanOnly
             }
-            "Up" => Stage::Answered,
-            _ => Stage::Dialing,
+            "Up" => FoundStage::Answered,
+            _ => FoundStage::Dialing,
         };
         // With an agent in it, it is the agent's conversation, whoever listens.
         let with_guests = bridge.is_some_and(|agent| {
             survey.guests.values().any(|of| *of == agent)
                 && bridge_of.get(agent.to_string().as_str()) != Some(&agent)
         });
-        let elsewhere = stage == Stage::Answered
+        let elsewhere = stage == FoundStage::Answered
             && bridge.is_none()
             && !matches!(channel.dialplan.app_name.as_str(), "" | "AppDial2" | "Stasis");
         survey
@@ -163,7 +164,7 @@ pub(super) fn survey(
         let found = Found {
             side: Side::Callee,
             stage,
-            rang: channel.state == "Ringing",
+            progress: ProgressSeen::of(channel.state == "Ringing", false),
             through_dialplan,
             in_app: argument.is_some(),
             bridge,
@@ -181,9 +182,9 @@ pub(super) fn survey(
             None => survey.sides_unknown.push((id, found)),
         }
         let phase = match (stage, channel.state.as_str()) {
-            (Stage::Dialing, "Ringing") | (Stage::DialplanOnly, _) => ChannelPhase::Ringing,
-            (Stage::Dialing | Stage::DialOver, _) => ChannelPhase::Dialing,
-            (Stage::Answered | Stage::Held | Stage::Moved, _) => ChannelPhase::Up,
+            (FoundStage::Dialing, "Ringing") | (FoundStage::DialplanOnly, _) => ChannelPhase::Ringing,
+            (FoundStage::Dialing, _) => ChannelPhase::Dialing,
+            (FoundStage::Answered | FoundStage::Held, _) => ChannelPhase::Up,
         };
         survey.snapshot.channels.insert(
             id,
@@ -249,7 +250,7 @@ impl Survey {
     /// Whose leg this is, which the lists did not tell.
     pub(super) fn resolve(&mut self, id: Uuid, found: Found, side: Side) {
         self.found.insert(id, Found { side, ..found });
-        if found.stage == Stage::Dialing
+        if found.stage == FoundStage::Dialing
             && let Some(channel) = self.snapshot.channels.get_mut(&id)
         {
             channel.in_our_app = true;
@@ -393,10 +394,13 @@ mod tests {
     fn each_channel_is_found_as_what_it_is() {
         let mut survey = on_switch("Dial");
         let stage = |survey: &Survey, leg| survey.found.get(&id(leg)).map(|found| (found.side, found.stage));
-        assert_eq!(stage(&survey, AGENT), Some((Side::Agent, Stage::Held)));
-        assert_eq!(stage(&survey, CALLEE), Some((Side::Callee, Stage::Answered)));
-        assert_eq!(stage(&survey, WAITING), Some((Side::Callee, Stage::Answered)));
-        assert_eq!(stage(&survey, ROUTED), Some((Side::Callee, Stage::Answered)));
+        assert_eq!(stage(&survey, AGENT), Some((Side::Agent, FoundStage::Held)));
+        assert_eq!(stage(&survey, CALLEE), Some((Side::Callee, FoundStage::Answered)));
+        assert_eq!(
+            stage(&survey, WAITING),
+            Some((Side::Callee, FoundStage::Answered))
+        );
+        assert_eq!(stage(&survey, ROUTED), Some((Side::Callee, FoundStage::Answered)));
         // Whose these are only their variable tells; those of another installation do not bear our mark.
         assert_eq!(stage(&survey, RINGING), None);
         let mut unknown: Vec<Uuid> = survey.sides_unknown.iter().map(|(id, _)| *id).collect();
@@ -409,7 +413,7 @@ mod tests {
 
         let (ringing, found) = survey.sides_unknown.remove(0);
         survey.resolve(ringing, found, Side::Agent);
-        assert_eq!(stage(&survey, RINGING), Some((Side::Agent, Stage::Dialing)));
+        assert_eq!(stage(&survey, RINGING), Some((Side::Agent, FoundStage::Dialing)));
         assert!(survey.snapshot.channels[&ringing].in_our_app);
     }
 
@@ -434,7 +438,7 @@ mod tests {
     #[test]
     fn a_leg_that_the_dialplan_plays_something_to_is_not_answered() {
         let survey = on_switch("Playback");
-        assert_eq!(survey.found[&id(ROUTED)].stage, Stage::DialplanOnly);
+        assert_eq!(survey.found[&id(ROUTED)].stage, FoundStage::DialplanOnly);
         assert_eq!(survey.snapshot.channels[&id(ROUTED)].phase, ChannelPhase::Ringing);
     }
 

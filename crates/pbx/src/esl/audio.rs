@@ -1,52 +1,78 @@
-//! Whether a phone sends audio. In: how many packets came from it, asked now and then. Pure.
+//! Whether a phone sends audio, from the number of packets that have come from it, counted now and then. Pure.
 //!
-//! A phone that sends nothing for a while was switched off, or lost its network, and nobody tells: SIP has no word for it. Only one
-//! that has sent before is missed: there are phones that send when somebody speaks, and conversations whose audio passes the PBX by.
+//! If a phone is switched off or loses its network, it sends nothing, and no SIP message tells. Only a phone that has sent before
+//! can be missed: some phones send only while the agent speaks, and the audio of some conversations does not pass through the PBX.
 
 use std::time::{Duration, Instant};
 
 /// A phone that is silent for this long is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(9);
 
-/// What is known of one phone's audio.
+/// The audio of one phone.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Audio {
     packets: Option<u64>,
-    /// When more came, or its silence began to count.
-    since: Option<Instant>,
+    silence: Silence,
+    /// The leg is parked. Otherwise it is in a conversation.
     parked: bool,
-    /// Whether it has sent while parked.
+    /// It has sent while it was parked.
     sent_parked: bool,
-    /// Whether its silence means something now.
+    /// It has sent in this conversation, or this time in `park`: if it stops, it is gone.
     missed: bool,
 }
 
+/// How long the phone has been silent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Silence {
+    #[default]
+    NotCounted,
+    Since(Instant),
+    /// A phone on hold need not send.
+    OnHold,
+}
+
 impl Audio {
-    /// It is parked now, or talks.
+    /// It is parked now, or in a conversation.
     pub(super) fn begins(&mut self, parked: bool, now: Instant) {
         self.parked = parked;
         self.missed = parked && self.sent_parked;
-        self.since = Some(now);
+        self.restart(now);
     }
 
-    /// So many packets have come from it by now. On hold a phone need not send.
-    pub(super) fn counted(&mut self, packets: u64, on_hold: bool, now: Instant) {
+    pub(super) fn hold(&mut self, on: bool, now: Instant) {
+        match (self.silence, on) {
+            (_, true) => self.silence = Silence::OnHold,
+            (Silence::OnHold, false) => self.silence = Silence::Since(now),
+            (Silence::NotCounted | Silence::Since(_), false) => {}
+        }
+    }
+
+    pub(super) fn is_on_hold(&self) -> bool {
+        self.silence == Silence::OnHold
+    }
+
+    /// Takes the number of packets that have come from it so far.
+    pub(super) fn counted(&mut self, packets: u64, now: Instant) {
         let more = self.packets.is_some_and(|known| packets > known);
         self.packets = Some(packets);
         if more {
             self.missed = true;
             self.sent_parked |= self.parked;
+            self.restart(now);
         }
-        if more || on_hold {
-            self.since = Some(now);
+    }
+
+    fn restart(&mut self, now: Instant) {
+        if !self.is_on_hold() {
+            self.silence = Silence::Since(now);
         }
     }
 
     pub(super) fn is_gone(&self, now: Instant) -> bool {
-        self.missed
-            && self
-                .since
-                .is_some_and(|since| now.duration_since(since) >= SILENCE_MAX)
+        match self.silence {
+            Silence::Since(since) => self.missed && now.duration_since(since) >= SILENCE_MAX,
+            Silence::NotCounted | Silence::OnHold => false,
+        }
     }
 }
 
@@ -64,13 +90,13 @@ mod tests {
         let mut audio = Audio::default();
         audio.begins(true, start);
         for second in 0..5 {
-            audio.counted(second * 50, false, after(start, second));
+            audio.counted(second * 50, after(start, second));
         }
-        audio.counted(200, false, after(start, 12));
+        audio.counted(200, after(start, 12));
         assert!(!audio.is_gone(after(start, 12)));
-        audio.counted(200, false, after(start, 13));
+        audio.counted(200, after(start, 13));
         assert!(audio.is_gone(after(start, 13)));
-        audio.counted(201, false, after(start, 14));
+        audio.counted(201, after(start, 14));
         assert!(!audio.is_gone(after(start, 14)));
     }
 
@@ -80,24 +106,26 @@ mod tests {
         let mut audio = Audio::default();
         audio.begins(true, start);
         for second in 0..60 {
-            audio.counted(0, false, after(start, second));
+            audio.counted(0, after(start, second));
         }
         assert!(!audio.is_gone(after(start, 60)));
-        audio.counted(50, false, after(start, 60));
+        audio.counted(50, after(start, 60));
+        audio.hold(true, after(start, 61));
         for second in 61..120 {
-            audio.counted(50, true, after(start, second));
+            audio.counted(50, after(start, second));
         }
         assert!(!audio.is_gone(after(start, 120)));
+        audio.hold(false, after(start, 120));
         assert!(audio.is_gone(after(start, 130)));
     }
 
     #[test]
-    fn audio_that_passes_the_switch_by_in_a_conversation_is_not_missed_until_it_is_over() {
+    fn a_phone_whose_audio_bypasses_the_pbx_in_a_conversation_is_not_missed_until_it_is_over() {
         let start = Instant::now();
         let mut audio = Audio::default();
         audio.begins(true, start);
-        audio.counted(0, false, start);
-        audio.counted(50, false, after(start, 1));
+        audio.counted(0, start);
+        audio.counted(50, after(start, 1));
         audio.begins(false, after(start, 2));
         assert!(!audio.is_gone(after(start, 600)));
         audio.begins(true, after(start, 600));

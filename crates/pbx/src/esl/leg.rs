@@ -2,6 +2,7 @@
 
 use super::audio::Audio;
 use super::esl_event::Facts;
+use crate::progress::ProgressSeen;
 use paceline_core::mask::mask_numbers;
 use paceline_core::pbx::{Departure, EndedBy, LegEnd, LegTrouble};
 use std::time::Instant;
@@ -33,33 +34,54 @@ impl Side {
 }
 
 /// How far a leg is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// To be placed, or the PBX has not made a channel of it yet.
+    /// The PBX has no channel for it yet.
     Asked,
-    /// There is a channel; nobody answered.
+    /// It has a channel, and is not answered.
     Dialing,
-    /// Answered; the PBX has not parked it yet, and would take it amiss to be joined.
+    /// Answered. The PBX has not parked it yet, and cannot join it before that.
     Answered,
-    /// Parked, or was: it can be joined.
-    Held,
+    /// It has been parked since its answer, so it can be joined.
+    Held(Place),
 }
 
-/// Who it is joined with.
+/// Where a held leg is on the PBX.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In `park`. Until `settles_until`, a join of ours that failed may still take it out of `park` and bring it back.
+    Parked { settles_until: Option<Instant> },
+    /// A join of ours has failed. The PBX parks the leg again, or it was parked all the time.
+    Settling { until: Instant },
+    /// Not in `park`: in a conversation, or somebody has moved it.
+    Away,
+}
+
+/// The party that a leg is joined with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Join {
-    /// Nobody.
     Alone,
-    /// Wanted, as soon as both are parked.
-    Wanted { with: Uuid },
-    /// Asked for; the PBX must say that they talk before then.
-    Asked { with: Uuid, until: Instant },
-    /// They talk.
-    Talking { with: Uuid },
-    /// A callee whose conversation with that agent is over, and nothing is known yet of where it went.
-    Parted { from: Uuid },
-    /// A callee who is with somebody that is none of our agents, or on the way there; whether nobody was there when last asked.
-    Elsewhere { missed: bool },
+    /// To be joined as soon as both are parked.
+    Wanted {
+        with: Uuid,
+    },
+    /// The PBX was asked to join them, and must confirm it before `until`.
+    Asked {
+        with: Uuid,
+        until: Instant,
+    },
+    /// The two talk.
+    Talking {
+        with: Uuid,
+    },
+    /// The conversation of this callee with that agent is over. The PBX has not told yet where the callee went.
+    Parted {
+        from: Uuid,
+    },
+    /// This callee is with a party that is none of our agents, or on its way there. `missed`: the last look found no other party.
+    Elsewhere {
+        missed: bool,
+    },
 }
 
 impl Join {
@@ -71,30 +93,58 @@ impl Join {
     }
 }
 
-/// The message to a callee whom no agent took in time.
+/// The message to an abandoned callee.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Message {
-    /// None, or it is over.
+    /// There is none, or it is over.
     #[default]
     No,
-    /// Whether its file is there was asked.
+    /// The PBX was asked whether the file exists.
     Looking { path: String },
-    /// Its file is there; the leg is not parked yet, and would not take it.
+    /// The file exists. The leg must be parked before the PBX can play to it.
     Soon { path: String },
-    /// Asked for.
+    /// The PBX was asked to play it.
     Playing,
 }
 
-/// The far half of a leg's loopback, which the PBX may have no room for though it had for the leg.
+/// The far half of a leg's loopback. The PBX may have room for the leg and none for its far half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FarHalf {
-    /// There is none, or nobody watched.
+    /// There is none, or it came while the link was down.
     Unknown,
-    /// To come with the leg. Without room for it the leg stays alone until its ring timeout.
+    /// It comes with the leg. Without room for it the leg stays alone until its ring timeout.
     Awaited,
     Seen,
-    /// It found no room for the trunk's channel.
+    /// The PBX had no room for the trunk's channel.
     Full,
+}
+
+/// Whether a leg is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EndState {
+    Open,
+    /// We have asked the PBX to hang it up, or do so as soon as its channel appears.
+    HangUpRequested,
+}
+
+/// Whether an agent can still take callees over its leg.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Presence {
+    #[default]
+    Present,
+    /// The phone has asked for a transfer.
+    Transferring,
+    /// The agent has left its callee, and the engine knows. The leg takes no callee until it ends.
+    Left,
+}
+
+/// The phone at the end of an agent's leg.
+#[derive(Debug, Default)]
+pub(super) struct Phone {
+    pub(super) presence: Presence,
+    pub(super) audio: Audio,
+    /// The trouble in the last event about it.
+    pub(super) reported: Option<LegTrouble>,
 }
 
 #[derive(Debug)]
@@ -102,23 +152,13 @@ pub(super) struct Leg {
     pub(super) side: Side,
     pub(super) far_half: FarHalf,
     pub(super) stage: Stage,
-    pub(super) rang: bool,
-    pub(super) early_media: bool,
-    pub(super) hang_up_asked: bool,
-    /// Whether it waits in `park` now.
-    pub(super) parked: bool,
+    pub(super) progress: ProgressSeen,
+    pub(super) end_state: EndState,
+    /// Of a callee's leg only.
     pub(super) message: Message,
     pub(super) join: Join,
-    /// Whether its phone has asked for a transfer.
-    pub(super) transfers: bool,
-    /// Until then, a callee that is not parked any more has not been moved: a join of ours may have begun and come to nothing.
-    pub(super) settles_until: Option<Instant>,
-    /// Whether it was said that its agent has left it: it takes no callee until it ends.
-    pub(super) left: bool,
-    pub(super) on_hold: bool,
-    pub(super) audio: Audio,
-    /// What was last said of its phone.
-    pub(super) trouble_told: Option<LegTrouble>,
+    /// Of an agent's leg only.
+    pub(super) phone: Phone,
 }
 
 /// What the PBX says where it, and nobody else, has no room or no time for a leg, or is told to take none.
@@ -160,37 +200,87 @@ impl Leg {
             side,
             far_half: FarHalf::Unknown,
             stage: Stage::Asked,
-            rang: false,
-            early_media: false,
-            hang_up_asked: false,
-            parked: false,
+            progress: ProgressSeen::default(),
+            end_state: EndState::Open,
             message: Message::No,
             join: Join::Alone,
-            transfers: false,
-            settles_until: None,
-            left: false,
-            on_hold: false,
-            audio: Audio::default(),
-            trouble_told: None,
+            phone: Phone::default(),
         }
     }
 
-    /// Why its phone does not listen.
+    pub(super) fn is_parked(&self) -> bool {
+        match self.stage {
+            Stage::Held(Place::Parked { .. }) => true,
+            Stage::Held(Place::Settling { .. } | Place::Away)
+            | Stage::Asked
+            | Stage::Dialing
+            | Stage::Answered => false,
+        }
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        match self.stage {
+            Stage::Held(_) => true,
+            Stage::Asked | Stage::Dialing | Stage::Answered => false,
+        }
+    }
+
+    /// The PBX has parked it. It has been answered. Returns whether that is the first time.
+    pub(super) fn park(&mut self) -> bool {
+        let settles_until = match self.stage {
+            Stage::Held(Place::Parked { settles_until }) => settles_until,
+            Stage::Held(Place::Settling { until }) => Some(until),
+            Stage::Held(Place::Away) | Stage::Asked | Stage::Dialing | Stage::Answered => None,
+        };
+        let is_first = !self.is_held();
+        self.stage = Stage::Held(Place::Parked { settles_until });
+        is_first
+    }
+
+    /// If it is held, it is not in `park` any more.
+    pub(super) fn unpark(&mut self) {
+        if self.is_held() {
+            self.stage = Stage::Held(Place::Away);
+        }
+    }
+
+    /// Takes over what was found after a gap.
+    pub(super) fn adopt(&mut self, found: &Found) {
+        self.progress = self.progress.and(found.progress);
+        self.stage = match (self.stage, found.stage) {
+            (_, FoundStage::Held) if found.with.is_none() && !found.elsewhere => {
+                Stage::Held(Place::Parked { settles_until: None })
+            }
+            (_, FoundStage::Held) | (Stage::Held(_), _) => Stage::Held(Place::Away),
+            (_, FoundStage::Answered) | (Stage::Answered, FoundStage::Dialing) => Stage::Answered,
+            (Stage::Asked | Stage::Dialing, FoundStage::Dialing) => Stage::Dialing,
+        };
+    }
+
+    pub(super) fn request_hang_up(&mut self) {
+        self.end_state = EndState::HangUpRequested;
+    }
+
+    pub(super) fn is_hang_up_requested(&self) -> bool {
+        self.end_state == EndState::HangUpRequested
+    }
+
+    /// Why its phone does not hear.
     pub(super) fn trouble(&self, now: Instant) -> Option<LegTrouble> {
-        match (self.on_hold, self.audio.is_gone(now)) {
-            (true, _) => Some(LegTrouble::OnHold),
-            (false, true) => Some(LegTrouble::NoAudio),
-            (false, false) => None,
+        if self.phone.audio.is_on_hold() {
+            Some(LegTrouble::OnHold)
+        } else {
+            self.phone.audio.is_gone(now).then_some(LegTrouble::NoAudio)
         }
     }
 
-    /// How an agent's leg that ends left its callee, if not by hanging up: another phone took the call, be it up or still ringing,
-    /// or its own transferred it, and hung up before it was parked.
+    /// How the agent of a leg that ends left its callee. `None`: by hanging up. Another phone may have picked the call up, answered
+    /// or ringing; or the agent's phone transferred it and hung up before the PBX parked the leg.
     pub(super) fn departure(&self, facts: &Facts) -> Option<Departure> {
-        let rang = self.rang && !self.answered() && !facts.answered;
+        let rang = self.progress.rang() && !self.answered() && !facts.answered;
         let picked_up = facts.cause == PICKED_UP || (rang && facts.cause == NO_ROOM);
         match self.side {
-            Side::Agent if picked_up && !self.hang_up_asked => Some(Departure::PickedUp),
+            Side::Agent if picked_up && !self.is_hang_up_requested() => Some(Departure::PickedUp),
             Side::Agent if facts.transfers && matches!(self.join, Join::Talking { .. }) => {
                 Some(Departure::Transferred)
             }
@@ -199,13 +289,16 @@ impl Leg {
     }
 
     pub(super) fn answered(&self) -> bool {
-        self.stage >= Stage::Answered
+        match self.stage {
+            Stage::Answered | Stage::Held(_) => true,
+            Stage::Asked | Stage::Dialing => false,
+        }
     }
 
     /// The end as the channel's last event tells it.
     pub(super) fn end(&self, facts: &Facts) -> LegEnd {
         let answered = self.answered() || facts.answered;
-        let progressed = facts.progressed || self.rang || self.early_media;
+        let progressed = facts.progressed || self.progress.is_any();
         let no_room = match self.far_half {
             FarHalf::Full => facts.cause == NO_ROOM,
             FarHalf::Awaited => facts.q850 == Some(19),
@@ -221,7 +314,7 @@ impl Leg {
         // A refusal of the far end's means that it was faster than our hang-up.
         let by = if facts.cause == STOPPED {
             EndedBy::Stopped
-        } else if self.hang_up_asked && (answered || facts.sip.is_none()) {
+        } else if self.is_hang_up_requested() && (answered || facts.sip.is_none()) {
             EndedBy::Us
         } else if no_room && !answered && !progressed {
             EndedBy::NoRoom
@@ -245,7 +338,7 @@ impl Leg {
         let (by, q850) = match words {
             "NO_ANSWER" | PROGRESS_TIMEOUT | ALLOTTED_TIMEOUT => (EndedBy::RingTimeout, Some(19)),
             _ if far_ends_cause(words).is_some() => (EndedBy::Network, far_ends_cause(words)),
-            _ if self.hang_up_asked => (EndedBy::Us, None),
+            _ if self.is_hang_up_requested() => (EndedBy::Us, None),
             NO_ROOM => (EndedBy::NoRoom, None),
             STOPPED => (EndedBy::Stopped, None),
             GATEWAY_DOWN => (EndedBy::Network, Some(38)),
@@ -264,31 +357,39 @@ impl Leg {
     pub(super) fn vanished(&self) -> LegEnd {
         LegEnd {
             by: EndedBy::Vanished,
-            progressed: self.rang || self.early_media,
+            progressed: self.progress.is_any(),
             answered: self.answered(),
             ..LegEnd::default()
         }
     }
 }
 
+/// How far a leg is that was found on the PBX.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FoundStage {
+    Dialing,
+    /// Answered, and not parked yet.
+    Answered,
+    Held,
+}
+
 /// A channel of ours found on the PBX after a gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) side: Side,
-    pub(super) stage: Stage,
-    pub(super) rang: bool,
-    pub(super) early_media: bool,
-    /// Whom it talks with.
+    pub(super) stage: FoundStage,
+    pub(super) progress: ProgressSeen,
+    /// The leg that it talks with.
     pub(super) with: Option<Uuid>,
-    /// Whether it is with somebody who is no leg of ours, or in the PBX's dialplan.
+    /// It is with a party that is no leg of ours, or in the PBX's dialplan.
     pub(super) elsewhere: bool,
     pub(super) on_hold: bool,
-    /// The recording that it was last told to make.
+    /// The last recording that it was told to make.
     pub(super) recording: Option<String>,
 }
 
 impl Found {
-    /// Why its phone does not listen, as far as can be seen at once.
+    /// Why its phone does not hear, as far as one look can tell.
     pub(super) fn trouble(&self) -> Option<LegTrouble> {
         (self.side == Side::Agent && self.on_hold).then_some(LegTrouble::OnHold)
     }

@@ -12,8 +12,8 @@
 
 use super::command::{self, Placement};
 use super::esl_event::{EslEvent, Facts};
-use super::leg::{FarHalf, Join, Leg, Message, Side, Stage, far_ends_cause};
-use super::outbox::{OnReply, Out};
+use super::leg::{FarHalf, Join, Leg, Message, Presence, Side, Stage, far_ends_cause};
+use super::outbox::{Look, OnReply, Out};
 use super::recordings::{Folders, Recordings};
 use crate::ended::EndedLegs;
 use crate::{NO_LINK, refusal};
@@ -58,7 +58,7 @@ pub(super) struct Legs {
     /// Transferred callees who were parked, and when to believe that nobody has them.
     parked_elsewhere: VecDeque<(Instant, Uuid)>,
     /// Agents whose callee has ended before the two were joined, and when to see what the PBX has made of them.
-    left_behind: Vec<(Instant, Uuid, bool)>,
+    left_behind: Vec<(Instant, Uuid, Look)>,
     asking: phones::Asking,
     pub(super) recordings: Recordings,
     pub(super) out: Out,
@@ -157,7 +157,7 @@ impl Legs {
         match command {
             PbxCommand::HangUp { leg: LegId(leg) } | PbxCommand::HangUpAgent { leg: AgentLegId(leg) } => {
                 if let Some(leg) = self.legs.get_mut(&leg) {
-                    leg.hang_up_asked = true;
+                    leg.request_hang_up();
                 }
             }
             PbxCommand::StopRecording { recording } => self.recordings.stop_later(&recording),
@@ -180,11 +180,11 @@ impl Legs {
     /// Whether a command that still waits here is worth sending: an originate is not, once its end was asked for.
     pub(super) fn still_wanted(&mut self, then: &OnReply, now: Instant) -> bool {
         let OnReply::Placed(id) = then else { return true };
-        let taken_back = self.legs.get(id).is_none_or(|leg| leg.hang_up_asked);
-        if taken_back {
-            self.refused(*id, "taken back before it was placed", now);
+        let cancelled = self.legs.get(id).is_none_or(Leg::is_hang_up_requested);
+        if cancelled {
+            self.refused(*id, "cancelled before the PBX was asked to place it", now);
         }
-        !taken_back
+        !cancelled
     }
 
     fn refused(&mut self, id: Uuid, words: &str, now: Instant) {
@@ -230,7 +230,7 @@ impl Legs {
                 leg.stage = Stage::Dialing;
                 leg
             })
-            .hang_up_asked = true;
+            .request_hang_up();
         self.out.ask(OnReply::HungUp(id), command::hang_up(id));
     }
 
@@ -246,7 +246,7 @@ impl Legs {
             EslEvent::Unparked(id) => self.unparked(id, now),
             EslEvent::Bridged(a, b) => self.bridged(a, b, now),
             EslEvent::Unbridged(a, b) => self.unbridged(a, b),
-            EslEvent::OnHold(id, on_hold) => self.held(id, on_hold, now),
+            EslEvent::OnHold(id, on_hold) => self.hold(id, on_hold, now),
             EslEvent::Ended(id, facts) => self.over(id, &facts, now),
             EslEvent::FarHalf(id) => self.far_half(id, FarHalf::Seen),
             EslEvent::FarHalfFull(id) => self.far_half(id, FarHalf::Full),
@@ -266,8 +266,10 @@ impl Legs {
     fn created(&mut self, id: Uuid) {
         match self.legs.get_mut(&id) {
             Some(leg) => {
-                leg.stage = leg.stage.max(Stage::Dialing);
-                if leg.hang_up_asked {
+                if leg.stage == Stage::Asked {
+                    leg.stage = Stage::Dialing;
+                }
+                if leg.is_hang_up_requested() {
                     self.out.ask(OnReply::HungUp(id), command::hang_up(id));
                 }
             }
@@ -289,11 +291,7 @@ impl Legs {
 
     fn progressed(&mut self, id: Uuid, kind: Progress) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        let seen = match kind {
-            Progress::Ringing => &mut leg.rang,
-            Progress::EarlyMedia => &mut leg.early_media,
-        };
-        if std::mem::replace(seen, true) || leg.answered() {
+        if !leg.progress.add(kind) || leg.answered() {
             return;
         }
         leg.stage = Stage::Dialing;
@@ -322,11 +320,11 @@ impl Legs {
     fn parked(&mut self, id: Uuid, transfers: bool, now: Instant) {
         self.answered(id);
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        leg.parked = true;
-        leg.transfers |= transfers;
-        leg.audio.begins(true, now);
-        let first = leg.stage != Stage::Held;
-        leg.stage = Stage::Held;
+        let first = leg.park();
+        if transfers && leg.phone.presence == Presence::Present {
+            leg.phone.presence = Presence::Transferring;
+        }
+        leg.phone.audio.begins(true, now);
         let (side, join) = (leg.side, leg.join);
         let message = leg.message != Message::No;
         match side {
@@ -528,8 +526,8 @@ impl Legs {
                 self.settled(callee, reply, now);
                 return true;
             }
-            OnReply::LeftBehind(agent, talked) => {
-                self.left_behind(agent, talked, reply, now);
+            OnReply::LeftBehind(agent, look) => {
+                self.left_behind(agent, look, reply, now);
                 return true;
             }
             OnReply::Announced(name) => self.recordings.announced(&name, fine, reply, &mut self.out),

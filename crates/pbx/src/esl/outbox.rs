@@ -5,6 +5,15 @@ use paceline_core::pbx::PbxEvent;
 use std::collections::VecDeque;
 use uuid::Uuid;
 
+/// Why an agent's leg is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// The callee ended before the two were joined.
+    AfterFailedJoin,
+    /// The callee ended after that, and the PBX may still have been busy with the join.
+    AfterTalk,
+}
+
 /// Why a command was sent, so that its reply finds its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum OnReply {
@@ -27,8 +36,8 @@ pub(super) enum OnReply {
     Looked(Uuid),
     /// What this callee's leg does, whose agent was gone before the two were joined.
     Settled(Uuid),
-    /// What this agent's leg does, whose callee has ended before the two were joined; or, if true, just after.
-    LeftBehind(Uuid, bool),
+    /// The party that this agent's leg is with, now that its callee has ended.
+    LeftBehind(Uuid, Look),
     Recorded(String),
     /// The outcome changes nothing here.
     Nothing,

@@ -4,7 +4,8 @@
 //! The list comes from a database that lags behind the channels, so it only says whom to ask; the dump is the truth.
 
 use super::esl_event::{on_hold, our_leg, uuid};
-use super::leg::{Found, Side, Stage};
+use super::leg::{Found, FoundStage, Side};
+use crate::progress::ProgressSeen;
 use paceline_core::ids::AgentLegId;
 use paceline_core::pbx::{ChannelPhase, ChannelState, Snapshot};
 use paceline_esl::Event;
@@ -69,10 +70,9 @@ impl Survey {
             || (event.state.0 == b"CS_EXECUTE" && event.current_application.0 == b"park");
         let talking = matches!(event.state.0, b"CS_EXCHANGE_MEDIA" | b"CS_SOFT_EXECUTE");
         let in_dialplan = event.state.0 == b"CS_EXECUTE" && !KEEPING.contains(&event.current_application.0);
-        let rang = event.rang_at.is_some_time();
-        let early_media = event.early_media_at.is_some_time();
+        let progress = ProgressSeen::of(event.rang_at.is_some_time(), event.early_media_at.is_some_time());
         let ours = our_leg(&event, app).is_some();
-        let phase = match (answered, rang || early_media) {
+        let phase = match (answered, progress.is_any()) {
             (true, _) => ChannelPhase::Up,
             (false, true) => ChannelPhase::Ringing,
             (false, false) => ChannelPhase::Dialing,
@@ -96,12 +96,11 @@ impl Survey {
             Found {
                 side,
                 stage: match (answered, parked || talking || in_dialplan) {
-                    (true, true) => Stage::Held,
-                    (true, false) => Stage::Answered,
-                    (false, _) => Stage::Dialing,
+                    (true, true) => FoundStage::Held,
+                    (true, false) => FoundStage::Answered,
+                    (false, _) => FoundStage::Dialing,
                 },
-                rang,
-                early_media,
+                progress,
                 with: talking.then(|| uuid(event.other)).flatten(),
                 elsewhere: answered && in_dialplan,
                 on_hold: on_hold(&event.far_sdp.text()),
@@ -119,7 +118,7 @@ impl Survey {
                 .with
                 .filter(|with| sides.get(with).is_some_and(|side| *side != found.side));
             let bridge = match found.side {
-                Side::Agent => (found.stage == Stage::Held && !found.elsewhere).then_some(*id),
+                Side::Agent => (found.stage == FoundStage::Held && !found.elsewhere).then_some(*id),
                 Side::Callee => {
                     found.elsewhere |= found.with.is_some() && joined.is_none();
                     found.with = joined;
@@ -211,7 +210,7 @@ mod tests {
         assert_eq!(survey.snapshot.channels.len(), 4);
         assert_eq!(survey.found.len(), 3);
         assert_eq!(survey.found[&id(CALLEE)].recording.as_deref(), Some("r1"));
-        assert_eq!(survey.found[&id(RINGING)].stage, Stage::Dialing);
+        assert_eq!(survey.found[&id(RINGING)].stage, FoundStage::Dialing);
     }
 
     #[test]
@@ -226,7 +225,7 @@ mod tests {
         let survey = survey.finish();
         assert_eq!(
             (survey.found[&id].stage, survey.found[&id].with),
-            (Stage::Held, None)
+            (FoundStage::Held, None)
         );
         assert_eq!(survey.snapshot.channels[&id].bridge, Some(AgentLegId(id)));
     }

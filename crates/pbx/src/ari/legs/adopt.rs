@@ -1,7 +1,7 @@
 //! Taking over what lives on the PBX after a gap in its events.
 
 use super::{END_LATE_MAX, Legs};
-use crate::ari::leg::{Found, Leg, Quiet, Side, Stage, Trunk, With};
+use crate::ari::leg::{EndState, Found, FoundStage, Leg, Sent, Side, Stage, Trunk, With};
 use crate::ari::outbox::Purpose;
 use crate::ari::requests;
 use paceline_core::ids::AgentLegId;
@@ -30,13 +30,15 @@ impl Legs {
                 .legs
                 .entry(*id)
                 .or_insert_with(|| Leg::new(found.side, found.through_dialplan));
-            leg.rang |= found.rang;
+            leg.progress = leg.progress.and(found.progress);
             leg.stage = match (found.stage, leg.stage) {
-                (Stage::Dialing | Stage::DialOver, known) => known,
-                // What the trunk did was seen then; it cannot be read back now.
-                (Stage::DialplanOnly, known) if leg.answered() => known,
-                (Stage::Answered, Stage::Moved) if !found.in_app => Stage::Moved,
-                (found, _) => found,
+                (FoundStage::Dialing, known) => known,
+                // The trunk's answer was seen before the gap. It cannot be read back.
+                (FoundStage::DialplanOnly, known) if leg.answered() => known,
+                (FoundStage::DialplanOnly, _) => Stage::DialplanOnly,
+                (FoundStage::Answered, Stage::Moved) if !found.in_app => Stage::Moved,
+                (FoundStage::Answered, _) => Stage::Answered,
+                (FoundStage::Held, _) => Stage::Held(Sent::Nothing { since: now }),
             };
             let answered = leg.answered();
             if let Some(behind) = leg.behind.as_deref_mut() {
@@ -52,9 +54,9 @@ impl Legs {
                 leg.with = leg.with.transferred();
             }
             let needs_holding = leg.side == Side::Agent && leg.stage == Stage::Answered && found.in_app;
-            let hang_up_asked = leg.hang_up_asked;
+            let hang_up_requested = leg.end_state == EndState::HangUpRequested;
             self.ended.forget(id);
-            if hang_up_asked {
+            if hang_up_requested {
                 self.out
                     .ask(*id, Purpose::HungUp(*id), requests::hang_up(&id.to_string()));
             } else if needs_holding && self.has_guests(*id) {
@@ -91,22 +93,20 @@ impl Legs {
                     };
                 }
                 if let Some(agent) = self.legs.get_mut(&agent)
-                    && agent.stage == Stage::Held
+                    && agent.is_held()
                 {
                     agent.with = With::Leg(*id);
                 }
             }
         }
         for (id, leg) in &mut self.legs {
-            leg.quiet = match (leg.stage, leg.with) {
-                (Stage::Held, With::Nobody) => Quiet::Nothing(now),
-                (Stage::Held, With::Leg(_) | With::Others(_)) => {
-                    // Whether a former run of ours sent silence is not known.
+            if leg.is_held() {
+                leg.stage = Stage::Held(leg.sent_from(now));
+                if leg.with != With::Nobody {
+                    // An earlier run of ours may have sent silence.
                     self.out.ask(*id, Purpose::Nothing, requests::stop_silence(*id));
-                    Quiet::No
                 }
-                _ => Quiet::No,
-            };
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::Legs;
 use crate::ari::decode::DialStatus;
 use crate::ari::leg::{Behind, Trunk};
+use paceline_core::pbx::Progress;
 use uuid::Uuid;
 
 impl Legs {
@@ -27,7 +28,8 @@ impl Legs {
                     .unwrap_or_default();
                 self.trunks.insert(peer.to_owned(), id);
             }
-            DialStatus::Ringing | DialStatus::Progress => self.progressed(id, status),
+            DialStatus::Ringing => self.progressed(id, Progress::Ringing),
+            DialStatus::Progress => self.progressed(id, Progress::EarlyMedia),
             DialStatus::Answered => {
                 behind.trunk = Trunk::Answered;
                 behind.dialing = behind.dialing.saturating_sub(1);

@@ -1,7 +1,8 @@
 //! Whether the PBX takes new calls. While it shuts down it refuses a leg as if the endpoint were unknown, and when it stops it ends
 //! calls without a cause; one channel that nobody dials tells what it was.
 
-use super::Legs;
+use super::{Leg, Legs};
+use crate::ari::leg::EndState;
 use crate::ari::outbox::Purpose;
 use crate::ari::requests;
 use paceline_core::pbx::{EndedBy, LegEnd};
@@ -12,7 +13,7 @@ impl Legs {
     /// A leg has ended so, unless the PBX takes no new calls at all: then that is why.
     pub(super) fn ends_unless_closed(&mut self, id: Uuid, end: LegEnd) {
         if let Some(leg) = self.legs.get_mut(&id) {
-            leg.ending = Some(end);
+            leg.end_state = EndState::Unexplained(end);
             if !std::mem::replace(&mut self.trying, true) {
                 let tries = Uuid::new_v4();
                 let request = requests::try_channel(&self.app, &self.mark, tries);
@@ -24,10 +25,11 @@ impl Legs {
     /// It is known whether the PBX takes new calls.
     pub(super) fn tried(&mut self, takes_calls: bool, now: Instant) {
         self.trying = false;
-        let legs = self.legs.iter_mut();
-        let ending: Vec<(Uuid, LegEnd)> = legs
-            .filter_map(|(id, leg)| Some((*id, leg.ending.take()?)))
-            .collect();
+        let unexplained = |(id, leg): (&Uuid, &Leg)| match &leg.end_state {
+            EndState::Unexplained(end) => Some((*id, end.clone())),
+            EndState::Open | EndState::HangUpRequested => None,
+        };
+        let ending: Vec<(Uuid, LegEnd)> = self.legs.iter().filter_map(unexplained).collect();
         for (leg, end) in ending {
             let end = if takes_calls { end } else { closed(end) };
             self.ended(leg, end, now);

@@ -1,7 +1,7 @@
 //! How callee and agent come together on the PBX, and apart.
 
 use super::{Leg, Legs};
-use crate::ari::leg::{Quiet, Stage, With};
+use crate::ari::leg::{Sent, Stage, With};
 use crate::ari::outbox::Purpose;
 use crate::ari::requests;
 use paceline_core::ids::{AgentLegId, LegId};
@@ -17,16 +17,17 @@ impl Legs {
             requests::add_to_bridge(&self.mark, agent_leg.0, leg.0),
         );
         if let Some(agent) = self.legs.get_mut(&agent_leg.0) {
-            if agent.quiet == Quiet::Silence {
-                self.out.ask(
-                    agent_leg.0,
-                    Purpose::Unsilenced,
-                    requests::stop_silence(agent_leg.0),
-                );
+            if let Stage::Held(sent) | Stage::OutOfBridge(sent) = &mut agent.stage {
+                if *sent == Sent::Silence {
+                    self.out.ask(
+                        agent_leg.0,
+                        Purpose::Unsilenced,
+                        requests::stop_silence(agent_leg.0),
+                    );
+                }
+                *sent = Sent::Callee { since: now };
             }
-            agent.quiet = Quiet::No;
             agent.with = With::Leg(leg.0);
-            agent.phone.callee_at = Some(now);
         }
         if let Some(callee) = self.legs.get_mut(&leg.0) {
             callee.with = With::Leg(agent_leg.0);
@@ -41,18 +42,14 @@ impl Legs {
         if let Some(agent) = self.legs.get_mut(&agent)
             && agent.with == With::Leg(callee)
         {
-            agent.with = With::Nobody;
-            if agent.quiet != Quiet::Silence {
-                agent.quiet = Quiet::Nothing(now);
-            }
+            agent.callee_is_gone(now);
         }
     }
 
     pub(super) fn connected(&mut self, leg: LegId, agent_leg: AgentLegId, status: u16, now: Instant) {
         let callee_lives = self.legs.contains_key(&leg.0);
         // Its own leg may have come out of its bridge meanwhile: whoever is there is with nobody.
-        let held = |leg: &Leg| leg.stage == Stage::Held;
-        let agent_lives = self.legs.get(&agent_leg.0).is_some_and(held);
+        let agent_lives = self.legs.get(&agent_leg.0).is_some_and(Leg::is_held);
         let fault = match status {
             200..300 if callee_lives && agent_lives => {
                 self.out.events.push_back(PbxEvent::Connected { leg, agent_leg });

@@ -13,7 +13,7 @@
 //! - The PBX sends an agent nothing while its callee sends nothing.
 
 use super::{COUNT_EVERY, COUNT_EVERY_SILENCED, Legs, uuid};
-use crate::ari::leg::{Audio, Quiet, Side, Stage, With};
+use crate::ari::leg::{Audio, EndState, Endpoint, Leg, Sent, Side, Stage, With};
 use crate::ari::outbox::Purpose;
 use crate::ari::requests;
 use crate::ari::survey::Survey;
@@ -42,8 +42,7 @@ impl Legs {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         match leg.side {
             Side::Agent => {
-                leg.stage = Stage::Answered;
-                leg.quiet = Quiet::No;
+                leg.stage = Stage::Transferred;
                 if let With::Leg(callee) = std::mem::replace(&mut leg.with, With::Nobody)
                     && self.legs.contains_key(&callee)
                 {
@@ -103,8 +102,11 @@ impl Legs {
 
     /// The leg is gone, not answered by its own phone: says so if another phone has picked it up.
     pub(super) fn told_if_picked_up(&mut self, id: Uuid, application: Option<&str>) {
-        let ringing = |leg: &super::Leg| {
-            leg.side == Side::Agent && leg.stage == Stage::Dialing && leg.rang && !leg.hang_up_asked
+        let ringing = |leg: &Leg| {
+            leg.side == Side::Agent
+                && leg.stage == Stage::Dialing
+                && leg.progress.rang()
+                && leg.end_state == EndState::Open
         };
         let swapped = application.is_some_and(|application| application != ORIGINATED);
         if swapped && self.legs.get(&id).is_some_and(ringing) {
@@ -123,17 +125,14 @@ impl Legs {
             return self.guest_left(bridge, channel);
         };
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        let unasked = match leg.side {
-            Side::Agent => leg.stage == Stage::Held && id == bridge,
-            // We may have moved it to another agent.
-            Side::Callee => leg.with.bridge() == Some(bridge),
-        };
-        if leg.hang_up_asked || !unasked {
+        if leg.end_state != EndState::Open {
             return;
         }
-        if leg.side == Side::Agent {
-            // Nobody is to be put through to it until it is back.
-            leg.stage = Stage::Answered;
+        match (leg.side, leg.sent_while_held()) {
+            (Side::Agent, Some(sent)) if id == bridge => leg.stage = Stage::OutOfBridge(sent),
+            // We may have moved it to another agent.
+            (Side::Callee, _) if leg.with.bridge() == Some(bridge) => {}
+            (Side::Agent | Side::Callee, _) => return,
         }
         if self.strayed.len() < STRAYED_MAX {
             self.strayed.push_back((now + STRAY_WAIT, id));
@@ -145,7 +144,7 @@ impl Legs {
         if self.guests.remove(channel).is_none() || self.has_guests(bridge) {
             return;
         }
-        let callee = |(_, leg): &(&Uuid, &super::Leg)| leg.with == With::Others(Some(bridge));
+        let callee = |(_, leg): &(&Uuid, &Leg)| leg.with == With::Others(Some(bridge));
         if let Some((callee, _)) = self.legs.iter().find(callee) {
             let leg = LegId(*callee);
             self.out.events.push_back(PbxEvent::CalleeAlone { leg });
@@ -175,11 +174,11 @@ impl Legs {
             && due <= now
         {
             self.strayed.pop_front();
-            let Some(leg) = self.legs.get(&id).filter(|leg| !leg.hang_up_asked) else {
+            let Some(leg) = self.legs.get(&id).filter(|leg| leg.end_state == EndState::Open) else {
                 continue;
             };
             match leg.side {
-                Side::Agent if leg.stage == Stage::Answered => {
+                Side::Agent if matches!(leg.stage, Stage::OutOfBridge(_)) => {
                     let request = requests::add_to_bridge(&self.mark, id, id);
                     self.out.ask(id, Purpose::Returned(id), request);
                 }
@@ -201,23 +200,29 @@ impl Legs {
             let leg = self
                 .legs
                 .entry(id)
-                .or_insert_with(|| super::Leg::new(Side::Agent, false));
-            leg.phone.endpoint = survey.endpoints.get(&id).cloned();
-            let endpoint = leg.phone.endpoint.as_ref();
-            leg.phone.offline = endpoint.is_some_and(|endpoint| survey.offline.contains(endpoint));
-            leg.phone.on_hold |= survey.on_hold.contains(&id);
-            leg.phone.audio = Audio::default();
+                .or_insert_with(|| Leg::new(Side::Agent, false));
+            leg.phone.endpoint = match survey.endpoints.get(&id).cloned() {
+                Some(endpoint) if survey.offline.contains(&endpoint) => Endpoint::Offline(endpoint),
+                Some(endpoint) => Endpoint::Online(endpoint),
+                None => Endpoint::Unknown,
+            };
+            let on_hold = leg.phone.audio.is_on_hold() || survey.on_hold.contains(&id);
+            leg.phone.audio = if on_hold {
+                Audio::on_hold()
+            } else {
+                Audio::default()
+            };
         }
     }
 
     /// What is wrong with a held leg, for the snapshot that is about to be told.
     pub(in crate::ari) fn trouble_for_snapshot(&mut self, id: Uuid, now: Instant) -> Option<LegTrouble> {
-        let leg = self.legs.get_mut(&id).filter(|leg| leg.stage == Stage::Held)?;
+        let leg = self.legs.get_mut(&id).filter(|leg| leg.is_held())?;
         leg.phone.audio.count_at = Some(now + COUNT_EVERY);
-        leg.phone.told = leg.phone.trouble();
-        let told = leg.phone.told;
+        let trouble = leg.phone.trouble();
+        leg.phone.reported = trouble;
         self.watch_endpoint(id);
-        told
+        trouble
     }
 
     /// Whether the agent's leg could be put back into its bridge.
@@ -225,9 +230,11 @@ impl Legs {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         match status {
             200..300 => {
-                leg.stage = Stage::Held;
-                if leg.with == With::Nobody {
-                    leg.quiet = Quiet::Nothing(now);
+                if let Stage::OutOfBridge(sent) = leg.stage {
+                    leg.stage = Stage::Held(match leg.with {
+                        With::Nobody => Sent::Nothing { since: now },
+                        With::Leg(_) | With::Others(_) => sent,
+                    });
                 }
                 self.tell_trouble(id);
             }
@@ -247,7 +254,7 @@ impl Legs {
     }
 
     /// Whether a callee that came out of its agent's bridge is in our application.
-    pub(super) fn callee_out(&mut self, id: Uuid, status: u16) {
+    pub(super) fn callee_out(&mut self, id: Uuid, status: u16, now: Instant) {
         let Some(leg) = self.legs.get(&id) else {
             return;
         };
@@ -262,7 +269,7 @@ impl Legs {
                 if let Some(agent) = self.legs.get_mut(&agent)
                     && agent.with == With::Leg(id)
                 {
-                    agent.with = With::Nobody;
+                    agent.callee_is_gone(now);
                 }
                 if let Some(callee) = self.legs.get_mut(&id) {
                     callee.with = With::Nobody;
@@ -290,9 +297,8 @@ impl Legs {
         let Some(leg) = self.legs.get_mut(&id).filter(|leg| leg.side == Side::Agent) else {
             return;
         };
-        if leg.phone.on_hold != on {
-            leg.phone.on_hold = on;
-            leg.phone.audio.forget_silence();
+        if leg.phone.audio.is_on_hold() != on {
+            leg.phone.audio.hold(on);
             // So that the next run of ours knows.
             let value = if on { "1" } else { "" };
             self.out.ask(
@@ -308,10 +314,10 @@ impl Legs {
         let on_it = self
             .legs
             .iter_mut()
-            .filter(|(_, leg)| leg.phone.endpoint.as_deref() == Some(endpoint));
+            .filter(|(_, leg)| leg.phone.endpoint.name() == Some(endpoint));
         let mut changed: Vec<Uuid> = Vec::new();
         for (id, leg) in on_it {
-            leg.phone.offline = offline;
+            leg.phone.endpoint.set(offline);
             changed.push(*id);
         }
         for id in changed {
@@ -321,7 +327,12 @@ impl Legs {
 
     /// Has the PBX tell whether it can reach this agent's phone. A phone keeps its endpoint, so it is asked for once.
     pub(super) fn watch_endpoint(&mut self, id: Uuid) {
-        let Some(endpoint) = self.legs.get(&id).and_then(|leg| leg.phone.endpoint.clone()) else {
+        let Some(endpoint) = self
+            .legs
+            .get(&id)
+            .and_then(|leg| leg.phone.endpoint.name())
+            .map(str::to_owned)
+        else {
             return;
         };
         if self.trunks_watched || self.endpoints_watched.contains(&endpoint) {
@@ -338,12 +349,12 @@ impl Legs {
 
     /// Says what is wrong with a held leg, or that nothing is any more.
     pub(super) fn tell_trouble(&mut self, id: Uuid) {
-        let Some(leg) = self.legs.get_mut(&id).filter(|leg| leg.stage == Stage::Held) else {
+        let Some(leg) = self.legs.get_mut(&id).filter(|leg| leg.is_held()) else {
             return;
         };
         let trouble = leg.phone.trouble();
-        if trouble != leg.phone.told {
-            leg.phone.told = trouble;
+        if trouble != leg.phone.reported {
+            leg.phone.reported = trouble;
             self.out.events.push_back(PbxEvent::AgentTrouble {
                 leg: AgentLegId(id),
                 trouble,
@@ -356,12 +367,15 @@ impl Legs {
         for (id, leg) in &mut self.legs {
             let due = leg.phone.audio.count_at.is_some_and(|at| at <= now);
             // Through the dialplan there is no RTP to be seen.
-            if due && leg.stage == Stage::Held && !leg.hang_up_asked && leg.behind.is_none() {
-                let talks_over_silence = leg.quiet == Quiet::Silence && leg.with != With::Nobody;
-                let every = if talks_over_silence {
-                    COUNT_EVERY_SILENCED
-                } else {
-                    COUNT_EVERY
+            if let Some(sent) = leg.sent_while_held().filter(|_| due)
+                && leg.end_state == EndState::Open
+                && leg.behind.is_none()
+            {
+                let every = match (sent, leg.with) {
+                    (Sent::Silence, With::Leg(_) | With::Others(_)) => COUNT_EVERY_SILENCED,
+                    (Sent::Silence, With::Nobody) | (Sent::Nothing { .. } | Sent::Callee { .. }, _) => {
+                        COUNT_EVERY
+                    }
                 };
                 leg.phone.audio.count_at = Some(now + every);
                 self.out
@@ -375,25 +389,22 @@ impl Legs {
         let Some((from_phone, to_phone)) = counted else {
             return;
         };
-        let Some(leg) = self.legs.get_mut(&id).filter(|leg| leg.stage == Stage::Held) else {
-            return;
-        };
-        let seen = leg.phone.audio.count(now, from_phone, to_phone);
-        if leg.phone.on_hold {
-            leg.phone.audio.forget_silence();
-        } else if let (Some(seen), Some(_), Some(callee_at)) = (seen, leg.with.bridge(), leg.phone.callee_at)
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Stage::Held(sent) = &mut leg.stage else { return };
+        if let Some(seen) = leg.phone.audio.count(now, from_phone, to_phone)
+            && leg.with != With::Nobody
         {
-            match leg.quiet {
-                Quiet::No | Quiet::Nothing(_) if seen.unheard && callee_at <= seen.since => {
-                    leg.quiet = Quiet::Silence;
+            match *sent {
+                Sent::Callee { since } if seen.unheard && since <= seen.since => {
+                    *sent = Sent::Silence;
                     leg.phone.audio.count_at = Some(now + COUNT_EVERY_SILENCED);
                     self.out.ask(id, Purpose::Nothing, requests::send_silence(id));
                 }
-                Quiet::Silence if seen.doubled => {
-                    leg.quiet = Quiet::No;
+                Sent::Silence if seen.doubled => {
+                    *sent = Sent::Callee { since: now };
                     self.out.ask(id, Purpose::Unsilenced, requests::stop_silence(id));
                 }
-                Quiet::No | Quiet::Nothing(_) | Quiet::Silence => {}
+                Sent::Nothing { .. } | Sent::Callee { .. } | Sent::Silence => {}
             }
         }
         self.tell_trouble(id);

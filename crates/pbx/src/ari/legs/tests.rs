@@ -1,7 +1,8 @@
 //! The rules of legs that real PBXes break too rarely, or keep too long, to be tested with.
 
 use super::*;
-use crate::ari::leg::Found;
+use crate::ari::leg::{Found, FoundStage};
+use crate::progress::ProgressSeen;
 use paceline_core::pbx::{ConnectFault, Destination, DialString};
 use std::borrow::Cow;
 
@@ -400,8 +401,8 @@ fn after_a_gap_agents_are_put_back_and_what_is_gone_has_a_second_to_say_why() {
         .command_unlinked(PbxCommand::HangUp { leg: wanted_down });
     let found = Found {
         side: Side::Agent,
-        stage: Stage::Answered,
-        rang: false,
+        stage: FoundStage::Answered,
+        progress: ProgressSeen::Nothing,
         through_dialplan: false,
         in_app: true,
         bridge: None,
@@ -517,8 +518,8 @@ fn a_hang_up_asked_for_before_the_first_link_is_done_or_said_to_be_late() {
         .command_unlinked(PbxCommand::HangUpAgent { leg: gone });
     let found = Found {
         side: Side::Callee,
-        stage: Stage::Answered,
-        rang: false,
+        stage: FoundStage::Answered,
+        progress: ProgressSeen::Nothing,
         through_dialplan: false,
         in_app: true,
         bridge: None,

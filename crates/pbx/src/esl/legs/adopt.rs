@@ -2,7 +2,7 @@
 
 use super::{END_LATE_MAX, Legs};
 use crate::esl::command;
-use crate::esl::leg::{FarHalf, Found, Join, Leg, Side, Stage};
+use crate::esl::leg::{FarHalf, Found, Join, Leg, Side};
 use crate::esl::outbox::OnReply;
 use paceline_core::ids::LegId;
 use std::collections::HashMap;
@@ -17,9 +17,8 @@ impl Legs {
         self.joins.clear();
         for leg in self.legs.values_mut() {
             leg.join = Join::Alone;
-            leg.parked = false;
+            leg.unpark();
             leg.far_half = FarHalf::Unknown;
-            leg.settles_until = None;
         }
         self.unparked.clear();
         for (id, found) in found {
@@ -28,13 +27,10 @@ impl Legs {
                 continue;
             }
             let leg = self.legs.entry(*id).or_insert_with(|| Leg::new(found.side));
-            leg.rang |= found.rang;
-            leg.early_media |= found.early_media;
-            leg.stage = leg.stage.max(found.stage);
-            leg.parked = found.stage == Stage::Held && found.with.is_none() && !found.elsewhere;
-            leg.on_hold = found.on_hold;
-            leg.trouble_told = found.trouble();
-            leg.audio.begins(leg.parked, now);
+            leg.adopt(found);
+            leg.phone.audio.hold(found.on_hold, now);
+            leg.phone.audio.begins(leg.is_parked(), now);
+            leg.phone.reported = found.trouble();
             if found.elsewhere {
                 leg.join = Join::Elsewhere { missed: false };
                 self.out.ask(OnReply::Nothing, command::hold_once_left(*id));
@@ -42,7 +38,7 @@ impl Legs {
                 leg.join = Join::Talking { with };
             }
             self.ended.forget(id);
-            if leg.hang_up_asked {
+            if leg.is_hang_up_requested() {
                 self.out.ask(OnReply::HungUp(*id), command::hang_up(*id));
             }
             if let (Side::Callee, Some(name)) = (found.side, &found.recording) {

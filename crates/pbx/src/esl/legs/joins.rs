@@ -3,8 +3,8 @@
 use super::moves::PARK_WAIT_MAX;
 use super::{JOIN_BEGINS_MAX, JOIN_WAIT_MAX, Legs};
 use crate::esl::command;
-use crate::esl::leg::{Join, Leg, Side};
-use crate::esl::outbox::OnReply;
+use crate::esl::leg::{Join, Leg, Place, Presence, Side, Stage};
+use crate::esl::outbox::{Look, OnReply};
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{ConnectFault, PbxEvent};
 use std::time::Instant;
@@ -15,10 +15,12 @@ struct Parked(bool);
 impl Legs {
     pub(super) fn connect(&mut self, leg: LegId, agent_leg: AgentLegId, now: Instant) {
         let callee = self.legs.get(&leg.0).map(Leg::answered);
-        let agent = self
-            .legs
-            .get(&agent_leg.0)
-            .map(|agent| (agent.answered() && !agent.left, agent.join.with()));
+        let agent = self.legs.get(&agent_leg.0).map(|agent| {
+            (
+                agent.answered() && agent.phone.presence != Presence::Left,
+                agent.join.with(),
+            )
+        });
         let callee = callee.filter(|_| {
             self.legs
                 .get(&leg.0)
@@ -51,7 +53,7 @@ impl Legs {
     }
 
     pub(super) fn join_if_parked(&mut self, callee: Uuid, agent: Uuid, now: Instant) {
-        let parked = |id| self.legs.get(&id).is_some_and(|leg: &Leg| leg.parked);
+        let parked = |id| self.legs.get(&id).is_some_and(Leg::is_parked);
         if !parked(callee) || !parked(agent) {
             return;
         }
@@ -72,7 +74,7 @@ impl Legs {
     /// Of a callee whose conversation with this agent is over, and nothing more is known: whether it has been parked since.
     fn parted(&self, callee: Uuid, agent: Uuid) -> Option<Parked> {
         let leg = self.legs.get(&callee)?;
-        (leg.join == Join::Parted { from: agent }).then_some(Parked(leg.parked))
+        (leg.join == Join::Parted { from: agent }).then_some(Parked(leg.is_parked()))
     }
 
     /// The callee and the agent are not joined, and nobody waits for it any more.
@@ -95,12 +97,15 @@ impl Legs {
         }
     }
 
-    /// Whether the agent's leg has no callee that lives. `talked`: it was told as joined with one, and was not parked since.
-    fn is_alone(&self, agent: Uuid, talked: bool) -> bool {
-        self.legs.get(&agent).is_some_and(|leg| match leg.join {
-            Join::Alone | Join::Wanted { .. } => !talked,
-            Join::Talking { with } => talked && !self.legs.contains_key(&with),
-            Join::Asked { .. } | Join::Parted { .. } | Join::Elsewhere { .. } => false,
+    /// Whether the agent's leg is as its callee's end has left it, with no callee since.
+    fn is_alone(&self, agent: Uuid, look: Look) -> bool {
+        self.legs.get(&agent).is_some_and(|leg| match (look, leg.join) {
+            (Look::AfterFailedJoin, Join::Alone | Join::Wanted { .. }) => true,
+            // It has not been parked since that conversation.
+            (Look::AfterTalk, Join::Talking { with }) => !self.legs.contains_key(&with),
+            (Look::AfterFailedJoin, Join::Talking { .. })
+            | (Look::AfterTalk, Join::Alone | Join::Wanted { .. })
+            | (_, Join::Asked { .. } | Join::Parted { .. } | Join::Elsewhere { .. }) => false,
         })
     }
 
@@ -108,50 +113,53 @@ impl Legs {
     /// short of CPU begins later, when it must have.
     pub(super) fn look_after_failed_join(&mut self, agent: Uuid, now: Instant) {
         for wait in [JOIN_BEGINS_MAX, JOIN_WAIT_MAX] {
-            self.left_behind.push((now + wait, agent, false));
+            self.left_behind.push((now + wait, agent, Look::AfterFailedJoin));
         }
     }
 
     /// Its callee ended, perhaps while the PBX still joined the two: then it parks nobody, and tells nothing.
     pub(super) fn look_after_talk(&mut self, agent: Uuid, now: Instant) {
-        self.left_behind.push((now + JOIN_BEGINS_MAX, agent, true));
+        self.left_behind
+            .push((now + JOIN_BEGINS_MAX, agent, Look::AfterTalk));
     }
 
     pub(super) fn tick_left_behind(&mut self, now: Instant) {
-        for (_, agent, talked) in self
+        for (_, agent, look) in self
             .left_behind
             .extract_if(.., |(due, ..)| *due <= now)
             .collect::<Vec<_>>()
         {
-            if self.is_alone(agent, talked) {
+            if self.is_alone(agent, look) {
                 self.out
-                    .ask(OnReply::LeftBehind(agent, talked), command::whom_with(agent));
+                    .ask(OnReply::LeftBehind(agent, look), command::whom_with(agent));
             }
         }
     }
 
     /// Parks an agent's leg that the PBX has left between two conversations, unless the next one has begun.
-    pub(super) fn left_behind(&mut self, agent: Uuid, talked: bool, printed: &str, now: Instant) {
+    pub(super) fn left_behind(&mut self, agent: Uuid, look: Look, printed: &str, now: Instant) {
         let is_left = command::is_between(printed) || command::is_with_nobody(printed);
-        if !self.is_alone(agent, talked) {
+        if !self.is_alone(agent, look) {
             return;
         }
         if is_left {
             self.out.ask(OnReply::Nothing, command::park(agent));
-        } else if self.legs.get(&agent).is_some_and(|leg| leg.parked) {
+        } else if self.legs.get(&agent).is_some_and(Leg::is_parked) {
             return;
         } else {
             // Somebody else may have it.
             self.must_be_parked(agent, now);
         }
-        self.left_behind.push((now + JOIN_BEGINS_MAX, agent, talked));
+        self.left_behind.push((now + JOIN_BEGINS_MAX, agent, look));
     }
 
     /// The PBX may have begun to join this callee with an agent who is gone: then it parks it again, else it is parked still.
     fn settle(&mut self, callee: Uuid, now: Instant) {
         if let Some(leg) = self.legs.get_mut(&callee) {
-            leg.parked = false;
-            leg.settles_until = Some(now + PARK_WAIT_MAX);
+            if leg.is_held() {
+                let until = now + PARK_WAIT_MAX;
+                leg.stage = Stage::Held(Place::Settling { until });
+            }
             self.out.ask(OnReply::Settled(callee), command::whom_with(callee));
             self.must_be_parked(callee, now);
         }
@@ -159,11 +167,12 @@ impl Legs {
 
     pub(super) fn settled(&mut self, callee: Uuid, printed: &str, now: Instant) {
         if let Some(leg) = self.legs.get_mut(&callee)
-            && leg.settles_until.is_some()
-            && !leg.parked
+            && let Stage::Held(Place::Settling { until }) = leg.stage
             && command::is_parked(printed)
         {
-            leg.parked = true;
+            leg.stage = Stage::Held(Place::Parked {
+                settles_until: Some(until),
+            });
             if let Join::Wanted { with } = leg.join {
                 self.join_if_parked(callee, with, now);
             }
@@ -238,8 +247,8 @@ impl Legs {
         for (one, other) in [(callee, agent), (agent, callee)] {
             if let Some(one) = self.legs.get_mut(&one) {
                 one.join = Join::Talking { with: other };
-                one.parked = false;
-                one.audio.begins(false, now);
+                one.unpark();
+                one.phone.audio.begins(false, now);
             }
         }
     }

@@ -44,7 +44,7 @@ impl Legs {
     }
 
     pub(super) fn play_if_parked(&mut self, id: Uuid) {
-        if let Some(callee) = self.legs.get_mut(&id).filter(|leg| leg.parked)
+        if let Some(callee) = self.legs.get_mut(&id).filter(|leg| leg.is_parked())
             && let Message::Soon { path } = &callee.message
         {
             self.out.ask(OnReply::Playing(LegId(id)), command::play(id, path));

@@ -12,7 +12,7 @@
 use super::Legs;
 use super::phones::is_due;
 use crate::esl::command;
-use crate::esl::leg::{Join, Leg, Message, Side};
+use crate::esl::leg::{Join, Leg, Message, Place, Presence, Side, Stage};
 use crate::esl::outbox::OnReply;
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{ConnectFault, Departure, EndedBy, LegEnd, PbxEvent};
@@ -36,7 +36,7 @@ impl Legs {
             (_, Some(Side::Callee)) => (b, a),
             _ => return,
         };
-        let parked = self.legs.get(&agent).is_some_and(|agent| agent.parked);
+        let parked = self.legs.get(&agent).is_some_and(Leg::is_parked);
         if let Some(leg) = self.legs.get_mut(&callee)
             && leg.join == (Join::Talking { with: agent })
         {
@@ -50,20 +50,24 @@ impl Legs {
     /// It was parked, and is not any more.
     pub(super) fn unparked(&mut self, id: Uuid, now: Instant) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        // Our own joins, of which CHANNEL_BRIDGE tells.
-        if !leg.parked || matches!(leg.join, Join::Asked { .. }) {
+        let Stage::Held(Place::Parked { settles_until }) = leg.stage else {
+            return;
+        };
+        // Our own joins: CHANNEL_BRIDGE confirms them.
+        if matches!(leg.join, Join::Asked { .. }) {
             return;
         }
-        leg.parked = false;
+        let settling = settles_until
+            .filter(|until| *until > now)
+            .map(|until| Place::Settling { until });
+        leg.stage = Stage::Held(settling.unwrap_or(Place::Away));
         match leg.side {
             // Somebody else has it now.
             Side::Callee if matches!(leg.join, Join::Elsewhere { .. }) => {
                 self.parked_elsewhere.retain(|(_, callee)| *callee != id);
                 self.out.ask(OnReply::Nothing, command::hold_once_left(id));
             }
-            Side::Callee if leg.settles_until.is_some_and(|until| until > now) => {
-                self.must_be_parked(id, now)
-            }
+            Side::Callee if settling.is_some() => self.must_be_parked(id, now),
             Side::Callee => self.transferred(id),
             // A join that we asked for begins, though its callee has ended since.
             Side::Agent if self.left_behind.iter().any(|(_, agent, _)| *agent == id) => {}
@@ -80,7 +84,7 @@ impl Legs {
             return;
         }
         let join = std::mem::replace(&mut leg.join, Join::Elsewhere { missed: false });
-        leg.parked = false;
+        leg.unpark();
         leg.message = Message::No;
         let agent = match join {
             Join::Alone | Join::Elsewhere { .. } => None,
@@ -102,15 +106,17 @@ impl Legs {
             if leg.join.with() == Some(callee) {
                 leg.join = Join::Alone;
             }
-            if leg.transfers {
+            if leg.phone.presence == Presence::Transferring {
                 self.left(agent, Departure::Transferred);
             }
         }
     }
 
     fn left(&mut self, agent: Uuid, how: Departure) {
-        if let Some(leg) = self.legs.get_mut(&agent) {
-            leg.left = true;
+        if let Some(leg) = self.legs.get_mut(&agent)
+            && std::mem::replace(&mut leg.phone.presence, Presence::Left) == Presence::Left
+        {
+            return;
         }
         let leg = AgentLegId(agent);
         self.out.events.push_back(PbxEvent::AgentLeft { leg, how });
@@ -148,7 +154,7 @@ impl Legs {
         self.recordings.agent_left(AgentLegId(agent), &mut self.out);
         let end = LegEnd {
             by: EndedBy::TakenAway,
-            progressed: leg.rang,
+            progressed: leg.progress.rang(),
             answered: true,
             ..LegEnd::default()
         };
@@ -161,7 +167,7 @@ impl Legs {
         match join {
             Join::Wanted { with } => self.join_if_parked(callee, with, now),
             Join::Talking { with: agent } | Join::Parted { from: agent } => {
-                match self.legs.get(&agent).map(|agent| agent.parked) {
+                match self.legs.get(&agent).map(Leg::is_parked) {
                     // Both were parked, by an operator: neither is with anybody.
                     Some(true) => {
                         self.transferred(callee);
@@ -188,7 +194,7 @@ impl Legs {
             && due <= now
         {
             self.parked_elsewhere.pop_front();
-            let alone = |leg: &Leg| leg.parked && matches!(leg.join, Join::Elsewhere { .. });
+            let alone = |leg: &Leg| leg.is_parked() && matches!(leg.join, Join::Elsewhere { .. });
             if self.legs.get(&callee).is_some_and(alone) {
                 self.alone(callee);
             }
@@ -251,7 +257,7 @@ impl Legs {
                 Join::Alone | Join::Wanted { .. } | Join::Parted { .. } | Join::Elsewhere { .. } => false,
             };
             match self.legs.get(&agent) {
-                Some(leg) if leg.parked || talks(leg) => {}
+                Some(leg) if leg.is_parked() || talks(leg) => {}
                 Some(leg) if leg.side == Side::Callee => self.transferred(agent),
                 Some(_) => self.taken_away(agent, now),
                 None => {}

@@ -6,7 +6,7 @@
 use super::Legs;
 use crate::esl::command;
 use crate::esl::esl_event::on_hold;
-use crate::esl::leg::{Leg, Side, Stage};
+use crate::esl::leg::{Leg, Side};
 use crate::esl::outbox::OnReply;
 use paceline_core::ids::AgentLegId;
 use paceline_core::pbx::PbxEvent;
@@ -41,9 +41,9 @@ pub(super) fn is_due(at: &mut Option<Instant>, every: Duration, now: Instant) ->
 }
 
 impl Legs {
-    pub(super) fn held(&mut self, id: Uuid, on_hold: bool, now: Instant) {
+    pub(super) fn hold(&mut self, id: Uuid, on_hold: bool, now: Instant) {
         if let Some(leg) = self.legs.get_mut(&id).filter(|leg| leg.side == Side::Agent) {
-            leg.on_hold = on_hold;
+            leg.phone.audio.hold(on_hold, now);
             self.tell_trouble(id, now);
         }
     }
@@ -52,8 +52,8 @@ impl Legs {
     pub(super) fn tell_trouble(&mut self, id: Uuid, now: Instant) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let trouble = leg.trouble(now);
-        if leg.side == Side::Agent && leg.stage == Stage::Held && trouble != leg.trouble_told {
-            leg.trouble_told = trouble;
+        if leg.side == Side::Agent && leg.is_held() && trouble != leg.phone.reported {
+            leg.phone.reported = trouble;
             let leg = AgentLegId(id);
             self.out.events.push_back(PbxEvent::AgentTrouble { leg, trouble });
         }
@@ -62,7 +62,7 @@ impl Legs {
     pub(super) fn described(&mut self, id: Uuid, reply: &str, now: Instant) {
         // `_undef_` and `-ERR` say nothing.
         if reply.starts_with("v=") {
-            self.held(id, on_hold(reply), now);
+            self.hold(id, on_hold(reply), now);
         }
     }
 
@@ -70,14 +70,14 @@ impl Legs {
         self.asking.counting = self.asking.counting.saturating_sub(1);
         for (id, packets) in command::packets_counted(printed) {
             if let Some(leg) = self.legs.get_mut(&id) {
-                leg.audio.counted(packets, leg.on_hold, now);
+                leg.phone.audio.counted(packets, now);
                 self.tell_trouble(id, now);
             }
         }
     }
 
     fn agents(&self, of: impl Fn(&Leg) -> bool) -> Vec<Uuid> {
-        let held = |leg: &Leg| leg.side == Side::Agent && leg.stage == Stage::Held;
+        let held = |leg: &Leg| leg.side == Side::Agent && leg.is_held();
         let mut agents: Vec<Uuid> = self
             .legs
             .iter()
@@ -90,7 +90,7 @@ impl Legs {
 
     pub(super) fn tick_phones(&mut self, now: Instant) {
         if is_due(&mut self.asking.hold_at, HOLD_ASKED_EVERY, now) {
-            for id in self.agents(|leg| leg.on_hold) {
+            for id in self.agents(|leg| leg.phone.audio.is_on_hold()) {
                 self.out.ask(OnReply::Described(id), command::far_description(id));
             }
         }

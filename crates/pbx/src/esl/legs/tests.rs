@@ -1,5 +1,6 @@
 use super::*;
-use crate::esl::leg::Found;
+use crate::esl::leg::{Found, FoundStage};
+use crate::progress::ProgressSeen;
 use paceline_core::pbx::DialString;
 use paceline_core::pbx::{Destination, EndedBy, Sound};
 
@@ -383,9 +384,8 @@ fn after_a_gap_what_lives_is_taken_over_and_what_is_gone_vanishes() {
         .command_unlinked(PbxCommand::HangUpAgent { leg: AGENT });
     let found = Found {
         side: Side::Agent,
-        stage: Stage::Held,
-        rang: true,
-        early_media: false,
+        stage: FoundStage::Held,
+        progress: ProgressSeen::Ringing,
         with: None,
         elsewhere: false,
         on_hold: false,

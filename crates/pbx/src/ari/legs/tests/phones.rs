@@ -199,6 +199,50 @@ fn silence_for_an_agent_stops_as_soon_as_the_callee_speaks() {
     }
 }
 
+#[test]
+fn an_agent_whose_callee_was_moved_hears_silence_after_ten_seconds_like_any_agent_alone() {
+    let mut script = Script::new();
+    let agent = script.agent();
+    let leg = script.connected(agent);
+    script.left(agent, &leg.to_string());
+    script.pass(Duration::from_millis(250));
+    script.asked();
+    script.reply(Purpose::CalleeOut(leg.0), 409);
+    assert_eq!(script.said(), [PbxEvent::Transferred { leg }]);
+    script.pass(Duration::from_secs(11));
+    assert!(script.paths().contains(&format!("POST channels/{agent}/silence")));
+}
+
+#[test]
+fn a_conversation_taken_over_with_a_callee_who_sends_nothing_gets_silence_too() {
+    let mut script = Script::new();
+    let (agent, leg) = (AgentLegId(Uuid::now_v7()), LegId(Uuid::now_v7()));
+    let held = Found {
+        side: Side::Agent,
+        stage: FoundStage::Held,
+        progress: ProgressSeen::Nothing,
+        through_dialplan: false,
+        in_app: true,
+        bridge: Some(agent.0),
+        with_others: false,
+    };
+    let callee = Found {
+        side: Side::Callee,
+        stage: FoundStage::Answered,
+        ..held
+    };
+    let found = HashMap::from([(agent.0, held), (leg.0, callee)]);
+    script.legs.adopt(&found, false, script.now);
+    script.asked();
+    for (from_phone, to_phone) in [(600, 0), (1200, 0)] {
+        script.pass(Duration::from_secs(12));
+        script
+            .legs
+            .packets(agent.0, Some((from_phone, to_phone)), script.now);
+    }
+    assert_eq!(script.paths(), [format!("POST channels/{agent}/silence")]);
+}
+
 const COLLEAGUE_ENDS: &str = "DELETE channels/1795865018.2";
 
 #[test]

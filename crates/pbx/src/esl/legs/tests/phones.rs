@@ -293,10 +293,15 @@ fn an_agent_left_between_two_conversations_is_parked_unless_the_next_has_begun()
         bench.ended(CALLEE.0, facts("NORMAL_CLEARING", 16, Some(200)));
         bench.asked();
         bench.tick_after(JOIN_BEGINS_MAX);
-        assert_eq!(bench.asked(), [OnReply::LeftBehind(AGENT.0, false)]);
-        bench
-            .legs
-            .replied(OnReply::LeftBehind(AGENT.0, false), printed, bench.now);
+        assert_eq!(
+            bench.asked(),
+            [OnReply::LeftBehind(AGENT.0, Look::AfterFailedJoin)]
+        );
+        bench.legs.replied(
+            OnReply::LeftBehind(AGENT.0, Look::AfterFailedJoin),
+            printed,
+            bench.now,
+        );
         let asked = bench.asked();
         assert_eq!(asked.len(), usize::from(parks), "{printed}: {asked:?}");
         // Until it is.
@@ -304,7 +309,11 @@ fn an_agent_left_between_two_conversations_is_parked_unless_the_next_has_begun()
         assert_eq!(bench.asked().len(), usize::from(parks));
         // And a PBX that is short of CPU may not have begun before.
         bench.tick_after(JOIN_WAIT_MAX - JOIN_BEGINS_MAX * 2);
-        assert_eq!(bench.asked(), [OnReply::LeftBehind(AGENT.0, false)], "{printed}");
+        assert_eq!(
+            bench.asked(),
+            [OnReply::LeftBehind(AGENT.0, Look::AfterFailedJoin)],
+            "{printed}"
+        );
     }
 }
 
@@ -319,7 +328,7 @@ fn an_agent_whose_callee_ends_just_after_the_join_is_parked_and_kept() {
         bench.heard();
         bench.asked();
         bench.tick_after(JOIN_BEGINS_MAX);
-        let looked = OnReply::LeftBehind(AGENT.0, true);
+        let looked = OnReply::LeftBehind(AGENT.0, Look::AfterTalk);
         assert_eq!(bench.asked(), std::slice::from_ref(&looked));
         bench.legs.replied(looked, printed, bench.now);
         assert_eq!(bench.asked().len(), usize::from(parks), "{printed}");
@@ -349,7 +358,7 @@ fn an_agent_whose_join_begins_after_the_callees_end_is_parked_and_kept() {
     bench.event(EslEvent::Unparked(AGENT.0));
     bench.asked();
     bench.tick_after(JOIN_BEGINS_MAX);
-    let looked = OnReply::LeftBehind(AGENT.0, false);
+    let looked = OnReply::LeftBehind(AGENT.0, Look::AfterFailedJoin);
     assert_eq!(bench.asked(), std::slice::from_ref(&looked));
     bench.legs.replied(looked, "CS_RESET false", bench.now);
     assert_eq!(bench.asked(), [OnReply::Nothing], "it is parked");
@@ -367,7 +376,7 @@ fn an_agent_whom_somebody_else_has_after_a_join_that_came_to_nothing_is_taken_aw
     bench.event(EslEvent::Unparked(AGENT.0));
     bench.heard();
     bench.tick_after(JOIN_BEGINS_MAX);
-    let looked = OnReply::LeftBehind(AGENT.0, false);
+    let looked = OnReply::LeftBehind(AGENT.0, Look::AfterFailedJoin);
     bench.legs.replied(looked, "CS_EXCHANGE_MEDIA true", bench.now);
     bench.tick_after(moves::PARK_WAIT_MAX);
     let heard = bench.heard();
