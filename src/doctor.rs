@@ -9,9 +9,6 @@ mod esl;
 mod gate;
 mod judge;
 pub mod sounds;
-#[cfg(test)]
-#[path = "../crates/pbx/src/ari/tls/server.rs"]
-mod tls_server;
 
 pub use call::{Call, CallPlan};
 pub use gate::AskGate;

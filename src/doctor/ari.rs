@@ -480,7 +480,7 @@ async fn is_paceline_at(listen: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::tls_server::server;
+    use paceline_lab::HttpsServer;
     use rustls::pki_types::CertificateDer;
     use std::io::{Read as _, Write as _};
 
@@ -499,7 +499,7 @@ mod tests {
     #[tokio::test]
     async fn a_certificate_that_nobody_vouches_for_and_no_tls_at_all_are_told_from_no_server() {
         let nowhere = "127.0.0.1:1".parse().unwrap();
-        let (port, authority) = server();
+        let HttpsServer { port, authority } = HttpsServer::start().unwrap();
         let reach = async |ari: Ari| ari.facts(&[], &Records::default(), nowhere).await.reach;
         assert_eq!(reach(ari(port, Vec::new())).await, Reach::Untrusted);
         assert_eq!(reach(ari(port, vec![authority])).await, Reach::BadPassword);

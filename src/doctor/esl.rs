@@ -1,19 +1,19 @@
 //! What a FreeSWITCH says of itself over its Event Socket. In: how it is reached, and which trunks and agents matter.
 //! Out: [`Facts`], without a judgement. Only asks; nothing there is set, loaded or placed.
 
-mod said;
+mod output;
 
-pub(super) use said::{Target, parameters, target_of};
+pub(super) use output::{Target, parameters, target_of};
 
 use super::sounds::Presence;
 use super::{Endpoint, Member, Queue, Records, Wanted, Watch};
 use crate::config::{PbxConfig, PbxKind};
 use crate::pbx::esl::{Connection, ConnectionError, EslConfig, sound_file};
-use paceline_core::pbx::Sound;
-use paceline_esl::argument;
-use said::{
+use output::{
     SofiaLine, cell, codec_list, codec_names, field, media_timeout, profile_of, room, sofia_line, table,
 };
+use paceline_core::pbx::Sound;
+use paceline_esl::argument;
 use secrecy::ExposeSecret as _;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -82,14 +82,14 @@ pub struct Carrier {
     process: Process,
     sip_port: u16,
     media: Arc<Media>,
-    book: Arc<Mutex<Book>>,
+    call_log: Arc<Mutex<CallLog>>,
     stop: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
     folder: TempDir,
 }
 
 #[derive(Debug, Default)]
-struct Book {
+struct CallLog {
     calls: Vec<SeenCall>,
     /// Index in `calls`, RTP address of the caller and flow, for each call that is up.
     live: BTreeMap<String, (usize, SocketAddr, Option<FlowId>)>,
@@ -159,17 +159,17 @@ impl Carrier {
             });
         }
         let calls = File::open(&calls_path).map_err(LabError::file("read", &calls_path))?;
-        let book = Arc::new(Mutex::new(Book::default()));
+        let call_log = Arc::new(Mutex::new(CallLog::default()));
         let stop = Arc::new(AtomicBool::new(false));
         let reader = {
-            let (book, media, stop) = (Arc::clone(&book), Arc::clone(&media), Arc::clone(&stop));
-            thread::spawn(move || follow(calls, &book, &media, &stop))
+            let (call_log, media, stop) = (Arc::clone(&call_log), Arc::clone(&media), Arc::clone(&stop));
+            thread::spawn(move || follow(calls, &call_log, &media, &stop))
         };
         Ok(Self {
             process,
             sip_port,
             media,
-            book,
+            call_log,
             stop,
             reader: Some(reader),
             folder,
@@ -183,15 +183,15 @@ impl Carrier {
 
     /// All calls in order of arrival; up to 20 ms late.
     pub fn calls(&self) -> Vec<SeenCall> {
-        lock(&self.book).calls.clone()
+        lock(&self.call_log).calls.clone()
     }
 
     /// Marks all calls as lost, because the PBX that placed them is known to be dead and will send no BYE.
     pub fn lose_calls(&self) {
-        let mut book = lock(&self.book);
-        let live = std::mem::take(&mut book.live);
+        let mut call_log = lock(&self.call_log);
+        let live = std::mem::take(&mut call_log.live);
         for (place, _, flow) in live.into_values() {
-            if let Some(call) = book.calls.get_mut(place) {
+            if let Some(call) = call_log.calls.get_mut(place) {
                 call.end = Some(CallEnd::Lost);
                 call.ended_at_ms = Some(now_ms());
                 let heard = flow.map(|flow| self.media.close(flow)).unwrap_or_default();
@@ -291,12 +291,12 @@ fn udp_port_is_bound(port: u16) -> bool {
     fs::read_to_string("/proc/net/udp").is_ok_and(|table| table.contains(&address))
 }
 
-fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
-    book.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(call_log: &Mutex<CallLog>) -> MutexGuard<'_, CallLog> {
+    call_log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads SIPp's log while it grows.
-fn follow(mut log: File, book: &Mutex<Book>, media: &Media, stop: &AtomicBool) {
+fn follow(mut log: File, call_log: &Mutex<CallLog>, media: &Media, stop: &AtomicBool) {
     let mut pending = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         // Reading is tried again after an error.
@@ -306,12 +306,12 @@ fn follow(mut log: File, book: &Mutex<Book>, media: &Media, stop: &AtomicBool) {
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |at| at + 1);
         let lines: Vec<u8> = pending.drain(..complete).collect();
-        let mut book = lock(book);
+        let mut call_log = lock(call_log);
         for line in String::from_utf8_lossy(&lines).lines() {
             // A line of another format is not from our scenario.
-            let _ = note(line, &mut book, media);
+            let _ = note(line, &mut call_log, media);
         }
-        drop(book);
+        drop(call_log);
         if read == 0 {
             thread::sleep(Duration::from_millis(10));
         }
@@ -323,7 +323,7 @@ fn now_ms() -> u64 {
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn note(line: &str, book: &mut Book, media: &Media) -> Option<()> {
+fn note(line: &str, call_log: &mut CallLog, media: &Media) -> Option<()> {
     let mut words = line.split_whitespace();
     let event = words.next()?;
     if event == "I" {
@@ -339,10 +339,11 @@ fn note(line: &str, book: &mut Book, media: &Media) -> Option<()> {
         )]
         let at_ms = (seconds * 1_000.0 + microseconds / 1_000.0) as u64;
         let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        book.live
-            .insert(call_id.clone(), (book.calls.len(), remote, None));
+        call_log
+            .live
+            .insert(call_id.clone(), (call_log.calls.len(), remote, None));
         let behaviour = Behaviour::of(&number);
-        book.calls.push(SeenCall {
+        call_log.calls.push(SeenCall {
             number,
             behaviour,
             call_id,
@@ -365,8 +366,8 @@ fn note(line: &str, book: &mut Book, media: &Media) -> Option<()> {
         _ => None,
     };
     let call_id = words.next()?;
-    let (place, remote, flow) = book.live.get_mut(call_id)?;
-    let call = book.calls.get_mut(*place)?;
+    let (place, remote, flow) = call_log.live.get_mut(call_id)?;
+    let call = call_log.calls.get_mut(*place)?;
     match event {
         "E" => *flow = Some(media.open(*remote, Behaviour::early_script())),
         "A" => {
@@ -383,7 +384,7 @@ fn note(line: &str, book: &mut Book, media: &Media) -> Option<()> {
             call.ended_at_ms = Some(now_ms());
             let heard = flow.take().map(|flow| media.close(flow)).unwrap_or_default();
             (call.heard_agent, call.heard_message) = (heard.far, heard.message);
-            book.live.remove(call_id);
+            call_log.live.remove(call_id);
         }
         _ => return None,
     }

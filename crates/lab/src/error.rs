@@ -51,6 +51,12 @@ pub enum LabError {
         #[source]
         err: io::Error,
     },
+    /// The certificates of the HTTPS server could not be made.
+    #[error("make a certificate")]
+    Certificate(#[source] rcgen::Error),
+    /// The HTTPS server's TLS could not be set up.
+    #[error("set up TLS")]
+    Tls(#[source] rustls::Error),
     /// All of the lab's port blocks are taken by other labs.
     #[error("every port block of the lab is taken; end other tests or labs on this machine first")]
     NoPortsLeft,

@@ -1,4 +1,5 @@
-//! Just enough of an Event Socket client to ask a FreeSWITCH something: one connection a time.
+//! A small Event Socket client that asks a FreeSWITCH something over a connection of its own. It shares no code with the driver
+//! that the tests examine: a fault of the driver must not hide itself, and a driver on tokio cannot be used from here.
 
 use std::{
     io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _},

@@ -1,7 +1,7 @@
 //! Real telephony and databases on loopback, for tests and for trying Paceline out.
 //!
 //! What is here: [`Asterisk`] (22 or 16, unpacked by `scripts/tools`), [`FreeSwitch`] (where there is one), a [`Carrier`] (SIPp, whose callees do what the
-//! dialed number's last two digits say, see [`Behaviour`]), the agents' [`Phones`], [`Postgres`] and a
+//! dialed number's last two digits say, see [`Behaviour`]), the agents' [`Phones`], [`Postgres`], an [`HttpsServer`] with an authority of its own, and a
 //! [`SmallDisk`] that can be filled. [`Lab`] starts a
 //! carrier, phones and an Asterisk that know each other.
 //!
@@ -17,6 +17,7 @@ mod esl;
 mod folder;
 mod freeswitch;
 mod http;
+mod https;
 mod lab;
 mod media;
 mod phones;
@@ -31,6 +32,7 @@ pub use disk::SmallDisk;
 pub use error::LabError;
 pub use freeswitch::{FreeSwitch, FreeSwitchOptions, FreeSwitchPorts};
 pub use http::Reply;
+pub use https::HttpsServer;
 pub use lab::{FreeSwitchLab, Lab, LabOptions, LabPorts};
 pub use media::{Audio, MediaReport};
 pub use phones::{Hold, PhoneBehaviour, PhoneCall, PhoneState, Phones};

@@ -122,11 +122,11 @@ async fn connect(ari: &Ari, app: &str) -> Result<EventStream, ClientError> {
 mod tests {
     use super::*;
     use crate::config::PbxKind;
-    use crate::doctor::tls_server::server;
+    use paceline_lab::HttpsServer;
 
     #[tokio::test]
     async fn a_private_authority_is_believed_for_a_test_call_too() {
-        let (port, authority) = server();
+        let HttpsServer { port, authority } = HttpsServer::start().unwrap();
         let kind = PbxKind::Ari {
             url: format!("https://127.0.0.1:{port}"),
             username: "paceline".to_owned(),

@@ -1,11 +1,11 @@
-//! Whom we believe to be the PBX: one TLS configuration for its HTTP server and for its event stream.
+//! One TLS configuration for the PBX's HTTP server and for its event stream.
 
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use std::sync::Arc;
 
-/// Trusts these authorities only; without any, those that this machine trusts.
+/// Trusts these authorities only. If there are none, it trusts those that this machine trusts.
 pub(super) fn client_config(authorities: &[CertificateDer<'static>]) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
@@ -20,19 +20,16 @@ pub(super) fn client_config(authorities: &[CertificateDer<'static>]) -> Result<C
 }
 
 #[cfg(test)]
-mod server;
-
-#[cfg(test)]
 mod tests {
     use super::super::AriConfig;
     use super::super::client::{Client, ClientError, HttpError};
     use super::super::requests::{Method, Request};
-    use super::server::server;
     use paceline_core::ids::PbxName;
+    use paceline_lab::HttpsServer;
 
     #[tokio::test]
-    async fn a_private_authority_is_believed_on_both_ways_where_it_is_named_and_only_there() {
-        let (port, authority) = server();
+    async fn a_private_authority_is_trusted_for_requests_and_events_if_and_only_if_it_is_configured() {
+        let HttpsServer { port, authority } = HttpsServer::start().unwrap();
         let http = |authorities| {
             let config = AriConfig {
                 name: PbxName::new("pbx"),
