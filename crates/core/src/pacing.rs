@@ -8,7 +8,6 @@
 //! the next callee finds no agent stays below what the abandon rules still allow (`pacing/budget.rs`). It knows no contact,
 //! no trunk and no store. Start at [`PacingController::tick`]. `docs/pacing.md` has the model and its constants.
 
-mod book;
 mod budget;
 mod drift;
 mod forecast;
@@ -18,25 +17,28 @@ mod observe;
 mod poisson_binomial;
 mod report;
 pub mod rules;
+mod snapshot;
 mod surplus;
+mod tracked;
 
-pub use book::{AgentKey, AgentStep, CallKey};
 pub use budget::{LearntGain, RuleAccount};
 pub use hazards::LearntBin;
 pub use learner::Learnt;
 pub use observe::CallStep;
 pub use report::{EffectiveMode, Fallback, LaunchLimit, PacingReport};
+pub use tracked::{AgentKey, AgentStep, CallKey};
 
 use crate::time::{Mono, Now, Wall};
-use book::{AgentSpell, Book, CallPhase, EndedAs};
 use budget::Budget;
-use forecast::{HORIZONS, Row, Tables, dial, horizons, ring};
+use forecast::Tables;
 use jiff::tz::TimeZone;
 use learner::Learner;
 use observe::TrunkTrouble;
 use poisson_binomial::PoissonBinomial;
 use rules::{AbandonRule, AnswerResult, Answers};
+use snapshot::{Snapshot, weighted};
 use std::time::Duration;
+use tracked::{CallPhase, EndedAs, Tracked};
 
 /// If a requested call is not seen dialing within this time, the controller assumes that it was not placed.
 const ASKED_SECS_MAX: f64 = 3.0;
@@ -104,7 +106,7 @@ pub struct Room {
 #[derive(Clone, Debug)]
 pub struct PacingController {
     settings: PacingConfig,
-    book: Book,
+    tracked: Tracked,
     learner: Learner,
     budget: Budget,
     trunks: TrunkTrouble,
@@ -159,7 +161,7 @@ impl PacingController {
         let tables = Tables::new(&learner.sources(0.0, ring_secs(&settings), limit));
         Self {
             settings,
-            book: Book::default(),
+            tracked: Tracked::default(),
             learner,
             budget,
             trunks: TrunkTrouble::default(),
@@ -201,19 +203,19 @@ impl PacingController {
 
     /// Number of events that were ignored because too many calls or agents were known.
     pub fn dropped(&self) -> u64 {
-        self.book.dropped
+        self.tracked.dropped
     }
 
     /// Reports a new state of an agent.
     pub fn agent(&mut self, at: Mono, agent: AgentKey, step: AgentStep) {
         (self.calls_changed, self.unsaved) = (true, true);
-        observe::agent(&mut self.book, &mut self.learner, secs(at), agent, step);
+        observe::agent(&mut self.tracked, &mut self.learner, secs(at), agent, step);
     }
 
     /// Reports when an agent will log out. If a call runs at that time, the agent stays until it ends. `None`: the agent
     /// stays.
     pub fn agent_leaves(&mut self, agent: AgentKey, at: Option<Mono>) {
-        if let Some(spell) = self.book.agents.get_mut(&agent) {
+        if let Some(spell) = self.tracked.agents.get_mut(&agent) {
             spell.leaves_at = at.map(secs);
         }
     }
@@ -262,7 +264,7 @@ impl PacingController {
             other => other,
         };
         let observation = observe::call(
-            &mut self.book,
+            &mut self.tracked,
             &mut self.learner,
             &mut self.trunks,
             at,
@@ -292,14 +294,14 @@ impl PacingController {
         let at = secs(now.mono);
         self.live_rate.fade(at);
         let live_per_sec = self.live_rate.rate();
-        observe::accrue(&mut self.book, &mut self.learner, at, live_per_sec);
+        observe::accrue(&mut self.tracked, &mut self.learner, at, live_per_sec);
         self.expire(at, room.storing);
         self.renew_tables(at, live_per_sec);
         let snapshot = self.snapshot(at);
         let mut report = self.decide(now.wall, &snapshot);
         self.bound(at, room, &mut report);
         for _ in 0..report.launch {
-            self.book.asked.push_back(at);
+            self.tracked.asked.push_back(at);
         }
         report
     }
@@ -329,7 +331,7 @@ impl PacingController {
         let ring_secs_max = ring_secs(&self.settings);
         let limit = self.settings.connect_limit.as_secs_f64();
         let mut overdue = Vec::new();
-        self.book.calls.retain(|key, spell| {
+        self.tracked.calls.retain(|key, spell| {
             let secs_max = match spell.state {
                 CallPhase::Dialing => ring_secs_max + DIALING_SECS_MARGIN,
                 CallPhase::Ringing => ring_secs_max + RINGING_SECS_MARGIN,
@@ -343,69 +345,23 @@ impl PacingController {
             stays
         });
         for (key, since) in overdue {
-            self.book.end(key, EndedAs::Overdue(since));
+            self.tracked.end(key, EndedAs::Overdue(since));
         }
         if let Some(storing) = storing {
-            let asked = self.book.asked.len();
-            self.book
+            let asked = self.tracked.asked.len();
+            self.tracked
                 .asked
                 .resize(usize::try_from(storing).unwrap_or(asked), at);
             return;
         }
         while self
-            .book
+            .tracked
             .asked
             .front()
             .is_some_and(|asked| at - asked >= ASKED_SECS_MAX)
         {
-            self.book.asked.pop_front();
+            self.tracked.asked.pop_front();
         }
-    }
-
-    /// All calls that may need an agent and all agents that may stay busy, at the time `at`.
-    fn snapshot(&self, at: f64) -> Snapshot {
-        let mut snapshot = Snapshot {
-            busy: Vec::with_capacity(self.book.agents.len()),
-            calls: Vec::with_capacity(self.book.calls.len() + self.book.asked.len()),
-            arrivals: Row::ZERO,
-            seats: 0,
-            free: 0,
-            in_flight: self.book.calls.len() + self.book.asked.len(),
-        };
-        for asked in &self.book.asked {
-            snapshot.arrives(*self.tables.dialing((at - asked).min(ASKED_SECS_MAX)));
-        }
-        for spell in self.book.calls.values() {
-            snapshot.arrives(self.row(spell, at));
-        }
-        let limit = self.settings.connect_limit.as_secs_f64();
-        let answered = self.tables.dialing(0.0).steps();
-        for spell in self.book.agents.values() {
-            snapshot.agent(spell, at, limit, &self.tables, &answered);
-        }
-        snapshot
-    }
-
-    /// The forecast for an answered call that is still being judged. A machine usually takes longer to recognise than a
-    /// person, so the longer it takes, the less likely is a person.
-    fn verdict_row(&self, answer: book::Answer, listened: f64) -> Row {
-        let (live, machine) = if answer.rang {
-            let rates = self.learner.ringing.rates(answer.age);
-            (rates.get(ring::LIVE).copied(), rates.get(ring::MACHINE).copied())
-        } else {
-            let rates = self.learner.dialing.rates(answer.age);
-            (rates.get(dial::LIVE).copied(), rates.get(dial::MACHINE).copied())
-        };
-        let drift = self.learner.drift(self.live_rate.rate());
-        let (person, other) = (&self.learner.person_delay, &self.learner.machine_delay);
-        let undecided = 1.0 - person.share(listened);
-        let weight = live.unwrap_or(0.0) * drift;
-        let all = weight * undecided + machine.unwrap_or(0.0) * (1.0 - other.share(listened));
-        if all < 1e-9 {
-            return Row::ZERO;
-        }
-        Row(horizons()
-            .map(|t| (weight * (person.share(listened + t) - person.share(listened)) / all).clamp(0.0, 1.0)))
     }
 
     fn decide(&mut self, wall: Wall, snapshot: &Snapshot) -> PacingReport {
@@ -519,76 +475,6 @@ impl PacingController {
                 self.probed_at = at;
             }
         }
-    }
-}
-
-/// The calls and agents at one tick, as probabilities.
-struct Snapshot {
-    /// One row for each agent who may stay busy.
-    busy: Vec<Row>,
-    /// One row for each call that may need an agent.
-    calls: Vec<Row>,
-    /// Sum of all rows of `calls`.
-    arrivals: Row,
-    /// Number of agents who are logged in, not paused and not about to log out.
-    seats: usize,
-    /// How many of `seats` are available now.
-    free: usize,
-    in_flight: usize,
-}
-
-impl Snapshot {
-    fn arrives(&mut self, row: Row) {
-        for (sum, p) in self.arrivals.0.iter_mut().zip(row.0) {
-            *sum += p;
-        }
-        if row.last() > 1e-9 {
-            self.calls.push(row);
-        }
-    }
-
-    /// `answered`: the distribution of the time at which a call launched now would be answered.
-    fn agent(&mut self, spell: &AgentSpell, at: f64, limit: f64, tables: &Tables, answered: &Row) {
-        let age = at - spell.since;
-        let leaves_in = spell.leaves_at.map(|leaves| leaves - at);
-        let busy = match spell.step {
-            AgentStep::Offline | AgentStep::Paused => return,
-            AgentStep::Available => Row::ZERO,
-            AgentStep::OnCall => *tables.talk(age),
-            AgentStep::WrapUp => *tables.wrap_up(age),
-        };
-        self.seats += 1;
-        match leaves_in {
-            Some(leaves_in) => {
-                let mut gone = busy;
-                for (p, t) in gone.0.iter_mut().zip(horizons()) {
-                    if t + limit > leaves_in {
-                        *p = 1.0;
-                    }
-                }
-                let stays = weighted(answered, &gone) < 0.5;
-                if stays && spell.step == AgentStep::Available {
-                    self.free += 1;
-                }
-                self.busy.push(gone);
-            }
-            None if spell.step == AgentStep::Available => self.free += 1,
-            None => self.busy.push(busy),
-        }
-    }
-}
-
-/// Mean of `values` over the horizons, weighted by `weights`.
-fn weighted(weights: &Row, values: &Row) -> f64 {
-    let (mut sum, mut total) = (0.0, 0.0);
-    for (weight, value) in weights.0.iter().zip(values.0).take(HORIZONS) {
-        sum += weight * value;
-        total += weight;
-    }
-    if total > 1e-12 {
-        (sum / total).clamp(0.0, 1.0)
-    } else {
-        0.0
     }
 }
 

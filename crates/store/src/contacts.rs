@@ -1,7 +1,7 @@
 //! Contact lists and their contacts.
 
-pub(super) mod book;
 pub(super) mod insert;
+pub(super) mod owners;
 pub(super) mod rows;
 
 use super::bulk_statement::BulkStatement;
@@ -9,7 +9,7 @@ use super::db::{Arg, Row, Tx, args};
 use super::error::{DbError, StoreError};
 use super::select::Select;
 use super::{Store, query};
-use book::{Book, Owner, lock_list};
+use owners::{Owner, Owners, lock_list};
 use paceline_core::contact::merge::Belongs;
 use paceline_core::contact::{Contact, ContactNumber, ExternalId, Tag};
 use paceline_core::ids::{ContactId, ContactListId};
@@ -272,15 +272,15 @@ async fn insert_contacts(
     list: ContactListId,
     contacts: &[NewContact],
 ) -> Result<Added, DbError> {
-    let mut book = Book::read(tx, list, None, contacts.iter().map(|c| &c.contact)).await?;
+    let mut owners = Owners::read(tx, list, None, contacts.iter().map(|c| &c.contact)).await?;
     let (mut new, mut added) = (Vec::with_capacity(contacts.len()), Added::default());
     for NewContact { contact, attributes } in contacts {
-        match book.whose(contact) {
+        match owners.whose(contact) {
             Belongs::Nobody => {}
             Belongs::To(_) | Belongs::Unclear(_) => continue,
         }
         let mut contact = contact.clone();
-        added.numbers_left += book.claim(Owner::New(new.len()), &mut contact) as u64;
+        added.numbers_left += owners.claim(Owner::New(new.len()), &mut contact) as u64;
         let attributes = serde_json::to_string(attributes).map_err(|_| DbError::decode("attribute"))?;
         new.push((contact, attributes));
     }

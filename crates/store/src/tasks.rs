@@ -7,7 +7,7 @@ mod requeue;
 pub(super) use requeue::QUEUE;
 pub use requeue::Requeued;
 
-use super::contacts::book::keep_list;
+use super::contacts::owners::keep_list;
 use super::contacts::rows::{self, CONTACT_COLUMNS, contact, contact_columns};
 use super::contacts::{ContactRow, insert_list, insert_numbers};
 use super::db::{Row, Tx, args};

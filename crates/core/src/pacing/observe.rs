@@ -1,9 +1,11 @@
-//! Applies events to the book and to the learner. An event that is duplicate or late changes nothing.
+//! Applies events to the tracked calls and agents, and to the learner. An event that is duplicate or late changes nothing.
 
-use super::book::{AgentKey, AgentSpell, AgentStep, Answer, Book, CallKey, CallPhase, CallSpell, EndedAs};
 use super::forecast::{dial, ring};
 use super::learner::Learner;
 use super::rules::{AnswerResult, Waits};
+use super::tracked::{
+    AgentKey, AgentSpell, AgentStep, Answer, CallKey, CallPhase, CallSpell, EndedAs, Tracked,
+};
 use crate::outcome::Outcome;
 use std::time::Duration;
 
@@ -54,12 +56,12 @@ pub(super) struct Observation {
 }
 
 /// Counts the time at risk of all running spells up to `at`.
-pub(super) fn accrue(book: &mut Book, learner: &mut Learner, at: f64, live_per_sec: f64) {
+pub(super) fn accrue(tracked: &mut Tracked, learner: &mut Learner, at: f64, live_per_sec: f64) {
     let mut expected = 0.0;
-    for spell in book.calls.values_mut() {
+    for spell in tracked.calls.values_mut() {
         expected += accrue_call(spell, learner, at);
     }
-    for spell in book.agents.values_mut() {
+    for spell in tracked.agents.values_mut() {
         accrue_agent(spell, learner, at);
     }
     learner.drift.expect(expected, live_per_sec);
@@ -95,8 +97,8 @@ fn accrue_agent(spell: &mut AgentSpell, learner: &mut Learner, at: f64) {
 }
 
 /// Applies a new state of an agent.
-pub(super) fn agent(book: &mut Book, learner: &mut Learner, at: f64, key: AgentKey, step: AgentStep) {
-    let Some(spell) = book.agents.get_mut(&key) else {
+pub(super) fn agent(tracked: &mut Tracked, learner: &mut Learner, at: f64, key: AgentKey, step: AgentStep) {
+    let Some(spell) = tracked.agents.get_mut(&key) else {
         if step != AgentStep::Offline {
             let spell = AgentSpell {
                 step,
@@ -104,7 +106,7 @@ pub(super) fn agent(book: &mut Book, learner: &mut Learner, at: f64, key: AgentK
                 counted: at,
                 leaves_at: None,
             };
-            book.put_agent(key, spell);
+            tracked.put_agent(key, spell);
         }
         return;
     };
@@ -129,26 +131,26 @@ pub(super) fn agent(book: &mut Book, learner: &mut Learner, at: f64, key: AgentK
     }
     (spell.step, spell.since, spell.counted) = (step, at, at);
     if step == AgentStep::Offline {
-        book.agents.remove(&key);
+        tracked.agents.remove(&key);
     }
 }
 
 /// Applies a step of a call.
 pub(super) fn call(
-    book: &mut Book,
+    tracked: &mut Tracked,
     learner: &mut Learner,
     trunks: &mut TrunkTrouble,
     at: f64,
     key: CallKey,
     step: CallStep,
 ) -> Observation {
-    let ended_as = book.ended_as(key);
-    let flight = book.calls.get(&key).copied();
+    let ended_as = tracked.ended_as(key);
+    let flight = tracked.calls.get(&key).copied();
     match ended_as {
         // Detection may correct itself: first "machine", then "person".
-        Some(EndedAs::Machine) if step == CallStep::Person => book.reopen(key),
+        Some(EndedAs::Machine) if step == CallStep::Person => tracked.reopen(key),
         Some(EndedAs::Machine) if step == CallStep::Abandoned => {
-            book.end(key, EndedAs::Over);
+            tracked.end(key, EndedAs::Over);
             return Observation {
                 result: Some(AnswerResult::Abandoned),
                 ..Observation::default()
@@ -170,7 +172,7 @@ pub(super) fn call(
                 | CallStep::Machine
                 | CallStep::Ended { .. } => return Observation::default(),
             };
-            book.end(key, how);
+            tracked.end(key, how);
             return Observation {
                 result: Some(result),
                 ..Observation::default()
@@ -214,9 +216,9 @@ pub(super) fn call(
     match step {
         CallStep::Dialing { answer_probability } => {
             if !known {
-                book.asked.pop_front();
+                tracked.asked.pop_front();
                 let odds = answer_probability.map_or(1.0, |p| p);
-                book.put(key, CallSpell { odds, ..spell });
+                tracked.put(key, CallSpell { odds, ..spell });
             }
         }
         CallStep::Ringing => match spell.state {
@@ -224,14 +226,14 @@ pub(super) fn call(
                 if known {
                     learner.dialing.event(age, dial::RING);
                 }
-                book.put(key, enter(CallPhase::Ringing));
+                tracked.put(key, enter(CallPhase::Ringing));
             }
             CallPhase::Ringing | CallPhase::Listening(_) | CallPhase::Waiting => {}
         },
         CallStep::Answered => match spell.state {
             CallPhase::Dialing | CallPhase::Ringing => {
                 let rang = spell.state == CallPhase::Ringing;
-                book.put(key, enter(CallPhase::Listening(Answer { rang, age })));
+                tracked.put(key, enter(CallPhase::Listening(Answer { rang, age })));
             }
             CallPhase::Listening(_) | CallPhase::Waiting => {}
         },
@@ -239,14 +241,14 @@ pub(super) fn call(
             if spell.state != CallPhase::Waiting {
                 learn_verdict(learner, &spell, age, known, true);
                 observation.person = true;
-                book.put(key, enter(CallPhase::Waiting));
+                tracked.put(key, enter(CallPhase::Waiting));
             }
         }
         CallStep::Machine => {
             if spell.state != CallPhase::Waiting {
                 learn_verdict(learner, &spell, age, known, false);
             }
-            book.end(key, EndedAs::Machine);
+            tracked.end(key, EndedAs::Machine);
         }
         CallStep::Connected(_) | CallStep::Abandoned => {
             // The event with the verdict may have been lost.
@@ -267,7 +269,7 @@ pub(super) fn call(
                 CallStep::Connected(_) => EndedAs::Connected,
                 _ => EndedAs::Over,
             };
-            book.end(key, how);
+            tracked.end(key, how);
         }
         CallStep::Ended { outcome, waits } => {
             if !known {
@@ -289,10 +291,10 @@ pub(super) fn call(
                 CallPhase::Waiting => observation.result = Some(AnswerResult::HungUp(waited(waits, age))),
             }
             learner.calls_ended = learner.calls_ended.saturating_add(u32::from(!cut_short));
-            book.end(key, EndedAs::Over);
+            tracked.end(key, EndedAs::Over);
         }
     }
-    if let Some(unchanged) = book.calls.get_mut(&key) {
+    if let Some(unchanged) = tracked.calls.get_mut(&key) {
         unchanged.counted = unchanged.counted.max(spell.counted);
     }
     if observation.person || step == CallStep::Machine {

@@ -1,8 +1,8 @@
 //! Finds the calls in flight that are too many after agents have left: their callees would find no agent.
 
-use super::book::{CallPhase, CallSpell};
 use super::forecast::Row;
 use super::poisson_binomial::PoissonBinomial;
+use super::tracked::{CallPhase, CallSpell};
 use super::{CallKey, PacingController, secs, weighted};
 use crate::time::Now;
 
@@ -19,15 +19,15 @@ impl PacingController {
         self.expire(at, u32::try_from(storing).ok());
         let calls: Vec<_> = may_go
             .iter()
-            .filter_map(|key| Some((*key, self.book.calls.remove(key)?)))
+            .filter_map(|key| Some((*key, self.tracked.calls.remove(key)?)))
             .collect();
-        let asked = std::mem::take(&mut self.book.asked);
+        let asked = std::mem::take(&mut self.tracked.asked);
         let snapshot = self.snapshot(at);
         let rows = calls.iter().map(|(_, spell)| self.row(spell, at));
         let stored = asked.iter().map(|_| *self.tables.dialing(0.0));
         let rows: Vec<Row> = rows.chain(stored).collect();
-        self.book.calls.extend(calls);
-        self.book.asked = asked;
+        self.tracked.calls.extend(calls);
+        self.tracked.asked = asked;
 
         let mut demand = PoissonBinomial::new(
             snapshot.seats,

@@ -119,7 +119,7 @@ proptest! {
                     prop_assert_eq!(near(&again.learnt()), near(&learnt));
                 }
                 Move::Tick(room) => {
-                    let before = pacer.book.calls.len() + pacer.book.asked.len();
+                    let before = pacer.tracked.calls.len() + pacer.tracked.asked.len();
                     let report = pacer.tick(at(ms), room);
                     prop_assert!(report.launch <= report.wanted);
                     prop_assert!(report.launch <= room.channels.unwrap_or(u32::MAX));

@@ -1,4 +1,4 @@
-//! Writes contacts with their numbers and tags. [`super::book`] has checked that no other contact has them.
+//! Writes contacts with their numbers and tags. [`super::owners`] has checked that no other contact has them.
 
 use crate::bulk_statement::BulkStatement;
 use crate::db::{Arg, Dialect, Tx, args};

@@ -4,8 +4,8 @@
 use super::{CLEAR_ROWS, StagedContact, Store};
 use crate::bulk_statement::BulkStatement;
 use crate::contacts::ContactRow;
-use crate::contacts::book::lock_list;
 use crate::contacts::insert::{columns, consents, insert_numbers, insert_tags};
+use crate::contacts::owners::lock_list;
 use crate::contacts::rows::whole;
 use crate::db::{Arg, Dialect, Row, Tx, args};
 use crate::dial::LOCK_TASKS;

@@ -3,8 +3,8 @@
 use super::fill;
 use crate::Store;
 use crate::bulk_statement::BulkStatement;
-use crate::contacts::book::{Book, Owner, lock_list};
 use crate::contacts::insert::insert;
+use crate::contacts::owners::{Owner, Owners, lock_list};
 use crate::db::{Arg, Tx, args};
 use crate::error::{DbError, Stop, StoreError};
 use paceline_core::contact::Contact;
@@ -205,8 +205,8 @@ impl Staging {
         })?;
         let contacts = std::mem::take(&mut staged.contacts);
         let all = contacts.iter().map(|row| &row.contact);
-        let mut book = Book::read(tx, self.list, Some(self.id), all).await?;
-        let sorted = sort(contacts, &mut book);
+        let mut owners = Owners::read(tx, self.list, Some(self.id), all).await?;
+        let sorted = sort(contacts, &mut owners);
         let new: Vec<_> = sorted
             .new
             .iter()
@@ -306,13 +306,13 @@ struct Sorted {
     numbers_left: usize,
 }
 
-fn sort(rows: Vec<StagedContact>, book: &mut Book) -> Sorted {
+fn sort(rows: Vec<StagedContact>, owners: &mut Owners) -> Sorted {
     let mut sorted = Sorted {
         new: Vec::with_capacity(rows.len()),
         ..Sorted::default()
     };
     for mut row in rows {
-        let owner = match book.whose(&row.contact) {
+        let owner = match owners.whose(&row.contact) {
             Belongs::Nobody => Owner::New(sorted.new.len()),
             Belongs::To(owner) => owner,
             Belongs::Unclear(why) => {
@@ -324,7 +324,7 @@ fn sort(rows: Vec<StagedContact>, book: &mut Book) -> Sorted {
                 continue;
             }
         };
-        sorted.numbers_left += book.claim(owner, &mut row.contact);
+        sorted.numbers_left += owners.claim(owner, &mut row.contact);
         match owner {
             Owner::Stored(id) => sorted.fills.entry(id).or_default().push(row),
             Owner::New(place) => match sorted.new.get_mut(place) {

@@ -3,7 +3,7 @@
 //! `preparing`, and is not dialed, until all are added. The task's row stores the progress, so a crash loses nothing.
 
 use crate::Store;
-use crate::contacts::book::keep_list;
+use crate::contacts::owners::keep_list;
 use crate::db::{Row, Tx, args};
 use crate::error::{DbError, Stop, StoreError};
 use paceline_core::ids::{CampaignId, ContactListId, TaskId};

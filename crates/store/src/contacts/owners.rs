@@ -21,7 +21,7 @@ pub(crate) enum Owner {
 
 /// The numbers and external ids of a list that matter for the new contacts.
 #[derive(Debug, Default)]
-pub(crate) struct Book {
+pub(crate) struct Owners {
     numbers: HashMap<E164, Owner>,
     external_ids: HashMap<ExternalId, Owner>,
     ids_of: HashMap<Owner, ExternalId>,
@@ -71,7 +71,7 @@ pub(crate) async fn keep_list(tx: &mut Tx, list: ContactListId) -> Result<(), Db
     Ok(())
 }
 
-impl Book {
+impl Owners {
     /// Reads the entries that matter for these contacts. The caller has locked the list.
     pub(crate) async fn read<'a>(
         tx: &mut Tx,
@@ -80,7 +80,7 @@ impl Book {
         contacts: impl Iterator<Item = &'a Contact> + Clone,
     ) -> Result<Self, DbError> {
         let import = import.map_or(0, |import| import.0);
-        let mut book = Self::default();
+        let mut owners = Self::default();
         let mut numbers: Vec<&str> = contacts
             .clone()
             .flat_map(|c| c.numbers.iter().map(|n| n.number.expose()))
@@ -95,9 +95,9 @@ impl Book {
         for row in NUMBERS.rows(tx, &keys(numbers)).await? {
             let owner = Owner::Stored(ContactId(row.get(1)?));
             if let Some(id) = row.get::<Option<String>>(2)? {
-                book.ids_of.insert(owner, read_id(&id)?);
+                owners.ids_of.insert(owner, read_id(&id)?);
             }
-            book.numbers.insert(row.number(0)?, owner);
+            owners.numbers.insert(row.number(0)?, owner);
         }
         let ids: Vec<&str> = contacts
             .filter_map(|c| c.external_id.as_ref().map(ExternalId::as_str))
@@ -105,10 +105,10 @@ impl Book {
         for row in EXTERNAL_IDS.rows(tx, &keys(ids)).await? {
             let owner = Owner::Stored(ContactId(row.get(1)?));
             let id = read_id(&row.get::<String>(0)?)?;
-            book.ids_of.insert(owner, id.clone());
-            book.external_ids.insert(id, owner);
+            owners.ids_of.insert(owner, id.clone());
+            owners.external_ids.insert(id, owner);
         }
-        Ok(book)
+        Ok(owners)
     }
 
     /// The owner of a contact's record.

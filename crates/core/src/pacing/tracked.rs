@@ -87,7 +87,7 @@ const AGENTS_MAX: usize = 20_000;
 const ENDED_MAX: usize = 8_192;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Book {
+pub(super) struct Tracked {
     pub(super) calls: BTreeMap<CallKey, CallSpell>,
     pub(super) agents: BTreeMap<AgentKey, AgentSpell>,
     ended_as: BTreeMap<CallKey, EndedAs>,
@@ -98,7 +98,7 @@ pub(super) struct Book {
     pub(super) dropped: u64,
 }
 
-impl Book {
+impl Tracked {
     pub(super) fn ended_as(&self, call: CallKey) -> Option<EndedAs> {
         self.ended_as.get(&call).copied()
     }
