@@ -197,6 +197,7 @@ fn run_jobs(
         store: store.clone(),
         clock,
         dialer: Arc::new(dialer.clone()),
+        jobs: jobs.clone(),
     };
     let (filling, clearing) = (
         Filling { store: store.clone() },

@@ -57,7 +57,7 @@ pub trait Job: Send {
     /// The job's name in reports and metrics.
     fn name(&self) -> &'static str;
 
-    /// The time between a successful run and the next one. [`Jobs::wake`] ends the wait early.
+    /// The time between the successful run that has just ended and the next one. [`Jobs::wake`] ends the wait early.
     fn period(&self) -> Duration;
 
     /// Does one run, and returns the number of items that it processed: rows, contacts or tasks, depending on the job.
@@ -88,7 +88,7 @@ impl Jobs {
     /// Runs a job again and again, and never returns. A failed run is retried after 1 s. The delay doubles with each failure, up to
     /// 60 s.
     pub async fn run(self, mut job: impl Job) {
-        let (name, period) = (job.name(), job.period());
+        let name = job.name();
         let bell = self.bell(name);
         let mut delay = RETRY_MIN;
         loop {
@@ -103,7 +103,7 @@ impl Jobs {
                         (report.failures, report.error) = (0, None);
                     });
                     delay = RETRY_MIN;
-                    let period = self.0.clock.real_duration(period);
+                    let period = self.0.clock.real_duration(job.period());
                     tokio::select! {
                         () = bell.notified() => {}
                         () = tokio::time::sleep(period) => {}

@@ -11,6 +11,7 @@ use super::extract::{Id, Query};
 use super::page::{Page, Window};
 use super::problem::{ApiResult, Problem};
 use super::words::Utc;
+use crate::jobs::tasks::Tasks;
 use crate::store::{self, TaskContactRow, TaskFilter, TaskRow};
 use axum::Json as Body;
 use axum::extract::State;
@@ -234,6 +235,7 @@ pub(super) async fn start(State(state): State<ApiState>, Id(id): Id<i64>) -> Api
     let campaign = find(&state, id).await?.campaign;
     let started = state.store.start_task(TaskId(id), state.clock.now().wall).await;
     state.dialer.task_changed(campaign, TaskId(id)).await;
+    state.jobs.wake(Tasks::NAME);
     is_now(&state, id, started?, &[TaskState::Scheduled], TaskState::Running).await
 }
 
@@ -300,6 +302,7 @@ async fn move_to(
     let moved = state.store.move_task(TaskId(id), from, to).await;
     // Whatever came of it: after a failure, doing it again must do.
     state.dialer.task_changed(campaign, TaskId(id)).await;
+    state.jobs.wake(Tasks::NAME);
     is_now(state, id, moved?, from, to).await
 }
 

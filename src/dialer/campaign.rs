@@ -21,6 +21,7 @@ use paceline_core::input::{AgentRequest, Input, Prepared, Recovered};
 use paceline_core::live::LiveCampaign;
 use paceline_core::pbx::{PbxCommand, PbxEvent};
 use paceline_core::time::Mono;
+use paceline_runtime::wakings;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -139,8 +140,7 @@ impl Task {
 
     /// Runs until the engine is drained, or until the dialer aborts the task.
     pub(super) async fn run(mut self, mut told: mpsc::Receiver<CampaignInput>) {
-        let mut show = tokio::time::interval(SHOW_EVERY);
-        show.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut show = wakings::ticks_together(SHOW_EVERY);
         let mut changed = true;
         self.carry_out().await;
         while !self.engine.is_drained() {

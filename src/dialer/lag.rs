@@ -3,8 +3,9 @@
 //! delay.
 
 use super::{CampaignInput, Inner};
+use paceline_runtime::wakings;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const EVERY: Duration = Duration::from_millis(250);
 
@@ -13,9 +14,9 @@ pub(super) async fn watch(dialer: Arc<Inner>) {
     let (lag, shown) = (dialer.metrics.dialer_lag(), dialer.metrics.clock_doubted());
     let mut clock = dialer.clock.watch();
     let mut told = false;
+    let mut ticks = wakings::ticks_together(EVERY);
     loop {
-        let due = Instant::now() + EVERY;
-        tokio::time::sleep_until(due.into()).await;
+        let due = ticks.tick().await;
         lag.observe(due.elapsed());
         clock.look();
         let doubted = dialer.clock.is_doubted();

@@ -1,7 +1,8 @@
 //! Takes the contacts of new, large tasks from their lists, one slice of each task in turn. After each slice the job sleeps for as
 //! long as the slice took, so that the dialer's writes wait for one slice at most.
 
-use super::Job;
+use super::tasks::Tasks;
+use super::{Job, Jobs};
 use crate::api::control::Dialer;
 use crate::clock::Clock;
 use crate::store::{Store, StoreError};
@@ -17,9 +18,14 @@ pub struct Preparing {
     pub clock: Clock,
     /// The dialer, which is told of each prepared task.
     pub dialer: Arc<dyn Dialer>,
+    /// The jobs, of which [`Tasks`] is woken for each prepared task.
+    pub jobs: Jobs,
 }
 
 impl Preparing {
+    /// The job's name, by which the API wakes it when there is a task to prepare.
+    pub const NAME: &'static str = "preparing";
+
     async fn prepare(&self) -> Result<u64, StoreError> {
         let mut taken = 0_u64;
         loop {
@@ -31,7 +37,10 @@ impl Preparing {
                 let began = Instant::now();
                 match self.store.prepare_some(task, self.clock.now().wall).await? {
                     Some(contacts) => taken = taken.saturating_add(contacts),
-                    None => self.dialer.task_changed(campaign, task).await,
+                    None => {
+                        self.dialer.task_changed(campaign, task).await;
+                        self.jobs.wake(Tasks::NAME);
+                    }
                 }
                 tokio::time::sleep(began.elapsed()).await;
             }
@@ -41,11 +50,11 @@ impl Preparing {
 
 impl Job for Preparing {
     fn name(&self) -> &'static str {
-        "preparing"
+        Self::NAME
     }
 
     fn period(&self) -> Duration {
-        Duration::from_secs(1)
+        Duration::from_secs(60)
     }
 
     fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {

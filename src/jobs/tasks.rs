@@ -19,9 +19,17 @@ pub struct Tasks {
     dialer: Arc<dyn Dialer>,
     /// The tasks that were running at the job's last run.
     ran: BTreeSet<(CampaignId, TaskId)>,
+    /// The time until the next run.
+    wait: Duration,
 }
 
+/// A completed task is noticed within this time, and a start time at once. Each run is a query, so it is not less.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 impl Tasks {
+    /// The job's name, by which the API wakes it when there is a new task.
+    pub const NAME: &'static str = "tasks";
+
     /// Creates the job for the tasks of this store.
     pub fn new(store: Store, clock: Clock, dialer: Arc<dyn Dialer>) -> Self {
         let ran = BTreeSet::new();
@@ -30,11 +38,18 @@ impl Tasks {
             clock,
             dialer,
             ran,
+            wait: LOOK_EVERY,
         }
     }
 
     async fn look(&mut self) -> Result<u64, StoreError> {
-        let RunningTasks { running, started } = self.store.start_due_tasks(self.clock.now().wall).await?;
+        let now = self.clock.now().wall;
+        let RunningTasks {
+            running,
+            started,
+            next_start,
+        } = self.store.start_due_tasks(now, LOOK_EVERY).await?;
+        self.wait = next_start.map_or(LOOK_EVERY, |at| at.since(now));
         for (campaign, task) in &started {
             self.dialer.task_changed(*campaign, *task).await;
         }
@@ -52,11 +67,11 @@ impl Tasks {
 
 impl Job for Tasks {
     fn name(&self) -> &'static str {
-        "tasks"
+        Self::NAME
     }
 
     fn period(&self) -> Duration {
-        Duration::from_secs(1)
+        self.wait
     }
 
     fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {

@@ -76,6 +76,7 @@ async fn a_large_task_is_answered_at_once_and_prepared_beside_the_calls() {
         store: api.store.clone(),
         clock: Clock::real(),
         dialer: api.dialer.clone(),
+        jobs: Jobs::new(&api.metrics, Clock::real()),
     };
     job.turn().await.unwrap();
     assert_eq!(api.dialer.told(), ["task 1 of campaign 1 changed"]);

@@ -7,8 +7,10 @@
 //! instead of 5 ms.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 /// Minimum time between two wake-ups. It is less than half of the 10 ms that Paceline may add to an answered call.
 pub const REST: Duration = Duration::from_millis(4);
@@ -54,9 +56,35 @@ pub fn between_wakings() -> impl Fn() + Send + Sync + 'static {
     }
 }
 
+/// Ticks at once, and then at every multiple of `period` since the process first called this. So tasks with the same period tick
+/// together, and the thread wakes once for all of them. A missed tick is skipped.
+pub fn ticks_together(period: Duration) -> Interval {
+    static STARTED: OnceLock<tokio::time::Instant> = OnceLock::new();
+    let now = tokio::time::Instant::now();
+    let since = now.saturating_duration_since(*STARTED.get_or_init(|| now));
+    let behind = since.as_nanos().checked_rem(period.as_nanos()).unwrap_or(0);
+    let behind = Duration::from_nanos(u64::try_from(behind).unwrap_or(0));
+    let mut ticks = interval_at(now.checked_sub(behind).unwrap_or(now), period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn tasks_with_the_same_period_tick_together() {
+        const PERIOD: Duration = Duration::from_millis(250);
+        let mut first = ticks_together(PERIOD);
+        let started = first.tick().await;
+        tokio::time::advance(Duration::from_millis(610)).await;
+        let mut second = ticks_together(PERIOD);
+        assert_eq!(second.tick().await, started + PERIOD * 2, "at once");
+        first.tick().await; // the missed ones
+        assert_eq!(first.tick().await, started + PERIOD * 3);
+        assert_eq!(second.tick().await, started + PERIOD * 3);
+    }
 
     #[test]
     fn who_was_woken_a_moment_ago_rests_unless_the_store_is_waited_for() {

@@ -23,6 +23,7 @@ use paceline_core::outcome::Outcome;
 use paceline_core::time::Wall;
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A task to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,6 +169,8 @@ pub struct RunningTasks {
     pub running: Vec<(CampaignId, TaskId)>,
     /// The tasks that this call started.
     pub started: Vec<(CampaignId, TaskId)>,
+    /// The time of the next start, if it was looked for that far ahead.
+    pub next_start: Option<Wall>,
 }
 
 /// The most tasks that one transaction starts.
@@ -267,30 +270,42 @@ impl Store {
         .await
     }
 
-    /// Starts the scheduled tasks whose start time has come, up to 1,000 of them. Returns them and all running tasks.
-    pub async fn start_due_tasks(&self, now: Wall) -> Result<RunningTasks, StoreError> {
+    /// Starts the scheduled tasks whose start time has come, up to 1,000 of them. Returns them, all running tasks, and the
+    /// earliest start time after `now`, up to `ahead`.
+    pub async fn start_due_tasks(&self, now: Wall, ahead: Duration) -> Result<RunningTasks, StoreError> {
         const DOING: &str = "start scheduled tasks";
-        let read = "SELECT campaign_id, id, state FROM tasks WHERE state = 'running' \
+        let read = "SELECT campaign_id, id, state, start_at_ms FROM tasks WHERE state = 'running' \
             OR (state = 'scheduled' AND start_at_ms <= $1)";
         let start = "UPDATE tasks SET state = 'running' WHERE id = $1 AND state = 'scheduled'";
         let read_row = |row: &Row| {
             let task = (CampaignId(row.get(0)?), TaskId(row.get(1)?));
-            Ok((task, row.word::<TaskState>(2)?))
+            Ok((task, row.word::<TaskState>(2)?, Wall(row.get(3)?)))
         };
-        let rows = self.read_all(DOING, read, args![now.0], read_row).await?;
-        let (mut due, others): (Vec<_>, Vec<_>) = rows
+        let rows = self
+            .read_all(DOING, read, args![now.plus(ahead).0], read_row)
+            .await?;
+        let (scheduled, others): (Vec<_>, Vec<_>) = rows
             .into_iter()
-            .partition(|(_, state)| *state == TaskState::Scheduled);
-        let mut running: Vec<_> = others.into_iter().map(|(task, _)| task).collect();
+            .partition(|(_, state, _)| *state == TaskState::Scheduled);
+        let mut running: Vec<_> = others.into_iter().map(|(task, ..)| task).collect();
+        let (mut due, later): (Vec<_>, Vec<_>) = scheduled.into_iter().partition(|(.., at)| *at <= now);
+        let next_start = match due.get(STARTED_MAX) {
+            Some(_) => Some(now),
+            None => later.into_iter().map(|(.., at)| at).min(),
+        };
         if due.is_empty() {
             let started = Vec::new();
-            return Ok(RunningTasks { running, started });
+            return Ok(RunningTasks {
+                running,
+                started,
+                next_start,
+            });
         }
         // Every transaction locks tasks in the order of their ids, so that no two wait for each other.
-        due.sort_unstable_by_key(|((_, task), _)| *task);
+        due.sort_unstable_by_key(|((_, task), ..)| *task);
         let started = self.write(DOING, async |tx| {
             let mut started = Vec::new();
-            for ((campaign, task), _) in due.into_iter().take(STARTED_MAX) {
+            for ((campaign, task), ..) in due.into_iter().take(STARTED_MAX) {
                 if tx.run(start, args![task.0]).await? > 0 {
                     started.push((campaign, task));
                 }
@@ -299,7 +314,11 @@ impl Store {
         });
         let started = started.await?;
         running.extend(&started);
-        Ok(RunningTasks { running, started })
+        Ok(RunningTasks {
+            running,
+            started,
+            next_start,
+        })
     }
 
     /// Starts a scheduled task at `now` instead of its start time. A task in preparation starts when its preparation

@@ -40,9 +40,9 @@ const QUEUE_SIZE: usize = 65_536;
 const BATCH_SIZE_MAX: usize = 1024;
 /// An attempt is written at once, but not sooner than this after the last commit. Items that arrive in between share
 /// the next transaction.
-const PREPARE_GAP: Duration = Duration::from_millis(200);
+const PREPARE_GAP: Duration = Duration::from_millis(250);
 /// A change waits this long for more items, unless an attempt arrives.
-const CHANGE_DELAY: Duration = Duration::from_millis(200);
+const CHANGE_DELAY: Duration = Duration::from_millis(250);
 /// An attempt that is not stored within this time is answered [`Prepared::Failed`] and never stored.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The interval of the check for complete tasks. It covers only tasks in which a contact is done.

@@ -7,6 +7,8 @@ use super::super::words::Utc;
 use super::super::{ApiState, Caller};
 use super::Task;
 use super::idempotency::Idempotency;
+use crate::jobs::preparing::Preparing;
+use crate::jobs::tasks::Tasks;
 use crate::store::{CampaignRow, NewTask, NewTaskContacts, StoreError, TaskRow};
 use axum::Json as Body;
 use axum::extract::State;
@@ -171,6 +173,8 @@ async fn create_all(
         }
         other => other?,
     };
+    state.jobs.wake(Preparing::NAME);
+    state.jobs.wake(Tasks::NAME);
     for (row, _) in &created {
         state.dialer.task_changed(row.campaign, row.id).await;
     }

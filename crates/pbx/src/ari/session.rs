@@ -13,6 +13,7 @@ use crate::pbx_clock::PbxClock;
 use futures_util::{Sink as _, Stream as _};
 use memchr::memmem::Finder;
 use paceline_core::ids::PbxName;
+use paceline_runtime::wakings;
 use std::error::Error as _;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -104,8 +105,7 @@ impl<'a> Session<'a> {
         if let Err(end) = self.deliver(Instant::now(), Duration::ZERO) {
             return (end, self.pulse.heard_at);
         }
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = wakings::ticks_together(TICK);
         let end = poll_fn(|cx| {
             let mut ticked = false;
             while ticks.poll_tick(cx).is_ready() {

@@ -10,13 +10,13 @@ use super::reader::{Deaf, Heard, Reader, What};
 use crate::LinkStats;
 use crate::driver::{Due, Ports, Pulse, Stopped};
 use crate::pbx_clock::PbxClock;
+use paceline_runtime::wakings;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::tcp::OwnedWriteHalf;
-use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 const TICK: Duration = Duration::from_millis(100);
@@ -161,8 +161,7 @@ impl Session<'_> {
     }
 
     async fn carry_on(&mut self) -> Result<std::convert::Infallible, Halt> {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = wakings::ticks_together(TICK);
         self.deliver(Instant::now()).await?;
         loop {
             let room = self.places.waiting.len() + self.urgent.waiting.len() < WAITING_MAX;

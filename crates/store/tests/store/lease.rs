@@ -15,6 +15,7 @@ use paceline_core::pbx::{EndedBy, LegEnd, Progress};
 use paceline_core::time::Wall;
 use paceline_store::{ContactState, NewContact, NewTaskContacts, RunningTasks};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 pub(crate) async fn contacts_are_leased_in_due_order(db: &Db) {
     let campaign = db.campaign("c").await;
@@ -46,13 +47,26 @@ pub(crate) async fn a_scheduled_task_runs_from_its_start_time(db: &Db) {
     let task = campaign
         .task_with(TaskState::Scheduled, later(60), contacts)
         .await;
-    let started_at = async |now| db.store.start_due_tasks(now).await.unwrap();
-    assert_eq!(started_at(later(59)).await.running, []);
+    let started_at = async |now| {
+        let ahead = Duration::from_secs(5);
+        db.store.start_due_tasks(now, ahead).await.unwrap()
+    };
+    assert_eq!(started_at(later(54)).await.next_start, None);
+    let soon = started_at(later(59)).await;
+    assert_eq!((soon.running, soon.next_start), (Vec::new(), Some(later(60))));
     assert_eq!(campaign.lease(10, later(60)).await.leads.len(), 0);
     let tasks = vec![(campaign.id, task.id)];
     for started in [tasks.clone(), Vec::new()] {
         let running = tasks.clone();
-        assert_eq!(started_at(later(60)).await, RunningTasks { running, started });
+        let next_start = None;
+        assert_eq!(
+            started_at(later(60)).await,
+            RunningTasks {
+                running,
+                started,
+                next_start
+            }
+        );
     }
     assert_eq!(campaign.lease(10, later(60)).await.leads.len(), 1);
 }
@@ -129,7 +143,12 @@ pub(crate) async fn a_campaign_that_is_not_active_leases_nothing(db: &Db) {
             .unwrap()
     );
     assert_eq!(
-        db.store.start_due_tasks(later(61)).await.unwrap().started.len(),
+        db.store
+            .start_due_tasks(later(61), Duration::ZERO)
+            .await
+            .unwrap()
+            .started
+            .len(),
         1
     );
     let none = campaign.lease(10, later(61)).await;
