@@ -24,7 +24,7 @@ pub(super) struct DoctorArgs {
     /// Caller id of the test call [default: the trunk's]
     #[arg(long, value_name = "NUMBER", requires = "call")]
     caller_id: Option<String>,
-    /// Time zone of the called phone, such as America/New_York [default: from its contact, or from its country]
+    /// Time zone of the called phone, such as America/New_York [default: from its contact, or all zones that its number may be in]
     #[arg(long, value_name = "ZONE", requires = "call")]
     time_zone: Option<String>,
     /// Place the test call even if the number is on the do-not-call list or it is outside the calling hours. Only for your

@@ -2,7 +2,6 @@
 //! calling hours apply too. Input: the number, and the zone of its phone. Output: the reason against it, if there is one.
 
 use super::DoctorError;
-use crate::numbers::{self, Plan};
 use crate::store::Store;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -17,22 +16,12 @@ use std::time::Duration;
 pub enum AskGate {
     /// It is asked. The IANA zone of the phone is given, if the user has stated it.
     Asked {
-        /// Else the zone is that of the contacts with this number, or that of its country if the country has only one zone.
+        /// Else the zones are those of the contacts with this number, or all in which the number may be. All must allow.
         time_zone: Option<String>,
     },
     /// The user has said not to ask, because it is the user's own phone.
     NotAsked,
 }
-
-const ONE_ZONE: &str = "\
-    AE Asia/Dubai,AT Europe/Vienna,BE Europe/Brussels,BG Europe/Sofia,CH Europe/Zurich,CN Asia/Shanghai,CO America/Bogota,\
-    CZ Europe/Prague,DE Europe/Berlin,DK Europe/Copenhagen,EE Europe/Tallinn,EG Africa/Cairo,FI Europe/Helsinki,\
-    FR Europe/Paris,GB Europe/London,GR Europe/Athens,HK Asia/Hong_Kong,HR Europe/Zagreb,HU Europe/Budapest,IE Europe/Dublin,\
-    IL Asia/Jerusalem,IN Asia/Kolkata,IT Europe/Rome,JP Asia/Tokyo,KE Africa/Nairobi,KR Asia/Seoul,LT Europe/Vilnius,\
-    LU Europe/Luxembourg,LV Europe/Riga,NG Africa/Lagos,NL Europe/Amsterdam,NO Europe/Oslo,PE America/Lima,PH Asia/Manila,\
-    PK Asia/Karachi,PL Europe/Warsaw,RO Europe/Bucharest,RS Europe/Belgrade,SA Asia/Riyadh,SE Europe/Stockholm,\
-    SG Asia/Singapore,SI Europe/Ljubljana,SK Europe/Bratislava,TH Asia/Bangkok,TR Europe/Istanbul,TW Asia/Taipei,\
-    VN Asia/Ho_Chi_Minh,ZA Africa/Johannesburg";
 
 /// The reason why the call may not be placed now. The calling hours are those of a new campaign.
 pub(super) async fn refusal(
@@ -56,7 +45,8 @@ pub(super) async fn refusal(
                 .filter_map(|c| c.contact.time_zone);
             let stated: Vec<_> = stated.collect();
             if stated.is_empty() {
-                of_country(number).into_iter().collect()
+                let places = paceline_places::of_number(number);
+                places.zones.iter().map(|zone| zone.name().to_owned()).collect()
             } else {
                 stated
             }
@@ -64,7 +54,7 @@ pub(super) async fn refusal(
     };
     let hours = CampaignSettings::default().hours;
     if zones.is_empty() {
-        let why = "nobody has said where this phone is: say it with `--time-zone`, such as `--time-zone America/New_York`";
+        let why = "this number does not say where its phone is: say it with `--time-zone`, such as `--time-zone America/New_York`";
         return Ok(Some(why.to_owned()));
     }
     for zone in zones {
@@ -90,23 +80,11 @@ pub(super) async fn refusal(
     Ok(None)
 }
 
-/// The zone of a number whose country has only one.
-fn of_country(number: &E164) -> Option<String> {
-    let country = numbers::read(number.expose(), &Plan::default())
-        .ok()?
-        .country
-        .to_string();
-    let zones = ONE_ZONE.split(',').filter_map(|zone| zone.split_once(' '));
-    let mut zones = zones.filter(|(code, _)| *code == country);
-    zones.next().map(|(_, zone)| zone.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::{NewContact, StoreMetrics};
     use paceline_core::contact::Contact;
-    use paceline_core::zone;
 
     fn at(text: &str) -> Wall {
         Wall(text.parse::<Timestamp>().unwrap().as_millisecond())
@@ -123,8 +101,19 @@ mod tests {
         let night_in_york = at("2027-07-02T01:30:00Z");
         let ask = async |number: &E164, zone, now| refusal(&store, number, zone, now).await.unwrap();
 
-        let nowhere = ask(&york, None, noon_in_york).await.unwrap();
+        let toll_free = number("+18005550123");
+        let nowhere = ask(&toll_free, None, noon_in_york).await.unwrap();
         assert!(nowhere.contains("--time-zone"), "{nowhere}");
+        assert_eq!(
+            ask(&york, None, noon_in_york).await,
+            None,
+            "area code 202 has one zone"
+        );
+        let (pensacola, florida) = (number("+18505550123"), number("+13055550123"));
+        let early = at("2027-07-01T12:30:00Z");
+        assert_eq!(ask(&florida, None, early).await, None);
+        let chicago = ask(&pensacola, None, early).await.unwrap();
+        assert!(chicago.contains("America/Chicago"), "{chicago}");
         let there = Some("America/New_York");
         assert_eq!(ask(&york, there, noon_in_york).await, None);
         assert_eq!(
@@ -164,14 +153,5 @@ mod tests {
         let listed = ask(&york, there, noon_in_york).await.unwrap();
         assert!(listed.contains("do-not-call"), "{listed}");
         store.close().await;
-    }
-
-    #[test]
-    fn every_country_of_the_table_has_a_place_as_its_zone() {
-        for entry in ONE_ZONE.split(',') {
-            let (country, name) = entry.split_once(' ').unwrap();
-            assert!(numbers::Country::new(country).is_some(), "{country}");
-            assert!(zone::of_place(name).is_ok(), "{name}");
-        }
     }
 }
