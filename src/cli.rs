@@ -4,8 +4,10 @@
 mod check;
 mod demo;
 mod doctor;
+mod gate;
 mod import;
 mod keys;
+mod lines;
 mod pace;
 pub mod progress;
 pub mod screen;
@@ -83,6 +85,11 @@ enum Command {
     /// Reads one JSON object per line from standard input: a `config`, then `agent` and `call` events and `tick`s. Writes
     /// one line for each tick. docs/pacing.md has the protocol.
     Pace,
+    /// Decide for another dialer, or for a test set, whether calls may be made, and by which rules of which regulator.
+    ///
+    /// Reads one JSON object per line from standard input, and writes one for each. docs/compliance.md has the fields and
+    /// says how each rule is read. Let counsel check the rules.
+    Gate(gate::GateArgs),
     /// Simulate days of a call centre in virtual time, with Paceline's pacing and with others.
     ///
     /// Prints utilisation and abandon ratios of Paceline, progressive dialing, a fixed ratio and VICIdial's formulas. The
@@ -137,6 +144,9 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
     if let Command::Pace = cli.command {
         return pace::run();
     }
+    if let Command::Gate(args) = &cli.command {
+        return gate::run(args);
+    }
     if let Command::Simulate(args) = &cli.command {
         return simulate::run(args, file);
     }
@@ -158,7 +168,7 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
     }
     let runtime = runtime.enable_all().build().context("cannot start the runtime")?;
     match cli.command {
-        Command::Config(_) | Command::Pace | Command::Simulate(_) => Ok(()),
+        Command::Config(_) | Command::Gate(_) | Command::Pace | Command::Simulate(_) => Ok(()),
         Command::Demo(args) => runtime.block_on(demo::run(args, screen)),
         Command::Serve { json } => runtime.block_on(serve::run(&config, screen, json)),
         Command::Key(command) => runtime.block_on(keys::run(&config, command)),

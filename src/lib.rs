@@ -11,6 +11,7 @@ pub mod demo;
 pub mod dialer;
 pub mod doctor;
 pub mod events;
+pub mod gate_pipe;
 pub mod import;
 pub mod jobs;
 pub mod metrics;

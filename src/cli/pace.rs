@@ -1,5 +1,6 @@
 //! `paceline pace`: the pacing controller over standard input and output.
 
+use super::lines::read_line;
 use crate::pacing_pipe::Session;
 use crate::pacing_pipe::line::LINE_BYTES_MAX;
 use anyhow::Context as _;
@@ -17,42 +18,13 @@ pub(super) fn run() -> anyhow::Result<()> {
 fn converse(mut input: impl BufRead, mut output: impl Write) -> io::Result<()> {
     let mut session = Session::default();
     let mut line = Vec::new();
-    while read_line(&mut input, &mut line)? {
+    while read_line(&mut input, &mut line, LINE_BYTES_MAX)? {
         if let Some(reply) = session.take(&line) {
             output.write_all(reply.as_bytes())?;
             output.flush()?;
         }
     }
     Ok(())
-}
-
-/// Reads a line without its line end. If a line is too long, reads one byte more than allowed. Returns false at the end of
-/// the input.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
-    line.clear();
-    let mut any = false;
-    loop {
-        let bytes = match input.fill_buf() {
-            Err(err) if err.kind() == io::ErrorKind::Interrupted => continue,
-            bytes => bytes?,
-        };
-        if bytes.is_empty() {
-            return Ok(any);
-        }
-        any = true;
-        let end = bytes.iter().position(|b| *b == b'\n');
-        let part = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes);
-        let room = (LINE_BYTES_MAX + 1).saturating_sub(line.len());
-        line.extend(part.iter().take(room));
-        let used = part.len() + usize::from(end.is_some());
-        input.consume(used);
-        if end.is_some() {
-            if line.last() == Some(&b'\r') {
-                line.pop();
-            }
-            return Ok(true);
-        }
-    }
 }
 
 #[cfg(test)]

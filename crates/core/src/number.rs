@@ -50,6 +50,22 @@ impl E164 {
     }
 }
 
+/// A number that is only compared with others. `Debug` does not show it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct NumberText<'a>(pub &'a str);
+
+impl fmt::Debug for NumberText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NumberText(redacted)")
+    }
+}
+
+impl<'a> From<&'a E164> for NumberText<'a> {
+    fn from(number: &'a E164) -> Self {
+        Self(number.expose())
+    }
+}
+
 impl fmt::Debug for E164 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("E164(redacted)")

@@ -2,7 +2,7 @@
 
 use super::{State, Zone};
 use crate::contact::{Consent, ConsentKind, CountryCode, NumberKind};
-use crate::number::E164;
+use crate::number::NumberText;
 use crate::outcome::Outcome;
 use crate::time::Wall;
 use crate::words::words;
@@ -55,10 +55,10 @@ pub struct Ask<'a> {
     pub subject: Option<&'a str>,
     /// The debt that the call is about, for caps that count by debt. `None` equals `None`.
     pub debt: Option<&'a str>,
-    /// The number that the callee sees. `None`: withheld.
-    pub caller_id: Option<&'a str>,
-    /// The number to call.
-    pub number: &'a E164,
+    /// The number that the callee sees, with its `+`. `None`: withheld.
+    pub caller_id: Option<NumberText<'a>>,
+    /// The number to call, with its `+`.
+    pub number: NumberText<'a>,
 }
 
 /// Where a number, or an address, may be. All plausible places, never only the most likely one.
@@ -123,8 +123,8 @@ impl From<&Consent> for ConsentFact {
 pub struct PastAttempt<'a> {
     /// The time of the originate.
     pub at: Wall,
-    /// The number that was called.
-    pub number: &'a str,
+    /// The number that was called. `None`: not known.
+    pub number: Option<NumberText<'a>>,
     /// The campaign.
     pub campaign: Option<&'a str>,
     /// The subject.

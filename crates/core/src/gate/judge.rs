@@ -100,7 +100,7 @@ impl<'a> Case<'a> {
         let ask = self.ask;
         self.facts.history.iter().filter(move |attempt| match per {
             Per::Contact => true,
-            Per::Number => attempt.number == ask.number.expose(),
+            Per::Number => attempt.number == Some(ask.number),
             Per::Campaign => attempt.campaign == ask.campaign,
             Per::Subject => attempt.subject == ask.subject,
             Per::Debt => attempt.debt == ask.debt,
@@ -216,7 +216,7 @@ impl<'a> Case<'a> {
             }
             Kind::CallerId(rule) => {
                 let datum = Datum::CallerId { needs: &rule.needs };
-                (denies(!rule.allows(self.ask.caller_id)), datum)
+                (denies(!rule.allows(self.ask.caller_id.map(|id| id.0))), datum)
             }
             Kind::RingTime { ring_ms_min } => {
                 let (ring_ms, ring_ms_min) = (u64::try_from(self.ring_ms).unwrap_or(0), *ring_ms_min);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::contact::{ConsentKind, CountryCode};
-use crate::number::E164;
+use crate::number::NumberText;
 use crate::outcome::Outcome;
 use crate::time::Wall;
 use jiff::Timestamp;
@@ -76,7 +76,7 @@ fn new_york(at: &str) -> Call {
 fn attempt(at: &str, outcome: Outcome) -> PastAttempt<'static> {
     PastAttempt {
         at: self::at(at),
-        number: "+12125550123",
+        number: Some(NumberText("+12125550123")),
         campaign: Some("c1"),
         subject: None,
         debt: None,
@@ -98,7 +98,7 @@ fn consent(kind: ConsentKind) -> ConsentFact {
 impl Call {
     /// The verdict in words (`allow`, `deny` or the time of a defer), and each reason as `profile/rule`.
     fn decide(&self) -> (String, Vec<String>) {
-        let number = E164::new("+12125550123").unwrap();
+        let number = NumberText("+12125550123");
         let ask = Ask {
             at: self.at,
             ring_timeout: self.ring,
@@ -107,8 +107,8 @@ impl Call {
             campaign: Some("c1"),
             subject: self.subject,
             debt: self.debt,
-            caller_id: self.caller_id,
-            number: &number,
+            caller_id: self.caller_id.map(NumberText),
+            number,
         };
         let places = |country, states, zones| Places {
             possible: self.possible,

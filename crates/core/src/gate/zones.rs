@@ -56,9 +56,9 @@ impl Zone {
     ///
     /// # Errors
     /// [`ZoneError`] for an unknown name, and for one that is no place, such as `EST`, `GMT` or `Etc/GMT+5`.
-    pub fn named(name: &str) -> Result<Self, ZoneError> {
-        let lower = name.to_ascii_lowercase();
-        let found = table().binary_search_by(|entry| entry.name.to_ascii_lowercase().as_str().cmp(&lower));
+    pub fn named<'a>(name: &'a str) -> Result<Self, ZoneError> {
+        let lower = |text: &'a str| text.bytes().map(|byte| byte.to_ascii_lowercase());
+        let found = table().binary_search_by(|entry| lower(entry.name).cmp(lower(name)));
         match found.ok().and_then(|index| u16::try_from(index).ok()) {
             Some(index) => Ok(Self(index)),
             // It is none, and this says why.
