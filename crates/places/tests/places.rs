@@ -50,6 +50,47 @@ const ELSEWHERE: [(&str, &str); 23] = [
 /// Area codes whose rows name a zone that no place of the state has. A row is never dropped, so they are called an hour less.
 const MISLEADING: [&str; 3] = ["474", "867", "879"];
 
+/// The area codes of +1 whose rows name several zones, and these zones (phonenumbers 9.0.43).
+const ROWS: [(&str, &str); 25] = [
+    ("208", "America/Boise America/Denver America/Los_Angeles"),
+    ("219", "America/Chicago America/New_York"),
+    ("250", "America/Edmonton America/Vancouver"),
+    ("270", "America/Chicago America/New_York"),
+    ("308", "America/Chicago America/Denver"),
+    ("418", "America/Halifax America/Toronto"),
+    ("423", "America/Chicago America/New_York"),
+    ("541", "America/Denver America/Los_Angeles"),
+    ("574", "America/Chicago America/New_York"),
+    (
+        "605",
+        "America/Chicago America/Denver America/North_Dakota/Center",
+    ),
+    ("606", "America/Chicago America/New_York"),
+    ("620", "America/Chicago America/Denver"),
+    (
+        "701",
+        "America/Chicago America/Denver America/North_Dakota/Center",
+    ),
+    ("709", "America/Halifax America/St_Johns"),
+    ("775", "America/Boise America/Denver America/Los_Angeles"),
+    ("785", "America/Chicago America/Denver"),
+    ("807", "America/Toronto America/Winnipeg"),
+    ("812", "America/Chicago America/New_York"),
+    ("850", "America/Chicago America/New_York"),
+    (
+        "867",
+        "America/Edmonton America/Fort_Nelson America/Toronto America/Vancouver America/Winnipeg",
+    ),
+    ("879", "America/Puerto_Rico America/St_Johns"),
+    ("906", "America/Chicago America/New_York"),
+    (
+        "907",
+        "America/Adak America/Anchorage America/Juneau Pacific/Honolulu",
+    ),
+    ("928", "America/Denver America/Phoenix"),
+    ("986", "America/Boise America/Los_Angeles"),
+];
+
 fn number(text: &str) -> E164 {
     E164::new(text).unwrap()
 }
@@ -154,6 +195,14 @@ fn an_area_code_has_no_clock_that_its_states_lack() {
                 assert!(has || known, "{code} {zone} {at}");
             }
         }
+    }
+}
+
+#[test]
+fn an_area_code_has_every_zone_that_a_row_of_the_data_names() {
+    for (code, zones) in ROWS {
+        let found = names(in_area(code).zones);
+        assert!(zones.split(' ').all(|zone| found.contains(zone)), "{code}");
     }
 }
 

@@ -1,9 +1,9 @@
 //! Writes the tables: Rust for what can be reviewed, bytes for the automatons.
 
-use super::areas::Facts;
-use super::automaton::Automaton;
+use super::areas::{Area, Facts};
+use super::automaton::{Automaton, Encoded};
 use super::plan::Plans;
-use super::sources::{Plan, Sources};
+use super::sources::{AreaPlan, Plan, Sources};
 use anyhow::Context;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -110,23 +110,17 @@ fn regions(sources: &Sources, facts: &Facts) -> BTreeMap<String, String> {
     regions
 }
 
-fn calling_code(
-    plan: &Plan,
-    plans: &Plans,
-    facts: &Facts,
-    encoded: &super::automaton::Encoded,
-) -> anyhow::Result<String> {
+fn calling_code(plan: &Plan, plans: &Plans, facts: &Facts, encoded: &Encoded) -> anyhow::Result<String> {
     let lengths = plan.regions.first().and_then(|region| region.general.as_ref());
     let lengths = lengths
         .map(|general| general.lengths.as_slice())
         .unwrap_or_default();
     let mask = lengths.iter().fold(0_u32, |mask, length| mask | 1 << length);
     let root = plans.roots.get(&plan.code).context("a compiled plan")?;
-    let index = |code: &String| facts.countries.keys().position(|known| known == code);
     let countries: Vec<String> = plan
         .regions
         .iter()
-        .map(|region| index(&region.region).map_or("NONE".to_owned(), |index| index.to_string()))
+        .map(|region| country_index(facts, &region.region))
         .collect();
     Ok(format!(
         "CallingCode {{ digits: \"{}\", lengths: {mask:#x}, start: {}, countries: &[{}] }}",
@@ -174,70 +168,29 @@ fn facts_as_rust(
         zones: zones.into_iter().collect(),
         sets: Vec::new(),
     };
-    let countries: Vec<String> = facts
-        .countries
-        .iter()
-        .map(|(code, (national, numbers))| {
-            let (national, numbers) = (sets.index(national), sets.index(numbers));
-            format!("Country {{ code: \"{code}\", zones: {national}, number_zones: {numbers} }}")
-        })
-        .collect();
-    let states: Vec<String> = facts
-        .states
-        .iter()
-        .map(|((country, code), zones)| {
-            let zones = sets.index(zones);
-            format!("StateEntry {{ country: \"{country}\", code: \"{code}\", zones: {zones} }}")
-        })
-        .collect();
-    let index = |code: &String| facts.countries.keys().position(|known| known == code);
-    let areas: Vec<String> = facts
-        .areas
-        .iter()
-        .map(|(prefix, area)| {
-            let country = area.country.as_ref().and_then(index);
-            let country = country.map_or("NONE".to_owned(), |index| index.to_string());
-            let states: Vec<String> = area.states.iter().map(|state| format!("\"{state}\"")).collect();
-            let (states, zones) = (states.join(", "), sets.index(&area.zones));
-            format!(
-                "AreaEntry {{ prefix: \"{prefix}\", country: {country}, states: &[{states}], zones: {zones} }}"
-            )
-        })
-        .collect();
-    let plans: Vec<String> = sources
-        .corrections
-        .plan
-        .iter()
-        .map(|plan| {
-            format!(
-                "AreaPlan {{ calling_code: \"{}\", area_digits: {}, mobile_has_area: {} }}",
-                plan.code, plan.area_digits, plan.mobile_has_area
-            )
-        })
-        .collect();
+    let countries = countries(facts, &mut sets);
+    let states = states(facts, &mut sets);
+    let areas = areas(facts, &mut sets);
     let zones: Vec<String> = sets.zones.iter().map(|zone| format!("\"{zone}\"")).collect();
     let zone_sets: Vec<String> = sets.sets.iter().map(|set| format!("&{set:?}")).collect();
     writeln!(
         out,
         "use crate::table::{{AreaEntry, AreaPlan, CallingCode, Country, NONE, StateEntry}};\n"
     )?;
+    let doc_sets = "Sets of zones, as indexes of `ZONES`.";
+    let doc_codes = "Number plans by calling code.";
     for (name, of, doc, rows) in [
         ("ZONES", "&str", "IANA names.", &zones),
-        (
-            "ZONE_SETS",
-            "&[u16]",
-            "Sets of zones, as indexes of `ZONES`.",
-            &zone_sets,
-        ),
+        ("ZONE_SETS", "&[u16]", doc_sets, &zone_sets),
         ("COUNTRIES", "Country", "Countries by code.", &countries),
         ("STATES", "StateEntry", "States of the US and Canada.", &states),
+        ("CALLING_CODES", "CallingCode", doc_codes, calling_codes),
         (
-            "CALLING_CODES",
-            "CallingCode",
-            "Number plans by calling code.",
-            calling_codes,
+            "AREA_PLANS",
+            "AreaPlan",
+            "Plans with area codes.",
+            &area_plans(sources),
         ),
-        ("AREA_PLANS", "AreaPlan", "Plans with area codes.", &plans),
         ("AREAS", "AreaEntry", "Area codes by prefix.", &areas),
     ] {
         writeln!(
@@ -251,4 +204,48 @@ fn facts_as_rust(
         writeln!(out, "];\n")?;
     }
     Ok(())
+}
+
+fn countries(facts: &Facts, sets: &mut Sets) -> Vec<String> {
+    let row = |(code, (national, numbers)): (&String, &(BTreeSet<String>, BTreeSet<String>))| {
+        let (national, numbers) = (sets.index(national), sets.index(numbers));
+        format!("Country {{ code: \"{code}\", zones: {national}, number_zones: {numbers} }}")
+    };
+    facts.countries.iter().map(row).collect()
+}
+
+fn states(facts: &Facts, sets: &mut Sets) -> Vec<String> {
+    let row = |((country, code), zones): (&(String, String), &BTreeSet<String>)| {
+        let zones = sets.index(zones);
+        format!("StateEntry {{ country: \"{country}\", code: \"{code}\", zones: {zones} }}")
+    };
+    facts.states.iter().map(row).collect()
+}
+
+fn areas(facts: &Facts, sets: &mut Sets) -> Vec<String> {
+    let row = |(prefix, area): (&String, &Area)| {
+        let country = country_index(facts, area.country.as_deref().unwrap_or_default());
+        let states: Vec<String> = area.states.iter().map(|state| format!("\"{state}\"")).collect();
+        let (states, zones) = (states.join(", "), sets.index(&area.zones));
+        format!(
+            "AreaEntry {{ prefix: \"{prefix}\", country: {country}, states: &[{states}], zones: {zones} }}"
+        )
+    };
+    facts.areas.iter().map(row).collect()
+}
+
+fn area_plans(sources: &Sources) -> Vec<String> {
+    let row = |plan: &AreaPlan| {
+        format!(
+            "AreaPlan {{ calling_code: \"{}\", area_digits: {}, mobile_has_area: {} }}",
+            plan.code, plan.area_digits, plan.mobile_has_area
+        )
+    };
+    sources.corrections.plan.iter().map(row).collect()
+}
+
+/// The index of a country as Rust. `NONE` for numbers that are in no country.
+fn country_index(facts: &Facts, code: &str) -> String {
+    let index = facts.countries.keys().position(|known| known == code);
+    index.map_or("NONE".to_owned(), |index| index.to_string())
 }
