@@ -74,13 +74,7 @@ async fn measure(rate: u64) -> Result<(), Failure> {
             let at = Instant::now();
             let leased = bench
                 .store
-                .lease(
-                    bench.campaign.id,
-                    &bench.campaign.settings.hours,
-                    RING,
-                    LEASE_SIZE,
-                    now(),
-                )
+                .lease(bench.campaign.id, &bench.campaign.settings, LEASE_SIZE, now())
                 .await?;
             leases += at.elapsed();
             leads = leased.leads;

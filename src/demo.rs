@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, PbxConfig, PbxKind, StoreConfig};
 use crate::import::{self, ContactFile};
-use crate::store::{ContactFilter, ImportInto, NewAgent, NewTask, NewTaskContacts, NewTrunk, Role};
+use crate::store::{ContactFilter, ImportInto, NewAgent, NewDnc, NewTask, NewTaskContacts, NewTrunk, Role};
 use anyhow::{Context as _, bail};
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
@@ -17,6 +17,7 @@ use paceline_core::dial::{AgentTemplate, DialRules, Extension, TrunkTemplate};
 use paceline_core::ids::{CampaignId, PbxName, TaskId};
 use paceline_core::input::AgentRequest;
 use paceline_core::pbx::CallerId;
+use paceline_core::suppression::DncSource;
 use paceline_core::time::Wall;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -113,7 +114,12 @@ impl Demo {
             .flat_map(|row| row.contact.numbers)
             .map(|number| number.number)
             .collect();
-        store.add_dnc(&unwilling, "asked not to be called", now()).await?;
+        store
+            .add_dnc(
+                &unwilling,
+                &NewDnc::new(DncSource::Api, "asked not to be called", now()),
+            )
+            .await?;
 
         let trunk = NewTrunk {
             name: "carrier".to_owned(),

@@ -323,7 +323,7 @@ pub(super) async fn disposition(
     };
     let attempt =
         last.ok_or_else(|| Problem::conflict(format!("Agent {id} has had no conversation yet.")))?;
-    let row = dispose(&state, attempt, &input.disposition).await?;
+    let row = dispose(&state, caller, attempt, &input.disposition).await?;
     Ok(Body(Attempt::new(row, caller)))
 }
 

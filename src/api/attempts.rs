@@ -8,13 +8,16 @@ use super::problem::{ApiResult, Fault, Kind, Problem};
 use super::recordings::Recording;
 use super::words::Utc;
 use super::{ApiState, Caller, agents};
-use crate::store::{AttemptFilter, AttemptRow, LegRow};
+use crate::store::{AttemptFilter, AttemptRow, LegRow, NewDnc};
 use axum::Json as Body;
 use axum::extract::State;
+use paceline_core::campaign::suppression::SuppressionSettings;
 use paceline_core::contact::NumberKind;
 use paceline_core::ids::{AgentId, AttemptId, CampaignId, ContactId, TaskId};
 use paceline_core::outcome::{MessageResult, Outcome};
 use paceline_core::pbx::{EndedBy, Progress};
+use paceline_core::suppression::DncSource;
+use paceline_core::time::Wall;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -171,7 +174,8 @@ pub(super) struct AttemptDetail {
 #[serde(deny_unknown_fields)]
 pub(super) struct SetDisposition {
     /// A word that the team chooses: 1 to 40 lower-case letters, digits or `_`. `dnc` also puts the number on the
-    /// do-not-call list, which cancels unanswered calls to it in every campaign.
+    /// do-not-call list of every campaign, and `refused` does so for the campaign's `suppression.refusal_days`. Unanswered
+    /// calls to the number are cancelled.
     #[schema(example = "success")]
     pub(super) disposition: String,
 }
@@ -285,12 +289,17 @@ pub(super) async fn put_disposition(
     if let Some(agent) = row.agent {
         caller.must_act_for(agent)?;
     }
-    let row = dispose(&state, row, &input.disposition).await?;
+    let row = dispose(&state, caller, row, &input.disposition).await?;
     Ok(Body(Attempt::new(row, caller)))
 }
 
-/// Stores the disposition. It also ends the agent's wrap-up after this call.
-pub(super) async fn dispose(state: &ApiState, row: AttemptRow, disposition: &str) -> ApiResult<AttemptRow> {
+/// Stores the disposition, and the opt-out if it is one. It also ends the agent's wrap-up after this call.
+pub(super) async fn dispose(
+    state: &ApiState,
+    caller: Caller,
+    row: AttemptRow,
+    disposition: &str,
+) -> ApiResult<AttemptRow> {
     check::disposition(disposition).map_err(|detail| Problem::field("/disposition", detail))?;
     let Some(agent) = row.agent else {
         return Err(Problem::conflict(format!(
@@ -298,16 +307,39 @@ pub(super) async fn dispose(state: &ApiState, row: AttemptRow, disposition: &str
             row.id
         )));
     };
+    let campaign = state.store.campaign(row.campaign).await?;
+    let suppression = campaign
+        .map(|campaign| campaign.settings.suppression)
+        .unwrap_or_default();
+    let now = state.clock.now().wall;
+    let entry = opt_out(disposition, &suppression, now).map(|entry| NewDnc {
+        api_key: Some(caller.key),
+        agent: Some(agent),
+        attempt: Some(row.id),
+        ..entry
+    });
     let changed = state
         .store
-        .set_disposition(row.id, disposition, state.clock.now().wall)
+        .set_disposition(row.id, disposition, entry.as_ref())
         .await?;
     let row = changed.ok_or_else(|| Problem::no("attempt", row.id))?;
-    if disposition == "dnc" {
+    if entry.is_some() {
         state.dialer.suppression_changed().await;
     }
     agents::end_wrap_up(state, row.campaign, agent, row.id).await;
     Ok(row)
+}
+
+/// The do-not-call entry for a disposition that is an opt-out.
+fn opt_out(disposition: &str, settings: &SuppressionSettings, now: Wall) -> Option<NewDnc<'static>> {
+    match disposition {
+        "dnc" => Some(NewDnc::new(DncSource::Agent, "an agent's disposition: dnc", now)),
+        "refused" => settings.refusal_pause().map(|pause| NewDnc {
+            expires_at: Some(now.plus(pause)),
+            ..NewDnc::new(DncSource::Agent, "an agent's disposition: refused", now)
+        }),
+        _ => None,
+    }
 }
 
 async fn find(state: &ApiState, id: Uuid) -> ApiResult<AttemptRow> {

@@ -6,12 +6,15 @@ use super::page::{Page, PageQuery, Window};
 use super::problem::{ApiResult, Problem};
 use super::words::Utc;
 use super::{ApiState, Caller};
-use crate::store::DncRow;
+use crate::store::{DncRow, NewDnc};
 use axum::Json as Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use paceline_core::campaign::suppression::SuppressionSettings;
 use paceline_core::number::E164;
+use paceline_core::suppression::{DncScope, DncSource};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// A number that is never dialed.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -22,11 +25,26 @@ pub(super) struct DncEntry {
     /// The number in E.164. All but the last two digits are masked, unless the key may see numbers.
     #[schema(example = "+*********23")]
     number: String,
+    /// `all`: it holds for every campaign. Otherwise for the campaigns that name it in `suppression.lists`.
+    #[schema(example = "all")]
+    scope: String,
+    /// How the number came on the list.
+    source: DncSource,
     /// The reason for the entry.
     #[schema(example = "asked by letter")]
     reason: String,
     /// Time of the entry.
     added_at: Utc,
+    /// Time from which it does not hold any more. Null if it holds for good.
+    expires_at: Option<Utc>,
+    /// The key of the request. Null if it did not come by a request.
+    #[schema(example = 2)]
+    api_key_id: Option<i64>,
+    /// The agent of the conversation in which the callee asked for it. Null if it was in none.
+    #[schema(example = 3)]
+    agent_id: Option<i64>,
+    /// The attempt in which the callee asked for it. Null if it was in none.
+    attempt_id: Option<Uuid>,
 }
 
 impl DncEntry {
@@ -34,8 +52,14 @@ impl DncEntry {
         Self {
             id: row.id,
             number: caller.show(&row.number),
+            scope: row.scope.as_str().to_owned(),
+            source: row.source,
             reason: row.reason,
             added_at: Utc(row.added_at),
+            expires_at: row.expires_at.map(Utc),
+            api_key_id: row.api_key,
+            agent_id: row.agent.map(|agent| agent.0),
+            attempt_id: row.attempt.map(|attempt| attempt.0),
         }
     }
 }
@@ -47,15 +71,24 @@ pub(super) struct AddToDnc {
     /// 1 to 10,000 numbers in any usual notation.
     #[schema(example = json!(["+12025550123"]), max_items = 10000)]
     numbers: Vec<String>,
-    /// The reason, 1 to 200 characters. If a number is already on the list, its first reason is kept.
+    /// The reason, 1 to 200 characters. If a number is already on the list, its first reason is kept, unless the new entry
+    /// holds longer.
     #[schema(example = "asked by letter")]
     reason: String,
+    /// `all`, which is the default: no campaign calls the numbers. Or a name of 1 to 40 lower-case letters, digits, `-` or
+    /// `_`: the campaigns that name it in `suppression.lists` do not call them.
+    #[schema(example = "all")]
+    scope: Option<String>,
+    /// How the numbers came on the list: `api`, which is the default, `import` from another system, or `registry`.
+    source: Option<DncSource>,
+    /// Time from which the entries do not hold any more. If left out, they hold for good.
+    expires_at: Option<Utc>,
 }
 
 /// The result.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct AddedToDnc {
-    /// Number of new entries.
+    /// Number of new entries, and of entries that now hold longer.
     #[schema(example = 1)]
     added: u64,
     /// Number of numbers that were already on the list, or that came twice.
@@ -75,11 +108,14 @@ pub(super) struct CheckDnc {
 /// The result for one number.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct DncAnswer {
-    /// True if the number must not be called.
+    /// True if no campaign may call the number.
     #[schema(example = true)]
     listed: bool,
-    /// The entry of the number, if it is on the list.
-    entry: Option<DncEntry>,
+    /// The entries of the number, also those that have ended and those for some campaigns.
+    entries: Vec<DncEntry>,
+    /// The suppression lists that hold the number.
+    #[schema(example = json!(["us-dnc"]))]
+    lists: Vec<String>,
 }
 
 /// The results of a check.
@@ -127,12 +163,28 @@ pub(super) async fn add(
     }
     let mut faults = Faults::default();
     faults.name("/reason", &input.reason);
+    let now = state.clock.now().wall;
+    let scope = input.scope.as_deref().map_or(Ok(DncScope::All), str::parse);
+    let scope = faults.take("/scope", scope).unwrap_or_default();
+    let source = input.source.unwrap_or(DncSource::Api);
+    match source {
+        DncSource::Api | DncSource::Import | DncSource::Registry => {}
+        DncSource::Agent | DncSource::Keypress => {
+            faults.add("/source", "`api`, `import` or `registry`");
+        }
+    }
+    if input.expires_at.is_some_and(|at| at.0 <= now) {
+        faults.add("/expires_at", "a time in the future, or leave it out");
+    }
     let numbers = check_numbers(&state, input.numbers, NUMBERS_MAX, &mut faults).await?;
     faults.none()?;
-    let added = state
-        .store
-        .add_dnc(&numbers, &input.reason, state.clock.now().wall)
-        .await?;
+    let entry = NewDnc {
+        scope,
+        expires_at: input.expires_at.map(|at| at.0),
+        api_key: Some(caller.key),
+        ..NewDnc::new(source, &input.reason, now)
+    };
+    let added = state.store.add_dnc(&numbers, &entry).await?;
     state.dialer.suppression_changed().await;
     Ok(Body(AddedToDnc {
         added,
@@ -170,16 +222,19 @@ pub(super) async fn check(
     let mut faults = Faults::default();
     let numbers = check_numbers(&state, input.numbers, CHECKED_MAX, &mut faults).await?;
     faults.none()?;
+    let now = state.clock.now().wall;
+    let every_campaign = SuppressionSettings::default();
     let mut items = Vec::with_capacity(numbers.len());
     for number in &numbers {
-        let entry = state
-            .store
-            .dnc_entry(number)
-            .await?
-            .map(|row| DncEntry::new(row, caller));
+        let listed = state.store.listed(number, now).await?;
+        let entries = state.store.dnc_entries_of(number).await?;
         items.push(DncAnswer {
-            listed: entry.is_some(),
-            entry,
+            listed: every_campaign.refuses(&listed).is_some(),
+            entries: entries
+                .into_iter()
+                .map(|row| DncEntry::new(row, caller))
+                .collect(),
+            lists: listed.lists.iter().map(|(name, _)| name.to_string()).collect(),
         });
     }
     Ok(Body(DncAnswers { items }))

@@ -430,12 +430,8 @@ impl Task {
         let (dialer, campaign) = (self.dialer.clone(), Arc::clone(self.engine.config()));
         let (name, inputs) = (self.name.clone(), self.inputs.clone());
         self.asked.push(Box::pin(async move {
-            let (hours, margin) = (
-                &campaign.settings.hours,
-                campaign.settings.dialing.ring_timeout(),
-            );
             let now = dialer.clock.now().wall;
-            match dialer.store.lease(campaign.id, hours, margin, limit, now).await {
+            match dialer.store.lease(campaign.id, &campaign.settings, limit, now).await {
                 Ok(Leased { leads, next_due, .. }) => Input::Leads { leads, next_due },
                 Err(err) => {
                     warn!(campaign.name = %name, error = %Chain(&err), "no contacts could be leased for `{name}`; trying again");

@@ -77,7 +77,7 @@ pub(super) async fn watch(dialer: Arc<Inner>) {
 async fn read(dialer: &Inner) -> BTreeMap<CampaignId, Vec<E164>> {
     let mut delay = READ_RETRY_MIN;
     loop {
-        match dialer.store.suppressed_leases().await {
+        match dialer.store.suppressed_leases(dialer.clock.now().wall).await {
             Ok(numbers) => return numbers,
             Err(err) => {
                 warn!(error = %Chain(&err), "the opt-outs in the store could not be read yet; trying again");

@@ -6,6 +6,7 @@ use crate::store::Store;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use paceline_core::campaign::settings::CampaignSettings;
+use paceline_core::campaign::suppression::SuppressionSettings;
 use paceline_core::gate::{GateFacts, GateVerdict, decide};
 use paceline_core::number::E164;
 use paceline_core::time::Wall;
@@ -31,9 +32,9 @@ pub(super) async fn refusal(
     now: Wall,
 ) -> Result<Option<String>, DoctorError> {
     const ROWS_MAX: i64 = 100;
-    let listed = store.dnc_entry(number).await.map_err(DoctorError::Store)?;
-    if listed.is_some() {
-        return Ok(Some("the number is on the do-not-call list".to_owned()));
+    let listed = store.listed(number, now).await.map_err(DoctorError::Store)?;
+    if SuppressionSettings::default().refuses(&listed).is_some() {
+        return Ok(Some("the number is on a do-not-call list".to_owned()));
     }
     let zones: Vec<String> = match time_zone {
         Some(zone) => vec![zone.to_owned()],
@@ -60,7 +61,7 @@ pub(super) async fn refusal(
     for zone in zones {
         let facts = GateFacts {
             time_zone: Some(zone.clone()),
-            dnc: false,
+            suppressed: None,
         };
         match decide(&hours, &facts, now, Duration::from_secs(super::call::RING_S)).verdict {
             GateVerdict::Allow => {}
@@ -83,8 +84,9 @@ pub(super) async fn refusal(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{NewContact, StoreMetrics};
+    use crate::store::{NewContact, NewDnc, StoreMetrics};
     use paceline_core::contact::Contact;
+    use paceline_core::suppression::DncSource;
 
     fn at(text: &str) -> Wall {
         Wall(text.parse::<Timestamp>().unwrap().as_millisecond())
@@ -147,7 +149,10 @@ mod tests {
             "as its contact states"
         );
         store
-            .add_dnc(std::slice::from_ref(&york), "asked", noon_in_york)
+            .add_dnc(
+                std::slice::from_ref(&york),
+                &NewDnc::new(DncSource::Api, "asked", noon_in_york),
+            )
             .await
             .unwrap();
         let listed = ask(&york, there, noon_in_york).await.unwrap();

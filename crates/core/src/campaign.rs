@@ -7,6 +7,7 @@ pub mod hours;
 pub mod pacing;
 pub mod recording;
 pub mod settings;
+pub mod suppression;
 
 use crate::dial::TrunkTemplate;
 use crate::ids::{CampaignId, PbxName, TrunkId};
@@ -82,6 +83,7 @@ impl CampaignConfig {
             answering,
             agents: _,
             recording: _,
+            suppression: _,
         } = &self.settings;
         PacingConfig {
             mode: match pacing.mode {

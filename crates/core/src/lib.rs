@@ -25,6 +25,7 @@ pub mod pacing;
 pub mod pbx;
 pub mod requeue;
 pub mod retry;
+pub mod suppression;
 pub mod time;
 pub mod verdict;
 pub mod words;

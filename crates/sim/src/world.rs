@@ -15,6 +15,7 @@ use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::pacing::PacingSettings;
 use paceline_core::campaign::recording::RecordingSettings;
 use paceline_core::campaign::settings::CampaignSettings;
+use paceline_core::campaign::suppression::SuppressionSettings;
 use paceline_core::campaign::{CampaignConfig, TrunkConfig};
 use paceline_core::dial::{AgentTemplate, Extension, TrunkTemplate};
 use paceline_core::ids::{AgentId, AgentLegId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
@@ -459,6 +460,7 @@ fn settings(options: &WorldOptions) -> CampaignSettings {
             enabled: options.recording,
             announcement: None,
         },
+        suppression: SuppressionSettings::default(),
     }
 }
 

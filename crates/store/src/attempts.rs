@@ -4,7 +4,7 @@ use super::Store;
 use super::db::{Arg, Row, args};
 use super::error::{DbError, StoreError};
 use super::select::Select;
-use super::{dnc, query};
+use super::{NewDnc, dnc, query};
 use paceline_core::contact::NumberKind;
 use paceline_core::ids::{AgentId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use paceline_core::number::E164;
@@ -203,13 +203,13 @@ impl Store {
             .await
     }
 
-    /// Sets an attempt's disposition; `None` if the attempt does not exist. `dnc` also adds the number to the
+    /// Sets an attempt's disposition; `None` if the attempt does not exist. With `opt_out` it also adds the number to the
     /// do-not-call list, in the same transaction.
     pub async fn set_disposition(
         &self,
         id: AttemptId,
         disposition: &str,
-        now: Wall,
+        opt_out: Option<&NewDnc<'_>>,
     ) -> Result<Option<AttemptRow>, StoreError> {
         const DOING: &str = "set an attempt's disposition";
         let update = "UPDATE attempts SET disposition = $2 WHERE id = $1 RETURNING number";
@@ -218,13 +218,13 @@ impl Store {
                 let Some(row) = tx.rows(update, args![id.0, disposition]).await?.pop() else {
                     return Ok(false);
                 };
-                if disposition == "dnc" {
-                    dnc::insert(tx, &[row.number(0)?], "an agent's disposition", now).await?;
+                if let Some(entry) = opt_out {
+                    dnc::insert(tx, &[row.number(0)?], entry).await?;
                 }
                 Ok(true)
             })
             .await?;
-        if disposition == "dnc" {
+        if opt_out.is_some() {
             self.pools.sync().await.map_err(query(DOING))?;
         }
         if is_there {

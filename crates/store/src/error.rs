@@ -2,6 +2,7 @@
 //! keeps only the parts that are known to contain none.
 
 use paceline_core::ids::{CampaignId, ContactId, ImportId, TaskId};
+use paceline_core::suppression::ListName;
 
 /// A failing operation of the store.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,25 @@ pub enum StoreError {
         /// The other import.
         import: ImportId,
     },
+    /// The suppression lists were made with another key, or no key was given.
+    #[error(
+        "the key of the suppression lists is missing, or it is another one: restore its file from a backup"
+    )]
+    SuppressionKey,
+    /// The rows of a suppression list are not complete.
+    #[error(
+        "the suppression list `{list}` is damaged: restore the database, or upload the list again after its rows in suppression_lists are deleted"
+    )]
+    ListDamaged {
+        /// The list.
+        list: ListName,
+    },
+    /// A list never changes its kind.
+    #[error("the list has another kind; delete it first, or choose another name")]
+    OtherKind,
+    /// The process is stopping.
+    #[error("the process is stopping; try again after its restart")]
+    Stopped,
     /// The import does not exist, or another worker has it now.
     #[error("there is no such import; start one")]
     NoImport,

@@ -5,18 +5,28 @@
 //! gate about the bucket first. If the gate defers it, the whole bucket waits as one row with one decision in the
 //! ledger, and the lease does not look at its contacts. Tasks take turns.
 
+mod choose;
+mod decided;
+
+pub(super) use decided::{Decided, Over, insert_decisions};
+
 use super::Store;
 use super::bulk_statement::BulkStatement;
 use super::db::{Arg, CommitError, Dialect, Row, TRANSACTION_TIMEOUT, Tx, args};
 use super::dial::complete_tasks;
 use super::error::{DbError, DbErrorKind, StoreError};
+use super::suppression::Lists;
+use decided::reasons;
 use paceline_core::campaign::hours::CallingHours;
-use paceline_core::gate::{self, GateDecision, GateFacts, GateStage, GateVerdict};
-use paceline_core::ids::{AttemptId, CampaignId, ContactId, TaskId};
+use paceline_core::campaign::settings::CampaignSettings;
+use paceline_core::campaign::suppression::SuppressionSettings;
+use paceline_core::gate::{self, GateDecision, GateFacts, GateReason, GateStage, GateVerdict};
+use paceline_core::ids::{CampaignId, ContactId, TaskId};
 use paceline_core::input::Lead;
 use paceline_core::outcome::Outcome;
 use paceline_core::time::Wall;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The result of a lease.
@@ -111,19 +121,24 @@ macro_rules! first_number {
     };
 }
 
-/// Due contacts with the number to dial: the first number that is not on the do-not-call list, or the first of all if
-/// every number is on it. The rules of time use the contact's time zone whichever number is dialed, so a contact
+/// Due contacts with the number to dial: the first number without a do-not-call entry for every campaign, or the first of
+/// all if every number has one. `Lease::choose` looks at the other lists. The rules of time use the contact's time zone whichever number is dialed, so a contact
 /// belongs to one bucket.
 pub(super) fn due_contacts(dialect: Dialect) -> &'static str {
     macro_rules! sql {
         ($lock:literal) => {
             concat!(
                 "SELECT tc.contact_id, tc.due_at_ms, tc.attempts_made, tc.tries_made, cn.number, c.time_zone, ",
-                "EXISTS (SELECT 1 FROM dnc d WHERE d.number = cn.number), ",
+                "EXISTS (SELECT 1 FROM dnc d WHERE d.number = cn.number AND d.scope = 'all' ",
+                "AND (d.expires_at_ms IS NULL OR d.expires_at_ms > $2)), ",
+                "EXISTS (SELECT 1 FROM dnc d WHERE d.number = cn.number AND d.scope <> 'all'), ",
                 "EXISTS (SELECT 1 FROM number_leases n WHERE n.number = cn.number) ",
                 "FROM task_contacts tc JOIN contacts c ON c.id = tc.contact_id ",
                 "JOIN contact_numbers cn ON cn.contact_id = tc.contact_id AND cn.position = coalesce(",
-                first_number!("AND NOT EXISTS (SELECT 1 FROM dnc d WHERE d.number = cm.number)"),
+                first_number!(
+                    "AND NOT EXISTS (SELECT 1 FROM dnc d WHERE d.number = cm.number AND d.scope = 'all' \
+                     AND (d.expires_at_ms IS NULL OR d.expires_at_ms > $2))"
+                ),
                 ", ",
                 first_number!(""),
                 ") ",
@@ -153,30 +168,6 @@ pub(super) static SETTLE: BulkStatement = BulkStatement::new(
      FROM v WHERE task_contacts.task_id = v.task_id AND task_contacts.contact_id = v.contact_id",
 );
 
-static DECISIONS: BulkStatement = BulkStatement::new(
-    9,
-    "INSERT INTO gate_decisions (at_ms, task_id, contact_id, bucket_id, attempt_id, stage, verdict, reasons, until_ms) \
-     VALUES {rows}",
-);
-
-/// A decision of the gate, to be written to the ledger.
-pub(super) struct Decided {
-    pub(super) at: Wall,
-    pub(super) task: TaskId,
-    pub(super) over: Over,
-    /// The attempt that the decision allowed; `None` for every other decision.
-    pub(super) attempt: Option<AttemptId>,
-    pub(super) stage: GateStage,
-    pub(super) decision: GateDecision,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Over {
-    Contact(ContactId),
-    /// All contacts that wait in the bucket.
-    Bucket(i64),
-}
-
 /// Contacts of one task for which the gate's rules of time give the same answer.
 struct Bucket {
     id: i64,
@@ -190,6 +181,8 @@ struct Due {
     lead: Lead,
     due_at_ms: i64,
     facts: GateFacts,
+    /// The number has entries with a scope of their own, which may be one of the campaign's.
+    scoped: bool,
     held: bool,
 }
 
@@ -202,13 +195,11 @@ enum LeaseResult {
 
 impl Store {
     /// Leases up to `limit` due contacts of an active campaign's running tasks, which share the limit. Asks the gate
-    /// about each contact, stores the decision, and locks the number. `margin` is the longest ring time. If the
-    /// campaign is not active, leases nothing.
+    /// about each contact, stores the decision, and locks the number. If the campaign is not active, leases nothing.
     pub async fn lease(
         &self,
         campaign: CampaignId,
-        hours: &CallingHours,
-        margin: Duration,
+        settings: &CampaignSettings,
         limit: usize,
         now: Wall,
     ) -> Result<Leased, StoreError> {
@@ -216,8 +207,10 @@ impl Store {
         let leasing = async {
             let mut tx = self.pools.begin().await?;
             let mut lease = Lease {
-                hours,
-                margin,
+                hours: &settings.hours,
+                suppression: &settings.suppression,
+                lists: self.lists()?,
+                margin: settings.dialing.ring_timeout(),
                 now,
                 limit,
                 settled_left: SETTLED_MAX,
@@ -255,6 +248,9 @@ impl Store {
 
 struct Lease<'a> {
     hours: &'a CallingHours,
+    suppression: &'a SuppressionSettings,
+    lists: Arc<Lists>,
+    /// The longest ring time.
     margin: Duration,
     now: Wall,
     limit: usize,
@@ -408,11 +404,12 @@ impl Lease<'_> {
             let rows = tx
                 .rows(due_contacts(tx.dialect()), args![bucket.id, self.now.0, limit])
                 .await?;
-            let due = rows
+            let mut due = rows
                 .iter()
                 .map(|row| read_due(row, task, retries_max))
                 .collect::<Result<Vec<_>, _>>()?;
             let all_read = due.len() < page;
+            self.choose(tx, &mut due).await?;
             let (taken, looked_at) = self.settle(tx, due, wanted).await?;
             wanted = wanted.saturating_sub(taken);
             if looked_at == rows.len() && all_read {
@@ -560,41 +557,9 @@ fn read_due(row: &Row, task: TaskId, retries_max: u32) -> Result<Due, DbError> {
         due_at_ms: row.get(1)?,
         facts: GateFacts {
             time_zone: row.get(5)?,
-            dnc: row.get(6)?,
+            suppressed: row.get::<bool>(6)?.then_some(GateReason::Dnc),
         },
-        held: row.get(7)?,
+        scoped: row.get(7)?,
+        held: row.get(8)?,
     })
-}
-
-pub(super) async fn insert_decisions(tx: &mut Tx, decisions: &[Decided]) -> Result<(), DbError> {
-    let words: Vec<String> = decisions.iter().map(|d| reasons(&d.decision)).collect();
-    let mut rows = Vec::with_capacity(decisions.len() * 9);
-    for (d, words) in decisions.iter().zip(&words) {
-        let until = match d.decision.verdict {
-            GateVerdict::Defer { until_ms } => Some(until_ms.0),
-            GateVerdict::Allow | GateVerdict::Deny => None,
-        };
-        let (contact, bucket) = match d.over {
-            Over::Contact(contact) => (Some(contact.0), None),
-            Over::Bucket(bucket) => (None, Some(bucket)),
-        };
-        rows.extend_from_slice(args![
-            d.at.0,
-            d.task.0,
-            contact,
-            bucket,
-            d.attempt.map(|id| id.0),
-            d.stage.as_str(),
-            d.decision.verdict.as_str(),
-            words,
-            until,
-        ]);
-    }
-    DECISIONS.run(tx, &rows).await?;
-    Ok(())
-}
-
-fn reasons(decision: &GateDecision) -> String {
-    let words: Vec<&str> = decision.reasons.iter().map(|reason| reason.as_str()).collect();
-    words.join(",")
 }

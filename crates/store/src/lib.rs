@@ -30,6 +30,7 @@ mod recordings;
 mod retention;
 mod select;
 pub mod settings;
+mod suppression;
 mod sync;
 mod tasks;
 #[cfg(test)]
@@ -45,7 +46,7 @@ pub use campaigns::{Archiving, CampaignRow, CampaignWork};
 pub use contacts::{Added, ContactFilter, ContactListRow, ContactRow, NewContact};
 pub use decisions::DecisionRow;
 pub use dial::{DialCampaign, Recovery, StoredAgent};
-pub use dnc::DncRow;
+pub use dnc::{DncRow, NewDnc};
 pub use error::{DbError, Deleted, StoreError};
 pub use hold::{Hold, HoldError};
 pub use imports::{
@@ -56,6 +57,7 @@ pub use lease::Leased;
 pub use metrics::{GateLabels, StoreMetrics};
 pub use recordings::{RecordingRow, RecordingState};
 pub use retention::Expiring;
+pub use suppression::{ListRow, NewList, SuppressionKey};
 pub use tasks::{
     ContactState, ContactTaskRow, NewTask, NewTaskContacts, Requeued, RunningTasks, TaskContactRow,
     TaskFilter, TaskProgress, TaskRow, TaskWait,
@@ -69,7 +71,8 @@ use paceline_core::ids::{CampaignId, TaskId};
 use sqlx::SqlSafeStr;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use suppression::Lists;
 
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -81,16 +84,25 @@ pub struct Store {
     /// For each campaign, the task that the last lease served. It is not stored: after a restart the turns start
     /// again at the first task.
     turns: Arc<Mutex<BTreeMap<CampaignId, TaskId>>>,
+    /// The suppression lists in memory. `None`: there are some, and they are not loaded yet.
+    lists: Arc<RwLock<Option<Arc<Lists>>>>,
 }
 
 impl Store {
     /// Opens the database and updates its schema. `url` is `sqlite:PATH`, created if missing, or
     /// `postgres://USER@HOST/DATABASE`. `metrics` counts gate decisions, commits and the writer's queue.
     ///
+    /// If the store has suppression lists, it leases and prepares nothing before [`Store::open_suppression`].
+    ///
     /// Fails if the database cannot be opened or if a newer Paceline wrote its schema.
     pub async fn open(url: &str, metrics: StoreMetrics) -> Result<Self, StoreError> {
         let pools = Pools::open(url).await?;
+        let any = pools
+            .rows("SELECT name FROM suppression_lists LIMIT 1", &[])
+            .await;
+        let no_list = any.map_err(StoreError::Open)?.is_empty();
         Ok(Self {
+            lists: Arc::new(RwLock::new(no_list.then(Arc::default))),
             pools: Arc::new(pools),
             metrics,
             failing: Arc::default(),

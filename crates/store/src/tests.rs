@@ -6,7 +6,10 @@ use super::db::{Arg, Dialect, Pools, args};
 use super::metrics::StoreMetrics;
 use super::sync::LogSync;
 use super::writer::statements;
-use super::{AttemptFilter, NewTask, NewTaskContacts, NewTrunk, Store, campaigns, dial, dnc, lease, tasks};
+use super::{
+    AttemptFilter, NewDnc, NewTask, NewTaskContacts, NewTrunk, Store, campaigns, dial, dnc, lease,
+    suppression, tasks,
+};
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignConfig, CampaignState, TaskState};
@@ -17,13 +20,14 @@ use paceline_core::input::Prepared;
 use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
 use paceline_core::pbx::LegEnd;
+use paceline_core::suppression::DncSource;
 use paceline_core::time::Wall;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -47,7 +51,10 @@ async fn the_database_and_its_companions_are_their_owners_alone() {
         .await
         .unwrap();
     store
-        .add_dnc(&[E164::new("+12025550123").unwrap()], "x", Wall(1))
+        .add_dnc(
+            &[E164::new("+12025550123").unwrap()],
+            &NewDnc::new(DncSource::Api, "x", Wall(1)),
+        )
         .await
         .unwrap();
     let mut seen = 0;
@@ -93,9 +100,11 @@ fn hot(dialect: Dialect) -> Vec<(&'static str, Vec<Arg<'static>>)> {
         (dial::OPEN_ATTEMPTS, values("i")),
         (dial::LOGGED_IN, values("i")),
         (dial::RUNNING, values("i")),
-        (dnc::SUPPRESSED_LEASES, values("")),
+        (dnc::LEASED, values("")),
+        (dnc::LEASING, values("")),
         (dial::ANSWERS, values("iiii")),
         (tasks::QUEUE, values("iiittttttib")),
+        bulk(&suppression::NUMBERS, "i"),
         bulk(&lease::RAISE_BUCKETS, "i"),
         bulk(&lease::DEFER_BUCKETS, "iiit"),
         bulk(&dial::LOWER_BUCKETS, "iii"),
@@ -311,6 +320,7 @@ async fn limited(path: &str, pages_max: Arc<AtomicI64>) -> Store {
         metrics: StoreMetrics::default(),
         failing: Arc::default(),
         turns: Arc::default(),
+        lists: Arc::new(RwLock::new(Some(Arc::default()))),
     }
 }
 
@@ -345,7 +355,6 @@ async fn a_full_disk_delays_changes_and_loses_none() {
         idempotency: None,
     };
     store.create_tasks(&[task], Wall(0)).await.unwrap();
-    let ring = Duration::from_secs(25);
     let campaign = Arc::new(CampaignConfig {
         id: campaign,
         settings: CampaignSettings {
@@ -355,7 +364,7 @@ async fn a_full_disk_delays_changes_and_loses_none() {
         trunks: Vec::new(),
     });
     let leads = store
-        .lease(campaign.id, &campaign.settings.hours, ring, 60, Wall(1))
+        .lease(campaign.id, &campaign.settings, 60, Wall(1))
         .await
         .unwrap()
         .leads;
@@ -377,7 +386,7 @@ async fn a_full_disk_delays_changes_and_loses_none() {
             trunk,
             lead,
             created_at: Wall(2),
-            ring_timeout: ring,
+            ring_timeout: Duration::from_secs(25),
         };
         assert_eq!(
             writer.prepare(new.clone(), Arc::clone(&campaign)).await.await,

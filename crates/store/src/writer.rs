@@ -7,6 +7,7 @@
 mod apply;
 mod batch;
 mod claim;
+mod suppressed;
 
 pub use claim::PendingPrepare;
 
@@ -403,8 +404,12 @@ impl Task {
         };
         self.expire(entries);
         let batch = Batch::merge(entries);
+        let lists = match self.store.lists() {
+            Ok(lists) => lists,
+            Err(error) => return Tried::Failed(error),
+        };
         let started = Instant::now();
-        let answers = match apply::write(tx, &batch).await {
+        let answers = match apply::write(tx, &batch, &lists).await {
             Ok((answers, decisions)) => {
                 self.counters.commit.observe(started.elapsed());
                 self.store.count_decisions(&decisions);

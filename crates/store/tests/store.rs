@@ -38,6 +38,9 @@ mod retention;
 #[path = "store/support.rs"]
 mod support;
 #[cfg(test)]
+#[path = "store/suppression.rs"]
+mod suppression;
+#[cfg(test)]
 #[path = "store/tasks.rs"]
 mod tasks;
 #[cfg(test)]
@@ -166,6 +169,15 @@ contract! {
         a_change_that_can_never_be_stored_holds_up_nothing
         an_attempt_that_can_never_be_stored_gives_its_contact_back
         an_attempt_given_up_is_not_stored_and_its_contact_comes_back;
+    suppression:
+        an_entry_that_holds_longer_replaces_one_that_ends
+        an_entry_with_a_scope_holds_for_the_campaigns_that_name_it
+        a_list_is_replaced_as_a_whole_and_read_again_after_a_restart
+        a_version_that_was_not_completed_changes_nothing_and_is_cleared
+        a_store_whose_lists_are_not_loaded_leases_nothing
+        a_number_that_a_new_version_lists_is_stopped_at_every_step
+        a_contact_whose_first_number_is_in_a_registry_is_called_by_its_second
+        a_campaign_with_an_allowlist_calls_its_numbers_only;
     requeue:
         finished_contacts_are_ready_as_their_last_attempt_says
         a_completed_task_runs_again_once_somebody_is_queued

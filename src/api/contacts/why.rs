@@ -10,6 +10,7 @@ use super::{Contact, find};
 use crate::store::{ContactTaskRow, DecisionRow};
 use axum::Json as Body;
 use axum::extract::State;
+use paceline_core::campaign::suppression::SuppressionSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::gate::{GateReason, GateStage, GateVerdict};
 use paceline_core::outcome::Outcome;
@@ -91,9 +92,9 @@ pub(crate) struct ContactTask {
 pub(crate) struct Why {
     /// The contact.
     contact: Contact,
-    /// `true`: all of the contact's numbers are on the do-not-call list now.
+    /// `true`: all of the contact's numbers are on do-not-call lists that hold for every campaign now.
     on_do_not_call_list: bool,
-    /// The places of the contact's numbers that are on the do-not-call list, from 1.
+    /// The places of the contact's numbers that are on such a list, from 1.
     #[schema(example = json!([2]))]
     numbers_on_do_not_call_list: Vec<usize>,
     /// The contact's state in each task, the newest first, at most 100.
@@ -116,9 +117,12 @@ pub(crate) async fn why(
     Id(id): Id<i64>,
 ) -> ApiResult<Body<Why>> {
     let contact = find(&state, id).await?;
+    let now = state.clock.now().wall;
+    let every_campaign = SuppressionSettings::default();
     let mut listed = Vec::new();
     for (n, number) in (1..).zip(&contact.contact.numbers) {
-        if state.store.dnc_entry(&number.number).await?.is_some() {
+        let found = state.store.listed(&number.number, now).await?;
+        if every_campaign.refuses(&found).is_some() {
             listed.push(n);
         }
     }
@@ -126,7 +130,6 @@ pub(crate) async fn why(
     let tasks = state.store.tasks_of_contact(contact.id, SHOWN_MAX).await?;
     let decisions = state.store.decisions_of_contact(contact.id, SHOWN_MAX).await?;
     let attempts = state.store.attempts_of_contact(contact.id, SHOWN_MAX).await?;
-    let now = state.clock.now().wall;
     let explain = |row: ContactTaskRow| {
         let last = decisions.iter().find(|decision| decision.task == row.task);
         ContactTask::new(row, last, on_list, now)

@@ -10,6 +10,7 @@ use super::dialing::DialingSettings;
 use super::hours::{CallingHours, HoursError};
 use super::pacing::PacingSettings;
 use super::recording::RecordingSettings;
+use super::suppression::SuppressionSettings;
 use crate::pbx::Sound;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,8 @@ pub struct CampaignSettings {
     pub agents: AgentSettings,
     /// Whether conversations are recorded.
     pub recording: RecordingSettings,
+    /// Which do-not-call lists the campaign keeps to.
+    pub suppression: SuppressionSettings,
 }
 
 /// A setting that cannot be used.
@@ -114,6 +117,7 @@ impl CampaignSettings {
         })?;
         self.answering.check()?;
         self.agents.check()?;
+        self.suppression.check()?;
         match self.pacing.mode {
             // Progressive mode launches no call without a reserved agent, so no abandon rule can be broken.
             Mode::Progressive => Ok(()),

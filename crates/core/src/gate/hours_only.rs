@@ -18,8 +18,8 @@ use std::time::Duration;
 pub struct GateFacts {
     /// The contact's own IANA time zone, if it has one.
     pub time_zone: Option<String>,
-    /// True if the number is on a do-not-call list.
-    pub dnc: bool,
+    /// Why the campaign's lists refuse the number; `None` if they do not.
+    pub suppressed: Option<GateReason>,
 }
 
 /// The decision as stored and shown.
@@ -62,8 +62,12 @@ words! {
     GateReason {
         /// Within the calling hours and on no do-not-call list.
         Clear = "clear",
-        /// The number is on a do-not-call list.
+        /// The number is on the do-not-call list.
         Dnc = "dnc",
+        /// The number is on a suppression list: a registry, or one of the team's own.
+        Suppressed = "suppressed",
+        /// The number is not on the campaign's allowlist.
+        NotAllowlisted = "not_allowlisted",
         /// It is outside the calling hours in the contact's time zone.
         OutsideHours = "outside_hours",
         /// The contact's time zone is unknown, or is not the zone of a place. Such a contact is not called.
@@ -95,8 +99,8 @@ pub fn decide(hours: &CallingHours, facts: &GateFacts, now: Wall, margin: Durati
         verdict,
         reasons: vec![reason],
     };
-    if facts.dnc {
-        return answer(GateVerdict::Deny, GateReason::Dnc);
+    if let Some(reason) = facts.suppressed {
+        return answer(GateVerdict::Deny, reason);
     }
     decide_alike(hours, facts.time_zone.as_deref(), now, margin)
 }
@@ -227,7 +231,7 @@ mod tests {
         assert_eq!(friday_night.reasons, [GateReason::OutsideHours]);
         let berlin = GateFacts {
             time_zone: Some("Europe/Berlin".into()),
-            dnc: false,
+            suppressed: None,
         };
         assert_eq!(
             ask(&berlin, "2026-11-20T05:00:00Z").verdict,
@@ -240,13 +244,13 @@ mod tests {
     #[test]
     fn a_number_on_the_dnc_list_and_an_unknown_zone_are_denied() {
         let listed = GateFacts {
-            dnc: true,
+            suppressed: Some(GateReason::Dnc),
             ..GateFacts::default()
         };
         assert_eq!(ask(&listed, "2026-11-20T15:00:00Z").reasons, [GateReason::Dnc]);
         let nowhere = GateFacts {
             time_zone: Some("Mars/Base".into()),
-            dnc: false,
+            suppressed: None,
         };
         let decision = ask(&nowhere, "2026-11-20T15:00:00Z");
         assert_eq!(
@@ -267,7 +271,7 @@ mod tests {
             assert_eq!(decision.reasons, [GateReason::NoTimeZone]);
             let own = GateFacts {
                 time_zone: Some("America/New_York".into()),
-                dnc: false,
+                suppressed: None,
             };
             let decision = decide(&hours, &own, at(noon), Duration::ZERO);
             assert_eq!(decision.verdict, GateVerdict::Allow, "by the contact's own");
@@ -280,7 +284,7 @@ mod tests {
         for name in ["EST", "est", "Etc/GMT+5", "UTC"] {
             let facts = GateFacts {
                 time_zone: Some(name.into()),
-                dnc: false,
+                suppressed: None,
             };
             let decision = ask(&facts, "2027-07-02T01:30:00Z");
             assert_eq!(

@@ -2,12 +2,14 @@
 //! batch may run again; it then changes nothing.
 
 use super::batch::{Batch, Prepare};
+use super::suppressed::{Suppressed, suppressed};
 use crate::Store;
 use crate::bulk_statement::BulkStatement;
 use crate::db::{Arg, CommitError, Row, TRANSACTION_TIMEOUT, Tx, args};
 use crate::dial::{complete_tasks, lower_next_due, make_ready};
 use crate::error::{DbError, DbErrorKind};
 use crate::lease::{Decided, Over, SETTLE, insert_decisions};
+use crate::suppression::Lists;
 use paceline_core::agent::AgentState;
 use paceline_core::gate::{self, GateFacts, GateStage, GateVerdict};
 use paceline_core::ids::{AttemptId, ContactId, TaskId};
@@ -37,29 +39,28 @@ pub(super) struct Answer {
 }
 
 /// The stored facts about a contact that is about to be called.
-struct Facts {
+pub(super) struct Facts {
     attempts_made: i64,
     /// The contact is leased and has no open attempt.
     may_start: bool,
     /// The task runs and its campaign is active.
     task_runs: bool,
-    gate: GateFacts,
-    /// The number to dial is on the do-not-call list, and the contact has another number that is not.
-    has_other_number: bool,
+    time_zone: Option<String>,
+    /// When the last do-not-call entry of the number for every campaign ends.
+    pub(super) dnc_until: Option<i64>,
+    /// The same of its entries with other scopes.
+    pub(super) scoped_until: Option<i64>,
 }
 
-/// Facts about the leased number, and if it may not be dialed, whether the contact has another that may.
+/// Facts about the leased number.
 static FACTS: BulkStatement = BulkStatement::locking(
     3,
     "WITH v(task_id, contact_id, number) AS (VALUES {rows}) \
      SELECT tc.task_id, tc.contact_id, tc.attempts_made, tc.state = 'leased' AND NOT EXISTS (SELECT 1 FROM attempts a \
          WHERE a.contact_id = tc.contact_id AND a.task_id = tc.task_id AND a.ended_at_ms IS NULL), \
        t.state = 'running' AND ca.state = 'active', c.time_zone, \
-       EXISTS (SELECT 1 FROM dnc d WHERE d.number = v.number), \
-       EXISTS (SELECT 1 FROM dnc d JOIN contact_numbers cn ON cn.contact_id = v.contact_id AND cn.number <> v.number \
-         WHERE d.number = v.number AND NOT EXISTS (SELECT 1 FROM dnc o WHERE o.number = cn.number) \
-           AND NOT EXISTS (SELECT 1 FROM imports i WHERE i.id = cn.import_id \
-             AND i.state IN ('running', 'stopped', 'staged', 'clearing'))) \
+       (SELECT max(coalesce(d.expires_at_ms, 9223372036854775807)) FROM dnc d WHERE d.number = v.number AND d.scope = 'all'), \
+       (SELECT max(coalesce(d.expires_at_ms, 9223372036854775807)) FROM dnc d WHERE d.number = v.number AND d.scope <> 'all') \
      FROM v JOIN task_contacts tc ON tc.task_id = v.task_id AND tc.contact_id = v.contact_id \
        JOIN tasks t ON t.id = tc.task_id JOIN campaigns ca ON ca.id = t.campaign_id \
        JOIN contacts c ON c.id = tc.contact_id",
@@ -196,9 +197,9 @@ impl Store {
 }
 
 /// Writes and commits a batch. Returns the answer for each attempt, and the gate's decisions.
-pub(super) async fn write(mut tx: Tx, batch: &Batch<'_>) -> Result<Written, Failure> {
+pub(super) async fn write(mut tx: Tx, batch: &Batch<'_>, lists: &Lists) -> Result<Written, Failure> {
     let timeout = || DbError::new(DbErrorKind::Passing, "the transaction took too long");
-    let written = tokio::time::timeout(TRANSACTION_TIMEOUT, write_rows(&mut tx, batch));
+    let written = tokio::time::timeout(TRANSACTION_TIMEOUT, write_rows(&mut tx, batch, lists));
     let written = written
         .await
         .map_err(|_| Failure::NotStored(timeout()))?
@@ -211,8 +212,8 @@ pub(super) async fn write(mut tx: Tx, batch: &Batch<'_>) -> Result<Written, Fail
     }
 }
 
-async fn write_rows(tx: &mut Tx, batch: &Batch<'_>) -> Result<Written, DbError> {
-    let plan = plan(tx, &batch.prepares).await?;
+async fn write_rows(tx: &mut Tx, batch: &Batch<'_>, lists: &Lists) -> Result<Written, DbError> {
+    let plan = plan(tx, &batch.prepares, lists).await?;
     let retries = batch
         .ended
         .iter()
@@ -245,7 +246,7 @@ struct Plan<'a> {
     freed: Vec<(TaskId, ContactId)>,
 }
 
-async fn plan<'a>(tx: &mut Tx, prepares: &[&'a Prepare]) -> Result<Plan<'a>, DbError> {
+async fn plan<'a>(tx: &mut Tx, prepares: &[&'a Prepare], lists: &Lists) -> Result<Plan<'a>, DbError> {
     let mut plan = Plan::default();
     let mut keys = Vec::with_capacity(prepares.len() * 3);
     for prepare in prepares {
@@ -256,10 +257,11 @@ async fn plan<'a>(tx: &mut Tx, prepares: &[&'a Prepare]) -> Result<Plan<'a>, DbE
     for row in FACTS.rows(tx, &keys).await? {
         facts.insert((TaskId(row.get(0)?), ContactId(row.get(1)?)), read_facts(&row)?);
     }
+    let suppressed = suppressed(tx, prepares, &facts, lists).await?;
     for prepare in prepares {
         // Removed from the map, so that a second attempt at the same contact finds nothing and is refused.
         let facts = facts.remove(&(prepare.attempt.lead.task, prepare.attempt.lead.contact));
-        plan.add(prepare, facts);
+        plan.add(prepare, facts, suppressed.get(&prepare.attempt.lead.contact));
     }
     Ok(plan)
 }
@@ -269,16 +271,14 @@ fn read_facts(row: &Row) -> Result<Facts, DbError> {
         attempts_made: row.get(2)?,
         may_start: row.get(3)?,
         task_runs: row.get(4)?,
-        gate: GateFacts {
-            time_zone: row.get(5)?,
-            dnc: row.get(6)?,
-        },
-        has_other_number: row.get(7)?,
+        time_zone: row.get(5)?,
+        dnc_until: row.get(6)?,
+        scoped_until: row.get(7)?,
     })
 }
 
 impl<'a> Plan<'a> {
-    fn add(&mut self, prepare: &'a Prepare, facts: Option<Facts>) {
+    fn add(&mut self, prepare: &'a Prepare, facts: Option<Facts>, suppressed: Option<&Suppressed>) {
         let new = &prepare.attempt;
         let (task, contact) = (new.lead.task, new.lead.contact);
         let mut answer = |prepared| {
@@ -294,17 +294,17 @@ impl<'a> Plan<'a> {
             return answer(Prepared::Refused);
         };
         // Calling hours are checked at the present time, which includes the time in the queue.
-        let now = new.created_at.plus(prepare.queued_at.elapsed());
+        let now = prepare.now();
         if !facts.task_runs {
             answer(Prepared::Refused);
             return self.settle(task, contact, "ready", now, None);
         }
-        let decision = gate::decide(
-            &prepare.campaign.settings.hours,
-            &facts.gate,
-            now,
-            new.ring_timeout,
-        );
+        let gate_facts = GateFacts {
+            time_zone: facts.time_zone,
+            suppressed: suppressed.map(|suppressed| suppressed.reason),
+        };
+        let hours = &prepare.campaign.settings.hours;
+        let decision = gate::decide(hours, &gate_facts, now, new.ring_timeout);
         let verdict = decision.verdict;
         answer(if verdict == GateVerdict::Allow {
             Prepared::Allowed
@@ -324,7 +324,9 @@ impl<'a> Plan<'a> {
             // The next lease asks the gate again and defers the whole bucket.
             GateVerdict::Defer { .. } => self.settle(task, contact, "ready", now, None),
             // The next lease takes the contact's other number.
-            GateVerdict::Deny if facts.has_other_number => self.settle(task, contact, "ready", now, None),
+            GateVerdict::Deny if suppressed.is_some_and(|suppressed| suppressed.has_other_number) => {
+                self.settle(task, contact, "ready", now, None)
+            }
             GateVerdict::Deny => self.settle(task, contact, "done", now, Some(Outcome::Blocked)),
         }
     }

@@ -32,6 +32,13 @@ pub(super) struct Prepare {
     pub(super) claim: Claim,
 }
 
+impl Prepare {
+    /// The present time: the launch and the time in the queue.
+    pub(super) fn now(&self) -> Wall {
+        self.attempt.created_at.plus(self.queued_at.elapsed())
+    }
+}
+
 /// Queued entries, merged so that each row is written once.
 #[derive(Debug, Default)]
 pub(super) struct Batch<'a> {

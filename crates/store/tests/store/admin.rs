@@ -1,6 +1,6 @@
 //! Everything else that users configure.
 
-use crate::support::{Db, NOW, later, number, numbers};
+use crate::support::{Db, NOW, asked, later, number, numbers};
 use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::CampaignState;
 use paceline_core::campaign::settings::CampaignSettings;
@@ -295,12 +295,9 @@ pub(crate) async fn an_api_key_is_found_listed_and_revoked(db: &Db) {
 }
 
 pub(crate) async fn the_do_not_call_list_takes_a_number_once(db: &Db) {
-    assert_eq!(db.store.add_dnc(&numbers(3), "asked", NOW).await.unwrap(), 3);
-    assert_eq!(
-        db.store.add_dnc(&numbers(5), "registry", later(1)).await.unwrap(),
-        2
-    );
-    let entry = db.store.dnc_entry(&number(0)).await.unwrap().unwrap();
+    assert_eq!(db.store.add_dnc(&numbers(3), &asked(NOW)).await.unwrap(), 3);
+    assert_eq!(db.store.add_dnc(&numbers(5), &asked(later(1))).await.unwrap(), 2);
+    let entry = db.store.dnc_entries_of(&number(0)).await.unwrap().remove(0);
     assert_eq!((entry.reason.as_str(), entry.added_at), ("asked", NOW));
     let newest = db.store.dnc_entries(None, 2).await.unwrap();
     let rest = db.store.dnc_entries(Some(newest[1].id), 10).await.unwrap();
@@ -310,7 +307,7 @@ pub(crate) async fn the_do_not_call_list_takes_a_number_once(db: &Db) {
     );
     assert!(db.store.remove_dnc(entry.id).await.unwrap());
     assert!(!db.store.remove_dnc(entry.id).await.unwrap());
-    assert_eq!(db.store.dnc_entry(&number(0)).await.unwrap(), None);
+    assert_eq!(db.store.dnc_entries_of(&number(0)).await.unwrap(), []);
 }
 
 pub(crate) async fn lists_are_paged_by_their_keys(db: &Db) {

@@ -1,7 +1,7 @@
 //! Contacts with several numbers and an external id: the owner of a record, its additions, and the number to dial.
 
 use crate::imports::{file, new_list, staged};
-use crate::support::{Campaign, Db, NOW, found, later, number};
+use crate::support::{Campaign, Db, NOW, asked, found, later, number};
 use paceline_core::campaign::TaskState;
 use paceline_core::contact::{
     Address, Consent, ConsentKind, Contact, CountryCode, ExternalId, Label, Language, NumberKind, Tag, Tier,
@@ -258,7 +258,7 @@ pub(crate) async fn numbers_that_an_import_adds_are_seen_and_dialed_once_it_is_p
     let list = list_of(db, &[contact(&[1], Some("x"))]).await;
     let contacts = NewTaskContacts::List(list);
     campaign.task_with(TaskState::Running, NOW, contacts).await;
-    db.store.add_dnc(&[number(1)], "asked", NOW).await.unwrap();
+    db.store.add_dnc(&[number(1)], &asked(NOW)).await.unwrap();
     let into = ImportInto::List(list);
     for published in [false, true] {
         let (row, mut staging) = db.store.begin_import(&file(&into), NOW).await.unwrap();
@@ -337,7 +337,7 @@ pub(crate) async fn the_first_number_that_may_be_called_is_dialed(db: &Db) {
     )
     .await;
     db.store
-        .add_dnc(&[number(1), number(4), number(5)], "asked", NOW)
+        .add_dnc(&[number(1), number(4), number(5)], &asked(NOW))
         .await
         .unwrap();
     let leased = campaign.lease(9, NOW).await;
@@ -367,7 +367,7 @@ pub(crate) async fn a_number_listed_since_the_lease_leaves_the_contacts_others(d
     for (at, leased, listed, prepared) in [(0, 1, 1, Prepared::Refused), (5, 2, 9, Prepared::Allowed)] {
         let leads = campaign.lease(9, later(at)).await;
         assert_eq!(found(&leads), [number(leased).expose()]);
-        db.store.add_dnc(&[number(listed)], "asked", NOW).await.unwrap();
+        db.store.add_dnc(&[number(listed)], &asked(NOW)).await.unwrap();
         let answer = campaign.prepare(&writer, &leads.leads[0], later(at)).await;
         assert_eq!(answer.1, prepared);
     }

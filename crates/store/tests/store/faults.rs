@@ -1,6 +1,6 @@
 //! Failing databases: every answer of the writer stays true, and nothing is lost or stored twice.
 
-use crate::support::{Db, NOW, later, numbers, until};
+use crate::support::{Db, NOW, asked, later, numbers, until};
 use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::command::Change;
 use paceline_core::input::Prepared;
@@ -301,7 +301,7 @@ async fn the_log_is_cut_again_after_a_large_transaction() {
     .await;
     assert!(log_mb() > 50, "{} MB", log_mb());
     for n in numbers(3) {
-        db.store.add_dnc(&[n], "a small change", NOW).await.unwrap();
+        db.store.add_dnc(&[n], &asked(NOW)).await.unwrap();
     }
     assert!(log_mb() <= 32, "{} MB are left", log_mb());
 }

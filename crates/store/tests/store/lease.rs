@@ -1,6 +1,6 @@
 //! Leasing, giving back and recovery.
 
-use crate::support::{Db, NOW, RING, found, later, number, numbers, until};
+use crate::support::{Db, NOW, asked, found, later, number, numbers, until};
 use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::hours::{CallingHours, CallingWindow};
 use paceline_core::campaign::settings::CampaignSettings;
@@ -223,7 +223,11 @@ pub(crate) async fn other_hours_free_contacts_that_waited_for_the_old_ones(db: &
         .end(&writer, &busy, Outcome::Busy, NOW, Some(later(7200)))
         .await;
     writer.flush().await;
-    let leased = db.store.lease(campaign.id, &mornings, RING, 10, NOW);
+    let in_mornings = CampaignSettings {
+        hours: mornings.clone(),
+        ..CampaignSettings::default()
+    };
+    let leased = db.store.lease(campaign.id, &in_mornings, 10, NOW);
     assert_eq!(leased.await.unwrap().deferred_buckets, 1);
     set(&mornings, later(1)).await;
     assert_eq!(
@@ -302,7 +306,7 @@ pub(crate) async fn contacts_outside_their_hours_wait_for_the_next_opening(db: &
 pub(crate) async fn a_number_on_the_do_not_call_list_is_done_and_blocked(db: &Db) {
     let campaign = db.campaign("c").await;
     let task = campaign.task(&[number(1)]).await;
-    db.store.add_dnc(&[number(1)], "asked", NOW).await.unwrap();
+    db.store.add_dnc(&[number(1)], &asked(NOW)).await.unwrap();
     let leased = campaign.lease(10, NOW).await;
     assert_eq!((leased.leads.len(), leased.denied, leased.next_due), (0, 1, None));
     let progress = db.store.task_progress(task.id).await.unwrap();
@@ -318,7 +322,7 @@ pub(crate) async fn contacts_that_must_wait_do_not_starve_those_that_need_not(db
     let campaign = db.campaign("c").await;
     let all = numbers(1300);
     campaign.task(&all).await;
-    db.store.add_dnc(&all[..1290], "asked", NOW).await.unwrap();
+    db.store.add_dnc(&all[..1290], &asked(NOW)).await.unwrap();
     let mut leads = 0;
     for _ in 0..3 {
         let leased = campaign.lease(5, NOW).await;
@@ -371,14 +375,11 @@ pub(crate) async fn concurrent_leases_never_share_a_contact(db: &Db) {
     campaign.task(&numbers(120)).await;
     let mut leases = tokio::task::JoinSet::new();
     for _ in 0..8 {
-        let (store, id) = (db.store.clone(), campaign.id);
+        let (store, id, settings) = (db.store.clone(), campaign.id, campaign.settings());
         leases.spawn(async move {
             let mut all = Vec::new();
             loop {
-                let leased = store
-                    .lease(id, &CallingHours::always(), RING, 7, NOW)
-                    .await
-                    .unwrap();
+                let leased = store.lease(id, &settings, 7, NOW).await.unwrap();
                 if leased.leads.is_empty() {
                     return all;
                 }
@@ -535,7 +536,7 @@ pub(crate) async fn every_task_has_its_turn(db: &Db) {
 pub(crate) async fn who_is_refused_takes_no_others_turn(db: &Db) {
     let campaign = db.campaign("c").await;
     let all = numbers(3000);
-    db.store.add_dnc(&all[..2900], "asked", NOW).await.unwrap();
+    db.store.add_dnc(&all[..2900], &asked(NOW)).await.unwrap();
     campaign.task(&all[..2900]).await;
     let callable = campaign.task(&all[2900..]).await.id;
     let leased = campaign.lease(20, NOW).await;

@@ -1,6 +1,6 @@
 //! Finished contacts that a user queues again.
 
-use crate::support::{Campaign, Db, NOW, ended, later, leg_ended, number, numbers, until};
+use crate::support::{Campaign, Db, NOW, asked, ended, later, leg_ended, number, numbers, until};
 use paceline_core::campaign::TaskState;
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::command::Change;
@@ -202,7 +202,7 @@ pub(crate) async fn who_is_queued_again_still_has_to_pass_the_gate(db: &Db) {
     let mut campaign = db.campaign("c").await;
     let lasts = unanswered(&[Outcome::Failed, Outcome::Unknown]);
     let task = finished(&campaign, &db.store.writer(), &lasts).await.id;
-    db.store.add_dnc(&[number(0)], "asked", NOW).await.unwrap();
+    db.store.add_dnc(&[number(0)], &asked(NOW)).await.unwrap();
     assert_eq!(done(db, task, &Requeue::unreached()).await.len(), 2);
     let mut mornings = CallingHours::always();
     mornings.windows[0].until_minute = 12 * 60;

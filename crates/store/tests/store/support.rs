@@ -2,6 +2,7 @@
 
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
+use paceline_core::campaign::suppression::SuppressionSettings;
 use paceline_core::campaign::{CampaignConfig, CampaignState, TaskState};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::dial::{Extension, TrunkTemplate};
@@ -10,9 +11,10 @@ use paceline_core::input::{Lead, Prepared};
 use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
 use paceline_core::pbx::LegEnd;
+use paceline_core::suppression::DncSource;
 use paceline_core::time::Wall;
 use paceline_store::{
-    Leased, NewAgent, NewTask, NewTaskContacts, NewTrunk, Store, StoreMetrics, TaskRow, Writer,
+    Leased, NewAgent, NewDnc, NewTask, NewTaskContacts, NewTrunk, Store, StoreMetrics, TaskRow, Writer,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -146,6 +148,7 @@ impl Db {
             trunk,
             agent,
             hours: CallingHours::always(),
+            suppression: SuppressionSettings::default(),
         }
     }
 
@@ -244,6 +247,7 @@ pub(crate) struct Campaign<'a> {
     pub(crate) trunk: TrunkId,
     pub(crate) agent: AgentId,
     pub(crate) hours: CallingHours,
+    pub(crate) suppression: SuppressionSettings,
 }
 
 impl Campaign<'_> {
@@ -281,18 +285,23 @@ impl Campaign<'_> {
     pub(crate) async fn lease(&self, limit: usize, now: Wall) -> Leased {
         self.db
             .store
-            .lease(self.id, &self.hours, RING, limit, now)
+            .lease(self.id, &self.settings(), limit, now)
             .await
             .unwrap()
+    }
+
+    pub(crate) fn settings(&self) -> CampaignSettings {
+        CampaignSettings {
+            hours: self.hours.clone(),
+            suppression: self.suppression.clone(),
+            ..CampaignSettings::default()
+        }
     }
 
     pub(crate) fn config(&self) -> Arc<CampaignConfig> {
         Arc::new(CampaignConfig {
             id: self.id,
-            settings: CampaignSettings {
-                hours: self.hours.clone(),
-                ..CampaignSettings::default()
-            },
+            settings: self.settings(),
             trunks: Vec::new(),
         })
     }
@@ -354,6 +363,11 @@ pub(crate) fn ended(of: &NewAttempt, outcome: Outcome, at: Wall, retry_at: Optio
         retry_at,
         spends_try: true,
     }
+}
+
+/// A do-not-call entry for every campaign and for good.
+pub(crate) fn asked(at: Wall) -> NewDnc<'static> {
+    NewDnc::new(DncSource::Api, "asked", at)
 }
 
 /// A fictional number by its last digits.

@@ -1,6 +1,6 @@
 //! Attempts and changes that the writer stores.
 
-use crate::support::{Db, NOW, ended, found, later, leg_ended, number, numbers, until};
+use crate::support::{Db, NOW, asked, ended, found, later, leg_ended, number, numbers, until};
 use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::hours::{CallingHours, CallingWindow};
 use paceline_core::campaign::{CampaignState, TaskState};
@@ -62,9 +62,9 @@ pub(crate) async fn a_number_listed_since_the_lease_is_refused(db: &Db) {
     let campaign = db.campaign("c").await;
     let task = campaign.task(&numbers(1)).await;
     let lead = campaign.lease(1, NOW).await.leads.remove(0);
-    assert!(db.store.suppressed_leases().await.unwrap().is_empty());
-    db.store.add_dnc(&numbers(2), "asked", NOW).await.unwrap();
-    let leases = db.store.suppressed_leases().await.unwrap();
+    assert!(db.store.suppressed_leases(NOW).await.unwrap().is_empty());
+    db.store.add_dnc(&numbers(2), &asked(NOW)).await.unwrap();
+    let leases = db.store.suppressed_leases(NOW).await.unwrap();
     assert_eq!(
         leases,
         BTreeMap::from([(campaign.id, numbers(1))]),

@@ -1,0 +1,41 @@
+//! Which number of a contact is dialed, if its first one is on a list.
+
+use super::{Due, Lease};
+use crate::db::Tx;
+use crate::error::DbError;
+use crate::suppression::{NumberFacts, numbers_of};
+use paceline_core::suppression::Listed;
+
+impl Lease<'_> {
+    /// For contacts whose number is on a list that the query does not know: takes the first number that the campaign's lists
+    /// allow, or keeps the number with the reason against it.
+    pub(super) async fn choose(&self, tx: &mut Tx, due: &mut [Due]) -> Result<(), DbError> {
+        let mut doubtful = Vec::new();
+        for due in due.iter_mut().filter(|due| due.facts.suppressed.is_none()) {
+            let listed = Listed {
+                scopes: Vec::new(),
+                lists: self.lists.holding(&due.lead.number),
+            };
+            due.facts.suppressed = self.suppression.refuses(&listed);
+            if due.facts.suppressed.is_some() || due.scoped && !self.suppression.lists.is_empty() {
+                doubtful.push(due);
+            }
+        }
+        let contacts = doubtful.iter().map(|due| due.lead.contact);
+        let mut numbers = numbers_of(tx, &self.lists, contacts, self.now).await?;
+        for due in doubtful {
+            let numbers = numbers.remove(&due.lead.contact).unwrap_or_default();
+            let refuses = |facts: &NumberFacts| self.suppression.refuses(&facts.listed);
+            let own = numbers.iter().find(|facts| facts.number == due.lead.number);
+            due.facts.suppressed = own.map_or(due.facts.suppressed, refuses);
+            if due.facts.suppressed.is_some()
+                && let Some(other) = numbers.into_iter().find(|facts| refuses(facts).is_none())
+            {
+                due.facts.suppressed = None;
+                due.held = other.held;
+                due.lead.number = other.number;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! The gate's decisions as rows of the ledger.
+
+use crate::bulk_statement::BulkStatement;
+use crate::db::{Tx, args};
+use crate::error::DbError;
+use paceline_core::gate::{GateDecision, GateStage, GateVerdict};
+use paceline_core::ids::{AttemptId, ContactId, TaskId};
+use paceline_core::time::Wall;
+
+static DECISIONS: BulkStatement = BulkStatement::new(
+    9,
+    "INSERT INTO gate_decisions (at_ms, task_id, contact_id, bucket_id, attempt_id, stage, verdict, reasons, until_ms) \
+     VALUES {rows}",
+);
+
+/// A decision of the gate, to be written to the ledger.
+pub(crate) struct Decided {
+    pub(crate) at: Wall,
+    pub(crate) task: TaskId,
+    pub(crate) over: Over,
+    /// The attempt that the decision allowed; `None` for every other decision.
+    pub(crate) attempt: Option<AttemptId>,
+    pub(crate) stage: GateStage,
+    pub(crate) decision: GateDecision,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    Contact(ContactId),
+    /// All contacts that wait in the bucket.
+    Bucket(i64),
+}
+
+pub(crate) async fn insert_decisions(tx: &mut Tx, decisions: &[Decided]) -> Result<(), DbError> {
+    let words: Vec<String> = decisions.iter().map(|d| reasons(&d.decision)).collect();
+    let mut rows = Vec::with_capacity(decisions.len() * 9);
+    for (d, words) in decisions.iter().zip(&words) {
+        let until = match d.decision.verdict {
+            GateVerdict::Defer { until_ms } => Some(until_ms.0),
+            GateVerdict::Allow | GateVerdict::Deny => None,
+        };
+        let (contact, bucket) = match d.over {
+            Over::Contact(contact) => (Some(contact.0), None),
+            Over::Bucket(bucket) => (None, Some(bucket)),
+        };
+        rows.extend_from_slice(args![
+            d.at.0,
+            d.task.0,
+            contact,
+            bucket,
+            d.attempt.map(|id| id.0),
+            d.stage.as_str(),
+            d.decision.verdict.as_str(),
+            words,
+            until,
+        ]);
+    }
+    DECISIONS.run(tx, &rows).await?;
+    Ok(())
+}
+
+pub(super) fn reasons(decision: &GateDecision) -> String {
+    let words: Vec<&str> = decision.reasons.iter().map(|reason| reason.as_str()).collect();
+    words.join(",")
+}
