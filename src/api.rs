@@ -35,6 +35,7 @@ mod pbxes;
 pub mod problem;
 mod recordings;
 mod sounds;
+mod suppression;
 mod tasks;
 pub mod threads;
 mod trunks;
@@ -88,6 +89,8 @@ pub struct ApiState {
     strangers_logged: Arc<Limiter>,
     /// Imports that run, each with its file.
     imports: Arc<Semaphore>,
+    /// Suppression lists that are being replaced.
+    uploads: Arc<Semaphore>,
     metrics: Metrics,
     trail: Arc<audit::Trail>,
     followers: Arc<events::Followers>,
@@ -128,6 +131,7 @@ impl ApiState {
             look_ups: Arc::new(Semaphore::new(LOOK_UPS_MAX)),
             strangers_logged: Arc::new(Limiter::new(STRANGERS_LOGGED_PER_SECOND)),
             imports: Arc::new(Semaphore::new(imports::RUNNING_MAX)),
+            uploads: Arc::new(Semaphore::new(suppression::UPLOADS_MAX)),
             metrics: metrics.clone(),
             trail: Arc::new(audit::Trail::new(metrics.queue("audit"))),
             followers: Arc::new(events::Followers::new(metrics.queue("event_streams"))),
@@ -262,6 +266,10 @@ fn api(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(write(routes!(dnc::add)))
         .routes(write(routes!(dnc::remove)))
         .routes(read(routes!(dnc::check)))
+        .routes(read(routes!(suppression::list)))
+        .routes(read(routes!(suppression::get)))
+        .routes(write(routes!(suppression::upload)))
+        .routes(write(routes!(suppression::remove)))
         //
         .routes(write(routes!(api_keys::list)))
         .routes(write(routes!(api_keys::create)))

@@ -11,11 +11,13 @@ use crate::jobs::clearing::Clearing;
 use crate::jobs::filling::Filling;
 use crate::jobs::preparing::Preparing;
 use crate::jobs::retention::Retention;
+use crate::jobs::suppression::Suppression;
 use crate::jobs::tasks::Tasks;
+use crate::keys::{self, KeysError};
 use crate::metrics::{Metrics, Page};
 use crate::numbers;
 use crate::pbx;
-use crate::store::{Hold, HoldError, Store, StoreError};
+use crate::store::{Hold, HoldError, Store, StoreError, SuppressionKey};
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use secrecy::ExposeSecret;
@@ -68,6 +70,9 @@ pub enum AppError {
     /// The operating system refuses to start more threads.
     #[error("cannot start the API's threads: raise the limit of processes or of memory")]
     Threads(#[source] std::io::Error),
+    /// A key file cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// Another process uses the store.
     #[error(transparent)]
     Hold(#[from] HoldError),
@@ -89,7 +94,13 @@ impl App {
         let shown = config.store.shown.clone();
         let hold = Hold::take(config.store.url.expose_secret()).await?;
         let store = Store::open(config.store.url.expose_secret(), metrics.store()).await;
-        let store = store.map_err(|source| AppError::Store { shown, source })?;
+        let store = store.map_err(|source| AppError::Store {
+            shown: shown.clone(),
+            source,
+        })?;
+        let key = SuppressionKey::new(&keys::secret(config, keys::NUMBER_KEY)?);
+        let opened = store.open_suppression(key).await;
+        opened.map_err(|source| AppError::Store { shown, source })?;
         let threads = Threads::start().map_err(AppError::Threads)?;
         let api_store = {
             let _on_its_threads = threads.handle().enter();
@@ -115,7 +126,7 @@ impl App {
             .collect();
         let dialer = Dialer::start(store.clone(), writer, clock, metrics.clone(), pbxes).await?;
         let jobs = Jobs::new(&metrics, clock);
-        let jobs_run = run_jobs(&jobs, &threads, &api_store, &dialer, config, clock);
+        let jobs_run = run_jobs(&jobs, &threads, &api_store, &dialer, &metrics, config, clock);
         let routes = routes(config, &api_store, &dialer, &jobs, &metrics, clock);
         let api = threads.handle().spawn(api::listen::serve(
             listener,
@@ -184,6 +195,7 @@ fn run_jobs(
     threads: &Threads,
     store: &Store,
     dialer: &Dialer,
+    metrics: &Metrics,
     config: &Config,
     clock: Clock,
 ) -> Vec<JoinHandle<()>> {
@@ -203,6 +215,7 @@ fn run_jobs(
         Filling { store: store.clone() },
         Clearing { store: store.clone() },
     );
+    let suppression = Suppression::new(store.clone(), clock, dialer.events(), metrics.clone());
     let on = threads.handle();
     vec![
         on.spawn(jobs.clone().run(tasks)),
@@ -210,6 +223,7 @@ fn run_jobs(
         on.spawn(jobs.clone().run(filling)),
         on.spawn(jobs.clone().run(clearing)),
         on.spawn(jobs.clone().run(retention)),
+        on.spawn(jobs.clone().run(suppression)),
     ]
 }
 

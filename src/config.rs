@@ -78,6 +78,8 @@ pub struct StoreConfig {
     pub url: SecretString,
     /// The same without the password, for messages.
     pub shown: String,
+    /// The folder of the files with secret keys. `None`: that of the SQLite file, or of the configuration file.
+    pub keys: Option<PathBuf>,
 }
 
 /// A PBX.
@@ -205,6 +207,7 @@ impl StoreConfig {
         Self {
             url: shown.clone().into(),
             shown,
+            keys: None,
         }
     }
 }

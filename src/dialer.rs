@@ -434,6 +434,11 @@ impl Dialer {
         running.map_or_else(Vec::new, |running| running.decisions.latest(limit))
     }
 
+    /// The event stream.
+    pub fn events(&self) -> Events {
+        self.0.events.clone()
+    }
+
     /// Every configured PBX, by name.
     pub fn pbxes(&self) -> Vec<PbxStatus> {
         let state = self.0.state();

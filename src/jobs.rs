@@ -7,6 +7,7 @@ pub mod clearing;
 pub mod filling;
 pub mod preparing;
 pub mod retention;
+pub mod suppression;
 pub mod tasks;
 
 use crate::clock::Clock;

@@ -14,10 +14,12 @@ pub mod events;
 pub mod gate_pipe;
 pub mod import;
 pub mod jobs;
+pub mod keys;
 pub mod metrics;
 pub mod numbers;
 pub mod pacing_pipe;
 pub mod simulate;
+pub mod suppression_file;
 pub mod telemetry;
 
 pub use paceline_pbx as pbx;

@@ -9,6 +9,7 @@ mod names;
 mod pacing;
 mod page;
 mod register;
+mod suppression;
 mod text;
 
 use collect::Links;
@@ -66,6 +67,8 @@ struct Inner {
     clock_doubted: Gauge,
     dialer_lag: Histogram,
     pbx_maintenance: Family<PbxLabel, Gauge>,
+    suppression_age: Family<ListLabel, Gauge>,
+    suppression_numbers: Family<ListLabel, Gauge>,
     api_requests: Family<RequestLabels, Counter>,
     api_durations: Family<MethodLabel, Histogram, Buckets>,
     pacing: PacingFamilies,
@@ -109,6 +112,11 @@ struct CampaignLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PbxLabel {
     pbx: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListLabel {
+    list: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -259,6 +267,8 @@ impl Metrics {
             clock_doubted: Gauge::default(),
             dialer_lag: sub_second(),
             pbx_maintenance: Family::default(),
+            suppression_age: Family::default(),
+            suppression_numbers: Family::default(),
             api_requests: Family::default(),
             api_durations: Family::new_with_constructor(sub_second),
             pacing: PacingFamilies::default(),

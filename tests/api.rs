@@ -33,6 +33,7 @@ mod api {
     mod requeue;
     mod robust;
     mod sounds;
+    mod suppression;
     mod tasks;
     mod trunks;
 }

@@ -7,7 +7,7 @@
     clippy::indexing_slicing
 )]
 
-use paceline::api::control::{AgentRefusal, Dialer as _};
+use paceline::api::control::AgentRefusal;
 use paceline::clock::Clock;
 use paceline::dialer::{AttachedPbx, Dialer};
 use paceline::events::Next;

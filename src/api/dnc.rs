@@ -75,8 +75,7 @@ pub(super) struct AddToDnc {
     /// holds longer.
     #[schema(example = "asked by letter")]
     reason: String,
-    /// `all`, which is the default: no campaign calls the numbers. Or a name of 1 to 40 lower-case letters, digits, `-` or
-    /// `_`: the campaigns that name it in `suppression.lists` do not call them.
+    /// `all`, which is the default: no campaign calls the numbers. Or a name, as suppression lists have: the campaigns that name it in `suppression.lists` do not call them.
     #[schema(example = "all")]
     scope: Option<String>,
     /// How the numbers came on the list: `api`, which is the default, `import` from another system, or `registry`.

@@ -348,7 +348,11 @@ pub(super) async fn cancel(State(state): State<ApiState>, Id(id): Id<i64>) -> Ap
 pub(super) fn is_upload(request: &Request) -> bool {
     let path = request.extensions().get::<MatchedPath>();
     let path = path.map(MatchedPath::as_str).unwrap_or_default();
-    request.method() == Method::POST && (path == "/api/v1/imports" || path == "/api/v1/imports/{id}/resume")
+    let takes_a_file = matches!(
+        path,
+        "/api/v1/imports" | "/api/v1/imports/{id}/resume" | "/api/v1/suppression-lists/{name}"
+    );
+    request.method() == Method::POST && takes_a_file
 }
 
 async fn moved_to(

@@ -97,9 +97,11 @@ enum StoreUrl {
 fn read_store(mut section: Section<'_>, outside: &Outside<'_>) -> StoreConfig {
     let url = section.get("url", text(|t| store_url(t, outside.folder)));
     let password = read_password(&mut section, outside);
+    let keys = section.get("keys", text(|t| Ok(outside.folder.join(t))));
     let sqlite = |shown: String| StoreConfig {
         url: shown.clone().into(),
         shown,
+        keys: None,
     };
     let store = match url.map(|u| u.value) {
         Some(StoreUrl::Postgres(url)) => {
@@ -114,6 +116,7 @@ fn read_store(mut section: Section<'_>, outside: &Outside<'_>) -> StoreConfig {
             StoreConfig {
                 url: String::from(full).into(),
                 shown,
+                keys: None,
             }
         }
         url => {
@@ -129,7 +132,10 @@ fn read_store(mut section: Section<'_>, outside: &Outside<'_>) -> StoreConfig {
         }
     };
     section.finish(&[NO_PASSWORD]);
-    store
+    StoreConfig {
+        keys: keys.map(|folder| folder.value),
+        ..store
+    }
 }
 
 fn store_url(written: &str, folder: &Path) -> Result<StoreUrl, Wrong> {

@@ -57,6 +57,6 @@ impl crate::api::control::Dialer for Dialer {
     }
 
     fn events(&self) -> Events {
-        self.0.events.clone()
+        self.events()
     }
 }

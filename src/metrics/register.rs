@@ -37,6 +37,16 @@ impl Inner {
             "Whether a PBX is in maintenance",
             self.pbx_maintenance.clone(),
         );
+        registry.register(
+            "paceline_suppression_list_age_seconds",
+            "Age of the data of a suppression list",
+            self.suppression_age.clone(),
+        );
+        registry.register(
+            "paceline_suppression_list_numbers",
+            "Numbers in a suppression list",
+            self.suppression_numbers.clone(),
+        );
         registry.register("paceline_calls", "Live attempts by phase", self.calls.clone());
         registry.register(
             "paceline_agents",

@@ -279,14 +279,14 @@ async fn a_disposition_is_kept_and_ends_wrap_up() {
         .lock()
         .unwrap()
         .insert(CampaignId(1), wraps_up(FIRST));
-    set("refused").await.expect(200);
+    set("success").await.expect(200);
     assert_eq!(api.dialer.told(), Vec::<String>::new(), "wraps another call up");
     api.dialer
         .live
         .lock()
         .unwrap()
         .insert(CampaignId(1), wraps_up(SECOND));
-    set("refused").await.expect(200);
+    set("success").await.expect(200);
     assert_eq!(api.dialer.told(), ["agent 1 in campaign 1: EndWrapUp"]);
     let body = json!({"disposition": "callback"});
     let last = api.post("/api/v1/agents/1/disposition", body).await.expect(200);
@@ -354,20 +354,47 @@ async fn the_disposition_dnc_puts_the_number_on_the_list() {
       "items": [
         {
           "listed": true,
-          "entry": {
-            "id": 1,
-            "number": "+12025550123",
-            "reason": "an agent's disposition",
-            "added_at": "[now]"
-          }
+          "entries": [
+            {
+              "id": 1,
+              "number": "+12025550123",
+              "scope": "all",
+              "source": "agent",
+              "reason": "an agent's disposition: dnc",
+              "added_at": "[now]",
+              "expires_at": null,
+              "api_key_id": 1,
+              "agent_id": 1,
+              "attempt_id": "019a9ec1-eaa0-7e5f-8a6b-000000000002"
+            }
+          ],
+          "lists": []
         },
         {
           "listed": false,
-          "entry": null
+          "entries": [],
+          "lists": []
         }
       ]
     }
     "#);
+}
+
+#[tokio::test]
+async fn the_disposition_refused_puts_the_number_on_the_list_for_a_time() {
+    let api = with_attempts().await;
+    api.post("/api/v1/agents/1/disposition", json!({"disposition": "refused"}))
+        .await
+        .expect(200);
+    assert!(api.dialer.told().contains(&"suppression changed".to_owned()));
+    let entry = &api.get("/api/v1/dnc").await.expect(200)["items"][0];
+    assert_eq!(
+        (&entry["source"], &entry["scope"]),
+        (&json!("agent"), &json!("all"))
+    );
+    let at = |field: &str| entry[field].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let days = at("expires_at").duration_since(at("added_at")).as_hours() / 24;
+    assert_eq!(days, 365);
 }
 
 #[tokio::test]

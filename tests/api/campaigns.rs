@@ -64,6 +64,11 @@ async fn a_name_is_enough_for_a_campaign() {
         "recording": {
           "enabled": false,
           "announcement": null
+        },
+        "suppression": {
+          "lists": [],
+          "allowlist": null,
+          "refusal_days": 365
         }
       },
       "fault": null,
@@ -298,6 +303,11 @@ async fn settings_are_replaced_whole_and_checked() {
         "recording": {
           "enabled": true,
           "announcement": "sound:beep"
+        },
+        "suppression": {
+          "lists": [],
+          "allowlist": null,
+          "refusal_days": 365
         }
       },
       "fault": null,

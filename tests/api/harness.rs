@@ -12,7 +12,7 @@ use paceline::jobs::Jobs;
 use paceline::jobs::clearing::Clearing;
 use paceline::jobs::filling::Filling;
 use paceline::metrics::Metrics;
-use paceline::store::Store;
+use paceline::store::{Store, SuppressionKey};
 use paceline_core::dial::{AgentTemplate, DialRules};
 use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
 use paceline_core::input::AgentRequest;
@@ -218,6 +218,8 @@ impl Api {
             requests_per_second,
         )
         .asking(pbxes);
+        let key = SuppressionKey::new(&[7; 32]);
+        store.open_suppression(key).await.unwrap();
         // What imports leave to be done is done here as in a running Paceline.
         let jobs = Jobs::new(&metrics, clock);
         let (filling, clearing) = (

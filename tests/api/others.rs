@@ -28,14 +28,26 @@ async fn numbers_go_on_the_do_not_call_list_and_off_it() {
         {
           "id": 2,
           "number": "+12025550124",
+          "scope": "all",
+          "source": "api",
           "reason": "asked by letter",
-          "added_at": "[now]"
+          "added_at": "[now]",
+          "expires_at": null,
+          "api_key_id": 1,
+          "agent_id": null,
+          "attempt_id": null
         },
         {
           "id": 1,
           "number": "+12025550123",
+          "scope": "all",
+          "source": "api",
           "reason": "asked by letter",
-          "added_at": "[now]"
+          "added_at": "[now]",
+          "expires_at": null,
+          "api_key_id": 1,
+          "agent_id": null,
+          "attempt_id": null
         }
       ],
       "next_cursor": null
@@ -54,16 +66,26 @@ async fn numbers_go_on_the_do_not_call_list_and_off_it() {
       "items": [
         {
           "listed": true,
-          "entry": {
-            "id": 2,
-            "number": "+12025550124",
-            "reason": "asked by letter",
-            "added_at": "[now]"
-          }
+          "entries": [
+            {
+              "id": 2,
+              "number": "+12025550124",
+              "scope": "all",
+              "source": "api",
+              "reason": "asked by letter",
+              "added_at": "[now]",
+              "expires_at": null,
+              "api_key_id": 1,
+              "agent_id": null,
+              "attempt_id": null
+            }
+          ],
+          "lists": []
         },
         {
           "listed": false,
-          "entry": null
+          "entries": [],
+          "lists": []
         }
       ]
     }

@@ -30,11 +30,9 @@ async fn with_finished_task(api: &Api, outcomes: &[Outcome]) {
         trunks: Vec::new(),
     });
     let now = paceline::clock::Clock::real().now().wall;
-    let (ring, most) = (Duration::from_secs(25), outcomes.len());
-    let hours = &campaign.settings.hours;
     let leased = api
         .store
-        .lease(campaign.id, hours, ring, most, now)
+        .lease(campaign.id, &campaign.settings, outcomes.len(), now)
         .await
         .unwrap();
     assert_eq!(leased.leads.len(), outcomes.len());
@@ -47,7 +45,7 @@ async fn with_finished_task(api: &Api, outcomes: &[Outcome]) {
             trunk: TrunkId(1),
             lead,
             created_at: now,
-            ring_timeout: ring,
+            ring_timeout: Duration::from_secs(25),
         };
         writer.prepare(new.clone(), Arc::clone(&campaign)).await.await;
         let ended = Change::AttemptEnded {

@@ -51,6 +51,8 @@ words! {
         MessageFailed = "message_failed",
         /// Several recordings in a row failed.
         RecordingsFailed = "recordings_failed",
+        /// The data of a suppression list is older than the list's limit.
+        SuppressionListOld = "suppression_list_old",
     }
 }
 

@@ -36,15 +36,15 @@ words! {
     }
 }
 
-/// The name of a suppression list, or of the scope of do-not-call entries: 1 to 40 lower-case letters, digits, `-` or `_`, but
-/// not `all`.
+/// The name of a suppression list, or of the scope of do-not-call entries: a lower-case letter, then up to 39 lower-case letters,
+/// digits, `-` or `_`, but not `all`. So it is never a telephone number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ListName(String);
 
 /// The text is not a [`ListName`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a list's name is 1 to 40 lower-case letters, digits, `-` or `_`, and not `all`")]
+#[error("a list's name is a lower-case letter and up to 39 more letters, digits, `-` or `_`, and not `all`")]
 pub struct NotAListName;
 
 impl ListName {
@@ -54,7 +54,8 @@ impl ListName {
     /// [`NotAListName`].
     pub fn new(text: &str) -> Result<Self, NotAListName> {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-        if (1..=40).contains(&text.len()) && text.bytes().all(plain) && text != ALL {
+        let begins = text.starts_with(|c: char| c.is_ascii_lowercase());
+        if begins && text.len() <= 40 && text.bytes().all(plain) && text != ALL {
             Ok(Self(text.to_owned()))
         } else {
             Err(NotAListName)
@@ -166,7 +167,15 @@ mod tests {
         for good in ["us-dnc", "tps_2026", "a"] {
             assert!(ListName::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "all", "US", "a b", "+12025550123", &"x".repeat(41)] {
+        for bad in [
+            "",
+            "all",
+            "US",
+            "a b",
+            "+12025550123",
+            "12025550123",
+            &"x".repeat(41),
+        ] {
             assert_eq!(ListName::new(bad), Err(NotAListName), "{bad}");
         }
         assert_eq!("all".parse(), Ok(DncScope::All));
@@ -189,8 +198,10 @@ mod tests {
     #[test]
     fn an_allowlist_limits_only_the_campaign_that_names_it() {
         let mut settings = SuppressionSettings::default();
-        let mut listed = Listed::default();
-        listed.lists = vec![(name("agreed"), ListKind::Allow)];
+        let mut listed = Listed {
+            lists: vec![(name("agreed"), ListKind::Allow)],
+            ..Listed::default()
+        };
         assert_eq!(settings.refuses(&listed), None);
         settings.allowlist = Some(name("agreed"));
         assert_eq!(settings.refuses(&listed), None);

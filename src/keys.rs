@@ -1,0 +1,149 @@
+//! The secret keys of this installation: 32 random bytes in a file each, which only the user of Paceline can read. They are kept
+//! beside the database and not in it, so that a copy of the database does not reveal what they protect. Back them up apart.
+//!
+//! The files are `paceline.db.number-key` for the SQLite file `paceline.db`. With PostgreSQL, or with `keys` in `[store]`, they are
+//! `paceline.number-key` in that folder.
+
+use crate::config::Config;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// The name of the key that hides telephone numbers.
+pub const NUMBER_KEY: &str = "number-key";
+const BYTES: usize = 32;
+
+/// A key file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The operating system gave no random bytes.
+    #[error("cannot make a new key: the operating system gives no random bytes")]
+    Random(#[source] io::Error),
+    /// The file cannot be read or written.
+    #[error(
+        "cannot read or write the key file `{}`: make its folder writable, or name another one with `keys` under [store]", path.display()
+    )]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The file does not contain a key.
+    #[error("the key file `{}` does not contain 64 hexadecimal digits: restore it from a backup", path.display())]
+    NotAKey {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// The installation's key of this name. Makes it at the first use.
+pub fn secret(config: &Config, name: &str) -> Result<[u8; BYTES], KeysError> {
+    let mut path = base(config).into_os_string();
+    path.push(".");
+    path.push(name);
+    let path = PathBuf::from(path);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => parse(text.trim()).ok_or(KeysError::NotAKey { path }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path),
+        Err(source) => Err(KeysError::File { path, source }),
+    }
+}
+
+/// The path of every key file without its name.
+fn base(config: &Config) -> PathBuf {
+    let store = &config.store;
+    match (&store.keys, store.shown.strip_prefix("sqlite:")) {
+        (Some(folder), _) => folder.join("paceline"),
+        (None, Some(path)) => {
+            let path = path.split('?').next().unwrap_or_default();
+            let path = path.strip_prefix("//").unwrap_or(path);
+            PathBuf::from(path.replace("%3F", "?").replace("%23", "#").replace("%25", "%"))
+        }
+        (None, None) => {
+            let folder = config.file.as_deref().and_then(Path::parent);
+            folder.unwrap_or(Path::new("")).join("paceline")
+        }
+    }
+}
+
+/// Writes a new key. It is on the disk before anything is made with it.
+fn make(path: &Path) -> Result<[u8; BYTES], KeysError> {
+    let mut key = [0; BYTES];
+    rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut key)
+        .map_err(|error| KeysError::Random(io::Error::other(error)))?;
+    let mut text = String::with_capacity(2 * BYTES + 1);
+    for byte in key {
+        // Writing to a string cannot fail.
+        write!(text, "{byte:02x}").ok();
+    }
+    text.push('\n');
+    let write = || {
+        let mut file = private().open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    };
+    write().map_err(|source| KeysError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(key)
+}
+
+fn private() -> std::fs::OpenOptions {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn parse(text: &str) -> Option<[u8; BYTES]> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * BYTES {
+        return None;
+    }
+    let mut key = [0; BYTES];
+    for (byte, pair) in key.iter_mut().zip(digits.as_chunks::<2>().0) {
+        let pair = std::str::from_utf8(pair).ok()?;
+        if !pair.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StoreConfig;
+
+    fn config(folder: &Path) -> Config {
+        Config {
+            store: StoreConfig::sqlite(&folder.join("p#1.db")),
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn a_key_is_made_once_and_only_its_owner_can_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = secret(&config(folder.path()), NUMBER_KEY).unwrap();
+        assert_eq!(secret(&config(folder.path()), NUMBER_KEY).unwrap(), key);
+        assert_ne!(secret(&config(folder.path()), "other").unwrap(), key);
+        let file = folder.path().join("p#1.db.number-key");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        std::fs::write(&file, "no key").unwrap();
+        let error = secret(&config(folder.path()), NUMBER_KEY).unwrap_err();
+        assert!(matches!(error, KeysError::NotAKey { .. }), "{error}");
+    }
+}
