@@ -79,6 +79,7 @@ impl Owners {
         import: Option<ImportId>,
         contacts: impl Iterator<Item = &'a Contact> + Clone,
     ) -> Result<Self, DbError> {
+        tx.find_by_index().await?;
         let import = import.map_or(0, |import| import.0);
         let mut owners = Self::default();
         let mut numbers: Vec<&str> = contacts

@@ -239,6 +239,7 @@ async fn fill_slice(
     (after, last): (i64, i64),
 ) -> Result<(), Stop> {
     lock_list(tx, list).await?;
+    tx.find_by_index().await?;
     look_at_tasks(tx, id, (after, last)).await?;
     for sql in [MAKE_BUCKETS, MOVE_CONTACTS] {
         tx.run(sql, args![id.0, after, last]).await?;

@@ -46,6 +46,40 @@ pub(crate) fn staged(first: u32, count: u32, name: Option<&str>, attributes: &st
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_finds_the_contacts_of_a_files_rows_by_index_although_the_tables_were_empty_at_first() {
+    const ROWS: u32 = 6_000;
+    let server = Postgres::start().unwrap();
+    let db = Db::postgres(&server).await;
+    let mut into = new_list();
+    // The second import finds each row in the list.
+    for _ in 0..2 {
+        let (row, mut staging) = db.store.begin_import(&file(&into), NOW).await.unwrap();
+        for first in (0..ROWS).step_by(2_000) {
+            staging
+                .stage(staged(first, 2_000, None, "{}"), NOW)
+                .await
+                .unwrap();
+        }
+        assert!(staging.finish(NOW).await.unwrap());
+        assert!(db.store.publish_import(row.id, NOW).await.unwrap());
+        into = ImportInto::List(row.list.unwrap());
+    }
+    // A session reports what it has read at its end.
+    db.store.close().await;
+    let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    while db.count(others).await > 0 {
+        tokio::task::yield_now().await;
+    }
+    let read_whole = "SELECT sum(seq_tup_read)::bigint FROM pg_stat_user_tables \
+        WHERE relname IN ('contacts', 'contact_numbers', 'import_fills')";
+    let read_whole = db.count(read_whole).await;
+    assert!(
+        read_whole < i64::from(4 * ROWS),
+        "{read_whole} rows were read, a whole table at a time"
+    );
+}
+
 pub(crate) async fn an_import_is_seen_when_it_is_published_and_not_before(db: &Db) {
     let campaign = db.campaign("c").await;
     let (row, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
