@@ -469,7 +469,7 @@ impl Dialer {
             .fold((0, 0), |(calls, agents), r| {
                 let live = r.live.borrow();
                 (
-                    calls + live.calls.values().sum::<usize>(),
+                    calls + live.attempts.values().sum::<usize>(),
                     agents + live.agents.len(),
                 )
             })

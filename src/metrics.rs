@@ -16,7 +16,7 @@ use collect::Links;
 use names::label;
 use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::ids::PbxName;
-use paceline_core::live::{CallPhase, LiveCampaign};
+use paceline_core::live::{AttemptPhase, LiveCampaign};
 use paceline_core::outcome::{MessageResult, Outcome};
 use paceline_pbx::LinkStats;
 use paceline_runtime::metrics::sub_second;
@@ -47,7 +47,7 @@ struct Inner {
     outcomes: Family<OutcomeLabels, Counter>,
     messages: Family<MessageLabels, Counter>,
     agent_changes: Family<AgentChangeLabels, Counter>,
-    calls: Family<PhaseLabels, Gauge>,
+    in_progress: Family<PhaseLabels, Gauge>,
     agents: Family<StateLabels, Gauge>,
     hopper: Family<CampaignLabel, Gauge>,
     settings_unusable: Family<CampaignLabel, Gauge>,
@@ -93,7 +93,7 @@ pub struct Glance {
     /// Attempts ended since the start, by outcome. Outcomes that did not occur are missing.
     pub outcomes: BTreeMap<Outcome, u64>,
     /// Present attempts by phase. Phases without any are missing.
-    pub calls: BTreeMap<CallPhase, i64>,
+    pub in_progress: BTreeMap<AttemptPhase, i64>,
     /// Agents logged in, by state. States without any are missing.
     pub agents: BTreeMap<AgentState, i64>,
     /// Contacts in the hoppers.
@@ -198,7 +198,7 @@ pub struct CampaignMetrics {
     pub talk_duration: Seconds,
     /// Pacing decisions.
     pub pacing: PacingMetrics,
-    calls: Vec<(CallPhase, Gauge)>,
+    in_progress: Vec<(AttemptPhase, Gauge)>,
     agents: Vec<(AgentState, Gauge)>,
     messages: Vec<(MessageResult, Counter)>,
     agent_changes: Family<AgentChangeLabels, Counter>,
@@ -247,7 +247,7 @@ impl Metrics {
             outcomes: Family::default(),
             messages: Family::default(),
             agent_changes: Family::default(),
-            calls: Family::default(),
+            in_progress: Family::default(),
             agents: Family::default(),
             hopper: Family::default(),
             settings_unusable: Family::default(),
@@ -294,12 +294,12 @@ impl Metrics {
         let label = CampaignLabel {
             campaign: name.to_owned(),
         };
-        let phase = |phase: &CallPhase| {
+        let phase = |phase: &AttemptPhase| {
             let labels = PhaseLabels {
                 campaign: name.to_owned(),
                 phase: phase.as_str(),
             };
-            (*phase, inner.calls.get_or_create_owned(&labels))
+            (*phase, inner.in_progress.get_or_create_owned(&labels))
         };
         let state = |state: &AgentState| {
             let labels = StateLabels {
@@ -327,7 +327,7 @@ impl Metrics {
             answer_to_connected: seconds(&inner.answer_to_connected),
             ring_duration: seconds(&inner.ring),
             talk_duration: seconds(&inner.talk),
-            calls: CallPhase::ALL.iter().map(phase).collect(),
+            in_progress: AttemptPhase::ALL.iter().map(phase).collect(),
             agents: AgentState::ALL.iter().map(state).collect(),
             messages: MessageResult::ALL.iter().map(message).collect(),
             agent_changes: inner.agent_changes.clone(),
@@ -371,8 +371,8 @@ impl Metrics {
         for trunk in lock(&gone.trunks).values() {
             self.trunk_is_over(name, trunk);
         }
-        for (phase, _) in &gone.calls {
-            inner.calls.remove(&PhaseLabels {
+        for (phase, _) in &gone.in_progress {
+            inner.in_progress.remove(&PhaseLabels {
                 campaign: gone.name.clone(),
                 phase: phase.as_str(),
             });
@@ -421,8 +421,8 @@ impl Metrics {
         for campaign in lock(&self.0.campaigns).values() {
             glance.attempts += campaign.attempts.get();
             glance.hopper += campaign.hopper.get();
-            for (phase, gauge) in &campaign.calls {
-                *glance.calls.entry(*phase).or_default() += gauge.get();
+            for (phase, gauge) in &campaign.in_progress {
+                *glance.in_progress.entry(*phase).or_default() += gauge.get();
             }
             for (state, gauge) in &campaign.agents {
                 *glance.agents.entry(*state).or_default() += gauge.get();
@@ -431,7 +431,7 @@ impl Metrics {
                 *glance.outcomes.entry(*outcome).or_default() += counter.get();
             }
         }
-        glance.calls.retain(|_, n| *n != 0);
+        glance.in_progress.retain(|_, n| *n != 0);
         glance.agents.retain(|_, n| *n != 0);
         glance.outcomes.retain(|_, n| *n != 0);
         glance
@@ -560,8 +560,8 @@ impl CampaignMetrics {
     /// Sets all gauges to the present state of the campaign.
     pub fn show(&self, live: &LiveCampaign) {
         let count = |n: Option<&usize>| i64::try_from(n.copied().unwrap_or(0)).unwrap_or(i64::MAX);
-        for (phase, gauge) in &self.calls {
-            gauge.set(count(live.calls.get(phase)));
+        for (phase, gauge) in &self.in_progress {
+            gauge.set(count(live.attempts.get(phase)));
         }
         for (state, gauge) in &self.agents {
             gauge.set(count(live.agents_by_state.get(state)));

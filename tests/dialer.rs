@@ -388,7 +388,7 @@ async fn maintenance_releases_every_leg_outlives_a_restart_and_ends_with_agents_
         let live = dialer.live(CAMPAIGN).expect("it runs");
         let mut agents = live.agents.iter();
         live.agents.len() == 5
-            && live.calls.values().all(|n| *n == 0)
+            && live.attempts.values().all(|n| *n == 0)
             && agents.all(|a| a.leg.is_none() && a.reason == AgentReason::PbxMaintenance)
     };
     let mut events = rig.dialer.events().read(None);

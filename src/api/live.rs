@@ -14,7 +14,7 @@ use axum::Json as Body;
 use axum::extract::State;
 use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::campaign::CampaignState;
-use paceline_core::live::{self, CallPhase, Idle, LiveAgent, LiveCampaign};
+use paceline_core::live::{self, AttemptPhase, Idle, LiveAgent, LiveCampaign};
 use paceline_core::pacing::RuleAccount;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -42,9 +42,9 @@ pub(super) struct CampaignLive {
     name: String,
     /// The campaign's state.
     state: CampaignState,
-    /// Present calls by phase.
+    /// Attempts in progress, by phase.
     #[schema(example = json!({"ringing": 2, "connected": 5}))]
-    calls: BTreeMap<CallPhase, usize>,
+    attempts: BTreeMap<AttemptPhase, usize>,
     /// Logged-in agents by state.
     #[schema(example = json!({"available": 1, "on_call": 5}))]
     agents_by_state: BTreeMap<AgentState, usize>,
@@ -74,7 +74,7 @@ pub(super) struct AbandonAccount {
     /// Live answers, as the rule counts them.
     #[schema(example = 412.0)]
     live_answers: f64,
-    /// Abandoned calls among `live`.
+    /// Abandoned calls among `live_answers`.
     #[schema(example = 9.0)]
     abandoned: f64,
     /// Abandoned calls divided by live answers, 0 to 1. Null before the first live answer.
@@ -190,7 +190,7 @@ fn campaign_live(state: &ApiState, row: CampaignRow, work: &CampaignWork) -> Cam
     CampaignLive {
         campaign_id: row.id.0,
         state: row.state,
-        calls: live.calls,
+        attempts: live.attempts,
         agents_by_state: live.agents_by_state,
         agents: live.agents.into_iter().map(AgentLive::from).collect(),
         hopper: live.hopper,
@@ -251,44 +251,46 @@ fn explanation_of(reason: Idle, row: &CampaignRow, work: &CampaignWork) -> Strin
     let id = row.id;
     match reason {
         Idle::NotActive if row.state == CampaignState::Archived => {
-            "The campaign is archived and dials no more.".to_owned()
+            "The campaign is archived. It dials nothing, and cannot be activated again.".to_owned()
         }
         Idle::NotActive => format!("The campaign is in the state {}. POST /api/v1/campaigns/{id}/activate.", row.state),
-        Idle::Draining => "Paceline is stopping: calls that are up go on, none are launched.".to_owned(),
+        Idle::Draining => "Paceline is stopping. Calls that are up continue, and no call is launched.".to_owned(),
         Idle::NoAgents => {
             format!("No agent is logged in. POST /api/v1/agents/{{id}}/log-in {{\"campaign_id\": {id}}}.")
         }
         Idle::NoFreeAgent => {
-            "Every agent talks, wraps up, is paused, or is kept for a call that rings; `agents` tells which.".to_owned()
+            "Every agent is in a call, in wrap-up, paused, or reserved for a call in flight. `agents` lists them.".to_owned()
         }
         Idle::NoContacts => no_contacts(work),
-        Idle::PbxDown => "The PBX of the free agents is not reachable or not yet resynchronised; see `pbxes` of GET /api/v1/live. \
-            Paceline reconnects by itself; `paceline doctor` tells what is wrong."
+        Idle::PbxDown => "The PBX of the free agents is not reachable or not resynchronised yet; see `pbxes` in GET /api/v1/live. \
+            Paceline reconnects by itself. Run `paceline doctor` to find the cause."
             .to_owned(),
-        Idle::PbxFull => "The PBX of the agents refuses new calls: it has no room (a limit of sessions, or of sessions a second), is \
-             paused, or shuts down gracefully. It is tried again within half a minute. Is it to restart? Held legs of agents keep it \
-             from that: POST /api/v1/pbxes/{name}/maintenance releases them."
+        Idle::PbxFull => "The PBX of the agents refuses new calls. It has reached its limit of sessions or of sessions per second, it is \
+             paused, or it shuts down gracefully. Paceline tries it again within 30 s. If the PBX is to restart, POST \
+             /api/v1/pbxes/{name}/maintenance: it ends the agents' held legs, which keep the PBX from restarting."
             .to_owned(),
-        Idle::PbxMaintenance => "A PBX of the agents is in maintenance: nothing is launched there, and its agents' phones are called again \
-             when that ends. DELETE /api/v1/pbxes/{name}/maintenance; see `pbxes` of GET /api/v1/live."
+        Idle::PbxMaintenance => "A PBX of the agents is in maintenance, see `pbxes` in GET /api/v1/live. No call is launched there. DELETE \
+             /api/v1/pbxes/{name}/maintenance ends it, and then the agents' phones are called again."
             .to_owned(),
         Idle::StoreTrouble => {
-            "The store cannot keep what a call would need, so none is placed; the log and GET /readyz tell more.".to_owned()
+            "The database failed a moment ago. A call needs its attempt in the database first, so none is launched. See the log and \
+             GET /readyz.".to_owned()
         }
-        Idle::ClockDoubted => "The clock of this machine has jumped. Nothing is launched until it is right again, or has kept the new \
-             time for a quarter of an hour; check the machine's time service."
+        Idle::ClockDoubted => "The clock of this machine has jumped. No call is launched until the clock is right again, or has kept the new \
+             time for 15 minutes. Check the machine's time service."
             .to_owned(),
         Idle::TrunkFailing => {
-            "The trunks take no calls: several in a row failed before any phone rang. One is tried every 1 to 30 s, and all goes \
-             on once it rings. GET /api/v1/attempts?outcome=failed shows what the PBX said; check the trunk there."
+            "Several calls in a row failed on the trunks before any phone rang. One call tests them every 1 to 30 s, and launches \
+             continue as soon as one rings. GET /api/v1/attempts?outcome=failed shows the causes that the PBX reported. Check \
+             the trunk on the PBX."
                 .to_owned()
         }
-        Idle::TrunkSilent => "No call over the trunks has rung yet: no more go out before one does, or has ended.".to_owned(),
-        Idle::Refilling => "The store is being asked for contacts.".to_owned(),
-        Idle::Pacing => "The calls in flight are all that the agents and the abandon rules allow now; `pacing` tells more.".to_owned(),
+        Idle::TrunkSilent => "None of the calls in flight has rung yet. No more calls are launched over these trunks until one rings or ends.".to_owned(),
+        Idle::Refilling => "The engine has asked the database for contacts and waits for them.".to_owned(),
+        Idle::Pacing => "The agents and the abandon rules allow no more calls in flight now. `pacing` has the latest decision.".to_owned(),
         Idle::NoTrunk => format!(
-            "No trunk of the campaign is on a PBX that a free agent is on. Add one: POST /api/v1/trunks, then \
-             PUT /api/v1/campaigns/{id}/trunks. If there is one, `fault` of GET /api/v1/trunks tells why it cannot be used."
+            "The campaign has no usable trunk on the PBX of a free agent. Add one with POST /api/v1/trunks, then \
+             PUT /api/v1/campaigns/{id}/trunks. If it has one, `fault` in GET /api/v1/trunks is the reason why it cannot be used."
         ),
     }
 }
@@ -304,18 +306,18 @@ fn warn_of(warning: live::Warning, row: &CampaignRow) -> ExplainedWarning {
                 .as_ref()
                 .map_or("", name_of);
             format!(
-                "The PBX could not play the abandon message `{sound}`: abandoned callees hear nothing, and abandon rules may require \
-                 it. `paceline doctor` tells whether the PBX has it and where to put it; or name another sound with PUT \
-                 /api/v1/campaigns/{id}/settings."
+                "The PBX could not play the abandon message `{sound}`. Abandoned callees hear nothing, and an abandon rule may require \
+                 a message. Run `paceline doctor`: it checks whether the PBX has the sound, and says where to put it. Or set \
+                 another sound with PUT /api/v1/campaigns/{id}/settings."
             )
         }
         live::Warning::RecordingsFailed => {
-            "The last recordings came to nothing; GET /api/v1/recordings tells what the PBX said. \
-            `paceline doctor` tells whether it can record, and has the announcement."
+            "The last recordings failed. GET /api/v1/recordings has the reasons that the PBX gave. Run `paceline doctor`: it \
+            checks whether the PBX can record and has the announcement."
                 .to_owned()
         }
         live::Warning::SoundUnchecked => {
-            "A PBX could not be asked for a sound. Run `paceline doctor`.".to_owned()
+            "Paceline could not check whether a PBX has a sound of the settings. Run `paceline doctor`.".to_owned()
         }
     };
     ExplainedWarning { warning, explanation }
@@ -331,24 +333,24 @@ fn no_contacts(work: &CampaignWork) -> String {
     let mut parts = Vec::new();
     match (work.running, work.next_due_at) {
         (0, _) if work.preparing > 0 => {}
-        (0, _) => parts.push("no task runs: POST /api/v1/tasks creates one".to_owned()),
+        (0, _) => parts.push("no task runs, POST /api/v1/tasks creates one".to_owned()),
         (n, Some(due)) => parts.push(format!(
-            "{n} tasks run, their next contact is due at {} or later",
+            "{n} tasks run, and their next contact is due at {} or later",
             at(due)
         )),
         (n, None) => parts.push(format!(
-            "{n} tasks run, and all of their contacts are finished or in a call"
+            "{n} tasks run, and all of their contacts are finished or being called"
         )),
     }
     if work.preparing > 0 {
         parts.push(format!(
-            "the contacts of {} tasks are still being taken from their lists",
+            "the contacts of {} tasks are still being read from their lists",
             work.preparing
         ));
     }
     if let Some(until) = work.deferred_until {
         parts.push(format!(
-            "{} of them have contacts whom the gate has put off, the first until {}; GET /api/v1/tasks/{{id}} tells why",
+            "{} of them have contacts that the gate has deferred, the first until {}; GET /api/v1/tasks/{{id}} has the reasons",
             work.deferred,
             at(until)
         ));

@@ -109,7 +109,7 @@ const LINES: usize = 4;
 
 /// Present calls and agents; attempts and outcomes since the start.
 fn lines(glance: &Glance, rate: f64) -> [String; LINES] {
-    let calls = words(glance.calls.iter().map(|(phase, n)| (phase.as_str(), *n)));
+    let calls = words(glance.in_progress.iter().map(|(phase, n)| (phase.as_str(), *n)));
     let agents = words(glance.agents.iter().map(|(state, n)| (state.as_str(), *n)));
     let outcomes = words(glance.outcomes.iter().map(|(outcome, n)| (outcome.as_str(), *n)));
     let down: Vec<_> = glance
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
     use paceline_core::agent::AgentState;
     use paceline_core::ids::PbxName;
-    use paceline_core::live::CallPhase;
+    use paceline_core::live::AttemptPhase;
     use paceline_core::outcome::Outcome;
     use std::collections::BTreeMap;
 
@@ -155,7 +155,7 @@ mod tests {
         let glance = Glance {
             attempts: 230,
             outcomes: BTreeMap::from([(Outcome::Answered, 120), (Outcome::NoAnswer, 60)]),
-            calls: BTreeMap::from([(CallPhase::Ringing, 4), (CallPhase::Connected, 12)]),
+            in_progress: BTreeMap::from([(AttemptPhase::Ringing, 4), (AttemptPhase::Connected, 12)]),
             agents: BTreeMap::from([(AgentState::OnCall, 12), (AgentState::WrapUp, 2)]),
             hopper: 40,
             pbxes: BTreeMap::from([(PbxName::new("office"), false)]),

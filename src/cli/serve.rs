@@ -6,7 +6,7 @@ use super::signals::Signals;
 use crate::app::App;
 use crate::config::Config;
 use anyhow::Context as _;
-use paceline_core::live::CallPhase;
+use paceline_core::live::AttemptPhase;
 use std::time::Duration;
 
 /// Interval of the message about what a stop waits for.
@@ -52,8 +52,12 @@ pub(super) async fn let_end(app: &App, screen: &Screen, signals: &mut Signals) {
     let telling = async {
         loop {
             let glance = app.metrics.glance();
-            let calls: i64 = glance.calls.values().sum();
-            let talking = glance.calls.get(&CallPhase::Connected).copied().unwrap_or(0);
+            let calls: i64 = glance.in_progress.values().sum();
+            let talking = glance
+                .in_progress
+                .get(&AttemptPhase::Connected)
+                .copied()
+                .unwrap_or(0);
             if calls > 0 {
                 screen.tell(&format!(
                     "Stopping: no new calls. Waiting for {calls} calls to end, of which {talking} are conversations. \

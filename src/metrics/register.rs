@@ -47,7 +47,11 @@ impl Inner {
             "Numbers in a suppression list",
             self.suppression_numbers.clone(),
         );
-        registry.register("paceline_calls", "Live attempts by phase", self.calls.clone());
+        registry.register(
+            "paceline_attempts_in_progress",
+            "Attempts in progress, by phase",
+            self.in_progress.clone(),
+        );
         registry.register(
             "paceline_agents",
             "Agents logged into a campaign, by state",

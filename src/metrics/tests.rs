@@ -21,7 +21,7 @@ fn busy() -> Metrics {
     campaign.ring_duration.observe(Duration::from_secs(12));
     campaign.talk_duration.observe(Duration::from_secs(95));
     campaign.show(&LiveCampaign {
-        calls: BTreeMap::from([(CallPhase::Ringing, 2)]),
+        attempts: BTreeMap::from([(AttemptPhase::Ringing, 2)]),
         agents_by_state: BTreeMap::from([(AgentState::Reserved, 2)]),
         hopper: 40,
         ..LiveCampaign::default()
@@ -53,7 +53,7 @@ fn what_was_counted_is_what_is_shown() {
         r#"paceline_attempts_total{campaign="spring \"offer\""} 3"#,
         r#"paceline_outcomes_total{campaign="spring \"offer\"",trunk="carrier-a",outcome="no_answer"} 2"#,
         r#"paceline_outcomes_total{campaign="spring \"offer\"",trunk="carrier-a",outcome="busy"} 0"#,
-        r#"paceline_calls{campaign="spring \"offer\"",phase="ringing"} 2"#,
+        r#"paceline_attempts_in_progress{campaign="spring \"offer\"",phase="ringing"} 2"#,
         r#"paceline_agents{campaign="spring \"offer\"",state="reserved"} 2"#,
         r#"paceline_hopper_contacts{campaign="spring \"offer\""} 40"#,
         r#"paceline_gate_decisions_total{stage="lease",verdict="deny",reason="dnc"} 1"#,
@@ -82,7 +82,7 @@ fn a_glance_adds_up_all_campaigns_and_leaves_zeros_out() {
         Glance {
             attempts: 4,
             outcomes: BTreeMap::from([(Outcome::Answered, 1), (Outcome::NoAnswer, 3)]),
-            calls: BTreeMap::from([(CallPhase::Ringing, 2)]),
+            in_progress: BTreeMap::from([(AttemptPhase::Ringing, 2)]),
             agents: BTreeMap::from([(AgentState::Reserved, 2)]),
             hopper: 40,
             pbxes: BTreeMap::from([(PbxName::new("office"), true)]),
@@ -142,7 +142,7 @@ fn a_campaign_that_is_over_is_shown_no_more_and_still_counts_at_a_glance() {
         (after.attempts, after.outcomes),
         (before.attempts, before.outcomes)
     );
-    assert!(after.calls.is_empty() && after.hopper == 0);
+    assert!(after.in_progress.is_empty() && after.hopper == 0);
 }
 
 /// Maximum number of bytes that a campaign with one trunk may add to the page, with names of any length.

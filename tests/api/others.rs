@@ -4,7 +4,7 @@ use super::harness::Api;
 use insta::assert_snapshot;
 use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, CampaignId, PbxName};
-use paceline_core::live::{CallPhase, Idle, LiveAgent, LiveCampaign, Warning};
+use paceline_core::live::{AttemptPhase, Idle, LiveAgent, LiveCampaign, Warning};
 use paceline_core::pacing::RuleAccount;
 use paceline_core::time::Wall;
 use serde_json::{Value, json};
@@ -274,7 +274,7 @@ async fn live_state_says_why_nothing_is_dialing() {
         .expect(201);
     let live = LiveCampaign {
         active: true,
-        calls: [(CallPhase::Ringing, 1)].into(),
+        attempts: [(AttemptPhase::Ringing, 1)].into(),
         agents_by_state: [(AgentState::Reserved, 1)].into(),
         agents: vec![LiveAgent {
             agent: AgentId(3),
@@ -310,7 +310,7 @@ async fn live_state_says_why_nothing_is_dialing() {
           "campaign_id": 1,
           "name": "default",
           "state": "active",
-          "calls": {
+          "attempts": {
             "ringing": 1
           },
           "agents_by_state": {
@@ -356,13 +356,13 @@ async fn live_state_says_why_nothing_is_dialing() {
           "idle": [
             {
               "reason": "no_free_agent",
-              "explanation": "Every agent talks, wraps up, is paused, or is kept for a call that rings; `agents` tells which."
+              "explanation": "Every agent is in a call, in wrap-up, paused, or reserved for a call in flight. `agents` lists them."
             }
           ],
           "warnings": [
             {
               "warning": "recordings_failed",
-              "explanation": "The last recordings came to nothing; GET /api/v1/recordings tells what the PBX said. `paceline doctor` tells whether it can record, and has the announcement."
+              "explanation": "The last recordings failed. GET /api/v1/recordings has the reasons that the PBX gave. Run `paceline doctor`: it checks whether the PBX can record and has the announcement."
             }
           ]
         },
@@ -370,7 +370,7 @@ async fn live_state_says_why_nothing_is_dialing() {
           "campaign_id": 2,
           "name": "draft",
           "state": "draft",
-          "calls": {},
+          "attempts": {},
           "agents_by_state": {},
           "agents": [],
           "hopper": 0,

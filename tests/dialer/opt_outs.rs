@@ -1,7 +1,7 @@
 //! Opt-outs while the dialer runs.
 
 use super::*;
-use paceline_core::live::CallPhase;
+use paceline_core::live::AttemptPhase;
 use paceline_sim::callee::Behaviour;
 
 #[tokio::test]
@@ -10,7 +10,7 @@ async fn a_number_that_is_opted_out_while_its_phone_rings_is_hung_up_and_not_cal
     config.callees.mix = vec![(Behaviour::NoAnswer, 1)];
     let rig = rig_at(10.0, Mode::Progressive, 20, 2, config).await;
     let until = Instant::now() + Duration::from_secs(60);
-    let ringing = || rig.dialer.live(CAMPAIGN).expect("it runs").calls[&CallPhase::Ringing];
+    let ringing = || rig.dialer.live(CAMPAIGN).expect("it runs").attempts[&AttemptPhase::Ringing];
     while ringing() == 0 {
         assert!(Instant::now() < until, "{:?}", rig.dialer.live(CAMPAIGN));
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -2,7 +2,7 @@
 
 use crate::ids::{AgentId, AttemptId, LegId, PbxName, TrunkId};
 use crate::input::Lead;
-use crate::live::CallPhase;
+use crate::live::AttemptPhase;
 use crate::outcome::Outcome;
 use crate::pacing::rules::AnswerRow;
 use crate::pbx::{EndedBy, LegEnd};
@@ -177,16 +177,16 @@ impl AttemptState {
         }
     }
 
-    pub(crate) fn phase(&self) -> CallPhase {
+    pub(crate) fn phase(&self) -> AttemptPhase {
         match self {
-            AttemptState::Preparing { .. } => CallPhase::Preparing,
-            AttemptState::Dialing { .. } => CallPhase::Dialing,
-            AttemptState::Ringing { .. } => CallPhase::Ringing,
-            AttemptState::Waiting { .. } | AttemptState::Connecting { .. } => CallPhase::Answered,
-            AttemptState::Message { .. } => CallPhase::Message,
-            AttemptState::Connected { .. } => CallPhase::Connected,
-            AttemptState::Transferred { .. } => CallPhase::Transferred,
-            AttemptState::Ending { .. } => CallPhase::Ending,
+            AttemptState::Preparing { .. } => AttemptPhase::Preparing,
+            AttemptState::Dialing { .. } => AttemptPhase::Dialing,
+            AttemptState::Ringing { .. } => AttemptPhase::Ringing,
+            AttemptState::Waiting { .. } | AttemptState::Connecting { .. } => AttemptPhase::Answered,
+            AttemptState::Message { .. } => AttemptPhase::Message,
+            AttemptState::Connected { .. } => AttemptPhase::Connected,
+            AttemptState::Transferred { .. } => AttemptPhase::Transferred,
+            AttemptState::Ending { .. } => AttemptPhase::Ending,
         }
     }
 

@@ -17,7 +17,7 @@ use crate::campaign::CampaignConfig;
 use crate::command::Command;
 use crate::ids::{AgentId, AgentLegId, AttemptId, LegId, PbxName, TrunkId};
 use crate::input::{Input, Lead};
-use crate::live::{CallPhase, LiveAgent, LiveCampaign};
+use crate::live::{AttemptPhase, LiveAgent, LiveCampaign};
 use crate::number::E164;
 use crate::outcome::Outcome;
 use crate::time::{Mono, Now};
@@ -292,11 +292,11 @@ impl Engine {
             trunks_held: self.trunks_held(),
             ..LiveCampaign::default()
         };
-        for phase in CallPhase::ALL {
-            live.calls.insert(*phase, 0);
+        for phase in AttemptPhase::ALL {
+            live.attempts.insert(*phase, 0);
         }
         for open in self.attempts.values() {
-            *live.calls.entry(open.state.phase()).or_default() += 1;
+            *live.attempts.entry(open.state.phase()).or_default() += 1;
         }
         for agent in self.agents.values() {
             *live.agents_by_state.entry(agent.state()).or_default() += 1;

@@ -9,37 +9,37 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 words! {
-    /// Where a live attempt is.
-    CallPhase {
+    /// The phase of an attempt in progress.
+    AttemptPhase {
         /// Being stored, not dialed yet.
         Preparing = "preparing",
-        /// Dialed, no sign of life.
+        /// Dialed. The PBX has reported neither ringing nor early media.
         Dialing = "dialing",
-        /// Rings, or sends early media.
+        /// The callee's phone rings, or the trunk sends early media.
         Ringing = "ringing",
-        /// Answered, no agent there yet.
+        /// Answered. No agent is connected yet.
         Answered = "answered",
-        /// No agent came in time: hears the campaign's message.
+        /// Abandoned: the callee hears the campaign's message.
         Message = "message",
-        /// Talks with an agent.
+        /// The callee talks with an agent.
         Connected = "connected",
-        /// With somebody who is none of our agents: the agent's phone, or an operator, has transferred the callee.
+        /// The callee is with a party that is none of our agents: the agent's phone or an operator has transferred it.
         Transferred = "transferred",
-        /// Asked to end; the end is not confirmed yet.
+        /// The engine has requested its end, which no event has confirmed yet.
         Ending = "ending",
     }
 }
 
 words! {
-    /// Why nothing more is being launched.
+    /// A reason why no call is launched.
     Idle {
         /// The campaign is paused, a draft, or archived.
         NotActive = "not_active",
-        /// The process is about to stop.
+        /// The process is stopping.
         Draining = "draining",
         /// No agent is logged in.
         NoAgents = "no_agents",
-        /// Every agent is busy, paused or kept for a call already launched.
+        /// Every agent is busy, paused or reserved for a call in flight.
         NoFreeAgent = "no_free_agent",
         /// No contact is due.
         NoContacts = "no_contacts",
@@ -47,19 +47,19 @@ words! {
         PbxDown = "pbx_down",
         /// An agent's PBX is in maintenance.
         PbxMaintenance = "pbx_maintenance",
-        /// An agent's PBX refused a call a moment ago: it has no room, is paused, or shuts down gracefully.
+        /// An agent's PBX refused a call a moment ago: it has reached a limit, is paused, or shuts down gracefully.
         PbxFull = "pbx_full",
         /// No trunk of the campaign is on a free agent's PBX.
         NoTrunk = "no_trunk",
-        /// Every trunk of a free agent's PBX takes no calls at present; one is tried now and then.
+        /// Calls fail on every trunk of a free agent's PBX. One call at a time tests them.
         TrunkFailing = "trunk_failing",
-        /// So many calls over every trunk have given no sign of life yet that no more go out before one does.
+        /// On every trunk, too many calls have neither rung nor ended yet. The engine waits until one does.
         TrunkSilent = "trunk_silent",
-        /// The store is asked for contacts and has not answered yet.
+        /// The engine waits for contacts from the store.
         Refilling = "refilling",
-        /// The calls in flight are all that agents and abandon rules allow now; `pacing` tells more.
+        /// The agents and the abandon rules allow no more calls in flight now. `pacing` has the latest decision.
         Pacing = "pacing",
-        /// The system's clock has jumped, and it is not known yet whether that is right.
+        /// The system's clock has jumped, and may be wrong.
         ClockDoubted = "clock_doubted",
         /// The store failed a moment ago.
         StoreTrouble = "store_trouble",
@@ -67,74 +67,74 @@ words! {
 }
 
 words! {
-    /// What a job beside the calls does at present.
+    /// The present state of a job.
     JobState {
-        /// It is at work.
+        /// It works.
         Working = "working",
-        /// Its last turn went well, and it waits for the next.
+        /// Its last run succeeded, and it waits for the next one.
         Waiting = "waiting",
-        /// Its last turn failed, and it waits to try again.
+        /// Its last run failed, and it waits to try again.
         Failing = "failing",
     }
 }
 
 words! {
-    /// What is not as it should be, though calls go on.
+    /// A fault that does not stop the calls.
     Warning {
-        /// The PBX could not play the last abandon message: abandoned callees hear nothing.
+        /// The PBX could not play the last abandon message. Abandoned callees hear nothing.
         MessageFailed = "message_failed",
-        /// Several recordings in a row came to nothing.
+        /// Several recordings in a row failed.
         RecordingsFailed = "recordings_failed",
-        /// A PBX could not be asked whether it has a sound that the settings name.
+        /// Paceline could not check whether a PBX has a sound of the settings.
         SoundUnchecked = "sound_unchecked",
     }
 }
 
-/// One campaign at this moment.
+/// The present state of a campaign.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LiveCampaign {
-    /// Whether it may launch.
+    /// True if it may launch calls.
     pub active: bool,
-    /// Live attempts by phase.
-    pub calls: BTreeMap<CallPhase, usize>,
+    /// Attempts in progress, by phase.
+    pub attempts: BTreeMap<AttemptPhase, usize>,
     /// Agents by state.
     pub agents_by_state: BTreeMap<AgentState, usize>,
     /// Each agent that is not offline.
     pub agents: Vec<LiveAgent>,
-    /// Trunks over which launches are held; one call tries each now and then.
+    /// Trunks without launches because calls fail there. One call at a time tests each of them.
     pub trunks_held: BTreeSet<TrunkId>,
     /// Contacts in the hopper.
     pub hopper: usize,
-    /// The latest pacing decision on each PBX, where calls are launched ahead of agents.
+    /// The latest pacing decision on each PBX, in the modes that launch ahead of free agents.
     pub pacing: Vec<Decision>,
-    /// What each abandon rule has counted in its window.
+    /// The counters of each abandon rule in its window.
     pub abandon: Vec<RuleAccount>,
-    /// PBXes that refused the last call: each is tried by one at a time.
+    /// PBXes that refused the last call. One call at a time tests each of them.
     pub full: Vec<PbxName>,
-    /// Why nothing more is being launched, most important first; empty while launching.
+    /// The reasons why no call is launched, most important first. Empty while calls are launched.
     pub idle: Vec<Idle>,
-    /// What is not as it should be, though calls go on.
+    /// Faults that do not stop the calls.
     pub warnings: Vec<Warning>,
-    /// Whether a stop was asked for and only conversations are up.
+    /// True if a stop was requested and only conversations are up.
     pub settled: bool,
 }
 
 /// A pacing decision, or several in a row that launched nothing for the same reason.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Decision {
-    /// On which PBX.
+    /// The PBX that it is for.
     pub pbx: PbxName,
-    /// When the first of them was made.
+    /// Time of the first decision, Unix time in milliseconds.
     pub since_ms: Wall,
-    /// When the last of them was made.
+    /// Time of the last decision, Unix time in milliseconds.
     pub at_ms: Wall,
-    /// How many they are.
+    /// Number of decisions.
     pub ticks: u32,
-    /// What the last of them was, and why.
+    /// The last decision.
     pub report: PacingReport,
 }
 
-/// One agent at this moment.
+/// The present state of an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LiveAgent {
     /// The agent's id.
@@ -145,10 +145,10 @@ pub struct LiveAgent {
     pub reason: AgentReason,
     /// Start of this state, Unix time in milliseconds.
     pub since_ms: Wall,
-    /// On which PBX.
+    /// The PBX of the agent's phone.
     pub pbx: PbxName,
     /// The agent's leg there.
     pub leg: Option<AgentLegId>,
-    /// The call kept for, or talking with, or just ended.
+    /// The attempt that the agent is reserved for, talks with, or has just talked with.
     pub attempt: Option<AttemptId>,
 }

@@ -234,7 +234,7 @@ impl World {
     fn all_agents_free(&self) -> Result<(), String> {
         for engine in self.process.iter().flat_map(|p| p.engines.iter()) {
             let live = engine.live(self.now());
-            if live.calls.values().any(|n| *n > 0) {
+            if live.attempts.values().any(|n| *n > 0) {
                 return Err(format!("{live:?}"));
             }
         }

@@ -55,7 +55,7 @@ fn hung_up(rig: &Rig, leg: LegId) -> bool {
 fn an_abandoned_person_hears_the_message_to_its_end_and_is_hung_up() {
     let (mut rig, leg) = rig_with_an_abandoned_person();
     assert_eq!(
-        rig.engine.live(rig.now).calls[&crate::live::CallPhase::Message],
+        rig.engine.live(rig.now).attempts[&crate::live::AttemptPhase::Message],
         1
     );
     // An agent is free now, but the callee is abandoned and gets no agent.

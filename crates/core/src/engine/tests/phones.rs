@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::agent::AgentReason;
-use crate::live::CallPhase;
+use crate::live::AttemptPhase;
 
 fn connected(rig: &mut Rig) -> (LegId, AgentLegId) {
     let (leg, agent_leg) = (rig.legs()[0], rig.agent_leg(1));
@@ -66,7 +66,7 @@ fn a_transferred_callee_is_left_alone_and_its_agent_gets_nobody_before_the_phone
     rig.event(PbxEvent::AgentReady { leg: again });
     assert_eq!(rig.state(1), AgentState::Reserved);
     let live = rig.engine.live(rig.now);
-    assert_eq!(live.calls[&CallPhase::Transferred], 1);
+    assert_eq!(live.attempts[&AttemptPhase::Transferred], 1);
     rig.event(PbxEvent::LegEnded {
         leg,
         end: end(EndedBy::Network, true),
@@ -401,9 +401,9 @@ fn a_snapshot_leaves_the_transferred_alone_and_believes_no_bridge_without_its_ag
         )]);
         rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
         assert_eq!(hangs_up(&rig, leg), !with_others);
-        let calls = rig.engine.live(rig.now).calls;
-        assert_eq!(calls[&CallPhase::Transferred], usize::from(with_others));
-        assert_eq!(calls[&CallPhase::Connected], 0);
+        let attempts = rig.engine.live(rig.now).attempts;
+        assert_eq!(attempts[&AttemptPhase::Transferred], usize::from(with_others));
+        assert_eq!(attempts[&AttemptPhase::Connected], 0);
     }
 }
 
