@@ -11,6 +11,8 @@ mod config;
 mod contacts;
 #[path = "../fuzz/events.rs"]
 mod events;
+#[path = "../fuzz/gate.rs"]
+mod gate;
 
 use proptest::prelude::*;
 use std::path::Path;
@@ -99,6 +101,9 @@ fn every_file_of_the_corpora_is_read_or_complained_of() {
     seeds("fuzz/corpus/config")
         .iter()
         .for_each(|seed| config::check(seed));
+    seeds("fuzz/corpus/gate")
+        .iter()
+        .for_each(|seed| gate::check(seed));
 }
 
 proptest! {
@@ -130,5 +135,14 @@ proptest! {
     ) {
         let seeds = seeds("fuzz/corpus/config");
         config::check(&damaged(seed.get::<Vec<u8>>(&seeds), &damages));
+    }
+
+    #[test]
+    fn damaged_calls_and_rules_are_answered_or_complained_of(
+        seed in any::<prop::sample::Index>(),
+        damages in prop::collection::vec(damage(), 1..6),
+    ) {
+        let seeds = seeds("fuzz/corpus/gate");
+        gate::check(&damaged(seed.get::<Vec<u8>>(&seeds), &damages));
     }
 }

@@ -216,3 +216,18 @@ fn the_list_has_every_rule() {
             .all(|rule| rule["time_zone_data"].as_str() >= Some("2026e"))
     );
 }
+
+#[test]
+fn a_territory_of_the_us_is_read_as_a_state_with_federal_rules() {
+    let mut call = line();
+    call["profiles"] = json!([]);
+    call["contact"] = json!({"state": "PR"});
+    // 08:30 in New York, 09:30 in San Juan; then 20:30 and 21:30.
+    call["at"] = json!("2026-11-20T13:30:00Z");
+    assert_eq!(answer(call.to_string().as_bytes())["decision"], "allow");
+    call["at"] = json!("2026-11-21T01:30:00Z");
+    assert_eq!(
+        answer(call.to_string().as_bytes())["until"],
+        "2026-11-21T12:00:00Z"
+    );
+}

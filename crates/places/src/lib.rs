@@ -77,8 +77,11 @@ pub fn of_country(country: CountryCode) -> Option<Places<'static>> {
     })
 }
 
-/// Where an address in this state may be.
+/// Where an address in this state, or territory of the US, may be.
 pub fn of_state(state: State) -> Option<Places<'static>> {
+    if let Some(country) = state.territory() {
+        return of_country(country);
+    }
     let found = TABLE.state(state)?;
     Some(Places {
         possible: true,

@@ -180,21 +180,7 @@ impl<'a> Case<'a> {
             }
         };
         match &asked.rule.kind {
-            Kind::Hours(hours) => {
-                let first = self.zones_of(hours.zone.as_ref()).next();
-                let closed = self.closed(asked, hours, at).next();
-                let datum = closed.or(first).map(|zone| Datum::Hours {
-                    zone,
-                    local_ms: at.saturating_add(zone.stretch(at).offset_ms),
-                    open: closed.is_none(),
-                });
-                let verdict = if closed.is_some() {
-                    RuleVerdict::Defer
-                } else {
-                    RuleVerdict::Allow
-                };
-                (verdict, datum.unwrap_or(Datum::Text("")))
-            }
+            Kind::Hours(hours) => self.within(asked, hours, at),
             Kind::Attempts { max, span, .. } => {
                 let max = u32::try_from(*max).unwrap_or(u32::MAX);
                 (
@@ -234,6 +220,21 @@ impl<'a> Case<'a> {
             // `Rule::asked` is false for these.
             Kind::Abandon(_) | Kind::Registry(_) => (RuleVerdict::Allow, Datum::Text("")),
         }
+    }
+
+    fn within(&self, asked: &Asked<'a>, hours: &'a Hours, at: i64) -> (RuleVerdict, Datum<'a>) {
+        let closed = self.closed(asked, hours, at).next();
+        let zone = closed.or_else(|| self.zones_of(hours.zone.as_ref()).next());
+        let datum = zone.map(|zone| Datum::Hours {
+            zone,
+            local_ms: at.saturating_add(zone.stretch(at).offset_ms),
+            open: closed.is_none(),
+        });
+        let verdict = match closed {
+            Some(_) => RuleVerdict::Defer,
+            None => RuleVerdict::Allow,
+        };
+        (verdict, datum.unwrap_or(Datum::Text("no zone is known")))
     }
 
     fn zones_of(&self, own: Option<&'a Zone>) -> impl Iterator<Item = Zone> + Clone + use<'a> {

@@ -189,9 +189,14 @@ impl<'a> Whereabouts<'a> {
     /// Whether there is a zone for the number, and for an address in another country.
     fn known(&self, facts: &Facts) -> bool {
         let [first, second] = self.zones;
-        let address_known =
-            self.countries[1].is_none() || facts.contact.time_zone.is_some() || !second.is_empty();
-        !facts.number.zones.is_empty() && !first.is_empty() && address_known
+        let zoned = |zones: &[Zone]| facts.contact.time_zone.is_some() || !zones.is_empty();
+        let [_, abroad] = self.countries;
+        let address_known = match (abroad, facts.contact.state) {
+            (Some(_), _) => zoned(second),
+            (None, Some(_)) => facts.address.is_some() && zoned(first),
+            (None, None) => true,
+        };
+        !facts.number.zones.is_empty() && address_known
     }
 
     fn is_in(&self, profile: &Profile) -> bool {

@@ -196,6 +196,7 @@ pub(super) struct AbandonFile {
     window: AbandonWindow,
     clock: AbandonClock,
     limit_ms: u32,
+    early_hangup: EarlyHangup,
     #[serde(default)]
     ring_ms_min: u32,
     #[serde(default)]
@@ -292,7 +293,7 @@ impl AbandonFile {
             window: self.window,
             clock: self.clock,
             limit_ms: self.limit_ms,
-            early_hangup: EarlyHangup::Ignored,
+            early_hangup: self.early_hangup,
             ring_ms_min: self.ring_ms_min,
             message: self.message,
         }

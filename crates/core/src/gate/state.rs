@@ -4,7 +4,7 @@ use crate::contact::CountryCode;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A state of the US (or the District of Columbia), or a province or territory of Canada, by its postal code.
+/// A state of the US (or the District of Columbia, or a territory), or a province or territory of Canada, by its postal code.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct State([u8; 2]);
@@ -33,6 +33,13 @@ const CANADA: [(&str, &str); 13] = [
     ("ON", "Ontario"), ("PE", "Prince Edward Island"), ("QC", "Quebec"), ("SK", "Saskatchewan"), ("YT", "Yukon"),
 ];
 
+/// Territories of the US, which have an address like a state's. They are countries of their own in ISO 3166-1, and the number
+/// plan has them so.
+#[rustfmt::skip]
+const TERRITORIES: [(&str, &str); 5] = [
+    ("PR", "Puerto Rico"), ("VI", "Virgin Islands"), ("GU", "Guam"), ("AS", "American Samoa"), ("MP", "Northern Mariana Islands"),
+];
+
 impl State {
     /// A state by its two letters, in either case.
     ///
@@ -45,6 +52,7 @@ impl State {
                 let known = US
                     .iter()
                     .chain(&CANADA)
+                    .chain(&TERRITORIES)
                     .any(|(known, _)| *known == state.as_str());
                 if known { Ok(state) } else { Err(NotAState) }
             }
@@ -55,9 +63,9 @@ impl State {
     /// A state of a country by its code, with or without the country's (`CA`, `US-CA`), or by its English name. `None` if
     /// the country has no such state, or is not the US or Canada.
     pub fn of_country(country: CountryCode, text: &str) -> Option<Self> {
-        let states: &[(&str, &str)] = match country.as_str() {
-            "US" => &US,
-            "CA" => &CANADA,
+        let (states, territories): (&[_], &[_]) = match country.as_str() {
+            "US" => (&US, &TERRITORIES),
+            "CA" => (&CANADA, &[]),
             _ => return None,
         };
         let code = match text.split_once('-') {
@@ -66,6 +74,7 @@ impl State {
         };
         let found = states
             .iter()
+            .chain(territories)
             .find(|(known, name)| known.eq_ignore_ascii_case(code) || name.eq_ignore_ascii_case(text))?;
         Self::new(found.0).ok()
     }
@@ -75,7 +84,13 @@ impl State {
         matches!(country.as_str(), "US" | "CA")
     }
 
-    /// All states of a country, in alphabetical order of their names; empty if they do not matter there.
+    /// The country that the number plan and ISO 3166-1 make of a territory of the US. `None`: it is no territory.
+    pub fn territory(self) -> Option<CountryCode> {
+        let known = TERRITORIES.iter().any(|(code, _)| *code == self.as_str());
+        known.then(|| CountryCode::new(self.as_str()).ok()).flatten()
+    }
+
+    /// All states of a country without its territories, in alphabetical order of their names; empty if they do not matter there.
     pub fn all_of(country: CountryCode) -> Vec<Self> {
         let states: &[(&str, &str)] = match country.as_str() {
             "US" => &US,
@@ -124,11 +139,16 @@ mod tests {
         for text in ["CA", "ca", "US-CA", "California", "CALIFORNIA"] {
             assert_eq!(State::of_country(us, text), Some(california), "{text}");
         }
-        for text in ["ON", "US-ON", "CA-CA", "Ontario", "", "PR", "ZZ"] {
+        for text in ["ON", "US-ON", "CA-CA", "Ontario", "", "ZZ"] {
             assert_eq!(State::of_country(us, text), None, "{text}");
         }
         assert_eq!(State::of_country(ca, "CA-ON"), Some(State::new("ON").unwrap()));
         assert_eq!(State::of_country(CountryCode::new("AU").unwrap(), "WA"), None);
+        let puerto_rico = State::of_country(us, "Puerto Rico").unwrap();
+        assert_eq!(
+            (puerto_rico.territory(), california.territory()),
+            (CountryCode::new("PR").ok(), None)
+        );
         assert_eq!((State::all_of(us).len(), State::all_of(ca).len()), (51, 13));
     }
 }

@@ -170,6 +170,25 @@ proptest! {
     }
 
     #[test]
+    fn more_rules_and_more_attempts_never_allow_more(call in cases(), ago in 0..2_000_000_000_i64) {
+        let night = "name = 'acme'\n[[rule]]\nid = 'night'\ncitation = 'ours'\nhours = { every_day = ['09:30-23:00'] }\n";
+        let book = Arc::new(call.book.with_overlay("acme.toml", night).unwrap());
+        let stricter = call.with(|call| call.book = book);
+        let tried = call.with(|call| {
+            let last = PastAttempt { at: Wall(call.at.0 - ago), ..attempt("2026-01-01T00:00:00Z", Outcome::Answered) };
+            call.history.push(last);
+        });
+        // Words and times are in this order.
+        let rank = |call: &Call| match call.verdict().as_str() {
+            "allow" => String::new(),
+            "deny" => "9999".to_owned(),
+            until => until.to_owned(),
+        };
+        prop_assert!(rank(&call) <= rank(&stricter));
+        prop_assert!(rank(&call) <= rank(&tried));
+    }
+
+    #[test]
     fn a_rulebook_with_any_overlay_text_is_an_error_or_works(text in "[a-z\\[\\]='\" \n{}0-9:-]{0,200}") {
         if let Ok(book) = Rulebook::shipped().unwrap().with_overlay("x.toml", &text) {
             prop_assert!(book.profiles().len() == 30);

@@ -1,0 +1,22 @@
+//! What must hold for any bytes that are taken for lines of `paceline gate`, and for a team's rules. In: the bytes. Panics
+//! where it does not hold.
+
+use paceline::gate_pipe::Pipe;
+use paceline_core::gate::Rulebook;
+
+/// Each line gets one JSON object, a decision or an error. A file of rules is read or complained of, by its name.
+pub(crate) fn check(data: &[u8]) {
+    let book = Rulebook::shipped().unwrap();
+    let mut pipe = Pipe::new(book.clone());
+    for line in data.split(|byte| *byte == b'\n') {
+        let mut out = Vec::new();
+        pipe.answer(line, &mut out).unwrap();
+        let said: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert!(out.ends_with(b"\n") && (said["decision"].is_string() != said["error"].is_string()));
+    }
+    let text = String::from_utf8_lossy(data);
+    match book.with_overlay("team.toml", &text) {
+        Ok(with) => assert_eq!(with.profiles().len(), book.profiles().len() + 1),
+        Err(error) => assert!(error.to_string().contains("team.toml")),
+    }
+}
