@@ -219,7 +219,7 @@ fn texts<'t>(texts: Option<&'t [line::Text<'_>]>) -> Vec<&'t str> {
 fn attempt<'l>(index: usize, past: &'l line::Past<'_>) -> Result<PastAttempt<'l>, Complaint> {
     Ok(PastAttempt {
         at: past.at(index)?,
-        number: text(past.number.as_ref()).map(NumberText),
+        number: past.number(index)?.map(NumberText),
         campaign: text(past.campaign.as_ref()),
         subject: text(past.subject.as_ref()),
         debt: text(past.debt.as_ref()),

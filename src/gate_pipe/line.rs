@@ -117,7 +117,7 @@ pub struct Past<'a> {
     #[serde(borrow)]
     at: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) number: Option<Text<'a>>,
+    number: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) campaign: Option<Text<'a>>,
     #[serde(borrow)]
@@ -208,6 +208,7 @@ pub(super) fn wrong(field: impl Into<String>, error: &'static str) -> Complaint 
     }
 }
 
+const NUMBER: &str = "write `+`, the country code and the number: 8 to 15 digits in all";
 const MISSING: &str = "the field is missing";
 const INSTANT: &str = "write a time as RFC 3339 has it, such as 2026-11-20T15:04:05Z";
 
@@ -221,10 +222,7 @@ impl Line<'_> {
         }
         let number = self.number.as_ref().ok_or_else(|| wrong("number", MISSING))?;
         if !is_number(&number.0, 8) {
-            return Err(wrong(
-                "number",
-                "write `+`, the country code and the number: 8 to 15 digits in all",
-            ));
+            return Err(wrong("number", NUMBER));
         }
         if self.caller_id.as_ref().is_some_and(|id| !is_number(&id.0, 2)) {
             return Err(wrong(
@@ -309,6 +307,14 @@ impl Consent<'_> {
 impl Past<'_> {
     pub(super) fn at(&self, index: usize) -> Result<Wall, Complaint> {
         required_instant(self.at.as_ref(), || format!("history[{index}].at"))
+    }
+
+    /// The number, which may be unknown.
+    pub(super) fn number(&self, index: usize) -> Result<Option<&str>, Complaint> {
+        match self.number.as_ref().map(|number| &*number.0) {
+            Some(number) if !is_number(number, 8) => Err(wrong(format!("history[{index}].number"), NUMBER)),
+            number => Ok(number),
+        }
     }
 
     pub(super) fn outcome(&self, index: usize) -> Result<Outcome, Complaint> {

@@ -124,6 +124,7 @@ fn an_error_names_the_field_and_repeats_nothing_of_the_line() {
         ),
         ("/history/0/at", json!("+12125550123"), "history[0].at"),
         ("/history/0/outcome", json!("fine"), "history[0].outcome"),
+        ("/history/0/number", json!("911"), "history[0].number"),
         ("/history/0/+12125550123", json!(1), "history[0].+12125550123"),
         ("/suppressed", json!({}), "suppressed"),
         ("/call", json!(1), "call"),
