@@ -9,17 +9,20 @@ use crate::dialer::{AttachedPbx, Dialer, StartError};
 use crate::jobs::Jobs;
 use crate::jobs::clearing::Clearing;
 use crate::jobs::filling::Filling;
+use crate::jobs::ledger::Ledger;
 use crate::jobs::preparing::Preparing;
 use crate::jobs::retention::Retention;
 use crate::jobs::suppression::Suppression;
 use crate::jobs::tasks::Tasks;
 use crate::keys::{self, KeysError};
+use crate::ledger::Keys;
 use crate::metrics::{Metrics, Page};
 use crate::numbers;
 use crate::pbx;
-use crate::store::{Hold, HoldError, Store, StoreError, SuppressionKey};
+use crate::store::{Hold, HoldError, NewFact, Store, StoreError, SuppressionKey};
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
+use paceline_ledger::Kind;
 use secrecy::ExposeSecret;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,6 +44,8 @@ pub struct App {
     pub addr: SocketAddr,
     api: JoinHandle<()>,
     jobs_run: Vec<JoinHandle<()>>,
+    /// Works once more when the process stops.
+    last_ledger: Ledger,
     api_store: Store,
     threads: Threads,
     hold: Hold,
@@ -113,11 +118,13 @@ impl App {
         let listener = threads.handle().spawn(TcpListener::bind(config.listen)).await;
         let listener = listener.map_err(|died| listen(died.into()))?.map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
-        let installation = store.installation().await;
-        let installation = installation.map_err(|source| AppError::Store {
+        let unusable = |source| AppError::Store {
             shown: config.store.shown.clone(),
             source,
-        })?;
+        };
+        let installation = store.installation().await.map_err(unusable)?;
+        let keys = open_ledger(config, &store, installation, clock).await;
+        let keys = Arc::new(keys?);
         let writer = store.writer_in(&clock);
         let pbxes = config
             .pbxes
@@ -126,7 +133,19 @@ impl App {
             .collect();
         let dialer = Dialer::start(store.clone(), writer, clock, metrics.clone(), pbxes).await?;
         let jobs = Jobs::new(&metrics, clock);
-        let jobs_run = run_jobs(&jobs, &threads, &api_store, &dialer, &metrics, config, clock);
+        let ledger = || {
+            let (store, keys) = (api_store.clone(), Arc::clone(&keys));
+            Ledger::new(
+                store,
+                keys,
+                clock,
+                metrics.ledger(),
+                api::control::Dialer::events(&dialer),
+            )
+        };
+        let mut jobs_run = run_jobs(&jobs, &threads, &api_store, &dialer, &metrics, config, clock);
+        jobs_run.push(threads.handle().spawn(jobs.clone().run(ledger())));
+        let last_ledger = ledger();
         let routes = routes(config, &api_store, &dialer, &jobs, &metrics, clock);
         let api = threads.handle().spawn(api::listen::serve(
             listener,
@@ -140,6 +159,7 @@ impl App {
             addr,
             api,
             jobs_run,
+            last_ledger,
             api_store,
             threads,
             hold,
@@ -176,10 +196,10 @@ impl App {
             job.abort();
         }
         // The connections of `api_store` to PostgreSQL run on the API's threads, so they must be closed there.
-        let closing = self
-            .threads
-            .handle()
-            .spawn(async move { self.api_store.close().await });
+        let closing = self.threads.handle().spawn(async move {
+            self.last_ledger.finish().await;
+            self.api_store.close().await;
+        });
         if tokio::time::timeout(CLOSE_PATIENCE, closing).await.is_err() {
             tracing::warn!(
                 "a request to the store has not ended within {} s, so it is cut off",
@@ -188,6 +208,33 @@ impl App {
         }
         self.store.close().await;
     }
+}
+
+/// Reads the keys of the ledger, or makes them at the first start. From then on the store records decisions.
+async fn open_ledger(
+    config: &Config,
+    store: &Store,
+    installation: Uuid,
+    clock: Clock,
+) -> Result<Keys, AppError> {
+    let unusable = |source| AppError::Store {
+        shown: config.store.shown.clone(),
+        source,
+    };
+    let is_empty = store.ledger_size().await.map_err(unusable)? == 0;
+    let keys = Keys::open(config, installation, is_empty)?;
+    store.keep_ledger(keys.numbers.clone());
+    if is_empty {
+        let first = NewFact {
+            kind: Kind::KeyChange,
+            at: clock.now().wall,
+            number: None,
+            campaign: None,
+            body: format!("{{\"key\":\"{}\"}}", keys.signing.public()),
+        };
+        store.record_fact(&first).await.map_err(unusable)?;
+    }
+    Ok(keys)
 }
 
 fn run_jobs(

@@ -38,6 +38,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Region (ISO 3166-1, two letters) for numbers without a country code. `None`: such numbers are refused.
     pub default_region: Option<String>,
+    /// Where the ledger's checkpoints are.
+    pub ledger: LedgerConfig,
     /// How long rows are kept that only people ask for.
     pub retention: RetentionConfig,
     /// True: logs are JSON, one object per line.
@@ -57,18 +59,29 @@ pub struct RetentionConfig {
     pub decisions_days: u32,
     /// The rows that imports rejected.
     pub import_rejects_days: u32,
+    /// The bodies of opt-outs in the ledger.
+    pub opt_outs_days: u32,
 }
 
 impl Default for RetentionConfig {
     /// Five years for what proves how calls were made: the FTC's Telemarketing Sales Rule asks for records of five years (16 CFR
-    /// 310.5), the longest time among the rules that we know for call records.
+    /// 310.5), the longest time among the rules that we know for call records. Ten years for opt-outs, as Virginia asks for those
+    /// of texts (SB 1339).
     fn default() -> Self {
         Self {
             audit_days: 1_827,
             decisions_days: 1_827,
             import_rejects_days: 90,
+            opt_outs_days: 3_653,
         }
     }
+}
+
+/// Where the ledger's checkpoints are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerConfig {
+    /// The append-only file of checkpoints. Default: beside the key files, with the ending `.checkpoints`.
+    pub checkpoints: Option<PathBuf>,
 }
 
 /// Where Paceline stores its state.
@@ -192,6 +205,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             store: StoreConfig::sqlite(Path::new("paceline.db")),
             default_region: None,
+            ledger: LedgerConfig::default(),
             retention: RetentionConfig::default(),
             log_json: false,
             pbxes: Vec::new(),

@@ -5,6 +5,7 @@
 
 pub mod clearing;
 pub mod filling;
+pub mod ledger;
 pub mod preparing;
 pub mod retention;
 pub mod suppression;

@@ -2,7 +2,7 @@
 //! beside the database and not in it, so that a copy of the database does not reveal what they protect. Back them up apart.
 //!
 //! The files are `paceline.db.number-key` for the SQLite file `paceline.db`. With PostgreSQL, or with `keys` in `[store]`, they are
-//! `paceline.number-key` in that folder.
+//! `paceline.number-key` in that folder. `ledger-key` signs the checkpoints of the ledger.
 
 use crate::config::Config;
 use std::fmt::Write as _;
@@ -30,6 +30,12 @@ pub enum KeysError {
         #[source]
         source: io::Error,
     },
+    /// The file is missing, and the store has data that was made with its key.
+    #[error("the key file `{}` is missing: restore it from a backup, or name its folder with `keys` under [store]", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file does not contain a key.
     #[error("the key file `{}` does not contain 64 hexadecimal digits: restore it from a backup", path.display())]
     NotAKey {
@@ -40,15 +46,30 @@ pub enum KeysError {
 
 /// The installation's key of this name. Makes it at the first use.
 pub fn secret(config: &Config, name: &str) -> Result<[u8; BYTES], KeysError> {
-    let mut path = base(config).into_os_string();
-    path.push(".");
-    path.push(name);
-    let path = PathBuf::from(path);
+    let path = path(config, name);
     match std::fs::read_to_string(&path) {
         Ok(text) => parse(text.trim()).ok_or(KeysError::NotAKey { path }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path),
         Err(source) => Err(KeysError::File { path, source }),
     }
+}
+
+/// Fails if the installation has no key of this name, for data that only the old key can read.
+pub fn must_exist(config: &Config, name: &str) -> Result<(), KeysError> {
+    let path = path(config, name);
+    if path.exists() {
+        Ok(())
+    } else {
+        Err(KeysError::Missing { path })
+    }
+}
+
+/// The path of the file of this name.
+pub fn path(config: &Config, name: &str) -> PathBuf {
+    let mut path = base(config).into_os_string();
+    path.push(".");
+    path.push(name);
+    PathBuf::from(path)
 }
 
 /// The path of every key file without its name.

@@ -15,6 +15,7 @@ pub mod gate_pipe;
 pub mod import;
 pub mod jobs;
 pub mod keys;
+pub mod ledger;
 pub mod metrics;
 pub mod numbers;
 pub mod pacing_pipe;

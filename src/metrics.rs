@@ -5,12 +5,15 @@
 //! Prometheus: base units, `_total`, and sums over labels are meaningful. Start at [`Metrics`].
 
 mod collect;
+mod ledger;
 mod names;
 mod pacing;
 mod page;
 mod register;
 mod suppression;
 mod text;
+
+pub use ledger::LedgerMetrics;
 
 use collect::Links;
 use names::label;
@@ -64,6 +67,7 @@ struct Inner {
     talk: Family<CampaignLabel, Histogram, Buckets>,
     store_commit: Histogram,
     store_failing: Gauge,
+    ledger: LedgerMetrics,
     clock_doubted: Gauge,
     dialer_lag: Histogram,
     pbx_maintenance: Family<PbxLabel, Gauge>,
@@ -264,6 +268,7 @@ impl Metrics {
             talk: Family::new_with_constructor(talk_seconds),
             store_commit: sub_second(),
             store_failing: Gauge::default(),
+            ledger: LedgerMetrics::default(),
             clock_doubted: Gauge::default(),
             dialer_lag: sub_second(),
             pbx_maintenance: Family::default(),
@@ -496,6 +501,11 @@ impl Metrics {
             failing: self.0.store_failing.clone(),
             decisions: self.0.gate_decisions.clone(),
         }
+    }
+
+    /// The gauges of the ledger.
+    pub fn ledger(&self) -> LedgerMetrics {
+        self.0.ledger.clone()
     }
 
     /// 1 while the system clock has jumped and is not trusted.

@@ -62,7 +62,8 @@ fn a_good_file_is_described_without_its_passwords() {
                 "server": {"listen": "127.0.0.1:8080"},
                 "store": {"url": "sqlite:paceline.db"},
                 "numbers": {"default_region": "US"},
-                "retention": {"audit_days": 1827, "decisions_days": 1827, "import_rejects_days": 90},
+                "ledger": {"checkpoints": null},
+                "retention": {"audit_days": 1827, "decisions_days": 1827, "import_rejects_days": 90, "opt_outs_days": 3653},
                 "log": {"json": false},
                 "pbx": [{
                     "name": "office",

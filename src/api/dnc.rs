@@ -199,7 +199,7 @@ pub(super) async fn add(
     params(("id" = i64, Path, description = "The entry")),
     responses((status = 204, description = "It is off the list"), (status = 404, description = "No such entry")))]
 pub(super) async fn remove(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<StatusCode> {
-    if state.store.remove_dnc(id).await? {
+    if state.store.remove_dnc(id, state.clock.now().wall).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Problem::no("do-not-call entry", id))

@@ -68,10 +68,12 @@ fn report(loaded: &Result<Config, ConfigError>) -> Value {
             "server": {"listen": config.listen},
             "store": {"url": config.store.shown},
             "numbers": {"default_region": config.default_region},
+            "ledger": {"checkpoints": config.ledger.checkpoints},
             "retention": {
                 "audit_days": config.retention.audit_days,
                 "decisions_days": config.retention.decisions_days,
                 "import_rejects_days": config.retention.import_rejects_days,
+                "opt_outs_days": config.retention.opt_outs_days,
             },
             "log": {"json": config.log_json},
             "pbx": pbxes.collect::<Vec<_>>(),

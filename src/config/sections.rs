@@ -61,6 +61,11 @@ pub(super) fn read(mut root: Section<'_>, outside: &Outside<'_>) -> Config {
 
     config.retention = read_retention(root.table("retention"));
 
+    let mut ledger = root.table("ledger");
+    let checkpoints = ledger.get("checkpoints", text(|t| Ok(outside.folder.join(t))));
+    config.ledger.checkpoints = checkpoints.map(|path| path.value);
+    ledger.finish(&[]);
+
     let mut log = root.table("log");
     config.log_json = log.get("json", boolean).is_some_and(|j| j.value);
     log.finish(&[]);
@@ -78,6 +83,7 @@ fn read_retention(mut section: Section<'_>) -> RetentionConfig {
         audit_days: days("audit_days", usual.audit_days),
         decisions_days: days("decisions_days", usual.decisions_days),
         import_rejects_days: days("import_rejects_days", usual.import_rejects_days),
+        opt_outs_days: days("opt_outs_days", usual.opt_outs_days),
     };
     section.finish(&[]);
     retention

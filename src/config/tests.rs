@@ -83,6 +83,8 @@ fn every_setting_is_read_and_no_secret_is_shown() {
         password_env = "ARI_PASSWORD"
         [numbers]
         default_region = "GB"
+        [ledger]
+        checkpoints = "/mnt/wo/checkpoints"
         [retention]
         decisions_days = 400
         [log]
@@ -125,10 +127,16 @@ fn every_setting_is_read_and_no_secret_is_shown() {
         default_region: Some(
             "GB",
         ),
+        ledger: LedgerConfig {
+            checkpoints: Some(
+                "/mnt/wo/checkpoints",
+            ),
+        },
         retention: RetentionConfig {
             audit_days: 1827,
             decisions_days: 400,
             import_rejects_days: 90,
+            opt_outs_days: 3653,
         },
         log_json: true,
         pbxes: [

@@ -38,13 +38,16 @@ impl Retention {
             Expiring::Audit => self.keep.audit_days,
             Expiring::Decisions => self.keep.decisions_days,
             Expiring::ImportRejects => self.keep.import_rejects_days,
+            Expiring::LedgerDecisions => self.keep.decisions_days,
+            Expiring::LedgerOptOuts => self.keep.opt_outs_days,
         };
         let mut deleted = 0_u64;
         // A clock that has jumped ahead makes every row look old.
         while !self.clock.is_doubted() {
-            let before = Wall(self.clock.now().wall.0.saturating_sub(i64::from(days) * DAY_MS));
+            let now = self.clock.now().wall;
+            let before = Wall(now.0.saturating_sub(i64::from(days) * DAY_MS));
             let began = Instant::now();
-            let slice = self.store.delete_expired(kind, before).await?;
+            let slice = self.store.delete_expired(kind, before, now).await?;
             if slice == 0 {
                 break;
             }

@@ -132,6 +132,7 @@ impl Inner {
             "1 while the store cannot write: changes are kept and repeated, and nothing is launched",
             self.store_failing.clone(),
         );
+        self.ledger.register(registry);
         registry.register(
             "paceline_clock_doubted",
             "1 while the system clock has jumped and is not trusted: nothing is launched",

@@ -53,6 +53,8 @@ words! {
         RecordingsFailed = "recordings_failed",
         /// The data of a suppression list is older than the list's limit.
         SuppressionListOld = "suppression_list_old",
+        /// No checkpoint of the ledger is published: its file or the database went back, was changed, or cannot be written.
+        LedgerBroken = "ledger_broken",
     }
 }
 

@@ -3,6 +3,7 @@
 use super::db::{Row, Tx, args};
 use super::error::{DbError, Stop, StoreError};
 use super::lease::NEVER;
+use super::ledger::{self, NewFact};
 use super::select::Select;
 use super::{Store, query, settings};
 use paceline_core::campaign::CampaignState;
@@ -10,6 +11,7 @@ use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::ids::{CampaignId, PbxName, TrunkId};
 use paceline_core::pacing::Learnt;
 use paceline_core::time::Wall;
+use paceline_ledger::Kind;
 use std::collections::BTreeMap;
 
 /// A campaign.
@@ -112,6 +114,7 @@ impl Store {
                         .get(0)?,
                 );
                 insert_trunks(tx, id, trunks).await?;
+                ledger::record(tx, &[rules(id, settings, now)]).await?;
                 Ok(id)
             })
             .await?;
@@ -194,6 +197,7 @@ impl Store {
             let Some(row) = rows.first() else { return Ok(false) };
             let before = settings::read(&row.get::<String>(0)?);
             tx.run(update, args![id.0, &written]).await?;
+            ledger::record(tx, &[rules(id, settings, now)]).await?;
             if before.is_ok_and(|before| before.hours == settings.hours) {
                 return Ok(true);
             }
@@ -330,6 +334,17 @@ impl Store {
             (work.deferred, work.deferred_until) = (n, until);
         }
         Ok(works)
+    }
+}
+
+/// The rules of a campaign, for the ledger.
+fn rules(id: CampaignId, settings: &CampaignSettings, now: Wall) -> NewFact<'static> {
+    NewFact {
+        kind: Kind::RuleChange,
+        at: now,
+        number: None,
+        campaign: Some(id),
+        body: serde_json::json!({"hours": settings.hours, "pacing": settings.pacing}).to_string(),
     }
 }
 

@@ -7,6 +7,7 @@ mod open;
 pub(crate) use arg::{Arg, args};
 
 use super::error::{DbError, DbErrorKind};
+use super::ledger::Keeping;
 use super::sync::LogSync;
 use paceline_core::number::E164;
 use paceline_runtime::wakings;
@@ -45,11 +46,13 @@ pub(crate) enum Pools {
         /// One connection with a cache for a large index, open only during an import.
         bulk: Pool<Sqlite>,
         beside: Option<Beside<Sqlite>>,
+        ledger: Arc<Keeping>,
     },
     Postgres {
         writers: Pool<Postgres>,
         readers: Pool<Postgres>,
         beside: Option<Beside<Postgres>>,
+        ledger: Arc<Keeping>,
     },
 }
 
@@ -82,6 +85,7 @@ pub(crate) struct Tx {
     /// in order. SQLite's own file lock does not keep that order.
     turn: Option<PoolConnection<Sqlite>>,
     beside_turn: Option<OwnedSemaphorePermit>,
+    ledger: Arc<Keeping>,
 }
 
 /// The failure of a commit.
@@ -122,6 +126,13 @@ impl Pools {
         }
     }
 
+    /// What this process needs to keep the ledger.
+    pub(crate) fn ledger(&self) -> &Arc<Keeping> {
+        match self {
+            Self::Sqlite { ledger, .. } | Self::Postgres { ledger, .. } => ledger,
+        }
+    }
+
     /// Closes every connection of this store once it is free. A store made by `beside` closes only its own.
     pub(crate) async fn close(&self) {
         match self {
@@ -143,6 +154,7 @@ impl Pools {
                 writers,
                 readers,
                 beside,
+                ..
             } => {
                 readers.close().await;
                 writers.close().await;
@@ -200,6 +212,7 @@ impl Pools {
                 conn: Some(conn),
                 turn: None,
                 beside_turn: turn.take(),
+                ledger: Arc::clone(self.ledger()),
             };
             match tx.control("BEGIN IMMEDIATE", "BEGIN").await {
                 Ok(()) => return Ok(tx),
@@ -227,6 +240,7 @@ impl Pools {
             conn: Some(Conn::Sqlite(bulk.acquire().await?, Arc::clone(log))),
             turn: Some(turn),
             beside_turn,
+            ledger: Arc::clone(self.ledger()),
         };
         tx.control("BEGIN IMMEDIATE", "BEGIN").await?;
         Ok(tx)
@@ -308,6 +322,10 @@ impl Tx {
             Some(Conn::Postgres(_)) => Dialect::Postgres,
             Some(Conn::Sqlite(..)) | None => Dialect::Sqlite,
         }
+    }
+
+    pub(crate) fn ledger(&self) -> &Arc<Keeping> {
+        &self.ledger
     }
 
     fn conn(&mut self) -> Result<&mut Conn, DbError> {

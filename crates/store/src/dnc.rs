@@ -4,12 +4,14 @@ use super::bulk_statement::BulkStatement;
 use super::campaigns::read_settings;
 use super::db::{Row, Tx, args};
 use super::error::{DbError, StoreError};
+use super::ledger::{self, NewFact};
 use super::select::Select;
 use super::{Store, query};
 use paceline_core::ids::{AgentId, AttemptId, CampaignId};
 use paceline_core::number::E164;
 use paceline_core::suppression::{DncScope, DncSource, Listed};
 use paceline_core::time::Wall;
+use paceline_ledger::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A do-not-call entry.
@@ -106,9 +108,22 @@ impl Store {
     }
 
     /// Removes the entry with this id. Returns false if it does not exist.
-    pub async fn remove_dnc(&self, id: i64) -> Result<bool, StoreError> {
+    pub async fn remove_dnc(&self, id: i64, now: Wall) -> Result<bool, StoreError> {
+        let delete = "DELETE FROM dnc WHERE id = $1 RETURNING number";
         self.write("take off the do-not-call list", async |tx| {
-            Ok(tx.run("DELETE FROM dnc WHERE id = $1", args![id]).await? > 0)
+            let Some(row) = tx.rows(delete, args![id]).await?.pop() else {
+                return Ok(false);
+            };
+            let number = row.number(0)?;
+            let lifted = NewFact {
+                kind: Kind::OptOutLifted,
+                at: now,
+                number: Some(&number),
+                campaign: None,
+                body: "{}".to_owned(),
+            };
+            ledger::record(tx, &[lifted]).await?;
+            Ok(true)
         })
         .await
     }
@@ -185,7 +200,7 @@ pub(super) async fn insert(tx: &mut Tx, numbers: &[E164], new: &NewDnc<'_>) -> R
     // PostgreSQL cannot update a row twice in one statement.
     let numbers: BTreeSet<&E164> = numbers.iter().collect();
     let mut rows = Vec::with_capacity(numbers.len() * 9);
-    for number in numbers {
+    for number in &numbers {
         rows.extend_from_slice(args![
             number.expose(),
             new.scope.as_str(),
@@ -198,7 +213,21 @@ pub(super) async fn insert(tx: &mut Tx, numbers: &[E164], new: &NewDnc<'_>) -> R
             new.attempt.map(|attempt| attempt.0),
         ]);
     }
-    INSERT.run(tx, &rows).await
+    let added = INSERT.run(tx, &rows).await?;
+    let facts: Vec<_> = numbers.iter().map(|number| opt_out(number, new)).collect();
+    ledger::record(tx, &facts).await?;
+    Ok(added)
+}
+
+/// An opt-out counts whether or not the number was on the list. The reason may be a person's own text, so it is not recorded.
+fn opt_out<'a>(number: &'a E164, new: &NewDnc<'_>) -> NewFact<'a> {
+    NewFact {
+        kind: Kind::OptOut,
+        at: new.added_at,
+        number: Some(number),
+        campaign: None,
+        body: format!("{{\"source\":\"{}\"}}", new.source.as_str()),
+    }
 }
 
 fn dnc(row: &Row) -> Result<DncRow, DbError> {

@@ -100,6 +100,9 @@ pub enum StoreError {
     /// The process is stopping.
     #[error("the process is stopping; try again after its restart")]
     Stopped,
+    /// No checkpoint of the ledger can be published.
+    #[error("cannot publish a checkpoint of the ledger")]
+    Ledger(#[source] Box<super::LedgerError>),
     /// The import does not exist, or another worker has it now.
     #[error("there is no such import; start one")]
     NoImport,

@@ -205,8 +205,10 @@ impl Store {
     ) -> Result<Leased, StoreError> {
         let mut in_doubt = Vec::new();
         let leasing = async {
+            self.pools.ledger().check_room()?;
             let mut tx = self.pools.begin().await?;
             let mut lease = Lease {
+                campaign,
                 hours: &settings.hours,
                 suppression: &settings.suppression,
                 lists: self.lists()?,
@@ -247,6 +249,7 @@ impl Store {
 }
 
 struct Lease<'a> {
+    campaign: CampaignId,
     hours: &'a CallingHours,
     suppression: &'a SuppressionSettings,
     lists: Arc<Lists>,
@@ -374,6 +377,8 @@ impl Lease<'_> {
                         at: self.now,
                         task,
                         over: Over::Bucket(bucket.id),
+                        campaign: self.campaign,
+                        number: None,
                         attempt: None,
                         stage: GateStage::Lease,
                         decision,
@@ -512,6 +517,8 @@ impl Lease<'_> {
                     at: self.now,
                     task,
                     over: Over::Contact(contact),
+                    campaign: self.campaign,
+                    number: Some(due.lead.number.clone()),
                     attempt: None,
                     stage: GateStage::Lease,
                     decision,

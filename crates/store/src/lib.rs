@@ -24,6 +24,7 @@ mod hold;
 mod imports;
 mod installation;
 mod lease;
+mod ledger;
 mod maintenance;
 mod metrics;
 mod recordings;
@@ -54,6 +55,9 @@ pub use imports::{
     Staging,
 };
 pub use lease::Leased;
+pub use ledger::{
+    CheckpointFile, CheckpointRow, LedgerBundle, LedgerError, LedgerState, NewFact, NumberedEntry, Published,
+};
 pub use metrics::{GateLabels, StoreMetrics};
 pub use recordings::{RecordingRow, RecordingState};
 pub use retention::Expiring;

@@ -16,6 +16,10 @@ pub enum Expiring {
     Decisions,
     /// The rows that imports rejected.
     ImportRejects,
+    /// The bodies of the gate's decisions in the ledger.
+    LedgerDecisions,
+    /// The bodies of opt-outs in the ledger.
+    LedgerOptOuts,
 }
 
 /// Rows that one transaction looks at: some milliseconds if all of them are deleted.
@@ -33,7 +37,13 @@ const REJECTS: &str = "DELETE FROM import_rejects WHERE import_id = $1 \
 
 impl Expiring {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Audit, Self::Decisions, Self::ImportRejects];
+    pub const ALL: [Self; 5] = [
+        Self::Audit,
+        Self::Decisions,
+        Self::ImportRejects,
+        Self::LedgerDecisions,
+        Self::LedgerOptOuts,
+    ];
 
     /// The table of these rows.
     pub fn table(self) -> &'static str {
@@ -41,15 +51,19 @@ impl Expiring {
             Self::Audit => "audit",
             Self::Decisions => "gate_decisions",
             Self::ImportRejects => "import_rejects",
+            Self::LedgerDecisions | Self::LedgerOptOuts => "ledger_bundles",
         }
     }
 }
 
 impl Store {
     /// Deletes a slice of the rows from before a time, the oldest first. Returns their number; 0 if none is left.
-    pub async fn delete_expired(&self, kind: Expiring, before: Wall) -> Result<u64, StoreError> {
+    pub async fn delete_expired(&self, kind: Expiring, before: Wall, now: Wall) -> Result<u64, StoreError> {
         const DOING: &str = "delete expired rows";
         let (sql, first) = match kind {
+            Expiring::LedgerDecisions | Expiring::LedgerOptOuts => {
+                return self.erase_expired(kind, before, now).await;
+            }
             Expiring::Audit => (AUDIT, before.0),
             Expiring::Decisions => (DECISIONS, before.0),
             Expiring::ImportRejects => {

@@ -316,6 +316,7 @@ async fn limited(path: &str, pages_max: Arc<AtomicI64>) -> Store {
             readers,
             log,
             beside: None,
+            ledger: Arc::default(),
         }),
         metrics: StoreMetrics::default(),
         failing: Arc::default(),

@@ -26,6 +26,9 @@ mod imports;
 #[path = "store/lease.rs"]
 mod lease;
 #[cfg(test)]
+#[path = "store/ledger.rs"]
+mod ledger;
+#[cfg(test)]
 #[path = "store/random.rs"]
 mod random;
 #[cfg(test)]
@@ -88,6 +91,15 @@ macro_rules! contract {
 }
 
 contract! {
+    ledger:
+        decisions_are_recorded_in_the_transaction_that_stores_them
+        entries_get_places_without_gaps_and_prove_themselves
+        entries_of_many_transactions_at_once_are_numbered_once
+        a_checkpoint_is_published_to_the_file_and_the_table
+        a_file_or_a_database_that_disagrees_stops_publishing
+        a_database_that_went_back_is_not_signed
+        an_erased_body_leaves_its_hash_and_every_proof
+        a_process_killed_at_any_moment_loses_no_entry_and_numbers_none_twice;
     admin:
         campaigns_keep_their_settings_and_trunks
         a_campaign_moves_only_from_the_states_named

@@ -123,6 +123,7 @@ impl Pools {
             log,
             bulk,
             beside: None,
+            ledger: Arc::default(),
         })
     }
 
@@ -159,6 +160,7 @@ impl Pools {
             writers,
             readers,
             beside: None,
+            ledger: Arc::default(),
         })
     }
 
@@ -172,6 +174,7 @@ impl Pools {
                 readers,
                 log,
                 bulk,
+                ledger,
                 ..
             } => {
                 let options = readers.connect_options();
@@ -182,6 +185,7 @@ impl Pools {
                         .connect_lazy_with((*options).clone()),
                     log: Arc::clone(log),
                     bulk: bulk.clone(),
+                    ledger: Arc::clone(ledger),
                     beside: Some(Beside {
                         turns: Arc::new(Semaphore::new(1)),
                         pulse: sqlite_pool()
@@ -190,7 +194,12 @@ impl Pools {
                     }),
                 }
             }
-            Self::Postgres { writers, readers, .. } => {
+            Self::Postgres {
+                writers,
+                readers,
+                ledger,
+                ..
+            } => {
                 let statements_end = format!("{}ms", BESIDE_READ_TIMEOUT.as_millis());
                 let read = (*readers.connect_options()).clone();
                 let read = read.options([("statement_timeout", statements_end)]);
@@ -202,6 +211,7 @@ impl Pools {
                     readers: pool()
                         .max_connections(BESIDE_READERS_MAX)
                         .connect_lazy_with(read.clone()),
+                    ledger: Arc::clone(ledger),
                     beside: Some(Beside {
                         turns: Arc::new(Semaphore::new(BESIDE_POSTGRES_WRITERS_MAX as usize)),
                         pulse: pool().max_connections(1).connect_lazy_with(read),

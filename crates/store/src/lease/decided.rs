@@ -3,8 +3,10 @@
 use crate::bulk_statement::BulkStatement;
 use crate::db::{Tx, args};
 use crate::error::DbError;
+use crate::ledger;
 use paceline_core::gate::{GateDecision, GateStage, GateVerdict};
-use paceline_core::ids::{AttemptId, ContactId, TaskId};
+use paceline_core::ids::{AttemptId, CampaignId, ContactId, LegId, TaskId};
+use paceline_core::number::E164;
 use paceline_core::time::Wall;
 
 static DECISIONS: BulkStatement = BulkStatement::new(
@@ -18,8 +20,11 @@ pub(crate) struct Decided {
     pub(crate) at: Wall,
     pub(crate) task: TaskId,
     pub(crate) over: Over,
-    /// The attempt that the decision allowed; `None` for every other decision.
-    pub(crate) attempt: Option<AttemptId>,
+    pub(crate) campaign: CampaignId,
+    /// The number of the contact; `None` for a bucket.
+    pub(crate) number: Option<E164>,
+    /// The attempt that the decision allowed, with its leg; `None` for every other decision.
+    pub(crate) attempt: Option<(AttemptId, LegId)>,
     pub(crate) stage: GateStage,
     pub(crate) decision: GateDecision,
 }
@@ -48,7 +53,7 @@ pub(crate) async fn insert_decisions(tx: &mut Tx, decisions: &[Decided]) -> Resu
             d.task.0,
             contact,
             bucket,
-            d.attempt.map(|id| id.0),
+            d.attempt.map(|(id, _)| id.0),
             d.stage.as_str(),
             d.decision.verdict.as_str(),
             words,
@@ -56,7 +61,7 @@ pub(crate) async fn insert_decisions(tx: &mut Tx, decisions: &[Decided]) -> Resu
         ]);
     }
     DECISIONS.run(tx, &rows).await?;
-    Ok(())
+    ledger::record_decisions(tx, decisions, &words).await
 }
 
 pub(super) fn reasons(decision: &GateDecision) -> String {

@@ -315,7 +315,9 @@ impl<'a> Plan<'a> {
             at: now,
             task,
             over: Over::Contact(contact),
-            attempt: (verdict == GateVerdict::Allow).then_some(new.attempt),
+            campaign: prepare.campaign.id,
+            number: Some(new.lead.number.clone()),
+            attempt: (verdict == GateVerdict::Allow).then_some((new.attempt, new.leg)),
             stage: GateStage::Originate,
             decision,
         });

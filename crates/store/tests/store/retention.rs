@@ -8,7 +8,7 @@ use uuid::Uuid;
 async fn all(db: &Db, kind: Expiring, before: Wall) -> Vec<u64> {
     let mut slices = Vec::new();
     loop {
-        match db.store.delete_expired(kind, before).await.unwrap() {
+        match db.store.delete_expired(kind, before, NOW).await.unwrap() {
             0 => return slices,
             slice => slices.push(slice),
         }

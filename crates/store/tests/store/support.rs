@@ -51,6 +51,7 @@ impl Db {
             .unwrap();
         let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
         let store = Store::open(&url, StoreMetrics::default()).await.unwrap();
+        store.keep_ledger(paceline_ledger::NumberKey::new(&[5; 32]).unwrap());
         let direct = Direct::Sqlite(sqlx::SqlitePool::connect(&url).await.unwrap());
         Self {
             store,
@@ -71,6 +72,7 @@ impl Db {
             .unwrap();
         let url = format!("{}/{name}", server.url().rsplit_once('/').unwrap().0);
         let store = Store::open(&url, StoreMetrics::default()).await.unwrap();
+        store.keep_ledger(paceline_ledger::NumberKey::new(&[5; 32]).unwrap());
         let direct = Direct::Postgres(sqlx::PgPool::connect(&url).await.unwrap());
         Self {
             store,
@@ -224,6 +226,20 @@ impl Db {
             ),
         ] {
             assert_eq!(self.count(broken).await, 0, "{rule}");
+        }
+        self.check_ledger().await;
+    }
+
+    /// Checks that the ledger has the `allow` of each of the last attempts.
+    async fn check_ledger(&self) {
+        while self.store.number_ledger().await.unwrap().numbered > 0 {}
+        let attempts = self
+            .store
+            .attempts(&paceline_store::AttemptFilter::default(), None, 20)
+            .await;
+        for attempt in attempts.unwrap() {
+            let entry = self.store.ledger_entry_of_attempt(attempt.id, attempt.created_at);
+            assert!(entry.await.unwrap().is_some(), "the ledger lacks an attempt");
         }
     }
 
