@@ -1,5 +1,5 @@
 //! What the store costs per call on SQLite, in CPU time of this process: leases, attempts and everything stored of a
-//! call, at a steady rate. `cargo bench --bench store`; a rate in calls per second may follow `--`.
+//! call, at a steady rate, without and with the ledger. `cargo bench --bench store`; a rate in calls per second may follow `--`.
 //!
 //! Each call is leased (50 at a time), prepared, rings, and ends; of three calls one is answered, connected and followed
 //! by wrap-up. Its agent changes state two times, or four. Half of the unanswered calls are to be retried.
@@ -17,6 +17,7 @@ use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
 use paceline_core::pbx::{LegEnd, Progress};
 use paceline_core::time::Wall;
+use paceline_ledger::NumberKey;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -41,7 +42,9 @@ fn main() -> Result<(), Failure> {
         .enable_all()
         .build()?;
     for rate in rates {
-        runtime.block_on(measure(rate))?;
+        for ledger in [false, true] {
+            runtime.block_on(measure(rate, ledger))?;
+        }
     }
     Ok(())
 }
@@ -55,7 +58,7 @@ struct Bench {
     refused: AtomicU64,
 }
 
-async fn measure(rate: u64) -> Result<(), Failure> {
+async fn measure(rate: u64, ledger: bool) -> Result<(), Failure> {
     let folder = tempfile::tempdir_in(std::env::var_os("PACELINE_BENCH_DIR").unwrap_or_else(|| ".".into()))?;
     let bench = Arc::new(
         open(
@@ -64,6 +67,10 @@ async fn measure(rate: u64) -> Result<(), Failure> {
         )
         .await?,
     );
+    let numbering = tokio::spawn(number(bench.store.clone()));
+    if ledger {
+        bench.store.keep_ledger(NumberKey::new(&[1; 32])?);
+    }
     let (cpu, started) = (cpu()?, Instant::now());
     let mut tick = tokio::time::interval(Duration::from_secs(1) / u32::try_from(rate)?);
     let (mut calls, mut running, mut leads) = (0, tokio::task::JoinSet::new(), Vec::new());
@@ -85,6 +92,7 @@ async fn measure(rate: u64) -> Result<(), Failure> {
     }
     while running.join_next().await.is_some() {}
     bench.writer.flush().await;
+    numbering.abort();
     let spent = self::cpu()? - cpu;
     // What the load itself costs: the same tasks and timers without a store.
     let idle = self::cpu()?;
@@ -96,8 +104,9 @@ async fn measure(rate: u64) -> Result<(), Failure> {
     let per_call = |d: Duration| d.as_secs_f64() * 1e6 / calls as f64;
     let stats = bench.writer.stats();
     println!(
-        "{rate:>4} calls/s: {:>6.1} us CPU per call (load {:.1}), {:.2} transactions and {:.1} items per call, prepare {:.1} ms, \
+        "{rate:>4} calls/s, {}: {:>6.1} us CPU per call (load {:.1}), {:.2} transactions and {:.1} items per call, prepare {:.1} ms, \
          lease of {LEASE_SIZE} {:.1} ms, refused {}, {} calls in {:.1} s",
+        if ledger { "with the ledger" } else { "without" },
         per_call(spent),
         per_call(load),
         stats.batches as f64 / calls as f64,
@@ -110,6 +119,14 @@ async fn measure(rate: u64) -> Result<(), Failure> {
     );
     bench.store.close().await;
     Ok(())
+}
+
+/// As the job `ledger` does.
+async fn number(store: Store) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        while store.number_ledger().await.is_ok_and(|state| state.numbered > 0) {}
+    }
 }
 
 async fn open(url: &str, rate: u64) -> Result<Bench, Failure> {

@@ -7,6 +7,7 @@ mod doctor;
 mod gate;
 mod import;
 mod keys;
+mod ledger;
 mod lines;
 mod pace;
 pub mod progress;
@@ -102,6 +103,9 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Key(keys::KeyCommand),
+    /// Check, prove and export the ledger: what the gate decided, opt-outs, changes of rules
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
     /// Check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -171,6 +175,7 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
         Command::Config(_) | Command::Gate(_) | Command::Pace | Command::Simulate(_) => Ok(()),
         Command::Demo(args) => runtime.block_on(demo::run(args, screen)),
         Command::Serve { json } => runtime.block_on(serve::run(&config, screen, json)),
+        Command::Ledger(command) => runtime.block_on(ledger::run(&config, command)),
         Command::Key(command) => runtime.block_on(keys::run(&config, command)),
         Command::Doctor(args) => runtime.block_on(doctor::run(&config, args)),
         Command::Import(args) => runtime.block_on(import::run(&config, args, screen)),

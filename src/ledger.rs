@@ -2,6 +2,9 @@
 //! hides numbers, and the file of checkpoints. `keys` keeps both keys in files of their own, so that a copy of the database gives
 //! nobody the numbers or the power to sign.
 
+pub mod export;
+pub mod verify;
+
 use crate::config::Config;
 use crate::keys::{self, KeysError, NUMBER_KEY};
 use crate::store::CheckpointFile;
