@@ -80,7 +80,8 @@ impl Default for RetentionConfig {
 /// Where the ledger's checkpoints are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LedgerConfig {
-    /// The append-only file of checkpoints. Default: beside the key files, with the ending `.checkpoints`.
+    /// The append-only file of checkpoints. Default: beside the key files, with a part of the installation's id and the
+    /// ending `.checkpoints`.
     pub checkpoints: Option<PathBuf>,
 }
 

@@ -14,7 +14,6 @@ use uuid::Uuid;
 
 /// The name of the key that signs checkpoints.
 const LEDGER_KEY: &str = "ledger-key";
-const CHECKPOINTS: &str = "checkpoints";
 
 /// The keys and the file of checkpoints.
 #[derive(Debug)]
@@ -46,7 +45,10 @@ impl Keys {
         let signing = SigningKey::new(&origin, &secret(LEDGER_KEY)?).map_err(not_a_key(LEDGER_KEY))?;
         let numbers = NumberKey::new(&secret(NUMBER_KEY)?).map_err(not_a_key(NUMBER_KEY))?;
         let checkpoints = config.ledger.checkpoints.as_deref().map(Path::to_owned);
-        let checkpoints = checkpoints.unwrap_or_else(|| keys::path(config, CHECKPOINTS));
+        // A new store at an old path begins a new log, and the file of the old one stays.
+        let (id, _, _, _) = installation.as_fields();
+        let beside_keys = || keys::path(config, &format!("{id:08x}.checkpoints"));
+        let checkpoints = checkpoints.unwrap_or_else(beside_keys);
         Ok(Self {
             signing,
             numbers,
@@ -73,6 +75,9 @@ mod tests {
         let read = Keys::open(&config, Uuid::nil(), false).unwrap();
         assert_eq!(made.signing.public(), read.signing.public());
         assert_eq!(made.numbers.mac("+12025550123"), read.numbers.mac("+12025550123"));
-        assert_eq!(made.checkpoints.path(), folder.path().join("p.db.checkpoints"));
+        assert_eq!(
+            made.checkpoints.path(),
+            folder.path().join("p.db.00000000.checkpoints")
+        );
     }
 }

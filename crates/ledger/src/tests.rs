@@ -336,6 +336,19 @@ fn a_key_of_another_program_is_read() {
     assert_eq!(SigningKey::new("a", &[1; 31]).unwrap_err(), KeyError::Secret);
 }
 
+#[test]
+fn a_proof_in_a_log_of_a_million_entries_is_at_most_a_kilobyte_without_the_entry() {
+    let proof = InclusionProof {
+        entry: Vec::new(),
+        index: 999_999,
+        size: 1 << 20,
+        path: vec![Hash::of_nothing(); inclusion_path_len(999_999, 1 << 20).unwrap()],
+        signature: vec![0; 64],
+    };
+    assert_eq!(proof.path.len(), 20);
+    assert!(proof.to_string().len() <= 1024, "{}", proof.to_string().len());
+}
+
 proptest! {
     #[test]
     fn an_entry_survives_its_bytes(
