@@ -10,7 +10,7 @@ mod publish;
 mod read;
 
 pub use publish::{CheckpointFile, LedgerError, Published};
-pub use read::{CheckpointRow, LedgerBundle, NumberedEntry};
+pub use read::{CheckpointRow, LedgerBundle, NumberedEntry, PlacedEntry};
 
 use super::Store;
 use super::db::{Dialect, Row, Tx, args};

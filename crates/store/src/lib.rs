@@ -56,7 +56,8 @@ pub use imports::{
 };
 pub use lease::Leased;
 pub use ledger::{
-    CheckpointFile, CheckpointRow, LedgerBundle, LedgerError, LedgerState, NewFact, NumberedEntry, Published,
+    CheckpointFile, CheckpointRow, LedgerBundle, LedgerError, LedgerState, NewFact, NumberedEntry,
+    PlacedEntry, Published,
 };
 pub use metrics::{GateLabels, StoreMetrics};
 pub use recordings::{RecordingRow, RecordingState};

@@ -32,13 +32,16 @@ impl LedgerBundle {
     }
 
     /// Its entries with their places; `None`: an erased one. Fails if the row is damaged.
-    pub fn entries(&self) -> Result<Vec<(u64, Option<&[u8]>)>, StoreError> {
+    pub fn entries(&self) -> Result<Vec<PlacedEntry<'_>>, StoreError> {
         let read: Result<Vec<_>, _> = Bundle::new(&self.bytes).collect();
         let read = read.map_err(|error| DbError::new(DbErrorKind::Decode, error.to_string()));
         let read = read.map_err(query("read ledger entries"))?;
         Ok((self.first..).zip(read).collect())
     }
 }
+
+/// The place of an entry and its bytes; `None`: they are erased.
+pub type PlacedEntry<'a> = (u64, Option<&'a [u8]>);
 
 /// An entry with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
