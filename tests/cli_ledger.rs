@@ -10,6 +10,7 @@ use paceline::config::{Config, StoreConfig};
 use paceline::ledger::Keys;
 use paceline::ledger::verify::{VerifyError, verify};
 use paceline::store::{NewAgent, NewFact, NewTask, NewTaskContacts, NewTrunk, Store, StoreMetrics};
+use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignConfig, CampaignState, TaskState};
 use paceline_core::command::NewAttempt;
@@ -113,8 +114,10 @@ impl Made {
             caller_id: None,
         };
         let trunk = self.store.create_trunk(&trunk).await.unwrap().id;
-        let mut settings = CampaignSettings::default();
-        settings.hours = paceline_core::campaign::hours::CallingHours::always();
+        let settings = CampaignSettings {
+            hours: CallingHours::always(),
+            ..CampaignSettings::default()
+        };
         let row = self
             .store
             .create_campaign("c", &settings, &[trunk], NOW)
