@@ -123,8 +123,7 @@ impl App {
             source,
         };
         let installation = store.installation().await.map_err(unusable)?;
-        let keys = open_ledger(config, &store, installation, clock).await;
-        let keys = Arc::new(keys?);
+        let keys = Arc::new(open_ledger(config, &store, installation, clock).await?);
         let writer = store.writer_in(&clock);
         let pbxes = config
             .pbxes
@@ -133,19 +132,10 @@ impl App {
             .collect();
         let dialer = Dialer::start(store.clone(), writer, clock, metrics.clone(), pbxes).await?;
         let jobs = Jobs::new(&metrics, clock);
-        let ledger = || {
-            let (store, keys) = (api_store.clone(), Arc::clone(&keys));
-            Ledger::new(
-                store,
-                keys,
-                clock,
-                metrics.ledger(),
-                api::control::Dialer::events(&dialer),
-            )
-        };
+        let events = api::control::Dialer::events(&dialer);
+        let ledger = Ledger::new(api_store.clone(), keys, clock, metrics.ledger(), events);
         let mut jobs_run = run_jobs(&jobs, &threads, &api_store, &dialer, &metrics, config, clock);
-        jobs_run.push(threads.handle().spawn(jobs.clone().run(ledger())));
-        let last_ledger = ledger();
+        jobs_run.push(threads.handle().spawn(jobs.clone().run(ledger.clone())));
         let routes = routes(config, &api_store, &dialer, &jobs, &metrics, clock);
         let api = threads.handle().spawn(api::listen::serve(
             listener,
@@ -159,7 +149,7 @@ impl App {
             addr,
             api,
             jobs_run,
-            last_ledger,
+            last_ledger: ledger,
             api_store,
             threads,
             hold,

@@ -20,7 +20,7 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(10);
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
 
 /// The job that numbers entries and publishes checkpoints.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ledger {
     store: Store,
     keys: Arc<Keys>,
@@ -132,5 +132,81 @@ impl Job for Ledger {
 
     fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(self.work())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, StoreConfig};
+    use crate::events::Next;
+    use crate::metrics::Metrics;
+    use crate::store::{NewFact, StoreMetrics};
+    use futures_util::FutureExt as _;
+    use paceline_core::time::Wall;
+    use paceline_ledger::Kind;
+    use uuid::Uuid;
+
+    async fn record(store: &Store) {
+        let fact = NewFact {
+            kind: Kind::Overlay,
+            at: Wall(1),
+            number: None,
+            campaign: None,
+            body: "{}".to_owned(),
+        };
+        store.record_fact(&fact).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_changed_is_an_alarm_until_it_is_back_and_entries_still_get_places() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config {
+            store: StoreConfig::sqlite(&folder.path().join("p.db")),
+            ..Config::default()
+        };
+        let store = Store::open(&config.store.shown, StoreMetrics::default())
+            .await
+            .unwrap();
+        let keys = Arc::new(Keys::open(&config, Uuid::nil(), true).unwrap());
+        store.keep_ledger(keys.numbers.clone());
+        let (metrics, events) = (Metrics::new(), Events::new(Wall(1)));
+        let mut alarms = events.read(None);
+        let gauges = metrics.ledger();
+        let mut job = Ledger::new(
+            store.clone(),
+            Arc::clone(&keys),
+            Clock::real(),
+            gauges.clone(),
+            events,
+        );
+        record(&store).await;
+        assert_eq!(job.turn().await.unwrap(), 1);
+        assert_eq!(
+            (gauges.entries.get(), gauges.checkpoint.get(), gauges.broken.get()),
+            (1, 1, 0)
+        );
+        let file = keys.checkpoints.path();
+        let whole = std::fs::read(file).unwrap();
+        std::fs::write(file, "nonsense").unwrap();
+        for size in 2..4 {
+            record(&store).await;
+            job.published = None;
+            let error = job.turn().await.unwrap_err();
+            assert!(matches!(error, StoreError::Ledger(_)), "{error}");
+            assert_eq!(
+                (gauges.entries.get(), gauges.checkpoint.get(), gauges.broken.get()),
+                (size, 1, 1)
+            );
+        }
+        let Some(Next::Event(event)) = alarms.next().now_or_never() else {
+            panic!("no alarm")
+        };
+        let alarm = AlarmKind::LedgerBroken;
+        assert!(matches!(&event.what, What::Alarm { alarm: told, .. } if *told == alarm));
+        assert_eq!(alarms.next().now_or_never(), None, "it is told once");
+        std::fs::write(file, whole).unwrap();
+        assert_eq!(job.turn().await.unwrap(), 0);
+        assert_eq!((gauges.checkpoint.get(), gauges.broken.get()), (3, 0));
     }
 }
