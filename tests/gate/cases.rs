@@ -210,7 +210,7 @@ pub(crate) fn draw(random: &mut Random) -> Line {
         subject: (!random.one_in(3)).then(|| random.of(&subject).to_owned()),
         debt: random.one_in(2).then(|| random.of(&["d1", "d2"]).to_owned()),
         caller_id: caller_id(random, &number),
-        profiles: named(random, &number),
+        profiles: named(random, &places, &contact),
         ring_timeout_ms: ring,
         suppressed: if random.one_in(40) {
             vec!["internal".to_owned()]
@@ -435,35 +435,34 @@ fn caller_id(random: &mut Random, number: &str) -> Option<String> {
     (!random.one_in(6)).then(|| random.of(CALLER_IDS).to_owned())
 }
 
-fn named(random: &mut Random, number: &str) -> Vec<String> {
+/// Profiles by name: mostly of the countries of the number and the address, so that the call is not refused for its place alone.
+fn named(random: &mut Random, number: &NumberPlaces, contact: &Contact) -> Vec<String> {
     if random.one_in(2) {
         return Vec::new();
     }
-    let home: &[(&str, &str)] = &[
-        ("+1", "us-"),
-        ("+44", "uk-"),
-        ("+49", "de"),
-        ("+33", "fr"),
-        ("+34", "es"),
-        ("+61", "au"),
-        ("+91", "in"),
-        ("+86", "cn"),
-        ("+852", "hk"),
-        ("+65", "sg"),
-        ("+81", "jp"),
-        ("+55", "br"),
-    ];
-    let prefix = home
-        .iter()
-        .find(|(code, _)| number.starts_with(code))
-        .map_or("", |(_, prefix)| *prefix);
-    let american = |name: &str| prefix == "us-" && name == "litigation";
-    let own: Vec<&str> = PROFILES
-        .iter()
-        .copied()
-        .filter(|name| name.starts_with(prefix) || american(name))
-        .collect();
-    let many = random.of(&[1, 1, 1, 2, 3, 6]);
-    let from = if random.one_in(20) { PROFILES } else { &own };
-    (0..many).map(|_| random.of(from).to_owned()).collect()
+    let mut names = Vec::new();
+    for country in [&number.country, &contact.country].into_iter().flatten() {
+        let own = of_country(country);
+        let many = random.of(&[1, 1, 1, 2, 3, 6]);
+        let from = if own.is_empty() || random.one_in(30) {
+            PROFILES
+        } else {
+            &own
+        };
+        names.extend((0..many).map(|_| random.of(from).to_owned()));
+    }
+    if names.is_empty() || random.one_in(30) {
+        names.push(random.of(PROFILES).to_owned());
+    }
+    names
+}
+
+fn of_country(country: &str) -> Vec<&'static str> {
+    let is = |name: &&str| match country {
+        "US" => name.starts_with("us-") || *name == "litigation",
+        "PR" | "VI" | "GU" | "AS" | "MP" => ["us-ftc", "us-fcc", "us-cfpb", "litigation"].contains(name),
+        "GB" => *name == "uk-ofcom",
+        _ => *name == country.to_ascii_lowercase(),
+    };
+    PROFILES.iter().copied().filter(is).collect()
 }

@@ -252,3 +252,51 @@ fn good_lines_damaged_at_random_get_one_line_each() {
         assert!(is_error(&said) != said["decision"].is_string(), "{line}");
     }
 }
+
+/// The field that the error must name, and what makes it wrong.
+type Wrong = (&'static str, fn(&mut Value));
+
+#[test]
+fn one_wrong_thing_in_a_random_line_is_named_by_its_field() {
+    let wrong: &[Wrong] = &[
+        ("at", |line| line["at"] = "2026-11-20T12:00:00".into()),
+        ("at", |line| drop(line.as_object_mut().unwrap().remove("at"))),
+        ("number", |line| line["number"] = "2125550123".into()),
+        ("number", |line| line["number"] = "+1212555".into()),
+        ("purpose", |line| line["purpose"] = "sales".into()),
+        ("mode", |line| line["mode"] = Value::Null),
+        ("mode", |line| drop(line.as_object_mut().unwrap().remove("mode"))),
+        ("campaign", |line| line["campaign"] = 7.into()),
+        ("subject", |line| line["subject"] = Value::Array(Vec::new())),
+        ("debt", |line| line["debt"] = true.into()),
+        ("caller_id", |line| line["caller_id"] = "withheld".into()),
+        ("profiles[0]", |line| line["profiles"] = vec!["us-xx"].into()),
+        ("ring_timeout_ms", |line| line["ring_timeout_ms"] = (-1).into()),
+        ("ring_timeout_ms", |line| line["ring_timeout_ms"] = "20000".into()),
+        ("contact.time_zone", |line| {
+            line["contact"]["time_zone"] = "Etc/GMT+5".into()
+        }),
+        ("contact.country", |line| line["contact"]["country"] = "us".into()),
+        ("contact.town", |line| line["contact"]["town"] = "Oslo".into()),
+        ("contact.tags", |line| line["contact"]["tags"] = "vip".into()),
+        ("contact.consents[0].granted_at", |line| {
+            line["contact"]["consents"] =
+                serde_json::json!([{"kind": "express", "scope": "debt", "granted_at": "soon"}]);
+        }),
+        ("history[0].outcome", |line| {
+            line["history"] = serde_json::json!([{"at": "2026-01-01T00:00:00Z", "outcome": "lost"}]);
+        }),
+        ("suppressed[1]", |line| {
+            line["suppressed"] = serde_json::json!(["internal", null])
+        }),
+        ("weather", |line| line["weather"] = "fine".into()),
+    ];
+    for number in 0..1_000 {
+        let mut random = Random::of_case(20_261_128, number);
+        let mut line = serde_json::to_value(draw(&mut random)).unwrap();
+        let (field, spoil) = wrong[random.below(wrong.len())];
+        spoil(&mut line);
+        let said = crate::pipe::answer(&line.to_string());
+        assert_eq!(said.unwrap_err().field.as_deref(), Some(field), "{line}");
+    }
+}
