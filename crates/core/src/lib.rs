@@ -21,6 +21,7 @@ pub mod live;
 pub mod mask;
 pub mod number;
 pub mod outcome;
+pub mod outside;
 pub mod pacing;
 pub mod pbx;
 pub mod requeue;

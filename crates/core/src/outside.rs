@@ -1,0 +1,142 @@
+//! The outside check: a service of a third party says whether a number should be called (vacant, switched off, suspended,
+//! reassigned, a litigator's). It is asked ahead of the calls, and its answers are kept until they expire.
+//!
+//! Input: the stored answer of a number, and whether the service works. Output: an [`OutsideRuling`], which the gate adds to
+//! its own. [`accept`] reads the answers to a request; [`Asking`] decides when the service is asked and for how many numbers.
+
+mod accept;
+mod asking;
+
+pub use accept::{Accepted, ClaimedAnswer, accept};
+pub use asking::{Asking, AskingLimits, Turn};
+
+use crate::contact::NumberKind;
+use crate::time::Wall;
+use crate::words::words;
+use std::time::Duration;
+
+words! {
+    /// What the service says about a number.
+    OutsideVerdict {
+        /// It may be called.
+        Allow = "allow",
+        /// It may not be called before the answer expires. Then the service is asked again.
+        Defer = "defer",
+        /// It may not be called.
+        Deny = "deny",
+        /// The service answered, but said nothing usable about this number. It is asked again after the answer's end.
+        Unanswered = "unanswered",
+    }
+}
+
+/// What the service said about a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutsideAnswer {
+    /// The verdict.
+    pub verdict: OutsideVerdict,
+    /// The kind of line. `None`: the service does not know.
+    pub line: Option<NumberKind>,
+    /// Why, in the service's words, such as `vacant`; at most [`OutsideAnswer::TEXT_MAX`] characters. It contains no number.
+    pub reason: String,
+    /// The service's own id of this answer, as a proof.
+    pub evidence: Option<String>,
+    /// When it came.
+    pub answered_at: Wall,
+    /// The answer counts before this time.
+    pub expires_at: Wall,
+}
+
+impl OutsideAnswer {
+    /// Longest reason and longest evidence id, in characters.
+    pub const TEXT_MAX: usize = 100;
+}
+
+/// The state of the service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum OutsideService {
+    /// The configuration names no service.
+    #[default]
+    Missing,
+    /// It answers.
+    Works,
+    /// It does not answer, and numbers without an answer are not called.
+    Out {
+        /// Since when.
+        since: Wall,
+    },
+    /// It does not answer, and the configuration says that numbers without an answer are called meanwhile.
+    OutAndOpen {
+        /// Since when.
+        since: Wall,
+        /// Why, in the words of the configuration. They are recorded with each such call.
+        because: String,
+    },
+}
+
+words! {
+    /// Why the outside check allows, defers or denies.
+    OutsideReason {
+        /// The service's answer says so.
+        Answer = "answer",
+        /// The number has no answer yet.
+        NotAsked = "not_asked",
+        /// The service does not answer.
+        Outage = "outage",
+        /// The campaign needs the check, and the configuration names no service.
+        NoService = "no_service",
+    }
+}
+
+/// Whether a number may be called, as far as the outside check says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutsideRuling {
+    /// It may.
+    Allow(OutsideReason),
+    /// Not now.
+    Defer {
+        /// Ask the gate again at this time.
+        until: Wall,
+        /// Why.
+        because: OutsideReason,
+    },
+    /// It may not, by the service's answer.
+    Deny,
+}
+
+/// A number without an answer is looked at again after this time: the job needs a few seconds to ask.
+const ASKED_WITHIN: Duration = Duration::from_secs(15);
+/// While the service is missing or does not answer, numbers without an answer are looked at again after this time.
+const OUTAGE_RETRY: Duration = Duration::from_secs(5 * 60);
+
+/// Whether a number may be called. `answer` is its last answer, which may have expired. Only campaigns that need the check ask.
+///
+/// During an outage with [`OutsideService::OutAndOpen`], a number whose last answer was no `allow` is still not called.
+pub fn rule(answer: Option<&OutsideAnswer>, service: &OutsideService, now: Wall) -> OutsideRuling {
+    use OutsideVerdict::{Allow, Defer, Deny, Unanswered};
+    let later = |wait: Duration, because| OutsideRuling::Defer {
+        until: now.plus(wait),
+        because,
+    };
+    if let Some(answer) = answer.filter(|answer| now < answer.expires_at) {
+        return match answer.verdict {
+            Allow => OutsideRuling::Allow(OutsideReason::Answer),
+            Defer | Unanswered => OutsideRuling::Defer {
+                until: answer.expires_at,
+                because: OutsideReason::Answer,
+            },
+            Deny => OutsideRuling::Deny,
+        };
+    }
+    match service {
+        OutsideService::Missing => later(OUTAGE_RETRY, OutsideReason::NoService),
+        OutsideService::Works => later(ASKED_WITHIN, OutsideReason::NotAsked),
+        OutsideService::Out { .. } => later(OUTAGE_RETRY, OutsideReason::Outage),
+        OutsideService::OutAndOpen { .. } => match answer.map(|answer| answer.verdict) {
+            Some(Defer | Deny) => later(OUTAGE_RETRY, OutsideReason::Outage),
+            Some(Allow | Unanswered) | None => OutsideRuling::Allow(OutsideReason::Outage),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;
