@@ -10,6 +10,7 @@ use crate::jobs::Jobs;
 use crate::jobs::clearing::Clearing;
 use crate::jobs::filling::Filling;
 use crate::jobs::ledger::Ledger;
+use crate::jobs::outside::OutsideChecks;
 use crate::jobs::preparing::Preparing;
 use crate::jobs::retention::Retention;
 use crate::jobs::suppression::Suppression;
@@ -18,10 +19,12 @@ use crate::keys::{self, KeysError};
 use crate::ledger::Keys;
 use crate::metrics::{Metrics, Page};
 use crate::numbers;
+use crate::outside_service::{OutsideClient, ServiceError};
 use crate::pbx;
 use crate::store::{Hold, HoldError, NewFact, Store, StoreError, SuppressionKey};
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
+use paceline_core::outside::OutsideService;
 use paceline_ledger::Kind;
 use secrecy::ExposeSecret;
 use std::net::SocketAddr;
@@ -78,6 +81,9 @@ pub enum AppError {
     /// A key file cannot be used.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// The outside check cannot be set up.
+    #[error(transparent)]
+    OutsideCheck(#[from] ServiceError),
     /// Another process uses the store.
     #[error(transparent)]
     Hold(#[from] HoldError),
@@ -124,6 +130,7 @@ impl App {
         };
         let installation = store.installation().await.map_err(unusable)?;
         let keys = Arc::new(open_ledger(config, &store, installation, clock).await?);
+        let outside = outside_check(config, &store).await?;
         let writer = store.writer_in(&clock);
         let pbxes = config
             .pbxes
@@ -136,6 +143,11 @@ impl App {
         let ledger = Ledger::new(api_store.clone(), keys, clock, metrics.ledger(), events);
         let mut jobs_run = run_jobs(&jobs, &threads, &api_store, &dialer, &metrics, config, clock);
         jobs_run.push(threads.handle().spawn(jobs.clone().run(ledger.clone())));
+        if let (Some(client), Some(check)) = (outside, &config.outside_check) {
+            let (store, events) = (api_store.clone(), dialer.events());
+            let checks = OutsideChecks::new(store, clock, events, &metrics, client, check);
+            jobs_run.push(threads.handle().spawn(jobs.clone().run(checks)));
+        }
         let routes = routes(config, &api_store, &dialer, &jobs, &metrics, clock);
         let api = threads.handle().spawn(api::listen::serve(
             listener,
@@ -225,6 +237,26 @@ async fn open_ledger(
         store.record_fact(&first).await.map_err(unusable)?;
     }
     Ok(keys)
+}
+
+/// Makes the client of the outside check. Stores that the service works, or that there is none: what the last run stored holds no
+/// longer, and the gate reads it.
+async fn outside_check(config: &Config, store: &Store) -> Result<Option<OutsideClient>, AppError> {
+    let client = config
+        .outside_check
+        .as_ref()
+        .map(OutsideClient::new)
+        .transpose()?;
+    let service = match client {
+        Some(_) => OutsideService::Works,
+        None => OutsideService::Missing,
+    };
+    let stored = store.set_outside_service(&service).await;
+    stored.map_err(|source| AppError::Store {
+        shown: config.store.shown.clone(),
+        source,
+    })?;
+    Ok(client)
 }
 
 fn run_jobs(

@@ -21,6 +21,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The file that is read if no other is named. It may be missing.
 pub const DEFAULT_FILE: &str = "paceline.toml";
@@ -42,6 +43,8 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// How long rows are kept that only people ask for.
     pub retention: RetentionConfig,
+    /// The service of the outside check. `None`: there is none.
+    pub outside_check: Option<OutsideCheckConfig>,
     /// True: logs are JSON, one object per line.
     pub log_json: bool,
     /// The PBXes. Their names are unique.
@@ -61,6 +64,8 @@ pub struct RetentionConfig {
     pub import_rejects_days: u32,
     /// The bodies of opt-outs in the ledger.
     pub opt_outs_days: u32,
+    /// Answers of the outside check, after they expired.
+    pub outside_answers_days: u32,
 }
 
 impl Default for RetentionConfig {
@@ -73,6 +78,7 @@ impl Default for RetentionConfig {
             decisions_days: 1_827,
             import_rejects_days: 90,
             opt_outs_days: 3_653,
+            outside_answers_days: 30,
         }
     }
 }
@@ -83,6 +89,25 @@ pub struct LedgerConfig {
     /// The append-only file of checkpoints. Default: beside the key files, with a part of the installation's id and the
     /// ending `.checkpoints`.
     pub checkpoints: Option<PathBuf>,
+}
+
+/// A service that says of a number whether it should be called.
+#[derive(Clone, Debug)]
+pub struct OutsideCheckConfig {
+    /// The URL to which the numbers are sent: https, or http on this machine.
+    pub url: String,
+    /// Sent as `Authorization: Bearer`. `None`: none is sent.
+    pub secret: Option<SecretString>,
+    /// Most numbers in a request: 1 to 500.
+    pub batch_size: usize,
+    /// Most requests in a minute: 1 to 6,000.
+    pub requests_per_minute: u32,
+    /// Longest wait for a complete reply: 100 ms to 60 s.
+    pub timeout: Duration,
+    /// Numbers are asked if their contacts are due within this time: 1 min to 24 h.
+    pub ask_ahead: Duration,
+    /// During an outage, numbers without a valid answer are called, for this reason. `None`: they are not called.
+    pub open_because: Option<String>,
 }
 
 /// Where Paceline stores its state.
@@ -208,6 +233,7 @@ impl Default for Config {
             default_region: None,
             ledger: LedgerConfig::default(),
             retention: RetentionConfig::default(),
+            outside_check: None,
             log_json: false,
             pbxes: Vec::new(),
             open_secrets: Vec::new(),

@@ -6,6 +6,7 @@
 pub mod clearing;
 pub mod filling;
 pub mod ledger;
+pub mod outside;
 pub mod preparing;
 pub mod retention;
 pub mod suppression;
@@ -62,6 +63,12 @@ pub trait Job: Send {
     /// The time between the successful run that has just ended and the next one. [`Jobs::wake`] ends the wait early.
     fn period(&self) -> Duration;
 
+    /// What is wrong outside the store, although the last run succeeded: such as a service that does not answer. The job decides
+    /// itself when it runs again.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Does one run, and returns the number of items that it processed: rows, contacts or tasks, depending on the job.
     fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>>;
 }
@@ -98,11 +105,17 @@ impl Jobs {
             match job.turn().await {
                 Ok(done) => {
                     let now = self.0.clock.now().wall;
+                    let trouble = job.trouble();
                     self.report(name, |report| {
-                        report.state = JobState::Waiting;
-                        report.succeeded_at = Some(now);
                         report.done = report.done.saturating_add(done);
-                        (report.failures, report.error) = (0, None);
+                        if trouble.is_some() {
+                            report.state = JobState::Failing;
+                            report.failures = report.failures.saturating_add(1);
+                        } else {
+                            report.state = JobState::Waiting;
+                            (report.succeeded_at, report.failures) = (Some(now), 0);
+                        }
+                        report.error = trouble;
                     });
                     delay = RETRY_MIN;
                     let period = self.0.clock.real_duration(job.period());

@@ -18,6 +18,7 @@ pub mod keys;
 pub mod ledger;
 pub mod metrics;
 pub mod numbers;
+pub mod outside_service;
 pub mod pacing_pipe;
 pub mod simulate;
 pub mod suppression_file;

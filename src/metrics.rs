@@ -7,6 +7,7 @@
 mod collect;
 mod ledger;
 mod names;
+mod outside;
 mod pacing;
 mod page;
 mod register;
@@ -17,6 +18,7 @@ pub use ledger::LedgerMetrics;
 
 use collect::Links;
 use names::label;
+pub use outside::OutsideMetrics;
 use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::ids::PbxName;
 use paceline_core::live::{AttemptPhase, LiveCampaign};
@@ -71,6 +73,7 @@ struct Inner {
     clock_doubted: Gauge,
     dialer_lag: Histogram,
     pbx_maintenance: Family<PbxLabel, Gauge>,
+    outside: OutsideMetrics,
     suppression_age: Family<ListLabel, Gauge>,
     suppression_numbers: Family<ListLabel, Gauge>,
     api_requests: Family<RequestLabels, Counter>,
@@ -116,6 +119,11 @@ struct CampaignLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PbxLabel {
     pbx: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerdictLabel {
+    verdict: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -272,6 +280,7 @@ impl Metrics {
             clock_doubted: Gauge::default(),
             dialer_lag: sub_second(),
             pbx_maintenance: Family::default(),
+            outside: OutsideMetrics::default(),
             suppression_age: Family::default(),
             suppression_numbers: Family::default(),
             api_requests: Family::default(),

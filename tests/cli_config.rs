@@ -63,7 +63,8 @@ fn a_good_file_is_described_without_its_passwords() {
                 "store": {"url": "sqlite:paceline.db"},
                 "numbers": {"default_region": "US"},
                 "ledger": {"checkpoints": null},
-                "retention": {"audit_days": 1827, "decisions_days": 1827, "import_rejects_days": 90, "opt_outs_days": 3653},
+                "retention": {"audit_days": 1827, "decisions_days": 1827, "import_rejects_days": 90, "opt_outs_days": 3653, "outside_answers_days": 30},
+                "outside_check": null,
                 "log": {"json": false},
                 "pbx": [{
                     "name": "office",

@@ -11,6 +11,7 @@ use super::extract::{Id, Query};
 use super::page::{Page, Window};
 use super::problem::{ApiResult, Problem};
 use super::words::Utc;
+use crate::jobs::outside::OutsideChecks;
 use crate::jobs::tasks::Tasks;
 use crate::store::{self, TaskContactRow, TaskFilter, TaskRow};
 use axum::Json as Body;
@@ -236,6 +237,7 @@ pub(super) async fn start(State(state): State<ApiState>, Id(id): Id<i64>) -> Api
     let started = state.store.start_task(TaskId(id), state.clock.now().wall).await;
     state.dialer.task_changed(campaign, TaskId(id)).await;
     state.jobs.wake(Tasks::NAME);
+    state.jobs.wake(OutsideChecks::NAME);
     is_now(&state, id, started?, &[TaskState::Scheduled], TaskState::Running).await
 }
 
@@ -303,6 +305,7 @@ async fn move_to(
     // Whatever came of it: after a failure, doing it again must do.
     state.dialer.task_changed(campaign, TaskId(id)).await;
     state.jobs.wake(Tasks::NAME);
+    state.jobs.wake(OutsideChecks::NAME);
     is_now(state, id, moved?, from, to).await
 }
 

@@ -1,7 +1,7 @@
 //! `paceline config check`: shows a configuration file as understood, or what is wrong with it.
 
 use super::say;
-use crate::config::{Config, ConfigError, PbxKind};
+use crate::config::{Config, ConfigError, OutsideCheckConfig, PbxKind};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -74,11 +74,25 @@ fn report(loaded: &Result<Config, ConfigError>) -> Value {
                 "decisions_days": config.retention.decisions_days,
                 "import_rejects_days": config.retention.import_rejects_days,
                 "opt_outs_days": config.retention.opt_outs_days,
+                "outside_answers_days": config.retention.outside_answers_days,
             },
+            "outside_check": config.outside_check.as_ref().map(outside_check),
             "log": {"json": config.log_json},
             "pbx": pbxes.collect::<Vec<_>>(),
         },
         "warnings": config.warnings(),
+    })
+}
+
+fn outside_check(check: &OutsideCheckConfig) -> Value {
+    json!({
+        "url": check.url,
+        "batch_size": check.batch_size,
+        "requests_per_minute": check.requests_per_minute,
+        "timeout_ms": u64::try_from(check.timeout.as_millis()).unwrap_or(u64::MAX),
+        "ask_ahead_minutes": check.ask_ahead.as_secs() / 60,
+        "on_outage": if check.open_because.is_some() { "open" } else { "closed" },
+        "open_because": check.open_because,
     })
 }
 
@@ -96,6 +110,15 @@ fn describe(config: &Config) -> String {
         ("keeps state in".to_owned(), config.store.shown.clone()),
         ("default region".to_owned(), region.to_owned()),
     ];
+    if let Some(check) = &config.outside_check {
+        let closed = if check.open_because.is_some() {
+            "called"
+        } else {
+            "not called"
+        };
+        let what = format!("{}, unchecked numbers are {closed} during an outage", check.url);
+        rows.push(("outside check".to_owned(), what));
+    }
     for pbx in &config.pbxes {
         let what = match &pbx.kind {
             PbxKind::Ari {

@@ -1,7 +1,8 @@
 //! The sections of the configuration file.
 
 use super::reader::{Placed, Section, Wrong, boolean, number, text, texts, whole};
-use super::{AmiConfig, Config, PbxConfig, PbxKind, RetentionConfig, StoreConfig};
+use super::warnings::is_loopback;
+use super::{AmiConfig, Config, OutsideCheckConfig, PbxConfig, PbxKind, RetentionConfig, StoreConfig};
 use crate::numbers::is_region;
 use crate::pbx::esl::EslConfig;
 use paceline_core::dial::{AgentTemplate, DialRule, DialRules};
@@ -12,6 +13,7 @@ use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret, SecretString};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use toml::de::DeValue;
 
 /// What the configuration reads from outside its file.
@@ -26,6 +28,11 @@ pub(super) struct Outside<'o> {
 
 /// A hundred years.
 const DAYS_MAX: u32 = 36_500;
+
+const NO_SECRET: (&str, &str) = (
+    "secret",
+    "put the secret into a file that only Paceline can read, and write `secret_file = \"FILE\"`; or write `secret_env = \"NAME\"`",
+);
 
 const NO_PASSWORD: (&str, &str) = (
     "password",
@@ -66,6 +73,8 @@ pub(super) fn read(mut root: Section<'_>, outside: &Outside<'_>) -> Config {
     config.ledger.checkpoints = checkpoints.map(|path| path.value);
     ledger.finish(&[]);
 
+    config.outside_check = read_outside_check(&mut root, outside);
+
     let mut log = root.table("log");
     config.log_json = log.get("json", boolean).is_some_and(|j| j.value);
     log.finish(&[]);
@@ -84,6 +93,7 @@ fn read_retention(mut section: Section<'_>) -> RetentionConfig {
         decisions_days: days("decisions_days", usual.decisions_days),
         import_rejects_days: days("import_rejects_days", usual.import_rejects_days),
         opt_outs_days: days("opt_outs_days", usual.opt_outs_days),
+        outside_answers_days: days("outside_answers_days", usual.outside_answers_days),
     };
     section.finish(&[]);
     retention
@@ -93,6 +103,96 @@ fn days(value: &DeValue<'_>) -> Result<u32, Wrong> {
     let days = whole(value).ok().and_then(|days| u32::try_from(days).ok());
     days.filter(|days| (1..=DAYS_MAX).contains(days))
         .ok_or_else(|| Wrong::expected("a whole number of days, 1 to 36500"))
+}
+
+/// A reason in the configuration, in characters.
+const BECAUSE_MAX: usize = 200;
+
+fn read_outside_check(root: &mut Section<'_>, outside: &Outside<'_>) -> Option<OutsideCheckConfig> {
+    if !root.has("outside_check") {
+        return None;
+    }
+    let mut section = root.table("outside_check");
+    let url = section.need("url", "\"https://checks.example/numbers\"", text(service_url));
+    let secret = read_secret(&mut section, outside, &SECRET);
+    let batch_size = section.get("batch_size", between(1, 500));
+    let per_minute = section.get("requests_per_minute", between(1, 6_000));
+    let timeout_ms = section.get("timeout_ms", between(100, 60_000));
+    let ahead = section.get("ask_ahead_minutes", between(1, 24 * 60));
+    let open = section
+        .get("on_outage", text(on_outage))
+        .is_some_and(|open| open.value);
+    let because = section.get("open_because", text(reason));
+    match &because {
+        None if open && !section.has("open_because") => {
+            section.missing("open_because", "\"the service only advises us\"");
+        }
+        Some(because) if !open => {
+            let wrong = Wrong::expected("no reason, because `on_outage` is not \"open\"");
+            section.invalid("open_because", because.span.clone(), wrong);
+        }
+        Some(_) | None => {}
+    }
+    section.finish(&[NO_SECRET]);
+    Some(OutsideCheckConfig {
+        url: url?.value,
+        secret: secret.map(|(_, secret)| secret.value),
+        batch_size: batch_size.map_or(100, |n| n.value) as usize,
+        requests_per_minute: per_minute.map_or(60, |n| n.value),
+        timeout: Duration::from_millis(timeout_ms.map_or(5_000, |n| n.value.into())),
+        ask_ahead: Duration::from_secs(60 * ahead.map_or(10, |n| u64::from(n.value))),
+        open_because: because.map(|because| because.value),
+    })
+}
+
+fn between(min: u32, max: u32) -> impl Fn(&DeValue<'_>) -> Result<u32, Wrong> {
+    move |value| {
+        let n = whole(value).ok().and_then(|n| u32::try_from(n).ok());
+        n.filter(|n| (min..=max).contains(n))
+            .ok_or_else(|| Wrong::expected(format!("a whole number, {min} to {max}")))
+    }
+}
+
+/// True: open.
+fn on_outage(written: &str) -> Result<bool, Wrong> {
+    match written {
+        "closed" => Ok(false),
+        "open" => Ok(true),
+        _ => Err(Wrong::expected(
+            "\"closed\" (numbers without a valid answer are not called) or \"open\" (they are called)",
+        )),
+    }
+}
+
+fn reason(written: &str) -> Result<String, Wrong> {
+    let fits = !written.trim().is_empty() && written.chars().count() <= BECAUSE_MAX;
+    let fits = fits && !written.chars().any(char::is_control);
+    fits.then(|| written.to_owned()).ok_or_else(|| {
+        Wrong::expected(format!(
+            "why such numbers may be called, in 1 to {BECAUSE_MAX} characters"
+        ))
+    })
+}
+
+fn service_url(written: &str) -> Result<String, Wrong> {
+    let url = Url::parse(written).ok().filter(Url::has_host);
+    let Some(url) = url.filter(|url| matches!(url.scheme(), "http" | "https")) else {
+        return Err(Wrong::expected(
+            "a URL such as \"https://checks.example/numbers\"",
+        ));
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Wrong::expected("no user or password here").hint(NO_SECRET.1));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Wrong::expected("nothing after `?` or `#`").hint(NO_SECRET.1));
+    }
+    if url.scheme() == "http" && !is_loopback(&url) {
+        return Err(Wrong::expected(
+            "`https`, because telephone numbers must not cross a network unencrypted",
+        ));
+    }
+    Ok(url.into())
 }
 
 enum StoreUrl {
@@ -202,37 +302,64 @@ fn others_can_read(path: &Path) -> bool {
     }
 }
 
-/// The password from `password_file` or `password_env`, and the name of that setting. `None` if neither is set, or if a
-/// problem was reported.
+/// The names of the settings that name a secret, and what it is called.
+struct SecretSettings {
+    what: &'static str,
+    file: &'static str,
+    env: &'static str,
+}
+
+const PASSWORD: SecretSettings = SecretSettings {
+    what: "password",
+    file: "password_file",
+    env: "password_env",
+};
+
+const SECRET: SecretSettings = SecretSettings {
+    what: "secret",
+    file: "secret_file",
+    env: "secret_env",
+};
+
 fn read_password(
     section: &mut Section<'_>,
     outside: &Outside<'_>,
 ) -> Option<(&'static str, Placed<SecretString>)> {
-    let by_file =
-        section.get(
-            "password_file",
-            text(|t| {
-                let path = outside.folder.join(t);
-                let content = std::fs::read_to_string(&path).map_err(|err| {
-                    Wrong::expected(format!("cannot be read: {err}")).hint(format!(
-                        "put the password, and nothing else, into `{}`",
-                        path.display()
-                    ))
-                })?;
-                if others_can_read(&path) {
-                    outside.open_secrets.borrow_mut().push(path);
-                }
-                let password = content.trim_end_matches(['\r', '\n']);
-                match password {
-                    "" => Err(Wrong::expected("this file is empty")),
-                    _ if password.contains('\n') => Err(Wrong::expected("this file has several lines")
-                        .hint("it must contain only the password")),
-                    _ => Ok(SecretString::from(password)),
-                }
-            }),
-        );
+    read_secret(section, outside, &PASSWORD)
+}
+
+/// The secret from its file or environment variable, and the name of that setting. `None` if neither is set, or if a problem
+/// was reported.
+fn read_secret(
+    section: &mut Section<'_>,
+    outside: &Outside<'_>,
+    names: &SecretSettings,
+) -> Option<(&'static str, Placed<SecretString>)> {
+    let by_file = section.get(
+        names.file,
+        text(|t| {
+            let path = outside.folder.join(t);
+            let content = std::fs::read_to_string(&path).map_err(|err| {
+                Wrong::expected(format!("cannot be read: {err}")).hint(format!(
+                    "put the {}, and nothing else, into `{}`",
+                    names.what,
+                    path.display()
+                ))
+            })?;
+            if others_can_read(&path) {
+                outside.open_secrets.borrow_mut().push(path);
+            }
+            let secret = content.trim_end_matches(['\r', '\n']);
+            match secret {
+                "" => Err(Wrong::expected("this file is empty")),
+                _ if secret.contains('\n') => Err(Wrong::expected("this file has several lines")
+                    .hint(format!("it must contain only the {}", names.what))),
+                _ => Ok(SecretString::from(secret)),
+            }
+        }),
+    );
     let by_env = section.get(
-        "password_env",
+        names.env,
         text(|t| match (outside.env)(t) {
             Some(password) if !password.is_empty() => Ok(SecretString::from(password)),
             _ => Err(Wrong::expected("this environment variable is not set")
@@ -242,14 +369,14 @@ fn read_password(
     match (by_file, by_env) {
         (Some(_), Some(env)) => {
             section.invalid(
-                "password_env",
+                names.env,
                 env.span,
-                Wrong::expected("`password_file` is set already"),
+                Wrong::expected(format!("`{}` is set already", names.file)),
             );
             None
         }
-        (Some(file), None) => Some(("password_file", file)),
-        (None, Some(env)) => Some(("password_env", env)),
+        (Some(file), None) => Some((names.file, file)),
+        (None, Some(env)) => Some((names.env, env)),
         (None, None) => None,
     }
 }

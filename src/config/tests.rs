@@ -73,6 +73,37 @@ fn what_a_pbx_may_be_given_is_named_and_nothing_hostile_is_taken() {
 }
 
 #[test]
+fn an_outside_check_is_encrypted_bounded_and_opened_only_with_a_reason() {
+    let with = |lines: &str| parse(&format!("[outside_check]\n{lines}"));
+    let check = |lines: &str| with(lines).unwrap().outside_check.unwrap();
+    let usual = check("url = \"https://checks.example/numbers\"");
+    assert_eq!((usual.batch_size, usual.requests_per_minute), (100, 60));
+    assert!(usual.secret.is_none() && usual.open_because.is_none());
+    let near = "url = \"http://127.0.0.1:9000/\"\nsecret_env = \"ARI_PASSWORD\"\nbatch_size = 500\ntimeout_ms = 100\n\
+        on_outage = \"open\"\nopen_because = \"it only advises us\"";
+    let near = check(near);
+    assert_eq!(near.open_because.as_deref(), Some("it only advises us"));
+    assert!(near.secret.is_some() && !format!("{near:?}").contains("s3cret"));
+    for wrong in [
+        "",
+        "url = \"http://checks.example/numbers\"",
+        "url = \"ftp://checks.example/numbers\"",
+        "url = \"https://me:s3cret@checks.example/\"",
+        "url = \"https://checks.example/?token=s3cret\"",
+        "url = \"https://checks.example/\"\nsecret = \"s3cret\"",
+        "url = \"https://checks.example/\"\nbatch_size = 0",
+        "url = \"https://checks.example/\"\nbatch_size = 501",
+        "url = \"https://checks.example/\"\non_outage = \"open\"",
+        "url = \"https://checks.example/\"\non_outage = \"maybe\"",
+        "url = \"https://checks.example/\"\nopen_because = \"it only advises us\"",
+        "url = \"https://checks.example/\"\non_outage = \"open\"\nopen_because = \" \"",
+    ] {
+        let told = with(wrong).unwrap_err().to_string();
+        assert!(!told.contains("s3cret"), "{told}");
+    }
+}
+
+#[test]
 fn every_setting_is_read_and_no_secret_is_shown() {
     let config = parse(
         r#"
@@ -137,7 +168,9 @@ fn every_setting_is_read_and_no_secret_is_shown() {
             decisions_days: 400,
             import_rejects_days: 90,
             opt_outs_days: 3653,
+            outside_answers_days: 30,
         },
+        outside_check: None,
         log_json: true,
         pbxes: [
             PbxConfig {

@@ -40,6 +40,7 @@ impl Retention {
             Expiring::ImportRejects => self.keep.import_rejects_days,
             Expiring::LedgerDecisions => self.keep.decisions_days,
             Expiring::LedgerOptOuts => self.keep.opt_outs_days,
+            Expiring::OutsideAnswers => self.keep.outside_answers_days,
         };
         let mut deleted = 0_u64;
         // A clock that has jumped ahead makes every row look old.

@@ -38,6 +38,36 @@ impl Inner {
             self.pbx_maintenance.clone(),
         );
         registry.register(
+            "paceline_outside_check_asked",
+            "Numbers sent to the service of the outside check",
+            self.outside.asked.clone(),
+        );
+        registry.register(
+            "paceline_outside_check_answers",
+            "Answers of the outside check, by verdict; `unanswered`: the service said nothing usable about the number",
+            self.outside.answers.clone(),
+        );
+        registry.register(
+            "paceline_outside_check_failures",
+            "Requests of the outside check that failed",
+            self.outside.failures.clone(),
+        );
+        registry.register(
+            "paceline_outside_check_waiting",
+            "Numbers of the next request of the outside check; 0 if every contact that is due soon has an answer",
+            self.outside.waiting.clone(),
+        );
+        registry.register(
+            "paceline_outside_check_out",
+            "1 while the service of the outside check does not answer; else 0",
+            self.outside.out.clone(),
+        );
+        registry.register(
+            "paceline_outside_check_succeeded_timestamp_seconds",
+            "Time of the last reply of the outside check, Unix time; 0 before the first",
+            self.outside.succeeded_at.clone(),
+        );
+        registry.register(
             "paceline_suppression_list_age_seconds",
             "Age of the data of a suppression list",
             self.suppression_age.clone(),

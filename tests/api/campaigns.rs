@@ -68,7 +68,8 @@ async fn a_name_is_enough_for_a_campaign() {
         "suppression": {
           "lists": [],
           "allowlist": null,
-          "refusal_days": 365
+          "refusal_days": 365,
+          "outside_check": false
         }
       },
       "fault": null,
@@ -307,7 +308,8 @@ async fn settings_are_replaced_whole_and_checked() {
         "suppression": {
           "lists": [],
           "allowlist": null,
-          "refusal_days": 365
+          "refusal_days": 365,
+          "outside_check": false
         }
       },
       "fault": null,

@@ -51,6 +51,8 @@ words! {
         MessageFailed = "message_failed",
         /// Several recordings in a row failed.
         RecordingsFailed = "recordings_failed",
+        /// The service of the outside check does not answer. It is reported once, until it answers again.
+        OutsideCheckOut = "outside_check_out",
         /// The data of a suppression list is older than the list's limit.
         SuppressionListOld = "suppression_list_old",
         /// No checkpoint of the ledger is published: its file or the database went back, was changed, or cannot be written.

@@ -27,6 +27,7 @@ mod lease;
 mod ledger;
 mod maintenance;
 mod metrics;
+mod outside;
 mod recordings;
 mod retention;
 mod select;

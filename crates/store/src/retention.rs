@@ -20,6 +20,8 @@ pub enum Expiring {
     LedgerDecisions,
     /// The bodies of opt-outs in the ledger.
     LedgerOptOuts,
+    /// Answers of the outside check that have expired.
+    OutsideAnswers,
 }
 
 /// Rows that one transaction looks at: some milliseconds if all of them are deleted.
@@ -30,6 +32,8 @@ const AUDIT: &str = "DELETE FROM audit WHERE at_ms < $1 \
       AND id <= (SELECT max(id) FROM (SELECT id FROM audit ORDER BY id LIMIT $2) oldest)";
 const DECISIONS: &str = "DELETE FROM gate_decisions WHERE at_ms < $1 \
       AND id <= (SELECT max(id) FROM (SELECT id FROM gate_decisions ORDER BY id LIMIT $2) oldest)";
+const OUTSIDE_ANSWERS: &str = "DELETE FROM outside_answers WHERE number IN (SELECT number FROM outside_answers \
+      WHERE expires_at_ms < $1 ORDER BY expires_at_ms LIMIT $2)";
 const OLD_IMPORT: &str = "SELECT i.id FROM imports i WHERE i.state IN ('published', 'cancelled', 'failed') AND i.alive_at_ms < $1 \
       AND EXISTS (SELECT 1 FROM import_rejects r WHERE r.import_id = i.id) ORDER BY i.id LIMIT 1";
 const REJECTS: &str = "DELETE FROM import_rejects WHERE import_id = $1 \
@@ -37,12 +41,13 @@ const REJECTS: &str = "DELETE FROM import_rejects WHERE import_id = $1 \
 
 impl Expiring {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Audit,
         Self::Decisions,
         Self::ImportRejects,
         Self::LedgerDecisions,
         Self::LedgerOptOuts,
+        Self::OutsideAnswers,
     ];
 
     /// The table of these rows.
@@ -52,6 +57,7 @@ impl Expiring {
             Self::Decisions => "gate_decisions",
             Self::ImportRejects => "import_rejects",
             Self::LedgerDecisions | Self::LedgerOptOuts => "ledger_bundles",
+            Self::OutsideAnswers => "outside_answers",
         }
     }
 }
@@ -66,6 +72,7 @@ impl Store {
             }
             Expiring::Audit => (AUDIT, before.0),
             Expiring::Decisions => (DECISIONS, before.0),
+            Expiring::OutsideAnswers => (OUTSIDE_ANSWERS, before.0),
             Expiring::ImportRejects => {
                 let old = self
                     .read_all(DOING, OLD_IMPORT, args![before.0], |row| row.get::<i64>(0))

@@ -29,6 +29,9 @@ mod lease;
 #[path = "store/ledger.rs"]
 mod ledger;
 #[cfg(test)]
+#[path = "store/outside.rs"]
+mod outside;
+#[cfg(test)]
 #[path = "store/random.rs"]
 mod random;
 #[cfg(test)]
@@ -197,6 +200,10 @@ contract! {
         who_is_queued_again_still_has_to_pass_the_gate
         a_task_is_not_completed_while_contacts_of_it_are_queued
         a_hundred_thousand_contacts_are_queued_bit_by_bit_beside_dialing;
+    outside:
+        the_last_answer_of_a_number_is_kept_until_its_retention
+        numbers_are_asked_in_the_order_of_the_lease_and_only_if_they_are_due_soon
+        an_outage_is_read_by_the_gate_with_the_reason_to_call_meanwhile;
     random:
         no_interleaving_loses_a_contact_or_holds_a_number_twice;
 }

@@ -1,4 +1,4 @@
-//! Which do-not-call lists a campaign keeps to, beside those that hold for every campaign.
+//! Which do-not-call lists a campaign keeps to, beside those that hold for every campaign, and whether it needs the outside check.
 
 use super::settings::{SettingError, within};
 use crate::suppression::ListName;
@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Maximum number of scopes of one campaign.
 const LISTS_MAX: u64 = 20;
 
-/// Which do-not-call lists a campaign keeps to, beside those that hold for every campaign.
+/// Which do-not-call lists a campaign keeps to, beside those that hold for every campaign, and whether it needs the outside check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -22,6 +22,9 @@ pub struct SuppressionSettings {
     /// Days for which the disposition `refused` puts the number on the do-not-call list of every campaign; 0 to 3,650. The
     /// default is the longest pause that a law of the shipped rules demands (Washington: one year).
     pub refusal_days: u32,
+    /// Whether the service under `[outside_check]` in paceline.toml is asked about a number before it is called. Then a number
+    /// without a valid answer waits.
+    pub outside_check: bool,
 }
 
 impl Default for SuppressionSettings {
@@ -30,6 +33,7 @@ impl Default for SuppressionSettings {
             lists: Vec::new(),
             allowlist: None,
             refusal_days: 365,
+            outside_check: false,
         }
     }
 }

@@ -57,7 +57,9 @@ pub fn accept(asked: &[E164], claimed: Vec<ClaimedAnswer>, now: Wall) -> Accepte
             continue;
         };
         let number = claim.number.clone();
-        let Some(answer) = checked(claim, now) else { continue };
+        let Some(answer) = checked(claim, now) else {
+            continue;
+        };
         match slot {
             None => *slot = Some(answer),
             Some(first) if *first == answer => {}

@@ -81,7 +81,9 @@ impl Asking {
     /// from now on and was not before.
     pub fn failed(&mut self, now: Mono, retry_after: Option<Duration>) -> bool {
         let was_out = self.is_out();
-        let wait = RETRY_MIN.saturating_mul(2_u32.saturating_pow(self.failures)).min(RETRY_MAX);
+        let wait = RETRY_MIN
+            .saturating_mul(2_u32.saturating_pow(self.failures))
+            .min(RETRY_MAX);
         let wait = wait.max(retry_after.unwrap_or_default().min(ASKED_WAIT_MAX));
         self.next_at = self.next_at.max(now + wait);
         self.failures = self.failures.saturating_add(1);

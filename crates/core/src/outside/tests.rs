@@ -49,7 +49,10 @@ fn an_answer_counts_until_it_expires_whatever_the_service_does() {
     for service in [OutsideService::Missing, OutsideService::Works, out(), open()] {
         let ruled = |verdict, at: i64| rule(Some(&answer(verdict, end)), &service, Wall(at));
         let last = end.0 - 1;
-        assert_eq!(ruled(OutsideVerdict::Allow, last), OutsideRuling::Allow(OutsideReason::Answer));
+        assert_eq!(
+            ruled(OutsideVerdict::Allow, last),
+            OutsideRuling::Allow(OutsideReason::Answer)
+        );
         assert_eq!(ruled(OutsideVerdict::Deny, last), OutsideRuling::Deny);
         for verdict in [OutsideVerdict::Defer, OutsideVerdict::Unanswered] {
             let because = OutsideReason::Answer;
@@ -57,7 +60,10 @@ fn an_answer_counts_until_it_expires_whatever_the_service_does() {
         }
         for verdict in OutsideVerdict::ALL {
             assert_ne!(ruled(*verdict, end.0), OutsideRuling::Deny);
-            assert_ne!(ruled(*verdict, end.0), OutsideRuling::Allow(OutsideReason::Answer));
+            assert_ne!(
+                ruled(*verdict, end.0),
+                OutsideRuling::Allow(OutsideReason::Answer)
+            );
         }
     }
 }
@@ -65,7 +71,10 @@ fn an_answer_counts_until_it_expires_whatever_the_service_does() {
 #[test]
 fn only_an_outage_that_the_configuration_opens_lets_a_number_without_an_answer_through() {
     let expired = |verdict| Some(answer(verdict, NOW));
-    let answers = OutsideVerdict::ALL.iter().map(|verdict| expired(*verdict)).chain([None]);
+    let answers = OutsideVerdict::ALL
+        .iter()
+        .map(|verdict| expired(*verdict))
+        .chain([None]);
     for answer in answers {
         for (service, because) in [
             (OutsideService::Missing, OutsideReason::NoService),
@@ -129,17 +138,25 @@ fn a_reason_and_an_evidence_id_never_contain_the_number() {
 fn claims() -> impl Strategy<Value = ClaimedAnswer> {
     let verdict = proptest::sample::select(OutsideVerdict::ALL);
     let until = proptest::option::of(any::<i64>().prop_map(Wall));
-    (0_usize..6, verdict, until, any::<String>(), any::<Option<String>>(), any::<i64>()).prop_map(
-        |(n, verdict, until, reason, evidence, expires_at)| ClaimedAnswer {
-            number: number(n),
-            verdict,
-            until,
-            line: None,
-            reason,
-            evidence,
-            expires_at: Wall(expires_at),
-        },
+    (
+        0_usize..6,
+        verdict,
+        until,
+        any::<String>(),
+        any::<Option<String>>(),
+        any::<i64>(),
     )
+        .prop_map(
+            |(n, verdict, until, reason, evidence, expires_at)| ClaimedAnswer {
+                number: number(n),
+                verdict,
+                until,
+                line: None,
+                reason,
+                evidence,
+                expires_at: Wall(expires_at),
+            },
+        )
 }
 
 proptest! {
@@ -202,7 +219,9 @@ fn waits_double_and_a_service_may_ask_for_longer_ones_within_a_bound() {
     let mut at = now;
     for _ in 0..8 {
         asking.failed(at, None);
-        let Turn::Wait(wait) = asking.turn(at) else { panic!() };
+        let Turn::Wait(wait) = asking.turn(at) else {
+            panic!()
+        };
         waits.push(wait.as_secs());
         at = at + wait;
     }

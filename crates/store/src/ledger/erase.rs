@@ -29,7 +29,11 @@ impl Store {
                 "UPDATE ledger_logs SET opt_outs_erased_to = $2 WHERE node = $1",
                 [Kind::OptOut, Kind::OptOutLifted],
             ),
-            Expiring::LedgerDecisions | Expiring::Decisions | Expiring::Audit | Expiring::ImportRejects => (
+            Expiring::LedgerDecisions
+            | Expiring::Decisions
+            | Expiring::Audit
+            | Expiring::ImportRejects
+            | Expiring::OutsideAnswers => (
                 "SELECT decisions_erased_to FROM ledger_logs WHERE node = $1",
                 "UPDATE ledger_logs SET decisions_erased_to = $2 WHERE node = $1",
                 [Kind::Decision, Kind::Decision],
