@@ -3,8 +3,9 @@
 use super::{AlreadyTold, say};
 use crate::config::Config;
 use crate::doctor::{self, AskGate, CallPlan, Endpoint, Finding, Grade, PbxReport, Report};
+use crate::keys;
 use crate::numbers::normalise;
-use crate::store::{Store, StoreMetrics};
+use crate::store::{Store, StoreMetrics, SuppressionKey};
 use anyhow::Context as _;
 use clap::Args;
 use paceline_core::pbx::CallerId;
@@ -59,6 +60,11 @@ pub(super) async fn run(config: &Config, args: DoctorArgs) -> anyhow::Result<()>
     };
     let store = Store::open(config.store.url.expose_secret(), StoreMetrics::default()).await;
     let store = store.with_context(|| format!("cannot open the store `{}`", config.store.shown))?;
+    let key = SuppressionKey::new(&keys::secret(config, keys::NUMBER_KEY)?);
+    store
+        .open_suppression(key)
+        .await
+        .context("cannot load the suppression lists")?;
     let report = doctor::examine(config, &store, call).await;
     store.close().await;
     let report = report?;

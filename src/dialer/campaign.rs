@@ -1,7 +1,7 @@
 //! The loop around one engine. It gives inputs to the engine, carries out the engine's commands, and shows the engine's state.
 
 use super::decisions::Decisions;
-use super::{CampaignInput, Chain, Inner, tell, trunks};
+use super::{CampaignInput, Chain, Inner, opt_outs, tell, trunks};
 use crate::api::control::AgentRefusal;
 use crate::metrics::{CampaignMetrics, QueueMetrics, TrunkMetrics};
 use crate::pbx::{Stamped, refusal};
@@ -277,6 +277,9 @@ impl Task {
                     Command::Prepare(new) => self.prepare(new).await,
                     Command::Refill { limit } => self.refill(limit),
                     Command::Return { contacts } => self.give_back(contacts),
+                    Command::OptOut { attempt, number, at } => {
+                        tokio::spawn(opt_outs::store(self.dialer.clone(), attempt, number, at));
+                    }
                     Command::AgentIs { agent, state, reason } => self.agent_is(agent, state, reason),
                     Command::Paced { pbx, report } => {
                         self.metrics.pacing.count(&pbx, &report);

@@ -42,7 +42,7 @@ fn about(event: &PbxEvent) -> About {
         PbxEvent::AgentLeft { leg: id, .. } => leg(id.0, false, Some(PbxCommand::HangUpAgent { leg: *id })),
         PbxEvent::CalleeAlone { leg: id } => leg(id.0, false, Some(PbxCommand::HangUp { leg: *id })),
         PbxEvent::AgentTrouble { leg: id, .. } => leg(id.0, false, None),
-        PbxEvent::Transferred { leg: id } => leg(id.0, false, None),
+        PbxEvent::Transferred { leg: id } | PbxEvent::Pressed { leg: id, .. } => leg(id.0, false, None),
         PbxEvent::ConnectFailed { leg: id, .. } | PbxEvent::Played { leg: id, .. } => leg(id.0, false, None),
         PbxEvent::LegEnded { leg: id, .. } => leg(id.0, true, None),
         PbxEvent::AgentEnded { leg: id, .. } => leg(id.0, true, None),

@@ -5,8 +5,11 @@
 //! In: the notice that a list has changed. Out: [`CampaignInput::OptedOut`]. Start at [`watch`].
 
 use super::{CampaignInput, Chain, Dialer, Inner, REQUEST_PATIENCE};
-use paceline_core::ids::CampaignId;
+use crate::store::NewDnc;
+use paceline_core::ids::{AttemptId, CampaignId};
 use paceline_core::number::E164;
+use paceline_core::suppression::DncSource;
+use paceline_core::time::Wall;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,4 +89,20 @@ async fn read(dialer: &Inner) -> BTreeMap<CampaignId, Vec<E164>> {
         tokio::time::sleep(delay).await;
         delay = (delay * 2).min(READ_RETRY_MAX);
     }
+}
+
+/// Stores the opt-out of a callee who pressed the campaign's key, and repeats it until the store accepts it. Then calls to the
+/// number are stopped.
+pub(super) async fn store(dialer: Arc<Inner>, attempt: AttemptId, number: E164, at: Wall) {
+    let entry = NewDnc {
+        attempt: Some(attempt),
+        ..NewDnc::new(DncSource::Keypress, "the callee's keypress", at)
+    };
+    let mut delay = READ_RETRY_MIN;
+    while let Err(err) = dialer.store.add_dnc(std::slice::from_ref(&number), &entry).await {
+        warn!(attempt.id = %attempt, error = %Chain(&err), "the opt-out of a callee could not be stored yet; trying again");
+        tokio::time::sleep(delay).await;
+        delay = (delay * 2).min(READ_RETRY_MAX);
+    }
+    dialer.opt_outs.notice();
 }

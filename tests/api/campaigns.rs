@@ -68,6 +68,7 @@ async fn a_name_is_enough_for_a_campaign() {
         "suppression": {
           "lists": [],
           "allowlist": null,
+          "opt_out_digit": null,
           "refusal_days": 365,
           "outside_check": false
         }
@@ -308,6 +309,7 @@ async fn settings_are_replaced_whole_and_checked() {
         "suppression": {
           "lists": [],
           "allowlist": null,
+          "opt_out_digit": null,
           "refusal_days": 365,
           "outside_check": false
         }

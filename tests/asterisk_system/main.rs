@@ -21,6 +21,7 @@ mod lost;
 mod maintenance;
 mod messages;
 mod mixed;
+mod opt_outs;
 mod pacing;
 mod phones;
 // The contract suite uses all of it.

@@ -22,7 +22,7 @@ pub(crate) struct Attempt {
     pub(crate) connected_at: Option<Wall>,
     /// When the callee was abandoned. It stays abandoned, whatever follows.
     pub(crate) abandoned_at: Option<Wall>,
-    /// The number was opted out before the callee answered.
+    /// The number was opted out: before the callee answered, or by the callee's keypress.
     pub(crate) opted_out: bool,
     pub(crate) state: AttemptState,
 }

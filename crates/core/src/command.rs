@@ -3,6 +3,7 @@
 use crate::agent::{AgentReason, AgentState, Wants};
 use crate::ids::{AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId};
 use crate::input::Lead;
+use crate::number::E164;
 use crate::outcome::{MessageResult, Outcome};
 use crate::pacing::{Learnt, PacingReport};
 use crate::pbx::{LegEnd, PbxCommand, Progress, RecordingName};
@@ -29,6 +30,16 @@ pub enum Command {
     Prepare(NewAttempt),
     /// Store a change. Changes are written in order and in batches. There is no reply.
     Store(Change),
+    /// The callee of this attempt asked by a key not to be called any more: put the number on the do-not-call list of every
+    /// campaign. It is repeated until it is stored. There is no reply.
+    OptOut {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The number.
+        number: E164,
+        /// Time of the keypress.
+        at: Wall,
+    },
     /// Show a new state or reason of an agent. There is no reply.
     AgentIs {
         /// The agent's id.

@@ -363,6 +363,13 @@ pub enum PbxEvent {
         /// Which leg.
         leg: LegId,
     },
+    /// The callee pressed a key of the phone.
+    Pressed {
+        /// Which leg.
+        leg: LegId,
+        /// The key.
+        digit: Digit,
+    },
     /// A recording runs.
     RecordingStarted {
         /// The recording.
@@ -382,6 +389,43 @@ pub enum PbxEvent {
         /// In the PBX's words, free of personal data.
         reason: String,
     },
+}
+
+/// A key of a phone (DTMF): `0` to `9`, `*` or `#`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digit(char);
+
+/// The text is not a [`Digit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a key of a phone is `0` to `9`, `*` or `#`")]
+pub struct NotADigit;
+
+impl Digit {
+    /// Checks a key.
+    ///
+    /// # Errors
+    /// [`NotADigit`].
+    pub fn new(text: &str) -> Result<Self, NotADigit> {
+        let mut chars = text.chars();
+        match (chars.next(), chars.next()) {
+            (Some(key @ ('0'..='9' | '*' | '#')), None) => Ok(Self(key)),
+            _ => Err(NotADigit),
+        }
+    }
+}
+
+impl TryFrom<String> for Digit {
+    type Error = NotADigit;
+    fn try_from(text: String) -> Result<Self, NotADigit> {
+        Self::new(&text)
+    }
+}
+
+impl From<Digit> for String {
+    fn from(digit: Digit) -> String {
+        digit.0.into()
+    }
 }
 
 /// How an agent's leg came out of its bridge.

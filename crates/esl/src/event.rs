@@ -41,6 +41,8 @@ pub enum EventKind {
     RecordStop,
     /// A playback ended or failed.
     PlaybackStop,
+    /// The far end pressed a key.
+    Dtmf,
     /// A periodic sign of life of FreeSWITCH.
     Heartbeat,
     /// Anything else.
@@ -168,6 +170,8 @@ pub struct Event<'a> {
     pub playback_path: Value<'a>,
     /// `done` or `break` (`Playback-Status`).
     pub playback_status: Value<'a>,
+    /// The pressed key (`DTMF-Digit`).
+    pub digit: Value<'a>,
     /// The body of the event, such as the output of a job.
     pub body: &'a [u8],
 }
@@ -202,7 +206,9 @@ impl<'a> Event<'a> {
                 }
             }
             Some(b'C') => self.channel_header(line, body_length),
-            Some(b'A' | b'B' | b'E' | b'H' | b'J' | b'O' | b'P' | b'R' | b'U') => self.other_header(line),
+            Some(b'A' | b'B' | b'D' | b'E' | b'H' | b'J' | b'O' | b'P' | b'R' | b'U') => {
+                self.other_header(line)
+            }
             _ => {}
         }
     }
@@ -268,6 +274,7 @@ impl<'a> Event<'a> {
             b"Bridge-B-Unique-ID" => &mut self.bridge_b,
             b"Job-UUID" => &mut self.job,
             b"Answer-State" => &mut self.answer_state,
+            b"DTMF-Digit" => &mut self.digit,
             b"Hangup-Cause" => &mut self.cause,
             b"Record-File-Path" => &mut self.record_path,
             b"Playback-File-Path" => &mut self.playback_path,
@@ -297,6 +304,7 @@ impl EventKind {
             b"CHANNEL_UNBRIDGE" => Self::Unbridge,
             b"CHANNEL_HOLD" => Self::Hold,
             b"CHANNEL_UNHOLD" => Self::Unhold,
+            b"DTMF" => Self::Dtmf,
             b"CHANNEL_HANGUP_COMPLETE" => Self::HangupComplete,
             b"BACKGROUND_JOB" => Self::BackgroundJob,
             b"RECORD_START" => Self::RecordStart,

@@ -164,6 +164,7 @@ impl Day {
                 Command::Pbx { command, .. } => self.sim_pbx.handle(self.now, command),
                 Command::Return { .. }
                 | Command::Store(_)
+                | Command::OptOut { .. }
                 | Command::AgentIs { .. }
                 | Command::Paced { .. } => {}
             }

@@ -1,6 +1,7 @@
 //! Which do-not-call lists a campaign keeps to, beside those that hold for every campaign, and whether it needs the outside check.
 
 use super::settings::{SettingError, within};
+use crate::pbx::Digit;
 use crate::suppression::ListName;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -19,6 +20,10 @@ pub struct SuppressionSettings {
     /// The allowlist of the campaign: only its numbers are called, and none while the list does not exist. Absent: no limit.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "agreed"))]
     pub allowlist: Option<ListName>,
+    /// The key by which a callee opts out, during the message to an abandoned callee or the conversation: `0` to `9`, `*` or
+    /// `#`. Absent: none.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "9"))]
+    pub opt_out_digit: Option<Digit>,
     /// Days for which the disposition `refused` puts the number on the do-not-call list of every campaign; 0 to 3,650. The
     /// default is the longest pause that a law of the shipped rules demands (Washington: one year).
     pub refusal_days: u32,
@@ -32,6 +37,7 @@ impl Default for SuppressionSettings {
         Self {
             lists: Vec::new(),
             allowlist: None,
+            opt_out_digit: None,
             refusal_days: 365,
             outside_check: false,
         }

@@ -42,6 +42,7 @@ impl Engine {
             PbxEvent::AgentEnded { leg, end } => self.agent_ended(now, leg, &end),
             PbxEvent::AgentLeft { leg, how } => self.agent_left(now, leg, how),
             PbxEvent::AgentTrouble { leg, trouble } => self.agent_troubled(now, leg, trouble),
+            PbxEvent::Pressed { leg, digit } => self.pressed(then, leg, digit),
             PbxEvent::Transferred { leg } => self.transferred(now, leg),
             PbxEvent::CalleeAlone { leg } => self.callee_alone(now, leg),
             PbxEvent::RecordingStarted { recording } => {

@@ -1,10 +1,12 @@
 //! Numbers that must not be called any more. Their contacts go back to the store, whose gate denies them, and their
-//! unanswered calls are cancelled. Answered calls go on.
+//! unanswered calls are cancelled. Answered calls go on. A callee can opt out by a key.
 
 use super::{Engine, Refill};
 use crate::attempt::{AttemptState, Why};
-use crate::ids::AttemptId;
+use crate::command::Command;
+use crate::ids::{AttemptId, LegId};
 use crate::number::E164;
+use crate::pbx::Digit;
 use crate::time::Now;
 use std::collections::BTreeSet;
 
@@ -45,6 +47,25 @@ impl Engine {
             | AttemptState::Connected { .. }
             | AttemptState::Transferred { .. }
             | AttemptState::Ending { .. } => {}
+        }
+    }
+
+    /// The callee pressed a key during the message or the conversation.
+    pub(super) fn pressed(&mut self, then: Now, leg: LegId, digit: Digit) {
+        let Some(attempt) = self.attempt_of(leg) else {
+            return;
+        };
+        let opts_out = self.config.settings.suppression.opt_out_digit == Some(digit);
+        let Some(open) = self.attempts.get_mut(&attempt).filter(|_| opts_out) else {
+            return;
+        };
+        if open.answered.is_some() && !open.opted_out {
+            open.opted_out = true;
+            self.commands.push_back(Command::OptOut {
+                attempt,
+                number: open.lead.number.clone(),
+                at: then.wall,
+            });
         }
     }
 

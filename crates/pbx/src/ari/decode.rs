@@ -46,6 +46,13 @@ pub enum Event<'a> {
         /// On.
         on: bool,
     },
+    /// The far end pressed a key.
+    Pressed {
+        /// The channel's id.
+        channel: Cow<'a, str>,
+        /// The key.
+        digit: Cow<'a, str>,
+    },
     /// Whether the PBX can reach an endpoint.
     Endpoint {
         /// Its technology and name: `PJSIP/desk-1`.
@@ -225,6 +232,8 @@ struct Frame<'a> {
     #[serde(borrow)]
     dialstatus: Option<Text<'a>>,
     #[serde(borrow)]
+    digit: Option<Text<'a>>,
+    #[serde(borrow)]
     args: Option<Vec<Text<'a>>>,
     cause: Option<i64>,
     tech_cause: Option<i64>,
@@ -316,6 +325,10 @@ pub fn decode(frame: &[u8]) -> Result<Event<'_>, DecodeError> {
         "ChannelHold" | "ChannelUnhold" => Event::Hold {
             channel: channel_id(frame.channel)?,
             on: frame.kind == "ChannelHold",
+        },
+        "ChannelDtmfReceived" => Event::Pressed {
+            channel: channel_id(frame.channel)?,
+            digit: frame.digit.ok_or(DecodeError::Missing("digit"))?.0,
         },
         "EndpointStateChange" => endpoint_state(frame.endpoint)?,
         "ChannelHangupRequest" => Event::HangupRequest {

@@ -289,6 +289,7 @@ impl Legs {
             }
             Event::LeftBridge { bridge, channel } => self.left_bridge(bridge, channel, now),
             Event::Hold { channel, on } => self.held_by_phone(channel, *on),
+            Event::Pressed { channel, digit } => self.pressed(channel, digit),
             Event::Endpoint { endpoint, offline } => self.endpoint_is(endpoint, *offline),
             Event::HangupRequest { channel, cause } => {
                 if let Some(behind) = self.behind(channel) {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 /// The types of event that the driver reads. Asterisk sends an application no others, not even the replies to
 /// requests on the event stream, unless they are named.
-const EVENTS: [&str; 13] = [
+const EVENTS: [&str; 14] = [
     "RESTResponse",
     "Dial",
     "StasisStart",
@@ -17,6 +17,7 @@ const EVENTS: [&str; 13] = [
     "ChannelLeftBridge",
     "ChannelHold",
     "ChannelUnhold",
+    "ChannelDtmfReceived",
     "EndpointStateChange",
     "PlaybackFinished",
     "RecordingStarted",

@@ -2,6 +2,7 @@
 //! Out: [`EslEvent`], or nothing where it is of no use to us. Pure.
 
 use super::leg::{NO_ROOM, Side};
+use paceline_core::pbx::Digit;
 use paceline_esl::{Event, EventKind};
 use uuid::Uuid;
 
@@ -38,6 +39,8 @@ pub(super) enum EslEvent {
     RecordingStopped(String, Option<u64>),
     /// Something was played to this channel, to its end or not.
     Played(Uuid, bool),
+    /// Its far end pressed a key.
+    Pressed(Uuid, Digit),
 }
 
 /// What a channel's last event says.
@@ -98,6 +101,11 @@ pub(super) fn read_event(event: &Event<'_>, app: &str) -> Option<EslEvent> {
             None => Some(EslEvent::Printed(job, bounded(words.trim()))),
         };
     }
+    // It may lack the channel's variables, so its id tells whether it is ours.
+    if event.kind == EventKind::Dtmf {
+        let digit = Digit::new(&event.digit.text()).ok()?;
+        return Some(EslEvent::Pressed(uuid(event.channel)?, digit));
+    }
     let Some(id) = our_leg(event, app) else {
         return far_half(event, app);
     };
@@ -124,7 +132,7 @@ pub(super) fn read_event(event: &Event<'_>, app: &str) -> Option<EslEvent> {
         EventKind::PlaybackStop => {
             EslEvent::Played(id, event.playback_status.0 == b"done" && event.cause.0.is_empty())
         }
-        EventKind::BackgroundJob | EventKind::Heartbeat | EventKind::Other => return None,
+        EventKind::BackgroundJob | EventKind::Dtmf | EventKind::Heartbeat | EventKind::Other => return None,
     })
 }
 

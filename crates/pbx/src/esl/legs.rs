@@ -247,6 +247,7 @@ impl Legs {
             EslEvent::Bridged(a, b) => self.bridged(a, b, now),
             EslEvent::Unbridged(a, b) => self.unbridged(a, b),
             EslEvent::OnHold(id, on_hold) => self.hold(id, on_hold, now),
+            EslEvent::Pressed(id, digit) => self.pressed(id, digit),
             EslEvent::Ended(id, facts) => self.over(id, &facts, now),
             EslEvent::FarHalf(id) => self.far_half(id, FarHalf::Seen),
             EslEvent::FarHalfFull(id) => self.far_half(id, FarHalf::Full),

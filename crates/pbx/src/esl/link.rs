@@ -28,7 +28,7 @@ const DUMPS_SENT_MAX: usize = 32;
 /// All that we ever make use of. CUSTOM would have to come last: all that follows it is taken for a subclass.
 const EVENTS: &str = "event plain CHANNEL_CREATE CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_ANSWER CHANNEL_PARK \
                       CHANNEL_UNPARK CHANNEL_BRIDGE CHANNEL_UNBRIDGE CHANNEL_HOLD CHANNEL_UNHOLD \
-                      CHANNEL_HANGUP_COMPLETE BACKGROUND_JOB RECORD_START RECORD_STOP PLAYBACK_STOP";
+                      CHANNEL_HANGUP_COMPLETE BACKGROUND_JOB RECORD_START RECORD_STOP PLAYBACK_STOP DTMF";
 
 /// A link that stands, and what was read over it.
 pub(super) struct Linked {

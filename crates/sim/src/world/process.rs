@@ -190,7 +190,8 @@ impl World {
                     return Err(format!("more calls are launched than wanted: {report:?}"));
                 }
             }
-            Command::AgentIs { .. } => {}
+            // No callee of the simulator presses a key.
+            Command::AgentIs { .. } | Command::OptOut { .. } => {}
             Command::Store(change) => {
                 if let Change::Connected { .. } = change {
                     self.connected += 1;
@@ -311,6 +312,7 @@ impl World {
             | PbxEvent::ConnectFailed { leg, .. }
             | PbxEvent::Played { leg, .. }
             | PbxEvent::Transferred { leg }
+            | PbxEvent::Pressed { leg, .. }
             | PbxEvent::CalleeAlone { leg }
             | PbxEvent::LegEnded { leg, .. } => self.legs.get(leg),
             PbxEvent::AgentRinging { leg }

@@ -181,6 +181,7 @@ impl Hunt {
                 }
                 Command::Paced { report, .. } => assert!(report.launch <= report.wanted),
                 Command::Return { .. }
+                | Command::OptOut { .. }
                 | Command::AgentIs { .. }
                 | Command::Pbx { .. }
                 | Command::Store(_) => {}

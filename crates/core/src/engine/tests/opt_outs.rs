@@ -1,6 +1,7 @@
 //! A number is opted out at each step of a call to it.
 
 use super::*;
+use crate::pbx::Digit;
 
 fn opt_out(rig: &mut Rig, contact: i64) {
     rig.tell(Input::OptedOut {
@@ -120,4 +121,35 @@ fn an_answer_that_comes_after_the_opt_out_is_an_abandoned_call() {
         end: end(EndedBy::Us, true),
     });
     assert_eq!(rig.outcomes(), [Outcome::Abandoned]);
+}
+
+#[test]
+fn a_callee_opts_out_by_the_campaigns_key_once_and_the_conversation_goes_on() {
+    let digit = |key| Digit::new(key).unwrap();
+    let mut rig = Rig::at_work(1);
+    let mut config = config();
+    config.settings.suppression.opt_out_digit = Some(digit("9"));
+    rig.engine.configure(rig.now, config);
+    let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
+    let press = |rig: &mut Rig, key| {
+        let digit = digit(key);
+        rig.event(PbxEvent::Pressed { leg, digit });
+    };
+    // Early media may contain tones.
+    press(&mut rig, "9");
+    rig.event(PbxEvent::Answered { leg });
+    rig.event(PbxEvent::Connected { leg, agent_leg });
+    press(&mut rig, "1");
+    let opted_out = |rig: &Rig| {
+        let out = rig.said.iter().filter_map(|command| match command {
+            Command::OptOut { number, .. } => Some(number.clone()),
+            _ => None,
+        });
+        out.collect::<Vec<_>>()
+    };
+    assert_eq!(opted_out(&rig), []);
+    press(&mut rig, "9");
+    press(&mut rig, "9");
+    assert_eq!(opted_out(&rig), [lead(1).number]);
+    assert_eq!(rig.state(1), AgentState::OnCall);
 }

@@ -185,6 +185,7 @@ impl Rig {
                     self.engine.handle(self.now, input).unwrap();
                 }
                 Command::Return { .. }
+                | Command::OptOut { .. }
                 | Command::Store(_)
                 | Command::AgentIs { .. }
                 | Command::Paced { .. }

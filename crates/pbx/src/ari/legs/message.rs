@@ -5,10 +5,20 @@ use crate::ari::leg::Side;
 use crate::ari::outbox::Purpose;
 use crate::ari::requests;
 use paceline_core::ids::LegId;
-use paceline_core::pbx::{PbxEvent, Sound};
+use paceline_core::pbx::{Digit, PbxEvent, Sound};
 use uuid::Uuid;
 
 impl Legs {
+    /// A key of an agent's phone, or of another channel, means nothing.
+    pub(super) fn pressed(&mut self, channel: &str, digit: &str) {
+        let leg =
+            super::uuid(channel).filter(|id| self.legs.get(id).is_some_and(|leg| leg.side == Side::Callee));
+        if let (Some(leg), Ok(digit)) = (leg, Digit::new(digit)) {
+            let leg = LegId(leg);
+            self.out.events.push_back(PbxEvent::Pressed { leg, digit });
+        }
+    }
+
     pub(super) fn play(&mut self, leg: LegId, sound: &Sound) {
         // Of one that is gone, the end has been told.
         if self.legs.contains_key(&leg.0) {

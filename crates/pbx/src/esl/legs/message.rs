@@ -8,10 +8,18 @@ use crate::esl::command;
 use crate::esl::leg::{Message, Side};
 use crate::esl::outbox::OnReply;
 use paceline_core::ids::LegId;
-use paceline_core::pbx::{PbxEvent, Sound};
+use paceline_core::pbx::{Digit, PbxEvent, Sound};
 use uuid::Uuid;
 
 impl Legs {
+    /// A key of an agent's phone means nothing.
+    pub(super) fn pressed(&mut self, id: Uuid, digit: Digit) {
+        if self.legs.get(&id).is_some_and(|leg| leg.side == Side::Callee) {
+            let leg = LegId(id);
+            self.out.events.push_back(PbxEvent::Pressed { leg, digit });
+        }
+    }
+
     pub(super) fn play(&mut self, leg: LegId, sound: &Sound) {
         let path = command::sound_file(&self.recordings.folders.sounds, sound);
         let Some(callee) = self.legs.get_mut(&leg.0).filter(|leg| leg.side == Side::Callee) else {
