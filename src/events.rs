@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_gets_what_comes_after_it_and_can_come_back() {
+    fn a_reader_gets_the_events_after_its_start_and_can_resume() {
         let events = Events::new(Wall(5));
         events.tell(Wall(6), None, task(1));
         let mut reader = events.read(None);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_too_far_behind_is_told_once_and_goes_on() {
+    fn a_reader_too_far_behind_is_told_once_and_continues() {
         let events = Events::new(Wall(5));
         let mut reader = events.read(None);
         for n in 0..KEPT + 10 {

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_libraries_say_of_the_wire_never_reaches_the_log() {
+    fn the_log_never_contains_what_other_libraries_print_of_requests() {
         let kept = Kept::default();
         let writer = kept.clone();
         let layer = fmt::layer()

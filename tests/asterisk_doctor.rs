@@ -102,7 +102,7 @@ async fn a_pbx_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard() {
 }
 
 #[tokio::test]
-async fn an_old_asterisk_works_and_is_told_so() {
+async fn an_old_asterisk_works_and_is_reported() {
     let lab = lab(Version::V16, &[]);
     let asterisk = &lab.asterisk;
     let office = office_at(asterisk, &["Local/{number}@from-internal/n"]).await;
@@ -265,7 +265,7 @@ async fn few_http_sessions_and_no_folder_for_recordings_are_named() {
 }
 
 #[tokio::test]
-async fn a_module_that_calls_need_is_named_where_it_is_not_loaded() {
+async fn a_missing_module_that_calls_need_is_named() {
     let lab = lab(Version::V22, &[]);
     let asterisk = &lab.asterisk;
     asterisk.cli("module unload chan_bridge_media.so").unwrap();
@@ -278,7 +278,7 @@ async fn a_module_that_calls_need_is_named_where_it_is_not_loaded() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_wrong_is_told() {
+async fn a_wrong_clock_is_reported() {
     let lab = lab(Version::V22, &[]);
     let asterisk = &lab.asterisk;
     let port = through(asterisk.ports().http, |bytes| {
@@ -401,8 +401,7 @@ async fn a_message_that_the_pbx_has_not_and_a_trunk_without_a_caller_id_are_name
 }
 
 #[tokio::test]
-async fn agents_phones_that_can_die_unnoticed_are_named_and_where_that_cannot_be_told_it_says_what_to_look_for()
- {
+async fn agents_phones_whose_loss_the_pbx_would_not_notice_are_named_or_the_check_for_them_is_explained() {
     for version in [Version::V22, Version::V16] {
         // The third agent's phone is asked.
         let pjsip = "\n[asked](endpoint)\naors = asked\n[asked]\ntype = aor\nqualify_frequency = 30\n";

@@ -144,7 +144,7 @@ fn a_file_that_is_not_there_is_an_error_only_if_it_was_named() {
 }
 
 #[test]
-fn help_and_version_answer_and_wrong_arguments_are_told_apart() {
+fn help_and_version_work_and_wrong_arguments_have_their_own_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let version = paceline(folder.path(), &["--version"]);
     assert_eq!(

@@ -74,7 +74,7 @@ fn a_name_that_would_garble_a_terminal_is_refused() {
 }
 
 #[test]
-fn an_unknown_role_and_an_unknown_key_are_told() {
+fn an_unknown_role_and_an_unknown_key_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let output = key(folder.path(), &["create", "crm", "--role", "root"]);
     assert_eq!(output.status.code(), Some(2));

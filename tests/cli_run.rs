@@ -214,7 +214,7 @@ fn a_second_signal_stops_at_once_and_leaves_conversations_up() {
 }
 
 #[test]
-fn a_second_serve_on_one_store_is_refused_and_told_who_has_it_while_other_commands_go_on() {
+fn a_second_serve_on_one_store_is_refused_with_the_name_of_the_first_and_other_commands_work() {
     let folder = tempfile::tempdir().unwrap();
     let config = "[server]\nlisten = \"127.0.0.1:0\"\n[[pbx]]\nname = \"a\"\nkind = \"sim\"\n";
     std::fs::write(folder.path().join("paceline.toml"), config).unwrap();

@@ -252,7 +252,7 @@ async fn every_contact_of_a_task_is_dialed_once_and_ends_with_an_outcome() {
 }
 
 #[tokio::test]
-async fn a_predictive_campaign_tells_what_it_decided_and_keeps_what_it_learnt() {
+async fn a_predictive_campaign_shows_its_decisions_and_keeps_its_learnt_rates() {
     let rig = rig_in(Mode::Predictive, 200, 5).await;
     rig.wait_until(DONE, 200).await;
     let decisions = rig.dialer.decisions(CAMPAIGN, 18_000);
@@ -274,7 +274,7 @@ async fn a_predictive_campaign_tells_what_it_decided_and_keeps_what_it_learnt() 
 }
 
 #[tokio::test]
-async fn every_call_is_told_step_by_step_as_it_stands_in_the_store() {
+async fn every_step_of_a_call_is_an_event_that_agrees_with_the_store() {
     let rig = rig(30, 4).await;
     let mut reader = rig.dialer.events().read("0-0".parse().ok());
     assert_eq!(reader.next().await, Next::Missed, "of a run before this one");

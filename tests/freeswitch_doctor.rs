@@ -366,8 +366,8 @@ async fn queues_and_who_takes_their_calls_are_listed() {
 }
 
 #[tokio::test]
-async fn a_clock_and_a_version_that_are_old_are_told() {
-    let what = "a_clock_and_a_version_that_are_old_are_told";
+async fn an_old_version_and_a_clock_that_is_behind_are_reported() {
+    let what = "an_old_version_and_a_clock_that_is_behind_are_reported";
     let Some(freeswitch) = freeswitch(what, &[]) else {
         return;
     };
@@ -466,9 +466,9 @@ async fn a_message_that_the_pbx_has_not_is_a_fault() {
 }
 
 #[tokio::test]
-async fn agents_phones_that_can_die_unnoticed_are_named_and_where_that_cannot_be_told_it_says_what_to_look_for()
- {
-    let what = "agents_phones_that_can_die_unnoticed_are_named_and_where_that_cannot_be_told_it_says_what_to_look_for";
+async fn agents_phones_whose_loss_the_pbx_would_not_notice_are_named_or_the_check_for_them_is_explained() {
+    let what =
+        "agents_phones_whose_loss_the_pbx_would_not_notice_are_named_or_the_check_for_them_is_explained";
     let dial = "[media_timeout=$${media_timeout_ms}]sofia/lab/sip:${dialed_user}@127.0.0.1:$${phones_port}";
     let registered = (dial, "${sofia_contact(*/${dialed_user}@${dialed_domain})}");
     let open = "<param name=\"auth-calls\" value=\"false\"/>";

@@ -161,7 +161,7 @@ async fn each_ugly_file_gets_a_clear_answer() {
 }
 
 #[test]
-fn what_somebody_says_of_a_file_is_done() {
+fn explicit_settings_of_a_file_are_followed() {
     let folder = tempfile::tempdir().unwrap();
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/import");
     for (name, args, told) in [
@@ -222,7 +222,7 @@ async fn imported(args: &[&str]) -> (String, Vec<String>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_could_be_two_numbers_is_asked_and_done_as_answered() {
+async fn a_cell_that_may_be_two_numbers_is_read_as_the_user_decides() {
     let file = "de-international-without-plus.csv";
     let (told, numbers) = imported(&[file, "--region", "DE"]).await;
     assert!(told.contains("Say which they are"), "{told}");
@@ -273,7 +273,7 @@ async fn what_could_be_two_numbers_is_asked_and_done_as_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn which_columns_have_numbers_and_their_country_can_be_said() {
+async fn columns_with_numbers_and_their_country_can_be_configured() {
     let said = [
         "several-telephone-columns.csv",
         "--region",
@@ -311,7 +311,7 @@ async fn which_columns_have_numbers_and_their_country_can_be_said() {
 }
 
 #[test]
-fn an_import_under_a_name_that_is_taken_says_what_it_does() {
+fn an_import_under_an_existing_name_explains_what_happens() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("contacts.csv"), MESSY).unwrap();
     let args = ["contacts.csv", "--list", "spring", "--region", "US"];
@@ -408,7 +408,7 @@ async fn a_stopped_import_is_resumed_where_it_was_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn an_import_that_somebody_cancels_stops_and_leaves_nothing() {
+async fn a_cancelled_import_stops_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
     let clock = Clock::real();
@@ -464,7 +464,7 @@ async fn a_file_that_breaks_off_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn the_shipped_contacts_are_all_taken_and_kept_with_their_zone_and_city() {
+async fn the_shipped_contacts_are_all_imported_with_their_zone_and_city() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
     let file = ContactFile::open(File::open("data/demo-contacts.csv").unwrap(), Settings::default()).unwrap();
@@ -483,7 +483,7 @@ async fn the_shipped_contacts_are_all_taken_and_kept_with_their_zone_and_city() 
 }
 
 #[test]
-fn an_interrupted_command_says_how_to_go_on_and_goes_on() {
+fn an_interrupted_command_prints_how_to_resume_and_can_be_resumed() {
     use std::io::BufRead as _;
     // Enough for some seconds.
     const ROWS: u32 = if cfg!(debug_assertions) { 100_000 } else { 900_000 };

@@ -238,7 +238,7 @@ fn that_places_nothing(handle: PbxHandle) -> PbxHandle {
 }
 
 #[test]
-fn a_call_stored_and_never_asked_for_spends_no_try_and_is_called_when_somebody_asks() {
+fn a_stored_attempt_that_was_never_originated_spends_no_try_and_is_called_again_on_request() {
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
     let clock = Clock::with_speed(SPEED);
@@ -294,7 +294,7 @@ fn a_call_stored_and_never_asked_for_spends_no_try_and_is_called_when_somebody_a
 }
 
 #[test]
-fn a_completed_task_calls_its_failed_contacts_again_when_somebody_asks() {
+fn a_completed_task_calls_its_failed_contacts_again_on_request() {
     const COMPLETED: &str = "SELECT count(*) FROM tasks WHERE state = 'completed'";
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite:{}", folder.path().join("paceline.db").display());

@@ -350,7 +350,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_ids_are_taken_out_of_a_path() {
+    fn only_ids_are_replaced_in_a_path() {
         let route = "/api/v1/campaigns/{id}/settings";
         for (path, expected) in [
             ("/api/v1/campaigns/7/settings", Some("7")),

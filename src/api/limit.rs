@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_waits_for_itself_and_nobody_else_does() {
+    fn a_slow_key_makes_no_other_key_wait() {
         let (limiter, now) = (Limiter::new(10), Instant::now());
         let run = |key| limiter.turn(key, now).now_or_never();
         let running: Vec<_> = (0..RUNNING_PER_KEY_MAX).map(|_| run(1)).collect();

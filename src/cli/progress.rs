@@ -151,7 +151,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn four_lines_tell_calls_agents_and_what_came_of_it() {
+    fn four_lines_show_calls_agents_and_outcomes() {
         let glance = Glance {
             attempts: 230,
             outcomes: BTreeMap::from([(Outcome::Answered, 120), (Outcome::NoAnswer, 60)]),

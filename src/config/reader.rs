@@ -386,7 +386,7 @@ mod tests {
     use super::redact;
 
     #[test]
-    fn a_password_is_taken_out_of_the_line_that_is_shown() {
+    fn a_shown_line_never_contains_a_password() {
         for (line, shown) in [
             (r#"password = "hunter2""#, r#"password = "…""#),
             (r#"  ari_secret="hunter2""#, r#"  ari_secret= "…""#),

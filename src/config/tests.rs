@@ -37,7 +37,7 @@ fn a_mark_that_freeswitch_would_read_as_a_negation_is_refused() {
 }
 
 #[test]
-fn what_a_pbx_may_be_given_is_named_and_nothing_hostile_is_taken() {
+fn a_refused_sound_or_extension_is_explained_and_no_hostile_text_is_accepted() {
     let with = |line: &str| {
         parse(&format!(
             "[[pbx]]\nname = \"a\"\nkind = \"esl\"\naddress = \"127.0.0.1:8021\"\n\

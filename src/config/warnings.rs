@@ -86,7 +86,7 @@ mod tests {
     use super::believes_anybody;
 
     #[test]
-    fn a_database_elsewhere_that_need_not_prove_who_it_is_is_warned_of() {
+    fn a_remote_database_without_a_checked_certificate_gets_a_warning() {
         for (url, warned) in [
             ("sqlite:paceline.db", false),
             ("postgres://p@127.0.0.1/p", false),

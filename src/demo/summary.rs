@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_shows_sums_whose_parts_are_all_there() {
+    fn a_summary_shows_only_sums_with_all_their_parts() {
         let mut summary = summary();
         summary.check(&glance());
         assert_eq!(summary.contradictions, Vec::<String>::new());
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_add_up_is_told() {
+    fn inconsistent_options_are_reported() {
         let mut summary = summary();
         summary.contacts.done += 1;
         summary.connected = 1;

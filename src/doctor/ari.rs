@@ -497,7 +497,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_certificate_that_nobody_vouches_for_and_no_tls_at_all_are_told_from_no_server() {
+    async fn an_untrusted_certificate_and_a_server_without_tls_are_distinguished_from_no_server() {
         let nowhere = "127.0.0.1:1".parse().unwrap();
         let HttpsServer { port, authority } = HttpsServer::start().unwrap();
         let reach = async |ari: Ari| ari.facts(&[], &Records::default(), nowhere).await.reach;

@@ -138,7 +138,7 @@ fn an_error_names_the_field_and_repeats_nothing_of_the_line() {
 }
 
 #[test]
-fn a_line_that_is_no_object_has_no_field() {
+fn a_line_that_is_not_an_object_has_no_fields() {
     let good = line().to_string();
     let array = format!("[{good}]");
     let two = format!("{good}{good}");

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn every_country_of_the_table_has_a_number_plan_and_no_name_is_told_twice() {
+    fn every_country_of_the_table_has_a_number_plan_and_no_name_occurs_twice() {
         let mut seen = std::collections::BTreeSet::new();
         for (letters, names) in COUNTRIES {
             assert!(Country::new(&letters.to_ascii_uppercase()).is_some(), "{letters}");

@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_says_of_a_column_wins() {
+    fn an_explicit_column_mapping_wins() {
         assert_eq!(
             guess("phone,fax,zip", &["number=fax", "ignore=#3"])
                 .unwrap()

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn encodings_are_told_apart() {
+    fn encodings_are_distinguished() {
         let utf16 = |text: &str, le: bool| -> Vec<u8> {
             let units = text.encode_utf16();
             units
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_named() {
+    fn an_unknown_list_is_named() {
         assert_eq!(kind(b"PK\x03\x04rest"), FileKind::Xlsx);
         for bytes in [
             b"%PDF-1.7".as_slice(),

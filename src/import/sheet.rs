@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_fill_the_memory_is_refused_before_it_is_unpacked() {
+    fn a_file_that_would_fill_the_memory_is_refused_before_it_is_unpacked() {
         let texts = "<si><t>a</t></si>".repeat(10_000);
         let measured = |shared: &str, max| measure(&mut book(shared), max);
         assert!(measured(&texts, 1_000_000).is_ok());

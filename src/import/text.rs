@@ -401,7 +401,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_by_the_rules_is_read_back(
+        fn a_written_value_is_read_back(
             rows in proptest::collection::vec(proptest::collection::vec("[a-z,\"\n ]{0,6}", 3), 1..20)
         ) {
             let quote = |cell: &String| format!("\"{}\"", cell.replace('"', "\"\""));

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_weighs_more_than_its_characters_whatever_its_tag_is_called() {
+    fn the_size_of_a_text_is_counted_under_any_tag_name() {
         let prefix = "p".repeat(200);
         for tag in ["si", "x:si", &format!("{prefix}:si")] {
             let xml = format!("<{tag}><t>ab</t></{tag}>").repeat(100);
@@ -271,7 +271,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn where_blocks_are_cut_does_not_matter(xml in "[<>/!a-c:\"' \\[\\]?-]{0,200}", block in 1_usize..20) {
+        fn the_result_does_not_depend_on_the_limits_of_blocks(xml in "[<>/!a-c:\"' \\[\\]?-]{0,200}", block in 1_usize..20) {
             prop_assert_eq!(weighed(&xml, block), weighed(&xml, usize::MAX));
         }
     }

@@ -47,7 +47,7 @@ fn busy() -> Metrics {
 }
 
 #[test]
-fn what_was_counted_is_what_is_shown() {
+fn the_shown_counters_equal_the_counted_answers() {
     let text = busy().render();
     for line in [
         r#"paceline_attempts_total{campaign="spring \"offer\""} 3"#,
@@ -91,7 +91,7 @@ fn a_glance_adds_up_all_campaigns_and_leaves_zeros_out() {
 }
 
 #[test]
-fn a_trunk_that_a_campaign_does_not_use_is_shown_no_more_and_still_counts_at_a_glance() {
+fn an_unused_trunk_has_no_series_any_more_and_still_counts_in_the_totals() {
     let metrics = Metrics::new();
     let campaign = metrics.campaign("spring");
     let (gone, stays) = (campaign.trunk("old"), campaign.trunk("new"));
@@ -108,7 +108,7 @@ fn a_trunk_that_a_campaign_does_not_use_is_shown_no_more_and_still_counts_at_a_g
 }
 
 #[test]
-fn a_campaign_that_is_over_is_shown_no_more_and_still_counts_at_a_glance() {
+fn an_ended_campaign_has_no_series_any_more_and_still_counts_in_the_totals() {
     let metrics = busy();
     let before = metrics.glance();
     let report = PacingReport {
@@ -150,7 +150,7 @@ const CAMPAIGN_BYTES_MAX: usize = 16 * 1024;
 const TRUNK_BYTES_MAX: usize = 3 * 1024;
 
 #[test]
-fn the_page_grows_with_what_there_is_and_with_nothing_that_is_asked() {
+fn the_metrics_page_grows_with_configured_objects_and_never_with_requests() {
     let metrics = busy();
     let before = metrics.render().len();
     let long = "campaign ".repeat(22);

@@ -79,7 +79,7 @@ fn regions_are_two_capital_letters_with_a_number_plan() {
 }
 
 #[test]
-fn what_can_be_read_in_two_ways_is_not_read() {
+fn an_ambiguous_number_is_not_read() {
     let at = |code: &str| Country::new(code).unwrap();
     let either = |home, abroad| {
         Err(NumberError::Ambiguous {
@@ -174,7 +174,7 @@ fn a_stated_country_reads_its_numbers_and_no_others() {
 }
 
 #[test]
-fn the_number_plan_tells_country_and_kind() {
+fn a_numbers_country_and_kind_come_from_the_number_plan() {
     for (text, country, kind) in [
         ("+12025550123", "US", NumberKind::FixedOrMobile),
         ("+19002345678", "US", NumberKind::PremiumRate),
@@ -316,7 +316,7 @@ proptest! {
     }
 
     #[test]
-    fn a_number_with_its_country_code_is_read_as_itself_where_that_is_stated(number in examples()) {
+    fn a_number_with_a_country_code_needs_no_region_if_the_import_says_so(number in examples()) {
         let plan = Plan { region: Some(Region::DE), stated: false, written: Written::International };
         let bare = &number.e164.expose()[1..];
         for text in [bare.to_owned(), format!("+{bare}"), format!("00{bare}")] {

@@ -159,7 +159,7 @@ fn a_scenario_is_fitted_to_call_records_and_can_be_run() {
 }
 
 #[test]
-fn too_few_records_are_refused_with_what_to_do() {
+fn too_few_records_are_refused_with_advice() {
     let few: Vec<_> = records().into_iter().take(150).collect();
     let error = fit::fit(CampaignId(7), &CampaignSettings::default(), &few).unwrap_err();
     assert_eq!(

@@ -224,7 +224,7 @@ async fn a_refusal_of_the_dialer_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn nobody_logs_in_to_a_draft() {
+async fn no_agent_can_log_in_to_a_draft() {
     let api = with_agent().await;
     api.post("/api/v1/campaigns", json!({"name": "draft"}))
         .await

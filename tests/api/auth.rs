@@ -112,7 +112,7 @@ async fn every_route_asks_for_the_role_that_the_document_says() {
 }
 
 #[tokio::test]
-async fn a_refused_role_is_told_which_one_it_takes() {
+async fn a_refusal_names_the_role_that_is_needed() {
     let api = Api::new().await;
     let reply = api.ask("POST", "/api/v1/trunks", &api.read, &json!({})).await;
     assert_snapshot!(reply, @r#"
@@ -155,7 +155,7 @@ async fn a_key_that_asks_too_often_is_told_to_wait_and_others_are_not() {
 }
 
 #[tokio::test]
-async fn what_is_stored_of_a_key_does_not_give_it_away() {
+async fn the_stored_form_of_a_key_does_not_reveal_it() {
     let api = Api::new().await;
     let key = keys::create(&api.store, &new_key("crm", Role::Read, false), Wall(0))
         .await

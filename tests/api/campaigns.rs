@@ -103,7 +103,7 @@ async fn a_name_is_enough_for_a_campaign() {
 }
 
 #[tokio::test]
-async fn nobody_is_called_by_a_time_zone_that_nobody_has_stated() {
+async fn no_contact_is_called_by_a_guessed_time_zone() {
     let api = Api::new().await;
     let trunk = json!({"name": "carrier-a", "pbx": "office", "dial": "PJSIP/{number}@carrier-a"});
     api.post("/api/v1/trunks", trunk).await.expect(201);

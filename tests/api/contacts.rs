@@ -235,7 +235,7 @@ async fn a_contact_is_found_by_its_number_with_a_key_that_may() {
 }
 
 #[tokio::test]
-async fn why_tells_a_contacts_whole_story() {
+async fn why_explains_all_decisions_about_a_contact() {
     let api = Api::ready().await;
     let task = json!({"name": "week 47", "number_pool": ["2025550123", "2025550124", "2025550125", "2025550126", "2025550127"]});
     api.post("/api/v1/tasks", task).await.expect(201);
@@ -388,7 +388,7 @@ async fn why_tells_a_contacts_whole_story() {
 }
 
 #[tokio::test]
-async fn all_that_is_known_of_a_contact_is_taken_shown_and_found() {
+async fn all_fields_of_a_contact_are_stored_shown_and_searchable() {
     let api = Api::new().await;
     let contact = json!({
         "numbers": [{"number": "+1 202 555 0123", "label": "Mobile"}, {"number": "(202) 555-0124", "label": "Home"}],
@@ -478,7 +478,7 @@ async fn all_that_is_known_of_a_contact_is_taken_shown_and_found() {
 }
 
 #[tokio::test]
-async fn every_field_of_a_contact_that_cannot_be_taken_is_named() {
+async fn every_invalid_field_of_a_contact_is_named() {
     let api = Api::new().await;
     let consent = json!({"kind": "express", "scope": "debt", "granted_at": "2026-01-02T00:00:00Z", "expires_at": "2026-01-01T00:00:00Z"});
     let contacts = json!([

@@ -89,7 +89,7 @@ async fn a_key_that_asks_much_waits_for_itself_and_others_are_answered() {
 }
 
 #[tokio::test]
-async fn health_is_told_while_every_request_that_may_run_hangs() {
+async fn health_is_answered_while_all_other_requests_hang() {
     const KEYS: usize = 100;
     let (api, answer) = hanging().await;
     let keys = keys(&api, KEYS).await;

@@ -55,7 +55,7 @@ fn task(n: i64, state: TaskState) -> What {
 }
 
 #[tokio::test]
-async fn what_happens_is_told_filtered_and_can_be_resumed() {
+async fn the_event_stream_can_be_filtered_and_resumed() {
     let api = Api::ready().await;
     let events = api.dialer.events();
     let at = Wall(1_763_600_000_000);
@@ -102,7 +102,7 @@ async fn what_happens_is_told_filtered_and_can_be_resumed() {
 }
 
 #[tokio::test]
-async fn numbers_in_what_is_told_are_masked_for_a_key_that_may_not_see_them() {
+async fn numbers_in_events_are_masked_for_a_key_that_may_not_see_them() {
     let api = Api::ready().await;
     let (mut sees, mut masked) = (
         follow(&api, &api.root, "", None).await,
@@ -128,7 +128,7 @@ async fn numbers_in_what_is_told_are_masked_for_a_key_that_may_not_see_them() {
 }
 
 #[tokio::test]
-async fn who_reads_too_slowly_is_told_and_let_go() {
+async fn a_slow_reader_is_told_and_disconnected() {
     let api = Api::ready().await;
     let mut slow = follow(&api, &api.root, "", None).await;
     let events = api.dialer.events();

@@ -144,7 +144,7 @@ async fn a_file_that_is_no_contact_list_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn foreign_and_dear_numbers_are_taken_where_they_are_asked_for_and_others_are_kept_masked() {
+async fn foreign_and_expensive_numbers_are_accepted_on_request_and_other_cells_are_stored_masked() {
     let api = Api::new().await;
     let file = "Mobile,Home Phone,Country\n2079460123,,GB\n+19002345678,,\n+12025550123,202 555 0124,\n+442079460124,,\n";
     let begun = send(&api, "/api/v1/imports?list=x&region=US", file)

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 #[tokio::test]
-async fn a_scheduled_task_starts_without_any_agent_and_a_complete_one_is_told() {
+async fn a_scheduled_task_starts_without_any_agent_and_a_completed_one_is_an_event() {
     let api = Api::ready().await;
     for (name, number) in [("soon", "+12025550123"), ("late", "+12025550124")] {
         let task = json!({"name": name, "number_pool": [number], "start_time": "2099-01-01T00:00:00Z"});
@@ -88,7 +88,7 @@ async fn a_large_task_is_answered_at_once_and_prepared_beside_the_calls() {
 }
 
 #[tokio::test]
-async fn what_is_older_than_the_settings_say_is_deleted_and_counted() {
+async fn rows_older_than_the_retention_time_are_deleted_and_counted() {
     let api = Api::ready().await;
     let clock = Clock::real();
     let keep = RetentionConfig {

@@ -15,7 +15,7 @@ async fn send(api: &Api, content_type: Option<&str>, body: impl Into<Body>) -> s
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_a_problem_too() {
+async fn an_unknown_path_is_a_problem_document_too() {
     let api = Api::new().await;
     assert_snapshot!(api.get("/api/v1/nothing").await, @r#"
     404 Not Found

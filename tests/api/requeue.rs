@@ -135,7 +135,7 @@ async fn contacts_that_reached_no_phone_are_queued_again_on_postgresql() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_queued_is_refused_with_what_can() {
+async fn a_refused_queue_entry_names_the_valid_ones() {
     let api = Api::new().await;
     with_finished_task(&api, &[Outcome::Failed]).await;
     assert_snapshot!(api.post(PATH, json!({"outcomes": []})).await, @r##"

@@ -52,7 +52,7 @@ async fn campaign(api: &Api, message: &str, pbxes: &[&str]) {
 const ACTIVATE: &str = "/api/v1/campaigns/1/activate";
 
 #[tokio::test]
-async fn a_pbx_that_cannot_be_asked_keeps_no_campaign_from_being_activated_and_is_told_of() {
+async fn a_pbx_that_does_not_answer_blocks_no_activation_and_is_reported() {
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let pbxes = [
         asterisk("office", "http://127.0.0.1:1".to_owned(), "x"),

@@ -71,7 +71,7 @@ async fn a_trunk_is_created_read_replaced_and_deleted() {
 }
 
 #[tokio::test]
-async fn everything_wrong_with_a_trunk_is_told_at_once() {
+async fn all_faults_of_a_trunk_are_reported_at_once() {
     let api = Api::new().await;
     let bad = json!({"name": " ", "pbx": "nowhere", "dial": "PJSIP/carrier", "caller_id": "a b"});
     assert_snapshot!(api.post("/api/v1/trunks", bad).await, @r##"

@@ -115,7 +115,7 @@ async fn a_phone_that_is_hung_up_is_called_again_and_one_that_declines_pauses_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_busy_contact_waits_for_its_retry_and_a_cancelled_task_takes_back_what_rings() {
+async fn a_busy_contact_waits_for_its_retry_and_a_cancelled_task_cancels_its_ringing_calls() {
     let system = System::start(&some(2)).await;
     let campaign = system
         .campaign(

@@ -144,17 +144,17 @@ async fn callees_answer_a_frozen_paceline<L: Breakable>(lab: L, frozen: Duration
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_answers_a_frozen_paceline_is_abandoned_and_booked_so_on_asterisk_22() {
+async fn a_callee_who_answers_while_paceline_is_frozen_is_recorded_as_abandoned_on_asterisk_22() {
     callees_answer_a_frozen_paceline(asterisk(Version::V22), LONG_AWAY).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_answers_a_frozen_paceline_is_abandoned_and_booked_so_on_asterisk_16() {
+async fn a_callee_who_answers_while_paceline_is_frozen_is_recorded_as_abandoned_on_asterisk_16() {
     callees_answer_a_frozen_paceline(asterisk(Version::V16), AWAY).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_answers_a_frozen_paceline_is_abandoned_and_booked_so_on_freeswitch() {
+async fn a_callee_who_answers_while_paceline_is_frozen_is_recorded_as_abandoned_on_freeswitch() {
     if let Some(lab) = freeswitch() {
         callees_answer_a_frozen_paceline(lab, AWAY).await;
     }
@@ -162,7 +162,7 @@ async fn who_answers_a_frozen_paceline_is_abandoned_and_booked_so_on_freeswitch(
 
 /// A FreeSWITCH keeps who answers a dead Paceline for some seconds. An Asterisk hangs up: its application has no listener.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_answers_a_dead_paceline_that_is_back_in_time_is_abandoned_and_booked_so_on_freeswitch() {
+async fn a_callee_who_answers_while_paceline_is_dead_for_a_moment_is_recorded_as_abandoned_on_freeswitch() {
     let Some(lab) = freeswitch() else { return };
     let mut ringing = Ringing::start(lab).await;
     ringing.system.kill();
@@ -174,7 +174,7 @@ async fn who_answers_a_dead_paceline_that_is_back_in_time_is_abandoned_and_booke
 
 /// Whom the PBX has ended meanwhile nobody has seen: never connected, and called again by nobody.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_answers_a_paceline_that_stays_dead_is_ended_by_the_freeswitch_and_never_connected() {
+async fn freeswitch_ends_a_callee_who_answers_while_paceline_stays_dead() {
     let Some(lab) = freeswitch() else { return };
     let mut ringing = Ringing::start(lab).await;
     ringing.system.kill();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// As [`whom_nobody_takes_hears_the_message`], the message going away after the campaign was activated: nobody hears it, and people
 /// are told.
-async fn a_message_that_goes_away_is_told_of<S: Site>(
+async fn a_message_that_disappears_is_reported<S: Site>(
     system: System<S>,
     pbx: &str,
     dial: &str,
@@ -132,17 +132,17 @@ async fn on_asterisk(version: Version) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whom_no_agent_takes_in_time_hears_the_message_on_asterisk_22() {
+async fn an_abandoned_callee_hears_the_message_on_asterisk_22() {
     on_asterisk(Version::V22).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whom_no_agent_takes_in_time_hears_the_message_on_asterisk_16() {
+async fn an_abandoned_callee_hears_the_message_on_asterisk_16() {
     on_asterisk(Version::V16).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whom_no_agent_takes_in_time_hears_the_message_on_freeswitch() {
+async fn an_abandoned_callee_hears_the_message_on_freeswitch() {
     if FreeSwitch::program_or_skip("the message to abandoned callees on FreeSWITCH").is_none() {
         return;
     }
@@ -165,21 +165,21 @@ async fn without_its_message_on_asterisk(version: Version) {
     let lab = Lab::start_with(&options).expect("the lab starts");
     let message = lab.asterisk.sounds_dir().join("message.ulaw");
     let system = System::start_at(lab, None).await;
-    a_message_that_goes_away_is_told_of(system, "main", "PJSIP/{number}@carrier", &message).await;
+    a_message_that_disappears_is_reported(system, "main", "PJSIP/{number}@carrier", &message).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_goes_away_is_told_of_on_asterisk_22() {
+async fn a_message_that_disappears_is_reported_on_asterisk_22() {
     without_its_message_on_asterisk(Version::V22).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_goes_away_is_told_of_on_asterisk_16() {
+async fn a_message_that_disappears_is_reported_on_asterisk_16() {
     without_its_message_on_asterisk(Version::V16).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_goes_away_is_told_of_on_freeswitch() {
+async fn a_message_that_disappears_is_reported_on_freeswitch() {
     if FreeSwitch::program_or_skip("a message that goes away on FreeSWITCH").is_none() {
         return;
     }
@@ -190,5 +190,5 @@ async fn a_message_that_goes_away_is_told_of_on_freeswitch() {
     let lab = FreeSwitchLab::start(Audio::Tones, options).expect("the lab starts");
     let message = lab.freeswitch.sounds_dir().join("message.wav");
     let system = System::start_at(lab, None).await;
-    a_message_that_goes_away_is_told_of(system, "other", "sofia/gateway/carrier/{number}", &message).await;
+    a_message_that_disappears_is_reported(system, "other", "sofia/gateway/carrier/{number}", &message).await;
 }

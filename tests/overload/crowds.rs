@@ -318,7 +318,7 @@ fn settings(hours: CallingHours) -> CampaignSettings {
     settings
 }
 
-async fn who_must_wait_keeps_nobody_from_being_called(db: Db) {
+async fn contacts_that_must_wait_keep_no_other_contact_from_being_called(db: Db) {
     let floor = Floor::start(db, seed()).await;
     let scale = &floor.scale;
     let open_hours = hours_of_now(&floor.clock, OPEN);
@@ -404,16 +404,16 @@ async fn who_must_wait_keeps_nobody_from_being_called(db: Db) {
 }
 
 #[test]
-fn who_must_wait_keeps_nobody_from_being_called_on_sqlite() {
+fn contacts_that_must_wait_keep_no_other_contact_from_being_called_on_sqlite() {
     runtime().block_on(async {
-        who_must_wait_keeps_nobody_from_being_called(Db::sqlite().await).await;
+        contacts_that_must_wait_keep_no_other_contact_from_being_called(Db::sqlite().await).await;
     });
 }
 
 #[test]
-fn who_must_wait_keeps_nobody_from_being_called_on_postgres() {
+fn contacts_that_must_wait_keep_no_other_contact_from_being_called_on_postgres() {
     let server = paceline_lab::Postgres::start().unwrap();
     runtime().block_on(async {
-        who_must_wait_keeps_nobody_from_being_called(Db::postgres(&server).await).await;
+        contacts_that_must_wait_keep_no_other_contact_from_being_called(Db::postgres(&server).await).await;
     });
 }

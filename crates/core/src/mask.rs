@@ -195,7 +195,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_number_is_masked_in_every_way_of_writing_it(
+        fn a_number_is_masked_in_every_notation(
             digits in "[1-9][0-9]{6,14}", gaps in prop::collection::vec("[ ./()-]{0,2}", 15), before in "[a-z ]{0,6}", after in "[a-z ]{0,6}"
         ) {
             let mut written = String::new();

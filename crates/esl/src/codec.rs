@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_frame_is_told_apart() {
+    fn every_kind_of_frame_is_distinguished() {
         assert_eq!(frames(&[TALK]), (expected(), None));
     }
 

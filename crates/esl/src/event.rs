@@ -321,7 +321,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_used_is_read_and_the_rest_passed_over() {
+    fn unknown_fields_of_an_event_are_skipped() {
         let event = Event::decode(
             b"Event-Name: CHANNEL_HANGUP_COMPLETE\nCore-UUID: 1\nUnique-ID: leg\nHangup-Cause: USER_BUSY\n\
               Caller-Channel-Answered-Time: 0\nCaller-Channel-Progress-Time: 1795175310133000\nno header\n: \n\

@@ -262,7 +262,7 @@ fn calls_of_a_crashed_switch_are_lost() {
 }
 
 #[test]
-fn phones_do_as_told() {
+fn phones_follow_their_commands() {
     let lab = lab(Version::V22);
     for (agent, behaviour) in [
         (2, PhoneBehaviour::Busy),
@@ -301,7 +301,7 @@ fn phones_do_as_told() {
 }
 
 #[test]
-fn nobody_sends_audio_in_a_lab_without_it() {
+fn a_lab_without_audio_sends_none() {
     let carrier = Carrier::start(Audio::None).unwrap();
     let phones = Phones::start(Audio::None).unwrap();
     let append = vec![("extensions.conf".to_owned(), CONTEXT.to_owned())];

@@ -52,7 +52,7 @@ fn becomes_true_within(limit: Duration, done: impl Fn() -> bool) -> bool {
 }
 
 #[test]
-fn a_lab_in_the_background_ends_when_told() {
+fn a_lab_in_the_background_ends_on_request() {
     let folder = tempfile::tempdir().unwrap();
     let up = lab("up", folder.path());
     assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));

@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_pbx_is_lost_unless_we_stood_still_ourselves() {
+    fn a_silent_pbx_is_lost_unless_our_own_process_was_stopped() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut pulse = Pulse::new(start);

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_late_happened_early_whatever_the_pbxs_clock_shows() {
+    fn an_event_that_is_read_late_keeps_its_own_time_for_any_clock_of_the_pbx() {
         for theirs_ms in [0, 1_795_182_369_264, -86_400_000] {
             let mut bench = bench(theirs_ms);
             let nothing = bench.clock.ago(5, bench.at(10));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_makes_nobody_late() {
+    fn setting_the_clock_makes_no_callee_late() {
         let mut bench = bench(1_000_000);
         bench.round_trip(0, 0, 1);
         bench.theirs_ms -= 60_000;

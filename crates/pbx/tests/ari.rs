@@ -295,12 +295,12 @@ async fn an_operator_moves_legs(version: Version) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_moved_by_an_operator_is_no_agent_and_no_callee_of_ours_on_asterisk_22() {
+async fn a_leg_that_an_operator_moves_is_neither_agent_nor_callee_of_ours_on_asterisk_22() {
     an_operator_moves_legs(Version::V22).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_moved_by_an_operator_is_no_agent_and_no_callee_of_ours_on_asterisk_16() {
+async fn a_leg_that_an_operator_moves_is_neither_agent_nor_callee_of_ours_on_asterisk_16() {
     an_operator_moves_legs(Version::V16).await;
 }
 
@@ -376,12 +376,14 @@ async fn phones_without_power_or_voice(version: Version) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_phone_without_power_is_told_by_asking_it_and_one_without_voice_by_counting_on_asterisk_22() {
+async fn a_phone_without_power_is_found_by_its_endpoint_and_one_without_audio_by_its_packets_on_asterisk_22()
+{
     phones_without_power_or_voice(Version::V22).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_phone_without_power_is_told_by_asking_it_and_one_without_voice_by_counting_on_asterisk_16() {
+async fn a_phone_without_power_is_found_by_its_endpoint_and_one_without_audio_by_its_packets_on_asterisk_16()
+{
     phones_without_power_or_voice(Version::V16).await;
 }
 
@@ -405,11 +407,11 @@ async fn a_leg_ended_for_want_of_audio(version: Version) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leg_that_is_ended_for_want_of_audio_tells_so_on_asterisk_22() {
+async fn a_leg_that_the_pbx_ends_for_missing_audio_has_that_cause_on_asterisk_22() {
     a_leg_ended_for_want_of_audio(Version::V22).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leg_that_is_ended_for_want_of_audio_tells_so_on_asterisk_16() {
+async fn a_leg_that_the_pbx_ends_for_missing_audio_has_that_cause_on_asterisk_16() {
     a_leg_ended_for_want_of_audio(Version::V16).await;
 }

@@ -159,7 +159,7 @@ async fn a_paused_or_full_pbx_is_no_fault_of_the_trunk_or_the_contact() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_dialed_is_refused_in_the_pbxs_own_words() {
+async fn an_undialable_endpoint_is_refused_with_the_pbxs_own_words() {
     if FreeSwitch::program_or_skip("what cannot be dialed").is_none() {
         return;
     }
@@ -194,7 +194,7 @@ async fn what_cannot_be_dialed_is_refused_in_the_pbxs_own_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ring_timeout_that_passes_while_the_pbx_stands_still_is_one_all_the_same() {
+async fn a_ring_timeout_that_passes_while_the_pbx_is_stopped_is_still_a_ring_timeout() {
     if FreeSwitch::program_or_skip("a ring timeout that it sleeps through").is_none() {
         return;
     }
@@ -267,7 +267,7 @@ async fn talking(rig: &mut Rig) -> (LegId, AgentLegId) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_operator_does_to_a_leg_is_heard() {
+async fn an_operators_change_of_a_leg_is_reported() {
     if FreeSwitch::program_or_skip("operators").is_none() {
         return;
     }
@@ -332,7 +332,7 @@ async fn what_an_operator_does_to_a_leg_is_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_waits_is_found_waiting_by_a_new_driver() {
+async fn a_new_driver_finds_a_waiting_callee() {
     if FreeSwitch::program_or_skip("callees found by a new driver").is_none() {
         return;
     }
@@ -378,7 +378,7 @@ async fn a_call_to_an_agent_that_a_colleague_picks_up_is_no_agent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_phone_without_power_or_voice_is_told_by_counting() {
+async fn a_phone_without_power_or_audio_is_found_by_its_packets() {
     if FreeSwitch::program_or_skip("phones without audio").is_none() {
         return;
     }
@@ -457,7 +457,7 @@ async fn early_media_behind_a_dialplan_is_a_sign_of_life() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leg_that_is_ended_for_want_of_audio_tells_so() {
+async fn a_leg_that_the_pbx_ends_for_missing_audio_has_that_cause() {
     if FreeSwitch::program_or_skip("a leg without audio").is_none() {
         return;
     }

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_that_lasts_is_believed_and_small_steps_are_at_once() {
+    fn a_clock_jump_is_accepted_after_a_time_and_a_small_step_at_once() {
         let mut belief = belief();
         assert_eq!(believed(&mut belief, 1, 900), (900, false));
         assert_eq!(believed(&mut belief, 2, -20_000), (-20_000, false));

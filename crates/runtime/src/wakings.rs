@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_woken_a_moment_ago_rests_unless_the_store_is_waited_for() {
+    fn a_thread_that_was_woken_a_moment_ago_rests_unless_it_waits_for_the_store() {
         let park = between_wakings();
         park();
         let woken = Instant::now();

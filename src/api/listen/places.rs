@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_places_are_taken_who_has_the_most_makes_room() {
+    fn if_all_connections_are_taken_the_client_with_the_most_loses_one() {
         let places = Places::new(3, 3);
         let modest = places.take(address(1)).unwrap();
         let greedy = [places.take(address(2)).unwrap(), places.take(address(2)).unwrap()];

@@ -71,7 +71,7 @@ async fn read_all(socket: &mut TcpStream) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn who_asks_is_answered_and_who_never_gets_to_it_is_shown_out() {
+async fn a_request_is_answered_and_a_connection_without_one_is_closed() {
     let server = Server::start(Limits {
         head: Duration::from_millis(200),
         ..LIMITS
@@ -92,7 +92,7 @@ async fn who_asks_is_answered_and_who_never_gets_to_it_is_shown_out() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_its_answer_is_let_go() {
+async fn a_client_that_does_not_read_its_response_is_disconnected() {
     let server = Server::start(Limits {
         slack: Duration::from_millis(200),
         ..LIMITS

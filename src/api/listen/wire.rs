@@ -105,7 +105,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     #[tokio::test(start_paused = true)]
-    async fn who_takes_nothing_is_let_go_and_who_takes_enough_is_not() {
+    async fn a_client_that_reads_nothing_is_disconnected_and_one_that_reads_enough_is_not() {
         let (ours, mut theirs) = tokio::io::duplex(1024);
         let mut sending = Patient::new(ours, SLACK_MAX);
         let long = vec![0; 400 * 1024];
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_takes_a_byte_now_and_then_is_let_go_as_well() {
+    async fn a_client_that_reads_a_byte_now_and_then_is_disconnected_too() {
         let (ours, mut theirs) = tokio::io::duplex(64);
         let mut sending = Patient::new(ours, SLACK_MAX);
         let begun = Instant::now();

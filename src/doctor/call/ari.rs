@@ -125,7 +125,7 @@ mod tests {
     use paceline_lab::HttpsServer;
 
     #[tokio::test]
-    async fn a_private_authority_is_believed_for_a_test_call_too() {
+    async fn a_private_authority_is_trusted_for_a_test_call_too() {
         let HttpsServer { port, authority } = HttpsServer::start().unwrap();
         let kind = PbxKind::Ari {
             url: format!("https://127.0.0.1:{port}"),

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_switch_prints_is_understood() {
+    fn the_output_of_a_freeswitch_is_parsed() {
         let status = "UP 0 years\nFreeSWITCH (Version 1.11.3-dev) is ready\n12 session(s) since startup\n\
                       3 session(s) - peak 4, last 5min 4 \n0 session(s) per Sec out of max 30, peak 1, last 5min 0 \n\
                       2000 session(s) max\nmin idle cpu 0.00/96.60";

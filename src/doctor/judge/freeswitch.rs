@@ -407,7 +407,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn versions_are_told_apart() {
+    fn versions_are_compared_by_number() {
         for (text, grade) in [
             ("1.11.3-dev+git~20260821T141014Z~cc93a683ca~64bit", Grade::Fine),
             (

@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_day_begins_and_ends_where_it_does_so_last_and_first() {
+    fn a_calling_day_begins_in_the_last_zone_and_ends_in_the_first() {
         let at = |text: &str| Wall(text.parse::<Timestamp>().unwrap().as_millisecond());
         let granted = |text| moment(text, DAY + LAST_PLACE);
         for day in ["2026-03-31", "2026-03-31 12:00:00", "2026-03-31T00:00"] {

@@ -301,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_holds_several_numbers_only_where_each_is_whole_and_written_alike() {
+    fn a_cell_has_several_numbers_only_if_each_is_complete_and_written_in_the_same_way() {
         for (text, parts) in [
             ("2025550123;2025550124", vec!["2025550123", "2025550124"]),
             (

@@ -146,7 +146,7 @@ async fn a_freeswitch_that_is_stopped_says_so_of_every_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_calls_on_a_freeswitch_that_was_killed_only_what_was_seen_is_said() {
+async fn calls_on_a_killed_freeswitch_end_with_only_what_was_seen() {
     if FreeSwitch::program_or_skip("a FreeSWITCH that is killed").is_none() {
         return;
     }

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_two_contacts_is_nobodys() {
+    fn a_record_that_matches_two_contacts_belongs_to_neither() {
         let (x, y) = (id("x"), id("y"));
         assert_eq!(
             belongs(Some(&x), Some(1), Some((2, None))),

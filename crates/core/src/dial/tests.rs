@@ -119,7 +119,7 @@ fn each_form_renders_its_placeholder_only() {
 }
 
 #[test]
-fn what_selects_an_application_a_function_a_host_or_a_shell_is_no_dial_string() {
+fn a_text_that_selects_an_application_a_function_a_host_or_a_shell_is_not_a_dial_string() {
     for hostile in HOSTILE {
         assert!(TrunkTemplate::new(hostile).is_err(), "{hostile:?}");
         for placeholder in ["{number}", "{digits}"] {
@@ -207,7 +207,7 @@ fn a_pbx_is_given_only_what_its_rules_name() {
 proptest! {
     /// Strings that are near to dial strings, and such as are not.
     #[test]
-    fn whatever_is_taken_renders_to_one_user_part_and_one_plain_name(
+    fn every_accepted_caller_id_renders_to_one_user_part_and_one_plain_name(
         pieces in proptest::collection::vec(
             prop_oneof![
                 proptest::sample::select(vec![

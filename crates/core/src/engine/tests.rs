@@ -87,7 +87,7 @@ fn progressive_launches_one_call_for_each_free_agent_and_no_more() {
 }
 
 #[test]
-fn an_answer_to_a_call_launched_ahead_gets_whoever_is_free_or_is_abandoned_and_counted() {
+fn an_answer_to_a_call_launched_ahead_gets_a_free_agent_or_is_abandoned_and_counted() {
     let mut rig = Rig::at_work_in(Mode::Power, 2);
     rig.wait(Duration::from_secs(1));
     let legs = rig.legs();
@@ -118,7 +118,7 @@ fn an_answer_to_a_call_launched_ahead_gets_whoever_is_free_or_is_abandoned_and_c
 }
 
 #[test]
-fn what_pacing_learnt_is_kept_and_taken_up_again() {
+fn learnt_rates_of_pacing_are_stored_and_loaded() {
     let mut rig = Rig::at_work_in(Mode::Predictive, 3);
     rig.wait(Duration::from_secs(70));
     let learnt = rig.said.iter().rev().find_map(|command| match command {
@@ -196,7 +196,7 @@ fn a_callee_without_an_agent_is_abandoned_at_the_limit() {
 }
 
 #[test]
-fn an_agent_whose_phone_drops_while_it_rings_is_replaced_or_the_call_is_taken_back() {
+fn an_agent_whose_phone_drops_while_a_call_rings_is_replaced_or_the_call_is_cancelled() {
     let mut rig = Rig::at_work(2);
     let (first, agent_leg) = (rig.legs()[0], rig.agent_leg(1));
     let last = rig.legs()[1];
@@ -296,7 +296,7 @@ fn a_trunk_that_refuses_everything_costs_a_probe_now_and_then_and_no_contact() {
 }
 
 #[test]
-fn what_was_allowed_long_ago_or_before_a_pause_is_not_dialed() {
+fn an_old_allow_decision_is_not_dialed() {
     for paused in [true, false] {
         let mut rig = Rig::at_work(0);
         rig.store_answers = false;
@@ -329,7 +329,7 @@ fn what_was_allowed_long_ago_or_before_a_pause_is_not_dialed() {
 }
 
 #[test]
-fn a_hang_up_that_nobody_confirms_is_asked_again() {
+fn a_hang_up_that_no_event_confirms_is_sent_again() {
     let mut rig = Rig::at_work(1);
     let leg = rig.leg();
     rig.tell(Input::TaskStopped {
@@ -352,7 +352,7 @@ fn a_hang_up_that_nobody_confirms_is_asked_again() {
 }
 
 #[test]
-fn an_answer_that_races_a_taken_back_call_is_an_abandon() {
+fn an_answer_to_a_call_that_is_being_cancelled_is_an_abandoned_call() {
     let mut rig = Rig::at_work(1);
     let leg = rig.leg();
     rig.tell(Input::TaskStopped {
@@ -368,7 +368,7 @@ fn an_answer_that_races_a_taken_back_call_is_an_abandon() {
 }
 
 #[test]
-fn nothing_is_launched_on_a_lost_link_and_the_snapshot_settles_what_vanished() {
+fn no_call_is_launched_on_a_lost_link_and_the_snapshot_ends_the_missing_legs() {
     let mut rig = Rig::at_work(2);
     let (gone, ringing) = (rig.legs()[0], rig.legs()[1]);
     rig.event(PbxEvent::LinkLost);
@@ -461,7 +461,7 @@ fn an_agent_can_end_the_conversation_and_keeps_the_phone() {
 }
 
 #[test]
-fn whoever_becomes_free_serves_those_who_wait_before_anybody_is_called() {
+fn a_free_agent_serves_waiting_callees_before_a_new_call() {
     let mut rig = Rig::at_work(2);
     let (waits, busy) = (rig.legs()[0], rig.legs()[1]);
     let first = rig.agent_leg(1);
@@ -486,7 +486,7 @@ fn whoever_becomes_free_serves_those_who_wait_before_anybody_is_called() {
 }
 
 #[test]
-fn a_store_that_fails_is_asked_for_one_attempt_at_a_time_until_it_can() {
+fn a_failing_store_is_tested_with_one_attempt_at_a_time() {
     for mode in [Mode::Progressive, Mode::Power] {
         let mut rig = Rig::at_work_in(mode, 0);
         rig.store_answers = false;
@@ -547,7 +547,7 @@ fn refills(rig: &Rig) -> usize {
 }
 
 #[test]
-fn contacts_that_nobody_dials_go_back_and_are_asked_for_again_once_somebody_is_free() {
+fn unused_contacts_are_returned_and_leased_again_once_an_agent_is_free() {
     let mut rig = Rig::at_work(1);
     let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
     rig.event(PbxEvent::Answered { leg });

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_contact_whose_zone_names_no_place_is_denied() {
+    fn a_contact_with_an_unknown_time_zone_is_denied() {
         // 21:30 in New York: by EST it would be 20:30, inside the hours.
         for name in ["EST", "est", "Etc/GMT+5", "UTC"] {
             let facts = GateFacts {

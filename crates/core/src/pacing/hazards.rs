@@ -302,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn running_spells_are_not_taken_for_ended_ones() {
+    fn durations_that_still_run_do_not_count_as_ended() {
         // Ten spells end at 2 s and ninety are cut short there, so the rate in the first two seconds is 10 per 200 s.
         let mut h = Hazards::<1>::new(&[4.0, 8.0], |_| [0.0], 0.0, 1e9);
         for i in 0..100 {
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_learnt_is_taken_back_and_nonsense_is_not() {
+    fn stored_learnt_rates_are_loaded_and_invalid_ones_are_not() {
         let edges = [1.0, 2.0, 5.0];
         let mut h = Hazards::<2>::new(&edges, |_| [0.1, 0.2], 4.0, 100.0);
         for i in 0..50 {

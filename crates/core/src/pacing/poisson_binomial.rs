@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_and_no_seat_are_fine() {
+    fn no_calls_and_no_agents_are_valid_input() {
         assert_eq!(PoissonBinomial::new(0, &[], &[], 0.0).full(0).0, [1.0; HORIZONS]);
         assert_eq!(PoissonBinomial::new(3, &[], &[], 0.0).full(0).0, [0.0; HORIZONS]);
         assert_eq!(

@@ -124,7 +124,7 @@ fn survives(value: &str) -> bool {
 }
 
 #[test]
-fn what_would_end_a_value_elsewhere_stays_in_it() {
+fn characters_that_end_other_values_stay_in_a_value() {
     for value in [
         "+12025550123",
         "O'Brien",
@@ -146,7 +146,7 @@ fn what_would_end_a_value_elsewhere_stays_in_it() {
 }
 
 #[test]
-fn what_no_escape_carries_through_is_refused() {
+fn a_value_that_cannot_be_escaped_is_refused() {
     for value in [
         "a}b", "a{b", "${uuid}", "$", "a\nb", "a\rb", "a\tb", "a\0b", "a:_:b", "ARRAY::a", "^^;a=b",
     ] {
@@ -184,7 +184,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_the_legs_own_is_set_after_the_answer() {
+fn variables_of_the_leg_alone_are_set_after_the_answer() {
     let own = [("park_after_bridge", "true"), ("hangup_after_bridge", "false")];
     assert_eq!(
         originate(&[("a", "b")], "loopback/7001/office", &own).as_deref(),

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn rubbish_is_no_message() {
+    fn garbage_is_not_a_message() {
         assert_eq!(
             Message::parse(b"\r\n\r\n").and_then(|message| message.method().map(str::to_owned)),
             None

@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn what_asterisk_22_and_16_say_is_read_alike_but_for_the_sip_status() {
+    fn events_of_asterisk_22_and_16_are_decoded_alike_except_for_the_sip_status() {
         let words = |frames| -> Vec<String> {
             recorded(frames)
                 .into_iter()
@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_leg_that_was_picked_up_tells_no_application() {
+    fn the_end_of_a_picked_up_leg_names_no_application() {
         // Cut down from what 22.10 and 16.28 say, alike on both.
         let frame = br#"{"type":"ChannelDestroyed","cause":16,"channel":{"id":"x","state":"Ringing",
             "dialplan":{"context":"from-internal","exten":"*8","priority":1,"app_name":"","app_data":""}}}"#;

@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn each_channel_is_found_as_what_it_is() {
+    fn each_kind_of_channel_is_recognised() {
         let mut survey = on_switch("Dial");
         let stage = |survey: &Survey, leg| survey.found.get(&id(leg)).map(|found| (found.side, found.stage));
         assert_eq!(stage(&survey, AGENT), Some((Side::Agent, FoundStage::Held)));

@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_are_counted_for_those_who_have_any() {
+    fn packets_are_counted_only_for_channels_with_rtp() {
         let [a, b, c] = [1, 2, 3].map(Uuid::from_u128);
         let printed = format!("{a} +OK:\n45;{b} -ERR No such channel!\n;{c} +OK:\n_undef_;");
         assert_eq!(packets_counted(&printed).collect::<Vec<_>>(), [(a, 45)]);

@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_far_half_speaks_for_its_leg_and_tells_no_room_from_a_carriers_refusal() {
+    fn the_far_half_of_a_loopback_distinguishes_a_full_pbx_from_a_carriers_refusal() {
         let leg = Uuid::from_u128(7);
         let far = Uuid::from_u128(8);
         let heard = |name: &str, app: &str, more: &str| {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_picked_up_and_was_sent_a_bye_has_answered() {
+    fn a_callee_who_picked_up_and_got_a_bye_has_answered() {
         let leg = Uuid::from_u128(7);
         let answered = |end: &str| {
             let text = format!(

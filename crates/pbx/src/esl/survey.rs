@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn each_channel_is_found_as_what_it_is() {
+    fn each_kind_of_channel_is_recognised() {
         let id = |text: &str| Uuid::try_parse(text).unwrap();
         let mut survey = Survey::default();
         let agent = mark(AGENT, "paceline", "agent");
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_to_ask_is_read_from_the_list_and_from_our_books() {
+    fn the_channels_to_ask_for_are_those_of_the_list_and_of_our_legs() {
         let known = HashSet::from([Uuid::try_parse(RINGING).unwrap()]);
         let list = format!(
             r#"{{"row_count":3,"rows":[{{"uuid":"{CALLEE}","direction":"outbound","name":"a"}},

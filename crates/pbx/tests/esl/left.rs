@@ -200,7 +200,7 @@ async fn an_agent_whose_callee_is_gone_before_the_two_are_joined_is_parked_again
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whom_an_agents_leg_leaves_is_there_for_another_agent_or_ends() {
+async fn a_callee_whose_agents_leg_ends_gets_another_agent_or_ends() {
     if FreeSwitch::program_or_skip("agents' legs that end").is_none() {
         return;
     }

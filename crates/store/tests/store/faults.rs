@@ -273,7 +273,7 @@ async fn pass(
 }
 
 #[tokio::test]
-async fn a_database_that_is_none_is_said_to_be_none() {
+async fn a_file_that_is_not_a_database_is_reported_as_such() {
     for url in [
         "mysql://localhost/x",
         "sqlite::memory:",

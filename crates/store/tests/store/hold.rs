@@ -20,7 +20,7 @@ async fn end_sessions(url: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_on_postgresql_the_second_is_told_who_the_first_is() {
+async fn on_postgresql_the_second_holder_is_refused_with_the_name_of_the_first() {
     let server = server().await;
     let url = server.url();
     let first = Hold::take(&url).await.unwrap();
@@ -35,7 +35,7 @@ async fn of_two_on_postgresql_the_second_is_told_who_the_first_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_holds_another_schema_of_the_database_is_not_taken_for_the_holder() {
+async fn the_holder_of_another_schema_is_not_named_as_the_holder_of_this_one() {
     let server = server().await;
     let other = format!("{}?options=-csearch_path%3Dother", server.url());
     let pool = sqlx::PgPool::connect(&server.url()).await.unwrap();
@@ -56,7 +56,7 @@ async fn who_holds_another_schema_of_the_database_is_not_taken_for_the_holder() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_session_is_made_again_and_who_was_faster_is_told() {
+async fn a_lost_session_is_opened_again_and_the_faster_holder_is_named() {
     let server = server().await;
     let url = server.url();
     let first = Hold::take(&url).await.unwrap();

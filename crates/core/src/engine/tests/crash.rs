@@ -73,7 +73,7 @@ fn after_a_crash_a_conversation_goes_on_with_the_agent_whose_bridge_it_is_in() {
 }
 
 #[test]
-fn after_a_crash_a_ringing_call_gets_a_free_agent_or_is_taken_back() {
+fn after_a_crash_a_ringing_call_gets_a_free_agent_or_is_cancelled() {
     let attempts = vec![open_attempt(1, None, None), open_attempt(2, None, None)];
     let mut rig = Rig::from(
         config(),
@@ -117,7 +117,7 @@ fn after_a_crash_a_ringing_call_gets_a_free_agent_or_is_taken_back() {
 }
 
 #[test]
-fn who_asked_to_go_home_during_a_call_goes_after_it_though_we_crashed_meanwhile() {
+fn an_agent_who_asked_to_log_out_during_a_call_logs_out_after_it_in_spite_of_a_crash() {
     let connected = Some((Wall(1_800_000_000_000), AgentId(1)));
     let leaving = |n| OpenAgent {
         wants: Wants::LogOut,
@@ -220,7 +220,7 @@ fn snapshot(callees: &[(u128, ChannelState)]) -> PbxEvent {
 }
 
 #[test]
-fn who_talks_is_settled_before_anybody_is_given_an_agent() {
+fn existing_conversations_are_restored_before_any_callee_gets_an_agent() {
     let ringing = ChannelState {
         phase: ChannelPhase::Ringing,
         ..up(None, None)
@@ -245,7 +245,7 @@ fn who_talks_is_settled_before_anybody_is_given_an_agent() {
 }
 
 #[test]
-fn an_agent_in_whose_bridge_a_callee_is_hung_up_is_free_once_that_is_confirmed() {
+fn an_agent_is_free_once_the_hang_up_of_its_callee_is_confirmed() {
     let answered = Some(Wall(1_800_000_000_000));
     let abandoned = OpenAttempt {
         abandoned_at: answered,
@@ -315,7 +315,7 @@ fn an_answer_that_was_not_served_before_the_crash_ends_as_abandoned_once_its_lim
 }
 
 #[test]
-fn who_hung_up_before_the_limit_while_we_were_away_is_in_neither_term() {
+fn a_callee_who_hung_up_before_the_limit_while_paceline_was_down_counts_in_neither_term() {
     let mut rig = Rig::from(
         config(),
         Recovered {
@@ -339,7 +339,7 @@ fn who_hung_up_before_the_limit_while_we_were_away_is_in_neither_term() {
 }
 
 #[test]
-fn however_often_we_crash_the_account_is_what_the_attempts_say() {
+fn after_any_number_of_crashes_the_abandon_counters_agree_with_the_attempts() {
     let rule = AbandonRule::daily(0.03, Duration::from_secs(2));
     let mut rig = Rig::at_work_in(Mode::Power, 2);
     rig.wait(Duration::from_secs(1));
@@ -490,7 +490,7 @@ fn with_ended_legs(count: u128, end: &LegEnd) -> Rig {
 }
 
 #[test]
-fn whose_leg_had_ended_before_the_crash_has_the_outcome_of_that_end_without_a_look_at_the_pbx() {
+fn an_attempt_whose_leg_had_ended_before_the_crash_gets_its_outcome_without_asking_the_pbx() {
     for (end, outcome, spends) in [
         (refused(EndedBy::Network, 404), Outcome::Invalid, true),
         (refused(EndedBy::Network, 486), Outcome::Busy, true),

@@ -29,7 +29,7 @@ fn connects(rig: &Rig) -> usize {
 }
 
 #[test]
-fn whose_answer_is_heard_past_the_limit_gets_the_message_and_no_agent() {
+fn a_callee_whose_answer_is_read_past_the_limit_gets_the_message_and_no_agent() {
     let (mut rig, leg) = at_work(message());
     let answered_at = rig.now.wall.minus(Duration::from_secs(8));
     rig.late_event(Duration::from_secs(8), PbxEvent::Answered { leg });
@@ -50,7 +50,7 @@ fn whose_answer_is_heard_past_the_limit_gets_the_message_and_no_agent() {
 }
 
 #[test]
-fn who_had_hung_up_in_time_before_the_answer_was_heard_counts_in_neither_term() {
+fn a_callee_who_hung_up_in_time_before_the_answer_was_read_counts_in_neither_term() {
     let (mut rig, leg) = at_work(message());
     rig.late_event(Duration::from_secs(8), PbxEvent::Answered { leg });
     let end = end(EndedBy::Network, true);
@@ -60,7 +60,7 @@ fn who_had_hung_up_in_time_before_the_answer_was_heard_counts_in_neither_term() 
 }
 
 #[test]
-fn who_hangs_up_past_the_limit_was_abandoned() {
+fn a_callee_who_hangs_up_past_the_limit_was_abandoned() {
     let (mut rig, leg) = at_work(config());
     rig.late_event(Duration::from_secs(8), PbxEvent::Answered { leg });
     let end = end(EndedBy::Network, true);
@@ -88,7 +88,7 @@ fn a_conversation_that_began_in_time_is_in_time_however_late_it_is_heard_of() {
 }
 
 #[test]
-fn nobody_who_is_past_the_limit_when_the_link_is_back_is_given_an_agent() {
+fn a_callee_past_the_limit_when_the_link_is_back_gets_no_agent() {
     for (bridged, outcome) in [(false, Outcome::Abandoned), (true, Outcome::Answered)] {
         let (mut rig, leg) = at_work(config());
         let agent_leg = rig.agent_leg(1);

@@ -58,7 +58,7 @@ fn talking_and_ringing() -> (Rig, LegId, LegId) {
 }
 
 #[test]
-fn maintenance_takes_back_what_rings_lets_conversations_end_and_then_releases_every_phone() {
+fn maintenance_cancels_ringing_calls_lets_conversations_end_and_then_releases_every_phone() {
     let (mut rig, talking, ringing) = talking_and_ringing();
     let phones = [rig.agent_leg(1), rig.agent_leg(2)];
     maintain(&mut rig, true);
@@ -99,7 +99,7 @@ fn maintenance_takes_back_what_rings_lets_conversations_end_and_then_releases_ev
 }
 
 #[test]
-fn who_answers_before_being_taken_back_gets_the_agent() {
+fn a_callee_who_answers_before_the_call_is_cancelled_gets_the_agent() {
     let (mut rig, _, ringing) = talking_and_ringing();
     let agent_leg = rig.agent_leg(2);
     maintain(&mut rig, true);
@@ -119,7 +119,7 @@ fn who_answers_before_being_taken_back_gets_the_agent() {
 }
 
 #[test]
-fn calls_launched_ahead_are_taken_back_and_a_call_that_is_being_stored_is_not_dialed() {
+fn calls_launched_ahead_are_cancelled_and_a_call_that_is_being_stored_is_not_dialed() {
     let mut rig = Rig::at_work_in(Mode::Power, 2);
     rig.wait(Duration::from_secs(1));
     let legs = rig.legs();
@@ -143,7 +143,7 @@ fn calls_launched_ahead_are_taken_back_and_a_call_that_is_being_stored_is_not_di
 }
 
 #[test]
-fn whoever_logs_in_or_asks_for_calls_meanwhile_is_called_when_the_maintenance_ends() {
+fn agents_who_log_in_during_maintenance_are_called_when_it_ends() {
     let mut rig = Rig::at_work(0);
     maintain(&mut rig, true);
     for n in 1..=2 {
@@ -256,7 +256,7 @@ fn another_pbx_of_the_campaign_goes_on_as_before() {
 }
 
 #[test]
-fn a_callee_who_waits_gets_the_agent_whose_call_the_maintenance_took_back() {
+fn a_waiting_callee_gets_the_agent_whose_call_the_maintenance_cancelled() {
     let mut rig = Rig::at_work(2);
     let (leg, dialed) = (rig.legs()[0], rig.legs()[1]);
     let agent_leg = rig.agent_leg(1);

@@ -130,7 +130,7 @@ fn messages_and_recordings_that_fail_are_warned_of_until_they_go_well_or_are_set
 }
 
 #[test]
-fn whoever_hangs_up_during_the_message_was_abandoned() {
+fn a_callee_who_hangs_up_during_the_message_was_abandoned() {
     let (mut rig, leg) = rig_with_an_abandoned_person();
     rig.event(PbxEvent::Played { leg, whole: false });
     rig.event(PbxEvent::LegEnded {
@@ -145,7 +145,7 @@ fn whoever_hangs_up_during_the_message_was_abandoned() {
 }
 
 #[test]
-fn after_a_lost_link_nobody_is_left_in_silence_behind_a_message() {
+fn after_a_lost_link_no_callee_waits_in_silence_for_a_message() {
     let (mut rig, leg) = rig_with_an_abandoned_person();
     rig.event(PbxEvent::LinkLost);
     rig.wait(Duration::from_secs(5));
@@ -171,7 +171,7 @@ fn after_a_lost_link_nobody_is_left_in_silence_behind_a_message() {
 }
 
 #[test]
-fn after_a_crash_whoever_had_waited_too_long_is_given_to_nobody() {
+fn after_a_crash_a_callee_past_the_limit_gets_no_agent() {
     // Two seconds before the start of the rig's clock.
     let answered_at = Wall(1_799_999_998_000);
     for given_up in [true, false] {

@@ -129,7 +129,7 @@ fn a_callee_given_to_an_agent_whose_phone_has_just_left_goes_to_the_next_agent()
 }
 
 #[test]
-fn a_transfer_that_comes_to_nothing_leaves_nobody_waiting_alone() {
+fn a_failed_transfer_leaves_no_callee_alone() {
     let mut rig = Rig::at_work(1);
     let (leg, agent_leg) = connected(&mut rig);
     rig.event(PbxEvent::Transferred { leg });

@@ -104,7 +104,7 @@ fn wrong_numbers_in_an_honest_list_are_done_and_hold_no_trunk() {
 }
 
 #[test]
-fn one_wrong_number_is_done_after_a_moment_though_nobody_else_is_called() {
+fn a_wrong_number_is_finished_without_waiting_for_another_call() {
     let mut rig = Rig::at_work(1);
     let leg = rig.leg();
     rig.ask(1, AgentRequest::Pause);
@@ -115,7 +115,7 @@ fn one_wrong_number_is_done_after_a_moment_though_nobody_else_is_called() {
 }
 
 #[test]
-fn calls_that_nobody_can_take_any_more_are_taken_back_as_soon_as_they_have_rung_enough() {
+fn calls_without_any_agent_left_are_cancelled_after_the_minimum_ring_time() {
     for request in [AgentRequest::Pause, AgentRequest::LogOut { by: Asker::Agent }] {
         let rule = AbandonRule {
             ring_ms_min: 15_000,
@@ -193,7 +193,7 @@ fn rings_for_one_agent() -> Rig {
 }
 
 #[test]
-fn a_phone_whose_agent_is_lost_is_let_ring_for_as_long_as_the_rules_ask() {
+fn a_callees_phone_rings_for_the_minimum_time_although_its_agent_is_lost() {
     let mut rig = rings_for_one_agent();
     let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
     rig.wait(Duration::from_secs(1));
@@ -207,7 +207,7 @@ fn a_phone_whose_agent_is_lost_is_let_ring_for_as_long_as_the_rules_ask() {
 }
 
 #[test]
-fn whoever_is_free_next_is_kept_for_a_phone_that_rings_for_a_lost_agent() {
+fn the_next_free_agent_is_reserved_for_a_call_that_rings_for_a_lost_agent() {
     let mut rig = rings_for_one_agent();
     let (leg, lost) = (rig.leg(), rig.agent_leg(1));
     let end = end(EndedBy::Network, true);
@@ -304,7 +304,7 @@ fn a_campaign_that_waits_for_its_store_says_so() {
 }
 
 #[test]
-fn a_campaign_whose_calls_are_all_that_is_allowed_says_so() {
+fn a_campaign_with_as_many_calls_as_allowed_has_pacing_as_its_idle_reason() {
     let mut rig = Rig::at_work_in(Mode::Power, 2);
     rig.wait(Duration::from_secs(2));
     assert_eq!(rig.engine.live(rig.now).idle, [Idle::Pacing]);

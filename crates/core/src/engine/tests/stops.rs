@@ -11,7 +11,7 @@ use crate::pbx::{EndedBy, PbxCommand, PbxEvent};
 use std::time::Duration;
 
 #[test]
-fn drain_takes_back_what_rings_and_lets_talking_calls_go_on() {
+fn a_drain_cancels_ringing_calls_and_lets_conversations_continue() {
     let mut rig = Rig::at_work(2);
     let (talking, ringing) = (rig.legs()[0], rig.legs()[1]);
     let agent_leg = rig.agent_leg(1);
@@ -89,7 +89,7 @@ fn an_agent_who_is_offline_has_the_reason_of_its_log_out() {
 }
 
 #[test]
-fn a_stop_takes_back_what_rings_and_leaves_agents_and_conversations_up() {
+fn a_stop_cancels_ringing_calls_and_leaves_agents_and_conversations_up() {
     let mut rig = Rig::at_work(2);
     let (talking, ringing) = (rig.legs()[0], rig.legs()[1]);
     let agent_leg = rig.agent_leg(1);
@@ -146,7 +146,7 @@ fn a_drain_whose_deadline_has_passed_hangs_up_what_is_left() {
 }
 
 #[test]
-fn while_the_clock_is_in_doubt_nothing_is_launched_and_what_is_up_goes_on() {
+fn while_the_clock_is_in_doubt_no_call_is_launched_and_calls_that_are_up_continue() {
     let mut rig = Rig::at_work(1);
     let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
     rig.tell(Input::ClockDoubted(true));

@@ -41,7 +41,7 @@ fn pause(rig: &mut Rig, agents: std::ops::RangeInclusive<i64>) {
 }
 
 #[test]
-fn calls_that_too_few_agents_are_left_for_are_taken_back() {
+fn calls_in_excess_of_the_remaining_agents_are_cancelled() {
     let mut rig = ringing(0);
     rig.wait(Duration::from_secs(1));
     pause(&mut rig, 3..=20);

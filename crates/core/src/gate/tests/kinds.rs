@@ -351,7 +351,7 @@ fn the_phone_rings_for_15_seconds_in_the_us_and_the_uk() {
 }
 
 #[test]
-fn caller_ids_are_asked_for_refused_or_of_one_series() {
+fn caller_ids_are_required_refused_or_of_one_series() {
     let shows = |country, zone, caller_id| {
         call(country, &[], &[zone], "2026-11-20T04:30:00Z")
             .with(|call| {

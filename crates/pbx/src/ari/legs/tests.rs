@@ -201,7 +201,7 @@ fn an_agent_who_hears_nothing_for_long_gets_silence_until_a_callee_comes() {
 }
 
 #[test]
-fn a_leg_that_nobody_waits_for_is_hung_up_as_soon_as_it_shows() {
+fn an_unknown_leg_is_hung_up_as_soon_as_it_appears() {
     let mut script = Script::new();
     let ghost = Uuid::now_v7();
     script.dial(ghost, DialStatus::Begun);
@@ -213,7 +213,7 @@ fn a_leg_that_nobody_waits_for_is_hung_up_as_soon_as_it_shows() {
 }
 
 #[test]
-fn where_all_trunks_are_heard_only_legs_once_ours_are_hung_up_before_they_enter() {
+fn with_events_of_all_trunks_only_our_own_ended_legs_are_hung_up_early() {
     let mut script = Script::new();
     let ours = script.call("Local/12025550140@from-internal/n");
     script.legs.adopt(&HashMap::new(), true, script.now);
@@ -228,7 +228,7 @@ fn where_all_trunks_are_heard_only_legs_once_ours_are_hung_up_before_they_enter(
 }
 
 #[test]
-fn an_end_is_said_once_though_it_comes_twice_and_is_asked_for_late() {
+fn an_end_is_reported_once_although_it_arrives_twice() {
     let mut script = Script::new();
     let leg = script.answered();
     script.destroyed(leg.0, 16);
@@ -243,7 +243,7 @@ fn an_end_is_said_once_though_it_comes_twice_and_is_asked_for_late() {
 }
 
 #[test]
-fn a_hang_up_of_what_the_switch_does_not_know_waits_a_moment_for_the_real_end() {
+fn a_hang_up_of_an_unknown_leg_waits_a_moment_for_the_event_of_its_end() {
     let mut script = Script::new();
     for real_end_comes in [true, false] {
         let leg = script.answered();
@@ -279,7 +279,7 @@ fn a_busy_that_crosses_our_hang_up_is_still_a_busy() {
 }
 
 #[test]
-fn what_the_trunk_said_counts_though_it_came_before_the_dialplan_told_of_it() {
+fn a_trunks_cause_counts_although_it_arrives_before_the_dialplans_dial_event() {
     let mut script = Script::new();
     let leg = script.call("Local/12025550183@from-internal/n");
     let placed = script.paths();
@@ -330,7 +330,7 @@ fn the_answer_of_a_leg_through_the_dialplan_is_its_trunks() {
 }
 
 #[test]
-fn a_connect_to_somebody_who_left_says_who() {
+fn a_connect_that_fails_names_the_leg_that_left() {
     let mut script = Script::new();
     let agent = script.agent();
     let leg = script.answered();
@@ -390,7 +390,7 @@ fn an_agent_who_cannot_be_held_is_hung_up() {
 }
 
 #[test]
-fn after_a_gap_agents_are_put_back_and_what_is_gone_has_a_second_to_say_why() {
+fn after_a_gap_agents_are_held_again_and_missing_legs_have_a_second_to_report_their_end() {
     let mut script = Script::new();
     let agent = script.agent();
     let gone = script.answered();
@@ -509,7 +509,7 @@ fn one_phone_of_several_that_is_busy_does_not_end_the_ringing() {
 }
 
 #[test]
-fn a_hang_up_asked_for_before_the_first_link_is_done_or_said_to_be_late() {
+fn a_hang_up_requested_before_the_first_link_is_executed_or_reported_as_late() {
     let mut script = Script::new();
     let (there, gone) = (LegId(Uuid::now_v7()), AgentLegId(Uuid::now_v7()));
     script.legs.command_unlinked(PbxCommand::HangUp { leg: there });
@@ -537,7 +537,7 @@ fn a_hang_up_asked_for_before_the_first_link_is_done_or_said_to_be_late() {
 }
 
 #[test]
-fn an_end_that_could_not_be_handed_on_is_said_after_the_gap() {
+fn an_end_that_could_not_be_delivered_is_reported_after_the_gap() {
     let mut script = Script::new();
     let never_sent = script.call("PJSIP/102@a");
     let asks: Vec<_> = script.legs.out.asks.drain(..).collect();

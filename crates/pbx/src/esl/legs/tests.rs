@@ -172,7 +172,7 @@ fn a_full_pbx_is_told_from_a_trunk_that_is_down() {
 }
 
 #[test]
-fn an_answer_counts_whatever_the_job_and_our_hang_up_say() {
+fn an_answer_counts_in_spite_of_the_jobs_result_and_our_hang_up() {
     let mut bench = Bench::new();
     bench.call();
     bench.event(EslEvent::Created(CALLEE.0));
@@ -190,7 +190,7 @@ fn an_answer_counts_whatever_the_job_and_our_hang_up_say() {
 }
 
 #[test]
-fn who_ended_it_is_read_from_cause_and_status() {
+fn the_side_that_ended_a_leg_follows_from_cause_and_status() {
     for (hang_up, facts, by) in [
         (false, facts("NO_ANSWER", 19, None), EndedBy::RingTimeout),
         (false, facts("PROGRESS_TIMEOUT", 16, None), EndedBy::RingTimeout),
@@ -248,7 +248,7 @@ fn a_hang_up_that_comes_before_the_channel_is_asked_again_when_it_appears() {
 }
 
 #[test]
-fn an_originate_that_was_taken_back_is_not_sent() {
+fn a_cancelled_originate_is_not_sent() {
     let mut bench = Bench::new();
     bench.call();
     let then = OnReply::Placed(CALLEE.0);
@@ -304,7 +304,7 @@ fn a_callee_is_joined_once_both_are_parked_and_connected_once_they_talk() {
 }
 
 #[test]
-fn a_join_that_comes_to_nothing_says_whose_fault_it_was() {
+fn a_failed_join_names_the_leg_that_caused_it() {
     let mut bench = Bench::new();
     bench.connect();
     assert_eq!(bench.heard(), [failed(ConnectFault::AgentGone)]);
@@ -358,7 +358,7 @@ fn a_join_that_comes_to_nothing_says_whose_fault_it_was() {
 }
 
 #[test]
-fn what_nobody_waits_for_is_hung_up() {
+fn a_channel_of_no_known_leg_is_hung_up() {
     let mut bench = Bench::new();
     let ghost = Uuid::from_u128(7);
     bench.event(EslEvent::Created(ghost));
@@ -375,7 +375,7 @@ fn what_nobody_waits_for_is_hung_up() {
 }
 
 #[test]
-fn after_a_gap_what_lives_is_taken_over_and_what_is_gone_vanishes() {
+fn after_a_gap_existing_legs_are_taken_over_and_missing_ones_vanish() {
     let mut bench = Bench::new();
     bench.ready();
     bench.legs.unlinked(bench.now);
@@ -411,7 +411,7 @@ fn after_a_gap_what_lives_is_taken_over_and_what_is_gone_vanishes() {
 }
 
 #[test]
-fn an_end_that_a_former_run_did_not_see_is_told_once() {
+fn an_end_that_an_earlier_run_did_not_see_is_reported_once() {
     let mut bench = Bench::new();
     let busy = Facts {
         side: Some(Side::Callee),
@@ -426,7 +426,7 @@ fn an_end_that_a_former_run_did_not_see_is_told_once() {
 }
 
 #[test]
-fn an_end_that_could_not_be_told_before_the_link_broke_is_told_after() {
+fn an_end_that_was_not_reported_before_the_link_broke_is_reported_after_it() {
     let mut bench = Bench::new();
     bench.call();
     bench.event(EslEvent::Created(CALLEE.0));

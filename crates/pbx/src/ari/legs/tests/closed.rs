@@ -26,7 +26,7 @@ impl Script {
 }
 
 #[test]
-fn a_leg_that_was_not_placed_is_refused_where_the_pbx_takes_others_and_found_no_room_where_it_does_not() {
+fn a_leg_that_was_not_placed_is_refused_if_the_pbx_takes_other_calls_and_else_found_no_room() {
     for (status, by) in [
         (200, EndedBy::Refused),
         (500, EndedBy::NoRoom),
@@ -51,7 +51,7 @@ fn a_leg_that_was_not_placed_is_refused_where_the_pbx_takes_others_and_found_no_
 }
 
 #[test]
-fn an_unanswered_call_that_ends_without_a_cause_was_ended_by_the_pbx_where_that_takes_no_more() {
+fn an_unanswered_call_that_ends_without_a_cause_was_ended_by_the_pbx_if_it_takes_no_new_calls() {
     for (status, by) in [
         (200, EndedBy::Network),
         (500, EndedBy::Stopped),
@@ -73,7 +73,7 @@ fn an_unanswered_call_that_ends_without_a_cause_was_ended_by_the_pbx_where_that_
 }
 
 #[test]
-fn ends_that_say_why_and_those_of_answered_calls_are_believed_at_once() {
+fn ends_with_a_cause_and_ends_of_answered_calls_are_accepted_at_once() {
     let mut script = Script::new();
     let busy = script.call(CARRIER);
     script.asked();

@@ -86,7 +86,7 @@ impl Script {
 }
 
 #[test]
-fn a_colleague_who_passes_the_callee_on_is_replaced_and_only_the_last_one_leaves_it_alone() {
+fn a_callee_that_is_transferred_again_is_alone_only_after_the_last_colleague_leaves() {
     let mut script = Script::new();
     let agent = script.agent();
     let leg = script.connected(agent);
@@ -118,7 +118,7 @@ fn a_colleague_who_passes_the_callee_on_is_replaced_and_only_the_last_one_leaves
 }
 
 #[test]
-fn a_transfer_with_nobody_on_the_line_leaves_no_colleague_in_an_empty_bridge() {
+fn a_transfer_without_a_callee_leaves_no_colleague_in_an_empty_bridge() {
     let mut script = Script::new();
     let agent = script.agent();
     script.replaced("1.1", &agent.to_string());
@@ -130,7 +130,7 @@ fn a_transfer_with_nobody_on_the_line_leaves_no_colleague_in_an_empty_bridge() {
 }
 
 #[test]
-fn nobody_is_connected_while_the_agents_leg_is_out_of_its_bridge_and_it_is_asked_back() {
+fn no_callee_is_connected_while_the_agents_leg_is_out_of_its_bridge_and_the_leg_is_put_back() {
     let mut script = Script::new();
     let agent = script.agent();
     script.left(agent, &agent.to_string());
@@ -160,7 +160,7 @@ fn nobody_is_connected_while_the_agents_leg_is_out_of_its_bridge_and_it_is_asked
 }
 
 #[test]
-fn a_steady_phone_that_falls_silent_is_told_and_one_that_sends_only_speech_is_not() {
+fn a_steady_phone_that_falls_silent_is_reported_and_one_that_sends_only_speech_is_not() {
     let mut script = Script::new();
     let (steady, speech) = (script.agent(), script.agent());
     for (from_steady, from_speech) in [(600, 600), (1200, 700), (1500, 700), (1500, 700), (1500, 700)] {
@@ -246,7 +246,7 @@ fn a_conversation_taken_over_with_a_callee_who_sends_nothing_gets_silence_too() 
 const COLLEAGUE_ENDS: &str = "DELETE channels/1795865018.2";
 
 #[test]
-fn a_pickup_is_told_whichever_of_its_two_channels_the_pbx_tells_of_first() {
+fn a_pickup_is_reported_in_either_order_of_the_pbxs_two_events() {
     for colleague_first in [true, false] {
         let mut script = Script::new();
         let leg = script.rings("PJSIP/agent-1");
@@ -285,7 +285,7 @@ fn a_phone_that_rings_too_long_is_not_picked_up_because_another_was() {
 }
 
 #[test]
-fn a_colleague_whom_the_pbx_does_not_list_yet_is_ended_a_moment_later_and_not_asked_for_for_ever() {
+fn a_colleagues_channel_that_the_pbx_does_not_list_yet_is_ended_by_a_later_request_of_a_limited_number() {
     let mut script = Script::new();
     script.rings("PJSIP/agent-1");
     script.colleague();

@@ -6,7 +6,7 @@ use paceline_core::pbx::{Departure, Destination, LegTrouble};
 
 /// What becomes of a conversation that somebody else ends, and what the engine is told of it.
 #[test]
-fn whoever_moves_by_itself_is_told_apart() {
+fn legs_that_move_by_themselves_are_distinguished() {
     let (callee, agent) = (CALLEE.0, AGENT.0);
     let transferred = PbxEvent::Transferred { leg: CALLEE };
     let alone = PbxEvent::CalleeAlone { leg: CALLEE };
@@ -204,7 +204,7 @@ fn a_phone_that_rings_and_is_picked_up_by_a_colleague_is_never_ready() {
 }
 
 #[test]
-fn a_phone_on_hold_is_asked_for_until_it_is_not() {
+fn a_phone_on_hold_is_polled_until_the_hold_ends() {
     let told = |trouble| PbxEvent::AgentTrouble { leg: AGENT, trouble };
     let mut bench = Bench::new();
     bench.ready();
@@ -233,7 +233,7 @@ fn a_phone_on_hold_is_asked_for_until_it_is_not() {
 }
 
 #[test]
-fn a_phone_that_sends_no_more_is_told() {
+fn a_phone_that_stops_sending_is_reported() {
     let mut bench = Bench::new();
     bench.ready();
     let told = |trouble| PbxEvent::AgentTrouble { leg: AGENT, trouble };
@@ -252,7 +252,7 @@ fn a_phone_that_sends_no_more_is_told() {
 }
 
 #[test]
-fn a_transferred_callee_whom_nobody_has_is_alone_once_two_looks_say_so() {
+fn a_transferred_callee_without_a_partner_is_alone_after_two_looks() {
     let mut bench = Bench::new();
     bench.ready();
     bench.event(EslEvent::Unparked(CALLEE.0));
@@ -368,7 +368,7 @@ fn an_agent_whose_join_begins_after_the_callees_end_is_parked_and_kept() {
 }
 
 #[test]
-fn an_agent_whom_somebody_else_has_after_a_join_that_came_to_nothing_is_taken_away() {
+fn an_agent_whose_leg_another_party_has_after_a_failed_join_is_taken_away() {
     let mut bench = Bench::new();
     bench.ready();
     bench.connect();
@@ -390,7 +390,7 @@ fn an_agent_whom_somebody_else_has_after_a_join_that_came_to_nothing_is_taken_aw
 }
 
 #[test]
-fn an_agent_who_was_said_to_have_left_is_given_nobody_though_the_leg_is_parked() {
+fn an_agent_who_has_left_gets_no_callee_although_the_leg_is_parked() {
     let mut bench = Bench::new();
     bench.ready();
     bench.connect();
@@ -467,7 +467,7 @@ fn a_callee_whose_agent_is_gone_before_the_two_are_joined_is_joined_with_the_nex
 }
 
 #[test]
-fn a_transferred_callee_whom_the_next_colleague_picks_up_is_not_alone_though_it_is_parked_on_the_way() {
+fn a_transferred_callee_that_is_parked_during_a_pickup_is_not_alone() {
     let mut bench = Bench::new();
     bench.ready();
     bench.event(EslEvent::Unparked(CALLEE.0));
