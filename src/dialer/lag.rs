@@ -3,6 +3,7 @@
 //! delay.
 
 use super::{CampaignInput, Inner};
+use futures_util::future::join_all;
 use paceline_runtime::wakings;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +23,12 @@ pub(super) async fn watch(dialer: Arc<Inner>) {
         let doubted = dialer.clock.is_doubted();
         if std::mem::replace(&mut told, doubted) != doubted {
             shown.set(i64::from(doubted));
-            for inputs in dialer.all_inputs() {
-                // If the send fails, the campaign has stopped.
-                let _ = inputs.send(CampaignInput::ClockDoubted(doubted)).await;
-            }
+            // At once, so that a campaign with a full queue delays no other. If a send fails, the campaign has stopped.
+            let tell = dialer
+                .all_inputs()
+                .into_iter()
+                .map(|inputs| async move { inputs.send(CampaignInput::ClockDoubted(doubted)).await });
+            join_all(tell).await;
         }
     }
 }

@@ -91,6 +91,13 @@ static UNSTAGE_TAGS: BulkStatement = BulkStatement::new(
     "DELETE FROM contact_tags WHERE contact_id IN (VALUES {rows}) \
        AND NOT EXISTS (SELECT 1 FROM contacts c WHERE c.id = contact_tags.contact_id)",
 );
+/// What the import adds to a deleted contact, because SQLite gives the contact's id to the next one.
+static UNSTAGE_FILLS: BulkStatement = BulkStatement::new(
+    1,
+    "DELETE FROM import_fills WHERE contact_id IN (VALUES {rows}) AND import_id IN \
+         (SELECT id FROM imports WHERE state IN ('running', 'stopped', 'staged', 'clearing')) \
+       AND NOT EXISTS (SELECT 1 FROM contacts c WHERE c.id = import_fills.contact_id)",
+);
 
 const LISTS: &str = "SELECT id, name, created_at_ms FROM contact_lists WHERE NOT importing";
 const CONTACTS: &str = concat!("SELECT ", contact_columns!(), " FROM seen_contacts c WHERE 1 = 1");
@@ -310,6 +317,7 @@ async fn unstage(tx: &mut Tx, list: ContactListId, contacts: &[NewContact]) -> R
     let left: Vec<Arg<'_>> = left.into_iter().map(Arg::from).collect();
     UNSTAGE_CONTACTS.run(tx, &left).await?;
     UNSTAGE_TAGS.run(tx, &left).await?;
+    UNSTAGE_FILLS.run(tx, &left).await?;
     Ok(())
 }
 

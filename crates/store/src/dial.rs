@@ -137,6 +137,7 @@ pub(super) static MAKE_READY: BulkStatement = BulkStatement::new(
          WHERE a.contact_id = v.contact_id AND a.task_id = v.task_id AND a.ended_at_ms IS NULL)",
 );
 
+/// A visible contact never loses a number, so a lease is among the numbers of its contact.
 pub(super) static FREE_NUMBERS: BulkStatement = BulkStatement::new(
     2,
     "WITH v(task_id, contact_id) AS (VALUES {rows}) \

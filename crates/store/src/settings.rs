@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_read() {
+    fn written_cells_are_read_back() {
         let mut settings = CampaignSettings::default();
         settings.dialing.ring_timeout_ms = 31_000;
         let row = write(&settings).unwrap();
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_another_version_or_with_a_mistake_is_told_without_repeating_it() {
+    fn a_fault_of_a_settings_row_is_reported_without_the_rows_content() {
         let secret = "+12025550123";
         for (row, why) in [
             (secret.to_owned(), "see column"),

@@ -123,6 +123,7 @@ contract! {
         of_imports_into_one_list_that_begin_at_once_one_begins
         what_an_import_adds_to_a_listed_contact_is_seen_after_it_is_published
         rows_of_one_number_become_one_contact
+        a_staged_contact_that_is_added_by_hand_leaves_nothing_to_the_contact_with_its_old_id
         an_interrupted_import_goes_on_with_another_worker
         calls_are_prepared_while_an_import_is_staged;
     retention:

@@ -100,7 +100,8 @@ impl Row<'_> {
     }
 }
 
-/// Unused ids, ascending.
+/// Unused ids, ascending. On SQLite they may have been ids of staged contacts that were deleted. Such a contact was never visible, and
+/// the transaction that deletes it deletes all that refers to it.
 async fn new_ids(tx: &mut Tx, count: usize) -> Result<Vec<i64>, DbError> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     match tx.dialect() {

@@ -367,6 +367,31 @@ pub(crate) async fn rows_of_one_number_become_one_contact(db: &Db) {
     );
 }
 
+pub(crate) async fn a_staged_contact_that_is_added_by_hand_leaves_nothing_to_the_contact_with_its_old_id(
+    db: &Db,
+) {
+    let list = db.store.create_contact_list("list", &[], NOW).await.unwrap().0.id;
+    let into = ImportInto::List(list);
+    let (row, mut staging) = db.store.begin_import(&file(&into), NOW).await.unwrap();
+    staging.stage(staged(0, 2, None, "{}"), NOW).await.unwrap();
+    // The second rows of both numbers add a value.
+    for n in [0, 1] {
+        let more = staged(n, 1, None, &format!(r#"{{"row":"{n}"}}"#));
+        staging.stage(more, NOW).await.unwrap();
+    }
+    // The other way round, so that SQLite gives each the id of the other one's staged contact.
+    let mut by_hand = contacts(2);
+    by_hand.reverse();
+    assert_eq!(db.store.add_contacts(list, &by_hand).await.unwrap().contacts, 2);
+    assert!(staging.finish(NOW).await.unwrap());
+    assert!(db.store.publish_import(row.id, NOW).await.unwrap());
+    db.store.finish_publishing(row.id).await.unwrap();
+    for n in [0, 1] {
+        let found = db.store.contacts_with_number(&number(n), 10).await.unwrap();
+        assert_eq!(found[0].attributes.get("row"), None, "{n}");
+    }
+}
+
 pub(crate) async fn an_interrupted_import_goes_on_with_another_worker(db: &Db) {
     let (row, mut first) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
     let mut rows = staged(0, 100, None, "{}");
