@@ -81,7 +81,7 @@ struct Inner {
     /// The runtime of the engines and drivers. API requests run on other threads. An engine that a request starts must run
     /// here, because slow requests would delay its calls.
     home: Handle,
-    pbxes: BTreeMap<PbxName, PbxFace>,
+    pbxes: BTreeMap<PbxName, CampaignPbx>,
     routes: Routes,
     /// The campaign of each logged-in agent.
     agents: Mutex<BTreeMap<AgentId, CampaignId>>,
@@ -95,7 +95,7 @@ struct Inner {
 
 /// The part of an attached PBX that campaigns use.
 #[derive(Debug)]
-struct PbxFace {
+struct CampaignPbx {
     kind: &'static str,
     agent_dial: AgentTemplate,
     dial_allowed: DialRules,
@@ -195,7 +195,7 @@ impl Dialer {
             let (kind, agent_dial, stats) = (pbx.kind, pbx.agent_dial, pbx.handle.stats);
             faces.insert(
                 pbx.name,
-                PbxFace {
+                CampaignPbx {
                     kind,
                     agent_dial,
                     dial_allowed: pbx.dial_allowed,
@@ -446,7 +446,7 @@ impl Dialer {
             let mut campaigns = state.campaigns.values();
             campaigns.any(|running| running.live.borrow().full.contains(pbx))
         };
-        let status = |(name, face): (&PbxName, &PbxFace)| PbxStatus {
+        let status = |(name, face): (&PbxName, &CampaignPbx)| PbxStatus {
             name: name.clone(),
             kind: face.kind,
             connected: face.stats.connected.load(Ordering::Acquire),

@@ -30,7 +30,7 @@ pub struct Event {
 }
 
 /// The position of an event: the start of the process (Unix time in milliseconds) and the event's number in this run, from 1.
-/// Written `RUN-NUMBER`.
+/// Notation `RUN-NUMBER`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventId {
     run: i64,

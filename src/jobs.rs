@@ -47,7 +47,7 @@ pub struct JobReport {
     pub state: JobState,
     /// End of the last successful run. `None` if no run has succeeded since the process started.
     pub succeeded_at: Option<Wall>,
-    /// Sum of the numbers that [`Job::turn`] returned since the process started.
+    /// Sum of the numbers that [`Job::run_once`] returned since the process started.
     pub done: u64,
     /// Number of failed runs since the last successful one.
     pub failures: u32,
@@ -70,7 +70,7 @@ pub trait Job: Send {
     }
 
     /// Does one run, and returns the number of items that it processed: rows, contacts or tasks, depending on the job.
-    fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>>;
+    fn run_once(&mut self) -> BoxFuture<'_, Result<u64, StoreError>>;
 }
 
 impl Jobs {
@@ -102,7 +102,7 @@ impl Jobs {
         let mut delay = RETRY_MIN;
         loop {
             self.report(name, |report| report.state = JobState::Working);
-            match job.turn().await {
+            match job.run_once().await {
                 Ok(done) => {
                     let now = self.0.clock.now().wall;
                     let trouble = job.trouble();

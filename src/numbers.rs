@@ -174,28 +174,29 @@ impl fmt::Debug for Country {
 /// How digits without a `+` are meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Written {
+pub enum Notation {
     /// Not stated: a text that can be read in two ways is refused.
     #[default]
-    Unsaid,
+    #[serde(alias = "unsaid")] // by earlier versions
+    Unstated,
     /// As a number of the region.
     National,
     /// With a country code.
     International,
 }
 
-/// The word is not a way of writing.
+/// The word is no notation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write `national` or `international`")]
-pub struct NotAWay;
+pub struct NotANotation;
 
-impl FromStr for Written {
-    type Err = NotAWay;
-    fn from_str(text: &str) -> Result<Self, NotAWay> {
+impl FromStr for Notation {
+    type Err = NotANotation;
+    fn from_str(text: &str) -> Result<Self, NotANotation> {
         match text {
             "national" => Ok(Self::National),
             "international" => Ok(Self::International),
-            _ => Err(NotAWay),
+            _ => Err(NotANotation),
         }
     }
 }
@@ -206,12 +207,12 @@ pub struct Plan {
     region: Option<Region>,
     /// True if the region is stated for this number, and not only as a default.
     stated: bool,
-    written: Written,
+    written: Notation,
 }
 
 impl Plan {
     /// Numbers without a country code are numbers of this region, if there is one.
-    pub fn new(default_region: Option<&str>, written: Written) -> Result<Self, NumberError> {
+    pub fn new(default_region: Option<&str>, written: Notation) -> Result<Self, NumberError> {
         let region = default_region.map(|code| region(code).ok_or(NumberError::UnknownRegion));
         Ok(Self {
             region: region.transpose()?,
@@ -234,13 +235,13 @@ impl Plan {
     #[must_use]
     pub fn international(self) -> Self {
         Self {
-            written: Written::International,
+            written: Notation::International,
             ..self
         }
     }
 
     /// How digits without a `+` are read.
-    pub fn written(&self) -> Written {
+    pub fn written(&self) -> Notation {
         self.written
     }
 
@@ -296,7 +297,7 @@ fn region(text: &str) -> Option<Region> {
 /// # Ok::<(), NumberError>(())
 /// ```
 pub fn normalise(text: &str, default_region: Option<&str>) -> Result<E164, NumberError> {
-    let plan = Plan::new(default_region, Written::Unsaid)?;
+    let plan = Plan::new(default_region, Notation::Unstated)?;
     read(text, &plan).map(|numbered| numbered.number)
 }
 
@@ -355,7 +356,7 @@ fn choose(digits: &str, text: &str, plan: &Plan) -> Result<(Known, Option<Repair
     let behind_prefix = ["00", "011"]
         .iter()
         .find_map(|prefix| digits.strip_prefix(prefix));
-    if plan.written == Written::International {
+    if plan.written == Notation::International {
         let rest = behind_prefix.unwrap_or(digits);
         return Ok((known(&format!("+{rest}"), None)?, None));
     }
@@ -373,7 +374,8 @@ fn choose(digits: &str, text: &str, plan: &Plan) -> Result<(Known, Option<Repair
             (Err(error), None) => Err(error),
         };
     }
-    let without_plus = plan.written == Written::Unsaid && plan.region.is_some() && !digits.starts_with('0');
+    let without_plus =
+        plan.written == Notation::Unstated && plan.region.is_some() && !digits.starts_with('0');
     let abroad = if without_plus { with_plus(digits) } else { None };
     // If the country is stated, a number of another country cannot be meant.
     let abroad = abroad.filter(|abroad| {

@@ -1,7 +1,7 @@
 //! Reads the file of a suppression list: one number a line, or CSV. In: the parts of the file as they arrive. Out: the keyed hashes
 //! of its numbers, and how many lines were no number. It keeps no number and no text.
 
-use crate::numbers::{self, Plan, Written, is_region};
+use crate::numbers::{self, Notation, Plan, is_region};
 use axum::body::Bytes;
 use paceline_core::number::E164;
 use paceline_store::SuppressionKey;
@@ -51,7 +51,7 @@ impl Numbers {
             return Err(region_wrong);
         }
         Ok(Self {
-            plan: Plan::new(region, Written::Unsaid).map_err(|_| region_wrong)?,
+            plan: Plan::new(region, Notation::Unstated).map_err(|_| region_wrong)?,
             is_nanp: region.is_some_and(|region| matches!(region, "US" | "CA" | "PR")),
             columns: columns.ok_or(wrong)?,
         })

@@ -195,7 +195,7 @@ fn a_second_signal_stops_at_once_and_leaves_conversations_up() {
     ];
     let paceline = Paceline::start(folder.path(), &args);
     await_line(&paceline.out, |line| {
-        let connected = json(line)["now"]["calls"]["connected"].as_u64();
+        let connected = json(line)["now"]["in_progress"]["connected"].as_u64();
         (connected >= Some(5)).then_some(())
     });
     paceline.signal("-INT");

@@ -129,7 +129,7 @@ impl Rig {
     async fn run(&self, job: &mut OutsideChecks, mut is_so: impl AsyncFnMut(&Self) -> bool) {
         let running = async {
             while !is_so(self).await {
-                job.turn().await.unwrap();
+                job.run_once().await.unwrap();
                 tokio::time::sleep(self.clock.real_duration(job.period())).await;
             }
         };
@@ -194,7 +194,7 @@ async fn numbers_are_asked_in_batches_ahead_of_their_calls_and_the_answers_decid
     rig.task(other, &[50, 51]).await;
     assert_eq!(rig.deferred(0).await, Some(OutsideReason::NoService));
     let mut job = rig.job();
-    job.turn().await.unwrap();
+    job.run_once().await.unwrap();
     assert_eq!(rig.deferred(19).await, Some(OutsideReason::NotAsked));
     rig.run_to_the_end(&mut job).await;
     assert_eq!(rig.ruling(0).await, OutsideRuling::Allow(OutsideReason::Answer));
@@ -239,7 +239,7 @@ async fn nothing_is_asked_twice_before_its_answer_expires() {
     // A new process, too.
     let mut job = rig.job();
     rig.run_to_the_end(&mut job).await;
-    job.turn().await.unwrap();
+    job.run_once().await.unwrap();
     assert!(
         rig.service.asked().values().all(|times| *times == 1),
         "{:?}",
@@ -316,7 +316,7 @@ async fn an_outage_lets_numbers_through_only_if_the_configuration_says_so_and_wh
     rig.sql("UPDATE outside_answers SET expires_at_ms = 1 WHERE number <> '+12025550103'")
         .await;
     rig.service.play(Plays::Error500);
-    job.turn().await.unwrap();
+    job.run_once().await.unwrap();
     assert_eq!(
         rig.deferred(4).await,
         Some(OutsideReason::NotAsked),
@@ -369,7 +369,7 @@ async fn a_process_killed_between_request_and_storing_asks_again_and_has_let_nob
     let mut job = rig.job();
     // The request has been answered or will be, and nothing is stored yet: the process ends here.
     tokio::select! {
-        stored = job.turn() => panic!("{stored:?}"),
+        stored = job.run_once() => panic!("{stored:?}"),
         () = rig.service.has_read(1) => {}
     }
     drop(job);
@@ -388,11 +388,11 @@ async fn an_answer_that_the_store_could_not_take_is_stored_later_and_not_asked_a
     rig.sql("CREATE TRIGGER full BEFORE INSERT ON outside_answers BEGIN SELECT RAISE(ABORT, 'full'); END")
         .await;
     let mut job = rig.job();
-    job.turn().await.unwrap_err();
-    job.turn().await.unwrap_err();
+    job.run_once().await.unwrap_err();
+    job.run_once().await.unwrap_err();
     assert_eq!(rig.deferred(0).await, Some(OutsideReason::NotAsked));
     rig.sql("DROP TRIGGER full").await;
-    job.turn().await.unwrap();
+    job.run_once().await.unwrap();
     assert_eq!(rig.ruling(0).await, OutsideRuling::Allow(OutsideReason::Answer));
     assert_eq!(rig.service.asked().values().copied().collect::<Vec<_>>(), [1]);
 }

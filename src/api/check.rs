@@ -2,7 +2,7 @@
 
 use super::ApiState;
 use super::problem::{ApiResult, Fault, Problem};
-use crate::numbers::{self, NumberError, Numbered, Plan, Written};
+use crate::numbers::{self, Notation, NumberError, Numbered, Plan};
 use paceline_core::ids::PbxName;
 use paceline_core::number::E164;
 
@@ -77,7 +77,7 @@ pub(super) async fn numbers(
 ) -> ApiResult<Vec<Result<Numbered, NumberError>>> {
     let region = state.default_region.clone();
     aside(move || {
-        let plan = Plan::new(region.as_deref(), Written::Unsaid);
+        let plan = Plan::new(region.as_deref(), Notation::Unstated);
         let read = |text: &String| plan.and_then(|plan| numbers::read(text, &plan));
         texts.iter().map(read).collect()
     })

@@ -10,7 +10,7 @@ use super::{ApiState, Caller};
 use crate::import::{self, ContactFile, Ended, ImportError, Job, Mapping, Settings, per_second};
 use crate::jobs::clearing::Clearing;
 use crate::jobs::filling::Filling;
-use crate::numbers::NotAWay;
+use crate::numbers::NotANotation;
 use crate::store::{ImportInto, ImportRow, ImportState, StagedReject, StoreError};
 use axum::Json as Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -465,7 +465,7 @@ fn settings(state: &ApiState, query: ImportQuery) -> ApiResult<Settings> {
         })?;
     }
     let numbers = query.numbers.as_deref().map(str::parse).transpose();
-    let numbers = numbers.map_err(|error: NotAWay| parameter("numbers", &error.to_string()))?;
+    let numbers = numbers.map_err(|error: NotANotation| parameter("numbers", &error.to_string()))?;
     let countries = query.countries.as_deref().map(|all| all.split(','));
     Ok(Settings {
         numbers: numbers.unwrap_or_default(),

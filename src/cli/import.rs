@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::import::{
     self, ContactFile, Ended, ImportError, Job, Mapping, Report, Seen, Settings, Shape, per_second,
 };
-use crate::numbers::Written;
+use crate::numbers::Notation;
 use crate::store::{ImportInto, StagedReject, Store, StoreMetrics};
 use anyhow::Context as _;
 use clap::Args;
@@ -47,7 +47,7 @@ pub(super) struct ImportArgs {
     column: Vec<String>,
     /// How numbers without a + are written: as in their region, or with their country code. Asked for where both could be.
     #[arg(long, value_name = "HOW", value_parser = written)]
-    numbers: Option<Written>,
+    numbers: Option<Notation>,
     /// Which countries' numbers are taken, such as US,CA, or any [default: the region's, and what a column of countries says].
     #[arg(long, value_name = "COUNTRIES", value_delimiter = ',')]
     countries: Option<Vec<String>>,
@@ -251,9 +251,9 @@ fn settings(config: &Config, args: &ImportArgs) -> anyhow::Result<Settings> {
     })
 }
 
-fn written(text: &str) -> Result<Written, String> {
+fn written(text: &str) -> Result<Notation, String> {
     text.parse()
-        .map_err(|error: crate::numbers::NotAWay| error.to_string())
+        .map_err(|error: crate::numbers::NotANotation| error.to_string())
 }
 
 fn into(args: &ImportArgs) -> anyhow::Result<ImportInto> {

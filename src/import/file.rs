@@ -8,7 +8,7 @@ use super::header::{Columns, Mapping, names_number};
 use super::look::{FileKind, Looked, look};
 use super::sheet::SheetRows;
 use super::text::{Found, TextRows};
-use crate::numbers::{NumberError, Written, is_region, normalise};
+use crate::numbers::{Notation, NumberError, is_region, normalise};
 use encoding_rs::{Encoding, GB18030, GBK};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -37,7 +37,7 @@ pub struct Settings {
     /// The meaning of columns. Guessed for columns that it does not name.
     pub mapping: Mapping,
     /// Notation of numbers without a `+`.
-    pub numbers: Written,
+    pub numbers: Notation,
     /// Countries whose numbers are accepted (ISO 3166-1), or [`Settings::ANY_COUNTRY`]. If `None`: the region, and a
     /// country that the row states; without a region, every country.
     pub countries: Option<Vec<String>>,
@@ -202,7 +202,7 @@ impl ContactFile {
     /// A column of international numbers without `+` looks like one of national numbers of another country. If many of
     /// a column's first numbers can be read in two ways, the user must state how they are written.
     fn ask_how_numbers_are_written(&self, first: &[(u64, Cells)]) -> Result<(), ImportError> {
-        if self.settings.numbers != Written::Unsaid {
+        if self.settings.numbers != Notation::Unstated {
             return Ok(());
         }
         let mut checker = super::checker(self, super::Counted::default())?;

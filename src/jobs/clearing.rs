@@ -27,7 +27,7 @@ impl Job for Clearing {
         Duration::from_secs(60)
     }
 
-    fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn run_once(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(self.store.clear_cancelled_imports())
     }
 }

@@ -130,7 +130,7 @@ impl Job for Ledger {
         Duration::from_secs(5)
     }
 
-    fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn run_once(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(self.work())
     }
 }
@@ -181,7 +181,7 @@ mod tests {
             events,
         );
         record(&store).await;
-        assert_eq!(job.turn().await.unwrap(), 1);
+        assert_eq!(job.run_once().await.unwrap(), 1);
         assert_eq!(
             (gauges.entries.get(), gauges.checkpoint.get(), gauges.broken.get()),
             (1, 1, 0)
@@ -192,7 +192,7 @@ mod tests {
         for size in 2..4 {
             record(&store).await;
             job.published = None;
-            let error = job.turn().await.unwrap_err();
+            let error = job.run_once().await.unwrap_err();
             assert!(matches!(error, StoreError::Ledger(_)), "{error}");
             assert_eq!(
                 (gauges.entries.get(), gauges.checkpoint.get(), gauges.broken.get()),
@@ -206,7 +206,7 @@ mod tests {
         assert!(matches!(&event.what, What::Alarm { alarm: told, .. } if *told == alarm));
         assert_eq!(alarms.next().now_or_never(), None, "it is told once");
         std::fs::write(file, whole).unwrap();
-        assert_eq!(job.turn().await.unwrap(), 0);
+        assert_eq!(job.run_once().await.unwrap(), 0);
         assert_eq!((gauges.checkpoint.get(), gauges.broken.get()), (3, 0));
     }
 }

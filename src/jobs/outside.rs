@@ -225,7 +225,7 @@ impl Job for OutsideChecks {
         self.wait
     }
 
-    fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn run_once(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(self.look())
     }
 

@@ -57,7 +57,7 @@ impl Job for Preparing {
         Duration::from_secs(60)
     }
 
-    fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn run_once(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(self.prepare())
     }
 }

@@ -74,7 +74,7 @@ impl Job for Retention {
         Duration::from_secs(60 * 60)
     }
 
-    fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn run_once(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(self.delete_expired())
     }
 }

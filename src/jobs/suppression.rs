@@ -73,7 +73,7 @@ impl Job for Suppression {
         Duration::from_secs(60)
     }
 
-    fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn run_once(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(self.look())
     }
 }

@@ -74,7 +74,7 @@ impl Job for Tasks {
         self.wait
     }
 
-    fn turn(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn run_once(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(self.look())
     }
 }

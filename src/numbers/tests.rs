@@ -95,7 +95,7 @@ fn an_ambiguous_number_is_not_read() {
         ("442079460123", "DE", either("DE", "GB")),
         ("442079460123", "US", missing("GB")),
         ("13802558000", "CN", either("CN", "US")),
-        // Written as in its own country, and not as from abroad.
+        // Notation as in its own country, and not as from abroad.
         ("(479) 555-0123", "US", Ok("+14795550123")),
         ("479-555-0123", "US", Ok("+14795550123")),
         ("138 0255 8000", "CN", Ok("+8613802558000")),
@@ -108,18 +108,18 @@ fn an_ambiguous_number_is_not_read() {
         read(text, &Plan::new(Some("DE"), written).unwrap()).map(|n| n.number.expose().to_owned())
     };
     assert_eq!(
-        said("491713920012", Written::International),
+        said("491713920012", Notation::International),
         Ok("+491713920012".into())
     );
     assert_eq!(
-        said("00491713920012", Written::International),
+        said("00491713920012", Notation::International),
         Ok("+491713920012".into())
     );
     assert_eq!(
-        said("491713920012", Written::National),
+        said("491713920012", Notation::National),
         Ok("+49491713920012".into())
     );
-    assert!(said("0171 3920012", Written::International).is_err());
+    assert!(said("0171 3920012", Notation::International).is_err());
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn two_numbers_are_never_joined() {
 #[test]
 fn a_stated_country_reads_its_numbers_and_no_others() {
     let in_country = |text: &str, code: &str| {
-        let plan = Plan::new(Some("US"), Written::Unsaid).unwrap();
+        let plan = Plan::new(Some("US"), Notation::Unstated).unwrap();
         read(text, &plan.in_country(Country::new(code).unwrap())).map(|n| n.number.expose().to_owned())
     };
     for (text, country, number) in [
@@ -305,7 +305,7 @@ proptest! {
             // A national number cannot be read in another country.
             let regions = if is_national { vec![number.country.0] } else { vec![number.country.0, at] };
             for region in regions {
-                let plan = Plan { region: Some(region), stated: false, written: Written::Unsaid };
+                let plan = Plan { region: Some(region), stated: false, written: Notation::Unstated };
                 if let Ok(read) = read(&text, &plan) {
                     prop_assert_eq!(
                         read.number.expose(), number.e164.expose(), "{} in {:?}", text, region
@@ -317,7 +317,7 @@ proptest! {
 
     #[test]
     fn a_number_with_a_country_code_needs_no_region_if_the_import_says_so(number in examples()) {
-        let plan = Plan { region: Some(Region::DE), stated: false, written: Written::International };
+        let plan = Plan { region: Some(Region::DE), stated: false, written: Notation::International };
         let bare = &number.e164.expose()[1..];
         for text in [bare.to_owned(), format!("+{bare}"), format!("00{bare}")] {
             prop_assert_eq!(read(&text, &plan).map(|read| read.number), Ok(number.e164.clone()));
@@ -327,7 +327,7 @@ proptest! {
     #[test]
     fn a_second_number_behind_a_slash_is_never_joined_to_the_first(number in examples(), other in 1..1000_u32) {
         let national = number.number.format_as(PhoneNumberFormat::National).into_owned();
-        let plan = Plan { region: Some(number.country.0), stated: false, written: Written::Unsaid };
+        let plan = Plan { region: Some(number.country.0), stated: false, written: Notation::Unstated };
         for text in [format!("{national}/{other}"), format!("{national} / {other}"), format!("{national}, {other}")] {
             prop_assert!(read(&text, &plan).is_err(), "{}", text);
         }

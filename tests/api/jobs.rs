@@ -30,7 +30,7 @@ async fn a_scheduled_task_starts_without_any_agent_and_a_completed_one_is_an_eve
         .await;
     api.dialer.told();
     let mut job = Tasks::new(api.store.clone(), Clock::real(), api.dialer.clone());
-    assert_eq!(job.turn().await.unwrap(), 1);
+    assert_eq!(job.run_once().await.unwrap(), 1);
     assert_eq!(api.dialer.told(), ["task 1 of campaign 1 changed"]);
     let state =
         async |task: &str| api.get(&format!("/api/v1/tasks/{task}")).await.expect(200)["state"].clone();
@@ -38,11 +38,11 @@ async fn a_scheduled_task_starts_without_any_agent_and_a_completed_one_is_an_eve
         (state("1").await, state("2").await),
         (json!("running"), json!("scheduled"))
     );
-    assert_eq!(job.turn().await.unwrap(), 0);
+    assert_eq!(job.run_once().await.unwrap(), 0);
     api.sql("UPDATE tasks SET state = 'completed' WHERE id = 1").await;
-    assert_eq!(job.turn().await.unwrap(), 0);
+    assert_eq!(job.run_once().await.unwrap(), 0);
     assert_eq!(api.dialer.told(), ["task 1 of campaign 1 changed"]);
-    assert_eq!(job.turn().await.unwrap(), 0);
+    assert_eq!(job.run_once().await.unwrap(), 0);
     assert_eq!(api.dialer.told(), [""; 0]);
 }
 
@@ -78,7 +78,7 @@ async fn a_large_task_is_answered_at_once_and_prepared_beside_the_calls() {
         dialer: api.dialer.clone(),
         jobs: Jobs::new(&api.metrics, Clock::real()),
     };
-    job.turn().await.unwrap();
+    job.run_once().await.unwrap();
     assert_eq!(api.dialer.told(), ["task 1 of campaign 1 changed"]);
     let task = api.get("/api/v1/tasks/1").await.expect(200);
     assert_eq!(
@@ -100,11 +100,11 @@ async fn rows_older_than_the_retention_time_are_deleted_and_counted() {
     let before = api.get("/api/v1/audit").await.expect(200)["items"].clone();
     let entries = before.as_array().unwrap().len() as u64;
     assert!(entries > 0);
-    assert_eq!(job.turn().await.unwrap(), 0);
+    assert_eq!(job.run_once().await.unwrap(), 0);
     assert_eq!(api.get("/api/v1/audit").await.expect(200)["items"], before);
     api.sql("UPDATE audit SET at_ms = at_ms - 24 * 60 * 60 * 1000")
         .await;
-    assert_eq!(job.turn().await.unwrap(), entries);
+    assert_eq!(job.run_once().await.unwrap(), entries);
     assert_eq!(api.get("/api/v1/audit").await.expect(200)["items"], json!([]));
 }
 

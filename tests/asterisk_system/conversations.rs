@@ -148,7 +148,7 @@ async fn a_busy_contact_waits_for_its_retry_and_a_cancelled_task_cancels_its_rin
     let second = system.task(campaign, "ringing", &ringing, 0).await;
     wait_for("both to ring", Duration::from_secs(20), async || {
         let live = system.api.get(&format!("/campaigns/{campaign}/live")).await;
-        (live["calls"]["ringing"] == 2).then_some(())
+        (live["attempts"]["ringing"] == 2).then_some(())
     })
     .await;
     system

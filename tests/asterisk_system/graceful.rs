@@ -22,7 +22,7 @@ async fn a_drain_lets_conversations_end_and_leaves_nothing_behind() {
     let task = system.task(campaign, "talks", &numbers, 0).await;
     wait_for("a conversation", Duration::from_secs(20), async || {
         let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
-        (live["calls"]["connected"].as_u64()? > 0).then_some(())
+        (live["attempts"]["connected"].as_u64()? > 0).then_some(())
     })
     .await;
     system.api.post("/drain", json!({"deadline_s": 25})).await;
@@ -73,7 +73,7 @@ async fn a_restart_keeps_agents_logged_in_and_conversations_up() {
     let task = system.task(campaign, "long talks", &numbers, 0).await;
     let talking = async |system: &System| {
         let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
-        (live["calls"]["connected"].as_u64()? == 3).then_some(())
+        (live["attempts"]["connected"].as_u64()? == 3).then_some(())
     };
     wait_for("three conversations", Duration::from_secs(20), async || {
         talking(&system).await

@@ -60,7 +60,7 @@ impl<L: Breakable> Ringing<L> {
         };
         wait_for("ringing calls", Duration::from_secs(20), async || {
             let live = ringing.live().await?;
-            (live["calls"]["ringing"].as_u64()? == u64::from(CALLS)).then_some(())
+            (live["attempts"]["ringing"].as_u64()? == u64::from(CALLS)).then_some(())
         })
         .await;
         ringing

@@ -122,7 +122,7 @@ async fn calls_end_with_the_pbxs_restart(version: Version) {
     let task = system.task(campaign, "restarted", &numbers, 0).await;
     wait_for("three ringing calls", Duration::from_secs(20), async || {
         let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
-        (live["calls"]["ringing"].as_u64()? == 3).then_some(())
+        (live["attempts"]["ringing"].as_u64()? == 3).then_some(())
     })
     .await;
     system.lab.asterisk.cli("core restart now").expect("it is told");

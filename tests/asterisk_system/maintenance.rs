@@ -63,7 +63,7 @@ impl<S: crate::rig::Site> System<S> {
 
     async fn waits_for_calls(&self, campaign: i64, phase: &str, n: u64) {
         wait_for(&format!("{n} calls to be {phase}"), SOON, async || {
-            (self.live_of(campaign).await?["calls"][phase] == n).then_some(())
+            (self.live_of(campaign).await?["attempts"][phase] == n).then_some(())
         })
         .await;
     }

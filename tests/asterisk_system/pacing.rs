@@ -308,7 +308,7 @@ async fn predictive_run<S: Site>(
         let live = system.api.get(&format!("/campaigns/{campaign}/live")).await;
         phases
             .iter()
-            .map(|phase| live["calls"][phase].as_u64().unwrap_or(0))
+            .map(|phase| live["attempts"][phase].as_u64().unwrap_or(0))
             .sum::<u64>()
     };
     let unanswered = ["preparing", "dialing", "ringing", "answered", "message"];

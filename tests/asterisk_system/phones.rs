@@ -110,7 +110,7 @@ async fn a_phone_that_transfers_or_holds_is_no_agent_meanwhile_on_freeswitch() {
         Duration::from_secs(20),
         async || {
             let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
-            (live["calls"]["transferred"] == 1).then_some(())
+            (live["attempts"]["transferred"] == 1).then_some(())
         },
     )
     .await;

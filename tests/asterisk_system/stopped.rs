@@ -12,8 +12,8 @@ const AGENT_LEG_MS: u64 = 30_000;
 /// The PBX counts whole seconds, and hanging up takes a moment.
 const SLACK: Duration = Duration::from_secs(3);
 
-/// A way out, and how many callees talk and how many ring over it.
-struct Way {
+/// How calls go out, with the number of callees who talk and of callees whose phones ring.
+struct Route {
     name: &'static str,
     dial: &'static str,
     talks: u32,
@@ -21,14 +21,14 @@ struct Way {
 }
 
 /// Over a trunk, and through a dialplan as FreePBX has it.
-const WAYS: [Way; 2] = [
-    Way {
+const ROUTES: [Route; 2] = [
+    Route {
         name: "direct",
         dial: "PJSIP/{number}@carrier",
         talks: 14,
         rings: 4,
     },
-    Way {
+    Route {
         name: "routed",
         dial: "Local/{number}@from-internal/n",
         talks: 6,
@@ -38,8 +38,8 @@ const WAYS: [Way; 2] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stopped_for_good_during_twenty_conversations_the_pbx_clears_every_leg() {
-    let talks: u32 = WAYS.iter().map(|way| way.talks).sum();
-    let rings: u32 = WAYS.iter().map(|way| way.rings).sum();
+    let talks: u32 = ROUTES.iter().map(|route| route.talks).sum();
+    let rings: u32 = ROUTES.iter().map(|route| route.rings).sum();
     let agents = talks + rings;
     let mut system: System<Lab> = System::start(&LabOptions {
         agents,
@@ -54,32 +54,32 @@ async fn stopped_for_good_during_twenty_conversations_the_pbx_clears_every_leg()
     let held_at = Instant::now();
     let mut ids = Vec::new();
     let mut campaigns = Vec::new();
-    for way in &WAYS {
-        let campaign = system.campaign(way.name, way.dial, limits.clone()).await;
+    for route in &ROUTES {
+        let campaign = system.campaign(route.name, route.dial, limits.clone()).await;
         let first = u32::try_from(ids.len()).expect("few") + 1;
-        ids.extend(system.agents(campaign, first, way.talks + way.rings).await);
+        ids.extend(system.agents(campaign, first, route.talks + route.rings).await);
         campaigns.push(campaign);
     }
-    for (campaign, way) in campaigns.iter().zip(&WAYS) {
-        let agents = way.talks + way.rings;
+    for (campaign, route) in campaigns.iter().zip(&ROUTES) {
+        let agents = route.talks + route.rings;
         system.wait_for_agents(*campaign, agents as usize).await;
     }
     let mut tasks = Vec::new();
     let (mut talkers, mut ringers) = (0..talks, 0..rings);
-    for (campaign, way) in campaigns.iter().zip(&WAYS) {
-        let talkers = talkers.by_ref().take(way.talks as usize);
-        let ringers = ringers.by_ref().take(way.rings as usize);
+    for (campaign, route) in campaigns.iter().zip(&ROUTES) {
+        let talkers = talkers.by_ref().take(route.talks as usize);
+        let ringers = ringers.by_ref().take(route.rings as usize);
         let numbers: Vec<String> = talkers
             .map(|n| Behaviour::Talks.number(n))
             .chain(ringers.map(|n| Behaviour::Rings.number(n)))
             .collect();
-        tasks.push(system.task(*campaign, way.name, &numbers, 0).await);
+        tasks.push(system.task(*campaign, route.name, &numbers, 0).await);
     }
-    for (campaign, way) in campaigns.iter().zip(&WAYS) {
+    for (campaign, route) in campaigns.iter().zip(&ROUTES) {
         wait_for("all calls to talk or ring", Duration::from_secs(20), async || {
             let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
-            let calls = &live["calls"];
-            (calls["connected"] == way.talks && calls["ringing"] == way.rings).then_some(())
+            let calls = &live["attempts"];
+            (calls["connected"] == route.talks && calls["ringing"] == route.rings).then_some(())
         })
         .await;
     }

@@ -69,7 +69,7 @@ async fn a_trunk_that_refuses_everything_is_held<L: Breakable>(lab: L) {
             async || {
                 let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
                 let idle = live["idle"].to_string();
-                let calls = live["calls"].as_object()?.values().all(|calls| calls == 0);
+                let calls = live["attempts"].as_object()?.values().all(|calls| calls == 0);
                 (idle.contains("trunk_failing") && calls).then_some(())
             },
         )
@@ -194,7 +194,7 @@ async fn a_freeswitch_without_room_is_probed_by_one_call_at_a_time() {
     limit(2_000);
     wait_for("a conversation", Duration::from_secs(60), async || {
         let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
-        (live["calls"]["connected"].as_u64()? > 0).then_some(())
+        (live["attempts"]["connected"].as_u64()? > 0).then_some(())
     })
     .await;
     system.api.post(&format!("/tasks/{task}/cancel"), json!({})).await;

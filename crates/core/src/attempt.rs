@@ -121,18 +121,18 @@ pub(crate) enum AttemptState {
     /// The PBX was asked to end the leg. It is asked again at `ask_again_at`, until it confirms the end.
     Ending {
         agent: Option<AgentId>,
-        why: Why,
+        why: EndReason,
         ask_again_at: Mono,
     },
 }
 
 /// Why the engine ended a leg, or asked the PBX to end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
+pub(crate) enum EndReason {
     /// The engine cancelled the call before an answer.
-    TakenBack,
+    Cancelled,
     /// The engine asked the PBX to end an unanswered leg, but the callee answered first: an abandoned call.
-    TakenBackAnswered,
+    AnsweredMeanwhile,
     /// The callee is abandoned: no agent was connected within the limit.
     Limit,
     /// The agent ended the conversation, or [`crate::input::Input::HangUpAll`] did.
@@ -229,19 +229,20 @@ impl AttemptState {
     }
 }
 
-impl Why {
+impl EndReason {
     fn outcome(self, end: &LegEnd) -> Outcome {
         match self {
-            Why::TakenBack if end.answered => Outcome::Abandoned,
-            Why::TakenBack => verdict::unanswered(end),
-            Why::TakenBackAnswered | Why::Limit => Outcome::Abandoned,
-            Why::AgentHungUp | Why::AgentLost | Why::SilentConnected | Why::CalleeGone { .. } => {
-                Outcome::Answered
-            }
-            Why::SilentUnanswered | Why::Missing if end.answered => Outcome::Unknown,
+            EndReason::Cancelled if end.answered => Outcome::Abandoned,
+            EndReason::Cancelled => verdict::unanswered(end),
+            EndReason::AnsweredMeanwhile | EndReason::Limit => Outcome::Abandoned,
+            EndReason::AgentHungUp
+            | EndReason::AgentLost
+            | EndReason::SilentConnected
+            | EndReason::CalleeGone { .. } => Outcome::Answered,
+            EndReason::SilentUnanswered | EndReason::Missing if end.answered => Outcome::Unknown,
             // If we ended it, the PBX carried out the originate late, when the call was not needed any more.
-            Why::Missing => verdict::unanswered(end),
-            Why::SilentUnanswered => match end.by {
+            EndReason::Missing => verdict::unanswered(end),
+            EndReason::SilentUnanswered => match end.by {
                 EndedBy::Us => Outcome::NoAnswer,
                 EndedBy::Network
                 | EndedBy::RingTimeout

@@ -337,7 +337,7 @@ impl Engine {
                 let named = self.attempts.get(&attempt).and_then(|open| open.state.agent());
                 if named != Some(agent.id) {
                     return Err(format!(
-                        "agent {} is tied to attempt {attempt}, which names {named:?}",
+                        "agent {} is tied to attempt {attempt}, but that attempt names {named:?}",
                         agent.id
                     ));
                 }
@@ -361,7 +361,10 @@ impl Engine {
                 .leg()
                 .is_some_and(|leg| self.agent_legs.get(&leg) != Some(&agent.id))
             {
-                return Err(format!("the leg of agent {} is not known as such", agent.id));
+                return Err(format!(
+                    "the engine does not know the leg of agent {} as an agent's leg",
+                    agent.id
+                ));
             }
         }
         for open in self.attempts.values() {
@@ -370,18 +373,21 @@ impl Engine {
                 let theirs = tied.and_then(Work::attempt);
                 if theirs != Some(open.id) || matches!(tied, Some(Work::WrapUp { .. })) {
                     return Err(format!(
-                        "attempt {} names agent {id}, who is in {tied:?}",
+                        "attempt {} names agent {id}, but the agent's work is {tied:?}",
                         open.id
                     ));
                 }
             }
             if self.legs.get(&open.leg.id) != Some(&open.id) {
-                return Err(format!("the leg of attempt {} is not known as such", open.id));
+                return Err(format!(
+                    "the engine does not know the leg of attempt {} as that attempt's leg",
+                    open.id
+                ));
             }
         }
         let free = self.agents.values().filter_map(|a| Some((a.free_since()?, a.id)));
         if free.collect::<BTreeSet<_>>() != self.free {
-            return Err(format!("not the free agents: {:?}", self.free));
+            return Err(format!("the list of free agents is wrong: {:?}", self.free));
         }
         let waits = |open: &&Attempt| matches!(open.state, AttemptState::Waiting { .. });
         if self
@@ -391,7 +397,10 @@ impl Engine {
             .map(|open| open.id)
             .ne(self.waiting.iter().copied())
         {
-            return Err(format!("not the waiting attempts: {:?}", self.waiting));
+            return Err(format!(
+                "the list of waiting attempts is wrong: {:?}",
+                self.waiting
+            ));
         }
         if let Some(open) = self
             .attempts
@@ -408,7 +417,7 @@ impl Engine {
             self.attempts.contains_key(&ended.attempt) || self.legs.contains_key(&ended.leg)
         }) {
             return Err(format!(
-                "attempt {} is judged, and has a leg",
+                "attempt {} waits for the verdict on its trunk, but still has a leg",
                 judged.ended.attempt
             ));
         }

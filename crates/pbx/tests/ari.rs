@@ -348,9 +348,11 @@ async fn phones_without_power_or_voice(version: Version) {
     let (dead, quiet) = (rig.driver.agent(1).await, rig.driver.agent(2).await);
     // Half a minute of voice shows that this phone sends always.
     let shown = tokio::time::Instant::now() + Duration::from_secs(26);
-    let told = |leg, trouble| PbxEvent::AgentTrouble { leg, trouble };
+    let trouble_event = |leg, trouble| PbxEvent::AgentTrouble { leg, trouble };
     rig.pbx.phones().power_off(1);
-    rig.driver.hears(told(dead, Some(LegTrouble::Unreachable))).await;
+    rig.driver
+        .hears(trouble_event(dead, Some(LegTrouble::Unreachable)))
+        .await;
     rig.driver.tell(PbxCommand::HangUpAgent { leg: dead }).await;
     rig.driver.agent_ended(dead).await;
     // A phone that is away cannot be called; one that is back can.
@@ -362,7 +364,7 @@ async fn phones_without_power_or_voice(version: Version) {
     tokio::time::sleep_until(shown).await;
     rig.pbx.phones().mute(2, true).expect("it is on a call");
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    let silent = told(quiet, Some(LegTrouble::NoAudio));
+    let silent = trouble_event(quiet, Some(LegTrouble::NoAudio));
     while !rig.driver.said.contains(&silent) {
         assert!(std::time::Instant::now() < deadline, "{:?}", rig.driver.said);
         if let Ok(Some(stamped)) =
@@ -372,7 +374,7 @@ async fn phones_without_power_or_voice(version: Version) {
         }
     }
     rig.pbx.phones().mute(2, false).expect("it is on a call");
-    rig.driver.hears(told(quiet, None)).await;
+    rig.driver.hears(trouble_event(quiet, None)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -384,7 +384,7 @@ async fn a_phone_without_power_or_audio_is_found_by_its_packets() {
     }
     let mut rig = Rig::start_with(Kind::FreeSwitch, Audio::Tones).await;
     let (dead, quiet) = (rig.driver.agent(1).await, rig.driver.agent(2).await);
-    let told = |leg, trouble| PbxEvent::AgentTrouble { leg, trouble };
+    let trouble_event = |leg, trouble| PbxEvent::AgentTrouble { leg, trouble };
     // One waits and one talks; of each some packets have been counted.
     let leg = rig.call(&Behaviour::Talks.number(1)).await;
     rig.driver.answered(leg).await;
@@ -400,7 +400,9 @@ async fn a_phone_without_power_or_audio_is_found_by_its_packets() {
     rig.pbx.phones().power_off(1);
     rig.pbx.phones().mute(2, true).expect("it is on a call");
     for agent in [dead, quiet] {
-        rig.driver.hears(told(agent, Some(LegTrouble::NoAudio))).await;
+        rig.driver
+            .hears(trouble_event(agent, Some(LegTrouble::NoAudio)))
+            .await;
     }
     rig.driver.tell(PbxCommand::HangUpAgent { leg: dead }).await;
     rig.driver.agent_ended(dead).await;
@@ -411,7 +413,7 @@ async fn a_phone_without_power_or_audio_is_found_by_its_packets() {
     rig.pbx.phones().power_on(1);
     rig.driver.agent(1).await;
     rig.pbx.phones().mute(2, false).expect("it is on a call");
-    rig.driver.hears(told(quiet, None)).await;
+    rig.driver.hears(trouble_event(quiet, None)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -204,7 +204,7 @@ async fn holder(session: &mut PgConnection) -> Result<String, sqlx::Error> {
     let name = name.unwrap_or_default();
     Ok(name
         .strip_prefix("paceline: ")
-        .map_or_else(|| "who it is, the server does not tell".to_owned(), str::to_owned))
+        .map_or_else(|| "the server does not name it".to_owned(), str::to_owned))
 }
 
 /// Checks the session regularly. If the session is lost, connects again and takes the lock again.

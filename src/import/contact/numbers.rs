@@ -6,7 +6,7 @@ use crate::import::cells::{Cells, Kind};
 use crate::import::country::country;
 use crate::import::file::Settings;
 use crate::import::header::{Column, Field};
-use crate::numbers::{self, Country, NumberError, Numbered, Plan, Written};
+use crate::numbers::{self, Country, Notation, NumberError, Numbered, Plan};
 use paceline_core::contact::{ContactNumber, CountryCode, NUMBERS_MAX, NumberKind};
 
 /// The numbers that are accepted.
@@ -155,7 +155,7 @@ impl Checker<'_> {
             Some(country) => self.plan.in_country(country),
             None => self.plan,
         };
-        if column.international && plan.written() == Written::Unsaid {
+        if column.international && plan.written() == Notation::Unstated {
             plan.international()
         } else {
             plan
@@ -285,7 +285,7 @@ fn reason(err: NumberError, text: &str, plan: &Plan) -> String {
     use NumberError::{Ambiguous, NotAssigned, PlusMissing, TooLong, TooShort};
     match (err, plan.country()) {
         (TooLong | TooShort | NotAssigned, Some(region))
-            if !text.starts_with('+') && plan.written() != Written::International =>
+            if !text.starts_with('+') && plan.written() != Notation::International =>
         {
             format!("{err} (read as a number in {region})")
         }

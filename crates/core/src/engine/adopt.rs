@@ -4,7 +4,7 @@
 use super::attempts::look_at;
 use super::{Engine, SILENCE_MARGIN, Timer};
 use crate::agent::{Agent, AgentReason, Phone, Wants, Work};
-use crate::attempt::{Attempt, AttemptState, Leg, Why};
+use crate::attempt::{Attempt, AttemptState, EndReason, Leg};
 use crate::input::{OpenAgent, OpenAttempt, Recovered};
 use crate::time::{Now, Wall};
 
@@ -87,7 +87,7 @@ impl Engine {
             // up.
             (None, Some(_)) if open.abandoned_at.is_some() => AttemptState::Ending {
                 agent: None,
-                why: Why::Limit,
+                why: EndReason::Limit,
                 ask_again_at: now.mono,
             },
             // Even if the limit has passed, the first snapshot decides: an agent may have been connected.

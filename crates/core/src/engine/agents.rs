@@ -2,7 +2,7 @@
 
 use super::{ASK_AGAIN, Engine, EngineError, SILENCE_MARGIN, Timer};
 use crate::agent::{Agent, AgentReason, AgentState, Phone, Wants, Work};
-use crate::attempt::Why;
+use crate::attempt::EndReason;
 use crate::command::{Change, Command};
 use crate::ids::{AgentId, AttemptId, PbxName};
 use crate::input::{AgentRequest, Asker};
@@ -84,7 +84,7 @@ impl Engine {
             AgentRequest::HangUp => {
                 self.known(id)?;
                 match self.agents.get(&id).map(|a| a.work) {
-                    Some(Work::OnCall { attempt }) => self.end(now, attempt, Why::AgentHungUp),
+                    Some(Work::OnCall { attempt }) => self.end(now, attempt, EndReason::AgentHungUp),
                     Some(Work::Idle { .. } | Work::Reserved { .. } | Work::WrapUp { .. }) | None => {
                         return Err(EngineError::NotOnCall(id));
                     }

@@ -3,7 +3,7 @@
 use super::full::Probe;
 use super::{ASK_AGAIN, CATCH_UP, Engine, EngineError, SILENCE_MARGIN, Timer};
 use crate::agent::{AgentReason, Work};
-use crate::attempt::{AttemptState, Ended, Leg, Why};
+use crate::attempt::{AttemptState, EndReason, Ended, Leg};
 use crate::command::Change;
 use crate::ids::{AgentId, AttemptId, LegId};
 use crate::input::Prepared;
@@ -50,7 +50,7 @@ impl Engine {
             Prepared::Allowed => {
                 let end = LegEnd {
                     by: EndedBy::Refused,
-                    detail: "not dialed: nobody needed it any more, or the link was lost".to_owned(),
+                    detail: "not dialed: its agent was gone, or the link to the PBX was down".to_owned(),
                     ..LegEnd::default()
                 };
                 self.leg_over(now, now, attempt, Outcome::Cancelled, end);
@@ -140,7 +140,7 @@ impl Engine {
             }
             Some(AttemptState::Ending {
                 agent,
-                why: Why::TakenBack | Why::SilentUnanswered | Why::Missing,
+                why: EndReason::Cancelled | EndReason::SilentUnanswered | EndReason::Missing,
                 ask_again_at,
             }) => {
                 self.note_answer(then, attempt);
@@ -149,7 +149,7 @@ impl Engine {
                     attempt,
                     AttemptState::Ending {
                         agent,
-                        why: Why::TakenBackAnswered,
+                        why: EndReason::AnsweredMeanwhile,
                         ask_again_at,
                     },
                 );
@@ -289,7 +289,7 @@ impl Engine {
                 self.set_state(attempt, AttemptState::Waiting { limit_at, look_at });
                 self.free_agent(now, agent, attempt);
             }
-            AttemptState::Connected { .. } => self.end(now, attempt, Why::AgentLost),
+            AttemptState::Connected { .. } => self.end(now, attempt, EndReason::AgentLost),
             AttemptState::Preparing { agent: None, .. }
             | AttemptState::Dialing { agent: None, .. }
             | AttemptState::Ringing { agent: None, .. }
@@ -310,20 +310,20 @@ impl Engine {
 
     /// Asks the PBX to end the leg. An agent is freed at once if the PBX was not asked to connect the two. Otherwise the
     /// agent is kept until the end is confirmed.
-    pub(super) fn end(&mut self, now: Now, attempt: AttemptId, why: Why) {
+    pub(super) fn end(&mut self, now: Now, attempt: AttemptId, why: EndReason) {
         let Some(open) = self.attempts.get(&attempt) else {
             return;
         };
         let (leg, pbx, state) = (open.leg.id, open.leg.pbx.clone(), open.state);
         match why {
-            Why::Limit | Why::TakenBackAnswered => self.give_up(now, attempt),
-            Why::TakenBack
-            | Why::AgentHungUp
-            | Why::AgentLost
-            | Why::CalleeGone { .. }
-            | Why::SilentUnanswered
-            | Why::Missing
-            | Why::SilentConnected => {}
+            EndReason::Limit | EndReason::AnsweredMeanwhile => self.give_up(now, attempt),
+            EndReason::Cancelled
+            | EndReason::AgentHungUp
+            | EndReason::AgentLost
+            | EndReason::CalleeGone { .. }
+            | EndReason::SilentUnanswered
+            | EndReason::Missing
+            | EndReason::SilentConnected => {}
         }
         let agent = match state {
             AttemptState::Connecting { agent, .. } | AttemptState::Connected { agent, .. } => Some(agent),
@@ -364,7 +364,7 @@ impl Engine {
             _ if !due => {}
             AttemptState::Preparing { .. } => {}
             AttemptState::Dialing { .. } | AttemptState::Ringing { .. } if link_up => {
-                self.end(now, attempt, Why::SilentUnanswered);
+                self.end(now, attempt, EndReason::SilentUnanswered);
             }
             AttemptState::Dialing { agent, .. } => {
                 self.set_state(attempt, AttemptState::Dialing { agent, silent_at })
@@ -374,7 +374,7 @@ impl Engine {
             }
             AttemptState::Waiting { .. } if link_up => self.abandon(now, attempt),
             // Callee and agent may be connected by now, and the message must not be played to both.
-            AttemptState::Connecting { .. } if link_up => self.end(now, attempt, Why::Limit),
+            AttemptState::Connecting { .. } if link_up => self.end(now, attempt, EndReason::Limit),
             AttemptState::Message { broken: true, .. } => {
                 self.message_over(now, attempt, MessageResult::Failed)
             }
@@ -395,10 +395,10 @@ impl Engine {
                 self.set_state(attempt, state)
             }
             AttemptState::Connected { .. } | AttemptState::Transferred { connected: true, .. } if link_up => {
-                self.end(now, attempt, Why::SilentConnected)
+                self.end(now, attempt, EndReason::SilentConnected)
             }
             AttemptState::Transferred { connected: false, .. } if link_up => {
-                self.end(now, attempt, Why::Limit)
+                self.end(now, attempt, EndReason::Limit)
             }
             AttemptState::Transferred { connected, .. } => {
                 self.set_state(attempt, AttemptState::Transferred { connected, silent_at })
@@ -454,7 +454,7 @@ impl Engine {
         }
         let then = match state {
             AttemptState::Ending {
-                why: Why::CalleeGone { since },
+                why: EndReason::CalleeGone { since },
                 ..
             } if since.mono < then.mono => since,
             _ => then,

@@ -2,7 +2,7 @@
 
 use super::{Engine, SILENCE_MARGIN};
 use crate::agent::{AgentReason, Phone, Work};
-use crate::attempt::{AttemptState, Why};
+use crate::attempt::{AttemptState, EndReason};
 use crate::campaign::recording::RecordingSettings;
 use crate::command::Change;
 use crate::ids::{AgentId, AgentLegId, AttemptId, LegId};
@@ -172,7 +172,7 @@ impl Engine {
             (Some(AttemptState::Connecting { agent, .. }), ConnectFault::CalleeGone)
                 if self.agent_legs.get(&agent_leg) == Some(&agent) =>
             {
-                self.end(now, attempt, Why::CalleeGone { since: then });
+                self.end(now, attempt, EndReason::CalleeGone { since: then });
             }
             (
                 Some(
@@ -245,7 +245,11 @@ impl Engine {
         };
         match self.state_of(attempt) {
             Some(AttemptState::Transferred { connected, .. }) => {
-                let why = if connected { Why::AgentLost } else { Why::Limit };
+                let why = if connected {
+                    EndReason::AgentLost
+                } else {
+                    EndReason::Limit
+                };
                 self.end(now, attempt, why);
             }
             Some(

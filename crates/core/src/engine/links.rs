@@ -6,7 +6,7 @@ use super::attempts::look_at;
 use super::full::Probe;
 use super::{ASK_AGAIN, Engine, SILENCE_MARGIN};
 use crate::agent::{Agent, AgentReason, Phone, Work};
-use crate::attempt::{Attempt, AttemptState, Why};
+use crate::attempt::{Attempt, AttemptState, EndReason};
 use crate::command::Change;
 use crate::ids::{AgentId, AttemptId, PbxName};
 use crate::outcome::MessageResult;
@@ -231,14 +231,14 @@ impl Engine {
             _ if channel.is_none() => self.ask_after(now, attempt),
             // The callee is in the bridge of an agent's leg that is being hung up, or that no record knows.
             AttemptState::Waiting { .. } | AttemptState::Connecting { .. } if with_a_stranger => {
-                self.end(now, attempt, Why::Limit)
+                self.end(now, attempt, EndReason::Limit)
             }
             AttemptState::Dialing { agent, .. } | AttemptState::Ringing { agent, .. } if with_a_stranger => {
                 if let Some(kept) = agent {
                     self.free_agent(now, kept, attempt);
                 }
                 self.person_waits(now, up_since, attempt);
-                self.end(now, attempt, Why::Limit)
+                self.end(now, attempt, EndReason::Limit)
             }
             AttemptState::Dialing { agent, .. } | AttemptState::Ringing { agent, .. } if up => {
                 self.person_waits(now, up_since, attempt);
@@ -262,7 +262,7 @@ impl Engine {
             }
             AttemptState::Connected { agent, .. } => {
                 if joined != Some(agent) {
-                    self.end_as_seen(now, attempt, Why::AgentLost, joined);
+                    self.end_as_seen(now, attempt, EndReason::AgentLost, joined);
                 }
             }
             AttemptState::Transferred { .. } => self.transferred_alone(now, attempt, joined),
@@ -278,14 +278,16 @@ impl Engine {
         let (leg, pbx, agent) = (open.leg.id, open.leg.pbx.clone(), open.state.agent());
         let why = match open.state {
             AttemptState::Preparing { .. } | AttemptState::Dialing { .. } | AttemptState::Ringing { .. } => {
-                Why::Missing
+                EndReason::Missing
             }
-            AttemptState::Waiting { .. } | AttemptState::Connecting { .. } => Why::CalleeGone { since: now },
-            AttemptState::Message { .. } => Why::Limit,
+            AttemptState::Waiting { .. } | AttemptState::Connecting { .. } => {
+                EndReason::CalleeGone { since: now }
+            }
+            AttemptState::Message { .. } => EndReason::Limit,
             AttemptState::Connected { .. } | AttemptState::Transferred { connected: true, .. } => {
-                Why::SilentConnected
+                EndReason::SilentConnected
             }
-            AttemptState::Transferred { connected: false, .. } => Why::Limit,
+            AttemptState::Transferred { connected: false, .. } => EndReason::Limit,
             AttemptState::Ending { why, .. } => why,
         };
         self.set_state(
@@ -316,14 +318,14 @@ impl Engine {
             }
             // The callee is in the bridge of an agent who, by our records, has another call. No agent gets two calls.
             (AttemptState::Waiting { .. } | AttemptState::Connecting { .. }, Some(_)) => {
-                self.end_as_seen(now, attempt, Why::Limit, joined)
+                self.end_as_seen(now, attempt, EndReason::Limit, joined)
             }
             (AttemptState::Waiting { limit_at, .. }, None) => {
                 let look_at = look_at(now, limit_at);
                 self.set_state(attempt, AttemptState::Waiting { limit_at, look_at })
             }
             (AttemptState::Connecting { limit_at, .. }, None) if limit_at <= now.mono => {
-                self.end(now, attempt, Why::Limit)
+                self.end(now, attempt, EndReason::Limit)
             }
             // The connect command was lost with the link, so it is sent again.
             (AttemptState::Connecting { agent, .. }, None) if self.listens(agent) => {
@@ -349,7 +351,7 @@ impl Engine {
 
     /// Hangs up a callee. If the snapshot shows it in an agent's bridge, that agent gets no other callee before the end is
     /// confirmed.
-    fn end_as_seen(&mut self, now: Now, attempt: AttemptId, why: Why, joined: Option<AgentId>) {
+    fn end_as_seen(&mut self, now: Now, attempt: AttemptId, why: EndReason, joined: Option<AgentId>) {
         self.end(now, attempt, why);
         let Some(seen) = joined.filter(|agent| self.is_idle(*agent)) else {
             return;
@@ -412,7 +414,7 @@ impl Engine {
                 self.set_work(now, agent, Work::OnCall { attempt }, AgentReason::TakenOver);
                 self.set_state(attempt, AttemptState::Connected { agent, silent_at });
             }
-            Some(_) | None => self.end(now, attempt, Why::AgentLost),
+            Some(_) | None => self.end(now, attempt, EndReason::AgentLost),
         }
     }
 

@@ -2,7 +2,7 @@
 //! start of the message, whatever follows: it gets no agent any more and is counted once.
 
 use super::Engine;
-use crate::attempt::{AttemptState, Why};
+use crate::attempt::{AttemptState, EndReason};
 use crate::command::Change;
 use crate::ids::{AttemptId, LegId};
 use crate::outcome::MessageResult;
@@ -21,7 +21,7 @@ impl Engine {
     /// The connect limit of a waiting callee has passed: plays the message, or hangs up if there is none.
     pub(super) fn abandon(&mut self, now: Now, attempt: AttemptId) {
         let Some(sound) = self.config.settings.answering.abandon_message.clone() else {
-            return self.end(now, attempt, Why::Limit);
+            return self.end(now, attempt, EndReason::Limit);
         };
         let Some((leg, pbx)) = self
             .attempts
@@ -75,7 +75,7 @@ impl Engine {
     pub(super) fn message_over(&mut self, now: Now, attempt: AttemptId, result: MessageResult) {
         if let Some(AttemptState::Message { asked_at, .. }) = self.state_of(attempt) {
             self.note_message(attempt, result, asked_at);
-            self.end(now, attempt, Why::Limit);
+            self.end(now, attempt, EndReason::Limit);
         }
     }
 

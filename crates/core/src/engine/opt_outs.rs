@@ -2,7 +2,7 @@
 //! unanswered calls are cancelled. Answered calls go on. A callee can opt out by a key.
 
 use super::{Engine, Refill};
-use crate::attempt::{AttemptState, Why};
+use crate::attempt::{AttemptState, EndReason};
 use crate::command::Command;
 use crate::ids::{AttemptId, LegId};
 use crate::number::E164;
@@ -39,7 +39,7 @@ impl Engine {
             }
             AttemptState::Dialing { .. } | AttemptState::Ringing { .. } => {
                 open.opted_out = true;
-                self.end(now, attempt, Why::TakenBack);
+                self.end(now, attempt, EndReason::Cancelled);
             }
             AttemptState::Waiting { .. }
             | AttemptState::Connecting { .. }

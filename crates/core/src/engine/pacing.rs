@@ -4,7 +4,7 @@
 
 use super::{Engine, Timer};
 use crate::agent::AgentState;
-use crate::attempt::{Attempt, AttemptState, Why};
+use crate::attempt::{Attempt, AttemptState, EndReason};
 use crate::campaign::Mode;
 use crate::command::{Change, Command};
 use crate::ids::{AgentId, AttemptId, PbxName};
@@ -96,12 +96,13 @@ impl Engine {
             AttemptState::Message { .. }
             | AttemptState::Transferred { connected: false, .. }
             | AttemptState::Ending {
-                why: Why::Limit | Why::TakenBackAnswered,
+                why: EndReason::Limit | EndReason::AnsweredMeanwhile,
                 ..
             } => CallStep::Abandoned,
             // A callee who answers after the cancellation is abandoned.
             AttemptState::Ending {
-                why: Why::TakenBack, ..
+                why: EndReason::Cancelled,
+                ..
             } => CallStep::Ended {
                 outcome: Some(Outcome::Cancelled),
                 waits: Waits::default(),

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::agent::AgentReason;
-use crate::attempt::{AttemptState, Why};
+use crate::attempt::{AttemptState, EndReason};
 use crate::ids::{AgentId, AttemptId};
 use crate::time::Now;
 
@@ -41,14 +41,14 @@ impl Engine {
         for attempt in attempts {
             match self.state_of(attempt) {
                 Some(AttemptState::Connected { .. } | AttemptState::Transferred { connected: true, .. }) => {
-                    self.end(now, attempt, Why::AgentHungUp)
+                    self.end(now, attempt, EndReason::AgentHungUp)
                 }
                 Some(
                     AttemptState::Waiting { .. }
                     | AttemptState::Connecting { .. }
                     | AttemptState::Message { .. }
                     | AttemptState::Transferred { connected: false, .. },
-                ) => self.end(now, attempt, Why::Limit),
+                ) => self.end(now, attempt, EndReason::Limit),
                 Some(
                     AttemptState::Preparing { .. }
                     | AttemptState::Dialing { .. }

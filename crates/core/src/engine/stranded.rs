@@ -2,7 +2,7 @@
 
 use super::{Engine, Timer};
 use crate::agent::{AgentReason, Phone, Wants, Work};
-use crate::attempt::{Attempt, AttemptState, Why};
+use crate::attempt::{Attempt, AttemptState, EndReason};
 use crate::campaign::Mode;
 use crate::ids::{AgentId, AttemptId, PbxName};
 use crate::pacing::CallKey;
@@ -68,7 +68,7 @@ impl Engine {
                 self.timers.insert((due, Timer::Launch));
             }
             AttemptState::Dialing { .. } | AttemptState::Ringing { .. } => {
-                self.end(now, open.id, Why::TakenBack)
+                self.end(now, open.id, EndReason::Cancelled)
             }
             AttemptState::Waiting { .. }
             | AttemptState::Connecting { .. }
@@ -196,7 +196,7 @@ impl Engine {
                 self.set_state(attempt, AttemptState::Preparing { agent, wanted: false });
             }
             Some(AttemptState::Dialing { .. } | AttemptState::Ringing { .. }) => {
-                self.end(now, attempt, Why::TakenBack)
+                self.end(now, attempt, EndReason::Cancelled)
             }
             Some(
                 AttemptState::Waiting { .. }

@@ -50,7 +50,7 @@ impl Purpose {
 }
 
 /// A request, the leg whose requests must stay in order, and what its reply is for.
-pub(super) struct Ask {
+pub(super) struct QueuedRequest {
     pub(super) request: Request,
     pub(super) key: Uuid,
     pub(super) purpose: Purpose,
@@ -59,13 +59,13 @@ pub(super) struct Ask {
 /// What came out: to be drained after every call.
 #[derive(Default)]
 pub(super) struct Outbox {
-    pub(super) asks: VecDeque<Ask>,
+    pub(super) asks: VecDeque<QueuedRequest>,
     pub(super) events: VecDeque<PbxEvent>,
 }
 
 impl Outbox {
     pub(super) fn ask(&mut self, key: Uuid, purpose: Purpose, request: Request) {
-        self.asks.push_back(Ask {
+        self.asks.push_back(QueuedRequest {
             request,
             key,
             purpose,

@@ -5,7 +5,7 @@
 //! earlier one for the same leg.
 
 use super::client::{Client, HttpError, REPLY_WAIT_MAX, Reply};
-use super::outbox::{Ask, Purpose};
+use super::outbox::{Purpose, QueuedRequest};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use std::collections::{HashSet, VecDeque};
@@ -27,12 +27,12 @@ const HTTP_UNHURRIED_MAX: usize = 16;
 /// Requests that wait to be sent.
 #[derive(Default)]
 struct Waiting {
-    urgent: VecDeque<Ask>,
-    unhurried: VecDeque<Ask>,
+    urgent: VecDeque<QueuedRequest>,
+    unhurried: VecDeque<QueuedRequest>,
 }
 
 impl Waiting {
-    fn push(&mut self, ask: Ask) {
+    fn push(&mut self, ask: QueuedRequest) {
         if ask.purpose.urgent() && !self.unhurried.iter().any(|earlier| earlier.key == ask.key) {
             self.urgent.push_back(ask);
         } else {
@@ -44,7 +44,7 @@ impl Waiting {
         self.urgent.len() + self.unhurried.len()
     }
 
-    fn take(&mut self) -> impl Iterator<Item = Ask> {
+    fn take(&mut self) -> impl Iterator<Item = QueuedRequest> {
         std::mem::take(&mut self.urgent)
             .into_iter()
             .chain(std::mem::take(&mut self.unhurried))
@@ -70,7 +70,7 @@ pub(super) struct SocketRequests {
 }
 
 impl SocketRequests {
-    pub(super) fn push(&mut self, ask: Ask) {
+    pub(super) fn push(&mut self, ask: QueuedRequest) {
         self.waiting.push(ask);
     }
 
@@ -138,7 +138,7 @@ impl HttpRequests {
         }
     }
 
-    pub(super) fn push(&mut self, ask: Ask) {
+    pub(super) fn push(&mut self, ask: QueuedRequest) {
         self.waiting.push(ask);
         self.start_some();
     }
@@ -156,7 +156,7 @@ impl HttpRequests {
                     .map(|ask| (ask, false))
             });
             let Some((
-                Ask {
+                QueuedRequest {
                     request,
                     key,
                     purpose,
@@ -190,7 +190,7 @@ impl HttpRequests {
 }
 
 /// The first request whose leg has none running, unless one for the whole PBX runs or comes before it.
-fn first_free(waiting: &VecDeque<Ask>, busy: &HashSet<Uuid>) -> Option<usize> {
+fn first_free(waiting: &VecDeque<QueuedRequest>, busy: &HashSet<Uuid>) -> Option<usize> {
     if busy.contains(&Uuid::nil()) {
         return None;
     }
@@ -221,7 +221,7 @@ impl RequestQueue {
     }
 
     /// Takes back what was not sent.
-    pub(super) fn take_unsent(&mut self) -> Vec<Ask> {
+    pub(super) fn take_unsent(&mut self) -> Vec<QueuedRequest> {
         match self {
             Self::Socket(queue) => queue.waiting.take().collect(),
             Self::Http(queue) => queue.waiting.take().collect(),
@@ -243,8 +243,8 @@ mod tests {
     use crate::ari::requests;
     use paceline_core::ids::{AgentLegId, LegId};
 
-    fn ask(key: Uuid, purpose: Purpose) -> Ask {
-        Ask {
+    fn ask(key: Uuid, purpose: Purpose) -> QueuedRequest {
+        QueuedRequest {
             request: requests::hang_up(&key.to_string()),
             key,
             purpose,
@@ -302,13 +302,13 @@ mod tests {
     #[test]
     fn over_http_a_leg_has_one_request_at_a_time_and_the_switch_alone() {
         let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
-        let waiting: VecDeque<Ask> = [one, one, Uuid::nil(), two]
+        let waiting: VecDeque<QueuedRequest> = [one, one, Uuid::nil(), two]
             .map(|key| ask(key, Purpose::Nothing))
             .into();
         assert_eq!(first_free(&waiting, &HashSet::new()), Some(0));
         assert_eq!(first_free(&waiting, &HashSet::from([one])), None);
         assert_eq!(first_free(&waiting, &HashSet::from([Uuid::nil()])), None);
-        let waiting: VecDeque<Ask> = [one, two].map(|key| ask(key, Purpose::Nothing)).into();
+        let waiting: VecDeque<QueuedRequest> = [one, two].map(|key| ask(key, Purpose::Nothing)).into();
         assert_eq!(first_free(&waiting, &HashSet::from([one])), Some(1));
     }
 }

@@ -139,16 +139,16 @@ async fn a_transferred_callee_found_after_a_crash_is_alone_once_the_colleague_ha
     }
     let mut rig = Rig::start(Kind::FreeSwitch).await;
     let (leg, agent) = talking(&mut rig).await;
-    let (way, driver) = rig.pbx.driver_by_a_way().await;
+    let (link, driver) = rig.pbx.driver_over_a_breakable_link().await;
     rig.driver = driver;
-    way.cut();
+    link.cut();
     rig.driver.hears(PbxEvent::LinkLost).await;
     let phones = rig.pbx.phones();
     phones
         .dial(COLLEAGUE, &format!("*8{leg}"))
         .expect("the PBX is there");
     until("the agent's phone is free", || !rig.pbx.is_on_call(1)).await;
-    way.mend();
+    link.mend();
     let snapshot = rig.driver.resynchronised().await;
     assert!(snapshot.channels[&leg.0].with_others, "{snapshot:?}");
     is_left_by(&mut rig, leg, COLLEAGUE).await;

@@ -1,14 +1,14 @@
 //! The link broken in every way, and the state found again.
 
 use crate::on_every_pbx;
-use crate::rig::{Kind, Pbx, Rig, Way, until};
+use crate::rig::{BreakableLink, Kind, Pbx, Rig, until};
 use paceline_core::pbx::{ChannelPhase, ConnectFault, EndedBy, PbxCommand, PbxEvent};
 use paceline_lab::{Audio, Behaviour, PhoneBehaviour};
 use std::time::{Duration, Instant};
 
 async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
     let pbx = Pbx::start(kind, Audio::None);
-    let (way, driver) = pbx.driver_by_a_way().await;
+    let (link, driver) = pbx.driver_over_a_breakable_link().await;
     pbx.phone(
         2,
         PhoneBehaviour::Answers {
@@ -31,7 +31,7 @@ async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
     rig.driver.connect(brief, talking_agent).await;
     rig.driver.rings(ringing).await;
 
-    way.cut();
+    link.cut();
     rig.driver.hears(PbxEvent::LinkLost).await;
     // While it is cut: what can be refused is, and one call ends.
     assert_eq!(rig.driver.fault(waiting, idle_agent).await, ConnectFault::Refused);
@@ -44,7 +44,7 @@ async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
     })
     .await;
 
-    way.mend();
+    link.mend();
     let snapshot = rig.driver.resynchronised().await;
     let phase = |id| snapshot.channels.get(&id).map(|channel| channel.phase);
     assert_eq!(phase(brief.0), None, "{snapshot:?}");
@@ -235,9 +235,9 @@ async fn the_pbx_ends_every_leg_in_time_with_the_driver_gone(kind: Kind) {
 /// Whoever answers while nothing of it reaches us, be it that we stand still or that the link is cut, has waited since then.
 async fn a_late_answer_is_told_with_its_age(kind: Kind) {
     let pbx = Pbx::start(kind, Audio::None);
-    let (way, driver) = pbx.driver_by_a_way().await;
+    let (link, driver) = pbx.driver_over_a_breakable_link().await;
     let mut rig = Rig { pbx, driver };
-    let Way::Proxy(proxy) = &way else {
+    let BreakableLink::Proxy(proxy) = &link else {
         panic!("there is a socket")
     };
     // An Asterisk whose event stream is gone hangs up who answers.

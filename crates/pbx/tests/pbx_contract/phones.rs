@@ -96,15 +96,15 @@ async fn a_transfer_that_the_colleague_refuses_leaves_a_callee_who_is_said_to_be
 
 async fn a_transferred_callee_is_known_as_such_after_a_lost_link(kind: Kind) {
     let mut rig = Rig::start(kind).await;
-    let (way, mut driver) = rig.pbx.driver_by_a_way().await;
+    let (link, mut driver) = rig.pbx.driver_over_a_breakable_link().await;
     std::mem::swap(&mut rig.driver, &mut driver);
     drop(driver);
     let (leg, agent_leg) = talking(&mut rig).await;
     rig.pbx.phones().transfer(1, "agent-2").expect("it is on a call");
     until("the colleague has the callee", || rig.pbx.is_on_call(2)).await;
-    way.cut();
+    link.cut();
     rig.driver.hears(PbxEvent::LinkLost).await;
-    way.mend();
+    link.mend();
     let snapshot = rig.driver.resynchronised().await;
     assert!(!snapshot.holds(agent_leg), "{snapshot:?}");
     let callee = snapshot.channels[&leg.0];
@@ -123,22 +123,22 @@ async fn a_transferred_callee_is_known_as_such_after_a_lost_link(kind: Kind) {
 async fn a_phone_on_hold_is_told_and_so_is_its_end(kind: Kind) {
     let mut rig = Rig::start_with(kind, Audio::Tones).await;
     let agent_leg = rig.driver.agent(1).await;
-    let told = |trouble| PbxEvent::AgentTrouble {
+    let trouble_event = |trouble| PbxEvent::AgentTrouble {
         leg: agent_leg,
         trouble,
     };
     let hold = |rig: &Rig, hold| rig.pbx.phones().hold(1, hold).expect("it is on a call");
     for way in [Hold::SendOnly, Hold::Inactive, Hold::NoAddress] {
         hold(&rig, Some(way));
-        rig.driver.hears(told(Some(LegTrouble::OnHold))).await;
+        rig.driver.hears(trouble_event(Some(LegTrouble::OnHold))).await;
         hold(&rig, None);
-        rig.driver.hears(told(None)).await;
+        rig.driver.hears(trouble_event(None)).await;
     }
     let leg = rig.call(&Behaviour::Talks.number(1)).await;
     rig.driver.answered(leg).await;
     rig.driver.connect(leg, agent_leg).await;
     hold(&rig, Some(Hold::SendOnly));
-    rig.driver.hears(told(Some(LegTrouble::OnHold))).await;
+    rig.driver.hears(trouble_event(Some(LegTrouble::OnHold))).await;
     // Whoever comes after a crash of ours is told too.
     let mut late = rig.pbx.spawn(rig.pbx.port());
     let snapshot = late.resynchronised().await;
@@ -149,7 +149,7 @@ async fn a_phone_on_hold_is_told_and_so_is_its_end(kind: Kind) {
     );
     rig.driver = late;
     hold(&rig, None);
-    rig.driver.hears(told(None)).await;
+    rig.driver.hears(trouble_event(None)).await;
     rig.driver.tell(PbxCommand::HangUp { leg }).await;
     rig.driver.ended(leg).await;
     rig.driver.tell(PbxCommand::HangUpAgent { leg: agent_leg }).await;

@@ -46,7 +46,7 @@ pub(crate) enum Pbx {
 }
 
 /// What lies between a driver and its PBX, and can be cut.
-pub(crate) enum Way {
+pub(crate) enum BreakableLink {
     Proxy(Proxy),
     Sim(SimControl),
 }
@@ -149,17 +149,17 @@ impl Pbx {
     }
 
     /// A linked driver, and the way that it takes.
-    pub(crate) async fn driver_by_a_way(&self) -> (Way, Driver) {
-        let (way, mut driver) = match self {
-            Self::Sim(sim) => (Way::Sim(sim.clone()), self.spawn(self.port())),
+    pub(crate) async fn driver_over_a_breakable_link(&self) -> (BreakableLink, Driver) {
+        let (link, mut driver) = match self {
+            Self::Sim(sim) => (BreakableLink::Sim(sim.clone()), self.spawn(self.port())),
             other => {
                 let proxy = Proxy::to(other.port()).await;
                 let driver = other.spawn(proxy.port());
-                (Way::Proxy(proxy), driver)
+                (BreakableLink::Proxy(proxy), driver)
             }
         };
         driver.resynchronised().await;
-        (way, driver)
+        (link, driver)
     }
 
     /// A driver that connects to that port, be it the PBX's or a proxy's.
@@ -340,7 +340,7 @@ impl Pbx {
     }
 }
 
-impl Way {
+impl BreakableLink {
     pub(crate) fn cut(&self) {
         match self {
             Self::Proxy(proxy) => proxy.cut(),

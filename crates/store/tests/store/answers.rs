@@ -97,7 +97,12 @@ fn add(to: &mut Tally, one: Tally) {
 }
 
 /// The core's counts for these rows: per rule's limit and quarter of an hour, the oldest together.
-fn told(rows: &[AnswerRow], rules: &[AbandonRule], since: Wall, quarters_from: Wall) -> Vec<Answers> {
+fn counted_apart(
+    rows: &[AnswerRow],
+    rules: &[AbandonRule],
+    since: Wall,
+    quarters_from: Wall,
+) -> Vec<Answers> {
     let mut all = Vec::new();
     for rule in rules {
         let mut quarters: BTreeMap<i64, Tally> = BTreeMap::new();
@@ -203,7 +208,7 @@ pub(crate) async fn every_answer_is_counted_as_the_rules_say(db: &Db) {
         (AbandonWindow::Hours(24), now.minus(DAY * 31)),
     ] {
         let rules = LIMITS_MS.map(|limit_ms| rule(limit_ms, window));
-        let expected = told(&rows, &rules, since, quarters_from);
+        let expected = counted_apart(&rows, &rules, since, quarters_from);
         let answers = db.store.answers(campaign.id, &rules, now).await.unwrap();
         assert_eq!(answers, expected, "{window:?}");
         assert_eq!(

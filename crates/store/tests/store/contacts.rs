@@ -69,7 +69,7 @@ async fn all(db: &Db, list: ContactListId) -> Vec<ContactRow> {
 }
 
 /// The contacts of a list, as `name 1,2 external-id`.
-async fn told(db: &Db, list: ContactListId) -> Vec<String> {
+async fn listed(db: &Db, list: ContactListId) -> Vec<String> {
     let tell = |row: ContactRow| {
         let numbers = row.contact.numbers.iter().map(|n| {
             let digits = n.number.expose_digits();
@@ -199,7 +199,7 @@ pub(crate) async fn a_contact_is_known_by_its_external_id_or_its_first_number(db
     ])
     .await;
     assert_eq!((added.contacts, added.numbers_left), (2, 2));
-    assert_eq!(told(db, list).await, [" 1 x", " 2 -", " 3 y", " 4,5 -"]);
+    assert_eq!(listed(db, list).await, [" 1 x", " 2 -", " 3 y", " 4,5 -"]);
 }
 
 pub(crate) async fn rows_of_a_contact_add_to_it_and_a_row_of_two_contacts_is_refused(db: &Db) {
@@ -226,7 +226,7 @@ pub(crate) async fn rows_of_a_contact_add_to_it_and_a_row_of_two_contacts_is_ref
         };
         let (list, refused) = import(db, &new_list(), batches).await;
         assert_eq!(
-            told(db, list).await,
+            listed(db, list).await,
             ["A 1,3 x", "B 2,20,21 b", "C 4 -"],
             "apart: {apart}"
         );
@@ -266,7 +266,7 @@ pub(crate) async fn numbers_that_an_import_adds_are_seen_and_dialed_once_it_is_p
             .stage(rows(vec![(contact(&[5], Some("x")), "A")]), NOW)
             .await
             .unwrap();
-        assert_eq!(told(db, list).await, [" 1 x"], "not yet");
+        assert_eq!(listed(db, list).await, [" 1 x"], "not yet");
         assert!(
             db.store
                 .contacts_with_number(&number(5), 9)
@@ -285,7 +285,7 @@ pub(crate) async fn numbers_that_an_import_adds_are_seen_and_dialed_once_it_is_p
             assert_eq!(db.count("SELECT count(*) FROM contact_numbers").await, 1);
         }
     }
-    assert_eq!(told(db, list).await, ["A 1,5 x"]);
+    assert_eq!(listed(db, list).await, ["A 1,5 x"]);
     assert_eq!(found(&campaign.lease(9, later(1)).await), [number(5).expose()]);
 }
 
@@ -315,12 +315,9 @@ pub(crate) async fn what_is_added_by_hand_is_taken_from_an_import_that_is_only_s
     assert!(staging.finish(NOW).await.unwrap());
     assert!(db.store.publish_import(row.id, NOW).await.unwrap());
     db.store.finish_publishing(row.id).await.unwrap();
-    let mut told = told(db, list).await;
-    told.sort();
-    assert_eq!(
-        told,
-        [" 2 -", " 3 -", " 5 one", " 6 three", "B 1 -", "with 4 4 -"]
-    );
+    let mut all = listed(db, list).await;
+    all.sort();
+    assert_eq!(all, [" 2 -", " 3 -", " 5 one", " 6 three", "B 1 -", "with 4 4 -"]);
 }
 
 async fn running(db: &Db, campaign: &Campaign<'_>, contacts: &[Contact]) {

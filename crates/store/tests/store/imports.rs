@@ -247,7 +247,7 @@ pub(crate) async fn what_an_import_adds_to_a_listed_contact_is_seen_after_it_is_
         .for_each(|row| row.contact.time_zone = Some("Europe/Madrid".into()));
     staging.stage(rows, NOW).await.unwrap();
     staging.finish(NOW).await.unwrap();
-    let told = async || -> Vec<String> {
+    let listed = async || -> Vec<String> {
         let all = db
             .store
             .contacts(list, &ContactFilter::default(), None, 10)
@@ -265,14 +265,14 @@ pub(crate) async fn what_an_import_adds_to_a_listed_contact_is_seen_after_it_is_
             })
             .collect()
     };
-    let before = told().await;
+    let before = listed().await;
     assert!(db.store.publish_import(row.id, NOW).await.unwrap());
-    assert_eq!(told().await, before, "not yet filled in");
+    assert_eq!(listed().await, before, "not yet filled in");
     // A start after a crash runs this too.
     assert_eq!(db.store.fill_published_imports().await.unwrap(), 1);
     assert_eq!(db.store.fill_published_imports().await.unwrap(), 0);
     assert_eq!(
-        told().await,
+        listed().await,
         [
             r#"A Some("Europe/Madrid") {"a": "1", "b": "2", "c": "3"}"#,
             r#"B Some("Europe/Madrid") {"b": "3", "c": "3"}"#,

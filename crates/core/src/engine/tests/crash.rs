@@ -285,10 +285,10 @@ fn an_answer_that_was_not_served_before_the_crash_ends_as_abandoned_once_its_lim
     // leg has been up, or cannot.
     let gone = |rig: &mut Rig| rig.event(snapshot(&[]));
     let waits = |rig: &mut Rig| rig.event(snapshot(&[(1, up(None, None))]));
-    let stories: [&dyn Fn(&mut Rig); 2] = [&gone, &waits];
-    for story in stories {
+    let cases: [&dyn Fn(&mut Rig); 2] = [&gone, &waits];
+    for case in cases {
         let mut rig = Rig::from(config(), recovered());
-        story(&mut rig);
+        case(&mut rig);
         rig.wait(Duration::from_secs(1));
         assert!(!rig.commands().any(|c| matches!(c, PbxCommand::Connect { .. })));
         rig.event(PbxEvent::LegEnded {
