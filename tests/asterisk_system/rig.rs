@@ -203,7 +203,11 @@ impl<S: Site> System<S> {
         let api = Api {
             base: format!("http://127.0.0.1:{port}/api/v1"),
             key: String::new(),
-            client: reqwest::Client::new(),
+            // Paceline closes idle connections, and one that stood still closes them at the moment of the next request.
+            client: reqwest::Client::builder()
+                .pool_max_idle_per_host(0)
+                .build()
+                .expect("a client"),
         };
         let mut system = Self {
             lab,

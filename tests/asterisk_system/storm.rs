@@ -218,9 +218,14 @@ impl<L: Breakable> Storm<L> {
 
     /// While the store cannot write nothing is launched, and it is told why.
     async fn check_that_nothing_is_launched(&self, lasts: Duration, is_told: bool) {
-        // What was stored before may be on its way, which nothing tells; then the outage itself.
-        tokio::time::sleep(Duration::from_millis(1_000)).await;
-        let before = self.system.lab.calls().len();
+        // Attempts that were stored before the outage may still be on their way, on a busy machine for seconds.
+        let mut before = 0;
+        wait_for("no more calls to begin", Duration::from_secs(10), async || {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let calls = self.system.lab.calls().len();
+            (std::mem::replace(&mut before, calls) == calls).then_some(())
+        })
+        .await;
         tokio::time::sleep(lasts).await;
         if is_told {
             wait_for(
