@@ -154,6 +154,8 @@ pub struct Event<'a> {
     pub transfer: Value<'a>,
     /// Hang-up cause of the channel that this one was last bridged with (`variable_last_bridge_hangup_cause`).
     pub beyond: Value<'a>,
+    /// The channel that this one was last bridged with (`variable_last_bridge_to`).
+    pub bridged_with: Value<'a>,
     /// The Paceline application that placed the channel (`variable_paceline_app`).
     pub app: Value<'a>,
     /// The leg that the channel was placed for. The second half of a loopback has it too (`variable_paceline_leg`).
@@ -228,6 +230,7 @@ impl<'a> Event<'a> {
             b"switch_r_sdp" => &mut self.far_sdp,
             b"transfer_to" => &mut self.transfer,
             b"last_bridge_hangup_cause" => &mut self.beyond,
+            b"last_bridge_to" => &mut self.bridged_with,
             b"paceline_app" => &mut self.app,
             b"paceline_leg" => &mut self.leg,
             b"paceline_side" => &mut self.side,

@@ -56,6 +56,8 @@ pub(super) struct Facts {
     pub(super) progressed: bool,
     /// Whether its far end has asked for a transfer.
     pub(super) transfers: bool,
+    /// The channel that it was last bridged with.
+    pub(super) bridged_with: Option<Uuid>,
 }
 
 pub(super) fn uuid(value: paceline_esl::Value<'_>) -> Option<Uuid> {
@@ -195,6 +197,7 @@ fn facts(event: &Event<'_>) -> Facts {
         answered: event.answered_at.is_some_time() || event.sip_end.0.ends_with(b"_bye"),
         progressed: event.rang_at.is_some_time() || event.early_media_at.is_some_time(),
         transfers: !event.transfer.is_empty(),
+        bridged_with: uuid(event.bridged_with),
     }
 }
 

@@ -345,6 +345,16 @@ impl Legs {
     }
 
     fn over(&mut self, id: Uuid, facts: &Facts, now: Instant) {
+        // If the link was down during the join, the end of the leg is the first to tell of it.
+        if let Some(Leg {
+            side: Side::Callee,
+            join: Join::Asked { with, .. },
+            ..
+        }) = self.legs.get(&id)
+            && facts.bridged_with == Some(*with)
+        {
+            self.bridged(id, *with, now);
+        }
         match self.legs.get(&id) {
             Some(leg) => {
                 let (end, departure) = (leg.end(facts), leg.departure(facts));

@@ -304,6 +304,23 @@ fn a_callee_is_joined_once_both_are_parked_and_connected_once_they_talk() {
 }
 
 #[test]
+fn a_join_that_no_event_told_of_is_told_by_the_end_of_the_callee() {
+    let mut bench = Bench::new();
+    bench.ready();
+    bench.connect();
+    let mut end = facts("NORMAL_CLEARING", 16, None);
+    end.bridged_with = Some(AGENT.0);
+    bench.ended(CALLEE.0, end);
+    let heard = bench.heard();
+    let connected = PbxEvent::Connected {
+        leg: CALLEE,
+        agent_leg: AGENT,
+    };
+    assert_eq!(heard.first(), Some(&connected));
+    assert!(matches!(heard[1..], [PbxEvent::LegEnded { leg: CALLEE, .. }]));
+}
+
+#[test]
 fn a_failed_join_names_the_leg_that_caused_it() {
     let mut bench = Bench::new();
     bench.connect();
