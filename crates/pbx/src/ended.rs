@@ -1,12 +1,12 @@
-//! Which legs have ended lately, so that a late word of them is not taken for news.
+//! The legs that have ended lately, so that a late event of such a leg has no effect.
 
 use std::collections::{HashSet, VecDeque};
 use uuid::Uuid;
 
-/// Ids of ended legs kept, so that a late hang-up is not taken for an unseen end.
+/// Number of ended legs that are remembered.
 const ENDED_KEPT_MAX: usize = 8192;
 
-/// Ids of ended legs, oldest forgotten first.
+/// Ids of ended legs. The oldest is forgotten first.
 #[derive(Debug, Default)]
 pub(super) struct EndedLegs {
     order: VecDeque<Uuid>,

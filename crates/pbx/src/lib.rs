@@ -1,8 +1,8 @@
-//! PBXes: what every driver has in common. In: [`PbxCommand`]. Out: [`PbxEvent`]. A driver decides nothing.
+//! The drivers of PBXes, and what they have in common. Input: [`PbxCommand`]. Output: [`PbxEvent`]. A driver decides nothing.
 //!
-//! A driver owns its connections, reconnects with back-off for as long as it lives, and says so in its events:
-//! [`PbxEvent::LinkLost`] at once when the stream of events breaks, [`PbxEvent::Resynchronised`] when it stands again,
-//! with all that lives on the PBX. The first event of every driver is one of these two.
+//! A driver owns its connections and reconnects with back-off until it is dropped. It reports [`PbxEvent::LinkLost`] at once if
+//! the stream of events breaks, and [`PbxEvent::Resynchronised`], with all channels of the PBX, when the link is up again. The
+//! first event of every driver is one of these two.
 
 use paceline_core::pbx::{ConnectFault, Destination, EndedBy, LegEnd, PbxCommand, PbxEvent};
 use std::sync::{Mutex, PoisonError};
@@ -25,19 +25,19 @@ pub const COMMANDS_WAITING_MAX: usize = 4096;
 /// Events that may wait for us before the driver breaks the link itself and resynchronises.
 pub const EVENTS_WAITING_MAX: usize = 16384;
 
-/// An event, and when its bytes were read.
+/// An event with the time at which its bytes were read.
 #[derive(Debug)]
 pub struct Stamped {
     /// What happened.
     pub event: PbxEvent,
-    /// When we read it, before it was parsed.
+    /// The time of reading, before parsing.
     pub read_at: Instant,
-    /// How long before that it happened, by the PBX's own time; zero where the PBX does not tell, or nonsense.
+    /// The time from the event on the PBX until `read_at`, by the PBX's own time. Zero if the PBX gives no time, or an impossible one.
     pub ago: Duration,
 }
 
 impl Stamped {
-    /// Something that happens as it is said.
+    /// An event that happens now.
     pub fn now(event: PbxEvent) -> Self {
         Self {
             event,
@@ -47,17 +47,17 @@ impl Stamped {
     }
 }
 
-/// What every channel of ours bears on a PBX: the application's name and this installation's id. Two installations may have
-/// an application of one name by mistake; neither touches what does not bear its own mark.
+/// The mark of our channels on a PBX: the application's name and this installation's id. Two installations may use the same
+/// application by mistake. Neither touches a channel without its own mark.
 fn mark(app: &str, installation: Uuid) -> String {
     format!("{app}-{}", installation.simple())
 }
 
-/// Why a driver without a link refuses.
+/// The reason of a driver that refuses a command because it has no link.
 const NO_LINK: &str = "no link to the PBX";
 
-/// What comes of a command that a PBX was not even told, in words free of personal data. Nothing for those that end
-/// something: they are asked again.
+/// The event for a command that was not sent to the PBX. `why` contains no personal data. `None` for commands that end
+/// something, because the engine sends them again.
 pub fn refusal(command: &PbxCommand, why: &str) -> Option<PbxEvent> {
     let end = || LegEnd {
         by: EndedBy::Refused,
@@ -93,21 +93,21 @@ pub fn refusal(command: &PbxCommand, why: &str) -> Option<PbxEvent> {
     }
 }
 
-/// Both ends of a running driver. Dropping it stops the driver; channels on the PBX are left as they are.
+/// The handle of a running driver. Dropping it stops the driver. Channels on the PBX stay.
 #[derive(Debug)]
 pub struct PbxHandle {
-    /// Where commands go.
+    /// Takes commands.
     pub commands: mpsc::Sender<PbxCommand>,
-    /// Where events come from. Never closed before the driver is stopped.
+    /// Gives events. It is open until the driver is stopped.
     pub events: mpsc::Receiver<Stamped>,
-    /// Counters that the driver keeps, for `/metrics`.
+    /// The driver's counters, for `/metrics`.
     pub stats: std::sync::Arc<LinkStats>,
 }
 
-/// What a driver counts of its own link. All monotonic, but for `connected`.
+/// The counters of a driver's link. All but `connected` only grow.
 #[derive(Debug, Default)]
 pub struct LinkStats {
-    /// Whether the event stream stands and is resynchronised.
+    /// True if the link is up and resynchronised.
     pub connected: std::sync::atomic::AtomicBool,
     /// Times that the link came up.
     pub connects: std::sync::atomic::AtomicU64,
@@ -115,16 +115,16 @@ pub struct LinkStats {
     pub losses: std::sync::atomic::AtomicU64,
     /// Events read from the PBX, known and unknown.
     pub events_read: std::sync::atomic::AtomicU64,
-    /// Events and commands that could not be handed on because a queue was full.
+    /// Events and commands that could not be delivered because a queue was full.
     pub dropped: std::sync::atomic::AtomicU64,
     /// Commands that the PBX refused or did not answer in time.
     pub commands_failed: std::sync::atomic::AtomicU64,
-    /// The PBX's own version when last connected: `22.10.0`.
+    /// The PBX's version at the last connect, as `22.10.0`.
     version: Mutex<Option<String>>,
 }
 
 impl LinkStats {
-    /// The PBX's own version when last connected, where it tells: `22.10.0`.
+    /// The PBX's version at the last connect, as `22.10.0`. `None` if the PBX does not give it.
     pub fn version(&self) -> Option<String> {
         self.version
             .lock()

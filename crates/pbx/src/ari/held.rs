@@ -1,15 +1,14 @@
-//! Events that arrive while the PBX's state is being read, kept in their order until then. What they may take of memory is
-//! bounded, whatever the PBX sends.
+//! Keeps events in their order that arrive while the PBX's state is being read. Their memory is bounded.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 const EVENTS_MAX: usize = 65_536;
-/// One is 1 to 2 kB.
+/// An event has 1 to 2 kB.
 const BYTES_MAX: usize = 64 << 20;
 
-/// There are more than can be kept.
+/// There are more events than can be kept.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Flood;
 
@@ -21,7 +20,7 @@ pub(super) struct HeldBack {
 }
 
 impl HeldBack {
-    /// Keeps one more. What is no event, such as a ping, is answered by its socket and not kept.
+    /// Keeps an event. Other messages, such as pings, are ignored here: the socket answers them.
     pub(super) fn keep(&mut self, message: Message) -> Result<(), Flood> {
         if !message.is_text() {
             return Ok(());

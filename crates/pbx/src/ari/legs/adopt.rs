@@ -1,4 +1,4 @@
-//! Taking over what lives on the PBX after a gap in its events.
+//! Takes over the legs that exist on the PBX after a gap in its events.
 
 use super::{END_LATE_MAX, Legs};
 use crate::ari::leg::{EndState, Found, FoundStage, Leg, Sent, Side, Stage, Trunk, With};
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// How long a leg may go on ringing whose ring timeout a former run of ours took with it.
+/// How long a leg may ring if an earlier run set its ring timeout, which is not known now.
 const RING_AFTER_GAP_MAX: Duration = Duration::from_secs(60);
 
 impl Legs {

@@ -1,5 +1,5 @@
-//! Whether the PBX takes new calls. While it shuts down it refuses a leg as if the endpoint were unknown, and when it stops it ends
-//! calls without a cause; one channel that nobody dials tells what it was.
+//! Whether the PBX takes new calls. An Asterisk that shuts down refuses a leg as if the endpoint were unknown, and when it stops it
+//! ends calls without a cause. The driver creates one channel without dialing it to find the reason.
 
 use super::{Leg, Legs};
 use crate::ari::leg::EndState;
@@ -10,7 +10,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 impl Legs {
-    /// A leg has ended so, unless the PBX takes no new calls at all: then that is why.
+    /// A leg has ended with `end`, unless the PBX takes no new calls: then that is the reason.
     pub(super) fn ends_unless_closed(&mut self, id: Uuid, end: LegEnd) {
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.end_state = EndState::Unexplained(end);
@@ -22,7 +22,7 @@ impl Legs {
         }
     }
 
-    /// It is known whether the PBX takes new calls.
+    /// The PBX has answered whether it takes new calls.
     pub(super) fn tried(&mut self, takes_calls: bool, now: Instant) {
         self.trying = false;
         let unexplained = |(id, leg): (&Uuid, &Leg)| match &leg.end_state {
@@ -37,8 +37,8 @@ impl Legs {
     }
 }
 
-/// What such an end is where the PBX takes no new calls: it refused the leg for want of room or because it shuts down, or it has
-/// ended the leg because it stops.
+/// The end of a leg on a PBX that takes no new calls. It refused the leg because it is full or shuts down, or it ended the leg
+/// because it stops.
 fn closed(end: LegEnd) -> LegEnd {
     let by = match end.by {
         EndedBy::Refused | EndedBy::NoRoom => EndedBy::NoRoom,

@@ -1,4 +1,4 @@
-//! How callee and agent come together on the PBX, and apart.
+//! Connects a callee with an agent in the agent's bridge, and handles the end of that.
 
 use super::{Leg, Legs};
 use crate::ari::leg::{Sent, Stage, With};
@@ -34,7 +34,7 @@ impl Legs {
         }
     }
 
-    /// The callee left the agent, or never came.
+    /// The callee left the agent, or was never connected.
     pub(super) fn parted(&mut self, callee: Uuid, agent: Uuid, now: Instant) {
         if let Some(callee) = self.legs.get_mut(&callee) {
             callee.with = With::Nobody;
@@ -48,7 +48,7 @@ impl Legs {
 
     pub(super) fn connected(&mut self, leg: LegId, agent_leg: AgentLegId, status: u16, now: Instant) {
         let callee_lives = self.legs.contains_key(&leg.0);
-        // Its own leg may have come out of its bridge meanwhile: whoever is there is with nobody.
+        // The agent's leg may have come out of its bridge meanwhile. Then the callee is alone there.
         let agent_lives = self.legs.get(&agent_leg.0).is_some_and(Leg::is_held);
         let fault = match status {
             200..300 if callee_lives && agent_lives => {

@@ -1,4 +1,4 @@
-//! The message to a callee whom no agent took in time: asked for, and over.
+//! The message to an abandoned callee.
 
 use super::Legs;
 use crate::ari::leg::Side;
@@ -20,14 +20,14 @@ impl Legs {
     }
 
     pub(super) fn play(&mut self, leg: LegId, sound: &Sound) {
-        // Of one that is gone, the end has been told.
+        // The end of a leg that is gone has been reported.
         if self.legs.contains_key(&leg.0) {
             self.out
                 .ask(leg.0, Purpose::Playing(leg), requests::play_message(leg.0, sound));
         }
     }
 
-    /// It was played, or could not be. A callee who has left meanwhile has ended, and that was told.
+    /// The message was played, or could not be. If the callee has left, its end has been reported.
     pub(super) fn played(&mut self, id: Uuid, whole: bool) {
         if self.legs.get(&id).is_some_and(|leg| leg.side == Side::Callee) {
             self.out.events.push_back(PbxEvent::Played {

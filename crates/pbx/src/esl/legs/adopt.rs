@@ -1,4 +1,4 @@
-//! Taking over what lives on the PBX after a gap in its events.
+//! Takes over the legs that exist on the PBX after a gap in its events.
 
 use super::{END_LATE_MAX, Legs};
 use crate::esl::command;
@@ -10,7 +10,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 impl Legs {
-    /// Takes over what was found on the PBX: every channel of ours.
+    /// `found` has every channel of ours on the PBX.
     pub(in crate::esl) fn adopt(&mut self, found: &HashMap<Uuid, Found>, now: Instant) {
         self.missing.clear();
         self.not_placed.clear();
@@ -45,7 +45,7 @@ impl Legs {
                 self.recordings.adopt(LegId(*id), found.with, name);
             }
         }
-        // Whom an agent talks with may be gone since, or no leg of ours.
+        // The other party of an agent may be gone since, or no leg of ours.
         for (id, found) in found {
             if let (Side::Agent, Some(with)) = (found.side, found.with)
                 && !self.legs.contains_key(&with)
@@ -66,7 +66,7 @@ impl Legs {
         self.recordings.relinked(&mut self.out);
     }
 
-    /// An operator has moved this agent's leg while nobody looked.
+    /// An operator has moved this agent's leg while the link was down.
     fn taken_away_unseen(&mut self, agent: Uuid, now: Instant) {
         self.legs.entry(agent).or_insert_with(|| Leg::new(Side::Agent));
         self.taken_away(agent, now);

@@ -1,7 +1,7 @@
-//! The message to a callee whom no agent took in time: its file looked for, asked for, and over.
+//! The message to an abandoned callee: the driver looks for its file, then plays it.
 //!
-//! Measured on 1.11: of a file that is not there no event tells, so it is looked for first. `PLAYBACK_STOP` comes at the file's
-//! end, or at the hang-up that breaks it off, of which the callee's own end follows within milliseconds.
+//! Measured on 1.11: FreeSWITCH raises no event for a missing file, so the driver looks for the file first. `PLAYBACK_STOP` comes at
+//! the file's end, or at a hang-up; then the event of the callee's end follows within milliseconds.
 
 use super::Legs;
 use crate::esl::command;
@@ -23,7 +23,7 @@ impl Legs {
     pub(super) fn play(&mut self, leg: LegId, sound: &Sound) {
         let path = command::sound_file(&self.recordings.folders.sounds, sound);
         let Some(callee) = self.legs.get_mut(&leg.0).filter(|leg| leg.side == Side::Callee) else {
-            // Its end has been told.
+            // Its end has been reported.
             return;
         };
         match path {
@@ -60,7 +60,7 @@ impl Legs {
         }
     }
 
-    /// Something was played to this leg, or could not be; whether it was the message.
+    /// A file was played to this leg, or could not be. Returns true if it was the message.
     pub(super) fn message_over(&mut self, id: Uuid, whole: bool) -> bool {
         let message = self
             .legs
