@@ -1,9 +1,9 @@
-//! What the driver knows of every leg: a pure state machine. In: commands, decoded events, replies, a snapshot.
-//! Out, through [`Outbox`]: requests to send and events to hand on. Touches no socket; is told the time.
+//! The states of all legs: a pure state machine. Input: commands, decoded events, replies, a snapshot, and the time.
+//! Output, through [`Outbox`]: requests to send and events to deliver.
 //!
 //! Measured on 22.10 and 16.28, and nowhere in the manuals:
-//! - Where we originate, a failure raises a last `Dial` before `ChannelDestroyed`; our own ring timeout does not.
-//!   Nothing else tells it from a real 480.
+//! - If an originate fails, a last `Dial` comes before `ChannelDestroyed`. If our own ring timeout ends it, none comes.
+//!   Nothing else distinguishes that from a real 480.
 //! - Ending a leg ourselves gives cause 16, ringing or not; before the dialing began, with SIP status 603 and no `Dial`.
 //! - A leg placed over `Local/` shows only the dialplan's view: a failure announcement, answered or not, hides what the
 //!   trunk said. What the dialplan dials is told by `Dial` with our far half as the caller, and the trunk's cause by
@@ -31,20 +31,20 @@ mod phones;
 #[cfg(test)]
 mod tests;
 
-/// An agent who hears nothing at all for so long gets silence sent. Some phones hang up after 30 s without RTP; and
-/// silence costs the PBX 50 packets a second, so agents with much to do are spared it.
+/// An agent who gets no audio for this long is sent silence, because some phones hang up after 30 s without RTP. Silence costs
+/// the PBX 50 packets a second, so agents who soon get the next call are not sent any.
 const UNHEARD_MAX: Duration = Duration::from_secs(10);
-/// How often the packets from and to an agent's phone are counted. Twice this is the longest that an agent whose callee sends
-/// nothing hears nothing at all.
+/// The period of counting the packets from and to an agent's phone. If a callee sends nothing, its agent gets silence after twice
+/// this time at the latest.
 const COUNT_EVERY: Duration = Duration::from_secs(12);
-/// The same while silence is sent to an agent with a callee.
+/// The period while silence is sent to an agent with a callee.
 const COUNT_EVERY_SILENCED: Duration = Duration::from_secs(2);
-/// Ends of channels remembered that may turn out to be trunks' of ours, some milliseconds later.
+/// Number of remembered ends of channels that may turn out to belong to our trunks some milliseconds later.
 const STRAYS_MAX: usize = 256;
-/// How long the end of a leg that the PBX no longer knows may still be on its way to us.
+/// Maximum time until the event of the end of a leg that the PBX no longer knows.
 const END_LATE_MAX: Duration = Duration::from_secs(1);
 
-/// Everything that the driver knows.
+/// The state of the driver.
 pub(super) struct Legs {
     app: String,
     mark: String,
@@ -52,22 +52,22 @@ pub(super) struct Legs {
     ended: EndedLegs,
     /// Channels that the dialplan dials behind our legs, by their ids.
     trunks: HashMap<String, Uuid>,
-    /// What channels of others said at their end, newest last: the dialplan tells that it dials a trunk only after
-    /// dialing it, and a refusal can be faster.
+    /// The causes of ended channels of others, newest last. The dialplan's event that it dials a trunk comes after the dialing, and a
+    /// refusal can be faster.
     strays: VecDeque<(String, Cause)>,
-    /// Legs that the PBX does not know though nobody saw their end, and when to stop waiting for it.
+    /// Legs that the PBX does not know, without an event of their end, and when to stop waiting for it.
     missing: VecDeque<(Instant, Uuid)>,
-    /// Channels of others in agents' bridges, by their ids: whom a phone has transferred its callee to.
+    /// Channels of others in agents' bridges, by their ids: the targets of transfers.
     guests: HashMap<String, Uuid>,
-    /// Legs that came out of their bridges, and when to see what became of them.
+    /// Legs that came out of their bridges, and when to check them.
     strayed: VecDeque<(Instant, Uuid)>,
-    /// Channels that the PBX did not know yet when it was asked to end them, and until when they are asked for again.
+    /// Channels that the PBX did not know yet when it was asked to end them, and until when the driver asks again.
     to_let_go: Vec<(String, Instant)>,
-    /// Endpoints whose state the PBX tells us.
+    /// Endpoints whose state the PBX reports to us.
     endpoints_watched: HashSet<String>,
-    /// Whether the PBX tells us about trunks' channels too.
+    /// True if the PBX reports channels of trunks to us too.
     trunks_watched: bool,
-    /// The PBX is asked whether it takes new calls.
+    /// The driver waits for the answer whether the PBX takes new calls.
     trying: bool,
     pub(super) recordings: Recordings,
     pub(super) out: Outbox,
@@ -159,7 +159,7 @@ impl Legs {
         }
     }
 
-    /// A command that came while the link is down: what needs the PBX is refused, a hang-up is kept in mind.
+    /// Handles a command while the link is down. A command that needs the PBX is refused. A hang-up is remembered.
     pub(super) fn command_unlinked(&mut self, command: PbxCommand) {
         match command {
             PbxCommand::HangUp { leg } => self.hang_up_later(Side::Callee, leg.0),
@@ -169,7 +169,7 @@ impl Legs {
         }
     }
 
-    /// To be done once the link stands again: the leg is found then, or has vanished.
+    /// The hang-up is sent when the link is up again and the leg is found. Otherwise the leg has vanished.
     fn hang_up_later(&mut self, side: Side, leg: Uuid) {
         if !self.ended.ids.contains(&leg) {
             let leg = self.legs.entry(leg).or_insert_with(|| Leg::new(side, false));
@@ -194,8 +194,8 @@ impl Legs {
             .ask(placement.leg, Purpose::Placed(placement.leg), request);
     }
 
-    /// Has the PBX tell us about all channels of its SIP endpoints, so that trunks' causes are seen. On demand only:
-    /// it costs an event more for everything that the PBX does.
+    /// Subscribes to all channels of the PBX's SIP endpoints, for the causes that trunks give. Only if it is needed, because every
+    /// step of every call on the PBX raises an event then.
     fn watch_trunks(&mut self) {
         if self.trunks_watched {
             return;
@@ -225,8 +225,8 @@ impl Legs {
         self.legs.keys().copied().collect()
     }
 
-    /// The link broke: what was to be sent is void, and a leg that was to be placed surely was not. Of what was to be handed
-    /// on, ends are kept, since they are said only once; the snapshot to come tells the rest. How many events were dropped.
+    /// The link broke. Unsent requests are dropped, so legs that were to be placed were not. Undelivered ends are kept, because
+    /// they are reported only once; the next snapshot has the rest. Returns the number of dropped events.
     pub(super) fn unlinked(&mut self, now: Instant) -> u64 {
         for ask in std::mem::take(&mut self.out.asks) {
             if let Purpose::Placed(leg) = ask.purpose {
@@ -258,7 +258,7 @@ impl Legs {
             .ask(leg, Purpose::HungUp(leg), requests::hang_up(&leg.to_string()));
     }
 
-    /// Shows other installations that this one lives.
+    /// Shows other installations that this one runs.
     pub(super) fn show_life(&mut self) {
         let now = Uuid::now_v7().to_string();
         let request = requests::tell(&self.app, requests::OwnerVariable::Alive, &now);
@@ -278,7 +278,7 @@ impl Legs {
                 mark,
                 replaced,
             } => {
-                // What does not bear our mark is somebody else's, and left alone.
+                // A channel without our mark belongs to others.
                 let ours = mark.as_deref() == Some(&self.mark);
                 match (replaced, uuid(channel)) {
                     (Some(replaced), _) => self.replaced(replaced, channel),
@@ -338,8 +338,8 @@ impl Legs {
         }
         let Some(id) = uuid(peer) else { return };
         let Some(leg) = self.legs.get_mut(&id) else {
-            // Nobody waits for it: an originate that was still on its way when its link broke. While we hear of trunks or
-            // phones it may also be somebody else's.
+            // An originate that was still on its way when its link broke. While trunks or phones are watched, it may also be a
+            // channel of others.
             let hears_others = self.trunks_watched || !self.endpoints_watched.is_empty();
             if status == DialStatus::Begun && (self.ended.ids.contains(&id) || !hears_others) {
                 self.out.ask(id, Purpose::Nothing, requests::hang_up(peer));
@@ -371,7 +371,7 @@ impl Legs {
         });
     }
 
-    /// The leg is in our application, so it is up.
+    /// The leg has entered our application, so it is up.
     fn entered(&mut self, id: Uuid, name: Option<&str>) {
         let Some(leg) = self.legs.get_mut(&id) else {
             self.out
@@ -509,7 +509,7 @@ impl Legs {
                 ..leg.end(Cause::default())
             };
             self.ended(id, end, now);
-            // In case that it is only late: nobody waits for it now.
+            // If its events are only late, no call needs it any more.
             self.out
                 .ask(id, Purpose::Nothing, requests::hang_up(&id.to_string()));
         }
@@ -517,8 +517,8 @@ impl Legs {
 
     // --- replies ----------------------------------------------------------------------------------------------
 
-    /// What the PBX made of a request. `words` are its own, free of personal data. False: it refused something that
-    /// it should not have refused.
+    /// Handles the reply to a request. `words` are the PBX's own, free of personal data. Returns false if the PBX refused a request
+    /// that it should have executed.
     pub(super) fn replied(&mut self, purpose: Purpose, status: u16, words: &str, now: Instant) -> bool {
         let fine = (200..300).contains(&status);
         match purpose {

@@ -1,5 +1,5 @@
-//! What the driver knows of every leg: a pure state machine. In: commands, what the PBX said, replies, a survey.
-//! Out, through [`Out`]: commands to send and events to hand on. Touches no socket; is told the time.
+//! The states of all legs: a pure state machine. Input: commands, events of the PBX, replies, a survey, and the time.
+//! Output, through [`Out`]: commands to send and events to deliver.
 //!
 //! Measured on 1.11, and nowhere in the manuals:
 //! - A leg can be joined only once it is parked: between its answer and that, the originate still works on it.
@@ -7,7 +7,7 @@
 //!   then, the first is parked; if the first is, the second stays in `CS_RESET` or `CS_SOFT_EXECUTE`: nobody reads its audio, and it is
 //!   sent none.
 //! - The survivor's `CHANNEL_PARK` comes before the other's `CHANNEL_HANGUP_COMPLETE`.
-//! - `uuid_kill` of a leg whose originate is not under way yet says that there is none; it appears afterwards.
+//! - `uuid_kill` of a leg whose originate has not begun yet fails because there is no such channel. The channel appears afterwards.
 //! - Our own ring timeout has `sip_invite_failure_status` 487, from our CANCEL, but no `sip_term_status`.
 
 use super::command::{self, Placement};
@@ -31,33 +31,33 @@ mod phones;
 #[cfg(test)]
 mod tests;
 
-/// How long the end of a leg that the PBX no longer knows may still be on its way to us.
+/// Maximum time until the event of the end of a leg that the PBX no longer knows.
 const END_LATE_MAX: Duration = Duration::from_secs(1);
-/// How long a channel's own events may come after the job that says that its originate failed.
+/// Maximum time from the job's result that an originate failed until the channel's own events.
 const CREATE_LATE_MAX: Duration = Duration::from_millis(300);
-/// The same where the job's words mean that there must have been a channel.
+/// The same if the job's words mean that there was a channel.
 const END_AFTER_JOB_MAX: Duration = Duration::from_secs(2);
-/// How long the PBX may take to begin with a join. A leg that is told to park before then is joined after all, and stays so.
+/// Maximum time until the PBX begins a join. A leg that is told to park earlier is joined nevertheless, and stays joined.
 const JOIN_BEGINS_MAX: Duration = Duration::from_millis(300);
-/// How long the PBX may take to join two parked legs.
+/// Maximum time until the PBX has joined two parked legs.
 const JOIN_WAIT_MAX: Duration = Duration::from_secs(3);
 
-/// Everything that the driver knows.
+/// The state of the driver.
 pub(super) struct Legs {
     app: String,
     legs: HashMap<Uuid, Leg>,
     ended: EndedLegs,
-    /// Legs that the PBX does not know though nobody saw their end, and when to stop waiting for it.
+    /// Legs that the PBX does not know, without an event of their end, and when to stop waiting for it.
     missing: VecDeque<(Instant, Uuid)>,
-    /// Legs whose originate failed with no channel seen, the PBX's word for why, and when to believe it.
+    /// Legs whose originate failed before a channel was seen, the PBX's word for the reason, and when to accept it.
     not_placed: Vec<(Instant, Uuid, String)>,
     /// Joins that the PBX has not confirmed yet: callees, by their time limit.
     joins: BTreeMap<(Instant, Uuid), ()>,
-    /// Agents who are with nobody, and when they must have been parked.
+    /// Agents without a callee, and when they must have been parked.
     unparked: VecDeque<(Instant, Uuid)>,
-    /// Transferred callees who were parked, and when to believe that nobody has them.
+    /// Transferred callees who were parked, and when to conclude that they are alone.
     parked_elsewhere: VecDeque<(Instant, Uuid)>,
-    /// Agents whose callee has ended before the two were joined, and when to see what the PBX has made of them.
+    /// Agents whose callee has ended around a join, and when to look at the agent's leg.
     left_behind: Vec<(Instant, Uuid, Look)>,
     asking: phones::Asking,
     pub(super) recordings: Recordings,
@@ -82,7 +82,7 @@ impl Legs {
         }
     }
 
-    /// The PBX's folders, read anew with every link.
+    /// The PBX's folders, which are read again with every link.
     pub(super) fn set_folders(&mut self, folders: Folders) {
         self.recordings.folders = folders;
     }
@@ -152,7 +152,7 @@ impl Legs {
         }
     }
 
-    /// A command that came while the link is down: what needs the PBX is refused, a hang-up is kept in mind.
+    /// Handles a command while the link is down. A command that needs the PBX is refused. A hang-up is remembered.
     pub(super) fn command_unlinked(&mut self, command: PbxCommand) {
         match command {
             PbxCommand::HangUp { leg: LegId(leg) } | PbxCommand::HangUpAgent { leg: AgentLegId(leg) } => {
@@ -199,14 +199,14 @@ impl Legs {
         self.legs.keys().copied().collect()
     }
 
-    /// The link broke: what was to be sent is void.
+    /// The link broke. Unsent commands are dropped.
     pub(super) fn unlinked(&mut self, now: Instant) {
         for ask in std::mem::take(&mut self.out.asks) {
             if let OnReply::Placed(leg) = ask.then {
                 self.refused(leg, "the link broke before it was asked for", now);
             }
         }
-        // Ends must be told, or they would be asked for without end.
+        // Ends must be reported, or the engine would request them for ever.
         let is_end =
             |event: &PbxEvent| matches!(event, PbxEvent::LegEnded { .. } | PbxEvent::AgentEnded { .. });
         self.out.events.retain(is_end);
@@ -225,7 +225,7 @@ impl Legs {
         self.legs
             .entry(id)
             .or_insert_with(|| {
-                // Nobody here placed it; if it lives, it is past that.
+                // Not placed by this run. If it exists, it has a channel.
                 let mut leg = Leg::new(side);
                 leg.stage = Stage::Dialing;
                 leg
@@ -274,13 +274,13 @@ impl Legs {
                     self.out.ask(OnReply::HungUp(id), command::hang_up(id));
                 }
             }
-            // Nobody waits for it: an originate that was still on its way when its link broke.
+            // An originate that was still on its way when its link broke.
             None => self.out.ask(OnReply::Nothing, command::hang_up(id)),
         }
     }
 
     fn far_half(&mut self, id: Uuid, now: FarHalf) {
-        // It may be another phone of the same user: that has the leg's variables too.
+        // It may be another phone of the same user, which has the leg's variables too.
         if let Some(leg) = self
             .legs
             .get_mut(&id)
@@ -317,7 +317,7 @@ impl Legs {
         }
     }
 
-    /// It waits for orders: after its answer, and whenever the other side has left it.
+    /// It waits in `park`: after its answer, and whenever the other side has left it.
     fn parked(&mut self, id: Uuid, transfers: bool, now: Instant) {
         self.answered(id);
         let Some(leg) = self.legs.get_mut(&id) else { return };
@@ -363,7 +363,7 @@ impl Legs {
                 }
                 self.ended(id, end, now);
             }
-            // One of a former run of ours, over since its state was read: that run's books want to know how.
+            // A leg of an earlier run that has ended since the survey. Its attempt needs the end.
             None => {
                 if let Some(side) = facts.side
                     && !self.ended.ids.contains(&id)
@@ -378,7 +378,7 @@ impl Legs {
     }
 
     fn not_placed(&mut self, id: Uuid, words: String, now: Instant) {
-        // Once there is a channel, its own end tells more, and truer.
+        // Once there is a channel, its own end has more and better facts.
         if self.legs.get(&id).is_some_and(|leg| leg.stage == Stage::Asked) {
             let wait = match far_ends_cause(&words) {
                 Some(_) => END_AFTER_JOB_MAX,
@@ -466,15 +466,15 @@ impl Legs {
         if let Some(leg) = self.legs.get(&id) {
             let end = leg.vanished();
             self.ended(id, end, now);
-            // In case that it is only late: nobody waits for it now.
+            // If its events are only late, no call needs it any more.
             self.out.ask(OnReply::Nothing, command::hang_up(id));
         }
     }
 
     // --- replies ----------------------------------------------------------------------------------------------
 
-    /// What the PBX made of a command: `+OK …`, `-ERR …`, or what was asked for. False: it refused something that it
-    /// should not have refused.
+    /// Handles the reply to a command: `+OK …`, `-ERR …`, or the requested value. Returns false if the PBX refused a command that it
+    /// should have executed.
     pub(super) fn replied(&mut self, then: OnReply, reply: &str, now: Instant) -> bool {
         let fine = !reply.starts_with('-');
         match then {
