@@ -80,7 +80,7 @@ impl Legs {
             .push_back(PbxEvent::Transferred { leg: LegId(callee) });
     }
 
-    /// A channel of somebody else came into our application with an argument that only we give.
+    /// A channel of others came into our application with an argument that only we give.
     pub(super) fn picked_up(&mut self, channel: &str, argument: Option<&str>, now: Instant) {
         if argument.and_then(Side::of).is_some() {
             self.let_go(channel.to_owned(), now + LET_GO_MAX);
@@ -100,7 +100,7 @@ impl Legs {
         }
     }
 
-    /// The leg is gone, not answered by its own phone: says so if another phone has picked it up.
+    /// The leg ended unanswered by its own phone. Reports it if another phone has picked it up.
     pub(super) fn told_if_picked_up(&mut self, id: Uuid, application: Option<&str>) {
         let ringing = |leg: &Leg| {
             leg.side == Side::Agent
@@ -139,7 +139,7 @@ impl Legs {
         }
     }
 
-    /// Whom a callee was transferred to is gone, or was never there.
+    /// The target of a transfer is gone, or never came.
     fn guest_left(&mut self, bridge: Uuid, channel: &str) {
         if self.guests.remove(channel).is_none() || self.has_guests(bridge) {
             return;
@@ -155,7 +155,7 @@ impl Legs {
         self.guests.values().any(|of| *of == bridge)
     }
 
-    /// A transferred callee has left: whoever is there still is alone.
+    /// A transferred callee has left, so the bridge is cleared.
     pub(super) fn clear_bridge(&mut self, bridge: Uuid) {
         for (channel, _) in self.guests.extract_if(|_, of| *of == bridge) {
             self.out
@@ -168,7 +168,7 @@ impl Legs {
         );
     }
 
-    /// Asks what became of legs that came out of their bridges and have not ended since.
+    /// Checks legs that came out of their bridges and have not ended since.
     pub(super) fn see_strayed(&mut self, now: Instant) {
         while let Some((due, id)) = self.strayed.front().copied()
             && due <= now
@@ -191,7 +191,7 @@ impl Legs {
         }
     }
 
-    /// Takes over what is known of phones and bridges after a gap. Before [`Legs::adopt`].
+    /// Takes over phones and bridges after a gap. Call it before [`Legs::adopt`].
     pub(in crate::ari) fn adopt_phones(&mut self, survey: &Survey) {
         self.strayed.clear();
         self.guests.clone_from(&survey.guests);
@@ -215,7 +215,7 @@ impl Legs {
         }
     }
 
-    /// What is wrong with a held leg, for the snapshot that is about to be told.
+    /// The trouble of a held leg, for the snapshot that is reported next.
     pub(in crate::ari) fn trouble_for_snapshot(&mut self, id: Uuid, now: Instant) -> Option<LegTrouble> {
         let leg = self.legs.get_mut(&id).filter(|leg| leg.is_held())?;
         leg.phone.audio.count_at = Some(now + COUNT_EVERY);
@@ -225,7 +225,7 @@ impl Legs {
         trouble
     }
 
-    /// Whether the agent's leg could be put back into its bridge.
+    /// Handles the reply to putting the agent's leg back into its bridge.
     pub(super) fn returned(&mut self, id: Uuid, status: u16, now: Instant) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         match status {
@@ -253,7 +253,7 @@ impl Legs {
         }
     }
 
-    /// Whether a callee that came out of its agent's bridge is in our application.
+    /// Handles the reply that tells whether a callee that came out of its agent's bridge is in our application.
     pub(super) fn callee_out(&mut self, id: Uuid, status: u16, now: Instant) {
         let Some(leg) = self.legs.get(&id) else {
             return;
@@ -279,7 +279,7 @@ impl Legs {
         }
     }
 
-    /// A leg that somebody has taken out of our application is none of ours to end.
+    /// Hangs up an agent's leg, unless an operator has taken it out of our application.
     pub(super) fn hang_up_agent(&mut self, id: Uuid, now: Instant) {
         if self.legs.get(&id).is_some_and(|leg| leg.stage == Stage::Moved) {
             let end = LegEnd {
@@ -299,7 +299,7 @@ impl Legs {
         };
         if leg.phone.audio.is_on_hold() != on {
             leg.phone.audio.hold(on);
-            // So that the next run of ours knows.
+            // For the next run.
             let value = if on { "1" } else { "" };
             self.out.ask(
                 id,
@@ -325,7 +325,7 @@ impl Legs {
         }
     }
 
-    /// Has the PBX tell whether it can reach this agent's phone. A phone keeps its endpoint, so it is asked for once.
+    /// Subscribes to the endpoint of this agent's phone, once for each endpoint.
     pub(super) fn watch_endpoint(&mut self, id: Uuid) {
         let Some(endpoint) = self
             .legs
@@ -347,7 +347,7 @@ impl Legs {
         self.endpoints_watched.insert(endpoint);
     }
 
-    /// Says what is wrong with a held leg, or that nothing is any more.
+    /// Reports the trouble of a held leg, or its end.
     pub(super) fn tell_trouble(&mut self, id: Uuid) {
         let Some(leg) = self.legs.get_mut(&id).filter(|leg| leg.is_held()) else {
             return;
@@ -384,7 +384,7 @@ impl Legs {
         }
     }
 
-    /// What was counted; nothing where the channel has no RTP of its own, or none yet.
+    /// Takes a count. `None` if the channel has no RTP of its own, or none yet.
     pub(in crate::ari) fn packets(&mut self, id: Uuid, counted: Option<(u64, u64)>, now: Instant) {
         let Some((from_phone, to_phone)) = counted else {
             return;

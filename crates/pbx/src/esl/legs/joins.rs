@@ -1,4 +1,4 @@
-//! Callees and agents joined, and told so once they talk.
+//! Joins callees and agents, and reports it once they talk.
 
 use super::moves::PARK_WAIT_MAX;
 use super::{JOIN_BEGINS_MAX, JOIN_WAIT_MAX, Legs};
@@ -29,8 +29,7 @@ impl Legs {
         let fault = match (callee, agent) {
             (_, None | Some((false, _))) => Some(ConnectFault::AgentGone),
             (None | Some(false), _) => Some(ConnectFault::CalleeGone),
-            // Joining it now would throw its callee out.
-            // A callee that is gone has left it, or will any moment.
+            // A join now would end the conversation with its present callee. A callee that has ended does not count.
             (_, Some((true, Some(other)))) if other != leg.0 && self.legs.contains_key(&other) => {
                 Some(ConnectFault::Refused)
             }
@@ -71,17 +70,17 @@ impl Legs {
         );
     }
 
-    /// Of a callee whose conversation with this agent is over, and nothing more is known: whether it has been parked since.
+    /// `Some` for a callee whose conversation with this agent is over and whose place is not known yet: whether it has been parked since.
     fn parted(&self, callee: Uuid, agent: Uuid) -> Option<Parked> {
         let leg = self.legs.get(&callee)?;
         (leg.join == Join::Parted { from: agent }).then_some(Parked(leg.is_parked()))
     }
 
-    /// The callee and the agent are not joined, and nobody waits for it any more.
+    /// The callee and the agent are not joined, and will not be.
     pub(super) fn part(&mut self, callee: Uuid, agent: Uuid) {
         match self.parted(callee, agent) {
             Some(Parked(true)) => self.set_alone(callee),
-            // It was not parked since their conversation ended, so somebody else has it.
+            // It was not parked since their conversation ended, so it is with another party.
             Some(Parked(false)) => self.transferred(callee),
             None => {}
         }
@@ -117,7 +116,7 @@ impl Legs {
         }
     }
 
-    /// Its callee ended, perhaps while the PBX still joined the two: then it parks nobody, and tells nothing.
+    /// Its callee ended, perhaps while the PBX still joined the two. Then the PBX parks neither leg and raises no event.
     pub(super) fn look_after_talk(&mut self, agent: Uuid, now: Instant) {
         self.left_behind
             .push((now + JOIN_BEGINS_MAX, agent, Look::AfterTalk));
@@ -147,13 +146,14 @@ impl Legs {
         } else if self.legs.get(&agent).is_some_and(Leg::is_parked) {
             return;
         } else {
-            // Somebody else may have it.
+            // Another party may have it.
             self.must_be_parked(agent, now);
         }
         self.left_behind.push((now + JOIN_BEGINS_MAX, agent, look));
     }
 
-    /// The PBX may have begun to join this callee with an agent who is gone: then it parks it again, else it is parked still.
+    /// The PBX may have begun to join this callee with an agent who is gone. Then it parks the callee again; otherwise the callee is
+    /// still parked.
     fn settle(&mut self, callee: Uuid, now: Instant) {
         if let Some(leg) = self.legs.get_mut(&callee) {
             if leg.is_held() {
@@ -192,7 +192,7 @@ impl Legs {
         });
     }
 
-    /// An agent's leg waits for orders.
+    /// An agent's leg is parked.
     pub(super) fn agent_parked(&mut self, agent: Uuid, join: Join, now: Instant) {
         match join {
             Join::Wanted { with } => self.join_if_parked(with, agent, now),
@@ -219,7 +219,7 @@ impl Legs {
             (Some(Side::Callee), Some(Side::Agent)) => (a, b),
             (Some(Side::Agent), Some(Side::Callee)) => (b, a),
             (None, None) => return,
-            // The other has ended, and what it leaves behind follows.
+            // The other leg has ended. The events of the remaining one follow.
             _ if self.ended.ids.contains(&a) || self.ended.ids.contains(&b) => return,
             (one, other) => {
                 for (id, side) in [(a, one), (b, other)] {

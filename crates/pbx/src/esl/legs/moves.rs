@@ -28,7 +28,7 @@ const LOOKED_EVERY: Duration = Duration::from_secs(2);
 pub(super) const PARK_WAIT_MAX: Duration = Duration::from_secs(1);
 
 impl Legs {
-    /// The two do not talk any more, and the first lives.
+    /// The two do not talk any more. The first leg still exists.
     pub(super) fn unbridged(&mut self, a: Uuid, b: Uuid) {
         let side = |id| self.legs.get(&id).map(|leg: &Leg| leg.side);
         let (callee, agent) = match (side(a), side(b)) {
@@ -47,7 +47,7 @@ impl Legs {
         }
     }
 
-    /// It was parked, and is not any more.
+    /// The leg has left `park`.
     pub(super) fn unparked(&mut self, id: Uuid, now: Instant) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let Stage::Held(Place::Parked { settles_until }) = leg.stage else {
@@ -62,20 +62,20 @@ impl Legs {
             .map(|until| Place::Settling { until });
         leg.stage = Stage::Held(settling.unwrap_or(Place::Away));
         match leg.side {
-            // Somebody else has it now.
+            // Another party has it now.
             Side::Callee if matches!(leg.join, Join::Elsewhere { .. }) => {
                 self.parked_elsewhere.retain(|(_, callee)| *callee != id);
                 self.out.ask(OnReply::Nothing, command::hold_once_left(id));
             }
             Side::Callee if settling.is_some() => self.must_be_parked(id, now),
             Side::Callee => self.transferred(id),
-            // A join that we asked for begins, though its callee has ended since.
+            // A join of ours begins, although its callee has ended since.
             Side::Agent if self.left_behind.iter().any(|(_, agent, _)| *agent == id) => {}
             Side::Agent => self.taken_away(id, now),
         }
     }
 
-    /// Somebody who is none of our agents has this callee.
+    /// A party that is none of our agents has this callee.
     pub(super) fn transferred(&mut self, callee: Uuid) {
         let Some(leg) = self.legs.get_mut(&callee) else {
             return;
@@ -95,7 +95,7 @@ impl Legs {
             Join::Wanted { with } | Join::Talking { with } => Some(with),
             Join::Parted { from } => Some(from),
         };
-        // It may have been parked on the way, and `park` has forgotten it.
+        // It may have been parked on the way, which clears this variable.
         self.out.ask(OnReply::Nothing, command::hold_once_left(callee));
         self.recordings.callee_moved(LegId(callee), &mut self.out);
         self.out
@@ -122,7 +122,7 @@ impl Legs {
         self.out.events.push_back(PbxEvent::AgentLeft { leg, how });
     }
 
-    /// This agent's leg ends, and its callee, if it has one, is with somebody else.
+    /// This agent's leg ends, and its callee, if it has one, is with another party.
     pub(super) fn departed(&mut self, agent: Uuid, how: Departure) {
         if let Some(Join::Talking { with }) = self.legs.get(&agent).map(|leg| leg.join) {
             let (talking, parted) = (Join::Talking { with: agent }, Join::Parted { from: agent });
@@ -137,8 +137,7 @@ impl Legs {
         self.left(agent, how);
     }
 
-    /// An operator has moved this agent's leg: it is nothing of ours any more. Should it be parked again, it is hung up as any
-    /// channel of ours that nobody knows.
+    /// An operator has moved this agent's leg, so it is not ours any more. If it is parked again, it is hung up like any stray.
     pub(super) fn taken_away(&mut self, agent: Uuid, now: Instant) {
         let Some(leg) = self.legs.remove(&agent) else {
             return;
@@ -162,18 +161,18 @@ impl Legs {
         self.out.events.push_back(PbxEvent::AgentEnded { leg, end });
     }
 
-    /// A callee waits for orders again.
+    /// A callee is parked again.
     pub(super) fn callee_parked(&mut self, callee: Uuid, join: Join, now: Instant) {
         match join {
             Join::Wanted { with } => self.join_if_parked(callee, with, now),
             Join::Talking { with: agent } | Join::Parted { from: agent } => {
                 match self.legs.get(&agent).map(Leg::is_parked) {
-                    // Both were parked, by an operator: neither is with anybody.
+                    // An operator has parked both: both are alone.
                     Some(true) => {
                         self.transferred(callee);
                         self.alone(callee);
                     }
-                    // The agent's leg was moved, or ends, or an operator parks it too: what comes next says which.
+                    // The agent's leg was moved, or ends, or an operator parks it too. The next event shows which.
                     Some(false) => {
                         if let Some(leg) = self.legs.get_mut(&callee) {
                             leg.join = Join::Parted { from: agent };
@@ -188,7 +187,7 @@ impl Legs {
         }
     }
 
-    /// Asks whom transferred callees are with.
+    /// Asks for the other party of transferred callees.
     pub(super) fn tick_elsewhere(&mut self, now: Instant) {
         while let Some((due, callee)) = self.parked_elsewhere.front().copied()
             && due <= now
@@ -211,7 +210,7 @@ impl Legs {
         }
     }
 
-    /// What [`command::whom_with`] printed. Once may be the moment between two conversations.
+    /// Takes the output of [`command::whom_with`]. One look may fall between two conversations, so two must agree.
     pub(super) fn looked(&mut self, callee: Uuid, printed: &str) {
         self.asking.looking = self.asking.looking.saturating_sub(1);
         if let Some(leg) = self.legs.get_mut(&callee)
@@ -224,7 +223,7 @@ impl Legs {
         }
     }
 
-    /// A transferred callee has nobody any more.
+    /// A transferred callee is alone.
     pub(super) fn alone(&mut self, callee: Uuid) {
         self.set_alone(callee);
         self.out
@@ -238,12 +237,12 @@ impl Legs {
         }
     }
 
-    /// It is with nobody any more: it must be parked soon, or over.
+    /// The leg is alone: it must be parked soon, or end.
     pub(super) fn must_be_parked(&mut self, agent: Uuid, now: Instant) {
         self.unparked.push_back((now + PARK_WAIT_MAX, agent));
     }
 
-    /// Agents who have been with none of our callees for so long, and are not parked: somebody joined them with others.
+    /// Legs that have been alone for too long without being parked: an operator joined them with others.
     pub(super) fn tick_unparked(&mut self, now: Instant) {
         while let Some((due, agent)) = self.unparked.front().copied()
             && due <= now
