@@ -119,9 +119,9 @@ contract! {
     imports:
         an_import_is_seen_when_it_is_published_and_not_before
         a_cancelled_import_leaves_nothing
-        an_import_into_a_list_fills_blanks_of_who_is_in_it_and_replaces_nothing
+        an_import_into_a_list_fills_blanks_of_its_contacts_and_replaces_nothing
         of_imports_into_one_list_that_begin_at_once_one_begins
-        what_an_import_adds_to_a_listed_contact_is_seen_after_it_is_published
+        the_additions_of_an_import_to_a_listed_contact_are_visible_after_its_publication
         rows_of_one_number_become_one_contact
         a_staged_contact_that_is_added_by_hand_leaves_nothing_to_the_contact_with_its_old_id
         an_interrupted_import_goes_on_with_another_worker
@@ -131,12 +131,12 @@ contract! {
         the_audit_expires_refused_or_not
         rejected_rows_expire_once_their_import_is_over;
     contacts:
-        all_that_is_known_of_a_contact_is_kept
+        all_fields_of_a_contact_are_kept
         an_import_keeps_all_that_is_known_of_a_contact
         a_contact_is_known_by_its_external_id_or_its_first_number
         rows_of_a_contact_add_to_it_and_a_row_of_two_contacts_is_refused
         numbers_that_an_import_adds_are_seen_and_dialed_once_it_is_published
-        what_is_added_by_hand_is_taken_from_an_import_that_is_only_staged
+        a_contact_added_by_hand_is_removed_from_an_import_that_is_only_staged
         the_first_number_that_may_be_called_is_dialed
         a_number_listed_since_the_lease_leaves_the_contacts_others;
     tasks:

@@ -311,7 +311,7 @@ mod tests {
     use super::written_at_ms;
 
     #[test]
-    fn the_time_of_an_event_is_read_whatever_its_zone() {
+    fn the_time_of_an_event_is_read_in_any_zone() {
         let frame = |time: &str| format!(r#"{{"type":"StasisStart","timestamp":"{time}","args":[]}}"#);
         for (time, expected) in [
             ("2026-11-28T04:06:27.123+0000", Some(1_795_838_787_123)),

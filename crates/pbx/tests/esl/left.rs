@@ -156,7 +156,7 @@ async fn a_transferred_callee_found_after_a_crash_is_alone_once_the_colleague_ha
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_callee_whose_taker_is_gone_before_the_two_are_joined_is_alone() {
+async fn a_callee_whose_transfer_target_is_gone_before_the_join_is_alone() {
     if FreeSwitch::program_or_skip("callees whom nobody has after all").is_none() {
         return;
     }

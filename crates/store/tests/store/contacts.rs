@@ -119,7 +119,7 @@ async fn import(db: &Db, into: &ImportInto, batches: Vec<Staged>) -> (ContactLis
     (row.list.unwrap(), refused)
 }
 
-pub(crate) async fn all_that_is_known_of_a_contact_is_kept(db: &Db) {
+pub(crate) async fn all_fields_of_a_contact_are_kept(db: &Db) {
     let list = list_of(db, &[contact(&[7], None), whole()]).await;
     let stored = all(db, list).await;
     assert_eq!(stored[1].contact, whole());
@@ -289,7 +289,7 @@ pub(crate) async fn numbers_that_an_import_adds_are_seen_and_dialed_once_it_is_p
     assert_eq!(found(&campaign.lease(9, later(1)).await), [number(5).expose()]);
 }
 
-pub(crate) async fn what_is_added_by_hand_is_taken_from_an_import_that_is_only_staged(db: &Db) {
+pub(crate) async fn a_contact_added_by_hand_is_removed_from_an_import_that_is_only_staged(db: &Db) {
     let list = list_of(db, &[contact(&[1], None)]).await;
     let (row, mut staging) = db
         .store

@@ -155,7 +155,7 @@ pub(crate) async fn a_cancelled_import_leaves_nothing(db: &Db) {
     );
 }
 
-pub(crate) async fn an_import_into_a_list_fills_blanks_of_who_is_in_it_and_replaces_nothing(db: &Db) {
+pub(crate) async fn an_import_into_a_list_fills_blanks_of_its_contacts_and_replaces_nothing(db: &Db) {
     let (list, _) = db
         .store
         .create_contact_list("list", &contacts(100), NOW)
@@ -219,7 +219,9 @@ pub(crate) async fn of_imports_into_one_list_that_begin_at_once_one_begins(db: &
     }
 }
 
-pub(crate) async fn what_an_import_adds_to_a_listed_contact_is_seen_after_it_is_published(db: &Db) {
+pub(crate) async fn the_additions_of_an_import_to_a_listed_contact_are_visible_after_its_publication(
+    db: &Db,
+) {
     let (first, mut staging) = db.store.begin_import(&file(&new_list()), NOW).await.unwrap();
     let mut there = staged(0, 1, None, r#"{"a":"1"}"#);
     there.contacts.extend(staged(1, 1, Some("B"), "{}").contacts);
