@@ -1,5 +1,6 @@
-//! What every driver of a PBX on the network does alike: it makes the link, tells what becomes of it, answers commands while there
-//! is none, and tries again with back-off, until its handle is dropped. In: a [`Link`], which knows one kind of PBX.
+//! The part that is the same for every driver of a PBX on the network. It makes the link, reports changes of the link, handles
+//! commands while the link is down, and reconnects with back-off until its handle is dropped. Input: a [`Link`], which knows one
+//! kind of PBX.
 
 use crate::{COMMANDS_WAITING_MAX, EVENTS_WAITING_MAX, LinkStats, PbxHandle, Stamped};
 use paceline_core::ids::PbxName;
@@ -17,70 +18,71 @@ use tracing::{info, warn};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// After another client took what is ours: two that fight over it would both be useless.
+/// The back-off after another client has taken our place. If both reconnected at once, neither would keep its link.
 const BACKOFF_REPLACED: Duration = Duration::from_secs(30);
-/// Another installation that drives our channels shows life every second. One that does not for so long is dead.
+/// An installation shows once a second that it runs. If another installation that uses our `app` shows nothing for this number of
+/// seconds, it counts as stopped.
 pub(crate) const OWNER_SILENCE_MAX_S: u32 = 10;
-/// Longest silence of a PBX. One that lives answers every ping; one that is short of CPU may take seconds, and to drop its link
-/// would lose the ends of calls besides.
+/// Maximum silence of a PBX before its link is dropped. A PBX that runs answers every ping, but a PBX that is short of CPU may
+/// take seconds. If its link were dropped, the ends of calls would be lost too.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(1);
 const TICK_LATE: Duration = Duration::from_secs(1);
 
-/// The driver stops: its handle was dropped.
+/// The driver stops, because its handle was dropped.
 #[derive(Debug)]
 pub(crate) struct Stopped;
 
-/// A link that is being made. It borrows nothing, as commands are answered meanwhile.
+/// A link that is being made. It borrows nothing, because the driver handles commands at the same time.
 pub(crate) type Connecting<L> =
     Pin<Box<dyn Future<Output = Result<<L as Link>::Linked, <L as Link>::ConnectError>> + Send>>;
 
-/// The link to one kind of PBX: how it is made and carried.
+/// The link to one kind of PBX. It makes the connections, and carries commands and events.
 pub(crate) trait Link: Sized {
-    /// Connections, and what was read over them.
+    /// The connections of a new link, and the PBX's state that was read over them.
     type Linked;
-    /// Why no link could be made.
+    /// The reason if no link can be made.
     type ConnectError: Error;
-    /// Why a link broke.
+    /// The reason if a link breaks.
     type Lost: Error;
-    /// The PBX's product: `Asterisk`.
+    /// The name of the PBX's product, as `Asterisk`.
     const PRODUCT: &'static str;
 
     fn name(&self) -> &PbxName;
 
-    /// Subscribes to events first and reads the PBX's state after, so that no event is lost in between.
+    /// Subscribes to events first, then reads the PBX's state, so that no event between the two is lost.
     fn connect(&self, stats: &Arc<LinkStats>) -> Connecting<Self>;
 
-    /// Takes over what was found on the PBX.
+    /// Takes over the PBX's state that `connect` has read. Returns the snapshot for the engine.
     fn adopt(&mut self, linked: &mut Self::Linked, stats: &LinkStats) -> Adopted;
 
-    /// Carries commands and events until the link breaks, and settles what the break leaves open.
+    /// Carries commands and events until the link breaks. It then drops the requests that were not sent.
     async fn serve(&mut self, linked: Self::Linked, ports: &mut Ports) -> Result<Loss<Self::Lost>, Stopped>;
 
-    /// Answers a command while there is no link.
+    /// Handles a command while the link is down.
     fn command_unlinked(&mut self, command: PbxCommand);
 
-    /// Events that wait to be handed on.
+    /// Events that wait for delivery, the oldest first.
     fn events(&mut self) -> &mut VecDeque<PbxEvent>;
 }
 
-/// What was found on a PBX.
+/// The state that was found on a PBX.
 pub(crate) struct Adopted {
-    /// Its release.
+    /// The PBX's version, as `22.10.0`.
     pub(crate) version: String,
     pub(crate) snapshot: Snapshot,
 }
 
-/// How a link was lost.
+/// The loss of a link.
 pub(crate) struct Loss<E> {
     pub(crate) why: E,
-    /// What happened after this was not seen.
+    /// The time of the loss. Events on the PBX after this time may be missing.
     pub(crate) at: Instant,
-    /// Another client took our place.
+    /// True if another client has taken our place.
     pub(crate) replaced: bool,
 }
 
-/// The driver's ends of a [`PbxHandle`].
+/// The driver's ends of the queues of a [`PbxHandle`].
 pub(crate) struct Ports {
     pub(crate) commands: Receiver<PbxCommand>,
     pub(crate) events: Sender<Stamped>,
@@ -88,7 +90,7 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// The driver's ends, and everybody else's.
+    /// Makes the queues. Returns the driver's ends, and the handle with the other ends.
     pub(crate) fn open() -> (Self, PbxHandle) {
         let (command_sender, commands) = mpsc::channel(COMMANDS_WAITING_MAX);
         let (events, event_receiver) = mpsc::channel(EVENTS_WAITING_MAX);
@@ -106,8 +108,8 @@ impl Ports {
         (ports, handle)
     }
 
-    /// Hands on as many events as there is room for, which happened so long before they were read. The others stay where they
-    /// are, the oldest first.
+    /// Delivers events while their queue has room. `ago` is the time from the events on the PBX until `read_at`. Events without
+    /// room stay in `events`, the oldest first. Error: the handle was dropped.
     pub(crate) fn hand_on(
         &self,
         events: &mut VecDeque<PbxEvent>,
@@ -139,14 +141,13 @@ pub(crate) async fn run<L: Link>(link: L, ports: Ports) {
         ports,
         told_lost: false,
     };
-    // Ends only by the handle's end.
     let Err(Stopped) = driver.keep_linked().await;
 }
 
 struct Driver<L> {
     link: L,
     ports: Ports,
-    /// Whether the last event on the link was that it is lost.
+    /// True if the last event about the link was [`PbxEvent::LinkLost`].
     told_lost: bool,
 }
 
@@ -159,7 +160,7 @@ impl<L: Link> Driver<L> {
             match self.unlinked(connecting).await? {
                 Err(err) => {
                     failures = failures.saturating_add(1);
-                    // Again now and then, and less and less often.
+                    // The driver repeats the warning at longer and longer intervals, so that a long outage does not fill the log.
                     if failures.is_power_of_two() {
                         let name = self.link.name();
                         warn!(pbx.name = %name, cause = err.source().map(tracing::field::display),
@@ -179,7 +180,7 @@ impl<L: Link> Driver<L> {
         }
     }
 
-    /// Serves a link until it breaks. True: another client took our place.
+    /// Serves a link until it breaks. Returns true if another client has taken our place.
     async fn serve(&mut self, mut linked: L::Linked) -> Result<bool, Stopped> {
         let Adopted { version, snapshot } = self.link.adopt(&mut linked, &self.ports.stats);
         let name = self.link.name();
@@ -202,7 +203,7 @@ impl<L: Link> Driver<L> {
         Ok(replaced)
     }
 
-    /// Waits for something while there is no link. Commands are answered meanwhile.
+    /// Waits for `work` while the link is down, and handles commands meanwhile.
     async fn unlinked<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stopped> {
         tokio::pin!(work);
         loop {
@@ -211,20 +212,22 @@ impl<L: Link> Driver<L> {
                 done = &mut work => return Ok(done),
                 command = self.ports.commands.recv() => {
                     self.link.command_unlinked(command.ok_or(Stopped)?);
-                    // What finds no room stays: one answer per command, so no more than the engines have legs.
+                    // An event without room stays queued. A command gives at most one event, so no more events wait than the
+                    // engines have legs.
                     self.ports.hand_on(self.link.events(), Instant::now(), Duration::ZERO)?;
                 }
             }
         }
     }
 
-    /// Hands on an event that must not be lost, however long there is no room for it.
+    /// Delivers an event that must not be lost. It waits until there is room in the queue.
     async fn tell(&mut self, stamped: Stamped) -> Result<(), Stopped> {
         let events = self.ports.events.clone();
         self.unlinked(events.send(stamped)).await?.map_err(|_| Stopped)
     }
 
-    /// Nothing is known of the PBX since then: a call that is found up may have been up ever since.
+    /// Reports the loss of the link, once. The PBX's state is unknown since `lost_at`: a call that is found up later may have
+    /// been up since then.
     async fn tell_lost(&mut self, lost_at: Instant) -> Result<(), Stopped> {
         if std::mem::replace(&mut self.told_lost, true) {
             return Ok(());
@@ -237,24 +240,24 @@ impl<L: Link> Driver<L> {
     }
 }
 
-/// Whether a PBX lives, which its events and its answers to pings tell.
+/// Decides whether a PBX runs, from its events and its answers to pings.
 pub(crate) struct Pulse {
-    /// When it was last heard.
+    /// The time of the last message from the PBX.
     pub(crate) heard_at: Instant,
     ticked_at: Instant,
     pinged_at: Instant,
 }
 
-/// What is due at a tick.
+/// The action that is due at a tick.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     Nothing,
-    /// A ping.
+    /// Send a ping.
     Ping,
-    /// We stood still ourselves. What the PBX said meanwhile is read before its silence is judged: the runtime may not know yet
+    /// Our own process stood still. The PBX's messages must be read before its silence is judged: the runtime may not know yet
     /// that there is something to read.
     Late,
-    /// The PBX has been silent for too long.
+    /// The PBX has been silent for longer than `SILENCE_MAX`.
     Silent,
 }
 
@@ -267,7 +270,7 @@ impl Pulse {
         }
     }
 
-    /// To be called several times a second.
+    /// Call this several times a second.
     pub(crate) fn tick(&mut self, now: Instant) -> Due {
         let since_tick = now.duration_since(std::mem::replace(&mut self.ticked_at, now));
         if since_tick > TICK_LATE {

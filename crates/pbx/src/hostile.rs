@@ -1,4 +1,4 @@
-//! Trunks and caller ids as an attacker would store them, for tests of what drivers write.
+//! Trunks and caller ids as an attacker would store them, to test the requests that the drivers write.
 
 use paceline_core::dial::TrunkTemplate;
 use paceline_core::number::E164;
@@ -57,7 +57,7 @@ fn text() -> impl Strategy<Value = String> {
     proptest::collection::vec(piece, 0..5).prop_map(|pieces| pieces.concat())
 }
 
-/// A form that is taken, or that with something more in one place.
+/// A valid form of a dial string, with or without more text inserted in one place.
 fn dial() -> impl Strategy<Value = String> {
     let form = proptest::sample::select(vec![
         ["PJSIP/", "{number}", "@", "carrier"],
@@ -73,7 +73,7 @@ fn dial() -> impl Strategy<Value = String> {
     })
 }
 
-/// Of these whatever is taken.
+/// A dial string whose template is accepted, and a caller id. `None` if that caller id is refused.
 pub(super) fn trunk() -> impl Strategy<Value = (DialString, Option<CallerId>)> {
     let number = E164::new("+12025550123");
     let dial = prop_oneof![dial(), text()].prop_filter_map("is refused", move |dial| {

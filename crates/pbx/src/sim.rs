@@ -1,7 +1,7 @@
-//! The simulated PBX as a driver, in real or accelerated time.
+//! The driver of the simulated PBX, in real or accelerated time.
 //!
-//! In: the commands of a [`PbxHandle`], and what [`SimControl`] breaks. Out: its events. The PBX itself, and all
-//! that is random, is [`paceline_sim::SimPbx`].
+//! Input: the commands of a [`PbxHandle`], and the faults of [`SimControl`]. Output: events. The PBX itself, with everything
+//! random, is [`paceline_sim::SimPbx`].
 
 use super::driver::Ports;
 use super::{EVENTS_WAITING_MAX, LinkStats, NO_LINK, PbxHandle, Stamped, refusal};
@@ -18,15 +18,15 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
-/// Commands taken in one go before the PBX runs and its events are handed on.
+/// Maximum number of commands taken at once, before the PBX runs and its events are delivered.
 const COMMANDS_PER_WAKE_MAX: usize = 64;
 
-/// Starts a PBX that differs from run to run. Call it inside a runtime.
+/// Starts a PBX with a random seed. Call it inside a Tokio runtime.
 pub fn spawn(config: SimConfig, clock: Clock) -> PbxHandle {
     spawn_seeded(config, rand::random(), clock).0
 }
 
-/// Starts a PBX that draws from `seed`, and hands out the means to break it and to look inside.
+/// Starts a PBX with this seed, and returns the control of its faults and its state. Call it inside a Tokio runtime.
 pub fn spawn_seeded(config: SimConfig, seed: u64, clock: Clock) -> (PbxHandle, SimControl) {
     let control = SimControl {
         sim_pbx: Arc::new(Mutex::new(SimPbx::new(config, seed))),
@@ -37,18 +37,19 @@ pub fn spawn_seeded(config: SimConfig, seed: u64, clock: Clock) -> (PbxHandle, S
     (control.drive(), control)
 }
 
-/// Breaks a running simulated PBX, heals it, and looks inside.
+/// Injects faults into a running simulated PBX, removes them, and shows its state.
 #[derive(Clone, Debug)]
 pub struct SimControl {
     sim_pbx: Arc<Mutex<SimPbx>>,
     changed: Arc<Notify>,
-    /// The number of the newest driver. Changes only while the PBX is locked.
+    /// The number of the newest driver. It changes only while the PBX is locked.
     driver: Arc<AtomicU64>,
     clock: Clock,
 }
 
 impl SimControl {
-    /// Starts another driver for this PBX, as a new process does. One that still runs is cut off for good.
+    /// Starts another driver for this PBX, as a new process does. A driver that still runs loses its link and does not get it
+    /// back.
     pub fn attach(&self) -> PbxHandle {
         self.change(|sim_pbx, now| {
             self.driver.fetch_add(1, AcqRel);
@@ -81,7 +82,7 @@ impl SimControl {
         handle
     }
 
-    /// Changes what goes wrong from now on.
+    /// Changes the faults that occur from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.change(|sim_pbx, _| sim_pbx.set_faults(faults));
     }
@@ -101,32 +102,32 @@ impl SimControl {
         self.change(|sim_pbx, now| sim_pbx.restart(now, takes));
     }
 
-    /// Channels of ours that live on the PBX.
+    /// The number of our channels on the PBX.
     pub fn channels(&self) -> usize {
         self.look().channels()
     }
 
-    /// The ids of these channels.
+    /// The ids of our channels on the PBX.
     pub fn channel_ids(&self) -> Vec<Uuid> {
         self.look().channel_ids().collect()
     }
 
-    /// The leg to the phone at this dial string, once it is picked up.
+    /// The leg to the phone at this dial string. `None` unless the phone has answered.
     pub fn held_at(&self, dial: &str) -> Option<AgentLegId> {
         self.look().held_at(dial)
     }
 
-    /// What the phone at this dial string does with the next calls, in place of what would be drawn.
+    /// Sets how the phone at this dial string answers its next calls. Otherwise this is drawn at random.
     pub fn set_phone(&self, dial: &str, answer: Answer) {
         self.change(|sim_pbx, _| sim_pbx.set_phone(dial, answer));
     }
 
-    /// The far end of this channel hangs up.
+    /// Hangs up this channel from its far end.
     pub fn far_end_hangs_up(&self, channel: Uuid) {
         self.change(|sim_pbx, now| sim_pbx.far_end_hangs_up(now, channel));
     }
 
-    /// Reads what really happened so far.
+    /// Reads the record of what really happened on the PBX so far.
     pub fn truth<R>(&self, read: impl FnOnce(&Truth) -> R) -> R {
         read(self.look().truth())
     }
@@ -136,7 +137,7 @@ impl SimControl {
         self.changed.notify_one();
     }
 
-    /// The PBX as it is now, also where no driver has let its time pass.
+    /// The PBX as it is now, even if no driver has advanced its time.
     fn look(&self) -> MutexGuard<'_, SimPbx> {
         let mut sim_pbx = self.lock();
         sim_pbx.handle_timeout(self.clock.now().mono);
@@ -144,21 +145,22 @@ impl SimControl {
     }
 
     fn lock(&self) -> MutexGuard<'_, SimPbx> {
-        // A panic elsewhere leaves the PBX between two steps at worst, which is where it always is.
+        // After a panic in another thread, the PBX is at worst between two of its steps. It can go on from there.
         self.sim_pbx.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Another driver took the PBX over.
+/// Another driver has taken over the PBX.
 struct Replaced;
 
-/// Cuts the link when it stops, however it stops: nobody listens to the PBX any more.
+/// The driver. When it stops for any reason, nobody reads the PBX's events any more, so it cuts the link. A driver that was
+/// replaced does not.
 struct Driver {
     control: SimControl,
     number: u64,
     events: mpsc::Sender<Stamped>,
     stats: Arc<LinkStats>,
-    /// Events did not fit: the link is cut until there is room again.
+    /// True if events did not fit into the queue. The link is then cut until there is room again.
     overflowed: bool,
 }
 
@@ -188,7 +190,8 @@ impl Driver {
         }
     }
 
-    /// Cut off for good: says so, and answers what it is asked until nobody asks any more.
+    /// Runs after another driver has taken over. It reports the loss of the link, and refuses commands until the handle is
+    /// dropped.
     async fn refuse_all(&self, mut batch: Vec<PbxCommand>, mut commands: mpsc::Receiver<PbxCommand>) {
         self.hand_on(Stamped::now(PbxEvent::LinkLost));
         loop {
@@ -205,7 +208,8 @@ impl Driver {
         }
     }
 
-    /// Carries out commands and whatever is due, hands the events on, and says when to be woken.
+    /// Executes commands and everything that is due, and delivers the events. Returns when to wake the driver, `None` if nothing
+    /// is due later.
     fn step(&mut self, batch: &mut Vec<PbxCommand>) -> Result<Option<tokio::time::Instant>, Replaced> {
         let control = self.control.clone();
         let mut sim_pbx = control.lock();
@@ -231,7 +235,7 @@ impl Driver {
         Ok(sim_pbx.poll_timeout().map(|at| control.clock.instant_of(at)))
     }
 
-    /// Whether there was room for it.
+    /// Delivers an event. Returns false if it could not be delivered.
     fn hand_on(&self, stamped: Stamped) -> bool {
         match &stamped.event {
             PbxEvent::LinkLost if self.stats.connected.swap(false, Relaxed) => {

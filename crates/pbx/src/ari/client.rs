@@ -1,5 +1,5 @@
-//! The client of one Asterisk's ARI: its HTTP server and its event stream. In: configuration, requests. Out: replies, frames.
-//! Decides nothing and knows no leg. The driver and the doctor use it.
+//! The client of one Asterisk's ARI: its HTTP server and its event stream. Input: the configuration, and requests. Output:
+//! replies and frames. It decides nothing and does not know legs. The driver and the doctor use it.
 
 use super::AriConfig;
 use super::fair_stream::FairStream;
@@ -19,82 +19,83 @@ use tokio_tungstenite::tungstenite::http::header::{
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 
-/// The event stream.
+/// ARI's event stream, a WebSocket.
 pub type EventStream = WebSocketStream<MaybeTlsStream<FairStream<TcpStream>>>;
 
-/// Longest wait for a connection, and for any reply. A request without a reply is not assumed to have failed: the link
-/// is dropped and the PBX's state read.
+/// Maximum time for the reply to a request. Over HTTP, it includes the time to connect. The PBX may have executed a request
+/// without a reply, so the driver drops the link and reads the PBX's state.
 pub(super) const REPLY_WAIT_MAX: Duration = Duration::from_secs(10);
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
-/// Asterisk drops idle connections after 15 s, and a request sent at that moment would be lost.
+/// Maximum idle time of an HTTP connection. Asterisk closes idle connections after 15 s. A request sent at that moment would be
+/// lost.
 const HTTP_IDLE_MAX: Duration = Duration::from_secs(5);
-/// One event is 1 to 2 kB.
+/// Maximum size of a message on the event stream. One event has 1 to 2 kB.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
-/// A list of 20,000 channels is 14 MB.
+/// Maximum size of the body of an HTTP reply. A list of 20,000 channels has 14 MB.
 const BODY_BYTES_MAX: usize = 32 << 20;
-/// What may wait in us while the PBX does not read.
+/// Maximum number of bytes that wait while the PBX does not read.
 const UNSENT_BYTES_MAX: usize = 1 << 20;
 
-/// Why the PBX could not be reached or asked.
+/// The reason if the PBX cannot be reached, or refuses a request.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The URL in the configuration.
+    /// The URL in the configuration is not an HTTP URL.
     #[error("the url of the PBX is not an http or https URL; write it like http://127.0.0.1:8088")]
     Url,
-    /// Whom to trust.
+    /// TLS cannot be set up.
     #[error("cannot set up TLS; check `ca_file`, or this machine's own certificates")]
     Tls(#[source] rustls::Error),
-    /// The HTTP client.
+    /// The HTTP client cannot be created.
     #[error("cannot create an HTTP client; check this machine's TLS set-up")]
     Client(#[source] reqwest::Error),
-    /// No HTTP answer.
+    /// The PBX sent no complete HTTP reply.
     #[error(
         "the HTTP server of the PBX does not answer; check that Asterisk runs and that http.conf has enabled=yes"
     )]
     Http(#[source] HttpError),
-    /// 401 or 403.
+    /// The PBX answered with status 401 or 403.
     #[error("the PBX refuses the ARI user; check username, password and read_only in ari.conf")]
     Unauthorised,
-    /// Any other refusal.
+    /// The PBX answered with another status that is not 2xx.
     #[error("the PBX refused `{asked}` with status {status}; check that res_ari and its modules are loaded")]
     Refused {
-        /// The request or command.
+        /// The object of the request, as in the message: `its channels`.
         asked: &'static str,
-        /// HTTP status.
+        /// The HTTP status.
         status: u16,
     },
-    /// The WebSocket.
+    /// The event stream cannot be opened.
     #[error(
         "cannot open the event stream of the PBX; check that res_http_websocket and res_ari_events are loaded"
     )]
     Socket(#[source] Box<tokio_tungstenite::tungstenite::Error>),
-    /// Opening took too long.
+    /// The event stream was not open within 3 s.
     #[error("the PBX does not answer in time; check its load")]
     Slow,
-    /// A reply that is not JSON as expected.
+    /// The reply is not the expected JSON.
     #[error("the reply of the PBX to `{asked}` cannot be read; report it with the version of Asterisk")]
     Reply {
-        /// The request or command.
+        /// The object of the request, as in the message: `its channels`.
         asked: &'static str,
-        /// The cause.
+        /// The error of the JSON parser.
         #[source]
         err: serde_json::Error,
     },
 }
 
-/// Why a request over HTTP has no reply.
+/// The reason if a request over HTTP has no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// No reply, or half of one.
+    /// The connection failed before the reply was complete.
     #[error("the connection failed; check that Asterisk runs and can be reached")]
     Broken(#[source] reqwest::Error),
-    /// No certificate that we trust.
+    /// The server's certificate is not trusted.
     #[error("its certificate is not one that we trust; name its authority in `ca_file`")]
     Untrusted(#[source] reqwest::Error),
-    /// What listens does not speak TLS.
+    /// TLS failed for another reason. Usually the server does not use TLS on this port.
     #[error("it speaks no TLS; write `http` in place of `https` in the PBX's url")]
     NotTls(#[source] reqwest::Error),
-    /// A reply that cannot be meant seriously.
+    /// The reply has more than 32 MiB. A PBX does not send so much.
     #[error("the reply is longer than {BODY_BYTES_MAX} bytes; check that `url` is the URL of the PBX")]
     TooLong,
 }
@@ -109,7 +110,7 @@ impl From<reqwest::Error> for HttpError {
                 Some(_) => return Self::NotTls(err),
                 None => {}
             }
-            // The source of an I/O error is that of its content, not its content.
+            // `source` of an I/O error skips the error that it contains.
             let content = inner
                 .downcast_ref::<std::io::Error>()
                 .and_then(std::io::Error::get_ref);
@@ -121,32 +122,32 @@ impl From<reqwest::Error> for HttpError {
     }
 }
 
-/// One Asterisk's ARI. Cheap to clone; all clones share their connections.
+/// The client of one Asterisk's ARI. It is cheap to clone. All clones share their connections.
 #[derive(Clone)]
 pub struct Client {
     client: reqwest::Client,
-    /// Ends in `/ari/`.
+    /// The base URL. It ends in `/ari/`.
     base: String,
     authorization: HeaderValue,
     app: String,
     tls: Arc<rustls::ClientConfig>,
 }
 
-/// The answer to a request.
+/// The reply to a request.
 #[derive(Debug)]
 pub struct Reply {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: u16,
-    /// The clock of the PBX when it answered, where it tells: `Sat, 28 Nov 2026 10:00:00 GMT`.
+    /// The PBX's clock when it replied, as `Sat, 28 Nov 2026 10:00:00 GMT`. `None` if the PBX does not give it.
     pub date: Option<HeaderValue>,
-    /// What it says.
+    /// The body.
     pub body: Vec<u8>,
 }
 
 impl Client {
-    /// Sets up TLS and the credentials; connects nowhere yet.
+    /// Sets up TLS and the credentials. It does not connect yet.
     pub fn new(config: &AriConfig) -> Result<Self, ClientError> {
-        // Elsewhere it may have been installed already, which is as good.
+        // It fails if a provider is already installed. That provider serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let tls = client_config(&config.authorities).map_err(ClientError::Tls)?;
         let client = reqwest::Client::builder()
@@ -178,7 +179,7 @@ impl Client {
         })
     }
 
-    /// Sends a request; any status is a reply.
+    /// Sends a request. A reply with any status is `Ok`.
     pub async fn send(&self, request: Request) -> Result<Reply, HttpError> {
         let method = match request.method {
             Method::Get => reqwest::Method::GET,
@@ -210,7 +211,8 @@ impl Client {
         })
     }
 
-    /// Sends a request that must succeed.
+    /// Sends a request, and returns the body of the reply. A status other than 2xx is an error. `asked` names the object of the
+    /// request for the error's message.
     pub async fn ask(&self, asked: &'static str, request: Request) -> Result<Vec<u8>, ClientError> {
         let reply = self.send(request).await.map_err(ClientError::Http)?;
         match reply.status {
@@ -220,7 +222,7 @@ impl Client {
         }
     }
 
-    /// Opens the event stream.
+    /// Opens the event stream. Error after 3 s.
     pub async fn open(&self) -> Result<EventStream, ClientError> {
         let socket_error = |err| ClientError::Socket(Box::new(err));
         // http becomes ws, https becomes wss.
@@ -233,7 +235,7 @@ impl Client {
         let headers = request.headers_mut();
         headers.insert(AUTHORIZATION, self.authorization.clone());
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("ari"));
-        // The default buffer of 128 KiB is cleared for every read.
+        // The default buffer of 128 KiB is cleared before every read. A smaller one saves CPU time.
         let config = WebSocketConfig::default()
             .read_buffer_size(16 * 1024)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
@@ -246,7 +248,7 @@ impl Client {
             80
         };
         let port = request.uri().port_u16().unwrap_or(port);
-        // An IPv6 address has its brackets.
+        // The host of an IPv6 URL has its brackets already.
         let address = format!("{}:{port}", request.uri().host().unwrap_or_default());
         let opening = async {
             let stream = TcpStream::connect(address).await?;

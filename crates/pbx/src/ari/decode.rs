@@ -1,162 +1,162 @@
-//! Frames of Asterisk's event stream as values. In: one text frame, as bytes. Out: an [`Event`] that borrows from it.
+//! Decodes the frames of Asterisk's event stream. Input: one text frame, as bytes. Output: an [`Event`] that borrows from it.
 //!
-//! Only the fields that the driver uses are read; all others are skipped without being stored. Nothing here can panic
-//! or keep anything.
+//! Only the fields that the driver uses are read. All others are skipped without being stored. No frame makes this code panic,
+//! and it keeps no state.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// Something that the PBX said, reduced to what the driver uses.
+/// An event of the PBX, reduced to the fields that the driver uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// A dial attempt moved on. Asterisk tells the caller where the dialplan dials, nothing where we originate.
+    /// The state of a dialing changed. Asterisk gives the caller if the dialplan dials, and not if we originate.
     Dial {
-        /// The channel that dials, if it is a channel.
+        /// The channel that dials. `None` if no channel dials.
         caller: Option<Cow<'a, str>>,
         /// The channel that is dialed.
         peer: Cow<'a, str>,
-        /// How far it is.
+        /// The new state.
         status: DialStatus,
     },
-    /// A channel entered our application, with the first of its arguments.
+    /// A channel entered our application.
     StasisStart {
         /// The channel's id.
         channel: Cow<'a, str>,
-        /// What kind of channel and on which endpoint: `PJSIP/desk-1-0000002a`.
+        /// The channel's name, with its technology and endpoint, as `PJSIP/desk-1-0000002a`.
         name: Option<Cow<'a, str>>,
-        /// What we gave it when it was originated.
+        /// The first argument. We gave it when we originated the channel.
         argument: Option<Cow<'a, str>>,
-        /// The second thing that we gave it.
+        /// The second argument. It is our mark if the channel is ours.
         mark: Option<Cow<'a, str>>,
-        /// The channel whose place in a bridge it took, as transfers do.
+        /// The channel whose place in a bridge this one took. A transfer does this.
         replaced: Option<Cow<'a, str>>,
     },
-    /// A channel came out of a bridge.
+    /// A channel left a bridge.
     LeftBridge {
-        /// Which bridge.
+        /// The bridge's id.
         bridge: Cow<'a, str>,
-        /// Which channel.
+        /// The channel's id.
         channel: Cow<'a, str>,
     },
-    /// A phone put a channel on hold, or took it off.
+    /// A phone put a channel on hold, or ended the hold.
     Hold {
         /// The channel's id.
         channel: Cow<'a, str>,
-        /// On.
+        /// True if the hold begins.
         on: bool,
     },
     /// The far end pressed a key.
     Pressed {
         /// The channel's id.
         channel: Cow<'a, str>,
-        /// The key.
+        /// The key, as `5` or `#`.
         digit: Cow<'a, str>,
     },
-    /// Whether the PBX can reach an endpoint.
+    /// The state of an endpoint changed.
     Endpoint {
-        /// Its technology and name: `PJSIP/desk-1`.
+        /// The endpoint's technology and name, as `PJSIP/desk-1`.
         endpoint: String,
-        /// It can not.
+        /// True if the PBX cannot reach the endpoint.
         offline: bool,
     },
-    /// Somebody, or the far end, wants a channel to end.
+    /// The far end, or a user or client of the PBX, asked for the end of a channel.
     HangupRequest {
         /// The channel's id.
         channel: Cow<'a, str>,
         /// The hang-up cause.
         cause: Cause,
     },
-    /// A channel is gone.
+    /// A channel ended.
     Destroyed {
         /// The channel's id.
         channel: Cow<'a, str>,
         /// The hang-up cause.
         cause: Cause,
-        /// The dialplan application that stands in the channel, if the PBX tells it.
+        /// The dialplan application in the channel at its end. `None` if the PBX does not give it. Empty if there is none.
         application: Option<Cow<'a, str>>,
     },
-    /// A sound was played to its end, or could not be.
+    /// The playback of a sound ended, or the sound could not be played.
     PlaybackFinished {
         /// The playback's id.
         playback: Cow<'a, str>,
-        /// Whether it was heard.
+        /// False if the PBX could not play the sound.
         played: bool,
     },
-    /// A recording runs.
+    /// A recording started.
     RecordingStarted {
-        /// Its name.
+        /// The recording's name.
         recording: Cow<'a, str>,
     },
     /// A recording is complete.
     RecordingFinished {
-        /// Its name.
+        /// The recording's name.
         recording: Cow<'a, str>,
-        /// Its length in seconds.
+        /// The length in seconds. `None` if the PBX does not give it.
         duration_s: Option<u64>,
     },
-    /// A recording broke off.
+    /// A recording failed.
     RecordingFailed {
-        /// Its name.
+        /// The recording's name.
         recording: Cow<'a, str>,
-        /// In the PBX's words.
+        /// The reason in the PBX's words.
         cause: Option<Cow<'a, str>>,
     },
-    /// Another client took our application.
+    /// Another client has taken our application.
     ApplicationReplaced,
-    /// The answer to a request that we sent over the event stream.
+    /// The reply to a request that we sent over the event stream.
     Reply {
         /// The request's id, as we gave it.
         request_id: Cow<'a, str>,
-        /// HTTP status.
+        /// The HTTP status.
         status: u16,
-        /// The body as it stands in the frame: a JSON string whose content is JSON again.
+        /// The body as it is in the frame: a JSON string that contains JSON.
         body: Option<&'a str>,
     },
-    /// A type of event that the driver has no use for.
+    /// An event of a type that the driver does not use.
     Other,
 }
 
-/// How far a dial attempt is.
+/// The state of a dialing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DialStatus {
-    /// It began.
+    /// The dialing began.
     Begun,
     /// The far end rings.
     Ringing,
-    /// Early media.
+    /// The far end sends early media.
     Progress,
-    /// Answered.
+    /// The far end answered.
     Answered,
-    /// The caller took it back.
+    /// The caller cancelled it.
     Cancelled,
-    /// It ended without an answer. Which word Asterisk uses says nothing: 404 and 603 are `NOANSWER` too.
+    /// It ended without an answer. Asterisk's word does not give the reason: SIP 404 and 603 are `NOANSWER` too.
     Failed,
-    /// Something in between that changes nothing.
+    /// Another state, which changes nothing for the driver.
     Other,
 }
 
-/// Why a channel ended.
+/// The reason for the end of a channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cause {
-    /// Q.850, unless it is 0, with which Asterisk says that it does not know.
+    /// The Q.850 cause. `None` if Asterisk does not know the cause, which it writes as 0.
     pub q850: Option<u16>,
-    /// SIP status; Asterisk 16 never tells.
+    /// The SIP status. Asterisk 16 never gives it.
     pub sip: Option<u16>,
 }
 
-/// A frame that is not an event as Asterisk writes them.
+/// A frame that does not have the form of Asterisk's events.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// Not JSON, or a field has the wrong type.
+    /// The frame is not JSON, or a field has the wrong type.
     #[error("a frame of the event stream cannot be read; report it with the version of Asterisk")]
     Json(#[source] serde_json::Error),
-    /// An event lacks a field without which it says nothing.
+    /// The event lacks a required field. The value is the field's name.
     #[error("an event of the event stream lacks its `{0}`; report it with the version of Asterisk")]
     Missing(&'static str),
 }
 
-/// Text that is borrowed unless it holds escapes. A type of its own, because serde borrows a bare `Option<Cow>` never.
+/// A text that is borrowed unless it contains escapes. It is a type of its own, because serde never borrows a bare `Option<Cow>`.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -291,7 +291,7 @@ impl DialStatus {
     }
 }
 
-/// Reads one frame.
+/// Decodes one frame.
 pub fn decode(frame: &[u8]) -> Result<Event<'_>, DecodeError> {
     let frame: Frame<'_> = serde_json::from_slice(frame).map_err(DecodeError::Json)?;
     let cause = Cause {
@@ -478,7 +478,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_picked_up_leg_names_no_application() {
-        // Cut down from what 22.10 and 16.28 say, alike on both.
+        // Shortened from frames of 22.10 and 16.28, which are the same here.
         let frame = br#"{"type":"ChannelDestroyed","cause":16,"channel":{"id":"x","state":"Ringing",
             "dialplan":{"context":"from-internal","exten":"*8","priority":1,"app_name":"","app_data":""}}}"#;
         assert!(matches!(

@@ -1,5 +1,5 @@
-//! A connection that is read for some milliseconds at a time: whoever reads it goes on until nothing is left, and bytes that
-//! come without end, such as empty fragments of a message, would keep the thread from all else.
+//! A connection that is read for some milliseconds at a time. Its reader goes on until nothing is left to read. Without the
+//! pauses, bytes that arrive without end, such as empty fragments of a message, would keep the thread from all other tasks.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,14 +7,14 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Purpose others have their turn.
+/// Maximum time of reading without a pause. Other tasks then run.
 const TURN_MAX: Duration = Duration::from_millis(2);
 
-/// A connection whose reader lets others have their turn.
+/// A connection whose reader lets other tasks run.
 #[derive(Debug)]
 pub struct FairStream<S> {
     stream: S,
-    /// Since when there was always something to read.
+    /// The time since which every read found something. `None` after a read that found nothing, and after a pause.
     busy_since: Option<Instant>,
 }
 
@@ -77,7 +77,7 @@ mod tests {
     use tokio_tungstenite::WebSocketStream;
     use tokio_tungstenite::tungstenite::protocol::Role;
 
-    /// The beginning of a text, and empty parts of it for ever.
+    /// The first fragment of a text message, then empty fragments without end.
     struct Endless(bool);
 
     impl AsyncRead for Endless {

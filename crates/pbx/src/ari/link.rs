@@ -1,5 +1,5 @@
-//! The link to one Asterisk: how it is made, and what is repaired once it stands. What its events mean is `legs`' to say; when it
-//! is made again is `driver`'s.
+//! The link to one Asterisk. It makes the connections, and repairs the records on both sides after a gap. `legs` interprets the
+//! events. `driver` decides when to connect again.
 
 use super::AriConfig;
 use super::client::{Client, ClientError, EventStream};
@@ -23,12 +23,13 @@ use std::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
-/// How long a PBX that should understand requests on its event stream may take to show it.
+/// Maximum time for the reply to a first request on the event stream. If the PBX does not reply in this time, requests go over
+/// HTTP.
 const PROBE_WAIT_MAX: Duration = Duration::from_secs(1);
-/// Channel ids in one subscription, so that its URL stays short.
+/// Maximum number of channels and bridges in one subscription. Their ids are in its URL, which must stay short.
 const SUBSCRIBE_MAX: usize = 20;
 
-/// Why a link could not be made.
+/// The reason if no link can be made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     #[error(transparent)]
@@ -44,28 +45,29 @@ pub(super) enum ConnectError {
     Flood,
 }
 
-/// A link that stands, and what was read over it.
+/// A new link, and the PBX's state that was read over it.
 pub(super) struct Linked {
     version: String,
     socket: EventStream,
-    /// Where requests must travel over it, because the event stream takes none.
+    /// `Some` if requests must go over HTTP, because the event stream does not accept them.
     http: Option<Client>,
     survey: Survey,
-    /// Recordings that run and that we did not know of, by the agent.
+    /// Running recordings of agents' legs that were unknown to this run, with the agent's leg.
     recordings: Vec<(Uuid, String)>,
-    /// Events that came since before the survey.
+    /// Events that arrived since the event stream was opened.
     buffered: HeldBack,
 }
 
 /// The link to one Asterisk.
 pub(super) struct AriLink {
     config: Arc<AriConfig>,
-    /// None where the configuration, or this machine's TLS, allows none: then each attempt says why.
+    /// `None` if the configuration, or this machine's TLS, does not allow a client. Each attempt to connect then reports the
+    /// reason.
     http: Option<Client>,
     legs: Legs,
-    /// The PBX's version at the last connection, and whether that version takes requests on its event stream.
+    /// The PBX's version at the last connection, and true if that version accepts requests on its event stream.
     tried: Option<(String, bool)>,
-    /// Whether another client has taken our application, and nobody has seen it free since.
+    /// True if another client has taken our application. The next link sets it to false.
     replaced: bool,
 }
 
@@ -118,7 +120,7 @@ impl Link for AriLink {
         };
         let dropped = self.legs.unlinked(Instant::now());
         ports.stats.dropped.fetch_add(dropped, Relaxed);
-        // A stream that breaks or is closed has told all before that; one that falls silent has not.
+        // A stream that breaks or is closed has delivered every event until then. A stream that falls silent has not.
         let at = match why {
             Lost::Silent | Lost::NoReply => heard_at,
             Lost::Broken(_) | Lost::Closed | Lost::Http(_) | Lost::Congested | Lost::Replaced => {
@@ -153,7 +155,7 @@ impl AriLink {
         }
     }
 
-    /// Brings the driver's own knowledge, and the PBX, in line with what was found.
+    /// Brings the driver's records and the PBX in line with the survey.
     fn repair(&mut self, survey: &mut Survey, recordings: Vec<(Uuid, String)>) {
         let config = &self.config;
         let now = Instant::now();
@@ -202,7 +204,7 @@ impl AriLink {
     }
 }
 
-/// Keeps what arrives on the event stream while something else is waited for.
+/// Keeps the messages of the event stream while the driver waits for something else.
 struct Gathering {
     socket: EventStream,
     buffered: HeldBack,
@@ -233,7 +235,7 @@ impl Gathering {
         }
     }
 
-    /// A channel's variable; nothing if the channel has none of this name, or is gone.
+    /// A channel's variable. `None` if the variable is empty or not set, or if the channel has ended.
     async fn variable(
         &mut self,
         http: &Client,
@@ -264,7 +266,7 @@ impl Gathering {
         }
     }
 
-    /// Whether the PBX answers requests on the event stream: older ones ignore them.
+    /// True if the PBX answers requests on the event stream. Older versions ignore them.
     async fn answers_requests(&mut self) -> Result<bool, ConnectError> {
         let Ok(frame) = requests::info().frame(0) else {
             return Ok(false);
@@ -297,7 +299,7 @@ fn is_reply(message: &Message) -> bool {
     matches!(message, Message::Text(text) if matches!(decode(text.as_bytes()), Ok(Event::Reply { status: 200, .. })))
 }
 
-/// Opens the event stream first, and reads the PBX's state after, so that no event is lost in between.
+/// Opens the event stream first, then reads the PBX's state, so that no event between the two is lost.
 async fn connect(
     http: &Client,
     ours: Ours<'_>,
@@ -326,7 +328,7 @@ async fn connect(
     gathering.during(http.ask("the event filter", filter)).await?;
     let over_socket = match tried {
         Some((before, over_socket)) if version == before => over_socket,
-        // The oldest release with it is 20.14.
+        // 20.14 is the oldest release that accepts requests on the event stream.
         _ if version.split('.').next().and_then(|major| major.parse().ok()) >= Some(20) => {
             gathering.answers_requests().await?
         }
@@ -410,7 +412,7 @@ fn side(mark: &str, value: &str) -> Option<Side> {
     Side::of(value.strip_prefix(mark)?.strip_prefix(',')?)
 }
 
-/// What on the PBX is ours.
+/// Our application on the PBX, and our mark.
 struct Ours<'a> {
     app: &'a str,
     mark: &'a str,
@@ -418,8 +420,10 @@ struct Ours<'a> {
     replaced: bool,
 }
 
-/// Whether another program listens to our application: to take it would cut that one off in the middle of its calls. A former
-/// link of this installation's, of which Asterisk does not know yet that it is dead, is not another.
+/// True if another program uses our application. If we took it, that program would lose its link during its calls. An earlier
+/// link of this installation does not count, even if Asterisk does not know yet that this link is dead, unless another client has
+/// taken the application from it. If another installation uses the application, the function waits up to `OWNER_SILENCE_MAX_S`
+/// for a sign that it runs.
 async fn is_taken(http: &Client, ours: &Ours<'_>) -> Result<bool, ClientError> {
     match http.ask("our application", requests::application(ours.app)).await {
         Err(ClientError::Refused { status: 404, .. }) => return Ok(false),
@@ -427,7 +431,7 @@ async fn is_taken(http: &Client, ours: &Ours<'_>) -> Result<bool, ClientError> {
         Ok(_) => {}
     }
     match told(http, ours.app, OwnerVariable::Owner).await? {
-        // No Paceline, so nothing tells whether it lives.
+        // The other program is not a Paceline, so nothing shows whether it runs.
         None => return Ok(true),
         Some(owner) if owner == ours.mark => return Ok(ours.replaced),
         Some(_) => {}

@@ -1,6 +1,5 @@
-//! Recordings of agents' bridges: a pure state machine beside that of the legs. In: commands, events, replies.
-//! Out: requests and events. The rule it keeps: nothing is recorded before the announcement was heard to its end, and
-//! nothing after the callee left.
+//! Recordings of agents' bridges: a pure state machine beside that of the legs. Input: commands, events and replies. Output:
+//! requests and events. Nothing is recorded before the announcement was played to its end, and nothing after the callee has left.
 
 use super::outbox::{Outbox, Purpose};
 use super::requests;
@@ -10,20 +9,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Recordings at once, far more than agents on one PBX.
+/// Maximum number of recordings at once. It is far more than one PBX has agents.
 const RECORDINGS_MAX: usize = 4096;
-/// What the ids of our announcements start with.
+/// The prefix of the playback ids of our announcements. The recording's name follows.
 const PLAYBACK_PREFIX: &str = "paceline-";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// The announcement plays.
     Announcing,
-    /// Asked for.
+    /// The driver has asked the PBX to record.
     Starting,
-    /// The PBX says that it runs.
+    /// The recording runs on the PBX.
     Running,
-    /// Asked to stop.
+    /// The driver has asked the PBX to stop the recording.
     Stopping,
 }
 
@@ -32,18 +31,18 @@ struct Recording {
     leg: LegId,
     agent_leg: AgentLegId,
     stage: Stage,
-    /// Stop it as soon as the link stands again.
+    /// True if the driver must stop it as soon as the link is up again.
     stop_asked: bool,
 }
 
-/// All recordings that run or are about to.
+/// All recordings that run or will start.
 pub(super) struct Recordings {
     mark: String,
     by_name: BTreeMap<String, Recording>,
 }
 
 fn fail(recording: &str, reason: &str, out: &mut Outbox) {
-    // Others on the PBX give their recordings names that ours never have.
+    // Recordings of others on the PBX may have names that ours cannot have.
     if let Ok(recording) = RecordingName::new(recording) {
         let reason = reason.to_owned();
         out.events
@@ -99,7 +98,7 @@ impl Recordings {
     }
 
     fn ask_to_record(&self, leg: LegId, agent_leg: AgentLegId, name: &str, out: &mut Outbox) {
-        // Asterisk lists no running recordings; after a crash of ours this tells of it.
+        // Asterisk does not list running recordings. If we crash, this variable gives the next run the recording's name.
         let mark = requests::set_variable(agent_leg.0, requests::RECORDING_VARIABLE, name);
         out.ask(leg.0, Purpose::Nothing, mark);
         let request = requests::record(&self.mark, agent_leg.0, name);
@@ -110,7 +109,7 @@ impl Recordings {
         self.end(recording.as_str(), "stopped before it began", out);
     }
 
-    /// The same while the link is down.
+    /// Handles the stop command while the link is down. The recording is stopped when the link is up again.
     pub(super) fn stop_later(&mut self, recording: &RecordingName) {
         if let Some(recording) = self.by_name.get_mut(recording.as_str()) {
             recording.stop_asked = true;
@@ -168,7 +167,7 @@ impl Recordings {
         );
     }
 
-    // --- what the PBX says ---------------------------------------------------------------------------------
+    // --- events and replies ---------------------------------------------------------------------------------
 
     pub(super) fn announced(&mut self, name: &str, fine: bool, words: &str, out: &mut Outbox) {
         let announcing = self
@@ -234,7 +233,7 @@ impl Recordings {
 
     // --- after a gap ------------------------------------------------------------------------------------------
 
-    /// Asks the PBX what became of each recording while nobody listened.
+    /// Asks the PBX for the state of each recording after a gap in its events.
     pub(super) fn check(&mut self, out: &mut Outbox) {
         let names: Vec<(String, Uuid, Stage, bool)> = self
             .by_name
@@ -250,7 +249,7 @@ impl Recordings {
             .collect();
         for (name, key, stage, stop_asked) in names {
             if stop_asked || stage == Stage::Announcing {
-                // Whether the announcement was heard to its end is not known any more.
+                // It is unknown whether an announcement was played to its end during the gap.
                 self.end(&name, "the link to the PBX broke during the announcement", out);
             }
             if stage != Stage::Announcing {
@@ -266,7 +265,7 @@ impl Recordings {
         }
     }
 
-    /// Takes over a recording that a former run of ours left running. Without its callee it ends.
+    /// Takes over a running recording of an earlier run. If its callee is gone, the recording ends.
     pub(super) fn adopt(
         &mut self,
         agent_leg: AgentLegId,

@@ -1,7 +1,7 @@
-//! How requests travel: which goes next, and which reply belongs to which. In: requests. Out: frames or HTTP requests,
-//! and what each reply is for.
+//! The order of sending requests, and the assignment of replies to requests. Input: requests. Output: frames or HTTP requests,
+//! and the purpose of each reply.
 //!
-//! Somebody waits on the line for a connect or a hang-up, so these pass everything else; but no request passes an
+//! A person on the line waits for a connect or a hang-up, so these urgent requests pass all others. But no request passes an
 //! earlier one for the same leg.
 
 use super::client::{Client, HttpError, REPLY_WAIT_MAX, Reply};
@@ -14,14 +14,15 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 use uuid::Uuid;
 
-/// Requests without a reply yet, and such that wait to be sent; further commands wait in their queue.
+/// Maximum number of requests that wait to be sent or for their reply. Further commands wait in the queue of commands.
 pub(super) const REQUESTS_MAX: usize = 2048;
-/// Requests on the event stream at once that are not urgent. Asterisk works requests off one after another, an originate
-/// in about 1 ms, so this is how many milliseconds an urgent one may have to wait behind a burst of them.
+/// Maximum number of requests on the event stream at once that are not urgent. Asterisk executes requests one after another, an
+/// originate in about 1 ms. So an urgent request waits for at most about this number of milliseconds behind a burst of
+/// originates.
 const UNHURRIED_MAX: usize = 4;
-/// Connections to the HTTP server at once. Its `sessionlimit` is 100 by default, for all its clients.
+/// Maximum number of connections to the HTTP server at once. Its `sessionlimit` is 100 by default, for all its clients.
 const HTTP_MAX: usize = 24;
-/// Of these, how many for what is not urgent.
+/// Maximum number of these connections for requests that are not urgent.
 const HTTP_UNHURRIED_MAX: usize = 16;
 
 /// Requests that wait to be sent.
@@ -51,7 +52,7 @@ impl Waiting {
     }
 }
 
-/// A request on the event stream whose reply has not come.
+/// A request on the event stream that waits for its reply.
 struct Pending {
     id: u64,
     purpose: Purpose,
@@ -59,12 +60,12 @@ struct Pending {
     urgent: bool,
 }
 
-/// Requests on the event stream.
+/// The requests on the event stream.
 #[derive(Default)]
 pub(super) struct SocketRequests {
     waiting: Waiting,
     last_id: u64,
-    /// In the order sent, in which Asterisk replies.
+    /// In the order of sending. Asterisk replies in this order.
     pending: VecDeque<Pending>,
     unhurried: usize,
 }
@@ -74,7 +75,7 @@ impl SocketRequests {
         self.waiting.push(ask);
     }
 
-    /// The next frame to send, if it is time for one.
+    /// The next frame to send. `None` if there is none, or if it must wait.
     pub(super) fn next_frame(&mut self, now: Instant) -> Option<String> {
         loop {
             let (ask, urgent) = match self.waiting.urgent.pop_front() {
@@ -83,7 +84,7 @@ impl SocketRequests {
                 None => return None,
             };
             self.last_id += 1;
-            // Strings always serialise; were one not to, nothing would have been asked.
+            // Serialisation of strings does not fail. If it did, this request would not be sent.
             let Ok(frame) = ask.request.frame(self.last_id) else {
                 continue;
             };
@@ -98,7 +99,7 @@ impl SocketRequests {
         }
     }
 
-    /// What a reply is for; nothing for a reply to no request of this link.
+    /// The purpose of the request with this reply. `None` if no request of this link waits for it.
     pub(super) fn replied(&mut self, request_id: &str) -> Option<Purpose> {
         let id: u64 = request_id.parse().ok()?;
         let position = self.pending.iter().position(|pending| pending.id == id)?;
@@ -107,7 +108,7 @@ impl SocketRequests {
         Some(pending.purpose)
     }
 
-    /// Whether a request has gone without a reply for too long.
+    /// True if a request has waited for its reply for longer than `REPLY_WAIT_MAX`.
     pub(super) fn overdue(&self, now: Instant) -> bool {
         self.pending
             .front()
@@ -117,8 +118,8 @@ impl SocketRequests {
 
 type HttpDone = (Uuid, bool, Purpose, Result<Reply, HttpError>);
 
-/// Requests over HTTP: several at once, but one at a time for each leg. One for the nil leg concerns the whole PBX:
-/// nothing passes it.
+/// Requests over HTTP: several at once, but one at a time for each leg. A request for the nil leg concerns the whole PBX. While
+/// it runs, no other request starts. While it waits, no later request of the same urgency passes it.
 pub(super) struct HttpRequests {
     http: Client,
     waiting: Waiting,
@@ -175,7 +176,7 @@ impl HttpRequests {
         }
     }
 
-    /// A reply that has come.
+    /// The next reply, if one has arrived.
     pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<(Purpose, Result<Reply, HttpError>)> {
         match self.running.poll_next_unpin(cx) {
             Poll::Ready(Some((key, urgent, purpose, reply))) => {
@@ -189,7 +190,8 @@ impl HttpRequests {
     }
 }
 
-/// The first request whose leg has none running, unless one for the whole PBX runs or comes before it.
+/// The position of the first request whose leg has no running request. `None` if a request for the whole PBX runs, or if one
+/// waits before it.
 fn first_free(waiting: &VecDeque<QueuedRequest>, busy: &HashSet<Uuid>) -> Option<usize> {
     if busy.contains(&Uuid::nil()) {
         return None;
@@ -205,14 +207,14 @@ fn first_free(waiting: &VecDeque<QueuedRequest>, busy: &HashSet<Uuid>) -> Option
     None
 }
 
-/// One of the two.
+/// The queue of requests on the event stream, or of requests over HTTP.
 pub(super) enum RequestQueue {
     Socket(SocketRequests),
     Http(Box<HttpRequests>),
 }
 
 impl RequestQueue {
-    /// `http`: requests must travel over it.
+    /// `http` is `Some` if requests must go over HTTP.
     pub(super) fn new(http: Option<Client>) -> Self {
         match http {
             None => Self::Socket(SocketRequests::default()),
@@ -220,7 +222,7 @@ impl RequestQueue {
         }
     }
 
-    /// Takes back what was not sent.
+    /// Removes the requests that were not sent, and returns them.
     pub(super) fn take_unsent(&mut self) -> Vec<QueuedRequest> {
         match self {
             Self::Socket(queue) => queue.waiting.take().collect(),
@@ -228,7 +230,7 @@ impl RequestQueue {
         }
     }
 
-    /// Requests sent or waiting.
+    /// The number of requests that wait to be sent or for their reply.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Socket(queue) => queue.pending.len() + queue.waiting.len(),
@@ -270,9 +272,9 @@ mod tests {
         assert_eq!(sent, UNHURRIED_MAX);
         let caller = Uuid::new_v4();
         queue.push(ask(caller, connect(caller)));
-        // Its originate has not been sent.
+        // Its originate has not been sent, so this hang-up waits.
         queue.push(ask(legs[10], Purpose::HungUp(legs[10])));
-        // Its originate has, and Asterisk keeps the order.
+        // Its originate has been sent, and Asterisk keeps the order, so this hang-up does not wait.
         queue.push(ask(legs[0], Purpose::HungUp(legs[0])));
         let mut order = Vec::new();
         for reply in 1..=23 {

@@ -1,5 +1,5 @@
-//! Requests to ARI as values, and how they look on the wire. In: what is to be done. Out: method, path and body.
-//! Sends nothing.
+//! Requests to ARI as values, and their form on the wire. Input: an operation and its parameters. Output: method, path and body.
+//! Nothing is sent here.
 
 use paceline_core::pbx::{CallerId, DialString, Sound};
 use serde::Serialize;
@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// The types of event that the driver reads. Asterisk sends an application no others, not even the replies to
-/// requests on the event stream, unless they are named.
+/// The types of event that the driver reads. Asterisk sends an application only the types that are named here. Even the replies
+/// to requests on the event stream must be named.
 const EVENTS: [&str; 14] = [
     "RESTResponse",
     "Dial",
@@ -25,19 +25,20 @@ const EVENTS: [&str; 14] = [
     "RecordingFailed",
     "ApplicationReplaced",
 ];
-/// Needed where legs go through the dialplan: it carries the trunk's cause before the dialplan's own end.
+/// Needed if legs go through the dialplan. This event gives the trunk's cause. The later end of our leg gives only the
+/// dialplan's.
 const EVENT_FOR_TRUNKS: &str = "ChannelHangupRequest";
 
-/// A request's method.
+/// The HTTP method of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Reads.
+    /// Reads something.
     Get,
-    /// Makes or does.
+    /// Creates something, or starts an action.
     Post,
-    /// Sets.
+    /// Sets something.
     Put,
-    /// Removes.
+    /// Removes or stops something.
     Delete,
 }
 
@@ -52,18 +53,18 @@ impl Method {
     }
 }
 
-/// One request. The path holds numbers where a leg is placed, so there is no `Debug`.
+/// One request. The path of an originate contains the callee's number, so there is no `Debug`.
 pub struct Request {
-    /// What is done.
+    /// The HTTP method.
     pub method: Method,
-    /// Below `/ari/`, with its query.
+    /// The path below `/ari/`, with its query. It is already escaped.
     pub path: String,
-    /// JSON.
+    /// The body as JSON. `None` if the request has no body.
     pub body: Option<String>,
 }
 
 impl Request {
-    /// Without a body.
+    /// A request without a body. `path` must be escaped.
     pub fn new(method: Method, path: impl Into<String>) -> Self {
         Self {
             method,
@@ -72,7 +73,7 @@ impl Request {
         }
     }
 
-    /// The request as a frame of the event stream (Asterisk 20.14, 21.9, 22.4 and later).
+    /// The request as a frame of the event stream. Asterisk 20.14, 21.9, 22.4 and later accept it.
     pub(super) fn frame(&self, request_id: u64) -> Result<String, serde_json::Error> {
         #[derive(Serialize)]
         struct Frame<'a> {
@@ -96,7 +97,7 @@ impl Request {
     }
 }
 
-/// Adds `text` to a path or a query, escaped.
+/// Appends `text` to a path or a query, percent-encoded.
 pub fn escape(path: &mut String, text: &str) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -107,18 +108,18 @@ pub fn escape(path: &mut String, text: &str) {
     }
 }
 
-/// A JSON string.
+/// `text` as a JSON string, with its quotes.
 fn json_text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Whole seconds, never less than asked for.
+/// The duration in whole seconds, rounded up.
 fn seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
-/// The id of the dialplan's half of a leg placed over `Local/`: the leg's own with its version nibble changed, so that
-/// either can be had from the other. No UUID of ours has this version.
+/// The id of the dialplan's half of a leg that was placed over `Local/`. It is the leg's id with a changed version nibble, so
+/// each of the two ids gives the other. No UUID of ours has this version.
 pub(super) fn far_half(leg: Uuid) -> Uuid {
     let mut bytes = *leg.as_bytes();
     if let Some(byte) = bytes.get_mut(6) {
@@ -127,12 +128,12 @@ pub(super) fn far_half(leg: Uuid) -> Uuid {
     Uuid::from_bytes(bytes)
 }
 
-/// What a leg is to be placed with.
+/// The parameters of a new leg.
 pub(super) struct Placement<'a> {
     pub(super) leg: Uuid,
-    /// Comes back as the first argument when the leg enters the application.
+    /// Asterisk gives it back as the first argument when the leg enters the application.
     pub(super) argument: &'static str,
-    /// Comes back as the second.
+    /// Asterisk gives it back as the second argument.
     pub(super) mark: &'a str,
     pub(super) dial: &'a DialString,
     pub(super) caller_id: Option<&'a CallerId>,
@@ -140,23 +141,23 @@ pub(super) struct Placement<'a> {
     pub(super) duration_max: Duration,
 }
 
-/// The variable that tells an agent's leg from a callee's while it is still being dialed: our mark, a comma, and which of
-/// the two.
+/// The variable that distinguishes an agent's leg from a callee's while the PBX still dials it. Its value is our mark, a comma,
+/// and `agent` or `callee`.
 pub(super) const SIDE_VARIABLE: &str = "PACELINE_SIDE";
 
-/// The variable of an agent's leg that tells which recording was last begun in its bridge.
+/// The variable of an agent's leg with the name of the last recording that was started in its bridge.
 pub(super) const RECORDING_VARIABLE: &str = "PACELINE_RECORDING";
 
-/// The variable of an agent's leg that tells that its phone has put it on hold; the PBX itself does not show it.
+/// The variable of an agent's leg that is set while its phone has put it on hold. The PBX itself does not show this.
 pub(super) const HOLD_VARIABLE: &str = "PACELINE_HOLD";
 
-/// An endpoint, `PJSIP/desk-1`, as the source of events.
+/// An endpoint, as `PJSIP/desk-1`, in the form of an event source.
 pub(super) fn endpoint_source(endpoint: &str) -> String {
     format!("endpoint:{endpoint}")
 }
 
-/// What the two halves of a `Local` channel speak to each other. Left alone, 22 takes the widest codec it has, 192 kHz: every
-/// call is resampled at both ends, and from an agent's second call on the agent hears nothing (measured, 22.10).
+/// The codecs between the two halves of a `Local` channel. Without this list, Asterisk 22 takes its widest codec, 192 kHz. Every
+/// call is then resampled at both ends, and from an agent's second call on the agent hears nothing (measured on 22.10).
 const LOCAL_FORMATS: &str = "ulaw,alaw";
 
 pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
@@ -165,7 +166,7 @@ pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
     let dial = place.dial.expose();
     escape(&mut path, dial);
     if goes_through_dialplan(place.dial) {
-        // Without `n` the PBX replaces the leg by the trunk's channel once answered, and the leg's id is lost.
+        // Without `/n`, the PBX replaces the leg by the trunk's channel when the call is answered, and the leg's id is lost.
         if !dial.ends_with("/n") {
             path.push_str("%2Fn");
         }
@@ -189,7 +190,7 @@ pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
         escape(&mut path, caller_id.as_str());
     }
     Request {
-        // The PBX keeps this limit by itself, bridged or not, with or without a client (measured on 16 and 22).
+        // The PBX enforces this limit itself, in or outside a bridge, with or without a connected client (measured on 16 and 22).
         body: Some(format!(
             r#"{{"variables":{{"TIMEOUT(absolute)":"{}","{SIDE_VARIABLE}":{}}}}}"#,
             seconds(place.duration_max).max(1),
@@ -199,9 +200,9 @@ pub(super) fn originate(app: &str, place: &Placement<'_>) -> Request {
     }
 }
 
-/// Has a channel made that nobody dials, to see whether the PBX takes new calls. While it shuts down it answers every originate as
-/// if the endpoint were unknown, and this as well (`core restart gracefully`, measured on 16 and 22). It bears our mark, so that
-/// it is hung up as a stray as soon as it shows itself.
+/// Creates a channel that dials nobody, to find out whether the PBX accepts new calls. While the PBX shuts down, it answers every
+/// originate as if the endpoint were unknown, and this request too (`core restart gracefully`, measured on 16 and 22). The
+/// channel has our mark, so it is hung up as a stray as soon as it appears.
 pub(super) fn try_channel(app: &str, mark: &str, id: Uuid) -> Request {
     let far_half = far_half(id);
     let mut path = format!(
@@ -214,7 +215,7 @@ pub(super) fn try_channel(app: &str, mark: &str, id: Uuid) -> Request {
     Request::new(Method::Post, path)
 }
 
-/// Whether this dial string leads into the dialplan, so that a trunk is dialed behind our leg.
+/// True if this dial string leads into the dialplan. The dialplan then dials a trunk behind our leg.
 pub(super) fn goes_through_dialplan(dial: &DialString) -> bool {
     dial.expose().starts_with("Local/")
 }
@@ -244,24 +245,24 @@ pub(super) fn set_variable(channel: Uuid, name: &str, value: &str) -> Request {
     Request::new(Method::Post, path)
 }
 
-/// The id of an agent's bridge. Not the bare UUID: Asterisk keeps an application's subscriptions to channels and bridges
-/// under their ids in one table, so an application that has a channel hears nothing of a bridge of the same id.
+/// The id of an agent's bridge. It is not the bare UUID, because Asterisk keeps an application's subscriptions to channels and
+/// bridges in one table, by id. An application with a subscription to a channel gets no events of a bridge with the same id.
 pub(super) fn bridge_id(mark: &str, agent: Uuid) -> String {
     format!("{mark}-{agent}")
 }
 
-/// An agent's bridge as the source of events.
+/// An agent's bridge in the form of an event source.
 pub(super) fn bridge_source(mark: &str, agent: Uuid) -> String {
     format!("bridge:{}", bridge_id(mark, agent))
 }
 
-/// The agent whose bridge this is, if it is one of ours.
+/// The agent's leg of a bridge. `None` if the bridge is not ours.
 pub(super) fn agent_of(mark: &str, bridge: &str) -> Option<Uuid> {
     let uuid = bridge.strip_prefix(mark)?.strip_prefix('-')?;
     (uuid.len() == 36).then(|| Uuid::try_parse(uuid).ok()).flatten()
 }
 
-/// `bridges/{id}` and what follows.
+/// The path `bridges/{id}`, followed by `rest`.
 fn bridge(mark: &str, agent: Uuid, rest: &str) -> String {
     let mut path = "bridges/".to_owned();
     escape(&mut path, &bridge_id(mark, agent));
@@ -278,12 +279,13 @@ pub(super) fn add_to_bridge(mark: &str, agent: Uuid, channel: Uuid) -> Request {
     Request::new(Method::Post, path)
 }
 
-/// How many packets went in and out of a channel.
+/// Asks for the number of packets from and to a channel.
 pub(super) fn rtp_statistics(channel: Uuid) -> Request {
     Request::new(Method::Get, format!("channels/{channel}/rtp_statistics"))
 }
 
-/// What a reply about these says: received from the phone, sent to it. `body` is JSON, or a JSON string with JSON in it.
+/// The packets received from the phone and sent to it, from the reply to [`rtp_statistics`]. `body` is JSON, or a JSON string
+/// that contains JSON. `None` if the numbers cannot be read.
 pub(super) fn packets(body: &[u8]) -> Option<(u64, u64)> {
     #[derive(serde::Deserialize)]
     struct Packets {
@@ -311,7 +313,7 @@ pub(super) fn play(mark: &str, agent: Uuid, playback: &str, sound: &Sound) -> Re
     Request::new(Method::Post, path)
 }
 
-/// What the ids of messages to abandoned callees start with, before the leg's.
+/// The prefix of the playback ids of messages to abandoned callees. The leg's id follows.
 const MESSAGE_PREFIX: &str = "paceline-message-";
 
 pub(super) fn play_message(leg: Uuid, sound: &Sound) -> Request {
@@ -320,7 +322,7 @@ pub(super) fn play_message(leg: Uuid, sound: &Sound) -> Request {
     Request::new(Method::Post, path)
 }
 
-/// The callee to whom this playback is the message, if it is one.
+/// The callee's leg for this message. `None` if the playback is not such a message.
 pub(super) fn message_of(playback: &str) -> Option<Uuid> {
     Uuid::try_parse(playback.strip_prefix(MESSAGE_PREFIX)?).ok()
 }
@@ -375,13 +377,13 @@ pub(super) fn subscribe(app: &str, source: &str) -> Request {
     Request::new(Method::Post, path)
 }
 
-/// What the PBX's variables tell of our application.
+/// The PBX's global variables about our application.
 #[derive(Clone, Copy)]
 pub(super) enum OwnerVariable {
-    /// Which installation drives it.
+    /// The mark of the installation that uses the application.
     Owner,
-    /// Something else every second while that one lives: Asterisk shows no difference between an application that somebody
-    /// listens to and one that has channels left.
+    /// A value that changes every second while that installation runs. It is needed because Asterisk does not distinguish an
+    /// application with a connected client from one that only has channels left.
     Alive,
 }
 
@@ -424,8 +426,8 @@ pub(super) fn bridges() -> Request {
     Request::new(Method::Get, "bridges".to_owned())
 }
 
-/// What the PBX says about a refusal, free of personal data: its own words unless they could hold a number or a
-/// dial string. `body` is JSON, or a JSON string with JSON in it as replies on the event stream have it.
+/// The PBX's words about a refusal, free of personal data. If its words could contain a number or a dial string, the text has
+/// only the status. `body` is JSON, or, in a reply on the event stream, a JSON string that contains JSON.
 pub(super) fn words(status: u16, body: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     struct Refusal {

@@ -1,5 +1,5 @@
-//! One link while it stands: carries frames, requests and replies between sockets, queues and the state machine, in
-//! one task and without waiting for any single one of them.
+//! One link while it is up. It carries frames, requests and replies between sockets, queues and the state machine. It does so in
+//! one task, and never waits for only one of them.
 
 use super::client::{Client, EventStream, HttpError};
 use super::decode::{Event, decode};
@@ -25,16 +25,16 @@ use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use tracing::warn;
 
 const TICK: Duration = Duration::from_millis(250);
-/// Frames and commands handled before other tasks get their turn.
+/// Maximum number of rounds before other tasks run. One round handles at most one frame, one command and one HTTP reply.
 const TURN_MAX: usize = 64;
 
-/// How a session ended.
+/// The reason for the end of a session.
 pub(super) enum End {
     Stopped,
     Lost(Lost),
 }
 
-/// Why a link was lost.
+/// The reason for the loss of a link.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
     #[error("the event stream broke; check that Asterisk runs")]
@@ -53,7 +53,7 @@ pub(super) enum Lost {
     Replaced,
 }
 
-/// One link while it stands.
+/// One link while it is up.
 pub(super) struct Session<'a> {
     socket: EventStream,
     queue: RequestQueue,
@@ -63,15 +63,15 @@ pub(super) struct Session<'a> {
     unflushed: bool,
     warned_of_frame: bool,
     pulse: Pulse,
-    /// Pings carry how long after this they were sent.
+    /// The start of the session. A ping carries its time of sending, in milliseconds since this start.
     began_at: Instant,
-    /// When the last ping was sent that was answered: what is read after its answer was written after it.
+    /// The time of sending of the last ping that was answered. The PBX wrote every message after its answer later than this time.
     answered_ping_at: Option<Instant>,
     clock: PbxClock,
 }
 
 impl<'a> Session<'a> {
-    /// `http`: requests must travel over it.
+    /// `http` is `Some` if requests must go over HTTP.
     pub(super) fn new(
         socket: EventStream,
         http: Option<Client>,
@@ -95,7 +95,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Replays what was buffered, then carries on until the link or the driver ends. When the PBX was heard last, too.
+    /// Handles the buffered messages, then runs until the link breaks or the driver stops. Also returns the time of the last
+    /// message from the PBX.
     pub(super) async fn run(mut self, buffered: HeldBack) -> (End, Instant) {
         for (read_at, message) in buffered {
             if let Err(end) = self.message(message, read_at) {
@@ -118,7 +119,7 @@ impl<'a> Session<'a> {
         })
         .await;
         self.legs.out.asks.extend(self.queue.take_unsent());
-        // Asterisk shall see the end at once, not when the socket times out.
+        // The stream is closed, so that Asterisk sees its end at once and not when the socket times out.
         let _ = tokio::time::timeout(Duration::from_millis(100), self.socket.close(None)).await;
         (end, self.pulse.heard_at)
     }
@@ -228,7 +229,7 @@ impl<'a> Session<'a> {
                 return self.deliver(read_at, ago);
             }
             Err(err) => {
-                // One is worth knowing of; a thousand would only hide the rest of the log.
+                // One warning for each link is enough. A thousand warnings would hide the rest of the log.
                 if !std::mem::replace(&mut self.warned_of_frame, true) {
                     warn!(pbx.name = %self.name, cause = err.source().map(tracing::field::display),
                           "PBX `{}`: {err}", self.name);
@@ -238,7 +239,7 @@ impl<'a> Session<'a> {
         self.deliver(read_at, Duration::ZERO)
     }
 
-    /// How long before we read it the event happened, by Asterisk's own time.
+    /// The time from the event until we read it, by Asterisk's own time. Zero if the frame has no time.
     fn age(&mut self, frame: &[u8], read_at: Instant) -> Duration {
         let Some(pbx_ms) = written_at_ms(frame) else {
             return Duration::ZERO;
@@ -267,7 +268,8 @@ impl<'a> Session<'a> {
         self.deliver(now, Duration::ZERO)
     }
 
-    /// Sends what the state machine wants sent, and hands on what it wants handed on, which happened `ago` before it was read.
+    /// Sends the requests of the state machine, and delivers its events. `ago` is the time from the events on the PBX until
+    /// `read_at`.
     fn deliver(&mut self, read_at: Instant, ago: Duration) -> Result<(), End> {
         while let Some(ask) = self.legs.out.asks.pop_front() {
             match &mut self.queue {
@@ -288,7 +290,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Puts a message into the socket's buffer, which is bounded.
+    /// Puts a message into the socket's buffer. If the buffer is full, the link is lost.
     fn write(&mut self, message: Message) -> Result<(), End> {
         self.unflushed = true;
         Pin::new(&mut self.socket)
@@ -297,7 +299,8 @@ impl<'a> Session<'a> {
     }
 }
 
-/// When Asterisk says that an event happened, in Unix milliseconds; it writes `"timestamp":"2026-11-28T04:06:27.123+0000"`.
+/// The time of an event by Asterisk's clock, in Unix milliseconds. Asterisk writes `"timestamp":"2026-11-28T04:06:27.123+0000"`.
+/// `None` if the frame has no such time.
 fn written_at_ms(frame: &[u8]) -> Option<i64> {
     static KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"timestamp\":\""));
     let begin = KEY.find(frame)?.checked_add(KEY.needle().len())?;

@@ -1,5 +1,5 @@
-//! What lives on the PBX after a gap. In: the PBX's lists of channels and bridges and its view of our
-//! application, as JSON. Out: a [`Survey`] for the state machine, and the [`Snapshot`] for everybody else. Pure.
+//! Reads the state of the PBX after a gap in its events. Input: the PBX's lists of channels, bridges and endpoints, and its view
+//! of our application, as JSON. Output: a [`Survey`] for the state machine, with the [`Snapshot`] for the engine. Pure.
 
 use super::leg::{Found, FoundStage, Side, endpoint_of};
 use super::requests;
@@ -52,42 +52,44 @@ impl Application {
     }
 }
 
-/// Whether our application, as the PBX shows it, gets the events of trunks' channels.
+/// True if our application, as the PBX shows it, receives the events of trunks' channels.
 pub(super) fn trunks_watched(application: &[u8]) -> bool {
     serde_json::from_slice(application).is_ok_and(|application: Application| application.watches_trunks())
 }
 
-/// All that concerns us on the PBX.
+/// Everything on the PBX that concerns us.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub(super) snapshot: Snapshot,
-    /// Channels of ours whose side is known.
+    /// Our channels whose side is known.
     pub(super) found: HashMap<Uuid, Found>,
-    /// Channels of ours whose side is not known from the lists; ask for their variable.
+    /// Channels whose side the lists do not tell. A variable of the channel tells it. Channels of other installations may be
+    /// among them.
     pub(super) sides_unknown: Vec<(Uuid, Found)>,
-    /// Agents that are gone and left their bridge.
+    /// Agents' legs that are gone and whose bridge still exists. A bridge in which a callee talks to a transfer target does not
+    /// count.
     pub(super) bridges_left: Vec<Uuid>,
-    /// Callees in agents' bridges, by the agent.
+    /// The callee in an agent's bridge, by the agent's leg.
     pub(super) callees: HashMap<Uuid, Uuid>,
-    /// Channels that our application gets the events of.
+    /// Channels whose events our application receives.
     subscribed: HashSet<Uuid>,
-    /// Whether the application gets events of trunks' channels.
+    /// True if our application receives the events of trunks' channels.
     pub(super) trunks_watched: bool,
-    /// Channels of others in agents' bridges.
+    /// Channels of others in agents' bridges, by their ids, with the agent's leg.
     pub(super) guests: HashMap<String, Uuid>,
-    /// Agents' endpoints, as far as their channels tell.
+    /// The endpoints of legs that are called without the dialplan, as `PJSIP/desk-1`, by the leg.
     pub(super) endpoints: HashMap<Uuid, String>,
-    /// Endpoints that the PBX cannot reach.
+    /// Endpoints that the PBX cannot reach, as `PJSIP/desk-1`.
     pub(super) offline: HashSet<String>,
-    /// Endpoints whose state our application is told.
+    /// Endpoints whose state the PBX reports to our application.
     pub(super) endpoints_watched: HashSet<String>,
-    /// Agents' bridges that our application gets no events of.
+    /// Agents' bridges whose events our application does not receive, by the agent's leg.
     pub(super) bridges_unheard: Vec<Uuid>,
-    /// Agents' legs whose phones have put them on hold.
+    /// Agents' legs that were unknown to this run and that their phones have put on hold.
     pub(super) on_hold: HashSet<Uuid>,
 }
 
-/// The id of a leg of ours: not a far half, see [`requests::far_half`].
+/// The leg with this channel id. `None` if the id is not a UUID, or if it is a far half's, see [`requests::far_half`].
 fn leg_id(id: &str) -> Option<Uuid> {
     (id.len() == 36)
         .then(|| Uuid::try_parse(id).ok())
@@ -95,7 +97,8 @@ fn leg_id(id: &str) -> Option<Uuid> {
         .filter(|id| id.get_version_num() <= 8)
 }
 
-/// What a channel of ours was placed as, once it is in our application.
+/// The first argument that we gave a channel when it was placed: `agent` or `callee`. `None` unless the channel is in our
+/// application and has our mark.
 fn in_app<'a>(channel: &'a Channel, app: &str, mark: &str) -> Option<&'a str> {
     let rest = (channel.dialplan.app_name == "Stasis")
         .then(|| channel.dialplan.app_data.strip_prefix(app))
@@ -103,7 +106,7 @@ fn in_app<'a>(channel: &'a Channel, app: &str, mark: &str) -> Option<&'a str> {
     rest.strip_prefix(',')?.strip_suffix(mark)?.strip_suffix(',')
 }
 
-/// Reads the lists.
+/// Reads the lists. Error: a list is not the JSON that Asterisk writes.
 pub(super) fn survey(
     app: &str,
     mark: &str,
@@ -150,7 +153,7 @@ pub(super) fn survey(
             "Up" => FoundStage::Answered,
             _ => FoundStage::Dialing,
         };
-        // With an agent in it, it is the agent's conversation, whoever listens.
+        // If the agent's leg is in the bridge, the callee talks to the agent, even if channels of others listen.
         let with_guests = bridge.is_some_and(|agent| {
             survey.guests.values().any(|of| *of == agent)
                 && bridge_of.get(agent.to_string().as_str()) != Some(&agent)
@@ -227,14 +230,14 @@ fn offline(endpoint: Endpoint) -> Option<String> {
     offline.then(|| format!("{}/{}", endpoint.technology, endpoint.resource))
 }
 
-/// Channels of others in agents' bridges, by the agent.
+/// Channels of others in agents' bridges, by their ids, with the agent's leg.
 fn guests(mark: &str, bridges: &[Bridge], by_id: &HashMap<&str, &Channel>) -> HashMap<String, Uuid> {
     bridges
         .iter()
         .filter_map(|bridge| requests::agent_of(mark, &bridge.id).map(|id| (id, bridge)))
         .flat_map(|(id, bridge)| bridge.channels.iter().map(move |channel| (channel, id)))
         .filter(|(channel, _)| leg_id(channel).is_none())
-        // What plays or records into a bridge is no party to it.
+        // A channel that plays or records into a bridge is not a party of the call.
         .filter(|(channel, _)| {
             by_id.get(channel.as_str()).is_none_or(|channel| {
                 !["Announcer/", "Recorder/"]
@@ -247,7 +250,7 @@ fn guests(mark: &str, bridges: &[Bridge], by_id: &HashMap<&str, &Channel>) -> Ha
 }
 
 impl Survey {
-    /// Whose leg this is, which the lists did not tell.
+    /// Sets the side of a leg that the lists did not tell.
     pub(super) fn resolve(&mut self, id: Uuid, found: Found, side: Side) {
         self.found.insert(id, Found { side, ..found });
         if found.stage == FoundStage::Dialing
@@ -257,7 +260,7 @@ impl Survey {
         }
     }
 
-    /// Agents' legs.
+    /// The legs of agents.
     pub(super) fn agents(&self) -> impl Iterator<Item = Uuid> + '_ {
         self.found
             .iter()
@@ -265,7 +268,7 @@ impl Survey {
             .map(|(id, _)| *id)
     }
 
-    /// Channels of ours that our application gets no events of.
+    /// Our channels whose events our application does not receive.
     pub(super) fn unsubscribed(&self) -> impl Iterator<Item = Uuid> + '_ {
         self.found
             .keys()
@@ -274,7 +277,7 @@ impl Survey {
     }
 }
 
-/// Whether the dialplan's half of this leg talks to a trunk, and does not play something.
+/// True if the dialplan's half of this leg is connected to a trunk, and does not play a sound.
 fn trunk_answered(leg: Uuid, by_id: &HashMap<&str, &Channel>) -> bool {
     let half = requests::far_half(leg).to_string();
     by_id
@@ -401,7 +404,7 @@ mod tests {
             Some((Side::Callee, FoundStage::Answered))
         );
         assert_eq!(stage(&survey, ROUTED), Some((Side::Callee, FoundStage::Answered)));
-        // Whose these are only their variable tells; those of another installation do not bear our mark.
+        // Only a variable tells the side of these two. A channel of another installation does not have our mark in it.
         assert_eq!(stage(&survey, RINGING), None);
         let mut unknown: Vec<Uuid> = survey.sides_unknown.iter().map(|(id, _)| *id).collect();
         unknown.sort();
@@ -429,7 +432,7 @@ mod tests {
         assert_eq!(of(AGENT), (ChannelPhase::Up, bridge, true));
         assert_eq!(of(CALLEE), (ChannelPhase::Up, bridge, true));
         assert_eq!(of(WAITING), (ChannelPhase::Up, None, true));
-        // Until its variable is read.
+        // It counts as ours only after its variable is read.
         assert_eq!(of(RINGING), (ChannelPhase::Ringing, None, false));
         assert_eq!(of(ROUTED), (ChannelPhase::Up, None, true));
         assert_eq!(of(STRANGER), (ChannelPhase::Up, None, false));

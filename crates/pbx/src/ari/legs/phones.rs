@@ -1,16 +1,18 @@
 //! Agents' phones that act by themselves: transfers, moves by operators, hold, silence, and PBXes that lose them.
 //!
-//! Measured on 22.10 and 16.28, alike on both:
-//! - A transfer (REFER, blind or attended) puts a `Local` channel into the bridge in the agent's place: `StasisStart` with
-//!   `replace_channel`, then `ChannelLeftBridge` of the agent's leg, which stays in our application until its phone says BYE.
-//!   Our subscription goes over to the `Local` channel. The callee stays in the bridge. Whether the colleague takes the call is told by that channel's `ChannelLeftBridge` alone.
-//! - Pickup swaps the ids of the agent's leg and of the other phone's own channel. The second comes into our application, with
-//!   our arguments. What is destroyed under the leg's id, cause 16, tells the dialplan application of the other phone's call
-//!   (none), where every leg of ours that ends tells `AppDial2`. Two threads of the PBX tell these two things, in either order.
-//!   A request for the other channel that comes at once may be answered 404: the PBX lists it under its new id a moment later.
-//! - An operator's redirect is told by `ChannelLeftBridge` and nothing else that is specific; the leg is then outside our
-//!   application, which answers 409 to whatever is asked of it there.
-//! - The PBX sends an agent nothing while its callee sends nothing.
+//! Measured on 22.10 and 16.28, the same on both:
+//! - A transfer (REFER, blind or attended) puts a `Local` channel into the bridge in the agent's place. The events are
+//!   `StasisStart` with `replace_channel`, then `ChannelLeftBridge` of the agent's leg. That leg stays in our application until
+//!   its phone sends BYE. Our subscription moves to the `Local` channel. The callee stays in the bridge. Only the
+//!   `ChannelLeftBridge` of the `Local` channel tells whether the colleague takes the call.
+//! - A pickup swaps the ids of the agent's leg and of the other phone's own channel. The other phone's channel enters our
+//!   application with our arguments. The `ChannelDestroyed` under the leg's id has cause 16 and names the dialplan application of
+//!   the other phone's call, which is none. Every other leg of ours that ends names `AppDial2`. Two threads of the PBX send these
+//!   two events, in either order. If a request for the other channel follows at once, the PBX may answer 404, because it lists
+//!   the channel under its new id a moment later.
+//! - If an operator redirects the agent's leg, `ChannelLeftBridge` is the only specific event. The leg is then outside our
+//!   application. The PBX answers 409 to a request that needs the leg there.
+//! - While a callee sends nothing, the PBX sends its agent nothing.
 
 use super::{COUNT_EVERY, COUNT_EVERY_SILENCED, Legs, uuid};
 use crate::ari::leg::{Audio, EndState, Endpoint, Leg, Sent, Side, Stage, With};
