@@ -1,4 +1,4 @@
-//! Commands as text. In: ids and settings. Out: what is written to the Event Socket, without its final empty line. Pure.
+//! Commands as text. Input: ids and settings. Output: the text for the Event Socket, without its final empty line. Pure.
 
 use super::leg::Side;
 use paceline_core::pbx::{CallerId, DialString, RecordingName, Sound};
@@ -6,13 +6,14 @@ use paceline_esl::{Unquotable, argument, originate};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Whoever is left by the other is held, not hung up.
+/// If the other party leaves a conversation, the PBX parks this leg instead of hanging it up.
 const HELD: [(&str, &str); 2] = [("park_after_bridge", "true"), ("hangup_after_bridge", "false")];
-/// How long the PBX itself holds a callee with whom nobody talks, in seconds, and what it ends it for. Longer than the longest
-/// connect limit, after which we end it, or play it a message that the PBX plays to its end; it counts seconds that begin.
+/// The PBX itself ends a parked callee after this many seconds, with this cause. The longest connect limit is shorter (10 s).
+/// At that limit Paceline hangs up the callee or plays it a message, which the PBX plays to its end. The PBX counts a second that
+/// has begun as a whole one.
 const UNTAKEN: (&str, &str) = ("park_timeout", "13:ALLOTTED_TIMEOUT");
 
-/// What a leg needs in order to be placed.
+/// The parameters of an originate.
 pub(super) struct Placement<'a> {
     pub(super) leg: Uuid,
     pub(super) side: Side,
@@ -22,7 +23,7 @@ pub(super) struct Placement<'a> {
     pub(super) duration_max: Duration,
 }
 
-/// Whether that goes through the PBX's own dialplan, as two channels back to back.
+/// True if the call goes through the PBX's own dialplan, as two channels back to back.
 pub(super) fn is_loopback(dial: &DialString) -> bool {
     dial.expose().starts_with("loopback/")
 }
@@ -34,10 +35,11 @@ fn seconds_up(duration: Duration) -> u64 {
         .max(1)
 }
 
-/// Places a leg and parks it once answered. The job bears the leg's id.
+/// Places a leg. The PBX parks it after its answer. The id of the background job is the id of the leg.
 pub(super) fn place(app: &str, placement: &Placement<'_>) -> Result<String, Unquotable> {
     let leg = placement.leg.to_string();
-    // It counts the seconds that begin: a timeout of 2 has fired after 1.03 s. Nobody is to ring too short.
+    // The PBX counts a second that has begun as a whole one: a timeout of 2 s fired after 1.03 s. One more second ensures that no
+    // phone rings for less than the ring timeout.
     let ring_timeout = seconds_up(placement.ring_timeout).saturating_add(1).to_string();
     let limit = format!(
         "sched_hangup +{} {leg} ALLOTTED_TIMEOUT",
@@ -50,9 +52,10 @@ pub(super) fn place(app: &str, placement: &Placement<'_>) -> Result<String, Unqu
         ("paceline_leg", &leg),
         ("paceline_side", placement.side.word()),
         ("originate_timeout", &ring_timeout),
-        // Else a 183 counts as an answer. The far half of a loopback goes by this too, and would keep a 183 to itself.
+        // Otherwise a 183 counts as an answer. The far half of a loopback has this variable, too, and `true` would make it keep
+        // a 183 from the leg.
         ("ignore_early_media", if loopback { "ring_ready" } else { "true" }),
-        // Not `execute_on_answer`: that may run once the leg is parked, which then does not look parked any more.
+        // Not `execute_on_answer`: that application may run after the leg was parked, and then the leg does not look parked.
         ("api_on_answer", &limit),
     ];
     if let Some(number) = placement.caller_id.map(CallerId::as_str) {
@@ -60,19 +63,20 @@ pub(super) fn place(app: &str, placement: &Placement<'_>) -> Result<String, Unqu
         variables.push(("origination_caller_id_name", number));
     }
     match placement.side {
-        // Parked legs send nothing, and some phones hang up after 30 s without RTP.
+        // The PBX sends no audio to a parked leg, and some phones hang up after 30 s without RTP.
         Side::Agent => variables.push(("send_silence_when_idle", "-1")),
         Side::Callee => {}
     }
     let mut held = HELD.to_vec();
     match placement.side {
-        // An agent's phone may hang up too where a callee's sends nothing.
+        // If the callee's end sends no audio during the conversation, the agent's phone may hang up, too.
         Side::Callee => held.extend([UNTAKEN, ("bridge_generate_comfort_noise", "-1")]),
         Side::Agent => {}
     }
-    // The far half of a loopback would be held too when its trunk hangs up, and its leg never end.
+    // In braces, these variables also reach the far half of a loopback. It would be held when its trunk hangs up, and the leg
+    // would never end.
     let own = if loopback {
-        // Else the leg's channel, and with it its id, goes as soon as the trunk is joined.
+        // Otherwise the leg's channel, and with it the leg's id, is gone as soon as the PBX joins the trunk's channel.
         variables.push(("loopback_bowout", "false"));
         variables.push(("loopback_bowout_on_execute", "false"));
         held
@@ -90,21 +94,21 @@ pub(super) fn join(callee: Uuid, agent: Uuid) -> String {
     format!("api uuid_bridge {callee} {agent}")
 }
 
-/// Has the callee held for a while, should it ever be left by whom it talks with, or is about to: without the third it is hung up
-/// where the other one ends while the two are being joined. `park` forgets the others as it begins.
+/// Makes the PBX park the callee, for a limited time, if the other party ends during the conversation or during the join. Without
+/// the third variable, the PBX hangs up a callee whose other party ends during the join. `park` clears the first two when it begins.
 pub(super) fn hold_once_left(callee: Uuid) -> String {
     let [(held, yes), _] = HELD;
     let (limit, seconds) = UNTAKEN;
     format!("api uuid_setvar_multi {callee} {held}={yes};{limit}={seconds};uuid_bridge_park_on_cancel=true")
 }
 
-/// Asks what a leg does, and whether the other side of its conversation is there.
+/// Asks for the state of a leg, and whether the other channel of its conversation exists.
 pub(super) fn whom_with(leg: Uuid) -> String {
     format!("api eval uuid:{leg} ${{channel-state}} ${{uuid_exists(${{variable_bridge_uuid}})}}")
 }
 
-/// Whether [`whom_with`] printed that the other side is gone. In the dialplan, and in a conversation whose audio passes the PBX by,
-/// there need not be one.
+/// True if [`whom_with`] printed that the other channel is gone. The other states prove nothing: a leg in the dialplan, or in a
+/// conversation whose audio bypasses the PBX, need not have another channel.
 pub(super) fn is_with_nobody(printed: &str) -> bool {
     matches!(
         printed.trim(),
@@ -112,13 +116,13 @@ pub(super) fn is_with_nobody(printed: &str) -> bool {
     )
 }
 
-/// Whether [`whom_with`] printed that the leg is parked.
+/// True if [`whom_with`] printed that the leg is parked.
 pub(super) fn is_parked(printed: &str) -> bool {
     let state = printed.split_whitespace().next();
     matches!(state, Some("CS_PARK" | "CS_EXECUTE"))
 }
 
-/// Whether [`whom_with`] printed that the leg is on the way into a conversation.
+/// True if [`whom_with`] printed that the leg is on its way into a conversation.
 pub(super) fn is_between(printed: &str) -> bool {
     let state = printed.split_whitespace().next();
     matches!(state, Some("CS_HIBERNATE" | "CS_RESET" | "CS_SOFT_EXECUTE"))
@@ -136,12 +140,12 @@ pub(super) fn hang_up(leg: Uuid) -> String {
     format!("api uuid_kill {leg}")
 }
 
-/// What the far end last said of its audio.
+/// Asks for the latest SDP of the far end.
 pub(super) fn far_description(leg: Uuid) -> String {
     format!("api uuid_getvar {leg} switch_r_sdp")
 }
 
-/// How many audio packets have come from each of them, in one command: `LEG … COUNT;`.
+/// Asks, in one command, how many audio packets have come from each leg. The PBX prints `LEG … COUNT;` for each.
 pub(super) fn count_packets(legs: &[Uuid]) -> String {
     let mut text = "api eval ".to_owned();
     for leg in legs {
@@ -151,7 +155,7 @@ pub(super) fn count_packets(legs: &[Uuid]) -> String {
     text
 }
 
-/// What [`count_packets`] printed. Of a channel that is gone, or has no audio of its own, there is no number.
+/// Reads the output of [`count_packets`]. A channel that is gone, or has no RTP, has no number and is skipped.
 pub(super) fn packets_counted(printed: &str) -> impl Iterator<Item = (Uuid, u64)> {
     printed.split(';').filter_map(|part| {
         let mut words = part.split_whitespace();
@@ -160,7 +164,7 @@ pub(super) fn packets_counted(printed: &str) -> impl Iterator<Item = (Uuid, u64)
     })
 }
 
-/// Every join adds a line to this variable, and every event of the channel carries all of them.
+/// Clears the variable to which every join adds a line. Every event of the channel carries all these lines.
 pub(super) fn forget_history(agent: Uuid) -> String {
     format!("api uuid_setvar {agent} transfer_history")
 }
@@ -169,7 +173,8 @@ pub(super) fn mark_recording(callee: Uuid, name: &str) -> String {
     format!("api uuid_setvar {callee} paceline_recording {name}")
 }
 
-/// Where a recording is kept, unless the folder, which the PBX tells, or the name is no plain path.
+/// The path of a recording's file on the PBX. `None` if the name is not a [`RecordingName`], or if the path is not one plain word of
+/// a command.
 pub(super) fn recording_path(folder: &str, name: &str) -> Option<String> {
     let name = RecordingName::new(name).ok()?;
     let path = format!("{}/{}.wav", folder.trim_end_matches('/'), name.as_str());
@@ -184,7 +189,8 @@ pub(super) fn stop_recording(callee: Uuid, path: &str) -> String {
     format!("api uuid_record {callee} stop {path}")
 }
 
-/// The file of a sound, among the PBX's sounds or at its path, unless the folder, which the PBX tells, is no plain path.
+/// The path of a sound's WAV file on the PBX. `sounds` is the PBX's `sounds_dir`; a sound that is an absolute path does not use it.
+/// `None` if the path is not one plain word of a command, or if FreeSWITCH would execute it instead of playing it.
 pub fn sound_file(sounds: &str, sound: &Sound) -> Option<String> {
     let name = sound.as_str().trim_start_matches("sound:");
     let path = if name.starts_with('/') {
@@ -192,7 +198,7 @@ pub fn sound_file(sounds: &str, sound: &Sound) -> Option<String> {
     } else {
         format!("{}/{name}.wav", sounds.trim_end_matches('/'))
     };
-    // `application::argument` would be carried out, not played.
+    // FreeSWITCH executes `application::argument` instead of playing it.
     (argument(&path).is_ok() && !path.contains("::")).then_some(path)
 }
 
@@ -200,13 +206,13 @@ pub(super) fn file_exists(path: &str) -> String {
     format!("api file_exists {path}")
 }
 
-/// Plays something to both ends of a conversation.
+/// Plays a file to both legs of a conversation.
 pub(super) fn play_to_both(callee: Uuid, media: &str) -> String {
     format!("api uuid_broadcast {callee} {media} both")
 }
 
-/// Plays a file to a parked leg, at once: `uuid_broadcast` takes 0.1 to 0.4 s to begin there, and from a leg that was
-/// answered just now it has not come to an end for 20 s.
+/// Plays a file to a parked leg at once. `uuid_broadcast` takes 0.1 to 0.4 s to begin there, and on a leg that had just been
+/// answered it did not end within 20 s.
 pub(super) fn play(leg: Uuid, path: &str) -> String {
     format!("sendmsg {leg}\ncall-command: execute\nexecute-app-name: playback\nexecute-app-arg: {path}")
 }
@@ -215,22 +221,23 @@ pub(super) fn stop_playing(leg: Uuid) -> String {
     format!("api uuid_break {leg} all")
 }
 
-/// Asks who drives the channels marked with `app`, as a job: the PBX writes the time into its event, and shows that it lives.
+/// Asks for the owner of the channels of `app`, as a background job. The job's event has the PBX's time, and it proves that the PBX
+/// is alive.
 pub(super) fn ping(app: &str, job: Uuid) -> String {
     format!("bgapi global_getvar {}\nJob-UUID: {job}", owner_variable(app))
 }
 
-/// The variable of the PBX that says who drives the channels marked with `app`.
+/// The global variable of the PBX that names the owner: the link that drives the channels of `app`.
 pub(super) fn owner_variable(app: &str) -> String {
     format!("paceline_owner_{app}")
 }
 
-/// The variable of the PBX that the owner changes with every ping.
+/// The global variable of the PBX that the owner changes with every ping.
 pub(super) fn alive_variable(app: &str) -> String {
     format!("paceline_alive_{app}")
 }
 
-/// Shows the others that the owner lives.
+/// Shows other installations that the owner is alive.
 pub(super) fn show_life(app: &str, ping: Uuid) -> String {
     format!("api global_setvar {}={ping}", alive_variable(app))
 }
@@ -273,14 +280,13 @@ mod tests {
             dial: &DialString::new("loopback/+12025550123/office").unwrap(),
             ..placement
         };
-        // On the leg alone: its far half is not parked.
+        // These are set on the leg alone, because its far half is not parked.
         let own = "office set:park_after_bridge=true,set:hangup_after_bridge=false,set:park_timeout=13:ALLOTTED_TIMEOUT,set:bridge_generate_comfort_noise=-1,park inline";
         assert!(place("paceline", &routed).unwrap().contains(own));
     }
 
     proptest::proptest! {
-        /// Whatever is stored as a trunk and as a caller id: one line, and in the places of the values nothing that is read
-        /// as more than a value.
+        /// Any stored trunk and caller id give one line, in which FreeSWITCH reads each value as one value and nothing else.
         #[test]
         fn a_placement_holds_one_dial_string_and_nothing_else_that_a_trunk_brought(
             (dial, caller_id) in crate::hostile::trunk(),

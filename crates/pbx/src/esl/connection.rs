@@ -1,5 +1,5 @@
-//! One connection to the Event Socket: connecting, the password, and commands one by one. In: configuration, text.
-//! Out: frames. Decides nothing and knows no leg.
+//! One connection to the Event Socket: it connects, sends the password, and sends commands one by one. Input: configuration, text.
+//! Output: replies and frames. It decides nothing and knows no leg.
 
 use super::EslConfig;
 use paceline_esl::{CodecError, Decoder, Frame};
@@ -10,88 +10,91 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
-/// Longest wait for any reply. A command without a reply is not assumed to have failed: the link is dropped and the
-/// PBX's state read.
+/// Maximum time until a reply. A command without a reply may have been executed, so the driver drops the link and reads the PBX's
+/// state again.
 pub(super) const REPLY_WAIT_MAX: Duration = Duration::from_secs(10);
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
 
-/// Why the PBX could not be reached or asked.
+/// Why a connection to the PBX failed, or a command on it.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// No TCP connection.
+    /// The TCP connection failed.
     #[error(
         "cannot connect to the Event Socket of the PBX; check that FreeSWITCH runs with mod_event_socket"
     )]
     Connect(#[source] std::io::Error),
-    /// It broke.
+    /// The connection broke while we read or wrote.
     #[error("the connection to the Event Socket of the PBX broke; check whether FreeSWITCH was restarted")]
     Broken(#[source] std::io::Error),
-    /// It was closed.
+    /// The PBX closed the connection.
     #[error("the PBX closed the connection to its Event Socket; check whether FreeSWITCH was restarted")]
     Closed,
-    /// No answer.
+    /// No connection within 3 s, or no answer within 10 s.
     #[error("the Event Socket of the PBX does not answer in time; check FreeSWITCH's load")]
     Slow,
-    /// `text/rude-rejection`.
+    /// The PBX sent `text/rude-rejection`.
     #[error(
         "the access list of the PBX refuses this machine; add it to apply-inbound-acl of event_socket.conf"
     )]
     Rejected,
-    /// `-ERR invalid`.
+    /// The PBX refused the password (`-ERR invalid`), or closed the connection instead of a reply to it.
     #[error("the PBX refuses the password; compare it with event_socket.conf")]
     Password,
-    /// A password with a line's end in it.
+    /// The configured password contains a control character, such as a line end. It was not sent.
     #[error(
         "the Event Socket's password contains a control character, which cannot be sent; choose another password"
     )]
     PasswordUnsendable,
-    /// Not an Event Socket.
+    /// The server sent bytes that no Event Socket sends.
     #[error("the server is not an Event Socket; check the port")]
     Codec(#[source] CodecError),
-    /// Another installation is there.
+    /// Another installation uses the same `app` on this PBX, and is alive.
     #[error(
         "another Paceline uses the `app` `{app}` and would lose its calls; stop it, or give this one an `app` of \
          its own in paceline.toml"
     )]
     Taken {
-        /// The mark.
+        /// The `app` of the configuration.
         app: String,
     },
-    /// `-ERR` to a command that must succeed.
+    /// The PBX refused a command that must succeed. The reply started with `-`, such as `-ERR`.
     #[error("the PBX refused `{asked}`; check that mod_commands is loaded and that this user may use it")]
     Refused {
-        /// The request or command.
+        /// The name of the command.
         asked: &'static str,
     },
-    /// A reply that is not as expected.
+    /// The reply is not the expected JSON.
     #[error("the reply of the PBX to `{asked}` cannot be read; report it with the version of FreeSWITCH")]
     Reply {
-        /// The request or command.
+        /// The name of the command.
         asked: &'static str,
-        /// The cause.
+        /// The error of the JSON parser.
         #[source]
         err: serde_json::Error,
     },
 }
 
-/// Where bytes come from, and where they become frames.
+/// The reading half of a connection, and the decoder that makes frames of its bytes.
 #[derive(Debug)]
 pub struct Reading {
     pub(super) socket: OwnedReadHalf,
-    /// What was read and not taken yet.
+    /// The decoder. It keeps the bytes that were read and not decoded yet.
     pub decoder: Decoder,
 }
 
-/// One connection past its password.
+/// One connection whose password the PBX has accepted.
 #[derive(Debug)]
 pub struct Connection {
-    /// The half that reads.
+    /// The reading half.
     pub reading: Reading,
     pub(super) writing: OwnedWriteHalf,
 }
 
 impl Reading {
-    /// Reads once. What was read is in the decoder.
+    /// Reads from the socket once, into the decoder. It waits without a limit.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Broken`], or [`ConnectionError::Closed`] at the end of the stream.
     pub async fn fill(&mut self) -> Result<(), ConnectionError> {
         let read = self
             .socket
@@ -105,7 +108,7 @@ impl Reading {
         Ok(())
     }
 
-    /// Waits for the next frame that `pick` makes a value of; the others are passed over.
+    /// Waits for the next frame that `pick` turns into a value, for [`REPLY_WAIT_MAX`] at most. Other frames are skipped.
     async fn wait_for<T>(
         &mut self,
         mut pick: impl FnMut(Frame<'_>) -> Result<Option<T>, ConnectionError>,
@@ -126,7 +129,7 @@ impl Reading {
     }
 }
 
-/// What a frame says in answer to a command.
+/// The reply in a frame. `None` for a frame that is not a reply.
 fn reply(frame: Frame<'_>) -> Result<Option<Vec<u8>>, ConnectionError> {
     match frame {
         Frame::Reply(text) | Frame::ApiResponse(text) => Ok(Some(text.to_vec())),
@@ -137,14 +140,17 @@ fn reply(frame: Frame<'_>) -> Result<Option<Vec<u8>>, ConnectionError> {
 }
 
 impl Connection {
-    /// Connects and gives the password.
+    /// Connects and sends the password.
+    ///
+    /// # Errors
+    /// All but [`ConnectionError::Taken`], [`ConnectionError::Refused`] and [`ConnectionError::Reply`].
     pub async fn open(config: &EslConfig) -> Result<Self, ConnectionError> {
         let connecting = TcpStream::connect(&config.address);
         let socket = match timeout(CONNECT_WAIT_MAX, connecting).await {
             Err(_) => return Err(ConnectionError::Slow),
             Ok(socket) => socket.map_err(ConnectionError::Connect)?,
         };
-        // Commands are small and wanted at once; without it they wait for each other.
+        // Commands are small and urgent. Without this option, TCP may keep a command back until the previous one is acknowledged.
         socket.set_nodelay(true).map_err(ConnectionError::Connect)?;
         let (socket, writing) = socket.into_split();
         let mut connection = Self {
@@ -168,19 +174,25 @@ impl Connection {
         let answer = connection.ask(&format!("auth {password}")).await;
         match answer {
             Ok(answer) if answer.starts_with(b"+OK") => Ok(connection),
-            // It says why, then closes, and either may be what we see of it.
+            // The PBX refuses the password and closes the connection. Sometimes only the close is seen.
             Ok(_) | Err(ConnectionError::Closed) => Err(ConnectionError::Password),
             Err(err) => Err(err),
         }
     }
 
-    /// Sends a command and waits for its reply, whatever it says.
+    /// Sends a command and returns its reply, also if the PBX refuses the command.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] if the connection fails.
     pub async fn ask(&mut self, command: &str) -> Result<Vec<u8>, ConnectionError> {
         self.send(command).await?;
         self.reply().await
     }
 
-    /// Sends a command that must succeed.
+    /// Sends a command that must succeed, and returns its reply. `asked` names the command in the error.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Refused`], or another one if the connection fails.
     pub async fn demand(&mut self, asked: &'static str, command: &str) -> Result<Vec<u8>, ConnectionError> {
         let reply = self.ask(command).await?;
         if reply.starts_with(b"-") {
@@ -189,9 +201,9 @@ impl Connection {
         Ok(reply)
     }
 
-    /// Sends a command; its reply is the next but for those that are still to come.
+    /// Sends a command and does not wait for its reply. Replies come in the order of the commands.
     pub(super) async fn send(&mut self, command: &str) -> Result<(), ConnectionError> {
-        // One write: a command of which half has arrived stops this connection on the PBX.
+        // One write, because half a command stops this connection on the PBX until the rest arrives.
         let text = format!("{command}\n\n");
         match timeout(REPLY_WAIT_MAX, self.writing.write_all(text.as_bytes())).await {
             Err(_) => Err(ConnectionError::Slow),
@@ -199,7 +211,7 @@ impl Connection {
         }
     }
 
-    /// Waits for the next reply.
+    /// Waits for the next reply, for [`REPLY_WAIT_MAX`] at most.
     pub(super) async fn reply(&mut self) -> Result<Vec<u8>, ConnectionError> {
         self.reading.wait_for(reply).await
     }

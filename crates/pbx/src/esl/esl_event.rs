@@ -1,67 +1,67 @@
-//! Events of the PBX as owned values, small enough to be queued by the ten thousand. In: a decoded event.
-//! Out: [`EslEvent`], or nothing where it is of no use to us. Pure.
+//! Events of the PBX as owned values, small enough for a queue of tens of thousands. Input: a decoded event. Output: an
+//! [`EslEvent`], or `None` if Paceline does not use the event. Pure.
 
 use super::leg::{NO_ROOM, Side};
 use paceline_core::pbx::Digit;
 use paceline_esl::{Event, EventKind};
 use uuid::Uuid;
 
-/// The longest cause or file name that is kept.
+/// Longer causes, file names and outputs of jobs are cut.
 const TEXT_BYTES_MAX: usize = 256;
 
-/// Something that the PBX said of a channel of ours, or of a job.
+/// An event of a leg of ours, or of a background job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum EslEvent {
     Created(Uuid),
     Ringing(Uuid),
     EarlyMedia(Uuid),
     Answered(Uuid),
-    /// It waits for orders; whether its far end has asked for a transfer before.
+    /// The leg is in `park` and waits for commands. `true`: its far end has requested a transfer.
     Parked(Uuid, bool),
-    /// It does not wait any more, and lives.
+    /// The leg has left `park` and still exists.
     Unparked(Uuid),
     /// The two talk with each other.
     Bridged(Uuid, Uuid),
-    /// They do not any more; the first one lives.
+    /// The two no longer talk with each other. The first one still exists.
     Unbridged(Uuid, Uuid),
-    /// Whether its far end has put it on hold.
+    /// `true`: the far end has the leg on hold. `false`: it does not.
     OnHold(Uuid, bool),
     Ended(Uuid, Box<Facts>),
-    /// The far half of this leg's loopback is there.
+    /// The far half of this leg's loopback was created.
     FarHalf(Uuid),
-    /// The far half of this leg's loopback found no room on the PBX for a trunk's channel.
+    /// The far half of this leg's loopback ended because the PBX had no room for the trunk's channel.
     FarHalfFull(Uuid),
-    /// An originate failed, with the PBX's word for why.
+    /// An originate failed, for this reason in the PBX's words.
     NotPlaced(Uuid, String),
-    /// What a job printed that is no originate's.
+    /// The output of a job that is not an originate.
     Printed(Uuid, String),
     RecordingStarted(String),
     RecordingStopped(String, Option<u64>),
-    /// Something was played to this channel, to its end or not.
+    /// A playback to this channel ended. `true`: it was played to its end.
     Played(Uuid, bool),
-    /// Its far end pressed a key.
+    /// The far end of this channel pressed a key.
     Pressed(Uuid, Digit),
 }
 
-/// What a channel's last event says.
+/// The facts in the last event of a channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) side: Option<Side>,
-    /// FreeSWITCH's word.
+    /// FreeSWITCH's name of the hang-up cause.
     pub(super) cause: String,
     pub(super) q850: Option<u16>,
-    /// The far end's refusal.
+    /// The SIP status with which the far end refused the call, 300 or more.
     pub(super) sip: Option<u16>,
     pub(super) answered: bool,
     pub(super) progressed: bool,
-    /// Whether its far end has asked for a transfer.
+    /// True if the far end has requested a transfer.
     pub(super) transfers: bool,
     /// The channel that it was last bridged with.
     pub(super) bridged_with: Option<Uuid>,
 }
 
 pub(super) fn uuid(value: paceline_esl::Value<'_>) -> Option<Uuid> {
-    // Shorter forms are nobody's channel id.
+    // The parser also accepts other forms, but no id of ours has one.
     (value.0.len() == 36)
         .then(|| Uuid::try_parse_ascii(value.0).ok())
         .flatten()
@@ -75,14 +75,14 @@ fn bounded(text: &str) -> String {
     text.get(..end).unwrap_or_default().to_owned()
 }
 
-/// A channel of ours, and not the far half of a loopback, which has the same variables.
+/// The id of a leg of ours. `None` for other channels, and for the far half of a loopback, which has the same variables.
 pub(super) fn our_leg(event: &Event<'_>, app: &str) -> Option<Uuid> {
     (event.app.0 == app.as_bytes() && event.leg == event.channel)
         .then(|| uuid(event.channel))
         .flatten()
 }
 
-/// A recording's name, from its file's.
+/// The name of a recording, from the path of its file.
 fn recording(path: paceline_esl::Value<'_>) -> String {
     let path = path.text();
     let name = path.rsplit('/').next().unwrap_or_default();
@@ -95,7 +95,7 @@ pub(super) fn read_event(event: &Event<'_>, app: &str) -> Option<EslEvent> {
         let words = String::from_utf8_lossy(event.body);
         return match words.trim_end().strip_prefix("-ERR") {
             Some(words) => Some(EslEvent::NotPlaced(job, bounded(words.trim()))),
-            // `-USAGE` means that we wrote nonsense.
+            // `-USAGE`: the PBX did not understand the command.
             None if words.starts_with('-') => {
                 Some(EslEvent::NotPlaced(job, "command not understood".to_owned()))
             }
@@ -103,7 +103,7 @@ pub(super) fn read_event(event: &Event<'_>, app: &str) -> Option<EslEvent> {
             None => Some(EslEvent::Printed(job, bounded(words.trim()))),
         };
     }
-    // It may lack the channel's variables, so its id tells whether it is ours.
+    // This event may lack the channel's variables. `Legs` knows by its id whether the channel is ours.
     if event.kind == EventKind::Dtmf {
         let digit = Digit::new(&event.digit.text()).ok()?;
         return Some(EslEvent::Pressed(uuid(event.channel)?, digit));
@@ -118,19 +118,20 @@ pub(super) fn read_event(event: &Event<'_>, app: &str) -> Option<EslEvent> {
         EventKind::Answer => EslEvent::Answered(id),
         EventKind::Park | EventKind::Unpark if is_unanswered(event) => return None,
         EventKind::Park => EslEvent::Parked(id, !event.transfer.is_empty()),
-        // It hangs up: its end follows.
+        // The channel hangs up. The event of its end follows.
         EventKind::Unpark | EventKind::Unbridge if !event.cause.is_empty() => return None,
         EventKind::Unpark => EslEvent::Unparked(id),
         EventKind::Bridge => EslEvent::Bridged(uuid(event.bridge_a)?, uuid(event.bridge_b)?),
         EventKind::Unbridge => EslEvent::Unbridged(uuid(event.bridge_a)?, uuid(event.bridge_b)?),
-        // FreeSWITCH says that a hold ends where the conversation does. The phone knows nothing of that, and is asked.
+        // FreeSWITCH also reports the end of a hold when the conversation ends, although the phone still holds. So the phone's SDP
+        // decides.
         EventKind::Hold | EventKind::Unhold => EslEvent::OnHold(id, on_hold(&event.far_sdp.text())),
         EventKind::HangupComplete => EslEvent::Ended(id, Box::new(facts(event))),
         EventKind::RecordStart => EslEvent::RecordingStarted(recording(event.record_path)),
         EventKind::RecordStop => {
             EslEvent::RecordingStopped(recording(event.record_path), event.record_ms.number())
         }
-        // It also says `done` where the hang-up broke it off.
+        // FreeSWITCH also reports `done` if the hang-up broke off the playback.
         EventKind::PlaybackStop => {
             EslEvent::Played(id, event.playback_status.0 == b"done" && event.cause.0.is_empty())
         }
@@ -138,20 +139,20 @@ pub(super) fn read_event(event: &Event<'_>, app: &str) -> Option<EslEvent> {
     })
 }
 
-/// Whether this channel's phone still rings. Measured on 1.11: `intercept` parks a channel that rings, sometimes with a
-/// `CHANNEL_PARK` and a `CHANNEL_UNPARK`, and ends it. Nobody has answered, and nothing waits for orders.
+/// True if the phone of this channel still rings. Measured on 1.11: `intercept` parks a channel that rings, sometimes with a
+/// `CHANNEL_PARK` and a `CHANNEL_UNPARK`, and ends it. Nobody has answered this channel, so it is not a held leg.
 fn is_unanswered(event: &Event<'_>) -> bool {
     matches!(event.answer_state.0, b"ringing" | b"early")
 }
 
-/// Whether a far end that describes its audio so does not listen (RFC 3264, and RFC 2543's way).
+/// True if a far end with this SDP does not listen: `sendonly` or `inactive` (RFC 3264), or the address 0.0.0.0 (RFC 2543).
 pub(super) fn on_hold(sdp: &str) -> bool {
     let (mut audio, mut session) = (None, None);
     let mut section = &mut session;
     for line in sdp.lines() {
         match line.trim_end() {
             line if line.starts_with("m=audio ") => section = &mut audio,
-            // Another stream's direction says nothing.
+            // The direction of another stream does not matter.
             line if line.starts_with("m=") => break,
             "a=sendonly" | "a=inactive" | "c=IN IP4 0.0.0.0" => *section = Some(true),
             "a=sendrecv" | "a=recvonly" => *section = Some(false),
@@ -161,7 +162,8 @@ pub(super) fn on_hold(sdp: &str) -> bool {
     audio.or(session).unwrap_or(false)
 }
 
-/// When that happened by the PBX's clock, ms since 1970.
+/// Unix time in milliseconds by the PBX's clock at which the event happened. For an answer, this is the time of the answer, if known.
+/// `None` if the event has no time.
 pub(super) fn at_ms(event: &Event<'_>) -> Option<i64> {
     let answered = Some(event.answered_at).filter(|_| event.kind == EventKind::Answer);
     let us = answered
@@ -170,14 +172,14 @@ pub(super) fn at_ms(event: &Event<'_>) -> Option<i64> {
     i64::try_from(us.or_else(|| event.at.number())? / 1000).ok()
 }
 
-/// What the far half of a loopback says.
+/// Reads an event of the far half of a loopback.
 fn far_half(event: &Event<'_>, app: &str) -> Option<EslEvent> {
     let leg = (event.app.0 == app.as_bytes())
         .then(|| uuid(event.leg))
         .flatten()?;
     match event.kind {
         EventKind::Create => Some(EslEvent::FarHalf(leg)),
-        // A carrier may say so too, but then there was a channel to the carrier.
+        // A carrier may give this cause, too. But then there was a channel to the carrier, and its cause is in `beyond`.
         EventKind::HangupComplete if event.cause.0 == NO_ROOM.as_bytes() && event.beyond.is_empty() => {
             Some(EslEvent::FarHalfFull(leg))
         }
@@ -191,9 +193,10 @@ fn facts(event: &Event<'_>) -> Facts {
         side: Side::of(event.side.0),
         cause: bounded(&event.cause.text()),
         q850: code(event.q850).filter(|code| *code != 0),
-        // After a BYE from the far end this is 200.
+        // After a BYE from the far end, this status is 200.
         sip: code(event.sip).filter(|code| *code >= 300),
-        // Only a dialog ends with a BYE: somebody picked up, and was hung up on for want of a common codec.
+        // Only an answered call ends with a BYE. If it has no time of the answer, the far end picked up, and the PBX ended the call
+        // because the two had no common codec.
         answered: event.answered_at.is_some_time() || event.sip_end.0.ends_with(b"_bye"),
         progressed: event.rang_at.is_some_time() || event.early_media_at.is_some_time(),
         transfers: !event.transfer.is_empty(),

@@ -1,5 +1,5 @@
-//! The link to one FreeSWITCH: how it is made, and what it carries. What its events mean is `legs`' to say; when it is made again is
-//! `driver`'s.
+//! The link to one FreeSWITCH. This module connects and reads the PBX's state. `session` carries commands and events, `legs`
+//! interprets the events, and `driver` decides when to connect again.
 
 use super::EslConfig;
 use super::command;
@@ -23,14 +23,14 @@ use uuid::Uuid;
 #[cfg(test)]
 mod tests;
 
-/// Channels asked for at once while the PBX's state is read.
+/// Maximum number of `uuid_dump` commands that are sent before their replies are read.
 const DUMPS_SENT_MAX: usize = 32;
-/// All that we ever make use of. CUSTOM would have to come last: all that follows it is taken for a subclass.
+/// All events that Paceline uses. `CUSTOM` would have to come last, because FreeSWITCH takes every name after it for a subclass.
 const EVENTS: &str = "event plain CHANNEL_CREATE CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_ANSWER CHANNEL_PARK \
                       CHANNEL_UNPARK CHANNEL_BRIDGE CHANNEL_UNBRIDGE CHANNEL_HOLD CHANNEL_UNHOLD \
                       CHANNEL_HANGUP_COMPLETE BACKGROUND_JOB RECORD_START RECORD_STOP PLAYBACK_STOP DTMF";
 
-/// A link that stands, and what was read over it.
+/// A new link, and the PBX's state that was read over it.
 pub(super) struct Linked {
     events: Reader,
     pings: OwnedWriteHalf,
@@ -122,8 +122,8 @@ impl Link for EslLink {
     }
 }
 
-/// Subscribes first, and reads the PBX's state after, so that no event is lost in between: they are read meanwhile, and
-/// wait in the reader's queue.
+/// Subscribes to the events first and reads the PBX's state afterwards, so that no event in between is lost. Meanwhile a reader puts
+/// the events into its queue.
 async fn connect(
     config: &EslConfig,
     known: &HashSet<Uuid>,
@@ -145,7 +145,7 @@ async fn connect(
         command::owner_variable(&config.app)
     );
     urgent.demand("global_setvar", &take).await?;
-    // Filters are ORed. Channels of others, and their 30 events a call, stay where they are.
+    // FreeSWITCH sends an event if any filter matches. So the channels of others, with 30 events per call, cause no traffic.
     for filter in [
         format!("filter variable_paceline_app {mark}"),
         "filter Event-Name BACKGROUND_JOB".to_owned(),
@@ -153,10 +153,11 @@ async fn connect(
         events.demand("filter", &filter).await?;
     }
     events.demand("event", EVENTS).await?;
-    // How far the PBX's clock is from ours is known before its first word of a leg is made use of.
+    // The first ping goes out now, so that the difference between the PBX's clock and ours is known before the first events of legs
+    // are used.
     let ping = (Uuid::new_v4(), Instant::now());
     events.send(&command::ping(&config.app, ping.0)).await?;
-    // From here on they are read whatever happens, however long the survey takes.
+    // From here on a reader takes the events from the socket, however long the survey takes.
     let Connection {
         reading,
         writing: pings,
@@ -205,8 +206,9 @@ async fn connect(
     })
 }
 
-/// Whether another installation drives channels under our `app`: to take it would cut that one off in the middle of its
-/// calls. It shows that it lives by what it writes with every ping; one that has been silent for so long is dead.
+/// True if another installation drives channels under our `app`. Taking over would cut off that installation in the middle of its
+/// calls. A live owner changes a variable with every ping. If the variable stays the same for [`OWNER_SILENCE_MAX_S`], the owner is
+/// dead.
 async fn is_taken(urgent: &mut Connection, app: &str, mark: &str) -> Result<bool, ConnectionError> {
     let owner = format!("api global_getvar {}", command::owner_variable(app));
     let owner = text(urgent.ask(&owner).await?);

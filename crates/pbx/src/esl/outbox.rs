@@ -1,63 +1,63 @@
-//! What the state machines want done: commands for the PBX, events for everybody else. Plain data.
+//! The output of the state machines: commands for the PBX and events for the engine. Plain data.
 
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::PbxEvent;
 use std::collections::VecDeque;
 use uuid::Uuid;
 
-/// Why an agent's leg is looked at.
+/// Why the driver looks at an agent's leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
     /// The callee ended before the two were joined.
     AfterFailedJoin,
-    /// The callee ended after that, and the PBX may still have been busy with the join.
+    /// The callee ended after the join. The PBX may not have finished the join.
     AfterTalk,
 }
 
-/// Why a command was sent, so that its reply finds its place.
+/// Why a command was sent. It decides how the reply is handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum OnReply {
     Placed(Uuid),
     Joined(LegId, AgentLegId),
-    /// A join was refused; this tells which side is missing.
+    /// A join was refused. The reply tells whether the callee still exists; if it does, the agent is gone.
     WhichIsGone(LegId, AgentLegId),
     HungUp(Uuid),
-    /// Whether the message's file is there.
+    /// Whether the message's file exists.
     SoundFound(LegId),
     Playing(LegId),
-    /// Whether the announcement's file is there.
+    /// Whether the announcement's file exists, or the file of the recording that is about to start.
     AnnouncementFound(String),
     Announced(String),
-    /// What this agent's phone last said of its audio.
+    /// The latest SDP of this agent's phone.
     Described(Uuid),
-    /// How many packets have come from some agents' phones.
+    /// The numbers of packets that have come from some agents' phones.
     Counted,
-    /// Whom this transferred callee is with.
+    /// The state of this transferred callee's leg, and whether its other party exists.
     Looked(Uuid),
-    /// What this callee's leg does, whose agent was gone before the two were joined.
+    /// The state of this callee's leg after a failed join.
     Settled(Uuid),
-    /// The party that this agent's leg is with, now that its callee has ended.
+    /// The state of this agent's leg after the end of its callee, and whether its other party exists.
     LeftBehind(Uuid, Look),
     Recorded(String),
-    /// The outcome changes nothing here.
+    /// The reply changes nothing.
     Nothing,
 }
 
 impl OnReply {
-    /// Whether it goes over the connection for originates.
+    /// True if the command goes over the connection for originates.
     pub(super) const fn places(&self) -> bool {
         matches!(self, Self::Placed(_))
     }
 }
 
-/// A command, and what its reply is for.
+/// A command, and how its reply is handled.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) command: String,
     pub(super) then: OnReply,
 }
 
-/// What came out: to be drained after every call.
+/// The output so far. To be drained after every call of the state machines.
 #[derive(Debug, Default)]
 pub(super) struct Out {
     pub(super) asks: VecDeque<Request>,

@@ -1,7 +1,7 @@
-//! Tasks that do nothing but read a connection. In: a socket. Out: [`Heard`], through a queue of their own.
+//! Readers: tasks that only read a connection. Input: a socket. Output: [`Heard`], through a queue for each reader.
 //!
-//! **Invariant:** a reader waits for its socket and for nothing else. Where its queue is full it lets go of the
-//! connection: a FreeSWITCH whose client does not read can stop working for everybody.
+//! **Invariant:** a reader waits for its socket and for nothing else. If its queue is full, it gives up the connection, because
+//! one client that does not read can block the whole FreeSWITCH.
 
 use super::connection::{ConnectionError, Reading};
 use super::esl_event::{EslEvent, at_ms, read_event};
@@ -14,16 +14,16 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::JoinHandle;
 
-/// Words of the PBX that may wait for us, here and while its state is read.
+/// Maximum number of messages in a reader's queue. While the PBX's state is read, nothing takes events from it.
 const HEARD_WAITING_MAX: usize = 65_536;
-/// The longest reply that is kept; all that matters of one stands at its start.
+/// Longer replies are cut. Everything that matters is at the start of a reply.
 const REPLY_BYTES_MAX: usize = 4096;
 
-/// Something that was read, and when.
+/// A message of the PBX, and the time when we read it.
 #[derive(Debug)]
 pub(super) struct Heard {
     pub(super) at: Instant,
-    /// When it happened by the PBX's clock, ms since 1970, where it says so.
+    /// Unix time in milliseconds by the PBX's clock at which the event happened. `None` if the message has no time.
     pub(super) pbx_ms: Option<i64>,
     pub(super) what: What,
 }
@@ -32,7 +32,7 @@ pub(super) struct Heard {
 pub(super) enum What {
     EslEvent(EslEvent),
     Reply(String),
-    /// Nothing of use, but the PBX lives.
+    /// A message that we do not use. It proves that the PBX is alive.
     Life,
 }
 
@@ -47,7 +47,7 @@ pub(super) enum Deaf {
     Stopped,
 }
 
-/// A running reader; stops, and closes the connection's reading half, when dropped.
+/// A running reader. If it is dropped, its task stops and drops the reading half of the connection.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) heard: Receiver<Heard>,
@@ -72,7 +72,7 @@ impl Reader {
         Self { heard, task }
     }
 
-    /// Why it stopped, once [`Self::heard`] is closed.
+    /// Why the reader stopped. To be called after [`Self::heard`] was closed.
     pub(super) async fn why(mut self) -> Deaf {
         (&mut self.task).await.unwrap_or(Deaf::Stopped)
     }

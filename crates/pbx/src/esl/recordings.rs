@@ -1,8 +1,10 @@
-//! Recordings of conversations: a pure state machine beside that of the legs. In: commands, what the PBX said,
-//! replies. Out: commands and events. The rule it keeps: nothing is recorded before the announcement was heard to its
-//! end, and nothing after the callee left.
+//! Recordings of conversations: a pure state machine beside that of the legs. Input: commands, events of the PBX, replies. Output:
+//! commands and events.
 //!
-//! The callee's channel is recorded, both directions of it, so the PBX itself ends a recording with its callee.
+//! **Invariant:** a recording starts only after its announcement, if there is one, was played to its end, and it ends if the callee
+//! leaves.
+//!
+//! The PBX records both directions of the callee's channel, so the recording ends with that channel.
 
 use super::command;
 use super::outbox::{OnReply, Out};
@@ -13,22 +15,22 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Recordings at once, far more than agents on one PBX.
+/// Maximum number of recordings at once. One PBX has far fewer agents.
 const RECORDINGS_MAX: usize = 4096;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Whether the file to be played, or the one to be written, is there, was asked.
+    /// The PBX was asked whether the announcement's file exists.
     Looking { media: String },
-    /// The announcement plays.
+    /// The PBX was asked to play the announcement.
     Announcing,
-    /// Whether the file to be written is there was asked: it would be overwritten.
+    /// The PBX was asked whether the recording's file exists already. The recording would overwrite it.
     Clearing,
-    /// Asked for.
+    /// The PBX was asked to start the recording.
     Starting,
-    /// The PBX says that it runs.
+    /// The recording runs.
     Running,
-    /// Asked to stop.
+    /// The PBX was asked to stop the recording.
     Stopping,
 }
 
@@ -38,18 +40,18 @@ struct Recording {
     agent_leg: Option<AgentLegId>,
     path: String,
     stage: Stage,
-    /// Stop it as soon as the link stands again.
+    /// Stop it as soon as the link is up again.
     stop_asked: bool,
 }
 
-/// The PBX's own folders.
+/// The PBX's own folders: its `recordings_dir` and its `sounds_dir`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Folders {
     pub(super) recordings: String,
     pub(super) sounds: String,
 }
 
-/// All recordings that run or are about to.
+/// All recordings that run, and those that will start.
 #[derive(Debug, Default)]
 pub(super) struct Recordings {
     pub(super) folders: Folders,
@@ -57,7 +59,7 @@ pub(super) struct Recordings {
 }
 
 fn fail(recording: &str, reason: &str, out: &mut Out) {
-    // Others on the PBX give their recordings names that ours never have.
+    // A recording of ours always has a valid name.
     if let Ok(recording) = RecordingName::new(recording) {
         let reason = mask_numbers(reason).into_owned();
         out.events
@@ -127,7 +129,7 @@ impl Recordings {
         self.end(recording.as_str(), "stopped before it began", out);
     }
 
-    /// The same while the link is down.
+    /// Stops the recording when the link is up again.
     pub(super) fn stop_later(&mut self, recording: &RecordingName) {
         if let Some(recording) = self.by_name.get_mut(recording.as_str()) {
             recording.stop_asked = true;
@@ -174,14 +176,14 @@ impl Recordings {
         }
         for name in self.names(|recording| recording.leg == leg) {
             match self.by_name.get(&name).map(|recording| &recording.stage) {
-                // Its file was closed with the channel; the word of it was lost, or comes no more.
+                // The PBX closed the file when the channel ended. The event of that was lost, or comes too late.
                 Some(Stage::Starting | Stage::Running | Stage::Stopping) => self.stopped(&name, None, out),
                 _ => self.end(&name, "the callee left during the announcement", out),
             }
         }
     }
 
-    /// The callee is with somebody else: no recording of it goes on.
+    /// The callee is with another party, so its recordings end.
     pub(super) fn callee_moved(&mut self, leg: LegId, out: &mut Out) {
         for name in self.names(|recording| recording.leg == leg) {
             self.end(&name, "the callee left during the announcement", out);
@@ -197,9 +199,9 @@ impl Recordings {
         }
     }
 
-    // --- what the PBX says ---------------------------------------------------------------------------------
+    // --- events and replies of the PBX ------------------------------------------------------------------------
 
-    /// Whether a file that was asked for is there: the announcement's must be, the recording's must not.
+    /// Takes the reply whether a file exists. The announcement's file must exist, and the recording's file must not.
     pub(super) fn announcement_found(&mut self, name: &str, found: bool, out: &mut Out) {
         let Some(recording) = self.by_name.get_mut(name) else {
             return;
@@ -222,7 +224,7 @@ impl Recordings {
             }
             (Stage::Clearing, false) => {
                 recording.stage = Stage::Starting;
-                // After a crash of ours this tells of it.
+                // After a restart, Paceline finds the recording by this mark.
                 out.ask(OnReply::Nothing, command::mark_recording(recording.leg.0, name));
                 out.ask(
                     OnReply::Recorded(name.to_owned()),
@@ -244,7 +246,7 @@ impl Recordings {
         }
     }
 
-    /// Something was played to a callee.
+    /// A playback to a callee ended. `done`: it was played to its end.
     pub(super) fn played(&mut self, leg: LegId, done: bool, out: &mut Out) {
         for name in self.names(|recording| recording.leg == leg && recording.stage == Stage::Announcing) {
             let Some(recording) = self.by_name.get_mut(&name) else {
@@ -270,7 +272,7 @@ impl Recordings {
     }
 
     pub(super) fn started(&mut self, name: &str, out: &mut Out) {
-        // Somebody else may record this channel too.
+        // Others on the PBX may record this channel, too.
         if let Some(recording) = self.by_name.get_mut(name)
             && matches!(recording.stage, Stage::Starting | Stage::Stopping)
         {
@@ -295,7 +297,7 @@ impl Recordings {
 
     // --- after a gap ------------------------------------------------------------------------------------------
 
-    /// Takes over a recording that a former run of ours left running.
+    /// Takes over the recording that was last started on this leg, perhaps by an earlier run. It counts as running.
     pub(super) fn adopt(&mut self, leg: LegId, agent: Option<Uuid>, name: &str) {
         let Some(path) = command::recording_path(&self.folders.recordings, name) else {
             return;
@@ -309,8 +311,8 @@ impl Recordings {
         });
     }
 
-    /// The link stands again. What was to be done meanwhile is done now; an announcement that nobody watched is not
-    /// known to have been heard.
+    /// The link is up again. Recordings that were to be stopped meanwhile are stopped now. A recording that had not been
+    /// started fails, because nothing proves that its announcement was played to its end.
     pub(super) fn relinked(&mut self, out: &mut Out) {
         for name in self.names(|_| true) {
             let Some(recording) = self.by_name.get_mut(&name) else {
@@ -320,7 +322,7 @@ impl Recordings {
                 Stage::Looking { .. } | Stage::Announcing | Stage::Clearing => {
                     self.end(&name, "the link to the PBX broke during the announcement", out);
                 }
-                // The command or its event may have been lost: only a stop makes sure.
+                // The command or its event may have been lost. Only a stop ensures that nothing is recorded any more.
                 Stage::Starting | Stage::Stopping => {
                     recording.stage = Stage::Running;
                     self.end(&name, "", out);

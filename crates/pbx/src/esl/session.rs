@@ -1,5 +1,5 @@
-//! One link while it stands: carries commands, replies and events between connections, queues and the state machine, in
-//! one task and without waiting for any single one of them.
+//! One link while it is up. One task carries commands, replies and events between the connections, the queues and the state
+//! machine, and it waits for all of them at once.
 
 use super::command;
 use super::connection::{Connection, REPLY_WAIT_MAX};
@@ -20,13 +20,13 @@ use tokio::net::tcp::OwnedWriteHalf;
 use uuid::Uuid;
 
 const TICK: Duration = Duration::from_millis(100);
-/// Commands that the PBX may have unanswered on one connection. It carries them out one by one.
+/// Maximum number of commands without a reply on one connection. The PBX executes them one by one.
 const SENT_MAX: usize = 64;
-/// Commands that may wait here before no more are taken from the dialer.
+/// If this many commands wait here, the driver takes no more from the engine.
 const WAITING_MAX: usize = 1024;
-/// Words of the PBX handled before anything else gets its turn.
+/// Maximum number of messages on the connection for events that are handled before anything else.
 const TURN_MAX: usize = 256;
-/// What one command may wait for room in the socket.
+/// Maximum time that a write waits for room in the socket.
 const WRITE_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// How a session ended.
@@ -54,14 +54,14 @@ pub(super) enum Lost {
     Replaced,
 }
 
-/// A connection for commands while it stands.
+/// A connection for commands while the link is up.
 pub(super) struct Line {
     reader: Reader,
     writing: OwnedWriteHalf,
     waiting: VecDeque<Request>,
     sent: VecDeque<(Instant, OnReply)>,
     replied_at: Instant,
-    /// Written together, with one system call.
+    /// The commands to write together, with one system call.
     text: Vec<u8>,
 }
 
@@ -78,14 +78,15 @@ impl Line {
         }
     }
 
-    /// Replies come one by one, so a PBX that is short of CPU is slow with the last of many and lives all the same.
+    /// True if a command has no reply in time. The time starts anew with each message on this connection: a PBX that is short of CPU
+    /// executes many commands slowly, and the last reply comes late although the PBX works.
     fn overdue(&self, now: Instant) -> bool {
         self.sent
             .front()
             .is_some_and(|(at, _)| now.duration_since(self.replied_at.max(*at)) > REPLY_WAIT_MAX)
     }
 
-    /// Writes what may be sent.
+    /// Sends waiting commands, until [`SENT_MAX`] are without a reply.
     async fn send(&mut self, legs: &mut Legs) -> Result<(), End> {
         let now = Instant::now();
         while self.sent.len() < SENT_MAX
@@ -101,7 +102,7 @@ impl Line {
         if self.text.is_empty() {
             return Ok(());
         }
-        // The PBX reads commands one by one, but they are small: there is room unless it is stuck.
+        // Commands are small, so the socket has room for them unless the PBX is stuck.
         let written = tokio::time::timeout(WRITE_WAIT_MAX, self.writing.write_all(&self.text)).await;
         self.text.clear();
         written
@@ -110,28 +111,28 @@ impl Line {
     }
 }
 
-/// One link while it stands.
+/// One link while it is up.
 pub(super) struct Session<'a> {
     pub(super) events: Reader,
-    /// The other half of the connection for events: only pings go out there.
+    /// The writing half of the connection for events. Only pings are sent there.
     pub(super) pings: OwnedWriteHalf,
-    /// The last ping, and when it was sent.
+    /// The job of the last ping, and the time when it was sent.
     pub(super) ping: (Uuid, Instant),
-    /// What the PBX answers while we drive the channels marked with [`Self::app`].
+    /// The PBX's answer to a ping while this link drives the channels of [`Self::app`].
     pub(super) owner: String,
     pub(super) app: String,
     pub(super) clock: PbxClock,
-    /// For originates.
+    /// The connection for originates.
     pub(super) places: Line,
-    /// For what somebody on the line waits for.
+    /// The connection for all other commands, because a callee or an agent may wait for them.
     pub(super) urgent: Line,
     pub(super) legs: &'a mut Legs,
     pub(super) ports: &'a mut Ports,
-    /// Of the events.
+    /// The pulse of the connection for events.
     pub(super) pulse: Pulse,
 }
 
-/// Which of the three connections.
+/// The source of an input, and the input.
 enum From {
     Events(Option<Heard>),
     Places(Option<Heard>),
@@ -141,10 +142,10 @@ enum From {
 }
 
 impl Session<'_> {
-    /// Carries on until the link or the driver ends.
+    /// Runs until the link or the driver ends.
     pub(super) async fn run(mut self) -> End {
         let halt = self.carry_on().await;
-        // Originates that were never sent: nobody needs to wonder what became of them.
+        // These originates were never sent. After a loss `Legs::unlinked` ends their legs, so they need no resynchronisation.
         self.legs.out.asks.extend(self.places.waiting.drain(..));
         match halt {
             Ok(never) => match never {},
@@ -190,7 +191,7 @@ impl Session<'_> {
         }
     }
 
-    /// Handles what was heard, and what has come with it.
+    /// Handles `first` and the messages that wait behind it, up to [`TURN_MAX`]. Returns when `first` was read.
     fn events(&mut self, first: Heard) -> Result<Instant, End> {
         let read_at = first.at;
         let mut next = Some(first);
@@ -215,7 +216,8 @@ impl Session<'_> {
         Ok(read_at)
     }
 
-    /// The PBX has answered a ping.
+    /// The PBX has answered a ping with the current owner. If the owner is another link, this link ends. Answers to older pings do
+    /// not count.
     fn ponged(&mut self, job: Uuid, owner: &str, pbx_ms: Option<i64>, at: Instant) -> Result<(), End> {
         let (last, sent_at) = self.ping;
         if job != last {
@@ -268,7 +270,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Sends what the state machine wants sent, and hands on what it wants handed on.
+    /// Sends the state machine's commands and hands on its events.
     async fn deliver(&mut self, read_at: Instant) -> Result<(), End> {
         self.hand_on(read_at, Duration::ZERO)?;
         while let Some(ask) = self.legs.out.asks.pop_front() {
@@ -280,7 +282,7 @@ impl Session<'_> {
         }
         self.urgent.send(self.legs).await?;
         self.places.send(self.legs).await?;
-        // A placement that was taken back came to its end here.
+        // `send` ends the legs that were cancelled before their originates were sent.
         self.hand_on(read_at, Duration::ZERO)
     }
 
@@ -303,7 +305,7 @@ enum Which {
 /// Why a session stops.
 enum Halt {
     End(End),
-    /// A reader has stopped, and will say why.
+    /// A reader has stopped. Its task returns the reason.
     Deaf(Which),
 }
 

@@ -1,7 +1,8 @@
-//! What lives on the PBX after a gap. In: the PBX's list of channels, then each channel's dump. Out: a [`Survey`]
-//! for the state machine, and the [`Snapshot`] for everybody else. Pure.
+//! The channels that exist on the PBX after a gap in its events. Input: the PBX's list of channels, then the dump of each channel.
+//! Output: a [`Survey`] for the state machine, with the [`Snapshot`] for the engine. Pure.
 //!
-//! The list comes from a database that lags behind the channels, so it only says whom to ask; the dump is the truth.
+//! The PBX takes the list from a database that lags behind the channels. So the list only tells which channels to dump, and every
+//! fact comes from a dump.
 
 use super::esl_event::{on_hold, our_leg, uuid};
 use super::leg::{Found, FoundStage, Side};
@@ -27,15 +28,15 @@ struct Row {
     direction: String,
 }
 
-/// All that concerns us on the PBX.
+/// The channels that were found on the PBX.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub(super) snapshot: Snapshot,
-    /// Channels of ours.
+    /// The channels that are our legs.
     pub(super) found: HashMap<Uuid, Found>,
 }
 
-/// The channels to ask for: those of the list that somebody on the PBX placed, and those we know of.
+/// The channels to dump: the outbound channels of the list, and the legs that we know. Fails if the list is not the expected JSON.
 pub(super) fn candidates(list: &[u8], known: &HashSet<Uuid>) -> Result<BTreeSet<Uuid>, serde_json::Error> {
     let channels: Channels = serde_json::from_slice(list)?;
     Ok(channels
@@ -47,17 +48,17 @@ pub(super) fn candidates(list: &[u8], known: &HashSet<Uuid>) -> Result<BTreeSet<
         .collect())
 }
 
-/// What a channel of ours may be at in the dialplan while it is kept for us, besides nothing yet.
+/// Applications that a leg of ours executes without being in the PBX's dialplan. Empty: it has executed none yet.
 const KEEPING: [&[u8]; 4] = [b"", b"park", b"set", b"playback"];
 
-/// How long ago it was answered, by the PBX's clock alone.
+/// The time since the answer. Both times are by the PBX's clock.
 fn up_for(event: &Event<'_>) -> Option<Duration> {
     let us = event.at.number()?.checked_sub(event.answered_at.number()?)?;
     Some(Duration::from_micros(us))
 }
 
 impl Survey {
-    /// Takes in what the PBX says of one channel, which may be that there is none.
+    /// Takes the dump of one channel, or the PBX's reply that the channel does not exist.
     pub(super) fn dump(&mut self, dump: &[u8], app: &str) {
         let event = Event::decode(dump);
         let Some(id) = uuid(event.channel) else { return };
@@ -109,11 +110,11 @@ impl Survey {
         );
     }
 
-    /// Says who is in which agent's conversation, once all dumps are in.
+    /// Determines which leg is in which agent's conversation. To be called after the last dump.
     pub(super) fn finish(mut self) -> Self {
         let sides: HashMap<Uuid, Side> = self.found.iter().map(|(id, found)| (*id, found.side)).collect();
         for (id, found) in &mut self.found {
-            // The other side may be a stranger, or gone since.
+            // The other channel may be none of our legs, or it has ended since.
             let joined = found
                 .with
                 .filter(|with| sides.get(with).is_some_and(|side| *side != found.side));

@@ -1,4 +1,4 @@
-//! Joins callees and agents, and reports it once they talk.
+//! Joins callees with agents, and reports a join when the two talk.
 
 use super::moves::PARK_WAIT_MAX;
 use super::{JOIN_BEGINS_MAX, JOIN_WAIT_MAX, Legs};

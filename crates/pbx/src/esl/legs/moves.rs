@@ -1,13 +1,15 @@
-//! Legs that move by themselves: an agent's phone transfers its callee, another phone picks a call up, an operator moves a leg.
+//! Legs that are moved without a command of ours: an agent's phone transfers its callee, another phone picks up a call, an operator
+//! moves a leg.
 //!
 //! Measured on 1.11:
-//! - A transfer, blind or attended, parks the agent's leg first; `CHANNEL_UNBRIDGE` of the callee's comes next, then what becomes of it.
-//!   A phone that hangs up at once has its leg ended before any of it.
-//! - Where the agent's leg was moved, or has ended, the callee is parked; the agent's end may come after that. Where another phone took the callee, the agent's leg ends as
-//!   `PICKED_OFF`, before the callee's `CHANNEL_UNBRIDGE` or after it.
-//! - Whoever joins a leg of ours from his own channel is the first of the two, so that we do not hear of the join.
-//! - Once a transferred callee's conversation is over, the callee is parked. But if the other one is gone before the two are joined, the
-//!   callee stays in `CS_SOFT_EXECUTE` or `CS_EXCHANGE_MEDIA` with nobody, and no event tells. So it is asked for every [`LOOKED_EVERY`].
+//! - A blind or attended transfer parks the agent's leg first. Then comes `CHANNEL_UNBRIDGE` of the callee's leg, then the events of
+//!   the callee's next place. If the phone hangs up at once, its leg ends before all of these.
+//! - If the agent's leg was moved or has ended, the PBX parks the callee. The event of the agent's end may come after that.
+//! - If another phone picked up the callee, the agent's leg ends with `PICKED_OFF`, before or after the callee's `CHANNEL_UNBRIDGE`.
+//! - If another party joins a leg of ours from its own channel, that channel is the first of the two, so we get no event of the join.
+//! - When the conversation of a transferred callee ends, the PBX parks the callee. But if the other party is gone before the two are
+//!   joined, the callee stays in `CS_SOFT_EXECUTE` or `CS_EXCHANGE_MEDIA` with nobody, and no event tells. So the driver looks at
+//!   transferred callees every [`LOOKED_EVERY`].
 
 use super::Legs;
 use super::phones::is_due;

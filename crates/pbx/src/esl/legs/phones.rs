@@ -1,7 +1,7 @@
-//! Whether agents' phones listen: on hold, or silent for so long that they must be gone.
+//! Finds agents' phones that do not listen: they are on hold, or they have been silent for so long that they must be gone.
 //!
-//! Measured on 1.11: where a conversation ends on hold FreeSWITCH takes the hold for over, and of the phone's own unhold nothing is
-//! said then. So a phone on hold is asked for, until what it last said of its audio is another thing.
+//! Measured on 1.11: if a conversation ends while a phone holds it, FreeSWITCH assumes the end of the hold, and the phone's own
+//! unhold raises no event later. So the driver reads the latest SDP of each phone on hold, until that SDP no longer says hold.
 
 use super::Legs;
 use crate::esl::command;
