@@ -80,7 +80,7 @@ pub struct Decoder {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
-    /// The first so many of them contain no end of headers.
+    /// This many bytes from `start` on contain no end of the headers.
     scanned: usize,
     head: Option<Head>,
 }

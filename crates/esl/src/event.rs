@@ -200,7 +200,7 @@ impl<'a> Event<'a> {
     }
 
     fn header(&mut self, line: &'a [u8], body_length: &mut usize) {
-        // Nine headers of ten are variables or parts of caller profiles that Paceline does not use.
+        // Nine of ten headers are variables or parts of caller profiles that Paceline does not use.
         match line.first() {
             Some(b'v') => {
                 if let Some(line) = line.strip_prefix(b"variable_") {

@@ -9,7 +9,7 @@
 /// A value that cannot be written into a command without changing its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unquotable {
-    /// The value of a variable.
+    /// The value of a variable; the field is the variable's name.
     #[error(
         "`{0}` contains a character that cannot be sent to FreeSWITCH; remove braces, `$` and control characters"
     )]
@@ -67,7 +67,7 @@ pub fn originate(
 }
 
 fn variable(text: &mut String, value: &str) -> Option<()> {
-    // At the start of a value these make it a list.
+    // `ARRAY::` and `^^` at the start of a value make it a list.
     if value.contains(":_:") || value.starts_with("ARRAY::") || value.starts_with("^^") {
         return None;
     }
@@ -75,7 +75,7 @@ fn variable(text: &mut String, value: &str) -> Option<()> {
         match char {
             '{' | '}' | '$' => return None,
             _ if char.is_control() => return None,
-            // Split at `=`, at `,`, at ` `: three parsers, each of which halves the backslashes.
+            // Three parsers split at `=`, at `,` and at the space. Each of them halves the backslashes.
             '\\' => text.push_str(&"\\".repeat(8)),
             '\'' | '"' => {
                 text.push_str(&"\\".repeat(7));
@@ -92,10 +92,10 @@ fn variable(text: &mut String, value: &str) -> Option<()> {
     Some(())
 }
 
-/// A value that stands as one word of a command, such as a file's path.
+/// Returns the value if it is one plain word of a command, such as the path of a file.
 ///
 /// # Errors
-/// [`Unquotable::Argument`], where it would be more than one word, or another.
+/// [`Unquotable::Argument`] if FreeSWITCH would read more than one word, or another word.
 pub fn argument(value: &str) -> Result<&str, Unquotable> {
     let plain = !value.is_empty()
         && value

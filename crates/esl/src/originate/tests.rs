@@ -1,9 +1,9 @@
-//! [`originate`] against a model of FreeSWITCH's parsers, written from their rules: what comes out is what went in.
+//! [`originate`] against a model of FreeSWITCH's parsers, written from their rules: the parsers return exactly the given values.
 
 use super::*;
 use proptest::prelude::*;
 
-/// Takes off one layer of quotes and backslashes, as FreeSWITCH does after every split.
+/// Removes one layer of quotes and backslashes, as FreeSWITCH does after every split.
 fn unquoted(part: &str, delimiter: char) -> String {
     let chars: Vec<char> = part.trim_start_matches(' ').chars().collect();
     let (mut out, mut kept, mut quoted, mut at) = (String::new(), 0, false, 0);
@@ -41,7 +41,7 @@ fn unquoted(part: &str, delimiter: char) -> String {
     out
 }
 
-/// Splits at `delimiter`, but not inside quotes. Blanks in a row are one delimiter.
+/// Splits at `delimiter`, but not inside quotes. Consecutive spaces are one delimiter.
 fn split(text: &str, delimiter: char) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
     let (mut parts, mut part, mut quoted, mut at) = (Vec::new(), String::new(), false, 0);
@@ -72,7 +72,7 @@ fn split(text: &str, delimiter: char) -> Vec<String> {
     parts.iter().map(|part| unquoted(part, delimiter)).collect()
 }
 
-/// What FreeSWITCH makes of an originate: variables, dial string, and what follows.
+/// Reads an originate as FreeSWITCH does. Returns its variables, its dial string, and the words that follow.
 fn parsed(command: &str) -> (Vec<(String, String)>, String, Vec<String>) {
     let line = command.split('\n').next().unwrap_or_default();
     assert_eq!(line, command, "a command is one line");
@@ -98,7 +98,7 @@ fn parsed(command: &str) -> (Vec<(String, String)>, String, Vec<String>) {
     let variables = split(inside, ',')
         .iter()
         .filter_map(|variable| {
-            // All that follows the first `=` is the value, with one more layer off.
+            // Everything after the first `=` is the value. FreeSWITCH removes one more layer from it.
             let (name, value) = variable.split_once('=')?;
             Some((unquoted(name, '='), unquoted(value, '=')))
         })
@@ -177,7 +177,7 @@ proptest! {
             "\\PC{0,12}",
         ],
     ) {
-        // FreeSWITCH knows no variable without a value.
+        // In FreeSWITCH a variable without a value does not exist.
         prop_assume!(!value.is_empty());
         survives(&value);
     }
