@@ -381,6 +381,14 @@ impl Heard {
             {
                 allowed.push(Some(AnswerResult::Connected(0)));
             }
+            if let Some(AnswerResult::HungUp(ms)) = told(attempt)
+                && answer.call.heard_agent.is_some()
+                && answer.lasted_ms <= ms
+            {
+                // Joined in the gap, and gone before its end: the record says that the callee hung up. Within the limit that
+                // counts in neither term, so the rate can only look worse than it is.
+                allowed.push(Some(AnswerResult::HungUp(ms)));
+            }
             if attempt.outcome.as_deref() == Some("unknown") {
                 // The answer itself went unseen, and the record says that the evidence is lost.
                 allowed.push(None);
