@@ -51,7 +51,7 @@ uuid_id! {
     AttemptId
     /// One originate of an attempt over one trunk; this UUID is the callee's channel id on the PBX.
     LegId
-    /// An agent's held leg; this UUID is the agent's channel id on the PBX, and what the id of its bridge is made of.
+    /// An agent's held leg; this UUID is the agent's channel id on the PBX. The id of the leg's bridge is made from it.
     AgentLegId
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// One input. Each variant says where it comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// Whether the campaign may launch calls. Conversations go on in any case. An engine starts paused.
+    /// True if the campaign may launch calls. Conversations go on in any case. An engine starts paused.
     SetActive(bool),
     /// The process will stop and start again: launch nothing, return the hopper, cancel unanswered calls. Agents stay
     /// logged in and conversations go on, on the PBX, until the next start takes them over.
@@ -58,7 +58,7 @@ pub enum Input {
     },
     /// The reply to [`crate::command::Command::Refill`] if the store failed.
     RefillFailed,
-    /// The reply to [`crate::command::Command::Prepare`]: whether the attempt, its leg and an `allow` decision are stored.
+    /// The reply to [`crate::command::Command::Prepare`]. It says if the attempt, its leg and an `allow` decision are stored.
     Prepared {
         /// The attempt.
         attempt: AttemptId,
@@ -126,7 +126,7 @@ pub enum AgentRequest {
     },
     /// Log out. During a call: after it.
     LogOut {
-        /// Who requests it.
+        /// The sender of the request.
         by: Asker,
     },
     /// Take calls. This ends wrap-up and a pause.
@@ -139,7 +139,7 @@ pub enum AgentRequest {
     HangUp,
 }
 
-/// Who sends a request for an agent.
+/// The sender of a request for an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
     /// The agent.
@@ -148,7 +148,7 @@ pub enum Asker {
     Supervisor,
 }
 
-/// What the store knows about a campaign when its engine starts: everything that the last run left open.
+/// The stored state of a campaign when its engine starts: everything that the last run left open.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recovered {
     /// Attempts without an outcome.
@@ -199,6 +199,6 @@ pub struct OpenAgent {
     pub extension: Extension,
     /// The held or ringing leg.
     pub leg: Option<AgentLegId>,
-    /// What the agent had requested last.
+    /// The last request of the agent.
     pub wants: Wants,
 }

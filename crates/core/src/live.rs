@@ -1,4 +1,4 @@
-//! What a campaign looks like at this moment, for metrics and the API.
+//! The present state of a campaign, for metrics and the API.
 
 use crate::agent::{AgentReason, AgentState};
 use crate::ids::{AgentId, AgentLegId, AttemptId, PbxName, TrunkId};

@@ -3,7 +3,7 @@
 use crate::words::words;
 
 words! {
-    /// How the message to an abandoned callee ended.
+    /// The end of the message to an abandoned callee.
     MessageResult {
         /// It was played to its end.
         Whole = "whole",
@@ -15,7 +15,7 @@ words! {
 }
 
 words! {
-    /// What the line did with an attempt. Every ended attempt has exactly one outcome.
+    /// The result of an attempt. Every ended attempt has exactly one outcome.
     Outcome {
         /// A person answered and got an agent, or hung up within the connect limit.
         Answered = "answered",

@@ -16,7 +16,7 @@ use crate::words::words;
 use std::time::Duration;
 
 words! {
-    /// What the service says about a number.
+    /// The service's verdict on a number.
     OutsideVerdict {
         /// It may be called.
         Allow = "allow",
@@ -29,18 +29,18 @@ words! {
     }
 }
 
-/// What the service said about a number.
+/// The service's answer about a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutsideAnswer {
     /// The verdict.
     pub verdict: OutsideVerdict,
     /// The kind of line. `None`: the service does not know.
     pub line: Option<NumberKind>,
-    /// Why, in the service's words, such as `vacant`; at most [`OutsideAnswer::TEXT_MAX`] characters. It contains no number.
+    /// The reason in the service's words, such as `vacant`; at most [`OutsideAnswer::TEXT_MAX`] characters. It contains no number.
     pub reason: String,
     /// The service's own id of this answer, as a proof.
     pub evidence: Option<String>,
-    /// When it came.
+    /// Time at which it came.
     pub answered_at: Wall,
     /// The answer counts before this time.
     pub expires_at: Wall,
@@ -61,20 +61,20 @@ pub enum OutsideService {
     Works,
     /// It does not answer, and numbers without an answer are not called.
     Out {
-        /// Since when.
+        /// Start of the outage.
         since: Wall,
     },
     /// It does not answer, and the configuration says that numbers without an answer are called meanwhile.
     OutAndOpen {
-        /// Since when.
+        /// Start of the outage.
         since: Wall,
-        /// Why, in the words of the configuration. They are recorded with each such call.
+        /// The reason in the words of the configuration. It is recorded with each such call.
         because: String,
     },
 }
 
 words! {
-    /// Why the outside check allows, defers or denies.
+    /// The reason why the outside check allows, defers or denies a call.
     OutsideReason {
         /// The service's answer says so.
         Answer = "answer",
@@ -87,19 +87,19 @@ words! {
     }
 }
 
-/// Whether a number may be called, as far as the outside check says.
+/// The decision of the outside check about a call to a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutsideRuling {
-    /// It may.
+    /// The number may be called.
     Allow(OutsideReason),
-    /// Not now.
+    /// The number may not be called now.
     Defer {
         /// Ask the gate again at this time.
         until: Wall,
-        /// Why.
+        /// The reason.
         because: OutsideReason,
     },
-    /// It may not, by the service's answer.
+    /// The number may not be called: the service's answer denies it.
     Deny,
 }
 
@@ -108,7 +108,8 @@ const ASKED_WITHIN: Duration = Duration::from_secs(15);
 /// While the service is missing or does not answer, numbers without an answer are looked at again after this time.
 const OUTAGE_RETRY: Duration = Duration::from_secs(5 * 60);
 
-/// Whether a number may be called. `answer` is its last answer, which may have expired. Only campaigns that need the check ask.
+/// Decides about a call to a number. `answer` is the number's last answer, which may have expired. Paceline uses this only for
+/// campaigns that need the check.
 ///
 /// During an outage with [`OutsideService::OutAndOpen`], a number whose last answer was no `allow` is still not called.
 pub fn rule(answer: Option<&OutsideAnswer>, service: &OutsideService, now: Wall) -> OutsideRuling {

@@ -1,7 +1,7 @@
-//! The words spoken with a PBX: commands out, events in. Every driver, real or simulated, speaks just these.
+//! The protocol between the engine and the PBX drivers: commands out, events in. Every driver, real or simulated, uses it.
 //!
-//! An agent's leg is held in a bridge of its own whose id is made of the leg's UUID; connecting a callee moves the callee's
-//! leg into that bridge in one step. So after a crash the PBX itself says who talks with whom.
+//! An agent's leg is held in a bridge of its own, whose id is made from the leg's UUID. To connect a callee, one step moves
+//! the callee's leg into that bridge. So after a crash the PBX itself shows which callee talks with which agent.
 
 use crate::dial::is_dial_string;
 use crate::ids::{AgentLegId, LegId};
@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// What to dial, as the PBX understands it: `PJSIP/+12025550123@carrier`. One of the forms of [`crate::dial`] and nothing
-/// else. Holds a number, so `Debug` hides it.
+/// A dial string as the PBX understands it, such as `PJSIP/+12025550123@carrier`. It has one of the forms of [`crate::dial`].
+/// It contains a telephone number, so `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DialString(String);
 
@@ -34,7 +34,7 @@ impl DialString {
         }
     }
 
-    /// What a template has rendered, whose parts were checked.
+    /// Wraps the text that a template has rendered from checked parts.
     pub(crate) fn checked(text: String) -> Self {
         debug_assert!(is_dial_string(&text));
         Self(text)
@@ -52,7 +52,7 @@ impl fmt::Debug for DialString {
     }
 }
 
-/// The number shown to whoever is called, as the PBX takes it: 1 to 64 letters, digits, `+`, `*`, `#`, `-`, `_` or `.`.
+/// The number that the callee sees, as the PBX takes it: 1 to 64 letters, digits, `+`, `*`, `#`, `-`, `_` or `.`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CallerId(String);
@@ -141,7 +141,7 @@ impl RecordingName {
 #[serde(try_from = "String", into = "String")]
 pub struct Sound(String);
 
-/// Not a [`Sound`]. What else PBXes can be told to play (scripts, addresses, whole applications) is not wanted here.
+/// Not a [`Sound`]. A PBX can also play scripts, addresses and whole applications; these are not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a sound is `sound:` and its name or path on the PBX without its ending, such as sound:custom/sorry: letters, digits, \
@@ -189,82 +189,84 @@ impl From<Sound> for String {
     }
 }
 
-/// Something for a driver to do. A driver never refuses: what cannot be done comes back as an event.
+/// A command to a driver. A command that fails produces an event. Only a command that ends something may produce none, and the
+/// engine sends it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PbxCommand {
-    /// Place the callee's leg. Comes back as [`PbxEvent::Progress`], [`PbxEvent::Answered`] and, always,
+    /// Place the callee's leg. The driver replies with [`PbxEvent::Progress`], [`PbxEvent::Answered`] and, always,
     /// [`PbxEvent::LegEnded`].
     CallContact {
         /// Its id on the PBX.
         leg: LegId,
-        /// What to dial.
+        /// The dial string.
         dial: DialString,
-        /// The number to show.
+        /// The number that the phone shows. `None`: the driver sets none.
         caller_id: Option<CallerId>,
         /// The PBX gives up ringing after this.
         ring_timeout: Duration,
-        /// The PBX itself ends the leg after this, whatever becomes of us.
+        /// The PBX itself ends the leg after this time, also if Paceline has stopped.
         duration_max: Duration,
     },
-    /// Place an agent's leg and hold it in its bridge. Comes back as [`PbxEvent::AgentReady`] once held and, always,
-    /// [`PbxEvent::AgentEnded`].
+    /// Place an agent's leg and hold it in its bridge. The driver replies with [`PbxEvent::AgentReady`] once the leg is held
+    /// and, always, [`PbxEvent::AgentEnded`].
     CallAgent {
         /// Its id on the PBX, and its bridge's.
         leg: AgentLegId,
-        /// What to dial.
+        /// The dial string.
         dial: DialString,
-        /// The number to show.
+        /// The number that the phone shows. `None`: the driver sets none.
         caller_id: Option<CallerId>,
         /// The PBX gives up ringing after this.
         ring_timeout: Duration,
         /// The PBX itself ends the leg after this.
         duration_max: Duration,
     },
-    /// Connect an answered callee. Comes back as [`PbxEvent::Connected`] or [`PbxEvent::ConnectFailed`].
+    /// Connect an answered callee. The driver replies with [`PbxEvent::Connected`] or [`PbxEvent::ConnectFailed`].
     Connect {
         /// The callee's leg.
         leg: LegId,
         /// The agent's held leg.
         to: Destination,
     },
-    /// Play a sound to an answered callee who is with nobody. Comes back as [`PbxEvent::Played`], or as the leg's end.
+    /// Play a sound to an answered callee who is connected with nobody. The driver replies with [`PbxEvent::Played`], or with
+    /// the leg's end.
     Play {
         /// The answered callee.
         leg: LegId,
         /// The sound.
         sound: Sound,
     },
-    /// End a callee's leg. Comes back as [`PbxEvent::LegEnded`], also where the leg was gone already.
+    /// End a callee's leg. The driver replies with [`PbxEvent::LegEnded`], also if the leg was gone already.
     HangUp {
         /// The leg.
         leg: LegId,
     },
-    /// End an agent's leg. Comes back as [`PbxEvent::AgentEnded`], also where the leg was gone already.
+    /// End an agent's leg. The driver replies with [`PbxEvent::AgentEnded`], also if the leg was gone already.
     HangUpAgent {
         /// The agent's held leg.
         leg: AgentLegId,
     },
     /// Record the conversation in the agent's bridge, after playing the announcement to both if there is one.
-    /// Comes back as [`PbxEvent::RecordingStarted`] then [`PbxEvent::RecordingEnded`], or as
+    /// The driver replies with [`PbxEvent::RecordingStarted`] then [`PbxEvent::RecordingEnded`], or with
     /// [`PbxEvent::RecordingFailed`]. It ends by itself when the callee's leg ends.
     Record {
-        /// The callee it belongs to.
+        /// The callee's leg. The recording belongs to it.
         leg: LegId,
         /// The bridge that is recorded.
         agent_leg: AgentLegId,
         /// The file's name.
         recording: RecordingName,
-        /// Played first.
+        /// The sound that is played first.
         announcement: Option<Sound>,
     },
-    /// Stop a recording before the call ends. Comes back as [`PbxEvent::RecordingEnded`].
+    /// Stop a recording before the call ends. The driver replies with [`PbxEvent::RecordingEnded`].
     StopRecording {
         /// The recording.
         recording: RecordingName,
     },
 }
 
-/// Where an answered callee goes.
+/// The destination of an answered callee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
     /// The bridge in which this agent's leg is held: one request to the PBX moves the callee there.
@@ -274,98 +276,98 @@ pub enum Destination {
 /// Something that happened on a PBX. Events can come late, twice, or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PbxEvent {
-    /// The event stream broke: nothing is known until the next [`PbxEvent::Resynchronised`].
+    /// The link broke. Until the next [`PbxEvent::Resynchronised`] the state of the PBX is not known.
     LinkLost,
-    /// The event stream stands again, and this is all that lives on the PBX. Events follow from here without gap.
+    /// The link is up again, and the snapshot has the channels that are on the PBX. Later events follow without a gap.
     Resynchronised(Snapshot),
-    /// The callee's side shows life before an answer.
+    /// The callee's leg rings or has early media, before an answer.
     Progress {
-        /// Which leg.
+        /// The callee's leg.
         leg: LegId,
         /// Ringing or early media.
         kind: Progress,
     },
     /// The callee's leg was answered.
     Answered {
-        /// Which leg.
+        /// The callee's leg.
         leg: LegId,
     },
     /// The callee's leg is in the agent's bridge.
     Connected {
-        /// Which leg.
+        /// The callee's leg.
         leg: LegId,
-        /// With which agent.
+        /// The agent's held leg.
         agent_leg: AgentLegId,
     },
-    /// The callee's leg could not be moved there.
+    /// The callee's leg could not be moved into the agent's bridge.
     ConnectFailed {
-        /// Which leg.
+        /// The callee's leg.
         leg: LegId,
-        /// With which agent.
+        /// The agent's held leg.
         agent_leg: AgentLegId,
-        /// Whose fault, as far as the PBX tells.
+        /// The cause, as far as the PBX reports it.
         fault: ConnectFault,
     },
-    /// The sound that was asked for is over.
+    /// The requested sound is over.
     Played {
-        /// Which leg.
+        /// The callee's leg.
         leg: LegId,
-        /// Whether all of it was played; else it could not be, or was broken off.
+        /// True if all of it was played. False: it could not be played, or was broken off.
         whole: bool,
     },
-    /// A callee's leg ended. What that makes of its attempt, the engine decides.
+    /// A callee's leg ended. The engine decides the outcome of its attempt.
     LegEnded {
         /// Its id.
         leg: LegId,
-        /// How the leg ended.
+        /// The cause and the details of the end.
         end: LegEnd,
     },
     /// The agent's leg rings.
     AgentRinging {
-        /// Which leg.
+        /// The agent's leg.
         leg: AgentLegId,
     },
     /// The agent's leg is answered and held in its bridge.
     AgentReady {
-        /// Which leg.
+        /// The agent's leg.
         leg: AgentLegId,
     },
     /// The agent's leg is gone, or somebody else has taken it out of our application (`EndedBy::TakenAway`).
     AgentEnded {
-        /// Which leg.
+        /// The agent's leg.
         leg: AgentLegId,
-        /// How the leg ended.
+        /// The cause and the details of the end.
         end: LegEnd,
     },
     /// The agent's leg is not in its bridge any more, or never came there, and we did not move it. The leg itself may live.
     AgentLeft {
-        /// Which leg.
+        /// The agent's leg.
         leg: AgentLegId,
-        /// How it left.
+        /// The way in which it left.
         how: Departure,
     },
-    /// The agent's leg is in its bridge, and its phone does not listen; `None`: it does again. After
-    /// [`PbxEvent::AgentReady`] a leg is taken for well, so a trouble that lasts is said again.
+    /// The agent's leg is in its bridge, but the agent cannot listen there. After [`PbxEvent::AgentReady`]
+    /// the engine assumes that there is no trouble, so the driver then reports a trouble that still lasts once more.
     AgentTrouble {
-        /// Which leg.
+        /// The agent's leg.
         leg: AgentLegId,
-        /// What is wrong.
+        /// The trouble. `None`: it is over.
         trouble: Option<LegTrouble>,
     },
-    /// An answered callee was handed over to somebody who is none of our agents: by a transfer from the agent's phone, or by an
-    /// operator. Said before the [`PbxEvent::AgentLeft`] that goes with it. No recording of it goes on.
+    /// An answered callee was transferred to a party that is none of our agents: from the agent's phone, or by an operator. It
+    /// comes before the [`PbxEvent::AgentLeft`] of the same transfer. No recording of the callee goes on.
     Transferred {
-        /// Which leg.
+        /// The callee's leg.
         leg: LegId,
     },
-    /// A callee who was transferred is alone: whoever took the call is gone, or never came.
+    /// A transferred callee is alone: the party that took the call is gone, or never came.
     CalleeAlone {
-        /// Which leg.
+        /// The callee's leg.
         leg: LegId,
     },
     /// The callee pressed a key of the phone.
     Pressed {
-        /// Which leg.
+        /// The callee's leg.
         leg: LegId,
         /// The key.
         digit: Digit,
@@ -379,14 +381,14 @@ pub enum PbxEvent {
     RecordingEnded {
         /// The recording.
         recording: RecordingName,
-        /// How long it is, where the PBX tells.
+        /// Length of the recording. `None`: the PBX does not report it.
         duration: Option<Duration>,
     },
     /// A recording could not be made.
     RecordingFailed {
         /// The recording.
         recording: RecordingName,
-        /// In the PBX's words, free of personal data.
+        /// The reason in the PBX's words, free of personal data.
         reason: String,
     },
 }
@@ -428,7 +430,7 @@ impl From<Digit> for String {
     }
 }
 
-/// How an agent's leg came out of its bridge.
+/// The way in which an agent's leg left its bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Departure {
     /// The agent's phone transferred the call.
@@ -439,7 +441,7 @@ pub enum Departure {
     Moved,
 }
 
-/// Why an agent's leg that is in its bridge is no listening agent.
+/// The reason why the agent cannot listen, although the agent's leg is in its bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegTrouble {
     /// The phone has put the leg on hold.
@@ -451,7 +453,7 @@ pub enum LegTrouble {
 }
 
 words! {
-    /// Signs of life before an answer.
+    /// The state of a callee's leg before an answer.
     Progress {
         /// The far end rings (SIP 180).
         Ringing = "ringing",
@@ -460,7 +462,7 @@ words! {
     }
 }
 
-/// Why a callee could not be connected.
+/// The reason why a callee could not be connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectFault {
     /// The callee's leg is gone or not answered; its end follows or has come.
@@ -471,25 +473,25 @@ pub enum ConnectFault {
     Refused,
 }
 
-/// How a leg ended, raw. What it means is [`crate::verdict`]'s to say.
+/// The cause and the details of a leg's end. [`crate::verdict`] makes the outcome from them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LegEnd {
-    /// Who or what ended it.
+    /// The cause of the end.
     pub by: EndedBy,
-    /// Q.850 cause, where the PBX gave one.
+    /// Q.850 cause, if the PBX gave one.
     pub q850: Option<u16>,
-    /// Final SIP status code, where the PBX gave one.
+    /// Final SIP status code, if the PBX gave one.
     pub sip: Option<u16>,
-    /// Whether ringing or early media was seen on this leg.
+    /// True if ringing or early media was seen on this leg.
     pub progressed: bool,
-    /// Whether this leg was answered.
+    /// True if this leg was answered.
     pub answered: bool,
-    /// The PBX's own words (`Allocation failed`), free of personal data; empty where there are none.
+    /// The PBX's own words (`Allocation failed`), free of personal data; empty if there are none.
     pub detail: String,
 }
 
 impl LegEnd {
-    /// Whether the PBX took the leg, as far as its end tells.
+    /// True if the PBX accepted the leg, false if it did not. `None`: the end does not show it.
     pub fn was_taken(&self) -> Option<bool> {
         match self.by {
             EndedBy::NoRoom | EndedBy::Stopped => Some(false),
@@ -500,32 +502,32 @@ impl LegEnd {
 }
 
 words! {
-    /// Who or what ended a leg.
+    /// The cause of a leg's end.
     #[derive(Default)]
     EndedBy {
         /// The network or the far end.
         #[default]
         Network = "network",
-        /// Our own ring timeout, kept by the PBX.
+        /// Our ring timeout, which the PBX runs.
         RingTimeout = "ring_timeout",
-        /// A hang-up that we asked for.
+        /// A hang-up that Paceline requested.
         Us = "us",
-        /// The PBX refused to place the leg at all (unknown endpoint, no contact, rate limit), or was not asked any more:
-        /// nothing was dialed.
+        /// The PBX refused to place the leg (unknown endpoint, no contact, rate limit), or the request was not sent to the PBX.
+        /// Nothing was dialed.
         Refused = "refused",
-        /// The PBX itself has no room or no time for a leg, or was told to take none: nothing was dialed, and neither the
-        /// trunk nor the contact is to blame.
+        /// The PBX itself has no room or no time for a leg, or is set to accept none. Nothing was dialed, and neither the trunk
+        /// nor the contact is the cause.
         NoRoom = "no_room",
-        /// The PBX itself ended the leg, because it stops or restarts: nobody at the far end did.
+        /// The PBX itself ended the leg, because it stops or restarts. The far end did not end it.
         Stopped = "pbx_stopped",
-        /// The leg was missing when the link came back: nobody saw its end.
+        /// The leg was missing when the link came up again. Its end was not seen.
         Vanished = "vanished",
-        /// It lives, outside our application, where an operator or the far end has put it: it is nothing of ours any more.
+        /// The leg is still up, but an operator or the far end has moved it out of our application. It is not ours any more.
         TakenAway = "taken_away",
     }
 }
 
-/// All that lives on a PBX and concerns us, read after a gap.
+/// All channels of a PBX that may be ours, read after a gap in its events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Every channel whose id is a UUID, by that UUID: callees and agents alike.
@@ -533,7 +535,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether an agent's own leg is up and in its bridge.
+    /// True if the agent's own leg is up and in its bridge.
     pub fn holds(&self, agent_leg: AgentLegId) -> bool {
         self.channels
             .get(&agent_leg.0)
@@ -544,26 +546,27 @@ impl Snapshot {
 /// One channel of a [`Snapshot`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelState {
-    /// How far it is.
+    /// The phase of the channel.
     pub phase: ChannelPhase,
     /// The agent's bridge that it is in, be it the agent's own leg or a connected callee.
     pub bridge: Option<AgentLegId>,
-    /// Whether it is in our application on the PBX, so that nobody else owns it.
+    /// True if it is in our application on the PBX, so that no other program controls it.
     pub in_our_app: bool,
-    /// How long ago it was answered, by the PBX's own time; none where it is not answered or the PBX cannot tell.
+    /// Time since the answer, by the PBX's own clock. `None`: it is not answered, or the PBX cannot report it.
     pub up_for: Option<Duration>,
-    /// An agent's leg: why its phone does not listen.
+    /// For an agent's leg: the reason why the agent cannot listen. `None`: no such trouble is known.
     pub trouble: Option<LegTrouble>,
-    /// A callee's leg: whether somebody talks with it who is none of our agents, in its bridge or outside our application.
+    /// For a callee's leg: true if the callee talks with a party that is none of our agents, in the bridge or outside our
+    /// application.
     pub with_others: bool,
 }
 
-/// How far a channel is.
+/// The phase of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChannelPhase {
-    /// Placed, no sign of life.
+    /// Placed; neither ringing nor answered.
     Dialing,
-    /// Rings.
+    /// The phone rings.
     Ringing,
     /// Answered.
     Up,

@@ -21,7 +21,7 @@ pub struct LastAttempt {
     pub answered: bool,
 }
 
-/// Which contacts to call again.
+/// The selection of the contacts that are called again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requeue {
     outcomes: BTreeSet<Outcome>,

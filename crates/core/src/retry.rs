@@ -16,7 +16,7 @@ const TAKEN_BACK_STEP: Duration = Duration::from_secs(7);
 /// Wait after an attempt that was not placed, because the PBX refused it or no agent needed it any more. No phone rang.
 pub const REFUSED_DELAY: Duration = Duration::from_secs(60);
 
-/// What an ended attempt means for its contact.
+/// The consequence of an ended attempt for its contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Next {
     /// True if the attempt counts against the task's `max_retries`.

@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 words! {
-    /// How a number came on the do-not-call list.
+    /// The way by which a number came on the do-not-call list.
     DncSource {
         /// A request to the API.
         Api = "api",
@@ -25,7 +25,7 @@ words! {
 }
 
 words! {
-    /// What a suppression list is for.
+    /// The use of a suppression list.
     ListKind {
         /// A national or state do-not-call registry. No campaign calls its numbers.
         Registry = "registry",
@@ -120,7 +120,7 @@ impl FromStr for DncScope {
     }
 }
 
-/// Where a number is listed at present.
+/// The entries and lists that hold a number at present.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
     /// The scopes of its do-not-call entries.
@@ -130,7 +130,7 @@ pub struct Listed {
 }
 
 impl SuppressionSettings {
-    /// Why the campaign must not call the number; `None` if its lists allow it.
+    /// The reason why the campaign must not call the number; `None` if its lists allow it.
     pub fn refuses(&self, listed: &Listed) -> Option<GateReason> {
         let holds = |scope: &DncScope| match scope {
             DncScope::All => true,

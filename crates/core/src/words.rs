@@ -65,14 +65,14 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {kind}: use one of {}", allowed.join(", "))]
 pub struct UnknownWord {
-    /// What was being read.
+    /// The kind of word that was read, as the error message names it.
     pub kind: &'static str,
-    /// The words that would have done.
+    /// The allowed words.
     pub allowed: &'static [&'static str],
 }
 
-/// Reads one of these words. Serde's own errors repeat the value, which may be a telephone number in the wrong field, so every value
-/// is asked for as what it is.
+/// Reads one of these words. Serde's own errors repeat the value, which may be a telephone number in the wrong field, so the visitor
+/// accepts texts, numbers and booleans, and refuses a wrong one with an error that does not repeat it.
 pub(crate) fn read<'de, T: FromStr<Err = UnknownWord>, D: Deserializer<'de>>(
     deserializer: D,
     unknown: UnknownWord,

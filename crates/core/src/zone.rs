@@ -70,7 +70,7 @@ pub fn of_place(name: &str) -> Result<TimeZone, ZoneError> {
     }
 }
 
-/// Whether a name is written as that of a place. It may still be the name of no zone.
+/// True if a name has the form of a place's name. The time-zone database may still not have it.
 pub(crate) fn is_place(name: &str) -> bool {
     let (known, part): (&[&str], _) = match name.split_once('/') {
         Some((area, _)) => (&AREAS, area),

@@ -1,4 +1,4 @@
-//! What an entry costs: its bytes with the keyed hash of the number, its place in the tree, a checkpoint, a proof.
+//! Measures the cost of an entry: its bytes with the keyed hash of the number, its place in the tree, a checkpoint, a proof.
 //! `cargo bench -p paceline-ledger`.
 #![allow(
     clippy::unwrap_used,

@@ -4,7 +4,7 @@
 //! version (1) | kind | which subjects follow | time (8 bytes, Unix milliseconds) | the subjects | the body
 //! ```
 //!
-//! The subjects are what the log is searched by. The body is opaque to the log; each kind has its own. An entry contains no
+//! The log is searched by the subjects. The body is opaque to the log; each kind has its own. An entry contains no
 //! personal data: a number is a keyed hash ([`NumberMac`]), and everything else is an id or a rule.
 
 use crate::key::NumberMac;
@@ -45,7 +45,7 @@ kinds! {
     Decision = 1 "decision",
     /// A number must not be called.
     OptOut = 2 "opt_out",
-    /// An opt-out was taken back.
+    /// An opt-out was removed.
     OptOutLifted = 3 "opt_out_lifted",
     /// The rules of a campaign were set.
     RuleChange = 4 "rule_change",
@@ -61,7 +61,7 @@ kinds! {
     Accepted = 9 "accepted",
 }
 
-/// What an entry is about.
+/// The subject of an entry: the ids, and the hashed number, that the fact is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
     /// The keyed hash of the number.
@@ -85,9 +85,9 @@ pub struct Subject {
 pub struct Entry<'a> {
     /// The kind of fact.
     pub kind: Kind,
-    /// When it happened, Unix time in milliseconds.
+    /// Time of the fact, Unix time in milliseconds.
     pub at_ms: i64,
-    /// What it is about.
+    /// The subject.
     pub subject: Subject,
     /// The fact itself, in the form of its kind.
     pub body: &'a [u8],

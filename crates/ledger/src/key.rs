@@ -23,12 +23,12 @@ pub enum KeyError {
     Name,
 }
 
-/// What a key signs.
+/// The use of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
-    /// Checkpoints of its own log (Ed25519).
+    /// Signs checkpoints of its own log (Ed25519).
     Log,
-    /// Checkpoints of others, with the time (C2SP `cosignature/v1`).
+    /// Signs checkpoints of other logs, with the time (C2SP `cosignature/v1`).
     Witness,
 }
 
@@ -68,7 +68,7 @@ impl PublicKey {
         &self.name
     }
 
-    /// What it signs.
+    /// The use of the key.
     pub fn kind(&self) -> KeyKind {
         self.kind
     }
@@ -107,7 +107,7 @@ impl PublicKey {
     }
 }
 
-/// What a witness signs.
+/// The text that a witness signs (C2SP `cosignature/v1`). `time` is Unix time in seconds.
 fn cosigned(time: u64, text: &str) -> String {
     format!("cosignature/v1\ntime {time}\n{text}")
 }
@@ -199,7 +199,7 @@ impl SigningKey {
     }
 }
 
-/// The keyed hash (HMAC-SHA256) of a number in E.164. Without the key, nobody can find the number by trying them all.
+/// The keyed hash (HMAC-SHA256) of a number in E.164. Without the key, nobody can find the number by trying all numbers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NumberMac([u8; 32]);
 

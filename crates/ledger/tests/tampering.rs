@@ -19,7 +19,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 const ORIGIN: &str = "paceline/00000000-0000-4000-8000-000000000001/0";
 
-/// What somebody could change without the signing key.
+/// The changes that an attacker without the signing key can make.
 #[derive(Clone, Copy, Debug)]
 enum Tampering {
     /// One character anywhere in the log is another.
@@ -72,7 +72,7 @@ const ALL: [Tampering; 15] = [
     Tampering::SwapProofs,
 ];
 
-/// What an auditor has: the exported log, the kept checkpoints, some proofs.
+/// The files of an auditor: the exported log, the kept checkpoints, some proofs.
 #[derive(Clone)]
 struct Files {
     lines: Vec<String>,

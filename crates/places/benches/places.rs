@@ -1,4 +1,4 @@
-//! Look-ups of where numbers may be, a second on one core. Usage: scripts/bench places
+//! Measures the look-ups of the places of numbers, per second on one core. Usage: scripts/bench places
 
 use paceline_core::number::E164;
 use std::hint::black_box;

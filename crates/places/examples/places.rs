@@ -1,5 +1,5 @@
-//! Says of each number on standard input what the tables say, separated by tabs: number, possible, country, line, states,
-//! zones, region, carrier. A line that is no number is answered with it alone. `scripts/prove numbers` reads this.
+//! Prints the facts of the tables for each number on standard input, separated by tabs: number, possible, country, line, states,
+//! zones, region, carrier. For a line that is not a number it prints only the line. `scripts/prove numbers` reads this.
 
 use paceline_core::contact::{CountryCode, NumberKind};
 use paceline_core::gate::{State, Zone};

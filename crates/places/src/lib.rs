@@ -23,7 +23,7 @@ use table::TABLE;
 
 pub use generated::SOURCE;
 
-/// Where a number may be. No allocation, some 100 ns; the first call reads the tables, in about a millisecond.
+/// The places in which a number may be. No allocation, some 100 ns; the first call reads the tables, in about a millisecond.
 pub fn of_number(number: &E164) -> Places<'static> {
     let digits = number.expose_digits().as_bytes();
     let Some((plan, national)) = TABLE.plan(digits) else {
@@ -65,7 +65,7 @@ pub fn of_number(number: &E164) -> Places<'static> {
     }
 }
 
-/// Where an address in this country may be. `None`: no zone of it is known.
+/// The places in which an address in this country may be. `None`: no time zone of the country is known.
 pub fn of_country(country: CountryCode) -> Option<Places<'static>> {
     let found = TABLE.country(country)?;
     Some(Places {
@@ -77,7 +77,7 @@ pub fn of_country(country: CountryCode) -> Option<Places<'static>> {
     })
 }
 
-/// Where an address in this state, or territory of the US, may be.
+/// The places in which an address in this state, or territory of the US, may be.
 pub fn of_state(state: State) -> Option<Places<'static>> {
     if let Some(country) = state.territory() {
         return of_country(country);

@@ -6,7 +6,7 @@ use paceline_core::contact::CountryCode;
 use paceline_core::gate::{State, Zone};
 use std::sync::LazyLock;
 
-/// Index of a country that there is not: numbers of services that are in no country.
+/// The index that stands for no country: numbers of services that are in no country.
 pub(crate) const NONE: u16 = u16::MAX;
 
 /// A country, with sets of zones by index.

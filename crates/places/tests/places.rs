@@ -1,4 +1,4 @@
-//! What the tables say of numbers, countries and states, beside lists and rules written by hand.
+//! Compares the tables for numbers, countries and states with lists and rules written by hand.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -47,7 +47,8 @@ const ELSEWHERE: [(&str, &str); 23] = [
     ("MP", "670"), ("MS", "664"), ("PR", "787 939"), ("SX", "721"), ("TC", "649"), ("TT", "868"), ("VC", "784"), ("VG", "284"),
     ("VI", "340"),
 ];
-/// Area codes whose rows name a zone that no place of the state has. A row is never dropped, so they are called an hour less.
+/// Area codes whose rows name a zone that no place of the state has. A row is never dropped, so the calling hours of these codes
+/// are one hour shorter.
 const MISLEADING: [&str; 3] = ["474", "867", "879"];
 
 /// The area codes of +1 whose rows name several zones, and these zones (phonenumbers 9.0.43).

@@ -27,7 +27,7 @@ struct Believed {
     began: Instant,
     /// The trusted wall time at `began`, Unix time in milliseconds.
     offset_ms: AtomicI64,
-    /// Whether the system clock has jumped and is not trusted.
+    /// True while the system clock has jumped and is not trusted.
     doubted: AtomicBool,
 }
 
@@ -145,7 +145,7 @@ impl Clock {
         }))
     }
 
-    /// Whether the last [`ClockWatch::look`] found that the system clock has jumped and is not trusted yet.
+    /// True if the last [`ClockWatch::look`] found that the system clock has jumped and is not trusted yet.
     pub fn is_doubted(&self) -> bool {
         self.speed == 1.0 && BELIEVED.doubted.load(Relaxed)
     }

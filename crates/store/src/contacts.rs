@@ -91,7 +91,7 @@ static UNSTAGE_TAGS: BulkStatement = BulkStatement::new(
     "DELETE FROM contact_tags WHERE contact_id IN (VALUES {rows}) \
        AND NOT EXISTS (SELECT 1 FROM contacts c WHERE c.id = contact_tags.contact_id)",
 );
-/// What the import adds to a deleted contact, because SQLite gives the contact's id to the next one.
+/// Deletes the data that an import adds to a deleted contact, because SQLite gives the contact's id to the next one.
 static UNSTAGE_FILLS: BulkStatement = BulkStatement::new(
     1,
     "DELETE FROM import_fills WHERE contact_id IN (VALUES {rows}) AND import_id IN \

@@ -126,7 +126,7 @@ impl Pools {
         }
     }
 
-    /// What this process needs to keep the ledger.
+    /// The state that this process needs to keep the ledger.
     pub(crate) fn ledger(&self) -> &Arc<Keeping> {
         match self {
             Self::Sqlite { ledger, .. } | Self::Postgres { ledger, .. } => ledger,

@@ -23,7 +23,7 @@ pub struct DncRow {
     pub number: E164,
     /// The campaigns for which it holds.
     pub scope: DncScope,
-    /// How the number came on the list.
+    /// The way by which the number came on the list.
     pub source: DncSource,
     /// The reason for the entry.
     pub reason: String,
@@ -39,12 +39,12 @@ pub struct DncRow {
     pub attempt: Option<AttemptId>,
 }
 
-/// What new entries have in common.
+/// The common properties of new entries.
 #[derive(Clone, Debug)]
 pub struct NewDnc<'a> {
     /// The campaigns for which they hold.
     pub scope: DncScope,
-    /// How the numbers came on the list.
+    /// The way by which the numbers came on the list.
     pub source: DncSource,
     /// The reason.
     pub reason: &'a str,
@@ -165,7 +165,7 @@ impl Store {
         Ok(leases)
     }
 
-    /// Where the number is listed at present.
+    /// The entries and lists that hold the number at present.
     pub async fn listed(&self, number: &E164, now: Wall) -> Result<Listed, StoreError> {
         let entries = self.dnc_entries_of(number).await?;
         let holds = |entry: &DncRow| entry.expires_at.is_none_or(|until| until > now);

@@ -38,10 +38,10 @@ const IDLE_MAX: u32 = 30;
 /// If this many transactions wait for their places, contacts are no longer leased: half an hour of 50 calls per second.
 const PENDING_MAX: i64 = 100_000;
 
-/// What this process needs to keep the ledger. All stores of the process share it.
+/// The state that this process needs to keep the ledger. All stores of the process share it.
 #[derive(Debug, Default)]
 pub(crate) struct Keeping {
-    /// Hides numbers. Without it nothing is recorded: commands that decide nothing have none.
+    /// The key that hides numbers. Without it nothing is recorded. Commands that decide nothing have no key.
     numbers: OnceLock<NumberKey>,
     /// Too many entries wait for their places.
     full: AtomicBool,
@@ -66,7 +66,7 @@ impl Keeping {
     }
 }
 
-/// What is not stored yet of the ledger, and what is.
+/// The counts of ledger entries with and without a place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LedgerState {
     /// Entries that got their places in this run.
@@ -75,7 +75,7 @@ pub struct LedgerState {
     pub size: u64,
     /// Transactions whose entries have no place yet.
     pub pending: u64,
-    /// When the oldest of them was stored.
+    /// Time at which the oldest of them was stored. `None`: none is pending.
     pub oldest_pending_at: Option<Wall>,
 }
 
@@ -84,7 +84,7 @@ pub struct LedgerState {
 pub struct NewFact<'a> {
     /// The kind.
     pub kind: Kind,
-    /// When it happened.
+    /// Time of the fact.
     pub at: Wall,
     /// The number that it is about.
     pub number: Option<&'a E164>,

@@ -146,7 +146,7 @@ impl Store {
         Ok(rows.await?.pop().unwrap_or_default())
     }
 
-    /// What the outside check says about calls to these numbers at `now`.
+    /// The outside check's decision about a call to each of these numbers at `now`.
     pub async fn outside_rulings(
         &self,
         numbers: &[E164],
@@ -160,7 +160,7 @@ impl Store {
     }
 }
 
-/// What the outside check says about calls to these numbers at `now`, as of this transaction.
+/// The outside check's decision about a call to each of these numbers at `now`, read in this transaction.
 pub(super) async fn rulings(
     tx: &mut Tx,
     numbers: &[&E164],

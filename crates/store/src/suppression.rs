@@ -55,7 +55,7 @@ impl SuppressionKey {
         self.first_bits(number.expose().as_bytes())
     }
 
-    /// Says with which key hashes were made. No number has this hash's input.
+    /// A check value that identifies the key of hashes. No number has this hash's input.
     fn check(&self) -> [u8; 8] {
         self.first_bits(b"key check").to_be_bytes()
     }
@@ -72,7 +72,7 @@ impl SuppressionKey {
 pub struct ListRow {
     /// The list's name.
     pub name: ListName,
-    /// What the list is for.
+    /// The use of the list.
     pub kind: ListKind,
     /// The version's id, higher than those before.
     pub version: i64,

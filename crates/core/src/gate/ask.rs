@@ -1,4 +1,4 @@
-//! What the gate is asked, and what it is told about the number, the contact and the past attempts.
+//! The input of the gate: the planned call, and the facts about the number, the contact and the past attempts.
 
 use super::{State, Zone};
 use crate::contact::{Consent, ConsentKind, CountryCode, NumberKind};
@@ -9,7 +9,7 @@ use crate::words::words;
 use std::time::Duration;
 
 words! {
-    /// What a call is about. Also the scope of a consent.
+    /// The purpose of a call. Also the scope of a consent.
     Purpose {
         /// Sales and advertising.
         Marketing = "marketing",
@@ -21,7 +21,7 @@ words! {
 }
 
 words! {
-    /// Who or what starts a call, and whether an agent is reserved for it.
+    /// The way in which a call is started. It decides if an agent is reserved for the call.
     DialingMode {
         /// More calls than free agents, by a forecast.
         Predictive = "predictive",
@@ -38,16 +38,16 @@ words! {
     }
 }
 
-/// A call that somebody wants to make.
+/// A planned call.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
     /// The time of the originate.
     pub at: Wall,
-    /// How long the phone may ring. The call must fit the calling hours for that long.
+    /// Longest time that the phone may ring. The calling hours must hold for all of it.
     pub ring_timeout: Duration,
-    /// What the call is about.
+    /// The purpose of the call.
     pub purpose: Purpose,
-    /// Who or what starts the call.
+    /// The way in which the call is started.
     pub mode: DialingMode,
     /// The campaign, for caps that count by campaign.
     pub campaign: Option<&'a str>,
@@ -61,14 +61,14 @@ pub struct Ask<'a> {
     pub number: NumberText<'a>,
 }
 
-/// Where a number, or an address, may be. All plausible places, never only the most likely one.
+/// The places in which a number, or an address, may be: all plausible ones, never only the most likely one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Places<'a> {
     /// False if the number plan has no such number. Such a number is denied.
     pub possible: bool,
     /// The country of the number plan. A territory such as PR is a country of its own.
     pub country: Option<CountryCode>,
-    /// By the number plan. A hint: no rule reads it.
+    /// The kind of line by the number plan. A hint: no rule reads it.
     pub line: Option<NumberKind>,
     /// All plausible states of the US or provinces of Canada; empty elsewhere.
     pub states: &'a [State],
@@ -76,7 +76,7 @@ pub struct Places<'a> {
     pub zones: &'a [Zone],
 }
 
-/// What is known of the contact.
+/// The known facts about the contact.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ContactFacts<'a> {
     /// The contact's own zone. It replaces all other zones.
@@ -94,13 +94,13 @@ pub struct ContactFacts<'a> {
 /// A consent, as far as a rule reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConsentFact {
-    /// How it was given. `None`: in a way that satisfies no rule.
+    /// The form in which it was given. `None`: a form that satisfies no rule.
     pub kind: Option<ConsentKind>,
-    /// The purpose that the contact agreed to. `None`: none that a call can have.
+    /// The purpose that the contact agreed to. `None`: a purpose that no call has.
     pub scope: Option<Purpose>,
-    /// When it was given. It counts from then on.
+    /// Time of the grant. The consent counts from then on.
     pub granted_at: Wall,
-    /// When it ends. `None`: never. The phone must stop ringing by then.
+    /// Time of its end. `None`: it does not end. The phone must stop ringing by then.
     pub expires_at: Option<Wall>,
     /// True if there is a proof.
     pub proven: bool,
@@ -131,18 +131,18 @@ pub struct PastAttempt<'a> {
     pub subject: Option<&'a str>,
     /// The debt.
     pub debt: Option<&'a str>,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// What the agent said of it, such as `refused` or `dnc`.
+    /// The disposition that the agent chose, such as `refused` or `dnc`. `None`: there is none.
     pub disposition: Option<&'a str>,
 }
 
-/// All that the gate is told.
+/// All facts that the gate uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// Where the number may be.
+    /// The places of the number.
     pub number: Places<'a>,
-    /// Where the contact's address may be: the places of its state, or else of the whole country. `None` if the contact has
+    /// The places of the contact's address: those of its state, or else of the whole country. `None` if the contact has
     /// neither.
     pub address: Option<Places<'a>>,
     /// The contact.

@@ -29,7 +29,7 @@ struct CalendarFile {
     holiday: Vec<toml::Value>,
 }
 
-/// On which other day a holiday is observed that falls on a weekend. The holiday itself stays one.
+/// The substitute day of a holiday that falls on a weekend. The day itself stays a holiday.
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Observed {
@@ -109,7 +109,7 @@ impl Calendar {
         })
     }
 
-    /// Whether a day, counted from 1970-01-01, is one of the calendar.
+    /// True if the calendar has this day, in days since 1970-01-01.
     pub(super) fn contains(&self, day: i64) -> bool {
         let bits = usize::try_from(day / 64)
             .ok()

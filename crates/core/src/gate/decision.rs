@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 words! {
-    /// What one rule says of a call.
+    /// The verdict of one rule about a call.
     RuleVerdict {
         /// It may be made now.
         Allow = "allow",
@@ -27,7 +27,7 @@ pub struct Decision<'p> {
     pub reasons: Vec<Reason<'p>>,
 }
 
-/// What one rule said.
+/// The answer of one rule, with the datum that it used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason<'p> {
     /// The profile, such as `us-fl`; `paceline` for what belongs to no regulator.
@@ -36,9 +36,9 @@ pub struct Reason<'p> {
     pub rule: &'p str,
     /// The law or regulation. Empty for the profile `paceline`.
     pub citation: &'p str,
-    /// What the rule says.
+    /// The rule's verdict.
     pub verdict: RuleVerdict,
-    /// What it says it of. `Display` writes it as a sentence, without a telephone number.
+    /// The datum that the rule used. `Display` writes it as a sentence, without a telephone number.
     pub datum: Datum<'p>,
 }
 
@@ -54,7 +54,7 @@ pub enum Datum<'p> {
         /// True if the call fits.
         open: bool,
     },
-    /// So many counted attempts within the span.
+    /// The number of counted attempts within the span.
     Attempts {
         /// Attempts that count now.
         counted: u32,
@@ -67,26 +67,26 @@ pub enum Datum<'p> {
     Pause {
         /// Time of the attempt.
         since: Option<Wall>,
-        /// How long the pause is. `None`: for ever.
+        /// Length of the pause. `None`: for ever.
         span: Option<Duration>,
     },
-    /// Whether there is a consent that satisfies the rule.
+    /// The consent that satisfies the rule, or the lack of one.
     Consent {
         /// The words of the kinds that satisfy it.
         needs: &'p str,
-        /// When the consent was granted. `None`: there is none.
+        /// Time of the grant. `None`: no consent satisfies the rule.
         granted_at: Option<Wall>,
     },
     /// The caller id is as the rule wants it, is missing, or is forbidden.
     CallerId {
-        /// What the rule wants.
+        /// The rule's requirement, in words.
         needs: &'p str,
     },
-    /// The ring timeout, in milliseconds, and the least that is allowed.
+    /// The ring timeout of the call and the least that the rule allows.
     RingTime {
-        /// Of the call.
+        /// Ring timeout of the call, in milliseconds.
         ring_ms: u64,
-        /// Of the rule.
+        /// Least ring timeout that the rule allows, in milliseconds.
         ring_ms_min: u64,
     },
     /// The contact has, or lacks, one of the tags of an allowlist.
@@ -96,7 +96,7 @@ pub enum Datum<'p> {
     },
     /// The suppression lists that hold the number.
     Lists(&'p [&'p str]),
-    /// A sentence that says all.
+    /// A complete sentence, without other data.
     Text(&'p str),
 }
 

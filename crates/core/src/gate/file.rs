@@ -12,7 +12,7 @@ pub enum FileError {
     Syntax {
         /// The file.
         file: String,
-        /// What the TOML reader says.
+        /// The error of the TOML reader.
         #[source]
         source: Box<toml::de::Error>,
     },
@@ -25,7 +25,7 @@ pub enum FileError {
         rule: String,
         /// The field.
         field: String,
-        /// What is wrong.
+        /// The problem, in words.
         problem: String,
     },
 }

@@ -45,7 +45,7 @@ pub(super) struct HoursFile {
     fri: Option<Vec<String>>,
     sat: Option<Vec<String>>,
     sun: Option<Vec<String>>,
-    /// On the days of `calendar`, instead of the weekday's.
+    /// The windows on the days of `calendar`, instead of those of the weekday.
     holidays: Option<Vec<String>>,
     calendar: Option<String>,
     time_zone: Option<String>,
@@ -105,7 +105,7 @@ impl Hours {
         }
     }
 
-    /// Whether all of this local time is open.
+    /// True if all of this local time is open.
     fn covers(&self, from: i64, until: i64) -> bool {
         let mut cursor = from;
         loop {
@@ -127,7 +127,7 @@ impl Hours {
         }
     }
 
-    /// Whether a call that may ring from `at` until `end` fits in this zone.
+    /// True if a call that may ring from `at` until `end` fits in this zone. Unix times in milliseconds.
     pub(super) fn fits(&self, zone: Zone, at: i64, end: i64) -> bool {
         let mut cursor = at;
         loop {

@@ -13,12 +13,12 @@ use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// What the store knows about a number, read in the transaction that uses the decision.
+/// The stored facts about a number, read in the transaction that uses the decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GateFacts {
     /// The contact's own IANA time zone, if it has one.
     pub time_zone: Option<String>,
-    /// Why the campaign's lists refuse the number; `None` if they do not.
+    /// The reason why the campaign's lists refuse the number; `None` if they do not.
     pub suppressed: Option<GateReason>,
 }
 
@@ -39,7 +39,7 @@ pub enum GateVerdict {
     Allow,
     /// The number may not be called before this time.
     Defer {
-        /// When to ask the gate again, Unix time in milliseconds.
+        /// Time to ask the gate again, Unix time in milliseconds.
         until_ms: Wall,
     },
     /// The number may not be called.
@@ -80,16 +80,16 @@ words! {
 }
 
 words! {
-    /// When the gate was asked.
+    /// The step of a call at which the gate was asked.
     GateStage {
-        /// When the contact was leased into the hopper.
+        /// The lease of the contact into the hopper.
         Lease = "lease",
-        /// Just before the originate.
+        /// The last check, just before the originate.
         Originate = "originate",
     }
 }
 
-/// How long a contact without any time zone waits. If the calling hours change, it is asked again at once.
+/// Wait of a contact without any time zone. If the calling hours change, the gate is asked again at once.
 const NO_ZONE_WAIT: Duration = Duration::from_secs(3600);
 
 /// Decides whether a number may be called at `now`. The phone may still ring `margin` later, so the calling window must be

@@ -1,7 +1,7 @@
-//! What each rule says of a call at a moment, and when all of them would allow it.
+//! The verdict of each rule about a call at a moment, and the next moment at which all rules would allow the call.
 //!
-//! Attempts of the past count by one number for each rule: the time until which they block ([`Asked`]). So a later moment
-//! costs no second look at the history.
+//! For each rule about past attempts, the history is read once and gives one time: the rule blocks until then ([`Asked`]). A
+//! later moment needs no second look at the history.
 
 use super::file::Day;
 use super::hours::{Hours, midnight};
@@ -13,7 +13,7 @@ use crate::outcome::Outcome;
 use crate::time::Wall;
 use std::time::Duration;
 
-/// How far ahead an allowed moment is looked for.
+/// The search for an allowed moment ends this long after the call's time, in milliseconds: 400 days.
 const SEARCH_MS: i64 = 400 * 86_400_000;
 
 /// A call with its facts.
@@ -34,7 +34,7 @@ pub(super) struct Asked<'a> {
     to: i64,
 }
 
-/// What the history says for a rule.
+/// The result of a rule's look at the history.
 #[derive(Clone, Copy)]
 struct Past {
     /// Attempts that the rule counts at the time of the call.
@@ -146,7 +146,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// What the rule says at this time. `None`: it is not in effect then.
+    /// The rule's verdict at this time. `None`: it is not in effect then.
     pub(super) fn reason(&self, asked: &Asked<'a>, at: i64) -> Option<Reason<'a>> {
         if !self.in_effect(asked, at) {
             return None;
@@ -259,7 +259,8 @@ impl<'a> Case<'a> {
         consent.granted_at.0 <= at && consent.expires_at.is_none_or(|expires| end <= expires.0)
     }
 
-    /// Whether the rule is in effect at this time. Hours are asked about all of the ring time.
+    /// True if the rule is in effect at this time. A rule of calling hours must hold for the whole ring time, so it is also in
+    /// effect if it begins during the ring time.
     fn in_effect(&self, asked: &Asked, at: i64) -> bool {
         let begun = match asked.rule.kind {
             Kind::Hours(_) => at >= asked.from || at.saturating_add(self.ring_ms) > asked.from,
@@ -292,7 +293,7 @@ impl<'a> Case<'a> {
             for asked in rules {
                 let blocks = self.in_effect(asked, at) && self.say(asked, at).0 != RuleVerdict::Allow;
                 if blocks {
-                    // The rule allows nowhere between, so no earlier moment can do.
+                    // The rule allows no moment before that one, so an earlier moment cannot be the answer.
                     next = next.max(Some(self.next_of(asked, at, limit)?));
                 }
             }
@@ -307,7 +308,8 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// No moment between `after` and this one is allowed by a rule that blocks at `after`.
+    /// For a rule that blocks at `after`: a later moment before which the rule allows none. `None`: the rule allows
+    /// none, or none until `limit`.
     fn next_of(&self, asked: &Asked<'a>, after: i64, limit: i64) -> Option<i64> {
         let next = match &asked.rule.kind {
             Kind::Hours(hours) => {
@@ -334,13 +336,13 @@ impl<'a> Case<'a> {
             | Kind::Abandon(_)
             | Kind::Registry(_) => None,
         };
-        // It may end before.
+        // The rule may go out of effect before that.
         let ends = Some(asked.to).filter(|ends| *ends < i64::MAX);
         [next, ends].into_iter().flatten().min()
     }
 }
 
-/// Whether caps count an attempt with this outcome: the callee's line was reached, or may have been.
+/// True if caps count an attempt with this outcome: the callee's line was reached, or may have been.
 fn counts(outcome: Outcome) -> bool {
     match outcome {
         Outcome::Answered

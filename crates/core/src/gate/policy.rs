@@ -1,4 +1,4 @@
-//! Which rules are asked about a call, and the decision made of their answers. Start at [`Policy::decide`].
+//! Selects the rules for a call and makes the decision from their verdicts. Start at [`Policy::decide`].
 
 use super::judge::{Asked, Case};
 use super::rulebook::{Chosen, Profile, Rulebook};
@@ -23,7 +23,7 @@ pub struct UnknownProfile {
     pub index: usize,
 }
 
-/// Where the callee may be.
+/// All places in which the callee may be, by the number and by the contact's address.
 #[derive(Clone, Copy)]
 pub(super) struct Whereabouts<'a> {
     pub(super) countries: [Option<CountryCode>; 2],
@@ -186,7 +186,7 @@ impl<'a> Whereabouts<'a> {
         }
     }
 
-    /// Whether there is a zone for the number, and for an address in another country.
+    /// True if a time zone is known for the number, and for the address if it has a state or is in another country.
     fn known(&self, facts: &Facts) -> bool {
         let [first, second] = self.zones;
         let zoned = |zones: &[Zone]| facts.contact.time_zone.is_some() || !zones.is_empty();
@@ -229,7 +229,7 @@ fn denied(rule: &'static str, text: &'static str) -> Reason<'static> {
     own(rule, RuleVerdict::Deny, Datum::Text(text))
 }
 
-/// What suppression lists and agents say. Asked about every call.
+/// Adds the verdicts of the suppression lists and of the disposition `dnc`. They apply to every call.
 fn listed<'a>(facts: &'a Facts<'a>, reasons: &mut Vec<Reason<'a>>) {
     let verdict = |denies: bool| {
         if denies {

@@ -22,13 +22,13 @@ pub struct Rule {
     pub effective_from: Option<Day>,
     /// The first day on which it is no longer in effect.
     pub effective_to: Option<Day>,
-    /// When the rule was compared with a source. `None`: it was not.
+    /// The day on which the rule was compared with a source. `None`: it was not.
     pub verified_on: Option<Day>,
     /// True if the rule binds nobody by law, such as an industry's own code. It is asked all the same.
     pub voluntary: bool,
     /// True if no source was found that confirms the rule.
     pub unconfirmed: bool,
-    /// What the table of rules does not say.
+    /// A remark on the rule, in words.
     pub note: Option<String>,
     pub(super) purposes: Mask,
     pub(super) modes: Mask,
@@ -39,7 +39,7 @@ pub struct Rule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mask(u8);
 
-/// What a rule wants.
+/// The requirement of a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
     Hours(Hours),
@@ -82,7 +82,7 @@ pub(super) struct CallerIdRule {
 }
 
 words! {
-    /// Which attempts of the contact a cap or a pause counts.
+    /// The attempts of the contact that a cap or a pause counts.
     Per {
         /// All of them.
         Contact = "contact",
@@ -98,7 +98,7 @@ words! {
 }
 
 words! {
-    /// What begins a pause.
+    /// The result of an attempt that begins a pause.
     PauseAfter {
         /// The disposition `refused`.
         Refusal = "refusal",
@@ -263,7 +263,7 @@ impl Rule {
         }
     }
 
-    /// Whether the gate asks the rule. The pacing controller keeps abandon rates, and the store the age of registry lists.
+    /// True if the gate asks the rule. The pacing controller keeps abandon rates, and the store checks the age of registry lists.
     pub fn asked(&self) -> bool {
         !matches!(self.kind, Kind::Abandon(_) | Kind::Registry(_))
     }
@@ -307,7 +307,7 @@ impl Mask {
         Self(bits.fold(0, |mask, (bit, _)| mask | 1 << bit))
     }
 
-    /// Whether the word at this place of `ALL` is in the set.
+    /// True if the set contains the word at this index of `ALL`.
     pub(super) fn has(self, word: u8) -> bool {
         self.0 >> word & 1 == 1
     }
@@ -406,7 +406,7 @@ fn caller_id(file: &CallerIdFile) -> Kind {
 }
 
 impl CallerIdRule {
-    /// Whether a call may show this caller id.
+    /// True if a call may show this caller id. `None`: the caller id is withheld.
     pub(super) fn allows(&self, caller_id: Option<&str>) -> bool {
         match caller_id {
             None => !self.required && self.only.is_empty(),

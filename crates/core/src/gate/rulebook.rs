@@ -19,24 +19,24 @@ use std::sync::{Arc, OnceLock};
 pub struct Profile {
     /// The name, such as `us-fl`.
     pub name: String,
-    /// Who enforces the rules.
+    /// The authority that enforces the rules.
     pub regulator: String,
-    /// Where they apply, in words.
+    /// The area in which the rules apply, in words.
     pub place: String,
-    /// Where they apply. Empty for an overlay: everywhere.
+    /// The countries in which the rules apply. Empty for an overlay: everywhere.
     pub countries: Vec<CountryCode>,
-    /// The states in which they apply. Empty: in the whole country.
+    /// The states in which the rules apply. Empty: the whole country.
     pub states: Vec<State>,
-    /// When the rules are asked.
+    /// The condition under which the rules are asked.
     pub chosen: Chosen,
-    /// What the rules do not say.
+    /// A remark on the rules, in words.
     pub note: Option<String>,
     /// The rules.
     pub rules: Vec<Rule>,
 }
 
 words! {
-    /// When the rules of a profile are asked.
+    /// The condition under which the rules of a profile are asked.
     Chosen {
         /// If the number or the address may be in its place, unless profiles are named; and if it is named.
         ByPlace = "by_place",

@@ -79,7 +79,7 @@ impl State {
         Self::new(found.0).ok()
     }
 
-    /// Whether gate rules read the states of this country: the US and Canada.
+    /// True if gate rules read the states of this country: the US and Canada.
     pub fn matter_in(country: CountryCode) -> bool {
         matches!(country.as_str(), "US" | "CA")
     }

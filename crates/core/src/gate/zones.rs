@@ -61,7 +61,7 @@ impl Zone {
         let found = table().binary_search_by(|entry| lower(entry.name).cmp(lower(name)));
         match found.ok().and_then(|index| u16::try_from(index).ok()) {
             Some(index) => Ok(Self(index)),
-            // It is none, and this says why.
+            // No zone of a place has this name. `of_place` gives the error with the reason.
             None => Err(zone::of_place(name).err().unwrap_or(ZoneError::Unknown)),
         }
     }

@@ -14,15 +14,15 @@ pub struct ClaimedAnswer {
     pub number: E164,
     /// The verdict.
     pub verdict: OutsideVerdict,
-    /// Of a `defer`: when the number may be called.
+    /// For a `defer`: the time from which the number may be called.
     pub until: Option<Wall>,
     /// The kind of line.
     pub line: Option<NumberKind>,
-    /// Why.
+    /// The reason in the service's words.
     pub reason: String,
     /// The service's id of this answer.
     pub evidence: Option<String>,
-    /// When it expires.
+    /// Time of expiry: the answer counts before it.
     pub expires_at: Wall,
 }
 

@@ -1,4 +1,4 @@
-//! Decides when the service is asked and for how many numbers at once: the rate, the size of a batch, and the breaker.
+//! Plans the requests to the service: their rate, the telephone numbers in each, and the breaker.
 //!
 //! A failed request is repeated after a wait that doubles, with half as many numbers, since a service may fail only at large
 //! requests. After several failures in a row the service is out: one number at a time finds out whether it works again.
@@ -15,7 +15,7 @@ pub struct AskingLimits {
     pub requests_per_minute: u32,
 }
 
-/// What is done now.
+/// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// Ask for this many numbers at most.
@@ -24,7 +24,7 @@ pub enum Turn {
     Wait(Duration),
 }
 
-/// When the service is asked.
+/// Plans the requests to the service.
 #[derive(Clone, Debug)]
 pub struct Asking {
     limits: AskingLimits,
@@ -56,7 +56,7 @@ impl Asking {
         }
     }
 
-    /// Whether the service may be asked now.
+    /// The next step at `now`: a request, or a wait.
     pub fn turn(&self, now: Mono) -> Turn {
         if now < self.next_at {
             return Turn::Wait(self.next_at.since(now));

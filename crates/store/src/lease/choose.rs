@@ -1,4 +1,4 @@
-//! Which number of a contact is dialed, if its first one is on a list.
+//! Chooses another number of a contact, if the first one is on a list.
 
 use super::{Due, Lease};
 use crate::db::Tx;

@@ -65,7 +65,7 @@ pub enum LedgerError {
     Store(#[from] StoreError),
 }
 
-/// What was published.
+/// The last published checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Published {
     /// The size of the last checkpoint.

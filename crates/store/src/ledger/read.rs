@@ -55,7 +55,7 @@ pub struct NumberedEntry {
 /// A stored checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointRow {
-    /// When it was made.
+    /// Time at which it was made.
     pub at: Wall,
     /// The checkpoint with its signatures. `None` if the row is damaged.
     pub note: Option<SignedCheckpoint>,

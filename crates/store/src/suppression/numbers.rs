@@ -1,5 +1,5 @@
-//! Where the numbers of contacts are listed: their do-not-call entries, read in the caller's transaction, and the suppression lists in
-//! memory.
+//! The lists that hold the numbers of contacts: do-not-call entries, read in the caller's transaction, and the suppression lists
+//! in memory.
 
 use super::Lists;
 use crate::bulk_statement::BulkStatement;

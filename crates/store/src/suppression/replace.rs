@@ -23,7 +23,7 @@ const CHECKPOINT_EVERY: usize = 8;
 pub struct NewList {
     /// The list's name.
     pub name: ListName,
-    /// What the list is for. It never changes.
+    /// The use of the list. It never changes.
     pub kind: ListKind,
     /// The date of its data.
     pub as_of: Wall,

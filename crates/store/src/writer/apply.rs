@@ -46,9 +46,10 @@ pub(super) struct Facts {
     /// The task runs and its campaign is active.
     task_runs: bool,
     time_zone: Option<String>,
-    /// When the last do-not-call entry of the number for every campaign ends.
+    /// The latest end of the number's do-not-call entries with the scope `all`, Unix time in milliseconds; `i64::MAX` if one
+    /// holds for good, `None` if there is none.
     pub(super) dnc_until: Option<i64>,
-    /// The same of its entries with other scopes.
+    /// The same for its entries with other scopes.
     pub(super) scoped_until: Option<i64>,
 }
 

@@ -10,7 +10,7 @@ use paceline_core::ids::{ContactId, TaskId};
 use paceline_core::suppression::Listed;
 use std::collections::BTreeMap;
 
-/// Why a number must not be called, and whether the contact has another that may be called.
+/// The reason why a number must not be called. `has_other_number`: the contact has another number that may be called.
 pub(super) struct Suppressed {
     pub(super) reason: GateReason,
     pub(super) has_other_number: bool,

@@ -1,4 +1,4 @@
-//! Contacts of a time zone whose calling hours are over: they wait together, and keep nobody else from being called.
+//! Contacts of a time zone whose calling hours are over: they wait together, and do not delay calls to other contacts.
 
 use crate::lease::mornings;
 use crate::support::{Db, NOW, later, number};

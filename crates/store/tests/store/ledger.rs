@@ -305,7 +305,7 @@ pub(crate) async fn an_erased_body_leaves_its_hash_and_every_proof(db: &Db) {
     assert_eq!(root(&db.store, size).await, before);
 }
 
-/// Runs in a process of its own, which is killed. It says each fact that is surely stored.
+/// Runs in a process of its own, which is killed. It prints each fact that is surely stored.
 #[test]
 fn the_child_of_the_next_test() {
     let Ok(url) = std::env::var(CHILD) else { return };
@@ -361,7 +361,7 @@ pub(crate) async fn a_process_killed_at_any_moment_loses_no_entry_and_numbers_no
         }
         child.wait().unwrap();
         assert!(seen >= wanted, "the child ended by itself");
-        // The last fact may be stored without having been said.
+        // The last fact may be stored although it was not printed.
         next += 2;
     }
     // PostgreSQL may still end a transaction of the killed process.

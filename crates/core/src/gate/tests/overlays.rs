@@ -1,4 +1,4 @@
-//! What belongs to no regulator, and what a team adds.
+//! Tests of the profile `paceline`, whose rules belong to no regulator, and of the overlays of a team.
 
 use super::*;
 
