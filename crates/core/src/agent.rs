@@ -33,7 +33,7 @@ words! {
         LoggedIn = "logged_in",
         /// The agent logged out.
         LoggedOut = "logged_out",
-        /// Somebody else logged the agent out, with an API key of the role `write`.
+        /// A supervisor logged the agent out, with an API key of the role `write`.
         LoggedOutBySupervisor = "logged_out_by_supervisor",
         /// The agent has not logged in since it was created.
         NeverLoggedIn = "never_logged_in",
@@ -226,7 +226,7 @@ pub(crate) enum Work {
 }
 
 words! {
-    /// What the agent wants once the present call is over.
+    /// The agent's latest request. During a call it takes effect after the call.
     Wants {
         /// The next call.
         Calls = "calls",
@@ -336,7 +336,7 @@ impl Agent {
         }
     }
 
-    /// Since when the agent is available; `None` if it is not.
+    /// Time since which the agent is available; `None` if it is not.
     pub(crate) fn free_since(&self) -> Option<Mono> {
         match (self.work, self.phone, self.wants) {
             (Work::Idle { since }, Phone::Held { trouble: None, .. }, Wants::Calls) => Some(since),
@@ -346,8 +346,8 @@ impl Agent {
 }
 
 impl Agent {
-    /// When the engine must look at this agent again: at the phone's deadline or at the end of wrap-up, whichever is
-    /// earlier.
+    /// Time when the engine must check this agent again: the phone's deadline or the end of wrap-up, the earlier of the two.
+    /// `None`: no deadline.
     pub(crate) fn deadline(&self) -> Option<Mono> {
         let phone = match self.phone {
             Phone::Calling { give_up_at, .. } => Some(give_up_at),

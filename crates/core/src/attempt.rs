@@ -16,11 +16,11 @@ pub(crate) struct Attempt {
     pub(crate) lead: Lead,
     /// The leg that will be dialed or is up. Legs that have ended are only in the store.
     pub(crate) leg: Leg,
-    /// When the callee answered: the time of the answer at the PBX, not the arrival of its event.
+    /// Time of the answer at the PBX, not of the arrival of its event. `None` until the callee answers.
     pub(crate) answered: Option<Now>,
-    /// When an agent was connected.
+    /// Time when an agent was connected.
     pub(crate) connected_at: Option<Wall>,
-    /// When the callee was abandoned. It stays abandoned, whatever follows.
+    /// Time when the callee was abandoned. No later event changes that the callee is abandoned.
     pub(crate) abandoned_at: Option<Wall>,
     /// The number was opted out: before the callee answered, or by the callee's keypress.
     pub(crate) opted_out: bool,
@@ -34,10 +34,10 @@ pub(crate) struct Leg {
     pub(crate) id: LegId,
     pub(crate) pbx: PbxName,
     pub(crate) trunk: TrunkId,
-    /// When the leg was created, and from the dialing on, when it was dialed. For a leg of a former run: when the attempt
-    /// was created, or when the leg ended if that is stored.
+    /// Time when the leg was created; once it is dialed, the time of the dialing. For a leg of a former run: the time when
+    /// the attempt was created, or when the leg ended if that is stored.
     pub(crate) launched_at: Mono,
-    /// When the leg made progress first, or when a snapshot first showed it ringing.
+    /// Time of the leg's first progress, or of the first snapshot that showed it ringing. `None` before.
     pub(crate) rang_at: Option<Mono>,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct Ended {
 
 impl Attempt {
     /// The wall time of `then`. After the answer it is the answer's wall time plus the monotonic time since, so that a jump
-    /// of the wall clock does not change how long the callee waited.
+    /// of the wall clock does not change the callee's waiting time.
     pub(crate) fn wall_at(&self, then: Now) -> Wall {
         self.answered.map_or(then.wall, |answered| {
             answered.wall.plus(then.mono.since(answered.mono))
@@ -126,7 +126,7 @@ pub(crate) enum AttemptState {
     },
 }
 
-/// Why the engine ended a leg, or asked the PBX to end it.
+/// The reason for which the engine ended a leg, or asked the PBX to end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EndReason {
     /// The engine cancelled the call before an answer.
@@ -190,7 +190,7 @@ impl AttemptState {
         }
     }
 
-    /// When the engine must act if nothing else happens. `None`: never.
+    /// Time when the engine must act if no event arrives before. `None`: no deadline.
     pub(crate) fn deadline(&self) -> Option<Mono> {
         match *self {
             AttemptState::Preparing { .. } => None,

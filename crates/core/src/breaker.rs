@@ -1,9 +1,9 @@
 //! Stops launches over a trunk that does not work, so that an outage costs a few probes and not the whole contact list.
 //!
-//! Input: how each call over the trunk ended. Output: how many more calls may be launched, and whether the trunk caused the
-//! end. A trunk that gives every number the same final answer (404, 480 or 486) at once does not work either: a list may
-//! contain wrong numbers, but not ten in a row without one call that goes on. A "sign of life" is ringing, early media or
-//! an answer. Until a trunk shows one, only few calls go out over it.
+//! Input: the end of each call over the trunk. Output: the number of calls that may still be launched, and the decision
+//! whether the trunk caused the end. A trunk that gives every number the same final answer (404, 480 or 486) at once does
+//! not work either: a list may contain wrong numbers, but not ten in a row without one call that goes on. A "sign of life"
+//! is ringing, early media or an answer. Until a trunk shows one, only few calls go out over it.
 
 use crate::outcome::Outcome;
 use crate::pbx::{EndedBy, LegEnd};
@@ -22,7 +22,7 @@ const UNPROVEN_MAX: u32 = 20;
 const WAIT_MIN: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// What is known about one trunk.
+/// The state of one trunk: its failures in a row, its probes, and its calls since the last sign of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Breaker {
     /// Number of calls in a row that failed, or that got the same final answer at once.
@@ -53,12 +53,12 @@ pub(crate) struct TrunkEnd<'a> {
     pub(crate) at_once: bool,
 }
 
-/// What the end of a call says about the trunk.
+/// The conclusion from the end of a call about its trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blame {
     /// The trunk works. Doubtful answers before it were real.
     Works,
-    /// Nothing.
+    /// The end shows nothing about the trunk.
     Unclear,
     /// Not known until more calls have ended.
     Doubted,

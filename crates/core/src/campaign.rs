@@ -18,7 +18,7 @@ use jiff::tz::TimeZone;
 use settings::CampaignSettings;
 
 words! {
-    /// How calls are launched.
+    /// The pacing mode of a campaign.
     Mode {
         /// A call is launched only if a free agent is reserved for it.
         Progressive = "progressive",

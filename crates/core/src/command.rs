@@ -107,7 +107,7 @@ pub enum Change {
         /// Time, Unix time in milliseconds.
         at: Wall,
     },
-    /// The callee found no agent in time. From now on the attempt is abandoned, whatever follows.
+    /// No agent was connected to the callee in time. The attempt is abandoned, and no later event changes that.
     Abandoned {
         /// The attempt.
         attempt: AttemptId,
@@ -138,7 +138,7 @@ pub enum Change {
         attempt: AttemptId,
         /// The leg.
         leg: LegId,
-        /// How it ended, as the PBX reported it.
+        /// The leg's end, as the PBX reported it.
         end: LegEnd,
         /// Time, Unix time in milliseconds.
         at: Wall,
@@ -172,7 +172,7 @@ pub enum Change {
         pbx: Option<PbxName>,
         /// The ringing or held leg, if there is one.
         leg: Option<AgentLegId>,
-        /// What the agent wants after the present call.
+        /// The agent's latest request. During a call it takes effect after the call.
         wants: Wants,
         /// The reason of the state.
         reason: AgentReason,

@@ -1,7 +1,7 @@
-//! What is known of somebody to call: the numbers, and what decides whether, when and in which order they are dialed.
+//! A contact: its numbers, and the values that decide on the permission, the time and the order of its calls.
 //!
-//! In: values that people, files and other systems give. Out: a [`Contact`] that passed its checks, and in [`merge`] what
-//! becomes of a second record of the same contact. Knows no list and no row.
+//! Input: values that people, files and other systems give. Output: a [`Contact`] that passed its checks. [`merge`] joins a
+//! second record with the contact that it belongs to. This module knows no list and no row.
 
 pub mod merge;
 mod text;
@@ -17,31 +17,31 @@ use crate::words::words;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Numbers of one contact.
+/// Maximum number of telephone numbers of one contact.
 pub const NUMBERS_MAX: usize = 10;
-/// Tags of one contact.
+/// Maximum number of tags of one contact.
 pub const TAGS_MAX: usize = 50;
-/// Consents of one contact.
+/// Maximum number of consents of one contact.
 pub const CONSENTS_MAX: usize = 20;
 
 words! {
-    /// What kind of line a number has, by the number plan of its country.
+    /// The kind of line of a number, by the number plan of its country.
     NumberKind {
         /// A landline.
         Fixed = "fixed",
         /// A mobile phone.
         Mobile = "mobile",
-        /// Either: some plans do not tell.
+        /// A landline or a mobile phone: the number plan does not distinguish them.
         FixedOrMobile = "fixed_or_mobile",
-        /// Free for the caller.
+        /// A number that is free for the caller.
         TollFree = "toll_free",
-        /// Expensive for the caller.
+        /// A number at a premium rate, paid by the caller.
         PremiumRate = "premium_rate",
         /// The caller and the callee share the cost.
         SharedCost = "shared_cost",
         /// Voice over IP.
         Voip = "voip",
-        /// Follows a person.
+        /// A personal number: its owner decides at which phone it rings.
         Personal = "personal",
         /// A pager.
         Pager = "pager",
@@ -53,13 +53,13 @@ words! {
 }
 
 words! {
-    /// How a contact agreed to be called.
+    /// The form in which a contact agreed to be called.
     ConsentKind {
-        /// Said or clicked.
+        /// Spoken or clicked.
         Express = "express",
-        /// In writing or signed electronically; where the law asks for `express`, this serves too.
+        /// In writing or signed electronically. It also satisfies a law that asks for `express`.
         ExpressWritten = "express_written",
-        /// A contract that runs.
+        /// A contract in force.
         Contract = "contract",
     }
 }
@@ -70,10 +70,10 @@ words! {
 pub struct ContactNumber {
     /// Unique within a contact list.
     pub number: E164,
-    /// By the number plan; none where nobody asked it.
+    /// The kind of line, by the number plan. `None`: it was not looked up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<NumberKind>,
-    /// What the file or system that it is from calls it, such as `Home Phone`.
+    /// The name of this number in the file or system that it is from, such as `Home Phone`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Label>,
 }
@@ -88,7 +88,7 @@ impl From<E164> for ContactNumber {
     }
 }
 
-/// Where a contact lives.
+/// The place where a contact lives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -99,7 +99,7 @@ pub struct Address {
     /// State or province, as people or ISO 3166-2 write it: `California` or `CA`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
-    /// As the post of the country writes it.
+    /// The postal code, as the post of the country writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub postal_code: Option<PostalCode>,
 }
@@ -108,43 +108,43 @@ pub struct Address {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Consent {
-    /// How it was given.
+    /// The form in which it was given.
     pub kind: ConsentKind,
     /// The purpose that the contact agreed to.
     pub scope: Purpose,
-    /// When it was given. It says nothing of calls before.
+    /// Time when it was given. It does not cover earlier calls.
     pub granted_at: Wall,
-    /// When it ends; none: not by itself.
+    /// Time when it expires. `None`: it does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Wall>,
-    /// Where it can be proved: a document, a recording, a form with its address.
+    /// The place of its evidence: a document, a recording, or the address of a form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
 }
 
-/// Somebody to call, except for attributes, which decide nothing.
+/// A contact without its attributes, which decide nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Contact {
-    /// In the order in which they are dialed; 1 to [`NUMBERS_MAX`], each once.
+    /// Telephone numbers in the order of dialing; 1 to [`NUMBERS_MAX`], each once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub numbers: Vec<ContactNumber>,
     /// The contact's id in the system that it is from. Unique within a contact list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_id: Option<ExternalId>,
-    /// What to call the contact.
+    /// The contact's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// IANA time zone, known to exist; none: the campaign's.
+    /// IANA time zone, known to exist. `None`: the campaign's time zone is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// What the contact speaks.
+    /// The language that the contact speaks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<Language>,
-    /// How important the contact is.
+    /// The contact's priority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<Tier>,
-    /// Where the contact lives.
+    /// The place where the contact lives.
     #[serde(skip_serializing_if = "Address::is_empty")]
     pub address: Address,
     /// At most [`TAGS_MAX`].
@@ -158,28 +158,28 @@ pub struct Contact {
 /// A contact that cannot be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContactError {
-    /// None, or too many.
+    /// There is no number, or there are more than [`NUMBERS_MAX`].
     #[error("give 1 to {NUMBERS_MAX} numbers")]
     Numbers,
-    /// The same number again.
+    /// A number is given twice.
     #[error("a number comes twice")]
     NumberTwice,
-    /// Too many.
+    /// There are more than [`TAGS_MAX`] tags.
     #[error("at most {TAGS_MAX} tags")]
     Tags,
-    /// Too many.
+    /// There are more than [`CONSENTS_MAX`] consents.
     #[error("at most {CONSENTS_MAX} consents")]
     Consents,
-    /// It ends before it begins.
+    /// A consent expires at or before the time when it was given.
     #[error("consent {index}: `expires_at` must be after `granted_at`")]
     ConsentEnds {
-        /// From 0.
+        /// Index of the consent, from 0.
         index: usize,
     },
 }
 
 impl ContactError {
-    /// The field at fault, as the API writes it.
+    /// The name of the wrong field in the API.
     pub fn field(&self) -> &'static str {
         match self {
             Self::Numbers | Self::NumberTwice => "numbers",
@@ -190,7 +190,11 @@ impl ContactError {
 }
 
 impl Contact {
-    /// Whether it can be stored: what the types of its fields cannot say.
+    /// Checks the rules that the types of the fields cannot express: maximum numbers, duplicate numbers, and the times of
+    /// consents.
+    ///
+    /// # Errors
+    /// [`ContactError`] for the first rule that is broken.
     pub fn check(&self) -> Result<(), ContactError> {
         if !(1..=NUMBERS_MAX).contains(&self.numbers.len()) {
             return Err(ContactError::Numbers);
@@ -214,7 +218,7 @@ impl Contact {
 }
 
 impl Address {
-    /// Whether nothing is known.
+    /// True if no part of the address is known.
     pub fn is_empty(&self) -> bool {
         self.country.is_none() && self.state.is_none() && self.postal_code.is_none()
     }

@@ -1,15 +1,15 @@
-//! Dial strings: how a trunk or an agent's phone is reached on its PBX, and which of them a PBX may be given.
+//! Dial strings of trunks and of agents' phones, and the rules that limit the dial strings of one PBX.
 //!
-//! A PBX reads far more into a dial string than a number and a way out: applications, functions, hosts, options, several
-//! destinations. So there are five forms and no others, and in each only one user part and one plain name. Nothing else can
-//! become a [`DialString`].
+//! A PBX accepts much more in a dial string than a number and a trunk: applications, functions, hosts, options, several
+//! destinations. Therefore only five forms are allowed, each with one user part and at most one plain name. No other text
+//! becomes a [`DialString`].
 
 use crate::number::E164;
 use crate::pbx::DialString;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A way of dialing. Each leads to exactly one thing that the PBX's administrator has made and named.
+/// A way of dialing. Each names exactly one object that the PBX's administrator has configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DialKind {
     /// Asterisk: an endpoint of pjsip.conf.
@@ -43,7 +43,7 @@ impl DialKind {
         }
     }
 
-    /// How it is written; `USER` stands for the placeholder.
+    /// The form of the dial string; `USER` stands for the placeholder.
     const fn form(self) -> &'static str {
         match self {
             Self::Pjsip => "PJSIP/USER@ENDPOINT",
@@ -54,7 +54,7 @@ impl DialKind {
         }
     }
 
-    /// Whether the dialplan reads the number. There `*` selects a function, such as call forwarding.
+    /// True if the dialplan reads the number. In a dialplan, `*` selects a function, such as call forwarding.
     const fn is_dialplan(self) -> bool {
         matches!(self, Self::Local | Self::Loopback)
     }
@@ -66,7 +66,7 @@ impl DialKind {
     }
 }
 
-/// A dial string taken apart. Whatever else a PBX would read into it lies in `user` or `name`, where it is refused.
+/// A dial string split into its parts. Further syntax of the PBX can only be in `user` or `name`, and their checks refuse it.
 struct Parts<'t> {
     kind: DialKind,
     user: &'t str,
@@ -95,7 +95,7 @@ impl<'t> Parts<'t> {
         }
     }
 
-    /// What stands before and after the placeholder.
+    /// The texts before and after the placeholder in the user part. An error if the placeholder is not there.
     fn around(&self, placeholder: &str) -> Result<(&'t str, &'t str), TemplateError> {
         let wrong = TemplateError::Form(self.kind.form());
         self.user.split_once(placeholder).ok_or(wrong)
@@ -111,7 +111,7 @@ fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(is_plain)
 }
 
-/// Whether this is one of the forms, without any placeholder.
+/// True if the text has one of the five forms and no placeholder.
 pub(crate) fn is_dial_string(text: &str) -> bool {
     Parts::of(text).is_ok_and(|parts| {
         (1..=128).contains(&parts.user.len())
@@ -122,13 +122,13 @@ pub(crate) fn is_dial_string(text: &str) -> bool {
     })
 }
 
-/// How a trunk dials: `PJSIP/{number}@carrier`, `Local/{digits}@from-internal/n`. `{number}` is E.164 with its `+`,
-/// `{digits}` the same without; exactly one of them must appear.
+/// The dial string of a trunk: `PJSIP/{number}@carrier`, `Local/{digits}@from-internal/n`. `{number}` is E.164 with its `+`,
+/// `{digits}` is the same without `+`; exactly one of them must appear, once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TrunkTemplate(String);
 
-/// How an agent's phone is reached: `PJSIP/{extension}`. `{extension}` must appear.
+/// The dial string of agents' phones: `PJSIP/{extension}`. `{extension}` must appear exactly once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AgentTemplate(String);
@@ -141,21 +141,21 @@ pub struct Extension(String);
 /// A template or extension that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// No placeholder, or the wrong ones.
+    /// The template does not contain exactly one of `{number}` and `{digits}`.
     #[error(
         "a trunk's dial string needs exactly one of {{number}} (with +) or {{digits}} (without), e.g. PJSIP/{{number}}@carrier"
     )]
     TrunkPlaceholder,
-    /// No placeholder.
+    /// The template does not contain exactly one `{extension}`.
     #[error("an agent's dial string needs exactly one {{extension}}, e.g. PJSIP/{{extension}}")]
     AgentPlaceholder,
-    /// None of the forms.
+    /// The text begins as none of the five forms.
     #[error(
         "a dial string begins with PJSIP/ or Local/ (Asterisk), or with sofia/gateway/, loopback/ or user/ (FreeSWITCH); \
          what your PBX dials otherwise, put into a context of its dialplan"
     )]
     Kind,
-    /// The form, with more or less in it.
+    /// The text begins as one of the forms, but a part of it is missing, superfluous or not allowed.
     #[error(
         "write it as {0}: USER is the placeholder, with nothing but a prefix of digits (to an endpoint or a gateway also `+`, \
          `*`, `#`) beside it, and the name is 1 to 64 letters, digits, `-`, `_` or `.`. Hosts, applications, functions and \
@@ -201,7 +201,7 @@ impl TrunkTemplate {
         &self.0
     }
 
-    /// What to dial for this number.
+    /// The dial string for this number.
     pub fn render(&self, number: &E164) -> DialString {
         DialString::checked(
             self.0
@@ -231,7 +231,7 @@ impl AgentTemplate {
         &self.0
     }
 
-    /// What to dial for this agent.
+    /// The dial string for this agent's phone.
     pub fn render(&self, extension: &Extension) -> DialString {
         DialString::checked(self.0.replace("{extension}", &extension.0))
     }
@@ -266,15 +266,15 @@ macro_rules! text_form {
 }
 text_form!(TrunkTemplate AgentTemplate Extension);
 
-/// Something that trunks of a PBX may lead to: `PJSIP/carrier`, or `PJSIP/*` for every endpoint.
+/// A destination that trunks of a PBX may have: `PJSIP/carrier`, or `PJSIP/*` for every endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DialRule {
     kind: DialKind,
-    /// None: every plain name.
+    /// `None`: every plain name.
     name: Option<String>,
 }
 
-/// What trunks of one PBX may lead to.
+/// The destinations that trunks of one PBX may have.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DialRules(Vec<DialRule>);
 
@@ -284,7 +284,7 @@ impl fmt::Debug for DialRules {
     }
 }
 
-/// A trunk leads to something that its PBX may not be given.
+/// The rules of the PBX do not allow this dial string.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "trunks of this PBX may lead to {0} and to nothing else; where this one is wanted, add it to `dial_allowed` of the PBX in \
@@ -331,7 +331,7 @@ impl fmt::Display for DialRules {
 }
 
 impl DialRules {
-    /// These.
+    /// Wraps a list of rules. A trunk must match one of them.
     pub fn new(rules: Vec<DialRule>) -> Self {
         Self(rules)
     }
@@ -344,30 +344,30 @@ impl DialRules {
         Self(kinds.iter().map(rule).collect())
     }
 
-    /// Whatever Asterisk's administrator has named.
+    /// Every endpoint and every dialplan context of an Asterisk.
     pub fn asterisk() -> Self {
         Self::all_of(&[DialKind::Pjsip, DialKind::Local])
     }
 
-    /// Whatever FreeSWITCH's administrator has named.
+    /// Every gateway, dialplan context and directory user of a FreeSWITCH.
     pub fn freeswitch() -> Self {
         Self::all_of(&[DialKind::Gateway, DialKind::Loopback, DialKind::User])
     }
 
-    /// Every form: for a PBX that is simulated.
+    /// Every form, for a simulated PBX.
     pub fn any() -> Self {
         Self::all_of(&DialKind::ALL)
     }
 
-    /// Whether any name of this kind may be dialed.
+    /// True if at least one rule is of this kind.
     pub fn knows(&self, kind: DialKind) -> bool {
         self.0.iter().any(|rule| rule.kind == kind)
     }
 
-    /// Whether the PBX may be given this.
+    /// Checks that the rules allow the destination of this trunk.
     ///
     /// # Errors
-    /// [`NotAllowed`], with what it may be given.
+    /// [`NotAllowed`], with the rules.
     pub fn permit(&self, trunk: &TrunkTemplate) -> Result<(), NotAllowed> {
         let allowed = Parts::of(&trunk.0).is_ok_and(|parts| {
             self.0.iter().any(|rule| {
@@ -381,10 +381,10 @@ impl DialRules {
         }
     }
 
-    /// Whether the PBX understands this, whatever trunks may lead to.
+    /// Checks that the rules know the kind of this dial string. The names in the rules do not limit agents' phones.
     ///
     /// # Errors
-    /// [`NotAllowed`], with what it may be given.
+    /// [`NotAllowed`], with the rules.
     pub fn understand(&self, agent: &AgentTemplate) -> Result<(), NotAllowed> {
         match Parts::of(&agent.0) {
             Ok(parts) if self.knows(parts.kind) => Ok(()),

@@ -78,7 +78,7 @@ pub struct Engine {
     hopper: VecDeque<(Mono, Lead)>,
     /// The last contacts were returned unused.
     hopper_unused: bool,
-    /// When the oldest contact in the hopper must be returned. Armed as [`Timer::Hopper`].
+    /// Time when the oldest contact in the hopper must be returned. Armed as [`Timer::Hopper`].
     hopper_due: Option<Mono>,
     refill: Refill,
     /// Numbers that were opted out since the store was asked for contacts. Its answer may be older than the opt-out.
@@ -94,7 +94,7 @@ pub struct Engine {
     timers: BTreeSet<(Mono, Timer)>,
     /// The process was stopped or frozen: timers wait until this time.
     catching_up: Option<Mono>,
-    /// When the link to a PBX was lost, until it is resynchronised.
+    /// Time when the link to a PBX was lost. The entry is removed when the PBX is resynchronised.
     lost_at: BTreeMap<PbxName, Mono>,
     commands: VecDeque<Command>,
     counts: Counts,
@@ -107,7 +107,7 @@ pub struct Engine {
     /// no call needs.
     look_for_stranded: bool,
     failures: warnings::Failures,
-    /// When to look for more calls than the remaining agents can take. Set when an agent stops taking calls.
+    /// Time of the next search for more calls than the remaining agents can take. Set when an agent stops taking calls.
     surplus_at: Option<Mono>,
 }
 
@@ -235,7 +235,7 @@ impl Engine {
         self.commands.pop_front()
     }
 
-    /// When the shell must call [`Engine::handle_timeout`]. `None` if no timer is armed.
+    /// Time when the shell must call [`Engine::handle_timeout`]. `None` if no timer is armed.
     pub fn poll_timeout(&self) -> Option<Mono> {
         let first = self.timers.first().map(|(at, _)| *at)?;
         Some(self.catching_up.map_or(first, |until| first.max(until)))

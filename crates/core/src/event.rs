@@ -43,7 +43,7 @@ words! {
 }
 
 words! {
-    /// What needs the operator.
+    /// The kind of an alarm. Every alarm needs the operator.
     AlarmKind {
         /// A campaign's settings in the store cannot be used: nothing is dialed for it.
         SettingsUnusable = "settings_unusable",
@@ -60,7 +60,7 @@ words! {
     }
 }
 
-/// A step of a call, with what is known then.
+/// A step of a call, with its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallProgress {
     /// [`CallStep::Dialing`].

@@ -1,7 +1,7 @@
 //! Decides how many calls to launch now. Agents must wait little, and few callees may find no agent.
 //!
-//! Input: what agents and calls do, as it happens, and a regular tick. Output: one [`PacingReport`] for each tick, with the
-//! number of calls to launch and the reason why it is not one more.
+//! Input: the events of agents and calls as they happen, and a regular tick. Output: one [`PacingReport`] for each tick,
+//! with the number of calls to launch and the reason why it is not one more.
 //!
 //! The controller learns how calls and agents behave (`pacing/learner.rs`). It forecasts which calls will need an agent and
 //! which agents will be free (`pacing/forecast.rs`, `pacing/poisson_binomial.rs`). It launches calls while the risk that
@@ -67,19 +67,19 @@ const LIVE_RATE_SECS: f64 = 600.0;
 /// The pacing settings of one campaign on one PBX.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PacingConfig {
-    /// How the controller launches calls.
+    /// The pacing mode.
     pub mode: PacingMode,
     /// The abandon rules of the campaign. All of them hold at the same time.
     pub rules: Vec<AbandonRule>,
     /// Maximum time from the moment when a person is recognised until an agent is connected.
     pub connect_limit: Duration,
-    /// How long a callee's phone rings before the call ends as not answered.
+    /// Ring timeout of a call. After it the call ends as not answered.
     pub ring_timeout: Duration,
     /// The time zone of rules that count by calendar day or month.
     pub zone: TimeZone,
 }
 
-/// How calls are launched.
+/// The pacing mode of a controller.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PacingMode {
     /// Launch ahead of free agents, as far as the abandon rules allow.

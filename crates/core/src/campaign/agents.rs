@@ -9,7 +9,7 @@ use std::time::Duration;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct AgentSettings {
-    /// How long an agent's phone rings at log-in, in milliseconds; 1,000 to 120,000.
+    /// Ring timeout of a call to an agent's phone, in milliseconds; 1,000 to 120,000.
     pub ring_timeout_ms: u64,
     /// The PBX ends an agent's held leg after this time, and Paceline calls the phone again. Milliseconds; 10,000 to
     /// 86,400,000.

@@ -1,11 +1,11 @@
-//! What happens to a callee who has answered.
+//! Time limit for connecting an answered callee to an agent, and the message to an abandoned callee.
 
 use super::settings::{SettingError, within};
 use crate::pbx::Sound;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// What happens to a callee who has answered.
+/// Time limit for connecting an answered callee to an agent, and the message to an abandoned callee.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]

@@ -1,10 +1,10 @@
-//! How long one call may ring and last.
+//! Ring timeout and maximum duration of a call.
 
 use super::settings::{SettingError, within};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// How long one call may ring and last.
+/// Ring timeout and maximum duration of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]

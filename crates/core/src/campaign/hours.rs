@@ -3,7 +3,7 @@
 use crate::zone::{self, ZoneError};
 use serde::{Deserialize, Serialize};
 
-/// When contacts may be called, in their local time.
+/// The calling hours of a campaign, in the contact's local time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -40,7 +40,7 @@ pub enum HoursError {
     TimeZone {
         /// The zone as it was written.
         name: String,
-        /// What is wrong with it.
+        /// The fault of the zone.
         error: ZoneError,
     },
     /// There is no window.

@@ -1,4 +1,4 @@
-//! How many calls are launched, and how many may be abandoned.
+//! The pacing mode of a campaign, and its abandon rules.
 
 use super::Mode;
 use super::settings::{SettingError, SettingFault};
@@ -6,12 +6,12 @@ use crate::gate::Rulebook;
 use crate::pacing::rules::{AbandonRule, AbandonWindow};
 use serde::{Deserialize, Serialize};
 
-/// How many calls are launched, and how many may be abandoned.
+/// The pacing mode of a campaign, and its abandon rules.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct PacingSettings {
-    /// How calls are launched.
+    /// The pacing mode.
     pub mode: Mode,
     /// For mode `power`: number of calls in flight for each free agent; 1 to 10.
     pub power_ratio: f64,

@@ -1,9 +1,9 @@
-//! Whether conversations are recorded.
+//! The recording of conversations.
 
 use crate::pbx::Sound;
 use serde::{Deserialize, Serialize};
 
-/// Whether conversations are recorded.
+/// The recording of conversations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]

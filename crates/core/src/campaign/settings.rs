@@ -20,19 +20,19 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct CampaignSettings {
-    /// How long one call may ring and last.
+    /// Ring timeout and maximum duration of a call.
     pub dialing: DialingSettings,
-    /// How many calls are launched, and how many may be abandoned.
+    /// The pacing mode and the abandon rules.
     pub pacing: PacingSettings,
-    /// When contacts may be called, in their local time.
+    /// The calling hours, in the contact's local time.
     pub hours: CallingHours,
-    /// What happens to a callee who has answered.
+    /// Time limit for connecting an answered callee to an agent, and the message to an abandoned callee.
     pub answering: AnsweringSettings,
     /// Agents' held legs and wrap-up.
     pub agents: AgentSettings,
-    /// Whether conversations are recorded.
+    /// The recording of conversations.
     pub recording: RecordingSettings,
-    /// Which do-not-call lists the campaign keeps to.
+    /// The do-not-call lists, the allowlist, the opt-out key and the outside check.
     pub suppression: SuppressionSettings,
 }
 
@@ -42,11 +42,11 @@ pub struct CampaignSettings {
 pub struct SettingError {
     /// Path of the setting with `/` between its names, such as `dialing/ring_timeout_ms`.
     pub setting: &'static str,
-    /// What is wrong with it.
+    /// The fault of the setting.
     pub fault: SettingFault,
 }
 
-/// What is wrong with a setting.
+/// The fault of a setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingFault {
     /// The value is out of range.
@@ -105,9 +105,6 @@ impl CampaignSettings {
     ///
     /// # Errors
     /// [`SettingError`] for the first setting that cannot be used.
-    ///
-    /// # Errors
-    /// [`SettingError`].
     pub fn check(&self) -> Result<(), SettingError> {
         self.dialing.check()?;
         self.pacing.check()?;

@@ -1,4 +1,5 @@
-//! Which do-not-call lists a campaign keeps to, beside those that hold for every campaign, and whether it needs the outside check.
+//! The do-not-call lists of a campaign beside those that hold for every campaign, its allowlist, its opt-out key, and the
+//! outside check.
 
 use super::settings::{SettingError, within};
 use crate::pbx::Digit;
@@ -9,7 +10,8 @@ use std::time::Duration;
 /// Maximum number of scopes of one campaign.
 const LISTS_MAX: u64 = 20;
 
-/// Which do-not-call lists a campaign keeps to, beside those that hold for every campaign, and whether it needs the outside check.
+/// The do-not-call lists of a campaign beside those that hold for every campaign, its allowlist, its opt-out key, and the
+/// outside check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -27,8 +29,8 @@ pub struct SuppressionSettings {
     /// Days for which the disposition `refused` puts the number on the do-not-call list of every campaign; 0 to 3,650. The
     /// default is the longest pause that a law of the shipped rules demands (Washington: one year).
     pub refusal_days: u32,
-    /// Whether the service under `[outside_check]` in paceline.toml is asked about a number before it is called. Then a number
-    /// without a valid answer waits.
+    /// True: Paceline asks the service under `[outside_check]` in paceline.toml about a number before it calls the number. A
+    /// number without a valid answer waits.
     pub outside_check: bool,
 }
 

@@ -1,39 +1,40 @@
-//! A second record of a contact that a list has: whose it is, and what it adds. Used by imports and by the API alike.
+//! Finds the contact of a list that a record belongs to, and fills the contact from the record. Imports and the API use it.
 //!
-//! A record is known by its external id, where it has one, and by its first number. Its other numbers tell nothing: many
-//! people give the number of their office. A record fills what is blank and replaces nothing, so the first one wins.
+//! A record is matched by its external id, if it has one, and by its first number. Its other numbers are not compared,
+//! because many people give the number of their office. A record fills empty fields and replaces nothing, so the first
+//! record wins.
 
 use super::{CONSENTS_MAX, Contact, ExternalId, NUMBERS_MAX, TAGS_MAX};
 use std::collections::BTreeMap;
 
-/// Whose record it is.
+/// The contact that a record belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Belongs<C> {
-    /// A contact's that the list does not have.
+    /// No contact of the list: the record is a new contact.
     Nobody,
-    /// This contact's.
+    /// This contact of the list.
     To(C),
-    /// Nobody can say, so it is not taken.
+    /// The contact is unclear, so the record is refused.
     Unclear(Unclear),
 }
 
-/// Why nobody can say whose a record is.
+/// The reason why a record cannot be matched with one contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unclear {
-    /// By its number it is one contact's, by its external id another's.
+    /// One contact has the record's number, and another contact has its external id.
     #[error(
         "its number is that of one contact of the list, and its external id is that of another: correct one of them, here or there"
     )]
     TwoContacts,
-    /// The contact with its number has an external id, and not this one.
+    /// The contact with the record's number has a different external id.
     #[error(
         "its number is that of a contact of the list that has another external id: a number can be called for one contact only"
     )]
     OtherExternalId,
 }
 
-/// Whose a record with this external id is, where `by_external_id` is the contact that has it, and `by_number` the one that has
-/// its first number, with that contact's external id.
+/// Finds the contact that a record belongs to. `external_id` is the record's. `by_external_id` is the contact with that id.
+/// `by_number` is the contact with the record's first number, and that contact's external id.
 pub fn belongs<C: PartialEq>(
     external_id: Option<&ExternalId>,
     by_external_id: Option<C>,
@@ -52,9 +53,9 @@ pub fn belongs<C: PartialEq>(
 }
 
 impl Contact {
-    /// Fills what is blank here with what a later record of the same contact has; whether there was anything. Numbers, tags and
-    /// consents that are new are added behind the others, up to their maximum. Of an address nothing is taken from one that
-    /// differs: a postal code of another place would be worse than none.
+    /// Fills empty fields from a later record of the same contact. Returns true if the record added something. New numbers,
+    /// tags and consents are added up to their maximum, numbers and consents at the end. An address that differs adds nothing,
+    /// because a postal code of another place is worse than none.
     pub fn fill(&mut self, later: &Contact) -> bool {
         let mut gained = blank(&mut self.external_id, &later.external_id);
         gained |= blank(&mut self.name, &later.name);
@@ -91,7 +92,7 @@ impl Contact {
     }
 }
 
-/// Adds attributes that are not there; whether there were any.
+/// Adds the attributes whose names are new. Returns true if there were any.
 pub fn fill_attributes(here: &mut BTreeMap<String, String>, later: &BTreeMap<String, String>) -> bool {
     let before = here.len();
     for (name, value) in later {
@@ -226,7 +227,7 @@ mod tests {
             let mut filled = first.clone();
             let gained = filled.fill(&later);
             prop_assert_eq!(gained, filled != first);
-            // What the first record has stays, and stays in front.
+            // The values of the first record stay, before the added ones.
             prop_assert_eq!(&filled.numbers[..first.numbers.len()], &first.numbers[..]);
             prop_assert_eq!(&filled.consents[..first.consents.len()], &first.consents[..]);
             prop_assert!(filled.tags.is_superset(&first.tags));
@@ -236,14 +237,14 @@ mod tests {
             prop_assert!(first.address.country.is_none() || first.address.country == filled.address.country);
             prop_assert!(filled.numbers.len() <= NUMBERS_MAX && filled.tags.len() <= TAGS_MAX && filled.consents.len() <= CONSENTS_MAX);
             prop_assert!(filled.numbers.is_empty() || filled.check().is_ok());
-            // Once more changes nothing: an import that is done again after a crash fills the same.
+            // A second fill changes nothing, so an import that is repeated after a crash gives the same contact.
             let once = filled.clone();
             prop_assert!(!filled.fill(&later) && filled == once);
         }
 
         #[test]
         fn filling_from_two_records_in_turn_is_filling_from_both_together(mut first in contact(), mut second in contact(), mut third in contact()) {
-            // Where a list is full, or addresses differ, the order decides.
+            // If a list is full, or addresses differ, the result depends on the order. These records avoid both.
             for contact in [&mut first, &mut second, &mut third] {
                 contact.numbers.truncate(3);
                 contact.consents.truncate(6);

@@ -4,22 +4,22 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fmt;
 
-/// A value that cannot be taken. It is not repeated here, as it may be personal data.
+/// A value that is refused. The error does not contain the value, because it may be personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
-    /// Empty, too long, or with characters that nobody can see.
+    /// The text is empty or too long, or contains control characters.
     #[error("1 to {max} characters, no line breaks or other control characters, and not only spaces")]
     Text {
-        /// Most characters.
+        /// Maximum number of characters.
         max: usize,
     },
-    /// No BCP 47 tag.
+    /// The text is not a BCP 47 tag.
     #[error("not a language tag (BCP 47): write one such as en, es-MX or zh-Hans")]
     Language,
-    /// No tier.
+    /// The value is not a tier.
     #[error("not a tier: write 1 (called first) to 9, or A to I")]
     Tier,
-    /// No country.
+    /// The text is not the code of a country.
     #[error("not a country: write its two capital letters (ISO 3166-1), such as US")]
     Country,
 }
@@ -29,24 +29,24 @@ pub enum ValueError {
 #[serde(try_from = "String", into = "String")]
 pub struct Text<const MAX: usize>(String);
 
-/// A word by which contacts are found and chosen, in the spelling of whoever gave it.
+/// A word by which contacts are found and selected. Its spelling is kept as given.
 pub type Tag = Text<60>;
 /// A contact's id in another system.
 pub type ExternalId = Text<200>;
-/// What a file calls a number.
+/// The name of a number in a file or another system, such as `Home Phone`.
 pub type Label = Text<100>;
 /// A state or province.
 pub type State = Text<60>;
 /// A postal code.
 pub type PostalCode = Text<20>;
-/// Where a consent can be proved.
+/// The place of the evidence of a consent: a document, a recording, or the address of a form.
 pub type Proof = Text<1000>;
 
 impl<const MAX: usize> Text<MAX> {
-    /// Checks and wraps a text; takes off the space around it.
+    /// Checks and wraps a text, without the space around it.
     pub fn new(text: &str) -> Result<Self, ValueError> {
         let text = text.trim();
-        // What steers a terminal or turns the direction of writing has no place in a short text.
+        // Characters that control a terminal or change the direction of writing are refused.
         let steers = |c: char| {
             c.is_control()
                 || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -65,12 +65,12 @@ impl<const MAX: usize> Text<MAX> {
     }
 }
 
-/// A language as BCP 47 writes it: `en`, `es-MX`, `zh-Hans`. The subtags' registry is not asked.
+/// A language tag (BCP 47): `en`, `es-MX`, `zh-Hans`. Its subtags are not compared with the registry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Language(String);
 
-/// Longest tag, as RFC 5646, 4.4.1 has it.
+/// Maximum length of a tag in bytes (RFC 5646, section 4.4.1).
 const LANGUAGE_BYTES_MAX: usize = 35;
 
 impl Language {
@@ -111,7 +111,7 @@ impl Language {
     }
 }
 
-/// How important a contact is: 1, which is called first, to 9.
+/// The priority of a contact, 1 to 9. Tier 1 is called first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub struct Tier(u8);
@@ -146,7 +146,7 @@ impl Tier {
 #[serde(try_from = "String", into = "String")]
 pub struct CountryCode([u8; 2]);
 
-/// Those that are assigned (ISO 3166-1, as of 2026), and `XK`, which Kosovo uses.
+/// The assigned codes (ISO 3166-1, as of 2026), and `XK`, which Kosovo uses.
 const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW \
     BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB \
     GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM \
@@ -155,7 +155,7 @@ const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB B
     SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK \
     YE YT ZA ZM ZW";
 
-/// Codes are in order, each with a space after it.
+/// Searches by halves: the codes are in order, and each takes three bytes with its space.
 fn is_country(code: &str) -> bool {
     let codes = COUNTRIES.as_bytes();
     let (mut low, mut high) = (0, codes.len().div_ceil(3));
@@ -174,7 +174,7 @@ fn is_country(code: &str) -> bool {
 }
 
 impl CountryCode {
-    /// Two capital letters of a country that there is.
+    /// Checks a code of two capital letters against the assigned ones.
     pub fn new(text: &str) -> Result<Self, ValueError> {
         let known = text.len() == 2 && is_country(text);
         match text.as_bytes() {

@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-/// Dial strings that a PBX would read as more than a number and one way out, by what they would do.
+/// Dial strings that make a PBX do more than dial a number over one trunk, in groups by their effect.
 const HOSTILE: &[&str] = &[
     // An application of the dialplan, or a shell.
     "loopback/app=system:touch /tmp/x{number}",
@@ -16,7 +16,7 @@ const HOSTILE: &[&str] = &[
     "null/{number}",
     "tone_stream://{number}",
     "System(rm {number})",
-    // A host of the caller's choice.
+    // A host that the text selects.
     "sofia/external/{number}@203.0.113.9",
     "sofia/gateway/carrier/{number}@203.0.113.9",
     "sofia/gateway/carrier/{number};fs_path=sip:203.0.113.9",
@@ -56,7 +56,7 @@ const HOSTILE: &[&str] = &[
     // A function of the dialplan.
     "Local/*72{digits}@from-internal/n",
     "loopback/*72{digits}/default",
-    // The name left to the number, or none, or what is no name.
+    // The number in place of the name, no name, or an invalid name.
     "PJSIP/900@{digits}",
     "sofia/gateway/{digits}/900",
     "PJSIP/{digits}",
@@ -124,7 +124,8 @@ fn a_text_that_selects_an_application_a_function_a_host_or_a_shell_is_not_a_dial
         assert!(TrunkTemplate::new(hostile).is_err(), "{hostile:?}");
         for placeholder in ["{number}", "{digits}"] {
             let agents = hostile.replace(placeholder, "{extension}");
-            // A phone may be named without more; all else is as hostile for an agent.
+            // An agent's phone needs no name after it, and two placeholders of a trunk are no case for an agent. All other
+            // strings are refused for agents too.
             if agents != "PJSIP/{extension}" && !hostile.starts_with("PJSIP/{digits}{") {
                 assert!(AgentTemplate::new(&agents).is_err(), "{agents:?}");
             }
@@ -205,7 +206,7 @@ fn a_pbx_is_given_only_what_its_rules_name() {
 }
 
 proptest! {
-    /// Strings that are near to dial strings, and such as are not.
+    /// Random sequences of parts of dial strings and of other characters.
     #[test]
     fn every_accepted_caller_id_renders_to_one_user_part_and_one_plain_name(
         pieces in proptest::collection::vec(
@@ -229,7 +230,7 @@ proptest! {
         let (_, rest) = DialKind::of(text).unwrap();
         let rest = rest.strip_suffix("/n").unwrap_or(rest);
         prop_assert!(rest.contains(&digits));
-        // Of what PBXes read specially, one separator is left.
+        // One separator is the only character with a special meaning to a PBX.
         let special = rest.bytes().filter(|byte| !is_plain(*byte) && !b"+*#".contains(byte)).count();
         prop_assert_eq!(special, 1);
     }

@@ -128,7 +128,7 @@ impl Engine {
         }
     }
 
-    /// `then`: when the PBX saw the answer. Its event may have arrived later.
+    /// `then`: time when the PBX saw the answer. Its event may have arrived later.
     pub(super) fn answered(&mut self, now: Now, then: Now, leg: LegId) {
         let Some(attempt) = self.attempt_of(leg) else {
             return;
@@ -198,7 +198,7 @@ impl Engine {
         self.set_state(attempt, AttemptState::Waiting { limit_at, look_at });
     }
 
-    /// Stores when the callee answered. The first answer counts, and it is never earlier than the launch.
+    /// Stores the time of the callee's answer. The first answer counts, and it is never earlier than the launch.
     fn note_answer(&mut self, then: Now, attempt: AttemptId) -> Option<Now> {
         let open = self.attempts.get_mut(&attempt)?;
         let answered = *open
@@ -227,7 +227,7 @@ impl Engine {
         self.count_answer(attempt, None);
     }
 
-    /// `then`: when the PBX saw the end. Its event may have arrived later.
+    /// `then`: time when the PBX saw the end. Its event may have arrived later.
     pub(super) fn leg_ended(&mut self, now: Now, then: Now, leg: LegId, end: LegEnd) {
         let Some(attempt) = self.attempt_of(leg) else {
             return;
@@ -423,8 +423,8 @@ impl Engine {
         }
     }
 
-    /// The outcome of the attempt if `outcome` is what its state gives. An answered attempt without an agent is abandoned
-    /// if it ended past the limit, whatever ended it.
+    /// The outcome of the attempt; `outcome` is the one that its state gives. An answered attempt without an agent is
+    /// abandoned if it ended past the limit, for any cause of the end.
     pub(super) fn unconnected(&self, attempt: AttemptId, outcome: Outcome, ended_at: Wall) -> Outcome {
         let Some(open) = self.attempts.get(&attempt) else {
             return outcome;
@@ -576,8 +576,8 @@ impl Engine {
     }
 }
 
-/// When to look at a waiting callee. If the limit has passed, a little later than now: the next events may show that the
-/// callee was connected or has hung up.
+/// Time of the next check of a waiting callee. If the limit has passed, the time is a little later than now, because the
+/// next events may show that the callee was connected or has hung up.
 pub(super) fn look_at(now: Now, limit_at: Mono) -> Mono {
     if limit_at <= now.mono {
         now.mono + CATCH_UP

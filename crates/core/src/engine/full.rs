@@ -92,7 +92,7 @@ impl Engine {
         self.full.contains_key(pbx)
     }
 
-    /// Until when no leg is placed on this PBX. `None` if one may be placed now.
+    /// Time until which no leg is placed on this PBX. `None` if one may be placed now.
     pub(super) fn full_until(&self, now: Now, pbx: &PbxName) -> Option<Mono> {
         self.full
             .get(pbx)

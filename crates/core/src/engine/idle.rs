@@ -1,4 +1,4 @@
-//! Why a campaign launches nothing, for the operator who looks at it.
+//! The reason why a campaign launches nothing, for the operator.
 
 use super::{Engine, Refill};
 use crate::agent::{Agent, Phone, Wants};

@@ -1,4 +1,4 @@
-//! When to launch calls, and the hopper of contacts for them. In progressive mode, each free agent gets one call and is
+//! The launch of calls, and the hopper of contacts for them. In progressive mode, each free agent gets one call and is
 //! reserved for it. The other modes launch ahead of free agents (`engine/pacing.rs`), and an answered call gets the agent
 //! who has been free longest.
 

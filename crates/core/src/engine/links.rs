@@ -182,7 +182,7 @@ impl Engine {
         }
     }
 
-    /// `lost_at`: when the link was lost. `None` if this run had no link before.
+    /// `lost_at`: time when the link was lost. `None` if this run had no link before.
     fn resynchronise_attempt(
         &mut self,
         now: Now,
@@ -301,8 +301,8 @@ impl Engine {
         self.tell(&pbx, crate::pbx::PbxCommand::HangUp { leg });
     }
 
-    /// Follows the snapshot for an answered callee: it is in the bridge of the agent `joined`, or in no agent's bridge,
-    /// whatever we had asked for.
+    /// Follows the snapshot for an answered callee, even if it differs from our requests: the callee is in the bridge of the
+    /// agent `joined`, or in no agent's bridge.
     fn join_as_seen(&mut self, now: Now, attempt: AttemptId, joined: Option<AgentId>) {
         let Some(state) = self.state_of(attempt) else {
             return;

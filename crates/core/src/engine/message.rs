@@ -1,5 +1,5 @@
 //! The message for an abandoned callee, if the campaign has one, and the hang-up after it. The callee is abandoned from the
-//! start of the message, whatever follows: it gets no agent any more and is counted once.
+//! start of the message. No later event changes that: the callee gets no agent any more and is counted once.
 
 use super::Engine;
 use crate::attempt::{AttemptState, EndReason};

@@ -65,7 +65,7 @@ impl Engine {
         };
         let recalls = match (agent.phone, end.by) {
             _ if maintained => 0,
-            // That the PBX takes no calls is no failure of the phone.
+            // The PBX takes no calls. That is not a failure of the phone.
             (Phone::Calling { recalls, .. }, EndedBy::NoRoom) => recalls.saturating_sub(1),
             (phone, _) => recalls_kept(now, phone),
         };

@@ -1,4 +1,4 @@
-//! How an engine stops: it launches nothing more, cancels unanswered calls, and lets conversations go on or hangs them up.
+//! The stop of an engine: it launches nothing more, cancels unanswered calls, and lets conversations go on or hangs them up.
 
 use super::Engine;
 use crate::agent::AgentReason;

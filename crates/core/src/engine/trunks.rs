@@ -1,4 +1,4 @@
-//! What the end of a leg shows about its trunk, and what a trunk failure changes for the attempts over it.
+//! The conclusion from the end of a leg about its trunk, and the effect of a trunk failure on the attempts over it.
 
 use super::{Engine, Timer};
 use crate::attempt::{Attempt, AttemptState, Ended, Judged};
@@ -16,7 +16,7 @@ use std::time::Duration;
 const JUDGED_MAX: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// Reports the end of the attempt's leg to the trunk's breaker. Returns what the end shows about the trunk.
+    /// Reports the end of the attempt's leg to the trunk's breaker. Returns the conclusion about the trunk.
     pub(super) fn judge_trunk(
         &mut self,
         now: Now,
@@ -104,7 +104,7 @@ impl Engine {
         }
     }
 
-    /// Stores the outcome of the attempt, and when its contact may be called again.
+    /// Stores the outcome of the attempt, and the time from which its contact may be called again.
     fn store_outcome(&mut self, now: Now, ended: Ended) {
         let next = retry::after(ended.outcome, ended.by, &ended.lead);
         *self.counts.outcomes.entry(ended.outcome).or_default() += 1;

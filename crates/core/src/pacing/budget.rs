@@ -1,4 +1,4 @@
-//! How much risk of an abandoned call is allowed now, so that every abandon rule holds over its own window.
+//! The risk of an abandoned call that is allowed now, so that every abandon rule holds over its own window.
 //!
 //! Input: the result of each live answer, and the time. Output: the allowed risk for one more call, and the rule that
 //! allows the least. Answers before the start come from the store as [`Answers`]. Answers are counted by the quarter of an
@@ -198,8 +198,8 @@ impl Budget {
             .min_by(|a, b| a.risk_max.total_cmp(&b.risk_max))
     }
 
-    /// Removes what has left the windows. If the clock was set back by more than a day, too much was removed, so all
-    /// answers are entered again.
+    /// Removes the answers that have left the windows. If the clock was set back by more than a day, too much was removed, so
+    /// all answers are entered again.
     fn forget(&mut self, now: Wall) {
         let set_back = now.plus(DAY) < self.last_now;
         self.last_now = now;
@@ -392,7 +392,7 @@ impl Account {
         self.rule.ratio_max * (self.live + 40.0 * (-self.live / 400.0).exp())
     }
 
-    /// What remains of `granted`, minus a reserve for random variation.
+    /// The calls of `granted` that are not abandoned yet, minus a reserve for random variation. Can be negative.
     fn room(&self, busy: f64) -> f64 {
         let granted = self.granted();
         let reserve = (0.5 + 0.1 * granted).min(0.4 * granted).min(12.0 * busy.sqrt());
@@ -453,7 +453,7 @@ impl Account {
     }
 }
 
-/// How many times busier the campaign is than a small one with 0.3 live answers per second. Gains adapt per unit of time,
+/// Ratio of the live answers per second to the 0.3 of a small campaign; at least 1. It makes gains adapt per unit of time,
 /// not per answer.
 fn busy(live_per_sec: f64) -> f64 {
     (live_per_sec / 0.3).max(1.0)

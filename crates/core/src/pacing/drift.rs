@@ -1,5 +1,5 @@
-//! How much today's answer rate differs from the learnt rate. The result is a factor on the hazard of a live answer; it
-//! reacts within minutes.
+//! The ratio of today's answer rate to the learnt rate. It is a factor on the hazard of a live answer and reacts within
+//! minutes.
 //!
 //! Input: the live answers that the learnt hazards predict, and the live answers seen. Output: a factor from 0.25 to 4.
 

@@ -65,7 +65,7 @@ pub(super) fn horizons() -> [f64; HORIZONS] {
 /// One probability for each half second from now to 30 s.
 type Curve = [f64; POINTS];
 
-/// How dialing ends. The numbers are indexes of causes in [`Hazards`].
+/// The causes that end dialing. The numbers are indexes of causes in [`Hazards`].
 pub(super) mod dial {
     /// The phone rings.
     pub(in super::super) const RING: usize = 0;
@@ -78,7 +78,7 @@ pub(super) mod dial {
     pub(in super::super) const CAUSES: usize = 4;
 }
 
-/// How ringing ends. The numbers are indexes of causes in [`Hazards`].
+/// The causes that end ringing. The numbers are indexes of causes in [`Hazards`].
 pub(super) mod ring {
     /// A person answers.
     pub(in super::super) const LIVE: usize = 0;
@@ -234,7 +234,7 @@ fn ever<const C: usize>(rates: &[[f64; C]], drift: f64, live: usize, pass: Optio
     person.clamp(0.0, 1.0)
 }
 
-/// What happens in half a second at risk.
+/// Probabilities of the events in half a second at risk.
 struct Step {
     any: f64,
     live: f64,

@@ -45,8 +45,8 @@ pub struct LearntBin {
 
 impl<const C: usize> Hazards<C> {
     /// `edges`: the upper end of each bin, in ascending multiples of half a second; the last bin also holds all higher
-    /// ages. `prior`: the rate of each cause at an age. `spells`: how many spells the prior counts as. `events_eff`: how
-    /// many events are remembered.
+    /// ages. `prior`: the rate of each cause at an age. `spells`: weight of the prior, as a number of spells.
+    /// `events_eff`: number of events that are remembered.
     pub(super) fn new(edges: &[f64], prior: impl Fn(f64) -> [f64; C], spells: f64, events_eff: f64) -> Self {
         let mut bins = Vec::with_capacity(edges.len());
         let mut index = Vec::new();

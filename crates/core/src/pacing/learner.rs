@@ -1,4 +1,4 @@
-//! What the controller has learnt about calls and agents. Input: spells and how they ended. Output: the input of
+//! The rates of calls and agents that the controller has learnt. Input: spells and their ends. Output: the input of
 //! [`super::forecast`], and a [`Learnt`] that is stored across restarts.
 
 use super::budget::LearntGain;
@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 /// Number of remembered ends of spells, for calls and for agents.
 const CALL_EVENTS_EFF: f64 = 2000.0;
 const AGENT_EVENTS_EFF: f64 = 500.0;
-/// How many spells the prior of calls counts as.
+/// Weight of the prior of calls, as a number of spells.
 const CALL_PRIOR_SPELLS: f64 = 20.0;
-/// How many live answers the prior of calls counts as.
+/// Weight of the prior of calls, as a number of live answers.
 const CALL_PRIOR_ANSWERS: f64 = 2.0;
 /// The doubt is greater than this until about 100 live answers were seen.
 const YOUNG_DOUBT: f64 = 0.01;

@@ -19,7 +19,7 @@ pub enum CallStep {
     },
     /// The callee's phone rings.
     Ringing,
-    /// The call was answered. Whether by a person is not known yet.
+    /// The call was answered. It is not known yet if a person answered.
     Answered,
     /// A person answered and needs an agent now.
     Person,
@@ -33,7 +33,7 @@ pub enum CallStep {
     Ended {
         /// The outcome, if it is known.
         outcome: Option<Outcome>,
-        /// If a person was waiting for an agent: how long.
+        /// The waits of a person who was waiting for an agent. Ignored for any other call.
         waits: Waits,
     },
 }
@@ -44,7 +44,7 @@ pub(super) struct TrunkTrouble {
     pub(super) failures: u32,
 }
 
-/// What an event means for the budget and for the average of live answers.
+/// The effect of an event on the budget and on the average of live answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Observation {
     /// Number of live answers that the learnt rates predict for the newly counted time at risk.
@@ -164,7 +164,7 @@ pub(super) fn call(
                     EndedAs::Connected,
                 ),
                 CallStep::Abandoned => (AnswerResult::Abandoned, EndedAs::Over),
-                // Whether an agent was connected before this event is not known.
+                // These events do not show if an agent was connected before.
                 CallStep::Dialing { .. }
                 | CallStep::Ringing
                 | CallStep::Answered

@@ -1,4 +1,4 @@
-//! The Poisson-binomial distribution: how many of many independent events happen, at several horizons at once.
+//! The Poisson-binomial distribution: the number of independent events that happen, at several horizons at once.
 //!
 //! Input: for each event, one probability for each horizon. Output: the probability that at least `n` of them happen. It is
 //! exact (by convolution) while that is cheap. Otherwise it is a normal distribution with the skewness corrected (Cornish

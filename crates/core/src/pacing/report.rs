@@ -19,7 +19,7 @@ words! {
 }
 
 words! {
-    /// Why no further call was launched.
+    /// The reason why no further call was launched.
     LaunchLimit {
         /// No agent is available or busy, or all are about to log out.
         Agents = "agents",
@@ -41,7 +41,7 @@ words! {
 }
 
 words! {
-    /// Why a predictive or power campaign dialed progressively at a tick.
+    /// The reason why a predictive or power campaign dialed progressively at a tick.
     Fallback {
         /// Too few calls have ended to forecast answers.
         Learning = "learning",
@@ -58,11 +58,11 @@ pub struct PacingReport {
     pub launch: u32,
     /// Number of calls that agents and risk would allow. At least `launch`.
     pub wanted: u32,
-    /// Why no further call was launched.
+    /// The reason why no further call was launched.
     pub limit: LaunchLimit,
     /// The mode that was used.
     pub mode: EffectiveMode,
-    /// Why it is not the configured mode. Absent if it is.
+    /// The reason why `mode` is not the configured mode. Absent if it is.
     pub fallback: Option<Fallback>,
     /// Probability that the callee of one more call would find no agent, 0 to 1.
     pub risk: f64,
@@ -80,7 +80,7 @@ pub struct PacingReport {
     pub abandoned: f64,
     /// Number of agents available, in a call or in wrap-up, who are not about to log out.
     pub agents: u32,
-    /// How many of `agents` are available.
+    /// Number of these agents who are available.
     pub agents_free: u32,
     /// Number of calls requested, dialing, ringing, being judged or waiting for an agent.
     pub in_flight: u32,

@@ -1,4 +1,4 @@
-//! Abandon rules as data: what counts as an abandoned call, over which window, and what share is allowed.
+//! Abandon rules as data: the definition of an abandoned call, the window, and the allowed ratio.
 //!
 //! The legal rules are in the rule files ([`Rulebook::abandon_rules`](crate::gate::Rulebook::abandon_rules)). A campaign has
 //! any number of [`AbandonRule`]s, and all hold at the same time. Start at [`AnswerRow::result`].
@@ -22,7 +22,7 @@ words! {
 }
 
 words! {
-    /// How a callee counts who hangs up within the limit and before an agent is connected.
+    /// The way to count a callee who hangs up within the limit and before an agent is connected.
     EarlyHangup {
         /// Not counted at all.
         Ignored = "ignored",
@@ -66,18 +66,18 @@ pub struct AbandonRule {
     /// Time from `clock` until an agent must be connected, in milliseconds; 500 to 60,000.
     #[cfg_attr(feature = "openapi", schema(example = 2000))]
     pub limit_ms: u32,
-    /// How a callee counts who hangs up within the limit.
+    /// The way to count a callee who hangs up within the limit and before an agent is connected.
     pub early_hangup: EarlyHangup,
     /// Minimum ring timeout that the rule requires, in milliseconds; 0 to 120,000. 0: no minimum.
     #[cfg_attr(feature = "openapi", schema(example = 15000))]
     pub ring_ms_min: u32,
-    /// Whether an abandoned callee must hear `abandon_message` before the hang-up.
+    /// True if an abandoned callee must hear `abandon_message` before the hang-up.
     #[cfg_attr(feature = "openapi", schema(example = true))]
     #[serde(default)]
     pub message: bool,
 }
 
-/// How a live answer ended. If a wait is not known, it counts from the answer.
+/// The result of a live answer. If a wait is not known, it counts from the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerResult {
     /// An agent was connected after these waits.
@@ -88,7 +88,7 @@ pub enum AnswerResult {
     HungUp(Waits),
 }
 
-/// How long a person waited, measured from each of the three clocks.
+/// The callee's waiting time, measured from each of the three clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waits {
     /// From the answer.
@@ -128,7 +128,7 @@ pub struct Answers {
     pub tally: Tally,
 }
 
-/// What an attempt row says about its answer. [`AnswerRow::result`] is the only place that decides how it counts.
+/// The fields of an attempt row that describe its answer. Only [`AnswerRow::result`] decides how the answer counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AnswerRow {
     /// Time of the answer.
@@ -142,10 +142,10 @@ pub struct AnswerRow {
 }
 
 impl AnswerRow {
-    /// How the answer ended. `None` while the call runs, and if no person answered.
+    /// The result of the answer. `None` while the call runs, and if no person answered.
     ///
-    /// A call that was given up stays abandoned, whatever follows. An `unknown` outcome counts as abandoned, because the
-    /// evidence is lost.
+    /// A call that Paceline gave up stays abandoned after any later event. An `unknown` outcome counts as abandoned, because
+    /// the evidence is lost.
     pub fn result(&self) -> Option<AnswerResult> {
         let waits = |at: Wall| Waits {
             connected: at.since(self.answered_at),
@@ -186,7 +186,7 @@ impl Tally {
     }
 }
 
-/// How far back the answers of these rules must be read from the store. `None`: from the beginning.
+/// Length of the period, up to now, of the answers that these rules need from the store. `None`: all answers.
 pub fn history(rules: &[AbandonRule]) -> Option<Duration> {
     let hours = |rule: &AbandonRule| match rule.window {
         AbandonWindow::Hours(hours) => Some(hours.saturating_add(hours / 8)),
@@ -238,7 +238,7 @@ impl AbandonRule {
         tally
     }
 
-    /// Number of live answers, and how many of them this rule counts as abandoned.
+    /// Number of live answers, and number of those that this rule counts as abandoned.
     pub fn weigh(&self, tally: &Tally) -> (f64, f64) {
         let (early_live, early_abandoned) = match self.early_hangup {
             EarlyHangup::Ignored => (0, 0),

@@ -62,7 +62,7 @@ pub(super) struct Snapshot {
     pub(super) arrivals: Row,
     /// Number of agents who are logged in, not paused and not about to log out.
     pub(super) seats: usize,
-    /// How many of `seats` are available now.
+    /// Number of these agents who are available now.
     pub(super) free: usize,
     pub(super) in_flight: usize,
 }

@@ -11,7 +11,7 @@ use crate::time::Now;
 const RISK_MAX: f64 = 0.2;
 
 impl PacingController {
-    /// Returns how many of the given calls are too many. `may_go`: calls in flight; the first ones are kept first.
+    /// Returns the number of the given calls that are too many. `may_go`: calls in flight; the first ones are kept first.
     /// `storing`: number of calls that are still being stored; they are kept last. As many calls as there are free agents
     /// are never too many.
     pub fn surplus(&mut self, now: Now, may_go: &[CallKey], storing: usize) -> usize {

@@ -263,7 +263,7 @@ fn a_call_older_than_any_call_seen_reserves_an_agent() {
         pacer.call(at(0), CallKey(call), dialing());
         pacer.call(at(50), CallKey(call), CallStep::Ringing);
     }
-    // For 19 s nobody answers, and ten calls end. Whether the others answer a second later is not known.
+    // For 19 s nobody answers, and ten calls end. It is not known if the others answer a second later.
     let launched: u32 = (1..190)
         .map(|tenth| {
             let now = at(tenth * 100);

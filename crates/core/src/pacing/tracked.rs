@@ -1,4 +1,4 @@
-//! The calls in flight and the agents: the state of each, and since when.
+//! The calls in flight and the agents, each with its state and the time since which it has this state.
 //!
 //! Input: events, which may be late, duplicate, out of order or lost. A state whose last event was lost is removed after a
 //! maximum time (see `PacingController::expire`). All times are seconds of [`crate::time::Mono`].
@@ -45,7 +45,7 @@ pub(super) struct CallSpell {
 pub(super) enum CallPhase {
     Dialing,
     Ringing,
-    /// Answered; whether by a person is not known yet.
+    /// Answered. It is not known yet if a person answered.
     Listening(Answer),
     /// A person answered and has no agent yet.
     Waiting,
@@ -54,13 +54,13 @@ pub(super) enum CallPhase {
 /// The state before the answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Answer {
-    /// Whether the call rang before it was answered.
+    /// True if the call rang before it was answered.
     pub(super) rang: bool,
-    /// How long it had been dialing or ringing when it was answered, in seconds.
+    /// Time in that state until the answer, in seconds.
     pub(super) age: f64,
 }
 
-/// How a call ended, as far as pacing needs it.
+/// The end of a call, as far as pacing needs it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum EndedAs {
     Machine,
@@ -76,7 +76,7 @@ pub(super) struct AgentSpell {
     pub(super) step: AgentStep,
     pub(super) since: f64,
     pub(super) counted: f64,
-    /// When the agent will log out.
+    /// Time when the agent will log out, in seconds. `None`: the agent stays.
     pub(super) leaves_at: Option<f64>,
 }
 
@@ -92,7 +92,7 @@ pub(super) struct Tracked {
     pub(super) agents: BTreeMap<AgentKey, AgentSpell>,
     ended_as: BTreeMap<CallKey, EndedAs>,
     ended_order: VecDeque<CallKey>,
-    /// When each call was requested that has not been seen dialing yet.
+    /// Request times, in seconds, of the calls that have not been seen dialing yet.
     pub(super) asked: VecDeque<f64>,
     /// Events ignored because of the maximum numbers.
     pub(super) dropped: u64,

@@ -11,7 +11,7 @@ mod recovery;
 /// One random step. An index selects among the legs that exist at that time.
 #[derive(Clone, Debug)]
 enum Move {
-    /// The index of the leg, the kind of event, and how many milliseconds ago it happened.
+    /// The index of the leg, the kind of event, and the age of the event in milliseconds.
     Event(usize, u8, u64),
     AgentEvent(usize, u8),
     Ask(i64, u8),
@@ -55,11 +55,15 @@ struct Hunt {
     agent_legs: Vec<AgentLegId>,
     prepares: Vec<crate::command::NewAttempt>,
     refills: usize,
-    /// How often each leg was dialed, and below, what was stored of its attempt.
+    /// Number of times that each leg was dialed.
     dialed: BTreeMap<LegId, u32>,
+    /// Legs whose attempt was stored, so that they may be dialed.
     allowed: BTreeSet<LegId>,
+    /// The attempts as they were stored before dialing.
     stored: BTreeMap<AttemptId, crate::command::NewAttempt>,
+    /// The stored ends of legs.
     leg_ends: BTreeMap<LegId, (Wall, LegEnd)>,
+    /// Number of stored outcomes of each attempt.
     ended: BTreeMap<AttemptId, u32>,
     /// The attempt that ended last since the last crash.
     last_ended: Option<AttemptId>,
@@ -69,7 +73,7 @@ struct Hunt {
     left: BTreeSet<AgentLegId>,
     /// For each callee who may still be there: the agent's leg to which it was sent, since the last crash.
     sent: BTreeMap<LegId, AgentLegId>,
-    /// Whether the PBX is in maintenance. The engine was told so after all earlier commands were carried out.
+    /// True while the PBX is in maintenance. The engine was told so after all earlier commands were carried out.
     maintained: bool,
     opt_outs: opt_outs::OptOuts,
     read: usize,

@@ -193,7 +193,7 @@ fn a_callee_whose_agent_was_moved_away_is_not_left_in_the_bridge() {
     );
 }
 
-/// The PBX may have connected the second agent to the callee whom the first one transferred.
+/// The PBX may have connected the second agent to the callee that the first agent transferred.
 #[test]
 fn a_transfer_that_crosses_the_order_for_the_next_agent_leaves_that_agent_no_second_callee() {
     let mut rig = Rig::at_work(1);

@@ -10,8 +10,8 @@ fn sip(code: u16) -> LegEnd {
     }
 }
 
-/// The carrier ends every call with this SIP code after 100 ms. Returns how many calls were launched before the trunk was
-/// held.
+/// The carrier ends every call with this SIP code after 100 ms. Returns the number of calls that were launched before the
+/// trunk was held.
 fn storm(rig: &mut Rig, code: u16, secs: u64) -> usize {
     let (mut ended, mut before_hold) = (0, None);
     for _ in 0..secs * 10 {

@@ -1,4 +1,4 @@
-//! What the random test knows of opt-outs: after one, nothing is dialed to that number and nothing rings there.
+//! Opt-outs in the random test: after one, nothing is dialed to that number and nothing rings there.
 
 use super::*;
 
@@ -36,7 +36,7 @@ impl Hunt {
         });
     }
 
-    /// The process has started again: it reads from the store who was opted out.
+    /// The process has started again: it reads the opted-out numbers from the store.
     pub(super) fn opt_out_again(&mut self) {
         self.opt_outs.since_refill.clear();
         self.rig.tell(Input::OptedOut {

@@ -1,4 +1,4 @@
-//! What the random test gives the engine after a gap: a snapshot of the PBX, and the stored state after a crash.
+//! The input of the engine after a gap in the random test: a snapshot of the PBX, and the stored state after a crash.
 
 use super::*;
 
