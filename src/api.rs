@@ -64,18 +64,18 @@ use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// Bytes of a body at most: room for 10,000 contacts with attributes.
+/// Maximum size of a body in bytes: enough for 10,000 contacts with attributes.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// A body must be there within this.
+/// A body must arrive within this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// A request is given up after this; what it has begun in the store goes on to its end.
+/// Maximum duration of a request. Work that it has begun in the store still goes on to its end.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Keys that are looked up in the store at once; further requests wait their turn.
+/// Maximum number of keys that are looked up in the store at the same time. Further requests wait.
 const LOOK_UPS_MAX: usize = 8;
-/// Requests without a valid key that are told in the log each second.
+/// Maximum number of requests without a valid key that are logged at the level info per second.
 const STRANGERS_LOGGED_PER_SECOND: u32 = 10;
 
-/// What handlers work with. Cheap to clone.
+/// The state that all handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct ApiState {
     store: Store,
@@ -87,7 +87,7 @@ pub struct ApiState {
     bodies: Budget,
     look_ups: Arc<Semaphore>,
     strangers_logged: Arc<Limiter>,
-    /// Imports that run, each with its file.
+    /// The running imports, each with its file.
     imports: Arc<Semaphore>,
     /// Suppression lists that are being replaced.
     uploads: Arc<Semaphore>,
@@ -168,7 +168,7 @@ pub fn router(state: ApiState) -> Router {
         .layer(from_fn_with_state(state, frame::frame))
 }
 
-/// What is told where there is no room for more: health, and that.
+/// The routes for connections over the limit: the health checks. All other requests get the status 503.
 pub fn crowded_router(state: ApiState) -> Router {
     let (health, _) = health(OpenApiRouter::new()).split_for_parts();
     let crowded = async || {

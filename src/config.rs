@@ -35,13 +35,13 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Address of the API, its page and `/metrics`. Default: loopback.
     pub listen: SocketAddr,
-    /// Where Paceline stores its state.
+    /// The store of Paceline's state.
     pub store: StoreConfig,
     /// Region (ISO 3166-1, two letters) for numbers without a country code. `None`: such numbers are refused.
     pub default_region: Option<String>,
-    /// Where the ledger's checkpoints are.
+    /// The place of the ledger's checkpoints.
     pub ledger: LedgerConfig,
-    /// How long rows are kept that only people ask for.
+    /// The retention of rows that only people read.
     pub retention: RetentionConfig,
     /// The service of the outside check. `None`: there is none.
     pub outside_check: Option<OutsideCheckConfig>,
@@ -53,7 +53,7 @@ pub struct Config {
     pub open_secrets: Vec<PathBuf>,
 }
 
-/// How long rows are kept that only people ask for, in days: 1 to 36,500.
+/// The retention of rows that only people read, in days: 1 to 36,500.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetentionConfig {
     /// The audit.
@@ -83,7 +83,7 @@ impl Default for RetentionConfig {
     }
 }
 
-/// Where the ledger's checkpoints are.
+/// The place of the ledger's checkpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LedgerConfig {
     /// The append-only file of checkpoints. Default: beside the key files, with a part of the installation's id and the
@@ -110,7 +110,7 @@ pub struct OutsideCheckConfig {
     pub open_because: Option<String>,
 }
 
-/// Where Paceline stores its state.
+/// The store of Paceline's state.
 #[derive(Clone)]
 pub struct StoreConfig {
     /// `sqlite:` and a path, or a `postgres://` URL with its password. Only for connecting.

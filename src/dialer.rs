@@ -532,7 +532,7 @@ impl Inner {
         self.state().all_inputs()
     }
 
-    /// Whether the campaign may launch calls. It may not if its settings cannot be used; calls that are up go on.
+    /// True if the campaign may launch calls. If its settings cannot be used, it may not, and calls that are up go on.
     fn is_active(&self, campaign: &DialCampaign, metrics: &CampaignMetrics) -> bool {
         metrics.settings_unusable.set(i64::from(campaign.fault.is_some()));
         if let Some(fault) = &campaign.fault {

@@ -42,11 +42,11 @@ pub enum Grade {
 pub struct Finding {
     /// The severity.
     pub grade: Grade,
-    /// What was checked, such as `trunk carrier`.
+    /// The checked thing, such as `trunk carrier`.
     pub about: String,
-    /// What was found.
+    /// The result of the check.
     pub found: String,
-    /// What to do. Absent if nothing is to be done.
+    /// The advice. Absent if nothing is to be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cure: Option<String>,
 }
@@ -82,7 +82,7 @@ pub struct Endpoint {
     pub(crate) watch: Option<Watch>,
 }
 
-/// What a PBX does about a phone that has lost its power or its network.
+/// The ways in which a PBX notices that a phone has lost its power or its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Watch {
     /// True if the PBX checks the phone regularly, or does not need to.
@@ -253,7 +253,7 @@ pub async fn examine(config: &Config, store: &Store, call: Option<CallPlan>) -> 
     })
 }
 
-/// What the campaigns with a trunk on this PBX record and play there.
+/// The recordings and sounds of all campaigns that have a trunk on this PBX.
 fn records(pbx: &PbxConfig, trunks: &[TrunkRow], campaigns: &[CampaignRow]) -> Records {
     let here = |id: &TrunkId| {
         trunks

@@ -232,7 +232,7 @@ fn places(number: &E164) -> Places<'static> {
     paceline_places::of_number(number)
 }
 
-/// Where an address may be: the places of its state, or else of its country.
+/// The places in which an address may be: those of its state, or else of its country.
 fn address(country: Option<CountryCode>, state: Option<State>) -> Option<Places<'static>> {
     match (state, country) {
         (Some(state), _) => paceline_places::of_state(state),

@@ -63,8 +63,8 @@ pub trait Job: Send {
     /// The time between the successful run that has just ended and the next one. [`Jobs::wake`] ends the wait early.
     fn period(&self) -> Duration;
 
-    /// What is wrong outside the store, although the last run succeeded: such as a service that does not answer. The job decides
-    /// itself when it runs again.
+    /// A problem outside the store although the last run succeeded, such as a service that does not answer. The next run is
+    /// after [`Job::period`], as after any successful run.
     fn trouble(&self) -> Option<String> {
         None
     }

@@ -171,7 +171,7 @@ impl fmt::Debug for Country {
     }
 }
 
-/// How digits without a `+` are meant.
+/// The meaning of digits without a `+`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notation {
@@ -201,7 +201,7 @@ impl FromStr for Notation {
     }
 }
 
-/// How numbers are written in a place.
+/// The rules for reading the numbers of one source: their region and their notation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plan {
     region: Option<Region>,
@@ -240,7 +240,7 @@ impl Plan {
         }
     }
 
-    /// How digits without a `+` are read.
+    /// The meaning of digits without a `+`.
     pub fn written(&self) -> Notation {
         self.written
     }

@@ -50,7 +50,7 @@ pub enum ServiceError {
     Status {
         /// The HTTP status.
         status: u16,
-        /// How long the service asks to wait.
+        /// The wait that the service asks for.
         retry_after: Option<Duration>,
     },
     /// A reply of any length.

@@ -13,7 +13,7 @@ const NUMBERS_MAX: usize = 100_000_000;
 const LINE_BYTES_MAX: usize = 4_096;
 const COLUMNS_MAX: usize = 8;
 
-/// How the numbers are written.
+/// The notation of the numbers, and their columns.
 #[derive(Debug)]
 pub struct Numbers {
     plan: Plan,
@@ -23,14 +23,14 @@ pub struct Numbers {
     columns: Vec<usize>,
 }
 
-/// What was read.
+/// The result of reading a file.
 #[derive(Debug, Default)]
 pub struct Read {
     /// The hashes of the numbers in the order of the file.
     pub hashes: Vec<u64>,
-    /// Lines that were no number.
+    /// Number of lines without a valid number.
     pub rejected: u64,
-    /// Lines with text. A header does not count.
+    /// Number of lines with text. A header does not count.
     pub lines: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Agents: who they are, and what they ask of the dialer.
+//! Agents: their data, and their requests to the dialer.
 
 use super::attempts::{Attempt, SetDisposition, dispose};
 use super::check::{self, Faults};
@@ -45,7 +45,7 @@ pub(super) struct Agent {
     /// The campaign that the agent is logged in to. Null if the agent is offline.
     #[schema(example = 1)]
     campaign_id: Option<i64>,
-    /// What the agent has asked for after the present call.
+    /// The agent's request for the time after the present call.
     wants: Wants,
 }
 
@@ -314,7 +314,7 @@ pub(super) async fn disposition(
     caller.must_act_for(AgentId(id))?;
     let agent = find(&state, id).await?;
     let last = match present_conversation(&state, agent.id) {
-        // The store may be a moment late with whom it was connected with.
+        // The store may learn a moment later which agent the attempt was connected to.
         Some(attempt) => state.store.attempt(attempt).await?.map(|row| AttemptRow {
             agent: Some(agent.id),
             ..row

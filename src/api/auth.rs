@@ -1,4 +1,4 @@
-//! Who may do what: the guard before every route that needs a key, and what it tells handlers of their [`Caller`].
+//! Authentication and roles: the guard before every route that needs a key. It gives each handler its [`Caller`].
 
 use super::problem::{Kind, Problem};
 use super::{ApiState, keys};
@@ -19,16 +19,16 @@ use utoipa_axum::router::UtoipaMethodRouter;
 /// The name of the one security scheme in the OpenAPI document.
 pub(super) const SCHEME: &str = "api_key";
 
-/// Whose key came with the request.
+/// The rights of the key that came with the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The key's row.
+    /// The id of the key's row.
     pub key: i64,
-    /// What it may do.
+    /// The role of the key.
     pub role: Role,
     /// The one agent that a key with the role `agent` acts for.
     pub agent: Option<AgentId>,
-    /// Whether numbers are shown in full.
+    /// True if the key may see numbers in full.
     pub sees_numbers: bool,
 }
 
@@ -42,7 +42,7 @@ impl Caller {
         }
     }
 
-    /// For what is done in an agent's name.
+    /// Checks that the key may act for this agent.
     pub(super) fn must_act_for(self, agent: AgentId) -> Result<(), Problem> {
         match self.agent {
             Some(own) if own != agent => Err(Problem::new(
@@ -53,7 +53,7 @@ impl Caller {
         }
     }
 
-    /// For what would tell a number to whom it is masked.
+    /// Checks that the key may see numbers. For requests whose answer would reveal a number.
     pub(super) fn must_see_numbers(self) -> Result<(), Problem> {
         if self.sees_numbers {
             return Ok(());
@@ -117,7 +117,7 @@ async fn guard(State((state, role)): State<(ApiState, Role)>, mut request: Reque
     known(caller, response)
 }
 
-/// Tells the layers outside whose request it was.
+/// Attaches the caller to the response, for the outer layers.
 fn known(caller: Caller, mut response: Response) -> Response {
     response.extensions_mut().insert(caller);
     response
@@ -131,7 +131,11 @@ fn too_many_at_once() -> Problem {
     .retry_after_s(1)
 }
 
-/// Whose request it is; or why it is not let in, and whose it was where that is known.
+/// Finds the caller of the request and checks its role.
+///
+/// # Errors
+/// The problem, with the caller if its key is valid: no valid key, a failure of the store, too many requests, or a role that
+/// is too low.
 async fn admit(
     state: &ApiState,
     role: Role,

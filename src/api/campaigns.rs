@@ -29,15 +29,15 @@ pub(super) struct Campaign {
     state: CampaignState,
     /// Its settings.
     settings: CampaignSettings,
-    /// Why nothing is dialed, whatever the state: the settings in the store cannot be read, so the defaults are shown. PUT
-    /// /api/v1/campaigns/{id}/settings repairs it.
+    /// The error in the stored settings, which cannot be read. Because of it nothing is dialed in any state, and the default
+    /// settings are shown. PUT /api/v1/campaigns/{id}/settings repairs it. Null if the settings can be read.
     fault: Option<String>,
     /// The campaign's trunks, the preferred one first.
     #[schema(example = json!([1]))]
     trunk_ids: Vec<i64>,
     /// Time of creation.
     created_at: Utc,
-    /// What could not be checked when the campaign was activated, or changed while it was active. Missing if everything was
+    /// Checks that could not be done when the campaign was activated, or changed while it was active. Missing if everything was
     /// checked. Later warnings are in GET /api/v1/campaigns/{id}/live.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]

@@ -1,4 +1,4 @@
-//! Checks that several routes share. Each names the field at fault and what would do.
+//! Checks that several routes share. Each error names the field and the values that are accepted.
 
 use super::ApiState;
 use super::problem::{ApiResult, Fault, Problem};
@@ -6,10 +6,10 @@ use crate::numbers::{self, Notation, NumberError, Numbered, Plan};
 use paceline_core::ids::PbxName;
 use paceline_core::number::E164;
 
-/// Numbers in one request at most; more are a file's business.
+/// Maximum number of numbers in one request. More need an import of a file.
 pub(super) const NUMBERS_MAX: usize = 10_000;
 
-/// Gathers what is wrong with a body, so that all of it is told at once.
+/// Collects the faults of a body, so that one answer lists all of them.
 #[derive(Debug, Default)]
 pub(super) struct Faults(Vec<Fault>);
 
@@ -19,7 +19,7 @@ impl Faults {
         self.0.push(Fault::body(path, detail));
     }
 
-    /// Notes the fault, or gives the value.
+    /// Notes the fault, or returns the value.
     pub(super) fn take<T, E: std::fmt::Display>(
         &mut self,
         path: impl AsRef<str>,
@@ -35,7 +35,7 @@ impl Faults {
         }
     }
 
-    /// How many are noted.
+    /// Number of faults so far.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -45,7 +45,7 @@ impl Faults {
         self.none_or("Nothing was changed. Correct what `errors` names and send again.")
     }
 
-    /// Passes if nothing was noted, else says this.
+    /// Passes if nothing was noted. Otherwise returns the problem with this detail.
     pub(super) fn none_or(self, detail: impl Into<String>) -> ApiResult<()> {
         if self.0.is_empty() {
             Ok(())
@@ -55,8 +55,8 @@ impl Faults {
     }
 }
 
-/// Whether this is a name, or another short text: 1 to 200 characters, none of which ends a line, steers a terminal or
-/// turns the direction of writing.
+/// True if the text can be a name or another short text: 1 to 200 characters, none of which ends a line, controls a terminal
+/// or changes the direction of writing.
 pub(super) fn is_name(name: &str) -> bool {
     let steers = |c: char| {
         c.is_control()
@@ -84,13 +84,13 @@ pub(super) async fn numbers(
     .await
 }
 
-/// Does what takes milliseconds on a thread of its own, so that no answered call waits for it.
+/// Runs work that takes milliseconds on a separate thread, so that no answered call waits for it.
 pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> ApiResult<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|_| Problem::internal(anyhow::anyhow!("a check panicked")))
 }
 
-/// A configured PBX of this name; else the names that there are.
+/// The configured PBX of this name. The error lists the names of all PBXes.
 pub(super) fn pbx(state: &ApiState, name: &str) -> Result<PbxName, String> {
     let known = state.dialer.pbxes();
     match known.iter().find(|pbx| pbx.name.as_str() == name) {

@@ -1,5 +1,5 @@
-//! What the API asks of the dialer. [`Dialer`] is implemented by the running process, and by a fake in the API's tests;
-//! the API knows nothing else of engines and PBXes.
+//! The API's interface to the dialer. The running process implements [`Dialer`], and so does a fake in the API's tests.
+//! The API knows nothing else about engines and PBXes.
 
 use crate::events::Events;
 use futures_util::future::BoxFuture;
@@ -19,8 +19,8 @@ pub trait Dialer: Send + Sync {
     /// The task was created, started, paused, resumed or cancelled in the store, or contacts of it were queued again.
     fn task_changed(&self, campaign: CampaignId, task: TaskId) -> BoxFuture<'_, ()>;
 
-    /// Hands an agent's request to the campaign's engine. `Ok` means that the engine has it; what becomes of it shows in
-    /// the agent's state.
+    /// Hands an agent's request to the campaign's engine. `Ok` means that the engine has it. The agent's state shows the
+    /// result.
     fn agent(
         &self,
         campaign: CampaignId,
@@ -28,20 +28,20 @@ pub trait Dialer: Send + Sync {
         request: AgentRequest,
     ) -> BoxFuture<'_, Result<(), AgentRefusal>>;
 
-    /// Where the agent is logged in, if so.
+    /// The campaign that the agent is logged in to. `None`: the agent is logged out.
     fn campaign_of(&self, agent: AgentId) -> Option<CampaignId>;
 
-    /// The campaign at this moment; `None` where no engine runs for it.
+    /// The present state of the campaign. `None`: no engine runs for it.
     fn live(&self, campaign: CampaignId) -> Option<Arc<LiveCampaign>>;
 
     /// The latest pacing decisions of the campaign, newest first.
     fn decisions(&self, campaign: CampaignId, limit: usize) -> Vec<Decision>;
 
-    /// Launch nothing more, let conversations end, log agents out, and end the process; what is still up after `within` is
-    /// hung up. A later call may only bring the deadline forward.
+    /// Launches no more calls, lets conversations end, logs agents out, and ends the process. Calls that are still up after
+    /// `within` are hung up. A later request can only shorten the time.
     fn drain(&self, within: Duration) -> Duration;
 
-    /// Which PBXes are in maintenance has changed in the store.
+    /// The maintenance of a PBX has started or ended in the store.
     fn maintenance_changed(&self) -> BoxFuture<'_, ()>;
 
     /// A number was put on a do-not-call list, or a suppression list has changed, in the store.
@@ -50,11 +50,11 @@ pub trait Dialer: Send + Sync {
     /// Every configured PBX, by name.
     fn pbxes(&self) -> Vec<PbxStatus>;
 
-    /// What happens, as it happens.
+    /// The stream of the dialer's events.
     fn events(&self) -> Events;
 }
 
-/// Why an agent's request was not taken.
+/// The reason why an agent's request was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AgentRefusal {
     /// No engine runs for the campaign.
@@ -66,10 +66,10 @@ pub enum AgentRefusal {
     /// The engine's queue is full.
     #[error("the campaign's engine is busy: try again in a second")]
     Busy,
-    /// The agent works elsewhere.
+    /// The agent is logged in to this other campaign.
     #[error("the agent is logged in to campaign {0}: log out there first")]
     LoggedInElsewhere(CampaignId),
-    /// As things stand for this agent.
+    /// The engine refused the request.
     #[error(transparent)]
     Engine(#[from] paceline_core::engine::EngineError),
 }
@@ -77,20 +77,20 @@ pub enum AgentRefusal {
 /// One configured PBX.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PbxStatus {
-    /// As configured.
+    /// The configured name.
     pub name: PbxName,
-    /// How it is attached: `ari`, `sim`.
+    /// The kind in the configuration: `ari`, `esl` or `sim`.
     pub kind: &'static str,
-    /// Whether its event stream stands and is resynchronised.
+    /// True while the link is up: connected and resynchronised.
     pub connected: bool,
-    /// What it calls itself, once it was asked.
+    /// The version that the PBX reports. `None`: not known yet.
     pub version: Option<String>,
-    /// Since when it is in maintenance, if so.
+    /// Start of its maintenance. `None`: it is not in maintenance.
     pub maintenance_since: Option<Wall>,
     /// It refused the last call of a campaign.
     pub refuses_calls: bool,
-    /// How agents' phones are reached there.
+    /// The template of the dial strings of agents' phones.
     pub agent_dial: AgentTemplate,
-    /// What its trunks may lead to.
+    /// The rules for the dial strings of its trunks.
     pub dial_allowed: DialRules,
 }

@@ -28,7 +28,7 @@ pub(super) struct DncEntry {
     /// `all`: it holds for every campaign. Otherwise for the campaigns that name it in `suppression.lists`.
     #[schema(example = "all")]
     scope: String,
-    /// How the number came on the list.
+    /// The source of the entry.
     source: DncSource,
     /// The reason for the entry.
     #[schema(example = "asked by letter")]
@@ -78,7 +78,7 @@ pub(super) struct AddToDnc {
     /// `all`, which is the default: no campaign calls the numbers. Or a name, as suppression lists have: the campaigns that name it in `suppression.lists` do not call them.
     #[schema(example = "all")]
     scope: Option<String>,
-    /// How the numbers came on the list: `api`, which is the default, `import` from another system, or `registry`.
+    /// The source of the numbers: `api`, which is the default, `import` from another system, or `registry`.
     source: Option<DncSource>,
     /// Time from which the entries do not hold any more. If left out, they hold for good.
     expires_at: Option<Utc>,

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 const STYLE: &str = include_str!("docs/style.css");
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
-/// What the page may do in a browser: show itself. The hash is that of its style sheet.
+/// The page's Content-Security-Policy: a browser loads and runs nothing but the style sheet, which it knows by its hash.
 pub(super) fn content_security_policy() -> String {
     use base64::Engine as _;
     use sha2::Digest as _;
@@ -181,7 +181,7 @@ fn parameters_html(out: &mut String, document: &Value, operation: &Operation<'_>
     out.push_str("</table>");
 }
 
-/// Writes the table of responses; gives the first success with a body.
+/// Writes the table of responses. Returns the first success with a body.
 fn responses_html<'a>(out: &mut String, operation: &'a Operation<'_>) -> Option<(&'a str, &'a Value)> {
     let responses = operation.body.get("responses").and_then(Value::as_object)?;
     out.push_str("<h4>Responses</h4><table>");
@@ -196,7 +196,7 @@ fn responses_html<'a>(out: &mut String, operation: &'a Operation<'_>) -> Option<
             .get("description")
             .and_then(Value::as_str)
             .unwrap_or_default();
-        // What many operations share is explained once, among the problems.
+        // A response that many operations share is explained once, among the problems.
         if let Some(kind) = Kind::ALL.iter().find(|kind| kind.title() == description) {
             let slug = kind.slug();
             let _ = write!(
@@ -222,7 +222,7 @@ fn anchor(name: &str) -> String {
     escape(&name.to_lowercase().replace(' ', "-"))
 }
 
-/// A field's description; that of a field that may be null stands with its first alternative.
+/// The description of a field. If the field may be null, its first alternative has the description.
 fn description(field: &Value) -> &str {
     let own = field.get("description");
     let inner = || alternatives(field)?.first()?.get("description");

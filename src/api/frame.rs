@@ -1,7 +1,7 @@
-//! Around every request: an id, a bound on how long it takes, one log line, and every error as a problem.
+//! The outermost layer of every request: it gives an id, limits the time, writes one log line, and makes each error a problem.
 //!
-//! A handler runs in a task of its own, so that a client which hangs up, or our own time limit, cannot stop it between a
-//! commit and telling the dialer of it; and so that a panic ends one request only.
+//! A handler runs in its own task. So neither a client that disconnects nor our time limit can stop it between a commit and
+//! the notice to the dialer, and a panic ends one request only.
 
 use super::held::Held;
 use super::limit::Turn;
@@ -30,7 +30,7 @@ pub(super) async fn frame(State(state): State<ApiState>, request: Request, next:
         .get::<MatchedPath>()
         .map(|path| path.as_str().to_owned());
     let span = tracing::info_span!("request", request.id = %id);
-    // A client that hangs up ends this future, and what it has changed would be in no audit.
+    // A client that disconnects ends this future. Without the task, its changes would be missing in the audit.
     let answered = async move {
         let mut response = run(request, next).await;
         let turn = response.extensions_mut().remove::<Arc<Turn>>();
@@ -48,7 +48,7 @@ pub(super) async fn frame(State(state): State<ApiState>, request: Request, next:
         response
     };
     match turn {
-        // A stream has no end; how many there may be is bounded by itself.
+        // A stream has no end. The number of streams has its own limit.
         Some(_) if events::is_stream(response.headers()) => response,
         Some(turn) => response.map(|body| Body::new(Held::new(body, turn))),
         None => response,
@@ -64,7 +64,7 @@ async fn run(request: Request, next: Next) -> Response<Body> {
     let work = tokio::spawn(async move { next.run(request).await }.in_current_span());
     match tokio::time::timeout(limit, work).await {
         Ok(Ok(response)) => response,
-        // Its message stays out of the log, as it may hold anything; the panic hook has told the place.
+        // The message of a panic may contain personal data, so it is not logged. The panic hook has logged the place.
         Ok(Err(_)) => Problem::internal(anyhow::anyhow!("the handler panicked")).into_response(),
         Err(_) => Problem::unavailable(
             "The request takes too long. It may still be carried out: look before you send it again.",
@@ -91,7 +91,7 @@ fn finish(
             .unwrap_or_else(|| Arc::new(Problem::of_status(status)));
         let (old, _) = response.into_parts();
         response = problem.respond(Some(id));
-        // What the layer below knows best: `Allow` of a 405.
+        // The layer below sets headers that only it knows, such as `Allow` of a 405.
         for (name, value) in &old.headers {
             if !response.headers().contains_key(name) && name != "content-length" {
                 response.headers_mut().insert(name.clone(), value.clone());
@@ -113,7 +113,7 @@ fn finish(
     }
     let took = started.elapsed();
     let status = response.status().as_u16();
-    // Methods are the client's to invent.
+    // A client can invent methods, and each would be a new series of metrics.
     let method = match method.as_str() {
         "GET" | "HEAD" => "GET",
         "POST" => "POST",
@@ -125,7 +125,8 @@ fn finish(
     state.metrics.request_answered(method, route, status, took);
     let key = caller.map(|caller| caller.key);
     let took_us = took.as_micros();
-    // Who changed what is worth a line; who looked at it, every second perhaps, is not, nor is every one of a flood.
+    // Changes and errors are logged at the level info. Successful reads are not, as a client may read every second. Requests
+    // without a valid key are, up to a limit per second.
     let flood = || state.strangers_logged.take(0, Instant::now()).is_err();
     if method == "GET" && status < 400 || key.is_none() && flood() {
         debug!(
@@ -149,7 +150,7 @@ fn finish(
     response
 }
 
-/// The one place where a problem's cause is logged.
+/// Logs the cause of a problem. Nothing else does.
 fn report(problem: &Problem, id: &str) {
     let cause = problem
         .cause()

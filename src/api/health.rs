@@ -1,4 +1,4 @@
-//! For supervisors and load balancers: is the process alive, can it serve.
+//! Health checks for supervisors and load balancers: the process is alive; it can serve requests.
 
 use super::ApiState;
 use super::problem::{ApiResult, Problem};
@@ -6,10 +6,10 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
-/// How it is.
+/// The result of a health check.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Health {
-    /// Always `ok`; anything else is an error.
+    /// Always `ok`. A failed check answers with an error instead.
     #[schema(example = "ok")]
     status: &'static str,
     /// PBXes in maintenance: nothing is dialed there.
@@ -18,9 +18,9 @@ pub(super) struct Health {
     in_maintenance: Vec<String>,
 }
 
-/// Whether the process is alive.
+/// Check that the process is alive.
 ///
-/// Answers as long as the process does anything at all. Restart it where this fails.
+/// Answers as long as the process runs. Restart the process if this fails.
 #[utoipa::path(get, path = "/healthz", operation_id = "healthz", tag = "health", responses((status = 200, body = Health)))]
 pub(super) async fn healthz() -> Json<Health> {
     let in_maintenance = Vec::new();
@@ -30,9 +30,9 @@ pub(super) async fn healthz() -> Json<Health> {
     })
 }
 
-/// Whether requests can be served.
+/// Check that requests can be served.
 ///
-/// Asks the store, and whether it takes what is written. A PBX that is lost, or in maintenance, is no reason to be unready, as then one wants to see what is going on: `GET /api/v1/live`.
+/// Checks that the store answers and can be written. It succeeds also while a PBX is unreachable or in maintenance: `GET /api/v1/live` shows the state of the PBXes.
 #[utoipa::path(get, path = "/readyz", operation_id = "readyz", tag = "health",
     responses((status = 200, body = Health), (status = 503, description = "The store does not answer, or cannot write")))]
 pub(super) async fn readyz(State(state): State<ApiState>) -> ApiResult<Json<Health>> {

@@ -1,5 +1,5 @@
-//! A response's body that keeps its request's turn until it is sent: who reads slowly keeps others of the same key waiting,
-//! and nobody else, and what waits to be read is bounded with the turns.
+//! A response body that keeps the turn of its request until the body is sent. So a client that reads slowly delays only
+//! requests of the same key, and the number of turns limits the memory of bodies that wait to be read.
 
 use super::limit::Turn;
 use axum::body::{Body, Bytes, HttpBody};

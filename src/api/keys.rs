@@ -1,7 +1,7 @@
 //! API keys: `pl_<id>_<secret>`, the secret 256 random bits in base64url.
 //!
-//! Kept of it is HMAC-SHA256 under a salt of the key's own. Each request reads its key's row, by primary key, so that a
-//! revoked key is refused at once, whichever process revoked it.
+//! The store has only an HMAC-SHA256 of the secret, with a salt for each key. Each request reads the row of its key by primary
+//! key, so a revoked key is refused at once, also if another process revoked it.
 
 use super::auth::Caller;
 use super::check::is_name;
@@ -17,34 +17,34 @@ use sha2::Sha256;
 const SECRET_BYTES: usize = 32;
 const SALT_BYTES: usize = 16;
 
-/// A key to be made.
+/// The data of a new key.
 #[derive(Clone, Copy, Debug)]
 pub struct NewKey<'a> {
-    /// Who or what it is for, once only.
+    /// The key's name, such as that of the person or program that uses it. It must be unique.
     pub name: &'a str,
-    /// What it may do.
+    /// The role of the key.
     pub role: Role,
-    /// The one agent that a key of the role `agent` acts for; nobody with other roles.
+    /// The one agent that a key with the role `agent` acts for. `None` with other roles.
     pub agent: Option<AgentId>,
-    /// Whether it is shown numbers in full.
+    /// True if the key may see numbers in full.
     pub sees_numbers: bool,
 }
 
-/// Why a key could not be made.
+/// The reason why a key could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// It would garble the terminals and lists that show it.
+    /// The name would garble the terminals and lists that show it.
     #[error(
         "a key's name has 1 to 200 characters, no line breaks or other control characters, and not only spaces"
     )]
     Name,
-    /// A role without the agent that it needs, or the other way round.
+    /// The role `agent` without an agent, or another role with one.
     #[error("a key with the role `agent` needs the id of its agent; keys with other roles must have none")]
     Agent,
     /// There is no such agent.
     #[error("there is no agent {0}; GET /api/v1/agents lists them")]
     NoAgent(AgentId),
-    /// Names are used once, by revoked keys too.
+    /// Another key has this name. Revoked keys count too.
     #[error("another key has this name: choose a new one")]
     NameTaken,
     /// The operating system gave no random numbers.
@@ -55,7 +55,7 @@ pub enum KeyError {
     Store(#[source] StoreError),
 }
 
-/// Makes a key and gives it, this once. For the command line.
+/// Makes a key and returns its text, which cannot be read again later. For the command line.
 pub async fn create(store: &Store, wanted: &NewKey<'_>, now: Wall) -> Result<String, KeyError> {
     Ok(make(store, wanted, now).await?.1)
 }
@@ -102,7 +102,7 @@ pub(super) async fn make(
     Ok((row, key))
 }
 
-/// Whose key this is; `None` where it is no key, unknown or revoked.
+/// Returns the caller of this key. `None`: the text is not a key, or the key is unknown or revoked.
 pub(super) async fn verify(store: &Store, key: &str) -> Result<Option<Caller>, StoreError> {
     let Some((id, secret)) = parse(key) else {
         return Ok(None);

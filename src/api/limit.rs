@@ -70,7 +70,7 @@ impl Limiter {
         }
     }
 
-    /// Waits until one more request of the key may run; nothing where too many wait already.
+    /// Waits until one more request of the key may run. `None`: too many wait already.
     pub(super) async fn turn(&self, key: i64, now: Instant) -> Option<Turn> {
         let Key { running, waiting, .. } = entry(&mut self.lock(), key, now).clone();
         Some(Turn {

@@ -1,4 +1,4 @@
-//! What happens at this moment, and why nothing more is being dialed.
+//! The present state of calls and agents, and the reasons why nothing more is dialed.
 
 use super::ApiState;
 use super::campaigns;
@@ -134,7 +134,7 @@ pub(super) struct Work {
 pub(super) struct IdleReason {
     /// The reason.
     reason: Idle,
-    /// What it means here, and what to do.
+    /// The meaning of the reason for this campaign, and the advice.
     #[schema(example = "No agent is logged in. POST /api/v1/agents/{id}/log-in {\"campaign_id\": 1}.")]
     explanation: String,
 }

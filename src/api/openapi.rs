@@ -1,4 +1,4 @@
-//! The OpenAPI document: what stands in it beside the routes, and how it is served.
+//! The OpenAPI document: its parts besides the routes, and the routes that serve it.
 
 mod complete;
 
@@ -101,7 +101,7 @@ pub(super) async fn docs(State(served): State<Arc<Served>>) -> Response {
     (headers, served.page.clone()).into_response()
 }
 
-/// Where a problem's `type` leads.
+/// Answers the URL in a problem's `type` with a redirect to the documentation of this problem.
 pub(super) async fn problem(Path(slug): Path<String>) -> Response {
     match Kind::ALL.iter().find(|kind| kind.slug() == slug) {
         Some(kind) => Redirect::to(&format!("/api/docs#problem-{}", kind.slug())).into_response(),

@@ -1,4 +1,4 @@
-//! How many calls it was decided to launch ahead of free agents, and why.
+//! The pacing decisions: the number of calls to launch ahead of free agents, with the reason.
 
 use super::ApiState;
 use super::campaigns;
@@ -42,16 +42,16 @@ pub(super) struct PacingDecision {
     /// Calls that agents and the abandon budget allow.
     #[schema(example = 5)]
     wanted: u32,
-    /// Why no further call was launched.
+    /// The reason why no further call was launched.
     limit: LaunchLimit,
     /// The mode that was used.
     mode: EffectiveMode,
-    /// Why it is not the campaign's mode. Missing if it is.
+    /// The reason why `mode` is not the campaign's mode. Null if it is.
     fallback: Option<Fallback>,
     /// Probability that the next callee finds no agent, 0 to 1.
     #[schema(example = 0.031)]
     risk_ratio: f64,
-    /// Highest value of `risk` that the abandon budget allows, 0 to 1.
+    /// Highest value of `risk_ratio` that the abandon budget allows, 0 to 1.
     #[schema(example = 0.028)]
     risk_allowed_ratio: f64,
     /// Expected ratio of abandoned calls to live answers of the calls in flight, 0 to 1.
@@ -72,7 +72,7 @@ pub(super) struct PacingDecision {
     /// Agents who are available, in a call or in wrap-up, and not about to log out.
     #[schema(example = 20)]
     agents: u32,
-    /// How many of them are available.
+    /// Number of `agents` who are available.
     #[schema(example = 2)]
     agents_free: u32,
     /// Calls requested, dialing, ringing or waiting for an agent.

@@ -29,7 +29,7 @@ macro_rules! kinds {
             pub fn status(self) -> StatusCode { match self { $(Kind::$variant => StatusCode::$status),* } }
             /// One line, the same for every problem of this kind.
             pub fn title(self) -> &'static str { match self { $(Kind::$variant => $title),* } }
-            /// When it happens and what to do, for the documentation.
+            /// The cause of the problem and the advice, for the documentation.
             pub fn advice(self) -> &'static str { match self { $(Kind::$variant => concat!($($advice),*)),* } }
         }
     };

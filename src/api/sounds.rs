@@ -1,5 +1,6 @@
-//! Whether the PBXs of a campaign have the sounds that its settings name: asked when the campaign becomes active, and when an
-//! active one is changed. A sound that is not there is refused; a PBX that cannot be asked keeps nobody waiting, and is told of.
+//! Checks that the PBXes of a campaign have the sounds that its settings name. The check runs if a campaign becomes active, and
+//! if an active one is changed. If a sound is missing, the request is refused. If a PBX cannot be asked, the request succeeds
+//! with a warning.
 
 use super::ApiState;
 use super::problem::{ApiResult, Fault, Problem};
@@ -13,27 +14,28 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use tracing::warn;
 
-/// Something that is not as it should be though calls go on.
+/// A problem that does not stop calls.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct ExplainedWarning {
     /// The warning.
     pub(super) warning: live::Warning,
-    /// What it means here, and what to do.
+    /// The meaning of the warning for this campaign, and the advice.
     #[schema(
         example = "Whether PBX `pbx1` has the sound `custom/sorry` is not known: nothing answers there."
     )]
     pub(super) explanation: String,
 }
 
-/// A sound that a PBX has not.
+/// A sound that a PBX does not have.
 pub(super) struct Missing {
-    /// The setting that names it, its names divided by `/`.
+    /// The path of the setting that names the sound, with `/` between its parts.
     setting: &'static str,
-    /// What is wrong, and what to do.
+    /// The problem and the advice.
     detail: String,
 }
 
-/// Asks every PBX that the trunks lead to, all at once. `Err` where one has not a sound; what could not be asked is in `Ok`.
+/// Asks every PBX of these trunks, all at the same time. `Err`: the missing sounds. `Ok`: warnings about the sounds that could
+/// not be checked.
 pub(super) async fn look(
     state: &ApiState,
     campaign: CampaignId,
@@ -90,7 +92,7 @@ pub(super) async fn look(
     })
 }
 
-/// The campaign stays as it is: a state, or trunks, that do not go with its settings.
+/// The problem for a new state or new trunks that do not fit the campaign's settings.
 pub(super) fn conflict(campaign: CampaignId, what: &str, missing: Vec<Missing>) -> Problem {
     let all: Vec<_> = missing
         .into_iter()
@@ -102,7 +104,7 @@ pub(super) fn conflict(campaign: CampaignId, what: &str, missing: Vec<Missing>) 
     ))
 }
 
-/// The settings are not taken.
+/// The problem for settings that are refused.
 pub(super) fn refusal(missing: Vec<Missing>) -> Problem {
     let faults = missing
         .into_iter()

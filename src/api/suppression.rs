@@ -35,7 +35,7 @@ pub(super) struct SuppressionList {
     /// Its name.
     #[schema(example = "us-dnc")]
     name: String,
-    /// What it is for.
+    /// The list's kind: `registry`, `internal` or `allow`.
     kind: ListKind,
     /// The id of its version. A later version has a higher one.
     #[schema(example = 3)]
@@ -99,7 +99,7 @@ pub(super) struct SuppressionLists {
 pub(super) struct UploadQuery {
     /// The date of the data: when the registry made it.
     as_of: Utc,
-    /// What the list is for: `registry`, which is the default, `internal` or `allow`. It never changes.
+    /// The list's kind: `registry`, which is the default, `internal` or `allow`. It never changes.
     kind: Option<ListKind>,
     /// The data is too old after this many days, 1 to 3,650. Default 31.
     #[param(minimum = 1, maximum = 3650, default = 31)]

@@ -1,4 +1,4 @@
-//! Tasks: batches of contacts, and their life. What a new task may be is [`create`]'s business.
+//! Tasks: batches of contacts, and their states. [`create`] checks and creates new tasks.
 
 pub(super) mod create;
 mod idempotency;
@@ -302,7 +302,7 @@ async fn move_to(
 ) -> ApiResult<Body<TaskDetail>> {
     let campaign = find(state, id).await?.campaign;
     let moved = state.store.move_task(TaskId(id), from, to).await;
-    // Whatever came of it: after a failure, doing it again must do.
+    // The dialer is notified after a failure too, so that a repeated request has an effect.
     state.dialer.task_changed(campaign, TaskId(id)).await;
     state.jobs.wake(Tasks::NAME);
     state.jobs.wake(OutsideChecks::NAME);

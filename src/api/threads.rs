@@ -1,19 +1,19 @@
-//! The API's own threads, so that nothing that is asked of it takes the dialer's thread. They run at a lower priority: where
-//! the CPU is short, answered calls come first.
+//! The API's own threads, so that no request takes the dialer's thread. They run at a lower priority: if CPU time is short,
+//! answered calls come first.
 
 use std::io;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 const WORKERS: usize = 2;
-/// For what takes milliseconds: large bodies, contact files, the metrics' page.
+/// Threads for work that takes milliseconds: large bodies, contact files, the page of metrics.
 const BLOCKING_MAX: usize = 8;
-/// All of them.
+/// Number of all threads.
 #[cfg(test)]
 pub(crate) const THREADS: usize = WORKERS + BLOCKING_MAX;
-/// As in `nice`. About a tenth of the dialer's share where both want the same core.
+/// The `nice` value. These threads get about a tenth of the dialer's share if both want the same core.
 const PRIORITY: i32 = 10;
 
-/// Runs until it is dropped; what still runs then is given up.
+/// The running threads. Dropping this cancels the tasks that still run.
 #[derive(Debug)]
 pub struct Threads {
     handle: Handle,
@@ -21,7 +21,7 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Starts them.
+    /// Starts the threads.
     pub fn start() -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(WORKERS)
@@ -36,7 +36,7 @@ impl Threads {
         })
     }
 
-    /// Where to spawn what shall run on them.
+    /// The handle for spawning tasks on these threads.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
@@ -51,9 +51,9 @@ impl Drop for Threads {
     }
 }
 
-/// Of the calling thread alone, and of those that it starts, such as SQLite's.
+/// Lowers the priority of the calling thread, and of the threads that it starts, such as SQLite's.
 fn lower_priority() {
-    // Linux knows a priority for each thread; elsewhere this would lower the dialer's as well.
+    // On Linux each thread has its own priority. Elsewhere this would also lower the dialer's.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, PRIORITY) {
         tracing::debug!(error = %error, "the API's threads keep the process's priority");

@@ -32,7 +32,7 @@ pub(super) struct Trunk {
     /// The number shown to callees.
     #[schema(example = "+12025550100")]
     caller_id: Option<String>,
-    /// Why the trunk cannot be used, as it is stored or as its PBX is configured. Null if it can be used.
+    /// The reason why the trunk cannot be used: an error in the stored trunk, or its PBX's configuration. Null if it can be used.
     #[schema(example = json!(null))]
     fault: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Moments as the API writes them.
+//! Times as the API writes them.
 
 use jiff::Timestamp;
 use paceline_core::time::Wall;
@@ -15,7 +15,7 @@ pub(crate) struct Utc(pub Wall);
 
 impl Serialize for Utc {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Out of range only where a row was written by somebody else; the bound is nearer the truth than an error.
+        // Only another program can have written such a time to the row. The limit is more useful than an error.
         let at = Timestamp::from_millisecond(self.0.0).unwrap_or(Timestamp::MAX);
         serializer.collect_str(&format_args!("{at:.3}"))
     }

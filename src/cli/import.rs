@@ -27,55 +27,56 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 #[derive(Args, Debug)]
 #[group(skip)]
 pub(super) struct ImportArgs {
-    /// A CSV or Excel (.xlsx) file. Encoding, separator, header and columns are found out and shown; one column must be
-    /// the number, a name and a time zone are known too, and all others are kept as attributes.
+    /// A CSV or Excel (.xlsx) file. Paceline finds its encoding, separator, header and columns, and shows them. One column must
+    /// be the number. Columns that Paceline does not know are kept as attributes.
     #[arg(required_unless_present_any = ["publish", "cancel"])]
     file: Option<PathBuf>,
-    /// What to call the new contact list.
+    /// Name of the new contact list.
     #[arg(long, value_name = "NAME", required_unless_present_any = ["into", "resume", "publish", "cancel"])]
     list: Option<String>,
-    /// Add to this contact list instead; who is in it already stays as they are.
+    /// Add the contacts to this contact list instead. Contacts that are in it already do not change.
     #[arg(long, value_name = "LIST_ID", conflicts_with = "list")]
     into: Option<i64>,
-    /// Where numbers without a country code are, such as US [default: the configuration's default_region].
+    /// Region of numbers without a country code, such as US [default: the configuration's default_region].
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
-    /// What a column means: FIELD is number, country, area_code, name, time_zone, external_id, tags, tier, language, state,
-    /// postal_code, consent, consent_scope, consent_granted_at, consent_expires_at, consent_proof or ignore; COLUMN is a header, or
-    /// #2 for the second column. Numbers may be in several, --column number=Mobile,Office, and are dialed in that order.
+    /// Meaning of a column. FIELD is number, country, area_code, name, time_zone, external_id, tags, tier, language, state,
+    /// postal_code, consent, consent_scope, consent_granted_at, consent_expires_at, consent_proof or ignore. COLUMN is a header, or
+    /// #2 for the second column. Numbers may be in several columns, --column number=Mobile,Office, and are dialed in this order.
     #[arg(long, value_name = "FIELD=COLUMN")]
     column: Vec<String>,
-    /// How numbers without a + are written: as in their region, or with their country code. Asked for where both could be.
+    /// Notation of numbers without a +: national (as in their region) or international (with their country code). Needed if
+    /// the numbers can be read in both ways.
     #[arg(long, value_name = "HOW", value_parser = written)]
     numbers: Option<Notation>,
-    /// Which countries' numbers are taken, such as US,CA, or any [default: the region's, and what a column of countries says].
+    /// Countries whose numbers are taken, such as US,CA, or any [default: the region, and the countries that a column names].
     #[arg(long, value_name = "COUNTRIES", value_delimiter = ',')]
     countries: Option<Vec<String>>,
-    /// Take premium-rate numbers too, which cost whoever calls them.
+    /// Take premium-rate numbers too. Calls to them cost the caller extra.
     #[arg(long)]
     premium_rate: bool,
-    /// The first line is a contact already; columns are named by their place, as in --column name=#2.
+    /// The first line is a contact, not a header. Name columns by their place, as in --column name=#2.
     #[arg(long)]
     no_header: bool,
-    /// How the file is encoded, such as windows-1252 or gb18030, where the guess is wrong.
+    /// Encoding of the file, such as windows-1252 or gb18030, if the guess is wrong.
     #[arg(long, value_name = "NAME")]
     encoding: Option<String>,
-    /// Which sheet of an Excel file [default: the first].
+    /// Sheet of an Excel file [default: the first].
     #[arg(long, value_name = "NAME")]
     sheet: Option<String>,
-    /// Stop before the contacts can be seen; --publish shows them, --cancel throws them away.
+    /// Stop before the contacts become visible. --publish makes them visible, --cancel deletes them.
     #[arg(long)]
     stage: bool,
-    /// Go on with an import that was interrupted, with the same file.
+    /// Continue an interrupted import, with the same file.
     #[arg(long, value_name = "IMPORT_ID", conflicts_with_all = ["list", "into", "region", "column", "numbers", "countries", "premium_rate", "no_header", "encoding", "sheet"])]
     resume: Option<i64>,
-    /// Let everybody see what an import has staged.
+    /// Make the staged contacts of an import visible.
     #[arg(long, value_name = "IMPORT_ID", conflicts_with_all = ["file", "list", "into", "resume"])]
     publish: Option<i64>,
-    /// Delete what an import has staged.
+    /// Delete the contacts that an import has staged.
     #[arg(long, value_name = "IMPORT_ID", conflicts_with_all = ["file", "list", "into", "resume", "publish"])]
     cancel: Option<i64>,
-    /// As JSON lines: what was found in the file, each rejected row, progress once a second, then a summary.
+    /// Write JSON lines: the findings in the file, each rejected row, progress once a second, then a summary.
     #[arg(long)]
     json: bool,
 }
@@ -115,7 +116,7 @@ async fn import(config: &Config, store: &Store, args: &ImportArgs, screen: &Scre
     let path = args.file.clone().unwrap_or_default();
     let cannot = || format!("cannot import `{}`; nothing of it is kept", path.display());
     let clock = Clock::real();
-    // What a crash left of earlier imports is finished now.
+    // A crash may have interrupted the end of earlier imports.
     store.clear_cancelled_imports().await?;
     store.fill_published_imports().await?;
     let mut signals = Signals::new().context("cannot listen for signals")?;
@@ -335,7 +336,7 @@ fn rejected(reject: &StagedReject, is_sheet: bool) -> String {
     }
 }
 
-/// What was found in the file, a line each.
+/// The findings in the file as text, one line each.
 fn describe(shape: &Shape) -> String {
     let Shape {
         format,

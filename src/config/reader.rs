@@ -16,11 +16,11 @@ pub struct Problem {
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
-    /// What is wrong, as one complete line.
+    /// The problem, as one complete line.
     pub message: String,
-    /// What is expected there.
+    /// The value that is expected there.
     pub expected: String,
-    /// What to do, if there is more to say.
+    /// Further advice. `None`: `expected` says enough.
     pub hint: Option<String>,
     /// The line, with passwords removed.
     pub excerpt: String,
@@ -59,7 +59,7 @@ pub(super) struct Placed<T> {
     pub(super) span: Range<usize>,
 }
 
-/// What is expected instead of a wrong value, and a hint.
+/// The expected value in place of a wrong one, and further advice.
 pub(super) struct Wrong {
     pub(super) expected: String,
     pub(super) hint: Option<String>,

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeValue;
 
-/// What the configuration reads from outside its file.
+/// The sources that the configuration reads besides its file: other files and environment variables.
 pub(super) struct Outside<'o> {
     /// The start of relative paths.
     pub(super) folder: &'o Path,
@@ -302,7 +302,7 @@ fn others_can_read(path: &Path) -> bool {
     }
 }
 
-/// The names of the settings that name a secret, and what it is called.
+/// The names of the settings that refer to a secret, and the word for the secret in messages.
 struct SecretSettings {
     what: &'static str,
     file: &'static str,

@@ -1,4 +1,4 @@
-//! What a demo came to, counted from the store, and whether it adds up: with itself, and with `/metrics`.
+//! The summary of a demo, counted from the store. It also checks that its numbers agree with each other and with `/metrics`.
 
 use super::{AGENTS, Demo};
 use crate::metrics::{Glance, Metrics};
@@ -13,10 +13,10 @@ use std::time::Duration;
 /// Rows read at once.
 const PAGE: i64 = 2_000;
 
-/// What a demo came to.
+/// The summary of a demo.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
-    /// How long it was by the demo's clock, in seconds.
+    /// Length of the demo by its own clock, in seconds.
     pub simulated_seconds: u64,
     /// Contacts of the task, each in one of these.
     pub contacts: Contacts,
@@ -33,14 +33,14 @@ pub struct Summary {
     /// From reading an answer to handing over the command that connects, in real seconds: half of all answers took at
     /// most the first, 99 of 100 at most the second. None: nothing was answered.
     pub answer_to_connect_command_seconds: Option<(f64, f64)>,
-    /// What does not add up; nothing, unless there is a bug.
+    /// Numbers that do not agree. Empty, unless there is a bug.
     pub contradictions: Vec<String>,
 }
 
-/// Where the task's contacts are.
+/// The task's contacts by their state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Contacts {
-    /// All of them.
+    /// Number of all contacts.
     pub total: u64,
     /// Dialed, and not to be dialed again.
     pub done: u64,
@@ -50,18 +50,18 @@ pub struct Contacts {
     pub waiting_for_retry: u64,
     /// Not dialed yet.
     pub not_yet_dialed: u64,
-    /// In the dialer's hands.
+    /// Leased by the dialer: about to be dialed, or in a call.
     pub in_hand: u64,
 }
 
-/// What became of the attempts.
+/// The attempts by their outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Attempts {
-    /// All of them.
+    /// Number of all attempts.
     pub total: u64,
-    /// Those that are over.
+    /// Ended attempts by outcome.
     pub outcomes: BTreeMap<Outcome, u64>,
-    /// Those that are not.
+    /// Attempts that have not ended.
     pub open: u64,
 }
 
@@ -202,7 +202,7 @@ impl Window {
         between(self.from, self.until)
     }
 
-    /// How much of the window an agent spent on this attempt, wrap-up included.
+    /// The part of the window that an agent spent on this attempt, wrap-up included.
     fn busy(&self, attempt: &AttemptRow, wrap_up: Duration) -> Duration {
         let Some(connected) = attempt.connected_at else {
             return Duration::ZERO;
@@ -270,7 +270,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// The bucket of a histogram on the metrics page that reaches this share of what was observed; one series only.
+/// The bucket of a histogram on the metrics page that reaches this share of the observations. The histogram has one series.
 fn within(page: &str, histogram: &str, share: f64) -> Option<f64> {
     let buckets = page.lines().filter_map(|line| {
         let labels = line.strip_prefix(histogram)?.strip_prefix("_bucket{le=\"")?;
@@ -284,7 +284,7 @@ fn within(page: &str, histogram: &str, share: f64) -> Option<f64> {
     buckets.iter().find(reaches).map(|(bound, _)| *bound)
 }
 
-/// `3 busy + 4 failed`; what is 0 is left out.
+/// Writes `3 busy + 4 failed`. Parts that are 0 are left out.
 fn sum<'w>(parts: impl IntoIterator<Item = (&'w str, u64)>) -> String {
     let parts = parts.into_iter().filter(|(_, n)| *n > 0);
     let parts: Vec<_> = parts

@@ -1,4 +1,4 @@
-//! What the API asks of the dialer.
+//! Implements the API's interface to the dialer.
 
 use super::Dialer;
 use crate::api::control::{AgentRefusal, PbxStatus};

@@ -1,5 +1,6 @@
-//! What an Asterisk says of itself over ARI. In: how it is reached, and which trunks and agents matter. Out: [`Facts`],
-//! without a judgement. Only reads, but for one deletion of a channel that cannot exist, which tells whether this user may.
+//! Reads the facts of an Asterisk over ARI. Input: its address, and the trunks and agents to check. Output: [`Facts`],
+//! without a judgement. It only reads, with one exception: it deletes a channel that cannot exist. The answer shows whether
+//! the user may write.
 
 use super::ami::{self, AmiError};
 use super::sounds::{Presence, name_of};
@@ -23,61 +24,61 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const SESSIONS_WANTED: usize = 20;
 /// A wrong clock may have a day of the week that does not fit its date.
 static DATE: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
-/// Endpoints whose configuration is asked for; a request each, and one more for each place where an agent's phone is.
+/// Maximum number of endpoints whose configuration is read. Each takes one request, and one more for each AOR of an agent's phone.
 const ENDPOINTS_ASKED_MAX: usize = 100;
 const AORS_ASKED_MAX: usize = 5;
-/// The language of channels where nothing else is configured.
+/// The language of channels if none is configured.
 const LANGUAGE_USUAL: &str = "en";
 
-/// How an Asterisk is reached.
+/// The access to an Asterisk: its configuration and an ARI client.
 pub(super) struct Ari {
     pub(super) config: AriConfig,
     client: Client,
     ami: Option<AmiConfig>,
 }
 
-/// Whether anything can be asked at all.
+/// The result of the first request to ARI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     /// ARI answers.
     Open,
-    /// Nobody listens, or not in time.
+    /// Nothing listens there, or it does not answer in time.
     NoServer,
-    /// Its certificate is not one that we believe.
+    /// Its certificate is not trusted.
     Untrusted,
-    /// What listens does not speak TLS.
+    /// The server does not speak TLS.
     NotTls,
     /// A web server answers, without ARI.
     NoAri(u16),
     /// ARI does not know this user with this password.
     BadPassword,
-    /// It answers with something else.
+    /// It answers with another HTTP status, or without the expected JSON. The field is the status.
     Odd(u16),
 }
 
-/// What it says.
+/// The facts that the Asterisk reports.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) reach: Reach,
     pub(super) version: Option<String>,
     pub(super) channels_max: Option<u64>,
-    /// The PBX's clock less ours, seconds.
+    /// The time of the PBX's clock minus ours, in seconds.
     pub(super) clock_ahead_s: Option<i64>,
     pub(super) may_write: bool,
-    /// Whether a client has registered our application.
+    /// True if a client has registered our ARI application.
     pub(super) app_taken: bool,
-    /// Whether a Paceline serves where this configuration says.
+    /// True if a client has registered our application and a Paceline serves its API at the configured address.
     pub(super) paceline_runs: bool,
     pub(super) endpoints: Vec<Endpoint>,
-    /// None where it does not tell.
+    /// `None`: the PBX does not tell.
     pub(super) modules: Option<BTreeSet<String>>,
-    /// Whether recordings can be listed.
+    /// True if the user may list the stored recordings.
     pub(super) recordings: bool,
-    /// How many of [`SESSIONS_WANTED`] connections were served at once.
+    /// Number of connections that the PBX served at the same time, at most [`SESSIONS_WANTED`].
     pub(super) sessions: usize,
-    /// Of the sounds wanted, in their order.
+    /// One for each wanted sound, in their order.
     pub(super) sounds: Vec<Presence>,
-    /// None where nobody asked for them.
+    /// `None`: no AMI is configured.
     pub(super) queues: Option<Result<Vec<Queue>, AmiError>>,
 }
 
@@ -149,7 +150,7 @@ struct ListedFormat {
 }
 
 impl Ari {
-    /// None where it is another kind of PBX, or this machine trusts nobody.
+    /// `None`: it is another kind of PBX, or this machine trusts no certificate authority.
     pub(super) fn of(kind: &PbxKind) -> Option<Self> {
         let PbxKind::Ari {
             url,
@@ -198,7 +199,7 @@ impl Ari {
         serde_json::from_slice(&reply.body).ok()
     }
 
-    /// Asks for everything. `listen` is where a Paceline of this configuration serves.
+    /// Reads all facts. `listen` is the address at which a Paceline with this configuration serves its API.
     pub(super) async fn facts(&self, wanted: &[Wanted], records: &Records, listen: SocketAddr) -> Facts {
         let mut facts = Facts {
             reach: Reach::NoServer,
@@ -260,7 +261,7 @@ impl Ari {
         facts
     }
 
-    /// Of each sound whether it is there.
+    /// Checks each sound. The results have the order of the sounds.
     pub(super) async fn presence(&self, sounds: &[Sound]) -> Vec<Presence> {
         let configured: Option<Configured> = self.get("asterisk/info?only=config").await;
         let language = configured.and_then(|configured| configured.config.default_language);
@@ -318,7 +319,7 @@ impl Ari {
         }
     }
 
-    /// It looks into its folders each time: what is new is listed at once (measured on 22.10 and 16.28).
+    /// Asterisk reads its folders each time, so it lists a new file at once (measured on 22.10 and 16.28).
     async fn listed(&self, name: &str) -> Result<Option<ListedSound>, String> {
         let mut path = "sounds/".to_owned();
         escape(&mut path, name);
@@ -367,7 +368,8 @@ impl Ari {
         endpoints
     }
 
-    /// How something of PJSIP's is configured, whether pjsip.conf or a database says so (measured on 22.10 and 16.28).
+    /// The settings of a PJSIP object, from pjsip.conf or from a database (measured on 22.10 and 16.28). `None`: ARI does not
+    /// give them.
     async fn settings(&self, kind: &str, name: &str) -> Option<BTreeMap<String, String>> {
         let mut path = format!("asterisk/config/dynamic/res_pjsip/{kind}/");
         escape(&mut path, name);
@@ -375,7 +377,7 @@ impl Ari {
         Some(attributes.into_iter().map(|a| (a.attribute, a.value)).collect())
     }
 
-    /// None where it does not tell all of it.
+    /// `None`: the PBX does not give all of the settings.
     async fn watch(&self, endpoint: &BTreeMap<String, String>) -> Option<Watch> {
         let ends_silent = seconds(endpoint, "rtp_timeout")? > 0;
         let mut asks = false;
@@ -387,14 +389,14 @@ impl Ari {
         Some(Watch { asks, ends_silent })
     }
 
-    /// How many connections are served at once: those over the limit are closed without an answer.
+    /// Number of connections that the PBX serves at the same time. Asterisk closes those over its limit without an answer.
     async fn sessions(&self) -> usize {
         let Some((host, port)) = Url::parse(&self.config.url)
             .ok()
             .filter(|url| url.scheme() == "http")
             .and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default()?)))
         else {
-            // Not to be seen through TLS from here.
+            // This check speaks no TLS.
             return SESSIONS_WANTED;
         };
         let request = format!("GET /ari/ping HTTP/1.1\r\nHost: {host}\r\nConnection: keep-alive\r\n\r\n");
@@ -407,7 +409,7 @@ impl Ari {
                 socket.write_all(request.as_bytes()).await.ok()?;
                 let mut answer = [0; 12];
                 socket.read_exact(&mut answer).await.ok()?;
-                // Held open until all are counted.
+                // The socket stays open until all are counted.
                 answer.starts_with(b"HTTP/1.1 ").then_some(socket)
             };
             if let Ok(Some(socket)) = tokio::time::timeout(TIMEOUT, served).await {
@@ -419,7 +421,7 @@ impl Ari {
 }
 
 /// The endpoint that a dial string leads to: `PJSIP/carrier` for `PJSIP/{number}@carrier` and for
-/// `PJSIP/carrier/sip:{number}@host`; none where it goes through the dialplan.
+/// `PJSIP/carrier/sip:{number}@host`. `None`: it leads into the dialplan.
 pub(super) fn endpoint_of(dial: &str) -> Option<String> {
     let (technology, rest) = dial.split_once('/')?;
     if technology.eq_ignore_ascii_case("Local") {
@@ -433,7 +435,7 @@ pub(super) fn endpoint_of(dial: &str) -> Option<String> {
     Some(format!("{}/{name}", technology.to_ascii_uppercase()))
 }
 
-/// As `allow` has them: `(ulaw|alaw)`.
+/// The codecs of the setting `allow`: `(ulaw|alaw)`.
 fn codecs_of(endpoint: &BTreeMap<String, String>) -> Vec<String> {
     let allow = endpoint.get("allow").map(String::as_str).unwrap_or_default();
     let codecs = allow.trim_matches(['(', ')']).split(['|', ',']);
@@ -447,8 +449,8 @@ fn seconds(settings: &BTreeMap<String, String>, name: &str) -> Option<u32> {
     settings.get(name)?.trim().parse().ok()
 }
 
-/// Whether Asterisk would list this endpoint, if it had it. Of many technologies (DAHDI, Agent) it lists none, and SIP and
-/// IAX2 also call hosts that nobody has written down.
+/// True if Asterisk lists this endpoint whenever it is configured. It lists no endpoint of many technologies (DAHDI, Agent).
+/// With SIP and IAX2 one can also call hosts that are not configured.
 pub(super) fn is_listed(endpoint: &str) -> bool {
     match endpoint.split_once('/') {
         Some(("PJSIP", _)) => true,
@@ -457,7 +459,7 @@ pub(super) fn is_listed(endpoint: &str) -> bool {
     }
 }
 
-/// Why there was no answer at all.
+/// The reason why ARI gave no usable answer.
 fn unreached(err: &HttpError) -> Reach {
     match err {
         HttpError::Broken(_) => Reach::NoServer,
@@ -467,7 +469,7 @@ fn unreached(err: &HttpError) -> Reach {
     }
 }
 
-/// Whether a Paceline serves its API there.
+/// True if `/healthz` answers with 200 at this address.
 async fn is_paceline_at(listen: SocketAddr) -> bool {
     let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build();
     let Ok(client) = client else {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// Maximum ring time.
 pub(super) const RING_S: u64 = 30;
-/// How long an answered call is observed. Statistics of its media come after five seconds.
+/// An answered call is observed for this time. The statistics of its media come after five seconds.
 const LISTEN: Duration = Duration::from_secs(6);
 /// The PBX ends the call after this time, even if Paceline dies.
 const LIMIT_S: u64 = 60;
@@ -31,7 +31,7 @@ pub struct CallPlan {
     pub number: E164,
     /// The caller id. `None`: that of the trunk.
     pub caller_id: Option<CallerId>,
-    /// Whether the do-not-call list and the calling hours apply.
+    /// The choice whether the do-not-call list and the calling hours apply.
     pub gate: AskGate,
 }
 
@@ -42,7 +42,7 @@ pub struct Call {
     pub grade: Grade,
     /// The events in order, with seconds since the start.
     pub seen: Vec<String>,
-    /// What the result means, and what to do.
+    /// The meaning of the result, and the advice.
     pub verdict: String,
 }
 
@@ -65,7 +65,7 @@ impl Call {
     }
 }
 
-/// What to do about a trunk, for each kind of PBX.
+/// The advice for a trunk on one kind of PBX, by the cause of the problem.
 struct Cures {
     credentials: &'static str,
     codecs: &'static str,

@@ -1,5 +1,5 @@
-//! What a FreeSWITCH says of itself over its Event Socket. In: how it is reached, and which trunks and agents matter.
-//! Out: [`Facts`], without a judgement. Only asks; nothing there is set, loaded or placed.
+//! Reads the facts of a FreeSWITCH over its Event Socket. Input: its address, and the trunks and agents to check.
+//! Output: [`Facts`], without a judgement. It only asks: it sets nothing, loads nothing and places no call.
 
 mod output;
 
@@ -17,9 +17,9 @@ use paceline_esl::argument;
 use secrecy::ExposeSecret as _;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Users that are looked up; some requests each.
+/// Maximum number of users that are looked up. Each takes several requests.
 const USERS_ASKED_MAX: usize = 200;
-/// Modules that are asked for.
+/// The modules whose presence is checked.
 const MODULES: [&str; 6] = [
     "mod_callcenter",
     "mod_commands",
@@ -29,17 +29,17 @@ const MODULES: [&str; 6] = [
     "mod_sofia",
 ];
 
-/// How a FreeSWITCH is reached.
+/// The access to a FreeSWITCH.
 pub(super) struct Esl {
     config: EslConfig,
 }
 
-/// Whether anything can be asked at all.
+/// The result of the connection to the Event Socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     /// It answers.
     Open,
-    /// Nobody listens.
+    /// Nothing listens there.
     NoServer,
     /// Its access list refuses us.
     Rejected,
@@ -47,70 +47,70 @@ pub(super) enum Reach {
     BadPassword,
     /// Something else listens there.
     NotEventSocket,
-    /// It does not answer in time, or breaks off.
+    /// It does not answer in time, or the connection breaks.
     Mute,
     /// It has no API commands.
     NoCommands,
 }
 
-/// Channels that it takes.
+/// The channels in use, and the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Room {
     pub(super) channels_max: u64,
     pub(super) channels: u64,
-    /// As it is set: it makes one less than this in a second.
+    /// The configured limit of new channels per second. FreeSWITCH makes one less than this.
     pub(super) per_second_max: u64,
 }
 
-/// Whether recordings can be written.
+/// The folder of recordings, and the result of its check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Folder {
-    /// They can.
+    /// Recordings can be written there.
     Writable(String),
-    /// They cannot.
+    /// Recordings cannot be written there.
     Closed(String),
-    /// Its name is no plain path, so that the driver refuses it.
+    /// Its name is not a plain path, so the driver refuses it.
     Odd(String),
-    /// It does not tell.
+    /// FreeSWITCH does not tell.
     Unknown(String),
 }
 
-/// What stands in event_socket.conf.
+/// The settings of event_socket.conf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SocketSettings {
-    /// All but the password.
+    /// All settings except the password.
     pub(super) parameters: BTreeMap<String, String>,
-    /// Whether the password is the one that everybody knows.
+    /// True if the password is empty or FreeSWITCH's well-known default.
     pub(super) password_known: bool,
-    /// Whether it is the one that we have.
+    /// True if the password is the one in our configuration.
     pub(super) password_ours: bool,
 }
 
-/// What it says.
+/// The facts that the FreeSWITCH reports.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) reach: Reach,
     pub(super) version: Option<String>,
-    /// The PBX's clock less ours, seconds.
+    /// The time of the PBX's clock minus ours, in seconds.
     pub(super) clock_ahead_s: Option<i64>,
-    /// Whether it places no calls, on somebody's order.
+    /// True if outbound calls are paused there (`fsctl pause_check outbound`).
     pub(super) paused: bool,
     pub(super) room: Option<Room>,
     /// Those of [`MODULES`] that are loaded.
     pub(super) modules: BTreeSet<&'static str>,
-    /// Codecs that are loaded, in its own words: `G.711 ulaw`.
+    /// The loaded codecs, as FreeSWITCH names them: `G.711 ulaw`.
     pub(super) codecs: Vec<String>,
     /// Gateways, profiles, and the users that matter.
     pub(super) endpoints: Vec<Endpoint>,
-    /// Contexts of its dialplan that dial strings lead to and that stand in its own configuration.
+    /// Contexts that dial strings lead to and that are in FreeSWITCH's own dialplan.
     pub(super) contexts: BTreeSet<String>,
-    /// What a user means that is named without a domain.
+    /// The domain of users whose dial string names no domain: the global variable `domain`.
     pub(super) domain: String,
     pub(super) recordings: Folder,
     pub(super) socket: Option<SocketSettings>,
-    /// Of the sounds wanted, in their order.
+    /// One for each wanted sound, in their order.
     pub(super) sounds: Vec<Presence>,
-    /// None without mod_callcenter.
+    /// `None`: mod_callcenter is not loaded.
     pub(super) queues: Option<Vec<Queue>>,
 }
 
@@ -146,7 +146,7 @@ impl Facts {
 }
 
 impl Esl {
-    /// None where it is another kind of PBX.
+    /// `None`: it is another kind of PBX.
     pub(super) fn of(pbx: &PbxConfig) -> Option<Self> {
         let PbxKind::Esl {
             address,
@@ -168,7 +168,7 @@ impl Esl {
         })
     }
 
-    /// Where it should be.
+    /// The configured address, with the port.
     pub(super) fn address(&self) -> &str {
         &self.config.address
     }
@@ -177,7 +177,7 @@ impl Esl {
         Connection::open(&self.config).await
     }
 
-    /// Of each sound whether it is there.
+    /// Checks each sound. The results have the order of the sounds.
     pub(super) async fn presence(&self, sounds: &[Sound]) -> Vec<Presence> {
         let asked = async {
             let connection = self.connect().await?;
@@ -187,7 +187,7 @@ impl Esl {
         told.unwrap_or_else(|err| vec![Presence::Unknown(err.to_string()); sounds.len()])
     }
 
-    /// Asks for everything.
+    /// Reads all facts.
     pub(super) async fn facts(&self, wanted: &[Wanted], records: &Records) -> Facts {
         let connection = match self.connect().await {
             Ok(connection) => connection,
@@ -208,13 +208,13 @@ impl Esl {
 /// SIP profiles, as far as they concern phones.
 struct Profiles {
     codecs: BTreeMap<String, Vec<String>>,
-    /// All of them, as sofia.conf has them.
+    /// The text of sofia.conf, with all profiles.
     xml: String,
     media_timeout_ms: u64,
 }
 
 impl Profiles {
-    /// None where the profile's settings cannot be read.
+    /// `None`: the profile's settings cannot be read.
     fn watch(&self, profile: &str, registers: bool, media_timeout_ms: u64) -> Option<Watch> {
         let settings = parameters(profile_of(&self.xml, profile)?);
         let is_on = |name: &str| {
@@ -226,7 +226,7 @@ impl Profiles {
             .and_then(|s| s.parse().ok())
             .unwrap_or_default();
         Some(Watch {
-            // A phone at a fixed address is called there, whatever it says.
+            // A phone that does not register is called at its fixed address, so no check is needed.
             asks: !registers || is_on("all-reg-options-ping") || is_on("nat-options-ping"),
             ends_silent: media_timeout_ms > 0 || timeout_s > 0,
         })
@@ -253,7 +253,7 @@ struct Asking {
 }
 
 impl Asking {
-    /// What a command prints; `None` where it is refused.
+    /// The output of an API command. `None`: FreeSWITCH answered `-ERR` or `-USAGE`.
     async fn ask(&mut self, command: &str) -> Result<Option<String>, ConnectionError> {
         let reply = self.connection.ask(&format!("api {command}")).await?;
         let text = String::from_utf8_lossy(&reply).trim().to_owned();
@@ -401,7 +401,7 @@ impl Asking {
         }
         let profiles = Profiles {
             codecs,
-            // It holds passwords, and is shown to nobody.
+            // It contains passwords, so no report shows it.
             xml: self
                 .ask("xml_locate configuration configuration name sofia.conf")
                 .await?
@@ -443,7 +443,7 @@ impl Asking {
         Ok(())
     }
 
-    /// None where there is no such user, or none that can be dialed.
+    /// `None`: there is no such user, or the user cannot be dialed.
     async fn user(
         &mut self,
         user: &str,
@@ -470,7 +470,7 @@ impl Asking {
             ("", false) => "offline, has no dial-string",
             (contact, true) if !contact.contains("sofia/") => "offline, not registered",
             (_, true) => "online",
-            // It has a fixed address, and nobody knows whether it is there.
+            // It has a fixed address, so FreeSWITCH does not know whether the phone is there.
             (_, false) => "unknown",
         };
         let profile = contact

@@ -12,15 +12,16 @@ use paceline_core::number::E164;
 use paceline_core::time::Wall;
 use std::time::Duration;
 
-/// Whether the gate is asked for a test call.
+/// The choice whether the gate decides about the test call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AskGate {
-    /// It is asked. The IANA zone of the phone is given, if the user has stated it.
+    /// The gate decides.
     Asked {
-        /// Else the zones are those of the contacts with this number, or all in which the number may be. All must allow.
+        /// The IANA zone of the phone, if the user has stated it. `None`: the zones are those of the contacts with this number,
+        /// or else all zones in which the number may be. The call must be allowed in all of them.
         time_zone: Option<String>,
     },
-    /// The user has said not to ask, because it is the user's own phone.
+    /// The gate is not asked. The user has demanded this, because it is the user's own phone.
     NotAsked,
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Maximum time to wait for the PBX.
 const WAIT_MAX: Duration = Duration::from_secs(4);
 
-/// Whether a PBX has a sound.
+/// The result of the check for one sound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// The PBX has it.
@@ -43,7 +43,7 @@ pub async fn presence(pbx: &PbxConfig, sounds: &[Sound]) -> Vec<Presence> {
         .unwrap_or_else(|_| all(slow()))
 }
 
-/// What to do if a PBX does not have the sound.
+/// The advice for a sound that a PBX does not have.
 pub fn cure(kind: &PbxKind, sound: &Sound) -> String {
     let name = name_of(sound);
     match kind {

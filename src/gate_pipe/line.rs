@@ -26,7 +26,7 @@ const AT_YEARS: (&str, &str) = ("1970-01-01T00:00:00Z", "2100-01-01T00:00:00Z");
 /// A line that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Complaint {
-    /// What to write instead.
+    /// The problem or its correction, in words. It repeats no text of the line.
     pub error: Cow<'static, str>,
     /// The JSON path of the field. `None`: the line is no JSON object.
     pub field: Option<String>,
@@ -183,7 +183,7 @@ fn explained(text: &str) -> Complaint {
     if message.starts_with("unknown field") {
         return wrong(path, "there is no such field");
     }
-    // What follows was written by this program; what comes before may repeat the line.
+    // The text after `expected` is this program's. The text before it may repeat the line.
     let expected = message
         .rsplit_once("expected ")
         .map_or("", |(_, expected)| expected);

@@ -24,7 +24,7 @@ pub enum ImportError {
     OtherKind {
         /// The kind of file.
         what: &'static str,
-        /// What to do instead.
+        /// The advice.
         instead: &'static str,
     },
     /// The spreadsheet would use too much memory or is too large when unpacked.

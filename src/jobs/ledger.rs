@@ -110,7 +110,7 @@ impl Ledger {
 
     /// Numbers and publishes what is left when the process stops.
     pub async fn finish(mut self) {
-        // What fails now is done after the next start.
+        // If this fails, the next start does it.
         if self.number().await.is_ok() {
             self.publish().await.ok();
         }

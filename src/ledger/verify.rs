@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 const CHECKPOINTS_AT_ONCE: i64 = 500;
 const TILE_WIDTH: u64 = 256;
 
-/// What a whole ledger has.
+/// The contents of a ledger that passed the check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Number of entries.

@@ -1,4 +1,4 @@
-//! What the outside check was asked, and how it answered.
+//! The metrics of the outside check: its requests and its answers.
 
 use super::{Metrics, VerdictLabel};
 use paceline_core::outside::OutsideVerdict;

@@ -60,7 +60,7 @@ pub struct PipeConfig {
     pub abandon_ratio_max: f64,
     /// Maximum time from the moment when a person is recognised until an agent is connected.
     pub connect_limit: Duration,
-    /// How long a callee's phone rings.
+    /// Maximum time for which a callee's phone rings.
     pub ring_timeout: Duration,
 }
 

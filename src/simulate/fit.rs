@@ -45,7 +45,7 @@ pub enum FitError {
     },
 }
 
-/// How a call ended, as the simulation sees it.
+/// The kinds of ends of a call that the simulation distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Person,
@@ -54,7 +54,8 @@ enum End {
     Nobody,
 }
 
-/// What an outcome says about the callee. `None`: the call was cut short or never reached the network.
+/// The end that an outcome shows of the callee. `None`: the outcome shows nothing, as the call was cut short or never reached
+/// the network.
 fn end(outcome: Outcome) -> Option<End> {
     match outcome {
         Outcome::Answered | Outcome::Abandoned => Some(End::Person),

@@ -87,7 +87,7 @@ pub(crate) struct ContactTask {
     explanation: String,
 }
 
-/// Why a contact was or was not dialed.
+/// The reasons why a contact was or was not dialed.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Why {
     /// The contact.

@@ -1,11 +1,11 @@
-//! An example value for a schema: its own example where it has one, else one made of its parts.
+//! An example value for a schema: its own example if it has one, or else one made of the examples of its parts.
 
 use serde_json::{Map, Value, json};
 
-/// How deep examples go; schemas may refer to themselves.
+/// Maximum depth of an example. Schemas may refer to themselves.
 const DEPTH_MAX: usize = 8;
 
-/// The schema that a `$ref` names; the value itself where it is none.
+/// The schema that a `$ref` names, or the value itself if it is no `$ref`.
 pub(super) fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     schema
         .get("$ref")
@@ -99,7 +99,7 @@ fn at_depth(document: &Value, schema: &Value, depth: usize) -> Value {
     }
 }
 
-/// The schema's type; of several, the first that is not null.
+/// The schema's type. If there are several, the first that is not null.
 pub(super) fn kind(schema: &Value) -> &str {
     match schema.get("type") {
         Some(Value::String(one)) => one,
@@ -112,7 +112,7 @@ pub(super) fn kind(schema: &Value) -> &str {
     }
 }
 
-/// Whether null is a value of it.
+/// True if the schema allows null.
 pub(super) fn nullable(schema: &Value) -> bool {
     let null = |kind: &Value| kind.as_str() == Some("null");
     let by_type = schema

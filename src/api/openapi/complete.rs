@@ -1,5 +1,5 @@
-//! What the derives cannot know: the errors that every operation shares, that answers have all of their fields, and that
-//! a page's items are what they are elsewhere.
+//! Adds to the document what the derives cannot know: the errors that all operations share, that answers have all of their
+//! fields, and that the items of a page have the same schemas as elsewhere.
 
 use super::super::problem::Kind;
 use serde_json::{Map, Value, json};

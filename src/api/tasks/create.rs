@@ -1,4 +1,4 @@
-//! New tasks: one or many, all or none.
+//! Creates tasks: one, or a batch of which all or none are created.
 
 use super::super::check::{self, Faults, NUMBERS_MAX};
 use super::super::extract::JsonAndBytes;
@@ -20,39 +20,39 @@ use paceline_core::ids::{CampaignId, ContactListId, TrunkId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The campaign of tasks that name none.
+/// The campaign of tasks that name no campaign.
 const DEFAULT_CAMPAIGN: &str = "default";
-/// Trunks that it is made with at most, oldest first.
+/// Maximum number of trunks of the default campaign when it is created, the oldest first.
 const DEFAULT_TRUNKS_MAX: i64 = 100;
-/// Tasks in one batch at most.
+/// Maximum number of tasks in one batch.
 const BATCH_MAX: usize = 100;
-/// As the table allows.
+/// Maximum that the table allows.
 const RETRIES_MAX: u32 = 100;
 
 /// A task to be created.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateTask {
-    /// What to call it. 1 to 200 characters.
+    /// The task's name, 1 to 200 characters.
     #[schema(example = "renewals, week 47")]
     name: String,
-    /// The numbers to dial, 1 to 10,000, as people write them; those without a country code are read in the configured
-    /// default region. A number that comes twice is dialed once. Either this or `contact_list_id`.
+    /// The numbers to dial, 1 to 10,000, in any usual notation. Numbers without a country code belong to the configured
+    /// default region. A number that is listed twice is dialed once. Give either this or `contact_list_id`.
     #[serde(default)]
     #[schema(example = json!(["+12025550123", "(202) 555-0147"]), max_items = 10000)]
     number_pool: Option<Vec<String>>,
-    /// A contact list to dial instead. Either this or `number_pool`.
+    /// The contact list to dial. Give either this or `number_pool`.
     #[serde(default)]
     #[schema(example = json!(null))]
     contact_list_id: Option<i64>,
-    /// The campaign to run under; the one called `default` if left out, which is made as a draft if there is none.
+    /// The task's campaign. If left out: the campaign `default`, which is created as a draft if it does not exist.
     #[serde(default)]
     #[schema(example = 1)]
     campaign_id: Option<i64>,
-    /// When to start; at once if left out or past.
+    /// Time of the start. If left out or past, the task starts at once.
     #[serde(default)]
     start_time: Option<Utc>,
-    /// Attempts at a contact after the first one, at most; 0 to 100.
+    /// Maximum number of attempts at a contact after the first one, 0 to 100.
     #[serde(default)]
     #[schema(example = 3, maximum = 100, default = 0)]
     max_retries: u32,
@@ -71,13 +71,13 @@ pub(crate) struct CreateTasks {
 pub(crate) struct CreatedTask {
     #[serde(flatten)]
     task: Task,
-    /// Contacts in it.
+    /// Number of the task's contacts.
     #[schema(example = 2)]
     contacts: u64,
-    /// Numbers of the pool that came more than once, and are in it once.
+    /// Number of repeated numbers in the pool that were left out.
     #[schema(example = 0)]
     duplicates: u64,
-    /// Why it will not be dialed as things are, and what to do; empty where nothing is in the way.
+    /// The reasons why the task is not dialed at present, each with the action that helps. Empty if there is none.
     #[schema(example = json!([]))]
     notes: Vec<String>,
 }
@@ -91,11 +91,11 @@ pub(crate) struct CreatedTasks {
 
 /// Create a task.
 ///
-/// Give it a `number_pool` or a contact list. A task of more than 1,000 contacts is `preparing` at first: its contacts are taken from
-/// its list bit by bit (some 30,000 a second), and dialed once all are. Whoever is in the list by then is in the task. GET
-/// /api/v1/tasks/{id} tells how far that is, and the job `preparing` of GET /api/v1/jobs whether it goes on. If one number cannot be dialed, every such number is named in `errors` by
-/// its place, and nothing is created. Send an `Idempotency-Key` to make a repeat safe: the same key and body answers
-/// with the task that the first one made.
+/// Give it a `number_pool` or a contact list. A task of more than 1,000 contacts is `preparing` at first: its contacts are read from
+/// its list step by step (about 30,000 per second), and dialed after all are read. Contacts that are added to the list meanwhile are
+/// in the task too. GET /api/v1/tasks/{id} shows the progress, and the job `preparing` of GET /api/v1/jobs shows failures. If a
+/// number cannot be dialed, `errors` lists every such number by its place, and nothing is created. Send an `Idempotency-Key` to make
+/// a repeated request safe: the same key and body returns the task that the first request created.
 #[utoipa::path(post, path = "/tasks", operation_id = "create_task", tag = "tasks", request_body = CreateTask,
     params(("Idempotency-Key" = Option<String>, Header, description = "Any text that is new for each new request, such as a UUID.")),
     responses((status = 201, body = CreatedTask), (status = 409, description = "The campaign cannot take tasks")))]
@@ -115,7 +115,7 @@ pub(crate) async fn create(
 
 /// Create several tasks.
 ///
-/// All of them or, where anything is wrong with one, none. An `Idempotency-Key` covers them together.
+/// If one of them has an error, none is created. An `Idempotency-Key` is for all of them together.
 #[utoipa::path(post, path = "/tasks/batch", operation_id = "create_tasks", tag = "tasks", request_body = CreateTasks,
     params(("Idempotency-Key" = Option<String>, Header, description = "Any text that is new for each new request, such as a UUID.")),
     responses((status = 201, body = CreatedTasks), (status = 409, description = "A campaign cannot take tasks")))]
@@ -190,7 +190,7 @@ async fn create_all(
     Ok(shown)
 }
 
-/// The tasks to be stored, and all that is wrong with them.
+/// The tasks to be stored, and all of their faults.
 #[derive(Default)]
 struct Plan {
     tasks: Vec<NewTask>,
@@ -250,7 +250,7 @@ impl Plan {
         Ok(())
     }
 
-    /// The campaign to run under; `None` where there is no such one.
+    /// The task's campaign. `None`: there is no such campaign.
     async fn campaign(
         &mut self,
         state: &ApiState,
@@ -318,7 +318,10 @@ impl Plan {
     }
 }
 
-/// What the first request with this key created, if there was one.
+/// The tasks that the first request with this key created. `None`: there was no such request, or this one has no key.
+///
+/// # Errors
+/// `Kind::IdempotencyKeyReused` if that request had another body, or not all of its tasks exist.
 async fn repeated(
     state: &ApiState,
     count: usize,
@@ -360,7 +363,7 @@ async fn created_before(state: &ApiState, row: &TaskRow) -> ApiResult<CreatedTas
     })
 }
 
-/// Contacts of a task, with those that are still to be taken from its list.
+/// Number of contacts of a task, including those still to be read from its list.
 async fn in_all(state: &ApiState, row: &TaskRow, taken: u64) -> ApiResult<u64> {
     match row.state {
         TaskState::Preparing => Ok(state.store.count_contacts(row.list).await?),
@@ -372,7 +375,7 @@ async fn in_all(state: &ApiState, row: &TaskRow, taken: u64) -> ApiResult<u64> {
     }
 }
 
-/// The campaign of tasks that name none: made as a draft over all trunks for the first of them.
+/// The campaign of tasks that name no campaign. The first such task creates it as a draft with all trunks.
 async fn default_campaign(state: &ApiState) -> ApiResult<CampaignRow> {
     if let Some(row) = state.store.campaign_by_name(DEFAULT_CAMPAIGN).await? {
         return Ok(row);
@@ -419,7 +422,7 @@ fn takes_tasks(row: &CampaignRow) -> ApiResult<()> {
     Ok(())
 }
 
-/// Why nothing of this campaign will be dialed as things are.
+/// The reasons why nothing of this campaign is dialed at present.
 fn notes(campaign: &CampaignRow) -> Vec<String> {
     match campaign.state {
         CampaignState::Active => Vec::new(),

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 pub(crate) const HEADER: &str = "idempotency-key";
 const LENGTH_MAX: usize = 200;
 
-/// What a row keeps of the request that made it.
+/// The data that a task's row keeps of the request that created it.
 pub(crate) struct Idempotency {
     scope: String,
     /// SHA-256 of the body.
@@ -53,7 +53,7 @@ impl Idempotency {
         format!("{n}/{}", self.scope)
     }
 
-    /// The answer where the key came with another body before.
+    /// The problem for a key that came with another body before.
     pub(crate) fn reused() -> Problem {
         Problem::new(
             Kind::IdempotencyKeyReused,

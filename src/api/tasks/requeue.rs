@@ -1,4 +1,4 @@
-//! Finished contacts of a task, called again because somebody asks for it.
+//! Queues finished contacts of a task again on request.
 
 use super::super::ApiState;
 use super::super::extract::{Id, Json};
@@ -13,13 +13,13 @@ use paceline_core::requeue::Requeue;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Which contacts to queue again.
+/// The selection of contacts to queue again.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RequeueContacts {
-    /// Those whose last attempt ended in one of these ways: `unknown`, `failed`, `congestion`, `cancelled`, `no_answer`, `busy`.
-    /// Left out: those whose call reached no phone as far as anybody knows, which is `unknown`, `failed`, `congestion` or
-    /// `cancelled` without a leg that rang.
+    /// Contacts whose last attempt has one of these outcomes: `unknown`, `failed`, `congestion`, `cancelled`, `no_answer`, `busy`.
+    /// If left out: contacts whose last attempt has the outcome `unknown`, `failed`, `congestion` or `cancelled`, and no leg of it
+    /// rang as far as Paceline knows.
     #[serde(default)]
     #[schema(example = json!(["failed", "unknown"]), min_items = 1)]
     outcomes: Option<Vec<Outcome>>,
@@ -40,16 +40,16 @@ pub(crate) struct RequeuedContacts {
 
 /// Queue contacts again.
 ///
-/// Finished contacts whose last attempt ended as `outcomes` says are due at once and have all their retries again. The attempts
-/// made stay counted, and the gate is asked as for every call. A completed task runs again; a paused one stays so.
+/// Finished contacts whose last attempt has one of the `outcomes` are due at once and get all their retries again. Their attempts
+/// stay counted, and the gate decides as for every call. A completed task runs again. A paused one stays paused.
 ///
-/// Whoever answered the last attempt is never queued, whatever its outcome: an `unknown` attempt (Paceline, its link or the PBX
-/// died while it was up) may have been a conversation or an abandoned call. An `unknown` attempt that rang may have been answered
-/// unseen, so it takes `outcomes` that name `unknown`. One that shows no sign of life may have left all the same, in the last
-/// moment before the crash: then the contact is called a second time.
+/// A contact whose last attempt was answered is never queued, with any outcome: an `unknown` attempt (Paceline, its link or the PBX
+/// failed while the call was up) may have been a conversation or an abandoned call. An `unknown` attempt that rang may have been
+/// answered without a record. So it is queued only if `outcomes` names `unknown`. An `unknown` attempt without a record of ringing
+/// may still have reached the phone just before the failure. Then the contact is called a second time.
 ///
-/// Contacts are queued bit by bit, so a failure can leave some of them queued; send it again for the rest. Doing it again queues
-/// only who has finished again. For hundreds of thousands of contacts it may take longer than a request may (503) and goes on.
+/// Contacts are queued step by step, so after a failure some of them may be queued. Send the request again for the rest: it queues
+/// only finished contacts. For hundreds of thousands of contacts the request may time out (503), and the work still goes on.
 #[utoipa::path(post, path = "/tasks/{id}/requeue", operation_id = "requeue_task", tag = "tasks", request_body = RequeueContacts,
     params(("id" = i64, Path, description = "The task")),
     responses((status = 200, body = RequeuedContacts), (status = 404, description = "No such task"),

@@ -17,7 +17,7 @@ const CURES: Cures = Cures {
     media: "open the RTP ports of rtp.conf to the carrier, and behind NAT set external_media_address on the transport",
 };
 
-/// Places it, waits for its end, and tells.
+/// Places the call, waits for its result, and reports it.
 pub(in crate::doctor) async fn place(ari: &Ari, way: &WayOut, plan: &CallPlan) -> Call {
     let mut call = Call::default();
     let started = Instant::now();
@@ -92,13 +92,13 @@ pub(in crate::doctor) async fn place(ari: &Ari, way: &WayOut, plan: &CallPlan) -
     } else {
         call.ends("nobody answered within half a minute")
     };
-    // The time limit on the PBX ends it where this does not get through.
+    // If this request does not arrive, the time limit on the PBX ends the call.
     drop(ari.ask(Method::Delete, &format!("channels/{id}"), None).await);
     drop(socket.close(None).await);
     call
 }
 
-/// Packets of audio received; `None` where they cannot be counted.
+/// Number of received audio packets. `None`: they cannot be counted.
 async fn packets(ari: &Ari, id: Uuid) -> Option<u64> {
     let path = format!("channels/{id}/rtp_statistics");
     let reply = ari.ask(Method::Get, &path, None).await.ok()?;

@@ -1,4 +1,4 @@
-//! A test call over a FreeSWITCH: placed under a mark of its own, parked once answered.
+//! A test call over a FreeSWITCH. The call has its own mark, and FreeSWITCH parks it after the answer.
 
 use super::{Call, CallPlan, Cures, LIMIT_S, LISTEN, RING_S, heard, hung_up_early, meant};
 use crate::doctor::esl::Esl;
@@ -16,21 +16,21 @@ const CURES: Cures = Cures {
 };
 const BROKE: &str = "the Event Socket broke in the middle of the call";
 
-/// A channel's end may be told after the failure of its originate. Where there was no channel it never comes.
+/// Maximum wait for the end of the channel after its originate has failed. If there was no channel, that event never comes.
 const END_LATE_MAX: Duration = Duration::from_secs(1);
 
-/// Something that was heard of the call.
+/// An event of the call.
 enum Heard {
     Rings,
     EarlyMedia,
     Answered,
-    /// FreeSWITCH's word, the Q.850 cause, the SIP status.
+    /// FreeSWITCH's name of the cause, the Q.850 cause, and the SIP status if it is 300 or more.
     Ended(String, u64, Option<u64>),
-    /// Why it was not even placed.
+    /// FreeSWITCH did not place the call, for this reason.
     NotPlaced(String),
 }
 
-/// Places it, waits for its end, and tells.
+/// Places the call, waits for its result, and reports it.
 pub(in crate::doctor) async fn place(esl: &Esl, way: &WayOut, plan: &CallPlan) -> Call {
     let mut call = Call::default();
     let started = Instant::now();
@@ -97,7 +97,7 @@ pub(in crate::doctor) async fn place(esl: &Esl, way: &WayOut, plan: &CallPlan) -
     } else {
         call.ends("nobody answered within half a minute")
     };
-    // The time limit on the PBX ends it where this does not get through.
+    // If this request does not arrive, the time limit on the PBX ends the call.
     drop(commands.ask(&format!("api uuid_kill {id}")).await);
     call
 }
@@ -123,7 +123,7 @@ fn refused(words: &str) -> &'static str {
     }
 }
 
-/// One connection for what happens to the call, one for commands.
+/// Opens two connections: the first for the events of the call, the second for commands.
 async fn open(esl: &Esl, id: Uuid) -> Result<(Connection, Connection), ConnectionError> {
     let mut events = esl.connect().await?;
     for filter in ["Unique-ID", "Job-UUID"] {
@@ -194,7 +194,7 @@ fn understood(event: &Event<'_>, id: &str) -> Option<Heard> {
     }
 }
 
-/// Packets of audio received; `None` where they cannot be counted.
+/// Number of received audio packets. `None`: they cannot be counted.
 async fn packets(commands: &mut Connection, id: Uuid) -> Result<Option<u64>, ConnectionError> {
     commands.ask(&format!("api uuid_set_media_stats {id}")).await?;
     let variable = "rtp_audio_in_media_packet_count";

@@ -1,21 +1,21 @@
-//! What a FreeSWITCH prints, and what dial strings say, as values. In: text. Out: values, or nothing where it is not
-//! understood. Pure.
+//! Parses the output of FreeSWITCH and dial strings. Input: text. Output: values, or nothing if the text is not understood.
+//! It does no I/O.
 
 use super::{Room, SocketSettings};
 use std::collections::BTreeMap;
 
-/// Where a dial string leads.
+/// The target of a dial string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::doctor) enum Target<'d> {
     Gateway(&'d str),
     Profile(&'d str),
-    /// And their domain, where it is named.
+    /// The user, and the domain if the dial string names one.
     User(&'d str, Option<&'d str>),
     Context(&'d str),
     Other,
 }
 
-/// Takes a dial string apart.
+/// Finds the target of a dial string.
 pub(in crate::doctor) fn target_of(dial: &str) -> Target<'_> {
     // An agent of mod_callcenter may have variables before it.
     let dial = match (dial.starts_with('['), dial.rsplit_once(']')) {
@@ -91,7 +91,7 @@ pub(super) fn codec_names(json: &str) -> Vec<String> {
     rows.into_iter().map(|row| row.name).collect()
 }
 
-/// What `status` says of channels.
+/// Reads the channels and their limits from the output of `status`. `None`: one of the three is missing.
 pub(super) fn room(status: &str) -> Option<Room> {
     let number = |words: &str| words.split_whitespace().next_back()?.parse::<u64>().ok();
     let mut found = (None, None, None);
@@ -111,14 +111,14 @@ pub(super) fn room(status: &str) -> Option<Room> {
     })
 }
 
-/// The milliseconds without audio after which a dial string lets its leg end: `[media_timeout=60000]sofia/…`.
+/// Time without audio, in milliseconds, after which the leg of this dial string ends: `[media_timeout=60000]sofia/…`.
 pub(super) fn media_timeout(dial: &str) -> Option<u64> {
     let (_, after) = dial.split_once("media_timeout=")?;
     let digits = after.split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok()
 }
 
-/// What sofia.conf has of a profile.
+/// The part of sofia.conf that configures this profile. `None`: there is no such profile.
 pub(super) fn profile_of<'x>(xml: &'x str, name: &str) -> Option<&'x str> {
     let (_, after) = xml.split_once(&format!("<profile name=\"{name}\""))?;
     after.split("</profile>").next()
