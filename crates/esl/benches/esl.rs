@@ -1,4 +1,4 @@
-//! How many realistic CHANNEL_HANGUP_COMPLETE events one core decodes, compared with the best public crate.
+//! Measures how many realistic CHANNEL_HANGUP_COMPLETE events one core decodes, compared with the best public crate.
 //!
 //! The event was written by a real FreeSWITCH and has 260 headers. It is decoded in two ways: from memory, which measures
 //! only the codec, and from a loopback socket whose other end writes as fast as it can, which is the only way to measure

@@ -288,7 +288,7 @@ impl Asterisk {
     /// An ARI request without body, such as `ari("GET", "/channels")`; the path is below `/ari` and already encoded.
     ///
     /// # Errors
-    /// When no reply comes; an HTTP error status is a reply.
+    /// [`LabError::Http`] if no reply comes. An HTTP error status is a reply.
     pub fn ari(&self, method: &str, path: &str) -> Result<Reply> {
         http::request(
             self.ports.http,

@@ -34,7 +34,7 @@ use crate::{
     tools,
 };
 
-/// How a call ended, as the carrier saw it.
+/// The end of a call, as the carrier saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallEnd {
     /// The carrier refused it with the behaviour's SIP status.
@@ -56,7 +56,7 @@ pub enum CallEnd {
 pub struct SeenCall {
     /// The dialed number as received.
     pub number: String,
-    /// How the callee behaves. `None` if the number does not end in two digits; then SIPp refuses the call.
+    /// The callee's behaviour. `None` if the number does not end in two digits; then SIPp refuses the call.
     pub behaviour: Option<Behaviour>,
     /// The SIP Call-ID.
     pub call_id: String,
@@ -66,7 +66,7 @@ pub struct SeenCall {
     pub answered: bool,
     /// Time of the answer, ms since 1970; up to 20 ms late.
     pub answered_at_ms: Option<u64>,
-    /// How the call ended. `None` while it is up.
+    /// The end of the call. `None` while it is up.
     pub end: Option<CallEnd>,
     /// Time of the end, ms since 1970; up to 20 ms late.
     pub ended_at_ms: Option<u64>,
@@ -200,7 +200,7 @@ impl Carrier {
         }
     }
 
-    /// What the callees heard from the agents.
+    /// The audio that the callees heard from the agents.
     pub fn media_report(&self) -> MediaReport {
         self.media.report()
     }

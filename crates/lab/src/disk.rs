@@ -1,5 +1,5 @@
-//! A small disk that can be filled: a file system in memory, in a mount namespace of its own. Only programs that are led
-//! into that see it, and it is gone with the process that holds it: nothing is left mounted, however we die.
+//! A small disk that can be filled: a file system in memory, in a mount namespace of its own. Only programs in that namespace
+//! see it. It ends with the process that holds it: nothing stays mounted, however this process dies.
 
 use std::{
     fs::{self, File},
@@ -24,7 +24,7 @@ pub struct SmallDisk {
     folder: TempDir,
 }
 
-/// How a namespace is made and entered: as root, and as anybody where the kernel lets anybody.
+/// The options that make a namespace, and those that enter it: as root, and as any user if the kernel allows that.
 const WAYS: [(&[&str], &[&str]); 2] = [
     (&["--mount"], &["--mount"]),
     (
@@ -34,10 +34,10 @@ const WAYS: [(&[&str], &[&str]); 2] = [
 ];
 
 impl SmallDisk {
-    /// Makes an empty one of that size.
+    /// Makes an empty disk of `size_kib` KiB.
     ///
     /// # Errors
-    /// When neither root nor anybody may mount here: a container without the right to.
+    /// [`LabError::NotReady`] if neither root nor this user may mount here, as in a container without that right.
     pub fn start(size_kib: u32) -> Result<Self> {
         let folder = folder::temporary()?;
         let mut refused = String::new();
@@ -76,7 +76,7 @@ impl SmallDisk {
         })
     }
 
-    /// The same, or nothing where mounting is not allowed: then says loudly what was not tested.
+    /// As [`Self::start`]; if nothing can be mounted here, says on stderr that `what` is not tested and returns `None`.
     pub fn start_or_skip(size_kib: u32, what: &str) -> Option<Self> {
         Self::start(size_kib)
             .inspect_err(|err| {
@@ -85,17 +85,17 @@ impl SmallDisk {
             .ok()
     }
 
-    /// Where it is, for programs that are led into it.
+    /// The disk's path for programs in its namespace.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Where it is for everybody else.
+    /// The disk's path for all other programs.
     pub fn path_outside(&self) -> PathBuf {
         seen_by(self.holder.pid(), self.folder.path())
     }
 
-    /// What a command line begins with that leads its program in.
+    /// The start of a command line that runs its program in the disk's namespace.
     pub fn way_in(&self) -> Vec<String> {
         let pid = self.holder.pid().to_string();
         let words = ["nsenter", "--target", &pid].into_iter();
@@ -103,10 +103,10 @@ impl SmallDisk {
         words.map(str::to_owned).collect()
     }
 
-    /// Leaves no room on it.
+    /// Fills the disk.
     ///
     /// # Errors
-    /// When it cannot be written to for any other reason than that it is full.
+    /// [`LabError::File`] if a write fails for another reason than a full disk.
     pub fn fill(&self) -> Result<()> {
         let path = self.filler();
         let mut file = File::create(&path).map_err(LabError::file("write", &path))?;
@@ -126,7 +126,7 @@ impl SmallDisk {
     /// Gives back the room that [`Self::fill`] took.
     ///
     /// # Errors
-    /// When it was not filled.
+    /// [`LabError::File`] if the disk was not filled.
     pub fn free(&self) -> Result<()> {
         let path = self.filler();
         fs::remove_file(&path).map_err(LabError::file("remove", &path))
@@ -137,7 +137,7 @@ impl SmallDisk {
     }
 }
 
-/// A path as that process sees it.
+/// The path, for other processes, of a file in the namespace of process `pid`.
 fn seen_by(pid: u32, path: &Path) -> PathBuf {
     let root = PathBuf::from(format!("/proc/{pid}/root"));
     path.strip_prefix("/")

@@ -1,4 +1,4 @@
-//! What can go wrong while starting or driving the lab.
+//! Errors while starting or driving the lab.
 
 use std::{io, path::PathBuf};
 
@@ -24,7 +24,7 @@ pub enum LabError {
     Spawn {
         /// Its path or name.
         program: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         err: io::Error,
     },
@@ -34,20 +34,20 @@ pub enum LabError {
     /// A file or folder of the lab could not be read or written.
     #[error("{doing} {}; check free space and permissions there", path.display())]
     File {
-        /// What was being done, such as "write".
+        /// The operation, such as "write".
         doing: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         err: io::Error,
     },
     /// A socket operation failed.
     #[error("{doing}; look for another program that uses the same port")]
     Socket {
-        /// What was being done, such as "bind the phones' SIP port 5180".
+        /// The operation, such as "bind the phones' SIP port 5180".
         doing: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         err: io::Error,
     },
@@ -65,7 +65,7 @@ pub enum LabError {
     NotReady {
         /// The program.
         what: String,
-        /// How long it was waited for, ms.
+        /// Time of waiting, ms.
         waited_ms: u64,
         /// The end of its log.
         last_words: String,
@@ -91,7 +91,7 @@ pub enum LabError {
         method: String,
         /// The port on 127.0.0.1.
         port: u16,
-        /// What the system said.
+        /// The system's error.
         #[source]
         err: io::Error,
     },

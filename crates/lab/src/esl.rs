@@ -13,7 +13,7 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 /// The longest answer that is read.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
-/// What each API command printed, on one connection.
+/// Runs API commands on one connection and returns what each printed.
 pub(crate) fn apis(port: u16, password: &str, commands: &[String]) -> Result<Vec<String>> {
     ask(port, password, commands).map_err(|err| LabError::Http {
         method: "Event Socket".to_owned(),

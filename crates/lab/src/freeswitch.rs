@@ -1,10 +1,10 @@
 //! A real FreeSWITCH in a temporary folder. Start at [`FreeSwitch::start`].
 //!
-//! In: how many agents, where the carrier and the phones listen. Out: a running PBX with an Event Socket, a gateway
+//! In: the number of agents, the ports of the carrier and of the phones. Out: a running PBX with an Event Socket, a gateway
 //! `carrier`, a gateway `dead`, users `agent-1` to `agent-N` and a context `from-internal`. Its configuration is the one
 //! in `freeswitch-conf/lab`, which users can start too.
 //!
-//! FreeSWITCH is in few distributions, so it is not fetched: [`FreeSwitch::program`] looks for one that is there.
+//! FreeSWITCH is in few distributions, so it is not fetched: [`FreeSwitch::program`] looks for an installed one.
 
 use std::{
     env, fs,
@@ -31,7 +31,7 @@ pub struct FreeSwitchPorts {
     pub event_socket: u16,
     /// SIP (UDP and TCP).
     pub sip: u16,
-    /// Where nobody listens: the address of the gateway `dead`.
+    /// A port on which nobody listens: the address of the gateway `dead`.
     pub dead: u16,
     /// First port for RTP (UDP).
     pub rtp_first: u16,
@@ -39,18 +39,18 @@ pub struct FreeSwitchPorts {
     pub rtp_last: u16,
 }
 
-/// How to set a FreeSWITCH up.
+/// Options of a FreeSWITCH.
 #[derive(Debug, Clone)]
 pub struct FreeSwitchOptions {
-    /// How many users `agent-1`, `agent-2`, … there are; 200 by default.
+    /// Number of users `agent-1`, `agent-2`, …; 200 by default.
     pub agents: u32,
-    /// Where the carrier listens; without one the gateway `carrier` is as dead as `dead`.
+    /// The carrier's port. `None`: the gateway `carrier` leads to a port on which nobody listens.
     pub carrier_port: Option<u16>,
-    /// Where the agents' phones listen.
+    /// The port of the agents' phones. `None`: a port on which nobody listens.
     pub phones_port: Option<u16>,
-    /// How many calls a second it takes, plus one; 400 by default.
+    /// Maximum number of calls per second, plus one; 400 by default.
     pub sessions_per_second: u32,
-    /// After how many milliseconds without audio from a phone FreeSWITCH ends its leg; 0, the default, for never.
+    /// Time without audio from a phone after which FreeSWITCH ends its leg, ms; 0, the default, for never.
     pub media_timeout_ms: u32,
     /// Fixed ports; by default a free block is taken.
     pub ports: Option<FreeSwitchPorts>,
@@ -85,7 +85,7 @@ pub struct FreeSwitch {
 const SOUNDS: [(&str, u32, u32); 2] = [("message", MESSAGE_HZ, 3_000), ("beep", 1_000, 200)];
 
 impl FreeSwitch {
-    /// The `freeswitch` that `PACELINE_FREESWITCH` names, or the first on the PATH; nothing where there is none.
+    /// The `freeswitch` that `PACELINE_FREESWITCH` names, or the first on the PATH; `None` if there is none.
     pub fn program() -> Option<PathBuf> {
         let named = env::var_os("PACELINE_FREESWITCH").filter(|name| !name.is_empty());
         match named {
@@ -96,7 +96,7 @@ impl FreeSwitch {
         }
     }
 
-    /// The same, and where there is none, says on stderr what is not tested therefore.
+    /// As [`Self::program`]; if there is none, says on stderr that `what` is not tested.
     pub fn program_or_skip(what: &str) -> Option<PathBuf> {
         let program = Self::program();
         if program.is_none() {
@@ -110,7 +110,7 @@ impl FreeSwitch {
     /// Writes a configuration into a temporary folder, starts FreeSWITCH there and waits until it is ready.
     ///
     /// # Errors
-    /// [`LabError::ToolMissing`] where there is no FreeSWITCH; shows the log's end when it does not start.
+    /// [`LabError::NoFreeSwitch`] if there is no FreeSWITCH. If it does not start, the error has the end of its log.
     pub fn start(options: &FreeSwitchOptions) -> Result<Self> {
         let program = Self::program().ok_or(LabError::NoFreeSwitch)?;
         let (ports, block) = match options.ports {
@@ -149,7 +149,7 @@ impl FreeSwitch {
         self.process.kill();
     }
 
-    /// Whether the process is there, frozen or not.
+    /// True if the process exists, frozen or not.
     pub fn is_running(&mut self) -> bool {
         self.process.is_running()
     }
@@ -165,23 +165,23 @@ impl FreeSwitch {
         self.wait_until_ready()
     }
 
-    /// Stops it in its tracks (SIGSTOP): sockets stay open, nothing is answered.
+    /// Suspends the process (SIGSTOP): its sockets stay open, and it answers nothing.
     ///
     /// # Errors
-    /// When it has ended.
+    /// [`LabError::Signal`] if the process has ended.
     pub fn freeze(&self) -> Result<()> {
         self.process.signal("STOP")
     }
 
-    /// Lets it run on after [`Self::freeze`].
+    /// Resumes the process after [`Self::freeze`].
     ///
     /// # Errors
-    /// When it has ended.
+    /// [`LabError::Signal`] if the process has ended.
     pub fn thaw(&self) -> Result<()> {
         self.process.signal("CONT")
     }
 
-    /// Where it listens.
+    /// The ports of this FreeSWITCH.
     pub fn ports(&self) -> FreeSwitchPorts {
         self.ports
     }
@@ -206,12 +206,12 @@ impl FreeSwitch {
         self.folder.path()
     }
 
-    /// Where recordings end up.
+    /// The folder of the recordings.
     pub fn recordings_dir(&self) -> PathBuf {
         self.folder.path().join("recordings")
     }
 
-    /// Where `sound:NAME` is looked up. Holds `message` (3 s) and `beep`.
+    /// The folder in which FreeSWITCH looks up `sound:NAME`. It holds `message` (3 s) and `beep`.
     pub fn sounds_dir(&self) -> PathBuf {
         self.folder.path().join("sounds")
     }
@@ -224,12 +224,12 @@ impl FreeSwitch {
     /// Runs an API command on a connection of its own and returns what it printed.
     ///
     /// # Errors
-    /// When the Event Socket does not answer.
+    /// [`LabError::Http`] if the Event Socket does not answer.
     pub fn api(&self, command: &str) -> Result<String> {
         Ok(self.apis(&[command.to_owned()])?.concat())
     }
 
-    /// Several, on one connection.
+    /// Runs several API commands on one connection and returns what each printed.
     ///
     /// # Errors
     /// As [`Self::api`].
@@ -240,7 +240,7 @@ impl FreeSwitch {
     /// The ids of all channels now on the PBX.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// [`LabError::Http`] if the Event Socket does not answer; [`LabError::UnexpectedReply`] if the answer is not JSON.
     pub fn channels(&self) -> Result<Vec<String>> {
         let text = self.api("show channels as json")?;
         let list: serde_json::Value = serde_json::from_str(&text).map_err(|_| LabError::UnexpectedReply {
@@ -256,10 +256,10 @@ impl FreeSwitch {
             .collect())
     }
 
-    /// Waits until no channel is left; the ids of those that are at the limit.
+    /// Waits until no channel is left, at most for `limit`. Returns the ids of the channels that are left.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// As [`Self::channels`].
     pub fn channels_after(&self, limit: Duration) -> Result<Vec<String>> {
         let deadline = Instant::now() + limit;
         loop {
@@ -274,7 +274,7 @@ impl FreeSwitch {
     /// CPU time it has used since it was last started, user plus system, seconds.
     ///
     /// # Errors
-    /// When it has ended.
+    /// [`LabError::CpuTime`] if the process has ended.
     pub fn cpu_seconds(&self) -> Result<f64> {
         self.process.cpu_seconds()
     }

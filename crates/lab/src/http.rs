@@ -8,7 +8,7 @@ use std::{
 
 use crate::{LabError, Result};
 
-/// What the PBX replied.
+/// A reply of the PBX.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// The HTTP status.

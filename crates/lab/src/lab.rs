@@ -7,14 +7,14 @@ use crate::{
     Phones, Result, Version,
 };
 
-/// What to start.
+/// Options of a [`Lab`].
 #[derive(Debug, Clone)]
 pub struct LabOptions {
-    /// Which Asterisk; 22 by default.
+    /// The version of Asterisk; 22 by default.
     pub version: Version,
-    /// Whether callees and agents make themselves heard; they do by default.
+    /// The audio of callees and agents; tones by default.
     pub audio: Audio,
-    /// How many agents there are; 200 by default.
+    /// Number of agents; 200 by default.
     pub agents: u32,
     /// Fixed ports; free ones by default.
     pub ports: Option<LabPorts>,

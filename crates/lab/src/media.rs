@@ -36,7 +36,7 @@ const HEARD_PACKETS: u32 = 5;
 /// calls.
 const SPELL_GAP: Duration = Duration::from_millis(1_500);
 
-/// Whether the ends send audio.
+/// The audio that the ends send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audio {
     /// Callees play 440 Hz and agents 880 Hz, from answer to hang-up.
@@ -45,15 +45,15 @@ pub enum Audio {
     None,
 }
 
-/// What was heard at one end since it started.
+/// The audio at one end since it started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MediaReport {
     /// Number of calls that reached audio. An agent's held leg counts once, however many callees it is bridged with.
     pub flows: u64,
     /// Number of these in which the far end's tone was heard for 100 ms or more.
     pub flows_heard: u64,
-    /// How often the far end's tone began after at least 1.5 s without it. At the agents' end this is the number of callees
-    /// heard.
+    /// Number of times that the far end's tone began after at least 1.5 s without it. At the agents' end this is the number of
+    /// callees heard.
     pub spells: u64,
     /// Total length of these spells.
     pub heard: Duration,
@@ -91,12 +91,12 @@ struct Flow {
     message: Option<(Instant, Instant)>,
 }
 
-/// What was heard in a flow, measured from the start of its script.
+/// The audio heard in a flow. Times count from the start of its script.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Heard {
-    /// When the far end's tone began.
+    /// Start of the far end's tone. `None`: it was not heard.
     pub(crate) far: Option<Duration>,
-    /// When the message began, and when it was last heard.
+    /// Start of the message, and the last time that it was heard. `None`: it was not heard.
     pub(crate) message: Option<(Duration, Duration)>,
 }
 
@@ -269,7 +269,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// When a tone began that counts as heard now.
+/// Start of a tone that has just been heard for [`HEARD_PACKETS`] packets.
 fn began(now: Instant) -> Instant {
     now.checked_sub(PACKET * HEARD_PACKETS).unwrap_or(now)
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 use line::{Datagram, Lines};
 
-/// How a phone behaves at its next calls.
+/// Behaviour of a phone at its next calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PhoneBehaviour {
     /// It rings for some time, then answers.
@@ -50,7 +50,7 @@ impl Default for PhoneBehaviour {
     }
 }
 
-/// How a phone signals hold.
+/// The SDP with which a phone signals hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
     /// `a=sendonly`, as most phones do.
@@ -279,7 +279,7 @@ impl Phones {
         lock(&self.lines).calls.clone()
     }
 
-    /// What the agents heard from the callees. `spells` counts callees, because an agent's leg lasts for many calls.
+    /// The audio that the agents heard from the callees. `spells` counts callees, because an agent's leg lasts for many calls.
     pub fn media_report(&self) -> MediaReport {
         self.media.report()
     }

@@ -13,7 +13,7 @@ use paceline_lab::{
     Phones, Version,
 };
 
-/// Where answered calls go: nowhere, and to an agent.
+/// Dialplan of the answered calls.
 const CONTEXT: &str = "\
 [lab]
 exten => hold,1,Wait(60)

@@ -1,17 +1,18 @@
 //! Asterisk over ARI. In: [`PbxCommand`](paceline_core::pbx::PbxCommand). Out: events with what the PBX said, raw.
 //!
-//! One task per PBX holds one WebSocket. Where Asterisk can (20.14, 21.9, 22.4 and later) requests travel on the
-//! same WebSocket; else over HTTP. After any doubt (no reply, silence, a full queue) the link is dropped, made anew, and
-//! all that lives on the PBX is read: that is the only way in which a loss is repaired.
+//! One task per PBX holds one WebSocket. If Asterisk can (20.14, 21.9, 22.4 and later), requests travel on the
+//! same WebSocket; else over HTTP. After any doubt (no reply, silence, a full queue) the driver drops the link, connects again and
+//! resynchronises. No other way repairs a loss.
 //!
 //! - [`decode`]: frames to values;
-//! - `leg`, `legs`, `recordings`: what is known of each leg, as pure state machines;
-//! - `requests`: requests as values; `outbox`: what the state machines want done; `survey`: what lives on the PBX after a gap;
+//! - `leg`, `legs`, `recordings`: the state of each leg, as pure state machines;
+//! - `requests`: requests as values; `outbox`: the output of the state machines; `survey`: the PBX's channels after a gap;
 //! - `client`, `request_queue`, `session`, `link`: sockets, time and queues around these.
 //!
-//! Needs on the PBX: an ARI user that is not read-only. Nothing in the dialplan.
+//! Needs on the PBX: an ARI user that is not read-only. The dialplan needs nothing.
 //!
-//! While Paceline is away Asterisk 22 refuses a blind transfer by an agent's phone (503, measured), so that none happens unseen.
+//! While Paceline is not connected, Asterisk 22 refuses a blind transfer by an agent's phone (503, measured), so the driver misses
+//! none.
 //!
 //! Measured limits: Asterisk 16 looks at a waiting channel's commands only when its next RTP packet comes, so a connect
 //! takes up to 20 ms there (200 ms if the callee sends nothing); 22 takes 1 ms. Asterisk 16 gives no SIP status.
@@ -41,12 +42,12 @@ mod tls;
 pub use client::{Client, ClientError, EventStream, HttpError, Reply};
 pub use requests::{Method, Request, escape};
 
-/// How to reach one Asterisk.
+/// Settings for one Asterisk.
 #[derive(Clone, Debug)]
 pub struct AriConfig {
     /// The PBX's name in our configuration.
     pub name: PbxName,
-    /// Where its HTTP server is: `http://127.0.0.1:8088`, with its prefix if it has one; a final `/ari` may be left out.
+    /// URL of its HTTP server: `http://127.0.0.1:8088`, with its prefix if it has one; a final `/ari` may be left out.
     pub url: String,
     /// The user in its `ari.conf`.
     pub username: String,
@@ -56,7 +57,7 @@ pub struct AriConfig {
     pub app: String,
     /// The installation that drives it: the id in its store.
     pub installation: Uuid,
-    /// Who may vouch for an `https` PBX; those that this machine trusts where empty.
+    /// Authorities for the certificate of an `https` PBX. If empty: those that this machine trusts.
     pub authorities: Vec<CertificateDer<'static>>,
 }
 

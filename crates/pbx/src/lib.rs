@@ -28,7 +28,7 @@ pub const EVENTS_WAITING_MAX: usize = 16384;
 /// An event with the time at which its bytes were read.
 #[derive(Debug)]
 pub struct Stamped {
-    /// What happened.
+    /// The event.
     pub event: PbxEvent,
     /// The time of reading, before parsing.
     pub read_at: Instant,

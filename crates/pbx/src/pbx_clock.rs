@@ -1,24 +1,24 @@
-//! How far a PBX's clock is from ours, so that what it says happened can be put into our time. In: times that the PBX wrote, and
-//! when we read them. Out: how long before we read it something happened. Pure.
+//! The difference between a PBX's clock and ours, to convert the times in its events into our time. In: times that the PBX wrote,
+//! and when we read them. Out: the time from an event on the PBX until we read it. Pure.
 //!
-//! What is read was written before, so the least difference seen is at most by the fastest way too large. A PBX's clock can also
-//! be set, or drift: a round trip tells, as the PBX wrote its time after we asked and before we read. A clock that is set back by
-//! more than a second is found at once, as events come in the order of their times.
+//! The PBX writes a time before we read it, so the smallest difference that we saw is too large by at most the shortest delay on
+//! the way. A PBX's clock can also be set, or drift. A round trip shows that, because the PBX wrote its time after we asked and
+//! before we read. A clock that is set back by more than a second is found at once, because events come in the order of their times.
 
 use std::time::{Duration, Instant};
 
-/// By how much the times that a PBX writes may lag behind its own clock: FreeSWITCH's are those of its last tick.
+/// Maximum lag of the times that a PBX writes behind its own clock: FreeSWITCH writes the time of its last tick.
 const LAG_MS_MAX: i64 = 50;
 
-/// A PBX writes its events in the order of their times, but for what its threads change about it. A time that lies further back
-/// than this is the time of a clock that was set back.
+/// A PBX writes its events in the order of their times, except for small differences between its threads. A time that lies further
+/// back than this is the time of a clock that was set back.
 const DISORDER_MS_MAX: i64 = 1_000;
 
-/// What is known of one PBX's clock.
+/// The measured difference to one PBX's clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PbxClock {
     base: Instant,
-    /// Our time less the PBX's, as far as we know; at most by the fastest way too large.
+    /// Our time less the PBX's, as far as we know; too large by at most the shortest delay on the way.
     ours_less_theirs_ms: Option<i64>,
     /// The latest time that it wrote.
     latest_ms: Option<i64>,
@@ -63,7 +63,7 @@ impl PbxClock {
         self.heard(pbx_ms, read_at);
     }
 
-    /// How long before we read it that happened; zero while nothing is known of the clock.
+    /// Time from an event on the PBX until we read it. Zero while the difference of the clocks is not known.
     pub(crate) fn ago(&self, pbx_ms: i64, read_at: Instant) -> Duration {
         let Some(known) = self.ours_less_theirs_ms else {
             return Duration::ZERO;

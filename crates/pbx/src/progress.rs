@@ -1,4 +1,4 @@
-//! What the far end of a leg has signalled before it answers. Both drivers keep it for the end of the leg.
+//! The signals that the far end of a leg sends before it answers. Both drivers keep them for the end of the leg.
 
 use paceline_core::pbx::Progress;
 
@@ -36,7 +36,7 @@ impl ProgressSeen {
         }
     }
 
-    /// Whether there was any signal.
+    /// True if there was any signal.
     pub(crate) fn is_any(self) -> bool {
         self != Self::Nothing
     }

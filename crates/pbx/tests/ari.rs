@@ -1,4 +1,4 @@
-//! What only an Asterisk does: its bridges, and a dialplan that answers for others. Against real Asterisk 22 and 16.
+//! Behaviour that only an Asterisk has: its bridges, and a dialplan that answers for others. Against real Asterisk 22 and 16.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What only a FreeSWITCH does: its parsers, its limits, its bystanders. Against a real one, where there is one.
+//! Behaviour that only a FreeSWITCH has: its parsers, its limits, the channels of others. Against a real one, if there is one.
 
 #![allow(
     clippy::unwrap_used,
@@ -176,7 +176,7 @@ async fn an_undialable_endpoint_is_refused_with_the_pbxs_own_words() {
         assert_eq!(end.by, EndedBy::Refused, "{dial} {end:?}");
         assert!(end.detail.starts_with(words), "{dial} {end:?}");
     }
-    // A trunk where nobody listens is the trunk's fault.
+    // If nobody listens at the trunk's address, the trunk has failed.
     let leg = rig
         .driver
         .dial(
@@ -295,7 +295,7 @@ async fn an_operators_change_of_a_leg_is_reported() {
     let other = rig.driver.agent(3).await;
     rig.driver.connect(next, other).await;
     assert!(rig.pbx.is_on_call(1) && rig.pbx.is_on_call(2));
-    // Once it is over the agent's leg is nobody's.
+    // Once that conversation is over, the agent's leg is hung up.
     rig.pbx.phone_hangs_up(2);
     until("the agent's phone is free", || !rig.pbx.is_on_call(1)).await;
 
@@ -321,7 +321,7 @@ async fn an_operators_change_of_a_leg_is_reported() {
     assert!(snapshot.channels[&waiting.0].with_others, "{snapshot:?}");
     assert_eq!(snapshot.channels[&next.0].bridge, Some(other));
     assert_eq!(rig.driver.agent_ended(agent).await.by, EndedBy::TakenAway);
-    // The PBX holds only whom an agent of ours has left.
+    // The PBX keeps a callee only if an agent of ours has left it.
     rig.pbx.phone_hangs_up(6);
     assert_eq!(rig.driver.ended(waiting).await.by, EndedBy::Network);
     rig.driver.tell(PbxCommand::HangUp { leg: next }).await;

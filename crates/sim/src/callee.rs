@@ -11,7 +11,7 @@ use paceline_core::time::Mono;
 use rand::RngExt;
 use std::time::Duration;
 
-/// How a callee behaves.
+/// Behaviour of a callee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Behaviour {
     /// A person answers and talks.
@@ -41,7 +41,7 @@ pub enum Behaviour {
 /// The plan of a callee, drawn when it is dialed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// How the callee behaves.
+    /// The callee's behaviour.
     pub behaviour: Behaviour,
     /// Time from the originate to the first sign of life, or to the start of `ring` if there is none.
     pub setup: Duration,
@@ -49,18 +49,18 @@ pub struct Plan {
     pub progress: Option<Progress>,
     /// Time from then to the answer or the refusal.
     pub ring: Duration,
-    /// What happens after it.
+    /// The event after that.
     pub after_ringing: AfterRinging,
 }
 
-/// What happens after the ringing.
+/// The event after the ringing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterRinging {
     /// The callee answers.
     Answer {
-        /// How long the callee talks with an agent.
+        /// Talk time of the callee with an agent.
         talk: Duration,
-        /// How long the callee waits alone on the line.
+        /// Maximum time that the callee waits alone on the line.
         patience: Duration,
     },
     /// The network or the callee refuses the call.

@@ -27,7 +27,7 @@ pub struct SimConfig {
     pub faults: Faults,
 }
 
-/// How callees behave. The default is the stationary model of docs/pacing.md, with one live answer in four calls.
+/// Behaviour of the callees. The default is the stationary model of docs/pacing.md, with one live answer in four calls.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Callees {
     /// Each behaviour with its weight. Not used for numbers that [`Callees::scripted`] decides.
@@ -42,17 +42,17 @@ pub struct Callees {
     pub ring_machine: Spread,
     /// Ring time before a callee declines.
     pub ring_declined: Spread,
-    /// How long a person talks with an agent before hanging up.
+    /// Talk time of a person with an agent before the person hangs up.
     pub talk: Spread,
-    /// How long a person waits alone before hanging up.
+    /// Time that a person waits alone before hanging up.
     pub patience: Spread,
-    /// How long an answering machine stays on the line.
+    /// Time that an answering machine stays on the line.
     pub machine_message: Spread,
     /// Probability that the first sign of life is early media instead of ringing.
     pub early_media: f64,
 }
 
-/// How agents' phones behave.
+/// Behaviour of the agents' phones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Phones {
     /// Time until an agent picks up.
@@ -117,7 +117,7 @@ impl Default for SimConfig {
 }
 
 impl SimConfig {
-    /// As the default, with callees whom every trunk carries, so that no contact is due again in half an hour.
+    /// The default without callees whose calls end in congestion or cannot be placed, so no contact waits half an hour for its retry.
     pub fn carried() -> Self {
         let mut config = Self::default();
         let carried =

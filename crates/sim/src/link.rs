@@ -107,7 +107,7 @@ impl Link {
         self.transit.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// When the last message on its way arrives.
+    /// Arrival time of the last message in transit. `None`: no message is in transit.
     pub(crate) fn last_arrival(&self) -> Option<Mono> {
         self.transit.last_key_value().map(|((at, _), _)| *at)
     }

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// How long the driver waits for a reply before it reports a command as failed.
+/// Time that the driver waits for a reply before it reports a command as failed.
 pub const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 mod agents;
@@ -35,7 +35,7 @@ pub struct SimPbx {
     agenda: BTreeSet<(Mono, Who)>,
     callees: BTreeMap<LegId, Callee>,
     phones: BTreeMap<AgentLegId, Phone>,
-    /// How phones at these dial strings were told to behave.
+    /// The behaviour that was set for the phones at these dial strings.
     answers: BTreeMap<String, Answer>,
     recordings: BTreeMap<RecordingName, Recording>,
     /// The PBX shuts down gracefully: it accepts no call and restarts once it is empty. The value is the length of the
@@ -44,7 +44,7 @@ pub struct SimPbx {
     truth: Truth,
 }
 
-/// Who acts next. Each has one entry in the agenda.
+/// An actor. Each has one entry in the agenda.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Who {
     WorldPbx,
@@ -117,14 +117,14 @@ impl SimPbx {
         self.link.next_event()
     }
 
-    /// What really happened so far.
+    /// The true history so far.
     pub fn truth(&mut self) -> &Truth {
         self.truth.events_lost = self.link.events_lost;
         self.truth.commands_lost = self.link.commands_lost;
         &self.truth
     }
 
-    /// Whether this agent's leg was there and has ended.
+    /// True if this agent's leg existed and has ended.
     pub(crate) fn has_ended(&self, leg: AgentLegId) -> bool {
         let truth = self.truth.agent_legs.get(&leg);
         truth.is_some_and(|truth| truth.ended.is_some())
@@ -179,7 +179,7 @@ impl SimPbx {
         self.link.faults = faults;
     }
 
-    /// When the last message on its way arrives.
+    /// Arrival time of the last message in transit. `None`: no message is in transit.
     pub(crate) fn last_arrival(&self) -> Option<Mono> {
         self.link.last_arrival()
     }

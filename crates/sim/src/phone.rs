@@ -18,7 +18,7 @@ pub(crate) struct Phone {
     pub(crate) ring_until: Mono,
     pub(crate) ends_by: Mono,
     pub(crate) phase: PhonePhase,
-    /// Why the agent cannot hear a callee although the leg is held.
+    /// The reason that the agent cannot hear a callee although the leg is held.
     pub(crate) trouble: Option<LegTrouble>,
     /// Time of the phone's next action while it is held.
     pub(crate) acts_at: Option<Mono>,
@@ -26,14 +26,14 @@ pub(crate) struct Phone {
     pub(crate) acted: bool,
 }
 
-/// How a phone behaves when it is called.
+/// Behaviour of a phone that is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// It answers.
     PicksUp {
         /// Time from the start of ringing.
         after: Duration,
-        /// How long the held leg lasts. `None`: until it is hung up.
+        /// Length of the held leg. `None`: until it is hung up.
         drops_after: Option<Duration>,
     },
     /// It rings, then declines (603, cause 21) or is busy (486, cause 17).

@@ -1,4 +1,4 @@
-//! What really happened on the simulated PBX, whatever its events said. Tests compare the engine's records with it.
+//! The true history of the simulated PBX, independent of its events. Tests compare the engine's records with it.
 //!
 //! It keeps every leg that exists and the last [`ENDED_KEPT_MAX`] that ended. It holds dial strings, so its `Debug` shows
 //! only counts.
@@ -31,12 +31,12 @@ pub struct Truth {
     pub commands_lost: u64,
 }
 
-/// What happened to a callee's leg.
+/// The true history of a callee's leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegTruth {
-    /// How the callee was meant to behave. `None` if the PBX refused the call before dialing.
+    /// The behaviour planned for the callee. `None` if the PBX refused the call before dialing.
     pub behaviour: Option<Behaviour>,
-    /// When the PBX placed the call.
+    /// Time when the PBX placed the call.
     pub placed_at: Mono,
     /// Time of ringing or early media.
     pub progressed_at: Option<Mono>,
@@ -52,10 +52,10 @@ pub struct LegTruth {
     pub ended: Option<(Mono, TrueEnd)>,
 }
 
-/// What happened to an agent's leg.
+/// The true history of an agent's leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentLegTruth {
-    /// When the PBX placed the call.
+    /// Time when the PBX placed the call.
     pub placed_at: Mono,
     /// Time of the answer, when the leg was put into its bridge.
     pub held_at: Option<Mono>,
@@ -65,7 +65,7 @@ pub struct AgentLegTruth {
     pub ended: Option<(Mono, TrueEnd)>,
 }
 
-/// How a leg really ended.
+/// The true end of a leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrueEnd {
     /// The PBX did not place it: no such endpoint, no free channel, or refused by a fault.
@@ -126,7 +126,7 @@ impl Truth {
         &self.agent_legs
     }
 
-    /// How often this number was dialed, over any trunk.
+    /// Number of times that this number was dialed, over any trunk.
     pub fn dialed(&self, number: &E164) -> u64 {
         self.dialed.get(number.expose_digits()).copied().unwrap_or(0)
     }

@@ -69,9 +69,9 @@ pub struct Report {
 pub struct Failure {
     /// The options of the failed world.
     pub options: WorldOptions,
-    /// What was broken.
+    /// Description of the violation.
     pub reason: String,
-    /// When it was broken.
+    /// Virtual time of the violation.
     pub at: Mono,
     /// The last steps, oldest first. Empty unless they were recorded.
     pub trace: Vec<String>,
@@ -145,7 +145,7 @@ struct World {
     starts: u64,
     connected: u64,
     dialed: u64,
-    /// How far the wall clock has jumped, in milliseconds.
+    /// Sum of the jumps of the wall clock, in milliseconds. Negative: backwards.
     jumped_ms: i64,
     healing: bool,
     healed_at: Mono,

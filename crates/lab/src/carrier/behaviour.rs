@@ -1,9 +1,9 @@
-//! How a callee behaves, by the last two digits of the dialed number. The SIPp scenario, the audio and the expectations of
+//! The behaviour of a callee, by the last two digits of the dialed number. The SIPp scenario, the audio and the expectations of
 //! tests all come from this one table.
 
 use crate::media::{CALLEE_HZ, Sound};
 
-/// What the called party does.
+/// The behaviour of a callee.
 ///
 /// | last two digits | behaviour | outcome |
 /// |---|---|---|
@@ -203,8 +203,7 @@ impl Behaviour {
         format!("+1{area}55501{ending:02}")
     }
 
-    /// The outcome, in the design's words, that such a call should end with when nobody hangs up early and answers are
-    /// judged.
+    /// The expected outcome of such a call, in the design's words, if no side hangs up early and the answers are judged.
     pub fn expected_outcome(self) -> &'static str {
         match self {
             Self::TalksBriefly
@@ -224,12 +223,12 @@ impl Behaviour {
         }
     }
 
-    /// Whether the line answers, be it a person or not.
+    /// True if the line answers, whether by a person or not.
     pub fn answers(self) -> bool {
         self.steps().iter().any(|step| matches!(step, Step::Talk(_)))
     }
 
-    /// The SIP status of the refusal, where there is one.
+    /// The SIP status of the refusal. `None`: the callee does not refuse.
     pub fn sip_status(self) -> Option<u16> {
         self.steps().iter().find_map(|step| match step {
             Step::Refuse(status, _) => Some(*status),
@@ -258,7 +257,7 @@ impl Behaviour {
         }
     }
 
-    /// What the callee plays from the answer on.
+    /// The sounds that the callee plays from the answer on.
     pub(super) fn script(self) -> &'static [Sound] {
         match self {
             Self::Machine => &MACHINE,
@@ -269,7 +268,7 @@ impl Behaviour {
         }
     }
 
-    /// What is played before the answer, with [`Step::Progress`].
+    /// The sounds before the answer, with [`Step::Progress`].
     pub(super) fn early_script() -> &'static [Sound] {
         &RINGBACK
     }

@@ -7,7 +7,7 @@ use super::scenario::{self, CONTACT};
 /// The table's name in the carrier's folder.
 pub(super) const FILE: &str = "callees.csv";
 
-/// What one called party does.
+/// The behaviour of one callee of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Callee {
     /// The number, as it is dialed.
@@ -16,19 +16,19 @@ pub struct Callee {
     pub setup: Duration,
     /// From the ringing to the answer.
     pub ring: Duration,
-    /// From the answer to the hang-up; none: it is refused, without ringing.
+    /// From the answer to the hang-up. `None`: the call is refused, without ringing.
     pub talk: Option<Duration>,
-    /// The final SIP status where it is refused.
+    /// The final SIP status of a refused call.
     pub refusal: u16,
 }
 
-/// Every final SIP status that one of them is refused with.
+/// The final SIP statuses of all refused calls.
 pub(super) fn refusals(callees: &[Callee]) -> BTreeSet<u16> {
     let refused = |callee: &Callee| callee.talk.is_none().then_some(callee.refusal);
     callees.iter().filter_map(refused).collect()
 }
 
-/// As SIPp reads it: number, milliseconds of set-up, ringing and talk, and the refusal.
+/// The table as SIPp reads it: number, milliseconds of set-up, ringing and talk, and the refusal.
 pub(super) fn table(callees: &[Callee]) -> String {
     let mut text = String::from("SEQUENTIAL\n");
     for callee in callees {
@@ -47,15 +47,15 @@ pub(super) fn table(callees: &[Callee]) -> String {
     text
 }
 
-/// To stand among the actions on an INVITE: whether the number is in the table.
+/// Looks up whether the number is in the table. To stand among the actions on an INVITE.
 pub(super) const LOOK_UP: &str = r#"<lookup assign_to="line" file="callees.csv" key="[$head][$ending]"/>
 <test assign_to="drawn" variable="line" compare="greater_than_equal" value="0"/>
 "#;
 
-/// To stand before what the number's ending leads to.
+/// Continues with the callee's own steps if the number is in the table. To stand before the steps by the number's ending.
 pub(super) const BRANCH: &str = "<nop test=\"drawn\" next=\"drawn\"/>\n";
 
-/// What such a callee does.
+/// Adds the steps of a callee of the table.
 pub(super) fn push_steps(text: &mut String, media_port: u16, refusals: &BTreeSet<u16>) {
     text.push_str("<label id=\"drawn\"/>\n");
     scenario::send(text, &scenario::reply("100 Trying", ""), "", "");

@@ -146,7 +146,7 @@ fn wait_for_last_ack(text: &mut String) {
     text.push_str("<recv request=\"ACK\" next=\"end\" timeout=\"8000\" ontimeout=\"end\"/>\n");
 }
 
-/// What calls of all behaviours share.
+/// Adds the endings that calls of all behaviours share.
 fn push_endings(text: &mut String) {
     text.push_str("<label id=\"cancelled\"/>\n");
     send(text, &reply("200 OK", ""), "", "X C");

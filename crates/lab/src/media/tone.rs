@@ -14,7 +14,7 @@ pub(crate) fn samples(hz: u32, length_ms: u32) -> Vec<u8> {
     (0..length_ms.saturating_mul(8)).map(sample).collect()
 }
 
-/// Whether more than half of the energy of these samples is at `hz`, and there is some (Goertzel's algorithm).
+/// True if these samples are not silent and more than half of their energy is at `hz` (Goertzel's algorithm).
 pub(crate) fn is_heard(samples: &[u8], hz: u32) -> bool {
     let coefficient = 2.0 * (TAU * f64::from(hz) / RATE_HZ).cos();
     let (mut last, mut before, mut energy, mut count) = (0.0, 0.0, 0.0, 0.0);

@@ -21,7 +21,7 @@ const VOICE: [Sound; 1] = [Sound {
 /// RFC 3261's T1, and 64 × T1 after which a retransmission is given up.
 const T1: Duration = Duration::from_millis(500);
 const GIVE_UP: Duration = Duration::from_secs(32);
-/// How long an ended call still replies to retransmissions.
+/// Time for which an ended call still replies to retransmissions.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// A datagram to send.
@@ -35,12 +35,12 @@ struct Call {
     peer: SocketAddr,
     invite: Message,
     tag: String,
-    /// What retransmissions of the INVITE get.
+    /// The reply to retransmissions of the INVITE.
     last_reply: String,
     stage: Stage,
     flow: Option<FlowId>,
     cseq: u32,
-    /// Where it was placed by the phone: the other end's address in this dialog, once known.
+    /// The To header and the target of a call that the phone placed. `None`: the PBX placed the call.
     placed: Option<acts::Placed>,
     /// An INVITE of the phone's own waits for its answer: another one would be refused (491).
     inviting: bool,
@@ -51,7 +51,7 @@ enum Stage {
     Ringing {
         answer_at: Option<Instant>,
     },
-    /// Placed by the phone; nobody has answered.
+    /// The phone placed the call, and it is not answered yet.
     Calling,
     /// The 200 is repeated until the ACK comes.
     Answered {
@@ -83,7 +83,7 @@ impl Retry {
         }
     }
 
-    /// Whether to send again now.
+    /// Returns true if it is time to send again, and sets the next time.
     fn is_due(&mut self, now: Instant) -> bool {
         if now < self.next || now.duration_since(self.since) >= GIVE_UP {
             return false;
@@ -103,9 +103,9 @@ pub(super) struct Lines {
     behaviours: BTreeMap<u32, PhoneBehaviour>,
     pub(super) default: PhoneBehaviour,
     next_tag: u64,
-    /// Phones without power: they are not there at all.
+    /// Phones without power. They reply to nothing.
     off: BTreeSet<u32>,
-    /// Where the PBX was last heard from.
+    /// The address of the PBX in the last message from it.
     pbx: Option<SocketAddr>,
 }
 
@@ -153,7 +153,7 @@ impl Lines {
         }
     }
 
-    /// What has become due: answers, repeated 200s and BYEs.
+    /// The datagrams that have become due: answers, repeated 200s and BYEs.
     pub(super) fn tick(&mut self, now: Instant, media: &Media) -> Vec<Datagram> {
         let mut out = Vec::new();
         for call in self.live.values_mut() {

@@ -10,7 +10,7 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// Nothing when it is not SIP.
+    /// Parses a datagram. `None`: it is not SIP.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let (head, body) = text.split_once("\r\n\r\n")?;
@@ -66,7 +66,7 @@ impl Message {
         Some((number.parse().ok()?, method.trim()))
     }
 
-    /// Where requests of this dialog go: the URI of the Contact header.
+    /// The target of requests in this dialog: the URI of the Contact header.
     pub(super) fn contact_uri(&self) -> Option<&str> {
         let contact = self.header("contact")?;
         let inside = contact.split_once('<').map_or(contact, |(_, rest)| rest);

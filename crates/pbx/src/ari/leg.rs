@@ -1,4 +1,4 @@
-//! One leg: what is known of it, and what its end means as raw facts. Pure.
+//! The state of one leg, and its end as raw facts. Pure.
 
 use super::decode::Cause;
 use crate::progress::ProgressSeen;
@@ -10,7 +10,7 @@ mod phone;
 
 pub(super) use phone::{Audio, Endpoint, Phone};
 
-/// Whose leg it is.
+/// The side of the call that the leg belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Callee,
@@ -35,7 +35,7 @@ impl Side {
     }
 }
 
-/// How far a leg is.
+/// The stage that a leg has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// Placed, and not answered.
@@ -48,7 +48,7 @@ pub(super) enum Stage {
     Answered,
     /// An agent's leg in its bridge.
     Held(Sent),
-    /// An agent's leg that has come out of its bridge. It is asked back, and takes no callee until it is in its bridge again.
+    /// An agent's leg that has come out of its bridge. The driver puts it back, and the leg takes no callee until then.
     OutOfBridge(Sent),
     /// An agent's leg whose phone has transferred the call. It ends when the phone hangs up.
     Transferred,
@@ -56,7 +56,7 @@ pub(super) enum Stage {
     Moved,
 }
 
-/// What the PBX sends to the phone of a held agent.
+/// The audio that the PBX sends to the phone of a held agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
     /// The agent is alone, and the PBX has sent nothing since then.
@@ -93,10 +93,11 @@ impl With {
     }
 }
 
-/// Whether a trunk has answered a leg that goes through the dialplan.
+/// The state of the trunk's answer to a leg that goes through the dialplan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trunk {
-    /// No. The PBX keeps our ring timeout only until the dialplan answers; from then on we do, where it is known.
+    /// No trunk has answered. The PBX enforces our ring timeout only until the dialplan answers. After that the driver does, if
+    /// it knows the timeout.
     Awaited {
         ring_until: Option<Instant>,
     },
@@ -111,7 +112,7 @@ impl Default for Trunk {
     }
 }
 
-/// What is known of the trunk behind a leg that goes through the dialplan.
+/// The trunks behind a leg that goes through the dialplan.
 #[derive(Debug, Default)]
 pub(super) struct Behind {
     pub(super) trunk: Trunk,
@@ -119,25 +120,25 @@ pub(super) struct Behind {
     pub(super) dialing: usize,
     /// The newest cause that a trunk's channel gave.
     pub(super) cause: Cause,
-    /// What the last one said that refused.
+    /// The cause of the trunk that refused last. A new dial clears it.
     pub(super) failed: Option<Cause>,
 }
 
 impl Behind {
-    /// What was said by the last one that refused, if nobody is being dialed any more.
+    /// The cause of the last refusal. `None`: a trunk is being dialed, or none has refused.
     fn refusal(&self) -> Option<Cause> {
         self.failed.filter(|_| self.dialing == 0)
     }
 }
 
-/// Whether a leg is to end.
+/// The state of a leg's end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum EndState {
     /// Nothing is known of an end.
     Open,
     /// We have asked the PBX to hang it up, or do so when the link is up again.
     HangUpRequested,
-    /// It has ended like this if the PBX takes new calls. The driver waits for the answer to that.
+    /// The leg has ended, with this end if the PBX takes new calls. The driver waits for that answer.
     Unexplained(LegEnd),
 }
 
@@ -194,7 +195,7 @@ impl Leg {
         }
     }
 
-    /// What is sent to an agent whose leg comes into its bridge now.
+    /// The audio for an agent whose leg comes into its bridge now.
     pub(super) fn sent_from(&self, now: Instant) -> Sent {
         match self.with {
             With::Nobody => Sent::Nothing { since: now },
@@ -246,7 +247,7 @@ impl Leg {
     }
 }
 
-/// How far a leg is that was found on the PBX.
+/// The stage of a leg that was found on the PBX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FoundStage {
     Dialing,
@@ -263,7 +264,7 @@ pub(super) struct Found {
     pub(super) stage: FoundStage,
     pub(super) progress: ProgressSeen,
     pub(super) through_dialplan: bool,
-    /// It is in our application, so nobody has moved it.
+    /// It is in our application, so no operator has moved it.
     pub(super) in_app: bool,
     /// The agent whose bridge it is in.
     pub(super) bridge: Option<Uuid>,

@@ -1,4 +1,4 @@
-//! What the state machines want done: requests for the PBX, events for everybody else. Plain data.
+//! Output of the state machines: requests for the PBX, and events for the engine. Plain data.
 
 use super::requests::Request;
 use paceline_core::ids::{AgentLegId, LegId};
@@ -7,16 +7,17 @@ use std::collections::VecDeque;
 use std::time::Instant;
 use uuid::Uuid;
 
-/// Why a request was sent, so that its reply finds its place.
+/// The purpose of a request. It decides how the reply is handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Placed(Uuid),
-    /// Whether the PBX takes new calls, because a leg was not placed or has ended without a cause.
+    /// A check that the PBX takes new calls, because a leg was not placed or has ended without a cause.
     Tried,
     Connected(LegId, AgentLegId),
     Playing(LegId),
     HungUp(Uuid),
-    /// Another phone's channel is ended, which the PBX may know under its new id only a moment later.
+    /// The hang-up of another phone's channel. The PBX may know the channel under its new id only a moment later, so the driver
+    /// repeats the request until `until`.
     LetGo {
         channel: String,
         until: Instant,
@@ -25,9 +26,9 @@ pub(super) enum Purpose {
     Announced(String),
     Recorded(String),
     RecordingChecked(String),
-    /// An agent's leg that came out of its bridge was asked back.
+    /// The return of an agent's leg that came out of its bridge.
     Returned(Uuid),
-    /// Whether a callee that came out of its bridge is in our application.
+    /// A check that a callee that came out of its bridge is in our application.
     CalleeOut(Uuid),
     /// Packets from and to an agent's phone.
     Packets(Uuid),
@@ -40,7 +41,7 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    /// Whether somebody on the line waits for it.
+    /// True if a party on the line waits for the request.
     pub(super) const fn urgent(&self) -> bool {
         matches!(
             self,
@@ -56,7 +57,7 @@ pub(super) struct QueuedRequest {
     pub(super) purpose: Purpose,
 }
 
-/// What came out: to be drained after every call.
+/// The output. The caller drains it after every call.
 #[derive(Default)]
 pub(super) struct Outbox {
     pub(super) asks: VecDeque<QueuedRequest>,

@@ -1,6 +1,6 @@
-//! Whether a phone sends audio, from the number of packets that have come from it, counted now and then. Pure.
+//! Detects whether a phone sends audio, from the number of packets that have come from it, counted at intervals. Pure.
 //!
-//! If a phone is switched off or loses its network, it sends nothing, and no SIP message tells. Only a phone that has sent before
+//! If a phone is switched off or loses its network, it sends nothing, and no SIP message says so. Only a phone that has sent before
 //! can be missed: some phones send only while the agent speaks, and the audio of some conversations does not pass through the PBX.
 
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ pub(super) struct Audio {
     missed: bool,
 }
 
-/// How long the phone has been silent.
+/// The silence of the phone, with its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Silence {
     #[default]

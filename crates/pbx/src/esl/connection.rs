@@ -15,7 +15,7 @@ use tokio::time::timeout;
 pub(super) const REPLY_WAIT_MAX: Duration = Duration::from_secs(10);
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
 
-/// Why a connection to the PBX failed, or a command on it.
+/// The reason that a connection to the PBX failed, or a command on it.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// The TCP connection failed.

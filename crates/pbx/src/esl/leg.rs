@@ -1,4 +1,4 @@
-//! One leg: what is known of it, and what its end means as raw facts. Pure.
+//! The state of one leg, and its end as raw facts. Pure.
 
 use super::audio::Audio;
 use super::esl_event::Facts;
@@ -8,7 +8,7 @@ use paceline_core::pbx::{Departure, EndedBy, LegEnd, LegTrouble};
 use std::time::Instant;
 use uuid::Uuid;
 
-/// Whose leg it is.
+/// The side of the call that the leg belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Callee,
@@ -33,7 +33,7 @@ impl Side {
     }
 }
 
-/// How far a leg is.
+/// The stage that a leg has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// The PBX has no channel for it yet.
@@ -46,14 +46,14 @@ pub(super) enum Stage {
     Held(Place),
 }
 
-/// Where a held leg is on the PBX.
+/// The place of a held leg on the PBX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// In `park`. Until `settles_until`, a join of ours that failed may still take it out of `park` and bring it back.
     Parked { settles_until: Option<Instant> },
     /// A join of ours has failed. The PBX parks the leg again, or it was parked all the time.
     Settling { until: Instant },
-    /// Not in `park`: in a conversation, or somebody has moved it.
+    /// Not in `park`: in a conversation, or moved by another.
     Away,
 }
 
@@ -119,7 +119,7 @@ pub(super) enum FarHalf {
     Full,
 }
 
-/// Whether a leg is to end.
+/// The state of a leg's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndState {
     Open,
@@ -127,7 +127,7 @@ pub(super) enum EndState {
     HangUpRequested,
 }
 
-/// Whether an agent can still take callees over its leg.
+/// The agent's ability to take callees over its leg.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Presence {
     #[default]
@@ -161,18 +161,18 @@ pub(super) struct Leg {
     pub(super) phone: Phone,
 }
 
-/// What the PBX says where it, and nobody else, has no room or no time for a leg, or is told to take none.
+/// The cause if the PBX has no room or no time for a leg, or was told to take none. A far end can give the same cause.
 pub(super) const NO_ROOM: &str = "DESTINATION_OUT_OF_ORDER";
-/// What FreeSWITCH calls the end of every leg when it stops.
+/// FreeSWITCH's cause for the end of every leg when it stops.
 const STOPPED: &str = "SYSTEM_SHUTDOWN";
-/// Why a leg ends whose conversation another phone took.
+/// The cause if another phone took the leg's conversation.
 const PICKED_UP: &str = "PICKED_OFF";
-/// What it says where the trunk's gateway does not answer its pings.
+/// The cause if the trunk's gateway does not answer the PBX's pings.
 const GATEWAY_DOWN: &str = "GATEWAY_DOWN";
-/// Why it ends a leg from which no audio comes any more.
+/// The cause if the PBX ends a leg from which no audio comes any more.
 const MEDIA_TIMEOUT: &str = "MEDIA_TIMEOUT";
-/// What it says besides `NO_ANSWER` where nobody answered in time, whether the far end rang or not. The first: it did not run for
-/// more than a second at the limit, so that it finds the limit exceeded instead of reached. Both: limits of a directory's dial string.
+/// Causes besides `NO_ANSWER` if nobody answered in time, whether the far end rang or not. The first: the PBX did not run for more
+/// than a second at the limit, so it finds the limit exceeded instead of reached. Limits in a directory's dial string cause both.
 const PROGRESS_TIMEOUT: &str = "PROGRESS_TIMEOUT";
 const ALLOTTED_TIMEOUT: &str = "ALLOTTED_TIMEOUT";
 
@@ -265,7 +265,7 @@ impl Leg {
         self.end_state == EndState::HangUpRequested
     }
 
-    /// Why its phone does not hear.
+    /// The reason that its phone does not hear.
     pub(super) fn trouble(&self, now: Instant) -> Option<LegTrouble> {
         if self.phone.audio.is_on_hold() {
             Some(LegTrouble::OnHold)
@@ -274,8 +274,8 @@ impl Leg {
         }
     }
 
-    /// How the agent of a leg that ends left its callee. `None`: by hanging up. Another phone may have picked the call up, answered
-    /// or ringing; or the agent's phone transferred it and hung up before the PBX parked the leg.
+    /// The way in which the agent of a leg that ends left its callee. `None`: it hung up. Else another phone picked the call up,
+    /// answered or ringing; or the agent's phone transferred it and hung up before the PBX parked the leg.
     pub(super) fn departure(&self, facts: &Facts) -> Option<Departure> {
         let rang = self.progress.rang() && !self.answered() && !facts.answered;
         let picked_up = facts.cause == PICKED_UP || (rang && facts.cause == NO_ROOM);
@@ -364,7 +364,7 @@ impl Leg {
     }
 }
 
-/// How far a leg is that was found on the PBX.
+/// The stage of a leg that was found on the PBX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FoundStage {
     Dialing,
@@ -389,7 +389,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Why its phone does not hear, as far as one look can tell.
+    /// The reason that its phone does not hear, as far as one look can tell.
     pub(super) fn trouble(&self) -> Option<LegTrouble> {
         (self.side == Side::Agent && self.on_hold).then_some(LegTrouble::OnHold)
     }

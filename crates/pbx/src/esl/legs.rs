@@ -177,7 +177,8 @@ impl Legs {
         }
     }
 
-    /// Whether a command that still waits here is worth sending: an originate is not, once its end was asked for.
+    /// True if a command that still waits here is worth sending. An originate is not if its end was requested; then its leg ends as
+    /// never placed.
     pub(super) fn still_wanted(&mut self, then: &OnReply, now: Instant) -> bool {
         let OnReply::Placed(id) = then else { return true };
         let cancelled = self.legs.get(id).is_none_or(Leg::is_hang_up_requested);

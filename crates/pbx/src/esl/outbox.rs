@@ -5,7 +5,7 @@ use paceline_core::pbx::PbxEvent;
 use std::collections::VecDeque;
 use uuid::Uuid;
 
-/// Why the driver looks at an agent's leg.
+/// The reason that the driver looks at an agent's leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
     /// The callee ended before the two were joined.
@@ -14,7 +14,7 @@ pub(super) enum Look {
     AfterTalk,
 }
 
-/// Why a command was sent. It decides how the reply is handled.
+/// The purpose of a command. It decides how the reply is handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum OnReply {
     Placed(Uuid),
@@ -22,10 +22,10 @@ pub(super) enum OnReply {
     /// A join was refused. The reply tells whether the callee still exists; if it does, the agent is gone.
     WhichIsGone(LegId, AgentLegId),
     HungUp(Uuid),
-    /// Whether the message's file exists.
+    /// A check that the message's file exists.
     SoundFound(LegId),
     Playing(LegId),
-    /// Whether the announcement's file exists, or the file of the recording that is about to start.
+    /// A check that the announcement's file exists, or the file of the recording that is about to start.
     AnnouncementFound(String),
     Announced(String),
     /// The latest SDP of this agent's phone.

@@ -36,7 +36,7 @@ pub(super) enum What {
     Life,
 }
 
-/// Why a reader stopped.
+/// The reason that a reader stopped.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Deaf {
     #[error(transparent)]
@@ -72,7 +72,7 @@ impl Reader {
         Self { heard, task }
     }
 
-    /// Why the reader stopped. To be called after [`Self::heard`] was closed.
+    /// Waits for the end of the reader and returns its reason. To be called after [`Self::heard`] was closed.
     pub(super) async fn why(mut self) -> Deaf {
         (&mut self.task).await.unwrap_or(Deaf::Stopped)
     }

@@ -29,13 +29,13 @@ const TURN_MAX: usize = 256;
 /// Maximum time that a write waits for room in the socket.
 const WRITE_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// How a session ended.
+/// The end of a session.
 pub(super) enum End {
     Stopped,
     Lost(Lost),
 }
 
-/// Why a link was lost.
+/// The reason that a link was lost.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
     #[error("a connection to the PBX failed")]
@@ -302,7 +302,7 @@ enum Which {
     Urgent,
 }
 
-/// Why a session stops.
+/// The reason that a session stops.
 enum Halt {
     End(End),
     /// A reader has stopped. Its task returns the reason.

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
-    /// What the PBX says waits.
+    /// Bytes from the PBX wait.
     Held,
     Cut,
 }
@@ -30,7 +30,7 @@ impl Proxy {
         let task = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let mut cut = gate.subscribe();
-                // Dropping the connection at once is how a cut looks to those who try anew.
+                // While the link is cut, a new connection is dropped at once.
                 if *cut.borrow_and_update() != State::Cut {
                     let held = gate.subscribe();
                     tokio::spawn(async move {
@@ -53,7 +53,7 @@ impl Proxy {
         self.state.send_replace(State::Cut);
     }
 
-    /// From now on nothing of what the PBX says arrives, until [`Self::mend`].
+    /// Holds back everything that the PBX sends, until [`Self::mend`].
     pub(crate) fn hold(&self) {
         self.state.send_replace(State::Held);
     }

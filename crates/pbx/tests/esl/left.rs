@@ -1,4 +1,4 @@
-//! Every way in which the other side leaves the callee of a conversation, on a real FreeSWITCH: nobody waits for nobody.
+//! Every way in which the other side leaves the callee of a conversation, on a real FreeSWITCH. No callee waits unnoticed.
 
 use super::{freeswitch, talking};
 use crate::rig::{Kind, Rig, until};
@@ -25,7 +25,7 @@ async fn called_colleague(rig: &Rig, phone: u32) -> Uuid {
     stranger
 }
 
-/// Nobody is left, and the next round begins with nothing.
+/// Hangs up both legs and clears the events for the next round.
 async fn all_end(rig: &mut Rig, leg: LegId, agent: AgentLegId) {
     rig.driver.tell(PbxCommand::HangUp { leg }).await;
     rig.driver.ended(leg).await;
@@ -39,13 +39,13 @@ fn variable(rig: &Rig, leg: Uuid, name: &str) -> String {
     freeswitch(rig).api(&asked).expect("it answers")
 }
 
-/// What the PBX does with a leg now.
+/// The present state of a leg's channel on the PBX.
 fn doing(rig: &Rig, leg: Uuid) -> String {
     let asked = format!("eval uuid:{leg} ${{channel-state}}");
     freeswitch(rig).api(&asked).expect("it answers")
 }
 
-/// The colleague has the callee, hangs up, and we are told.
+/// Waits until the colleague talks with the callee, hangs up the colleague, and waits for the event.
 async fn is_left_by(rig: &mut Rig, leg: LegId, phone: u32) {
     until("the colleague's phone is on a call", || rig.pbx.is_on_call(phone)).await;
     let with = |rig: &Rig| Uuid::try_parse(variable(rig, leg.0, "bridge_to").trim()).is_ok();
@@ -73,11 +73,11 @@ async fn a_callee_picked_up_from_its_agent_is_alone_once_the_colleague_hangs_up(
     rig.driver.hears(PbxEvent::AgentLeft { leg: agent, how }).await;
     rig.driver.agent_ended(agent).await;
     until("the colleague has the callee", || rig.pbx.is_on_call(COLLEAGUE)).await;
-    // And from the colleague by the next.
+    // The next colleague picks the callee up from the first.
     pick_up(&rig, SECOND);
     until("the first colleague is let go", || !rig.pbx.is_on_call(COLLEAGUE)).await;
     is_left_by(&mut rig, leg, SECOND).await;
-    // One whom nobody hangs up then is picked up again.
+    // If we do not hang the callee up then, a colleague can pick it up again.
     pick_up(&rig, COLLEAGUE);
     rig.driver.hears(PbxEvent::Transferred { leg }).await;
     is_left_by(&mut rig, leg, COLLEAGUE).await;
@@ -123,7 +123,7 @@ async fn a_callee_moved_by_an_operator_is_alone_once_the_other_side_hangs_up() {
         operator(&rig, &[command]).await;
         rig.driver.hears(PbxEvent::Transferred { leg }).await;
         is_left_by(&mut rig, leg, COLLEAGUE).await;
-        // And so with whoever takes it from there.
+        // The same with the next colleague who takes the callee.
         let them = called_colleague(&rig, SECOND).await;
         operator(&rig, &[format!("uuid_bridge {them} {leg}")]).await;
         rig.driver.hears(PbxEvent::Transferred { leg }).await;

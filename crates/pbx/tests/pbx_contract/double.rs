@@ -1,7 +1,7 @@
-//! A FreeSWITCH that is none: it speaks the Event Socket and plays callees and agents' phones, so that the driver is
-//! tested over real sockets where there is no FreeSWITCH. Its events are those that a real one wrote (`recorded/`), with
-//! ids, states and causes put in; its replies are a real one's words. What it is held to is the suite that it runs in, of
-//! which every scenario runs on the real thing too.
+//! A double of FreeSWITCH: it speaks the Event Socket and plays callees and agents' phones, so that the driver is tested over
+//! real sockets on machines without FreeSWITCH. A real FreeSWITCH wrote its events (`recorded/`); the double replaces ids, states
+//! and causes. Its replies are a real one's words. The suite that it runs in checks it, because every scenario also runs on a real
+//! FreeSWITCH.
 
 use paceline_lab::{Behaviour, PhoneBehaviour};
 use plots::{Plot, callee, phone};
@@ -63,11 +63,11 @@ struct Channel {
     answered: bool,
     answered_at_us: u64,
     with: Option<String>,
-    /// How long it may be parked the next time, if there is a limit.
+    /// The time limit of its next stay in `park`. `None`: no limit.
     park_limit: Option<Duration>,
-    /// Whether it is parked once the other has left it; else it is hung up.
+    /// True if it is parked after its partner has left it. False: it is hung up then.
     park_again: bool,
-    /// When it is hung up for being parked so long.
+    /// The time at which it is hung up because it was parked too long.
     parked_until: Option<Instant>,
 }
 
@@ -82,7 +82,7 @@ impl Channel {
     }
 }
 
-/// Seconds that begin, as in `13:ALLOTTED_TIMEOUT`.
+/// The limit in a text such as `13:ALLOTTED_TIMEOUT` (seconds first), less 0.5 s.
 fn park_limit(text: &str) -> Option<Duration> {
     let seconds: u64 = text.split(':').next()?.parse().ok()?;
     Some(Duration::from_millis(seconds * 1000 - 500))
@@ -109,7 +109,7 @@ impl Double {
         self.port
     }
 
-    /// As a crash would: no connection and no channel is left.
+    /// Ends every connection and every channel, as a crash does.
     pub(crate) fn kill(&mut self) {
         if let Some(server) = self.server.take() {
             server.abort();
@@ -288,7 +288,7 @@ impl State {
     }
 }
 
-/// What nobody has taken for too long.
+/// Ends every channel that was parked longer than its limit.
 async fn end_the_parked(shared: Shared) {
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -64,7 +64,7 @@ async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
     assert_eq!(ours.count(), 6, "{snapshot:?}");
     assert_eq!(rig.driver.ended(brief).await.by, EndedBy::Vanished);
 
-    // What was asked while the link was cut is done, and later ends carry their facts.
+    // The command that was given while the link was cut is done. Later ends say who ended the leg, and whether it was answered.
     let end = rig.driver.ended(waiting).await;
     assert_eq!((end.by, end.answered), (EndedBy::Us, true));
     rig.driver
@@ -232,7 +232,7 @@ async fn the_pbx_ends_every_leg_in_time_with_the_driver_gone(kind: Kind) {
     .await;
 }
 
-/// Whoever answers while nothing of it reaches us, be it that we stand still or that the link is cut, has waited since then.
+/// A callee who answers while no event reaches us, because the link is held up or cut, has waited since the answer.
 async fn a_late_answer_is_told_with_its_age(kind: Kind) {
     let pbx = Pbx::start(kind, Audio::None);
     let (link, driver) = pbx.driver_over_a_breakable_link().await;
@@ -265,7 +265,7 @@ async fn a_late_answer_is_told_with_its_age(kind: Kind) {
         rig.driver.tell(PbxCommand::HangUp { leg }).await;
         rig.driver.ended(leg).await;
     }
-    // What comes at once is told as new.
+    // An event without a delay is reported as new.
     let leg = rig.call(&Behaviour::AnswersAtOnce.number(7)).await;
     let age = rig.driver.age_of(PbxEvent::Answered { leg }).await;
     assert!(age < Duration::from_secs(1), "{age:?}");
@@ -273,7 +273,7 @@ async fn a_late_answer_is_told_with_its_age(kind: Kind) {
     rig.pbx.settled().await;
 }
 
-/// A dead Paceline leaves nobody in silence: neither who answers then, nor who is left by an agent.
+/// If Paceline is dead, the PBX ends every callee who waits in silence: after the answer, or after the agent has left.
 async fn the_pbx_ends_whom_nobody_takes(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     let agent = rig.driver.agent(1).await;
@@ -312,7 +312,7 @@ async fn the_pbx_ends_whom_nobody_takes(kind: Kind) {
     assert!(left_since.elapsed() < Duration::from_secs(16));
 }
 
-/// A test machine with a copy of the configuration: it must not touch what is not its own.
+/// A test machine with a copy of the configuration must not touch the legs of the first installation.
 async fn another_installation_takes_nothing_from_the_first(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     let agent = rig.driver.agent(1).await;
@@ -326,7 +326,7 @@ async fn another_installation_takes_nothing_from_the_first(kind: Kind) {
     // While the first is there, the second gets no link.
     let mut stranger = rig.pbx.stranger();
     stranger.hears(PbxEvent::LinkLost).await;
-    // Once the first is gone, the second works; whatever it does not own is none of its business.
+    // Once the first is gone, the second works. It does not touch legs that it does not own.
     let port = rig.pbx.port();
     let Rig { pbx, driver } = rig;
     assert!(!driver.said.contains(&PbxEvent::LinkLost), "the first is cut off");
@@ -338,7 +338,7 @@ async fn another_installation_takes_nothing_from_the_first(kind: Kind) {
     for leg in [talking.0, agent.0] {
         assert!(pbx.channels().contains(&leg.to_string()));
     }
-    // And the first comes back to what it had, once the second has gone.
+    // Once the second is gone, the first finds its legs again.
     drop(stranger);
     let mut driver = pbx.spawn(port);
     let snapshot = driver.resynchronised().await;

@@ -1,8 +1,8 @@
-//! What every PBX's driver does alike: the same scenarios, with the same commands, events and outcomes, on real
-//! Asterisk 22 and 16 and on a real FreeSWITCH, with SIPp as the trunk and simulated phones, on what plays a FreeSWITCH, and
+//! Behaviour that the drivers of all PBXes share: the same scenarios, with the same commands, events and outcomes, on real
+//! Asterisk 22 and 16 and on a real FreeSWITCH, with SIPp as the trunk and simulated phones, on a double of FreeSWITCH, and
 //! on the simulated PBX.
 //!
-//! Where there is no FreeSWITCH its part is skipped, and says so on stderr; its double is there everywhere.
+//! If there is no FreeSWITCH, its part is skipped with a message on stderr. The double runs everywhere.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The message to a callee whom no agent took in time.
+//! The message to an abandoned callee.
 
 use crate::on_every_pbx;
 use crate::rig::{Kind, Rig};
@@ -13,7 +13,7 @@ async fn play(rig: &Rig, leg: LegId, sound: &str) {
     rig.driver.tell(PbxCommand::Play { leg, sound }).await;
 }
 
-/// Whether all of it was played.
+/// Waits for the end of the message. True if all of it was played.
 async fn played(rig: &mut Rig, leg: LegId) -> bool {
     rig.driver
         .wait(&format!("word that {leg} has heard it"), |event| match event {
@@ -89,7 +89,7 @@ async fn a_message_that_is_not_there_or_has_no_callee_is_told_so(kind: Kind) {
     assert!(!played(&mut rig, leg).await);
     rig.driver.tell(PbxCommand::HangUp { leg }).await;
     assert_eq!(rig.driver.ended(leg).await.by, EndedBy::Us);
-    // Both are over: there is nobody to be told of but the one who is asked for.
+    // Neither leg exists, so no message plays. Only the hang-up of the unknown leg gives an event.
     play(&rig, leg, "sound:message").await;
     let nobody = LegId(Uuid::now_v7());
     play(&rig, nobody, "sound:message").await;

@@ -1,4 +1,4 @@
-//! What each behaviour of a callee becomes.
+//! The outcome of each behaviour of a callee.
 
 use crate::on_every_pbx;
 use crate::rig::{Kind, Pbx, Rig};
@@ -17,7 +17,7 @@ async fn every_behaviour_is_told_apart(kind: Kind) {
     call_everybody(rig, kind, Pbx::dial, kind != Kind::Asterisk16).await;
 }
 
-/// The same over the routes of an office, which hide SIP's status on some.
+/// The same over the routes of an office, which hide the SIP status on some PBXes.
 async fn every_behaviour_is_told_apart_behind_a_dialplan(kind: Kind) {
     let rig = Rig::start(kind).await;
     call_everybody(rig, kind, Pbx::dial_routed, kind == Kind::Asterisk22).await;
@@ -100,7 +100,7 @@ async fn a_call_taken_back_before_its_answer_is_ours_to_have_ended(kind: Kind) {
     rig.pbx.settled().await;
 }
 
-/// No phone rings for less than it was to, whenever in a second it is called: a rule may ask for 15 s.
+/// No phone rings for less than its ring timeout, at whatever part of a second the call starts. A rule may require 15 s.
 async fn a_phone_rings_at_least_as_long_as_it_was_to(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     let least = Duration::from_secs(15);
@@ -116,7 +116,7 @@ async fn a_phone_rings_at_least_as_long_as_it_was_to(kind: Kind) {
     let calls = rig.pbx.carrier().calls();
     assert_eq!(calls.len(), 5);
     for call in calls {
-        // What the carrier is late to notice would make it too long, not too short.
+        // The carrier may notice the end late. That makes the measured time longer, not shorter.
         let rang = Duration::from_millis(call.ended_at_ms.unwrap() - call.at_ms);
         let seen = Duration::from_millis(20);
         assert!(

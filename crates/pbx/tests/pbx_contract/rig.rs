@@ -25,13 +25,13 @@ use uuid::Uuid;
 /// Longer than anything takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Which PBX.
+/// The kind of PBX under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Asterisk22,
     Asterisk16,
     FreeSwitch,
-    /// What plays a FreeSWITCH where there is none.
+    /// The double of FreeSWITCH. It runs on machines without FreeSWITCH too.
     Double,
     /// The simulated PBX, which has no sound, and no socket that a driver talks through.
     Sim,
@@ -45,7 +45,7 @@ pub(crate) enum Pbx {
     Sim(SimControl),
 }
 
-/// What lies between a driver and its PBX, and can be cut.
+/// The link between a driver and its PBX, which a test can cut.
 pub(crate) enum BreakableLink {
     Proxy(Proxy),
     Sim(SimControl),
@@ -57,7 +57,7 @@ pub(crate) struct Rig {
     pub(crate) driver: Driver,
 }
 
-/// A driver, and what it said.
+/// A driver with the events that it sent.
 pub(crate) struct Driver {
     pub(crate) handle: PbxHandle,
     pub(crate) said: Vec<PbxEvent>,
@@ -92,7 +92,7 @@ impl Pbx {
         .expect("the lab starts")
     }
 
-    /// The trunk's other end, where it is a real one.
+    /// The trunk's other end, if it is a real one.
     pub(crate) fn carrier(&self) -> &Carrier {
         match self {
             Self::Asterisk(lab) => &lab.carrier,
@@ -110,7 +110,7 @@ impl Pbx {
         }
     }
 
-    /// What an agent's phone does with the next calls.
+    /// Sets the behaviour of an agent's phone for its next calls.
     pub(crate) fn phone(&self, agent: u32, behaviour: PhoneBehaviour) {
         match self {
             Self::Double(double) => double.phone(agent, behaviour),
@@ -220,7 +220,7 @@ impl Pbx {
         driver
     }
 
-    /// How a number is dialed over the trunk.
+    /// The dial string of a number over the trunk.
     pub(crate) fn dial(&self, number: &str) -> String {
         match self {
             Self::Asterisk(_) | Self::Sim(_) => format!("PJSIP/{number}@carrier"),
@@ -228,7 +228,7 @@ impl Pbx {
         }
     }
 
-    /// The same over the routes of an office, where it has any.
+    /// The dial string of a number over the routes of an office, if the PBX has any.
     pub(crate) fn dial_routed(&self, number: &str) -> String {
         match self {
             Self::Asterisk(_) | Self::Sim(_) => format!("Local/{number}@from-internal/n"),
@@ -410,7 +410,7 @@ impl Rig {
         self.call_for(number, Duration::from_secs(3)).await
     }
 
-    /// Calls a number over the routes of an office, where the PBX has any.
+    /// Calls a number over the routes of an office, if the PBX has any.
     pub(crate) async fn call_routed(&self, number: &str) -> LegId {
         let dial = self.pbx.dial_routed(number);
         self.driver

@@ -14,7 +14,7 @@ pub struct DrawnCallee {
     pub ring: Option<Duration>,
     /// True: refused without ringing.
     pub refuses: bool,
-    /// How long the person talks with an agent.
+    /// Talk time of the person with an agent.
     pub talk: Duration,
     /// Wrap-up time of the agent.
     pub wrap_up: Duration,

@@ -13,7 +13,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
-/// How long an agent listens to a machine before hanging up.
+/// Time that an agent listens to a machine before hanging up.
 const MACHINE_TALK: Duration = Duration::from_secs(6);
 
 /// Runs one day. Returns its counters.

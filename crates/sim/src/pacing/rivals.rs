@@ -166,7 +166,7 @@ impl Dialer for FixedRatio {
     }
 }
 
-/// What VICIdial does when the day's drop rate is over its limit.
+/// VICIdial's reaction when the day's drop rate is over its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropRule {
     /// Dial level 1 at once.

@@ -46,7 +46,7 @@ pub struct Scenario {
     pub amd_machine: Spread,
     /// Share of wrong verdicts.
     pub amd_wrong: f64,
-    /// How long a person talks with an agent.
+    /// Talk time of a person with an agent.
     pub talk: Spread,
     /// Wrap-up time of an agent.
     pub wrap_up: Spread,

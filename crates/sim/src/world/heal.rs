@@ -13,7 +13,7 @@ use paceline_core::pacing::rules::{AbandonRule, AbandonWindow};
 use paceline_core::time::Mono;
 use std::time::Duration;
 
-/// How long a callee may wait alone without a message: the connect limit of the campaigns.
+/// Maximum time that a callee may wait alone without a message: the connect limit of the campaigns.
 const WAITING_MAX: Duration = Duration::from_secs(2);
 /// Allowance for the time that commands and events travel.
 const SLACK: Duration = Duration::from_millis(100);
@@ -247,8 +247,8 @@ impl World {
         Ok(())
     }
 
-    /// Whether the event that told the end of this agent's leg was lost while the leg was on hold. An agent on hold gets no
-    /// call, so that only the leg's time limit shows it.
+    /// True if the event of the end of this agent's leg was lost while the leg was on hold. An agent on hold gets no call, so only
+    /// the leg's time limit shows that end.
     fn ended_on_hold_unheard(&self, person: usize) -> bool {
         let Some(person) = self.people.get(person) else {
             return false;

@@ -25,9 +25,9 @@ pub struct WorldOptions {
     pub shared_numbers: bool,
     /// Maximum number of retries for a contact.
     pub retries_max: u32,
-    /// How calls are launched.
+    /// The mode in which calls are launched.
     pub mode: Mode,
-    /// How long callees' phones ring.
+    /// Ring timeout of callees' phones.
     pub ring_timeout: Duration,
     /// Maximum length of a conversation.
     pub call_duration_max: Duration,
@@ -41,13 +41,13 @@ pub struct WorldOptions {
     pub message: bool,
     /// Number of persons among 1,000 callees. More persons make the world busier.
     pub persons_per_mille: u32,
-    /// How long the troubles last.
+    /// Duration of the troubles.
     pub troubled: Duration,
     /// True: every link is resynchronised when the troubles stop.
     pub resynchronise_at_heal: bool,
     /// Faults between the engines and the PBXes.
     pub faults: Faults,
-    /// How agents' phones behave.
+    /// Behaviour of the agents' phones.
     pub phones: Phones,
     /// Mean time between two cuts of a link. `None`: no cuts; likewise below.
     pub cut_every: Option<Duration>,
@@ -71,7 +71,7 @@ pub struct WorldOptions {
     pub settings_every: Option<Duration>,
     /// Mean time between two jumps of the wall clock.
     pub jump_every: Option<Duration>,
-    /// How long one operation of the store takes.
+    /// Duration of one operation of the store.
     pub store_latency: Spread,
     /// Probability that an operation of the store fails.
     pub store_fails: f64,

@@ -18,7 +18,7 @@ pub(super) struct Process {
     pub(super) start: u64,
     pub(super) engines: Vec<Engine>,
     pub(super) draining: bool,
-    /// What each engine wants to write, in order.
+    /// The pending writes of each engine, in order.
     pub(super) writing: Vec<VecDeque<Writing>>,
 }
 

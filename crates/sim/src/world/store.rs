@@ -366,7 +366,8 @@ impl Store {
         answers
     }
 
-    /// What a rule must have counted since the beginning: live answers and abandoned calls.
+    /// Live answers and abandoned calls of all stored attempts of a campaign, as the rule weighs them. A rule that counts
+    /// since the beginning of the campaign must have counted the same.
     pub(crate) fn account(&self, campaign: usize, rule: &AbandonRule) -> (f64, f64) {
         let weigh = |attempt: &Attempt| Some(rule.weigh(&rule.tally(attempt.answer_row()?.result()?)));
         self.attempts

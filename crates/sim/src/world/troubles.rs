@@ -11,7 +11,7 @@ use paceline_core::input::{AgentRequest, Asker, Input};
 use rand::RngExt;
 use std::time::Duration;
 
-/// How often an agent checks whether it is logged in and takes calls.
+/// Interval at which an agent checks whether it is logged in and takes calls.
 const LOOKS_EVERY: Duration = Duration::from_secs(20);
 /// Maximum time that an orderly stop waits for conversations to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! What a phone does in its calls by itself: places one, transfers, holds, loses its power.
+//! The acts of a phone in its calls: it places a call, transfers, holds, loses its power.
 
 use super::{Call, Datagram, Lines, Stage, VOICE, contact, end};
 use crate::media::{Media, Sound};
@@ -103,7 +103,7 @@ pub(super) fn invite_answered(
 }
 
 impl Lines {
-    /// How a transfer goes. A phone hangs up once the PBX says that it is done.
+    /// Handles a NOTIFY about a transfer. The phone hangs up once the PBX says that the transfer is done.
     pub(super) fn notified(
         &mut self,
         notify: &Message,
@@ -119,14 +119,14 @@ impl Lines {
         out
     }
 
-    /// Whether an INVITE of this agent's phone waits for its answer.
+    /// True if an INVITE of this agent's phone waits for its answer.
     pub(in crate::phones) fn is_inviting(&self, agent: u32) -> bool {
         self.live
             .values()
             .any(|call| call.agent == agent && call.inviting)
     }
 
-    /// Whether a message is for a phone without power.
+    /// True if the message is for a phone without power.
     pub(super) fn is_off(&self, message: &Message) -> bool {
         let number = |user: &str| user.strip_prefix("agent-")?.parse::<u32>().ok();
         let agent = match self.live.get(message.call_id()) {
@@ -211,12 +211,12 @@ impl Lines {
         })
     }
 
-    /// Whether an agent's own call was answered.
+    /// True if a call that this agent's phone placed was answered.
     pub(in crate::phones) fn has_own_call(&mut self, agent: u32) -> bool {
         self.answered(agent, true).is_some()
     }
 
-    /// Transfers the call that the PBX placed, without asking anybody.
+    /// Transfers the call that the PBX placed, without consultation (a blind transfer).
     pub(in crate::phones) fn transfer(&mut self, agent: u32, extension: &str) -> Vec<Datagram> {
         let sip_port = self.sip_port;
         let Some(call) = self.answered(agent, false) else {
@@ -226,7 +226,7 @@ impl Lines {
         vec![request(call, sip_port, "REFER", &refer, "")]
     }
 
-    /// Transfers the call that the PBX placed to whom the phone's own call is with.
+    /// Transfers the call that the PBX placed to the party of the phone's own call.
     pub(in crate::phones) fn transfer_to_own_call(&mut self, agent: u32) -> Vec<Datagram> {
         let sip_port = self.sip_port;
         let Some(own) = self.answered(agent, true) else {

@@ -1,4 +1,4 @@
-//! What the PBX tells of an agent's phone: whether it can be reached, whether it is on hold, how much audio passes.
+//! State of an agent's phone as the PBX reports it: reachable or not, on hold or not, and the audio that passes.
 
 use paceline_core::pbx::LegTrouble;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ pub(in crate::ari) struct Phone {
 }
 
 impl Phone {
-    /// Why the phone does not hear, the worst reason first.
+    /// The reason that the phone does not hear; the worst one, if there are several.
     pub(in crate::ari) fn trouble(&self) -> Option<LegTrouble> {
         match (&self.endpoint, &self.audio.flow) {
             (Endpoint::Offline(_), _) => Some(LegTrouble::Unreachable),
@@ -55,15 +55,16 @@ impl Endpoint {
     }
 }
 
-/// How much audio passes through an agent's leg.
+/// The audio that passes through an agent's leg.
 #[derive(Debug, Default)]
 pub(in crate::ari) struct Audio {
-    /// When to count again.
+    /// Time of the next count.
     pub(in crate::ari) count_at: Option<Instant>,
     flow: Flow,
     /// Packets a second from the phone, in the last interval in which there were any.
     rate: f64,
-    /// Whether that rate was the same as in the interval before. A phone that sends only while the agent speaks is not steady.
+    /// True if that rate was within 10 % of the rate in the interval before. A phone that sends only while the agent speaks is not
+    /// steady.
     steady: bool,
     /// `steady` one interval earlier: the last interval with audio may have been cut short.
     was_steady: bool,

@@ -10,12 +10,12 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// How long a leg may ring if an earlier run set its ring timeout, which is not known now.
+/// Maximum ring time of a leg after a gap, if an earlier run set its ring timeout and this run does not know it.
 const RING_AFTER_GAP_MAX: Duration = Duration::from_secs(60);
 
 impl Legs {
-    /// Takes over what was found on the PBX: `found` is every channel of ours, `trunks_watched` whether the PBX
-    /// still tells us about trunks.
+    /// Takes over the channels found on the PBX. `found` has every channel of ours. `trunks_watched`: our application gets the
+    /// trunks' events.
     pub(in crate::ari) fn adopt(&mut self, found: &HashMap<Uuid, Found>, trunks_watched: bool, now: Instant) {
         self.trunks_watched = trunks_watched;
         self.missing.clear();

@@ -1,4 +1,4 @@
-//! What is known of the trunks that the dialplan dials behind our legs.
+//! State of the trunks that the dialplan dials behind our legs.
 
 use super::Legs;
 use crate::ari::decode::DialStatus;

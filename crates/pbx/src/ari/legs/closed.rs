@@ -1,5 +1,5 @@
-//! Whether the PBX takes new calls. An Asterisk that shuts down refuses a leg as if the endpoint were unknown, and when it stops it
-//! ends calls without a cause. The driver creates one channel without dialing it to find the reason.
+//! Check that the PBX takes new calls. An Asterisk that shuts down refuses a leg as if the endpoint were unknown, and when it stops
+//! it ends calls without a cause. The driver creates one channel without dialing it to find the reason.
 
 use super::{Leg, Legs};
 use crate::ari::leg::EndState;

@@ -24,11 +24,11 @@ use paceline_core::pbx::{Departure, EndedBy, LegEnd, LegTrouble, PbxEvent};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// How long a leg that came out of its bridge may take to end, before it is asked what became of it.
+/// The driver checks a leg that came out of its bridge after this time, if the leg has not ended by then.
 const STRAY_WAIT: Duration = Duration::from_millis(200);
-/// Legs that came out of their bridges at once.
+/// Maximum number of legs that wait for that check.
 const STRAYED_MAX: usize = 4096;
-/// How long the end of another phone's channel is asked for that the PBX does not know.
+/// Maximum time that the driver repeats the hang-up of another phone's channel that the PBX does not know yet.
 const LET_GO_MAX: Duration = Duration::from_secs(2);
 /// The dialplan application that stands in a channel which a client has originated.
 const ORIGINATED: &str = "AppDial2";
@@ -51,7 +51,7 @@ impl Legs {
                     self.guests.insert(channel.to_owned(), id);
                     self.transferred(callee);
                 } else {
-                    // Transferred with nobody there: the colleague would wait alone.
+                    // The agent transferred without a callee. The colleague would wait alone.
                     self.out.ask(id, Purpose::Nothing, requests::hang_up(channel));
                 }
                 // The PBX has moved our subscription to that channel, and would not tell this one's end.
@@ -63,7 +63,7 @@ impl Legs {
                     how: Departure::Transferred,
                 });
             }
-            // The callee's own side has transferred our agent: nobody of ours is spoken to any more.
+            // The callee's own side has transferred our agent, so the callee does not talk with us any more.
             Side::Callee => {
                 self.out.ask(id, Purpose::Nothing, requests::hang_up(channel));
                 self.out

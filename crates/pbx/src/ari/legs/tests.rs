@@ -22,7 +22,7 @@ impl Script {
         }
     }
 
-    /// What the PBX was asked since the last time, in order.
+    /// The requests to the PBX since the previous call of this function, in order.
     fn asked(&mut self) -> Vec<(String, Purpose)> {
         self.legs
             .out
@@ -179,7 +179,7 @@ fn an_agent_who_hears_nothing_for_long_gets_silence_until_a_callee_comes() {
         },
         script.now,
     );
-    // The callee first: that is what somebody waits for.
+    // The callee comes first, because the callee waits.
     assert_eq!(
         script.paths(),
         [

@@ -96,7 +96,7 @@ impl Legs {
         }
     }
 
-    /// Whether the agent's leg is as its callee's end has left it, with no callee since.
+    /// True if the agent's leg is as the end of its callee left it, and has had no callee since.
     fn is_alone(&self, agent: Uuid, look: Look) -> bool {
         self.legs.get(&agent).is_some_and(|leg| match (look, leg.join) {
             (Look::AfterFailedJoin, Join::Alone | Join::Wanted { .. }) => true,

@@ -8,7 +8,7 @@
 //! - If another phone picked up the callee, the agent's leg ends with `PICKED_OFF`, before or after the callee's `CHANNEL_UNBRIDGE`.
 //! - If another party joins a leg of ours from its own channel, that channel is the first of the two, so we get no event of the join.
 //! - When the conversation of a transferred callee ends, the PBX parks the callee. But if the other party is gone before the two are
-//!   joined, the callee stays in `CS_SOFT_EXECUTE` or `CS_EXCHANGE_MEDIA` with nobody, and no event tells. So the driver looks at
+//!   joined, the callee stays in `CS_SOFT_EXECUTE` or `CS_EXCHANGE_MEDIA` alone, and no event says so. So the driver looks at
 //!   transferred callees every [`LOOKED_EVERY`].
 
 use super::Legs;
@@ -21,12 +21,12 @@ use paceline_core::pbx::{ConnectFault, Departure, EndedBy, LegEnd, PbxEvent};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// How long a pickup may park a transferred callee on its way to the next colleague.
+/// Maximum time that a pickup parks a transferred callee on its way to the next colleague.
 pub(super) const BRIEF_PARK_MAX: Duration = Duration::from_millis(300);
-/// How often it is asked whom transferred callees are with.
+/// Interval at which the driver asks the PBX for the other parties of transferred callees.
 const LOOKED_EVERY: Duration = Duration::from_secs(2);
 
-/// How long the PBX may take to park an agent's leg that is alone, or to tell of its end.
+/// Maximum time that the driver waits until the PBX parks an agent's leg that is alone, or reports its end.
 pub(super) const PARK_WAIT_MAX: Duration = Duration::from_secs(1);
 
 impl Legs {

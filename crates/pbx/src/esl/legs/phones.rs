@@ -13,19 +13,19 @@ use paceline_core::pbx::PbxEvent;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// How often phones on hold are asked for.
+/// Interval at which the driver asks for the SDP of phones on hold.
 const HOLD_ASKED_EVERY: Duration = Duration::from_secs(1);
-/// How often the packets of all phones are counted.
+/// Interval at which the driver asks for the packet counts of all phones.
 const COUNTED_EVERY: Duration = Duration::from_secs(3);
-/// Phones in one command.
+/// Maximum number of phones in one command.
 const COUNTED_AT_ONCE: usize = 16;
 
-/// When phones and transferred callees are asked for next.
+/// Times of the next questions about phones and transferred callees.
 #[derive(Debug, Default)]
 pub(super) struct Asking {
     hold_at: Option<Instant>,
     count_at: Option<Instant>,
-    /// Counts that are not answered yet; none is asked for meanwhile.
+    /// Number of counts without a reply. The driver asks for no other count meanwhile.
     counting: usize,
     pub(super) look_at: Option<Instant>,
     /// The same for transferred callees.
@@ -48,7 +48,7 @@ impl Legs {
         }
     }
 
-    /// Says what is wrong with a held agent's phone, if that is another thing than before.
+    /// Reports the trouble of a held agent's phone, if it has changed.
     pub(super) fn tell_trouble(&mut self, id: Uuid, now: Instant) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let trouble = leg.trouble(now);

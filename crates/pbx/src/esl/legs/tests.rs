@@ -528,7 +528,7 @@ fn a_loopback_whose_far_half_finds_no_room_is_no_fault_of_the_trunk() {
         bench.ended(CALLEE.0, facts);
         assert_eq!(bench.end().by, by, "{context}");
     }
-    // Whether it came while the link was down is not known.
+    // The link was down, so the driver does not know whether the far half came.
     let mut bench = Bench::new();
     bench.call_over("loopback/+12025550123/from-internal");
     bench.event(EslEvent::Created(CALLEE.0));

@@ -1,9 +1,9 @@
-//! What callees and phones do on what plays a FreeSWITCH.
+//! The behaviour of callees and phones on the double of FreeSWITCH.
 
 use paceline_lab::{Behaviour, PhoneBehaviour};
 use std::time::Duration;
 
-/// What a far end does.
+/// The behaviour of a far end.
 #[derive(Default)]
 pub(super) struct Plot {
     pub(super) rings: Option<Duration>,

@@ -68,7 +68,7 @@ impl Script {
         });
     }
 
-    /// What is left of a leg that a colleague has picked up.
+    /// `ChannelDestroyed` of a leg that a colleague has picked up.
     fn destroyed_picked_up(&mut self, leg: AgentLegId) {
         self.event(&Event::Destroyed {
             channel: leg.to_string().into(),

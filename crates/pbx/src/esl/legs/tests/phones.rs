@@ -4,7 +4,7 @@ use super::*;
 use crate::esl::esl_event::read_event;
 use paceline_core::pbx::{Departure, Destination, LegTrouble};
 
-/// What becomes of a conversation that somebody else ends, and what the engine is told of it.
+/// Each case: the events after a conversation that Paceline did not end, and the events that the engine gets.
 #[test]
 fn legs_that_move_by_themselves_are_distinguished() {
     let (callee, agent) = (CALLEE.0, AGENT.0);
@@ -164,7 +164,7 @@ fn an_agent_who_is_not_parked_once_the_callee_is_gone_was_taken_away() {
         ),
         "{told:?}"
     );
-    // Whoever has it lets it go: it is in the way there.
+    // The leg is parked again, and the driver hangs it up.
     bench.asked();
     bench.event(EslEvent::Parked(AGENT.0, false));
     assert_eq!((bench.asked(), bench.heard()), (vec![OnReply::Nothing], vec![]));
@@ -425,7 +425,7 @@ fn an_agent_who_has_left_gets_no_callee_although_the_leg_is_parked() {
 #[test]
 fn a_callee_whose_agent_is_gone_before_the_two_are_joined_is_joined_with_the_next_once_parked() {
     let next = Uuid::from_u128(5);
-    // What the PBX says, and how often it must say so: it had begun to join them, or not.
+    // Each case: the PBX's reply about the callee, and its events after that. In the first case it had begun to join the two.
     let begun = vec![EslEvent::Unparked(CALLEE.0), EslEvent::Parked(CALLEE.0, false)];
     for (printed, said) in [("CS_RESET true", begun), ("CS_PARK false", Vec::new())] {
         let mut bench = Bench::new();
