@@ -15,6 +15,7 @@ use crate::jobs::preparing::Preparing;
 use crate::jobs::retention::Retention;
 use crate::jobs::suppression::Suppression;
 use crate::jobs::tasks::Tasks;
+use crate::jobs::test_clock::{TestClock, TestClockError};
 use crate::keys::{self, KeysError};
 use crate::ledger::Keys;
 use crate::metrics::{Metrics, Page};
@@ -84,6 +85,9 @@ pub enum AppError {
     /// The outside check cannot be set up.
     #[error(transparent)]
     OutsideCheck(#[from] ServiceError),
+    /// The clock of tests cannot be used.
+    #[error(transparent)]
+    TestClock(#[from] TestClockError),
     /// Another process uses the store.
     #[error(transparent)]
     Hold(#[from] HoldError),
@@ -130,6 +134,10 @@ impl App {
         };
         let installation = store.installation().await.map_err(unusable)?;
         let keys = Arc::new(open_ledger(config, &store, installation, clock).await?);
+        let test_clock = match &config.test_clock {
+            Some(file) => Some(TestClock::start(config, file, &store, clock).await?),
+            None => None,
+        };
         let outside = outside_check(config, &store).await?;
         let writer = store.writer_in(&clock);
         let pbxes = config
@@ -147,6 +155,10 @@ impl App {
             let (store, events) = (api_store.clone(), dialer.events());
             let checks = OutsideChecks::new(store, clock, events, &metrics, client, check);
             jobs_run.push(threads.handle().spawn(jobs.clone().run(checks)));
+        }
+        if let Some(test_clock) = test_clock {
+            let test_clock = test_clock.with_store(api_store.clone());
+            jobs_run.push(threads.handle().spawn(jobs.clone().run(test_clock)));
         }
         let routes = routes(config, &api_store, &dialer, &jobs, &metrics, clock);
         let api = threads.handle().spawn(api::listen::serve(

@@ -76,6 +76,14 @@ enum Command {
         /// Write progress as JSON to standard output, one line per second
         #[arg(long)]
         json: bool,
+        /// For tests only: FILE holds a whole number of seconds, and Paceline's time of day is so far ahead of the machine's.
+        ///
+        /// It is read every 100 ms; replace it by a rename. Each step is logged as a warning, recorded in the ledger and shown by
+        /// /readyz. Rules, dates and rows follow the moved time, timers do not. Refused unless every PBX and the API are on loopback
+        /// addresses. Never use it with a PBX that can reach the telephone network: calls would go out at forbidden hours. Other
+        /// commands use the machine's time.
+        #[arg(long, value_name = "FILE")]
+        test_clock: Option<PathBuf>,
     },
     /// Import a contact file into a new contact list. Each refused row is reported with the reason.
     ///
@@ -154,10 +162,13 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
     if let Command::Simulate(args) = &cli.command {
         return simulate::run(args, file);
     }
-    let config = match cli.command {
+    let mut config = match cli.command {
         Command::Demo(_) => Config::default(),
         _ => Config::load(file)?,
     };
+    if let Command::Serve { test_clock, .. } = &cli.command {
+        config.test_clock.clone_from(test_clock);
+    }
     let level = match cli.command {
         Command::Serve { .. } => LevelFilter::INFO,
         _ => LevelFilter::WARN,
@@ -174,7 +185,7 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
     match cli.command {
         Command::Config(_) | Command::Gate(_) | Command::Pace | Command::Simulate(_) => Ok(()),
         Command::Demo(args) => runtime.block_on(demo::run(args, screen)),
-        Command::Serve { json } => runtime.block_on(serve::run(&config, screen, json)),
+        Command::Serve { json, .. } => runtime.block_on(serve::run(&config, screen, json)),
         Command::Ledger(command) => runtime.block_on(ledger::run(&config, command)),
         Command::Key(command) => runtime.block_on(keys::run(&config, command)),
         Command::Doctor(args) => runtime.block_on(doctor::run(&config, args)),

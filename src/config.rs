@@ -9,6 +9,7 @@ mod sections;
 mod warnings;
 
 pub use reader::Problem;
+pub use warnings::NotOnLoopback;
 
 use crate::clock::Clock;
 use paceline_core::dial::{AgentTemplate, DialRules};
@@ -49,6 +50,8 @@ pub struct Config {
     pub log_json: bool,
     /// The PBXes. Their names are unique.
     pub pbxes: Vec<PbxConfig>,
+    /// The file of `paceline serve --test-clock`. `None`: the time is the machine's.
+    pub test_clock: Option<PathBuf>,
     /// Password files that other users of this machine can read.
     pub open_secrets: Vec<PathBuf>,
 }
@@ -236,6 +239,7 @@ impl Default for Config {
             outside_check: None,
             log_json: false,
             pbxes: Vec::new(),
+            test_clock: None,
             open_secrets: Vec::new(),
         }
     }

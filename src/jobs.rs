@@ -11,6 +11,7 @@ pub mod preparing;
 pub mod retention;
 pub mod suppression;
 pub mod tasks;
+pub mod test_clock;
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;

@@ -2,6 +2,7 @@
 
 use super::ApiState;
 use super::problem::{ApiResult, Problem};
+use crate::clock::Clock;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -16,6 +17,10 @@ pub(super) struct Health {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(example = json!([]))]
     in_maintenance: Vec<String>,
+    /// A test has moved the time of day: it is so many seconds ahead of the machine's (`paceline serve --test-clock`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = json!(null))]
+    clock_ahead_s: Option<i64>,
 }
 
 /// Check that the process is alive.
@@ -23,10 +28,10 @@ pub(super) struct Health {
 /// Answers as long as the process runs. Restart the process if this fails.
 #[utoipa::path(get, path = "/healthz", operation_id = "healthz", tag = "health", responses((status = 200, body = Health)))]
 pub(super) async fn healthz() -> Json<Health> {
-    let in_maintenance = Vec::new();
     Json(Health {
         status: "ok",
-        in_maintenance,
+        in_maintenance: Vec::new(),
+        clock_ahead_s: None,
     })
 }
 
@@ -52,8 +57,10 @@ pub(super) async fn readyz(State(state): State<ApiState>) -> ApiResult<Json<Heal
     }
     let pbxes = state.dialer.pbxes().into_iter();
     let maintained = pbxes.filter(|pbx| pbx.maintenance_since.is_some());
+    let ahead_s = Clock::moved_ms() / 1_000;
     Ok(Json(Health {
         status: "ok",
         in_maintenance: maintained.map(|pbx| pbx.name.as_str().to_owned()).collect(),
+        clock_ahead_s: (ahead_s != 0).then_some(ahead_s),
     }))
 }

@@ -224,6 +224,7 @@ fn every_setting_is_read_and_no_secret_is_shown() {
                 },
             },
         ],
+        test_clock: None,
         open_secrets: [],
     }
     "#);

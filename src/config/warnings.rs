@@ -1,10 +1,41 @@
 //! Warnings about a valid configuration that others could misuse.
 
 use super::{Config, PbxKind};
+use paceline_core::ids::PbxName;
 use reqwest::Url;
 use secrecy::ExposeSecret as _;
+use std::net::SocketAddr;
+
+/// Something that the configuration names is not on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotOnLoopback {
+    /// The API.
+    #[error("the API listens on {0}: choose a loopback address with `listen` under [server]")]
+    Api(SocketAddr),
+    /// A PBX.
+    #[error("PBX `{0}` is not on a loopback address")]
+    Pbx(PbxName),
+}
 
 impl Config {
+    /// Checks that every PBX has a loopback address (a simulated one has none), and that the API listens on one.
+    pub fn is_on_loopback(&self) -> Result<(), NotOnLoopback> {
+        if !self.listen.ip().is_loopback() {
+            return Err(NotOnLoopback::Api(self.listen));
+        }
+        for pbx in &self.pbxes {
+            let url = match &pbx.kind {
+                PbxKind::Ari { url, .. } => Url::parse(url),
+                PbxKind::Esl { address, .. } => Url::parse(&format!("tcp://{address}")),
+                PbxKind::Sim { .. } => continue,
+            };
+            if !url.is_ok_and(|url| is_loopback(&url)) {
+                return Err(NotOnLoopback::Pbx(pbx.name.clone()));
+            }
+        }
+        Ok(())
+    }
+
     /// Everything that is allowed but risky, as text.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();

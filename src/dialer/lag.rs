@@ -3,6 +3,7 @@
 //! delay.
 
 use super::{CampaignInput, Inner};
+use crate::clock::Clock;
 use futures_util::future::join_all;
 use paceline_runtime::wakings;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ pub(super) async fn watch(dialer: Arc<Inner>) {
     let (lag, shown) = (dialer.metrics.dialer_lag(), dialer.metrics.clock_doubted());
     let mut clock = dialer.clock.watch();
     let mut told = false;
+    let mut moved_ms = Clock::moved_ms();
     let mut ticks = wakings::ticks_together(EVERY);
     loop {
         let due = ticks.tick().await;
@@ -23,12 +25,21 @@ pub(super) async fn watch(dialer: Arc<Inner>) {
         let doubted = dialer.clock.is_doubted();
         if std::mem::replace(&mut told, doubted) != doubted {
             shown.set(i64::from(doubted));
-            // At once, so that a campaign with a full queue delays no other. If a send fails, the campaign has stopped.
-            let tell = dialer
-                .all_inputs()
-                .into_iter()
-                .map(|inputs| async move { inputs.send(CampaignInput::ClockDoubted(doubted)).await });
-            join_all(tell).await;
+            tell_all(&dialer, || CampaignInput::ClockDoubted(doubted)).await;
+        }
+        let now_ms = Clock::moved_ms();
+        if std::mem::replace(&mut moved_ms, now_ms) != now_ms {
+            // Contacts may be due that were not due at the old time.
+            tell_all(&dialer, || CampaignInput::WorkAdded).await;
         }
     }
+}
+
+/// Tells all campaigns at once, so that a campaign with a full queue delays no other. If a send fails, the campaign has stopped.
+async fn tell_all(dialer: &Inner, input: impl Fn() -> CampaignInput) {
+    let tell = dialer.all_inputs().into_iter().map(|inputs| {
+        let input = input();
+        async move { inputs.send(input).await }
+    });
+    join_all(tell).await;
 }

@@ -5,6 +5,7 @@
 use super::ami::{self, AmiError};
 use super::sounds::{Presence, name_of};
 use super::{Endpoint, Queue, Records, Wanted, Watch};
+use crate::clock::Clock;
 use crate::config::{AmiConfig, PbxKind};
 use crate::pbx::ari::{AriConfig, Client, HttpError, Method, Reply, Request, escape};
 use jiff::fmt::rfc2822::DateTimeParser;
@@ -236,7 +237,7 @@ impl Ari {
         if facts.reach != Reach::Open {
             return facts;
         }
-        let ahead = |date: jiff::Timestamp| date.as_second() - jiff::Timestamp::now().as_second();
+        let ahead = |date: jiff::Timestamp| date.as_second() - Clock::real().now().wall.0 / 1_000;
         let date = reply.date.as_ref().and_then(|date| date.to_str().ok());
         facts.clock_ahead_s = date.and_then(|date| DATE.parse_timestamp(date).ok()).map(ahead);
         let nobody = format!("channels/{}", uuid::Uuid::new_v4());

@@ -7,6 +7,7 @@ pub(super) use output::{Target, parameters, target_of};
 
 use super::sounds::Presence;
 use super::{Endpoint, Member, Queue, Records, Wanted, Watch};
+use crate::clock::Clock;
 use crate::config::{PbxConfig, PbxKind};
 use crate::pbx::esl::{Connection, ConnectionError, EslConfig, sound_file};
 use output::{
@@ -273,7 +274,7 @@ impl Asking {
         };
         facts.version = version.split_whitespace().nth(2).map(str::to_owned);
         let seconds: Option<i64> = self.ask("strepoch").await?.and_then(|text| text.parse().ok());
-        facts.clock_ahead_s = seconds.map(|s| s.saturating_sub(jiff::Timestamp::now().as_second()));
+        facts.clock_ahead_s = seconds.map(|s| s.saturating_sub(Clock::real().now().wall.0 / 1_000));
         let paused = self.ask("fsctl pause_check outbound").await?;
         facts.paused = paused.as_deref() == Some("true");
         facts.room = self.ask("status").await?.and_then(|text| room(&text));

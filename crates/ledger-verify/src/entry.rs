@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 const KINDS: &str =
-    "- decision opt_out opt_out_lifted rule_change overlay key_change erasure retention accepted";
+    "- decision opt_out opt_out_lifted rule_change overlay key_change erasure retention accepted clock_moved";
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Broken> {
     let Some((taken, left)) = rest.split_first_chunk() else {

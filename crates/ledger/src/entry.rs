@@ -59,6 +59,8 @@ kinds! {
     Retention = 8 "retention",
     /// An operator accepted that the file of checkpoints disagrees with the log.
     Accepted = 9 "accepted",
+    /// For a test, the wall time of the process was moved. Later entries have times of the moved clock.
+    ClockMoved = 10 "clock_moved",
 }
 
 /// The subject of an entry: the ids, and the hashed number, that the fact is about.

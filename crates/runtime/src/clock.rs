@@ -23,6 +23,9 @@ static BELIEVED: LazyLock<Believed> = LazyLock::new(|| Believed {
     doubted: AtomicBool::new(false),
 });
 
+/// How far ahead of the trusted time all clocks are, in milliseconds. Only [`Clock::move_wall`] writes it.
+static MOVED_MS: AtomicI64 = AtomicI64::new(0);
+
 struct Believed {
     began: Instant,
     /// The trusted wall time at `began`, Unix time in milliseconds.
@@ -122,7 +125,8 @@ impl Clock {
         }
     }
 
-    /// The monotonic time and the wall time. At real speed, `wall` is the time that the [`ClockWatch`] trusts.
+    /// The monotonic time and the wall time. At real speed, `wall` is the time that the [`ClockWatch`] trusts, plus
+    /// [`Clock::moved_ms`].
     pub fn now(&self) -> Now {
         let at = Instant::now();
         let mono = Mono::START + at.duration_since(self.started).mul_f64(self.speed);
@@ -132,7 +136,22 @@ impl Clock {
         } else {
             Wall(self.started_wall_ms).plus(mono.since(Mono::START))
         };
-        Now { mono, wall }
+        Now {
+            mono,
+            wall: Wall(wall.0.saturating_add(Self::moved_ms())),
+        }
+    }
+
+    /// For tests of rules that depend on the time of day: from now on, the wall time of every clock in this process is `by_ms` ahead of
+    /// the time that it would show otherwise. Monotonic time does not change. A step is no fault: the [`ClockWatch`] compares the
+    /// system clock with the trusted time without it.
+    pub fn move_wall(by_ms: i64) {
+        MOVED_MS.store(by_ms, Relaxed);
+    }
+
+    /// The last value given to [`Clock::move_wall`], or 0.
+    pub fn moved_ms() -> i64 {
+        MOVED_MS.load(Relaxed)
     }
 
     /// The reader of the system clock for this clock. A clock that does not run at real speed ignores changes of the system
@@ -198,6 +217,25 @@ mod tests {
                 assert_eq!(believed(&mut belief, at_s, off_ms), (0, true));
             }
             assert_eq!(believed(&mut belief, 60, 0), (0, false));
+        }
+    }
+
+    #[test]
+    fn a_moved_clock_is_ahead_at_every_speed_and_raises_no_doubt() {
+        let (real, fast) = (Clock::real(), Clock::with_speed(2.0));
+        let mut watch = real.watch();
+        let before = [real.now(), fast.now()];
+        for by_ms in [YEAR_MS, -YEAR_MS, 0] {
+            Clock::move_wall(by_ms);
+            watch.look();
+            assert!(!real.is_doubted());
+            for (clock, before) in [real, fast].into_iter().zip(before) {
+                let now = clock.now();
+                let passed_ms = ms(now.mono.since(before.mono));
+                let off_ms = now.wall.0 - before.wall.0 - passed_ms;
+                // A thread may be late, and the system clock may be corrected meanwhile.
+                assert!((off_ms - by_ms).abs() < 60_000, "{off_ms} for {by_ms}");
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 //! checked regularly.
 
 use super::error::{DbError, StoreError};
+use paceline_runtime::clock::Clock;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _};
@@ -73,7 +74,10 @@ fn ourselves() -> String {
         .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
         .take(24)
         .collect();
-    let since = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+    let now = Clock::real().now().wall;
+    let since = jiff::Timestamp::from_millisecond(now.0)
+        .unwrap_or_default()
+        .strftime("%Y-%m-%dT%H:%M:%SZ");
     format!("host {host}, pid {}, since {since}", std::process::id())
 }
 
