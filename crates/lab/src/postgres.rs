@@ -108,20 +108,31 @@ impl Postgres {
         }
     }
 
-    /// Stops the process (SIGSTOP). Existing connections go on, because they are served by helper processes.
+    /// Stops the server and all its sessions (SIGSTOP), as a machine that stands still does.
     ///
     /// # Errors
-    /// If the process has ended.
+    /// If the server has ended.
     pub fn freeze(&self) -> Result<()> {
-        self.process.signal("STOP")
+        self.process.signal("STOP")?;
+        self.signal_sessions("STOP");
+        Ok(())
     }
 
-    /// Continues the process after [`Self::freeze`].
+    /// Continues after [`Self::freeze`].
     ///
     /// # Errors
-    /// If the process has ended.
+    /// If the server has ended.
     pub fn thaw(&self) -> Result<()> {
+        self.signal_sessions("CONT");
         self.process.signal("CONT")
+    }
+
+    /// Signals the server's child processes. The stopped server makes no new ones meanwhile.
+    fn signal_sessions(&self, signal: &'static str) {
+        for pid in process::children(self.process.pid()) {
+            // It fails only for a child that has just ended.
+            let _ = process::send_signal(pid, signal);
+        }
     }
 }
 

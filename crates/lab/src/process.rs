@@ -140,6 +140,14 @@ pub(crate) fn is_alive(pid: u32) -> bool {
         .unwrap_or(false)
 }
 
+/// The processes that this one has started and that still exist.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
+}
+
 /// Calls `done` every 10 ms until it returns true. Returns false at the limit.
 pub(crate) fn poll(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;

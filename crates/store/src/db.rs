@@ -2,7 +2,7 @@
 //! files below it know which database is in use; both accept the same queries. `open` opens them.
 
 mod arg;
-mod open;
+pub(crate) mod open;
 
 pub(crate) use arg::{Arg, args};
 

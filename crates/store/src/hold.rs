@@ -3,12 +3,13 @@
 //!
 //! SQLite: an operating system's lock on a file beside the database, which ends with its process. PostgreSQL: an
 //! advisory lock of a session that stays open. The server frees the lock when the session ends, so the session is
-//! checked regularly.
+//! checked regularly. A server that stood still, or a network that was cut, can leave an earlier session of this process
+//! with the lock. A random word in the session's name shows that it is ours, and then we end it.
 
+use super::db::open::sqlite_options;
 use super::error::{DbError, StoreError};
 use paceline_runtime::clock::Clock;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _};
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, warn};
+use uuid::Uuid;
 
 /// A process that was just killed may hold the lock for a moment longer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -90,8 +92,7 @@ impl Hold {
     /// [`HoldError::Held`] with the holder, or the failure of the file or database.
     pub async fn take(url: &str) -> Result<Self, HoldError> {
         if url.starts_with("sqlite:") {
-            let options =
-                SqliteConnectOptions::from_str(url).map_err(|_| HoldError::Store(StoreError::Url))?;
+            let options = sqlite_options(url).map_err(HoldError::Store)?;
             Self::take_file(options.get_filename()).await
         } else {
             Self::take_session(url).await
@@ -138,9 +139,10 @@ impl Hold {
 
     async fn take_session(url: &str) -> Result<Self, HoldError> {
         let options = PgConnectOptions::from_str(url).map_err(|_| HoldError::Store(StoreError::Url))?;
+        let name = SessionName::new();
         let options = options
             // The server cuts a name after 63 bytes.
-            .application_name(&format!("paceline: {}", ourselves()))
+            .application_name(&format!("{}{}", name.ours, ourselves()))
             // With keep-alives the server soon notices that this machine has failed.
             .options([
                 ("tcp_keepalives_idle", "10"),
@@ -151,17 +153,17 @@ impl Hold {
         let failed = |err: sqlx::Error| HoldError::Store(StoreError::Open(DbError::from(err)));
         let until = Instant::now() + PATIENCE;
         let mut session = PgConnection::connect_with(&options).await.map_err(failed)?;
-        while !lock(&mut session).await.map_err(failed)? {
-            if Instant::now() >= until {
-                let holder = holder(&mut session).await.map_err(failed)?;
-                return Err(HoldError::Held { holder });
+        loop {
+            match lock(&mut session, &name).await.map_err(failed)? {
+                Lock::Ours => break,
+                Lock::Theirs(holder) if Instant::now() >= until => return Err(HoldError::Held { holder }),
+                Lock::Theirs(_) | Lock::Changing => sleep(TRY_EVERY).await,
             }
-            sleep(TRY_EVERY).await;
         }
         let (tell, taken) = watch::channel(None);
         Ok(Self {
             _file: None,
-            keeper: Some(tokio::spawn(keep(session, options, tell))),
+            keeper: Some(tokio::spawn(keep(session, options, name, tell))),
             taken,
         })
     }
@@ -189,30 +191,67 @@ impl Drop for Hold {
     }
 }
 
-async fn lock(session: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let locked = format!("SELECT pg_try_advisory_lock({LOCK})");
-    sqlx::query(sqlx::AssertSqlSafe(locked))
-        .fetch_one(session)
-        .await?
-        .try_get(0)
+/// The begin of the names of this process's sessions. Another process has another random word.
+struct SessionName {
+    ours: String,
 }
 
-/// The holder's application name describes it.
-async fn holder(session: &mut PgConnection) -> Result<String, sqlx::Error> {
-    let who = "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+impl SessionName {
+    fn new() -> Self {
+        let word = Uuid::new_v4().simple().to_string();
+        let word: String = word.chars().take(8).collect();
+        Self {
+            ours: format!("paceline {word}: "),
+        }
+    }
+}
+
+/// The state of the lock after a try.
+enum Lock {
+    /// This session has it.
+    Ours,
+    /// Another process has it, which the text describes.
+    Theirs(String),
+    /// It was just freed, or an earlier session of this process has it, which the server now ends.
+    Changing,
+}
+
+async fn lock(session: &mut PgConnection, name: &SessionName) -> Result<Lock, sqlx::Error> {
+    let locked = format!("SELECT pg_try_advisory_lock({LOCK})");
+    let locked = sqlx::query(sqlx::AssertSqlSafe(locked));
+    if locked.fetch_one(&mut *session).await?.try_get(0)? {
+        return Ok(Lock::Ours);
+    }
+    let who = "SELECT a.application_name, a.pid FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
         WHERE l.locktype = 'advisory' AND l.classid = 1885430629 AND l.objsubid = 2 AND l.granted \
           AND l.objid::bigint = hashtext(current_schema())::bigint & 4294967295 \
           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1";
-    let row = sqlx::query(who).fetch_optional(session).await?;
-    let name: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
-    let name = name.unwrap_or_default();
-    Ok(name
-        .strip_prefix("paceline: ")
-        .map_or_else(|| "the server does not name it".to_owned(), str::to_owned))
+    let Some(row) = sqlx::query(who).fetch_optional(&mut *session).await? else {
+        return Ok(Lock::Changing);
+    };
+    let (holder, pid): (String, i32) = (row.try_get(0)?, row.try_get(1)?);
+    if holder.starts_with(&name.ours) {
+        // A session that stands still ends later. Until then nobody else can have the lock.
+        let end = sqlx::query("SELECT pg_terminate_backend($1)").bind(pid);
+        end.execute(session).await?;
+        return Ok(Lock::Changing);
+    }
+    let described = holder
+        .strip_prefix("paceline ")
+        .and_then(|name| name.split_once(": "));
+    Ok(Lock::Theirs(described.map_or_else(
+        || "the server does not name it".to_owned(),
+        |(_, who)| who.to_owned(),
+    )))
 }
 
 /// Checks the session regularly. If the session is lost, connects again and takes the lock again.
-async fn keep(mut session: PgConnection, options: PgConnectOptions, tell: watch::Sender<Option<String>>) {
+async fn keep(
+    mut session: PgConnection,
+    options: PgConnectOptions,
+    name: SessionName,
+    tell: watch::Sender<Option<String>>,
+) {
     loop {
         sleep(ASK_EVERY).await;
         if let Ok(Ok(())) = timeout(ANSWER_MAX, session.ping()).await {
@@ -220,17 +259,7 @@ async fn keep(mut session: PgConnection, options: PgConnectOptions, tell: watch:
         }
         warn!("the connection with the lock on this store is lost; connecting again");
         session = loop {
-            let again = async {
-                let mut session = PgConnection::connect_with(&options).await?;
-                let locked = lock(&mut session).await?;
-                let holder = if locked {
-                    None
-                } else {
-                    Some(holder(&mut session).await?)
-                };
-                Ok::<_, sqlx::Error>((session, holder))
-            };
-            match timeout(ANSWER_MAX, again).await {
+            match timeout(ANSWER_MAX, lock_again(&options, &name)).await {
                 Ok(Ok((session, None))) => break session,
                 Ok(Ok((_, Some(holder)))) => {
                     error!(
@@ -243,5 +272,21 @@ async fn keep(mut session: PgConnection, options: PgConnectOptions, tell: watch:
                 Ok(Err(_)) | Err(_) => sleep(ASK_EVERY).await,
             }
         };
+    }
+}
+
+/// Opens a new session and takes the lock. Returns also the other process that has it. Waits while an earlier session of
+/// this process ends.
+async fn lock_again(
+    options: &PgConnectOptions,
+    name: &SessionName,
+) -> Result<(PgConnection, Option<String>), sqlx::Error> {
+    let mut session = PgConnection::connect_with(options).await?;
+    loop {
+        match lock(&mut session, name).await? {
+            Lock::Ours => return Ok((session, None)),
+            Lock::Theirs(holder) => return Ok((session, Some(holder))),
+            Lock::Changing => sleep(TRY_EVERY).await,
+        }
     }
 }

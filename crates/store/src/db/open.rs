@@ -71,13 +71,7 @@ impl Pools {
 
     async fn open_sqlite(url: &str) -> Result<Self, StoreError> {
         let open = |error: sqlx::Error| StoreError::Open(error.into());
-        // Each connection would have its own database in memory, and a crash would lose it.
-        if url.contains(":memory:") || url.contains("mode=memory") {
-            return Err(StoreError::Url);
-        }
-        let options = SqliteConnectOptions::from_str(url)
-            .map_err(|_| StoreError::Url)?
-            .create_if_missing(true)
+        let options = sqlite_options(url)?
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
@@ -90,7 +84,7 @@ impl Pools {
             // from the beginning again, after the next commits.
             .pragma("journal_size_limit", LOG_BYTES_MAX.to_string())
             .disable_statement_logging();
-        make_private(options.get_filename())?;
+        make_private(options.get_filename());
         let pool = sqlite_pool();
         let writer = connect_when_free(pool.clone().max_connections(1), &options)
             .await
@@ -222,22 +216,37 @@ impl Pools {
     }
 }
 
-/// Creates the database file, or uses the existing one, with access for its owner only, whatever the umask is. SQLite
-/// gives its log and shared memory the same mode as the file.
-fn make_private(file: &Path) -> Result<(), StoreError> {
+/// The options for a database file, under the file's real path. SQLite puts its log beside the real file, and two names of
+/// one file must not look like two stores. Creates the file if it is missing.
+pub(crate) fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
+    // Each connection would have its own database in memory, and a crash would lose it.
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        return Err(StoreError::Url);
+    }
+    let options = SqliteConnectOptions::from_str(url).map_err(|_| StoreError::Url)?;
+    let options = options.create_if_missing(true);
+    let failed = |error: std::io::Error| StoreError::Open(sqlx::Error::Io(error).into());
+    let file = options.get_filename();
+    let real = match file.canonicalize() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let mut create = std::fs::OpenOptions::new();
+            create.write(true).create(true).truncate(false);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut create, 0o600);
+            create.open(file).map_err(failed)?;
+            file.canonicalize()
+        }
+        found => found,
+    };
+    Ok(options.clone().filename(real.map_err(failed)?))
+}
+
+/// Gives the database's files to their owner only, whatever the umask was. SQLite gives its log and shared memory the same
+/// mode as the file.
+fn make_private(file: &Path) {
     #[cfg(unix)]
     {
-        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-        let made = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(file);
-        let made = match made {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-            made => made.map(drop),
-        };
-        made.map_err(|error| StoreError::Open(sqlx::Error::Io(error).into()))?;
+        use std::os::unix::fs::PermissionsExt as _;
         for ending in ["", "-wal", "-shm"] {
             let mut name = file.as_os_str().to_owned();
             name.push(ending);
@@ -253,7 +262,6 @@ fn make_private(file: &Path) -> Result<(), StoreError> {
             }
         }
     }
-    Ok(())
 }
 
 fn sqlite_pool() -> PoolOptions<Sqlite> {

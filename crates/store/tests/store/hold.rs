@@ -14,7 +14,7 @@ async fn server() -> Postgres {
 async fn end_sessions(url: &str) {
     let pool = sqlx::PgPool::connect(url).await.unwrap();
     let end =
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'paceline: %'";
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'paceline %: %'";
     sqlx::query(end).execute(&pool).await.unwrap();
     pool.close().await;
 }
@@ -41,7 +41,7 @@ async fn the_holder_of_another_schema_is_not_named_as_the_holder_of_this_one() {
     let pool = sqlx::PgPool::connect(&server.url()).await.unwrap();
     sqlx::query("CREATE SCHEMA other").execute(&pool).await.unwrap();
     // The session below belongs to this process too; another application name tells them apart.
-    let rename = "SELECT set_config('application_name', 'paceline: host elsewhere', false), \
+    let rename = "SELECT set_config('application_name', 'paceline 0: host elsewhere', false), \
         pg_advisory_lock(1885430629, hashtext('other'))";
     let mut elsewhere = pool.acquire().await.unwrap();
     sqlx::query(rename).execute(&mut *elsewhere).await.unwrap();
@@ -72,4 +72,117 @@ async fn a_lost_session_is_opened_again_and_the_faster_holder_is_named() {
         Err(HoldError::Held { .. }) => {}
         Err(other) => panic!("{other:?}"),
     }
+}
+
+/// The pids of the sessions that want the lock or have it.
+const SESSIONS: &str =
+    "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'paceline %: %' ORDER BY pid";
+
+/// Waits until these sessions are others than `before`.
+async fn sessions_other_than(before: &[i32], pool: &sqlx::PgPool) {
+    loop {
+        // A pool whose server stands still gives an error after a time.
+        let now: Vec<i32> = sqlx::query_scalar(SESSIONS)
+            .fetch_all(pool)
+            .await
+            .unwrap_or_default();
+        if !now.is_empty() && now != before {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_goes_on_if_its_own_old_session_still_has_the_lock() {
+    let server = server().await;
+    let url = server.url();
+    let first = Hold::take(&url).await.unwrap();
+    let pool = sqlx::PgPool::connect(&url).await.unwrap();
+    let before: Vec<i32> = sqlx::query_scalar(SESSIONS).fetch_all(&pool).await.unwrap();
+    let [old] = before.as_slice() else {
+        panic!("{before:?}");
+    };
+    let signal = |name| {
+        let kill = format!("kill -s {name} {old}");
+        let killed = std::process::Command::new("sh").args(["-c", &kill]).status();
+        assert!(killed.unwrap().success());
+    };
+    signal("STOP");
+    let replaced = async {
+        // First both sessions are there; once the old one can end, only the new one is.
+        sessions_other_than(&before, &pool).await;
+        signal("CONT");
+        while sqlx::query_scalar::<_, i32>(SESSIONS)
+            .fetch_all(&pool)
+            .await
+            .unwrap()
+            .contains(old)
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        by = first.lost() => panic!("it takes itself for another process: {by}"),
+        () = replaced => {}
+    }
+    // It still holds the store.
+    let refused = Hold::take(&url).await;
+    assert!(matches!(refused, Err(HoldError::Held { .. })), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_goes_on_after_its_server_stood_still_for_20_seconds() {
+    let server = server().await;
+    let url = server.url();
+    let first = Hold::take(&url).await.unwrap();
+    let pool = sqlx::PgPool::connect(&url).await.unwrap();
+    let before: Vec<i32> = sqlx::query_scalar(SESSIONS).fetch_all(&pool).await.unwrap();
+    server.freeze().unwrap();
+    // The length of the fault: longer than the checks of the session wait for an answer.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    server.thaw().unwrap();
+    tokio::select! {
+        by = first.lost() => panic!("it takes itself for another process: {by}"),
+        () = sessions_other_than(&before, &pool) => {}
+    }
+    let refused = Hold::take(&url).await;
+    assert!(matches!(refused, Err(HoldError::Held { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn two_names_of_one_sqlite_file_are_one_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let real = folder.path().join("real");
+    std::fs::create_dir(&real).unwrap();
+    let links = [("folder", real.clone()), ("link.db", real.join("p.db"))];
+    for (link, to) in &links {
+        std::os::unix::fs::symlink(to, folder.path().join(link)).unwrap();
+    }
+    let url = |path: &str| format!("sqlite://{}", folder.path().join(path).display());
+    // A symbolic link to a file that does not exist yet is a name of that file too.
+    let names = [
+        url("link.db"),
+        url("real/p.db"),
+        url("folder/p.db"),
+        url("real/../folder/p.db"),
+    ];
+    for first in &names {
+        let held = Hold::take(first).await.unwrap();
+        for second in &names {
+            let refused = Hold::take(second).await;
+            assert!(
+                matches!(refused, Err(HoldError::Held { .. })),
+                "{first} {second} {refused:?}"
+            );
+        }
+        drop(held);
+    }
+    // SQLite's log is beside the real file, and it must be private and synced there.
+    let store = paceline_store::Store::open(&url("link.db"), Default::default())
+        .await
+        .unwrap();
+    store.installation().await.unwrap();
+    assert!(real.join("p.db-wal").exists());
+    store.close().await;
 }
