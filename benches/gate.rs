@@ -7,7 +7,8 @@
 use paceline::gate_pipe::Pipe;
 use paceline_core::contact::ConsentKind;
 use paceline_core::gate::{
-    Ask, ConsentFact, ContactFacts, DialingMode, Facts, GateVerdict, PastAttempt, Policy, Purpose, Rulebook,
+    ConsentFact, ContactFacts, DialingMode, Facts, GateVerdict, PastAttempt, PlannedCall, Policy, Purpose,
+    Rulebook,
 };
 use paceline_core::number::{E164, NumberText};
 use paceline_core::outcome::Outcome;
@@ -57,7 +58,7 @@ fn decide(policy: &Policy, name: &str, number: &str, decisions: i64) -> Result<(
     for round in 0..decisions {
         let at = Wall(START_MS + YEAR_MS / decisions * round);
         let history = history(at);
-        let ask = Ask {
+        let call = PlannedCall {
             at,
             ring_timeout: Duration::from_secs(20),
             purpose: Purpose::Marketing,
@@ -79,7 +80,7 @@ fn decide(policy: &Policy, name: &str, number: &str, decisions: i64) -> Result<(
             suppressed: &[],
         };
         let started = Instant::now();
-        let decision = black_box(policy.decide(black_box(&ask), black_box(&facts)));
+        let decision = black_box(policy.decide(black_box(&call), black_box(&facts)));
         spent += started.elapsed();
         *match decision.verdict {
             GateVerdict::Allow => &mut allowed,

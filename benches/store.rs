@@ -11,6 +11,7 @@ use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignConfig, CampaignState, TaskState};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::dial::{Extension, TrunkTemplate};
+use paceline_core::gate::CampaignPolicy;
 use paceline_core::ids::{AgentId, AttemptId, LegId, PbxName, TrunkId};
 use paceline_core::input::{Lead, Prepared};
 use paceline_core::number::E164;
@@ -52,7 +53,7 @@ fn main() -> Result<(), Failure> {
 struct Bench {
     store: Store,
     writer: Writer,
-    campaign: Arc<CampaignConfig>,
+    policy: Arc<CampaignPolicy>,
     trunk: TrunkId,
     prepared_us: AtomicU64,
     refused: AtomicU64,
@@ -79,10 +80,7 @@ async fn measure(rate: u64, ledger: bool) -> Result<(), Failure> {
         tick.tick().await;
         if leads.is_empty() {
             let at = Instant::now();
-            let leased = bench
-                .store
-                .lease(bench.campaign.id, &bench.campaign.settings, LEASE_SIZE, now())
-                .await?;
+            let leased = bench.store.lease(&bench.policy, LEASE_SIZE, now()).await?;
             leases += at.elapsed();
             leads = leased.leads;
         }
@@ -162,7 +160,7 @@ async fn open(url: &str, rate: u64) -> Result<Bench, Failure> {
     // A list far larger than what is dialed, as in life.
     let count = (rate * 20).max(50_000);
     let numbers = (0..count)
-        .map(|n| E164::new(&format!("+1202555{n:07}")).map(Into::into))
+        .map(|n| E164::new(&format!("+1202{:07}", 5_550_000 + n)).map(Into::into))
         .collect::<Result<_, _>>()?;
     let task = NewTask {
         campaign,
@@ -175,17 +173,21 @@ async fn open(url: &str, rate: u64) -> Result<Bench, Failure> {
     };
     store.create_tasks(&[task], now()).await?;
     store.prepare_tasks(now()).await?;
+    let config = CampaignConfig {
+        id: campaign,
+        settings: CampaignSettings {
+            hours: CallingHours::always(),
+            ..CampaignSettings::default()
+        },
+        trunks: Vec::new(),
+    };
     Ok(Bench {
         writer: store.writer(),
         store,
-        campaign: Arc::new(CampaignConfig {
-            id: campaign,
-            settings: CampaignSettings {
-                hours: CallingHours::always(),
-                ..CampaignSettings::default()
-            },
-            trunks: Vec::new(),
-        }),
+        policy: Arc::new(CampaignPolicy::new(
+            &paceline::demo::loopback_rules()?,
+            Arc::new(config),
+        )),
         trunk,
         prepared_us: AtomicU64::new(0),
         refused: AtomicU64::new(0),
@@ -196,7 +198,7 @@ async fn call(bench: Arc<Bench>, lead: Lead, n: u64) {
     let (attempt, leg) = (AttemptId(uuid::Uuid::now_v7()), LegId(uuid::Uuid::new_v4()));
     let (task, contact) = (lead.task, lead.contact);
     let agent = AgentId(i64::try_from(n % AGENTS).unwrap_or(0) + 1);
-    let change = |change| bench.writer.change(bench.campaign.id, change);
+    let change = |change| bench.writer.change(bench.policy.config().id, change);
     let agent_is = |state| Change::Agent {
         agent,
         state,
@@ -217,7 +219,7 @@ async fn call(bench: Arc<Bench>, lead: Lead, n: u64) {
     };
     change(agent_is(AgentState::Reserved)).await;
     let asked = Instant::now();
-    let prepared = bench.writer.prepare(new, Arc::clone(&bench.campaign)).await.await;
+    let prepared = bench.writer.prepare(new, Arc::clone(&bench.policy)).await.await;
     bench.prepared_us.fetch_add(
         u64::try_from(asked.elapsed().as_micros()).unwrap_or(0),
         Ordering::Relaxed,

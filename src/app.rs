@@ -4,7 +4,7 @@ use crate::api;
 use crate::api::listen::Routes;
 use crate::api::threads::Threads;
 use crate::clock::Clock;
-use crate::config::{Config, PbxKind};
+use crate::config::{Config, Overlay, PbxKind};
 use crate::dialer::{AttachedPbx, Dialer, StartError};
 use crate::jobs::Jobs;
 use crate::jobs::clearing::Clearing;
@@ -25,6 +25,7 @@ use crate::pbx;
 use crate::store::{Hold, HoldError, NewFact, Store, StoreError, SuppressionKey};
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
+use paceline_core::gate::{FileError, Rulebook};
 use paceline_core::outside::OutsideService;
 use paceline_ledger::Kind;
 use secrecy::ExposeSecret;
@@ -91,6 +92,9 @@ pub enum AppError {
     /// Another process uses the store.
     #[error(transparent)]
     Hold(#[from] HoldError),
+    /// A rule file of the team, or one of this binary, cannot be used.
+    #[error("cannot use the rule files")]
+    Rules(#[source] FileError),
     /// The dialer cannot start.
     #[error(transparent)]
     Dialer(#[from] StartError),
@@ -101,10 +105,20 @@ const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 /// Maximum time that a stop waits for requests to the store.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// The rules of regulators with the team's own.
+pub fn rules(overlays: &[Overlay]) -> Result<Arc<Rulebook>, FileError> {
+    let mut book = Rulebook::shipped().map_err(Clone::clone)?.clone();
+    for Overlay { file, text } in overlays {
+        book = Arc::new(book.with_overlay(file, text)?);
+    }
+    Ok(book)
+}
+
 impl App {
     /// Opens the store, takes over what the last run left open, connects to the PBXes, and serves the API.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, AppError> {
         let metrics = Metrics::new();
+        let rules = rules(&config.overlays).map_err(AppError::Rules)?;
         tokio::task::spawn_blocking(numbers::load_plans);
         let shown = config.store.shown.clone();
         let hold = Hold::take(config.store.url.expose_secret()).await?;
@@ -145,7 +159,7 @@ impl App {
             .iter()
             .map(|pbx| attach(pbx, installation, clock))
             .collect();
-        let dialer = Dialer::start(store.clone(), writer, clock, metrics.clone(), pbxes).await?;
+        let dialer = Dialer::start(store.clone(), writer, clock, rules, metrics.clone(), pbxes).await?;
         let jobs = Jobs::new(&metrics, clock);
         let events = api::control::Dialer::events(&dialer);
         let ledger = Ledger::new(api_store.clone(), keys, clock, metrics.ledger(), events);
@@ -293,7 +307,10 @@ fn run_jobs(
         jobs: jobs.clone(),
     };
     let (filling, clearing) = (
-        Filling { store: store.clone() },
+        Filling {
+            store: store.clone(),
+            dialer: Arc::new(dialer.clone()),
+        },
         Clearing { store: store.clone() },
     );
     let suppression = Suppression::new(store.clone(), clock, dialer.events(), metrics.clone());

@@ -42,6 +42,8 @@ pub struct Config {
     pub default_region: Option<String>,
     /// The place of the ledger's checkpoints.
     pub ledger: LedgerConfig,
+    /// The team's own rules beside those of regulators, in this order.
+    pub overlays: Vec<Overlay>,
     /// The retention of rows that only people read.
     pub retention: RetentionConfig,
     /// The service of the outside check. `None`: there is none.
@@ -54,6 +56,15 @@ pub struct Config {
     pub test_clock: Option<PathBuf>,
     /// Password files that other users of this machine can read.
     pub open_secrets: Vec<PathBuf>,
+}
+
+/// A rule file of the team. `docs/compliance.md` describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overlay {
+    /// The file's name, for messages.
+    pub file: String,
+    /// Its text.
+    pub text: String,
 }
 
 /// The retention of rows that only people read, in days: 1 to 36,500.
@@ -235,6 +246,7 @@ impl Default for Config {
             store: StoreConfig::sqlite(Path::new("paceline.db")),
             default_region: None,
             ledger: LedgerConfig::default(),
+            overlays: Vec::new(),
             retention: RetentionConfig::default(),
             outside_check: None,
             log_json: false,

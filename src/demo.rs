@@ -6,7 +6,7 @@ pub mod summary;
 use crate::api::keys;
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::{Config, PbxConfig, PbxKind, StoreConfig};
+use crate::config::{Config, Overlay, PbxConfig, PbxKind, StoreConfig};
 use crate::import::{self, ContactFile};
 use crate::store::{ContactFilter, ImportInto, NewAgent, NewDnc, NewTask, NewTaskContacts, NewTrunk, Role};
 use anyhow::{Context as _, bail};
@@ -14,6 +14,7 @@ use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::dial::{AgentTemplate, DialRules, Extension, TrunkTemplate};
+use paceline_core::gate::{FileError, Rulebook};
 use paceline_core::ids::{CampaignId, PbxName, TaskId};
 use paceline_core::input::AgentRequest;
 use paceline_core::pbx::CallerId;
@@ -22,6 +23,7 @@ use paceline_core::time::Wall;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// 4,000 fictional contacts.
@@ -64,6 +66,8 @@ pub fn config(folder: &Path, listen: SocketAddr, seed: u64, speed: f64) -> anyho
     Ok(Config {
         listen: free(listen)?,
         store: StoreConfig::sqlite(&file),
+        // The PBX is simulated, and a user who tries the demo at night should see calls too.
+        overlays: vec![loopback()],
         pbxes: vec![PbxConfig {
             name: PbxName::new(PBX),
             agent_dial: AgentTemplate::new("PJSIP/{extension}")?,
@@ -72,6 +76,19 @@ pub fn config(folder: &Path, listen: SocketAddr, seed: u64, speed: f64) -> anyho
         }],
         ..Config::default()
     })
+}
+
+/// A rule file that switches the rules of the US off, because no call leaves this machine.
+fn loopback() -> Overlay {
+    Overlay {
+        file: "data/loopback-rules.toml".to_owned(),
+        text: include_str!("../data/loopback-rules.toml").to_owned(),
+    }
+}
+
+/// The rules of the demo, and of tests whose PBX is simulated.
+pub fn loopback_rules() -> Result<Arc<Rulebook>, FileError> {
+    crate::app::rules(&[loopback()])
 }
 
 /// The requested address, or the next free port after it.
@@ -129,7 +146,6 @@ impl Demo {
         };
         let trunk = store.create_trunk(&trunk).await?;
         let settings = CampaignSettings {
-            // A user who tries the demo at night should see calls too.
             hours: CallingHours::always(),
             ..CampaignSettings::default()
         };

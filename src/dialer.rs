@@ -17,6 +17,7 @@ use opt_outs::OptOuts;
 use paceline_core::campaign::CampaignState;
 use paceline_core::dial::{AgentTemplate, DialRules};
 use paceline_core::event::{AlarmKind, What};
+use paceline_core::gate::Rulebook;
 use paceline_core::ids::{AgentId, CampaignId, PbxName, TaskId};
 use paceline_core::input::{AgentRequest, OpenAgent, Recovered};
 use paceline_core::live::{Decision, LiveCampaign};
@@ -76,6 +77,8 @@ struct Inner {
     store: Store,
     writer: Writer,
     clock: Clock,
+    /// The rules of regulators.
+    rules: Arc<Rulebook>,
     metrics: Metrics,
     events: Events,
     /// The runtime of the engines and drivers. API requests run on other threads. An engine that a request starts must run
@@ -182,6 +185,7 @@ impl Dialer {
         store: Store,
         writer: Writer,
         clock: Clock,
+        rules: Arc<Rulebook>,
         metrics: Metrics,
         pbxes: Vec<AttachedPbx>,
     ) -> Result<Self, StartError> {
@@ -210,6 +214,7 @@ impl Dialer {
             store,
             writer,
             clock,
+            rules,
             metrics,
             events: Events::new(clock.now().wall),
             home: Handle::current(),

@@ -171,6 +171,9 @@ pub struct Report {
 /// The check could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum DoctorError {
+    /// A rule file cannot be used.
+    #[error("cannot use the rule files")]
+    Rules(#[source] paceline_core::gate::FileError),
     /// The store cannot be read.
     #[error("cannot read trunks and agents from the store")]
     Store(#[source] StoreError),
@@ -362,7 +365,9 @@ async fn place_if_allowed(
         }
         AskGate::Asked { time_zone } => {
             let now = Clock::real().now().wall;
-            if let Some(why) = gate::refusal(store, &plan.number, time_zone.as_deref(), now).await? {
+            let rules = crate::app::rules(&config.overlays).map_err(DoctorError::Rules)?;
+            let refusal = gate::refusal(store, &rules, &plan.number, time_zone.as_deref(), now);
+            if let Some(why) = refusal.await? {
                 return Ok(Call::not_placed(&why));
             }
             None

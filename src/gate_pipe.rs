@@ -9,8 +9,8 @@ pub mod line;
 use line::{Complaint, Line, Required, wrong};
 use paceline_core::contact::CountryCode;
 use paceline_core::gate::{
-    Ask, ConsentFact, ContactFacts, Decision, Facts, GateVerdict, PastAttempt, Places, Policy, Profile, Rule,
-    Rulebook, State, TIME_ZONE_DATA,
+    ConsentFact, ContactFacts, Decision, Facts, GateVerdict, PastAttempt, Places, PlannedCall, Policy,
+    Profile, Rule, Rulebook, State, TIME_ZONE_DATA,
 };
 use paceline_core::number::{E164, NumberText};
 use serde::Serialize;
@@ -90,9 +90,9 @@ impl Pipe {
                 }
             },
         };
-        let ask = known.ask(line);
+        let call = known.call(line);
         let facts = known.facts();
-        write_decision(&policy.decide(&ask, &facts), &mut self.text, out).map(Ok)
+        write_decision(&policy.decide(&call, &facts), &mut self.text, out).map(Ok)
     }
 
     /// Writes every rule, also those that the gate does not ask: abandon rates and the age of registry lists.
@@ -177,8 +177,8 @@ impl<'l> Known<'l> {
         })
     }
 
-    fn ask(&self, line: &'l Line<'_>) -> Ask<'_> {
-        Ask {
+    fn call(&self, line: &'l Line<'_>) -> PlannedCall<'_> {
+        PlannedCall {
             at: self.required.at,
             ring_timeout: Duration::from_millis(self.required.ring_ms),
             purpose: self.required.purpose,

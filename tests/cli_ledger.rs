@@ -15,6 +15,7 @@ use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignConfig, CampaignState, TaskState};
 use paceline_core::command::NewAttempt;
 use paceline_core::dial::{Extension, TrunkTemplate};
+use paceline_core::gate::CampaignPolicy;
 use paceline_core::ids::{AttemptId, LegId, PbxName};
 use paceline_core::input::Prepared;
 use paceline_core::number::E164;
@@ -145,7 +146,14 @@ impl Made {
         self.store.create_tasks(&[task], NOW).await.unwrap();
         self.store.prepare_tasks(NOW).await.unwrap();
         let ring_timeout = Duration::from_secs(20);
-        let leased = self.store.lease(row.id, &settings, 1, NOW).await.unwrap();
+        let config = CampaignConfig {
+            id: row.id,
+            settings,
+            trunks: Vec::new(),
+        };
+        let rules = paceline::demo::loopback_rules().unwrap();
+        let policy = Arc::new(CampaignPolicy::new(&rules, Arc::new(config)));
+        let leased = self.store.lease(&policy, 1, NOW).await.unwrap();
         let attempt = AttemptId(Uuid::now_v7());
         let new = NewAttempt {
             attempt,
@@ -156,13 +164,8 @@ impl Made {
             created_at: NOW,
             ring_timeout,
         };
-        let campaign = CampaignConfig {
-            id: row.id,
-            settings,
-            trunks: Vec::new(),
-        };
         let writer = self.store.writer();
-        let prepared = writer.prepare(new, Arc::new(campaign)).await.await;
+        let prepared = writer.prepare(new, policy).await.await;
         assert_eq!(prepared, Prepared::Allowed);
         attempt
     }

@@ -70,9 +70,16 @@ async fn dialer_on(
     }];
     let writer = store.writer();
     (
-        Dialer::start(store, writer, clock, metrics, pbxes)
-            .await
-            .expect("it starts"),
+        Dialer::start(
+            store,
+            writer,
+            clock,
+            paceline::demo::loopback_rules().unwrap(),
+            metrics,
+            pbxes,
+        )
+        .await
+        .expect("it starts"),
         control,
     )
 }
@@ -130,12 +137,12 @@ async fn rig_at(speed: f64, mode: Mode, contacts: i64, agents: i64, config: SimC
     )
     .await;
     run(
-        "INSERT INTO task_buckets (id, task_id, time_zone, next_due_at_ms) VALUES (1, 1, '', 0)",
+        "INSERT INTO task_buckets (id, task_id, localities, next_due_at_ms) VALUES (1, 1, '', 0)",
         "",
     )
     .await;
     for n in 0..contacts {
-        let number = format!("+1{}55501{:02}", 200 + n / 100, n % 100);
+        let number = format!("+120255{n:05}");
         sqlx::query("INSERT INTO contacts (id, list_id, name) VALUES ($1, 1, $2)")
             .bind(n + 1)
             .bind(number)

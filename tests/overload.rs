@@ -176,9 +176,16 @@ impl Centre {
             handle,
         };
         let writer = store.writer_in(&clock);
-        let dialer = Dialer::start(store.clone(), writer, clock, metrics.clone(), vec![pbx])
-            .await
-            .unwrap();
+        let dialer = Dialer::start(
+            store.clone(),
+            writer,
+            clock,
+            paceline::demo::loopback_rules().unwrap(),
+            metrics.clone(),
+            vec![pbx],
+        )
+        .await
+        .unwrap();
         let centre = Self {
             db,
             store,

@@ -48,7 +48,7 @@ fn runtime() -> Runtime {
 }
 
 fn number(n: i64) -> String {
-    format!("+1{}55501{:02}", 200 + n / 100, n % 100)
+    format!("+120255{n:05}")
 }
 
 async fn fill(rows: &SqlitePool) {
@@ -65,7 +65,7 @@ async fn fill(rows: &SqlitePool) {
         "INSERT INTO contact_lists (id, name, created_at_ms) VALUES (1, 'test', 0)",
         "INSERT INTO tasks (id, campaign_id, list_id, name, state, start_at_ms, retries_max, next_due_at_ms, created_at_ms) \
          VALUES (1, 1, 1, 'test', 'running', 0, 1, 0, 0)",
-        "INSERT INTO task_buckets (id, task_id, time_zone, next_due_at_ms) VALUES (1, 1, '', 0)",
+        "INSERT INTO task_buckets (id, task_id, localities, next_due_at_ms) VALUES (1, 1, '', 0)",
     ] {
         sqlx::query(sql).bind(&settings).execute(rows).await.expect(sql);
     }
@@ -105,9 +105,16 @@ async fn start(url: &str, clock: Clock, handle: PbxHandle) -> Dialer {
         dial_allowed: DialRules::any(),
         handle,
     }];
-    Dialer::start(store, writer, clock, metrics, pbxes)
-        .await
-        .expect("it starts")
+    Dialer::start(
+        store,
+        writer,
+        clock,
+        paceline::demo::loopback_rules().unwrap(),
+        metrics,
+        pbxes,
+    )
+    .await
+    .expect("it starts")
 }
 
 /// Every agent who is not at work goes to work.

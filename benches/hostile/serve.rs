@@ -27,7 +27,8 @@ impl Serve {
         let addr = port.local_addr().unwrap();
         drop(port);
         let config = format!(
-            "[server]\nlisten = \"{addr}\"\n[[pbx]]\nname = \"main\"\nkind = \"sim\"\nspeed = {speed}.0\n"
+            "[server]\nlisten = \"{addr}\"\n[compliance]\noverlays = [{:?}]\n[[pbx]]\nname = \"main\"\nkind = \"sim\"\nspeed = {speed}.0\n",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/data/loopback-rules.toml")
         );
         std::fs::write(folder.join("paceline.toml"), config).unwrap();
         let paceline = || {

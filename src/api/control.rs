@@ -16,7 +16,8 @@ pub trait Dialer: Send + Sync {
     /// The campaign's state, settings or trunks have changed in the store.
     fn campaign_changed(&self, campaign: CampaignId) -> BoxFuture<'_, ()>;
 
-    /// The task was created, started, paused, resumed or cancelled in the store, or contacts of it were queued again.
+    /// The task was created, started, paused, resumed or cancelled in the store, or contacts of it were queued again
+    /// or have new data.
     fn task_changed(&self, campaign: CampaignId, task: TaskId) -> BoxFuture<'_, ()>;
 
     /// Hands an agent's request to the campaign's engine. `Ok` means that the engine has it. The agent's state shows the

@@ -194,16 +194,18 @@ pub(super) async fn add(
 /// Take a number off the do-not-call list.
 ///
 /// The entry is named by its id, so that no number gets into a log on its way. POST /api/v1/dnc/check finds the entry of a
-/// number.
+/// number. Running tasks ask the gate again about contacts that were refused because of the entry.
 #[utoipa::path(delete, path = "/dnc/{id}", operation_id = "remove_from_dnc", tag = "do not call",
     params(("id" = i64, Path, description = "The entry")),
     responses((status = 204, description = "It is off the list"), (status = 404, description = "No such entry")))]
 pub(super) async fn remove(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiResult<StatusCode> {
-    if state.store.remove_dnc(id, state.clock.now().wall).await? {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(Problem::no("do-not-call entry", id))
+    let Some(tasks) = state.store.remove_dnc(id, state.clock.now().wall).await? else {
+        return Err(Problem::no("do-not-call entry", id));
+    };
+    for (campaign, task) in tasks {
+        state.dialer.task_changed(campaign, task).await;
     }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Check whether numbers are on the do-not-call list.

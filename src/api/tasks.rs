@@ -17,7 +17,7 @@ use crate::store::{self, TaskContactRow, TaskFilter, TaskRow};
 use axum::Json as Body;
 use axum::extract::State;
 use paceline_core::campaign::TaskState;
-use paceline_core::gate::GateReason;
+use paceline_core::gate::RuleReason;
 use paceline_core::ids::{CampaignId, TaskId};
 use paceline_core::outcome::Outcome;
 use paceline_core::time::Wall;
@@ -101,13 +101,13 @@ pub(super) struct TaskProgress {
 /// Contacts of a task that the gate has deferred together.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Wait {
-    /// The time zone of these contacts. Null: they have none.
-    #[schema(example = "America/New_York")]
-    time_zone: Option<String>,
+    /// The time zones in which these contacts may be.
+    #[schema(example = json!(["America/New_York"]))]
+    time_zones: Vec<String>,
     /// End of the wait.
     until: Utc,
-    /// The reasons, most important first.
-    reasons: Vec<GateReason>,
+    /// Every rule that defers them.
+    reasons: Vec<RuleReason>,
 }
 
 /// A contact in a task.
@@ -358,9 +358,9 @@ async fn detail(state: &ApiState, row: &TaskRow) -> ApiResult<TaskDetail> {
 impl TaskProgress {
     fn new(progress: store::TaskProgress, now: Wall) -> Self {
         let wait = |wait: store::TaskWait| Wait {
-            time_zone: wait.time_zone,
+            time_zones: wait.time_zones,
             until: Utc(wait.until),
-            reasons: wait.reasons.into_iter().collect(),
+            reasons: wait.reasons,
         };
         Self {
             contacts: progress.ready + progress.leased + progress.done,

@@ -2,10 +2,13 @@
 
 use super::reader::{Placed, Section, Wrong, boolean, number, text, texts, whole};
 use super::warnings::is_loopback;
-use super::{AmiConfig, Config, OutsideCheckConfig, PbxConfig, PbxKind, RetentionConfig, StoreConfig};
+use super::{
+    AmiConfig, Config, OutsideCheckConfig, Overlay, PbxConfig, PbxKind, RetentionConfig, StoreConfig,
+};
 use crate::numbers::is_region;
 use crate::pbx::esl::EslConfig;
 use paceline_core::dial::{AgentTemplate, DialRule, DialRules};
+use paceline_core::gate::Rulebook;
 use paceline_core::ids::PbxName;
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
@@ -66,6 +69,11 @@ pub(super) fn read(mut root: Section<'_>, outside: &Outside<'_>) -> Config {
     config.default_region = region.map(|r| r.value);
     numbers.finish(&[]);
 
+    let mut compliance = root.table("compliance");
+    let overlays = compliance.get("overlays", texts(|file| overlay(file, outside.folder)));
+    config.overlays = overlays.map_or_else(Vec::new, |overlays| overlays.value);
+    compliance.finish(&[]);
+
     config.retention = read_retention(root.table("retention"));
 
     let mut ledger = root.table("ledger");
@@ -83,6 +91,20 @@ pub(super) fn read(mut root: Section<'_>, outside: &Outside<'_>) -> Config {
     root.finish(&[]);
     config.open_secrets = outside.open_secrets.take();
     config
+}
+
+/// Reads a rule file, and checks it alone. The start checks all of them together.
+fn overlay(file: &str, folder: &Path) -> Result<Overlay, Wrong> {
+    let text = std::fs::read_to_string(folder.join(file));
+    let text = text.map_err(|error| Wrong::expected(format!("a rule file that can be read ({error})")))?;
+    if let Ok(book) = Rulebook::shipped() {
+        let checked = book.with_overlay(file, &text);
+        checked.map_err(|error| Wrong::expected(format!("a rule file without mistakes ({error})")))?;
+    }
+    Ok(Overlay {
+        file: file.to_owned(),
+        text,
+    })
 }
 
 fn read_retention(mut section: Section<'_>) -> RetentionConfig {

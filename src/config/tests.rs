@@ -163,6 +163,7 @@ fn every_setting_is_read_and_no_secret_is_shown() {
                 "/mnt/wo/checkpoints",
             ),
         },
+        overlays: [],
         retention: RetentionConfig {
             audit_days: 1827,
             decisions_days: 400,

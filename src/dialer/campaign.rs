@@ -14,6 +14,7 @@ use paceline_core::campaign::CampaignConfig;
 use paceline_core::command::{Change, Command, NewAttempt};
 use paceline_core::engine::{Engine, EngineError};
 use paceline_core::event::What;
+use paceline_core::gate::CampaignPolicy;
 use paceline_core::ids::{
     AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId,
 };
@@ -41,6 +42,8 @@ pub(super) struct Task {
     id: CampaignId,
     name: String,
     engine: Engine,
+    /// The rules of the campaign as it is now configured.
+    policy: Arc<CampaignPolicy>,
     /// The sending end of the campaign's own queue, for the routes of its legs.
     inputs: mpsc::Sender<CampaignInput>,
     /// Requests to the store that have no answer yet.
@@ -109,6 +112,7 @@ impl Task {
             trunks: usable,
         };
         let mut engine = Engine::new(config, rand::random(), recovered, now);
+        let policy = Arc::new(CampaignPolicy::new(&dialer.rules, Arc::clone(engine.config())));
         let (legs, agent_legs) = engine.owned_legs();
         for leg in legs.map(|leg| leg.0).chain(agent_legs.map(|leg| leg.0)) {
             dialer.routes.enter(leg, &inputs);
@@ -122,6 +126,7 @@ impl Task {
             id,
             name,
             engine,
+            policy,
             inputs,
             asked: FuturesUnordered::new(),
             own_events: Vec::new(),
@@ -263,6 +268,8 @@ impl Task {
             trunks: usable,
         };
         self.engine.configure(self.dialer.clock.now(), config);
+        let config = Arc::clone(self.engine.config());
+        self.policy = Arc::new(CampaignPolicy::new(&self.dialer.rules, config));
         self.feed(Input::SetActive(active));
         // New calling hours can make contacts due. So can a pause and an activation that arrive as one change.
         self.feed(Input::WorkAdded);
@@ -416,11 +423,7 @@ impl Task {
             connected: None,
         };
         self.timings.insert(new.leg, timing);
-        let pending = self
-            .dialer
-            .writer
-            .prepare(new, Arc::clone(self.engine.config()))
-            .await;
+        let pending = self.dialer.writer.prepare(new, Arc::clone(&self.policy)).await;
         self.asked.push(Box::pin(async move {
             Input::Prepared {
                 attempt,
@@ -430,11 +433,11 @@ impl Task {
     }
 
     fn refill(&mut self, limit: usize) {
-        let (dialer, campaign) = (self.dialer.clone(), Arc::clone(self.engine.config()));
+        let (dialer, policy) = (self.dialer.clone(), Arc::clone(&self.policy));
         let (name, inputs) = (self.name.clone(), self.inputs.clone());
         self.asked.push(Box::pin(async move {
             let now = dialer.clock.now().wall;
-            match dialer.store.lease(campaign.id, &campaign.settings, limit, now).await {
+            match dialer.store.lease(&policy, limit, now).await {
                 Ok(Leased { leads, next_due, .. }) => Input::Leads { leads, next_due },
                 Err(err) => {
                     warn!(campaign.name = %name, error = %Chain(&err), "no contacts could be leased for `{name}`; trying again");

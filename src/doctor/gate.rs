@@ -5,11 +5,17 @@ use super::DoctorError;
 use crate::store::Store;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use paceline_core::campaign::CampaignConfig;
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::suppression::SuppressionSettings;
-use paceline_core::gate::{GateFacts, GateVerdict, decide};
-use paceline_core::number::E164;
+use paceline_core::gate::{
+    CampaignPolicy, ContactFacts, Datum, Facts, GateVerdict, PlannedCall, Purpose, RuleVerdict, Rulebook,
+    Zone,
+};
+use paceline_core::ids::CampaignId;
+use paceline_core::number::{E164, NumberText};
 use paceline_core::time::Wall;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The choice whether the gate decides about the test call.
@@ -25,9 +31,10 @@ pub enum AskGate {
     NotAsked,
 }
 
-/// The reason why the call may not be placed now. The calling hours are those of a new campaign.
+/// The reason why the call may not be placed now, by the rules of regulators and the calling hours of a new campaign.
 pub(super) async fn refusal(
     store: &Store,
+    rules: &Arc<Rulebook>,
     number: &E164,
     time_zone: Option<&str>,
     now: Wall,
@@ -37,49 +44,92 @@ pub(super) async fn refusal(
     if SuppressionSettings::default().refuses(&listed).is_some() {
         return Ok(Some("the number is on a do-not-call list".to_owned()));
     }
-    let zones: Vec<String> = match time_zone {
+    let stated: Vec<String> = match time_zone {
         Some(zone) => vec![zone.to_owned()],
         None => {
             let contacts = store.contacts_with_number(number, ROWS_MAX).await;
-            let stated = contacts
-                .map_err(DoctorError::Store)?
-                .into_iter()
-                .filter_map(|c| c.contact.time_zone);
-            let stated: Vec<_> = stated.collect();
-            if stated.is_empty() {
-                let places = paceline_places::of_number(number);
-                places.zones.iter().map(|zone| zone.name().to_owned()).collect()
-            } else {
-                stated
-            }
+            let contacts = contacts.map_err(DoctorError::Store)?.into_iter();
+            contacts.filter_map(|c| c.contact.time_zone).collect()
         }
     };
-    let hours = CampaignSettings::default().hours;
-    if zones.is_empty() {
-        let why = "this number does not say where its phone is: say it with `--time-zone`, such as `--time-zone America/New_York`";
-        return Ok(Some(why.to_owned()));
-    }
-    for zone in zones {
-        let facts = GateFacts {
-            time_zone: Some(zone.clone()),
-            suppressed: None,
-        };
-        match decide(&hours, &facts, now, Duration::from_secs(super::call::RING_S)).verdict {
-            GateVerdict::Allow => {}
-            GateVerdict::Defer { until_ms } => {
-                let at = Timestamp::from_millisecond(until_ms.0)
-                    .ok()
-                    .zip(TimeZone::get(&zone).ok());
-                let at = at.map(|(at, zone)| at.to_zoned(zone).strftime("%Y-%m-%d %H:%M").to_string());
-                let from = at
-                    .map(|at| format!(", it may be placed from {at} there"))
-                    .unwrap_or_default();
-                return Ok(Some(format!("it is not a time to call in {zone}{from}")));
-            }
-            GateVerdict::Deny => return Ok(Some(format!("`{zone}` is not the IANA time zone of a place"))),
+    let mut zones = Vec::with_capacity(stated.len());
+    for name in &stated {
+        match Zone::named(name) {
+            Ok(zone) => zones.push(Some(zone)),
+            Err(_) => return Ok(Some(format!("`{name}` is not the IANA time zone of a place"))),
         }
     }
-    Ok(None)
+    if zones.is_empty() {
+        zones.push(None);
+    }
+    let policy = policy(rules);
+    Ok(zones
+        .into_iter()
+        .find_map(|zone| against(&policy, number, zone, now)))
+}
+
+/// The rules of a new campaign. A test call sells nothing.
+fn policy(rules: &Arc<Rulebook>) -> CampaignPolicy {
+    let mut settings = CampaignSettings::default();
+    settings.compliance.purpose = Purpose::Service;
+    let config = CampaignConfig {
+        id: CampaignId(0),
+        settings,
+        trunks: Vec::new(),
+    };
+    CampaignPolicy::new(rules, Arc::new(config))
+}
+
+/// The reason against a call to a phone in this zone, or anywhere where the number may be. Rules about a caller id or a ring
+/// time are not asked: the test call has no campaign whose settings they could be.
+fn against(policy: &CampaignPolicy, number: &E164, zone: Option<Zone>, now: Wall) -> Option<String> {
+    let facts = Facts {
+        number: paceline_places::of_number(number),
+        address: None,
+        contact: ContactFacts {
+            time_zone: zone,
+            ..ContactFacts::default()
+        },
+        history: &[],
+        suppressed: &[],
+    };
+    let call = PlannedCall {
+        number: NumberText(number.expose()),
+        ..policy.call(now, Duration::from_secs(super::call::RING_S))
+    };
+    let decision = policy.rules().decide(&call, &facts);
+    let against = decision
+        .reasons
+        .iter()
+        .filter(|reason| reason.verdict != RuleVerdict::Allow);
+    let mut texts = against.filter_map(|reason| match reason.datum {
+        Datum::Hours { zone, .. } => {
+            let from = from(decision.verdict, zone).unwrap_or_default();
+            Some(format!("it is not a time to call in {zone}{from}"))
+        }
+        Datum::Text(text) => Some(format!("a call to this number is never allowed: {text}")),
+        Datum::Attempts { .. }
+        | Datum::Pause { .. }
+        | Datum::Consent { .. }
+        | Datum::CallerId { .. }
+        | Datum::RingTime { .. }
+        | Datum::Allowlist { .. }
+        | Datum::Lists(_) => None,
+    });
+    texts.next()
+}
+
+/// The end of the wait, in the time of the zone.
+fn from(verdict: GateVerdict, zone: Zone) -> Option<String> {
+    let GateVerdict::Defer { until_ms } = verdict else {
+        return None;
+    };
+    let at = Timestamp::from_millisecond(until_ms.0).ok()?;
+    let at = at.to_zoned(TimeZone::get(zone.name()).ok()?);
+    Some(format!(
+        ", it may be placed from {} there",
+        at.strftime("%Y-%m-%d %H:%M")
+    ))
 }
 
 #[cfg(test)]
@@ -102,11 +152,15 @@ mod tests {
         let (york, berlin) = (number("+12025550123"), number("+493023125012"));
         let noon_in_york = at("2027-07-01T16:00:00Z");
         let night_in_york = at("2027-07-02T01:30:00Z");
-        let ask = async |number: &E164, zone, now| refusal(&store, number, zone, now).await.unwrap();
+        let ask = async |number: &E164, zone, now| {
+            refusal(&store, Rulebook::shipped().unwrap(), number, zone, now)
+                .await
+                .unwrap()
+        };
 
         let toll_free = number("+18005550123");
         let nowhere = ask(&toll_free, None, noon_in_york).await.unwrap();
-        assert!(nowhere.contains("--time-zone"), "{nowhere}");
+        assert!(nowhere.contains("never allowed"), "{nowhere}");
         assert_eq!(
             ask(&york, None, noon_in_york).await,
             None,

@@ -1,5 +1,5 @@
 use super::*;
-use paceline_core::gate::{GateDecision, GateReason, GateStage, GateVerdict};
+use paceline_core::gate::{GateStage, GateVerdict};
 use paceline_core::pacing::{EffectiveMode, LaunchLimit, PacingReport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -29,11 +29,7 @@ fn busy() -> Metrics {
     metrics.stale().inc();
     let store = metrics.store();
     store.commit.observe(Duration::from_millis(2));
-    let decision = GateDecision {
-        verdict: GateVerdict::Deny,
-        reasons: vec![GateReason::Dnc],
-    };
-    store.count_decision(GateStage::Lease, &decision);
+    store.count_decision(GateStage::Lease, GateVerdict::Deny, "suppressed");
     let queue = metrics.queue("store_changes");
     queue.depth.set(7);
     queue.dropped.inc();
@@ -56,7 +52,7 @@ fn the_shown_counters_equal_the_counted_answers() {
         r#"paceline_attempts_in_progress{campaign="spring \"offer\"",phase="ringing"} 2"#,
         r#"paceline_agents{campaign="spring \"offer\"",state="reserved"} 2"#,
         r#"paceline_hopper_contacts{campaign="spring \"offer\""} 40"#,
-        r#"paceline_gate_decisions_total{stage="lease",verdict="deny",reason="dnc"} 1"#,
+        r#"paceline_gate_decisions_total{stage="lease",verdict="deny",reason="suppressed"} 1"#,
         r#"paceline_answer_to_connect_command_seconds_bucket{le="0.0005",campaign="spring \"offer\""} 1"#,
         r#"paceline_pbx_up{pbx="office"} 1"#,
         r#"paceline_api_requests_total{method="GET",route="/api/v1/tasks/{id}",status="200"} 1"#,

@@ -29,10 +29,10 @@ async fn with_attempts() -> Api {
          INSERT INTO legs (id, attempt_id, pbx, trunk_id, created_at_ms, progress, progress_at_ms, answered_at_ms, ended_at_ms, ended_by, q850, sip, detail)
            VALUES (X'00000000000000000000000000000007', X'019A9EC1EAA07E5F8A6B000000000002', 'office', 1, 1763600100000, 'ringing', 1763600101000, 1763600105000, 1763600200000, 'network', 16, NULL, 'Normal Clearing');
          INSERT INTO gate_decisions (at_ms, task_id, contact_id, attempt_id, stage, verdict, reasons, until_ms) VALUES
-           (1763600000000, 1, 1, NULL, 'lease', 'allow', 'clear', NULL),
-           (1763600000001, 1, 1, X'019A9EC064007E5F8A6B000000000001', 'originate', 'allow', 'clear', NULL),
-           (1763600099999, 1, 1, NULL, 'lease', 'allow', 'clear', NULL),
-           (1763600100000, 1, 1, X'019A9EC1EAA07E5F8A6B000000000002', 'originate', 'allow', 'clear', NULL);
+           (1763600000000, 1, 1, NULL, 'lease', 'allow', '[{\"profile\":\"paceline\",\"rule\":\"campaign_hours\",\"verdict\":\"allow\",\"citation\":\"\",\"text\":\"so\"}]', NULL),
+           (1763600000001, 1, 1, X'019A9EC064007E5F8A6B000000000001', 'originate', 'allow', '[{\"profile\":\"paceline\",\"rule\":\"campaign_hours\",\"verdict\":\"allow\",\"citation\":\"\",\"text\":\"so\"}]', NULL),
+           (1763600099999, 1, 1, NULL, 'lease', 'allow', '[{\"profile\":\"paceline\",\"rule\":\"campaign_hours\",\"verdict\":\"allow\",\"citation\":\"\",\"text\":\"so\"}]', NULL),
+           (1763600100000, 1, 1, X'019A9EC1EAA07E5F8A6B000000000002', 'originate', 'allow', '[{\"profile\":\"paceline\",\"rule\":\"campaign_hours\",\"verdict\":\"allow\",\"citation\":\"\",\"text\":\"so\"}]', NULL);
          INSERT INTO recordings (name, attempt_id, agent_id, pbx, state, asked_at_ms, started_at_ms, ended_at_ms, duration_ms)
            VALUES ('paceline-7', X'019A9EC1EAA07E5F8A6B000000000002', 1, 'office', 'complete', 1763600105041, 1763600105100, 1763600200000, 94900);",
     )
@@ -104,7 +104,13 @@ async fn an_attempt_is_shown_with_all_that_led_to_it() {
           "stage": "originate",
           "verdict": "allow",
           "reasons": [
-            "clear"
+            {
+              "profile": "paceline",
+              "rule": "campaign_hours",
+              "verdict": "allow",
+              "citation": "",
+              "text": "so"
+            }
           ],
           "until": null
         },
@@ -115,7 +121,13 @@ async fn an_attempt_is_shown_with_all_that_led_to_it() {
           "stage": "lease",
           "verdict": "allow",
           "reasons": [
-            "clear"
+            {
+              "profile": "paceline",
+              "rule": "campaign_hours",
+              "verdict": "allow",
+              "citation": "",
+              "text": "so"
+            }
           ],
           "until": null
         }

@@ -52,6 +52,12 @@ async fn a_name_is_enough_for_a_campaign() {
             }
           ]
         },
+        "compliance": {
+          "purpose": "marketing",
+          "subject": null,
+          "debt_attribute": null,
+          "profiles": []
+        },
         "answering": {
           "connect_limit_ms": 2000,
           "abandon_message": null
@@ -292,6 +298,12 @@ async fn settings_are_replaced_whole_and_checked() {
               "until_minute": 1200
             }
           ]
+        },
+        "compliance": {
+          "purpose": "marketing",
+          "subject": null,
+          "debt_attribute": null,
+          "profiles": []
         },
         "answering": {
           "connect_limit_ms": 2000,

@@ -243,11 +243,11 @@ async fn why_explains_all_decisions_about_a_contact() {
         "INSERT INTO attempts (id, campaign_id, task_id, contact_id, number, ordinal, created_at_ms, ended_at_ms, outcome)
            VALUES (X'0198A1B2C3D47E5F8A6B7C8D9E0F1A2B', 1, 1, 1, '+12025550123', 1, 1763600000000, 1763600025000, 'no_answer');
          INSERT INTO gate_decisions (at_ms, task_id, contact_id, attempt_id, stage, verdict, reasons, until_ms) VALUES
-           (1763590000000, 1, 1, NULL, 'lease', 'defer', 'outside_hours', 1763600000000),
-           (1763600000000, 1, 1, NULL, 'lease', 'allow', 'clear', NULL),
-           (1763600000001, 1, 1, X'0198A1B2C3D47E5F8A6B7C8D9E0F1A2B', 'originate', 'allow', 'clear', NULL),
-           (1763600000000, 1, 2, NULL, 'lease', 'deny', 'dnc', NULL),
-           (1763600000000, 1, 3, NULL, 'lease', 'defer', 'outside_hours', 4100000000000);
+           (1763590000000, 1, 1, NULL, 'lease', 'defer', '[{\"profile\":\"paceline\",\"rule\":\"campaign_hours\",\"verdict\":\"defer\",\"citation\":\"\",\"text\":\"so\"}]', 1763600000000),
+           (1763600000000, 1, 1, NULL, 'lease', 'allow', '[{\"profile\":\"paceline\",\"rule\":\"campaign_hours\",\"verdict\":\"allow\",\"citation\":\"\",\"text\":\"so\"}]', NULL),
+           (1763600000001, 1, 1, X'0198A1B2C3D47E5F8A6B7C8D9E0F1A2B', 'originate', 'allow', '[{\"profile\":\"paceline\",\"rule\":\"campaign_hours\",\"verdict\":\"allow\",\"citation\":\"\",\"text\":\"so\"}]', NULL),
+           (1763600000000, 1, 2, NULL, 'lease', 'deny', '[{\"profile\":\"paceline\",\"rule\":\"suppressed\",\"verdict\":\"deny\",\"citation\":\"\",\"text\":\"so\"}]', NULL),
+           (1763600000000, 1, 3, NULL, 'lease', 'defer', '[{\"profile\":\"paceline\",\"rule\":\"campaign_hours\",\"verdict\":\"defer\",\"citation\":\"\",\"text\":\"so\"}]', 4100000000000);
          UPDATE task_contacts SET due_at_ms = 4100000000000, attempts_made = 1, last_outcome = 'no_answer' WHERE contact_id = 1;
          UPDATE task_contacts SET state = 'done', last_outcome = 'blocked' WHERE contact_id = 2;
          UPDATE task_contacts SET due_at_ms = 4100000000000 WHERE contact_id = 3;
@@ -304,7 +304,13 @@ async fn why_explains_all_decisions_about_a_contact() {
           "stage": "originate",
           "verdict": "allow",
           "reasons": [
-            "clear"
+            {
+              "profile": "paceline",
+              "rule": "campaign_hours",
+              "verdict": "allow",
+              "citation": "",
+              "text": "so"
+            }
           ],
           "until": null
         },
@@ -315,7 +321,13 @@ async fn why_explains_all_decisions_about_a_contact() {
           "stage": "lease",
           "verdict": "allow",
           "reasons": [
-            "clear"
+            {
+              "profile": "paceline",
+              "rule": "campaign_hours",
+              "verdict": "allow",
+              "citation": "",
+              "text": "so"
+            }
           ],
           "until": null
         },
@@ -326,7 +338,13 @@ async fn why_explains_all_decisions_about_a_contact() {
           "stage": "lease",
           "verdict": "defer",
           "reasons": [
-            "outside_hours"
+            {
+              "profile": "paceline",
+              "rule": "campaign_hours",
+              "verdict": "defer",
+              "citation": "",
+              "text": "so"
+            }
           ],
           "until": "2025-11-20T00:53:20.000Z"
         }
@@ -363,8 +381,8 @@ async fn why_explains_all_decisions_about_a_contact() {
             .expect(200);
         why["tasks"][0]["explanation"].as_str().unwrap().to_owned()
     };
-    assert_snapshot!(explained(2).await, @"finished: the gate refused it for good (dnc)");
-    assert_snapshot!(explained(3).await, @"deferred by the gate (outside_hours) until 2099-12-03T16:53:20.000Z");
+    assert_snapshot!(explained(2).await, @"finished: the gate refused it for good (paceline suppressed)");
+    assert_snapshot!(explained(3).await, @"deferred by the gate (paceline campaign_hours) until 2099-12-03T16:53:20.000Z");
     assert_snapshot!(explained(4).await, @"finished after 2 attempts, the last one `answered`");
     assert_snapshot!(explained(5).await, @"due: it is dialed as soon as an agent is free; GET /api/v1/live tells what is in the way");
     api.post(
@@ -375,6 +393,12 @@ async fn why_explains_all_decisions_about_a_contact() {
     .expect(200);
     assert_snapshot!(explained(5).await, @"will be refused: all of its numbers are on the do-not-call list");
     api.delete("/api/v1/dnc/1").await.expect(204);
+    let listed = json!({"numbers": ["2025550124"], "reason": "asked"});
+    api.post("/api/v1/dnc", listed).await.expect(200);
+    api.dialer.told();
+    api.delete("/api/v1/dnc/2").await.expect(204);
+    assert_eq!(api.dialer.told(), ["task 1 of campaign 1 changed"]);
+    assert_snapshot!(explained(2).await, @"due: it is dialed as soon as an agent is free; GET /api/v1/live tells what is in the way");
     api.post("/api/v1/campaigns/1/pause", Value::Null)
         .await
         .expect(200);

@@ -223,7 +223,10 @@ impl Api {
         // What imports leave to be done is done here as in a running Paceline.
         let jobs = Jobs::new(&metrics, clock);
         let (filling, clearing) = (
-            Filling { store: store.clone() },
+            Filling {
+                store: store.clone(),
+                dialer: dialer.clone(),
+            },
             Clearing { store: store.clone() },
         );
         tokio::spawn(jobs.clone().run(filling));

@@ -6,6 +6,7 @@ use paceline_core::campaign::CampaignConfig;
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::command::{Change, NewAttempt};
+use paceline_core::gate::CampaignPolicy;
 use paceline_core::ids::{AttemptId, CampaignId, LegId, PbxName, TrunkId};
 use paceline_core::outcome::Outcome;
 use serde_json::{Value, json};
@@ -21,20 +22,19 @@ async fn with_finished_task(api: &Api, outcomes: &[Outcome]) {
     let pool: Vec<String> = (0..outcomes.len()).map(|n| format!("20255501{n:02}")).collect();
     let task = json!({"name": "week 47", "number_pool": pool});
     api.post("/api/v1/tasks", task).await.expect(201);
-    let campaign = Arc::new(CampaignConfig {
-        id: CampaignId(1),
+    let campaign = CampaignId(1);
+    let config = CampaignConfig {
+        id: campaign,
         settings: CampaignSettings {
             hours: CallingHours::always(),
             ..CampaignSettings::default()
         },
         trunks: Vec::new(),
-    });
+    };
+    let rules = paceline::demo::loopback_rules().unwrap();
+    let policy = Arc::new(CampaignPolicy::new(&rules, Arc::new(config)));
     let now = paceline::clock::Clock::real().now().wall;
-    let leased = api
-        .store
-        .lease(campaign.id, &campaign.settings, outcomes.len(), now)
-        .await
-        .unwrap();
+    let leased = api.store.lease(&policy, outcomes.len(), now).await.unwrap();
     assert_eq!(leased.leads.len(), outcomes.len());
     let writer = api.store.writer();
     for (lead, outcome) in leased.leads.into_iter().zip(outcomes) {
@@ -47,7 +47,7 @@ async fn with_finished_task(api: &Api, outcomes: &[Outcome]) {
             created_at: now,
             ring_timeout: Duration::from_secs(25),
         };
-        writer.prepare(new.clone(), Arc::clone(&campaign)).await.await;
+        writer.prepare(new.clone(), Arc::clone(&policy)).await.await;
         let ended = Change::AttemptEnded {
             attempt: new.attempt,
             leg: new.leg,
@@ -58,7 +58,7 @@ async fn with_finished_task(api: &Api, outcomes: &[Outcome]) {
             retry_at: None,
             spends_try: true,
         };
-        writer.change(campaign.id, ended).await;
+        writer.change(campaign, ended).await;
     }
     writer.flush().await;
     let until = tokio::time::Instant::now() + Duration::from_secs(10);

@@ -230,9 +230,10 @@ impl<S: Site> System<S> {
 
     fn write_config(&self) {
         let text = format!(
-            "[server]\nlisten = \"127.0.0.1:{}\"\n\n[store]\nurl = \"{}\"\n\n{}",
+            "[server]\nlisten = \"127.0.0.1:{}\"\n\n[store]\nurl = \"{}\"\n\n[compliance]\noverlays = [{:?}]\n\n{}",
             self.port,
             self.store_url,
+            concat!(env!("CARGO_MANIFEST_DIR"), "/data/loopback-rules.toml"),
             self.lab.sections(),
         );
         std::fs::write(self.config_file(), text).expect("the configuration file is written");

@@ -15,10 +15,16 @@ use paceline_core::ids::{AgentId, CampaignId, ContactListId, PbxName, TrunkId};
 use paceline_core::input::AgentRequest;
 use paceline_core::time::Wall;
 use paceline_sim::SimConfig;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const SPEED: f64 = 10.0;
-/// Whose clocks show UTC.
+/// Area codes of the US, one for each list.
+const AREAS: [i64; 28] = [
+    202, 203, 205, 206, 207, 208, 212, 213, 214, 215, 217, 303, 304, 305, 307, 312, 313, 314, 315, 401, 402,
+    404, 405, 406, 407, 408, 409, 410,
+];
+/// A zone whose clocks show UTC.
 const OPEN: &str = "Atlantic/Reykjavik";
 /// Five hours ahead of it at least, or ten behind.
 const CLOSED: [&str; 6] = [
@@ -95,6 +101,7 @@ struct Floor {
     clock: Clock,
     trunk: TrunkId,
     scale: Scale,
+    lists: AtomicUsize,
 }
 
 impl Floor {
@@ -119,9 +126,16 @@ impl Floor {
             handle,
         };
         let writer = store.writer_in(&clock);
-        let dialer = Dialer::start(store.clone(), writer, clock, metrics, vec![pbx])
-            .await
-            .unwrap();
+        let dialer = Dialer::start(
+            store.clone(),
+            writer,
+            clock,
+            paceline::demo::loopback_rules().unwrap(),
+            metrics,
+            vec![pbx],
+        )
+        .await
+        .unwrap();
         Self {
             db,
             store,
@@ -129,6 +143,7 @@ impl Floor {
             clock,
             trunk,
             scale: if is_full() { FULL } else { SHORT },
+            lists: AtomicUsize::new(0),
         }
     }
 
@@ -148,7 +163,7 @@ impl Floor {
         id
     }
 
-    /// A list of so many, in these zones in turn; none: the campaign's.
+    /// A list of so many, in these zones in turn, with numbers of an area code of its own.
     async fn list(&self, count: u32, zones: &[&str]) -> ContactListId {
         let name = format!("list {}", uuid::Uuid::new_v4());
         let made = self
@@ -161,12 +176,9 @@ impl Floor {
             .zip(zones)
             .map(|(n, zone)| format!(" WHEN {n} THEN '{zone}'"))
             .collect();
-        let zone = if zones.is_empty() {
-            "NULL".to_owned()
-        } else {
-            format!("CASE i % {}{whens} END", zones.len())
-        };
-        let (last, first) = (count - 1, id * 10_000_000);
+        let zone = format!("CASE i % {}{whens} END", zones.len());
+        let area = AREAS[self.lists.fetch_add(1, Ordering::Relaxed)];
+        let (last, first) = (count - 1, area * 10_000_000 + 2_000_000);
         let sql = format!(
             "INSERT INTO contacts (list_id, name, time_zone) WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n \
              WHERE i < {last}) SELECT {id}, '+1' || ({first} + i), {zone} FROM n"
@@ -324,7 +336,7 @@ async fn contacts_that_must_wait_keep_no_other_contact_from_being_called(db: Db)
     let scale = &floor.scale;
     let open_hours = hours_of_now(&floor.clock, OPEN);
     let healthy = floor.campaign("healthy", open_hours.clone()).await;
-    let plenty = floor.list(scale.agents * 800, &[]).await;
+    let plenty = floor.list(scale.agents * 800, &[OPEN]).await;
     floor.task(healthy, plenty).await;
     floor.agents(healthy, scale.agents).await;
     floor.warm_up(healthy).await;
@@ -337,7 +349,7 @@ async fn contacts_that_must_wait_keep_no_other_contact_from_being_called(db: Db)
     for n in 0..scale.closed_campaigns {
         let closed = hours_of_now(&floor.clock, CLOSED[0]);
         let closed = floor.campaign(&format!("closed {n}"), closed).await;
-        let list = floor.list(scale.closed_contacts, &[]).await;
+        let list = floor.list(scale.closed_contacts, &CLOSED[..1]).await;
         floor.task(closed, list).await;
         floor.agents(closed, 2).await;
     }

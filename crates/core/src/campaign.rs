@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod answering;
+pub mod compliance;
 pub mod dialing;
 pub mod hours;
 pub mod pacing;
@@ -80,6 +81,7 @@ impl CampaignConfig {
             dialing,
             pacing,
             hours,
+            compliance: _,
             answering,
             agents: _,
             recording: _,

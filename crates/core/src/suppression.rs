@@ -2,7 +2,6 @@
 //! The look-up of a number is the store's.
 
 use crate::campaign::suppression::SuppressionSettings;
-use crate::gate::GateReason;
 use crate::words::words;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -33,6 +32,18 @@ words! {
         Internal = "internal",
         /// An allowlist. A campaign that names it calls its numbers only.
         Allow = "allow",
+    }
+}
+
+words! {
+    /// The reason why a campaign's lists refuse a number. The gate's decision names it.
+    ListRefusal {
+        /// The number is on the do-not-call list.
+        Dnc = "dnc",
+        /// The number is on a suppression list: a registry, or one of the team's own.
+        Suppressed = "suppressed",
+        /// The number is not on the campaign's allowlist.
+        NotAllowlisted = "not_allowlisted",
     }
 }
 
@@ -131,24 +142,24 @@ pub struct Listed {
 
 impl SuppressionSettings {
     /// The reason why the campaign must not call the number; `None` if its lists allow it.
-    pub fn refuses(&self, listed: &Listed) -> Option<GateReason> {
+    pub fn refuses(&self, listed: &Listed) -> Option<ListRefusal> {
         let holds = |scope: &DncScope| match scope {
             DncScope::All => true,
             DncScope::List(name) => self.lists.contains(name),
         };
         if listed.scopes.iter().any(holds) {
-            return Some(GateReason::Dnc);
+            return Some(ListRefusal::Dnc);
         }
         let suppresses = |kind: ListKind| match kind {
             ListKind::Registry | ListKind::Internal => true,
             ListKind::Allow => false,
         };
         if listed.lists.iter().any(|(_, kind)| suppresses(*kind)) {
-            return Some(GateReason::Suppressed);
+            return Some(ListRefusal::Suppressed);
         }
         let allows = |allowlist: &ListName| listed.lists.contains(&(allowlist.clone(), ListKind::Allow));
         match &self.allowlist {
-            Some(allowlist) if !allows(allowlist) => Some(GateReason::NotAllowlisted),
+            Some(allowlist) if !allows(allowlist) => Some(ListRefusal::NotAllowlisted),
             Some(_) | None => None,
         }
     }
@@ -189,10 +200,10 @@ mod tests {
         listed.scopes = vec![DncScope::List(name("brand-a"))];
         assert_eq!(settings.refuses(&listed), None);
         settings.lists = vec![name("brand-a")];
-        assert_eq!(settings.refuses(&listed), Some(GateReason::Dnc));
+        assert_eq!(settings.refuses(&listed), Some(ListRefusal::Dnc));
         listed.scopes = vec![DncScope::All];
         settings.lists.clear();
-        assert_eq!(settings.refuses(&listed), Some(GateReason::Dnc));
+        assert_eq!(settings.refuses(&listed), Some(ListRefusal::Dnc));
     }
 
     #[test]
@@ -206,9 +217,9 @@ mod tests {
         settings.allowlist = Some(name("agreed"));
         assert_eq!(settings.refuses(&listed), None);
         let not_listed = Listed::default();
-        assert_eq!(settings.refuses(&not_listed), Some(GateReason::NotAllowlisted));
+        assert_eq!(settings.refuses(&not_listed), Some(ListRefusal::NotAllowlisted));
         // A list of the same name that is not an allowlist allows nothing.
         listed.lists = vec![(name("agreed"), ListKind::Registry)];
-        assert_eq!(settings.refuses(&listed), Some(GateReason::Suppressed));
+        assert_eq!(settings.refuses(&listed), Some(ListRefusal::Suppressed));
     }
 }

@@ -10,6 +10,7 @@ use crate::pbx::SimPbx;
 use crate::random::{ChaCha8Rng, stream};
 use paceline_core::campaign::agents::AgentSettings;
 use paceline_core::campaign::answering::AnsweringSettings;
+use paceline_core::campaign::compliance::ComplianceSettings;
 use paceline_core::campaign::dialing::DialingSettings;
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::pacing::PacingSettings;
@@ -447,6 +448,7 @@ fn settings(options: &WorldOptions) -> CampaignSettings {
             ],
         },
         hours: CallingHours::always(),
+        compliance: ComplianceSettings::default(),
         answering: AnsweringSettings {
             connect_limit_ms: 2_000,
             abandon_message: options.message.then(|| Sound::new("sound:sorry").ok()).flatten(),

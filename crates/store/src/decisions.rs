@@ -3,7 +3,7 @@
 use super::Store;
 use super::db::{Row, args};
 use super::error::{DbError, StoreError};
-use paceline_core::gate::{GateReason, GateStage, GateVerdict};
+use paceline_core::gate::{GateStage, GateVerdict, RuleReason};
 use paceline_core::ids::{AttemptId, ContactId, TaskId};
 use paceline_core::time::Wall;
 
@@ -22,8 +22,8 @@ pub struct DecisionRow {
     pub stage: GateStage,
     /// Allowed, deferred or denied.
     pub verdict: GateVerdict,
-    /// The reasons, the most important first.
-    pub reasons: Vec<GateReason>,
+    /// For an `allow` every rule that was asked, otherwise those that defer or deny.
+    pub reasons: Vec<RuleReason>,
 }
 
 /// Decisions about the contact itself, and about its bucket while the contact waited in it. A bucket's decision that
@@ -78,12 +78,9 @@ impl Store {
     }
 }
 
-/// Parses the reasons of a stored decision. Fails on an unknown word.
-pub(super) fn reasons(stored: &str) -> Result<Vec<GateReason>, DbError> {
-    let words = stored.split(',').map(str::parse);
-    words
-        .collect::<Result<_, _>>()
-        .map_err(|_| DbError::decode("reason"))
+/// Reads the reasons of a stored decision.
+pub(super) fn reasons(stored: &str) -> Result<Vec<RuleReason>, DbError> {
+    serde_json::from_str(stored).map_err(|_| DbError::decode("reason"))
 }
 
 fn decision(row: &Row, contact: ContactId) -> Result<DecisionRow, DbError> {

@@ -6,6 +6,7 @@ use super::db::{Row, Tx, args};
 use super::error::{DbError, StoreError};
 use super::ledger::{self, NewFact};
 use super::select::Select;
+use super::tasks::reopen::{TasksToDial, reopen_denied};
 use super::{Store, query};
 use paceline_core::ids::{AgentId, AttemptId, CampaignId};
 use paceline_core::number::E164;
@@ -107,12 +108,12 @@ impl Store {
         Ok(added)
     }
 
-    /// Removes the entry with this id. Returns false if it does not exist.
-    pub async fn remove_dnc(&self, id: i64, now: Wall) -> Result<bool, StoreError> {
+    /// Removes the entry with this id. Returns the tasks that may call the number now; `None` if there is no such entry.
+    pub async fn remove_dnc(&self, id: i64, now: Wall) -> Result<Option<TasksToDial>, StoreError> {
         let delete = "DELETE FROM dnc WHERE id = $1 RETURNING number";
         self.write("take off the do-not-call list", async |tx| {
             let Some(row) = tx.rows(delete, args![id]).await?.pop() else {
-                return Ok(false);
+                return Ok(None);
             };
             let number = row.number(0)?;
             let lifted = NewFact {
@@ -123,7 +124,13 @@ impl Store {
                 body: "{}".to_owned(),
             };
             ledger::record(tx, &[lifted]).await?;
-            Ok(true)
+            let contacts = "SELECT contact_id FROM contact_numbers WHERE number = $1";
+            let rows = tx.rows(contacts, args![number.expose()]).await?;
+            let contacts = rows
+                .iter()
+                .map(|row| row.get::<i64>(0))
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok(Some(reopen_denied(tx, contacts.into_iter()).await?))
         })
         .await
     }

@@ -17,6 +17,7 @@ use super::contacts::insert_list;
 use super::db::{Row, args};
 use super::error::{DbError, Stop, StoreError};
 use super::select::Select;
+use super::tasks::reopen::TasksToDial;
 use paceline_core::ids::{ContactListId, ImportId};
 use paceline_core::time::Wall;
 use std::collections::BTreeMap;
@@ -241,19 +242,19 @@ impl Store {
     }
 
     /// Completes every published import that still has additions to contacts of its list. Returns the number of
-    /// imports.
-    pub async fn fill_published_imports(&self) -> Result<u64, StoreError> {
+    /// imports, and the tasks whose contacts they have changed.
+    pub async fn fill_published_imports(&self) -> Result<(u64, TasksToDial), StoreError> {
         let published = "SELECT id FROM imports i WHERE state = 'published' \
             AND EXISTS (SELECT 1 FROM import_fills f WHERE f.import_id = i.id) ORDER BY id";
-        let mut filled = 0;
+        let (mut filled, mut changed) = (0, TasksToDial::new());
         for id in self
             .read_all("find published imports", published, &[], |row| row.get(0))
             .await?
         {
-            self.finish_publishing(ImportId(id)).await?;
+            changed.extend(self.finish_publishing(ImportId(id)).await?);
             filled += 1;
         }
-        Ok(filled)
+        Ok((filled, changed))
     }
 
     /// Deletes the staged contacts of an import in the state `clearing`, in slices. Does nothing in any other state.

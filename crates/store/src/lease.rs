@@ -1,7 +1,7 @@
 //! Leasing: chooses the contacts to call next, if the gate allows them and their number is free. One lease is one
 //! transaction that looks at a bounded number of contacts, so contacts that must wait neither starve nor block others.
 //!
-//! Contacts for which the gate's rules of time give the same answer share one bucket of their task. A lease asks the
+//! Contacts whose numbers may be in the same places share one bucket of their task: the rules of hours say the same of all. A lease asks the
 //! gate about the bucket first. If the gate defers it, the whole bucket waits as one row with one decision in the
 //! ledger, and the lease does not look at its contacts. Tasks take turns.
 
@@ -15,15 +15,14 @@ use super::bulk_statement::BulkStatement;
 use super::db::{Arg, CommitError, Dialect, Row, TRANSACTION_TIMEOUT, Tx, args};
 use super::dial::complete_tasks;
 use super::error::{DbError, DbErrorKind, StoreError};
+use super::facts::{Callee, Case, Histories, Judgement, add_tags, callee_columns, histories, localities};
 use super::suppression::Lists;
-use decided::reasons;
-use paceline_core::campaign::hours::CallingHours;
-use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::suppression::SuppressionSettings;
-use paceline_core::gate::{self, GateDecision, GateFacts, GateReason, GateStage, GateVerdict};
+use paceline_core::gate::{CampaignPolicy, GateStage, GateVerdict, Locality};
 use paceline_core::ids::{CampaignId, ContactId, TaskId};
 use paceline_core::input::Lead;
 use paceline_core::outcome::Outcome;
+use paceline_core::suppression::ListRefusal;
 use paceline_core::time::Wall;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -56,6 +55,8 @@ const ROUNDS_MAX: usize = 32;
 /// Contacts read at a time, so that a few contacts that must wait do not cost a query each.
 const PAGE_MIN: usize = 16;
 const PAGE_MAX: usize = 256;
+/// A list of a whole country has 50 to 100 open buckets. With an equal share each would cost a query for one contact.
+const BUCKET_SHARE_MIN: usize = 8;
 /// The value of `next_due_at_ms` if no contact is ready.
 pub(super) const NEVER: i64 = i64::MAX;
 
@@ -69,7 +70,7 @@ pub(super) const RAISE_NEXT_DUE: &str = "UPDATE tasks SET next_due_at_ms = coale
       FROM task_buckets b WHERE b.task_id = tasks.id), $2) WHERE id = $1";
 
 /// Buckets of a task that may contain due contacts. The caller holds the lock on the task's row.
-pub(super) const DUE_BUCKETS: &str = "SELECT id, time_zone, waits_from_ms, waits_until_ms, wait_reasons FROM task_buckets \
+pub(super) const DUE_BUCKETS: &str = "SELECT id, localities, waits_from_ms, waits_until_ms, wait_reasons FROM task_buckets \
     WHERE task_id = $1 AND next_due_at_ms <= $2 ORDER BY next_due_at_ms, id";
 
 /// The number in the text is [`NEVER`], because a statement over many rows has no other parameter.
@@ -122,17 +123,18 @@ macro_rules! first_number {
 }
 
 /// Due contacts with the number to dial: the first number without a do-not-call entry for every campaign, or the first of
-/// all if every number has one. `Lease::choose` looks at the other lists. The rules of time use the contact's time zone whichever number is dialed, so a contact
-/// belongs to one bucket.
+/// all if every number has one. `Lease::choose` looks at the other lists.
 pub(super) fn due_contacts(dialect: Dialect) -> &'static str {
     macro_rules! sql {
         ($lock:literal) => {
             concat!(
-                "SELECT tc.contact_id, tc.due_at_ms, tc.attempts_made, tc.tries_made, cn.number, c.time_zone, ",
+                "SELECT tc.contact_id, tc.due_at_ms, tc.attempts_made, tc.tries_made, cn.number, ",
                 "EXISTS (SELECT 1 FROM dnc d WHERE d.number = cn.number AND d.scope = 'all' ",
                 "AND (d.expires_at_ms IS NULL OR d.expires_at_ms > $2)), ",
                 "EXISTS (SELECT 1 FROM dnc d WHERE d.number = cn.number AND d.scope <> 'all'), ",
-                "EXISTS (SELECT 1 FROM number_leases n WHERE n.number = cn.number) ",
+                "EXISTS (SELECT 1 FROM number_leases n WHERE n.number = cn.number), ",
+                callee_columns!(),
+                " ",
                 "FROM task_contacts tc JOIN contacts c ON c.id = tc.contact_id ",
                 "JOIN contact_numbers cn ON cn.contact_id = tc.contact_id AND cn.position = coalesce(",
                 first_number!(
@@ -171,8 +173,8 @@ pub(super) static SETTLE: BulkStatement = BulkStatement::new(
 /// Contacts of one task for which the gate's rules of time give the same answer.
 struct Bucket {
     id: i64,
-    /// The contacts' own time zone; `None` if they have none.
-    time_zone: Option<String>,
+    /// Where the numbers of its contacts may be. Empty: each contact must be asked about.
+    localities: Vec<Locality>,
     /// The gate's last deferral: its time, its end and its reasons.
     waits: Option<(Wall, Wall, String)>,
 }
@@ -180,7 +182,8 @@ struct Bucket {
 struct Due {
     lead: Lead,
     due_at_ms: i64,
-    facts: GateFacts,
+    callee: Callee,
+    refused_by: Option<ListRefusal>,
     /// The number has entries with a scope of their own, which may be one of the campaign's.
     scoped: bool,
     held: bool,
@@ -198,21 +201,19 @@ impl Store {
     /// about each contact, stores the decision, and locks the number. If the campaign is not active, leases nothing.
     pub async fn lease(
         &self,
-        campaign: CampaignId,
-        settings: &CampaignSettings,
+        policy: &CampaignPolicy,
         limit: usize,
         now: Wall,
     ) -> Result<Leased, StoreError> {
+        let campaign = policy.config().id;
         let mut in_doubt = Vec::new();
         let leasing = async {
             self.pools.ledger().check_room()?;
             let mut tx = self.pools.begin().await?;
             let mut lease = Lease {
                 campaign,
-                hours: &settings.hours,
-                suppression: &settings.suppression,
+                policy,
                 lists: self.lists()?,
-                margin: settings.dialing.ring_timeout(),
                 now,
                 limit,
                 settled_left: SETTLED_MAX,
@@ -243,18 +244,16 @@ impl Store {
 
     pub(super) fn count_decisions(&self, decisions: &[Decided]) {
         for d in decisions {
-            self.metrics.count_decision(d.stage, &d.decision);
+            self.metrics
+                .count_decision(d.stage, d.decision.verdict, &d.decision.rule);
         }
     }
 }
 
 struct Lease<'a> {
     campaign: CampaignId,
-    hours: &'a CallingHours,
-    suppression: &'a SuppressionSettings,
+    policy: &'a CampaignPolicy,
     lists: Arc<Lists>,
-    /// The longest ring time.
-    margin: Duration,
     now: Wall,
     limit: usize,
     settled_left: usize,
@@ -287,6 +286,15 @@ impl Lease<'_> {
         let next = next.first().map(|row| row.get::<i64>(0)).transpose()?;
         self.leased.next_due = next.filter(|at| *at != NEVER).map(Wall);
         Ok(())
+    }
+
+    fn suppression(&self) -> &SuppressionSettings {
+        &self.policy.config().settings.suppression
+    }
+
+    /// The longest ring time.
+    fn ring_timeout(&self) -> Duration {
+        self.policy.config().settings.dialing.ring_timeout()
     }
 
     fn is_full(&self) -> bool {
@@ -335,6 +343,7 @@ impl Lease<'_> {
         let (mut raised, mut wanted, count) = (Vec::new(), share, open.len());
         for (n, bucket) in open.into_iter().enumerate() {
             let share = wanted.div_ceil(count.saturating_sub(n).max(1));
+            let share = share.max(BUCKET_SHARE_MIN).min(wanted);
             let before = self.leased.leads.len();
             if self
                 .lease_of_bucket(tx, &bucket, task, retries_max, share)
@@ -358,21 +367,19 @@ impl Lease<'_> {
     ) -> Result<Vec<Bucket>, DbError> {
         let (mut open, mut waits) = (Vec::with_capacity(buckets.len()), Vec::new());
         for bucket in buckets {
-            let decision = gate::decide_alike(self.hours, bucket.time_zone.as_deref(), self.now, self.margin);
-            let GateVerdict::Defer { until_ms } = decision.verdict else {
+            let Some((until_ms, decision)) = self.closed(&bucket) else {
                 open.push(bucket);
                 continue;
             };
             self.leased.deferred_buckets += 1;
-            let why = reasons(&decision);
             // A bucket can be looked at before its wait ends, because a contact in it may be due. If the gate's
             // answer is unchanged, no new decision is written.
             match bucket.waits {
-                Some((from, until, said)) if said == why && from <= self.now && self.now < until => {
+                Some((from, until, said)) if until == until_ms && from <= self.now && self.now < until => {
                     waits.push((bucket.id, from, until, said));
                 }
                 _ => {
-                    waits.push((bucket.id, self.now, until_ms, why));
+                    waits.push((bucket.id, self.now, until_ms, decision.reasons.clone()));
                     self.decisions.push(Decided {
                         at: self.now,
                         task,
@@ -394,6 +401,23 @@ impl Lease<'_> {
         Ok(open)
     }
 
+    /// The decision over a bucket in whose places it is no time to call, and its end: the first at which one of its numbers may
+    /// be called.
+    fn closed(&self, bucket: &Bucket) -> Option<(Wall, Judgement)> {
+        let call = self.policy.call(self.now, self.ring_timeout());
+        let mut first: Option<(Wall, Judgement)> = None;
+        for locality in &bucket.localities {
+            let decision = self.policy.rules().closed(&call, locality)?;
+            let GateVerdict::Defer { until_ms } = decision.verdict else {
+                return None;
+            };
+            if first.as_ref().is_none_or(|(until, _)| until_ms < *until) {
+                first = Some((until_ms, Judgement::of(&decision)));
+            }
+        }
+        first
+    }
+
     /// Leases up to `share` contacts of a bucket. Returns true if the bucket has no other due contacts.
     async fn lease_of_bucket(
         &mut self,
@@ -411,9 +435,12 @@ impl Lease<'_> {
                 .await?;
             let mut due = rows
                 .iter()
-                .map(|row| read_due(row, task, retries_max))
+                .map(|row| self.read_due(row, task, retries_max))
                 .collect::<Result<Vec<_>, _>>()?;
             let all_read = due.len() < page;
+            if self.policy.rules().reads_tags() {
+                add_tags(tx, due.iter_mut().map(|due| (due.lead.contact, &mut due.callee))).await?;
+            }
             self.choose(tx, &mut due).await?;
             let (taken, looked_at) = self.settle(tx, due, wanted).await?;
             wanted = wanted.saturating_sub(taken);
@@ -429,13 +456,14 @@ impl Lease<'_> {
     /// Decides over due contacts in order until `wanted` are allowed. Returns how many were leased and how many were
     /// looked at.
     async fn settle(&mut self, tx: &mut Tx, due: Vec<Due>, wanted: usize) -> Result<(usize, usize), DbError> {
+        let histories = histories(tx, due.iter().map(|due| (due.lead.contact, &due.lead.number))).await?;
         let mut results = Vec::with_capacity(due.len());
         let mut allowed = 0;
         for due in due {
             if allowed == wanted || self.settled_left == 0 {
                 break;
             }
-            let (result, decision) = self.decide(&due);
+            let (result, decision) = self.decide(&due, &histories);
             match result {
                 LeaseResult::Leased => allowed += 1,
                 LeaseResult::Deferred(_) | LeaseResult::Denied | LeaseResult::Locked => {
@@ -455,11 +483,41 @@ impl Lease<'_> {
         Ok((taken.len(), looked_at))
     }
 
-    fn decide(&self, due: &Due) -> (LeaseResult, Option<GateDecision>) {
+    fn read_due(&self, row: &Row, task: TaskId, retries_max: u32) -> Result<Due, DbError> {
+        Ok(Due {
+            lead: Lead {
+                contact: ContactId(row.get(0)?),
+                task,
+                number: row.number(4)?,
+                attempts_made: row.count(2)?,
+                tries_made: row.count(3)?,
+                retries_max,
+            },
+            due_at_ms: row.get(1)?,
+            refused_by: row.get::<bool>(5)?.then_some(ListRefusal::Dnc),
+            scoped: row.get(6)?,
+            held: row.get(7)?,
+            callee: Callee::read(row, 8, self.policy)?,
+        })
+    }
+
+    fn decide(&self, due: &Due, histories: &Histories) -> (LeaseResult, Option<Judgement>) {
         if due.held {
             return (LeaseResult::Locked, None);
         }
-        let decision = gate::decide(self.hours, &due.facts, self.now, self.margin);
+        let case = Case {
+            policy: self.policy,
+            at: self.now,
+            ring_timeout: self.ring_timeout(),
+            number: &due.lead.number,
+            callee: &due.callee,
+            history: histories
+                .get(&due.lead.contact)
+                .map(Vec::as_slice)
+                .unwrap_or_default(),
+            refused_by: due.refused_by,
+        };
+        let decision = case.decide(None);
         let result = match decision.verdict {
             GateVerdict::Allow => LeaseResult::Leased,
             GateVerdict::Defer { until_ms } => LeaseResult::Deferred(until_ms),
@@ -472,7 +530,7 @@ impl Lease<'_> {
     async fn take_numbers(
         &self,
         tx: &mut Tx,
-        results: &[(Due, LeaseResult, Option<GateDecision>)],
+        results: &[(Due, LeaseResult, Option<Judgement>)],
     ) -> Result<BTreeSet<ContactId>, DbError> {
         let mut leads: Vec<&Lead> = results
             .iter()
@@ -497,7 +555,7 @@ impl Lease<'_> {
     async fn store_results(
         &mut self,
         tx: &mut Tx,
-        results: Vec<(Due, LeaseResult, Option<GateDecision>)>,
+        results: Vec<(Due, LeaseResult, Option<Judgement>)>,
     ) -> Result<(), DbError> {
         let mut rows = Vec::with_capacity(results.len() * 5);
         for (due, result, decision) in results {
@@ -537,36 +595,15 @@ impl Lease<'_> {
 }
 
 fn read_bucket(row: &Row) -> Result<Bucket, DbError> {
-    let time_zone = row.get::<String>(1)?;
     let from = row.get::<Option<i64>>(2)?.map(Wall);
     let until = row.get::<Option<i64>>(3)?.map(Wall);
     let said = row.get::<Option<String>>(4)?;
     Ok(Bucket {
         id: row.get(0)?,
-        time_zone: (!time_zone.is_empty()).then_some(time_zone),
+        localities: localities(&row.get::<String>(1)?),
         waits: from
             .zip(until)
             .zip(said)
             .map(|((from, until), said)| (from, until, said)),
-    })
-}
-
-fn read_due(row: &Row, task: TaskId, retries_max: u32) -> Result<Due, DbError> {
-    Ok(Due {
-        lead: Lead {
-            contact: ContactId(row.get(0)?),
-            task,
-            number: row.number(4)?,
-            attempts_made: row.count(2)?,
-            tries_made: row.count(3)?,
-            retries_max,
-        },
-        due_at_ms: row.get(1)?,
-        facts: GateFacts {
-            time_zone: row.get(5)?,
-            suppressed: row.get::<bool>(6)?.then_some(GateReason::Dnc),
-        },
-        scoped: row.get(7)?,
-        held: row.get(8)?,
     })
 }

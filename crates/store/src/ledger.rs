@@ -112,17 +112,13 @@ pub(crate) async fn record(tx: &mut Tx, facts: &[NewFact<'_>]) -> Result<(), DbE
     store_pending(tx, at, &bundle).await
 }
 
-/// Records decisions of the gate. `reasons` has the words of each.
-pub(super) async fn record_decisions(
-    tx: &mut Tx,
-    decided: &[Decided],
-    reasons: &[String],
-) -> Result<(), DbError> {
+/// Records decisions of the gate, each with the rules that it names.
+pub(super) async fn record_decisions(tx: &mut Tx, decided: &[Decided]) -> Result<(), DbError> {
     let Some(numbers) = tx.ledger().numbers.get() else {
         return Ok(());
     };
     let mut bundle = Vec::with_capacity(decided.len() * 176);
-    for (d, reasons) in decided.iter().zip(reasons) {
+    for d in decided {
         let (contact, bucket) = match d.over {
             Over::Contact(contact) => (contact.0.try_into().ok(), None),
             Over::Bucket(bucket) => (None, bucket.try_into().ok()),
@@ -140,12 +136,12 @@ pub(super) async fn record_decisions(
             GateVerdict::Defer { until_ms } => format!("\"until_ms\":{},", until_ms.0),
             GateVerdict::Allow | GateVerdict::Deny => String::new(),
         };
-        // The words are letters, `_` and commas.
+        // Names of profiles and rules are plain words.
         let body = format!(
-            "{{\"stage\":\"{}\",\"verdict\":\"{}\",{until}\"reasons\":[\"{}\"]}}",
+            "{{\"stage\":\"{}\",\"verdict\":\"{}\",{until}\"reasons\":{}}}",
             d.stage.as_str(),
             d.decision.verdict.as_str(),
-            reasons.replace(',', "\",\""),
+            d.decision.rules,
         );
         add(&mut bundle, Kind::Decision, d.at, subject, &body);
     }

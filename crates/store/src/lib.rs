@@ -20,6 +20,7 @@ mod decisions;
 mod dial;
 mod dnc;
 mod error;
+mod facts;
 mod hold;
 mod imports;
 mod installation;
@@ -66,7 +67,7 @@ pub use retention::Expiring;
 pub use suppression::{ListRow, NewList, SuppressionKey};
 pub use tasks::{
     ContactState, ContactTaskRow, NewTask, NewTaskContacts, Requeued, RunningTasks, TaskContactRow,
-    TaskFilter, TaskProgress, TaskRow, TaskWait,
+    TaskFilter, TaskProgress, TaskRow, TaskWait, TasksToDial,
 };
 pub use trunks::{NewTrunk, TrunkFault, TrunkRow, WayOut};
 pub use writer::{PendingPrepare, Writer, WriterStats};

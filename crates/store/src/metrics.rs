@@ -1,6 +1,6 @@
 //! The store's metrics. The shell creates them, passes them in when it opens the store, and publishes them.
 
-use paceline_core::gate::{GateDecision, GateStage};
+use paceline_core::gate::{GateStage, GateVerdict};
 use paceline_runtime::metrics::{QueueMetrics, Seconds, sub_second};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -20,12 +20,12 @@ pub struct StoreMetrics {
     pub decisions: Family<GateLabels, Counter>,
 }
 
-/// Labels of the gate's decisions. Each has a closed set of values.
+/// Labels of the gate's decisions. `reason` is the rule that decided, such as `hours`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct GateLabels {
     stage: &'static str,
     verdict: &'static str,
-    reason: &'static str,
+    reason: String,
 }
 
 impl Default for StoreMetrics {
@@ -41,12 +41,13 @@ impl Default for StoreMetrics {
 }
 
 impl StoreMetrics {
-    /// Counts a decision once, under its most important reason, so that sums over reasons stay correct.
-    pub fn count_decision(&self, stage: GateStage, decision: &GateDecision) {
+    /// Counts a decision once, under the rule that decided, so that sums over rules stay correct. Rules are few: those of the
+    /// rule files and of the team's overlays.
+    pub fn count_decision(&self, stage: GateStage, verdict: GateVerdict, rule: &str) {
         let labels = GateLabels {
             stage: stage.as_str(),
-            verdict: decision.verdict.as_str(),
-            reason: decision.reasons.first().map_or("none", |r| r.as_str()),
+            verdict: verdict.as_str(),
+            reason: rule.to_owned(),
         };
         self.decisions.get_or_create(&labels).inc();
     }

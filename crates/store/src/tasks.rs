@@ -1,8 +1,10 @@
 //! Tasks: creation all or none, allowed changes of state, and counts.
 
 mod prepare;
+pub(crate) mod reopen;
 mod requeue;
 
+pub use reopen::TasksToDial;
 #[cfg(test)]
 pub(super) use requeue::QUEUE;
 pub use requeue::Requeued;
@@ -12,12 +14,13 @@ use super::contacts::rows::{self, CONTACT_COLUMNS, contact, contact_columns};
 use super::contacts::{ContactRow, insert_list, insert_numbers};
 use super::db::{Row, Tx, args};
 use super::error::{DbError, Stop, StoreError};
+use super::facts::localities;
 use super::lease::NEVER;
 use super::select::Select;
 use super::{Store, decisions, query};
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::contact::ContactNumber;
-use paceline_core::gate::GateReason;
+use paceline_core::gate::{Locality, RuleReason};
 use paceline_core::ids::{CampaignId, ContactId, ContactListId, TaskId};
 use paceline_core::outcome::Outcome;
 use paceline_core::time::Wall;
@@ -107,12 +110,12 @@ pub struct TaskProgress {
 /// Contacts of a task that the gate has deferred together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskWait {
-    /// The time zone that these contacts have; `None` for contacts without one.
-    pub time_zone: Option<String>,
+    /// The time zones in which these contacts may be, each once.
+    pub time_zones: Vec<String>,
     /// End of the wait, Unix time in milliseconds.
     pub until: Wall,
     /// The reasons, the most important first.
-    pub reasons: Vec<GateReason>,
+    pub reasons: Vec<RuleReason>,
 }
 
 /// The state of a contact within a task.
@@ -190,9 +193,9 @@ macro_rules! due_at {
     };
 }
 
-const WAITS: &str = "SELECT time_zone, waits_until_ms, wait_reasons FROM task_buckets b WHERE task_id = $1 \
+const WAITS: &str = "SELECT localities, waits_until_ms, wait_reasons FROM task_buckets b WHERE task_id = $1 \
       AND waits_until_ms IS NOT NULL AND EXISTS (SELECT 1 FROM task_contacts c WHERE c.bucket_id = b.id AND c.state = 'ready') \
-    ORDER BY waits_until_ms, time_zone";
+    ORDER BY waits_until_ms, localities";
 
 const NEXT_DUE_OF_TASK: &str = "SELECT min(CASE WHEN b.waits_until_ms > n.due_at_ms THEN b.waits_until_ms ELSE n.due_at_ms END) \
     FROM task_buckets b JOIN (SELECT b.id, (SELECT c.due_at_ms FROM task_contacts c WHERE c.bucket_id = b.id \
@@ -516,9 +519,16 @@ async fn create_task(
 }
 
 fn wait(row: &Row) -> Result<TaskWait, DbError> {
-    let time_zone = row.get::<String>(0)?;
+    let localities = localities(&row.get::<String>(0)?);
+    let mut time_zones: Vec<_> = localities
+        .iter()
+        .flat_map(Locality::zones)
+        .map(str::to_owned)
+        .collect();
+    time_zones.sort_unstable();
+    time_zones.dedup();
     Ok(TaskWait {
-        time_zone: (!time_zone.is_empty()).then_some(time_zone),
+        time_zones,
         until: Wall(row.get(1)?),
         reasons: decisions::reasons(&row.get::<String>(2)?)?,
     })

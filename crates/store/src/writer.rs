@@ -18,8 +18,8 @@ use super::Store;
 use super::error::DbError;
 use apply::Failure;
 use batch::{Batch, Entry};
-use paceline_core::campaign::CampaignConfig;
 use paceline_core::command::{Change, NewAttempt};
+use paceline_core::gate::CampaignPolicy;
 use paceline_core::ids::{AttemptId, CampaignId, LegId, TaskId};
 use paceline_core::input::Prepared;
 use paceline_runtime::clock::Clock;
@@ -156,12 +156,12 @@ impl Writer {
     /// Queues an attempt to be stored with its leg and its decision, if the gate allows it again. Waits while the
     /// queue is full. The returned future gives the result; dropping it cancels the attempt if the writer has not
     /// claimed it yet.
-    pub async fn prepare(&self, attempt: NewAttempt, campaign: Arc<CampaignConfig>) -> PendingPrepare {
+    pub async fn prepare(&self, attempt: NewAttempt, policy: Arc<CampaignPolicy>) -> PendingPrepare {
         let deadline = Instant::now() + PREPARE_TIMEOUT;
         let (claim, pending) = claim::pair(deadline);
         let entry = Entry::Prepare(Box::new(batch::Prepare {
             attempt,
-            campaign,
+            policy,
             queued_at: Instant::now(),
             claim,
         }));

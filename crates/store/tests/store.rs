@@ -17,6 +17,9 @@ mod contacts;
 #[path = "store/faults.rs"]
 mod faults;
 #[cfg(test)]
+#[path = "store/gate.rs"]
+mod gate;
+#[cfg(test)]
 #[path = "store/hold.rs"]
 mod hold;
 #[cfg(test)]
@@ -194,6 +197,14 @@ contract! {
         a_number_that_a_new_version_lists_is_stopped_at_every_step
         a_contact_whose_first_number_is_in_a_registry_is_called_by_its_second
         a_campaign_with_an_allowlist_calls_its_numbers_only;
+    gate:
+        attempts_to_a_number_count_whatever_the_list_that_has_it
+        attempts_of_one_batch_count_for_each_other
+        a_contact_without_consent_is_asked_about_again_once_one_is_imported
+        a_number_taken_off_the_do_not_call_list_is_asked_about_again
+        a_bucket_waits_only_while_all_numbers_of_its_contacts_must
+        an_allowlist_rule_of_an_overlay_reads_the_tags_of_the_contact
+        a_small_lease_takes_its_contacts_from_few_buckets;
     requeue:
         finished_contacts_are_ready_as_their_last_attempt_says
         a_completed_task_runs_again_once_somebody_is_queued

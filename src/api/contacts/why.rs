@@ -12,7 +12,7 @@ use axum::Json as Body;
 use axum::extract::State;
 use paceline_core::campaign::suppression::SuppressionSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
-use paceline_core::gate::{GateReason, GateStage, GateVerdict};
+use paceline_core::gate::{GateStage, GateVerdict, RuleReason};
 use paceline_core::outcome::Outcome;
 use paceline_core::time::Wall;
 use serde::{Deserialize, Serialize};
@@ -36,8 +36,8 @@ pub(crate) struct Decision {
     /// `allow`, `defer` or `deny`.
     #[schema(example = "defer")]
     verdict: &'static str,
-    /// The reasons, the most important one first.
-    reasons: Vec<GateReason>,
+    /// `allow`: every rule that was asked. Otherwise: every rule that defers or denies.
+    reasons: Vec<RuleReason>,
     /// `defer`: the time until which the contact is deferred. Otherwise null.
     until: Option<Utc>,
 }
@@ -50,7 +50,7 @@ impl From<DecisionRow> for Decision {
             attempt_id: row.attempt.map(|id| id.0),
             stage: row.stage,
             verdict: row.verdict.as_str(),
-            reasons: row.reasons.into_iter().collect(),
+            reasons: row.reasons,
             until: match row.verdict {
                 GateVerdict::Defer { until_ms } => Some(Utc(until_ms)),
                 GateVerdict::Allow | GateVerdict::Deny => None,
@@ -172,8 +172,9 @@ fn explanation(row: &ContactTaskRow, last: Option<&DecisionRow>, on_list: bool, 
             .unwrap_or_default()
     };
     let reasons = |row: &DecisionRow| {
-        let words: Vec<&str> = row.reasons.iter().map(|reason| reason.as_str()).collect();
-        words.join(", ")
+        let rule = |reason: &RuleReason| format!("{} {}", reason.profile, reason.rule);
+        let rules: Vec<String> = row.reasons.iter().map(rule).collect();
+        rules.join(", ")
     };
     match (row.state, last, row.last_outcome) {
         (ContactState::Leased, _, _) => "taken up by the dialer: about to be dialed, or in a call".to_owned(),

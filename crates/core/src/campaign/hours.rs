@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct CallingHours {
-    /// IANA name of a place, such as `America/New_York`. It is used for contacts without an own time zone. Absent: such
-    /// contacts are not called. A campaign cannot be activated without it.
+    /// IANA name of a place, such as `America/New_York`: the campaign's own calendar, by which the windows of abandon rules
+    /// begin and end. A campaign cannot be activated without it. Contacts are called in the time of the places where their
+    /// numbers and addresses may be.
     #[cfg_attr(feature = "openapi", schema(example = "America/New_York"))]
     pub time_zone: Option<String>,
     /// Calls are placed while at least one of these is open; 1 to 100.

@@ -6,6 +6,7 @@
 use super::Mode;
 use super::agents::AgentSettings;
 use super::answering::AnsweringSettings;
+use super::compliance::ComplianceSettings;
 use super::dialing::DialingSettings;
 use super::hours::{CallingHours, HoursError};
 use super::pacing::PacingSettings;
@@ -26,6 +27,8 @@ pub struct CampaignSettings {
     pub pacing: PacingSettings,
     /// The calling hours, in the contact's local time.
     pub hours: CallingHours,
+    /// The purpose of the calls, and the regulators whose rules apply.
+    pub compliance: ComplianceSettings,
     /// Time limit for connecting an answered callee to an agent, and the message to an abandoned callee.
     pub answering: AnsweringSettings,
     /// Agents' held legs and wrap-up.
@@ -69,6 +72,15 @@ pub enum SettingFault {
          Record one on the PBX, or set `message` of this rule to false if the law does not require it"
     )]
     NoMessage(String),
+    /// The text is blank or too long.
+    #[error("must be 1 to {chars_max} characters, not all of them blank")]
+    Text {
+        /// Most characters.
+        chars_max: usize,
+    },
+    /// A profile does not exist.
+    #[error("must be names of profiles: `paceline gate --list` prints all")]
+    Profiles,
     /// The calling hours are not valid.
     #[error(transparent)]
     Hours(#[from] HoursError),
@@ -112,6 +124,7 @@ impl CampaignSettings {
             setting: error.setting(),
             fault: error.into(),
         })?;
+        self.compliance.check()?;
         self.answering.check()?;
         self.agents.check()?;
         self.suppression.check()?;

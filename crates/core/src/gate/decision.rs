@@ -1,8 +1,9 @@
 //! The decision of the gate, with every rule that decided and the datum that it used.
 
-use super::{GateVerdict, Zone};
+use super::Zone;
 use crate::time::Wall;
 use crate::words::words;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
@@ -18,6 +19,42 @@ words! {
     }
 }
 
+/// The verdict of the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum GateVerdict {
+    /// The number may be called now.
+    Allow,
+    /// The number may not be called before this time.
+    Defer {
+        /// Time to ask the gate again, Unix time in milliseconds.
+        until_ms: Wall,
+    },
+    /// The number may not be called.
+    Deny,
+}
+
+impl GateVerdict {
+    /// The word in the store: `allow`, `defer` or `deny`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            GateVerdict::Allow => "allow",
+            GateVerdict::Defer { .. } => "defer",
+            GateVerdict::Deny => "deny",
+        }
+    }
+}
+
+words! {
+    /// The step of a call at which the gate was asked.
+    GateStage {
+        /// The lease of the contact into the hopper.
+        Lease = "lease",
+        /// The last check, just before the originate.
+        Originate = "originate",
+    }
+}
+
 /// The decision about one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision<'p> {
@@ -25,6 +62,14 @@ pub struct Decision<'p> {
     pub verdict: GateVerdict,
     /// For `Allow` every rule that was asked, otherwise every rule that defers or denies. Never empty.
     pub reasons: Vec<Reason<'p>>,
+}
+
+impl Decision<'_> {
+    /// The reason that decided: the first that denies, or else the first that defers. `None` for `Allow`.
+    pub fn deciding(&self) -> Option<&Reason<'_>> {
+        let first = |verdict| self.reasons.iter().find(|reason| reason.verdict == verdict);
+        first(RuleVerdict::Deny).or_else(|| first(RuleVerdict::Defer))
+    }
 }
 
 /// The answer of one rule, with the datum that it used.
@@ -40,6 +85,41 @@ pub struct Reason<'p> {
     pub verdict: RuleVerdict,
     /// The datum that the rule used. `Display` writes it as a sentence, without a telephone number.
     pub datum: Datum<'p>,
+}
+
+/// A reason as it is stored and shown, without what it borrows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RuleReason {
+    /// The profile, such as `us-fl`; `paceline` for what belongs to no regulator.
+    #[cfg_attr(feature = "openapi", schema(example = "us-ftc"))]
+    pub profile: String,
+    /// The rule's id within the profile.
+    #[cfg_attr(feature = "openapi", schema(example = "hours"))]
+    pub rule: String,
+    /// The verdict of the rule.
+    pub verdict: RuleVerdict,
+    /// The law or regulation. Empty for the profile `paceline`.
+    #[cfg_attr(feature = "openapi", schema(example = "16 CFR 310.4(c)"))]
+    pub citation: String,
+    /// The datum that decided, as a sentence.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(example = "2026-11-20T07:12:00 in America/New_York is outside the calling hours")
+    )]
+    pub text: String,
+}
+
+impl From<&Reason<'_>> for RuleReason {
+    fn from(reason: &Reason) -> Self {
+        Self {
+            profile: reason.profile.to_owned(),
+            rule: reason.rule.to_owned(),
+            verdict: reason.verdict,
+            citation: reason.citation.to_owned(),
+            text: reason.datum.to_string(),
+        }
+    }
 }
 
 /// The datum that decided. Times of attempts and consents are those of the facts.

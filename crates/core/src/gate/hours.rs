@@ -6,6 +6,7 @@
 use super::Zone;
 use super::calendar::{Calendar, DAY_MS, weekday};
 use super::file::{FileError, Place, millis_of_day};
+use crate::campaign::hours::{CallingHours, WINDOWS_MAX};
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -96,6 +97,28 @@ impl Hours {
         let zone = file.time_zone.as_deref().map(Zone::named).transpose();
         let zone = zone.map_err(|err| place.problem(&field("time_zone"), err.to_string()))?;
         Ok(Self { week, holidays, zone })
+    }
+
+    /// The calling hours of a campaign.
+    pub(super) fn of_campaign(hours: &CallingHours) -> Self {
+        let minutes = |minutes: u16| i64::from(minutes) * 60_000;
+        let day = |day: u8| {
+            let windows = hours.windows.iter().take(WINDOWS_MAX);
+            let windows = windows.filter(|window| window.days.contains(&day));
+            joined(
+                windows
+                    .map(|window| Window {
+                        from: minutes(window.from_minute),
+                        until: minutes(window.until_minute),
+                    })
+                    .collect(),
+            )
+        };
+        Self {
+            week: [day(1), day(2), day(3), day(4), day(5), day(6), day(7)],
+            holidays: None,
+            zone: None,
+        }
     }
 
     fn windows(&self, day: i64) -> &[Window] {

@@ -7,7 +7,7 @@ use super::file::Day;
 use super::hours::{Hours, midnight};
 use super::rule::{Kind, Mask, PauseAfter, Per, Rule};
 use super::rulebook::Profile;
-use super::{Ask, ConsentFact, Datum, Facts, PastAttempt, Reason, RuleVerdict, Zone};
+use super::{ConsentFact, Datum, Facts, PastAttempt, PlannedCall, Reason, RuleVerdict, Zone};
 use crate::contact::ConsentKind;
 use crate::outcome::Outcome;
 use crate::time::Wall;
@@ -18,7 +18,7 @@ const SEARCH_MS: i64 = 400 * 86_400_000;
 
 /// A call with its facts.
 pub(super) struct Case<'a> {
-    ask: &'a Ask<'a>,
+    call: &'a PlannedCall<'a>,
     facts: &'a Facts<'a>,
     zones: [&'a [Zone]; 2],
     ring_ms: i64,
@@ -52,10 +52,10 @@ const NOTHING: Past = Past {
 };
 
 impl<'a> Case<'a> {
-    pub(super) fn new(ask: &'a Ask<'a>, facts: &'a Facts<'a>, zones: [&'a [Zone]; 2]) -> Self {
-        let ring_ms = i64::try_from(ask.ring_timeout.as_millis()).unwrap_or(i64::MAX / 4);
+    pub(super) fn new(call: &'a PlannedCall<'a>, facts: &'a Facts<'a>, zones: [&'a [Zone]; 2]) -> Self {
+        let ring_ms = i64::try_from(call.ring_timeout.as_millis()).unwrap_or(i64::MAX / 4);
         Self {
-            ask,
+            call,
             facts,
             zones,
             ring_ms: ring_ms.min(SEARCH_MS),
@@ -66,8 +66,8 @@ impl<'a> Case<'a> {
     pub(super) fn ask(&self, profile: &'a Profile, rule: &'a Rule) -> Option<Asked<'a>> {
         let has = |mask: Mask, word: u8| mask.has(word);
         let asked = rule.asked()
-            && has(rule.purposes, self.ask.purpose as u8)
-            && has(rule.modes, self.ask.mode as u8);
+            && has(rule.purposes, self.call.purpose as u8)
+            && has(rule.modes, self.call.mode as u8);
         asked.then(|| Asked {
             profile,
             rule,
@@ -97,13 +97,13 @@ impl<'a> Case<'a> {
     }
 
     fn concerned(&self, per: Per) -> impl Iterator<Item = &PastAttempt<'a>> {
-        let ask = self.ask;
+        let call = self.call;
         self.facts.history.iter().filter(move |attempt| match per {
             Per::Contact => true,
-            Per::Number => attempt.number == Some(ask.number),
-            Per::Campaign => attempt.campaign == ask.campaign,
-            Per::Subject => attempt.subject == ask.subject,
-            Per::Debt => attempt.debt == ask.debt,
+            Per::Number => attempt.number == Some(call.number),
+            Per::Campaign => attempt.campaign == call.campaign,
+            Per::Subject => attempt.subject == call.subject,
+            Per::Debt => attempt.debt == call.debt,
         })
     }
 
@@ -113,7 +113,7 @@ impl<'a> Case<'a> {
         let mut counted = 0;
         let mut youngest = Youngest::new(max);
         for attempt in counts {
-            let active = span.is_none_or(|span| attempt.at.plus(span) > self.ask.at);
+            let active = span.is_none_or(|span| attempt.at.plus(span) > self.call.at);
             counted += u32::from(active);
             youngest.add(attempt.at.0);
         }
@@ -202,7 +202,7 @@ impl<'a> Case<'a> {
             }
             Kind::CallerId(rule) => {
                 let datum = Datum::CallerId { needs: &rule.needs };
-                (denies(!rule.allows(self.ask.caller_id.map(|id| id.0))), datum)
+                (denies(!rule.allows(self.call.caller_id.map(|id| id.0))), datum)
             }
             Kind::RingTime { ring_ms_min } => {
                 let (ring_ms, ring_ms_min) = (u64::try_from(self.ring_ms).unwrap_or(0), *ring_ms_min);
@@ -246,7 +246,7 @@ impl<'a> Case<'a> {
     }
 
     fn consents(&self, kinds: &[ConsentKind], proof: bool) -> impl Iterator<Item = &'a ConsentFact> {
-        let purpose = self.ask.purpose;
+        let purpose = self.call.purpose;
         self.facts.contact.consents.iter().filter(move |consent| {
             consent.kind.is_some_and(|kind| kinds.contains(&kind))
                 && consent.scope == Some(purpose)
@@ -286,8 +286,8 @@ impl<'a> Case<'a> {
 
     /// The first whole second after the call's time at which every rule allows. `None`: none within 400 days.
     pub(super) fn next_allowed(&self, rules: &[Asked<'a>]) -> Option<i64> {
-        let limit = self.ask.at.0.saturating_add(SEARCH_MS);
-        let mut at = self.ask.at.0;
+        let limit = self.call.at.0.saturating_add(SEARCH_MS);
+        let mut at = self.call.at.0;
         loop {
             let mut next = None;
             for asked in rules {

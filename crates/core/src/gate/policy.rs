@@ -1,8 +1,13 @@
 //! Selects the rules for a call and makes the decision from their verdicts. Start at [`Policy::decide`].
 
 use super::judge::{Asked, Case};
+use super::rule::Rule;
 use super::rulebook::{Chosen, Profile, Rulebook};
-use super::{Ask, Datum, Decision, Facts, GateVerdict, Reason, RuleVerdict, State, Zone};
+use super::{
+    ContactFacts, Datum, Decision, Facts, GateVerdict, Locality, Places, PlannedCall, Reason, RuleVerdict,
+    State, Zone,
+};
+use crate::campaign::hours::CallingHours;
 use crate::contact::CountryCode;
 use crate::time::Wall;
 use std::sync::Arc;
@@ -13,6 +18,8 @@ pub struct Policy {
     book: Arc<Rulebook>,
     /// The named profiles, one bit for each profile of the book. `None`: chosen by place.
     named: Option<u64>,
+    /// The campaign's own calling hours: rules that every call is asked.
+    own: Option<Arc<Profile>>,
 }
 
 /// No profile has this name.
@@ -36,7 +43,11 @@ const PACELINE: &str = "paceline";
 impl Policy {
     /// The rules of the number's place and of the contact's address.
     pub fn by_place(book: Arc<Rulebook>) -> Self {
-        Self { book, named: None }
+        Self {
+            book,
+            named: None,
+            own: None,
+        }
     }
 
     /// The rules of these profiles, whatever the place. A number or an address in none of their countries is denied.
@@ -55,7 +66,36 @@ impl Policy {
         Ok(Self {
             book,
             named: Some(named),
+            own: None,
         })
+    }
+
+    /// No rules for any place: every call is denied.
+    pub(super) fn nowhere(book: Arc<Rulebook>) -> Self {
+        Self {
+            book,
+            named: Some(0),
+            own: None,
+        }
+    }
+
+    /// The same rules, and beside them a campaign's own calling hours, in every plausible zone of the callee.
+    #[must_use]
+    pub fn with_hours(self, hours: &CallingHours) -> Self {
+        let own = Profile {
+            name: PACELINE.to_owned(),
+            regulator: PACELINE.to_owned(),
+            place: String::new(),
+            countries: Vec::new(),
+            states: Vec::new(),
+            chosen: Chosen::Always,
+            note: None,
+            rules: vec![Rule::campaign_hours(hours)],
+        };
+        Self {
+            own: Some(Arc::new(own)),
+            ..self
+        }
     }
 
     /// All profiles.
@@ -63,12 +103,23 @@ impl Policy {
         &self.book
     }
 
+    /// True if a rule that may be asked reads the tags of the contact.
+    pub fn reads_tags(&self) -> bool {
+        let profiles = self.book.profiles().iter().enumerate();
+        let mut asked = profiles.filter(|(index, profile)| match (self.named, profile.chosen) {
+            (_, Chosen::Always) | (None, Chosen::ByPlace) => true,
+            (Some(named), Chosen::ByPlace | Chosen::ByName) => named >> index & 1 == 1,
+            (None, Chosen::ByName) => false,
+        });
+        asked.any(|(_, profile)| profile.rules.iter().any(Rule::reads_tags))
+    }
+
     /// Decides about a call.
     ///
     /// If any rule denies, the call is denied. If all rules allow, it is allowed. Otherwise it waits until the first whole
     /// second at which all rules, asked then with the same facts, would allow; if there is none within 400 days, it is
     /// denied.
-    pub fn decide<'a>(&'a self, ask: &'a Ask<'a>, facts: &'a Facts<'a>) -> Decision<'a> {
+    pub fn decide<'a>(&'a self, call: &'a PlannedCall<'a>, facts: &'a Facts<'a>) -> Decision<'a> {
         let mut reasons = Vec::with_capacity(24);
         listed(facts, &mut reasons);
         let place = Whereabouts::of(facts);
@@ -82,30 +133,28 @@ impl Policy {
         } else if let Some(misplaced) = self.misplaced(&place) {
             reasons.push(misplaced);
             if self.named.is_some() {
-                return self.judged(ask, facts, place, reasons);
+                return self.judged(call, facts, place, reasons);
             }
         } else {
-            return self.judged(ask, facts, place, reasons);
+            return self.judged(call, facts, place, reasons);
         }
         decision(GateVerdict::Deny, reasons)
     }
 
     fn judged<'a>(
         &'a self,
-        ask: &'a Ask<'a>,
+        call: &'a PlannedCall<'a>,
         facts: &'a Facts<'a>,
         place: Whereabouts<'a>,
         mut reasons: Vec<Reason<'a>>,
     ) -> Decision<'a> {
-        let case = Case::new(ask, facts, place.zones);
+        let case = Case::new(call, facts, place.zones);
         let mut rules: Vec<Asked> = Vec::with_capacity(24);
-        for (index, profile) in self.book.profiles().iter().enumerate() {
-            if self.chosen(index, profile, &place) {
-                let asked = profile.rules.iter().filter_map(|rule| case.ask(profile, rule));
-                rules.extend(asked);
-            }
+        for profile in self.profiles(&place) {
+            let asked = profile.rules.iter().filter_map(|rule| case.ask(profile, rule));
+            rules.extend(asked);
         }
-        reasons.extend(rules.iter().filter_map(|rule| case.reason(rule, ask.at.0)));
+        reasons.extend(rules.iter().filter_map(|rule| case.reason(rule, call.at.0)));
         let said = |verdict| reasons.iter().any(|reason: &Reason| reason.verdict == verdict);
         if said(RuleVerdict::Deny) {
             return decision(GateVerdict::Deny, reasons);
@@ -123,6 +172,59 @@ impl Policy {
                 decision(GateVerdict::Deny, reasons)
             }
         }
+    }
+
+    /// Whether the rules of hours alone let nobody in these places be called now. Such a decision holds for all contacts with
+    /// this locality, whatever else is known of them: none of them may be called before its `until`. `None`: the hours are
+    /// open, or each contact must be asked about.
+    pub fn closed<'a>(&'a self, call: &'a PlannedCall<'a>, locality: &'a Locality) -> Option<Decision<'a>> {
+        const NOTHING: &Facts<'static> = &Facts {
+            number: Places {
+                possible: true,
+                country: None,
+                line: None,
+                states: &[],
+                zones: &[],
+            },
+            address: None,
+            contact: ContactFacts {
+                time_zone: None,
+                country: None,
+                state: None,
+                tags: &[],
+                consents: &[],
+            },
+            history: &[],
+            suppressed: &[],
+        };
+        let place = locality.whereabouts();
+        if self.misplaced(&place).is_some() {
+            return None;
+        }
+        let case = Case::new(call, NOTHING, place.zones);
+        let profiles = self.profiles(&place);
+        let rules = profiles.flat_map(|profile| profile.rules.iter().map(move |rule| (profile, rule)));
+        let hours = rules.filter(|(_, rule)| rule.is_hours());
+        let rules: Vec<Asked> = hours
+            .filter_map(|(profile, rule)| case.ask(profile, rule))
+            .collect();
+        let reasons = rules.iter().filter_map(|rule| case.reason(rule, call.at.0));
+        let reasons: Vec<_> = reasons
+            .filter(|reason| reason.verdict != RuleVerdict::Allow)
+            .collect();
+        if reasons.is_empty() {
+            return None;
+        }
+        let until_ms = Wall(case.next_allowed(&rules)?);
+        Some(decision(GateVerdict::Defer { until_ms }, reasons))
+    }
+
+    /// The profiles whose rules are asked about a call to this place.
+    fn profiles<'a>(&'a self, place: &Whereabouts<'a>) -> impl Iterator<Item = &'a Profile> {
+        let own = self.own.as_deref();
+        let book = self.book.profiles().iter().enumerate();
+        let chosen = book.filter(move |(index, profile)| self.chosen(*index, profile, place));
+        own.into_iter().chain(chosen.map(|(_, profile)| profile))
     }
 
     fn chosen(&self, index: usize, profile: &Profile, place: &Whereabouts) -> bool {
@@ -163,7 +265,7 @@ impl Policy {
 }
 
 impl<'a> Whereabouts<'a> {
-    fn of(facts: &'a Facts<'a>) -> Self {
+    pub(super) fn of(facts: &'a Facts<'a>) -> Self {
         let number = &facts.number;
         let other = facts
             .contact
@@ -187,7 +289,7 @@ impl<'a> Whereabouts<'a> {
     }
 
     /// True if a time zone is known for the number, and for the address if it has a state or is in another country.
-    fn known(&self, facts: &Facts) -> bool {
+    pub(super) fn known(&self, facts: &Facts) -> bool {
         let [first, second] = self.zones;
         let zoned = |zones: &[Zone]| facts.contact.time_zone.is_some() || !zones.is_empty();
         let [_, abroad] = self.countries;

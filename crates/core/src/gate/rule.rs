@@ -4,6 +4,7 @@ use super::calendar::Calendar;
 use super::file::{Day, FileError, Place};
 use super::hours::{Hours, HoursFile};
 use super::{DialingMode, Purpose};
+use crate::campaign::hours::CallingHours;
 use crate::contact::ConsentKind;
 use crate::pacing::rules::{AbandonClock, AbandonRule, AbandonWindow, EarlyHangup};
 use crate::words::words;
@@ -246,6 +247,32 @@ impl Rule {
             unconfirmed: read.unconfirmed,
             note: read.note,
         })
+    }
+
+    /// The calling hours of a campaign, as a rule of its own.
+    pub(super) fn campaign_hours(hours: &CallingHours) -> Self {
+        Self {
+            id: "campaign_hours".to_owned(),
+            citation: String::new(),
+            effective_from: None,
+            effective_to: None,
+            verified_on: None,
+            voluntary: false,
+            unconfirmed: false,
+            note: None,
+            purposes: Mask::of(None, Purpose::ALL),
+            modes: Mask::of(None, DialingMode::ALL),
+            kind: Kind::Hours(Hours::of_campaign(hours)),
+        }
+    }
+
+    /// Whether the rule is about the time of day or the day, and so reads nothing of a contact but its places.
+    pub(super) fn is_hours(&self) -> bool {
+        matches!(self.kind, Kind::Hours(_))
+    }
+
+    pub(super) fn reads_tags(&self) -> bool {
+        matches!(self.kind, Kind::Allowlist { .. })
     }
 
     /// The word of its kind in a file, such as `hours`.

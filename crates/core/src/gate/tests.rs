@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod campaign;
 mod kinds;
 mod overlays;
 mod search;
@@ -99,7 +100,7 @@ impl Call {
     /// The verdict in words (`allow`, `deny` or the time of a defer), and each reason as `profile/rule`.
     fn decide(&self) -> (String, Vec<String>) {
         let number = NumberText("+12125550123");
-        let ask = Ask {
+        let call = PlannedCall {
             at: self.at,
             ring_timeout: self.ring,
             purpose: self.purpose,
@@ -141,7 +142,7 @@ impl Call {
             true => Policy::by_place(self.book.clone()),
             false => Policy::named(self.book.clone(), &self.named).unwrap(),
         };
-        let decision = policy.decide(&ask, &facts);
+        let decision = policy.decide(&call, &facts);
         assert!(
             decision
                 .reasons

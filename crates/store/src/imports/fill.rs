@@ -10,9 +10,11 @@ use crate::contacts::rows::whole;
 use crate::db::{Arg, Dialect, Row, Tx, args};
 use crate::dial::LOCK_TASKS;
 use crate::error::{DbError, Stop, StoreError};
+use crate::facts::{buckets, ids};
+use crate::tasks::reopen::{TasksToDial, reopen_denied};
 use paceline_core::contact::Contact;
 use paceline_core::contact::merge::fill_attributes;
-use paceline_core::ids::{ContactId, ContactListId, ImportId};
+use paceline_core::ids::{CampaignId, ContactId, ContactListId, ImportId, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
 
 static FILLS: BulkStatement = BulkStatement::new(
@@ -44,23 +46,36 @@ static FILL: BulkStatement = BulkStatement::new(
 );
 const SLICE: &str = "SELECT contact_id, contact, attributes FROM import_fills \
     WHERE import_id = $1 AND contact_id > $2 AND contact_id <= $3 ORDER BY contact_id";
-/// The tasks of contacts that get a time zone: each of these contacts moves to the bucket of that zone.
-const TASKS: &str = "SELECT DISTINCT tc.task_id FROM import_fills f JOIN contacts c ON c.id = f.contact_id \
+/// The tasks of contacts that gain something: where a contact lives, or a number, may move it to another bucket.
+const TASKS: &str = "SELECT DISTINCT tc.task_id, t.campaign_id FROM import_fills f JOIN contacts c ON c.id = f.contact_id \
       JOIN tasks t ON t.list_id = c.list_id JOIN task_contacts tc ON tc.task_id = t.id AND tc.contact_id = c.id \
-    WHERE f.import_id = $1 AND f.contact_id > $2 AND f.contact_id <= $3 AND f.time_zone IS NOT NULL AND c.time_zone IS NULL";
+    WHERE f.import_id = $1 AND f.contact_id > $2 AND f.contact_id <= $3";
 static LOOK_AT_TASKS: BulkStatement = BulkStatement::new(
     1,
     "WITH v(id) AS (VALUES {rows}) UPDATE tasks SET next_due_at_ms = created_at_ms WHERE id IN (SELECT id FROM v)",
 );
-const MAKE_BUCKETS: &str = "INSERT INTO task_buckets (task_id, time_zone, next_due_at_ms) \
-    SELECT DISTINCT t.id, f.time_zone, t.created_at_ms FROM import_fills f JOIN contacts c ON c.id = f.contact_id \
-      JOIN tasks t ON t.list_id = c.list_id JOIN task_contacts tc ON tc.task_id = t.id AND tc.contact_id = c.id \
-    WHERE f.import_id = $1 AND f.contact_id > $2 AND f.contact_id <= $3 AND f.time_zone IS NOT NULL AND c.time_zone IS NULL \
-    ON CONFLICT (task_id, time_zone) DO UPDATE SET next_due_at_ms = excluded.next_due_at_ms";
-const MOVE_CONTACTS: &str = "UPDATE task_contacts SET bucket_id = b.id FROM import_fills f JOIN contacts c ON c.id = f.contact_id \
-      JOIN tasks t ON t.list_id = c.list_id JOIN task_buckets b ON b.task_id = t.id AND b.time_zone = f.time_zone \
-    WHERE f.import_id = $1 AND f.contact_id > $2 AND f.contact_id <= $3 AND c.time_zone IS NULL \
-      AND task_contacts.task_id = t.id AND task_contacts.contact_id = c.id";
+static RESIDENTS: BulkStatement = BulkStatement::new(
+    1,
+    "WITH v(id) AS (VALUES {rows}) SELECT c.id, c.time_zone, c.country, c.state, n.number FROM v \
+       JOIN seen_contacts c ON c.id = v.id JOIN seen_numbers n ON n.contact_id = c.id ORDER BY c.id",
+);
+static OLD_BUCKETS: BulkStatement = BulkStatement::new(
+    1,
+    "WITH v(id) AS (VALUES {rows}) SELECT tc.contact_id, tc.task_id, b.localities, t.created_at_ms FROM v \
+       JOIN contacts c ON c.id = v.id JOIN tasks t ON t.list_id = c.list_id \
+       JOIN task_contacts tc ON tc.task_id = t.id AND tc.contact_id = c.id JOIN task_buckets b ON b.id = tc.bucket_id",
+);
+static MAKE_BUCKETS: BulkStatement = BulkStatement::new(
+    3,
+    "INSERT INTO task_buckets (task_id, localities, next_due_at_ms) VALUES {rows} \
+     ON CONFLICT (task_id, localities) DO UPDATE SET next_due_at_ms = excluded.next_due_at_ms",
+);
+static MOVE_CONTACTS: BulkStatement = BulkStatement::new(
+    3,
+    "WITH v(task_id, contact_id, localities) AS (VALUES {rows}) \
+     UPDATE task_contacts SET bucket_id = b.id FROM v JOIN task_buckets b ON b.task_id = v.task_id AND b.localities = v.localities \
+     WHERE task_contacts.task_id = v.task_id AND task_contacts.contact_id = v.contact_id",
+);
 const FORGET: &str = "DELETE FROM import_fills WHERE import_id = $1 AND contact_id > $2 AND contact_id <= $3";
 
 /// The values that an import adds to one contact.
@@ -198,12 +213,13 @@ async fn staged_fills(
 impl Store {
     /// Fills in the additions of a published import, in slices. Does nothing if the import is not published or
     /// already complete. After a crash, [`Store::fill_published_imports`] completes it.
-    pub async fn finish_publishing(&self, id: ImportId) -> Result<(), StoreError> {
+    /// Returns the tasks whose contacts it has changed.
+    pub async fn finish_publishing(&self, id: ImportId) -> Result<TasksToDial, StoreError> {
         const DOING: &str = "fill in what an import adds to contacts in its list";
         let window = "SELECT max(contact_id), max(list_id) FROM (SELECT f.contact_id, f.list_id FROM import_fills f \
               JOIN imports i ON i.id = f.import_id \
               WHERE f.import_id = $1 AND i.state = 'published' AND f.contact_id > $2 ORDER BY f.contact_id LIMIT $3) w";
-        let mut after = 0;
+        let (mut after, mut changed) = (0, TasksToDial::new());
         loop {
             let last = self
                 .read_all(DOING, window, args![id.0, after, CLEAR_ROWS], |row| {
@@ -211,12 +227,12 @@ impl Store {
                 })
                 .await?;
             let Some((last, list)) = last.into_iter().flatten().next() else {
-                return Ok(());
+                return Ok(changed);
             };
-            self.write(DOING, async |tx| {
+            let filled = self.write(DOING, async |tx| {
                 fill_slice(tx, id, ContactListId(list), (after, last)).await
-            })
-            .await?;
+            });
+            changed.extend(filled.await?);
             after = last;
         }
     }
@@ -237,18 +253,15 @@ async fn fill_slice(
     id: ImportId,
     list: ContactListId,
     (after, last): (i64, i64),
-) -> Result<(), Stop> {
+) -> Result<TasksToDial, Stop> {
     lock_list(tx, list).await?;
     tx.find_by_index().await?;
-    look_at_tasks(tx, id, (after, last)).await?;
-    for sql in [MAKE_BUCKETS, MOVE_CONTACTS] {
-        tx.run(sql, args![id.0, after, last]).await?;
-    }
+    let mut changed = look_at_tasks(tx, id, (after, last)).await?;
     let rows = tx.rows(SLICE, args![id.0, after, last]).await?;
     let fills = rows.iter().map(Fill::read).collect::<Result<Vec<_>, _>>()?;
-    let ids: Vec<ContactId> = fills.iter().map(|(id, _)| *id).collect();
+    let filled_ids: Vec<ContactId> = fills.iter().map(|(id, _)| *id).collect();
     let mut taken = taken_external_ids(tx, list, &fills).await?;
-    let mut stored = whole(tx, &ids).await?;
+    let mut stored = whole(tx, &filled_ids).await?;
     let mut filled = Vec::with_capacity(fills.len());
     for (id, mut fill) in fills {
         let Some((row, _)) = stored.remove(&id) else {
@@ -275,20 +288,53 @@ async fn fill_slice(
     FILL.run(tx, &values).await?;
     let tags = filled.iter().map(|(id, _, _, contact)| (*id, contact));
     insert_tags(tx, list, tags).await?;
+    move_contacts(tx, &filled_ids).await?;
+    // A consent, or where the contact lives, may heal a denial.
+    changed.extend(reopen_denied(tx, filled_ids.iter().map(|id| id.0)).await?);
     tx.run(FORGET, args![id.0, after, last]).await?;
+    Ok(changed)
+}
+
+/// Moves contacts to the buckets of the places in which they may be now.
+async fn move_contacts(tx: &mut Tx, contacts: &[ContactId]) -> Result<(), DbError> {
+    let contacts = ids(contacts.iter().map(|id| id.0));
+    let now: BTreeMap<i64, String> = buckets(&RESIDENTS.rows(tx, &contacts).await?)?
+        .into_iter()
+        .collect();
+    let mut made = BTreeMap::new();
+    let mut moved = Vec::new();
+    for row in OLD_BUCKETS.rows(tx, &contacts).await? {
+        let (contact, task) = (row.get::<i64>(0)?, row.get::<i64>(1)?);
+        if let Some(key) = now
+            .get(&contact)
+            .filter(|key| row.get::<String>(2).ok().as_ref() != Some(key))
+        {
+            made.insert((task, key), row.get::<i64>(3)?);
+            moved.extend_from_slice(args![task, contact, key]);
+        }
+    }
+    let made: Vec<Arg<'_>> = made
+        .iter()
+        .flat_map(|((task, key), due)| args![*task, *key, *due].to_vec())
+        .collect();
+    MAKE_BUCKETS.run(tx, &made).await?;
+    MOVE_CONTACTS.run(tx, &moved).await?;
     Ok(())
 }
 
-/// Updates the tasks of contacts that get a time zone. Every transaction locks tasks first, and in the order of their ids.
-async fn look_at_tasks(tx: &mut Tx, id: ImportId, (after, last): (i64, i64)) -> Result<(), DbError> {
-    let tasks = tx.rows(TASKS, args![id.0, after, last]).await?;
-    let tasks = tasks.iter().map(|row| row.get::<i64>(0).map(Arg::from));
-    let tasks = tasks.collect::<Result<Vec<_>, _>>()?;
+/// Updates the tasks of contacts that gain something. Every transaction locks tasks first, and in the order of their ids.
+async fn look_at_tasks(tx: &mut Tx, id: ImportId, (after, last): (i64, i64)) -> Result<TasksToDial, DbError> {
+    let rows = tx.rows(TASKS, args![id.0, after, last]).await?;
+    let changed = rows
+        .iter()
+        .map(|row| Ok((CampaignId(row.get(1)?), TaskId(row.get(0)?))));
+    let changed = changed.collect::<Result<TasksToDial, DbError>>()?;
+    let tasks = ids(changed.iter().map(|(_, task)| task.0));
     if tx.dialect() == Dialect::Postgres {
         LOCK_TASKS.rows(tx, &tasks).await?;
     }
     LOOK_AT_TASKS.run(tx, &tasks).await?;
-    Ok(())
+    Ok(changed)
 }
 
 /// The external ids among these additions that contacts of the list already have.

@@ -11,13 +11,13 @@ impl Lease<'_> {
     /// allow, or keeps the number with the reason against it.
     pub(super) async fn choose(&self, tx: &mut Tx, due: &mut [Due]) -> Result<(), DbError> {
         let mut doubtful = Vec::new();
-        for due in due.iter_mut().filter(|due| due.facts.suppressed.is_none()) {
+        for due in due.iter_mut().filter(|due| due.refused_by.is_none()) {
             let listed = Listed {
                 scopes: Vec::new(),
                 lists: self.lists.holding(&due.lead.number),
             };
-            due.facts.suppressed = self.suppression.refuses(&listed);
-            if due.facts.suppressed.is_some() || due.scoped && !self.suppression.lists.is_empty() {
+            due.refused_by = self.suppression().refuses(&listed);
+            if due.refused_by.is_some() || due.scoped && !self.suppression().lists.is_empty() {
                 doubtful.push(due);
             }
         }
@@ -25,13 +25,13 @@ impl Lease<'_> {
         let mut numbers = numbers_of(tx, &self.lists, contacts, self.now).await?;
         for due in doubtful {
             let numbers = numbers.remove(&due.lead.contact).unwrap_or_default();
-            let refuses = |facts: &NumberFacts| self.suppression.refuses(&facts.listed);
+            let refuses = |facts: &NumberFacts| self.suppression().refuses(&facts.listed);
             let own = numbers.iter().find(|facts| facts.number == due.lead.number);
-            due.facts.suppressed = own.map_or(due.facts.suppressed, refuses);
-            if due.facts.suppressed.is_some()
+            due.refused_by = own.map_or(due.refused_by, refuses);
+            if due.refused_by.is_some()
                 && let Some(other) = numbers.into_iter().find(|facts| refuses(facts).is_none())
             {
-                due.facts.suppressed = None;
+                due.refused_by = None;
                 due.held = other.held;
                 due.lead.number = other.number;
             }

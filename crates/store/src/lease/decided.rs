@@ -3,8 +3,9 @@
 use crate::bulk_statement::BulkStatement;
 use crate::db::{Tx, args};
 use crate::error::DbError;
+use crate::facts::Judgement;
 use crate::ledger;
-use paceline_core::gate::{GateDecision, GateStage, GateVerdict};
+use paceline_core::gate::{GateStage, GateVerdict};
 use paceline_core::ids::{AttemptId, CampaignId, ContactId, LegId, TaskId};
 use paceline_core::number::E164;
 use paceline_core::time::Wall;
@@ -26,7 +27,7 @@ pub(crate) struct Decided {
     /// The attempt that the decision allowed, with its leg; `None` for every other decision.
     pub(crate) attempt: Option<(AttemptId, LegId)>,
     pub(crate) stage: GateStage,
-    pub(crate) decision: GateDecision,
+    pub(crate) decision: Judgement,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +38,8 @@ pub(crate) enum Over {
 }
 
 pub(crate) async fn insert_decisions(tx: &mut Tx, decisions: &[Decided]) -> Result<(), DbError> {
-    let words: Vec<String> = decisions.iter().map(|d| reasons(&d.decision)).collect();
     let mut rows = Vec::with_capacity(decisions.len() * 9);
-    for (d, words) in decisions.iter().zip(&words) {
+    for d in decisions {
         let until = match d.decision.verdict {
             GateVerdict::Defer { until_ms } => Some(until_ms.0),
             GateVerdict::Allow | GateVerdict::Deny => None,
@@ -56,15 +56,10 @@ pub(crate) async fn insert_decisions(tx: &mut Tx, decisions: &[Decided]) -> Resu
             d.attempt.map(|(id, _)| id.0),
             d.stage.as_str(),
             d.decision.verdict.as_str(),
-            words,
+            &d.decision.reasons,
             until,
         ]);
     }
     DECISIONS.run(tx, &rows).await?;
-    ledger::record_decisions(tx, decisions, &words).await
-}
-
-pub(super) fn reasons(decision: &GateDecision) -> String {
-    let words: Vec<&str> = decision.reasons.iter().map(|reason| reason.as_str()).collect();
-    words.join(",")
+    ledger::record_decisions(tx, decisions).await
 }

@@ -3,11 +3,14 @@
 //! `preparing`, and is not dialed, until all are added. The task's row stores the progress, so a crash loses nothing.
 
 use crate::Store;
+use crate::bulk_statement::BulkStatement;
 use crate::contacts::owners::keep_list;
 use crate::db::{Row, Tx, args};
 use crate::error::{DbError, Stop, StoreError};
+use crate::facts::{RESIDENTS, buckets};
 use paceline_core::ids::{CampaignId, ContactListId, TaskId};
 use paceline_core::time::Wall;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Contacts that one transaction adds, which takes about 10 ms.
 pub(super) const SLICE: i64 = 1_000;
@@ -16,14 +19,17 @@ pub(super) const SLICE: i64 = 1_000;
 const LOOK: &str = "SELECT max(id), count(*) FROM (SELECT id FROM seen_contacts WHERE list_id = $1 AND id > $2 \
     ORDER BY id LIMIT $3) slice";
 
-const FILL_BUCKETS: &str = "INSERT INTO task_buckets (task_id, time_zone, next_due_at_ms) \
-    SELECT DISTINCT $1, coalesce(c.time_zone, ''), $2 FROM seen_contacts c WHERE c.list_id = $3 AND c.id > $4 AND c.id <= $5 \
-    ON CONFLICT (task_id, time_zone) DO NOTHING";
+static FILL_BUCKETS: BulkStatement = BulkStatement::new(
+    3,
+    "INSERT INTO task_buckets (task_id, localities, next_due_at_ms) VALUES {rows} ON CONFLICT (task_id, localities) DO NOTHING",
+);
 
-const FILL: &str = "INSERT INTO task_contacts (task_id, contact_id, bucket_id, state, due_at_ms) \
-    SELECT $1, c.id, b.id, 'ready', $2 FROM seen_contacts c \
-      JOIN task_buckets b ON b.task_id = $1 AND b.time_zone = coalesce(c.time_zone, '') \
-    WHERE c.list_id = $3 AND c.id > $4 AND c.id <= $5 ORDER BY c.id";
+const BUCKETS: &str = "SELECT localities, id FROM task_buckets WHERE task_id = $1";
+
+static FILL: BulkStatement = BulkStatement::new(
+    5,
+    "INSERT INTO task_contacts (task_id, contact_id, bucket_id, state, due_at_ms) VALUES {rows}",
+);
 
 const LIST: &str = "SELECT list_id FROM tasks WHERE id = $1 AND state = 'preparing'";
 
@@ -61,10 +67,26 @@ pub(super) async fn take(
             more_after: None,
         });
     };
-    let range = args![task, due_at_ms, list, after, last];
-    tx.run(FILL_BUCKETS, range).await?;
+    let residents = tx.rows(RESIDENTS, args![list, after, last]).await?;
+    let contacts = buckets(&residents)?;
+    let keys: BTreeSet<&str> = contacts.iter().map(|(_, key)| key.as_str()).collect();
+    let mut rows = Vec::with_capacity(keys.len() * 3);
+    for key in keys {
+        rows.extend_from_slice(args![task, key, due_at_ms]);
+    }
+    FILL_BUCKETS.run(tx, &rows).await?;
+    let made = tx.rows(BUCKETS, args![task]).await?;
+    let made = made
+        .iter()
+        .map(|row| Ok((row.get::<String>(0)?, row.get::<i64>(1)?)));
+    let made = made.collect::<Result<BTreeMap<_, _>, DbError>>()?;
+    let mut rows = Vec::with_capacity(contacts.len() * 5);
+    for (contact, key) in &contacts {
+        let bucket = made.get(key).ok_or_else(|| DbError::decode("bucket"))?;
+        rows.extend_from_slice(args![task, *contact, *bucket, "ready", due_at_ms]);
+    }
     Ok(Slice {
-        contacts: tx.run(FILL, range).await?,
+        contacts: FILL.run(tx, &rows).await?,
         more_after: (seen == limit).then_some(last),
     })
 }

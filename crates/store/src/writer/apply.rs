@@ -8,10 +8,11 @@ use crate::bulk_statement::BulkStatement;
 use crate::db::{Arg, CommitError, Row, TRANSACTION_TIMEOUT, Tx, args};
 use crate::dial::{complete_tasks, lower_next_due, make_ready};
 use crate::error::{DbError, DbErrorKind};
+use crate::facts::{Callee, Case, Histories, Past, add_tags, callee_columns, histories};
 use crate::lease::{Decided, Over, SETTLE, insert_decisions};
 use crate::suppression::Lists;
 use paceline_core::agent::AgentState;
-use paceline_core::gate::{self, GateFacts, GateStage, GateVerdict};
+use paceline_core::gate::{CampaignPolicy, GateStage, GateVerdict};
 use paceline_core::ids::{AttemptId, ContactId, TaskId};
 use paceline_core::input::Prepared;
 use paceline_core::outcome::Outcome;
@@ -45,7 +46,7 @@ pub(super) struct Facts {
     may_start: bool,
     /// The task runs and its campaign is active.
     task_runs: bool,
-    time_zone: Option<String>,
+    callee: Callee,
     /// The latest end of the number's do-not-call entries with the scope `all`, Unix time in milliseconds; `i64::MAX` if one
     /// holds for good, `None` if there is none.
     pub(super) dnc_until: Option<i64>,
@@ -56,21 +57,24 @@ pub(super) struct Facts {
 /// Facts about the leased number.
 static FACTS: BulkStatement = BulkStatement::locking(
     3,
-    "WITH v(task_id, contact_id, number) AS (VALUES {rows}) \
+    concat!(
+        "WITH v(task_id, contact_id, number) AS (VALUES {rows}) \
      SELECT tc.task_id, tc.contact_id, tc.attempts_made, tc.state = 'leased' AND NOT EXISTS (SELECT 1 FROM attempts a \
          WHERE a.contact_id = tc.contact_id AND a.task_id = tc.task_id AND a.ended_at_ms IS NULL), \
-       t.state = 'running' AND ca.state = 'active', c.time_zone, \
+       t.state = 'running' AND ca.state = 'active', \
        (SELECT max(coalesce(d.expires_at_ms, 9223372036854775807)) FROM dnc d WHERE d.number = v.number AND d.scope = 'all'), \
-       (SELECT max(coalesce(d.expires_at_ms, 9223372036854775807)) FROM dnc d WHERE d.number = v.number AND d.scope <> 'all') \
-     FROM v JOIN task_contacts tc ON tc.task_id = v.task_id AND tc.contact_id = v.contact_id \
+       (SELECT max(coalesce(d.expires_at_ms, 9223372036854775807)) FROM dnc d WHERE d.number = v.number AND d.scope <> 'all'), ",
+        callee_columns!(),
+        " FROM v JOIN task_contacts tc ON tc.task_id = v.task_id AND tc.contact_id = v.contact_id \
        JOIN tasks t ON t.id = tc.task_id JOIN campaigns ca ON ca.id = t.campaign_id \
-       JOIN contacts c ON c.id = tc.contact_id",
+       JOIN contacts c ON c.id = tc.contact_id"
+    ),
     " FOR UPDATE OF tc",
 );
 
 static ATTEMPTS: BulkStatement = BulkStatement::new(
-    7,
-    "INSERT INTO attempts (id, campaign_id, task_id, contact_id, number, ordinal, created_at_ms) VALUES {rows}",
+    9,
+    "INSERT INTO attempts (id, campaign_id, task_id, contact_id, number, ordinal, created_at_ms, subject, debt) VALUES {rows}",
 );
 
 static LEGS: BulkStatement = BulkStatement::new(
@@ -223,7 +227,7 @@ async fn write_rows(tx: &mut Tx, batch: &Batch<'_>, lists: &Lists) -> Result<Wri
     lower_next_due(tx, &due).await?;
     make_ready(tx, &batch.given_back).await?;
     insert_decisions(tx, &plan.decisions).await?;
-    ATTEMPTS.run(tx, &plan.attempts).await?;
+    insert_attempts(tx, &plan.started).await?;
     LEGS.run(tx, &plan.legs).await?;
     SETTLE.run(tx, &plan.settled).await?;
     settle_ended(tx, batch, &plan.freed).await?;
@@ -241,10 +245,44 @@ struct Plan<'a> {
     answers: BTreeMap<AttemptId, Answer>,
     due: Vec<(TaskId, ContactId, Wall)>,
     decisions: Vec<Decided>,
-    attempts: Vec<Arg<'a>>,
+    started: Vec<Started<'a>>,
     legs: Vec<Arg<'a>>,
     settled: Vec<Arg<'a>>,
+    /// With the attempts that this batch starts.
+    histories: Histories,
     freed: Vec<(TaskId, ContactId)>,
+}
+
+/// An attempt that the gate allows.
+struct Started<'a> {
+    prepare: &'a Prepare,
+    ordinal: i64,
+    debt: Option<String>,
+}
+
+async fn insert_attempts(tx: &mut Tx, started: &[Started<'_>]) -> Result<(), DbError> {
+    let mut rows = Vec::with_capacity(started.len() * 9);
+    for Started {
+        prepare,
+        ordinal,
+        debt,
+    } in started
+    {
+        let new = &prepare.attempt;
+        rows.extend_from_slice(args![
+            new.attempt.0,
+            prepare.policy.config().id.0,
+            new.lead.task.0,
+            new.lead.contact.0,
+            new.lead.number.expose(),
+            *ordinal,
+            new.created_at.0,
+            prepare.policy.subject(),
+            debt.as_deref(),
+        ]);
+    }
+    ATTEMPTS.run(tx, &rows).await?;
+    Ok(())
 }
 
 async fn plan<'a>(tx: &mut Tx, prepares: &[&'a Prepare], lists: &Lists) -> Result<Plan<'a>, DbError> {
@@ -254,10 +292,30 @@ async fn plan<'a>(tx: &mut Tx, prepares: &[&'a Prepare], lists: &Lists) -> Resul
         let lead = &prepare.attempt.lead;
         keys.extend_from_slice(args![lead.task.0, lead.contact.0, lead.number.expose()]);
     }
+    let policies: BTreeMap<_, _> = prepares
+        .iter()
+        .map(|prepare| {
+            (
+                (prepare.attempt.lead.task, prepare.attempt.lead.contact),
+                &*prepare.policy,
+            )
+        })
+        .collect();
     let mut facts = BTreeMap::new();
     for row in FACTS.rows(tx, &keys).await? {
-        facts.insert((TaskId(row.get(0)?), ContactId(row.get(1)?)), read_facts(&row)?);
+        let key = (TaskId(row.get(0)?), ContactId(row.get(1)?));
+        if let Some(policy) = policies.get(&key) {
+            facts.insert(key, read_facts(&row, policy)?);
+        }
     }
+    let read_tags = facts.iter_mut().filter_map(|(key, facts)| {
+        let reads_tags = policies.get(key)?.rules().reads_tags();
+        reads_tags.then_some((key.1, &mut facts.callee))
+    });
+    add_tags(tx, read_tags).await?;
+    let called = prepares.iter().map(|prepare| &prepare.attempt.lead);
+    let called = called.map(|lead| (lead.contact, &lead.number));
+    plan.histories = histories(tx, called).await?;
     let suppressed = suppressed(tx, prepares, &facts, lists).await?;
     for prepare in prepares {
         // Removed from the map, so that a second attempt at the same contact finds nothing and is refused.
@@ -267,14 +325,14 @@ async fn plan<'a>(tx: &mut Tx, prepares: &[&'a Prepare], lists: &Lists) -> Resul
     Ok(plan)
 }
 
-fn read_facts(row: &Row) -> Result<Facts, DbError> {
+fn read_facts(row: &Row, policy: &CampaignPolicy) -> Result<Facts, DbError> {
     Ok(Facts {
         attempts_made: row.get(2)?,
         may_start: row.get(3)?,
         task_runs: row.get(4)?,
-        time_zone: row.get(5)?,
-        dnc_until: row.get(6)?,
-        scoped_until: row.get(7)?,
+        dnc_until: row.get(5)?,
+        scoped_until: row.get(6)?,
+        callee: Callee::read(row, 7, policy)?,
     })
 }
 
@@ -300,12 +358,20 @@ impl<'a> Plan<'a> {
             answer(Prepared::Refused);
             return self.settle(task, contact, "ready", now, None);
         }
-        let gate_facts = GateFacts {
-            time_zone: facts.time_zone,
-            suppressed: suppressed.map(|suppressed| suppressed.reason),
+        let case = Case {
+            policy: &prepare.policy,
+            at: now,
+            ring_timeout: new.ring_timeout,
+            number: &new.lead.number,
+            callee: &facts.callee,
+            history: self
+                .histories
+                .get(&contact)
+                .map(Vec::as_slice)
+                .unwrap_or_default(),
+            refused_by: suppressed.map(|suppressed| suppressed.reason),
         };
-        let hours = &prepare.campaign.settings.hours;
-        let decision = gate::decide(hours, &gate_facts, now, new.ring_timeout);
+        let decision = case.decide(Some(new.trunk));
         let verdict = decision.verdict;
         answer(if verdict == GateVerdict::Allow {
             Prepared::Allowed
@@ -316,14 +382,16 @@ impl<'a> Plan<'a> {
             at: now,
             task,
             over: Over::Contact(contact),
-            campaign: prepare.campaign.id,
+            campaign: prepare.policy.config().id,
             number: Some(new.lead.number.clone()),
             attempt: (verdict == GateVerdict::Allow).then_some((new.attempt, new.leg)),
             stage: GateStage::Originate,
             decision,
         });
         match verdict {
-            GateVerdict::Allow => self.start(prepare, facts.attempts_made.saturating_add(1)),
+            GateVerdict::Allow => {
+                self.start(prepare, facts.attempts_made.saturating_add(1), facts.callee.debt)
+            }
             // The next lease asks the gate again and defers the whole bucket.
             GateVerdict::Defer { .. } => self.settle(task, contact, "ready", now, None),
             // The next lease takes the contact's other number.
@@ -334,18 +402,23 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn start(&mut self, prepare: &'a Prepare, ordinal: i64) {
+    fn start(&mut self, prepare: &'a Prepare, ordinal: i64, debt: Option<String>) {
         let new = &prepare.attempt;
-        let lead = &new.lead;
-        self.attempts.extend_from_slice(args![
-            new.attempt.0,
-            prepare.campaign.id.0,
-            lead.task.0,
-            lead.contact.0,
-            lead.number.expose(),
+        // Another attempt of the batch may be to the same contact, in another task.
+        self.histories.entry(new.lead.contact).or_default().push(Past {
+            at: new.created_at,
+            number: new.lead.number.expose().to_owned(),
+            campaign: prepare.policy.config().id.0.to_string(),
+            subject: prepare.policy.subject().map(str::to_owned),
+            debt: debt.clone(),
+            outcome: Outcome::Unknown,
+            disposition: None,
+        });
+        self.started.push(Started {
+            prepare,
             ordinal,
-            new.created_at.0,
-        ]);
+            debt,
+        });
         self.legs.extend_from_slice(args![
             new.leg.0,
             new.attempt.0,
@@ -517,6 +590,7 @@ async fn keep_learnt(tx: &mut Tx, batch: &Batch<'_>) -> Result<(), DbError> {
 pub(crate) fn statements() -> Vec<(&'static BulkStatement, &'static str)> {
     vec![
         (&FACTS, "iit"),
+        (&crate::facts::HISTORY, "it"),
         (&SETTLE_ENDED, "uiititi"),
         (&FREE_ENDED, "u"),
         (&UPDATE_ATTEMPTS, "uiiiiitti"),

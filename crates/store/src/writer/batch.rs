@@ -2,8 +2,8 @@
 
 use super::claim::Claim;
 use paceline_core::agent::{AgentReason, AgentState, Wants};
-use paceline_core::campaign::CampaignConfig;
 use paceline_core::command::{Change, NewAttempt};
+use paceline_core::gate::CampaignPolicy;
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId};
 use paceline_core::outcome::{MessageResult, Outcome};
 use paceline_core::pacing::Learnt;
@@ -27,7 +27,7 @@ pub(super) enum Entry {
 #[derive(Debug)]
 pub(super) struct Prepare {
     pub(super) attempt: NewAttempt,
-    pub(super) campaign: Arc<CampaignConfig>,
+    pub(super) policy: Arc<CampaignPolicy>,
     pub(super) queued_at: Instant,
     pub(super) claim: Claim,
 }

@@ -5,14 +5,13 @@ use super::batch::Prepare;
 use crate::db::Tx;
 use crate::error::DbError;
 use crate::suppression::{Lists, numbers_of};
-use paceline_core::gate::GateReason;
 use paceline_core::ids::{ContactId, TaskId};
-use paceline_core::suppression::Listed;
+use paceline_core::suppression::{ListRefusal, Listed};
 use std::collections::BTreeMap;
 
 /// The reason why a number must not be called. `has_other_number`: the contact has another number that may be called.
 pub(super) struct Suppressed {
-    pub(super) reason: GateReason,
+    pub(super) reason: ListRefusal,
     pub(super) has_other_number: bool,
 }
 
@@ -29,14 +28,14 @@ pub(super) async fn suppressed(
         let Some(facts) = facts.get(&(lead.task, lead.contact)) else {
             continue;
         };
-        let settings = &prepare.campaign.settings.suppression;
+        let settings = &prepare.policy.config().settings.suppression;
         let now = prepare.now();
         let holds = |until: Option<i64>| until.is_some_and(|until| until > now.0);
         let in_lists = Listed {
             scopes: Vec::new(),
             lists: lists.holding(&lead.number),
         };
-        let certain = holds(facts.dnc_until).then_some(GateReason::Dnc);
+        let certain = holds(facts.dnc_until).then_some(ListRefusal::Dnc);
         let certain = certain.or_else(|| settings.refuses(&in_lists));
         let scoped = holds(facts.scoped_until) && !settings.lists.is_empty();
         if certain.is_some() || scoped {
@@ -53,7 +52,7 @@ pub(super) async fn suppressed(
         let numbers = numbers.get(&lead.contact).map(Vec::as_slice).unwrap_or_default();
         let own = numbers.iter().find(|facts| facts.number == lead.number);
         // The contact may have lost the number since. Then its entries with a scope are not known, and it is not called.
-        let scoped = own.map_or(Some(GateReason::Dnc), |own| settings.refuses(&own.listed));
+        let scoped = own.map_or(Some(ListRefusal::Dnc), |own| settings.refuses(&own.listed));
         let Some(reason) = certain.or(scoped) else {
             continue;
         };

@@ -305,8 +305,8 @@ pub(crate) async fn the_do_not_call_list_takes_a_number_once(db: &Db) {
         (newest.len(), rest.len(), rest[2].number.clone()),
         (2, 3, number(0))
     );
-    assert!(db.store.remove_dnc(entry.id, NOW).await.unwrap());
-    assert!(!db.store.remove_dnc(entry.id, NOW).await.unwrap());
+    assert!(db.store.remove_dnc(entry.id, NOW).await.unwrap().is_some());
+    assert!(db.store.remove_dnc(entry.id, NOW).await.unwrap().is_none());
     assert_eq!(db.store.dnc_entries_of(&number(0)).await.unwrap(), []);
 }
 

@@ -137,7 +137,7 @@ async fn stored(db: &Db, campaign: &crate::support::Campaign<'_>, cases: &[Case]
     let mut asked = Vec::new();
     for lead in &leads {
         let new = campaign.new_attempt(lead, NOW);
-        asked.push((new.clone(), writer.prepare(new, campaign.config()).await));
+        asked.push((new.clone(), writer.prepare(new, campaign.policy()).await));
     }
     for ((n, case), (new, prepared)) in (0..).zip(cases).zip(asked) {
         // The answers are spread over several quarters of an hour.

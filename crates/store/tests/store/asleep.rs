@@ -6,23 +6,23 @@ use paceline_core::campaign::TaskState;
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::contact::Contact;
-use paceline_core::gate::{GateReason, GateVerdict};
+use paceline_core::gate::GateVerdict;
 use paceline_core::ids::{ContactId, TaskId};
 use paceline_store::{ContactState, NewContact, NewTaskContacts};
 
-/// Makes a task of `asleep` contacts in a time zone where it is night, and `awake` contacts in the campaign's own
-/// zone.
+/// Makes a task of `asleep` contacts in a time zone where it is night, and `awake` contacts in another.
 async fn half_asleep(
     db: &Db,
     campaign: &crate::support::Campaign<'_>,
     asleep: u32,
     awake: u32,
+    other_zone: &str,
 ) -> (TaskId, Vec<ContactId>) {
     let contact = |n: u32| NewContact {
         contact: Contact {
             numbers: vec![number(n).into()],
-            // It is midnight in Tokyo, and ten o'clock in the campaign's zone.
-            time_zone: (n < asleep).then(|| "Asia/Tokyo".to_owned()),
+            // It is midnight in Tokyo, ten o'clock in New York, 16:00 in Madrid.
+            time_zone: Some(if n < asleep { "Asia/Tokyo" } else { other_zone }.to_owned()),
             ..Contact::default()
         },
         ..NewContact::default()
@@ -39,7 +39,7 @@ async fn half_asleep(
 pub(crate) async fn who_is_asleep_waits_together_and_keeps_nobody_from_being_called(db: &Db) {
     let mut campaign = db.campaign("c").await;
     campaign.hours = mornings("America/New_York"); // it is ten o'clock there
-    let (task, contacts) = half_asleep(db, &campaign, 2000, 10).await;
+    let (task, contacts) = half_asleep(db, &campaign, 2000, 10, "America/New_York").await;
     let leased = campaign.lease(10, NOW).await;
     assert_eq!(
         (leased.leads.len(), leased.deferred_buckets, leased.deferred),
@@ -63,8 +63,12 @@ pub(crate) async fn who_is_asleep_waits_together_and_keeps_nobody_from_being_cal
     let progress = db.store.task_progress(task).await.unwrap();
     let wait = &progress.waits[0];
     assert_eq!(
-        (wait.time_zone.as_deref(), wait.until, wait.reasons.as_slice()),
-        (Some("Asia/Tokyo"), nine_in_tokyo, &[GateReason::OutsideHours][..])
+        (
+            wait.time_zones.as_slice(),
+            wait.until,
+            wait.reasons[0].rule.as_str()
+        ),
+        (&["Asia/Tokyo".to_owned()][..], nine_in_tokyo, "campaign_hours")
     );
     assert_eq!(
         (progress.waits.len(), progress.next_due_at),
@@ -100,7 +104,7 @@ pub(crate) async fn who_is_asleep_waits_together_and_keeps_nobody_from_being_cal
 pub(crate) async fn other_hours_are_a_matter_of_a_few_rows(db: &Db) {
     let mut campaign = db.campaign("c").await;
     campaign.hours = mornings("Asia/Tokyo");
-    let (task, _) = half_asleep(db, &campaign, 1000, 1000).await;
+    let (task, _) = half_asleep(db, &campaign, 1000, 1000, "Europe/Madrid").await;
     let none = campaign.lease(10, NOW).await;
     assert_eq!((none.leads.len(), none.deferred_buckets), (0, 2));
     let settings = CampaignSettings {

@@ -74,7 +74,7 @@ async fn listed(db: &Db, list: ContactListId) -> Vec<String> {
         let numbers = row.contact.numbers.iter().map(|n| {
             let digits = n.number.expose_digits();
             let digit = |at: std::ops::Range<usize>| digits[at].parse::<u32>().unwrap();
-            ((digit(1..4) - 201) * 100 + digit(7..11) - 100).to_string()
+            (digit(6..12) - 460_000).to_string()
         });
         let numbers: Vec<_> = numbers.collect();
         let id = row.contact.external_id.as_ref().map_or("-", |id| id.as_str());

@@ -78,7 +78,7 @@ async fn every_promise_is_kept(db: &Db, writer_store: Store, trouble: impl Futur
         let mut calls = tokio::task::JoinSet::new();
         for lead in &leads {
             let new = campaign.new_attempt(lead, NOW);
-            let pending = writer.prepare(new.clone(), campaign.config()).await;
+            let pending = writer.prepare(new.clone(), campaign.policy()).await;
             let (writer, promises, id) = (writer.clone(), Arc::clone(&promises), campaign.id);
             calls.spawn(async move {
                 match pending.await {

@@ -1,13 +1,13 @@
 //! Leasing, giving back and recovery.
 
-use crate::support::{Db, NOW, asked, found, later, number, numbers, until};
+use crate::support::{Db, NOW, asked, found, later, number, numbers, rules, until};
 use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::hours::{CallingHours, CallingWindow};
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::command::Change;
 use paceline_core::contact::Contact;
-use paceline_core::gate::{GateReason, GateStage, GateVerdict};
+use paceline_core::gate::{GateStage, GateVerdict};
 use paceline_core::ids::{AgentLegId, PbxName, TaskId};
 use paceline_core::input::Prepared;
 use paceline_core::outcome::Outcome;
@@ -227,7 +227,8 @@ pub(crate) async fn other_hours_free_contacts_that_waited_for_the_old_ones(db: &
         hours: mornings.clone(),
         ..CampaignSettings::default()
     };
-    let leased = db.store.lease(campaign.id, &in_mornings, 10, NOW);
+    let in_mornings = campaign.policy_of(in_mornings);
+    let leased = db.store.lease(&in_mornings, 10, NOW);
     assert_eq!(leased.await.unwrap().deferred_buckets, 1);
     set(&mornings, later(1)).await;
     assert_eq!(
@@ -279,23 +280,24 @@ pub(crate) async fn contacts_outside_their_hours_wait_for_the_next_opening(db: &
         (states[2].0, states[2].2),
         (ContactState::Done, Some(Outcome::Blocked))
     );
-    for (row, verdict, reason) in [
+    for (row, verdict, reasons) in [
         (
             &rows[0],
             GateVerdict::Defer {
                 until_ms: later(18 * 3600),
             },
-            GateReason::OutsideHours,
+            vec!["campaign_hours"],
         ),
-        (&rows[1], GateVerdict::Allow, GateReason::Clear),
-        (&rows[2], GateVerdict::Deny, GateReason::UnknownTimeZone),
+        (
+            &rows[1],
+            GateVerdict::Allow,
+            vec!["suppressed", "dnc_disposition", "campaign_hours", "ring_time"],
+        ),
+        (&rows[2], GateVerdict::Deny, vec!["no_zone"]),
     ] {
         let decisions = db.store.decisions_of_contact(row.contact.id, 10).await.unwrap();
         assert_eq!(decisions.len(), 1);
-        assert_eq!(
-            (decisions[0].verdict, decisions[0].reasons.as_slice()),
-            (verdict, &[reason][..])
-        );
+        assert_eq!((decisions[0].verdict, rules(&decisions[0])), (verdict, reasons));
         assert_eq!(
             (decisions[0].stage, decisions[0].at, decisions[0].attempt),
             (GateStage::Lease, NOW, None)
@@ -375,11 +377,11 @@ pub(crate) async fn concurrent_leases_never_share_a_contact(db: &Db) {
     campaign.task(&numbers(120)).await;
     let mut leases = tokio::task::JoinSet::new();
     for _ in 0..8 {
-        let (store, id, settings) = (db.store.clone(), campaign.id, campaign.settings());
+        let (store, policy) = (db.store.clone(), campaign.policy());
         leases.spawn(async move {
             let mut all = Vec::new();
             loop {
-                let leased = store.lease(id, &settings, 7, NOW).await.unwrap();
+                let leased = store.lease(&policy, 7, NOW).await.unwrap();
                 if leased.leads.is_empty() {
                     return all;
                 }

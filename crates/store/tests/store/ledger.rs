@@ -105,7 +105,7 @@ pub(crate) async fn decisions_are_recorded_in_the_transaction_that_stores_them(d
     assert_eq!(entry.subject.number, db.store.number_in_ledger(&leads[0].number));
     assert_eq!(
         entry.body,
-        br#"{"stage":"originate","verdict":"allow","reasons":["clear"]}"#
+        br#"{"stage":"originate","verdict":"allow","reasons":["paceline/suppressed","paceline/dnc_disposition","paceline/campaign_hours","uk-ofcom/ring_time"]}"#
     );
     let all = entries(&db.store).await;
     let decisions = all.iter().flatten().map(|bytes| Entry::decode(bytes).unwrap());

@@ -37,7 +37,7 @@ async fn finished(campaign: &Campaign<'_>, writer: &Writer, lasts: &[LastAttempt
     let mut prepares = Vec::new();
     for lead in &leased.leads {
         let new = campaign.new_attempt(lead, later(1));
-        prepares.push((new.clone(), writer.prepare(new, campaign.config()).await));
+        prepares.push((new.clone(), writer.prepare(new, campaign.policy()).await));
     }
     for ((new, prepared), last) in prepares.into_iter().zip(lasts) {
         assert_eq!(prepared.await, Prepared::Allowed);

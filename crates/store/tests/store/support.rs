@@ -6,6 +6,7 @@ use paceline_core::campaign::suppression::SuppressionSettings;
 use paceline_core::campaign::{CampaignConfig, CampaignState, TaskState};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::dial::{Extension, TrunkTemplate};
+use paceline_core::gate::{CampaignPolicy, Rulebook};
 use paceline_core::ids::{AgentId, AttemptId, CampaignId, LegId, PbxName, TrunkId};
 use paceline_core::input::{Lead, Prepared};
 use paceline_core::number::E164;
@@ -150,6 +151,7 @@ impl Db {
             trunk,
             agent,
             hours: CallingHours::always(),
+            rules: Rulebook::shipped().unwrap().clone(),
             suppression: SuppressionSettings::default(),
         }
     }
@@ -212,7 +214,8 @@ impl Db {
                 "a contact is in the bucket of its zone, of its own task",
                 "SELECT count(*) FROM task_contacts tc JOIN task_buckets b ON b.id = tc.bucket_id \
                    JOIN contacts c ON c.id = tc.contact_id \
-                   WHERE b.task_id <> tc.task_id OR b.time_zone <> coalesce(c.time_zone, '')",
+                   WHERE b.task_id <> tc.task_id OR (b.localities <> '' AND c.time_zone IS NOT NULL \
+                     AND b.localities NOT LIKE '%;' || c.time_zone)",
             ),
             (
                 "a completed task has nothing left to do",
@@ -263,6 +266,7 @@ pub(crate) struct Campaign<'a> {
     pub(crate) trunk: TrunkId,
     pub(crate) agent: AgentId,
     pub(crate) hours: CallingHours,
+    pub(crate) rules: Arc<Rulebook>,
     pub(crate) suppression: SuppressionSettings,
 }
 
@@ -299,11 +303,7 @@ impl Campaign<'_> {
     }
 
     pub(crate) async fn lease(&self, limit: usize, now: Wall) -> Leased {
-        self.db
-            .store
-            .lease(self.id, &self.settings(), limit, now)
-            .await
-            .unwrap()
+        self.db.store.lease(&self.policy(), limit, now).await.unwrap()
     }
 
     pub(crate) fn settings(&self) -> CampaignSettings {
@@ -314,12 +314,17 @@ impl Campaign<'_> {
         }
     }
 
-    pub(crate) fn config(&self) -> Arc<CampaignConfig> {
-        Arc::new(CampaignConfig {
+    pub(crate) fn policy(&self) -> Arc<CampaignPolicy> {
+        self.policy_of(self.settings())
+    }
+
+    pub(crate) fn policy_of(&self, settings: CampaignSettings) -> Arc<CampaignPolicy> {
+        let config = CampaignConfig {
             id: self.id,
-            settings: self.settings(),
+            settings,
             trunks: Vec::new(),
-        })
+        };
+        Arc::new(CampaignPolicy::new(&self.rules, Arc::new(config)))
     }
 
     pub(crate) fn new_attempt(&self, lead: &Lead, at: Wall) -> NewAttempt {
@@ -337,7 +342,7 @@ impl Campaign<'_> {
     /// Prepares an attempt and waits for the answer.
     pub(crate) async fn prepare(&self, writer: &Writer, lead: &Lead, at: Wall) -> (NewAttempt, Prepared) {
         let new = self.new_attempt(lead, at);
-        let pending = writer.prepare(new.clone(), self.config()).await;
+        let pending = writer.prepare(new.clone(), self.policy()).await;
         (new, pending.await)
     }
 
@@ -388,8 +393,8 @@ pub(crate) fn asked(at: Wall) -> NewDnc<'static> {
 
 /// A fictional number by its last digits.
 pub(crate) fn number(n: u32) -> E164 {
-    // 555-0100 to 555-0199 in as many area codes as necessary.
-    E164::new(&format!("+1{}555{:04}", 201 + n / 100, 100 + n % 100)).unwrap()
+    // 020 7946 0000 to 0999 are fictional, those after them are not; the store dials none.
+    E164::new(&format!("+4420{:08}", 79_460_000 + n)).unwrap()
 }
 
 pub(crate) fn numbers(count: u32) -> Vec<E164> {
@@ -414,4 +419,13 @@ pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// The rules that a decision names.
+pub(crate) fn rules(decision: &paceline_store::DecisionRow) -> Vec<&str> {
+    decision
+        .reasons
+        .iter()
+        .map(|reason| reason.rule.as_str())
+        .collect()
 }

@@ -2,7 +2,6 @@
 
 use crate::support::{Db, NOW, asked, found, later, number, numbers};
 use paceline_core::contact::Contact;
-use paceline_core::gate::GateReason;
 use paceline_core::input::Prepared;
 use paceline_core::number::E164;
 use paceline_core::suppression::{DncScope, ListKind, ListName};
@@ -86,7 +85,7 @@ pub(crate) async fn an_entry_with_a_scope_holds_for_the_campaigns_that_name_it(d
         Prepared::Refused
     );
     let decision = &db.store.decisions_of_contact(lead.contact, 1).await.unwrap()[0];
-    assert_eq!(decision.reasons.as_slice(), [GateReason::Dnc]);
+    assert!(decision.reasons[0].text.contains("do-not-call"), "{decision:?}");
     campaign.task(&numbers(3)).await;
     let leased = campaign.lease(9, later(2)).await;
     assert_eq!((leased.leads.len(), leased.denied), (2, 1));
@@ -192,13 +191,13 @@ pub(crate) async fn a_store_whose_lists_are_not_loaded_leases_nothing(db: &Db) {
         .await
         .unwrap();
     let again = Store::open(&db.url, StoreMetrics::default()).await.unwrap();
-    let settings = campaign.settings();
-    assert!(again.lease(campaign.id, &settings, 9, NOW).await.is_err());
+    let policy = campaign.policy();
+    assert!(again.lease(&policy, 9, NOW).await.is_err());
     again
         .open_suppression(SuppressionKey::new(&SECRET))
         .await
         .unwrap();
-    let leased = again.lease(campaign.id, &settings, 9, NOW).await.unwrap();
+    let leased = again.lease(&policy, 9, NOW).await.unwrap();
     assert_eq!(found(&leased), [number(1).expose()]);
     again.close().await;
 }
@@ -224,7 +223,7 @@ pub(crate) async fn a_number_that_a_new_version_lists_is_stopped_at_every_step(d
     let (_, refused) = campaign.prepare(&writer, &leads[1], later(1)).await;
     assert_eq!(refused, Prepared::Refused);
     let decision = &db.store.decisions_of_contact(leads[1].contact, 1).await.unwrap()[0];
-    assert_eq!(decision.reasons.as_slice(), [GateReason::Suppressed]);
+    assert!(decision.reasons[0].text.contains("registry"), "{decision:?}");
 }
 
 pub(crate) async fn a_contact_whose_first_number_is_in_a_registry_is_called_by_its_second(db: &Db) {
@@ -277,5 +276,5 @@ pub(crate) async fn a_campaign_with_an_allowlist_calls_its_numbers_only(db: &Db)
         .decisions_of_contact(leased.leads[0].contact, 1)
         .await
         .unwrap()[0];
-    assert_eq!(decision.reasons.as_slice(), [GateReason::NotAllowlisted]);
+    assert!(decision.reasons[0].text.contains("allowlist"), "{decision:?}");
 }

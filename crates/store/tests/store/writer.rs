@@ -1,11 +1,11 @@
 //! Attempts and changes that the writer stores.
 
-use crate::support::{Db, NOW, asked, ended, found, later, leg_ended, number, numbers, until};
+use crate::support::{Db, NOW, asked, ended, found, later, leg_ended, number, numbers, rules, until};
 use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::hours::{CallingHours, CallingWindow};
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::command::Change;
-use paceline_core::gate::{GateReason, GateStage, GateVerdict};
+use paceline_core::gate::{GateStage, GateVerdict};
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, PbxName};
 use paceline_core::input::Prepared;
 use paceline_core::outcome::Outcome;
@@ -86,10 +86,7 @@ pub(crate) async fn a_number_listed_since_the_lease_is_refused(db: &Db) {
         (decision.stage, decision.verdict),
         (GateStage::Originate, GateVerdict::Deny)
     );
-    assert_eq!(
-        (decision.reasons.as_slice(), decision.attempt),
-        (&[GateReason::Dnc][..], None)
-    );
+    assert_eq!((rules(decision), decision.attempt), (vec!["suppressed"], None));
     assert_eq!(db.count("SELECT count(*) FROM attempts").await, 0);
     assert_eq!(
         db.store.task(task.id).await.unwrap().unwrap().state,
@@ -170,10 +167,10 @@ pub(crate) async fn a_contact_with_an_open_attempt_is_not_called_twice(db: &Db) 
     let writer = db.store.writer();
     // Both attempts are in one batch, and a third follows.
     let first = writer
-        .prepare(campaign.new_attempt(&lead, NOW), campaign.config())
+        .prepare(campaign.new_attempt(&lead, NOW), campaign.policy())
         .await;
     let second = writer
-        .prepare(campaign.new_attempt(&lead, NOW), campaign.config())
+        .prepare(campaign.new_attempt(&lead, NOW), campaign.policy())
         .await;
     assert_eq!(
         (first.await, second.await),
@@ -511,7 +508,7 @@ pub(crate) async fn an_attempt_that_can_never_be_stored_gives_its_contact_back(d
     let (first, _) = campaign.prepare(&writer, &leads[0], NOW).await;
     let mut same = campaign.new_attempt(&leads[1], NOW);
     same.attempt = first.attempt;
-    let pending = writer.prepare(same, campaign.config()).await;
+    let pending = writer.prepare(same, campaign.policy()).await;
     assert_eq!(pending.await, Prepared::Failed);
     writer.flush().await;
     assert_eq!(campaign.lease(2, later(1)).await.leads.len(), 1);
@@ -534,7 +531,7 @@ pub(crate) async fn a_change_that_can_never_be_stored_holds_up_nothing(db: &Db) 
     writer.change(campaign.id, orphan("one")).await;
     campaign.end(&writer, &first, Outcome::Busy, later(1), None).await;
     let pending = writer
-        .prepare(campaign.new_attempt(&leads[1], NOW), campaign.config())
+        .prepare(campaign.new_attempt(&leads[1], NOW), campaign.policy())
         .await;
     writer.change(campaign.id, orphan("two")).await;
     assert_eq!(pending.await, Prepared::Allowed);
@@ -556,7 +553,7 @@ pub(crate) async fn an_attempt_given_up_is_not_stored_and_its_contact_comes_back
     let writer = db.store.writer();
     let blocked = db.block_writing().await;
     let first = writer
-        .prepare(campaign.new_attempt(&leased.leads[0], NOW), campaign.config())
+        .prepare(campaign.new_attempt(&leased.leads[0], NOW), campaign.policy())
         .await;
     let asked = std::time::Instant::now();
     if db.is_sqlite() {
@@ -566,7 +563,7 @@ pub(crate) async fn an_attempt_given_up_is_not_stored_and_its_contact_comes_back
     // The caller stops waiting for this one.
     drop(
         writer
-            .prepare(campaign.new_attempt(&leased.leads[1], NOW), campaign.config())
+            .prepare(campaign.new_attempt(&leased.leads[1], NOW), campaign.policy())
             .await,
     );
     drop(blocked);

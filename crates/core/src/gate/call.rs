@@ -38,9 +38,9 @@ words! {
     }
 }
 
-/// A planned call.
+/// A call that the gate decides about.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
+pub struct PlannedCall<'a> {
     /// The time of the originate.
     pub at: Wall,
     /// Longest time that the phone may ring. The calling hours must hold for all of it.

@@ -1,0 +1,107 @@
+//! The rules of one campaign, made once for it and for each change of its settings. The lease and the originate share them.
+
+use super::{DialingMode, PlannedCall, Policy, Rulebook};
+use crate::campaign::compliance::ComplianceSettings;
+use crate::campaign::{CampaignConfig, Mode};
+use crate::ids::TrunkId;
+use crate::number::NumberText;
+use crate::pbx::CallerId;
+use crate::time::Wall;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The rules of a campaign, and what its calls have in common.
+#[derive(Clone, Debug)]
+pub struct CampaignPolicy {
+    config: Arc<CampaignConfig>,
+    /// The campaign's id as the rules compare it.
+    name: String,
+    rules: Policy,
+}
+
+impl CampaignPolicy {
+    /// The rules of a campaign with these settings and trunks. The check of the settings has refused names of
+    /// profiles that do not exist; if one is here, no profile is asked, and every call is denied.
+    pub fn new(book: &Arc<Rulebook>, config: Arc<CampaignConfig>) -> Self {
+        let settings = &config.settings;
+        let profiles = settings.compliance.profiles.as_slice();
+        let rules = match profiles {
+            [] => Policy::by_place(book.clone()),
+            names => Policy::named(book.clone(), names).unwrap_or_else(|_| Policy::nowhere(book.clone())),
+        };
+        Self {
+            name: config.id.0.to_string(),
+            rules: rules.with_hours(&settings.hours),
+            config,
+        }
+    }
+
+    /// The campaign with its settings and trunks.
+    pub fn config(&self) -> &Arc<CampaignConfig> {
+        &self.config
+    }
+
+    /// The rules.
+    pub fn rules(&self) -> &Policy {
+        &self.rules
+    }
+
+    fn compliance(&self) -> &ComplianceSettings {
+        &self.config.settings.compliance
+    }
+
+    /// The subject of the calls.
+    pub fn subject(&self) -> Option<&str> {
+        self.compliance().subject.as_deref()
+    }
+
+    /// The attribute of a contact that names the debt.
+    pub fn debt_attribute(&self) -> Option<&str> {
+        self.compliance().debt_attribute.as_deref()
+    }
+
+    /// The caller id of a trunk. `None`: withheld, or the PBX's own.
+    pub fn caller_id(&self, trunk: TrunkId) -> Option<&CallerId> {
+        let found = self.config.trunks.iter().find(|known| known.id == trunk);
+        found.and_then(|trunk| trunk.caller_id.as_ref())
+    }
+
+    /// The different caller ids of the campaign's trunks, at least one. Before the trunk is chosen, a call may be allowed if
+    /// one of them allows it.
+    pub fn caller_ids(&self) -> impl Iterator<Item = Option<&CallerId>> {
+        let trunks = &self.config.trunks;
+        let none = trunks.is_empty().then_some(None);
+        let all = trunks.iter().enumerate();
+        let distinct = all.filter(|(n, trunk)| {
+            trunks
+                .iter()
+                .take(*n)
+                .all(|earlier| earlier.caller_id != trunk.caller_id)
+        });
+        none.into_iter()
+            .chain(distinct.map(|(_, trunk)| trunk.caller_id.as_ref()))
+    }
+
+    fn mode(&self) -> DialingMode {
+        match self.config.settings.pacing.mode {
+            Mode::Progressive => DialingMode::Progressive,
+            Mode::Predictive => DialingMode::Predictive,
+            Mode::Power => DialingMode::Power,
+        }
+    }
+
+    /// A call of the campaign, without its number, its debt and its caller id.
+    pub fn call(&self, at: Wall, ring_timeout: Duration) -> PlannedCall<'_> {
+        PlannedCall {
+            at,
+            ring_timeout,
+            purpose: self.compliance().purpose,
+            mode: self.mode(),
+            campaign: Some(&self.name),
+            subject: self.subject(),
+            debt: None,
+            caller_id: None,
+            number: NumberText(""),
+        }
+    }
+}
