@@ -78,6 +78,7 @@ fn decide(policy: &Policy, name: &str, number: &str, decisions: i64) -> Result<(
             },
             history: &history,
             suppressed: &[],
+            outside: None,
         };
         let started = Instant::now();
         let decision = black_box(policy.decide(black_box(&call), black_box(&facts)));

@@ -204,6 +204,7 @@ impl<'l> Known<'l> {
             },
             history: &self.history,
             suppressed: &self.suppressed,
+            outside: None,
         }
     }
 }

@@ -92,6 +92,7 @@ fn against(policy: &CampaignPolicy, number: &E164, zone: Option<Zone>, now: Wall
         },
         history: &[],
         suppressed: &[],
+        outside: None,
     };
     let call = PlannedCall {
         number: NumberText(number.expose()),
@@ -114,7 +115,8 @@ fn against(policy: &CampaignPolicy, number: &E164, zone: Option<Zone>, now: Wall
         | Datum::CallerId { .. }
         | Datum::RingTime { .. }
         | Datum::Allowlist { .. }
-        | Datum::Lists(_) => None,
+        | Datum::Lists(_)
+        | Datum::Outside { .. } => None,
     });
     texts.next()
 }

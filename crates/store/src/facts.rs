@@ -12,6 +12,7 @@ use paceline_core::gate::{
 use paceline_core::ids::{ContactId, TrunkId};
 use paceline_core::number::{E164, NumberText};
 use paceline_core::outcome::Outcome;
+use paceline_core::outside::OutsideFact;
 use paceline_core::pbx::CallerId;
 use paceline_core::suppression::ListRefusal;
 use paceline_core::time::Wall;
@@ -82,6 +83,7 @@ impl Residence {
             },
             history: &[],
             suppressed: &[],
+            outside: None,
         }
     }
 
@@ -246,6 +248,8 @@ pub(crate) struct Case<'a> {
     pub(crate) callee: &'a Callee,
     pub(crate) history: &'a [Past],
     pub(crate) refused_by: Option<ListRefusal>,
+    /// `None`: the campaign does not need the outside check.
+    pub(crate) outside: Option<OutsideFact<'a>>,
 }
 
 impl Case<'_> {
@@ -259,6 +263,7 @@ impl Case<'_> {
         facts.contact.consents = &self.callee.consents;
         facts.history = &history;
         facts.suppressed = suppressed.as_ref().map_or(&[], |names| names.as_slice());
+        facts.outside = self.outside;
         let decide = |caller_id: Option<&CallerId>| {
             let call = PlannedCall {
                 number: NumberText(self.number.expose()),

@@ -5,9 +5,11 @@
 //! gate about the bucket first. If the gate defers it, the whole bucket waits as one row with one decision in the
 //! ledger, and the lease does not look at its contacts. Tasks take turns.
 
+mod buckets;
 mod choose;
 mod decided;
 
+use buckets::{Bucket, BucketLease, read_bucket};
 pub(super) use decided::{Decided, Over, insert_decisions};
 
 use super::Store;
@@ -15,10 +17,11 @@ use super::bulk_statement::BulkStatement;
 use super::db::{Arg, CommitError, Dialect, Row, TRANSACTION_TIMEOUT, Tx, args};
 use super::dial::complete_tasks;
 use super::error::{DbError, DbErrorKind, StoreError};
-use super::facts::{Callee, Case, Histories, Judgement, add_tags, callee_columns, histories, localities};
+use super::facts::{Callee, Case, Histories, Judgement, add_tags, callee_columns, histories};
+use super::outside::Checked;
 use super::suppression::Lists;
 use paceline_core::campaign::suppression::SuppressionSettings;
-use paceline_core::gate::{CampaignPolicy, GateStage, GateVerdict, Locality};
+use paceline_core::gate::{CampaignPolicy, GateStage, GateVerdict};
 use paceline_core::ids::{CampaignId, ContactId, TaskId};
 use paceline_core::input::Lead;
 use paceline_core::outcome::Outcome;
@@ -169,15 +172,6 @@ pub(super) static SETTLE: BulkStatement = BulkStatement::new(
        last_outcome = coalesce(v.outcome, task_contacts.last_outcome) \
      FROM v WHERE task_contacts.task_id = v.task_id AND task_contacts.contact_id = v.contact_id",
 );
-
-/// Contacts of one task for which the gate's rules of time give the same answer.
-struct Bucket {
-    id: i64,
-    /// Where the numbers of its contacts may be. Empty: each contact must be asked about.
-    localities: Vec<Locality>,
-    /// The gate's last deferral: its time, its end and its reasons.
-    waits: Option<(Wall, Wall, String)>,
-}
 
 struct Due {
     lead: Lead,
@@ -340,85 +334,29 @@ impl Lease<'_> {
         // The first bucket is random, so that no bucket is always served first.
         let first = rand::random_range(0..open.len().max(1));
         open.rotate_left(first);
-        let (mut raised, mut wanted, count) = (Vec::new(), share, open.len());
+        let (mut raised, mut waiting) = (Vec::new(), Vec::new());
+        let (mut wanted, count) = (share, open.len());
         for (n, bucket) in open.into_iter().enumerate() {
             let share = wanted.div_ceil(count.saturating_sub(n).max(1));
             let share = share.max(BUCKET_SHARE_MIN).min(wanted);
             let before = self.leased.leads.len();
-            if self
+            match self
                 .lease_of_bucket(tx, &bucket, task, retries_max, share)
                 .await?
             {
-                raised.push(Arg::from(bucket.id));
+                BucketLease::MoreDue => {}
+                BucketLease::NoneDue => raised.push(Arg::from(bucket.id)),
+                BucketLease::Waits(until, decision) => waiting.push((bucket, until, decision)),
             }
             wanted = wanted.saturating_sub(self.leased.leads.len().saturating_sub(before));
         }
+        self.defer_buckets(tx, task, waiting).await?;
         RAISE_BUCKETS.run(tx, &raised).await?;
         tx.run(RAISE_NEXT_DUE, args![task.0, NEVER]).await?;
         Ok(raised.len() == count)
     }
 
-    /// Defers the buckets whose contacts cannot be called now. Returns the others.
-    async fn defer_closed(
-        &mut self,
-        tx: &mut Tx,
-        task: TaskId,
-        buckets: Vec<Bucket>,
-    ) -> Result<Vec<Bucket>, DbError> {
-        let (mut open, mut waits) = (Vec::with_capacity(buckets.len()), Vec::new());
-        for bucket in buckets {
-            let Some((until_ms, decision)) = self.closed(&bucket) else {
-                open.push(bucket);
-                continue;
-            };
-            self.leased.deferred_buckets += 1;
-            // A bucket can be looked at before its wait ends, because a contact in it may be due. If the gate's
-            // answer is unchanged, no new decision is written.
-            match bucket.waits {
-                Some((from, until, said)) if until == until_ms && from <= self.now && self.now < until => {
-                    waits.push((bucket.id, from, until, said));
-                }
-                _ => {
-                    waits.push((bucket.id, self.now, until_ms, decision.reasons.clone()));
-                    self.decisions.push(Decided {
-                        at: self.now,
-                        task,
-                        over: Over::Bucket(bucket.id),
-                        campaign: self.campaign,
-                        number: None,
-                        attempt: None,
-                        stage: GateStage::Lease,
-                        decision,
-                    });
-                }
-            }
-        }
-        let mut rows = Vec::with_capacity(waits.len() * 4);
-        for (id, from, until, why) in &waits {
-            rows.extend_from_slice(args![*id, from.0, until.0, why.as_str()]);
-        }
-        DEFER_BUCKETS.run(tx, &rows).await?;
-        Ok(open)
-    }
-
-    /// The decision over a bucket in whose places it is no time to call, and its end: the first at which one of its numbers may
-    /// be called.
-    fn closed(&self, bucket: &Bucket) -> Option<(Wall, Judgement)> {
-        let call = self.policy.call(self.now, self.ring_timeout());
-        let mut first: Option<(Wall, Judgement)> = None;
-        for locality in &bucket.localities {
-            let decision = self.policy.rules().closed(&call, locality)?;
-            let GateVerdict::Defer { until_ms } = decision.verdict else {
-                return None;
-            };
-            if first.as_ref().is_none_or(|(until, _)| until_ms < *until) {
-                first = Some((until_ms, Judgement::of(&decision)));
-            }
-        }
-        first
-    }
-
-    /// Leases up to `share` contacts of a bucket. Returns true if the bucket has no other due contacts.
+    /// Leases up to `share` contacts of a bucket.
     async fn lease_of_bucket(
         &mut self,
         tx: &mut Tx,
@@ -426,7 +364,7 @@ impl Lease<'_> {
         task: TaskId,
         retries_max: u32,
         share: usize,
-    ) -> Result<bool, DbError> {
+    ) -> Result<BucketLease, DbError> {
         let (mut wanted, mut page) = (share, share.clamp(PAGE_MIN, PAGE_MAX));
         while wanted > 0 && self.settled_left > 0 {
             let limit = i64::try_from(page).unwrap_or(i64::MAX);
@@ -442,20 +380,30 @@ impl Lease<'_> {
                 add_tags(tx, due.iter_mut().map(|due| (due.lead.contact, &mut due.callee))).await?;
             }
             self.choose(tx, &mut due).await?;
-            let (taken, looked_at) = self.settle(tx, due, wanted).await?;
+            let checked = self.checked(tx, &due).await?;
+            if let Some((until, decision)) = self.unanswered(&due, checked.as_ref()) {
+                return Ok(BucketLease::Waits(until, decision));
+            }
+            let (taken, looked_at) = self.settle(tx, due, checked.as_ref(), wanted).await?;
             wanted = wanted.saturating_sub(taken);
             if looked_at == rows.len() && all_read {
-                return Ok(true);
+                return Ok(BucketLease::NoneDue);
             }
             // If most contacts cannot be leased, larger pages need fewer statements.
             page = (page * 2).min(PAGE_MAX);
         }
-        Ok(false)
+        Ok(BucketLease::MoreDue)
     }
 
     /// Decides over due contacts in order until `wanted` are allowed. Returns how many were leased and how many were
     /// looked at.
-    async fn settle(&mut self, tx: &mut Tx, due: Vec<Due>, wanted: usize) -> Result<(usize, usize), DbError> {
+    async fn settle(
+        &mut self,
+        tx: &mut Tx,
+        due: Vec<Due>,
+        checked: Option<&Checked>,
+        wanted: usize,
+    ) -> Result<(usize, usize), DbError> {
         let histories = histories(tx, due.iter().map(|due| (due.lead.contact, &due.lead.number))).await?;
         let mut results = Vec::with_capacity(due.len());
         let mut allowed = 0;
@@ -463,7 +411,7 @@ impl Lease<'_> {
             if allowed == wanted || self.settled_left == 0 {
                 break;
             }
-            let (result, decision) = self.decide(&due, &histories);
+            let (result, decision) = self.decide(&due, &histories, checked);
             match result {
                 LeaseResult::Leased => allowed += 1,
                 LeaseResult::Deferred(_) | LeaseResult::Denied | LeaseResult::Locked => {
@@ -501,7 +449,12 @@ impl Lease<'_> {
         })
     }
 
-    fn decide(&self, due: &Due, histories: &Histories) -> (LeaseResult, Option<Judgement>) {
+    fn decide(
+        &self,
+        due: &Due,
+        histories: &Histories,
+        checked: Option<&Checked>,
+    ) -> (LeaseResult, Option<Judgement>) {
         if due.held {
             return (LeaseResult::Locked, None);
         }
@@ -516,6 +469,7 @@ impl Lease<'_> {
                 .map(Vec::as_slice)
                 .unwrap_or_default(),
             refused_by: due.refused_by,
+            outside: checked.map(|checked| checked.of(&due.lead.number)),
         };
         let decision = case.decide(None);
         let result = match decision.verdict {
@@ -592,18 +546,4 @@ impl Lease<'_> {
         SETTLE.run(tx, &rows).await?;
         Ok(())
     }
-}
-
-fn read_bucket(row: &Row) -> Result<Bucket, DbError> {
-    let from = row.get::<Option<i64>>(2)?.map(Wall);
-    let until = row.get::<Option<i64>>(3)?.map(Wall);
-    let said = row.get::<Option<String>>(4)?;
-    Ok(Bucket {
-        id: row.get(0)?,
-        localities: localities(&row.get::<String>(1)?),
-        waits: from
-            .zip(until)
-            .zip(said)
-            .map(|((from, until), said)| (from, until, said)),
-    })
 }

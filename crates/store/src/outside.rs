@@ -7,7 +7,7 @@ use super::error::{DbError, StoreError};
 use paceline_core::campaign::CampaignState;
 use paceline_core::ids::CampaignId;
 use paceline_core::number::E164;
-use paceline_core::outside::{self, OutsideAnswer, OutsideRuling, OutsideService};
+use paceline_core::outside::{OutsideAnswer, OutsideFact, OutsideRuling, OutsideService};
 use paceline_core::time::Wall;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -153,32 +153,44 @@ impl Store {
         now: Wall,
     ) -> Result<BTreeMap<E164, OutsideRuling>, StoreError> {
         self.write("read what the outside check says", async |tx| {
-            let numbers: Vec<&E164> = numbers.iter().collect();
-            Ok(rulings(tx, &numbers, now).await?)
+            let checked = checked(tx, &numbers.iter().collect::<Vec<_>>()).await?;
+            let ruled = numbers
+                .iter()
+                .map(|number| (number.clone(), checked.of(number).rule(now)));
+            Ok(ruled.collect())
         })
         .await
     }
 }
 
-/// The outside check's decision about a call to each of these numbers at `now`, read in this transaction.
-pub(super) async fn rulings(
-    tx: &mut Tx,
-    numbers: &[&E164],
-    now: Wall,
-) -> Result<BTreeMap<E164, OutsideRuling>, DbError> {
+/// What the outside check knows of some numbers, as of one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    pub(super) service: OutsideService,
+    answers: BTreeMap<E164, OutsideAnswer>,
+}
+
+impl Checked {
+    pub(super) fn of(&self, number: &E164) -> OutsideFact<'_> {
+        OutsideFact {
+            answer: self.answers.get(number),
+            service: &self.service,
+        }
+    }
+}
+
+/// Reads what the outside check knows of these numbers.
+pub(super) async fn checked(tx: &mut Tx, numbers: &[&E164]) -> Result<Checked, DbError> {
     let state = tx.rows(SERVICE, &[]).await?;
-    let state = state.first().map(service).transpose()?.unwrap_or_default();
     let mut asked = Vec::new();
     for number in numbers {
         asked.extend_from_slice(args![number.expose()]);
     }
     let rows = ANSWERS.rows(tx, &asked).await?;
-    let answers = rows.iter().map(answer).collect::<Result<BTreeMap<_, _>, _>>()?;
-    let ruled = numbers.iter().map(|number| {
-        let ruling = outside::rule(answers.get(*number), &state, now);
-        (E164::clone(number), ruling)
-    });
-    Ok(ruled.collect())
+    Ok(Checked {
+        service: state.first().map(service).transpose()?.unwrap_or_default(),
+        answers: rows.iter().map(answer).collect::<Result<_, _>>()?,
+    })
 }
 
 fn answer(row: &Row) -> Result<(E164, OutsideAnswer), DbError> {

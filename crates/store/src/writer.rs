@@ -7,6 +7,7 @@
 mod apply;
 mod batch;
 mod claim;
+mod plan;
 mod suppressed;
 
 pub use claim::PendingPrepare;

@@ -215,7 +215,9 @@ contract! {
     outside:
         the_last_answer_of_a_number_is_kept_until_its_retention
         numbers_are_asked_in_the_order_of_the_lease_and_only_if_they_are_due_soon
-        an_outage_is_read_by_the_gate_with_the_reason_to_call_meanwhile;
+        an_outage_is_read_by_the_gate_with_the_reason_to_call_meanwhile
+        a_campaign_that_needs_the_check_calls_only_numbers_that_the_service_allows
+        contacts_without_an_answer_wait_together_and_an_open_outage_lets_them_be_called;
     random:
         no_interleaving_loses_a_contact_or_holds_a_number_twice;
 }

@@ -4,6 +4,7 @@ use super::{State, Zone};
 use crate::contact::{Consent, ConsentKind, CountryCode, NumberKind};
 use crate::number::NumberText;
 use crate::outcome::Outcome;
+use crate::outside::OutsideFact;
 use crate::time::Wall;
 use crate::words::words;
 use std::time::Duration;
@@ -151,4 +152,6 @@ pub struct Facts<'a> {
     pub history: &'a [PastAttempt<'a>],
     /// The names of the suppression lists that hold the number. Any of them denies.
     pub suppressed: &'a [&'a str],
+    /// What the outside check knows of the number. `None`: the campaign does not need the check.
+    pub outside: Option<OutsideFact<'a>>,
 }

@@ -1,6 +1,7 @@
 //! The decision of the gate, with every rule that decided and the datum that it used.
 
 use super::Zone;
+use crate::outside::{OutsideFact, OutsideReason};
 use crate::time::Wall;
 use crate::words::words;
 use serde::{Deserialize, Serialize};
@@ -176,6 +177,13 @@ pub enum Datum<'p> {
     },
     /// The suppression lists that hold the number.
     Lists(&'p [&'p str]),
+    /// What the outside check knows of the number.
+    Outside {
+        /// The last answer and the state of the service.
+        fact: OutsideFact<'p>,
+        /// The reason for the verdict.
+        because: OutsideReason,
+    },
     /// A complete sentence, without other data.
     Text(&'p str),
 }
@@ -216,6 +224,7 @@ impl fmt::Display for Datum<'_> {
             Datum::Allowlist { needs } => write!(f, "only contacts with one of these tags: {needs}"),
             Datum::Lists([]) => f.write_str("on no suppression list"),
             Datum::Lists(names) => write!(f, "on a suppression list: {}", names.join(", ")),
+            Datum::Outside { fact, because } => write!(f, "{}", fact.sentence(because)),
             Datum::Text(text) => f.write_str(text),
         }
     }

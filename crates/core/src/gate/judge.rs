@@ -284,10 +284,14 @@ impl<'a> Case<'a> {
             .filter(move |zone| !hours.fits(*zone, from, until))
     }
 
-    /// The first whole second after the call's time at which every rule allows. `None`: none within 400 days.
-    pub(super) fn next_allowed(&self, rules: &[Asked<'a>]) -> Option<i64> {
+    /// The first whole second after the call's time, and not before `from`, at which every rule allows. `None`: none within
+    /// 400 days.
+    pub(super) fn next_allowed(&self, rules: &[Asked<'a>], from: Wall) -> Option<i64> {
         let limit = self.call.at.0.saturating_add(SEARCH_MS);
-        let mut at = self.call.at.0;
+        let mut at = match from > self.call.at {
+            true => whole_second(from.0),
+            false => self.call.at.0,
+        };
         loop {
             let mut next = None;
             for asked in rules {
@@ -300,8 +304,7 @@ impl<'a> Case<'a> {
             let Some(next) = next else {
                 return Some(at);
             };
-            let second = next.div_euclid(1_000) + i64::from(next.rem_euclid(1_000) > 0);
-            at = second.saturating_mul(1_000);
+            at = whole_second(next);
             if at > limit {
                 return None;
             }
@@ -407,4 +410,10 @@ impl Youngest {
         }
         self.few.get(index).copied()
     }
+}
+
+/// The first whole second that is not before this time.
+fn whole_second(at: i64) -> i64 {
+    let second = at.div_euclid(1_000) + i64::from(at.rem_euclid(1_000) > 0);
+    second.saturating_mul(1_000)
 }

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::campaign::hours::CallingHours;
 use crate::contact::CountryCode;
+use crate::outside::{OutsideFact, OutsideRuling, OutsideService};
 use crate::time::Wall;
 use std::sync::Arc;
 
@@ -122,6 +123,7 @@ impl Policy {
     pub fn decide<'a>(&'a self, call: &'a PlannedCall<'a>, facts: &'a Facts<'a>) -> Decision<'a> {
         let mut reasons = Vec::with_capacity(24);
         listed(facts, &mut reasons);
+        reasons.extend(checked(call, facts));
         let place = Whereabouts::of(facts);
         if !facts.number.possible {
             reasons.push(denied("impossible_number", "the number plan has no such number"));
@@ -162,7 +164,11 @@ impl Policy {
         if !said(RuleVerdict::Defer) {
             return decision(GateVerdict::Allow, reasons);
         }
-        match case.next_allowed(&rules) {
+        let from = match facts.outside.map(|outside| outside.rule(call.at)) {
+            Some(OutsideRuling::Defer { until, .. }) => until,
+            Some(OutsideRuling::Allow(_) | OutsideRuling::Deny) | None => call.at,
+        };
+        match case.next_allowed(&rules, from) {
             Some(at) => decision(GateVerdict::Defer { until_ms: Wall(at) }, reasons),
             None => {
                 reasons.push(denied(
@@ -196,6 +202,7 @@ impl Policy {
             },
             history: &[],
             suppressed: &[],
+            outside: None,
         };
         let place = locality.whereabouts();
         if self.misplaced(&place).is_some() {
@@ -215,8 +222,24 @@ impl Policy {
         if reasons.is_empty() {
             return None;
         }
-        let until_ms = Wall(case.next_allowed(&rules)?);
+        let until_ms = Wall(case.next_allowed(&rules, call.at)?);
         Some(decision(GateVerdict::Defer { until_ms }, reasons))
+    }
+
+    /// The decision over all calls to numbers without an answer of the outside check, in this state of the service. `None`: they may
+    /// be made.
+    pub fn unanswered(service: &OutsideService, at: Wall) -> Option<Decision<'_>> {
+        let fact = OutsideFact {
+            answer: None,
+            service,
+        };
+        match fact.rule(at) {
+            OutsideRuling::Defer { until, .. } => Some(decision(
+                GateVerdict::Defer { until_ms: until },
+                vec![outside(fact, at)],
+            )),
+            OutsideRuling::Allow(_) | OutsideRuling::Deny => None,
+        }
     }
 
     /// The profiles whose rules are asked about a call to this place.
@@ -349,4 +372,20 @@ fn listed<'a>(facts: &'a Facts<'a>, reasons: &mut Vec<Reason<'a>>) {
     let since = dnc.map(|attempt| attempt.at).max();
     let datum = Datum::Pause { since, span: None };
     reasons.push(own("dnc_disposition", verdict(since.is_some()), datum));
+}
+
+/// The verdict of the outside check, if the campaign needs it.
+fn checked<'a>(call: &PlannedCall, facts: &Facts<'a>) -> Option<Reason<'a>> {
+    facts.outside.map(|fact| outside(fact, call.at))
+}
+
+fn outside(fact: OutsideFact, at: Wall) -> Reason {
+    let ruling = fact.rule(at);
+    let verdict = match ruling {
+        OutsideRuling::Allow(_) => RuleVerdict::Allow,
+        OutsideRuling::Defer { .. } => RuleVerdict::Defer,
+        OutsideRuling::Deny => RuleVerdict::Deny,
+    };
+    let because = ruling.because();
+    own("outside_check", verdict, Datum::Outside { fact, because })
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 mod campaign;
 mod kinds;
+mod outside;
 mod overlays;
 mod search;
 
@@ -137,6 +138,7 @@ impl Call {
             },
             history: &self.history,
             suppressed: &self.suppressed,
+            outside: None,
         };
         let policy = match self.named.is_empty() {
             true => Policy::by_place(self.book.clone()),

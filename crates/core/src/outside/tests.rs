@@ -43,6 +43,10 @@ fn open() -> OutsideService {
     }
 }
 
+fn rule(answer: Option<&OutsideAnswer>, service: &OutsideService, at: Wall) -> OutsideRuling {
+    OutsideFact { answer, service }.rule(at)
+}
+
 #[test]
 fn an_answer_counts_until_it_expires_whatever_the_service_does() {
     let end = Wall(NOW.0 + 1_000);

@@ -1,7 +1,7 @@
 //! The numbers that were listed since their contacts were leased. The check runs in the transaction that stores the attempts.
 
-use super::apply::Facts;
 use super::batch::Prepare;
+use super::plan::Facts;
 use crate::db::Tx;
 use crate::error::DbError;
 use crate::suppression::{Lists, numbers_of};

@@ -1,12 +1,15 @@
 //! The outside check.
 
-use crate::support::{Db, NOW, later, number, numbers};
+use crate::support::{Db, NOW, found, later, number, numbers, rules};
 use paceline_core::campaign::TaskState;
 use paceline_core::contact::{Contact, NumberKind};
+use paceline_core::gate::GateVerdict;
+use paceline_core::input::Prepared;
 use paceline_core::number::E164;
+use paceline_core::outcome::Outcome;
 use paceline_core::outside::{OutsideAnswer, OutsideReason, OutsideRuling, OutsideService, OutsideVerdict};
 use paceline_core::time::Wall;
-use paceline_store::{Expiring, NewContact, NewTaskContacts};
+use paceline_store::{ContactState, Expiring, NewContact, NewTaskContacts};
 use std::collections::BTreeMap;
 
 fn answer(verdict: OutsideVerdict, expires_at: Wall) -> OutsideAnswer {
@@ -155,4 +158,97 @@ pub(crate) async fn an_outage_is_read_by_the_gate_with_the_reason_to_call_meanwh
         .await
         .unwrap();
     assert_eq!(db.store.outside_service().await.unwrap(), OutsideService::Missing);
+}
+
+pub(crate) async fn a_campaign_that_needs_the_check_calls_only_numbers_that_the_service_allows(db: &Db) {
+    let mut campaign = db.campaign("spring").await;
+    campaign.suppression.outside_check = true;
+    let all = numbers(4);
+    let task = campaign.task(&all).await;
+    db.store
+        .set_outside_service(&OutsideService::Works)
+        .await
+        .unwrap();
+    store(
+        db,
+        &[all[0].clone(), all[3].clone()],
+        &answer(OutsideVerdict::Allow, later(3_600)),
+    )
+    .await;
+    store(db, &all[1..2], &answer(OutsideVerdict::Deny, later(3_600))).await;
+    store(db, &all[2..3], &answer(OutsideVerdict::Defer, later(600))).await;
+    let leased = campaign.lease(10, NOW).await;
+    assert_eq!(found(&leased), [all[0].expose(), all[3].expose()]);
+    assert_eq!((leased.denied, leased.deferred), (1, 1));
+    assert_eq!(leased.next_due, Some(later(600)));
+    // The service has changed its mind since the lease.
+    store(db, &all[3..], &answer(OutsideVerdict::Deny, later(3_600))).await;
+    let writer = db.store.writer();
+    let prepared = async |n: usize| campaign.prepare(&writer, &leased.leads[n], later(1)).await.1;
+    assert_eq!(
+        (prepared(0).await, prepared(1).await),
+        (Prepared::Allowed, Prepared::Refused)
+    );
+    writer.flush().await;
+    let denied = leased.leads[1].contact;
+    let decision = &db.store.decisions_of_contact(denied, 1).await.unwrap()[0];
+    assert_eq!(
+        (decision.verdict, rules(decision)),
+        (GateVerdict::Deny, vec!["outside_check"])
+    );
+    let text = &decision.reasons[0].text;
+    assert!(text.contains("vacant") && text.contains("e-1"), "{text}");
+    let contacts = db.store.task_contacts(task.id, None, 10).await.unwrap();
+    let blocked = contacts.iter().find(|row| row.contact.id == denied).unwrap();
+    assert_eq!(
+        (blocked.state, blocked.last_outcome),
+        (ContactState::Done, Some(Outcome::Blocked))
+    );
+}
+
+pub(crate) async fn contacts_without_an_answer_wait_together_and_an_open_outage_lets_them_be_called(db: &Db) {
+    let mut campaign = db.campaign("spring").await;
+    campaign.suppression.outside_check = true;
+    campaign.task(&numbers(300)).await;
+    let waits = async |now: Wall, until: Wall| {
+        let leased = campaign.lease(10, now).await;
+        assert_eq!(
+            (leased.leads.len(), leased.deferred, leased.deferred_buckets),
+            (0, 0, 1)
+        );
+        assert_eq!(leased.next_due, Some(until));
+    };
+    waits(NOW, later(300)).await;
+    let works = OutsideService::Works;
+    db.store.set_outside_service(&works).await.unwrap();
+    waits(later(300), later(315)).await;
+    let out = OutsideService::Out { since: NOW };
+    db.store.set_outside_service(&out).await.unwrap();
+    waits(later(315), later(615)).await;
+    let decided =
+        "SELECT count(*) FROM gate_decisions WHERE reasons LIKE '%outside_check%' AND bucket_id IS NOT NULL";
+    assert_eq!(db.count(decided).await, 3);
+    assert_eq!(db.count("SELECT count(*) FROM gate_decisions").await, 3);
+    let open = OutsideService::OutAndOpen {
+        since: NOW,
+        because: "the service only advises us".into(),
+    };
+    db.store.set_outside_service(&open).await.unwrap();
+    store(db, &numbers(1), &answer(OutsideVerdict::Deny, later(600))).await;
+    let leased = campaign.lease(3, later(615)).await;
+    assert_eq!(
+        (leased.leads.len(), leased.deferred),
+        (3, 1),
+        "the last answer of one was a deny"
+    );
+    let decision = &db
+        .store
+        .decisions_of_contact(leased.leads[0].contact, 1)
+        .await
+        .unwrap()[0];
+    let because = decision
+        .reasons
+        .iter()
+        .find(|reason| reason.rule == "outside_check");
+    assert!(because.unwrap().text.contains("only advises us"), "{decision:?}");
 }

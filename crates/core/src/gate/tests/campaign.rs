@@ -37,6 +37,7 @@ fn facts<'a>(states: &'a [State], zones: &'a [Zone]) -> Facts<'a> {
         contact: ContactFacts::default(),
         history: &[],
         suppressed: &[],
+        outside: None,
     }
 }
 
