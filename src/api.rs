@@ -37,7 +37,6 @@ mod recordings;
 mod sounds;
 mod suppression;
 mod tasks;
-pub mod threads;
 mod trunks;
 mod words;
 
@@ -60,6 +59,7 @@ use limit::Limiter;
 use problem::Problem;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -120,6 +120,7 @@ impl ApiState {
         default_region: Option<&str>,
         requests_per_second: u32,
     ) -> Self {
+        let jobs = Jobs::new(metrics, clock, store.clone(), Handle::current());
         Self {
             store,
             dialer,
@@ -135,12 +136,12 @@ impl ApiState {
             metrics: metrics.clone(),
             trail: Arc::new(audit::Trail::new(metrics.queue("audit"))),
             followers: Arc::new(events::Followers::new(metrics.queue("event_streams"))),
-            jobs: Jobs::new(metrics, clock),
+            jobs,
             pbxes: Arc::default(),
         }
     }
 
-    /// Shows these jobs.
+    /// Shows these jobs, and runs imports and replacements of suppression lists beside them.
     pub fn with_jobs(mut self, jobs: Jobs) -> Self {
         self.jobs = jobs;
         self

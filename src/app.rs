@@ -2,7 +2,6 @@
 
 use crate::api;
 use crate::api::listen::Routes;
-use crate::api::threads::Threads;
 use crate::clock::Clock;
 use crate::config::{Config, Overlay, PbxKind};
 use crate::dialer::{AttachedPbx, Dialer, StartError};
@@ -23,6 +22,7 @@ use crate::numbers;
 use crate::outside_service::{OutsideClient, ServiceError};
 use crate::pbx;
 use crate::store::{Hold, HoldError, NewFact, Store, StoreError, SuppressionKey};
+use crate::threads::{ApiThreads, JobsThread};
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use paceline_core::gate::{FileError, Rulebook};
@@ -39,7 +39,7 @@ use uuid::Uuid;
 /// A running Paceline.
 #[derive(Debug)]
 pub struct App {
-    /// The store of the dialer. The API and the jobs use their own connections.
+    /// The store of the dialer. The API and the jobs have connections of their own.
     pub store: Store,
     /// The dialer with all campaigns.
     pub dialer: Dialer,
@@ -48,11 +48,13 @@ pub struct App {
     /// The address on which the API listens, with the real port if the configuration says port 0.
     pub addr: SocketAddr,
     api: JoinHandle<()>,
+    api_store: Store,
+    api_threads: ApiThreads,
+    jobs: Jobs,
     jobs_run: Vec<JoinHandle<()>>,
     /// Works once more when the process stops.
     last_ledger: Ledger,
-    api_store: Store,
-    threads: Threads,
+    _jobs_thread: JobsThread,
     hold: Hold,
 }
 
@@ -78,7 +80,7 @@ pub enum AppError {
         source: std::io::Error,
     },
     /// The operating system refuses to start more threads.
-    #[error("cannot start the API's threads: raise the limit of processes or of memory")]
+    #[error("cannot start the threads of the API and of the jobs: raise the limit of processes or of memory")]
     Threads(#[source] std::io::Error),
     /// A key file cannot be used.
     #[error(transparent)]
@@ -130,16 +132,21 @@ impl App {
         let key = SuppressionKey::new(&keys::secret(config, keys::NUMBER_KEY)?);
         let opened = store.open_suppression(key).await;
         opened.map_err(|source| AppError::Store { shown, source })?;
-        let threads = Threads::start().map_err(AppError::Threads)?;
+        let api_threads = ApiThreads::start().map_err(AppError::Threads)?;
+        let jobs_thread = JobsThread::start().map_err(AppError::Threads)?;
         let api_store = {
-            let _on_its_threads = threads.handle().enter();
+            let _on_its_threads = api_threads.handle().enter();
             store.beside()
+        };
+        let jobs_store = {
+            let _on_its_thread = jobs_thread.handle().enter();
+            api_store.beside()
         };
         let listen = |source| AppError::Listen {
             addr: config.listen,
             source,
         };
-        let listener = threads.handle().spawn(TcpListener::bind(config.listen)).await;
+        let listener = api_threads.handle().spawn(TcpListener::bind(config.listen)).await;
         let listener = listener.map_err(|died| listen(died.into()))?.map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
         let unusable = |source| AppError::Store {
@@ -160,22 +167,21 @@ impl App {
             .map(|pbx| attach(pbx, installation, clock))
             .collect();
         let dialer = Dialer::start(store.clone(), writer, clock, rules, metrics.clone(), pbxes).await?;
-        let jobs = Jobs::new(&metrics, clock);
+        let jobs = Jobs::new(&metrics, clock, jobs_store.clone(), jobs_thread.handle().clone());
         let events = api::control::Dialer::events(&dialer);
-        let ledger = Ledger::new(api_store.clone(), keys, clock, metrics.ledger(), events);
-        let mut jobs_run = run_jobs(&jobs, &threads, &api_store, &dialer, &metrics, config, clock);
-        jobs_run.push(threads.handle().spawn(jobs.clone().run(ledger.clone())));
+        let ledger = Ledger::new(jobs_store.clone(), keys, clock, metrics.ledger(), events);
+        let mut jobs_run = start_jobs(&jobs, &jobs_store, &dialer, &metrics, config, clock);
+        jobs_run.push(jobs.start(ledger.clone()));
         if let (Some(client), Some(check)) = (outside, &config.outside_check) {
-            let (store, events) = (api_store.clone(), dialer.events());
+            let (store, events) = (jobs_store.clone(), dialer.events());
             let checks = OutsideChecks::new(store, clock, events, &metrics, client, check);
-            jobs_run.push(threads.handle().spawn(jobs.clone().run(checks)));
+            jobs_run.push(jobs.start(checks));
         }
         if let Some(test_clock) = test_clock {
-            let test_clock = test_clock.with_store(api_store.clone());
-            jobs_run.push(threads.handle().spawn(jobs.clone().run(test_clock)));
+            jobs_run.push(jobs.start(test_clock.with_store(jobs_store)));
         }
         let routes = routes(config, &api_store, &dialer, &jobs, &metrics, clock);
-        let api = threads.handle().spawn(api::listen::serve(
+        let api = api_threads.handle().spawn(api::listen::serve(
             listener,
             routes,
             metrics.queue("api_connections"),
@@ -186,10 +192,12 @@ impl App {
             metrics,
             addr,
             api,
+            api_store,
+            api_threads,
+            jobs,
             jobs_run,
             last_ledger: ledger,
-            api_store,
-            threads,
+            _jobs_thread: jobs_thread,
             hold,
         })
     }
@@ -223,11 +231,16 @@ impl App {
         for job in &self.jobs_run {
             job.abort();
         }
-        // The connections of `api_store` to PostgreSQL run on the API's threads, so they must be closed there.
-        let closing = self.threads.handle().spawn(async move {
+        // Connections to PostgreSQL run on the threads of their users, so they must be closed there.
+        let jobs_close = self.jobs.spawn(async move |store: Store| {
             self.last_ledger.finish().await;
-            self.api_store.close().await;
+            store.close().await;
         });
+        let api_closes = self
+            .api_threads
+            .handle()
+            .spawn(async move { self.api_store.close().await });
+        let closing = async { tokio::join!(jobs_close, api_closes) };
         if tokio::time::timeout(CLOSE_PATIENCE, closing).await.is_err() {
             tracing::warn!(
                 "a request to the store has not ended within {} s, so it is cut off",
@@ -285,9 +298,8 @@ async fn outside_check(config: &Config, store: &Store) -> Result<Option<OutsideC
     Ok(client)
 }
 
-fn run_jobs(
+fn start_jobs(
     jobs: &Jobs,
-    threads: &Threads,
     store: &Store,
     dialer: &Dialer,
     metrics: &Metrics,
@@ -314,14 +326,13 @@ fn run_jobs(
         Clearing { store: store.clone() },
     );
     let suppression = Suppression::new(store.clone(), clock, dialer.events(), metrics.clone());
-    let on = threads.handle();
     vec![
-        on.spawn(jobs.clone().run(tasks)),
-        on.spawn(jobs.clone().run(preparing)),
-        on.spawn(jobs.clone().run(filling)),
-        on.spawn(jobs.clone().run(clearing)),
-        on.spawn(jobs.clone().run(retention)),
-        on.spawn(jobs.clone().run(suppression)),
+        jobs.start(tasks),
+        jobs.start(preparing),
+        jobs.start(filling),
+        jobs.start(clearing),
+        jobs.start(retention),
+        jobs.start(suppression),
     ]
 }
 

@@ -1,7 +1,8 @@
-//! Long and periodic work beside the calls. Each job has its own file and reports its state here. Jobs run on the API's threads, so
-//! that no job delays a call.
+//! Long and periodic work beside the calls. Each job has its own file and reports its state here. Jobs run on a thread of their own
+//! (`threads`), so that no job delays a call and no request stops a job within a transaction.
 //!
 //! In: a [`Job`] with the work of one run. Out: its runs at the right times, retries after failures, and a [`JobReport`].
+//! [`Jobs::spawn`] runs other long work on the store, such as an import, in the same way.
 
 pub mod clearing;
 pub mod filling;
@@ -15,14 +16,16 @@ pub mod test_clock;
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use futures_util::future::BoxFuture;
 use paceline_core::live::JobState;
 use paceline_core::time::Wall;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tracing::warn;
 
 const RETRY_MIN: Duration = Duration::from_secs(1);
@@ -39,6 +42,9 @@ struct Shared {
     bells: Mutex<BTreeMap<&'static str, Arc<Notify>>>,
     metrics: Metrics,
     clock: Clock,
+    /// The store with the connections of the jobs.
+    store: Store,
+    on: Handle,
 }
 
 /// The state of a job.
@@ -75,13 +81,15 @@ pub trait Job: Send {
 }
 
 impl Jobs {
-    /// Creates the reports, without any job.
-    pub fn new(metrics: &Metrics, clock: Clock) -> Self {
+    /// Creates the reports, without any job. All work runs `on` this runtime, with this store.
+    pub fn new(metrics: &Metrics, clock: Clock, store: Store, on: Handle) -> Self {
         Self(Arc::new(Shared {
             reports: Mutex::default(),
             bells: Mutex::default(),
             metrics: metrics.clone(),
             clock,
+            store,
+            on,
         }))
     }
 
@@ -95,9 +103,21 @@ impl Jobs {
         self.bell(name).notify_one();
     }
 
-    /// Runs a job again and again, and never returns. A failed run is retried after 1 s. The delay doubles with each failure, up to
-    /// 60 s.
-    pub async fn run(self, mut job: impl Job) {
+    /// Runs other work with the store of the jobs. It goes on if the result is not awaited.
+    pub fn spawn<F>(&self, work: impl FnOnce(Store) -> F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.0.on.spawn(work(self.0.store.clone()))
+    }
+
+    /// Runs a job again and again until the result is aborted. A failed run is retried after 1 s. The delay doubles with each failure,
+    /// up to 60 s.
+    pub fn start(&self, job: impl Job + 'static) -> JoinHandle<()> {
+        self.0.on.spawn(self.clone().run(job))
+    }
+
+    async fn run(self, mut job: impl Job) {
         let name = job.name();
         let bell = self.bell(name);
         let mut delay = RETRY_MIN;

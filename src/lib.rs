@@ -23,6 +23,7 @@ pub mod pacing_pipe;
 pub mod simulate;
 pub mod suppression_file;
 pub mod telemetry;
+mod threads;
 
 pub use paceline_pbx as pbx;
 pub use paceline_runtime::clock;

@@ -28,6 +28,7 @@ use paceline_core::outside::{OutsideReason, OutsideRuling, OutsideService, Outsi
 use paceline_core::time::Wall;
 use service::{OFF, Plays, SECRET, Service};
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// A store with one campaign, the service, and the job.
 struct Rig {
@@ -401,8 +402,8 @@ async fn an_answer_that_the_store_could_not_take_is_stored_later_and_not_asked_a
 async fn the_report_of_the_job_shows_a_service_that_refuses_the_secret() {
     let mut rig = Rig::new(&FOUR).await;
     rig.config.secret = None;
-    let jobs = Jobs::new(&rig.metrics, rig.clock);
-    let running = tokio::spawn(jobs.clone().run(rig.job()));
+    let jobs = Jobs::new(&rig.metrics, rig.clock, rig.store.clone(), Handle::current());
+    let running = jobs.start(rig.job());
     let failing = async {
         loop {
             let report = jobs.reports().remove(OutsideChecks::NAME);

@@ -11,7 +11,7 @@ use crate::import::{self, ContactFile, Ended, ImportError, Job, Mapping, Setting
 use crate::jobs::clearing::Clearing;
 use crate::jobs::filling::Filling;
 use crate::numbers::NotANotation;
-use crate::store::{ImportInto, ImportRow, ImportState, StagedReject, StoreError};
+use crate::store::{ImportInto, ImportRow, ImportState, StagedReject, Store, StoreError};
 use axum::Json as Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode};
@@ -213,7 +213,9 @@ pub(super) async fn create(
     let settings = settings(&state, query)?;
     let permit = permit(&state)?;
     let file = receive(request, settings).await?;
-    let job = Job::begin(&state.store, file, &into, state.clock).await;
+    let clock = state.clock;
+    let begin = async move |store: Store| Job::begin(&store, file, &into, clock).await;
+    let job = state.jobs.spawn(begin).await.map_err(Problem::internal)?;
     let job = job.map_err(refused)?;
     start(state, job, publish, permit).await
 }
@@ -237,7 +239,9 @@ pub(super) async fn resume(
     let permit = permit(&state)?;
     let settings = serde_json::from_str(&row.settings).map_err(Problem::internal)?;
     let file = receive(request, settings).await?;
-    let job = Job::resume(&state.store, file, row.id, state.clock).await;
+    let clock = state.clock;
+    let resume = async move |store: Store| Job::resume(&store, file, row.id, clock).await;
+    let job = state.jobs.spawn(resume).await.map_err(Problem::internal)?;
     let job = job.map_err(refused)?;
     start(state, job, !query.stage.unwrap_or(false), permit).await
 }
@@ -547,16 +551,15 @@ async fn start(
 ) -> ApiResult<(StatusCode, Body<ImportDetail>)> {
     let id = job.row().id;
     let detail = detail(&state, id.0).await?;
-    let ApiState {
-        store, clock, jobs, ..
-    } = state;
-    tokio::spawn(async move {
+    let ApiState { clock, jobs, .. } = state;
+    let published = jobs.clone();
+    jobs.spawn(async move |store: Store| {
         let ended = job.run(clock, |_| (), std::future::pending()).await;
         let ended = match ended {
             Ok(Ended::Staged(_)) if publish => {
-                let published = store.publish_import(id, clock.now().wall).await;
-                jobs.wake(Filling::NAME);
-                published.map(drop).map_err(ImportError::Store)
+                let done = store.publish_import(id, clock.now().wall).await;
+                published.wake(Filling::NAME);
+                done.map(drop).map_err(ImportError::Store)
             }
             ended => ended.map(drop),
         };

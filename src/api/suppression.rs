@@ -6,7 +6,7 @@ use super::problem::{ApiResult, Fault, Kind, Problem};
 use super::words::Utc;
 use super::{ApiState, Caller};
 use crate::jobs::suppression::Suppression;
-use crate::store::{ListRow, NewList, StoreError};
+use crate::store::{ListRow, NewList, Store, StoreError};
 use crate::suppression_file::{Numbers, Read};
 use axum::Json as Body;
 use axum::extract::{Request, State};
@@ -194,7 +194,8 @@ pub(super) async fn upload(
         rejected,
         api_key: Some(caller.key),
     };
-    let replaced = state.store.replace_list(new, hashes, now).await;
+    let replace = async move |store: Store| store.replace_list(new, hashes, now).await;
+    let replaced = state.jobs.spawn(replace).await.map_err(Problem::internal)?;
     let row = replaced.map_err(|error| match error {
         StoreError::OtherKind => Problem::conflict(format!("Nothing was changed: {error}.")),
         error => error.into(),

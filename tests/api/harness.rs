@@ -24,6 +24,7 @@ use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
@@ -221,7 +222,7 @@ impl Api {
         let key = SuppressionKey::new(&[7; 32]);
         store.open_suppression(key).await.unwrap();
         // What imports leave to be done is done here as in a running Paceline.
-        let jobs = Jobs::new(&metrics, clock);
+        let jobs = Jobs::new(&metrics, clock, store.clone(), Handle::current());
         let (filling, clearing) = (
             Filling {
                 store: store.clone(),
@@ -229,8 +230,8 @@ impl Api {
             },
             Clearing { store: store.clone() },
         );
-        tokio::spawn(jobs.clone().run(filling));
-        tokio::spawn(jobs.clone().run(clearing));
+        jobs.start(filling);
+        jobs.start(clearing);
         let state = state.with_jobs(jobs);
         let key = async |name, role, sees_numbers| {
             keys::create(&store, &new_key(name, role, sees_numbers), Wall(0))

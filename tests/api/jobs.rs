@@ -17,6 +17,7 @@ use paceline_core::live::JobState;
 use paceline_core::number::E164;
 use paceline_core::time::Wall;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use tower::ServiceExt as _;
 
 #[tokio::test]
@@ -76,7 +77,7 @@ async fn a_large_task_is_answered_at_once_and_prepared_beside_the_calls() {
         store: api.store.clone(),
         clock: Clock::real(),
         dialer: api.dialer.clone(),
-        jobs: Jobs::new(&api.metrics, Clock::real()),
+        jobs: Jobs::new(&api.metrics, Clock::real(), api.store.clone(), Handle::current()),
     };
     job.run_once().await.unwrap();
     assert_eq!(api.dialer.told(), ["task 1 of campaign 1 changed"]);
@@ -111,11 +112,11 @@ async fn rows_older_than_the_retention_time_are_deleted_and_counted() {
 #[tokio::test]
 async fn a_job_that_is_woken_does_not_wait_for_its_time() {
     let api = Api::ready().await;
-    let jobs = Jobs::new(&api.metrics, Clock::real());
+    let jobs = Jobs::new(&api.metrics, Clock::real(), api.store.clone(), Handle::current());
     let clearing = Clearing {
         store: api.store.clone(),
     };
-    let running = tokio::spawn(jobs.clone().run(clearing));
+    let running = jobs.start(clearing);
     let turn = async || {
         loop {
             let reports = jobs.reports();
@@ -137,10 +138,10 @@ async fn a_job_that_is_woken_does_not_wait_for_its_time() {
 #[tokio::test]
 async fn a_job_that_fails_is_tried_again_and_shown() {
     let api = Api::ready().await;
-    let jobs = Jobs::new(&api.metrics, Clock::real());
+    let jobs = Jobs::new(&api.metrics, Clock::real(), api.store.clone(), Handle::current());
     api.sql("ALTER TABLE tasks RENAME TO gone").await;
     let tasks = Tasks::new(api.store.clone(), Clock::real(), api.dialer.clone());
-    let running = tokio::spawn(jobs.clone().run(tasks));
+    let running = jobs.start(tasks);
     let seen = async |state: JobState| {
         loop {
             if jobs

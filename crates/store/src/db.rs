@@ -59,7 +59,7 @@ pub(crate) enum Pools {
 /// Additional parts of a store that must not delay the dialer, see [`Pools::beside`].
 pub(crate) struct Beside<DB: sqlx::Database> {
     /// Limits how many of these users wait for a writing connection at once, so that they do not fill the queue
-    /// before the dialer.
+    /// before the dialer. The API and the jobs share it.
     turns: Arc<Semaphore>,
     /// Used only by [`Pools::ping`], so that it does not wait behind reads.
     pulse: Pool<DB>,

@@ -159,8 +159,8 @@ impl Pools {
     }
 
     /// The same database for users that must not delay the dialer. They get their own connections and reads with a
-    /// time limit, and on SQLite only one of them at a time waits for the writer. The connections open when needed
-    /// and belong to the calling runtime.
+    /// time limit, and on SQLite only one of them at a time waits for the writer; all stores that come from one call share this
+    /// limit. The connections open when needed and belong to the calling runtime.
     pub(crate) fn beside(&self) -> Self {
         match self {
             Self::Sqlite {
@@ -169,7 +169,7 @@ impl Pools {
                 log,
                 bulk,
                 ledger,
-                ..
+                beside,
             } => {
                 let options = readers.connect_options();
                 Self::Sqlite {
@@ -181,7 +181,7 @@ impl Pools {
                     bulk: bulk.clone(),
                     ledger: Arc::clone(ledger),
                     beside: Some(Beside {
-                        turns: Arc::new(Semaphore::new(1)),
+                        turns: turns(beside.as_ref(), 1),
                         pulse: sqlite_pool()
                             .max_connections(1)
                             .connect_lazy_with((*options).clone()),
@@ -192,7 +192,7 @@ impl Pools {
                 writers,
                 readers,
                 ledger,
-                ..
+                beside,
             } => {
                 let statements_end = format!("{}ms", BESIDE_READ_TIMEOUT.as_millis());
                 let read = (*readers.connect_options()).clone();
@@ -207,13 +207,21 @@ impl Pools {
                         .connect_lazy_with(read.clone()),
                     ledger: Arc::clone(ledger),
                     beside: Some(Beside {
-                        turns: Arc::new(Semaphore::new(BESIDE_POSTGRES_WRITERS_MAX as usize)),
+                        turns: turns(beside.as_ref(), BESIDE_POSTGRES_WRITERS_MAX as usize),
                         pulse: pool().max_connections(1).connect_lazy_with(read),
                     }),
                 }
             }
         }
     }
+}
+
+/// The turns that the store has already, or new ones.
+fn turns<DB: sqlx::Database>(beside: Option<&Beside<DB>>, max: usize) -> Arc<Semaphore> {
+    beside.map_or_else(
+        || Arc::new(Semaphore::new(max)),
+        |beside| Arc::clone(&beside.turns),
+    )
 }
 
 /// The options for a database file, under the file's real path. SQLite puts its log beside the real file, and two names of

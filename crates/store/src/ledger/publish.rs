@@ -147,6 +147,14 @@ impl CheckpointFile {
     }
 }
 
+/// Works with the file where a slow disk stops nobody else.
+async fn with_file<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
+) -> Result<T, LedgerError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or(Err(LedgerError::Store(StoreError::Stopped)))
+}
+
 impl Store {
     /// Publishes a checkpoint if the log has grown since the last one. Checks first that file, table and log agree.
     pub async fn publish_ledger(
@@ -157,7 +165,8 @@ impl Store {
     ) -> Result<Published, LedgerError> {
         let size = self.ledger_size().await?;
         let in_table = self.last_ledger_checkpoint().await?;
-        let in_file = file.last(key.public())?;
+        let (path, public) = (file.clone(), key.public().clone());
+        let in_file = with_file(move || path.last(&public)).await?;
         let table = in_table.as_ref().map_or(0, |row| row.size);
         let filed = in_file.as_ref().map_or(0, |note| note.checkpoint.size);
         if filed > size {
@@ -188,7 +197,8 @@ impl Store {
             signatures: vec![key.sign(&checkpoint, seconds)],
             checkpoint,
         };
-        file.append(&note)?;
+        let (path, appended) = (file.clone(), note.clone());
+        with_file(move || path.append(&appended)).await?;
         self.store_checkpoint(&note, now).await?;
         Ok(Published { size, is_new })
     }
