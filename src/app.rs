@@ -16,18 +16,17 @@ use crate::jobs::suppression::Suppression;
 use crate::jobs::tasks::Tasks;
 use crate::jobs::test_clock::{TestClock, TestClockError};
 use crate::keys::{self, KeysError};
-use crate::ledger::Keys;
+use crate::ledger::{Keys, SignInError};
 use crate::metrics::{Metrics, Page};
 use crate::numbers;
 use crate::outside_service::{OutsideClient, ServiceError};
 use crate::pbx;
-use crate::store::{Hold, HoldError, NewFact, Store, StoreError, SuppressionKey};
+use crate::store::{Hold, HoldError, Store, StoreError, SuppressionKey};
 use crate::threads::{ApiThreads, JobsThread};
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use paceline_core::gate::{FileError, Rulebook};
 use paceline_core::outside::OutsideService;
-use paceline_ledger::Kind;
 use secrecy::ExposeSecret;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -85,6 +84,9 @@ pub enum AppError {
     /// A key file cannot be used.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// The key of the ledger cannot be used.
+    #[error("cannot begin with the key of the ledger")]
+    SignIn(#[from] SignInError),
     /// The outside check cannot be set up.
     #[error(transparent)]
     OutsideCheck(#[from] ServiceError),
@@ -265,16 +267,7 @@ async fn open_ledger(
     let is_empty = store.ledger_size().await.map_err(unusable)? == 0;
     let keys = Keys::open(config, installation, is_empty)?;
     store.keep_ledger(keys.numbers.clone());
-    if is_empty {
-        let first = NewFact {
-            kind: Kind::KeyChange,
-            at: clock.now().wall,
-            number: None,
-            campaign: None,
-            body: format!("{{\"key\":\"{}\"}}", keys.signing.public()),
-        };
-        store.record_fact(&first).await.map_err(unusable)?;
-    }
+    keys.sign_in(store, clock.now().wall).await?;
     Ok(keys)
 }
 

@@ -2,7 +2,7 @@
 //! beside the database and not in it, so that a copy of the database does not reveal what they protect. Back them up apart.
 //!
 //! The files are `paceline.db.number-key` for the SQLite file `paceline.db`. With PostgreSQL, or with `keys` in `[store]`, they are
-//! `paceline.number-key` in that folder. `ledger-key` signs the checkpoints of the ledger.
+//! `paceline.number-key` in that folder. `ledger-key` signs the checkpoints of the ledger, and `ledger-key.old` is the one before it.
 
 use crate::config::Config;
 use std::fmt::Write as _;
@@ -52,6 +52,37 @@ pub fn secret(config: &Config, name: &str) -> Result<[u8; BYTES], KeysError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path),
         Err(source) => Err(KeysError::File { path, source }),
     }
+}
+
+/// The installation's key of this name; `None` if there is none.
+pub fn present(config: &Config, name: &str) -> Result<Option<[u8; BYTES]>, KeysError> {
+    if path(config, name).exists() {
+        secret(config, name).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// Makes a new key of this name. The present one stays as `NAME.old`. A stop at any moment leaves one key or the other.
+pub fn replace(config: &Config, name: &str) -> Result<(), KeysError> {
+    must_exist(config, name)?;
+    let (present, old) = (path(config, name), path(config, &format!("{name}.old")));
+    let new = path(config, &format!("{name}.new"));
+    let failed = |source| KeysError::File {
+        path: present.clone(),
+        source,
+    };
+    if new.exists() {
+        std::fs::remove_file(&new).map_err(failed)?;
+    }
+    make(&new)?;
+    let exchange = || {
+        std::fs::copy(&present, &old)?;
+        std::fs::File::open(&old)?.sync_all()?;
+        std::fs::rename(&new, &present)?;
+        sync_folder(&present)
+    };
+    exchange().map_err(failed)
 }
 
 /// Fails if the installation has no key of this name, for data that only the old key can read.
@@ -104,14 +135,19 @@ fn make(path: &Path) -> Result<[u8; BYTES], KeysError> {
         let mut file = private().open(path)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        sync_folder(path)
     };
     write().map_err(|source| KeysError::File {
         path: path.to_owned(),
         source,
     })?;
     Ok(key)
+}
+
+/// Makes a change of names in the folder of this file last through a power failure.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn private() -> std::fs::OpenOptions {

@@ -4,7 +4,7 @@ use super::say;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ledger::verify::{VerifyError, verify};
-use crate::ledger::{Keys, export};
+use crate::ledger::{Keys, export, keys_in_log};
 use crate::store::{CheckpointFile, NewFact, Store, StoreMetrics};
 use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
@@ -23,8 +23,11 @@ use uuid::Uuid;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum LedgerCommand {
-    /// Print the log's public key. Give it to whoever checks the ledger
+    /// Print the log's public key. Give it to whoever checks the ledger. If the key was replaced, all keys follow each other, the first
+    /// one first
     Key,
+    /// Make a new key for checkpoints. The next start of `paceline serve` signs it in with the old one
+    NewKey,
     /// Check every entry against its hash and every checkpoint. Exit code 1 if something is broken; the message names the first
     /// broken entry
     Verify {
@@ -93,10 +96,11 @@ async fn work(config: &Config, store: &Store, command: LedgerCommand) -> anyhow:
     store.keep_ledger(keys.numbers.clone());
     let now = Clock::real().now().wall;
     match command {
-        LedgerCommand::Key => Ok(say(&format!("{}\n", keys.signing.public()))?),
+        LedgerCommand::Key => show_keys(store, &keys).await,
+        LedgerCommand::NewKey => replace_key(config, store, &keys).await,
         LedgerCommand::Verify { json } => check(store, &keys, json).await,
-        LedgerCommand::Prove { attempt, json } => prove(store, &keys, AttemptId(attempt), json).await,
-        LedgerCommand::Export(args) => write_export(store, &keys, &args).await,
+        LedgerCommand::Prove { attempt, json } => prove(store, AttemptId(attempt), json).await,
+        LedgerCommand::Export(args) => write_export(store, &args).await,
         LedgerCommand::Witness { file, key } => witness(store, &file, &key, now).await,
         LedgerCommand::Erase { number } => {
             let number = E164::new(&number)
@@ -115,6 +119,33 @@ async fn work(config: &Config, store: &Store, command: LedgerCommand) -> anyhow:
 async fn number_all(store: &Store) -> anyhow::Result<()> {
     while store.number_ledger().await?.numbered > 0 {}
     Ok(())
+}
+
+async fn show_keys(store: &Store, keys: &Keys) -> anyhow::Result<()> {
+    let named = keys_in_log(store).await?.into_iter().map(|(_, key)| key);
+    let mut all: Vec<PublicKey> = Vec::new();
+    for key in named.chain([keys.signing.public().clone()]) {
+        if !all.contains(&key) {
+            all.push(key);
+        }
+    }
+    Ok(say(&all
+        .iter()
+        .map(|key| format!("{key}\n"))
+        .collect::<String>())?)
+}
+
+async fn replace_key(config: &Config, store: &Store, keys: &Keys) -> anyhow::Result<()> {
+    let last = store.last_ledger_checkpoint().await?.and_then(|row| row.note);
+    ensure!(
+        last.is_some_and(|last| last.is_signed_by(keys.signing.public())),
+        "the present key has signed no checkpoint yet, so it cannot sign another key in: start `paceline serve` first"
+    );
+    Keys::replace_signing(config)?;
+    Ok(say(
+        "A new key is made. The old one is kept beside it as `.old`: the next start of `paceline serve` signs the new key in with it, \
+         and uses the new one from then on. Back the new key file up.\n",
+    )?)
 }
 
 async fn check(store: &Store, keys: &Keys, as_json: bool) -> anyhow::Result<()> {
@@ -136,18 +167,19 @@ async fn check(store: &Store, keys: &Keys, as_json: bool) -> anyhow::Result<()> 
     }
 }
 
-async fn prove(store: &Store, keys: &Keys, id: AttemptId, as_json: bool) -> anyhow::Result<()> {
+async fn prove(store: &Store, id: AttemptId, as_json: bool) -> anyhow::Result<()> {
     let attempt = store
         .attempt(id)
         .await?
         .context("there is no attempt with this id")?;
     let entry = store.ledger_entry_of_attempt(id, attempt.created_at).await?;
     let entry = entry.context("the ledger has no entry of this attempt: it was stored a moment ago, is erased, or is older than the ledger")?;
-    let proof = export::prove(store, keys.signing.public(), entry).await?;
+    let proof = export::prove(store, entry).await?;
     let proof = proof
         .context("no checkpoint covers the entry yet: `paceline serve` publishes one every ten seconds")?;
     if !as_json {
-        return Ok(say(&proof.to_string())?);
+        std::io::stdout().write_all(&proof.encode()?)?;
+        return Ok(());
     }
     let path: Vec<u8> = proof
         .path
@@ -159,12 +191,12 @@ async fn prove(store: &Store, keys: &Keys, id: AttemptId, as_json: bool) -> anyh
         "index": proof.index,
         "size": proof.size,
         "path": STANDARD.encode(path),
-        "signature": STANDARD.encode(&proof.signature),
+        "signature": STANDARD.encode(proof.signature),
     });
     Ok(say(&format!("{json}\n"))?)
 }
 
-async fn write_export(store: &Store, keys: &Keys, args: &ExportArgs) -> anyhow::Result<()> {
+async fn write_export(store: &Store, args: &ExportArgs) -> anyhow::Result<()> {
     let number = args.number.as_deref().map(E164::new).transpose();
     let number = number
         .ok()
@@ -186,7 +218,7 @@ async fn write_export(store: &Store, keys: &Keys, args: &ExportArgs) -> anyhow::
     let is_whole = selection == export::Selection::everything();
     let written = match is_whole {
         true => export::whole(store, out).await?,
-        false => export::selected(store, keys.signing.public(), &selection, out).await?,
+        false => export::selected(store, &selection, out).await?,
     };
     if args.out.is_some() {
         say(&format!("{written} entries are written\n"))?;

@@ -84,7 +84,7 @@ impl Ledger {
         let keys = &self.keys;
         let published = self
             .store
-            .publish_ledger(&keys.signing, &keys.checkpoints, now)
+            .publish_ledger(&keys.signing, keys.replaced(), &keys.checkpoints, now)
             .await;
         match published {
             Ok(published) => {

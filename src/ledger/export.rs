@@ -3,7 +3,7 @@
 use crate::store::{NumberedEntry, Store, StoreError};
 use paceline_core::time::Wall;
 use paceline_ledger::{
-    Entry, ExportLine, Hash, InclusionProof, NumberMac, PublicKey, SignedCheckpoint, Tile, Tiles,
+    Entry, ExportLine, Hash, InclusionProof, NumberMac, ProofError, SignedCheckpoint, Tile, Tiles,
     inclusion_path, inclusion_path_len,
 };
 use std::collections::BTreeSet;
@@ -59,17 +59,16 @@ pub enum ExportError {
     /// The ledger is broken.
     #[error("the hash of entry {0} is missing: `paceline ledger verify` shows more")]
     NoHash(u64),
+    /// An entry cannot be proved.
+    #[error("an entry is too long for a proof")]
+    Proof(#[from] ProofError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 /// The proof of an entry. `None` if no checkpoint covers it yet.
-pub async fn prove(
-    store: &Store,
-    key: &PublicKey,
-    entry: NumberedEntry,
-) -> Result<Option<InclusionProof>, StoreError> {
+pub async fn prove(store: &Store, entry: NumberedEntry) -> Result<Option<InclusionProof>, StoreError> {
     let rows = store
         .ledger_checkpoints(entry.index + 1, CHECKPOINTS_TRIED)
         .await?;
@@ -79,25 +78,18 @@ pub async fn prove(
     };
     let path = inclusion_path(entry.index, note.checkpoint.size).unwrap_or_default();
     let path = store.ledger_hashes(&path).await?;
-    Ok(proof(key, entry, &note, path))
+    Ok(proof(entry, &note, path))
 }
 
-fn proof(
-    key: &PublicKey,
-    entry: NumberedEntry,
-    note: &SignedCheckpoint,
-    path: Vec<Hash>,
-) -> Option<InclusionProof> {
-    let own = note
-        .signatures
-        .iter()
-        .find(|signature| signature.id == key.id())?;
+fn proof(entry: NumberedEntry, note: &SignedCheckpoint, path: Vec<Hash>) -> Option<InclusionProof> {
+    let mut signatures = note.signatures.iter();
+    let own = signatures.find(|signature| signature.name == note.checkpoint.origin)?;
     Some(InclusionProof {
         entry: entry.bytes,
         index: entry.index,
         size: note.checkpoint.size,
         path,
-        signature: own.bytes.clone(),
+        signature: own.bytes.as_slice().try_into().ok()?,
     })
 }
 
@@ -160,12 +152,7 @@ pub async fn whole(store: &Store, mut out: impl Write) -> Result<u64, ExportErro
 
 /// Writes each entry of the selection with its proof against the last checkpoint. Erased entries have no subject, so they are in no
 /// selection. Returns the number of entries.
-pub async fn selected(
-    store: &Store,
-    key: &PublicKey,
-    selection: &Selection,
-    mut out: impl Write,
-) -> Result<u64, ExportError> {
+pub async fn selected(store: &Store, selection: &Selection, mut out: impl Write) -> Result<u64, ExportError> {
     let last = store.last_ledger_checkpoint().await?.and_then(|row| row.note);
     let last = last.ok_or(ExportError::NoCheckpoint)?;
     let (mut from, mut written, mut tiles) = (0, 0_u64, KnownTiles::default());
@@ -182,10 +169,9 @@ pub async fn selected(
                 let path = inclusion_path(index, last.checkpoint.size).unwrap_or_default();
                 let path = tiles.hashes(store, index, &path).await?;
                 let bytes = bytes.to_vec();
-                let proof = proof(key, NumberedEntry { index, bytes }, &last, path);
+                let proof = proof(NumberedEntry { index, bytes }, &last, path);
                 let proof = proof.ok_or(ExportError::NoCheckpoint)?;
-                let gap = if written == 0 { "" } else { "\n" };
-                write!(out, "{gap}{proof}")?;
+                out.write_all(&proof.encode()?)?;
                 written += 1;
             }
         }

@@ -1,10 +1,10 @@
 //! Checks the whole ledger in the store: the bytes of each entry against its hash, the hashes against every checkpoint of the table and
-//! of the file. Finds the first broken entry, or the range between two checkpoints in which it is.
+//! of the append-only file, and each checkpoint against the key that the log names at its place. Finds the first broken entry, or the range between two checkpoints in which it is.
 
 use super::Keys;
 use crate::store::{CheckpointRow, LedgerBundle, Store, StoreError};
 use paceline_core::time::Wall;
-use paceline_ledger::{Frontier, Hash, SignedCheckpoint, Tile};
+use paceline_ledger::{Entry, Frontier, Hash, PublicKey, SignedCheckpoint, Tile};
 use std::collections::VecDeque;
 
 const CHECKPOINTS_AT_ONCE: i64 = 500;
@@ -50,6 +50,12 @@ struct Verifying<'a> {
     rows: VecDeque<CheckpointRow>,
     read_to: u64,
     file: VecDeque<SignedCheckpoint>,
+    /// The log's key here. `None`: the log has not named it yet.
+    key: Option<PublicKey>,
+    /// The key that the log names since the last checkpoint.
+    next_key: Option<PublicKey>,
+    /// The key that signed the last checkpoint.
+    signer: Option<PublicKey>,
     found: Verified,
 }
 
@@ -66,13 +72,16 @@ pub async fn verify(store: &Store, keys: &Keys) -> Result<Verified, VerifyError>
         rows: VecDeque::new(),
         read_to: 0,
         file,
+        key: None,
+        next_key: None,
+        signer: None,
         found: Verified::default(),
     };
     verifying.run(size).await?;
     Ok(verifying.found)
 }
 
-/// The checkpoints of the file in their order. Each must be signed and larger than the one before.
+/// The checkpoints of the file in their order. Each must be larger than the one before.
 fn read_file(keys: &Keys) -> Result<VecDeque<SignedCheckpoint>, VerifyError> {
     let text = match std::fs::read_to_string(keys.checkpoints.path()) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(VecDeque::new()),
@@ -89,11 +98,6 @@ fn read_file(keys: &Keys) -> Result<VecDeque<SignedCheckpoint>, VerifyError> {
             ));
         };
         let size = note.checkpoint.size;
-        if !signed(&note, keys) {
-            return broken(format!(
-                "in the file, the checkpoint at {size} is not signed by this log's key"
-            ));
-        }
         if size <= last {
             return broken(format!(
                 "in the file, the checkpoint at {size} comes after that at {last}"
@@ -103,11 +107,6 @@ fn read_file(keys: &Keys) -> Result<VecDeque<SignedCheckpoint>, VerifyError> {
         notes.push_back(note);
     }
     Ok(notes)
-}
-
-fn signed(note: &SignedCheckpoint, keys: &Keys) -> bool {
-    let key = keys.signing.public();
-    note.checkpoint.origin == key.name() && note.is_signed_by(key)
 }
 
 impl Verifying<'_> {
@@ -147,7 +146,11 @@ impl Verifying<'_> {
                 Some(bytes) if Hash::of_leaf(bytes) != leaf => {
                     return broken(format!("entry {index} is not what it was when it got its place"));
                 }
-                Some(_) => {}
+                Some(bytes) => {
+                    let key = Entry::decode(bytes).ok();
+                    let key = key.and_then(|entry| PublicKey::of_change(&entry));
+                    self.next_key = key.or(self.next_key.take());
+                }
                 None => self.found.erased += 1,
             }
             self.tree.push(leaf);
@@ -178,8 +181,17 @@ impl Verifying<'_> {
                 size - 1
             )
         };
+        let key = self.key.as_ref().or(self.next_key.as_ref());
+        let key = key.unwrap_or(self.keys.signing.public()).clone();
+        let signed =
+            |note: &SignedCheckpoint| note.checkpoint.origin == key.name() && note.is_signed_by(&key);
         let next = self.file.front().is_some_and(|note| note.checkpoint.size == size);
         let in_file = if next { self.file.pop_front() } else { None };
+        if in_file.as_ref().is_some_and(|note| !signed(note)) {
+            return broken(format!(
+                "in the file, the checkpoint at {size} is not signed by the log's key"
+            ));
+        }
         if in_file
             .as_ref()
             .is_some_and(|note| note.checkpoint.root != self.tree.root())
@@ -193,10 +205,10 @@ impl Verifying<'_> {
         if let Some(row) = in_table {
             let Some(note) = row
                 .note
-                .filter(|note| note.checkpoint.size == size && signed(note, self.keys))
+                .filter(|note| note.checkpoint.size == size && signed(note))
             else {
                 return broken(format!(
-                    "in the database, the checkpoint at {size} is damaged or not signed by this log's key"
+                    "in the database, the checkpoint at {size} is damaged or not signed by the log's key"
                 ));
             };
             if note.checkpoint.root != self.tree.root() {
@@ -208,6 +220,8 @@ impl Verifying<'_> {
             self.found.checkpoints += 1;
         }
         self.found.covered = size;
+        self.key = self.next_key.take().or(self.key.take());
+        self.signer = Some(key);
         Ok(())
     }
 
@@ -229,6 +243,12 @@ impl Verifying<'_> {
             return broken(format!(
                 "the ledger ends at {size}, and the file has a checkpoint at {signed}: the end was cut off"
             ));
+        }
+        let own = [Some(self.keys.signing.public()), self.keys.replaced()];
+        if self.signer.is_some() && !own.contains(&self.signer.as_ref()) {
+            return broken(
+                "the last checkpoint is signed by another key than that of the key file".to_owned(),
+            );
         }
         let root = self.store.ledger_hashes(std::slice::from_ref(&(0..size))).await;
         if size > 0 && root.ok().and_then(|root| root.first().copied()) != Some(self.tree.root()) {

@@ -7,9 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 const KINDS: &str =
     "- decision opt_out opt_out_lifted rule_change overlay key_change erasure retention accepted clock_moved";
 
-fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Broken> {
+pub(crate) fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Broken> {
     let Some((taken, left)) = rest.split_first_chunk() else {
-        return broken("an entry is too short");
+        return broken("an entry or a proof is too short");
     };
     *rest = left;
     Ok(*taken)
@@ -60,4 +60,11 @@ pub(crate) fn as_json(index: u64, bytes: &[u8]) -> Result<String, Broken> {
         "{json},\"body\":{}}}",
         body.map_or_else(other, str::to_owned)
     ))
+}
+
+/// The key that an entry names as the log's next one.
+pub(crate) fn new_key(json: &str) -> Option<&str> {
+    let (head, body) = json.split_once(",\"body\":")?;
+    let key = body.strip_prefix("{\"key\":\"")?.strip_suffix("\"}}")?;
+    head.contains("\"kind\":\"key_change\"").then_some(key)
 }

@@ -11,6 +11,7 @@ use ring::digest::{SHA256, digest};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
+use std::ops::RangeInclusive;
 
 type Hash = [u8; 32];
 
@@ -41,10 +42,6 @@ fn unbase64(text: &str) -> Result<Vec<u8>, Broken> {
     bytes.ok_or_else(|| Broken("a value is not base64".to_owned()))
 }
 
-fn unbase64_text(text: &str) -> Result<String, Broken> {
-    String::from_utf8(unbase64(text)?).or_else(|_| broken("a value is not text"))
-}
-
 fn hash_of(text: &str) -> Result<Hash, Broken> {
     unbase64(text)?
         .try_into()
@@ -58,11 +55,14 @@ fn whole(text: &str) -> Result<u64, Broken> {
 }
 
 /// A public key with its name, of a log or of a witness: `NAME+ID+KEY`.
+#[derive(Clone)]
 pub struct Key {
     name: String,
     id: [u8; 4],
     is_witness: bool,
     key: Vec<u8>,
+    /// The sizes of the checkpoints that it may sign.
+    sizes: RangeInclusive<u64>,
 }
 
 impl Key {
@@ -81,6 +81,7 @@ impl Key {
                 id,
                 is_witness: *kind == 4,
                 key: key.to_vec(),
+                sizes: 0..=u64::MAX,
             }),
             _ => broken("this is not an Ed25519 key of a log or a witness, or its id is wrong"),
         }
@@ -129,12 +130,10 @@ impl Note {
             if bytes.len() < 4 || !seen.insert(line) {
                 return broken(format!("the checkpoint at {size} has a wrong line, or one twice"));
             }
-            let Some(key) = keys
-                .iter()
-                .find(|key| key.name == name && bytes.starts_with(&key.id))
-            else {
+            let mut keys = keys.iter().filter(|key| key.sizes.contains(&size));
+            let Some(key) = keys.find(|key| key.name == name && bytes.starts_with(&key.id)) else {
                 return broken(format!(
-                    "nobody gave the key of `{name}`, which is on the checkpoint at {size}"
+                    "nobody gave the key of `{name}` that is on the checkpoint at {size}, or the log had replaced it"
                 ));
             };
             if !key.signed(&text, bytes.get(4..).unwrap_or_default()) {
@@ -159,47 +158,30 @@ impl Note {
     }
 }
 
-/// Checkpoints that somebody kept outside the log.
-pub struct Kept(BTreeMap<u64, Hash>);
-
-impl Kept {
-    /// Reads checkpoints, each with an empty line after it. They must grow. Only a checkpoint that gained a signature may come
-    /// again, directly after itself.
-    pub fn read(text: &str, keys: &[Key]) -> Result<Self, Broken> {
-        let (mut all, mut last, mut rest) = (BTreeMap::new(), None::<Note>, text);
-        while !rest.is_empty() {
-            // The first empty line ends what is signed, the second the signatures.
-            let end = rest.match_indices("\n\n").nth(1);
-            let Some((note, after)) = end.and_then(|(at, _)| rest.split_at_checked(at + 1)) else {
-                return broken("the file of checkpoints ends within one");
-            };
-            rest = after.strip_prefix('\n').unwrap_or_default();
-            let note = Note::read(note, keys)?;
-            let is_next = last.as_ref().is_none_or(|last| {
-                let gained = note.root == last.root && note.signatures > last.signatures;
-                note.size > last.size || note.size == last.size && gained
-            });
-            if !is_next {
-                return broken(format!(
-                    "the checkpoint at {} is not in its place: one was put in again",
-                    note.size
-                ));
-            }
-            all.insert(note.size, note.root);
-            last = Some(note);
+/// The sizes and roots of checkpoints that somebody kept, each with an empty line after it. They must grow. Only a checkpoint that
+/// gained a signature may come again, directly after itself.
+fn read_kept(text: &str, keys: &[Key]) -> Result<BTreeMap<u64, Hash>, Broken> {
+    let (mut all, mut last, mut rest) = (BTreeMap::new(), None::<Note>, text);
+    while !rest.is_empty() {
+        // The first empty line ends what is signed, the second the signatures.
+        let end = rest.match_indices("\n\n").nth(1);
+        let Some((note, after)) = end.and_then(|(at, _)| rest.split_at_checked(at + 1)) else {
+            return broken("the file of checkpoints ends within one");
+        };
+        rest = after.strip_prefix('\n').unwrap_or_default();
+        let note = Note::read(note, keys)?;
+        let (size, root) = (note.size, note.root);
+        let is_next = last.as_ref().is_none_or(|last| {
+            let gained = root == last.root && note.signatures > last.signatures;
+            size > last.size || size == last.size && gained
+        });
+        if !is_next {
+            return broken(format!("the checkpoint at {size} was put in again"));
         }
-        Ok(Self(all))
+        all.insert(size, root);
+        last = Some(note);
     }
-
-    fn check(&self, size: u64, root: &Hash) -> Result<(), Broken> {
-        match self.0.get(&size) {
-            Some(kept) if kept == root => Ok(()),
-            Some(_) => broken(format!(
-                "the kept checkpoint at {size} has another root: the log was changed later"
-            )),
-            None => broken(format!("no checkpoint at {size} was kept")),
-        }
-    }
+    Ok(all)
 }
 
 /// The roots of perfect subtrees of a growing tree.
@@ -248,11 +230,13 @@ fn root_of_path(leaf: Hash, index: u64, size: u64, path: &[Hash]) -> Option<Hash
     (node == 0 && last == 0).then_some(root)
 }
 
-/// Checks the whole log. `show` gets each entry as a line of JSON. Returns what is proved.
+/// Checks the whole log, and that it has all of the `kept` checkpoints. A key that a `key_change` entry names replaces the log's
+/// keys after the first checkpoint that covers the entry, which the old key must sign. `show` gets each entry as a line of JSON.
+/// Returns what is proved.
 pub fn check_log(
     file: impl BufRead,
     keys: &[Key],
-    kept: Option<&Kept>,
+    kept: Option<&str>,
     mut show: impl FnMut(&str),
 ) -> Result<String, Broken> {
     let mut lines = file.split(b'\n').map(|line| {
@@ -262,15 +246,19 @@ pub fn check_log(
     if lines.next().transpose()?.as_deref() != Some("paceline ledger v1") {
         return broken("this is not a log of `paceline ledger export`");
     }
-    let (mut tree, mut notes, mut erased) = (Tree::default(), Vec::<u64>::new(), 0);
-    let mut cosigned = BTreeMap::new();
+    let (mut tree, mut notes, mut erased) = (Tree::default(), Vec::<(u64, Hash)>::new(), 0);
+    let (mut keys, mut next_key, mut cosigned) = (keys.to_vec(), None, BTreeMap::new());
     for line in lines {
-        let (line, next, last) = (line?, tree.size, notes.last().copied());
+        let (line, next, last) = (line?, tree.size, notes.last().map(|(size, _)| *size));
         let within = |Broken(why)| Broken(format!("at entry {next}: {why}"));
         match line.split_once(' ') {
             Some(("entry", bytes)) => {
                 let bytes = unbase64(bytes).map_err(within)?;
-                show(&entry::as_json(next, &bytes).map_err(within)?);
+                let json = entry::as_json(next, &bytes).map_err(within)?;
+                show(&json);
+                if let Some(key) = entry::new_key(&json) {
+                    next_key = Some(Key::read(key).map_err(within)?);
+                }
                 tree.push(sha(&[&[0], &bytes]));
             }
             Some(("erased", hash)) => {
@@ -279,21 +267,25 @@ pub fn check_log(
                 erased += 1;
             }
             Some(("checkpoint", note)) => {
-                let note = Note::read(&unbase64_text(note).map_err(within)?, keys).map_err(within)?;
-                let from = last.unwrap_or(0);
+                let note = unbase64(note).map_err(within)?;
+                let note = Note::read(&String::from_utf8_lossy(&note), &keys).map_err(within)?;
                 if note.size != next || note.root != tree.root() {
+                    let (from, to) = (last.unwrap_or(0), note.size);
                     return broken(format!(
-                        "an entry from {from} up to the checkpoint at {} was changed, added, dropped or moved",
-                        note.size
+                        "an entry from {from} up to the checkpoint at {to} was changed, added, dropped or moved"
                     ));
                 }
-                if last.is_some_and(|last| last >= note.size) {
-                    return broken(format!("the checkpoint at {} was put in again", note.size));
+                if last >= Some(next) {
+                    return broken(format!("the checkpoint at {next} was put in again"));
                 }
-                if let Some(kept) = kept.filter(|kept| kept.0.contains_key(&next)) {
-                    kept.check(next, &note.root)?;
+                if let Some(key) = next_key.take() {
+                    for old in keys.iter_mut().filter(|old| !old.is_witness) {
+                        old.sizes = *old.sizes.start()..=next.min(*old.sizes.end());
+                    }
+                    let sizes = next + 1..=u64::MAX;
+                    keys.push(Key { sizes, ..key });
                 }
-                notes.push(note.size);
+                notes.push((next, note.root));
                 cosigned.extend(note.cosigned_by.into_iter().map(|name| (name, next)));
             }
             _ => {
@@ -304,13 +296,14 @@ pub fn check_log(
         }
     }
     let size = tree.size;
-    if notes.last() != Some(&size) {
+    if notes.last().is_none_or(|(last, _)| *last != size) {
         return broken("no checkpoint covers the end of the log: the log was cut off or added to");
     }
-    let mut at = notes.iter();
-    if let Some(size) = kept.and_then(|kept| kept.0.keys().find(|size| at.next() != Some(size))) {
+    let kept = read_kept(kept.unwrap_or_default(), &keys)?;
+    let mut at = notes.iter().copied();
+    if let Some((size, _)) = kept.into_iter().find(|kept| at.next() != Some(*kept)) {
         return broken(format!(
-            "the log lacks a checkpoint that was kept, or has one more, before {size}: it was cut off or changed"
+            "the log lacks the checkpoint at {size} that was kept, or has another one: it was cut off or changed"
         ));
     }
     let lacks = |key: &&Key| key.is_witness && !cosigned.contains_key(&key.name);
@@ -327,44 +320,43 @@ pub fn check_log(
     Ok(proved)
 }
 
-/// The values of a text of `NAME VALUE` lines under a headline, in this order and no others.
-fn fields<'a, const N: usize>(text: &'a str, headline: &str, names: [&str; N]) -> Option<[&'a str; N]> {
-    let mut lines = text.strip_suffix('\n')?.split('\n');
-    let (mut values, is_headed) = ([""; N], lines.next() == Some(headline));
-    for (value, name) in values.iter_mut().zip(names) {
-        *value = lines.next()?.strip_prefix(name)?.strip_prefix(' ')?;
-    }
-    (is_headed && lines.next().is_none()).then_some(values)
-}
-
-/// Checks proofs that entries are in the log, with an empty line between two. Returns what the entries say.
-pub fn check_proofs(text: &str, keys: &[Key], kept: Option<&Kept>) -> Result<String, Broken> {
-    let (mut proved, mut before) = (String::new(), None);
-    for proof in text.split_inclusive("\n\n") {
-        // The last proof has no empty line after it.
-        let proof = proof
-            .strip_suffix("\n\n")
-            .map_or(proof.to_owned(), |proof| format!("{proof}\n"));
-        let names = ["entry", "index", "size", "path", "signature"];
-        let Some([entry, index, size, path, signature]) = fields(&proof, "paceline ledger proof v1", names)
-        else {
+/// Checks proofs that entries are in the log, one after the other, against checkpoints of which the `kept` ones have each. Returns
+/// what the entries say.
+pub fn check_proofs(file: &[u8], keys: &[Key], kept: Option<&str>) -> Result<String, Broken> {
+    let kept = kept.map(|text| read_kept(text, keys)).transpose()?;
+    let (mut proved, mut before, mut rest) = (String::new(), None, file);
+    while !rest.is_empty() {
+        if entry::take::<25>(&mut rest)? != *b"paceline ledger proof v1\n" {
             return broken("this is not a proof of `paceline ledger prove`");
+        }
+        let index = u64::from_be_bytes(entry::take(&mut rest)?);
+        let size = u64::from_be_bytes(entry::take(&mut rest)?);
+        let signature = entry::take::<64>(&mut rest)?;
+        let mut path = vec![[0; 32]; u8::from_be_bytes(entry::take(&mut rest)?).into()];
+        for hash in &mut path {
+            *hash = entry::take(&mut rest)?;
+        }
+        let len = u16::from_be_bytes(entry::take(&mut rest)?);
+        let Some((bytes, after)) = rest.split_at_checked(len.into()) else {
+            return broken("the file ends within a proof");
         };
-        let (entry, index, size, path) = (unbase64(entry)?, whole(index)?, whole(size)?, unbase64(path)?);
-        let (path, odd) = path.as_chunks();
-        let root = root_of_path(sha(&[&[0], &entry]), index, size, path).filter(|_| odd.is_empty());
+        rest = after;
+        let root = root_of_path(sha(&[&[0], bytes]), index, size, &path);
         let Some(root) = root.filter(|_| before.replace(index) < Some(index)) else {
             return broken(format!("the proof of entry {index} was changed or moved"));
         };
-        let signature = unbase64(signature)?;
         let signed = |key: &Key| key.signed(&checkpoint_text(&key.name, size, &root), &signature);
         if !keys.iter().any(|key| !key.is_witness && signed(key)) {
             return broken(format!(
                 "entry {index} is changed, or of another log: no given key has signed it"
             ));
         }
-        kept.map_or(Ok(()), |kept| kept.check(size, &root))?;
-        proved.push_str(&format!("\n{}", entry::as_json(index, &entry)?));
+        if kept.as_ref().is_some_and(|kept| kept.get(&size) != Some(&root)) {
+            return broken(format!(
+                "no checkpoint at {size} with the root of this proof was kept"
+            ));
+        }
+        proved.push_str(&format!("\n{}", entry::as_json(index, bytes)?));
     }
     match before {
         Some(_) => Ok(format!("the log has these entries:{proved}")),

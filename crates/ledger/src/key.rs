@@ -1,6 +1,7 @@
 //! Keys: the one that signs checkpoints, those that check signatures, and the one that hides numbers.
 
 use crate::checkpoint::{Checkpoint, NoteSignature};
+use crate::entry::{Entry, Kind};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::digest::{Context, SHA256};
@@ -84,6 +85,20 @@ impl PublicKey {
             *to = *from;
         }
         id
+    }
+
+    /// The body of the entry that makes this the key of its log. The first key of a log is named so too; any other one counts from the
+    /// first checkpoint on that covers the entry and is signed by the key before it.
+    pub fn change(&self) -> String {
+        format!("{{\"key\":\"{self}\"}}")
+    }
+
+    /// The key that an entry names as that of its log.
+    pub fn of_change(entry: &Entry<'_>) -> Option<Self> {
+        let body = str::from_utf8(entry.body).ok()?;
+        let key = body.strip_prefix("{\"key\":\"")?.strip_suffix("\"}")?;
+        let is_change = entry.kind == Kind::KeyChange;
+        is_change.then(|| key.parse().ok()).flatten()
     }
 
     /// True if the signature line is this key's, and is right for the checkpoint.

@@ -1,16 +1,20 @@
-//! The proof that a log has an entry, as a text of 1 KB at most for logs of up to a million entries, the entry's bytes not
-//! counted. It carries the signature of a checkpoint but not its root, which follows from entry and path.
+//! The proof that a log has an entry, as bytes. It carries the signature of a checkpoint but not its root, which follows from entry
+//! and path.
+//!
+//! ```text
+//! paceline ledger proof v1\n | place (8) | size (8) | signature (64) | number of hashes (1) | the hashes | length (2) | the entry
+//! ```
+//!
+//! Numbers are big-endian. It has 108 bytes beside the entry and the hashes, of which a log of 2^n entries has n at most.
 
 use crate::checkpoint::{Checkpoint, NoteSignature};
+use crate::entry::take;
 use crate::hash::Hash;
 use crate::key::PublicKey;
 use crate::tree::root_of_path;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use std::fmt;
-use std::str::FromStr;
 
-const HEADER: &str = "paceline ledger proof v1";
+const HEADER: &[u8; 25] = b"paceline ledger proof v1\n";
+const SIGNATURE_LEN: usize = 64;
 
 /// The proof is not right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +42,7 @@ pub struct InclusionProof {
     /// The hashes that lead from the entry to the root.
     pub path: Vec<Hash>,
     /// The log's signature of the checkpoint.
-    pub signature: Vec<u8>,
+    pub signature: [u8; SIGNATURE_LEN],
 }
 
 impl InclusionProof {
@@ -53,48 +57,53 @@ impl InclusionProof {
         let signature = NoteSignature {
             name: key.name().to_owned(),
             id: key.id(),
-            bytes: self.signature.clone(),
+            bytes: self.signature.to_vec(),
         };
         let is_signed = key.signed(&checkpoint, &signature);
         is_signed.then_some(checkpoint).ok_or(ProofError::Signature)
     }
-}
 
-impl fmt::Display for InclusionProof {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path: Vec<u8> = self.path.iter().flat_map(|hash| *hash.as_bytes()).collect();
-        writeln!(f, "{HEADER}")?;
-        writeln!(f, "entry {}", STANDARD.encode(&self.entry))?;
-        writeln!(f, "index {}\nsize {}", self.index, self.size)?;
-        writeln!(f, "path {}", STANDARD.encode(path))?;
-        writeln!(f, "signature {}", STANDARD.encode(&self.signature))
+    /// The proof's bytes.
+    ///
+    /// # Errors
+    /// [`ProofError::Form`] if the entry has more than 65,535 bytes, which no entry of Paceline has.
+    pub fn encode(&self) -> Result<Vec<u8>, ProofError> {
+        let hashes = u8::try_from(self.path.len()).map_err(|_| ProofError::Form)?;
+        let len = u16::try_from(self.entry.len()).map_err(|_| ProofError::Form)?;
+        let mut out = HEADER.to_vec();
+        out.extend(self.index.to_be_bytes());
+        out.extend(self.size.to_be_bytes());
+        out.extend(self.signature);
+        out.push(hashes);
+        out.extend(self.path.iter().flat_map(|hash| *hash.as_bytes()));
+        out.extend(len.to_be_bytes());
+        out.extend(&self.entry);
+        Ok(out)
     }
-}
 
-impl FromStr for InclusionProof {
-    type Err = ProofError;
-    fn from_str(text: &str) -> Result<Self, ProofError> {
-        let mut lines = text.lines().skip(1);
-        let mut field = |name: &str| {
-            let line = lines.next().and_then(|line| line.strip_prefix(name));
-            line.and_then(|line| line.strip_prefix(' '))
-                .ok_or(ProofError::Form)
-        };
-        let bytes = |text: &str| STANDARD.decode(text).map_err(|_| ProofError::Form);
-        let whole = |text: &str| text.parse().map_err(|_| ProofError::Form);
-        let entry = bytes(field("entry")?)?;
-        let (index, size) = (whole(field("index")?)?, whole(field("size")?)?);
-        let path = bytes(field("path")?)?;
-        let read = Self {
-            entry,
+    /// Reads the bytes of one proof.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ProofError> {
+        Self::read(bytes).ok_or(ProofError::Form)
+    }
+
+    fn read(mut bytes: &[u8]) -> Option<Self> {
+        let rest = &mut bytes;
+        if take::<25>(rest)? != *HEADER {
+            return None;
+        }
+        let (index, size) = (u64::from_be_bytes(take(rest)?), u64::from_be_bytes(take(rest)?));
+        let signature = take(rest)?;
+        let hashes = u8::from_be_bytes(take(rest)?);
+        let path = (0..hashes).map(|_| Hash::from_bytes(&take::<{ Hash::LEN }>(rest)?));
+        let path = path.collect::<Option<Vec<_>>>()?;
+        let len = u16::from_be_bytes(take(rest)?);
+        let is_whole = rest.len() == usize::from(len);
+        is_whole.then(|| Self {
+            entry: rest.to_vec(),
             index,
             size,
-            path: path
-                .chunks_exact(Hash::LEN)
-                .filter_map(Hash::from_bytes)
-                .collect(),
-            signature: bytes(field("signature")?)?,
-        };
-        (read.to_string() == text).then_some(read).ok_or(ProofError::Form)
+            path,
+            signature,
+        })
     }
 }

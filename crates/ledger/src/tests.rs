@@ -337,16 +337,37 @@ fn a_key_of_another_program_is_read() {
 }
 
 #[test]
-fn a_proof_in_a_log_of_a_million_entries_is_at_most_a_kilobyte_without_the_entry() {
+fn a_proof_of_an_entry_of_300_bytes_in_a_log_of_half_a_million_is_at_most_a_kilobyte() {
+    let size = 1 << 19;
     let proof = InclusionProof {
-        entry: Vec::new(),
-        index: 999_999,
-        size: 1 << 20,
-        path: vec![Hash::of_nothing(); inclusion_path_len(999_999, 1 << 20).unwrap()],
-        signature: vec![0; 64],
+        entry: vec![0; 300],
+        index: size - 1,
+        size,
+        path: vec![Hash::of_nothing(); inclusion_path_len(size - 1, size).unwrap()],
+        signature: [0; 64],
     };
-    assert_eq!(proof.path.len(), 20);
-    assert!(proof.to_string().len() <= 1024, "{}", proof.to_string().len());
+    assert_eq!(proof.path.len(), 19);
+    let bytes = proof.encode().unwrap();
+    assert!(bytes.len() <= 1024, "{}", bytes.len());
+    assert_eq!(InclusionProof::decode(&bytes), Ok(proof));
+}
+
+#[test]
+fn a_change_of_the_key_is_read_from_its_own_kind_of_entry_only() {
+    let key = SigningKey::new("paceline/test/0", &[1; 32]).unwrap();
+    let body = key.public().change();
+    let entry = |kind, body| Entry {
+        kind,
+        body,
+        ..example()
+    };
+    let read = PublicKey::of_change(&entry(Kind::KeyChange, body.as_bytes()));
+    assert_eq!(read.as_ref(), Some(key.public()));
+    assert_eq!(PublicKey::of_change(&entry(Kind::Overlay, body.as_bytes())), None);
+    assert_eq!(
+        PublicKey::of_change(&entry(Kind::KeyChange, b"{\"key\":\"x\"}")),
+        None
+    );
 }
 
 proptest! {
@@ -425,21 +446,22 @@ proptest! {
         let log = Log::of(&leaves);
         let checkpoint = Checkpoint { origin: key.public().name().to_owned(), size: 40, root: log.root(40) };
         let signature = key.sign(&checkpoint, 0);
-        let proof = InclusionProof { entry, index: n, size: 40, path: log.inclusion(n, 40), signature: signature.bytes.clone() };
+        let proof = InclusionProof { entry, index: n, size: 40, path: log.inclusion(n, 40), signature: signature.bytes.as_slice().try_into().unwrap() };
         prop_assert_eq!(proof.check(key.public()), Ok(checkpoint.clone()));
-        prop_assert_eq!(proof.to_string().parse(), Ok(proof.clone()));
-        prop_assert!(proof.to_string().len() <= 1024);
-        let change = |text: String| {
-            let mut bytes = text.clone().into_bytes();
-            let at = usize::try_from(at).unwrap() % bytes.len();
-            bytes[at] = to;
-            String::from_utf8(bytes).ok().filter(|changed| *changed != text)
+        let encoded = proof.encode().unwrap();
+        prop_assert_eq!(InclusionProof::decode(&encoded), Ok(proof.clone()));
+        let change = |bytes: &[u8]| {
+            let mut changed = bytes.to_vec();
+            let at = usize::try_from(at).unwrap() % changed.len();
+            changed[at] = to;
+            (changed != bytes).then_some(changed)
         };
-        if let Some(Ok(changed)) = change(proof.to_string()).map(|text| text.parse::<InclusionProof>()) {
+        if let Some(Ok(changed)) = change(&encoded).map(|bytes| InclusionProof::decode(&bytes)) {
             prop_assert!(changed.check(key.public()).is_err());
         }
         let signed = SignedCheckpoint { checkpoint, signatures: vec![signature] };
-        if let Some(Ok(changed)) = change(signed.to_string()).map(|text| text.parse::<SignedCheckpoint>()) {
+        let changed = change(signed.to_string().as_bytes()).and_then(|bytes| String::from_utf8(bytes).ok());
+        if let Some(Ok(changed)) = changed.map(|text| text.parse::<SignedCheckpoint>()) {
             prop_assert!(!changed.is_signed_by(key.public()));
         }
     }

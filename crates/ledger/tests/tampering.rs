@@ -10,10 +10,10 @@
 )]
 
 use paceline_ledger::{
-    Checkpoint, Edge, Entry, ExportLine, Hash, InclusionProof, Kind, NumberKey, NumberMac, SignedCheckpoint,
-    SigningKey, Subject, Tiles, inclusion_path,
+    Checkpoint, Edge, Entry, ExportLine, Frontier, Hash, InclusionProof, Kind, NumberKey, NumberMac,
+    SignedCheckpoint, SigningKey, Subject, Tiles, inclusion_path,
 };
-use paceline_ledger_verify::{Kept, Key, check_log, check_proofs};
+use paceline_ledger_verify::{Key, check_log, check_proofs};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -77,7 +77,35 @@ const ALL: [Tampering; 15] = [
 struct Files {
     lines: Vec<String>,
     kept: Vec<String>,
-    proofs: Vec<String>,
+    proofs: Vec<Vec<u8>>,
+}
+
+/// The keys of a log that replaces its first key by the second, and of a witness.
+struct Keys {
+    log: [SigningKey; 2],
+    witness: SigningKey,
+}
+
+impl Keys {
+    fn new(rng: &mut StdRng) -> Self {
+        let mut log = || SigningKey::new(ORIGIN, &rng.random::<[u8; 32]>()).unwrap();
+        let log = [log(), log()];
+        let witness = SigningKey::of_witness("witness.example/w1", &rng.random::<[u8; 32]>()).unwrap();
+        Self { log, witness }
+    }
+
+    /// The keys that an auditor of the whole log has been given: the log itself names its second key.
+    fn first(&self) -> [Key; 2] {
+        [&self.log[0], &self.witness].map(read)
+    }
+
+    fn all(&self) -> [Key; 3] {
+        [&self.log[0], &self.log[1], &self.witness].map(read)
+    }
+}
+
+fn read(key: &SigningKey) -> Key {
+    Key::read(&key.public().to_string()).unwrap()
 }
 
 impl Files {
@@ -85,10 +113,10 @@ impl Files {
         self.lines.join("\n")
     }
 
-    fn check(&self, keys: &[Key]) -> Result<(), String> {
-        let kept = Kept::read(&self.kept.concat(), keys).map_err(|why| why.0)?;
-        check_log(self.log().as_bytes(), keys, Some(&kept), |_| {}).map_err(|why| why.0)?;
-        check_proofs(&self.proofs.join("\n"), keys, Some(&kept)).map_err(|why| why.0)?;
+    fn check(&self, keys: &Keys) -> Result<(), String> {
+        let kept = self.kept.concat();
+        check_log(self.log().as_bytes(), &keys.first(), Some(&kept), |_| {}).map_err(|why| why.0)?;
+        check_proofs(&self.proofs.concat(), &keys.all(), Some(&kept)).map_err(|why| why.0)?;
         Ok(())
     }
 }
@@ -98,8 +126,13 @@ fn entry(rng: &mut StdRng, numbers: &NumberKey) -> Vec<u8> {
     let number = numbers.mac(&format!("+1212555{:04}", rng.random_range(100..200)));
     let is_attempt = rng.random_bool(0.5);
     let body = format!(r#"{{"verdict":"allow","reasons":["{}"]}}"#, rng.random::<u16>());
+    let kinds: Vec<Kind> = Kind::ALL
+        .iter()
+        .copied()
+        .filter(|kind| *kind != Kind::KeyChange)
+        .collect();
     let entry = Entry {
-        kind: Kind::ALL[rng.random_range(0..Kind::ALL.len())],
+        kind: any(&kinds, rng),
         at_ms: rng.random_range(1_795_000_000_000..1_796_000_000_000),
         subject: Subject {
             number: Some(number),
@@ -115,18 +148,37 @@ fn entry(rng: &mut StdRng, numbers: &NumberKey) -> Vec<u8> {
     entry.encode()
 }
 
-fn make(rng: &mut StdRng, log: &SigningKey, witness: &SigningKey) -> Files {
+/// The entry that names a key as the log's next one.
+fn key_change(key: &SigningKey) -> Vec<u8> {
+    let entry = Entry {
+        kind: Kind::KeyChange,
+        at_ms: 1_795_000_000_000,
+        subject: Subject::default(),
+        body: &key.public().change().into_bytes(),
+    };
+    entry.encode()
+}
+
+fn make(rng: &mut StdRng, keys: &Keys) -> Files {
     let numbers = NumberKey::new(&[9; 32]).unwrap();
     let (mut lines, mut kept, mut proofs) = (vec![ExportLine::Headline.to_string()], Vec::new(), Vec::new());
     let (mut tiles, mut entries) = (Tiles::default(), Vec::new());
     let checkpoints = rng.random_range(3..9);
+    let change = rng.random_range(0..checkpoints);
     for n in 0..checkpoints {
         let mut edge = Edge::new(entries.len() as u64, &tiles).unwrap();
-        for _ in 0..rng.random_range(1..60) {
-            let bytes = entry(rng, &numbers);
+        let log = &keys.log[usize::from(n > change)];
+        for place in 0..rng.random_range(1..60) {
+            let named = match (place, n) {
+                (0, 0) => Some(&keys.log[0]),
+                (0, n) if n == change => Some(&keys.log[1]),
+                (1, 0) if change == 0 => Some(&keys.log[1]),
+                _ => None,
+            };
+            let bytes = named.map_or_else(|| entry(rng, &numbers), key_change);
             let leaf = Hash::of_leaf(&bytes);
             edge.push(leaf);
-            let is_erased = rng.random_bool(0.1);
+            let is_erased = named.is_none() && rng.random_bool(0.1);
             let line = if is_erased {
                 ExportLine::Erased(leaf)
             } else {
@@ -149,11 +201,11 @@ fn make(rng: &mut StdRng, log: &SigningKey, witness: &SigningKey) -> Files {
             checkpoint,
         };
         kept.push(format!("{signed}\n"));
-        let signature = signed.signatures[0].bytes.clone();
+        let signature = signed.signatures[0].bytes.as_slice().try_into().unwrap();
         if n == 0 || rng.random_bool(0.3) {
             signed
                 .signatures
-                .push(witness.sign(&signed.checkpoint, 1_795_000_000 + n));
+                .push(keys.witness.sign(&signed.checkpoint, 1_795_000_000 + n));
             // The file gets the checkpoint again, now with the witness's line.
             kept.push(format!("{signed}\n"));
         }
@@ -169,7 +221,8 @@ fn make(rng: &mut StdRng, log: &SigningKey, witness: &SigningKey) -> Files {
                 path,
                 signature,
             }
-            .to_string(),
+            .encode()
+            .unwrap(),
         );
     }
     lines.push(String::new());
@@ -253,13 +306,18 @@ fn tamper(files: &mut Files, with: Tampering, foreign: &Files, rng: &mut StdRng)
         }
         Tampering::EditProof => {
             let at = rng.random_range(0..files.proofs.len());
-            files.proofs[at] = edit(&files.proofs[at], rng);
+            let byte = rng.random_range(0..files.proofs[at].len());
+            files.proofs[at][byte] = rng.random();
         }
         Tampering::SwapProofs => {
-            let entry = |proof: &str| proof.lines().nth(1).unwrap().to_owned();
-            let (from, to) = (0, rng.random_range(1..files.proofs.len()));
-            files.proofs[to] =
-                files.proofs[to].replace(&entry(&files.proofs[to]), &entry(&files.proofs[from]));
+            let mut proofs: Vec<_> = files
+                .proofs
+                .iter()
+                .map(|proof| InclusionProof::decode(proof).unwrap())
+                .collect();
+            let to = rng.random_range(1..proofs.len());
+            proofs[to].entry = proofs[0].entry.clone();
+            files.proofs[to] = proofs[to].encode().unwrap();
         }
     }
 }
@@ -274,15 +332,13 @@ fn every_tampering_is_found_by_the_offline_verifier() {
     println!("PACELINE_SEED={seed}");
     let wanted = if full { 10_000 } else { 450 };
     let mut rng = StdRng::seed_from_u64(seed);
-    let log = SigningKey::new(ORIGIN, &rng.random::<[u8; 32]>()).unwrap();
-    let witness = SigningKey::of_witness("witness.example/w1", &rng.random::<[u8; 32]>()).unwrap();
-    let keys = [log.public(), witness.public()].map(|key| Key::read(&key.to_string()).unwrap());
+    let keys = Keys::new(&mut rng);
     let (mut made, mut found) = (0, [0_u32; ALL.len()]);
-    let mut whole = make(&mut rng, &log, &witness);
-    let mut foreign = make(&mut rng, &log, &witness);
+    let mut whole = make(&mut rng, &keys);
+    let mut foreign = make(&mut rng, &keys);
     while made < wanted {
         if made % 50 == 0 {
-            foreign = std::mem::replace(&mut whole, make(&mut rng, &log, &witness));
+            foreign = std::mem::replace(&mut whole, make(&mut rng, &keys));
             assert_eq!(whole.check(&keys), Ok(()));
         }
         let kind = made % ALL.len();
@@ -310,34 +366,98 @@ fn every_tampering_is_found_by_the_offline_verifier() {
 #[test]
 fn the_verifier_says_which_entry_and_why() {
     let mut rng = StdRng::seed_from_u64(1);
-    let log = SigningKey::new(ORIGIN, &[1; 32]).unwrap();
-    let witness = SigningKey::of_witness("witness.example/w1", &[2; 32]).unwrap();
-    let files = make(&mut rng, &log, &witness);
-    let keys = [log.public(), witness.public()].map(|key| Key::read(&key.to_string()).unwrap());
-    let check = |lines: &[String], kept: Option<&Kept>| {
-        check_log(lines.join("\n").as_bytes(), &keys, kept, |_| {}).map_err(|why| why.0)
+    let keys = Keys::new(&mut rng);
+    let files = make(&mut rng, &keys);
+    let kept = files.kept.concat();
+    let check = |lines: &[String], kept: Option<&str>| {
+        check_log(lines.join("\n").as_bytes(), &keys.first(), kept, |_| {}).map_err(|why| why.0)
     };
-    let kept = Kept::read(&files.kept.concat(), &keys).unwrap();
     let proved = check(&files.lines, Some(&kept)).unwrap();
     assert!(proved.starts_with("the log is whole: "), "{proved}");
     let notes = those(&files, "checkpoint");
     let mut cut = files.lines[..=notes[0]].to_vec();
     cut.push(String::new());
     check(&cut, None).expect("nothing shows that a log went on, if nobody kept a checkpoint");
-    assert!(check(&cut, Some(&kept)).unwrap_err().contains("cut off"));
-    let stranger = SigningKey::new(ORIGIN, &[3; 32]).unwrap();
-    let stranger = [Key::read(&stranger.public().to_string()).unwrap()];
+    assert!(check(&cut, Some(&files.kept[0])).is_ok());
+    check(&cut, Some(&kept)).unwrap_err();
+    let stranger = [read(&SigningKey::new(ORIGIN, &[3; 32]).unwrap())];
     let said = check_log(files.log().as_bytes(), &stranger, None, |_| {})
         .unwrap_err()
         .0;
     assert!(said.contains("nobody gave the key of `paceline/"), "{said}");
     let w2 = SigningKey::of_witness("w2", &[4; 32]).unwrap();
-    let [first, second] = keys;
-    let keys = [first, second, Key::read(&w2.public().to_string()).unwrap()];
-    let said = check_log(files.log().as_bytes(), &keys, None, |_| {})
-        .unwrap_err()
-        .0;
-    assert_eq!(said, "the witness `w2` co-signed nothing");
+    let [first, second] = keys.first();
+    let said = check_log(files.log().as_bytes(), &[first, second, read(&w2)], None, |_| {});
+    assert_eq!(said.unwrap_err().0, "the witness `w2` co-signed nothing");
+}
+
+/// A log of these parts: the entries up to each checkpoint, and the key that signs it.
+fn log_of(parts: &[(Vec<Vec<u8>>, &SigningKey)]) -> (String, String) {
+    let (mut log, mut kept) = (format!("{}\n", ExportLine::Headline), String::new());
+    let mut tree = Frontier::default();
+    for (entries, key) in parts {
+        for bytes in entries {
+            tree.push(Hash::of_leaf(bytes));
+            log += &format!("{}\n", ExportLine::Entry(bytes));
+        }
+        let checkpoint = Checkpoint {
+            origin: ORIGIN.to_owned(),
+            size: tree.size(),
+            root: tree.root(),
+        };
+        let signed = SignedCheckpoint {
+            signatures: vec![key.sign(&checkpoint, 0)],
+            checkpoint,
+        };
+        log += &format!("{}\n", ExportLine::Checkpoint(&signed));
+        kept += &format!("{signed}\n");
+    }
+    (log, kept)
+}
+
+#[test]
+fn a_new_key_counts_only_if_the_old_one_signs_it_in_and_then_the_old_one_counts_no_more() {
+    let mut rng = StdRng::seed_from_u64(2);
+    let numbers = NumberKey::new(&[9; 32]).unwrap();
+    let [a, b, c] = [1, 2, 3].map(|n| SigningKey::new(ORIGIN, &[n; 32]).unwrap());
+    let mut some = || vec![entry(&mut rng, &numbers)];
+    let begun = (vec![key_change(&a)], &a);
+    let check = |parts: &[(Vec<Vec<u8>>, &SigningKey)], given: &SigningKey| {
+        let (log, kept) = log_of(parts);
+        check_log(log.as_bytes(), &[read(given)], Some(&kept), |_| {}).map_err(|why| why.0)
+    };
+    let twice = [
+        begun.clone(),
+        (vec![key_change(&b)], &a),
+        (some(), &b),
+        (vec![key_change(&c)], &b),
+        (some(), &c),
+    ];
+    check(&twice, &a).unwrap();
+    check(&twice, &c).expect_err("an auditor begins with the first key");
+    let not_named = [begun.clone(), (some(), &b)];
+    check(&not_named, &a).expect_err("no entry names the key");
+    let not_signed_in = [begun.clone(), (vec![key_change(&b)], &b), (some(), &b)];
+    check(&not_signed_in, &a).expect_err("the new key has signed itself in");
+    let other = [begun.clone(), (vec![key_change(&b)], &a), (some(), &c)];
+    check(&other, &a).expect_err("another key is named");
+    let goes_on = [
+        begun.clone(),
+        (vec![key_change(&b)], &a),
+        (some(), &b),
+        (some(), &a),
+    ];
+    let said = check(&goes_on, &a).unwrap_err();
+    assert!(said.contains("or the log had replaced it"), "{said}");
+    let at_once = [begun.clone(), (vec![key_change(&b)], &a), (some(), &a)];
+    check(&at_once, &a).expect_err("the old key goes on directly");
+    let broken = Entry {
+        kind: Kind::KeyChange,
+        at_ms: 0,
+        subject: Subject::default(),
+        body: b"{\"key\":\"nonsense\"}",
+    };
+    check(&[begun, (vec![broken.encode()], &a)], &a).expect_err("the entry names no key");
 }
 
 #[test]
@@ -360,7 +480,7 @@ fn the_verifier_shows_what_an_entry_says() {
         size: 1,
         root: Hash::of_leaf(&bytes),
     };
-    let signature = key.sign(&checkpoint, 0).bytes;
+    let signature = key.sign(&checkpoint, 0).bytes.try_into().unwrap();
     let proof = InclusionProof {
         entry: bytes,
         index: 0,
@@ -369,7 +489,7 @@ fn the_verifier_shows_what_an_entry_says() {
         signature,
     };
     let keys = [Key::read(&key.public().to_string()).unwrap()];
-    let said = check_proofs(&proof.to_string(), &keys, None).unwrap();
+    let said = check_proofs(&proof.encode().unwrap(), &keys, None).unwrap();
     assert!(
         said.ends_with(
             "{\"index\":0,\"kind\":\"decision\",\"at_ms\":1795186800000,\

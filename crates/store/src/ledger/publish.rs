@@ -97,8 +97,8 @@ impl CheckpointFile {
         }
     }
 
-    /// The last checkpoint; `None` if the file is empty or missing. The key must have signed it.
-    pub fn last(&self, key: &PublicKey) -> Result<Option<SignedCheckpoint>, LedgerError> {
+    /// The last checkpoint; `None` if the file is empty or missing. One of these keys of one log must have signed it.
+    pub fn last(&self, keys: &[PublicKey]) -> Result<Option<SignedCheckpoint>, LedgerError> {
         let mut tail = Vec::new();
         match File::open(&self.0) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -121,7 +121,8 @@ impl CheckpointFile {
         let note: SignedCheckpoint = format!("{text}\n\n{signatures}\n")
             .parse()
             .map_err(|_| LedgerError::NotOurs)?;
-        let is_ours = note.checkpoint.origin == key.name() && note.is_signed_by(key);
+        let signed = |key: &PublicKey| note.checkpoint.origin == key.name() && note.is_signed_by(key);
+        let is_ours = keys.iter().any(signed);
         is_ours.then_some(Some(note)).ok_or(LedgerError::NotOurs)
     }
 
@@ -156,17 +157,20 @@ async fn with_file<T: Send + 'static>(
 }
 
 impl Store {
-    /// Publishes a checkpoint if the log has grown since the last one. Checks first that file, table and log agree.
+    /// Publishes a checkpoint if the log has grown since the last one. Checks first that file, table and log agree. The last
+    /// checkpoint may be signed by the key that was `replaced`.
     pub async fn publish_ledger(
         &self,
         key: &SigningKey,
+        replaced: Option<&PublicKey>,
         file: &CheckpointFile,
         now: Wall,
     ) -> Result<Published, LedgerError> {
         let size = self.ledger_size().await?;
         let in_table = self.last_ledger_checkpoint().await?;
-        let (path, public) = (file.clone(), key.public().clone());
-        let in_file = with_file(move || path.last(&public)).await?;
+        let path = file.clone();
+        let keys: Vec<_> = replaced.into_iter().chain([key.public()]).cloned().collect();
+        let in_file = with_file(move || path.last(&keys)).await?;
         let table = in_table.as_ref().map_or(0, |row| row.size);
         let filed = in_file.as_ref().map_or(0, |note| note.checkpoint.size);
         if filed > size {

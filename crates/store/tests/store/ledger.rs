@@ -164,7 +164,7 @@ pub(crate) async fn entries_of_many_transactions_at_once_are_numbered_once(db: &
 pub(crate) async fn a_checkpoint_is_published_to_the_file_and_the_table(db: &Db) {
     let folder = tempfile::tempdir().unwrap();
     let file = CheckpointFile::new(folder.path().join("checkpoints"));
-    let publish = async |now| db.store.publish_ledger(&key(), &file, now).await;
+    let publish = async |now| db.store.publish_ledger(&key(), None, &file, now).await;
     assert!(
         !publish(NOW).await.unwrap().is_new,
         "an empty log has nothing to sign"
@@ -176,7 +176,7 @@ pub(crate) async fn a_checkpoint_is_published_to_the_file_and_the_table(db: &Db)
         assert_eq!((published.size, published.is_new), (n + 1, true));
     }
     assert!(!publish(NOW).await.unwrap().is_new);
-    let last = file.last(key().public()).unwrap().unwrap();
+    let last = file.last(&[key().public().clone()]).unwrap().unwrap();
     assert_eq!(last.checkpoint.root, root(&db.store, 3).await);
     assert_eq!(
         db.store.last_ledger_checkpoint().await.unwrap().unwrap().note,
@@ -198,7 +198,7 @@ pub(crate) async fn a_file_or_a_database_that_disagrees_stops_publishing(db: &Db
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoints");
     let file = CheckpointFile::new(&path);
-    let publish = async || db.store.publish_ledger(&key(), &file, NOW).await;
+    let publish = async || db.store.publish_ledger(&key(), None, &file, NOW).await;
     for n in 0..3 {
         db.store.record_fact(&fact(n)).await.unwrap();
         number_all(&db.store).await;
@@ -230,7 +230,7 @@ pub(crate) async fn a_file_or_a_database_that_disagrees_stops_publishing(db: &Db
     }
     put(&whole);
     let stranger = SigningKey::new("paceline/test/0", &[2; 32]).unwrap();
-    let with = db.store.publish_ledger(&stranger, &file, NOW).await;
+    let with = db.store.publish_ledger(&stranger, None, &file, NOW).await;
     assert!(matches!(with, Err(LedgerError::NotOurs)));
     let zeros = if db.is_sqlite() {
         "zeroblob(128)"
@@ -246,10 +246,10 @@ pub(crate) async fn a_database_that_went_back_is_not_signed(db: &Db) {
     let file = CheckpointFile::new(folder.path().join("checkpoints"));
     db.store.record_fact(&fact(0)).await.unwrap();
     number_all(&db.store).await;
-    db.store.publish_ledger(&key(), &file, NOW).await.unwrap();
+    db.store.publish_ledger(&key(), None, &file, NOW).await.unwrap();
     db.run("DELETE FROM ledger_bundles; DELETE FROM ledger_tiles; DELETE FROM ledger_checkpoints; UPDATE ledger_logs SET size = 0")
         .await;
-    let published = db.store.publish_ledger(&key(), &file, NOW).await;
+    let published = db.store.publish_ledger(&key(), None, &file, NOW).await;
     assert!(matches!(
         published,
         Err(LedgerError::DatabaseWentBack { size: 0, file: 1 })
@@ -323,7 +323,7 @@ fn the_child_of_the_next_test() {
         tokio::spawn(async move {
             loop {
                 numbering.number_ledger().await.unwrap();
-                numbering.publish_ledger(&key(), &file, NOW).await.unwrap();
+                numbering.publish_ledger(&key(), None, &file, NOW).await.unwrap();
             }
         });
         loop {
@@ -370,12 +370,12 @@ pub(crate) async fn a_process_killed_at_any_moment_loses_no_entry_and_numbers_no
         facts(&db.store).await.is_superset(&stored)
     })
     .await;
-    let published = db.store.publish_ledger(&key(), &file, NOW).await.unwrap();
+    let published = db.store.publish_ledger(&key(), None, &file, NOW).await.unwrap();
     let mut frontier = Frontier::default();
     for entry in entries(&db.store).await {
         frontier.push(Hash::of_leaf(&entry.unwrap()));
     }
-    let last = file.last(key().public()).unwrap().unwrap();
+    let last = file.last(&[key().public().clone()]).unwrap().unwrap();
     assert_eq!(
         (last.checkpoint.size, last.checkpoint.root),
         (published.size, frontier.root())
