@@ -148,6 +148,8 @@ impl Hold {
                 ("tcp_keepalives_idle", "10"),
                 ("tcp_keepalives_interval", "5"),
                 ("tcp_keepalives_count", "3"),
+                // The wait for the end of an old session of ours.
+                ("lock_timeout", "5s"),
             ])
             .disable_statement_logging();
         let failed = |err: sqlx::Error| HoldError::Store(StoreError::Open(DbError::from(err)));
@@ -157,7 +159,7 @@ impl Hold {
             match lock(&mut session, &name).await.map_err(failed)? {
                 Lock::Ours => break,
                 Lock::Theirs(holder) if Instant::now() >= until => return Err(HoldError::Held { holder }),
-                Lock::Theirs(_) | Lock::Changing => sleep(TRY_EVERY).await,
+                Lock::Theirs(_) | Lock::Free => sleep(TRY_EVERY).await,
             }
         }
         let (tell, taken) = watch::channel(None);
@@ -212,8 +214,8 @@ enum Lock {
     Ours,
     /// Another process has it, which the text describes.
     Theirs(String),
-    /// It was just freed, or an earlier session of this process has it, which the server now ends.
-    Changing,
+    /// It was just freed.
+    Free,
 }
 
 async fn lock(session: &mut PgConnection, name: &SessionName) -> Result<Lock, sqlx::Error> {
@@ -227,14 +229,16 @@ async fn lock(session: &mut PgConnection, name: &SessionName) -> Result<Lock, sq
           AND l.objid::bigint = hashtext(current_schema())::bigint & 4294967295 \
           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1";
     let Some(row) = sqlx::query(who).fetch_optional(&mut *session).await? else {
-        return Ok(Lock::Changing);
+        return Ok(Lock::Free);
     };
     let (holder, pid): (String, i32) = (row.try_get(0)?, row.try_get(1)?);
     if holder.starts_with(&name.ours) {
-        // A session that stands still ends later. Until then nobody else can have the lock.
         let end = sqlx::query("SELECT pg_terminate_backend($1)").bind(pid);
-        end.execute(session).await?;
-        return Ok(Lock::Changing);
+        end.execute(&mut *session).await?;
+        // Whoever waits gets the lock before those who only try. A session that stands still ends later.
+        let wait = format!("SELECT pg_advisory_lock({LOCK})");
+        sqlx::query(sqlx::AssertSqlSafe(wait)).execute(session).await?;
+        return Ok(Lock::Ours);
     }
     let described = holder
         .strip_prefix("paceline ")
@@ -275,8 +279,8 @@ async fn keep(
     }
 }
 
-/// Opens a new session and takes the lock. Returns also the other process that has it. Waits while an earlier session of
-/// this process ends.
+/// Opens a new session and takes the lock, also from an earlier session of this process. Returns also the other process
+/// that has it.
 async fn lock_again(
     options: &PgConnectOptions,
     name: &SessionName,
@@ -286,7 +290,7 @@ async fn lock_again(
         match lock(&mut session, name).await? {
             Lock::Ours => return Ok((session, None)),
             Lock::Theirs(holder) => return Ok((session, Some(holder))),
-            Lock::Changing => sleep(TRY_EVERY).await,
+            Lock::Free => sleep(TRY_EVERY).await,
         }
     }
 }

@@ -167,16 +167,13 @@ async fn two_names_of_one_sqlite_file_are_one_store() {
         url("folder/p.db"),
         url("real/../folder/p.db"),
     ];
-    for first in &names {
-        let held = Hold::take(first).await.unwrap();
-        for second in &names {
-            let refused = Hold::take(second).await;
-            assert!(
-                matches!(refused, Err(HoldError::Held { .. })),
-                "{first} {second} {refused:?}"
-            );
-        }
-        drop(held);
+    for (first, second) in names.iter().zip(names.iter().cycle().skip(1)) {
+        let _held = Hold::take(first).await.unwrap();
+        let refused = Hold::take(second).await;
+        assert!(
+            matches!(refused, Err(HoldError::Held { .. })),
+            "{first} {second} {refused:?}"
+        );
     }
     // SQLite's log is beside the real file, and it must be private and synced there.
     let store = paceline_store::Store::open(&url("link.db"), Default::default())
