@@ -104,8 +104,8 @@ pub enum AppError {
     Dialer(#[from] StartError),
 }
 
-/// Maximum time that a stop waits until only conversations are left.
-const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
+/// Maximum time that a stop lets calls ring.
+const RING_PATIENCE: Duration = Duration::from_secs(30);
 /// Maximum time that a stop waits for requests to the store.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -210,9 +210,9 @@ impl App {
         self.dialer.drain().await;
     }
 
-    /// Launches no more calls and cancels ringing ones, for a stop after which agents and conversations stay up.
+    /// Launches no more calls and serves those that ring, for a stop after which agents and conversations stay up.
     pub async fn settle(&self) {
-        self.dialer.settle(SETTLE_PATIENCE).await;
+        self.dialer.settle(RING_PATIENCE).await;
     }
 
     /// Returns when a drain was requested through the API.

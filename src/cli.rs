@@ -69,9 +69,9 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run the dialer, its HTTP API and /metrics until a signal.
     ///
-    /// After Ctrl-C (or SIGTERM) it launches no more calls, cancels ringing ones, and stops within seconds. Agents stay
-    /// logged in and conversations go on, and the next start takes them over. To log agents out and end all calls first,
-    /// send POST /api/v1/drain.
+    /// After Ctrl-C (or SIGTERM) it launches no more calls, serves those that ring for 30 s at most, and stops. Let a
+    /// supervisor wait 45 s before it kills the process. Agents stay logged in and conversations go on, and the next start
+    /// takes them over. To log agents out and end all calls first, send POST /api/v1/drain.
     Serve {
         /// Write progress as JSON to standard output, one line per second
         #[arg(long)]

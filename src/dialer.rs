@@ -148,8 +148,8 @@ enum CampaignInput {
         request: AgentRequest,
         reply: oneshot::Sender<Result<(), AgentRefusal>>,
     },
-    /// Launch no more calls and cancel ringing ones. Answered calls and held legs stay up.
-    Stop,
+    /// Launch no more calls. Those that ring are served, or cancelled. Answered calls and held legs stay up.
+    Stop { cancel: bool },
     /// Launch no more calls and cancel ringing ones. The task ends when no call is left and every agent is logged out.
     Drain,
     /// Hang up all calls and log out all agents.
@@ -302,6 +302,7 @@ impl Dialer {
                 extension: agent.extension,
                 leg: agent.leg,
                 wants: agent.wants,
+                last_call: agent.last_call,
             });
         }
         let recovered = Recovered {

@@ -31,7 +31,8 @@ pub(super) struct Draining {
 
 /// End this Paceline for good.
 ///
-/// Nothing more is launched, what rings is taken back, agents are logged out after their conversations, and the process ends.
+/// Nothing more is launched, phones that ring are hung up once they have rung for the minimum
+/// time of the abandon rules, agents are logged out after their conversations, and the process ends.
 /// For a restart send it SIGTERM instead: then agents stay logged in and conversations go on. Asked again, it may only bring its
 /// deadline forward.
 #[utoipa::path(post, path = "/drain", operation_id = "drain", tag = "live", request_body = Drain,

@@ -26,7 +26,7 @@ pub(super) async fn run(config: &Config, screen: &Screen, as_json: bool) -> anyh
     let mut taken = None;
     tokio::select! {
         () = signals.next() => {
-            screen.tell("Stopping. Agents stay logged in and conversations go on; the next start takes them over.\n");
+            screen.tell("Stopping: no new calls. Calls that ring are served, for 30 s at most; Ctrl-C stops now. Agents stay logged in and conversations go on; the next start takes them over.\n");
             tokio::select! {
                 () = app.settle() => {}
                 () = signals.next() => {}

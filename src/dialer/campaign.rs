@@ -194,7 +194,7 @@ impl Task {
                 // The requester may have stopped waiting.
                 let _ = reply.send(result.map_err(AgentRefusal::Engine));
             }
-            CampaignInput::Stop => self.feed(Input::Stop),
+            CampaignInput::Stop { cancel } => self.feed(Input::Stop { cancel }),
             CampaignInput::Drain => self.feed(Input::Drain),
             CampaignInput::HangUpAll => self.feed(Input::HangUpAll),
         }

@@ -9,6 +9,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::error;
 
+/// Maximum time that a stop waits for the end of the calls that it has cancelled.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 /// Maximum time that a stop waits for the store to write the last changes.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
 /// Interval between two hang-ups of the legs that are still up after a drain's deadline.
@@ -17,16 +19,21 @@ const HANG_UP_AGAIN: Duration = Duration::from_secs(1);
 const HANG_UPS_MAX: u32 = 30;
 
 impl Dialer {
-    /// Launches no more calls and cancels ringing ones. Returns once only conversations are left, or after `patience`.
+    /// Launches no more calls, and serves those that ring. After `patience` it cancels the calls that still ring. Returns once
+    /// only conversations are left, or [`CANCEL_PATIENCE`] after the cancellation.
     pub async fn settle(&self, patience: Duration) {
-        let running = self.tell_running(|| CampaignInput::Stop).await;
-        let settled = async {
-            for (_, mut live) in running {
-                let only_talks = |live: &Arc<LiveCampaign>| live.settled;
-                let _ = live.wait_for(only_talks).await;
+        for (cancel, patience) in [(false, patience), (true, CANCEL_PATIENCE)] {
+            let running = self.tell_running(|| CampaignInput::Stop { cancel }).await;
+            let settled = async {
+                for (_, mut live) in running {
+                    let only_talks = |live: &Arc<LiveCampaign>| live.settled;
+                    let _ = live.wait_for(only_talks).await;
+                }
+            };
+            if tokio::time::timeout(patience, settled).await.is_ok() {
+                return;
             }
-        };
-        let _ = tokio::time::timeout(patience, settled).await;
+        }
     }
 
     /// Requests a drain that ends within this time, and returns the time left until the deadline. A second request can make
@@ -46,7 +53,8 @@ impl Dialer {
         let _ = self.0.drain_until.subscribe().wait_for(Option::is_some).await;
     }
 
-    /// Launches no more calls, cancels ringing ones, and lets conversations go on. If a deadline was requested, hangs up the
+    /// Launches no more calls, cancels those that ring once they have rung for the minimum time, and lets conversations go on.
+    /// If a deadline was requested, hangs up the
     /// legs that are still up then. Returns once every call has ended, every agent is logged out and all changes are stored,
     /// or if a PBX does not confirm the hang-ups.
     pub async fn drain(&self) {

@@ -111,3 +111,47 @@ async fn a_restart_keeps_agents_logged_in_and_conversations_up() {
     .await;
     system.finish(&ids).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_serves_the_call_that_rings_before_the_process_stops() {
+    let mut system = System::start(&LabOptions {
+        agents: 1,
+        ..LabOptions::default()
+    })
+    .await;
+    let campaign = system
+        .campaign("ringing", "PJSIP/{number}@carrier", json!({}))
+        .await;
+    let ids = system.agents(campaign, 1, 1).await;
+    system.wait_for_agents(campaign, 1).await;
+    let task = system
+        .task(campaign, "ringing", &[Behaviour::RingsThenTalks.number(0)], 0)
+        .await;
+    let phase = async |system: &System, phase: &str| {
+        let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
+        (live["attempts"][phase].as_u64()? == 1).then_some(())
+    };
+    wait_for("a phone that rings", Duration::from_secs(20), async || {
+        phase(&system, "ringing").await
+    })
+    .await;
+    system.terminate(Duration::from_secs(40)).await;
+    system.launch().await;
+    wait_for(
+        "the conversation to be taken over",
+        Duration::from_secs(10),
+        async || phase(&system, "connected").await,
+    )
+    .await;
+    system
+        .api
+        .post(&format!("/agents/{}/hang-up", ids[0]), json!({}))
+        .await;
+    wait_for("the task's end", Duration::from_secs(20), async || {
+        let attempts = system.attempts(task).await;
+        let outcome = attempts.values().flatten().next()?.outcome.clone()?;
+        (outcome == "answered").then_some(())
+    })
+    .await;
+    system.finish(&ids).await;
+}

@@ -62,6 +62,8 @@ pub struct Engine {
     rng: ChaCha8Rng,
     active: bool,
     draining: bool,
+    /// The process stops for good, so the calls that ring are cancelled.
+    cancels_ringing: bool,
     /// The wall clock may be wrong because it jumped, so calling hours cannot be checked.
     clock_doubted: bool,
     /// PBXes whose link is up.
@@ -167,6 +169,7 @@ impl Engine {
             rng: ChaCha8Rng::seed_from_u64(seed),
             active: false,
             draining: false,
+            cancels_ringing: false,
             clock_doubted: false,
             links_up: BTreeSet::new(),
             attempts: BTreeMap::new(),
@@ -440,13 +443,12 @@ impl Engine {
                 }
                 Ok(())
             }
-            Input::Stop => {
-                self.stop(now);
+            Input::Stop { cancel } => {
+                self.stop(now, cancel);
                 Ok(())
             }
             Input::Drain => {
-                self.stop(now);
-                self.log_out_all(now);
+                self.drain(now);
                 Ok(())
             }
             Input::HangUpAll => {

@@ -15,10 +15,15 @@ use std::time::Duration;
 pub enum Input {
     /// True if the campaign may launch calls. Conversations go on in any case. An engine starts paused.
     SetActive(bool),
-    /// The process will stop and start again: launch nothing, return the hopper, cancel unanswered calls. Agents stay
-    /// logged in and conversations go on, on the PBX, until the next start takes them over.
-    Stop,
-    /// The process will stop for good: like `Stop`, and agents are logged out after their conversations.
+    /// The process will stop and start again: launch nothing, and return the hopper. Calls that were dialed go on ringing and
+    /// are served, or are cancelled if `cancel` is set. Agents stay logged in and conversations go on, on the PBX, until the
+    /// next start takes them over.
+    Stop {
+        /// True: cancel unanswered calls.
+        cancel: bool,
+    },
+    /// The process will stop for good: launch nothing, cancel unanswered calls, and log agents out after their
+    /// conversations. A phone that rings does so for the minimum time of the abandon rules.
     Drain,
     /// The deadline of `Drain` has passed: hang up all calls. It is repeated until none is left.
     HangUpAll,
@@ -201,4 +206,15 @@ pub struct OpenAgent {
     pub leg: Option<AgentLegId>,
     /// The last request of the agent.
     pub wants: Wants,
+    /// The agent's last conversation in this campaign that has ended.
+    pub last_call: Option<LastCall>,
+}
+
+/// A conversation of an agent that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastCall {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The time of its end.
+    pub ended_at: Wall,
 }

@@ -15,7 +15,7 @@ use paceline_core::dial::Extension;
 use paceline_core::ids::{
     AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId, TrunkId,
 };
-use paceline_core::input::{Lead, OpenAttempt};
+use paceline_core::input::{LastCall, Lead, OpenAttempt};
 use paceline_core::pacing::rules::{self, AbandonRule, Answers, Tally};
 use paceline_core::pbx::{EndedBy, LegEnd, Progress};
 use paceline_core::time::Wall;
@@ -69,6 +69,8 @@ pub struct StoredAgent {
     pub wants: Wants,
     /// The last stored state.
     pub state: AgentState,
+    /// The agent's last conversation in this campaign that has ended.
+    pub last_call: Option<LastCall>,
 }
 
 /// An archived campaign is included only while agents are logged in to it or its contacts hold numbers.
@@ -99,6 +101,11 @@ pub(super) const OPEN_ATTEMPTS: &str = "SELECT a.id, l.id, l.pbx, l.trunk_id, a.
 
 pub(super) const LOGGED_IN: &str = "SELECT id, pbx, extension, leg_id, wants, state FROM agents \
     WHERE campaign_id = $1 AND campaign_id IS NOT NULL ORDER BY id";
+
+/// The last conversation to end is among the last that were launched.
+const LAST_CALL: &str = "SELECT id, ended_at_ms FROM (SELECT id, ended_at_ms, campaign_id FROM attempts \
+      WHERE agent_id = $1 ORDER BY id DESC LIMIT 16) last \
+    WHERE campaign_id = $2 AND ended_at_ms IS NOT NULL ORDER BY ended_at_ms DESC LIMIT 1";
 
 const LOG_OUT: &str = "UPDATE agents SET state = 'offline', state_at_ms = $2, campaign_id = NULL, leg_id = NULL, \
     wants = 'calls' WHERE id = $1";
@@ -251,11 +258,15 @@ impl Store {
                 tx.run(LOG_OUT, args![row.get::<i64>(0)?, now.0]).await?;
             }
         }
-        let recovery = Recovery {
+        let mut recovery = Recovery {
             attempts: readable("an open attempt", &attempts, open_attempt)?,
             agents: readable("a logged-in agent", &agents, stored_agent)?,
             given_back,
         };
+        for agent in &mut recovery.agents {
+            let last = tx.rows(LAST_CALL, args![agent.agent.0, campaign.0]).await?;
+            agent.last_call = readable("an agent's last call", &last, last_call)?.pop();
+        }
         tx.commit().await?;
         Ok(recovery)
     }
@@ -480,5 +491,13 @@ fn stored_agent(row: &Row) -> Result<StoredAgent, DbError> {
         leg: row.get::<Option<uuid::Uuid>>(3)?.map(AgentLegId),
         wants: row.word(4)?,
         state: row.word(5)?,
+        last_call: None,
+    })
+}
+
+fn last_call(row: &Row) -> Result<LastCall, DbError> {
+    Ok(LastCall {
+        attempt: AttemptId(row.get(0)?),
+        ended_at: Wall(row.get(1)?),
     })
 }

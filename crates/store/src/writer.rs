@@ -21,7 +21,7 @@ use apply::Failure;
 use batch::{Batch, Entry};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::gate::CampaignPolicy;
-use paceline_core::ids::{AttemptId, CampaignId, LegId, TaskId};
+use paceline_core::ids::{AttemptId, CampaignId, TaskId};
 use paceline_core::input::Prepared;
 use paceline_runtime::clock::Clock;
 use paceline_runtime::metrics::{QueueMetrics, Seconds};
@@ -45,6 +45,8 @@ const BATCH_SIZE_MAX: usize = 1024;
 const PREPARE_GAP: Duration = Duration::from_millis(250);
 /// A change waits this long for more items, unless an attempt arrives.
 const CHANGE_DELAY: Duration = Duration::from_millis(250);
+/// That a phone rings is needed only after a crash, so it waits longer and seldom needs a transaction of its own.
+const RINGING_DELAY: Duration = Duration::from_secs(1);
 /// An attempt that is not stored within this time is answered [`Prepared::Failed`] and never stored.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The interval of the check for complete tasks. It covers only tasks in which a contact is done.
@@ -143,7 +145,6 @@ impl Store {
             items,
             counters: Arc::clone(&counters),
             flushes: Vec::new(),
-            progress: BTreeMap::new(),
             touched: BTreeSet::new(),
             completed_at: Instant::now(),
             prepare_gap: clock.real_duration(PREPARE_GAP),
@@ -220,9 +221,6 @@ struct Task {
     items: mpsc::Receiver<Item>,
     counters: Arc<Counters>,
     flushes: Vec<oneshot::Sender<()>>,
-    /// The first progress of each leg whose answer or end is still to come. It is stored together with that, because
-    /// one write of a row costs half of two.
-    progress: BTreeMap<LegId, Entry>,
     /// Tasks in which a contact was done since the last check for complete tasks.
     touched: BTreeSet<TaskId>,
     completed_at: Instant,
@@ -247,8 +245,6 @@ impl Task {
                 done.send(()).ok();
             }
         }
-        let rest: Vec<_> = std::mem::take(&mut self.progress).into_values().collect();
-        self.write(rest).await;
         self.complete_touched().await;
     }
 
@@ -275,18 +271,15 @@ impl Task {
     /// Collects the entries that share a transaction with `first`.
     async fn gather(&mut self, first: Item, last_commit: Instant) -> Vec<Entry> {
         let mut entries = Vec::new();
-        let mut write_at = Instant::now() + CHANGE_DELAY;
+        let mut write_at = Instant::now() + RINGING_DELAY;
         let mut next = Some(first);
         while let Some(item) = next {
             match item {
                 Item::Entry(entry) => {
-                    if matches!(entry, Entry::Prepare(_)) {
-                        write_at = write_at.min(last_commit + self.prepare_gap);
-                    }
-                    self.take(entry, &mut entries);
+                    write_at = write_at.min(self.write_at(&entry, last_commit));
+                    entries.push(entry);
                 }
                 Item::Flush(done) => {
-                    entries.extend(std::mem::take(&mut self.progress).into_values());
                     self.flushes.push(done);
                     break;
                 }
@@ -305,22 +298,16 @@ impl Task {
         entries
     }
 
-    /// Adds an entry to those to be written now, or keeps it for later.
-    fn take(&mut self, entry: Entry, entries: &mut Vec<Entry>) {
-        if let Entry::Change(_, change) = &entry {
-            match **change {
-                // Every leg should end and free its entry. The limit holds if some do not.
-                Change::LegProgressed { leg, .. } if self.progress.len() < QUEUE_SIZE => {
-                    self.progress.entry(leg).or_insert(entry);
-                    return;
-                }
-                Change::Answered { leg, .. } | Change::LegEnded { leg, .. } => {
-                    entries.extend(self.progress.remove(&leg));
-                }
-                _ => {}
+    /// Time when an entry must be written at the latest.
+    fn write_at(&self, entry: &Entry, last_commit: Instant) -> Instant {
+        let now = Instant::now();
+        match entry {
+            Entry::Prepare(_) => (now + CHANGE_DELAY).min(last_commit + self.prepare_gap),
+            Entry::Change(_, change) if matches!(**change, Change::LegProgressed { .. }) => {
+                now + RINGING_DELAY
             }
+            Entry::Change(..) | Entry::GiveBack(..) => now + CHANGE_DELAY,
         }
-        entries.push(entry);
     }
 
     /// Writes all entries, however long it takes. If the database refuses a part for good, halving finds the entries

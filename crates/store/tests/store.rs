@@ -207,6 +207,7 @@ contract! {
         a_small_lease_takes_its_contacts_from_few_buckets;
     requeue:
         finished_contacts_are_ready_as_their_last_attempt_says
+        ringing_is_stored_before_the_call_is_answered_or_ends
         a_completed_task_runs_again_once_somebody_is_queued
         a_paused_task_stays_paused_and_one_that_is_over_for_good_is_refused
         who_is_queued_again_still_has_to_pass_the_gate

@@ -4,13 +4,22 @@
 use super::attempts::look_at;
 use super::{Engine, SILENCE_MARGIN, Timer};
 use crate::agent::{Agent, AgentReason, Phone, Wants, Work};
-use crate::attempt::{Attempt, AttemptState, EndReason, Leg};
-use crate::input::{OpenAgent, OpenAttempt, Recovered};
+use crate::attempt::{Attempt, AttemptState, Leg};
+use crate::input::{LastCall, OpenAgent, OpenAttempt, Recovered};
 use crate::time::{Now, Wall};
+use std::time::Duration;
 
 impl Engine {
     pub(super) fn adopt(&mut self, now: Now, mut recovered: Recovered) {
-        for open in recovered.agents {
+        for mut open in recovered.agents {
+            // A later conversation shows that the wrap-up is over.
+            let talks_since = |last: &LastCall| {
+                let mut connected = recovered.attempts.iter().filter_map(|attempt| attempt.connected);
+                connected.any(|(at, agent)| agent == open.agent && at >= last.ended_at)
+            };
+            if open.last_call.as_ref().is_some_and(talks_since) {
+                open.last_call = None;
+            }
             self.adopt_agent(now, open);
         }
         // An agent may have transferred one callee and talk with the next. The newest call is the agent's own, so it comes
@@ -29,6 +38,7 @@ impl Engine {
     }
 
     fn adopt_agent(&mut self, now: Now, open: OpenAgent) {
+        let work = self.work_left(now, &open);
         // Only the snapshot shows whether the leg is held.
         let give_up_at = now.mono + self.config.settings.agents.ring_timeout() + SILENCE_MARGIN;
         let phone = match open.leg {
@@ -48,7 +58,7 @@ impl Engine {
             template: open.template,
             extension: open.extension,
             phone,
-            work: Work::Idle { since: now.mono },
+            work,
             wants: open.wants,
             since: now.wall,
             why_phone: AgentReason::TakenOver,
@@ -63,6 +73,21 @@ impl Engine {
         let state = agent.state();
         self.agents.insert(open.agent, agent);
         self.pace_agent(open.agent, state, open.wants != Wants::Calls);
+    }
+
+    /// The rest of the wrap-up after the agent's last conversation. An agent who is logging out gets none.
+    fn work_left(&self, now: Now, open: &OpenAgent) -> Work {
+        let wrap_up = self.config.settings.agents.wrap_up();
+        let rest = open.last_call.map_or(Duration::ZERO, |last| {
+            wrap_up.saturating_sub(now.wall.since(last.ended_at))
+        });
+        match (open.last_call, open.wants) {
+            (Some(last), Wants::Calls | Wants::Pause) if !rest.is_zero() => Work::WrapUp {
+                attempt: last.attempt,
+                until: now.mono + rest,
+            },
+            (Some(_) | None, Wants::Calls | Wants::Pause | Wants::LogOut) => Work::Idle { since: now.mono },
+        }
     }
 
     fn adopt_attempt(&mut self, now: Now, open: &OpenAttempt) {
@@ -83,12 +108,11 @@ impl Engine {
                 connected: true,
                 silent_at: talk_until,
             },
-            // The former run abandoned this callee, and it may have heard the message. It gets no second one and is hung
-            // up.
-            (None, Some(_)) if open.abandoned_at.is_some() => AttemptState::Ending {
-                agent: None,
-                why: EndReason::Limit,
-                ask_again_at: now.mono,
+            // The former run abandoned this callee, and it may have heard the message. It gets no second one. If the first
+            // snapshot does not show it with a colleague, it is hung up.
+            (None, Some(_)) if open.abandoned_at.is_some() => AttemptState::Transferred {
+                connected: false,
+                silent_at: talk_until,
             },
             // Even if the limit has passed, the first snapshot decides: an agent may have been connected.
             (None, Some(answered)) => {

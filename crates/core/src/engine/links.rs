@@ -265,7 +265,11 @@ impl Engine {
                     self.end_as_seen(now, attempt, EndReason::AgentLost, joined);
                 }
             }
-            AttemptState::Transferred { .. } => self.transferred_alone(now, attempt, joined),
+            // No agent of ours is to have an abandoned callee.
+            AttemptState::Transferred { connected: false, .. } => {
+                self.end_as_seen(now, attempt, EndReason::Limit, joined)
+            }
+            AttemptState::Transferred { connected: true, .. } => self.transferred_alone(now, attempt, joined),
         }
     }
 
@@ -313,7 +317,8 @@ impl Engine {
             (AttemptState::Connecting { agent, limit_at, .. }, Some(seen)) if seen == agent => {
                 self.talk(now, by(limit_at), attempt, agent)
             }
-            (AttemptState::Waiting { limit_at, .. }, Some(seen)) if self.is_idle(seen) => {
+            // By the records of a former run, the agent may still be in the wrap-up of the call before.
+            (AttemptState::Waiting { limit_at, .. }, Some(seen)) if self.is_untied(seen) => {
                 self.talk(now, by(limit_at), attempt, seen)
             }
             // The callee is in the bridge of an agent who, by our records, has another call. No agent gets two calls.
@@ -353,7 +358,7 @@ impl Engine {
     /// confirmed.
     fn end_as_seen(&mut self, now: Now, attempt: AttemptId, why: EndReason, joined: Option<AgentId>) {
         self.end(now, attempt, why);
-        let Some(seen) = joined.filter(|agent| self.is_idle(*agent)) else {
+        let Some(seen) = joined.filter(|agent| self.is_untied(*agent)) else {
             return;
         };
         let Some(AttemptState::Ending {

@@ -1,8 +1,9 @@
-//! The stop of an engine: it launches nothing more, cancels unanswered calls, and lets conversations go on or hangs them up.
+//! The stop of an engine: it launches nothing more. Before a restart it serves the calls that ring, and leaves conversations up.
+//! Before an end for good it cancels the calls that ring, and lets conversations end or hangs them up.
 
 use super::Engine;
 use crate::agent::AgentReason;
-use crate::attempt::{AttemptState, EndReason};
+use crate::attempt::{Attempt, AttemptState, EndReason};
 use crate::ids::{AgentId, AttemptId};
 use crate::time::Now;
 
@@ -19,12 +20,22 @@ impl Engine {
             && self.attempts.values().all(|open| open.state.is_conversation())
     }
 
-    /// Stops launching and cancels unanswered calls.
-    pub(super) fn stop(&mut self, now: Now) {
+    /// Launches nothing more. Calls that were dialed go on, unless they are to be cancelled.
+    pub(super) fn stop(&mut self, now: Now, cancel: bool) {
         self.draining = true;
         self.keep_learnt(now);
         self.return_hopper(|_| true);
-        self.take_back_where(now, |_| true);
+        let undialed = |open: &Attempt| matches!(open.state, AttemptState::Preparing { .. });
+        self.take_back_where(now, |open| cancel || undialed(open));
+    }
+
+    /// Launches nothing more, cancels the calls that ring once they have rung for the minimum time, and logs agents out after
+    /// their calls.
+    pub(super) fn drain(&mut self, now: Now) {
+        self.stop(now, false);
+        self.cancels_ringing = true;
+        self.look_for_stranded = true;
+        self.log_out_all(now);
     }
 
     pub(super) fn log_out_all(&mut self, now: Now) {

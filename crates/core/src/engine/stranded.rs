@@ -1,4 +1,5 @@
-//! Unanswered calls that no agent can take: too many agents have left since the launch, or the PBX is in maintenance.
+//! Unanswered calls that no agent can take: too many agents have left since the launch, the PBX is in maintenance, or the
+//! process stops for good.
 
 use super::{Engine, Timer};
 use crate::agent::{AgentReason, Phone, Wants, Work};
@@ -19,7 +20,12 @@ impl Engine {
             .any(|a| &a.pbx == pbx && a.wants == Wants::Calls && serves(a.phone))
     }
 
-    /// Handles unanswered attempts that need a reserved agent and have none, and those on a PBX in maintenance. They get a
+    /// True if the calls that ring on this PBX are cancelled, whether an agent is free or not.
+    fn cancels_ringing_on(&self, pbx: &PbxName) -> bool {
+        self.cancels_ringing || self.is_maintained(pbx)
+    }
+
+    /// Handles unanswered attempts that need a reserved agent and have none, and those that are to be cancelled. They get a
     /// free agent, or they are cancelled. A ringing phone is left ringing for the minimum time of the abandon rules, even
     /// if no agent can take the call: the rules allow no earlier hang-up.
     pub(super) fn take_back_stranded(&mut self, now: Now) {
@@ -36,7 +42,7 @@ impl Engine {
         let left: BTreeSet<PbxName> = pbxes
             .into_iter()
             .filter(|pbx| {
-                self.links_up.contains(*pbx) && (self.is_maintained(pbx) || !self.is_paced_ahead(pbx))
+                self.links_up.contains(*pbx) && (self.cancels_ringing_on(pbx) || !self.is_paced_ahead(pbx))
             })
             .cloned()
             .collect();
@@ -45,13 +51,13 @@ impl Engine {
         }
         let stranded: Vec<Attempt> = open
             .filter(|open| left.contains(&open.leg.pbx))
-            .filter(|open| open.state.agent().is_none() || self.is_maintained(&open.leg.pbx))
+            .filter(|open| open.state.agent().is_none() || self.cancels_ringing_on(&open.leg.pbx))
             .cloned()
             .collect();
         let ring_min = self.ring_min();
         for open in stranded {
             let other = self.longest_free(&open.leg.pbx);
-            match other.filter(|_| !self.is_maintained(&open.leg.pbx)) {
+            match other.filter(|_| !self.cancels_ringing_on(&open.leg.pbx)) {
                 Some(agent) => self.keep_agent(now, open.id, agent),
                 None => self.take_back_in_time(now, &open, ring_min),
             }

@@ -101,6 +101,7 @@ impl World {
                     extension: person.extension.clone(),
                     leg: row.leg,
                     wants: row.wants,
+                    last_call: self.store.last_call(person.agent),
                 });
             }
         }

@@ -4,7 +4,7 @@
 use paceline_core::agent::{AgentState, Wants};
 use paceline_core::command::{Change, NewAttempt};
 use paceline_core::ids::{AgentId, AgentLegId, AttemptId, CampaignId, ContactId, LegId, PbxName, TaskId};
-use paceline_core::input::{Lead, OpenAttempt};
+use paceline_core::input::{LastCall, Lead, OpenAttempt};
 use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
 use paceline_core::pacing::Learnt;
@@ -337,6 +337,19 @@ impl Store {
             Some(outcome) => Err(format!("attempt {attempt} changes after it ended as {outcome}")),
             None => Ok(row),
         }
+    }
+
+    /// The agent's conversation that ended last.
+    pub(crate) fn last_call(&self, agent: AgentId) -> Option<LastCall> {
+        let ended = self.attempts.iter().filter_map(|(attempt, row)| {
+            let with = row.connected.map(|(_, with)| with);
+            let ended_at = row.ended_at.filter(|_| with == Some(agent))?;
+            Some(LastCall {
+                attempt: *attempt,
+                ended_at,
+            })
+        });
+        ended.max_by_key(|last| last.ended_at)
     }
 
     /// The learnt pacing rates of the campaign.

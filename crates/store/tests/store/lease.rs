@@ -1,6 +1,6 @@
 //! Leasing, giving back and recovery.
 
-use crate::support::{Db, NOW, asked, found, later, number, numbers, rules, until};
+use crate::support::{Db, NOW, asked, ended, found, later, leg_ended, number, numbers, rules, until};
 use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::hours::{CallingHours, CallingWindow};
 use paceline_core::campaign::settings::CampaignSettings;
@@ -9,7 +9,7 @@ use paceline_core::command::Change;
 use paceline_core::contact::Contact;
 use paceline_core::gate::{GateStage, GateVerdict};
 use paceline_core::ids::{AgentLegId, PbxName, TaskId};
-use paceline_core::input::Prepared;
+use paceline_core::input::{LastCall, Prepared};
 use paceline_core::outcome::Outcome;
 use paceline_core::pbx::{EndedBy, LegEnd, Progress};
 use paceline_core::time::Wall;
@@ -474,6 +474,18 @@ pub(crate) async fn recovery_tells_open_attempts_and_agents(db: &Db) {
         (agent.leg, agent.wants, agent.state),
         (Some(held), Wants::LogOut, AgentState::OnCall)
     );
+    assert_eq!(agent.last_call, None, "it has not ended");
+    writer.change(campaign.id, leg_ended(&new, later(30))).await;
+    writer
+        .change(campaign.id, ended(&new, Outcome::Answered, later(30), None))
+        .await;
+    writer.flush().await;
+    let recovered = db.store.recover(campaign.id, later(31)).await.unwrap();
+    let last_call = LastCall {
+        attempt: new.attempt,
+        ended_at: later(30),
+    };
+    assert_eq!(recovered.agents[0].last_call, Some(last_call));
 }
 
 pub(crate) async fn recovery_tells_how_the_leg_of_an_open_attempt_ended(db: &Db) {

@@ -133,6 +133,36 @@ pub(crate) async fn finished_contacts_are_ready_as_their_last_attempt_says(db: &
     );
 }
 
+pub(crate) async fn ringing_is_stored_before_the_call_is_answered_or_ends(db: &Db) {
+    let campaign = db.campaign("c").await;
+    let writer = db.store.writer();
+    let task = campaign.task(&numbers(1)).await.id;
+    let lead = campaign.lease(1, NOW).await.leads.remove(0);
+    let (new, _) = campaign.prepare(&writer, &lead, later(1)).await;
+    let (attempt, leg) = (new.attempt, new.leg);
+    let rang = Change::LegProgressed {
+        attempt,
+        leg,
+        kind: Progress::Ringing,
+        at: later(2),
+    };
+    writer.change(campaign.id, rang).await;
+    // A crash at any later time finds it, whatever else is written.
+    until("the ringing is stored", async || {
+        let legs = db.store.legs_of_attempt(attempt).await.unwrap();
+        legs[0].progress == Some(Progress::Ringing)
+    })
+    .await;
+    writer.change(campaign.id, leg_ended(&new, later(60))).await;
+    writer
+        .change(campaign.id, ended(&new, Outcome::Unknown, later(60), None))
+        .await;
+    writer.flush().await;
+    assert_eq!(done(db, task, &Requeue::unreached()).await, BTreeMap::new());
+    let named = BTreeMap::from([(Outcome::Unknown, 1)]);
+    assert_eq!(done(db, task, &again(&[Outcome::Unknown])).await, named);
+}
+
 pub(crate) async fn a_completed_task_runs_again_once_somebody_is_queued(db: &Db) {
     let campaign = db.campaign("c").await;
     let writer = db.store.writer();

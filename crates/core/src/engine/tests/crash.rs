@@ -29,6 +29,160 @@ pub(super) fn open_agent(n: i64) -> OpenAgent {
         extension: Extension::new(&format!("agent-{n}")).unwrap(),
         leg: Some(AgentLegId(uuid::Uuid::from_u128(3000 + n as u128))),
         wants: Wants::Calls,
+        last_call: None,
+    }
+}
+
+/// The legs of [`open_agent`] 1 and [`open_attempt`] 1, both up, the second one as `callee` says.
+fn with_callee(callee: impl Fn(ChannelState) -> ChannelState) -> Snapshot {
+    let own = AgentLegId(uuid::Uuid::from_u128(3001));
+    let up = ChannelState {
+        phase: ChannelPhase::Up,
+        bridge: Some(own),
+        in_our_app: true,
+        up_for: None,
+        trouble: None,
+        with_others: false,
+    };
+    let alone = ChannelState { bridge: None, ..up };
+    Snapshot {
+        channels: BTreeMap::from([(own.0, up), (uuid::Uuid::from_u128(2001), callee(alone))]),
+    }
+}
+
+/// An engine whose former run abandoned its callee.
+fn after_an_abandoned_call() -> Rig {
+    let answered_at = Wall(1_800_000_000_000);
+    let abandoned = OpenAttempt {
+        abandoned_at: Some(answered_at.plus(Duration::from_secs(2))),
+        ..open_attempt(1, None, Some(answered_at))
+    };
+    let recovered = Recovered {
+        attempts: vec![abandoned],
+        agents: vec![open_agent(1)],
+        ..Recovered::default()
+    };
+    let mut rig = Rig::from(config(), recovered);
+    rig.wait(Duration::from_secs(3));
+    assert_eq!(rig.commands().count(), 0, "the PBX has shown nothing yet");
+    rig
+}
+
+#[test]
+fn after_a_crash_an_abandoned_callee_who_talks_with_a_colleague_is_left_alone() {
+    let mut rig = after_an_abandoned_call();
+    let with_colleague = |c| ChannelState {
+        with_others: true,
+        ..c
+    };
+    rig.event(PbxEvent::Resynchronised(with_callee(with_colleague)));
+    rig.wait(Duration::from_secs(600));
+    // Another gap of the link changes nothing.
+    rig.event(PbxEvent::LinkLost);
+    rig.event(PbxEvent::Resynchronised(with_callee(with_colleague)));
+    assert_eq!(rig.commands().count(), 0, "{:?}", rig.said);
+    let leg = LegId(uuid::Uuid::from_u128(2001));
+    rig.event(PbxEvent::LegEnded {
+        leg,
+        end: end(EndedBy::Network, true),
+    });
+    assert_eq!(rig.outcomes(), [Outcome::Abandoned]);
+}
+
+#[test]
+fn after_a_crash_an_abandoned_callee_who_is_alone_or_with_our_agent_is_hung_up() {
+    let leg = LegId(uuid::Uuid::from_u128(2001));
+    let own = AgentLegId(uuid::Uuid::from_u128(3001));
+    for bridge in [None, Some(own)] {
+        let mut rig = after_an_abandoned_call();
+        rig.event(PbxEvent::Resynchronised(with_callee(|c| ChannelState {
+            bridge,
+            ..c
+        })));
+        let said: Vec<_> = rig.commands().cloned().collect();
+        assert_eq!(said, [PbxCommand::HangUp { leg }], "{bridge:?}");
+        let expected = match bridge {
+            None => AgentState::Available,
+            // Until the callee's end is confirmed.
+            Some(_) => AgentState::Reserved,
+        };
+        assert_eq!(rig.state(1), expected);
+        rig.event(PbxEvent::LegEnded {
+            leg,
+            end: end(EndedBy::Us, true),
+        });
+        assert_eq!(rig.outcomes(), [Outcome::Abandoned]);
+        assert_eq!(rig.state(1), AgentState::Available);
+    }
+}
+
+#[test]
+fn after_a_restart_an_agent_gets_the_rest_of_its_wrap_up() {
+    let now = Wall(1_800_000_000_000);
+    // The wrap-up takes 5 s.
+    for (ended_ms, wants, rest_ms) in [
+        (2_000, Wants::Calls, 3_000),
+        (2_000, Wants::Pause, 3_000),
+        (2_000, Wants::LogOut, 0),
+        (6_000, Wants::Calls, 0),
+        (-1_000, Wants::Calls, 5_000),
+    ] {
+        let last_call = Some(crate::input::LastCall {
+            attempt: AttemptId(uuid::Uuid::from_u128(1001)),
+            ended_at: Wall(now.0 - ended_ms),
+        });
+        let agent = OpenAgent {
+            wants,
+            last_call,
+            ..open_agent(1)
+        };
+        let recovered = Recovered {
+            agents: vec![agent],
+            ..Recovered::default()
+        };
+        let mut rig = Rig::from(config(), recovered);
+        rig.tell(Input::SetActive(true));
+        let mut channels = with_callee(|c| c).channels;
+        channels.remove(&uuid::Uuid::from_u128(2001));
+        rig.event(PbxEvent::Resynchronised(Snapshot { channels }));
+        let case = format!("{ended_ms} {wants:?}");
+        if rest_ms > 0 {
+            assert_eq!(rig.state(1), AgentState::WrapUp, "{case}");
+            rig.wait(Duration::from_millis(rest_ms - 1));
+            assert_eq!((rig.state(1), rig.legs()), (AgentState::WrapUp, vec![]), "{case}");
+            rig.wait(Duration::from_millis(1));
+        }
+        assert_ne!(rig.state(1), AgentState::WrapUp, "{case}");
+        assert_eq!(rig.legs().len(), usize::from(wants == Wants::Calls), "{case}");
+    }
+}
+
+#[test]
+fn an_agent_who_talks_again_at_the_crash_is_not_put_into_the_wrap_up_before() {
+    let began = Wall(1_800_000_000_000);
+    let last_call = Some(crate::input::LastCall {
+        attempt: AttemptId(uuid::Uuid::from_u128(1009)),
+        ended_at: began.minus(Duration::from_secs(1)),
+    });
+    // The connection of the second one was not stored before the crash.
+    for connected in [Some((began, AgentId(1))), None] {
+        let agent = OpenAgent {
+            last_call,
+            ..open_agent(1)
+        };
+        let recovered = Recovered {
+            attempts: vec![open_attempt(1, connected, Some(began))],
+            agents: vec![agent],
+            ..Recovered::default()
+        };
+        let mut rig = Rig::from(config(), recovered);
+        let bridge = Some(AgentLegId(uuid::Uuid::from_u128(3001)));
+        rig.event(PbxEvent::Resynchronised(with_callee(|c| ChannelState {
+            bridge,
+            ..c
+        })));
+        assert_eq!(rig.state(1), AgentState::OnCall, "{connected:?}");
+        assert_eq!(rig.commands().count(), 0, "{connected:?}");
     }
 }
 

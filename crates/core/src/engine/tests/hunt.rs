@@ -82,6 +82,7 @@ struct Hunt {
     learnt: BTreeMap<PbxName, crate::pacing::Learnt>,
     rows: Rows,
     connected: BTreeMap<AttemptId, (Wall, AgentId)>,
+    last_calls: BTreeMap<AgentId, crate::input::LastCall>,
 }
 
 impl Hunt {
@@ -111,6 +112,7 @@ impl Hunt {
             learnt: BTreeMap::new(),
             rows: Rows::default(),
             connected: BTreeMap::new(),
+            last_calls: BTreeMap::new(),
         }
     }
 
@@ -145,7 +147,12 @@ impl Hunt {
                 Command::Store(Change::LegEnded { leg, end, at, .. }) => {
                     assert_eq!(self.leg_ends.insert(leg, (at, end)), None, "a leg ended twice");
                 }
-                Command::Store(Change::AttemptEnded { attempt, leg, .. }) => {
+                Command::Store(Change::AttemptEnded { attempt, leg, at, .. }) => {
+                    if let Some((_, agent)) = self.connected.get(&attempt) {
+                        let ended_at = at;
+                        let last = crate::input::LastCall { attempt, ended_at };
+                        self.last_calls.insert(*agent, last);
+                    }
                     assert!(
                         self.leg_ends.contains_key(&leg),
                         "an outcome before the leg's end"

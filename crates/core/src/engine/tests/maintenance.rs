@@ -183,6 +183,7 @@ fn a_pbx_that_restarts_in_maintenance_or_paceline_with_it_finds_all_as_it_was() 
         extension: Extension::new(&format!("agent-{n}")).unwrap(),
         leg: Some(phones[n as usize - 1]),
         wants: Wants::Calls,
+        last_call: None,
     };
     let recovered = Recovered {
         attempts: vec![open(1, talking, Some(rig.now.wall)), open(2, ringing, None)],

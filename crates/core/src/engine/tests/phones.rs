@@ -435,6 +435,7 @@ fn of_two_conversations_that_a_former_run_left_with_one_agent_the_one_in_the_bri
                 extension: Extension::new("agent-1").unwrap(),
                 leg: Some(agent_leg),
                 wants: Wants::Calls,
+                last_call: None,
             }],
             ..Recovered::default()
         };

@@ -7,7 +7,7 @@ use crate::ids::AgentId;
 use crate::input::{AgentRequest, Asker, Input, Prepared};
 use crate::live::Idle;
 use crate::outcome::Outcome;
-use crate::pbx::{EndedBy, PbxCommand, PbxEvent};
+use crate::pbx::{EndedBy, PbxCommand, PbxEvent, Progress};
 use std::time::Duration;
 
 #[test]
@@ -89,33 +89,98 @@ fn an_agent_who_is_offline_has_the_reason_of_its_log_out() {
 }
 
 #[test]
-fn a_stop_cancels_ringing_calls_and_leaves_agents_and_conversations_up() {
-    let mut rig = Rig::at_work(2);
-    let (talking, ringing) = (rig.legs()[0], rig.legs()[1]);
+fn a_stop_serves_the_calls_that_ring_and_leaves_agents_and_conversations_up() {
+    let mut rig = Rig::at_work(3);
+    let [talking, ringing, unanswered] = rig.legs()[..] else {
+        panic!("{:?}", rig.legs());
+    };
     let agent_leg = rig.agent_leg(1);
     rig.event(PbxEvent::Answered { leg: talking });
     rig.event(PbxEvent::Connected {
         leg: talking,
         agent_leg,
     });
-    rig.tell(Input::Stop);
-    assert!(rig.commands().any(|c| c == &PbxCommand::HangUp { leg: ringing }));
+    rig.tell(Input::Stop { cancel: false });
+    assert!(!rig.commands().any(|c| matches!(c, PbxCommand::HangUp { .. })));
     assert!(!rig.engine.is_settled());
+    rig.event(PbxEvent::Answered { leg: ringing });
+    let agent_leg = rig.agent_leg(2);
+    rig.event(PbxEvent::Connected {
+        leg: ringing,
+        agent_leg,
+    });
+    rig.event(PbxEvent::LegEnded {
+        leg: unanswered,
+        end: end(EndedBy::RingTimeout, false),
+    });
+    assert!(rig.engine.is_settled());
+    rig.wait(Duration::from_secs(5));
+    assert_eq!(
+        [1, 2, 3].map(|n| rig.state(n)),
+        [AgentState::OnCall, AgentState::OnCall, AgentState::Available]
+    );
+    let ends = |c: &PbxCommand| matches!(c, PbxCommand::HangUpAgent { .. } | PbxCommand::HangUp { .. });
+    assert!(!rig.commands().any(ends));
+    assert_eq!(rig.legs().len(), 3, "nothing new is launched");
+}
+
+#[test]
+fn a_call_that_is_stored_but_not_dialed_at_a_stop_is_not_dialed() {
+    let mut rig = Rig::at_work(0);
+    rig.store_answers = false;
+    rig.log_in(1);
+    let leg = rig.agent_leg(1);
+    rig.event(PbxEvent::AgentReady { leg });
+    rig.tell(Input::Leads {
+        leads: vec![super::rig::lead(1)],
+        next_due: None,
+    });
+    let prepared = rig.said.iter().find_map(|c| match c {
+        Command::Prepare(new) => Some(new.attempt),
+        _ => None,
+    });
+    rig.tell(Input::Stop { cancel: false });
+    rig.tell(Input::Prepared {
+        attempt: prepared.expect("a call is being stored"),
+        result: Prepared::Allowed,
+    });
+    assert_eq!((rig.legs(), rig.outcomes()), (vec![], vec![Outcome::Cancelled]));
+    assert!(rig.engine.is_settled());
+}
+
+#[test]
+fn a_stop_that_has_waited_long_enough_cancels_the_calls_that_ring() {
+    let mut rig = Rig::at_work(1);
+    let ringing = rig.leg();
+    rig.tell(Input::Stop { cancel: false });
+    rig.tell(Input::Stop { cancel: true });
+    assert_eq!(rig.last(), &PbxCommand::HangUp { leg: ringing });
     rig.event(PbxEvent::LegEnded {
         leg: ringing,
         end: end(EndedBy::Us, false),
     });
     assert!(rig.engine.is_settled());
+    assert_eq!(rig.state(1), AgentState::Available);
+}
+
+#[test]
+fn a_drain_lets_a_phone_ring_for_the_minimum_time_of_the_rules() {
+    let mut config = super::rig::config();
+    config.settings.pacing.abandon_rules[0].ring_ms_min = 15_000;
+    let mut rig = Rig::at_work(1);
+    rig.engine.configure(rig.now, config);
+    rig.settle();
+    let leg = rig.leg();
+    rig.event(PbxEvent::Progress {
+        leg,
+        kind: Progress::Ringing,
+    });
     rig.wait(Duration::from_secs(5));
-    assert_eq!(
-        (rig.state(1), rig.state(2)),
-        (AgentState::OnCall, AgentState::Available)
-    );
-    let ends_more = |c: &PbxCommand| {
-        matches!(c, PbxCommand::HangUpAgent { .. }) || c == &PbxCommand::HangUp { leg: talking }
-    };
-    assert!(!rig.commands().any(ends_more));
-    assert_eq!(rig.legs().len(), 2, "nothing new is launched");
+    rig.tell(Input::Drain);
+    rig.wait(Duration::from_millis(9_999));
+    assert!(!rig.commands().any(|c| matches!(c, PbxCommand::HangUp { .. })));
+    rig.wait(Duration::from_millis(1));
+    assert_eq!(rig.last(), &PbxCommand::HangUp { leg });
 }
 
 #[test]

@@ -75,6 +75,7 @@ impl Hunt {
     pub(super) fn crash(&mut self, half: bool) {
         if let Some(attempt) = self.last_ended.take().filter(|_| half) {
             self.ended.remove(&attempt);
+            self.last_calls.retain(|_, last| last.attempt != attempt);
             self.rows.reopen(attempt);
         }
         let attempts = self.open_attempts();
@@ -86,6 +87,7 @@ impl Hunt {
             extension: a.extension.clone(),
             leg: a.phone.leg(),
             wants: a.wants,
+            last_call: self.last_calls.get(&a.id).copied(),
         });
         let agents = agents.collect();
         self.prepares.clear();
