@@ -19,6 +19,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 const POSTGRES_WRITERS_MAX: u32 = 6;
@@ -47,6 +48,7 @@ pub(crate) enum Pools {
         bulk: Pool<Sqlite>,
         beside: Option<Beside<Sqlite>>,
         ledger: Arc<Keeping>,
+        home: Handle,
     },
     Postgres {
         writers: Pool<Postgres>,
@@ -73,7 +75,12 @@ pub(crate) enum Dialect {
 }
 
 enum Conn {
-    Sqlite(PoolConnection<Sqlite>, Arc<LogSync>),
+    Sqlite {
+        conn: PoolConnection<Sqlite>,
+        log: Arc<LogSync>,
+        /// The runtime of the dialer, see [`Tx::over`].
+        home: Handle,
+    },
     Postgres(PoolConnection<Postgres>),
 }
 
@@ -205,7 +212,13 @@ impl Pools {
         };
         loop {
             let conn = match self {
-                Self::Sqlite { writer, log, .. } => Conn::Sqlite(writer.acquire().await?, Arc::clone(log)),
+                Self::Sqlite {
+                    writer, log, home, ..
+                } => Conn::Sqlite {
+                    conn: writer.acquire().await?,
+                    log: Arc::clone(log),
+                    home: home.clone(),
+                },
                 Self::Postgres { writers, .. } => Conn::Postgres(writers.acquire().await?),
             };
             let mut tx = Tx {
@@ -229,7 +242,11 @@ impl Pools {
     /// [`Pools::checkpoint`] regularly afterwards.
     pub(crate) async fn begin_bulk(&self) -> Result<Tx, DbError> {
         let Self::Sqlite {
-            writer, bulk, log, ..
+            writer,
+            bulk,
+            log,
+            home,
+            ..
         } = self
         else {
             return self.begin().await;
@@ -237,7 +254,11 @@ impl Pools {
         let beside_turn = self.turn().await?;
         let turn = writer.acquire().await?;
         let mut tx = Tx {
-            conn: Some(Conn::Sqlite(bulk.acquire().await?, Arc::clone(log))),
+            conn: Some(Conn::Sqlite {
+                conn: bulk.acquire().await?,
+                log: Arc::clone(log),
+                home: home.clone(),
+            }),
             turn: Some(turn),
             beside_turn,
             ledger: Arc::clone(self.ledger()),
@@ -320,7 +341,7 @@ impl Tx {
     pub(crate) fn dialect(&self) -> Dialect {
         match self.conn {
             Some(Conn::Postgres(_)) => Dialect::Postgres,
-            Some(Conn::Sqlite(..)) | None => Dialect::Sqlite,
+            Some(Conn::Sqlite { .. }) | None => Dialect::Sqlite,
         }
     }
 
@@ -337,7 +358,7 @@ impl Tx {
     async fn control(&mut self, sqlite: &'static str, postgres: &'static str) -> Result<(), DbError> {
         let _awake = wakings::stay_awake();
         match self.conn()? {
-            Conn::Sqlite(conn, _) => conn.execute(sqlx::query(sqlite)).await.map(drop)?,
+            Conn::Sqlite { conn, .. } => conn.execute(sqlx::query(sqlite)).await.map(drop)?,
             Conn::Postgres(conn) => {
                 heard(POSTGRES_BEGIN_TIMEOUT, conn.execute(sqlx::raw_sql(postgres)))
                     .await
@@ -370,7 +391,7 @@ impl Tx {
     ) -> Result<u64, DbError> {
         let _awake = wakings::stay_awake();
         Ok(match self.conn()? {
-            Conn::Sqlite(conn, _) => {
+            Conn::Sqlite { conn, .. } => {
                 let query = sqlx::query_with(sql, sqlite_arguments(args)?);
                 conn.execute(query).await?.rows_affected()
             }
@@ -391,7 +412,7 @@ impl Tx {
     ) -> Result<Vec<Row>, DbError> {
         let _awake = wakings::stay_awake();
         Ok(match self.conn()? {
-            Conn::Sqlite(conn, _) => {
+            Conn::Sqlite { conn, .. } => {
                 let query = sqlx::query_with(sql, sqlite_arguments(args)?);
                 conn.fetch_all(query)
                     .await?
@@ -425,7 +446,7 @@ impl Tx {
     pub(crate) async fn commit(mut self) -> Result<(), CommitError> {
         let _awake = wakings::stay_awake();
         let done = match self.conn().map_err(CommitError::NotStored)? {
-            Conn::Sqlite(conn, log) => {
+            Conn::Sqlite { conn, log, .. } => {
                 let done = conn.execute(sqlx::query("COMMIT")).await.map(drop);
                 log.committed();
                 done.map_err(DbError::from)
@@ -458,9 +479,16 @@ impl Tx {
         Ok(())
     }
 
-    /// Returns the connection and the turn to the pools.
+    /// Returns the connection and the turn to the pools. A connection returns by a task of its own. On SQLite everybody waits for
+    /// the one that writes, so this task runs on the dialer's runtime: requests may keep that of the API busy.
     fn over(&mut self) {
-        self.conn.take();
+        let conn = self.conn.take();
+        let home = match &conn {
+            Some(Conn::Sqlite { home, .. }) => Some(home.clone()),
+            Some(Conn::Postgres(_)) | None => None,
+        };
+        let _at_home = home.as_ref().map(Handle::enter);
+        drop(conn);
         self.turn.take();
         self.beside_turn.take();
     }
@@ -469,7 +497,11 @@ impl Tx {
 impl Drop for Tx {
     fn drop(&mut self) {
         match self.conn.take() {
-            Some(Conn::Sqlite(conn, _)) => drop(conn.detach()),
+            Some(Conn::Sqlite { conn, home, .. }) => {
+                let _at_home = home.enter();
+                drop(conn.detach());
+                self.turn.take();
+            }
             Some(Conn::Postgres(conn)) => drop(conn.detach()),
             None => {}
         }

@@ -96,7 +96,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database and updates its schema. `url` is `sqlite:PATH`, created if missing, or
+    /// Opens the database and updates its schema. Call it on the runtime of the dialer. `url` is `sqlite:PATH`, created if missing, or
     /// `postgres://USER@HOST/DATABASE`. `metrics` counts gate decisions, commits and the writer's queue.
     ///
     /// If the store has suppression lists, it leases and prepares nothing before [`Store::open_suppression`].

@@ -320,6 +320,7 @@ async fn limited(path: &str, pages_max: Arc<AtomicI64>) -> Store {
             log,
             beside: None,
             ledger: Arc::default(),
+            home: tokio::runtime::Handle::current(),
         }),
         metrics: StoreMetrics::default(),
         failing: Arc::default(),

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
@@ -118,6 +119,7 @@ impl Pools {
             bulk,
             beside: None,
             ledger: Arc::default(),
+            home: Handle::current(),
         })
     }
 
@@ -170,6 +172,7 @@ impl Pools {
                 bulk,
                 ledger,
                 beside,
+                home,
             } => {
                 let options = readers.connect_options();
                 Self::Sqlite {
@@ -180,6 +183,7 @@ impl Pools {
                     log: Arc::clone(log),
                     bulk: bulk.clone(),
                     ledger: Arc::clone(ledger),
+                    home: home.clone(),
                     beside: Some(Beside {
                         turns: turns(beside.as_ref(), 1),
                         pulse: sqlite_pool()
