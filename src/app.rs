@@ -11,6 +11,7 @@ use crate::jobs::filling::Filling;
 use crate::jobs::ledger::Ledger;
 use crate::jobs::outside::OutsideChecks;
 use crate::jobs::preparing::Preparing;
+use crate::jobs::rechecking::Rechecking;
 use crate::jobs::retention::Retention;
 use crate::jobs::suppression::Suppression;
 use crate::jobs::tasks::Tasks;
@@ -21,7 +22,7 @@ use crate::metrics::{Metrics, Page};
 use crate::numbers;
 use crate::outside_service::{OutsideClient, ServiceError};
 use crate::pbx;
-use crate::store::{Hold, HoldError, Store, StoreError, SuppressionKey};
+use crate::store::{EntryEnd, Hold, HoldError, Store, StoreError, SuppressionKey};
 use crate::threads::{ApiThreads, JobsThread};
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
@@ -318,6 +319,12 @@ fn start_jobs(
         },
         Clearing { store: store.clone() },
     );
+    let rechecking = Rechecking {
+        store: store.clone(),
+        clock,
+        dialer: Arc::new(dialer.clone()),
+        seen: EntryEnd::default(),
+    };
     let suppression = Suppression::new(store.clone(), clock, dialer.events(), metrics.clone());
     vec![
         jobs.start(tasks),
@@ -325,6 +332,7 @@ fn start_jobs(
         jobs.start(filling),
         jobs.start(clearing),
         jobs.start(retention),
+        jobs.start(rechecking),
         jobs.start(suppression),
     ]
 }

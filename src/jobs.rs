@@ -9,6 +9,7 @@ pub mod filling;
 pub mod ledger;
 pub mod outside;
 pub mod preparing;
+pub mod rechecking;
 pub mod retention;
 pub mod suppression;
 pub mod tasks;

@@ -39,7 +39,8 @@ pub(super) struct Job {
 /// See the background jobs.
 ///
 /// `tasks` starts scheduled tasks and counts them; `preparing` takes the contacts of large tasks from their lists, and counts contacts; `filling` adds to contacts that a list had what a published import brings for
-/// them, and counts imports; `clearing` deletes contacts of cancelled imports, and counts imports; `retention` deletes rows that are
+/// them, and counts imports; `rechecking` looks again at contacts that the gate
+/// refused or deferred, after rules, settings or suppression lists have changed, and counts those that are due now; `clearing` deletes contacts of cancelled imports, and counts imports; `retention` deletes rows that are
 /// older than paceline.toml says, and counts rows; `outside_checks`
 /// asks the service of the outside check about numbers before they are called, and counts answers.
 #[utoipa::path(get, path = "/jobs", operation_id = "list_jobs", tag = "live", responses((status = 200, body = Jobs)))]

@@ -5,6 +5,7 @@ use super::extract::{Id, Query};
 use super::problem::{ApiResult, Fault, Kind, Problem};
 use super::words::Utc;
 use super::{ApiState, Caller};
+use crate::jobs::rechecking::Rechecking;
 use crate::jobs::suppression::Suppression;
 use crate::store::{ListRow, NewList, Store, StoreError};
 use crate::suppression_file::{Numbers, Read};
@@ -221,6 +222,7 @@ pub(super) async fn remove(State(state): State<ApiState>, Id(name): Id<String>) 
 
 async fn changed(state: &ApiState) {
     state.jobs.wake(Suppression::NAME);
+    state.jobs.wake(Rechecking::NAME);
     state.dialer.suppression_changed().await;
 }
 

@@ -249,7 +249,7 @@ async fn why_explains_all_decisions_about_a_contact() {
            (1763600000000, 1, 2, NULL, 'lease', 'deny', '[{\"profile\":\"paceline\",\"rule\":\"suppressed\",\"verdict\":\"deny\",\"citation\":\"\",\"text\":\"so\"}]', NULL),
            (1763600000000, 1, 3, NULL, 'lease', 'defer', '[{\"profile\":\"paceline\",\"rule\":\"campaign_hours\",\"verdict\":\"defer\",\"citation\":\"\",\"text\":\"so\"}]', 4100000000000);
          UPDATE task_contacts SET due_at_ms = 4100000000000, attempts_made = 1, last_outcome = 'no_answer' WHERE contact_id = 1;
-         UPDATE task_contacts SET state = 'done', last_outcome = 'blocked' WHERE contact_id = 2;
+         UPDATE task_contacts SET state = 'done', last_outcome = 'blocked', held_by = 'suppressed' WHERE contact_id = 2;
          UPDATE task_contacts SET due_at_ms = 4100000000000 WHERE contact_id = 3;
          UPDATE task_contacts SET state = 'done', attempts_made = 2, last_outcome = 'answered' WHERE contact_id = 4;",
     )

@@ -5,6 +5,7 @@ use super::error::{DbError, Stop, StoreError};
 use super::lease::NEVER;
 use super::ledger::{self, NewFact};
 use super::select::Select;
+use super::tasks::recheck::look_again;
 use super::{Store, query, settings};
 use paceline_core::campaign::CampaignState;
 use paceline_core::campaign::settings::CampaignSettings;
@@ -68,19 +69,6 @@ pub struct CampaignWork {
 }
 
 const COLUMNS: &str = "SELECT id, name, state, settings, created_at_ms FROM campaigns WHERE 1 = 1";
-
-/// Makes the deferred buckets due, so that the gate is asked about them again. This changes a few rows per task,
-/// however many contacts wait.
-pub(super) const LOOK_AGAIN: &str = "UPDATE task_buckets SET next_due_at_ms = (SELECT t.created_at_ms FROM tasks t WHERE t.id = task_buckets.task_id), \
-      waits_from_ms = NULL, waits_until_ms = NULL, \
-      wait_reasons = NULL \
-    WHERE task_id IN (SELECT id FROM tasks WHERE campaign_id = $1 AND state IN ('running', 'paused', 'scheduled')) \
-      AND waits_until_ms > $2";
-
-/// Run before [`LOOK_AGAIN`], because every transaction locks tasks first.
-pub(super) const LOOK_AT_TASKS_AGAIN: &str = "UPDATE tasks SET next_due_at_ms = created_at_ms WHERE campaign_id = $1 \
-      AND state IN ('running', 'paused', 'scheduled') \
-      AND EXISTS (SELECT 1 FROM task_buckets b WHERE b.task_id = tasks.id AND b.waits_until_ms > $2)";
 
 /// The `WORK` queries count, for one campaign or for each: running tasks and the earliest time of a due contact;
 /// scheduled tasks and their earliest start; tasks in preparation; paused tasks; running tasks with deferred contacts
@@ -181,8 +169,8 @@ impl Store {
         read.collect::<Result<_, _>>().map_err(query(DOING))
     }
 
-    /// Replaces a campaign's settings. Returns false if the campaign does not exist. If the calling hours change, the
-    /// gate is asked again about the deferred contacts.
+    /// Replaces a campaign's settings. Returns false if the campaign does not exist. If the hours or the rules change, the next
+    /// lease asks the gate again about contacts that wait.
     pub async fn set_campaign_settings(
         &self,
         id: CampaignId,
@@ -198,11 +186,12 @@ impl Store {
             let before = settings::read(&row.get::<String>(0)?);
             tx.run(update, args![id.0, &written]).await?;
             ledger::record(tx, &[rules(id, settings, now)]).await?;
-            if before.is_ok_and(|before| before.hours == settings.hours) {
-                return Ok(true);
+            let same = |before: &CampaignSettings| {
+                before.hours == settings.hours && before.compliance == settings.compliance
+            };
+            if !before.as_ref().is_ok_and(same) {
+                look_again(tx, id, now).await?;
             }
-            tx.run(LOOK_AT_TASKS_AGAIN, args![id.0, now.0]).await?;
-            tx.run(LOOK_AGAIN, args![id.0, now.0]).await?;
             Ok(true)
         })
         .await

@@ -6,7 +6,7 @@ use super::db::{Row, Tx, args};
 use super::error::{DbError, StoreError};
 use super::ledger::{self, NewFact};
 use super::select::Select;
-use super::tasks::reopen::{TasksToDial, reopen_denied};
+use super::tasks::reopen::{TasksToDial, reopen_numbers};
 use super::{Store, query};
 use paceline_core::ids::{AgentId, AttemptId, CampaignId};
 use paceline_core::number::E164;
@@ -124,13 +124,8 @@ impl Store {
                 body: "{}".to_owned(),
             };
             ledger::record(tx, &[lifted]).await?;
-            let contacts = "SELECT contact_id FROM contact_numbers WHERE number = $1";
-            let rows = tx.rows(contacts, args![number.expose()]).await?;
-            let contacts = rows
-                .iter()
-                .map(|row| row.get::<i64>(0))
-                .collect::<Result<Vec<_>, _>>()?;
-            Ok(Some(reopen_denied(tx, contacts.into_iter()).await?))
+            let held = reopen_numbers(tx, std::iter::once(&number), "suppressed");
+            Ok(Some(held.await?))
         })
         .await
     }

@@ -20,6 +20,7 @@ use super::error::{DbError, DbErrorKind, StoreError};
 use super::facts::{Callee, Case, Histories, Judgement, add_tags, callee_columns, histories};
 use super::outside::Checked;
 use super::suppression::Lists;
+use super::tasks::recheck::policy_changed;
 use paceline_core::campaign::suppression::SuppressionSettings;
 use paceline_core::gate::{CampaignPolicy, GateStage, GateVerdict};
 use paceline_core::ids::{CampaignId, ContactId, TaskId};
@@ -63,7 +64,8 @@ const BUCKET_SHARE_MIN: usize = 8;
 /// The value of `next_due_at_ms` if no contact is ready.
 pub(super) const NEVER: i64 = i64::MAX;
 
-pub(super) const IS_ACTIVE: &str = "SELECT 1 FROM campaigns WHERE id = $1 AND state = 'active'";
+pub(super) const IS_ACTIVE: &str =
+    "SELECT gate_fingerprint FROM campaigns WHERE id = $1 AND state = 'active'";
 
 /// The earliest time at which a contact of a running task may be due; [`NEVER`] if none is ready.
 pub(super) const NEXT_DUE: &str = "SELECT next_due_at_ms FROM tasks WHERE campaign_id = $1 AND state = 'running' ORDER BY next_due_at_ms LIMIT 1";
@@ -166,9 +168,9 @@ static TAKE_NUMBERS: BulkStatement = BulkStatement::new(
 );
 
 pub(super) static SETTLE: BulkStatement = BulkStatement::new(
-    5,
-    "WITH v(task_id, contact_id, state, due_at_ms, outcome) AS (VALUES {rows}) \
-     UPDATE task_contacts SET state = v.state, due_at_ms = v.due_at_ms, \
+    6,
+    "WITH v(task_id, contact_id, state, due_at_ms, outcome, held_by) AS (VALUES {rows}) \
+     UPDATE task_contacts SET state = v.state, due_at_ms = v.due_at_ms, held_by = v.held_by, \
        last_outcome = coalesce(v.outcome, task_contacts.last_outcome) \
      FROM v WHERE task_contacts.task_id = v.task_id AND task_contacts.contact_id = v.contact_id",
 );
@@ -259,8 +261,12 @@ struct Lease<'a> {
 impl Lease<'_> {
     async fn run(&mut self, tx: &mut Tx, campaign: CampaignId) -> Result<(), DbError> {
         // The campaign's engine may not know yet that the campaign was paused.
-        if tx.rows(IS_ACTIVE, args![campaign.0]).await?.is_empty() {
+        let Some(row) = tx.rows(IS_ACTIVE, args![campaign.0]).await?.pop() else {
             return Ok(());
+        };
+        let before = row.get::<Option<String>>(0)?;
+        if before.as_deref() != Some(self.policy.fingerprint()) {
+            policy_changed(tx, before.as_deref(), self.policy, self.now).await?;
         }
         for _ in 0..ROUNDS_MAX {
             let tasks = due_tasks(tx.dialect());
@@ -511,8 +517,15 @@ impl Lease<'_> {
         tx: &mut Tx,
         results: Vec<(Due, LeaseResult, Option<Judgement>)>,
     ) -> Result<(), DbError> {
-        let mut rows = Vec::with_capacity(results.len() * 5);
-        for (due, result, decision) in results {
+        let mut held_by = Vec::with_capacity(results.len());
+        for (_, result, decision) in &results {
+            held_by.push(match result {
+                LeaseResult::Deferred(_) | LeaseResult::Denied => decision.as_ref().map(|d| d.rule.clone()),
+                LeaseResult::Leased | LeaseResult::Locked => None,
+            });
+        }
+        let mut rows = Vec::with_capacity(results.len() * 6);
+        for ((due, result, decision), held_by) in results.into_iter().zip(&held_by) {
             let (state, due_at_ms, outcome) = match result {
                 LeaseResult::Leased => ("leased", due.due_at_ms, None),
                 LeaseResult::Deferred(until) => ("ready", until.0, None),
@@ -520,7 +533,14 @@ impl Lease<'_> {
                 LeaseResult::Locked => ("ready", self.now.plus(LOCKED_RETRY).0, None),
             };
             let (task, contact) = (due.lead.task, due.lead.contact);
-            rows.extend_from_slice(args![task.0, contact.0, state, due_at_ms, outcome]);
+            rows.extend_from_slice(args![
+                task.0,
+                contact.0,
+                state,
+                due_at_ms,
+                outcome,
+                held_by.as_deref()
+            ]);
             // If the number was held, the gate's answer was not used, so it is not written to the ledger.
             if let (LeaseResult::Leased | LeaseResult::Deferred(_) | LeaseResult::Denied, Some(decision)) =
                 (&result, decision)

@@ -66,8 +66,8 @@ pub use recordings::{RecordingRow, RecordingState};
 pub use retention::Expiring;
 pub use suppression::{ListRow, NewList, SuppressionKey};
 pub use tasks::{
-    ContactState, ContactTaskRow, NewTask, NewTaskContacts, Requeued, RunningTasks, TaskContactRow,
-    TaskFilter, TaskProgress, TaskRow, TaskWait, TasksToDial,
+    ContactState, ContactTaskRow, EntryEnd, NewTask, NewTaskContacts, Rechecked, Requeued, RunningTasks,
+    TaskContactRow, TaskFilter, TaskProgress, TaskRow, TaskWait, TasksToDial,
 };
 pub use trunks::{NewTrunk, TrunkFault, TrunkRow, WayOut};
 pub use writer::{PendingPrepare, Writer, WriterStats};

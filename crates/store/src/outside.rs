@@ -2,8 +2,11 @@
 
 use super::Store;
 use super::bulk_statement::BulkStatement;
-use super::db::{Row, Tx, args};
+use super::db::{Arg, Dialect, Row, Tx, args};
+use super::dial::{LOCK_TASKS, LOWER_NEXT_DUE};
 use super::error::{DbError, StoreError};
+use super::facts::ids;
+use super::tasks::reopen::reopen_numbers;
 use paceline_core::campaign::CampaignState;
 use paceline_core::ids::CampaignId;
 use paceline_core::number::E164;
@@ -40,6 +43,22 @@ static ANSWERS: BulkStatement = BulkStatement::new(
        o.expires_at_ms FROM v JOIN outside_answers o ON o.number = v.number",
 );
 
+/// Buckets that wait for the outside check, with contacts that have these numbers.
+static WAITING: BulkStatement = BulkStatement::new(
+    1,
+    "WITH v(number) AS (VALUES {rows}) SELECT DISTINCT b.task_id, b.id, t.created_at_ms FROM v \
+       JOIN contact_numbers n ON n.number = v.number JOIN contacts c ON c.id = n.contact_id JOIN tasks t ON t.list_id = c.list_id \
+       JOIN task_contacts tc ON tc.task_id = t.id AND tc.contact_id = c.id JOIN task_buckets b ON b.id = tc.bucket_id \
+     WHERE t.state = 'running' AND tc.state = 'ready' AND b.next_due_at_ms = b.waits_until_ms \
+       AND b.wait_reasons LIKE '%\"outside_check\"%'",
+);
+
+static OPEN_BUCKETS: BulkStatement = BulkStatement::new(
+    2,
+    "WITH v(id, due_at_ms) AS (VALUES {rows}) UPDATE task_buckets SET next_due_at_ms = v.due_at_ms, waits_from_ms = NULL, \
+       waits_until_ms = NULL, wait_reasons = NULL FROM v WHERE task_buckets.id = v.id AND task_buckets.next_due_at_ms > v.due_at_ms",
+);
+
 const ANSWER: &str = "SELECT number, verdict, line, reason, evidence, answered_at_ms, expires_at_ms FROM outside_answers \
     WHERE number = $1";
 
@@ -56,7 +75,7 @@ impl Store {
         Ok(rows.into_iter().next().map(|(_, answer)| answer))
     }
 
-    /// Stores answers. When it returns, a power failure cannot undo it, so that no number is asked (and paid for) twice.
+    /// Stores answers, and makes contacts ready that waited for them. When it returns, a power failure cannot undo it, so that no number is asked (and paid for) twice.
     pub async fn add_outside_answers(
         &self,
         answers: &BTreeMap<E164, OutsideAnswer>,
@@ -74,8 +93,12 @@ impl Store {
                 answer.expires_at.0,
             ]);
         }
-        self.write(DOING, async |tx| Ok(SAVE.run(tx, &rows).await?))
-            .await?;
+        self.write(DOING, async |tx| {
+            SAVE.run(tx, &rows).await?;
+            open_buckets(tx, answers).await?;
+            Ok(reopen_numbers(tx, answers.keys(), "outside_check").await?)
+        })
+        .await?;
         self.pools.sync().await.map_err(super::query(DOING))
     }
 
@@ -161,6 +184,30 @@ impl Store {
         })
         .await
     }
+}
+
+/// Makes buckets due that waited for these answers.
+async fn open_buckets(tx: &mut Tx, answers: &BTreeMap<E164, OutsideAnswer>) -> Result<(), DbError> {
+    let numbers: Vec<_> = answers
+        .keys()
+        .flat_map(|number| args![number.expose()].to_vec())
+        .collect();
+    let waiting = WAITING.rows(tx, &numbers).await?;
+    let (mut tasks, mut buckets) = (BTreeMap::new(), BTreeMap::new());
+    for row in &waiting {
+        tasks.insert(row.get::<i64>(0)?, row.get::<i64>(2)?);
+        buckets.insert(row.get::<i64>(1)?, row.get::<i64>(2)?);
+    }
+    if tx.dialect() == Dialect::Postgres {
+        LOCK_TASKS.rows(tx, &ids(tasks.keys().copied())).await?;
+    }
+    let due = |of: &BTreeMap<i64, i64>| -> Vec<Arg<'static>> {
+        let rows = of.iter().flat_map(|(id, due)| [Arg::from(*id), Arg::from(*due)]);
+        rows.collect()
+    };
+    LOWER_NEXT_DUE.run(tx, &due(&tasks)).await?;
+    OPEN_BUCKETS.run(tx, &due(&buckets)).await?;
+    Ok(())
 }
 
 /// What the outside check knows of some numbers, as of one transaction.

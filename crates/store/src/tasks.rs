@@ -1,9 +1,11 @@
 //! Tasks: creation all or none, allowed changes of state, and counts.
 
 mod prepare;
+pub(crate) mod recheck;
 pub(crate) mod reopen;
 mod requeue;
 
+pub use recheck::{EntryEnd, Rechecked};
 pub use reopen::TasksToDial;
 #[cfg(test)]
 pub(super) use requeue::QUEUE;

@@ -7,8 +7,7 @@ use super::metrics::StoreMetrics;
 use super::sync::LogSync;
 use super::writer::statements;
 use super::{
-    AttemptFilter, NewDnc, NewTask, NewTaskContacts, NewTrunk, Store, campaigns, dial, dnc, lease,
-    suppression, tasks,
+    AttemptFilter, NewDnc, NewTask, NewTaskContacts, NewTrunk, Store, dial, dnc, lease, suppression, tasks,
 };
 use paceline_core::campaign::hours::CallingHours;
 use paceline_core::campaign::settings::CampaignSettings;
@@ -91,8 +90,13 @@ fn hot(dialect: Dialect) -> Vec<(&'static str, Vec<Arg<'static>>)> {
     };
     let mut all = vec![
         (lease::IS_ACTIVE, values("i")),
-        (campaigns::LOOK_AGAIN, values("ii")),
-        (campaigns::LOOK_AT_TASKS_AGAIN, values("ii")),
+        (tasks::recheck::LOOK_AGAIN, values("ii")),
+        (tasks::recheck::LOOK_AT_TASKS_AGAIN, values("ii")),
+        (tasks::recheck::HELD, values("iii")),
+        (tasks::recheck::ENDED, values("iiii")),
+        bulk(&tasks::reopen::HELD_CONTACTS, "i"),
+        bulk(&tasks::reopen::HELD_NUMBERS, "tt"),
+        bulk(&tasks::reopen::OPEN_CONTACTS, "iii"),
         (lease::due_tasks(dialect), values("iiii")),
         (lease::DUE_BUCKETS, values("ii")),
         (lease::due_contacts(dialect), values("iii")),
@@ -109,7 +113,7 @@ fn hot(dialect: Dialect) -> Vec<(&'static str, Vec<Arg<'static>>)> {
         bulk(&lease::RAISE_BUCKETS, "i"),
         bulk(&lease::DEFER_BUCKETS, "iiit"),
         bulk(&dial::LOWER_BUCKETS, "iii"),
-        bulk(&lease::SETTLE, "iitit"),
+        bulk(&lease::SETTLE, "iititt"),
         bulk(&dial::MAKE_READY, "iii"),
         bulk(&dial::FREE_NUMBERS, "ii"),
         bulk(&dial::LOWER_NEXT_DUE, "ii"),

@@ -20,6 +20,9 @@ mod faults;
 #[path = "store/gate.rs"]
 mod gate;
 #[cfg(test)]
+#[path = "store/held.rs"]
+mod held;
+#[cfg(test)]
 #[path = "store/hold.rs"]
 mod hold;
 #[cfg(test)]
@@ -205,6 +208,11 @@ contract! {
         a_bucket_waits_only_while_all_numbers_of_its_contacts_must
         an_allowlist_rule_of_an_overlay_reads_the_tags_of_the_contact
         a_small_lease_takes_its_contacts_from_few_buckets;
+    held:
+        a_number_that_leaves_a_registry_is_called_and_the_others_are_not_asked_about
+        other_rules_free_contacts_that_waited_one_by_one_and_those_that_were_denied
+        an_answer_of_the_outside_check_makes_its_contacts_due
+        a_number_whose_do_not_call_entry_has_ended_is_called;
     requeue:
         finished_contacts_are_ready_as_their_last_attempt_says
         ringing_is_stored_before_the_call_is_answered_or_ends

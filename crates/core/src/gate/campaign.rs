@@ -1,5 +1,6 @@
 //! The rules of one campaign, made once for it and for each change of its settings. The lease and the originate share them.
 
+use super::rulebook::fnv1a;
 use super::{DialingMode, PlannedCall, Policy, Rulebook};
 use crate::campaign::compliance::ComplianceSettings;
 use crate::campaign::{CampaignConfig, Mode};
@@ -17,6 +18,7 @@ pub struct CampaignPolicy {
     /// The campaign's id as the rules compare it.
     name: String,
     rules: Policy,
+    fingerprint: String,
 }
 
 impl CampaignPolicy {
@@ -30,6 +32,7 @@ impl CampaignPolicy {
             names => Policy::named(book.clone(), names).unwrap_or_else(|_| Policy::nowhere(book.clone())),
         };
         Self {
+            fingerprint: fingerprint(book, &config),
             name: config.id.0.to_string(),
             rules: rules.with_hours(&settings.hours),
             config,
@@ -39,6 +42,12 @@ impl CampaignPolicy {
     /// The campaign with its settings and trunks.
     pub fn config(&self) -> &Arc<CampaignConfig> {
         &self.config
+    }
+
+    /// A text that is equal for equal rules, settings of the gate and caller ids. If it changes, the gate may decide otherwise
+    /// about contacts that wait or were denied.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// The rules.
@@ -104,4 +113,24 @@ impl CampaignPolicy {
             number: NumberText(""),
         }
     }
+}
+
+fn fingerprint(book: &Rulebook, config: &CampaignConfig) -> String {
+    let settings = &config.settings;
+    let mut hash = fnv1a(
+        book.fingerprint(),
+        &format!(
+            "{:?} {:?} {:?} {:?} {:?}",
+            settings.compliance,
+            settings.hours,
+            settings.suppression,
+            settings.pacing.mode,
+            settings.dialing.ring_timeout(),
+        ),
+    );
+    for trunk in &config.trunks {
+        let shown = trunk.caller_id.as_ref();
+        hash = fnv1a(hash, shown.map_or("withheld", |shown| shown.as_str()));
+    }
+    format!("{hash:016x}")
 }

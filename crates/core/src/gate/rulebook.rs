@@ -66,6 +66,8 @@ pub struct Rulebook {
     profiles: Vec<Profile>,
     calendars: Vec<Arc<Calendar>>,
     overrides: Vec<Override>,
+    /// Equal for equal texts of all files.
+    fingerprint: u64,
 }
 
 #[derive(Deserialize)]
@@ -134,9 +136,11 @@ impl Rulebook {
     fn read(calendars: &[(&str, &str)], profiles: &[(&str, &str)]) -> Result<Self, FileError> {
         let mut book = Self::default();
         for (file, text) in calendars {
+            book.fingerprint = fnv1a(book.fingerprint, text);
             book.calendars.push(Arc::new(Calendar::read(file, text)?));
         }
         for (file, text) in profiles {
+            book.fingerprint = fnv1a(book.fingerprint, text);
             let place = Place { file, rule: "" };
             let parsed: ProfileFile = place.parse(place.table(text)?)?;
             let rules = book.rules(file, parsed.rule)?;
@@ -178,6 +182,7 @@ impl Rulebook {
         let place = Place { file, rule: "" };
         let parsed: OverlayFile = place.parse(place.table(text)?)?;
         let mut book = self.clone();
+        book.fingerprint = fnv1a(book.fingerprint, text);
         if book.profiles.len() >= Self::PROFILES_MAX {
             return Err(place.wrong("name", "fewer overlays: there are too many"));
         }
@@ -244,6 +249,11 @@ impl Rulebook {
         &self.overrides
     }
 
+    /// A number that is equal for equal rules.
+    pub(super) fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
     /// The abandon rules of all profiles, each with the name of its profile.
     pub fn abandon_rules(&self) -> Vec<AbandonRule> {
         let rules = self.profiles.iter().flat_map(|profile| {
@@ -257,4 +267,13 @@ impl Rulebook {
     pub fn profile(&self, name: &str) -> Option<&Profile> {
         self.profiles.iter().find(|profile| profile.name == name)
     }
+}
+
+/// Continues a 64-bit FNV-1a hash (draft-eastlake-fnv).
+pub(super) fn fnv1a(hash: u64, text: &str) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    text.bytes().fold(hash ^ OFFSET, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(PRIME)
+    })
 }

@@ -11,7 +11,7 @@ use crate::db::{Arg, Dialect, Row, Tx, args};
 use crate::dial::LOCK_TASKS;
 use crate::error::{DbError, Stop, StoreError};
 use crate::facts::{buckets, ids};
-use crate::tasks::reopen::{TasksToDial, reopen_denied};
+use crate::tasks::reopen::{TasksToDial, reopen_contacts};
 use paceline_core::contact::Contact;
 use paceline_core::contact::merge::fill_attributes;
 use paceline_core::ids::{CampaignId, ContactId, ContactListId, ImportId, TaskId};
@@ -289,8 +289,8 @@ async fn fill_slice(
     let tags = filled.iter().map(|(id, _, _, contact)| (*id, contact));
     insert_tags(tx, list, tags).await?;
     move_contacts(tx, &filled_ids).await?;
-    // A consent, or where the contact lives, may heal a denial.
-    changed.extend(reopen_denied(tx, filled_ids.iter().map(|id| id.0)).await?);
+    // The gate may decide otherwise with a consent, or if the contact lives elsewhere.
+    changed.extend(reopen_contacts(tx, filled_ids.iter().map(|id| id.0)).await?);
     tx.run(FORGET, args![id.0, after, last]).await?;
     Ok(changed)
 }

@@ -6,6 +6,7 @@ use super::{CHUNKS, ListRow, Lists, Loaded, SuppressionKey};
 use crate::bulk_statement::BulkStatement;
 use crate::db::args;
 use crate::error::{DbError, StoreError};
+use crate::tasks::recheck::lists_changed;
 use crate::{Store, query};
 use paceline_core::suppression::{ListKind, ListName};
 use paceline_core::time::Wall;
@@ -120,7 +121,10 @@ impl Store {
         const DOING: &str = "delete a suppression list";
         let sql = "DELETE FROM suppression_lists WHERE name = $1";
         let removed = self
-            .write(DOING, async |tx| Ok(tx.run(sql, args![name.as_str()]).await? > 0))
+            .write(DOING, async |tx| {
+                lists_changed(tx).await?;
+                Ok(tx.run(sql, args![name.as_str()]).await? > 0)
+            })
             .await?;
         self.pools.sync().await.map_err(query(DOING))?;
         self.change_lists(|lists| lists.with(name, None));
@@ -192,7 +196,7 @@ impl Store {
                 tx.run(ADD_VERSION, version).await?;
                 let list = args![row.name.as_str(), row.kind.as_str(), row.version, max_age_ms];
                 tx.run(SWITCH, list).await?;
-                Ok(())
+                Ok(lists_changed(tx).await?)
             })
             .await;
         if let Err(error) = switched {

@@ -4,13 +4,13 @@
 use super::batch::Batch;
 #[cfg(test)]
 use super::plan::FACTS;
-use super::plan::{LEGS, insert_attempts, plan};
+use super::plan::{LEGS, insert_attempts, plan, settle};
 use crate::Store;
 use crate::bulk_statement::BulkStatement;
 use crate::db::{Arg, CommitError, TRANSACTION_TIMEOUT, Tx, args};
 use crate::dial::{complete_tasks, lower_next_due, make_ready};
 use crate::error::{DbError, DbErrorKind};
-use crate::lease::{Decided, SETTLE, insert_decisions};
+use crate::lease::{Decided, insert_decisions};
 use crate::suppression::Lists;
 use paceline_core::agent::AgentState;
 use paceline_core::ids::{AttemptId, ContactId, TaskId};
@@ -184,7 +184,7 @@ async fn write_rows(tx: &mut Tx, batch: &Batch<'_>, lists: &Lists) -> Result<Wri
     insert_decisions(tx, &plan.decisions).await?;
     insert_attempts(tx, &plan.started).await?;
     LEGS.run(tx, &plan.legs).await?;
-    SETTLE.run(tx, &plan.settled).await?;
+    settle(tx, &plan.settled).await?;
     settle_ended(tx, batch, &plan.freed).await?;
     update_attempts(tx, batch).await?;
     update_legs(tx, batch).await?;

@@ -7,7 +7,7 @@ use crate::bulk_statement::BulkStatement;
 use crate::db::{Arg, Row, Tx, args};
 use crate::error::DbError;
 use crate::facts::{Callee, Case, Histories, Past, add_tags, callee_columns, histories};
-use crate::lease::{Decided, Over};
+use crate::lease::{Decided, Over, SETTLE};
 use crate::outside::{Checked, checked};
 use crate::suppression::Lists;
 use paceline_core::gate::{CampaignPolicy, GateStage, GateVerdict};
@@ -68,11 +68,20 @@ pub(super) struct Plan<'a> {
     pub(super) decisions: Vec<Decided>,
     pub(super) started: Vec<Started<'a>>,
     pub(super) legs: Vec<Arg<'a>>,
-    pub(super) settled: Vec<Arg<'a>>,
+    pub(super) settled: Vec<Settled>,
     /// With the attempts that this batch starts.
     histories: Histories,
     outside: Checked,
     pub(super) freed: Vec<(TaskId, ContactId)>,
+}
+
+/// A contact whose attempt the gate refused.
+pub(super) struct Settled {
+    task: TaskId,
+    contact: ContactId,
+    due: Wall,
+    /// The rule that denied the attempt. `None`: the contact is ready again.
+    denied_by: Option<String>,
 }
 
 /// An attempt that the gate allows.
@@ -80,6 +89,26 @@ pub(super) struct Started<'a> {
     prepare: &'a Prepare,
     ordinal: i64,
     debt: Option<String>,
+}
+
+pub(super) async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<(), DbError> {
+    let mut rows = Vec::with_capacity(settled.len() * 6);
+    for settled in settled {
+        let (state, outcome) = match settled.denied_by {
+            Some(_) => ("done", Some(Outcome::Blocked.as_str())),
+            None => ("ready", None),
+        };
+        let (task, contact, due) = (settled.task.0, settled.contact.0, settled.due.0);
+        rows.extend_from_slice(args![
+            task,
+            contact,
+            state,
+            due,
+            outcome,
+            settled.denied_by.as_deref()
+        ]);
+    }
+    SETTLE.run(tx, &rows).await.map(drop)
 }
 
 pub(super) async fn insert_attempts(tx: &mut Tx, started: &[Started<'_>]) -> Result<(), DbError> {
@@ -196,7 +225,7 @@ impl<'a> Plan<'a> {
         let now = prepare.now();
         if !facts.task_runs {
             answer(Prepared::Refused);
-            return self.settle(task, contact, "ready", now, None);
+            return self.settle(task, contact, now, None);
         }
         let case = Case {
             policy: &prepare.policy,
@@ -213,7 +242,7 @@ impl<'a> Plan<'a> {
             outside: needs_check(prepare).then(|| self.outside.of(&new.lead.number)),
         };
         let decision = case.decide(Some(new.trunk));
-        let verdict = decision.verdict;
+        let (verdict, rule) = (decision.verdict, decision.rule.clone());
         answer(if verdict == GateVerdict::Allow {
             Prepared::Allowed
         } else {
@@ -234,12 +263,12 @@ impl<'a> Plan<'a> {
                 self.start(prepare, facts.attempts_made.saturating_add(1), facts.callee.debt)
             }
             // The next lease asks the gate again and defers the whole bucket.
-            GateVerdict::Defer { .. } => self.settle(task, contact, "ready", now, None),
+            GateVerdict::Defer { .. } => self.settle(task, contact, now, None),
             // The next lease takes the contact's other number.
             GateVerdict::Deny if suppressed.is_some_and(|suppressed| suppressed.has_other_number) => {
-                self.settle(task, contact, "ready", now, None)
+                self.settle(task, contact, now, None)
             }
-            GateVerdict::Deny => self.settle(task, contact, "done", now, Some(Outcome::Blocked)),
+            GateVerdict::Deny => self.settle(task, contact, now, Some(rule)),
         }
     }
 
@@ -269,20 +298,16 @@ impl<'a> Plan<'a> {
         ]);
     }
 
-    fn settle(
-        &mut self,
-        task: TaskId,
-        contact: ContactId,
-        state: &'static str,
-        due: Wall,
-        outcome: Option<Outcome>,
-    ) {
-        let outcome = outcome.map(Outcome::as_str);
-        self.settled
-            .extend_from_slice(args![task.0, contact.0, state, due.0, outcome]);
+    fn settle(&mut self, task: TaskId, contact: ContactId, due: Wall, denied_by: Option<String>) {
         self.freed.push((task, contact));
-        if state == "ready" {
+        if denied_by.is_none() {
             self.due.push((task, contact, due));
         }
+        self.settled.push(Settled {
+            task,
+            contact,
+            due,
+            denied_by,
+        });
     }
 }

@@ -14,11 +14,11 @@ use paceline_store::{ImportInto, NewContact, NewTaskContacts, TaskRow, Writer};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-fn miami() -> E164 {
+pub(crate) fn miami() -> E164 {
     E164::new("+13055550123").unwrap()
 }
 
-fn consent() -> Consent {
+pub(crate) fn consent() -> Consent {
     Consent {
         kind: ConsentKind::ExpressWritten,
         scope: Purpose::Marketing,
@@ -28,7 +28,12 @@ fn consent() -> Consent {
     }
 }
 
-async fn task_of(db: &Db, campaign: &Campaign<'_>, numbers: &[E164], consents: Vec<Consent>) -> TaskRow {
+pub(crate) async fn task_of(
+    db: &Db,
+    campaign: &Campaign<'_>,
+    numbers: &[E164],
+    consents: Vec<Consent>,
+) -> TaskRow {
     let contact = Contact {
         numbers: numbers.iter().cloned().map(Into::into).collect(),
         consents,

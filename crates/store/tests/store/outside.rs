@@ -12,7 +12,7 @@ use paceline_core::time::Wall;
 use paceline_store::{ContactState, Expiring, NewContact, NewTaskContacts};
 use std::collections::BTreeMap;
 
-fn answer(verdict: OutsideVerdict, expires_at: Wall) -> OutsideAnswer {
+pub(crate) fn answer(verdict: OutsideVerdict, expires_at: Wall) -> OutsideAnswer {
     OutsideAnswer {
         verdict,
         line: Some(NumberKind::Mobile),
@@ -23,7 +23,7 @@ fn answer(verdict: OutsideVerdict, expires_at: Wall) -> OutsideAnswer {
     }
 }
 
-async fn store(db: &Db, numbers: &[E164], answer: &OutsideAnswer) {
+pub(crate) async fn store(db: &Db, numbers: &[E164], answer: &OutsideAnswer) {
     let answers: BTreeMap<_, _> = numbers
         .iter()
         .map(|number| (number.clone(), answer.clone()))

@@ -218,6 +218,10 @@ impl Db {
                      AND b.localities NOT LIKE '%;' || c.time_zone)",
             ),
             (
+                "the gate holds no contact that is leased",
+                "SELECT count(*) FROM task_contacts WHERE held_by IS NOT NULL AND state = 'leased'",
+            ),
+            (
                 "a completed task has nothing left to do",
                 "SELECT count(*) FROM tasks t JOIN task_contacts tc ON tc.task_id = t.id \
                    WHERE t.state = 'completed' AND tc.state <> 'done'",

@@ -18,7 +18,12 @@ fn name(text: &str) -> ListName {
 }
 
 /// Replaces a list with these numbers.
-async fn upload(store: &Store, list: &str, kind: ListKind, numbers: &[E164]) -> Result<ListRow, StoreError> {
+pub(crate) async fn upload(
+    store: &Store,
+    list: &str,
+    kind: ListKind,
+    numbers: &[E164],
+) -> Result<ListRow, StoreError> {
     let key = store.suppression_key().unwrap();
     let hashes = numbers.iter().map(|number| key.hash(number)).collect();
     let new = NewList {
@@ -32,7 +37,7 @@ async fn upload(store: &Store, list: &str, kind: ListKind, numbers: &[E164]) -> 
     store.replace_list(new, hashes, later(1)).await
 }
 
-async fn open(db: &Db) {
+pub(crate) async fn open(db: &Db) {
     db.store
         .open_suppression(SuppressionKey::new(&SECRET))
         .await
