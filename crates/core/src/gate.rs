@@ -10,6 +10,7 @@ mod call;
 mod campaign;
 mod decision;
 mod file;
+mod forecast;
 mod hours;
 mod judge;
 mod locality;
@@ -24,6 +25,7 @@ pub use call::{ConsentFact, ContactFacts, DialingMode, Facts, PastAttempt, Place
 pub use campaign::CampaignPolicy;
 pub use decision::{Datum, Decision, GateStage, GateVerdict, Reason, RuleReason, RuleVerdict};
 pub use file::{Day, FileError};
+pub use forecast::{FORECAST_HOURS, Forecast, ForecastHour, ForecastReason, ForecastReport};
 pub use locality::Locality;
 pub use policy::{Policy, UnknownProfile};
 pub use rule::{PauseAfter, Per, Rule};

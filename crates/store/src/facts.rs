@@ -13,7 +13,6 @@ use paceline_core::ids::{ContactId, TrunkId};
 use paceline_core::number::{E164, NumberText};
 use paceline_core::outcome::Outcome;
 use paceline_core::outside::OutsideFact;
-use paceline_core::pbx::CallerId;
 use paceline_core::suppression::ListRefusal;
 use paceline_core::time::Wall;
 use std::collections::BTreeMap;
@@ -253,8 +252,8 @@ pub(crate) struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// The decision over a call by this trunk. `None`: the trunk is not chosen yet, and one that allows the call is enough.
-    pub(crate) fn decide(&self, trunk: Option<TrunkId>) -> Judgement {
+    /// Lends the call, without its caller id, and the facts.
+    pub(crate) fn lend<T>(&self, to: impl FnOnce(&PlannedCall, &Facts) -> T) -> T {
         let history: Vec<_> = self.history.iter().map(past_attempt).collect();
         let suppressed = self.refused_by.map(|by| [list_name(by)]);
         let tags: Vec<&str> = self.callee.tags.iter().map(String::as_str).collect();
@@ -264,27 +263,27 @@ impl Case<'_> {
         facts.history = &history;
         facts.suppressed = suppressed.as_ref().map_or(&[], |names| names.as_slice());
         facts.outside = self.outside;
-        let decide = |caller_id: Option<&CallerId>| {
-            let call = PlannedCall {
-                number: NumberText(self.number.expose()),
-                debt: self.callee.debt.as_deref(),
-                caller_id: caller_id.map(|caller_id| NumberText(caller_id.as_str())),
-                ..self.policy.call(self.at, self.ring_timeout)
-            };
-            Judgement::of(&self.policy.rules().decide(&call, &facts))
+        let call = PlannedCall {
+            number: NumberText(self.number.expose()),
+            debt: self.callee.debt.as_deref(),
+            ..self.policy.call(self.at, self.ring_timeout)
         };
-        if let Some(trunk) = trunk {
-            return decide(self.policy.caller_id(trunk));
-        }
-        let mut first = None;
-        for caller_id in self.policy.caller_ids() {
-            let judgement = decide(caller_id);
-            if judgement.verdict != GateVerdict::Deny {
-                return judgement;
-            }
-            first.get_or_insert(judgement);
-        }
-        first.unwrap_or_else(|| decide(None))
+        to(&call, &facts)
+    }
+
+    /// The decision over a call by this trunk. `None`: the trunk is not chosen yet, and one that allows the call is enough.
+    pub(crate) fn decide(&self, trunk: Option<TrunkId>) -> Judgement {
+        self.lend(|call, facts| {
+            let Some(trunk) = trunk else {
+                return self.policy.decide(call, facts, Judgement::of);
+            };
+            let caller_id = self.policy.caller_id(trunk);
+            let call = PlannedCall {
+                caller_id: caller_id.map(|caller_id| NumberText(caller_id.as_str())),
+                ..*call
+            };
+            Judgement::of(&self.policy.rules().decide(&call, facts))
+        })
     }
 }
 

@@ -93,7 +93,7 @@ pub struct ContactFacts<'a> {
 }
 
 /// A consent, as far as a rule reads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConsentFact {
     /// The form in which it was given. `None`: a form that satisfies no rule.
     pub kind: Option<ConsentKind>,

@@ -1,7 +1,7 @@
 //! The rules of one campaign, made once for it and for each change of its settings. The lease and the originate share them.
 
 use super::rulebook::fnv1a;
-use super::{DialingMode, PlannedCall, Policy, Rulebook};
+use super::{Decision, DialingMode, Facts, GateVerdict, PlannedCall, Policy, Purpose, Rulebook};
 use crate::campaign::compliance::ComplianceSettings;
 use crate::campaign::{CampaignConfig, Mode};
 use crate::ids::TrunkId;
@@ -59,6 +59,11 @@ impl CampaignPolicy {
         &self.config.settings.compliance
     }
 
+    /// What the calls are about.
+    pub fn purpose(&self) -> Purpose {
+        self.compliance().purpose
+    }
+
     /// The subject of the calls.
     pub fn subject(&self) -> Option<&str> {
         self.compliance().subject.as_deref()
@@ -89,6 +94,26 @@ impl CampaignPolicy {
         });
         none.into_iter()
             .chain(distinct.map(|(_, trunk)| trunk.caller_id.as_ref()))
+    }
+
+    /// Decides about a call whose trunk is not chosen yet: one trunk that allows it is enough. `read` takes what the caller needs
+    /// of the first decision that does not deny, or else of the first decision. Of `call`, the caller id is not read.
+    pub fn decide<T>(&self, call: &PlannedCall, facts: &Facts, read: impl Fn(&Decision) -> T) -> T {
+        let decide = |caller_id: Option<&CallerId>| {
+            let caller_id = caller_id.map(|caller_id| NumberText(caller_id.as_str()));
+            let call = PlannedCall { caller_id, ..*call };
+            let decision = self.rules.decide(&call, facts);
+            (decision.verdict, read(&decision))
+        };
+        let mut first = None;
+        for caller_id in self.caller_ids() {
+            let (verdict, said) = decide(caller_id);
+            if verdict != GateVerdict::Deny {
+                return said;
+            }
+            first.get_or_insert(said);
+        }
+        first.unwrap_or_else(|| decide(None).1)
     }
 
     fn mode(&self) -> DialingMode {

@@ -6,7 +6,7 @@ use super::{Facts, State, Zone};
 use crate::contact::CountryCode;
 
 /// Where a callee may be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Locality {
     /// Of the number, and of the address if it is another.
     countries: [Option<CountryCode>; 2],

@@ -242,6 +242,20 @@ impl Policy {
         }
     }
 
+    /// Whether a rule that counts attempts may take effect between these times, somewhere.
+    pub(super) fn a_cap_begins(&self, from: Wall, until: Wall) -> bool {
+        const DAY_MS: i64 = 86_400_000;
+        // No zone is further than this from UTC.
+        const OFFSET_MS: i64 = 16 * 3_600_000;
+        let rules = self.book.profiles().iter().flat_map(|profile| &profile.rules);
+        let begins = rules.filter(|rule| rule.counts_attempts());
+        let mut begins = begins.filter_map(|rule| rule.effective_from);
+        begins.any(|day| {
+            let begins = day.days().saturating_mul(DAY_MS);
+            begins.saturating_add(OFFSET_MS) >= from.0 && begins.saturating_sub(OFFSET_MS) <= until.0
+        })
+    }
+
     /// The profiles whose rules are asked about a call to this place.
     fn profiles<'a>(&'a self, place: &Whereabouts<'a>) -> impl Iterator<Item = &'a Profile> {
         let own = self.own.as_deref();

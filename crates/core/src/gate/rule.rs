@@ -275,6 +275,11 @@ impl Rule {
         matches!(self.kind, Kind::Allowlist { .. })
     }
 
+    /// Whether the rule counts attempts of the past.
+    pub(super) fn counts_attempts(&self) -> bool {
+        matches!(self.kind, Kind::Attempts { .. } | Kind::Pause { .. })
+    }
+
     /// The word of its kind in a file, such as `hours`.
     pub fn kind(&self) -> &'static str {
         match self.kind {

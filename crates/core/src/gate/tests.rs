@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod campaign;
+mod forecast;
 mod kinds;
 mod outside;
 mod overlays;
