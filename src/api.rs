@@ -17,6 +17,7 @@ mod dnc;
 mod docs;
 mod drain;
 mod events;
+pub mod explain;
 mod extract;
 mod frame;
 mod health;
@@ -56,6 +57,7 @@ use axum::routing::get;
 use budget::Budget;
 use control::Dialer;
 use limit::Limiter;
+use paceline_core::gate::Rulebook;
 use problem::Problem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +93,10 @@ pub struct ApiState {
     imports: Arc<Semaphore>,
     /// Suppression lists that are being replaced.
     uploads: Arc<Semaphore>,
+    /// Dry runs of tasks.
+    dry_runs: Arc<Semaphore>,
+    /// The rules of regulators and of the team.
+    rules: Arc<Rulebook>,
     metrics: Metrics,
     trail: Arc<audit::Trail>,
     followers: Arc<events::Followers>,
@@ -133,12 +139,20 @@ impl ApiState {
             strangers_logged: Arc::new(Limiter::new(STRANGERS_LOGGED_PER_SECOND)),
             imports: Arc::new(Semaphore::new(imports::RUNNING_MAX)),
             uploads: Arc::new(Semaphore::new(suppression::UPLOADS_MAX)),
+            dry_runs: Arc::new(Semaphore::new(explain::dry_run::DRY_RUNS_MAX)),
+            rules: Rulebook::shipped().cloned().unwrap_or_default(),
             metrics: metrics.clone(),
             trail: Arc::new(audit::Trail::new(metrics.queue("audit"))),
             followers: Arc::new(events::Followers::new(metrics.queue("event_streams"))),
             jobs,
             pbxes: Arc::default(),
         }
+    }
+
+    /// Explains by these rules, which are the dialer's. Without it: by those of this binary.
+    pub fn by_rules(mut self, rules: Arc<Rulebook>) -> Self {
+        self.rules = rules;
+        self
     }
 
     /// Shows these jobs, and runs imports and replacements of suppression lists beside them.
@@ -216,6 +230,8 @@ fn api(state: &ApiState) -> OpenApiRouter<ApiState> {
         //
         .routes(read(routes!(live::all)))
         .routes(read(routes!(live::campaign)))
+        .routes(read(routes!(explain::task::task)))
+        .routes(read(routes!(explain::number::number)))
         .routes(read(routes!(pacing::decisions)))
         .routes(read(routes!(events::follow)))
         .routes(read(routes!(jobs::list)))

@@ -169,6 +169,7 @@ impl App {
             .iter()
             .map(|pbx| attach(pbx, installation, clock))
             .collect();
+        let api_rules = Arc::clone(&rules);
         let dialer = Dialer::start(store.clone(), writer, clock, rules, metrics.clone(), pbxes).await?;
         let jobs = Jobs::new(&metrics, clock, jobs_store.clone(), jobs_thread.handle().clone());
         let events = api::control::Dialer::events(&dialer);
@@ -183,7 +184,7 @@ impl App {
         if let Some(test_clock) = test_clock {
             jobs_run.push(jobs.start(test_clock.with_store(jobs_store)));
         }
-        let routes = routes(config, &api_store, &dialer, &jobs, &metrics, clock);
+        let routes = routes(config, &api_store, &dialer, &jobs, &metrics, clock, api_rules);
         let api = api_threads.handle().spawn(api::listen::serve(
             listener,
             routes,
@@ -393,6 +394,7 @@ fn routes(
     jobs: &Jobs,
     metrics: &Metrics,
     clock: Clock,
+    rules: Arc<Rulebook>,
 ) -> Routes {
     let page = Page::new(metrics.clone());
     let scrape = get(move || {
@@ -407,6 +409,7 @@ fn routes(
         config.default_region.as_deref(),
     )
     .with_jobs(jobs.clone())
+    .by_rules(rules)
     .asking(&config.pbxes);
     Routes {
         health: api::crowded_router(state.clone()),

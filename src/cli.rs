@@ -15,6 +15,7 @@ pub mod screen;
 mod serve;
 mod signals;
 mod simulate;
+mod why;
 
 use crate::config::{Config, ConfigError};
 use crate::telemetry;
@@ -111,6 +112,9 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Key(keys::KeyCommand),
+    /// Explain what the gate says of a number, or why a task is not dialed
+    #[command(subcommand)]
+    Why(why::WhyCommand),
     /// Check, prove and export the ledger: what the gate decided, opt-outs, changes of rules
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -186,6 +190,7 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
         Command::Config(_) | Command::Gate(_) | Command::Pace | Command::Simulate(_) => Ok(()),
         Command::Demo(args) => runtime.block_on(demo::run(args, screen)),
         Command::Serve { json, .. } => runtime.block_on(serve::run(&config, screen, json)),
+        Command::Why(command) => runtime.block_on(why::run(&config, command)),
         Command::Ledger(command) => runtime.block_on(ledger::run(&config, command)),
         Command::Key(command) => runtime.block_on(keys::run(&config, command)),
         Command::Doctor(args) => runtime.block_on(doctor::run(&config, args)),

@@ -20,6 +20,7 @@ mod api {
     mod crowd;
     mod document;
     mod events;
+    mod explain;
     mod harness;
     mod hostile;
     mod idempotency;

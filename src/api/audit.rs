@@ -215,7 +215,8 @@ fn method_name(method: &Method) -> &'static str {
 
 /// The id in a path. `None` for any other text there, because it may be personal data.
 fn object(route: &str, path: &str) -> Option<String> {
-    let place = route.split('/').position(|part| part.starts_with('{'))?;
+    // No other part of a path is an id; one is a telephone number.
+    let place = route.split('/').position(|part| part == "{id}")?;
     let text = path.split('/').nth(place)?;
     // Our ids are shorter than any telephone number.
     let is_number = (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
@@ -364,6 +365,11 @@ mod tests {
         ] {
             assert_eq!(object(route, path).as_deref(), expected, "{path}");
         }
+        let number = object("/api/v1/explain/number/{e164}", "/api/v1/explain/number/5550123");
+        assert_eq!(
+            number, None,
+            "a number without its area code is shorter than some ids"
+        );
         assert_eq!(object("/api/v1/campaigns", "/api/v1/campaigns"), None);
         assert_eq!(object("", "/7"), None);
     }

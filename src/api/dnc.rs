@@ -48,7 +48,7 @@ pub(super) struct DncEntry {
 }
 
 impl DncEntry {
-    fn new(row: DncRow, caller: Caller) -> Self {
+    pub(super) fn new(row: DncRow, caller: Caller) -> Self {
         Self {
             id: row.id,
             number: caller.show(&row.number),

@@ -237,7 +237,7 @@ impl From<LiveAgent> for AgentLive {
     }
 }
 
-fn explanation(reason: Idle, row: &CampaignRow, work: &CampaignWork) -> String {
+pub(super) fn explanation(reason: Idle, row: &CampaignRow, work: &CampaignWork) -> String {
     let id = row.id;
     match (reason, &row.fault) {
         (Idle::NotActive, Some(fault)) => {

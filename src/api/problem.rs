@@ -229,6 +229,12 @@ impl Problem {
         self.kind
     }
 
+    /// What it says, with every fault, for the command line.
+    pub fn sentences(&self) -> String {
+        let faults = self.errors.iter().map(|fault| format!(" {}.", fault.detail));
+        std::iter::once(self.detail.clone()).chain(faults).collect()
+    }
+
     /// The cause, for the log only.
     pub fn cause(&self) -> Option<&anyhow::Error> {
         self.cause.as_deref()

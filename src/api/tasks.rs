@@ -339,7 +339,7 @@ async fn is_now(
     Ok(Body(detail(state, &row).await?))
 }
 
-async fn find(state: &ApiState, id: i64) -> ApiResult<TaskRow> {
+pub(super) async fn find(state: &ApiState, id: i64) -> ApiResult<TaskRow> {
     state
         .store
         .task(TaskId(id))

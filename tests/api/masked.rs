@@ -70,7 +70,7 @@ async fn ask_everything(api: &Api, key: &str, mut see: impl FnMut(&str, &str)) {
     for (template, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
             for id in ["1", "2", ATTEMPT] {
-                let path = template.replace("{id}", id);
+                let path = template.replace("{id}", id).replace("{e164}", "+12025550123");
                 let bodies = if method == "get" || method == "delete" {
                     vec![Value::Null]
                 } else {
@@ -179,6 +179,14 @@ async fn a_masked_key_cannot_find_numbers_out_by_writing() {
         let reply = api.ask("POST", path, &api.write, &body).await;
         assert_eq!(reply.problem(), (403, "forbidden".to_owned()), "{path}");
     }
+    let number = "/api/v1/explain/number/+12025550123";
+    let reply = api.ask("GET", number, &api.write, &Value::Null).await;
+    assert_eq!(reply.problem(), (403, "forbidden".to_owned()));
+    let pool = json!({"name": "x", "number_pool": ["+12025550134"]});
+    let reply = api
+        .ask("POST", "/api/v1/tasks?dry_run=true", &api.write, &pool)
+        .await;
+    assert_eq!(reply.problem(), (403, "forbidden".to_owned()));
     for query in ["external_id=12025550123", "tag=202-555-0134"] {
         let path = format!("/api/v1/contact-lists/1/contacts?{query}");
         let reply = api.ask("GET", &path, &api.write, &Value::Null).await;

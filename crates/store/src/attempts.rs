@@ -186,6 +186,15 @@ impl Store {
         self.attempts(&filter, None, limit).await
     }
 
+    /// Attempts to this number, whatever the contact, the newest first.
+    pub async fn attempts_of_number(&self, number: &E164, limit: i64) -> Result<Vec<AttemptRow>, StoreError> {
+        let (sql, args) = Select::new(COLUMNS)
+            .and("a.number =", Some(number.expose()))
+            .order("a.id DESC", limit);
+        self.read_all("list the attempts to a number", sql, &args, attempt)
+            .await
+    }
+
     /// The newest attempt that was connected with this agent.
     pub async fn last_attempt_of_agent(&self, agent: AgentId) -> Result<Option<AttemptRow>, StoreError> {
         let filter = AttemptFilter {

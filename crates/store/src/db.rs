@@ -3,8 +3,10 @@
 
 mod arg;
 pub(crate) mod open;
+mod rows;
 
 pub(crate) use arg::{Arg, args};
+pub(crate) use rows::Rows;
 
 use super::error::{DbError, DbErrorKind};
 use super::ledger::Keeping;

@@ -2,7 +2,7 @@
 //! decision as the store keeps it.
 
 use super::bulk_statement::BulkStatement;
-use super::db::{Arg, Row, Tx, args};
+use super::db::{Arg, Row, Rows, args};
 use super::error::DbError;
 use paceline_core::contact::{Consent, CountryCode};
 use paceline_core::gate::{
@@ -27,6 +27,7 @@ macro_rules! callee_columns {
 pub(crate) use callee_columns;
 
 /// What is known of a contact.
+#[derive(Default)]
 pub(crate) struct Callee {
     residence: Residence,
     consents: Vec<ConsentFact>,
@@ -102,6 +103,28 @@ pub(crate) fn localities(key: &str) -> Vec<Locality> {
     all.unwrap_or_default()
 }
 
+/// The decision over a bucket in whose places it is no time to call, and its end: the first time at which one of its numbers may be
+/// called. `None`: its contacts must be asked about.
+pub(crate) fn closed<T>(
+    policy: &CampaignPolicy,
+    now: Wall,
+    localities: &[Locality],
+    read: impl Fn(&Decision) -> T,
+) -> Option<(Wall, T)> {
+    let call = policy.call(now, policy.config().settings.dialing.ring_timeout());
+    let mut first: Option<(Wall, T)> = None;
+    for locality in localities {
+        let decision = policy.rules().closed(&call, locality)?;
+        let GateVerdict::Defer { until_ms } = decision.verdict else {
+            return None;
+        };
+        if first.as_ref().is_none_or(|(until, _)| until_ms < *until) {
+            first = Some((until_ms, read(&decision)));
+        }
+    }
+    first
+}
+
 impl Callee {
     /// Reads [`callee_columns`], starting at `column`.
     pub(crate) fn read(row: &Row, column: usize, policy: &CampaignPolicy) -> Result<Self, DbError> {
@@ -135,7 +158,7 @@ static TAGS: BulkStatement = BulkStatement::new(
 
 /// Reads the tags of contacts. Only a rule that allows some tags needs them.
 pub(crate) async fn add_tags<'a>(
-    tx: &mut Tx,
+    mut from: Rows<'_>,
     callees: impl Iterator<Item = (ContactId, &'a mut Callee)>,
 ) -> Result<(), DbError> {
     let mut callees: BTreeMap<i64, Vec<&mut Callee>> =
@@ -143,7 +166,7 @@ pub(crate) async fn add_tags<'a>(
             all.entry(id.0).or_insert_with(Vec::new).push(callee);
             all
         });
-    for row in TAGS.rows(tx, &ids(callees.keys().copied())).await? {
+    for row in from.bulk(&TAGS, &ids(callees.keys().copied())).await? {
         for callee in callees.get_mut(&row.get::<i64>(0)?).into_iter().flatten() {
             callee.tags.push(row.get(1)?);
         }
@@ -181,7 +204,7 @@ pub(crate) static HISTORY: BulkStatement = BulkStatement::new(
 
 /// The past of each of these contacts, called by this number.
 pub(crate) async fn histories<'a>(
-    tx: &mut Tx,
+    mut from: Rows<'_>,
     contacts: impl Iterator<Item = (ContactId, &'a E164)>,
 ) -> Result<Histories, DbError> {
     let mut keys = Vec::new();
@@ -189,7 +212,7 @@ pub(crate) async fn histories<'a>(
         keys.extend_from_slice(args![contact.0, number.expose()]);
     }
     let mut histories = Histories::new();
-    for row in HISTORY.rows(tx, &keys).await? {
+    for row in from.bulk(&HISTORY, &keys).await? {
         let past = Past {
             at: Wall(row.get(1)?),
             number: row.get(2)?,

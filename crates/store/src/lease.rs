@@ -14,7 +14,7 @@ pub(super) use decided::{Decided, Over, insert_decisions};
 
 use super::Store;
 use super::bulk_statement::BulkStatement;
-use super::db::{Arg, CommitError, Dialect, Row, TRANSACTION_TIMEOUT, Tx, args};
+use super::db::{Arg, CommitError, Dialect, Row, Rows, TRANSACTION_TIMEOUT, Tx, args};
 use super::dial::complete_tasks;
 use super::error::{DbError, DbErrorKind, StoreError};
 use super::facts::{Callee, Case, Histories, Judgement, add_tags, callee_columns, histories};
@@ -383,7 +383,11 @@ impl Lease<'_> {
                 .collect::<Result<Vec<_>, _>>()?;
             let all_read = due.len() < page;
             if self.policy.rules().reads_tags() {
-                add_tags(tx, due.iter_mut().map(|due| (due.lead.contact, &mut due.callee))).await?;
+                add_tags(
+                    Rows::In(tx),
+                    due.iter_mut().map(|due| (due.lead.contact, &mut due.callee)),
+                )
+                .await?;
             }
             self.choose(tx, &mut due).await?;
             let checked = self.checked(tx, &due).await?;
@@ -410,7 +414,11 @@ impl Lease<'_> {
         checked: Option<&Checked>,
         wanted: usize,
     ) -> Result<(usize, usize), DbError> {
-        let histories = histories(tx, due.iter().map(|due| (due.lead.contact, &due.lead.number))).await?;
+        let histories = histories(
+            Rows::In(tx),
+            due.iter().map(|due| (due.lead.contact, &due.lead.number)),
+        )
+        .await?;
         let mut results = Vec::with_capacity(due.len());
         let mut allowed = 0;
         for due in due {

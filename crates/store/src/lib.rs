@@ -20,6 +20,7 @@ mod decisions;
 mod dial;
 mod dnc;
 mod error;
+mod explain;
 mod facts;
 mod hold;
 mod imports;
@@ -51,6 +52,7 @@ pub use decisions::DecisionRow;
 pub use dial::{DialCampaign, Recovery, StoredAgent};
 pub use dnc::{DncRow, NewDnc};
 pub use error::{DbError, Deleted, StoreError};
+pub use explain::{ForecastPage, LaterBy, NumberJudgement, TaskStanding, WaitingBucket};
 pub use hold::{Hold, HoldError};
 pub use imports::{
     IMPORT_DEAD_AFTER, ImportInto, ImportRow, ImportState, NewImport, Staged, StagedContact, StagedReject,

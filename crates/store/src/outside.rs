@@ -2,7 +2,7 @@
 
 use super::Store;
 use super::bulk_statement::BulkStatement;
-use super::db::{Arg, Dialect, Row, Tx, args};
+use super::db::{Arg, Dialect, Row, Rows, Tx, args};
 use super::dial::{LOCK_TASKS, LOWER_NEXT_DUE};
 use super::error::{DbError, StoreError};
 use super::facts::ids;
@@ -176,7 +176,7 @@ impl Store {
         now: Wall,
     ) -> Result<BTreeMap<E164, OutsideRuling>, StoreError> {
         self.write("read what the outside check says", async |tx| {
-            let checked = checked(tx, &numbers.iter().collect::<Vec<_>>()).await?;
+            let checked = checked(Rows::In(tx), &numbers.iter().collect::<Vec<_>>()).await?;
             let ruled = numbers
                 .iter()
                 .map(|number| (number.clone(), checked.of(number).rule(now)));
@@ -210,7 +210,7 @@ async fn open_buckets(tx: &mut Tx, answers: &BTreeMap<E164, OutsideAnswer>) -> R
     Ok(())
 }
 
-/// What the outside check knows of some numbers, as of one transaction.
+/// What the outside check knows of some numbers.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
     pub(super) service: OutsideService,
@@ -227,13 +227,13 @@ impl Checked {
 }
 
 /// Reads what the outside check knows of these numbers.
-pub(super) async fn checked(tx: &mut Tx, numbers: &[&E164]) -> Result<Checked, DbError> {
-    let state = tx.rows(SERVICE, &[]).await?;
+pub(super) async fn checked(mut from: Rows<'_>, numbers: &[&E164]) -> Result<Checked, DbError> {
+    let state = from.select(SERVICE).await?;
     let mut asked = Vec::new();
     for number in numbers {
         asked.extend_from_slice(args![number.expose()]);
     }
-    let rows = ANSWERS.rows(tx, &asked).await?;
+    let rows = from.bulk(&ANSWERS, &asked).await?;
     Ok(Checked {
         service: state.first().map(service).transpose()?.unwrap_or_default(),
         answers: rows.iter().map(answer).collect::<Result<_, _>>()?,

@@ -153,6 +153,13 @@ const HASHES: &str = "SELECT hashes FROM suppression_chunks WHERE version_id = $
 impl Store {
     /// Loads every list into memory. Until then, a store that has lists leases and prepares nothing.
     pub async fn open_suppression(&self, key: SuppressionKey) -> Result<(), StoreError> {
+        self.read_suppression(key).await?;
+        self.clear_old_versions().await
+    }
+
+    /// As [`Store::open_suppression`], and changes nothing: for a process beside the one that serves the store and may be replacing a
+    /// list.
+    pub async fn read_suppression(&self, key: SuppressionKey) -> Result<(), StoreError> {
         const DOING: &str = "read the suppression lists";
         let rows = self.read(DOING, LISTS, &[]).await?;
         let mut lists = Vec::with_capacity(rows.len());
@@ -166,7 +173,7 @@ impl Store {
         }
         let key = Some(key);
         self.set_lists(Lists { key, lists });
-        self.clear_old_versions().await
+        Ok(())
     }
 
     /// The names of the lists that hold the number. Fails only if the lists are not loaded.

@@ -14,6 +14,9 @@ mod asleep;
 #[path = "store/contacts.rs"]
 mod contacts;
 #[cfg(test)]
+#[path = "store/explain.rs"]
+mod explain;
+#[cfg(test)]
 #[path = "store/faults.rs"]
 mod faults;
 #[cfg(test)]
@@ -213,6 +216,12 @@ contract! {
         other_rules_free_contacts_that_waited_one_by_one_and_those_that_were_denied
         an_answer_of_the_outside_check_makes_its_contacts_due
         a_number_whose_do_not_call_entry_has_ended_is_called;
+    explain:
+        a_forecast_says_of_a_list_what_the_lease_does_with_it
+        a_forecast_reads_past_attempts_by_contact_and_by_number
+        a_forecast_reads_every_contact_of_a_long_list_once
+        a_number_is_judged_for_each_campaign_that_has_it
+        contacts_of_a_task_are_counted_by_what_they_wait_for;
     requeue:
         finished_contacts_are_ready_as_their_last_attempt_says
         ringing_is_stored_before_the_call_is_answered_or_ends

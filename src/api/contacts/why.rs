@@ -66,7 +66,7 @@ pub(crate) struct ContactTask {
     #[schema(example = 42)]
     task_id: i64,
     /// The task's state.
-    task_state: TaskState,
+    pub(crate) task_state: TaskState,
     /// The campaign's id.
     #[schema(example = 1)]
     campaign_id: i64,
@@ -74,9 +74,9 @@ pub(crate) struct ContactTask {
     campaign_state: CampaignState,
     /// The contact's state: `ready` (it waits), `leased` (it is about to be dialed, or in a call) or `done` (finished).
     #[schema(example = "ready")]
-    state: &'static str,
+    pub(crate) state: &'static str,
     /// The earliest time of the next attempt.
-    due_at: Utc,
+    pub(crate) due_at: Utc,
     /// Number of attempts made so far.
     #[schema(example = 1)]
     attempts_made: u32,
@@ -84,7 +84,7 @@ pub(crate) struct ContactTask {
     last_outcome: Option<Outcome>,
     /// The state in words.
     #[schema(example = "waits for its calling hours until 2026-11-20T13:00:00Z")]
-    explanation: String,
+    pub(crate) explanation: String,
 }
 
 /// The reasons why a contact was or was not dialed.
@@ -148,7 +148,7 @@ pub(crate) async fn why(
 }
 
 impl ContactTask {
-    fn new(row: ContactTaskRow, last: Option<&DecisionRow>, on_list: bool, now: Wall) -> Self {
+    pub(crate) fn new(row: ContactTaskRow, last: Option<&DecisionRow>, on_list: bool, now: Wall) -> Self {
         Self {
             explanation: explanation(&row, last, on_list, now),
             task_id: row.task.0,

@@ -1,7 +1,8 @@
 //! Creates tasks: one, or a batch of which all or none are created.
 
 use super::super::check::{self, Faults, NUMBERS_MAX};
-use super::super::extract::JsonAndBytes;
+use super::super::explain::dry_run::{DryRun, Planned, dry_run};
+use super::super::extract::{JsonAndBytes, Query};
 use super::super::problem::{ApiResult, Problem};
 use super::super::words::Utc;
 use super::super::{ApiState, Caller};
@@ -13,6 +14,7 @@ use crate::store::{CampaignRow, NewTask, NewTaskContacts, StoreError, TaskRow};
 use axum::Json as Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use paceline_core::campaign::settings::CampaignSettings;
 use paceline_core::campaign::{CampaignState, TaskState};
 use paceline_core::contact::ContactNumber;
@@ -66,6 +68,16 @@ pub(crate) struct CreateTasks {
     tasks: Vec<CreateTask>,
 }
 
+/// The query.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CreateQuery {
+    /// `true`: nothing is created. The answer is what would become of the task.
+    #[param(default = false)]
+    dry_run: Option<bool>,
+}
+
 /// A task that was created.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct CreatedTask {
@@ -96,21 +108,79 @@ pub(crate) struct CreatedTasks {
 /// in the task too. GET /api/v1/tasks/{id} shows the progress, and the job `preparing` of GET /api/v1/jobs shows failures. If a
 /// number cannot be dialed, `errors` lists every such number by its place, and nothing is created. Send an `Idempotency-Key` to make
 /// a repeated request safe: the same key and body returns the task that the first request created.
+///
+/// With `dry_run=true` nothing is created: the gate is asked about every contact, and the answer says how many would be skipped and
+/// why, how many must wait, and how many may be called in each hour of the week to come. The `Idempotency-Key` is not read then. There
+/// can be one dry run at a time. Of a list that takes longer than 25 s (some millions of contacts) it tells the first part. A dry run
+/// of a `number_pool` needs a key that may see numbers, because it tells whether a number is on a list.
 #[utoipa::path(post, path = "/tasks", operation_id = "create_task", tag = "tasks", request_body = CreateTask,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Any text that is new for each new request, such as a UUID.")),
-    responses((status = 201, body = CreatedTask), (status = 409, description = "The campaign cannot take tasks")))]
+    params(CreateQuery,
+        ("Idempotency-Key" = Option<String>, Header, description = "Any text that is new for each new request, such as a UUID.")),
+    responses((status = 201, body = CreatedTask), (status = 200, body = DryRun, description = "With `dry_run=true`"),
+        (status = 409, description = "The campaign cannot take tasks")))]
 pub(crate) async fn create(
     State(state): State<ApiState>,
     caller: Caller,
     headers: HeaderMap,
+    Query(query): Query<CreateQuery>,
     JsonAndBytes(input, bytes): JsonAndBytes<CreateTask>,
-) -> ApiResult<(StatusCode, Body<CreatedTask>)> {
+) -> ApiResult<Response> {
+    if query.dry_run == Some(true) {
+        return Ok(Body(try_out(&state, caller, input).await?).into_response());
+    }
     let idempotency = Idempotency::read(&headers, caller, "task", &bytes)?;
     let mut created = create_all(&state, vec![input], &[""], idempotency).await?;
     let task = created
         .pop()
         .ok_or_else(|| Problem::internal(anyhow::anyhow!("no task was created")))?;
-    Ok((StatusCode::CREATED, Body(task)))
+    Ok((StatusCode::CREATED, Body(task)).into_response())
+}
+
+/// Answers what would become of the task. Creates nothing, not even the campaign of tasks that name none.
+async fn try_out(state: &ApiState, caller: Caller, input: CreateTask) -> ApiResult<DryRun> {
+    if input.number_pool.is_some() {
+        caller.must_see_numbers()?;
+    }
+    let mut plan = Plan {
+        creates_campaign: false,
+        ..Plan::default()
+    };
+    plan.add(state, input, "", None).await?;
+    plan.complain()?;
+    let (Some(task), Some(campaign)) = (plan.tasks.pop(), plan.campaigns.into_values().next()) else {
+        return Err(Problem::internal(anyhow::anyhow!(
+            "the task has no fault, and is not planned"
+        )));
+    };
+    let contacts = match task.contacts {
+        NewTaskContacts::List(list) => {
+            if state.store.contact_list(list).await?.is_none() || state.store.count_contacts(list).await? == 0
+            {
+                return Err(no_list(""));
+            }
+            Planned::List(list)
+        }
+        NewTaskContacts::Numbers(numbers) => {
+            Planned::Numbers(numbers.into_iter().map(|number| number.number).collect())
+        }
+    };
+    let duplicates = plan.duplicates.first().copied().unwrap_or(0);
+    dry_run(
+        state,
+        &campaign,
+        contacts,
+        duplicates,
+        task.start_at,
+        notes(&campaign),
+    )
+    .await
+}
+
+fn no_list(path: &str) -> Problem {
+    Problem::field(
+        format!("{path}/contact_list_id"),
+        "there is no such contact list, or nobody is in it",
+    )
 }
 
 /// Create several tasks.
@@ -166,10 +236,7 @@ async fn create_all(
         }
         Err(StoreError::EmptyList { index }) => {
             let path = paths.get(index).copied().unwrap_or_default();
-            return Err(Problem::field(
-                format!("{path}/contact_list_id"),
-                "there is no such contact list, or nobody is in it",
-            ));
+            return Err(no_list(path));
         }
         other => other?,
     };
@@ -191,8 +258,9 @@ async fn create_all(
 }
 
 /// The tasks to be stored, and all of their faults.
-#[derive(Default)]
 struct Plan {
+    /// The campaign of tasks that name none is made if there is none.
+    creates_campaign: bool,
     tasks: Vec<NewTask>,
     /// For each task: numbers that came more than once.
     duplicates: Vec<u64>,
@@ -200,6 +268,20 @@ struct Plan {
     faults: Faults,
     numbers: usize,
     numbers_bad: usize,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            creates_campaign: true,
+            tasks: Vec::new(),
+            duplicates: Vec::new(),
+            campaigns: BTreeMap::new(),
+            faults: Faults::default(),
+            numbers: 0,
+            numbers_bad: 0,
+        }
+    }
 }
 
 impl Plan {
@@ -260,7 +342,8 @@ impl Plan {
         let row = match id.map(CampaignId) {
             Some(id) if self.campaigns.contains_key(&id) => return Ok(Some(id)),
             Some(id) => state.store.campaign(id).await?,
-            None => Some(default_campaign(state).await?),
+            None if self.creates_campaign => Some(default_campaign(state).await?),
+            None => Some(existing_default(state).await?),
         };
         let Some(row) = row else {
             let detail = "there is no such campaign; GET /api/v1/campaigns lists them";
@@ -373,6 +456,16 @@ async fn in_all(state: &ApiState, row: &TaskRow, taken: u64) -> ApiResult<u64> {
         | TaskState::Completed
         | TaskState::Cancelled => Ok(taken),
     }
+}
+
+/// The campaign of tasks that name none, which is not created here.
+async fn existing_default(state: &ApiState) -> ApiResult<CampaignRow> {
+    let found = state.store.campaign_by_name(DEFAULT_CAMPAIGN).await?;
+    found.ok_or_else(|| {
+        Problem::conflict(
+            "The task names no campaign, and there is none called `default` yet whose rules could be asked. Name one in `campaign_id`.",
+        )
+    })
 }
 
 /// The campaign of tasks that name no campaign. The first such task creates it as a draft with all trunks.

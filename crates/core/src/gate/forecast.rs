@@ -24,7 +24,9 @@ const HOUR_MS: i64 = 3_600_000;
 /// How far ahead a decision may look, and one day more.
 const SEARCH: Duration = Duration::from_secs(401 * 86_400);
 /// Groups that are kept. Contacts of further groups are asked about one by one, which takes longer.
-const GROUPS_MAX: usize = 4_096;
+const GROUPS_MAX: usize = 8_192;
+/// Groups that are kept beside them for consents that expire within the forecast: every contact may have an end of its own.
+const EXPIRING_MAX: usize = 4_096;
 
 /// A forecast in the making.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct Forecast {
     caps_begin: bool,
     places: BTreeMap<Alike, usize>,
     groups: Vec<Group>,
+    /// How many of the groups have consents that expire.
+    expiring: usize,
     totals: ForecastReport,
     skipped: BTreeMap<ReasonKey, ForecastReason>,
     waiting: BTreeMap<ReasonKey, ForecastReason>,
@@ -134,6 +138,7 @@ impl Forecast {
             from,
             places: BTreeMap::new(),
             groups: Vec::new(),
+            expiring: 0,
             totals: ForecastReport {
                 hours: hours.collect(),
                 ..ForecastReport::default()
@@ -307,13 +312,19 @@ impl Forecast {
         if let Some(found) = self.places.get(alike) {
             return Some(*found);
         }
-        if self.groups.len() >= GROUPS_MAX {
+        let expires = alike.consents.iter().any(|consent| consent.expires_at.is_some());
+        let full = match expires {
+            true => self.expiring >= EXPIRING_MAX,
+            false => self.groups.len() - self.expiring >= GROUPS_MAX,
+        };
+        if full {
             return None;
         }
         let mut facts = *facts;
         facts.contact.consents = &alike.consents;
         let (verdict, open, decided_until) = self.open_hours(call, &facts);
         let index = self.groups.len();
+        self.expiring += usize::from(expires);
         self.groups.push(Group {
             open,
             decided_until,

@@ -2,9 +2,9 @@
 //! their contacts.
 
 use super::{DEFER_BUCKETS, Decided, Due, Lease, Over};
-use crate::db::{Row, Tx, args};
+use crate::db::{Row, Rows, Tx, args};
 use crate::error::DbError;
-use crate::facts::{Judgement, localities};
+use crate::facts::{Judgement, closed, localities};
 use crate::outside::{Checked, checked};
 use paceline_core::gate::{GateStage, GateVerdict, Locality, Policy};
 use paceline_core::ids::TaskId;
@@ -37,14 +37,14 @@ impl Lease<'_> {
         task: TaskId,
         buckets: Vec<Bucket>,
     ) -> Result<Vec<Bucket>, DbError> {
-        let (mut open, mut closed) = (Vec::with_capacity(buckets.len()), Vec::new());
+        let (mut open, mut waiting) = (Vec::with_capacity(buckets.len()), Vec::new());
         for bucket in buckets {
-            match self.closed(&bucket) {
-                Some((until, decision)) => closed.push((bucket, until, decision)),
+            match closed(self.policy, self.now, &bucket.localities, Judgement::of) {
+                Some((until, decision)) => waiting.push((bucket, until, decision)),
                 None => open.push(bucket),
             }
         }
-        self.defer_buckets(tx, task, closed).await?;
+        self.defer_buckets(tx, task, waiting).await?;
         Ok(open)
     }
 
@@ -86,29 +86,12 @@ impl Lease<'_> {
         Ok(())
     }
 
-    /// The decision over a bucket in whose places it is no time to call, and its end: the first at which one of its numbers may
-    /// be called.
-    fn closed(&self, bucket: &Bucket) -> Option<(Wall, Judgement)> {
-        let call = self.policy.call(self.now, self.ring_timeout());
-        let mut first: Option<(Wall, Judgement)> = None;
-        for locality in &bucket.localities {
-            let decision = self.policy.rules().closed(&call, locality)?;
-            let GateVerdict::Defer { until_ms } = decision.verdict else {
-                return None;
-            };
-            if first.as_ref().is_none_or(|(until, _)| until_ms < *until) {
-                first = Some((until_ms, Judgement::of(&decision)));
-            }
-        }
-        first
-    }
-
     pub(super) async fn checked(&self, tx: &mut Tx, due: &[Due]) -> Result<Option<Checked>, DbError> {
         if !self.suppression().outside_check {
             return Ok(None);
         }
         let numbers: Vec<_> = due.iter().map(|due| &due.lead.number).collect();
-        checked(tx, &numbers).await.map(Some)
+        checked(Rows::In(tx), &numbers).await.map(Some)
     }
 
     /// The outside check is asked about contacts in the order of the lease. If it has answered for none of the first ones, the

@@ -1,7 +1,7 @@
 //! Chooses another number of a contact, if the first one is on a list.
 
 use super::{Due, Lease};
-use crate::db::Tx;
+use crate::db::{Rows, Tx};
 use crate::error::DbError;
 use crate::suppression::{NumberFacts, numbers_of};
 use paceline_core::suppression::Listed;
@@ -22,7 +22,7 @@ impl Lease<'_> {
             }
         }
         let contacts = doubtful.iter().map(|due| due.lead.contact);
-        let mut numbers = numbers_of(tx, &self.lists, contacts, self.now).await?;
+        let mut numbers = numbers_of(Rows::In(tx), &self.lists, contacts, self.now).await?;
         for due in doubtful {
             let numbers = numbers.remove(&due.lead.contact).unwrap_or_default();
             let refuses = |facts: &NumberFacts| self.suppression().refuses(&facts.listed);

@@ -1,9 +1,8 @@
-//! The lists that hold the numbers of contacts: do-not-call entries, read in the caller's transaction, and the suppression lists
-//! in memory.
+//! The lists that hold the numbers of contacts: do-not-call entries, and the suppression lists in memory.
 
 use super::Lists;
 use crate::bulk_statement::BulkStatement;
-use crate::db::{Arg, Tx};
+use crate::db::{Arg, Rows};
 use crate::error::DbError;
 use paceline_core::ids::ContactId;
 use paceline_core::number::E164;
@@ -31,14 +30,14 @@ pub(crate) static NUMBERS: BulkStatement = BulkStatement::new(
 
 /// The numbers of these contacts in the order in which they are dialed.
 pub(crate) async fn numbers_of(
-    tx: &mut Tx,
+    mut from: Rows<'_>,
     lists: &Lists,
     contacts: impl Iterator<Item = ContactId>,
     now: Wall,
 ) -> Result<BTreeMap<ContactId, Vec<NumberFacts>>, DbError> {
     let contacts: Vec<Arg<'_>> = contacts.map(|contact| Arg::from(contact.0)).collect();
     let mut found: BTreeMap<ContactId, Vec<NumberFacts>> = BTreeMap::new();
-    for row in NUMBERS.rows(tx, &contacts).await? {
+    for row in from.bulk(&NUMBERS, &contacts).await? {
         let number = row.number(1)?;
         let numbers = found.entry(ContactId(row.get(0)?)).or_default();
         if numbers.last().is_none_or(|last| last.number != number) {

@@ -6,7 +6,7 @@
 use super::reopen::{Held, TasksToDial, open, reopen_numbers};
 use crate::Store;
 use crate::bulk_statement::BulkStatement;
-use crate::db::{Dialect, Row, Tx, args};
+use crate::db::{Dialect, Row, Rows, Tx, args};
 use crate::error::{DbError, StoreError};
 use crate::facts::ids;
 use crate::suppression::{Lists, numbers_of};
@@ -231,7 +231,7 @@ async fn allowed(
     now: Wall,
 ) -> Result<BTreeSet<ContactId>, DbError> {
     let contacts = held.iter().map(|(held, _)| held.contact);
-    let numbers = numbers_of(tx, lists, contacts, now).await?;
+    let numbers = numbers_of(Rows::In(tx), lists, contacts, now).await?;
     let is_allowed = numbers.into_iter().filter(|(_, numbers)| {
         let mut numbers = numbers.iter();
         numbers.any(|number| suppression.refuses(&number.listed).is_none())

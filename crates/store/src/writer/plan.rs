@@ -4,7 +4,7 @@ use super::apply::Answer;
 use super::batch::Prepare;
 use super::suppressed::{Suppressed, suppressed};
 use crate::bulk_statement::BulkStatement;
-use crate::db::{Arg, Row, Tx, args};
+use crate::db::{Arg, Row, Rows, Tx, args};
 use crate::error::DbError;
 use crate::facts::{Callee, Case, Histories, Past, add_tags, callee_columns, histories};
 use crate::lease::{Decided, Over, SETTLE};
@@ -167,10 +167,10 @@ pub(super) async fn plan<'a>(
         let reads_tags = policies.get(key)?.rules().reads_tags();
         reads_tags.then_some((key.1, &mut facts.callee))
     });
-    add_tags(tx, read_tags).await?;
+    add_tags(Rows::In(tx), read_tags).await?;
     let called = prepares.iter().map(|prepare| &prepare.attempt.lead);
     let called = called.map(|lead| (lead.contact, &lead.number));
-    plan.histories = histories(tx, called).await?;
+    plan.histories = histories(Rows::In(tx), called).await?;
     let suppressed = suppressed(tx, prepares, &facts, lists).await?;
     let mut to_check = Vec::new();
     for prepare in prepares {
@@ -179,7 +179,7 @@ pub(super) async fn plan<'a>(
         }
     }
     if !to_check.is_empty() {
-        plan.outside = checked(tx, &to_check).await?;
+        plan.outside = checked(Rows::In(tx), &to_check).await?;
     }
     for prepare in prepares {
         // Removed from the map, so that a second attempt at the same contact finds nothing and is refused.

@@ -2,7 +2,7 @@
 
 use super::batch::Prepare;
 use super::plan::Facts;
-use crate::db::Tx;
+use crate::db::{Rows, Tx};
 use crate::error::DbError;
 use crate::suppression::{Lists, numbers_of};
 use paceline_core::ids::{ContactId, TaskId};
@@ -46,7 +46,7 @@ pub(super) async fn suppressed(
         return Ok(BTreeMap::new());
     };
     let contacts = doubtful.iter().map(|(lead, ..)| lead.contact);
-    let numbers = numbers_of(tx, lists, contacts, now).await?;
+    let numbers = numbers_of(Rows::In(tx), lists, contacts, now).await?;
     let mut suppressed = BTreeMap::new();
     for (lead, settings, certain, _) in doubtful {
         let numbers = numbers.get(&lead.contact).map(Vec::as_slice).unwrap_or_default();
