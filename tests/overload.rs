@@ -24,6 +24,7 @@ use paceline_core::input::AgentRequest;
 use paceline_core::live::Idle;
 use paceline_runtime::wakings;
 use paceline_sim::SimConfig;
+use std::fmt;
 use std::time::{Duration, Instant};
 use support::{Db, number, until};
 
@@ -40,8 +41,7 @@ struct Scale {
     agents: u32,
     contacts: u32,
     speed: f64,
-    /// Rates are measured over so long. After a trouble all agents begin at once, and then finish at once: it must hold some calls
-    /// of each agent's.
+    /// Rates are measured over so long. It must hold some calls of each agent's.
     window: Duration,
     /// And is back after the end of each trouble within so long.
     back_within: Duration,
@@ -104,8 +104,26 @@ struct Centre {
     campaign: CampaignId,
     agents: Vec<AgentId>,
     scale: Scale,
-    /// Attempts in each window before any trouble.
-    full_rate: f64,
+    /// Before any trouble.
+    full: Load,
+}
+
+/// How much is dialed.
+#[derive(Clone, Copy, Default)]
+struct Load {
+    attempts_per_s: f64,
+    /// The mean number of attempts that had not ended.
+    in_flight: f64,
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:.1} attempts/s, {:.0} in flight",
+            self.attempts_per_s, self.in_flight
+        )
+    }
 }
 
 impl Centre {
@@ -194,7 +212,7 @@ impl Centre {
             campaign,
             agents,
             scale,
-            full_rate: 0.0,
+            full: Load::default(),
         };
         for agent in &centre.agents {
             let log_in = AgentRequest::LogIn {
@@ -216,12 +234,20 @@ impl Centre {
         self.db.count("SELECT count(*) FROM attempts").await
     }
 
-    /// Attempts in one window.
-    async fn rate(&self) -> f64 {
+    /// One window of dialing.
+    async fn load(&self) -> Load {
         let (before, from) = (self.attempts().await, Instant::now());
-        tokio::time::sleep(self.scale.window).await;
+        let (mut in_flight, mut samples) = (0, 0);
+        while from.elapsed() < self.scale.window {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            in_flight += u32::try_from(self.dialer.busy().0).unwrap();
+            samples += 1;
+        }
         let made = u32::try_from(self.attempts().await - before).unwrap();
-        f64::from(made) * self.scale.window.as_secs_f64() / from.elapsed().as_secs_f64()
+        Load {
+            attempts_per_s: f64::from(made) / from.elapsed().as_secs_f64(),
+            in_flight: f64::from(in_flight) / f64::from(samples),
+        }
     }
 
     /// Until calls end as often as they begin.
@@ -231,13 +257,15 @@ impl Centre {
             self.dialer.busy().1 >= self.agents.len() && self.dialer.busy().0 >= half / 2
         })
         .await;
-        let first = self.rate().await;
-        self.full_rate = self.rate().await;
-        println!(
-            "full rate: {:.1} attempts/s",
-            self.full_rate / self.scale.window.as_secs_f64()
+        let first = self.load().await;
+        self.full = self.load().await;
+        println!("full: {}", self.full);
+        let window = self.scale.window.as_secs_f64();
+        assert!(
+            self.full.attempts_per_s * window >= 5.0,
+            "{first} and then {}",
+            self.full
         );
-        assert!(self.full_rate >= 5.0, "{first} and then {}", self.full_rate);
     }
 
     /// While the store stands still an agent's requests are answered, and everybody is told what is wrong.
@@ -292,16 +320,20 @@ impl Centre {
             !self.store.cannot_write() && self.metrics.render().contains("\npaceline_store_failing 0")
         })
         .await;
-        let rate = self.rate().await;
-        let second = self.scale.window.as_secs_f64();
-        println!(
-            "{what}: every agent had a call after {took:.1} s; then {:.1} attempts/s",
-            rate / second
-        );
+        let load = self.load().await;
+        let since = over.elapsed().as_secs_f64();
+        let made = u32::try_from(self.attempts().await - before).unwrap();
+        let after = Load {
+            attempts_per_s: f64::from(made) / since,
+            ..load
+        };
+        println!("{what}: every agent had a call after {took:.1} s; {after}");
+        let least = self.scale.least;
         assert!(
-            rate >= self.full_rate * self.scale.least,
-            "{what}: {rate} in a window where there were {}",
-            self.full_rate
+            after.attempts_per_s >= self.full.attempts_per_s * least
+                && after.in_flight >= self.full.in_flight * least,
+            "{what}: {after}; before: {}",
+            self.full
         );
     }
 

@@ -370,21 +370,6 @@ impl Tx {
         Ok(())
     }
 
-    /// On PostgreSQL, has the rest of this transaction find rows by their keys through an index. Call it before statements that look
-    /// up many keys in tables that grow: PostgreSQL keeps the plan that it made while the tables were small, and without statistics it
-    /// overestimates an index, so it read a whole table for every 256 rows of a file (measured on 15: 300,000 rows took 47 s instead
-    /// of 6 s). SQLite has no other way than an index.
-    pub(crate) async fn find_by_index(&mut self) -> Result<(), DbError> {
-        match self.dialect() {
-            Dialect::Sqlite => Ok(()),
-            Dialect::Postgres => {
-                let settings = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off; \
-                    SET LOCAL plan_cache_mode = force_custom_plan";
-                self.control("", settings).await
-            }
-        }
-    }
-
     /// Runs a statement. Returns the number of changed rows.
     pub(crate) async fn run(
         &mut self,

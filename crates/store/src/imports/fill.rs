@@ -255,7 +255,6 @@ async fn fill_slice(
     (after, last): (i64, i64),
 ) -> Result<TasksToDial, Stop> {
     lock_list(tx, list).await?;
-    tx.find_by_index().await?;
     let mut changed = look_at_tasks(tx, id, (after, last)).await?;
     let rows = tx.rows(SLICE, args![id.0, after, last]).await?;
     let fills = rows.iter().map(Fill::read).collect::<Result<Vec<_>, _>>()?;

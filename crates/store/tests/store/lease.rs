@@ -1,5 +1,6 @@
 //! Leasing, giving back and recovery.
 
+use crate::imports::read_whole;
 use crate::support::{Db, NOW, asked, ended, found, later, leg_ended, number, numbers, rules, until};
 use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::campaign::hours::{CallingHours, CallingWindow};
@@ -13,6 +14,7 @@ use paceline_core::input::{LastCall, Prepared};
 use paceline_core::outcome::Outcome;
 use paceline_core::pbx::{EndedBy, LegEnd, Progress};
 use paceline_core::time::Wall;
+use paceline_lab::Postgres;
 use paceline_store::{ContactState, NewContact, NewTaskContacts, RunningTasks};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -38,6 +40,30 @@ pub(crate) async fn contacts_are_leased_in_due_order(db: &Db) {
     assert_eq!(
         (last.next_due, campaign.lease(10, later(6)).await.leads.len()),
         (None, 0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_leases_by_index_although_the_tables_were_empty_at_first() {
+    const CONTACTS: u32 = 6_000;
+    let server = Postgres::start().unwrap();
+    let db = Db::postgres(&server).await;
+    let campaign = db.campaign("c").await;
+    campaign.task(&numbers(20)).await;
+    for _ in 0..20 {
+        campaign.lease(1, NOW).await;
+    }
+    let many: Vec<_> = (20..CONTACTS).map(number).collect();
+    campaign.task(&many).await;
+    let mut leased = 0;
+    for second in 0..40 {
+        leased += campaign.lease(10, later(second)).await.leads.len();
+    }
+    assert_eq!(leased, 400);
+    let read_whole = read_whole(&db).await;
+    assert!(
+        read_whole < i64::from(8 * CONTACTS),
+        "{read_whole} rows were read, a whole table at a time"
     );
 }
 
