@@ -287,7 +287,7 @@ async fn insert_contacts(
             Belongs::To(_) | Belongs::Unclear(_) => continue,
         }
         let mut contact = contact.clone();
-        added.numbers_left += owners.claim(Owner::New(new.len()), &mut contact) as u64;
+        added.numbers_left += owners.claim_new(Owner::New(new.len()), &mut contact) as u64;
         let attributes = serde_json::to_string(attributes).map_err(|_| DbError::decode("attribute"))?;
         new.push((contact, attributes));
     }

@@ -1,8 +1,9 @@
 //! Finds the contact of a list that a record belongs to, and fills the contact from the record. Imports and the API use it.
 //!
 //! A record is matched by its external id, if it has one, and by its first number. Its other numbers are not compared,
-//! because many people give the number of their office. A record fills empty fields and replaces nothing, so the first
-//! record wins.
+//! because many people give the number of their office. For the same reason a record without an external id whose first
+//! number is a further number of another contact is refused: the two may be colleagues. A record fills empty fields and
+//! replaces nothing, so the first record wins.
 
 use super::{CONSENTS_MAX, Contact, ExternalId, NUMBERS_MAX, TAGS_MAX};
 use std::collections::BTreeMap;
@@ -31,24 +32,41 @@ pub enum Unclear {
         "its number is that of a contact of the list that has another external id: a number can be called for one contact only"
     )]
     OtherExternalId,
+    /// The record's first number is a further number of the contact that has it.
+    #[error(
+        "its number is a further number of another contact of the list, so it can be the same person or a colleague: give both rows \
+         one external id, or give this row another number first"
+    )]
+    FurtherNumber,
+}
+
+/// The contact that has a record's first number.
+#[derive(Clone, Copy, Debug)]
+pub struct ByNumber<'a, C> {
+    /// The contact.
+    pub contact: C,
+    /// Its external id.
+    pub external_id: Option<&'a ExternalId>,
+    /// True if the number is also this contact's first number.
+    pub is_first: bool,
 }
 
 /// Finds the contact that a record belongs to. `external_id` is the record's. `by_external_id` is the contact with that id.
-/// `by_number` is the contact with the record's first number, and that contact's external id.
+/// `by_number` is the contact with the record's first number.
 pub fn belongs<C: PartialEq>(
     external_id: Option<&ExternalId>,
     by_external_id: Option<C>,
-    by_number: Option<(C, Option<&ExternalId>)>,
+    by_number: Option<ByNumber<'_, C>>,
 ) -> Belongs<C> {
+    let has_another = |has: Option<&ExternalId>| has.is_some() && external_id.is_some() && has != external_id;
     match (by_external_id, by_number) {
         (None, None) => Belongs::Nobody,
         (Some(contact), None) => Belongs::To(contact),
-        (Some(one), Some((other, _))) if one == other => Belongs::To(one),
+        (Some(one), Some(other)) if one == other.contact => Belongs::To(one),
         (Some(_), Some(_)) => Belongs::Unclear(Unclear::TwoContacts),
-        (None, Some((_, Some(has)))) if external_id.is_some_and(|id| id != has) => {
-            Belongs::Unclear(Unclear::OtherExternalId)
-        }
-        (None, Some((contact, _))) => Belongs::To(contact),
+        (None, Some(other)) if has_another(other.external_id) => Belongs::Unclear(Unclear::OtherExternalId),
+        (None, Some(other)) if !other.is_first => Belongs::Unclear(Unclear::FurtherNumber),
+        (None, Some(other)) => Belongs::To(other.contact),
     }
 }
 
@@ -126,25 +144,50 @@ mod tests {
         ExternalId::new(text).unwrap()
     }
 
+    fn first_of(contact: u8, external_id: Option<&ExternalId>) -> ByNumber<'_, u8> {
+        ByNumber {
+            contact,
+            external_id,
+            is_first: true,
+        }
+    }
+
     #[test]
     fn a_record_belongs_to_the_contact_with_its_external_id_or_its_first_number() {
         let x = id("x");
         assert_eq!(belongs::<u8>(None, None, None), Belongs::Nobody);
         assert_eq!(belongs(Some(&x), Some(1), None), Belongs::To(1));
-        assert_eq!(belongs(Some(&x), Some(1), Some((1, Some(&x)))), Belongs::To(1));
-        assert_eq!(belongs(Some(&x), None, Some((1, None))), Belongs::To(1));
-        assert_eq!(belongs(None, None, Some((1, Some(&x)))), Belongs::To(1));
+        assert_eq!(
+            belongs(Some(&x), Some(1), Some(first_of(1, Some(&x)))),
+            Belongs::To(1)
+        );
+        assert_eq!(belongs(Some(&x), None, Some(first_of(1, None))), Belongs::To(1));
+        assert_eq!(belongs(None, None, Some(first_of(1, Some(&x)))), Belongs::To(1));
+    }
+
+    #[test]
+    fn a_record_belongs_to_no_contact_by_a_further_number_alone() {
+        let x = id("x");
+        let office = |external_id| ByNumber {
+            is_first: false,
+            ..first_of(1, external_id)
+        };
+        let unclear = Belongs::Unclear(Unclear::FurtherNumber);
+        assert_eq!(belongs(None, None, Some(office(None))), unclear);
+        assert_eq!(belongs(None, None, Some(office(Some(&x)))), unclear);
+        assert_eq!(belongs(Some(&x), None, Some(office(None))), unclear);
+        assert_eq!(belongs(Some(&x), Some(1), Some(office(Some(&x)))), Belongs::To(1));
     }
 
     #[test]
     fn a_record_that_matches_two_contacts_belongs_to_neither() {
         let (x, y) = (id("x"), id("y"));
         assert_eq!(
-            belongs(Some(&x), Some(1), Some((2, None))),
+            belongs(Some(&x), Some(1), Some(first_of(2, None))),
             Belongs::Unclear(Unclear::TwoContacts)
         );
         assert_eq!(
-            belongs(Some(&x), None, Some((2, Some(&y)))),
+            belongs(Some(&x), None, Some(first_of(2, Some(&y)))),
             Belongs::Unclear(Unclear::OtherExternalId)
         );
     }

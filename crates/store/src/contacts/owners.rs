@@ -4,7 +4,7 @@
 use crate::bulk_statement::BulkStatement;
 use crate::db::{Arg, Dialect, Tx, args};
 use crate::error::{DbError, Stop, StoreError};
-use paceline_core::contact::merge::{Belongs, belongs};
+use paceline_core::contact::merge::{Belongs, ByNumber, belongs};
 use paceline_core::contact::{Contact, ExternalId};
 use paceline_core::ids::{ContactId, ContactListId, ImportId};
 use paceline_core::number::E164;
@@ -22,7 +22,8 @@ pub(crate) enum Owner {
 /// The numbers and external ids of a list that matter for the new contacts.
 #[derive(Debug, Default)]
 pub(crate) struct Owners {
-    numbers: HashMap<E164, Owner>,
+    /// The second value is true for an owner's first number.
+    numbers: HashMap<E164, (Owner, bool)>,
     external_ids: HashMap<ExternalId, Owner>,
     ids_of: HashMap<Owner, ExternalId>,
 }
@@ -31,7 +32,7 @@ pub(crate) struct Owners {
 static NUMBERS: BulkStatement = BulkStatement::new(
     3,
     "WITH v(import_id, list_id, number) AS (VALUES {rows}) \
-     SELECT n.number, n.contact_id, coalesce(c.external_id, f.external_id) \
+     SELECT n.number, n.contact_id, coalesce(c.external_id, f.external_id), n.position \
      FROM v JOIN contact_numbers n ON n.number = v.number AND n.list_id = v.list_id \
        JOIN contacts c ON c.id = n.contact_id \
        LEFT JOIN import_fills f ON f.import_id = v.import_id AND f.contact_id = n.contact_id \
@@ -79,7 +80,6 @@ impl Owners {
         import: Option<ImportId>,
         contacts: impl Iterator<Item = &'a Contact> + Clone,
     ) -> Result<Self, DbError> {
-        tx.find_by_index().await?;
         let import = import.map_or(0, |import| import.0);
         let mut owners = Self::default();
         let mut numbers: Vec<&str> = contacts
@@ -98,7 +98,8 @@ impl Owners {
             if let Some(id) = row.get::<Option<String>>(2)? {
                 owners.ids_of.insert(owner, read_id(&id)?);
             }
-            owners.numbers.insert(row.number(0)?, owner);
+            let is_first = row.get::<i64>(3)? == 0;
+            owners.numbers.insert(row.number(0)?, (owner, is_first));
         }
         let ids: Vec<&str> = contacts
             .filter_map(|c| c.external_id.as_ref().map(ExternalId::as_str))
@@ -117,17 +118,32 @@ impl Owners {
         let id = contact.external_id.as_ref();
         let by_id = id.and_then(|id| self.external_ids.get(id)).copied();
         let first = contact.numbers.first();
-        let by_number = first.and_then(|n| self.numbers.get(&n.number)).copied();
-        belongs(id, by_id, by_number.map(|owner| (owner, self.ids_of.get(&owner))))
+        let by_number = first.and_then(|n| self.numbers.get(&n.number));
+        let by_number = by_number.map(|&(owner, is_first)| ByNumber {
+            contact: owner,
+            external_id: self.ids_of.get(&owner),
+            is_first,
+        });
+        belongs(id, by_id, by_number)
     }
 
-    /// Registers a contact's numbers and external id for `owner`. Removes the numbers that another owner has from
+    /// Registers the numbers and the external id of a new contact. Removes the numbers that another contact has from
     /// `contact`, and returns how many.
-    pub(crate) fn claim(&mut self, owner: Owner, contact: &mut Contact) -> usize {
+    pub(crate) fn claim_new(&mut self, owner: Owner, contact: &mut Contact) -> usize {
+        let left_out = self.claim_further(owner, contact);
+        if let Some(first) = contact.numbers.first() {
+            self.numbers.insert(first.number.clone(), (owner, true));
+        }
+        left_out
+    }
+
+    /// As [`Owners::claim_new`], for a record of a contact that has a first number already.
+    pub(crate) fn claim_further(&mut self, owner: Owner, contact: &mut Contact) -> usize {
         let before = contact.numbers.len();
-        contact
-            .numbers
-            .retain(|n| *self.numbers.entry(n.number.clone()).or_insert(owner) == owner);
+        contact.numbers.retain(|n| {
+            let entry = self.numbers.entry(n.number.clone());
+            entry.or_insert((owner, false)).0 == owner
+        });
         if let Some(id) = &contact.external_id
             && !self.ids_of.contains_key(&owner)
         {

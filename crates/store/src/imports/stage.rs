@@ -312,9 +312,12 @@ fn sort(rows: Vec<StagedContact>, owners: &mut Owners) -> Sorted {
         ..Sorted::default()
     };
     for mut row in rows {
-        let owner = match owners.whose(&row.contact) {
-            Belongs::Nobody => Owner::New(sorted.new.len()),
-            Belongs::To(owner) => owner,
+        let (owner, left_out) = match owners.whose(&row.contact) {
+            Belongs::Nobody => {
+                let owner = Owner::New(sorted.new.len());
+                (owner, owners.claim_new(owner, &mut row.contact))
+            }
+            Belongs::To(owner) => (owner, owners.claim_further(owner, &mut row.contact)),
             Belongs::Unclear(why) => {
                 sorted.rejects.push(StagedReject {
                     line: row.line,
@@ -324,7 +327,7 @@ fn sort(rows: Vec<StagedContact>, owners: &mut Owners) -> Sorted {
                 continue;
             }
         };
-        sorted.numbers_left += owners.claim(owner, &mut row.contact);
+        sorted.numbers_left += left_out;
         match owner {
             Owner::Stored(id) => sorted.fills.entry(id).or_default().push(row),
             Owner::New(place) => match sorted.new.get_mut(place) {

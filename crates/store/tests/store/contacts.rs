@@ -231,9 +231,10 @@ pub(crate) async fn rows_of_a_contact_add_to_it_and_a_row_of_two_contacts_is_ref
             "apart: {apart}"
         );
         let lines: Vec<u64> = refused.iter().map(|(line, _)| *line).collect();
-        assert_eq!(lines, [6, 7], "apart: {apart}");
+        assert_eq!(lines, [6, 7, 9], "apart: {apart}");
         assert!(refused[0].1.contains("another external id"), "{}", refused[0].1);
         assert!(refused[1].1.contains("that of another"), "{}", refused[1].1);
+        assert!(refused[2].1.contains("a further number"), "{}", refused[2].1);
         let import = db.store.imports(None, 1).await.unwrap().remove(0);
         assert_eq!(
             (
@@ -243,12 +244,12 @@ pub(crate) async fn rows_of_a_contact_add_to_it_and_a_row_of_two_contacts_is_ref
                 import.filled,
                 import.numbers_left
             ),
-            (Some(3), 0, 2, Some(0), 2),
+            (Some(3), 0, 3, Some(0), 2),
             "apart: {apart}"
         );
         assert_eq!(
             db.store.import_rejects(import.id, None, 9).await.unwrap().len(),
-            2
+            3
         );
     }
 }
