@@ -381,9 +381,22 @@ pub(super) async fn lower_next_due(
     Ok(())
 }
 
+/// A row that cannot be read is a campaign with a fault, so that it does not stop the others.
 fn dial_campaign(row: &Row, trunks: &[(CampaignId, TrunkRow)]) -> Result<DialCampaign, DbError> {
     let id = CampaignId(row.get(0)?);
-    let (settings, fault) = read_settings(&row.get::<String>(3)?);
+    let (settings, mut fault) = match row.get::<String>(3) {
+        Ok(text) => read_settings(&text),
+        Err(error) if error.kind == DbErrorKind::Decode => read_settings(""),
+        Err(error) => return Err(error),
+    };
+    let state = row.word(2).or_else(|error| {
+        if error.kind != DbErrorKind::Decode {
+            return Err(error);
+        }
+        let unknown = "this version does not know its state in the store: install the version that wrote it";
+        fault.get_or_insert_with(|| unknown.to_owned());
+        Ok(CampaignState::Paused)
+    })?;
     let trunks = trunks
         .iter()
         .filter(|(of, _)| *of == id)
@@ -392,7 +405,7 @@ fn dial_campaign(row: &Row, trunks: &[(CampaignId, TrunkRow)]) -> Result<DialCam
     Ok(DialCampaign {
         id,
         name: row.get(1)?,
-        state: row.word(2)?,
+        state,
         settings,
         fault,
         trunks,

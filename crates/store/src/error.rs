@@ -2,7 +2,6 @@
 //! keeps only the parts that are known to contain none.
 
 use paceline_core::ids::{CampaignId, ContactId, ImportId, TaskId};
-use paceline_core::suppression::ListName;
 
 /// A failing operation of the store.
 #[derive(Debug, thiserror::Error)]
@@ -86,14 +85,6 @@ pub enum StoreError {
         "the key of the suppression lists is missing, or it is another one: restore its file from a backup"
     )]
     SuppressionKey,
-    /// The rows of a suppression list are not complete.
-    #[error(
-        "the suppression list `{list}` is damaged: restore the database, or upload the list again after its rows in suppression_lists are deleted"
-    )]
-    ListDamaged {
-        /// The list.
-        list: ListName,
-    },
     /// A list never changes its kind.
     #[error("the list has another kind; delete it first, or choose another name")]
     OtherKind,

@@ -1,7 +1,8 @@
 //! The stored form of a campaign's settings: the settings with the version of this form.
 //!
-//! If a later version of Paceline changes the form, it increases [`VERSION`] and converts the older forms in
-//! [`read`], so that no row is lost.
+//! A version of Paceline that renames, moves or removes a setting increases [`VERSION`] and converts the older forms in
+//! [`read`], so that no row is lost. A new setting leaves the version as it is: a row without it gets its default, and
+//! an older version of Paceline names the setting that it does not know.
 
 use super::error::{DbError, StoreError};
 use super::query;

@@ -26,6 +26,7 @@ use ring::hmac;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+use tracing::error;
 
 /// Rows of hashes in one list.
 pub(crate) const CHUNKS: u64 = 4_096;
@@ -110,6 +111,8 @@ pub(crate) struct Lists {
     /// `None` if no list was ever opened or uploaded.
     key: Option<SuppressionKey>,
     lists: Vec<Loaded>,
+    /// Lists whose stored hashes are not those that were uploaded. Nothing is leased until they are uploaded again.
+    damaged: Vec<ListName>,
 }
 
 #[derive(Clone, Debug)]
@@ -137,9 +140,11 @@ impl Lists {
     /// The same lists with this one in place of the one of its name; without it if `list` is `None`.
     fn with(&self, name: &ListName, list: Option<Loaded>) -> Self {
         let others = self.lists.iter().filter(|list| list.name != *name).cloned();
+        let damaged = self.damaged.iter().filter(|other| *other != name).cloned();
         Self {
             key: self.key.clone(),
             lists: others.chain(list).collect(),
+            damaged: damaged.collect(),
         }
     }
 }
@@ -151,7 +156,8 @@ const VERSIONS: &str = "SELECT l.name, l.kind, v.id, v.as_of_ms, l.max_age_ms, v
 const HASHES: &str = "SELECT hashes FROM suppression_chunks WHERE version_id = $1 AND chunk >= $2 AND chunk < $3 ORDER BY chunk";
 
 impl Store {
-    /// Loads every list into memory. Until then, a store that has lists leases and prepares nothing.
+    /// Loads every list into memory. Until then, a store that has lists leases and prepares nothing. It leases and prepares
+    /// nothing either while a list is damaged.
     pub async fn open_suppression(&self, key: SuppressionKey) -> Result<(), StoreError> {
         self.read_suppression(key).await?;
         self.clear_old_versions().await
@@ -162,17 +168,23 @@ impl Store {
     pub async fn read_suppression(&self, key: SuppressionKey) -> Result<(), StoreError> {
         const DOING: &str = "read the suppression lists";
         let rows = self.read(DOING, LISTS, &[]).await?;
-        let mut lists = Vec::with_capacity(rows.len());
+        let (mut lists, mut damaged) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in &rows {
             let check = row.get::<Vec<u8>>(10).map_err(super::query(DOING))?;
             if check != key.check() {
                 return Err(StoreError::SuppressionKey);
             }
             let row = list_row(row).map_err(super::query(DOING))?;
-            lists.push(self.load(&row).await?);
+            match self.load(&row).await? {
+                Some(list) => lists.push(list),
+                None => {
+                    error!(list = %row.name, "the suppression list is damaged, so nothing is dialed: upload it again, or delete it");
+                    damaged.push(row.name);
+                }
+            }
         }
         let key = Some(key);
-        self.set_lists(Lists { key, lists });
+        self.set_lists(Lists { key, lists, damaged });
         Ok(())
     }
 
@@ -204,7 +216,8 @@ impl Store {
         .await
     }
 
-    async fn load(&self, row: &ListRow) -> Result<Loaded, StoreError> {
+    /// `None` if the list is damaged.
+    async fn load(&self, row: &ListRow) -> Result<Option<Loaded>, StoreError> {
         const DOING: &str = "read a suppression list";
         let capacity = usize::try_from(row.numbers).unwrap_or(0).min(100_000_000);
         let mut hashes: Vec<u64> = Vec::with_capacity(capacity);
@@ -224,19 +237,28 @@ impl Store {
             chunk = chunk.saturating_add(CHUNKS_READ);
         }
         if u64::try_from(hashes.len()).ok() != Some(row.numbers) || !hashes.is_sorted() {
-            return Err(StoreError::ListDamaged {
-                list: row.name.clone(),
-            });
+            return Ok(None);
         }
-        Ok(Loaded {
+        Ok(Some(Loaded {
             name: row.name.clone(),
             kind: row.kind,
             hashes: Arc::new(hashes),
-        })
+        }))
     }
 
-    /// The lists in memory. Fails if the store has lists that are not loaded: their numbers would be called.
+    /// The lists in memory. Fails if the store has lists that are not loaded or damaged: their numbers would be called.
     pub(crate) fn lists(&self) -> Result<Arc<Lists>, DbError> {
+        let lists = self.loaded_lists()?;
+        match lists.damaged.first() {
+            Some(_) => Err(DbError::new(
+                DbErrorKind::Passing,
+                "a suppression list is damaged: upload it again, or delete it",
+            )),
+            None => Ok(lists),
+        }
+    }
+
+    fn loaded_lists(&self) -> Result<Arc<Lists>, DbError> {
         let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner).clone();
         lists.ok_or_else(|| DbError::new(DbErrorKind::Passing, "the suppression lists are not loaded"))
     }

@@ -199,6 +199,7 @@ contract! {
         an_entry_with_a_scope_holds_for_the_campaigns_that_name_it
         a_list_is_replaced_as_a_whole_and_read_again_after_a_restart
         a_version_that_was_not_completed_changes_nothing_and_is_cleared
+        a_damaged_list_stops_the_dialing_and_not_the_process_until_it_is_uploaded_again
         a_store_whose_lists_are_not_loaded_leases_nothing
         a_number_that_a_new_version_lists_is_stopped_at_every_step
         a_contact_whose_first_number_is_in_a_registry_is_called_by_its_second

@@ -55,7 +55,7 @@ const CLEAR: &str = "DELETE FROM suppression_chunks WHERE version_id = $1 AND ch
 impl Store {
     /// The key for the numbers of a list. `None` if [`Store::open_suppression`] was not called.
     pub fn suppression_key(&self) -> Option<SuppressionKey> {
-        self.lists().ok()?.key.clone()
+        self.loaded_lists().ok()?.key.clone()
     }
 
     /// Replaces a list, or makes it, with these hashes in any order. When it returns, the new version is used and a power failure
@@ -70,7 +70,7 @@ impl Store {
         now: Wall,
     ) -> Result<ListRow, StoreError> {
         const DOING: &str = "replace a suppression list";
-        let lists = self.lists().map_err(query(DOING))?;
+        let lists = self.loaded_lists().map_err(query(DOING))?;
         let key = lists.key.clone().ok_or(StoreError::SuppressionKey)?;
         let before = lists.lists.iter().find(|list| list.name == new.name);
         if before.is_some_and(|before| before.kind != new.kind) {
@@ -133,7 +133,7 @@ impl Store {
     }
 
     fn change_lists(&self, change: impl FnOnce(&Lists) -> Lists) {
-        if let Ok(lists) = self.lists() {
+        if let Ok(lists) = self.loaded_lists() {
             self.set_lists(change(&lists));
         }
     }

@@ -180,11 +180,31 @@ pub(crate) async fn a_version_that_was_not_completed_changes_nothing_and_is_clea
     assert_eq!((next.added, next.removed), (0, 90));
     db.run("DELETE FROM suppression_chunks WHERE chunk = (SELECT min(chunk) FROM suppression_chunks)")
         .await;
-    let damaged = again.open_suppression(SuppressionKey::new(&SECRET)).await;
-    assert!(
-        matches!(damaged, Err(StoreError::ListDamaged { .. })),
-        "{damaged:?}"
-    );
+    again.close().await;
+}
+
+pub(crate) async fn a_damaged_list_stops_the_dialing_and_not_the_process_until_it_is_uploaded_again(db: &Db) {
+    open(db).await;
+    let campaign = db.campaign("c").await;
+    campaign.task(&numbers(2)).await;
+    upload(&db.store, "us-dnc", ListKind::Registry, &numbers(100))
+        .await
+        .unwrap();
+    db.run("DELETE FROM suppression_chunks WHERE chunk = (SELECT min(chunk) FROM suppression_chunks)")
+        .await;
+    let again = Store::open(&db.url, StoreMetrics::default()).await.unwrap();
+    again
+        .open_suppression(SuppressionKey::new(&SECRET))
+        .await
+        .unwrap();
+    let policy = campaign.policy();
+    assert!(again.lease(&policy, 9, NOW).await.is_err());
+    assert!(again.lists_holding(&number(99)).is_err());
+    upload(&again, "us-dnc", ListKind::Registry, &numbers(100))
+        .await
+        .unwrap();
+    assert!(again.lease(&policy, 9, NOW).await.is_ok());
+    assert_eq!(again.lists_holding(&number(99)).unwrap().len(), 1);
     again.close().await;
 }
 
