@@ -8,6 +8,7 @@ use paceline_core::number::E164;
 use paceline_store::{AttemptFilter, ContactFilter, Store, StoreMetrics, TaskFilter};
 use serde_json::Value;
 use sqlx::migrate::Migrator;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::str::FromStr as _;
 
@@ -15,27 +16,36 @@ use std::str::FromStr as _;
 /// `{"bytes": hex}` are values for which JSON has no type.
 const FILLED: &str = include_str!("../data/filled.json");
 
-/// SHA-384 of the first schema. Databases with data were made by it, and a change of it prevents Paceline from
-/// opening them. Write a migration whose number is its date instead.
-const FROZEN_SQLITE: &str =
-    "6132bacce727a09c009612731fb07567d0923ef5ce896d018ffa583ad3df1b3ba4af7cc49e50fd47e869f217c2c6caf2";
-const FROZEN_POSTGRES: &str =
-    "3984c32ddeeb67da6bc80523a8bf4e561678b340389ba9505b90edb50d427d6e0a36007df2caeb1c6faffd9da79d4ecf";
+/// The SHA-384 of every migration. Databases were made by them, and a change of one prevents Paceline from opening
+/// these. Change the schema by a new migration whose number is its date, and add a line here.
+const FROZEN: &str = include_str!("../data/migrations.txt");
 
-/// The first migration alone. Fails if it was changed.
-fn first(all: &Migrator, frozen: &str) -> Migrator {
-    let migrations: Vec<_> = all.iter().filter(|it| it.version == 1).cloned().collect();
-    let sum: String = migrations[0]
-        .checksum
-        .iter()
-        .fold(String::new(), |mut sum, byte| {
-            write!(sum, "{byte:02x}").unwrap();
-            sum
-        });
-    assert_eq!(
-        sum, frozen,
-        "the first schema has changed: take the change back, and write it as a new migration"
+fn is_frozen(database: &str, all: &Migrator) {
+    let frozen: BTreeSet<&str> = FROZEN.lines().filter(|line| line.starts_with(database)).collect();
+    let mut present = BTreeSet::new();
+    for migration in all.iter() {
+        let mut line = format!("{database} {} ", migration.version);
+        for byte in &*migration.checksum {
+            write!(line, "{byte:02x}").unwrap();
+        }
+        present.insert(line);
+    }
+    let present: BTreeSet<&str> = present.iter().map(String::as_str).collect();
+    let changed: Vec<_> = frozen.difference(&present).collect();
+    assert!(
+        changed.is_empty(),
+        "take the changes of these migrations back, and write a new one: {changed:?}"
     );
+    let new: Vec<_> = present.difference(&frozen).collect();
+    assert!(
+        new.is_empty(),
+        "add these lines to tests/data/migrations.txt: {new:#?}"
+    );
+}
+
+/// The first migration alone.
+fn first(all: &Migrator) -> Migrator {
+    let migrations: Vec<_> = all.iter().filter(|it| it.version == 1).cloned().collect();
     Migrator {
         migrations: migrations.into(),
         ..Migrator::DEFAULT
@@ -181,7 +191,8 @@ async fn a_filled_sqlite_database_of_the_first_schema_is_opened() {
         .await
         .unwrap();
     let all = sqlx::migrate!("../../migrations/sqlite");
-    first(&all, FROZEN_SQLITE).run(&old).await.unwrap();
+    is_frozen("sqlite", &all);
+    first(&all).run(&old).await.unwrap();
     for insert in inserts(false) {
         sqlx::raw_sql(sqlx::AssertSqlSafe(insert))
             .execute(&old)
@@ -212,7 +223,8 @@ async fn a_filled_postgres_database_of_the_first_schema_is_opened() {
         .await
         .unwrap();
     let all = sqlx::migrate!("../../migrations/postgres");
-    first(&all, FROZEN_POSTGRES).run(&old).await.unwrap();
+    is_frozen("postgres", &all);
+    first(&all).run(&old).await.unwrap();
     for insert in inserts(true) {
         sqlx::raw_sql(sqlx::AssertSqlSafe(insert))
             .execute(&old)
