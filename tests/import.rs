@@ -283,7 +283,7 @@ async fn columns_with_numbers_and_their_country_can_be_configured() {
     ];
     let (told, numbers) = imported(&said).await;
     assert!(
-        told.contains("numbers, dialed in this order, from `Home Phone`, `Mobile`"),
+        told.contains("numbers, the first allowed one is dialed, from `Home Phone`, `Mobile`"),
         "{told}"
     );
     assert_eq!(

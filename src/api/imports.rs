@@ -152,8 +152,8 @@ pub(super) struct ImportQuery {
     countries: Option<String>,
     /// `true`: premium-rate numbers are accepted too. Calls to them cost the caller extra.
     premium_rate: Option<bool>,
-    /// The column of the number: its header, or `#2` for the second column. Several columns are separated by commas and
-    /// dialed in that order.
+    /// The column of the number: its header, or `#2` for the second column. Several columns are separated by commas;
+    /// of each contact the first number that no do-not-call list holds is dialed.
     number_column: Option<String>,
     /// The column of the country of the contact and its numbers: two letters, a name or a calling code.
     country_column: Option<String>,

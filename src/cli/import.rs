@@ -42,7 +42,8 @@ pub(super) struct ImportArgs {
     region: Option<String>,
     /// Meaning of a column. FIELD is number, country, area_code, name, time_zone, external_id, tags, tier, language, state,
     /// postal_code, consent, consent_scope, consent_granted_at, consent_expires_at, consent_proof or ignore. COLUMN is a header, or
-    /// #2 for the second column. Numbers may be in several columns, --column number=Mobile,Office, and are dialed in this order.
+    /// #2 for the second column. Numbers may be in several columns, --column number=Mobile,Office: the first that no
+    /// do-not-call list holds is dialed.
     #[arg(long, value_name = "FIELD=COLUMN")]
     column: Vec<String>,
     /// Notation of numbers without a +: national (as in their region) or international (with their country code). Needed if

@@ -321,7 +321,7 @@ impl Columns {
         let mut parts = vec![format!("number from {}", all(&self.numbers))];
         if self.numbers.len() > 1 {
             parts = vec![format!(
-                "numbers, dialed in this order, from {}",
+                "numbers, the first allowed one is dialed, from {}",
                 all(&self.numbers)
             )];
         }
@@ -430,7 +430,7 @@ mod tests {
             ),
             (
                 "TZ,mobile,phone",
-                "numbers, dialed in this order, from `mobile`, `phone`; time zone from `TZ`",
+                "numbers, the first allowed one is dialed, from `mobile`, `phone`; time zone from `TZ`",
             ),
             ("姓名,手机号码", "number from `手机号码`; name from `姓名`"),
             (
@@ -452,11 +452,11 @@ mod tests {
             ),
             (
                 "Phone (mobile) *,Phone 2",
-                "numbers, dialed in this order, from `Phone (mobile) *`, `Phone 2`",
+                "numbers, the first allowed one is dialed, from `Phone (mobile) *`, `Phone 2`",
             ),
             (
                 "Office Phone,Mobile,Home Phone,Fax,Phone Type,No. of phones",
-                "numbers, dialed in this order, from `Office Phone`, `Mobile`, `Home Phone`; attributes from `Fax`, \
+                "numbers, the first allowed one is dialed, from `Office Phone`, `Mobile`, `Home Phone`; attributes from `Fax`, \
                  `Phone Type`, `No. of phones`",
             ),
             (
@@ -516,7 +516,7 @@ mod tests {
             )
             .unwrap()
             .describe(),
-            "numbers, dialed in this order, from `Mobile`, `Office Phone`; country from `x`; attributes from `Home Phone`, `x`"
+            "numbers, the first allowed one is dialed, from `Mobile`, `Office Phone`; country from `x`; attributes from `Home Phone`, `x`"
         );
         assert_eq!(
             guess("Country,Phone", &["ignore=Country"]).unwrap().describe(),

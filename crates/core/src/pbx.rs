@@ -577,7 +577,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sound_is_a_name_or_a_path_and_nothing_that_a_switch_would_carry_out() {
+    fn a_sound_is_a_name_or_a_path_and_nothing_that_a_pbx_would_carry_out() {
         for good in [
             "sound:sorry",
             "sound:custom/we-are.sorry_1",

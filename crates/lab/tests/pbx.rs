@@ -236,7 +236,7 @@ fn callees_sound_like_what_they_are() {
 }
 
 #[test]
-fn calls_of_a_crashed_switch_are_lost() {
+fn calls_of_a_crashed_pbx_are_lost() {
     let mut lab = lab(Version::V22);
     originate(
         &lab,

@@ -1,7 +1,7 @@
 //! Cost of a pacing decision: `cargo bench -p paceline-sim --bench pacing`.
 //!
 //! Runs half an hour of a call centre in virtual time. It times each decision with the clock, which other processes
-//! disturb, and everything, including events and the call centre, in processor time. AfterRinging it runs fifty campaigns of 200
+//! disturb, and everything, including events and the call centre, in processor time. Then it runs fifty campaigns of 200
 //! agents.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking, as tests do")]

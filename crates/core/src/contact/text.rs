@@ -17,7 +17,7 @@ pub enum ValueError {
     #[error("not a language tag (BCP 47): write one such as en, es-MX or zh-Hans")]
     Language,
     /// The value is not a tier.
-    #[error("not a tier: write 1 (called first) to 9, or A to I")]
+    #[error("not a tier: write 1 (the highest) to 9, or A to I")]
     Tier,
     /// The text is not the code of a country.
     #[error("not a country: write its two capital letters (ISO 3166-1), such as US")]
@@ -111,7 +111,7 @@ impl Language {
     }
 }
 
-/// The priority of a contact, 1 to 9. Tier 1 is called first.
+/// The priority of a contact, 1 (the highest) to 9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub struct Tier(u8);

@@ -247,7 +247,7 @@ fn a_dropped_phone_is_called_again_twice_and_then_its_agent_is_paused() {
 }
 
 #[test]
-fn a_phone_that_is_not_back_yet_after_its_switch_is_called_for_minutes() {
+fn a_phone_that_is_not_back_yet_after_its_pbx_is_called_for_minutes() {
     let mut rig = Rig::at_work(0);
     rig.log_in(1);
     let registered_at = rig.now.mono + Duration::from_secs(240);

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn over_http_a_leg_has_one_request_at_a_time_and_the_switch_alone() {
+    fn over_http_a_leg_has_one_request_at_a_time_and_the_pbx_alone() {
         let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
         let waiting: VecDeque<QueuedRequest> = [one, one, Uuid::nil(), two]
             .map(|key| ask(key, Purpose::Nothing))

@@ -308,7 +308,7 @@ mod tests {
         })
     }
 
-    fn on_switch(far_half_runs: &str) -> Survey {
+    fn on_pbx(far_half_runs: &str) -> Survey {
         let channels = json!([
             channel(
                 AGENT,
@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_channel_is_recognised() {
-        let mut survey = on_switch("Dial");
+        let mut survey = on_pbx("Dial");
         let stage = |survey: &Survey, leg| survey.found.get(&id(leg)).map(|found| (found.side, found.stage));
         assert_eq!(stage(&survey, AGENT), Some((Side::Agent, FoundStage::Held)));
         assert_eq!(stage(&survey, CALLEE), Some((Side::Callee, FoundStage::Answered)));
@@ -422,7 +422,7 @@ mod tests {
 
     #[test]
     fn the_snapshot_has_every_uuid_once_and_says_which_are_ours() {
-        let snapshot = on_switch("Dial").snapshot;
+        let snapshot = on_pbx("Dial").snapshot;
         let of = |leg| {
             let channel = snapshot.channels[&id(leg)];
             (channel.phase, channel.bridge, channel.in_our_app)
@@ -440,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_leg_that_the_dialplan_plays_something_to_is_not_answered() {
-        let survey = on_switch("Playback");
+        let survey = on_pbx("Playback");
         assert_eq!(survey.found[&id(ROUTED)].stage, FoundStage::DialplanOnly);
         assert_eq!(survey.snapshot.channels[&id(ROUTED)].phase, ChannelPhase::Ringing);
     }

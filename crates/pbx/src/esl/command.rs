@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_placement_names_everything_that_the_switch_must_keep() {
+    fn a_placement_names_everything_that_the_pbx_must_keep() {
         let leg = Uuid::from_u128(7);
         let dial = DialString::new("sofia/gateway/carrier/+12025550123").unwrap();
         let caller_id = CallerId::new("+12025550100").unwrap();

@@ -173,7 +173,7 @@ impl Trouble {
         Trouble::Closings,
     ];
 
-    /// True if this trouble hides events from the engine or commands from the PBX. AfterRinging no outcome is certain.
+    /// True if this trouble hides events from the engine or commands from the PBX. Then no outcome is certain.
     fn hides(self) -> bool {
         match self {
             Trouble::EventLost

@@ -48,7 +48,7 @@ async fn converse(socket: TcpStream, flooded: watch::Sender<bool>) -> std::io::R
 }
 
 #[tokio::test]
-async fn events_are_read_while_the_switchs_state_is() {
+async fn events_are_read_while_the_pbxs_state_is() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = EslConfig {
         name: PbxName::new("pbx"),
