@@ -22,13 +22,16 @@ use crate::metrics::{Metrics, Page};
 use crate::numbers;
 use crate::outside_service::{OutsideClient, ServiceError};
 use crate::pbx;
-use crate::store::{EntryEnd, Hold, HoldError, Store, StoreError, SuppressionKey};
+use crate::store::{EntryEnd, Hold, HoldError, NewFact, Store, StoreError, SuppressionKey};
 use crate::threads::{ApiThreads, JobsThread};
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use paceline_core::gate::{FileError, Rulebook};
 use paceline_core::outside::OutsideService;
+use paceline_core::time::Wall;
+use paceline_ledger::Kind;
 use secrecy::ExposeSecret;
+use sha2::{Digest as _, Sha256};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,6 +161,8 @@ impl App {
         };
         let installation = store.installation().await.map_err(unusable)?;
         let keys = Arc::new(open_ledger(config, &store, installation, clock).await?);
+        let in_force = overlays_in_force(config, &rules, clock.now().wall);
+        store.record_fact(&in_force).await.map_err(unusable)?;
         let test_clock = match &config.test_clock {
             Some(file) => Some(TestClock::start(config, file, &store, clock).await?),
             None => None,
@@ -271,6 +276,29 @@ async fn open_ledger(
     store.keep_ledger(keys.numbers.clone());
     keys.sign_in(store, clock.now().wall).await?;
     Ok(keys)
+}
+
+/// The overlays of this run and the rules that they switch off, for the ledger.
+fn overlays_in_force(config: &Config, rules: &Rulebook, now: Wall) -> NewFact<'static> {
+    let overlays = config.overlays.iter().map(|Overlay { file, text }| {
+        let hash = Sha256::digest(text);
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        serde_json::json!({"file": file, "sha256": hash})
+    });
+    let switched_off = rules.overrides().iter().map(|off| {
+        serde_json::json!({"overlay": off.overlay, "profile": off.profile, "rule": off.rule, "reason": off.reason})
+    });
+    let body = serde_json::json!({
+        "overlays": overlays.collect::<Vec<_>>(),
+        "switched_off": switched_off.collect::<Vec<_>>(),
+    });
+    NewFact {
+        kind: Kind::Overlay,
+        at: now,
+        number: None,
+        campaign: None,
+        body: body.to_string(),
+    }
 }
 
 /// Makes the client of the outside check. Stores that the service works, or that there is none: what the last run stored holds no

@@ -56,3 +56,35 @@ async fn calls_are_dialed_and_jobs_run_while_every_thread_of_the_api_is_blocked(
     drop(release);
     app.dialer.stop().await;
 }
+
+#[tokio::test]
+async fn a_start_records_the_overlays_and_the_reasons_of_the_rules_that_they_switch_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let config = demo::config(folder.path(), anywhere, 1, 40.0).unwrap();
+    let app = App::start(&config, config.clock()).await.unwrap();
+    let always = Wall(0)..Wall(i64::MAX);
+    let found = async {
+        loop {
+            let bundles = app.store.ledger_bundles(0, always.clone()).await.unwrap();
+            let entries = bundles.iter().flat_map(|bundle| bundle.entries().unwrap());
+            let entries = entries.filter_map(|(_, entry)| paceline_ledger::Entry::decode(entry?).ok());
+            let mut overlay = entries.filter(|entry| entry.kind == Kind::Overlay);
+            if let Some(entry) = overlay.next_back() {
+                break serde_json::from_slice::<serde_json::Value>(entry.body).unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let body = tokio::time::timeout(Duration::from_secs(20), found)
+        .await
+        .unwrap();
+    let off = body["switched_off"].as_array().unwrap();
+    let hours = |off: &serde_json::Value| off["profile"] == "us-ftc" && off["rule"] == "hours";
+    assert_eq!(
+        off.iter().find(|off| hours(off)).unwrap()["reason"],
+        "no call leaves this machine"
+    );
+    assert_eq!(body["overlays"][0]["sha256"].as_str().unwrap().len(), 64);
+    app.stop().await;
+}

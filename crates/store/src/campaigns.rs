@@ -333,7 +333,13 @@ fn rules(id: CampaignId, settings: &CampaignSettings, now: Wall) -> NewFact<'sta
         at: now,
         number: None,
         campaign: Some(id),
-        body: serde_json::json!({"hours": settings.hours, "pacing": settings.pacing}).to_string(),
+        body: serde_json::json!({
+            "hours": settings.hours,
+            "compliance": settings.compliance,
+            "suppression": settings.suppression,
+            "pacing": settings.pacing,
+        })
+        .to_string(),
     }
 }
 
