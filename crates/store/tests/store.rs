@@ -211,7 +211,8 @@ contract! {
         a_number_taken_off_the_do_not_call_list_is_asked_about_again
         a_bucket_waits_only_while_all_numbers_of_its_contacts_must
         an_allowlist_rule_of_an_overlay_reads_the_tags_of_the_contact
-        a_small_lease_takes_its_contacts_from_few_buckets;
+        a_small_lease_takes_its_contacts_from_few_buckets
+        a_contact_that_one_trunk_may_not_call_is_called_by_another;
     held:
         a_number_that_leaves_a_registry_is_called_and_the_others_are_not_asked_about
         other_rules_free_contacts_that_waited_one_by_one_and_those_that_were_denied

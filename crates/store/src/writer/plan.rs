@@ -16,6 +16,7 @@ use paceline_core::input::Prepared;
 use paceline_core::outcome::Outcome;
 use paceline_core::time::Wall;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The stored facts about a contact that is about to be called.
 pub(super) struct Facts {
@@ -59,6 +60,10 @@ pub(super) static LEGS: BulkStatement = BulkStatement::new(
     5,
     "INSERT INTO legs (id, attempt_id, pbx, trunk_id, created_at_ms) VALUES {rows}",
 );
+
+/// A contact whose caller id was wrong is due again after this time. The engine chooses the trunk without the gate, so it may choose the
+/// same one again, and each such choice is a decision.
+const OTHER_TRUNK_AFTER: Duration = Duration::from_secs(60);
 
 /// The rows to write for the attempts of a batch.
 #[derive(Default)]
@@ -243,6 +248,7 @@ impl<'a> Plan<'a> {
         };
         let decision = case.decide(Some(new.trunk));
         let (verdict, rule) = (decision.verdict, decision.rule.clone());
+        let by_other_trunk = verdict == GateVerdict::Deny && case.decide(None).verdict != GateVerdict::Deny;
         answer(if verdict == GateVerdict::Allow {
             Prepared::Allowed
         } else {
@@ -267,6 +273,10 @@ impl<'a> Plan<'a> {
             // The next lease takes the contact's other number.
             GateVerdict::Deny if suppressed.is_some_and(|suppressed| suppressed.has_other_number) => {
                 self.settle(task, contact, now, None)
+            }
+            // A rule about caller ids denies this trunk, and allows another one.
+            GateVerdict::Deny if by_other_trunk => {
+                self.settle(task, contact, now.plus(OTHER_TRUNK_AFTER), None);
             }
             GateVerdict::Deny => self.settle(task, contact, now, Some(rule)),
         }

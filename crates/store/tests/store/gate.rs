@@ -3,16 +3,21 @@
 
 use crate::imports::{file, staged};
 use crate::support::{Campaign, Db, NOW, asked, found, later, rules};
-use paceline_core::campaign::TaskState;
+use paceline_core::campaign::{CampaignConfig, TaskState, TrunkConfig};
+use paceline_core::command::NewAttempt;
 use paceline_core::contact::{Consent, ConsentKind, Contact, Tag};
-use paceline_core::gate::{GateVerdict, Purpose};
+use paceline_core::dial::TrunkTemplate;
+use paceline_core::gate::{CampaignPolicy, GateVerdict, Purpose};
+use paceline_core::ids::PbxName;
 use paceline_core::input::{Lead, Prepared};
 use paceline_core::number::E164;
 use paceline_core::outcome::Outcome;
+use paceline_core::pbx::CallerId;
 use paceline_core::time::Wall;
-use paceline_store::{ImportInto, NewContact, NewTaskContacts, TaskRow, Writer};
+use paceline_store::{ImportInto, NewContact, NewTaskContacts, NewTrunk, TaskRow, Writer};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) fn miami() -> E164 {
     E164::new("+13055550123").unwrap()
@@ -210,4 +215,49 @@ pub(crate) async fn a_small_lease_takes_its_contacts_from_few_buckets(db: &Db) {
     assert_eq!((leased.leads.len(), areas(&leased.leads).len()), (8, 1));
     let leased = campaign.lease(20, NOW).await;
     assert_eq!(leased.leads.len(), 20);
+}
+
+pub(crate) async fn a_contact_that_one_trunk_may_not_call_is_called_by_another(db: &Db) {
+    let campaign = db.campaign("c").await;
+    // Monday, 11:00 in Sydney, where the caller id must be shown.
+    let monday = later(57 * 3_600);
+    let trunk = |id, shown: Option<&str>| TrunkConfig {
+        id,
+        name: "carrier".into(),
+        pbx: PbxName::new("office"),
+        dial: TrunkTemplate::new("PJSIP/{number}@carrier").unwrap(),
+        caller_id: shown.map(|shown| CallerId::new(shown).unwrap()),
+    };
+    let other = NewTrunk {
+        name: "other".into(),
+        pbx: PbxName::new("office"),
+        dial: TrunkTemplate::new("PJSIP/{number}@other").unwrap(),
+        caller_id: None,
+    };
+    let other = db.store.create_trunk(&other).await.unwrap().id;
+    let (withheld, shown) = (campaign.trunk, other);
+    let config = CampaignConfig {
+        id: campaign.id,
+        settings: campaign.settings(),
+        trunks: vec![trunk(withheld, None), trunk(shown, Some("+61255501200"))],
+    };
+    let policy = Arc::new(CampaignPolicy::new(&campaign.rules, Arc::new(config)));
+    let sydney = E164::new("+61255501234").unwrap();
+    task_of(db, &campaign, &[sydney], Vec::new()).await;
+    let writer = db.store.writer();
+    let call = async |trunk, at| {
+        let lead = db.store.lease(&policy, 1, at).await.unwrap().leads.pop()?;
+        let new = NewAttempt {
+            trunk,
+            ..campaign.new_attempt(&lead, at)
+        };
+        let prepared = writer.prepare(new, policy.clone()).await.await;
+        writer.flush().await;
+        Some(prepared)
+    };
+    assert_eq!(call(withheld, monday).await, Some(Prepared::Refused));
+    let after = |seconds| monday.plus(Duration::from_secs(seconds));
+    assert_eq!(call(withheld, after(30)).await, None, "it waits a minute");
+    assert_eq!(call(withheld, after(90)).await, Some(Prepared::Refused));
+    assert_eq!(call(shown, after(180)).await, Some(Prepared::Allowed));
 }
