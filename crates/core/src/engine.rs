@@ -78,8 +78,8 @@ pub struct Engine {
     free: BTreeSet<(Mono, AgentId)>,
     /// Contacts that may be dialed, each with the time of its lease, the oldest first.
     hopper: VecDeque<(Mono, Lead)>,
-    /// The last contacts were returned unused.
-    hopper_unused: bool,
+    /// When contacts were returned unused. `None` once calls have emptied the hopper.
+    hopper_unused: Option<Mono>,
     /// Time when the oldest contact in the hopper must be returned. Armed as [`Timer::Hopper`].
     hopper_due: Option<Mono>,
     refill: Refill,
@@ -179,7 +179,7 @@ impl Engine {
             agent_legs: BTreeMap::new(),
             free: BTreeSet::new(),
             hopper: VecDeque::new(),
-            hopper_unused: false,
+            hopper_unused: None,
             hopper_due: None,
             refill: Refill::From(now.mono),
             opted_out: BTreeSet::new(),

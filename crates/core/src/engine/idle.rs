@@ -54,7 +54,9 @@ impl Engine {
         blocked(trouble, Idle::StoreTrouble);
         let empty = !trouble && !self.clock_doubted && !ready.is_empty() && self.hopper.is_empty();
         let asked = self.refill == Refill::Asked;
-        blocked(empty && !asked, Idle::NoContacts);
+        blocked(empty && !asked && self.hopper_unused.is_none(), Idle::NoContacts);
+        // Nobody used the contacts that were there.
+        blocked(empty && !asked && self.hopper_unused.is_some(), Idle::Pacing);
         blocked(empty && asked, Idle::Refilling);
         if why.is_empty() {
             let decided = self.live_pacing();

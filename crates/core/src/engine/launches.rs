@@ -27,6 +27,9 @@ const HOPPER_SIZE_MIN: usize = 10;
 const HOPPER_SIZE_MAX: usize = 400;
 /// A contact that is not dialed within this time is returned, so that others can use its number.
 const LEASE_MAX: Duration = Duration::from_secs(90);
+/// A hopper whose contacts were all returned unused stays empty for this long, so that others can use the numbers. Modes
+/// that launch ahead fill it again afterwards although no agent is free.
+const UNUSED_PAUSE: Duration = Duration::from_secs(15);
 /// Contacts in the hopper for each agent in progressive mode.
 const HOPPER_PER_AGENT: usize = 2;
 /// The same in the modes that launch ahead: a burst may use this many before the store answers.
@@ -99,7 +102,7 @@ impl Engine {
     ) -> Option<AttemptId> {
         let (_, lead) = self.hopper.pop_front()?;
         if self.hopper.is_empty() {
-            self.hopper_unused = false;
+            self.hopper_unused = None;
         }
         self.breakers.entry(trunk).or_default().launched(now.mono);
         let unix_ms = u64::try_from(now.wall.0).unwrap_or(0);
@@ -167,12 +170,12 @@ impl Engine {
             Mode::Progressive => HOPPER_PER_AGENT,
             Mode::Predictive | Mode::Power => HOPPER_PER_AGENT_AHEAD,
         };
-        let target = if self.hopper_unused {
+        let target = if self.hopper_unused.is_some() {
             HOPPER_SIZE_MIN
         } else {
             (self.agents.len() * per_agent).clamp(HOPPER_SIZE_MIN, HOPPER_SIZE_MAX)
         };
-        if self.hopper.len() > target / 2 || !self.uses_contacts() {
+        if self.hopper.len() > target / 2 || !self.uses_contacts(now) {
             return;
         }
         if from > now.mono {
@@ -186,10 +189,29 @@ impl Engine {
     }
 
     /// True if contacts leased now would be dialed soon: an agent works here and, if the last contacts were returned
-    /// unused, an agent is free.
-    fn uses_contacts(&self) -> bool {
+    /// unused, an agent is free or a call may soon be launched ahead.
+    fn uses_contacts(&mut self, now: Now) -> bool {
         let works = |agent: &Agent| agent.state() != AgentState::Paused && !self.is_maintained(&agent.pbx);
-        self.agents.values().any(works) && !(self.hopper_unused && self.free_agents().is_empty())
+        if !self.agents.values().any(works) {
+            return false;
+        }
+        let Some(returned_at) = self.hopper_unused else {
+            return true;
+        };
+        if !self.free_agents().is_empty() {
+            return true;
+        }
+        match self.config.settings.pacing.mode {
+            Mode::Progressive => false,
+            Mode::Predictive | Mode::Power => {
+                let until = returned_at + UNUSED_PAUSE;
+                if !self.hopper.is_empty() || until <= now.mono {
+                    return true;
+                }
+                self.timers.insert((until, Timer::Launch));
+                false
+            }
+        }
     }
 
     /// Returns contacts whose lease is too old, and all contacts if no agent is logged in.
@@ -206,7 +228,7 @@ impl Engine {
             let fresh = self.hopper.split_off(fresh);
             self.return_hopper(|_| true);
             self.hopper = fresh;
-            self.hopper_unused = true;
+            self.hopper_unused = Some(now.mono);
         }
     }
 

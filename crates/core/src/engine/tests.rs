@@ -568,6 +568,28 @@ fn unused_contacts_are_returned_and_leased_again_once_an_agent_is_free() {
 }
 
 #[test]
+fn a_predictive_campaign_gives_its_numbers_free_for_a_while_and_can_then_call_ahead_again() {
+    let mut rig = Rig::at_work_in(Mode::Predictive, 1);
+    rig.wait(Duration::from_secs(2));
+    let (leg, agent_leg) = (rig.leg(), rig.agent_leg(1));
+    rig.event(PbxEvent::Answered { leg });
+    rig.event(PbxEvent::Connected { leg, agent_leg });
+    let (mut held, mut free) = (0, 0);
+    for _ in 0..600 {
+        rig.wait(Duration::from_secs(1));
+        match rig.engine.live(rig.now) {
+            live if live.hopper == 0 => {
+                free += 1;
+                assert_eq!(live.idle, [Idle::Pacing]);
+            }
+            _ => held += 1,
+        }
+    }
+    assert!(free >= 60, "{free} s of 600 without a contact");
+    assert!(held >= 300, "{held} s of 600 with contacts");
+}
+
+#[test]
 fn a_campaign_whose_agents_left_or_paused_holds_no_contacts() {
     for request in [AgentRequest::LogOut { by: Asker::Agent }, AgentRequest::Pause] {
         let mut rig = Rig::at_work(1);
