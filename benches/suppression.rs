@@ -40,7 +40,8 @@ async fn read(from: u64, count: u64, key: &SuppressionKey) -> Result<Read, Failu
     let (parts, waiting) = mpsc::channel(16);
     let columns = Numbers::new(Some("US"), "1").map_err(|(_, detail)| detail)?;
     let key = key.clone();
-    let reading = tokio::task::spawn_blocking(move || columns.read(waiting, &key));
+    let count_max = usize::try_from(count)?;
+    let reading = tokio::task::spawn_blocking(move || columns.read(waiting, &key, count_max));
     let mut n = from;
     while n < from + count {
         let end = (n + LINES_PER_PART).min(from + count);

@@ -46,7 +46,7 @@ pub use auth::Caller;
 pub use limit::REQUESTS_PER_SECOND;
 
 use crate::clock::Clock;
-use crate::config::PbxConfig;
+use crate::config::{PbxConfig, SUPPRESSION_NUMBERS_MAX};
 use crate::jobs::Jobs;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -59,6 +59,7 @@ use control::Dialer;
 use limit::Limiter;
 use paceline_core::gate::Rulebook;
 use problem::Problem;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -97,6 +98,10 @@ pub struct ApiState {
     dry_runs: Arc<Semaphore>,
     /// The rules of regulators and of the team.
     rules: Arc<Rulebook>,
+    /// Numbers of all suppression lists together.
+    suppression_numbers_max: usize,
+    /// The folder of contact files that are being imported. `None`: the system's folder of temporary files.
+    files_folder: Option<Arc<Path>>,
     metrics: Metrics,
     trail: Arc<audit::Trail>,
     followers: Arc<events::Followers>,
@@ -141,6 +146,8 @@ impl ApiState {
             uploads: Arc::new(Semaphore::new(suppression::UPLOADS_MAX)),
             dry_runs: Arc::new(Semaphore::new(explain::dry_run::DRY_RUNS_MAX)),
             rules: Rulebook::shipped().cloned().unwrap_or_default(),
+            suppression_numbers_max: SUPPRESSION_NUMBERS_MAX,
+            files_folder: None,
             metrics: metrics.clone(),
             trail: Arc::new(audit::Trail::new(metrics.queue("audit"))),
             followers: Arc::new(events::Followers::new(metrics.queue("event_streams"))),
@@ -152,6 +159,18 @@ impl ApiState {
     /// Explains by these rules, which are the dialer's. Without it: by those of this binary.
     pub fn by_rules(mut self, rules: Arc<Rulebook>) -> Self {
         self.rules = rules;
+        self
+    }
+
+    /// Limits the numbers of all suppression lists together.
+    pub fn with_suppression_numbers_max(mut self, max: usize) -> Self {
+        self.suppression_numbers_max = max;
+        self
+    }
+
+    /// Writes the contact files of imports to this folder. The system's folder of temporary files may be memory.
+    pub fn with_files_in(mut self, folder: &Path) -> Self {
+        self.files_folder = Some(folder.into());
         self
     }
 

@@ -438,10 +438,13 @@ fn routes(
     )
     .with_jobs(jobs.clone())
     .by_rules(rules)
+    .with_suppression_numbers_max(config.suppression_numbers_max)
+    .with_files_in(&keys::folder(config))
     .asking(&config.pbxes);
     Routes {
         health: api::crowded_router(state.clone()),
         all: api::router(state).route("/metrics", scrape),
+        proxies: config.trusted_proxies.as_slice().into(),
     }
 }
 

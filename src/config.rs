@@ -20,7 +20,7 @@ use secrecy::SecretString;
 use sections::Outside;
 use std::cell::RefCell;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Address of the API, its page and `/metrics`. Default: loopback.
     pub listen: SocketAddr,
+    /// Proxies whose `X-Forwarded-For` is believed: the audit shows the address that they name.
+    pub trusted_proxies: Vec<IpAddr>,
     /// The store of Paceline's state.
     pub store: StoreConfig,
     /// Region (ISO 3166-1, two letters) for numbers without a country code. `None`: such numbers are refused.
@@ -46,6 +48,8 @@ pub struct Config {
     pub overlays: Vec<Overlay>,
     /// The retention of rows that only people read.
     pub retention: RetentionConfig,
+    /// Numbers of all suppression lists together; a list that is replaced counts twice meanwhile.
+    pub suppression_numbers_max: usize,
     /// The service of the outside check. `None`: there is none.
     pub outside_check: Option<OutsideCheckConfig>,
     /// True: logs are JSON, one object per line.
@@ -66,6 +70,9 @@ pub struct Overlay {
     /// Its text.
     pub text: String,
 }
+
+/// Numbers of all suppression lists together. They are in memory, 8 bytes each: 256 MB.
+pub const SUPPRESSION_NUMBERS_MAX: usize = 32_000_000;
 
 /// The retention of rows that only people read, in days: 1 to 36,500.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,11 +250,13 @@ impl Default for Config {
         Self {
             file: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            trusted_proxies: Vec::new(),
             store: StoreConfig::sqlite(Path::new("paceline.db")),
             default_region: None,
             ledger: LedgerConfig::default(),
             overlays: Vec::new(),
             retention: RetentionConfig::default(),
+            suppression_numbers_max: SUPPRESSION_NUMBERS_MAX,
             outside_check: None,
             log_json: false,
             pbxes: Vec::new(),

@@ -236,7 +236,18 @@ pub async fn examine(config: &Config, store: &Store, call: Option<CallPlan>) -> 
     let trunks = store.trunks(None, ROWS_MAX).await.map_err(DoctorError::Store)?;
     let agents = store.agents(None, ROWS_MAX).await.map_err(DoctorError::Store)?;
     let campaigns = store.live_campaigns().await.map_err(DoctorError::Store)?;
-    let findings = elsewhere(config, &trunks, &agents, &campaigns);
+    let mut findings = elsewhere(config, &trunks, &agents, &campaigns);
+    for (what, rows) in [
+        ("trunk", trunks.unreadable()),
+        ("agent", agents.unreadable()),
+        ("campaign", campaigns.unreadable()),
+    ] {
+        findings.extend(rows.iter().map(|row| {
+            let text = format!("its row cannot be read: {}", row.fault);
+            let finding = Finding::new(Grade::Fault, format!("{what} {}", row.id), text);
+            finding.cure("correct or delete the row in the database; nothing but Paceline should write there")
+        }));
+    }
     let mut pbxes = Vec::new();
     for pbx in &config.pbxes {
         let (wanted, unusable) = wanted(pbx, &trunks, &agents);
@@ -337,7 +348,13 @@ fn wanted(pbx: &PbxConfig, trunks: &[TrunkRow], agents: &[AgentRow]) -> (Vec<Wan
     }
     for agent in agents.iter().filter(|agent| agent.pbx == pbx.name) {
         let about = format!("agent {}", agent.name);
-        match Extension::new(&agent.extension) {
+        let extension = Extension::new(&agent.extension).map_err(|fault| fault.to_string());
+        let extension = extension.and_then(|extension| {
+            let permitted = pbx.dial_allowed.permit_agent(&pbx.agent_dial, &extension);
+            permitted.map_err(|fault| fault.to_string())?;
+            Ok(extension)
+        });
+        match extension {
             Ok(extension) => wanted.push(Wanted {
                 about,
                 dial: pbx.agent_dial.render(&extension).expose().to_owned(),
@@ -345,7 +362,7 @@ fn wanted(pbx: &PbxConfig, trunks: &[TrunkRow], agents: &[AgentRow]) -> (Vec<Wan
                 has_caller_id: true,
             }),
             Err(fault) => unusable.push(
-                Finding::new(Grade::Fault, about, fault.to_string())
+                Finding::new(Grade::Fault, about, fault)
                     .cure(format!("correct it with PUT /api/v1/agents/{}", agent.id)),
             ),
         }

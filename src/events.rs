@@ -1,13 +1,13 @@
 //! The event stream: one bounded stream of the dialer's events, with any number of readers.
 //!
 //! In: events from [`Events::tell`], which never waits. Out: one [`Reader`] per client. The stream keeps the newest [`KEPT`]
-//! events, so that a reader can be slow or reconnect. A reader that is further behind gets [`Next::Missed`]. The store does not
-//! keep the stream, and no event contains a telephone number.
+//! events, so that a reader can be slow or reconnect. A reader that is further behind gets [`Next::Missed`], if an event that it
+//! wants was dropped. The store does not keep the stream, and no event contains a telephone number.
 
-use paceline_core::event::What;
+use paceline_core::event::{EventKind, What};
 use paceline_core::ids::CampaignId;
 use paceline_core::time::Wall;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,6 +59,31 @@ impl FromStr for EventId {
     }
 }
 
+/// The events that a reader wants. Default: all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// `None`: every kind.
+    pub kinds: Option<BTreeSet<EventKind>>,
+    /// Only events of this campaign, and those that concern all campaigns.
+    pub campaign: Option<CampaignId>,
+}
+
+impl Filter {
+    fn wants(&self, (kind, campaign): Subject) -> bool {
+        let of_campaign = self.campaign.is_none() || campaign.is_none() || campaign == self.campaign;
+        of_campaign && self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+    }
+}
+
+/// The parts of an event by which it is filtered.
+type Subject = (EventKind, Option<CampaignId>);
+
+impl Event {
+    fn subject(&self) -> Subject {
+        (self.what.kind(), self.campaign)
+    }
+}
+
 /// The event stream. All clones are the same stream.
 #[derive(Clone, Debug)]
 pub struct Events(Arc<Stream>);
@@ -66,9 +91,16 @@ pub struct Events(Arc<Stream>);
 #[derive(Debug)]
 struct Stream {
     run: i64,
-    kept: Mutex<VecDeque<Arc<Event>>>,
+    kept: Mutex<Kept>,
     /// The number of the newest event, 0 if there is none.
     newest: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    events: VecDeque<Arc<Event>>,
+    /// The number of the newest event of each subject that is not kept any more.
+    dropped: BTreeMap<Subject, u64>,
 }
 
 impl Events {
@@ -87,10 +119,12 @@ impl Events {
         let mut kept = self.kept();
         let number = newest.borrow().saturating_add(1);
         let id = EventId { run: *run, number };
-        if kept.len() >= KEPT {
-            kept.pop_front();
+        if kept.events.len() >= KEPT
+            && let Some(old) = kept.events.pop_front()
+        {
+            kept.dropped.insert(old.subject(), old.id.number);
         }
-        kept.push_back(Arc::new(Event {
+        kept.events.push_back(Arc::new(Event {
             id,
             at,
             campaign,
@@ -100,8 +134,13 @@ impl Events {
         newest.send_replace(number);
     }
 
-    /// A reader that begins after the event `last`, or with the next new event if `last` is `None`.
+    /// A reader of all events. It begins after the event `last`, or with the next new event if `last` is `None`.
     pub fn read(&self, last: Option<EventId>) -> Reader {
+        self.read_some(last, Filter::default())
+    }
+
+    /// The same for the events that `filter` wants.
+    pub fn read_some(&self, last: Option<EventId>, filter: Filter) -> Reader {
         let newest = self.0.newest.subscribe();
         let now = *newest.borrow();
         let (read, missed) = match last {
@@ -115,10 +154,11 @@ impl Events {
             newest,
             read,
             missed,
+            filter,
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, VecDeque<Arc<Event>>> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -126,9 +166,9 @@ impl Events {
 /// The result of [`Reader::next`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// The next event.
+    /// The next event that the reader wants.
     Event(Arc<Event>),
-    /// The stream no longer keeps the events that followed the last one. The client must read the present state again.
+    /// Events that the reader wants are no longer kept. The client must read the present state again.
     Missed,
 }
 
@@ -137,20 +177,33 @@ pub enum Next {
 pub struct Reader {
     events: Events,
     newest: watch::Receiver<u64>,
-    /// The number of the last event that was read or missed.
+    /// The number of the last event that was read, passed over or missed.
     read: u64,
     missed: bool,
+    filter: Filter,
 }
 
 impl Reader {
-    /// Waits for the next event. If the future is dropped, no event is lost.
+    /// The id after which this reader goes on. A reader that resumes with it misses nothing.
+    pub fn position(&self) -> EventId {
+        EventId {
+            run: self.events.0.run,
+            number: self.read,
+        }
+    }
+
+    /// True if there are events that it has not looked at.
+    pub fn is_behind(&self) -> bool {
+        *self.newest.borrow() > self.read
+    }
+
+    /// Waits for the next event that the reader wants. If the future is dropped, no event is lost.
     pub async fn next(&mut self) -> Next {
         loop {
             if std::mem::take(&mut self.missed) {
                 return Next::Missed;
             }
             match self.kept_next() {
-                Some(Next::Missed) => self.missed = true,
                 Some(event) => return event,
                 // The wait cannot fail, because `events` holds the sender.
                 None => drop(self.newest.changed().await),
@@ -162,15 +215,22 @@ impl Reader {
         // This comes before the search, so that an event that arrives after the search still wakes the reader.
         self.newest.mark_unchanged();
         let kept = self.events.kept();
-        let oldest = kept.front()?.id.number;
-        let wanted = self.read.saturating_add(1);
-        if wanted < oldest {
-            self.read = oldest.saturating_sub(1);
-            return Some(Next::Missed);
+        let oldest = kept.events.front()?.id.number;
+        if self.read.saturating_add(1) < oldest {
+            let read = std::mem::replace(&mut self.read, oldest.saturating_sub(1));
+            let dropped = |(subject, number): (&Subject, &u64)| *number > read && self.filter.wants(*subject);
+            if kept.dropped.iter().any(dropped) {
+                return Some(Next::Missed);
+            }
         }
-        let event = kept.get(usize::try_from(wanted - oldest).ok()?)?;
-        self.read = wanted;
-        Some(Next::Event(Arc::clone(event)))
+        let unread = usize::try_from(self.read.saturating_add(1) - oldest).ok()?;
+        for event in kept.events.iter().skip(unread) {
+            self.read = event.id.number;
+            if self.filter.wants(event.subject()) {
+                return Some(Next::Event(Arc::clone(event)));
+            }
+        }
+        None
     }
 }
 
@@ -233,6 +293,34 @@ mod tests {
         for bad in ["", "5", "5-", "-5-x", "a-b"] {
             assert_eq!(bad.parse::<EventId>(), Err(EventIdError), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_reader_misses_only_what_it_wants() {
+        let events = Events::new(Wall(5));
+        let pbxes = Filter {
+            kinds: Some(BTreeSet::from([EventKind::Pbx])),
+            campaign: None,
+        };
+        let of_campaign = |n| Filter {
+            kinds: None,
+            campaign: Some(CampaignId(n)),
+        };
+        for n in 0..KEPT + 10 {
+            events.tell(Wall(6), Some(CampaignId(1)), task(i64::try_from(n).unwrap()));
+        }
+        let start = "5-3".parse::<EventId>().unwrap();
+        for nothing_missed in [pbxes, of_campaign(2)] {
+            let mut back = events.read_some(Some(start), nothing_missed);
+            assert_eq!(read(&mut back), None);
+            // It can resume from there, although it has had no event.
+            assert_eq!(back.position().number, u64::try_from(KEPT + 10).unwrap());
+            assert!(!back.is_behind());
+        }
+        let mut back = events.read_some(Some(start), of_campaign(1));
+        assert_eq!(read(&mut back), Some(Next::Missed));
+        assert_eq!(back.position().number, 10);
+        assert_eq!(number(read(&mut back)), 11);
     }
 
     #[tokio::test]

@@ -103,6 +103,13 @@ pub fn path(config: &Config, name: &str) -> PathBuf {
     PathBuf::from(path)
 }
 
+/// The folder of the key files. It is on a disk, as the database is.
+pub fn folder(config: &Config) -> PathBuf {
+    let base = base(config);
+    let folder = base.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new(".")).to_owned()
+}
+
 /// The path of every key file without its name.
 fn base(config: &Config) -> PathBuf {
     let store = &config.store;

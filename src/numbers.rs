@@ -3,6 +3,7 @@
 //! person's. Errors and logs never repeat the text, because it may be personal data. The number plans are those of
 //! `rlibphonenumber`. Start at [`read`].
 
+pub mod allowed;
 mod clean;
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,6 @@ use paceline_core::number::E164;
 use paceline_store::SuppressionKey;
 use tokio::sync::mpsc;
 
-/// Maximum number of numbers in a list: 800 MB of memory.
-const NUMBERS_MAX: usize = 100_000_000;
 /// Longer lines are no number.
 const LINE_BYTES_MAX: usize = 4_096;
 const COLUMNS_MAX: usize = 8;
@@ -32,6 +30,8 @@ pub struct Read {
     pub rejected: u64,
     /// Number of lines with text. A header does not count.
     pub lines: u64,
+    /// The file has more numbers than there is room for; its rest was not read.
+    pub is_too_long: bool,
 }
 
 impl Numbers {
@@ -57,9 +57,14 @@ impl Numbers {
         })
     }
 
-    /// Reads parts until the sender is dropped. Blocks; call it on a thread of its own.
-    pub fn read(&self, mut parts: mpsc::Receiver<Bytes>, key: &SuppressionKey) -> Read {
-        let mut read = Read::default();
+    /// Reads parts until the sender is dropped, or until there are more than `numbers_max` numbers. Blocks; call it on a thread
+    /// of its own.
+    pub fn read(&self, mut parts: mpsc::Receiver<Bytes>, key: &SuppressionKey, numbers_max: usize) -> Read {
+        let mut read = Read {
+            // A vector that grows is copied and needs its memory twice. Memory that is never written to takes none.
+            hashes: Vec::with_capacity(numbers_max),
+            ..Read::default()
+        };
         let mut rest: Vec<u8> = Vec::new();
         while let Some(part) = parts.blocking_recv() {
             let mut part = part.as_ref();
@@ -77,9 +82,8 @@ impl Numbers {
             // A line that is too long is cut, and is no number.
             let room = LINE_BYTES_MAX.saturating_add(1).saturating_sub(rest.len());
             rest.extend_from_slice(part.get(..room.min(part.len())).unwrap_or_default());
-            if read.hashes.len() > NUMBERS_MAX {
-                read.rejected = read.lines;
-                break;
+            if read.is_too_long {
+                return read;
             }
         }
         self.line(&rest, key, &mut read);
@@ -93,6 +97,7 @@ impl Numbers {
         }
         read.lines += 1;
         match self.number(line) {
+            Some(_) if read.hashes.len() == read.hashes.capacity() => read.is_too_long = true,
             Some(number) => read.hashes.push(key.hash(&number)),
             // A header.
             None if read.lines == 1 && !line.iter().any(u8::is_ascii_digit) => read.lines = 0,
@@ -124,13 +129,15 @@ impl Numbers {
 mod tests {
     use super::*;
 
+    const ROOM: usize = 1_000;
+
     fn read(numbers: &Numbers, parts: &[&'static str]) -> Read {
         let (send, receive) = mpsc::channel(parts.len().max(1));
         for part in parts {
             send.try_send(Bytes::from_static(part.as_bytes())).unwrap();
         }
         drop(send);
-        numbers.read(receive, &SuppressionKey::new(&[7; 32]))
+        numbers.read(receive, &SuppressionKey::new(&[7; 32]), ROOM)
     }
 
     fn hashes(numbers: &[&str]) -> Vec<u64> {
@@ -159,6 +166,22 @@ mod tests {
         let numbers = Numbers::new(Some("US"), "1,2").unwrap();
         let found = read(&numbers, &["\"202\",5550123,x\n202;5550124\n"]);
         assert_eq!(found.hashes, hashes(&["+12025550123", "+12025550124"]));
+    }
+
+    #[test]
+    fn the_memory_of_the_hashes_never_grows_and_a_file_with_more_is_not_read_to_its_end() {
+        let numbers = Numbers::new(None, "1").unwrap();
+        let lines = |count: usize| {
+            let all = (0..count).map(|n| format!("+1202555{n:04}\n"));
+            &*all.collect::<String>().leak()
+        };
+        let full = read(&numbers, &[lines(ROOM)]);
+        assert_eq!((full.hashes.len(), full.hashes.capacity()), (ROOM, ROOM));
+        assert!(!full.is_too_long);
+        let more = read(&numbers, &[lines(ROOM + 1), lines(5)]);
+        assert_eq!((more.hashes.len(), more.hashes.capacity()), (ROOM, ROOM));
+        assert!(more.is_too_long);
+        assert_eq!(more.lines, 1_001, "the next part is not read");
     }
 
     #[test]

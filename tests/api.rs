@@ -28,6 +28,7 @@ mod api {
     mod jobs;
     mod masked;
     mod misuse;
+    mod oracles;
     mod others;
     mod pbxes;
     mod postgres;

@@ -234,7 +234,7 @@ fn a_second_serve_on_one_store_is_refused_with_the_name_of_the_first_and_other_c
     for args in [
         ["key", "create", "a", "--role", "write"].as_slice(),
         &["key", "list"],
-        &["import", "c.csv", "--list", "l"],
+        &["import", "c.csv", "--list", "l", "--yes"],
     ] {
         let (status, said) = Paceline::start(folder.path(), args).wait();
         assert!(status.success(), "{args:?} {said}");

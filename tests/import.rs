@@ -17,7 +17,15 @@ use std::path::Path;
 use std::process::{Command, Output};
 use told::{contacts, told_of};
 
+/// Nobody sits at a terminal, so `--yes` says that the numbers are wanted.
 fn import(folder: &Path, args: &[&str]) -> Output {
+    let asks = !["--stage", "--publish", "--cancel"]
+        .iter()
+        .any(|arg| args.contains(arg));
+    import_without_yes(folder, &[args, if asks { &["--yes"] } else { &[] }].concat())
+}
+
+fn import_without_yes(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_paceline"))
         .arg("import")
         .args(args)
@@ -349,6 +357,22 @@ fn an_import_can_be_staged_then_published_or_cancelled() {
     );
 }
 
+#[test]
+fn without_a_terminal_nothing_becomes_visible_before_somebody_says_yes() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("contacts.csv"), MESSY).unwrap();
+    for args in [["--list", "spring"].as_slice(), &["--list", "autumn", "--json"]] {
+        let args = [["contacts.csv", "--region", "US"].as_slice(), args].concat();
+        let output = import_without_yes(folder.path(), &args);
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        assert!(said.contains("paceline import --publish"), "{said}");
+        assert!(said.contains("--yes"), "{said}");
+    }
+    let published = import(folder.path(), &["--publish", "1"]);
+    assert_eq!(text(&published.stdout), "They are in contact list 1.\n");
+}
+
 /// A file of rows with numbers that are all different.
 fn many(folder: &Path, rows: u32) -> File {
     let path = folder.join("many.csv");
@@ -490,7 +514,7 @@ fn an_interrupted_command_prints_how_to_resume_and_can_be_resumed() {
     let folder = tempfile::tempdir().unwrap();
     drop(many(folder.path(), ROWS));
     let mut running = Command::new(env!("CARGO_BIN_EXE_paceline"))
-        .args(["import", "many.csv", "--list", "spring", "--json"])
+        .args(["import", "many.csv", "--list", "spring", "--json", "--yes"])
         .current_dir(folder.path())
         .env_remove("RUST_LOG")
         .stdout(std::process::Stdio::piped())

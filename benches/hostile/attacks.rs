@@ -16,7 +16,7 @@ pub(crate) struct Target {
 
 pub(crate) type Attack = fn(Target) -> BoxFuture<'static, ()>;
 
-pub(crate) const ATTACKS: [(&str, Attack); 13] = [
+pub(crate) const ATTACKS: [(&str, Attack); 14] = [
     ("nothing", |_| Box::pin(std::future::pending())),
     ("pipelined scrapes", |t| many(t, 64, scrapes)),
     ("slow heads", |t| many(t, 700, slow_head)),
@@ -26,6 +26,7 @@ pub(crate) const ATTACKS: [(&str, Attack); 13] = [
         many(t, 40, |t, n| large_body(t, n, false))
     }),
     ("scrapes that nobody reads", |t| many(t, 600, unread_scrapes)),
+    ("readers at the permitted rate", |t| many(t, 600, slow_readers)),
     ("wrong keys", |t| many(t, 64, wrong_keys)),
     ("one key: 60 bodies of 8 MiB", |t| {
         many(t, 60, |t, n| large_body(t, n, true))
@@ -42,7 +43,7 @@ pub(crate) const ATTACKS: [(&str, Attack); 13] = [
 
 fn everything(target: Target) -> BoxFuture<'static, ()> {
     Box::pin(async move {
-        let all = ATTACKS[1..12].iter().map(|(_, attack)| attack(target.clone()));
+        let all = ATTACKS[1..13].iter().map(|(_, attack)| attack(target.clone()));
         join_all(all).await;
     })
 }
@@ -103,6 +104,19 @@ async fn unread_scrapes(target: Target, n: usize) -> std::io::Result<()> {
     let mut socket = open(&target, n).await?;
     socket.write_all(GET_METRICS.repeat(50).as_bytes()).await?;
     until_ended(&mut socket).await
+}
+
+/// Sends more requests than it reads answers of, and reads just as fast as it must: it is never idle, and never too slow.
+async fn slow_readers(target: Target, n: usize) -> std::io::Result<()> {
+    let mut socket = open(&target, n).await?;
+    let asked = "GET /api/v1/openapi.json HTTP/1.1\r\nHost: p\r\n\r\n".repeat(50);
+    socket.write_all(asked.as_bytes()).await?;
+    // A quarter of a second's bytes, and a little more.
+    let mut block = vec![0; 4400];
+    loop {
+        socket.read_exact(&mut block).await?;
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
 }
 
 /// Sends a byte a second until it is told that nobody takes it.

@@ -83,7 +83,8 @@ pub(super) struct AgentInput {
     /// The configured PBX of the agent's phone.
     #[schema(example = "pbx1")]
     pbx: String,
-    /// The extension of the phone: 1 to 64 letters, digits, `-`, `_` or `.`; unique on its PBX.
+    /// The extension of the phone: 1 to 64 letters, digits, `-`, `_` or `.`; unique on its PBX. At most 7 digits if a dialplan
+    /// reads it (`agent_dial` begins with `Local/` or `loopback/`), or `agent_digits_max` of the PBX in paceline.toml.
     #[schema(example = "203")]
     extension: String,
 }
@@ -94,6 +95,12 @@ impl AgentInput {
         faults.name("/name", &self.name);
         let pbx = faults.take("/pbx", check::pbx(state, &self.pbx));
         let extension = faults.take("/extension", Extension::new(&self.extension));
+        if let (Some(pbx), Some(extension)) = (&pbx, &extension)
+            && let Some(known) = state.dialer.pbxes().iter().find(|known| known.name == *pbx)
+        {
+            let permitted = known.dial_allowed.permit_agent(&known.agent_dial, extension);
+            faults.take("/extension", permitted);
+        }
         faults.none()?;
         let (Some(pbx), Some(extension)) = (pbx, extension) else {
             return Err(Problem::internal(anyhow::anyhow!("a checked agent lacks a part")));
@@ -127,7 +134,7 @@ pub(super) async fn list(
         .store
         .agents(window.after.map(AgentId), window.fetch())
         .await?;
-    Ok(Body(window.page(
+    Ok(Body(window.page_of(
         rows,
         |row| row.id.0,
         |row| Agent::new(&state, row),
@@ -236,11 +243,14 @@ pub(super) async fn log_in(
             row.pbx
         ))
     })?;
-    let extension = Extension::new(&row.extension).map_err(|fault| {
+    let undialable = |fault: &dyn std::fmt::Display| {
         Problem::conflict(format!(
             "The agent's extension in the store cannot be dialed: {fault}. Set another with PUT /api/v1/agents/{id}."
         ))
-    })?;
+    };
+    let extension = Extension::new(&row.extension).map_err(|fault| undialable(&fault))?;
+    let permitted = pbx.dial_allowed.permit_agent(&pbx.agent_dial, &extension);
+    permitted.map_err(|fault| undialable(&fault))?;
     let request = AgentRequest::LogIn {
         pbx: row.pbx.clone(),
         template: pbx.agent_dial,

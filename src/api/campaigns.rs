@@ -97,7 +97,7 @@ pub(super) async fn list(
 ) -> ApiResult<Body<Page<Campaign>>> {
     let window = Window::new("campaigns", query.limit, query.cursor.as_deref())?;
     let rows = state.store.campaigns(window.after, window.fetch()).await?;
-    Ok(Body(window.page(rows, |row| row.id.0, Campaign::from)))
+    Ok(Body(window.page_of(rows, |row| row.id.0, Campaign::from)))
 }
 
 /// Create a campaign.

@@ -2,7 +2,8 @@
 
 use super::ApiState;
 use super::problem::{ApiResult, Fault, Problem};
-use crate::numbers::{self, Notation, NumberError, Numbered, Plan};
+use crate::numbers::allowed::Allowed;
+use crate::numbers::{self, Country, Notation, NumberError, Numbered, Plan};
 use paceline_core::ids::PbxName;
 use paceline_core::number::E164;
 
@@ -82,6 +83,38 @@ pub(super) async fn numbers(
         texts.iter().map(read).collect()
     })
     .await
+}
+
+/// The numbers that a request accepts: those that an import with the same options accepts.
+pub(super) fn allowed(
+    state: &ApiState,
+    countries: Option<&[String]>,
+    premium_rate: bool,
+    path: &str,
+    faults: &mut Faults,
+) -> Allowed {
+    if let Some(unknown) = Allowed::unknown(countries.unwrap_or_default()) {
+        let detail = format!(
+            "there is no number plan for `{unknown}`: write two capital letters (ISO 3166-1), or `any`"
+        );
+        faults.add(format!("{path}/countries"), detail);
+    }
+    // The region was checked when the configuration was read.
+    let plan = Plan::new(state.default_region.as_deref(), Notation::Unstated).unwrap_or_default();
+    Allowed::new(countries, premium_rate, &plan)
+}
+
+/// The number, if it can be read and is accepted. `stated`: the country of the contact.
+pub(super) fn wanted(
+    read: Result<Numbered, NumberError>,
+    allowed: &Allowed,
+    stated: Option<Country>,
+) -> Result<Numbered, String> {
+    let read = read.map_err(|error| error.to_string())?;
+    match allowed.refuses(&read, stated) {
+        Some(reason) => Err(reason),
+        None => Ok(read),
+    }
 }
 
 /// Runs work that takes milliseconds on a separate thread, so that no answered call waits for it.

@@ -5,7 +5,7 @@ pub(super) mod why;
 
 pub(super) use model::Contact;
 
-use super::check::Faults;
+use super::check::{self, Faults};
 use super::extract::{Id, Json, Query};
 use super::page::{Page, PageQuery, Window};
 use super::problem::{ApiResult, Fault, Kind, Problem};
@@ -65,6 +65,15 @@ pub(super) struct CreateContactList {
     /// The first contacts, up to 10,000. More can be added later.
     #[serde(default)]
     contacts: Vec<ContactInput>,
+    /// Countries whose numbers are accepted (ISO 3166-1), or `any`. If left out: the configured default region and the
+    /// contact's own country; without
+    /// such a region, every country.
+    #[serde(default)]
+    #[schema(example = json!(["US", "CA"]))]
+    countries: Option<Vec<String>>,
+    /// `true`: premium-rate numbers are accepted too. Calls to them cost the caller extra.
+    #[serde(default)]
+    premium_rate: bool,
 }
 
 /// New contacts of a list.
@@ -74,6 +83,15 @@ pub(super) struct AddContacts {
     /// 1 to 10,000 contacts with up to 20,000 numbers. A contact is not added if its first number or its external id is
     /// in the list already or appears earlier in the request.
     contacts: Vec<ContactInput>,
+    /// Countries whose numbers are accepted (ISO 3166-1), or `any`. If left out: the configured default region and the
+    /// contact's own country; without
+    /// such a region, every country.
+    #[serde(default)]
+    #[schema(example = json!(["US", "CA"]))]
+    countries: Option<Vec<String>>,
+    /// `true`: premium-rate numbers are accepted too. Calls to them cost the caller extra.
+    #[serde(default)]
+    premium_rate: bool,
 }
 
 /// The result of adding contacts.
@@ -181,7 +199,9 @@ pub(super) async fn create_list(
     let mut faults = Faults::default();
     faults.name("/name", &input.name);
     let given = input.contacts.len();
-    let contacts = check_contacts(&state, input.contacts, &mut faults).await?;
+    let countries = input.countries.as_deref();
+    let allowed = check::allowed(&state, countries, input.premium_rate, "", &mut faults);
+    let contacts = check_contacts(&state, input.contacts, &allowed, &mut faults).await?;
     faults.none()?;
     let (row, added) = state
         .store
@@ -227,7 +247,7 @@ pub(super) async fn in_list(
         .store
         .contacts(list, &filter, window.after.map(ContactId), window.fetch())
         .await?;
-    Ok(Body(window.page(
+    Ok(Body(window.page_of(
         rows,
         |row| row.id.0,
         |row| Contact::new(row, caller),
@@ -237,22 +257,26 @@ pub(super) async fn in_list(
 /// Add contacts to a list.
 ///
 /// If a contact cannot be used, `errors` names every such contact by its place, and none is added. Tasks that were
-/// created from the list earlier do not get the new contacts. `duplicates` tells any key that may write whether a
-/// number was in the list.
+/// created from the list earlier do not get the new contacts. It needs a key that may see numbers, because `duplicates`
+/// tells whether a number was in the list. Any other key can create a list with its contacts.
 #[utoipa::path(post, path = "/contact-lists/{id}/contacts", operation_id = "add_contacts", tag = "contacts",
     request_body = AddContacts, params(("id" = i64, Path, description = "The contact list")),
     responses((status = 200, body = AddedContacts), (status = 404, description = "No such contact list")))]
 pub(super) async fn add(
     State(state): State<ApiState>,
+    caller: Caller,
     Id(id): Id<i64>,
     Json(input): Json<AddContacts>,
 ) -> ApiResult<Body<AddedContacts>> {
+    caller.must_see_numbers()?;
     let mut faults = Faults::default();
     let given = input.contacts.len();
     if given == 0 {
         faults.add("/contacts", "there is nobody in it");
     }
-    let contacts = check_contacts(&state, input.contacts, &mut faults).await?;
+    let countries = input.countries.as_deref();
+    let allowed = check::allowed(&state, countries, input.premium_rate, "", &mut faults);
+    let contacts = check_contacts(&state, input.contacts, &allowed, &mut faults).await?;
     faults.none()?;
     let list = find_list(&state, id).await?.id;
     let added = state.store.add_contacts(list, &contacts).await?;

@@ -147,9 +147,9 @@ pub(super) async fn list(
 /// Put numbers on the do-not-call list.
 ///
 /// It has an effect at once in every campaign: unanswered calls to these numbers are cancelled, and the list is checked again
-/// just before each call. Conversations go on. If a number cannot be read, `errors` lists all such numbers by their place, and none is added. `duplicates` shows to any key with write
-/// access whether a number was on the list. More than one number in a request needs a key that may see numbers: otherwise
-/// one could list many numbers and see from the contacts that wait which numbers exist.
+/// just before each call. Conversations go on. If a number cannot be read, `errors` lists all such numbers by their place, and
+/// none is added. It needs a key that may see numbers, because the contacts that are refused afterwards tell whose number it
+/// is. An agent's key uses the disposition `dnc` of the attempt instead: PUT /api/v1/attempts/{id}/disposition.
 #[utoipa::path(post, path = "/dnc", operation_id = "add_to_dnc", tag = "do not call", request_body = AddToDnc,
     responses((status = 200, body = AddedToDnc)))]
 pub(super) async fn add(
@@ -157,9 +157,7 @@ pub(super) async fn add(
     caller: Caller,
     Json(input): Json<AddToDnc>,
 ) -> ApiResult<Body<AddedToDnc>> {
-    if input.numbers.len() > 1 {
-        caller.must_see_numbers()?;
-    }
+    caller.must_see_numbers()?;
     let mut faults = Faults::default();
     faults.name("/reason", &input.reason);
     let now = state.clock.now().wall;

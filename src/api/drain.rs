@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Default time for conversations to end, in seconds.
+/// The time that a request may give conversations to end, in seconds.
 const DRAIN_S: std::ops::RangeInclusive<u64> = 1..=86_400;
 
 /// The limit of a drain.
@@ -31,10 +31,9 @@ pub(super) struct Draining {
 
 /// End this Paceline for good.
 ///
-/// Nothing more is launched, phones that ring are hung up once they have rung for the minimum
-/// time of the abandon rules, agents are logged out after their conversations, and the process ends.
-/// For a restart send it SIGTERM instead: then agents stay logged in and conversations go on. Asked again, it may only bring its
-/// deadline forward.
+/// Nothing more is launched, ringing calls are cancelled once they have rung for the minimum time of the abandon rules, agents are
+/// logged out after their conversations, and the process ends. For a restart send it SIGTERM instead: then agents stay logged in and
+/// conversations go on. A second request can only shorten the deadline.
 #[utoipa::path(post, path = "/drain", operation_id = "drain", tag = "live", request_body = Drain,
     responses((status = 202, body = Draining)))]
 pub(super) async fn drain(

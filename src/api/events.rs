@@ -8,13 +8,13 @@ use super::extract::Query;
 use super::masking;
 use super::problem::{ApiResult, Fault, Kind, Problem};
 use super::words::Utc;
-use crate::events::{Event, EventId, Next, Reader};
+use crate::events::{Event, EventId, Filter, Next, Reader};
 use crate::metrics::QueueMetrics;
 use crate::store::Store;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::sse::{self, KeepAlive, Sse};
+use axum::response::sse::{self, Sse};
 use futures_util::stream::{self, Stream};
 use paceline_core::agent::{AgentReason, AgentState};
 use paceline_core::campaign::TaskState;
@@ -26,14 +26,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::Interval;
+use tokio::time::{Instant, Interval};
 use uuid::Uuid;
 
 /// Maximum number of open streams of one key.
 const STREAMS_PER_KEY_MAX: usize = 8;
 /// Maximum number of open streams of all keys together.
 const STREAMS_MAX: usize = 64;
-/// If no event is sent for this long, Paceline sends a comment, so that both ends notice a dead connection.
+/// If no event is sent for this long, Paceline sends an id without an event, so that both ends notice a dead connection, and a
+/// client whose filter lets no event through does not resume from far behind.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Interval between two checks that a stream's key is still valid.
 const KEY_CHECK: Duration = Duration::from_secs(5);
@@ -251,11 +252,12 @@ impl From<&Event> for EventData {
 /// Follow live events.
 ///
 /// The answer is an endless stream of server-sent events (`text/event-stream`). Use `curl -N`, or an `EventSource` that
-/// sends the key. Each event has an `id`, its kind as `event`, and `data` as below. To continue after a break, send the
-/// last `id` as `Last-Event-ID`; Paceline keeps the newest 16,384 events. An event named `missed`, with the data `{}`,
-/// says that events in between are no longer kept, or that Paceline was restarted: read the present state again. If a
-/// client reads so slowly that it loses events, Paceline sends `missed` and ends the stream. A key may have 8 open
-/// streams. They end when the key is revoked.
+/// sends the key. Each event has an `id`, its kind as `event`, and `data` as below. The stream begins with an `id` without an
+/// event, and sends one every 15 s while there are no events. To continue after a break, send the last `id` as
+/// `Last-Event-ID`, as an `EventSource` does; Paceline keeps the newest 16,384 events. An event named `missed`, with the data
+/// `{}`, says that events in between that the filter wants are no longer kept, or that Paceline was restarted: read the present
+/// state again. If a client reads so slowly that it loses events, Paceline sends `missed` and ends the stream. If it takes
+/// nothing for 10 s, Paceline closes the connection. A key may have 8 open streams. They end when the key is revoked.
 #[utoipa::path(get, path = "/events", operation_id = "follow_events", tag = "live", params(EventsQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that was read")),
     responses((status = 200, body = EventData, content_type = "text/event-stream")))]
@@ -265,7 +267,10 @@ pub(super) async fn follow(
     headers: HeaderMap,
     Query(query): Query<EventsQuery>,
 ) -> ApiResult<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>> {
-    let kinds = kinds(query.kind.as_deref())?;
+    let filter = Filter {
+        kinds: kinds(query.kind.as_deref())?,
+        campaign: query.campaign_id.map(CampaignId),
+    };
     let last = last_id(&headers)?;
     let Some(place) = state.followers.place(caller.key) else {
         return Err(Problem::new(
@@ -277,13 +282,12 @@ pub(super) async fn follow(
         .retry_after_s(1));
     };
     let follower = Follower {
-        reader: state.dialer.events().read(last),
-        kinds,
-        campaign: query.campaign_id.map(CampaignId),
+        reader: state.dialer.events().read_some(last, filter),
         masks: !caller.sees_numbers,
         // A resumed stream may begin with `missed`. If a stream that has begun misses events, it ends.
         begun: false,
         over: false,
+        said_at: None,
         store: state.store.clone(),
         check: tokio::time::interval(KEY_CHECK),
         place,
@@ -292,7 +296,7 @@ pub(super) async fn follow(
         let event = follower.next().await?;
         Some((Ok(event), follower))
     });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    Ok(Sse::new(events))
 }
 
 /// The requested kinds. `None` means all.
@@ -314,7 +318,7 @@ fn last_id(headers: &HeaderMap) -> ApiResult<Option<EventId>> {
     id.map(Some).ok_or_else(|| {
         Problem::new(
             Kind::BadParameter,
-            "`Last-Event-ID` is none of ours: send the `id` of an event, or leave it out.",
+            "`Last-Event-ID` is not an id of this stream: send the `id` of an event, or leave it out.",
         )
     })
 }
@@ -322,11 +326,11 @@ fn last_id(headers: &HeaderMap) -> ApiResult<Option<EventId>> {
 /// The state of one stream.
 struct Follower {
     reader: Reader,
-    kinds: Option<BTreeSet<EventKind>>,
-    campaign: Option<CampaignId>,
     masks: bool,
     begun: bool,
     over: bool,
+    /// The time of the last event or id. `None`: nothing was sent yet.
+    said_at: Option<Instant>,
     store: Store,
     check: Interval,
     place: Place,
@@ -338,43 +342,52 @@ impl Follower {
         if self.over {
             return None;
         }
+        let Some(said_at) = self.said_at else {
+            self.said_at = Some(Instant::now());
+            return Some(self.at_position());
+        };
+        let keep_alive = tokio::time::sleep_until(said_at + KEEP_ALIVE);
+        let mut keep_alive = std::pin::pin!(keep_alive);
         loop {
             let next = tokio::select! {
                 biased;
                 _ = self.check.tick() => {
                     if self.key_is_revoked().await {
+                        self.over = true;
                         return None;
                     }
                     continue;
                 }
                 next = self.reader.next() => next,
+                () = keep_alive.as_mut() => {
+                    self.said_at = Some(Instant::now());
+                    return Some(self.at_position());
+                }
             };
+            self.said_at = Some(Instant::now());
             let begun = std::mem::replace(&mut self.begun, true);
-            match next {
+            return Some(match next {
                 Next::Missed => {
                     if begun {
                         self.over = true;
                         self.place.followers.queue.dropped.inc();
                     }
-                    return Some(sse::Event::default().event("missed").data("{}"));
+                    self.at_position().event("missed").data("{}")
                 }
-                Next::Event(event) if self.wants(&event) => return Some(self.shown(&event)),
-                Next::Event(_) => {}
-            }
+                Next::Event(event) => self.shown(&event),
+            });
         }
+    }
+
+    /// An id without data: a client keeps it as its `Last-Event-ID`, and sees no event.
+    fn at_position(&self) -> sse::Event {
+        sse::Event::default().id(self.reader.position().to_string())
     }
 
     /// If the store cannot be read, the key counts as valid.
     async fn key_is_revoked(&self) -> bool {
         let row = self.store.api_key(self.place.key).await;
         row.is_ok_and(|row| row.is_none_or(|row| row.revoked_at.is_some()))
-    }
-
-    fn wants(&self, event: &Event) -> bool {
-        let kind = event.what.kind();
-        let of_campaign =
-            self.campaign.is_none() || event.campaign.is_none() || event.campaign == self.campaign;
-        of_campaign && self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
     }
 
     fn shown(&self, event: &Event) -> sse::Event {
@@ -386,5 +399,14 @@ impl Follower {
             masking::mask(&mut data);
         }
         named.data(data.to_string())
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        // The connection of a client that takes nothing is closed before it can get `missed`.
+        if !self.over && self.reader.is_behind() {
+            self.place.followers.queue.dropped.inc();
+        }
     }
 }

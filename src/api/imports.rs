@@ -212,7 +212,7 @@ pub(super) async fn create(
     let publish = !query.stage.unwrap_or(false);
     let settings = settings(&state, query)?;
     let permit = permit(&state)?;
-    let file = receive(request, settings).await?;
+    let file = receive(&state, request, settings).await?;
     let clock = state.clock;
     let begin = async move |store: Store| Job::begin(&store, file, &into, clock).await;
     let job = state.jobs.spawn(begin).await.map_err(Problem::internal)?;
@@ -231,14 +231,18 @@ pub(super) async fn create(
         (status = 422, description = "It is another file")))]
 pub(super) async fn resume(
     State(state): State<ApiState>,
+    caller: Caller,
     Id(id): Id<i64>,
     Query(query): Query<ResumeQuery>,
     request: Request,
 ) -> ApiResult<(StatusCode, Body<ImportDetail>)> {
     let row = find(&state, id).await?;
+    if !row.makes_list {
+        caller.must_see_numbers()?;
+    }
     let permit = permit(&state)?;
     let settings = serde_json::from_str(&row.settings).map_err(Problem::internal)?;
-    let file = receive(request, settings).await?;
+    let file = receive(&state, request, settings).await?;
     let clock = state.clock;
     let resume = async move |store: Store| Job::resume(&store, file, row.id, clock).await;
     let job = state.jobs.spawn(resume).await.map_err(Problem::internal)?;
@@ -502,8 +506,12 @@ fn permit(state: &ApiState) -> ApiResult<OwnedSemaphorePermit> {
 }
 
 /// Writes the body to a file without a name, and checks it.
-async fn receive(request: Request, settings: Settings) -> ApiResult<Arc<ContactFile>> {
-    let file = tempfile::tempfile().map_err(Problem::internal)?;
+async fn receive(state: &ApiState, request: Request, settings: Settings) -> ApiResult<Arc<ContactFile>> {
+    let file = match &state.files_folder {
+        Some(folder) => tempfile::tempfile_in(folder),
+        None => tempfile::tempfile(),
+    };
+    let file = file.map_err(Problem::internal)?;
     let mut file = tokio::fs::File::from_std(file);
     let mut body = request.into_body().into_data_stream();
     let mut bytes = 0_usize;

@@ -2,6 +2,7 @@
 //! shown. So rows that are added or deleted between two pages do not make a page skip or repeat a row.
 
 use super::problem::{ApiResult, Fault, Kind, Problem};
+use crate::store::Rows;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,20 @@ pub(super) struct Page<T> {
     /// The `cursor` of the next page. Null on the last page.
     #[schema(example = "dGFza3M6NDI")]
     pub(super) next_cursor: Option<String>,
+    /// Rows of this page that cannot be read, because another program or an older version wrote them. Left out if there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) unreadable: Vec<UnreadableRow>,
+}
+
+/// A row that cannot be read.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct UnreadableRow {
+    /// The row's id.
+    #[schema(example = 3)]
+    id: i64,
+    /// The part of the row that cannot be read.
+    #[schema(example = "a stored consent is not one that this version writes")]
+    fault: String,
 }
 
 /// The checked limits of a requested page. `K` is the list's key.
@@ -82,6 +97,35 @@ impl<K: FromStr + Display> Window<K> {
         Page {
             items: rows.into_iter().map(item).collect(),
             next_cursor,
+            unreadable: Vec::new(),
+        }
+    }
+}
+
+impl Window<i64> {
+    /// As [`Window::page`], for rows of which some cannot be read.
+    pub(super) fn page_of<R, T>(
+        &self,
+        mut rows: Rows<R>,
+        key: impl Fn(&R) -> i64,
+        item: impl FnMut(R) -> T,
+    ) -> Page<T> {
+        let more = rows.all() > self.limit;
+        while rows.all() > self.limit {
+            rows.drop_last();
+        }
+        let last = rows.last_unreadable().or_else(|| rows.last().map(key));
+        let cursor = |last: i64| URL_SAFE_NO_PAD.encode(format!("{}:{last}", self.list));
+        let next_cursor = last.filter(|_| more).map(cursor);
+        let (readable, unreadable) = rows.into_parts();
+        let unreadable = unreadable.into_iter().map(|row| UnreadableRow {
+            id: row.id,
+            fault: row.fault.to_string(),
+        });
+        Page {
+            items: readable.into_iter().map(item).collect(),
+            next_cursor,
+            unreadable: unreadable.collect(),
         }
     }
 }

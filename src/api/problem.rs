@@ -58,7 +58,7 @@ kinds! {
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// The body must be sent as `Content-Type: application/json`.
     UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body must be application/json";
-    /// The body is JSON, but something in it cannot be used. `errors` names every field; nothing was changed.
+    /// The body is JSON, but something in it cannot be used. `errors` names the fields, but of the settings of a campaign only the first; nothing was changed.
     Invalid = "invalid", UNPROCESSABLE_ENTITY, "Something in the request cannot be used";
     /// This `Idempotency-Key` was used before with another body. Use a new key for each new request.
     IdempotencyKeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key belongs to another request";

@@ -11,7 +11,8 @@ use crate::store::{ListRow, NewList, Store, StoreError};
 use crate::suppression_file::{Numbers, Read};
 use axum::Json as Body;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderMap, StatusCode};
 use futures_util::StreamExt as _;
 use paceline_core::suppression::{ListKind, ListName};
 use paceline_core::time::Wall;
@@ -21,8 +22,10 @@ use tokio::sync::mpsc;
 
 /// Maximum size of an upload: 100 million numbers of 20 bytes.
 const FILE_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
-/// Lists that are replaced at the same time. A list of 10 million numbers takes 80 MB of memory.
+/// Lists that are replaced at the same time.
 pub(super) const UPLOADS_MAX: usize = 1;
+/// Every number is looked up in every list.
+const LISTS_MAX: usize = 100;
 /// Parts of the body that wait to be read.
 const PARTS_WAITING_MAX: usize = 16;
 const DAY: Duration = Duration::from_secs(86_400);
@@ -142,12 +145,13 @@ pub(super) async fn get(
 /// The body has one number a line, or is CSV. The whole body is read before anything changes; then the new version replaces the
 /// one before at once, in every campaign, and unanswered calls to numbers that it adds are cancelled. Only keyed hashes of the
 /// numbers are stored. Nothing is changed if more than one line in a hundred is no number. A first line without a number is
-/// a header.
+/// a header. It needs a key that may see numbers, because GET /api/v1/contacts/{id}/why would tell which list holds a
+/// contact's number.
 #[utoipa::path(post, path = "/suppression-lists/{name}", operation_id = "upload_suppression_list", tag = "do not call",
     params(("name" = String, Path, description = "The list"), UploadQuery),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The numbers, up to 2 GiB."),
     responses((status = 200, body = SuppressionList), (status = 409, description = "Another list is being uploaded"),
-        (status = 413, description = "Larger than 2 GiB"), (status = 422, description = "The file cannot be used")))]
+        (status = 413, description = "Larger than 2 GiB, or more numbers than the memory of the lists allows"), (status = 422, description = "The file cannot be used")))]
 pub(super) async fn upload(
     State(state): State<ApiState>,
     caller: Caller,
@@ -155,6 +159,7 @@ pub(super) async fn upload(
     Query(query): Query<UploadQuery>,
     request: Request,
 ) -> ApiResult<Body<SuppressionList>> {
+    caller.must_see_numbers()?;
     let name = list_name(&name)?;
     let now = state.clock.now().wall;
     let days = query.max_age_days.unwrap_or(MAX_AGE_DAYS);
@@ -170,9 +175,10 @@ pub(super) async fn upload(
     let busy = "Another suppression list is being uploaded. Wait until it is done.";
     let turn = state.uploads.clone().try_acquire_owned();
     let _turn = turn.map_err(|_| Problem::conflict(busy))?;
+    let room = room(&state, &name).await?.min(numbers_in(request.headers()));
     let key = state.store.suppression_key().ok_or(StoreError::SuppressionKey)?;
     let (parts, read) = mpsc::channel(PARTS_WAITING_MAX);
-    let reading = aside(move || numbers.read(read, &key));
+    let reading = aside(move || numbers.read(read, &key, room));
     let sending = send_parts(request, parts);
     let (sent, read) = tokio::join!(sending, reading);
     sent?;
@@ -180,7 +186,11 @@ pub(super) async fn upload(
         hashes,
         rejected,
         lines,
+        is_too_long,
     } = read?;
+    if is_too_long {
+        return Err(too_many(&state, room));
+    }
     if lines == 0 || rejected > lines / 100 {
         let detail = format!(
             "{rejected} of {lines} lines are no number; nothing was changed. Check the file, `columns` and `region`."
@@ -218,6 +228,46 @@ pub(super) async fn remove(State(state): State<ApiState>, Id(name): Id<String>) 
     }
     changed(&state).await;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The number of lines that a body of this length can have.
+fn numbers_in(headers: &HeaderMap) -> usize {
+    const LINE_BYTES_MIN: usize = 4;
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok());
+    let length = length.and_then(|length| length.parse::<usize>().ok());
+    length.map_or(usize::MAX, |length| length / LINE_BYTES_MIN + 1)
+}
+
+/// The number of hashes that fit into the memory of the lists. A list that is replaced counts until the new version is used.
+async fn room(state: &ApiState, name: &ListName) -> ApiResult<usize> {
+    let lists = state.store.suppression_lists().await?;
+    if lists.len() >= LISTS_MAX && lists.iter().all(|list| list.name != *name) {
+        return Err(Problem::conflict(format!(
+            "Nothing was read: there are {LISTS_MAX} suppression lists already. Delete one that is not used any more."
+        )));
+    }
+    let numbers = lists
+        .iter()
+        .map(|list| usize::try_from(list.numbers).unwrap_or(usize::MAX));
+    let taken = numbers.fold(0, usize::saturating_add);
+    match state.suppression_numbers_max.saturating_sub(taken) {
+        0 => Err(too_many(state, 0)),
+        room => Ok(room),
+    }
+}
+
+fn too_many(state: &ApiState, room: usize) -> Problem {
+    Problem::new(
+        Kind::BodyTooLarge,
+        format!(
+            "Nothing was changed: there is room for {room} more numbers. All suppression lists together may have {max}, and a list \
+             that is replaced counts until the new one is used. Raise `numbers_max` under [suppression] in paceline.toml (8 bytes of \
+             memory each) and restart, or delete a list.",
+            max = state.suppression_numbers_max
+        ),
+    )
 }
 
 async fn changed(state: &ApiState) {

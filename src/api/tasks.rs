@@ -189,7 +189,7 @@ pub(super) async fn list(
         .store
         .tasks(&filter, window.after.map(TaskId), window.fetch())
         .await?;
-    Ok(Body(window.page(rows, |row| row.id.0, |row| Task::from(&row))))
+    Ok(Body(window.page_of(rows, |row| row.id.0, |row| Task::from(&row))))
 }
 
 /// Get a task and how far it is.

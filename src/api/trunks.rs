@@ -1,10 +1,10 @@
 //! Trunks: ways out to the public network.
 
-use super::ApiState;
 use super::check::{self, Faults};
 use super::extract::{Id, Json, Query};
 use super::page::{Page, PageQuery, Window};
 use super::problem::{ApiResult, Problem};
+use super::{ApiState, Caller};
 use crate::store::{Deleted, NewTrunk, StoreError, TrunkRow};
 use axum::Json as Body;
 use axum::extract::State;
@@ -114,7 +114,7 @@ pub(super) async fn list(
 ) -> ApiResult<Body<Page<Trunk>>> {
     let window = Window::new("trunks", query.limit, query.cursor.as_deref())?;
     let rows = state.store.trunks(window.after, window.fetch()).await?;
-    Ok(Body(window.page(
+    Ok(Body(window.page_of(
         rows,
         |row| row.id.0,
         |row| Trunk::new(&state, row),
@@ -123,13 +123,16 @@ pub(super) async fn list(
 
 /// Create a trunk.
 ///
-/// It is used once a campaign has it: `PUT /api/v1/campaigns/{id}/trunks`.
+/// It is used once a campaign has it: `PUT /api/v1/campaigns/{id}/trunks`. It needs a key that may see numbers, because a
+/// trunk can lead to any phone of the PBX, which then shows the numbers.
 #[utoipa::path(post, path = "/trunks", operation_id = "create_trunk", tag = "trunks", request_body = TrunkInput,
     responses((status = 201, body = Trunk)))]
 pub(super) async fn create(
     State(state): State<ApiState>,
+    caller: Caller,
     Json(input): Json<TrunkInput>,
 ) -> ApiResult<(StatusCode, Body<Trunk>)> {
+    caller.must_see_numbers()?;
     let new = input.check(&state)?;
     let row = state.store.create_trunk(&new).await.map_err(taken)?;
     Ok((StatusCode::CREATED, Body(Trunk::new(&state, row))))
@@ -147,15 +150,17 @@ pub(super) async fn get(State(state): State<ApiState>, Id(id): Id<i64>) -> ApiRe
 
 /// Replace a trunk.
 ///
-/// Calls that are up are not changed; the next ones use the new data.
+/// Calls that are up are not changed; the next ones use the new data. It needs a key that may see numbers, as creating one.
 #[utoipa::path(put, path = "/trunks/{id}", operation_id = "replace_trunk", tag = "trunks", request_body = TrunkInput,
     params(("id" = i64, Path, description = "The trunk")),
     responses((status = 200, body = Trunk), (status = 404, description = "No such trunk")))]
 pub(super) async fn put(
     State(state): State<ApiState>,
+    caller: Caller,
     Id(id): Id<i64>,
     Json(input): Json<TrunkInput>,
 ) -> ApiResult<Body<Trunk>> {
+    caller.must_see_numbers()?;
     let new = input.check(&state)?;
     let row = state
         .store

@@ -15,6 +15,7 @@ use clap::Args;
 use paceline_core::ids::{ContactListId, ImportId};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +35,8 @@ pub(super) struct ImportArgs {
     /// Name of the new contact list.
     #[arg(long, value_name = "NAME", required_unless_present_any = ["into", "resume", "publish", "cancel"])]
     list: Option<String>,
-    /// Add the contacts to this contact list instead. Contacts that are in it already do not change.
+    /// Add the contacts to this contact list instead. A row of a contact that is in the list fills its blank fields and replaces
+    /// nothing.
     #[arg(long, value_name = "LIST_ID", conflicts_with = "list")]
     into: Option<i64>,
     /// Region of numbers without a country code, such as US [default: the configuration's default_region].
@@ -65,6 +67,9 @@ pub(super) struct ImportArgs {
     /// Sheet of an Excel file [default: the first].
     #[arg(long, value_name = "NAME")]
     sheet: Option<String>,
+    /// Make the contacts visible without asking. For scripts.
+    #[arg(long, conflicts_with = "stage")]
+    yes: bool,
     /// Stop before the contacts become visible. --publish makes them visible, --cancel deletes them.
     #[arg(long)]
     stage: bool,
@@ -173,14 +178,19 @@ async fn import(config: &Config, store: &Store, args: &ImportArgs, screen: &Scre
         Ended::Staged(report) if args.stage => {
             summary(&report, elapsed, args.json, "staged")?;
             if !args.json {
-                say(&format!(
-                    "Nobody sees them yet: `paceline import --publish {id}` shows them, `--cancel {id}` throws them away.\n"
-                ))?;
+                say(&not_visible(id))?;
             }
         }
         Ended::Staged(report) => {
             if !args.json {
                 summary(&report, elapsed, false, "staged")?;
+            }
+            if !args.yes && !agreed(args.json, screen)? {
+                let why = "the contacts are not visible yet, because nobody has agreed to the numbers above";
+                anyhow::bail!(
+                    "{why}. {} With --yes an import does not ask",
+                    not_visible(id).trim_end()
+                );
             }
             if !import::publish(store, id, clock).await? {
                 anyhow::bail!("import {id} was stopped or cancelled by somebody else");
@@ -218,6 +228,27 @@ async fn import(config: &Config, store: &Store, args: &ImportArgs, screen: &Scre
     }
     display.broken?;
     Ok(())
+}
+
+fn not_visible(id: ImportId) -> String {
+    format!(
+        "Nobody sees them yet: `paceline import --publish {id}` shows them, `--cancel {id}` throws them away.\n"
+    )
+}
+
+/// Asks whether the contacts are to become visible. Without a terminal nobody can agree.
+fn agreed(json: bool, screen: &Screen) -> std::io::Result<bool> {
+    if json || !screen.is_live() || !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    screen.tell("Make these contacts visible? [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().lock().take(64).read_line(&mut answer)?;
+    Ok(means_yes(&answer))
+}
+
+fn means_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
 fn is_sheet(path: &Path) -> bool {

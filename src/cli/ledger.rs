@@ -295,6 +295,6 @@ async fn accept(store: &Store, keys: &Keys, now: Wall) -> anyhow::Result<()> {
     store.record_fact(&fact).await?;
     number_all(store).await?;
     Ok(say(
-        "A new file of checkpoints begins, and the ledger says so. Keep the old file for whoever asks.\n",
+        "A new file of checkpoints begins, and the ledger says so. Keep the old file for auditors.\n",
     )?)
 }

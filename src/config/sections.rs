@@ -7,7 +7,7 @@ use super::{
 };
 use crate::numbers::is_region;
 use crate::pbx::esl::EslConfig;
-use paceline_core::dial::{AgentTemplate, DialRule, DialRules};
+use paceline_core::dial::{AGENT_DIGITS_MAX, AgentTemplate, DialRule, DialRules};
 use paceline_core::gate::Rulebook;
 use paceline_core::ids::PbxName;
 use reqwest::Url;
@@ -15,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret, SecretString};
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeValue;
@@ -54,6 +55,14 @@ pub(super) fn read(mut root: Section<'_>, outside: &Outside<'_>) -> Config {
         }),
     );
     config.listen = listen.map_or(config.listen, |l| l.value);
+    let proxies = server.get(
+        "trusted_proxies",
+        texts(|t| {
+            let address = t.parse::<IpAddr>().map(|address| address.to_canonical());
+            address.map_err(|_| Wrong::expected("the IP addresses of proxies, such as [\"127.0.0.1\"]"))
+        }),
+    );
+    config.trusted_proxies = proxies.map_or_else(Vec::new, |proxies| proxies.value);
     server.finish(&[]);
 
     config.store = read_store(root.table("store"), outside);
@@ -75,6 +84,13 @@ pub(super) fn read(mut root: Section<'_>, outside: &Outside<'_>) -> Config {
     compliance.finish(&[]);
 
     config.retention = read_retention(root.table("retention"));
+
+    let mut suppression = root.table("suppression");
+    let numbers_max = suppression.get("numbers_max", between(1, 2_000_000_000));
+    if let Some(max) = numbers_max {
+        config.suppression_numbers_max = usize::try_from(max.value).unwrap_or(usize::MAX);
+    }
+    suppression.finish(&[]);
 
     let mut ledger = root.table("ledger");
     let checkpoints = ledger.get("checkpoints", text(|t| Ok(outside.folder.join(t))));
@@ -426,6 +442,10 @@ fn read_pbxes(sections: Vec<Section<'_>>, outside: &Outside<'_>) -> Vec<PbxConfi
         let agent_dial = section.get("agent_dial", text(|t| agent_dial(t, &understood)));
         let dial_allowed = section.get("dial_allowed", texts(|t| dial_rule(t, &understood)));
         let dial_allowed = dial_allowed.map_or(understood, |rules| DialRules::new(rules.value));
+        let digits_max = section.get("agent_digits_max", between(1, 64));
+        let digits_max = digits_max.and_then(|digits| u8::try_from(digits.value).ok());
+        let digits_max = digits_max.unwrap_or(AGENT_DIGITS_MAX);
+        let dial_allowed = dial_allowed.with_agent_digits_max(digits_max);
         let agent_dial_usual = match kind {
             Some(Kind::Esl) => "user/{extension}",
             Some(Kind::Ari | Kind::Sim) | None => "PJSIP/{extension}",

@@ -109,6 +109,7 @@ fn every_setting_is_read_and_no_secret_is_shown() {
         r#"
         [server]
         listen = "[::1]:9000"
+        trusted_proxies = ["127.0.0.1"]
         [store]
         url = "postgres://paceline@db.example/calls?sslmode=verify-full"
         password_env = "ARI_PASSWORD"
@@ -118,6 +119,8 @@ fn every_setting_is_read_and_no_secret_is_shown() {
         checkpoints = "/mnt/wo/checkpoints"
         [retention]
         decisions_days = 400
+        [suppression]
+        numbers_max = 250000000
         [log]
         json = true
         [[pbx]]
@@ -128,6 +131,7 @@ fn every_setting_is_read_and_no_secret_is_shown() {
         password_env = "ARI_PASSWORD"
         app = "dialer"
         agent_dial = "Local/{extension}@agents/n"
+        agent_digits_max = 10
         [pbx.ami]
         address = "127.0.0.1:5038"
         username = "paceline"
@@ -150,10 +154,21 @@ fn every_setting_is_read_and_no_secret_is_shown() {
         "postgres://paceline:s3cret@db.example/calls?sslmode=verify-full"
     );
     assert!(!format!("{config:?}").contains("s3cret"));
+    let ten = paceline_core::dial::Extension::new("2025550123").unwrap();
+    let permitted = |n: usize| {
+        let pbx = &config.pbxes[n];
+        pbx.dial_allowed
+            .permit_agent(&AgentTemplate::new("Local/{extension}@agents/n").unwrap(), &ten)
+            .is_ok()
+    };
+    assert_eq!((permitted(0), permitted(1)), (true, false));
     assert_snapshot!(format!("{config:#?}"), @r#"
     Config {
         file: None,
         listen: [::1]:9000,
+        trusted_proxies: [
+            127.0.0.1,
+        ],
         store: StoreConfig(postgres://paceline@db.example/calls?sslmode=verify-full),
         default_region: Some(
             "GB",
@@ -171,6 +186,7 @@ fn every_setting_is_read_and_no_secret_is_shown() {
             opt_outs_days: 3653,
             outside_answers_days: 30,
         },
+        suppression_numbers_max: 250000000,
         outside_check: None,
         log_json: true,
         pbxes: [

@@ -8,9 +8,9 @@ mod numbers;
 use super::cells::{Cells, Kind};
 use super::file::{Entry, Settings};
 use super::header::{Column, Columns};
+use crate::numbers::allowed::Allowed;
 use crate::numbers::{NumberError, Numbered, Plan};
 use crate::store::{StagedContact, StagedReject};
-use numbers::Allowed;
 use paceline_core::contact::{Contact, Label};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ impl<'a> Checker<'a> {
             nameless: (0..columns.width).filter(|n| columns.is_nameless(*n)).collect(),
             labels: labels(columns),
             plan,
-            allowed: Allowed::new(settings, &plan),
+            allowed: Allowed::new(settings.countries.as_deref(), settings.premium_rate, &plan),
             encoding,
             zone_known: String::new(),
             unread: Vec::new(),

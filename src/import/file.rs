@@ -8,6 +8,7 @@ use super::header::{Columns, Mapping, names_number};
 use super::look::{FileKind, Looked, look};
 use super::sheet::SheetRows;
 use super::text::{Found, TextRows};
+use crate::numbers::allowed::Allowed;
 use crate::numbers::{Notation, NumberError, is_region, normalise};
 use encoding_rs::{Encoding, GB18030, GBK};
 use serde::{Deserialize, Serialize};
@@ -38,16 +39,11 @@ pub struct Settings {
     pub mapping: Mapping,
     /// Notation of numbers without a `+`.
     pub numbers: Notation,
-    /// Countries whose numbers are accepted (ISO 3166-1), or [`Settings::ANY_COUNTRY`]. If `None`: the region, and a
+    /// Countries whose numbers are accepted (ISO 3166-1), or [`ANY_COUNTRY`](crate::numbers::allowed::ANY_COUNTRY). If `None`: the region, and a
     /// country that the row states; without a region, every country.
     pub countries: Option<Vec<String>>,
     /// True if premium-rate numbers are accepted.
     pub premium_rate: bool,
-}
-
-impl Settings {
-    /// The word for all countries.
-    pub const ANY_COUNTRY: &'static str = "any";
 }
 
 /// The findings about a file, for the user.
@@ -117,8 +113,8 @@ impl ContactFile {
         {
             return Err(ImportError::Region(NumberError::UnknownRegion));
         }
-        let known = |country: &&String| *country == Settings::ANY_COUNTRY || is_region(country);
-        if let Some(country) = settings.countries.iter().flatten().find(|c| !known(c)) {
+        let countries = settings.countries.as_deref().unwrap_or_default();
+        if let Some(country) = Allowed::unknown(countries) {
             return Err(ImportError::NoSuchCountry {
                 country: country.clone(),
             });

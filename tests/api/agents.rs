@@ -292,3 +292,31 @@ async fn an_agents_key_acts_for_that_agent_only() {
     ask(2, "log-in", &log_in).await.expect(202);
     ask(2, "ready", &Value::Null).await.expect(202);
 }
+
+#[tokio::test]
+async fn an_agents_phone_is_no_outside_number() {
+    let api = with_agent().await;
+    // The agents of this PBX are called over its dialplan, which may send a long extension to the carrier.
+    let outside = json!({"name": "mobile", "pbx": "branch", "extension": "00882123456789"});
+    for reply in [
+        api.post("/api/v1/agents", outside.clone()).await,
+        api.put("/api/v1/agents/1", outside).await,
+    ] {
+        assert_eq!(reply.problem(), (422, "invalid".to_owned()));
+        let error = &reply.json()["errors"][0];
+        assert_eq!(error["pointer"], "#/extension");
+        assert!(
+            error["detail"].as_str().unwrap().contains("agent_digits_max"),
+            "{error}"
+        );
+    }
+    let inside = json!({"name": "desk", "pbx": "branch", "extension": "2031"});
+    api.post("/api/v1/agents", inside).await.expect(201);
+    // One that another program or an earlier configuration has left.
+    api.sql("UPDATE agents SET extension = '00882123456789' WHERE name = 'desk'")
+        .await;
+    let log_in = api
+        .post("/api/v1/agents/2/log-in", json!({"campaign_id": 1}))
+        .await;
+    assert_eq!(log_in.problem().0, 409);
+}

@@ -5,12 +5,16 @@ use axum::body::{Body, BodyDataStream};
 use axum::http::Request;
 use futures_util::StreamExt as _;
 use paceline::api::control::Dialer as _;
+use paceline::api::listen::{self, Routes};
 use paceline::events::KEPT;
 use paceline_core::campaign::TaskState;
 use paceline_core::event::{AlarmKind, What};
 use paceline_core::ids::{CampaignId, PbxName, TaskId, TrunkId};
 use paceline_core::time::Wall;
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpSocket};
 use tower::ServiceExt as _;
 
 /// An open stream.
@@ -44,7 +48,16 @@ async fn follow(api: &Api, key: &str, query: &str, last: Option<&str>) -> Stream
         .unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    Stream(response.into_body().into_data_stream())
+    let mut stream = Stream(response.into_body().into_data_stream());
+    // Whoever follows has an id at once, with which it can come back.
+    let first = stream.0.next().await.unwrap().unwrap();
+    let first = std::str::from_utf8(&first).unwrap();
+    assert!(
+        first.starts_with("id: 7-") || first.starts_with("id:7-"),
+        "{first}"
+    );
+    assert!(!first.contains("data"), "{first}");
+    stream
 }
 
 fn task(n: i64, state: TaskState) -> What {
@@ -96,7 +109,8 @@ async fn the_event_stream_can_be_filtered_and_resumed() {
     let mut back = follow(&api, &api.root, "", Some("7-3")).await;
     assert_eq!(back.next().await.unwrap().0, "7-4");
     let mut of_another_run = follow(&api, &api.root, "", Some("6-3")).await;
-    assert_eq!(of_another_run.next().await.unwrap().1, "missed");
+    let missed = ("7-5".into(), "missed".into(), json!({}));
+    assert_eq!(of_another_run.next().await, Some(missed));
     events.tell(at, None, task(3, TaskState::Paused));
     assert_eq!(of_another_run.next().await.unwrap().0, "7-6", "it goes on");
 }
@@ -144,6 +158,64 @@ async fn a_slow_reader_is_told_and_disconnected() {
         metrics.contains("paceline_queue_dropped_total{queue=\"event_streams\"} 1"),
         "{metrics}"
     );
+}
+
+#[tokio::test]
+async fn a_stream_without_events_sends_its_id_so_that_it_resumes_without_a_loss() {
+    let api = Api::ready().await;
+    let events = api.dialer.events();
+    let mut pbxes = follow(&api, &api.root, "?kind=pbx", None).await;
+    events.tell(Wall(0), None, task(1, TaskState::Running));
+    tokio::time::pause();
+    let frame = pbxes.0.next().await.unwrap().unwrap();
+    let frame = String::from_utf8(frame.to_vec()).unwrap();
+    assert_eq!(frame.replace(": ", ":").trim(), "id:7-1");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_disconnected_and_counted() {
+    let api = Api::ready().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let routes = Routes {
+        all: api.router.clone(),
+        health: api.router.clone(),
+        proxies: Default::default(),
+    };
+    let serving = tokio::spawn(listen::serve(
+        listener,
+        routes,
+        api.metrics.queue("api_connections"),
+    ));
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut socket = socket.connect(addr).await.unwrap();
+    let asked = format!(
+        "GET /api/v1/events HTTP/1.1\r\nHost: p\r\nAuthorization: Bearer {}\r\n\r\n",
+        api.root
+    );
+    socket.write_all(asked.as_bytes()).await.unwrap();
+    let metric = |text: &str| api.metrics.render().lines().any(|line| line == text);
+    let until = async |line: &str| {
+        while !metric(line) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), async {
+        until("paceline_queue_depth{queue=\"event_streams\"} 1").await;
+        let text = "x".repeat(2_000);
+        for _ in 0..KEPT / 2 {
+            let (alarm, text) = (AlarmKind::SettingsUnusable, text.clone());
+            api.dialer
+                .events()
+                .tell(Wall(0), None, What::Alarm { alarm, text });
+        }
+        until("paceline_queue_dropped_total{queue=\"event_streams\"} 1").await;
+        until("paceline_queue_depth{queue=\"event_streams\"} 0").await;
+    })
+    .await
+    .expect("it is disconnected and counted");
+    serving.abort();
 }
 
 #[tokio::test]

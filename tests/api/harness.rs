@@ -21,12 +21,16 @@ use paceline_core::time::Wall;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
+
+/// Numbers of all suppression lists together.
+pub(super) const SUPPRESSION_NUMBERS_MAX: usize = 1_000;
 
 /// A server, its store, its dialer, and a key of each kind.
 pub(super) struct Api {
@@ -42,12 +46,12 @@ pub(super) struct Api {
     /// Agent 1's.
     pub(super) agent: String,
     pub(super) read: String,
-    _home: Home,
+    home: Home,
 }
 
 /// What goes away with the test.
 enum Home {
-    Folder { _folder: tempfile::TempDir },
+    Folder { folder: tempfile::TempDir },
     Server { _server: paceline_lab::Postgres },
 }
 
@@ -154,7 +158,12 @@ impl Dialer for FakeDialer {
             version: connected.then(|| "22.10.0".to_owned()),
             maintenance_since: self.maintained.lock().unwrap().get(&PbxName::new(name)).copied(),
             refuses_calls: false,
-            agent_dial: AgentTemplate::new("PJSIP/{extension}").unwrap(),
+            agent_dial: AgentTemplate::new(if connected {
+                "PJSIP/{extension}"
+            } else {
+                "Local/{extension}@agents/n"
+            })
+            .unwrap(),
             dial_allowed: DialRules::asterisk(),
         };
         vec![pbx("branch", false), pbx("office", true)]
@@ -186,14 +195,14 @@ impl Api {
     pub(super) async fn with_rate(requests_per_second: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
-        Self::over(url, Home::Folder { _folder: folder }, requests_per_second, &[]).await
+        Self::over(url, Home::Folder { folder }, requests_per_second, &[]).await
     }
 
     /// Beside these PBXs, which can be asked.
     pub(super) async fn beside(pbxes: &[PbxConfig]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
-        Self::over(url, Home::Folder { _folder: folder }, 100_000, pbxes).await
+        Self::over(url, Home::Folder { folder }, 100_000, pbxes).await
     }
 
     /// Over PostgreSQL.
@@ -218,7 +227,12 @@ impl Api {
             Some("US"),
             requests_per_second,
         )
-        .asking(pbxes);
+        .asking(pbxes)
+        .with_suppression_numbers_max(SUPPRESSION_NUMBERS_MAX);
+        let state = match &home {
+            Home::Folder { folder } => state.with_files_in(folder.path()),
+            Home::Server { .. } => state,
+        };
         let key = SuppressionKey::new(&[7; 32]);
         store.open_suppression(key).await.unwrap();
         // What imports leave to be done is done here as in a running Paceline.
@@ -248,12 +262,20 @@ impl Api {
             store,
             dialer,
             url,
-            _home: home,
+            home,
         };
         // There is no agent yet whom the key could name.
         api.sql("UPDATE api_keys SET role = 'agent', agent_id = 1 WHERE name = 'agent'")
             .await;
         api
+    }
+
+    /// The folder of the database, which is SQLite's.
+    pub(super) fn folder(&self) -> &Path {
+        match &self.home {
+            Home::Folder { folder } => folder.path(),
+            Home::Server { .. } => panic!("PostgreSQL has no folder"),
+        }
     }
 
     /// With a trunk and an active campaign called `default`.

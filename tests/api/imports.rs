@@ -205,3 +205,32 @@ async fn a_stopped_import_is_resumed_with_the_same_file_only() {
     let again = send(&api, "/api/v1/imports/1/resume", file).await;
     assert_eq!(again.problem(), (409, "conflict".into()));
 }
+
+/// The system's folder of temporary files may be memory, and a file may have a gigabyte.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_file_that_arrives_is_kept_beside_the_database() {
+    let api = Api::new().await;
+    let (sender, body) = tokio::sync::mpsc::channel::<Result<&str, std::io::Error>>(1);
+    let body = futures_util::stream::unfold(body, |mut body| async move { Some((body.recv().await?, body)) });
+    let (sent, kept) = tokio::join!(
+        send(&api, "/api/v1/imports?list=spring", Body::from_stream(body)),
+        async {
+            for line in FILE.split_inclusive('\n').take(3) {
+                sender.send(Ok(line)).await.unwrap();
+            }
+            // The file has no name.
+            let folder = api.folder().canonicalize().unwrap();
+            let is_kept = || {
+                let open = std::fs::read_dir("/proc/self/fd").unwrap();
+                let mut paths = open.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+                paths.any(|path| path.starts_with(&folder) && path.to_string_lossy().ends_with("(deleted)"))
+            };
+            let kept = is_kept();
+            drop(sender);
+            kept
+        }
+    );
+    sent.expect(202);
+    assert!(kept);
+}

@@ -178,3 +178,69 @@ async fn a_client_that_hangs_up_does_not_stop_its_request_half_way() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_named_and_hides_no_other() {
+    let api = Api::ready().await;
+    for n in 1..=3 {
+        let agent = json!({"name": format!("desk {n}"), "pbx": "office", "extension": format!("20{n}")});
+        api.post("/api/v1/agents", agent).await.expect(201);
+        let campaign = json!({"name": format!("campaign {n}"), "trunk_ids": [1]});
+        api.post("/api/v1/campaigns", campaign).await.expect(201);
+        let task = json!({"name": "t", "number_pool": [format!("+1202555012{n}")]});
+        api.post("/api/v1/tasks", task).await.expect(201);
+    }
+    let contact = |n: u32| json!({"numbers": [{"number": format!("+1202555013{n}")}], "tags": ["vip"]});
+    let list = json!({"name": "l", "contacts": [contact(1), contact(2), contact(3), contact(4)]});
+    let list = api.post("/api/v1/contact-lists", list).await.expect(201)["id"].clone();
+    let path = format!("/api/v1/contact-lists/{list}/contacts");
+    let first = api.get(&path).await.expect(200)["items"][0]["id"]
+        .as_i64()
+        .unwrap();
+    api.sql(
+        "UPDATE agents SET state = 'asleep' WHERE name = 'desk 2';
+         UPDATE campaigns SET state = 'asleep' WHERE name = 'campaign 2';
+         UPDATE tasks SET state = 'asleep' WHERE id = 2;
+         UPDATE contacts SET consents = 'none' WHERE id = (SELECT min(contact_id) + 1 FROM contact_tags);
+         UPDATE contact_numbers SET number = 'none' WHERE contact_id = (SELECT min(contact_id) + 2 FROM contact_tags);",
+    )
+    .await;
+    let read = |page: &Value| {
+        let ids = |list: &Value| {
+            list.as_array().map(|all| {
+                all.iter()
+                    .map(|row| row["id"].as_i64().unwrap())
+                    .collect::<Vec<_>>()
+            })
+        };
+        (
+            ids(&page["items"]).unwrap(),
+            ids(&page["unreadable"]).unwrap_or_default(),
+        )
+    };
+    for (path, readable, unreadable) in [
+        ("/api/v1/agents", vec![1, 3], vec![2]),
+        ("/api/v1/campaigns", vec![1, 2, 4], vec![3]),
+        ("/api/v1/tasks", vec![3, 1], vec![2]),
+        (path.as_str(), vec![first, first + 3], vec![first + 1, first + 2]),
+    ] {
+        let page = api.get(path).await.expect(200);
+        assert_eq!(read(&page), (readable.clone(), unreadable.clone()), "{path}");
+        // Pages are cut as if it could be read.
+        let (mut seen, mut cursor) = ((Vec::new(), Vec::new()), String::new());
+        loop {
+            let page = api.get(&format!("{path}?limit=1{cursor}")).await.expect(200);
+            let (some, bad) = read(&page);
+            assert_eq!(some.len() + bad.len(), 1, "{path}");
+            seen.0.extend(some);
+            seen.1.extend(bad);
+            let Some(next) = page["next_cursor"].as_str() else {
+                break;
+            };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(seen, (readable, unreadable), "{path}");
+    }
+    // The row itself cannot be shown.
+    assert_eq!(api.get("/api/v1/agents/2").await.status, 500);
+}

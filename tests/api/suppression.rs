@@ -1,6 +1,6 @@
 //! Suppression lists by the API.
 
-use super::harness::{Api, Reply};
+use super::harness::{Api, Reply, SUPPRESSION_NUMBERS_MAX};
 use axum::body::Body;
 use axum::http::Request;
 use futures_util::stream;
@@ -111,4 +111,35 @@ async fn an_upload_that_cannot_be_used_changes_nothing() {
     let checked = api.post("/api/v1/dnc/check", check).await.expect(200);
     let listed = |n: usize| checked["items"][n]["listed"] == json!(true);
     assert_eq!((listed(0), listed(1)), (true, false));
+}
+
+#[tokio::test]
+async fn lists_that_would_need_more_memory_than_allowed_are_refused() {
+    let api = Api::new().await;
+    let day = "as_of=2026-11-20T00:00:00Z";
+    let lines = |from: usize, count: usize| {
+        let all = (from..from + count).map(|n| format!("+1202{:07}\n", 5_550_000 + n));
+        all.collect::<String>()
+    };
+    let half = SUPPRESSION_NUMBERS_MAX / 2;
+    let query = format!("first?{day}");
+    upload(&api, &query, &[&lines(0, half)], false).await.expect(200);
+    // While it is replaced, both versions are in memory.
+    upload(&api, &query, &[&lines(1, half)], false).await.expect(200);
+    let other = format!("other?{day}");
+    let refused = upload(&api, &other, &[&lines(0, half + 1)], false).await;
+    assert_eq!(refused.problem(), (413, "body-too-large".to_owned()));
+    let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+    assert!(
+        detail.contains("room for 500 more numbers") && detail.contains("`numbers_max`"),
+        "{detail}"
+    );
+    upload(&api, &other, &[&lines(0, half)], false).await.expect(200);
+    // There is no room: the body, which would break off, is not read.
+    for name in ["third", "other"] {
+        let refused = upload(&api, &format!("{name}?{day}"), &["+12025550123\n"], true).await;
+        assert_eq!(refused.problem().0, 413, "{name}");
+    }
+    let lists = api.get("/api/v1/suppression-lists").await.expect(200);
+    assert_eq!(lists["items"].as_array().unwrap().len(), 2);
 }

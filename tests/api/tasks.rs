@@ -284,7 +284,7 @@ async fn a_task_that_makes_no_sense_is_explained() {
       "errors": [
         {
           "pointer": "#/numbers",
-          "detail": "unknown field; known here: `name`, `number_pool`, `contact_list_id`, `campaign_id`, `start_time`, `max_retries`"
+          "detail": "unknown field; known here: `name`, `number_pool`, `countries`, `premium_rate`, `contact_list_id`, `campaign_id`, `start_time`, `max_retries`"
         }
       ],
       "request_id": "[id]"
@@ -561,4 +561,71 @@ async fn tasks_are_listed_by_campaign_state_and_date() {
       "request_id": "[id]"
     }
     "#);
+}
+
+#[tokio::test]
+async fn foreign_and_premium_rate_numbers_are_refused_unless_they_are_wanted() {
+    let api = Api::ready().await;
+    let (foreign, premium) = ("+442079460123", "+19002345678");
+    let task = |extra: Value| {
+        let mut task = json!({"name": "t", "number_pool": ["+12025550123", foreign, premium]});
+        task.as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        task
+    };
+    let list = |extra: Value| {
+        let mut list = json!({"name": "l", "contacts": [{"numbers": [{"number": "+12025550123"}, {"number": foreign}]}, {"numbers": [{"number": premium}]}]});
+        list.as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        list
+    };
+    let reasons = |reply: Value| {
+        let errors = reply["errors"].as_array().unwrap().clone();
+        errors
+            .into_iter()
+            .map(|e| {
+                format!(
+                    "{} {}",
+                    e["pointer"].as_str().unwrap(),
+                    e["detail"].as_str().unwrap()
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    let gb = "a number in GB, and only those in US are wanted: to take it, name its country too (`--countries`; in the API `countries`)";
+    let dear = "a premium-rate number, which costs whoever calls it: to take them, say so (`--premium-rate`; in the API `premium_rate=true`)";
+    let refused = api.post("/api/v1/tasks", task(json!({}))).await.expect(422);
+    assert_eq!(
+        reasons(refused),
+        [format!("#/number_pool/1 {gb}"), format!("#/number_pool/2 {dear}")]
+    );
+    let refused = api
+        .post("/api/v1/contact-lists", list(json!({})))
+        .await
+        .expect(422);
+    let places = [
+        format!("#/contacts/0/numbers/1/number {gb}"),
+        format!("#/contacts/1/numbers/0/number {dear}"),
+    ];
+    assert_eq!(reasons(refused), places);
+    let wanted = json!({"countries": ["US", "GB"], "premium_rate": true});
+    api.post("/api/v1/tasks", task(wanted.clone())).await.expect(201);
+    api.post("/api/v1/contact-lists", list(wanted)).await.expect(201);
+    // A contact in a country may have a number there.
+    let there = json!({"contacts": [{"numbers": [{"number": foreign}], "address": {"country": "GB"}}]});
+    let added = api
+        .post("/api/v1/contact-lists/1/contacts", there)
+        .await
+        .expect(200);
+    assert_eq!(
+        added["duplicates"].as_u64().unwrap() + added["added"].as_u64().unwrap(),
+        1
+    );
+    let refused = api
+        .post("/api/v1/tasks", task(json!({"countries": ["XX"]})))
+        .await
+        .expect(422);
+    assert!(reasons(refused)[0].starts_with("#/countries there is no number plan for `XX`"));
 }

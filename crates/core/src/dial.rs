@@ -274,9 +274,16 @@ pub struct DialRule {
     name: Option<String>,
 }
 
-/// The destinations that trunks of one PBX may have.
+/// The destinations that trunks of one PBX may have, and the extensions that its agents may have.
 #[derive(Clone, PartialEq, Eq)]
-pub struct DialRules(Vec<DialRule>);
+pub struct DialRules {
+    trunks: Vec<DialRule>,
+    agent_digits_max: u8,
+}
+
+/// Digits of an agent's extension that a dialplan reads, unless the configuration allows more. A longer one may be an outside
+/// number: an office dialplan sends these to its carrier.
+pub const AGENT_DIGITS_MAX: u8 = 7;
 
 impl fmt::Debug for DialRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -291,6 +298,14 @@ impl fmt::Debug for DialRules {
      paceline.toml and restart"
 )]
 pub struct NotAllowed(String);
+
+/// The extension may be an outside number.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the dialplan of this PBX may take an extension of more than {0} digits as an outside number; if your extensions are \
+     longer, set `agent_digits_max` of the PBX in paceline.toml and restart"
+)]
+pub struct ExtensionTooLong(u8);
 
 impl DialRule {
     /// Reads a rule.
@@ -322,7 +337,7 @@ impl fmt::Display for DialRule {
 
 impl fmt::Display for DialRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (nth, rule) in self.0.iter().enumerate() {
+        for (nth, rule) in self.trunks.iter().enumerate() {
             let comma = if nth > 0 { ", " } else { "" };
             write!(f, "{comma}{rule}")?;
         }
@@ -332,8 +347,17 @@ impl fmt::Display for DialRules {
 
 impl DialRules {
     /// Wraps a list of rules. A trunk must match one of them.
-    pub fn new(rules: Vec<DialRule>) -> Self {
-        Self(rules)
+    pub fn new(trunks: Vec<DialRule>) -> Self {
+        Self {
+            trunks,
+            agent_digits_max: AGENT_DIGITS_MAX,
+        }
+    }
+
+    /// The same with another maximum of digits in an agent's extension that a dialplan reads.
+    pub fn with_agent_digits_max(mut self, agent_digits_max: u8) -> Self {
+        self.agent_digits_max = agent_digits_max;
+        self
     }
 
     fn all_of(kinds: &[DialKind]) -> Self {
@@ -341,7 +365,7 @@ impl DialRules {
             kind: *kind,
             name: None,
         };
-        Self(kinds.iter().map(rule).collect())
+        Self::new(kinds.iter().map(rule).collect())
     }
 
     /// Every endpoint and every dialplan context of an Asterisk.
@@ -361,7 +385,7 @@ impl DialRules {
 
     /// True if at least one rule is of this kind.
     pub fn knows(&self, kind: DialKind) -> bool {
-        self.0.iter().any(|rule| rule.kind == kind)
+        self.trunks.iter().any(|rule| rule.kind == kind)
     }
 
     /// Checks that the rules allow the destination of this trunk.
@@ -370,7 +394,7 @@ impl DialRules {
     /// [`NotAllowed`], with the rules.
     pub fn permit(&self, trunk: &TrunkTemplate) -> Result<(), NotAllowed> {
         let allowed = Parts::of(&trunk.0).is_ok_and(|parts| {
-            self.0.iter().any(|rule| {
+            self.trunks.iter().any(|rule| {
                 rule.kind == parts.kind && (rule.name.is_none() || rule.name.as_deref() == parts.name)
             })
         });
@@ -378,6 +402,25 @@ impl DialRules {
             Ok(())
         } else {
             Err(NotAllowed(self.to_string()))
+        }
+    }
+
+    /// Checks that an agent's phone is one inside the PBX. A dialplan (`Local/`, `loopback/`) takes a long extension for an
+    /// outside number, and no gate is asked before an agent's phone is called.
+    ///
+    /// # Errors
+    /// [`ExtensionTooLong`].
+    pub fn permit_agent(
+        &self,
+        template: &AgentTemplate,
+        extension: &Extension,
+    ) -> Result<(), ExtensionTooLong> {
+        let digits = extension.0.bytes().filter(u8::is_ascii_digit).count();
+        let read_by_dialplan = Parts::of(&template.0).is_ok_and(|parts| parts.kind.is_dialplan());
+        if read_by_dialplan && digits > usize::from(self.agent_digits_max) {
+            Err(ExtensionTooLong(self.agent_digits_max))
+        } else {
+            Ok(())
         }
     }
 

@@ -3,6 +3,7 @@
 use super::Store;
 use super::db::{Row, args};
 use super::error::{DbError, Deleted, Stop, StoreError};
+use super::readable::Rows;
 use super::select::Select;
 use paceline_core::agent::{AgentReason, AgentState, Wants};
 use paceline_core::dial::Extension;
@@ -86,11 +87,11 @@ impl Store {
     }
 
     /// Agents in the order of their ids.
-    pub async fn agents(&self, after: Option<AgentId>, limit: i64) -> Result<Vec<AgentRow>, StoreError> {
+    pub async fn agents(&self, after: Option<AgentId>, limit: i64) -> Result<Rows<AgentRow>, StoreError> {
         let (sql, args) = Select::new(COLUMNS)
             .and("id >", after.map(|id| id.0))
             .order("id", limit);
-        self.read_all("list agents", sql, &args, agent).await
+        self.read_each("list agents", sql, &args, agent).await
     }
 
     /// One agent.

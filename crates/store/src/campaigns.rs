@@ -4,6 +4,7 @@ use super::db::{Row, Tx, args};
 use super::error::{DbError, Stop, StoreError};
 use super::lease::NEVER;
 use super::ledger::{self, NewFact};
+use super::readable::{Rows, each};
 use super::select::Select;
 use super::tasks::recheck::look_again;
 use super::{Store, query, settings};
@@ -82,6 +83,8 @@ const WORK_PAUSED: &str = "SELECT campaign_id, count(*), min(start_at_ms) FROM t
 const WORK_WAITING: &str = "SELECT t.campaign_id, count(DISTINCT t.id), min(b.waits_until_ms) FROM tasks t \
     JOIN task_buckets b ON b.task_id = t.id WHERE t.state = 'running'";
 
+const READ: &str = "read campaigns";
+
 impl Store {
     /// Stores a campaign as a draft. Fails with [`StoreError::Taken`] if the name is in use, and with
     /// [`StoreError::NoTrunk`] for a wrong trunk.
@@ -118,13 +121,13 @@ impl Store {
     }
 
     /// Campaigns in the order of their ids.
-    pub async fn campaigns(&self, after: Option<i64>, limit: i64) -> Result<Vec<CampaignRow>, StoreError> {
+    pub async fn campaigns(&self, after: Option<i64>, limit: i64) -> Result<Rows<CampaignRow>, StoreError> {
         self.select_campaigns(Select::new(COLUMNS).and("id >", after), limit)
             .await
     }
 
     /// Every campaign that is not archived.
-    pub async fn live_campaigns(&self) -> Result<Vec<CampaignRow>, StoreError> {
+    pub async fn live_campaigns(&self) -> Result<Rows<CampaignRow>, StoreError> {
         self.select_campaigns(Select::new(COLUMNS).and("state <>", Some("archived")), i64::MAX)
             .await
     }
@@ -134,7 +137,8 @@ impl Store {
         Ok(self
             .select_campaigns(Select::new(COLUMNS).and("id =", Some(id.0)), 1)
             .await?
-            .pop())
+            .only()
+            .map_err(query(READ))?)
     }
 
     /// The campaign with this name; `None` if there is none.
@@ -142,16 +146,21 @@ impl Store {
         Ok(self
             .select_campaigns(Select::new(COLUMNS).and("name =", Some(name)), 1)
             .await?
-            .pop())
+            .only()
+            .map_err(query(READ))?)
     }
 
-    async fn select_campaigns(&self, select: Select<'_>, limit: i64) -> Result<Vec<CampaignRow>, StoreError> {
-        const DOING: &str = "read campaigns";
+    async fn select_campaigns(
+        &self,
+        select: Select<'_>,
+        limit: i64,
+    ) -> Result<Rows<CampaignRow>, StoreError> {
+        const DOING: &str = READ;
         let (sql, args) = select.order("id", limit);
         let rows = self.read(DOING, sql, &args).await?;
         // One query for one campaign, or one for all: a campaign has few trunks, and there are few campaigns.
         let only = match rows.as_slice() {
-            [] => return Ok(Vec::new()),
+            [] => return Ok(Rows::from_iter([])),
             [row] => Some(row.get::<i64>(0).map_err(query(DOING))?),
             _ => None,
         };
@@ -165,8 +174,7 @@ impl Store {
         {
             trunks.entry(campaign).or_default().push(TrunkId(trunk));
         }
-        let read = rows.iter().map(|row| campaign(row, &mut trunks));
-        read.collect::<Result<_, _>>().map_err(query(DOING))
+        each(&rows, &mut |row| campaign(row, &mut trunks)).map_err(query(DOING))
     }
 
     /// Replaces a campaign's settings. Returns false if the campaign does not exist. If the hours or the rules change, the next

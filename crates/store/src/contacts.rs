@@ -7,6 +7,7 @@ pub(super) mod rows;
 use super::bulk_statement::BulkStatement;
 use super::db::{Arg, Row, Tx, args};
 use super::error::{DbError, StoreError};
+use super::readable::Rows;
 use super::select::Select;
 use super::{Store, query};
 use owners::{Owner, Owners, lock_list};
@@ -198,7 +199,7 @@ impl Store {
         filter: &ContactFilter,
         after: Option<ContactId>,
         limit: i64,
-    ) -> Result<Vec<ContactRow>, StoreError> {
+    ) -> Result<Rows<ContactRow>, StoreError> {
         const DOING: &str = "list contacts";
         let external_id = filter.external_id.as_ref().map(ExternalId::as_str);
         let rows = match &filter.tag {
@@ -209,7 +210,7 @@ impl Store {
                     .and("t.contact_id >", after.map(|id| id.0))
                     .and("c.external_id =", external_id)
                     .order("t.contact_id", limit);
-                self.read_all(DOING, sql, &args, |row| contact(row, 0)).await?
+                self.read_each(DOING, sql, &args, |row| contact(row, 0)).await?
             }
             None => {
                 let (sql, args) = Select::new(CONTACTS)
@@ -217,7 +218,7 @@ impl Store {
                     .and("c.external_id =", external_id)
                     .and("c.id >", after.map(|id| id.0))
                     .order("c.id", limit);
-                self.read_all(DOING, sql, &args, |row| contact(row, 0)).await?
+                self.read_each(DOING, sql, &args, |row| contact(row, 0)).await?
             }
         };
         self.complete(DOING, rows).await
@@ -227,8 +228,8 @@ impl Store {
     pub async fn contact(&self, id: ContactId) -> Result<Option<ContactRow>, StoreError> {
         const DOING: &str = "read a contact";
         let (sql, args) = Select::new(CONTACTS).and("c.id =", Some(id.0)).order("c.id", 1);
-        let rows = self.read_all(DOING, sql, &args, |row| contact(row, 0)).await?;
-        Ok(self.complete(DOING, rows).await?.pop())
+        let rows = self.read_each(DOING, sql, &args, |row| contact(row, 0)).await?;
+        self.complete(DOING, rows).await?.only().map_err(query(DOING))
     }
 
     /// The contacts that have this number, the newest first.
@@ -240,20 +241,19 @@ impl Store {
         const DOING: &str = "find contacts";
         let args = args![number.expose(), limit];
         let rows = self
-            .read_all(DOING, WITH_NUMBER, args, |row| contact(row, 0))
+            .read_each(DOING, WITH_NUMBER, args, |row| contact(row, 0))
             .await?;
-        self.complete(DOING, rows).await
+        self.complete(DOING, rows).await?.whole().map_err(query(DOING))
     }
 
     async fn complete(
         &self,
         doing: &'static str,
-        mut contacts: Vec<ContactRow>,
-    ) -> Result<Vec<ContactRow>, StoreError> {
-        rows::complete(&self.pools, contacts.iter_mut().collect())
-            .await
-            .map_err(query(doing))?;
-        Ok(contacts)
+        mut contacts: Rows<ContactRow>,
+    ) -> Result<Rows<ContactRow>, StoreError> {
+        let faults = rows::complete(&self.pools, contacts.readable_mut().collect()).await;
+        let mut faults = faults.map_err(query(doing))?;
+        Ok(contacts.refuse(|row| Some((row.id.0, faults.remove(&row.id)?))))
     }
 }
 

@@ -30,6 +30,7 @@ mod ledger;
 mod maintenance;
 mod metrics;
 mod outside;
+mod readable;
 mod recordings;
 mod retention;
 mod select;
@@ -64,6 +65,7 @@ pub use ledger::{
     PlacedEntry, Published,
 };
 pub use metrics::{GateLabels, StoreMetrics};
+pub use readable::{Rows, Unreadable};
 pub use recordings::{RecordingRow, RecordingState};
 pub use retention::Expiring;
 pub use suppression::{ListRow, NewList, SuppressionKey};

@@ -18,6 +18,7 @@ use super::db::{Row, Tx, args};
 use super::error::{DbError, Stop, StoreError};
 use super::facts::localities;
 use super::lease::NEVER;
+use super::readable::Rows;
 use super::select::Select;
 use super::{Store, decisions, query};
 use paceline_core::campaign::{CampaignState, TaskState};
@@ -240,7 +241,7 @@ impl Store {
         filter: &TaskFilter,
         after: Option<TaskId>,
         limit: i64,
-    ) -> Result<Vec<TaskRow>, StoreError> {
+    ) -> Result<Rows<TaskRow>, StoreError> {
         let (sql, args) = Select::new(COLUMNS)
             .and("campaign_id =", filter.campaign.map(|id| id.0))
             .and("state =", filter.state.map(TaskState::as_str))
@@ -248,7 +249,7 @@ impl Store {
             .and("created_at_ms <", filter.created_until.map(|at| at.0))
             .and("id <", after.map(|id| id.0))
             .order("id DESC", limit);
-        self.read_all("list tasks", sql, &args, task).await
+        self.read_each("list tasks", sql, &args, task).await
     }
 
     /// One task.

@@ -3,6 +3,7 @@
 use super::Store;
 use super::db::{Row, args};
 use super::error::{DbError, DbErrorKind, Deleted, Stop, StoreError};
+use super::readable::Rows;
 use super::select::Select;
 use paceline_core::dial::{DialRules, NotAllowed, TemplateError, TrunkTemplate};
 use paceline_core::ids::{CampaignId, PbxName, TrunkId};
@@ -97,13 +98,14 @@ impl Store {
     }
 
     /// Trunks in the order of their ids.
-    pub async fn trunks(&self, after: Option<i64>, limit: i64) -> Result<Vec<TrunkRow>, StoreError> {
+    pub async fn trunks(&self, after: Option<i64>, limit: i64) -> Result<Rows<TrunkRow>, StoreError> {
         self.select_trunks("id >", after, limit).await
     }
 
     /// One trunk.
     pub async fn trunk(&self, id: TrunkId) -> Result<Option<TrunkRow>, StoreError> {
-        Ok(self.select_trunks("id =", Some(id.0), 1).await?.pop())
+        let only = self.select_trunks("id =", Some(id.0), 1).await?.only();
+        only.map_err(super::query("read a trunk"))
     }
 
     async fn select_trunks(
@@ -111,11 +113,11 @@ impl Store {
         condition: &'static str,
         value: Option<i64>,
         limit: i64,
-    ) -> Result<Vec<TrunkRow>, StoreError> {
+    ) -> Result<Rows<TrunkRow>, StoreError> {
         let (sql, args) = Select::new("SELECT id, name, pbx, dial, caller_id FROM trunks WHERE 1 = 1")
             .and(condition, value)
             .order("id", limit);
-        self.read_all("read trunks", sql, &args, trunk).await
+        self.read_each("read trunks", sql, &args, trunk).await
     }
 
     /// Replaces a trunk; `None` if it does not exist. Fails with [`StoreError::Taken`] if the name is in use.

@@ -5,7 +5,8 @@ use super::super::Caller;
 use super::super::check::{self, Faults, NUMBERS_MAX};
 use super::super::problem::ApiResult;
 use super::super::words::Utc;
-use crate::numbers::{NumberError, Numbered};
+use crate::numbers::allowed::Allowed;
+use crate::numbers::{Country, NumberError, Numbered};
 use crate::store::{ContactRow, NewContact};
 use paceline_core::contact::{
     self, ConsentKind, ContactNumber, ExternalId, Label, Language, NumberKind, Tier,
@@ -199,6 +200,7 @@ pub(in crate::api) struct NumberInput {
 pub(super) async fn check_contacts(
     state: &ApiState,
     mut inputs: Vec<ContactInput>,
+    allowed: &Allowed,
     faults: &mut Faults,
 ) -> ApiResult<Vec<NewContact>> {
     let count = inputs.iter().map(|input| input.numbers.len()).sum::<usize>();
@@ -216,7 +218,7 @@ pub(super) async fn check_contacts(
     let mut numbers = check::numbers(state, texts).await?.into_iter();
     let mut contacts = Vec::with_capacity(inputs.len());
     for (n, input) in inputs.into_iter().enumerate() {
-        contacts.extend(input.check(&format!("/contacts/{n}"), &mut numbers, faults));
+        contacts.extend(input.check(&format!("/contacts/{n}"), &mut numbers, allowed, faults));
     }
     Ok(contacts)
 }
@@ -228,10 +230,12 @@ impl ContactInput {
         self,
         at: &str,
         numbers: &mut impl Iterator<Item = Result<Numbered, NumberError>>,
+        allowed: &Allowed,
         faults: &mut Faults,
     ) -> Option<NewContact> {
         let before = faults.len();
         let mut known = contact::Contact::default();
+        let stated = self.address.country.as_deref().and_then(Country::new);
         for (n, (input, number)) in self.numbers.into_iter().zip(numbers).enumerate() {
             let place = format!("{at}/numbers/{n}");
             let label = optional(
@@ -240,6 +244,7 @@ impl ContactInput {
                 input.label.as_deref(),
                 Label::new,
             );
+            let number = check::wanted(number, allowed, stated);
             if let Some(read) = faults.take(format!("{place}/number"), number) {
                 known.numbers.push(ContactNumber {
                     number: read.number,

@@ -1,6 +1,7 @@
 //! The places of connections. In: new connections, requests and answers. Out: a place, or none, and the connection that
-//! must make room: of the peer with the most connections, the one that has been idle for the longest time. It opens no
-//! connections itself.
+//! must make room: of the peer with the most connections, the one that has been idle for the longest time. If none is idle,
+//! the oldest one of a peer that has more connections than the newcomer, whatever it does: otherwise two peers that read
+//! slowly would keep all others out. It opens no connections itself.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -62,7 +63,8 @@ impl Places {
         })
     }
 
-    /// Takes a place; another connection may have to make room. `None` if all connections are being answered.
+    /// Takes a place; another connection may have to make room. `None` if all connections are being answered, and no peer has
+    /// more of them than this one would have.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let peer = Machine::from(address);
         let mut all = self.lock();
@@ -70,7 +72,7 @@ impl Places {
         if its >= self.per_peer_max {
             all.make_room(Some(peer))?;
         } else if all.taken.len() >= self.total_max {
-            all.make_room(None)?;
+            all.make_room(None).or_else(|| all.share(its + 1))?;
         }
         all.last += 1;
         let id = all.last;
@@ -106,6 +108,19 @@ impl All {
                 .then_some((std::cmp::Reverse(of_peer), since, *id))
         });
         let (.., id) = idle.min()?;
+        if let Some(gone) = self.remove(id) {
+            gone.leave.notify_one();
+        }
+        Some(())
+    }
+
+    /// Closes the oldest connection of the peer with the most, if it has more than `fair`.
+    fn share(&mut self, fair: usize) -> Option<()> {
+        let most = self.taken.iter().filter_map(|(id, taken)| {
+            let of_peer = self.peers.get(&taken.peer).copied().unwrap_or(0);
+            (of_peer > fair).then_some((std::cmp::Reverse(of_peer), *id))
+        });
+        let (_, id) = most.min()?;
         if let Some(gone) = self.remove(id) {
             gone.leave.notify_one();
         }
@@ -192,6 +207,26 @@ mod tests {
         drop((modest, new));
         assert!(places.lock().taken.is_empty());
         assert!(places.lock().peers.is_empty());
+    }
+
+    #[test]
+    fn peers_that_are_being_answered_for_ever_leave_each_other_peer_its_share() {
+        let places = Places::new(6, 6);
+        let take = |peer| {
+            let place = places.take(address(peer));
+            place.inspect(|place| place.asks())
+        };
+        let greedy: Vec<_> = (0..6).map(|_| take(1).unwrap()).collect();
+        let others: Vec<_> = (0..3).map(|_| take(2).expect("a share")).collect();
+        assert!(
+            greedy
+                .iter()
+                .map(must_leave)
+                .eq([true, true, true, false, false, false])
+        );
+        assert!(take(2).is_none() && take(1).is_none(), "both have the same");
+        let third = take(3).expect("a share");
+        assert!(must_leave(&greedy[3]) != must_leave(&others[0]) && !must_leave(&third));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::Task;
 use super::idempotency::Idempotency;
 use crate::jobs::preparing::Preparing;
 use crate::jobs::tasks::Tasks;
+use crate::numbers::allowed::Allowed;
 use crate::store::{CampaignRow, NewTask, NewTaskContacts, StoreError, TaskRow};
 use axum::Json as Body;
 use axum::extract::State;
@@ -43,6 +44,14 @@ pub(crate) struct CreateTask {
     #[serde(default)]
     #[schema(example = json!(["+12025550123", "(202) 555-0147"]), max_items = 10000)]
     number_pool: Option<Vec<String>>,
+    /// Countries whose numbers are accepted (ISO 3166-1), or `any`. If left out: the configured default region; without
+    /// such a region, every country.
+    #[serde(default)]
+    #[schema(example = json!(["US", "CA"]))]
+    countries: Option<Vec<String>>,
+    /// `true`: premium-rate numbers are accepted too. Calls to them cost the caller extra.
+    #[serde(default)]
+    premium_rate: bool,
     /// The contact list to dial. Give either this or `number_pool`.
     #[serde(default)]
     #[schema(example = json!(null))]
@@ -299,7 +308,11 @@ impl Plan {
             self.faults.add(format!("{path}/max_retries"), detail);
         }
         let (contacts, duplicates) = match (input.number_pool, input.contact_list_id) {
-            (Some(pool), None) => self.pool(state, pool, path).await?,
+            (Some(pool), None) => {
+                let countries = input.countries.as_deref();
+                let allowed = check::allowed(state, countries, input.premium_rate, path, &mut self.faults);
+                self.pool(state, pool, &allowed, path).await?
+            }
             (None, Some(list)) => (NewTaskContacts::List(ContactListId(list)), 0),
             (pool, _) => {
                 let field = if pool.is_some() {
@@ -361,6 +374,7 @@ impl Plan {
         &mut self,
         state: &ApiState,
         pool: Vec<String>,
+        allowed: &Allowed,
         path: &str,
     ) -> ApiResult<(NewTaskContacts, u64)> {
         let count = pool.len();
@@ -376,6 +390,7 @@ impl Plan {
         }
         let (mut numbers, mut seen, mut duplicates) = (Vec::with_capacity(count), BTreeSet::new(), 0);
         for (n, number) in check::numbers(state, pool).await?.into_iter().enumerate() {
+            let number = check::wanted(number, allowed, None);
             match self.faults.take(format!("{path}/number_pool/{n}"), number) {
                 Some(read) if seen.insert(read.number.clone()) => numbers.push(ContactNumber {
                     number: read.number,

@@ -41,7 +41,7 @@ pub(in crate::doctor) async fn place(esl: &Esl, way: &WayOut, plan: &CallPlan) -
     };
     let Some(placement) = placement(way, plan, id) else {
         return call.ends(
-            "the dial string or the caller id holds what FreeSWITCH cannot be told: correct the trunk",
+            "the dial string or the caller id contains characters that FreeSWITCH does not accept: correct the trunk",
         );
     };
     if commands.demand("bgapi", &placement).await.is_err() {

@@ -147,7 +147,7 @@ fn event_socket(settings: Option<&SocketSettings>) -> Finding {
 fn modules(facts: &Facts, wanted: &[Wanted], records: &Records) -> Finding {
     let dials = |of: fn(&Target<'_>) -> bool| wanted.iter().any(|wanted| of(&target_of(&wanted.dial)));
     let needed = [
-        ("mod_dptools", "holding whoever has answered", true),
+        ("mod_dptools", "holding answered legs", true),
         (
             "mod_sofia",
             "SIP",

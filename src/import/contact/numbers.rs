@@ -4,53 +4,9 @@
 use super::{Checker, Fault};
 use crate::import::cells::{Cells, Kind};
 use crate::import::country::country;
-use crate::import::file::Settings;
 use crate::import::header::{Column, Field};
 use crate::numbers::{self, Country, Notation, NumberError, Numbered, Plan};
-use paceline_core::contact::{ContactNumber, CountryCode, NUMBERS_MAX, NumberKind};
-
-/// The numbers that are accepted.
-pub(super) struct Allowed {
-    /// `None`: the numbers of every country.
-    countries: Option<Vec<Country>>,
-    /// True if the user named the countries. Otherwise a row that states a country may have a number there.
-    named: bool,
-    premium_rate: bool,
-}
-
-impl Allowed {
-    pub(super) fn new(settings: &Settings, plan: &Plan) -> Self {
-        let named = settings.countries.as_ref().map(|all| {
-            let any = all.iter().any(|country| country == Settings::ANY_COUNTRY);
-            (!any).then(|| all.iter().filter_map(|country| Country::new(country)).collect())
-        });
-        Self {
-            named: named.is_some(),
-            countries: named.unwrap_or_else(|| plan.country().map(|home| vec![home])),
-            premium_rate: settings.premium_rate,
-        }
-    }
-
-    /// The reason for a refusal, with the option that accepts the number. `None` if the number is accepted.
-    fn refuses(&self, number: &Numbered, stated: Option<Country>) -> Option<String> {
-        if number.kind == NumberKind::PremiumRate && !self.premium_rate {
-            let why = "a premium-rate number, which costs whoever calls it: to take them, say so (`--premium-rate`; in the API \
-                `premium_rate=true`)";
-            return Some(why.to_owned());
-        }
-        let wanted = self.countries.as_ref()?;
-        if wanted.contains(&number.country) || (!self.named && stated == Some(number.country)) {
-            return None;
-        }
-        let list: Vec<_> = wanted.iter().map(Country::to_string).collect();
-        Some(format!(
-            "a number in {}, and only those in {} are wanted: to take it, name its country too (`--countries`; in the API \
-             `countries`)",
-            number.country,
-            list.join(", ")
-        ))
-    }
-}
+use paceline_core::contact::{ContactNumber, CountryCode, NUMBERS_MAX};
 
 impl Checker<'_> {
     /// The number to dial first, from the first number column that is not blank; all numbers; and the country that the

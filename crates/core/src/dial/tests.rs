@@ -161,6 +161,36 @@ fn an_extension_cannot_extend_its_dial_string() {
 }
 
 #[test]
+fn a_dialplan_is_given_no_extension_that_may_be_an_outside_number() {
+    let extension = |text: &str| Extension::new(text).unwrap();
+    let agents = |text: &str| AgentTemplate::new(text).unwrap();
+    for dialplan in [
+        "Local/{extension}@from-internal/n",
+        "loopback/{extension}/default",
+    ] {
+        let rules = DialRules::any();
+        for outside in ["00882123456789", "2025550123", "0-0-8-8-2-1-2-3", "a12025550123"] {
+            let refused = rules.permit_agent(&agents(dialplan), &extension(outside));
+            assert!(refused.is_err(), "{dialplan} {outside}");
+        }
+        assert_eq!(
+            rules.permit_agent(&agents(dialplan), &extension("5550123")),
+            Ok(())
+        );
+        let rules = rules.with_agent_digits_max(10);
+        assert_eq!(
+            rules.permit_agent(&agents(dialplan), &extension("2025550123")),
+            Ok(())
+        );
+    }
+    // These name an object that the PBX's administrator has configured.
+    for name in ["PJSIP/{extension}", "user/{extension}"] {
+        let permitted = DialRules::any().permit_agent(&agents(name), &extension("2025550123"));
+        assert_eq!(permitted, Ok(()));
+    }
+}
+
+#[test]
 fn a_pbx_is_given_only_what_its_rules_name() {
     let trunk = |text: &str| TrunkTemplate::new(text).unwrap();
     let rules = DialRules::new(vec![

@@ -86,8 +86,11 @@ pub(crate) fn contact(row: &Row, column: usize) -> Result<ContactRow, DbError> {
     })
 }
 
-/// Adds the visible numbers and the tags to contacts.
-pub(crate) async fn complete(pools: &Pools, contacts: Vec<&mut ContactRow>) -> Result<(), DbError> {
+/// Adds the visible numbers and the tags to contacts. Returns the contacts with a number or a tag that cannot be read.
+pub(crate) async fn complete(
+    pools: &Pools,
+    contacts: Vec<&mut ContactRow>,
+) -> Result<BTreeMap<ContactId, DbError>, DbError> {
     let ids: Vec<Arg<'_>> = contacts.iter().map(|c| Arg::from(c.id.0)).collect();
     let numbers = SEEN_NUMBERS.read(pools, &ids).await?;
     let tags = TAGS.read(pools, &ids).await?;
@@ -108,7 +111,10 @@ pub(crate) async fn whole(
         .collect::<Result<Vec<_>, _>>()?;
     let numbers = ALL_NUMBERS.rows(tx, &ids).await?;
     let tags = TAGS.rows(tx, &ids).await?;
-    add(contacts.iter_mut().collect(), &numbers, &tags)?;
+    let faults = add(contacts.iter_mut().collect(), &numbers, &tags)?;
+    if let Some(fault) = faults.into_values().next() {
+        return Err(fault);
+    }
     let mut after = BTreeMap::<ContactId, i64>::new();
     for row in &numbers {
         after.insert(ContactId(row.get(0)?), row.get::<i64>(4)?.saturating_add(1));
@@ -120,29 +126,44 @@ pub(crate) async fn whole(
         .collect())
 }
 
-fn add(contacts: Vec<&mut ContactRow>, numbers: &[Row], tags: &[Row]) -> Result<(), DbError> {
+/// Adds numbers and tags to their contacts. Returns the contacts with one that cannot be read.
+fn add(
+    contacts: Vec<&mut ContactRow>,
+    numbers: &[Row],
+    tags: &[Row],
+) -> Result<BTreeMap<ContactId, DbError>, DbError> {
     let mut by_id: BTreeMap<ContactId, &mut Contact> = contacts
         .into_iter()
         .map(|row| (row.id, &mut row.contact))
         .collect();
+    let mut faults = BTreeMap::new();
     for row in numbers {
-        let label = row.get::<Option<String>>(3)?;
-        let number = ContactNumber {
-            number: row.number(1)?,
-            kind: row.maybe_word(2)?,
-            label: label
-                .map(|label| Label::new(&label).map_err(|_| DbError::decode("label")))
-                .transpose()?,
-        };
-        if let Some(contact) = by_id.get_mut(&ContactId(row.get(0)?)) {
-            contact.numbers.push(number);
+        let id = ContactId(row.get(0)?);
+        match (number(row), by_id.get_mut(&id)) {
+            (Ok(number), Some(contact)) => contact.numbers.push(number),
+            (Ok(_), None) => {}
+            (Err(fault), _) => drop(faults.insert(id, fault)),
         }
     }
     for row in tags {
-        let tag = Tag::new(&row.get::<String>(1)?).map_err(|_| DbError::decode("tag"))?;
-        if let Some(contact) = by_id.get_mut(&ContactId(row.get(0)?)) {
-            contact.tags.insert(tag);
+        let id = ContactId(row.get(0)?);
+        let tag = row.get::<String>(1)?;
+        match (Tag::new(&tag), by_id.get_mut(&id)) {
+            (Ok(tag), Some(contact)) => drop(contact.tags.insert(tag)),
+            (Ok(_), None) => {}
+            (Err(_), _) => drop(faults.insert(id, DbError::decode("tag"))),
         }
     }
-    Ok(())
+    Ok(faults)
+}
+
+fn number(row: &Row) -> Result<ContactNumber, DbError> {
+    let label = row.get::<Option<String>>(3)?;
+    Ok(ContactNumber {
+        number: row.number(1)?,
+        kind: row.maybe_word(2)?,
+        label: label
+            .map(|label| Label::new(&label).map_err(|_| DbError::decode("label")))
+            .transpose()?,
+    })
 }

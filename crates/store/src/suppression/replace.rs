@@ -82,8 +82,8 @@ impl Store {
         let sorted = tokio::task::spawn_blocking(move || {
             let mut hashes = hashes;
             hashes.sort_unstable();
+            // What is left over was never written to. To give it back, the vector would have to be copied.
             hashes.dedup();
-            hashes.shrink_to_fit();
             let changes = changes(&before, &hashes);
             (hashes, changes)
         });
