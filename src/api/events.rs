@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, Interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use uuid::Uuid;
 
 /// Maximum number of open streams of one key.
@@ -289,7 +289,7 @@ pub(super) async fn follow(
         over: false,
         said_at: None,
         store: state.store.clone(),
-        check: tokio::time::interval(KEY_CHECK),
+        check: key_checks(),
         place,
     };
     let events = stream::unfold(follower, |mut follower| async move {
@@ -297,6 +297,13 @@ pub(super) async fn follow(
         Some((Ok(event), follower))
     });
     Ok(Sse::new(events))
+}
+
+/// While the store is slow, the checks must not keep events back.
+fn key_checks() -> Interval {
+    let mut checks = tokio::time::interval(KEY_CHECK);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    checks
 }
 
 /// The requested kinds. `None` means all.

@@ -123,8 +123,12 @@ async fn import(config: &Config, store: &Store, args: &ImportArgs, screen: &Scre
     let cannot = || format!("cannot import `{}`; nothing of it is kept", path.display());
     let clock = Clock::real();
     // A crash may have interrupted the end of earlier imports.
-    store.clear_cancelled_imports().await?;
-    store.fill_published_imports().await?;
+    let cleared = store.clear_cancelled_imports().await.map(drop);
+    let filled = async { store.fill_published_imports().await?.2.none() };
+    for failed in [cleared, filled.await].into_iter().filter_map(Result::err) {
+        let cause = anyhow::Error::from(failed);
+        screen.tell(&format!("an earlier import could not be completed: {cause:#}\n"));
+    }
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let job = match args.resume {
         Some(id) => {

@@ -21,10 +21,11 @@ impl Filling {
     pub const NAME: &'static str = "filling";
 
     async fn fill(&self) -> Result<u64, StoreError> {
-        let (filled, changed) = self.store.fill_published_imports().await?;
+        let (filled, changed, failures) = self.store.fill_published_imports().await?;
         for (campaign, task) in changed {
             self.dialer.task_changed(campaign, task).await;
         }
+        failures.none()?;
         Ok(filled)
     }
 }

@@ -5,8 +5,9 @@ use super::tasks::Tasks;
 use super::{Job, Jobs};
 use crate::api::control::Dialer;
 use crate::clock::Clock;
-use crate::store::{Store, StoreError};
+use crate::store::{Failures, Store, StoreError};
 use futures_util::future::BoxFuture;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,19 +28,25 @@ impl Preparing {
     pub const NAME: &'static str = "preparing";
 
     async fn prepare(&self) -> Result<u64, StoreError> {
-        let mut taken = 0_u64;
+        let (mut taken, mut failed, mut failures) = (0_u64, BTreeSet::new(), Failures::default());
         loop {
-            let tasks = self.store.preparing_tasks().await?;
+            let mut tasks = self.store.preparing_tasks().await?;
+            tasks.retain(|(_, task)| !failed.contains(task));
             if tasks.is_empty() {
+                failures.none()?;
                 return Ok(taken);
             }
             for (campaign, task) in tasks {
                 let began = Instant::now();
-                match self.store.prepare_some(task, self.clock.now().wall).await? {
-                    Some(contacts) => taken = taken.saturating_add(contacts),
-                    None => {
+                match self.store.prepare_some(task, self.clock.now().wall).await {
+                    Ok(Some(contacts)) => taken = taken.saturating_add(contacts),
+                    Ok(None) => {
                         self.dialer.task_changed(campaign, task).await;
                         self.jobs.wake(Tasks::NAME);
+                    }
+                    Err(error) => {
+                        failures.note(format!("task {task}"), error);
+                        failed.insert(task);
                     }
                 }
                 tokio::time::sleep(began.elapsed()).await;

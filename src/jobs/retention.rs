@@ -5,7 +5,7 @@
 use super::Job;
 use crate::clock::Clock;
 use crate::config::RetentionConfig;
-use crate::store::{Expiring, Store, StoreError};
+use crate::store::{Expiring, Failures, Store, StoreError};
 use futures_util::future::BoxFuture;
 use paceline_core::time::Wall;
 use std::time::{Duration, Instant};
@@ -26,10 +26,14 @@ pub struct Retention {
 
 impl Retention {
     async fn delete_expired(&self) -> Result<u64, StoreError> {
-        let mut deleted = 0_u64;
+        let (mut deleted, mut failures) = (0_u64, Failures::default());
         for kind in Expiring::ALL {
-            deleted = deleted.saturating_add(self.delete_expired_of(kind).await?);
+            match self.delete_expired_of(kind).await {
+                Ok(rows) => deleted = deleted.saturating_add(rows),
+                Err(error) => failures.note(format!("the rows of {}", kind.table()), error),
+            }
         }
+        failures.none()?;
         Ok(deleted)
     }
 

@@ -7,6 +7,7 @@ use paceline::api::{ApiState, router};
 use paceline::clock::Clock;
 use paceline::config::RetentionConfig;
 use paceline::jobs::clearing::Clearing;
+use paceline::jobs::filling::Filling;
 use paceline::jobs::preparing::Preparing;
 use paceline::jobs::retention::Retention;
 use paceline::jobs::tasks::Tasks;
@@ -186,4 +187,87 @@ async fn a_job_that_fails_is_tried_again_and_shown() {
     let shown: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(shown["jobs"][0]["name"], "tasks");
     assert_eq!(shown["jobs"][0]["state"], "waiting");
+}
+
+/// A store whose first list has a published import, as has the second.
+async fn two_published_imports(api: &Api) {
+    for n in 1..=2 {
+        let contact = json!({"numbers": [{"number": format!("+1202555012{n}")}]});
+        let list = json!({"name": format!("list {n}"), "contacts": [contact]});
+        api.post("/api/v1/contact-lists", list).await.expect(201);
+    }
+    api.sql(
+        "INSERT INTO imports (list_id, makes_list, state, alive_at_ms, file_sha256, settings, shape, repairs, created_at_ms)
+           SELECT id, FALSE, 'published', 1, X'00', '{}', '{}', '{}', 1 FROM contact_lists ORDER BY id;
+         INSERT INTO import_fills (import_id, contact_id, list_id, contact, attributes)
+           SELECT i.id, c.id, c.list_id, '{\"name\": \"A. Example\"}', '{}' FROM imports i JOIN contacts c ON c.list_id = i.list_id;
+         UPDATE import_fills SET contact = 'none' WHERE import_id = 1;",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_import_that_cannot_be_completed_is_named_and_stops_no_other() {
+    let api = Api::ready().await;
+    two_published_imports(&api).await;
+    let mut filling = Filling {
+        store: api.store.clone(),
+        dialer: api.dialer.clone(),
+    };
+    let error = filling.run_once().await.unwrap_err();
+    assert_eq!(error.to_string(), "import 1 failed, and everything else was done");
+    let second = api.get("/api/v1/contacts/2").await.expect(200);
+    assert_eq!(second["name"], "A. Example");
+}
+
+#[tokio::test]
+async fn a_task_that_cannot_be_prepared_is_named_and_stops_no_other() {
+    let api = Api::ready().await;
+    for n in 1..=2 {
+        let contacts: Vec<_> = (0..2_500)
+            .map(|k| json!({"numbers": [{"number": format!("+1202{n}{k:06}")}]}))
+            .collect();
+        let list = json!({"name": format!("list {n}"), "contacts": contacts});
+        let list = api.post("/api/v1/contact-lists", list).await.expect(201)["id"].clone();
+        let task = json!({"name": "large", "contact_list_id": list});
+        let task = api.post("/api/v1/tasks", task).await.expect(201);
+        assert_eq!(task["state"], "preparing");
+    }
+    api.sql("UPDATE contact_numbers SET number = 'none' WHERE contact_id = 1200")
+        .await;
+    let mut job = Preparing {
+        store: api.store.clone(),
+        clock: Clock::real(),
+        dialer: api.dialer.clone(),
+        jobs: Jobs::new(&api.metrics, Clock::real()),
+    };
+    let error = job.run_once().await.unwrap_err();
+    assert_eq!(error.to_string(), "task 1 failed, and everything else was done");
+    let second = api.get("/api/v1/tasks/2").await.expect(200);
+    assert_eq!(
+        (&second["state"], &second["progress"]["contacts"]),
+        (&json!("running"), &json!(2500))
+    );
+}
+
+#[tokio::test]
+async fn old_rows_are_deleted_although_others_cannot_be() {
+    let api = Api::ready().await;
+    let keep = RetentionConfig::default();
+    let (store, clock) = (api.store.clone(), Clock::real());
+    let mut job = Retention { store, clock, keep };
+    api.sql(
+        "ALTER TABLE audit RENAME TO gone;
+         INSERT INTO imports (list_id, makes_list, state, alive_at_ms, file_sha256, settings, shape, repairs, created_at_ms)
+           VALUES (NULL, FALSE, 'published', 1, X'00', '{}', '{}', '{}', 1);
+         INSERT INTO import_rejects (import_id, line, field, reason) VALUES (1, 2, 'phone', 'too short');",
+    )
+    .await;
+    let error = job.run_once().await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the rows of audit failed, and everything else was done"
+    );
+    let left = api.get("/api/v1/imports/1/rejected-rows").await.expect(200);
+    assert_eq!(left["items"], json!([]));
 }

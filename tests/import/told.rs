@@ -7,7 +7,12 @@ use paceline_core::ids::ContactListId;
 /// The first hundred contacts of a list.
 pub(crate) async fn contacts(store: &Store, list: ContactListId) -> Vec<ContactRow> {
     let all = ContactFilter::default();
-    store.contacts(list, &all, None, 100).await.unwrap()
+    store
+        .contacts(list, &all, None, 100)
+        .await
+        .unwrap()
+        .whole()
+        .unwrap()
 }
 
 /// A line on a contact: its numbers, name and attributes, and as JSON what else is known.

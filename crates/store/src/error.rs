@@ -91,12 +91,54 @@ pub enum StoreError {
     /// The process is stopping.
     #[error("the process is stopping; try again after its restart")]
     Stopped,
+    /// Some items of a piece of work failed. The others are done.
+    #[error("{items} failed, and everything else was done")]
+    Items {
+        /// The items that failed, such as `import 4`.
+        items: String,
+        /// The cause of the first failure.
+        #[source]
+        source: Box<StoreError>,
+    },
     /// No checkpoint of the ledger can be published.
     #[error("cannot publish a checkpoint of the ledger")]
     Ledger(#[source] Box<super::LedgerError>),
     /// The import does not exist, or another worker has it now.
     #[error("there is no such import; start one")]
     NoImport,
+}
+
+/// The failed items of a piece of work. One item that cannot be done, such as an import with an unreadable row, must not stop
+/// the others.
+#[derive(Debug, Default)]
+pub struct Failures {
+    items: Vec<String>,
+    first: Option<StoreError>,
+}
+
+impl Failures {
+    /// Notes the failure of an item.
+    pub fn note(&mut self, item: impl Into<String>, error: StoreError) {
+        self.items.push(item.into());
+        self.first.get_or_insert(error);
+    }
+
+    /// [`StoreError::Items`] if an item has failed.
+    pub fn none(self) -> Result<(), StoreError> {
+        const NAMED_MAX: usize = 10;
+        let Some(first) = self.first else { return Ok(()) };
+        let mut items = self.items;
+        let others = items.len().saturating_sub(NAMED_MAX);
+        items.truncate(NAMED_MAX);
+        let mut items = items.join(", ");
+        if others > 0 {
+            items.push_str(&format!(" and {others} more"));
+        }
+        Err(StoreError::Items {
+            items,
+            source: Box::new(first),
+        })
+    }
 }
 
 /// The reason why a transaction stopped.

@@ -15,7 +15,7 @@ pub use stage::{Staged, StagedContact, StagedReject, Staging};
 use super::Store;
 use super::contacts::insert_list;
 use super::db::{Row, args};
-use super::error::{DbError, Stop, StoreError};
+use super::error::{DbError, Failures, Stop, StoreError};
 use super::select::Select;
 use super::tasks::reopen::TasksToDial;
 use paceline_core::ids::{ContactListId, ImportId};
@@ -227,34 +227,43 @@ impl Store {
             .await
     }
 
-    /// Deletes the staged contacts of every import in the state `clearing`. Returns the number of imports.
+    /// Deletes the staged contacts of every import in the state `clearing`. Returns the number of imports. Fails with
+    /// [`StoreError::Items`] if this failed for some imports.
     pub async fn clear_cancelled_imports(&self) -> Result<u64, StoreError> {
         let cancelled = "SELECT id FROM imports WHERE state = 'clearing' ORDER BY id";
-        let mut cleared = 0;
+        let (mut cleared, mut failures) = (0, Failures::default());
         for id in self
             .read_all("find cancelled imports", cancelled, &[], |row| row.get(0))
             .await?
         {
-            self.finish_clearing(ImportId(id)).await?;
-            cleared += 1;
+            match self.finish_clearing(ImportId(id)).await {
+                Ok(()) => cleared += 1,
+                Err(error) => failures.note(format!("import {id}"), error),
+            }
         }
+        failures.none()?;
         Ok(cleared)
     }
 
     /// Completes every published import that still has additions to contacts of its list. Returns the number of
-    /// imports, and the tasks whose contacts they have changed.
-    pub async fn fill_published_imports(&self) -> Result<(u64, TasksToDial), StoreError> {
+    /// imports, the tasks whose contacts they have changed, and the imports that failed.
+    pub async fn fill_published_imports(&self) -> Result<(u64, TasksToDial, Failures), StoreError> {
         let published = "SELECT id FROM imports i WHERE state = 'published' \
             AND EXISTS (SELECT 1 FROM import_fills f WHERE f.import_id = i.id) ORDER BY id";
-        let (mut filled, mut changed) = (0, TasksToDial::new());
+        let (mut filled, mut changed, mut failures) = (0, TasksToDial::new(), Failures::default());
         for id in self
             .read_all("find published imports", published, &[], |row| row.get(0))
             .await?
         {
-            changed.extend(self.finish_publishing(ImportId(id)).await?);
-            filled += 1;
+            match self.finish_publishing(ImportId(id)).await {
+                Ok(tasks) => {
+                    changed.extend(tasks);
+                    filled += 1;
+                }
+                Err(error) => failures.note(format!("import {id}"), error),
+            }
         }
-        Ok((filled, changed))
+        Ok((filled, changed, failures))
     }
 
     /// Deletes the staged contacts of an import in the state `clearing`, in slices. Does nothing in any other state.

@@ -52,7 +52,7 @@ pub use contacts::{Added, ContactFilter, ContactListRow, ContactRow, NewContact}
 pub use decisions::DecisionRow;
 pub use dial::{DialCampaign, Recovery, StoredAgent};
 pub use dnc::{DncRow, NewDnc};
-pub use error::{DbError, Deleted, StoreError};
+pub use error::{DbError, Deleted, Failures, StoreError};
 pub use explain::{ForecastPage, LaterBy, NumberJudgement, TaskStanding, WaitingBucket};
 pub use hold::{Hold, HoldError};
 pub use imports::{

@@ -40,6 +40,14 @@ impl<T> IntoIterator for Rows<T> {
     }
 }
 
+impl<'r, T> IntoIterator for &'r Rows<T> {
+    type Item = &'r T;
+    type IntoIter = std::slice::Iter<'r, T>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.readable.iter()
+    }
+}
+
 impl<T> Rows<T> {
     /// The rows that can be read, and the others.
     pub fn into_parts(self) -> (Vec<T>, Vec<Unreadable>) {

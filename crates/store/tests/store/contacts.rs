@@ -65,7 +65,12 @@ async fn list_of(db: &Db, contacts: &[Contact]) -> ContactListId {
 
 async fn all(db: &Db, list: ContactListId) -> Vec<ContactRow> {
     let all = ContactFilter::default();
-    db.store.contacts(list, &all, None, 100).await.unwrap()
+    db.store
+        .contacts(list, &all, None, 100)
+        .await
+        .unwrap()
+        .whole()
+        .unwrap()
 }
 
 /// The contacts of a list, as `name 1,2 external-id`.
@@ -135,7 +140,7 @@ pub(crate) async fn all_fields_of_a_contact_are_kept(db: &Db) {
             external_id: external_id.map(|id| ExternalId::new(id).unwrap()),
             tag: tag.map(|tag| Tag::new(tag).unwrap()),
         };
-        db.store.contacts(list, &filter, None, 9).await.unwrap()
+        db.store.contacts(list, &filter, None, 9).await.unwrap().whole().unwrap()
     };
     for (id, tag) in [
         (Some("crm-1"), None),
