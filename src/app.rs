@@ -177,6 +177,7 @@ impl App {
         let api_rules = Arc::clone(&rules);
         let dialer = Dialer::start(store.clone(), writer, clock, rules, metrics.clone(), pbxes).await?;
         let jobs = Jobs::new(&metrics, clock, jobs_store.clone(), jobs_thread.handle().clone());
+        jobs.tell(dialer.events());
         let events = api::control::Dialer::events(&dialer);
         let ledger = Ledger::new(jobs_store.clone(), keys, clock, metrics.ledger(), events);
         let mut jobs_run = start_jobs(&jobs, &jobs_store, &dialer, &metrics, config, clock);

@@ -5,6 +5,7 @@
 //! Prometheus: base units, `_total`, and sums over labels are meaningful. Start at [`Metrics`].
 
 mod collect;
+mod jobs;
 mod ledger;
 mod names;
 mod outside;
@@ -17,6 +18,7 @@ mod text;
 pub use ledger::LedgerMetrics;
 
 use collect::Links;
+use jobs::JobLabel;
 use names::label;
 pub use outside::OutsideMetrics;
 use paceline_core::agent::{AgentReason, AgentState};
@@ -63,6 +65,7 @@ struct Inner {
     queue_dropped: Family<QueueLabel, Counter>,
     queue_stalls: Family<QueueLabel, Counter>,
     job_failures: Family<JobLabel, Counter>,
+    job_stuck: Family<JobLabel, Gauge>,
     answer_to_connect_command: Family<CampaignLabel, Histogram, Buckets>,
     answer_to_connected: Family<CampaignLabel, Histogram, Buckets>,
     ring: Family<CampaignLabel, Histogram, Buckets>,
@@ -168,11 +171,6 @@ struct QueueLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct JobLabel {
-    job: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     method: &'static str,
     route: String,
@@ -270,6 +268,7 @@ impl Metrics {
             queue_dropped: Family::default(),
             queue_stalls: Family::default(),
             job_failures: Family::default(),
+            job_stuck: Family::default(),
             answer_to_connect_command: Family::new_with_constructor(sub_second),
             answer_to_connected: Family::new_with_constructor(sub_second),
             ring: Family::new_with_constructor(ring_seconds),
@@ -461,11 +460,6 @@ impl Metrics {
             dropped: self.0.queue_dropped.get_or_create_owned(&label),
             stalls: self.0.queue_stalls.get_or_create_owned(&label),
         }
-    }
-
-    /// Counts a failed run of a background job.
-    pub fn job_failed(&self, job: &'static str) {
-        self.0.job_failures.get_or_create(&JobLabel { job }).inc();
     }
 
     /// Counts a request. `route` is the template of its path, of which there are few, and never the path itself.

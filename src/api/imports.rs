@@ -26,6 +26,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 /// Maximum size of a contact file.
 pub(super) const FILE_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// The name of imports among the jobs.
+const JOB: &str = "imports";
 /// The whole file must arrive within this time.
 pub(super) const UPLOAD_TIMEOUT: Duration = Duration::from_secs(600);
 /// Maximum number of imports that run at the same time.
@@ -561,7 +563,7 @@ async fn start(
     let detail = detail(&state, id.0).await?;
     let ApiState { clock, jobs, .. } = state;
     let published = jobs.clone();
-    jobs.spawn(async move |store: Store| {
+    jobs.spawn_shown(JOB, async move |store: Store| {
         let ended = job.run(clock, |_| (), std::future::pending()).await;
         let ended = match ended {
             Ok(Ended::Staged(_)) if publish => {
@@ -571,14 +573,19 @@ async fn start(
             }
             ended => ended.map(drop),
         };
-        if let Err(error) = ended {
-            let error = anyhow::Error::from(error);
-            tracing::warn!(
-                error = format!("{error:#}"),
-                "import {id} ended early; resume it with the same file"
-            );
-        }
         drop(permit);
+        match ended {
+            Ok(()) => Ok(1),
+            Err(ImportError::Store(error)) => {
+                tracing::warn!("import {id} was interrupted; resume it with the same file");
+                Err(error)
+            }
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                tracing::warn!(error = format!("{error:#}"), "import {id} failed");
+                Ok(0)
+            }
+        }
     });
     Ok((StatusCode::ACCEPTED, Body(detail)))
 }

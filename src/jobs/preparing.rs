@@ -28,18 +28,18 @@ impl Preparing {
     pub const NAME: &'static str = "preparing";
 
     async fn prepare(&self) -> Result<u64, StoreError> {
-        let (mut taken, mut failed, mut failures) = (0_u64, BTreeSet::new(), Failures::default());
+        let (mut failed, mut failures) = (BTreeSet::new(), Failures::default());
         loop {
             let mut tasks = self.store.preparing_tasks().await?;
             tasks.retain(|(_, task)| !failed.contains(task));
             if tasks.is_empty() {
                 failures.none()?;
-                return Ok(taken);
+                return Ok(0);
             }
             for (campaign, task) in tasks {
                 let began = Instant::now();
                 match self.store.prepare_some(task, self.clock.now().wall).await {
-                    Ok(Some(contacts)) => taken = taken.saturating_add(contacts),
+                    Ok(Some(contacts)) => self.jobs.progressed(Self::NAME, contacts),
                     Ok(None) => {
                         self.dialer.task_changed(campaign, task).await;
                         self.jobs.wake(Tasks::NAME);

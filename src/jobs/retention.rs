@@ -78,6 +78,11 @@ impl Job for Retention {
         Duration::from_secs(60 * 60)
     }
 
+    /// One slice is short, but there may be millions of rows.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(2 * 60 * 60)
+    }
+
     fn run_once(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(self.delete_expired())
     }

@@ -88,6 +88,11 @@ impl Inner {
             self.agents.clone(),
         );
         registry.register(
+            "paceline_job_stuck",
+            "1 while the present run of a background job makes no progress",
+            self.job_stuck.clone(),
+        );
+        registry.register(
             "paceline_job_failures",
             "Failed runs of background jobs; each is run again",
             self.job_failures.clone(),

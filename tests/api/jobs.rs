@@ -3,22 +3,29 @@
 use super::harness::Api;
 use axum::body::Body;
 use axum::http::Request;
+use futures_util::future::BoxFuture;
+use paceline::api::control::Dialer as _;
 use paceline::api::{ApiState, router};
 use paceline::clock::Clock;
 use paceline::config::RetentionConfig;
+use paceline::events::Next;
 use paceline::jobs::clearing::Clearing;
 use paceline::jobs::filling::Filling;
 use paceline::jobs::preparing::Preparing;
 use paceline::jobs::retention::Retention;
 use paceline::jobs::tasks::Tasks;
-use paceline::jobs::{Job as _, Jobs};
-use paceline::store::NewContact;
+use paceline::jobs::{Job, JobReport, Jobs};
+use paceline::store::{NewContact, StoreError};
 use paceline_core::contact::Contact;
+use paceline_core::event::{AlarmKind, What};
 use paceline_core::live::JobState;
 use paceline_core::number::E164;
 use paceline_core::time::Wall;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 #[tokio::test]
@@ -225,7 +232,7 @@ async fn a_task_that_cannot_be_prepared_is_named_and_stops_no_other() {
     let api = Api::ready().await;
     for n in 1..=2 {
         let contacts: Vec<_> = (0..2_500)
-            .map(|k| json!({"numbers": [{"number": format!("+1202{n}{k:06}")}]}))
+            .map(|k| json!({"numbers": [{"number": format!("+12025{n}{k:05}")}]}))
             .collect();
         let list = json!({"name": format!("list {n}"), "contacts": contacts});
         let list = api.post("/api/v1/contact-lists", list).await.expect(201)["id"].clone();
@@ -239,7 +246,7 @@ async fn a_task_that_cannot_be_prepared_is_named_and_stops_no_other() {
         store: api.store.clone(),
         clock: Clock::real(),
         dialer: api.dialer.clone(),
-        jobs: Jobs::new(&api.metrics, Clock::real()),
+        jobs: Jobs::new(&api.metrics, Clock::real(), api.store.clone(), Handle::current()),
     };
     let error = job.run_once().await.unwrap_err();
     assert_eq!(error.to_string(), "task 1 failed, and everything else was done");
@@ -270,4 +277,106 @@ async fn old_rows_are_deleted_although_others_cannot_be() {
     );
     let left = api.get("/api/v1/imports/1/rejected-rows").await.expect(200);
     assert_eq!(left["items"], json!([]));
+}
+
+/// Panics in its first run. In the second it waits until it may go on.
+struct Troubled {
+    runs: u32,
+    go_on: Arc<Notify>,
+}
+
+impl Job for Troubled {
+    fn name(&self) -> &'static str {
+        "troubled"
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(3_600)
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_millis(50)
+    }
+
+    fn run_once(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.runs += 1;
+        assert!(self.runs > 1, "+12025550123");
+        Box::pin(async {
+            self.go_on.notified().await;
+            Ok(3)
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_panics_runs_again_and_one_that_hangs_is_shown() {
+    let api = Api::ready().await;
+    let jobs = Jobs::new(&api.metrics, Clock::real(), api.store.clone(), Handle::current());
+    let events = api.dialer.events();
+    let mut told = events.read(None);
+    jobs.tell(events);
+    let go_on = Arc::new(Notify::new());
+    let running = jobs.start(Troubled {
+        runs: 0,
+        go_on: go_on.clone(),
+    });
+    let until = async |wanted: &dyn Fn(&JobReport) -> bool| {
+        loop {
+            let report = jobs.reports().remove("troubled");
+            if let Some(report) = report.filter(wanted) {
+                return report;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let metric = |line: &str| api.metrics.render().lines().any(|shown| shown == line);
+    tokio::time::timeout(Duration::from_secs(30), async {
+        let failed = until(&|report| report.failures == 1).await;
+        assert_eq!((failed.state, failed.working_since), (JobState::Failing, None));
+        let error = failed.error.unwrap();
+        assert!(error.contains("panicked") && !error.contains("2025550123"), "{error}");
+        assert!(metric("paceline_job_failures_total{job=\"troubled\"} 1"));
+        let Next::Event(event) = told.next().await else { panic!("missed") };
+        assert!(matches!(&event.what, What::Alarm { alarm: AlarmKind::JobFailed, text } if text.contains("`troubled`")), "{event:?}");
+
+        let hangs = until(&|report| report.state == JobState::Failing && report.working_since.is_some()).await;
+        assert!(hangs.error.unwrap().contains("no progress"));
+        assert!(metric("paceline_job_stuck{job=\"troubled\"} 1"));
+
+        go_on.notify_one();
+        let fine = until(&|report| report.state == JobState::Waiting).await;
+        assert_eq!((fine.done, fine.failures, fine.error, fine.working_since), (3, 0, None, None));
+        assert!(metric("paceline_job_stuck{job=\"troubled\"} 0"));
+    })
+    .await
+    .expect("it goes on");
+    running.abort();
+}
+
+#[tokio::test]
+async fn imports_are_among_the_jobs() {
+    let api = Api::new().await;
+    let request =
+        Request::post("/api/v1/imports?list=spring").header("authorization", format!("Bearer {}", api.root));
+    let file = Body::from("Phone\n+12025550123\n");
+    api.send(request.body(file).unwrap()).await.expect(202);
+    loop {
+        let jobs = api.get("/api/v1/jobs").await.expect(200);
+        let imports = jobs["jobs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|job| job["name"] == "imports")
+            .cloned();
+        let imports = imports.expect("the import has begun");
+        if imports["state"] == "waiting" {
+            assert_eq!(
+                (&imports["done"], &imports["working_since"]),
+                (&json!(1), &Value::Null)
+            );
+            return;
+        }
+        assert_eq!(imports["state"], "working");
+        tokio::task::yield_now().await;
+    }
 }

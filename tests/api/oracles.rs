@@ -85,7 +85,12 @@ fn writes() -> Vec<(&'static str, Write)> {
         ("post /imports/{id}/cancel", Numberless),
         ("put /attempts/{id}/disposition", Numberless),
         ("post /agents", Blind(agent)),
-        ("put /agents/{id}", Blind(agent)),
+        (
+            "put /agents/{id}",
+            Blind(
+                |n| json!({"name": format!("other desk {n}"), "pbx": "office", "extension": format!("x{}", n.trim_start_matches('+'))}),
+            ),
+        ),
         ("delete /agents/{id}", Numberless),
         ("post /agents/{id}/log-in", Numberless),
         ("post /agents/{id}/log-out", Numberless),

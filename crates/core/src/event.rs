@@ -55,6 +55,9 @@ words! {
         OutsideCheckOut = "outside_check_out",
         /// The data of a suppression list is older than the list's limit.
         SuppressionListOld = "suppression_list_old",
+        /// A background job has panicked, has failed several times in a row, or makes no progress. It is reported once, until a run
+        /// succeeds.
+        JobFailed = "job_failed",
         /// No checkpoint of the ledger is published: its file or the database went back, was changed, or cannot be written.
         LedgerBroken = "ledger_broken",
     }

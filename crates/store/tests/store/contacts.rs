@@ -140,7 +140,12 @@ pub(crate) async fn all_fields_of_a_contact_are_kept(db: &Db) {
             external_id: external_id.map(|id| ExternalId::new(id).unwrap()),
             tag: tag.map(|tag| Tag::new(tag).unwrap()),
         };
-        db.store.contacts(list, &filter, None, 9).await.unwrap().whole().unwrap()
+        db.store
+            .contacts(list, &filter, None, 9)
+            .await
+            .unwrap()
+            .whole()
+            .unwrap()
     };
     for (id, tag) in [
         (Some("crm-1"), None),
